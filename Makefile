@@ -1,0 +1,189 @@
+# libconsistency: one Makefile, explicit lists, no recursion.
+#
+#   make [all]         library (shared, static) and programs under build/
+#   make check         unit tests, layering, symbols, headers, Python, install
+#   make check-long    full-size networks, every allocation failure, statistics
+#   make check-golden  GOLDEN=DIR: every case found under DIR
+#   make check-san     the unit suite under ASan+UBSan;  check-valgrind likewise
+#   make check-onednn3 the suite against a oneDNN 3.x that it fetches
+#   make bench         timings (BENCH_JSON=FILE writes them as JSON)
+#   make demo          pages of digits under build/demo
+#   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR respected
+#   make uninstall dist abi-check format clean
+#
+# BUILD=dir builds elsewhere; DNNL_PREFIX=dir uses another oneDNN.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+
+CC      ?= gcc
+CXX     ?= g++
+AR      ?= ar
+PKG_CONFIG ?= pkg-config
+PYTHON  ?= python3
+CFLAGS  ?= -O2 -g
+CXXFLAGS ?= -O2 -g
+BUILD   ?= build
+GOLDEN  ?= ../shared/golden
+
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR     ?= $(PREFIX)/bin
+
+# base.h is the only place the version is written.
+version = $(shell sed -n 's/^.define CM_VERSION_$(1) *//p' include/consistency/base.h)
+MAJOR := $(call version,MAJOR)
+MINOR := $(call version,MINOR)
+PATCH := $(call version,PATCH)
+VERSION := $(MAJOR).$(MINOR).$(PATCH)
+SONAME := libconsistency.so.$(MAJOR)
+
+# --- flags -------------------------------------------------------------------
+
+DEPS := jansson libjpeg libpng
+DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
+DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null || echo -ljansson -ljpeg -lpng)
+ifdef DNNL_PREFIX
+DNNL_CFLAGS := -isystem $(DNNL_PREFIX)/include
+DNNL_LIBS   := -L$(DNNL_PREFIX)/lib -Wl,-rpath,$(DNNL_PREFIX)/lib -ldnnl
+else
+DNNL_LIBS   := -ldnnl
+endif
+
+# Under a fixed floating-point contract: no contraction outside the kernels, so
+# that results do not depend on the compiler's default; never -ffast-math.
+WARN  := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wframe-larger-than=16384
+BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protector-strong \
+         -ffp-contract=off -fPIC -fopenmp -MMD -MP -Iinclude -Isrc \
+         -ffile-prefix-map=$(CURDIR)=. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
+FORTIFY ?= -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+ALL_CXXFLAGS = -std=c++11 $(BASE) $(DNNL_CFLAGS) $(CPPFLAGS) $(CXXFLAGS)
+KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
+ALL_LIBS = $(DNNL_LIBS) $(DEP_LIBS) -lstdc++ -lm -pthread
+SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency.map -Wl,-z,now -Wl,-z,relro \
+           -Wl,-z,nodelete -Wl,--no-undefined -Wl,--as-needed
+
+# --- what there is -------------------------------------------------------------
+
+HEADERS := base model sampler image
+BASE_C    := status context options parallel rng torch_rng
+TENSOR_C  := convert
+DNNL_C    := native engine primitive
+IO_C      := file safetensors jpeg png
+OPS_C     := dispatch conv2d linear groupnorm attention arith concat fir embed
+GRAPH_C   := graph params plan
+NETS_C    := config layers net adm edm_block songunet dhariwal checkpoint flax_names
+DIFFUSION_C := schedule weighting precond model denoiser solver times noise sampler
+API_C     := base model sampler image
+PROGRAMS  := cm-sample cm-info
+
+SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) $(OPS_C:%=ops/%) \
+           $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) $(API_C:%=api/%)
+LEVELS  := baseline avx2 avx512
+OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o)
+SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
+STATIC  := $(BUILD)/lib/libconsistency.a
+
+.PHONY: all check check-fast check-long check-golden check-san check-valgrind check-onednn3 bench demo install \
+        uninstall dist abi-check format clean programs
+.DELETE_ON_ERROR:
+
+all: $(SHARED) $(STATIC) $(BUILD)/lib/libconsistency.so $(BUILD)/lib/consistency.pc programs
+programs: $(PROGRAMS:%=$(BUILD)/bin/%)
+
+# --- library -------------------------------------------------------------------
+
+$(BUILD)/obj/dnnl/%.o: EXTRA := -fexceptions
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(EXTRA) -c -o $@ $<
+$(BUILD)/obj/%.o: src/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -c -o $@ $<
+
+# The kernels, once a CPU level; contraction to FMA is part of what they compute.
+$(BUILD)/obj/ops/kernels-avx2.o:   MACHINE := -mavx2 -mfma -mf16c -ffp-contract=fast
+$(BUILD)/obj/ops/kernels-avx512.o: MACHINE := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c \
+                                              -mprefer-vector-width=512 -ffp-contract=fast
+$(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' -c -o $@ $<
+
+$(SHARED): $(OBJECTS) lib/libconsistency.map
+	@mkdir -p $(@D)
+	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(OBJECTS) $(ALL_LIBS)
+	ln -sf libconsistency.so.$(VERSION) $(BUILD)/lib/$(SONAME)
+$(BUILD)/lib/libconsistency.so: $(SHARED)
+	ln -sf libconsistency.so.$(VERSION) $@
+$(STATIC): $(OBJECTS)
+	@mkdir -p $(@D)
+	rm -f $@
+	$(AR) rcD $@ $(OBJECTS)
+$(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@REQUIRES@|$(DEPS)|' $< > $@
+
+# --- programs --------------------------------------------------------------------
+
+PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -MMD -MP -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
+                $(CPPFLAGS) $(CFLAGS)
+$(BUILD)/bin/cm-%: examples/%.c examples/cli.c $(SHARED) $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< examples/cli.c -L$(BUILD)/lib -lconsistency \
+	    -Wl,-rpath,'$$ORIGIN/../lib'
+
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d)
+
+include tests/tests.mk
+
+# --- the rest ----------------------------------------------------------------------
+
+DEMO := $(BUILD)/demo
+demo: all
+	@mkdir -p $(DEMO)
+	$(BUILD)/bin/cm-sample models/digits_consistency.safetensors -n 100 --labels rows --columns 10 --force \
+	    -o $(DEMO)/digits-onestep.png
+	$(BUILD)/bin/cm-sample models/digits_consistency.safetensors -n 100 --labels rows --columns 10 --force \
+	    --method multistep -o $(DEMO)/digits-twostep.png
+	$(BUILD)/bin/cm-sample models/digits_teacher.safetensors -n 100 --labels rows --columns 10 --force \
+	    --method heun --steps 18 -o $(DEMO)/digits-teacher-heun18.png
+	@echo "The pages are $(DEMO)/digits-onestep.png, digits-twostep.png and digits-teacher-heun18.png"
+
+install: all
+	install -d $(DESTDIR)$(INCLUDEDIR)/consistency $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(BINDIR)
+	install -m 644 include/consistency.h $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 $(HEADERS:%=include/consistency/%.h) $(DESTDIR)$(INCLUDEDIR)/consistency/
+	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/
+	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libconsistency.so
+	install -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@REQUIRES@|$(DEPS)|' pkgconfig/consistency.pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc
+	for p in $(PROGRAMS); do install -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/$$p || exit 1; done
+
+uninstall:
+	rm -f $(DESTDIR)$(INCLUDEDIR)/consistency.h $(HEADERS:%=$(DESTDIR)$(INCLUDEDIR)/consistency/%.h)
+	-rmdir $(DESTDIR)$(INCLUDEDIR)/consistency
+	rm -f $(DESTDIR)$(LIBDIR)/libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME) \
+	    $(DESTDIR)$(LIBDIR)/libconsistency.so $(DESTDIR)$(LIBDIR)/libconsistency.a \
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%)
+
+dist:
+	@mkdir -p $(BUILD)
+	git archive --prefix=libconsistency-$(VERSION)/ -o $(BUILD)/libconsistency-$(VERSION).tar.gz HEAD
+	@echo $(BUILD)/libconsistency-$(VERSION).tar.gz
+
+# Only additions within one SONAME.  lib/libconsistency.abi is made by
+# `abidw --no-corpus-path --no-comp-dir-path --exported-interfaces-only`.
+abi-check: $(SHARED)
+	abidiff --no-added-syms lib/libconsistency.abi $(SHARED)
+
+format:
+	clang-format -i --style=file $$(git ls-files '*.c' '*.h' '*.cc')
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,19 @@
+/* consistency.h - images from consistency models in C.
+ *
+ * The umbrella header: it includes every part of the public interface.
+ *
+ *   base.h     status codes, messages, the context (memory, threads, log)
+ *   model.h    load, describe, save a network and evaluate it once
+ *   sampler.h  turn noise into images
+ *   image.h    8-bit conversion, JPEG and PNG, pages of pictures
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_H
+#define CONSISTENCY_H
+
+#include "consistency/base.h"
+#include "consistency/model.h"
+#include "consistency/sampler.h"
+#include "consistency/image.h"
+
+#endif

@@ -1,0 +1,135 @@
+/* base.h - what every other part of the interface stands on.
+ *
+ * Errors.  Every function that can fail returns cm_status; 0 is success.
+ * The reason in words stands in cm_last_message() of the same thread, right
+ * after the failing call; a successful call never changes it.
+ *
+ * Ownership.  A handle given through the last parameter (`cm_x **out`) is the
+ * caller's and ends with cm_x_free; NULL is fine there.  On failure *out is
+ * NULL.  Pointers returned by value are borrowed from their handle.  Handles
+ * keep what they need alive (a sampler its model, a model its context), so
+ * they may be freed in any order.
+ *
+ * Threads.
+ *   context   shared freely
+ *   model     shared freely; many samplers at a time
+ *   sampler   one thread at a time, cm_sampler_cancel excepted
+ * Every function may be called from any thread, with a stack of 256 KiB.
+ * After a fork a child process that has not exec'ed gets CM_ERR_FORKED.
+ *
+ * Options are structs that begin with struct_size.  cm_x_options_init(&o,
+ * sizeof o) fills in the defaults; a NULL pointer means defaults too.  Fields
+ * are only ever appended: a shorter struct (older program) gets defaults for
+ * the rest, a longer one (newer program) is accepted when the part unknown to
+ * the library is zero, else the call fails with CM_ERR_UNSUPPORTED.
+ *
+ * The library never ends the process, prints, installs signal handlers, reads
+ * the environment or changes the locale.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_BASE_H
+#define CONSISTENCY_BASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) && __GNUC__ >= 4
+#define CM_API __attribute__((visibility("default")))
+#else
+#define CM_API
+#endif
+
+/* The only place the version is written; the Makefile reads it from here. */
+#define CM_VERSION_MAJOR 0
+#define CM_VERSION_MINOR 1
+#define CM_VERSION_PATCH 0
+#define CM_VERSION_NUMBER (CM_VERSION_MAJOR * 1000000 + CM_VERSION_MINOR * 1000 + CM_VERSION_PATCH)
+#define CM_CHECK_VERSION(a, b, c) (CM_VERSION_NUMBER >= (a) * 1000000 + (b) * 1000 + (c))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum cm_status {
+    CM_OK = 0,
+    CM_ERR_ARGUMENT = -1,    /* a parameter or option out of its range        */
+    CM_ERR_MEMORY = -2,      /* an allocation failed; retry when there is more */
+    CM_ERR_IO = -3,          /* a system call on a file failed                */
+    CM_ERR_FORMAT = -4,      /* a file or JSON text breaks its format         */
+    CM_ERR_SHAPE = -5,       /* tensors that do not fit the network           */
+    CM_ERR_UNSUPPORTED = -6, /* valid, but not something this version does    */
+    CM_ERR_CANCELLED = -7,   /* the caller asked to stop                      */
+    CM_ERR_STATE = -8,       /* the call does not fit the handle's state      */
+    CM_ERR_NUMERIC = -9,     /* a NaN or infinity where none may be           */
+    CM_ERR_BACKEND = -10,    /* oneDNN refused something it should accept     */
+    CM_ERR_INTERNAL = -11,   /* a defect of this library: please report it    */
+    CM_ERR_LIMIT = -12,      /* a configured bound on size, count or depth    */
+    CM_ERR_FORKED = -13,     /* called in a forked child                      */
+    CM_ERR_PEER = -14        /* another process of a distributed run failed   */
+} cm_status;
+
+/* Element types.  In options 0 means "the default". */
+typedef enum cm_dtype {
+    CM_DTYPE_DEFAULT = 0,
+    CM_F32 = 1,
+    CM_BF16 = 2,
+    CM_F16 = 3,
+    CM_U8 = 4,
+    CM_I32 = 5,
+    CM_I64 = 6
+} cm_dtype;
+
+/* "0.1.0" and 0 * 1000000 + 1 * 1000 + 0 of the library that runs. */
+CM_API const char *cm_version(void);
+CM_API uint32_t cm_version_number(void);
+
+/* One line: compiler, oneDNN at build and at run time, codecs.  Static. */
+CM_API const char *cm_build_info(void);
+
+/* "CM_ERR_SHAPE" for CM_ERR_SHAPE; "unknown status" for other numbers. */
+CM_API const char *cm_status_name(cm_status status);
+
+/* The calling thread's last message: what was attempted, where, what was
+ * expected and what was found.  Meaningful right after a failing call. */
+CM_API const char *cm_last_message(void);
+
+/* sizeof of the public struct with that name ("cm_sample_options"), 0 when
+ * there is none.  Bindings compare it with their own idea on load. */
+CM_API size_t cm_abi_sizeof(const char *struct_name);
+
+typedef struct cm_context cm_context;
+
+enum cm_log_level { CM_LOG_ERROR = 1, CM_LOG_WARNING = 2, CM_LOG_INFO = 3, CM_LOG_DEBUG = 4 };
+
+typedef struct cm_context_options {
+    uint32_t struct_size;
+    /* Threads a call may use, 1..256; 0 = the CPUs of the process's affinity
+     * mask.  The OpenMP setting of the calling thread is left as found. */
+    int32_t threads;
+    /* Memory.  Both or neither.  `alloc` returns `size` bytes aligned to
+     * `alignment` (64) or NULL; called from any thread. */
+    void *(*alloc)(void *user, size_t size, size_t alignment);
+    void (*free)(void *user, void *memory);
+    void *memory_user;
+    /* A ready line of text without newline; may be called from any thread. */
+    void (*log)(void *user, int32_t level, const char *message);
+    void *log_user;
+} cm_context_options;
+
+CM_API void cm_context_options_init(cm_context_options *options, size_t struct_size);
+/* Fails with ARGUMENT (threads out of range, one memory hook without the
+ * other) or MEMORY.  Where a function takes a context, NULL means a private
+ * one with defaults. */
+CM_API cm_status cm_context_create(const cm_context_options *options, cm_context **out);
+CM_API void cm_context_free(cm_context *context);
+
+/* Called with work done and work in total (network evaluations x images).
+ * A non-zero result stops the call, which then returns CM_ERR_CANCELLED and
+ * leaves its handle usable.  Runs on the thread that made the call; it must
+ * return normally (no longjmp, no exception). */
+typedef int32_t (*cm_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,50 @@
+/* image.h - between tensors in [-1, 1] and pictures.
+ *
+ * Pictures are 8-bit, H x W x C interleaved, C = 1 (gray) or 3 (RGB).
+ * Files appear whole or not at all: they are written under a temporary name,
+ * flushed to the disk and renamed.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_IMAGE_H
+#define CONSISTENCY_IMAGE_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* u8 = trunc(clamp(127.5 x + 128, 0, 255)): -1 -> 0, 0 -> 128, 1 -> 255.  NaN
+ * gives 0.  `images` n x C x H x W float32 to n x H x W x C bytes. */
+CM_API cm_status cm_image_to_u8(size_t n, int32_t channels, int32_t height, int32_t width, const float *images,
+                                uint8_t *pixels);
+/* x = u8 / 127.5 - 1, the other way round. */
+CM_API cm_status cm_image_from_u8(size_t n, int32_t channels, int32_t height, int32_t width,
+                                  const uint8_t *pixels, float *images);
+
+/* A page: n pictures in rows of `columns`, `margin` pixels of `background`
+ * around and between.  Size of the page; then the page itself, into
+ * page_height x page_width x channels bytes. */
+CM_API cm_status cm_image_grid_size(size_t n, int32_t columns, int32_t margin, int32_t height, int32_t width,
+                                    int32_t *page_height, int32_t *page_width);
+CM_API cm_status cm_image_grid(size_t n, int32_t columns, int32_t margin, uint8_t background, int32_t channels,
+                               int32_t height, int32_t width, const uint8_t *pixels, uint8_t *page);
+
+/* Writes a JPEG (name ends in .jpg or .jpeg; quality 1..100, 0 = 95) or a PNG
+ * (.png; quality must be 0).  overwrite 0 refuses an existing file. */
+CM_API cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height,
+                                int32_t width, const uint8_t *pixels, int32_t quality, int32_t overwrite);
+
+/* Reads a JPEG or PNG, recognised by content, as RGB (channels 3) or gray
+ * (channels 1); channels 0 keeps the file's kind and tells it in *channels.
+ * PNG: palettes expanded, 16 bits cut to 8, alpha dropped.  Both sides at most
+ * 65535 and their product at most 2^28 pixels, else LIMIT; a truncated file
+ * is FORMAT.  *pixels ends with cm_image_free of the same context. */
+CM_API cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height,
+                               int32_t *width, uint8_t **pixels);
+CM_API void cm_image_free(cm_context *context, uint8_t *pixels);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

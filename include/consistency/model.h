@@ -1,0 +1,101 @@
+/* model.h - a network with its weights.
+ *
+ * A native model is one safetensors file whose metadata says what network it
+ * holds, how it is preconditioned and what images it makes (docs/model-file.md).
+ * Weights are mapped, not copied: the file has to stay as it is while a model
+ * is open (replacing it by rename is fine, writing into it is not).
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_MODEL_H
+#define CONSISTENCY_MODEL_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cm_model cm_model;
+
+typedef struct cm_load_options {
+    uint32_t struct_size;
+    /* 1 accepts weights that are NaN or infinite; default 0 refuses them with
+     * CM_ERR_NUMERIC naming the first such tensor. */
+    int32_t allow_nonfinite;
+    /* JSON object with members "network", "precond", "image" (and "training"),
+     * each as its consistency.* metadata entry.  Members given here replace
+     * those of the file; a file without metadata needs "network" and "precond". */
+    const char *config_json;
+    /* Stops loading between tensors. */
+    cm_progress_fn progress;
+    void *progress_user;
+} cm_load_options;
+
+typedef struct cm_save_options {
+    uint32_t struct_size;
+    /* 1 replaces an existing file; default 0 refuses it with CM_ERR_IO. */
+    int32_t overwrite;
+} cm_save_options;
+
+typedef struct cm_model_info {
+    uint32_t struct_size;
+    int32_t channels, height, width; /* of its images                         */
+    int32_t out_channels;            /* of cm_model_denoise's output          */
+    int32_t num_classes;             /* 0 = unconditional                     */
+    int32_t needs_label;             /* 1: label -1 ("none") is an error      */
+    int32_t is_consistency;          /* 1: precond cm or ecm                  */
+    double sigma_min, sigma_max, sigma_data;
+    uint64_t parameters;             /* values, frequency buffer included     */
+    uint64_t tensors;
+    uint64_t weight_bytes;           /* in the file                           */
+    const char *network;             /* "adm", "songunet", "dhariwal"; borrowed */
+    const char *precond;             /* "cm", "edm", ...; borrowed            */
+    const char *config_json;         /* the resolved configuration; borrowed  */
+} cm_model_info;
+
+CM_API void cm_load_options_init(cm_load_options *options, size_t struct_size);
+CM_API void cm_save_options_init(cm_save_options *options, size_t struct_size);
+CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
+
+/* Opens a native model.  Errors: IO (cannot read), FORMAT (not safetensors, or
+ * its JSON is wrong: the message names the rule or the argument), SHAPE
+ * (missing, extra or mismatched tensors, listed), NUMERIC (non-finite weights),
+ * UNSUPPORTED (precond trigflow, other file kinds), CANCELLED. */
+CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options,
+                               cm_model **out);
+CM_API void cm_model_free(cm_model *model);
+
+/* Writes the model as a native file: same tensors, bit for bit, and its
+ * resolved configuration.  The file appears whole or not at all. */
+CM_API cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options);
+
+/* Fills in what is known of the model; strings live as long as the model. */
+CM_API cm_status cm_model_info_get(const cm_model *model, cm_model_info *info);
+
+/* The tensors, 0 <= index < cm_model_param_count(), in the network's order.
+ * `shape` gets up to 8 sizes; name is borrowed. */
+CM_API size_t cm_model_param_count(const cm_model *model);
+CM_API cm_status cm_model_param_info(const cm_model *model, size_t index, const char **name, int32_t *rank,
+                                     int64_t shape[8], int32_t *dtype);
+/* Copies a tensor's `count` values, widened to float32, row-major. */
+CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count, float *values);
+
+/* D(x; sigma): one network evaluation per image with the model's
+ * preconditioning, not clamped.
+ *   x       float32, n x C x H x W, row-major: an image plus noise of standard
+ *           deviation sigma
+ *   sigma   n values > 0 (for `ecm` 0 is allowed and gives x back); with
+ *           precond `none` the network's own time input
+ *   labels  n class numbers, -1 = no label, or NULL = all -1; a conditional
+ *           `adm` needs a label for every image
+ *   out     float32, n x out_channels x H x W; may be x itself when
+ *           out_channels equals C
+ * Plans on first use and keeps that plan; calls on one model are serialised.
+ * Errors: ARGUMENT (n 0, NULL, sigma or label out of range), MEMORY. */
+CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma,
+                                  const int32_t *labels, float *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,135 @@
+/* sampler.h - noise becomes images.
+ *
+ * Image i of a run depends on (model, seed, first_index + i, its label, the
+ * options) alone: not on how many images run together, nor on threads.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_SAMPLER_H
+#define CONSISTENCY_SAMPLER_H
+
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cm_sampler cm_sampler;
+
+/* How the probability-flow ODE or the consistency function is used.  NFE =
+ * network evaluations an image. */
+typedef enum cm_method {
+    CM_METHOD_DEFAULT = 0,   /* onestep for consistency models, heun for others          */
+    CM_METHOD_ONESTEP = 1,   /* D(sigma_max z; sigma_max); NFE 1                         */
+    CM_METHOD_MULTISTEP = 2, /* Algorithm 1 of Song et al. 2023; NFE = number of times   */
+    CM_METHOD_HEUN = 3,      /* Karras et al. 2022, 2nd order, with churn; NFE 2n-1      */
+    CM_METHOD_EULER = 4,     /* 1st order; NFE n                                         */
+    CM_METHOD_ANCESTRAL = 5, /* Euler ancestral; NFE n                                   */
+    CM_METHOD_DPM = 6,       /* DPM-Solver-2; NFE 2n                                     */
+    CM_METHOD_EDM = 7,       /* EDM's stochastic sampler, general sigma(t) and s(t)      */
+    CM_METHOD_PROGDIST = 8   /* progressive distillation: Euler to sigma_min; NFE n      */
+} cm_method;
+
+/* Where unit normal noise comes from when the caller gives none. */
+typedef enum cm_noise_source {
+    CM_NOISE_PHILOX = 0,      /* the library's own: the same numbers for ever            */
+    CM_NOISE_TORCH_IMAGE = 1, /* one torch CPU generator an image, seeded seed + index   */
+    CM_NOISE_TORCH_INDIV = 2  /* the same, seeded index + num_samples * seed             */
+} cm_noise_source;
+
+/* Variants of CM_METHOD_EDM (Karras et al. 2022, table 1). */
+typedef enum cm_edm_discretization { CM_EDM_STEPS_EDM = 0, CM_EDM_STEPS_VP = 1, CM_EDM_STEPS_VE = 2, CM_EDM_STEPS_IDDPM = 3 } cm_edm_discretization;
+typedef enum cm_edm_schedule { CM_EDM_SCHEDULE_LINEAR = 0, CM_EDM_SCHEDULE_VP = 1, CM_EDM_SCHEDULE_VE = 2 } cm_edm_schedule;
+typedef enum cm_edm_scaling { CM_EDM_SCALING_NONE = 0, CM_EDM_SCALING_VP = 1 } cm_edm_scaling;
+typedef enum cm_edm_solver { CM_EDM_SOLVER_HEUN = 0, CM_EDM_SOLVER_EULER = 1 } cm_edm_solver;
+
+typedef struct cm_sampler_options {
+    uint32_t struct_size;
+    int32_t max_batch; /* images in flight at a time, 1..65536; 0 = 16; memory grows with it     */
+    int32_t threads;   /* 1..256; 0 = the context's                                              */
+    int32_t dtype;     /* cm_dtype of the arithmetic; default and so far only CM_F32             */
+} cm_sampler_options;
+
+typedef struct cm_sample_options {
+    uint32_t struct_size;
+    int32_t method;              /* cm_method                                                    */
+    /* Times.  `sigmas`: standard deviations, strictly falling, each in
+     * [boundary, sigma_max]; multistep evaluates at each; heun, euler,
+     * ancestral, dpm and edm walk along them and then to 0; progdist walks
+     * along them and ends at the last.  `ts` with `grid`: indices into the
+     * Karras grid of `grid` points, the official code's form: the last entry
+     * only closes the list (algorithm: multistep). */
+    const double *sigmas;
+    size_t sigma_count;
+    const int32_t *ts;
+    size_t ts_count;
+    int32_t grid;
+    int32_t steps;               /* n of the Karras schedule; 0 = default (18)                    */
+    double rho;                  /* 0 = 7                                                        */
+    double sigma_min, sigma_max; /* of the schedule; 0 = the model's                             */
+    int32_t clip_denoised;       /* clamp each estimate to [-1,1]; 0 default (as the method's
+                                    reference), 1 yes, -1 no                                     */
+    int32_t clip_output;         /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
+    double s_churn, s_tmin, s_tmax, s_noise; /* heun, dpm, edm; defaults 0, 0, infinity, 1       */
+    int32_t edm_discretization, edm_schedule, edm_scaling, edm_solver; /* CM_METHOD_EDM only     */
+    double edm_alpha;            /* second evaluation at alpha * h; default 1; CM_METHOD_EDM     */
+    /* Randomness. */
+    uint64_t seed;
+    uint64_t first_index;        /* of image 0 of this run                                       */
+    int32_t noise_source;        /* cm_noise_source                                              */
+    uint64_t num_samples;        /* CM_NOISE_TORCH_INDIV only: images of the whole job           */
+    /* The caller's noise, unit normal: n x C x H x W for the start, and
+     * noise_steps x n x C x H x W for the later draws.  NULL = drawn. */
+    const float *noise;
+    const float *step_noise;
+    size_t noise_steps;
+    /* n class numbers; NULL = drawn from each image's own stream (conditional
+     * models); -1 = no label where the network knows one. */
+    const int32_t *labels;
+    cm_progress_fn progress;
+    void *progress_user;
+    /* After each network evaluation of a batch: `denoised` is the current
+     * estimate, count x C x H x W, of images first .. first+count-1; borrowed
+     * for the call.  Non-zero stops. */
+    int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, size_t count,
+                    const float *denoised);
+    void *step_user;
+} cm_sample_options;
+
+typedef struct cm_sampler_info {
+    uint32_t struct_size;
+    int32_t threads;
+    int32_t max_batch;
+    uint64_t activation_bytes; /* arenas, scratch and state               */
+    uint64_t packed_bytes;     /* weights in the layout of the kernels, shared by the model's samplers */
+    double plan_seconds;
+} cm_sampler_info;
+
+CM_API void cm_sampler_options_init(cm_sampler_options *options, size_t struct_size);
+CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_size);
+CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
+
+/* Plans and allocates for max_batch images; running allocates no tensors.
+ * Keeps its own reference to the model. */
+CM_API cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out);
+CM_API void cm_sampler_free(cm_sampler *sampler);
+
+/* Draws n images into `images`, float32, n x C x H x W.  An option that has
+ * no effect on the chosen method is an ARGUMENT error, as are times out of
+ * order, out of range or NaN, and labels the model does not have.  After
+ * CANCELLED the contents of `images` are unspecified, the sampler is usable. */
+CM_API cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
+
+/* Asks a running call to stop: from any thread or signal handler.  It returns
+ * CM_ERR_CANCELLED within one network evaluation.  Without a running call the
+ * next one is not affected. */
+CM_API void cm_sampler_cancel(cm_sampler *sampler);
+
+CM_API cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info);
+
+/* Network evaluations an image that cm_sampler_run would make. */
+CM_API cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,177 @@
+/* image.c - the calls of image.h. */
+#include <string.h>
+#include <strings.h>
+
+#include <consistency/image.h>
+
+#include "io/picture.h"
+
+static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width, size_t *total)
+{
+    if (n == 0 || (channels != 1 && channels != 3))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: %zu images of %d channels; expected at least one of 1 or 3 channels", what, n,
+                channels);
+    if (height < 1 || width < 1 || height > CM_PICTURE_SIDE || width > CM_PICTURE_SIDE)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: %d x %d pixels, expected sides of 1..%d", what, width, height, CM_PICTURE_SIDE);
+    if (!cm_mul_size((size_t)height * (size_t)width * (size_t)channels, n, total))
+        CM_FAIL(CM_ERR_LIMIT, "%s: too many values", what);
+    return CM_OK;
+}
+
+/* 127.5 x + 128 in float32, clamped and cut; the comparisons are false for NaN. */
+static uint8_t to_u8(float x)
+{
+    float v = x * 127.5f + 128.0f;
+    return (uint8_t)(v >= 255.0f ? 255.0f : v > 0.0f ? v : 0.0f);
+}
+
+cm_status cm_image_to_u8(size_t n, int32_t channels, int32_t height, int32_t width, const float *images,
+                         uint8_t *pixels)
+{
+    size_t total, plane = (size_t)(height > 0 ? height : 0) * (size_t)(width > 0 ? width : 0), c = (size_t)channels;
+    if (!images || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_to_u8: images or pixels is NULL");
+    CM_TRY(check_shape("cm_image_to_u8", n, channels, height, width, &total));
+    for (size_t i = 0; i < n; i++, images += c * plane, pixels += c * plane)
+        for (size_t k = 0; k < c; k++)
+            for (size_t p = 0; p < plane; p++) pixels[p * c + k] = to_u8(images[k * plane + p]);
+    return CM_OK;
+}
+
+cm_status cm_image_from_u8(size_t n, int32_t channels, int32_t height, int32_t width, const uint8_t *pixels,
+                           float *images)
+{
+    size_t total, plane = (size_t)(height > 0 ? height : 0) * (size_t)(width > 0 ? width : 0), c = (size_t)channels;
+    if (!images || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_from_u8: images or pixels is NULL");
+    CM_TRY(check_shape("cm_image_from_u8", n, channels, height, width, &total));
+    for (size_t i = 0; i < n; i++, images += c * plane, pixels += c * plane)
+        for (size_t k = 0; k < c; k++)
+            for (size_t p = 0; p < plane; p++) images[k * plane + p] = (float)pixels[p * c + k] / 127.5f - 1.0f;
+    return CM_OK;
+}
+
+/* --- pages ---------------------------------------------------------------------------- */
+
+cm_status cm_image_grid_size(size_t n, int32_t columns, int32_t margin, int32_t height, int32_t width,
+                             int32_t *page_height, int32_t *page_width)
+{
+    size_t total;
+    if (!page_height || !page_width) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid_size: an output is NULL");
+    CM_TRY(check_shape("cm_image_grid_size", n, 1, height, width, &total));
+    if (columns < 1 || margin < 0 || margin > CM_PICTURE_SIDE)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid_size: %d columns with a margin of %d", columns, margin);
+    uint64_t across = n < (size_t)columns ? n : (uint64_t)columns, down = (n + across - 1) / across;
+    uint64_t w = across * (uint64_t)(width + margin) + (uint64_t)margin;
+    uint64_t h = down * (uint64_t)(height + margin) + (uint64_t)margin;
+    CM_TRY(cm_picture_check("page", h, w));
+    *page_height = (int32_t)h;
+    *page_width = (int32_t)w;
+    return CM_OK;
+}
+
+cm_status cm_image_grid(size_t n, int32_t columns, int32_t margin, uint8_t background, int32_t channels,
+                        int32_t height, int32_t width, const uint8_t *pixels, uint8_t *page)
+{
+    int32_t page_height, page_width;
+    size_t total;
+    if (!pixels || !page) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid: pixels or page is NULL");
+    CM_TRY(check_shape("cm_image_grid", n, channels, height, width, &total));
+    CM_TRY(cm_image_grid_size(n, columns, margin, height, width, &page_height, &page_width));
+    size_t c = (size_t)channels, row = (size_t)width * c, stride = (size_t)page_width * c;
+    size_t across = n < (size_t)columns ? n : (size_t)columns;
+    memset(page, background, (size_t)page_height * stride);
+    for (size_t i = 0; i < n; i++) {
+        size_t top = (size_t)margin + i / across * (size_t)(height + margin);
+        size_t left = (size_t)margin + i % across * (size_t)(width + margin);
+        for (size_t y = 0; y < (size_t)height; y++)
+            memcpy(page + (top + y) * stride + left * c, pixels + (i * (size_t)height + y) * row, row);
+    }
+    return CM_OK;
+}
+
+/* --- files ------------------------------------------------------------------------------ */
+
+enum { NEITHER, JPEG, PNG };
+
+static int kind_by_name(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    if (!dot) return NEITHER;
+    if (strcasecmp(dot, ".png") == 0) return PNG;
+    return strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ? JPEG : NEITHER;
+}
+
+static cm_status write_picture(cm_context *context, const char *path, const cm_picture *picture, int kind,
+                               int32_t quality, int32_t overwrite)
+{
+    cm_file_writer writer;
+    CM_TRY(cm_file_create(context, path, overwrite, &writer));
+    cm_status status = kind == PNG ? cm_png_write(picture, &writer)
+                                   : cm_jpeg_write(picture, quality ? quality : 95, &writer);
+    if (status == CM_OK) return cm_file_commit(&writer);
+    cm_file_abort(&writer);
+    return status;
+}
+
+cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height, int32_t width,
+                         const uint8_t *pixels, int32_t quality, int32_t overwrite)
+{
+    size_t total;
+    cm_context *owner;
+    if (!path || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: path or pixels is NULL");
+    CM_TRY(check_shape("cm_image_write", 1, channels, height, width, &total));
+    int kind = kind_by_name(path);
+    if (kind == NEITHER) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: '%s' ends neither in .png nor in .jpg or .jpeg", path);
+    if (kind == PNG && quality) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality %d has no effect on a PNG", quality);
+    if (quality < 0 || quality > 100) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality is %d, expected 1..100", quality);
+    if (overwrite < 0 || overwrite > 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: overwrite is %d, expected 0 or 1", overwrite);
+    CM_TRY(cm_context_retain(context, &owner));
+    const cm_picture picture = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
+    cm_status status = write_picture(owner, path, &picture, kind, quality, overwrite);
+    cm_context_free(owner);
+    return status;
+}
+
+static cm_status read_picture(cm_context *context, const char *path, const cm_mapping *file, int32_t channels,
+                              cm_picture *out)
+{
+    static const unsigned char png[4] = {0x89, 'P', 'N', 'G'};
+    if (file->size >= 4 && memcmp(file->data, png, 4) == 0)
+        return cm_png_read(context, path, file->data, file->size, channels, out);
+    if (file->size >= 2 && file->data[0] == 0xff && file->data[1] == 0xd8)
+        return cm_jpeg_read(context, path, file->data, file->size, channels, out);
+    CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG", path);
+}
+
+cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height, int32_t *width,
+                        uint8_t **pixels)
+{
+    cm_context *owner;
+    cm_mapping file;
+    cm_picture picture;
+    if (!path || !channels || !height || !width || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: an argument is NULL");
+    *pixels = NULL;
+    if (*channels != 0 && *channels != 1 && *channels != 3)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: %d channels, expected 0, 1 or 3", *channels);
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_status status = cm_mapping_open(path, &file);
+    if (status == CM_OK) {
+        status = read_picture(owner, path, &file, *channels, &picture);
+        cm_mapping_close(&file);
+    }
+    if (status == CM_OK) {
+        *channels = picture.channels;
+        *height = picture.height;
+        *width = picture.width;
+        *pixels = picture.pixels;
+    }
+    cm_context_free(owner);
+    return status;
+}
+
+void cm_image_free(cm_context *context, uint8_t *pixels)
+{
+    cm_context *owner;
+    if (!pixels || cm_context_retain(context, &owner) != CM_OK) return;
+    cm_free(owner, pixels);
+    cm_context_free(owner);
+}

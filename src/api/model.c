@@ -1,0 +1,229 @@
+/* model.c - the calls of model.h: arguments, then the work of diffusion/model. */
+#include <math.h>
+#include <string.h>
+
+#include <consistency/model.h>
+
+#include "base/options.h"
+#include "base/parallel.h"
+#include "diffusion/denoiser.h"
+
+void cm_load_options_init(cm_load_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_save_options_init(cm_save_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_model_info_init(cm_model_info *info, size_t struct_size)
+{
+    cm_options_zero(info, struct_size);
+}
+
+cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
+{
+    cm_load_options o;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load: out is NULL");
+    *out = NULL;
+    if (!path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load: path is NULL or empty");
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_load_options"));
+    if (o.allow_nonfinite < 0 || o.allow_nonfinite > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: allow_nonfinite is %d, expected 0 or 1", o.allow_nonfinite);
+    return cm_model_open(context, path, &o, out);
+}
+
+void cm_model_free(cm_model *model)
+{
+    cm_model_release(model);
+}
+
+/* The tensors as they stand in the file, in the network's order. */
+static size_t collect_tensors(const cm_model *m, cm_st_tensor *tensors)
+{
+    size_t n = 0;
+    for (int i = 0; i < m->graph->n_params; i++) {
+        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        if (t) tensors[n++] = *t;
+    }
+    const cm_st_tensor *table = m->precond.type == CM_PRECOND_IDDPM ? cm_safetensors_find(&m->file.file, "u") : NULL;
+    if (table) tensors[n++] = *table;
+    return n;
+}
+
+static json_t *make_metadata(const cm_model *m)
+{
+    static const char *const members[] = {"network", "precond", "image", "training"};
+    json_t *metadata = json_pack("{s:s}", "consistency.format", "1");
+    int failed = metadata == NULL;
+    for (int i = 0; i < 4; i++) {
+        char key[64];
+        json_t *value = json_object_get(m->file.config, members[i]);
+        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        if (!value) continue;
+        strcpy(key, "consistency.");
+        strcat(key, members[i]);
+        failed |= !text || json_object_set_new(metadata, key, json_string(text)) != 0;
+        free(text);
+    }
+    if (!failed) return metadata;
+    json_decref(metadata);
+    return NULL;
+}
+
+cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options)
+{
+    cm_save_options o;
+    if (!model || !path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_save: model or path is NULL or empty");
+    CM_TRY(cm_context_check_process(model->context));
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_save_options"));
+    if (o.overwrite < 0 || o.overwrite > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_save_options: overwrite is %d, expected 0 or 1", o.overwrite);
+    cm_st_tensor *tensors = cm_calloc(model->context, (size_t)model->graph->n_params + 1, sizeof *tensors);
+    json_t *metadata = make_metadata(model);
+    cm_status status = tensors ? CM_OK : CM_ERR_MEMORY;
+    if (tensors && !metadata) status = cm_fail(CM_ERR_MEMORY, "out of memory: metadata");
+    if (status == CM_OK)
+        status = cm_safetensors_write(model->context, path, o.overwrite, metadata, tensors,
+                                      collect_tensors(model, tensors));
+    json_decref(metadata);
+    cm_free(model->context, tensors);
+    return status;
+}
+
+cm_status cm_model_info_get(const cm_model *m, cm_model_info *info)
+{
+    cm_model_info i;
+    if (!m || !info) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_info_get: model or info is NULL");
+    memset(&i, 0, sizeof i);
+    i.channels = m->channels;
+    i.height = m->height;
+    i.width = m->width;
+    i.out_channels = m->out_channels;
+    i.num_classes = m->net.num_classes;
+    i.needs_label = cm_model_needs_label(m);
+    i.is_consistency = cm_precond_is_consistency(&m->precond);
+    i.sigma_min = m->precond.sigma_min;
+    i.sigma_max = m->precond.sigma_max;
+    i.sigma_data = m->precond.sigma_data;
+    for (int k = 0; k < m->graph->n_params; k++) {
+        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[k]);
+        if (!t || m->graph->params[k].constant) continue;
+        i.parameters += t->count;
+        i.tensors++;
+        i.weight_bytes += t->bytes;
+    }
+    i.network = cm_net_type_name(m->net.type);
+    i.precond = cm_precond_name(&m->precond);
+    i.config_json = m->config_text;
+    return cm_info_write(info, &i, sizeof i, "cm_model_info");
+}
+
+/* --- tensors ------------------------------------------------------------------------------ */
+
+size_t cm_model_param_count(const cm_model *model)
+{
+    cm_model_info info;
+    cm_model_info_init(&info, sizeof info);
+    return model && cm_model_info_get(model, &info) == CM_OK ? (size_t)info.tensors : 0;
+}
+
+/* The index-th parameter that is not a constant buffer. */
+static cm_status find_param(const cm_model *m, size_t index, int *found)
+{
+    size_t n = 0;
+    for (int i = 0; m && i < m->graph->n_params; i++) {
+        if (m->graph->params[i].constant) continue;
+        if (n++ == index) {
+            *found = i;
+            return CM_OK;
+        }
+    }
+    CM_FAIL(CM_ERR_ARGUMENT, "tensor index %zu: the model has %zu", index, n);
+}
+
+cm_status cm_model_param_info(const cm_model *model, size_t index, const char **name, int32_t *rank,
+                              int64_t shape[8], int32_t *dtype)
+{
+    int i = 0;
+    if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_info: model is NULL");
+    CM_TRY(find_param(model, index, &i));
+    const cm_param_desc *p = &model->graph->params[i];
+    cm_st_type type = cm_checkpoint_tensor(&model->sources[i])->type;
+    if (name) *name = p->name;
+    if (rank) *rank = p->rank;
+    for (int k = 0; shape && k < 8; k++) shape[k] = k < p->rank ? p->shape[k] : 0;
+    if (dtype) *dtype = type == CM_ST_F32 ? CM_F32 : type == CM_ST_BF16 ? CM_BF16 : CM_F16;
+    return CM_OK;
+}
+
+cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count, float *values)
+{
+    int i = 0;
+    if (!model || !values) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_read: model or values is NULL");
+    CM_TRY(find_param(model, index, &i));
+    const cm_st_tensor *t = cm_checkpoint_tensor(&model->sources[i]);
+    if (count != t->count)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_read: tensor '%s' has %zu values, asked for %zu", t->name, t->count,
+                count);
+    cm_st_read_f32(t, values);
+    return CM_OK;
+}
+
+/* --- one evaluation -------------------------------------------------------------------------- */
+
+static cm_status check_denoise(const cm_model *m, size_t n, const float *sigma, const int32_t *labels)
+{
+    int32_t low = cm_model_needs_label(m) ? 0 : -1, classes = m->net.num_classes;
+    int zero = m->precond.type == CM_PRECOND_ECM, any = m->precond.type == CM_PRECOND_NONE;
+    if (!labels && low == 0) CM_FAIL(CM_ERR_ARGUMENT, "this model is class-conditional: labels 0..%d are needed", classes - 1);
+    for (size_t i = 0; i < n; i++) {
+        int32_t y = labels ? labels[i] : -1;
+        if (!isfinite(sigma[i]) || (!any && !(sigma[i] > 0) && !(zero && sigma[i] == 0)))
+            CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g, expected a finite number %s", i, (double)sigma[i],
+                    zero ? ">= 0" : "> 0");
+        if (y < low || y >= (classes ? classes : 0))
+            CM_FAIL(CM_ERR_ARGUMENT, "labels[%zu] is %d; this model knows %d..%d", i, y, low, classes - 1);
+    }
+    return CM_OK;
+}
+
+/* Chunks through double buffers, as the samplers hold their state. */
+static cm_status denoise(cm_model *m, size_t n, const float *x, const float *sigma, const int32_t *labels, float *out)
+{
+    cm_context *context = m->context;
+    size_t pixels = (size_t)m->height * (size_t)m->width, in = pixels * (size_t)m->channels;
+    size_t to = pixels * (size_t)m->out_channels, chunk = (size_t)cm_context_threads(context);
+    if (!m->own) CM_TRY(cm_denoiser_create(m, (int)chunk, chunk, &m->own));
+    double *buffer = cm_malloc(context, chunk * (in + to + 1), sizeof *buffer);
+    if (!buffer) return CM_ERR_MEMORY;
+    double *d = buffer + chunk * in, *s = d + chunk * to;
+    cm_status status = CM_OK;
+    for (size_t first = 0; first < n && status == CM_OK; first += chunk) {
+        size_t count = n - first < chunk ? n - first : chunk;
+        const cm_evaluation e = {count, buffer, s, 1, labels ? labels + first : NULL, NULL, d, NULL, NULL};
+        for (size_t i = 0; i < count * in; i++) buffer[i] = (double)x[first * in + i];
+        for (size_t i = 0; i < count; i++) s[i] = (double)sigma[first + i];
+        status = cm_denoiser_run(m->own, &e);
+        for (size_t i = 0; i < count * to && status == CM_OK; i++) out[first * to + i] = (float)d[i];
+    }
+    cm_free(context, buffer);
+    return status;
+}
+
+cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma, const int32_t *labels,
+                           float *out)
+{
+    if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
+    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
+    CM_TRY(cm_context_check_process(model->context));
+    CM_TRY(check_denoise(model, n, sigma, labels));
+    (void)pthread_mutex_lock(&model->lock);
+    cm_status status = denoise(model, n, x, sigma, labels, out);
+    (void)pthread_mutex_unlock(&model->lock);
+    return status;
+}

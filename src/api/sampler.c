@@ -1,0 +1,98 @@
+/* sampler.c - the calls of sampler.h. */
+#include <string.h>
+
+#include <consistency/sampler.h>
+
+#include "base/options.h"
+#include "base/parallel.h"
+#include "diffusion/sampler.h"
+#include "diffusion/times.h"
+
+enum { DEFAULT_BATCH = 16, MAX_BATCH = 65536 };
+
+void cm_sampler_options_init(cm_sampler_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_sample_options_init(cm_sample_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size)
+{
+    cm_options_zero(info, struct_size);
+}
+
+cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out)
+{
+    cm_sampler_options o;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: out is NULL");
+    *out = NULL;
+    if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: model is NULL");
+    CM_TRY(cm_context_check_process(model->context));
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_sampler_options"));
+    if (o.max_batch == 0) o.max_batch = DEFAULT_BATCH;
+    if (o.max_batch < 1 || o.max_batch > MAX_BATCH)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: max_batch is %d, expected 1..%d", o.max_batch, MAX_BATCH);
+    if (o.threads < 0 || o.threads > CM_MAX_THREADS)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: threads is %d, expected 1..%d or 0 for the context's", o.threads,
+                CM_MAX_THREADS);
+    if (o.dtype != CM_DTYPE_DEFAULT && o.dtype != CM_F32)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "cm_sampler_options: dtype %d; this version computes in CM_F32 only", o.dtype);
+    int threads = o.threads ? o.threads : cm_context_threads(model->context);
+    return cm_sampler_open(model, threads, (size_t)o.max_batch, out);
+}
+
+void cm_sampler_free(cm_sampler *sampler)
+{
+    cm_sampler_close(sampler);
+}
+
+static cm_status read_options(const cm_sample_options *options, cm_sample_options *o)
+{
+    memset(o, 0, sizeof *o);
+    return options ? cm_options_read(o, sizeof *o, options, "cm_sample_options") : CM_OK;
+}
+
+cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images)
+{
+    cm_sample_options o;
+    if (!sampler || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: sampler or images is NULL");
+    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: n is 0, ask for at least one image");
+    CM_TRY(cm_context_check_process(sampler->model->context));
+    CM_TRY(read_options(options, &o));
+    return cm_sampler_draw(sampler, &o, n, images);
+}
+
+void cm_sampler_cancel(cm_sampler *sampler)
+{
+    if (sampler) atomic_store(&sampler->cancel, 1);
+}
+
+cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe)
+{
+    cm_sample_options o;
+    cm_times times;
+    if (!sampler || !nfe) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_nfe: sampler or nfe is NULL");
+    CM_TRY(read_options(options, &o));
+    CM_TRY(cm_times_resolve(sampler->model, &o, &times));
+    *nfe = cm_solver_nfe(&times.solver);
+    cm_times_release(sampler->model, &times);
+    return CM_OK;
+}
+
+cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info)
+{
+    cm_sampler_info i;
+    if (!sampler || !info) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_info_get: sampler or info is NULL");
+    memset(&i, 0, sizeof i);
+    i.threads = sampler->threads;
+    i.max_batch = (int32_t)sampler->max_batch;
+    i.activation_bytes = cm_sampler_bytes(sampler);
+    i.packed_bytes = cm_params_copied_bytes(sampler->model->params);
+    i.plan_seconds = sampler->plan_seconds;
+    return cm_info_write(info, &i, sizeof i, "cm_sampler_info");
+}

@@ -1,0 +1,140 @@
+/* context.c - the context handle: allocator, log, threads, owning process. */
+#include "base/context.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/options.h"
+#include "base/parallel.h"
+
+struct cm_context {
+    atomic_int references;
+    pid_t process;
+    cm_context_options options; /* resolved */
+};
+
+static void *default_alloc(void *user, size_t size, size_t alignment)
+{
+    (void)user;
+    return aligned_alloc(alignment, size);
+}
+
+static void default_free(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+void cm_context_options_init(cm_context_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+static cm_status check(const cm_context_options *o)
+{
+    if (o->threads < 0 || o->threads > CM_MAX_THREADS)
+        CM_FAIL(CM_ERR_ARGUMENT, "context: threads is %d, expected 1..%d or 0 for the default", o->threads,
+                CM_MAX_THREADS);
+    if ((o->alloc == NULL) != (o->free == NULL))
+        CM_FAIL(CM_ERR_ARGUMENT, "context: `alloc` and `free` have to be given together");
+    return CM_OK;
+}
+
+cm_status cm_context_create(const cm_context_options *options, cm_context **out)
+{
+    cm_context_options o;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_context_create: out is NULL");
+    *out = NULL;
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_context_options"));
+    CM_TRY(check(&o));
+    if (!o.alloc) {
+        o.alloc = default_alloc;
+        o.free = default_free;
+    }
+    if (o.threads == 0) o.threads = cm_parallel_cpus();
+    cm_context *context = o.alloc(o.memory_user, (sizeof *context + 63) / 64 * 64, 64);
+    if (!context) CM_FAIL(CM_ERR_MEMORY, "out of memory: %zu bytes for a context", sizeof *context);
+    memset(context, 0, sizeof *context);
+    atomic_init(&context->references, 1);
+    context->process = getpid();
+    context->options = o;
+    *out = context;
+    return CM_OK;
+}
+
+void cm_context_free(cm_context *context)
+{
+    if (!context || atomic_fetch_sub(&context->references, 1) != 1) return;
+    context->options.free(context->options.memory_user, context);
+}
+
+cm_status cm_context_retain(cm_context *context, cm_context **out)
+{
+    *out = NULL;
+    if (!context) return cm_context_create(NULL, out);
+    CM_TRY(cm_context_check_process(context));
+    atomic_fetch_add(&context->references, 1);
+    *out = context;
+    return CM_OK;
+}
+
+cm_status cm_context_check_process(const cm_context *context)
+{
+    if (context->process != getpid())
+        CM_FAIL(CM_ERR_FORKED, "the context was made by process %ld and this is its child %ld: call exec, or make "
+                "a context after the fork in a process that has not computed", (long)context->process, (long)getpid());
+    return CM_OK;
+}
+
+int cm_context_threads(const cm_context *context)
+{
+    return context->options.threads;
+}
+
+void cm_log(const cm_context *context, int level, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    if (!context->options.log) return;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    context->options.log(context->options.log_user, level, line);
+}
+
+void *cm_malloc(cm_context *context, size_t count, size_t size)
+{
+    size_t bytes;
+    void *memory = NULL;
+    if (cm_mul_size(count, size, &bytes) && bytes <= SIZE_MAX / 2) {
+        bytes = bytes ? (bytes + 63) / 64 * 64 : 64;
+        memory = context->options.alloc(context->options.memory_user, bytes, 64);
+    }
+    if (!memory) (void)cm_fail(CM_ERR_MEMORY, "out of memory: %zu x %zu bytes", count, size);
+    return memory;
+}
+
+void *cm_calloc(cm_context *context, size_t count, size_t size)
+{
+    void *memory = cm_malloc(context, count, size);
+    if (memory) memset(memory, 0, count * size);
+    return memory;
+}
+
+void cm_free(cm_context *context, void *memory)
+{
+    if (memory) context->options.free(context->options.memory_user, memory);
+}
+
+char *cm_strdup(cm_context *context, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    char *copy = cm_malloc(context, n, 1);
+    if (copy) memcpy(copy, text, n);
+    return copy;
+}

@@ -1,0 +1,40 @@
+/* context.h - memory, threads and log of everything that hangs off a context.
+ *
+ * All memory of the library comes from cm_calloc and friends, so that a host
+ * can count it and a test can make the N-th request fail. */
+#ifndef CM_BASE_CONTEXT_H
+#define CM_BASE_CONTEXT_H
+
+#include "base/status.h"
+
+/* Adds a reference; NULL makes a new context with defaults. */
+cm_status cm_context_retain(cm_context *context, cm_context **out);
+
+/* CM_ERR_FORKED in a child of the process that made the context. */
+cm_status cm_context_check_process(const cm_context *context);
+
+int cm_context_threads(const cm_context *context);
+
+/* A warning or note for the host's log; nothing without a log hook. */
+void cm_log(const cm_context *context, int level, const char *format, ...) CM_PRINTF(3, 4);
+
+/* count x size bytes, aligned to 64 and zero; NULL after setting the message.
+ * Never returns NULL for a zero count. */
+void *cm_calloc(cm_context *context, size_t count, size_t size);
+/* The same without zeroing: for large buffers that are written before read. */
+void *cm_malloc(cm_context *context, size_t count, size_t size);
+void cm_free(cm_context *context, void *memory);
+char *cm_strdup(cm_context *context, const char *text);
+
+/* Checked arithmetic for sizes that a file or a caller can choose: true and
+ * *out = a * b (a + b) when it fits. */
+static inline int cm_mul_size(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline int cm_add_size(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* rng.c - Philox4x32-10 and Box-Muller. */
+#include "base/rng.h"
+
+#include <math.h>
+#include <string.h>
+
+void cm_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+{
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+
+/* ln x for x in (0, 1]: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then
+ * ln m = 2 atanh((m-1)/(m+1)) by its series; error below 2e-16 + rounding. */
+static double portable_log(double x)
+{
+    int e;
+    double m = frexp(x, &e);
+    if (m < 0.70710678118654752440) {
+        m *= 2;
+        e -= 1;
+    }
+    double s = (m - 1) / (m + 1), z = s * s, sum = 0;
+    for (int k = 10; k >= 0; k--) sum = sum * z + 1.0 / (2 * k + 1);
+    return 2 * s * sum + e * 0.69314718055994530942;
+}
+
+/* cos and sin of 2 pi u, u in [0, 1): reduce to an eighth of the circle, then
+ * Taylor series of |angle| <= pi/4. */
+static void portable_cos_sin(double u, double *c, double *s)
+{
+    int quadrant = (int)(u * 4 + 0.5);
+    double a = (u - quadrant * 0.25) * 6.28318530717958647693, z = a * a;
+    double sine = 0, cosine = 0;
+    for (int k = 8; k >= 1; k--) {
+        sine = (1 + sine) * (-z / ((2 * k) * (2 * k + 1)));
+        cosine = (1 + cosine) * (-z / ((2 * k - 1) * (2 * k)));
+    }
+    sine = a * (1 + sine);
+    cosine = 1 + cosine;
+    switch (quadrant & 3) {
+    case 0: *c = cosine, *s = sine; break;
+    case 1: *c = -sine, *s = cosine; break;
+    case 2: *c = -cosine, *s = -sine; break;
+    default: *c = sine, *s = -cosine; break;
+    }
+}
+
+static void block(const cm_stream *stream, uint32_t index, uint32_t out[4])
+{
+    const uint32_t counter[4] = {index, stream->draw, (uint32_t)stream->image, (uint32_t)(stream->image >> 32)};
+    const uint32_t key[2] = {(uint32_t)stream->seed, (uint32_t)(stream->seed >> 32)};
+    cm_philox4x32(counter, key, out);
+}
+
+static double unit(uint32_t u)
+{
+    return (u + 0.5) * (1.0 / 4294967296.0);
+}
+
+void cm_stream_uniform(const cm_stream *stream, size_t n, double *out)
+{
+    uint32_t u[4];
+    for (size_t i = 0; i < n; i++) {
+        if (i % 4 == 0) block(stream, (uint32_t)(i / 4), u);
+        out[i] = unit(u[i % 4]);
+    }
+}
+
+void cm_stream_normal(const cm_stream *stream, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        uint32_t u[4];
+        float quad[4];
+        block(stream, (uint32_t)(i / 4), u);
+        for (int j = 0; j < 4; j += 2) {
+            double c, s, r = sqrt(-2 * portable_log(unit(u[j])));
+            portable_cos_sin(unit(u[j + 1]), &c, &s);
+            quad[j] = (float)(r * c);
+            quad[j + 1] = (float)(r * s);
+        }
+        memcpy(out + i, quad, (n - i < 4 ? n - i : 4) * sizeof *out);
+    }
+}
+
+uint32_t cm_stream_below(const cm_stream *stream, uint32_t range)
+{
+    uint32_t u[4];
+    block(stream, 0, u);
+    return (uint32_t)(((uint64_t)u[0] * range) >> 32);
+}

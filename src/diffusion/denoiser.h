@@ -1,0 +1,38 @@
+/* denoiser.h - evaluates D(x; sigma) for batches.
+ *
+ * Images go through the network one at a time: many images over the threads,
+ * one thread each; the rest of a batch with all threads inside the network.
+ * So an image never meets another one, and its bits depend on neither. */
+#ifndef CM_DIFFUSION_DENOISER_H
+#define CM_DIFFUSION_DENOISER_H
+
+#include <stdatomic.h>
+
+#include "diffusion/model.h"
+
+typedef struct cm_denoiser cm_denoiser;
+
+/* The model must outlive it.  max_batch decides what is planned. */
+cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_denoiser **out);
+void cm_denoiser_free(cm_denoiser *denoiser);
+
+typedef struct cm_evaluation {
+    size_t n;
+    const double *x;        /* n x C x H x W                               */
+    const double *sigma;    /* n, or one for all when sigma_step is 0      */
+    size_t sigma_step;
+    const int32_t *labels;  /* n or NULL = -1                              */
+    const float *augment;   /* n x augment_dim or NULL = zeros             */
+    double *d, *f;          /* outputs; f (n x F's channels x H x W) may be NULL */
+    atomic_int *cancel;     /* may be NULL; looked at before every image   */
+} cm_evaluation;
+
+/* x and d may be the same.  sigma is rounded to float32 first, as the
+ * references take it; at float32(sigma_min) a `cm` model is the identity. */
+cm_status cm_denoiser_run(cm_denoiser *denoiser, const cm_evaluation *evaluation);
+
+size_t cm_denoiser_bytes(const cm_denoiser *denoiser);
+/* Kernel of the i-th node of the plan; see cm_plan_kernel. */
+const char *cm_denoiser_kernel(const cm_denoiser *denoiser, int node, const char **scope);
+
+#endif

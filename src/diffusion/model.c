@@ -1,0 +1,199 @@
+/* model.c - file to graph and parameters. */
+#include "diffusion/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "diffusion/denoiser.h"
+
+/* --- the graph of D ---------------------------------------------------------- */
+
+static cm_value vector_input(cm_graph *g, int32_t size)
+{
+    return cm_graph_input(g, (cm_desc){1, 1, 1, size});
+}
+
+static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *precond, int32_t height, int32_t width)
+{
+    cm_value x = cm_graph_input(g, (cm_desc){1, height, width, net->in_channels});
+    cm_value c_in = vector_input(g, 1), c_skip = vector_input(g, 1), c_out = vector_input(g, 1);
+    cm_net_inputs in = {x, vector_input(g, 1), vector_input(g, 1),
+                        vector_input(g, net->augment_dim ? net->augment_dim : 1)};
+    if (precond->type != CM_PRECOND_NONE && precond->type != CM_PRECOND_VE) { /* those have c_in = 1 */
+        const cm_value scaled[2] = {x, c_in};
+        in.x = cm_graph_node(g, &cm_op_scale, NULL, scaled, 2, -1, -1);
+    }
+    cm_value f = cm_net_describe(g, net, &in), d = f;
+    if (precond->type != CM_PRECOND_NONE) {
+        const cm_value mixed[4] = {x, f, c_skip, c_out};
+        d = cm_graph_node(g, &cm_op_mix, NULL, mixed, 4, -1, -1);
+    }
+    cm_graph_output(g, f);
+    cm_graph_output(g, d);
+}
+
+cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
+                            int32_t width, cm_graph **out)
+{
+    CM_TRY(cm_graph_create(context, out));
+    describe(*out, net, precond, height, width);
+    cm_status status = cm_graph_finish(*out);
+    if (status != CM_OK) {
+        cm_graph_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* --- the image --------------------------------------------------------------- */
+
+typedef struct {
+    int32_t channels, height, width, labels;
+} image_config;
+
+#define INT(name, low) {#name, CM_FIELD_INT, offsetof(image_config, name), 0, low, 65536, NULL, 0}
+static const cm_field image_fields[] = {INT(channels, 1), INT(height, 1), INT(width, 1), INT(labels, 0)};
+
+static cm_status read_image(const json_t *object, cm_model *m)
+{
+    static const char what[] = "consistency.image";
+    image_config image = {m->net.in_channels, m->net.resolution, m->net.resolution, m->net.num_classes};
+    if (object) CM_TRY(cm_fields_read(what, object, image_fields, sizeof image_fields / sizeof *image_fields, &image));
+    if (image.channels != m->net.in_channels)
+        CM_FAIL(CM_ERR_FORMAT, "%s: channels is %d, but the network takes %d", what, image.channels,
+                m->net.in_channels);
+    if (object && json_object_get(object, "labels") && image.labels != m->net.num_classes)
+        CM_FAIL(CM_ERR_FORMAT, "%s: labels is %d, but the network knows %d classes", what, image.labels,
+                m->net.num_classes);
+    m->channels = image.channels;
+    m->height = image.height;
+    m->width = image.width;
+    return CM_OK;
+}
+
+/* How many channels F has for the preconditioning at hand. */
+static cm_status check_channels(cm_model *m)
+{
+    cm_net_config *net = &m->net;
+    if (m->precond.type == CM_PRECOND_IDDPM && net->out_channels == net->in_channels) net->out_channels *= 2;
+    int32_t expected = m->precond.type == CM_PRECOND_IDDPM ? 2 * net->in_channels : net->in_channels;
+    if (m->precond.type != CM_PRECOND_NONE && net->out_channels != expected)
+        CM_FAIL(CM_ERR_FORMAT, "consistency.network: out_channels is %d; precond \"%s\" on images of %d channels "
+                "needs %d", net->out_channels, cm_precond_name(&m->precond), net->in_channels, expected);
+    m->out_channels = m->precond.type == CM_PRECOND_NONE ? net->out_channels : net->in_channels;
+    return CM_OK;
+}
+
+/* --- weights ------------------------------------------------------------------ */
+
+/* The file's own table of iDDPM levels replaces the computed one: it is the
+ * grid the network was trained on, in the reference's float32. */
+static cm_status take_table(cm_model *m, const char *path)
+{
+    const cm_st_tensor *t = cm_safetensors_find(&m->file.file, "u");
+    size_t n = (size_t)m->precond.M + 1;
+    if (m->precond.type != CM_PRECOND_IDDPM || !t) return CM_OK;
+    if (t->count != n || t->type != CM_ST_F32)
+        CM_FAIL(CM_ERR_SHAPE, "%s: the table u has %zu values of type %s, expected %zu F32", path, t->count,
+                cm_st_type_name(t->type), n);
+    float *u = cm_malloc(m->context, n, sizeof *u);
+    if (!u) return CM_ERR_MEMORY;
+    cm_st_read_f32(t, u);
+    cm_status status = CM_OK;
+    for (size_t i = 0; i < n && status == CM_OK; i++) {
+        double d = (double)u[i] - m->precond.table[i];
+        if (!(d * d <= 1e-6 * m->precond.table[i] * m->precond.table[i] + 1e-12))
+            status = cm_fail(CM_ERR_SHAPE, "%s: u[%zu] is %g; M, C_1 and C_2 give %g", path, i, (double)u[i],
+                             m->precond.table[i]);
+    }
+    for (size_t i = 0; i < n && status == CM_OK; i++) m->precond.table[i] = (double)u[i];
+    cm_free(m->context, u);
+    return status;
+}
+
+static cm_status check_finite(const cm_model *m, const char *path, const cm_load_options *options)
+{
+    uint64_t n = (uint64_t)m->graph->n_params;
+    for (int i = 0; i < m->graph->n_params; i++) {
+        if (options->progress && options->progress(options->progress_user, (uint64_t)i, n))
+            CM_FAIL(CM_ERR_CANCELLED, "loading %s was cancelled", path);
+        if (!options->allow_nonfinite && !cm_checkpoint_finite(&m->sources[i]))
+            CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds a NaN or an infinity (allow_nonfinite accepts it)", path,
+                    m->graph->params[i].name);
+    }
+    return CM_OK;
+}
+
+static cm_status keep_config(cm_model *m)
+{
+    char *text = json_dumps(m->file.config, JSON_COMPACT);
+    if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    m->config_text = cm_strdup(m->context, text);
+    free(text);
+    return m->config_text ? CM_OK : CM_ERR_MEMORY;
+}
+
+static cm_status open_parts(cm_model *m, const char *path, const cm_load_options *options)
+{
+    const json_t *config;
+    CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, &m->file));
+    config = m->file.config;
+    CM_TRY(cm_net_config_read(json_object_get(config, "network"), &m->net));
+    CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.type == CM_NET_ADM, &m->precond));
+    CM_TRY(read_image(json_object_get(config, "image"), m));
+    CM_TRY(check_channels(m));
+    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, &m->graph));
+    m->sources = cm_calloc(m->context, (size_t)m->graph->n_params, sizeof *m->sources);
+    if (!m->sources) return CM_ERR_MEMORY;
+    CM_TRY(cm_checkpoint_bind(&m->file, path, m->graph, &m->net, m->precond.type == CM_PRECOND_IDDPM ? "u" : NULL,
+                              m->sources));
+    CM_TRY(take_table(m, path));
+    CM_TRY(check_finite(m, path, options));
+    CM_TRY(cm_params_create(m->graph, m->sources, &m->params));
+    return keep_config(m);
+}
+
+cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
+{
+    cm_context *owner;
+    *out = NULL;
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_model *m = cm_calloc(owner, 1, sizeof *m);
+    if (!m) {
+        cm_context_free(owner);
+        return CM_ERR_MEMORY;
+    }
+    m->context = owner;
+    atomic_init(&m->references, 1);
+    (void)pthread_mutex_init(&m->lock, NULL);
+    cm_status status = open_parts(m, path, options);
+    if (status != CM_OK) cm_model_release(m);
+    else *out = m;
+    return status;
+}
+
+void cm_model_retain(cm_model *model)
+{
+    atomic_fetch_add(&model->references, 1);
+}
+
+void cm_model_release(cm_model *m)
+{
+    if (!m || atomic_fetch_sub(&m->references, 1) != 1) return;
+    cm_context *context = m->context;
+    cm_denoiser_free(m->own);
+    cm_params_free(m->params);
+    cm_free(context, m->sources);
+    cm_graph_free(m->graph);
+    cm_precond_release(&m->precond);
+    cm_checkpoint_close(&m->file);
+    cm_free(context, m->config_text);
+    (void)pthread_mutex_destroy(&m->lock);
+    cm_free(context, m);
+    cm_context_free(context);
+}
+
+int cm_model_needs_label(const cm_model *model)
+{
+    return model->net.type == CM_NET_ADM && model->net.num_classes > 0;
+}

@@ -1,0 +1,46 @@
+/* model.h - a loaded network: its file, its weights and the graph of D(x; sigma). */
+#ifndef CM_DIFFUSION_MODEL_H
+#define CM_DIFFUSION_MODEL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <consistency/model.h>
+
+#include "diffusion/precond.h"
+#include "graph/params.h"
+#include "nets/checkpoint.h"
+#include "nets/net.h"
+
+/* Inputs of the graph in order; scalars are one float an image. */
+enum { CM_IN_X, CM_IN_C_IN, CM_IN_C_SKIP, CM_IN_C_OUT, CM_IN_TIME, CM_IN_LABEL, CM_IN_AUGMENT };
+/* Outputs: the raw network F, and D (the same value for precond none). */
+enum { CM_OUT_F, CM_OUT_D };
+
+struct cm_model {
+    cm_context *context;
+    atomic_int references;
+    cm_checkpoint file;
+    cm_net_config net;
+    cm_precond precond;
+    int32_t channels, height, width; /* of the images          */
+    int32_t out_channels;            /* of D                   */
+    cm_graph *graph;
+    cm_param_source *sources;        /* one per parameter      */
+    cm_params *params;
+    char *config_text;
+    pthread_mutex_t lock;            /* of the member below    */
+    struct cm_denoiser *own;         /* for cm_model_denoise   */
+};
+
+/* The graph of D for images of the given size; see the enums above. */
+cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
+                            int32_t width, cm_graph **out);
+
+cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
+void cm_model_retain(cm_model *model);
+void cm_model_release(cm_model *model);
+/* 1 when label -1 ("no label") is an error. */
+int cm_model_needs_label(const cm_model *model);
+
+#endif

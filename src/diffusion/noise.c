@@ -1,0 +1,73 @@
+/* noise.c - the caller's tensors, Philox streams, torch's generators. */
+#include "diffusion/noise.h"
+
+#include "base/rng.h"
+
+void cm_noise_begin(cm_noise *noise)
+{
+    const cm_sample_options *o = noise->options;
+    for (size_t i = 0; noise->torch && i < noise->count; i++) {
+        uint64_t index = o->first_index + noise->first + i;
+        uint64_t seed = o->noise_source == CM_NOISE_TORCH_INDIV ? index + o->num_samples * o->seed : o->seed + index;
+        cm_torch_seed(&noise->torch[i], seed);
+    }
+}
+
+static cm_stream stream(const cm_noise *noise, size_t i, uint32_t draw)
+{
+    cm_stream s = {noise->options->seed, noise->options->first_index + noise->first + i, draw};
+    return s;
+}
+
+static void widen(size_t n, const float *in, double *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (double)in[i];
+}
+
+/* One image's normals of draw `tag`; out NULL advances torch's stream only. */
+static void normals(cm_noise *noise, size_t i, uint32_t tag, int in_double, double *out)
+{
+    float *floats = (float *)(void *)noise->buffer;
+    if (noise->torch && in_double) {
+        cm_torch_normal64(&noise->torch[i], noise->size, out ? out : noise->buffer);
+        return;
+    }
+    if (noise->torch) {
+        cm_torch_normal(&noise->torch[i], noise->size, floats);
+    } else if (out) {
+        cm_stream s = stream(noise, i, tag);
+        cm_stream_normal(&s, noise->size, floats);
+    }
+    if (out) widen(noise->size, floats, out);
+}
+
+void cm_noise_start(cm_noise *noise, double *out)
+{
+    const float *given = noise->options->noise;
+    for (size_t i = 0; i < noise->count; i++, out += noise->size) {
+        if (given) widen(noise->size, given + (noise->first + i) * noise->size, out);
+        else normals(noise, i, 0, 0, out);
+    }
+}
+
+void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels)
+{
+    const int32_t *given = noise->options->labels;
+    for (size_t i = 0; i < noise->count; i++) {
+        cm_stream s = stream(noise, i, 1);
+        /* EDM's script draws a label even when the caller overrides it. */
+        int32_t drawn = noise->torch ? (int32_t)cm_torch_below(&noise->torch[i], (uint32_t)classes)
+                                     : (int32_t)cm_stream_below(&s, (uint32_t)classes);
+        labels[i] = given ? given[noise->first + i] : drawn;
+    }
+}
+
+void cm_noise_draw(cm_noise *noise, int draw, double *out)
+{
+    const float *given = noise->options->step_noise;
+    for (size_t i = 0; i < noise->count; i++) {
+        double *to = out ? out + i * noise->size : NULL;
+        if (!given) normals(noise, i, 2 + (uint32_t)draw, noise->double_steps, to);
+        else if (to) widen(noise->size, given + ((size_t)draw * noise->n + noise->first + i) * noise->size, to);
+    }
+}

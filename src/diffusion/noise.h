@@ -1,0 +1,30 @@
+/* noise.h - where the unit normals and labels of a sampling run come from. */
+#ifndef CM_DIFFUSION_NOISE_H
+#define CM_DIFFUSION_NOISE_H
+
+#include <consistency/sampler.h>
+
+#include "base/context.h"
+#include "base/torch_rng.h"
+
+/* Images [first, first + count) of a run of n. */
+typedef struct cm_noise {
+    const cm_sample_options *options;
+    size_t n, first, count, size; /* size: values of one image */
+    int double_steps;             /* torch: later draws in float64, as EDM's sampler makes them */
+    double *buffer;               /* size values */
+    cm_torch_rng *torch;          /* count generators, or NULL for Philox */
+} cm_noise;
+
+/* Seeds the generators (torch) of the images at hand. */
+void cm_noise_begin(cm_noise *noise);
+/* The start noise, count x size; then the labels, then draws 0, 1, ...: torch's
+ * streams have to be asked in this order. */
+void cm_noise_start(cm_noise *noise, double *out);
+/* Labels for count images of a model with `classes` > 0; the caller's where
+ * given. */
+void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels);
+/* out NULL: the draw only counts. */
+void cm_noise_draw(cm_noise *noise, int draw, double *out);
+
+#endif

@@ -1,0 +1,35 @@
+/* sampler.h - the sampler handle: rounds of at most max_batch images. */
+#ifndef CM_DIFFUSION_SAMPLER_H
+#define CM_DIFFUSION_SAMPLER_H
+
+#include <stdatomic.h>
+
+#include <consistency/sampler.h>
+
+#include "base/torch_rng.h"
+#include "diffusion/denoiser.h"
+
+struct cm_sampler {
+    cm_model *model; /* counted */
+    cm_denoiser *denoiser;
+    int threads;
+    size_t max_batch;
+    double plan_seconds;
+    atomic_int cancel, running;
+    /* Buffers of a round: max_batch x C x H x W values each. */
+    double *state, *work;
+    double *noise;       /* of one image                       */
+    float *estimate;     /* for the step callback              */
+    int32_t *labels;     /* max_batch                          */
+    cm_torch_rng *torch; /* max_batch; made when first asked for */
+};
+
+cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_sampler **out);
+void cm_sampler_close(cm_sampler *sampler);
+
+/* options are complete (every field of this version) and n, images not 0. */
+cm_status cm_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
+
+size_t cm_sampler_bytes(const cm_sampler *sampler);
+
+#endif

@@ -1,0 +1,53 @@
+/* solver.h - how a sequence of evaluations of D becomes a sample: one step
+ * function per method (algorithms 2), on a state in double.
+ *
+ * A solver knows neither networks nor random numbers: it asks for both. */
+#ifndef CM_DIFFUSION_SOLVER_H
+#define CM_DIFFUSION_SOLVER_H
+
+#include <consistency/sampler.h>
+
+#include "base/status.h"
+
+/* sigma(t), s(t) and their slopes of EDM's general sampler. */
+typedef struct cm_edm_form {
+    int32_t schedule, scaling, solver; /* cm_edm_schedule, _scaling, _solver */
+    double alpha, beta_d, beta_min;
+    const double *levels;              /* levels the network knows (iDDPM), or NULL */
+    int32_t M;
+} cm_edm_form;
+
+typedef struct cm_solver {
+    int32_t method;        /* cm_method, resolved                                        */
+    /* Noise levels.  onestep: 1.  multistep: one per evaluation.  heun, euler,
+     * ancestral, dpm, edm: n levels and a final 0.  progdist: n + 1 levels. */
+    const double *sigma;
+    int32_t n;             /* evaluations of multistep, steps of the others              */
+    double start;          /* standard deviation of the first state                      */
+    double boundary;       /* multistep: eps of sqrt(t^2 - eps^2)                         */
+    double closing;        /* multistep: level of noise added at the end; boundary = none */
+    int32_t final_draw;    /* multistep by indices draws for the closing entry too        */
+    int32_t clip;          /* clamp estimates to [-1, 1]                                  */
+    double s_churn, s_tmin, s_tmax, s_noise;
+    cm_edm_form edm;
+} cm_solver;
+
+typedef struct cm_solver_io {
+    void *user;
+    size_t n; /* values of the state */
+    /* out = D(x; sigma), not clamped; x may be out. */
+    cm_status (*denoise)(void *user, int evaluation, double sigma, const double *x, double *out);
+    /* Unit normals, draw k = 0, 1, ...; out NULL: only count it as drawn. */
+    cm_status (*noise)(void *user, int draw, double *out);
+    /* After the clamp; may be NULL. */
+    cm_status (*estimate)(void *user, int evaluation, double sigma, const double *denoised);
+} cm_solver_io;
+
+/* x: unit normals in, the sample out.  work: cm_solver_work() x io->n values. */
+enum { CM_SOLVER_WORK = 3 };
+cm_status cm_solver_run(const cm_solver *solver, const cm_solver_io *io, double *x, double *work);
+
+/* Network evaluations one run makes. */
+int32_t cm_solver_nfe(const cm_solver *solver);
+
+#endif

@@ -1,0 +1,18 @@
+/* times.h - from sample options to a solver: method, noise levels, defaults,
+ * and a refusal of every option that would have no effect. */
+#ifndef CM_DIFFUSION_TIMES_H
+#define CM_DIFFUSION_TIMES_H
+
+#include "diffusion/model.h"
+#include "diffusion/solver.h"
+
+typedef struct cm_times {
+    cm_solver solver;
+    double *sigma; /* behind solver.sigma */
+    int32_t draws; /* noise tensors after the start noise */
+} cm_times;
+
+cm_status cm_times_resolve(const cm_model *model, const cm_sample_options *options, cm_times *out);
+void cm_times_release(const cm_model *model, cm_times *times);
+
+#endif

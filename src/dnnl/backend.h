@@ -1,0 +1,73 @@
+/* backend.h - what we use of oneDNN, in our own words.
+ *
+ * The only folder that includes oneDNN's headers, for 2.6 and for 3.x.
+ *
+ *   engine     one per plan
+ *   primitive  a convolution or matrix product of fixed shapes, made at plan
+ *              time; read-only afterwards, shared by all threads
+ *   call       what one executing thread needs besides: memory objects, stream
+ *   layout     how a primitive wants its weights packed
+ *
+ * Every tensor, packed weight and scratch buffer belongs to the caller. */
+#ifndef CM_DNNL_BACKEND_H
+#define CM_DNNL_BACKEND_H
+
+#include "base/context.h"
+
+typedef struct cm_dnnl_engine cm_dnnl_engine;
+typedef struct cm_dnnl_primitive cm_dnnl_primitive;
+typedef struct cm_dnnl_call cm_dnnl_call;
+typedef struct cm_dnnl_layout cm_dnnl_layout;
+
+/* The instruction set oneDNN may use: the one thing our own kernels look at
+ * too, so that a cap on one is a cap on both. */
+enum { CM_CPU_BASELINE = 0, CM_CPU_AVX2 = 1, CM_CPU_AVX512 = 2 };
+int cm_dnnl_cpu_level(void);
+
+/* "oneDNN 2.6.3" of the header and of the library that runs. */
+void cm_dnnl_versions(int built[3], int running[3]);
+
+cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out);
+void cm_dnnl_engine_free(cm_dnnl_engine *engine);
+
+/* Cross-correlation over channels-last images, direct algorithm:
+ *   src [n, h, w, c] -> dst [n, oh, ow, oc], weights [oc, c, kernel, kernel],
+ *   zero padding `pad` on all sides (an uneven rest at the end is dropped). */
+typedef struct cm_dnnl_conv_shape {
+    int32_t n, h, w, c, oc, kernel, stride, pad, has_bias;
+} cm_dnnl_conv_shape;
+
+int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad);
+
+/* threads: how many one execution uses. */
+cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int threads,
+                              cm_dnnl_primitive **out);
+
+/* dst [m, n] = a [m, k] b, row-major; b is [k, n], or [n, k] when
+ * b_transposed.  One thread. */
+typedef struct cm_dnnl_matmul_shape {
+    int32_t m, n, k, b_transposed;
+} cm_dnnl_matmul_shape;
+cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape,
+                                cm_dnnl_primitive **out);
+
+void cm_dnnl_primitive_free(cm_dnnl_primitive *primitive);
+size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *primitive);
+/* oneDNN's name of the kernel chosen ("brgconv:avx512_core", "ref:any"). */
+const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *primitive);
+
+/* Packed weights of a convolution. */
+size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *primitive);
+cm_status cm_dnnl_pack(const cm_dnnl_primitive *primitive, const float *weights, void *packed);
+cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out);
+int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive);
+void cm_dnnl_layout_free(cm_dnnl_layout *layout);
+
+cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out);
+void cm_dnnl_call_free(cm_dnnl_call *call);
+/* Convolution: src, packed weights, bias or NULL, dst.  Matrix product: a, b,
+ * NULL, dst. */
+cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
+                          void *scratch);
+
+#endif

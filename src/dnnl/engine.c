@@ -1,0 +1,45 @@
+/* engine.c - the CPU engine, versions and the instruction set in force. */
+#include "dnnl/native.h"
+
+int cm_dnnl_cpu_level(void)
+{
+    int isa = (int)dnnl_get_effective_cpu_isa();
+    if ((isa & (int)dnnl_cpu_isa_avx512_core) == (int)dnnl_cpu_isa_avx512_core) return CM_CPU_AVX512;
+    if ((isa & (int)dnnl_cpu_isa_avx2) == (int)dnnl_cpu_isa_avx2) return CM_CPU_AVX2;
+    return CM_CPU_BASELINE;
+}
+
+void cm_dnnl_versions(int built[3], int running[3])
+{
+    const dnnl_version_t *v = dnnl_version();
+    built[0] = DNNL_VERSION_MAJOR, built[1] = DNNL_VERSION_MINOR, built[2] = DNNL_VERSION_PATCH;
+    running[0] = v->major, running[1] = v->minor, running[2] = v->patch;
+}
+
+static int create_engine(void *argument)
+{
+    cm_dnnl_engine *engine = argument;
+    return dnnl_engine_create(&engine->native, dnnl_cpu, 0);
+}
+
+cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
+{
+    *out = NULL;
+    if (dnnl_version()->major != DNNL_VERSION_MAJOR)
+        CM_FAIL(CM_ERR_BACKEND, "built for oneDNN %d, but oneDNN %d is loaded", DNNL_VERSION_MAJOR,
+                dnnl_version()->major);
+    cm_dnnl_engine *engine = cm_calloc(context, 1, sizeof *engine);
+    if (!engine) return CM_ERR_MEMORY;
+    engine->context = context;
+    cm_status status = cm_dnnl_run(create_engine, engine, "create the CPU engine");
+    if (status != CM_OK) cm_free(context, engine);
+    else *out = engine;
+    return status;
+}
+
+void cm_dnnl_engine_free(cm_dnnl_engine *engine)
+{
+    if (!engine) return;
+    (void)dnnl_engine_destroy(engine->native);
+    cm_free(engine->context, engine);
+}

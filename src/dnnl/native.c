@@ -1,0 +1,145 @@
+/* native.c - memory descriptors, guarded runs: where 2.x and 3.x differ most. */
+#include "dnnl/native.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dnnl/guard.h"
+
+#if DNNL_VERSION_MAJOR >= 3
+
+dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides,
+                           dnnl_format_tag_t tag)
+{
+    *out = NULL;
+    return strides ? dnnl_memory_desc_create_with_strides(out, rank, dims, dnnl_f32, strides)
+                   : dnnl_memory_desc_create_with_tag(out, rank, dims, dnnl_f32, tag);
+}
+
+dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
+{
+    *out = NULL;
+    const_dnnl_memory_desc_t md = dnnl_primitive_desc_query_md(desc, what, 0);
+    return md ? dnnl_memory_desc_clone(out, md) : dnnl_unimplemented;
+}
+
+void cm_md_free(cm_md md)
+{
+    if (md) dnnl_memory_desc_destroy(md);
+}
+
+int cm_md_equal(cm_md a, cm_md b)
+{
+    return dnnl_memory_desc_equal(a, b);
+}
+
+size_t cm_md_size(cm_md md)
+{
+    return dnnl_memory_desc_get_size(md);
+}
+
+dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
+{
+    return dnnl_memory_create(out, md, engine, handle);
+}
+
+#else
+
+/* The boxes are kilobytes of plain C memory beside what oneDNN itself takes
+ * from the process; like those they do not come from the context. */
+static cm_md box(const dnnl_memory_desc_t *value)
+{
+    cm_md md = malloc(sizeof *md);
+    if (md) md->value = *value;
+    return md;
+}
+
+dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides,
+                           dnnl_format_tag_t tag)
+{
+    dnnl_memory_desc_t value;
+    *out = NULL;
+    dnnl_status_t s = strides ? dnnl_memory_desc_init_by_strides(&value, rank, dims, dnnl_f32, strides)
+                              : dnnl_memory_desc_init_by_tag(&value, rank, dims, dnnl_f32, tag);
+    if (s != dnnl_success) return s;
+    *out = box(&value);
+    return *out ? dnnl_success : dnnl_out_of_memory;
+}
+
+dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
+{
+    *out = NULL;
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, what, 0);
+    if (!md) return dnnl_unimplemented;
+    *out = box(md);
+    return *out ? dnnl_success : dnnl_out_of_memory;
+}
+
+void cm_md_free(cm_md md)
+{
+    free(md);
+}
+
+int cm_md_equal(cm_md a, cm_md b)
+{
+    return dnnl_memory_desc_equal(&a->value, &b->value);
+}
+
+size_t cm_md_size(cm_md md)
+{
+    return dnnl_memory_desc_get_size(&md->value);
+}
+
+dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
+{
+    return dnnl_memory_create(out, &md->value, engine, handle);
+}
+
+#endif
+
+static int empty_cache(void *argument)
+{
+    int capacity = 0;
+    (void)argument;
+    if (dnnl_get_primitive_cache_capacity(&capacity) != dnnl_success) return 0;
+    (void)dnnl_set_primitive_cache_capacity(0);
+    (void)dnnl_set_primitive_cache_capacity(capacity);
+    return 0;
+}
+
+static const char *status_text(int status)
+{
+    switch (status) {
+    case dnnl_out_of_memory: return "out of memory";
+    case dnnl_invalid_arguments: return "invalid arguments";
+    case dnnl_unimplemented: return "not implemented";
+    case dnnl_runtime_error: return "runtime error";
+    default: return "unexpected status";
+    }
+}
+
+cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)
+{
+    int result = cm_dnnl_guard(function, argument);
+    if (result == dnnl_success) return CM_OK;
+    if (result == CM_GUARD_THROWN || result == dnnl_out_of_memory) {
+        /* A half-made entry in its cache would make the retry fail too. */
+        (void)cm_dnnl_guard(empty_cache, NULL);
+        CM_FAIL(CM_ERR_MEMORY, "oneDNN ran out of memory: %s", what);
+    }
+    CM_FAIL(CM_ERR_BACKEND, "oneDNN refused (%s): %s", status_text(result), what);
+}
+
+dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out)
+{
+    dnnl_status_t s = dnnl_primitive_attr_create(out);
+    if (s != dnnl_success) return s;
+    s = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+    if (s != dnnl_success) dnnl_primitive_attr_destroy(*out);
+    return s;
+}
+
+dnnl_status_t cm_dnnl_finish(cm_dnnl_primitive *p)
+{
+    return dnnl_primitive_create(&p->native, p->desc);
+}

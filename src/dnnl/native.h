@@ -1,0 +1,61 @@
+/* native.h - shared by the files of this folder only: oneDNN's types, and one
+ * spelling for what 2.x and 3.x spell differently. */
+#ifndef CM_DNNL_NATIVE_H
+#define CM_DNNL_NATIVE_H
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "dnnl/backend.h"
+
+struct cm_dnnl_engine {
+    cm_context *context;
+    dnnl_engine_t native;
+};
+
+struct cm_dnnl_primitive {
+    cm_dnnl_engine *engine; /* borrowed: the plan keeps it */
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_t native;
+    int has_bias, is_conv;
+    int32_t weight_dims[4]; /* convolution: oc, c, kernel, kernel */
+};
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t cm_md; /* an owned handle */
+#else
+typedef struct {
+    dnnl_memory_desc_t value;
+} cm_md_box;
+typedef cm_md_box *cm_md; /* a heap copy, so that both are pointers */
+#endif
+
+struct cm_dnnl_layout {
+    cm_context *context;
+    cm_md md;
+};
+
+/* A float32 tensor by tag, or by strides when `strides` is given. */
+dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides,
+                           dnnl_format_tag_t tag);
+dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
+void cm_md_free(cm_md md);
+int cm_md_equal(cm_md a, cm_md b);
+size_t cm_md_size(cm_md md);
+dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle);
+
+/* Runs `function` guarded and turns the result into a status; `what` says what
+ * was attempted. */
+cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what);
+
+/* The description of a primitive to the primitive; both owned by *out. */
+dnnl_status_t cm_dnnl_finish(cm_dnnl_primitive *p);
+/* User-mode scratchpad, on which everything here relies. */
+dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out);
+
+#define DNNL_TRY(expression)                                   \
+    do {                                                       \
+        dnnl_status_t dnnl_try_ = (expression);                \
+        if (dnnl_try_ != dnnl_success) return (int)dnnl_try_;  \
+    } while (0)
+
+#endif

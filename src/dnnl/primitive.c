@@ -1,0 +1,364 @@
+/* primitive.c - convolutions and matrix products: make, pack, execute. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parallel.h"
+#include "dnnl/native.h"
+
+/* --- creation ---------------------------------------------------------- */
+
+typedef struct {
+    cm_dnnl_primitive *primitive;
+    const cm_dnnl_conv_shape *conv;
+    const cm_dnnl_matmul_shape *matmul;
+} creation;
+
+int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
+{
+    return (size + 2 * pad - kernel) / stride + 1;
+}
+
+/* The four descriptors of a creation, freed together. */
+typedef struct {
+    cm_md src, weights, bias, dst;
+} descs;
+
+static void free_descs(descs *d)
+{
+    cm_md_free(d->src);
+    cm_md_free(d->weights);
+    cm_md_free(d->bias);
+    cm_md_free(d->dst);
+}
+
+#if DNNL_VERSION_MAJOR >= 3
+
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const int64_t *stride, const int64_t *low,
+                               const int64_t *high, dnnl_primitive_attr_t attr)
+{
+    const int64_t dilates[2] = {0, 0};
+    return dnnl_convolution_forward_primitive_desc_create(
+        &p->desc, p->engine->native, dnnl_forward_inference, dnnl_convolution_direct, d->src, d->weights, d->bias,
+        d->dst, stride, dilates, low, high, attr);
+}
+
+static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(&p->desc, p->engine->native, d->src, d->weights, NULL, d->dst, attr);
+}
+#else
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const int64_t *stride, const int64_t *low,
+                               const int64_t *high, dnnl_primitive_attr_t attr)
+{
+    dnnl_convolution_desc_t op;
+    dnnl_status_t s = dnnl_convolution_forward_desc_init(
+        &op, dnnl_forward_inference, dnnl_convolution_direct, &d->src->value, &d->weights->value,
+        d->bias ? &d->bias->value : NULL, &d->dst->value, stride, low, high);
+    if (s != dnnl_success) return s;
+    return dnnl_primitive_desc_create(&p->desc, &op, attr, p->engine->native, NULL);
+}
+
+static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t op;
+    dnnl_status_t s = dnnl_matmul_desc_init(&op, &d->src->value, &d->weights->value, NULL, &d->dst->value);
+    if (s != dnnl_success) return s;
+    return dnnl_primitive_desc_create(&p->desc, &op, attr, p->engine->native, NULL);
+}
+#endif
+
+static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shape *c, dnnl_primitive_attr_t attr)
+{
+    descs d = {NULL, NULL, NULL, NULL};
+    int32_t oh = cm_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
+    int32_t ow = cm_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
+    const int64_t src[4] = {c->n, c->c, c->h, c->w}, dst[4] = {c->n, c->oc, oh, ow}, bias[1] = {c->oc};
+    const int64_t weights[4] = {c->oc, c->c, c->kernel, c->kernel}, stride[2] = {c->stride, c->stride};
+    const int64_t low[2] = {c->pad, c->pad};
+    const int64_t high[2] = {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
+                             (ow - 1) * c->stride + c->kernel - c->w - c->pad};
+    dnnl_status_t s = cm_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
+    if (s == dnnl_success) s = cm_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
+    if (s == dnnl_success && c->has_bias) s = cm_md_create(&d.bias, 1, bias, NULL, dnnl_a);
+    if (s == dnnl_success) s = cm_md_create(&d.dst, 4, dst, NULL, dnnl_nhwc);
+    if (s == dnnl_success) s = conv_desc(p, &d, stride, low, high, attr);
+    free_descs(&d);
+    p->is_conv = 1;
+    p->has_bias = c->has_bias;
+    for (int i = 0; i < 4; i++) p->weight_dims[i] = (int32_t)weights[i];
+    return s;
+}
+
+static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_shape *m,
+                                     dnnl_primitive_attr_t attr)
+{
+    descs d = {NULL, NULL, NULL, NULL};
+    const int64_t a[2] = {m->m, m->k}, b[2] = {m->k, m->n}, dst[2] = {m->m, m->n}, turned[2] = {1, m->k};
+    dnnl_status_t s = cm_md_create(&d.src, 2, a, NULL, dnnl_ab);
+    if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? turned : NULL, dnnl_ab);
+    if (s == dnnl_success) s = cm_md_create(&d.dst, 2, dst, NULL, dnnl_ab);
+    if (s == dnnl_success) s = matmul_desc(p, &d, attr);
+    free_descs(&d);
+    return s;
+}
+
+static int create(void *argument)
+{
+    creation *c = argument;
+    dnnl_primitive_attr_t attr;
+    DNNL_TRY(cm_dnnl_attributes(&attr));
+    dnnl_status_t s = c->conv ? describe_conv(c->primitive, c->conv, attr)
+                              : describe_matmul(c->primitive, c->matmul, attr);
+    dnnl_primitive_attr_destroy(attr);
+    if (s == dnnl_success) s = cm_dnnl_finish(c->primitive);
+    return (int)s;
+}
+
+static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int threads, const char *what,
+                                  cm_dnnl_primitive **out)
+{
+    *out = NULL;
+    c->primitive = cm_calloc(engine->context, 1, sizeof *c->primitive);
+    if (!c->primitive) return CM_ERR_MEMORY;
+    c->primitive->engine = engine;
+    int before = cm_parallel_swap_threads(threads);
+    cm_status status = cm_dnnl_run(create, c, what);
+    cm_parallel_swap_threads(before);
+    if (status != CM_OK) cm_dnnl_primitive_free(c->primitive);
+    else *out = c->primitive;
+    return status;
+}
+
+cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int threads,
+                              cm_dnnl_primitive **out)
+{
+    char what[128];
+    creation c = {NULL, shape, NULL};
+    (void)snprintf(what, sizeof what, "convolution %dx%d, %d -> %d channels, stride %d, on %d x %d x %d",
+                   shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
+    return create_primitive(engine, &c, threads, what, out);
+}
+
+cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
+{
+    char what[128];
+    creation c = {NULL, NULL, shape};
+    (void)snprintf(what, sizeof what, "matrix product [%d,%d] x [%d,%d]", shape->m, shape->k, shape->k, shape->n);
+    return create_primitive(engine, &c, 1, what, out);
+}
+
+void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
+{
+    if (!p) return;
+    if (p->native) dnnl_primitive_destroy(p->native);
+    if (p->desc) dnnl_primitive_desc_destroy(p->desc);
+    cm_free(p->engine->context, p);
+}
+
+static size_t queried_size(const cm_dnnl_primitive *p, dnnl_query_t what)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    const_dnnl_memory_desc_t md = dnnl_primitive_desc_query_md(p->desc, what, 0);
+#else
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(p->desc, what, 0);
+#endif
+    return md ? dnnl_memory_desc_get_size(md) : 0;
+}
+
+size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *p)
+{
+    return queried_size(p, dnnl_query_scratchpad_md);
+}
+
+size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *p)
+{
+    return queried_size(p, dnnl_query_weights_md);
+}
+
+const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *p)
+{
+    const char *name = NULL;
+    if (dnnl_primitive_desc_query(p->desc, dnnl_query_impl_info_str, 0, &name) != dnnl_success || !name)
+        return "unknown";
+    return name;
+}
+
+/* --- packing ----------------------------------------------------------- */
+
+typedef struct {
+    const cm_dnnl_primitive *primitive;
+    const float *weights;
+    void *packed;
+    cm_md from_md, to_md;
+    dnnl_memory_t from, to;
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_t reorder;
+    dnnl_stream_t stream;
+} packing;
+
+static int pack(void *argument)
+{
+    packing *k = argument;
+    const cm_dnnl_primitive *p = k->primitive;
+    dnnl_engine_t engine = p->engine->native;
+    const int64_t dims[4] = {p->weight_dims[0], p->weight_dims[1], p->weight_dims[2], p->weight_dims[3]};
+    DNNL_TRY(cm_md_create(&k->from_md, 4, dims, NULL, dnnl_oihw));
+    DNNL_TRY(cm_md_clone_queried(&k->to_md, p->desc, dnnl_query_weights_md));
+    DNNL_TRY(cm_md_memory(&k->from, k->from_md, engine, (void *)(uintptr_t)k->weights));
+    DNNL_TRY(cm_md_memory(&k->to, k->to_md, engine, k->packed));
+#if DNNL_VERSION_MAJOR >= 3
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, k->from_md, engine, k->to_md, engine, NULL));
+#else
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, &k->from_md->value, engine, &k->to_md->value, engine,
+                                                NULL));
+#endif
+    DNNL_TRY(dnnl_primitive_create(&k->reorder, k->desc));
+    DNNL_TRY(dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags));
+    const dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, k->from}, {DNNL_ARG_TO, k->to}};
+    DNNL_TRY(dnnl_primitive_execute(k->reorder, k->stream, 2, args));
+    return (int)dnnl_stream_wait(k->stream);
+}
+
+cm_status cm_dnnl_pack(const cm_dnnl_primitive *primitive, const float *weights, void *packed)
+{
+    packing k;
+    memset(&k, 0, sizeof k);
+    k.primitive = primitive;
+    k.weights = weights;
+    k.packed = packed;
+    cm_status status = cm_dnnl_run(pack, &k, "pack the weights of a convolution");
+    if (k.stream) dnnl_stream_destroy(k.stream);
+    if (k.reorder) dnnl_primitive_destroy(k.reorder);
+    if (k.desc) dnnl_primitive_desc_destroy(k.desc);
+    if (k.from) dnnl_memory_destroy(k.from);
+    if (k.to) dnnl_memory_destroy(k.to);
+    cm_md_free(k.from_md);
+    cm_md_free(k.to_md);
+    return status;
+}
+
+typedef struct {
+    const cm_dnnl_primitive *primitive;
+    cm_md md;
+} layout_query;
+
+static int query_layout(void *argument)
+{
+    layout_query *q = argument;
+    return (int)cm_md_clone_queried(&q->md, q->primitive->desc, dnnl_query_weights_md);
+}
+
+cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out)
+{
+    layout_query q = {primitive, NULL};
+    cm_context *context = primitive->engine->context;
+    *out = NULL;
+    cm_dnnl_layout *layout = cm_calloc(context, 1, sizeof *layout);
+    if (!layout) return CM_ERR_MEMORY;
+    layout->context = context;
+    cm_status status = cm_dnnl_run(query_layout, &q, "read the layout of packed weights");
+    layout->md = q.md;
+    if (status != CM_OK) cm_dnnl_layout_free(layout);
+    else *out = layout;
+    return status;
+}
+
+int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_memory_desc_equal(layout->md, dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
+#else
+    return dnnl_memory_desc_equal(&layout->md->value,
+                                  dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
+#endif
+}
+
+void cm_dnnl_layout_free(cm_dnnl_layout *layout)
+{
+    if (!layout) return;
+    cm_md_free(layout->md);
+    cm_free(layout->context, layout);
+}
+
+/* --- execution --------------------------------------------------------- */
+
+enum { SRC, WEIGHTS, BIAS_ARG, DST, SCRATCH, ARGS };
+
+struct cm_dnnl_call {
+    const cm_dnnl_primitive *primitive;
+    dnnl_stream_t stream;
+    dnnl_memory_t memory[ARGS]; /* NULL where the primitive has no such argument */
+    const void *handle[ARGS];   /* of the next execution */
+};
+
+static int create_call(void *argument)
+{
+    static const dnnl_query_t what[ARGS] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_weights_md,
+                                            dnnl_query_dst_md, dnnl_query_scratchpad_md};
+    cm_dnnl_call *call = argument;
+    const cm_dnnl_primitive *p = call->primitive;
+    DNNL_TRY(dnnl_stream_create(&call->stream, p->engine->native, dnnl_stream_default_flags));
+    for (int i = 0; i < ARGS; i++) {
+        cm_md md;
+        if (i == BIAS_ARG) {
+            const int64_t dims[1] = {p->weight_dims[0]};
+            if (!p->has_bias) continue;
+            DNNL_TRY(cm_md_create(&md, 1, dims, NULL, dnnl_a));
+        } else {
+            DNNL_TRY(cm_md_clone_queried(&md, p->desc, what[i]));
+        }
+        dnnl_status_t s = cm_md_memory(&call->memory[i], md, p->engine->native, DNNL_MEMORY_NONE);
+        cm_md_free(md);
+        DNNL_TRY(s);
+    }
+    return (int)dnnl_success;
+}
+
+cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out)
+{
+    *out = NULL;
+    cm_dnnl_call *call = cm_calloc(primitive->engine->context, 1, sizeof *call);
+    if (!call) return CM_ERR_MEMORY;
+    call->primitive = primitive;
+    cm_status status = cm_dnnl_run(create_call, call, "create memory objects");
+    if (status != CM_OK) cm_dnnl_call_free(call);
+    else *out = call;
+    return status;
+}
+
+void cm_dnnl_call_free(cm_dnnl_call *call)
+{
+    if (!call) return;
+    for (int i = 0; i < ARGS; i++)
+        if (call->memory[i]) dnnl_memory_destroy(call->memory[i]);
+    if (call->stream) dnnl_stream_destroy(call->stream);
+    cm_free(call->primitive->engine->context, call);
+}
+
+static int execute(void *argument)
+{
+    static const int names[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
+                                    DNNL_ARG_SCRATCHPAD};
+    cm_dnnl_call *call = argument;
+    dnnl_exec_arg_t args[ARGS];
+    int n = 0;
+    for (int i = 0; i < ARGS; i++) {
+        if (!call->memory[i]) continue;
+        DNNL_TRY(dnnl_memory_set_data_handle(call->memory[i], (void *)(uintptr_t)call->handle[i]));
+        args[n].arg = names[i];
+        args[n++].memory = call->memory[i];
+    }
+    DNNL_TRY(dnnl_primitive_execute(call->primitive->native, call->stream, n, args));
+    return (int)dnnl_stream_wait(call->stream);
+}
+
+cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
+                          void *scratch)
+{
+    call->handle[SRC] = src;
+    call->handle[WEIGHTS] = weights;
+    call->handle[BIAS_ARG] = bias;
+    call->handle[DST] = dst;
+    call->handle[SCRATCH] = scratch;
+    return cm_dnnl_run(execute, call, "execute a primitive");
+}

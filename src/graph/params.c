@@ -1,0 +1,150 @@
+/* params.c - plain and packed copies, made on demand under one lock. */
+#include "graph/params.h"
+
+#include <pthread.h>
+#include <string.h>
+
+typedef struct packed {
+    struct packed *next;
+    cm_dnnl_layout *layout;
+    void *data;
+    int index;
+} packed;
+
+struct cm_params {
+    cm_context *context;
+    const cm_graph *graph;
+    cm_param_source *sources;
+    float **widened;
+    packed *packed;
+    size_t copied;
+    pthread_mutex_t lock;
+};
+
+size_t cm_param_elements(const cm_param_desc *desc)
+{
+    size_t n = 1;
+    for (int i = 0; i < desc->rank; i++) n *= (size_t)desc->shape[i];
+    return n;
+}
+
+cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources, cm_params **out)
+{
+    size_t n = (size_t)graph->n_params;
+    *out = NULL;
+    cm_params *params = cm_calloc(graph->context, 1, sizeof *params);
+    if (!params) return CM_ERR_MEMORY;
+    params->context = graph->context;
+    params->graph = graph;
+    params->sources = cm_calloc(graph->context, n, sizeof *params->sources);
+    params->widened = cm_calloc(graph->context, n, sizeof *params->widened);
+    if (!params->sources || !params->widened || pthread_mutex_init(&params->lock, NULL) != 0) {
+        cm_free(graph->context, params->sources);
+        cm_free(graph->context, params->widened);
+        cm_free(graph->context, params);
+        return CM_ERR_MEMORY;
+    }
+    memcpy(params->sources, sources, n * sizeof *sources);
+    *out = params;
+    return CM_OK;
+}
+
+void cm_params_free(cm_params *params)
+{
+    if (!params) return;
+    while (params->packed) {
+        packed *p = params->packed;
+        params->packed = p->next;
+        cm_dnnl_layout_free(p->layout);
+        cm_free(params->context, p->data);
+        cm_free(params->context, p);
+    }
+    for (int i = 0; i < params->graph->n_params; i++) cm_free(params->context, params->widened[i]);
+    cm_free(params->context, params->widened);
+    cm_free(params->context, params->sources);
+    (void)pthread_mutex_destroy(&params->lock);
+    cm_free(params->context, params);
+}
+
+static cm_status widen(cm_params *params, int index, const float **out)
+{
+    const cm_param_source *source = &params->sources[index];
+    size_t n = cm_param_elements(&params->graph->params[index]);
+    *out = source->raw ? source->raw : params->widened[index];
+    if (*out) return CM_OK;
+    float *copy = cm_malloc(params->context, n, sizeof *copy);
+    if (!copy) return CM_ERR_MEMORY;
+    source->read(source, copy);
+    params->widened[index] = copy;
+    params->copied += n * sizeof *copy;
+    *out = copy;
+    return CM_OK;
+}
+
+cm_status cm_params_plain(cm_params *params, int index, const float **out)
+{
+    (void)pthread_mutex_lock(&params->lock);
+    cm_status status = widen(params, index, out);
+    (void)pthread_mutex_unlock(&params->lock);
+    return status;
+}
+
+static cm_status pack_into(cm_params *params, int index, const cm_dnnl_primitive *primitive, void *data)
+{
+    const cm_param_source *source = &params->sources[index];
+    if (source->raw) {
+        cm_status status = cm_dnnl_pack(primitive, source->raw, data);
+        if (source->forget) source->forget(source);
+        return status;
+    }
+    float *copy = cm_malloc(params->context, cm_param_elements(&params->graph->params[index]), sizeof *copy);
+    if (!copy) return CM_ERR_MEMORY;
+    source->read(source, copy);
+    if (source->forget) source->forget(source);
+    cm_status status = cm_dnnl_pack(primitive, copy, data);
+    cm_free(params->context, copy);
+    return status;
+}
+
+static cm_status pack(cm_params *params, int index, const cm_dnnl_primitive *primitive, const void **out)
+{
+    for (packed *p = params->packed; p; p = p->next)
+        if (p->index == index && cm_dnnl_layout_fits(p->layout, primitive)) {
+            *out = p->data;
+            return CM_OK;
+        }
+    size_t bytes = cm_dnnl_packed_bytes(primitive);
+    packed *p = cm_calloc(params->context, 1, sizeof *p);
+    if (!p) return CM_ERR_MEMORY;
+    p->index = index;
+    p->data = cm_malloc(params->context, bytes, 1);
+    cm_status status = p->data ? cm_dnnl_layout_of(primitive, &p->layout) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = pack_into(params, index, primitive, p->data);
+    if (status != CM_OK) {
+        cm_dnnl_layout_free(p->layout);
+        cm_free(params->context, p->data);
+        cm_free(params->context, p);
+        return status;
+    }
+    p->next = params->packed;
+    params->packed = p;
+    params->copied += bytes;
+    *out = p->data;
+    return CM_OK;
+}
+
+cm_status cm_params_packed(cm_params *params, int index, const cm_dnnl_primitive *primitive, const void **out)
+{
+    (void)pthread_mutex_lock(&params->lock);
+    cm_status status = pack(params, index, primitive, out);
+    (void)pthread_mutex_unlock(&params->lock);
+    return status;
+}
+
+size_t cm_params_copied_bytes(cm_params *params)
+{
+    (void)pthread_mutex_lock(&params->lock);
+    size_t bytes = params->copied;
+    (void)pthread_mutex_unlock(&params->lock);
+    return bytes;
+}

@@ -1,0 +1,35 @@
+/* file.h - reading a whole file through a mapping, and writing one that
+ * appears whole or not at all. */
+#ifndef CM_IO_FILE_H
+#define CM_IO_FILE_H
+
+#include "base/context.h"
+
+typedef struct cm_mapping {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t size;
+} cm_mapping;
+
+/* A regular file, read-only.  Directories, devices and pipes are refused. */
+cm_status cm_mapping_open(const char *path, cm_mapping *out);
+void cm_mapping_close(cm_mapping *mapping);
+/* The pages wholly inside [data, data + size) are not needed for now. */
+void cm_mapping_forget(const void *data, size_t size);
+
+/* Write to `path`.tmp-PID-N in the same directory, then commit: fsync, rename,
+ * fsync of the directory.  Abort (or a failed commit) removes the temporary
+ * file; a failing call leaves `path` as it was. */
+typedef struct cm_file_writer {
+    cm_context *context;
+    char *path, *temporary;
+    int descriptor; /* -1: not open */
+    int overwrite;
+} cm_file_writer;
+
+/* overwrite 0: an existing `path` is an error, now and at commit. */
+cm_status cm_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *out);
+cm_status cm_file_write(cm_file_writer *writer, const void *data, size_t size);
+cm_status cm_file_commit(cm_file_writer *writer);
+void cm_file_abort(cm_file_writer *writer);
+
+#endif

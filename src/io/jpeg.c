@@ -1,0 +1,166 @@
+/* jpeg.c - libjpeg-turbo with its defaults (accurate inverse DCT, fancy
+ * upsampling: the pixels Pillow gives), its errors turned into statuses. */
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+
+#include "io/picture.h"
+
+/* libjpeg calls error_exit, which must not return: it jumps back to us. */
+typedef struct {
+    struct jpeg_error_mgr base;
+    jmp_buf back;
+    char text[JMSG_LENGTH_MAX];
+} errors;
+
+static void fail_and_jump(j_common_ptr info)
+{
+    errors *e = (errors *)(void *)info->err;
+    info->err->format_message(info, e->text);
+    longjmp(e->back, 1);
+}
+
+/* A missing end is an error, other warnings are the decoder's business. */
+static void warn(j_common_ptr info, int level)
+{
+    if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) fail_and_jump(info);
+}
+
+static void stay_silent(j_common_ptr info)
+{
+    (void)info;
+}
+
+static struct jpeg_error_mgr *init_errors(errors *e)
+{
+    struct jpeg_error_mgr *base = jpeg_std_error(&e->base);
+    base->error_exit = fail_and_jump;
+    base->emit_message = warn;
+    base->output_message = stay_silent;
+    e->text[0] = '\0';
+    return base;
+}
+
+/* --- reading --------------------------------------------------------------------- */
+
+typedef struct {
+    struct jpeg_decompress_struct info;
+    struct jpeg_progress_mgr progress;
+    errors errors;
+    cm_context *context;
+    const char *name;
+    cm_picture *out;
+} reader;
+
+/* A file of endless scans must not cost endless time. */
+static void count_scans(j_common_ptr info)
+{
+    j_decompress_ptr d = (j_decompress_ptr)info;
+    if (d->input_scan_number > CM_PICTURE_SCANS) ERREXIT(d, JERR_BAD_PROGRESSION);
+}
+
+static cm_status choose_output(reader *r, int channels)
+{
+    J_COLOR_SPACE space = r->info.jpeg_color_space;
+    if (space == JCS_CMYK || space == JCS_YCCK)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: CMYK JPEGs are not supported: convert to RGB first", r->name);
+    if (channels == 0) channels = space == JCS_GRAYSCALE ? 1 : 3;
+    r->info.out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    if (channels == 1 && space == JCS_RGB)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a JPEG that stores RGB cannot be read as gray", r->name);
+    r->out->channels = channels;
+    return CM_OK;
+}
+
+/* Between setjmp and the end nothing but the picture is allocated by us, and
+ * that is reachable through r. */
+static cm_status decode(reader *r, const void *data, size_t size, int channels)
+{
+    if (setjmp(r->errors.back)) CM_FAIL(CM_ERR_FORMAT, "%s: %s", r->name, r->errors.text);
+    jpeg_create_decompress(&r->info);
+    r->progress.progress_monitor = count_scans;
+    r->info.progress = &r->progress;
+    jpeg_mem_src(&r->info, data, (unsigned long)size);
+    (void)jpeg_read_header(&r->info, TRUE);
+    CM_TRY(cm_picture_check(r->name, r->info.image_height, r->info.image_width));
+    CM_TRY(choose_output(r, channels));
+    (void)jpeg_start_decompress(&r->info);
+    size_t stride = (size_t)r->info.output_width * (size_t)r->out->channels;
+    r->out->height = (int32_t)r->info.output_height;
+    r->out->width = (int32_t)r->info.output_width;
+    r->out->pixels = cm_malloc(r->context, r->info.output_height, stride);
+    if (!r->out->pixels) return CM_ERR_MEMORY;
+    while (r->info.output_scanline < r->info.output_height) {
+        JSAMPROW row = r->out->pixels + r->info.output_scanline * stride;
+        (void)jpeg_read_scanlines(&r->info, &row, 1);
+    }
+    (void)jpeg_finish_decompress(&r->info);
+    return CM_OK;
+}
+
+cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                       cm_picture *out)
+{
+    memset(out, 0, sizeof *out);
+    reader *r = cm_calloc(context, 1, sizeof *r);
+    if (!r) return CM_ERR_MEMORY;
+    r->context = context;
+    r->name = name;
+    r->out = out;
+    r->info.err = init_errors(&r->errors);
+    cm_status status = decode(r, data, size, channels);
+    jpeg_destroy_decompress(&r->info);
+    cm_free(context, r);
+    if (status != CM_OK) {
+        cm_free(context, out->pixels);
+        memset(out, 0, sizeof *out);
+    }
+    return status;
+}
+
+/* --- writing --------------------------------------------------------------------- */
+
+typedef struct {
+    struct jpeg_compress_struct info;
+    errors errors;
+    unsigned char *bytes;
+    unsigned long size;
+} writer;
+
+static cm_status encode(writer *w, const cm_picture *p, int quality)
+{
+    size_t stride = (size_t)p->width * (size_t)p->channels;
+    if (setjmp(w->errors.back)) CM_FAIL(CM_ERR_MEMORY, "JPEG encoder: %s", w->errors.text);
+    jpeg_create_compress(&w->info);
+    jpeg_mem_dest(&w->info, &w->bytes, &w->size);
+    w->info.image_width = (JDIMENSION)p->width;
+    w->info.image_height = (JDIMENSION)p->height;
+    w->info.input_components = p->channels;
+    w->info.in_color_space = p->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_set_defaults(&w->info);
+    jpeg_set_quality(&w->info, quality, TRUE);
+    jpeg_start_compress(&w->info, TRUE);
+    while (w->info.next_scanline < w->info.image_height) {
+        JSAMPROW row = p->pixels + w->info.next_scanline * stride;
+        (void)jpeg_write_scanlines(&w->info, &row, 1);
+    }
+    jpeg_finish_compress(&w->info);
+    return CM_OK;
+}
+
+cm_status cm_jpeg_write(const cm_picture *picture, int quality, cm_file_writer *file)
+{
+    writer *w = cm_calloc(file->context, 1, sizeof *w);
+    if (!w) return CM_ERR_MEMORY;
+    w->info.err = init_errors(&w->errors);
+    cm_status status = encode(w, picture, quality);
+    if (status == CM_OK) status = cm_file_write(file, w->bytes, w->size);
+    jpeg_destroy_compress(&w->info);
+    free(w->bytes); /* libjpeg's own malloc */
+    cm_free(file->context, w);
+    return status;
+}

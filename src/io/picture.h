@@ -1,0 +1,25 @@
+/* picture.h - JPEG and PNG in memory: 8-bit, H x W x C interleaved. */
+#ifndef CM_IO_PICTURE_H
+#define CM_IO_PICTURE_H
+
+#include "io/file.h"
+
+typedef struct cm_picture {
+    int32_t channels, height, width; /* channels 1 or 3 */
+    uint8_t *pixels;                 /* of the context  */
+} cm_picture;
+
+enum { CM_PICTURE_SIDE = 65535, CM_PICTURE_PIXELS = 1 << 28, CM_PICTURE_SCANS = 500 };
+
+/* LIMIT for sides and areas above the bounds. */
+cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width);
+
+/* channels: 0 keeps gray or RGB as in the file, 1 or 3 converts. */
+cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                       cm_picture *out);
+cm_status cm_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                      cm_picture *out);
+cm_status cm_jpeg_write(const cm_picture *picture, int quality, cm_file_writer *writer);
+cm_status cm_png_write(const cm_picture *picture, cm_file_writer *writer);
+
+#endif

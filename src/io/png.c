@@ -1,0 +1,173 @@
+/* png.c - libpng's classic interface: palettes expanded, 16 bits cut to 8,
+ * alpha dropped, no gamma; its errors and its memory are ours. */
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <png.h>
+
+#include "io/picture.h"
+
+typedef struct {
+    cm_context *context;
+    const char *name;
+    const unsigned char *data; /* reading */
+    size_t size, at;
+    cm_file_writer *writer;    /* writing */
+    cm_status status;          /* of the writer */
+    char text[128];
+    png_structp png;
+    png_infop info;
+    png_bytep *rows;
+    cm_picture *out;
+} state;
+
+static void fail_and_jump(png_structp png, png_const_charp message)
+{
+    state *s = png_get_error_ptr(png);
+    size_t n = strlen(message);
+    if (n >= sizeof s->text) n = sizeof s->text - 1;
+    memcpy(s->text, message, n);
+    s->text[n] = '\0';
+    png_longjmp(png, 1);
+}
+
+static void stay_silent(png_structp png, png_const_charp message)
+{
+    (void)png, (void)message;
+}
+
+static png_voidp allocate(png_structp png, png_alloc_size_t size)
+{
+    state *s = png_get_mem_ptr(png);
+    return cm_malloc(s->context, size, 1);
+}
+
+static void release(png_structp png, png_voidp memory)
+{
+    state *s = png_get_mem_ptr(png);
+    cm_free(s->context, memory);
+}
+
+static void read_bytes(png_structp png, png_bytep out, png_size_t n)
+{
+    state *s = png_get_io_ptr(png);
+    if (n > s->size - s->at) png_error(png, "truncated");
+    memcpy(out, s->data + s->at, n);
+    s->at += n;
+}
+
+static void write_bytes(png_structp png, png_bytep data, png_size_t n)
+{
+    state *s = png_get_io_ptr(png);
+    s->status = cm_file_write(s->writer, data, n);
+    if (s->status != CM_OK) png_error(png, "write failed");
+}
+
+static void flush_bytes(png_structp png)
+{
+    (void)png;
+}
+
+cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width)
+{
+    if (height < 1 || width < 1 || height > CM_PICTURE_SIDE || width > CM_PICTURE_SIDE ||
+        height * width > CM_PICTURE_PIXELS)
+        CM_FAIL(CM_ERR_LIMIT, "%s: %llu x %llu pixels are outside the limits (sides 1..%d, at most %d pixels)", name,
+                (unsigned long long)width, (unsigned long long)height, CM_PICTURE_SIDE, CM_PICTURE_PIXELS);
+    return CM_OK;
+}
+
+static cm_status set_conversions(state *s, int channels)
+{
+    png_byte type = png_get_color_type(s->png, s->info);
+    int gray = !(type & PNG_COLOR_MASK_COLOR);
+    png_set_expand(s->png);
+    png_set_strip_16(s->png);
+    png_set_strip_alpha(s->png);
+    if (channels == 0) channels = gray ? 1 : 3;
+    if (channels == 3 && gray) png_set_gray_to_rgb(s->png);
+    if (channels == 1 && !gray)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a colour PNG cannot be read as gray", s->name);
+    s->out->channels = channels;
+    (void)png_set_interlace_handling(s->png);
+    png_read_update_info(s->png, s->info);
+    return CM_OK;
+}
+
+static cm_status decode(state *s, int channels)
+{
+    if (setjmp(png_jmpbuf(s->png))) CM_FAIL(CM_ERR_FORMAT, "%s: %s", s->name, s->text);
+    png_set_read_fn(s->png, s, read_bytes);
+    png_set_user_limits(s->png, CM_PICTURE_SIDE, CM_PICTURE_SIDE);
+    png_read_info(s->png, s->info);
+    cm_picture *p = s->out;
+    CM_TRY(cm_picture_check(s->name, png_get_image_height(s->png, s->info), png_get_image_width(s->png, s->info)));
+    CM_TRY(set_conversions(s, channels));
+    p->height = (int32_t)png_get_image_height(s->png, s->info);
+    p->width = (int32_t)png_get_image_width(s->png, s->info);
+    size_t stride = png_get_rowbytes(s->png, s->info);
+    if (stride != (size_t)p->width * (size_t)p->channels) CM_FAIL(CM_ERR_INTERNAL, "%s: PNG row of %zu bytes", s->name, stride);
+    p->pixels = cm_malloc(s->context, (size_t)p->height, stride);
+    s->rows = cm_calloc(s->context, (size_t)p->height, sizeof *s->rows);
+    if (!p->pixels || !s->rows) return CM_ERR_MEMORY;
+    for (int32_t y = 0; y < p->height; y++) s->rows[y] = p->pixels + (size_t)y * stride;
+    png_read_image(s->png, s->rows);
+    png_read_end(s->png, NULL);
+    return CM_OK;
+}
+
+cm_status cm_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                      cm_picture *out)
+{
+    memset(out, 0, sizeof *out);
+    state *s = cm_calloc(context, 1, sizeof *s);
+    if (!s) return CM_ERR_MEMORY;
+    s->context = context;
+    s->name = name;
+    s->data = data;
+    s->size = size;
+    s->out = out;
+    s->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
+    s->info = s->png ? png_create_info_struct(s->png) : NULL;
+    cm_status status = s->info ? decode(s, channels) : cm_fail(CM_ERR_MEMORY, "out of memory: PNG reader");
+    png_destroy_read_struct(&s->png, &s->info, NULL);
+    cm_free(context, s->rows);
+    cm_free(context, s);
+    if (status != CM_OK) {
+        cm_free(context, out->pixels);
+        memset(out, 0, sizeof *out);
+    }
+    return status;
+}
+
+static cm_status encode(state *s, const cm_picture *p)
+{
+    size_t stride = (size_t)p->width * (size_t)p->channels;
+    if (setjmp(png_jmpbuf(s->png))) {
+        if (s->status != CM_OK) return s->status;
+        CM_FAIL(CM_ERR_MEMORY, "PNG encoder: %s", s->text);
+    }
+    png_set_write_fn(s->png, s, write_bytes, flush_bytes);
+    png_set_IHDR(s->png, s->info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
+                 p->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(s->png, s->info);
+    for (int32_t y = 0; y < p->height; y++) png_write_row(s->png, p->pixels + (size_t)y * stride);
+    png_write_end(s->png, NULL);
+    return CM_OK;
+}
+
+cm_status cm_png_write(const cm_picture *picture, cm_file_writer *file)
+{
+    state *s = cm_calloc(file->context, 1, sizeof *s);
+    if (!s) return CM_ERR_MEMORY;
+    s->context = file->context;
+    s->writer = file;
+    s->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
+    s->info = s->png ? png_create_info_struct(s->png) : NULL;
+    cm_status status = s->info ? encode(s, picture) : cm_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
+    png_destroy_write_struct(&s->png, &s->info);
+    cm_free(file->context, s);
+    return status;
+}

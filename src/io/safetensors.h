@@ -1,0 +1,58 @@
+/* safetensors.h - the container of native models (networks F.5).
+ *
+ * 8 bytes little-endian length N, N bytes of JSON, then the data, which the
+ * tensors have to tile exactly.  Everything is checked before it is used. */
+#ifndef CM_IO_SAFETENSORS_H
+#define CM_IO_SAFETENSORS_H
+
+#include <jansson.h>
+
+#include "io/file.h"
+
+enum { CM_ST_MAX_RANK = 8, CM_ST_MAX_NAME = 4096, CM_ST_MAX_TENSORS = 65536, CM_ST_MAX_HEADER = 100000000 };
+
+/* Types the format knows; values of ours where we compute with them. */
+typedef enum cm_st_type {
+    CM_ST_BOOL, CM_ST_U8, CM_ST_I8, CM_ST_U16, CM_ST_I16, CM_ST_F16, CM_ST_BF16, CM_ST_U32, CM_ST_I32, CM_ST_F32,
+    CM_ST_U64, CM_ST_I64, CM_ST_F64
+} cm_st_type;
+
+typedef struct cm_st_tensor {
+    const char *name; /* borrowed from the header */
+    cm_st_type type;
+    int rank;
+    int64_t shape[CM_ST_MAX_RANK];
+    size_t count, bytes;
+    const unsigned char *data; /* into the mapping; not aligned */
+} cm_st_tensor;
+
+typedef struct cm_safetensors {
+    cm_context *context;
+    cm_mapping mapping;
+    json_t *header;
+    const json_t *metadata; /* object of strings, or NULL */
+    cm_st_tensor *tensors;  /* in the order of their data */
+    size_t count;
+} cm_safetensors;
+
+cm_status cm_safetensors_open(cm_context *context, const char *path, cm_safetensors *out);
+/* The same from memory that the caller keeps (`name` for messages). */
+cm_status cm_safetensors_parse(cm_context *context, const char *name, const void *data, size_t size,
+                               cm_safetensors *out);
+void cm_safetensors_close(cm_safetensors *file);
+
+/* NULL when there is no such tensor or entry. */
+const cm_st_tensor *cm_safetensors_find(const cm_safetensors *file, const char *name);
+const char *cm_safetensors_metadata(const cm_safetensors *file, const char *key);
+
+const char *cm_st_type_name(cm_st_type type);
+size_t cm_st_type_size(cm_st_type type);
+/* Widened to float32; integers and F64 are converted. */
+void cm_st_read_f32(const cm_st_tensor *tensor, float *out);
+
+/* Writes tensors in the order given, the header padded so that the data starts
+ * at a multiple of 8.  `metadata` is an object of strings or NULL. */
+cm_status cm_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
+                               const cm_st_tensor *tensors, size_t count);
+
+#endif

@@ -1,0 +1,147 @@
+/* adm.c - the UNet of openai/guided-diffusion and openai/consistency_models
+ * (networks A). */
+#include "nets/net.h"
+
+enum { GROUPS = 32 };
+static const double eps = 1e-5;
+
+typedef struct {
+    cm_graph *g;
+    const cm_net_config *c;
+    cm_value emb; /* SiLU(e), [4 mc]: every block applies SiLU first, so once is enough */
+    cm_value skips[CM_NET_LEVELS * 66];
+    int n_skips;
+} adm;
+
+/* A.3: h = conv(SiLU(GN(x))), embedding, conv(SiLU(GN(h))), plus the skip. */
+static cm_value resblock(adm *u, const char *p, cm_value x, int32_t out, int direction)
+{
+    cm_graph *g = u->g;
+    cm_value h = cm_groupnorm(g, cm_name_of("%s.in_layers.0", p).text, x, GROUPS, eps, 1);
+    h = cm_resample(g, h, direction, cm_filter_box);
+    x = cm_resample(g, x, direction, cm_filter_box);
+    h = cm_conv(g, cm_name_of("%s.in_layers.2", p).text, h, out, 3, 1, 1);
+    int32_t width = u->c->scale_shift ? 2 * out : out;
+    cm_value s = cm_linear(g, cm_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
+    h = cm_groupnorm_embedded(g, cm_name_of("%s.out_layers.0", p).text, h, s,
+                              u->c->scale_shift ? CM_GN_SCALE_SHIFT : CM_GN_ADD, GROUPS, eps);
+    h = cm_conv(g, cm_name_of("%s.out_layers.3", p).text, h, out, 3, 1, 1);
+    if (cm_channels(g, x) != out) x = cm_conv(g, cm_name_of("%s.skip_connection", p).text, x, out, 1, 1, 0);
+    return cm_add(g, x, h, 1);
+}
+
+static cm_value attention(adm *u, const char *p, cm_value x, int32_t num_heads)
+{
+    cm_graph *g = u->g;
+    int32_t c = cm_channels(g, x), d = u->c->num_head_channels;
+    if (d != -1 && (d < 1 || c % d))
+        cm_graph_fail(g, CM_ERR_SHAPE, "%s: %d channels do not divide into heads of num_head_channels %d", p, c, d);
+    cm_value h = cm_groupnorm(g, cm_name_of("%s.norm", p).text, x, GROUPS, eps, 0);
+    h = cm_conv(g, cm_name_of("%s.qkv", p).text, h, 3 * c, 1, 1, 0);
+    h = cm_attention(g, h, d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN);
+    h = cm_conv(g, cm_name_of("%s.proj_out", p).text, h, c, 1, 1, 0);
+    return cm_add(g, x, h, 1);
+}
+
+static int attends(const cm_net_config *c, int32_t rate)
+{
+    for (int i = 0; i < c->n_attn; i++)
+        if (c->attn[i] == rate) return 1;
+    return 0;
+}
+
+static void push(adm *u, cm_value x)
+{
+    u->skips[u->n_skips++] = x;
+}
+
+static cm_value downsample(adm *u, const char *p, cm_value x)
+{
+    if (u->c->updown) return resblock(u, p, x, cm_channels(u->g, x), CM_RESAMPLE_DOWN);
+    if (!u->c->conv_resample) return cm_resample(u->g, x, CM_RESAMPLE_DOWN, cm_filter_box);
+    return cm_conv(u->g, cm_name_of("%s.op", p).text, x, cm_channels(u->g, x), 3, 2, 1);
+}
+
+static cm_value upsample(adm *u, const char *p, cm_value x)
+{
+    if (u->c->updown) return resblock(u, p, x, cm_channels(u->g, x), CM_RESAMPLE_UP);
+    x = cm_resample(u->g, x, CM_RESAMPLE_UP, cm_filter_box);
+    if (!u->c->conv_resample) return x;
+    return cm_conv(u->g, cm_name_of("%s.conv", p).text, x, cm_channels(u->g, x), 3, 1, 1);
+}
+
+static int32_t level_width(const cm_net_config *c, int level)
+{
+    return (int32_t)(c->channel_mult[level] * c->model_channels);
+}
+
+/* A.2: e = Linear(SiLU(Linear(time))) + label; returns SiLU(e). */
+static cm_value embedding(adm *u, const cm_net_inputs *in)
+{
+    cm_graph *g = u->g;
+    int32_t width = 4 * u->c->model_channels, classes = u->c->num_classes;
+    cm_value e = cm_embed_time(g, in->time, CM_TIME_POSITIONAL, u->c->model_channels, 0, NULL);
+    e = cm_silu(g, cm_linear(g, "time_embed.0", e, width, 1));
+    e = cm_linear(g, "time_embed.2", e, width, 1);
+    if (classes) {
+        const int64_t shape[2] = {classes, width};
+        const cm_attr attr = {.label = {classes, width, 0, 0, 1}};
+        const cm_value inputs[2] = {e, in->label};
+        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, cm_graph_param(g, 2, shape, "label_emb.weight"),
+                          -1);
+    }
+    return cm_silu(g, e);
+}
+
+static cm_value encoder(adm *u, cm_value x, int32_t *rate)
+{
+    const cm_net_config *c = u->c;
+    int k = 1;
+    x = cm_conv(u->g, "input_blocks.0.0", x, level_width(c, 0), 3, 1, 1);
+    push(u, x);
+    for (int l = 0; l < c->levels; l++) {
+        for (int i = 0; i < c->num_blocks; i++, k++) {
+            x = resblock(u, cm_name_of("input_blocks.%d.0", k).text, x, level_width(c, l), CM_RESAMPLE_NONE);
+            if (attends(c, *rate)) x = attention(u, cm_name_of("input_blocks.%d.1", k).text, x, c->num_heads);
+            push(u, x);
+        }
+        if (l == c->levels - 1) break;
+        x = downsample(u, cm_name_of("input_blocks.%d.0", k++).text, x);
+        push(u, x);
+        *rate *= 2;
+    }
+    return x;
+}
+
+static cm_value decoder(adm *u, cm_value x, int32_t rate)
+{
+    const cm_net_config *c = u->c;
+    int32_t heads = c->num_heads_upsample == -1 ? c->num_heads : c->num_heads_upsample;
+    int k = 0;
+    for (int l = c->levels - 1; l >= 0; l--) {
+        for (int i = 0; i <= c->num_blocks; i++, k++) {
+            int j = 1; /* position inside the entry */
+            x = cm_concat(u->g, x, u->skips[--u->n_skips]);
+            x = resblock(u, cm_name_of("output_blocks.%d.0", k).text, x, level_width(c, l), CM_RESAMPLE_NONE);
+            if (attends(c, rate)) x = attention(u, cm_name_of("output_blocks.%d.%d", k, j++).text, x, heads);
+            if (l > 0 && i == c->num_blocks) x = upsample(u, cm_name_of("output_blocks.%d.%d", k, j).text, x);
+        }
+        rate /= 2;
+    }
+    return x;
+}
+
+cm_value cm_adm_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
+{
+    adm u = {graph, config, 0, {0}, 0};
+    int32_t rate = 1;
+    u.emb = embedding(&u, in);
+    cm_value x = encoder(&u, in->x, &rate);
+    int32_t c = cm_channels(graph, x);
+    x = resblock(&u, "middle_block.0", x, c, CM_RESAMPLE_NONE);
+    x = attention(&u, "middle_block.1", x, config->num_heads);
+    x = resblock(&u, "middle_block.2", x, c, CM_RESAMPLE_NONE);
+    x = decoder(&u, x, rate);
+    x = cm_groupnorm(graph, "out.0", x, GROUPS, eps, 1);
+    return cm_conv(graph, "out.2", x, config->out_channels, 3, 1, 1);
+}

@@ -1,0 +1,267 @@
+/* checkpoint.c - metadata to JSON, names to parameters, with complaints that
+ * list what is missing, extra and mismatched. */
+#include "nets/checkpoint.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- configuration --------------------------------------------------------- */
+
+static const char *const members[] = {"network", "precond", "image", "training"};
+enum { MEMBERS = sizeof members / sizeof *members };
+
+static cm_status parse_json(const char *what, const char *text, json_t **out)
+{
+    json_error_t error;
+    *out = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!*out) CM_FAIL(CM_ERR_FORMAT, "%s: not valid JSON: %s (character %d)", what, error.text, error.position);
+    return CM_OK;
+}
+
+static cm_status add_member(json_t *config, const char *member, json_t *value)
+{
+    if (json_object_set_new(config, member, value) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    return CM_OK;
+}
+
+static cm_status from_file(const char *path, cm_checkpoint *cp)
+{
+    const char *format = cm_safetensors_metadata(&cp->file, "consistency.format");
+    if (format && strcmp(format, "1") != 0)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: consistency.format is \"%.32s\"; this version reads \"1\"", path, format);
+    for (int i = 0; i < MEMBERS; i++) {
+        char key[64];
+        json_t *value;
+        (void)snprintf(key, sizeof key, "consistency.%s", members[i]);
+        const char *text = cm_safetensors_metadata(&cp->file, key);
+        if (!text) continue;
+        CM_TRY(parse_json(key, text, &value));
+        CM_TRY(add_member(cp->config, members[i], value));
+    }
+    return CM_OK;
+}
+
+static cm_status from_caller(const char *text, cm_checkpoint *cp)
+{
+    json_t *given, *value;
+    const char *key;
+    cm_status status = CM_OK;
+    CM_TRY(parse_json("config_json", text, &given));
+    if (!json_is_object(given)) status = cm_fail(CM_ERR_FORMAT, "config_json: expected an object");
+    json_object_foreach(given, key, value) {
+        int i = 0;
+        while (i < MEMBERS && strcmp(members[i], key) != 0) i++;
+        if (status == CM_OK && i == MEMBERS)
+            status = cm_fail(CM_ERR_FORMAT, "config_json: unknown member '%.64s' (network, precond, image, training)",
+                             key);
+        if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
+    }
+    json_decref(given);
+    return status;
+}
+
+static cm_status read_config(const char *path, const char *config_json, cm_checkpoint *cp)
+{
+    cp->config = json_object();
+    if (!cp->config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    CM_TRY(from_file(path, cp));
+    if (config_json) CM_TRY(from_caller(config_json, cp));
+    for (int i = 0; i < 2; i++)
+        if (!json_object_get(cp->config, members[i]))
+            CM_FAIL(CM_ERR_FORMAT, "%s has no configuration: its metadata lacks 'consistency.%s'. Give it as "
+                    "config_json, for example {\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, "
+                    "\"img_channels\": 3, ...}, \"precond\": {\"type\": \"edm\"}, \"image\": {\"channels\": 3, "
+                    "\"height\": 32, \"width\": 32, \"labels\": 0}}", path, members[i]);
+    return CM_OK;
+}
+
+cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *config_json, cm_checkpoint *out)
+{
+    memset(out, 0, sizeof *out);
+    CM_TRY(cm_safetensors_open(context, path, &out->file));
+    cm_status status = read_config(path, config_json, out);
+    if (status != CM_OK) cm_checkpoint_close(out);
+    return status;
+}
+
+void cm_checkpoint_close(cm_checkpoint *cp)
+{
+    json_decref(cp->config);
+    cm_safetensors_close(&cp->file);
+    memset(cp, 0, sizeof *cp);
+}
+
+/* --- tensors ---------------------------------------------------------------- */
+
+/* A list of names for a message: the first few, then how many more. */
+typedef struct {
+    char text[480];
+    size_t length;
+    int count;
+} names;
+
+static void append(names *list, const char *format, ...) CM_PRINTF(2, 3);
+static void append(names *list, const char *format, ...)
+{
+    va_list args;
+    if (list->count++ >= 5) return;
+    va_start(args, format);
+    int n = vsnprintf(list->text + list->length, sizeof list->text - list->length, format, args);
+    va_end(args);
+    if (n > 0) list->length += (size_t)n;
+    if (list->length >= sizeof list->text) list->length = sizeof list->text - 1;
+}
+
+static int same_shape(const cm_param_desc *p, const cm_st_tensor *t)
+{
+    int rank = p->rank;
+    if (t->rank == 3 && rank == 4 && p->shape[2] == 1 && p->shape[3] == 1) rank = 3; /* a 1-D convolution's 1x1 */
+    if (t->rank != rank) return 0;
+    for (int i = 0; i < rank; i++)
+        if (t->shape[i] != p->shape[i]) return 0;
+    return 1;
+}
+
+static void read_source(const cm_param_source *source, float *out)
+{
+    cm_st_read_f32(source->user, out);
+}
+
+static void forget_source(const cm_param_source *source)
+{
+    cm_mapping_forget(source->data, source->bytes);
+}
+
+static int float_type(cm_st_type type)
+{
+    return type == CM_ST_F32 || type == CM_ST_BF16 || type == CM_ST_F16;
+}
+
+static void bind_one(cm_param_source *source, const cm_st_tensor *t)
+{
+    source->data = t->data;
+    source->bytes = t->bytes;
+    source->raw = t->type == CM_ST_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? (const float *)(const void *)t->data
+                                                                                  : NULL;
+    source->read = read_source;
+    source->forget = forget_source;
+    source->user = t;
+}
+
+/* The graph's names in byte order, for look-up. */
+typedef struct {
+    const char *name;
+    int index;
+} entry;
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+}
+
+const cm_st_tensor *cm_checkpoint_tensor(const cm_param_source *source)
+{
+    return source->user;
+}
+
+int cm_checkpoint_finite(const cm_param_source *source)
+{
+    const cm_st_tensor *t = source->user;
+    if (!t) return 1;
+    const unsigned char *p = t->data;
+    uint32_t mask = t->type == CM_ST_F32 ? 0x7f800000u : t->type == CM_ST_BF16 ? 0x7f80u : 0x7c00u, bad = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        uint32_t bits = 0;
+        if (t->type == CM_ST_F32) memcpy(&bits, p + 4 * i, 4);
+        else bits = (uint32_t)p[2 * i] | (uint32_t)p[2 * i + 1] << 8;
+        bad |= (bits & mask) == mask;
+    }
+    return !bad;
+}
+
+/* resample_filter has to be outer(f, f) / (sum f)^2 of the configured f. */
+static int right_filter(const cm_st_tensor *t, const cm_net_config *config)
+{
+    float v[CM_FIR_MAX * CM_FIR_MAX];
+    int n = config->n_filter;
+    double sum = 0;
+    if (t->count != (size_t)(n * n)) return 0;
+    cm_st_read_f32(t, v);
+    for (int i = 0; i < n; i++) sum += config->filter[i];
+    for (int i = 0; i < n * n; i++)
+        if (!(fabs((double)v[i] - config->filter[i / n] * config->filter[i % n] / (sum * sum)) < 1e-6)) return 0;
+    return 1;
+}
+
+static void write_shape(char *out, size_t size, int rank, const int64_t *shape)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (int i = 0; i < rank && n + 24 < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%lld", i ? "," : "", (long long)shape[i]);
+}
+
+typedef struct {
+    names missing, extra, mismatched;
+} complaints;
+
+static void match(const cm_graph *graph, const cm_net_config *config, const cm_st_tensor *t, int index,
+                  cm_param_source *sources, complaints *c)
+{
+    const cm_param_desc *p = &graph->params[index];
+    char want[64], have[224];
+    write_shape(want, sizeof want, p->rank, p->shape);
+    write_shape(have, sizeof have, t->rank, t->shape);
+    const char *comma = c->mismatched.count ? ", " : "";
+    if (!same_shape(p, t)) append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, want, have);
+    else if (!float_type(t->type))
+        append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16 or F16)", comma, t->name, cm_st_type_name(t->type));
+    else if (p->constant && !right_filter(t, config))
+        append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
+    else if (sources[index].user) append(&c->extra, "%s%s (twice, with and without 'model.')", c->extra.count ? ", " : "", t->name);
+    else bind_one(&sources[index], t);
+}
+
+static cm_status report(const char *path, const cm_graph *graph, const complaints *c)
+{
+    if (!c->missing.count && !c->extra.count && !c->mismatched.count) return CM_OK;
+    CM_FAIL(CM_ERR_SHAPE, "%s does not fit its network of %d tensors: %d missing%s%s; %d extra%s%s; %d mismatched%s%s "
+            "(at most 5 of each are named)", path, graph->n_params, c->missing.count, c->missing.count ? ": " : "",
+            c->missing.text, c->extra.count, c->extra.count ? ": " : "", c->extra.text, c->mismatched.count,
+            c->mismatched.count ? ": " : "", c->mismatched.text);
+}
+
+static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config, const char *extra,
+                     const entry *order, cm_param_source *sources, complaints *c)
+{
+    for (size_t i = 0; i < cp->file.count; i++) {
+        const cm_st_tensor *t = &cp->file.tensors[i];
+        entry key = {t->name, 0};
+        if (extra && strcmp(t->name, extra) == 0) continue;
+        if (config->type != CM_NET_ADM && strncmp(t->name, "model.", 6) == 0) key.name += 6;
+        const entry *found = bsearch(&key, order, (size_t)graph->n_params, sizeof *order, by_name);
+        if (found) match(graph, config, t, found->index, sources, c);
+        else append(&c->extra, "%s%s", c->extra.count ? ", " : "", t->name);
+    }
+    for (int i = 0; i < graph->n_params; i++)
+        if (!sources[i].user && !graph->params[i].constant && !c->mismatched.count)
+            append(&c->missing, "%s%s", c->missing.count ? ", " : "", graph->params[i].name);
+}
+
+cm_status cm_checkpoint_bind(const cm_checkpoint *cp, const char *path, const cm_graph *graph,
+                             const cm_net_config *config, const char *extra, cm_param_source *sources)
+{
+    complaints c;
+    memset(&c, 0, sizeof c);
+    memset(sources, 0, (size_t)graph->n_params * sizeof *sources);
+    entry *order = cm_calloc(graph->context, (size_t)graph->n_params, sizeof *order);
+    if (!order) return CM_ERR_MEMORY;
+    for (int i = 0; i < graph->n_params; i++) order[i] = (entry){graph->params[i].name, i};
+    qsort(order, (size_t)graph->n_params, sizeof *order, by_name);
+    bind_all(cp, graph, config, extra, order, sources, &c);
+    cm_free(graph->context, order);
+    return report(path, graph, &c);
+}

@@ -1,0 +1,61 @@
+/* edm_block.c - networks B.2. */
+#include "nets/edm_block.h"
+
+int32_t cm_edm_groups(int32_t channels)
+{
+    int32_t g = channels / 4;
+    return g < 1 ? 1 : g > 32 ? 32 : g;
+}
+
+int cm_edm_attends(const cm_net_config *config, int32_t resolution)
+{
+    for (int i = 0; i < config->n_attn; i++)
+        if (config->attn[i] == resolution) return 1;
+    return 0;
+}
+
+int32_t cm_edm_width(const cm_net_config *config, int level)
+{
+    return (int32_t)(config->channel_mult[level] * config->model_channels);
+}
+
+/* Resampling, then the k x k convolution; k = 0: resampling alone. */
+static cm_value resampled_conv(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int32_t k,
+                               int direction)
+{
+    x = cm_resample(f->g, x, direction, f->filter);
+    if (k) x = cm_conv(f->g, name, x, out, k, 1, k / 2);
+    if (direction != CM_RESAMPLE_NONE) cm_filter_buffer(f->g, name, f->filter);
+    return x;
+}
+
+static cm_value self_attention(const cm_edm_family *f, const char *name, cm_value x)
+{
+    cm_graph *g = f->g;
+    int32_t c = cm_channels(g, x), heads = f->channels_per_head ? c / f->channels_per_head : 1;
+    if (heads == 0) return x; /* as the reference: below 64 channels there is no attention at all */
+    cm_value h = cm_groupnorm(g, cm_name_of("%s.norm2", name).text, x, cm_edm_groups(c), f->eps, 0);
+    h = cm_conv(g, cm_name_of("%s.qkv", name).text, h, 3 * c, 1, 1, 0);
+    h = cm_attention(g, h, heads, CM_QKV_INTERLEAVED);
+    h = cm_conv(g, cm_name_of("%s.proj", name).text, h, c, 1, 1, 0);
+    return cm_add(g, h, x, f->skip_scale);
+}
+
+cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction,
+                      int attention)
+{
+    cm_graph *g = f->g;
+    cm_value skip = x;
+    int32_t in = cm_channels(g, x);
+    cm_value h = cm_groupnorm(g, cm_name_of("%s.norm0", name).text, x, cm_edm_groups(in), f->eps, 1);
+    h = resampled_conv(f, cm_name_of("%s.conv0", name).text, h, out, 3, direction);
+    cm_value s = cm_linear(g, cm_name_of("%s.affine", name).text, f->emb, f->adaptive_scale ? 2 * out : out, 1);
+    h = cm_groupnorm_embedded(g, cm_name_of("%s.norm1", name).text, h, s,
+                              f->adaptive_scale ? CM_GN_SCALE_SHIFT : CM_GN_ADD, cm_edm_groups(out), f->eps);
+    h = cm_conv(g, cm_name_of("%s.conv1", name).text, h, out, 3, 1, 1);
+    int32_t k = in != out || (f->resample_proj && direction != CM_RESAMPLE_NONE);
+    if (k || direction != CM_RESAMPLE_NONE)
+        skip = resampled_conv(f, cm_name_of("%s.skip", name).text, skip, out, k, direction);
+    h = cm_add(g, h, skip, f->skip_scale);
+    return attention ? self_attention(f, name, h) : h;
+}

@@ -1,0 +1,129 @@
+/* layers.c - one graph node (and its parameters) per call. */
+#include "nets/layers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double box[2] = {1, 1};
+const cm_filter cm_filter_box = {2, box};
+
+cm_name cm_name_of(const char *format, ...)
+{
+    cm_name name;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(name.text, sizeof name.text, format, args);
+    va_end(args);
+    return name;
+}
+
+int32_t cm_channels(const cm_graph *g, cm_value x)
+{
+    return cm_graph_desc(g, x).c;
+}
+
+static int vector(cm_graph *g, const char *name, const char *member, int32_t size)
+{
+    const int64_t shape[1] = {size};
+    return cm_graph_param(g, 1, shape, "%s.%s", name, member);
+}
+
+cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
+{
+    const int64_t shape[4] = {out, cm_channels(g, x), k, k};
+    const cm_attr attr = {.conv = {out, k, s, pad, 1}};
+    int weight = cm_graph_param(g, 4, shape, "%s.weight", name);
+    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, weight, vector(g, name, "bias", out));
+}
+
+cm_value cm_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias)
+{
+    const int64_t shape[2] = {out, cm_channels(g, x)};
+    const cm_attr attr = {.linear = {out, bias}};
+    int weight = cm_graph_param(g, 2, shape, "%s.weight", name);
+    return cm_graph_node(g, &cm_op_linear, &attr, &x, 1, weight, bias ? vector(g, name, "bias", out) : -1);
+}
+
+static cm_value groupnorm(cm_graph *g, const char *name, const cm_value *in, int n_in, const cm_attr *attr)
+{
+    int32_t c = cm_channels(g, in[0]);
+    int weight = vector(g, name, "weight", c);
+    return cm_graph_node(g, &cm_op_groupnorm, attr, in, n_in, weight, vector(g, name, "bias", c));
+}
+
+cm_value cm_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu)
+{
+    const cm_attr attr = {.groupnorm = {groups, CM_GN_PLAIN, silu, (float)eps}};
+    return groupnorm(g, name, &x, 1, &attr);
+}
+
+cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
+                               double eps)
+{
+    const cm_attr attr = {.groupnorm = {groups, mode, 1, (float)eps}};
+    const cm_value in[2] = {x, e};
+    return groupnorm(g, name, in, 2, &attr);
+}
+
+cm_value cm_attention(cm_graph *g, cm_value qkv, int32_t heads, int layout)
+{
+    const cm_attr attr = {.attention = {heads, layout}};
+    return cm_graph_node(g, &cm_op_attention, &attr, &qkv, 1, -1, -1);
+}
+
+cm_value cm_silu(cm_graph *g, cm_value x)
+{
+    return cm_graph_node(g, &cm_op_silu, NULL, &x, 1, -1, -1);
+}
+
+cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale)
+{
+    const cm_attr attr = {.add = {(float)scale}};
+    const cm_value in[2] = {a, b};
+    return cm_graph_node(g, &cm_op_add, &attr, in, 2, -1, -1);
+}
+
+cm_value cm_concat(cm_graph *g, cm_value a, cm_value b)
+{
+    const cm_value in[2] = {a, b};
+    return cm_graph_node(g, &cm_op_concat, NULL, in, 2, -1, -1);
+}
+
+static cm_value fir(cm_graph *g, cm_value x, cm_filter filter, int up, int32_t stride, int32_t pad)
+{
+    cm_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.fir.up = up;
+    attr.fir.stride = stride;
+    attr.fir.pad = pad;
+    attr.fir.n = filter.n;
+    memcpy(attr.fir.f, filter.f, (size_t)filter.n * sizeof *filter.f);
+    return cm_graph_node(g, &cm_op_fir, &attr, &x, 1, -1, -1);
+}
+
+cm_value cm_resample(cm_graph *g, cm_value x, int direction, cm_filter filter)
+{
+    if (direction == CM_RESAMPLE_NONE) return x;
+    return fir(g, x, filter, direction == CM_RESAMPLE_UP, 2, (filter.n - 1) / 2);
+}
+
+cm_value cm_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad)
+{
+    return fir(g, x, filter, 0, 1, pad);
+}
+
+void cm_filter_buffer(cm_graph *g, const char *name, cm_filter filter)
+{
+    const int64_t shape[4] = {1, 1, filter.n, filter.n};
+    int index = cm_graph_param(g, 4, shape, "%s.resample_filter", name);
+    if (index >= 0) g->params[index].constant = 1;
+}
+
+cm_value cm_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin_first, const char *freqs)
+{
+    const int64_t shape[1] = {size / 2};
+    const cm_attr attr = {.time = {kind, size, sin_first}};
+    int param = freqs ? cm_graph_param(g, 1, shape, "%s", freqs) : -1;
+    return cm_graph_node(g, &cm_op_embed_time, &attr, &t, 1, param, -1);
+}

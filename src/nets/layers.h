@@ -1,0 +1,46 @@
+/* layers.h - what the networks' descriptions are written in: layers that name
+ * their parameters as the reference does ("NAME.weight", "NAME.bias"). */
+#ifndef CM_NETS_LAYERS_H
+#define CM_NETS_LAYERS_H
+
+#include "graph/graph.h"
+
+enum { CM_RESAMPLE_NONE = 0, CM_RESAMPLE_UP = 1, CM_RESAMPLE_DOWN = 2 };
+
+/* A FIR filter as networks are configured with it. */
+typedef struct cm_filter {
+    int32_t n;
+    const double *f;
+} cm_filter;
+
+extern const cm_filter cm_filter_box; /* [1, 1] */
+
+/* A name in a bounded buffer: cm_name("%s.norm", prefix).text */
+typedef struct cm_name {
+    char text[192];
+} cm_name;
+cm_name cm_name_of(const char *format, ...) CM_PRINTF(1, 2);
+
+int32_t cm_channels(const cm_graph *g, cm_value x);
+
+/* kernel k, stride s, zero padding `pad`. */
+cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad);
+cm_value cm_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias);
+cm_value cm_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu);
+/* mode CM_GN_ADD or CM_GN_SCALE_SHIFT with the embedding e. */
+cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
+                               double eps);
+cm_value cm_attention(cm_graph *g, cm_value qkv, int32_t heads, int layout);
+cm_value cm_silu(cm_graph *g, cm_value x);
+cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale);
+cm_value cm_concat(cm_graph *g, cm_value a, cm_value b);
+/* Depthwise FIR by 2 up or down; NONE gives x back. */
+cm_value cm_resample(cm_graph *g, cm_value x, int direction, cm_filter filter);
+/* FIR at stride 1 with `pad` zeros around. */
+cm_value cm_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad);
+/* The buffer "NAME.resample_filter" that reference files carry. */
+void cm_filter_buffer(cm_graph *g, const char *name, cm_filter filter);
+/* kind CM_TIME_*; freqs: parameter name for CM_TIME_FOURIER, else NULL. */
+cm_value cm_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin_first, const char *freqs);
+
+#endif

@@ -1,0 +1,138 @@
+/* songunet.c - DDPM++ and NCSN++ as NVlabs/edm describes them (networks B.3). */
+#include <math.h>
+
+#include "nets/edm_block.h"
+
+typedef struct {
+    cm_edm_family f;
+    const cm_net_config *c;
+    cm_value skips[CM_NET_LEVELS * 66];
+    int n_skips;
+} song;
+
+static cm_name at(int32_t side, const char *half, const char *what)
+{
+    return cm_name_of("%s.%dx%d_%s", half, side, side, what);
+}
+
+/* e = SiLU(map_layer1(SiLU(map_layer0(time + label + augment)))) */
+static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
+{
+    int32_t nc = c->model_channels * c->channel_mult_noise, width = c->model_channels * c->channel_mult_emb;
+    int fourier = c->embedding == CM_EMBEDDING_FOURIER, classes = c->num_classes;
+    cm_value e = cm_embed_time(g, in->time, fourier ? CM_TIME_FOURIER : CM_TIME_POSITIONAL_ENDPOINT, nc, 1,
+                               fourier ? "map_noise.freqs" : NULL);
+    if (classes) { /* a linear layer over onehot * sqrt(classes) */
+        const int64_t shape[2] = {nc, classes}, bias[1] = {nc};
+        const cm_attr attr = {.label = {classes, nc, 1, 1, (float)sqrt(classes)}};
+        const cm_value inputs[2] = {e, in->label};
+        int weight = cm_graph_param(g, 2, shape, "map_label.weight");
+        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, weight, cm_graph_param(g, 1, bias, "map_label.bias"));
+    }
+    if (c->augment_dim) e = cm_add(g, e, cm_linear(g, "map_augment", in->augment, nc, 0), 1);
+    e = cm_silu(g, cm_linear(g, "map_layer0", e, width, 1));
+    return cm_silu(g, cm_linear(g, "map_layer1", e, width, 1));
+}
+
+static void push(song *u, cm_value x)
+{
+    u->skips[u->n_skips++] = x;
+}
+
+/* 3x3 convolution at full resolution, then FIR at stride 2, is FIR at stride 1
+ * on the wider padded image, then the convolution at stride 2 without padding:
+ * the same sums with a quarter of the products. */
+static cm_value fused_down(song *u, const char *name, cm_value x, int32_t out)
+{
+    cm_filter filter = u->f.filter;
+    cm_value h = cm_smooth(u->f.g, x, filter, 1 + (filter.n - 1) / 2);
+    h = cm_conv(u->f.g, name, h, out, 3, 2, 0);
+    cm_filter_buffer(u->f.g, name, filter);
+    return h;
+}
+
+/* Going down to `side`: the block, and what the input pyramid adds. */
+static cm_value down(song *u, cm_value x, cm_value *aux, int32_t side)
+{
+    cm_graph *g = u->f.g;
+    int32_t out = cm_channels(g, x);
+    x = cm_edm_block(&u->f, at(side, "enc", "down").text, x, out, CM_RESAMPLE_DOWN, 0);
+    push(u, x);
+    if (u->c->encoder == CM_ENCODER_SKIP) {
+        *aux = cm_resample(g, *aux, CM_RESAMPLE_DOWN, u->f.filter);
+        cm_filter_buffer(g, at(side, "enc", "aux_down").text, u->f.filter);
+        cm_value s = cm_conv(g, at(side, "enc", "aux_skip").text, *aux, out, 1, 1, 0);
+        x = u->skips[u->n_skips - 1] = cm_add(g, x, s, 1);
+    }
+    if (u->c->encoder == CM_ENCODER_RESIDUAL) {
+        cm_value s = fused_down(u, at(side, "enc", "aux_residual").text, *aux, out);
+        x = u->skips[u->n_skips - 1] = *aux = cm_add(g, x, s, sqrt(0.5));
+    }
+    return x;
+}
+
+static cm_value encoder(song *u, cm_value x)
+{
+    const cm_net_config *c = u->c;
+    cm_value aux = x;
+    for (int l = 0; l < c->levels; l++) {
+        int32_t side = c->resolution >> l;
+        if (l == 0) {
+            x = cm_conv(u->f.g, at(side, "enc", "conv").text, x, c->model_channels, 3, 1, 1);
+            push(u, x);
+        } else {
+            x = down(u, x, &aux, side);
+        }
+        for (int i = 0; i < c->num_blocks; i++) {
+            cm_name name = cm_name_of("enc.%dx%d_block%d", side, side, i);
+            x = cm_edm_block(&u->f, name.text, x, cm_edm_width(c, l), CM_RESAMPLE_NONE, cm_edm_attends(c, side));
+            push(u, x);
+        }
+    }
+    return x;
+}
+
+/* The output of a level: for decoder `skip` added to the upsampled coarser one. */
+static cm_value output(song *u, cm_value x, cm_value aux, int first, int32_t side)
+{
+    cm_graph *g = u->f.g;
+    if (!first) {
+        aux = cm_resample(g, aux, CM_RESAMPLE_UP, u->f.filter);
+        cm_filter_buffer(g, at(side, "dec", "aux_up").text, u->f.filter);
+    }
+    cm_value h = cm_groupnorm(g, at(side, "dec", "aux_norm").text, x, cm_edm_groups(cm_channels(g, x)), u->f.eps, 1);
+    h = cm_conv(g, at(side, "dec", "aux_conv").text, h, u->c->out_channels, 3, 1, 1);
+    return first ? h : cm_add(g, h, aux, 1);
+}
+
+static cm_value decoder(song *u, cm_value x)
+{
+    const cm_net_config *c = u->c;
+    cm_value aux = x;
+    for (int l = c->levels - 1; l >= 0; l--) {
+        int32_t side = c->resolution >> l, same = cm_channels(u->f.g, x);
+        int coarsest = l == c->levels - 1;
+        if (coarsest) {
+            x = cm_edm_block(&u->f, at(side, "dec", "in0").text, x, same, CM_RESAMPLE_NONE, 1);
+            x = cm_edm_block(&u->f, at(side, "dec", "in1").text, x, same, CM_RESAMPLE_NONE, 0);
+        } else {
+            x = cm_edm_block(&u->f, at(side, "dec", "up").text, x, same, CM_RESAMPLE_UP, 0);
+        }
+        for (int i = 0; i <= c->num_blocks; i++) {
+            cm_name name = cm_name_of("dec.%dx%d_block%d", side, side, i);
+            x = cm_concat(u->f.g, x, u->skips[--u->n_skips]);
+            x = cm_edm_block(&u->f, name.text, x, cm_edm_width(c, l), CM_RESAMPLE_NONE,
+                             i == c->num_blocks && cm_edm_attends(c, side));
+        }
+        if (c->decoder == CM_DECODER_SKIP || l == 0)
+            aux = output(u, x, aux, c->decoder == CM_DECODER_STANDARD || coarsest, side);
+    }
+    return aux;
+}
+
+cm_value cm_songunet_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
+{
+    song u = {{graph, 0, {config->n_filter, config->filter}, 1e-6, sqrt(0.5), 1, 0, 0}, config, {0}, 0};
+    u.f.emb = embedding(graph, config, in);
+    return decoder(&u, encoder(&u, in->x));
+}

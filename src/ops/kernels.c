@@ -1,0 +1,138 @@
+/* kernels.c - the hot loops, compiled once for each CPU level: the Makefile
+ * sets CM_KERNELS (the table's name), CM_KERNELS_NAME and the machine flags. */
+#include "ops/kernels.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* exp x by 2^k p(r), r in [-ln2/2, ln2/2]; relative error below 2e-7; x is
+ * clamped to the range where the result is a normal number.  NaN stays NaN. */
+static inline float exp_poly(float x)
+{
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float shifted = x * 1.44269504f + magic;
+    float k = shifted - magic;
+    float r = x - k * 0.693359375f;
+    r = r + k * 2.12194440e-4f;
+    float p = 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (int32_t)(((uint32_t)bits + 127u) << 23);
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+static inline float silu_of(float x)
+{
+    return x / (1.0f + exp_poly(-x));
+}
+
+static void moments(size_t rows, size_t c, const float *restrict x, const float *restrict shift,
+                    float *restrict sum, float *restrict square)
+{
+#pragma omp simd
+    for (size_t i = 0; i < c; i++) {
+        float s = 0, q = 0, k = shift[i];
+        for (size_t r = 0; r < rows; r++) {
+            float d = x[r * c + i] - k;
+            s += d;
+            q += d * d;
+        }
+        sum[i] = s;
+        square[i] = q;
+    }
+}
+
+static void affine(size_t rows, size_t c, const float *x, const float *a, const float *b, int silu, float *out)
+{
+    for (size_t r = 0; r < rows; r++, x += c, out += c) {
+        if (silu) {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) out[i] = silu_of(a[i] * x[i] + b[i]);
+        } else {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) out[i] = a[i] * x[i] + b[i];
+        }
+    }
+}
+
+static void silu(size_t n, const float *x, float *out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = silu_of(x[i]);
+}
+
+static void add(size_t n, const float *a, const float *b, float scale, float *out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = (a[i] + b[i]) * scale;
+}
+
+static void scale(size_t n, float s, const float *x, float *out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = s * x[i];
+}
+
+static void mix(size_t rows, size_t c, size_t fc, float s, const float *x, float t, const float *f, float *out)
+{
+    for (size_t r = 0; r < rows; r++, x += c, f += fc, out += c)
+        for (size_t i = 0; i < c; i++) out[i] = s * x[i] + t * f[i];
+}
+
+static void softmax_row(size_t n, float scale, float *x)
+{
+    float top = x[0], sum = 0;
+#pragma omp simd reduction(max : top)
+    for (size_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        x[i] = exp_poly((x[i] - top) * scale);
+        sum += x[i];
+    }
+    float inverse = 1.0f / sum;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) x[i] *= inverse;
+}
+
+static void softmax(size_t rows, size_t n, float scale, float *x)
+{
+    for (size_t r = 0; r < rows; r++) softmax_row(n, scale, x + r * n);
+}
+
+static void matvec(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out)
+{
+    for (size_t r = 0; r < rows; r++, w += k) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t i = 0; i < k; i++) sum += w[i] * x[i];
+        out[r] = bias ? sum + bias[r] : sum;
+    }
+}
+
+static void taps(size_t c, size_t count, const float *const *src, const float *weight, float *out)
+{
+    if (count == 0) memset(out, 0, c * sizeof *out);
+    for (size_t t = 0; t < count; t++) {
+        const float *s = src[t];
+        float w = weight[t];
+        if (t == 0) {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) out[i] = w * s[i];
+        } else {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) out[i] += w * s[i];
+        }
+    }
+}
+
+const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments, affine, silu, add, scale, mix, softmax, matvec, taps};

@@ -1,0 +1,38 @@
+/* kernels.h - the hot loops that are ours, one table per CPU level.
+ *
+ * kernels.c is compiled once per level; nothing else knows about CPUs.  Every
+ * loop treats an element the same wherever a row starts, and callers cut work
+ * at row borders only, so results do not depend on the split. */
+#ifndef CM_OPS_KERNELS_H
+#define CM_OPS_KERNELS_H
+
+#include <stddef.h>
+
+typedef struct cm_kernels {
+    const char *name;
+    /* sum[c] = sum over rows of x[r][c] - shift[c], square[c] of its square. */
+    void (*moments)(size_t rows, size_t c, const float *x, const float *shift, float *sum, float *square);
+    /* out[r][c] = a[c] x[r][c] + b[c], then SiLU when asked; out may be x. */
+    void (*affine)(size_t rows, size_t c, const float *x, const float *a, const float *b, int silu, float *out);
+    /* SiLU(x) = x / (1 + exp(-x)); out may be x. */
+    void (*silu)(size_t n, const float *x, float *out);
+    /* out = (a + b) scale; out may be a or b. */
+    void (*add)(size_t n, const float *a, const float *b, float scale, float *out);
+    /* out = s x; out may be x. */
+    void (*scale)(size_t n, float s, const float *x, float *out);
+    /* out[r][c] = s x[r][c] + t f[r][c], rows of f are fc >= c long. */
+    void (*mix)(size_t rows, size_t c, size_t fc, float s, const float *x, float t, const float *f, float *out);
+    /* Every row becomes softmax(scale row), in place. */
+    void (*softmax)(size_t rows, size_t n, float scale, float *x);
+    /* out[r] = w[r] . x + bias[r] (bias may be NULL), w rows x k. */
+    void (*matvec)(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out);
+    /* out[c] = sum over taps of weight[t] src[t][c]; zero for no taps. */
+    void (*taps)(size_t c, size_t taps, const float *const *src, const float *weight, float *out);
+} cm_kernels;
+
+extern const cm_kernels cm_kernels_baseline, cm_kernels_avx2, cm_kernels_avx512;
+
+/* level: CM_CPU_* of dnnl/backend.h. */
+const cm_kernels *cm_kernels_for(int level);
+
+#endif

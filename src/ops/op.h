@@ -1,0 +1,111 @@
+/* op.h - what an op is, and the list of them.
+ *
+ * An op is one file with one table.  To add one: its file, one line at the end
+ * of this header, its attributes in cm_attr, one line in the Makefile, one test
+ * (docs/adding-an-op.md).
+ *
+ * Shapes: N images, H x W points, C channels, channels-last; T = H W tokens;
+ * d = channels per head. */
+#ifndef CM_OPS_OP_H
+#define CM_OPS_OP_H
+
+#include "base/context.h"
+#include "dnnl/backend.h"
+#include "ops/kernels.h"
+#include "tensor/desc.h"
+
+enum { CM_OP_MAX_IN = 4, CM_OP_MAX_PARAMS = 2, CM_FIR_MAX = 8 };
+
+typedef struct cm_op cm_op;
+
+/* Which order q, k, v have in the 3C channels of attention (networks A.5). */
+enum { CM_QKV_PLAIN = 0, CM_QKV_PER_HEAD = 1, CM_QKV_INTERLEAVED = 2 };
+/* What the embedding does to a group norm: nothing; (x + s) before it; (1 + a)
+ * and b after it. */
+enum { CM_GN_PLAIN = 0, CM_GN_ADD = 1, CM_GN_SCALE_SHIFT = 2 };
+/* Frequencies of the time embedding: 10000^(-i/half); with the end point,
+ * 10000^(-i/(half-1)); or a parameter times 2 pi. */
+enum { CM_TIME_POSITIONAL = 0, CM_TIME_POSITIONAL_ENDPOINT = 1, CM_TIME_FOURIER = 2 };
+
+/* The attributes of one node; each op reads its own member. */
+typedef union cm_attr {
+    struct { int32_t out, kernel, stride, pad, bias; } conv;
+    struct { int32_t out, bias; } linear;
+    struct { int32_t groups, mode, silu; float eps; } groupnorm;
+    struct { int32_t heads, layout; } attention;
+    struct { float scale; } add;
+    struct { int32_t up, stride, pad, n; double f[CM_FIR_MAX]; } fir;
+    struct { int32_t kind, size, sin_first; } time;
+    struct { int32_t classes, out, bias, transposed; float scale; } label;
+} cm_attr;
+
+/* One node of a plan, shared by all threads that run it. */
+typedef struct cm_op_plan {
+    const cm_op *op;
+    const cm_attr *attr;
+    cm_context *context;
+    cm_dnnl_engine *engine;
+    const cm_kernels *kernels;
+    cm_desc in[CM_OP_MAX_IN], out;
+    int n_in;
+    int threads;          /* inside the op                                   */
+    /* Set by prepare: */
+    size_t scratch_bytes; /* for one run, all inner threads together         */
+    void *state;          /* what release frees                              */
+    const cm_dnnl_primitive *packer[CM_OP_MAX_PARAMS]; /* NULL: plain float32 */
+} cm_op_plan;
+
+typedef struct cm_op_run {
+    const cm_op_plan *p;
+    const void *in[CM_OP_MAX_IN]; /* float or, for labels, int32              */
+    void *out;
+    const void *param[CM_OP_MAX_PARAMS]; /* packed or plain, as the plan says */
+    void *scratch;
+    void *local;                  /* of attach                                */
+} cm_op_run;
+
+enum { CM_OP_INPLACE = 1 }; /* the output may take over input 0               */
+
+struct cm_op {
+    const char *name;
+    unsigned flags;
+    /* Output shape; refuses inputs that do not fit. */
+    cm_status (*shape)(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out);
+    /* Primitives and scratch; NULL when there is nothing to prepare. */
+    cm_status (*prepare)(cm_op_plan *p);
+    void (*release)(cm_op_plan *p);
+    /* State of one executing thread; NULL when there is none. */
+    cm_status (*attach)(const cm_op_plan *p, void **local);
+    void (*detach)(const cm_op_plan *p, void *local);
+    cm_status (*forward)(const cm_op_run *r);
+    /* Gradients of the inputs (never accumulated) and the tangent of the
+     * output: empty until training arrives. */
+    cm_status (*backward)(const cm_op_run *r);
+    cm_status (*jvp)(const cm_op_run *r);
+};
+
+/* Most floats a piece of elementwise work has; pieces end at rows of c. */
+static inline int cm_op_row_pieces(size_t rows)
+{
+    return (int)((rows + 63) / 64);
+}
+static inline size_t cm_op_piece_rows(size_t rows, int piece)
+{
+    size_t first = (size_t)piece * 64;
+    return rows - first < 64 ? rows - first : 64;
+}
+
+extern const cm_op cm_op_conv2d;      /* x; weight [out, C, k, k], bias [out]          */
+extern const cm_op cm_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
+extern const cm_op cm_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
+extern const cm_op cm_op_attention;   /* qkv [N,H,W,3C] -> [N,H,W,C]                    */
+extern const cm_op cm_op_silu;        /* x                                              */
+extern const cm_op cm_op_add;         /* (a + b) scale                                  */
+extern const cm_op cm_op_concat;      /* a, b along channels                            */
+extern const cm_op cm_op_fir;         /* depthwise FIR, up or down by 2                 */
+extern const cm_op cm_op_scale;       /* x s, s [N]                                     */
+extern const cm_op cm_op_mix;         /* s x + t f[..C], s and t [N]                    */
+extern const cm_op cm_op_embed_time;  /* t [N] -> cos and sin features; [freqs]         */
+extern const cm_op cm_op_embed_label; /* e, labels int32 [N]: e + scale table[label]    */
+
+#endif

@@ -1,0 +1,52 @@
+/* convert.c - half precision, planes and channels-last. */
+#include "tensor/convert.h"
+
+#include <string.h>
+
+static float from_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t load16(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+void cm_bf16_to_f32(size_t n, const void *in, float *out)
+{
+    const unsigned char *p = in;
+    for (size_t i = 0; i < n; i++) out[i] = from_bits(load16(p + 2 * i) << 16);
+}
+
+/* IEEE half: 1 sign, 5 exponent (bias 15), 10 mantissa bits. */
+static float half_to_float(uint32_t h)
+{
+    uint32_t sign = (h & 0x8000u) << 16, exponent = h >> 10 & 31u, mantissa = h & 0x3ffu;
+    if (exponent == 31) return from_bits(sign | 0x7f800000u | mantissa << 13);
+    if (exponent > 0) return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+    float tiny = (float)mantissa * 0x1p-24f; /* subnormal or zero */
+    return sign ? -tiny : tiny;
+}
+
+void cm_f16_to_f32(size_t n, const void *in, float *out)
+{
+    const unsigned char *p = in;
+    for (size_t i = 0; i < n; i++) out[i] = half_to_float(load16(p + 2 * i));
+}
+
+void cm_planes_to_channels_last(int channels, size_t pixels, const double *in, float *out)
+{
+    size_t C = (size_t)channels;
+    for (size_t c = 0; c < C; c++)
+        for (size_t i = 0; i < pixels; i++) out[i * C + c] = (float)in[c * pixels + i];
+}
+
+void cm_channels_last_to_planes(int channels, size_t pixels, const float *in, double *out)
+{
+    size_t C = (size_t)channels;
+    for (size_t c = 0; c < C; c++)
+        for (size_t i = 0; i < pixels; i++) out[c * pixels + i] = (double)in[i * C + c];
+}

@@ -1,0 +1,30 @@
+/* desc.h - the shape of an activation: N images of H x W points with C
+ * channels, channels-last, four bytes an element (float32 or int32).  A vector
+ * per image is H = W = 1. */
+#ifndef CM_TENSOR_DESC_H
+#define CM_TENSOR_DESC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct cm_desc {
+    int32_t n, h, w, c;
+} cm_desc;
+
+/* Elements; shapes are bounded when a graph is built, so this cannot wrap. */
+static inline size_t cm_desc_count(cm_desc d)
+{
+    return (size_t)d.n * (size_t)d.h * (size_t)d.w * (size_t)d.c;
+}
+
+static inline size_t cm_desc_pixels(cm_desc d)
+{
+    return (size_t)d.n * (size_t)d.h * (size_t)d.w;
+}
+
+static inline int cm_desc_equal(cm_desc a, cm_desc b)
+{
+    return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
+#endif

@@ -1,0 +1,558 @@
+/* algorithms.c - golden/algorithms: schedules, samplers, EDM's samplers and
+ * torch's random stream.  State and toy network are in double here, so the
+ * rule for double implementations holds: 1e-11 s + 1e-13. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/torch_rng.h"
+#include "diffusion/model.h"
+#include "diffusion/schedule.h"
+#include "diffusion/times.h"
+#include "diffusion/weighting.h"
+#include "golden.h"
+
+static double number(const golden_file *f, const char *key, double fallback)
+{
+    json_t *v = golden_json(f, key);
+    double d = json_is_number(v) ? json_number_value(v) : fallback;
+    if (json_is_boolean(v)) d = json_is_true(v);
+    if (json_is_string(v)) d = atof(json_string_value(v)); /* "Infinity", numbers in quotes */
+    if (json_is_string(v) && strcmp(json_string_value(v), "true") == 0) d = 1;
+    json_decref(v);
+    return d;
+}
+
+static void compare_double(golden_result *r, const char *what, size_t n, const double *got, const double *want)
+{
+    double most = 0, off = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs(got[i] - want[i]);
+        most = fmax(most, fabs(want[i]));
+        if (!(d <= off)) off = d;
+    }
+    golden_compare(r, what, off, 1e-11 * most + 1e-13);
+}
+
+/* Compares a freshly computed array with tensor NAME (its .f64 form). */
+static void compare_with(const golden_file *f, golden_result *r, const char *name, size_t n, const double *got)
+{
+    char full[128];
+    size_t count = 0;
+    (void)snprintf(full, sizeof full, "%s.f64", name);
+    double *want = golden_read(f, full, &count);
+    if (!want) want = golden_read(f, name, &count);
+    if (!want || count != n) golden_fail(r, "%s: expected %zu values, the file has %zu", name, n, count);
+    else compare_double(r, name, n, got, want);
+    free(want);
+}
+
+/* --- schedules ------------------------------------------------------------------------------ */
+
+static void check_karras(const golden_file *f, golden_result *r)
+{
+    json_t *cases = golden_json(f, "karras_cases"), *c;
+    size_t k;
+    json_array_foreach(cases, k, c) {
+        char name[64];
+        int n = (int)json_integer_value(json_object_get(c, "n"));
+        double *sigma = calloc((size_t)n + 1, sizeof *sigma);
+        cm_karras(n, json_number_value(json_object_get(c, "sigma_min")), json_number_value(json_object_get(c, "sigma_max")),
+                  json_number_value(json_object_get(c, "rho")), sigma);
+        (void)snprintf(name, sizeof name, "karras.%d", (int)json_integer_value(json_object_get(c, "i")));
+        compare_with(f, r, name, (size_t)n + 1, sigma);
+        free(sigma);
+    }
+    json_decref(cases);
+}
+
+/* Pairs t(i), t(i+1) of N points; progressive distillation's t, t - 1/2, t - 1
+ * of N intervals. */
+static void check_points(const golden_file *f, golden_result *r, const char *form, double first, int points, int n)
+{
+    char name[64];
+    double *t = calloc((size_t)n, sizeof *t);
+    for (int i = 0; i < n; i++) t[i] = cm_karras_sigma(i + first, points, 0.002, 80, 7);
+    (void)snprintf(name, sizeof name, "%s", form);
+    compare_with(f, r, name, (size_t)n, t);
+    free(t);
+}
+
+static void check_scales(const golden_file *f, golden_result *r)
+{
+    json_t *scales = golden_json(f, "cm_scales"), *v;
+    size_t k;
+    json_array_foreach(scales, k, v) {
+        char name[64];
+        int n = (int)json_integer_value(v);
+        static const struct {
+            const char *name;
+            double first;
+            int progressive;
+        } forms[] = {{"cm_t", 0, 0}, {"cm_t2", 1, 0}, {"pd_t", 0, 1}, {"pd_t2", 0.5, 1}, {"pd_t3", 1, 1}};
+        for (size_t i = 0; i < 5; i++) {
+            (void)snprintf(name, sizeof name, "%s.%d", forms[i].name, n);
+            if (cm_safetensors_find(&f->st, name))
+                check_points(f, r, name, forms[i].first, n + forms[i].progressive, n - 1 + forms[i].progressive);
+        }
+    }
+    json_decref(scales);
+}
+
+static void check_scalings(const golden_file *f, golden_result *r, const double *sigma, size_t n, const char *type)
+{
+    char name[64];
+    cm_precond p;
+    json_t *config = json_pack("{s:s,s:s}", "type", type, "time", "250ln");
+    double *v[4];
+    for (int k = 0; k < 4; k++) v[k] = calloc(n, sizeof(double));
+    if (cm_precond_read(f->context, config, 1, &p) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    for (size_t i = 0; i < n; i++) {
+        cm_scalings s = cm_precond_scalings(&p, sigma[i]);
+        v[0][i] = s.c_skip, v[1][i] = s.c_out, v[2][i] = s.c_in, v[3][i] = s.c_noise;
+    }
+    static const char *const members[] = {"c_skip", "c_out", "c_in"};
+    for (int k = 0; k < 3; k++) {
+        (void)snprintf(name, sizeof name, "scal_%s.%s", type, members[k]);
+        compare_with(f, r, name, n, v[k]);
+    }
+    compare_with(f, r, "rescaled_t", n, v[3]);
+    for (int k = 0; k < 4; k++) free(v[k]);
+    json_decref(config);
+}
+
+static void check_weights(const golden_file *f, golden_result *r, const double *sigma, size_t n)
+{
+    static const char *const names[] = {"uniform", "snr", "snr+1", "karras", "truncated-snr"};
+    double *w = calloc(n, sizeof *w);
+    for (size_t k = 0; k < 5; k++) {
+        char name[64];
+        int kind = cm_weighting_by_name(names[k]);
+        for (size_t i = 0; i < n; i++) w[i] = cm_weight((cm_weighting)kind, sigma[i], 0.5);
+        (void)snprintf(name, sizeof name, "weight.%s", names[k]);
+        compare_with(f, r, name, n, w);
+    }
+    free(w);
+}
+
+static double member(const golden_file *f, const char *object, const char *key)
+{
+    json_t *o = golden_json(f, object);
+    double v = json_number_value(json_object_get(o, key));
+    json_decref(o);
+    return v;
+}
+
+/* u runs from sigma_max: t = 1 + u (epsilon_t - 1), as EDM's losses draw it. */
+static void check_families(const golden_file *f, golden_result *r)
+{
+    size_t n = 0, m = 0;
+    double *u = golden_read(f, "vp.u", &n), *level = golden_read(f, "vp.sigma", NULL), *v = calloc(n + 1, sizeof *v);
+    double bd = member(f, "vp", "beta_d"), bmin = member(f, "vp", "beta_min"), eps = member(f, "vp", "epsilon_t");
+    for (size_t i = 0; u && i < n; i++) v[i] = cm_vp_sigma(1 + u[i] * (eps - 1), bd, bmin);
+    if (u && level) compare_with(f, r, "vp.sigma", n, v);
+    for (size_t i = 0; u && i < n; i++) v[i] = cm_ve_sigma(u[i], member(f, "ve", "sigma_min"), member(f, "ve", "sigma_max"));
+    if (u) compare_with(f, r, "ve.sigma", n, v);
+    double *of_t = golden_read(f, "vp.sigma_of_t", &m);
+    for (size_t i = 0; of_t && i < m; i++) { /* at the inner points u[1..]; and the inverse gives them back */
+        double t = cm_vp_sigma_inverse(of_t[i], bd, bmin);
+        golden_compare(r, "vp.sigma_of_t", fabs(cm_vp_sigma(u ? u[i + 1] : t, bd, bmin) - of_t[i]), 1e-11 * of_t[m - 1]);
+        golden_compare(r, "vp inverse", fabs(t - (u ? u[i + 1] : t)), 1e-11);
+    }
+    free(u);
+    free(level);
+    free(of_t);
+    free(v);
+    double *from = golden_read(f, "anc.from", &n), *to = golden_read(f, "anc.to", NULL);
+    double *down = calloc(n + 1, sizeof *down), *up = calloc(n + 1, sizeof *up);
+    for (size_t i = 0; from && to && i < n; i++) cm_ancestral_split(from[i], to[i], &down[i], &up[i]);
+    if (from && to) {
+        compare_with(f, r, "anc.down", n, down);
+        compare_with(f, r, "anc.up", n, up);
+    }
+    free(from);
+    free(to);
+    free(down);
+    free(up);
+}
+
+static void run_schedules(golden_file *f, golden_result *r)
+{
+    size_t n = 0;
+    double *sigma = golden_read(f, "sigma_grid", &n);
+    check_karras(f, r);
+    check_scales(f, r);
+    if (sigma) {
+        check_scalings(f, r, sigma, n, "edm");
+        check_scalings(f, r, sigma, n, "cm");
+        check_weights(f, r, sigma, n);
+    }
+    check_families(f, r);
+    free(sigma);
+}
+
+/* --- the toy network ---------------------------------------------------------------------------- */
+
+typedef struct {
+    golden_result *r;
+    const cm_model *model;
+    double *M, *u, *v, *a, *b, *E, *y;
+    double tscale;
+    size_t images, pixels;
+    double *noise;                          /* [draw][image...] */
+    double *eval_x, *eval_sigma, *eval_d;   /* reference of every evaluation */
+    size_t evals, draws;
+    size_t seen;
+} toy;
+
+/* F = a x + b tanh(M x + tscale c u + v + E[y]) per pixel */
+static double toy_network(const toy *t, size_t image, const double *x, size_t stride, double c, size_t d)
+{
+    double h = t->tscale * c * t->u[d] + t->v[d];
+    for (size_t k = 0; k < 3; k++) h += t->M[3 * d + k] * x[k * stride];
+    if (t->E && t->y) h += t->E[3 * (size_t)t->y[image] + d];
+    return t->a[d] * x[d * stride] + t->b[d] * tanh(h);
+}
+
+static void toy_denoise(const toy *t, double sigma, const double *x, double *out)
+{
+    cm_scalings s = cm_precond_scalings(&t->model->precond, sigma);
+    for (size_t i = 0; i < t->images; i++)
+        for (size_t p = 0; p < t->pixels; p++) {
+            double in[3], result[3];
+            for (size_t d = 0; d < 3; d++) in[d] = s.c_in * x[(3 * i + d) * t->pixels + p];
+            for (size_t d = 0; d < 3; d++) result[d] = toy_network(t, i, in, 1, s.c_noise, d);
+            for (size_t d = 0; d < 3; d++) {
+                size_t at = (3 * i + d) * t->pixels + p;
+                out[at] = s.c_skip * x[at] + s.c_out * result[d];
+            }
+        }
+}
+
+static cm_status on_denoise(void *user, int evaluation, double sigma, const double *x, double *out)
+{
+    toy *t = user;
+    size_t n = 3 * t->images * t->pixels, e = (size_t)evaluation;
+    t->seen++;
+    if (e < t->evals && t->eval_x) compare_double(t->r, "eval_x", n, x, t->eval_x + e * n);
+    if (e < t->evals && t->eval_sigma)
+        golden_compare(t->r, "eval_sigma", fabs(sigma - t->eval_sigma[e]), 1e-11 * t->eval_sigma[0] + 1e-13);
+    toy_denoise(t, sigma, x, out);
+    if (e < t->evals && t->eval_d) compare_double(t->r, "eval_denoised", n, out, t->eval_d + e * n);
+    return CM_OK;
+}
+
+static cm_status on_noise(void *user, int draw, double *out)
+{
+    toy *t = user;
+    size_t n = 3 * t->images * t->pixels;
+    if ((size_t)draw >= t->draws || !t->noise) {
+        if (!out) return CM_OK;
+        CM_FAIL(CM_ERR_STATE, "draw %d, the file has %zu", draw, t->draws);
+    }
+    if (out) memcpy(out, t->noise + (size_t)draw * n, n * sizeof *out);
+    return CM_OK;
+}
+
+/* Everything the toy runs read; a cm_model with no network, for the options. */
+static int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int consistency, int edm, double **start,
+                    double **want, size_t *n)
+{
+    size_t steps = 0, values = 0;
+    memset(t, 0, sizeof *t);
+    memset(m, 0, sizeof *m);
+    t->r = r;
+    t->model = m;
+    t->M = golden_read(f, "net.M", NULL), t->u = golden_read(f, "net.u", NULL), t->v = golden_read(f, "net.v", NULL);
+    t->a = golden_read(f, "net.a", NULL), t->b = golden_read(f, "net.b", NULL), t->E = golden_read(f, "net.E", NULL);
+    t->y = golden_read(f, "y", NULL);
+    t->tscale = number(f, "tscale", 1);
+    *start = golden_read(f, edm ? "latents" : "noise.0_xT_unit", n);
+    *want = golden_read(f, "sample.f64", &values);
+    t->noise = golden_read(f, "noise.steps", &steps);
+    t->eval_x = golden_read(f, "eval_x.f64", NULL);
+    t->eval_sigma = golden_read(f, "eval_sigma.f64", &t->evals);
+    t->eval_d = golden_read(f, "eval_denoised.f64", NULL);
+    const cm_st_tensor *x = cm_safetensors_find(&f->st, edm ? "latents" : "noise.0_xT_unit");
+    if (!t->M || !t->u || !t->v || !t->a || !t->b || !*start || !*want || values != *n || x->rank != 4 || x->shape[1] != 3)
+        return 0;
+    t->images = (size_t)x->shape[0];
+    t->pixels = (size_t)(x->shape[2] * x->shape[3]);
+    t->draws = steps / *n;
+    m->context = f->context;
+    m->net.type = edm ? CM_NET_SONGUNET : CM_NET_ADM;
+    m->height = (int32_t)x->shape[2];
+    m->width = (int32_t)x->shape[3];
+    json_t *config = json_pack("{s:s}", "type", consistency ? "cm" : "edm");
+    cm_status status = cm_precond_read(f->context, config, !edm, &m->precond);
+    json_decref(config);
+    m->precond.sigma_data = number(f, "sigma_data", 0.5);
+    m->precond.sigma_min = number(f, "sigma_min", m->precond.sigma_min);
+    m->precond.sigma_max = number(f, "sigma_max", m->precond.sigma_max);
+    return status == CM_OK;
+}
+
+static void toy_close(toy *t, double *start, double *want)
+{
+    double *const all[] = {t->M, t->u, t->v, t->a, t->b, t->E, t->y, t->noise, t->eval_x, t->eval_sigma, t->eval_d, start, want};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t n, double *x, const double *want, int clamp)
+{
+    cm_times times;
+    double *work = calloc(n, CM_SOLVER_WORK * sizeof *work);
+    if (cm_times_resolve(t->model, o, &times) != CM_OK) {
+        golden_fail(r, "%s", cm_last_message());
+        free(work);
+        return;
+    }
+    const cm_solver_io io = {t, n, on_denoise, on_noise, NULL};
+    if (cm_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    if (t->seen != t->evals || (size_t)cm_solver_nfe(&times.solver) != t->evals)
+        golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen, cm_solver_nfe(&times.solver), t->evals);
+    for (size_t i = 0; clamp && i < n; i++) x[i] = x[i] < -1 ? -1 : x[i] > 1 ? 1 : x[i];
+    compare_double(r, "sample", n, x, want);
+    cm_times_release(t->model, &times);
+    free(work);
+}
+
+/* --- samplers of the consistency code ---------------------------------------------------------------- */
+
+static int method_of(const char *name)
+{
+    static const char *const names[] = {"onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"};
+    for (int i = 0; i < 8; i++)
+        if (name && strcmp(name, names[i]) == 0) return i + 1;
+    return -1;
+}
+
+static void run_sampler(golden_file *f, golden_result *r)
+{
+    toy t;
+    cm_model m;
+    cm_sample_options o;
+    int32_t ts[4096];
+    size_t n;
+    double *start = NULL, *want = NULL;
+    cm_sample_options_init(&o, sizeof o);
+    json_t *sampler = golden_json(f, "sampler"), *list = golden_json(f, "ts"), *v;
+    o.method = method_of(json_string_value(sampler));
+    o.clip_denoised = number(f, "clip_denoised", 1) != 0 ? 1 : -1;
+    if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)number(f, "steps", 0);
+    if (o.method == CM_METHOD_MULTISTEP) {
+        o.grid = (int32_t)number(f, "steps", 0);
+        json_array_foreach(list, o.ts_count, v) if (o.ts_count < 4096) ts[o.ts_count] = (int32_t)json_integer_value(v);
+        o.ts = ts;
+    }
+    if (o.method != CM_METHOD_ONESTEP) o.rho = number(f, "rho", 7);
+    o.s_churn = number(f, "s_churn", 0);
+    if (o.s_churn > 0) {
+        o.s_tmin = number(f, "s_tmin", 0);
+        o.s_tmax = number(f, "s_tmax", INFINITY);
+        o.s_noise = number(f, "s_noise", 1);
+    }
+    if (o.method < 0 || !toy_open(f, r, &t, &m, number(f, "distillation", 0) != 0, 0, &start, &want, &n))
+        golden_fail(r, "a sampler file without the expected tensors and metadata");
+    else toy_run(&t, r, &o, n, start, want, 1);
+    toy_close(&t, start, want);
+    json_decref(sampler);
+    json_decref(list);
+}
+
+static double keyword(const json_t *kwargs, const char *name, double fallback)
+{
+    const json_t *v = json_object_get(kwargs, name);
+    if (json_is_number(v)) return json_number_value(v);
+    return json_is_string(v) ? atof(json_string_value(v)) : fallback;
+}
+
+static int choice(const json_t *kwargs, const char *name, const char *const *values)
+{
+    const char *text = json_string_value(json_object_get(kwargs, name));
+    for (int i = 0; text && values[i]; i++)
+        if (strcmp(text, values[i]) == 0) return i;
+    return 0;
+}
+
+static void run_edm(golden_file *f, golden_result *r)
+{
+    static const char *const steps[] = {"edm", "vp", "ve", "iddpm", NULL}, *const schedules[] = {"linear", "vp", "ve", NULL};
+    static const char *const scalings[] = {"none", "vp", NULL}, *const solvers[] = {"heun", "euler", NULL};
+    toy t;
+    cm_model m;
+    cm_sample_options o;
+    size_t n;
+    double *start = NULL, *want = NULL;
+    json_t *k = golden_json(f, "kwargs");
+    cm_sample_options_init(&o, sizeof o);
+    o.method = CM_METHOD_EDM;
+    o.steps = (int32_t)keyword(k, "num_steps", 18);
+    o.edm_discretization = choice(k, "discretization", steps);
+    o.edm_schedule = choice(k, "schedule", schedules);
+    o.edm_scaling = choice(k, "scaling", scalings);
+    o.edm_solver = choice(k, "solver", solvers);
+    o.edm_alpha = keyword(k, "alpha", 0);
+    o.rho = keyword(k, "rho", 0);
+    o.sigma_min = keyword(k, "sigma_min", 0);
+    o.sigma_max = keyword(k, "sigma_max", 0);
+    o.s_churn = keyword(k, "S_churn", 0);
+    if (o.s_churn > 0) {
+        o.s_tmin = keyword(k, "S_min", 0);
+        o.s_tmax = keyword(k, "S_max", INFINITY);
+        o.s_noise = keyword(k, "S_noise", 1);
+    }
+    if (!json_is_object(k) || !toy_open(f, r, &t, &m, 0, 1, &start, &want, &n))
+        golden_fail(r, "an edm file without the expected tensors and metadata");
+    else toy_run(&t, r, &o, n, start, want, 0);
+    toy_close(&t, start, want);
+    json_decref(k);
+}
+
+/* --- torch's stream ------------------------------------------------------------------------------------ */
+
+static void check_values(golden_result *r, const char *name, size_t n, const float *got, const double *want, double tol)
+{
+    for (size_t i = 0; i < n; i++) golden_compare(r, name, fabs((double)got[i] - want[i]), tol);
+}
+
+/* KIND.SEED.REST */
+static int split_name(const char *name, char *kind, size_t size, uint64_t *seed, const char **rest)
+{
+    const char *dot = strchr(name, '.');
+    char *end;
+    if (!dot || (size_t)(dot - name) >= size) return 0;
+    memcpy(kind, name, (size_t)(dot - name));
+    kind[dot - name] = '\0';
+    *seed = strtoull(dot + 1, &end, 10);
+    *rest = *end == '.' ? end + 1 : end;
+    return end != dot + 1;
+}
+
+static void check_stream(const golden_file *f, golden_result *r, const cm_st_tensor *t, const char *kind, uint64_t seed,
+                         const char *rest)
+{
+    size_t n = t->count;
+    double *want = golden_read(f, t->name, NULL), *wide = calloc(n, sizeof *wide);
+    float *got = calloc(n, sizeof *got);
+    cm_torch_rng rng;
+    cm_torch_seed(&rng, seed);
+    if (strcmp(kind, "randn") == 0 || (strncmp(kind, "randn_", 6) == 0 && *rest == 'a')) {
+        cm_torch_normal(&rng, n, got);
+        check_values(r, t->name, n, got, want, 1e-6);
+    } else if (strncmp(kind, "randn_", 6) == 0 && *rest == 'b') { /* the second draw of the same size */
+        cm_torch_normal(&rng, n, got);
+        cm_torch_normal(&rng, n, got);
+        check_values(r, t->name, n, got, want, 1e-6);
+    } else if (strcmp(kind, "rand") == 0) {
+        cm_torch_uniform(&rng, n, got);
+        check_values(r, t->name, n, got, want, 0);
+    } else if (strncmp(kind, "randint", 7) == 0) {
+        for (size_t i = 0; i < n; i++) golden_compare(r, t->name, fabs((double)cm_torch_below(&rng, 1000) - want[i]), 0);
+    } else if (strcmp(kind, "randn64") == 0) {
+        cm_torch_normal64(&rng, n, wide);
+        for (size_t i = 0; i < n; i++) golden_compare(r, t->name, fabs(wide[i] - want[i]), 1e-6);
+    } else {
+        golden_fail(r, "%s: unknown kind of draw", t->name);
+    }
+    free(want);
+    free(wide);
+    free(got);
+}
+
+/* determ-indiv: generator i seeded i + num_samples seed; determ: one generator,
+ * every draw num_samples tensors; [sample, draw, ...], in batches of any size. */
+static void check_determ(const golden_file *f, golden_result *r, const cm_st_tensor *t, int indiv)
+{
+    const uint64_t seed = 42, samples = (uint64_t)t->shape[0];
+    size_t draws = (size_t)t->shape[1], size = t->count / (samples * draws);
+    double *want = golden_read(f, t->name, NULL);
+    float *got = calloc(samples * size, sizeof *got);
+    cm_torch_rng rng;
+    for (size_t i = 0; indiv && i < samples; i++) {
+        cm_torch_seed(&rng, i + samples * seed);
+        for (size_t d = 0; d < draws; d++) {
+            cm_torch_normal(&rng, size, got);
+            check_values(r, t->name, size, got, want + (i * draws + d) * size, 1e-6);
+        }
+    }
+    cm_torch_seed(&rng, seed);
+    for (size_t d = 0; !indiv && d < draws; d++) {
+        cm_torch_normal(&rng, samples * size, got);
+        for (size_t i = 0; i < samples; i++)
+            check_values(r, t->name, size, got + i * size, want + (i * draws + d) * size, 1e-6);
+    }
+    free(want);
+    free(got);
+}
+
+/* stacked.S1_S2_..: one generator a sample; randn, again randn, then randint. */
+static void check_stacked(const golden_file *f, golden_result *r, const char *seeds)
+{
+    char name[160], prefix[96];
+    size_t length = strcspn(seeds, ".");
+    (void)snprintf(prefix, sizeof prefix, "stacked.%.*s", (int)length, seeds);
+    (void)snprintf(name, sizeof name, "%s.randn", prefix);
+    size_t count = 0;
+    double *a = golden_read(f, name, &count);
+    (void)snprintf(name, sizeof name, "%s.randn_b", prefix);
+    double *b = golden_read(f, name, NULL);
+    (void)snprintf(name, sizeof name, "%s.randint10_after_randn", prefix);
+    double *k = golden_read(f, name, NULL);
+    const cm_st_tensor *t = cm_safetensors_find(&f->st, cm_name_of("%s.randn", prefix).text);
+    size_t n = t ? (size_t)t->shape[0] : 0, size = n ? count / n : 0;
+    float *got = calloc(size + 1, sizeof *got);
+    const char *at = seeds;
+    for (size_t i = 0; i < n; i++) {
+        char *end;
+        cm_torch_rng rng, other;
+        cm_torch_seed(&rng, strtoull(at, &end, 10));
+        at = *end == '_' ? end + 1 : end;
+        cm_torch_normal(&rng, size, got);
+        check_values(r, prefix, size, got, a + i * size, 1e-6);
+        other = rng; /* was the integer drawn after one or after two tensors? */
+        if (b) {
+            cm_torch_normal(&rng, size, got);
+            check_values(r, prefix, size, got, b + i * size, 1e-6);
+        }
+        if (k) {
+            double one = (double)cm_torch_below(&other, 10), two = (double)cm_torch_below(&rng, 10);
+            golden_compare(r, name, one == k[i] || two == k[i] ? 0 : 1, 0);
+        }
+    }
+    free(a);
+    free(b);
+    free(k);
+    free(got);
+}
+
+static void run_torch_rng(golden_file *f, golden_result *r)
+{
+    for (size_t i = 0; i < f->st.count; i++) {
+        const cm_st_tensor *t = &f->st.tensors[i];
+        char kind[32];
+        const char *rest;
+        uint64_t seed;
+        if (strncmp(t->name, "determ", 6) == 0) check_determ(f, r, t, strncmp(t->name, "determ-indiv", 12) == 0);
+        else if (strncmp(t->name, "stacked.", 8) == 0) {
+            size_t n = strlen(t->name);
+            if (n > 6 && strcmp(t->name + n - 6, ".randn") == 0) check_stacked(f, r, t->name + 8);
+        } else if (split_name(t->name, kind, sizeof kind, &seed, &rest)) check_stream(f, r, t, kind, seed, rest);
+        else golden_fail(r, "unknown tensor %s", t->name);
+    }
+}
+
+void golden_algorithm(golden_file *f, golden_result *r)
+{
+    static const struct {
+        const char *prefix;
+        void (*run)(golden_file *, golden_result *);
+    } kinds[] = {{"schedules", run_schedules}, {"sampler_", run_sampler}, {"edm_", run_edm}, {"torch_rng", run_torch_rng}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
+            kinds[i].run(f, r);
+            return;
+        }
+    golden_skip(r, "no issue so far has asked for this kind");
+}

@@ -1,0 +1,184 @@
+/* checkpoints.c - golden/checkpoints, the safetensors part: h_* files must be
+ * refused (also cut short and with flipped bytes nothing may break), all
+ * others must load; where X_io.safetensors gives outputs, they are compared. */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <consistency/model.h>
+
+#include "golden.h"
+
+static int ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static int acceptable(cm_status s)
+{
+    return s == CM_ERR_FORMAT || s == CM_ERR_LIMIT || s == CM_ERR_UNSUPPORTED || s == CM_ERR_SHAPE || s == CM_ERR_IO;
+}
+
+/* Parses a damaged copy: any answer but a clean one is for the sanitizers. */
+static void parse_copy(cm_context *context, const unsigned char *data, size_t size, golden_result *r)
+{
+    cm_safetensors st;
+    unsigned char *exact = malloc(size ? size : 1); /* so that reading past the end shows */
+    memcpy(exact, data, size);
+    cm_status status = cm_safetensors_parse(context, "damaged", exact, size, &st);
+    if (status == CM_OK) cm_safetensors_close(&st);
+    else if (!acceptable(status)) golden_fail(r, "damaged copy: status %s", cm_status_name(status));
+    r->compared++;
+    free(exact);
+}
+
+static void damage(cm_context *context, const char *path, golden_result *r)
+{
+    cm_mapping file;
+    if (cm_mapping_open(path, &file) != CM_OK) return;
+    size_t most = file.size < 512 ? file.size : 512;
+    unsigned char *copy = malloc(file.size ? file.size : 1);
+    memcpy(copy, file.data ? file.data : copy, file.size);
+    for (size_t n = 0; n < most; n++) parse_copy(context, copy, n, r);
+    for (size_t i = 0; i < 400 && file.size; i++) {
+        size_t at = (i * 2654435761u) % (i % 2 ? file.size : most);
+        unsigned char before = copy[at];
+        copy[at] ^= (unsigned char)(1u << (i * 7 % 8));
+        parse_copy(context, copy, file.size, r);
+        copy[at] = before;
+    }
+    free(copy);
+    cm_mapping_close(&file);
+}
+
+static void run_hostile(cm_context *context, const char *path, golden_result *r)
+{
+    cm_model *model;
+    cm_safetensors st;
+    cm_status parsed = cm_safetensors_open(context, path, &st), loaded = cm_model_load(context, path, NULL, &model);
+    if (parsed == CM_OK) {
+        golden_fail(r, "was read although it has to be refused");
+        cm_safetensors_close(&st);
+    } else if (!acceptable(parsed) || !acceptable(loaded) || model) {
+        golden_fail(r, "status %s", cm_status_name(parsed));
+    } else if (strlen(cm_last_message()) < 20 || !strstr(cm_last_message(), path)) {
+        golden_fail(r, "a message that does not say what and where: '%s'", cm_last_message());
+    }
+    r->compared++;
+    damage(context, path, r);
+    if (access("PWNED", F_OK) == 0) golden_fail(r, "the file PWNED was created");
+}
+
+/* --- files with outputs --------------------------------------------------------------------- */
+
+/* X_io.safetensors with X inside `name`; the longest X. */
+static int find_io(cm_context *context, const char *folder, const char *name, cm_safetensors *out)
+{
+    DIR *d = opendir(folder);
+    struct dirent *e;
+    char best[4096] = "", path[4096];
+    size_t longest = 0;
+    while (d && (e = readdir(d)) != NULL) {
+        size_t n = strlen(e->d_name);
+        if (!ends_with(e->d_name, "_io.safetensors")) continue;
+        char stem[256];
+        (void)snprintf(stem, sizeof stem, "%.*s", (int)(n - strlen("_io.safetensors")), e->d_name);
+        if (strstr(name, stem) && strlen(stem) > longest) {
+            longest = strlen(stem);
+            (void)snprintf(best, sizeof best, "%s", e->d_name);
+        }
+    }
+    if (d) closedir(d);
+    if (!longest) return 0;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, best);
+    return cm_safetensors_open(context, path, out) == CM_OK;
+}
+
+static char *make_config(const cm_safetensors *io)
+{
+    json_t *config = json_loads(cm_safetensors_metadata(io, "config"), 0, NULL);
+    json_object_set_new(config, "type", json_string("adm"));
+    json_t *all = json_pack("{s:o,s:{s:s}}", "network", config, "precond", "type", "none");
+    char *text = json_dumps(all, 0);
+    json_decref(all);
+    return text;
+}
+
+static float *floats(const cm_safetensors *st, const char *name, size_t *count)
+{
+    const cm_st_tensor *t = cm_safetensors_find(st, name);
+    if (!t) return NULL;
+    float *out = malloc((t->count + 1) * sizeof *out);
+    cm_st_read_f32(t, out);
+    *count = t->count;
+    return out;
+}
+
+static void compare_output(cm_model *model, const cm_safetensors *io, int half, golden_result *r)
+{
+    size_t n = 0, nx = 0, nout = 0, ny = 0;
+    float *x = floats(io, "x", &nx), *t = floats(io, "timesteps", &n), *y = floats(io, "y", &ny);
+    float *want = floats(io, half ? "out_from_fp16_weights" : "out", &nout), *got = calloc(nout + 1, sizeof *got);
+    int32_t *labels = calloc(n + 1, sizeof *labels);
+    double off = 0, most = 0;
+    for (size_t i = 0; y && i < n; i++) labels[i] = (int32_t)y[i];
+    if (!x || !t || !want) golden_fail(r, "the io file has no x, timesteps and out");
+    else if (cm_model_denoise(model, n, x, t, y ? labels : NULL, got) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    for (size_t i = 0; i < nout; i++) {
+        off = fmax(off, fabs((double)got[i] - (double)want[i]));
+        most = fmax(most, fabs((double)want[i]));
+    }
+    golden_compare(r, "out", off / most, 5e-5);
+    free(x), free(t), free(y), free(want), free(got), free(labels);
+}
+
+static void run_good(cm_context *context, const char *folder, const char *name, const char *path, golden_result *r)
+{
+    cm_safetensors st, io;
+    cm_model *model;
+    cm_load_options o;
+    if (cm_safetensors_open(context, path, &st) != CM_OK) {
+        golden_fail(r, "%s", cm_last_message());
+        return;
+    }
+    r->compared++;
+    const cm_st_tensor *s = cm_safetensors_find(&st, "s");
+    float v = 0;
+    if (s && s->rank == 0) cm_st_read_f32(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
+    if (strstr(name, "escaped") && !cm_safetensors_find(&st, "ab\"\\\xc3\xa9")) golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
+    if (find_io(context, folder, name, &io)) {
+        char *config = make_config(&io);
+        cm_load_options_init(&o, sizeof o);
+        o.config_json = config;
+        if (cm_model_load(context, path, &o, &model) != CM_OK) golden_fail(r, "%s", cm_last_message());
+        else compare_output(model, &io, st.count && st.tensors[0].type == CM_ST_F16, r);
+        cm_model_free(model);
+        free(config);
+        cm_safetensors_close(&io);
+    }
+    cm_safetensors_close(&st);
+    damage(context, path, r);
+}
+
+void golden_checkpoint(cm_context *context, const char *folder, const char *name, golden_result *r)
+{
+    char path[8192];
+    cm_safetensors st;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!ends_with(name, ".safetensors")) {
+        golden_skip(r, "a format that no issue so far has asked for");
+    } else if (strncmp(name, "h_", 2) == 0) {
+        run_hostile(context, path, r);
+    } else if (ends_with(name, "_io.safetensors") || ends_with(name, "_expected.safetensors")) {
+        if (cm_safetensors_open(context, path, &st) != CM_OK) golden_fail(r, "%s", cm_last_message());
+        else cm_safetensors_close(&st); /* the numbers themselves are used by the files they belong to */
+        r->compared++;
+    } else {
+        run_good(context, folder, name, path, r);
+    }
+}

@@ -1,0 +1,208 @@
+/* fill.c - see the header; the formulas are those of the golden README. */
+#include "fill.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nets/flax_names.h"
+
+static double hash_value(uint64_t seed, uint64_t k, uint64_t i)
+{
+    uint64_t z = seed * 0x9E3779B97F4A7C15u + k * 0xD1B54A32D192ED03u + i * 0x8CB92BA72F3D8DD7u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return (2 * ((double)(z >> 11) * 0x1p-53) - 1) * sqrt(3.0);
+}
+
+double fill_value(int kind, uint64_t seed, uint64_t k, uint64_t i)
+{
+    if (kind == FILL_HASH) return hash_value(seed, k, i);
+    double a = 12.9898 * (double)i, b = 78.233 * (double)(k + 1), c = 0.37 * (double)seed;
+    return sqrt(2.0) * sin(a + (b + c));
+}
+
+/* Scale and offset of a tensor by its name and shape. */
+typedef struct {
+    double scale, offset;
+} rule;
+
+static int ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static rule rule_of(const char *name, int rank, double fan_in)
+{
+    if (rank >= 2) return (rule){1 / sqrt(fan_in), 0};
+    if (ends_with(name, "freqs") || ends_with(name, "/W")) return (rule){16, 0};
+    if (ends_with(name, ".weight") || ends_with(name, "/scale")) return (rule){0.25, 1};
+    return (rule){0.1, 0};
+}
+
+typedef struct {
+    char *name;
+    int param; /* of the graph */
+    cm_flax_kind kind;
+    int part;
+    uint64_t k;
+} item;
+
+typedef struct {
+    const cm_graph *graph;
+    item items[8192];
+    int n;
+} inventory;
+
+static int find(const cm_graph *g, const char *name)
+{
+    for (int i = 0; i < g->n_params; i++)
+        if (strcmp(g->params[i].name, name) == 0) return i;
+    return -1;
+}
+
+static int add_flax(void *user, const cm_flax_name *name)
+{
+    inventory *v = user;
+    int param = find(v->graph, name->song);
+    if (param < 0 || v->n == 8192) return 1;
+    v->items[v->n++] = (item){strdup(name->flax), param, name->kind, name->part, 0};
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const item *)a)->name, ((const item *)b)->name);
+}
+
+/* Value i of a tensor filled in flax's layout lands at this place of ours. */
+static size_t place(const item *it, const cm_param_desc *p, size_t i)
+{
+    size_t out = (size_t)p->shape[0], in = p->rank > 1 ? (size_t)p->shape[1] : 1;
+    size_t area = p->rank == 4 ? (size_t)(p->shape[2] * p->shape[3]) : 1;
+    switch (it->kind) {
+    case CM_FLAX_CONV: return (i % out * in + i / out % in) * area + i / (out * in);
+    case CM_FLAX_DENSE: return i % out * in + i / out;
+    case CM_FLAX_QKV:
+        if (p->rank == 1) return 3 * i + (size_t)it->part;
+        return (3 * (i % in) + (size_t)it->part) * in + i / in; /* W [in, C], C = in */
+    default: return i;
+    }
+}
+
+static void fill_item(const item *it, const cm_param_desc *p, int flax, int kind, uint64_t seed, float *values)
+{
+    size_t n = cm_param_elements(p) / (it->kind == CM_FLAX_QKV ? 3 : 1);
+    double fan_in = 1;
+    for (int d = 1; d < p->rank; d++) fan_in *= (double)p->shape[d]; /* all but the last in flax's order: the same */
+    rule r = rule_of(it->name, p->rank, fan_in);
+#pragma omp parallel for
+    for (size_t i = 0; i < n; i++)
+        values[flax ? place(it, p, i) : i] = (float)(fill_value(kind, seed, it->k, i) * r.scale + r.offset);
+}
+
+static cm_status fill_all(cm_model *m, int flax, int kind, uint64_t seed, float **values)
+{
+    inventory *v = calloc(1, sizeof *v);
+    if (!v) CM_FAIL(CM_ERR_MEMORY, "out of memory");
+    v->graph = m->graph;
+    if (flax && cm_flax_names(m->graph, &m->net, add_flax, v)) CM_FAIL(CM_ERR_INTERNAL, "flax names do not fit");
+    for (int i = 0; !flax && i < m->graph->n_params; i++)
+        if (!m->graph->params[i].constant)
+            v->items[v->n++] = (item){strdup(m->graph->params[i].name), i, CM_FLAX_COPY, 0, 0};
+    qsort(v->items, (size_t)v->n, sizeof *v->items, by_name);
+    for (int k = 0; k < v->n; k++) {
+        v->items[k].k = (uint64_t)k;
+        fill_item(&v->items[k], &m->graph->params[v->items[k].param], flax, kind, seed, values[v->items[k].param]);
+        free(v->items[k].name);
+    }
+    free(v);
+    return CM_OK;
+}
+
+static void read_copy(const cm_param_source *source, float *out)
+{
+    memcpy(out, source->data, source->bytes);
+}
+
+static cm_status build(cm_model *m, const json_t *network, const json_t *precond, int flax, int kind, uint64_t seed)
+{
+    CM_TRY(cm_net_config_read(network, &m->net));
+    CM_TRY(cm_precond_read(m->context, precond, m->net.type == CM_NET_ADM, &m->precond));
+    if (m->precond.type == CM_PRECOND_IDDPM && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
+    m->channels = m->net.in_channels;
+    m->out_channels = m->precond.type == CM_PRECOND_NONE ? m->net.out_channels : m->net.in_channels;
+    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, &m->graph));
+    size_t n = (size_t)m->graph->n_params;
+    m->sources = cm_calloc(m->context, n, sizeof *m->sources);
+    float **values = calloc(n, sizeof *values);
+    for (size_t i = 0; i < n; i++) {
+        size_t count = cm_param_elements(&m->graph->params[i]);
+        values[i] = aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
+        m->sources[i] = (cm_param_source){values[i], count * sizeof(float), values[i], read_copy, NULL, NULL};
+    }
+    CM_TRY(fill_all(m, flax, kind, seed, values));
+    free(values);
+    return cm_params_create(m->graph, m->sources, &m->params);
+}
+
+cm_model *fill_model(cm_context *context, const json_t *network, const json_t *precond, int32_t height, int32_t width,
+                     int flax, int kind, uint64_t seed)
+{
+    cm_context *owner;
+    if (cm_context_retain(context, &owner) != CM_OK) return NULL;
+    cm_model *m = cm_calloc(owner, 1, sizeof *m);
+    if (!m) return NULL;
+    m->context = owner;
+    atomic_init(&m->references, 1);
+    (void)pthread_mutex_init(&m->lock, NULL);
+    m->height = height;
+    m->width = width;
+    if (build(m, network, precond, flax, kind, seed) == CM_OK) return m;
+    fill_model_free(m);
+    return NULL;
+}
+
+void fill_model_free(cm_model *m)
+{
+    if (!m) return;
+    for (int i = 0; m->graph && m->sources && i < m->graph->n_params; i++) free((void *)(uintptr_t)m->sources[i].data);
+    cm_model_release(m);
+}
+
+const float *fill_param(const cm_model *model, int index)
+{
+    return model->sources[index].raw;
+}
+
+cm_status fill_model_write(cm_model *m, const json_t *network, const json_t *precond, const char *path)
+{
+    cm_st_tensor *tensors = calloc((size_t)m->graph->n_params, sizeof *tensors);
+    size_t n = 0;
+    for (int i = 0; i < m->graph->n_params; i++) {
+        const cm_param_desc *p = &m->graph->params[i];
+        if (p->constant) continue;
+        cm_st_tensor *t = &tensors[n++];
+        t->name = p->name;
+        t->type = CM_ST_F32;
+        t->rank = p->rank;
+        memcpy(t->shape, p->shape, sizeof p->shape);
+        t->count = cm_param_elements(p);
+        t->bytes = t->count * sizeof(float);
+        t->data = m->sources[i].data;
+    }
+    char *net = json_dumps(network, 0), *pre = json_dumps(precond, 0), image[160];
+    (void)snprintf(image, sizeof image, "{\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}", m->channels,
+                   m->height, m->width, m->net.num_classes);
+    json_t *metadata = json_pack("{s:s,s:s,s:s,s:s}", "consistency.format", "1", "consistency.network", net,
+                                 "consistency.precond", pre, "consistency.image", image);
+    cm_status status = cm_safetensors_write(m->context, path, 1, metadata, tensors, n);
+    json_decref(metadata);
+    free(net);
+    free(pre);
+    free(tensors);
+    return status;
+}
