@@ -1,0 +1,105 @@
+/* info.c - cm-info: what a model file holds, and what this machine is. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"tensors", 0, NULL, "list every tensor with its shape"},
+    {"config", 0, "JSON", "configuration for files that carry none"},
+    {"machine", 0, NULL, "version, libraries and instruction set"},
+    {"json", 0, NULL, "report as JSON"},
+};
+enum { TENSORS, CONFIG, MACHINE, JSON, N_OPTIONS };
+
+static const char *dtype_name(int32_t dtype)
+{
+    return dtype == CM_F32 ? "F32" : dtype == CM_BF16 ? "BF16" : "F16";
+}
+
+static cm_status list_tensors(const cm_model *model, int json)
+{
+    size_t n = cm_model_param_count(model);
+    for (size_t i = 0; i < n; i++) {
+        const char *name;
+        int32_t rank, dtype;
+        int64_t shape[8];
+        cm_status status = cm_model_param_info(model, i, &name, &rank, shape, &dtype);
+        if (status != CM_OK) return status;
+        if (json) {
+            printf("%s{\"name\": ", i ? ", " : "");
+            cli_json_string(stdout, name);
+            printf(", \"dtype\": \"%s\", \"shape\": [", dtype_name(dtype));
+        } else {
+            printf("  %-56s %-4s [", name, dtype_name(dtype));
+        }
+        for (int k = 0; k < rank; k++) printf("%s%" PRId64, k ? ", " : "", shape[k]);
+        printf(json ? "]}" : "]\n");
+    }
+    return CM_OK;
+}
+
+static cm_status describe(const char *path, const cm_model *model, int json, int tensors)
+{
+    cm_model_info i;
+    cm_model_info_init(&i, sizeof i);
+    cm_status status = cm_model_info_get(model, &i);
+    if (status != CM_OK) return status;
+    if (!json) {
+        printf("%s\n  network      %s, %" PRIu64 " parameters in %" PRIu64 " tensors, %.1f MiB\n", path, i.network, i.parameters,
+               i.tensors, (double)i.weight_bytes / 1048576);
+        printf("  images       %d x %d, %d channel%s, %d classes\n", i.width, i.height, i.channels, i.channels == 1 ? "" : "s", i.num_classes);
+        printf("  precond      %s: %s model, sigma %g..%g, sigma_data %g\n", i.precond,
+               i.is_consistency ? "consistency" : "diffusion", i.sigma_min, i.sigma_max, i.sigma_data);
+        printf("  configuration %s\n", i.config_json);
+        return tensors ? list_tensors(model, 0) : CM_OK;
+    }
+    printf("{\"path\": ");
+    cli_json_string(stdout, path);
+    printf(", \"network\": \"%s\", \"precond\": \"%s\", \"is_consistency\": %s, \"parameters\": %" PRIu64 ", \"tensor_count\": %" PRIu64
+           ", \"weight_bytes\": %" PRIu64 ", \"channels\": %d, \"height\": %d, \"width\": %d, \"num_classes\": %d, "
+           "\"sigma_min\": %.9g, \"sigma_max\": %.9g, \"sigma_data\": %.9g, \"config\": %s", i.network, i.precond,
+           i.is_consistency ? "true" : "false", i.parameters, i.tensors, i.weight_bytes, i.channels, i.height, i.width,
+           i.num_classes, i.sigma_min, i.sigma_max, i.sigma_data, i.config_json);
+    if (tensors) {
+        printf(", \"tensors\": [");
+        status = list_tensors(model, 1);
+        printf("]");
+    }
+    printf("}\n");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    cli c = {"cm-info", "MODEL.safetensors [options]   or   cm-info --machine", options, N_OPTIONS, argc, 0, argv, {NULL}, 0};
+    cm_model *model = NULL;
+    cm_load_options load;
+    const char *value;
+    int tensors = 0, json = 0, machine = 0;
+    cm_load_options_init(&load, sizeof load);
+    for (int i; (i = cli_next(&c, &value)) >= 0;) {
+        if (i == TENSORS) tensors = 1;
+        if (i == CONFIG) load.config_json = value;
+        if (i == MACHINE) machine = 1;
+        if (i == JSON) json = 1;
+    }
+    if (machine) {
+        if (c.n_operands) cli_usage_error(&c, "--machine takes no file");
+        if (json) {
+            printf("{\"build\": ");
+            cli_json_string(stdout, cm_build_info());
+            printf("}\n");
+        } else {
+            printf("%s\n", cm_build_info());
+        }
+        return CLI_OK;
+    }
+    if (c.n_operands != 1) cli_usage_error(&c, "give one model file");
+    cm_status status = cm_model_load(NULL, c.operands[0], &load, &model);
+    if (status == CM_OK) status = describe(c.operands[0], model, json, tensors);
+    int code = status == CM_OK ? CLI_OK : cli_fail(&c, status);
+    cm_model_free(model);
+    return code;
+}
