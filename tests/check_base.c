@@ -1,0 +1,237 @@
+/* base and tensor: options, messages, memory, random numbers, half precision. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/context.h"
+#include "base/options.h"
+#include "base/parallel.h"
+#include "base/rng.h"
+#include "base/torch_rng.h"
+#include "support/memory.h"
+#include "tensor/convert.h"
+
+START_TEST(status_names)
+{
+    for (int s = 0; s >= -14; s--) ck_assert(strncmp(cm_status_name((cm_status)s), "CM_", 3) == 0);
+    ck_assert_str_eq(cm_status_name((cm_status)-99), "unknown status");
+}
+END_TEST
+
+START_TEST(older_and_newer_structs)
+{
+    struct {
+        cm_context_options known;
+        uint64_t tail;
+    } newer;
+    cm_context *context;
+    memset(&newer, 0, sizeof newer);
+    newer.known.struct_size = sizeof newer;
+    OK(cm_context_create(&newer.known, &context));
+    cm_context_free(context);
+    newer.tail = 1;
+    FAILS(cm_context_create(&newer.known, &context), CM_ERR_UNSUPPORTED, "newer");
+    ck_assert_ptr_null(context);
+    cm_context_options older;
+    memset(&older, 0xff, sizeof older);
+    older.struct_size = 8; /* knows threads only: the rest is defaults */
+    older.threads = 3;
+    OK(cm_context_create(&older, &context));
+    ck_assert_int_eq(cm_context_threads(context), 3);
+    cm_context_free(context);
+    older.struct_size = 0;
+    FAILS(cm_context_create(&older, &context), CM_ERR_ARGUMENT, "struct_size");
+}
+END_TEST
+
+START_TEST(context_arguments)
+{
+    cm_context *context;
+    cm_context_options o;
+    cm_context_options_init(&o, sizeof o);
+    o.threads = 257;
+    FAILS(cm_context_create(&o, &context), CM_ERR_ARGUMENT, "257");
+    o.threads = -1;
+    FAILS(cm_context_create(&o, &context), CM_ERR_ARGUMENT, "-1");
+    memory m;
+    memory_reset(&m);
+    o = memory_options(&m, 1);
+    o.free = NULL;
+    FAILS(cm_context_create(&o, &context), CM_ERR_ARGUMENT, "free");
+    FAILS(cm_context_create(NULL, NULL), CM_ERR_ARGUMENT, "out");
+    cm_context_free(NULL);
+}
+END_TEST
+
+START_TEST(memory_is_the_callers)
+{
+    memory m;
+    cm_context *context;
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 1);
+    OK(cm_context_create(&o, &context));
+    char *p = cm_calloc(context, 100, 3);
+    ck_assert_ptr_nonnull(p);
+    for (int i = 0; i < 300; i++) ck_assert_int_eq(p[i], 0);
+    ck_assert_uint_eq((uintptr_t)p % 64, 0);
+    ck_assert_ptr_null(cm_calloc(context, SIZE_MAX / 2, 3));
+    ck_assert(strstr(cm_last_message(), "out of memory") != NULL);
+    ck_assert_ptr_null(cm_calloc(context, SIZE_MAX, 1));
+    cm_free(context, p);
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
+START_TEST(philox_known_answers)
+{
+    static const struct {
+        uint32_t counter[4], key[2], out[4];
+    } cases[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t out[4];
+        cm_philox4x32(cases[i].counter, cases[i].key, out);
+        for (int k = 0; k < 4; k++) ck_assert_uint_eq(out[k], cases[i].out[k]);
+    }
+}
+END_TEST
+
+/* Seeds mean the same for ever: these bits may never change. */
+START_TEST(normals_for_ever)
+{
+    static const struct {
+        cm_stream stream;
+        uint32_t bits[4];
+    } cases[] = {
+#include "data/normals.inc"
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float v[16];
+        uint32_t bits[16];
+        cm_stream_normal(&cases[i].stream, 16, v);
+        memcpy(bits, v, sizeof bits);
+        for (int k = 0; k < 4; k++) ck_assert_uint_eq(bits[5 * k], cases[i].bits[k]);
+    }
+}
+END_TEST
+
+START_TEST(normals_are_normal)
+{
+    enum { N = 1 << 20 };
+    float *v = malloc(N * sizeof *v);
+    cm_stream s = {12345, 7, 2};
+    double m1 = 0, m2 = 0, m3 = 0, m4 = 0, lag = 0;
+    cm_stream_normal(&s, N, v);
+    for (int i = 0; i < N; i++) {
+        double x = (double)v[i];
+        m1 += x, m2 += x * x, m3 += x * x * x, m4 += x * x * x * x;
+        if (i) lag += x * (double)v[i - 1];
+    }
+    /* five standard errors: 1, sqrt 2, sqrt 15, sqrt 96, 1 over sqrt N */
+    double e = 5 / sqrt(N);
+    ck_assert_double_le(fabs(m1 / N), e);
+    ck_assert_double_le(fabs(m2 / N - 1), e * sqrt(2));
+    ck_assert_double_le(fabs(m3 / N), e * sqrt(15));
+    ck_assert_double_le(fabs(m4 / N - 3), e * sqrt(96));
+    ck_assert_double_le(fabs(lag / N), e);
+    free(v);
+}
+END_TEST
+
+START_TEST(box_muller_matches_libm)
+{
+    cm_stream s = {99, 1, 0};
+    double u[8], want[8];
+    float got[8];
+    cm_stream_uniform(&s, 8, u);
+    cm_stream_normal(&s, 8, got);
+    for (int j = 0; j < 8; j += 2) {
+        double r = sqrt(-2 * log(u[j])), a = 6.283185307179586476925 * u[j + 1];
+        want[j] = r * cos(a), want[j + 1] = r * sin(a);
+    }
+    for (int j = 0; j < 8; j++) ck_assert_double_le(fabs((double)got[j] - want[j]), 3e-7);
+}
+END_TEST
+
+START_TEST(streams_are_independent_of_length)
+{
+    cm_stream s = {5, 6, 7};
+    float a[37], b[5];
+    cm_stream_normal(&s, 37, a);
+    cm_stream_normal(&s, 5, b);
+    ck_assert_mem_eq(a, b, sizeof b);
+    for (uint32_t i = 0; i < 1000; i++) {
+        cm_stream t = {1, i, 1};
+        ck_assert_uint_lt(cm_stream_below(&t, 10), 10);
+    }
+}
+END_TEST
+
+static cm_status sum_piece(void *user, int piece, int worker)
+{
+    int *seen = user;
+    (void)worker;
+    seen[piece]++;
+    if (piece == 77) CM_FAIL(CM_ERR_LIMIT, "piece %d", piece);
+    return CM_OK;
+}
+
+START_TEST(parallel_pieces)
+{
+    for (int threads = 1; threads <= 8; threads++) {
+        int seen[100] = {0};
+        OK(cm_parallel(threads, 70, sum_piece, seen));
+        for (int i = 0; i < 70; i++) ck_assert_int_eq(seen[i], 1);
+        FAILS(cm_parallel(threads, 100, sum_piece, seen), CM_ERR_LIMIT, "piece 77");
+    }
+    OK(cm_parallel(2, 0, sum_piece, NULL));
+}
+END_TEST
+
+START_TEST(half_precision)
+{
+    static const unsigned char half[] = {0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b, 0x00, 0x7c, 0x00, 0x80};
+    static const unsigned char bf[] = {0x80, 0x3f, 0x00, 0xc0};
+    float v[6];
+    cm_f16_to_f32(6, half, v);
+    ck_assert(v[0] == 1 && v[1] == -2 && v[2] == 0x1p-24f && v[3] == 65504 && isinf(v[4]) && v[5] == 0 && signbit(v[5]));
+    cm_bf16_to_f32(2, bf, v);
+    ck_assert(v[0] == 1 && v[1] == -2);
+}
+END_TEST
+
+START_TEST(versions)
+{
+    ck_assert_uint_eq(cm_version_number(), CM_VERSION_NUMBER);
+    ck_assert_str_eq(cm_version(), "0.1.0");
+    ck_assert(strstr(cm_build_info(), "oneDNN") != NULL);
+    ck_assert_uint_eq(cm_abi_sizeof("cm_sample_options"), sizeof(cm_sample_options));
+    ck_assert_uint_eq(cm_abi_sizeof("no_such_struct"), 0);
+    ck_assert_uint_eq(cm_abi_sizeof(NULL), 0);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("base");
+    TCase *t = tcase_create("base");
+    tcase_add_test(t, status_names);
+    tcase_add_test(t, older_and_newer_structs);
+    tcase_add_test(t, context_arguments);
+    tcase_add_test(t, memory_is_the_callers);
+    tcase_add_test(t, philox_known_answers);
+    tcase_add_test(t, normals_for_ever);
+    tcase_add_test(t, normals_are_normal);
+    tcase_add_test(t, box_muller_matches_libm);
+    tcase_add_test(t, streams_are_independent_of_length);
+    tcase_add_test(t, parallel_pieces);
+    tcase_add_test(t, half_precision);
+    tcase_add_test(t, versions);
+    suite_add_tcase(s, t);
+    return s;
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""The peer of `make bench`: the network of a native songunet file built from PyTorch's own modules.
+
+    torch_songunet.py MODEL.safetensors --batch 1 8 64 --threads 2 [--repeat 3] [--compile]
+
+Prints one JSON object a batch size: seconds per image of D(x; sigma), float32, channels-last.
+--check FILE writes the output of a fixed input (for comparison with ours) instead.
+Standard encoder and decoder, box filter, precond edm: the DDPM++ form the benchmark needs.
+"""
+import argparse, json, math, os, struct, sys, time
+
+# Freed blocks stay with the process: PyTorch's temporaries are five times dearer otherwise.
+if os.environ.get("MALLOC_TRIM_THRESHOLD_") is None:
+    os.environ.update(MALLOC_TRIM_THRESHOLD_="100000000000", MALLOC_MMAP_THRESHOLD_="100000000000", MALLOC_TOP_PAD_="1000000000")
+    os.execv(sys.executable, [sys.executable] + sys.argv)
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def load(path):
+    with open(path, "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        data = np.frombuffer(f.read(), dtype=np.float32)
+    meta = header.pop("__metadata__")
+    tensors = {}
+    for name, t in header.items():
+        a, b = (o // 4 for o in t["data_offsets"])
+        tensors[name] = torch.from_numpy(data[a:b].reshape(t["shape"]).copy())
+    return json.loads(meta["consistency.network"]), tensors
+
+
+class Net(torch.nn.Module):
+    def __init__(self, config, tensors):
+        super().__init__()
+        self.c, self.names = config, list(tensors)
+        self.w = torch.nn.ParameterDict({n.replace(".", "/"): torch.nn.Parameter(
+            t.to(memory_format=torch.channels_last) if t.dim() == 4 else t, requires_grad=False) for n, t in tensors.items()})
+        self.mult = config.get("channel_mult", [1, 2, 2, 2])
+        self.blocks = config.get("num_blocks", 4)
+        self.attn = config.get("attn_resolutions", [16])
+        self.res = config["img_resolution"]
+
+    def p(self, name):
+        return self.w[name.replace(".", "/")]
+
+    def conv(self, name, x):
+        w = self.p(name + ".weight")
+        return F.conv2d(x, w, self.p(name + ".bias"), padding=w.shape[-1] // 2)
+
+    def norm(self, name, x):
+        return F.group_norm(x, min(32, x.shape[1] // 4), self.p(name + ".weight"), self.p(name + ".bias"), 1e-6)
+
+    def block(self, name, x, emb, how=None, attention=False):
+        skip = x
+        h = F.silu(self.norm(name + ".norm0", x))
+        if how == "down":
+            h, skip = F.avg_pool2d(h, 2), F.avg_pool2d(skip, 2)
+        if how == "up":
+            h, skip = F.interpolate(h, scale_factor=2.0), F.interpolate(skip, scale_factor=2.0)
+        h = self.conv(name + ".conv0", h)
+        s = F.linear(emb, self.p(name + ".affine.weight"), self.p(name + ".affine.bias"))
+        h = F.silu(self.norm(name + ".norm1", h + s[:, :, None, None]))
+        h = self.conv(name + ".conv1", h)
+        if name + ".skip.weight" in self.names:
+            skip = self.conv(name + ".skip", skip)
+        x = (h + skip) * math.sqrt(0.5)
+        if attention:
+            n, c, hh, ww = x.shape
+            qkv = self.conv(name + ".qkv", self.norm(name + ".norm2", x))
+            q, k, v = qkv.permute(0, 2, 3, 1).reshape(n, hh * ww, c, 3).unbind(3)
+            a = torch.softmax(torch.bmm(q, k.transpose(1, 2)) / math.sqrt(c), dim=2)
+            a = torch.bmm(a, v).reshape(n, hh, ww, c).permute(0, 3, 1, 2)
+            x = (self.conv(name + ".proj", a) + x) * math.sqrt(0.5)
+        return x
+
+    def forward(self, x, noise):
+        c = self.c
+        nc = c.get("model_channels", 128) * c.get("channel_mult_noise", 1)
+        freqs = (1 / 10000) ** (torch.arange(nc // 2, dtype=torch.float32) / (nc // 2 - 1))
+        a = noise[:, None] * freqs[None]
+        emb = torch.cat([a.sin(), a.cos()], 1)
+        emb = F.silu(F.linear(emb, self.p("map_layer0.weight"), self.p("map_layer0.bias")))
+        emb = F.silu(F.linear(emb, self.p("map_layer1.weight"), self.p("map_layer1.bias")))
+        skips, levels = [], len(self.mult)
+        for l in range(levels):
+            r = self.res >> l
+            x = self.conv(f"enc.{r}x{r}_conv", x) if l == 0 else self.block(f"enc.{r}x{r}_down", x, emb, "down")
+            skips.append(x)
+            for i in range(self.blocks):
+                x = self.block(f"enc.{r}x{r}_block{i}", x, emb, None, r in self.attn)
+                skips.append(x)
+        for l in reversed(range(levels)):
+            r = self.res >> l
+            if l == levels - 1:
+                x = self.block(f"dec.{r}x{r}_in0", x, emb, None, True)
+                x = self.block(f"dec.{r}x{r}_in1", x, emb)
+            else:
+                x = self.block(f"dec.{r}x{r}_up", x, emb, "up")
+            for i in range(self.blocks + 1):
+                x = self.block(f"dec.{r}x{r}_block{i}", torch.cat([x, skips.pop()], 1), emb, None,
+                               i == self.blocks and r in self.attn)
+        return self.conv(f"dec.{r}x{r}_aux_conv", F.silu(self.norm(f"dec.{r}x{r}_aux_norm", x)))
+
+
+def denoise(net, x, sigma):
+    s = sigma[:, None, None, None]
+    return 0.25 / (s * s + 0.25) * x + s * 0.5 / (s * s + 0.25).sqrt() * net(x / (s * s + 0.25).sqrt(), sigma.log() / 4)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("model")
+    p.add_argument("--batch", type=int, nargs="+", default=[1, 8, 64])
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--compile", action="store_true")
+    p.add_argument("--check")
+    o = p.parse_args()
+    torch.set_num_threads(o.threads)
+    config, tensors = load(o.model)
+    net = Net(config, tensors).eval()
+    run = torch.compile(denoise) if o.compile else denoise
+    side, channels = config["img_resolution"], config.get("img_channels") or config["in_channels"]
+    with torch.no_grad():
+        if o.check:
+            x = torch.sin(torch.arange(channels * side * side, dtype=torch.float32)).reshape(1, channels, side, side) * 2
+            run(net, x, torch.tensor([2.0])).numpy().tofile(o.check)
+            return
+        for b in o.batch:
+            x = torch.randn(b, channels, side, side).to(memory_format=torch.channels_last) * 80
+            sigma = torch.full((b,), 80.0)
+            run(net, x, sigma)
+            best = 1e9
+            for _ in range(o.repeat if b < 64 else 1):
+                t = time.perf_counter()
+                run(net, x, sigma)
+                best = min(best, time.perf_counter() - t)
+            print(json.dumps({"torch": torch.__version__, "batch": b, "threads": o.threads, "compiled": o.compile,
+                              "seconds_per_image": best / b}), flush=True)
+
+
+main()

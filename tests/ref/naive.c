@@ -1,0 +1,151 @@
+/* naive.c - see the header. */
+#include "naive.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static size_t at(cm_desc d, int n, int h, int w, int c)
+{
+    return (((size_t)n * (size_t)d.h + (size_t)h) * (size_t)d.w + (size_t)w) * (size_t)d.c + (size_t)c;
+}
+
+#define EACH(d) \
+    for (int n = 0; n < (d).n; n++) for (int h = 0; h < (d).h; h++) for (int w = 0; w < (d).w; w++) for (int c = 0; c < (d).c; c++)
+
+static double silu(double v)
+{
+    return v / (1 + exp(-v));
+}
+
+static void conv(const cm_attr *a, cm_desc in, const double *x, const double *const *p, cm_desc out, double *y)
+{
+    int k = a->conv.kernel;
+    EACH(out)
+    {
+        double sum = p[1] ? p[1][c] : 0;
+        for (int i = 0; i < k; i++)
+            for (int j = 0; j < k; j++)
+                for (int ic = 0; ic < in.c; ic++) {
+                    int yy = h * a->conv.stride - a->conv.pad + i, xx = w * a->conv.stride - a->conv.pad + j;
+                    if (yy < 0 || xx < 0 || yy >= in.h || xx >= in.w) continue;
+                    sum += x[at(in, n, yy, xx, ic)] * p[0][((c * in.c + ic) * k + i) * k + j];
+                }
+        y[at(out, n, h, w, c)] = sum;
+    }
+}
+
+static void groupnorm(const cm_attr *a, cm_desc d, const double *x, const double *e, int e_size, const double *const *p, double *y)
+{
+    int width = d.c / a->groupnorm.groups, mode = a->groupnorm.mode;
+    EACH(d)
+    {
+        double sum = 0, square = 0, count = (double)width * d.h * d.w;
+        int first = c / width * width;
+        for (int pass = 0; pass < 2; pass++)
+            for (int i = 0; i < d.h; i++)
+                for (int j = 0; j < d.w; j++)
+                    for (int k = first; k < first + width; k++) {
+                        double v = x[at(d, n, i, j, k)] + (mode == CM_GN_ADD ? e[n * e_size + k] : 0);
+                        if (pass == 0) sum += v;
+                        else square += (v - sum / count) * (v - sum / count);
+                    }
+        double v = x[at(d, n, h, w, c)] + (mode == CM_GN_ADD ? e[n * e_size + c] : 0);
+        v = (v - sum / count) / sqrt(square / count + (double)a->groupnorm.eps) * p[0][c] + p[1][c];
+        if (mode == CM_GN_SCALE_SHIFT) v = v * (1 + e[n * e_size + c]) + e[n * e_size + d.c + c];
+        y[at(d, n, h, w, c)] = a->groupnorm.silu ? silu(v) : v;
+    }
+}
+
+static void attention(const cm_attr *a, cm_desc in, const double *x, cm_desc out, double *y)
+{
+    int T = in.h * in.w, C = out.c, H = a->attention.heads, D = C / H;
+    double *s = malloc((size_t)T * sizeof *s);
+    for (int n = 0; n < in.n; n++)
+        for (int head = 0; head < H; head++)
+            for (int t = 0; t < T; t++) {
+                double most = -1e300, sum = 0;
+#define QKV(j, tok, i) \
+    x[((size_t)n * (size_t)T + (size_t)(tok)) * (size_t)(3 * C) + \
+      (size_t)(a->attention.layout == CM_QKV_PER_HEAD ? head * 3 * D + (j) * D + (i) \
+               : a->attention.layout == CM_QKV_INTERLEAVED ? (head * D + (i)) * 3 + (j) : (j) * C + head * D + (i))]
+                for (int u = 0; u < T; u++) {
+                    s[u] = 0;
+                    for (int i = 0; i < D; i++) s[u] += QKV(0, t, i) * QKV(1, u, i);
+                    s[u] /= sqrt(D);
+                    most = s[u] > most ? s[u] : most;
+                }
+                for (int u = 0; u < T; u++) sum += s[u] = exp(s[u] - most);
+                for (int i = 0; i < D; i++) {
+                    double v = 0;
+                    for (int u = 0; u < T; u++) v += s[u] / sum * QKV(2, u, i);
+                    y[((size_t)n * (size_t)T + (size_t)t) * (size_t)C + (size_t)(head * D + i)] = v;
+                }
+            }
+    free(s);
+}
+
+/* Through the whole zero-stuffed or padded image, as the definition says. */
+static void fir(const cm_attr *a, cm_desc in, const double *x, cm_desc out, double *y)
+{
+    double sum = 0;
+    for (int i = 0; i < a->fir.n; i++) sum += a->fir.f[i];
+    EACH(out)
+    {
+        double v = 0;
+        for (int i = 0; i < in.h; i++)
+            for (int j = 0; j < in.w; j++) {
+                int ky = a->fir.up ? h + a->fir.pad - 2 * i : i - (h * a->fir.stride - a->fir.pad);
+                int kx = a->fir.up ? w + a->fir.pad - 2 * j : j - (w * a->fir.stride - a->fir.pad);
+                if (ky < 0 || kx < 0 || ky >= a->fir.n || kx >= a->fir.n) continue;
+                v += x[at(in, n, i, j, c)] * a->fir.f[ky] * a->fir.f[kx] / (sum * sum) * (a->fir.up ? 4 : 1);
+            }
+        y[at(out, n, h, w, c)] = v;
+    }
+}
+
+static void embed_time(const cm_attr *a, const double *t, const double *freqs, cm_desc out, double *y)
+{
+    int half = out.c / 2;
+    for (int n = 0; n < out.n; n++)
+        for (int i = 0; i < out.c; i++) {
+            int k = i % half, second = i / half;
+            double f = a->time.kind == CM_TIME_FOURIER ? 2 * acos(-1) * freqs[k < half ? k : 0]
+                       : pow(10000, -(double)k / (a->time.kind == CM_TIME_POSITIONAL_ENDPOINT ? half - 1 : half));
+            double angle = t[n] * f;
+            y[n * out.c + i] = i >= 2 * half ? 0 : (second == a->time.sin_first) ? cos(angle) : sin(angle);
+        }
+}
+
+static void embed_label(const cm_attr *a, const double *e, const int32_t *labels, const double *const *p, cm_desc out, double *y)
+{
+    for (int n = 0; n < out.n; n++)
+        for (int i = 0; i < out.c; i++) {
+            int l = labels[n];
+            double v = l < 0 ? 0 : a->label.transposed ? p[0][i * a->label.classes + l] : p[0][l * out.c + i];
+            y[n * out.c + i] = e[n * out.c + i] + (double)a->label.scale * v + (p[1] ? p[1][i] : 0);
+        }
+}
+
+void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x, const int32_t *labels,
+                   const double *const *p, cm_desc out, double *y)
+{
+    if (op == &cm_op_conv2d) conv(a, in[0], x[0], p, out, y);
+    else if (op == &cm_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
+    else if (op == &cm_op_attention) attention(a, in[0], x[0], out, y);
+    else if (op == &cm_op_fir) fir(a, in[0], x[0], out, y);
+    else if (op == &cm_op_embed_time) embed_time(a, x[0], p[0], out, y);
+    else if (op == &cm_op_embed_label) embed_label(a, x[0], labels, p, out, y);
+    else EACH(out)
+    {
+        size_t i = at(out, n, h, w, c);
+        if (op == &cm_op_silu) y[i] = silu(x[0][i]);
+        else if (op == &cm_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
+        else if (op == &cm_op_scale) y[i] = x[0][i] * x[1][n];
+        else if (op == &cm_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
+        else if (op == &cm_op_concat) y[i] = c < in[0].c ? x[0][at(in[0], n, h, w, c)] : x[1][at(in[1], n, h, w, c - in[0].c)];
+        else if (op == &cm_op_linear) {
+            y[i] = p[1] ? p[1][c] : 0;
+            for (int k = 0; k < in[0].c; k++) y[i] += p[0][c * in[0].c + k] * x[0][at(in[0], n, 0, 0, k)];
+        }
+    }
+}

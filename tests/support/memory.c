@@ -1,0 +1,56 @@
+#include "memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <pthread.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *take(void *user, size_t size, size_t alignment)
+{
+    memory *m = user;
+    void *p = NULL;
+    pthread_mutex_lock(&lock);
+    long n = ++m->requests;
+    int fail = m->fail_at && (m->persistent ? n >= m->fail_at : n == m->fail_at);
+    if (m->budget && m->bytes + (long long)size > m->budget) fail = 1;
+    if (!fail) p = aligned_alloc(alignment, size + alignment);
+    if (p) {
+        memcpy(p, &size, sizeof size);
+        m->live++;
+        m->bytes += (long long)size;
+        if (m->bytes > m->peak) m->peak = m->bytes;
+        p = (char *)p + alignment;
+    }
+    pthread_mutex_unlock(&lock);
+    return p;
+}
+
+static void give(void *user, void *p)
+{
+    memory *m = user;
+    size_t size;
+    char *whole = (char *)p - 64;
+    memcpy(&size, whole, sizeof size);
+    pthread_mutex_lock(&lock);
+    m->live--;
+    m->bytes -= (long long)size;
+    pthread_mutex_unlock(&lock);
+    free(whole);
+}
+
+void memory_reset(memory *m)
+{
+    memset(m, 0, sizeof *m);
+}
+
+cm_context_options memory_options(memory *m, int threads)
+{
+    cm_context_options o;
+    cm_context_options_init(&o, sizeof o);
+    o.threads = threads;
+    o.alloc = take;
+    o.free = give;
+    o.memory_user = m;
+    return o;
+}

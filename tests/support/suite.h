@@ -1,0 +1,36 @@
+/* suite.h - one main() for every Check program, and small helpers. */
+#ifndef TESTS_SUITE_H
+#define TESTS_SUITE_H
+
+#include <check.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <consistency.h>
+
+#define OK(call) ck_assert_msg((call) == CM_OK, "%s: %s", #call, cm_last_message())
+/* Fails with this status, and the message has this word. */
+#define FAILS(call, status, word)                                                                              \
+    do {                                                                                                       \
+        cm_status got_ = (call);                                                                               \
+        ck_assert_msg(got_ == (status), "%s gave %s (%s), expected %s", #call, cm_status_name(got_),           \
+                      cm_last_message(), cm_status_name(status));                                              \
+        ck_assert_msg(strstr(cm_last_message(), word) != NULL, "message '%s' lacks '%s'", cm_last_message(), word); \
+    } while (0)
+
+/* Reproducible numbers in [-1, 1]. */
+static inline float random_float(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(*state >> 32) / 2147483648.0f;
+}
+
+static inline int random_int(uint64_t *state, int low, int high)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return low + (int)((*state >> 33) % (uint64_t)(high - low + 1));
+}
+
+Suite *make_suite(void);
+
+#endif
