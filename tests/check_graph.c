@@ -1,1 +1,227 @@
-int main(void){return 0;}
+/* Plans: sharing memory changes nothing, stale memory never shows, errors
+ * stick; configurations: what is refused and how it is said. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "diffusion/model.h"
+#include "graph/plan.h"
+#include "support/fill.h"
+
+static const char *const networks[] = {
+    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_blocks\":1,"
+    "\"attention_resolutions\":[2],\"channel_mult\":[1,2],\"num_classes\":5,\"use_scale_shift_norm\":true,\"resblock_updown\":true}",
+    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":1,\"model_channels\":32,\"out_channels\":1,\"num_res_blocks\":2,"
+    "\"attention_resolutions\":[1],\"channel_mult\":[1,1,2],\"num_heads\":2,\"attention_layout\":\"per_head\"}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],\"num_blocks\":1,"
+    "\"attn_resolutions\":[8],\"label_dim\":4,\"augment_dim\":9}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":2,\"model_channels\":16,\"channel_mult\":[1,1,1],\"num_blocks\":1,"
+    "\"embedding_type\":\"fourier\",\"encoder_type\":\"residual\",\"decoder_type\":\"skip\",\"resample_filter\":[1,3,3,1],\"channel_mult_noise\":2}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":8,\"channel_mult\":[1,2],\"num_blocks\":1,"
+    "\"encoder_type\":\"skip\",\"decoder_type\":\"skip\"}",
+    "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],\"num_blocks\":1,"
+    "\"attn_resolutions\":[8],\"label_dim\":3}",
+};
+enum { NETWORKS = sizeof networks / sizeof *networks };
+
+static cm_model *make_model(const char *network, const char *precond)
+{
+    json_t *n = json_loads(network, 0, NULL), *p = json_loads(precond, 0, NULL);
+    cm_model *m = fill_model(NULL, n, p, 16, 16, 0, FILL_HASH, 3);
+    ck_assert_msg(m != NULL, "%s: %s", network, cm_last_message());
+    json_decref(n);
+    json_decref(p);
+    return m;
+}
+
+static void fill_inputs(const cm_model *m, cm_exec *exec)
+{
+    uint64_t seed = 4;
+    float *x = cm_exec_input(exec, CM_IN_X);
+    for (int i = 0; i < m->channels * 256; i++) x[i] = random_float(&seed);
+    *(float *)cm_exec_input(exec, CM_IN_C_IN) = 0.5f;
+    *(float *)cm_exec_input(exec, CM_IN_C_SKIP) = 0.25f;
+    *(float *)cm_exec_input(exec, CM_IN_C_OUT) = 0.75f;
+    *(float *)cm_exec_input(exec, CM_IN_TIME) = -0.3f;
+    *(int32_t *)cm_exec_input(exec, CM_IN_LABEL) = m->net.num_classes ? 1 : -1;
+    memset(cm_exec_input(exec, CM_IN_AUGMENT), 0, sizeof(float) * (size_t)(m->net.augment_dim ? m->net.augment_dim : 1));
+}
+
+/* The result; runs twice over spoiled memory, both times the same. */
+static float *run(const cm_model *m, int share, int threads, size_t *arena)
+{
+    const cm_plan_options options = {1, threads, share};
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    size_t n = (size_t)m->out_channels * 256 * sizeof(float);
+    float *first = malloc(n);
+    OK(cm_plan_create(m->graph, &options, &plan));
+    OK(cm_weights_create(plan, m->params, &weights));
+    OK(cm_exec_create(plan, &exec));
+    for (int round = 0; round < 2; round++) {
+        fill_inputs(m, exec);
+        cm_exec_poison(exec);
+        OK(cm_exec_run(exec, weights));
+        if (round) ck_assert_msg(memcmp(first, cm_exec_output(exec, CM_OUT_D), n) == 0, "the second run differs");
+        else memcpy(first, cm_exec_output(exec, CM_OUT_D), n);
+    }
+    *arena = cm_plan_arena_bytes(plan);
+    cm_exec_free(exec);
+    cm_weights_free(weights);
+    cm_plan_free(plan);
+    return first;
+}
+
+START_TEST(sharing_memory_changes_nothing)
+{
+    cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
+    size_t shared, apart, n = (size_t)m->out_channels * 256;
+    float *a = run(m, 1, 1, &shared), *b = run(m, 0, 1, &apart), *c = run(m, 1, 3, &shared);
+    for (size_t i = 0; i < n; i++) ck_assert(isfinite(a[i]));
+    ck_assert_mem_eq(a, b, n * sizeof *a);
+    ck_assert_mem_eq(a, c, n * sizeof *a);
+    ck_assert_msg(shared * 3 < apart, "the arena has %zu bytes, %zu without sharing", shared, apart);
+    free(a), free(b), free(c);
+    fill_model_free(m);
+}
+END_TEST
+
+/* Every convolution runs on an optimised kernel. */
+START_TEST(no_reference_kernels)
+{
+    cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
+    const cm_plan_options options = {1, 1, 1};
+    cm_plan *plan;
+    const char *scope, *kernel;
+    OK(cm_plan_create(m->graph, &options, &plan));
+    for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++)
+        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_dnnl_cpu_level() == CM_CPU_BASELINE, "%s runs on %s", scope, kernel);
+    cm_plan_free(plan);
+    fill_model_free(m);
+}
+END_TEST
+
+START_TEST(errors_stick)
+{
+    cm_context *context;
+    cm_graph *g;
+    OK(cm_context_create(NULL, &context));
+    OK(cm_graph_create(context, &g));
+    cm_value a = cm_graph_input(g, (cm_desc){1, 4, 4, 3}), b = cm_graph_input(g, (cm_desc){1, 5, 4, 3});
+    cm_value c = cm_concat(g, a, b);
+    c = cm_silu(g, cm_add(g, c, a, 1));
+    cm_graph_output(g, c);
+    FAILS(cm_graph_finish(g), CM_ERR_SHAPE, "4 x 4 and 5 x 4");
+    cm_graph_free(g);
+    cm_context_free(context);
+}
+END_TEST
+
+START_TEST(configurations_refused)
+{
+    static const struct {
+        const char *json, *word;
+    } rows[] = {
+        {"{}", "type"},
+        {"{\"type\":\"unet\"}", "adm, songunet, dhariwal"},
+        {"{\"type\":\"songunet\"}", "img_resolution"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32}", "in_channels"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"model_chanels\":3}", "model_chanels"},
+        {"{\"type\":\"songunet\",\"img_resolution\":\"32\",\"img_channels\":3}", "integer"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32.5,\"img_channels\":3}", "integer"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skips\"}", "standard, skip, residual"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"channel_mult\":[]}", "empty"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"channel_mult\":[0]}", "channel_mult 0"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"resample_filter\":[1]}", "taps"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"model_type\":\"DhariwalUNet\"}", "contradicts"},
+        {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skip\"}", "encoder_type"},
+        {"{\"type\":\"adm\",\"image_size\":64}", "missing"},
+        {"{\"type\":\"adm\",\"image_size\":64,\"use_new_attention_order\":false}", "attention_layout"},
+        {"{\"type\":\"adm\",\"image_size\":64,\"num_classes\":0}", "num_classes"},
+        {"[]", "object"},
+    };
+    cm_net_config c;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *n = json_loads(rows[i].json, 0, NULL);
+        FAILS(cm_net_config_read(n, &c), CM_ERR_FORMAT, rows[i].word);
+        json_decref(n);
+    }
+}
+END_TEST
+
+START_TEST(null_members_are_absent)
+{
+    json_t *n = json_loads("{\"type\":\"adm\",\"image_size\":8,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_blocks\":1,"
+                           "\"attention_resolutions\":[],\"num_classes\":null,\"use_fp16\":true,\"channel_mult\":[0.5,1]}", 0, NULL);
+    cm_net_config c;
+    OK(cm_net_config_read(n, &c));
+    ck_assert(c.num_classes == 0 && c.levels == 2 && c.num_heads_upsample == -1 && c.conv_resample == 1);
+    json_decref(n);
+}
+END_TEST
+
+START_TEST(preconditionings_refused)
+{
+    static const struct {
+        const char *json;
+        cm_status status;
+        const char *word;
+    } rows[] = {
+        {"{}", CM_ERR_FORMAT, "type"},
+        {"{\"type\":\"trigflow\"}", CM_ERR_UNSUPPORTED, "trigflow"},
+        {"{\"type\":\"edm\",\"sigma\":1}", CM_ERR_FORMAT, "'sigma'"},
+        {"{\"type\":\"edm\",\"M\":5}", CM_ERR_FORMAT, "no effect"},
+        {"{\"type\":\"edm\",\"beta_d\":5}", CM_ERR_FORMAT, "no effect"},
+        {"{\"type\":\"vp\",\"C_1\":0.1}", CM_ERR_FORMAT, "no effect"},
+        {"{\"type\":\"vp\",\"time\":\"250ln\"}", CM_ERR_FORMAT, "no effect"},
+        {"{\"type\":\"cm\",\"sigma_min\":5,\"sigma_max\":2}", CM_ERR_FORMAT, "below"},
+        {"{\"type\":\"cm\",\"sigma_data\":0}", CM_ERR_FORMAT, "sigma_data"},
+        {"{\"type\":\"cm\",\"time\":\"ln\"}", CM_ERR_FORMAT, "250ln"},
+    };
+    cm_context *context;
+    cm_precond p;
+    OK(cm_context_create(NULL, &context));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *n = json_loads(rows[i].json, 0, NULL);
+        FAILS(cm_precond_read(context, n, 0, &p), rows[i].status, rows[i].word);
+        json_decref(n);
+    }
+    cm_context_free(context);
+}
+END_TEST
+
+/* f(x, eps) = x for cm at float32(0.002), and ecm at 0, bit for bit. */
+START_TEST(boundary_is_the_identity)
+{
+    static const char *const preconds[2] = {"{\"type\":\"cm\"}", "{\"type\":\"ecm\"}"};
+    static const float boundary[2] = {0.002f, 0};
+    for (int k = 0; k < 2; k++) {
+        cm_model *m = make_model(networks[2], preconds[k]);
+        float x[768], y[768];
+        uint64_t seed = 8;
+        for (int i = 0; i < 768; i++) x[i] = random_float(&seed) * 3;
+        OK(cm_model_denoise(m, 1, x, &boundary[k], NULL, y));
+        ck_assert_mem_eq(x, y, sizeof x);
+        fill_model_free(m);
+    }
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("graph");
+    TCase *t = tcase_create("graph");
+    tcase_set_timeout(t, 120);
+    tcase_add_loop_test(t, sharing_memory_changes_nothing, 0, NETWORKS);
+    tcase_add_loop_test(t, no_reference_kernels, 0, NETWORKS);
+    tcase_add_test(t, errors_stick);
+    tcase_add_test(t, configurations_refused);
+    tcase_add_test(t, null_members_are_absent);
+    tcase_add_test(t, preconditionings_refused);
+    tcase_add_test(t, boundary_is_the_identity);
+    suite_add_tcase(s, t);
+    return s;
+}

@@ -1,1 +1,442 @@
-int main(void){return 0;}
+/* Samplers on the digit models: reference images, same bits for any threads,
+ * batch and position, cancel, callbacks, options that are refused. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/context.h"
+#include "io/safetensors.h"
+
+#define CONSISTENCY "models/digits_consistency.safetensors"
+#define TEACHER "models/digits_teacher.safetensors"
+enum { SIZE = 1024 };
+
+static cm_model *load(const char *path)
+{
+    cm_model *m;
+    OK(cm_model_load(NULL, path, NULL, &m));
+    return m;
+}
+
+static cm_sampler *sampler(cm_model *m, int threads, int batch)
+{
+    cm_sampler *s;
+    cm_sampler_options o;
+    cm_sampler_options_init(&o, sizeof o);
+    o.threads = threads;
+    o.max_batch = batch;
+    OK(cm_sampler_create(m, &o, &s));
+    return s;
+}
+
+static cm_sample_options options(int method)
+{
+    cm_sample_options o;
+    cm_sample_options_init(&o, sizeof o);
+    o.method = method;
+    o.seed = 11;
+    return o;
+}
+
+static float *draw(cm_sampler *s, const cm_sample_options *o, size_t n)
+{
+    float *x = malloc(n * SIZE * sizeof *x);
+    OK(cm_sampler_run(s, o, n, x));
+    return x;
+}
+
+/* Ten images of recorded noise by PyTorch; float64 differs by up to 6e-6. */
+START_TEST(reference_images)
+{
+    cm_context *context;
+    cm_safetensors st;
+    static float noise[2][10 * SIZE], want[10 * SIZE];
+    static const char *const names[3] = {"onestep", "twostep", "heun18"};
+    int32_t labels[10];
+    OK(cm_context_create(NULL, &context));
+    OK(cm_safetensors_open(context, "tests/data/digits_samples.safetensors", &st));
+    cm_st_read_f32(cm_safetensors_find(&st, "noise.0"), noise[0]);
+    cm_st_read_f32(cm_safetensors_find(&st, "noise.1"), noise[1]);
+    cm_st_read_f32(cm_safetensors_find(&st, "labels"), want);
+    for (int i = 0; i < 10; i++) labels[i] = (int32_t)want[i];
+    for (int k = 0; k < 3; k++) {
+        cm_model *m = load(k == 2 ? TEACHER : CONSISTENCY);
+        cm_sampler *s = sampler(m, 2, 4);
+        cm_sample_options o = options(k == 0 ? CM_METHOD_ONESTEP : k == 1 ? CM_METHOD_MULTISTEP : CM_METHOD_HEUN);
+        o.noise = noise[0];
+        o.labels = labels;
+        o.clip_output = o.clip_denoised = -1;
+        if (k == 1) o.step_noise = noise[1], o.noise_steps = 1;
+        if (k == 2) o.steps = 18;
+        float *x = draw(s, &o, 10);
+        cm_st_read_f32(cm_safetensors_find(&st, names[k]), want);
+        for (int i = 0; i < 10 * SIZE; i++)
+            ck_assert_msg(fabs((double)(x[i] - want[i])) <= 5e-5, "%s: value %d is %g, expected %g", names[k], i, (double)x[i], (double)want[i]);
+        free(x);
+        cm_sampler_free(s);
+        cm_model_free(m);
+    }
+    cm_safetensors_close(&st);
+    cm_context_free(context);
+}
+END_TEST
+
+static const int methods[] = {CM_METHOD_ONESTEP, CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_EULER, CM_METHOD_ANCESTRAL,
+                              CM_METHOD_DPM, CM_METHOD_EDM, CM_METHOD_PROGDIST};
+
+static cm_sample_options method_options(int method)
+{
+    cm_sample_options o = options(method);
+    if (method >= CM_METHOD_HEUN) o.steps = 3;
+    if (method == CM_METHOD_HEUN || method == CM_METHOD_EDM || method == CM_METHOD_DPM) o.s_churn = 1;
+    return o;
+}
+
+/* D2 and D3: 1 to 8 threads, batches of 1 to 16, positions: the same bytes. */
+START_TEST(same_bits_for_threads_and_batches)
+{
+    static const int batches[] = {1, 2, 3, 7, 16};
+    cm_model *m = load(methods[_i] <= CM_METHOD_MULTISTEP ? CONSISTENCY : TEACHER);
+    cm_sample_options o = method_options(methods[_i]);
+    enum { COUNT = 9 };
+    cm_sampler *one = sampler(m, 1, 1);
+    float *want = draw(one, &o, COUNT), *again = draw(one, &o, COUNT);
+    ck_assert_mem_eq(want, again, COUNT * SIZE * sizeof *want);
+    free(again);
+    for (int threads = 1; threads <= 8; threads++) {
+        cm_sampler *s = sampler(m, threads, batches[threads % 5]);
+        float *x = draw(s, &o, COUNT);
+        ck_assert_msg(memcmp(x, want, COUNT * SIZE * sizeof *x) == 0, "method %d: %d threads, batch %d", methods[_i], threads, batches[threads % 5]);
+        free(x);
+        cm_sample_options later = o;
+        later.first_index = 4;
+        x = draw(s, &later, 3);
+        ck_assert_msg(memcmp(x, want + 4 * SIZE, 3 * SIZE * sizeof *x) == 0, "method %d: images 4..6 depend on their position", methods[_i]);
+        free(x);
+        cm_sampler_free(s);
+    }
+    free(want);
+    cm_sampler_free(one);
+    cm_model_free(m);
+}
+END_TEST
+
+START_TEST(seeds_and_labels_matter)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s = sampler(m, 2, 8);
+    cm_sample_options o = options(CM_METHOD_ONESTEP);
+    const int32_t sevens[2] = {7, 7}, nones[2] = {-1, -1};
+    float *a = draw(s, &o, 2), *b, *c, *d;
+    o.seed = 12;
+    b = draw(s, &o, 2);
+    o.labels = sevens;
+    c = draw(s, &o, 2);
+    o.labels = nones;
+    d = draw(s, &o, 2);
+    ck_assert_mem_ne(a, b, SIZE * sizeof *a);
+    ck_assert_mem_ne(a, a + SIZE, SIZE * sizeof *a);
+    ck_assert_mem_ne(c, d, SIZE * sizeof *a);
+    for (int i = 0; i < 2 * SIZE; i++) ck_assert(a[i] >= -1 && a[i] <= 1);
+    free(a), free(b), free(c), free(d);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+/* A list of sigmas and the same levels as grid indices. */
+START_TEST(times_by_sigmas_and_by_indices)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s = sampler(m, 2, 8);
+    const double top = pow(80, 1 / 7.0), low = pow(0.002, 1 / 7.0), sigmas[2] = {80, pow(top + 22 / 39.0 * (low - top), 7)};
+    const int32_t ts[3] = {0, 22, 39};
+    int32_t nfe;
+    cm_sample_options a = options(CM_METHOD_MULTISTEP), b = a;
+    a.sigmas = sigmas, a.sigma_count = 2;
+    b.ts = ts, b.ts_count = 3, b.grid = 40;
+    OK(cm_sampler_nfe(s, &a, &nfe));
+    ck_assert_int_eq(nfe, 2);
+    OK(cm_sampler_nfe(s, &b, &nfe));
+    ck_assert_int_eq(nfe, 2);
+    float *x = draw(s, &a, 2), *y = draw(s, &b, 2);
+    for (int i = 0; i < 2 * SIZE; i++) ck_assert_double_le(fabs((double)(x[i] - y[i])), 2e-4); /* eps 0.002 against 0 (ecm) */
+    free(x), free(y);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+START_TEST(torch_stream)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s = sampler(m, 2, 3);
+    cm_sample_options o = options(CM_METHOD_MULTISTEP);
+    const int32_t labels[4] = {1, 2, 3, 4};
+    o.noise_source = CM_NOISE_TORCH_IMAGE;
+    float *a = draw(s, &o, 4);
+    o.first_index = 2;
+    float *b = draw(s, &o, 2);
+    ck_assert_mem_eq(a + 2 * SIZE, b, 2 * SIZE * sizeof *a); /* per image: no batch in it */
+    o.noise_source = CM_NOISE_TORCH_INDIV;
+    FAILS(cm_sampler_run(s, &o, 4, a), CM_ERR_ARGUMENT, "num_samples");
+    o.num_samples = 10;
+    FAILS(cm_sampler_run(s, &o, 4, a), CM_ERR_ARGUMENT, "labels");
+    o.labels = labels;
+    OK(cm_sampler_run(s, &o, 4, a));
+    free(a), free(b);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+typedef struct {
+    cm_sampler *s;
+    uint64_t done, total, calls;
+    uint64_t stop_at;
+    int steps, inner;
+} watcher;
+
+static int32_t on_progress(void *user, uint64_t done, uint64_t total)
+{
+    watcher *w = user;
+    ck_assert(done > w->done && done <= total);
+    w->done = done;
+    w->total = total;
+    return ++w->calls == w->stop_at;
+}
+
+static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *denoised)
+{
+    watcher *w = user;
+    float image[SIZE];
+    ck_assert(sigma > 0 && evaluation >= 0 && first + count <= 5);
+    for (size_t i = 0; i < count * SIZE; i++) ck_assert(isfinite(denoised[i]));
+    w->steps++;
+    if (w->inner) FAILS(cm_sampler_run(w->s, NULL, 1, image), CM_ERR_STATE, "already running");
+    return 0;
+}
+
+START_TEST(callbacks)
+{
+    cm_model *m = load(TEACHER);
+    cm_sampler *s = sampler(m, 2, 2);
+    watcher w = {s, 0, 0, 0, 0, 0, 1};
+    cm_sample_options o = options(CM_METHOD_HEUN);
+    o.steps = 3;
+    float *plain = draw(s, &o, 5);
+    o.progress = on_progress, o.progress_user = &w;
+    o.step = on_step, o.step_user = &w;
+    float *x = draw(s, &o, 5);
+    ck_assert(w.done == 25 && w.total == 25 && w.steps == 15); /* 3 rounds of 5 evaluations */
+    ck_assert_mem_eq(x, plain, 5 * SIZE * sizeof *x);
+    for (uint64_t stop = 1; stop <= 3; stop++) {
+        w = (watcher){s, 0, 0, 0, stop, 0, 0};
+        FAILS(cm_sampler_run(s, &o, 5, x), CM_ERR_CANCELLED, "cancelled");
+        ck_assert_uint_eq(w.calls, stop);
+    }
+    o.progress = NULL, o.step = NULL;
+    OK(cm_sampler_run(s, &o, 5, x)); /* as good as new */
+    ck_assert_mem_eq(x, plain, 5 * SIZE * sizeof *x);
+    free(x), free(plain);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+static void *cancel_soon(void *user)
+{
+    struct timespec t = {0, 30000000};
+    nanosleep(&t, NULL);
+    for (int i = 0; i < 200; i++) { /* until the run has begun, if it has not */
+        cm_sampler_cancel(user);
+        t.tv_nsec = 1000000;
+        nanosleep(&t, NULL);
+    }
+    return NULL;
+}
+
+START_TEST(cancel_from_another_thread)
+{
+    cm_model *m = load(TEACHER);
+    cm_sampler *s = sampler(m, 2, 16);
+    cm_sample_options o = options(CM_METHOD_HEUN);
+    o.steps = 1000; /* minutes, if nobody stopped it */
+    float *x = malloc(16 * SIZE * sizeof *x);
+    pthread_t thread;
+    pthread_create(&thread, NULL, cancel_soon, s);
+    FAILS(cm_sampler_run(s, &o, 16, x), CM_ERR_CANCELLED, "cancelled");
+    pthread_join(thread, NULL);
+    o.steps = 2;
+    OK(cm_sampler_run(s, &o, 16, x));
+    cm_sampler_cancel(NULL);
+    free(x);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+typedef struct {
+    cm_model *m;
+    const float *want;
+    int ok;
+} job;
+
+static void *sample_in_thread(void *user)
+{
+    job *j = user;
+    cm_sampler *s = sampler(j->m, 1, 2);
+    cm_sample_options o = options(CM_METHOD_MULTISTEP);
+    j->ok = 1;
+    for (int round = 0; round < 5; round++) {
+        float *x = draw(s, &o, 3);
+        j->ok &= memcmp(x, j->want, 3 * SIZE * sizeof *x) == 0;
+        free(x);
+    }
+    cm_sampler_free(s);
+    return NULL;
+}
+
+START_TEST(many_samplers_on_one_model)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s = sampler(m, 1, 1);
+    cm_sample_options o = options(CM_METHOD_MULTISTEP);
+    float *want = draw(s, &o, 3);
+    pthread_t threads[8];
+    job jobs[8];
+    for (int i = 0; i < 8; i++) {
+        jobs[i] = (job){m, want, 0};
+        pthread_create(&threads[i], NULL, sample_in_thread, &jobs[i]);
+    }
+    for (int i = 0; i < 8; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert(jobs[i].ok);
+    }
+    cm_model_free(m); /* the sampler keeps it */
+    float *x = draw(s, &o, 3);
+    ck_assert_mem_eq(x, want, 3 * SIZE * sizeof *x);
+    free(x), free(want);
+    cm_sampler_free(s);
+}
+END_TEST
+
+START_TEST(inside_the_hosts_own_parallel_region)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s[2] = {sampler(m, 2, 2), sampler(m, 2, 2)}, *plain = sampler(m, 1, 1);
+    cm_sample_options o = options(CM_METHOD_ONESTEP);
+    float *want = draw(plain, &o, 3), *x[2];
+#pragma omp parallel for num_threads(2)
+    for (int i = 0; i < 2; i++) x[i] = draw(s[i], &o, 3);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_mem_eq(x[i], want, 3 * SIZE * sizeof *want);
+        free(x[i]);
+        cm_sampler_free(s[i]);
+    }
+    free(want);
+    cm_sampler_free(plain);
+    cm_model_free(m);
+}
+END_TEST
+
+START_TEST(options_refused)
+{
+    static const double rising[2] = {1, 2}, nan_list[1] = {NAN}, high[1] = {81}, zero[2] = {80, 0}, fine[2] = {80, 1};
+    static const int32_t falling[2] = {3, 1}, beyond[2] = {0, 40}, good[2] = {0, 39};
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s = sampler(m, 1, 1);
+    float x[SIZE];
+    const int32_t ten[1] = {10}, minus[1] = {-2};
+    const float noise[SIZE] = {0};
+#define BAD(set, word)                                                       \
+    do {                                                                     \
+        cm_sample_options o = options(CM_METHOD_DEFAULT);                    \
+        set;                                                                 \
+        FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, word);           \
+    } while (0)
+    BAD(o.method = 9, "method");
+    BAD((o.sigmas = rising, o.sigma_count = 2), "fall strictly");
+    BAD((o.sigmas = nan_list, o.sigma_count = 1), "nan");
+    BAD((o.sigmas = high, o.sigma_count = 1), "80]");
+    BAD((o.sigmas = zero, o.sigma_count = 2), "sigmas[1] is 0");
+    BAD(o.sigmas = fine, "together");
+    BAD((o.method = CM_METHOD_ONESTEP, o.sigmas = fine, o.sigma_count = 2), "one time");
+    BAD((o.ts = falling, o.ts_count = 2, o.grid = 40), "rise strictly");
+    BAD((o.ts = beyond, o.ts_count = 2, o.grid = 40), "0..39");
+    BAD((o.ts = good, o.ts_count = 2), "grid");
+    BAD((o.ts = good, o.ts_count = 1, o.grid = 40), "two entries");
+    BAD((o.ts = good, o.ts_count = 2, o.grid = 40, o.method = CM_METHOD_HEUN), "ts has no effect");
+    BAD((o.ts = good, o.ts_count = 2, o.grid = 40, o.sigmas = fine, o.sigma_count = 2), "one of them");
+    BAD(o.grid = 40, "grid has no effect");
+    BAD((o.method = CM_METHOD_ONESTEP, o.steps = 4), "steps has no effect");
+    BAD((o.method = CM_METHOD_MULTISTEP, o.steps = 4), "no default times");
+    BAD((o.method = CM_METHOD_HEUN, o.steps = -1), "steps");
+    BAD((o.method = CM_METHOD_HEUN, o.sigmas = fine, o.sigma_count = 2, o.steps = 3), "steps has no effect");
+    BAD(o.rho = 7, "rho has no effect");
+    BAD((o.method = CM_METHOD_HEUN, o.rho = NAN), "rho");
+    BAD((o.method = CM_METHOD_HEUN, o.sigma_min = 90), "below");
+    BAD(o.s_churn = 1, "s_churn has no effect");
+    BAD((o.method = CM_METHOD_HEUN, o.s_noise = 1.1), "without s_churn");
+    BAD((o.method = CM_METHOD_HEUN, o.edm_alpha = 0.5), "edm_");
+    BAD((o.method = CM_METHOD_EDM, o.edm_schedule = 3), "edm_");
+    BAD(o.clip_denoised = 2, "clip");
+    BAD(o.labels = ten, "-1..9");
+    BAD(o.labels = minus, "-2");
+    BAD(o.noise_source = 3, "noise_source");
+    BAD(o.num_samples = 3, "num_samples");
+    BAD((o.method = CM_METHOD_EULER, o.step_noise = noise, o.noise_steps = 1), "step_noise has no effect");
+    BAD((o.method = CM_METHOD_ANCESTRAL, o.step_noise = noise, o.noise_steps = 1), "18");
+    FAILS(cm_sampler_run(s, NULL, 0, x), CM_ERR_ARGUMENT, "n is 0");
+    FAILS(cm_sampler_run(s, NULL, 1, NULL), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_sampler_run(NULL, NULL, 1, x), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_sampler_run(s, NULL, SIZE_MAX / 2, x), CM_ERR_LIMIT, "memory");
+    OK(cm_sampler_run(s, NULL, 1, x)); /* still good */
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+START_TEST(creation_refused)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *s;
+    cm_sampler_options o;
+    cm_sampler_options_init(&o, sizeof o);
+    o.max_batch = -1;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "max_batch");
+    o.max_batch = 1, o.threads = 300;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "threads");
+    o.threads = 1, o.dtype = CM_BF16;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_UNSUPPORTED, "CM_F32");
+    ck_assert_ptr_null(s);
+    FAILS(cm_sampler_create(NULL, NULL, &s), CM_ERR_ARGUMENT, "model");
+    FAILS(cm_sampler_create(m, NULL, NULL), CM_ERR_ARGUMENT, "out");
+    cm_model_free(m);
+    cm_sampler_free(NULL);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("sampler");
+    TCase *t = tcase_create("sampler");
+    tcase_set_timeout(t, 300);
+    tcase_add_test(t, reference_images);
+    tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, 8);
+    tcase_add_test(t, seeds_and_labels_matter);
+    tcase_add_test(t, times_by_sigmas_and_by_indices);
+    tcase_add_test(t, torch_stream);
+    tcase_add_test(t, callbacks);
+    tcase_add_test(t, cancel_from_another_thread);
+    tcase_add_test(t, many_samplers_on_one_model);
+    tcase_add_test(t, inside_the_hosts_own_parallel_region);
+    tcase_add_test(t, options_refused);
+    tcase_add_test(t, creation_refused);
+    suite_add_tcase(s, t);
+    return s;
+}

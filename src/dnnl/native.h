@@ -16,7 +16,8 @@ struct cm_dnnl_primitive {
     cm_dnnl_engine *engine; /* borrowed: the plan keeps it */
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t native;
-    int has_bias, is_conv;
+    int has_bias;
+    int threads; /* of an execution; 1 where the kernel's sums depend on their number */
     int32_t weight_dims[4]; /* convolution: oc, c, kernel, kernel */
 };
 

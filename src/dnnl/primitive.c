@@ -83,7 +83,6 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
     if (s == dnnl_success) s = cm_md_create(&d.dst, 4, dst, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = conv_desc(p, &d, stride, low, high, attr);
     free_descs(&d);
-    p->is_conv = 1;
     p->has_bias = c->has_bias;
     for (int i = 0; i < 4; i++) p->weight_dims[i] = (int32_t)weights[i];
     return s;
@@ -121,6 +120,7 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int threa
     c->primitive = cm_calloc(engine->context, 1, sizeof *c->primitive);
     if (!c->primitive) return CM_ERR_MEMORY;
     c->primitive->engine = engine;
+    c->primitive->threads = threads;
     int before = cm_parallel_swap_threads(threads);
     cm_status status = cm_dnnl_run(create, c, what);
     cm_parallel_swap_threads(before);
@@ -136,7 +136,12 @@ cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *
     creation c = {NULL, shape, NULL};
     (void)snprintf(what, sizeof what, "convolution %dx%d, %d -> %d channels, stride %d, on %d x %d x %d",
                    shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
-    return create_primitive(engine, &c, threads, what, out);
+    CM_TRY(create_primitive(engine, &c, threads, what, out));
+    if (threads == 1 || !strstr(cm_dnnl_kernel_name(*out), "gemm")) return CM_OK;
+    /* Convolutions by matrix product (no better kernel for this shape and CPU)
+     * split their sums by the number of threads: one thread then. */
+    cm_dnnl_primitive_free(*out);
+    return create_primitive(engine, &c, 1, what, out);
 }
 
 cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
@@ -360,5 +365,10 @@ cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weigh
     call->handle[BIAS_ARG] = bias;
     call->handle[DST] = dst;
     call->handle[SCRATCH] = scratch;
-    return cm_dnnl_run(execute, call, "execute a primitive");
+    if (call->primitive->threads > 1) return cm_dnnl_run(execute, call, "execute a primitive");
+    /* Made for one thread, but some kernels ask OpenMP again when they run. */
+    int before = cm_parallel_swap_threads(1);
+    cm_status status = cm_dnnl_run(execute, call, "execute a primitive");
+    cm_parallel_swap_threads(before);
+    return status;
 }

@@ -8,9 +8,10 @@
  * factor and one offset per channel, so the data is read twice and written
  * once.
  *
- * Moments are taken around the first point of each channel in pieces of 64
- * points, added up in double and joined over the group by Chan's formula: no
- * cancellation however large the mean, and the same bits for any split. */
+ * Everything is taken around the first point of each channel: moments in
+ * pieces of 64 points, added up in double and joined over the group by Chan's
+ * formula, and the result itself.  So nothing cancels however large the mean,
+ * and the bits are the same for any split. */
 #include <math.h>
 #include <string.h>
 
@@ -32,9 +33,10 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 /* Scratch of one run. */
 typedef struct {
     float *partial; /* [pieces][2][C] sums and squares */
+    float *shift;   /* [C] the first point: the output may overwrite it */
     float *factor;  /* [C] */
     float *offset;  /* [C] */
-    double *mean;   /* [C] of x - first point */
+    double *mean;   /* [C] of x - shift */
     double *m2;     /* [C] sum of squared deviations from it */
 } buffers;
 
@@ -49,7 +51,8 @@ static buffers split(const cm_op_plan *p, void *scratch)
     buffers b;
     b.mean = scratch;
     b.m2 = b.mean + c;
-    b.factor = (float *)(b.m2 + c);
+    b.shift = (float *)(b.m2 + c);
+    b.factor = b.shift + c;
     b.offset = b.factor + c;
     b.partial = b.offset + c;
     return b;
@@ -58,7 +61,7 @@ static buffers split(const cm_op_plan *p, void *scratch)
 static cm_status prepare(cm_op_plan *p)
 {
     size_t c = (size_t)p->out.c, pieces = (size_t)cm_op_row_pieces(points(p));
-    p->scratch_bytes = c * (2 * sizeof(double) + 2 * sizeof(float) + pieces * 2 * sizeof(float));
+    p->scratch_bytes = c * (2 * sizeof(double) + 3 * sizeof(float) + pieces * 2 * sizeof(float));
     return CM_OK;
 }
 
@@ -76,7 +79,8 @@ static cm_status moments_piece(void *user, int index, int worker)
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c;
     float *sum = m->b.partial + (size_t)index * 2 * c;
-    p->kernels->moments(cm_op_piece_rows(points(p), index), c, m->x + (size_t)index * 64 * c, m->x, sum, sum + c);
+    p->kernels->moments(cm_op_piece_rows(points(p), index), c, m->x + (size_t)index * 64 * c, m->b.shift, sum,
+                        sum + c);
     return CM_OK;
 }
 
@@ -107,7 +111,7 @@ static void fold_group(const image *m, size_t first, size_t last, size_t c, size
     int mode = attr->groupnorm.mode;
     double mean = 0, m2 = 0, width = (double)(last - first);
     for (size_t k = first; k < last; k++) {
-        m->b.mean[k] += (double)m->x[k] + (mode == CM_GN_ADD ? (double)e[k] : 0);
+        m->b.mean[k] += (double)m->b.shift[k] + (mode == CM_GN_ADD ? (double)e[k] : 0);
         mean += m->b.mean[k];
     }
     mean /= width;
@@ -118,8 +122,8 @@ static void fold_group(const image *m, size_t first, size_t last, size_t c, size
     double inverse = 1 / sqrt((m2 > 0 ? m2 : 0) / (width * (double)n) + (double)attr->groupnorm.eps);
     if (isnan(m2)) inverse = m2; /* a NaN in the data must show */
     for (size_t k = first; k < last; k++) {
-        double a = inverse * (double)weight[k], b = (double)bias[k] - mean * a;
-        if (mode == CM_GN_ADD) b += a * (double)e[k];
+        double a = inverse * (double)weight[k], s = (double)m->b.shift[k] + (mode == CM_GN_ADD ? (double)e[k] : 0);
+        double b = (double)bias[k] + (s - mean) * a;
         if (mode == CM_GN_SCALE_SHIFT) {
             double gain = 1 + (double)e[k];
             a *= gain;
@@ -136,8 +140,8 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    p->kernels->affine(cm_op_piece_rows(points(p), index), c, m->x + at, m->b.factor, m->b.offset,
-                       p->attr->groupnorm.silu, m->out + at);
+    p->kernels->affine(cm_op_piece_rows(points(p), index), c, m->x + at, m->b.shift, m->b.factor,
+                       m->b.offset, p->attr->groupnorm.silu, m->out + at);
     return CM_OK;
 }
 
@@ -149,6 +153,7 @@ static cm_status forward(const cm_op_run *r)
     const float *e = r->in[1];
     image m = {r, r->in[0], r->out, split(p, r->scratch)};
     for (int32_t i = 0; i < p->out.n; i++, m.x += n * c, m.out += n * c) {
+        memcpy(m.b.shift, m.x, c * sizeof *m.x);
         CM_TRY(cm_parallel(p->threads, pieces, moments_piece, &m));
         join_pieces(&m, c, n, pieces);
         for (size_t k = 0; k < c; k += width)

@@ -52,15 +52,16 @@ static void moments(size_t rows, size_t c, const float *restrict x, const float 
     }
 }
 
-static void affine(size_t rows, size_t c, const float *x, const float *a, const float *b, int silu, float *out)
+static void affine(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b, int silu,
+                   float *out)
 {
     for (size_t r = 0; r < rows; r++, x += c, out += c) {
         if (silu) {
 #pragma omp simd
-            for (size_t i = 0; i < c; i++) out[i] = silu_of(a[i] * x[i] + b[i]);
+            for (size_t i = 0; i < c; i++) out[i] = silu_of(a[i] * (x[i] - shift[i]) + b[i]);
         } else {
 #pragma omp simd
-            for (size_t i = 0; i < c; i++) out[i] = a[i] * x[i] + b[i];
+            for (size_t i = 0; i < c; i++) out[i] = a[i] * (x[i] - shift[i]) + b[i];
         }
     }
 }
