@@ -1,1 +1,482 @@
-int main(void){return 0;}
+/* The public interface: broken models, every allocation failing, fork, save
+ * and load, hostile environments.  CHECK_LONG=1 tries every allocation. */
+#include "support/suite.h"
+
+#include <fenv.h>
+#include <locale.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/context.h"
+#include "io/safetensors.h"
+#include "support/memory.h"
+
+#define MODEL "models/digits_consistency.safetensors"
+enum { SIZE = 1024 };
+static char dir[32];
+
+static void setup(void)
+{
+    strcpy(dir, "/tmp/cm-api-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void teardown(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "chmod -R u+w %s; rm -rf %s", dir, dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+/* --- models that are wrong --------------------------------------------------------- */
+
+enum { AS_IS, MISSING, EXTRA, RENAMED, RESHAPED, TYPED, NAN_WEIGHT, PREFIXED };
+
+/* A changed copy of the digit model; `key` of the metadata becomes `value`. */
+static void write_variant(const char *path, int change, const char *key, const char *value)
+{
+    static float bad[1] = {NAN}, good[1] = {1};
+    cm_context *context;
+    cm_safetensors st;
+    OK(cm_context_create(NULL, &context));
+    OK(cm_safetensors_open(context, MODEL, &st));
+    cm_st_tensor *t = calloc(st.count + 1, sizeof *t);
+    static char names[1024][128];
+    size_t n = 0;
+    for (size_t i = 0; i < st.count; i++) {
+        t[n] = st.tensors[i];
+        int bias = strcmp(t[n].name, "map_layer0.bias") == 0;
+        if (change == MISSING && bias) continue;
+        if (change == RENAMED && bias) t[n].name = "map_layer7.bias";
+        if (change == RESHAPED && bias) t[n].rank = 2, t[n].shape[1] = t[n].shape[0], t[n].shape[0] = 1;
+        if (change == TYPED && bias) t[n].type = CM_ST_I32;
+        if (change == NAN_WEIGHT && bias) {
+            float *copy = malloc(t[n].bytes);
+            memcpy(copy, t[n].data, t[n].bytes);
+            copy[3] = bad[0];
+            t[n].data = (unsigned char *)copy;
+        }
+        if (change == PREFIXED) {
+            snprintf(names[n], sizeof names[n], "model.%s", t[n].name);
+            t[n].name = names[n];
+        }
+        n++;
+    }
+    if (change == EXTRA) t[n++] = (cm_st_tensor){"surplus", CM_ST_F32, 1, {1}, 1, 4, (unsigned char *)good};
+    json_t *metadata = json_deep_copy(st.metadata);
+    if (key && value) json_object_set_new(metadata, key, json_string(value));
+    if (key && !value) json_object_del(metadata, key);
+    OK(cm_safetensors_write(context, path, 1, metadata, t, n));
+    json_decref(metadata);
+    free(t);
+    cm_safetensors_close(&st);
+    cm_context_free(context);
+}
+
+START_TEST(broken_models)
+{
+    static const struct {
+        int change;
+        const char *key, *value;
+        cm_status status;
+        const char *word;
+    } rows[] = {
+        {MISSING, NULL, NULL, CM_ERR_SHAPE, "1 missing: map_layer0.bias"},
+        {EXTRA, NULL, NULL, CM_ERR_SHAPE, "1 extra: surplus"},
+        {RENAMED, NULL, NULL, CM_ERR_SHAPE, "1 extra: map_layer7.bias"},
+        {RESHAPED, NULL, NULL, CM_ERR_SHAPE, "expected [64], found [1,64]"},
+        {TYPED, NULL, NULL, CM_ERR_SHAPE, "dtype I32"},
+        {NAN_WEIGHT, NULL, NULL, CM_ERR_NUMERIC, "map_layer0.bias"},
+        {AS_IS, "consistency.network", NULL, CM_ERR_FORMAT, "consistency.network"},
+        {AS_IS, "consistency.precond", NULL, CM_ERR_FORMAT, "consistency.precond"},
+        {AS_IS, "consistency.network", "{", CM_ERR_FORMAT, "JSON"},
+        {AS_IS, "consistency.precond", "{\"type\":\"trigflow\"}", CM_ERR_UNSUPPORTED, "trigflow"},
+        {AS_IS, "consistency.format", "2", CM_ERR_UNSUPPORTED, "\"2\""},
+        {AS_IS, "consistency.image", "{\"channels\":3,\"height\":32,\"width\":32}", CM_ERR_FORMAT, "channels is 3"},
+        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":32,\"width\":32,\"labels\":7}", CM_ERR_FORMAT, "labels is 7"},
+        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":30,\"width\":32,\"labels\":10}", CM_ERR_SHAPE, "downsampling"},
+        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":0,\"width\":32}", CM_ERR_FORMAT, "height"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_model *m;
+        const char *path = in_dir("variant.safetensors");
+        write_variant(path, rows[i].change, rows[i].key, rows[i].value);
+        FAILS(cm_model_load(NULL, path, NULL, &m), rows[i].status, rows[i].word);
+        ck_assert_ptr_null(m);
+    }
+}
+END_TEST
+
+START_TEST(acceptable_variants)
+{
+    cm_model *m;
+    cm_load_options o;
+    float x[SIZE], a[SIZE], b[SIZE], sigma = 2;
+    for (int i = 0; i < SIZE; i++) x[i] = (float)sin(i);
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, a));
+    cm_model_free(m);
+    write_variant(in_dir("p.safetensors"), PREFIXED, NULL, NULL);
+    OK(cm_model_load(NULL, in_dir("p.safetensors"), NULL, &m));
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, b));
+    ck_assert_mem_eq(a, b, sizeof a);
+    cm_model_free(m);
+    write_variant(in_dir("n.safetensors"), NAN_WEIGHT, NULL, NULL);
+    cm_load_options_init(&o, sizeof o);
+    o.allow_nonfinite = 1;
+    OK(cm_model_load(NULL, in_dir("n.safetensors"), &o, &m));
+    cm_model_free(m);
+    write_variant(in_dir("c.safetensors"), AS_IS, "consistency.precond", NULL);
+    cm_load_options_init(&o, sizeof o);
+    o.config_json = "{\"precond\":{\"type\":\"ecm\",\"sigma_data\":0.5,\"sigma_min\":0.002,\"sigma_max\":80}}";
+    OK(cm_model_load(NULL, in_dir("c.safetensors"), &o, &m));
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, b));
+    ck_assert_mem_eq(a, b, sizeof a);
+    cm_model_free(m);
+    o.config_json = "{\"precon\":{}}";
+    FAILS(cm_model_load(NULL, in_dir("c.safetensors"), &o, &m), CM_ERR_FORMAT, "precon");
+    o.config_json = "[1]";
+    FAILS(cm_model_load(NULL, in_dir("c.safetensors"), &o, &m), CM_ERR_FORMAT, "object");
+}
+END_TEST
+
+START_TEST(load_arguments)
+{
+    cm_model *m;
+    FAILS(cm_model_load(NULL, NULL, NULL, &m), CM_ERR_ARGUMENT, "path");
+    FAILS(cm_model_load(NULL, "", NULL, &m), CM_ERR_ARGUMENT, "path");
+    FAILS(cm_model_load(NULL, MODEL, NULL, NULL), CM_ERR_ARGUMENT, "out");
+    FAILS(cm_model_load(NULL, "/no/such/file", NULL, &m), CM_ERR_IO, "/no/such/file");
+    FAILS(cm_model_load(NULL, "/tmp", NULL, &m), CM_ERR_IO, "regular");
+    FAILS(cm_model_load(NULL, "Makefile", NULL, &m), CM_ERR_FORMAT, "Makefile");
+    cm_model_free(NULL);
+}
+END_TEST
+
+START_TEST(save_and_load)
+{
+    cm_model *a, *b;
+    cm_save_options o;
+    OK(cm_model_load(NULL, MODEL, NULL, &a));
+    OK(cm_model_save(a, in_dir("copy.safetensors"), NULL));
+    FAILS(cm_model_save(a, in_dir("copy.safetensors"), NULL), CM_ERR_IO, "exists");
+    cm_save_options_init(&o, sizeof o);
+    o.overwrite = 1;
+    OK(cm_model_save(a, in_dir("copy.safetensors"), &o));
+    FAILS(cm_model_save(a, in_dir("no/copy.safetensors"), NULL), CM_ERR_IO, "no/copy");
+    FAILS(cm_model_save(NULL, "x", NULL), CM_ERR_ARGUMENT, "NULL");
+    OK(cm_model_load(NULL, in_dir("copy.safetensors"), NULL, &b));
+    ck_assert_uint_eq(cm_model_param_count(a), cm_model_param_count(b));
+    for (size_t i = 0; i < cm_model_param_count(a); i++) {
+        const char *an, *bn;
+        int64_t shape[8];
+        int32_t rank, dtype;
+        size_t n = 1;
+        OK(cm_model_param_info(a, i, &an, &rank, shape, &dtype));
+        OK(cm_model_param_info(b, i, &bn, NULL, NULL, NULL));
+        ck_assert_str_eq(an, bn);
+        for (int k = 0; k < rank; k++) n *= (size_t)shape[k];
+        float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
+        OK(cm_model_param_read(a, i, n, x));
+        OK(cm_model_param_read(b, i, n, y));
+        ck_assert_mem_eq(x, y, n * sizeof *x);
+        FAILS(cm_model_param_read(a, i, n + 1, x), CM_ERR_ARGUMENT, "values");
+        free(x), free(y);
+    }
+    FAILS(cm_model_param_info(a, 100000, NULL, NULL, NULL, NULL), CM_ERR_ARGUMENT, "index");
+    cm_model_info ia, ib;
+    cm_model_info_init(&ia, sizeof ia);
+    cm_model_info_init(&ib, sizeof ib);
+    OK(cm_model_info_get(a, &ia));
+    OK(cm_model_info_get(b, &ib));
+    ck_assert(ia.parameters == 744401 && ia.num_classes == 10 && ia.is_consistency == 1 && ia.height == 32 && ia.channels == 1);
+    ck_assert_str_eq(ia.config_json, ib.config_json);
+    cm_model_free(a);
+    cm_model_free(b);
+}
+END_TEST
+
+START_TEST(denoise_arguments)
+{
+    cm_model *m;
+    float x[SIZE] = {0}, y[SIZE], sigma = 1, bad[4] = {NAN, -1, INFINITY, 0};
+    int32_t label = 10;
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, y));
+    FAILS(cm_model_denoise(m, 0, x, &sigma, NULL, y), CM_ERR_ARGUMENT, "n is 0");
+    FAILS(cm_model_denoise(m, 1, NULL, &sigma, NULL, y), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_model_denoise(NULL, 1, x, &sigma, NULL, y), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_model_denoise(m, 1, x, &sigma, &label, y), CM_ERR_ARGUMENT, "10");
+    for (int i = 0; i < 3; i++) FAILS(cm_model_denoise(m, 1, x, &bad[i], NULL, y), CM_ERR_ARGUMENT, "sigma[0]");
+    OK(cm_model_denoise(m, 1, x, &bad[3], NULL, y)); /* ecm: the identity */
+    for (int i = 0; i < SIZE; i++) x[i] = (float)cos(i);
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, y));
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, x)); /* in place */
+    ck_assert_mem_eq(x, y, sizeof x);
+    cm_model_free(m);
+}
+END_TEST
+
+/* --- memory ------------------------------------------------------------------------- */
+
+/* Everything a program does; what fails must be MEMORY. */
+static cm_status whole_program(cm_context *context, float *images)
+{
+    cm_model *m = NULL;
+    cm_sampler *s = NULL;
+    cm_sampler_options so;
+    cm_sample_options o;
+    uint8_t pixels[2 * SIZE];
+    cm_sampler_options_init(&so, sizeof so);
+    so.max_batch = 2;
+    cm_sample_options_init(&o, sizeof o);
+    o.method = CM_METHOD_MULTISTEP;
+    cm_status status = cm_model_load(context, MODEL, NULL, &m);
+    if (status == CM_OK) status = cm_sampler_create(m, &so, &s);
+    if (status == CM_OK) status = cm_sampler_run(s, &o, 2, images);
+    if (status == CM_OK) status = cm_model_save(m, in_dir("saved.safetensors"), NULL);
+    if (status == CM_OK) status = cm_image_to_u8(2, 1, 32, 32, images, pixels);
+    if (status == CM_OK) status = cm_image_write(context, in_dir("saved.png"), 1, 64, 32, pixels, 0, 0);
+    if (status == CM_OK) status = cm_image_write(context, in_dir("saved.jpg"), 1, 64, 32, pixels, 0, 0);
+    cm_sampler_free(s);
+    cm_model_free(m);
+    return status;
+}
+
+static int leftovers(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "ls %s | grep -q tmp", dir);
+    return system(command) == 0;
+}
+
+static void remove_outputs(void)
+{
+    unlink(in_dir("saved.safetensors"));
+    unlink(in_dir("saved.png"));
+    unlink(in_dir("saved.jpg"));
+}
+
+START_TEST(every_allocation_fails)
+{
+    int persistent = _i, all = getenv("CHECK_LONG") != NULL;
+    memory m;
+    cm_context *context;
+    float images[2 * SIZE], want[2 * SIZE];
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 2);
+    OK(cm_context_create(&o, &context));
+    OK(whole_program(context, want));
+    remove_outputs();
+    long requests = m.requests - 1, step = all ? 1 : requests / 60 + 1;
+    for (long n = 1 + persistent; n <= requests; n += step) {
+        memory_reset(&m);
+        m.live = 1; /* the context itself */
+        m.fail_at = n;
+        m.persistent = persistent;
+        cm_status status = whole_program(context, images);
+        ck_assert_msg(status == CM_ERR_MEMORY, "request %ld of %ld failing gave %s: %s", n, requests, cm_status_name(status), cm_last_message());
+        ck_assert_msg(m.live == 1, "request %ld failing leaks %ld blocks", n, m.live - 1);
+        ck_assert_msg(!leftovers(), "request %ld failing leaves a temporary file", n);
+        remove_outputs();
+    }
+    memory_reset(&m);
+    m.live = 1;
+    OK(whole_program(context, images)); /* and once there is memory again */
+    ck_assert_mem_eq(images, want, sizeof want);
+    ck_assert_int_eq(m.live, 1);
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
+START_TEST(any_budget)
+{
+    memory m;
+    cm_context *context;
+    float images[2 * SIZE];
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 2);
+    OK(cm_context_create(&o, &context));
+    OK(whole_program(context, images));
+    remove_outputs();
+    long long peak = m.peak, base = m.bytes;
+    for (int i = 1; i < 25; i++) {
+        memory_reset(&m);
+        m.live = 1, m.bytes = base;
+        m.budget = base + (peak - base) * i / 25;
+        FAILS(whole_program(context, images), CM_ERR_MEMORY, "out of memory");
+        ck_assert_int_eq(m.live, 1);
+        remove_outputs();
+    }
+    m.budget = 0;
+    cm_context_free(context);
+}
+END_TEST
+
+START_TEST(a_run_allocates_little)
+{
+    memory m;
+    cm_context *context;
+    cm_model *model;
+    cm_sampler *s;
+    float images[4 * SIZE];
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 2);
+    OK(cm_context_create(&o, &context));
+    OK(cm_model_load(context, MODEL, NULL, &model));
+    OK(cm_sampler_create(model, NULL, &s));
+    OK(cm_sampler_run(s, NULL, 4, images));
+    long before = m.requests, live = m.live;
+    for (int i = 0; i < 100; i++) OK(cm_sampler_run(s, NULL, 4, images));
+    ck_assert_int_eq(m.requests - before, 100); /* the list of noise levels, once a call */
+    ck_assert_int_eq(m.live, live);
+    cm_sampler_free(s);
+    cm_model_free(model);
+    cm_context_free(context);
+}
+END_TEST
+
+/* --- a guest in the process ------------------------------------------------------------- */
+
+static cm_model *shared_model;
+static cm_sampler *shared_sampler;
+
+START_TEST(forked_child_is_refused)
+{
+    float image[SIZE];
+    int status;
+    OK(cm_model_load(NULL, MODEL, NULL, &shared_model));
+    OK(cm_sampler_create(shared_model, NULL, &shared_sampler));
+    OK(cm_sampler_run(shared_sampler, NULL, 1, image));
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(5); /* measured: without the check it would hang for ever */
+        int ok = cm_sampler_run(shared_sampler, NULL, 1, image) == CM_ERR_FORKED;
+        _exit(ok ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    OK(cm_sampler_run(shared_sampler, NULL, 1, image));
+    cm_sampler_free(shared_sampler);
+    cm_model_free(shared_model);
+}
+END_TEST
+
+static void *in_small_stack(void *user)
+{
+    float *image = malloc(SIZE * sizeof *image);
+    cm_model *m;
+    cm_sampler *s;
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_sampler_create(m, NULL, &s));
+    OK(cm_sampler_run(s, NULL, 1, image));
+    cm_sampler_free(s);
+    cm_model_free(m);
+    free(image);
+    return user;
+}
+
+START_TEST(small_stack)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 256 * 1024);
+    ck_assert_int_eq(pthread_create(&thread, &attr, in_small_stack, NULL), 0);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+/* Signals every millisecond, no standard streams, a comma for the decimal
+ * point: the same images, and nothing of the host's is changed. */
+START_TEST(strange_host)
+{
+    float want[SIZE], got[SIZE];
+    struct sigaction action;
+    cm_model *m;
+    cm_sampler *s;
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_sampler_create(m, NULL, &s));
+    OK(cm_sampler_run(s, NULL, 1, want));
+    cm_sampler_free(s);
+    cm_model_free(m);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_alarm;
+    sigaction(SIGALRM, &action, NULL);
+    ualarm(1000, 1000);
+    for (int fd = 0; fd < 3; fd++) close(fd);
+    (void)(setlocale(LC_ALL, "de_DE.UTF-8") || setlocale(LC_ALL, "de_DE"));
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_sampler_create(m, NULL, &s));
+    int rounding = fegetround();
+    OK(cm_sampler_run(s, NULL, 1, got));
+    ck_assert_int_eq(fegetround(), rounding);
+    OK(cm_model_save(m, in_dir("c.safetensors"), NULL));
+    cm_sampler_free(s);
+    cm_model_free(m);
+    ualarm(0, 0);
+    ck_assert_mem_eq(want, got, sizeof want);
+}
+END_TEST
+
+/* A thousand cycles leave nothing behind. */
+START_TEST(cycles_do_not_grow)
+{
+    float image[SIZE];
+    struct rusage a, b;
+    int cycles = getenv("CHECK_LONG") ? 1000 : 60;
+    for (int i = 0; i < cycles; i++) {
+        cm_model *m;
+        cm_sampler *s;
+        OK(cm_model_load(NULL, MODEL, NULL, &m));
+        OK(cm_sampler_create(m, NULL, &s));
+        OK(cm_sampler_run(s, NULL, 1, image));
+        cm_sampler_free(s);
+        cm_model_free(m);
+        if (i == cycles / 2) getrusage(RUSAGE_SELF, &a);
+    }
+    getrusage(RUSAGE_SELF, &b);
+    ck_assert_msg(b.ru_maxrss <= a.ru_maxrss + 1024, "peak grew from %ld to %ld KiB", a.ru_maxrss, b.ru_maxrss);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("api");
+    TCase *t = tcase_create("api");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 1800);
+    tcase_add_test(t, broken_models);
+    tcase_add_test(t, acceptable_variants);
+    tcase_add_test(t, load_arguments);
+    tcase_add_test(t, save_and_load);
+    tcase_add_test(t, denoise_arguments);
+    tcase_add_loop_test(t, every_allocation_fails, 0, 2);
+    tcase_add_test(t, any_budget);
+    tcase_add_test(t, a_run_allocates_little);
+    tcase_add_test(t, forked_child_is_refused);
+    tcase_add_test(t, small_stack);
+    tcase_add_test(t, strange_host);
+    tcase_add_test(t, cycles_do_not_grow);
+    suite_add_tcase(s, t);
+    return s;
+}

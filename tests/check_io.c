@@ -13,7 +13,7 @@
 #include "io/picture.h"
 #include "io/safetensors.h"
 
-static char dir[64];
+static char dir[32];
 static cm_context *context;
 
 static void setup(void)

@@ -1,0 +1,160 @@
+"""The C library through ctypes: finding it, its structs, its prototypes.
+
+tests/python_symbols.py compares all of this with the headers."""
+
+import ctypes as C
+import os
+
+CM_OK = 0
+CM_ERR_CANCELLED = -7
+
+
+class LibraryNotFound(ImportError):
+    pass
+
+
+def _candidates():
+    here = os.path.dirname(os.path.abspath(__file__))
+    if os.environ.get("CONSISTENCY_LIBRARY"):
+        yield os.environ["CONSISTENCY_LIBRARY"]
+    yield os.path.join(here, "libconsistency.so.0")
+    top = os.path.normpath(os.path.join(here, "..", "..", ".."))
+    yield os.path.join(top, os.environ.get("CONSISTENCY_BUILD", "build"), "lib", "libconsistency.so.0")
+    yield "libconsistency.so.0"
+
+
+def _load():
+    tried = []
+    for path in _candidates():
+        if os.sep in path and not os.path.exists(path):
+            tried.append("%s: no such file" % path)
+            continue
+        try:
+            return C.CDLL(path)
+        except OSError as error:
+            tried.append("%s: %s" % (path, error))
+    raise LibraryNotFound("libconsistency was not found. Tried:\n  " + "\n  ".join(tried)
+                          + "\nSet CONSISTENCY_LIBRARY to its path, or build it with make.")
+
+
+PROGRESS = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_uint64, C.c_uint64)
+STEP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.c_double, C.c_size_t, C.c_size_t, C.POINTER(C.c_float))
+ALLOC = C.CFUNCTYPE(C.c_void_p, C.c_void_p, C.c_size_t, C.c_size_t)
+FREE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
+LOG = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)
+
+
+class ContextOptions(C.Structure):
+    _c_name = "cm_context_options"
+    _fields_ = [("struct_size", C.c_uint32), ("threads", C.c_int32), ("alloc", ALLOC), ("free", FREE),
+                ("memory_user", C.c_void_p), ("log", LOG), ("log_user", C.c_void_p)]
+
+
+class LoadOptions(C.Structure):
+    _c_name = "cm_load_options"
+    _fields_ = [("struct_size", C.c_uint32), ("allow_nonfinite", C.c_int32), ("config_json", C.c_char_p),
+                ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+
+
+class SaveOptions(C.Structure):
+    _c_name = "cm_save_options"
+    _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32)]
+
+
+class ModelInfo(C.Structure):
+    _c_name = "cm_model_info"
+    _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
+                ("out_channels", C.c_int32), ("num_classes", C.c_int32), ("needs_label", C.c_int32),
+                ("is_consistency", C.c_int32), ("sigma_min", C.c_double), ("sigma_max", C.c_double),
+                ("sigma_data", C.c_double), ("parameters", C.c_uint64), ("tensors", C.c_uint64),
+                ("weight_bytes", C.c_uint64), ("network", C.c_char_p), ("precond", C.c_char_p),
+                ("config_json", C.c_char_p)]
+
+
+class SamplerOptions(C.Structure):
+    _c_name = "cm_sampler_options"
+    _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("dtype", C.c_int32)]
+
+
+class SampleOptions(C.Structure):
+    _c_name = "cm_sample_options"
+    _fields_ = [("struct_size", C.c_uint32), ("method", C.c_int32), ("sigmas", C.POINTER(C.c_double)),
+                ("sigma_count", C.c_size_t), ("ts", C.POINTER(C.c_int32)), ("ts_count", C.c_size_t),
+                ("grid", C.c_int32), ("steps", C.c_int32), ("rho", C.c_double), ("sigma_min", C.c_double),
+                ("sigma_max", C.c_double), ("clip_denoised", C.c_int32), ("clip_output", C.c_int32),
+                ("s_churn", C.c_double), ("s_tmin", C.c_double), ("s_tmax", C.c_double), ("s_noise", C.c_double),
+                ("edm_discretization", C.c_int32), ("edm_schedule", C.c_int32), ("edm_scaling", C.c_int32),
+                ("edm_solver", C.c_int32), ("edm_alpha", C.c_double), ("seed", C.c_uint64),
+                ("first_index", C.c_uint64), ("noise_source", C.c_int32), ("num_samples", C.c_uint64),
+                ("noise", C.POINTER(C.c_float)), ("step_noise", C.POINTER(C.c_float)), ("noise_steps", C.c_size_t),
+                ("labels", C.POINTER(C.c_int32)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
+                ("step", STEP), ("step_user", C.c_void_p)]
+
+
+class SamplerInfo(C.Structure):
+    _c_name = "cm_sampler_info"
+    _fields_ = [("struct_size", C.c_uint32), ("threads", C.c_int32), ("max_batch", C.c_int32),
+                ("activation_bytes", C.c_uint64), ("packed_bytes", C.c_uint64), ("plan_seconds", C.c_double)]
+
+
+STRUCTS = [ContextOptions, LoadOptions, SaveOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo]
+
+_p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
+_i32p = C.POINTER(C.c_int32)
+
+# name: (result, arguments)
+PROTOTYPES = {
+    "cm_version": (C.c_char_p, []),
+    "cm_version_number": (C.c_uint32, []),
+    "cm_build_info": (C.c_char_p, []),
+    "cm_status_name": (C.c_char_p, [C.c_int]),
+    "cm_last_message": (C.c_char_p, []),
+    "cm_abi_sizeof": (_size, [C.c_char_p]),
+    "cm_context_options_init": (None, [C.POINTER(ContextOptions), _size]),
+    "cm_context_create": (C.c_int, [C.POINTER(ContextOptions), C.POINTER(_p)]),
+    "cm_context_free": (None, [_p]),
+    "cm_load_options_init": (None, [C.POINTER(LoadOptions), _size]),
+    "cm_save_options_init": (None, [C.POINTER(SaveOptions), _size]),
+    "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
+    "cm_model_load": (C.c_int, [_p, C.c_char_p, C.POINTER(LoadOptions), C.POINTER(_p)]),
+    "cm_model_free": (None, [_p]),
+    "cm_model_save": (C.c_int, [_p, C.c_char_p, C.POINTER(SaveOptions)]),
+    "cm_model_info_get": (C.c_int, [_p, C.POINTER(ModelInfo)]),
+    "cm_model_param_count": (_size, [_p]),
+    "cm_model_param_info": (C.c_int, [_p, _size, C.POINTER(C.c_char_p), _i32p, C.POINTER(C.c_int64), _i32p]),
+    "cm_model_param_read": (C.c_int, [_p, _size, _size, _f32p]),
+    "cm_model_denoise": (C.c_int, [_p, _size, _f32p, _f32p, _i32p, _f32p]),
+    "cm_sampler_options_init": (None, [C.POINTER(SamplerOptions), _size]),
+    "cm_sample_options_init": (None, [C.POINTER(SampleOptions), _size]),
+    "cm_sampler_info_init": (None, [C.POINTER(SamplerInfo), _size]),
+    "cm_sampler_create": (C.c_int, [_p, C.POINTER(SamplerOptions), C.POINTER(_p)]),
+    "cm_sampler_free": (None, [_p]),
+    "cm_sampler_run": (C.c_int, [_p, C.POINTER(SampleOptions), _size, _f32p]),
+    "cm_sampler_cancel": (None, [_p]),
+    "cm_sampler_info_get": (C.c_int, [_p, C.POINTER(SamplerInfo)]),
+    "cm_sampler_nfe": (C.c_int, [_p, C.POINTER(SampleOptions), _i32p]),
+    "cm_image_to_u8": (C.c_int, [_size, _i32, _i32, _i32, _f32p, _u8p]),
+    "cm_image_from_u8": (C.c_int, [_size, _i32, _i32, _i32, _u8p, _f32p]),
+    "cm_image_grid_size": (C.c_int, [_size, _i32, _i32, _i32, _i32, _i32p, _i32p]),
+    "cm_image_grid": (C.c_int, [_size, _i32, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _u8p]),
+    "cm_image_write": (C.c_int, [_p, C.c_char_p, _i32, _i32, _i32, _u8p, _i32, _i32]),
+    "cm_image_read": (C.c_int, [_p, C.c_char_p, _i32p, _i32p, _i32p, C.POINTER(_u8p)]),
+    "cm_image_free": (None, [_p, _u8p]),
+}
+
+
+def _prepare(lib):
+    for name, (result, arguments) in PROTOTYPES.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    if lib.cm_version_number() // 1000000 != 0:
+        raise ImportError("this binding is for libconsistency 0.x, found %s" % lib.cm_version().decode())
+    for struct in STRUCTS:
+        size = lib.cm_abi_sizeof(struct._c_name.encode())
+        if size < C.sizeof(struct):
+            raise ImportError("libconsistency %s has %s of %d bytes, this binding knows %d: they do not belong together"
+                              % (lib.cm_version().decode(), struct._c_name, size, C.sizeof(struct)))
+    return lib
+
+
+lib = _prepare(_load())

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Header, version script, library and Python binding name the same functions with the same number of arguments,
+and the same structs with the same fields.  Usage: python_symbols.py LIBRARY.so"""
+import glob, re, subprocess, sys
+
+sys.path.insert(0, "bindings/python")
+text = "".join(re.sub(r"/\*.*?\*/", "", open(p).read(), flags=re.S) for p in sorted(glob.glob("include/consistency/*.h")))
+
+functions = {}
+for match in re.finditer(r"CM_API\s+([^;]*?)\b(cm_\w+)\s*\(([^;]*?)\)\s*;", text, re.S):
+    arguments = match.group(3).strip()
+    functions[match.group(2)] = 0 if arguments == "void" else arguments.count(",") + 1
+mapped = set(re.findall(r"^\s+(cm_\w+);", open("lib/libconsistency.map").read(), re.M))
+exported = set()
+for line in subprocess.check_output(["nm", "-D", "--defined-only", sys.argv[1]], text=True).splitlines():
+    name = line.split()[-1].split("@")[0]
+    if name != "CONSISTENCY_0.1":
+        exported.add(name)
+
+failures = []
+def same(what, a, b):
+    for name in sorted(set(a) ^ set(b)):
+        failures.append("%s: %s is only in %s" % (what, name, "the first" if name in a else "the second"))
+same("header and version script", functions, mapped)
+same("header and nm -D", functions, exported)
+
+from consistency import _lib
+same("header and Python prototypes", functions, _lib.PROTOTYPES)
+for name, count in functions.items():
+    if name in _lib.PROTOTYPES and len(_lib.PROTOTYPES[name][1]) != count:
+        failures.append("%s takes %d arguments, Python says %d" % (name, count, len(_lib.PROTOTYPES[name][1])))
+
+structs = {}
+for match in re.finditer(r"typedef struct (cm_\w+) \{(.*?)\n\} \1;", text, re.S):
+    fields = []
+    for declaration in match.group(2).split(";"):
+        declaration = declaration.strip()
+        pointer = re.search(r"\(\*(\w+)\)", declaration)
+        if pointer:
+            fields.append(pointer.group(1))
+        elif declaration:
+            fields += [re.search(r"(\w+)$", part.strip()).group(1) for part in declaration.split(",")]
+    structs[match.group(1)] = fields
+same("header structs and Python structs", structs, {s._c_name for s in _lib.STRUCTS})
+for s in _lib.STRUCTS:
+    if [f[0] for f in s._fields_] != structs.get(s._c_name):
+        failures.append("%s: fields differ: %s" % (s._c_name, structs.get(s._c_name)))
+
+print("%d functions, %d structs" % (len(functions), len(structs)))
+for f in failures:
+    print("FAIL", f)
+sys.exit(bool(failures))

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
+import builtins, os, signal, sys, tempfile, threading, time, unittest
+
+sys.path.insert(0, "bindings/python")
+import consistency as cm
+
+MODEL, TEACHER = "models/digits_consistency.safetensors", "models/digits_teacher.safetensors"
+
+
+def values(images):
+    return images.reshape(-1).tolist() if hasattr(images, "reshape") else images.data[:]
+
+
+class Binding(unittest.TestCase):
+    def setUp(self):
+        self.model = cm.Model.load(MODEL)
+
+    def tearDown(self):
+        self.model.close()
+
+    def test_model(self):
+        m = self.model
+        self.assertEqual((m.image_shape, m.num_classes, m.network, m.precond), ((1, 32, 32), 10, "songunet", "ecm"))
+        self.assertEqual(m.config["image"]["labels"], 10)
+        self.assertEqual(len(m.params()), len({n for n, _ in m.params()}))
+        name, shape = m.params()[0]
+        self.assertEqual(tuple(m.param(name).shape), shape)
+        self.assertRaises(KeyError, m.param, "nothing")
+        with cm.Model.load(MODEL) as other:
+            pass
+        other.close()
+        self.assertRaises(ValueError, other.params)
+
+    def test_denoise(self):
+        x = [[[[0.5] * 32] * 32]] * 2
+        y = self.model.denoise(x, [1.0, 2.0], labels=[1, -1])
+        self.assertEqual(tuple(y.shape), (2, 1, 32, 32))
+        self.assertEqual(values(self.model.denoise(x, 0.0)), [0.5] * 2048)  # ecm: the identity
+        self.assertRaises(ValueError, self.model.denoise, [[[0.5] * 31] * 32], 1.0)
+        with self.assertRaises(cm.Error) as caught:
+            self.model.denoise(x, -1.0)
+        self.assertEqual(caught.exception.status, "CM_ERR_ARGUMENT")
+        self.assertIn("sigma[0]", str(caught.exception))
+
+    def test_sample(self):
+        s = cm.Sampler(self.model, "multistep", sigmas=[80, 0.821], batch=3, threads=2)
+        self.assertEqual(s.nfe, 2)
+        seen, steps = [], []
+        a = s.sample(5, labels=[0, 1, 2, 3, 4], seed=3, progress=lambda *p: seen.append(p),
+                     step=lambda e, sigma, first, d: steps.append((e, sigma, first, d.shape[0])))
+        self.assertEqual(tuple(a.shape), (5, 1, 32, 32))
+        self.assertEqual(seen[-1][:2], (10, 10))
+        self.assertEqual(steps, [(0, 80.0, 0, 3), (1, 0.821, 0, 3), (0, 80.0, 3, 2), (1, 0.821, 3, 2)])
+        b = cm.Sampler(self.model, "multistep", threads=1).sample(2, labels=[3, 4], seed=3, first_index=3)
+        self.assertEqual(values(a)[3 * 1024:], values(b))
+        self.assertTrue(all(-1 <= v <= 1 for v in values(a)))
+        noise = [0.25] * 1024
+        c = s.sample(1, labels=7, noise=noise)
+        self.assertEqual(values(c), values(s.sample(1, labels=[7], noise=noise)))
+        self.assertEqual(s.info["max_batch"], 3)
+
+    def test_options(self):
+        ts = cm.Sampler(self.model, "multistep", ts=[0, 22, 39], grid=40)
+        self.assertEqual(ts.nfe, 2)
+        teacher = cm.Model.load(TEACHER)
+        edm = cm.Sampler(teacher, "edm", steps=3, discretization="vp", schedule="vp", scaling="vp", solver="heun")
+        self.assertEqual(edm.nfe, 5)
+        for method in ("heun", "euler", "ancestral", "dpm", "progdist"):
+            cm.Sampler(teacher, method, steps=2).sample(1)
+        self.assertRaises(ValueError, cm.Sampler, self.model, "oneshot")
+        self.assertRaises(TypeError, cm.Sampler, self.model, churn=1)
+        self.assertRaises(cm.Error, cm.Sampler, self.model, "onestep", steps=4)
+        self.assertRaises(cm.Error, cm.Sampler, self.model, "multistep", sigmas=[1, 2])
+        self.assertRaises(cm.Error, cm.Sampler, self.model, dtype="bf16")
+        self.assertRaises(cm.Error, cm.Model.load, "/no/such/file")
+        self.assertRaises(cm.Error, ts.sample, 1, labels=[10])
+        self.assertRaises(ValueError, ts.sample, 2, labels=[1])
+        self.assertRaises(ValueError, ts.sample, 0)
+
+    def test_exceptions_come_through(self):
+        s = cm.Sampler(self.model)
+        class Mine(Exception):
+            pass
+        def stop(*_):
+            raise Mine("enough")
+        self.assertRaises(Mine, s.sample, 4, progress=stop)
+        self.assertRaises(Mine, s.sample, 4, step=stop)
+        s.sample(1)
+
+    def test_ctrl_c(self):
+        s = cm.Sampler(cm.Model.load(TEACHER), "heun", steps=500)
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        began = time.monotonic()
+        self.assertRaises(KeyboardInterrupt, s.sample, 16)
+        self.assertLess(time.monotonic() - began, 5)
+
+    def test_cancel_and_threads(self):
+        s = cm.Sampler(cm.Model.load(TEACHER), "heun", steps=500, threads=1)
+        caught = []
+        def work():
+            try:
+                s.sample(16)
+            except cm.Error as error:
+                caught.append(error.status)
+        t = threading.Thread(target=work)
+        t.start()
+        while t.is_alive():
+            time.sleep(0.02)
+            s.cancel()
+        t.join()
+        self.assertEqual(caught, ["CM_ERR_CANCELLED"])
+
+    def test_pictures(self):
+        with tempfile.TemporaryDirectory() as d:
+            images = cm.Sampler(self.model).sample(4)
+            cm.write_page(d + "/p.png", images, columns=2, margin=0)
+            back = cm.read_image(d + "/p.png")
+            self.assertEqual(tuple(back.shape), (1, 1, 64, 64))
+            self.assertRaises(cm.Error, cm.write_page, d + "/p.png", images)
+            cm.write_page(d + "/p.png", images, overwrite=True)
+            cm.write_page(d + "/p.jpg", images)
+            self.model.save(d + "/m.safetensors")
+            self.assertRaises(cm.Error, self.model.save, d + "/m.safetensors")
+            self.assertEqual(open(d + "/m.safetensors", "rb").read(8)[2:], b"\0" * 6)
+
+
+if __name__ == "__main__":
+    if "--no-numpy" in sys.argv:
+        sys.argv.remove("--no-numpy")
+        real = builtins.__import__
+        def without(name, *arguments, **keywords):
+            if name == "numpy":
+                raise ImportError("numpy is hidden by this test")
+            return real(name, *arguments, **keywords)
+        builtins.__import__ = without
+    unittest.main()
