@@ -122,7 +122,6 @@ class Binding(unittest.TestCase):
             cm.write_page(d + "/p.jpg", images)
             self.model.save(d + "/m.safetensors")
             self.assertRaises(cm.Error, self.model.save, d + "/m.safetensors")
-            self.assertEqual(open(d + "/m.safetensors", "rb").read(8)[2:], b"\0" * 6)
 
 
 if __name__ == "__main__":

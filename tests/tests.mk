@@ -34,3 +34,65 @@ check-data: $(BUILD)/tests/golden/golden
 
 check-golden: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden $(GOLDEN)
+
+# --- the library as others meet it ------------------------------------------------
+
+$(BUILD)/tests/shim.so: tests/shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
+$(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/lib/libconsistency.so
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/dlopen: tests/dlopen.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
+
+# The smallest programs that the README shows.
+check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/dlopen
+	@sh tests/layers.sh
+	@sh tests/symbols.sh $(SHARED)
+	@$(BUILD)/tests/dlopen $(SHARED)
+	@bash tests/faults.sh $(BUILD)
+	@bash tests/programs.sh $(BUILD)
+	@bash tests/install.sh "$(MAKE)" $(BUILD)
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
+	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py
+	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py --no-numpy
+
+check: check-units check-data check-scripts
+	@echo "all checks passed"
+
+# --- sanitizers, valgrind, the other oneDNN ------------------------------------------
+
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+# Leaks inside libgomp's pool and oneDNN's primitive cache are theirs and bounded.
+check-san:
+	$(MAKE) BUILD=$(BUILD)/san FORTIFY= CFLAGS="-O1 -g $(SAN) -Wno-frame-larger-than" CXXFLAGS="-O1 -g $(SAN)" LDFLAGS="$(SAN)" \
+	    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp ASAN_OPTIONS=allocator_may_return_null=1 check-units check-data
+
+# valgrind 3.19 knows no AVX-512 and shows a CPU without it; code that oneDNN
+# generates is taken as it comes (tests/valgrind.supp has its frames).
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+            --suppressions=tests/valgrind.supp
+check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
+	CK_FORK=no $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_base
+	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_io
+	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_ops
+	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
+	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_api
+
+check-long: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
+	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_api
+	@if [ -d $(GOLDEN)/networks ]; then $(TEST_ENV) $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
+	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
+
+# oneDNN 3.x for the OpenMP of gcc, from the package index that pip uses here.
+ONEDNN3 := $(BUILD)/onednn3
+$(ONEDNN3)/lib/libdnnl.so:
+	@mkdir -p $(ONEDNN3)/wheels
+	@$(PYTHON) -m pip download -q --no-deps -d $(ONEDNN3)/wheels onednn-cpu-gomp onednn-devel-cpu-gomp || \
+	    { echo "check-onednn3: no package index is reachable: not run"; exit 1; }
+	@cd $(ONEDNN3) && for w in wheels/*.whl; do $(PYTHON) -m zipfile -e $$w unpacked; done
+	@mkdir -p $(ONEDNN3)/lib && cp -rL $$(dirname $$(find $(ONEDNN3)/unpacked -type d -name oneapi | head -1)) $(ONEDNN3)/
+	@cp -L $$(find $(ONEDNN3)/unpacked -name 'libdnnl.so.3') $(ONEDNN3)/lib/libdnnl.so.3 && ln -sf libdnnl.so.3 $@
+check-onednn3: $(ONEDNN3)/lib/libdnnl.so
+	$(MAKE) BUILD=$(ONEDNN3)/build DNNL_PREFIX=$(CURDIR)/$(ONEDNN3) check-units check-data check-golden

@@ -28,8 +28,10 @@ cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
     cm_status status = CM_OK;
     int failed = CM_MAX_THREADS;
     char text[512] = "";
+    omp_lock_t lock; /* a named critical section would be a writable global */
     if (threads > pieces) threads = pieces;
     if (threads <= 1 || omp_in_parallel()) return run_range(0, pieces, 0, work, user);
+    omp_init_lock(&lock);
 #pragma omp parallel num_threads(threads)
     {
         /* The runtime may grant fewer threads than asked for. */
@@ -38,7 +40,7 @@ cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
         int last = (int)((long long)pieces * (worker + 1) / team);
         cm_status s = run_range(first, last, worker, work, user);
         if (s != CM_OK) {
-#pragma omp critical(cm_parallel_failure)
+            omp_set_lock(&lock);
             if (worker < failed) {
                 size_t n = strlen(cm_last_message());
                 if (n >= sizeof text) n = sizeof text - 1;
@@ -47,8 +49,10 @@ cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
                 failed = worker;
                 status = s;
             }
+            omp_unset_lock(&lock);
         }
     }
+    omp_destroy_lock(&lock);
     if (status != CM_OK) cm_message_set(text);
     return status;
 }

@@ -15,7 +15,7 @@ typedef struct cm_torch_rng {
 
 void cm_torch_seed(cm_torch_rng *rng, uint64_t seed);
 uint32_t cm_torch_u32(cm_torch_rng *rng);
-/* torch.rand(n), torch.randn(n) in float32 and in float64, torch.randint. */
+/* What torch.rand, torch.randn (float32, float64) and torch.randint give. */
 void cm_torch_uniform(cm_torch_rng *rng, size_t n, float *out);
 void cm_torch_normal(cm_torch_rng *rng, size_t n, float *out);
 void cm_torch_normal64(cm_torch_rng *rng, size_t n, double *out);

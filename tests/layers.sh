@@ -1,0 +1,41 @@
+#!/bin/sh
+# Includes go downwards only: a folder of src may include the folders of its
+# row and itself.  oneDNN is seen in src/dnnl alone.
+cd "$(dirname "$0")/.." || exit 1
+status=0
+fail() { echo "FAIL $1"; status=1; }
+
+allowed() {
+    case $1 in
+    base) echo "" ;;
+    tensor) echo "base" ;;
+    dnnl | io) echo "base tensor" ;;
+    ops) echo "base tensor dnnl" ;;
+    graph) echo "base tensor dnnl ops" ;;
+    nets) echo "base tensor ops graph io" ;;
+    diffusion) echo "base tensor graph nets" ;;
+    api) echo "base tensor dnnl io ops graph nets diffusion" ;;
+    *) echo "unknown" ;;
+    esac
+}
+
+count=0
+for file in $(find src -name '*.[ch]' -o -name '*.cc'); do
+    folder=$(echo "$file" | cut -d/ -f2)
+    ok=" $folder $(allowed "$folder") "
+    [ "$(allowed "$folder")" = unknown ] && fail "$file: folder $folder has no row in tests/layers.sh"
+    for included in $(sed -n 's/^ *# *include *"\([a-z]*\)\/.*/\1/p' "$file"); do
+        count=$((count + 1))
+        case "$ok" in *" $included "*) ;; *) fail "$file includes $included/" ;; esac
+    done
+    [ "$folder" = dnnl ] || ! grep -q 'dnnl\.h' "$file" || fail "$file includes oneDNN"
+done
+[ $count -gt 50 ] || fail "only $count includes were seen"
+
+# Nothing a guest may not do, and memory through the context only.  (libjpeg
+# and jansson hand out malloc'ed memory, which free() returns; the boxes of
+# dnnl/native.c stand beside oneDNN's own memory.)
+grep -nE '\b(abort|exit|_exit|printf|puts|perror|assert|getenv|setlocale|strtok|srand|rand)\(' -r src --include='*.[ch]' && fail "calls above"
+grep -nE '\b(malloc|calloc|realloc)\(' -r src --include='*.c' | grep -vE 'src/(base/context|dnnl/native)\.c|cm_(malloc|calloc)' && fail "bare allocations above"
+[ $status = 0 ] && echo "layers: $count includes, all downwards"
+exit $status

@@ -1,0 +1,57 @@
+#!/bin/bash
+# programs.sh BUILD: cm-sample and cm-info as a user types them: results, exit
+# codes, messages, nothing half-written, Ctrl-C.
+bin=$1/bin
+dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
+trap 'rm -rf "$dir"' EXIT
+model=models/digits_consistency.safetensors teacher=models/digits_teacher.safetensors
+status=0 n=0
+fail() { echo "FAIL $1"; status=1; }
+# expect CODE WORD command...: exit code and a word in what it prints
+expect() {
+    code=$1 word=$2; shift 2; n=$((n + 1))
+    out=$("$@" 2>&1 </dev/null); got=$?
+    [ $got = "$code" ] || fail "exit $got, expected $code: $* : $out"
+    case "$out" in *"$word"*) ;; *) fail "no '$word' in: $out ($*)" ;; esac
+}
+cd "$(dirname "$0")/.." || exit 1
+expect 0 "images/s" $bin/cm-sample $model -n 4 -o $dir/a.png --quiet
+[ "$(head -c 4 $dir/a.png | tail -c 3)" = PNG ] || fail "a.png is no PNG"
+expect 1 "exists" $bin/cm-sample $model -n 4 -o $dir/a.png
+expect 0 "a.png" $bin/cm-sample $model -n 4 -o $dir/a.png --force
+expect 0 "b.jpg" $bin/cm-sample $model --labels rows --columns 5 -n 20 -o $dir/b.jpg
+expect 0 "2 network evaluations" $bin/cm-sample $model --sigmas 80,0.821 -n 2 -o $dir/c.png
+expect 0 "2 network evaluations" $bin/cm-sample $model --ts 0,22,39 --grid 40 -n 2 -o $dir/d.png
+expect 0 "5 network evaluations" $bin/cm-sample $teacher --method heun --steps 3 -n 2 -o $dir/e.png
+expect 0 '"nfe": 1' $bin/cm-sample $model -n 3 --images "$dir/i-%04d.png" --seed 9 --labels 3 --json
+[ -f $dir/i-0002.png ] || fail "no i-0002.png"
+expect 0 '"seconds_per_image"' $bin/cm-sample --bench --batch 2 --threads 1 --dtype f32 --method onestep -n 2 $model --json
+$bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["images"] == 2 and d["peak_bytes"] > 0 and d["yardstick_seconds"] > 0 and d["plan_seconds"] > 0 and d["load_seconds"] > 0' || fail "bench JSON"
+expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
+expect 2 "none of" $bin/cm-sample $model --method onestop
+expect 2 "one model file" $bin/cm-sample
+expect 2 "needs a value" $bin/cm-sample $model --steps
+expect 2 "whole number" $bin/cm-sample $model -n 0
+expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"
+expect 1 "labels[0] is 12" $bin/cm-sample $model --labels 12 -o $dir/f.png
+expect 1 "steps has no effect" $bin/cm-sample $model --method onestep --steps 4 -o $dir/f.png
+expect 1 "CM_F32 only" $bin/cm-sample $model --dtype bf16 -o $dir/f.png
+expect 1 "No such file" $bin/cm-sample $dir/none.safetensors
+expect 1 "No such file" $bin/cm-sample $model -n 1 -o $dir/no/f.png
+expect 1 ".png" $bin/cm-sample $model -n 1 -o $dir/f.gif
+expect 0 "usage" $bin/cm-sample --help
+expect 0 "oneDNN" $bin/cm-sample --version
+expect 0 "744401 parameters" $bin/cm-info $model
+expect 0 "map_layer0.weight" $bin/cm-info $model --tensors
+expect 0 "oneDNN" $bin/cm-info --machine
+$bin/cm-info $model --json --tensors | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["tensor_count"] == len(d["tensors"]) and d["config"]["image"]["labels"] == 10' || fail "info JSON"
+[ -f $dir/f.png ] && fail "a failed run left f.png"
+ls $dir | grep -q tmp && fail "temporary files are left"
+# Ctrl-C: clean stop, exit 130, nothing written
+timeout -s INT 0.5 $bin/cm-sample $teacher --method heun --steps 2000 -n 16 -o $dir/g.png >/dev/null 2>$dir/err &
+wait $!; got=$?
+[ $got = 124 ] || fail "timeout said $got"
+grep -q interrupted $dir/err || fail "no word of the interruption"
+[ -f $dir/g.png ] && fail "an interrupted run left a picture"
+[ $status = 0 ] && echo "programs: $n commands as expected"
+exit $status
