@@ -21,6 +21,13 @@
 enum { SIZE = 1024 };
 static char dir[32];
 
+/* The address sanitizer keeps freed memory: the resident size says nothing there. */
+#ifdef __SANITIZE_ADDRESS__
+enum { RSS_MEANS_SOMETHING = 0 };
+#else
+enum { RSS_MEANS_SOMETHING = 1 };
+#endif
+
 static void setup(void)
 {
     strcpy(dir, "/tmp/cm-api-XXXXXX");
@@ -64,7 +71,8 @@ static void write_variant(const char *path, int change, const char *key, const c
         if (change == RESHAPED && bias) t[n].rank = 2, t[n].shape[1] = t[n].shape[0], t[n].shape[0] = 1;
         if (change == TYPED && bias) t[n].type = CM_ST_I32;
         if (change == NAN_WEIGHT && bias) {
-            float *copy = malloc(t[n].bytes);
+            static float copy[4096];
+            ck_assert_uint_le(t[n].bytes, sizeof copy);
             memcpy(copy, t[n].data, t[n].bytes);
             copy[3] = bad[0];
             t[n].data = (unsigned char *)copy;
@@ -281,7 +289,7 @@ START_TEST(every_allocation_fails)
     OK(cm_context_create(&o, &context));
     OK(whole_program(context, want));
     remove_outputs();
-    long requests = m.requests - 1, step = all ? 1 : requests / 60 + 1;
+    long requests = m.requests - 1, step = all ? 1 : requests / (getenv("CHECK_SHORT") ? 8 : 60) + 1;
     for (long n = 1 + persistent; n <= requests; n += step) {
         memory_reset(&m);
         m.live = 1; /* the context itself */
@@ -423,6 +431,8 @@ START_TEST(strange_host)
     action.sa_handler = on_alarm;
     sigaction(SIGALRM, &action, NULL);
     ualarm(1000, 1000);
+    int kept[3];
+    for (int fd = 0; fd < 3; fd++) kept[fd] = dup(fd);
     for (int fd = 0; fd < 3; fd++) close(fd);
     (void)(setlocale(LC_ALL, "de_DE.UTF-8") || setlocale(LC_ALL, "de_DE"));
     OK(cm_model_load(NULL, MODEL, NULL, &m));
@@ -434,6 +444,10 @@ START_TEST(strange_host)
     cm_sampler_free(s);
     cm_model_free(m);
     ualarm(0, 0);
+    for (int fd = 0; fd < 3; fd++) {
+        if (kept[fd] >= 0) dup2(kept[fd], fd), close(kept[fd]);
+    }
+    setlocale(LC_ALL, "C");
     ck_assert_mem_eq(want, got, sizeof want);
 }
 END_TEST
@@ -443,7 +457,7 @@ START_TEST(cycles_do_not_grow)
 {
     float image[SIZE];
     struct rusage a, b;
-    int cycles = getenv("CHECK_LONG") ? 1000 : 60;
+    int cycles = getenv("CHECK_LONG") ? 1000 : getenv("CHECK_SHORT") ? 4 : 60;
     for (int i = 0; i < cycles; i++) {
         cm_model *m;
         cm_sampler *s;
@@ -455,7 +469,7 @@ START_TEST(cycles_do_not_grow)
         if (i == cycles / 2) getrusage(RUSAGE_SELF, &a);
     }
     getrusage(RUSAGE_SELF, &b);
-    ck_assert_msg(b.ru_maxrss <= a.ru_maxrss + 1024, "peak grew from %ld to %ld KiB", a.ru_maxrss, b.ru_maxrss);
+    ck_assert_msg(!RSS_MEANS_SOMETHING || getenv("CHECK_SHORT") || b.ru_maxrss <= a.ru_maxrss + 1024, "peak grew from %ld to %ld KiB", a.ru_maxrss, b.ru_maxrss);
 }
 END_TEST
 

@@ -78,14 +78,18 @@ END_TEST
 START_TEST(full_disk)
 {
     static char block[1 << 20];
-    struct rlimit small = {65536, RLIM_INFINITY};
+    struct rlimit small, before;
     cm_file_writer w;
     signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 65536;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
     OK(cm_file_create(context, in_dir("big"), 0, &w));
     FAILS(cm_file_write(&w, block, sizeof block), CM_ERR_IO, "big");
     cm_file_abort(&w);
     ck_assert_int_eq(files_in_dir(), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
 }
 END_TEST
 

@@ -96,3 +96,13 @@ $(ONEDNN3)/lib/libdnnl.so:
 	@cp -L $$(find $(ONEDNN3)/unpacked -name 'libdnnl.so.3') $(ONEDNN3)/lib/libdnnl.so.3 && ln -sf libdnnl.so.3 $@
 check-onednn3: $(ONEDNN3)/lib/libdnnl.so
 	$(MAKE) BUILD=$(ONEDNN3)/build DNNL_PREFIX=$(CURDIR)/$(ONEDNN3) check-units check-data check-golden
+
+# The suite with oneDNN, and so our kernels, capped to smaller instruction sets.
+check-isa: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
+	for isa in AVX2 SSE41; do for t in ops graph sampler; do \
+	    $(TEST_ENV) ONEDNN_MAX_CPU_ISA=$$isa $(BUILD)/tests/check_$$t || exit 1; done; \
+	    $(TEST_ENV) ONEDNN_MAX_CPU_ISA=$$isa $(BUILD)/tests/golden/golden tests/data/golden || exit 1; done
+
+# Another compiler, every warning an error.
+check-clang:
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ CFLAGS="-O2 -g -Werror" CXXFLAGS="-O2 -g -Werror" all check-units

@@ -19,7 +19,7 @@ void cm_dnnl_versions(int built[3], int running[3])
 static int create_engine(void *argument)
 {
     cm_dnnl_engine *engine = argument;
-    return dnnl_engine_create(&engine->native, dnnl_cpu, 0);
+    return (int)dnnl_engine_create(&engine->native, dnnl_cpu, 0);
 }
 
 cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)

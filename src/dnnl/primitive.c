@@ -33,10 +33,10 @@ static void free_descs(descs *d)
 
 #if DNNL_VERSION_MAJOR >= 3
 
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const int64_t *stride, const int64_t *low,
-                               const int64_t *high, dnnl_primitive_attr_t attr)
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride,
+                               const dnnl_dims_t low, const dnnl_dims_t high, dnnl_primitive_attr_t attr)
 {
-    const int64_t dilates[2] = {0, 0};
+    const dnnl_dims_t dilates = {0, 0};
     return dnnl_convolution_forward_primitive_desc_create(
         &p->desc, p->engine->native, dnnl_forward_inference, dnnl_convolution_direct, d->src, d->weights, d->bias,
         d->dst, stride, dilates, low, high, attr);
@@ -47,8 +47,8 @@ static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_
     return dnnl_matmul_primitive_desc_create(&p->desc, p->engine->native, d->src, d->weights, NULL, d->dst, attr);
 }
 #else
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const int64_t *stride, const int64_t *low,
-                               const int64_t *high, dnnl_primitive_attr_t attr)
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride,
+                               const dnnl_dims_t low, const dnnl_dims_t high, dnnl_primitive_attr_t attr)
 {
     dnnl_convolution_desc_t op;
     dnnl_status_t s = dnnl_convolution_forward_desc_init(
@@ -72,10 +72,10 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
     descs d = {NULL, NULL, NULL, NULL};
     int32_t oh = cm_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
     int32_t ow = cm_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
-    const int64_t src[4] = {c->n, c->c, c->h, c->w}, dst[4] = {c->n, c->oc, oh, ow}, bias[1] = {c->oc};
-    const int64_t weights[4] = {c->oc, c->c, c->kernel, c->kernel}, stride[2] = {c->stride, c->stride};
-    const int64_t low[2] = {c->pad, c->pad};
-    const int64_t high[2] = {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
+    const dnnl_dims_t src = {c->n, c->c, c->h, c->w}, dst = {c->n, c->oc, oh, ow}, bias = {c->oc};
+    const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel}, stride = {c->stride, c->stride};
+    const dnnl_dims_t low = {c->pad, c->pad};
+    const dnnl_dims_t high = {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
                              (ow - 1) * c->stride + c->kernel - c->w - c->pad};
     dnnl_status_t s = cm_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = cm_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
@@ -92,7 +92,7 @@ static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_
                                      dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
-    const int64_t a[2] = {m->m, m->k}, b[2] = {m->k, m->n}, dst[2] = {m->m, m->n}, turned[2] = {1, m->k};
+    const dnnl_dims_t a = {m->m, m->k}, b = {m->k, m->n}, dst = {m->m, m->n}, turned = {1, m->k};
     dnnl_status_t s = cm_md_create(&d.src, 2, a, NULL, dnnl_ab);
     if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? turned : NULL, dnnl_ab);
     if (s == dnnl_success) s = cm_md_create(&d.dst, 2, dst, NULL, dnnl_ab);
@@ -206,7 +206,7 @@ static int pack(void *argument)
     packing *k = argument;
     const cm_dnnl_primitive *p = k->primitive;
     dnnl_engine_t engine = p->engine->native;
-    const int64_t dims[4] = {p->weight_dims[0], p->weight_dims[1], p->weight_dims[2], p->weight_dims[3]};
+    const dnnl_dims_t dims = {p->weight_dims[0], p->weight_dims[1], p->weight_dims[2], p->weight_dims[3]};
     DNNL_TRY(cm_md_create(&k->from_md, 4, dims, NULL, dnnl_oihw));
     DNNL_TRY(cm_md_clone_queried(&k->to_md, p->desc, dnnl_query_weights_md));
     DNNL_TRY(cm_md_memory(&k->from, k->from_md, engine, (void *)(uintptr_t)k->weights));
@@ -306,7 +306,7 @@ static int create_call(void *argument)
     for (int i = 0; i < ARGS; i++) {
         cm_md md;
         if (i == BIAS_ARG) {
-            const int64_t dims[1] = {p->weight_dims[0]};
+            const dnnl_dims_t dims = {p->weight_dims[0]};
             if (!p->has_bias) continue;
             DNNL_TRY(cm_md_create(&md, 1, dims, NULL, dnnl_a));
         } else {

@@ -39,16 +39,15 @@ static inline float silu_of(float x)
 static void moments(size_t rows, size_t c, const float *restrict x, const float *restrict shift,
                     float *restrict sum, float *restrict square)
 {
+    memset(sum, 0, c * sizeof *sum);
+    memset(square, 0, c * sizeof *square);
+    for (size_t r = 0; r < rows; r++, x += c) {
 #pragma omp simd
-    for (size_t i = 0; i < c; i++) {
-        float s = 0, q = 0, k = shift[i];
-        for (size_t r = 0; r < rows; r++) {
-            float d = x[r * c + i] - k;
-            s += d;
-            q += d * d;
+        for (size_t i = 0; i < c; i++) {
+            float d = x[i] - shift[i];
+            sum[i] += d;
+            square[i] += d * d;
         }
-        sum[i] = s;
-        square[i] = q;
     }
 }
 
@@ -90,11 +89,22 @@ static void mix(size_t rows, size_t c, size_t fc, float s, const float *x, float
         for (size_t i = 0; i < c; i++) out[i] = s * x[i] + t * f[i];
 }
 
+/* The largest value, in 16 lanes so that every compiler makes vectors of it. */
+static float largest(size_t n, const float *x)
+{
+    float lane[16], top = x[0];
+    size_t whole = n / 16 * 16;
+    for (size_t j = 0; j < 16; j++) lane[j] = top;
+    for (size_t i = 0; i < whole; i += 16)
+        for (size_t j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (size_t i = whole; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (size_t j = 0; j < 16; j++) top = lane[j] > top ? lane[j] : top;
+    return top;
+}
+
 static void softmax_row(size_t n, float scale, float *x)
 {
-    float top = x[0], sum = 0;
-#pragma omp simd reduction(max : top)
-    for (size_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;
+    float top = largest(n, x), sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) {
         x[i] = exp_poly((x[i] - top) * scale);
