@@ -289,7 +289,7 @@ START_TEST(every_allocation_fails)
     OK(cm_context_create(&o, &context));
     OK(whole_program(context, want));
     remove_outputs();
-    long requests = m.requests - 1, step = all ? 1 : requests / (getenv("CHECK_SHORT") ? 8 : 60) + 1;
+    long requests = m.requests - 1, step = all ? 1 : requests / (getenv("CHECK_SHORT") ? 5 : 60) + 1;
     for (long n = 1 + persistent; n <= requests; n += step) {
         memory_reset(&m);
         m.live = 1; /* the context itself */
@@ -322,7 +322,7 @@ START_TEST(any_budget)
     OK(whole_program(context, images));
     remove_outputs();
     long long peak = m.peak, base = m.bytes;
-    for (int i = 1; i < 25; i++) {
+    for (int i = 1; i < 25; i += getenv("CHECK_SHORT") ? 8 : 1) {
         memory_reset(&m);
         m.live = 1, m.bytes = base;
         m.budget = base + (peak - base) * i / 25;
@@ -349,8 +349,9 @@ START_TEST(a_run_allocates_little)
     OK(cm_sampler_create(model, NULL, &s));
     OK(cm_sampler_run(s, NULL, 4, images));
     long before = m.requests, live = m.live;
-    for (int i = 0; i < 100; i++) OK(cm_sampler_run(s, NULL, 4, images));
-    ck_assert_int_eq(m.requests - before, 100); /* the list of noise levels, once a call */
+    int rounds = getenv("CHECK_SHORT") ? 3 : 100;
+    for (int i = 0; i < rounds; i++) OK(cm_sampler_run(s, NULL, 4, images));
+    ck_assert_int_eq(m.requests - before, rounds); /* the list of noise levels, once a call */
     ck_assert_int_eq(m.live, live);
     cm_sampler_free(s);
     cm_model_free(model);
@@ -457,7 +458,7 @@ START_TEST(cycles_do_not_grow)
 {
     float image[SIZE];
     struct rusage a, b;
-    int cycles = getenv("CHECK_LONG") ? 1000 : getenv("CHECK_SHORT") ? 4 : 60;
+    int cycles = getenv("CHECK_LONG") ? 1000 : getenv("CHECK_SHORT") ? 2 : 60;
     for (int i = 0; i < cycles; i++) {
         cm_model *m;
         cm_sampler *s;

@@ -106,3 +106,8 @@ check-isa: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 # Another compiler, every warning an error.
 check-clang:
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ CFLAGS="-O2 -g -Werror" CXXFLAGS="-O2 -g -Werror" all check-units
+
+# Frechet distances of 10,000 digits; DATA has the feature network (needs numpy).
+DATA ?= ../shared/data
+fd-digits: all
+	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA)
