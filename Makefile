@@ -135,7 +135,7 @@ $(BUILD)/bin/cm-%: examples/%.c examples/cli.c $(SHARED) $(BUILD)/lib/libconsist
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< examples/cli.c -L$(BUILD)/lib -lconsistency \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
 include tests/tests.mk
 

@@ -3,6 +3,7 @@
 #include "support/suite.h"
 
 #include <math.h>
+#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -377,7 +378,8 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_MULTISTEP, o.steps = 4), "no default times");
     BAD((o.method = CM_METHOD_HEUN, o.steps = -1), "steps");
     BAD((o.method = CM_METHOD_HEUN, o.sigmas = fine, o.sigma_count = 2, o.steps = 3), "steps has no effect");
-    BAD(o.rho = 7, "rho has no effect");
+    BAD(o.rho = 6, "rho has no effect");
+    BAD((o.method = CM_METHOD_ONESTEP, o.sigma_min = 0.1), "sigma_min has no effect");
     BAD((o.method = CM_METHOD_HEUN, o.rho = NAN), "rho");
     BAD((o.method = CM_METHOD_HEUN, o.sigma_min = 90), "below");
     BAD(o.s_churn = 1, "s_churn has no effect");
@@ -395,7 +397,12 @@ START_TEST(options_refused)
     FAILS(cm_sampler_run(s, NULL, 1, NULL), CM_ERR_ARGUMENT, "NULL");
     FAILS(cm_sampler_run(NULL, NULL, 1, x), CM_ERR_ARGUMENT, "NULL");
     FAILS(cm_sampler_run(s, NULL, SIZE_MAX / 2, x), CM_ERR_LIMIT, "memory");
-    OK(cm_sampler_run(s, NULL, 1, x)); /* still good */
+    cm_sample_options same = options(CM_METHOD_ONESTEP); /* saying what holds anyway is no error */
+    same.rho = 7, same.steps = 1, same.sigma_min = 0.002, same.sigma_max = 80, same.s_noise = 1, same.s_tmax = INFINITY, same.edm_alpha = 1;
+    OK(cm_sampler_run(s, &same, 1, x));
+    omp_set_num_threads(3);
+    OK(cm_sampler_run(s, NULL, 1, x)); /* still good, and the caller's thread count as it was */
+    ck_assert_int_eq(omp_get_max_threads(), 3);
     cm_sampler_free(s);
     cm_model_free(m);
 }

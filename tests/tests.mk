@@ -111,3 +111,8 @@ check-clang:
 DATA ?= ../shared/data
 fd-digits: all
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA)
+
+# PEERS: Pythons that have torch; without any, ours is timed alone.
+PEERS ?=
+bench: all $(BUILD)/tests/make_model
+	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)

@@ -74,31 +74,39 @@ static cm_status check_ranges(const resolver *r)
     return CM_OK;
 }
 
+/* Whether an option is set to something else than what holds anyway. */
+static int changes(double given, double default_value)
+{
+    return given > 0 && given != default_value;
+}
+
 static cm_status check_grid_options(const resolver *r)
 {
     const cm_sample_options *o = r->o;
+    const cm_precond *p = &r->m->precond;
     int scheduled = is_ode(r->method) && !o->sigmas;
+    int karras = o->ts || (scheduled && (r->method != CM_METHOD_EDM || o->edm_discretization == CM_EDM_STEPS_EDM));
     if (o->ts && r->method != CM_METHOD_MULTISTEP) return no_effect(r, "ts", "on");
     if (o->grid && !o->ts) return no_effect(r, "grid", "without ts on");
-    if (o->steps && o->sigmas) return no_effect(r, "steps", "beside sigmas on");
-    if (o->steps && (r->method == CM_METHOD_ONESTEP || o->ts)) return no_effect(r, "steps", "on");
-    if (o->rho > 0 && !o->ts && !(scheduled && (r->method != CM_METHOD_EDM || o->edm_discretization == CM_EDM_STEPS_EDM)))
-        return no_effect(r, "rho", "without a Karras grid on");
-    if (o->sigma_min > 0 && !o->ts && !scheduled) return no_effect(r, "sigma_min", "without a schedule on");
-    if (o->sigma_max > 0 && o->sigmas) return no_effect(r, "sigma_max", "beside sigmas on");
+    if (o->steps && o->sigmas && (size_t)o->steps != o->sigma_count) return no_effect(r, "steps", "beside sigmas on");
+    if (o->steps && ((r->method == CM_METHOD_ONESTEP && o->steps > 1) || o->ts)) return no_effect(r, "steps", "on");
+    if (changes(o->rho, 7) && !karras) return no_effect(r, "rho", "without a Karras grid on");
+    if (changes(o->sigma_min, p->sigma_min) && !o->ts && !scheduled)
+        return no_effect(r, "sigma_min", "without a schedule on");
+    if (changes(o->sigma_max, p->sigma_max) && o->sigmas) return no_effect(r, "sigma_max", "beside sigmas on");
     return CM_OK;
 }
 
 static cm_status check_method_options(const resolver *r)
 {
     const cm_sample_options *o = r->o;
-    int churn = o->s_churn > 0, shaped = (o->s_tmin > 0) || (o->s_tmax > 0 && isfinite(o->s_tmax)) ||
-                                         (o->s_noise > 0 && o->s_noise < 1) || o->s_noise > 1;
+    int churn = o->s_churn > 0;
+    int shaped = o->s_tmin > 0 || changes(o->s_tmax, INFINITY) || changes(o->s_noise, 1);
     if (churn && !listens_to_churn(r->method)) return no_effect(r, "s_churn", "on");
     if (shaped && !churn) return no_effect(r, "s_tmin, s_tmax or s_noise", "without s_churn on");
-    int edm = o->edm_discretization || o->edm_schedule || o->edm_scaling || o->edm_solver || o->edm_alpha > 0;
+    int edm = o->edm_discretization || o->edm_schedule || o->edm_scaling || o->edm_solver || changes(o->edm_alpha, 1);
     if (edm && r->method != CM_METHOD_EDM) return no_effect(r, "edm_*", "on");
-    if (o->edm_alpha > 0 && o->edm_solver == CM_EDM_SOLVER_EULER) return no_effect(r, "edm_alpha", "with Euler on");
+    if (changes(o->edm_alpha, 1) && o->edm_solver == CM_EDM_SOLVER_EULER) return no_effect(r, "edm_alpha", "with Euler on");
     if (o->edm_discretization && o->sigmas) return no_effect(r, "edm_discretization", "beside sigmas on");
     if (o->step_noise && !draws_noise(r->method)) return no_effect(r, "step_noise", "on");
     if (o->noise_source != CM_NOISE_TORCH_INDIV && o->num_samples) return no_effect(r, "num_samples", "on");

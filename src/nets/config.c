@@ -147,6 +147,7 @@ static const cm_field adm_fields[] = {
     BOOL("use_scale_shift_norm", scale_shift),
     BOOL("resblock_updown", updown),
     CHOICE("attention_layout", attention_layout, layouts),
+    INT("dims", dims, 2, 2, 0),
     IGNORED("use_fp16"),
     IGNORED("use_checkpoint"),
 };

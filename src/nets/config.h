@@ -26,6 +26,7 @@ typedef struct cm_net_config {
     /* adm */
     int32_t num_heads, num_head_channels, num_heads_upsample;
     int32_t scale_shift, updown, conv_resample, attention_layout;
+    int32_t dims;                    /* of convolutions; the reference's default 2 is all there is */
     /* songunet, dhariwal */
     int32_t augment_dim, channel_mult_emb, channel_mult_noise;
     int32_t embedding, encoder, decoder, n_filter;

@@ -347,7 +347,8 @@ static void run_sampler(golden_file *f, golden_result *r)
         o.ts = ts;
     }
     if (o.method != CM_METHOD_ONESTEP) o.rho = number(f, "rho", 7);
-    o.s_churn = number(f, "s_churn", 0);
+    /* The official Euler and ancestral samplers take these and ignore them. */
+    if (o.method == CM_METHOD_HEUN || o.method == CM_METHOD_DPM) o.s_churn = number(f, "s_churn", 0);
     if (o.s_churn > 0) {
         o.s_tmin = number(f, "s_tmin", 0);
         o.s_tmax = number(f, "s_tmax", INFINITY);
