@@ -58,7 +58,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py --no-numpy
 
-check: check-units check-data check-scripts
+check: check-units check-data check-corpus check-scripts
 	@echo "all checks passed"
 
 # --- sanitizers, valgrind, the other oneDNN ------------------------------------------
@@ -67,7 +67,7 @@ SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 # Leaks inside libgomp's pool and oneDNN's primitive cache are theirs and bounded.
 check-san:
 	$(MAKE) BUILD=$(BUILD)/san FORTIFY= CFLAGS="-O1 -g $(SAN) -Wno-frame-larger-than" CXXFLAGS="-O1 -g $(SAN)" LDFLAGS="$(SAN)" \
-	    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp ASAN_OPTIONS=allocator_may_return_null=1 check-units check-data
+	    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp ASAN_OPTIONS=allocator_may_return_null=1 check-units check-data check-corpus
 
 # valgrind 3.19 knows no AVX-512 and shows a CPU without it; code that oneDNN
 # generates is taken as it comes (tests/valgrind.supp has its frames).
@@ -116,3 +116,33 @@ fd-digits: all
 PEERS ?=
 bench: all $(BUILD)/tests/make_model
 	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)
+
+# --- fuzzing -------------------------------------------------------------------------
+# make check replays the corpora, whole and damaged; make fuzz runs libFuzzer,
+# FUZZ_SECONDS a target.
+
+FUZZ := safetensors picture config
+FUZZ_SECONDS ?= 900
+corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
+corpus_picture     = $(wildcard tests/fuzz/corpus/picture/*)
+corpus_config      = $(wildcard tests/fuzz/corpus/config/*)
+
+$(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(STATIC)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK)
+
+.PHONY: check-corpus fuzz
+check-corpus: $(FUZZ:%=$(BUILD)/tests/replay-%)
+	@$(BUILD)/tests/replay-safetensors $(corpus_safetensors)
+	@$(BUILD)/tests/replay-picture $(corpus_picture)
+	@$(BUILD)/tests/replay-config $(corpus_config)
+
+FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-frame-larger-than
+fuzz:
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(STATIC)
+	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; \
+	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(TEST_LINK) || exit 1; done
+	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/; cp $(corpus_picture) $(BUILD)/corpus/picture/; cp $(corpus_config) $(BUILD)/corpus/config/
+	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=65536 \
+	    -verbosity=0 -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t || exit 1; done
