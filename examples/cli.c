@@ -136,8 +136,10 @@ int64_t cli_integer(const cli *c, const char *name, const char *text, int64_t lo
     if (*end == 'k') unit = 1000, end++;
     else if (*end == 'M') unit = 1000000, end++;
     else if (*end == 'G') unit = 1000000000, end++;
-    if (end == text || *end || errno || v > INT64_MAX / unit || v < INT64_MIN / unit || v * unit < low || v * unit > high)
-        cli_usage_error(c, "--%s: '%s' is not a whole number in %lld..%lld", name, text, (long long)low, (long long)high);
+    if (end == text || *end || errno || v > INT64_MAX / unit || v < INT64_MIN / unit || v * unit < low ||
+        v * unit > high)
+        cli_usage_error(c, "--%s: '%s' is not a whole number in %lld..%lld", name, text, (long long)low,
+                        (long long)high);
     return v * unit;
 }
 
@@ -148,7 +150,8 @@ size_t cli_list(const cli *c, const char *name, const char *text, double *out, s
         char *end;
         if (n == most) cli_usage_error(c, "--%s: more than %zu numbers", name, most);
         out[n] = strtod(at, &end);
-        if (end == at || (*end && *end != ',')) cli_usage_error(c, "--%s: '%s' is not a list of numbers like 80,0.821", name, text);
+        if (end == at || (*end && *end != ','))
+            cli_usage_error(c, "--%s: '%s' is not a list of numbers like 80,0.821", name, text);
         if (!*end) return n + 1;
         at = end + 1;
     }

@@ -47,9 +47,10 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
     cm_status status = cm_model_info_get(model, &i);
     if (status != CM_OK) return status;
     if (!json) {
-        printf("%s\n  network      %s, %" PRIu64 " parameters in %" PRIu64 " tensors, %.1f MiB\n", path, i.network, i.parameters,
-               i.tensors, (double)i.weight_bytes / 1048576);
-        printf("  images       %d x %d, %d channel%s, %d classes\n", i.width, i.height, i.channels, i.channels == 1 ? "" : "s", i.num_classes);
+        printf("%s\n  network      %s, %" PRIu64 " parameters in %" PRIu64 " tensors, %.1f MiB\n", path, i.network,
+               i.parameters, i.tensors, (double)i.weight_bytes / 1048576);
+        printf("  images       %d x %d, %d channel%s, %d classes\n", i.width, i.height, i.channels,
+               i.channels == 1 ? "" : "s", i.num_classes);
         printf("  precond      %s: %s model, sigma %g..%g, sigma_data %g\n", i.precond,
                i.is_consistency ? "consistency" : "diffusion", i.sigma_min, i.sigma_max, i.sigma_data);
         printf("  configuration %s\n", i.config_json);
@@ -57,11 +58,12 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
     }
     printf("{\"path\": ");
     cli_json_string(stdout, path);
-    printf(", \"network\": \"%s\", \"precond\": \"%s\", \"is_consistency\": %s, \"parameters\": %" PRIu64 ", \"tensor_count\": %" PRIu64
-           ", \"weight_bytes\": %" PRIu64 ", \"channels\": %d, \"height\": %d, \"width\": %d, \"num_classes\": %d, "
-           "\"sigma_min\": %.9g, \"sigma_max\": %.9g, \"sigma_data\": %.9g, \"config\": %s", i.network, i.precond,
-           i.is_consistency ? "true" : "false", i.parameters, i.tensors, i.weight_bytes, i.channels, i.height, i.width,
-           i.num_classes, i.sigma_min, i.sigma_max, i.sigma_data, i.config_json);
+    printf(", \"network\": \"%s\", \"precond\": \"%s\", \"is_consistency\": %s, \"parameters\": %" PRIu64
+           ", \"tensor_count\": %" PRIu64 ", \"weight_bytes\": %" PRIu64
+           ", \"channels\": %d, \"height\": %d, \"width\": %d, \"num_classes\": %d, "
+           "\"sigma_min\": %.9g, \"sigma_max\": %.9g, \"sigma_data\": %.9g, \"config\": %s",
+           i.network, i.precond, i.is_consistency ? "true" : "false", i.parameters, i.tensors, i.weight_bytes,
+           i.channels, i.height, i.width, i.num_classes, i.sigma_min, i.sigma_max, i.sigma_data, i.config_json);
     if (tensors) {
         printf(", \"tensors\": [");
         status = list_tensors(model, 1);
@@ -73,7 +75,9 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
 
 int main(int argc, char **argv)
 {
-    cli c = {"cm-info", "MODEL.safetensors [options]   or   cm-info --machine", options, N_OPTIONS, argc, 0, argv, {NULL}, 0};
+    cli c = {
+        "cm-info", "MODEL.safetensors [options]   or   cm-info --machine", options, N_OPTIONS, argc, 0, argv, {NULL},
+        0};
     cm_model *model = NULL;
     cm_load_options load;
     const char *value;

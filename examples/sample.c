@@ -35,11 +35,37 @@ static const cli_option options[] = {
     {"json", 0, NULL, "report as JSON on standard output"},
     {"quiet", 'q', NULL, "no progress"},
 };
-enum { COUNT, OUTPUT, IMAGES, COLUMNS, MARGIN, FORCE, METHOD, STEPS, SIGMAS, TS, GRID, RHO, CHURN, NO_CLIP, LABELS, SEED,
-       FIRST, TORCH, BATCH, THREADS, DTYPE, CONFIG, BENCH, JSON, QUIET, N_OPTIONS };
+enum {
+    COUNT,
+    OUTPUT,
+    IMAGES,
+    COLUMNS,
+    MARGIN,
+    FORCE,
+    METHOD,
+    STEPS,
+    SIGMAS,
+    TS,
+    GRID,
+    RHO,
+    CHURN,
+    NO_CLIP,
+    LABELS,
+    SEED,
+    FIRST,
+    TORCH,
+    BATCH,
+    THREADS,
+    DTYPE,
+    CONFIG,
+    BENCH,
+    JSON,
+    QUIET,
+    N_OPTIONS
+};
 
-static const char *const methods[] = {"default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm",
-                                      "progdist", NULL};
+static const char *const methods[] = {"default",   "onestep", "multistep", "heun",     "euler",
+                                      "ancestral", "dpm",     "edm",       "progdist", NULL};
 static const char *const dtypes[] = {"default", "f32", "bf16", "f16", NULL};
 
 typedef struct {
@@ -112,7 +138,8 @@ static cm_status write_page(const program *p, const cm_model_info *info, const u
     if (status != CM_OK) return status;
     uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)info->channels);
     if (!page) return CM_ERR_MEMORY;
-    status = cm_image_grid(p->count, columns, p->margin, 128, info->channels, info->height, info->width, pixels, page);
+    status =
+        cm_image_grid(p->count, columns, p->margin, 128, info->channels, info->height, info->width, pixels, page);
     if (status == CM_OK) status = cm_image_write(NULL, p->output, info->channels, height, width, page, 0, p->force);
     free(page);
     return status;
@@ -136,7 +163,8 @@ static cm_status write_each(const program *p, const cm_model_info *info, const u
         char path[4096];
         snprintf(path, sizeof path, "%.*s%0*llu%s", (int)(percent - p->images), p->images, digits,
                  (unsigned long long)(p->sample.first_index + i), end + 1);
-        cm_status status = cm_image_write(NULL, path, info->channels, info->height, info->width, pixels + i * size, 0, p->force);
+        cm_status status =
+            cm_image_write(NULL, path, info->channels, info->height, info->width, pixels + i * size, 0, p->force);
         if (status != CM_OK) return status;
     }
     return CM_OK;
@@ -178,21 +206,23 @@ static void report(const program *p, const cm_sampler *sampler, double load, dou
     getrusage(RUSAGE_SELF, &usage);
     double peak = (double)usage.ru_maxrss * 1024;
     if (p->json) {
-        printf("{\"images\": %zu, \"seconds\": %.6f, \"seconds_per_image\": %.6f, \"images_per_second\": %.3f, \"nfe\": %d, "
+        printf("{\"images\": %zu, \"seconds\": %.6f, \"seconds_per_image\": %.6f, \"images_per_second\": %.3f, "
+               "\"nfe\": %d, "
                "\"load_seconds\": %.4f, \"plan_seconds\": %.4f, \"peak_bytes\": %.0f, \"activation_bytes\": %llu, "
                "\"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, \"dtype\": \"f32\", \"method\": \"%s\", "
-               "\"yardstick_seconds\": %.4f, \"output\": ", p->count, run, run / (double)p->count, (double)p->count / run, nfe,
-               load, info.plan_seconds, peak, (unsigned long long)info.activation_bytes,
-               (unsigned long long)info.packed_bytes, info.threads, info.max_batch, methods[p->sample.method], yard);
+               "\"yardstick_seconds\": %.4f, \"output\": ",
+               p->count, run, run / (double)p->count, (double)p->count / run, nfe, load, info.plan_seconds, peak,
+               (unsigned long long)info.activation_bytes, (unsigned long long)info.packed_bytes, info.threads,
+               info.max_batch, methods[p->sample.method], yard);
         if (p->bench) printf("null");
         else cli_json_string(stdout, p->images ? p->images : p->output);
         printf("}\n");
     } else {
-        printf("%zu images in %.2f s: %.1f images/s, %.2g s each, %d network evaluations an image (%d threads)\n", p->count,
-               run, (double)p->count / run, run / (double)p->count, nfe, info.threads);
+        printf("%zu images in %.2f s: %.1f images/s, %.2g s each, %d network evaluations an image (%d threads)\n",
+               p->count, run, (double)p->count / run, run / (double)p->count, nfe, info.threads);
         if (p->bench)
-            printf("loading %.3f s, planning %.3f s, peak memory %.0f MiB, yardstick %.3f s\n", load, info.plan_seconds,
-                   peak / 1048576, yard);
+            printf("loading %.3f s, planning %.3f s, peak memory %.0f MiB, yardstick %.3f s\n", load,
+                   info.plan_seconds, peak / 1048576, yard);
         else printf("%s\n", p->images ? p->images : p->output);
     }
 }
@@ -248,7 +278,8 @@ int main(int argc, char **argv)
     for (int i; (i = cli_next(&p.c, &value)) >= 0;) set_option(&p, i, value);
     if (p.c.n_operands != 1) cli_usage_error(&p.c, "give one model file");
     if (p.images && p.output) cli_usage_error(&p.c, "give --output or --images, not both");
-    if (p.images && !good_pattern(p.images)) cli_usage_error(&p.c, "--images: '%s' has to hold one %%d, as in out/%%05d.png", p.images);
+    if (p.images && !good_pattern(p.images))
+        cli_usage_error(&p.c, "--images: '%s' has to hold one %%d, as in out/%%05d.png", p.images);
     if (p.bench && (p.images || p.output)) cli_usage_error(&p.c, "--bench writes no picture");
     if (!p.output) p.output = "samples.png";
     cli_catch_signals();

@@ -114,8 +114,10 @@ START_TEST(broken_models)
         {AS_IS, "consistency.precond", "{\"type\":\"trigflow\"}", CM_ERR_UNSUPPORTED, "trigflow"},
         {AS_IS, "consistency.format", "2", CM_ERR_UNSUPPORTED, "\"2\""},
         {AS_IS, "consistency.image", "{\"channels\":3,\"height\":32,\"width\":32}", CM_ERR_FORMAT, "channels is 3"},
-        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":32,\"width\":32,\"labels\":7}", CM_ERR_FORMAT, "labels is 7"},
-        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":30,\"width\":32,\"labels\":10}", CM_ERR_SHAPE, "downsampling"},
+        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":32,\"width\":32,\"labels\":7}", CM_ERR_FORMAT,
+         "labels is 7"},
+        {AS_IS, "consistency.image", "{\"channels\":1,\"height\":30,\"width\":32,\"labels\":10}", CM_ERR_SHAPE,
+         "downsampling"},
         {AS_IS, "consistency.image", "{\"channels\":1,\"height\":0,\"width\":32}", CM_ERR_FORMAT, "height"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -210,7 +212,8 @@ START_TEST(save_and_load)
     cm_model_info_init(&ib, sizeof ib);
     OK(cm_model_info_get(a, &ia));
     OK(cm_model_info_get(b, &ib));
-    ck_assert(ia.parameters == 744401 && ia.num_classes == 10 && ia.is_consistency == 1 && ia.height == 32 && ia.channels == 1);
+    ck_assert(ia.parameters == 744401 && ia.num_classes == 10 && ia.is_consistency == 1 && ia.height == 32 &&
+              ia.channels == 1);
     ck_assert_str_eq(ia.config_json, ib.config_json);
     cm_model_free(a);
     cm_model_free(b);
@@ -296,7 +299,8 @@ START_TEST(every_allocation_fails)
         m.fail_at = n;
         m.persistent = persistent;
         cm_status status = whole_program(context, images);
-        ck_assert_msg(status == CM_ERR_MEMORY, "request %ld of %ld failing gave %s: %s", n, requests, cm_status_name(status), cm_last_message());
+        ck_assert_msg(status == CM_ERR_MEMORY, "request %ld of %ld failing gave %s: %s", n, requests,
+                      cm_status_name(status), cm_last_message());
         ck_assert_msg(m.live == 1, "request %ld failing leaks %ld blocks", n, m.live - 1);
         ck_assert_msg(!leftovers(), "request %ld failing leaves a temporary file", n);
         remove_outputs();
@@ -470,7 +474,8 @@ START_TEST(cycles_do_not_grow)
         if (i == cycles / 2) getrusage(RUSAGE_SELF, &a);
     }
     getrusage(RUSAGE_SELF, &b);
-    ck_assert_msg(!RSS_MEANS_SOMETHING || getenv("CHECK_SHORT") || b.ru_maxrss <= a.ru_maxrss + 1024, "peak grew from %ld to %ld KiB", a.ru_maxrss, b.ru_maxrss);
+    ck_assert_msg(!RSS_MEANS_SOMETHING || getenv("CHECK_SHORT") || b.ru_maxrss <= a.ru_maxrss + 1024,
+                  "peak grew from %ld to %ld KiB", a.ru_maxrss, b.ru_maxrss);
 }
 END_TEST
 

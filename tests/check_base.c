@@ -90,8 +90,12 @@ START_TEST(philox_known_answers)
         uint32_t counter[4], key[2], out[4];
     } cases[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < 3; i++) {
         uint32_t out[4];
@@ -199,7 +203,8 @@ START_TEST(half_precision)
     static const unsigned char bf[] = {0x80, 0x3f, 0x00, 0xc0};
     float v[6];
     cm_f16_to_f32(6, half, v);
-    ck_assert(v[0] == 1 && v[1] == -2 && v[2] == 0x1p-24f && v[3] == 65504 && isinf(v[4]) && v[5] == 0 && signbit(v[5]));
+    ck_assert(v[0] == 1 && v[1] == -2 && v[2] == 0x1p-24f && v[3] == 65504 && isinf(v[4]) && v[5] == 0 &&
+              signbit(v[5]));
     cm_bf16_to_f32(2, bf, v);
     ck_assert(v[0] == 1 && v[1] == -2);
 }

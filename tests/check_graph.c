@@ -11,17 +11,25 @@
 #include "support/fill.h"
 
 static const char *const networks[] = {
-    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_blocks\":1,"
-    "\"attention_resolutions\":[2],\"channel_mult\":[1,2],\"num_classes\":5,\"use_scale_shift_norm\":true,\"resblock_updown\":true}",
-    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":1,\"model_channels\":32,\"out_channels\":1,\"num_res_blocks\":2,"
+    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_"
+    "blocks\":1,"
+    "\"attention_resolutions\":[2],\"channel_mult\":[1,2],\"num_classes\":5,\"use_scale_shift_norm\":true,\"resblock_"
+    "updown\":true}",
+    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":1,\"model_channels\":32,\"out_channels\":1,\"num_res_"
+    "blocks\":2,"
     "\"attention_resolutions\":[1],\"channel_mult\":[1,1,2],\"num_heads\":2,\"attention_layout\":\"per_head\"}",
-    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],\"num_blocks\":1,"
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,"
     "\"attn_resolutions\":[8],\"label_dim\":4,\"augment_dim\":9}",
-    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":2,\"model_channels\":16,\"channel_mult\":[1,1,1],\"num_blocks\":1,"
-    "\"embedding_type\":\"fourier\",\"encoder_type\":\"residual\",\"decoder_type\":\"skip\",\"resample_filter\":[1,3,3,1],\"channel_mult_noise\":2}",
-    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":8,\"channel_mult\":[1,2],\"num_blocks\":1,"
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":2,\"model_channels\":16,\"channel_mult\":[1,1,1],"
+    "\"num_blocks\":1,"
+    "\"embedding_type\":\"fourier\",\"encoder_type\":\"residual\",\"decoder_type\":\"skip\",\"resample_filter\":[1,3,"
+    "3,1],\"channel_mult_noise\":2}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":8,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,"
     "\"encoder_type\":\"skip\",\"decoder_type\":\"skip\"}",
-    "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],\"num_blocks\":1,"
+    "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,"
     "\"attn_resolutions\":[8],\"label_dim\":3}",
 };
 enum { NETWORKS = sizeof networks / sizeof *networks };
@@ -46,7 +54,8 @@ static void fill_inputs(const cm_model *m, cm_exec *exec)
     *(float *)cm_exec_input(exec, CM_IN_C_OUT) = 0.75f;
     *(float *)cm_exec_input(exec, CM_IN_TIME) = -0.3f;
     *(int32_t *)cm_exec_input(exec, CM_IN_LABEL) = m->net.num_classes ? 1 : -1;
-    memset(cm_exec_input(exec, CM_IN_AUGMENT), 0, sizeof(float) * (size_t)(m->net.augment_dim ? m->net.augment_dim : 1));
+    memset(cm_exec_input(exec, CM_IN_AUGMENT), 0,
+           sizeof(float) * (size_t)(m->net.augment_dim ? m->net.augment_dim : 1));
 }
 
 /* The result; runs twice over spoiled memory, both times the same. */
@@ -98,7 +107,8 @@ START_TEST(no_reference_kernels)
     const char *scope, *kernel;
     OK(cm_plan_create(m->graph, &options, &plan));
     for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++)
-        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_dnnl_cpu_level() == CM_CPU_BASELINE, "%s runs on %s", scope, kernel);
+        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_dnnl_cpu_level() == CM_CPU_BASELINE, "%s runs on %s",
+                      scope, kernel);
     cm_plan_free(plan);
     fill_model_free(m);
 }
@@ -132,12 +142,15 @@ START_TEST(configurations_refused)
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"model_chanels\":3}", "model_chanels"},
         {"{\"type\":\"songunet\",\"img_resolution\":\"32\",\"img_channels\":3}", "integer"},
         {"{\"type\":\"songunet\",\"img_resolution\":32.5,\"img_channels\":3}", "integer"},
-        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skips\"}", "standard, skip, residual"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skips\"}",
+         "standard, skip, residual"},
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"channel_mult\":[]}", "empty"},
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"channel_mult\":[0]}", "channel_mult 0"},
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"resample_filter\":[1]}", "taps"},
-        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"model_type\":\"DhariwalUNet\"}", "contradicts"},
-        {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skip\"}", "encoder_type"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"model_type\":\"DhariwalUNet\"}",
+         "contradicts"},
+        {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skip\"}",
+         "encoder_type"},
         {"{\"type\":\"adm\",\"image_size\":64}", "missing"},
         {"{\"type\":\"adm\",\"image_size\":64,\"use_new_attention_order\":false}", "attention_layout"},
         {"{\"type\":\"adm\",\"image_size\":64,\"num_classes\":0}", "num_classes"},
@@ -154,8 +167,11 @@ END_TEST
 
 START_TEST(null_members_are_absent)
 {
-    json_t *n = json_loads("{\"type\":\"adm\",\"image_size\":8,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_blocks\":1,"
-                           "\"attention_resolutions\":[],\"num_classes\":null,\"use_fp16\":true,\"channel_mult\":[0.5,1]}", 0, NULL);
+    json_t *n =
+        json_loads("{\"type\":\"adm\",\"image_size\":8,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,"
+                   "\"num_res_blocks\":1,"
+                   "\"attention_resolutions\":[],\"num_classes\":null,\"use_fp16\":true,\"channel_mult\":[0.5,1]}",
+                   0, NULL);
     cm_net_config c;
     OK(cm_net_config_read(n, &c));
     ck_assert(c.num_classes == 0 && c.levels == 2 && c.num_heads_upsample == -1 && c.conv_resample == 1);

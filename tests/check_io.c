@@ -130,10 +130,12 @@ START_TEST(safetensors_refusals)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, CM_ERR_FORMAT, "hole"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "integer"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "integer"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, CM_ERR_FORMAT, "overflow"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, CM_ERR_FORMAT,
+         "overflow"},
         {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, CM_ERR_UNSUPPORTED, "F33"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, CM_ERR_LIMIT, "rank"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, CM_ERR_FORMAT, "unknown member"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, CM_ERR_FORMAT,
+         "unknown member"},
         {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "shape"},
         {"{\"a\":[]}", 0, CM_ERR_FORMAT, "object"},
         {"{\"__metadata__\":{\"k\":1}}", 0, CM_ERR_FORMAT, "string"},
@@ -179,7 +181,8 @@ START_TEST(jpeg_both_ways)
 {
     int32_t c = 0, h, w;
     uint8_t p[32 * 32 * 3], *q;
-    for (int i = 0; i < 32 * 32; i++) p[3 * i] = (uint8_t)(8 * (i % 32)), p[3 * i + 1] = (uint8_t)(i / 4), p[3 * i + 2] = 100;
+    for (int i = 0; i < 32 * 32; i++)
+        p[3 * i] = (uint8_t)(8 * (i % 32)), p[3 * i + 1] = (uint8_t)(i / 4), p[3 * i + 2] = 100;
     OK(cm_image_write(context, in_dir("p.jpg"), 3, 32, 32, p, 0, 0));
     FAILS(cm_image_write(context, in_dir("p.jpg"), 3, 32, 32, p, 90, 0), CM_ERR_IO, "exists");
     OK(cm_image_read(context, in_dir("p.jpg"), &c, &h, &w, &q));
@@ -205,14 +208,17 @@ START_TEST(damaged_pictures)
         unsigned char *copy = malloc(m.size);
         memcpy(copy, m.data, m.size);
         for (size_t n = 0; n < m.size; n++) {
-            cm_status s = kind ? cm_jpeg_read(context, "cut", copy, n, 0, &out) : cm_png_read(context, "cut", copy, n, 0, &out);
-            ck_assert_msg(s != CM_OK || n + 2 >= m.size || (kind == 0 && n + 12 > m.size), "%s cut at %zu of %zu was read", names[kind], n, m.size);
+            cm_status s =
+                kind ? cm_jpeg_read(context, "cut", copy, n, 0, &out) : cm_png_read(context, "cut", copy, n, 0, &out);
+            ck_assert_msg(s != CM_OK || n + 2 >= m.size || (kind == 0 && n + 12 > m.size),
+                          "%s cut at %zu of %zu was read", names[kind], n, m.size);
             if (s == CM_OK) cm_free(context, out.pixels);
         }
         for (size_t i = 0; i < 3000; i++) {
             size_t at = i * 7919 % m.size;
             copy[at] ^= (unsigned char)(1 << i % 8);
-            cm_status s = kind ? cm_jpeg_read(context, "flip", copy, m.size, 0, &out) : cm_png_read(context, "flip", copy, m.size, 0, &out);
+            cm_status s = kind ? cm_jpeg_read(context, "flip", copy, m.size, 0, &out)
+                               : cm_png_read(context, "flip", copy, m.size, 0, &out);
             if (s == CM_OK) cm_free(context, out.pixels);
             copy[at] = m.data[at];
         }
@@ -226,8 +232,10 @@ END_TEST
 START_TEST(hostile_pictures)
 {
     /* IHDR of 65,536 x 65,536 and a JPEG header of 65,500 x 65,500 */
-    unsigned char png[] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 1, 0, 0, 0, 1, 0, 0, 8, 2, 0, 0, 0, 0, 0, 0, 0};
-    unsigned char jpg[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0xff, 0xdc, 0xff, 0xdc, 1, 1, 0x11, 0, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0};
+    unsigned char png[] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0,
+                           1,    0,   0,   0,   1,  0,  0,  8,  2, 0, 0, 0,  0,   0,   0,   0};
+    unsigned char jpg[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0xff, 0xdc, 0xff, 0xdc, 1, 1,
+                           0x11, 0,    0xff, 0xda, 0, 8,  1, 1,    0,    0,    63,   0};
     cm_picture out;
     ck_assert_int_ne(cm_png_read(context, "huge.png", png, sizeof png, 0, &out), CM_OK);
     ck_assert(strstr(cm_last_message(), "huge.png") != NULL);
@@ -268,7 +276,8 @@ START_TEST(grids)
     OK(cm_image_grid_size(5, 3, 1, 1, 1, &h, &w));
     ck_assert(h == 5 && w == 7);
     OK(cm_image_grid(5, 3, 1, 9, 1, 1, 1, pixels, page));
-    static const uint8_t want[35] = {9, 9, 9, 9, 9, 9, 9, 9, 1, 9, 2, 9, 3, 9, 9, 9, 9, 9, 9, 9, 9, 9, 4, 9, 5, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9};
+    static const uint8_t want[35] = {9, 9, 9, 9, 9, 9, 9, 9, 1, 9, 2, 9, 3, 9, 9, 9, 9, 9,
+                                     9, 9, 9, 9, 4, 9, 5, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9};
     ck_assert_mem_eq(page, want, 35);
     FAILS(cm_image_grid_size(5, 0, 1, 1, 1, &h, &w), CM_ERR_ARGUMENT, "columns");
     FAILS(cm_image_grid_size(1000000, 1, 0, 100, 100, &h, &w), CM_ERR_LIMIT, "limits");

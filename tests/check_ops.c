@@ -96,7 +96,8 @@ static void run_case(const node_case *t, int slice, int threads, float *y)
     for (int first = 0; first < N; first += slice) {
         for (int i = 0; i < t->n_in; i++) {
             size_t n = cm_desc_count(t->in[i]) / N;
-            const void *from = t->op == &cm_op_embed_label && i == 1 ? (const void *)(t->labels + first) : (const void *)(t->x[i] + (size_t)first * n);
+            const void *from = t->op == &cm_op_embed_label && i == 1 ? (const void *)(t->labels + first)
+                                                                     : (const void *)(t->x[i] + (size_t)first * n);
             memcpy(cm_exec_input(exec, i), from, (size_t)slice * n * sizeof(float));
         }
         OK(cm_exec_run(exec, weights));
@@ -123,12 +124,14 @@ static void check_case(node_case *t, double tolerance)
     double *x[CM_OP_MAX_IN] = {0}, *p[CM_OP_MAX_PARAMS] = {0}, *want = calloc(n, sizeof *want), most = 0;
     for (int i = 0; i < t->n_in; i++) x[i] = widen(t->x[i], cm_desc_count(t->in[i]));
     for (int k = 0; k < t->n_params; k++) p[k] = widen(t->p[k], cm_param_elements(&t->graph->params[k]));
-    naive_forward(t->op, &t->attr, t->in, (const double *const *)x, t->labels, (const double *const *)p, t->out, want);
+    naive_forward(t->op, &t->attr, t->in, (const double *const *)x, t->labels, (const double *const *)p, t->out,
+                  want);
     run_case(t, 1, 1, y);
     for (size_t i = 0; i < n; i++) most = fmax(most, fabs(want[i]));
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)y[i] - want[i]) <= tolerance * most, "%s [%d,%d,%d,%d]: value %zu is %g, expected %g", t->op->name,
-                      t->out.n, t->out.h, t->out.w, t->out.c, i, (double)y[i], want[i]);
+        ck_assert_msg(fabs((double)y[i] - want[i]) <= tolerance * most,
+                      "%s [%d,%d,%d,%d]: value %zu is %g, expected %g", t->op->name, t->out.n, t->out.h, t->out.w,
+                      t->out.c, i, (double)y[i], want[i]);
     for (int threads = 2; threads <= 3; threads++) {
         run_case(t, 1, threads, other);
         ck_assert_msg(memcmp(y, other, n * sizeof *y) == 0, "%s: %d threads change the bits", t->op->name, threads);
@@ -156,7 +159,8 @@ START_TEST(conv2d)
 {
     for (int i = 0; i < ROUNDS; i++) {
         static const int kernels[] = {1, 3, 5};
-        int k = kernels[pick(0, 2)], c = pick(1, 40), out = pick(1, 40), stride = pick(1, 2), pad = pick(0, k / 2), bias = pick(0, 1);
+        int k = kernels[pick(0, 2)], c = pick(1, 40), out = pick(1, 40), stride = pick(1, 2), pad = pick(0, k / 2),
+            bias = pick(0, 1);
         node_case t = {.op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias}}, .n_in = 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
@@ -185,7 +189,8 @@ START_TEST(groupnorm)
 {
     for (int i = 0; i < ROUNDS; i++) {
         int groups = pick(1, 8), c = groups * pick(1, 9), mode = pick(0, 2);
-        node_case t = {.op = &cm_op_groupnorm, .attr = {.groupnorm = {groups, mode, pick(0, 1), 1e-5f}}, .n_in = mode ? 2 : 1};
+        node_case t = {
+            .op = &cm_op_groupnorm, .attr = {.groupnorm = {groups, mode, pick(0, 1), 1e-5f}}, .n_in = mode ? 2 : 1};
         const int64_t shapes[2][4] = {{c, 0, 0, 0}, {c, 0, 0, 0}};
         const int ranks[2] = {1, 1};
         t.in[0] = image(1, 19, c);
@@ -250,14 +255,20 @@ START_TEST(embeddings)
 {
     for (int i = 0; i < ROUNDS; i++) {
         int size = pick(4, 65), kind = pick(0, 2), classes = pick(1, 12), transposed = pick(0, 1), bias = pick(0, 1);
-        node_case time = {.op = &cm_op_embed_time, .attr = {.time = {kind, kind ? size / 2 * 2 : size, pick(0, 1)}}, .n_in = 1, .in = {{1, 1, 1, 1}}};
+        node_case time = {.op = &cm_op_embed_time,
+                          .attr = {.time = {kind, kind ? size / 2 * 2 : size, pick(0, 1)}},
+                          .n_in = 1,
+                          .in = {{1, 1, 1, 1}}};
         const int64_t freqs[1][4] = {{size / 2, 0, 0, 0}};
         const int rank[2] = {1, 0};
         open_case(&time, freqs, kind == CM_TIME_FOURIER ? rank : NULL);
         check_case(&time, 1e-6);
-        node_case label = {.op = &cm_op_embed_label, .attr = {.label = {classes, size, bias, transposed, 1.5f}}, .n_in = 2,
+        node_case label = {.op = &cm_op_embed_label,
+                           .attr = {.label = {classes, size, bias, transposed, 1.5f}},
+                           .n_in = 2,
                            .in = {{1, 1, 1, size}, {1, 1, 1, 1}}};
-        const int64_t table[2][4] = {{transposed ? size : classes, transposed ? classes : size, 0, 0}, {size, 0, 0, 0}};
+        const int64_t table[2][4] = {{transposed ? size : classes, transposed ? classes : size, 0, 0},
+                                     {size, 0, 0, 0}};
         const int ranks[2] = {2, bias};
         for (int n = 0; n < N; n++) label.labels[n] = pick(-1, classes - 1);
         open_case(&label, table, ranks);
@@ -285,7 +296,8 @@ END_TEST
 /* A mean a million times the spread: E[x^2] - E[x]^2 would lose everything. */
 START_TEST(groupnorm_far_from_zero)
 {
-    node_case t = {.op = &cm_op_groupnorm, .attr = {.groupnorm = {2, CM_GN_PLAIN, 0, 1e-5f}}, .n_in = 1, .in = {{1, 8, 8, 16}}};
+    node_case t = {
+        .op = &cm_op_groupnorm, .attr = {.groupnorm = {2, CM_GN_PLAIN, 0, 1e-5f}}, .n_in = 1, .in = {{1, 8, 8, 16}}};
     const int64_t shapes[2][4] = {{16, 0, 0, 0}, {16, 0, 0, 0}};
     const int ranks[2] = {1, 1};
     open_case(&t, shapes, ranks);

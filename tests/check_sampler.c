@@ -76,7 +76,8 @@ START_TEST(reference_images)
         float *x = draw(s, &o, 10);
         cm_st_read_f32(cm_safetensors_find(&st, names[k]), want);
         for (int i = 0; i < 10 * SIZE; i++)
-            ck_assert_msg(fabs((double)(x[i] - want[i])) <= 5e-5, "%s: value %d is %g, expected %g", names[k], i, (double)x[i], (double)want[i]);
+            ck_assert_msg(fabs((double)(x[i] - want[i])) <= 5e-5, "%s: value %d is %g, expected %g", names[k], i,
+                          (double)x[i], (double)want[i]);
         free(x);
         cm_sampler_free(s);
         cm_model_free(m);
@@ -86,8 +87,8 @@ START_TEST(reference_images)
 }
 END_TEST
 
-static const int methods[] = {CM_METHOD_ONESTEP, CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_EULER, CM_METHOD_ANCESTRAL,
-                              CM_METHOD_DPM, CM_METHOD_EDM, CM_METHOD_PROGDIST};
+static const int methods[] = {CM_METHOD_ONESTEP,   CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_EULER,
+                              CM_METHOD_ANCESTRAL, CM_METHOD_DPM,       CM_METHOD_EDM,  CM_METHOD_PROGDIST};
 
 static cm_sample_options method_options(int method)
 {
@@ -111,12 +112,14 @@ START_TEST(same_bits_for_threads_and_batches)
     for (int threads = 1; threads <= 8; threads++) {
         cm_sampler *s = sampler(m, threads, batches[threads % 5]);
         float *x = draw(s, &o, COUNT);
-        ck_assert_msg(memcmp(x, want, COUNT * SIZE * sizeof *x) == 0, "method %d: %d threads, batch %d", methods[_i], threads, batches[threads % 5]);
+        ck_assert_msg(memcmp(x, want, COUNT * SIZE * sizeof *x) == 0, "method %d: %d threads, batch %d", methods[_i],
+                      threads, batches[threads % 5]);
         free(x);
         cm_sample_options later = o;
         later.first_index = 4;
         x = draw(s, &later, 3);
-        ck_assert_msg(memcmp(x, want + 4 * SIZE, 3 * SIZE * sizeof *x) == 0, "method %d: images 4..6 depend on their position", methods[_i]);
+        ck_assert_msg(memcmp(x, want + 4 * SIZE, 3 * SIZE * sizeof *x) == 0,
+                      "method %d: images 4..6 depend on their position", methods[_i]);
         free(x);
         cm_sampler_free(s);
     }
@@ -154,7 +157,8 @@ START_TEST(times_by_sigmas_and_by_indices)
 {
     cm_model *m = load(CONSISTENCY);
     cm_sampler *s = sampler(m, 2, 8);
-    const double top = pow(80, 1 / 7.0), low = pow(0.002, 1 / 7.0), sigmas[2] = {80, pow(top + 22 / 39.0 * (low - top), 7)};
+    const double top = pow(80, 1 / 7.0), low = pow(0.002, 1 / 7.0),
+                 sigmas[2] = {80, pow(top + 22 / 39.0 * (low - top), 7)};
     const int32_t ts[3] = {0, 22, 39};
     int32_t nfe;
     cm_sample_options a = options(CM_METHOD_MULTISTEP), b = a;
@@ -165,7 +169,8 @@ START_TEST(times_by_sigmas_and_by_indices)
     OK(cm_sampler_nfe(s, &b, &nfe));
     ck_assert_int_eq(nfe, 2);
     float *x = draw(s, &a, 2), *y = draw(s, &b, 2);
-    for (int i = 0; i < 2 * SIZE; i++) ck_assert_double_le(fabs((double)(x[i] - y[i])), 2e-4); /* eps 0.002 against 0 (ecm) */
+    for (int i = 0; i < 2 * SIZE; i++)
+        ck_assert_double_le(fabs((double)(x[i] - y[i])), 2e-4); /* eps 0.002 against 0 (ecm) */
     free(x), free(y);
     cm_sampler_free(s);
     cm_model_free(m);
@@ -211,7 +216,8 @@ static int32_t on_progress(void *user, uint64_t done, uint64_t total)
     return ++w->calls == w->stop_at;
 }
 
-static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *denoised)
+static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count,
+                       const float *denoised)
 {
     watcher *w = user;
     float image[SIZE];
@@ -354,11 +360,11 @@ START_TEST(options_refused)
     float x[SIZE];
     const int32_t ten[1] = {10}, minus[1] = {-2};
     const float noise[SIZE] = {0};
-#define BAD(set, word)                                                       \
-    do {                                                                     \
-        cm_sample_options o = options(CM_METHOD_DEFAULT);                    \
-        set;                                                                 \
-        FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, word);           \
+#define BAD(set, word)                                                                                               \
+    do {                                                                                                             \
+        cm_sample_options o = options(CM_METHOD_DEFAULT);                                                            \
+        set;                                                                                                         \
+        FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, word);                                                   \
     } while (0)
     BAD(o.method = 9, "method");
     BAD((o.sigmas = rising, o.sigma_count = 2), "fall strictly");
@@ -398,7 +404,8 @@ START_TEST(options_refused)
     FAILS(cm_sampler_run(NULL, NULL, 1, x), CM_ERR_ARGUMENT, "NULL");
     FAILS(cm_sampler_run(s, NULL, SIZE_MAX / 2, x), CM_ERR_LIMIT, "memory");
     cm_sample_options same = options(CM_METHOD_ONESTEP); /* saying what holds anyway is no error */
-    same.rho = 7, same.steps = 1, same.sigma_min = 0.002, same.sigma_max = 80, same.s_noise = 1, same.s_tmax = INFINITY, same.edm_alpha = 1;
+    same.rho = 7, same.steps = 1, same.sigma_min = 0.002, same.sigma_max = 80, same.s_noise = 1,
+    same.s_tmax = INFINITY, same.edm_alpha = 1;
     OK(cm_sampler_run(s, &same, 1, x));
     omp_set_num_threads(3);
     OK(cm_sampler_run(s, NULL, 1, x)); /* still good, and the caller's thread count as it was */

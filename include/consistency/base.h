@@ -44,7 +44,7 @@
 #define CM_VERSION_MINOR 1
 #define CM_VERSION_PATCH 0
 #define CM_VERSION_NUMBER (CM_VERSION_MAJOR * 1000000 + CM_VERSION_MINOR * 1000 + CM_VERSION_PATCH)
-#define CM_CHECK_VERSION(a, b, c) (CM_VERSION_NUMBER >= (a) * 1000000 + (b) * 1000 + (c))
+#define CM_CHECK_VERSION(a, b, c) (CM_VERSION_NUMBER >= (a)*1000000 + (b)*1000 + (c))
 
 #ifdef __cplusplus
 extern "C" {

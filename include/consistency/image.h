@@ -19,8 +19,8 @@ extern "C" {
 CM_API cm_status cm_image_to_u8(size_t n, int32_t channels, int32_t height, int32_t width, const float *images,
                                 uint8_t *pixels);
 /* x = u8 / 127.5 - 1, the other way round. */
-CM_API cm_status cm_image_from_u8(size_t n, int32_t channels, int32_t height, int32_t width,
-                                  const uint8_t *pixels, float *images);
+CM_API cm_status cm_image_from_u8(size_t n, int32_t channels, int32_t height, int32_t width, const uint8_t *pixels,
+                                  float *images);
 
 /* A page: n pictures in rows of `columns`, `margin` pixels of `background`
  * around and between.  Size of the page; then the page itself, into

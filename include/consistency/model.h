@@ -45,12 +45,12 @@ typedef struct cm_model_info {
     int32_t needs_label;             /* 1: label -1 ("none") is an error      */
     int32_t is_consistency;          /* 1: precond cm or ecm                  */
     double sigma_min, sigma_max, sigma_data;
-    uint64_t parameters;             /* values, frequency buffer included     */
+    uint64_t parameters; /* values, frequency buffer included     */
     uint64_t tensors;
-    uint64_t weight_bytes;           /* in the file                           */
-    const char *network;             /* "adm", "songunet", "dhariwal"; borrowed */
-    const char *precond;             /* "cm", "edm", ...; borrowed            */
-    const char *config_json;         /* the resolved configuration; borrowed  */
+    uint64_t weight_bytes;   /* in the file                           */
+    const char *network;     /* "adm", "songunet", "dhariwal"; borrowed */
+    const char *precond;     /* "cm", "edm", ...; borrowed            */
+    const char *config_json; /* the resolved configuration; borrowed  */
 } cm_model_info;
 
 CM_API void cm_load_options_init(cm_load_options *options, size_t struct_size);
@@ -61,8 +61,7 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * its JSON is wrong: the message names the rule or the argument), SHAPE
  * (missing, extra or mismatched tensors, listed), NUMERIC (non-finite weights),
  * UNSUPPORTED (precond trigflow, other file kinds), CANCELLED. */
-CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options,
-                               cm_model **out);
+CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
 CM_API void cm_model_free(cm_model *model);
 
 /* Writes the model as a native file: same tensors, bit for bit, and its

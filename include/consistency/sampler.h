@@ -37,8 +37,17 @@ typedef enum cm_noise_source {
 } cm_noise_source;
 
 /* Variants of CM_METHOD_EDM (Karras et al. 2022, table 1). */
-typedef enum cm_edm_discretization { CM_EDM_STEPS_EDM = 0, CM_EDM_STEPS_VP = 1, CM_EDM_STEPS_VE = 2, CM_EDM_STEPS_IDDPM = 3 } cm_edm_discretization;
-typedef enum cm_edm_schedule { CM_EDM_SCHEDULE_LINEAR = 0, CM_EDM_SCHEDULE_VP = 1, CM_EDM_SCHEDULE_VE = 2 } cm_edm_schedule;
+typedef enum cm_edm_discretization {
+    CM_EDM_STEPS_EDM = 0,
+    CM_EDM_STEPS_VP = 1,
+    CM_EDM_STEPS_VE = 2,
+    CM_EDM_STEPS_IDDPM = 3
+} cm_edm_discretization;
+typedef enum cm_edm_schedule {
+    CM_EDM_SCHEDULE_LINEAR = 0,
+    CM_EDM_SCHEDULE_VP = 1,
+    CM_EDM_SCHEDULE_VE = 2
+} cm_edm_schedule;
 typedef enum cm_edm_scaling { CM_EDM_SCALING_NONE = 0, CM_EDM_SCALING_VP = 1 } cm_edm_scaling;
 typedef enum cm_edm_solver { CM_EDM_SOLVER_HEUN = 0, CM_EDM_SOLVER_EULER = 1 } cm_edm_solver;
 
@@ -51,7 +60,7 @@ typedef struct cm_sampler_options {
 
 typedef struct cm_sample_options {
     uint32_t struct_size;
-    int32_t method;              /* cm_method                                                    */
+    int32_t method; /* cm_method                                                    */
     /* Times.  `sigmas`: standard deviations, strictly falling, each in
      * [boundary, sigma_max]; multistep evaluates at each; heun, euler,
      * ancestral, dpm and edm walk along them and then to 0; progdist walks
@@ -63,20 +72,20 @@ typedef struct cm_sample_options {
     const int32_t *ts;
     size_t ts_count;
     int32_t grid;
-    int32_t steps;               /* n of the Karras schedule; 0 = default (18)                    */
-    double rho;                  /* 0 = 7                                                        */
-    double sigma_min, sigma_max; /* of the schedule; 0 = the model's                             */
-    int32_t clip_denoised;       /* clamp each estimate to [-1,1]; 0 default (as the method's
-                                    reference), 1 yes, -1 no                                     */
-    int32_t clip_output;         /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
+    int32_t steps;                           /* n of the Karras schedule; 0 = default (18)                    */
+    double rho;                              /* 0 = 7                                                        */
+    double sigma_min, sigma_max;             /* of the schedule; 0 = the model's                             */
+    int32_t clip_denoised;                   /* clamp each estimate to [-1,1]; 0 default (as the method's
+                                                reference), 1 yes, -1 no                                     */
+    int32_t clip_output;                     /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
     double s_churn, s_tmin, s_tmax, s_noise; /* heun, dpm, edm; defaults 0, 0, infinity, 1       */
     int32_t edm_discretization, edm_schedule, edm_scaling, edm_solver; /* CM_METHOD_EDM only     */
-    double edm_alpha;            /* second evaluation at alpha * h; default 1; CM_METHOD_EDM     */
+    double edm_alpha; /* second evaluation at alpha * h; default 1; CM_METHOD_EDM     */
     /* Randomness. */
     uint64_t seed;
-    uint64_t first_index;        /* of image 0 of this run                                       */
-    int32_t noise_source;        /* cm_noise_source                                              */
-    uint64_t num_samples;        /* CM_NOISE_TORCH_INDIV only: images of the whole job           */
+    uint64_t first_index; /* of image 0 of this run                                       */
+    int32_t noise_source; /* cm_noise_source                                              */
+    uint64_t num_samples; /* CM_NOISE_TORCH_INDIV only: images of the whole job           */
     /* The caller's noise, unit normal: n x C x H x W for the start, and
      * noise_steps x n x C x H x W for the later draws.  NULL = drawn. */
     const float *noise;
@@ -90,8 +99,7 @@ typedef struct cm_sample_options {
     /* After each network evaluation of a batch: `denoised` is the current
      * estimate, count x C x H x W, of images first .. first+count-1; borrowed
      * for the call.  Non-zero stops. */
-    int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, size_t count,
-                    const float *denoised);
+    int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *denoised);
     void *step_user;
 } cm_sample_options;
 

@@ -39,8 +39,9 @@ const char *cm_build_info(void)
     cm_dnnl_versions(built, running);
     (void)snprintf(text, sizeof text,
                    "libconsistency %s (%s); oneDNN %d.%d.%d built, %d.%d.%d running; kernels %s; libjpeg %d; "
-                   "libpng %s; jansson %s", cm_version(), COMPILER, built[0], built[1], built[2], running[0], running[1],
-                   running[2], levels[cm_dnnl_cpu_level()], JPEG_LIB_VERSION, PNG_LIBPNG_VER_STRING, JANSSON_VERSION);
+                   "libpng %s; jansson %s",
+                   cm_version(), COMPILER, built[0], built[1], built[2], running[0], running[1], running[2],
+                   levels[cm_dnnl_cpu_level()], JPEG_LIB_VERSION, PNG_LIBPNG_VER_STRING, JANSSON_VERSION);
     return text;
 }
 
@@ -49,10 +50,11 @@ size_t cm_abi_sizeof(const char *struct_name)
     static const struct {
         const char *name;
         size_t size;
-    } structs[] = {{"cm_context_options", sizeof(cm_context_options)}, {"cm_load_options", sizeof(cm_load_options)},
-                   {"cm_save_options", sizeof(cm_save_options)},       {"cm_model_info", sizeof(cm_model_info)},
-                   {"cm_sampler_options", sizeof(cm_sampler_options)}, {"cm_sample_options", sizeof(cm_sample_options)},
-                   {"cm_sampler_info", sizeof(cm_sampler_info)}};
+    } structs[] = {
+        {"cm_context_options", sizeof(cm_context_options)}, {"cm_load_options", sizeof(cm_load_options)},
+        {"cm_save_options", sizeof(cm_save_options)},       {"cm_model_info", sizeof(cm_model_info)},
+        {"cm_sampler_options", sizeof(cm_sampler_options)}, {"cm_sample_options", sizeof(cm_sample_options)},
+        {"cm_sampler_info", sizeof(cm_sampler_info)}};
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;
     return 0;

@@ -6,7 +6,8 @@
 
 #include "io/picture.h"
 
-static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width, size_t *total)
+static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width,
+                             size_t *total)
 {
     if (n == 0 || (channels != 1 && channels != 3))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: %zu images of %d channels; expected at least one of 1 or 3 channels", what, n,
@@ -105,8 +106,8 @@ static cm_status write_picture(cm_context *context, const char *path, const cm_p
 {
     cm_file_writer writer;
     CM_TRY(cm_file_create(context, path, overwrite, &writer));
-    cm_status status = kind == PNG ? cm_png_write(picture, &writer)
-                                   : cm_jpeg_write(picture, quality ? quality : 95, &writer);
+    cm_status status =
+        kind == PNG ? cm_png_write(picture, &writer) : cm_jpeg_write(picture, quality ? quality : 95, &writer);
     if (status == CM_OK) return cm_file_commit(&writer);
     cm_file_abort(&writer);
     return status;
@@ -120,10 +121,14 @@ cm_status cm_image_write(cm_context *context, const char *path, int32_t channels
     if (!path || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: path or pixels is NULL");
     CM_TRY(check_shape("cm_image_write", 1, channels, height, width, &total));
     int kind = kind_by_name(path);
-    if (kind == NEITHER) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: '%s' ends neither in .png nor in .jpg or .jpeg", path);
-    if (kind == PNG && quality) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality %d has no effect on a PNG", quality);
-    if (quality < 0 || quality > 100) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality is %d, expected 1..100", quality);
-    if (overwrite < 0 || overwrite > 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: overwrite is %d, expected 0 or 1", overwrite);
+    if (kind == NEITHER)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: '%s' ends neither in .png nor in .jpg or .jpeg", path);
+    if (kind == PNG && quality)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality %d has no effect on a PNG", quality);
+    if (quality < 0 || quality > 100)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality is %d, expected 1..100", quality);
+    if (overwrite < 0 || overwrite > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: overwrite is %d, expected 0 or 1", overwrite);
     CM_TRY(cm_context_retain(context, &owner));
     const cm_picture picture = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
     cm_status status = write_picture(owner, path, &picture, kind, quality, overwrite);
@@ -148,7 +153,8 @@ cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels
     cm_context *owner;
     cm_mapping file;
     cm_picture picture;
-    if (!path || !channels || !height || !width || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: an argument is NULL");
+    if (!path || !channels || !height || !width || !pixels)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: an argument is NULL");
     *pixels = NULL;
     if (*channels != 0 && *channels != 1 && *channels != 3)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: %d channels, expected 0, 1 or 3", *channels);

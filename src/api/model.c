@@ -146,8 +146,8 @@ static cm_status find_param(const cm_model *m, size_t index, int *found)
     CM_FAIL(CM_ERR_ARGUMENT, "tensor index %zu: the model has %zu", index, n);
 }
 
-cm_status cm_model_param_info(const cm_model *model, size_t index, const char **name, int32_t *rank,
-                              int64_t shape[8], int32_t *dtype)
+cm_status cm_model_param_info(const cm_model *model, size_t index, const char **name, int32_t *rank, int64_t shape[8],
+                              int32_t *dtype)
 {
     int i = 0;
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_info: model is NULL");
@@ -180,7 +180,8 @@ static cm_status check_denoise(const cm_model *m, size_t n, const float *sigma, 
 {
     int32_t low = cm_model_needs_label(m) ? 0 : -1, classes = m->net.num_classes;
     int zero = m->precond.type == CM_PRECOND_ECM, any = m->precond.type == CM_PRECOND_NONE;
-    if (!labels && low == 0) CM_FAIL(CM_ERR_ARGUMENT, "this model is class-conditional: labels 0..%d are needed", classes - 1);
+    if (!labels && low == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "this model is class-conditional: labels 0..%d are needed", classes - 1);
     for (size_t i = 0; i < n; i++) {
         int32_t y = labels ? labels[i] : -1;
         if (!isfinite(sigma[i]) || (!any && !(sigma[i] > 0) && !(zero && sigma[i] == 0)))

@@ -38,8 +38,8 @@ cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, 
     if (o.max_batch < 1 || o.max_batch > MAX_BATCH)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: max_batch is %d, expected 1..%d", o.max_batch, MAX_BATCH);
     if (o.threads < 0 || o.threads > CM_MAX_THREADS)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: threads is %d, expected 1..%d or 0 for the context's", o.threads,
-                CM_MAX_THREADS);
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: threads is %d, expected 1..%d or 0 for the context's",
+                o.threads, CM_MAX_THREADS);
     if (o.dtype != CM_DTYPE_DEFAULT && o.dtype != CM_F32)
         CM_FAIL(CM_ERR_UNSUPPORTED, "cm_sampler_options: dtype %d; this version computes in CM_F32 only", o.dtype);
     int threads = o.threads ? o.threads : cm_context_threads(model->context);

@@ -28,8 +28,10 @@ cm_status cm_options_read(void *ours, size_t our_size, const void *theirs, const
     const unsigned char *bytes = theirs;
     for (size_t i = our_size; i < size; i++)
         if (bytes[i])
-            CM_FAIL(CM_ERR_UNSUPPORTED, "%s: an option of a newer interface is set (byte %zu of %u; this library "
-                    "knows %zu)", name, i, size, our_size);
+            CM_FAIL(CM_ERR_UNSUPPORTED,
+                    "%s: an option of a newer interface is set (byte %zu of %u; this library "
+                    "knows %zu)",
+                    name, i, size, our_size);
     memcpy(ours, theirs, size < our_size ? size : our_size);
     memcpy(ours, &whole, sizeof whole);
     return CM_OK;

@@ -13,17 +13,17 @@
 #define CM_PRINTF(fmt, args)
 #endif
 
-#define CM_TRY(expression)                    \
-    do {                                      \
-        cm_status cm_try_ = (expression);     \
-        if (cm_try_ != CM_OK) return cm_try_; \
+#define CM_TRY(expression)                                                                                           \
+    do {                                                                                                             \
+        cm_status cm_try_ = (expression);                                                                            \
+        if (cm_try_ != CM_OK) return cm_try_;                                                                        \
     } while (0)
 
 /* For functions that clean up: needs a `cm_status status` and a label `done`. */
-#define CM_TRY_DONE(expression)               \
-    do {                                      \
-        status = (expression);                \
-        if (status != CM_OK) goto done;       \
+#define CM_TRY_DONE(expression)                                                                                      \
+    do {                                                                                                             \
+        status = (expression);                                                                                       \
+        if (status != CM_OK) goto done;                                                                              \
     } while (0)
 
 #define CM_FAIL(code, ...) return cm_fail((code), __VA_ARGS__)

@@ -140,8 +140,7 @@ cm_status cm_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
     size_t wide = d->wide.plan ? (d->deep.plan ? e->n / (size_t)d->threads * (size_t)d->threads : e->n) : 0;
     int before = cm_parallel_swap_threads(d->threads);
     cm_status status = wide ? cm_parallel(d->threads, (int)wide, wide_piece, &j) : CM_OK;
-    for (size_t i = wide; i < e->n && status == CM_OK; i++)
-        status = run_image(d, &d->deep, e, i, d->deep.execs[0]);
+    for (size_t i = wide; i < e->n && status == CM_OK; i++) status = run_image(d, &d->deep, e, i, d->deep.execs[0]);
     cm_parallel_swap_threads(before);
     return status;
 }

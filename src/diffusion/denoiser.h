@@ -18,13 +18,13 @@ void cm_denoiser_free(cm_denoiser *denoiser);
 
 typedef struct cm_evaluation {
     size_t n;
-    const double *x;        /* n x C x H x W                               */
-    const double *sigma;    /* n, or one for all when sigma_step is 0      */
+    const double *x;     /* n x C x H x W                               */
+    const double *sigma; /* n, or one for all when sigma_step is 0      */
     size_t sigma_step;
-    const int32_t *labels;  /* n or NULL = -1                              */
-    const float *augment;   /* n x augment_dim or NULL = zeros             */
-    double *d, *f;          /* outputs; f (n x F's channels x H x W) may be NULL */
-    atomic_int *cancel;     /* may be NULL; looked at before every image   */
+    const int32_t *labels; /* n or NULL = -1                              */
+    const float *augment;  /* n x augment_dim or NULL = zeros             */
+    double *d, *f;         /* outputs; f (n x F's channels x H x W) may be NULL */
+    atomic_int *cancel;    /* may be NULL; looked at before every image   */
 } cm_evaluation;
 
 /* x and d may be the same.  sigma is rounded to float32 first, as the

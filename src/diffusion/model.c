@@ -51,14 +51,18 @@ typedef struct {
     int32_t channels, height, width, labels;
 } image_config;
 
-#define INT(name, low) {#name, CM_FIELD_INT, offsetof(image_config, name), 0, low, 65536, NULL, 0}
+#define INT(name, low)                                                                                               \
+    {                                                                                                                \
+#name, CM_FIELD_INT, offsetof(image_config, name), 0, low, 65536, NULL, 0                                    \
+    }
 static const cm_field image_fields[] = {INT(channels, 1), INT(height, 1), INT(width, 1), INT(labels, 0)};
 
 static cm_status read_image(const json_t *object, cm_model *m)
 {
     static const char what[] = "consistency.image";
     image_config image = {m->net.in_channels, m->net.resolution, m->net.resolution, m->net.num_classes};
-    if (object) CM_TRY(cm_fields_read(what, object, image_fields, sizeof image_fields / sizeof *image_fields, &image));
+    if (object)
+        CM_TRY(cm_fields_read(what, object, image_fields, sizeof image_fields / sizeof *image_fields, &image));
     if (image.channels != m->net.in_channels)
         CM_FAIL(CM_ERR_FORMAT, "%s: channels is %d, but the network takes %d", what, image.channels,
                 m->net.in_channels);
@@ -78,8 +82,10 @@ static cm_status check_channels(cm_model *m)
     if (m->precond.type == CM_PRECOND_IDDPM && net->out_channels == net->in_channels) net->out_channels *= 2;
     int32_t expected = m->precond.type == CM_PRECOND_IDDPM ? 2 * net->in_channels : net->in_channels;
     if (m->precond.type != CM_PRECOND_NONE && net->out_channels != expected)
-        CM_FAIL(CM_ERR_FORMAT, "consistency.network: out_channels is %d; precond \"%s\" on images of %d channels "
-                "needs %d", net->out_channels, cm_precond_name(&m->precond), net->in_channels, expected);
+        CM_FAIL(CM_ERR_FORMAT,
+                "consistency.network: out_channels is %d; precond \"%s\" on images of %d channels "
+                "needs %d",
+                net->out_channels, cm_precond_name(&m->precond), net->in_channels, expected);
     m->out_channels = m->precond.type == CM_PRECOND_NONE ? net->out_channels : net->in_channels;
     return CM_OK;
 }

@@ -26,11 +26,11 @@ struct cm_model {
     int32_t channels, height, width; /* of the images          */
     int32_t out_channels;            /* of D                   */
     cm_graph *graph;
-    cm_param_source *sources;        /* one per parameter      */
+    cm_param_source *sources; /* one per parameter      */
     cm_params *params;
     char *config_text;
-    pthread_mutex_t lock;            /* of the member below    */
-    struct cm_denoiser *own;         /* for cm_model_denoise   */
+    pthread_mutex_t lock;    /* of the member below    */
+    struct cm_denoiser *own; /* for cm_model_denoise   */
 };
 
 /* The graph of D for images of the given size; see the enums above. */

@@ -11,7 +11,10 @@ static const char *const names[] = {"cm", "edm", "ecm", "vp", "ve", "iddpm", "tr
 static const char *const times[] = {"default", "250ln", "ln/4", NULL};
 
 #define AT(member) offsetof(cm_precond, member)
-#define NUMBER(name, low, high) {#name, CM_FIELD_NUMBER, AT(name), 0, low, high, NULL, 0}
+#define NUMBER(name, low, high)                                                                                      \
+    {                                                                                                                \
+#name, CM_FIELD_NUMBER, AT(name), 0, low, high, NULL, 0                                                      \
+    }
 
 enum { COMMON = 3 }; /* fields of every type: type, time, sigma_data */
 static const cm_field fields[] = {

@@ -8,12 +8,14 @@
 #include "base/context.h"
 
 enum {
-    CM_PRECOND_CM,     /* consistency model, boundary at sigma_min            */
-    CM_PRECOND_EDM,    /* diffusion model of Karras et al. 2022               */
-    CM_PRECOND_ECM,    /* consistency model with EDM scalings, boundary at 0  */
-    CM_PRECOND_VP, CM_PRECOND_VE, CM_PRECOND_IDDPM,
+    CM_PRECOND_CM,  /* consistency model, boundary at sigma_min            */
+    CM_PRECOND_EDM, /* diffusion model of Karras et al. 2022               */
+    CM_PRECOND_ECM, /* consistency model with EDM scalings, boundary at 0  */
+    CM_PRECOND_VP,
+    CM_PRECOND_VE,
+    CM_PRECOND_IDDPM,
     CM_PRECOND_TRIGFLOW,
-    CM_PRECOND_NONE    /* the raw network; sigma is its time input            */
+    CM_PRECOND_NONE /* the raw network; sigma is its time input            */
 };
 enum { CM_TIME_DEFAULT, CM_TIME_250LN, CM_TIME_LN4 };
 
@@ -23,7 +25,7 @@ typedef struct cm_precond {
     double sigma_data, sigma_min, sigma_max;
     double beta_d, beta_min, epsilon_t, C_1, C_2; /* VP and iDDPM               */
     int32_t M;
-    double *table;                                /* iDDPM: M + 1 values        */
+    double *table; /* iDDPM: M + 1 values        */
 } cm_precond;
 
 /* adm: whether the network is of that type, which decides the time rule. */

@@ -71,7 +71,8 @@ void cm_sampler_close(cm_sampler *s)
 size_t cm_sampler_bytes(const cm_sampler *s)
 {
     size_t size = image_size(s->model);
-    return cm_denoiser_bytes(s->denoiser) + s->max_batch * size * ((1 + CM_SOLVER_WORK) * sizeof(double) + sizeof(float));
+    return cm_denoiser_bytes(s->denoiser) +
+           s->max_batch * size * ((1 + CM_SOLVER_WORK) * sizeof(double) + sizeof(float));
 }
 
 /* --- one run ---------------------------------------------------------------------------- */
@@ -90,8 +91,8 @@ static cm_status denoise(void *user, int evaluation, double sigma, const double 
     run *r = user;
     cm_sampler *s = r->s;
     (void)evaluation;
-    const cm_evaluation e = {r->noise.count, x, &sigma, 0, r->conditional ? s->labels : NULL, NULL, out, NULL,
-                             &s->cancel};
+    const cm_evaluation e = {r->noise.count, x,   &sigma, 0,         r->conditional ? s->labels : NULL,
+                             NULL,           out, NULL,   &s->cancel};
     CM_TRY(cm_denoiser_run(s->denoiser, &e));
     r->done += r->noise.count;
     if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
@@ -169,8 +170,13 @@ static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *
 static cm_status run_all(cm_sampler *s, const cm_sample_options *o, const cm_times *times, size_t n, float *images)
 {
     const cm_model *m = s->model;
-    run r = {s, o, &times->solver, {o, n, 0, 0, image_size(m), times->solver.method == CM_METHOD_EDM, s->noise, NULL},
-             m->net.num_classes > 0, 0, 0};
+    run r = {s,
+             o,
+             &times->solver,
+             {o, n, 0, 0, image_size(m), times->solver.method == CM_METHOD_EDM, s->noise, NULL},
+             m->net.num_classes > 0,
+             0,
+             0};
     r.total = (uint64_t)n * (uint64_t)cm_solver_nfe(&times->solver);
     CM_TRY(check_labels(m, o->labels, n));
     CM_TRY(check_randomness(s, o, times->draws));
@@ -194,7 +200,8 @@ cm_status cm_sampler_draw(cm_sampler *s, const cm_sample_options *o, size_t n, f
     if (!cm_mul_size(n, image_size(s->model) * sizeof(float), &bytes))
         CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", n);
     if (atomic_exchange(&s->running, 1))
-        CM_FAIL(CM_ERR_STATE, "this sampler is already running: use one sampler per thread, and none inside its own callbacks");
+        CM_FAIL(CM_ERR_STATE,
+                "this sampler is already running: use one sampler per thread, and none inside its own callbacks");
     atomic_store(&s->cancel, 0);
     cm_status status = cm_times_resolve(s->model, o, &times);
     if (status == CM_OK) {

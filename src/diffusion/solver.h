@@ -13,21 +13,21 @@
 typedef struct cm_edm_form {
     int32_t schedule, scaling, solver; /* cm_edm_schedule, _scaling, _solver */
     double alpha, beta_d, beta_min;
-    const double *levels;              /* levels the network knows (iDDPM), or NULL */
+    const double *levels; /* levels the network knows (iDDPM), or NULL */
     int32_t M;
 } cm_edm_form;
 
 typedef struct cm_solver {
-    int32_t method;        /* cm_method, resolved                                        */
+    int32_t method; /* cm_method, resolved                                        */
     /* Noise levels.  onestep: 1.  multistep: one per evaluation.  heun, euler,
      * ancestral, dpm, edm: n levels and a final 0.  progdist: n + 1 levels. */
     const double *sigma;
-    int32_t n;             /* evaluations of multistep, steps of the others              */
-    double start;          /* standard deviation of the first state                      */
-    double boundary;       /* multistep: eps of sqrt(t^2 - eps^2)                         */
-    double closing;        /* multistep: level of noise added at the end; boundary = none */
-    int32_t final_draw;    /* multistep by indices draws for the closing entry too        */
-    int32_t clip;          /* clamp estimates to [-1, 1]                                  */
+    int32_t n;          /* evaluations of multistep, steps of the others              */
+    double start;       /* standard deviation of the first state                      */
+    double boundary;    /* multistep: eps of sqrt(t^2 - eps^2)                         */
+    double closing;     /* multistep: level of noise added at the end; boundary = none */
+    int32_t final_draw; /* multistep by indices draws for the closing entry too        */
+    int32_t clip;       /* clamp estimates to [-1, 1]                                  */
     double s_churn, s_tmin, s_tmax, s_noise;
     cm_edm_form edm;
 } cm_solver;

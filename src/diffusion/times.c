@@ -8,8 +8,8 @@
 
 enum { MAX_STEPS = 1000000 };
 
-static const char *const method_names[] = {"default", "onestep", "multistep", "heun", "euler",
-                                           "ancestral", "dpm", "edm", "progdist"};
+static const char *const method_names[] = {"default",   "onestep", "multistep", "heun",    "euler",
+                                           "ancestral", "dpm",     "edm",       "progdist"};
 
 /* What the resolved method is called, and which options it listens to. */
 typedef struct {
@@ -42,7 +42,8 @@ static int draws_noise(int method)
 
 static cm_status check_finite(const char *name, double v, double low)
 {
-    if (!isfinite(v) || v < low) CM_FAIL(CM_ERR_ARGUMENT, "option %s is %g, expected a finite number >= %g", name, v, low);
+    if (!isfinite(v) || v < low)
+        CM_FAIL(CM_ERR_ARGUMENT, "option %s is %g, expected a finite number >= %g", name, v, low);
     return CM_OK;
 }
 
@@ -65,8 +66,7 @@ static cm_status check_ranges(const resolver *r)
                 o->clip_denoised, o->clip_output);
     if ((o->sigmas == NULL) != (o->sigma_count == 0) || (o->ts == NULL) != (o->ts_count == 0))
         CM_FAIL(CM_ERR_ARGUMENT, "a list of times and its count have to be given together");
-    if (o->sigma_count > MAX_STEPS || o->ts_count > MAX_STEPS)
-        CM_FAIL(CM_ERR_LIMIT, "more than %d times", MAX_STEPS);
+    if (o->sigma_count > MAX_STEPS || o->ts_count > MAX_STEPS) CM_FAIL(CM_ERR_LIMIT, "more than %d times", MAX_STEPS);
     if (o->sigmas && o->ts) CM_FAIL(CM_ERR_ARGUMENT, "options sigmas and ts say the same: give one of them");
     if (o->edm_discretization < 0 || o->edm_discretization > 3 || o->edm_schedule < 0 || o->edm_schedule > 2 ||
         o->edm_scaling < 0 || o->edm_scaling > 1 || o->edm_solver < 0 || o->edm_solver > 1)
@@ -106,7 +106,8 @@ static cm_status check_method_options(const resolver *r)
     if (shaped && !churn) return no_effect(r, "s_tmin, s_tmax or s_noise", "without s_churn on");
     int edm = o->edm_discretization || o->edm_schedule || o->edm_scaling || o->edm_solver || changes(o->edm_alpha, 1);
     if (edm && r->method != CM_METHOD_EDM) return no_effect(r, "edm_*", "on");
-    if (changes(o->edm_alpha, 1) && o->edm_solver == CM_EDM_SOLVER_EULER) return no_effect(r, "edm_alpha", "with Euler on");
+    if (changes(o->edm_alpha, 1) && o->edm_solver == CM_EDM_SOLVER_EULER)
+        return no_effect(r, "edm_alpha", "with Euler on");
     if (o->edm_discretization && o->sigmas) return no_effect(r, "edm_discretization", "beside sigmas on");
     if (o->step_noise && !draws_noise(r->method)) return no_effect(r, "step_noise", "on");
     if (o->noise_source != CM_NOISE_TORCH_INDIV && o->num_samples) return no_effect(r, "num_samples", "on");
@@ -175,7 +176,8 @@ static cm_status fill_iddpm(const resolver *r, int n, double *sigma)
         }
     cm_status status = CM_OK;
     if (first < 0 || last - first + 1 < n)
-        status = cm_fail(CM_ERR_ARGUMENT, "the iddpm table has fewer than %d levels between %g and %g", n, r->smin, r->smax);
+        status = cm_fail(CM_ERR_ARGUMENT, "the iddpm table has fewer than %d levels between %g and %g", n, r->smin,
+                         r->smax);
     for (int i = 0; i < n && status == CM_OK; i++) /* nearbyint: half to even, as the reference rounds */
         sigma[i] = u[first + (n > 1 ? (int)nearbyint((double)(last - first) / (n - 1) * i) : 0)];
     cm_free(r->m->context, u);
@@ -195,7 +197,8 @@ static cm_status check_sigmas(const resolver *r)
             CM_FAIL(CM_ERR_ARGUMENT, "sigmas[%zu] is %g; this model's noise levels are in %s%g, %g]", i, s,
                     low > 0 ? "[" : "(", low, high);
         if (i && !(s < o->sigmas[i - 1]))
-            CM_FAIL(CM_ERR_ARGUMENT, "sigmas have to fall strictly: sigmas[%zu] is %g after %g", i, s, o->sigmas[i - 1]);
+            CM_FAIL(CM_ERR_ARGUMENT, "sigmas have to fall strictly: sigmas[%zu] is %g after %g", i, s,
+                    o->sigmas[i - 1]);
     }
     return CM_OK;
 }
@@ -206,11 +209,12 @@ static cm_status check_ts(const resolver *r)
     if (o->grid < 2 || o->grid > MAX_STEPS)
         CM_FAIL(CM_ERR_ARGUMENT, "option grid is %d; ts are indices into a grid of 2..%d points", o->grid, MAX_STEPS);
     if (o->ts_count < 2)
-        CM_FAIL(CM_ERR_ARGUMENT, "ts needs at least two entries: the last one only closes the list (0,%d for one step)",
-                o->grid - 1);
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "ts needs at least two entries: the last one only closes the list (0,%d for one step)", o->grid - 1);
     for (size_t i = 0; i < o->ts_count; i++)
         if (o->ts[i] < 0 || o->ts[i] >= o->grid || (i && o->ts[i] <= o->ts[i - 1]))
-            CM_FAIL(CM_ERR_ARGUMENT, "ts have to rise strictly within 0..%d: ts[%zu] is %d", o->grid - 1, i, o->ts[i]);
+            CM_FAIL(CM_ERR_ARGUMENT, "ts have to rise strictly within 0..%d: ts[%zu] is %d", o->grid - 1, i,
+                    o->ts[i]);
     return CM_OK;
 }
 
@@ -221,14 +225,17 @@ static cm_status default_multistep(const resolver *r, double *sigma, int32_t *n)
     const cm_net_config *net = &m->net;
     double second = 0;
     if (!cm_precond_is_consistency(&m->precond) && r->o->steps != 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "method multistep on precond %s: give the times as sigmas", cm_precond_name(&m->precond));
+        CM_FAIL(CM_ERR_ARGUMENT, "method multistep on precond %s: give the times as sigmas",
+                cm_precond_name(&m->precond));
     if (net->type != CM_NET_ADM && m->height == 32 && m->width == 32) second = 0.821;
     if (net->type == CM_NET_ADM && m->height == 64) second = cm_karras_sigma(22, 40, r->smin, r->smax, 7);
     if (net->type == CM_NET_ADM && m->height == 256) second = cm_karras_sigma(17, 40, r->smin, r->smax, 7);
     *n = r->o->steps ? r->o->steps : 2;
     if (*n > 2 || (*n == 2 && !(second > 0)))
-        CM_FAIL(CM_ERR_ARGUMENT, "no default times for %d steps with this model: give them as sigmas, for example "
-                "sigmas = %g, %g", *n, r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "no default times for %d steps with this model: give them as sigmas, for example "
+                "sigmas = %g, %g",
+                *n, r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
     sigma[0] = r->smax;
     sigma[1] = second;
     return CM_OK;
@@ -271,7 +278,8 @@ static cm_status fill_ode(resolver *r, double *sigma)
         if (s->n < 1) CM_FAIL(CM_ERR_ARGUMENT, "method progdist needs at least two sigmas");
     } else {
         s->n = o->steps ? o->steps : 18;
-        if (r->method == CM_METHOD_EDM && o->edm_discretization == CM_EDM_STEPS_IDDPM) CM_TRY(fill_iddpm(r, s->n, sigma));
+        if (r->method == CM_METHOD_EDM && o->edm_discretization == CM_EDM_STEPS_IDDPM)
+            CM_TRY(fill_iddpm(r, s->n, sigma));
         else fill_schedule(r, s->n + progdist, sigma);
     }
     if (!progdist) sigma[s->n] = 0;
@@ -291,7 +299,8 @@ static cm_status fill_levels(resolver *r)
     if (o->sigmas) CM_TRY(check_sigmas(r));
     if (r->method == CM_METHOD_MULTISTEP) return fill_multistep(r, sigma);
     if (is_ode(r->method)) return fill_ode(r, sigma);
-    if (o->sigma_count > 1) CM_FAIL(CM_ERR_ARGUMENT, "method onestep takes one time, found %zu sigmas", o->sigma_count);
+    if (o->sigma_count > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "method onestep takes one time, found %zu sigmas", o->sigma_count);
     sigma[0] = o->sigmas ? o->sigmas[0] : r->smax;
     r->out->solver.n = 1;
     r->out->solver.start = sigma[0];
@@ -335,7 +344,8 @@ static cm_status resolve(resolver *r)
         CM_FAIL(CM_ERR_UNSUPPORTED, "a model with precond none cannot be sampled from: say how its output is meant");
     if (method == CM_METHOD_DEFAULT) {
         method = cm_precond_is_consistency(&r->m->precond) ? CM_METHOD_ONESTEP : CM_METHOD_HEUN;
-        if (method == CM_METHOD_ONESTEP && (r->o->ts || r->o->sigma_count > 1 || r->o->steps > 1)) method = CM_METHOD_MULTISTEP;
+        if (method == CM_METHOD_ONESTEP && (r->o->ts || r->o->sigma_count > 1 || r->o->steps > 1))
+            method = CM_METHOD_MULTISTEP;
     }
     r->method = method;
     CM_TRY(check_ranges(r));

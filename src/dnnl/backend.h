@@ -48,8 +48,7 @@ cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *
 typedef struct cm_dnnl_matmul_shape {
     int32_t m, n, k, b_transposed;
 } cm_dnnl_matmul_shape;
-cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape,
-                                cm_dnnl_primitive **out);
+cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out);
 
 void cm_dnnl_primitive_free(cm_dnnl_primitive *primitive);
 size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *primitive);

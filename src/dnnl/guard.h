@@ -8,6 +8,7 @@
 #ifdef __cplusplus
 extern "C"
 #endif
-int cm_dnnl_guard(int (*function)(void *argument), void *argument);
+    int
+    cm_dnnl_guard(int (*function)(void *argument), void *argument);
 
 #endif

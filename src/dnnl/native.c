@@ -8,8 +8,7 @@
 
 #if DNNL_VERSION_MAJOR >= 3
 
-dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides,
-                           dnnl_format_tag_t tag)
+dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag)
 {
     *out = NULL;
     return strides ? dnnl_memory_desc_create_with_strides(out, rank, dims, dnnl_f32, strides)
@@ -54,8 +53,7 @@ static cm_md box(const dnnl_memory_desc_t *value)
     return md;
 }
 
-dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides,
-                           dnnl_format_tag_t tag)
+dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag)
 {
     dnnl_memory_desc_t value;
     *out = NULL;

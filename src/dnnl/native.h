@@ -17,7 +17,7 @@ struct cm_dnnl_primitive {
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t native;
     int has_bias;
-    int threads; /* of an execution; 1 where the kernel's sums depend on their number */
+    int threads;            /* of an execution; 1 where the kernel's sums depend on their number */
     int32_t weight_dims[4]; /* convolution: oc, c, kernel, kernel */
 };
 
@@ -36,8 +36,7 @@ struct cm_dnnl_layout {
 };
 
 /* A float32 tensor by tag, or by strides when `strides` is given. */
-dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides,
-                           dnnl_format_tag_t tag);
+dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag);
 dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
 void cm_md_free(cm_md md);
 int cm_md_equal(cm_md a, cm_md b);
@@ -53,10 +52,10 @@ dnnl_status_t cm_dnnl_finish(cm_dnnl_primitive *p);
 /* User-mode scratchpad, on which everything here relies. */
 dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out);
 
-#define DNNL_TRY(expression)                                   \
-    do {                                                       \
-        dnnl_status_t dnnl_try_ = (expression);                \
-        if (dnnl_try_ != dnnl_success) return (int)dnnl_try_;  \
+#define DNNL_TRY(expression)                                                                                         \
+    do {                                                                                                             \
+        dnnl_status_t dnnl_try_ = (expression);                                                                      \
+        if (dnnl_try_ != dnnl_success) return (int)dnnl_try_;                                                        \
     } while (0)
 
 #endif

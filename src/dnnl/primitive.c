@@ -33,13 +33,13 @@ static void free_descs(descs *d)
 
 #if DNNL_VERSION_MAJOR >= 3
 
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride,
-                               const dnnl_dims_t low, const dnnl_dims_t high, dnnl_primitive_attr_t attr)
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride, const dnnl_dims_t low,
+                               const dnnl_dims_t high, dnnl_primitive_attr_t attr)
 {
     const dnnl_dims_t dilates = {0, 0};
-    return dnnl_convolution_forward_primitive_desc_create(
-        &p->desc, p->engine->native, dnnl_forward_inference, dnnl_convolution_direct, d->src, d->weights, d->bias,
-        d->dst, stride, dilates, low, high, attr);
+    return dnnl_convolution_forward_primitive_desc_create(&p->desc, p->engine->native, dnnl_forward_inference,
+                                                          dnnl_convolution_direct, d->src, d->weights, d->bias,
+                                                          d->dst, stride, dilates, low, high, attr);
 }
 
 static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
@@ -47,8 +47,8 @@ static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_
     return dnnl_matmul_primitive_desc_create(&p->desc, p->engine->native, d->src, d->weights, NULL, d->dst, attr);
 }
 #else
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride,
-                               const dnnl_dims_t low, const dnnl_dims_t high, dnnl_primitive_attr_t attr)
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride, const dnnl_dims_t low,
+                               const dnnl_dims_t high, dnnl_primitive_attr_t attr)
 {
     dnnl_convolution_desc_t op;
     dnnl_status_t s = dnnl_convolution_forward_desc_init(
@@ -76,7 +76,7 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
     const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel}, stride = {c->stride, c->stride};
     const dnnl_dims_t low = {c->pad, c->pad};
     const dnnl_dims_t high = {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
-                             (ow - 1) * c->stride + c->kernel - c->w - c->pad};
+                              (ow - 1) * c->stride + c->kernel - c->w - c->pad};
     dnnl_status_t s = cm_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = cm_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
     if (s == dnnl_success && c->has_bias) s = cm_md_create(&d.bias, 1, bias, NULL, dnnl_a);
@@ -88,8 +88,7 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
     return s;
 }
 
-static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_shape *m,
-                                     dnnl_primitive_attr_t attr)
+static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_shape *m, dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
     const dnnl_dims_t a = {m->m, m->k}, b = {m->k, m->n}, dst = {m->m, m->n}, turned = {1, m->k};
@@ -106,8 +105,8 @@ static int create(void *argument)
     creation *c = argument;
     dnnl_primitive_attr_t attr;
     DNNL_TRY(cm_dnnl_attributes(&attr));
-    dnnl_status_t s = c->conv ? describe_conv(c->primitive, c->conv, attr)
-                              : describe_matmul(c->primitive, c->matmul, attr);
+    dnnl_status_t s =
+        c->conv ? describe_conv(c->primitive, c->conv, attr) : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
     if (s == dnnl_success) s = cm_dnnl_finish(c->primitive);
     return (int)s;
@@ -214,8 +213,8 @@ static int pack(void *argument)
 #if DNNL_VERSION_MAJOR >= 3
     DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, k->from_md, engine, k->to_md, engine, NULL));
 #else
-    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, &k->from_md->value, engine, &k->to_md->value, engine,
-                                                NULL));
+    DNNL_TRY(
+        dnnl_reorder_primitive_desc_create(&k->desc, &k->from_md->value, engine, &k->to_md->value, engine, NULL));
 #endif
     DNNL_TRY(dnnl_primitive_create(&k->reorder, k->desc));
     DNNL_TRY(dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags));
@@ -271,7 +270,8 @@ cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout *
 int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive)
 {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_equal(layout->md, dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
+    return dnnl_memory_desc_equal(layout->md,
+                                  dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
 #else
     return dnnl_memory_desc_equal(&layout->md->value,
                                   dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
@@ -342,8 +342,7 @@ void cm_dnnl_call_free(cm_dnnl_call *call)
 
 static int execute(void *argument)
 {
-    static const int names[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
-                                    DNNL_ARG_SCRATCHPAD};
+    static const int names[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
     cm_dnnl_call *call = argument;
     dnnl_exec_arg_t args[ARGS];
     int n = 0;

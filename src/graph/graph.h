@@ -12,8 +12,8 @@
 typedef int cm_value; /* index of a value */
 
 typedef struct cm_graph_value {
-    cm_desc desc;  /* with n = 1: a plan sets the slice */
-    int producer;  /* node, or -1 for an input          */
+    cm_desc desc; /* with n = 1: a plan sets the slice */
+    int producer; /* node, or -1 for an input          */
 } cm_graph_value;
 
 typedef struct cm_node {
@@ -41,7 +41,7 @@ typedef struct cm_graph {
     int cap_values, cap_nodes, cap_params;
     int inputs[8], n_inputs;
     int outputs[4], n_outputs;
-    cm_status status;    /* sticky, with its message */
+    cm_status status; /* sticky, with its message */
     char message[512];
 } cm_graph;
 

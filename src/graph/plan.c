@@ -236,8 +236,8 @@ cm_status cm_weights_create(const cm_plan *plan, cm_params *params, cm_weights *
     cm_weights *weights = cm_calloc(plan->context, 1, sizeof *weights);
     if (!weights) return CM_ERR_MEMORY;
     weights->context = plan->context;
-    weights->pointers = cm_calloc(plan->context, (size_t)plan->graph->n_nodes * CM_OP_MAX_PARAMS,
-                                  sizeof *weights->pointers);
+    weights->pointers =
+        cm_calloc(plan->context, (size_t)plan->graph->n_nodes * CM_OP_MAX_PARAMS, sizeof *weights->pointers);
     cm_status status = weights->pointers ? resolve(plan, params, weights) : CM_ERR_MEMORY;
     if (status != CM_OK) cm_weights_free(weights);
     else *out = weights;

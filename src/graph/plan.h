@@ -15,9 +15,9 @@ typedef struct cm_weights cm_weights;
 typedef struct cm_exec cm_exec;
 
 typedef struct cm_plan_options {
-    int32_t slice;    /* images in one run             */
-    int32_t threads;  /* inside ops                    */
-    int32_t share;    /* 0: every value its own memory (tests compare) */
+    int32_t slice;   /* images in one run             */
+    int32_t threads; /* inside ops                    */
+    int32_t share;   /* 0: every value its own memory (tests compare) */
 } cm_plan_options;
 
 cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out);

@@ -13,8 +13,8 @@ typedef struct {
     const char *name;
     const unsigned char *data; /* reading */
     size_t size, at;
-    cm_file_writer *writer;    /* writing */
-    cm_status status;          /* of the writer */
+    cm_file_writer *writer; /* writing */
+    cm_status status;       /* of the writer */
     char text[128];
     png_structp png;
     png_infop info;
@@ -87,8 +87,7 @@ static cm_status set_conversions(state *s, int channels)
     png_set_strip_alpha(s->png);
     if (channels == 0) channels = gray ? 1 : 3;
     if (channels == 3 && gray) png_set_gray_to_rgb(s->png);
-    if (channels == 1 && !gray)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a colour PNG cannot be read as gray", s->name);
+    if (channels == 1 && !gray) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a colour PNG cannot be read as gray", s->name);
     s->out->channels = channels;
     (void)png_set_interlace_handling(s->png);
     png_read_update_info(s->png, s->info);
@@ -107,7 +106,8 @@ static cm_status decode(state *s, int channels)
     p->height = (int32_t)png_get_image_height(s->png, s->info);
     p->width = (int32_t)png_get_image_width(s->png, s->info);
     size_t stride = png_get_rowbytes(s->png, s->info);
-    if (stride != (size_t)p->width * (size_t)p->channels) CM_FAIL(CM_ERR_INTERNAL, "%s: PNG row of %zu bytes", s->name, stride);
+    if (stride != (size_t)p->width * (size_t)p->channels)
+        CM_FAIL(CM_ERR_INTERNAL, "%s: PNG row of %zu bytes", s->name, stride);
     p->pixels = cm_malloc(s->context, (size_t)p->height, stride);
     s->rows = cm_calloc(s->context, (size_t)p->height, sizeof *s->rows);
     if (!p->pixels || !s->rows) return CM_ERR_MEMORY;

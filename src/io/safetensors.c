@@ -10,8 +10,8 @@
 static const struct {
     const char *name;
     size_t size;
-} types[] = {{"BOOL", 1}, {"U8", 1}, {"I8", 1}, {"U16", 2}, {"I16", 2}, {"F16", 2}, {"BF16", 2},
-             {"U32", 4}, {"I32", 4}, {"F32", 4}, {"U64", 8}, {"I64", 8}, {"F64", 8}};
+} types[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"U16", 2}, {"I16", 2}, {"F16", 2}, {"BF16", 2},
+             {"U32", 4},  {"I32", 4}, {"F32", 4}, {"U64", 8}, {"I64", 8}, {"F64", 8}};
 
 const char *cm_st_type_name(cm_st_type type)
 {
@@ -53,7 +53,8 @@ static cm_status read_shape(const char *file, const json_t *value, cm_st_tensor 
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dimension %zu of the shape is not a non-negative integer", file,
                     t->name, i);
         t->shape[i] = (int64_t)json_integer_value(size);
-        if (!cm_mul_size(t->count, (size_t)t->shape[i], &t->count) || !cm_mul_size(bytes, (size_t)t->shape[i], &bytes))
+        if (!cm_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
+            !cm_mul_size(bytes, (size_t)t->shape[i], &bytes))
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': the shape's product overflows", file, t->name);
     }
     t->bytes = bytes;
@@ -91,9 +92,9 @@ static cm_status read_tensor(const char *file, const char *name, const json_t *e
         CM_FAIL(CM_ERR_LIMIT, "%s: a tensor name of %zu bytes is over the limit of %d", file, strlen(name),
                 CM_ST_MAX_NAME);
     if (!json_is_object(entry)) CM_FAIL(CM_ERR_FORMAT, "%s: the entry of tensor '%s' is not an object", file, name);
-    json_object_foreach((json_t *)(uintptr_t)entry, key, value)
-        if (strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"))
-            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': unknown member '%.64s'", file, name, key);
+    json_object_foreach((json_t *)(uintptr_t)entry, key,
+                        value) if (strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"))
+        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': unknown member '%.64s'", file, name, key);
     CM_TRY(read_type(file, name, json_object_get(entry, "dtype"), &t->type));
     CM_TRY(read_shape(file, json_object_get(entry, "shape"), t));
     return read_offsets(file, json_object_get(entry, "data_offsets"), data, size, t);
@@ -104,9 +105,8 @@ static cm_status read_metadata(const char *file, const json_t *metadata)
     const char *key;
     json_t *value;
     if (!json_is_object(metadata)) CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ is not an object", file);
-    json_object_foreach((json_t *)(uintptr_t)metadata, key, value)
-        if (!json_is_string(value))
-            CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ entry '%.64s' is not a string", file, key);
+    json_object_foreach((json_t *)(uintptr_t)metadata, key, value) if (!json_is_string(value))
+        CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ entry '%.64s' is not a string", file, key);
     return CM_OK;
 }
 
@@ -141,13 +141,15 @@ static cm_status read_header(const char *file, cm_safetensors *f, const unsigned
     json_t *value;
     const unsigned char *data = text + length;
     f->header = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &error);
-    if (!f->header) CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: %s (byte %d)", file, error.text, error.position);
+    if (!f->header)
+        CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: %s (byte %d)", file, error.text, error.position);
     size_t n = json_object_size(f->header);
     if (n > CM_ST_MAX_TENSORS + 1u)
         CM_FAIL(CM_ERR_LIMIT, "%s: %zu tensors are over the limit of %d", file, n, CM_ST_MAX_TENSORS);
     f->tensors = cm_calloc(f->context, n, sizeof *f->tensors);
     if (!f->tensors) return CM_ERR_MEMORY;
-    json_object_foreach(f->header, key, value) {
+    json_object_foreach(f->header, key, value)
+    {
         if (strcmp(key, "__metadata__") == 0) {
             f->metadata = value;
             CM_TRY(read_metadata(file, value));
@@ -193,8 +195,8 @@ cm_status cm_safetensors_open(cm_context *context, const char *path, cm_safetens
     cm_mapping mapping;
     memset(out, 0, sizeof *out);
     CM_TRY(cm_mapping_open(path, &mapping));
-    cm_status status = cm_safetensors_parse(context, path, mapping.data ? (const void *)mapping.data : "",
-                                            mapping.size, out);
+    cm_status status =
+        cm_safetensors_parse(context, path, mapping.data ? (const void *)mapping.data : "", mapping.size, out);
     if (status != CM_OK) cm_mapping_close(&mapping);
     else out->mapping = mapping;
     return status;
@@ -243,7 +245,9 @@ void cm_st_read_f32(const cm_st_tensor *t, float *out)
     const unsigned char *p = t->data;
     size_t size = cm_st_type_size(t->type);
     switch (t->type) {
-    case CM_ST_F32: if (t->bytes) memcpy(out, p, t->bytes); return;
+    case CM_ST_F32:
+        if (t->bytes) memcpy(out, p, t->bytes);
+        return;
     case CM_ST_BF16: cm_bf16_to_f32(t->count, p, out); return;
     case CM_ST_F16: cm_f16_to_f32(t->count, p, out); return;
     default: break;

@@ -13,8 +13,19 @@ enum { CM_ST_MAX_RANK = 8, CM_ST_MAX_NAME = 4096, CM_ST_MAX_TENSORS = 65536, CM_
 
 /* Types the format knows; values of ours where we compute with them. */
 typedef enum cm_st_type {
-    CM_ST_BOOL, CM_ST_U8, CM_ST_I8, CM_ST_U16, CM_ST_I16, CM_ST_F16, CM_ST_BF16, CM_ST_U32, CM_ST_I32, CM_ST_F32,
-    CM_ST_U64, CM_ST_I64, CM_ST_F64
+    CM_ST_BOOL,
+    CM_ST_U8,
+    CM_ST_I8,
+    CM_ST_U16,
+    CM_ST_I16,
+    CM_ST_F16,
+    CM_ST_BF16,
+    CM_ST_U32,
+    CM_ST_I32,
+    CM_ST_F32,
+    CM_ST_U64,
+    CM_ST_I64,
+    CM_ST_F64
 } cm_st_type;
 
 typedef struct cm_st_tensor {

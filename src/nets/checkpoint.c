@@ -51,7 +51,8 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
     cm_status status = CM_OK;
     CM_TRY(parse_json("config_json", text, &given));
     if (!json_is_object(given)) status = cm_fail(CM_ERR_FORMAT, "config_json: expected an object");
-    json_object_foreach(given, key, value) {
+    json_object_foreach(given, key, value)
+    {
         int i = 0;
         while (i < MEMBERS && strcmp(members[i], key) != 0) i++;
         if (status == CM_OK && i == MEMBERS)
@@ -71,10 +72,12 @@ static cm_status read_config(const char *path, const char *config_json, cm_check
     if (config_json) CM_TRY(from_caller(config_json, cp));
     for (int i = 0; i < 2; i++)
         if (!json_object_get(cp->config, members[i]))
-            CM_FAIL(CM_ERR_FORMAT, "%s has no configuration: its metadata lacks 'consistency.%s'. Give it as "
+            CM_FAIL(CM_ERR_FORMAT,
+                    "%s has no configuration: its metadata lacks 'consistency.%s'. Give it as "
                     "config_json, for example {\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, "
                     "\"img_channels\": 3, ...}, \"precond\": {\"type\": \"edm\"}, \"image\": {\"channels\": 3, "
-                    "\"height\": 32, \"width\": 32, \"labels\": 0}}", path, members[i]);
+                    "\"height\": 32, \"width\": 32, \"labels\": 0}}",
+                    path, members[i]);
     return CM_OK;
 }
 
@@ -144,8 +147,8 @@ static void bind_one(cm_param_source *source, const cm_st_tensor *t)
 {
     source->data = t->data;
     source->bytes = t->bytes;
-    source->raw = t->type == CM_ST_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? (const float *)(const void *)t->data
-                                                                                  : NULL;
+    source->raw =
+        t->type == CM_ST_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? (const float *)(const void *)t->data : NULL;
     source->read = read_source;
     source->forget = forget_source;
     source->user = t;
@@ -218,20 +221,24 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_s
     const char *comma = c->mismatched.count ? ", " : "";
     if (!same_shape(p, t)) append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, want, have);
     else if (!float_type(t->type))
-        append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16 or F16)", comma, t->name, cm_st_type_name(t->type));
+        append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16 or F16)", comma, t->name,
+               cm_st_type_name(t->type));
     else if (p->constant && !right_filter(t, config))
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
-    else if (sources[index].user) append(&c->extra, "%s%s (twice, with and without 'model.')", c->extra.count ? ", " : "", t->name);
+    else if (sources[index].user)
+        append(&c->extra, "%s%s (twice, with and without 'model.')", c->extra.count ? ", " : "", t->name);
     else bind_one(&sources[index], t);
 }
 
 static cm_status report(const char *path, const cm_graph *graph, const complaints *c)
 {
     if (!c->missing.count && !c->extra.count && !c->mismatched.count) return CM_OK;
-    CM_FAIL(CM_ERR_SHAPE, "%s does not fit its network of %d tensors: %d missing%s%s; %d extra%s%s; %d mismatched%s%s "
-            "(at most 5 of each are named)", path, graph->n_params, c->missing.count, c->missing.count ? ": " : "",
-            c->missing.text, c->extra.count, c->extra.count ? ": " : "", c->extra.text, c->mismatched.count,
-            c->mismatched.count ? ": " : "", c->mismatched.text);
+    CM_FAIL(CM_ERR_SHAPE,
+            "%s does not fit its network of %d tensors: %d missing%s%s; %d extra%s%s; %d mismatched%s%s "
+            "(at most 5 of each are named)",
+            path, graph->n_params, c->missing.count, c->missing.count ? ": " : "", c->missing.text, c->extra.count,
+            c->extra.count ? ": " : "", c->extra.text, c->mismatched.count, c->mismatched.count ? ": " : "",
+            c->mismatched.text);
 }
 
 static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config, const char *extra,

@@ -71,8 +71,7 @@ static cm_status read_list(const char *what, const cm_field *f, const json_t *v,
                 f->high);
     for (size_t i = 0; i < n; i++) {
         const json_t *e = json_array_get(v, i);
-        if (f->kind == CM_FIELD_INTS)
-            CM_TRY(read_int(what, &element, e, (int32_t *)(void *)(out + f->offset) + i));
+        if (f->kind == CM_FIELD_INTS) CM_TRY(read_int(what, &element, e, (int32_t *)(void *)(out + f->offset) + i));
         else CM_TRY(read_number(what, &element, e, (double *)(void *)(out + f->offset) + i));
     }
     *count = (int32_t)n;
@@ -99,7 +98,8 @@ cm_status cm_fields_read(const char *what, const json_t *object, const cm_field 
     const char *key;
     json_t *value;
     if (!json_is_object(object)) CM_FAIL(CM_ERR_FORMAT, "%s: expected a JSON object", what);
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         size_t i = 0;
         while (i < n && strcmp(fields[i].name, key) != 0) i++;
         if (i == n) CM_FAIL(CM_ERR_FORMAT, "%s: unknown argument '%.64s'", what, key);
@@ -116,11 +116,26 @@ cm_status cm_fields_read(const char *what, const json_t *object, const cm_field 
 /* --- the tables ------------------------------------------------------------ */
 
 #define AT(member) offsetof(cm_net_config, member)
-#define INT(name, member, low, high, required) {name, CM_FIELD_INT, AT(member), 0, low, high, NULL, required}
-#define BOOL(name, member) {name, CM_FIELD_BOOL, AT(member), 0, 0, 0, NULL, 0}
-#define NUMBER(name, member, low, high) {name, CM_FIELD_NUMBER, AT(member), 0, low, high, NULL, 0}
-#define CHOICE(name, member, choices) {name, CM_FIELD_CHOICE, AT(member), 0, 0, 0, choices, 0}
-#define IGNORED(name) {name, CM_FIELD_IGNORED, 0, 0, 0, 0, NULL, 0}
+#define INT(name, member, low, high, required)                                                                       \
+    {                                                                                                                \
+        name, CM_FIELD_INT, AT(member), 0, low, high, NULL, required                                                 \
+    }
+#define BOOL(name, member)                                                                                           \
+    {                                                                                                                \
+        name, CM_FIELD_BOOL, AT(member), 0, 0, 0, NULL, 0                                                            \
+    }
+#define NUMBER(name, member, low, high)                                                                              \
+    {                                                                                                                \
+        name, CM_FIELD_NUMBER, AT(member), 0, low, high, NULL, 0                                                     \
+    }
+#define CHOICE(name, member, choices)                                                                                \
+    {                                                                                                                \
+        name, CM_FIELD_CHOICE, AT(member), 0, 0, 0, choices, 0                                                       \
+    }
+#define IGNORED(name)                                                                                                \
+    {                                                                                                                \
+        name, CM_FIELD_IGNORED, 0, 0, 0, 0, NULL, 0                                                                  \
+    }
 
 static const char *const type_names[] = {"adm", "songunet", "dhariwal", NULL};
 static const char *const model_types[] = {"ADM", "SongUNet", "DhariwalUNet", NULL};
@@ -258,9 +273,11 @@ cm_status cm_net_config_read(const json_t *network, cm_net_config *out)
     set_defaults(type.type, out);
     if (out->type == CM_NET_ADM) {
         if (json_object_get(network, "use_new_attention_order"))
-            CM_FAIL(CM_ERR_FORMAT, "%s: argument 'use_new_attention_order' is not used in native files: say "
+            CM_FAIL(CM_ERR_FORMAT,
+                    "%s: argument 'use_new_attention_order' is not used in native files: say "
                     "\"attention_layout\": \"per_head\" (guided-diffusion's false) or \"qkv\" (its true, and all of "
-                    "openai/consistency_models)", what);
+                    "openai/consistency_models)",
+                    what);
         CM_TRY(cm_fields_read(what, network, adm_fields, sizeof adm_fields / sizeof *adm_fields, out));
     } else {
         CM_TRY(read_edm(what, network, out));

@@ -15,8 +15,8 @@ enum { CM_DECODER_STANDARD = 0, CM_DECODER_SKIP = 1 };
 enum { CM_EMBEDDING_POSITIONAL = 0, CM_EMBEDDING_FOURIER = 1 };
 
 typedef struct cm_net_config {
-    int32_t type, model_type;        /* CM_NET_*; the same                  */
-    int32_t resolution;              /* image_size, img_resolution          */
+    int32_t type, model_type; /* CM_NET_*; the same                  */
+    int32_t resolution;       /* image_size, img_resolution          */
     int32_t in_channels, out_channels, img_channels;
     int32_t model_channels, num_blocks, levels, n_attn;
     double channel_mult[CM_NET_LEVELS];
@@ -26,7 +26,7 @@ typedef struct cm_net_config {
     /* adm */
     int32_t num_heads, num_head_channels, num_heads_upsample;
     int32_t scale_shift, updown, conv_resample, attention_layout;
-    int32_t dims;                    /* of convolutions; the reference's default 2 is all there is */
+    int32_t dims; /* of convolutions; the reference's default 2 is all there is */
     /* songunet, dhariwal */
     int32_t augment_dim, channel_mult_emb, channel_mult_noise;
     int32_t embedding, encoder, decoder, n_filter;
@@ -54,7 +54,7 @@ typedef enum cm_field_kind {
 typedef struct cm_field {
     const char *name;
     cm_field_kind kind;
-    size_t offset, count;      /* into the struct                */
+    size_t offset, count; /* into the struct                */
     double low, high;
     const char *const *choices; /* NULL-terminated               */
     int required;

@@ -41,8 +41,7 @@ static cm_value self_attention(const cm_edm_family *f, const char *name, cm_valu
     return cm_add(g, h, x, f->skip_scale);
 }
 
-cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction,
-                      int attention)
+cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction, int attention)
 {
     cm_graph *g = f->g;
     cm_value skip = x;

@@ -11,8 +11,8 @@ typedef struct cm_edm_family {
     cm_value emb;
     cm_filter filter;
     double eps, skip_scale;
-    int resample_proj;       /* up and down blocks have a 1x1 skip convolution */
-    int adaptive_scale;      /* scale and shift after norm1, not add before    */
+    int resample_proj;         /* up and down blocks have a 1x1 skip convolution */
+    int adaptive_scale;        /* scale and shift after norm1, not add before    */
     int32_t channels_per_head; /* 0: one head                                   */
 } cm_edm_family;
 

@@ -27,7 +27,8 @@ static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inpu
         const cm_attr attr = {.label = {classes, nc, 1, 1, (float)sqrt(classes)}};
         const cm_value inputs[2] = {e, in->label};
         int weight = cm_graph_param(g, 2, shape, "map_label.weight");
-        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, weight, cm_graph_param(g, 1, bias, "map_label.bias"));
+        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, weight,
+                          cm_graph_param(g, 1, bias, "map_label.bias"));
     }
     if (c->augment_dim) e = cm_add(g, e, cm_linear(g, "map_augment", in->augment, nc, 0), 1);
     e = cm_silu(g, cm_linear(g, "map_layer0", e, width, 1));

@@ -89,8 +89,8 @@ static cm_status prepare(cm_op_plan *p)
         CM_TRY(cm_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
         CM_TRY(cm_dnnl_matmul_create(p->engine, &values, &s->values[i]));
     }
-    p->scratch_bytes = sizeof(float) * (3 * align16((size_t)t * (size_t)p->out.c) +
-                                        (size_t)p->threads * worker_floats(p));
+    p->scratch_bytes =
+        sizeof(float) * (3 * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p));
     return CM_OK;
 }
 

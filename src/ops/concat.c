@@ -8,8 +8,10 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 {
     (void)attr, (void)n_in;
     if (in[0].h != in[1].h || in[0].w != in[1].w)
-        CM_FAIL(CM_ERR_SHAPE, "concat: %d x %d and %d x %d points differ (is the image's size divisible by the "
-                "network's total downsampling?)", in[0].h, in[0].w, in[1].h, in[1].w);
+        CM_FAIL(CM_ERR_SHAPE,
+                "concat: %d x %d and %d x %d points differ (is the image's size divisible by the "
+                "network's total downsampling?)",
+                in[0].h, in[0].w, in[1].h, in[1].w);
     *out = in[0];
     out->c += in[1].c;
     return CM_OK;

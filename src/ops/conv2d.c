@@ -7,16 +7,15 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     int32_t k = attr->conv.kernel, s = attr->conv.stride, pad = attr->conv.pad;
     if (in->h + 2 * pad < k || in->w + 2 * pad < k)
         CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", in->h, in->w, k, k);
-    *out = (cm_desc){in->n, cm_dnnl_conv_size(in->h, k, s, pad), cm_dnnl_conv_size(in->w, k, s, pad),
-                     attr->conv.out};
+    *out = (cm_desc){in->n, cm_dnnl_conv_size(in->h, k, s, pad), cm_dnnl_conv_size(in->w, k, s, pad), attr->conv.out};
     return CM_OK;
 }
 
 static cm_status prepare(cm_op_plan *p)
 {
-    const cm_dnnl_conv_shape shape = {p->in[0].n, p->in[0].h, p->in[0].w, p->in[0].c, p->attr->conv.out,
-                                      p->attr->conv.kernel, p->attr->conv.stride, p->attr->conv.pad,
-                                      p->attr->conv.bias};
+    const cm_dnnl_conv_shape shape = {p->in[0].n,           p->in[0].h,        p->in[0].w,
+                                      p->in[0].c,           p->attr->conv.out, p->attr->conv.kernel,
+                                      p->attr->conv.stride, p->attr->conv.pad, p->attr->conv.bias};
     cm_dnnl_primitive *primitive;
     CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &primitive));
     p->state = primitive;

@@ -68,17 +68,17 @@ static cm_status label_forward(const cm_op_run *r)
     float *out = r->out;
     for (int32_t n = 0; n < r->p->out.n; n++, e += m, out += m) {
         int32_t y = labels[n];
-        if (y < -1 || y >= classes)
-            CM_FAIL(CM_ERR_ARGUMENT, "label %d of a network with %d classes", y, classes);
+        if (y < -1 || y >= classes) CM_FAIL(CM_ERR_ARGUMENT, "label %d of a network with %d classes", y, classes);
         for (int32_t i = 0; i < m; i++) {
             float v = bias ? bias[i] : 0.0f;
-            if (y >= 0) v += attr->label.scale * (attr->label.transposed ? table[(size_t)i * (size_t)classes + (size_t)y]
-                                                                         : table[(size_t)y * (size_t)m + (size_t)i]);
+            if (y >= 0)
+                v += attr->label.scale * (attr->label.transposed ? table[(size_t)i * (size_t)classes + (size_t)y]
+                                                                 : table[(size_t)y * (size_t)m + (size_t)i]);
             out[i] = e[i] + v;
         }
     }
     return CM_OK;
 }
 
-const cm_op cm_op_embed_label = {"embed_label", CM_OP_INPLACE, label_shape, NULL, NULL, NULL, NULL,
-                                 label_forward, NULL, NULL};
+const cm_op cm_op_embed_label = {"embed_label", CM_OP_INPLACE, label_shape,   NULL, NULL,
+                                 NULL,          NULL,          label_forward, NULL, NULL};

@@ -140,8 +140,8 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    p->kernels->affine(cm_op_piece_rows(points(p), index), c, m->x + at, m->b.shift, m->b.factor,
-                       m->b.offset, p->attr->groupnorm.silu, m->out + at);
+    p->kernels->affine(cm_op_piece_rows(points(p), index), c, m->x + at, m->b.shift, m->b.factor, m->b.offset,
+                       p->attr->groupnorm.silu, m->out + at);
     return CM_OK;
 }
 

@@ -36,8 +36,8 @@ static inline float silu_of(float x)
     return x / (1.0f + exp_poly(-x));
 }
 
-static void moments(size_t rows, size_t c, const float *restrict x, const float *restrict shift,
-                    float *restrict sum, float *restrict square)
+static void moments(size_t rows, size_t c, const float *restrict x, const float *restrict shift, float *restrict sum,
+                    float *restrict square)
 {
     memset(sum, 0, c * sizeof *sum);
     memset(square, 0, c * sizeof *square);
@@ -51,8 +51,8 @@ static void moments(size_t rows, size_t c, const float *restrict x, const float 
     }
 }
 
-static void affine(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b, int silu,
-                   float *out)
+static void affine(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                   int silu, float *out)
 {
     for (size_t r = 0; r < rows; r++, x += c, out += c) {
         if (silu) {

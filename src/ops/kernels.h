@@ -14,8 +14,8 @@ typedef struct cm_kernels {
     void (*moments)(size_t rows, size_t c, const float *x, const float *shift, float *sum, float *square);
     /* out[r][c] = a[c] (x[r][c] - shift[c]) + b[c], then SiLU when asked; out
      * may be x. */
-    void (*affine)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b, int silu,
-                   float *out);
+    void (*affine)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                   int silu, float *out);
     /* SiLU(x) = x / (1 + exp(-x)); out may be x. */
     void (*silu)(size_t n, const float *x, float *out);
     /* out = (a + b) scale; out may be a or b. */

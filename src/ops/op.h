@@ -29,14 +29,33 @@ enum { CM_TIME_POSITIONAL = 0, CM_TIME_POSITIONAL_ENDPOINT = 1, CM_TIME_FOURIER 
 
 /* The attributes of one node; each op reads its own member. */
 typedef union cm_attr {
-    struct { int32_t out, kernel, stride, pad, bias; } conv;
-    struct { int32_t out, bias; } linear;
-    struct { int32_t groups, mode, silu; float eps; } groupnorm;
-    struct { int32_t heads, layout; } attention;
-    struct { float scale; } add;
-    struct { int32_t up, stride, pad, n; double f[CM_FIR_MAX]; } fir;
-    struct { int32_t kind, size, sin_first; } time;
-    struct { int32_t classes, out, bias, transposed; float scale; } label;
+    struct {
+        int32_t out, kernel, stride, pad, bias;
+    } conv;
+    struct {
+        int32_t out, bias;
+    } linear;
+    struct {
+        int32_t groups, mode, silu;
+        float eps;
+    } groupnorm;
+    struct {
+        int32_t heads, layout;
+    } attention;
+    struct {
+        float scale;
+    } add;
+    struct {
+        int32_t up, stride, pad, n;
+        double f[CM_FIR_MAX];
+    } fir;
+    struct {
+        int32_t kind, size, sin_first;
+    } time;
+    struct {
+        int32_t classes, out, bias, transposed;
+        float scale;
+    } label;
 } cm_attr;
 
 /* One node of a plan, shared by all threads that run it. */
@@ -48,10 +67,10 @@ typedef struct cm_op_plan {
     const cm_kernels *kernels;
     cm_desc in[CM_OP_MAX_IN], out;
     int n_in;
-    int threads;          /* inside the op                                   */
+    int threads; /* inside the op                                   */
     /* Set by prepare: */
-    size_t scratch_bytes; /* for one run, all inner threads together         */
-    void *state;          /* what release frees                              */
+    size_t scratch_bytes;                              /* for one run, all inner threads together         */
+    void *state;                                       /* what release frees                              */
     const cm_dnnl_primitive *packer[CM_OP_MAX_PARAMS]; /* NULL: plain float32 */
 } cm_op_plan;
 
@@ -61,7 +80,7 @@ typedef struct cm_op_run {
     void *out;
     const void *param[CM_OP_MAX_PARAMS]; /* packed or plain, as the plan says */
     void *scratch;
-    void *local;                  /* of attach                                */
+    void *local; /* of attach                                */
 } cm_op_run;
 
 enum { CM_OP_INPLACE = 1 }; /* the output may take over input 0               */

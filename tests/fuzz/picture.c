@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (cm_context_create(NULL, &context) != CM_OK) return 0;
     for (int kind = 0; kind < 6; kind++) {
         int channels = kind / 2 == 2 ? 3 : kind / 2;
-        cm_status s = kind % 2 ? cm_png_read(context, "input", data, size, channels, &p) : cm_jpeg_read(context, "input", data, size, channels, &p);
+        cm_status s = kind % 2 ? cm_png_read(context, "input", data, size, channels, &p)
+                               : cm_jpeg_read(context, "input", data, size, channels, &p);
         if (s != CM_OK) continue;
         for (size_t i = 0; i < (size_t)p.height * (size_t)p.width * (size_t)p.channels; i++) sum += p.pixels[i];
         cm_free(context, p.pixels);

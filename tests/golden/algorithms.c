@@ -54,12 +54,14 @@ static void check_karras(const golden_file *f, golden_result *r)
 {
     json_t *cases = golden_json(f, "karras_cases"), *c;
     size_t k;
-    json_array_foreach(cases, k, c) {
+    json_array_foreach(cases, k, c)
+    {
         char name[64];
         int n = (int)json_integer_value(json_object_get(c, "n"));
         double *sigma = calloc((size_t)n + 1, sizeof *sigma);
-        cm_karras(n, json_number_value(json_object_get(c, "sigma_min")), json_number_value(json_object_get(c, "sigma_max")),
-                  json_number_value(json_object_get(c, "rho")), sigma);
+        cm_karras(n, json_number_value(json_object_get(c, "sigma_min")),
+                  json_number_value(json_object_get(c, "sigma_max")), json_number_value(json_object_get(c, "rho")),
+                  sigma);
         (void)snprintf(name, sizeof name, "karras.%d", (int)json_integer_value(json_object_get(c, "i")));
         compare_with(f, r, name, (size_t)n + 1, sigma);
         free(sigma);
@@ -83,7 +85,8 @@ static void check_scales(const golden_file *f, golden_result *r)
 {
     json_t *scales = golden_json(f, "cm_scales"), *v;
     size_t k;
-    json_array_foreach(scales, k, v) {
+    json_array_foreach(scales, k, v)
+    {
         char name[64];
         int n = (int)json_integer_value(v);
         static const struct {
@@ -152,12 +155,14 @@ static void check_families(const golden_file *f, golden_result *r)
     double bd = member(f, "vp", "beta_d"), bmin = member(f, "vp", "beta_min"), eps = member(f, "vp", "epsilon_t");
     for (size_t i = 0; u && i < n; i++) v[i] = cm_vp_sigma(1 + u[i] * (eps - 1), bd, bmin);
     if (u && level) compare_with(f, r, "vp.sigma", n, v);
-    for (size_t i = 0; u && i < n; i++) v[i] = cm_ve_sigma(u[i], member(f, "ve", "sigma_min"), member(f, "ve", "sigma_max"));
+    for (size_t i = 0; u && i < n; i++)
+        v[i] = cm_ve_sigma(u[i], member(f, "ve", "sigma_min"), member(f, "ve", "sigma_max"));
     if (u) compare_with(f, r, "ve.sigma", n, v);
     double *of_t = golden_read(f, "vp.sigma_of_t", &m);
     for (size_t i = 0; of_t && i < m; i++) { /* at the inner points u[1..]; and the inverse gives them back */
         double t = cm_vp_sigma_inverse(of_t[i], bd, bmin);
-        golden_compare(r, "vp.sigma_of_t", fabs(cm_vp_sigma(u ? u[i + 1] : t, bd, bmin) - of_t[i]), 1e-11 * of_t[m - 1]);
+        golden_compare(r, "vp.sigma_of_t", fabs(cm_vp_sigma(u ? u[i + 1] : t, bd, bmin) - of_t[i]),
+                       1e-11 * of_t[m - 1]);
         golden_compare(r, "vp inverse", fabs(t - (u ? u[i + 1] : t)), 1e-11);
     }
     free(u);
@@ -200,8 +205,8 @@ typedef struct {
     double *M, *u, *v, *a, *b, *E, *y;
     double tscale;
     size_t images, pixels;
-    double *noise;                          /* [draw][image...] */
-    double *eval_x, *eval_sigma, *eval_d;   /* reference of every evaluation */
+    double *noise;                        /* [draw][image...] */
+    double *eval_x, *eval_sigma, *eval_d; /* reference of every evaluation */
     size_t evals, draws;
     size_t seen;
 } toy;
@@ -275,7 +280,8 @@ static int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int c
     t->eval_sigma = golden_read(f, "eval_sigma.f64", &t->evals);
     t->eval_d = golden_read(f, "eval_denoised.f64", NULL);
     const cm_st_tensor *x = cm_safetensors_find(&f->st, edm ? "latents" : "noise.0_xT_unit");
-    if (!t->M || !t->u || !t->v || !t->a || !t->b || !*start || !*want || values != *n || x->rank != 4 || x->shape[1] != 3)
+    if (!t->M || !t->u || !t->v || !t->a || !t->b || !*start || !*want || values != *n || x->rank != 4 ||
+        x->shape[1] != 3)
         return 0;
     t->images = (size_t)x->shape[0];
     t->pixels = (size_t)(x->shape[2] * x->shape[3]);
@@ -295,11 +301,13 @@ static int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int c
 
 static void toy_close(toy *t, double *start, double *want)
 {
-    double *const all[] = {t->M, t->u, t->v, t->a, t->b, t->E, t->y, t->noise, t->eval_x, t->eval_sigma, t->eval_d, start, want};
+    double *const all[] = {t->M,     t->u,      t->v,          t->a,      t->b,  t->E, t->y,
+                           t->noise, t->eval_x, t->eval_sigma, t->eval_d, start, want};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t n, double *x, const double *want, int clamp)
+static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t n, double *x, const double *want,
+                    int clamp)
 {
     cm_times times;
     double *work = calloc(n, CM_SOLVER_WORK * sizeof *work);
@@ -311,7 +319,8 @@ static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t
     const cm_solver_io io = {t, n, on_denoise, on_noise, NULL};
     if (cm_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
     if (t->seen != t->evals || (size_t)cm_solver_nfe(&times.solver) != t->evals)
-        golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen, cm_solver_nfe(&times.solver), t->evals);
+        golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen, cm_solver_nfe(&times.solver),
+                    t->evals);
     for (size_t i = 0; clamp && i < n; i++) x[i] = x[i] < -1 ? -1 : x[i] > 1 ? 1 : x[i];
     compare_double(r, "sample", n, x, want);
     cm_times_release(t->model, &times);
@@ -322,7 +331,8 @@ static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t
 
 static int method_of(const char *name)
 {
-    static const char *const names[] = {"onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"};
+    static const char *const names[] = {"onestep",   "multistep", "heun", "euler",
+                                        "ancestral", "dpm",       "edm",  "progdist"};
     for (int i = 0; i < 8; i++)
         if (name && strcmp(name, names[i]) == 0) return i + 1;
     return -1;
@@ -343,7 +353,8 @@ static void run_sampler(golden_file *f, golden_result *r)
     if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)number(f, "steps", 0);
     if (o.method == CM_METHOD_MULTISTEP) {
         o.grid = (int32_t)number(f, "steps", 0);
-        json_array_foreach(list, o.ts_count, v) if (o.ts_count < 4096) ts[o.ts_count] = (int32_t)json_integer_value(v);
+        json_array_foreach(list, o.ts_count, v) if (o.ts_count < 4096) ts[o.ts_count] =
+            (int32_t)json_integer_value(v);
         o.ts = ts;
     }
     if (o.method != CM_METHOD_ONESTEP) o.rho = number(f, "rho", 7);
@@ -379,7 +390,8 @@ static int choice(const json_t *kwargs, const char *name, const char *const *val
 
 static void run_edm(golden_file *f, golden_result *r)
 {
-    static const char *const steps[] = {"edm", "vp", "ve", "iddpm", NULL}, *const schedules[] = {"linear", "vp", "ve", NULL};
+    static const char *const steps[] = {"edm", "vp", "ve", "iddpm", NULL}, *const schedules[] = {"linear", "vp", "ve",
+                                                                                                 NULL};
     static const char *const scalings[] = {"none", "vp", NULL}, *const solvers[] = {"heun", "euler", NULL};
     toy t;
     cm_model m;
@@ -413,7 +425,8 @@ static void run_edm(golden_file *f, golden_result *r)
 
 /* --- torch's stream ------------------------------------------------------------------------------------ */
 
-static void check_values(golden_result *r, const char *name, size_t n, const float *got, const double *want, double tol)
+static void check_values(golden_result *r, const char *name, size_t n, const float *got, const double *want,
+                         double tol)
 {
     for (size_t i = 0; i < n; i++) golden_compare(r, name, fabs((double)got[i] - want[i]), tol);
 }
@@ -431,8 +444,8 @@ static int split_name(const char *name, char *kind, size_t size, uint64_t *seed,
     return end != dot + 1;
 }
 
-static void check_stream(const golden_file *f, golden_result *r, const cm_st_tensor *t, const char *kind, uint64_t seed,
-                         const char *rest)
+static void check_stream(const golden_file *f, golden_result *r, const cm_st_tensor *t, const char *kind,
+                         uint64_t seed, const char *rest)
 {
     size_t n = t->count;
     double *want = golden_read(f, t->name, NULL), *wide = calloc(n, sizeof *wide);
@@ -450,7 +463,8 @@ static void check_stream(const golden_file *f, golden_result *r, const cm_st_ten
         cm_torch_uniform(&rng, n, got);
         check_values(r, t->name, n, got, want, 0);
     } else if (strncmp(kind, "randint", 7) == 0) {
-        for (size_t i = 0; i < n; i++) golden_compare(r, t->name, fabs((double)cm_torch_below(&rng, 1000) - want[i]), 0);
+        for (size_t i = 0; i < n; i++)
+            golden_compare(r, t->name, fabs((double)cm_torch_below(&rng, 1000) - want[i]), 0);
     } else if (strcmp(kind, "randn64") == 0) {
         cm_torch_normal64(&rng, n, wide);
         for (size_t i = 0; i < n; i++) golden_compare(r, t->name, fabs(wide[i] - want[i]), 1e-6);
@@ -549,7 +563,8 @@ void golden_algorithm(golden_file *f, golden_result *r)
     static const struct {
         const char *prefix;
         void (*run)(golden_file *, golden_result *);
-    } kinds[] = {{"schedules", run_schedules}, {"sampler_", run_sampler}, {"edm_", run_edm}, {"torch_rng", run_torch_rng}};
+    } kinds[] = {
+        {"schedules", run_schedules}, {"sampler_", run_sampler}, {"edm_", run_edm}, {"torch_rng", run_torch_rng}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
             kinds[i].run(f, r);

@@ -128,7 +128,8 @@ static void compare_output(cm_model *model, const cm_safetensors *io, int half, 
     double off = 0, most = 0;
     for (size_t i = 0; y && i < n; i++) labels[i] = (int32_t)y[i];
     if (!x || !t || !want) golden_fail(r, "the io file has no x, timesteps and out");
-    else if (cm_model_denoise(model, n, x, t, y ? labels : NULL, got) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    else if (cm_model_denoise(model, n, x, t, y ? labels : NULL, got) != CM_OK)
+        golden_fail(r, "%s", cm_last_message());
     for (size_t i = 0; i < nout; i++) {
         off = fmax(off, fabs((double)got[i] - (double)want[i]));
         most = fmax(most, fabs((double)want[i]));
@@ -150,7 +151,8 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
     const cm_st_tensor *s = cm_safetensors_find(&st, "s");
     float v = 0;
     if (s && s->rank == 0) cm_st_read_f32(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
-    if (strstr(name, "escaped") && !cm_safetensors_find(&st, "ab\"\\\xc3\xa9")) golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
+    if (strstr(name, "escaped") && !cm_safetensors_find(&st, "ab\"\\\xc3\xa9"))
+        golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
     if (find_io(context, folder, name, &io)) {
         char *config = make_config(&io);
         cm_load_options_init(&o, sizeof o);

@@ -12,7 +12,7 @@ typedef struct golden_result {
     int outcome;
     double deviation, tolerance; /* of the worst comparison, by their ratio */
     int compared;
-    char note[512];              /* why failed or skipped, what was worst   */
+    char note[512]; /* why failed or skipped, what was worst   */
 } golden_result;
 
 typedef struct golden_file {

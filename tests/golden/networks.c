@@ -16,10 +16,10 @@ enum { ADM, EDM, FLAX };
 typedef struct {
     int family, fill;
     uint64_t seed;
-    json_t *network;      /* as in a native file */
+    json_t *network; /* as in a native file */
     json_t *config, *fill_json;
-    char wrapper[32];     /* EDMPrecond, ... */
-    json_t *precond;      /* of the wrapper, as in a native file */
+    char wrapper[32]; /* EDMPrecond, ... */
+    json_t *precond;  /* of the wrapper, as in a native file */
 } net_case;
 
 static void case_free(net_case *c)
@@ -79,7 +79,8 @@ static void adm_network(const golden_file *f, json_t *config, json_t *to)
 
 static void edm_network(const golden_file *f, json_t *config, net_case *c)
 {
-    static const char *const mine[] = {"sigma_data", "sigma_min", "sigma_max", "beta_d", "beta_min", "M", "epsilon_t", "C_1", "C_2"};
+    static const char *const mine[] = {"sigma_data", "sigma_min", "sigma_max", "beta_d", "beta_min",
+                                       "M",          "epsilon_t", "C_1",       "C_2"};
     static const struct {
         const char *wrapper, *type;
     } kinds[] = {{"EDMPrecond", "edm"}, {"VPPrecond", "vp"}, {"VEPrecond", "ve"}, {"iDDPMPrecond", "iddpm"}};
@@ -152,7 +153,8 @@ static double *to_planes(double *v, size_t n, size_t pixels, size_t c)
 }
 
 /* A reference array of images as planes. */
-static double *read_images(const golden_file *f, const net_case *c, const char *name, const inputs *in, size_t *per_image)
+static double *read_images(const golden_file *f, const net_case *c, const char *name, const inputs *in,
+                           size_t *per_image)
 {
     size_t count;
     double *v = golden_read(f, name, &count);
@@ -194,7 +196,8 @@ typedef struct {
 
 /* Runs the case's network with a preconditioning on x. */
 static cm_status evaluate(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
-                          const double *x, const double *table, int labels, int augment, cm_model **keep, outputs *out)
+                          const double *x, const double *table, int labels, int augment, cm_model **keep,
+                          outputs *out)
 {
     cm_denoiser *denoiser;
     cm_model *m = *keep;
@@ -205,8 +208,8 @@ static cm_status evaluate(const golden_file *f, const net_case *c, const json_t 
     size_t pixels = (size_t)in->h * (size_t)in->w;
     out->d = malloc(in->n * pixels * (size_t)m->out_channels * sizeof(double));
     out->f = malloc(in->n * pixels * (size_t)m->net.out_channels * sizeof(double));
-    const cm_evaluation e = {in->n, x, in->sigma, 1, labels ? in->labels : NULL, augment ? in->augment : NULL, out->d,
-                             out->f, NULL};
+    const cm_evaluation e = {in->n,  x,      in->sigma, 1, labels ? in->labels : NULL, augment ? in->augment : NULL,
+                             out->d, out->f, NULL};
     CM_TRY(cm_denoiser_create(m, cm_context_threads(m->context), in->n, &denoiser));
     cm_status status = cm_denoiser_run(denoiser, &e);
     cm_denoiser_free(denoiser);
@@ -255,7 +258,8 @@ static void check(const golden_file *f, const net_case *c, golden_result *r, con
 }
 
 /* x as stored, or generated for the full-size cases. */
-static int read_inputs(const golden_file *f, const net_case *c, const char *x_name, const char *sigma_name, inputs *in)
+static int read_inputs(const golden_file *f, const net_case *c, const char *x_name, const char *sigma_name,
+                       inputs *in)
 {
     size_t count;
     memset(in, 0, sizeof *in);
@@ -344,7 +348,8 @@ static void run_adm(golden_file *f, const net_case *c, golden_result *r)
 }
 
 /* c_noise of the wrapper, on its own scale. */
-static void check_c_noise(const golden_file *f, const net_case *c, golden_result *r, const inputs *in, const double *table)
+static void check_c_noise(const golden_file *f, const net_case *c, golden_result *r, const inputs *in,
+                          const double *table)
 {
     cm_precond p;
     double *want = golden_read(f, "c_noise", NULL), most = 0;
@@ -441,7 +446,8 @@ static void run_probe(golden_file *f, golden_result *r)
         json_t *none = json_pack("{s:s}", "type", "none");
         if (!json_object_get(c.network, "out_channels") && c.precond &&
             strcmp(json_string_value(json_object_get(c.precond, "type")), "iddpm") == 0)
-            json_object_set_new(c.network, "out_channels", json_integer(2 * json_integer_value(json_object_get(c.network, "img_channels"))));
+            json_object_set_new(c.network, "out_channels",
+                                json_integer(2 * json_integer_value(json_object_get(c.network, "img_channels"))));
         if (!read_inputs(f, &c, cm_name_of("%s.x", name.text).text, cm_name_of("%s.t", name.text).text, &in) ||
             !read_labels(f, cm_name_of("%s.y", name.text).text, cm_name_of("%s.class_labels", name.text).text, &in))
             golden_fail(r, "no inputs of %s that can be read", name.text);
@@ -503,7 +509,8 @@ static int all_gradients(const golden_file *f)
 void golden_network(golden_file *f, golden_result *r)
 {
     net_case c;
-    int config = cm_safetensors_metadata(&f->st, "config") != NULL, fill = cm_safetensors_metadata(&f->st, "fill") != NULL;
+    int config = cm_safetensors_metadata(&f->st, "config") != NULL,
+        fill = cm_safetensors_metadata(&f->st, "fill") != NULL;
     if (all_gradients(f)) {
         golden_skip(r, "gradients only: no issue so far has asked for them");
     } else if (!config && any_tensor(f, ".out")) {

@@ -9,8 +9,11 @@ static size_t at(cm_desc d, int n, int h, int w, int c)
     return (((size_t)n * (size_t)d.h + (size_t)h) * (size_t)d.w + (size_t)w) * (size_t)d.c + (size_t)c;
 }
 
-#define EACH(d) \
-    for (int n = 0; n < (d).n; n++) for (int h = 0; h < (d).h; h++) for (int w = 0; w < (d).w; w++) for (int c = 0; c < (d).c; c++)
+#define EACH(d)                                                                                                      \
+    for (int n = 0; n < (d).n; n++)                                                                                  \
+        for (int h = 0; h < (d).h; h++)                                                                              \
+            for (int w = 0; w < (d).w; w++)                                                                          \
+                for (int c = 0; c < (d).c; c++)
 
 static double silu(double v)
 {
@@ -34,7 +37,8 @@ static void conv(const cm_attr *a, cm_desc in, const double *x, const double *co
     }
 }
 
-static void groupnorm(const cm_attr *a, cm_desc d, const double *x, const double *e, int e_size, const double *const *p, double *y)
+static void groupnorm(const cm_attr *a, cm_desc d, const double *x, const double *e, int e_size,
+                      const double *const *p, double *y)
 {
     int width = d.c / a->groupnorm.groups, mode = a->groupnorm.mode;
     EACH(d)
@@ -64,10 +68,11 @@ static void attention(const cm_attr *a, cm_desc in, const double *x, cm_desc out
         for (int head = 0; head < H; head++)
             for (int t = 0; t < T; t++) {
                 double most = -1e300, sum = 0;
-#define QKV(j, tok, i) \
-    x[((size_t)n * (size_t)T + (size_t)(tok)) * (size_t)(3 * C) + \
-      (size_t)(a->attention.layout == CM_QKV_PER_HEAD ? head * 3 * D + (j) * D + (i) \
-               : a->attention.layout == CM_QKV_INTERLEAVED ? (head * D + (i)) * 3 + (j) : (j) * C + head * D + (i))]
+#define QKV(j, tok, i)                                                                                               \
+    x[((size_t)n * (size_t)T + (size_t)(tok)) * (size_t)(3 * C) +                                                    \
+      (size_t)(a->attention.layout == CM_QKV_PER_HEAD      ? head * 3 * D + (j)*D + (i)                              \
+               : a->attention.layout == CM_QKV_INTERLEAVED ? (head * D + (i)) * 3 + (j)                              \
+                                                           : (j)*C + head * D + (i))]
                 for (int u = 0; u < T; u++) {
                     s[u] = 0;
                     for (int i = 0; i < D; i++) s[u] += QKV(0, t, i) * QKV(1, u, i);
@@ -109,14 +114,16 @@ static void embed_time(const cm_attr *a, const double *t, const double *freqs, c
     for (int n = 0; n < out.n; n++)
         for (int i = 0; i < out.c; i++) {
             int k = i % half, second = i / half;
-            double f = a->time.kind == CM_TIME_FOURIER ? 2 * acos(-1) * freqs[k < half ? k : 0]
-                       : pow(10000, -(double)k / (a->time.kind == CM_TIME_POSITIONAL_ENDPOINT ? half - 1 : half));
+            double f = a->time.kind == CM_TIME_FOURIER
+                           ? 2 * acos(-1) * freqs[k < half ? k : 0]
+                           : pow(10000, -(double)k / (a->time.kind == CM_TIME_POSITIONAL_ENDPOINT ? half - 1 : half));
             double angle = t[n] * f;
             y[n * out.c + i] = i >= 2 * half ? 0 : (second == a->time.sin_first) ? cos(angle) : sin(angle);
         }
 }
 
-static void embed_label(const cm_attr *a, const double *e, const int32_t *labels, const double *const *p, cm_desc out, double *y)
+static void embed_label(const cm_attr *a, const double *e, const int32_t *labels, const double *const *p, cm_desc out,
+                        double *y)
 {
     for (int n = 0; n < out.n; n++)
         for (int i = 0; i < out.c; i++) {
@@ -126,8 +133,8 @@ static void embed_label(const cm_attr *a, const double *e, const int32_t *labels
         }
 }
 
-void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x, const int32_t *labels,
-                   const double *const *p, cm_desc out, double *y)
+void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
+                   const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
     if (op == &cm_op_conv2d) conv(a, in[0], x[0], p, out, y);
     else if (op == &cm_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
@@ -136,16 +143,17 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
     else if (op == &cm_op_embed_time) embed_time(a, x[0], p[0], out, y);
     else if (op == &cm_op_embed_label) embed_label(a, x[0], labels, p, out, y);
     else EACH(out)
-    {
-        size_t i = at(out, n, h, w, c);
-        if (op == &cm_op_silu) y[i] = silu(x[0][i]);
-        else if (op == &cm_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
-        else if (op == &cm_op_scale) y[i] = x[0][i] * x[1][n];
-        else if (op == &cm_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
-        else if (op == &cm_op_concat) y[i] = c < in[0].c ? x[0][at(in[0], n, h, w, c)] : x[1][at(in[1], n, h, w, c - in[0].c)];
-        else if (op == &cm_op_linear) {
-            y[i] = p[1] ? p[1][c] : 0;
-            for (int k = 0; k < in[0].c; k++) y[i] += p[0][c * in[0].c + k] * x[0][at(in[0], n, 0, 0, k)];
+        {
+            size_t i = at(out, n, h, w, c);
+            if (op == &cm_op_silu) y[i] = silu(x[0][i]);
+            else if (op == &cm_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
+            else if (op == &cm_op_scale) y[i] = x[0][i] * x[1][n];
+            else if (op == &cm_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
+            else if (op == &cm_op_concat)
+                y[i] = c < in[0].c ? x[0][at(in[0], n, h, w, c)] : x[1][at(in[1], n, h, w, c - in[0].c)];
+            else if (op == &cm_op_linear) {
+                y[i] = p[1] ? p[1][c] : 0;
+                for (int k = 0; k < in[0].c; k++) y[i] += p[0][c * in[0].c + k] * x[0][at(in[0], n, 0, 0, k)];
+            }
         }
-    }
 }

@@ -169,7 +169,8 @@ cm_model *fill_model(cm_context *context, const json_t *network, const json_t *p
 void fill_model_free(cm_model *m)
 {
     if (!m) return;
-    for (int i = 0; m->graph && m->sources && i < m->graph->n_params; i++) free((void *)(uintptr_t)m->sources[i].data);
+    for (int i = 0; m->graph && m->sources && i < m->graph->n_params; i++)
+        free((void *)(uintptr_t)m->sources[i].data);
     cm_model_release(m);
 }
 
@@ -195,8 +196,8 @@ cm_status fill_model_write(cm_model *m, const json_t *network, const json_t *pre
         t->data = m->sources[i].data;
     }
     char *net = json_dumps(network, 0), *pre = json_dumps(precond, 0), image[160];
-    (void)snprintf(image, sizeof image, "{\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}", m->channels,
-                   m->height, m->width, m->net.num_classes);
+    (void)snprintf(image, sizeof image, "{\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}",
+                   m->channels, m->height, m->width, m->net.num_classes);
     json_t *metadata = json_pack("{s:s,s:s,s:s,s:s}", "consistency.format", "1", "consistency.network", net,
                                  "consistency.precond", pre, "consistency.image", image);
     cm_status status = cm_safetensors_write(m->context, path, 1, metadata, tensors, n);

@@ -7,8 +7,8 @@
 typedef struct memory {
     long requests, live;
     long long bytes, peak;
-    long fail_at;    /* 0: never; N: the N-th request from now  */
-    int persistent;  /* and all after it                        */
+    long fail_at;     /* 0: never; N: the N-th request from now  */
+    int persistent;   /* and all after it                        */
     long long budget; /* fail when more bytes than this would be live; 0: no limit */
 } memory;
 

@@ -10,12 +10,12 @@
 
 #define OK(call) ck_assert_msg((call) == CM_OK, "%s: %s", #call, cm_last_message())
 /* Fails with this status, and the message has this word. */
-#define FAILS(call, status, word)                                                                              \
-    do {                                                                                                       \
-        cm_status got_ = (call);                                                                               \
-        ck_assert_msg(got_ == (status), "%s gave %s (%s), expected %s", #call, cm_status_name(got_),           \
-                      cm_last_message(), cm_status_name(status));                                              \
-        ck_assert_msg(strstr(cm_last_message(), word) != NULL, "message '%s' lacks '%s'", cm_last_message(), word); \
+#define FAILS(call, status, word)                                                                                    \
+    do {                                                                                                             \
+        cm_status got_ = (call);                                                                                     \
+        ck_assert_msg(got_ == (status), "%s gave %s (%s), expected %s", #call, cm_status_name(got_),                 \
+                      cm_last_message(), cm_status_name(status));                                                    \
+        ck_assert_msg(strstr(cm_last_message(), word) != NULL, "message '%s' lacks '%s'", cm_last_message(), word);  \
     } while (0)
 
 /* Reproducible numbers in [-1, 1]. */
