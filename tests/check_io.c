@@ -240,6 +240,8 @@ START_TEST(hostile_pictures)
     ck_assert_int_ne(cm_png_read(context, "huge.png", png, sizeof png, 0, &out), CM_OK);
     ck_assert(strstr(cm_last_message(), "huge.png") != NULL);
     FAILS(cm_jpeg_read(context, "huge.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_LIMIT, "65500");
+    jpg[7] = 0, jpg[9] = 9; /* 220 x 2524 pixels: within the limits, but not in 25 bytes */
+    FAILS(cm_jpeg_read(context, "big.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_FORMAT, "cannot hold");
     int32_t c = 0, h, w;
     uint8_t *q;
     FAILS(cm_image_read(context, "Makefile", &c, &h, &w, &q), CM_ERR_FORMAT, "neither");

@@ -86,7 +86,7 @@ static cm_status decode(reader *r, const void *data, size_t size, int channels)
     r->info.progress = &r->progress;
     jpeg_mem_src(&r->info, data, (unsigned long)size);
     (void)jpeg_read_header(&r->info, TRUE);
-    CM_TRY(cm_picture_check(r->name, r->info.image_height, r->info.image_width));
+    CM_TRY(cm_picture_check_file(r->name, r->info.image_height, r->info.image_width, size));
     CM_TRY(choose_output(r, channels));
     (void)jpeg_start_decompress(&r->info);
     size_t stride = (size_t)r->info.output_width * (size_t)r->out->channels;

@@ -13,6 +13,10 @@ enum { CM_PICTURE_SIDE = 65535, CM_PICTURE_PIXELS = 1 << 28, CM_PICTURE_SCANS = 
 
 /* LIMIT for sides and areas above the bounds. */
 cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width);
+/* Besides: FORMAT when `size` bytes cannot hold so many pixels.  Deflate makes
+ * at most 1032 bytes of one, and a byte holds at most 8 pixels; JPEG's densest
+ * codings stay below that too. */
+cm_status cm_picture_check_file(const char *name, uint64_t height, uint64_t width, size_t size);
 
 /* channels: 0 keeps gray or RGB as in the file, 1 or 3 converts. */
 cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,

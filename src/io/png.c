@@ -78,6 +78,15 @@ cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width)
     return CM_OK;
 }
 
+cm_status cm_picture_check_file(const char *name, uint64_t height, uint64_t width, size_t size)
+{
+    CM_TRY(cm_picture_check(name, height, width));
+    if (height * width / (8 * 1032) > size)
+        CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes cannot hold the %llu x %llu pixels the header claims", name, size,
+                (unsigned long long)width, (unsigned long long)height);
+    return CM_OK;
+}
+
 static cm_status set_conversions(state *s, int channels)
 {
     png_byte type = png_get_color_type(s->png, s->info);
@@ -101,7 +110,8 @@ static cm_status decode(state *s, int channels)
     png_set_user_limits(s->png, CM_PICTURE_SIDE, CM_PICTURE_SIDE);
     png_read_info(s->png, s->info);
     cm_picture *p = s->out;
-    CM_TRY(cm_picture_check(s->name, png_get_image_height(s->png, s->info), png_get_image_width(s->png, s->info)));
+    CM_TRY(cm_picture_check_file(s->name, png_get_image_height(s->png, s->info),
+                                 png_get_image_width(s->png, s->info), s->size));
     CM_TRY(set_conversions(s, channels));
     p->height = (int32_t)png_get_image_height(s->png, s->info);
     p->width = (int32_t)png_get_image_width(s->png, s->info);
