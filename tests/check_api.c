@@ -363,6 +363,33 @@ START_TEST(a_run_allocates_little)
 }
 END_TEST
 
+static void count_lines(void *user, int32_t level, const char *message)
+{
+    ck_assert(level >= CM_LOG_ERROR && level <= CM_LOG_DEBUG && strlen(message) > 10 && !strchr(message, '\n'));
+    ++*(int *)user;
+}
+
+START_TEST(log_goes_to_the_hook)
+{
+    int lines = 0;
+    cm_context *context;
+    cm_context_options o;
+    cm_model *m;
+    cm_sampler *s;
+    cm_context_options_init(&o, sizeof o);
+    o.log = count_lines;
+    o.log_user = &lines;
+    OK(cm_context_create(&o, &context));
+    OK(cm_model_load(context, MODEL, NULL, &m));
+    ck_assert_int_eq(lines, 1);
+    OK(cm_sampler_create(m, NULL, &s));
+    ck_assert_int_ge(lines, 2);
+    cm_context_free(context); /* its model and sampler keep it */
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
 /* --- a guest in the process ------------------------------------------------------------- */
 
 static cm_model *shared_model;
@@ -493,6 +520,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, every_allocation_fails, 0, 2);
     tcase_add_test(t, any_budget);
     tcase_add_test(t, a_run_allocates_little);
+    tcase_add_test(t, log_goes_to_the_hook);
     tcase_add_test(t, forked_child_is_refused);
     tcase_add_test(t, small_stack);
     tcase_add_test(t, strange_host);

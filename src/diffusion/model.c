@@ -156,6 +156,9 @@ static cm_status open_parts(cm_model *m, const char *path, const cm_load_options
     CM_TRY(take_table(m, path));
     CM_TRY(check_finite(m, path, options));
     CM_TRY(cm_params_create(m->graph, m->sources, &m->params));
+    cm_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", path,
+           cm_net_type_name(m->net.type), cm_precond_name(&m->precond), m->channels, m->height, m->width,
+           m->file.file.count);
     return keep_config(m);
 }
 

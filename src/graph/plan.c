@@ -150,6 +150,9 @@ static cm_status prepare_step(cm_plan *plan, int index, const cm_kernels *kernel
     p->out = g->values[node->out].desc;
     p->out.n = plan->options.slice;
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
+    const char *kernel = p->packer[0] ? cm_dnnl_kernel_name(p->packer[0]) : "";
+    if (strncmp(kernel, "ref", 3) == 0)
+        cm_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope, kernel);
     if (p->scratch_bytes > plan->scratch) plan->scratch = p->scratch_bytes;
     return CM_OK;
 }
@@ -162,6 +165,8 @@ static cm_status build(cm_plan *plan)
     plan->steps = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->steps);
     if (!plan->steps) return CM_ERR_MEMORY;
     for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_step(plan, i, kernels));
+    cm_log(plan->context, CM_LOG_INFO, "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s",
+           plan->graph->n_nodes, plan->options.threads, plan->arena, plan->scratch, kernels->name);
     return CM_OK;
 }
 
