@@ -168,6 +168,20 @@ int cli_choice(const cli *c, const char *name, const char *text, const char *con
     return -1;
 }
 
+const char *cli_json_argument(const cli *c, const char *name, const char *text)
+{
+    enum { MOST = 1 << 20 };
+    if (text[strspn(text, " \t\r\n")] == '{') return text;
+    FILE *file = fopen(text, "rb");
+    char *content = calloc(1, MOST + 1);
+    if (!file || !content) cli_usage_error(c, "--%s: '%s' is neither JSON nor a file that can be read", name, text);
+    size_t n = fread(content, 1, MOST + 1, file);
+    fclose(file);
+    if (n > MOST) cli_usage_error(c, "--%s: '%s' is over 1 MiB", name, text);
+    content[n] = '\0';
+    return content;
+}
+
 int cli_fail(const cli *c, cm_status status)
 {
     if (interrupted && status == CM_ERR_CANCELLED) {

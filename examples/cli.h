@@ -41,6 +41,9 @@ int64_t cli_integer(const cli *c, const char *name, const char *text, int64_t lo
 size_t cli_list(const cli *c, const char *name, const char *text, double *out, size_t most);
 /* The index of text among NULL-terminated names. */
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names);
+/* A JSON text given directly, or the contents of the file of that name
+ * (malloc'ed; lives until the program ends). */
+const char *cli_json_argument(const cli *c, const char *name, const char *text);
 void cli_usage_error(const cli *c, const char *format, ...);
 
 /* Prints "program: message" of a failed call; returns the exit code. */

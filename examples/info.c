@@ -7,7 +7,7 @@
 
 static const cli_option options[] = {
     {"tensors", 0, NULL, "list every tensor with its shape"},
-    {"config", 0, "JSON", "configuration for files that carry none"},
+    {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"machine", 0, NULL, "version, libraries and instruction set"},
     {"json", 0, NULL, "report as JSON"},
 };
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     cm_load_options_init(&load, sizeof load);
     for (int i; (i = cli_next(&c, &value)) >= 0;) {
         if (i == TENSORS) tensors = 1;
-        if (i == CONFIG) load.config_json = value;
+        if (i == CONFIG) load.config_json = cli_json_argument(&c, "config", value);
         if (i == MACHINE) machine = 1;
         if (i == JSON) json = 1;
     }

@@ -44,6 +44,13 @@ expect 0 "oneDNN" $bin/cm-sample --version
 expect 0 "744401 parameters" $bin/cm-info $model
 expect 0 "map_layer0.weight" $bin/cm-info $model --tensors
 expect 0 "oneDNN" $bin/cm-info --machine
+tiny=tests/data/golden/checkpoints/tiny_adm_fp32.safetensors
+echo '{"network": {"type": "adm", "image_size": 8, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1, "attention_resolutions": [],
+ "channel_mult": [1], "num_head_channels": 32, "use_scale_shift_norm": true, "resblock_updown": true, "num_classes": 10}, "precond": {"type": "cm"}}' > $dir/side.json
+expect 1 "consistency.network" $bin/cm-info $tiny
+expect 0 "185251 parameters" $bin/cm-info $tiny --config $dir/side.json
+expect 0 "images/s" $bin/cm-sample $tiny --config $dir/side.json -n 2 -o $dir/h.png
+expect 2 "neither JSON nor a file" $bin/cm-info $tiny --config $dir/none.json
 $bin/cm-info $model --json --tensors | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["tensor_count"] == len(d["tensors"]) and d["config"]["image"]["labels"] == 10' || fail "info JSON"
 [ -f $dir/f.png ] && fail "a failed run left f.png"
 ls $dir | grep -q tmp && fail "temporary files are left"

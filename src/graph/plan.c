@@ -165,8 +165,9 @@ static cm_status build(cm_plan *plan)
     plan->steps = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->steps);
     if (!plan->steps) return CM_ERR_MEMORY;
     for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_step(plan, i, kernels));
-    cm_log(plan->context, CM_LOG_INFO, "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s",
-           plan->graph->n_nodes, plan->options.threads, plan->arena, plan->scratch, kernels->name);
+    cm_log(plan->context, CM_LOG_INFO,
+           "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->graph->n_nodes,
+           plan->options.threads, plan->arena, plan->scratch, kernels->name);
     return CM_OK;
 }
 

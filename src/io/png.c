@@ -110,8 +110,8 @@ static cm_status decode(state *s, int channels)
     png_set_user_limits(s->png, CM_PICTURE_SIDE, CM_PICTURE_SIDE);
     png_read_info(s->png, s->info);
     cm_picture *p = s->out;
-    CM_TRY(cm_picture_check_file(s->name, png_get_image_height(s->png, s->info),
-                                 png_get_image_width(s->png, s->info), s->size));
+    CM_TRY(cm_picture_check_file(s->name, png_get_image_height(s->png, s->info), png_get_image_width(s->png, s->info),
+                                 s->size));
     CM_TRY(set_conversions(s, channels));
     p->height = (int32_t)png_get_image_height(s->png, s->info);
     p->width = (int32_t)png_get_image_width(s->png, s->info);
