@@ -415,6 +415,26 @@ START_TEST(options_refused)
 }
 END_TEST
 
+/* Weights are packed once for all samplers of a model. */
+START_TEST(packed_weights_are_shared)
+{
+    cm_model *m = load(CONSISTENCY);
+    cm_sampler *a = sampler(m, 2, 4), *b = sampler(m, 2, 16);
+    cm_sampler_info ia, ib;
+    cm_sampler_info_init(&ia, sizeof ia);
+    cm_sampler_info_init(&ib, sizeof ib);
+    OK(cm_sampler_info_get(a, &ia));
+    OK(cm_sampler_info_get(b, &ib));
+    ck_assert_uint_gt(ia.packed_bytes, 1000000);
+    ck_assert_uint_eq(ia.packed_bytes, ib.packed_bytes);
+    ck_assert_uint_lt(ia.activation_bytes, ib.activation_bytes);
+    FAILS(cm_sampler_info_get(NULL, &ia), CM_ERR_ARGUMENT, "NULL");
+    cm_sampler_free(a);
+    cm_sampler_free(b);
+    cm_model_free(m);
+}
+END_TEST
+
 START_TEST(creation_refused)
 {
     cm_model *m = load(CONSISTENCY);
@@ -450,6 +470,7 @@ Suite *make_suite(void)
     tcase_add_test(t, many_samplers_on_one_model);
     tcase_add_test(t, inside_the_hosts_own_parallel_region);
     tcase_add_test(t, options_refused);
+    tcase_add_test(t, packed_weights_are_shared);
     tcase_add_test(t, creation_refused);
     suite_add_tcase(s, t);
     return s;

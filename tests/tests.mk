@@ -58,7 +58,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py --no-numpy
 
-check: check-units check-data check-corpus check-scripts
+check: check-units check-data check-corpus check-dnnl-faults check-scripts
 	@echo "all checks passed"
 
 # --- sanitizers, valgrind, the other oneDNN ------------------------------------------
@@ -147,3 +147,12 @@ fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(STATIC)
 	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/; cp $(corpus_picture) $(BUILD)/corpus/picture/; cp $(corpus_config) $(BUILD)/corpus/config/
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=8192 \
 	    -verbosity=0 -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t || exit 1; done
+
+# --- oneDNN's own allocations ------------------------------------------------------------
+
+$(BUILD)/tests/malloc_shim.so: tests/malloc_shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 -Wall -Wextra -fno-builtin -fPIC -shared -o $@ $<
+.PHONY: check-dnnl-faults
+check-dnnl-faults: $(BUILD)/tests/dnnl_faults $(BUILD)/tests/malloc_shim.so
+	@OMP_NUM_THREADS=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/malloc_shim.so $(BUILD)/tests/dnnl_faults
