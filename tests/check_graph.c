@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "diffusion/model.h"
+#include "diffusion/times.h"
 #include "graph/plan.h"
 #include "support/fill.h"
 
@@ -226,6 +227,45 @@ START_TEST(boundary_is_the_identity)
 }
 END_TEST
 
+/* Two steps by default: the published second levels. */
+START_TEST(default_times)
+{
+    static const struct {
+        int type, side;
+        const char *training;
+        double second;
+    } rows[] = {{CM_NET_ADM, 64, "{}", 1.382368},   {CM_NET_ADM, 64, "{\"objective\":\"ct\"}", 1.912844},
+                {CM_NET_ADM, 256, "{}", 4.365562},  {CM_NET_ADM, 256, "{\"objective\":\"ct\"}", 3.991219},
+                {CM_NET_SONGUNET, 32, "{}", 0.821}, {CM_NET_DHARIWAL, 32, "{}", 0.821},
+                {CM_NET_SONGUNET, 64, "{}", 0}};
+    cm_model m;
+    cm_times times;
+    cm_sample_options o;
+    memset(&m, 0, sizeof m);
+    OK(cm_context_create(NULL, &m.context));
+    json_t *cm = json_pack("{s:s}", "type", "cm");
+    OK(cm_precond_read(m.context, cm, 0, &m.precond));
+    cm_sample_options_init(&o, sizeof o);
+    o.method = CM_METHOD_MULTISTEP;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        m.net.type = rows[i].type;
+        m.height = m.width = rows[i].side;
+        m.file.config = json_pack("{s:o}", "training", json_loads(rows[i].training, 0, NULL));
+        if (rows[i].second > 0) {
+            OK(cm_times_resolve(&m, &o, &times));
+            ck_assert(times.solver.n == 2 && times.solver.sigma[0] == 80);
+            ck_assert_double_le(fabs(times.solver.sigma[1] - rows[i].second), 1e-6);
+            cm_times_release(&m, &times);
+        } else {
+            FAILS(cm_times_resolve(&m, &o, &times), CM_ERR_ARGUMENT, "no default times");
+        }
+        json_decref(m.file.config);
+    }
+    json_decref(cm);
+    cm_context_free(m.context);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("graph");
@@ -238,6 +278,7 @@ Suite *make_suite(void)
     tcase_add_test(t, null_members_are_absent);
     tcase_add_test(t, preconditionings_refused);
     tcase_add_test(t, boundary_is_the_identity);
+    tcase_add_test(t, default_times);
     suite_add_tcase(s, t);
     return s;
 }

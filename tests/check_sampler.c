@@ -64,7 +64,7 @@ START_TEST(reference_images)
     cm_st_read_f32(cm_safetensors_find(&st, "noise.1"), noise[1]);
     cm_st_read_f32(cm_safetensors_find(&st, "labels"), want);
     for (int i = 0; i < 10; i++) labels[i] = (int32_t)want[i];
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < (getenv("CHECK_SHORT") ? 2 : 3); k++) {
         cm_model *m = load(k == 2 ? TEACHER : CONSISTENCY);
         cm_sampler *s = sampler(m, 2, 4);
         cm_sample_options o = options(k == 0 ? CM_METHOD_ONESTEP : k == 1 ? CM_METHOD_MULTISTEP : CM_METHOD_HEUN);
@@ -105,11 +105,12 @@ START_TEST(same_bits_for_threads_and_batches)
     cm_model *m = load(methods[_i] <= CM_METHOD_MULTISTEP ? CONSISTENCY : TEACHER);
     cm_sample_options o = method_options(methods[_i]);
     enum { COUNT = 9 };
+    int most = getenv("CHECK_SHORT") ? 2 : 8; /* for slow tools */
     cm_sampler *one = sampler(m, 1, 1);
     float *want = draw(one, &o, COUNT), *again = draw(one, &o, COUNT);
     ck_assert_mem_eq(want, again, COUNT * SIZE * sizeof *want);
     free(again);
-    for (int threads = 1; threads <= 8; threads++) {
+    for (int threads = 1; threads <= most; threads++) {
         cm_sampler *s = sampler(m, threads, batches[threads % 5]);
         float *x = draw(s, &o, COUNT);
         ck_assert_msg(memcmp(x, want, COUNT * SIZE * sizeof *x) == 0, "method %d: %d threads, batch %d", methods[_i],
@@ -299,7 +300,7 @@ static void *sample_in_thread(void *user)
     cm_sampler *s = sampler(j->m, 1, 2);
     cm_sample_options o = options(CM_METHOD_MULTISTEP);
     j->ok = 1;
-    for (int round = 0; round < 5; round++) {
+    for (int round = 0; round < (getenv("CHECK_SHORT") ? 1 : 5); round++) {
         float *x = draw(s, &o, 3);
         j->ok &= memcmp(x, j->want, 3 * SIZE * sizeof *x) == 0;
         free(x);

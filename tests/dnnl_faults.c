@@ -82,7 +82,8 @@ int main(void)
     if (read(pipes[0], &total, sizeof total) != sizeof total || total < 50) return 2;
     for (long n = 1; n <= total; n++) count[run(n) & 3]++;
     int caught = count[0] + count[1];
-    printf("oneDNN's memory: %ld allocations failing in turn: %d harmless, %d MEMORY and a good retry, %d wrong, %d crashed (%.0f %%)\n",
+    printf("oneDNN's memory: %ld allocations failing in turn: %d harmless, %d MEMORY and a good retry, %d wrong, %d "
+           "crashed (%.0f %%)\n",
            total, count[0], count[1], count[2], count[3], 100.0 * caught / (double)total);
     return caught * 10 < total * 9;
 }

@@ -218,24 +218,38 @@ static cm_status check_ts(const resolver *r)
     return CM_OK;
 }
 
-/* Levels of the published two-step samplers (algorithms 2.3). */
-static cm_status default_multistep(const resolver *r, double *sigma, int32_t *n)
+/* Whether the file says that the model comes from consistency training, not
+ * distillation: the published lists differ. */
+static int trained_without_teacher(const cm_model *m)
+{
+    const char *objective =
+        json_string_value(json_object_get(json_object_get(m->file.config, "training"), "objective"));
+    return objective && strncmp(objective, "ct", 2) == 0;
+}
+
+/* The second level of the published two-step samplers (algorithms 2.3), as a
+ * point of the grid they count in; 0: nothing is published. */
+static double published_second(const resolver *r)
 {
     const cm_model *m = r->m;
-    const cm_net_config *net = &m->net;
-    double second = 0;
-    if (!cm_precond_is_consistency(&m->precond) && r->o->steps != 1)
+    int ct = trained_without_teacher(m);
+    if (m->net.type != CM_NET_ADM) return m->height == 32 && m->width == 32 ? 0.821 : 0;
+    if (m->height == 64) return cm_karras_sigma(ct ? 106 : 22, ct ? 201 : 40, r->smin, r->smax, 7);
+    if (m->height == 256) return cm_karras_sigma(ct ? 67 : 17, ct ? 151 : 40, r->smin, r->smax, 7);
+    return 0;
+}
+
+static cm_status default_multistep(const resolver *r, double *sigma, int32_t *n)
+{
+    double second = published_second(r);
+    if (!cm_precond_is_consistency(&r->m->precond) && r->o->steps != 1)
         CM_FAIL(CM_ERR_ARGUMENT, "method multistep on precond %s: give the times as sigmas",
-                cm_precond_name(&m->precond));
-    if (net->type != CM_NET_ADM && m->height == 32 && m->width == 32) second = 0.821;
-    if (net->type == CM_NET_ADM && m->height == 64) second = cm_karras_sigma(22, 40, r->smin, r->smax, 7);
-    if (net->type == CM_NET_ADM && m->height == 256) second = cm_karras_sigma(17, 40, r->smin, r->smax, 7);
+                cm_precond_name(&r->m->precond));
     *n = r->o->steps ? r->o->steps : 2;
     if (*n > 2 || (*n == 2 && !(second > 0)))
         CM_FAIL(CM_ERR_ARGUMENT,
-                "no default times for %d steps with this model: give them as sigmas, for example "
-                "sigmas = %g, %g",
-                *n, r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
+                "no default times for %d steps with this model: give them as sigmas, for example sigmas = %g, %g", *n,
+                r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
     sigma[0] = r->smax;
     sigma[1] = second;
     return CM_OK;
