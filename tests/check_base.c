@@ -225,6 +225,7 @@ Suite *make_suite(void)
 {
     Suite *s = suite_create("base");
     TCase *t = tcase_create("base");
+    tcase_set_timeout(t, 120);
     tcase_add_test(t, status_names);
     tcase_add_test(t, older_and_newer_structs);
     tcase_add_test(t, context_arguments);
