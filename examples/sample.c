@@ -238,13 +238,12 @@ static int32_t *make_labels(program *p, const cm_model_info *info)
     return labels;
 }
 
-static cm_status run(program *p, cm_model *model, const cm_model_info *info, cm_sampler *sampler, double load)
+static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler, double load)
 {
     int32_t nfe, *labels = p->rows || p->n_cycle ? make_labels(p, info) : NULL;
     size_t size = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
     float *images = malloc(p->count * size * sizeof *images);
     cli_progress progress;
-    (void)model;
     if (!images) cli_usage_error(&p->c, "%zu images do not fit into memory", p->count);
     p->sample.labels = labels;
     cli_progress_begin(&progress, "sampling", p->quiet || p->bench);
@@ -294,7 +293,7 @@ int main(int argc, char **argv)
     if (p.rows && !p.columns) p.columns = 10;
     if (!p.count) p.count = p.rows ? (size_t)(10 * (info.num_classes ? info.num_classes : 1)) : 16;
     if (status == CM_OK) status = cm_sampler_create(model, &p.sampler, &sampler);
-    if (status == CM_OK) status = run(&p, model, &info, sampler, load);
+    if (status == CM_OK) status = run(&p, &info, sampler, load);
     int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);
     cm_sampler_free(sampler);
     cm_model_free(model);

@@ -83,7 +83,8 @@ typedef enum cm_dtype {
 CM_API const char *cm_version(void);
 CM_API uint32_t cm_version_number(void);
 
-/* One line: compiler, oneDNN at build and at run time, codecs.  Static. */
+/* One line: compiler, oneDNN at build and at run time, codecs.  The
+ * text is the calling thread's own and stands until its next call. */
 CM_API const char *cm_build_info(void);
 
 /* "CM_ERR_SHAPE" for CM_ERR_SHAPE; "unknown status" for other numbers. */

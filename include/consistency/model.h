@@ -3,7 +3,8 @@
  * A native model is one safetensors file whose metadata says what network it
  * holds, how it is preconditioned and what images it makes (docs/model-file.md).
  * Weights are mapped, not copied: the file has to stay as it is while a model
- * is open (replacing it by rename is fine, writing into it is not).
+ * is open.  Replacing it by rename is fine; writing into it changes the model,
+ * and cutting it short makes the system end the process (SIGBUS).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_MODEL_H

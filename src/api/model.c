@@ -176,20 +176,15 @@ cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count,
 
 /* --- one evaluation -------------------------------------------------------------------------- */
 
-static cm_status check_denoise(const cm_model *m, size_t n, const float *sigma, const int32_t *labels)
+static cm_status check_sigmas(const cm_model *m, size_t n, const float *sigma)
 {
-    int32_t low = cm_model_needs_label(m) ? 0 : -1, classes = m->net.num_classes;
     int zero = m->precond.type == CM_PRECOND_ECM, any = m->precond.type == CM_PRECOND_NONE;
-    if (!labels && low == 0)
-        CM_FAIL(CM_ERR_ARGUMENT, "this model is class-conditional: labels 0..%d are needed", classes - 1);
-    for (size_t i = 0; i < n; i++) {
-        int32_t y = labels ? labels[i] : -1;
+    for (size_t i = 0; i < n; i++)
         if (!isfinite(sigma[i]) || (!any && !(sigma[i] > 0) && !(zero && sigma[i] == 0)))
-            CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g, expected a finite number %s", i, (double)sigma[i],
-                    zero ? ">= 0" : "> 0");
-        if (y < low || y >= (classes ? classes : 0))
-            CM_FAIL(CM_ERR_ARGUMENT, "labels[%zu] is %d; this model knows %d..%d", i, y, low, classes - 1);
-    }
+            CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g, expected a finite number%s", i, (double)sigma[i],
+                    any    ? ""
+                    : zero ? " >= 0"
+                           : " > 0");
     return CM_OK;
 }
 
@@ -222,7 +217,8 @@ cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const floa
     if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
     CM_TRY(cm_context_check_process(model->context));
-    CM_TRY(check_denoise(model, n, sigma, labels));
+    CM_TRY(check_sigmas(model, n, sigma));
+    CM_TRY(cm_model_check_labels(model, labels, n));
     (void)pthread_mutex_lock(&model->lock);
     cm_status status = denoise(model, n, x, sigma, labels, out);
     (void)pthread_mutex_unlock(&model->lock);

@@ -1,7 +1,6 @@
 /* denoiser.c - plans, workers and the loop over images. */
 #include "diffusion/denoiser.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/parallel.h"

@@ -206,3 +206,17 @@ int cm_model_needs_label(const cm_model *model)
 {
     return model->net.type == CM_NET_ADM && model->net.num_classes > 0;
 }
+
+cm_status cm_model_check_labels(const cm_model *model, const int32_t *labels, size_t n)
+{
+    int32_t low = cm_model_needs_label(model) ? 0 : -1, classes = model->net.num_classes;
+    if (!labels && low == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "this model is class-conditional: labels 0..%d are needed", classes - 1);
+    for (size_t i = 0; labels && i < n; i++) {
+        if (!classes && labels[i] != -1)
+            CM_FAIL(CM_ERR_ARGUMENT, "labels[%zu] is %d, but the model is unconditional", i, labels[i]);
+        if (labels[i] < low || labels[i] >= (classes ? classes : 1))
+            CM_FAIL(CM_ERR_ARGUMENT, "labels[%zu] is %d; this model knows %d..%d", i, labels[i], low, classes - 1);
+    }
+    return CM_OK;
+}

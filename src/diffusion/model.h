@@ -42,5 +42,7 @@ void cm_model_retain(cm_model *model);
 void cm_model_release(cm_model *model);
 /* 1 when label -1 ("no label") is an error. */
 int cm_model_needs_label(const cm_model *model);
+/* ARGUMENT for a label the model does not have; NULL is all -1. */
+cm_status cm_model_check_labels(const cm_model *model, const int32_t *labels, size_t n);
 
 #endif

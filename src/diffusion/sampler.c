@@ -140,18 +140,6 @@ static cm_status round_of_images(run *r, float *images)
     return CM_OK;
 }
 
-static cm_status check_labels(const cm_model *m, const int32_t *labels, size_t n)
-{
-    int32_t low = cm_model_needs_label(m) ? 0 : -1, classes = m->net.num_classes;
-    for (size_t i = 0; labels && i < n; i++) {
-        if (!classes && labels[i] != -1)
-            CM_FAIL(CM_ERR_ARGUMENT, "labels[%zu] is %d, but the model is unconditional", i, labels[i]);
-        if (labels[i] < low || labels[i] >= classes + (classes ? 0 : 1))
-            CM_FAIL(CM_ERR_ARGUMENT, "labels[%zu] is %d; this model knows %d..%d", i, labels[i], low, classes - 1);
-    }
-    return CM_OK;
-}
-
 static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *o, int32_t draws)
 {
     if (o->noise_source < 0 || o->noise_source > CM_NOISE_TORCH_INDIV)
@@ -178,7 +166,7 @@ static cm_status run_all(cm_sampler *s, const cm_sample_options *o, const cm_tim
              0,
              0};
     r.total = (uint64_t)n * (uint64_t)cm_solver_nfe(&times->solver);
-    CM_TRY(check_labels(m, o->labels, n));
+    if (o->labels) CM_TRY(cm_model_check_labels(m, o->labels, n)); /* else they are drawn */
     CM_TRY(check_randomness(s, o, times->draws));
     if (o->noise_source != CM_NOISE_PHILOX) {
         if (!s->torch) s->torch = cm_calloc(m->context, s->max_batch, sizeof *s->torch);

@@ -136,8 +136,3 @@ dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out)
     if (s != dnnl_success) dnnl_primitive_attr_destroy(*out);
     return s;
 }
-
-dnnl_status_t cm_dnnl_finish(cm_dnnl_primitive *p)
-{
-    return dnnl_primitive_create(&p->native, p->desc);
-}

@@ -47,8 +47,6 @@ dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, v
  * was attempted. */
 cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what);
 
-/* The description of a primitive to the primitive; both owned by *out. */
-dnnl_status_t cm_dnnl_finish(cm_dnnl_primitive *p);
 /* User-mode scratchpad, on which everything here relies. */
 dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out);
 

@@ -108,7 +108,7 @@ static int create(void *argument)
     dnnl_status_t s =
         c->conv ? describe_conv(c->primitive, c->conv, attr) : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
-    if (s == dnnl_success) s = cm_dnnl_finish(c->primitive);
+    if (s == dnnl_success) s = dnnl_primitive_create(&c->primitive->native, c->primitive->desc);
     return (int)s;
 }
 

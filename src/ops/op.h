@@ -103,7 +103,8 @@ struct cm_op {
     cm_status (*jvp)(const cm_op_run *r);
 };
 
-/* Most floats a piece of elementwise work has; pieces end at rows of c. */
+/* Work over points (rows of c values) is cut into pieces of 64, whatever the
+ * number of threads. */
 static inline int cm_op_row_pieces(size_t rows)
 {
     return (int)((rows + 63) / 64);
