@@ -62,7 +62,7 @@ static void fill_inputs(const cm_model *m, cm_exec *exec)
 /* The result; runs twice over spoiled memory, both times the same. */
 static float *run(const cm_model *m, int share, int threads, size_t *arena)
 {
-    const cm_plan_options options = {1, threads, share};
+    const cm_plan_options options = {.slice = 1, .threads = threads, .share = share};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -103,7 +103,7 @@ END_TEST
 START_TEST(no_reference_kernels)
 {
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
-    const cm_plan_options options = {1, 1, 1};
+    const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1};
     cm_plan *plan;
     const char *scope, *kernel;
     OK(cm_plan_create(m->graph, &options, &plan));

@@ -85,7 +85,7 @@ static void close_case(node_case *t)
 /* All N images by plans of the given slice. */
 static void run_case(const node_case *t, int slice, int threads, float *y)
 {
-    const cm_plan_options options = {slice, threads, 1};
+    const cm_plan_options options = {.slice = slice, .threads = threads, .share = 1};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -116,6 +116,140 @@ static double *widen(const float *v, size_t n)
     return d;
 }
 
+/* --- gradients and tangents -------------------------------------------------- */
+
+static int is_labels(const node_case *t, int i)
+{
+    return t->op == &cm_op_embed_label && i == 1;
+}
+
+/* J v of the naive loops in double, by central differences along (tx, tp). */
+static void directional(const node_case *t, double *const *x, double *const *p, double *const *tx, double *const *tp,
+                        double *out)
+{
+    size_t n = cm_desc_count(t->out);
+    const double h = 1e-5;
+    double *y[2] = {calloc(n, sizeof(double)), calloc(n, sizeof(double))};
+    for (int side = 0; side < 2; side++) {
+        double step = side ? -h : h, *xs[CM_OP_MAX_IN] = {0}, *ps[CM_OP_MAX_PARAMS] = {0};
+        for (int i = 0; i < t->n_in; i++) {
+            size_t m = cm_desc_count(t->in[i]);
+            xs[i] = calloc(m, sizeof(double));
+            for (size_t k = 0; k < m; k++) xs[i][k] = x[i][k] + (tx && tx[i] ? step * tx[i][k] : 0);
+        }
+        for (int i = 0; i < t->n_params; i++) {
+            size_t m = cm_param_elements(&t->graph->params[i]);
+            ps[i] = calloc(m, sizeof(double));
+            for (size_t k = 0; k < m; k++) ps[i][k] = p[i][k] + (tp && tp[i] ? step * tp[i][k] : 0);
+        }
+        naive_forward(t->op, &t->attr, t->in, (const double *const *)xs, t->labels, (const double *const *)ps, t->out,
+                      y[side]);
+        for (int i = 0; i < t->n_in; i++) free(xs[i]);
+        for (int i = 0; i < t->n_params; i++) free(ps[i]);
+    }
+    for (size_t k = 0; k < n; k++) out[k] = (y[0][k] - y[1][k]) / (2 * h);
+    free(y[0]), free(y[1]);
+}
+
+static double dot(size_t n, const double *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += a[i] * (double)b[i];
+    return sum;
+}
+
+static double size_of(size_t n, const double *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (a ? a[i] * a[i] : 0) + (b ? (double)b[i] * (double)b[i] : 0);
+    return sqrt(sum);
+}
+
+static void load(const node_case *t, cm_exec *exec)
+{
+    for (int i = 0; i < t->n_in; i++)
+        memcpy(cm_exec_input(exec, i), is_labels(t, i) ? (const void *)t->labels : (const void *)t->x[i],
+               cm_desc_count(t->in[i]) * sizeof(float));
+}
+
+/* For random directions v of each input and parameter and a random u:
+ * <u, J v> (differences of the reference) = <J^T u, v> (our backward) = <u, our
+ * jvp of v>; one direction at a time, so every gradient is seen on its own. */
+static void check_gradients(node_case *t, double *const *x, double *const *p)
+{
+    size_t n = cm_desc_count(t->out), offsets[CM_OP_MAX_PARAMS] = {0}, floats = 0;
+    uint32_t all = 0;
+    const int frozen = t->op == &cm_op_embed_time; /* its frequencies are constants */
+    for (int i = 0; i < t->n_in; i++) all |= is_labels(t, i) ? 0 : 1u << i;
+    const cm_plan_options train = {.slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = all};
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    cm_unpacking *unpacking;
+    OK(cm_plan_create(t->graph, &train, &plan));
+    OK(cm_weights_create(plan, t->params, &weights));
+    OK(cm_exec_create(plan, &exec));
+    for (int k = 0; k < t->n_params; k++) {
+        offsets[k] = floats;
+        floats += cm_param_elements(&t->graph->params[k]);
+    }
+    OK(cm_unpacking_create(plan, offsets, &unpacking));
+    float *u = numbers(n, 1, 0), *dp = calloc(floats + 1, sizeof *dp);
+    cm_exec_poison(exec);
+    load(t, exec);
+    OK(cm_exec_run(exec, weights));
+    memcpy(cm_exec_cotangent(exec), u, n * sizeof *u);
+    OK(cm_exec_backward(exec, weights));
+    OK(cm_unpacking_run(unpacking, 1, cm_exec_gradients(exec), dp));
+    double *jv = calloc(n, sizeof *jv);
+    /* The absolute part: differences of values around 10 at h = 1e-5 carry 1e-15 * 10 / 1e-5 of noise. */
+    for (int i = 0; i < t->n_in + t->n_params; i++) {
+        int is_param = i >= t->n_in, k = is_param ? i - t->n_in : i;
+        if (is_param ? frozen : is_labels(t, k)) continue;
+        size_t m = is_param ? cm_param_elements(&t->graph->params[k]) : cm_desc_count(t->in[k]);
+        float *v = numbers(m, 1, 0);
+        double *tangent[CM_OP_MAX_IN] = {0}, *wide = tangent[k] = widen(v, m);
+        directional(t, x, p, is_param ? NULL : tangent, is_param ? tangent : NULL, jv);
+        const float *g = is_param ? dp + offsets[k] : cm_exec_input_gradient(exec, k);
+        double left = dot(n, jv, u), right = dot(m, wide, g);
+        double scale = size_of(n, jv, NULL) * size_of(n, NULL, u) + size_of(m, NULL, g) * size_of(m, NULL, v);
+        ck_assert_msg(fabs(left - right) <= 3e-6 * scale + 1e-8, "%s [%d,%d,%d]: %s %d: <u, J v> %.9g, <J^T u, v> %.9g",
+                      t->op->name, t->out.h, t->out.w, t->out.c, is_param ? "parameter" : "input", k, left, right);
+        if (!is_param) {
+            const cm_plan_options options = {
+                .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_JVP, .inputs = 1u << k};
+            cm_plan *jplan;
+            cm_weights *jweights;
+            cm_exec *jexec;
+            OK(cm_plan_create(t->graph, &options, &jplan));
+            OK(cm_weights_create(jplan, t->params, &jweights));
+            OK(cm_exec_create(jplan, &jexec));
+            cm_exec_poison(jexec);
+            load(t, jexec);
+            memcpy(cm_exec_tangent_input(jexec, k), v, m * sizeof *v);
+            OK(cm_exec_run(jexec, jweights));
+            const float *ours = cm_exec_tangent_output(jexec, 0);
+            double most = 1e-9;
+            for (size_t j = 0; j < n; j++) most = fmax(most, fabs(jv[j]));
+            for (size_t j = 0; j < n; j++)
+                ck_assert_msg(fabs((double)ours[j] - jv[j]) <= 2e-5 * most, "%s: tangent %zu of input %d is %g, expected %g",
+                              t->op->name, j, k, (double)ours[j], jv[j]);
+            double both = dot(n, jv, u);
+            for (size_t j = 0; j < n; j++) jv[j] = (double)ours[j];
+            ck_assert_msg(fabs(dot(n, jv, u) - both) <= 1e-5 * scale + 1e-8, "%s: <u, J v>", t->op->name);
+            cm_exec_free(jexec);
+            cm_weights_free(jweights);
+            cm_plan_free(jplan);
+        }
+        free(v), free(wide);
+    }
+    free(jv), free(u), free(dp);
+    cm_unpacking_free(unpacking);
+    cm_exec_free(exec);
+    cm_weights_free(weights);
+    cm_plan_free(plan);
+}
+
 /* tolerance: of the largest value of the result, per element of its sums. */
 static void check_case(node_case *t, double tolerance)
 {
@@ -139,6 +273,7 @@ static void check_case(node_case *t, double tolerance)
     run_case(t, 3, 1, other);
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(fabs((double)other[i] - want[i]) <= tolerance * most, "%s: a slice of 3 is off", t->op->name);
+    check_gradients(t, (double *const *)x, (double *const *)p);
     for (int i = 0; i < t->n_in; i++) free(x[i]);
     for (int k = 0; k < t->n_params; k++) free(p[k]);
     free(want), free(y), free(other);

@@ -18,17 +18,20 @@ static cm_status whole(cm_context *context)
 {
     static float x[8 * 8 * 32], w[32 * 32 * 9], bias[32], y[8 * 8 * 32], scratch[1 << 20], packed[1 << 16];
     const cm_dnnl_conv_shape conv = {1, 8, 8, 32, 32, 3, 1, 1, 1};
-    const cm_dnnl_matmul_shape product = {32, 32, 32, 0};
+    const cm_dnnl_matmul_shape product = {32, 32, 32, 0, 0};
     cm_dnnl_engine *engine = NULL;
     cm_dnnl_primitive *p[2] = {NULL, NULL};
     cm_dnnl_call *call[2] = {NULL, NULL};
+    cm_dnnl_packing *packing = NULL;
     cm_status status = cm_dnnl_engine_create(context, &engine);
     if (status == CM_OK) status = cm_dnnl_conv_create(engine, &conv, 1, &p[0]);
     if (status == CM_OK) status = cm_dnnl_matmul_create(engine, &product, &p[1]);
-    if (status == CM_OK) status = cm_dnnl_pack(p[0], w, packed);
+    if (status == CM_OK) status = cm_dnnl_packing_create(p[0], &packing);
+    if (status == CM_OK) status = cm_dnnl_packing_run(packing, w, packed);
     for (int i = 0; i < 2 && status == CM_OK; i++) status = cm_dnnl_call_create(p[i], &call[i]);
     if (status == CM_OK) status = cm_dnnl_execute(call[0], x, packed, bias, y, scratch);
     if (status == CM_OK) status = cm_dnnl_execute(call[1], x, w, NULL, y, scratch);
+    cm_dnnl_packing_free(packing);
     for (int i = 0; i < 2; i++) {
         cm_dnnl_call_free(call[i]);
         cm_dnnl_primitive_free(p[i]);

@@ -56,7 +56,7 @@ static void portable_cos_sin(double u, double *c, double *s)
     }
 }
 
-static void block(const cm_stream *stream, uint32_t index, uint32_t out[4])
+void cm_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4])
 {
     const uint32_t counter[4] = {index, stream->draw, (uint32_t)stream->image, (uint32_t)(stream->image >> 32)};
     const uint32_t key[2] = {(uint32_t)stream->seed, (uint32_t)(stream->seed >> 32)};
@@ -72,7 +72,7 @@ void cm_stream_uniform(const cm_stream *stream, size_t n, double *out)
 {
     uint32_t u[4];
     for (size_t i = 0; i < n; i++) {
-        if (i % 4 == 0) block(stream, (uint32_t)(i / 4), u);
+        if (i % 4 == 0) cm_stream_block(stream, (uint32_t)(i / 4), u);
         out[i] = unit(u[i % 4]);
     }
 }
@@ -82,7 +82,7 @@ void cm_stream_normal(const cm_stream *stream, size_t n, float *out)
     for (size_t i = 0; i < n; i += 4) {
         uint32_t u[4];
         float quad[4];
-        block(stream, (uint32_t)(i / 4), u);
+        cm_stream_block(stream, (uint32_t)(i / 4), u);
         for (int j = 0; j < 4; j += 2) {
             double c, s, r = sqrt(-2 * portable_log(unit(u[j])));
             portable_cos_sin(unit(u[j + 1]), &c, &s);
@@ -96,6 +96,6 @@ void cm_stream_normal(const cm_stream *stream, size_t n, float *out)
 uint32_t cm_stream_below(const cm_stream *stream, uint32_t range)
 {
     uint32_t u[4];
-    block(stream, 0, u);
+    cm_stream_block(stream, 0, u);
     return (uint32_t)(((uint64_t)u[0] * range) >> 32);
 }

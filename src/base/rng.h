@@ -19,6 +19,8 @@ typedef struct cm_stream {
     uint32_t draw;
 } cm_stream;
 
+/* The index-th four words of the stream. */
+void cm_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4]);
 /* n unit normals, as float32 values. */
 void cm_stream_normal(const cm_stream *stream, size_t n, float *out);
 /* Uniform on 0..range-1, range >= 1. */

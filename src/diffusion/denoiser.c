@@ -26,7 +26,7 @@ struct cm_denoiser {
 static cm_status team_create(cm_model *model, int inner, int execs, team *t)
 {
     cm_context *context = model->context;
-    const cm_plan_options options = {1, inner, 1};
+    const cm_plan_options options = {.slice = 1, .threads = inner, .share = 1};
     CM_TRY(cm_plan_create(model->graph, &options, &t->plan));
     CM_TRY(cm_weights_create(t->plan, model->params, &t->weights));
     t->execs = cm_calloc(context, (size_t)execs, sizeof *t->execs);

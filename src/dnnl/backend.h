@@ -7,6 +7,7 @@
  *              time; read-only afterwards, shared by all threads
  *   call       what one executing thread needs besides: memory objects, stream
  *   layout     how a primitive wants its weights packed
+ *   packing    plain weights to packed ones, or a packed gradient to a plain one
  *
  * Every tensor, packed weight and scratch buffer belongs to the caller. */
 #ifndef CM_DNNL_BACKEND_H
@@ -18,6 +19,7 @@ typedef struct cm_dnnl_engine cm_dnnl_engine;
 typedef struct cm_dnnl_primitive cm_dnnl_primitive;
 typedef struct cm_dnnl_call cm_dnnl_call;
 typedef struct cm_dnnl_layout cm_dnnl_layout;
+typedef struct cm_dnnl_packing cm_dnnl_packing;
 
 /* The instruction set oneDNN may use: the one thing our own kernels look at
  * too, so that a cap on one is a cap on both. */
@@ -43,10 +45,17 @@ int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t 
 cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int threads,
                               cm_dnnl_primitive **out);
 
-/* dst [m, n] = a [m, k] b, row-major; b is [k, n], or [n, k] when
- * b_transposed.  One thread. */
+/* The data gradient (diff dst, packed weights -> diff src) or the weight
+ * gradient (src, diff dst -> packed gradient, and the bias's) of a convolution
+ * made before.  One thread: sums of gradients depend on the number of threads
+ * otherwise. */
+cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
+                                       const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out);
+
+/* dst [m, n] = a b, row-major; a is [m, k], or [k, m] when a_transposed, b is
+ * [k, n], or [n, k] when b_transposed.  One thread. */
 typedef struct cm_dnnl_matmul_shape {
-    int32_t m, n, k, b_transposed;
+    int32_t m, n, k, b_transposed, a_transposed;
 } cm_dnnl_matmul_shape;
 cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out);
 
@@ -55,9 +64,14 @@ size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *primitive);
 /* oneDNN's name of the kernel chosen ("brgconv:avx512_core", "ref:any"). */
 const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *primitive);
 
-/* Packed weights of a convolution. */
+/* Packed weights of a convolution, or the packed gradient that a weight
+ * gradient writes.  A packing is used by one thread at a time and may outlive
+ * the primitive it was made for. */
 size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *primitive);
-cm_status cm_dnnl_pack(const cm_dnnl_primitive *primitive, const float *weights, void *packed);
+cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out);
+void cm_dnnl_packing_free(cm_dnnl_packing *packing);
+/* Plain [oc, c, kernel, kernel] to packed; of a weight gradient the other way. */
+cm_status cm_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to);
 cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out);
 int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive);
 void cm_dnnl_layout_free(cm_dnnl_layout *layout);
@@ -65,7 +79,8 @@ void cm_dnnl_layout_free(cm_dnnl_layout *layout);
 cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out);
 void cm_dnnl_call_free(cm_dnnl_call *call);
 /* Convolution: src, packed weights, bias or NULL, dst.  Matrix product: a, b,
- * NULL, dst. */
+ * NULL, dst.  Data gradient: diff dst, packed weights, NULL, diff src.  Weight
+ * gradient: src, diff dst, diff bias or NULL, packed gradient. */
 cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
                           void *scratch);
 

@@ -12,8 +12,11 @@ struct cm_dnnl_engine {
     dnnl_engine_t native;
 };
 
+enum { CM_DNNL_FORWARD = 0, CM_DNNL_BACKWARD_DATA = 1, CM_DNNL_BACKWARD_WEIGHTS = 2 };
+
 struct cm_dnnl_primitive {
     cm_dnnl_engine *engine; /* borrowed: the plan keeps it */
+    int kind;
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t native;
     int has_bias;

@@ -11,6 +11,7 @@ typedef struct {
     cm_dnnl_primitive *primitive;
     const cm_dnnl_conv_shape *conv;
     const cm_dnnl_matmul_shape *matmul;
+    const cm_dnnl_primitive *hint; /* gradients: the forward primitive */
 } creation;
 
 int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
@@ -31,15 +32,32 @@ static void free_descs(descs *d)
     cm_md_free(d->dst);
 }
 
+/* What a convolution's descriptor is made of besides memory. */
+typedef struct {
+    dnnl_dims_t stride, low, high;
+} window;
+
 #if DNNL_VERSION_MAJOR >= 3
 
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride, const dnnl_dims_t low,
-                               const dnnl_dims_t high, dnnl_primitive_attr_t attr)
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hint, descs *d, const window *w,
+                               dnnl_primitive_attr_t attr)
 {
     const dnnl_dims_t dilates = {0, 0};
-    return dnnl_convolution_forward_primitive_desc_create(&p->desc, p->engine->native, dnnl_forward_inference,
-                                                          dnnl_convolution_direct, d->src, d->weights, d->bias,
-                                                          d->dst, stride, dilates, low, high, attr);
+    dnnl_engine_t engine = p->engine->native;
+    switch (p->kind) {
+    case CM_DNNL_BACKWARD_DATA:
+        return dnnl_convolution_backward_data_primitive_desc_create(&p->desc, engine, dnnl_convolution_direct, d->src,
+                                                                    d->weights, d->dst, w->stride, dilates, w->low,
+                                                                    w->high, hint->desc, attr);
+    case CM_DNNL_BACKWARD_WEIGHTS:
+        return dnnl_convolution_backward_weights_primitive_desc_create(
+            &p->desc, engine, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst, w->stride, dilates,
+            w->low, w->high, hint->desc, attr);
+    default:
+        return dnnl_convolution_forward_primitive_desc_create(&p->desc, engine, dnnl_forward_inference,
+                                                              dnnl_convolution_direct, d->src, d->weights, d->bias,
+                                                              d->dst, w->stride, dilates, w->low, w->high, attr);
+    }
 }
 
 static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
@@ -47,15 +65,28 @@ static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_
     return dnnl_matmul_primitive_desc_create(&p->desc, p->engine->native, d->src, d->weights, NULL, d->dst, attr);
 }
 #else
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, descs *d, const dnnl_dims_t stride, const dnnl_dims_t low,
-                               const dnnl_dims_t high, dnnl_primitive_attr_t attr)
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hint, descs *d, const window *w,
+                               dnnl_primitive_attr_t attr)
 {
     dnnl_convolution_desc_t op;
-    dnnl_status_t s = dnnl_convolution_forward_desc_init(
-        &op, dnnl_forward_inference, dnnl_convolution_direct, &d->src->value, &d->weights->value,
-        d->bias ? &d->bias->value : NULL, &d->dst->value, stride, low, high);
+    dnnl_status_t s;
+    const dnnl_memory_desc_t *bias = d->bias ? &d->bias->value : NULL;
+    switch (p->kind) {
+    case CM_DNNL_BACKWARD_DATA:
+        s = dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d->src->value, &d->weights->value,
+                                                     &d->dst->value, w->stride, w->low, w->high);
+        break;
+    case CM_DNNL_BACKWARD_WEIGHTS:
+        s = dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d->src->value,
+                                                        &d->weights->value, bias, &d->dst->value, w->stride, w->low,
+                                                        w->high);
+        break;
+    default:
+        s = dnnl_convolution_forward_desc_init(&op, dnnl_forward_inference, dnnl_convolution_direct, &d->src->value,
+                                               &d->weights->value, bias, &d->dst->value, w->stride, w->low, w->high);
+    }
     if (s != dnnl_success) return s;
-    return dnnl_primitive_desc_create(&p->desc, &op, attr, p->engine->native, NULL);
+    return dnnl_primitive_desc_create(&p->desc, &op, attr, p->engine->native, hint ? hint->desc : NULL);
 }
 
 static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
@@ -67,23 +98,26 @@ static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_
 }
 #endif
 
-static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shape *c, dnnl_primitive_attr_t attr)
+static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shape *c, const cm_dnnl_primitive *hint,
+                                   dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
     int32_t oh = cm_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
     int32_t ow = cm_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
     const dnnl_dims_t src = {c->n, c->c, c->h, c->w}, dst = {c->n, c->oc, oh, ow}, bias = {c->oc};
-    const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel}, stride = {c->stride, c->stride};
-    const dnnl_dims_t low = {c->pad, c->pad};
-    const dnnl_dims_t high = {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
-                              (ow - 1) * c->stride + c->kernel - c->w - c->pad};
+    const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel};
+    const window w = {{c->stride, c->stride},
+                      {c->pad, c->pad},
+                      {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
+                       (ow - 1) * c->stride + c->kernel - c->w - c->pad}};
+    int bias_too = c->has_bias && p->kind != CM_DNNL_BACKWARD_DATA;
     dnnl_status_t s = cm_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = cm_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
-    if (s == dnnl_success && c->has_bias) s = cm_md_create(&d.bias, 1, bias, NULL, dnnl_a);
+    if (s == dnnl_success && bias_too) s = cm_md_create(&d.bias, 1, bias, NULL, dnnl_a);
     if (s == dnnl_success) s = cm_md_create(&d.dst, 4, dst, NULL, dnnl_nhwc);
-    if (s == dnnl_success) s = conv_desc(p, &d, stride, low, high, attr);
+    if (s == dnnl_success) s = conv_desc(p, hint, &d, &w, attr);
     free_descs(&d);
-    p->has_bias = c->has_bias;
+    p->has_bias = bias_too;
     for (int i = 0; i < 4; i++) p->weight_dims[i] = (int32_t)weights[i];
     return s;
 }
@@ -91,9 +125,10 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
 static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_shape *m, dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
-    const dnnl_dims_t a = {m->m, m->k}, b = {m->k, m->n}, dst = {m->m, m->n}, turned = {1, m->k};
-    dnnl_status_t s = cm_md_create(&d.src, 2, a, NULL, dnnl_ab);
-    if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? turned : NULL, dnnl_ab);
+    const dnnl_dims_t a = {m->m, m->k}, b = {m->k, m->n}, dst = {m->m, m->n};
+    const dnnl_dims_t turned_a = {1, m->m}, turned_b = {1, m->k};
+    dnnl_status_t s = cm_md_create(&d.src, 2, a, m->a_transposed ? turned_a : NULL, dnnl_ab);
+    if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? turned_b : NULL, dnnl_ab);
     if (s == dnnl_success) s = cm_md_create(&d.dst, 2, dst, NULL, dnnl_ab);
     if (s == dnnl_success) s = matmul_desc(p, &d, attr);
     free_descs(&d);
@@ -106,13 +141,13 @@ static int create(void *argument)
     dnnl_primitive_attr_t attr;
     DNNL_TRY(cm_dnnl_attributes(&attr));
     dnnl_status_t s =
-        c->conv ? describe_conv(c->primitive, c->conv, attr) : describe_matmul(c->primitive, c->matmul, attr);
+        c->conv ? describe_conv(c->primitive, c->conv, c->hint, attr) : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
     if (s == dnnl_success) s = dnnl_primitive_create(&c->primitive->native, c->primitive->desc);
     return (int)s;
 }
 
-static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int threads, const char *what,
+static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind, int threads, const char *what,
                                   cm_dnnl_primitive **out)
 {
     *out = NULL;
@@ -120,6 +155,7 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int threa
     if (!c->primitive) return CM_ERR_MEMORY;
     c->primitive->engine = engine;
     c->primitive->threads = threads;
+    c->primitive->kind = kind;
     int before = cm_parallel_swap_threads(threads);
     cm_status status = cm_dnnl_run(create, c, what);
     cm_parallel_swap_threads(before);
@@ -128,27 +164,41 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int threa
     return status;
 }
 
+static void name_conv(char *what, size_t size, const char *kind, const cm_dnnl_conv_shape *shape)
+{
+    (void)snprintf(what, size, "convolution%s %dx%d, %d -> %d channels, stride %d, on %d x %d x %d", kind,
+                   shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
+}
+
 cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int threads,
                               cm_dnnl_primitive **out)
 {
     char what[128];
-    creation c = {NULL, shape, NULL};
-    (void)snprintf(what, sizeof what, "convolution %dx%d, %d -> %d channels, stride %d, on %d x %d x %d",
-                   shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
-    CM_TRY(create_primitive(engine, &c, threads, what, out));
+    creation c = {NULL, shape, NULL, NULL};
+    name_conv(what, sizeof what, "", shape);
+    CM_TRY(create_primitive(engine, &c, CM_DNNL_FORWARD, threads, what, out));
     if (threads == 1 || !strstr(cm_dnnl_kernel_name(*out), "gemm")) return CM_OK;
     /* Convolutions by matrix product (no better kernel for this shape and CPU)
      * split their sums by the number of threads: one thread then. */
     cm_dnnl_primitive_free(*out);
-    return create_primitive(engine, &c, 1, what, out);
+    return create_primitive(engine, &c, CM_DNNL_FORWARD, 1, what, out);
+}
+
+cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
+                                       const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out)
+{
+    char what[128];
+    creation c = {NULL, shape, NULL, forward};
+    name_conv(what, sizeof what, of_weights ? " weight gradient" : " data gradient", shape);
+    return create_primitive(engine, &c, of_weights ? CM_DNNL_BACKWARD_WEIGHTS : CM_DNNL_BACKWARD_DATA, 1, what, out);
 }
 
 cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
 {
     char what[128];
-    creation c = {NULL, NULL, shape};
+    creation c = {NULL, NULL, shape, NULL};
     (void)snprintf(what, sizeof what, "matrix product [%d,%d] x [%d,%d]", shape->m, shape->k, shape->k, shape->n);
-    return create_primitive(engine, &c, 1, what, out);
+    return create_primitive(engine, &c, CM_DNNL_FORWARD, 1, what, out);
 }
 
 void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
@@ -174,9 +224,15 @@ size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *p)
     return queried_size(p, dnnl_query_scratchpad_md);
 }
 
+/* Where a primitive's weights, or their gradient, stand among its memory. */
+static dnnl_query_t weights_query(const cm_dnnl_primitive *p)
+{
+    return p->kind == CM_DNNL_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md;
+}
+
 size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *p)
 {
-    return queried_size(p, dnnl_query_weights_md);
+    return queried_size(p, weights_query(p));
 }
 
 const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *p)
@@ -189,56 +245,80 @@ const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *p)
 
 /* --- packing ----------------------------------------------------------- */
 
-typedef struct {
-    const cm_dnnl_primitive *primitive;
-    const float *weights;
-    void *packed;
-    cm_md from_md, to_md;
+struct cm_dnnl_packing {
+    cm_context *context;
+    const cm_dnnl_primitive *primitive; /* while it is made */
+    const void *from_data;
+    void *to_data;
+    cm_md plain, packed;
     dnnl_memory_t from, to;
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t reorder;
     dnnl_stream_t stream;
-} packing;
+};
 
-static int pack(void *argument)
+static int create_packing(void *argument)
 {
-    packing *k = argument;
+    cm_dnnl_packing *k = argument;
     const cm_dnnl_primitive *p = k->primitive;
     dnnl_engine_t engine = p->engine->native;
+    int unpack = p->kind == CM_DNNL_BACKWARD_WEIGHTS;
     const dnnl_dims_t dims = {p->weight_dims[0], p->weight_dims[1], p->weight_dims[2], p->weight_dims[3]};
-    DNNL_TRY(cm_md_create(&k->from_md, 4, dims, NULL, dnnl_oihw));
-    DNNL_TRY(cm_md_clone_queried(&k->to_md, p->desc, dnnl_query_weights_md));
-    DNNL_TRY(cm_md_memory(&k->from, k->from_md, engine, (void *)(uintptr_t)k->weights));
-    DNNL_TRY(cm_md_memory(&k->to, k->to_md, engine, k->packed));
+    DNNL_TRY(cm_md_create(&k->plain, 4, dims, NULL, dnnl_oihw));
+    DNNL_TRY(cm_md_clone_queried(&k->packed, p->desc, weights_query(p)));
+    cm_md from = unpack ? k->packed : k->plain, to = unpack ? k->plain : k->packed;
+    DNNL_TRY(cm_md_memory(&k->from, from, engine, DNNL_MEMORY_NONE));
+    DNNL_TRY(cm_md_memory(&k->to, to, engine, DNNL_MEMORY_NONE));
 #if DNNL_VERSION_MAJOR >= 3
-    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, k->from_md, engine, k->to_md, engine, NULL));
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, from, engine, to, engine, NULL));
 #else
-    DNNL_TRY(
-        dnnl_reorder_primitive_desc_create(&k->desc, &k->from_md->value, engine, &k->to_md->value, engine, NULL));
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, &from->value, engine, &to->value, engine, NULL));
 #endif
     DNNL_TRY(dnnl_primitive_create(&k->reorder, k->desc));
-    DNNL_TRY(dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags));
+    return (int)dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags);
+}
+
+cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out)
+{
+    *out = NULL;
+    cm_dnnl_packing *k = cm_calloc(primitive->engine->context, 1, sizeof *k);
+    if (!k) return CM_ERR_MEMORY;
+    k->context = primitive->engine->context;
+    k->primitive = primitive;
+    cm_status status = cm_dnnl_run(create_packing, k, "prepare to pack the weights of a convolution");
+    if (status != CM_OK) cm_dnnl_packing_free(k);
+    else *out = k;
+    return status;
+}
+
+void cm_dnnl_packing_free(cm_dnnl_packing *k)
+{
+    if (!k) return;
+    if (k->stream) dnnl_stream_destroy(k->stream);
+    if (k->reorder) dnnl_primitive_destroy(k->reorder);
+    if (k->desc) dnnl_primitive_desc_destroy(k->desc);
+    if (k->from) dnnl_memory_destroy(k->from);
+    if (k->to) dnnl_memory_destroy(k->to);
+    cm_md_free(k->plain);
+    cm_md_free(k->packed);
+    cm_free(k->context, k);
+}
+
+static int run_packing(void *argument)
+{
+    cm_dnnl_packing *k = argument;
     const dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, k->from}, {DNNL_ARG_TO, k->to}};
+    DNNL_TRY(dnnl_memory_set_data_handle(k->from, (void *)(uintptr_t)k->from_data));
+    DNNL_TRY(dnnl_memory_set_data_handle(k->to, k->to_data));
     DNNL_TRY(dnnl_primitive_execute(k->reorder, k->stream, 2, args));
     return (int)dnnl_stream_wait(k->stream);
 }
 
-cm_status cm_dnnl_pack(const cm_dnnl_primitive *primitive, const float *weights, void *packed)
+cm_status cm_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to)
 {
-    packing k;
-    memset(&k, 0, sizeof k);
-    k.primitive = primitive;
-    k.weights = weights;
-    k.packed = packed;
-    cm_status status = cm_dnnl_run(pack, &k, "pack the weights of a convolution");
-    if (k.stream) dnnl_stream_destroy(k.stream);
-    if (k.reorder) dnnl_primitive_destroy(k.reorder);
-    if (k.desc) dnnl_primitive_desc_destroy(k.desc);
-    if (k.from) dnnl_memory_destroy(k.from);
-    if (k.to) dnnl_memory_destroy(k.to);
-    cm_md_free(k.from_md);
-    cm_md_free(k.to_md);
-    return status;
+    packing->from_data = from;
+    packing->to_data = to;
+    return cm_dnnl_run(run_packing, packing, "pack the weights of a convolution");
 }
 
 typedef struct {
@@ -249,7 +329,7 @@ typedef struct {
 static int query_layout(void *argument)
 {
     layout_query *q = argument;
-    return (int)cm_md_clone_queried(&q->md, q->primitive->desc, dnnl_query_weights_md);
+    return (int)cm_md_clone_queried(&q->md, q->primitive->desc, weights_query(q->primitive));
 }
 
 cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out)
@@ -271,10 +351,10 @@ int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *p
 {
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_memory_desc_equal(layout->md,
-                                  dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
+                                  dnnl_primitive_desc_query_md(primitive->desc, weights_query(primitive), 0));
 #else
     return dnnl_memory_desc_equal(&layout->md->value,
-                                  dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_weights_md, 0));
+                                  dnnl_primitive_desc_query_md(primitive->desc, weights_query(primitive), 0));
 #endif
 }
 
@@ -296,10 +376,21 @@ struct cm_dnnl_call {
     const void *handle[ARGS];   /* of the next execution */
 };
 
+/* Which descriptor and which argument stand behind SRC, WEIGHTS, BIAS_ARG, DST
+ * and SCRATCH of each kind. */
+static const dnnl_query_t queries[3][ARGS] = {
+    {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_weights_md, dnnl_query_dst_md, dnnl_query_scratchpad_md},
+    {dnnl_query_diff_dst_md, dnnl_query_weights_md, dnnl_query_weights_md, dnnl_query_diff_src_md,
+     dnnl_query_scratchpad_md},
+    {dnnl_query_src_md, dnnl_query_diff_dst_md, dnnl_query_diff_weights_md, dnnl_query_diff_weights_md,
+     dnnl_query_scratchpad_md}};
+static const int arguments[3][ARGS] = {
+    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD},
+    {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DIFF_SRC, DNNL_ARG_SCRATCHPAD},
+    {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_BIAS, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_SCRATCHPAD}};
+
 static int create_call(void *argument)
 {
-    static const dnnl_query_t what[ARGS] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_weights_md,
-                                            dnnl_query_dst_md, dnnl_query_scratchpad_md};
     cm_dnnl_call *call = argument;
     const cm_dnnl_primitive *p = call->primitive;
     DNNL_TRY(dnnl_stream_create(&call->stream, p->engine->native, dnnl_stream_default_flags));
@@ -310,7 +401,7 @@ static int create_call(void *argument)
             if (!p->has_bias) continue;
             DNNL_TRY(cm_md_create(&md, 1, dims, NULL, dnnl_a));
         } else {
-            DNNL_TRY(cm_md_clone_queried(&md, p->desc, what[i]));
+            DNNL_TRY(cm_md_clone_queried(&md, p->desc, queries[p->kind][i]));
         }
         dnnl_status_t s = cm_md_memory(&call->memory[i], md, p->engine->native, DNNL_MEMORY_NONE);
         cm_md_free(md);
@@ -342,14 +433,13 @@ void cm_dnnl_call_free(cm_dnnl_call *call)
 
 static int execute(void *argument)
 {
-    static const int names[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
     cm_dnnl_call *call = argument;
     dnnl_exec_arg_t args[ARGS];
     int n = 0;
     for (int i = 0; i < ARGS; i++) {
         if (!call->memory[i]) continue;
         DNNL_TRY(dnnl_memory_set_data_handle(call->memory[i], (void *)(uintptr_t)call->handle[i]));
-        args[n].arg = names[i];
+        args[n].arg = arguments[call->primitive->kind][i];
         args[n++].memory = call->memory[i];
     }
     DNNL_TRY(dnnl_primitive_execute(call->primitive->native, call->stream, n, args));

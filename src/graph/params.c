@@ -4,9 +4,13 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/parallel.h"
+
 typedef struct packed {
     struct packed *next;
     cm_dnnl_layout *layout;
+    cm_dnnl_packing *packing; /* NULL unless the set is refreshed */
+    const cm_dnnl_primitive *primitive;
     void *data;
     int index;
 } packed;
@@ -18,6 +22,8 @@ struct cm_params {
     float **widened;
     packed *packed;
     size_t copied;
+    packed **order; /* for refreshing: all of `packed`, made when first asked for */
+    int n_packed, n_order;
     pthread_mutex_t lock;
 };
 
@@ -56,9 +62,11 @@ void cm_params_free(cm_params *params)
         packed *p = params->packed;
         params->packed = p->next;
         cm_dnnl_layout_free(p->layout);
+        cm_dnnl_packing_free(p->packing);
         cm_free(params->context, p->data);
         cm_free(params->context, p);
     }
+    cm_free(params->context, params->order);
     for (int i = 0; i < params->graph->n_params; i++) cm_free(params->context, params->widened[i]);
     cm_free(params->context, params->widened);
     cm_free(params->context, params->sources);
@@ -89,11 +97,20 @@ cm_status cm_params_plain(cm_params *params, int index, const float **out)
     return status;
 }
 
+static cm_status pack_now(const cm_dnnl_primitive *primitive, const float *plain, void *data)
+{
+    cm_dnnl_packing *packing;
+    CM_TRY(cm_dnnl_packing_create(primitive, &packing));
+    cm_status status = cm_dnnl_packing_run(packing, plain, data);
+    cm_dnnl_packing_free(packing);
+    return status;
+}
+
 static cm_status pack_into(cm_params *params, int index, const cm_dnnl_primitive *primitive, void *data)
 {
     const cm_param_source *source = &params->sources[index];
     if (source->raw) {
-        cm_status status = cm_dnnl_pack(primitive, source->raw, data);
+        cm_status status = pack_now(primitive, source->raw, data);
         if (source->forget) source->forget(source);
         return status;
     }
@@ -101,7 +118,7 @@ static cm_status pack_into(cm_params *params, int index, const cm_dnnl_primitive
     if (!copy) return CM_ERR_MEMORY;
     source->read(source, copy);
     if (source->forget) source->forget(source);
-    cm_status status = cm_dnnl_pack(primitive, copy, data);
+    cm_status status = pack_now(primitive, copy, data);
     cm_free(params->context, copy);
     return status;
 }
@@ -126,8 +143,10 @@ static cm_status pack(cm_params *params, int index, const cm_dnnl_primitive *pri
         cm_free(params->context, p);
         return status;
     }
+    p->primitive = primitive;
     p->next = params->packed;
     params->packed = p;
+    params->n_packed++;
     params->copied += bytes;
     *out = p->data;
     return CM_OK;
@@ -137,6 +156,47 @@ cm_status cm_params_packed(cm_params *params, int index, const cm_dnnl_primitive
 {
     (void)pthread_mutex_lock(&params->lock);
     cm_status status = pack(params, index, primitive, out);
+    (void)pthread_mutex_unlock(&params->lock);
+    return status;
+}
+
+/* --- refreshing ------------------------------------------------------------ */
+
+/* Everything a refresh needs is made the first time, or after new layouts came. */
+static cm_status prepare_refresh(cm_params *params)
+{
+    int n = 0;
+    if (params->n_order == params->n_packed) return CM_OK;
+    cm_free(params->context, params->order);
+    params->n_order = 0;
+    params->order = cm_calloc(params->context, (size_t)params->n_packed, sizeof *params->order);
+    if (!params->order) return CM_ERR_MEMORY;
+    for (packed *p = params->packed; p; p = p->next) {
+        if (!p->packing) CM_TRY(cm_dnnl_packing_create(p->primitive, &p->packing));
+        params->order[n++] = p;
+    }
+    params->n_order = n;
+    return CM_OK;
+}
+
+static cm_status refresh_piece(void *user, int index, int worker)
+{
+    (void)worker;
+    const cm_params *params = user;
+    packed *p = params->order[index];
+    int before = cm_parallel_swap_threads(1);
+    cm_status status = cm_dnnl_packing_run(p->packing, params->sources[p->index].raw, p->data);
+    cm_parallel_swap_threads(before);
+    return status;
+}
+
+cm_status cm_params_refresh(cm_params *params, int threads)
+{
+    (void)pthread_mutex_lock(&params->lock);
+    int before = cm_parallel_swap_threads(1);
+    cm_status status = prepare_refresh(params);
+    cm_parallel_swap_threads(before);
+    if (status == CM_OK) status = cm_parallel(threads, params->n_order, refresh_piece, params);
     (void)pthread_mutex_unlock(&params->lock);
     return status;
 }

@@ -1,174 +1,107 @@
-/* plan.c - lifetimes to an arena, nodes to prepared steps, steps to results. */
+/* plan.c - nodes to prepared ops, the layout of parameter gradients, weights. */
 #include "graph/plan.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-struct cm_plan {
-    cm_context *context;
-    const cm_graph *graph;
-    cm_plan_options options;
-    cm_dnnl_engine *engine;
-    cm_op_plan *steps; /* one per node */
-    size_t *offset;    /* of each value in the arena */
-    size_t arena, scratch;
-};
+#include "base/parallel.h"
+#include "graph/program.h"
 
-struct cm_weights {
-    cm_context *context;
-    const void **pointers; /* [node][CM_OP_MAX_PARAMS] */
-};
-
-struct cm_exec {
-    const cm_plan *plan;
-    unsigned char *arena, *scratch;
-    void **local; /* of each node */
-    cm_op_run *runs;
-};
-
-/* --- the arena ----------------------------------------------------------- */
-
-typedef struct {
-    size_t size, offset;
-    int first, last; /* steps: -1 = before the first, n_nodes = after the last */
-    int root;        /* the value whose memory this one takes over, or itself  */
-} span;
-
-static size_t value_bytes(const cm_plan *plan, int value)
-{
-    cm_desc d = plan->graph->values[value].desc;
-    d.n = plan->options.slice;
-    return (cm_desc_count(d) * sizeof(float) + 63) / 64 * 64;
-}
-
-static int is_input(const cm_graph *g, int value)
-{
-    return g->values[value].producer < 0;
-}
-
-static void find_lifetimes(const cm_plan *plan, span *spans)
-{
-    const cm_graph *g = plan->graph;
-    for (int v = 0; v < g->n_values; v++)
-        spans[v] = (span){value_bytes(plan, v), 0, g->values[v].producer, g->values[v].producer, v};
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; k < g->nodes[i].n_in; k++) spans[g->nodes[i].in[k]].last = i;
-    for (int i = 0; i < g->n_outputs; i++) spans[g->outputs[i]].last = g->n_nodes;
-    if (!plan->options.share)
-        for (int v = 0; v < g->n_values; v++) spans[v].first = -1, spans[v].last = g->n_nodes;
-}
-
-/* An in-place op whose first input dies there takes over its memory. */
-static void join_inplace(const cm_plan *plan, span *spans)
-{
-    const cm_graph *g = plan->graph;
-    for (int i = 0; i < g->n_nodes; i++) {
-        const cm_node *node = &g->nodes[i];
-        int in = node->in[0], out = node->out;
-        if (!(node->op->flags & CM_OP_INPLACE) || is_input(g, in) || spans[in].last != i ||
-            spans[in].size != spans[out].size)
-            continue;
-        int shared = 0; /* as another input of the same node */
-        for (int k = 1; k < node->n_in; k++) shared |= node->in[k] == in;
-        if (shared) continue;
-        spans[out].root = spans[in].root;
-        spans[spans[out].root].last = spans[out].last;
-    }
-}
-
-static int larger_first(const void *a, const void *b)
-{
-    const span *x = *(const span *const *)a, *y = *(const span *const *)b;
-    if (x->size != y->size) return x->size > y->size ? -1 : 1;
-    return x->root - y->root;
-}
-
-/* First fit, largest first: the lowest place free of every span that is alive
- * at the same time. */
-static size_t place(span **order, int placed, const span *s)
-{
-    size_t at = 0;
-    for (int moved = 1; moved;) {
-        moved = 0;
-        for (int i = 0; i < placed; i++) {
-            const span *o = order[i];
-            if (o->last < s->first || s->last < o->first) continue;
-            if (at < o->offset + o->size && o->offset < at + s->size) {
-                at = o->offset + o->size;
-                moved = 1;
-            }
-        }
-    }
-    return at;
-}
-
-static cm_status lay_out(cm_plan *plan)
-{
-    const cm_graph *g = plan->graph;
-    size_t n = (size_t)g->n_values;
-    int roots = 0;
-    plan->offset = cm_calloc(plan->context, n, sizeof *plan->offset);
-    span *spans = cm_calloc(plan->context, n, sizeof *spans);
-    span **order = cm_calloc(plan->context, n, sizeof *order);
-    if (plan->offset && spans && order) {
-        find_lifetimes(plan, spans);
-        if (plan->options.share) join_inplace(plan, spans);
-        for (int v = 0; v < g->n_values; v++)
-            if (spans[v].root == v) order[roots++] = &spans[v];
-        qsort(order, (size_t)roots, sizeof *order, larger_first);
-        for (int i = 0; i < roots; i++) {
-            order[i]->offset = place(order, i, order[i]);
-            size_t end = order[i]->offset + order[i]->size;
-            if (end > plan->arena) plan->arena = end;
-        }
-        for (int v = 0; v < g->n_values; v++) plan->offset[v] = spans[spans[v].root].offset;
-    }
-    cm_status status = plan->offset && spans && order ? CM_OK : CM_ERR_MEMORY;
-    cm_free(plan->context, spans);
-    cm_free(plan->context, order);
-    return status;
-}
+enum { POINTERS = CM_OP_MAX_PARAMS + 1 }; /* of a node: its parameters, and the first as backward wants it */
 
 /* --- plan ---------------------------------------------------------------- */
 
-static cm_status prepare_step(cm_plan *plan, int index, const cm_kernels *kernels)
+static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const unsigned char *moves)
 {
     const cm_graph *g = plan->graph;
     const cm_node *node = &g->nodes[index];
-    cm_op_plan *p = &plan->steps[index];
+    cm_op_plan *p = &plan->ops[index];
     p->op = node->op;
     p->attr = &node->attr;
     p->context = plan->context;
     p->engine = plan->engine;
     p->kernels = kernels;
     p->threads = plan->options.threads;
+    p->mode = plan->options.mode;
     p->n_in = node->n_in;
     for (int k = 0; k < node->n_in; k++) {
         p->in[k] = g->values[node->in[k]].desc;
         p->in[k].n = plan->options.slice;
+        unsigned bit = (unsigned)moves[node->in[k]] << k;
+        if (p->mode == CM_MODE_TRAIN) p->wants |= bit;
+        else p->moves |= bit;
     }
     p->out = g->values[node->out].desc;
     p->out.n = plan->options.slice;
+}
+
+static cm_status prepare_op(cm_plan *plan, int index)
+{
+    const cm_node *node = &plan->graph->nodes[index];
+    cm_op_plan *p = &plan->ops[index];
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
-    const char *kernel = p->packer[0] ? cm_dnnl_kernel_name(p->packer[0]) : "";
-    if (strncmp(kernel, "ref", 3) == 0)
-        cm_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope, kernel);
+    const cm_dnnl_primitive *used[3] = {p->packer[0], p->back_packer, p->unpacker};
+    for (int i = 0; i < 3; i++) {
+        const char *kernel = used[i] ? cm_dnnl_kernel_name(used[i]) : "";
+        if (strncmp(kernel, "ref", 3) == 0)
+            cm_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope,
+                   kernel);
+    }
     if (p->scratch_bytes > plan->scratch) plan->scratch = p->scratch_bytes;
+    return CM_OK;
+}
+
+/* Where the gradient of each parameter lies in a block. */
+static cm_status lay_out_gradients(cm_plan *plan)
+{
+    const cm_graph *g = plan->graph;
+    plan->gradient = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient);
+    plan->reader = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->reader);
+    if (!plan->gradient || !plan->reader) return CM_ERR_MEMORY;
+    for (int i = 0; i < g->n_params; i++) plan->gradient[i] = SIZE_MAX, plan->reader[i] = -1;
+    for (int i = 0; i < g->n_nodes && plan->options.mode == CM_MODE_TRAIN; i++)
+        for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
+            int index = g->nodes[i].param[k];
+            if (index < 0) continue;
+            if (plan->reader[index] >= 0)
+                CM_FAIL(CM_ERR_INTERNAL, "parameter '%s' is read by two nodes", g->params[index].name);
+            size_t floats = cm_param_elements(&g->params[index]);
+            if (k == 0 && plan->ops[i].unpacker)
+                floats = (cm_dnnl_packed_bytes(plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
+            plan->reader[index] = i;
+            plan->gradient[index] = plan->gradient_floats;
+            plan->gradient_floats += (floats + 15) / 16 * 16;
+        }
+    return CM_OK;
+}
+
+static cm_status build_with(cm_plan *plan, unsigned char *moves)
+{
+    const cm_kernels *kernels = cm_kernels_for(cm_dnnl_cpu_level());
+    CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
+    plan->ops = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
+    if (!plan->ops) return CM_ERR_MEMORY;
+    cm_program_reach(plan, moves);
+    for (int i = 0; i < plan->graph->n_nodes; i++) {
+        fill_op(plan, i, kernels, moves);
+        CM_TRY(prepare_op(plan, i));
+    }
+    CM_TRY(cm_program_build(plan, moves));
+    CM_TRY(lay_out_gradients(plan));
+    cm_log(plan->context, CM_LOG_INFO,
+           "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->program.n_steps,
+           plan->options.threads, plan->program.arena, plan->scratch, kernels->name);
     return CM_OK;
 }
 
 static cm_status build(cm_plan *plan)
 {
-    const cm_kernels *kernels = cm_kernels_for(cm_dnnl_cpu_level());
-    CM_TRY(lay_out(plan));
-    CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
-    plan->steps = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->steps);
-    if (!plan->steps) return CM_ERR_MEMORY;
-    for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_step(plan, i, kernels));
-    cm_log(plan->context, CM_LOG_INFO,
-           "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->graph->n_nodes,
-           plan->options.threads, plan->arena, plan->scratch, kernels->name);
-    return CM_OK;
+    if (plan->options.mode == CM_MODE_TRAIN && plan->options.threads != 1)
+        CM_FAIL(CM_ERR_INTERNAL, "plans for training run one thread each");
+    unsigned char *moves = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
+    if (!moves) return CM_ERR_MEMORY;
+    cm_status status = build_with(plan, moves);
+    cm_free(plan->context, moves);
+    return status;
 }
 
 cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out)
@@ -189,17 +122,19 @@ cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, 
 void cm_plan_free(cm_plan *plan)
 {
     if (!plan) return;
-    for (int i = 0; plan->steps && i < plan->graph->n_nodes; i++)
-        if (plan->steps[i].op && plan->steps[i].op->release) plan->steps[i].op->release(&plan->steps[i]);
-    cm_free(plan->context, plan->steps);
-    cm_free(plan->context, plan->offset);
+    for (int i = 0; plan->ops && i < plan->graph->n_nodes; i++)
+        if (plan->ops[i].op && plan->ops[i].op->release) plan->ops[i].op->release(&plan->ops[i]);
+    cm_free(plan->context, plan->ops);
+    cm_program_release(plan);
+    cm_free(plan->context, plan->gradient);
+    cm_free(plan->context, plan->reader);
     cm_dnnl_engine_free(plan->engine);
     cm_free(plan->context, plan);
 }
 
 size_t cm_plan_arena_bytes(const cm_plan *plan)
 {
-    return plan->arena;
+    return plan->program.arena;
 }
 
 size_t cm_plan_scratch_bytes(const cm_plan *plan)
@@ -207,32 +142,45 @@ size_t cm_plan_scratch_bytes(const cm_plan *plan)
     return plan->scratch;
 }
 
+size_t cm_plan_gradient_floats(const cm_plan *plan)
+{
+    return plan->gradient_floats;
+}
+
 const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope)
 {
     if (node < 0 || node >= plan->graph->n_nodes) return NULL;
     *scope = plan->graph->nodes[node].scope;
-    const cm_dnnl_primitive *primitive = plan->steps[node].packer[0];
+    const cm_dnnl_primitive *primitive = plan->ops[node].packer[0];
     return primitive ? cm_dnnl_kernel_name(primitive) : "";
 }
 
 /* --- weights ------------------------------------------------------------- */
 
+struct cm_weights {
+    cm_context *context;
+    const void **pointers; /* [node][POINTERS] */
+};
+
+static cm_status resolve_one(cm_params *params, int index, const cm_dnnl_primitive *packer, const void **to)
+{
+    const float *plain;
+    if (packer) return cm_params_packed(params, index, packer, to);
+    CM_TRY(cm_params_plain(params, index, &plain));
+    *to = plain;
+    return CM_OK;
+}
+
 static cm_status resolve(const cm_plan *plan, cm_params *params, cm_weights *weights)
 {
-    for (int i = 0; i < plan->graph->n_nodes; i++)
-        for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
-            int index = plan->graph->nodes[i].param[k];
-            const cm_dnnl_primitive *packer = plan->steps[i].packer[k];
-            const void **to = &weights->pointers[i * CM_OP_MAX_PARAMS + k];
-            const float *plain;
-            if (index < 0) continue;
-            if (packer) {
-                CM_TRY(cm_params_packed(params, index, packer, to));
-            } else {
-                CM_TRY(cm_params_plain(params, index, &plain));
-                *to = plain;
-            }
-        }
+    for (int i = 0; i < plan->graph->n_nodes; i++) {
+        const cm_node *node = &plan->graph->nodes[i];
+        const cm_op_plan *op = &plan->ops[i];
+        const void **to = &weights->pointers[i * POINTERS];
+        for (int k = 0; k < CM_OP_MAX_PARAMS; k++)
+            if (node->param[k] >= 0) CM_TRY(resolve_one(params, node->param[k], op->packer[k], to + k));
+        if (op->back_packer) CM_TRY(resolve_one(params, node->param[0], op->back_packer, to + CM_OP_MAX_PARAMS));
+    }
     return CM_OK;
 }
 
@@ -242,8 +190,7 @@ cm_status cm_weights_create(const cm_plan *plan, cm_params *params, cm_weights *
     cm_weights *weights = cm_calloc(plan->context, 1, sizeof *weights);
     if (!weights) return CM_ERR_MEMORY;
     weights->context = plan->context;
-    weights->pointers =
-        cm_calloc(plan->context, (size_t)plan->graph->n_nodes * CM_OP_MAX_PARAMS, sizeof *weights->pointers);
+    weights->pointers = cm_calloc(plan->context, (size_t)plan->graph->n_nodes * POINTERS, sizeof *weights->pointers);
     cm_status status = weights->pointers ? resolve(plan, params, weights) : CM_ERR_MEMORY;
     if (status != CM_OK) cm_weights_free(weights);
     else *out = weights;
@@ -257,89 +204,76 @@ void cm_weights_free(cm_weights *weights)
     cm_free(weights->context, weights);
 }
 
-/* --- exec ---------------------------------------------------------------- */
-
-static cm_status attach(cm_exec *exec)
+void cm_weights_bind(const cm_weights *weights, int node, cm_op_run *run)
 {
-    const cm_plan *plan = exec->plan;
-    for (int i = 0; i < plan->graph->n_nodes; i++) {
-        const cm_node *node = &plan->graph->nodes[i];
-        cm_op_run *run = &exec->runs[i];
-        if (node->op->attach) CM_TRY(node->op->attach(&plan->steps[i], &exec->local[i]));
-        run->p = &plan->steps[i];
-        run->local = exec->local[i];
-        run->scratch = exec->scratch;
-        run->out = exec->arena + plan->offset[node->out];
-        for (int k = 0; k < node->n_in; k++) run->in[k] = exec->arena + plan->offset[node->in[k]];
-    }
-    return CM_OK;
+    const void *const *from = &weights->pointers[node * POINTERS];
+    for (int k = 0; k < CM_OP_MAX_PARAMS; k++) run->param[k] = from[k];
+    run->back_param = from[CM_OP_MAX_PARAMS];
 }
 
-cm_status cm_exec_create(const cm_plan *plan, cm_exec **out)
+/* --- gradients to plain tensors ---------------------------------------------- */
+
+struct cm_unpacking {
+    const cm_plan *plan;
+    size_t *offsets;
+    cm_dnnl_packing **packings; /* of each parameter, NULL where the block is plain */
+    const float *block;         /* of the run at hand */
+    float *plain;
+};
+
+void cm_unpacking_free(cm_unpacking *u)
 {
-    size_t nodes = (size_t)plan->graph->n_nodes;
+    if (!u) return;
+    for (int i = 0; u->packings && i < u->plan->graph->n_params; i++) cm_dnnl_packing_free(u->packings[i]);
+    cm_free(u->plan->context, u->packings);
+    cm_free(u->plan->context, u->offsets);
+    cm_free(u->plan->context, u);
+}
+
+cm_status cm_unpacking_create(const cm_plan *plan, const size_t *offsets, cm_unpacking **out)
+{
+    const cm_graph *g = plan->graph;
+    size_t n = (size_t)g->n_params;
     *out = NULL;
-    cm_exec *exec = cm_calloc(plan->context, 1, sizeof *exec);
-    if (!exec) return CM_ERR_MEMORY;
-    exec->plan = plan;
-    /* Zeroed, that is touched, once: fresh pages cost more than arithmetic. */
-    exec->arena = cm_calloc(plan->context, plan->arena, 1);
-    exec->scratch = cm_calloc(plan->context, plan->scratch, 1);
-    exec->local = cm_calloc(plan->context, nodes, sizeof *exec->local);
-    exec->runs = cm_calloc(plan->context, nodes, sizeof *exec->runs);
-    cm_status status = exec->arena && exec->scratch && exec->local && exec->runs ? attach(exec) : CM_ERR_MEMORY;
-    if (status != CM_OK) cm_exec_free(exec);
-    else *out = exec;
+    cm_unpacking *u = cm_calloc(plan->context, 1, sizeof *u);
+    if (!u) return CM_ERR_MEMORY;
+    u->plan = plan;
+    u->offsets = cm_calloc(plan->context, n, sizeof *u->offsets);
+    u->packings = cm_calloc(plan->context, n, sizeof *u->packings);
+    cm_status status = u->offsets && u->packings ? CM_OK : CM_ERR_MEMORY;
+    if (status == CM_OK) memcpy(u->offsets, offsets, n * sizeof *offsets);
+    int before = cm_parallel_swap_threads(1);
+    for (int i = 0; i < g->n_params && status == CM_OK; i++) {
+        int node = plan->reader[i];
+        if (node < 0 || g->nodes[node].param[0] != i || !plan->ops[node].unpacker) continue;
+        status = cm_dnnl_packing_create(plan->ops[node].unpacker, &u->packings[i]);
+    }
+    cm_parallel_swap_threads(before);
+    if (status != CM_OK) cm_unpacking_free(u);
+    else *out = u;
     return status;
 }
 
-void cm_exec_free(cm_exec *exec)
+static cm_status unpack_piece(void *user, int index, int worker)
 {
-    if (!exec) return;
-    const cm_plan *plan = exec->plan;
-    for (int i = 0; exec->local && i < plan->graph->n_nodes; i++)
-        if (exec->local[i]) plan->graph->nodes[i].op->detach(&plan->steps[i], exec->local[i]);
-    cm_free(plan->context, exec->local);
-    cm_free(plan->context, exec->runs);
-    cm_free(plan->context, exec->arena);
-    cm_free(plan->context, exec->scratch);
-    cm_free(plan->context, exec);
-}
-
-void *cm_exec_input(cm_exec *exec, int index)
-{
-    return exec->arena + exec->plan->offset[exec->plan->graph->inputs[index]];
-}
-
-const float *cm_exec_output(const cm_exec *exec, int index)
-{
-    return (const float *)(const void *)(exec->arena + exec->plan->offset[exec->plan->graph->outputs[index]]);
-}
-
-cm_status cm_exec_run(cm_exec *exec, const cm_weights *weights)
-{
-    int n = exec->plan->graph->n_nodes;
-    for (int i = 0; i < n; i++) {
-        cm_op_run *run = &exec->runs[i];
-        for (int k = 0; k < CM_OP_MAX_PARAMS; k++) run->param[k] = weights->pointers[i * CM_OP_MAX_PARAMS + k];
-        CM_TRY(run->p->op->forward(run));
+    (void)worker;
+    const cm_unpacking *u = user;
+    size_t from = u->plan->gradient[index], to = u->offsets[index];
+    if (from == SIZE_MAX || to == SIZE_MAX) return CM_OK;
+    if (!u->packings[index]) {
+        memcpy(u->plain + to, u->block + from,
+               cm_param_elements(&u->plan->graph->params[index]) * sizeof *u->plain);
+        return CM_OK;
     }
-    return CM_OK;
+    int before = cm_parallel_swap_threads(1);
+    cm_status status = cm_dnnl_packing_run(u->packings[index], u->block + from, u->plain + to);
+    cm_parallel_swap_threads(before);
+    return status;
 }
 
-void cm_exec_poison(cm_exec *exec)
+cm_status cm_unpacking_run(cm_unpacking *u, int threads, const float *block, float *plain)
 {
-    const cm_plan *plan = exec->plan;
-    for (int v = 0; v < plan->graph->n_values; v++) {
-        /* A value may share memory with an input only after that input's death;
-         * so keep the inputs' ranges and spoil the rest. */
-        size_t at = plan->offset[v], size = value_bytes(plan, v);
-        int overlaps = is_input(plan->graph, v);
-        for (int i = 0; i < plan->graph->n_inputs && !overlaps; i++) {
-            size_t in = plan->offset[plan->graph->inputs[i]], bytes = value_bytes(plan, plan->graph->inputs[i]);
-            overlaps = at < in + bytes && in < at + size;
-        }
-        if (!overlaps) memset(exec->arena + at, 0xff, size);
-    }
-    memset(exec->scratch, 0xff, plan->scratch);
+    u->block = block;
+    u->plain = plain;
+    return cm_parallel(threads, u->plan->graph->n_params, unpack_piece, u);
 }

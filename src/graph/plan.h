@@ -1,10 +1,16 @@
 /* plan.h - a graph made ready to run.
  *
- *   plan     graph x slice x inner threads: primitives, arena layout; immutable
+ *   plan     graph x slice x mode: primitives, the list of steps, arena layout;
+ *            immutable
  *   weights  a plan x a parameter set: pointers, packed where needed
  *   exec     one thread's arena and memory objects for a plan
  *
- * Several execs of one plan run at the same time. */
+ * Several execs of one plan run at the same time.
+ *
+ * Modes.  INFER computes the outputs.  TRAIN computes them and then, in a second
+ * call, the gradients of the parameters (and of chosen inputs) from the gradient
+ * of one output.  JVP computes outputs and, for tangents of chosen inputs, their
+ * tangents. */
 #ifndef CM_GRAPH_PLAN_H
 #define CM_GRAPH_PLAN_H
 
@@ -16,8 +22,16 @@ typedef struct cm_exec cm_exec;
 
 typedef struct cm_plan_options {
     int32_t slice;   /* images in one run             */
-    int32_t threads; /* inside ops                    */
+    int32_t threads; /* inside ops; 1 in mode TRAIN   */
     int32_t share;   /* 0: every value its own memory (tests compare) */
+    int32_t mode;    /* CM_MODE_*                     */
+    /* TRAIN: which output's gradient is given; JVP: unused. */
+    int32_t output;
+    /* Bit i: TRAIN: the gradient of input i is wanted; JVP: input i has a tangent. */
+    uint32_t inputs;
+    /* TRAIN: activations are kept at the borders of so many pieces of the graph
+     * only and computed again inside them (Chen et al. 2016); 0 or 1 = all kept. */
+    int32_t recompute;
 } cm_plan_options;
 
 cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out);
@@ -35,9 +49,40 @@ void cm_exec_free(cm_exec *exec);
 /* Memory of input i / output i, slice x H x W x C, channels-last. */
 void *cm_exec_input(cm_exec *exec, int index);
 const float *cm_exec_output(const cm_exec *exec, int index);
-/* Inputs may have been overwritten afterwards. */
+/* Inputs may have been overwritten afterwards (not in mode TRAIN before
+ * cm_exec_backward). */
 cm_status cm_exec_run(cm_exec *exec, const cm_weights *weights);
 /* Fills everything but the inputs with NaN: a test's way to see stale reads. */
 void cm_exec_poison(cm_exec *exec);
+/* Where dropout's bits come from in the next runs; the images' numbers (slice
+ * of them) are copied. */
+void cm_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);
+
+/* --- TRAIN ------------------------------------------------------------------ */
+
+/* After cm_exec_run: where the gradient of the output goes, as the output. */
+float *cm_exec_cotangent(cm_exec *exec);
+cm_status cm_exec_backward(cm_exec *exec, const cm_weights *weights);
+/* The gradient of a wanted input after cm_exec_backward. */
+const float *cm_exec_input_gradient(const cm_exec *exec, int index);
+
+/* A block of parameter gradients: floats in the layouts that backward writes
+ * (cm_exec_backward overwrites the whole of the exec's own block).  Blocks of
+ * one plan are added value by value; a sum is unpacked at the end. */
+size_t cm_plan_gradient_floats(const cm_plan *plan);
+const float *cm_exec_gradients(const cm_exec *exec);
+/* Turns a block into plain tensors, parameter i at plain + offsets[i] (SIZE_MAX:
+ * not wanted). */
+typedef struct cm_unpacking cm_unpacking;
+cm_status cm_unpacking_create(const cm_plan *plan, const size_t *offsets, cm_unpacking **out);
+void cm_unpacking_free(cm_unpacking *unpacking);
+cm_status cm_unpacking_run(cm_unpacking *unpacking, int threads, const float *block, float *plain);
+
+/* --- JVP -------------------------------------------------------------------- */
+
+/* The tangent of input i (bit i of options.inputs) / of output i: NULL when it
+ * is zero whatever the inputs. */
+float *cm_exec_tangent_input(cm_exec *exec, int index);
+const float *cm_exec_tangent_output(const cm_exec *exec, int index);
 
 #endif

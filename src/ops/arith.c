@@ -1,4 +1,6 @@
 /* arith.c - SiLU, sums, per-sample scales: one pass over the data each. */
+#include <string.h>
+
 #include "base/parallel.h"
 #include "ops/op.h"
 
@@ -44,7 +46,27 @@ static cm_status silu_forward(const cm_op_run *r)
     return over_rows(r, silu_piece);
 }
 
-const cm_op cm_op_silu = {"silu", CM_OP_INPLACE, same, NULL, NULL, NULL, NULL, silu_forward, NULL, NULL};
+static cm_status silu_backward(const cm_op_run *r)
+{
+    r->p->kernels->silu_back(cm_desc_count(r->p->out), in(r, 0), r->dout, r->din[0]);
+    return CM_OK;
+}
+
+/* The slope is symmetric in what it multiplies: a gradient or a tangent.  (In
+ * place, forward has overwritten its input; plans for JVP keep it.) */
+static cm_status silu_jvp(const cm_op_run *r)
+{
+    r->p->kernels->silu_back(cm_desc_count(r->p->out), in(r, 0), r->tin[0], r->tout);
+    return CM_OK;
+}
+
+const cm_op cm_op_silu = {.name = "silu",
+                          .flags = CM_OP_INPLACE,
+                          .saves = 1,
+                          .shape = same,
+                          .forward = silu_forward,
+                          .backward = silu_backward,
+                          .jvp = silu_jvp};
 
 /* --- add: (a + b) scale -------------------------------------------------- */
 
@@ -72,7 +94,28 @@ static cm_status add_forward(const cm_op_run *r)
     return over_rows(r, add_piece);
 }
 
-const cm_op cm_op_add = {"add", CM_OP_INPLACE, add_shape, NULL, NULL, NULL, NULL, add_forward, NULL, NULL};
+static cm_status add_backward(const cm_op_run *r)
+{
+    for (int k = 0; k < 2; k++)
+        if (r->din[k]) r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->add.scale, r->dout, r->din[k]);
+    return CM_OK;
+}
+
+static cm_status add_jvp(const cm_op_run *r)
+{
+    size_t n = cm_desc_count(r->p->out);
+    float s = r->p->attr->add.scale;
+    if (r->tin[0] && r->tin[1]) r->p->kernels->add(n, r->tin[0], r->tin[1], s, r->tout);
+    else r->p->kernels->scale(n, s, r->tin[0] ? r->tin[0] : r->tin[1], r->tout);
+    return CM_OK;
+}
+
+const cm_op cm_op_add = {.name = "add",
+                         .flags = CM_OP_INPLACE,
+                         .shape = add_shape,
+                         .forward = add_forward,
+                         .backward = add_backward,
+                         .jvp = add_jvp};
 
 /* --- scale: x s, one s per image ----------------------------------------- */
 
@@ -84,7 +127,45 @@ static cm_status scale_forward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_scale = {"scale", CM_OP_INPLACE, same, NULL, NULL, NULL, NULL, scale_forward, NULL, NULL};
+/* sum of a[i] b[i] in double; rows of b are `stride` long, of which c count. */
+static float inner(size_t rows, size_t c, const float *a, const float *b, size_t stride)
+{
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++, a += c, b += stride)
+        for (size_t i = 0; i < c; i++) sum += (double)a[i] * (double)b[i];
+    return (float)sum;
+}
+
+static cm_status scale_backward(const cm_op_run *r)
+{
+    size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
+    for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
+        float ds = r->din[1] ? inner(1, n, r->dout + i * n, in(r, 0) + i * n, n) : 0;
+        if (r->din[0]) r->p->kernels->scale(n, in(r, 1)[i], r->dout + i * n, r->din[0] + i * n);
+        if (r->din[1]) r->din[1][i] = ds;
+    }
+    return CM_OK;
+}
+
+/* ty = s tx + ts x */
+static cm_status scale_jvp(const cm_op_run *r)
+{
+    size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
+    memset(r->tout, 0, cm_desc_count(r->p->out) * sizeof *r->tout);
+    for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
+        if (r->tin[0]) r->p->kernels->axpy(n, in(r, 1)[i], r->tin[0] + i * n, r->tout + i * n);
+        if (r->tin[1]) r->p->kernels->axpy(n, r->tin[1][i], in(r, 0) + i * n, r->tout + i * n);
+    }
+    return CM_OK;
+}
+
+const cm_op cm_op_scale = {.name = "scale",
+                           .flags = CM_OP_INPLACE,
+                           .saves = 1 | 2,
+                           .shape = same,
+                           .forward = scale_forward,
+                           .backward = scale_backward,
+                           .jvp = scale_jvp};
 
 /* --- mix: s x + t f, f may have more channels than x (iDDPM's variances) -- */
 
@@ -108,4 +189,43 @@ static cm_status mix_forward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_mix = {"mix", 0, mix_shape, NULL, NULL, NULL, NULL, mix_forward, NULL, NULL};
+static cm_status mix_backward(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    size_t rows = (size_t)p->out.h * (size_t)p->out.w, c = (size_t)p->out.c, fc = (size_t)p->in[1].c;
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        const float *dy = r->dout + i * rows * c;
+        float *dx = r->din[0] ? r->din[0] + i * rows * c : NULL, *df = r->din[1] ? r->din[1] + i * rows * fc : NULL;
+        if (r->din[2]) r->din[2][i] = inner(rows, c, dy, in(r, 0) + i * rows * c, c);
+        if (r->din[3]) r->din[3][i] = inner(rows, c, dy, in(r, 1) + i * rows * fc, fc);
+        if (df) memset(df, 0, rows * fc * sizeof *df);
+        for (size_t row = 0; df && row < rows; row++) p->kernels->axpy(c, in(r, 3)[i], dy + row * c, df + row * fc);
+        if (dx) p->kernels->scale(rows * c, in(r, 2)[i], dy, dx);
+    }
+    return CM_OK;
+}
+
+/* ty = s tx + ts x + t tf + tt f */
+static cm_status mix_jvp(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    size_t rows = (size_t)p->out.h * (size_t)p->out.w, c = (size_t)p->out.c, fc = (size_t)p->in[1].c;
+    const cm_kernels *k = p->kernels;
+    memset(r->tout, 0, cm_desc_count(p->out) * sizeof *r->tout);
+    for (size_t row = 0; row < (size_t)p->out.n * rows; row++) {
+        size_t i = row / rows;
+        float *to = r->tout + row * c;
+        if (r->tin[0]) k->axpy(c, in(r, 2)[i], r->tin[0] + row * c, to);
+        if (r->tin[1]) k->axpy(c, in(r, 3)[i], r->tin[1] + row * fc, to);
+        if (r->tin[2]) k->axpy(c, r->tin[2][i], in(r, 0) + row * c, to);
+        if (r->tin[3]) k->axpy(c, r->tin[3][i], in(r, 1) + row * fc, to);
+    }
+    return CM_OK;
+}
+
+const cm_op cm_op_mix = {.name = "mix",
+                         .saves = 1 | 2 | 4 | 8,
+                         .shape = mix_shape,
+                         .forward = mix_forward,
+                         .backward = mix_backward,
+                         .jvp = mix_jvp};

@@ -4,7 +4,12 @@
  * (the 3C channels come in one of three orders); then blocks of 64 queries are
  * independent pieces of work: two matrix products of one thread each and a
  * softmax between, so the scores of a block stay in the cache and the bits do
- * not depend on the number of threads. */
+ * not depend on the number of threads.
+ *
+ * Backward makes the scores again, block by block: with p = softmax(s),
+ *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),
+ *   dq = ds k,  dk += ds^T q.
+ * JVP: ts = (tq k^T + q tk^T) / sqrt(d), tp = p (ts - sum p ts), to = tp v + p tv. */
 #include <math.h>
 #include <string.h>
 
@@ -15,11 +20,12 @@ enum { BLOCK = 64 };
 
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
-    cm_dnnl_primitive *scores[2], *values[2];
+    cm_dnnl_primitive *scores[2], *values[2], *turned[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
+                                                             [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
 
 typedef struct {
-    cm_dnnl_call *scores[2], *values[2];
+    cm_dnnl_call *scores[2], *values[2], *turned[2];
 } calls;
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
@@ -51,19 +57,22 @@ static size_t backend_scratch(const primitives *s)
 {
     size_t most = 0;
     for (int i = 0; i < 2; i++) {
-        size_t a = s->scores[i] ? cm_dnnl_scratch_bytes(s->scores[i]) : 0;
-        size_t b = s->values[i] ? cm_dnnl_scratch_bytes(s->values[i]) : 0;
-        most = a > most ? a : most;
-        most = b > most ? b : most;
+        const cm_dnnl_primitive *const all[3] = {s->scores[i], s->values[i], s->turned[i]};
+        for (int k = 0; k < 3; k++) {
+            size_t bytes = all[k] ? cm_dnnl_scratch_bytes(all[k]) : 0;
+            most = bytes > most ? bytes : most;
+        }
     }
     return (most + sizeof(float) - 1) / sizeof(float);
 }
 
-/* Floats a worker needs: scores [64, T], result [64, d], the backend's. */
+/* Floats a worker needs: scores [64, T], result [64, d], the backend's; for
+ * gradients and tangents another [64, T] and two [T, d]. */
 static size_t worker_floats(const cm_op_plan *p)
 {
-    size_t t = (size_t)tokens(p), d = (size_t)head_size(p);
-    return align16(BLOCK * t) + align16(BLOCK * d) + align16(backend_scratch(p->state));
+    size_t t = (size_t)tokens(p), d = (size_t)head_size(p), more = p->mode == CM_MODE_INFER ? 0 : 1;
+    return align16(BLOCK * t) + align16(BLOCK * d) + align16(backend_scratch(p->state)) +
+           more * (align16(BLOCK * t) + 2 * align16(t * d) + 2 * align16(BLOCK * d));
 }
 
 static void release(cm_op_plan *p)
@@ -73,6 +82,7 @@ static void release(cm_op_plan *p)
     for (int i = 0; i < 2; i++) {
         cm_dnnl_primitive_free(s->scores[i]);
         cm_dnnl_primitive_free(s->values[i]);
+        cm_dnnl_primitive_free(s->turned[i]);
     }
     cm_free(p->context, s);
 }
@@ -85,12 +95,16 @@ static cm_status prepare(cm_op_plan *p)
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
     for (int i = 0; i < 2 && rows[i]; i++) {
-        const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1}, values = {rows[i], d, t, 0};
+        const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
+        const cm_dnnl_matmul_shape turned = {t, d, rows[i], 0, 1};
         CM_TRY(cm_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
         CM_TRY(cm_dnnl_matmul_create(p->engine, &values, &s->values[i]));
+        if (p->mode == CM_MODE_TRAIN) CM_TRY(cm_dnnl_matmul_create(p->engine, &turned, &s->turned[i]));
     }
+    /* q, k, v; their gradients or tangents */
+    size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
     p->scratch_bytes =
-        sizeof(float) * (3 * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p));
+        sizeof(float) * (matrices * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p));
     return CM_OK;
 }
 
@@ -102,6 +116,7 @@ static void detach(const cm_op_plan *p, void *local)
         for (int i = 0; i < 2; i++) {
             cm_dnnl_call_free(all[w].scores[i]);
             cm_dnnl_call_free(all[w].values[i]);
+            cm_dnnl_call_free(all[w].turned[i]);
         }
     cm_free(p->context, all);
 }
@@ -116,6 +131,7 @@ static cm_status attach(const cm_op_plan *p, void **local)
         for (int i = 0; i < 2 && s->scores[i]; i++) {
             CM_TRY(cm_dnnl_call_create(s->scores[i], &all[w].scores[i]));
             CM_TRY(cm_dnnl_call_create(s->values[i], &all[w].values[i]));
+            if (s->turned[i]) CM_TRY(cm_dnnl_call_create(s->turned[i], &all[w].turned[i]));
         }
     return CM_OK;
 }
@@ -124,6 +140,7 @@ typedef struct {
     const cm_op_run *run;
     const float *qkv; /* [T, 3C] of one image */
     float *out;       /* [T, C] */
+    float *matrices;  /* [3][heads][T][d] */
 } image;
 
 /* Where element i of head h of q, k or v (j = 0, 1, 2) stands in the 3C. */
@@ -148,12 +165,19 @@ static cm_status gather_piece(void *user, int index, int worker)
     size_t step = layout == CM_QKV_INTERLEAVED ? 3 : 1;
     for (size_t j = 0; j < 3; j++)
         for (size_t h = 0; h < c / d; h++) {
-            float *to = (float *)m->run->scratch + j * align16(t * c) + h * t * d;
+            float *to = m->matrices + j * align16(t * c) + h * t * d;
             const float *from = m->qkv + channel(layout, j, h, 0, c, d);
             for (size_t row = first; row < last; row++)
                 for (size_t i = 0; i < d; i++) to[row * d + i] = from[row * 3 * c + i * step];
         }
     return CM_OK;
+}
+
+/* Where the workers' floats begin. */
+static float *workers(const cm_op_run *r)
+{
+    size_t matrices = r->p->mode == CM_MODE_INFER ? 3 : 6;
+    return (float *)r->scratch + matrices * align16((size_t)tokens(r->p) * (size_t)r->p->out.c);
 }
 
 /* One block of queries of one head. */
@@ -167,7 +191,7 @@ static cm_status block_piece(void *user, int index, int worker)
     size_t rows = cm_op_piece_rows(t, (int)b);
     int tail = b > 0 && rows < BLOCK;
     const float *q = (const float *)m->run->scratch + h * t * d, *k = q + align16(t * c), *v = k + align16(t * c);
-    float *scores = (float *)m->run->scratch + 3 * align16(t * c) + (size_t)worker * worker_floats(p);
+    float *scores = workers(m->run) + (size_t)worker * worker_floats(p);
     float *result = scores + align16(BLOCK * t), *scratch = result + align16(BLOCK * d);
     CM_TRY(cm_dnnl_execute(call->scores[tail], q + b * BLOCK * d, k, NULL, scores, scratch));
     p->kernels->softmax(rows, t, (float)(1 / sqrt((double)d)), scores);
@@ -181,7 +205,7 @@ static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c;
-    image m = {r, r->in[0], r->out};
+    image m = {r, r->in[0], r->out, r->scratch};
     int blocks = cm_op_row_pieces(t);
     for (int32_t i = 0; i < p->out.n; i++, m.qkv += t * 3 * c, m.out += t * c) {
         CM_TRY(cm_parallel(p->threads, blocks, gather_piece, &m));
@@ -190,4 +214,155 @@ static cm_status forward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_attention = {"attention", 0, shape, prepare, release, attach, detach, forward, NULL, NULL};
+/* --- backward and jvp: one thread or blocks in turn ---------------------------- */
+
+/* A worker's floats once more, by name. */
+typedef struct {
+    float *scores, *result, *backend, *more_scores, *sum[2], *rows[2];
+} room;
+
+static room rooms(const cm_op_run *r)
+{
+    size_t t = (size_t)tokens(r->p), d = (size_t)head_size(r->p);
+    room w;
+    w.scores = workers(r);
+    w.result = w.scores + align16(BLOCK * t);
+    w.backend = w.result + align16(BLOCK * d);
+    w.more_scores = w.backend + align16(backend_scratch(r->p->state));
+    w.sum[0] = w.more_scores + align16(BLOCK * t);
+    w.sum[1] = w.sum[0] + align16(t * d);
+    w.rows[0] = w.sum[1] + align16(t * d);
+    w.rows[1] = w.rows[0] + align16(BLOCK * d);
+    return w;
+}
+
+static float scale_of(const cm_op_plan *p)
+{
+    return (float)(1 / sqrt((double)head_size(p)));
+}
+
+/* The block's probabilities into w->scores. */
+static cm_status probabilities(const cm_op_run *r, const calls *call, int tail, size_t rows, const float *q,
+                               const float *k, room *w)
+{
+    CM_TRY(cm_dnnl_execute(call->scores[tail], q, k, NULL, w->scores, w->backend));
+    r->p->kernels->softmax(rows, (size_t)tokens(r->p), scale_of(r->p), w->scores);
+    return CM_OK;
+}
+
+/* Rows [first, first + rows) of head h of a [T, C] matrix, gathered. */
+static void gather_rows(const cm_op_plan *p, const float *x, size_t h, size_t first, size_t rows, float *out)
+{
+    size_t c = (size_t)p->out.c, d = (size_t)head_size(p);
+    for (size_t i = 0; i < rows; i++) memcpy(out + i * d, x + (first + i) * c + h * d, d * sizeof *out);
+}
+
+/* Gradients of one head into its three matrices dq, dk, dv. */
+static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, room *w)
+{
+    const cm_op_plan *p = r->p;
+    const calls *call = r->local;
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p), third = align16(t * c);
+    const float *q = (const float *)r->scratch + h * t * d, *k = q + third, *v = k + third;
+    float *dq = (float *)r->scratch + 3 * third + h * t * d, *dk = dq + third, *dv = dk + third;
+    memset(dk, 0, t * d * sizeof *dk);
+    memset(dv, 0, t * d * sizeof *dv);
+    for (size_t b = 0; b * BLOCK < t; b++) {
+        size_t first = b * BLOCK, rows = cm_op_piece_rows(t, (int)b);
+        int tail = b > 0 && rows < BLOCK;
+        CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
+        gather_rows(p, dout, h, first, rows, w->result);
+        CM_TRY(cm_dnnl_execute(call->turned[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
+        CM_TRY(cm_dnnl_execute(call->scores[tail], w->result, v, NULL, w->more_scores, w->backend));
+        p->kernels->softmax_back(rows, t, scale_of(p), w->scores, w->more_scores);
+        CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, k, NULL, dq + first * d, w->backend));
+        CM_TRY(cm_dnnl_execute(call->turned[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
+        p->kernels->axpy(t * d, 1, w->sum[0], dv);
+        p->kernels->axpy(t * d, 1, w->sum[1], dk);
+    }
+    return CM_OK;
+}
+
+/* [3][heads][T][d] back to [T, 3C]. */
+static void scatter(const cm_op_plan *p, const float *matrices, float *out)
+{
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
+    int layout = p->attr->attention.layout;
+    size_t step = layout == CM_QKV_INTERLEAVED ? 3 : 1;
+    for (size_t j = 0; j < 3; j++)
+        for (size_t h = 0; h < c / d; h++) {
+            const float *from = matrices + j * align16(t * c) + h * t * d;
+            float *to = out + channel(layout, j, h, 0, c, d);
+            for (size_t row = 0; row < t; row++)
+                for (size_t i = 0; i < d; i++) to[row * 3 * c + i * step] = from[row * d + i];
+        }
+}
+
+static cm_status gather(const cm_op_run *r, const float *qkv, float *matrices)
+{
+    image m = {r, qkv, NULL, matrices};
+    for (int i = 0; i < cm_op_row_pieces((size_t)tokens(r->p)); i++) CM_TRY(gather_piece(&m, i, 0));
+    return CM_OK;
+}
+
+static cm_status backward(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
+    room w = rooms(r);
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        CM_TRY(gather(r, (const float *)r->in[0] + i * t * 3 * c, r->scratch));
+        for (size_t h = 0; h < heads; h++) CM_TRY(head_backward(r, r->dout + i * t * c, h, &w));
+        scatter(p, (const float *)r->scratch + 3 * align16(t * c), r->din[0] + i * t * 3 * c);
+    }
+    return CM_OK;
+}
+
+static cm_status head_jvp(const cm_op_run *r, size_t h, room *w, float *out)
+{
+    const cm_op_plan *p = r->p;
+    const calls *call = r->local;
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p), third = align16(t * c);
+    const float *q = (const float *)r->scratch + h * t * d, *k = q + third, *v = k + third;
+    const float *tq = q + 3 * third, *tk = tq + third, *tv = tk + third;
+    for (size_t b = 0; b * BLOCK < t; b++) {
+        size_t first = b * BLOCK, rows = cm_op_piece_rows(t, (int)b);
+        int tail = b > 0 && rows < BLOCK;
+        /* ts = tq k^T + q tk^T needs two [b, T]; the sum goes over through `scores`. */
+        CM_TRY(cm_dnnl_execute(call->scores[tail], tq + first * d, k, NULL, w->more_scores, w->backend));
+        CM_TRY(cm_dnnl_execute(call->scores[tail], q + first * d, tk, NULL, w->scores, w->backend));
+        p->kernels->axpy(rows * t, 1, w->scores, w->more_scores);
+        CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
+        p->kernels->softmax_back(rows, t, scale_of(p), w->scores, w->more_scores);
+        CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, v, NULL, w->rows[0], w->backend));
+        CM_TRY(cm_dnnl_execute(call->values[tail], w->scores, tv, NULL, w->rows[1], w->backend));
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < d; j++)
+                out[(first + i) * c + h * d + j] = w->rows[0][i * d + j] + w->rows[1][i * d + j];
+    }
+    return CM_OK;
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
+    room w = rooms(r);
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        CM_TRY(gather(r, (const float *)r->in[0] + i * t * 3 * c, r->scratch));
+        CM_TRY(gather(r, r->tin[0] + i * t * 3 * c, (float *)r->scratch + 3 * align16(t * c)));
+        for (size_t h = 0; h < heads; h++) CM_TRY(head_jvp(r, h, &w, r->tout + i * t * c));
+    }
+    return CM_OK;
+}
+
+const cm_op cm_op_attention = {.name = "attention",
+                               .saves = 1,
+                               .shape = shape,
+                               .prepare = prepare,
+                               .release = release,
+                               .attach = attach,
+                               .detach = detach,
+                               .forward = forward,
+                               .backward = backward,
+                               .jvp = jvp};

@@ -17,24 +17,58 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     return CM_OK;
 }
 
+/* Rows of a values of x and b values of y, to rows of a + b; NULL is zeros. */
+typedef struct {
+    const cm_op_run *run;
+    const float *x, *y;
+    float *out;
+} joining;
+
+static void put(float *to, const float *from, size_t n)
+{
+    if (from) memcpy(to, from, n * sizeof *to);
+    else memset(to, 0, n * sizeof *to);
+}
+
 static cm_status piece(void *user, int index, int worker)
 {
     (void)worker;
-    const cm_op_run *r = user;
-    size_t a = (size_t)r->p->in[0].c, b = (size_t)r->p->in[1].c, first = (size_t)index * 64;
-    size_t last = first + cm_op_piece_rows(cm_desc_pixels(r->p->out), index);
-    const float *x = r->in[0], *y = r->in[1];
-    float *out = r->out;
+    const joining *j = user;
+    const cm_op_plan *p = j->run->p;
+    size_t a = (size_t)p->in[0].c, b = (size_t)p->in[1].c, first = (size_t)index * 64;
+    size_t last = first + cm_op_piece_rows(cm_desc_pixels(p->out), index);
     for (size_t i = first; i < last; i++) {
-        memcpy(out + i * (a + b), x + i * a, a * sizeof *x);
-        memcpy(out + i * (a + b) + a, y + i * b, b * sizeof *y);
+        put(j->out + i * (a + b), j->x ? j->x + i * a : NULL, a);
+        put(j->out + i * (a + b) + a, j->y ? j->y + i * b : NULL, b);
     }
     return CM_OK;
 }
 
-static cm_status forward(const cm_op_run *r)
+static cm_status join(const cm_op_run *r, const float *x, const float *y, float *out)
 {
-    return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), piece, (void *)(uintptr_t)r);
+    joining j = {r, x, y, out};
+    return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), piece, &j);
 }
 
-const cm_op cm_op_concat = {"concat", 0, shape, NULL, NULL, NULL, NULL, forward, NULL, NULL};
+static cm_status forward(const cm_op_run *r)
+{
+    return join(r, r->in[0], r->in[1], r->out);
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    return join(r, r->tin[0], r->tin[1], r->tout);
+}
+
+static cm_status backward(const cm_op_run *r)
+{
+    size_t a = (size_t)r->p->in[0].c, b = (size_t)r->p->in[1].c, rows = cm_desc_pixels(r->p->out);
+    for (size_t i = 0; i < rows; i++) {
+        const float *dy = r->dout + i * (a + b);
+        if (r->din[0]) memcpy(r->din[0] + i * a, dy, a * sizeof *dy);
+        if (r->din[1]) memcpy(r->din[1] + i * b, dy + a, b * sizeof *dy);
+    }
+    return CM_OK;
+}
+
+const cm_op cm_op_concat = {.name = "concat", .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};

@@ -1,4 +1,7 @@
-/* conv2d.c - cross-correlation, weights OIHW packed by the backend. */
+/* conv2d.c - cross-correlation, weights OIHW packed by the backend.
+ *
+ * Linear in x: the tangent is the same sum without bias.  dx correlates the
+ * gradient with the turned kernel, dw the input with the gradient. */
 #include "ops/op.h"
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
@@ -11,41 +14,108 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     return CM_OK;
 }
 
-static cm_status prepare(cm_op_plan *p)
+/* What a plan holds; what a thread holds: INFER uses the first, TRAIN the first
+ * three, JVP the first and the last. */
+enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
+typedef struct {
+    cm_dnnl_primitive *primitive[KINDS];
+} primitives;
+typedef struct {
+    cm_dnnl_call *call[KINDS];
+} calls;
+
+static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
 {
     const cm_dnnl_conv_shape shape = {p->in[0].n,           p->in[0].h,        p->in[0].w,
                                       p->in[0].c,           p->attr->conv.out, p->attr->conv.kernel,
                                       p->attr->conv.stride, p->attr->conv.pad, p->attr->conv.bias};
-    cm_dnnl_primitive *primitive;
-    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &primitive));
-    p->state = primitive;
-    p->packer[0] = primitive;
-    p->scratch_bytes = cm_dnnl_scratch_bytes(primitive);
+    return shape;
+}
+
+static cm_status prepare_more(cm_op_plan *p, primitives *s)
+{
+    cm_dnnl_conv_shape shape = shape_of(p);
+    if (p->mode == CM_MODE_TRAIN) {
+        if (p->wants & 1)
+            CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
+        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
+        p->back_packer = s->primitive[DATA];
+        p->unpacker = s->primitive[WEIGHTS];
+    } else if (p->mode == CM_MODE_JVP && (p->moves & 1)) {
+        shape.has_bias = 0;
+        CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[TANGENT]));
+        p->back_packer = s->primitive[TANGENT];
+    }
+    return CM_OK;
+}
+
+static cm_status prepare(cm_op_plan *p)
+{
+    cm_dnnl_conv_shape shape = shape_of(p);
+    primitives *s = cm_calloc(p->context, 1, sizeof *s);
+    if (!s) return CM_ERR_MEMORY;
+    p->state = s;
+    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
+    p->packer[0] = s->primitive[FORWARD];
+    CM_TRY(prepare_more(p, s));
+    for (int i = 0; i < KINDS; i++) {
+        size_t bytes = s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0;
+        if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
+    }
     return CM_OK;
 }
 
 static void release(cm_op_plan *p)
 {
-    cm_dnnl_primitive_free(p->state);
+    primitives *s = p->state;
+    for (int i = 0; s && i < KINDS; i++) cm_dnnl_primitive_free(s->primitive[i]);
+    cm_free(p->context, s);
 }
 
 static cm_status attach(const cm_op_plan *p, void **local)
 {
-    cm_dnnl_call *call;
-    CM_TRY(cm_dnnl_call_create(p->state, &call));
-    *local = call;
+    const primitives *s = p->state;
+    calls *c = cm_calloc(p->context, 1, sizeof *c);
+    if (!c) return CM_ERR_MEMORY;
+    *local = c;
+    for (int i = 0; i < KINDS; i++)
+        if (s->primitive[i]) CM_TRY(cm_dnnl_call_create(s->primitive[i], &c->call[i]));
     return CM_OK;
 }
 
 static void detach(const cm_op_plan *p, void *local)
 {
-    (void)p;
-    cm_dnnl_call_free(local);
+    calls *c = local;
+    for (int i = 0; c && i < KINDS; i++) cm_dnnl_call_free(c->call[i]);
+    cm_free(p->context, c);
 }
 
 static cm_status forward(const cm_op_run *r)
 {
-    return cm_dnnl_execute(r->local, r->in[0], r->param[0], r->param[1], r->out, r->scratch);
+    const calls *c = r->local;
+    return cm_dnnl_execute(c->call[FORWARD], r->in[0], r->param[0], r->param[1], r->out, r->scratch);
 }
 
-const cm_op cm_op_conv2d = {"conv2d", 0, shape, prepare, release, attach, detach, forward, NULL, NULL};
+static cm_status backward(const cm_op_run *r)
+{
+    const calls *c = r->local;
+    if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], r->dout, r->back_param, NULL, r->din[0], r->scratch));
+    return cm_dnnl_execute(c->call[WEIGHTS], r->in[0], r->dout, r->dparam[1], r->dparam[0], r->scratch);
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    const calls *c = r->local;
+    return cm_dnnl_execute(c->call[TANGENT], r->tin[0], r->back_param, NULL, r->tout, r->scratch);
+}
+
+const cm_op cm_op_conv2d = {.name = "conv2d",
+                            .saves = 1,
+                            .shape = shape,
+                            .prepare = prepare,
+                            .release = release,
+                            .attach = attach,
+                            .detach = detach,
+                            .forward = forward,
+                            .backward = backward,
+                            .jvp = jvp};

@@ -44,7 +44,44 @@ static cm_status time_forward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_embed_time = {"embed_time", 0, time_shape, NULL, NULL, NULL, NULL, time_forward, NULL, NULL};
+/* d/dt of value j of the embedding of t[n]; 0 for the odd size's last. */
+static double time_slope(const cm_op_run *r, int32_t n, int32_t j)
+{
+    const cm_attr *attr = r->p->attr;
+    int32_t half = attr->time.size / 2, i = j % (half ? half : 1);
+    if (j >= 2 * half) return 0;
+    double f = frequency(attr, i, half, r->param[0]), angle = (double)((const float *)r->in[0])[n] * f;
+    return (j < half) == (attr->time.sin_first != 0) ? f * cos(angle) : -f * sin(angle);
+}
+
+/* The frequencies are fixed (the references stop the gradient there). */
+static cm_status time_backward(const cm_op_run *r)
+{
+    int32_t size = r->p->attr->time.size;
+    if (r->dparam[0]) memset(r->dparam[0], 0, (size_t)(size / 2) * sizeof(float));
+    for (int32_t n = 0; r->din[0] && n < r->p->out.n; n++) {
+        double sum = 0;
+        for (int32_t j = 0; j < size; j++) sum += time_slope(r, n, j) * (double)r->dout[n * size + j];
+        r->din[0][n] = (float)sum;
+    }
+    return CM_OK;
+}
+
+static cm_status time_jvp(const cm_op_run *r)
+{
+    int32_t size = r->p->attr->time.size;
+    for (int32_t n = 0; n < r->p->out.n; n++)
+        for (int32_t j = 0; j < size; j++)
+            r->tout[n * size + j] = (float)(time_slope(r, n, j) * (double)r->tin[0][n]);
+    return CM_OK;
+}
+
+const cm_op cm_op_embed_time = {.name = "embed_time",
+                                .saves = 1,
+                                .shape = time_shape,
+                                .forward = time_forward,
+                                .backward = time_backward,
+                                .jvp = time_jvp};
 
 /* --- label: e + scale table[label] + bias; label -1 adds the bias alone ----
  * The table is [classes, out], or [out, classes] (a linear layer over one-hot
@@ -80,5 +117,37 @@ static cm_status label_forward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_embed_label = {"embed_label", CM_OP_INPLACE, label_shape,   NULL, NULL,
-                                 NULL,          NULL,          label_forward, NULL, NULL};
+static cm_status label_backward(const cm_op_run *r)
+{
+    const cm_attr *attr = r->p->attr;
+    size_t classes = (size_t)attr->label.classes, m = (size_t)attr->label.out;
+    const int32_t *labels = r->in[1];
+    float *table = r->dparam[0], *bias = r->dparam[1];
+    memset(table, 0, classes * m * sizeof *table);
+    if (bias) memset(bias, 0, m * sizeof *bias);
+    for (int32_t n = 0; n < r->p->out.n; n++) {
+        const float *dy = r->dout + (size_t)n * m;
+        for (size_t i = 0; i < m; i++) {
+            if (bias) bias[i] += dy[i];
+            if (labels[n] < 0) continue;
+            table[attr->label.transposed ? i * classes + (size_t)labels[n] : (size_t)labels[n] * m + i] +=
+                attr->label.scale * dy[i];
+        }
+    }
+    if (r->din[0]) memcpy(r->din[0], r->dout, cm_desc_count(r->p->out) * sizeof(float));
+    return CM_OK;
+}
+
+static cm_status label_jvp(const cm_op_run *r)
+{
+    memcpy(r->tout, r->tin[0], cm_desc_count(r->p->out) * sizeof *r->tout);
+    return CM_OK;
+}
+
+const cm_op cm_op_embed_label = {.name = "embed_label",
+                                 .flags = CM_OP_INPLACE,
+                                 .saves = 2,
+                                 .shape = label_shape,
+                                 .forward = label_forward,
+                                 .backward = label_backward,
+                                 .jvp = label_jvp};

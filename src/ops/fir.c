@@ -3,7 +3,10 @@
  *   up    transposed convolution with 4 F2, stride 2, padding p
  *         ([1,1]: nearest; [1,3,3,1]: smooth, zero outside)
  *   else  convolution with F2, any stride, padding p ([1,1], stride 2: mean)
- */
+ *
+ * Both are sums over taps: output o takes f[k] of input i where (not up)
+ * i = o s - p + k, or (up) o = 2 i - p + k.  The gradient is the same sum seen
+ * from the input. */
 #include "base/parallel.h"
 #include "ops/op.h"
 
@@ -24,55 +27,93 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     return CM_OK;
 }
 
-/* Source positions and weights that make output position o, in order. */
-static int taps_of(const cm_attr *attr, int32_t o, int32_t size, int32_t *at, double *weight)
+typedef struct {
+    int32_t at[CM_FIR_MAX];
+    double weight[CM_FIR_MAX];
+    int count;
+} line; /* what makes one position, along one axis */
+
+/* Positions 0..size-1 on the other side that belong to position `here`: of the
+ * input for a place of the output, or the reverse. */
+static line taps_of(const cm_attr *attr, int32_t here, int32_t size, int from_input)
 {
+    line l = {{0}, {0}, 0};
     double sum = 0;
-    int count = 0;
-    int32_t n = attr->fir.n, pad = attr->fir.pad;
+    int32_t n = attr->fir.n, pad = attr->fir.pad, stride = attr->fir.stride;
+    int multiply = attr->fir.up == from_input; /* there = here * stride -+ ..., else a division */
     for (int32_t k = 0; k < n; k++) sum += attr->fir.f[k];
     for (int32_t k = 0; k < n; k++) {
-        int32_t i = o * attr->fir.stride - pad + k;
-        if (attr->fir.up) {
-            if ((o + pad - k) % 2) continue;
-            i = (o + pad - k) / 2; /* k taps back; even, so exact for negatives too */
+        int32_t there;
+        if (multiply) {
+            there = here * (attr->fir.up ? 2 : stride) - pad + k;
+        } else {
+            int32_t step = attr->fir.up ? 2 : stride, q = here + pad - k;
+            if (q < 0 || q % step) continue;
+            there = q / step;
         }
-        if (i < 0 || i >= size) continue;
-        at[count] = i;
-        weight[count++] = attr->fir.f[k] / sum * (attr->fir.up ? 2 : 1);
+        if (there < 0 || there >= size) continue;
+        l.at[l.count] = there;
+        l.weight[l.count++] = attr->fir.f[k] / sum * (attr->fir.up ? 2 : 1);
     }
-    return count;
+    return l;
 }
 
-/* One output row of one image. */
+/* From rows of one side to rows of the other. */
+typedef struct {
+    const cm_op_run *run;
+    cm_desc from, to;
+    const float *x;
+    float *out;
+    int from_input; /* 1: `to` is the input's side (a gradient) */
+} walk;
+
+/* One row of one image. */
 static cm_status row_piece(void *user, int index, int worker)
 {
     (void)worker;
-    const cm_op_run *r = user;
-    const cm_desc in = r->p->in[0], out = r->p->out;
-    size_t c = (size_t)in.c;
-    int32_t image = index / out.h, y = index % out.h, ys[CM_FIR_MAX], xs[CM_FIR_MAX];
-    double wy[CM_FIR_MAX], wx[CM_FIR_MAX];
-    const float *x = (const float *)r->in[0] + (size_t)image * (size_t)in.h * (size_t)in.w * c;
-    float *to = (float *)r->out + (size_t)index * (size_t)out.w * c;
-    int ny = taps_of(r->p->attr, y, in.h, ys, wy);
-    for (int32_t o = 0; o < out.w; o++, to += c) {
+    const walk *w = user;
+    const cm_op_plan *p = w->run->p;
+    size_t c = (size_t)w->to.c;
+    int32_t image = index / w->to.h;
+    const float *x = w->x + (size_t)image * (size_t)w->from.h * (size_t)w->from.w * c;
+    float *to = w->out + (size_t)index * (size_t)w->to.w * c;
+    line ys = taps_of(p->attr, index % w->to.h, w->from.h, w->from_input);
+    for (int32_t o = 0; o < w->to.w; o++, to += c) {
         const float *src[CM_FIR_MAX * CM_FIR_MAX];
         float weight[CM_FIR_MAX * CM_FIR_MAX];
-        int nx = taps_of(r->p->attr, o, in.w, xs, wx), count = 0;
-        for (int i = 0; i < ny; i++)
-            for (int j = 0; j < nx; j++) {
-                src[count] = x + ((size_t)ys[i] * (size_t)in.w + (size_t)xs[j]) * c;
-                weight[count++] = (float)(wy[i] * wx[j]);
+        line xs = taps_of(p->attr, o, w->from.w, w->from_input);
+        int count = 0;
+        for (int i = 0; i < ys.count; i++)
+            for (int j = 0; j < xs.count; j++) {
+                src[count] = x + ((size_t)ys.at[i] * (size_t)w->from.w + (size_t)xs.at[j]) * c;
+                weight[count++] = (float)(ys.weight[i] * xs.weight[j]);
             }
-        r->p->kernels->taps(c, (size_t)count, src, weight, to);
+        p->kernels->taps(c, (size_t)count, src, weight, to);
     }
     return CM_OK;
 }
 
-static cm_status forward(const cm_op_run *r)
+static cm_status run_walk(walk *w)
 {
-    return cm_parallel(r->p->threads, r->p->out.n * r->p->out.h, row_piece, (void *)(uintptr_t)r);
+    return cm_parallel(w->run->p->threads, w->to.n * w->to.h, row_piece, w);
 }
 
-const cm_op cm_op_fir = {"fir", 0, shape, NULL, NULL, NULL, NULL, forward, NULL, NULL};
+static cm_status forward(const cm_op_run *r)
+{
+    walk w = {r, r->p->in[0], r->p->out, r->in[0], r->out, 0};
+    return run_walk(&w);
+}
+
+static cm_status backward(const cm_op_run *r)
+{
+    walk w = {r, r->p->out, r->p->in[0], r->dout, r->din[0], 1};
+    return run_walk(&w);
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    walk w = {r, r->p->in[0], r->p->out, r->tin[0], r->tout, 0};
+    return run_walk(&w);
+}
+
+const cm_op cm_op_fir = {.name = "fir", .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};

@@ -11,7 +11,14 @@
  * Everything is taken around the first point of each channel: moments in
  * pieces of 64 points, added up in double and joined over the group by Chan's
  * formula, and the result itself.  So nothing cancels however large the mean,
- * and the bits are the same for any split. */
+ * and the bits are the same for any split.
+ *
+ * Backward.  Let u = x + s, n^ = (u - mean) / sd, z = n^ w + b, v = (1 + a) z + c,
+ * y = act(v), g = dy act'(v), and per channel S = sum g, Q = sum g n^.  Then
+ *   dw = (1 + a) Q,  db = (1 + a) S,  da = w Q + b S,  dc = S,
+ *   du = (gain g - (G1 + n^ G2) / m) / sd,  gain = (1 + a) w,
+ * with G1 = sum gain S and G2 = sum gain Q over the m values of the group:
+ * again one factor, one slope in x and one offset per channel. */
 #include <math.h>
 #include <string.h>
 
@@ -30,14 +37,16 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     return CM_OK;
 }
 
-/* Scratch of one run. */
+/* What is found per channel of one image; kept for backward when training. */
 typedef struct {
-    float *partial; /* [pieces][2][C] sums and squares */
-    float *shift;   /* [C] the first point: the output may overwrite it */
-    float *factor;  /* [C] */
-    float *offset;  /* [C] */
-    double *mean;   /* [C] of x - shift */
-    double *m2;     /* [C] sum of squared deviations from it */
+    double *mean;    /* [C] of x + s, less the group's mean */
+    double *m2;      /* [C] sum of squared deviations from it */
+    double *base;    /* [C] shift + s, less the group's mean  */
+    double *inverse; /* [C] 1 / sqrt(var + eps)               */
+    float *shift;    /* [C] the first point: the output may overwrite it */
+    float *factor;   /* [C] */
+    float *offset;   /* [C] */
+    float *partial;  /* [pieces][2][C] sums and squares; scratch */
 } buffers;
 
 static size_t points(const cm_op_plan *p)
@@ -45,23 +54,44 @@ static size_t points(const cm_op_plan *p)
     return (size_t)p->out.h * (size_t)p->out.w;
 }
 
-static buffers split(const cm_op_plan *p, void *scratch)
+static size_t kept_bytes(const cm_op_plan *p)
 {
+    return (size_t)p->out.c * (4 * sizeof(double) + 4 * sizeof(float));
+}
+
+static size_t partial_bytes(const cm_op_plan *p)
+{
+    return (size_t)cm_op_row_pieces(points(p)) * 2 * (size_t)p->out.c * sizeof(float);
+}
+
+/* The buffers of image i. */
+static buffers split(const cm_op_run *r, int32_t i)
+{
+    const cm_op_plan *p = r->p;
     size_t c = (size_t)p->out.c;
+    unsigned char *kept = r->aux ? (unsigned char *)r->aux + (size_t)i * kept_bytes(p) : r->scratch;
     buffers b;
-    b.mean = scratch;
+    b.mean = (double *)(void *)kept;
     b.m2 = b.mean + c;
-    b.shift = (float *)(b.m2 + c);
+    b.base = b.m2 + c;
+    b.inverse = b.base + c;
+    b.shift = (float *)(b.inverse + c);
     b.factor = b.shift + c;
     b.offset = b.factor + c;
-    b.partial = b.offset + c;
+    b.partial = (float *)(void *)((unsigned char *)r->scratch + kept_bytes(p));
     return b;
 }
 
+/* Scratch: kept values (when they are not), partial sums; backward's and jvp's
+ * [C] arrays: S and Q in double, three of floats. */
 static cm_status prepare(cm_op_plan *p)
 {
-    size_t c = (size_t)p->out.c, pieces = (size_t)cm_op_row_pieces(points(p));
-    p->scratch_bytes = c * (2 * sizeof(double) + 3 * sizeof(float) + pieces * 2 * sizeof(float));
+    size_t c = (size_t)p->out.c;
+    p->scratch_bytes = kept_bytes(p) + partial_bytes(p);
+    if (p->mode != CM_MODE_INFER) {
+        p->aux_bytes = (size_t)p->out.n * kept_bytes(p);
+        p->scratch_bytes += c * (2 * sizeof(double) + 3 * sizeof(float));
+    }
     return CM_OK;
 }
 
@@ -111,24 +141,27 @@ static void fold_group(const image *m, size_t first, size_t last, size_t c, size
     int mode = attr->groupnorm.mode;
     double mean = 0, m2 = 0, width = (double)(last - first);
     for (size_t k = first; k < last; k++) {
-        m->b.mean[k] += (double)m->b.shift[k] + (mode == CM_GN_ADD ? (double)e[k] : 0);
+        m->b.base[k] = (double)m->b.shift[k] + (mode == CM_GN_ADD ? (double)e[k] : 0);
+        m->b.mean[k] += m->b.base[k];
         mean += m->b.mean[k];
     }
     mean /= width;
     for (size_t k = first; k < last; k++) {
         double d = m->b.mean[k] - mean;
         m2 += m->b.m2[k] + (double)n * d * d;
+        m->b.mean[k] = d;
+        m->b.base[k] -= mean;
     }
     double inverse = 1 / sqrt((m2 > 0 ? m2 : 0) / (width * (double)n) + (double)attr->groupnorm.eps);
     if (isnan(m2)) inverse = m2; /* a NaN in the data must show */
     for (size_t k = first; k < last; k++) {
-        double a = inverse * (double)weight[k], s = (double)m->b.shift[k] + (mode == CM_GN_ADD ? (double)e[k] : 0);
-        double b = (double)bias[k] + (s - mean) * a;
+        double a = inverse * (double)weight[k], b = (double)bias[k] + m->b.base[k] * a;
         if (mode == CM_GN_SCALE_SHIFT) {
             double gain = 1 + (double)e[k];
             a *= gain;
             b = b * gain + (double)e[c + k];
         }
+        m->b.inverse[k] = inverse;
         m->b.factor[k] = (float)a;
         m->b.offset[k] = (float)b;
     }
@@ -151,8 +184,9 @@ static cm_status forward(const cm_op_run *r)
     size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
     int pieces = cm_op_row_pieces(n);
     const float *e = r->in[1];
-    image m = {r, r->in[0], r->out, split(p, r->scratch)};
+    image m = {r, r->in[0], r->out, split(r, 0)};
     for (int32_t i = 0; i < p->out.n; i++, m.x += n * c, m.out += n * c) {
+        m.b = split(r, i);
         memcpy(m.b.shift, m.x, c * sizeof *m.x);
         CM_TRY(cm_parallel(p->threads, pieces, moments_piece, &m));
         join_pieces(&m, c, n, pieces);
@@ -163,4 +197,174 @@ static cm_status forward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_groupnorm = {"groupnorm", CM_OP_INPLACE, shape, prepare, NULL, NULL, NULL, forward, NULL, NULL};
+/* --- backward -------------------------------------------------------------- */
+
+/* Per-channel results of one image. */
+typedef struct {
+    double *sum, *product; /* S, Q                     */
+    float *p, *q, *t;      /* du = p g + q (x - shift) + t */
+} slopes;
+
+static slopes split_slopes(const cm_op_run *r)
+{
+    size_t c = (size_t)r->p->out.c;
+    slopes s;
+    s.sum = (double *)(void *)((unsigned char *)r->scratch + kept_bytes(r->p) + partial_bytes(r->p));
+    s.product = s.sum + c;
+    s.p = (float *)(s.product + c);
+    s.q = s.p + c;
+    s.t = s.q + c;
+    return s;
+}
+
+/* S and Q, from float sums over 64 points added up in double. */
+static void channel_sums(const image *m, const float *dy, slopes *s)
+{
+    const cm_op_plan *p = m->run->p;
+    size_t c = (size_t)p->out.c;
+    memset(s->sum, 0, 2 * c * sizeof *s->sum);
+    for (int i = 0; i < cm_op_row_pieces(points(p)); i++) {
+        size_t at = (size_t)i * 64 * c;
+        memset(m->b.partial, 0, 2 * c * sizeof *m->b.partial);
+        p->kernels->affine_sums(cm_op_piece_rows(points(p), i), c, m->x + at, m->b.shift, m->b.factor, m->b.offset,
+                                p->attr->groupnorm.silu, dy + at, m->b.partial, m->b.partial + c);
+        for (size_t k = 0; k < c; k++) {
+            s->sum[k] += (double)m->b.partial[k];
+            s->product[k] += (double)m->b.partial[c + k];
+        }
+    }
+    for (size_t k = 0; k < c; k++) s->product[k] = m->b.inverse[k] * (s->product[k] + m->b.base[k] * s->sum[k]);
+}
+
+/* (1 + a) of channel k. */
+static double gain_of(const image *m, size_t k, const float *e)
+{
+    return m->run->p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT ? 1 + (double)e[k] : 1;
+}
+
+/* One group's du, and the gradient of the embedding in mode ADD: its sum. */
+static void group_slopes(const image *m, size_t first, size_t last, const float *e, slopes *s, float *de)
+{
+    const float *weight = m->run->param[0];
+    double g1 = 0, g2 = 0, n = (double)points(m->run->p), count = (double)(last - first) * n;
+    for (size_t k = first; k < last; k++) {
+        double gain = gain_of(m, k, e) * (double)weight[k];
+        g1 += gain * s->sum[k];
+        g2 += gain * s->product[k];
+    }
+    g1 /= count, g2 /= count;
+    for (size_t k = first; k < last; k++) {
+        double inverse = m->b.inverse[k], gain = gain_of(m, k, e) * (double)weight[k];
+        s->p[k] = (float)(inverse * gain);
+        s->q[k] = (float)(-inverse * inverse * g2);
+        s->t[k] = (float)(-inverse * (g1 + inverse * m->b.base[k] * g2));
+        if (de && m->run->p->attr->groupnorm.mode == CM_GN_ADD)
+            de[k] = (float)(inverse * (gain * s->sum[k] - n * g1 - n * inverse * m->b.mean[k] * g2));
+    }
+}
+
+/* Adds to dw and db; sets da and dc. */
+static void parameter_sums(const image *m, const float *e, const slopes *s, float *de)
+{
+    size_t c = (size_t)m->run->p->out.c;
+    const float *weight = m->run->param[0], *bias = m->run->param[1];
+    float *dw = m->run->dparam[0], *db = m->run->dparam[1];
+    for (size_t k = 0; k < c; k++) {
+        double gain = gain_of(m, k, e);
+        dw[k] += (float)(gain * s->product[k]);
+        db[k] += (float)(gain * s->sum[k]);
+        if (!de || m->run->p->attr->groupnorm.mode != CM_GN_SCALE_SHIFT) continue;
+        de[k] = (float)((double)weight[k] * s->product[k] + (double)bias[k] * s->sum[k]);
+        de[c + k] = (float)s->sum[k];
+    }
+}
+
+static cm_status backward(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
+    slopes s = split_slopes(r);
+    memset(r->dparam[0], 0, c * sizeof(float));
+    memset(r->dparam[1], 0, c * sizeof(float));
+    for (int32_t i = 0; i < p->out.n; i++) {
+        size_t at = (size_t)i * n * c, e_size = (size_t)p->in[1].c;
+        image m = {r, (const float *)r->in[0] + at, NULL, split(r, i)};
+        const float *e = r->in[1] ? (const float *)r->in[1] + (size_t)i * e_size : NULL;
+        float *de = r->din[1] ? r->din[1] + (size_t)i * e_size : NULL;
+        channel_sums(&m, r->dout + at, &s);
+        for (size_t k = 0; k < c; k += width) group_slopes(&m, k, k + width, e, &s, de);
+        parameter_sums(&m, e, &s, de);
+        if (r->din[0])
+            p->kernels->affine_back(n, c, m.x, m.b.shift, m.b.factor, m.b.offset, p->attr->groupnorm.silu,
+                                    r->dout + at, s.p, s.q, s.t, r->din[0] + at);
+    }
+    return CM_OK;
+}
+
+/* --- jvp: tn^ = (tu - mean tu - n^ mean(n^ tu)) / sd, tv = gain tn^ + ta z + tc -- */
+
+/* mean tu and mean(n^ tu) of one group. */
+static void tangent_means(const image *m, const float *tx, const float *te, size_t first, size_t last, double *a,
+                          double *b)
+{
+    size_t c = (size_t)m->run->p->out.c, n = points(m->run->p);
+    double count = (double)(last - first) * (double)n;
+    *a = *b = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = first; k < last; k++) {
+            double tu = (tx ? (double)tx[i * c + k] : 0) + (te ? (double)te[k] : 0);
+            *a += tu;
+            *b += m->b.inverse[k] * ((double)m->x[i * c + k] - (double)m->b.shift[k] + m->b.base[k]) * tu;
+        }
+    *a /= count, *b /= count;
+}
+
+static double silu_slope(double v)
+{
+    double s = 1 / (1 + exp(-v));
+    return s * (1 + v * (1 - s));
+}
+
+static void group_tangent(const image *m, size_t first, size_t last, const float *e, const float *tx, const float *te,
+                          float *out)
+{
+    const cm_op_plan *p = m->run->p;
+    const float *weight = m->run->param[0], *bias = m->run->param[1];
+    size_t c = (size_t)p->out.c;
+    double a, b;
+    int mode = p->attr->groupnorm.mode;
+    const float *tu_e = mode == CM_GN_ADD ? te : NULL, *ta = mode == CM_GN_SCALE_SHIFT ? te : NULL;
+    tangent_means(m, tx, tu_e, first, last, &a, &b);
+    for (size_t i = 0; i < points(p); i++)
+        for (size_t k = first; k < last; k++) {
+            double d = (double)m->x[i * c + k] - (double)m->b.shift[k], normal = m->b.inverse[k] * (d + m->b.base[k]);
+            double tu = (tx ? (double)tx[i * c + k] : 0) + (tu_e ? (double)tu_e[k] : 0);
+            double tz = gain_of(m, k, e) * (double)weight[k] * m->b.inverse[k] * (tu - a - normal * b);
+            if (ta) tz += (double)ta[k] * ((double)weight[k] * normal + (double)bias[k]) + (double)ta[c + k];
+            if (p->attr->groupnorm.silu) tz *= silu_slope((double)m->b.factor[k] * d + (double)m->b.offset[k]);
+            out[i * c + k] = (float)tz;
+        }
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
+    for (int32_t i = 0; i < p->out.n; i++) {
+        size_t at = (size_t)i * n * c, e_size = (size_t)p->in[1].c * (size_t)i;
+        image m = {r, (const float *)r->in[0] + at, NULL, split(r, i)};
+        for (size_t k = 0; k < c; k += width)
+            group_tangent(&m, k, k + width, r->in[1] ? (const float *)r->in[1] + e_size : NULL,
+                          r->tin[0] ? r->tin[0] + at : NULL, r->tin[1] ? r->tin[1] + e_size : NULL, r->tout + at);
+    }
+    return CM_OK;
+}
+
+const cm_op cm_op_groupnorm = {.name = "groupnorm",
+                               .flags = CM_OP_INPLACE,
+                               .saves = 1 | 2,
+                               .shape = shape,
+                               .prepare = prepare,
+                               .forward = forward,
+                               .backward = backward,
+                               .jvp = jvp};

@@ -146,4 +146,74 @@ static void taps(size_t c, size_t count, const float *const *src, const float *w
     }
 }
 
-const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments, affine, silu, add, scale, mix, softmax, matvec, taps};
+static void axpy(size_t n, float a, const float *restrict x, float *restrict y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+/* d/dx x s(x) = s (1 + x (1 - s)), s = 1 / (1 + exp(-x)). */
+static inline float silu_slope(float x)
+{
+    float s = 1.0f / (1.0f + exp_poly(-x));
+    return s * (1.0f + x * (1.0f - s));
+}
+
+static void silu_back(size_t n, const float *x, const float *dy, float *dx)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]);
+}
+
+static void affine_sums(size_t rows, size_t c, const float *restrict x, const float *restrict shift,
+                        const float *restrict a, const float *restrict b, int silu, const float *restrict dy,
+                        float *restrict sum, float *restrict product)
+{
+    for (size_t r = 0; r < rows; r++, x += c, dy += c) {
+        if (silu) {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) {
+                float d = x[i] - shift[i], g = dy[i] * silu_slope(a[i] * d + b[i]);
+                sum[i] += g;
+                product[i] += g * d;
+            }
+        } else {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) {
+                sum[i] += dy[i];
+                product[i] += dy[i] * (x[i] - shift[i]);
+            }
+        }
+    }
+}
+
+static void affine_back(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                        int silu, const float *dy, const float *p, const float *q, const float *t, float *dx)
+{
+    for (size_t r = 0; r < rows; r++, x += c, dy += c, dx += c) {
+        if (silu) {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) {
+                float d = x[i] - shift[i];
+                dx[i] = p[i] * (dy[i] * silu_slope(a[i] * d + b[i])) + q[i] * d + t[i];
+            }
+        } else {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) dx[i] = p[i] * dy[i] + q[i] * (x[i] - shift[i]) + t[i];
+        }
+    }
+}
+
+static void softmax_back(size_t rows, size_t n, float scale, const float *y, float *d)
+{
+    for (size_t r = 0; r < rows; r++, y += n, d += n) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t i = 0; i < n; i++) sum += y[i] * d[i];
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) d[i] = scale * y[i] * (d[i] - sum);
+    }
+}
+
+const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments, affine, silu,      add,         scale,       mix,         softmax,
+                               matvec,          taps,    axpy,   silu_back, affine_sums, affine_back, softmax_back};

@@ -30,6 +30,19 @@ typedef struct cm_kernels {
     void (*matvec)(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out);
     /* out[c] = sum over taps of weight[t] src[t][c]; zero for no taps. */
     void (*taps)(size_t c, size_t taps, const float *const *src, const float *weight, float *out);
+    /* y += a x. */
+    void (*axpy)(size_t n, float a, const float *x, float *y);
+    /* dx = dy SiLU'(x); dx may be dy. */
+    void (*silu_back)(size_t n, const float *x, const float *dy, float *dx);
+    /* Of g = dy act'(a (x - shift) + b): sum[c] += g, product[c] += g (x - shift),
+     * over the rows.  (x, shift, a, b, silu as in `affine`.) */
+    void (*affine_sums)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                        int silu, const float *dy, float *sum, float *product);
+    /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be dy. */
+    void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                        int silu, const float *dy, const float *p, const float *q, const float *r, float *dx);
+    /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
+    void (*softmax_back)(size_t rows, size_t n, float scale, const float *y, float *d);
 } cm_kernels;
 
 extern const cm_kernels cm_kernels_baseline, cm_kernels_avx2, cm_kernels_avx512;

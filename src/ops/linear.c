@@ -1,5 +1,9 @@
 /* linear.c - y = W x + b for one vector per image: the embedding path.  One
- * product per row of W, always summed the same way; pieces of 64 rows. */
+ * product per row of W, always summed the same way; pieces of 64 rows.
+ *
+ * dx = W^T dy, dW = sum over images dy x^T, db = sum dy; ty = W tx. */
+#include <string.h>
+
 #include "ops/op.h"
 
 #include "base/parallel.h"
@@ -13,22 +17,63 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     return CM_OK;
 }
 
+/* One product for values (with bias) and tangents (without). */
+typedef struct {
+    const cm_op_run *run;
+    const float *x, *bias;
+    float *out;
+} product;
+
 static cm_status piece(void *user, int index, int worker)
 {
     (void)worker;
-    const cm_op_run *r = user;
+    const product *q = user;
+    const cm_op_run *r = q->run;
     size_t k = (size_t)r->p->in[0].c, m = (size_t)r->p->out.c, first = (size_t)index * 64;
     size_t rows = cm_op_piece_rows(m, index);
-    const float *w = r->param[0], *bias = r->param[1], *x = r->in[0];
-    float *out = r->out;
+    const float *w = r->param[0], *bias = q->bias, *x = q->x;
+    float *out = q->out;
     for (int32_t n = 0; n < r->p->out.n; n++, x += k, out += m)
         r->p->kernels->matvec(rows, k, w + first * k, x, bias ? bias + first : NULL, out + first);
     return CM_OK;
 }
 
-static cm_status forward(const cm_op_run *r)
+static cm_status multiply(product *q)
 {
-    return cm_parallel(r->p->threads, cm_op_row_pieces((size_t)r->p->out.c), piece, (void *)(uintptr_t)r);
+    const cm_op_plan *p = q->run->p;
+    return cm_parallel(p->threads, cm_op_row_pieces((size_t)p->out.c), piece, q);
 }
 
-const cm_op cm_op_linear = {"linear", 0, shape, NULL, NULL, NULL, NULL, forward, NULL, NULL};
+static cm_status forward(const cm_op_run *r)
+{
+    product q = {r, r->in[0], r->param[1], r->out};
+    return multiply(&q);
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    product q = {r, r->tin[0], NULL, r->tout};
+    return multiply(&q);
+}
+
+static cm_status backward(const cm_op_run *r)
+{
+    const cm_kernels *kernels = r->p->kernels;
+    size_t n = (size_t)r->p->out.n, k = (size_t)r->p->in[0].c, m = (size_t)r->p->out.c;
+    const float *w = r->param[0], *x = r->in[0], *dy = r->dout;
+    float *dw = r->dparam[0], *db = r->dparam[1], *dx = r->din[0];
+    memset(dw, 0, m * k * sizeof *dw);
+    if (db) memset(db, 0, m * sizeof *db);
+    if (dx) memset(dx, 0, n * k * sizeof *dx);
+    for (size_t row = 0; row < m; row++)
+        for (size_t i = 0; i < n; i++) {
+            float g = dy[i * m + row];
+            kernels->axpy(k, g, x + i * k, dw + row * k);
+            if (dx) kernels->axpy(k, g, w + row * k, dx + i * k);
+            if (db) db[row] += g;
+        }
+    return CM_OK;
+}
+
+const cm_op cm_op_linear = {
+    .name = "linear", .saves = 1, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};

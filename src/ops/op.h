@@ -15,6 +15,8 @@
 #include "tensor/desc.h"
 
 enum { CM_OP_MAX_IN = 4, CM_OP_MAX_PARAMS = 2, CM_FIR_MAX = 8 };
+/* What a plan is for: values; values, then gradients; values and tangents. */
+enum { CM_MODE_INFER = 0, CM_MODE_TRAIN = 1, CM_MODE_JVP = 2 };
 
 typedef struct cm_op cm_op;
 
@@ -56,7 +58,18 @@ typedef union cm_attr {
         int32_t classes, out, bias, transposed;
         float scale;
     } label;
+    struct {
+        double p;
+        int32_t layer; /* number of the dropout in its network: whose masks differ */
+    } dropout;
 } cm_attr;
+
+/* Where the random bits of dropout come from: a mask is a function of (seed,
+ * image, layer), so an evaluation can be repeated with the same masks. */
+typedef struct cm_op_random {
+    uint64_t seed;
+    const uint64_t *image; /* one per image of the slice */
+} cm_op_random;
 
 /* One node of a plan, shared by all threads that run it. */
 typedef struct cm_op_plan {
@@ -67,11 +80,17 @@ typedef struct cm_op_plan {
     const cm_kernels *kernels;
     cm_desc in[CM_OP_MAX_IN], out;
     int n_in;
-    int threads; /* inside the op                                   */
+    int threads;    /* inside the op; 1 in mode TRAIN                  */
+    int mode;       /* CM_MODE_*                                       */
+    unsigned wants; /* TRAIN: bit k = the gradient of input k is wanted */
+    unsigned moves; /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
     size_t scratch_bytes;                              /* for one run, all inner threads together         */
+    size_t aux_bytes;                                  /* TRAIN: what forward leaves for backward         */
     void *state;                                       /* what release frees                              */
     const cm_dnnl_primitive *packer[CM_OP_MAX_PARAMS]; /* NULL: plain float32 */
+    const cm_dnnl_primitive *back_packer;              /* param 0 once more, as backward or jvp wants it */
+    const cm_dnnl_primitive *unpacker;                 /* the gradient of param 0 comes packed for it     */
 } cm_op_plan;
 
 typedef struct cm_op_run {
@@ -79,8 +98,19 @@ typedef struct cm_op_run {
     const void *in[CM_OP_MAX_IN]; /* float or, for labels, int32              */
     void *out;
     const void *param[CM_OP_MAX_PARAMS]; /* packed or plain, as the plan says */
+    const void *back_param;              /* of back_packer                    */
     void *scratch;
     void *local; /* of attach                                */
+    const cm_op_random *random;
+    /* TRAIN: what forward wrote for backward; the gradient of the output; where
+     * the gradients of the inputs (NULL: not wanted) and parameters go. */
+    void *aux;
+    const float *dout;
+    float *din[CM_OP_MAX_IN];
+    void *dparam[CM_OP_MAX_PARAMS];
+    /* JVP: tangents of the inputs (NULL: zero) and of the output. */
+    const float *tin[CM_OP_MAX_IN];
+    float *tout;
 } cm_op_run;
 
 enum { CM_OP_INPLACE = 1 }; /* the output may take over input 0               */
@@ -88,6 +118,7 @@ enum { CM_OP_INPLACE = 1 }; /* the output may take over input 0               */
 struct cm_op {
     const char *name;
     unsigned flags;
+    unsigned saves; /* bit k: backward reads input k                         */
     /* Output shape; refuses inputs that do not fit. */
     cm_status (*shape)(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out);
     /* Primitives and scratch; NULL when there is nothing to prepare. */
@@ -97,9 +128,11 @@ struct cm_op {
     cm_status (*attach)(const cm_op_plan *p, void **local);
     void (*detach)(const cm_op_plan *p, void *local);
     cm_status (*forward)(const cm_op_run *r);
-    /* Gradients of the inputs (never accumulated) and the tangent of the
-     * output: empty until training arrives. */
+    /* Writes (never adds) the gradients of the inputs that are wanted and of
+     * the parameters.  One thread; din may not overlap dout unless the op is
+     * pointwise. */
     cm_status (*backward)(const cm_op_run *r);
+    /* Runs after forward; writes the tangent of the output. */
     cm_status (*jvp)(const cm_op_run *r);
 };
 
@@ -127,5 +160,6 @@ extern const cm_op cm_op_scale;       /* x s, s [N]                             
 extern const cm_op cm_op_mix;         /* s x + t f[..C], s and t [N]                    */
 extern const cm_op cm_op_embed_time;  /* t [N] -> cos and sin features; [freqs]         */
 extern const cm_op cm_op_embed_label; /* e, labels int32 [N]: e + scale table[label]    */
+extern const cm_op cm_op_dropout;     /* x m / (1 - p), m 0 with probability p         */
 
 #endif

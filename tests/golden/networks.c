@@ -9,20 +9,9 @@
 #include "../support/fill.h"
 #include "diffusion/denoiser.h"
 #include "golden.h"
+#include "networks.h"
 
-enum { ADM, EDM, FLAX };
-
-/* What a file's metadata says of its case. */
-typedef struct {
-    int family, fill;
-    uint64_t seed;
-    json_t *network; /* as in a native file */
-    json_t *config, *fill_json;
-    char wrapper[32]; /* EDMPrecond, ... */
-    json_t *precond;  /* of the wrapper, as in a native file */
-} net_case;
-
-static void case_free(net_case *c)
+void golden_case_free(net_case *c)
 {
     json_decref(c->network);
     json_decref(c->config);
@@ -97,7 +86,7 @@ static void edm_network(const golden_file *f, json_t *config, net_case *c)
     json_object_set_new(c->network, "type", json_string(song ? "songunet" : "dhariwal"));
 }
 
-static int read_case(const golden_file *f, net_case *c)
+int golden_case_read(const golden_file *f, net_case *c)
 {
     memset(c, 0, sizeof *c);
     c->config = golden_json(f, "config");
@@ -124,16 +113,7 @@ static int read_case(const golden_file *f, net_case *c)
 
 /* --- evaluation ------------------------------------------------------------------------- */
 
-/* Inputs of one evaluation, planes; sizes from the model. */
-typedef struct {
-    size_t n;
-    int32_t h, w, channels;
-    double *x, *sigma;
-    int32_t *labels;
-    float *augment;
-} inputs;
-
-static void inputs_free(inputs *in)
+void golden_inputs_free(inputs *in)
 {
     free(in->x);
     free(in->sigma);
@@ -153,7 +133,7 @@ static double *to_planes(double *v, size_t n, size_t pixels, size_t c)
 }
 
 /* A reference array of images as planes. */
-static double *read_images(const golden_file *f, const net_case *c, const char *name, const inputs *in,
+double *golden_images_read(const golden_file *f, const net_case *c, const char *name, const inputs *in,
                            size_t *per_image)
 {
     size_t count;
@@ -165,7 +145,7 @@ static double *read_images(const golden_file *f, const net_case *c, const char *
 }
 
 /* Integer labels y, or one-hot rows class_labels. */
-static int read_labels(const golden_file *f, const char *y, const char *onehot, inputs *in)
+int golden_labels_read(const golden_file *f, const char *y, const char *onehot, inputs *in)
 {
     size_t count;
     double *v = golden_read(f, y, &count);
@@ -242,12 +222,12 @@ static void check(const golden_file *f, const net_case *c, golden_result *r, con
     if (evaluate(f, c, precond, in, x, table, labels, augment, &m, &out) != CM_OK) {
         golden_fail(r, "%s", cm_last_message());
     } else {
-        double *d = d_name ? read_images(f, c, d_name, in, &per_image) : NULL;
+        double *d = d_name ? golden_images_read(f, c, d_name, in, &per_image) : NULL;
         if (d) compare_rows(r, d_name, out.d, d, in->n, per_image, d_tol);
         if (d && strcmp(d_name, "denoised.cm") == 0 && (float)in->sigma[0] == 0.002f && c->family == ADM)
             for (size_t k = 0; k < per_image; k++)
                 if ((float)out.d[k] != (float)x[k]) golden_fail(r, "denoised.cm is not the identity at 0.002");
-        double *raw = f_name ? read_images(f, c, f_name, in, &per_image) : NULL;
+        double *raw = f_name ? golden_images_read(f, c, f_name, in, &per_image) : NULL;
         if (raw) compare_rows(r, f_name, out.f, raw, in->n, per_image, f_tol);
         free(d);
         free(raw);
@@ -258,7 +238,7 @@ static void check(const golden_file *f, const net_case *c, golden_result *r, con
 }
 
 /* x as stored, or generated for the full-size cases. */
-static int read_inputs(const golden_file *f, const net_case *c, const char *x_name, const char *sigma_name,
+int golden_inputs_read(const golden_file *f, const net_case *c, const char *x_name, const char *sigma_name,
                        inputs *in)
 {
     size_t count;
@@ -271,7 +251,7 @@ static int read_inputs(const golden_file *f, const net_case *c, const char *x_na
         in->h = (int32_t)t->shape[nhwc ? 1 : 2];
         in->w = (int32_t)t->shape[nhwc ? 2 : 3];
         in->channels = (int32_t)t->shape[nhwc ? 3 : 1];
-        in->x = read_images(f, c, x_name, in, &count);
+        in->x = golden_images_read(f, c, x_name, in, &count);
     } else {
         const json_t *key = json_object_get(c->fill_json, "x_key_index");
         const char *side = cm_safetensors_metadata(&f->st, "input_resolution");
@@ -288,7 +268,7 @@ static int read_inputs(const golden_file *f, const net_case *c, const char *x_na
     return 1;
 }
 
-static void read_augment(const golden_file *f, const net_case *c, inputs *in)
+void golden_augment_read(const golden_file *f, const net_case *c, inputs *in)
 {
     size_t count;
     double *v = golden_read(f, "augment_labels", &count);
@@ -309,7 +289,7 @@ static double outputs_tolerance(const net_case *c)
     return c->fill == FILL_SIN ? 5e-4 : 5e-5;
 }
 
-static double *scaled(const inputs *in)
+double *golden_scaled(const inputs *in)
 {
     size_t per = (size_t)in->channels * (size_t)in->h * (size_t)in->w;
     double *x = malloc(in->n * per * sizeof *x);
@@ -323,7 +303,7 @@ static void run_adm(golden_file *f, const net_case *c, golden_result *r)
     double tol = outputs_tolerance(c);
     json_t *none = json_pack("{s:s}", "type", "none");
     json_t *cm = json_pack("{s:s}", "type", "cm"), *edm = json_pack("{s:s}", "type", "edm");
-    if (!read_inputs(f, c, "x", "timesteps", &in) || !read_labels(f, "y", "class_labels", &in)) {
+    if (!golden_inputs_read(f, c, "x", "timesteps", &in) || !golden_labels_read(f, "y", "class_labels", &in)) {
         golden_fail(r, "no inputs that can be read");
     } else {
         size_t per = (size_t)in.channels * (size_t)in.h * (size_t)in.w;
@@ -331,7 +311,7 @@ static void run_adm(golden_file *f, const net_case *c, golden_result *r)
         noisy = in;
         noisy.sigma = golden_read(f, "sigma", NULL);
         double *x = golden_read(f, "x_noisy", NULL);
-        if (noisy.sigma && !x && !cm_safetensors_find(&f->st, "x")) x = scaled(&noisy);
+        if (noisy.sigma && !x && !cm_safetensors_find(&f->st, "x")) x = golden_scaled(&noisy);
         if (noisy.sigma && x && per) {
             if (cm_safetensors_find(&f->st, "denoised.edm"))
                 check(f, c, r, edm, &noisy, x, NULL, 1, 0, "denoised.edm", NULL, tol, 0);
@@ -341,7 +321,7 @@ static void run_adm(golden_file *f, const net_case *c, golden_result *r)
         free(noisy.sigma);
         free(x);
     }
-    inputs_free(&in);
+    golden_inputs_free(&in);
     json_decref(none);
     json_decref(cm);
     json_decref(edm);
@@ -368,11 +348,11 @@ static void run_edm(golden_file *f, const net_case *c, golden_result *r)
     inputs in;
     double tol = outputs_tolerance(c), *x = NULL, *table = golden_read(f, "u", NULL);
     double raw = c->wrapper[0] == 'V' && tol < 2e-4 ? 2e-4 : tol;
-    if (!read_inputs(f, c, "x", "sigma", &in) || !read_labels(f, "y", "class_labels", &in)) {
+    if (!golden_inputs_read(f, c, "x", "sigma", &in) || !golden_labels_read(f, "y", "class_labels", &in)) {
         golden_fail(r, "no inputs that can be read");
     } else {
-        read_augment(f, c, &in);
-        if (!cm_safetensors_find(&f->st, "x")) x = scaled(&in);
+        golden_augment_read(f, c, &in);
+        if (!cm_safetensors_find(&f->st, "x")) x = golden_scaled(&in);
         const double *start = x ? x : in.x;
         check_c_noise(f, c, r, &in, table);
         check(f, c, r, c->precond, &in, start, table, 1, 1, "D_x", "F_x", tol, raw);
@@ -383,7 +363,7 @@ static void run_edm(golden_file *f, const net_case *c, golden_result *r)
     }
     free(x);
     free(table);
-    inputs_free(&in);
+    golden_inputs_free(&in);
 }
 
 static void run_flax(golden_file *f, const net_case *c, golden_result *r)
@@ -391,24 +371,31 @@ static void run_flax(golden_file *f, const net_case *c, golden_result *r)
     inputs in;
     double tol = outputs_tolerance(c), *x = NULL;
     json_t *cm = json_pack("{s:s}", "type", "cm"), *edm = json_pack("{s:s}", "type", "edm");
-    if (!read_inputs(f, c, "x", "sigma", &in)) {
+    if (!golden_inputs_read(f, c, "x", "sigma", &in)) {
         golden_fail(r, "no inputs that can be read");
     } else {
-        if (!cm_safetensors_find(&f->st, "x")) x = scaled(&in);
+        if (!cm_safetensors_find(&f->st, "x")) x = golden_scaled(&in);
         check(f, c, r, cm, &in, x ? x : in.x, NULL, 0, 0, "denoised.cm", "F_x", tol, tol);
         if (cm_safetensors_find(&f->st, "denoised.edm"))
             check(f, c, r, edm, &in, x ? x : in.x, NULL, 0, 0, "denoised.edm", NULL, tol, 0);
     }
     free(x);
-    inputs_free(&in);
+    golden_inputs_free(&in);
     json_decref(cm);
     json_decref(edm);
 }
 
 /* --- other kinds of file ------------------------------------------------------------------------ */
 
+static int all_gradients(const golden_file *f)
+{
+    for (size_t i = 0; i < f->st.count; i++)
+        if (strncmp(f->st.tensors[i].name, "grad", 4) != 0) return 0;
+    return 1;
+}
+
 /* Opens the file of the same folder that describes case `name` with its fill. */
-static int open_case(const golden_file *f, const char *name, golden_file *out, net_case *c)
+int golden_case_open(const golden_file *f, const char *name, golden_file *out, net_case *c)
 {
     DIR *d = opendir(f->folder);
     struct dirent *e;
@@ -420,7 +407,7 @@ static int open_case(const golden_file *f, const char *name, golden_file *out, n
         (void)snprintf(path, sizeof path, "%s/%s", f->folder, e->d_name);
         *out = *f;
         if (cm_safetensors_open(f->context, path, &out->st) != CM_OK) continue;
-        found = strcmp(text_of(out, "case"), name) == 0 && read_case(out, c);
+        found = strcmp(text_of(out, "case"), name) == 0 && !all_gradients(out) && golden_case_read(out, c);
         if (!found) cm_safetensors_close(&out->st);
     }
     if (d) closedir(d);
@@ -439,7 +426,7 @@ static void run_probe(golden_file *f, golden_result *r)
         inputs in;
         if (n < 5 || strcmp(full + n - 4, ".out") != 0) continue;
         cm_name name = cm_name_of("%.*s", (int)(n - 4), full);
-        if (!open_case(f, name.text, &other, &c)) {
+        if (!golden_case_open(f, name.text, &other, &c)) {
             golden_fail(r, "no file describes the case %s", name.text);
             continue;
         }
@@ -448,13 +435,13 @@ static void run_probe(golden_file *f, golden_result *r)
             strcmp(json_string_value(json_object_get(c.precond, "type")), "iddpm") == 0)
             json_object_set_new(c.network, "out_channels",
                                 json_integer(2 * json_integer_value(json_object_get(c.network, "img_channels"))));
-        if (!read_inputs(f, &c, cm_name_of("%s.x", name.text).text, cm_name_of("%s.t", name.text).text, &in) ||
-            !read_labels(f, cm_name_of("%s.y", name.text).text, cm_name_of("%s.class_labels", name.text).text, &in))
+        if (!golden_inputs_read(f, &c, cm_name_of("%s.x", name.text).text, cm_name_of("%s.t", name.text).text, &in) ||
+            !golden_labels_read(f, cm_name_of("%s.y", name.text).text, cm_name_of("%s.class_labels", name.text).text, &in))
             golden_fail(r, "no inputs of %s that can be read", name.text);
         else check(f, &c, r, none, &in, in.x, NULL, 1, 0, full, NULL, 1e-4, 0);
-        inputs_free(&in);
+        golden_inputs_free(&in);
         json_decref(none);
-        case_free(&c);
+        golden_case_free(&c);
         cm_safetensors_close(&other.st);
     }
 }
@@ -464,7 +451,7 @@ static void run_weights(golden_file *f, const char *name, golden_result *r)
 {
     golden_file other;
     net_case c;
-    if (!open_case(f, name, &other, &c)) {
+    if (!golden_case_open(f, name, &other, &c)) {
         golden_fail(r, "no file describes the case %s", name);
         return;
     }
@@ -486,7 +473,7 @@ static void run_weights(golden_file *f, const char *name, golden_result *r)
     }
     fill_model_free(m);
     json_decref(none);
-    case_free(&c);
+    golden_case_free(&c);
     cm_safetensors_close(&other.st);
 }
 
@@ -499,30 +486,31 @@ static int any_tensor(const golden_file *f, const char *end)
     return 0;
 }
 
-static int all_gradients(const golden_file *f)
-{
-    for (size_t i = 0; i < f->st.count; i++)
-        if (strncmp(f->st.tensors[i].name, "grad", 4) != 0) return 0;
-    return 1;
-}
-
 void golden_network(golden_file *f, golden_result *r)
 {
     net_case c;
     int config = cm_safetensors_metadata(&f->st, "config") != NULL,
         fill = cm_safetensors_metadata(&f->st, "fill") != NULL;
     if (all_gradients(f)) {
-        golden_skip(r, "gradients only: no issue so far has asked for them");
+        golden_file other;
+        if (!golden_case_open(f, text_of(f, "case"), &other, &c)) {
+            golden_fail(r, "no file describes the case %s", text_of(f, "case"));
+            return;
+        }
+        golden_gradients(&other, f, &c, r);
+        golden_case_free(&c);
+        cm_safetensors_close(&other.st);
     } else if (!config && any_tensor(f, ".out")) {
         run_probe(f, r);
     } else if (config && !fill && cm_safetensors_metadata(&f->st, "case")) {
         run_weights(f, text_of(f, "case"), r);
-    } else if (!config || !read_case(f, &c)) {
+    } else if (!config || !golden_case_read(f, &c)) {
         golden_fail(r, "metadata without a config and fill that can be read");
     } else {
         if (c.family == ADM) run_adm(f, &c, r);
         else if (c.family == EDM) run_edm(f, &c, r);
         else run_flax(f, &c, r);
-        case_free(&c);
+        if (any_tensor(f, "grad_proj")) golden_gradients(f, f, &c, r);
+        golden_case_free(&c);
     }
 }

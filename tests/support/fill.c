@@ -43,17 +43,11 @@ static rule rule_of(const char *name, int rank, double fan_in)
     return (rule){0.1, 0};
 }
 
-typedef struct {
-    char *name;
-    int param; /* of the graph */
-    cm_flax_kind kind;
-    int part;
-    uint64_t k;
-} item;
+typedef fill_name item;
 
 typedef struct {
     const cm_graph *graph;
-    item items[8192];
+    item *items;
     int n;
 } inventory;
 
@@ -69,7 +63,7 @@ static int add_flax(void *user, const cm_flax_name *name)
     inventory *v = user;
     int param = find(v->graph, name->song);
     if (param < 0 || v->n == 8192) return 1;
-    v->items[v->n++] = (item){strdup(name->flax), param, name->kind, name->part, 0};
+    v->items[v->n++] = (item){strdup(name->flax), param, (int)name->kind, name->part, 0, 0};
     return 0;
 }
 
@@ -104,22 +98,37 @@ static void fill_item(const item *it, const cm_param_desc *p, int flax, int kind
         values[flax ? place(it, p, i) : i] = (float)(fill_value(kind, seed, it->k, i) * r.scale + r.offset);
 }
 
-static cm_status fill_all(cm_model *m, int flax, int kind, uint64_t seed, float **values)
+int fill_names(const cm_model *m, int flax, fill_name **out)
 {
-    inventory *v = calloc(1, sizeof *v);
-    if (!v) CM_FAIL(CM_ERR_MEMORY, "out of memory");
-    v->graph = m->graph;
-    if (flax && cm_flax_names(m->graph, &m->net, add_flax, v)) CM_FAIL(CM_ERR_INTERNAL, "flax names do not fit");
+    inventory v = {m->graph, calloc(8192, sizeof(item)), 0};
+    *out = v.items;
+    if (flax && cm_flax_names(m->graph, &m->net, add_flax, &v)) return -1;
     for (int i = 0; !flax && i < m->graph->n_params; i++)
         if (!m->graph->params[i].constant)
-            v->items[v->n++] = (item){strdup(m->graph->params[i].name), i, CM_FLAX_COPY, 0, 0};
-    qsort(v->items, (size_t)v->n, sizeof *v->items, by_name);
-    for (int k = 0; k < v->n; k++) {
-        v->items[k].k = (uint64_t)k;
-        fill_item(&v->items[k], &m->graph->params[v->items[k].param], flax, kind, seed, values[v->items[k].param]);
-        free(v->items[k].name);
+            v.items[v.n++] = (item){strdup(m->graph->params[i].name), i, CM_FLAX_COPY, 0, 0, 0};
+    qsort(v.items, (size_t)v.n, sizeof *v.items, by_name);
+    for (int k = 0; k < v.n; k++) {
+        v.items[k].k = (uint64_t)k;
+        v.items[k].count = cm_param_elements(&m->graph->params[v.items[k].param]) / (v.items[k].kind == CM_FLAX_QKV ? 3 : 1);
     }
-    free(v);
+    return v.n;
+}
+
+size_t fill_place(const fill_name *name, const cm_model *m, size_t i)
+{
+    return place(name, &m->graph->params[name->param], i);
+}
+
+static cm_status fill_all(cm_model *m, int flax, int kind, uint64_t seed, float **values)
+{
+    fill_name *names;
+    int n = fill_names(m, flax, &names);
+    if (n < 0) CM_FAIL(CM_ERR_INTERNAL, "flax names do not fit");
+    for (int k = 0; k < n; k++) {
+        fill_item(&names[k], &m->graph->params[names[k].param], flax, kind, seed, values[names[k].param]);
+        free(names[k].name);
+    }
+    free(names);
     return CM_OK;
 }
 

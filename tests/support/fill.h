@@ -16,6 +16,17 @@ cm_model *fill_model(cm_context *context, const json_t *network, const json_t *p
 void fill_model_free(cm_model *model);
 /* Parameter values of such a model. */
 const float *fill_param(const cm_model *model, int index);
+/* The tensors of the reference in the order of their fill index: which parameter
+ * of the graph each is (a part of), and where its value i stands there. */
+typedef struct fill_name {
+    char *name;
+    int param, kind, part;
+    uint64_t k;
+    size_t count;
+} fill_name;
+/* Returns how many; free the names and the list. */
+int fill_names(const cm_model *model, int flax, fill_name **out);
+size_t fill_place(const fill_name *name, const cm_model *model, size_t i);
 /* Writes it as a native file. */
 cm_status fill_model_write(cm_model *model, const json_t *network, const json_t *precond, const char *path);
 

@@ -1,0 +1,190 @@
+/* exec.c - one thread's memory for a plan, and the loop over its steps. */
+#include <string.h>
+
+#include "graph/program.h"
+
+struct cm_exec {
+    const cm_plan *plan;
+    unsigned char *arena, *scratch;
+    float *gradients;
+    void **local; /* of each node */
+    cm_op_run *runs; /* of each step */
+    uint64_t *images;
+    cm_op_random random;
+};
+
+static void *at(const cm_exec *exec, int buffer)
+{
+    return buffer < 0 ? NULL : exec->arena + exec->plan->program.buffers[buffer].offset;
+}
+
+static void bind_gradients(cm_exec *exec, const cm_step *s, cm_op_run *run)
+{
+    const cm_plan *plan = exec->plan;
+    for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
+        int index = plan->graph->nodes[s->node].param[k];
+        run->dparam[k] = index < 0 ? NULL : exec->gradients + plan->gradient[index];
+    }
+}
+
+static void bind(cm_exec *exec, const cm_step *s, cm_op_run *run)
+{
+    if (s->kind == CM_STEP_PAUSE) return;
+    run->p = &exec->plan->ops[s->node];
+    run->local = exec->local[s->node];
+    run->scratch = exec->scratch;
+    run->random = &exec->random;
+    run->out = at(exec, s->out);
+    run->aux = at(exec, s->aux);
+    run->dout = at(exec, s->dout);
+    run->tout = at(exec, s->tout);
+    for (int k = 0; k < CM_OP_MAX_IN; k++) {
+        run->in[k] = at(exec, s->in[k]);
+        run->din[k] = at(exec, s->din[k]);
+        run->tin[k] = at(exec, s->tin[k]);
+    }
+    if (s->kind == CM_STEP_BACKWARD) bind_gradients(exec, s, run);
+}
+
+static cm_status attach(cm_exec *exec)
+{
+    const cm_plan *plan = exec->plan;
+    for (int i = 0; i < plan->graph->n_nodes; i++)
+        if (plan->graph->nodes[i].op->attach)
+            CM_TRY(plan->graph->nodes[i].op->attach(&plan->ops[i], &exec->local[i]));
+    for (int i = 0; i < plan->program.n_steps; i++) bind(exec, &plan->program.steps[i], &exec->runs[i]);
+    return CM_OK;
+}
+
+cm_status cm_exec_create(const cm_plan *plan, cm_exec **out)
+{
+    cm_context *context = plan->context;
+    *out = NULL;
+    cm_exec *exec = cm_calloc(context, 1, sizeof *exec);
+    if (!exec) return CM_ERR_MEMORY;
+    exec->plan = plan;
+    /* Zeroed, that is touched, once: fresh pages cost more than arithmetic. */
+    exec->arena = cm_calloc(context, plan->program.arena, 1);
+    exec->scratch = cm_calloc(context, plan->scratch, 1);
+    exec->gradients = cm_calloc(context, plan->gradient_floats, sizeof *exec->gradients);
+    exec->local = cm_calloc(context, (size_t)plan->graph->n_nodes, sizeof *exec->local);
+    exec->runs = cm_calloc(context, (size_t)plan->program.n_steps, sizeof *exec->runs);
+    exec->images = cm_calloc(context, (size_t)plan->options.slice, sizeof *exec->images);
+    exec->random.image = exec->images;
+    int whole = exec->arena && exec->scratch && exec->gradients && exec->local && exec->runs && exec->images;
+    cm_status status = whole ? attach(exec) : CM_ERR_MEMORY;
+    if (status != CM_OK) cm_exec_free(exec);
+    else *out = exec;
+    return status;
+}
+
+void cm_exec_free(cm_exec *exec)
+{
+    if (!exec) return;
+    const cm_plan *plan = exec->plan;
+    for (int i = 0; exec->local && i < plan->graph->n_nodes; i++)
+        if (exec->local[i]) plan->graph->nodes[i].op->detach(&plan->ops[i], exec->local[i]);
+    cm_free(plan->context, exec->local);
+    cm_free(plan->context, exec->runs);
+    cm_free(plan->context, exec->images);
+    cm_free(plan->context, exec->gradients);
+    cm_free(plan->context, exec->arena);
+    cm_free(plan->context, exec->scratch);
+    cm_free(plan->context, exec);
+}
+
+void *cm_exec_input(cm_exec *exec, int index)
+{
+    return at(exec, exec->plan->program.input[index]);
+}
+
+const float *cm_exec_output(const cm_exec *exec, int index)
+{
+    return at(exec, exec->plan->program.output[index]);
+}
+
+float *cm_exec_cotangent(cm_exec *exec)
+{
+    return at(exec, exec->plan->program.cotangent);
+}
+
+const float *cm_exec_input_gradient(const cm_exec *exec, int index)
+{
+    return at(exec, exec->plan->program.input_more[index]);
+}
+
+float *cm_exec_tangent_input(cm_exec *exec, int index)
+{
+    return at(exec, exec->plan->program.input_more[index]);
+}
+
+const float *cm_exec_tangent_output(const cm_exec *exec, int index)
+{
+    return at(exec, exec->plan->program.output_more[index]);
+}
+
+const float *cm_exec_gradients(const cm_exec *exec)
+{
+    return exec->gradients;
+}
+
+void cm_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images)
+{
+    exec->random.seed = seed;
+    memcpy(exec->images, images, (size_t)exec->plan->options.slice * sizeof *images);
+}
+
+/* Gradients that arrive at a value a second time join the first. */
+static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
+{
+    for (int k = 0; k < CM_OP_MAX_IN; k++)
+        if (s->sum[k] >= 0)
+            run->p->kernels->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
+}
+
+static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, int last)
+{
+    for (int i = first; i < last; i++) {
+        const cm_step *s = &exec->plan->program.steps[i];
+        cm_op_run *run = &exec->runs[i];
+        if (s->kind == CM_STEP_PAUSE) continue;
+        cm_weights_bind(weights, s->node, run);
+        if (s->kind == CM_STEP_FORWARD) {
+            CM_TRY(run->p->op->forward(run));
+        } else if (s->kind == CM_STEP_JVP) {
+            CM_TRY(run->p->op->jvp(run));
+        } else {
+            CM_TRY(run->p->op->backward(run));
+            add_up(exec, s, run);
+        }
+    }
+    return CM_OK;
+}
+
+cm_status cm_exec_run(cm_exec *exec, const cm_weights *weights)
+{
+    return run_steps(exec, weights, 0, exec->plan->program.pause);
+}
+
+cm_status cm_exec_backward(cm_exec *exec, const cm_weights *weights)
+{
+    return run_steps(exec, weights, exec->plan->program.pause, exec->plan->program.n_steps);
+}
+
+void cm_exec_poison(cm_exec *exec)
+{
+    const cm_program *p = &exec->plan->program;
+    for (int b = 0; b < p->n_buffers; b++) {
+        /* A buffer may share memory with an input only after that input's death;
+         * so keep the inputs' ranges and spoil the rest. */
+        size_t offset = p->buffers[b].offset, size = p->buffers[b].size;
+        int overlaps = 0;
+        for (int i = 0; i < exec->plan->graph->n_inputs && !overlaps; i++) {
+            const cm_span *in = &p->buffers[p->input[i]];
+            overlaps = offset < in->offset + in->size && in->offset < offset + size;
+        }
+        if (!overlaps) memset(exec->arena + offset, 0xff, size);
+    }
+    memset(exec->scratch, 0xff, exec->plan->scratch);
+    memset(exec->gradients, 0xff, exec->plan->gradient_floats * sizeof *exec->gradients);
+}

@@ -1,0 +1,296 @@
+/* program.c - from a graph to steps: forward, and behind it backward or tangents.
+ *
+ * Buffers are numbered as they come up; a buffer lives from the step that first
+ * writes it to the one that last reads it.  Gradients that meet at a value with
+ * several readers: the first is written in place, each further one into a buffer
+ * of its own and added. */
+#include "graph/program.h"
+
+#include <string.h>
+
+typedef struct {
+    cm_plan *plan;
+    const cm_graph *g;
+    cm_program *p;
+    const unsigned char *moves;
+    int cap_steps, cap_buffers;
+    int *value, *gradient, *aux; /* where each value is now; its gradient; the aux of its producer */
+    int *segment;                /* of each node */
+    unsigned char *kept;         /* value survives until backward */
+    cm_status status;
+} builder;
+
+/* --- growing ---------------------------------------------------------------- */
+
+static void *grown(builder *b, void *array, int count, int *capacity, size_t size)
+{
+    if (b->status != CM_OK || count < *capacity) return array;
+    int wanted = *capacity ? 2 * *capacity : 256;
+    void *more = cm_calloc(b->plan->context, (size_t)wanted, size);
+    if (!more) {
+        b->status = CM_ERR_MEMORY;
+        return array;
+    }
+    if (array) memcpy(more, array, (size_t)count * size);
+    cm_free(b->plan->context, array);
+    *capacity = wanted;
+    return more;
+}
+
+static int new_buffer(builder *b, size_t bytes)
+{
+    cm_program *p = b->p;
+    p->buffers = grown(b, p->buffers, p->n_buffers, &b->cap_buffers, sizeof *p->buffers);
+    if (b->status != CM_OK) return -1;
+    p->buffers[p->n_buffers] = (cm_span){(bytes + 63) / 64 * 64, 0, -2, -2, p->n_buffers};
+    return p->n_buffers++;
+}
+
+static int new_value_buffer(builder *b, int value)
+{
+    cm_desc d = b->g->values[value].desc;
+    d.n = b->plan->options.slice;
+    return new_buffer(b, cm_desc_count(d) * sizeof(float));
+}
+
+static cm_step *new_step(builder *b, int kind, int node)
+{
+    cm_program *p = b->p;
+    p->steps = grown(b, p->steps, p->n_steps, &b->cap_steps, sizeof *p->steps);
+    if (b->status != CM_OK) return NULL;
+    cm_step *s = &p->steps[p->n_steps++];
+    memset(s, 0xff, sizeof *s); /* -1 everywhere */
+    s->kind = kind;
+    s->node = node;
+    return s;
+}
+
+/* --- forward ---------------------------------------------------------------- */
+
+static void add_forward(builder *b, int node)
+{
+    const cm_node *n = &b->g->nodes[node];
+    cm_step *s = new_step(b, CM_STEP_FORWARD, node);
+    if (!s) return;
+    for (int k = 0; k < n->n_in; k++) s->in[k] = b->value[n->in[k]];
+    if (b->aux[n->out] < 0 && b->plan->ops[node].aux_bytes)
+        b->aux[n->out] = new_buffer(b, b->plan->ops[node].aux_bytes);
+    s->aux = b->aux[n->out];
+    s->out = b->value[n->out] = new_value_buffer(b, n->out);
+}
+
+static void add_tangent(builder *b, int node)
+{
+    const cm_node *n = &b->g->nodes[node];
+    if (!b->moves[n->out]) return;
+    cm_step *s = new_step(b, CM_STEP_JVP, node);
+    if (!s) return;
+    for (int k = 0; k < n->n_in; k++) {
+        s->in[k] = b->value[n->in[k]];
+        s->tin[k] = b->gradient[n->in[k]];
+    }
+    s->aux = b->aux[n->out];
+    s->tout = b->gradient[n->out] = new_value_buffer(b, n->out);
+}
+
+/* --- backward --------------------------------------------------------------- */
+
+static void add_backward(builder *b, int node)
+{
+    const cm_node *n = &b->g->nodes[node];
+    if (b->gradient[n->out] < 0 || !b->moves[n->out]) return;
+    cm_step *s = new_step(b, CM_STEP_BACKWARD, node);
+    if (!s) return;
+    s->dout = b->gradient[n->out];
+    s->aux = b->aux[n->out];
+    for (int k = 0; k < n->n_in; k++) {
+        int v = n->in[k];
+        if (n->op->saves & (1u << k)) s->in[k] = b->value[v];
+        if (!b->moves[v]) continue;
+        s->din[k] = new_value_buffer(b, v);
+        s->sum[k] = b->gradient[v]; /* -1 the first time */
+        if (b->gradient[v] < 0) b->gradient[v] = s->din[k];
+    }
+}
+
+/* Values that cross a border between segments, inputs and outputs are kept. */
+static void cut_segments(builder *b)
+{
+    const cm_graph *g = b->g;
+    int n = b->plan->options.recompute > 1 ? b->plan->options.recompute : 1;
+    for (int i = 0; i < g->n_nodes; i++) b->segment[i] = (int)((int64_t)i * n / g->n_nodes);
+    for (int v = 0; v < g->n_values; v++) b->kept[v] = n == 1 || g->values[v].producer < 0;
+    for (int i = 0; i < g->n_outputs; i++) b->kept[g->outputs[i]] = 1;
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < g->nodes[i].n_in; k++) {
+            int v = g->nodes[i].in[k], producer = g->values[v].producer;
+            if (producer >= 0 && b->segment[producer] != b->segment[i]) b->kept[v] = 1;
+        }
+}
+
+/* The nodes of a segment whose results were dropped, once more. */
+static void add_again(builder *b, int first, int last)
+{
+    for (int i = first; i <= last; i++)
+        if (!b->kept[b->g->nodes[i].out]) add_forward(b, i);
+}
+
+static void add_all_backward(builder *b)
+{
+    const cm_graph *g = b->g;
+    cm_step *pause = new_step(b, CM_STEP_PAUSE, -1);
+    if (!pause) return;
+    b->p->pause = b->p->n_steps - 1;
+    int y = g->outputs[b->plan->options.output];
+    b->p->cotangent = b->gradient[y] = pause->dout = new_value_buffer(b, y);
+    for (int last = g->n_nodes - 1; last >= 0;) {
+        int first = last;
+        while (first > 0 && b->segment[first - 1] == b->segment[last]) first--;
+        /* The last segment's results are still there. */
+        if (last < g->n_nodes - 1) add_again(b, first, last);
+        for (int i = last; i >= first; i--) add_backward(b, i);
+        last = first - 1;
+    }
+}
+
+/* --- lifetimes --------------------------------------------------------------- */
+
+static void writes(cm_program *p, int buffer, int step)
+{
+    if (buffer >= 0 && p->buffers[buffer].first == -2) p->buffers[buffer].first = p->buffers[buffer].last = step;
+}
+
+static void reads(cm_program *p, int buffer, int step)
+{
+    if (buffer >= 0 && p->buffers[buffer].last < step) p->buffers[buffer].last = step;
+}
+
+static void live(builder *b)
+{
+    cm_program *p = b->p;
+    for (int i = 0; i < b->g->n_inputs; i++) {
+        writes(p, p->input[i], -1);
+        if (b->plan->options.mode == CM_MODE_JVP) writes(p, p->input_more[i], -1);
+    }
+    for (int i = 0; i < p->n_steps; i++) {
+        const cm_step *s = &p->steps[i];
+        for (int k = 0; k < CM_OP_MAX_IN; k++) {
+            reads(p, s->in[k], i);
+            reads(p, s->tin[k], i);
+            writes(p, s->din[k], i);
+            if (s->sum[k] >= 0) reads(p, s->sum[k], i);
+        }
+        writes(p, s->out, i);
+        writes(p, s->tout, i);
+        writes(p, s->aux, i);
+        reads(p, s->aux, i);
+        if (s->kind == CM_STEP_PAUSE) writes(p, s->dout, i);
+        else reads(p, s->dout, i);
+    }
+    for (int i = 0; i < b->g->n_outputs; i++) {
+        reads(p, p->output[i], p->pause);
+        if (b->plan->options.mode == CM_MODE_JVP) reads(p, p->output_more[i], p->n_steps);
+    }
+    for (int i = 0; i < b->g->n_inputs && b->plan->options.mode == CM_MODE_TRAIN; i++)
+        reads(p, p->input_more[i], p->n_steps);
+    for (int i = 0; i < p->n_buffers; i++)
+        if (p->buffers[i].first == -2 || !b->plan->options.share)
+            p->buffers[i].first = -1, p->buffers[i].last = p->n_steps;
+}
+
+/* An in-place op whose first input dies there takes over its memory. */
+static void join_inplace(builder *b)
+{
+    cm_program *p = b->p;
+    for (int i = 0; i < p->n_steps; i++) {
+        const cm_step *s = &p->steps[i];
+        if (s->kind != CM_STEP_FORWARD || !(b->g->nodes[s->node].op->flags & CM_OP_INPLACE)) continue;
+        int in = s->in[0], shared = b->g->values[b->g->nodes[s->node].in[0]].producer < 0;
+        for (int k = 1; k < CM_OP_MAX_IN; k++) shared |= s->in[k] == in;
+        if (shared || p->buffers[in].last != i || p->buffers[in].size != p->buffers[s->out].size) continue;
+        int root = p->buffers[s->out].root = p->buffers[in].root;
+        if (p->buffers[s->out].last > p->buffers[root].last) p->buffers[root].last = p->buffers[s->out].last;
+    }
+}
+
+/* ------------------------------------------------------------------------------- */
+
+void cm_program_reach(const cm_plan *plan, unsigned char *moves)
+{
+    const cm_graph *g = plan->graph;
+    if (plan->options.mode == CM_MODE_INFER) return;
+    for (int i = 0; i < g->n_inputs; i++) moves[g->inputs[i]] = plan->options.inputs >> i & 1;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const cm_node *n = &g->nodes[i];
+        unsigned char any = plan->options.mode == CM_MODE_TRAIN && n->param[0] >= 0;
+        for (int k = 0; k < n->n_in; k++) any |= moves[n->in[k]];
+        moves[n->out] = any;
+    }
+}
+
+static void add_inputs(builder *b)
+{
+    const cm_graph *g = b->g;
+    memset(b->p->input, 0xff, sizeof b->p->input);
+    memset(b->p->input_more, 0xff, sizeof b->p->input_more);
+    memset(b->p->output_more, 0xff, sizeof b->p->output_more);
+    b->p->cotangent = -1;
+    for (int v = 0; v < g->n_values; v++) b->value[v] = b->gradient[v] = b->aux[v] = -1;
+    for (int i = 0; i < g->n_inputs; i++) {
+        int v = g->inputs[i];
+        b->p->input[i] = b->value[v] = new_value_buffer(b, v);
+        if (b->plan->options.mode == CM_MODE_JVP && b->moves[v])
+            b->p->input_more[i] = b->gradient[v] = new_value_buffer(b, v);
+    }
+}
+
+static void write_steps(builder *b)
+{
+    const cm_graph *g = b->g;
+    int mode = b->plan->options.mode;
+    add_inputs(b);
+    cut_segments(b);
+    for (int i = 0; i < g->n_nodes; i++) {
+        add_forward(b, i);
+        if (mode == CM_MODE_JVP) add_tangent(b, i);
+    }
+    b->p->pause = b->p->n_steps;
+    for (int i = 0; i < g->n_outputs; i++) {
+        b->p->output[i] = b->value[g->outputs[i]];
+        if (mode == CM_MODE_JVP) b->p->output_more[i] = b->gradient[g->outputs[i]];
+    }
+    if (mode != CM_MODE_TRAIN) return;
+    add_all_backward(b);
+    for (int i = 0; i < g->n_inputs; i++) b->p->input_more[i] = b->gradient[g->inputs[i]];
+}
+
+cm_status cm_program_build(cm_plan *plan, const unsigned char *moves)
+{
+    const cm_graph *g = plan->graph;
+    cm_context *context = plan->context;
+    size_t values = (size_t)g->n_values;
+    builder b = {plan, g, &plan->program, moves, 0, 0, NULL, NULL, NULL, NULL, NULL, CM_OK};
+    b.value = cm_calloc(context, 4 * values, sizeof *b.value);
+    b.kept = cm_calloc(context, values, 1);
+    if (!b.value || !b.kept) b.status = CM_ERR_MEMORY;
+    if (b.status == CM_OK) {
+        b.gradient = b.value + values;
+        b.aux = b.gradient + values;
+        b.segment = b.aux + values;
+        write_steps(&b);
+    }
+    if (b.status == CM_OK) {
+        live(&b);
+        if (plan->options.share) join_inplace(&b);
+        b.status = cm_arena_place(context, plan->program.buffers, plan->program.n_buffers, &plan->program.arena);
+    }
+    cm_free(context, b.value);
+    cm_free(context, b.kept);
+    return b.status;
+}
+
+void cm_program_release(cm_plan *plan)
+{
+    cm_free(plan->context, plan->program.steps);
+    cm_free(plan->context, plan->program.buffers);
+}

@@ -1,0 +1,53 @@
+/* program.h - a plan's inside: the steps in order, the buffers they use, and
+ * where those lie. */
+#ifndef CM_GRAPH_PROGRAM_H
+#define CM_GRAPH_PROGRAM_H
+
+#include "graph/arena.h"
+#include "graph/plan.h"
+
+enum { CM_STEP_FORWARD, CM_STEP_PAUSE, CM_STEP_BACKWARD, CM_STEP_JVP };
+
+/* Buffers by number, -1 for none. */
+typedef struct cm_step {
+    int kind, node;
+    int in[CM_OP_MAX_IN], out, aux;
+    int dout, din[CM_OP_MAX_IN];
+    int sum[CM_OP_MAX_IN]; /* the buffer that din[k] is added to afterwards */
+    int tin[CM_OP_MAX_IN], tout;
+} cm_step;
+
+typedef struct cm_program {
+    cm_step *steps;
+    int n_steps, pause; /* pause: number of the PAUSE step, n_steps without one */
+    cm_span *buffers;
+    int n_buffers;
+    size_t arena;
+    /* Buffers of the graph's inputs and outputs, their gradients or tangents. */
+    int input[8], output[4], input_more[8], output_more[4], cotangent;
+} cm_program;
+
+struct cm_plan {
+    cm_context *context;
+    const cm_graph *graph;
+    cm_plan_options options;
+    cm_dnnl_engine *engine;
+    cm_op_plan *ops; /* one per node */
+    cm_program program;
+    size_t scratch;
+    size_t *gradient; /* of each parameter: its first float in a block; SIZE_MAX: no node reads it */
+    int *reader;      /* of each parameter: the node that reads it, or -1 */
+    size_t gradient_floats;
+};
+
+/* TRAIN: which values need a gradient; JVP: which have a tangent.  moves: one
+ * entry per value. */
+void cm_program_reach(const cm_plan *plan, unsigned char *moves);
+/* Needs plan->ops prepared (aux_bytes). */
+cm_status cm_program_build(cm_plan *plan, const unsigned char *moves);
+void cm_program_release(cm_plan *plan);
+
+/* The parameters of a node into a run. */
+void cm_weights_bind(const cm_weights *weights, int node, cm_op_run *run);
+
+#endif

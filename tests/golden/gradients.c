@@ -1,0 +1,274 @@
+/* gradients.c - grad.x, grad.param.* and grad_proj of golden/networks: one image
+ * at a time through a plan in mode TRAIN, summed over the batch in double. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../support/fill.h"
+#include "diffusion/precond.h"
+#include "graph/plan.h"
+#include "networks.h"
+#include "tensor/convert.h"
+
+typedef struct {
+    cm_model *m;
+    cm_precond precond; /* with sigma_min as float32, as the denoiser takes it */
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    cm_unpacking *unpacking;
+    size_t *offsets;
+    float *plain;       /* one image's parameter gradients */
+    double *sum;        /* of all images                   */
+    double *grad_x;     /* n x C x H x W                   */
+    size_t floats;
+} backward;
+
+static void backward_free(backward *b)
+{
+    cm_unpacking_free(b->unpacking);
+    cm_exec_free(b->exec);
+    cm_weights_free(b->weights);
+    cm_plan_free(b->plan);
+    fill_model_free(b->m);
+    free(b->offsets), free(b->plain), free(b->sum), free(b->grad_x);
+}
+
+static cm_status open_backward(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
+                               const double *table, backward *b)
+{
+    cm_plan_options options = {
+        .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = 1u << CM_IN_X};
+    b->m = fill_model(f->context, c->network, precond, in->h, in->w, c->family == FLAX, c->fill, c->seed);
+    if (!b->m) return CM_ERR_INTERNAL;
+    if (table && b->m->precond.table) memcpy(b->m->precond.table, table, ((size_t)b->m->precond.M + 1) * sizeof *table);
+    b->precond = b->m->precond;
+    b->precond.sigma_min = (double)(float)b->precond.sigma_min;
+    size_t n = (size_t)b->m->graph->n_params;
+    b->offsets = calloc(n, sizeof *b->offsets);
+    for (size_t i = 0; i < n; i++) {
+        b->offsets[i] = b->floats;
+        b->floats += cm_param_elements(&b->m->graph->params[i]);
+    }
+    b->plain = calloc(b->floats, sizeof *b->plain);
+    b->sum = calloc(b->floats, sizeof *b->sum);
+    b->grad_x = calloc(in->n * (size_t)in->h * (size_t)in->w * (size_t)in->channels, sizeof *b->grad_x);
+    if (!b->plain || !b->sum || !b->grad_x) CM_FAIL(CM_ERR_MEMORY, "out of memory");
+    /* Every second case computes its activations again instead of keeping them. */
+    if (c->seed % 2) options.recompute = 5;
+    CM_TRY(cm_plan_create(b->m->graph, &options, &b->plan));
+    CM_TRY(cm_weights_create(b->plan, b->m->params, &b->weights));
+    CM_TRY(cm_exec_create(b->plan, &b->exec));
+    cm_exec_poison(b->exec);
+    return cm_unpacking_create(b->plan, b->offsets, &b->unpacking);
+}
+
+static void set(const backward *b, int input, double value)
+{
+    *(float *)cm_exec_input(b->exec, input) = (float)value;
+}
+
+static cm_status run_image(backward *b, const inputs *in, const double *x, const double *cotangent, size_t i)
+{
+    size_t pixels = (size_t)in->h * (size_t)in->w, per = pixels * (size_t)in->channels;
+    size_t out = (size_t)b->m->out_channels * pixels, dim = (size_t)b->m->net.augment_dim;
+    cm_scalings s = cm_precond_scalings(&b->precond, (double)(float)in->sigma[i]);
+    cm_planes_to_channels_last(in->channels, pixels, x + i * per, cm_exec_input(b->exec, CM_IN_X));
+    set(b, CM_IN_C_IN, s.c_in);
+    set(b, CM_IN_C_SKIP, s.c_skip);
+    set(b, CM_IN_C_OUT, s.c_out);
+    set(b, CM_IN_TIME, s.c_noise);
+    *(int32_t *)cm_exec_input(b->exec, CM_IN_LABEL) = in->labels ? in->labels[i] : -1;
+    memset(cm_exec_input(b->exec, CM_IN_AUGMENT), 0, (dim ? dim : 1) * sizeof(float));
+    if (in->augment) memcpy(cm_exec_input(b->exec, CM_IN_AUGMENT), in->augment + i * dim, dim * sizeof(float));
+    CM_TRY(cm_exec_run(b->exec, b->weights));
+    cm_planes_to_channels_last(b->m->out_channels, pixels, cotangent + i * out, cm_exec_cotangent(b->exec));
+    CM_TRY(cm_exec_backward(b->exec, b->weights));
+    cm_channels_last_to_planes(in->channels, pixels, cm_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
+    CM_TRY(cm_unpacking_run(b->unpacking, 1, cm_exec_gradients(b->exec), b->plain));
+    for (size_t k = 0; k < b->floats; k++) b->sum[k] += (double)b->plain[k];
+    return CM_OK;
+}
+
+/* --- comparing --------------------------------------------------------------- */
+
+typedef struct {
+    double x, param, row;
+} tolerances;
+
+static tolerances rule(const golden_file *f, const net_case *c)
+{
+    const char *name = cm_safetensors_metadata(&f->st, "case");
+    tolerances t = {1e-4, 1e-3, 2e-3};
+    if (strncmp(c->wrapper, "VP", 2) == 0) t.x = t.param = 2e-3;
+    if (name && strcmp(name, "adm_uncond_updown") == 0) t.row = 5e-3;
+    if (c->fill == FILL_SIN) t = (tolerances){5e-3, 2e-2, 2e-2};
+    return t;
+}
+
+static void compare_x(const golden_file *g, const net_case *c, const inputs *in, const backward *b, double tolerance,
+                      golden_result *r)
+{
+    size_t per = 0;
+    double *want = golden_images_read(g, c, "grad.x", in, &per);
+    for (size_t i = 0; want && i < in->n; i++) {
+        double most = 0, off = 0;
+        for (size_t k = 0; k < per; k++) {
+            double d = fabs(b->grad_x[i * per + k] - want[i * per + k]);
+            most = fmax(most, fabs(want[i * per + k]));
+            if (!(d <= off)) off = d;
+        }
+        golden_compare(r, "grad.x", most > 0 ? off / most : off, tolerance);
+    }
+    free(want);
+}
+
+/* Our gradient of one reference tensor, in its layout. */
+static double *tensor_of(const backward *b, const fill_name *name)
+{
+    double *g = malloc((name->count + 1) * sizeof *g);
+    for (size_t i = 0; i < name->count; i++) g[i] = b->sum[b->offsets[name->param] + fill_place(name, b->m, i)];
+    return g;
+}
+
+static const char *plain_name(const char *name)
+{
+    return strncmp(name, "model.", 6) == 0 ? name + 6 : name;
+}
+
+static const fill_name *find_name(const fill_name *names, int n, const char *name)
+{
+    for (int k = 0; k < n; k++)
+        if (strcmp(names[k].name, plain_name(name)) == 0) return &names[k];
+    return NULL;
+}
+
+static int listed(const json_t *list, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(plain_name(json_string_value(json_array_get(list, i))), name) == 0) return 1;
+    return 0;
+}
+
+static void compare_params(const golden_file *g, const backward *b, const fill_name *names, int n, const json_t *dead,
+                           double tolerance, golden_result *r)
+{
+    double largest = 0;
+    for (size_t k = 0; k < b->floats; k++) largest = fmax(largest, fabs(b->sum[k]));
+    for (size_t t = 0; t < g->st.count; t++) {
+        const char *full = g->st.tensors[t].name;
+        if (strncmp(full, "grad.param.", 11) != 0) continue;
+        const fill_name *name = find_name(names, n, full + 11);
+        size_t count = 0;
+        double *want = golden_read(g, full, &count), most = 0, off = 0;
+        if (!name || count != name->count) {
+            golden_fail(r, "no parameter %s of %zu values", full + 11, count);
+        } else {
+            double *got = tensor_of(b, name);
+            int zero = listed(dead, name->name);
+            for (size_t i = 0; i < count; i++) {
+                double d = fabs(got[i] - (zero ? 0 : want[i]));
+                most = fmax(most, zero ? 0 : fabs(want[i]));
+                if (!(d <= off)) off = d;
+            }
+            golden_compare(r, full, off, tolerance * most + 1e-6 * largest);
+            free(got);
+        }
+        free(want);
+    }
+}
+
+static void compare_rows(const golden_file *g, const backward *b, const fill_name *names, int n, const json_t *dead,
+                         double tolerance, golden_result *r)
+{
+    json_t *keys = golden_json(g, "grad_proj_keys");
+    size_t count = 0;
+    double *want = golden_read(g, "grad_proj", &count), most = 0;
+    if (want && count != 3 * (keys ? json_array_size(keys) : (size_t)(n > 0 ? n : 0))) golden_fail(r, "grad_proj has %zu values", count);
+    for (size_t k = 0; want && k < count / 3; k++) most = fmax(most, want[3 * k + 1]);
+    for (size_t k = 0; want && k < count / 3 && r->outcome == GOLDEN_OK; k++) {
+        const fill_name *name = keys ? find_name(names, n, json_string_value(json_array_get(keys, k))) : &names[k];
+        if (!name) {
+            golden_fail(r, "grad_proj row %zu has no parameter", k);
+            break;
+        }
+        double *v = tensor_of(b, name), got[3] = {0, 0, 0};
+        for (size_t i = 0; i < name->count; i++) {
+            got[0] += v[i];
+            got[1] += v[i] * v[i];
+            got[2] += v[i] * fill_value(FILL_HASH, 777, k, i);
+        }
+        got[1] = sqrt(got[1]);
+        int zero = listed(dead, name->name);
+        for (int j = 0; j < 3; j++)
+            golden_compare(r, name->name, fabs(got[j] - (zero ? 0 : want[3 * k + j])),
+                           (zero ? 0 : tolerance * want[3 * k + 1]) + 1e-6 * most);
+        free(v);
+    }
+    free(want);
+    json_decref(keys);
+}
+
+/* ------------------------------------------------------------------------------ */
+
+static double *read_cotangent(const golden_file *f, const net_case *c, const inputs *in)
+{
+    size_t per, count = in->n * (size_t)in->h * (size_t)in->w * (size_t)in->channels;
+    const json_t *key = json_object_get(c->fill_json, "cotangent_key_index");
+    if (cm_safetensors_find(&f->st, "cotangent")) return golden_images_read(f, c, "cotangent", in, &per);
+    if (!json_is_integer(key)) return NULL;
+    double *v = malloc(count * sizeof *v), *planes = v;
+    for (size_t i = 0; i < count; i++)
+        v[i] = (double)(float)fill_value(c->fill, c->seed, (uint64_t)json_integer_value(key), i);
+    if (c->family == FLAX) { /* made in NHWC order */
+        size_t pixels = (size_t)in->h * (size_t)in->w, channels = (size_t)in->channels;
+        planes = malloc(count * sizeof *planes);
+        for (size_t i = 0; i < in->n; i++)
+            for (size_t p = 0; p < pixels; p++)
+                for (size_t k = 0; k < channels; k++)
+                    planes[(i * channels + k) * pixels + p] = v[(i * pixels + p) * channels + k];
+        free(v);
+    }
+    return planes;
+}
+
+void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r)
+{
+    backward b;
+    inputs in;
+    memset(&b, 0, sizeof b);
+    json_t *none = json_pack("{s:s}", "type", "none"), *cm = json_pack("{s:s}", "type", "cm");
+    const json_t *precond = c->family == ADM ? none : c->family == FLAX ? cm : c->precond;
+    double *x = NULL, *table = golden_read(f, "u", NULL), *cotangent = NULL;
+    cm_status status = CM_OK;
+    if (!golden_inputs_read(f, c, "x", c->family == ADM ? "timesteps" : "sigma", &in) ||
+        !golden_labels_read(f, "y", "class_labels", &in)) {
+        golden_fail(r, "no inputs that can be read");
+        return;
+    }
+    if (c->family == EDM) golden_augment_read(f, c, &in);
+    if (c->family != ADM && !cm_safetensors_find(&f->st, "x")) x = golden_scaled(&in);
+    cotangent = read_cotangent(f, c, &in);
+    if (!cotangent) golden_fail(r, "no cotangent");
+    else status = open_backward(f, c, precond, &in, table, &b);
+    for (size_t i = 0; i < in.n && cotangent && status == CM_OK; i++) status = run_image(&b, &in, x ? x : in.x, cotangent, i);
+    if (status != CM_OK) golden_fail(r, "%s", cm_last_message());
+    if (cotangent && status == CM_OK) {
+        fill_name *names;
+        int n = fill_names(b.m, c->family == FLAX, &names);
+        json_t *dead = golden_json(f, "dead_params");
+        tolerances t = rule(f, c);
+        compare_x(grads, c, &in, &b, t.x, r);
+        compare_params(grads, &b, names, n, dead, t.param, r);
+        if (cm_safetensors_find(&grads->st, "grad_proj")) compare_rows(grads, &b, names, n, dead, t.row, r);
+        for (int k = 0; k < n; k++) free(names[k].name);
+        free(names);
+        json_decref(dead);
+    }
+    backward_free(&b);
+    golden_inputs_free(&in);
+    free(x), free(table), free(cotangent);
+    json_decref(none);
+    json_decref(cm);
+}

@@ -1,0 +1,48 @@
+/* networks.h - a case of golden/networks: its description, its inputs, its
+ * gradients. */
+#ifndef TESTS_GOLDEN_NETWORKS_H
+#define TESTS_GOLDEN_NETWORKS_H
+
+#include "golden.h"
+
+enum { ADM, EDM, FLAX };
+
+/* What a file's metadata says of its case. */
+typedef struct {
+    int family, fill;
+    uint64_t seed;
+    json_t *network; /* as in a native file */
+    json_t *config, *fill_json;
+    char wrapper[32]; /* EDMPrecond, ... */
+    json_t *precond;  /* of the wrapper, as in a native file */
+} net_case;
+
+int golden_case_read(const golden_file *f, net_case *c);
+/* The file of the same folder that describes case `name`. */
+int golden_case_open(const golden_file *f, const char *name, golden_file *out, net_case *c);
+void golden_case_free(net_case *c);
+
+/* Inputs of one evaluation, planes; sizes from the model. */
+typedef struct {
+    size_t n;
+    int32_t h, w, channels;
+    double *x, *sigma;
+    int32_t *labels;
+    float *augment;
+} inputs;
+
+int golden_inputs_read(const golden_file *f, const net_case *c, const char *x_name, const char *sigma_name,
+                       inputs *in);
+int golden_labels_read(const golden_file *f, const char *y, const char *onehot, inputs *in);
+void golden_augment_read(const golden_file *f, const net_case *c, inputs *in);
+/* A reference array of images as planes. */
+double *golden_images_read(const golden_file *f, const net_case *c, const char *name, const inputs *in,
+                           size_t *per_image);
+/* x sigma, as float32. */
+double *golden_scaled(const inputs *in);
+void golden_inputs_free(inputs *in);
+
+/* Gradients of the case in `f` against the grad.* tensors of `grads`. */
+void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r);
+
+#endif
