@@ -76,11 +76,14 @@ OPS_C     := dispatch conv2d linear groupnorm attention arith concat fir embed d
 GRAPH_C   := graph params arena program plan exec
 NETS_C    := config layers net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise sampler
+TRAIN_C   := distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
+             objective_ict objective_ect
 API_C     := base model sampler image
 PROGRAMS  := cm-sample cm-info
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) $(OPS_C:%=ops/%) \
-           $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) $(API_C:%=api/%)
+           $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
+           $(TRAIN_C:%=train/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
 OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)

@@ -14,7 +14,9 @@ allowed() {
     graph) echo "base tensor dnnl ops" ;;
     nets) echo "base tensor ops graph io" ;;
     diffusion) echo "base tensor graph nets" ;;
-    api) echo "base tensor dnnl io ops graph nets diffusion" ;;
+    data) echo "base tensor io" ;;
+    train) echo "base tensor graph nets diffusion data io" ;;
+    api) echo "base tensor dnnl io ops graph nets diffusion data train" ;;
     *) echo "unknown" ;;
     esac
 }

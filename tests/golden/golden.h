@@ -32,6 +32,8 @@ double *golden_read(const golden_file *f, const char *name, size_t *count);
 json_t *golden_json(const golden_file *f, const char *key);
 
 void golden_network(golden_file *f, golden_result *r);
+/* Losses, runs, optimizers, schedules over k; 0 when the file is none of them. */
+int golden_training(golden_file *f, golden_result *r);
 void golden_algorithm(golden_file *f, golden_result *r);
 void golden_checkpoint(cm_context *context, const char *folder, const char *name, golden_result *r);
 

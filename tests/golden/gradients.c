@@ -185,7 +185,8 @@ static void compare_rows(const golden_file *g, const backward *b, const fill_nam
     json_t *keys = golden_json(g, "grad_proj_keys");
     size_t count = 0;
     double *want = golden_read(g, "grad_proj", &count), most = 0;
-    if (want && count != 3 * (keys ? json_array_size(keys) : (size_t)(n > 0 ? n : 0))) golden_fail(r, "grad_proj has %zu values", count);
+    size_t rows = keys ? json_array_size(keys) : (size_t)(n < 0 ? 0 : n);
+    if (want && count != 3 * rows) golden_fail(r, "grad_proj has %zu values", count);
     for (size_t k = 0; want && k < count / 3; k++) most = fmax(most, want[3 * k + 1]);
     for (size_t k = 0; want && k < count / 3 && r->outcome == GOLDEN_OK; k++) {
         const fill_name *name = keys ? find_name(names, n, json_string_value(json_array_get(keys, k))) : &names[k];
@@ -201,7 +202,7 @@ static void compare_rows(const golden_file *g, const backward *b, const fill_nam
         }
         got[1] = sqrt(got[1]);
         int zero = listed(dead, name->name);
-        for (int j = 0; j < 3; j++)
+        for (size_t j = 0; j < 3; j++)
             golden_compare(r, name->name, fabs(got[j] - (zero ? 0 : want[3 * k + j])),
                            (zero ? 0 : tolerance * want[3 * k + 1]) + 1e-6 * most);
         free(v);

@@ -42,7 +42,7 @@ void golden_compare(golden_result *r, const char *what, double deviation, double
 {
     int first = r->compared++ == 0;
     if (!(deviation <= tolerance)) golden_fail(r, "%s off by %.3g, allowed %.3g", what, deviation, tolerance);
-    if (first || isnan(deviation) || deviation * r->tolerance > r->deviation * tolerance) {
+    if (first || isnan(deviation) || (r->tolerance == 0 && tolerance > 0) || deviation * r->tolerance > r->deviation * tolerance) {
         r->deviation = deviation;
         r->tolerance = tolerance;
         if (r->outcome == GOLDEN_OK) (void)snprintf(r->note, sizeof r->note, "%s", what);

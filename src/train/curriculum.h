@@ -1,0 +1,35 @@
+/* curriculum.h - what changes with the step counter k (0 for the first step):
+ * the number of time points N(k), the target's rate mu(k), ECT's stage, the
+ * learning rate (algorithms 4.5, 4.7, 6).  All are functions of k alone, so a
+ * resumed run needs nothing but k. */
+#ifndef CM_TRAIN_CURRICULUM_H
+#define CM_TRAIN_CURRICULUM_H
+
+#include <stdint.h>
+
+enum { CM_SCALES_FIXED, CM_SCALES_PROGRESSIVE, CM_SCALES_PROGDIST, CM_SCALES_ICT };
+enum { CM_MU_FIXED, CM_MU_ADAPTIVE, CM_MU_ADAPTIVE_PAPER };
+extern const char *const cm_scales_names[], *const cm_mu_names[];
+
+typedef struct cm_curriculum {
+    int32_t scales, mu;           /* CM_SCALES_*, CM_MU_* */
+    int32_t start, end;           /* s0, s1               */
+    double mu0;                   /* mu, or mu0           */
+    int64_t total;                /* K: steps in all      */
+    int64_t distill_steps;        /* S of progressive distillation: steps a stage */
+    int32_t stages;               /* of ECT               */
+    int64_t stage_steps;          /* of ECT; 0 = total / stages */
+    double lr, lr_final;          /* lr_final: the factor reached at the end of annealing */
+    int64_t warmup, anneal_begin, anneal_end; /* steps; anneal_end 0 = constant */
+} cm_curriculum;
+
+typedef struct cm_moment {
+    int32_t scales; /* N */
+    double mu;
+    int32_t stage; /* of ECT */
+    double lr;
+} cm_moment;
+
+cm_moment cm_curriculum_at(const cm_curriculum *c, int64_t k);
+
+#endif

@@ -1,0 +1,38 @@
+/* distance.h - how far the online output is from its target, one number an
+ * image (algorithms 4.2, 6).
+ *
+ *   l1            mean |a - b|
+ *   l2            mean (a - b)^2
+ *   l2-32         l2 after resizing both to 32 x 32, bilinear
+ *   pseudo-huber  sqrt(|a - b|^2 + c^2) - c, the norm over the whole image;
+ *                 c = 0 is the plain norm
+ *
+ * LPIPS has its number here and comes with the metrics. */
+#ifndef CM_TRAIN_DISTANCE_H
+#define CM_TRAIN_DISTANCE_H
+
+#include "base/context.h"
+
+enum { CM_METRIC_L1, CM_METRIC_L2, CM_METRIC_L2_32, CM_METRIC_HUBER, CM_METRIC_LPIPS };
+
+typedef struct cm_distance {
+    int32_t metric;
+    double huber_c;
+    int32_t channels, height, width;
+    int32_t sum; /* l1, l2: the sum over the values instead of their mean */
+} cm_distance;
+
+/* Names by number, NULL at the end. */
+extern const char *const cm_metric_names[];
+
+/* Doubles of work that cm_distance_of needs for one image. */
+size_t cm_distance_work(const cm_distance *d);
+/* d(a, b) of one image in planes; gradient (may be NULL): d/da. */
+double cm_distance_of(const cm_distance *d, const double *a, const double *b, double *gradient, double *work);
+
+/* Bilinear resize of one plane, half-pixel centres, edges clamped, no
+ * antialiasing; and its transpose, which adds to `in`. */
+void cm_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out);
+void cm_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out);
+
+#endif

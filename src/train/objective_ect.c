@@ -1,0 +1,50 @@
+/* objective_ect.c - easy consistency tuning (Geng et al. 2024; algorithms 6.2):
+ *
+ *   ln t ~ N(P_mean, P_std^2),  r = max(t (1 - decay adj(t)), 0)
+ *   decay = q^-(stage+1),  adj = 1 + k sigmoid(-b t), or 1
+ *   loss = d_huber( f(x0 + t z, t), f(x0 + r z, r) ) / (t - r),  f(x, 0) = x
+ *
+ * The target is the online weights without gradient.  t - r is formed as
+ * t decay adj, not by the difference, which cancels in late stages. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "train/objective.h"
+
+void cm_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap)
+{
+    double adjust = s->mapping == CM_MAPPING_SIGMOID ? 1 + s->k / (1 + exp(s->b * t)) : 1;
+    double share = pow(s->q, -(s->stage + 1)) * adjust;
+    *gap = share < 1 ? t * share : t;
+    *r = share < 1 ? t * (1 - share) : 0;
+}
+
+/* NaN becomes 0 and an infinity the largest float, as the reference does. */
+static double scrub(double v)
+{
+    if (isnan(v)) return 0;
+    return v > FLT_MAX ? FLT_MAX : v < -FLT_MAX ? -FLT_MAX : v;
+}
+
+static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
+{
+    cm_objective_room r = cm_objective_split(s, b);
+    for (size_t i = 0; i < b->n; i++) {
+        double gap;
+        r.t[i] = exp(s->p_mean + s->p_std * b->normal[i]);
+        cm_ect_pair(s, r.t[i], &r.t2[i], &gap);
+        r.weight[i] = 1 / gap;
+        r.t3[i] = r.t2[i] > 0 ? r.t2[i] : r.t[i]; /* at 0 the network is not asked: f(x, 0) = x */
+    }
+    cm_add_noise(b, r.size, r.t, r.x_t);
+    cm_add_noise(b, r.size, r.t2, r.x_t2);
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t3, r.target));
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = i * r.size; k < (i + 1) * r.size; k++)
+            r.target[k] = r.t2[i] > 0 ? scrub(r.target[k]) : b->x0[k];
+    return cm_compare_and_learn(s, b, nets, &r);
+}
+
+const cm_objective cm_objective_ect = {
+    .name = "ect", .metric = CM_METRIC_HUBER, .weighting = -1, .precond = "ecm", .run = run};

@@ -1,0 +1,39 @@
+/* objective_edm.c - denoising score matching (algorithms 4.1):
+ *
+ *   loss = w(sigma) d(D(x0 + sigma z; sigma), x0),  ln sigma ~ N(P_mean, P_std^2)
+ *
+ * Mean over the values as in openai/consistency_models, or their sum as in
+ * NVlabs/edm (distance.sum); the VP and VE losses of NVlabs/edm are levels "vp"
+ * or "ve" with weighting "snr". */
+#include <math.h>
+#include <string.h>
+
+#include "diffusion/schedule.h"
+#include "train/objective.h"
+
+static double level(const cm_objective_settings *s, double u, double normal)
+{
+    switch (s->levels) {
+    case CM_LEVELS_VP: return cm_vp_sigma(1 + u * (1e-5 - 1), 19.9, 0.1);
+    case CM_LEVELS_VE: return cm_ve_sigma(u, 0.02, 100);
+    default: return exp(s->p_mean + s->p_std * normal);
+    }
+}
+
+static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
+{
+    cm_objective_room r = cm_objective_split(s, b);
+    for (size_t i = 0; i < b->n; i++) {
+        r.t[i] = level(s, b->u[i], b->normal[i]);
+        r.weight[i] = cm_weight((cm_weighting)s->weighting, r.t[i], s->sigma_data);
+    }
+    cm_add_noise(b, r.size, r.t, r.x_t);
+    memcpy(r.target, b->x0, b->n * r.size * sizeof *r.target);
+    return cm_compare_and_learn(s, b, nets, &r);
+}
+
+const cm_objective cm_objective_edm = {.name = "edm",
+                                       .metric = CM_METRIC_L2,
+                                       .weighting = CM_WEIGHT_KARRAS,
+                                       .precond = "edm",
+                                       .run = run};

@@ -1,0 +1,64 @@
+/* objective_ict.c - improved consistency training (Song and Dhariwal 2023;
+ * algorithms 6.1):
+ *
+ *   levels s_1 = sigma_min < .. < s_N; pair (s_i, s_{i+1}) with the probability
+ *   that a lognormal level falls between them; target = the online weights
+ *   loss = d_huber( f(x0 + s_{i+1} z, s_{i+1}), f(x0 + s_i z, s_i) ) / (s_{i+1} - s_i) */
+#include <math.h>
+
+#include "diffusion/schedule.h"
+#include "train/objective.h"
+
+static double rising(const cm_objective_settings *s, int32_t j)
+{
+    return cm_karras_sigma(s->scales - 1 - j, s->scales, s->sigma_min, s->sigma_max, s->rho);
+}
+
+static double erf_at(const cm_objective_settings *s, double level)
+{
+    return erf((log(level) - s->p_mean) / (1.41421356237309504880 * s->p_std));
+}
+
+void cm_ict_levels(const cm_objective_settings *s, double *levels, double *probability)
+{
+    double sum = 0;
+    for (int32_t j = 0; j < s->scales; j++) levels[j] = rising(s, j);
+    for (int32_t j = 0; j + 1 < s->scales; j++) {
+        probability[j] = erf_at(s, levels[j + 1]) - erf_at(s, levels[j]);
+        sum += probability[j];
+    }
+    for (int32_t j = 0; j + 1 < s->scales; j++) probability[j] /= sum;
+}
+
+/* The pair whose interval of the cumulated probability holds u.  The sum
+ * telescopes, so the boundary is found by bisection. */
+static int32_t pair_of(const cm_objective_settings *s, double u)
+{
+    double bottom = erf_at(s, rising(s, 0)), top = erf_at(s, rising(s, s->scales - 1));
+    double wanted = bottom + u * (top - bottom);
+    int32_t low = 0, high = s->scales - 1; /* erf(level low) <= wanted < erf(level high) */
+    while (high - low > 1) {
+        int32_t middle = low + (high - low) / 2;
+        if (erf_at(s, rising(s, middle)) <= wanted) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
+{
+    cm_objective_room r = cm_objective_split(s, b);
+    for (size_t i = 0; i < b->n; i++) {
+        int32_t j = pair_of(s, b->u[i]);
+        r.t2[i] = rising(s, j);
+        r.t[i] = rising(s, j + 1);
+        r.weight[i] = 1 / (r.t[i] - r.t2[i]);
+    }
+    cm_add_noise(b, r.size, r.t, r.x_t);
+    cm_add_noise(b, r.size, r.t2, r.x_t2);
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t2, r.target));
+    return cm_compare_and_learn(s, b, nets, &r);
+}
+
+const cm_objective cm_objective_ict = {
+    .name = "ict", .is_discrete = 1, .metric = CM_METRIC_HUBER, .weighting = -1, .precond = "cm", .run = run};

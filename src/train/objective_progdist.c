@@ -1,0 +1,50 @@
+/* objective_progdist.c - progressive distillation (Salimans and Ho 2022;
+ * algorithms 4.3): one step of the student for two of the teacher.
+ *
+ *   t > t2 > t3 half a step apart on a grid of N intervals; x_t = x0 + t z
+ *   x3 = two Euler steps of the teacher, t -> t2 -> t3
+ *   target = x_t - t (x3 - x_t) / (t3 - t),  loss = w(t) d( D(x_t, t), target ) */
+#include <math.h>
+
+#include "diffusion/schedule.h"
+#include "train/objective.h"
+
+/* x <- x + (x - D)/from (to - from) */
+static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_room *r, double *x,
+                       const double *from, const double *to)
+{
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, x, from, r->d));
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = i * r->size; k < (i + 1) * r->size; k++)
+            x[k] += (x[k] - r->d[k]) / from[i] * (to[i] - from[i]);
+    return CM_OK;
+}
+
+static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
+{
+    cm_objective_room r = cm_objective_split(s, b);
+    for (size_t i = 0; i < b->n; i++) {
+        double index = floor(b->u[i] * s->scales);
+        if (index > s->scales - 1) index = s->scales - 1;
+        r.t[i] = cm_karras_sigma(index, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
+        r.t2[i] = cm_karras_sigma(index + 0.5, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
+        r.t3[i] = cm_karras_sigma(index + 1, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
+        r.weight[i] = cm_weight((cm_weighting)s->weighting, r.t[i], s->sigma_data);
+    }
+    cm_add_noise(b, r.size, r.t, r.x_t);
+    for (size_t k = 0; k < b->n * r.size; k++) r.x_t2[k] = r.x_t[k];
+    CM_TRY(euler(b, nets, &r, r.x_t2, r.t, r.t2));
+    CM_TRY(euler(b, nets, &r, r.x_t2, r.t2, r.t3));
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = i * r.size; k < (i + 1) * r.size; k++)
+            r.target[k] = r.x_t[k] - r.t[i] * (r.x_t2[k] - r.x_t[k]) / (r.t3[i] - r.t[i]);
+    return cm_compare_and_learn(s, b, nets, &r);
+}
+
+const cm_objective cm_objective_pd = {.name = "pd",
+                                      .needs_teacher = 1,
+                                      .is_discrete = 1,
+                                      .metric = CM_METRIC_L2,
+                                      .weighting = CM_WEIGHT_TRUNCATED_SNR,
+                                      .precond = "edm",
+                                      .run = run};
