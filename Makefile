@@ -41,9 +41,9 @@ SONAME := libconsistency.so.$(MAJOR)
 
 # --- flags -------------------------------------------------------------------
 
-DEPS := jansson libjpeg libpng
+DEPS := jansson libjpeg libpng zlib libzip libxxhash
 DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
-DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null || echo -ljansson -ljpeg -lpng)
+DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null || echo -ljansson -ljpeg -lpng -lz -lzip -lxxhash)
 ifdef DNNL_PREFIX
 DNNL_CFLAGS := -isystem $(DNNL_PREFIX)/include
 DNNL_LIBS   := -L$(DNNL_PREFIX)/lib -Wl,-rpath,$(DNNL_PREFIX)/lib -ldnnl
@@ -67,23 +67,24 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 # --- what there is -------------------------------------------------------------
 
-HEADERS := base model sampler image
+HEADERS := base model sampler image dataset trainer
 BASE_C    := status context options parallel rng torch_rng
 TENSOR_C  := convert
 DNNL_C    := native engine primitive
-IO_C      := file safetensors picture jpeg png
+IO_C      := file directory safetensors picture jpeg png zip npy
 OPS_C     := dispatch conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := graph params arena program plan exec
-NETS_C    := config layers net adm edm_block songunet dhariwal checkpoint flax_names
+NETS_C    := config layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise sampler
+DATA_C    := source folder tar idx cifar zipset npzset resize labels dataset loader augment
 TRAIN_C   := distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
-             objective_ict objective_ect
-API_C     := base model sampler image
-PROGRAMS  := cm-sample cm-info
+             objective_ict objective_ect settings presets learner trainer state
+API_C     := base model sampler image dataset trainer
+PROGRAMS  := cm-sample cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) $(OPS_C:%=ops/%) \
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
-           $(TRAIN_C:%=train/%) $(API_C:%=api/%)
+           $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
 OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)

@@ -5,6 +5,8 @@
  *   base.h     status codes, messages, the context (memory, threads, log)
  *   model.h    load, describe, save a network and evaluate it once
  *   sampler.h  turn noise into images
+ *   dataset.h  pictures and their classes in training order
+ *   trainer.h  networks learn
  *   image.h    8-bit conversion, JPEG and PNG, pages of pictures
  *
  * SPDX-License-Identifier: MIT */
@@ -14,6 +16,8 @@
 #include "consistency/base.h"
 #include "consistency/model.h"
 #include "consistency/sampler.h"
+#include "consistency/dataset.h"
+#include "consistency/trainer.h"
 #include "consistency/image.h"
 
 #endif

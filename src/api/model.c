@@ -41,39 +41,6 @@ void cm_model_free(cm_model *model)
     cm_model_release(model);
 }
 
-/* The tensors as they stand in the file, in the network's order. */
-static size_t collect_tensors(const cm_model *m, cm_st_tensor *tensors)
-{
-    size_t n = 0;
-    for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
-        if (t) tensors[n++] = *t;
-    }
-    const cm_st_tensor *table = m->precond.type == CM_PRECOND_IDDPM ? cm_safetensors_find(&m->file.file, "u") : NULL;
-    if (table) tensors[n++] = *table;
-    return n;
-}
-
-static json_t *make_metadata(const cm_model *m)
-{
-    static const char *const members[] = {"network", "precond", "image", "training"};
-    json_t *metadata = json_pack("{s:s}", "consistency.format", "1");
-    int failed = metadata == NULL;
-    for (int i = 0; i < 4; i++) {
-        char key[64];
-        json_t *value = json_object_get(m->file.config, members[i]);
-        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-        if (!value) continue;
-        strcpy(key, "consistency.");
-        strcat(key, members[i]);
-        failed |= !text || json_object_set_new(metadata, key, json_string(text)) != 0;
-        free(text);
-    }
-    if (!failed) return metadata;
-    json_decref(metadata);
-    return NULL;
-}
-
 cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options)
 {
     cm_save_options o;
@@ -83,16 +50,7 @@ cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_save_options"));
     if (o.overwrite < 0 || o.overwrite > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_save_options: overwrite is %d, expected 0 or 1", o.overwrite);
-    cm_st_tensor *tensors = cm_calloc(model->context, (size_t)model->graph->n_params + 1, sizeof *tensors);
-    json_t *metadata = make_metadata(model);
-    cm_status status = tensors ? CM_OK : CM_ERR_MEMORY;
-    if (tensors && !metadata) status = cm_fail(CM_ERR_MEMORY, "out of memory: metadata");
-    if (status == CM_OK)
-        status = cm_safetensors_write(model->context, path, o.overwrite, metadata, tensors,
-                                      collect_tensors(model, tensors));
-    json_decref(metadata);
-    cm_free(model->context, tensors);
-    return status;
+    return cm_model_write(model, path, o.overwrite);
 }
 
 cm_status cm_model_info_get(const cm_model *m, cm_model_info *info)

@@ -23,11 +23,33 @@ static cm_status run_range(int first, int last, int worker, cm_piece_fn work, vo
     return CM_OK;
 }
 
+/* The first failure by piece or worker, told to the thread that waits. */
+typedef struct {
+    int rank;
+    cm_status status;
+    char text[512];
+} failure;
+
+static void record(failure *f, int rank, cm_status s)
+{
+    if (s == CM_OK || rank >= f->rank) return;
+    size_t n = strlen(cm_last_message());
+    if (n >= sizeof f->text) n = sizeof f->text - 1;
+    memcpy(f->text, cm_last_message(), n);
+    f->text[n] = '\0';
+    f->rank = rank;
+    f->status = s;
+}
+
+static cm_status report(const failure *f)
+{
+    if (f->status != CM_OK) cm_message_set(f->text);
+    return f->status;
+}
+
 cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
 {
-    cm_status status = CM_OK;
-    int failed = CM_MAX_THREADS;
-    char text[512] = "";
+    failure f = {CM_MAX_THREADS, CM_OK, ""};
     omp_lock_t lock; /* a named critical section would be a writable global */
     if (threads > pieces) threads = pieces;
     if (threads <= 1 || omp_in_parallel()) return run_range(0, pieces, 0, work, user);
@@ -41,18 +63,44 @@ cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
         cm_status s = run_range(first, last, worker, work, user);
         if (s != CM_OK) {
             omp_set_lock(&lock);
-            if (worker < failed) {
-                size_t n = strlen(cm_last_message());
-                if (n >= sizeof text) n = sizeof text - 1;
-                memcpy(text, cm_last_message(), n);
-                text[n] = '\0';
-                failed = worker;
-                status = s;
-            }
+            record(&f, worker, s);
             omp_unset_lock(&lock);
         }
     }
     omp_destroy_lock(&lock);
-    if (status != CM_OK) cm_message_set(text);
-    return status;
+    return report(&f);
+}
+
+static cm_status run_in_turn(int pieces, cm_piece_fn work, cm_piece_fn finish, void *user)
+{
+    for (int piece = 0; piece < pieces; piece++) {
+        CM_TRY(work(user, piece, 0));
+        CM_TRY(finish(user, piece, 0));
+    }
+    return CM_OK;
+}
+
+cm_status cm_parallel_ordered(int threads, int pieces, cm_piece_fn work, cm_piece_fn finish, void *user)
+{
+    failure f = {pieces, CM_OK, ""};
+    int stop = 0; /* set inside ordered regions, which one thread at a time enters */
+    if (threads > pieces) threads = pieces;
+    if (threads <= 1 || omp_in_parallel()) return run_in_turn(pieces, work, finish, user);
+#pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
+    for (int piece = 0; piece < pieces; piece++) {
+        int worker = omp_get_thread_num(), stopped;
+#pragma omp atomic read
+        stopped = stop;
+        cm_status s = stopped ? CM_OK : work(user, piece, worker);
+#pragma omp ordered
+        {
+            if (s == CM_OK && !stop) s = finish(user, piece, worker);
+            record(&f, piece, s);
+            if (s != CM_OK) {
+#pragma omp atomic write
+                stop = 1;
+            }
+        }
+    }
+    return report(&f);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "diffusion/denoiser.h"
+#include "nets/init.h"
 
 /* --- the graph of D ---------------------------------------------------------- */
 
@@ -33,9 +34,10 @@ static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *pr
 }
 
 cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, cm_graph **out)
+                            int32_t width, double dropout, cm_graph **out)
 {
     CM_TRY(cm_graph_create(context, out));
+    (*out)->dropout = dropout;
     describe(*out, net, precond, height, width);
     cm_status status = cm_graph_finish(*out);
     if (status != CM_OK) {
@@ -139,18 +141,23 @@ static cm_status keep_config(cm_model *m)
     return m->config_text ? CM_OK : CM_ERR_MEMORY;
 }
 
-static cm_status open_parts(cm_model *m, const char *path, const cm_load_options *options)
+/* Everything that follows from the configuration. */
+static cm_status configure(cm_model *m)
 {
-    const json_t *config;
-    CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, &m->file));
-    config = m->file.config;
+    const json_t *config = m->file.config;
     CM_TRY(cm_net_config_read(json_object_get(config, "network"), &m->net));
     CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.type == CM_NET_ADM, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
-    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, &m->graph));
+    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, &m->graph));
     m->sources = cm_calloc(m->context, (size_t)m->graph->n_params, sizeof *m->sources);
-    if (!m->sources) return CM_ERR_MEMORY;
+    return m->sources ? CM_OK : CM_ERR_MEMORY;
+}
+
+static cm_status open_parts(cm_model *m, const char *path, const cm_load_options *options)
+{
+    CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, &m->file));
+    CM_TRY(configure(m));
     CM_TRY(cm_checkpoint_bind(&m->file, path, m->graph, &m->net, m->precond.type == CM_PRECOND_IDDPM ? "u" : NULL,
                               m->sources));
     CM_TRY(take_table(m, path));
@@ -162,7 +169,7 @@ static cm_status open_parts(cm_model *m, const char *path, const cm_load_options
     return keep_config(m);
 }
 
-cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
+static cm_status new_model(cm_context *context, cm_model **out)
 {
     cm_context *owner;
     *out = NULL;
@@ -175,6 +182,114 @@ cm_status cm_model_open(cm_context *context, const char *path, const cm_load_opt
     m->context = owner;
     atomic_init(&m->references, 1);
     (void)pthread_mutex_init(&m->lock, NULL);
+    *out = m;
+    return CM_OK;
+}
+
+/* --- without a file -------------------------------------------------------------- */
+
+static void read_tensor(const cm_param_source *source, float *out)
+{
+    cm_st_read_f32(source->user, out);
+}
+
+/* One tensor of the block. */
+static void bind_block(cm_model *m, int index, float *values)
+{
+    const cm_param_desc *p = &m->graph->params[index];
+    cm_st_tensor *t = &m->tensors[index];
+    t->name = p->name;
+    t->type = CM_ST_F32;
+    t->rank = p->rank;
+    for (int i = 0; i < p->rank; i++) t->shape[i] = p->shape[i];
+    t->count = cm_param_elements(p);
+    t->bytes = t->count * sizeof *values;
+    t->data = (const unsigned char *)values;
+    m->sources[index] = (cm_param_source){t->data, t->bytes, values, read_tensor, NULL, t};
+}
+
+static cm_status fill_block(cm_model *m, uint64_t seed, const float *values)
+{
+    size_t n = (size_t)m->graph->n_params;
+    size_t *offsets = cm_calloc(m->context, n, sizeof *offsets);
+    if (!offsets) return CM_ERR_MEMORY;
+    size_t floats = cm_param_offsets(m->graph, offsets);
+    m->block = cm_calloc(m->context, floats, sizeof *m->block);
+    m->tensors = cm_calloc(m->context, n, sizeof *m->tensors);
+    cm_status status = m->block && m->tensors ? CM_OK : CM_ERR_MEMORY;
+    if (status == CM_OK && values) memcpy(m->block, values, floats * sizeof *values);
+    for (int i = 0; i < m->graph->n_params && status == CM_OK; i++) {
+        if (m->graph->params[i].constant) continue;
+        if (!values) cm_net_init(m->graph, &m->net, seed, i, m->block + offsets[i]);
+        bind_block(m, i, m->block + offsets[i]);
+    }
+    cm_free(m->context, offsets);
+    return status;
+}
+
+static cm_status make_parts(cm_model *m, const json_t *config, uint64_t seed, const float *values)
+{
+    m->file.config = json_deep_copy(config);
+    if (!m->file.config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    CM_TRY(configure(m));
+    CM_TRY(fill_block(m, seed, values));
+    CM_TRY(cm_params_create(m->graph, m->sources, &m->params));
+    return keep_config(m);
+}
+
+cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values, cm_model **out)
+{
+    cm_model *m;
+    CM_TRY(new_model(context, &m));
+    cm_status status = make_parts(m, config, seed, values);
+    if (status != CM_OK) cm_model_release(m);
+    *out = status == CM_OK ? m : NULL;
+    return status;
+}
+
+void cm_model_values(const cm_model *m, float *block)
+{
+    size_t at = 0;
+    for (int i = 0; i < m->graph->n_params; i++) {
+        if (m->graph->params[i].constant) continue;
+        cm_st_read_f32(cm_checkpoint_tensor(&m->sources[i]), block + at);
+        at += (cm_param_elements(&m->graph->params[i]) + 15) / 16 * 16;
+    }
+}
+
+/* --- writing ---------------------------------------------------------------------- */
+
+/* The tensors in the network's order; iDDPM's table besides. */
+static size_t collect_tensors(const cm_model *m, cm_st_tensor *tensors)
+{
+    size_t n = 0;
+    for (int i = 0; i < m->graph->n_params; i++) {
+        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        if (t) tensors[n++] = *t;
+    }
+    const cm_st_tensor *table = m->precond.type == CM_PRECOND_IDDPM ? cm_safetensors_find(&m->file.file, "u") : NULL;
+    if (table) tensors[n++] = *table;
+    return n;
+}
+
+cm_status cm_model_write(const cm_model *m, const char *path, int overwrite)
+{
+    cm_st_tensor *tensors = cm_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
+    json_t *metadata = cm_checkpoint_metadata(m->file.config);
+    cm_status status = tensors ? CM_OK : CM_ERR_MEMORY;
+    if (tensors && !metadata) status = cm_fail(CM_ERR_MEMORY, "out of memory: metadata");
+    if (status == CM_OK)
+        status = cm_safetensors_write(m->context, path, overwrite, metadata, tensors, collect_tensors(m, tensors));
+    json_decref(metadata);
+    cm_free(m->context, tensors);
+    return status;
+}
+
+cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
+{
+    cm_model *m;
+    *out = NULL;
+    CM_TRY(new_model(context, &m));
     cm_status status = open_parts(m, path, options);
     if (status != CM_OK) cm_model_release(m);
     else *out = m;
@@ -196,6 +311,8 @@ void cm_model_release(cm_model *m)
     cm_graph_free(m->graph);
     cm_precond_release(&m->precond);
     cm_checkpoint_close(&m->file);
+    cm_free(context, m->block);
+    cm_free(context, m->tensors);
     cm_free(context, m->config_text);
     (void)pthread_mutex_destroy(&m->lock);
     cm_free(context, m);

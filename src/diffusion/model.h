@@ -29,15 +29,28 @@ struct cm_model {
     cm_param_source *sources; /* one per parameter      */
     cm_params *params;
     char *config_text;
+    /* A model that is not from a file: all values in one block (cm_param_offsets),
+     * and a description of each tensor in it. */
+    float *block;
+    cm_st_tensor *tensors;
     pthread_mutex_t lock;    /* of the member below    */
     struct cm_denoiser *own; /* for cm_model_denoise   */
 };
 
 /* The graph of D for images of the given size; see the enums above. */
 cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, cm_graph **out);
+                            int32_t width, double dropout, cm_graph **out);
 
 cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
+/* From a configuration ({"network", "precond"[, "image", "training"]}) instead of
+ * a file: fresh weights of `seed` when values is NULL, else a copy of a block
+ * laid out by cm_param_offsets. */
+cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,
+                        cm_model **out);
+/* All values but constants into such a block. */
+void cm_model_values(const cm_model *model, float *block);
+/* Writes a native file. */
+cm_status cm_model_write(const cm_model *model, const char *path, int overwrite);
 void cm_model_retain(cm_model *model);
 void cm_model_release(cm_model *model);
 /* 1 when label -1 ("no label") is an error. */

@@ -41,6 +41,8 @@ typedef struct cm_graph {
     int cap_values, cap_nodes, cap_params;
     int inputs[8], n_inputs;
     int outputs[4], n_outputs;
+    double dropout; /* probability, 0 = a network without; set before describing */
+    int n_dropouts;
     cm_status status; /* sticky, with its message */
     char message[512];
 } cm_graph;

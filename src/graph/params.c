@@ -34,6 +34,16 @@ size_t cm_param_elements(const cm_param_desc *desc)
     return n;
 }
 
+size_t cm_param_offsets(const cm_graph *graph, size_t *offsets)
+{
+    size_t at = 0;
+    for (int i = 0; i < graph->n_params; i++) {
+        offsets[i] = graph->params[i].constant ? SIZE_MAX : at;
+        if (!graph->params[i].constant) at += (cm_param_elements(&graph->params[i]) + 15) / 16 * 16;
+    }
+    return at;
+}
+
 cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources, cm_params **out)
 {
     size_t n = (size_t)graph->n_params;

@@ -30,6 +30,9 @@ cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources
 void cm_params_free(cm_params *params);
 
 size_t cm_param_elements(const cm_param_desc *desc);
+/* One block for all parameters but the constant ones: offsets[i] in floats
+ * (multiples of 16; SIZE_MAX for constants).  Returns the size of the block. */
+size_t cm_param_offsets(const cm_graph *graph, size_t *offsets);
 /* Plain float32 values / packed for a primitive; live as long as the set. */
 cm_status cm_params_plain(cm_params *params, int index, const float **out);
 cm_status cm_params_packed(cm_params *params, int index, const cm_dnnl_primitive *primitive, const void **out);

@@ -21,7 +21,7 @@ static const char *posix_form(int result, const char *buffer)
     return result == 0 ? buffer : "unknown error";
 }
 
-static cm_status fail(const char *doing, const char *path)
+cm_status cm_file_fail(const char *doing, const char *path)
 {
     int error = errno;
     char buffer[128] = "";
@@ -45,13 +45,13 @@ cm_status cm_mapping_open(const char *path, cm_mapping *out)
     out->size = 0;
     /* O_NONBLOCK: opening a pipe must not wait for a writer. */
     int fd = open_retry(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    if (fd < 0) return fail("open", path);
+    if (fd < 0) return cm_file_fail("open", path);
     cm_status status = CM_OK;
-    if (fstat(fd, &st) != 0) status = fail("stat", path);
+    if (fstat(fd, &st) != 0) status = cm_file_fail("stat", path);
     else if (!S_ISREG(st.st_mode)) status = cm_fail(CM_ERR_IO, "cannot read '%s': not a regular file", path);
     else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) status = fail("map", path);
+        if (data == MAP_FAILED) status = cm_file_fail("map", path);
         else {
             out->data = data;
             out->size = (size_t)st.st_size;
@@ -106,7 +106,7 @@ cm_status cm_file_create(cm_context *context, const char *path, int overwrite, c
     for (int attempt = 0; status == CM_OK && w->descriptor < 0; attempt++) {
         (void)snprintf(w->temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), attempt);
         w->descriptor = open_retry(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) status = fail("create", w->temporary);
+        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) status = cm_file_fail("create", w->temporary);
     }
     if (status != CM_OK) reset(w);
     return status;
@@ -118,7 +118,7 @@ cm_status cm_file_write(cm_file_writer *w, const void *data, size_t size)
     while (size > 0) {
         ssize_t n = write(w->descriptor, p, size < (1u << 30) ? size : (1u << 30));
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail("write", w->path);
+        if (n < 0) return cm_file_fail("write", w->path);
         p += n;
         size -= (size_t)n;
     }
@@ -130,7 +130,7 @@ static cm_status flush(int fd, const char *path)
     int result;
     do result = fsync(fd);
     while (result != 0 && errno == EINTR);
-    if (result != 0) return fail("flush to the disk", path);
+    if (result != 0) return cm_file_fail("flush to the disk", path);
     return CM_OK;
 }
 
@@ -157,9 +157,9 @@ static cm_status publish(cm_file_writer *w)
     CM_TRY(flush(w->descriptor, w->path));
     int closed = close(w->descriptor);
     w->descriptor = -1;
-    if (closed != 0 && errno != EINTR) return fail("close", w->path);
+    if (closed != 0 && errno != EINTR) return cm_file_fail("close", w->path);
     CM_TRY(refuse_existing(w->path, w->overwrite));
-    if (rename(w->temporary, w->path) != 0) return fail("rename the temporary file to", w->path);
+    if (rename(w->temporary, w->path) != 0) return cm_file_fail("rename the temporary file to", w->path);
     return CM_OK;
 }
 

@@ -10,6 +10,9 @@ typedef struct cm_mapping {
     size_t size;
 } cm_mapping;
 
+/* "cannot DOING 'PATH': REASON" from errno, CM_ERR_IO. */
+cm_status cm_file_fail(const char *doing, const char *path);
+
 /* A regular file, read-only.  Directories, devices and pipes are refused. */
 cm_status cm_mapping_open(const char *path, cm_mapping *out);
 void cm_mapping_close(cm_mapping *mapping);

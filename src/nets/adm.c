@@ -25,7 +25,7 @@ static cm_value resblock(adm *u, const char *p, cm_value x, int32_t out, int dir
     cm_value s = cm_linear(g, cm_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
     h = cm_groupnorm_embedded(g, cm_name_of("%s.out_layers.0", p).text, h, s,
                               u->c->scale_shift ? CM_GN_SCALE_SHIFT : CM_GN_ADD, GROUPS, eps);
-    h = cm_conv(g, cm_name_of("%s.out_layers.3", p).text, h, out, 3, 1, 1);
+    h = cm_conv(g, cm_name_of("%s.out_layers.3", p).text, cm_dropout(g, h), out, 3, 1, 1);
     if (cm_channels(g, x) != out) x = cm_conv(g, cm_name_of("%s.skip_connection", p).text, x, out, 1, 1, 0);
     return cm_add(g, x, h, 1);
 }

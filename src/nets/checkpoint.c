@@ -97,6 +97,24 @@ void cm_checkpoint_close(cm_checkpoint *cp)
     memset(cp, 0, sizeof *cp);
 }
 
+json_t *cm_checkpoint_metadata(const json_t *config)
+{
+    json_t *metadata = json_pack("{s:s}", "consistency.format", "1");
+    int failed = metadata == NULL;
+    for (int i = 0; i < MEMBERS; i++) {
+        char key[64];
+        json_t *value = json_object_get(config, members[i]);
+        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        if (!value) continue;
+        (void)snprintf(key, sizeof key, "consistency.%s", members[i]);
+        failed |= !text || json_object_set_new(metadata, key, json_string(text)) != 0;
+        free(text);
+    }
+    if (!failed) return metadata;
+    json_decref(metadata);
+    return NULL;
+}
+
 /* --- tensors ---------------------------------------------------------------- */
 
 /* A list of names for a message: the first few, then how many more. */

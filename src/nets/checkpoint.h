@@ -23,6 +23,9 @@ void cm_checkpoint_close(cm_checkpoint *checkpoint);
 cm_status cm_checkpoint_bind(const cm_checkpoint *checkpoint, const char *path, const cm_graph *graph,
                              const cm_net_config *config, const char *extra, cm_param_source *sources);
 
+/* The metadata of a native file with that configuration; NULL when memory is out. */
+json_t *cm_checkpoint_metadata(const json_t *config);
+
 /* The tensor behind parameter `index` after binding; NULL for an absent buffer. */
 const cm_st_tensor *cm_checkpoint_tensor(const cm_param_source *source);
 

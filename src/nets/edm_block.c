@@ -51,7 +51,7 @@ cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int3
     cm_value s = cm_linear(g, cm_name_of("%s.affine", name).text, f->emb, f->adaptive_scale ? 2 * out : out, 1);
     h = cm_groupnorm_embedded(g, cm_name_of("%s.norm1", name).text, h, s,
                               f->adaptive_scale ? CM_GN_SCALE_SHIFT : CM_GN_ADD, cm_edm_groups(out), f->eps);
-    h = cm_conv(g, cm_name_of("%s.conv1", name).text, h, out, 3, 1, 1);
+    h = cm_conv(g, cm_name_of("%s.conv1", name).text, cm_dropout(g, h), out, 3, 1, 1);
     int32_t k = in != out || (f->resample_proj && direction != CM_RESAMPLE_NONE);
     if (k || direction != CM_RESAMPLE_NONE)
         skip = resampled_conv(f, cm_name_of("%s.skip", name).text, skip, out, k, direction);

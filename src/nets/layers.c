@@ -77,6 +77,13 @@ cm_value cm_silu(cm_graph *g, cm_value x)
     return cm_graph_node(g, &cm_op_silu, NULL, &x, 1, -1, -1);
 }
 
+cm_value cm_dropout(cm_graph *g, cm_value x)
+{
+    if (g->dropout == 0) return x;
+    const cm_attr attr = {.dropout = {g->dropout, g->n_dropouts++}};
+    return cm_graph_node(g, &cm_op_dropout, &attr, &x, 1, -1, -1);
+}
+
 cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale)
 {
     const cm_attr attr = {.add = {(float)scale}};

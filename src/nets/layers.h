@@ -32,6 +32,8 @@ cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_val
                                double eps);
 cm_value cm_attention(cm_graph *g, cm_value qkv, int32_t heads, int layout);
 cm_value cm_silu(cm_graph *g, cm_value x);
+/* Dropout with the graph's probability; x itself when that is 0. */
+cm_value cm_dropout(cm_graph *g, cm_value x);
 cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale);
 cm_value cm_concat(cm_graph *g, cm_value a, cm_value b);
 /* Depthwise FIR by 2 up or down; NONE gives x back. */

@@ -144,7 +144,7 @@ static cm_status build(cm_model *m, const json_t *network, const json_t *precond
     if (m->precond.type == CM_PRECOND_IDDPM && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
     m->channels = m->net.in_channels;
     m->out_channels = m->precond.type == CM_PRECOND_NONE ? m->net.out_channels : m->net.in_channels;
-    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, &m->graph));
+    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, &m->graph));
     size_t n = (size_t)m->graph->n_params;
     m->sources = cm_calloc(m->context, n, sizeof *m->sources);
     float **values = calloc(n, sizeof *values);

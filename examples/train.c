@@ -1,0 +1,613 @@
+/* train.c - cm-train: learns from pictures, in a run directory that explains
+ * itself and survives being killed.
+ *
+ *   config.json  options, network, data set      log.jsonl    a line every few steps
+ *   samples/     pages with the same seeds        checkpoints/ whole or not there  */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+enum { CLI_RESUMABLE = 75, PATH = 4096 };
+
+static const cli_option options[] = {
+    {"data", 'd', "PATH", "folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
+    {"out", 'o', "RUN", "run directory: new or empty, or with --resume one to continue"},
+    {"resume", 0, NULL, "continue RUN from its newest checkpoint"},
+    {"preset", 'p', "NAME", "named numbers; --list-presets shows them"},
+    {"objective", 0, "NAME", "edm, cd, ct, pd, ict or ect"},
+    {"steps", 'n', "N", "steps in all"},
+    {"batch", 'b', "N", "images a step"},
+    {"seed", 's', "N", "(0)"},
+    {"threads", 't', "N", "(all of the affinity mask)"},
+    {"set", 0, "KEY=VALUE", "any other number, as --print-config shows them; may be repeated"},
+    {"init", 0, "FILE", "weights to begin with"},
+    {"teacher", 0, "FILE", "the model to distil; cd and pd begin with its weights unless --init is given"},
+    {"network", 0, "JSON", "{\"network\", \"precond\", \"image\"} of a new model, or a file with it"},
+    {"size", 0, "N", "pictures are cut to N x N (the network's size)"},
+    {"labels", 0, "RULE", "auto, none, folder or prefix"},
+    {"random-crop", 0, NULL, "random crops of 80 to 100 % instead of the centre"},
+    {"stop-on-bad", 0, NULL, "a picture that cannot be read ends the run"},
+    {"checkpoint-every", 0, "N", "steps between checkpoints (a twentieth of all)"},
+    {"keep", 0, "N", "checkpoints kept (3; 0 = all)"},
+    {"sample-every", 0, "N", "steps between pages of samples (a twentieth of all; 0 = none)"},
+    {"log-every", 0, "N", "steps between lines of the log (a two-thousandth of all)"},
+    {"allow-changes", 0, NULL, "resume although options or data differ"},
+    {"no-estimate", 0, NULL, "do not time two steps before the run"},
+    {"print-config", 0, NULL, "print all numbers as JSON and stop"},
+    {"list-presets", 0, NULL, "print the presets and stop"},
+    {"quiet", 'q', NULL, "no progress"},
+};
+enum {
+    DATA,
+    OUT,
+    RESUME,
+    PRESET,
+    OBJECTIVE,
+    STEPS,
+    BATCH,
+    SEED,
+    THREADS,
+    SET,
+    INIT,
+    TEACHER,
+    NETWORK,
+    SIZE,
+    LABELS,
+    RANDOM_CROP,
+    STOP_ON_BAD,
+    CHECKPOINT_EVERY,
+    KEEP,
+    SAMPLE_EVERY,
+    LOG_EVERY,
+    ALLOW_CHANGES,
+    NO_ESTIMATE,
+    PRINT_CONFIG,
+    LIST_PRESETS,
+    QUIET,
+    N_OPTIONS
+};
+
+enum { MAX_SETS = 64 };
+
+typedef struct {
+    cli c;
+    const char *data, *out, *preset, *init, *teacher_path, *network;
+    const char *simple[5], *sets[MAX_SETS]; /* objective, steps, batch, seed, threads; --set in order */
+    int n_sets, resume, allow_changes, estimate, print, quiet;
+    int64_t checkpoint_every, sample_every, log_every;
+    int32_t keep, size, labels, random_crop, stop_on_bad;
+    cm_train_options o;
+    cm_context *context;
+    cm_dataset *dataset;
+    cm_model *model, *teacher;
+    cm_trainer *trainer;
+    FILE *log;
+    double began, shown;
+    int64_t first_step;
+    uint64_t images_per_epoch;
+    cm_train_report last;
+    int failed; /* exit code of something that failed inside the run */
+} program;
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+    if (stop_signal && number == SIGINT) _exit(128 + number);
+    stop_signal = number;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+}
+
+/* --- options -------------------------------------------------------------------- */
+
+static void list_presets(void)
+{
+    for (size_t i = 0; cm_train_preset_name(i); i++)
+        printf("%-22s %s\n", cm_train_preset_name(i), cm_train_preset_about(i));
+}
+
+static void set_option(program *p, int option, const char *v)
+{
+    static const char *const rules[] = {"auto", "none", "folder", "prefix", NULL};
+    cli *c = &p->c;
+    switch (option) {
+    case DATA: p->data = v; break;
+    case OUT: p->out = v; break;
+    case RESUME: p->resume = 1; break;
+    case PRESET: p->preset = v; break;
+    case OBJECTIVE:
+    case STEPS:
+    case BATCH:
+    case SEED:
+    case THREADS: p->simple[option - OBJECTIVE] = v; break;
+    case SET:
+        if (p->n_sets == MAX_SETS) cli_usage_error(c, "more than %d --set", MAX_SETS);
+        if (!strchr(v, '=')) cli_usage_error(c, "--set: '%s' is not KEY=VALUE", v);
+        p->sets[p->n_sets++] = v;
+        break;
+    case INIT: p->init = v; break;
+    case TEACHER: p->teacher_path = v; break;
+    case NETWORK: p->network = cli_json_argument(c, "network", v); break;
+    case SIZE: p->size = (int32_t)cli_integer(c, "size", v, 1, 65535); break;
+    case LABELS: p->labels = cli_choice(c, "labels", v, rules); break;
+    case RANDOM_CROP: p->random_crop = 1; break;
+    case STOP_ON_BAD: p->stop_on_bad = 1; break;
+    case CHECKPOINT_EVERY: p->checkpoint_every = cli_integer(c, "checkpoint-every", v, 1, INT64_MAX); break;
+    case KEEP: p->keep = (int32_t)cli_integer(c, "keep", v, 0, 1000000); break;
+    case SAMPLE_EVERY: p->sample_every = cli_integer(c, "sample-every", v, 0, INT64_MAX); break;
+    case LOG_EVERY: p->log_every = cli_integer(c, "log-every", v, 1, INT64_MAX); break;
+    case ALLOW_CHANGES: p->allow_changes = 1; break;
+    case NO_ESTIMATE: p->estimate = 0; break;
+    case PRINT_CONFIG: p->print = 1; break;
+    case LIST_PRESETS: list_presets(); exit(CLI_OK);
+    case QUIET: p->quiet = 1; break;
+    default: break;
+    }
+}
+
+static void apply(program *p, const char *name, const char *value)
+{
+    if (cm_train_options_set(&p->o, name, value) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
+}
+
+/* Preset, then the objective, then single numbers, then --set. */
+static void resolve_options(program *p)
+{
+    static const char *const names[] = {"objective", "steps", "batch", "seed", "threads"};
+    char key[128];
+    cm_train_options_init(&p->o, sizeof p->o);
+    if (p->preset && cm_train_options_preset(&p->o, p->preset) != CM_OK)
+        cli_usage_error(&p->c, "%s (--list-presets shows them)", cm_last_message());
+    for (int i = 0; i < 5; i++)
+        if (p->simple[i]) apply(p, names[i], p->simple[i]);
+    for (int i = 0; i < p->n_sets; i++) {
+        size_t n = strcspn(p->sets[i], "=");
+        if (n >= sizeof key) cli_usage_error(&p->c, "--set: '%s' is no option", p->sets[i]);
+        memcpy(key, p->sets[i], n);
+        key[n] = '\0';
+        apply(p, key, p->sets[i] + n + 1);
+    }
+    if (cm_train_options_check(&p->o) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
+    int64_t twentieth = p->o.steps / 20 ? p->o.steps / 20 : 1;
+    if (!p->checkpoint_every) p->checkpoint_every = twentieth;
+    if (p->sample_every < 0) p->sample_every = twentieth;
+    if (!p->log_every) p->log_every = p->o.steps / 2000 ? p->o.steps / 2000 : 1;
+}
+
+static char *options_json(program *p)
+{
+    size_t n = 0;
+    if (cm_train_options_json(&p->o, NULL, 0, &n) != CM_OK) return NULL;
+    char *text = malloc(n + 1);
+    if (text && cm_train_options_json(&p->o, text, n + 1, &n) != CM_OK) return NULL;
+    return text;
+}
+
+/* --- the directory ------------------------------------------------------------------ */
+
+static int is_empty(const char *path)
+{
+    char inside[PATH];
+    struct stat st;
+    static const char *const ours[] = {"config.json", "log.jsonl", "checkpoints", "samples"};
+    if (stat(path, &st) != 0) return 1;
+    if (!S_ISDIR(st.st_mode)) return 0;
+    for (int i = 0; i < 4; i++) {
+        snprintf(inside, sizeof inside, "%s/%s", path, ours[i]);
+        if (stat(inside, &st) == 0) return 0;
+    }
+    return rmdir(path) == 0 ? mkdir(path, 0777) == 0 : 0;
+}
+
+static int make_directory(program *p, const char *inside)
+{
+    char path[PATH];
+    snprintf(path, sizeof path, "%s/%s", p->out, inside);
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
+    fprintf(stderr, "%s: cannot make '%s': %s\n", p->c.program, path, strerror(errno));
+    return 1;
+}
+
+/* Writes a text file under a temporary name, then renames it. */
+static int write_file(program *p, const char *name, const char *text)
+{
+    char path[PATH], temporary[PATH + 8];
+    snprintf(path, sizeof path, "%s/%s", p->out, name);
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    FILE *f = fopen(temporary, "w");
+    if (!f || fputs(text, f) < 0 || fflush(f) != 0 || fsync(fileno(f)) != 0 || fclose(f) != 0 ||
+        rename(temporary, path) != 0) {
+        fprintf(stderr, "%s: cannot write '%s': %s\n", p->c.program, path, strerror(errno));
+        return 1;
+    }
+    return 0;
+}
+
+static int write_config(program *p)
+{
+    cm_dataset_info data;
+    cm_model_info model;
+    char *options_text = options_json(p), *text = NULL;
+    size_t size = 0;
+    cm_dataset_info_init(&data, sizeof data);
+    cm_model_info_init(&model, sizeof model);
+    if (!options_text || cm_dataset_info_get(p->dataset, &data) != CM_OK ||
+        cm_model_info_get(p->model ? p->model : p->teacher, &model) != CM_OK)
+        return cli_fail(&p->c, CM_ERR_MEMORY);
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return 1;
+    fprintf(f, "{\"options\": %s,\n\"begins_as\": %s,\n\"parameters\": %llu,\n\"data\": {\"path\": ", options_text,
+            model.config_json, (unsigned long long)model.parameters);
+    cli_json_string(f, p->data);
+    fprintf(f, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\"},\n\"init\": ",
+            data.kind, (unsigned long long)data.images, data.classes, (unsigned long long)data.fingerprint);
+    cli_json_string(f, p->init ? p->init : "");
+    fprintf(f, ",\n\"teacher\": ");
+    cli_json_string(f, p->teacher_path ? p->teacher_path : "");
+    fprintf(f, ",\n\"build\": ");
+    cli_json_string(f, cm_build_info());
+    fprintf(f, "}\n");
+    int failed = fclose(f) != 0 ? 1 : write_file(p, "config.json", text);
+    free(text);
+    free(options_text);
+    return failed;
+}
+
+/* On resuming, lines of steps that will be taken again are dropped. */
+static int open_log(program *p)
+{
+    char path[PATH], line[2048], *text = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "%s/log.jsonl", p->out);
+    FILE *old = fopen(path, "r"), *kept = open_memstream(&text, &size);
+    while (old && kept && fgets(line, sizeof line, old)) {
+        const char *step = strstr(line, "\"step\": ");
+        if (step && strchr(line, '\n') && strtoll(step + 8, NULL, 10) <= p->first_step) fputs(line, kept);
+    }
+    if (old) fclose(old);
+    if (!kept || fclose(kept) != 0 || write_file(p, "log.jsonl", text)) return 1;
+    free(text);
+    p->log = fopen(path, "a");
+    if (p->log) return 0;
+    fprintf(stderr, "%s: cannot write '%s': %s\n", p->c.program, path, strerror(errno));
+    return 1;
+}
+
+/* --- the run --------------------------------------------------------------------------- */
+
+static double images_per_second(const program *p, const cm_train_report *r)
+{
+    double spent = cli_seconds() - p->began;
+    return spent > 0 ? (double)(r->step - p->first_step) * p->o.batch / spent : 0;
+}
+
+static double seconds_left(const program *p, const cm_train_report *r)
+{
+    double rate = images_per_second(p, r);
+    return rate > 0 ? (double)(p->o.steps - r->step) * p->o.batch / rate : 0;
+}
+
+static void log_line(program *p, const cm_train_report *r)
+{
+    fprintf(p->log,
+            "{\"step\": %lld, \"images\": %llu, \"epoch\": %.6g, \"loss\": %.17g, \"grad_norm\": %.17g, \"lr\": %.10g, "
+            "\"scales\": %d, \"mu\": %.10g, \"stage\": %d, \"img_per_s\": %.6g, \"data_wait_s\": %.6g, "
+            "\"peak_rss\": %llu, \"eta_s\": %.6g, \"wall\": %.3f}\n",
+            (long long)r->step, (unsigned long long)r->images, (double)r->images / (double)p->images_per_epoch, r->loss,
+            r->grad_norm, r->lr, r->scales, r->mu, r->ect_stage, images_per_second(p, r), r->data_wait,
+            (unsigned long long)r->peak_bytes, seconds_left(p, r), (double)time(NULL));
+    fflush(p->log);
+}
+
+static void show(program *p, const cm_train_report *r)
+{
+    int terminal = isatty(2);
+    double now = cli_seconds(), left = seconds_left(p, r);
+    if (p->quiet || (now - p->shown < (terminal ? 0.2 : 30) && r->step < p->o.steps)) return;
+    p->shown = now;
+    fprintf(stderr, "%sstep %lld of %lld  loss %.5g  |g| %.3g  %.4g images/s  %d:%02d:%02d left%s",
+            terminal ? "\r" : "", (long long)r->step, (long long)p->o.steps, r->loss, r->grad_norm,
+            images_per_second(p, r), (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
+            terminal ? "\033[K" : "\n");
+    fflush(stderr);
+}
+
+static int checkpoint(program *p)
+{
+    cm_status status = cm_trainer_save(p->trainer, p->out, p->keep);
+    if (status != CM_OK) return cli_fail(&p->c, status);
+    if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
+    printf("saved step %lld\n", (long long)p->last.step);
+    fflush(stdout);
+    return 0;
+}
+
+/* A page of the first average (or the weights themselves): eight of each class. */
+static cm_status draw_page(cm_model *model, int32_t threads, const char *path)
+{
+    cm_model_info info;
+    cm_sampler *sampler;
+    cm_sampler_options so;
+    cm_sample_options s;
+    int32_t columns, labels[64], height, width;
+    cm_model_info_init(&info, sizeof info);
+    cm_status status = cm_model_info_get(model, &info);
+    columns = info.num_classes > 0 && info.num_classes < 9 ? info.num_classes : info.num_classes == 10 ? 10 : 8;
+    size_t n = (size_t)columns * (columns == 10 ? 6 : 8);
+    size_t values = n * (size_t)(info.channels * info.height * info.width);
+    for (size_t i = 0; i < n; i++) labels[i] = info.num_classes ? (int32_t)i % columns % info.num_classes : -1;
+    cm_sampler_options_init(&so, sizeof so);
+    so.threads = threads;
+    cm_sample_options_init(&s, sizeof s);
+    s.labels = labels;
+    if (status == CM_OK) status = cm_sampler_create(model, &so, &sampler);
+    if (status != CM_OK) return status;
+    float *images = calloc(values, sizeof *images);
+    uint8_t *pixels = calloc(values, 1), *page = NULL;
+    if (images && pixels) status = cm_sampler_run(sampler, &s, n, images);
+    if (status == CM_OK) status = cm_image_to_u8(n, info.channels, info.height, info.width, images, pixels);
+    if (status == CM_OK) status = cm_image_grid_size(n, columns, 2, info.height, info.width, &height, &width);
+    if (status == CM_OK) page = calloc((size_t)height * (size_t)width, (size_t)info.channels);
+    if (status == CM_OK && page)
+        status = cm_image_grid(n, columns, 2, 128, info.channels, info.height, info.width, pixels, page);
+    if (status == CM_OK && page) status = cm_image_write(NULL, path, info.channels, height, width, page, 0, 1);
+    free(images), free(pixels), free(page);
+    cm_sampler_free(sampler);
+    return status;
+}
+
+static int sample(program *p)
+{
+    char path[PATH];
+    cm_model *model;
+    snprintf(path, sizeof path, "%s/samples/step-%09lld.png", p->out, (long long)p->last.step);
+    cm_status status = cm_trainer_model(p->trainer, p->o.ema_count ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model);
+    if (status != CM_OK) return cli_fail(&p->c, status);
+    status = draw_page(model, p->o.threads, path);
+    cm_model_free(model);
+    return status == CM_OK ? 0 : cli_fail(&p->c, status);
+}
+
+static int32_t after_step(void *user, const cm_train_report *r)
+{
+    program *p = user;
+    p->last = *r;
+    if (r->step % p->log_every == 0 || r->step == p->o.steps) log_line(p, r);
+    show(p, r);
+    if (p->sample_every && r->step % p->sample_every == 0) p->failed = sample(p);
+    if (!p->failed && !stop_signal && r->step < p->o.steps && r->step % p->checkpoint_every == 0)
+        p->failed = checkpoint(p);
+    return stop_signal || p->failed;
+}
+
+/* --- before the run ------------------------------------------------------------------------ */
+
+static void log_hook(void *user, int32_t level, const char *message)
+{
+    const program *p = user;
+    if (level <= CM_LOG_WARNING) fprintf(stderr, "%s: %s%s\n", p->c.program, level == CM_LOG_WARNING ? "warning: " : "", message);
+}
+
+/* A network for the pictures at hand when nothing says which. */
+static const char *default_network(program *p, const cm_dataset_info *d)
+{
+    static char text[1024];
+    int32_t side = d->height;
+    if (side % 4) cli_usage_error(&p->c, "pictures of %d x %d: give --size with a multiple of 4, such as 32 or 64", side, side);
+    snprintf(text, sizeof text,
+             "{\"network\": {\"type\": \"songunet\", \"img_resolution\": %d, \"img_channels\": %d, \"label_dim\": %d, "
+             "\"model_channels\": 32, \"channel_mult\": [1, 2, 4], \"num_blocks\": 2, \"attn_resolutions\": [%d], "
+             "\"dropout\": 0}, \"precond\": {\"type\": \"edm\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "
+             "\"sigma_max\": 80}, \"image\": {\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}}",
+             side, d->channels, d->classes, side / 4, d->channels, side, side, d->classes);
+    return text;
+}
+
+static const char *preset_network(const program *p)
+{
+    for (size_t i = 0; p->preset && cm_train_preset_name(i); i++)
+        if (strcmp(cm_train_preset_name(i), p->preset) == 0) return cm_train_preset_config(i);
+    return NULL;
+}
+
+static cm_status open_models(program *p)
+{
+    cm_status status = CM_OK;
+    if (p->teacher_path) status = cm_model_load(p->context, p->teacher_path, NULL, &p->teacher);
+    if (status == CM_OK && p->init) status = cm_model_load(p->context, p->init, NULL, &p->model);
+    return status;
+}
+
+static cm_status new_model(program *p)
+{
+    cm_dataset_info d;
+    cm_dataset_info_init(&d, sizeof d);
+    cm_status status = cm_dataset_info_get(p->dataset, &d);
+    if (status != CM_OK || p->init || p->teacher) return status;
+    const char *config = p->network ? p->network : preset_network(p);
+    if (!config) config = default_network(p, &d);
+    return cm_model_create(p->context, config, p->o.seed, &p->model);
+}
+
+/* The shape of the images: --size, or what the model takes. */
+static cm_status open_data(program *p)
+{
+    cm_dataset_options o;
+    cm_model_info m;
+    cm_dataset_options_init(&o, sizeof o);
+    cm_model_info_init(&m, sizeof m);
+    const cm_model *model = p->model ? p->model : p->teacher;
+    o.height = o.width = p->size;
+    o.labels = p->labels;
+    o.random_crop = p->random_crop;
+    o.stop_on_bad = p->stop_on_bad;
+    o.seed = p->o.seed;
+    const char *config = p->network ? p->network : preset_network(p);
+    cm_model *probe = NULL;
+    if (!model && config) { /* a throw-away to learn what it takes */
+        cm_status status = cm_model_create(p->context, config, 0, &probe);
+        if (status != CM_OK) return status;
+        model = probe;
+    }
+    if (model && cm_model_info_get(model, &m) == CM_OK) {
+        o.channels = m.channels;
+        if (!o.height) o.height = o.width = m.height;
+    }
+    cm_status status = cm_dataset_open(p->context, p->data, &o, &p->dataset);
+    cm_model_free(probe);
+    return status;
+}
+
+/* Times two steps of a trainer that is then thrown away. */
+static cm_status estimate(program *p)
+{
+    cm_trainer *probe;
+    cm_model_info m;
+    cm_train_report r;
+    uint64_t bytes = 0;
+    cm_model_info_init(&m, sizeof m);
+    cm_train_report_init(&r, sizeof r);
+    cm_status status = cm_trainer_create(p->model, p->teacher, &p->o, &probe);
+    if (status != CM_OK) return status;
+    (void)cm_trainer_bytes(probe, &bytes);
+    (void)cm_model_info_get(p->model ? p->model : p->teacher, &m);
+    size_t values = (size_t)p->o.batch * (size_t)(m.channels * m.height * m.width);
+    float *images = malloc(values * sizeof *images);
+    int32_t *labels = malloc((size_t)p->o.batch * sizeof *labels);
+    if (images && labels) status = cm_dataset_read(p->dataset, 0, (size_t)p->o.batch, images, labels);
+    for (int i = 0; i < 2 && images && labels && status == CM_OK; i++)
+        status = cm_trainer_step(probe, images, m.num_classes ? labels : NULL, &r);
+    free(images);
+    free(labels);
+    cm_trainer_free(probe);
+    if (status != CM_OK) return status;
+    fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.3g images/s, %.2f hours, %.2f GB of memory\n",
+            (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, p->o.batch / r.seconds,
+            r.seconds * (double)p->o.steps / 3600, (double)bytes / 1e9);
+    return CM_OK;
+}
+
+static cm_status prepare(program *p)
+{
+    cm_context_options co;
+    cm_dataset_info d;
+    cm_context_options_init(&co, sizeof co);
+    co.threads = p->o.threads;
+    co.log = log_hook;
+    co.log_user = p;
+    cm_status status = cm_context_create(&co, &p->context);
+    if (status == CM_OK) status = open_models(p);
+    if (status == CM_OK) status = open_data(p);
+    if (status == CM_OK) status = new_model(p);
+    if (status != CM_OK) return status;
+    cm_dataset_info_init(&d, sizeof d);
+    status = cm_dataset_info_get(p->dataset, &d);
+    p->images_per_epoch = d.images;
+    if (!p->quiet)
+        fprintf(stderr, "%s: %llu pictures of %d x %d x %d, %d classes (%s)\n", p->data, (unsigned long long)d.images,
+                d.channels, d.height, d.width, d.classes, d.kind);
+    if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
+    if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
+    if (status == CM_OK && p->resume)
+        status = cm_trainer_resume(p->trainer, p->out, p->dataset, p->allow_changes);
+    return status;
+}
+
+static int finish(program *p, cm_status status)
+{
+    if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
+    if (p->failed) return p->failed;
+    if (status != CM_OK && status != CM_ERR_CANCELLED) {
+        int code = cli_fail(&p->c, status);
+        if (status == CM_ERR_NUMERIC) fprintf(stderr, "%s: the last good checkpoint is in %s/checkpoints (see LATEST)\n", p->c.program, p->out);
+        return code;
+    }
+    if (p->last.step > p->first_step || !p->resume) {
+        int failed = checkpoint(p);
+        if (failed) return failed;
+    }
+    if (status == CM_OK) return CLI_OK;
+    fprintf(stderr, "%s: stopped after step %lld; continue with --resume\n", p->c.program, (long long)p->last.step);
+    return stop_signal == SIGINT ? CLI_INTERRUPTED : CLI_RESUMABLE;
+}
+
+static int run(program *p)
+{
+    cm_status status = prepare(p);
+    if (status != CM_OK) return cli_fail(&p->c, status);
+    if (mkdir(p->out, 0777) != 0 && errno != EEXIST) {
+        fprintf(stderr, "%s: cannot make '%s': %s\n", p->c.program, p->out, strerror(errno));
+        return CLI_FAILED;
+    }
+    if (p->sample_every && make_directory(p, "samples")) return CLI_FAILED;
+    /* Saving step 0 (or verifying, on resume) takes the lock before anything else is written. */
+    if (!p->resume) {
+        status = cm_trainer_save(p->trainer, p->out, p->keep);
+        if (status != CM_OK) return cli_fail(&p->c, status);
+    }
+    uint64_t steps = 0;
+    if (cm_trainer_steps(p->trainer, &steps) == CM_OK) p->first_step = (int64_t)steps;
+    p->last.step = p->first_step;
+    if ((!p->resume && write_config(p)) || open_log(p)) return CLI_FAILED;
+    catch_signals();
+    p->began = p->shown = cli_seconds();
+    status = cm_trainer_run(p->trainer, p->dataset, p->o.steps, after_step, p);
+    int code = finish(p, status);
+    fclose(p->log);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static program p;
+    const char *value;
+    int option;
+    p.c.program = "cm-train";
+    p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";
+    p.c.options = options;
+    p.c.n_options = N_OPTIONS;
+    p.c.argc = argc;
+    p.c.argv = argv;
+    p.keep = 3;
+    p.estimate = 1;
+    p.sample_every = -1;
+    while ((option = cli_next(&p.c, &value)) >= 0) set_option(&p, option, value);
+    resolve_options(&p);
+    if (p.print) {
+        char *text = options_json(&p);
+        if (!text) return cli_fail(&p.c, CM_ERR_MEMORY);
+        puts(text);
+        return CLI_OK;
+    }
+    if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
+    if (!p.data || !p.out) cli_usage_error(&p.c, "--data and --out are needed");
+    if (p.init && p.network) cli_usage_error(&p.c, "--network has no effect with --init");
+    if (p.allow_changes && !p.resume) cli_usage_error(&p.c, "--allow-changes has no effect without --resume");
+    if (!p.resume && !is_empty(p.out)) {
+        fprintf(stderr, "%s: '%s' is not empty: give a new directory, or --resume to continue the run in it\n", p.c.program,
+                p.out);
+        return CLI_FAILED;
+    }
+    int code = run(&p);
+    cm_trainer_free(p.trainer);
+    cm_dataset_free(p.dataset);
+    cm_model_free(p.model);
+    cm_model_free(p.teacher);
+    cm_context_free(p.context);
+    return code;
+}

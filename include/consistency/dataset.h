@@ -1,0 +1,75 @@
+/* dataset.h - pictures and their classes, by number and in training order.
+ *
+ * What a path is, is found from its content:
+ *   a folder     JPEG and PNG files at any depth, in byte order of their names
+ *   .tar         ustar and pax, regular members only
+ *   .zip         stored or deflated
+ *   CIFAR-10     binary batches (3,073-byte records), a file or a folder of them
+ *   MNIST        idx images (gzip or plain), the labels file beside them; 28 x 28
+ *                is padded to 32 x 32 with black
+ *   .npz         arr_0 u8 [n, H, W, C], arr_1 integer labels
+ * Classes: dataset.json (EDM's) when there is one at the root, else the sub-folder a
+ * picture lies in when there are at least two, else its name up to the first "_".
+ *
+ * Position p of a shuffled set is image perm(seed, epoch)[p mod n], epoch p div n:
+ * a function of (seed, p) alone.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_DATASET_H
+#define CONSISTENCY_DATASET_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cm_dataset cm_dataset;
+
+typedef enum cm_label_rule {
+    CM_LABELS_AUTO = 0, /* as above */
+    CM_LABELS_NONE = 1,
+    CM_LABELS_FOLDER = 2,
+    CM_LABELS_PREFIX = 3
+} cm_label_rule;
+
+typedef struct cm_dataset_options {
+    uint32_t struct_size;
+    int32_t channels;      /* 1 or 3; 0 = 3 (idx files: 1)                           */
+    int32_t height, width; /* of the images given out; equal; 0 = those of the first  */
+    int32_t random_crop;   /* 1: random crops of 80 to 100 % instead of the centre    */
+    int32_t labels;        /* cm_label_rule                                           */
+    int32_t stop_on_bad;   /* 1: a picture that cannot be read is an error; default: it
+                              is named in the log, counted, and the next one taken     */
+    int32_t shuffle;       /* 0 or 1 = yes, 2 = in order                              */
+    uint64_t seed;         /* of the order and the crops                              */
+} cm_dataset_options;
+CM_API void cm_dataset_options_init(cm_dataset_options *options, size_t struct_size);
+
+typedef struct cm_dataset_info {
+    uint32_t struct_size;
+    int32_t channels, height, width;
+    uint64_t images;
+    int32_t classes;      /* 0 = no labels                         */
+    int32_t largest_label;
+    uint64_t bad;         /* pictures found unreadable so far      */
+    uint64_t fingerprint; /* of names, sizes and count             */
+    const char *kind;     /* "folder", "tar", "mnist", ...; borrowed */
+} cm_dataset_info;
+CM_API void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size);
+
+/* IO, FORMAT (what is wrong with which file), LIMIT; ARGUMENT for an empty set. */
+CM_API cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options,
+                                 cm_dataset **out);
+CM_API void cm_dataset_free(cm_dataset *dataset);
+CM_API cm_status cm_dataset_info_get(const cm_dataset *dataset, cm_dataset_info *info);
+/* Name of class `label`, NULL past the end or where classes have no names. */
+CM_API const char *cm_dataset_class_name(const cm_dataset *dataset, int32_t label);
+/* Images at positions [position, position + n): float32 n x C x H x W in [-1, 1]
+ * and labels (-1 = none; may be NULL). */
+CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

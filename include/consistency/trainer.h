@@ -1,0 +1,193 @@
+/* trainer.h - networks learn.
+ *
+ * A trainer owns its own copy of the weights of the model it begins with, an
+ * optimizer, averages of the weights, and (where the objective has one) a target
+ * network and a teacher.  Everything it draws is a function of (seed, step, image):
+ * the same options, data and starting weights give the same bytes for 1 to 8
+ * threads, and a resumed run the same as one that never stopped.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_TRAINER_H
+#define CONSISTENCY_TRAINER_H
+
+#include "dataset.h"
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cm_trainer cm_trainer;
+
+typedef enum cm_train_objective {
+    CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher: Karras et al. 2022                   */
+    CM_TRAIN_CD = 1,  /* consistency distillation: Song et al. 2023, Algorithm 2; needs a teacher */
+    CM_TRAIN_CT = 2,  /* consistency training: Algorithm 3                                       */
+    CM_TRAIN_PD = 3,  /* progressive distillation: Salimans and Ho 2022; needs a teacher         */
+    CM_TRAIN_ICT = 4, /* improved consistency training: Song and Dhariwal 2023                   */
+    CM_TRAIN_ECT = 5  /* easy consistency tuning: Geng et al. 2024                               */
+} cm_train_objective;
+
+/* Distance of the output from its target.  1 = L1 and 2 = L2 are means over the
+ * values, 3 is L2 after a bilinear resize to 32 x 32, 4 = pseudo-Huber
+ * sqrt(|d|^2 + c^2) - c over the whole image; 5 = LPIPS is not in this version. */
+typedef enum cm_train_metric {
+    CM_METRIC_DEFAULT_OF_OBJECTIVE = 0, /* l2; ict and ect: pseudo-huber */
+    CM_TRAIN_L1 = 1,
+    CM_TRAIN_L2 = 2,
+    CM_TRAIN_L2_32 = 3,
+    CM_TRAIN_PSEUDO_HUBER = 4,
+    CM_TRAIN_LPIPS = 5
+} cm_train_metric;
+
+/* How a weight average's rate follows from its value (Karras et al. 2022, 2024). */
+typedef enum cm_ema_kind {
+    CM_EMA_KIND_RATE = 0,     /* e <- v e + (1 - v) p                                     */
+    CM_EMA_KIND_HALFLIFE = 1, /* v images halve the memory; ramp > 0: at most images x ramp */
+    CM_EMA_KIND_WARMUP = 2,   /* rate min(v, (1 + k) / (10 + k)) at step k                 */
+    CM_EMA_KIND_POWER = 3     /* a memory of relative length v                            */
+} cm_ema_kind;
+
+enum { CM_MAX_EMAS = 8 };
+
+/* Every number of a run.  cm_train_options_init gives those of objective edm,
+ * cm_train_options_preset a named set; cm_train_options_set changes one by name
+ * ("lr", "0.0004"), and the names are those of the fields. */
+typedef struct cm_train_options {
+    uint32_t struct_size;
+    int32_t objective; /* cm_train_objective                                            */
+    int32_t threads;   /* 0 = the context's                                             */
+    int32_t batch;     /* images a step                                                 */
+    int32_t microbatch;      /* images in flight a thread: memory against speed; 0 = by rule */
+    int32_t sum_microbatches; /* 1: gradients of micro-batches add up instead of averaging,
+                                as openai/consistency_models does                        */
+    int32_t recompute; /* > 1: activations are kept at the borders of so many parts of the
+                          network only and computed again inside                         */
+    uint64_t seed;
+    int64_t steps;        /* K: where schedules end                                      */
+    int32_t optimizer;    /* 0 radam, 1 adam, 2 adamw, 3 sgd                             */
+    double lr;            /* > 0                                                         */
+    double beta1, beta2, eps, weight_decay;
+    double grad_clip;     /* largest gradient norm; 0 = not clipped                      */
+    int32_t clip_rule;    /* 0 torch's, 1 optax's                                        */
+    int64_t warmup_steps; /* lr rises linearly over them                                 */
+    int64_t anneal_begin, anneal_end; /* lr falls linearly between these steps ...       */
+    double lr_final;      /* ... to this factor; anneal_end 0 = constant                 */
+    int32_t metric;       /* cm_train_metric                                             */
+    double huber_c;       /* < 0: the objective's (ict 0.00054 sqrt(D), ect 0)           */
+    int32_t sum_pixels;   /* 1: l1 and l2 add up over the values (NVlabs/edm)            */
+    int32_t weighting;    /* 0 the objective's, 1 uniform, 2 snr, 3 snr+1, 4 karras, 5 truncated-snr */
+    int32_t levels;       /* edm: noise levels 0 lognormal, 1 vp, 2 ve                   */
+    double p_mean, p_std; /* of ln sigma: edm, ict, ect                                  */
+    int32_t ode;          /* cd: 0 heun, 1 euler                                         */
+    int32_t scales_mode;  /* N(k): 0 fixed, 1 progressive, 2 progdist, 3 ict             */
+    int32_t start_scales, end_scales; /* s0, s1                                          */
+    int64_t distill_steps; /* pd: steps a stage                                          */
+    int32_t mu_mode;      /* target's rate: 0 fixed, 1 adaptive, 2 adaptive by the paper's formula */
+    double mu;            /* 0 = the target is the online network                        */
+    int32_t mapping;      /* ect: 0 sigmoid, 1 const                                     */
+    double ect_q, ect_k, ect_b;
+    int32_t ect_stages;
+    int64_t ect_stage_steps; /* 0 = steps / ect_stages                                   */
+    double rho;           /* curvature of the time points                                */
+    double dropout;       /* < 0: as the network's configuration says                    */
+    double label_dropout; /* probability of training an image without its label         */
+    double flip;          /* probability of mirroring left-right                         */
+    double augment;       /* probability of EDM's augmentations; needs augment_dim 9     */
+    int32_t skip_nonfinite; /* steps with a non-finite gradient that may be left out     */
+    int32_t ema_count;
+    int32_t ema_kind[CM_MAX_EMAS];
+    double ema_value[CM_MAX_EMAS], ema_ramp[CM_MAX_EMAS];
+} cm_train_options;
+
+CM_API void cm_train_options_init(cm_train_options *options, size_t struct_size);
+/* Fills in a named preset; cm_train_preset_name(i) lists them, NULL past the end,
+ * cm_train_preset_about(i) says what each is. */
+CM_API cm_status cm_train_options_preset(cm_train_options *options, const char *name);
+CM_API const char *cm_train_preset_name(size_t index);
+CM_API const char *cm_train_preset_about(size_t index);
+/* The JSON of a network that goes with a preset ({"network", "precond", "image"}). */
+CM_API const char *cm_train_preset_config(size_t index);
+/* One field by name from text: numbers, or names where the fields above list them
+ * ("objective", "cd"); averages as "ema", "0.999,warmup:0.999,halflife:500000".
+ * ARGUMENT names the field, its range and the nearest name. */
+CM_API cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value);
+/* All fields as one JSON object; *length is what it needs without the final NUL. */
+CM_API cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length);
+/* Ranges and combinations, without a model; suspicious ones go to the context's log
+ * when a trainer is made. */
+CM_API cm_status cm_train_options_check(const cm_train_options *options);
+
+/* A model with fresh weights: config_json is {"network": .., "precond": ..,
+ * "image": ..} as in a native file's metadata. */
+CM_API cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out);
+
+/* model: the weights to begin with (copied).  teacher: needed by cd and pd, else
+ * NULL; of the same image shape and classes (pd: the same network).  The trained
+ * model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
+ * "cm", ect "ecm".  Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
+CM_API cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options,
+                                   cm_trainer **out);
+CM_API void cm_trainer_free(cm_trainer *trainer);
+
+typedef struct cm_train_report {
+    uint32_t struct_size;
+    int32_t scales; /* N of this step; 0 where the objective has none */
+    int64_t step;   /* steps taken, this one included                 */
+    uint64_t images;
+    double loss, grad_norm, lr, mu;
+    int32_t ect_stage, skipped; /* skipped: steps left out so far     */
+    double seconds;   /* of this step                                  */
+    double data_wait; /* of them waiting for data                      */
+    uint64_t peak_bytes; /* largest resident size of the process so far */
+} cm_train_report;
+CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
+
+/* One step on the caller's batch: `batch` images of C x H x W in [-1, 1], labels
+ * (-1 = none) or NULL.  A failing step leaves the trainer as it was.  NUMERIC: a loss
+ * or gradient that is not finite; the message names step and tensor. */
+CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const int32_t *labels,
+                                 cm_train_report *report);
+
+/* After every step; non-zero stops the run with CM_ERR_CANCELLED. */
+typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
+/* Steps until `until` have been taken in all, reading batches ahead in a thread of
+ * its own. */
+CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,
+                                void *user);
+/* Ask a running step or run to stop; from any thread or a signal handler. */
+CM_API void cm_trainer_cancel(cm_trainer *trainer);
+
+/* A snapshot that samplers can use. */
+typedef enum cm_weights_of {
+    CM_WEIGHTS_ONLINE = 0,
+    CM_WEIGHTS_EMA = 1, /* average number `index` */
+    CM_WEIGHTS_TARGET = 2
+} cm_weights_of;
+CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
+
+/* Steps taken so far. */
+CM_API cm_status cm_trainer_steps(const cm_trainer *trainer, uint64_t *steps);
+
+/* What a trainer with these options will take: bytes for weights, averages, moments,
+ * gradients and activations of `threads` threads. */
+CM_API cm_status cm_trainer_bytes(const cm_trainer *trainer, uint64_t *bytes);
+
+/* Checkpoints.  `run` is a directory; a checkpoint is run/checkpoints/step-NNNNNNNNN,
+ * whole or not there at all, with hashes of its files; run/checkpoints/LATEST names
+ * the newest.  The last `keep` are kept (0 = all, at least 2 otherwise).  The first
+ * save or resume locks the directory until the trainer is freed; a second trainer
+ * gets STATE. */
+CM_API cm_status cm_trainer_save(cm_trainer *trainer, const char *run, int32_t keep);
+/* Continues from the newest good checkpoint of `run` (a damaged newest one is named
+ * in the log).  dataset (may be NULL): the set that will be used, compared with the
+ * checkpoint's.  The options that decide the course of training have to be the
+ * checkpoint's: ARGUMENT lists the differences; allow_changes 1 takes them as they
+ * are.  STATE when there is no checkpoint. */
+CM_API cm_status cm_trainer_resume(cm_trainer *trainer, const char *run, const cm_dataset *dataset,
+                                   int32_t allow_changes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+/* dataset.c - the calls of dataset.h. */
+#include <string.h>
+
+#include <consistency/dataset.h>
+
+#include "base/options.h"
+#include "data/dataset.h"
+
+void cm_dataset_options_init(cm_dataset_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size)
+{
+    cm_options_zero(info, struct_size);
+}
+
+static cm_status check(const cm_dataset_options *o)
+{
+    if (o->channels != 0 && o->channels != 1 && o->channels != 3)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: channels is %d, expected 0, 1 or 3", o->channels);
+    if (o->height < 0 || o->height > 65535 || o->width < 0 || o->width > 65535)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: %d x %d, expected 0..65535", o->height, o->width);
+    if (o->random_crop < 0 || o->random_crop > 1 || o->stop_on_bad < 0 || o->stop_on_bad > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: random_crop and stop_on_bad are 0 or 1");
+    if (o->labels < CM_LABELS_AUTO || o->labels > CM_LABELS_PREFIX)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: labels is %d, expected 0..3", o->labels);
+    if (o->shuffle < 0 || o->shuffle > 2)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: shuffle is %d, expected 0, 1 or 2", o->shuffle);
+    return CM_OK;
+}
+
+cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out)
+{
+    cm_dataset_options o;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_open: out is NULL");
+    *out = NULL;
+    if (!path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_open: path is NULL or empty");
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_dataset_options"));
+    CM_TRY(check(&o));
+    return cm_dataset_make(context, path, &o, out);
+}
+
+void cm_dataset_free(cm_dataset *dataset)
+{
+    cm_dataset_release(dataset);
+}
+
+cm_status cm_dataset_info_get(const cm_dataset *d, cm_dataset_info *info)
+{
+    cm_dataset_info i;
+    if (!d || !info) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_info_get: dataset or info is NULL");
+    memset(&i, 0, sizeof i);
+    i.channels = d->o.channels;
+    i.height = d->o.height;
+    i.width = d->o.width;
+    i.images = d->source->count;
+    i.classes = d->labels ? d->n_classes : 0;
+    i.largest_label = d->largest_label;
+    i.bad = d->bad;
+    i.fingerprint = d->fingerprint;
+    i.kind = d->source->kind->name;
+    return cm_info_write(info, &i, sizeof i, "cm_dataset_info");
+}
+
+const char *cm_dataset_class_name(const cm_dataset *d, int32_t label)
+{
+    return d && d->classes && label >= 0 && label < d->n_classes ? d->classes[label] : NULL;
+}
+
+cm_status cm_dataset_read(cm_dataset *d, uint64_t position, size_t n, float *images, int32_t *labels)
+{
+    if (!d || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: dataset or images is NULL");
+    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: n is 0");
+    if (position > UINT64_MAX / 4 || n > UINT64_MAX / 4)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: position %llu is out of range", (unsigned long long)position);
+    CM_TRY(cm_context_check_process(d->context));
+    return cm_dataset_get(d, position, n, images, labels);
+}

@@ -1,0 +1,213 @@
+/* trainer.c - the calls of trainer.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <consistency/trainer.h>
+
+#include "base/options.h"
+#include "data/dataset.h"
+#include "train/trainer.h"
+
+/* --- options -------------------------------------------------------------------- */
+
+void cm_train_options_init(cm_train_options *options, size_t struct_size)
+{
+    cm_train_options o = {.struct_size = (uint32_t)struct_size, .objective = CM_TRAIN_EDM};
+    if (!options || struct_size < sizeof o.struct_size) return;
+    cm_settings_defaults(&o);
+    o.struct_size = (uint32_t)struct_size;
+    cm_options_zero(options, struct_size);
+    memcpy(options, &o, struct_size < sizeof o ? struct_size : sizeof o);
+}
+
+void cm_train_report_init(cm_train_report *report, size_t struct_size)
+{
+    cm_options_zero(report, struct_size);
+}
+
+/* Zero is no default here: a caller's shorter struct keeps ours for the rest. */
+static cm_status read_options(const cm_train_options *theirs, cm_train_options *o)
+{
+    cm_train_options_init(o, sizeof *o);
+    return theirs ? cm_options_read(o, sizeof *o, theirs, "cm_train_options") : CM_OK;
+}
+
+static cm_status give_back(const cm_train_options *o, cm_train_options *theirs)
+{
+    uint32_t size = theirs->struct_size;
+    memcpy(theirs, o, size < sizeof *o ? size : sizeof *o);
+    theirs->struct_size = size;
+    return CM_OK;
+}
+
+cm_status cm_train_options_preset(cm_train_options *options, const char *name)
+{
+    cm_train_options o;
+    if (!options || !name) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_preset: options or name is NULL");
+    CM_TRY(read_options(options, &o));
+    CM_TRY(cm_preset_apply(&o, name));
+    return give_back(&o, options);
+}
+
+const char *cm_train_preset_name(size_t index)
+{
+    const cm_preset *p = cm_preset_at(index);
+    return p ? p->name : NULL;
+}
+
+const char *cm_train_preset_about(size_t index)
+{
+    const cm_preset *p = cm_preset_at(index);
+    return p ? p->about : NULL;
+}
+
+const char *cm_train_preset_config(size_t index)
+{
+    const cm_preset *p = cm_preset_at(index);
+    return p ? p->config : NULL;
+}
+
+cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value)
+{
+    cm_train_options o;
+    if (!options || !name || !value) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_set: options, name or value is NULL");
+    CM_TRY(read_options(options, &o));
+    CM_TRY(cm_settings_set(&o, name, value));
+    return give_back(&o, options);
+}
+
+cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length)
+{
+    cm_train_options o;
+    if (!options || (!text && size)) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_json: options or text is NULL");
+    CM_TRY(read_options(options, &o));
+    if (o.objective < 0 || o.objective > CM_TRAIN_ECT) return cm_settings_check(&o);
+    json_t *object = cm_settings_json(&o, 0);
+    char *json = object ? json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(object);
+    if (!json) CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
+    size_t n = strlen(json);
+    if (length) *length = n;
+    if (size) {
+        size_t fits = n < size ? n : size - 1;
+        memcpy(text, json, fits);
+        text[fits] = '\0';
+    }
+    free(json);
+    return CM_OK;
+}
+
+cm_status cm_train_options_check(const cm_train_options *options)
+{
+    cm_train_options o;
+    if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_check: options is NULL");
+    CM_TRY(read_options(options, &o));
+    return cm_settings_check(&o);
+}
+
+/* --- models without a file ---------------------------------------------------------- */
+
+cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out)
+{
+    json_error_t error;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: out is NULL");
+    *out = NULL;
+    if (!config_json) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: config_json is NULL");
+    json_t *config = json_loads(config_json, JSON_REJECT_DUPLICATES, &error);
+    if (!config)
+        CM_FAIL(CM_ERR_FORMAT, "config_json: not valid JSON: %s (character %d)", error.text, error.position);
+    cm_status status = cm_model_make(context, config, seed, NULL, out);
+    json_decref(config);
+    return status;
+}
+
+/* --- the trainer ------------------------------------------------------------------------ */
+
+cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+{
+    cm_train_options o;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: out is NULL");
+    *out = NULL;
+    if (!model && !teacher) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: model is NULL");
+    CM_TRY(cm_context_check_process((model ? model : teacher)->context));
+    CM_TRY(read_options(options, &o));
+    return cm_trainer_open(model, teacher, &o, out);
+}
+
+void cm_trainer_free(cm_trainer *trainer)
+{
+    cm_trainer_close(trainer);
+}
+
+cm_status cm_trainer_step(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+{
+    cm_train_report r;
+    if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
+    CM_TRY(cm_context_check_process(t->context));
+    memset(&r, 0, sizeof r);
+    CM_TRY(cm_trainer_advance(t, images, labels, &r));
+    return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
+}
+
+cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
+{
+    if (!t || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: trainer or dataset is NULL");
+    CM_TRY(cm_context_check_process(t->context));
+    return cm_trainer_loop(t, dataset, until, progress, user);
+}
+
+void cm_trainer_cancel(cm_trainer *trainer)
+{
+    if (trainer) atomic_store(&trainer->cancel, 1);
+}
+
+cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
+{
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: out is NULL");
+    *out = NULL;
+    if (!t) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: trainer is NULL");
+    if (weights < CM_WEIGHTS_ONLINE || weights > CM_WEIGHTS_TARGET)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: weights is %d, expected 0..2", weights);
+    const float *block = cm_trainer_block(t, weights, index);
+    if (!block && weights == CM_WEIGHTS_EMA)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema_count);
+    if (!block) CM_FAIL(CM_ERR_STATE, "cm_trainer_model: this objective has no target network of its own");
+    json_t *config = cm_trainer_config(t);
+    if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    cm_status status = cm_model_make(t->context, config, 0, block, out);
+    json_decref(config);
+    return status;
+}
+
+cm_status cm_trainer_bytes(const cm_trainer *t, uint64_t *bytes)
+{
+    if (!t || !bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_bytes: trainer or bytes is NULL");
+    size_t sets = (size_t)t->o.ema_count + (t->m ? 2 : 0);
+    *bytes = cm_learner_bytes(t->learner) + sets * t->learner->floats * sizeof(float);
+    return CM_OK;
+}
+
+cm_status cm_trainer_steps(const cm_trainer *t, uint64_t *steps)
+{
+    if (!t || !steps) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_steps: trainer or steps is NULL");
+    *steps = (uint64_t)t->step;
+    return CM_OK;
+}
+
+cm_status cm_trainer_save(cm_trainer *t, const char *run, int32_t keep)
+{
+    if (!t || !run || !*run) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_save: trainer or run is NULL or empty");
+    if (keep < 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_save: keep is %d", keep);
+    CM_TRY(cm_context_check_process(t->context));
+    return cm_state_save(t, run, keep);
+}
+
+cm_status cm_trainer_resume(cm_trainer *t, const char *run, const cm_dataset *dataset, int32_t allow_changes)
+{
+    if (!t || !run || !*run) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: trainer or run is NULL or empty");
+    if (allow_changes < 0 || allow_changes > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: allow_changes is %d, expected 0 or 1", allow_changes);
+    CM_TRY(cm_context_check_process(t->context));
+    if (dataset) CM_TRY(cm_trainer_note_dataset(t, dataset));
+    return cm_state_resume(t, run, allow_changes);
+}

@@ -1,0 +1,90 @@
+/* cifar.c - CIFAR-10's binary batches: records of a label and 3 planes of 32 x 32;
+ * one file, or a folder's data_batch_1.bin to data_batch_5.bin. */
+#include <stdio.h>
+#include <string.h>
+
+#include "data/source.h"
+#include "io/directory.h"
+
+enum { SIDE = 32, PLANE = SIDE * SIDE, RECORD = 1 + 3 * PLANE, MAX_BATCHES = 5 };
+
+typedef struct {
+    cm_mapping file[MAX_BATCHES];
+    size_t records[MAX_BATCHES];
+    int n;
+} state;
+
+static int batch_path(const char *folder, int k, char *out, size_t size)
+{
+    return (size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) < size && cm_path_kind(out) == 2;
+}
+
+static int recognise(const char *path)
+{
+    char file[4096];
+    size_t n = strlen(path);
+    if (cm_path_kind(path) == 1) return batch_path(path, 0, file, sizeof file);
+    return n > 4 && strcmp(path + n - 4, ".bin") == 0;
+}
+
+static cm_status open_batch(state *st, const char *path)
+{
+    CM_TRY(cm_mapping_open(path, &st->file[st->n]));
+    size_t size = st->file[st->n].size;
+    st->records[st->n++] = size / RECORD;
+    if (size % RECORD)
+        CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are not a multiple of a CIFAR-10 record's %d (truncated, or CIFAR-100?)", path,
+                size, RECORD);
+    return CM_OK;
+}
+
+static const unsigned char *record(const cm_source *s, size_t i)
+{
+    const state *st = s->state;
+    int k = 0;
+    while (i >= st->records[k]) i -= st->records[k++];
+    return st->file[k].data + i * RECORD;
+}
+
+static cm_status open_cifar(cm_source *s, const char *path)
+{
+    char file[4096];
+    state *st = cm_calloc(s->context, 1, sizeof *st);
+    if (!st) return CM_ERR_MEMORY;
+    s->state = st;
+    if (cm_path_kind(path) == 2) {
+        CM_TRY(open_batch(st, path));
+    } else {
+        for (int k = 0; k < MAX_BATCHES && batch_path(path, k, file, sizeof file); k++) CM_TRY(open_batch(st, file));
+    }
+    for (int k = 0; k < st->n; k++) s->count += st->records[k];
+    s->bytes = (uint64_t)s->count * RECORD;
+    s->raw = 1;
+    s->labels = cm_calloc(s->context, s->count, sizeof *s->labels);
+    if (!s->labels) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < s->count; i++) {
+        s->labels[i] = record(s, i)[0];
+        if (s->labels[i] > 9) CM_FAIL(CM_ERR_FORMAT, "%s: record %zu has label %d, expected 0..9", path, i, s->labels[i]);
+    }
+    return CM_OK;
+}
+
+static void close_cifar(cm_source *s)
+{
+    state *st = s->state;
+    for (int k = 0; k < st->n; k++) cm_mapping_close(&st->file[k]);
+    cm_free(s->context, st);
+}
+
+static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
+{
+    const unsigned char *planes = record(s, i) + 1;
+    if (channels == 1) CM_FAIL(CM_ERR_UNSUPPORTED, "CIFAR-10 pictures are in colour: channels 1 is not offered");
+    *out = (cm_picture){3, SIDE, SIDE, cm_malloc(s->context, 3 * PLANE, 1)};
+    if (!out->pixels) return CM_ERR_MEMORY;
+    for (size_t k = 0; k < PLANE; k++)
+        for (size_t c = 0; c < 3; c++) out->pixels[3 * k + c] = planes[c * PLANE + k];
+    return CM_OK;
+}
+
+const cm_source_kind cm_source_cifar = {"cifar10", recognise, open_cifar, close_cifar, picture};

@@ -1,0 +1,196 @@
+/* dataset.c - pictures to tensors, in an order that is a function of the seed. */
+#include "data/dataset.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/rng.h"
+#include "data/resize.h"
+
+/* --- order ---------------------------------------------------------------------- */
+
+/* A Feistel network on 2 b bits, walked until it lands below n. */
+uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
+{
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    int b = 1;
+    while (b < 32 && 1ull << (2 * b) < n) b++;
+    uint64_t mask = (1ull << b) - 1;
+    do {
+        uint64_t left = i >> b, right = i & mask;
+        for (uint32_t round = 0; round < 4; round++) {
+            const uint32_t counter[4] = {(uint32_t)right, round, (uint32_t)epoch, (uint32_t)(epoch >> 32) ^ 0x5eed5eedu};
+            uint32_t bits[4];
+            cm_philox4x32(counter, key, bits);
+            uint64_t next = left ^ (bits[0] & mask);
+            left = right;
+            right = next;
+        }
+        i = left << b | right;
+    } while (i >= n);
+    return i;
+}
+
+/* --- making ------------------------------------------------------------------------ */
+
+static cm_status make_fingerprint(cm_dataset *d)
+{
+    const cm_source *s = d->source;
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) CM_FAIL(CM_ERR_MEMORY, "out of memory: fingerprint");
+    const uint64_t head[2] = {s->count, s->bytes};
+    (void)XXH3_64bits_reset(state);
+    (void)XXH3_64bits_update(state, head, sizeof head);
+    for (size_t i = 0; s->names && i < s->count; i++)
+        (void)XXH3_64bits_update(state, s->names[i], strlen(s->names[i]) + 1);
+    if (d->labels) (void)XXH3_64bits_update(state, d->labels, s->count * sizeof *d->labels);
+    d->fingerprint = XXH3_64bits_digest(state);
+    (void)XXH3_freeState(state);
+    return CM_OK;
+}
+
+/* The first picture that can be read decides sizes that were left open. */
+static cm_status find_size(cm_dataset *d)
+{
+    cm_picture p;
+    cm_status status = CM_ERR_FORMAT;
+    if (d->o.channels == 0) d->o.channels = d->source->kind == &cm_source_idx ? 1 : 3;
+    if (d->o.height > 0 && d->o.width == 0) d->o.width = d->o.height;
+    if (d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
+    if (d->o.height != d->o.width) CM_FAIL(CM_ERR_ARGUMENT, "images of %d x %d: only squares are cut", d->o.height, d->o.width);
+    for (size_t i = 0; i < d->source->count && i < 1000 && status != CM_OK; i++)
+        status = d->source->kind->picture(d->source, i, d->o.channels, &p);
+    if (status == CM_ERR_MEMORY) return status;
+    if (status != CM_OK) CM_FAIL(status, "no picture of the set can be read; of the last: %s", cm_last_message());
+    int32_t h = p.height, w = p.width;
+    cm_free(d->context, p.pixels);
+    if (d->source->raw) {
+        if (d->o.height && (d->o.height != h || d->o.width != w))
+            CM_FAIL(CM_ERR_ARGUMENT, "a %s set gives images of %d x %d, not %d x %d", d->source->kind->name, h, w,
+                    d->o.height, d->o.width);
+        if (d->o.random_crop) CM_FAIL(CM_ERR_ARGUMENT, "random_crop has no effect on a %s set", d->source->kind->name);
+        d->o.height = h, d->o.width = w;
+    } else if (!d->o.height) {
+        d->o.height = d->o.width = h < w ? h : w;
+    }
+    return CM_OK;
+}
+
+static cm_status build(cm_dataset *d, const char *path)
+{
+    CM_TRY(cm_source_open(d->context, path, &d->source));
+    d->known_bad = cm_calloc(d->context, d->source->count / 8 + 1, 1);
+    if (!d->known_bad) return CM_ERR_MEMORY;
+    CM_TRY(cm_dataset_find_labels(d));
+    CM_TRY(find_size(d));
+    return make_fingerprint(d);
+}
+
+cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out)
+{
+    cm_context *owner;
+    *out = NULL;
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_dataset *d = cm_calloc(owner, 1, sizeof *d);
+    if (!d) {
+        cm_context_free(owner);
+        return CM_ERR_MEMORY;
+    }
+    d->context = owner;
+    d->o = *options;
+    cm_status status = build(d, path);
+    if (status != CM_OK) cm_dataset_release(d);
+    else *out = d;
+    return status;
+}
+
+void cm_dataset_release(cm_dataset *d)
+{
+    if (!d) return;
+    cm_context *context = d->context;
+    for (int32_t i = 0; d->classes && i < d->n_classes; i++) cm_free(context, d->classes[i]);
+    cm_free(context, d->classes);
+    cm_free(context, d->labels);
+    cm_free(context, d->known_bad);
+    cm_source_close(d->source);
+    cm_free(context, d);
+    cm_context_free(context);
+}
+
+/* --- one picture ------------------------------------------------------------------------ */
+
+static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
+{
+    int32_t s = d->o.height;
+    double u[3];
+    if (d->source->raw) {
+        if (p->height != s || p->width != d->o.width)
+            CM_FAIL(CM_ERR_FORMAT, "a picture of %d x %d among those of %d x %d", p->height, p->width, s, d->o.width);
+        return CM_OK;
+    }
+    if (!d->o.random_crop) return cm_center_crop(d->context, p, s);
+    const cm_stream stream = {d->o.seed, position | 1ull << 62, 0};
+    cm_stream_uniform(&stream, 3, u);
+    int32_t top = (int32_t)ceil(s / 0.8), side = s + (int32_t)(u[0] * (top - s + 1));
+    CM_TRY(cm_shrink_to(d->context, p, side));
+    return cm_crop(d->context, p, s, (int32_t)(u[1] * (p->height - s + 1)), (int32_t)(u[2] * (p->width - s + 1)));
+}
+
+/* H x W x C bytes to planes in [-1, 1]. */
+static void to_planes(const cm_picture *p, float *out)
+{
+    size_t c = (size_t)p->channels, pixels = (size_t)p->height * (size_t)p->width;
+    for (size_t k = 0; k < c; k++)
+        for (size_t i = 0; i < pixels; i++) out[k * pixels + i] = (float)p->pixels[i * c + k] / 127.5f - 1.0f;
+}
+
+static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, float *out)
+{
+    cm_picture p;
+    CM_TRY(d->source->kind->picture(d->source, i, d->o.channels, &p));
+    cm_status status = cut(d, position, &p);
+    if (status == CM_OK) to_planes(&p, out);
+    cm_free(d->context, p.pixels);
+    return status;
+}
+
+/* Names a bad picture once. */
+static void note_bad(cm_dataset *d, size_t i)
+{
+    char text[300];
+    if (d->known_bad[i / 8] & 1 << i % 8) return;
+    d->known_bad[i / 8] |= (unsigned char)(1 << i % 8);
+    d->bad++;
+    (void)snprintf(text, sizeof text, "%s", cm_last_message());
+    cm_log(d->context, CM_LOG_WARNING, "picture %zu%s%.100s cannot be read and is left out: %s", i,
+           d->source->names ? ", " : "", d->source->names ? d->source->names[i] : "", text);
+}
+
+static cm_status get_one(cm_dataset *d, uint64_t position, float *image, int32_t *label)
+{
+    uint64_t n = d->source->count, epoch = position / n, at = position % n;
+    size_t i = (size_t)(d->o.shuffle == 2 ? at : cm_shuffled(d->o.seed, epoch, at, n));
+    for (uint64_t tries = 0; tries < n; tries++, i = (i + 1) % n) {
+        cm_status status = CM_ERR_FORMAT;
+        if (!(d->known_bad[i / 8] & 1 << i % 8)) {
+            status = try_picture(d, position, i, image);
+            if (status == CM_ERR_MEMORY || (status != CM_OK && d->o.stop_on_bad == 1)) return status;
+            if (status != CM_OK) note_bad(d, i);
+        }
+        if (status != CM_OK) continue;
+        if (label) *label = d->labels ? d->labels[i] : -1;
+        return CM_OK;
+    }
+    CM_FAIL(CM_ERR_FORMAT, "none of the %llu pictures can be read", (unsigned long long)n);
+}
+
+cm_status cm_dataset_get(cm_dataset *d, uint64_t position, size_t n, float *images, int32_t *labels)
+{
+    size_t size = (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width;
+    for (size_t k = 0; k < n; k++)
+        CM_TRY(get_one(d, position + k, images + k * size, labels ? labels + k : NULL));
+    return CM_OK;
+}

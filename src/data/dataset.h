@@ -1,0 +1,29 @@
+/* dataset.h - a source with classes, sizes and an order. */
+#ifndef CM_DATA_DATASET_H
+#define CM_DATA_DATASET_H
+
+#include "data/source.h"
+
+struct cm_dataset {
+    cm_context *context;
+    cm_dataset_options o;
+    cm_source *source;
+    int32_t *labels; /* of each picture, or NULL */
+    char **classes;  /* names, or NULL           */
+    int32_t n_classes, largest_label;
+    uint64_t bad, fingerprint;
+    unsigned char *known_bad; /* one bit a picture */
+};
+
+cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options,
+                          cm_dataset **out);
+void cm_dataset_release(cm_dataset *dataset);
+cm_status cm_dataset_get(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
+
+/* Image i of n in epoch `epoch`: a permutation for each (seed, epoch). */
+uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);
+
+/* labels.c */
+cm_status cm_dataset_find_labels(cm_dataset *dataset);
+
+#endif

@@ -1,0 +1,130 @@
+/* loader.c - one thread, two buffers. */
+#include "data/loader.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+struct cm_loader {
+    cm_context *context;
+    cm_dataset *dataset;
+    uint64_t position; /* of the batch read next */
+    size_t batch;
+    float *images[2];
+    int32_t *labels[2];
+    int filled; /* buffer 0 or 1 is ready, -1 none */
+    int next;   /* the buffer to fill              */
+    int stop, started;
+    cm_status status;
+    char text[512];
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t thread;
+};
+
+static void *read_ahead(void *argument)
+{
+    cm_loader *l = argument;
+    (void)pthread_mutex_lock(&l->lock);
+    while (!l->stop && l->status == CM_OK) {
+        if (l->filled >= 0) {
+            (void)pthread_cond_wait(&l->changed, &l->lock);
+            continue;
+        }
+        int to = l->next;
+        (void)pthread_mutex_unlock(&l->lock);
+        cm_status status = cm_dataset_get(l->dataset, l->position, l->batch, l->images[to], l->labels[to]);
+        (void)pthread_mutex_lock(&l->lock);
+        l->status = status;
+        if (status != CM_OK) {
+            size_t n = strlen(cm_last_message());
+            if (n >= sizeof l->text) n = sizeof l->text - 1;
+            memcpy(l->text, cm_last_message(), n);
+            l->text[n] = '\0';
+        }
+        l->position += l->batch;
+        l->filled = to;
+        l->next = 1 - to;
+        (void)pthread_cond_broadcast(&l->changed);
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+static cm_status start(cm_loader *l)
+{
+    size_t size = (size_t)l->dataset->o.channels * (size_t)l->dataset->o.height * (size_t)l->dataset->o.width, values;
+    if (!cm_mul_size(size, l->batch, &values)) CM_FAIL(CM_ERR_LIMIT, "a batch of %zu images is too large", l->batch);
+    for (int i = 0; i < 2; i++) {
+        l->images[i] = cm_calloc(l->context, values, sizeof *l->images[i]);
+        l->labels[i] = cm_calloc(l->context, l->batch, sizeof *l->labels[i]);
+        if (!l->images[i] || !l->labels[i]) return CM_ERR_MEMORY;
+    }
+    if (pthread_create(&l->thread, NULL, read_ahead, l) != 0) CM_FAIL(CM_ERR_MEMORY, "cannot start the reader's thread");
+    l->started = 1;
+    return CM_OK;
+}
+
+cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, cm_loader **out)
+{
+    *out = NULL;
+    cm_loader *l = cm_calloc(dataset->context, 1, sizeof *l);
+    if (!l) return CM_ERR_MEMORY;
+    l->context = dataset->context;
+    l->dataset = dataset;
+    l->position = position;
+    l->batch = batch;
+    l->filled = -1;
+    (void)pthread_mutex_init(&l->lock, NULL);
+    (void)pthread_cond_init(&l->changed, NULL);
+    cm_status status = start(l);
+    if (status != CM_OK) cm_loader_free(l);
+    else *out = l;
+    return status;
+}
+
+void cm_loader_free(cm_loader *l)
+{
+    if (!l) return;
+    if (l->started) {
+        (void)pthread_mutex_lock(&l->lock);
+        l->stop = 1;
+        (void)pthread_cond_broadcast(&l->changed);
+        (void)pthread_mutex_unlock(&l->lock);
+        (void)pthread_join(l->thread, NULL);
+    }
+    for (int i = 0; i < 2; i++) {
+        cm_free(l->context, l->images[i]);
+        cm_free(l->context, l->labels[i]);
+    }
+    (void)pthread_mutex_destroy(&l->lock);
+    (void)pthread_cond_destroy(&l->changed);
+    cm_free(l->context, l);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+cm_status cm_loader_next(cm_loader *l, const float **images, const int32_t **labels, double *waited)
+{
+    double began = seconds();
+    (void)pthread_mutex_lock(&l->lock);
+    while (l->filled < 0 && l->status == CM_OK) (void)pthread_cond_wait(&l->changed, &l->lock);
+    int from = l->filled;
+    l->filled = -1;
+    cm_status status = l->status;
+    (void)pthread_cond_broadcast(&l->changed);
+    (void)pthread_mutex_unlock(&l->lock);
+    *waited = seconds() - began;
+    if (status != CM_OK) {
+        cm_message_set(l->text);
+        return status;
+    }
+    *images = l->images[from];
+    *labels = l->labels[from];
+    return CM_OK;
+}

@@ -1,0 +1,16 @@
+/* loader.h - the next batch is read in a thread while the present one is used. */
+#ifndef CM_DATA_LOADER_H
+#define CM_DATA_LOADER_H
+
+#include "data/dataset.h"
+
+typedef struct cm_loader cm_loader;
+
+/* Begins to read `batch` images at `position`; the data set is the loader's until it
+ * is freed. */
+cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, cm_loader **out);
+void cm_loader_free(cm_loader *loader);
+/* The batch in turn, good until the next call; *waited: seconds that took. */
+cm_status cm_loader_next(cm_loader *loader, const float **images, const int32_t **labels, double *waited);
+
+#endif

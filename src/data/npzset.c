@@ -1,0 +1,107 @@
+/* npzset.c - arr_0: u8 [n, H, W, C] or [n, H, W], arr_1: labels. */
+#include <string.h>
+
+#include "data/source.h"
+#include "io/directory.h"
+#include "io/npy.h"
+#include "io/zip.h"
+
+typedef struct {
+    unsigned char *bytes;
+    cm_npy images;
+} state;
+
+static int recognise(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 4 && strcmp(path + n - 4, ".npz") == 0 && cm_path_kind(path) == 2;
+}
+
+/* The entry of that name, or *bytes NULL when there is none. */
+static cm_status read_array(cm_source *s, cm_zip *zip, const char *name, unsigned char **bytes, cm_npy *out)
+{
+    size_t size;
+    *bytes = NULL;
+    for (size_t i = 0; i < cm_zip_count(zip); i++) {
+        if (strcmp(cm_zip_name(zip, i), name) != 0) continue;
+        CM_TRY(cm_zip_read(zip, i, bytes, &size));
+        cm_status status = cm_npy_parse(name, *bytes, size, out);
+        if (status == CM_OK) return CM_OK;
+        cm_free(s->context, *bytes);
+        *bytes = NULL;
+        return status;
+    }
+    return CM_OK;
+}
+
+static cm_status read_labels(cm_source *s, cm_zip *zip, const char *path)
+{
+    unsigned char *bytes;
+    cm_npy labels;
+    cm_status status = CM_OK;
+    CM_TRY(read_array(s, zip, "arr_1.npy", &bytes, &labels));
+    if (!bytes) return CM_OK;
+    if (labels.rank != 1 || labels.count != s->count || labels.kind == 'f')
+        status = cm_fail(CM_ERR_FORMAT, "%s: arr_1 has to be %zu whole numbers", path, s->count);
+    if (status == CM_OK && !(s->labels = cm_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;
+    for (size_t i = 0; status == CM_OK && i < s->count; i++) {
+        double v = cm_npy_value(&labels, i);
+        if (!(v >= -1 && v < 1 << 24)) status = cm_fail(CM_ERR_FORMAT, "%s: label %zu is %g", path, i, v);
+        else s->labels[i] = (int32_t)v;
+    }
+    cm_free(s->context, bytes);
+    return status;
+}
+
+static cm_status read_images(cm_source *s, cm_zip *zip, const char *path)
+{
+    state *st = s->state;
+    const cm_npy *a = &st->images;
+    CM_TRY(read_array(s, zip, "arr_0.npy", &st->bytes, &st->images));
+    if (!st->bytes) CM_FAIL(CM_ERR_FORMAT, "%s: there is no arr_0", path);
+    if (a->kind != 'u' || a->bytes != 1 || a->fortran || (a->rank != 3 && a->rank != 4))
+        CM_FAIL(CM_ERR_FORMAT, "%s: arr_0 has to be uint8 [n, H, W, C] or [n, H, W] in C order", path);
+    size_t c = a->rank == 4 ? a->shape[3] : 1;
+    if (c != 1 && c != 3) CM_FAIL(CM_ERR_FORMAT, "%s: arr_0 has %zu channels, expected 1 or 3", path, c);
+    if (a->shape[0] && (a->shape[1] < 1 || a->shape[2] < 1 || a->shape[1] > CM_PICTURE_SIDE || a->shape[2] > CM_PICTURE_SIDE))
+        CM_FAIL(CM_ERR_LIMIT, "%s: images of %zu x %zu", path, a->shape[1], a->shape[2]);
+    s->count = a->shape[0];
+    s->bytes = a->count;
+    s->raw = 1;
+    return CM_OK;
+}
+
+static cm_status open_npz(cm_source *s, const char *path)
+{
+    cm_zip *zip;
+    state *st = cm_calloc(s->context, 1, sizeof *st);
+    if (!st) return CM_ERR_MEMORY;
+    s->state = st;
+    CM_TRY(cm_zip_open(s->context, path, &zip));
+    cm_status status = read_images(s, zip, path);
+    if (status == CM_OK) status = read_labels(s, zip, path);
+    cm_zip_close(zip);
+    return status;
+}
+
+static void close_npz(cm_source *s)
+{
+    state *st = s->state;
+    cm_free(s->context, st->bytes);
+    cm_free(s->context, st);
+}
+
+static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
+{
+    const cm_npy *a = &((const state *)s->state)->images;
+    size_t c = a->rank == 4 ? a->shape[3] : 1, pixels = a->shape[1] * a->shape[2], wanted = channels == 3 ? 3 : c;
+    if (channels == 1 && c == 3) CM_FAIL(CM_ERR_UNSUPPORTED, "these pictures are in colour: channels 1 is not offered");
+    *out = (cm_picture){(int32_t)wanted, (int32_t)a->shape[1], (int32_t)a->shape[2],
+                        cm_malloc(s->context, pixels, wanted)};
+    if (!out->pixels) return CM_ERR_MEMORY;
+    for (size_t k = 0; k < pixels * wanted; k++)
+        out->pixels[k] = a->data[i * pixels * c + (wanted == c ? k : k / 3)];
+    return CM_OK;
+}
+
+const cm_source_kind cm_source_npz = {"npz", recognise, open_npz, close_npz, picture};

@@ -1,0 +1,83 @@
+/* source.c - which kind a path is; what kinds of files share. */
+#include "data/source.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "io/directory.h"
+
+static const cm_source_kind *const kinds[] = {&cm_source_idx, &cm_source_cifar,  &cm_source_npz,
+                                              &cm_source_zip, &cm_source_tar,    &cm_source_folder};
+
+cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
+{
+    const cm_source_kind *kind = NULL;
+    *out = NULL;
+    if (!cm_path_kind(path)) {
+        cm_mapping probe; /* for its message: missing, a pipe, not permitted */
+        cm_status status = cm_mapping_open(path, &probe);
+        if (status == CM_OK) cm_mapping_close(&probe);
+        return status != CM_OK ? status : cm_fail(CM_ERR_IO, "cannot read '%s'", path);
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !kind; i++)
+        if (kinds[i]->recognise(path)) kind = kinds[i];
+    if (!kind)
+        CM_FAIL(CM_ERR_FORMAT,
+                "'%s' is no data set known here: a folder of JPEG or PNG files, .tar, .zip, .npz, CIFAR-10 binary or "
+                "MNIST idx",
+                path);
+    cm_source *s = cm_calloc(context, 1, sizeof *s);
+    if (!s) return CM_ERR_MEMORY;
+    s->context = context;
+    s->kind = kind;
+    cm_status status = kind->open(s, path);
+    if (status == CM_OK && s->count == 0)
+        status = cm_fail(CM_ERR_ARGUMENT, "'%s' (%s) holds no picture", path, kind->name);
+    if (status != CM_OK) cm_source_close(s);
+    else *out = s;
+    return status;
+}
+
+void cm_source_close(cm_source *s)
+{
+    if (!s) return;
+    if (s->state) s->kind->close(s);
+    for (size_t i = 0; s->names && i < s->count; i++) cm_free(s->context, s->names[i]);
+    cm_free(s->context, s->names);
+    cm_free(s->context, s->labels);
+    cm_free(s->context, s->dataset_json);
+    cm_free(s->context, s);
+}
+
+cm_status cm_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
+                           cm_picture *out)
+{
+    static const unsigned char png[4] = {0x89, 'P', 'N', 'G'};
+    if (size >= 4 && memcmp(data, png, 4) == 0) return cm_png_read(source->context, name, data, size, channels, out);
+    if (size >= 2 && memcmp(data, "\xff\xd8", 2) == 0)
+        return cm_jpeg_read(source->context, name, data, size, channels, out);
+    CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG", name);
+}
+
+int cm_source_is_picture(const char *name)
+{
+    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < 3; i++) {
+        size_t m = strlen(ends[i]);
+        if (n > m && strcasecmp(name + n - m, ends[i]) == 0) return 1;
+    }
+    return 0;
+}
+
+cm_status cm_source_check_name(const char *container, const char *name)
+{
+    const char *at = name;
+    if (name[0] == '/') CM_FAIL(CM_ERR_FORMAT, "%s: the member '%.200s' has an absolute name", container, name);
+    while ((at = strstr(at, "..")) != NULL) {
+        if ((at == name || at[-1] == '/') && (at[2] == '/' || at[2] == '\0'))
+            CM_FAIL(CM_ERR_FORMAT, "%s: the member '%.200s' leaves the archive", container, name);
+        at += 2;
+    }
+    return CM_OK;
+}

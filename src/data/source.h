@@ -1,0 +1,53 @@
+/* source.h - a set of pictures by number, whatever holds them.
+ *
+ * A kind of source is one table: open recognises a path and lists what is there;
+ * picture gives number i as 8-bit pixels. */
+#ifndef CM_DATA_SOURCE_H
+#define CM_DATA_SOURCE_H
+
+#include <consistency/dataset.h>
+
+#include "io/picture.h"
+
+typedef struct cm_source cm_source;
+
+typedef struct cm_source_kind {
+    const char *name;
+    /* 1 when the path is of this kind (looked at in order). */
+    int (*recognise)(const char *path);
+    /* Sets count, labels where the container has them, names, state. */
+    cm_status (*open)(cm_source *source, const char *path);
+    void (*close)(cm_source *source);
+    /* Decodes picture i; channels 1 or 3 as wanted (3 from gray is fine; 1 from
+     * colour is UNSUPPORTED). */
+    cm_status (*picture)(cm_source *source, size_t i, int32_t channels, cm_picture *out);
+} cm_source_kind;
+
+struct cm_source {
+    cm_context *context;
+    const cm_source_kind *kind;
+    size_t count;
+    char **names;     /* of each picture, relative; NULL where there are none */
+    int32_t *labels;  /* of each picture, or NULL: from the names             */
+    char *dataset_json; /* text of dataset.json at the root, or NULL          */
+    uint64_t bytes;   /* of all pictures, for the fingerprint                 */
+    int raw;          /* 1: pixels are taken as they are, no crop             */
+    void *state;
+};
+
+extern const cm_source_kind cm_source_folder, cm_source_tar, cm_source_zip, cm_source_cifar, cm_source_idx,
+    cm_source_npz;
+
+/* Finds the kind and opens. */
+cm_status cm_source_open(cm_context *context, const char *path, cm_source **out);
+void cm_source_close(cm_source *source);
+
+/* Shared by kinds that hold files: a JPEG or PNG in memory. */
+cm_status cm_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
+                           cm_picture *out);
+/* ".jpg", ".jpeg", ".png" in any case. */
+int cm_source_is_picture(const char *name);
+/* Refuses absolute names and "..". */
+cm_status cm_source_check_name(const char *container, const char *name);
+
+#endif

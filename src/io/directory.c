@@ -1,0 +1,157 @@
+/* directory.c - see the header. */
+#include "io/directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+cm_status cm_directory_make(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0777) == 0) return CM_OK;
+    if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return CM_OK;
+    return cm_file_fail("make the directory", path);
+}
+
+int cm_path_exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+int cm_path_kind(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return 0;
+    return S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
+}
+
+cm_status cm_directory_sync(const char *path)
+{
+    int fd, result;
+    do fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return cm_file_fail("open", path);
+    do result = fsync(fd);
+    while (result != 0 && errno == EINTR);
+    /* File systems that cannot flush a directory say EINVAL. */
+    cm_status status = result != 0 && errno != EINVAL ? cm_file_fail("flush to the disk", path) : CM_OK;
+    (void)close(fd);
+    return status;
+}
+
+cm_status cm_path_rename(const char *from, const char *to)
+{
+    if (rename(from, to) != 0) return cm_file_fail("rename to", to);
+    return CM_OK;
+}
+
+char *cm_path_join(cm_context *context, const char *a, const char *b)
+{
+    size_t n = strlen(a) + strlen(b) + 2;
+    char *path = cm_malloc(context, n, 1);
+    if (path) (void)snprintf(path, n, "%s/%s", a, b);
+    return path;
+}
+
+/* --- names ------------------------------------------------------------------------ */
+
+cm_status cm_names_add(cm_names *names, const char *name)
+{
+    if (names->count == names->capacity) {
+        size_t wanted = names->capacity ? 2 * names->capacity : 64;
+        char **more = cm_calloc(names->context, wanted, sizeof *more);
+        if (!more) return CM_ERR_MEMORY;
+        if (names->count) memcpy(more, names->name, names->count * sizeof *more);
+        cm_free(names->context, names->name);
+        names->name = more;
+        names->capacity = wanted;
+    }
+    names->name[names->count] = cm_strdup(names->context, name);
+    if (!names->name[names->count]) return CM_ERR_MEMORY;
+    names->count++;
+    return CM_OK;
+}
+
+static int in_byte_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void cm_names_sort(cm_names *names)
+{
+    if (names->count > 1) qsort(names->name, names->count, sizeof *names->name, in_byte_order);
+}
+
+void cm_names_free(cm_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) cm_free(names->context, names->name[i]);
+    if (names->context) cm_free(names->context, names->name);
+    memset(names, 0, sizeof *names);
+}
+
+cm_status cm_directory_list(cm_context *context, const char *path, cm_names *out)
+{
+    cm_status status = CM_OK;
+    struct dirent *entry;
+    memset(out, 0, sizeof *out);
+    out->context = context;
+    DIR *directory = opendir(path);
+    if (!directory) return cm_file_fail("list", path);
+    for (errno = 0; status == CM_OK && (entry = readdir(directory)) != NULL; errno = 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = cm_names_add(out, entry->d_name);
+    if (status == CM_OK && errno) status = cm_file_fail("list", path);
+    (void)closedir(directory);
+    if (status != CM_OK) cm_names_free(out);
+    else cm_names_sort(out);
+    return status;
+}
+
+cm_status cm_directory_remove(cm_context *context, const char *path)
+{
+    struct stat st;
+    cm_names names;
+    cm_status status = CM_OK;
+    if (lstat(path, &st) != 0) return CM_OK;
+    if (!S_ISDIR(st.st_mode)) return unlink(path) == 0 ? CM_OK : cm_file_fail("remove", path);
+    CM_TRY(cm_directory_list(context, path, &names));
+    for (size_t i = 0; i < names.count && status == CM_OK; i++) {
+        char *child = cm_path_join(context, path, names.name[i]);
+        status = child ? cm_directory_remove(context, child) : CM_ERR_MEMORY;
+        cm_free(context, child);
+    }
+    cm_names_free(&names);
+    if (status == CM_OK && rmdir(path) != 0) status = cm_file_fail("remove", path);
+    return status;
+}
+
+/* --- locks ------------------------------------------------------------------------- */
+
+cm_status cm_lock_take(const char *path, int *descriptor)
+{
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    do *descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    while (*descriptor < 0 && errno == EINTR);
+    if (*descriptor < 0) return cm_file_fail("open", path);
+    if (fcntl(*descriptor, F_SETLK, &lock) == 0) return CM_OK;
+    cm_status status = errno == EACCES || errno == EAGAIN
+                           ? cm_fail(CM_ERR_STATE, "'%s' is locked: another trainer is at work in this directory", path)
+                           : cm_file_fail("lock", path);
+    (void)close(*descriptor);
+    *descriptor = -1;
+    return status;
+}
+
+void cm_lock_release(int descriptor)
+{
+    if (descriptor >= 0) (void)close(descriptor);
+}

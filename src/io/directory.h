@@ -1,0 +1,36 @@
+/* directory.h - directories that appear whole, lists of names, locks. */
+#ifndef CM_IO_DIRECTORY_H
+#define CM_IO_DIRECTORY_H
+
+#include "io/file.h"
+
+/* An existing directory is fine. */
+cm_status cm_directory_make(const char *path);
+int cm_path_exists(const char *path);
+cm_status cm_directory_sync(const char *path);
+/* With everything in it; a missing one is fine. */
+cm_status cm_directory_remove(cm_context *context, const char *path);
+cm_status cm_path_rename(const char *from, const char *to);
+
+/* Names in byte order, without "." and "..". */
+typedef struct cm_names {
+    cm_context *context;
+    char **name;
+    size_t count, capacity;
+} cm_names;
+cm_status cm_directory_list(cm_context *context, const char *path, cm_names *out);
+cm_status cm_names_add(cm_names *names, const char *name);
+void cm_names_sort(cm_names *names);
+void cm_names_free(cm_names *names);
+
+/* "a/b" of the context. */
+char *cm_path_join(cm_context *context, const char *a, const char *b);
+/* 1 directory, 2 regular file, 0 neither or missing. */
+int cm_path_kind(const char *path);
+
+/* Takes an exclusive lock (fcntl) on a file, made when missing; STATE when another
+ * process holds it.  Ends with cm_lock_release or the process. */
+cm_status cm_lock_take(const char *path, int *descriptor);
+void cm_lock_release(int descriptor);
+
+#endif

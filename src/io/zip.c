@@ -1,0 +1,111 @@
+/* zip.c - see the header. */
+#include "io/zip.h"
+
+#include <string.h>
+
+#include <zip.h>
+
+enum { MAX_ENTRIES = 100000000, MAX_RATIO = 1032 };
+
+struct cm_zip {
+    cm_context *context;
+    zip_t *archive;
+    char *path;
+    size_t count;
+};
+
+cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
+{
+    int error = 0;
+    *out = NULL;
+    cm_zip *z = cm_calloc(context, 1, sizeof *z);
+    if (!z) return CM_ERR_MEMORY;
+    z->context = context;
+    z->path = cm_strdup(context, path);
+    z->archive = z->path ? zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, &error) : NULL;
+    cm_status status = z->path ? CM_OK : CM_ERR_MEMORY;
+    if (z->path && !z->archive) {
+        zip_error_t reason;
+        zip_error_init_with_code(&reason, error);
+        status = cm_fail(error == ZIP_ER_MEMORY ? CM_ERR_MEMORY : CM_ERR_FORMAT, "%s: not a good zip archive: %s", path,
+                         zip_error_strerror(&reason));
+        zip_error_fini(&reason);
+    }
+    if (status == CM_OK) {
+        zip_int64_t n = zip_get_num_entries(z->archive, 0);
+        z->count = n > 0 ? (size_t)n : 0;
+        if (z->count > MAX_ENTRIES) status = cm_fail(CM_ERR_LIMIT, "%s: %zu entries", path, z->count);
+    }
+    if (status != CM_OK) cm_zip_close(z);
+    else *out = z;
+    return status;
+}
+
+void cm_zip_close(cm_zip *z)
+{
+    if (!z) return;
+    if (z->archive) zip_discard(z->archive);
+    cm_free(z->context, z->path);
+    cm_free(z->context, z);
+}
+
+size_t cm_zip_count(const cm_zip *z)
+{
+    return z->count;
+}
+
+const char *cm_zip_name(const cm_zip *z, size_t index)
+{
+    const char *name = zip_get_name(z->archive, index, ZIP_FL_ENC_GUESS);
+    return name ? name : "";
+}
+
+uint64_t cm_zip_size(const cm_zip *z, size_t index)
+{
+    zip_stat_t st;
+    return zip_stat_index(z->archive, index, 0, &st) == 0 && st.valid & ZIP_STAT_SIZE ? st.size : 0;
+}
+
+static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
+{
+    CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), reason);
+}
+
+static cm_status read_all(cm_zip *z, size_t index, unsigned char *data, size_t size)
+{
+    unsigned char more;
+    zip_file_t *f = zip_fopen_index(z->archive, index, 0);
+    if (!f) return damaged(z, index, zip_strerror(z->archive));
+    cm_status status = CM_OK;
+    for (size_t at = 0; status == CM_OK && at < size;) {
+        zip_int64_t n = zip_fread(f, data + at, size - at);
+        if (n <= 0) status = damaged(z, index, n < 0 ? zip_file_strerror(f) : "shorter than it says");
+        else at += (size_t)n;
+    }
+    /* The read at the end is the one that checks the CRC. */
+    if (status == CM_OK) {
+        zip_int64_t n = zip_fread(f, &more, 1);
+        if (n != 0) status = damaged(z, index, n < 0 ? zip_file_strerror(f) : "longer than it says");
+    }
+    (void)zip_fclose(f);
+    return status;
+}
+
+cm_status cm_zip_read(cm_zip *z, size_t index, unsigned char **data, size_t *size)
+{
+    zip_stat_t st;
+    *data = NULL;
+    if (zip_stat_index(z->archive, index, 0, &st) != 0 || !(st.valid & ZIP_STAT_SIZE) || !(st.valid & ZIP_STAT_COMP_SIZE))
+        return damaged(z, index, "its size is unknown");
+    if (st.size > st.comp_size * MAX_RATIO + 1024 || st.size > SIZE_MAX / 2)
+        return damaged(z, index, "it claims more bytes than deflate can make of it");
+    *size = (size_t)st.size;
+    *data = cm_malloc(z->context, *size + 1, 1);
+    if (!*data) return CM_ERR_MEMORY;
+    (*data)[*size] = '\0';
+    cm_status status = read_all(z, index, *data, *size);
+    if (status == CM_OK) return CM_OK;
+    cm_free(z->context, *data);
+    *data = NULL;
+    return status;
+}

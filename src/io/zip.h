@@ -1,0 +1,19 @@
+/* zip.h - a zip archive for reading, over libzip: names checked, sizes bounded. */
+#ifndef CM_IO_ZIP_H
+#define CM_IO_ZIP_H
+
+#include "io/file.h"
+
+typedef struct cm_zip cm_zip;
+
+/* FORMAT for damage that libzip's consistency check finds. */
+cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out);
+void cm_zip_close(cm_zip *zip);
+size_t cm_zip_count(const cm_zip *zip);
+/* Borrowed; a folder's name ends in "/". */
+const char *cm_zip_name(const cm_zip *zip, size_t index);
+uint64_t cm_zip_size(const cm_zip *zip, size_t index);
+/* The whole entry, CRC checked; *data is the caller's (cm_free), with a NUL behind. */
+cm_status cm_zip_read(cm_zip *zip, size_t index, unsigned char **data, size_t *size);
+
+#endif

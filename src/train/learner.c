@@ -1,0 +1,387 @@
+/* learner.c - see the header. */
+#include "train/learner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/parallel.h"
+#include "base/rng.h"
+#include "tensor/convert.h"
+
+/* What one thread needs for a slice. */
+struct cm_learner_worker {
+    cm_learner *learner;
+    cm_exec *train, *target, *teacher;
+    double *x0, *z, *work, *u, *normal, *share, *loss;
+    float *single; /* one image */
+    uint64_t *images;
+    int32_t *labels, *true_labels;
+    const float *augment; /* of the slice, or NULL */
+    size_t count;         /* images that are not padding */
+};
+
+/* --- making ------------------------------------------------------------------- */
+
+static cm_status set_create(cm_learner *l, const cm_model *from, cm_weight_set *set)
+{
+    size_t n = (size_t)l->graph->n_params;
+    set->values = cm_calloc(l->context, l->floats, sizeof *set->values);
+    set->sources = cm_calloc(l->context, n, sizeof *set->sources);
+    if (!set->values || !set->sources) return CM_ERR_MEMORY;
+    cm_model_values(from, set->values);
+    for (size_t i = 0; i < n; i++) {
+        if (l->offsets[i] == SIZE_MAX) continue;
+        float *values = set->values + l->offsets[i];
+        set->sources[i].data = values;
+        set->sources[i].bytes = cm_param_elements(&l->graph->params[i]) * sizeof *values;
+        set->sources[i].raw = values;
+    }
+    return cm_params_create(l->graph, set->sources, &set->params);
+}
+
+static void set_free(cm_learner *l, cm_weight_set *set)
+{
+    cm_params_free(set->params);
+    cm_free(l->context, set->sources);
+    cm_free(l->context, set->values);
+}
+
+static cm_status make_sets(cm_learner *l)
+{
+    CM_TRY(set_create(l, l->model, &l->online));
+    if (l->options.own_target) CM_TRY(set_create(l, l->model, &l->target));
+    if (l->options.own_teacher) CM_TRY(set_create(l, l->teacher, &l->taught));
+    return CM_OK;
+}
+
+static cm_status make_plans(cm_learner *l)
+{
+    cm_plan_options infer = {.slice = (int32_t)l->options.slice, .threads = 1, .share = 1}, train = infer;
+    train.mode = CM_MODE_TRAIN;
+    train.output = CM_OUT_D;
+    train.recompute = l->options.recompute;
+    CM_TRY(cm_plan_create(l->graph, &train, &l->train_plan));
+    CM_TRY(cm_weights_create(l->train_plan, l->online.params, &l->train_weights));
+    CM_TRY(cm_unpacking_create(l->train_plan, l->offsets, &l->unpacking));
+    if (l->options.wants_target) {
+        cm_weight_set *set = l->options.own_target ? &l->target : &l->online;
+        CM_TRY(cm_plan_create(l->graph, &infer, &l->target_plan));
+        CM_TRY(cm_weights_create(l->target_plan, set->params, &l->target_weights));
+    }
+    if (l->teacher) {
+        cm_params *params = l->options.own_teacher ? l->taught.params : l->teacher->params;
+        CM_TRY(cm_plan_create(l->teacher->graph, &infer, &l->teacher_plan));
+        CM_TRY(cm_weights_create(l->teacher_plan, params, &l->teacher_weights));
+    }
+    return CM_OK;
+}
+
+static cm_status make_worker(cm_learner *l, const cm_objective_settings *settings, cm_learner_worker *w)
+{
+    cm_context *context = l->context;
+    size_t slice = l->options.slice, values = slice * l->image_size;
+    w->learner = l;
+    CM_TRY(cm_exec_create(l->train_plan, &w->train));
+    if (l->target_plan) CM_TRY(cm_exec_create(l->target_plan, &w->target));
+    if (l->teacher_plan) CM_TRY(cm_exec_create(l->teacher_plan, &w->teacher));
+    w->x0 = cm_calloc(context, values, sizeof *w->x0);
+    w->z = cm_calloc(context, values, sizeof *w->z);
+    w->work = cm_calloc(context, cm_objective_work(settings, slice), sizeof *w->work);
+    w->u = cm_calloc(context, 4 * slice, sizeof *w->u);
+    w->single = cm_calloc(context, l->image_size, sizeof *w->single);
+    w->images = cm_calloc(context, slice, sizeof *w->images);
+    w->labels = cm_calloc(context, 2 * slice, sizeof *w->labels);
+    if (!w->x0 || !w->z || !w->work || !w->u || !w->single || !w->images || !w->labels) return CM_ERR_MEMORY;
+    w->normal = w->u + slice;
+    w->share = w->normal + slice;
+    w->loss = w->share + slice;
+    w->true_labels = w->labels + slice;
+    return CM_OK;
+}
+
+static void free_worker(cm_context *context, cm_learner_worker *w)
+{
+    cm_exec_free(w->train);
+    cm_exec_free(w->target);
+    cm_exec_free(w->teacher);
+    cm_free(context, w->x0);
+    cm_free(context, w->z);
+    cm_free(context, w->work);
+    cm_free(context, w->u);
+    cm_free(context, w->single);
+    cm_free(context, w->images);
+    cm_free(context, w->labels);
+}
+
+static size_t slices(const cm_learner *l)
+{
+    return (l->options.batch + l->options.slice - 1) / l->options.slice;
+}
+
+static cm_status build(cm_learner *l, const cm_objective_settings *settings)
+{
+    const cm_model *m = l->model;
+    CM_TRY(cm_model_describe(l->context, &m->net, &l->precond, m->height, m->width, l->options.dropout, &l->graph));
+    l->offsets = cm_calloc(l->context, (size_t)l->graph->n_params, sizeof *l->offsets);
+    if (!l->offsets) return CM_ERR_MEMORY;
+    l->floats = cm_param_offsets(l->graph, l->offsets);
+    CM_TRY(make_sets(l));
+    CM_TRY(make_plans(l));
+    l->gradient = cm_calloc(l->context, l->floats, sizeof *l->gradient);
+    l->total = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->total);
+    int n = l->options.threads < (int)slices(l) ? l->options.threads : (int)slices(l);
+    l->workers = cm_calloc(l->context, (size_t)n, sizeof *l->workers);
+    if (!l->gradient || !l->total || !l->workers) return CM_ERR_MEMORY;
+    for (; l->n_workers < n; l->n_workers++) {
+        cm_status status = make_worker(l, settings, &l->workers[l->n_workers]);
+        if (status != CM_OK) {
+            free_worker(l->context, &l->workers[l->n_workers]);
+            return status;
+        }
+    }
+    /* Packing objects are made now, not in the first step. */
+    CM_TRY(cm_learner_refresh(l, &l->online));
+    if (l->options.own_target) CM_TRY(cm_learner_refresh(l, &l->target));
+    return l->options.own_teacher ? cm_learner_refresh(l, &l->taught) : CM_OK;
+}
+
+cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                            const cm_objective_settings *settings, const cm_learner_options *options,
+                            cm_learner **out)
+{
+    *out = NULL;
+    cm_learner *l = cm_calloc(model->context, 1, sizeof *l);
+    if (!l) return CM_ERR_MEMORY;
+    l->context = model->context;
+    l->options = *options;
+    l->model = model;
+    l->teacher = teacher;
+    l->precond = *precond;
+    l->precond.sigma_min = (double)(float)precond->sigma_min;
+    if (teacher) {
+        l->teacher_precond = teacher->precond;
+        l->teacher_precond.sigma_min = (double)(float)teacher->precond.sigma_min;
+    }
+    l->image_size = (size_t)model->channels * (size_t)model->height * (size_t)model->width;
+    cm_status status = build(l, settings);
+    if (status != CM_OK) cm_learner_free(l);
+    else *out = l;
+    return status;
+}
+
+void cm_learner_free(cm_learner *l)
+{
+    if (!l) return;
+    cm_context *context = l->context;
+    for (int i = 0; i < l->n_workers; i++) free_worker(context, &l->workers[i]);
+    cm_free(context, l->workers);
+    cm_free(context, l->total);
+    cm_free(context, l->gradient);
+    cm_unpacking_free(l->unpacking);
+    cm_weights_free(l->train_weights);
+    cm_weights_free(l->target_weights);
+    cm_weights_free(l->teacher_weights);
+    set_free(l, &l->online);
+    set_free(l, &l->target);
+    set_free(l, &l->taught);
+    cm_plan_free(l->train_plan);
+    cm_plan_free(l->target_plan);
+    cm_plan_free(l->teacher_plan);
+    cm_graph_free(l->graph);
+    cm_free(context, l->offsets);
+    cm_free(context, l);
+}
+
+cm_status cm_learner_refresh(cm_learner *l, cm_weight_set *set)
+{
+    return cm_params_refresh(set->params, l->options.threads);
+}
+
+/* --- networks for the objective --------------------------------------------------- */
+
+static void set_inputs(const cm_learner_worker *w, cm_exec *exec, const cm_precond *precond, const double *x,
+                       const double *sigma, const int32_t *labels, int augmented)
+{
+    const cm_learner *l = w->learner;
+    const cm_model *m = l->model;
+    size_t pixels = (size_t)m->height * (size_t)m->width, dim = (size_t)m->net.augment_dim;
+    float *inputs[4];
+    for (int k = 0; k < 4; k++) inputs[k] = cm_exec_input(exec, CM_IN_C_IN + k);
+    for (size_t i = 0; i < l->options.slice; i++) {
+        cm_scalings s = cm_precond_scalings(precond, (double)(float)sigma[i]);
+        cm_planes_to_channels_last(m->channels, pixels, x + i * l->image_size,
+                                   (float *)cm_exec_input(exec, CM_IN_X) + i * l->image_size);
+        inputs[0][i] = (float)s.c_in;
+        inputs[1][i] = (float)s.c_skip;
+        inputs[2][i] = (float)s.c_out;
+        inputs[3][i] = (float)s.c_noise;
+        ((int32_t *)cm_exec_input(exec, CM_IN_LABEL))[i] = labels[i];
+    }
+    float *augment = cm_exec_input(exec, CM_IN_AUGMENT);
+    if (augmented && w->augment && dim) {
+        memcpy(augment, w->augment, w->count * dim * sizeof *augment);
+        memset(augment + w->count * dim, 0, (l->options.slice - w->count) * dim * sizeof *augment);
+    } else {
+        memset(augment, 0, l->options.slice * (dim ? dim : 1) * sizeof *augment);
+    }
+}
+
+static void get_output(const cm_learner_worker *w, const cm_exec *exec, double *d)
+{
+    const cm_learner *l = w->learner;
+    size_t pixels = (size_t)l->model->height * (size_t)l->model->width;
+    for (size_t i = 0; i < l->options.slice; i++)
+        cm_channels_last_to_planes(l->model->channels, pixels, cm_exec_output(exec, CM_OUT_D) + i * l->image_size,
+                                   d + i * l->image_size);
+}
+
+static cm_status evaluate(void *user, int role, const double *x, const double *sigma, double *d)
+{
+    cm_learner_worker *w = user;
+    cm_learner *l = w->learner;
+    int teach = role == CM_ROLE_TEACHER;
+    cm_exec *exec = teach ? w->teacher : w->target;
+    set_inputs(w, exec, teach ? &l->teacher_precond : &l->precond, x, sigma, teach ? w->true_labels : w->labels,
+               !teach);
+    CM_TRY(cm_exec_run(exec, teach ? l->teacher_weights : l->target_weights));
+    get_output(w, exec, d);
+    return CM_OK;
+}
+
+static cm_status online(void *user, const double *x, const double *sigma, double *d)
+{
+    cm_learner_worker *w = user;
+    set_inputs(w, w->train, &w->learner->precond, x, sigma, w->labels, 1);
+    CM_TRY(cm_exec_run(w->train, w->learner->train_weights));
+    get_output(w, w->train, d);
+    return CM_OK;
+}
+
+static cm_status backward(void *user, const double *cotangent)
+{
+    cm_learner_worker *w = user;
+    const cm_learner *l = w->learner;
+    size_t pixels = (size_t)l->model->height * (size_t)l->model->width;
+    for (size_t i = 0; i < l->options.slice; i++)
+        cm_planes_to_channels_last(l->model->channels, pixels, cotangent + i * l->image_size,
+                                   cm_exec_cotangent(w->train) + i * l->image_size);
+    return cm_exec_backward(w->train, l->train_weights);
+}
+
+/* --- a batch ------------------------------------------------------------------------ */
+
+typedef struct {
+    cm_learner *learner;
+    const cm_objective *objective;
+    const cm_objective_settings *settings;
+    const cm_learner_batch *batch;
+} job;
+
+static void draw_image(cm_learner_worker *w, const cm_learner_batch *b, size_t i, uint64_t image)
+{
+    size_t size = w->learner->image_size;
+    double chance;
+    cm_stream s = {b->seed, cm_learner_stream(image), CM_DRAW_NOISE};
+    cm_stream_normal(&s, size, w->single);
+    for (size_t k = 0; k < size; k++) w->z[i * size + k] = (double)w->single[k];
+    s.draw = CM_DRAW_UNIFORM;
+    cm_stream_uniform(&s, 1, &w->u[i]);
+    s.draw = CM_DRAW_NORMAL;
+    cm_stream_normal(&s, 1, w->single);
+    w->normal[i] = (double)w->single[0];
+    s.draw = CM_DRAW_LABEL;
+    cm_stream_uniform(&s, 1, &chance);
+    w->labels[i] = chance < b->label_dropout ? -1 : w->true_labels[i];
+    w->images[i] = s.image;
+}
+
+/* The images of a slice; beyond the batch the first once more, without weight. */
+static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t first)
+{
+    const cm_learner *l = w->learner;
+    size_t size = l->image_size, left = l->options.batch - first;
+    w->count = left < l->options.slice ? left : l->options.slice;
+    w->augment = b->augment ? b->augment + first * (size_t)l->model->net.augment_dim : NULL;
+    for (size_t i = 0; i < l->options.slice; i++) {
+        size_t from = i < w->count ? first + i : first;
+        for (size_t k = 0; k < size; k++) w->x0[i * size + k] = (double)b->images[from * size + k];
+        w->true_labels[i] = b->labels ? b->labels[from] : -1;
+        w->share[i] = i < w->count ? 1.0 / (double)l->options.batch : 0;
+        draw_image(w, b, i, b->first + from);
+    }
+}
+
+static cm_status slice_piece(void *user, int index, int worker)
+{
+    const job *j = user;
+    cm_learner_worker *w = &j->learner->workers[worker];
+    const cm_objective_nets nets = {w, evaluate, online, backward};
+    const cm_objective_batch b = {j->learner->options.slice, w->x0,   w->z,    w->u,
+                                  w->normal,                 w->loss, w->share, w->work};
+    size_t first = (size_t)index * j->learner->options.slice;
+    if (j->batch->cancel && atomic_load(j->batch->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    load_slice(w, j->batch, first);
+    cm_exec_seed(w->train, j->batch->seed, w->images);
+    if (w->target) cm_exec_seed(w->target, j->batch->seed, w->images);
+    CM_TRY(j->objective->run(j->settings, &b, &nets));
+    for (size_t i = 0; i < w->count; i++) j->batch->loss[first + i] = w->loss[i];
+    return CM_OK;
+}
+
+/* total += the slice's gradients, in the slices' order. */
+static cm_status add_slice(void *user, int index, int worker)
+{
+    const job *j = user;
+    cm_learner *l = j->learner;
+    const float *restrict block = cm_exec_gradients(l->workers[worker].train);
+    float *restrict total = l->total;
+    size_t n = cm_plan_gradient_floats(l->train_plan);
+    if (index == 0) {
+        memcpy(total, block, n * sizeof *total);
+        return CM_OK;
+    }
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) total[i] += block[i];
+    return CM_OK;
+}
+
+cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_objective_settings *settings,
+                         const cm_learner_batch *batch)
+{
+    job j = {l, objective, settings, batch};
+    int before = cm_parallel_swap_threads(l->options.threads);
+    cm_status status = cm_parallel_ordered(l->n_workers, (int)slices(l), slice_piece, add_slice, &j);
+    if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->options.threads, l->total, l->gradient);
+    cm_parallel_swap_threads(before);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------- */
+
+static size_t plan_bytes(const cm_plan *plan)
+{
+    return plan ? cm_plan_arena_bytes(plan) + cm_plan_scratch_bytes(plan) : 0;
+}
+
+size_t cm_learner_bytes(const cm_learner *l)
+{
+    size_t sets = 1u + (l->target.values != NULL) + (l->taught.values != NULL);
+    size_t block = cm_plan_gradient_floats(l->train_plan) * sizeof(float);
+    size_t packed = cm_params_copied_bytes(l->online.params);
+    if (l->target.params) packed += cm_params_copied_bytes(l->target.params);
+    if (l->taught.params) packed += cm_params_copied_bytes(l->taught.params);
+    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + block +
+                    l->options.slice * l->image_size * 8 * sizeof(double);
+    return (sets + 1) * l->floats * sizeof(float) + block + packed + (size_t)l->n_workers * worker;
+}
+
+const char *cm_learner_nonfinite(const cm_learner *l)
+{
+    for (int i = 0; i < l->graph->n_params; i++) {
+        size_t n = cm_param_elements(&l->graph->params[i]);
+        if (l->offsets[i] == SIZE_MAX) continue;
+        for (size_t k = 0; k < n; k++)
+            if (!isfinite(l->gradient[l->offsets[i] + k])) return l->graph->params[i].name;
+    }
+    return NULL;
+}

@@ -1,0 +1,90 @@
+/* learner.h - a batch to gradients: slices over threads, networks for the
+ * objective, and a sum whose bits do not depend on the threads.
+ *
+ * A batch is cut into slices of fixed size (the last one padded with images of
+ * no weight).  A worker takes a slice through the whole objective with plans of
+ * one thread each; slices' gradients are added in their order. */
+#ifndef CM_TRAIN_LEARNER_H
+#define CM_TRAIN_LEARNER_H
+
+#include <stdatomic.h>
+
+#include "diffusion/model.h"
+#include "graph/plan.h"
+#include "train/objective.h"
+
+/* Values of all parameters in one block (cm_param_offsets) and their packed copies. */
+typedef struct cm_weight_set {
+    float *values;
+    cm_param_source *sources;
+    cm_params *params;
+} cm_weight_set;
+
+typedef struct cm_learner_options {
+    int threads;
+    size_t batch, slice;
+    double dropout;
+    int recompute;
+    int wants_target;   /* the objective evaluates a target                 */
+    int own_target;     /* ... which is a set of its own, not the online one */
+    int own_teacher;    /* the teacher's weights will change                 */
+} cm_learner_options;
+
+typedef struct cm_learner_worker cm_learner_worker;
+
+typedef struct cm_learner {
+    cm_context *context;
+    cm_learner_options options;
+    const cm_model *model; /* borrowed: network and image */
+    cm_model *teacher;     /* borrowed, or NULL            */
+    cm_precond precond, teacher_precond; /* sigma_min as float32; tables borrowed */
+    cm_graph *graph;                     /* of the network that learns, with dropout */
+    size_t floats, *offsets;
+    cm_weight_set online, target, taught;
+    cm_plan *train_plan, *target_plan, *teacher_plan;
+    cm_weights *train_weights, *target_weights, *teacher_weights;
+    cm_unpacking *unpacking;
+    cm_learner_worker *workers;
+    int n_workers;
+    float *total;    /* sum of the slices' gradient blocks */
+    float *gradient; /* the same as plain tensors, `floats` values */
+    size_t image_size;
+} cm_learner;
+
+/* precond: what the network that learns is trained as. */
+cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                            const cm_objective_settings *settings, const cm_learner_options *options,
+                            cm_learner **out);
+void cm_learner_free(cm_learner *learner);
+
+typedef struct cm_learner_batch {
+    const float *images;   /* batch x C x H x W                        */
+    const int32_t *labels; /* or NULL = -1                             */
+    const float *augment;  /* batch x augment_dim, or NULL             */
+    uint64_t seed, first;  /* image i of the run is number first + i   */
+    double label_dropout;
+    double *loss;       /* out: per image                               */
+    atomic_int *cancel; /* looked at before every slice                 */
+} cm_learner_batch;
+
+/* learner->gradient = d mean(loss) / d parameters. */
+cm_status cm_learner_run(cm_learner *learner, const cm_objective *objective, const cm_objective_settings *settings,
+                         const cm_learner_batch *batch);
+
+/* After the values of a set have changed. */
+cm_status cm_learner_refresh(cm_learner *learner, cm_weight_set *set);
+
+/* Bytes of weights, gradients, packed copies and activations. */
+size_t cm_learner_bytes(const cm_learner *learner);
+/* Name of the first parameter with a gradient that is not finite, NULL for none. */
+const char *cm_learner_nonfinite(const cm_learner *learner);
+
+/* What an image's streams are numbered: apart from the samplers' images. */
+static inline uint64_t cm_learner_stream(uint64_t image)
+{
+    return image | 1ull << 63;
+}
+/* Draws of an image beside dropout's masks. */
+enum { CM_DRAW_NOISE = 0, CM_DRAW_UNIFORM = 1, CM_DRAW_NORMAL = 2, CM_DRAW_LABEL = 3, CM_DRAW_AUGMENT = 4 };
+
+#endif

@@ -1,0 +1,490 @@
+/* settings.c - reading, printing and checking options by table. */
+#include "train/settings.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parallel.h"
+
+enum { INT, LONG, SEED, REAL };
+enum { EDM = 1, CD = 2, CT = 4, PD = 8, ICT = 16, ECT = 32, ALL = 63 };
+
+static const char *const objectives[] = {"edm", "cd", "ct", "pd", "ict", "ect", NULL};
+static const char *const metrics[] = {"default", "l1", "l2", "l2-32", "pseudo-huber", "lpips", NULL};
+static const char *const weightings[] = {"default", "uniform", "snr", "snr+1", "karras", "truncated-snr", NULL};
+static const char *const clip_rules[] = {"torch", "optax", NULL};
+
+/* A field: range; the objectives it has an effect on; whether it decides the
+ * course of training (else only its speed). */
+typedef struct {
+    const char *name;
+    int kind;
+    size_t offset;
+    double low, high;
+    const char *const *choices;
+    int objectives, course;
+} field;
+
+#define AT(member) offsetof(cm_train_options, member)
+#define N(name, kind, low, high, objectives, course)                                                                 \
+    {                                                                                                                \
+#name, kind, AT(name), low, high, NULL, objectives, course                                                   \
+    }
+#define C(name, choices, last, objectives)                                                                           \
+    {                                                                                                                \
+#name, INT, AT(name), 0, last, choices, objectives, 1                                                        \
+    }
+
+static const field fields[] = {
+    C(objective, objectives, 5, ALL),
+    N(threads, INT, 0, CM_MAX_THREADS, ALL, 0),
+    N(batch, INT, 1, 1 << 20, ALL, 1),
+    N(microbatch, INT, 0, 1 << 16, ALL, 1),
+    N(sum_microbatches, INT, 0, 1, ALL, 1),
+    N(recompute, INT, 0, 1000, ALL, 0),
+    N(seed, SEED, 0, 0, ALL, 1),
+    N(steps, LONG, 1, 1e15, ALL, 1),
+    C(optimizer, cm_optim_names, 3, ALL),
+    N(lr, REAL, 1e-300, 1e6, ALL, 1),
+    N(beta1, REAL, 0, 1, ALL, 1),
+    N(beta2, REAL, 0, 1, ALL, 1),
+    N(eps, REAL, 0, 1, ALL, 1),
+    N(weight_decay, REAL, 0, 1e3, ALL, 1),
+    N(grad_clip, REAL, 0, 1e30, ALL, 1),
+    C(clip_rule, clip_rules, 1, ALL),
+    N(warmup_steps, LONG, 0, 1e15, ALL, 1),
+    N(anneal_begin, LONG, 0, 1e15, ALL, 1),
+    N(anneal_end, LONG, 0, 1e15, ALL, 1),
+    N(lr_final, REAL, 0, 1, ALL, 1),
+    C(metric, metrics, 5, ALL),
+    N(huber_c, REAL, -1, 1e6, ALL, 1),
+    N(sum_pixels, INT, 0, 1, EDM | CD | CT | PD, 1),
+    C(weighting, weightings, 5, EDM | CD | CT | PD),
+    C(levels, cm_levels_names, 2, EDM),
+    N(p_mean, REAL, -100, 100, EDM | ICT | ECT, 1),
+    N(p_std, REAL, 1e-6, 100, EDM | ICT | ECT, 1),
+    C(ode, cm_ode_names, 1, CD),
+    C(scales_mode, cm_scales_names, 3, CD | CT | PD | ICT),
+    N(start_scales, INT, 2, 1 << 20, CD | CT | PD | ICT, 1),
+    N(end_scales, INT, 2, 1 << 20, CD | CT | ICT, 1),
+    N(distill_steps, LONG, 1, 1e15, PD, 1),
+    C(mu_mode, cm_mu_names, 2, CD | CT),
+    N(mu, REAL, 0, 1, CD | CT, 1),
+    C(mapping, cm_mapping_names, 1, ECT),
+    N(ect_q, REAL, 1.0001, 1e9, ECT, 1),
+    N(ect_k, REAL, 0, 1e6, ECT, 1),
+    N(ect_b, REAL, 0, 1e6, ECT, 1),
+    N(ect_stages, INT, 1, 1000, ECT, 1),
+    N(ect_stage_steps, LONG, 0, 1e15, ECT, 1),
+    N(rho, REAL, 1e-3, 1e3, CD | CT | PD | ICT, 1),
+    N(dropout, REAL, -1, 0.999, ALL, 1),
+    N(label_dropout, REAL, 0, 1, ALL, 1),
+    N(flip, REAL, 0, 1, ALL, 1),
+    N(augment, REAL, 0, 1, EDM, 1),
+    N(skip_nonfinite, INT, 0, 1 << 30, ALL, 1),
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+
+/* --- one field ------------------------------------------------------------------ */
+
+static double get(const cm_train_options *o, const field *f)
+{
+    const unsigned char *at = (const unsigned char *)o + f->offset;
+    int32_t i;
+    int64_t l;
+    double d;
+    switch (f->kind) {
+    case INT: memcpy(&i, at, sizeof i); return i;
+    case REAL: memcpy(&d, at, sizeof d); return d;
+    default: memcpy(&l, at, sizeof l); return (double)l;
+    }
+}
+
+static void put(cm_train_options *o, const field *f, double v)
+{
+    unsigned char *at = (unsigned char *)o + f->offset;
+    int32_t i = (int32_t)v;
+    int64_t l = (int64_t)v;
+    switch (f->kind) {
+    case INT: memcpy(at, &i, sizeof i); break;
+    case REAL: memcpy(at, &v, sizeof v); break;
+    default: memcpy(at, &l, sizeof l); break;
+    }
+}
+
+static cm_status check_range(const field *f, double v)
+{
+    if (f->kind != SEED && !(v >= f->low && v <= f->high)) {
+        if (f->low == 1e-300) CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected a number above 0", f->name, v);
+        CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected %g..%g", f->name, v, f->low, f->high);
+    }
+    return CM_OK;
+}
+
+/* --- defaults ---------------------------------------------------------------------- */
+
+void cm_settings_defaults(cm_train_options *o)
+{
+    static const double lr[] = {1e-3, 4e-4, 4e-4, 5e-5, 1e-4, 1e-4};
+    cm_train_options d = {.struct_size = o->struct_size, .objective = o->objective};
+    int denoise = d.objective == CM_TRAIN_EDM;
+    if (d.objective < 0 || d.objective > CM_TRAIN_ECT) return; /* cm_settings_check says so */
+    d.batch = 64;
+    d.steps = 10000;
+    d.optimizer = denoise || d.objective == CM_TRAIN_PD ? CM_OPTIM_ADAM : CM_OPTIM_RADAM;
+    d.lr = lr[d.objective];
+    d.beta1 = 0.9, d.beta2 = 0.999, d.eps = 1e-8;
+    d.lr_final = 0;
+    d.huber_c = -1;
+    d.p_mean = denoise ? -1.2 : -1.1, d.p_std = denoise ? 1.2 : 2.0;
+    d.start_scales = d.end_scales = 18;
+    d.distill_steps = 1000;
+    d.ect_q = 2, d.ect_k = 8, d.ect_b = 1, d.ect_stages = 8;
+    d.rho = 7;
+    d.dropout = -1;
+    d.ema_count = 1;
+    d.ema_kind[0] = CM_EMA_KIND_WARMUP;
+    d.ema_value[0] = 0.9999;
+    if (d.objective == CM_TRAIN_CT) {
+        d.scales_mode = CM_SCALES_PROGRESSIVE;
+        d.start_scales = 2, d.end_scales = 150;
+        d.mu_mode = CM_MU_ADAPTIVE, d.mu = 0.9;
+    } else if (d.objective == CM_TRAIN_PD) {
+        d.scales_mode = CM_SCALES_PROGDIST;
+        d.start_scales = 64;
+        d.grad_clip = 1, d.clip_rule = CM_CLIP_OPTAX;
+    } else if (d.objective == CM_TRAIN_ICT) {
+        d.scales_mode = CM_SCALES_ICT;
+        d.start_scales = 10, d.end_scales = 1280;
+    }
+    *o = d;
+}
+
+/* --- by name ------------------------------------------------------------------------- */
+
+static int distance(const char *a, const char *b)
+{
+    int row[64], n = (int)strlen(b);
+    if (n > 62 || strlen(a) > 62) return 99;
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int change = diagonal + (a[i - 1] != b[j - 1]), least = row[j - 1] < row[j] ? row[j - 1] + 1 : row[j] + 1;
+            diagonal = row[j];
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[n];
+}
+
+static cm_status unknown(const char *name)
+{
+    const char *best = "ema";
+    int least = distance(name, best);
+    for (int i = 0; i < FIELDS; i++) {
+        int d = distance(name, fields[i].name);
+        if (d < least) least = d, best = fields[i].name;
+    }
+    if (least < 4) CM_FAIL(CM_ERR_ARGUMENT, "unknown training option '%.64s' (did you mean '%s'?)", name, best);
+    CM_FAIL(CM_ERR_ARGUMENT, "unknown training option '%.64s'", name);
+}
+
+/* Numbers in the C locale whatever the host's: jansson reads them. */
+static int read_number(const char *text, double *out)
+{
+    json_t *v = json_loads(text, JSON_DECODE_ANY, NULL);
+    int ok = json_is_number(v);
+    if (ok) *out = json_number_value(v);
+    json_decref(v);
+    return ok;
+}
+
+static cm_status set_choice(cm_train_options *o, const field *f, const char *value, int *done)
+{
+    char list[160] = "";
+    double number;
+    *done = 0;
+    if (!f->choices || read_number(value, &number)) return CM_OK;
+    for (int i = 0; f->choices[i]; i++) {
+        if (strcmp(f->choices[i], value) == 0) {
+            put(o, f, i);
+            *done = 1;
+            return CM_OK;
+        }
+        if (strlen(list) + strlen(f->choices[i]) + 3 < sizeof list) strcat(strcat(list, i ? ", " : ""), f->choices[i]);
+    }
+    CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected one of %s", f->name, value, list);
+}
+
+/* "0.999,warmup:0.999,halflife:500000:0.05" or "none". */
+static cm_status set_averages(cm_train_options *o, const char *value)
+{
+    char copy[512];
+    int n = 0;
+    if (strlen(value) >= sizeof copy) CM_FAIL(CM_ERR_ARGUMENT, "ema: the list is too long");
+    strcpy(copy, value);
+    cm_train_options t = *o;
+    memset(t.ema_kind, 0, sizeof t.ema_kind);
+    memset(t.ema_value, 0, sizeof t.ema_value);
+    memset(t.ema_ramp, 0, sizeof t.ema_ramp);
+    for (char *item = copy, *next; item && *item && strcmp(value, "none") != 0; item = next, n++) {
+        next = strchr(item, ',');
+        if (next) *next++ = '\0';
+        if (n == CM_MAX_EMAS) CM_FAIL(CM_ERR_ARGUMENT, "ema: at most %d averages", CM_MAX_EMAS);
+        for (int k = 1; cm_ema_form_names[k]; k++) {
+            size_t length = strlen(cm_ema_form_names[k]);
+            if (strncmp(item, cm_ema_form_names[k], length) != 0 || item[length] != ':') continue;
+            t.ema_kind[n] = k;
+            item += length + 1;
+            break;
+        }
+        char *ramp = strchr(item, ':');
+        if (ramp) *ramp++ = '\0';
+        if (!read_number(item, &t.ema_value[n]) || (ramp && !read_number(ramp, &t.ema_ramp[n])))
+            CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)",
+                    item);
+    }
+    t.ema_count = n;
+    *o = t;
+    return CM_OK;
+}
+
+cm_status cm_settings_set(cm_train_options *o, const char *name, const char *value)
+{
+    double v;
+    int i = 0, done;
+    if (strcmp(name, "ema") == 0) return set_averages(o, value);
+    while (i < FIELDS && strcmp(fields[i].name, name) != 0) i++;
+    if (i == FIELDS) return unknown(name);
+    const field *f = &fields[i];
+    CM_TRY(set_choice(o, f, value, &done));
+    if (!done && f->kind == SEED) {
+        char *end;
+        errno = 0;
+        o->seed = strtoull(value, &end, 10);
+        if (errno || *end || end == value || *value == '-')
+            CM_FAIL(CM_ERR_ARGUMENT, "seed is '%.64s', expected a whole number below 2^64", value);
+        return CM_OK;
+    }
+    if (!done) {
+        if (!read_number(value, &v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", name, value);
+        if (f->kind != REAL && v != floor(v))
+            CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected a whole number", name, v);
+        CM_TRY(check_range(f, v));
+        put(o, f, v);
+    }
+    if (i == 0) { /* the objective's own numbers */
+        cm_train_options before = *o;
+        cm_settings_defaults(o);
+        o->threads = before.threads, o->batch = before.batch, o->seed = before.seed, o->steps = before.steps;
+    }
+    return CM_OK;
+}
+
+/* --- printing ---------------------------------------------------------------------------- */
+
+void cm_settings_ema_name(const cm_train_options *o, int i, char *out, size_t size)
+{
+    char number[40];
+    (void)snprintf(number, sizeof number, "%.10g", o->ema_value[i]);
+    for (char *c = number; *c; c++)
+        if (*c == ',') *c = '.'; /* whatever the host's locale prints */
+    if (o->ema_kind[i] == CM_EMA_KIND_RATE) (void)snprintf(out, size, "%s", number);
+    else (void)snprintf(out, size, "%s-%s", cm_ema_form_names[o->ema_kind[i]], number);
+}
+
+static json_t *averages(const cm_train_options *o)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < o->ema_count && i < CM_MAX_EMAS; i++)
+        json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cm_ema_form_names[o->ema_kind[i] & 3], "value",
+                                              o->ema_value[i], "ramp", o->ema_ramp[i]));
+    return list;
+}
+
+json_t *cm_settings_json(const cm_train_options *o, int course)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < FIELDS; i++) {
+        const field *f = &fields[i];
+        double v = get(o, f);
+        json_t *value;
+        if (course && !f->course) continue;
+        if (f->choices && v >= 0 && v <= f->high) value = json_string(f->choices[(int)v]);
+        else if (f->kind == SEED) value = json_integer((json_int_t)o->seed);
+        else value = f->kind == REAL ? json_real(v) : json_integer((json_int_t)v);
+        json_object_set_new(object, f->name, value);
+    }
+    json_object_set_new(object, "ema", averages(o));
+    return object;
+}
+
+/* --- checking ------------------------------------------------------------------------------ */
+
+static cm_status check_averages(const cm_train_options *o)
+{
+    if (o->ema_count < 0 || o->ema_count > CM_MAX_EMAS)
+        CM_FAIL(CM_ERR_ARGUMENT, "ema_count is %d, expected 0..%d", o->ema_count, CM_MAX_EMAS);
+    for (int i = 0; i < o->ema_count; i++) {
+        double v = o->ema_value[i], ramp = o->ema_ramp[i];
+        int kind = o->ema_kind[i];
+        if (kind < 0 || kind > CM_EMA_KIND_POWER) CM_FAIL(CM_ERR_ARGUMENT, "ema_kind[%d] is %d, expected 0..3", i, kind);
+        if ((kind == CM_EMA_KIND_RATE || kind == CM_EMA_KIND_WARMUP) && !(v >= 0 && v <= 1))
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the rate is %g, expected 0..1", i, v);
+        if (kind == CM_EMA_KIND_HALFLIFE && !(v > 0 && isfinite(v)))
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the half-life is %g images, expected a number above 0", i, v);
+        if (kind == CM_EMA_KIND_POWER && !(v > 0 && v < 0.28))
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the relative length is %g, expected above 0 and below 0.28", i, v);
+        if (!(ramp >= 0 && isfinite(ramp)) || (ramp > 0 && kind != CM_EMA_KIND_HALFLIFE))
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: a ramp of %g has no effect (half-lives take one, above 0)", i, ramp);
+        for (int k = 0; k < i; k++)
+            if (o->ema_kind[k] == kind && o->ema_value[k] == v)
+                CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %g)", k, i, cm_ema_form_names[kind], v);
+    }
+    return CM_OK;
+}
+
+/* Fields that the objective does not read have to stand at their defaults. */
+static cm_status check_effects(const cm_train_options *o)
+{
+    cm_train_options d = {.struct_size = o->struct_size, .objective = o->objective};
+    cm_settings_defaults(&d);
+    for (int i = 0; i < FIELDS; i++)
+        if (!(fields[i].objectives & 1 << o->objective) && get(o, &fields[i]) != get(&d, &fields[i]))
+            CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect on objective %s", fields[i].name, objectives[o->objective]);
+    if (o->levels != CM_LEVELS_LOGNORMAL && (o->p_mean != d.p_mean || o->p_std != d.p_std))
+        CM_FAIL(CM_ERR_ARGUMENT, "p_mean and p_std have no effect on levels %s", cm_levels_names[o->levels]);
+    if (o->huber_c >= 0 && cm_settings_of_objective(o, 1, 1, 1).distance.metric != CM_METRIC_HUBER)
+        CM_FAIL(CM_ERR_ARGUMENT, "huber_c has no effect on metric %s", metrics[o->metric]);
+    if (o->clip_rule && o->grad_clip == 0) {
+        cm_train_options plain = d;
+        if (o->clip_rule != plain.clip_rule) CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
+    }
+    if (o->sum_microbatches && o->microbatch == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "sum_microbatches needs microbatch: say how large they are");
+    return CM_OK;
+}
+
+static cm_status check_schedules(const cm_train_options *o)
+{
+    int discrete = cm_settings_objective(o)->is_discrete;
+    if (o->anneal_end > 0 && o->anneal_end <= o->anneal_begin)
+        CM_FAIL(CM_ERR_ARGUMENT, "anneal_end %lld is not after anneal_begin %lld", (long long)o->anneal_end,
+                (long long)o->anneal_begin);
+    if (o->anneal_end == 0 && (o->anneal_begin || o->lr_final != 0))
+        CM_FAIL(CM_ERR_ARGUMENT, "anneal_begin and lr_final have no effect without anneal_end");
+    if (!discrete) return CM_OK;
+    if (o->objective == CM_TRAIN_PD) {
+        if (o->scales_mode != CM_SCALES_PROGDIST)
+            CM_FAIL(CM_ERR_ARGUMENT, "scales_mode of progressive distillation is progdist");
+        if (o->start_scales & (o->start_scales - 1))
+            CM_FAIL(CM_ERR_ARGUMENT, "start_scales is %d; halving it every stage needs a power of two", o->start_scales);
+    } else if (o->scales_mode == CM_SCALES_PROGDIST) {
+        CM_FAIL(CM_ERR_ARGUMENT, "scales_mode progdist belongs to objective pd");
+    } else if (o->scales_mode != CM_SCALES_FIXED && o->end_scales < o->start_scales) {
+        CM_FAIL(CM_ERR_ARGUMENT, "end_scales %d is below start_scales %d", o->end_scales, o->start_scales);
+    }
+    if (o->mu_mode != CM_MU_FIXED && !(o->mu > 0 && o->mu < 1))
+        CM_FAIL(CM_ERR_ARGUMENT, "mu is %g; an adaptive rate needs a number between 0 and 1", o->mu);
+    return CM_OK;
+}
+
+cm_status cm_settings_check(const cm_train_options *o)
+{
+    for (int i = 0; i < FIELDS; i++) CM_TRY(check_range(&fields[i], get(o, &fields[i])));
+    if (o->metric == CM_TRAIN_LPIPS)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "metric lpips is not in this version: it comes with the metrics");
+    if (o->beta1 >= 1 || o->beta2 >= 1) CM_FAIL(CM_ERR_ARGUMENT, "beta1 %g and beta2 %g have to be below 1", o->beta1, o->beta2);
+    CM_TRY(check_averages(o));
+    CM_TRY(check_effects(o));
+    return check_schedules(o);
+}
+
+void cm_settings_warn(const cm_context *context, const cm_train_options *o)
+{
+    double memory = 0;
+    for (int i = 0; i < o->ema_count; i++) {
+        const cm_ema_rate rate = {o->ema_kind[i], o->ema_value[i], o->ema_ramp[i]};
+        double r = cm_ema_rate_at(&rate, o->steps - 1, o->batch);
+        if (r < 1) memory = 1 / (1 - r);
+        if (r >= 1 || memory * 2 > (double)o->steps)
+            cm_log(context, CM_LOG_WARNING,
+                   "average %d (%s %g) remembers about %.3g steps of %lld: it will mostly hold the weights it began with "
+                   "(a warm-up, warmup:%g, forgets them)",
+                   i, cm_ema_form_names[o->ema_kind[i]], o->ema_value[i], memory, (long long)o->steps, o->ema_value[i]);
+    }
+    if (o->warmup_steps > o->steps)
+        cm_log(context, CM_LOG_WARNING, "warmup_steps %lld is longer than the run of %lld steps",
+               (long long)o->warmup_steps, (long long)o->steps);
+    if (o->anneal_end > 0 && o->anneal_end != o->steps)
+        cm_log(context, CM_LOG_WARNING, "the learning rate falls until step %lld, but schedules end at %lld",
+               (long long)o->anneal_end, (long long)o->steps);
+    if (o->mu_mode != CM_MU_FIXED && o->scales_mode == CM_SCALES_FIXED)
+        cm_log(context, CM_LOG_WARNING, "mu is adaptive but N is fixed: mu(k) will be constant");
+    if (o->mu_mode == CM_MU_FIXED && o->mu > 0 && o->scales_mode == CM_SCALES_PROGRESSIVE)
+        cm_log(context, CM_LOG_WARNING, "N grows but mu stays at %g: early on the target lags behind many steps", o->mu);
+    if (o->mu > 0 && 2 / (1 - (o->mu < 1 ? o->mu : 0.999999)) > (double)o->steps)
+        cm_log(context, CM_LOG_WARNING, "the target (mu %g) barely moves within %lld steps", o->mu, (long long)o->steps);
+    if (o->ect_stage_steps > 0 && o->ect_stage_steps * (o->ect_stages - 1) >= o->steps && o->objective == CM_TRAIN_ECT)
+        cm_log(context, CM_LOG_WARNING, "the last of %d stages of %lld steps begins after the end at %lld", o->ect_stages,
+               (long long)o->ect_stage_steps, (long long)o->steps);
+}
+
+/* --- as the parts want them ------------------------------------------------------------------ */
+
+const cm_objective *cm_settings_objective(const cm_train_options *o)
+{
+    return cm_objective_by_name(objectives[o->objective]);
+}
+
+cm_objective_settings cm_settings_of_objective(const cm_train_options *o, int32_t channels, int32_t height,
+                                               int32_t width)
+{
+    const cm_objective *objective = cm_settings_objective(o);
+    cm_objective_settings s;
+    memset(&s, 0, sizeof s);
+    s.distance.metric = o->metric ? o->metric - 1 : objective->metric;
+    s.distance.channels = channels;
+    s.distance.height = height;
+    s.distance.width = width;
+    s.distance.sum = o->sum_pixels;
+    s.distance.huber_c = o->huber_c;
+    if (o->huber_c < 0)
+        s.distance.huber_c = o->objective == CM_TRAIN_ICT ? 0.00054 * sqrt((double)channels * height * width) : 0;
+    s.weighting = o->weighting ? o->weighting - 1 : objective->weighting;
+    s.ode = o->ode, s.levels = o->levels, s.mapping = o->mapping;
+    s.rho = o->rho;
+    s.p_mean = o->p_mean, s.p_std = o->p_std;
+    s.q = o->ect_q, s.k = o->ect_k, s.b = o->ect_b;
+    return s;
+}
+
+cm_curriculum cm_settings_of_curriculum(const cm_train_options *o)
+{
+    const cm_curriculum c = {.scales = o->scales_mode,
+                             .mu = o->mu_mode,
+                             .start = o->start_scales,
+                             .end = o->end_scales,
+                             .mu0 = o->mu,
+                             .total = o->steps,
+                             .distill_steps = o->distill_steps,
+                             .stages = o->objective == CM_TRAIN_ECT ? o->ect_stages : 0,
+                             .stage_steps = o->ect_stage_steps,
+                             .lr = o->lr,
+                             .lr_final = o->lr_final,
+                             .warmup = o->warmup_steps,
+                             .anneal_begin = o->anneal_begin,
+                             .anneal_end = o->anneal_end};
+    return c;
+}
+
+cm_optim cm_settings_of_optim(const cm_train_options *o)
+{
+    const cm_optim optim = {o->optimizer, o->beta1, o->beta2, o->eps, o->weight_decay};
+    return optim;
+}

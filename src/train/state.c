@@ -1,0 +1,426 @@
+/* state.c - checkpoints that are whole or not there (reliability R3, R4).
+ *
+ *   run/checkpoints/.tmp-STEP-PID/   written and flushed file by file; state.json,
+ *                                    with sizes and hashes of the others, last
+ *   rename to step-NNNNNNNNN         then the directory is flushed
+ *   LATEST                           replaced the same way
+ *   older ones                       removed only then
+ *
+ * model, ema-* and target are native model files; optimizer holds the moments;
+ * teacher is there where it changes.  No file holds a time, a path or a host. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "io/directory.h"
+#include "io/safetensors.h"
+#include "train/trainer.h"
+
+enum { PATH = 2048, MAX_FILES = CM_MAX_EMAS + 4 };
+
+/* A file of the checkpoint and the blocks behind it. */
+typedef struct {
+    char name[80];
+    float *block, *second; /* second: the other moments */
+    int native;
+} part;
+
+static int list_parts(cm_trainer *t, part *parts)
+{
+    int n = 0;
+    parts[n++] = (part){"model.safetensors", t->learner->online.values, NULL, 1};
+    for (int i = 0; i < t->o.ema_count; i++) {
+        char average[48];
+        cm_settings_ema_name(&t->o, i, average, sizeof average);
+        parts[n] = (part){"", t->ema[i], NULL, 1};
+        (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
+    }
+    if (t->learner->target.values) parts[n++] = (part){"target.safetensors", t->learner->target.values, NULL, 1};
+    if (t->learner->taught.values) parts[n++] = (part){"teacher.safetensors", t->learner->taught.values, NULL, 1};
+    if (t->m) parts[n++] = (part){"optimizer.safetensors", t->m, t->v, 0};
+    return n;
+}
+
+static cm_status join(char *out, const char *a, const char *b)
+{
+    if ((size_t)snprintf(out, PATH, "%s/%s", a, b) >= PATH) CM_FAIL(CM_ERR_ARGUMENT, "the path '%.200s...' is too long", a);
+    return CM_OK;
+}
+
+/* --- tensors ------------------------------------------------------------------------- */
+
+/* Describes a block's tensors under prefix NAME; returns how many. */
+static size_t describe(const cm_trainer *t, const float *block, const char *prefix, cm_st_tensor *tensors,
+                       char (*names)[160])
+{
+    const cm_learner *l = t->learner;
+    size_t n = 0;
+    for (int i = 0; i < l->graph->n_params; i++) {
+        const cm_param_desc *p = &l->graph->params[i];
+        cm_st_tensor *s = &tensors[n];
+        if (l->offsets[i] == SIZE_MAX) continue;
+        (void)snprintf(names[n], sizeof names[n], "%s%.140s", prefix, p->name);
+        memset(s, 0, sizeof *s);
+        s->name = names[n++];
+        s->type = CM_ST_F32;
+        s->rank = p->rank;
+        for (int k = 0; k < p->rank; k++) s->shape[k] = p->shape[k];
+        s->count = cm_param_elements(p);
+        s->bytes = s->count * sizeof(float);
+        s->data = (const unsigned char *)(block + l->offsets[i]);
+    }
+    return n;
+}
+
+static cm_status with_tensors(cm_trainer *t, const part *f,
+                              cm_status (*use)(cm_trainer *, const char *, const cm_st_tensor *, size_t, int),
+                              const char *path)
+{
+    size_t most = 2 * (size_t)t->learner->graph->n_params;
+    cm_st_tensor *tensors = cm_calloc(t->context, most, sizeof *tensors);
+    char(*names)[160] = cm_calloc(t->context, most, sizeof *names);
+    cm_status status = tensors && names ? CM_OK : CM_ERR_MEMORY;
+    if (status == CM_OK) {
+        size_t n = describe(t, f->block, f->native ? "" : "exp_avg.", tensors, names);
+        if (f->second) n += describe(t, f->second, "exp_avg_sq.", tensors + n, names + n);
+        status = use(t, path, tensors, n, f->native);
+    }
+    cm_free(t->context, tensors);
+    cm_free(t->context, names);
+    return status;
+}
+
+static cm_status write_part(cm_trainer *t, const char *path, const cm_st_tensor *tensors, size_t n, int native)
+{
+    json_t *metadata = NULL;
+    if (native) {
+        json_t *config = cm_trainer_config(t);
+        metadata = config ? cm_checkpoint_metadata(config) : NULL;
+        json_decref(config);
+        if (!metadata) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
+    }
+    cm_status status = cm_safetensors_write(t->context, path, 1, metadata, tensors, n);
+    json_decref(metadata);
+    return status;
+}
+
+static cm_status read_part(cm_trainer *t, const char *path, const cm_st_tensor *tensors, size_t n, int native)
+{
+    cm_safetensors file;
+    cm_status status = CM_OK;
+    (void)native;
+    CM_TRY(cm_safetensors_open(t->context, path, &file));
+    for (size_t i = 0; i < n && status == CM_OK; i++) {
+        const cm_st_tensor *s = cm_safetensors_find(&file, tensors[i].name);
+        if (!s || s->type != CM_ST_F32 || s->count != tensors[i].count)
+            status = cm_fail(CM_ERR_SHAPE, "%s: tensor '%s' is %s; this run's network has %zu values there", path,
+                             tensors[i].name, s ? "of another size" : "missing", tensors[i].count);
+        else memcpy((void *)(uintptr_t)tensors[i].data, s->data, s->bytes);
+    }
+    cm_safetensors_close(&file);
+    return status;
+}
+
+/* --- hashes ---------------------------------------------------------------------------- */
+
+static cm_status hash_file(const char *path, size_t *size, char text[33])
+{
+    cm_mapping file;
+    CM_TRY(cm_mapping_open(path, &file));
+    XXH128_hash_t h = XXH3_128bits(file.data ? (const void *)file.data : "", file.size);
+    *size = file.size;
+    (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+    cm_mapping_close(&file);
+    return CM_OK;
+}
+
+/* --- saving ------------------------------------------------------------------------------ */
+
+static cm_status take_lock(cm_trainer *t, const char *run)
+{
+    char path[PATH];
+    if (t->lock >= 0) return CM_OK;
+    CM_TRY(join(path, run, ".lock"));
+    return cm_lock_take(path, &t->lock);
+}
+
+static json_t *describe_state(cm_trainer *t, json_t *files)
+{
+    json_t *state = json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(),
+                              "step", (json_int_t)t->step, "images", (json_int_t)(t->step * t->o.batch), "updates",
+                              (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
+                              json_incref(files), "options", cm_settings_json(&t->o, 1), "config",
+                              json_incref(t->config));
+    if (state && t->dataset) (void)json_object_set(state, "dataset", t->dataset);
+    return state;
+}
+
+static cm_status write_text(cm_trainer *t, const char *path, const char *text)
+{
+    cm_file_writer w;
+    CM_TRY(cm_file_create(t->context, path, 1, &w));
+    cm_status status = cm_file_write(&w, text, strlen(text));
+    if (status == CM_OK) return cm_file_commit(&w);
+    cm_file_abort(&w);
+    return status;
+}
+
+static cm_status write_state(cm_trainer *t, const char *directory, json_t *files)
+{
+    char path[PATH];
+    json_t *state = describe_state(t, files);
+    char *text = state ? json_dumps(state, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
+    cm_status status = text ? join(path, directory, "state.json") : cm_fail(CM_ERR_MEMORY, "out of memory: state");
+    if (status == CM_OK) status = write_text(t, path, text);
+    free(text);
+    json_decref(state);
+    return status;
+}
+
+static cm_status write_parts(cm_trainer *t, const char *directory, json_t *files)
+{
+    part parts[MAX_FILES];
+    int n = list_parts(t, parts);
+    for (int i = 0; i < n; i++) {
+        char path[PATH], hash[33];
+        size_t size;
+        CM_TRY(join(path, directory, parts[i].name));
+        CM_TRY(with_tensors(t, &parts[i], write_part, path));
+        CM_TRY(hash_file(path, &size, hash));
+        json_object_set_new(files, parts[i].name, json_pack("{s:I, s:s}", "bytes", (json_int_t)size, "xxh3_128", hash));
+    }
+    return CM_OK;
+}
+
+static cm_status write_checkpoint(cm_trainer *t, const char *directory)
+{
+    json_t *files = json_object();
+    if (!files) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
+    cm_status status = cm_directory_make(directory);
+    if (status == CM_OK) status = write_parts(t, directory, files);
+    if (status == CM_OK) status = write_state(t, directory, files);
+    if (status == CM_OK) status = cm_directory_sync(directory);
+    json_decref(files);
+    return status;
+}
+
+static int is_step(const char *name)
+{
+    return strncmp(name, "step-", 5) == 0 && strspn(name + 5, "0123456789") == strlen(name + 5) && name[5];
+}
+
+/* Leftovers of killed saves; then all but the newest `keep`, never `newest`. */
+static cm_status tidy(cm_trainer *t, const char *checkpoints, int32_t keep, const char *newest)
+{
+    cm_names names;
+    size_t steps = 0, seen = 0;
+    char path[PATH];
+    CM_TRY(cm_directory_list(t->context, checkpoints, &names));
+    cm_status status = CM_OK;
+    for (size_t i = 0; i < names.count; i++) steps += (size_t)is_step(names.name[i]);
+    for (size_t i = 0; i < names.count && status == CM_OK; i++) {
+        const char *name = names.name[i];
+        int old = is_step(name) && keep > 0 && seen++ + (size_t)(keep < 2 ? 2 : keep) < steps;
+        if (newest && strcmp(name, newest) == 0) old = 0;
+        if (!old && strncmp(name, ".tmp-", 5) != 0 && !strstr(name, "LATEST.tmp-")) continue;
+        status = join(path, checkpoints, name);
+        if (status == CM_OK) status = cm_directory_remove(t->context, path);
+    }
+    cm_names_free(&names);
+    return status;
+}
+
+static cm_status publish(cm_trainer *t, const char *checkpoints, const char *temporary, int32_t keep)
+{
+    char name[32], path[PATH], aside[PATH];
+    (void)snprintf(name, sizeof name, "step-%09lld", (long long)t->step);
+    CM_TRY(join(path, checkpoints, name));
+    if (cm_path_exists(path)) { /* saved before: the new one takes its place */
+        CM_TRY(join(aside, checkpoints, ".tmp-replaced"));
+        CM_TRY(cm_directory_remove(t->context, aside));
+        CM_TRY(cm_path_rename(path, aside));
+    }
+    CM_TRY(cm_path_rename(temporary, path));
+    CM_TRY(cm_directory_sync(checkpoints));
+    char latest[PATH], line[40];
+    CM_TRY(join(latest, checkpoints, "LATEST"));
+    (void)snprintf(line, sizeof line, "%s\n", name);
+    CM_TRY(write_text(t, latest, line));
+    return tidy(t, checkpoints, keep, name);
+}
+
+cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
+{
+    char checkpoints[PATH], temporary[PATH], name[64];
+    CM_TRY(cm_directory_make(run));
+    CM_TRY(take_lock(t, run));
+    CM_TRY(join(checkpoints, run, "checkpoints"));
+    CM_TRY(cm_directory_make(checkpoints));
+    CM_TRY(tidy(t, checkpoints, 0, NULL));
+    (void)snprintf(name, sizeof name, ".tmp-%lld-%ld", (long long)t->step, (long)getpid());
+    CM_TRY(join(temporary, checkpoints, name));
+    cm_status status = write_checkpoint(t, temporary);
+    if (status == CM_OK) status = publish(t, checkpoints, temporary, keep);
+    if (status != CM_OK) { /* keep the message of what went wrong */
+        char text[512];
+        (void)snprintf(text, sizeof text, "%s", cm_last_message());
+        (void)cm_directory_remove(t->context, temporary);
+        cm_message_set(text);
+    }
+    return status;
+}
+
+/* --- resuming -------------------------------------------------------------------------------- */
+
+/* Reads state.json and compares every file with it. */
+static cm_status verify(const char *directory, json_t **out)
+{
+    char path[PATH], hash[33];
+    json_error_t error;
+    cm_mapping file;
+    const char *name;
+    json_t *entry;
+    CM_TRY(join(path, directory, "state.json"));
+    CM_TRY(cm_mapping_open(path, &file));
+    json_t *state = file.size < (64u << 20)
+                        ? json_loadb(file.data ? (const char *)file.data : "", file.size, JSON_REJECT_DUPLICATES, &error)
+                        : NULL;
+    cm_mapping_close(&file);
+    if (!json_is_object(state)) {
+        json_decref(state);
+        CM_FAIL(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
+    }
+    cm_status status = CM_OK;
+    if (json_integer_value(json_object_get(state, "format")) != 1)
+        status = cm_fail(CM_ERR_UNSUPPORTED, "%s: its format is not 1: written by a newer version?", path);
+    json_object_foreach(json_object_get(state, "files"), name, entry)
+    {
+        size_t size = 0;
+        if (status != CM_OK) break;
+        if (strchr(name, '/')) status = cm_fail(CM_ERR_FORMAT, "%s: the file name '%.80s' has a slash", directory, name);
+        if (status == CM_OK) status = join(path, directory, name);
+        if (status == CM_OK) status = hash_file(path, &size, hash);
+        const char *want = json_string_value(json_object_get(entry, "xxh3_128"));
+        if (status == CM_OK && (json_integer_value(json_object_get(entry, "bytes")) != (json_int_t)size || !want ||
+                                strcmp(want, hash) != 0))
+            status = cm_fail(CM_ERR_FORMAT, "%s: %zu bytes with hash %s, expected %lld with %s: damaged", path, size, hash,
+                             (long long)json_integer_value(json_object_get(entry, "bytes")), want ? want : "none");
+    }
+    if (status != CM_OK) json_decref(state);
+    else *out = state;
+    return status;
+}
+
+static void read_latest(const char *checkpoints, char *name, size_t size)
+{
+    char path[PATH];
+    cm_mapping file;
+    name[0] = '\0';
+    if (join(path, checkpoints, "LATEST") != CM_OK || cm_mapping_open(path, &file) != CM_OK) return;
+    if (file.size > 1 && file.size < size) {
+        memcpy(name, file.data, file.size - 1);
+        name[file.size - 1] = '\0';
+    }
+    cm_mapping_close(&file);
+    if (!is_step(name)) name[0] = '\0';
+}
+
+/* The newest checkpoint that verifies; LATEST's first. */
+static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directory, json_t **state)
+{
+    char latest[64], reason[512] = "";
+    cm_names names;
+    CM_TRY(cm_directory_list(t->context, checkpoints, &names));
+    read_latest(checkpoints, latest, sizeof latest);
+    cm_status status = CM_ERR_STATE;
+    for (size_t i = 0; i <= names.count && status != CM_OK; i++) {
+        const char *name = i == 0 ? latest : names.name[names.count - i];
+        if (!is_step(name) || (i > 0 && strcmp(name, latest) == 0)) continue;
+        status = join(directory, checkpoints, name);
+        if (status == CM_OK) status = verify(directory, state);
+        if (status == CM_OK && reason[0])
+            cm_log(t->context, CM_LOG_WARNING, "continuing from %s, because %s", directory, reason);
+        if (status != CM_OK && !reason[0]) (void)snprintf(reason, sizeof reason, "%s", cm_last_message());
+    }
+    cm_names_free(&names);
+    if (status == CM_OK) return CM_OK;
+    if (reason[0]) CM_FAIL(CM_ERR_FORMAT, "no good checkpoint in %s: %s", checkpoints, reason);
+    CM_FAIL(CM_ERR_STATE, "there is no checkpoint in %s", checkpoints);
+}
+
+/* Lists members that differ, up to a few. */
+static void differences(const json_t *theirs, const json_t *ours, char *text, size_t size)
+{
+    const char *key;
+    json_t *value;
+    text[0] = '\0';
+    json_object_foreach((json_t *)(uintptr_t)ours, key, value)
+    {
+        const json_t *other = json_object_get(theirs, key);
+        if (other && (json_equal(other, value) || (json_is_number(other) && json_is_number(value) &&
+                                                   json_number_value(other) == json_number_value(value))))
+            continue;
+        char *a = other ? json_dumps(other, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        char *b = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        size_t n = strlen(text);
+        (void)snprintf(text + n, size - n, "%s%s was %.60s, is %.60s", n ? "; " : "", key, a ? a : "absent", b ? b : "?");
+        free(a);
+        free(b);
+    }
+}
+
+static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
+{
+    char text[400];
+    json_t *options = cm_settings_json(&t->o, 1);
+    differences(json_object_get(state, "options"), options, text, sizeof text);
+    json_decref(options);
+    if (!text[0] && t->dataset && json_object_get(state, "dataset"))
+        differences(json_object_get(state, "dataset"), t->dataset, text, sizeof text);
+    if (!text[0]) return CM_OK;
+    if (!allow_changes) CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other options: %s", text);
+    cm_log(t->context, CM_LOG_WARNING, "continuing with other options: %s", text);
+    return CM_OK;
+}
+
+static cm_status load_parts(cm_trainer *t, const char *directory)
+{
+    part parts[MAX_FILES];
+    int n = list_parts(t, parts);
+    for (int i = 0; i < n; i++) {
+        char path[PATH];
+        CM_TRY(join(path, directory, parts[i].name));
+        CM_TRY(with_tensors(t, &parts[i], read_part, path));
+    }
+    return CM_OK;
+}
+
+static int64_t integer(const json_t *state, const char *key)
+{
+    return json_integer_value(json_object_get(state, key));
+}
+
+cm_status cm_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
+{
+    char checkpoints[PATH], directory[PATH];
+    json_t *state = NULL;
+    CM_TRY(join(checkpoints, run, "checkpoints"));
+    if (cm_path_kind(checkpoints) != 1) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
+    CM_TRY(take_lock(t, run));
+    CM_TRY(find_good(t, checkpoints, directory, &state));
+    cm_status status = compare(t, state, allow_changes);
+    if (status == CM_OK) status = load_parts(t, directory);
+    if (status == CM_OK) {
+        t->step = integer(state, "step");
+        t->updates = integer(state, "updates");
+        t->skipped = (int32_t)integer(state, "skipped");
+        t->last_scales = (int32_t)integer(state, "last_scales");
+        status = cm_trainer_refresh(t);
+    }
+    json_decref(state);
+    return status;
+}

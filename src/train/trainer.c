@@ -1,0 +1,483 @@
+/* trainer.c - the only file that knows the order of things in a step:
+ * schedules, gradients, check, clip, update, averages, target. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/parallel.h"
+#include "base/rng.h"
+#include "data/loader.h"
+#include "io/directory.h"
+
+/* --- making -------------------------------------------------------------------- */
+
+/* The preconditioning the objective trains; the model's family has to allow it. */
+static cm_status set_precond(cm_trainer *t)
+{
+    static const struct {
+        const char *name;
+        int type;
+    } kinds[] = {{"edm", CM_PRECOND_EDM}, {"cm", CM_PRECOND_CM}, {"ecm", CM_PRECOND_ECM}};
+    int family = t->model->precond.type == CM_PRECOND_EDM || cm_precond_is_consistency(&t->model->precond);
+    t->precond = t->model->precond;
+    t->precond.context = NULL; /* the table is the model's */
+    if (!family)
+        CM_FAIL(CM_ERR_UNSUPPORTED,
+                "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
+                "\"edm\", \"cm\" or \"ecm\"",
+                cm_precond_name(&t->model->precond));
+    for (size_t i = 0; i < 3; i++)
+        if (strcmp(kinds[i].name, t->objective->precond) == 0) t->precond.type = kinds[i].type;
+    return CM_OK;
+}
+
+static cm_status set_config(cm_trainer *t)
+{
+    const cm_precond *p = &t->precond;
+    t->config = json_deep_copy(t->model->file.config);
+    json_t *precond = json_pack("{s:s, s:f, s:f, s:f, s:s}", "type", cm_precond_name(p), "sigma_data", p->sigma_data,
+                                "sigma_min", p->sigma_min, "sigma_max", p->sigma_max, "time",
+                                p->time == CM_TIME_250LN ? "250ln" : "ln/4");
+    if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
+        CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    (void)json_object_del(t->config, "training");
+    return CM_OK;
+}
+
+static cm_status check_teacher(const cm_trainer *t)
+{
+    const cm_model *m = t->model, *teacher = t->teacher;
+    if (t->objective->needs_teacher && !teacher)
+        CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a teacher", t->objective->name);
+    if (!t->objective->needs_teacher && teacher)
+        CM_FAIL(CM_ERR_ARGUMENT, "a teacher has no effect on objective %s", t->objective->name);
+    if (!teacher) return CM_OK;
+    if (teacher->channels != m->channels || teacher->height != m->height || teacher->width != m->width)
+        CM_FAIL(CM_ERR_SHAPE, "the teacher makes images of %d x %d x %d (C x H x W), the model of %d x %d x %d",
+                teacher->channels, teacher->height, teacher->width, m->channels, m->height, m->width);
+    if (teacher->net.num_classes != m->net.num_classes)
+        CM_FAIL(CM_ERR_SHAPE, "the teacher knows %d classes, the model %d", teacher->net.num_classes,
+                m->net.num_classes);
+    if (teacher->precond.type == CM_PRECOND_NONE)
+        CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
+    if (t->objective != &cm_objective_pd) return CM_OK;
+    if (teacher->graph->n_params != m->graph->n_params || teacher->precond.type != CM_PRECOND_EDM)
+        CM_FAIL(CM_ERR_SHAPE, "progressive distillation needs a teacher of the same network with precond \"edm\"");
+    for (int i = 0; i < m->graph->n_params; i++)
+        if (cm_param_elements(&m->graph->params[i]) != cm_param_elements(&teacher->graph->params[i]))
+            CM_FAIL(CM_ERR_SHAPE, "the teacher's tensor '%s' has another size", teacher->graph->params[i].name);
+    return CM_OK;
+}
+
+static cm_status check_augment(const cm_trainer *t)
+{
+    if (t->o.augment > 0 && t->model->net.augment_dim != CM_AUGMENT_LABELS)
+        CM_FAIL(CM_ERR_ARGUMENT, "augment needs a network with augment_dim %d; this one has %d", CM_AUGMENT_LABELS,
+                t->model->net.augment_dim);
+    if (t->o.label_dropout > 0 && (t->model->net.num_classes == 0 || cm_model_needs_label(t->model)))
+        CM_FAIL(CM_ERR_ARGUMENT, "label_dropout needs a network that knows \"no label\"; this one %s",
+                t->model->net.num_classes ? "always takes one" : "has no classes");
+    return CM_OK;
+}
+
+static size_t slice_rule(const cm_train_options *o)
+{
+    size_t slice = ((size_t)o->batch + 7) / 8;
+    if (o->microbatch) slice = (size_t)o->microbatch;
+    else if (slice > 16) slice = 16;
+    return slice < (size_t)o->batch ? slice : (size_t)o->batch;
+}
+
+static cm_status make_learner(cm_trainer *t)
+{
+    const cm_train_options *o = &t->o;
+    int any_mu = o->mu > 0;
+    const cm_learner_options options = {
+        .threads = o->threads ? o->threads : cm_context_threads(t->context),
+        .batch = (size_t)o->batch,
+        .slice = slice_rule(o),
+        .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
+        .recompute = o->recompute,
+        .wants_target = t->objective->has_target || t->objective == &cm_objective_ict ||
+                        t->objective == &cm_objective_ect,
+        .own_target = t->objective->has_target && any_mu,
+        .own_teacher = t->objective == &cm_objective_pd,
+    };
+    return cm_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
+}
+
+static void find_frozen(cm_trainer *t)
+{
+    const cm_graph *g = t->learner->graph;
+    for (int i = 0; i < g->n_params; i++)
+        if (strstr(g->params[i].name, "freqs")) {
+            t->frozen_begin = t->learner->offsets[i];
+            t->frozen_end = t->frozen_begin + cm_param_elements(&g->params[i]);
+        }
+}
+
+static cm_status make_buffers(cm_trainer *t)
+{
+    size_t floats = t->learner->floats, batch = (size_t)t->o.batch;
+    if (t->o.optimizer != CM_OPTIM_SGD) {
+        t->m = cm_calloc(t->context, floats, sizeof *t->m);
+        t->v = cm_calloc(t->context, floats, sizeof *t->v);
+        if (!t->m || !t->v) return CM_ERR_MEMORY;
+    }
+    for (int i = 0; i < t->o.ema_count; i++) {
+        t->ema[i] = cm_malloc(t->context, floats, sizeof *t->ema[i]);
+        if (!t->ema[i]) return CM_ERR_MEMORY;
+        memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
+    }
+    t->loss = cm_calloc(t->context, batch, sizeof *t->loss);
+    if (!t->loss) return CM_ERR_MEMORY;
+    if (t->o.augment == 0 && t->o.flip == 0) return CM_OK;
+    t->augmented = cm_calloc(t->context, batch * t->learner->image_size, sizeof *t->augmented);
+    t->augment_labels = cm_calloc(t->context, batch * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
+    if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
+    return cm_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
+                               t->o.flip, &t->augmenter);
+}
+
+static cm_status build(cm_trainer *t)
+{
+    const cm_model *m = t->model;
+    CM_TRY(check_teacher(t));
+    CM_TRY(check_augment(t));
+    CM_TRY(set_precond(t));
+    CM_TRY(set_config(t));
+    t->settings = cm_settings_of_objective(&t->o, m->channels, m->height, m->width);
+    t->settings.sigma_min = t->precond.sigma_min;
+    t->settings.sigma_max = t->precond.sigma_max;
+    t->settings.sigma_data = t->precond.sigma_data;
+    t->curriculum = cm_settings_of_curriculum(&t->o);
+    t->optim = cm_settings_of_optim(&t->o);
+    if (t->objective->is_discrete && !(t->settings.sigma_min > 0))
+        CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a precond with sigma_min above 0", t->objective->name);
+    cm_settings_warn(t->context, &t->o);
+    CM_TRY(make_learner(t));
+    find_frozen(t);
+    return make_buffers(t);
+}
+
+cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+{
+    cm_context *owner;
+    *out = NULL;
+    CM_TRY(cm_settings_check(options));
+    if (!model) model = teacher; /* distillation begins with the teacher's weights */
+    if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: model is NULL");
+    CM_TRY(cm_context_retain(model->context, &owner));
+    cm_trainer *t = cm_calloc(owner, 1, sizeof *t);
+    if (!t) {
+        cm_context_free(owner);
+        return CM_ERR_MEMORY;
+    }
+    t->context = owner;
+    t->lock = -1;
+    t->o = *options;
+    t->objective = cm_settings_objective(options);
+    cm_model_retain(model);
+    t->model = model;
+    if (teacher) cm_model_retain(teacher);
+    t->teacher = teacher;
+    atomic_init(&t->cancel, 0);
+    atomic_init(&t->running, 0);
+    cm_status status = build(t);
+    if (status != CM_OK) cm_trainer_close(t);
+    else *out = t;
+    return status;
+}
+
+void cm_trainer_close(cm_trainer *t)
+{
+    if (!t) return;
+    cm_context *context = t->context;
+    cm_lock_release(t->lock);
+    cm_learner_free(t->learner);
+    for (int i = 0; i < CM_MAX_EMAS; i++) cm_free(context, t->ema[i]);
+    cm_free(context, t->m);
+    cm_free(context, t->v);
+    cm_free(context, t->loss);
+    cm_augmenter_free(t->augmenter);
+    cm_free(context, t->augmented);
+    cm_free(context, t->augment_labels);
+    json_decref(t->config);
+    json_decref(t->dataset);
+    cm_model_release(t->model);
+    cm_model_release(t->teacher);
+    cm_free(context, t);
+    cm_context_free(context);
+}
+
+float *cm_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
+{
+    if (weights == CM_WEIGHTS_ONLINE) return t->learner->online.values;
+    if (weights == CM_WEIGHTS_TARGET) return t->learner->target.values;
+    return index >= 0 && index < t->o.ema_count ? t->ema[index] : NULL;
+}
+
+json_t *cm_trainer_config(const cm_trainer *t)
+{
+    json_t *config = json_deep_copy(t->config);
+    json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps", (json_int_t)t->step,
+                                 "images", (json_int_t)(t->step * t->o.batch), "library", cm_version());
+    if (config && training) (void)json_object_set_new(config, "training", training);
+    return config;
+}
+
+cm_status cm_trainer_refresh(cm_trainer *t)
+{
+    cm_learner *l = t->learner;
+    CM_TRY(cm_learner_refresh(l, &l->online));
+    if (l->target.values) CM_TRY(cm_learner_refresh(l, &l->target));
+    return l->taught.values ? cm_learner_refresh(l, &l->taught) : CM_OK;
+}
+
+/* --- a step ---------------------------------------------------------------------- */
+
+/* Progressive distillation: when N changes, the student becomes the teacher and the
+ * optimizer begins anew (algorithms 4.3). */
+static cm_status change_stage(cm_trainer *t, int32_t scales)
+{
+    cm_learner *l = t->learner;
+    if (t->objective == &cm_objective_pd && t->last_scales && t->last_scales != scales) {
+        memcpy(l->taught.values, l->online.values, l->floats * sizeof *l->taught.values);
+        CM_TRY(cm_learner_refresh(l, &l->taught));
+        if (t->m) {
+            memset(t->m, 0, l->floats * sizeof *t->m);
+            memset(t->v, 0, l->floats * sizeof *t->v);
+        }
+        t->updates = 0;
+    }
+    t->last_scales = scales;
+    return CM_OK;
+}
+
+/* Flips and EDM's augmentations: functions of (seed, image number). */
+static const float *augment(cm_trainer *t, const float *images, cm_learner_batch *b)
+{
+    if (!t->augmented) return images;
+    for (size_t i = 0; i < (size_t)t->o.batch; i++) {
+        const cm_stream s = {b->seed, cm_learner_stream(b->first + i), CM_DRAW_AUGMENT};
+        cm_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size, t->augmented + i * t->learner->image_size,
+                         t->augment_labels + i * CM_AUGMENT_LABELS);
+    }
+    if (t->o.augment > 0) b->augment = t->augment_labels;
+    return t->augmented;
+}
+
+static cm_status update_range(cm_trainer *t, double lr, size_t begin, size_t end)
+{
+    cm_learner *l = t->learner;
+    if (begin >= end) return CM_OK;
+    return cm_optim_step(&t->optim, l->options.threads, t->updates + 1, lr, end - begin, l->online.values + begin,
+                         l->gradient + begin, t->m ? t->m + begin : NULL, t->v ? t->v + begin : NULL);
+}
+
+/* Weights, averages, target; then the packed copies. */
+static cm_status update(cm_trainer *t, const cm_moment *now)
+{
+    cm_learner *l = t->learner;
+    int threads = l->options.threads;
+    CM_TRY(update_range(t, now->lr, 0, t->frozen_begin));
+    CM_TRY(update_range(t, now->lr, t->frozen_end, l->floats));
+    for (int i = 0; i < t->o.ema_count; i++) {
+        const cm_ema_rate rate = {t->o.ema_kind[i], t->o.ema_value[i], t->o.ema_ramp[i]};
+        CM_TRY(cm_ema_update(threads, cm_ema_rate_at(&rate, t->step, t->o.batch), l->floats, t->ema[i],
+                             l->online.values));
+    }
+    CM_TRY(cm_learner_refresh(l, &l->online));
+    if (!l->target.values) return CM_OK;
+    CM_TRY(cm_ema_update(threads, now->mu, l->floats, l->target.values, l->online.values));
+    return cm_learner_refresh(l, &l->target);
+}
+
+static double mean_loss(const cm_trainer *t)
+{
+    double sum = 0;
+    for (size_t i = 0; i < (size_t)t->o.batch; i++) sum += t->loss[i];
+    return sum / t->o.batch;
+}
+
+/* A loss or gradient that is not finite: left out where options allow it. */
+static cm_status refuse_nonfinite(cm_trainer *t, double loss, double norm)
+{
+    const char *tensor = isfinite(norm) ? NULL : cm_learner_nonfinite(t->learner);
+    if (t->skipped < t->o.skip_nonfinite) {
+        t->skipped++;
+        cm_log(t->context, CM_LOG_WARNING, "step %lld is left out: loss %g, gradient norm %g (%d of %d)",
+               (long long)t->step, loss, norm, t->skipped, t->o.skip_nonfinite);
+        return CM_OK;
+    }
+    CM_FAIL(CM_ERR_NUMERIC,
+            "step %lld: loss %g, gradient norm %g%s%s; the weights are those before this step (a smaller lr, grad_clip or "
+            "skip_nonfinite may help)",
+            (long long)t->step, loss, norm, tensor ? ", first in " : "", tensor ? tensor : "");
+}
+
+static double seconds(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, double norm, double began,
+                        cm_train_report *r)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    r->scales = t->objective->is_discrete ? now->scales : 0;
+    r->step = t->step;
+    r->images = (uint64_t)t->step * (uint64_t)t->o.batch;
+    r->loss = loss;
+    r->grad_norm = norm;
+    r->lr = now->lr;
+    r->mu = t->objective->has_target ? now->mu : 0;
+    r->ect_stage = now->stage;
+    r->skipped = t->skipped;
+    r->seconds = seconds() - began;
+    r->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+}
+
+static cm_status gradients(cm_trainer *t, const float *images, const int32_t *labels, const cm_moment *now)
+{
+    cm_learner *l = t->learner;
+    cm_learner_batch b = {.labels = labels,
+                          .seed = t->o.seed,
+                          .first = (uint64_t)t->step * (uint64_t)t->o.batch,
+                          .label_dropout = t->o.label_dropout,
+                          .loss = t->loss,
+                          .cancel = &t->cancel};
+    t->settings.scales = now->scales;
+    t->settings.stage = now->stage;
+    b.images = augment(t, images, &b);
+    return cm_learner_run(l, t->objective, &t->settings, &b);
+}
+
+static cm_status advance(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+{
+    cm_learner *l = t->learner;
+    cm_moment now = cm_curriculum_at(&t->curriculum, t->step);
+    int threads = l->options.threads;
+    double norm, began = seconds();
+    CM_TRY(change_stage(t, now.scales));
+    CM_TRY(gradients(t, images, labels, &now));
+    if (t->o.sum_microbatches) {
+        double parts = ceil((double)t->o.batch / (double)l->options.slice);
+        CM_TRY(cm_gradient_scale(threads, l->floats, parts, l->gradient));
+    }
+    CM_TRY(cm_gradient_norm(threads, l->floats, l->gradient, &norm));
+    double loss = mean_loss(t);
+    if (!isfinite(loss) || !isfinite(norm)) {
+        CM_TRY(refuse_nonfinite(t, loss, norm));
+    } else {
+        if (t->o.grad_clip > 0)
+            CM_TRY(cm_gradient_scale(threads, l->floats, cm_clip_factor(t->o.clip_rule, norm, t->o.grad_clip),
+                                     l->gradient));
+        CM_TRY(update(t, &now));
+        t->updates++;
+    }
+    t->step++;
+    if (report) fill_report(t, &now, loss, norm, began, report);
+    return CM_OK;
+}
+
+cm_status cm_trainer_advance(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+{
+    if (labels) {
+        CM_TRY(cm_model_check_labels(t->model, labels, (size_t)t->o.batch));
+    } else if (cm_model_needs_label(t->model)) {
+        CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
+    }
+    int idle = 0;
+    if (!atomic_compare_exchange_strong(&t->running, &idle, 1))
+        CM_FAIL(CM_ERR_STATE, "the trainer is at work already");
+    int before = cm_parallel_swap_threads(t->learner->options.threads);
+    cm_status status = advance(t, images, labels, report);
+    cm_parallel_swap_threads(before);
+    atomic_store(&t->cancel, 0);
+    atomic_store(&t->running, 0);
+    return status;
+}
+
+/* --- over a data set ----------------------------------------------------------------- */
+
+static cm_status check_dataset(const cm_trainer *t, const cm_dataset *d)
+{
+    const cm_model *m = t->model;
+    int32_t classes = m->net.num_classes;
+    if (d->o.channels != m->channels || d->o.height != m->height || d->o.width != m->width)
+        CM_FAIL(CM_ERR_SHAPE, "the data set gives images of %d x %d x %d (C x H x W), the network takes %d x %d x %d",
+                d->o.channels, d->o.height, d->o.width, m->channels, m->height, m->width);
+    if (classes && d->labels && d->largest_label >= classes)
+        CM_FAIL(CM_ERR_ARGUMENT, "the data set has class %d%s%s, the network knows %d classes", d->largest_label,
+                d->classes ? ", " : "", d->classes ? d->classes[d->largest_label] : "", classes);
+    if (cm_model_needs_label(m) && !d->labels)
+        CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d and the data set has none", classes - 1);
+    if (classes && !d->labels)
+        cm_log(t->context, CM_LOG_WARNING, "the network knows %d classes, but the data set has no labels", classes);
+    if (d->source->count < (size_t)t->o.batch)
+        CM_FAIL(CM_ERR_ARGUMENT, "the data set has %zu images, fewer than a batch of %d", d->source->count, t->o.batch);
+    if (d->o.shuffle != 2 && d->o.seed != t->o.seed)
+        cm_log(t->context, CM_LOG_INFO, "the data set is shuffled by seed %llu", (unsigned long long)d->o.seed);
+    return CM_OK;
+}
+
+static json_t *fingerprint(const cm_dataset *d)
+{
+    char hash[20];
+    (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)d->fingerprint);
+    return json_pack("{s:I, s:I, s:s, s:I, s:i}", "images", (json_int_t)d->source->count, "bytes",
+                     (json_int_t)d->source->bytes, "xxh3_64", hash, "seed", (json_int_t)d->o.seed, "shuffle",
+                     d->o.shuffle);
+}
+
+static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_fn progress, void *user)
+{
+    while (t->step < until) {
+        const float *images;
+        const int32_t *labels;
+        cm_train_report report;
+        double waited;
+        memset(&report, 0, sizeof report);
+        report.struct_size = sizeof report;
+        CM_TRY(cm_loader_next(loader, &images, &labels, &waited));
+        if (!t->model->net.num_classes) labels = NULL;
+        CM_TRY(cm_trainer_advance(t, images, labels, &report));
+        report.data_wait = waited;
+        report.seconds += waited;
+        if (progress && progress(user, &report))
+            CM_FAIL(CM_ERR_CANCELLED, "training was stopped after step %lld", (long long)t->step);
+    }
+    return CM_OK;
+}
+
+cm_status cm_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
+{
+    CM_TRY(check_dataset(t, d));
+    json_t *print = fingerprint(d);
+    if (!print) CM_FAIL(CM_ERR_MEMORY, "out of memory: fingerprint");
+    if (t->dataset && !json_equal(t->dataset, print)) {
+        json_decref(print);
+        CM_FAIL(CM_ERR_ARGUMENT, "this is another data set than the one the trainer has been run on");
+    }
+    json_decref(t->dataset);
+    t->dataset = print;
+    return CM_OK;
+}
+
+cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
+{
+    cm_loader *loader;
+    CM_TRY(cm_trainer_note_dataset(t, dataset));
+    CM_TRY(cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &loader));
+    cm_status status = loop(t, loader, until, progress, user);
+    cm_loader_free(loader);
+    return status;
+}

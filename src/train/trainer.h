@@ -1,0 +1,58 @@
+/* trainer.h - the trainer handle: state of a run, and one step of it. */
+#ifndef CM_TRAIN_TRAINER_H
+#define CM_TRAIN_TRAINER_H
+
+#include <consistency/trainer.h>
+
+#include "data/augment.h"
+#include "train/learner.h"
+#include "train/settings.h"
+
+struct cm_trainer {
+    cm_context *context;
+    cm_model *model, *teacher; /* counted: where it began, and whom it learns from */
+    cm_train_options o;
+    const cm_objective *objective;
+    cm_objective_settings settings;
+    cm_curriculum curriculum;
+    cm_optim optim;
+    cm_precond precond; /* of the trained network; borrows the model's table */
+    json_t *config;     /* of the trained model, without "training" */
+    cm_learner *learner;
+    size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
+    float *m, *v, *ema[CM_MAX_EMAS];
+    /* The state that a checkpoint holds besides the blocks: */
+    int64_t step;    /* steps taken                                        */
+    int64_t updates; /* since the optimizer's state began                  */
+    int32_t skipped, last_scales;
+    json_t *dataset; /* fingerprint of the set of the run, or NULL         */
+    /* */
+    double *loss; /* of the images of a step */
+    cm_augmenter *augmenter;
+    float *augmented, *augment_labels;
+    atomic_int cancel, running;
+    int lock; /* descriptor, -1 */
+};
+
+cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out);
+void cm_trainer_close(cm_trainer *trainer);
+/* images: batch x C x H x W; report may be NULL. */
+cm_status cm_trainer_advance(cm_trainer *trainer, const float *images, const int32_t *labels,
+                             cm_train_report *report);
+/* Checks that a data set fits and remembers which it was: before a resume, so that
+ * the checkpoint's can be compared. */
+cm_status cm_trainer_note_dataset(cm_trainer *trainer, const cm_dataset *dataset);
+cm_status cm_trainer_loop(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user);
+/* The block of a set of weights: online, an average or the target (NULL when there
+ * is none). */
+float *cm_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);
+/* The configuration of a snapshot; json_decref it. */
+json_t *cm_trainer_config(const cm_trainer *trainer);
+/* Weights changed under the learner's feet (resume). */
+cm_status cm_trainer_refresh(cm_trainer *trainer);
+
+/* state.c */
+cm_status cm_state_save(cm_trainer *trainer, const char *run, int32_t keep);
+cm_status cm_state_resume(cm_trainer *trainer, const char *run, int32_t allow_changes);
+
+#endif
