@@ -141,4 +141,5 @@ def main():
                               "seconds_per_image": best / b}), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
