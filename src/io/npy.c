@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/convert.h"
+
 /* The text behind 'key': in the header; NULL when absent. */
 static const char *member(const char *header, const char *key)
 {
@@ -24,7 +26,7 @@ static int read_descr(const char *at, cm_npy *out)
     out->bytes = atoi(at + 2);
     const char *end = at + 2 + strspn(at + 2, "0123456789");
     if ((*end != '\'' && *end != '"') || !strchr("uifb", out->kind)) return 0;
-    if (out->kind == 'f') return out->bytes == 4 || out->bytes == 8;
+    if (out->kind == 'f') return out->bytes == 2 || out->bytes == 4 || out->bytes == 8;
     return out->bytes == 1 || out->bytes == 2 || out->bytes == 4 || out->bytes == 8;
 }
 
@@ -85,6 +87,12 @@ double cm_npy_value(const cm_npy *a, size_t i)
     const unsigned char *p = a->data + i * (size_t)a->bytes;
     for (int k = 0; k < a->bytes; k++)
         bits = bits << 8 | p[a->swapped ? k : a->bytes - 1 - k];
+    if (a->kind == 'f' && a->bytes == 2) {
+        const unsigned char half[2] = {(unsigned char)bits, (unsigned char)(bits >> 8)};
+        float f;
+        cm_f16_to_f32(1, half, &f);
+        return (double)f;
+    }
     if (a->kind == 'f' && a->bytes == 4) {
         uint32_t word = (uint32_t)bits;
         float f;

@@ -1,0 +1,750 @@
+/* Training: the same bytes for any threads and after any resume, plans that
+ * recompute, options and their errors, checkpoints and their damage, allocations
+ * failing.  CHECK_LONG=1 does more of each. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "support/memory.h"
+#include "train/trainer.h"
+
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 6 };
+
+static const char *const names[OBJECTIVES] = {"edm", "cd", "ct", "pd", "ict", "ect"};
+static char dir[40];
+
+static void setup(void)
+{
+    strcpy(dir, "/tmp/cm-train-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void teardown(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[2][160];
+    static int turn;
+    turn = !turn;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+    return path[turn];
+}
+
+/* A network with everything in it: classes, attention, dropout, augment labels. */
+static cm_model *tiny(cm_context *context, uint64_t seed)
+{
+    cm_model *m = NULL;
+    (void)cm_model_create(context,
+                          "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
+                          "\"augment_dim\": 9, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
+                          "\"attn_resolutions\": [4], \"dropout\": 0.2}, \"precond\": {\"type\": \"edm\", \"sigma_min\": 0.002, "
+                          "\"sigma_max\": 80}}",
+                          seed, &m);
+    return m;
+}
+
+/* Batch k of a made-up data set. */
+static void batch(int64_t k, float *images, int32_t *labels)
+{
+    uint64_t state = 77 + (uint64_t)k;
+    for (int i = 0; i < BATCH; i++) {
+        labels[i] = random_int(&state, 0, CLASSES - 1);
+        for (int j = 0; j < VALUES; j++)
+            images[i * VALUES + j] = 0.3f * random_float(&state) + 0.5f * (float)(labels[i] - 1);
+    }
+}
+
+static cm_train_options options(const char *objective)
+{
+    cm_train_options o;
+    cm_train_options_init(&o, sizeof o);
+    OK(cm_train_options_set(&o, "objective", objective));
+    o.batch = BATCH;
+    o.steps = 20;
+    o.seed = 5;
+    o.lr = 1e-2;
+    o.grad_clip = 1;
+    o.flip = 0.5;
+    o.label_dropout = 0.2;
+    OK(cm_train_options_set(&o, "ema", "0.9,warmup:0.99"));
+    if (strcmp(objective, "edm") == 0) o.augment = 0.5;
+    if (strcmp(objective, "cd") == 0) o.mu = 0.8;
+    if (strcmp(objective, "ct") == 0) o.end_scales = 20;
+    if (strcmp(objective, "ict") == 0) o.start_scales = 4, o.end_scales = 32;
+    if (strcmp(objective, "pd") == 0) o.start_scales = 8, o.distill_steps = 4;
+    if (strcmp(objective, "ect") == 0) o.ect_stages = 4;
+    return o;
+}
+
+static int needs_teacher(const char *objective)
+{
+    return strcmp(objective, "cd") == 0 || strcmp(objective, "pd") == 0;
+}
+
+static cm_status open_trainer(cm_context *context, const char *objective, const cm_train_options *o, cm_trainer **t)
+{
+    cm_model *m = tiny(context, 3), *teacher = needs_teacher(objective) ? tiny(context, 4) : NULL;
+    cm_status status = m && (teacher || !needs_teacher(objective)) ? cm_trainer_create(m, teacher, o, t) : CM_ERR_MEMORY;
+    cm_model_free(m);
+    cm_model_free(teacher);
+    return status;
+}
+
+static cm_trainer *trainer(const char *objective, const cm_train_options *o)
+{
+    cm_trainer *t = NULL;
+    OK(open_trainer(NULL, objective, o, &t));
+    return t;
+}
+
+static cm_status steps(cm_trainer *t, int64_t until, double *losses)
+{
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    while (t->step < until) {
+        cm_train_report r;
+        cm_train_report_init(&r, sizeof r);
+        batch(t->step, images, labels);
+        cm_status status = cm_trainer_step(t, images, labels, &r);
+        if (status != CM_OK) return status;
+        if (losses) losses[r.step - 1] = r.loss;
+    }
+    return CM_OK;
+}
+
+/* Every block of the state in one hash-like comparison: memcmp by blocks. */
+static int same_state(cm_trainer *a, cm_trainer *b)
+{
+    size_t bytes = a->learner->floats * sizeof(float);
+    int same = a->step == b->step && a->updates == b->updates;
+    same &= memcmp(a->learner->online.values, b->learner->online.values, bytes) == 0;
+    same &= memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0;
+    for (int i = 0; i < a->o.ema_count; i++) same &= memcmp(a->ema[i], b->ema[i], bytes) == 0;
+    if (a->learner->target.values) same &= memcmp(a->learner->target.values, b->learner->target.values, bytes) == 0;
+    if (a->learner->taught.values) same &= memcmp(a->learner->taught.values, b->learner->taught.values, bytes) == 0;
+    return same;
+}
+
+/* --- learning ------------------------------------------------------------------------- */
+
+/* Mean squared error of D(x0 + sigma z; sigma) at a middling sigma, the classes told:
+ * what consistency functions and denoisers alike have to bring down. */
+static double error_of(cm_trainer *t)
+{
+    enum { N = 4 * BATCH };
+    static float x0[N * VALUES], x[N * VALUES], d[N * VALUES], sigma[N];
+    int32_t labels[N];
+    cm_model *m;
+    uint64_t state = 99;
+    double sum = 0;
+    for (int k = 0; k < 4; k++) batch(1000 + k, x0 + k * BATCH * VALUES, labels + k * BATCH);
+    for (int i = 0; i < N; i++) sigma[i] = 2;
+    for (int i = 0; i < N * VALUES; i++) x[i] = x0[i] + 2 * 1.7320508f * random_float(&state); /* unit variance */
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+    OK(cm_model_denoise(m, N, x, sigma, labels, d));
+    cm_model_free(m);
+    for (int i = 0; i < N * VALUES; i++) sum += (double)(d[i] - x0[i]) * (double)(d[i] - x0[i]);
+    return sum / (N * VALUES);
+}
+
+START_TEST(every_objective_learns)
+{
+    const char *name = names[_i];
+    cm_train_options o = options(name);
+    int count = getenv("CHECK_SHORT") ? 8 : 120;
+    o.steps = count;
+    o.lr = 3e-3;
+    if (_i == 2) o.scales_mode = CM_SCALES_FIXED, o.start_scales = o.end_scales = 6, o.mu_mode = CM_MU_FIXED, o.mu = 0;
+    if (_i == 4) o.scales_mode = CM_SCALES_FIXED, o.start_scales = o.end_scales = 4;
+    if (_i == 5) o.ect_stages = 1;
+    if (_i == 3) o.distill_steps = 1000;
+    cm_trainer *t = trainer(name, &o);
+    double first = error_of(t);
+    OK(steps(t, count, NULL));
+    double last = error_of(t);
+    /* The teacher of cd and pd here is random and only has to be followed. */
+    if (count > 100) ck_assert_msg(last < (needs_teacher(name) ? 1.5 : 0.7) * first, "%s: error %g, then %g", name, first, last);
+    cm_trainer_free(t);
+}
+END_TEST
+
+START_TEST(threads_change_no_bits)
+{
+    const char *name = names[_i];
+    cm_train_options o = options(name);
+    int count = getenv("CHECK_SHORT") ? 3 : 20;
+    o.threads = 1;
+    cm_trainer *one = trainer(name, &o);
+    OK(steps(one, count, NULL));
+    for (int threads = 2; threads <= 4; threads++) {
+        o.threads = threads;
+        cm_trainer *t = trainer(name, &o);
+        OK(steps(t, count, NULL));
+        ck_assert_msg(same_state(one, t), "%s: %d threads change the bits", name, threads);
+        cm_trainer_free(t);
+    }
+    cm_trainer_free(one);
+}
+END_TEST
+
+START_TEST(recomputing_changes_no_bits)
+{
+    cm_train_options o = options("ect");
+    cm_trainer *kept = trainer("ect", &o);
+    o.recompute = 6;
+    cm_trainer *again = trainer("ect", &o);
+    OK(steps(kept, 4, NULL));
+    OK(steps(again, 4, NULL));
+    ck_assert(same_state(kept, again));
+    size_t a = cm_plan_arena_bytes(kept->learner->train_plan), b = cm_plan_arena_bytes(again->learner->train_plan);
+    ck_assert_msg(b < a, "recomputing takes %zu bytes, keeping %zu", b, a);
+    cm_trainer_free(kept);
+    cm_trainer_free(again);
+}
+END_TEST
+
+/* Online and target see the same masks, another step other ones. */
+START_TEST(dropout_is_a_function_of_the_image)
+{
+    cm_train_options o = options("ect");
+    cm_trainer *t = trainer("ect", &o);
+    cm_learner *l = t->learner;
+    cm_exec *a, *b;
+    size_t slice = l->options.slice, n = slice * VALUES;
+    uint64_t ids[16], others[16];
+    OK(cm_exec_create(l->target_plan, &a));
+    OK(cm_exec_create(l->target_plan, &b));
+    for (size_t i = 0; i < slice; i++) ids[i] = cm_learner_stream(i), others[i] = cm_learner_stream(100 + i);
+    const uint64_t *const seeds[3] = {ids, ids, others};
+    float *out[3];
+    for (int k = 0; k < 3; k++) {
+        cm_exec *e = k == 1 ? b : a;
+        for (size_t i = 0; i < n; i++) ((float *)cm_exec_input(e, CM_IN_X))[i] = 0.01f * (float)(i % 97);
+        for (size_t i = 0; i < slice; i++) {
+            for (int c = 0; c < 4; c++) ((float *)cm_exec_input(e, CM_IN_C_IN + c))[i] = 0.5f;
+            ((int32_t *)cm_exec_input(e, CM_IN_LABEL))[i] = 1;
+        }
+        memset(cm_exec_input(e, CM_IN_AUGMENT), 0, slice * 9 * sizeof(float));
+        cm_exec_seed(e, 5, seeds[k]);
+        OK(cm_exec_run(e, l->target_weights));
+        out[k] = malloc(n * sizeof(float));
+        memcpy(out[k], cm_exec_output(e, CM_OUT_D), n * sizeof(float));
+    }
+    ck_assert(memcmp(out[0], out[1], n * sizeof(float)) == 0);
+    ck_assert(memcmp(out[0], out[2], n * sizeof(float)) != 0);
+    for (int k = 0; k < 3; k++) free(out[k]);
+    cm_exec_free(a);
+    cm_exec_free(b);
+    cm_trainer_free(t);
+}
+END_TEST
+
+/* The share of zeros, the scale of the rest. */
+START_TEST(dropout_statistics)
+{
+    cm_context *context;
+    cm_graph *g;
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    cm_params *params;
+    const cm_attr attr = {.dropout = {0.3, 0}};
+    OK(cm_context_create(NULL, &context));
+    OK(cm_graph_create(context, &g));
+    cm_value x = cm_graph_input(g, (cm_desc){1, 64, 64, 17});
+    cm_graph_output(g, cm_graph_node(g, &cm_op_dropout, &attr, &x, 1, -1, -1));
+    const cm_plan_options o = {.slice = 1, .threads = 1, .share = 1};
+    OK(cm_plan_create(g, &o, &plan));
+    OK(cm_params_create(g, NULL, &params));
+    OK(cm_weights_create(plan, params, &weights));
+    OK(cm_exec_create(plan, &exec));
+    size_t n = 64 * 64 * 17, zeros = 0;
+    for (size_t i = 0; i < n; i++) ((float *)cm_exec_input(exec, 0))[i] = 2;
+    const uint64_t image = 9;
+    cm_exec_seed(exec, 1, &image);
+    OK(cm_exec_run(exec, weights));
+    for (size_t i = 0; i < n; i++) {
+        float y = cm_exec_output(exec, 0)[i];
+        zeros += y == 0;
+        ck_assert(y == 0 || fabs((double)y - 2 / 0.7) < 1e-6);
+    }
+    /* binomial: five standard deviations */
+    ck_assert_msg(fabs((double)zeros - 0.3 * (double)n) < 5 * sqrt((double)n * 0.21), "%zu of %zu", zeros, n);
+    cm_exec_free(exec);
+    cm_weights_free(weights);
+    cm_params_free(params);
+    cm_plan_free(plan);
+    cm_graph_free(g);
+    cm_context_free(context);
+}
+END_TEST
+
+/* What the issue of micro-batches is: averaged they change rounding only, summed they
+ * multiply the gradient. */
+START_TEST(microbatches)
+{
+    cm_train_options o = options("edm");
+    double norm[3];
+    for (int k = 0; k < 3; k++) {
+        static float images[BATCH * VALUES];
+        int32_t labels[BATCH];
+        cm_train_report r;
+        o.microbatch = k == 0 ? 12 : 5; /* 5, 5 and 2 with 3 of padding */
+        o.sum_microbatches = k == 2;
+        cm_trainer *t = trainer("edm", &o);
+        cm_train_report_init(&r, sizeof r);
+        batch(0, images, labels);
+        OK(cm_trainer_step(t, images, labels, &r));
+        norm[k] = r.grad_norm;
+        cm_trainer_free(t);
+    }
+    ck_assert_msg(fabs(norm[1] / norm[0] - 1) < 1e-5, "%g and %g", norm[0], norm[1]);
+    ck_assert_msg(fabs(norm[2] / norm[0] - 3) < 1e-5, "%g and %g", norm[0], norm[2]);
+}
+END_TEST
+
+/* --- checkpoints -------------------------------------------------------------------------- */
+
+static const char *const files[] = {"model.safetensors", "ema-0.9.safetensors", "ema-warmup-0.99.safetensors",
+                                    "optimizer.safetensors", "target.safetensors", "teacher.safetensors", "state.json"};
+
+static int same_files(const char *run_a, const char *run_b, int step)
+{
+    char command[700];
+    int compared = 0;
+    for (size_t i = 0; i < 7; i++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/checkpoints/step-%09d/%s", run_a, step, files[i]);
+        if (access(path, F_OK) != 0) continue;
+        snprintf(command, sizeof command, "cmp %s %s/checkpoints/step-%09d/%s", path, run_b, step, files[i]);
+        if (system(command) != 0) return 0;
+        compared++;
+    }
+    return compared >= 5;
+}
+
+/* Stops at 1, in the middle, at a change of schedule; each optimizer in turn. */
+START_TEST(resume_is_exact)
+{
+    const char *name = names[_i / 3];
+    cm_train_options o = options(name);
+    const int stops[3] = {1, 4, 11};
+    double whole[16], parts[16];
+    char a[64], b[64];
+    o.optimizer = _i % 3;
+    o.weight_decay = _i % 3 == 2 ? 0.01 : 0;
+    snprintf(a, sizeof a, "%s/a%d", dir, _i);
+    snprintf(b, sizeof b, "%s/b%d", dir, _i);
+    cm_trainer *t = trainer(name, &o);
+    OK(steps(t, 16, whole));
+    OK(cm_trainer_save(t, a, 0));
+    cm_trainer *first = trainer(name, &o);
+    OK(steps(first, stops[_i % 3], parts));
+    OK(cm_trainer_save(first, b, 0));
+    cm_trainer_free(first);
+    o.threads = 2; /* of no consequence */
+    cm_trainer *second = trainer(name, &o);
+    OK(cm_trainer_resume(second, b, NULL, 0));
+    ck_assert_int_eq(second->step, stops[_i % 3]);
+    OK(steps(second, 16, parts));
+    OK(cm_trainer_save(second, b, 0));
+    ck_assert_msg(same_state(t, second), "%s: the resumed run differs", name);
+    ck_assert_mem_eq(whole, parts, sizeof whole);
+    ck_assert_msg(same_files(a, b, 16), "%s: the files differ", name);
+    cm_trainer_free(t);
+    cm_trainer_free(second);
+}
+END_TEST
+
+static void damage(const char *path, long at)
+{
+    FILE *f = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(f);
+    fseek(f, 0, SEEK_END);
+    long size = ftell(f);
+    fseek(f, at % size, SEEK_SET);
+    int c = fgetc(f);
+    fseek(f, at % size, SEEK_SET);
+    fputc(c ^ (1 << at % 8), f);
+    fclose(f);
+}
+
+START_TEST(damage_is_found)
+{
+    cm_train_options o = options("cd");
+    cm_trainer *t = trainer("cd", &o), *other;
+    char run[64];
+    uint64_t state = 3;
+    int tries = getenv("CHECK_LONG") ? 1000 : 40;
+    snprintf(run, sizeof run, "%s/damaged", dir);
+    OK(steps(t, 2, NULL));
+    OK(cm_trainer_save(t, run, 0));
+    OK(steps(t, 3, NULL));
+    OK(cm_trainer_save(t, run, 0));
+    cm_trainer_free(t);
+    for (int i = 0; i < tries; i++) {
+        char path[256];
+        long at = random_int(&state, 0, 1 << 30);
+        snprintf(path, sizeof path, "%s/checkpoints/step-000000003/%s", run, files[i % 5]);
+        damage(path, at);
+        other = trainer("cd", &o);
+        OK(cm_trainer_resume(other, run, NULL, 0)); /* from the one before */
+        ck_assert_int_eq(other->step, 2);
+        cm_trainer_free(other);
+        damage(path, at);
+    }
+    other = trainer("cd", &o);
+    OK(cm_trainer_resume(other, run, NULL, 0));
+    ck_assert_int_eq(other->step, 3);
+    cm_trainer_free(other);
+}
+END_TEST
+
+START_TEST(checkpoints_refused)
+{
+    cm_train_options o = options("edm");
+    cm_trainer *t = trainer("edm", &o), *other;
+    FAILS(cm_trainer_resume(t, in_dir("nowhere"), NULL, 0), CM_ERR_STATE, "no checkpoint");
+    OK(steps(t, 2, NULL));
+    OK(cm_trainer_save(t, in_dir("run"), 2));
+    cm_trainer_free(t);
+    o.lr = 0.5;
+    other = trainer("edm", &o);
+    FAILS(cm_trainer_resume(other, in_dir("run"), NULL, 0), CM_ERR_ARGUMENT, "lr was 0.01");
+    OK(cm_trainer_resume(other, in_dir("run"), NULL, 1));
+    ck_assert_int_eq(other->step, 2);
+    cm_trainer_free(other);
+    ck_assert_int_eq(system("true"), 0);
+}
+END_TEST
+
+START_TEST(old_checkpoints_go)
+{
+    cm_train_options o = options("edm");
+    cm_trainer *t = trainer("edm", &o);
+    char path[200];
+    for (int i = 1; i <= 6; i++) {
+        OK(steps(t, i, NULL));
+        OK(cm_trainer_save(t, in_dir("kept"), 3));
+    }
+    for (int i = 1; i <= 6; i++) {
+        snprintf(path, sizeof path, "%s/kept/checkpoints/step-%09d", dir, i);
+        ck_assert_int_eq(access(path, F_OK) == 0, i > 3);
+    }
+    OK(cm_trainer_save(t, in_dir("kept"), 3)); /* the same step once more */
+    cm_trainer_free(t);
+}
+END_TEST
+
+START_TEST(snapshots)
+{
+    cm_train_options o = options("ct");
+    cm_trainer *t = trainer("ct", &o);
+    cm_model *m;
+    cm_model_info info;
+    float images[2 * VALUES], again[2 * VALUES];
+    OK(steps(t, 3, NULL));
+    OK(cm_trainer_save(t, in_dir("snap"), 0));
+    for (int which = 0; which < 3; which++) {
+        static const char *const same[] = {"model", "ema-warmup-0.99", "target"};
+        char path[256];
+        cm_sampler *s;
+        OK(cm_trainer_model(t, which, which == 1, &m));
+        cm_model_info_init(&info, sizeof info);
+        OK(cm_model_info_get(m, &info));
+        ck_assert_str_eq(info.precond, "cm");
+        ck_assert_ptr_nonnull(strstr(info.config_json, "\"objective\":\"ct\""));
+        OK(cm_sampler_create(m, NULL, &s));
+        OK(cm_sampler_run(s, NULL, 2, images));
+        cm_sampler_free(s);
+        cm_model_free(m);
+        snprintf(path, sizeof path, "%s/snap/checkpoints/step-000000003/%s.safetensors", dir, same[which]);
+        OK(cm_model_load(NULL, path, NULL, &m));
+        OK(cm_sampler_create(m, NULL, &s));
+        OK(cm_sampler_run(s, NULL, 2, again));
+        ck_assert_mem_eq(images, again, sizeof images);
+        cm_sampler_free(s);
+        cm_model_free(m);
+    }
+    FAILS(cm_trainer_model(t, CM_WEIGHTS_EMA, 2, &m), CM_ERR_ARGUMENT, "average 2 of 2");
+    cm_trainer_free(t);
+}
+END_TEST
+
+/* --- errors --------------------------------------------------------------------------------- */
+
+START_TEST(options_refused)
+{
+    static const struct {
+        const char *objective, *set, *word;
+    } rows[] = {
+        {"edm", "lr=0", "above 0"},
+        {"edm", "lr=-1", "above 0"},
+        {"edm", "lr=nan", "expected a number"},
+        {"edm", "batch=0", "batch is 0"},
+        {"edm", "batch=2.5", "whole number"},
+        {"edm", "bacth=2", "did you mean 'batch'"},
+        {"edm", "objective=cm", "one of edm, cd"},
+        {"edm", "ema=1.5", "expected 0..1"},
+        {"edm", "ema=-0.1", "expected 0..1"},
+        {"edm", "ema=0.9,0.9", "are the same"},
+        {"edm", "ema=halflife:0", "half-life"},
+        {"edm", "ema=power:0.5", "relative length"},
+        {"edm", "ema=0.9:3", "no effect"},
+        {"edm", "ema=fast", "not a number"},
+        {"edm", "mu=0.9", "no effect on objective edm"},
+        {"edm", "start_scales=40", "no effect on objective edm"},
+        {"cd", "start_scales=1", "expected 2"},
+        {"ct", "end_scales=1", "expected 2"},
+        {"ct", "start_scales=200", "below start_scales"},
+        {"ct", "ode=euler", "no effect on objective ct"},
+        {"ct", "mu=0", "between 0 and 1"},
+        {"ect", "weighting=snr", "no effect on objective ect"},
+        {"cd", "huber_c=0.1", "no effect on metric"},
+        {"cd", "metric=lpips", "not in this version"},
+        {"pd", "start_scales=12", "power of two"},
+        {"edm", "p_std=0", "p_std"},
+        {"edm", "steps=0", "steps is 0"},
+        {"edm", "anneal_begin=5", "without anneal_end"},
+        {"edm", "beta2=1", "below 1"},
+        {"edm", "sum_microbatches=1", "needs microbatch"},
+        {"edm", "flip=2", "flip is 2"},
+        {"edm", "seed=-1", "below 2^64"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_train_options o;
+        char key[64];
+        const char *equals = strchr(rows[i].set, '=');
+        cm_train_options_init(&o, sizeof o);
+        OK(cm_train_options_set(&o, "objective", rows[i].objective));
+        snprintf(key, sizeof key, "%.*s", (int)(equals - rows[i].set), rows[i].set);
+        cm_status status = cm_train_options_set(&o, key, equals + 1);
+        if (status == CM_OK) status = cm_train_options_check(&o);
+        ck_assert_msg(status != CM_OK && strstr(cm_last_message(), rows[i].word), "%s %s: '%s' lacks '%s'",
+                      rows[i].objective, rows[i].set, status == CM_OK ? "accepted" : cm_last_message(), rows[i].word);
+    }
+    cm_train_options o;
+    cm_train_options_init(&o, sizeof o);
+    o.lr = NAN;
+    FAILS(cm_train_options_check(&o), CM_ERR_ARGUMENT, "lr");
+    o = options("edm");
+    o.objective = 17;
+    FAILS(cm_train_options_check(&o), CM_ERR_ARGUMENT, "objective");
+}
+END_TEST
+
+START_TEST(presets_hold)
+{
+    size_t n = 0;
+    for (; cm_train_preset_name(n); n++) {
+        cm_train_options o;
+        cm_model *m;
+        char text[4096];
+        size_t length;
+        cm_train_options_init(&o, sizeof o);
+        OK(cm_train_options_preset(&o, cm_train_preset_name(n)));
+        OK(cm_train_options_check(&o));
+        OK(cm_train_options_json(&o, text, sizeof text, &length));
+        ck_assert(length < sizeof text && strstr(text, "\"lr\""));
+        ck_assert_ptr_nonnull(cm_train_preset_about(n));
+        if (strncmp(cm_train_preset_name(n), "lsun", 4) != 0 && strncmp(cm_train_preset_name(n), "imagenet", 8) != 0) {
+            OK(cm_model_create(NULL, cm_train_preset_config(n), 1, &m));
+            cm_model_free(m);
+        }
+    }
+    ck_assert_int_ge((int)n, 15);
+    FAILS(cm_train_options_preset(&(cm_train_options){.struct_size = sizeof(cm_train_options)}, "cifar"), CM_ERR_ARGUMENT, "cifar");
+}
+END_TEST
+
+START_TEST(trainers_refused)
+{
+    cm_train_options o = options("cd");
+    cm_trainer *t;
+    cm_model *m = tiny(NULL, 1), *digits;
+    OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &digits));
+    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "needs a teacher");
+    FAILS(cm_trainer_create(m, digits, &o, &t), CM_ERR_SHAPE, "images of 1 x 32 x 32");
+    FAILS(cm_trainer_create(NULL, NULL, &o, &t), CM_ERR_ARGUMENT, "model is NULL");
+    o = options("ect");
+    FAILS(cm_trainer_create(m, m, &o, &t), CM_ERR_ARGUMENT, "no effect on objective ect");
+    o = options("edm");
+    FAILS(cm_trainer_create(digits, NULL, &o, &t), CM_ERR_ARGUMENT, "augment_dim 9");
+    OK(cm_trainer_create(m, NULL, &o, &t));
+    float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    batch(0, images, labels);
+    labels[3] = CLASSES;
+    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_ARGUMENT, "labels[3] is 3");
+    FAILS(cm_trainer_step(t, NULL, labels, NULL), CM_ERR_ARGUMENT, "NULL");
+    cm_trainer_free(t);
+    cm_model_free(m);
+    cm_model_free(digits);
+}
+END_TEST
+
+START_TEST(nonfinite_stops)
+{
+    cm_train_options o = options("edm");
+    o.augment = 0;
+    cm_trainer *t = trainer("edm", &o);
+    float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    OK(steps(t, 2, NULL));
+    cm_trainer *before = trainer("edm", &o);
+    OK(steps(before, 2, NULL));
+    batch(2, images, labels);
+    images[100] = NAN;
+    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "step 2");
+    ck_assert_ptr_nonnull(strstr(cm_last_message(), ".weight"));
+    ck_assert(same_state(t, before)); /* and it can go on */
+    OK(steps(t, 4, NULL));
+    OK(steps(before, 4, NULL));
+    ck_assert(same_state(t, before));
+    cm_trainer_free(t);
+    cm_trainer_free(before);
+    o.skip_nonfinite = 1;
+    t = trainer("edm", &o);
+    OK(cm_trainer_step(t, images, labels, NULL));
+    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "step 1");
+    ck_assert_int_eq(t->skipped, 1);
+    cm_trainer_free(t);
+}
+END_TEST
+
+START_TEST(cancel_leaves_it_usable)
+{
+    cm_train_options o = options("ct");
+    cm_trainer *t = trainer("ct", &o), *calm = trainer("ct", &o);
+    float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    OK(steps(t, 2, NULL));
+    cm_trainer_cancel(t);
+    batch(2, images, labels);
+    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_CANCELLED, "cancelled");
+    OK(steps(t, 5, NULL));
+    OK(steps(calm, 5, NULL));
+    ck_assert(same_state(t, calm));
+    cm_trainer_free(t);
+    cm_trainer_free(calm);
+}
+END_TEST
+
+/* --- warnings ----------------------------------------------------------------------------------- */
+
+static char warnings[4096];
+static void note(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    if (level == CM_LOG_WARNING && strlen(warnings) + strlen(message) + 2 < sizeof warnings)
+        strcat(strcat(warnings, message), "\n");
+}
+
+START_TEST(suspicious_numbers_are_named)
+{
+    cm_context_options co;
+    cm_context *context;
+    cm_trainer *t;
+    cm_train_options o = options("ct");
+    cm_context_options_init(&co, sizeof co);
+    co.log = note;
+    warnings[0] = '\0';
+    OK(cm_context_create(&co, &context));
+    OK(cm_train_options_set(&o, "ema", "0.9999"));
+    o.warmup_steps = 500;
+    o.scales_mode = CM_SCALES_FIXED;
+    o.start_scales = o.end_scales = 18;
+    OK(open_trainer(context, "ct", &o, &t));
+    ck_assert_msg(strstr(warnings, "remembers about 1e+04 steps"), "%s", warnings);
+    ck_assert_msg(strstr(warnings, "warmup_steps 500"), "%s", warnings);
+    ck_assert_msg(strstr(warnings, "mu is adaptive but N is fixed"), "%s", warnings);
+    cm_trainer_free(t);
+    cm_context_free(context);
+}
+END_TEST
+
+/* --- memory ----------------------------------------------------------------------------------------- */
+
+/* Create, one step, save, resume, in one context. */
+static cm_status whole(cm_context *context, const char *objective)
+{
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    cm_trainer *t = NULL, *u = NULL;
+    cm_train_options o = options(objective);
+    batch(0, images, labels);
+    cm_status status = open_trainer(context, objective, &o, &t);
+    if (status == CM_OK) status = cm_trainer_step(t, images, labels, NULL);
+    if (status == CM_OK) status = cm_trainer_save(t, in_dir("memory"), 2);
+    cm_trainer_free(t);
+    if (status == CM_OK) status = open_trainer(context, objective, &o, &u);
+    if (status == CM_OK) status = cm_trainer_resume(u, in_dir("memory"), NULL, 0);
+    if (status == CM_OK) status = cm_trainer_step(u, images, labels, NULL);
+    cm_trainer_free(u);
+    return status;
+}
+
+START_TEST(allocations_fail)
+{
+    const char *name = names[_i];
+    memory m;
+    cm_context *context;
+    memory_reset(&m);
+    cm_context_options co = memory_options(&m, 2);
+    OK(cm_context_create(&co, &context));
+    OK(whole(context, name));
+    long requests = m.requests - 1, tries = getenv("CHECK_LONG") ? requests : getenv("CHECK_SHORT") ? 3 : 35;
+    for (int persistent = 0; persistent < 2; persistent++)
+        for (long n = 1 + persistent; n <= requests; n += requests / tries ? requests / tries : 1) {
+            memory_reset(&m);
+            m.live = 1;
+            m.fail_at = n;
+            m.persistent = persistent;
+            cm_status status = whole(context, name);
+            ck_assert_msg(status == CM_ERR_MEMORY || (status == CM_ERR_FORMAT && strstr(cm_last_message(), "no good checkpoint")),
+                          "%s: request %ld of %ld failing gave %s: %s", name, n, requests, cm_status_name(status), cm_last_message());
+            ck_assert_msg(m.live == 1, "%s: request %ld of %ld failing leaks %ld blocks", name, n, requests, m.live - 1);
+        }
+    memory_reset(&m);
+    m.live = 1;
+    OK(whole(context, name));
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("train");
+    TCase *t = tcase_create("train");
+    tcase_add_unchecked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 600);
+    tcase_add_loop_test(t, every_objective_learns, 0, OBJECTIVES);
+    tcase_add_loop_test(t, threads_change_no_bits, 0, OBJECTIVES);
+    tcase_add_test(t, recomputing_changes_no_bits);
+    tcase_add_test(t, dropout_is_a_function_of_the_image);
+    tcase_add_test(t, dropout_statistics);
+    tcase_add_test(t, microbatches);
+    tcase_add_loop_test(t, resume_is_exact, 0, 3 * OBJECTIVES);
+    tcase_add_test(t, damage_is_found);
+    tcase_add_test(t, checkpoints_refused);
+    tcase_add_test(t, old_checkpoints_go);
+    tcase_add_test(t, snapshots);
+    tcase_add_test(t, options_refused);
+    tcase_add_test(t, presets_hold);
+    tcase_add_test(t, trainers_refused);
+    tcase_add_test(t, nonfinite_stops);
+    tcase_add_test(t, cancel_leaves_it_usable);
+    tcase_add_test(t, suspicious_numbers_are_named);
+    tcase_add_loop_test(t, allocations_fail, 0, OBJECTIVES);
+    suite_add_tcase(s, t);
+    return s;
+}
