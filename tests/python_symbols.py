@@ -39,7 +39,7 @@ for match in re.finditer(r"typedef struct (cm_\w+) \{(.*?)\n\} \1;", text, re.S)
         if pointer:
             fields.append(pointer.group(1))
         elif declaration:
-            fields += [re.search(r"(\w+)$", part.strip()).group(1) for part in declaration.split(",")]
+            fields += [re.search(r"(\w+)(\[\w+\])?$", part.strip()).group(1) for part in declaration.split(",")]
     structs[match.group(1)] = fields
 same("header structs and Python structs", structs, {s._c_name for s in _lib.STRUCTS})
 for s in _lib.STRUCTS:

@@ -124,6 +124,52 @@ class Binding(unittest.TestCase):
             self.assertRaises(cm.Error, self.model.save, d + "/m.safetensors")
 
 
+class Training(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory()
+        for i in range(12):
+            cm.write_page("%s/%s_%d.png" % (self.dir.name, "ab"[i % 2], i), [[[[i / 6 - 1] * 32] * 32]], margin=0)
+        self.config = cm.presets()["smoke"]["config"]
+        self.options = dict(preset="smoke", batch=4, steps=8, ema="0.9")
+
+    def tearDown(self):
+        self.dir.cleanup()
+
+    def test_data(self):
+        with cm.Dataset(self.dir.name, channels=1, shuffle=False) as d:
+            self.assertEqual((len(d), d.image_shape, d.classes, d.kind, d.bad), (12, (1, 32, 32), ["a", "b"], "folder", 0))
+            images, labels = d.read(0, 3)
+            self.assertEqual(labels, [0, 0, 0])
+            self.assertAlmostEqual(values(images)[1024], 10 / 6 - 1, delta=0.01)  # a_0, a_10, ...: byte order
+        with self.assertRaises(cm.Error) as e:
+            cm.Dataset(self.dir.name + "/none")
+        self.assertEqual(e.exception.status, "CM_ERR_IO")
+
+    def test_training(self):
+        m = cm.Model.create(self.config, seed=3)
+        data = cm.Dataset(self.dir.name, channels=1)
+        a, seen = cm.Trainer(m, **self.options), []
+        self.assertEqual(a.options["batch"], 4)
+        last = a.run(data, 8, progress=lambda r: seen.append(r["step"]))
+        self.assertEqual((last["step"], seen, a.steps), (8, list(range(1, 9)), 8))
+        b = cm.Trainer(m, **self.options)
+        for k in range(3):  # the same batches by hand
+            images, labels = data.read(4 * k, 4)
+            b.step(images, labels)
+        b.save(self.dir.name + "/run")
+        c = cm.Trainer(m, **self.options)
+        c.resume(self.dir.name + "/run", data)
+        c.run(data, 8)
+        name, _ = m.params()[0]
+        self.assertEqual(values(a.model().param(name)), values(c.model().param(name)))
+        self.assertEqual(a.model("online").precond, "edm")
+        self.assertRaises(cm.Error, a.model, "target")
+        self.assertRaises(cm.Error, cm.Trainer, m, lr=-1)
+        self.assertRaises(cm.Error, cm.Trainer, m, preset="smoke", mu=0.5)
+        with self.assertRaises(ZeroDivisionError):
+            c.run(data, 9, progress=lambda r: 1 / 0)
+
+
 if __name__ == "__main__":
     if "--no-numpy" in sys.argv:
         sys.argv.remove("--no-numpy")

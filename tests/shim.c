@@ -1,7 +1,7 @@
 /* shim.c - LD_PRELOAD: the N-th call of one kind fails.
  *
- *   SHIM_CALL  open, write, fsync, close, rename, mmap, short (a write that
- *              takes one byte), eintr (a write or open interrupted)
+ *   SHIM_CALL  open, write, fsync, close, rename, mkdir, remove (unlink and
+ *              rmdir), any of these, short (a write that takes half), eintr (a write or open interrupted)
  *   SHIM_N     which call, from 1;  SHIM_ERRNO  its errno
  *   SHIM_KILL  1: end the process right before the call instead (a crash)
  * Only calls on files under SHIM_DIR count.  The number of calls seen goes to
@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int seen, watched[1024];
@@ -100,4 +100,25 @@ int rename(const char *from, const char *to)
     int (*real)(const char *, const char *) = (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
     if (in_dir(to) && hit("rename")) return -1;
     return real(from, to);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    int (*real)(const char *, mode_t) = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir");
+    if (in_dir(path) && hit("mkdir")) return -1;
+    return real(path, mode);
+}
+
+int unlink(const char *path)
+{
+    int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    if (in_dir(path) && hit("remove")) return -1;
+    return real(path);
+}
+
+int rmdir(const char *path)
+{
+    int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "rmdir");
+    if (in_dir(path) && hit("remove")) return -1;
+    return real(path);
 }

@@ -42,18 +42,21 @@ $(BUILD)/tests/shim.so: tests/shim.c
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
 $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/lib/libconsistency.so
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/train_program: tests/train_program.c $(BUILD)/lib/libconsistency.so
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/dlopen: tests/dlopen.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
 # The smallest programs that the README shows.
-check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/dlopen
+check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen
 	@sh tests/layers.sh
 	@sh tests/symbols.sh $(SHARED)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
+	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py --no-numpy
@@ -82,8 +85,10 @@ check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_api
 
-check-long: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
+check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
 	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_api
+	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_train
+	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
 	@if [ -d $(GOLDEN)/networks ]; then $(TEST_ENV) $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
 
@@ -123,11 +128,14 @@ bench: all $(BUILD)/tests/make_model
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer,
 # FUZZ_SECONDS a target.
 
-FUZZ := safetensors picture config
+FUZZ := safetensors picture config dataset npy options
 FUZZ_SECONDS ?= 900
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
 corpus_picture     = $(wildcard tests/fuzz/corpus/picture/*)
 corpus_config      = $(wildcard tests/fuzz/corpus/config/*)
+corpus_dataset     = $(wildcard tests/fuzz/corpus/dataset/*)
+corpus_npy         = $(wildcard tests/fuzz/corpus/npy/*)
+corpus_options     = $(wildcard tests/fuzz/corpus/options/*)
 
 $(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(STATIC)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK)
@@ -137,6 +145,9 @@ check-corpus: $(FUZZ:%=$(BUILD)/tests/replay-%)
 	@$(BUILD)/tests/replay-safetensors $(corpus_safetensors)
 	@$(BUILD)/tests/replay-picture $(corpus_picture)
 	@$(BUILD)/tests/replay-config $(corpus_config)
+	@$(BUILD)/tests/replay-dataset $(corpus_dataset)
+	@$(BUILD)/tests/replay-npy $(corpus_npy)
+	@$(BUILD)/tests/replay-options $(corpus_options)
 
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=function -fno-sanitize-recover=all \
               -Wno-frame-larger-than -Wno-pass-failed
@@ -146,7 +157,8 @@ fuzz:
 fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(STATIC)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; \
 	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(TEST_LINK) || exit 1; done
-	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/; cp $(corpus_picture) $(BUILD)/corpus/picture/; cp $(corpus_config) $(BUILD)/corpus/config/
+	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/
+	for t in picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=8192 \
 	    -verbosity=0 -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t || exit 1; done
 

@@ -22,7 +22,8 @@ import time
 from ._lib import (CM_ERR_CANCELLED, LoadOptions, ModelInfo, PROGRESS, STEP, SampleOptions, SamplerInfo,
                    SamplerOptions, SaveOptions, lib)
 
-__all__ = ["Model", "Sampler", "Images", "Error", "version", "build_info", "write_page", "read_image"]
+__all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
+           "read_image"]
 
 _METHODS = ["default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"]
 _CHOICES = {
@@ -177,6 +178,13 @@ class Model:
         options.config_json = text
         handle = C.c_void_p()
         _check(lib.cm_model_load(None, os.fsencode(path), C.byref(options), C.byref(handle)))
+        return cls(handle)
+
+    @classmethod
+    def create(cls, config, seed=0):
+        """Fresh weights; config: a dict with members network, precond and image as in a native file."""
+        handle = C.c_void_p()
+        _check(lib.cm_model_create(None, json.dumps(config).encode(), seed, C.byref(handle)))
         return cls(handle)
 
     def _alive(self):
@@ -462,3 +470,6 @@ def read_image(path, channels=0):
         return out
     finally:
         lib.cm_image_free(None, pixels)
+
+
+from .training import Dataset, Trainer, presets  # noqa: E402  (they need what stands above)

@@ -97,7 +97,49 @@ class SamplerInfo(C.Structure):
                 ("activation_bytes", C.c_uint64), ("packed_bytes", C.c_uint64), ("plan_seconds", C.c_double)]
 
 
-STRUCTS = [ContextOptions, LoadOptions, SaveOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo]
+class DatasetOptions(C.Structure):
+    _c_name = "cm_dataset_options"
+    _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
+                ("random_crop", C.c_int32), ("labels", C.c_int32), ("stop_on_bad", C.c_int32), ("shuffle", C.c_int32),
+                ("seed", C.c_uint64)]
+
+
+class DatasetInfo(C.Structure):
+    _c_name = "cm_dataset_info"
+    _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
+                ("images", C.c_uint64), ("classes", C.c_int32), ("largest_label", C.c_int32), ("bad", C.c_uint64),
+                ("fingerprint", C.c_uint64), ("kind", C.c_char_p)]
+
+
+_i, _l, _d = C.c_int32, C.c_int64, C.c_double
+
+
+class TrainOptions(C.Structure):
+    _c_name = "cm_train_options"
+    _fields_ = [("struct_size", C.c_uint32), ("objective", _i), ("threads", _i), ("batch", _i), ("microbatch", _i),
+                ("sum_microbatches", _i), ("recompute", _i), ("seed", C.c_uint64), ("steps", _l), ("optimizer", _i),
+                ("lr", _d), ("beta1", _d), ("beta2", _d), ("eps", _d), ("weight_decay", _d), ("grad_clip", _d),
+                ("clip_rule", _i), ("warmup_steps", _l), ("anneal_begin", _l), ("anneal_end", _l), ("lr_final", _d),
+                ("metric", _i), ("huber_c", _d), ("sum_pixels", _i), ("weighting", _i), ("levels", _i),
+                ("p_mean", _d), ("p_std", _d), ("ode", _i), ("scales_mode", _i), ("start_scales", _i),
+                ("end_scales", _i), ("distill_steps", _l), ("mu_mode", _i), ("mu", _d), ("mapping", _i),
+                ("ect_q", _d), ("ect_k", _d), ("ect_b", _d), ("ect_stages", _i), ("ect_stage_steps", _l),
+                ("rho", _d), ("dropout", _d), ("label_dropout", _d), ("flip", _d), ("augment", _d),
+                ("skip_nonfinite", _i), ("ema_count", _i), ("ema_kind", _i * 8), ("ema_value", _d * 8),
+                ("ema_ramp", _d * 8)]
+
+
+class TrainReport(C.Structure):
+    _c_name = "cm_train_report"
+    _fields_ = [("struct_size", C.c_uint32), ("scales", _i), ("step", _l), ("images", C.c_uint64), ("loss", _d),
+                ("grad_norm", _d), ("lr", _d), ("mu", _d), ("ect_stage", _i), ("skipped", _i), ("seconds", _d),
+                ("data_wait", _d), ("peak_bytes", C.c_uint64)]
+
+
+TRAIN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(TrainReport))
+
+STRUCTS = [ContextOptions, LoadOptions, SaveOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
+           DatasetOptions, DatasetInfo, TrainOptions, TrainReport]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -140,6 +182,33 @@ PROTOTYPES = {
     "cm_image_write": (C.c_int, [_p, C.c_char_p, _i32, _i32, _i32, _u8p, _i32, _i32]),
     "cm_image_read": (C.c_int, [_p, C.c_char_p, _i32p, _i32p, _i32p, C.POINTER(_u8p)]),
     "cm_image_free": (None, [_p, _u8p]),
+    "cm_dataset_options_init": (None, [C.POINTER(DatasetOptions), _size]),
+    "cm_dataset_info_init": (None, [C.POINTER(DatasetInfo), _size]),
+    "cm_dataset_open": (C.c_int, [_p, C.c_char_p, C.POINTER(DatasetOptions), C.POINTER(_p)]),
+    "cm_dataset_free": (None, [_p]),
+    "cm_dataset_info_get": (C.c_int, [_p, C.POINTER(DatasetInfo)]),
+    "cm_dataset_class_name": (C.c_char_p, [_p, _i32]),
+    "cm_dataset_read": (C.c_int, [_p, C.c_uint64, _size, _f32p, _i32p]),
+    "cm_model_create": (C.c_int, [_p, C.c_char_p, C.c_uint64, C.POINTER(_p)]),
+    "cm_train_options_init": (None, [C.POINTER(TrainOptions), _size]),
+    "cm_train_options_preset": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p]),
+    "cm_train_preset_name": (C.c_char_p, [_size]),
+    "cm_train_preset_about": (C.c_char_p, [_size]),
+    "cm_train_preset_config": (C.c_char_p, [_size]),
+    "cm_train_options_set": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, C.c_char_p]),
+    "cm_train_options_json": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, _size, C.POINTER(_size)]),
+    "cm_train_options_check": (C.c_int, [C.POINTER(TrainOptions)]),
+    "cm_train_report_init": (None, [C.POINTER(TrainReport), _size]),
+    "cm_trainer_create": (C.c_int, [_p, _p, C.POINTER(TrainOptions), C.POINTER(_p)]),
+    "cm_trainer_free": (None, [_p]),
+    "cm_trainer_step": (C.c_int, [_p, _f32p, _i32p, C.POINTER(TrainReport)]),
+    "cm_trainer_run": (C.c_int, [_p, _p, C.c_int64, TRAIN, _p]),
+    "cm_trainer_cancel": (None, [_p]),
+    "cm_trainer_model": (C.c_int, [_p, _i32, _i32, C.POINTER(_p)]),
+    "cm_trainer_steps": (C.c_int, [_p, C.POINTER(C.c_uint64)]),
+    "cm_trainer_bytes": (C.c_int, [_p, C.POINTER(C.c_uint64)]),
+    "cm_trainer_save": (C.c_int, [_p, C.c_char_p, _i32]),
+    "cm_trainer_resume": (C.c_int, [_p, C.c_char_p, _p, _i32]),
 }
 
 

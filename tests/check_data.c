@@ -1,0 +1,587 @@
+/* Data sets: every kind of container, classes, order, crops, bad pictures and bad
+ * containers; EDM's augmentations against what is known of them. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <zip.h>
+#include <zlib.h>
+
+#include "base/context.h"
+#include "data/augment.h"
+#include "data/dataset.h"
+
+static char dir[40];
+
+static void setup(void)
+{
+    strcpy(dir, "/tmp/cm-data-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void teardown(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+    return path[turn];
+}
+
+static void write_bytes(const char *path, const void *data, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(data, 1, size, f), size);
+    fclose(f);
+}
+
+static unsigned char *read_bytes(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    ck_assert_ptr_nonnull(f);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    unsigned char *data = malloc(*size + 1);
+    ck_assert_uint_eq(fread(data, 1, *size, f), *size);
+    fclose(f);
+    return data;
+}
+
+/* A 16 x 16 picture whose every pixel says which it is. */
+static void write_png(const char *path, int value)
+{
+    uint8_t pixels[16 * 16 * 3];
+    memset(pixels, value, sizeof pixels);
+    OK(cm_image_write(NULL, path, 3, 16, 16, pixels, 0, 1));
+}
+
+static cm_dataset *open_set(const char *path, cm_dataset_options *o)
+{
+    cm_dataset *d = NULL;
+    OK(cm_dataset_open(NULL, path, o, &d));
+    return d;
+}
+
+static cm_dataset_info info_of(const cm_dataset *d)
+{
+    cm_dataset_info i;
+    cm_dataset_info_init(&i, sizeof i);
+    OK(cm_dataset_info_get(d, &i));
+    return i;
+}
+
+static cm_dataset_options in_order(void)
+{
+    cm_dataset_options o;
+    cm_dataset_options_init(&o, sizeof o);
+    o.shuffle = 2;
+    return o;
+}
+
+/* The 8-bit value of picture p. */
+static int value_at(cm_dataset *d, uint64_t position, int32_t *label)
+{
+    static float image[3 * 64 * 64];
+    OK(cm_dataset_read(d, position, 1, image, label));
+    return (int)lround(((double)image[0] + 1) * 127.5);
+}
+
+/* --- folders ---------------------------------------------------------------------------- */
+
+static void make_folder(const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof path, "mkdir -p %s/%s/cat %s/%s/ape", dir, name, dir, name);
+    ck_assert_int_eq(system(path), 0);
+    for (int i = 0; i < 6; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s/p%d.png", dir, name, i < 3 ? "cat" : "ape", i);
+        write_png(path, 10 * i);
+    }
+}
+
+START_TEST(folders)
+{
+    int32_t label;
+    cm_dataset_options o = in_order();
+    make_folder("set");
+    write_bytes(in_dir("set/readme.txt"), "no picture", 10);
+    cm_dataset *d = open_set(in_dir("set"), &o);
+    cm_dataset_info i = info_of(d);
+    ck_assert_uint_eq(i.images, 6);
+    ck_assert_int_eq(i.classes, 2);
+    ck_assert_int_eq(i.height, 16);
+    ck_assert_int_eq(i.channels, 3);
+    ck_assert_str_eq(cm_dataset_class_name(d, 0), "ape");
+    ck_assert_ptr_null(cm_dataset_class_name(d, 2));
+    ck_assert_int_eq(value_at(d, 0, &label), 30); /* ape/p3 */
+    ck_assert_int_eq(label, 0);
+    ck_assert_int_eq(value_at(d, 5, &label), 20);
+    ck_assert_int_eq(label, 1);
+    ck_assert_int_eq(value_at(d, 6, &label), 30); /* the next epoch */
+    cm_dataset_free(d);
+    o.labels = CM_LABELS_PREFIX;
+    d = open_set(in_dir("set"), &o);
+    ck_assert_int_eq(info_of(d).classes, 6); /* "p0.png" ...: a class each */
+    cm_dataset_free(d);
+    o.labels = CM_LABELS_NONE;
+    d = open_set(in_dir("set"), &o);
+    (void)value_at(d, 0, &label);
+    ck_assert_int_eq(label, -1);
+    cm_dataset_free(d);
+}
+END_TEST
+
+START_TEST(dataset_json)
+{
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    int32_t label;
+    static const char good[] = "{\"labels\": [[\"a.png\", 4], [\"sub/b.png\", 0]]}";
+    static const struct {
+        const char *text, *word;
+    } bad[] = {{"{\"labels\": [[\"a.png\", 4]]}", "'sub/b.png' has no entry"},
+               {"{\"labels\": [[\"a.png\", [1, 0]], [\"sub/b.png\", 0]]}", "vector"},
+               {"{\"labels\": 3}", "neither a list"},
+               {"{\"labels\": [[\"a.png\", -4]]}", "no class number"},
+               {"{\"labels\": [[\"a.png\"]]}", "not [name, label]"},
+               {"{\"labels\": ", "not valid JSON"}};
+    ck_assert_int_eq(mkdir(in_dir("edm"), 0777), 0);
+    ck_assert_int_eq(mkdir(in_dir("edm/sub"), 0777), 0);
+    write_png(in_dir("edm/a.png"), 1);
+    write_png(in_dir("edm/sub/b.png"), 2);
+    write_bytes(in_dir("edm/dataset.json"), good, strlen(good));
+    d = open_set(in_dir("edm"), &o);
+    ck_assert_int_eq(value_at(d, 0, &label), 1);
+    ck_assert_int_eq(label, 4);
+    ck_assert_int_eq(info_of(d).classes, 5);
+    ck_assert_int_eq(info_of(d).largest_label, 4);
+    cm_dataset_free(d);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_bytes(in_dir("edm/dataset.json"), bad[i].text, strlen(bad[i].text));
+        cm_status status = cm_dataset_open(NULL, in_dir("edm"), &o, &d);
+        ck_assert_msg(status != CM_OK && strstr(cm_last_message(), bad[i].word), "%s: '%s'", bad[i].text, cm_last_message());
+    }
+}
+END_TEST
+
+/* --- bad pictures -------------------------------------------------------------------------- */
+
+static int warned;
+static void count_warning(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    warned += level == CM_LOG_WARNING && strstr(message, "cannot be read and is left out") != NULL;
+}
+
+START_TEST(bad_pictures_are_left_out)
+{
+    cm_dataset_options o = in_order();
+    cm_context_options co;
+    cm_context *context;
+    cm_dataset *d;
+    float image[3 * 16 * 16];
+    make_folder("bad");
+    write_bytes(in_dir("bad/ape/p4.png"), "\x89PNG....", 8);
+    cm_context_options_init(&co, sizeof co);
+    co.log = count_warning;
+    OK(cm_context_create(&co, &context));
+    OK(cm_dataset_open(context, in_dir("bad"), &o, &d));
+    for (uint64_t p = 0; p < 12; p++) (void)value_at(d, p, NULL);
+    ck_assert_int_eq(value_at(d, 1, NULL), 50); /* the one behind it */
+    ck_assert_uint_eq(info_of(d).bad, 1);
+    ck_assert_int_eq(warned, 1);
+    cm_dataset_free(d);
+    o.stop_on_bad = 1;
+    OK(cm_dataset_open(context, in_dir("bad"), &o, &d));
+    FAILS(cm_dataset_read(d, 1, 1, image, NULL), CM_ERR_FORMAT, "p4.png");
+    cm_dataset_free(d);
+    cm_context_free(context);
+    ck_assert_int_eq(mkdir(in_dir("allbad"), 0777), 0);
+    write_bytes(in_dir("allbad/x_1.png"), "", 0);
+    write_bytes(in_dir("allbad/x_2.jpg"), "\xff\xd8 no", 5);
+    FAILS(cm_dataset_open(NULL, in_dir("allbad"), NULL, &d), CM_ERR_FORMAT, "no picture of the set can be read");
+    ck_assert_int_eq(mkdir(in_dir("empty"), 0777), 0);
+    FAILS(cm_dataset_open(NULL, in_dir("empty"), NULL, &d), CM_ERR_ARGUMENT, "no picture");
+    FAILS(cm_dataset_open(NULL, in_dir("missing"), NULL, &d), CM_ERR_IO, "missing");
+    FAILS(cm_dataset_open(NULL, "/dev/zero", NULL, &d), CM_ERR_IO, "regular");
+}
+END_TEST
+
+/* --- order ------------------------------------------------------------------------------------ */
+
+START_TEST(shuffling_is_a_permutation)
+{
+    static const uint64_t sizes[] = {1, 2, 3, 7, 64, 1000, 4097};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        uint64_t n = sizes[k], moved = 0, same = 0;
+        unsigned char *seen = calloc(n, 1);
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t a = cm_shuffled(3, 0, i, n);
+            ck_assert(a < n && !seen[a]);
+            seen[a] = 1;
+            moved += a != i;
+            same += a == cm_shuffled(3, 1, i, n);
+        }
+        if (n >= 64) ck_assert_msg(moved > n * 9 / 10 && same < n / 4, "n %llu", (unsigned long long)n);
+        free(seen);
+    }
+    /* 10 classes in order, as archives have them: batches of 100 are mixed */
+    for (uint64_t b = 0; b < 20; b++) {
+        int count[10] = {0};
+        for (uint64_t i = 0; i < 100; i++) count[cm_shuffled(1, 0, b * 100 + i, 50000) / 5000]++;
+        for (int c = 0; c < 10; c++) ck_assert_msg(count[c] > 0 && count[c] < 30, "batch %llu: %d of class %d", (unsigned long long)b, count[c], c);
+    }
+}
+END_TEST
+
+/* --- archives --------------------------------------------------------------------------------------- */
+
+static size_t tar_member(unsigned char *at, const char *name, char type, const void *data, size_t size)
+{
+    unsigned sum = 0;
+    memset(at, 0, 512);
+    memcpy(at, name, strlen(name));
+    snprintf((char *)at + 100, 8, "%07o", 0644);
+    snprintf((char *)at + 124, 12, "%011zo", size);
+    memset(at + 148, ' ', 8);
+    at[156] = (unsigned char)type;
+    memcpy(at + 257, "ustar\0" "00", 8);
+    for (int i = 0; i < 512; i++) sum += at[i];
+    snprintf((char *)at + 148, 8, "%06o", sum);
+    if (size) memcpy(at + 512, data, size);
+    return 512 + (size + 511) / 512 * 512;
+}
+
+START_TEST(tars)
+{
+    static unsigned char archive[1 << 16];
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    int32_t label;
+    size_t size, n = 0, begin;
+    write_png(in_dir("one.png"), 50);
+    unsigned char *png = read_bytes(in_dir("one.png"), &size);
+    static const char pax[] = "30 path=long/name/dog_002.png\n";
+    n += tar_member(archive + n, "x/", '5', NULL, 0);
+    n += tar_member(archive + n, "x/cat_001.png", '0', png, size);
+    begin = n;
+    n += tar_member(archive + n, "PaxHeader", 'x', pax, strlen(pax));
+    n += tar_member(archive + n, "short.png", '0', png, size);
+    n += tar_member(archive + n, "link.png", '2', NULL, 0);
+    n += tar_member(archive + n, "notes.txt", '0', "hello", 5);
+    memset(archive + n, 0, 1024);
+    write_bytes(in_dir("a.tar"), archive, n + 1024);
+    o.labels = CM_LABELS_PREFIX;
+    d = open_set(in_dir("a.tar"), &o);
+    ck_assert_uint_eq(info_of(d).images, 2);
+    ck_assert_str_eq(info_of(d).kind, "tar");
+    ck_assert_int_eq(value_at(d, 1, &label), 50);
+    ck_assert_int_eq(label, 1);
+    ck_assert_str_eq(cm_dataset_class_name(d, 1), "dog");
+    cm_dataset_free(d);
+    /* damage */
+    write_bytes(in_dir("cut.tar"), archive, n - 510);
+    FAILS(cm_dataset_open(NULL, in_dir("cut.tar"), NULL, &d), CM_ERR_FORMAT, "truncated");
+    archive[begin + 20] ^= 1;
+    write_bytes(in_dir("sum.tar"), archive, n);
+    FAILS(cm_dataset_open(NULL, in_dir("sum.tar"), NULL, &d), CM_ERR_FORMAT, "damaged");
+    n = tar_member(archive, "../up.png", '0', png, size);
+    write_bytes(in_dir("up.tar"), archive, n);
+    FAILS(cm_dataset_open(NULL, in_dir("up.tar"), NULL, &d), CM_ERR_FORMAT, "leaves the archive");
+    n = tar_member(archive, "/abs.png", '0', png, size);
+    write_bytes(in_dir("abs.tar"), archive, n);
+    FAILS(cm_dataset_open(NULL, in_dir("abs.tar"), NULL, &d), CM_ERR_FORMAT, "absolute");
+    free(png);
+}
+END_TEST
+
+static void make_zip(const char *path, const char *const *names, const void *const *data, const size_t *sizes, int n, int store)
+{
+    int error;
+    zip_t *z = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &error);
+    ck_assert_ptr_nonnull(z);
+    for (int i = 0; i < n; i++) {
+        zip_int64_t k = zip_file_add(z, names[i], zip_source_buffer(z, data[i], sizes[i], 0), 0);
+        ck_assert_int_ge(k, 0);
+        if (store) (void)zip_set_file_compression(z, (zip_uint64_t)k, ZIP_CM_STORE, 0);
+    }
+    ck_assert_int_eq(zip_close(z), 0);
+}
+
+START_TEST(zips)
+{
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    int32_t label;
+    size_t size;
+    write_png(in_dir("one.png"), 60);
+    unsigned char *png = read_bytes(in_dir("one.png"), &size);
+    static const char json[] = "{\"labels\": [[\"00000/img1.png\", 6], [\"00000/img0.png\", 2]]}";
+    const char *const names[] = {"00000/img1.png", "dataset.json", "00000/img0.png"};
+    const void *const data[] = {png, json, png};
+    const size_t sizes[] = {size, strlen(json), size};
+    for (int store = 0; store < 2; store++) {
+        make_zip(in_dir("a.zip"), names, data, sizes, 3, store);
+        d = open_set(in_dir("a.zip"), &o);
+        ck_assert_uint_eq(info_of(d).images, 2);
+        ck_assert_int_eq(value_at(d, 0, &label), 60);
+        ck_assert_int_eq(label, 2); /* names in byte order */
+        cm_dataset_free(d);
+    }
+    unsigned char *whole = read_bytes(in_dir("a.zip"), &size);
+    write_bytes(in_dir("cut.zip"), whole, size - 30);
+    FAILS(cm_dataset_open(NULL, in_dir("cut.zip"), NULL, &d), CM_ERR_FORMAT, "zip");
+    const char *const out[] = {"../x.png"};
+    make_zip(in_dir("up.zip"), out, data, sizes, 1, 0);
+    FAILS(cm_dataset_open(NULL, in_dir("up.zip"), NULL, &d), CM_ERR_FORMAT, "leaves the archive");
+    free(png);
+    free(whole);
+}
+END_TEST
+
+/* --- arrays ------------------------------------------------------------------------------------------ */
+
+static size_t npy(unsigned char *out, const char *header, const void *data, size_t size)
+{
+    size_t n = (strlen(header) + 11 + 63) / 64 * 64;
+    memset(out, ' ', n);
+    memcpy(out, "\x93NUMPY\x01\x00", 8);
+    out[8] = (unsigned char)(n - 10), out[9] = (unsigned char)((n - 10) >> 8);
+    memcpy(out + 10, header, strlen(header));
+    out[n - 1] = '\n';
+    memcpy(out + n, data, size);
+    return n + size;
+}
+
+START_TEST(npz)
+{
+    static unsigned char images[4096], labels[512], values[2 * 4 * 4 * 3];
+    const int64_t classes[2] = {7, 1};
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    int32_t label;
+    for (size_t i = 0; i < sizeof values; i++) values[i] = i < 48 ? 11 : 22;
+    size_t a = npy(images, "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4, 4, 3), }", values, sizeof values);
+    size_t b = npy(labels, "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }", classes, sizeof classes);
+    const char *const names[] = {"arr_0.npy", "arr_1.npy"};
+    const void *const data[] = {images, labels};
+    const size_t sizes[] = {a, b};
+    make_zip(in_dir("a.npz"), names, data, sizes, 2, 1);
+    d = open_set(in_dir("a.npz"), &o);
+    ck_assert_int_eq(value_at(d, 1, &label), 22);
+    ck_assert_int_eq(label, 1);
+    ck_assert_int_eq(info_of(d).classes, 8);
+    ck_assert_int_eq(info_of(d).height, 4);
+    cm_dataset_free(d);
+    make_zip(in_dir("b.npz"), names, data, sizes, 1, 0);
+    d = open_set(in_dir("b.npz"), &o);
+    ck_assert_int_eq(info_of(d).classes, 0);
+    cm_dataset_free(d);
+    o.height = o.width = 8;
+    FAILS(cm_dataset_open(NULL, in_dir("b.npz"), &o, &d), CM_ERR_ARGUMENT, "gives images of 4 x 4");
+    static const struct {
+        const char *header, *word;
+    } bad[] = {{"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4, 4, 3), }", "do not fill"},
+               {"{'descr': '|u1', 'fortran_order': True, 'shape': (2, 4, 4, 3), }", "C order"},
+               {"{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4, 3, 4), }", "channels"},
+               {"{'descr': '|O', 'fortran_order': False, 'shape': (96,), }", "object"},
+               {"{'descr': '|u1', 'fortran_order': False, 'shape': (96, 999999999999999999, 999999999), }", "shape"},
+               {"{'descr': '|u1', 'shape': (96,), }", "fortran_order"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const size_t one[] = {npy(images, bad[i].header, values, sizeof values)};
+        make_zip(in_dir("bad.npz"), names, data, one, 1, 0);
+        cm_dataset_options plain = in_order();
+        FAILS(cm_dataset_open(NULL, in_dir("bad.npz"), &plain, &d), CM_ERR_FORMAT, bad[i].word);
+    }
+}
+END_TEST
+
+static void put32(unsigned char *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++) at[i] = (unsigned char)(v >> (24 - 8 * i));
+}
+
+START_TEST(idx)
+{
+    static unsigned char images[16 + 3 * 784], labels[8 + 3] = {0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 9};
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    int32_t label;
+    float x[1024];
+    put32(images, 0x803), put32(images + 4, 3), put32(images + 8, 28), put32(images + 12, 28);
+    memset(images + 16, 200, 3 * 784);
+    write_bytes(in_dir("train-images-idx3-ubyte"), images, sizeof images);
+    write_bytes(in_dir("train-labels-idx1-ubyte"), labels, sizeof labels);
+    d = open_set(dir, &o); /* a folder that holds them */
+    cm_dataset_info i = info_of(d);
+    ck_assert(i.images == 3 && i.channels == 1 && i.height == 32 && i.classes == 10);
+    OK(cm_dataset_read(d, 2, 1, x, &label));
+    ck_assert_int_eq(label, 9);
+    ck_assert(x[0] == -1 && x[2 * 32 + 2] == 200 / 127.5f - 1 && x[31 * 32] == -1);
+    cm_dataset_free(d);
+    gzFile gz = gzopen(in_dir("t10k-images-idx3-ubyte.gz"), "wb");
+    ck_assert_int_eq(gzwrite(gz, images, sizeof images), sizeof images);
+    gzclose(gz);
+    d = open_set(in_dir("t10k-images-idx3-ubyte.gz"), &o);
+    ck_assert_int_eq(info_of(d).classes, 0);
+    cm_dataset_free(d);
+    write_bytes(in_dir("cut-images-idx3-ubyte"), images, sizeof images - 1);
+    FAILS(cm_dataset_open(NULL, in_dir("cut-images-idx3-ubyte"), NULL, &d), CM_ERR_FORMAT, "truncated");
+    put32(images + 4, 0x3fffffff);
+    write_bytes(in_dir("big-images-idx3-ubyte"), images, sizeof images);
+    FAILS(cm_dataset_open(NULL, in_dir("big-images-idx3-ubyte"), NULL, &d), CM_ERR_FORMAT, "cannot hold");
+    labels[7] = 2;
+    write_bytes(in_dir("train-labels-idx1-ubyte"), labels, sizeof labels - 1);
+    FAILS(cm_dataset_open(NULL, in_dir("train-images-idx3-ubyte"), NULL, &d), CM_ERR_FORMAT, "2 labels for 3");
+    remove(in_dir("train-images-idx3-ubyte"));
+    remove(in_dir("train-labels-idx1-ubyte"));
+}
+END_TEST
+
+START_TEST(cifar)
+{
+    static unsigned char records[2 * 3073];
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    int32_t label;
+    float x[3072];
+    records[0] = 4, records[3073] = 9;
+    memset(records + 1, 255, 1024); /* red */
+    write_bytes(in_dir("data_batch_1.bin"), records, sizeof records);
+    write_bytes(in_dir("data_batch_2.bin"), records, sizeof records);
+    d = open_set(dir, &o);
+    ck_assert_uint_eq(info_of(d).images, 4);
+    OK(cm_dataset_read(d, 2, 1, x, &label));
+    ck_assert(label == 4 && x[0] == 1 && x[1024] == -1);
+    cm_dataset_free(d);
+    write_bytes(in_dir("data_batch_2.bin"), records, 3074);
+    FAILS(cm_dataset_open(NULL, dir, NULL, &d), CM_ERR_FORMAT, "CIFAR-100");
+    records[0] = 10;
+    write_bytes(in_dir("x.bin"), records, sizeof records);
+    FAILS(cm_dataset_open(NULL, in_dir("x.bin"), NULL, &d), CM_ERR_FORMAT, "label 10");
+    remove(in_dir("data_batch_1.bin"));
+    remove(in_dir("data_batch_2.bin"));
+}
+END_TEST
+
+START_TEST(crops)
+{
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    static uint8_t wide[40 * 100 * 3];
+    float a[3 * 16 * 16], b[3 * 16 * 16];
+    ck_assert_int_eq(mkdir(in_dir("wide"), 0777), 0);
+    for (size_t i = 0; i < sizeof wide; i++) wide[i] = (uint8_t)(i * 7);
+    OK(cm_image_write(NULL, in_dir("wide/a.png"), 3, 40, 100, wide, 0, 1));
+    d = open_set(in_dir("wide"), &o);
+    ck_assert_int_eq(info_of(d).height, 40); /* the shorter side */
+    cm_dataset_free(d);
+    o.height = 16;
+    o.random_crop = 1;
+    d = open_set(in_dir("wide"), &o);
+    int differ = 0;
+    for (uint64_t p = 1; p < 6; p++) {
+        OK(cm_dataset_read(d, 0, 1, a, NULL));
+        OK(cm_dataset_read(d, p, 1, b, NULL));
+        differ += memcmp(a, b, sizeof a) != 0;
+        OK(cm_dataset_read(d, 0, 1, b, NULL));
+        ck_assert_mem_eq(a, b, sizeof a);
+    }
+    ck_assert_int_ge(differ, 3);
+    cm_dataset_free(d);
+    o.width = 8;
+    FAILS(cm_dataset_open(NULL, in_dir("wide"), &o, &d), CM_ERR_ARGUMENT, "only squares");
+}
+END_TEST
+
+/* --- augmentations -------------------------------------------------------------------------------------- */
+
+START_TEST(augmentation_without_change_gives_the_image_back)
+{
+    cm_context *context;
+    cm_augmenter *a;
+    const double identity[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1}, quarter[9] = {0, -1, 0, 1, 0, 0, 0, 0, 1};
+    float in[2 * 20 * 20], out[2 * 20 * 20];
+    uint64_t state = 4;
+    OK(cm_context_create(NULL, &context));
+    OK(cm_augmenter_create(context, 2, 20, 20, 0.5, 0, &a));
+    for (size_t i = 0; i < 800; i++) in[i] = random_float(&state);
+    cm_augmenter_resample(a, identity, in, out);
+    for (size_t i = 0; i < 800; i++) /* algorithms 4.11: within 4e-6 */
+        ck_assert_msg(fabs((double)out[i] - (double)in[i]) < 4e-6, "value %zu: %g, was %g", i, (double)out[i], (double)in[i]);
+    /* A quarter turn of a smooth image, away from the edges: out(q) = in(G q).  The
+     * filter is not quite symmetric, so this holds to three hundredths only. */
+    for (int i = 0; i < 400; i++) in[i] = (float)sin(0.2 * (i % 20) + 0.1 * (i / 20));
+    cm_augmenter_resample(a, quarter, in, out);
+    for (int y = 5; y < 15; y++)
+        for (int x = 5; x < 15; x++)
+            ck_assert_msg(fabs((double)out[20 * y + x] - (double)in[20 * x + 19 - y]) < 0.03, "%d %d: %g, expected %g", y, x,
+                          (double)out[20 * y + x], (double)in[20 * x + 19 - y]);
+    cm_augmenter_free(a);
+    cm_context_free(context);
+}
+END_TEST
+
+START_TEST(augmentation_labels_tell_what_was_done)
+{
+    cm_context *context;
+    cm_augmenter *a;
+    float in[16 * 16], out[16 * 16], labels[9];
+    int seen[9] = {0};
+    OK(cm_context_create(NULL, &context));
+    OK(cm_augmenter_create(context, 1, 16, 16, 0.12, 0, &a));
+    for (int i = 0; i < 256; i++) in[i] = (float)(i % 16) / 8 - 1;
+    for (uint64_t k = 0; k < 2000; k++) {
+        const cm_stream s = {1, k, 4};
+        cm_augmenter_image(a, &s, in, out, labels);
+        int none = 1;
+        for (int i = 0; i < 9; i++) seen[i] += labels[i] != 0;
+        for (int i = 1; i < 9; i++) none &= labels[i] == 0;
+        for (int i = 0; none && i < 256; i++) { /* mirrored or not, nothing else */
+            float want = in[labels[0] != 0 ? i / 16 * 16 + 15 - i % 16 : i];
+            ck_assert_msg(fabs((double)out[i] - (double)want) < 4e-6, "image %d value %d", (int)k, i);
+        }
+    }
+    ck_assert_msg(abs(seen[0] - 1000) < 120, "mirrored %d of 2000", seen[0]);
+    ck_assert_msg(abs(seen[1] - 120) < 50, "upside down %d of 2000", seen[1]);
+    for (int i = 2; i < 9; i++) { /* the axis of label 6 is 0 half of the time */
+        int expected = i == 6 ? 120 : 240;
+        ck_assert_msg(abs(seen[i] - expected) < 75, "label %d: %d of 2000", i, seen[i]);
+    }
+    cm_augmenter_free(a);
+    cm_context_free(context);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("data");
+    TCase *t = tcase_create("data");
+    tcase_add_unchecked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, folders);
+    tcase_add_test(t, dataset_json);
+    tcase_add_test(t, bad_pictures_are_left_out);
+    tcase_add_test(t, shuffling_is_a_permutation);
+    tcase_add_test(t, tars);
+    tcase_add_test(t, zips);
+    tcase_add_test(t, npz);
+    tcase_add_test(t, idx);
+    tcase_add_test(t, cifar);
+    tcase_add_test(t, crops);
+    tcase_add_test(t, augmentation_without_change_gives_the_image_back);
+    tcase_add_test(t, augmentation_labels_tell_what_was_done);
+    suite_add_tcase(s, t);
+    return s;
+}

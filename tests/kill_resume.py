@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Training survives being killed: kill_resume.py BUILD [--trials N] [--steps S --stops K]
+
+  trials       cm-train, checkpointing every step, is killed -9 after a random time; resuming has to work and
+               to begin at the last step it had announced or later
+  chain        a run of S steps, stopped K times by kill -9, SIGTERM or SIGUSR1, ends with the bytes (and the
+               logged losses) of a run that never stopped
+  systematic   the process ends right before every system call of a save, then goes on: the same bytes again
+  faults       every such call fails instead: an IO error, and the checkpoint before is still good
+  refusals     what cm-train says to a second trainer, a used directory, --resume of nothing
+"""
+import argparse, glob, hashlib, json, os, random, re, shutil, signal, struct, subprocess, sys, tempfile, time
+
+p = argparse.ArgumentParser()
+p.add_argument("build")
+p.add_argument("--trials", type=int, default=20)
+p.add_argument("--steps", type=int, default=60)
+p.add_argument("--stops", type=int, default=6)
+o = p.parse_args()
+top = tempfile.mkdtemp(prefix="cm-kill-")
+data = top + "/train-images-idx3-ubyte"
+random.seed(1)
+with open(data, "wb") as f:  # 64 made-up pictures of 28 x 28 in 10 classes
+    f.write(struct.pack(">IIII", 0x803, 64, 28, 28) + bytes(random.randrange(256) for _ in range(64 * 784)))
+with open(top + "/train-labels-idx1-ubyte", "wb") as f:
+    f.write(struct.pack(">II", 0x801, 64) + bytes(i % 10 for i in range(64)))
+env = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+failures = []
+
+
+def fail(text):
+    failures.append(text)
+    print("FAIL", text, flush=True)
+
+
+def command(run, steps, *more):
+    return [o.build + "/bin/cm-train", "--preset", "smoke", "--data", data, "--out", run, "--steps", str(steps), "--batch", "4",
+            "--threads", "1", "--checkpoint-every", "1", "--log-every", "1", "--sample-every", "0", "--no-estimate", "--quiet", *more]
+
+
+def latest(run):
+    """Hashes of the newest checkpoint's files, by name."""
+    name = open(run + "/checkpoints/LATEST").read().strip()
+    return {os.path.basename(f): hashlib.sha256(open(f, "rb").read()).hexdigest() for f in glob.glob(run + "/checkpoints/" + name + "/*")}
+
+
+def losses(run):
+    return {d["step"]: d["loss"] for d in map(json.loads, open(run + "/log.jsonl"))}
+
+
+def stop_at_random(args, longest, number=signal.SIGKILL):
+    """Starts, stops after a random time; returns the last announced step and the exit code."""
+    child = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    time.sleep(random.random() * longest)
+    child.send_signal(number)
+    out, err = child.communicate()
+    steps = [int(s) for s in re.findall(r"saved step (\d+)\n", out)]
+    return (steps[-1] if steps else None), child.returncode, err
+
+
+def trials():
+    run, seen, good = top + "/trials", None, 0
+    while seen is None:
+        shutil.rmtree(run, ignore_errors=True)
+        seen, code, err = stop_at_random(command(run, 1000000), 1.5)
+    for trial in range(o.trials):
+        before = seen
+        step, code, err = stop_at_random(command(run, 1000000, "--resume"), 1.0)
+        if code != -signal.SIGKILL:
+            fail("trial %d: exit %d: %s" % (trial, code, err))
+        name = open(run + "/checkpoints/LATEST").read().strip()
+        reached = int(name[5:])
+        if reached < before or (step is not None and reached < step):
+            fail("trial %d: LATEST is %s, but step %s had been announced" % (trial, name, step or before))
+        else:
+            good += 1
+        seen = max(reached, step or 0)
+    print("trials: %d of %d resumes good, %d steps" % (good, o.trials, seen), flush=True)
+
+
+def chain():
+    whole, parts = top + "/whole", top + "/parts"
+    subprocess.run(command(whole, o.steps), check=True, env=env, capture_output=True)
+    stops, first = 0, True
+    while stops < o.stops:
+        if os.path.exists(parts + "/checkpoints/LATEST"):
+            done = int(open(parts + "/checkpoints/LATEST").read().strip()[5:])
+            if done >= o.steps:
+                break
+            first = False
+        elif not first:
+            fail("chain: LATEST has gone")
+        if first:
+            shutil.rmtree(parts, ignore_errors=True)
+        number = random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+        step, code, err = stop_at_random(command(parts, o.steps, *([] if first else ["--resume"])), 0.35 + 12.0 * o.steps / 500 / o.stops, number)
+        if code == 75 or code == -signal.SIGKILL:
+            stops += 1
+        elif code not in (0, -signal.SIGTERM, -signal.SIGUSR1):  # a signal before the handler stands
+            fail("chain: exit %d after signal %d: %s" % (code, number, err))
+            break
+    more = ["--resume"] if os.path.exists(parts + "/checkpoints/LATEST") else []
+    last = subprocess.run(command(parts, o.steps, *more), env=env, capture_output=True, text=True)
+    if last.returncode != 0:
+        fail("chain: the last resume gave %d: %s" % (last.returncode, last.stderr))
+        return
+    a, b = latest(whole), latest(parts)
+    if a != b:
+        fail("chain: after %d stops these files differ: %s" % (stops, [n for n in a if a[n] != b.get(n)]))
+    if losses(whole) != losses(parts):
+        fail("chain: the logged losses differ")
+    if stops < o.stops:
+        fail("chain: the run ended after %d of %d stops" % (stops, o.stops))
+    print("chain: %d steps, %d stops, same bytes" % (o.steps, stops), flush=True)
+
+
+def program(run, until, call=None, n=0, error=0, kill=False):
+    more = dict(env, SHIM_DIR=run)
+    if call:
+        more.update(LD_PRELOAD=os.path.abspath(o.build + "/tests/shim.so"), SHIM_CALL=call, SHIM_N=str(n), SHIM_ERRNO=str(error))
+        if kill:
+            more["SHIM_KILL"] = "1"
+    return subprocess.run([o.build + "/tests/train_program", run, str(until)], env=more, capture_output=True, text=True)
+
+
+def systematic():
+    base, want, run = top + "/base", top + "/want", top + "/run"
+    assert program(base, 2).returncode == 0
+    shutil.copytree(base, want)
+    assert program(want, 4).returncode == 0
+    good, calls, n = latest(want), 0, 0
+    while True:
+        n += 1
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(base, run)
+        r = program(run, 3, "any", n, kill=True)
+        if r.returncode == 0:
+            break
+        if r.returncode != 99:
+            fail("before call %d: exit %d: %s" % (n, r.returncode, r.stderr))
+        calls += 1
+        r = program(run, 4)
+        begin = re.search(r"begins at (\d+)", r.stdout)
+        if r.returncode != 0 or not begin or int(begin.group(1)) not in (2, 3):
+            fail("ended before call %d: resuming gave %d: %s%s" % (n, r.returncode, r.stdout, r.stderr))
+        elif latest(run) != good:
+            fail("ended before call %d: the bytes differ" % n)
+        elif [f for f in os.listdir(run + "/checkpoints") if "tmp" in f]:
+            fail("ended before call %d: leftovers" % n)
+    if calls < 30:
+        fail("only %d calls were seen" % calls)
+    print("systematic: ended before each of %d calls of a save, same bytes afterwards" % calls, flush=True)
+    tried = 0
+    for call in ("open", "write", "fsync", "close", "rename", "mkdir", "remove"):
+        for error in (5, 28):  # EIO, ENOSPC
+            n = 0
+            while True:
+                n += 1
+                shutil.rmtree(run, ignore_errors=True)
+                shutil.copytree(base, run)
+                r = program(run, 3, call, n, error)
+                if r.returncode == 0 and n > 60:
+                    break
+                if r.returncode == 0:  # harmless (closing a mapping), or there is no such call
+                    done = program(run, 3, call, 100000, error)
+                    if done.returncode == 0 and n > 12:
+                        break
+                    continue
+                tried += 1
+                if r.returncode != 3:
+                    fail("%s %d errno %d: exit %d: %s" % (call, n, error, r.returncode, r.stderr))
+                r = program(run, 4)
+                if r.returncode != 0 or latest(run) != good:
+                    fail("%s %d errno %d: going on gave %d: %s" % (call, n, error, r.returncode, r.stderr))
+    print("faults: %d failing calls, an IO error each time, and the run went on" % tried, flush=True)
+
+
+def refusals():
+    run = top + "/refusals"
+    a = subprocess.Popen(command(run, 1000000), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    a.stdout.readline()
+    cases = [("--resume", "another trainer"), (None, "not empty")]
+    for more, words in cases:
+        r = subprocess.run(command(run, 1000000, *([more] if more else [])), env=env, capture_output=True, text=True)
+        if r.returncode != 1 or words not in r.stderr:
+            fail("refusals: exit %d, no '%s' in: %s" % (r.returncode, words, r.stderr))
+    a.terminate()
+    a.communicate()
+    if a.returncode != 75:
+        fail("SIGTERM: exit %d, expected 75" % a.returncode)
+    r = subprocess.run(command(top + "/nothing", 10, "--resume"), env=env, capture_output=True, text=True)
+    if r.returncode != 1 or "no checkpoint" not in r.stderr:
+        fail("resume of nothing: %d %s" % (r.returncode, r.stderr))
+    r = subprocess.run(command(run, 1000000, "--resume", "--set", "lr=0.5"), env=env, capture_output=True, text=True)
+    if r.returncode != 1 or "lr was 0.001, is 0.5" not in r.stderr:
+        fail("resume with another lr: %d %s" % (r.returncode, r.stderr))
+    print("refusals: as expected", flush=True)
+
+
+try:
+    trials()
+    chain()
+    systematic()
+    refusals()
+finally:
+    shutil.rmtree(top, ignore_errors=True)
+sys.exit(bool(failures))
