@@ -523,6 +523,7 @@ static cm_status prepare(program *p)
                 d.channels, d.height, d.width, d.classes, d.kind);
     if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
     if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
+    if (status == CM_OK) status = cm_trainer_run(p->trainer, p->dataset, 0, NULL, NULL); /* does the data fit? */
     if (status == CM_OK && p->resume)
         status = cm_trainer_resume(p->trainer, p->out, p->dataset, p->allow_changes);
     return status;

@@ -52,6 +52,34 @@ expect 0 "185251 parameters" $bin/cm-info $tiny --config $dir/side.json
 expect 0 "images/s" $bin/cm-sample $tiny --config $dir/side.json -n 2 -o $dir/h.png
 expect 2 "neither JSON nor a file" $bin/cm-info $tiny --config $dir/none.json
 $bin/cm-info $model --json --tensors | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["tensor_count"] == len(d["tensors"]) and d["config"]["image"]["labels"] == 10' || fail "info JSON"
+# cm-train: a run from nothing, one from a checkpoint, distillation, and what it refuses.
+mkdir $dir/set
+for i in 0 1 2 3 4 5 6 7 8 9 10 11; do $bin/cm-sample $model -n 1 --labels $((i % 10)) --margin 0 --seed $i -o $dir/set/$((i % 10))_$i.png --quiet >/dev/null; done
+t="$bin/cm-train --data $dir/set --preset smoke --steps 3 --batch 4 --threads 1"
+expect 0 "saved step 3" $t --out $dir/run --sample-every 2
+[ -f $dir/run/samples/step-000000002.png ] && [ -f $dir/run/config.json ] && [ "$(wc -l < $dir/run/log.jsonl)" = 3 ] || fail "the run directory lacks something"
+expect 0 "images/s" $bin/cm-sample $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors --steps 2 -n 2 -o $dir/run.png
+expect 0 "songunet" $bin/cm-info $dir/run/checkpoints/step-000000003/model.safetensors
+expect 1 "not empty" $t --out $dir/run
+expect 0 "12 pictures of 1 x 32 x 32" $t --out $dir/ect --objective ect --init $model
+expect 0 "saved step 3" $t --out $dir/cd --objective cd --teacher $dir/run/checkpoints/step-000000003/model.safetensors
+expect 0 '"precond": "cm"' $bin/cm-info --json $dir/cd/checkpoints/step-000000003/model.safetensors
+expect 1 "needs a teacher" $t --out $dir/x --objective cd
+expect 1 "no configuration" $t --out $dir/x --objective cd --teacher $tiny
+expect 1 "fewer than a batch" $t --out $dir/x --batch 13
+expect 1 "no checkpoint" $t --out $dir/x --resume
+expect 1 "No such file" $t --out $dir/x --data $dir/none
+expect 2 "above 0" $t --out $dir/x --set lr=-1
+expect 2 "expected a number" $t --out $dir/x --set lr=nan
+expect 2 "expected 0..1" $t --out $dir/x --set ema=1.01
+expect 2 "expected 2" $t --out $dir/x --objective cd --set start_scales=1
+expect 2 "did you mean 'warmup_steps'" $t --out $dir/x --set warmup_step=3
+expect 2 "no preset" $t --out $dir/x --preset digit
+expect 2 "are needed" $bin/cm-train
+expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
+expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
+[ -d $dir/x ] && fail "a refused run left a directory"
+PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
 [ -f $dir/f.png ] && fail "a failed run left f.png"
 ls $dir | grep -q tmp && fail "temporary files are left"
 # Ctrl-C: clean stop, nothing written.  On a busy machine the program may not

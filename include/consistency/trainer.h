@@ -152,7 +152,9 @@ CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const
 /* After every step; non-zero stops the run with CM_ERR_CANCELLED. */
 typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
 /* Steps until `until` have been taken in all, reading batches ahead in a thread of
- * its own. */
+ * its own.  First the data set is compared with the network (SHAPE, ARGUMENT: image
+ * shape, a class the network does not know, fewer images than a batch); with `until`
+ * 0 nothing else happens. */
 CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,
                                 void *user);
 /* Ask a running step or run to stop; from any thread or a signal handler. */

@@ -476,6 +476,7 @@ cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_
 {
     cm_loader *loader;
     CM_TRY(cm_trainer_note_dataset(t, dataset));
+    if (t->step >= until) return CM_OK;
     CM_TRY(cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &loader));
     cm_status status = loop(t, loader, until, progress, user);
     cm_loader_free(loader);
