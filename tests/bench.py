@@ -70,6 +70,41 @@ for work, name, network, side, batch, threads, count, target in ROWS:
     rows.append({"work": work, "ours": best["seconds_per_image"], "peer": peer[0], "ratio": ratio, "target": target, "yardstick": best["yardstick_seconds"]})
     print("%-44s %10.4f %10s %7s %6s   %s; %.2f, %.0f" % (work, best["seconds_per_image"], "%.4f" % peer[0] if peer[0] else "-", "%.2f" % ratio if ratio else "-",
           target or "-", peer[1], best["plan_seconds"], best["peak_bytes"] / 2**20), flush=True)
+
+# A training step: EDM loss, backward, RAdam.
+TRAINING = [("training CIFAR-10 DDPM++ f32, batch 16, s/step", "cifar", CIFAR, 16, 2, 1.0),
+            ("training digits net f32, batch 128, s/step", None, "models/digits_teacher.safetensors", 128, 4, 1.0)]
+
+
+def train_theirs(python, path, batch, steps, compiled):
+    command = [python, "tests/peers/torch_train.py", path, "--batch", str(batch), "--threads", "2", "--steps", str(steps)] + (["--compile"] if compiled else [])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_") and k != "OMP_WAIT_POLICY"}
+    run = subprocess.run(command, env=environment, text=True, capture_output=True)
+    if run.returncode:
+        print("   peer %s failed: %s" % (" ".join(command), run.stderr.strip().splitlines()[-1:]), file=sys.stderr)
+        return None
+    row = json.loads(run.stdout.strip().splitlines()[-1])
+    return row["seconds"], "torch %s%s, peak %.0f MiB" % (row["torch"], " compiled" if compiled else "", row["peak_bytes"] / 2**20)
+
+
+for work, name, network, batch, steps, target in TRAINING:
+    if o.rows not in work:
+        continue
+    path = model(name, network, 32) if name else network
+    results, peers = [], []
+    for compiled in (False, True):
+        results.append(json.loads(subprocess.check_output([o.build + "/tests/bench_train", path, str(batch), "2", str(steps)], text=True)))
+        for python in o.peer:
+            result = train_theirs(python, path, batch, steps, compiled)
+            if result:
+                peers.append(result)
+        results.append(json.loads(subprocess.check_output([o.build + "/tests/bench_train", path, str(batch), "2", str(steps)], text=True)))
+    best = min(results, key=lambda r: r["seconds"])
+    peer = min(peers) if peers else (None, "no peer was run")
+    ratio = peer[0] / best["seconds"] if peer[0] else None
+    rows.append({"work": work, "ours": best["seconds"], "peer": peer[0], "ratio": ratio, "target": target, "yardstick": None})
+    print("%-44s %10.4f %10s %7s %6s   %s; ours peak %.0f MiB" % (work, best["seconds"], "%.4f" % peer[0] if peer[0] else "-",
+          "%.2f" % ratio if ratio else "-", target, peer[1], best["peak_bytes"] / 2**20), flush=True)
 if os.environ.get("BENCH_JSON"):
     with open(os.environ["BENCH_JSON"], "w") as f:
         json.dump({"rows": rows}, f, indent=1)

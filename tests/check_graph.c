@@ -115,6 +115,107 @@ START_TEST(no_reference_kernels)
 }
 END_TEST
 
+/* A plan of one mode with everything it needs. */
+typedef struct {
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+} ready;
+
+static ready make_ready(const cm_model *m, const cm_plan_options *options)
+{
+    ready r;
+    OK(cm_plan_create(m->graph, options, &r.plan));
+    OK(cm_weights_create(r.plan, m->params, &r.weights));
+    OK(cm_exec_create(r.plan, &r.exec));
+    cm_exec_poison(r.exec);
+    fill_inputs(m, r.exec);
+    return r;
+}
+
+static void unmake(ready *r)
+{
+    cm_exec_free(r->exec);
+    cm_weights_free(r->weights);
+    cm_plan_free(r->plan);
+}
+
+/* <u, J v> = <J^T u, v> for whole networks, v a direction of x and of the time input:
+ * tangents and gradients come from different code and meet here.  In float32 both
+ * sums carry rounding of some 1e-6 of the product of the norms. */
+START_TEST(gradients_and_tangents_agree)
+{
+    cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
+    const uint32_t inputs = 1u << CM_IN_X | 1u << CM_IN_TIME;
+    const cm_plan_options train = {
+        .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = inputs};
+    const cm_plan_options jvp = {.slice = 1, .threads = 2, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
+    const cm_plan_options infer = {.slice = 1, .threads = 1, .share = 1};
+    ready t = make_ready(m, &train), j = make_ready(m, &jvp), plain = make_ready(m, &infer);
+    size_t n = (size_t)m->channels * 256;
+    uint64_t seed = 8;
+    float *v = cm_exec_tangent_input(j.exec, CM_IN_X);
+    double left = 0, right = 0, size[3] = {0, 0, 0};
+    for (size_t i = 0; i < n; i++) v[i] = random_float(&seed);
+    float *tv = cm_exec_tangent_input(j.exec, CM_IN_TIME);
+    *tv = 0.7f;
+    float keep = *tv, *kept = malloc(n * sizeof *kept);
+    memcpy(kept, v, n * sizeof *kept);
+    OK(cm_exec_run(plain.exec, plain.weights));
+    OK(cm_exec_run(j.exec, j.weights));
+    OK(cm_exec_run(t.exec, t.weights));
+    ck_assert(memcmp(cm_exec_output(plain.exec, CM_OUT_D), cm_exec_output(t.exec, CM_OUT_D), n * sizeof(float)) == 0);
+    ck_assert(memcmp(cm_exec_output(plain.exec, CM_OUT_D), cm_exec_output(j.exec, CM_OUT_D), n * sizeof(float)) == 0);
+    float *u = cm_exec_cotangent(t.exec);
+    const float *jv = cm_exec_tangent_output(j.exec, CM_OUT_D);
+    for (size_t i = 0; i < n; i++) {
+        u[i] = random_float(&seed);
+        left += (double)u[i] * (double)jv[i];
+        size[0] += (double)u[i] * (double)u[i];
+        size[1] += (double)jv[i] * (double)jv[i];
+    }
+    OK(cm_exec_backward(t.exec, t.weights));
+    const float *g = cm_exec_input_gradient(t.exec, CM_IN_X), *gt = cm_exec_input_gradient(t.exec, CM_IN_TIME);
+    for (size_t i = 0; i < n; i++) right += (double)g[i] * (double)kept[i];
+    right += (double)gt[0] * (double)keep;
+    ck_assert_msg(fabs(left - right) <= 2e-5 * sqrt(size[0] * size[1]), "%.9g and %.9g of %g", left, right,
+                  sqrt(size[0] * size[1]));
+    free(kept);
+    unmake(&t), unmake(&j), unmake(&plain);
+    fill_model_free(m);
+}
+END_TEST
+
+/* Recomputing: the same gradients in less memory. */
+START_TEST(recomputing_gives_the_same_gradients)
+{
+    cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
+    cm_plan_options o = {.slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D};
+    static const int32_t pieces[] = {0, 2, 5, 9};
+    float *want = NULL;
+    size_t whole = 0;
+    for (int k = 0; k < 4; k++) {
+        o.recompute = pieces[k];
+        ready r = make_ready(m, &o);
+        size_t floats = cm_plan_gradient_floats(r.plan), bytes = cm_plan_arena_bytes(r.plan);
+        OK(cm_exec_run(r.exec, r.weights));
+        for (int i = 0; i < m->channels * 256; i++) cm_exec_cotangent(r.exec)[i] = (float)(i % 5) - 2;
+        OK(cm_exec_backward(r.exec, r.weights));
+        if (k == 0) {
+            whole = bytes;
+            want = malloc(floats * sizeof *want);
+            memcpy(want, cm_exec_gradients(r.exec), floats * sizeof *want);
+        }
+        /* the gaps between parameters keep the poison, so NaNs are equal bits too */
+        ck_assert_msg(memcmp(want, cm_exec_gradients(r.exec), floats * sizeof *want) == 0, "%d pieces", pieces[k]);
+        ck_assert_msg(bytes <= whole, "%d pieces take %zu bytes, keeping all %zu", pieces[k], bytes, whole);
+        unmake(&r);
+    }
+    free(want);
+    fill_model_free(m);
+}
+END_TEST
+
 START_TEST(errors_stick)
 {
     cm_context *context;
@@ -273,6 +374,8 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, sharing_memory_changes_nothing, 0, NETWORKS);
     tcase_add_loop_test(t, no_reference_kernels, 0, NETWORKS);
+    tcase_add_loop_test(t, gradients_and_tangents_agree, 0, NETWORKS);
+    tcase_add_loop_test(t, recomputing_gives_the_same_gradients, 0, NETWORKS);
     tcase_add_test(t, errors_stick);
     tcase_add_test(t, configurations_refused);
     tcase_add_test(t, null_members_are_absent);

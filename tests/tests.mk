@@ -42,6 +42,8 @@ $(BUILD)/tests/shim.so: tests/shim.c
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
 $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/lib/libconsistency.so
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/train_program: tests/train_program.c $(BUILD)/lib/libconsistency.so
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/dlopen: tests/dlopen.c
@@ -121,7 +123,7 @@ fd-digits: all
 
 # PEERS: Pythons that have torch; without any, ours is timed alone.
 PEERS ?=
-bench: all $(BUILD)/tests/make_model
+bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train
 	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)
 
 # --- fuzzing -------------------------------------------------------------------------
