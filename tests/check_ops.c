@@ -229,10 +229,11 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
             memcpy(cm_exec_tangent_input(jexec, k), v, m * sizeof *v);
             OK(cm_exec_run(jexec, jweights));
             const float *ours = cm_exec_tangent_output(jexec, 0);
-            double most = 1e-9;
+            /* Where a norm takes away all that v, around 1, adds, float leaves a few of its 1.2e-7. */
+            double most = 0;
             for (size_t j = 0; j < n; j++) most = fmax(most, fabs(jv[j]));
             for (size_t j = 0; j < n; j++)
-                ck_assert_msg(fabs((double)ours[j] - jv[j]) <= 2e-5 * most, "%s: tangent %zu of input %d is %g, expected %g",
+                ck_assert_msg(fabs((double)ours[j] - jv[j]) <= 2e-5 * most + 5e-7, "%s: tangent %zu of input %d is %g, expected %g",
                               t->op->name, j, k, (double)ours[j], jv[j]);
             double both = dot(n, jv, u);
             for (size_t j = 0; j < n; j++) jv[j] = (double)ours[j];

@@ -60,7 +60,7 @@ cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources
         cm_free(graph->context, params);
         return CM_ERR_MEMORY;
     }
-    memcpy(params->sources, sources, n * sizeof *sources);
+    if (n) memcpy(params->sources, sources, n * sizeof *sources);
     *out = params;
     return CM_OK;
 }

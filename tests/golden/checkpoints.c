@@ -81,12 +81,12 @@ static int find_io(cm_context *context, const char *folder, const char *name, cm
 {
     DIR *d = opendir(folder);
     struct dirent *e;
-    char best[4096] = "", path[4096];
+    char best[sizeof e->d_name] = "", path[4096];
     size_t longest = 0;
     while (d && (e = readdir(d)) != NULL) {
         size_t n = strlen(e->d_name);
         if (!ends_with(e->d_name, "_io.safetensors")) continue;
-        char stem[256];
+        char stem[sizeof e->d_name];
         (void)snprintf(stem, sizeof stem, "%.*s", (int)(n - strlen("_io.safetensors")), e->d_name);
         if (strstr(name, stem) && strlen(stem) > longest) {
             longest = strlen(stem);
