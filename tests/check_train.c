@@ -159,7 +159,7 @@ START_TEST(every_objective_learns)
 {
     const char *name = names[_i];
     cm_train_options o = options(name);
-    int count = getenv("CHECK_SHORT") ? 8 : 120;
+    int count = getenv("CHECK_SHORT") ? 2 : 120;
     o.steps = count;
     o.lr = 3e-3;
     if (_i == 2) o.scales_mode = CM_SCALES_FIXED, o.start_scales = o.end_scales = 6, o.mu_mode = CM_MU_FIXED, o.mu = 0;
@@ -726,14 +726,16 @@ END_TEST
 Suite *make_suite(void)
 {
     Suite *s = suite_create("train");
-    TCase *t = tcase_create("train");
+    TCase *steps_case = tcase_create("steps"), *t = tcase_create("train"); /* steps alone: under valgrind */
+    tcase_add_unchecked_fixture(steps_case, setup, teardown);
     tcase_add_unchecked_fixture(t, setup, teardown);
+    tcase_set_timeout(steps_case, 600);
     tcase_set_timeout(t, 600);
-    tcase_add_loop_test(t, every_objective_learns, 0, OBJECTIVES);
+    tcase_add_loop_test(steps_case, every_objective_learns, 0, OBJECTIVES);
+    tcase_add_test(steps_case, dropout_statistics);
     tcase_add_loop_test(t, threads_change_no_bits, 0, OBJECTIVES);
     tcase_add_test(t, recomputing_changes_no_bits);
     tcase_add_test(t, dropout_is_a_function_of_the_image);
-    tcase_add_test(t, dropout_statistics);
     tcase_add_test(t, microbatches);
     tcase_add_loop_test(t, resume_is_exact, 0, 3 * OBJECTIVES);
     tcase_add_test(t, damage_is_found);
@@ -747,6 +749,7 @@ Suite *make_suite(void)
     tcase_add_test(t, cancel_leaves_it_usable);
     tcase_add_test(t, suspicious_numbers_are_named);
     tcase_add_loop_test(t, allocations_fail, 0, OBJECTIVES);
+    suite_add_tcase(s, steps_case);
     suite_add_tcase(s, t);
     return s;
 }

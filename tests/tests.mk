@@ -85,11 +85,13 @@ check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_io
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_ops
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
+	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_data
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_api
 
 check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
 	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_api
 	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_train
+	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=steps $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_train
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
 	@if [ -d $(GOLDEN)/networks ]; then $(TEST_ENV) $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
@@ -118,8 +120,11 @@ check-clang:
 
 # Frechet distances of 10,000 digits; DATA has the feature network (needs numpy).
 DATA ?= ../shared/data
+.PHONY: fd-digits fd-models
 fd-digits: all
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA)
+fd-models: all
+	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA) --model models/digits_consistency.safetensors
 
 # PEERS: Pythons that have torch; without any, ours is timed alone.
 PEERS ?=

@@ -9,10 +9,13 @@ static _Thread_local char message[2048];
 
 cm_status cm_fail(cm_status code, const char *format, ...)
 {
+    /* Apart first: an argument may be the message before. */
+    char text[sizeof message];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(message, sizeof message, format, args);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    cm_message_set(text);
     return code;
 }
 

@@ -48,11 +48,11 @@ static const cm_preset presets[] = {
     {"smoke", "a tiny network, a few seconds: is everything in place?",
      "objective=edm batch=16 steps=20 lr=0.001 ema=warmup:0.9", TINY},
     {"digits-teacher-30min", "diffusion model of 32x32 digits, 744,401 parameters, about half an hour on two cores",
-     "objective=edm batch=64 steps=6000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=3600 anneal_end=6000 "
+     "objective=edm batch=64 steps=5000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=3000 anneal_end=5000 "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS},
     {"digits-ect-30min", "consistency tuning of that teacher (--init), about half an hour",
-     "objective=ect batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
+     "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ema=warmup:0.999",
      DIGITS},
     {"digits-cd-30min", "consistency distillation of that teacher (--teacher)",
