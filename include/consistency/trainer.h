@@ -6,6 +6,9 @@
  * the same options, data and starting weights give the same bytes for 1 to 8
  * threads, and a resumed run the same as one that never stopped.
  *
+ * Threads: one call at a time on a trainer, from any thread; cm_trainer_cancel at any
+ * time.  The models, the dataset and the trainer's snapshots stay the caller's to free.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_TRAINER_H
 #define CONSISTENCY_TRAINER_H
@@ -52,7 +55,8 @@ enum { CM_MAX_EMAS = 8 };
 
 /* Every number of a run.  cm_train_options_init gives those of objective edm,
  * cm_train_options_preset a named set; cm_train_options_set changes one by name
- * ("lr", "0.0004"), and the names are those of the fields. */
+ * ("lr", "0.0004"), and the names are those of the fields.  A field that the chosen
+ * objective, optimizer or mode does not use has to stand at its default: ARGUMENT. */
 typedef struct cm_train_options {
     uint32_t struct_size;
     int32_t objective; /* cm_train_objective                                            */
@@ -122,8 +126,9 @@ CM_API cm_status cm_train_options_check(const cm_train_options *options);
  * "image": ..} as in a native file's metadata. */
 CM_API cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out);
 
-/* model: the weights to begin with (copied).  teacher: needed by cd and pd, else
- * NULL; of the same image shape and classes (pd: the same network).  The trained
+/* model: the weights to begin with (copied); NULL with a teacher: the teacher's.
+ * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd:
+ * the same network); it may be freed at once, the trainer keeps what it needs.  The trained
  * model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
  * "cm", ect "ecm".  Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
 CM_API cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options,
@@ -160,7 +165,8 @@ CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_
 /* Ask a running step or run to stop; from any thread or a signal handler. */
 CM_API void cm_trainer_cancel(cm_trainer *trainer);
 
-/* A snapshot that samplers can use. */
+/* A snapshot that samplers can use: a model of its own, untouched by later steps.
+ * STATE: the objective has no target network.  ARGUMENT: no such average. */
 typedef enum cm_weights_of {
     CM_WEIGHTS_ONLINE = 0,
     CM_WEIGHTS_EMA = 1, /* average number `index` */
