@@ -370,12 +370,13 @@ END_TEST
 Suite *make_suite(void)
 {
     Suite *s = suite_create("graph");
-    TCase *t = tcase_create("graph");
+    TCase *t = tcase_create("graph"), *learning = tcase_create("gradients"); /* apart: minutes under valgrind */
     tcase_set_timeout(t, 120);
+    tcase_set_timeout(learning, 120);
     tcase_add_loop_test(t, sharing_memory_changes_nothing, 0, NETWORKS);
     tcase_add_loop_test(t, no_reference_kernels, 0, NETWORKS);
-    tcase_add_loop_test(t, gradients_and_tangents_agree, 0, NETWORKS);
-    tcase_add_loop_test(t, recomputing_gives_the_same_gradients, 0, NETWORKS);
+    tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);
+    tcase_add_loop_test(learning, recomputing_gives_the_same_gradients, 0, NETWORKS);
     tcase_add_test(t, errors_stick);
     tcase_add_test(t, configurations_refused);
     tcase_add_test(t, null_members_are_absent);
@@ -383,5 +384,6 @@ Suite *make_suite(void)
     tcase_add_test(t, boundary_is_the_identity);
     tcase_add_test(t, default_times);
     suite_add_tcase(s, t);
+    suite_add_tcase(s, learning);
     return s;
 }

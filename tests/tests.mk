@@ -84,13 +84,14 @@ check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 	CK_FORK=no $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_base
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_io
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_ops
-	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
+	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=graph $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_data
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_api
 
 check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
 	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_api
 	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_train
+	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=gradients $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=steps $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_train
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
 	@if [ -d $(GOLDEN)/networks ]; then $(TEST_ENV) $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
