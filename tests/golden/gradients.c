@@ -97,13 +97,15 @@ typedef struct {
     double x, param, row;
 } tolerances;
 
+/* The rule of the goldens' own README, of the largest gradient, the parameter's and the row's norm: log(1 + sigma^2)
+ * of VP loses digits in float32; "sin" fills nearly cancel. */
 static tolerances rule(const golden_file *f, const net_case *c)
 {
     const char *name = cm_safetensors_metadata(&f->st, "case");
     tolerances t = {1e-4, 1e-3, 2e-3};
     if (strncmp(c->wrapper, "VP", 2) == 0) t.x = t.param = 2e-3;
     if (name && strcmp(name, "adm_uncond_updown") == 0) t.row = 5e-3;
-    if (c->fill == FILL_SIN) t = (tolerances){5e-3, 2e-2, 2e-2};
+    if (c->fill == FILL_SIN) t.x = 5e-3, t.row = 2e-2;
     return t;
 }
 
