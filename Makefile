@@ -67,7 +67,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 # --- what there is -------------------------------------------------------------
 
-HEADERS := base model sampler image dataset trainer
+HEADERS := base model sampler edit image dataset trainer
 BASE_C    := status context options parallel rng torch_rng
 TENSOR_C  := convert
 DNNL_C    := native engine primitive
@@ -75,12 +75,12 @@ IO_C      := file directory safetensors picture jpeg png zip npy
 OPS_C     := dispatch conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := graph params arena program plan exec
 NETS_C    := config layers init net adm edm_block songunet dhariwal checkpoint flax_names
-DIFFUSION_C := schedule weighting precond model denoiser solver times noise sampler
+DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
 DATA_C    := source folder tar idx cifar zipset npzset resize labels dataset loader augment
 TRAIN_C   := distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner trainer state
-API_C     := base model sampler image dataset trainer
-PROGRAMS  := cm-sample cm-info cm-train
+API_C     := base model sampler edit image dataset trainer
+PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) $(OPS_C:%=ops/%) \
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \

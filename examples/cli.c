@@ -95,7 +95,7 @@ int cli_next(cli *c, const char **value)
     while (++c->at < c->argc) {
         const char *arg = c->argv[c->at];
         if (arg[0] != '-' || !arg[1]) {
-            if (c->n_operands == 16) cli_usage_error(c, "too many arguments");
+            if (c->n_operands == CLI_OPERANDS) cli_usage_error(c, "too many arguments");
             c->operands[c->n_operands++] = arg;
             continue;
         }
@@ -166,6 +166,21 @@ int cli_choice(const cli *c, const char *name, const char *text, const char *con
     }
     cli_usage_error(c, "--%s: '%s' is none of %s", name, text, list);
     return -1;
+}
+
+int cli_good_pattern(const char *pattern)
+{
+    const char *percent = strchr(pattern, '%');
+    if (!percent) return 0;
+    const char *end = percent + 1 + strspn(percent + 1, "0123456789");
+    return *end == 'd' && end - percent < 4 && !strchr(end, '%');
+}
+
+void cli_pattern_path(const char *pattern, uint64_t number, char *path, size_t size)
+{
+    const char *percent = strchr(pattern, '%');
+    snprintf(path, size, "%.*s%0*llu%s", (int)(percent - pattern), pattern, atoi(percent + 1),
+             (unsigned long long)number, strchr(percent, 'd') + 1);
 }
 
 const char *cli_json_argument(const cli *c, const char *name, const char *text)

@@ -8,6 +8,7 @@
 
 #include <consistency.h>
 
+enum { CLI_OPERANDS = 1024 };
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
 /* One option of a program: --name VALUE (or --name alone without `value`),
@@ -28,7 +29,7 @@ typedef struct cli {
     const cli_option *options;
     int n_options, argc, at;
     char **argv;
-    const char *operands[16];
+    const char *operands[CLI_OPERANDS];
     int n_operands;
 } cli;
 int cli_next(cli *c, const char **value);
@@ -41,6 +42,10 @@ int64_t cli_integer(const cli *c, const char *name, const char *text, int64_t lo
 size_t cli_list(const cli *c, const char *name, const char *text, double *out, size_t most);
 /* The index of text among NULL-terminated names. */
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names);
+/* Whether a name holds exactly one %d, possibly with a width; and the name it
+ * makes for a number. */
+int cli_good_pattern(const char *pattern);
+void cli_pattern_path(const char *pattern, uint64_t number, char *path, size_t size);
 /* A JSON text given directly, or the contents of the file of that name
  * (malloc'ed; lives until the program ends). */
 const char *cli_json_argument(const cli *c, const char *name, const char *text);

@@ -145,24 +145,12 @@ static cm_status write_page(const program *p, const cm_model_info *info, const u
     return status;
 }
 
-/* The pattern has to hold exactly one %d, possibly with a width. */
-static int good_pattern(const char *pattern)
-{
-    const char *percent = strchr(pattern, '%');
-    if (!percent) return 0;
-    const char *end = percent + 1 + strspn(percent + 1, "0123456789");
-    return *end == 'd' && end - percent < 4 && !strchr(end, '%');
-}
-
 static cm_status write_each(const program *p, const cm_model_info *info, const uint8_t *pixels)
 {
     size_t size = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
-    const char *percent = strchr(p->images, '%'), *end = strchr(percent, 'd');
-    int digits = atoi(percent + 1);
     for (size_t i = 0; i < p->count; i++) {
         char path[4096];
-        snprintf(path, sizeof path, "%.*s%0*llu%s", (int)(percent - p->images), p->images, digits,
-                 (unsigned long long)(p->sample.first_index + i), end + 1);
+        cli_pattern_path(p->images, p->sample.first_index + i, path, sizeof path);
         cm_status status =
             cm_image_write(NULL, path, info->channels, info->height, info->width, pixels + i * size, 0, p->force);
         if (status != CM_OK) return status;
@@ -277,7 +265,7 @@ int main(int argc, char **argv)
     for (int i; (i = cli_next(&p.c, &value)) >= 0;) set_option(&p, i, value);
     if (p.c.n_operands != 1) cli_usage_error(&p.c, "give one model file");
     if (p.images && p.output) cli_usage_error(&p.c, "give --output or --images, not both");
-    if (p.images && !good_pattern(p.images))
+    if (p.images && !cli_good_pattern(p.images))
         cli_usage_error(&p.c, "--images: '%s' has to hold one %%d, as in out/%%05d.png", p.images);
     if (p.bench && (p.images || p.output)) cli_usage_error(&p.c, "--bench writes no picture");
     if (!p.output) p.output = "samples.png";

@@ -5,6 +5,7 @@
  *   base.h     status codes, messages, the context (memory, threads, log)
  *   model.h    load, describe, save a network and evaluate it once
  *   sampler.h  turn noise into images
+ *   edit.h     change given images
  *   dataset.h  pictures and their classes in training order
  *   trainer.h  networks learn
  *   image.h    8-bit conversion, JPEG and PNG, pages of pictures
@@ -16,6 +17,7 @@
 #include "consistency/base.h"
 #include "consistency/model.h"
 #include "consistency/sampler.h"
+#include "consistency/edit.h"
 #include "consistency/dataset.h"
 #include "consistency/trainer.h"
 #include "consistency/image.h"

@@ -1,6 +1,7 @@
 /* image.h - between tensors in [-1, 1] and pictures.
  *
- * Pictures are 8-bit, H x W x C interleaved, C = 1 (gray) or 3 (RGB).
+ * Pictures are 8-bit, H x W x C interleaved, C = 1 (gray) or 3 (RGB); reading
+ * gives alpha too when asked (2, 4).
  * Files appear whole or not at all: they are written under a temporary name,
  * flushed to the disk and renamed.
  *
@@ -36,13 +37,26 @@ CM_API cm_status cm_image_write(cm_context *context, const char *path, int32_t c
                                 int32_t width, const uint8_t *pixels, int32_t quality, int32_t overwrite);
 
 /* Reads a JPEG or PNG, recognised by content, as RGB (channels 3) or gray
- * (channels 1); channels 0 keeps the file's kind and tells it in *channels.
- * PNG: palettes expanded, 16 bits cut to 8, alpha dropped.  Both sides at most
+ * (channels 1), 4 and 2 the same with alpha (255 = opaque, also where the file
+ * has none); channels 0 keeps the file's kind, 1 or 3, and tells it in *channels.
+ * A colour PNG read as gray is UNSUPPORTED.
+ * PNG: palettes expanded, 16 bits cut to 8, alpha dropped unless asked for.  Both sides at most
  * 65535 and their product at most 2^28 pixels, else LIMIT; a truncated file
  * is FORMAT.  *pixels ends with cm_image_free of the same context. */
 CM_API cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height,
                                int32_t *width, uint8_t **pixels);
 CM_API void cm_image_free(cm_context *context, uint8_t *pixels);
+
+/* How a picture comes to another size; scaling is Pillow's bicubic. */
+typedef enum cm_fit {
+    CM_FIT_RESIZE = 0, /* both sides at once: proportions change                   */
+    CM_FIT_CROP = 1,   /* scaled until it covers the page, the middle is cut out   */
+    CM_FIT_PAD = 2     /* scaled until it fits on the page, `background` around it */
+} cm_fit;
+/* out: out_height x out_width x channels bytes, not overlapping pixels. */
+CM_API cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int32_t channels, int32_t height,
+                              int32_t width, const uint8_t *pixels, int32_t out_height, int32_t out_width,
+                              uint8_t *out);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,7 @@
 
 #include <consistency/image.h>
 
+#include "data/resize.h"
 #include "io/picture.h"
 
 static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width,
@@ -136,14 +137,32 @@ cm_status cm_image_write(cm_context *context, const char *path, int32_t channels
     return status;
 }
 
+/* Appends an opaque alpha to every pixel. */
+static cm_status add_alpha(cm_context *context, cm_picture *p)
+{
+    size_t n = (size_t)p->height * (size_t)p->width, c = (size_t)p->channels;
+    uint8_t *wide = cm_malloc(context, n, c + 1);
+    for (size_t i = 0; wide && i < n; i++) {
+        memcpy(wide + i * (c + 1), p->pixels + i * c, c);
+        wide[i * (c + 1) + c] = 255;
+    }
+    cm_free(context, p->pixels);
+    p->pixels = wide;
+    p->channels++;
+    return wide ? CM_OK : CM_ERR_MEMORY;
+}
+
 static cm_status read_picture(cm_context *context, const char *path, const cm_mapping *file, int32_t channels,
                               cm_picture *out)
 {
     static const unsigned char png[4] = {0x89, 'P', 'N', 'G'};
     if (file->size >= 4 && memcmp(file->data, png, 4) == 0)
         return cm_png_read(context, path, file->data, file->size, channels, out);
-    if (file->size >= 2 && file->data[0] == 0xff && file->data[1] == 0xd8)
-        return cm_jpeg_read(context, path, file->data, file->size, channels, out);
+    if (file->size >= 2 && file->data[0] == 0xff && file->data[1] == 0xd8) {
+        int alpha = channels == 2 || channels == 4;
+        CM_TRY(cm_jpeg_read(context, path, file->data, file->size, channels - alpha, out));
+        return alpha ? add_alpha(context, out) : CM_OK;
+    }
     CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG", path);
 }
 
@@ -156,8 +175,8 @@ cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels
     if (!path || !channels || !height || !width || !pixels)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: an argument is NULL");
     *pixels = NULL;
-    if (*channels != 0 && *channels != 1 && *channels != 3)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: %d channels, expected 0, 1 or 3", *channels);
+    if (*channels < 0 || *channels > 4)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: %d channels, expected 0..4", *channels);
     CM_TRY(cm_context_retain(context, &owner));
     cm_status status = cm_mapping_open(path, &file);
     if (status == CM_OK) {
@@ -180,4 +199,60 @@ void cm_image_free(cm_context *context, uint8_t *pixels)
     if (!pixels || cm_context_retain(context, &owner) != CM_OK) return;
     cm_free(owner, pixels);
     cm_context_free(owner);
+}
+
+/* --- sizes --------------------------------------------------------------------------------- */
+
+/* The size that `fit` scales a picture to before it cuts or fills. */
+static void scaled_size(int32_t fit, int32_t height, int32_t width, int32_t *out_height, int32_t *out_width)
+{
+    int64_t tall = (int64_t)*out_height * width, wide = (int64_t)*out_width * height;
+    if (fit == CM_FIT_RESIZE || tall == wide) return;
+    /* The side that follows the other one, rounded. */
+    if ((fit == CM_FIT_CROP) == (tall > wide)) *out_width = (int32_t)((2 * tall + height) / (2 * height));
+    else *out_height = (int32_t)((2 * wide + width) / (2 * width));
+    if (*out_height < 1) *out_height = 1;
+    if (*out_width < 1) *out_width = 1;
+}
+
+/* Centres `from` on `to`, which has its channels: what sticks out is cut. */
+static void place(const cm_picture *from, const cm_picture *to)
+{
+    int32_t dy = (to->height - from->height) / 2, dx = (to->width - from->width) / 2;
+    int32_t sx = dx < 0 ? -dx : 0, left = dx < 0 ? 0 : dx;
+    int32_t columns = from->width < to->width ? from->width : to->width;
+    size_t c = (size_t)to->channels;
+    for (int32_t y = 0; y < to->height; y++)
+        if (y - dy >= 0 && y - dy < from->height)
+            memcpy(to->pixels + ((size_t)y * (size_t)to->width + (size_t)left) * c,
+                   from->pixels + ((size_t)(y - dy) * (size_t)from->width + (size_t)sx) * c, (size_t)columns * c);
+}
+
+cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int32_t channels, int32_t height,
+                       int32_t width, const uint8_t *pixels, int32_t out_height, int32_t out_width, uint8_t *out)
+{
+    size_t total;
+    cm_context *owner;
+    if (!pixels || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: pixels or out is NULL");
+    if (fit < CM_FIT_RESIZE || fit > CM_FIT_PAD)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: fit is %d, expected %d..%d", fit, CM_FIT_RESIZE, CM_FIT_PAD);
+    if (background && fit != CM_FIT_PAD)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: background %d has no effect without padding", background);
+    CM_TRY(check_shape("cm_image_fit", 1, channels, height, width, &total));
+    CM_TRY(check_shape("cm_image_fit", 1, channels, out_height, out_width, &total));
+    const cm_picture in = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
+    const cm_picture page = {channels, out_height, out_width, out};
+    int32_t h = out_height, w = out_width;
+    scaled_size(fit, height, width, &h, &w);
+    cm_picture scaled;
+    CM_TRY(cm_picture_check("cm_image_fit", (uint64_t)h, (uint64_t)w));
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_status status = cm_resize(owner, &in, h, w, CM_FILTER_BICUBIC, &scaled);
+    if (status == CM_OK) {
+        memset(out, background, total);
+        place(&scaled, &page);
+        cm_free(owner, scaled.pixels);
+    }
+    cm_context_free(owner);
+    return status;
 }

@@ -3,11 +3,16 @@
 
 #include "base/rng.h"
 
+static uint64_t index_of(const cm_noise *noise, size_t i)
+{
+    return noise->options->first_index + (noise->shared ? 0 : noise->first + i);
+}
+
 void cm_noise_begin(cm_noise *noise)
 {
     const cm_sample_options *o = noise->options;
     for (size_t i = 0; noise->torch && i < noise->count; i++) {
-        uint64_t index = o->first_index + noise->first + i;
+        uint64_t index = index_of(noise, i);
         uint64_t seed = o->noise_source == CM_NOISE_TORCH_INDIV ? index + o->num_samples * o->seed : o->seed + index;
         cm_torch_seed(&noise->torch[i], seed);
     }
@@ -15,7 +20,7 @@ void cm_noise_begin(cm_noise *noise)
 
 static cm_stream stream(const cm_noise *noise, size_t i, uint32_t draw)
 {
-    cm_stream s = {noise->options->seed, noise->options->first_index + noise->first + i, draw};
+    cm_stream s = {noise->options->seed, index_of(noise, i), draw};
     return s;
 }
 

@@ -11,6 +11,7 @@
 typedef struct cm_noise {
     const cm_sample_options *options;
     size_t n, first, count, size; /* size: values of one image */
+    int shared;                   /* labels and later draws are image 0's for all images */
     int double_steps;             /* torch: later draws in float64, as EDM's sampler makes them */
     double *buffer;               /* size values */
     cm_torch_rng *torch;          /* count generators, or NULL for Philox */

@@ -80,6 +80,7 @@ size_t cm_sampler_bytes(const cm_sampler *s)
 typedef struct {
     cm_sampler *s;
     const cm_sample_options *o;
+    const cm_edit *edit; /* or NULL */
     const cm_solver *solver;
     cm_noise noise;
     int conditional;
@@ -107,6 +108,14 @@ static cm_status noise(void *user, int draw, double *out)
     return CM_OK;
 }
 
+static cm_status keep(void *user, double *denoised)
+{
+    const run *r = user;
+    for (size_t i = 0; i < r->noise.count; i++)
+        CM_TRY(cm_edit_keep(r->edit, r->noise.first + i, denoised + i * r->noise.size));
+    return CM_OK;
+}
+
 static cm_status estimate(void *user, int evaluation, double sigma, const double *denoised)
 {
     run *r = user;
@@ -122,6 +131,8 @@ static void store(const run *r, float *images)
     size_t n = r->noise.count * r->noise.size;
     float *to = images + r->noise.first * r->noise.size;
     int clip = r->o->clip_output >= 0;
+    for (size_t i = 0; clip && r->edit && i < r->noise.count; i++)
+        cm_edit_fit(r->edit, r->noise.first + i, r->s->state + i * r->noise.size);
     for (size_t i = 0; i < n; i++) {
         double v = r->s->state[i];
         to[i] = (float)(!clip ? v : v < -1 ? -1 : v > 1 ? 1 : v);
@@ -131,11 +142,16 @@ static void store(const run *r, float *images)
 static cm_status round_of_images(run *r, float *images)
 {
     cm_sampler *s = r->s;
-    const cm_solver_io io = {r, r->noise.count * r->noise.size, denoise, noise, r->o->step ? estimate : NULL};
+    cm_solver solver = *r->solver;
+    const cm_solver_io io = {r,     r->noise.count * r->noise.size, denoise,
+                             noise, r->edit ? keep : NULL,          r->o->step ? estimate : NULL};
     cm_noise_begin(&r->noise);
     cm_noise_start(&r->noise, s->state);
+    for (size_t i = 0; r->edit && i < r->noise.count; i++)
+        CM_TRY(cm_edit_begin(r->edit, r->noise.first + i, solver.start, s->state + i * r->noise.size, s->noise));
+    if (r->edit) solver.start = 1;
     if (r->conditional) cm_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
-    CM_TRY(cm_solver_run(r->solver, &io, s->state, s->work));
+    CM_TRY(cm_solver_run(&solver, &io, s->state, s->work));
     store(r, images);
     return CM_OK;
 }
@@ -155,47 +171,120 @@ static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *
     return CM_OK;
 }
 
-static cm_status run_all(cm_sampler *s, const cm_sample_options *o, const cm_times *times, size_t n, float *images)
+/* What a run is made of; edit or NULL, shared as in noise.h. */
+typedef struct {
+    const cm_sample_options *options;
+    const cm_edit *edit;
+    int shared;
+    size_t n;
+} job;
+
+static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, float *images)
 {
     const cm_model *m = s->model;
-    run r = {s,
-             o,
-             &times->solver,
-             {o, n, 0, 0, image_size(m), times->solver.method == CM_METHOD_EDM, s->noise, NULL},
-             m->net.num_classes > 0,
-             0,
-             0};
-    r.total = (uint64_t)n * (uint64_t)cm_solver_nfe(&times->solver);
-    if (o->labels) CM_TRY(cm_model_check_labels(m, o->labels, n)); /* else they are drawn */
+    const cm_sample_options *o = j->options;
+    int in_double = times->solver.method == CM_METHOD_EDM;
+    run r = {s, o, j->edit, &times->solver, {o, j->n, 0, 0, image_size(m), j->shared, in_double, s->noise, NULL},
+             m->net.num_classes > 0, 0, 0};
+    r.total = (uint64_t)j->n * (uint64_t)cm_solver_nfe(&times->solver);
+    if (o->labels) CM_TRY(cm_model_check_labels(m, o->labels, j->n)); /* else they are drawn */
     CM_TRY(check_randomness(s, o, times->draws));
     if (o->noise_source != CM_NOISE_PHILOX) {
         if (!s->torch) s->torch = cm_calloc(m->context, s->max_batch, sizeof *s->torch);
         if (!s->torch) return CM_ERR_MEMORY;
         r.noise.torch = s->torch;
     }
-    for (; r.noise.first < n; r.noise.first += r.noise.count) {
-        size_t left = n - r.noise.first;
+    for (; r.noise.first < j->n; r.noise.first += r.noise.count) {
+        size_t left = j->n - r.noise.first;
         r.noise.count = left < s->max_batch ? left : s->max_batch;
         CM_TRY(round_of_images(&r, images));
     }
     return CM_OK;
 }
 
-cm_status cm_sampler_draw(cm_sampler *s, const cm_sample_options *o, size_t n, float *images)
+static cm_status run_job(cm_sampler *s, const job *j, float *images)
 {
     cm_times times;
     size_t bytes;
-    if (!cm_mul_size(n, image_size(s->model) * sizeof(float), &bytes))
-        CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", n);
+    if (!cm_mul_size(j->n, image_size(s->model) * sizeof(float), &bytes))
+        CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", j->n);
     if (atomic_exchange(&s->running, 1))
         CM_FAIL(CM_ERR_STATE,
                 "this sampler is already running: use one sampler per thread, and none inside its own callbacks");
     atomic_store(&s->cancel, 0);
-    cm_status status = cm_times_resolve(s->model, o, &times);
+    cm_status status = cm_times_resolve(s->model, j->options, &times);
     if (status == CM_OK) {
-        status = run_all(s, o, &times, n, images);
+        status = run_all(s, j, &times, images);
         cm_times_release(s->model, &times);
     }
     atomic_store(&s->running, 0);
+    return status;
+}
+
+cm_status cm_sampler_draw(cm_sampler *s, const cm_sample_options *o, size_t n, float *images)
+{
+    const job j = {o, NULL, 0, n};
+    return run_job(s, &j, images);
+}
+
+cm_status cm_sampler_change(cm_sampler *s, const cm_edit *edit, float *images)
+{
+    job j = {&edit->sampling, edit, 0, 0};
+    if (!cm_mul_size(edit->given_n, edit->variations, &j.n))
+        CM_FAIL(CM_ERR_LIMIT, "%zu x %zu images do not fit into memory", edit->given_n, edit->variations);
+    return run_job(s, &j, images);
+}
+
+/* The noise of image `offset` of a run. */
+static cm_status end_noise(cm_sampler *s, const cm_sample_options *o, uint64_t offset, double *out)
+{
+    size_t size = image_size(s->model);
+    cm_sample_options shifted = *o;
+    cm_torch_rng torch;
+    shifted.first_index += offset;
+    shifted.noise = NULL;
+    if (o->noise_source < 0 || o->noise_source > CM_NOISE_TORCH_INDIV) return CM_OK; /* the run will say so */
+    double *buffer = cm_calloc(s->model->context, size, sizeof *buffer);
+    if (!buffer) return CM_ERR_MEMORY;
+    cm_noise noise = {&shifted, 1, 0, 1, size, 0, 0, buffer, o->noise_source ? &torch : NULL};
+    cm_noise_begin(&noise);
+    cm_noise_start(&noise, out);
+    cm_free(s->model->context, buffer);
+    return CM_OK;
+}
+
+static cm_status make_frames(cm_sampler *s, const cm_sample_options *o, uint64_t to, size_t frames, double *ends,
+                             float *noise)
+{
+    size_t size = image_size(s->model);
+    double *z1 = ends, *z2 = ends + size, *z = ends + 2 * size;
+    if (o->noise)
+        for (size_t i = 0; i < 2 * size; i++) ends[i] = (double)o->noise[i];
+    else {
+        CM_TRY(end_noise(s, o, 0, z1));
+        CM_TRY(end_noise(s, o, to, z2));
+    }
+    for (size_t k = 0; k < frames; k++) {
+        cm_slerp(size, z1, z2, (double)k / (double)(frames - 1), z);
+        for (size_t i = 0; i < size; i++) noise[k * size + i] = (float)z[i];
+    }
+    return CM_OK;
+}
+
+cm_status cm_sampler_frames(cm_sampler *s, const cm_sample_options *options, uint64_t to, size_t frames,
+                            float *images)
+{
+    cm_context *context = s->model->context;
+    size_t size = image_size(s->model), all;
+    cm_sample_options o = *options;
+    const job j = {&o, NULL, 1, frames};
+    if (!cm_mul_size(frames, size, &all)) CM_FAIL(CM_ERR_LIMIT, "%zu frames do not fit into memory", frames);
+    double *ends = cm_calloc(context, size, 3 * sizeof *ends);
+    float *noise = cm_malloc(context, all, sizeof *noise);
+    cm_status status = ends && noise ? make_frames(s, options, to, frames, ends, noise) : CM_ERR_MEMORY;
+    o.noise = noise;
+    if (status == CM_OK) status = run_job(s, &j, images);
+    cm_free(context, noise);
+    cm_free(context, ends);
     return status;
 }

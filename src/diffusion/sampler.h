@@ -8,6 +8,7 @@
 
 #include "base/torch_rng.h"
 #include "diffusion/denoiser.h"
+#include "diffusion/edit.h"
 
 struct cm_sampler {
     cm_model *model; /* counted */
@@ -29,6 +30,12 @@ void cm_sampler_close(cm_sampler *sampler);
 
 /* options are complete (every field of this version) and n, images not 0. */
 cm_status cm_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
+
+/* The same for given images: n is edit->given_n x edit->variations. */
+cm_status cm_sampler_change(cm_sampler *sampler, const cm_edit *edit, float *images);
+/* Frames between two noises; images 0 and `to` of the run, or options->noise. */
+cm_status cm_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, size_t frames,
+                            float *images);
 
 size_t cm_sampler_bytes(const cm_sampler *sampler);
 

@@ -20,6 +20,7 @@ static cm_status evaluate(run *r, double sigma, const double *x, double *out)
     CM_TRY(r->io->denoise(r->io->user, r->evaluations, sigma, x, out));
     if (r->s->clip)
         for (size_t i = 0; i < r->io->n; i++) out[i] = out[i] < -1 ? -1 : out[i] > 1 ? 1 : out[i];
+    if (r->io->keep) CM_TRY(r->io->keep(r->io->user, out));
     if (r->io->estimate) CM_TRY(r->io->estimate(r->io->user, r->evaluations, sigma, out));
     r->evaluations++;
     return CM_OK;

@@ -39,7 +39,9 @@ typedef struct cm_solver_io {
     cm_status (*denoise)(void *user, int evaluation, double sigma, const double *x, double *out);
     /* Unit normals, draw k = 0, 1, ...; out NULL: only count it as drawn. */
     cm_status (*noise)(void *user, int draw, double *out);
-    /* After the clamp; may be NULL. */
+    /* After the clamp: what editing keeps of the given images is put back.  May be NULL. */
+    cm_status (*keep)(void *user, double *denoised);
+    /* After both; may be NULL. */
     cm_status (*estimate)(void *user, int evaluation, double sigma, const double *denoised);
 } cm_solver_io;
 

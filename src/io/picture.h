@@ -5,8 +5,8 @@
 #include "io/file.h"
 
 typedef struct cm_picture {
-    int32_t channels, height, width; /* channels 1 or 3 */
-    uint8_t *pixels;                 /* of the context  */
+    int32_t channels, height, width; /* channels 1 or 3; 2 or 4 with alpha */
+    uint8_t *pixels;                 /* of the context                      */
 } cm_picture;
 
 enum { CM_PICTURE_SIDE = 65535, CM_PICTURE_PIXELS = 1 << 28, CM_PICTURE_SCANS = 500 };
@@ -18,7 +18,8 @@ cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width);
  * codings stay below that too. */
 cm_status cm_picture_check_file(const char *name, uint64_t height, uint64_t width, size_t size);
 
-/* channels: 0 keeps gray or RGB as in the file, 1 or 3 converts. */
+/* channels: 0 keeps gray or RGB as in the file, 1 or 3 converts; PNG also 2 or 4,
+ * with alpha, 255 where the file has none. */
 cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
                        cm_picture *out);
 cm_status cm_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,

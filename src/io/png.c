@@ -1,5 +1,5 @@
 /* png.c - libpng's classic interface: palettes expanded, 16 bits cut to 8,
- * alpha dropped, no gamma; its errors and its memory are ours. */
+ * alpha dropped unless asked for, no gamma; its errors and its memory are ours. */
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,13 +72,15 @@ static void flush_bytes(png_structp png)
 static cm_status set_conversions(state *s, int channels)
 {
     png_byte type = png_get_color_type(s->png, s->info);
-    int gray = !(type & PNG_COLOR_MASK_COLOR);
+    int gray = !(type & PNG_COLOR_MASK_COLOR), alpha = channels == 2 || channels == 4;
+    int has_alpha = (type & PNG_COLOR_MASK_ALPHA) || png_get_valid(s->png, s->info, PNG_INFO_tRNS);
     png_set_expand(s->png);
     png_set_strip_16(s->png);
-    png_set_strip_alpha(s->png);
+    if (!alpha) png_set_strip_alpha(s->png);
+    else if (!has_alpha) png_set_add_alpha(s->png, 0xff, PNG_FILLER_AFTER);
     if (channels == 0) channels = gray ? 1 : 3;
-    if (channels == 3 && gray) png_set_gray_to_rgb(s->png);
-    if (channels == 1 && !gray) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a colour PNG cannot be read as gray", s->name);
+    if (channels >= 3 && gray) png_set_gray_to_rgb(s->png);
+    if (channels <= 2 && !gray) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a colour PNG cannot be read as gray", s->name);
     s->out->channels = channels;
     (void)png_set_interlace_handling(s->png);
     png_read_update_info(s->png, s->info);

@@ -12,41 +12,7 @@
 #include "diffusion/times.h"
 #include "diffusion/weighting.h"
 #include "golden.h"
-
-static double number(const golden_file *f, const char *key, double fallback)
-{
-    json_t *v = golden_json(f, key);
-    double d = json_is_number(v) ? json_number_value(v) : fallback;
-    if (json_is_boolean(v)) d = json_is_true(v);
-    if (json_is_string(v)) d = atof(json_string_value(v)); /* "Infinity", numbers in quotes */
-    if (json_is_string(v) && strcmp(json_string_value(v), "true") == 0) d = 1;
-    json_decref(v);
-    return d;
-}
-
-static void compare_double(golden_result *r, const char *what, size_t n, const double *got, const double *want)
-{
-    double most = 0, off = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs(got[i] - want[i]);
-        most = fmax(most, fabs(want[i]));
-        if (!(d <= off)) off = d;
-    }
-    golden_compare(r, what, off, 1e-11 * most + 1e-13);
-}
-
-/* Compares a freshly computed array with tensor NAME (its .f64 form). */
-static void compare_with(const golden_file *f, golden_result *r, const char *name, size_t n, const double *got)
-{
-    char full[128];
-    size_t count = 0;
-    (void)snprintf(full, sizeof full, "%s.f64", name);
-    double *want = golden_read(f, full, &count);
-    if (!want) want = golden_read(f, name, &count);
-    if (!want || count != n) golden_fail(r, "%s: expected %zu values, the file has %zu", name, n, count);
-    else compare_double(r, name, n, got, want);
-    free(want);
-}
+#include "toy.h"
 
 /* --- schedules ------------------------------------------------------------------------------ */
 
@@ -63,7 +29,7 @@ static void check_karras(const golden_file *f, golden_result *r)
                   json_number_value(json_object_get(c, "sigma_max")), json_number_value(json_object_get(c, "rho")),
                   sigma);
         (void)snprintf(name, sizeof name, "karras.%d", (int)json_integer_value(json_object_get(c, "i")));
-        compare_with(f, r, name, (size_t)n + 1, sigma);
+        golden_compare_with(f, r, name, (size_t)n + 1, sigma);
         free(sigma);
     }
     json_decref(cases);
@@ -77,7 +43,7 @@ static void check_points(const golden_file *f, golden_result *r, const char *for
     double *t = calloc((size_t)n, sizeof *t);
     for (int i = 0; i < n; i++) t[i] = cm_karras_sigma(i + first, points, 0.002, 80, 7);
     (void)snprintf(name, sizeof name, "%s", form);
-    compare_with(f, r, name, (size_t)n, t);
+    golden_compare_with(f, r, name, (size_t)n, t);
     free(t);
 }
 
@@ -118,9 +84,9 @@ static void check_scalings(const golden_file *f, golden_result *r, const double 
     static const char *const members[] = {"c_skip", "c_out", "c_in"};
     for (int k = 0; k < 3; k++) {
         (void)snprintf(name, sizeof name, "scal_%s.%s", type, members[k]);
-        compare_with(f, r, name, n, v[k]);
+        golden_compare_with(f, r, name, n, v[k]);
     }
-    compare_with(f, r, "rescaled_t", n, v[3]);
+    golden_compare_with(f, r, "rescaled_t", n, v[3]);
     for (int k = 0; k < 4; k++) free(v[k]);
     json_decref(config);
 }
@@ -134,7 +100,7 @@ static void check_weights(const golden_file *f, golden_result *r, const double *
         int kind = cm_weighting_by_name(names[k]);
         for (size_t i = 0; i < n; i++) w[i] = cm_weight((cm_weighting)kind, sigma[i], 0.5);
         (void)snprintf(name, sizeof name, "weight.%s", names[k]);
-        compare_with(f, r, name, n, w);
+        golden_compare_with(f, r, name, n, w);
     }
     free(w);
 }
@@ -154,10 +120,10 @@ static void check_families(const golden_file *f, golden_result *r)
     double *u = golden_read(f, "vp.u", &n), *level = golden_read(f, "vp.sigma", NULL), *v = calloc(n + 1, sizeof *v);
     double bd = member(f, "vp", "beta_d"), bmin = member(f, "vp", "beta_min"), eps = member(f, "vp", "epsilon_t");
     for (size_t i = 0; u && i < n; i++) v[i] = cm_vp_sigma(1 + u[i] * (eps - 1), bd, bmin);
-    if (u && level) compare_with(f, r, "vp.sigma", n, v);
+    if (u && level) golden_compare_with(f, r, "vp.sigma", n, v);
     for (size_t i = 0; u && i < n; i++)
         v[i] = cm_ve_sigma(u[i], member(f, "ve", "sigma_min"), member(f, "ve", "sigma_max"));
-    if (u) compare_with(f, r, "ve.sigma", n, v);
+    if (u) golden_compare_with(f, r, "ve.sigma", n, v);
     double *of_t = golden_read(f, "vp.sigma_of_t", &m);
     for (size_t i = 0; of_t && i < m; i++) { /* at the inner points u[1..]; and the inverse gives them back */
         double t = cm_vp_sigma_inverse(of_t[i], bd, bmin);
@@ -173,8 +139,8 @@ static void check_families(const golden_file *f, golden_result *r)
     double *down = calloc(n + 1, sizeof *down), *up = calloc(n + 1, sizeof *up);
     for (size_t i = 0; from && to && i < n; i++) cm_ancestral_split(from[i], to[i], &down[i], &up[i]);
     if (from && to) {
-        compare_with(f, r, "anc.down", n, down);
-        compare_with(f, r, "anc.up", n, up);
+        golden_compare_with(f, r, "anc.down", n, down);
+        golden_compare_with(f, r, "anc.up", n, up);
     }
     free(from);
     free(to);
@@ -197,114 +163,7 @@ static void run_schedules(golden_file *f, golden_result *r)
     free(sigma);
 }
 
-/* --- the toy network ---------------------------------------------------------------------------- */
-
-typedef struct {
-    golden_result *r;
-    const cm_model *model;
-    double *M, *u, *v, *a, *b, *E, *y;
-    double tscale;
-    size_t images, pixels;
-    double *noise;                        /* [draw][image...] */
-    double *eval_x, *eval_sigma, *eval_d; /* reference of every evaluation */
-    size_t evals, draws;
-    size_t seen;
-} toy;
-
-/* F = a x + b tanh(M x + tscale c u + v + E[y]) per pixel */
-static double toy_network(const toy *t, size_t image, const double *x, size_t stride, double c, size_t d)
-{
-    double h = t->tscale * c * t->u[d] + t->v[d];
-    for (size_t k = 0; k < 3; k++) h += t->M[3 * d + k] * x[k * stride];
-    if (t->E && t->y) h += t->E[3 * (size_t)t->y[image] + d];
-    return t->a[d] * x[d * stride] + t->b[d] * tanh(h);
-}
-
-static void toy_denoise(const toy *t, double sigma, const double *x, double *out)
-{
-    cm_scalings s = cm_precond_scalings(&t->model->precond, sigma);
-    for (size_t i = 0; i < t->images; i++)
-        for (size_t p = 0; p < t->pixels; p++) {
-            double in[3], result[3];
-            for (size_t d = 0; d < 3; d++) in[d] = s.c_in * x[(3 * i + d) * t->pixels + p];
-            for (size_t d = 0; d < 3; d++) result[d] = toy_network(t, i, in, 1, s.c_noise, d);
-            for (size_t d = 0; d < 3; d++) {
-                size_t at = (3 * i + d) * t->pixels + p;
-                out[at] = s.c_skip * x[at] + s.c_out * result[d];
-            }
-        }
-}
-
-static cm_status on_denoise(void *user, int evaluation, double sigma, const double *x, double *out)
-{
-    toy *t = user;
-    size_t n = 3 * t->images * t->pixels, e = (size_t)evaluation;
-    t->seen++;
-    if (e < t->evals && t->eval_x) compare_double(t->r, "eval_x", n, x, t->eval_x + e * n);
-    if (e < t->evals && t->eval_sigma)
-        golden_compare(t->r, "eval_sigma", fabs(sigma - t->eval_sigma[e]), 1e-11 * t->eval_sigma[0] + 1e-13);
-    toy_denoise(t, sigma, x, out);
-    if (e < t->evals && t->eval_d) compare_double(t->r, "eval_denoised", n, out, t->eval_d + e * n);
-    return CM_OK;
-}
-
-static cm_status on_noise(void *user, int draw, double *out)
-{
-    toy *t = user;
-    size_t n = 3 * t->images * t->pixels;
-    if ((size_t)draw >= t->draws || !t->noise) {
-        if (!out) return CM_OK;
-        CM_FAIL(CM_ERR_STATE, "draw %d, the file has %zu", draw, t->draws);
-    }
-    if (out) memcpy(out, t->noise + (size_t)draw * n, n * sizeof *out);
-    return CM_OK;
-}
-
-/* Everything the toy runs read; a cm_model with no network, for the options. */
-static int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int consistency, int edm, double **start,
-                    double **want, size_t *n)
-{
-    size_t steps = 0, values = 0;
-    memset(t, 0, sizeof *t);
-    memset(m, 0, sizeof *m);
-    t->r = r;
-    t->model = m;
-    t->M = golden_read(f, "net.M", NULL), t->u = golden_read(f, "net.u", NULL), t->v = golden_read(f, "net.v", NULL);
-    t->a = golden_read(f, "net.a", NULL), t->b = golden_read(f, "net.b", NULL), t->E = golden_read(f, "net.E", NULL);
-    t->y = golden_read(f, "y", NULL);
-    t->tscale = number(f, "tscale", 1);
-    *start = golden_read(f, edm ? "latents" : "noise.0_xT_unit", n);
-    *want = golden_read(f, "sample.f64", &values);
-    t->noise = golden_read(f, "noise.steps", &steps);
-    t->eval_x = golden_read(f, "eval_x.f64", NULL);
-    t->eval_sigma = golden_read(f, "eval_sigma.f64", &t->evals);
-    t->eval_d = golden_read(f, "eval_denoised.f64", NULL);
-    const cm_st_tensor *x = cm_safetensors_find(&f->st, edm ? "latents" : "noise.0_xT_unit");
-    if (!t->M || !t->u || !t->v || !t->a || !t->b || !*start || !*want || values != *n || x->rank != 4 ||
-        x->shape[1] != 3)
-        return 0;
-    t->images = (size_t)x->shape[0];
-    t->pixels = (size_t)(x->shape[2] * x->shape[3]);
-    t->draws = steps / *n;
-    m->context = f->context;
-    m->net.type = edm ? CM_NET_SONGUNET : CM_NET_ADM;
-    m->height = (int32_t)x->shape[2];
-    m->width = (int32_t)x->shape[3];
-    json_t *config = json_pack("{s:s}", "type", consistency ? "cm" : "edm");
-    cm_status status = cm_precond_read(f->context, config, !edm, &m->precond);
-    json_decref(config);
-    m->precond.sigma_data = number(f, "sigma_data", 0.5);
-    m->precond.sigma_min = number(f, "sigma_min", m->precond.sigma_min);
-    m->precond.sigma_max = number(f, "sigma_max", m->precond.sigma_max);
-    return status == CM_OK;
-}
-
-static void toy_close(toy *t, double *start, double *want)
-{
-    double *const all[] = {t->M,     t->u,      t->v,          t->a,      t->b,  t->E, t->y,
-                           t->noise, t->eval_x, t->eval_sigma, t->eval_d, start, want};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-}
+/* --- runs of the toy network ------------------------------------------------------------------------ */
 
 static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t n, double *x, const double *want,
                     int clamp)
@@ -316,13 +175,13 @@ static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t
         free(work);
         return;
     }
-    const cm_solver_io io = {t, n, on_denoise, on_noise, NULL};
+    const cm_solver_io io = {t, n, toy_on_denoise, toy_on_noise, NULL, NULL};
     if (cm_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
     if (t->seen != t->evals || (size_t)cm_solver_nfe(&times.solver) != t->evals)
         golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen, cm_solver_nfe(&times.solver),
                     t->evals);
     for (size_t i = 0; clamp && i < n; i++) x[i] = x[i] < -1 ? -1 : x[i] > 1 ? 1 : x[i];
-    compare_double(r, "sample", n, x, want);
+    golden_compare_double(r, "sample", n, x, want);
     cm_times_release(t->model, &times);
     free(work);
 }
@@ -349,23 +208,23 @@ static void run_sampler(golden_file *f, golden_result *r)
     cm_sample_options_init(&o, sizeof o);
     json_t *sampler = golden_json(f, "sampler"), *list = golden_json(f, "ts"), *v;
     o.method = method_of(json_string_value(sampler));
-    o.clip_denoised = number(f, "clip_denoised", 1) != 0 ? 1 : -1;
-    if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)number(f, "steps", 0);
+    o.clip_denoised = golden_number(f, "clip_denoised", 1) != 0 ? 1 : -1;
+    if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)golden_number(f, "steps", 0);
     if (o.method == CM_METHOD_MULTISTEP) {
-        o.grid = (int32_t)number(f, "steps", 0);
+        o.grid = (int32_t)golden_number(f, "steps", 0);
         json_array_foreach(list, o.ts_count, v) if (o.ts_count < 4096) ts[o.ts_count] =
             (int32_t)json_integer_value(v);
         o.ts = ts;
     }
-    if (o.method != CM_METHOD_ONESTEP) o.rho = number(f, "rho", 7);
+    if (o.method != CM_METHOD_ONESTEP) o.rho = golden_number(f, "rho", 7);
     /* The official Euler and ancestral samplers take these and ignore them. */
-    if (o.method == CM_METHOD_HEUN || o.method == CM_METHOD_DPM) o.s_churn = number(f, "s_churn", 0);
+    if (o.method == CM_METHOD_HEUN || o.method == CM_METHOD_DPM) o.s_churn = golden_number(f, "s_churn", 0);
     if (o.s_churn > 0) {
-        o.s_tmin = number(f, "s_tmin", 0);
-        o.s_tmax = number(f, "s_tmax", INFINITY);
-        o.s_noise = number(f, "s_noise", 1);
+        o.s_tmin = golden_number(f, "s_tmin", 0);
+        o.s_tmax = golden_number(f, "s_tmax", INFINITY);
+        o.s_noise = golden_number(f, "s_noise", 1);
     }
-    if (o.method < 0 || !toy_open(f, r, &t, &m, number(f, "distillation", 0) != 0, 0, &start, &want, &n))
+    if (o.method < 0 || !toy_open(f, r, &t, &m, golden_number(f, "distillation", 0) != 0, 0, &start, &want, &n))
         golden_fail(r, "a sampler file without the expected tensors and metadata");
     else toy_run(&t, r, &o, n, start, want, 1);
     toy_close(&t, start, want);
@@ -574,5 +433,5 @@ void golden_algorithm(golden_file *f, golden_result *r)
             kinds[i].run(f, r);
             return;
         }
-    if (!golden_training(f, r)) golden_skip(r, "no issue so far has asked for this kind");
+    if (!golden_editing(f, r) && !golden_training(f, r)) golden_skip(r, "no issue so far has asked for this kind");
 }

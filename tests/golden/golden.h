@@ -34,6 +34,8 @@ json_t *golden_json(const golden_file *f, const char *key);
 void golden_network(golden_file *f, golden_result *r);
 /* Losses, runs, optimizers, schedules over k; 0 when the file is none of them. */
 int golden_training(golden_file *f, golden_result *r);
+/* Algorithm 4; 0 when the file is none of its. */
+int golden_editing(golden_file *f, golden_result *r);
 void golden_algorithm(golden_file *f, golden_result *r);
 /* Folders of golden/metrics about pictures and arrays; 0 for other entries. */
 int golden_data(cm_context *context, const char *folder, const char *name, golden_result *r);

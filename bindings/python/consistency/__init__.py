@@ -26,6 +26,7 @@ __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets
            "read_image"]
 
 _METHODS = ["default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"]
+_NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
 _CHOICES = {
     "discretization": ("edm_discretization", ["edm", "vp", "ve", "iddpm"]),
     "schedule": ("edm_schedule", ["linear", "vp", "ve"]),
@@ -246,6 +247,9 @@ class Model:
             self.close()
 
 
+from .editing import Editing  # noqa: E402  (it needs what stands above)
+
+
 class _Interrupt:
     """Ctrl-C during a call: Python would raise KeyboardInterrupt at any place of a callback, and an exception must not
     pass through C.  So the default handler is replaced for the time of the call by one that asks the call to stop."""
@@ -286,45 +290,49 @@ class _Line:
             self.shown = now
 
 
-class Sampler:
-    """Draws images from a model; one thread at a time, many samplers at a time.
+def _sample_options(method="default", steps=None, sigmas=None, ts=None, grid=None, clip_denoised=None,
+                    clip_output=None, alpha=None, **options):
+    """The C struct of what decides the times and the arithmetic of a run."""
+    o = SampleOptions()
+    lib.cm_sample_options_init(C.byref(o), C.sizeof(o))
+    if method not in _METHODS:
+        raise ValueError("method is %r, expected one of %s" % (method, ", ".join(_METHODS[1:])))
+    o.method = _METHODS.index(method)
+    if sigmas is not None:
+        numbers = [float(s) for s in sigmas]
+        o.sigmas, o.sigma_count = (C.c_double * max(len(numbers), 1))(*numbers), len(numbers)
+    if ts is not None:
+        o.ts, o.ts_count = _ints(list(ts), len(ts), "ts"), len(ts)
+    if steps is not None and int(steps) < 1:
+        raise ValueError("steps is %d, expected at least 1" % int(steps))
+    o.steps, o.grid = int(steps or 0), int(grid or 0)
+    o.clip_denoised = 0 if clip_denoised is None else 1 if clip_denoised else -1
+    o.clip_output = 0 if clip_output is None else 1 if clip_output else -1
+    o.edm_alpha = float(alpha or 0)
+    for name, value in options.items():
+        if name in _NUMBERS:
+            setattr(o, name, float(value))
+        elif name in _CHOICES:
+            field, names = _CHOICES[name]
+            if value not in names:
+                raise ValueError("%s is %r, expected one of %s" % (name, value, ", ".join(names)))
+            setattr(o, field, names.index(value))
+        else:
+            raise TypeError("unknown option %r" % name)
+    return o
 
-    method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
+
+class Sampler(Editing):
+    """Draws images from a model and changes given ones; one thread at a time, many samplers at a time.
+
+    For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
     "ancestral", "dpm", "edm", "progdist".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
-    solver, alpha; batch, threads, dtype."""
+    solver, alpha.  For all: batch, threads, dtype."""
 
-    _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
-
-    def __init__(self, model, method="default", steps=None, sigmas=None, ts=None, grid=None, clip_denoised=None,
-                 clip_output=None, alpha=None, batch=None, threads=None, dtype=None, **options):
+    def __init__(self, model, method="default", batch=None, threads=None, dtype=None, **options):
         self.model, self._handle = model, None
-        o = self._options = SampleOptions()
-        lib.cm_sample_options_init(C.byref(o), C.sizeof(o))
-        if method not in _METHODS:
-            raise ValueError("method is %r, expected one of %s" % (method, ", ".join(_METHODS[1:])))
-        o.method = _METHODS.index(method)
-        if sigmas is not None:
-            numbers = [float(s) for s in sigmas]
-            o.sigmas, o.sigma_count = (C.c_double * max(len(numbers), 1))(*numbers), len(numbers)
-        if ts is not None:
-            o.ts, o.ts_count = _ints(list(ts), len(ts), "ts"), len(ts)
-        o.steps, o.grid = int(steps or 0), int(grid or 0)
-        o.clip_denoised = 0 if clip_denoised is None else 1 if clip_denoised else -1
-        o.clip_output = 0 if clip_output is None else 1 if clip_output else -1
-        o.edm_alpha = float(alpha or 0)
-        for name, value in options.items():
-            if name in self._NUMBERS:
-                setattr(o, name, float(value))
-            elif name in _CHOICES:
-                field, names = _CHOICES[name]
-                if value not in names:
-                    raise ValueError("%s is %r, expected one of %s" % (name, value, ", ".join(names)))
-                setattr(o, field, names.index(value))
-            else:
-                raise TypeError("unknown option %r" % name)
-        if steps is not None and int(steps) < 1:
-            raise ValueError("steps is %d, expected at least 1" % int(steps))
+        self._options = _sample_options(method, **options)
         s = SamplerOptions()
         lib.cm_sampler_options_init(C.byref(s), C.sizeof(s))
         s.max_batch, s.threads = int(batch or 0), int(threads or 0)
@@ -359,15 +367,23 @@ class Sampler:
         noise: unit normal start; step_noise: draws x n x C x H x W; torch_noise: torch's stream of seed + index.
         progress: True, or a function (done, total, eta_seconds); step: a function (evaluation, sigma, first,
         denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
+        return self._run(self._options, n, lambda o, out: lib.cm_sampler_run(self._alive(), C.byref(o), n, out),
+                         labels=labels, seed=seed, noise=noise, progress=progress, first_index=first_index,
+                         step_noise=step_noise, torch_noise=torch_noise, step=step)
+
+    def _run(self, options, n, call, labels=None, seed=0, noise=None, progress=None, first_index=0, step_noise=None,
+             torch_noise=False, step=None, noises=None):
+        """n images by call(options, pointer), with randomness and callbacks filled in; noises: how many start noises
+        there are, n by default."""
         if n < 1:
             raise ValueError("n is %d, expected at least 1" % n)
         shape = self.model.image_shape
         size = n * math.prod(shape)
-        o = SampleOptions.from_buffer_copy(self._options)
+        o = SampleOptions.from_buffer_copy(options)
         o.seed, o.first_index, o.noise_source = seed, first_index, 1 if torch_noise else 0
         keep = []
         if noise is not None:
-            o.noise, kept = _floats(noise, size, "noise")
+            o.noise, kept = _floats(noise, (noises or n) * math.prod(shape), "noise")
             keep.append(kept)
         if step_noise is not None:
             o.noise_steps = _shape_of(step_noise)[0]
@@ -407,7 +423,7 @@ class Sampler:
             o.step = step_callback
         out, pointer = _new((n,) + shape)
         with _Interrupt(self.cancel):
-            status = lib.cm_sampler_run(self._alive(), C.byref(o), n, pointer)
+            status = call(o, pointer)
         if failure and status == CM_ERR_CANCELLED:
             raise failure[0]
         _check(status)

@@ -138,8 +138,28 @@ class TrainReport(C.Structure):
 
 TRAIN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(TrainReport))
 
+class ImageBatch(C.Structure):
+    _c_name = "cm_images"
+    _fields_ = [("n", C.c_size_t), ("channels", _i), ("height", _i), ("width", _i), ("data", C.POINTER(C.c_float))]
+
+
+class EditOptions(C.Structure):
+    _c_name = "cm_edit_options"
+    _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("sigma", _d), ("fill", _d),
+                ("luma", _d * 3), ("to", C.c_uint64), ("sampling", C.POINTER(SampleOptions))]
+
+
+MAP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(C.c_double), C.POINTER(C.c_double))
+
+
+class EditMap(C.Structure):
+    _c_name = "cm_edit_map"
+    _fields_ = [("struct_size", C.c_uint32), ("patch", _i), ("matrix", C.POINTER(C.c_double)), ("forward", MAP),
+                ("inverse", MAP), ("user", C.c_void_p)]
+
+
 STRUCTS = [ContextOptions, LoadOptions, SaveOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
-           DatasetOptions, DatasetInfo, TrainOptions, TrainReport]
+           DatasetOptions, DatasetInfo, TrainOptions, TrainReport, ImageBatch, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -175,6 +195,17 @@ PROTOTYPES = {
     "cm_sampler_cancel": (None, [_p]),
     "cm_sampler_info_get": (C.c_int, [_p, C.POINTER(SamplerInfo)]),
     "cm_sampler_nfe": (C.c_int, [_p, C.POINTER(SampleOptions), _i32p]),
+    "cm_edit_options_init": (None, [C.POINTER(EditOptions), _size]),
+    "cm_edit_map_init": (None, [C.POINTER(EditMap), _size]),
+    "cm_sampler_inpaint": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), C.POINTER(ImageBatch), _f32p]),
+    "cm_sampler_colorize": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
+    "cm_sampler_super_resolve": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
+    "cm_sampler_stroke": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
+    "cm_sampler_denoise": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
+    "cm_sampler_interpolate": (C.c_int, [_p, C.POINTER(EditOptions), _size, _f32p]),
+    "cm_sampler_edit": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(EditMap), C.POINTER(ImageBatch),
+                                  C.POINTER(ImageBatch), _f32p]),
+    "cm_image_fit": (C.c_int, [_p, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _i32, _i32, _u8p]),
     "cm_image_to_u8": (C.c_int, [_size, _i32, _i32, _i32, _f32p, _u8p]),
     "cm_image_from_u8": (C.c_int, [_size, _i32, _i32, _i32, _u8p, _f32p]),
     "cm_image_grid_size": (C.c_int, [_size, _i32, _i32, _i32, _i32, _i32p, _i32p]),

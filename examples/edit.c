@@ -1,0 +1,410 @@
+/* edit.c - cm-edit: changes pictures with a model that was never trained for it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"output", 'o', "FILE", "a page: a row a picture: given, what the model sees, results (edits.png)"},
+    {"images", 0, "PATTERN", "one file a result instead, e.g. out/%03d.png"},
+    {"margin", 0, "PIXELS", "around the images of the page (2)"},
+    {"force", 0, NULL, "replace existing files"},
+    {"fit", 0, "HOW", "pictures of another size: crop, pad or resize"},
+    {"mask", 0, "FILE", "inpaint: white = generate; or 'alpha': transparent = generate"},
+    {"fill", 0, "X", "inpaint: missing pixels at the start, in [-1,1] (0)"},
+    {"luma", 0, "R,G,B", "colorize: weights of the luminance (0.2989,0.587,0.114)"},
+    {"factor", 0, "F", "super-resolve: whole number by which both sides grow"},
+    {"sigma", 0, "X", "stroke: level to lift to; denoise: level of the noise"},
+    {"frames", 0, "N", "interpolate: images from end to end (8)"},
+    {"to", 0, "N", "interpolate: from image --first to the Nth after it (1)"},
+    {"variations", 'v', "N", "results for each picture (4; denoise 1)"},
+    {"labels", 'l', "LIST", "class numbers of the pictures, used in turn; 'none'"},
+    {"steps", 0, "N", "network evaluations"},
+    {"sigmas", 0, "LIST", "noise levels, falling: 80,20,5"},
+    {"ts", 0, "LIST", "grid indices, rising, with --grid: 0,22,39"},
+    {"grid", 0, "N", "points of the grid that --ts counts in: 40"},
+    {"start", 0, "HOW", "given: picture plus noise; noise: as the official code"},
+    {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
+    {"seed", 's', "N", "(0)"},
+    {"first", 0, "N", "index of the first result's noise (0)"},
+    {"batch", 'b', "N", "images in flight (16)"},
+    {"threads", 't', "N", "(all of the affinity mask)"},
+    {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
+    {"json", 0, NULL, "report as JSON on standard output"},
+    {"quiet", 'q', NULL, "no progress"},
+};
+enum {
+    OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, FRAMES, TO, VARIATIONS, LABELS,
+    STEPS, SIGMAS, TS, GRID, START, NO_CLIP, SEED, FIRST, BATCH, THREADS, CONFIG, JSON, QUIET, N_OPTIONS
+};
+
+enum { INPAINT, COLORIZE, SUPER_RESOLVE, STROKE, INTERPOLATE, DENOISE };
+static const char *const tasks[] = {"inpaint", "colorize", "super-resolve", "stroke", "interpolate", "denoise", NULL};
+static const char *const fits[] = {"resize", "crop", "pad", NULL};
+static const char *const starts[] = {"given", "noise", NULL};
+
+typedef struct {
+    cli c;
+    const char *output, *images, *config, *mask;
+    int task, margin, force, fit, json, quiet, factor;
+    size_t frames, n_cycle, n_given, n_results;
+    double sigmas[1024], list[1024], luma[4];
+    int32_t ts[1024], cycle[1024];
+    cm_sampler_options sampler;
+    cm_sample_options sample;
+    cm_edit_options edit;
+    cm_model_info info;
+    /* Of every picture: at the size the task takes; masks; what is shown of it. */
+    int32_t height, width, channels;
+    float *given, *masks, *results;
+    int32_t *labels;
+} program;
+
+static void set_option(program *p, int option, const char *v)
+{
+    cli *c = &p->c;
+    cm_sample_options *s = &p->sample;
+    switch (option) {
+    case OUTPUT: p->output = v; break;
+    case IMAGES: p->images = v; break;
+    case MARGIN: p->margin = (int)cli_integer(c, "margin", v, 0, 1000); break;
+    case FORCE: p->force = 1; break;
+    case FIT: p->fit = cli_choice(c, "fit", v, fits); break;
+    case MASK: p->mask = v; break;
+    case FILL: p->edit.fill = cli_number(c, "fill", v, -1, 1); break;
+    case LUMA:
+        if (cli_list(c, "luma", v, p->luma, 4) != 3) cli_usage_error(c, "--luma: three numbers, not '%s'", v);
+        memcpy(p->edit.luma, p->luma, sizeof p->edit.luma);
+        break;
+    case FACTOR: p->factor = (int)cli_integer(c, "factor", v, 2, 65536); break;
+    case SIGMA: p->edit.sigma = cli_number(c, "sigma", v, 1e-6, 1e6); break;
+    case FRAMES: p->frames = (size_t)cli_integer(c, "frames", v, 2, 100000); break;
+    case TO: p->edit.to = (uint64_t)cli_integer(c, "to", v, 1, INT64_MAX); break;
+    case VARIATIONS: p->edit.variations = (int32_t)cli_integer(c, "variations", v, 1, 65536); break;
+    case LABELS:
+        p->n_cycle = strcmp(v, "none") ? cli_list(c, "labels", v, p->list, 1024) : 1;
+        for (size_t i = 0; i < p->n_cycle; i++) p->cycle[i] = strcmp(v, "none") ? (int32_t)p->list[i] : -1;
+        break;
+    case STEPS: s->steps = (int32_t)cli_integer(c, "steps", v, 1, 1000000); break;
+    case SIGMAS:
+        s->sigma_count = cli_list(c, "sigmas", v, p->sigmas, 1024);
+        s->sigmas = p->sigmas;
+        break;
+    case TS:
+        s->ts_count = cli_list(c, "ts", v, p->list, 1024);
+        for (size_t i = 0; i < s->ts_count; i++) p->ts[i] = (int32_t)p->list[i];
+        s->ts = p->ts;
+        break;
+    case GRID: s->grid = (int32_t)cli_integer(c, "grid", v, 2, 1000000); break;
+    case START: p->edit.start = cli_choice(c, "start", v, starts); break;
+    case NO_CLIP: s->clip_denoised = -1; break;
+    case SEED: s->seed = (uint64_t)cli_integer(c, "seed", v, 0, INT64_MAX); break;
+    case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
+    case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
+    case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
+    case CONFIG: p->config = cli_json_argument(c, "config", v); break;
+    case JSON: p->json = 1; break;
+    default: p->quiet = 1; break;
+    }
+}
+
+/* Options that only the program knows; the library refuses the others. */
+static void check_usage(program *p)
+{
+    cli *c = &p->c;
+    static const char text[] = "%s has no effect on %s";
+    if (p->images && p->output) cli_usage_error(c, "give --output or --images, not both");
+    if (p->images && !cli_good_pattern(p->images))
+        cli_usage_error(c, "--images: '%s' has to hold one %%d, as in out/%%03d.png", p->images);
+    if (p->task == INTERPOLATE) {
+        if (p->n_given) cli_usage_error(c, "interpolate takes no picture, only the model");
+        if (p->fit >= 0) cli_usage_error(c, text, "--fit", "interpolate");
+        if (p->edit.variations) cli_usage_error(c, text, "--variations", "interpolate");
+    } else if (!p->n_given) cli_usage_error(c, "give the pictures after the model");
+    if (p->task != INTERPOLATE && p->frames) cli_usage_error(c, text, "--frames", tasks[p->task]);
+    if (p->task == INPAINT && !p->mask) cli_usage_error(c, "inpaint needs --mask FILE or --mask alpha");
+    if (p->task != INPAINT && p->mask) cli_usage_error(c, text, "--mask", tasks[p->task]);
+    if (p->task == SUPER_RESOLVE && !p->factor) cli_usage_error(c, "super-resolve needs --factor");
+    if (p->task != SUPER_RESOLVE && p->factor) cli_usage_error(c, text, "--factor", tasks[p->task]);
+    if (p->task == DENOISE && p->edit.sigma <= 0 && !p->sample.sigmas) cli_usage_error(c, "denoise needs --sigma");
+    if (!p->frames) p->frames = 8;
+    if (!p->edit.variations) p->edit.variations = p->task == DENOISE || p->task == INTERPOLATE ? 1 : 4;
+}
+
+/* --- pictures in -------------------------------------------------------------------------- */
+
+/* Interleaved pixels to another number of channels: gray three times, or Rec. 601 luma. */
+static uint8_t *with_channels(const uint8_t *in, size_t n, int from, int to)
+{
+    uint8_t *out = malloc(n * (size_t)to);
+    for (size_t i = 0; out && i < n; i++)
+        for (int k = 0; k < to; k++) {
+            const uint8_t *v = in + i * (size_t)from;
+            double luma = from == 3 ? 0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2] : v[0];
+            out[i * (size_t)to + (size_t)k] = from == to ? v[k] : (uint8_t)(luma + 0.5);
+        }
+    return out;
+}
+
+/* A plane or picture as to x height x width values of the network's size. */
+static cm_status fitted(const program *p, const char *path, int channels, int32_t height, int32_t width,
+                        const uint8_t *pixels, uint8_t background, float *out)
+{
+    uint8_t *page = malloc((size_t)p->height * (size_t)p->width * (size_t)channels);
+    if (!page) return CM_ERR_MEMORY;
+    if (p->fit < 0 && (height != p->height || width != p->width))
+        cli_usage_error(&p->c, "%s is %d x %d pixels, this task and model take %d x %d: say --fit crop, pad or resize",
+                        path, width, height, p->width, p->height);
+    cm_status status = cm_image_fit(NULL, p->fit < 0 ? CM_FIT_RESIZE : p->fit, p->fit == CM_FIT_PAD ? background : 0,
+                                    channels, height, width, pixels, p->height, p->width, page);
+    if (status == CM_OK) status = cm_image_from_u8(1, channels, p->height, p->width, page, out);
+    free(page);
+    return status;
+}
+
+/* One picture; with alpha its mask, 1 where transparent.  What padding adds is generated. */
+static cm_status read_given(program *p, size_t i)
+{
+    const char *path = p->c.operands[2 + i];
+    size_t plane = (size_t)p->height * (size_t)p->width;
+    int alpha = p->mask && strcmp(p->mask, "alpha") == 0;
+    int32_t channels = alpha ? 4 : 0, height, width;
+    uint8_t *read;
+    cm_status status = cm_image_read(NULL, path, &channels, &height, &width, &read);
+    if (status != CM_OK) return status;
+    size_t n = (size_t)height * (size_t)width;
+    uint8_t *colours = malloc(n * 3), *missing = malloc(n), *pixels;
+    int kinds = alpha ? 3 : channels;
+    for (size_t k = 0; colours && missing && k < n; k++) {
+        memcpy(colours + k * (size_t)kinds, read + k * (size_t)channels, (size_t)kinds);
+        missing[k] = alpha ? 255 - read[k * 4 + 3] : 0;
+    }
+    pixels = colours && missing ? with_channels(colours, n, kinds, p->channels) : NULL;
+    status = pixels ? fitted(p, path, p->channels, height, width, pixels, 128,
+                             p->given + i * plane * (size_t)p->channels)
+                    : CM_ERR_MEMORY;
+    if (status == CM_OK && p->task == INPAINT)
+        status = fitted(p, path, 1, height, width, missing, 255, p->masks + i * plane);
+    free(colours);
+    free(missing);
+    free(pixels);
+    cm_image_free(NULL, read);
+    return status;
+}
+
+/* The separate mask joins what alpha or padding asks for. */
+static cm_status read_mask(program *p)
+{
+    size_t plane = (size_t)p->height * (size_t)p->width;
+    int32_t channels = 0, height, width;
+    uint8_t *read, *gray = NULL;
+    float *mask = malloc(plane * sizeof *mask);
+    cm_status status = mask ? cm_image_read(NULL, p->mask, &channels, &height, &width, &read) : CM_ERR_MEMORY;
+    if (status != CM_OK) return status;
+    gray = with_channels(read, (size_t)height * (size_t)width, channels, 1);
+    status = gray ? fitted(p, p->mask, 1, height, width, gray, 0, mask) : CM_ERR_MEMORY;
+    for (size_t i = 0; status == CM_OK && i < p->n_given * plane; i++)
+        if (mask[i % plane] > p->masks[i]) p->masks[i] = mask[i % plane];
+    free(mask);
+    free(gray);
+    cm_image_free(NULL, read);
+    return status;
+}
+
+static cm_status read_all(program *p)
+{
+    size_t plane;
+    p->channels = p->task == COLORIZE ? 3 : p->info.channels;
+    p->height = p->info.height / (p->factor ? p->factor : 1);
+    p->width = p->info.width / (p->factor ? p->factor : 1);
+    if (p->factor && (p->height * p->factor != p->info.height || p->width * p->factor != p->info.width))
+        cli_usage_error(&p->c, "--factor %d does not divide the model's %d x %d", p->factor, p->info.width,
+                        p->info.height);
+    plane = (size_t)p->height * (size_t)p->width;
+    p->given = calloc(p->n_given, plane * (size_t)p->channels * sizeof *p->given);
+    p->masks = calloc(p->n_given, plane * sizeof *p->masks);
+    if (!p->given || !p->masks) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < p->n_given; i++) {
+        cm_status status = read_given(p, i);
+        if (status != CM_OK) return status;
+    }
+    if (p->task != INPAINT) return CM_OK;
+    if (strcmp(p->mask, "alpha") != 0) {
+        cm_status status = read_mask(p);
+        if (status != CM_OK) return status;
+    }
+    for (size_t i = 0; i < p->n_given * plane; i++) p->masks[i] = (p->masks[i] + 1) / 2; /* bytes 0..255 to 0..1 */
+    return CM_OK;
+}
+
+/* --- pictures out --------------------------------------------------------------------------- */
+
+/* What stands left of the results: the given picture, and what the model is told of it. */
+static void show_given(const program *p, size_t i, int told, float *out)
+{
+    size_t h = (size_t)p->info.height, w = (size_t)p->info.width, f = p->factor ? (size_t)p->factor : 1;
+    size_t plane = (size_t)p->height * (size_t)p->width, c = (size_t)p->channels;
+    const float *x = p->given + i * plane * c;
+    for (size_t k = 0; k < c; k++)
+        for (size_t r = 0; r < h; r++)
+            for (size_t s = 0; s < w; s++) {
+                size_t at = r / f * (size_t)p->width + s / f;
+                float v = x[k * plane + at];
+                if (told && p->task == INPAINT) v *= 1 - p->masks[i * plane + at];
+                if (told && p->task == COLORIZE) {
+                    const double usual[3] = {0.2989, 0.5870, 0.1140}, *l = p->edit.luma;
+                    if (l[0] + l[1] + l[2] <= 0) l = usual;
+                    v = (float)((l[0] * (double)x[at] + l[1] * (double)x[plane + at] + l[2] * (double)x[2 * plane + at]) /
+                                (l[0] + l[1] + l[2]));
+                }
+                out[(k * h + r) * w + s] = v;
+            }
+}
+
+static cm_status write_each(const program *p, const uint8_t *pixels, size_t size)
+{
+    for (size_t i = 0; i < p->n_results; i++) {
+        char path[4096];
+        cli_pattern_path(p->images, i, path, sizeof path);
+        cm_status status = cm_image_write(NULL, path, p->info.channels, p->info.height, p->info.width,
+                                          pixels + i * size, 0, p->force);
+        if (status != CM_OK) return status;
+    }
+    return CM_OK;
+}
+
+static cm_status write_page(const program *p, const uint8_t *pixels, size_t n, int32_t columns)
+{
+    int32_t height, width, c = p->info.channels;
+    cm_status status = cm_image_grid_size(n, columns, p->margin, p->info.height, p->info.width, &height, &width);
+    if (status != CM_OK) return status;
+    uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)c);
+    if (!page) return CM_ERR_MEMORY;
+    status = cm_image_grid(n, columns, p->margin, 128, c, p->info.height, p->info.width, pixels, page);
+    if (status == CM_OK) status = cm_image_write(NULL, p->output, c, height, width, page, 0, p->force);
+    free(page);
+    return status;
+}
+
+static cm_status write_pictures(const program *p)
+{
+    size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    size_t v = (size_t)p->edit.variations, shown = p->images || p->task == INTERPOLATE ? 0 : 1;
+    if (shown && (p->task == INPAINT || p->task == COLORIZE)) shown = 2;
+    size_t rows = p->task == INTERPOLATE ? 1 : p->n_given, per = p->task == INTERPOLATE ? p->frames : v;
+    size_t n = rows * (shown + per);
+    float *page = malloc(n * size * sizeof *page);
+    uint8_t *pixels = malloc(n * size);
+    cm_status status = page && pixels ? CM_OK : CM_ERR_MEMORY;
+    for (size_t i = 0; status == CM_OK && i < rows; i++) {
+        float *row = page + i * (shown + per) * size;
+        for (size_t k = 0; k < shown; k++) show_given(p, i, (int)k, row + k * size);
+        memcpy(row + shown * size, p->results + i * per * size, per * size * sizeof *row);
+    }
+    if (status == CM_OK)
+        status = cm_image_to_u8(n, p->info.channels, p->info.height, p->info.width, page, pixels);
+    if (status == CM_OK)
+        status = p->images ? write_each(p, pixels, size) : write_page(p, pixels, n, (int32_t)(shown + per));
+    free(page);
+    free(pixels);
+    return status;
+}
+
+/* --- the run ---------------------------------------------------------------------------------- */
+
+static cm_status change(program *p, cm_sampler *s)
+{
+    const cm_images g = {p->n_given, p->channels, p->height, p->width, p->given};
+    const cm_images m = {p->n_given, 1, p->height, p->width, p->masks};
+    switch (p->task) {
+    case INPAINT: return cm_sampler_inpaint(s, &p->edit, &g, &m, p->results);
+    case COLORIZE: return cm_sampler_colorize(s, &p->edit, &g, p->results);
+    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &p->edit, &g, p->results);
+    case STROKE: return cm_sampler_stroke(s, &p->edit, &g, p->results);
+    case DENOISE: return cm_sampler_denoise(s, &p->edit, &g, p->results);
+    default: return cm_sampler_interpolate(s, &p->edit, p->frames, p->results);
+    }
+}
+
+static void report(const program *p, double seconds)
+{
+    const char *where = p->images ? p->images : p->output;
+    if (p->json) {
+        printf("{\"task\": \"%s\", \"pictures\": %zu, \"results\": %zu, \"seconds\": %.6f, \"output\": ",
+               tasks[p->task], p->n_given, p->n_results, seconds);
+        cli_json_string(stdout, where);
+        printf("}\n");
+    } else printf("%s: %zu results in %.2f s\n%s\n", tasks[p->task], p->n_results, seconds, where);
+}
+
+static cm_status run(program *p, cm_sampler *sampler)
+{
+    size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    cli_progress progress;
+    cm_status status = p->task == INTERPOLATE ? CM_OK : read_all(p);
+    if (status != CM_OK) return status;
+    p->n_results = p->task == INTERPOLATE ? p->frames : p->n_given * (size_t)p->edit.variations;
+    p->results = malloc(p->n_results * size * sizeof *p->results);
+    p->labels = malloc(p->n_results * sizeof *p->labels);
+    if (!p->results || !p->labels) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < p->n_results && p->n_cycle; i++)
+        p->labels[i] = p->cycle[p->task == INTERPOLATE ? 0 : i / (size_t)p->edit.variations % p->n_cycle];
+    if (!p->n_cycle && p->info.num_classes && p->task != INTERPOLATE)
+        cli_usage_error(&p->c, "the model has %d classes: say with --labels which the pictures are of, or --labels none",
+                        p->info.num_classes);
+    p->sample.labels = p->n_cycle ? p->labels : NULL;
+    cli_progress_begin(&progress, tasks[p->task], p->quiet);
+    p->sample.progress = cli_progress_step;
+    p->sample.progress_user = &progress;
+    p->edit.sampling = &p->sample;
+    double before = cli_seconds();
+    status = change(p, sampler);
+    double spent = cli_seconds() - before;
+    cli_progress_end(&progress);
+    if (status == CM_OK) status = write_pictures(p);
+    if (status == CM_OK) report(p, spent);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static program p;
+    cm_model *model = NULL;
+    cm_sampler *sampler = NULL;
+    cm_load_options load_options;
+    const char *value;
+    p.c = (cli){"cm-edit",
+                "TASK MODEL.safetensors [PICTURE...] [options]\n"
+                "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)",
+                options, N_OPTIONS, argc, 0, argv, {NULL}, 0};
+    p.margin = 2;
+    p.fit = -1;
+    cm_sampler_options_init(&p.sampler, sizeof p.sampler);
+    cm_sample_options_init(&p.sample, sizeof p.sample);
+    cm_edit_options_init(&p.edit, sizeof p.edit);
+    for (int i; (i = cli_next(&p.c, &value)) >= 0;) set_option(&p, i, value);
+    if (p.c.n_operands < 2) cli_usage_error(&p.c, "give a task and a model");
+    p.task = cli_choice(&p.c, "task", p.c.operands[0], tasks);
+    p.n_given = (size_t)p.c.n_operands - 2;
+    check_usage(&p);
+    if (!p.output) p.output = "edits.png";
+    cli_catch_signals();
+
+    cm_load_options_init(&load_options, sizeof load_options);
+    load_options.config_json = p.config;
+    cm_model_info_init(&p.info, sizeof p.info);
+    cm_status status = cm_model_load(NULL, p.c.operands[1], &load_options, &model);
+    if (status == CM_OK) status = cm_model_info_get(model, &p.info);
+    if (status == CM_OK && p.task == COLORIZE && p.info.channels != 3)
+        cli_usage_error(&p.c, "colorize: %s makes gray pictures", p.c.operands[1]);
+    if (status == CM_OK) status = cm_sampler_create(model, &p.sampler, &sampler);
+    if (status == CM_OK) status = run(&p, sampler);
+    int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);
+    free(p.given);
+    free(p.masks);
+    free(p.results);
+    free(p.labels);
+    cm_sampler_free(sampler);
+    cm_model_free(model);
+    return code;
+}

@@ -1,0 +1,115 @@
+/* edit.c - the calls of edit.h. */
+#include <consistency/edit.h>
+
+#include <string.h>
+
+#include "base/options.h"
+#include "diffusion/sampler.h"
+
+void cm_edit_options_init(cm_edit_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_edit_map_init(cm_edit_map *map, size_t struct_size)
+{
+    cm_options_zero(map, struct_size);
+}
+
+static cm_status read_options(const cm_edit_options *options, cm_edit_options *o, cm_sample_options *sampling)
+{
+    memset(o, 0, sizeof *o);
+    memset(sampling, 0, sizeof *sampling);
+    if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_edit_options"));
+    if (o->sampling) CM_TRY(cm_options_read(sampling, sizeof *sampling, o->sampling, "cm_sample_options"));
+    o->sampling = sampling;
+    return CM_OK;
+}
+
+typedef struct {
+    cm_sampler *sampler;
+    const cm_edit_task *task;
+    const cm_edit_options *options;
+    const cm_edit_map *map;
+    const cm_images *given, *mask;
+    float *images;
+} call;
+
+static cm_status run(const call *c)
+{
+    cm_edit_options o;
+    cm_sample_options sampling;
+    cm_edit_map map;
+    cm_edit edit;
+    const char *name = c->task->name;
+    if (!c->sampler || !c->given || !c->images)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: sampler, given or images is NULL", name);
+    if (c->task->masked && !c->mask) CM_FAIL(CM_ERR_ARGUMENT, "%s: mask is NULL", name);
+    CM_TRY(cm_context_check_process(c->sampler->model->context));
+    CM_TRY(read_options(c->options, &o, &sampling));
+    memset(&map, 0, sizeof map);
+    if (c->map) CM_TRY(cm_options_read(&map, sizeof map, c->map, "cm_edit_map"));
+    CM_TRY(cm_edit_open(c->sampler->model, c->task, &o, &map, c->given, c->mask, &edit));
+    cm_status status = cm_sampler_change(c->sampler, &edit, c->images);
+    cm_edit_close(&edit);
+    return status;
+}
+
+cm_status cm_sampler_inpaint(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
+                             const cm_images *mask, float *images)
+{
+    return run(&(call){sampler, &cm_edit_inpaint, options, NULL, given, mask, images});
+}
+
+cm_status cm_sampler_colorize(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
+                              float *images)
+{
+    return run(&(call){sampler, &cm_edit_colorize, options, NULL, given, NULL, images});
+}
+
+cm_status cm_sampler_super_resolve(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
+                                   float *images)
+{
+    return run(&(call){sampler, &cm_edit_super_resolve, options, NULL, given, NULL, images});
+}
+
+cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given, float *images)
+{
+    return run(&(call){sampler, &cm_edit_stroke, options, NULL, given, NULL, images});
+}
+
+cm_status cm_sampler_denoise(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
+                             float *images)
+{
+    return run(&(call){sampler, &cm_edit_denoise, options, NULL, given, NULL, images});
+}
+
+cm_status cm_sampler_edit(cm_sampler *sampler, const cm_edit_options *options, const cm_edit_map *map,
+                          const cm_images *given, const cm_images *mask, float *images)
+{
+    return run(&(call){sampler, &cm_edit_general, options, map, given, mask, images});
+}
+
+static cm_status check_frames(const cm_edit_options *o, size_t frames)
+{
+    static const char text[] = "option %s has no effect on interpolate";
+    if (frames < 2) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_interpolate: %zu frames, expected at least 2", frames);
+    if (o->variations > 1) CM_FAIL(CM_ERR_ARGUMENT, text, "variations");
+    if (o->start) CM_FAIL(CM_ERR_ARGUMENT, text, "start");
+    if (o->sigma != 0) CM_FAIL(CM_ERR_ARGUMENT, text, "sigma");
+    if (o->fill != 0) CM_FAIL(CM_ERR_ARGUMENT, text, "fill");
+    if (o->luma[0] != 0 || o->luma[1] != 0 || o->luma[2] != 0) CM_FAIL(CM_ERR_ARGUMENT, text, "luma");
+    if (o->to && o->sampling->noise) CM_FAIL(CM_ERR_ARGUMENT, text, "to beside noise");
+    return CM_OK;
+}
+
+cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *options, size_t frames, float *images)
+{
+    cm_edit_options o;
+    cm_sample_options sampling;
+    if (!sampler || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_interpolate: sampler or images is NULL");
+    CM_TRY(cm_context_check_process(sampler->model->context));
+    CM_TRY(read_options(options, &o, &sampling));
+    CM_TRY(check_frames(&o, frames));
+    return cm_sampler_frames(sampler, &sampling, o.to ? o.to : 1, frames, images);
+}

@@ -1,0 +1,272 @@
+/* edit.c - from edit options and images to a checked edit; its place in a run. */
+#include "diffusion/edit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "diffusion/schedule.h"
+
+/* --- opening ----------------------------------------------------------------------------------------- */
+
+static int is_one_of(const cm_edit *e, const cm_edit_task *a, const cm_edit_task *b)
+{
+    return e->task == a || e->task == b;
+}
+
+static cm_status no_effect(const cm_edit *e, const char *option)
+{
+    CM_FAIL(CM_ERR_ARGUMENT, "option %s has no effect on %s", option, e->task->name);
+}
+
+static cm_status check_values(const cm_edit *e, const char *what, const cm_images *v, double low, double high)
+{
+    size_t size = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+    for (size_t i = 0; i < v->n * size; i++) {
+        double value = (double)v->data[i];
+        if (!(value >= low && value <= high))
+            CM_FAIL(CM_ERR_ARGUMENT, "%s: %s %zu holds %g at value %zu, expected %g..%g", e->task->name, what,
+                    i / size, value, i % size, low, high);
+    }
+    return CM_OK;
+}
+
+static cm_status check_options(const cm_edit *e, const cm_edit_options *o)
+{
+    int keeps = e->task->keep != NULL;
+    double weight = 0;
+    for (int c = 0; c < 3; c++) {
+        if (!isfinite(o->luma[c]) || o->luma[c] < 0)
+            CM_FAIL(CM_ERR_ARGUMENT, "option luma[%d] is %g, expected a finite number >= 0", c, o->luma[c]);
+        weight += o->luma[c];
+    }
+    if (o->variations < 0 || o->variations > 65536)
+        CM_FAIL(CM_ERR_ARGUMENT, "option variations is %d, expected 1..65536", o->variations);
+    if (o->start < 0 || o->start > CM_EDIT_START_NOISE)
+        CM_FAIL(CM_ERR_ARGUMENT, "option start is %d, expected 0..%d", o->start, CM_EDIT_START_NOISE);
+    if (o->start && !keeps) return no_effect(e, "start");
+    if (!(o->fill >= -1 && o->fill <= 1)) CM_FAIL(CM_ERR_ARGUMENT, "option fill is %g, expected -1..1", o->fill);
+    if (o->fill != 0 && e->task != &cm_edit_inpaint) return no_effect(e, "fill");
+    if (o->fill != 0 && o->start) return no_effect(e, "fill with start NOISE");
+    if (weight > 0 && e->task != &cm_edit_colorize) return no_effect(e, "luma");
+    if (o->to) return no_effect(e, "to");
+    if (!isfinite(o->sigma) || o->sigma < 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "option sigma is %g, expected a finite number >= 0", o->sigma);
+    if (o->sigma > 0 && !is_one_of(e, &cm_edit_stroke, &cm_edit_denoise)) return no_effect(e, "sigma");
+    if (o->sigma > 0 && e->sampling.ts) return no_effect(e, "sigma beside ts");
+    if (o->sigma > 0 && e->sampling.sigmas && e->sampling.sigma_count && o->sigma != e->sampling.sigmas[0])
+        CM_FAIL(CM_ERR_ARGUMENT, "option sigma is %g but sigmas begin with %g", o->sigma, e->sampling.sigmas[0]);
+    return CM_OK;
+}
+
+static cm_status expect_size(const cm_edit *e, const char *what, const cm_images *v, int32_t channels, int32_t height,
+                             int32_t width)
+{
+    if (v->channels != channels || v->height != height || v->width != width)
+        CM_FAIL(CM_ERR_SHAPE, "%s: %s is %d x %d x %d (channels, height, width), expected %d x %d x %d",
+                e->task->name, what, v->channels, v->height, v->width, channels, height, width);
+    return CM_OK;
+}
+
+/* The factor of a C x H/f x W/f image. */
+static cm_status find_factor(cm_edit *e, const cm_images *given)
+{
+    int32_t f = given->height > 0 ? e->height / given->height : 0;
+    if (given->channels != e->channels || f < 2 || given->height * f != e->height || given->width * f != e->width)
+        CM_FAIL(CM_ERR_SHAPE,
+                "super_resolve: given is %d x %d x %d (channels, height, width); the model makes %d x %d x %d, and "
+                "both sides have to be that divided by one whole number >= 2",
+                given->channels, given->height, given->width, e->channels, e->height, e->width);
+    e->factor = f;
+    return CM_OK;
+}
+
+static cm_status check_given(cm_edit *e, const cm_images *given)
+{
+    int32_t channels = e->channels;
+    if (!given->data || given->n == 0) CM_FAIL(CM_ERR_ARGUMENT, "%s: no image is given", e->task->name);
+    if (e->task == &cm_edit_super_resolve) {
+        CM_TRY(find_factor(e, given));
+    } else {
+        if (e->task == &cm_edit_colorize) {
+            if (e->channels != 3)
+                CM_FAIL(CM_ERR_SHAPE, "colorize: the model makes images of %d channel(s), not of 3", e->channels);
+            if (given->channels == 1) channels = 1;
+        }
+        CM_TRY(expect_size(e, "given", given, channels, e->height, e->width));
+    }
+    int noisy = e->task == &cm_edit_denoise;
+    return check_values(e, noisy ? "given image" : "given image (in [-1, 1])", given, noisy ? -1e6 : -1,
+                        noisy ? 1e6 : 1);
+}
+
+static cm_status take_mask(cm_edit *e, const cm_images *mask)
+{
+    if (!e->task->masked) return CM_OK;
+    if (!mask || !mask->data) CM_FAIL(CM_ERR_ARGUMENT, "%s: mask is NULL", e->task->name);
+    if (mask->n != 1 && mask->n != e->given_n)
+        CM_FAIL(CM_ERR_SHAPE, "%s: %zu masks for %zu images, expected one for all or one each", e->task->name,
+                mask->n, e->given_n);
+    CM_TRY(expect_size(e, "mask", mask, mask->channels == 1 ? 1 : e->channels, e->height, e->width));
+    CM_TRY(check_values(e, "mask", mask, 0, 1));
+    e->mask = mask->data;
+    e->mask_gray = mask->channels == 1;
+    e->mask_step = mask->n > 1 ? (size_t)mask->channels * (size_t)mask->height * (size_t)mask->width : 0;
+    return CM_OK;
+}
+
+/* The given images in double: luminances for colorize, coordinates in the
+ * general form. */
+static cm_status take_given(cm_edit *e, const cm_images *given)
+{
+    size_t in = (size_t)given->channels * (size_t)given->height * (size_t)given->width, all;
+    const double *w = e->luma;
+    e->given_size = e->task == &cm_edit_colorize ? (size_t)e->height * (size_t)e->width : in;
+    if (!cm_mul_size(e->given_n, e->given_size, &all))
+        CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", e->given_n);
+    e->given = cm_malloc(e->context, all, sizeof *e->given);
+    if (!e->given) return CM_ERR_MEMORY;
+    for (size_t n = 0; n < e->given_n; n++) {
+        const float *from = given->data + n * in;
+        double *to = e->given + n * e->given_size;
+        int mix = in == 3 * e->given_size;
+        for (size_t i = 0; i < e->given_size; i++) {
+            to[i] = (double)from[i];
+            if (mix)
+                to[i] = (w[0] * to[i] + w[1] * (double)from[i + e->given_size] +
+                         w[2] * (double)from[i + 2 * e->given_size]) /
+                        (w[0] + w[1] + w[2]);
+        }
+        if (e->task != &cm_edit_general) continue;
+        CM_TRY(cm_edit_apply(e, 0, to, e->work));
+        memcpy(to, e->work, e->size * sizeof *to);
+    }
+    return CM_OK;
+}
+
+/* Times where none are given: Karras levels from the task's first to its last. */
+static cm_status take_levels(cm_edit *e, const cm_model *model, double sigma)
+{
+    cm_sample_options *o = &e->sampling;
+    const cm_edit_task *t = e->task;
+    double top = sigma > 0 ? sigma : o->sigma_max > 0 ? o->sigma_max : t->top > 0 ? t->top : model->precond.sigma_max;
+    if (top > model->precond.sigma_max && !(sigma > 0 || o->sigma_max > 0)) top = model->precond.sigma_max;
+    double low = o->sigma_min > 0 ? o->sigma_min : t->low < top / 2 ? t->low : top / 2;
+    int32_t n = o->steps ? o->steps : t->steps;
+    if (sigma > 0 && o->sigma_max > 0) return no_effect(e, "sigma_max beside sigma");
+    if (n < 1 || n > 1000000) CM_FAIL(CM_ERR_ARGUMENT, "option steps is %d, expected 1..1000000", n);
+    if (n > 1 && !(low < top))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: sigma_min %g has to be below the first level %g", t->name, low, top);
+    if (n == 1 && (o->sigma_min > 0 || o->rho > 0)) return no_effect(e, "sigma_min or rho with one step");
+    e->levels = cm_calloc(e->context, (size_t)n, sizeof *e->levels);
+    if (!e->levels) return CM_ERR_MEMORY;
+    for (int i = 0; i < n; i++) e->levels[i] = cm_karras_sigma(i, n, low, top, o->rho > 0 ? o->rho : 7);
+    e->levels[0] = top;
+    o->sigmas = e->levels;
+    o->sigma_count = (size_t)n;
+    o->steps = 0;
+    o->sigma_min = o->sigma_max = o->rho = 0;
+    return CM_OK;
+}
+
+static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_options *options)
+{
+    cm_sample_options *o = &e->sampling;
+    if (o->method < 0 || o->method > CM_METHOD_MULTISTEP)
+        CM_FAIL(CM_ERR_ARGUMENT, "option method is %d; %s runs by method multistep", o->method, e->task->name);
+    if (!isfinite(o->rho) || !isfinite(o->sigma_min) || !isfinite(o->sigma_max) || o->rho < 0 || o->sigma_min < 0 ||
+        o->sigma_max < 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "options rho, sigma_min and sigma_max are %g, %g, %g, expected finite numbers >= 0",
+                o->rho, o->sigma_min, o->sigma_max);
+    if (e->task == &cm_edit_denoise && o->ts)
+        CM_FAIL(CM_ERR_ARGUMENT, "denoise: ts begin at sigma_max; give the level of the noise as sigma");
+    if (e->task == &cm_edit_denoise && !(options->sigma > 0) && !o->sigmas)
+        CM_FAIL(CM_ERR_ARGUMENT, "denoise: give the level of the noise as option sigma");
+    if (!e->task->starts_noisy && o->noise) return no_effect(e, "noise");
+    if (model->net.num_classes > 0 && !o->labels)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: the model has %d classes; give a label for every result (-1 = none)",
+                e->task->name, model->net.num_classes);
+    if (!o->sigmas && !o->ts) CM_TRY(take_levels(e, model, options->sigma));
+    if (o->method == CM_METHOD_DEFAULT) o->method = CM_METHOD_MULTISTEP;
+    if (o->clip_denoised == 0) o->clip_denoised = 1;
+    int once = o->sigma_count == 1 && !e->task->starts_noisy;
+    if (once && e->variations > 1) return no_effect(e, "variations without noise (one step)");
+    return CM_OK;
+}
+
+static cm_status open_all(const cm_model *model, const cm_edit_options *o, const cm_images *given,
+                          const cm_images *mask, cm_edit *e)
+{
+    static const double luma[3] = {0.2989, 0.5870, 0.1140};
+    CM_TRY(check_options(e, o));
+    memcpy(e->luma, o->luma[0] + o->luma[1] + o->luma[2] > 0 ? o->luma : luma, sizeof luma);
+    CM_TRY(check_given(e, given));
+    CM_TRY(take_mask(e, mask));
+    CM_TRY(take_sampling(e, model, o));
+    if (e->task == &cm_edit_general) {
+        CM_TRY(cm_edit_check_map(e));
+        e->work = cm_calloc(e->context, e->size, sizeof *e->work);
+        if (!e->work) return CM_ERR_MEMORY;
+    }
+    return take_given(e, given);
+}
+
+cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
+                       const cm_edit_map *map, const cm_images *given, const cm_images *mask, cm_edit *e)
+{
+    memset(e, 0, sizeof *e);
+    e->task = task;
+    e->context = model->context;
+    e->channels = model->channels;
+    e->height = model->height;
+    e->width = model->width;
+    e->size = (size_t)e->channels * (size_t)e->height * (size_t)e->width;
+    e->variations = options->variations > 0 ? (size_t)options->variations : 1;
+    e->given_n = given->n;
+    e->fill = options->fill;
+    e->from_noise = options->start == CM_EDIT_START_NOISE;
+    if (options->sampling) e->sampling = *options->sampling;
+    if (map) e->map = *map;
+    cm_status status = open_all(model, options, given, mask, e);
+    if (status != CM_OK) cm_edit_close(e);
+    return status;
+}
+
+void cm_edit_close(cm_edit *e)
+{
+    cm_free(e->context, e->levels);
+    cm_free(e->context, e->given);
+    cm_free(e->context, e->work);
+    e->levels = e->given = e->work = NULL;
+}
+
+/* --- running ------------------------------------------------------------------------------------------- */
+
+static const double *given_of(const cm_edit *e, size_t image)
+{
+    return e->given + image / e->variations * e->given_size;
+}
+
+static const float *mask_of(const cm_edit *e, size_t image)
+{
+    return e->mask ? e->mask + image / e->variations * e->mask_step : NULL;
+}
+
+cm_status cm_edit_begin(const cm_edit *e, size_t image, double top, double *x, double *scratch)
+{
+    double noise = e->task->starts_noisy ? top : 0;
+    for (size_t i = 0; i < e->size; i++) x[i] *= noise;
+    if (e->from_noise) return CM_OK;
+    CM_TRY(e->task->begin(e, given_of(e, image), mask_of(e, image), scratch));
+    for (size_t i = 0; i < e->size; i++) x[i] += scratch[i];
+    return CM_OK;
+}
+
+cm_status cm_edit_keep(const cm_edit *e, size_t image, double *x)
+{
+    return e->task->keep ? e->task->keep(e, given_of(e, image), mask_of(e, image), x) : CM_OK;
+}
+
+void cm_edit_fit(const cm_edit *e, size_t image, double *x)
+{
+    e->task->fit(e, given_of(e, image), x);
+}
