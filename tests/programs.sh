@@ -1,5 +1,5 @@
 #!/bin/bash
-# programs.sh BUILD: cm-sample and cm-info as a user types them: results, exit
+# programs.sh BUILD: cm-sample, cm-edit, cm-info and cm-train as a user types them: results, exit
 # codes, messages, nothing half-written, Ctrl-C.
 bin=$1/bin
 dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
@@ -52,6 +52,40 @@ expect 0 "185251 parameters" $bin/cm-info $tiny --config $dir/side.json
 expect 0 "images/s" $bin/cm-sample $tiny --config $dir/side.json -n 2 -o $dir/h.png
 expect 2 "neither JSON nor a file" $bin/cm-info $tiny --config $dir/none.json
 $bin/cm-info $model --json --tensors | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["tensor_count"] == len(d["tensors"]) and d["config"]["image"]["labels"] == 10' || fail "info JSON"
+# cm-edit: every task, sizes, masks, and what it refuses.
+for i in 3 5; do $bin/cm-sample $model -n 1 --labels $i --margin 0 --seed $i -o $dir/d$i.png --quiet >/dev/null; done
+$bin/cm-sample $model -n 6 --columns 3 -o $dir/wide.jpg --quiet >/dev/null
+e="$bin/cm-edit" d="$dir/d3.png $dir/d5.png -l 3,5 --steps 2"
+expect 0 "inpaint: 8 results" $e inpaint $model $d --mask $dir/a.png --fit resize -o $dir/e1.png
+expect 0 "inpaint: 2 results" $e inpaint $model $d --mask alpha -v 1 -o $dir/e2.png
+expect 0 "inpaint: 3 results" $e inpaint $model $dir/wide.jpg -l 3 --steps 2 --fit pad --mask alpha -v 3 -o $dir/e3.jpg
+expect 0 "super-resolve: 8 results" $e super-resolve $model $d --factor 4 --fit resize -o $dir/e4.png
+expect 0 "stroke: 4 results" $e stroke $model $dir/wide.jpg -l 3 --sigma 5 --fit crop -o $dir/e5.png
+expect 0 "denoise: 2 results" $e denoise $model $d --sigma 0.5 -o $dir/e6.png
+expect 0 "interpolate: 5 results" $e interpolate $model --frames 5 --to 3 -l 4 -o $dir/e7.png
+expect 0 '"results": 4' $e inpaint $model $d --mask alpha -v 2 --images "$dir/v%03d.png" --json
+[ -f $dir/v003.png ] || fail "no v003.png"
+cmp -s <($bin/cm-sample $model -n 1 -l 3 --margin 0 --seed 3 -o $dir/same.png -q >/dev/null; cat $dir/same.png) $dir/v000.png || fail "an opaque picture came back changed"
+expect 1 "exists" $e denoise $model $d --sigma 0.5 -o $dir/e6.png
+expect 2 "say --fit" $e inpaint $model $dir/wide.jpg -l 3 --mask alpha
+expect 2 "say --fit" $e super-resolve $model $d --factor 4
+expect 2 "does not divide" $e super-resolve $model $d --factor 5 --fit crop
+expect 2 "needs --factor" $e super-resolve $model $d
+expect 2 "needs --mask" $e inpaint $model $d
+expect 2 "needs --sigma" $e denoise $model $d
+expect 2 "no effect on stroke" $e stroke $model $d --mask alpha
+expect 1 "sigma has no effect" $e inpaint $model $d --mask alpha --sigma 3 -o $dir/e8.png
+expect 1 "80]" $e stroke $model $d --sigma 90 -o $dir/e8.png
+expect 1 "labels[0] is 12" $e inpaint $model $dir/d3.png -l 12 --mask alpha -o $dir/e8.png
+expect 2 "say with --labels" $e inpaint $model $dir/d3.png --mask alpha -o $dir/e8.png
+expect 2 "makes gray pictures" $e colorize $model $d
+expect 2 "none of inpaint" $e inpant $model $d
+expect 2 "takes no picture" $e interpolate $model $d
+expect 2 "give the pictures" $e stroke $model -l 3
+expect 1 "No such file" $e stroke $model $dir/none.png -l 3 --sigma 3
+expect 1 "neither a JPEG nor a PNG" $e inpaint $model $dir/d3.png -l 3 --mask Makefile
+expect 0 "usage" $e --help
+[ -f $dir/e8.png ] && fail "a failed edit left a file"
 # cm-train: a run from nothing, one from a checkpoint, distillation, and what it refuses.
 mkdir $dir/set
 for i in 0 1 2 3 4 5 6 7 8 9 10 11; do $bin/cm-sample $model -n 1 --labels $((i % 10)) --margin 0 --seed $i -o $dir/set/$((i % 10))_$i.png --quiet >/dev/null; done

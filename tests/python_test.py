@@ -43,6 +43,52 @@ class Binding(unittest.TestCase):
         self.assertEqual(caught.exception.status, "CM_ERR_ARGUMENT")
         self.assertIn("sigma[0]", str(caught.exception))
 
+    def test_editing(self):
+        s = cm.Sampler(self.model, threads=2, batch=3)
+        y = [[[[0.5 if r < 16 else -1.0] * 32 for r in range(32)]]] * 2
+        mask = [[float(c >= 16)] * 32 for c in range(32)]
+        seen, steps = [], []
+        x = s.inpaint(y, mask, variations=2, labels=[3, 5], steps=2, seed=1, progress=lambda *p: seen.append(p),
+                      step=lambda e, sigma, first, d: steps.append((e, first, d.shape[0])))
+        self.assertEqual(tuple(x.shape), (4, 1, 32, 32))
+        self.assertEqual((seen[-1][:2], steps), ((8, 8), [(0, 0, 3), (1, 0, 3), (0, 3, 1), (1, 3, 1)]))
+        v = values(x)
+        self.assertTrue(all(v[1024 * i + k] == 0.5 for i in range(4) for k in range(512)))
+        again = s.inpaint(y, [[mask]], variations=2, labels=[3, 3, 5, 5], steps=2, seed=1)
+        self.assertEqual(v, values(again))
+        low = [[[-0.5] * 8 for _ in range(8)]]
+        x = values(s.super_resolve(low, labels=7, steps=2))
+        self.assertAlmostEqual(sum(x[32 * r + c] for r in range(4) for c in range(4)) / 16, -0.5, places=5)
+        self.assertEqual(tuple(s.stroke(y, sigma=3, labels=4).shape), (2, 1, 32, 32))
+        noisy = s.denoise(y, 0.5, labels=4)
+        self.assertTrue(all(abs(a - max(-1, min(1, b))) < 1e-6
+                            for a, b in zip(values(noisy), values(self.model.denoise(y, 0.5, labels=[4, 4])))))
+        frames = s.interpolate(4, to=2, labels=[6] * 4, seed=9)
+        ends = values(s.sample(3, labels=[6] * 3, seed=9))
+        self.assertEqual(values(frames)[:1024], ends[:1024])
+        self.assertEqual(values(frames)[3 * 1024:], ends[2 * 1024:])
+        self.assertRaises(cm.Error, s.colorize, y, labels=1)
+
+    def test_general_edit(self):
+        s = cm.Sampler(self.model, threads=2)
+        y, mask = [[[0.25] * 32] * 32], [[float(c < 8)] * 32 for c in range(32)]
+        plain = values(s.inpaint(y, mask, labels=1, steps=2))
+        flip = lambda v: list(reversed(values(v)))
+        turned = values(s.edit(y, list(reversed(mask)), forward=flip, inverse=flip, labels=1, steps=2))
+        self.assertEqual(plain, turned)
+        self.assertEqual(plain, values(s.edit(y, mask, matrix=[[1]], labels=1, steps=2)))
+        def broken(v):
+            raise KeyError("from the map")
+        self.assertRaises(KeyError, s.edit, y, mask, forward=broken, inverse=flip, labels=1)
+        for bad in ({"matrix": [[1, 0], [0, 1]]}, {"start": "nowhere"}, {"variations": 0}, {"steps": 0}):
+            self.assertRaises(ValueError, s.edit, y, mask, labels=1, **bad)
+        self.assertRaises(TypeError, s.inpaint, y, mask, labels=1, method="heun")
+        for bad, word in (({"matrix": [[2]]}, "not orthogonal"), ({"fill": 0.5}, "fill has no effect"),
+                          ({"sigmas": [90.0]}, "80]")):
+            with self.assertRaises(cm.Error) as caught:
+                s.edit(y, mask, labels=1, **bad)
+            self.assertIn(word, str(caught.exception))
+
     def test_sample(self):
         s = cm.Sampler(self.model, "multistep", sigmas=[80, 0.821], batch=3, threads=2)
         self.assertEqual(s.nfe, 2)
@@ -134,6 +180,14 @@ class Training(unittest.TestCase):
 
     def tearDown(self):
         self.dir.cleanup()
+
+    def test_masks_and_sizes(self):
+        folder = "tests/data/pictures/"
+        self.assertEqual([round(255 * v) for v in values(cm.read_mask(folder + "rgba.png", alpha=True))], [0, 127, 255])
+        self.assertEqual([round(255 * v) for v in values(cm.read_mask(folder + "opaque.jpg"))], [100] * 3)
+        self.assertEqual(tuple(cm.read_image(folder + "rgba.png", size=(4, 5), fit="pad").shape), (1, 3, 4, 5))
+        self.assertRaises(ValueError, cm.read_image, folder + "rgba.png", size=(4, 5))
+        self.assertRaises(ValueError, cm.read_image, folder + "rgba.png", channels=4)
 
     def test_data(self):
         with cm.Dataset(self.dir.name, channels=1, shuffle=False) as d:

@@ -23,7 +23,7 @@ from ._lib import (CM_ERR_CANCELLED, LoadOptions, ModelInfo, PROGRESS, STEP, Sam
                    SamplerOptions, SaveOptions, lib)
 
 __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
-           "read_image"]
+           "read_image", "read_mask"]
 
 _METHODS = ["default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"]
 _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
@@ -476,16 +476,48 @@ def write_page(path, images, columns=None, margin=2, background=128, quality=0, 
     _check(lib.cm_image_write(None, os.fsencode(path), c, height, width, page, quality, int(overwrite)))
 
 
-def read_image(path, channels=0):
-    """A JPEG or PNG as 1 x C x H x W in [-1, 1]."""
+_FITS = ["resize", "crop", "pad"]
+
+
+def _read(path, channels, size, fit):
+    """Bytes of a picture, H x W x C; brought to size (height, width) by fit."""
     c, h, w, pixels = C.c_int32(channels), C.c_int32(), C.c_int32(), C.POINTER(C.c_uint8)()
     _check(lib.cm_image_read(None, os.fsencode(path), C.byref(c), C.byref(h), C.byref(w), C.byref(pixels)))
     try:
-        out, pointer = _new((1, c.value, h.value, w.value))
-        _check(lib.cm_image_from_u8(1, c, h, w, pixels, pointer))
-        return out
+        out = (C.c_uint8 * (c.value * h.value * w.value)).from_buffer_copy(C.string_at(pixels, c.value * h.value * w.value))
     finally:
         lib.cm_image_free(None, pixels)
+    planes = [out] if c.value in (1, 3) else [(C.c_uint8 * (h.value * w.value))(*out[c.value - 1::c.value])]  # the alpha
+    c = c.value if c.value in (1, 3) else 1
+    if size is None or tuple(size) == (h.value, w.value):
+        return c, h.value, w.value, planes[0]
+    if fit not in _FITS:
+        raise ValueError("%s is %d x %d, not %d x %d: fit is %r, expected one of %s"
+                         % (path, h.value, w.value, size[0], size[1], fit, ", ".join(_FITS)))
+    page = (C.c_uint8 * (c * size[0] * size[1]))()
+    _check(lib.cm_image_fit(None, _FITS.index(fit), 0, c, h, w, planes[0], size[0], size[1], page))
+    return c, size[0], size[1], page
+
+
+def read_image(path, channels=0, size=None, fit=None):
+    """A JPEG or PNG as 1 x C x H x W in [-1, 1]; channels 1 or 3, 0 as in the file.  size: (height, width), reached by
+    fit: "resize", "crop" (the middle) or "pad" (black around)."""
+    if channels not in (0, 1, 3):
+        raise ValueError("channels is %d, expected 0, 1 or 3" % channels)
+    c, h, w, pixels = _read(path, channels, size, fit)
+    out, pointer = _new((1, c, h, w))
+    _check(lib.cm_image_from_u8(1, c, h, w, pixels, pointer))
+    return out
+
+
+def read_mask(path, alpha=False, size=None, fit=None):
+    """A mask for inpaint, 1 x 1 x H x W in [0, 1]: the brightness of a gray picture (white = generate) or, with alpha,
+    its transparency (transparent = generate)."""
+    c, h, w, pixels = _read(path, 4 if alpha else 1, size, fit)
+    out, pointer = _new((1, 1, h, w))
+    for i in range(h * w):
+        pointer[i] = (255 - pixels[i] if alpha else pixels[i]) / 255
+    return out
 
 
 from .training import Dataset, Trainer, presets  # noqa: E402  (they need what stands above)
