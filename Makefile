@@ -72,7 +72,7 @@ BASE_C    := status context options parallel rng torch_rng
 TENSOR_C  := convert
 DNNL_C    := native engine primitive
 IO_C      := file directory safetensors picture jpeg png zip npy
-OPS_C     := dispatch conv2d linear groupnorm attention arith concat fir embed dropout
+OPS_C     := dispatch packer winograd conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := graph params arena program plan exec
 NETS_C    := config layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
@@ -86,7 +86,8 @@ SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
            $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
-OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o)
+OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o) \
+           $(LEVELS:%=$(BUILD)/obj/ops/winograd-%.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
 
@@ -110,12 +111,19 @@ $(BUILD)/obj/%.o: src/%.cc
 	$(CXX) $(ALL_CXXFLAGS) -c -o $@ $<
 
 # The kernels, once a CPU level; contraction to FMA is part of what they compute.
-$(BUILD)/obj/ops/kernels-avx2.o:   MACHINE := -mavx2 -mfma -mf16c -ffp-contract=fast
-$(BUILD)/obj/ops/kernels-avx512.o: MACHINE := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c \
+%-baseline.o: CM_LANES := 4
+%-avx2.o:     CM_LANES := 8
+%-avx512.o:   CM_LANES := 16
+%-avx2.o:     MACHINE := -mavx2 -mfma -mf16c -ffp-contract=fast
+%-avx512.o:   MACHINE := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c \
                                               -mprefer-vector-width=512 -ffp-contract=fast
 $(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' -c -o $@ $<
+
+$(BUILD)/obj/ops/winograd-%.o: src/ops/winograd_kernels.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_winograd_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
 
 $(SHARED): $(OBJECTS) lib/libconsistency.map
 	@mkdir -p $(@D)

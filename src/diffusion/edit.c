@@ -143,14 +143,24 @@ static cm_status take_given(cm_edit *e, const cm_images *given)
     return CM_OK;
 }
 
+/* Where a task begins unless told.  The table's level is for a side of 32 (or
+ * blocks of 4); what is missing is averaged over more pixels in larger images,
+ * and it takes as much more noise to hide it. */
+static double first_level(const cm_edit *e, const cm_model *model)
+{
+    double scale = e->task == &cm_edit_super_resolve ? e->factor / 4.0 : e->height / 32.0;
+    double top = e->task->top * scale, most = model->precond.sigma_max;
+    return top > 0 && top < most ? top : most;
+}
+
 /* Times where none are given: Karras levels from the task's first to its last. */
 static cm_status take_levels(cm_edit *e, const cm_model *model, double sigma)
 {
     cm_sample_options *o = &e->sampling;
     const cm_edit_task *t = e->task;
-    double top = sigma > 0 ? sigma : o->sigma_max > 0 ? o->sigma_max : t->top > 0 ? t->top : model->precond.sigma_max;
-    if (top > model->precond.sigma_max && !(sigma > 0 || o->sigma_max > 0)) top = model->precond.sigma_max;
-    double low = o->sigma_min > 0 ? o->sigma_min : t->low < top / 2 ? t->low : top / 2;
+    double top = sigma > 0 ? sigma : o->sigma_max > 0 ? o->sigma_max : first_level(e, model);
+    double last = cm_precond_is_consistency(&model->precond) ? t->low : t->low_diffusion;
+    double low = o->sigma_min > 0 ? o->sigma_min : fmin(last, top / 2);
     int32_t n = o->steps ? o->steps : t->steps;
     if (sigma > 0 && o->sigma_max > 0) return no_effect(e, "sigma_max beside sigma");
     if (n < 1 || n > 1000000) CM_FAIL(CM_ERR_ARGUMENT, "option steps is %d, expected 1..1000000", n);

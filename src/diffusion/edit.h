@@ -13,9 +13,9 @@ typedef struct cm_edit cm_edit;
 typedef struct cm_edit_task {
     const char *name;
     int masked, starts_noisy; /* takes a mask; is noise of its own the start */
-    int32_t steps;            /* evaluations by default                                    */
-    double low;               /* the last of the default levels                            */
-    double top;               /* the first; 0 = sigma_max                                  */
+    /* Default levels: how many, from where (at a side of 32; 0 = sigma_max) to where. */
+    int32_t steps;
+    double top, low, low_diffusion; /* consistency models; others */
     cm_status (*begin)(const cm_edit *e, const double *y, const float *m, double *x); /* x: what is kept of y */
     cm_status (*keep)(const cm_edit *e, const double *y, const float *m, double *x);
     void (*fit)(const cm_edit *e, const double *y, double *x);

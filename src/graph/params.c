@@ -8,9 +8,8 @@
 
 typedef struct packed {
     struct packed *next;
-    cm_dnnl_layout *layout;
-    cm_dnnl_packing *packing; /* NULL unless the set is refreshed */
-    const cm_dnnl_primitive *primitive;
+    cm_packed_form form;
+    cm_packer packer; /* of the plan that asked first */
     void *data;
     int index;
 } packed;
@@ -65,16 +64,20 @@ cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources
     return CM_OK;
 }
 
+static void packed_free(cm_params *params, packed *p)
+{
+    cm_packed_form_release(&p->form);
+    cm_free(params->context, p->data);
+    cm_free(params->context, p);
+}
+
 void cm_params_free(cm_params *params)
 {
     if (!params) return;
     while (params->packed) {
         packed *p = params->packed;
         params->packed = p->next;
-        cm_dnnl_layout_free(p->layout);
-        cm_dnnl_packing_free(p->packing);
-        cm_free(params->context, p->data);
-        cm_free(params->context, p);
+        packed_free(params, p);
     }
     cm_free(params->context, params->order);
     for (int i = 0; i < params->graph->n_params; i++) cm_free(params->context, params->widened[i]);
@@ -107,53 +110,42 @@ cm_status cm_params_plain(cm_params *params, int index, const float **out)
     return status;
 }
 
-static cm_status pack_now(const cm_dnnl_primitive *primitive, const float *plain, void *data)
+/* Plain values, read into a copy where the source is not float32. */
+static cm_status pack_into(cm_params *params, packed *p)
 {
-    cm_dnnl_packing *packing;
-    CM_TRY(cm_dnnl_packing_create(primitive, &packing));
-    cm_status status = cm_dnnl_packing_run(packing, plain, data);
-    cm_dnnl_packing_free(packing);
-    return status;
-}
-
-static cm_status pack_into(cm_params *params, int index, const cm_dnnl_primitive *primitive, void *data)
-{
-    const cm_param_source *source = &params->sources[index];
-    if (source->raw) {
-        cm_status status = pack_now(primitive, source->raw, data);
-        if (source->forget) source->forget(source);
-        return status;
+    const cm_param_source *source = &params->sources[p->index];
+    float *copy = NULL;
+    CM_TRY(cm_packed_form_ready(&p->form, &p->packer));
+    if (!source->raw) {
+        copy = cm_malloc(params->context, cm_param_elements(&params->graph->params[p->index]), sizeof *copy);
+        if (!copy) return CM_ERR_MEMORY;
+        source->read(source, copy);
     }
-    float *copy = cm_malloc(params->context, cm_param_elements(&params->graph->params[index]), sizeof *copy);
-    if (!copy) return CM_ERR_MEMORY;
-    source->read(source, copy);
+    cm_status status = cm_packed_form_run(&p->form, source->raw ? source->raw : copy, p->data);
     if (source->forget) source->forget(source);
-    cm_status status = pack_now(primitive, copy, data);
     cm_free(params->context, copy);
     return status;
 }
 
-static cm_status pack(cm_params *params, int index, const cm_dnnl_primitive *primitive, const void **out)
+static cm_status pack(cm_params *params, int index, const cm_packer *packer, const void **out)
 {
     for (packed *p = params->packed; p; p = p->next)
-        if (p->index == index && cm_dnnl_layout_fits(p->layout, primitive)) {
+        if (p->index == index && cm_packed_form_fits(&p->form, packer)) {
             *out = p->data;
             return CM_OK;
         }
-    size_t bytes = cm_dnnl_packed_bytes(primitive);
+    size_t bytes = cm_packer_bytes(packer);
     packed *p = cm_calloc(params->context, 1, sizeof *p);
     if (!p) return CM_ERR_MEMORY;
     p->index = index;
+    p->packer = *packer;
     p->data = cm_malloc(params->context, bytes, 1);
-    cm_status status = p->data ? cm_dnnl_layout_of(primitive, &p->layout) : CM_ERR_MEMORY;
-    if (status == CM_OK) status = pack_into(params, index, primitive, p->data);
+    cm_status status = p->data ? cm_packed_form_of(packer, &p->form) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = pack_into(params, p);
     if (status != CM_OK) {
-        cm_dnnl_layout_free(p->layout);
-        cm_free(params->context, p->data);
-        cm_free(params->context, p);
+        packed_free(params, p);
         return status;
     }
-    p->primitive = primitive;
     p->next = params->packed;
     params->packed = p;
     params->n_packed++;
@@ -162,10 +154,10 @@ static cm_status pack(cm_params *params, int index, const cm_dnnl_primitive *pri
     return CM_OK;
 }
 
-cm_status cm_params_packed(cm_params *params, int index, const cm_dnnl_primitive *primitive, const void **out)
+cm_status cm_params_packed(cm_params *params, int index, const cm_packer *packer, const void **out)
 {
     (void)pthread_mutex_lock(&params->lock);
-    cm_status status = pack(params, index, primitive, out);
+    cm_status status = pack(params, index, packer, out);
     (void)pthread_mutex_unlock(&params->lock);
     return status;
 }
@@ -182,7 +174,7 @@ static cm_status prepare_refresh(cm_params *params)
     params->order = cm_calloc(params->context, (size_t)params->n_packed, sizeof *params->order);
     if (!params->order) return CM_ERR_MEMORY;
     for (packed *p = params->packed; p; p = p->next) {
-        if (!p->packing) CM_TRY(cm_dnnl_packing_create(p->primitive, &p->packing));
+        CM_TRY(cm_packed_form_ready(&p->form, &p->packer));
         params->order[n++] = p;
     }
     params->n_order = n;
@@ -195,7 +187,7 @@ static cm_status refresh_piece(void *user, int index, int worker)
     const cm_params *params = user;
     packed *p = params->order[index];
     int before = cm_parallel_swap_threads(1);
-    cm_status status = cm_dnnl_packing_run(p->packing, params->sources[p->index].raw, p->data);
+    cm_status status = cm_packed_form_run(&p->form, params->sources[p->index].raw, p->data);
     cm_parallel_swap_threads(before);
     return status;
 }

@@ -35,7 +35,7 @@ size_t cm_param_elements(const cm_param_desc *desc);
 size_t cm_param_offsets(const cm_graph *graph, size_t *offsets);
 /* Plain float32 values / packed for a primitive; live as long as the set. */
 cm_status cm_params_plain(cm_params *params, int index, const float **out);
-cm_status cm_params_packed(cm_params *params, int index, const cm_dnnl_primitive *primitive, const void **out);
+cm_status cm_params_packed(cm_params *params, int index, const cm_packer *packer, const void **out);
 /* After the values behind the sources have changed: makes every packed copy
  * again, in place.  No plan may be running on the set, and the plans whose
  * layouts it serves have to be alive the first time.  For sets whose sources are

@@ -22,6 +22,7 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     p->kernels = kernels;
     p->threads = plan->options.threads;
     p->mode = plan->options.mode;
+    p->lean = plan->options.lean;
     p->n_in = node->n_in;
     for (int k = 0; k < node->n_in; k++) {
         p->in[k] = g->values[node->in[k]].desc;
@@ -39,9 +40,9 @@ static cm_status prepare_op(cm_plan *plan, int index)
     const cm_node *node = &plan->graph->nodes[index];
     cm_op_plan *p = &plan->ops[index];
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
-    const cm_dnnl_primitive *used[3] = {p->packer[0], p->back_packer, p->unpacker};
+    const cm_packer used[3] = {p->packer[0], p->back_packer, {p->unpacker, NULL}};
     for (int i = 0; i < 3; i++) {
-        const char *kernel = used[i] ? cm_dnnl_kernel_name(used[i]) : "";
+        const char *kernel = cm_packer_kernel(&used[i]);
         if (strncmp(kernel, "ref", 3) == 0)
             cm_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope,
                    kernel);
@@ -151,8 +152,7 @@ const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope)
 {
     if (node < 0 || node >= plan->graph->n_nodes) return NULL;
     *scope = plan->graph->nodes[node].scope;
-    const cm_dnnl_primitive *primitive = plan->ops[node].packer[0];
-    return primitive ? cm_dnnl_kernel_name(primitive) : "";
+    return cm_packer_kernel(&plan->ops[node].packer[0]);
 }
 
 /* --- weights ------------------------------------------------------------- */
@@ -162,10 +162,10 @@ struct cm_weights {
     const void **pointers; /* [node][POINTERS] */
 };
 
-static cm_status resolve_one(cm_params *params, int index, const cm_dnnl_primitive *packer, const void **to)
+static cm_status resolve_one(cm_params *params, int index, const cm_packer *packer, const void **to)
 {
     const float *plain;
-    if (packer) return cm_params_packed(params, index, packer, to);
+    if (!cm_packer_plain(packer)) return cm_params_packed(params, index, packer, to);
     CM_TRY(cm_params_plain(params, index, &plain));
     *to = plain;
     return CM_OK;
@@ -178,8 +178,9 @@ static cm_status resolve(const cm_plan *plan, cm_params *params, cm_weights *wei
         const cm_op_plan *op = &plan->ops[i];
         const void **to = &weights->pointers[i * POINTERS];
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++)
-            if (node->param[k] >= 0) CM_TRY(resolve_one(params, node->param[k], op->packer[k], to + k));
-        if (op->back_packer) CM_TRY(resolve_one(params, node->param[0], op->back_packer, to + CM_OP_MAX_PARAMS));
+            if (node->param[k] >= 0) CM_TRY(resolve_one(params, node->param[k], &op->packer[k], to + k));
+        if (!cm_packer_plain(&op->back_packer))
+            CM_TRY(resolve_one(params, node->param[0], &op->back_packer, to + CM_OP_MAX_PARAMS));
     }
     return CM_OK;
 }

@@ -23,6 +23,7 @@ typedef struct cm_exec cm_exec;
 typedef struct cm_plan_options {
     int32_t slice;   /* images in one run             */
     int32_t threads; /* inside ops; 1 in mode TRAIN   */
+    int32_t lean;    /* direct convolutions only: a quarter of the packed weights */
     int32_t share;   /* 0: every value its own memory (tests compare) */
     int32_t mode;    /* CM_MODE_*                     */
     /* TRAIN: which output's gradient is given; JVP: unused. */

@@ -1,4 +1,5 @@
-/* conv2d.c - cross-correlation, weights OIHW packed by the backend.
+/* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
+ * Winograd where that is faster (winograd.h).
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
  * gradient with the turned kernel, dw the input with the gradient. */
@@ -19,7 +20,8 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
 typedef struct {
     cm_dnnl_primitive *primitive[KINDS];
-} primitives;
+    cm_winograd winograd, turned; /* of x, and of the gradient; m 0: direct */
+} state;
 typedef struct {
     cm_dnnl_call *call[KINDS];
 } calls;
@@ -32,32 +34,61 @@ static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
     return shape;
 }
 
-static cm_status prepare_more(cm_op_plan *p, primitives *s)
+/* The weight gradient is oneDNN's, which wants to see a forward primitive. */
+static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    if (p->mode == CM_MODE_TRAIN) {
-        if (p->wants & 1)
-            CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
-        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
-        p->back_packer = s->primitive[DATA];
-        p->unpacker = s->primitive[WEIGHTS];
-    } else if (p->mode == CM_MODE_JVP && (p->moves & 1)) {
-        shape.has_bias = 0;
-        CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[TANGENT]));
-        p->back_packer = s->primitive[TANGENT];
+    if (!s->primitive[FORWARD]) CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
+    CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
+    p->unpacker = s->primitive[WEIGHTS];
+    if (!(p->wants & 1)) return CM_OK;
+    if (s->winograd.m) {
+        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), s->winograd.m, 1, shape.n, shape.h, shape.w, shape.oc,
+                         shape.c);
+        p->back_packer.winograd = &s->turned;
+        return CM_OK;
     }
+    CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
+    p->back_packer.dnnl = s->primitive[DATA];
+    return CM_OK;
+}
+
+static cm_status prepare_tangent(cm_op_plan *p, state *s)
+{
+    cm_dnnl_conv_shape shape = shape_of(p);
+    if (s->winograd.m) return CM_OK; /* the same kernel */
+    shape.has_bias = 0;
+    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[TANGENT]));
+    p->back_packer.dnnl = s->primitive[TANGENT];
+    return CM_OK;
+}
+
+static cm_status prepare_forward(cm_op_plan *p, state *s)
+{
+    cm_dnnl_conv_shape shape = shape_of(p);
+    int m = p->lean ? 0
+                    : cm_winograd_rule(shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h, shape.w);
+    if (m) {
+        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), m, 0, shape.n, shape.h, shape.w, shape.c, shape.oc);
+        p->packer[0].winograd = &s->winograd;
+        return CM_OK;
+    }
+    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
+    p->packer[0].dnnl = s->primitive[FORWARD];
     return CM_OK;
 }
 
 static cm_status prepare(cm_op_plan *p)
 {
-    cm_dnnl_conv_shape shape = shape_of(p);
-    primitives *s = cm_calloc(p->context, 1, sizeof *s);
+    state *s = cm_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
-    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
-    p->packer[0] = s->primitive[FORWARD];
-    CM_TRY(prepare_more(p, s));
+    CM_TRY(prepare_forward(p, s));
+    if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
+    if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
+    if (s->winograd.m) p->scratch_bytes = cm_winograd_scratch_bytes(&s->winograd);
+    if (s->turned.m && cm_winograd_scratch_bytes(&s->turned) > p->scratch_bytes)
+        p->scratch_bytes = cm_winograd_scratch_bytes(&s->turned);
     for (int i = 0; i < KINDS; i++) {
         size_t bytes = s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0;
         if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
@@ -67,14 +98,14 @@ static cm_status prepare(cm_op_plan *p)
 
 static void release(cm_op_plan *p)
 {
-    primitives *s = p->state;
+    state *s = p->state;
     for (int i = 0; s && i < KINDS; i++) cm_dnnl_primitive_free(s->primitive[i]);
     cm_free(p->context, s);
 }
 
 static cm_status attach(const cm_op_plan *p, void **local)
 {
-    const primitives *s = p->state;
+    const state *s = p->state;
     calls *c = cm_calloc(p->context, 1, sizeof *c);
     if (!c) return CM_ERR_MEMORY;
     *local = c;
@@ -93,19 +124,28 @@ static void detach(const cm_op_plan *p, void *local)
 static cm_status forward(const cm_op_run *r)
 {
     const calls *c = r->local;
+    const state *s = r->p->state;
+    if (s->winograd.m)
+        return cm_winograd_run(&s->winograd, r->p->threads, r->in[0], r->param[0], r->param[1], r->out, r->scratch);
     return cm_dnnl_execute(c->call[FORWARD], r->in[0], r->param[0], r->param[1], r->out, r->scratch);
 }
 
 static cm_status backward(const cm_op_run *r)
 {
     const calls *c = r->local;
-    if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], r->dout, r->back_param, NULL, r->din[0], r->scratch));
+    const state *s = r->p->state;
+    if (r->din[0] && s->turned.m)
+        CM_TRY(cm_winograd_run(&s->turned, 1, r->dout, r->back_param, NULL, r->din[0], r->scratch));
+    else if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], r->dout, r->back_param, NULL, r->din[0], r->scratch));
     return cm_dnnl_execute(c->call[WEIGHTS], r->in[0], r->dout, r->dparam[1], r->dparam[0], r->scratch);
 }
 
 static cm_status jvp(const cm_op_run *r)
 {
     const calls *c = r->local;
+    const state *s = r->p->state;
+    if (s->winograd.m)
+        return cm_winograd_run(&s->winograd, r->p->threads, r->tin[0], r->param[0], NULL, r->tout, r->scratch);
     return cm_dnnl_execute(c->call[TANGENT], r->tin[0], r->back_param, NULL, r->tout, r->scratch);
 }
 

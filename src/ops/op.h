@@ -12,6 +12,7 @@
 #include "base/context.h"
 #include "dnnl/backend.h"
 #include "ops/kernels.h"
+#include "ops/packer.h"
 #include "tensor/desc.h"
 
 enum { CM_OP_MAX_IN = 4, CM_OP_MAX_PARAMS = 2, CM_FIR_MAX = 8 };
@@ -82,15 +83,16 @@ typedef struct cm_op_plan {
     int n_in;
     int threads;    /* inside the op; 1 in mode TRAIN                  */
     int mode;       /* CM_MODE_*                                       */
+    int lean;       /* direct convolutions only                        */
     unsigned wants; /* TRAIN: bit k = the gradient of input k is wanted */
     unsigned moves; /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
     size_t scratch_bytes;                              /* for one run, all inner threads together         */
     size_t aux_bytes;                                  /* TRAIN: what forward leaves for backward         */
     void *state;                                       /* what release frees                              */
-    const cm_dnnl_primitive *packer[CM_OP_MAX_PARAMS]; /* NULL: plain float32 */
-    const cm_dnnl_primitive *back_packer;              /* param 0 once more, as backward or jvp wants it */
-    const cm_dnnl_primitive *unpacker;                 /* the gradient of param 0 comes packed for it     */
+    cm_packer packer[CM_OP_MAX_PARAMS];                /* how the parameters are wanted                  */
+    cm_packer back_packer;                             /* param 0 once more, as backward or jvp wants it */
+    const cm_dnnl_primitive *unpacker;                 /* the gradient of param 0 comes packed for it    */
 } cm_op_plan;
 
 typedef struct cm_op_run {

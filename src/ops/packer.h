@@ -1,0 +1,37 @@
+/* packer.h - how an op wants a parameter (or leaves its gradient): plain, packed
+ * for a oneDNN primitive, or transformed for Winograd. */
+#ifndef CM_OPS_PACKER_H
+#define CM_OPS_PACKER_H
+
+#include "dnnl/backend.h"
+#include "ops/winograd.h"
+
+/* At most one of them; none: plain float32. */
+typedef struct cm_packer {
+    const cm_dnnl_primitive *dnnl;
+    const cm_winograd *winograd;
+} cm_packer;
+
+/* One packed copy: what layout it has, and what makes it again. */
+typedef struct cm_packed_form {
+    cm_dnnl_layout *layout;
+    cm_dnnl_packing *packing;
+    cm_winograd winograd; /* kernels NULL: oneDNN's */
+} cm_packed_form;
+
+static inline int cm_packer_plain(const cm_packer *packer)
+{
+    return !packer->dnnl && !packer->winograd;
+}
+size_t cm_packer_bytes(const cm_packer *packer);
+/* What computes with it: oneDNN's name, "winograd 4x4", "" when plain. */
+const char *cm_packer_kernel(const cm_packer *packer);
+
+/* The form of a packer; `ready` once more before it runs. */
+cm_status cm_packed_form_of(const cm_packer *packer, cm_packed_form *out);
+cm_status cm_packed_form_ready(cm_packed_form *form, const cm_packer *packer);
+int cm_packed_form_fits(const cm_packed_form *form, const cm_packer *packer);
+cm_status cm_packed_form_run(const cm_packed_form *form, const float *plain, void *packed);
+void cm_packed_form_release(cm_packed_form *form);
+
+#endif

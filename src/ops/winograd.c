@@ -1,0 +1,180 @@
+/* winograd.c - which layers, packed weights, and the loop over blocks of tiles. */
+#include "ops/winograd.h"
+
+#include <string.h>
+
+#include "base/parallel.h"
+#include "dnnl/backend.h"
+
+const cm_winograd_kernels *cm_winograd_for(int level)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    if (level >= CM_CPU_AVX512) return &cm_winograd_avx512;
+    if (level >= CM_CPU_AVX2) return &cm_winograd_avx2;
+#endif
+    (void)level;
+    return &cm_winograd_baseline;
+}
+
+int cm_winograd_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h, int32_t w)
+{
+    if (kernel != 3 || stride != 1 || pad != 1 || c % 32 || oc % 32 || h < 4 || w < 4) return 0;
+    return h >= 16 && w >= 16 ? 4 : 2;
+}
+
+static size_t positions(const cm_winograd *w)
+{
+    return w->m == 4 ? 36 : 16;
+}
+
+static size_t tiles_of(const cm_winograd *w)
+{
+    return (size_t)w->n * w->tiles_down * w->tiles_across;
+}
+
+/* Blocks of equal size, near what keeps the matrices in the cache. */
+static size_t block_of(const cm_winograd *w)
+{
+    size_t tiles = tiles_of(w), most = w->c >= 384 || w->oc >= 384 ? 128 : 64;
+    size_t blocks = (tiles + most - 1) / most;
+    return (tiles + blocks - 1) / blocks;
+}
+
+void cm_winograd_init(cm_winograd *w, int level, int m, int turned, int32_t n, int32_t h, int32_t width, int32_t c,
+                      int32_t oc)
+{
+    *w = (cm_winograd){cm_winograd_for(level), m, turned, n, h, width, c, oc, 0, 0, 0};
+    w->tiles_down = ((size_t)h + (size_t)m - 1) / (size_t)m;
+    w->tiles_across = ((size_t)width + (size_t)m - 1) / (size_t)m;
+    w->block = block_of(w);
+}
+
+size_t cm_winograd_packed_bytes(const cm_winograd *w)
+{
+    return positions(w) * (size_t)w->c * (size_t)w->oc * sizeof(float);
+}
+
+int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
+{
+    return a->kernels == b->kernels && a->m == b->m && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
+}
+
+/* One input channel of `width` outputs from `first` on: w[9][width]. */
+static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
+{
+    size_t in = (size_t)g->c, out = (size_t)g->oc;
+    for (size_t k = 0; k < width; k++)
+        for (size_t i = 0; i < 9; i++)
+            w[i * width + k] =
+                g->turned ? plain[(c * out + first + k) * 9 + 8 - i] : plain[((first + k) * in + c) * 9 + i];
+}
+
+void cm_winograd_pack(const cm_winograd *w, const float *plain, float *packed)
+{
+    float gathered[9 * 64];
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, panel = w->kernels->panel;
+    for (size_t first = 0; first < oc; first += panel) {
+        size_t width = oc - first < panel ? oc - first : panel;
+        for (size_t k = 0; k < c; k++) {
+            gather(w, plain, first, width, k, gathered);
+            w->kernels->weights(w->m, width, gathered, packed + first * c + k * width, c * oc);
+        }
+    }
+}
+
+/* --- running ------------------------------------------------------------------------------ */
+
+/* Matrices a power of two apart collide in the cache. */
+enum { PAD = 48 };
+
+static size_t row_floats(size_t c)
+{
+    return c + 16;
+}
+
+static size_t apart(size_t block, size_t c)
+{
+    return block * row_floats(c) + PAD;
+}
+
+size_t cm_winograd_scratch_bytes(const cm_winograd *w)
+{
+    size_t c = (size_t)w->c, oc = (size_t)w->oc;
+    return (positions(w) * (apart(w->block, c) + apart(w->block, oc)) + c) * sizeof(float);
+}
+
+typedef struct {
+    const cm_winograd *w;
+    const float *x, *packed, *bias, *zero;
+    float *y, *v, *m;     /* v: transformed input, m: products */
+    size_t first, tiles; /* of the block                      */
+    int product_pieces;
+} job;
+
+static cm_status input_piece(void *user, int piece, int worker)
+{
+    const job *j = user;
+    const cm_winograd *w = j->w;
+    const float *points[36];
+    size_t tile = j->first + (size_t)piece, per = w->tiles_down * w->tiles_across, c = (size_t)w->c;
+    const float *image = j->x + tile / per * (size_t)w->h * (size_t)w->w * c;
+    int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m - 1;
+    int32_t left = (int32_t)(tile % w->tiles_across) * w->m - 1, side = w->m + 2;
+    (void)worker;
+    for (int32_t i = 0; i < side; i++)
+        for (int32_t k = 0; k < side; k++) {
+            int32_t row = top + i, column = left + k;
+            int inside = row >= 0 && row < w->h && column >= 0 && column < w->w;
+            points[i * side + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * c : j->zero;
+        }
+    w->kernels->input(w->m, c, points, j->v + (size_t)piece * row_floats(c), apart(w->block, c));
+    return CM_OK;
+}
+
+/* Piece: one position, or a part of its columns. */
+static cm_status product_piece(void *user, int piece, int worker)
+{
+    const job *j = user;
+    const cm_winograd *w = j->w;
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, t = (size_t)piece;
+    (void)worker;
+    w->kernels->product(j->tiles, oc, c, j->v + t * apart(w->block, c), row_floats(c), j->packed + t * c * oc,
+                        j->m + t * apart(w->block, oc), row_floats(oc));
+    return CM_OK;
+}
+
+static cm_status output_piece(void *user, int piece, int worker)
+{
+    const job *j = user;
+    const cm_winograd *w = j->w;
+    float *y[16];
+    size_t tile = j->first + (size_t)piece, per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
+    float *image = j->y + tile / per * (size_t)w->h * (size_t)w->w * oc;
+    int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m;
+    int32_t left = (int32_t)(tile % w->tiles_across) * w->m;
+    (void)worker;
+    for (int32_t i = 0; i < w->m; i++)
+        for (int32_t k = 0; k < w->m; k++) {
+            int32_t row = top + i, column = left + k;
+            int inside = row < w->h && column < w->w;
+            y[i * w->m + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * oc : NULL;
+        }
+    w->kernels->output(w->m, oc, j->m + (size_t)piece * row_floats(oc), apart(w->block, oc), j->bias, y);
+    return CM_OK;
+}
+
+cm_status cm_winograd_run(const cm_winograd *w, int threads, const float *x, const float *packed, const float *bias,
+                          float *y, void *scratch)
+{
+    size_t c = (size_t)w->c, tiles = tiles_of(w);
+    float *zero = scratch, *v = zero + c, *m = v + positions(w) * apart(w->block, c);
+    memset(zero, 0, c * sizeof *zero);
+    job j = {w, x, packed, bias, zero, y, v, m, 0, 0, 0};
+    for (; j.first < tiles; j.first += j.tiles) {
+        j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
+        CM_TRY(cm_parallel(threads, (int)j.tiles, input_piece, &j));
+        CM_TRY(cm_parallel(threads, (int)positions(w), product_piece, &j));
+        CM_TRY(cm_parallel(threads, (int)j.tiles, output_piece, &j));
+    }
+    return CM_OK;
+}

@@ -1,0 +1,244 @@
+/* winograd_kernels.c - the transforms and the matrix product, compiled once for
+ * each CPU level: the Makefile sets CM_WINOGRAD (the table's name), CM_LANES
+ * and the machine flags.
+ *
+ * F(4,3) uses the points 0, +-5/8, +-3/2 and infinity, whose errors are half of
+ * those of 0, +-1, +-2; F(2,3) 0, +-1 and infinity.  With M(x) the product of
+ * (x - p) over the finite points, row p of B^T holds the coefficients of
+ * M(x)/(x - p), row infinity those of M(x); row p of G is (1, p, p^2) over
+ * the value of M(x)/(x - p) at p; column p of A^T is (1, p, p^2, ...). */
+#include "ops/winograd.h"
+
+#include <string.h>
+
+/* Vectors of one register: a language extension of gcc and clang alike. */
+typedef float vec __attribute__((vector_size(4 * CM_LANES)));
+
+static inline vec load(const float *x)
+{
+    vec v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline void store(float *x, vec v)
+{
+    memcpy(x, &v, sizeof v);
+}
+
+enum { LANES = CM_LANES };
+#define A (5.0f / 8)
+#define B (3.0f / 2)
+#define A2 (A * A)
+#define B2 (B * B)
+
+/* --- one-dimensional transforms, on values `s` apart ----------------------------------- */
+
+static inline __attribute__((always_inline)) void input6(const vec *d, size_t s, vec *v, size_t q)
+{
+    vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
+    vec e = d4 - B2 * d2, o = A * (d3 - B2 * d1);
+    vec f = d4 - A2 * d2, p = B * (d3 - A2 * d1);
+    v[0] = (A2 * B2) * d0 - (A2 + B2) * d2 + d4;
+    v[q] = e + o;
+    v[2 * q] = e - o;
+    v[3 * q] = f + p;
+    v[4 * q] = f - p;
+    v[5 * q] = (A2 * B2) * d1 - (A2 + B2) * d3 + d5;
+}
+
+static inline __attribute__((always_inline)) void input4(const vec *d, size_t s, vec *v, size_t q)
+{
+    vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
+    v[0] = d0 - d2;
+    v[q] = d1 + d2;
+    v[2 * q] = d2 - d1;
+    v[3 * q] = d3 - d1;
+}
+
+static inline __attribute__((always_inline)) void output6(const vec *m, size_t s, vec *y, size_t q)
+{
+    vec ea = m[s] + m[2 * s], oa = m[s] - m[2 * s], eb = m[3 * s] + m[4 * s], ob = m[3 * s] - m[4 * s];
+    y[0] = m[0] + ea + eb;
+    y[q] = A * oa + B * ob;
+    y[2 * q] = A2 * ea + B2 * eb;
+    y[3 * q] = (A * A2) * oa + (B * B2) * ob + m[5 * s];
+}
+
+static inline __attribute__((always_inline)) void output4(const vec *m, size_t s, vec *y, size_t q)
+{
+    y[0] = m[0] + m[s] + m[2 * s];
+    y[q] = m[s] - m[2 * s] + m[3 * s];
+}
+
+static inline __attribute__((always_inline)) void weights6(const vec *g, size_t s, vec *u, size_t q)
+{
+    const float n0 = 1 / (A2 * B2), na = 1 / (2 * A2 * (A2 - B2)), nb = 1 / (2 * B2 * (B2 - A2));
+    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
+    u[0] = n0 * g0;
+    u[q] = na * (g0 + A2 * g2 + A * g1);
+    u[2 * q] = na * (g0 + A2 * g2 - A * g1);
+    u[3 * q] = nb * (g0 + B2 * g2 + B * g1);
+    u[4 * q] = nb * (g0 + B2 * g2 - B * g1);
+    u[5 * q] = g2;
+}
+
+static inline __attribute__((always_inline)) void weights4(const vec *g, size_t s, vec *u, size_t q)
+{
+    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
+    u[0] = g0;
+    u[q] = 0.5f * (g0 + g2 + g1);
+    u[2 * q] = 0.5f * (g0 + g2 - g1);
+    u[3 * q] = g2;
+}
+
+/* --- two-dimensional ------------------------------------------------------------------- */
+
+static void input(int m, size_t c, const float *const *points, float *out, size_t apart)
+{
+    vec d[36], v[36];
+    for (size_t k = 0; k < c; k += LANES) {
+        if (m == 4) {
+            for (size_t i = 0; i < 36; i++) d[i] = load(points[i] + k);
+            for (size_t i = 0; i < 6; i++) input6(d + i, 6, v + i, 6);
+            for (size_t i = 0; i < 6; i++) input6(v + 6 * i, 1, d + 6 * i, 1);
+            for (size_t i = 0; i < 36; i++) store(out + i * apart + k, d[i]);
+        } else {
+            for (size_t i = 0; i < 16; i++) d[i] = load(points[i] + k);
+            for (size_t i = 0; i < 4; i++) input4(d + i, 4, v + i, 4);
+            for (size_t i = 0; i < 4; i++) input4(v + 4 * i, 1, d + 4 * i, 1);
+            for (size_t i = 0; i < 16; i++) store(out + i * apart + k, d[i]);
+        }
+    }
+}
+
+static void output(int m, size_t c, const float *in, size_t apart, const float *bias, float *const *y)
+{
+    vec d[36], v[24];
+    for (size_t k = 0; k < c; k += LANES) {
+        vec b = bias ? load(bias + k) : (vec){0};
+        if (m == 4) {
+            for (size_t i = 0; i < 36; i++) d[i] = load(in + i * apart + k);
+            for (size_t i = 0; i < 6; i++) output6(d + i, 6, v + i, 6);
+            for (size_t i = 0; i < 4; i++) output6(v + 6 * i, 1, d + 4 * i, 1);
+            for (size_t i = 0; i < 16; i++)
+                if (y[i]) store(y[i] + k, d[i] + b);
+        } else {
+            for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
+            for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
+            for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
+            for (size_t i = 0; i < 4; i++)
+                if (y[i]) store(y[i] + k, d[i] + b);
+        }
+    }
+}
+
+static void weights(int m, size_t width, const float *w, float *u, size_t apart)
+{
+    vec g[9], t[18], r[36];
+    for (size_t k = 0; k < width; k += LANES) {
+        for (size_t i = 0; i < 9; i++) g[i] = load(w + i * width + k);
+        if (m == 4) {
+            for (size_t i = 0; i < 3; i++) weights6(g + i, 3, t + i, 3);
+            for (size_t i = 0; i < 6; i++) weights6(t + 3 * i, 1, r + 6 * i, 1);
+            for (size_t i = 0; i < 36; i++) store(u + i * apart + k, r[i]);
+        } else {
+            for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
+            for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
+            for (size_t i = 0; i < 16; i++) store(u + i * apart + k, r[i]);
+        }
+    }
+}
+
+/* --- the matrix product ------------------------------------------------------------------ */
+
+/* Vectors of a row of results held in registers: 6 rows of 4 of the 32 registers
+ * of AVX-512, of 2 of 16. */
+#if CM_LANES == 16
+enum { WIDE = 4 };
+#else
+enum { WIDE = 2 };
+#endif
+
+/* R rows and W vectors are constants where this is inlined.  gcc keeps an array
+ * of accumulators in memory, so they have names. */
+static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const float *a, size_t lda,
+                                                        const float *b, float *c, size_t ldc, int add)
+{
+    vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
+    vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
+    vec c40 = {0}, c41 = {0}, c42 = {0}, c43 = {0}, c50 = {0}, c51 = {0}, c52 = {0}, c53 = {0};
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define FETCH(r)                                                                                                     \
+    if (R > r) {                                                                                                     \
+        c##r##0 = load(c + r * ldc);                                                                                 \
+        if (W > 1) c##r##1 = load(c + r * ldc + LANES);                                                              \
+        if (W > 2) c##r##2 = load(c + r * ldc + 2 * LANES);                                                          \
+        if (W > 3) c##r##3 = load(c + r * ldc + 3 * LANES);                                                          \
+    }
+#define TIMES(r)                                                                                                     \
+    if (R > r) {                                                                                                     \
+        float x = a[r * lda + i];                                                                                    \
+        c##r##0 += x * b0;                                                                                           \
+        if (W > 1) c##r##1 += x * b1;                                                                                \
+        if (W > 2) c##r##2 += x * b2;                                                                                \
+        if (W > 3) c##r##3 += x * b3;                                                                                \
+    }
+#define KEEP(r)                                                                                                      \
+    if (R > r) {                                                                                                     \
+        store(c + r * ldc, c##r##0);                                                                                 \
+        if (W > 1) store(c + r * ldc + LANES, c##r##1);                                                              \
+        if (W > 2) store(c + r * ldc + 2 * LANES, c##r##2);                                                          \
+        if (W > 3) store(c + r * ldc + 3 * LANES, c##r##3);                                                          \
+    }
+    if (add) {
+        EACH_ROW(FETCH)
+    }
+    for (size_t i = 0; i < k; i++, b += W * LANES) {
+        vec b0 = load(b), b1 = b0, b2 = b0, b3 = b0;
+        if (W > 1) b1 = load(b + LANES);
+        if (W > 2) b2 = load(b + 2 * LANES);
+        if (W > 3) b3 = load(b + 3 * LANES);
+        EACH_ROW(TIMES)
+    }
+    EACH_ROW(KEEP)
+}
+
+#define DEFINE_ROWS(W)                                                                                               \
+    static void rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, float *c, size_t ldc, \
+                            int add)                                                                                 \
+    {                                                                                                                \
+        for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc) micro(6, W, k, a, lda, b, c, ldc, add);             \
+        if (rows >= 4) {                                                                                             \
+            micro(4, W, k, a, lda, b, c, ldc, add);                                                                  \
+            rows -= 4, a += 4 * lda, c += 4 * ldc;                                                                   \
+        }                                                                                                            \
+        if (rows >= 2) {                                                                                             \
+            micro(2, W, k, a, lda, b, c, ldc, add);                                                                  \
+            rows -= 2, a += 2 * lda, c += 2 * ldc;                                                                   \
+        }                                                                                                            \
+        if (rows) micro(1, W, k, a, lda, b, c, ldc, add);                                                            \
+    }
+DEFINE_ROWS(4)
+DEFINE_ROWS(2)
+
+/* Sums are cut into parts of 256 steps, whose part of a panel stays in the cache
+ * and which hold rounding errors down. */
+enum { DEPTH = 256 };
+
+static void product(size_t rows, size_t columns, size_t k, const float *a, size_t lda, const float *b, float *c,
+                    size_t ldc)
+{
+    for (size_t j = 0; j < columns; j += WIDE * LANES) {
+        int whole = columns - j >= WIDE * LANES;
+        size_t width = whole ? WIDE * LANES : 2 * LANES;
+        for (size_t first = 0; first < k; first += DEPTH) {
+            size_t depth = k - first < DEPTH ? k - first : DEPTH;
+            if (WIDE == 4 && whole) rows_of_4(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            else rows_of_2(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            b += depth * width;
+        }
+    }
+}
+
+const cm_winograd_kernels CM_WINOGRAD = {WIDE * LANES, input, output, product, weights};
