@@ -13,20 +13,27 @@ typedef struct {
     cm_weights *weights;
     cm_exec **execs;
     int n_execs;
+    size_t slice; /* images in one run */
 } team;
+
+/* Slices of several images a thread where the batch allows it: their convolutions
+ * share the packed weights while those are in the cache.  What is left over runs
+ * one image at a time, with all threads inside it. */
+enum { TEAMS = 2, MOST = 8, ACTIVATIONS = 64 << 20 };
 
 struct cm_denoiser {
     cm_model *model;
     cm_precond precond; /* with sigma_min rounded to float32; borrows the table */
     int threads;
-    team wide; /* one image a thread            */
-    team deep; /* all threads inside one image  */
+    team wide[TEAMS]; /* a slice a thread; the larger slices first */
+    team deep;        /* all threads inside one image              */
 };
 
-static cm_status team_create(cm_model *model, int inner, int execs, team *t)
+static cm_status team_create(cm_model *model, size_t slice, int inner, int execs, team *t)
 {
     cm_context *context = model->context;
-    const cm_plan_options options = {.slice = 1, .threads = inner, .share = 1};
+    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1};
+    t->slice = slice;
     CM_TRY(cm_plan_create(model->graph, &options, &t->plan));
     CM_TRY(cm_weights_create(t->plan, model->params, &t->weights));
     t->execs = cm_calloc(context, (size_t)execs, sizeof *t->execs);
@@ -43,6 +50,27 @@ static void team_free(cm_context *context, team *t)
     cm_plan_free(t->plan);
 }
 
+/* The largest slice whose activations stay near the cache. */
+static size_t largest_slice(const team *one, size_t each)
+{
+    size_t most = ACTIVATIONS / (cm_plan_arena_bytes(one->plan) + 1);
+    if (most > MOST) most = MOST;
+    if (most > each) most = each;
+    return most ? most : 1;
+}
+
+static cm_status create_teams(cm_denoiser *d, size_t max_batch)
+{
+    cm_model *m = d->model;
+    size_t each = max_batch / (size_t)d->threads;
+    CM_TRY(team_create(m, 1, d->threads, 1, &d->deep));
+    if (each == 0 || (each == 1 && d->threads == 1)) return CM_OK;
+    size_t slice = largest_slice(&d->deep, each);
+    CM_TRY(team_create(m, slice, 1, d->threads, &d->wide[0]));
+    size_t small = slice > 4 ? 2 : 1;
+    return slice > small && (size_t)d->threads * small > 1 ? team_create(m, small, 1, d->threads, &d->wide[1]) : CM_OK;
+}
+
 cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_denoiser **out)
 {
     *out = NULL;
@@ -52,9 +80,7 @@ cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_
     d->precond = model->precond;
     d->precond.sigma_min = (double)(float)model->precond.sigma_min;
     d->threads = threads;
-    cm_status status = CM_OK;
-    if (threads == 1 || max_batch >= (size_t)threads) status = team_create(model, 1, threads, &d->wide);
-    if (status == CM_OK && threads > 1) status = team_create(model, threads, 1, &d->deep);
+    cm_status status = create_teams(d, max_batch);
     if (status != CM_OK) cm_denoiser_free(d);
     else *out = d;
     return status;
@@ -63,7 +89,7 @@ cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_
 void cm_denoiser_free(cm_denoiser *d)
 {
     if (!d) return;
-    team_free(d->model->context, &d->wide);
+    for (int i = 0; i < TEAMS; i++) team_free(d->model->context, &d->wide[i]);
     team_free(d->model->context, &d->deep);
     cm_free(d->model->context, d);
 }
@@ -76,70 +102,103 @@ static size_t team_bytes(const team *t)
 
 size_t cm_denoiser_bytes(const cm_denoiser *d)
 {
-    return team_bytes(&d->wide) + team_bytes(&d->deep);
+    size_t bytes = team_bytes(&d->deep);
+    for (int i = 0; i < TEAMS; i++) bytes += team_bytes(&d->wide[i]);
+    return bytes;
 }
 
 const char *cm_denoiser_kernel(const cm_denoiser *d, int node, const char **scope)
 {
-    return cm_plan_kernel(d->wide.plan ? d->wide.plan : d->deep.plan, node, scope);
+    return cm_plan_kernel(d->deep.plan, node, scope);
 }
 
-/* --- one image ------------------------------------------------------------------ */
+/* --- one slice ------------------------------------------------------------------ */
 
-static void fill_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, double sigma, cm_exec *exec)
+/* Image i of the evaluation as number k of the slice. */
+static void fill_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, cm_exec *exec)
 {
     const cm_model *m = d->model;
-    size_t pixels = (size_t)m->height * (size_t)m->width, dim = (size_t)m->net.augment_dim;
-    cm_scalings s = cm_precond_scalings(&d->precond, sigma);
-    cm_planes_to_channels_last(m->channels, pixels, e->x + i * pixels * (size_t)m->channels,
-                               cm_exec_input(exec, CM_IN_X));
-    *(float *)cm_exec_input(exec, CM_IN_C_IN) = (float)s.c_in;
-    *(float *)cm_exec_input(exec, CM_IN_C_SKIP) = (float)s.c_skip;
-    *(float *)cm_exec_input(exec, CM_IN_C_OUT) = (float)s.c_out;
-    *(float *)cm_exec_input(exec, CM_IN_TIME) = (float)s.c_noise;
-    *(int32_t *)cm_exec_input(exec, CM_IN_LABEL) = e->labels ? e->labels[i] : -1;
-    if (dim && e->augment) memcpy(cm_exec_input(exec, CM_IN_AUGMENT), e->augment + i * dim, dim * sizeof(float));
-    else memset(cm_exec_input(exec, CM_IN_AUGMENT), 0, (dim ? dim : 1) * sizeof(float));
+    size_t pixels = (size_t)m->height * (size_t)m->width, dim = (size_t)m->net.augment_dim, size = dim ? dim : 1;
+    size_t values = pixels * (size_t)m->channels;
+    cm_scalings s = cm_precond_scalings(&d->precond, (double)(float)e->sigma[i * e->sigma_step]);
+    float *augment = (float *)cm_exec_input(exec, CM_IN_AUGMENT) + k * size;
+    cm_planes_to_channels_last(m->channels, pixels, e->x + i * values,
+                               (float *)cm_exec_input(exec, CM_IN_X) + k * values);
+    ((float *)cm_exec_input(exec, CM_IN_C_IN))[k] = (float)s.c_in;
+    ((float *)cm_exec_input(exec, CM_IN_C_SKIP))[k] = (float)s.c_skip;
+    ((float *)cm_exec_input(exec, CM_IN_C_OUT))[k] = (float)s.c_out;
+    ((float *)cm_exec_input(exec, CM_IN_TIME))[k] = (float)s.c_noise;
+    ((int32_t *)cm_exec_input(exec, CM_IN_LABEL))[k] = e->labels ? e->labels[i] : -1;
+    if (dim && e->augment) memcpy(augment, e->augment + i * dim, dim * sizeof *augment);
+    else memset(augment, 0, size * sizeof *augment);
 }
 
-static cm_status run_image(const cm_denoiser *d, const team *t, const cm_evaluation *e, size_t i, cm_exec *exec)
+static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, const cm_exec *exec)
 {
     const cm_model *m = d->model;
     size_t pixels = (size_t)m->height * (size_t)m->width;
-    size_t out = pixels * (size_t)m->out_channels, in = pixels * (size_t)m->channels;
-    double sigma = (double)(float)e->sigma[i * e->sigma_step];
-    if (e->cancel && atomic_load(e->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
-    if (sigma == 0 && d->precond.type == CM_PRECOND_ECM) { /* the boundary: no network needed */
-        memmove(e->d + i * out, e->x + i * in, out * sizeof *e->d);
-        return CM_OK;
-    }
-    fill_inputs(d, e, i, sigma, exec);
-    CM_TRY(cm_exec_run(exec, t->weights));
+    size_t out = pixels * (size_t)m->out_channels, f = pixels * (size_t)m->net.out_channels;
     if (e->f)
-        cm_channels_last_to_planes(m->net.out_channels, pixels, cm_exec_output(exec, CM_OUT_F),
-                                   e->f + i * pixels * (size_t)m->net.out_channels);
-    cm_channels_last_to_planes(m->out_channels, pixels, cm_exec_output(exec, CM_OUT_D), e->d + i * out);
+        cm_channels_last_to_planes(m->net.out_channels, pixels, cm_exec_output(exec, CM_OUT_F) + k * f, e->f + i * f);
+    cm_channels_last_to_planes(m->out_channels, pixels, cm_exec_output(exec, CM_OUT_D) + k * out, e->d + i * out);
+}
+
+/* Images first .. first + slice - 1. */
+static cm_status run_slice(const cm_denoiser *d, const team *t, const cm_evaluation *e, size_t first, cm_exec *exec)
+{
+    if (e->cancel && atomic_load(e->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    for (size_t k = 0; k < t->slice; k++) fill_inputs(d, e, first + k, k, exec);
+    CM_TRY(cm_exec_run(exec, t->weights));
+    for (size_t k = 0; k < t->slice; k++) read_outputs(d, e, first + k, k, exec);
     return CM_OK;
+}
+
+/* Where a consistency model is the identity no network is needed. */
+static int at_boundary(const cm_denoiser *d, const cm_evaluation *e)
+{
+    if (d->precond.type != CM_PRECOND_ECM) return 0;
+    for (size_t i = 0; i < (e->sigma_step ? e->n : 1); i++)
+        if ((float)e->sigma[i * e->sigma_step] != 0) return 0;
+    return 1;
 }
 
 typedef struct {
     const cm_denoiser *d;
     const cm_evaluation *e;
+    const team *team;
+    size_t first;
 } job;
 
 static cm_status wide_piece(void *user, int piece, int worker)
 {
     const job *j = user;
-    return run_image(j->d, &j->d->wide, j->e, (size_t)piece, j->d->wide.execs[worker]);
+    return run_slice(j->d, j->team, j->e, j->first + (size_t)piece * j->team->slice, j->team->execs[worker]);
+}
+
+static cm_status run_all(cm_denoiser *d, const cm_evaluation *e)
+{
+    size_t done = 0;
+    for (int i = 0; i < TEAMS && d->wide[i].plan; i++) {
+        const team *t = &d->wide[i];
+        size_t round = t->slice * (size_t)d->threads, slices = (e->n - done) / round * (size_t)d->threads;
+        job j = {d, e, t, done};
+        CM_TRY(cm_parallel(d->threads, (int)slices, wide_piece, &j));
+        done += slices * t->slice;
+    }
+    for (; done < e->n; done++) CM_TRY(run_slice(d, &d->deep, e, done, d->deep.execs[0]));
+    return CM_OK;
 }
 
 cm_status cm_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
 {
-    job j = {d, e};
-    size_t wide = d->wide.plan ? (d->deep.plan ? e->n / (size_t)d->threads * (size_t)d->threads : e->n) : 0;
+    const cm_model *m = d->model;
+    size_t values = (size_t)m->height * (size_t)m->width * (size_t)m->channels;
+    if (at_boundary(d, e)) {
+        memmove(e->d, e->x, e->n * values * sizeof *e->d);
+        return CM_OK;
+    }
     int before = cm_parallel_swap_threads(d->threads);
-    cm_status status = wide ? cm_parallel(d->threads, (int)wide, wide_piece, &j) : CM_OK;
-    for (size_t i = wide; i < e->n && status == CM_OK; i++) status = run_image(d, &d->deep, e, i, d->deep.execs[0]);
+    cm_status status = run_all(d, e);
     cm_parallel_swap_threads(before);
     return status;
 }
