@@ -34,20 +34,20 @@ static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
     return shape;
 }
 
-/* The weight gradient is oneDNN's, which wants to see a forward primitive. */
 static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    if (!s->primitive[FORWARD]) CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
-    CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
-    p->unpacker = s->primitive[WEIGHTS];
-    if (!(p->wants & 1)) return CM_OK;
     if (s->winograd.m) {
+        p->scratch_bytes = cm_winograd_gradient_bytes(&s->winograd);
+        if (!(p->wants & 1)) return CM_OK;
         cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), s->winograd.m, 1, shape.n, shape.h, shape.w, shape.oc,
                          shape.c);
         p->back_packer.winograd = &s->turned;
         return CM_OK;
     }
+    CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
+    p->unpacker = s->primitive[WEIGHTS];
+    if (!(p->wants & 1)) return CM_OK;
     CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
     p->back_packer.dnnl = s->primitive[DATA];
     return CM_OK;
@@ -78,6 +78,11 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
     return CM_OK;
 }
 
+static void need(cm_op_plan *p, size_t bytes)
+{
+    if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
+}
+
 static cm_status prepare(cm_op_plan *p)
 {
     state *s = cm_calloc(p->context, 1, sizeof *s);
@@ -86,13 +91,9 @@ static cm_status prepare(cm_op_plan *p)
     CM_TRY(prepare_forward(p, s));
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
-    if (s->winograd.m) p->scratch_bytes = cm_winograd_scratch_bytes(&s->winograd);
-    if (s->turned.m && cm_winograd_scratch_bytes(&s->turned) > p->scratch_bytes)
-        p->scratch_bytes = cm_winograd_scratch_bytes(&s->turned);
-    for (int i = 0; i < KINDS; i++) {
-        size_t bytes = s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0;
-        if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
-    }
+    need(p, s->winograd.m ? cm_winograd_scratch_bytes(&s->winograd) : 0);
+    need(p, s->turned.m ? cm_winograd_scratch_bytes(&s->turned) : 0);
+    for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
     return CM_OK;
 }
 
@@ -134,9 +135,12 @@ static cm_status backward(const cm_op_run *r)
 {
     const calls *c = r->local;
     const state *s = r->p->state;
-    if (r->din[0] && s->turned.m)
-        CM_TRY(cm_winograd_run(&s->turned, 1, r->dout, r->back_param, NULL, r->din[0], r->scratch));
-    else if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], r->dout, r->back_param, NULL, r->din[0], r->scratch));
+    if (s->winograd.m) {
+        if (r->din[0]) CM_TRY(cm_winograd_run(&s->turned, 1, r->dout, r->back_param, NULL, r->din[0], r->scratch));
+        cm_winograd_gradient(&s->winograd, r->p->kernels, r->in[0], r->dout, r->dparam[0], r->dparam[1], r->scratch);
+        return CM_OK;
+    }
+    if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], r->dout, r->back_param, NULL, r->din[0], r->scratch));
     return cm_dnnl_execute(c->call[WEIGHTS], r->in[0], r->dout, r->dparam[1], r->dparam[0], r->scratch);
 }
 

@@ -108,30 +108,38 @@ typedef struct {
     const float *x, *packed, *bias, *zero;
     float *y, *v, *m;     /* v: transformed input, m: products */
     size_t first, tiles; /* of the block                      */
-    int product_pieces;
 } job;
+
+/* The side x side points of tile number `tile` from `before` its corner on; `zero`
+ * outside the image. */
+static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t side, int32_t before,
+                        const float *zero, const float **points)
+{
+    size_t per = w->tiles_down * w->tiles_across;
+    const float *image = x + tile / per * (size_t)w->h * (size_t)w->w * c;
+    int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m - before;
+    int32_t left = (int32_t)(tile % w->tiles_across) * w->m - before;
+    for (int32_t i = 0; i < side; i++)
+        for (int32_t k = 0; k < side; k++) {
+            int32_t row = top + i, column = left + k;
+            int inside = row >= 0 && row < w->h && column >= 0 && column < w->w;
+            points[i * side + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * c : zero;
+        }
+}
 
 static cm_status input_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_winograd *w = j->w;
     const float *points[36];
-    size_t tile = j->first + (size_t)piece, per = w->tiles_down * w->tiles_across, c = (size_t)w->c;
-    const float *image = j->x + tile / per * (size_t)w->h * (size_t)w->w * c;
-    int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m - 1;
-    int32_t left = (int32_t)(tile % w->tiles_across) * w->m - 1, side = w->m + 2;
+    size_t c = (size_t)w->c;
     (void)worker;
-    for (int32_t i = 0; i < side; i++)
-        for (int32_t k = 0; k < side; k++) {
-            int32_t row = top + i, column = left + k;
-            int inside = row >= 0 && row < w->h && column >= 0 && column < w->w;
-            points[i * side + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * c : j->zero;
-        }
+    find_points(w, j->x, c, j->first + (size_t)piece, w->m + 2, 1, j->zero, points);
     w->kernels->input(w->m, c, points, j->v + (size_t)piece * row_floats(c), apart(w->block, c));
     return CM_OK;
 }
 
-/* Piece: one position, or a part of its columns. */
+/* Piece: one position. */
 static cm_status product_piece(void *user, int piece, int worker)
 {
     const job *j = user;
@@ -169,7 +177,7 @@ cm_status cm_winograd_run(const cm_winograd *w, int threads, const float *x, con
     size_t c = (size_t)w->c, tiles = tiles_of(w);
     float *zero = scratch, *v = zero + c, *m = v + positions(w) * apart(w->block, c);
     memset(zero, 0, c * sizeof *zero);
-    job j = {w, x, packed, bias, zero, y, v, m, 0, 0, 0};
+    job j = {w, x, packed, bias, zero, y, v, m, 0, 0};
     for (; j.first < tiles; j.first += j.tiles) {
         j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
         CM_TRY(cm_parallel(threads, (int)j.tiles, input_piece, &j));
@@ -177,4 +185,63 @@ cm_status cm_winograd_run(const cm_winograd *w, int threads, const float *x, con
         CM_TRY(cm_parallel(threads, (int)j.tiles, output_piece, &j));
     }
     return CM_OK;
+}
+
+/* --- the weight gradient -------------------------------------------------------------------- */
+
+/* dU[t] [c][oc] = sum over tiles of V[t]^T Z[t], then folded to 3 x 3. */
+size_t cm_winograd_gradient_bytes(const cm_winograd *w)
+{
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, t = positions(w);
+    return (most + t * (apart(w->block, c) + apart(w->block, oc)) + t * (c * oc + PAD) + 3 * oc + 9 * 64) *
+           sizeof(float);
+}
+
+/* Sums over all points, of 64 first. */
+static void bias_gradient(const cm_winograd *w, const cm_kernels *kernels, const float *dy, const float *zero,
+                          float *sums, float *dbias)
+{
+    size_t oc = (size_t)w->oc, rows = (size_t)w->n * (size_t)w->h * (size_t)w->w;
+    for (size_t k = 0; k < oc; k++) dbias[k] = 0;
+    for (size_t row = 0; row < rows; row += 64) {
+        size_t count = rows - row < 64 ? rows - row : 64;
+        kernels->moments(count, oc, dy + row * oc, zero, sums, sums + oc);
+        kernels->axpy(oc, 1, sums, dbias);
+    }
+}
+
+static void fold_all(const cm_winograd *w, const float *du, size_t du_apart, float *folded, float *dw)
+{
+    size_t c = (size_t)w->c, oc = (size_t)w->oc;
+    for (size_t first = 0; first < oc; first += 32)
+        for (size_t k = 0; k < c; k++) {
+            w->kernels->fold(w->m, 32, du + k * oc + first, du_apart, folded);
+            for (size_t j = 0; j < 32; j++)
+                for (size_t i = 0; i < 9; i++) dw[((first + j) * c + k) * 9 + i] = folded[i * 32 + j];
+        }
+}
+
+void cm_winograd_gradient(const cm_winograd *w, const cm_kernels *kernels, const float *x, const float *dy, float *dw,
+                          float *dbias, void *scratch)
+{
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, tiles = tiles_of(w);
+    size_t v_apart = apart(w->block, c), z_apart = apart(w->block, oc), du_apart = c * oc + PAD;
+    float *zero = scratch, *v = zero + most, *z = v + positions(w) * v_apart, *du = z + positions(w) * z_apart;
+    float *rest = du + positions(w) * du_apart;
+    const float *points[36];
+    memset(zero, 0, most * sizeof *zero);
+    for (size_t first = 0; first < tiles; first += w->block) {
+        size_t count = tiles - first < w->block ? tiles - first : w->block;
+        for (size_t i = 0; i < count; i++) {
+            find_points(w, x, c, first + i, w->m + 2, 1, zero, points);
+            w->kernels->input(w->m, c, points, v + i * row_floats(c), v_apart);
+            find_points(w, dy, oc, first + i, w->m, 0, zero, points);
+            w->kernels->gradient(w->m, oc, points, z + i * row_floats(oc), z_apart);
+        }
+        for (size_t t = 0; t < positions(w); t++)
+            w->kernels->product_transposed(c, oc, count, v + t * v_apart, row_floats(c), z + t * z_apart,
+                                           row_floats(oc), du + t * du_apart, first > 0);
+    }
+    fold_all(w, du, du_apart, rest, dw);
+    if (dbias) bias_gradient(w, kernels, dy, zero, rest, dbias);
 }

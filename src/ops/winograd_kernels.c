@@ -92,6 +92,44 @@ static inline __attribute__((always_inline)) void weights4(const vec *g, size_t 
     u[3 * q] = g2;
 }
 
+static inline __attribute__((always_inline)) void gradient6(const vec *y, size_t s, vec *z, size_t q)
+{
+    vec y0 = y[0], y1 = y[s], y2 = y[2 * s], y3 = y[3 * s];
+    vec ea = y0 + A2 * y2, oa = A * (y1 + A2 * y3), eb = y0 + B2 * y2, ob = B * (y1 + B2 * y3);
+    z[0] = y0;
+    z[q] = ea + oa;
+    z[2 * q] = ea - oa;
+    z[3 * q] = eb + ob;
+    z[4 * q] = eb - ob;
+    z[5 * q] = y3;
+}
+
+static inline __attribute__((always_inline)) void gradient4(const vec *y, size_t s, vec *z, size_t q)
+{
+    z[0] = y[0];
+    z[q] = y[0] + y[s];
+    z[2 * q] = y[0] - y[s];
+    z[3 * q] = y[s];
+}
+
+static inline __attribute__((always_inline)) void fold6(const vec *u, size_t s, vec *g, size_t q)
+{
+    const float n0 = 1 / (A2 * B2), na = 1 / (2 * A2 * (A2 - B2)), nb = 1 / (2 * B2 * (B2 - A2));
+    vec ea = na * (u[s] + u[2 * s]), oa = na * (u[s] - u[2 * s]);
+    vec eb = nb * (u[3 * s] + u[4 * s]), ob = nb * (u[3 * s] - u[4 * s]);
+    g[0] = n0 * u[0] + ea + eb;
+    g[q] = A * oa + B * ob;
+    g[2 * q] = A2 * ea + B2 * eb + u[5 * s];
+}
+
+static inline __attribute__((always_inline)) void fold4(const vec *u, size_t s, vec *g, size_t q)
+{
+    vec e = 0.5f * (u[s] + u[2 * s]), o = 0.5f * (u[s] - u[2 * s]);
+    g[0] = u[0] + e;
+    g[q] = o;
+    g[2 * q] = e + u[3 * s];
+}
+
 /* --- two-dimensional ------------------------------------------------------------------- */
 
 static void input(int m, size_t c, const float *const *points, float *out, size_t apart)
@@ -150,6 +188,41 @@ static void weights(int m, size_t width, const float *w, float *u, size_t apart)
     }
 }
 
+static void gradient(int m, size_t c, const float *const *points, float *out, size_t apart)
+{
+    vec y[16], t[24], z[36];
+    for (size_t k = 0; k < c; k += LANES) {
+        if (m == 4) {
+            for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
+            for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
+            for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
+            for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
+        } else {
+            for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
+            for (size_t i = 0; i < 2; i++) gradient4(y + i, 2, t + i, 2);
+            for (size_t i = 0; i < 4; i++) gradient4(t + 2 * i, 1, z + 4 * i, 1);
+            for (size_t i = 0; i < 16; i++) store(out + i * apart + k, z[i]);
+        }
+    }
+}
+
+static void fold(int m, size_t width, const float *u, size_t apart, float *w)
+{
+    vec r[36], t[18], g[9];
+    for (size_t k = 0; k < width; k += LANES) {
+        if (m == 4) {
+            for (size_t i = 0; i < 36; i++) r[i] = load(u + i * apart + k);
+            for (size_t i = 0; i < 6; i++) fold6(r + i, 6, t + i, 6);
+            for (size_t i = 0; i < 3; i++) fold6(t + 6 * i, 1, g + 3 * i, 1);
+        } else {
+            for (size_t i = 0; i < 16; i++) r[i] = load(u + i * apart + k);
+            for (size_t i = 0; i < 4; i++) fold4(r + i, 4, t + i, 4);
+            for (size_t i = 0; i < 3; i++) fold4(t + 4 * i, 1, g + 3 * i, 1);
+        }
+        for (size_t i = 0; i < 9; i++) store(w + i * width + k, g[i]);
+    }
+}
+
 /* --- the matrix product ------------------------------------------------------------------ */
 
 /* Vectors of a row of results held in registers: 6 rows of 4 of the 32 registers
@@ -160,10 +233,12 @@ enum { WIDE = 4 };
 enum { WIDE = 2 };
 #endif
 
-/* R rows and W vectors are constants where this is inlined.  gcc keeps an array
- * of accumulators in memory, so they have names. */
+/* c [R][W vectors] = or += sum over i < k of a[r lda + i step] b[i ldb ..].  R and W
+ * are constants where this is inlined.  gcc keeps an array of accumulators in
+ * memory, so they have names. */
 static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const float *a, size_t lda,
-                                                        const float *b, float *c, size_t ldc, int add)
+                                                        size_t step, const float *b, size_t ldb, float *c, size_t ldc,
+                                                        int add)
 {
     vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
     vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
@@ -178,7 +253,7 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
     }
 #define TIMES(r)                                                                                                     \
     if (R > r) {                                                                                                     \
-        float x = a[r * lda + i];                                                                                    \
+        float x = a[r * lda];                                                                                        \
         c##r##0 += x * b0;                                                                                           \
         if (W > 1) c##r##1 += x * b1;                                                                                \
         if (W > 2) c##r##2 += x * b2;                                                                                \
@@ -194,7 +269,7 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
     if (add) {
         EACH_ROW(FETCH)
     }
-    for (size_t i = 0; i < k; i++, b += W * LANES) {
+    for (size_t i = 0; i < k; i++, a += step, b += ldb) {
         vec b0 = load(b), b1 = b0, b2 = b0, b3 = b0;
         if (W > 1) b1 = load(b + LANES);
         if (W > 2) b2 = load(b + 2 * LANES);
@@ -208,16 +283,23 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
     static void rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, float *c, size_t ldc, \
                             int add)                                                                                 \
     {                                                                                                                \
-        for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc) micro(6, W, k, a, lda, b, c, ldc, add);             \
+        for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc)                                                     \
+            micro(6, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                                    \
         if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, lda, b, c, ldc, add);                                                                  \
+            micro(4, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                                    \
             rows -= 4, a += 4 * lda, c += 4 * ldc;                                                                   \
         }                                                                                                            \
         if (rows >= 2) {                                                                                             \
-            micro(2, W, k, a, lda, b, c, ldc, add);                                                                  \
+            micro(2, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                                    \
             rows -= 2, a += 2 * lda, c += 2 * ldc;                                                                   \
         }                                                                                                            \
-        if (rows) micro(1, W, k, a, lda, b, c, ldc, add);                                                            \
+        if (rows) micro(1, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                              \
+    }                                                                                                                \
+    static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
+                                   float *c, size_t ldc, int add)                                                    \
+    {                                                                                                                \
+        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc) micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add);           \
+        for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add);           \
     }
 DEFINE_ROWS(4)
 DEFINE_ROWS(2)
@@ -241,4 +323,16 @@ static void product(size_t rows, size_t columns, size_t k, const float *a, size_
     }
 }
 
-const cm_winograd_kernels CM_WINOGRAD = {WIDE * LANES, input, output, product, weights};
+/* rows is even; c is dense. */
+static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
+                               size_t ldb, float *c, int add)
+{
+    for (size_t j = 0; j < columns; j += WIDE * LANES) {
+        if (WIDE == 4 && columns - j >= WIDE * LANES)
+            turned_rows_of_4(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
+        else turned_rows_of_2(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
+    }
+}
+
+const cm_winograd_kernels CM_WINOGRAD = {WIDE * LANES, input,    output,             product,
+                                         weights,      gradient, product_transposed, fold};
