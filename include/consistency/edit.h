@@ -62,7 +62,8 @@ typedef struct cm_edit_options {
     /* Times, randomness, labels, callbacks: as in cm_sampler_run by method
      * multistep, with three differences.  Without sigmas and ts the times are
      * the task's: `steps` levels (0 = the task's number) falling as in a Karras
-     * grid.  clip_denoised defaults to yes.  clip_output -1 leaves results as the last
+     * grid from sigma_max to sigma_min (0 = the task's; docs/editing.md has the
+     * figures behind them).  clip_denoised defaults to yes.  clip_output -1 leaves results as the last
      * step makes them.  NULL = defaults. */
     const cm_sample_options *sampling;
 } cm_edit_options;

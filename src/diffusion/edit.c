@@ -145,10 +145,12 @@ static cm_status take_given(cm_edit *e, const cm_images *given)
 
 /* Where a task begins unless told.  The table's level is for a side of 32 (or
  * blocks of 4); what is missing is averaged over more pixels in larger images,
- * and it takes as much more noise to hide it. */
+ * and it takes as much more noise to hide it.  Strokes shall not be hidden: theirs
+ * grows to the published 5.38 at a side of 256. */
 static double first_level(const cm_edit *e, const cm_model *model)
 {
     double scale = e->task == &cm_edit_super_resolve ? e->factor / 4.0 : e->height / 32.0;
+    if (e->task == &cm_edit_stroke) scale = pow(scale, 0.281);
     double top = e->task->top * scale, most = model->precond.sigma_max;
     return top > 0 && top < most ? top : most;
 }

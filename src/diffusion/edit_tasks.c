@@ -291,6 +291,6 @@ const cm_edit_task cm_edit_colorize = {"colorize",     0, 1, 8, 6, 0.6, 0.05, be
                                        keep_colorize, fit_colorize};
 const cm_edit_task cm_edit_super_resolve = {"super_resolve",     0, 1, 16, 3, 0.3, 0.05, begin_super_resolve,
                                             keep_super_resolve, fit_super_resolve};
-const cm_edit_task cm_edit_stroke = {"stroke", 0, 1, 2, 1.5, 0.5, 0.05, begin_given, NULL, clamp_all};
+const cm_edit_task cm_edit_stroke = {"stroke", 0, 1, 2, 3, 0.5, 0.05, begin_given, NULL, clamp_all};
 const cm_edit_task cm_edit_denoise = {"denoise", 0, 0, 1, 0, 0.1, 0.05, begin_given, NULL, clamp_all};
 const cm_edit_task cm_edit_general = {"edit", 1, 1, 8, 6, 0.6, 0.05, begin_general, keep_general, clamp_all};

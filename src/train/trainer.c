@@ -84,9 +84,13 @@ static cm_status check_augment(const cm_trainer *t)
     return CM_OK;
 }
 
+/* Eighths of the batch, so that eight threads have work, but four images if that
+ * leaves four slices: convolutions by Winograd share what they do to weights and
+ * their gradients among a slice. */
 static size_t slice_rule(const cm_train_options *o)
 {
-    size_t slice = ((size_t)o->batch + 7) / 8;
+    size_t batch = (size_t)o->batch, slice = (batch + 7) / 8, four = batch / 4 < 4 ? batch / 4 : 4;
+    if (slice < four) slice = four;
     if (o->microbatch) slice = (size_t)o->microbatch;
     else if (slice > 16) slice = 16;
     return slice < (size_t)o->batch ? slice : (size_t)o->batch;
