@@ -30,6 +30,7 @@ static const cli_option options[] = {
     {"batch", 'b', "N", "images in flight (16)"},
     {"threads", 't', "N", "(all of the affinity mask)"},
     {"dtype", 0, "NAME", "f32"},
+    {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"bench", 0, NULL, "time it; writes no picture"},
     {"json", 0, NULL, "report as JSON on standard output"},
@@ -57,6 +58,7 @@ enum {
     BATCH,
     THREADS,
     DTYPE,
+    LEAN,
     CONFIG,
     BENCH,
     JSON,
@@ -121,6 +123,7 @@ static void set_option(program *p, int option, const char *v)
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
     case DTYPE: p->sampler.dtype = cli_choice(c, "dtype", v, dtypes); break;
+    case LEAN: p->sampler.lean = 1; break;
     case CONFIG: p->config = cli_json_argument(c, "config", v); break;
     case BENCH: p->bench = 1; break;
     case JSON: p->json = 1; break;

@@ -115,6 +115,49 @@ START_TEST(no_reference_kernels)
 }
 END_TEST
 
+/* The networks of the papers, whole: no layer is left to a reference kernel or a
+ * matrix product that the direct kernels or Winograd should have. */
+START_TEST(standard_networks_run_on_fast_kernels)
+{
+    cm_context *context;
+    const char *name, *scope, *kernel;
+    int checked = 0;
+    OK(cm_context_create(NULL, &context));
+    for (size_t k = 0; (name = cm_train_preset_name(k)) != NULL; k++) {
+        if (strcmp(name, "cifar10-edm") && strcmp(name, "cifar10-cd-l2") && strcmp(name, "imagenet64-cd-l2") &&
+            strcmp(name, "lsun256-cd-l2"))
+            continue;
+        cm_net_config net;
+        cm_precond precond;
+        cm_graph *graph;
+        cm_plan *plan;
+        json_t *config = json_loads(cm_train_preset_config(k), 0, NULL);
+        json_t *image = json_object_get(config, "image");
+        OK(cm_net_config_read(json_object_get(config, "network"), &net));
+        OK(cm_precond_read(context, json_object_get(config, "precond"), net.type == CM_NET_ADM, &precond));
+        OK(cm_model_describe(context, &net, &precond, (int32_t)json_integer_value(json_object_get(image, "height")),
+                             (int32_t)json_integer_value(json_object_get(image, "width")), 0, &graph));
+        const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .lean = _i};
+        OK(cm_plan_create(graph, &options, &plan));
+        int winograd = 0;
+        for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++) {
+            winograd += strncmp(kernel, "winograd", 8) == 0;
+            ck_assert_msg(cm_dnnl_cpu_level() == CM_CPU_BASELINE ||
+                              (strncmp(kernel, "ref", 3) != 0 && strncmp(kernel, "gemm:ref", 8) != 0),
+                          "%s: %s runs on %s", name, scope, kernel);
+        }
+        ck_assert_msg(_i ? winograd == 0 : winograd > 30, "%s: %d layers by Winograd", name, winograd);
+        cm_plan_free(plan);
+        cm_graph_free(graph);
+        cm_precond_release(&precond);
+        json_decref(config);
+        checked++;
+    }
+    ck_assert_int_eq(checked, 4);
+    cm_context_free(context);
+}
+END_TEST
+
 /* A plan of one mode with everything it needs. */
 typedef struct {
     cm_plan *plan;
@@ -375,6 +418,7 @@ Suite *make_suite(void)
     tcase_set_timeout(learning, 120);
     tcase_add_loop_test(t, sharing_memory_changes_nothing, 0, NETWORKS);
     tcase_add_loop_test(t, no_reference_kernels, 0, NETWORKS);
+    tcase_add_loop_test(t, standard_networks_run_on_fast_kernels, 0, 2);
     tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);
     tcase_add_loop_test(learning, recomputing_gives_the_same_gradients, 0, NETWORKS);
     tcase_add_test(t, errors_stick);

@@ -31,9 +31,12 @@ check-units: $(UNIT_PROGRAMS)
 
 check-data: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden tests/data/golden
+	@$(TEST_ENV) $(BUILD)/tests/golden/golden -l tests/data/golden networks
 
 check-golden: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden $(GOLDEN)
+	@if [ -d $(GOLDEN)/networks ]; then echo "networks by direct convolutions (lean):"; \
+	$(TEST_ENV) $(BUILD)/tests/golden/golden -l $(GOLDEN) networks; fi
 
 # --- the library as others meet it ------------------------------------------------
 

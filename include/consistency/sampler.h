@@ -56,6 +56,8 @@ typedef struct cm_sampler_options {
     int32_t max_batch; /* images in flight at a time, 1..65536; 0 = 16; memory grows with it     */
     int32_t threads;   /* 1..256; 0 = the context's                                              */
     int32_t dtype;     /* cm_dtype of the arithmetic; default and so far only CM_F32             */
+    int32_t lean;      /* 1: direct convolutions only: slower, a quarter of the packed weights;
+                          other bits (docs/numerics.md)                                     */
 } cm_sampler_options;
 
 typedef struct cm_sample_options {

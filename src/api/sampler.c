@@ -42,8 +42,10 @@ cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, 
                 o.threads, CM_MAX_THREADS);
     if (o.dtype != CM_DTYPE_DEFAULT && o.dtype != CM_F32)
         CM_FAIL(CM_ERR_UNSUPPORTED, "cm_sampler_options: dtype %d; this version computes in CM_F32 only", o.dtype);
+    if (o.lean < 0 || o.lean > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: lean is %d, expected 0 or 1", o.lean);
     int threads = o.threads ? o.threads : cm_context_threads(model->context);
-    return cm_sampler_open(model, threads, (size_t)o.max_batch, out);
+    return cm_sampler_open(model, threads, (size_t)o.max_batch, o.lean, out);
 }
 
 void cm_sampler_free(cm_sampler *sampler)

@@ -29,10 +29,10 @@ struct cm_denoiser {
     team deep;        /* all threads inside one image              */
 };
 
-static cm_status team_create(cm_model *model, size_t slice, int inner, int execs, team *t)
+static cm_status team_create(cm_model *model, size_t slice, int inner, int execs, int lean, team *t)
 {
     cm_context *context = model->context;
-    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1};
+    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .lean = lean};
     t->slice = slice;
     CM_TRY(cm_plan_create(model->graph, &options, &t->plan));
     CM_TRY(cm_weights_create(t->plan, model->params, &t->weights));
@@ -59,19 +59,20 @@ static size_t largest_slice(const team *one, size_t each)
     return most ? most : 1;
 }
 
-static cm_status create_teams(cm_denoiser *d, size_t max_batch)
+static cm_status create_teams(cm_denoiser *d, size_t max_batch, int lean)
 {
     cm_model *m = d->model;
     size_t each = max_batch / (size_t)d->threads;
-    CM_TRY(team_create(m, 1, d->threads, 1, &d->deep));
+    CM_TRY(team_create(m, 1, d->threads, 1, lean, &d->deep));
     if (each == 0 || (each == 1 && d->threads == 1)) return CM_OK;
     size_t slice = largest_slice(&d->deep, each);
-    CM_TRY(team_create(m, slice, 1, d->threads, &d->wide[0]));
+    CM_TRY(team_create(m, slice, 1, d->threads, lean, &d->wide[0]));
     size_t small = slice > 4 ? 2 : 1;
-    return slice > small && (size_t)d->threads * small > 1 ? team_create(m, small, 1, d->threads, &d->wide[1]) : CM_OK;
+    if (slice <= small || (size_t)d->threads * small == 1) return CM_OK;
+    return team_create(m, small, 1, d->threads, lean, &d->wide[1]);
 }
 
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_denoiser **out)
+cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out)
 {
     *out = NULL;
     cm_denoiser *d = cm_calloc(model->context, 1, sizeof *d);
@@ -80,7 +81,7 @@ cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_
     d->precond = model->precond;
     d->precond.sigma_min = (double)(float)model->precond.sigma_min;
     d->threads = threads;
-    cm_status status = create_teams(d, max_batch);
+    cm_status status = create_teams(d, max_batch, lean);
     if (status != CM_OK) cm_denoiser_free(d);
     else *out = d;
     return status;

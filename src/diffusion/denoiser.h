@@ -1,8 +1,8 @@
 /* denoiser.h - evaluates D(x; sigma) for batches.
  *
- * Images go through the network one at a time: many images over the threads,
- * one thread each; the rest of a batch with all threads inside the network.
- * So an image never meets another one, and its bits depend on neither. */
+ * A batch goes over the threads in slices of up to 8 images, a slice a thread;
+ * what is left over one image at a time with all threads inside the network.  No
+ * op mixes images or splits sums by their number: the bits depend on neither. */
 #ifndef CM_DIFFUSION_DENOISER_H
 #define CM_DIFFUSION_DENOISER_H
 
@@ -12,8 +12,9 @@
 
 typedef struct cm_denoiser cm_denoiser;
 
-/* The model must outlive it.  max_batch decides what is planned. */
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_denoiser **out);
+/* The model must outlive it.  max_batch decides what is planned; lean: direct
+ * convolutions only. */
+cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out);
 void cm_denoiser_free(cm_denoiser *denoiser);
 
 typedef struct cm_evaluation {

@@ -6,6 +6,9 @@
 #include "base/context.h"
 #include "io/safetensors.h"
 
+/* Networks run with direct convolutions only (-l). */
+extern int golden_lean;
+
 /* The outcome of one file. */
 enum { GOLDEN_OK, GOLDEN_FAIL, GOLDEN_SKIP };
 typedef struct golden_result {

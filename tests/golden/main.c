@@ -14,6 +14,7 @@
 
 static int counts[3];
 static int verbose;
+int golden_lean;
 
 static void note(golden_result *r, int outcome, const char *format, va_list args)
 {
@@ -171,8 +172,9 @@ int main(int argc, char **argv)
     cm_context *context;
     int found = 0;
     if (argc > 1 && strcmp(argv[1], "-v") == 0) verbose = 1, argv++, argc--;
+    if (argc > 1 && strcmp(argv[1], "-l") == 0) golden_lean = 1, argv++, argc--;
     if (argc < 2) {
-        fprintf(stderr, "usage: golden [-v] DIR [networks|algorithms|metrics|checkpoints [FILE]]\n");
+        fprintf(stderr, "usage: golden [-v] [-l] DIR [networks|algorithms|metrics|checkpoints [FILE]]\n");
         return 2;
     }
     if (cm_context_create(NULL, &context) != CM_OK) return 1;

@@ -328,9 +328,10 @@ class Sampler(Editing):
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
     "ancestral", "dpm", "edm", "progdist".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
-    solver, alpha.  For all: batch, threads, dtype."""
+    solver, alpha.  For all: batch, threads, dtype, lean (direct convolutions only: slower, less
+    memory)."""
 
-    def __init__(self, model, method="default", batch=None, threads=None, dtype=None, **options):
+    def __init__(self, model, method="default", batch=None, threads=None, dtype=None, lean=False, **options):
         self.model, self._handle = model, None
         self._options = _sample_options(method, **options)
         s = SamplerOptions()
@@ -338,7 +339,7 @@ class Sampler(Editing):
         s.max_batch, s.threads = int(batch or 0), int(threads or 0)
         if dtype not in _DTYPES:
             raise ValueError("dtype is %r, expected f32" % (dtype,))
-        s.dtype = _DTYPES[dtype]
+        s.dtype, s.lean = _DTYPES[dtype], int(lean)
         handle = C.c_void_p()
         _check(lib.cm_sampler_create(model._alive(), C.byref(s), C.byref(handle)))
         self._handle = handle

@@ -73,7 +73,8 @@ class ModelInfo(C.Structure):
 
 class SamplerOptions(C.Structure):
     _c_name = "cm_sampler_options"
-    _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("dtype", C.c_int32)]
+    _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("dtype", C.c_int32),
+                ("lean", C.c_int32)]
 
 
 class SampleOptions(C.Structure):
