@@ -18,7 +18,7 @@ const cm_winograd_kernels *cm_winograd_for(int level)
 
 int cm_winograd_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h, int32_t w)
 {
-    if (kernel != 3 || stride != 1 || pad != 1 || c % 32 || oc % 32 || h < 4 || w < 4) return 0;
+    if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
     return h >= 16 && w >= 16 ? 4 : 2;
 }
 
@@ -72,9 +72,9 @@ static void gather(const cm_winograd *g, const float *plain, size_t first, size_
 void cm_winograd_pack(const cm_winograd *w, const float *plain, float *packed)
 {
     float gathered[9 * 64];
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, panel = w->kernels->panel;
-    for (size_t first = 0; first < oc; first += panel) {
-        size_t width = oc - first < panel ? oc - first : panel;
+    size_t c = (size_t)w->c, oc = (size_t)w->oc;
+    for (size_t first = 0, width; first < oc; first += width) {
+        width = w->kernels->panel(oc - first);
         for (size_t k = 0; k < c; k++) {
             gather(w, plain, first, width, k, gathered);
             w->kernels->weights(w->m, width, gathered, packed + first * c + k * width, c * oc);
@@ -213,11 +213,11 @@ static void bias_gradient(const cm_winograd *w, const cm_kernels *kernels, const
 static void fold_all(const cm_winograd *w, const float *du, size_t du_apart, float *folded, float *dw)
 {
     size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    for (size_t first = 0; first < oc; first += 32)
+    for (size_t first = 0; first < oc; first += 16)
         for (size_t k = 0; k < c; k++) {
-            w->kernels->fold(w->m, 32, du + k * oc + first, du_apart, folded);
-            for (size_t j = 0; j < 32; j++)
-                for (size_t i = 0; i < 9; i++) dw[((first + j) * c + k) * 9 + i] = folded[i * 32 + j];
+            w->kernels->fold(w->m, 16, du + k * oc + first, du_apart, folded);
+            for (size_t j = 0; j < 16; j++)
+                for (size_t i = 0; i < 9; i++) dw[((first + j) * c + k) * 9 + i] = folded[i * 16 + j];
         }
 }
 

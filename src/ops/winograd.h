@@ -13,14 +13,14 @@
 
 /* One CPU level's loops; winograd_kernels.c. */
 typedef struct cm_winograd_kernels {
-    size_t panel; /* columns of a packed panel */
+    /* Columns of the next packed panel when so many are left. */
+    size_t (*panel)(size_t left);
     /* out[t] (t of 36 or 16, `apart` floats from one to the next), c values each,
      * from 36 or 16 points in rows. */
     void (*input)(int m, size_t c, const float *const *points, float *out, size_t apart);
     /* m x m outputs at y[i][j] (NULL: not wanted), plus bias (or NULL). */
     void (*output)(int m, size_t c, const float *in, size_t apart, const float *bias, float *const *y);
-    /* c [rows][columns] = a [rows][k] b, b in panels of k x panel (the last one
-     * of `columns` less than that is narrower by half). */
+    /* c [rows][columns] = a [rows][k] b, b packed in panels of k rows. */
     void (*product)(size_t rows, size_t columns, size_t k, const float *a, size_t lda, const float *b, float *c,
                     size_t ldc);
     /* U of `width` outputs: w[9][width] to u[t][width]. */

@@ -303,21 +303,28 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
     }
 DEFINE_ROWS(4)
 DEFINE_ROWS(2)
+DEFINE_ROWS(1)
 
 /* Sums are cut into parts of 256 steps, whose part of a panel stays in the cache
  * and which hold rounding errors down. */
 enum { DEPTH = 256 };
 
+static size_t panel(size_t left)
+{
+    if (WIDE == 4 && left >= 4 * LANES) return 4 * LANES;
+    return left >= 2 * LANES ? 2 * LANES : LANES;
+}
+
 static void product(size_t rows, size_t columns, size_t k, const float *a, size_t lda, const float *b, float *c,
                     size_t ldc)
 {
-    for (size_t j = 0; j < columns; j += WIDE * LANES) {
-        int whole = columns - j >= WIDE * LANES;
-        size_t width = whole ? WIDE * LANES : 2 * LANES;
+    for (size_t j = 0, width; j < columns; j += width) {
+        width = panel(columns - j);
         for (size_t first = 0; first < k; first += DEPTH) {
             size_t depth = k - first < DEPTH ? k - first : DEPTH;
-            if (WIDE == 4 && whole) rows_of_4(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
-            else rows_of_2(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            if (width == 4 * LANES) rows_of_4(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            else if (width == 2 * LANES) rows_of_2(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            else rows_of_1(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
             b += depth * width;
         }
     }
@@ -327,12 +334,13 @@ static void product(size_t rows, size_t columns, size_t k, const float *a, size_
 static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
                                size_t ldb, float *c, int add)
 {
-    for (size_t j = 0; j < columns; j += WIDE * LANES) {
-        if (WIDE == 4 && columns - j >= WIDE * LANES)
-            turned_rows_of_4(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
-        else turned_rows_of_2(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
+    for (size_t j = 0, width; j < columns; j += width) {
+        width = panel(columns - j);
+        if (width == 4 * LANES) turned_rows_of_4(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
+        else if (width == 2 * LANES) turned_rows_of_2(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
+        else turned_rows_of_1(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
     }
 }
 
-const cm_winograd_kernels CM_WINOGRAD = {WIDE * LANES, input,    output,             product,
+const cm_winograd_kernels CM_WINOGRAD = {panel,   input,    output,             product,
                                          weights,      gradient, product_transposed, fold};
