@@ -442,6 +442,37 @@ START_TEST(packed_weights_are_shared)
 }
 END_TEST
 
+/* The estimate is what creation then takes; lean takes less. */
+START_TEST(memory_is_known_before)
+{
+    cm_sampler_info before, after, lean;
+    cm_sampler_options o;
+    for (int batch = 1; batch <= 64; batch *= 4)
+        for (int threads = 1; threads <= 3; threads++) {
+            cm_model *m = load(CONSISTENCY);
+            cm_sampler_options_init(&o, sizeof o);
+            cm_sampler_info_init(&before, sizeof before);
+            cm_sampler_info_init(&after, sizeof after);
+            cm_sampler_info_init(&lean, sizeof lean);
+            o.threads = threads, o.max_batch = batch;
+            OK(cm_sampler_estimate(m, &o, &before));
+            cm_sampler *s = sampler(m, threads, batch);
+            OK(cm_sampler_info_get(s, &after));
+            ck_assert_uint_eq(before.activation_bytes, after.activation_bytes);
+            ck_assert_uint_eq(before.packed_bytes, after.packed_bytes);
+            ck_assert(before.threads == threads && before.max_batch == batch);
+            o.lean = 1;
+            OK(cm_sampler_estimate(m, &o, &lean));
+            ck_assert_uint_lt(lean.packed_bytes * 2, before.packed_bytes);
+            o.lean = 2;
+            FAILS(cm_sampler_estimate(m, &o, &lean), CM_ERR_ARGUMENT, "lean is 2");
+            cm_sampler_free(s);
+            cm_model_free(m);
+        }
+    FAILS(cm_sampler_estimate(NULL, NULL, &before), CM_ERR_ARGUMENT, "NULL");
+}
+END_TEST
+
 START_TEST(creation_refused)
 {
     cm_model *m = load(CONSISTENCY);
@@ -478,6 +509,7 @@ Suite *make_suite(void)
     tcase_add_test(t, inside_the_hosts_own_parallel_region);
     tcase_add_test(t, options_refused);
     tcase_add_test(t, packed_weights_are_shared);
+    tcase_add_test(t, memory_is_known_before);
     tcase_add_test(t, creation_refused);
     suite_add_tcase(s, t);
     return s;

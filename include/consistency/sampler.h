@@ -123,6 +123,11 @@ CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
 CM_API cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out);
 CM_API void cm_sampler_free(cm_sampler *sampler);
 
+/* What cm_sampler_create would take, without allocating it: activation_bytes, and
+ * packed_bytes of a model that no sampler has been made from; plan_seconds is 0.
+ * Same errors as cm_sampler_create. */
+CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info);
+
 /* Draws n images into `images`, float32, n x C x H x W.  An option that has
  * no effect on the chosen method is an ARGUMENT error, as are times out of
  * order, out of range or NaN, and labels the model does not have.  After

@@ -12,7 +12,7 @@ typedef struct {
     cm_plan *plan;
     cm_weights *weights;
     cm_exec **execs;
-    int n_execs;
+    int n_execs, wanted;
     size_t slice; /* images in one run */
 } team;
 
@@ -29,16 +29,23 @@ struct cm_denoiser {
     team deep;        /* all threads inside one image              */
 };
 
-static cm_status team_create(cm_model *model, size_t slice, int inner, int execs, int lean, team *t)
+/* Without execs: an estimate. */
+static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, int lean, team *t)
 {
-    cm_context *context = model->context;
     const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .lean = lean};
     t->slice = slice;
-    CM_TRY(cm_plan_create(model->graph, &options, &t->plan));
+    t->wanted = execs;
+    return cm_plan_create(model->graph, &options, &t->plan);
+}
+
+static cm_status team_equip(cm_model *model, team *t)
+{
+    cm_context *context = model->context;
+    if (!t->plan) return CM_OK;
     CM_TRY(cm_weights_create(t->plan, model->params, &t->weights));
-    t->execs = cm_calloc(context, (size_t)execs, sizeof *t->execs);
+    t->execs = cm_calloc(context, (size_t)t->wanted, sizeof *t->execs);
     if (!t->execs) return CM_ERR_MEMORY;
-    for (; t->n_execs < execs; t->n_execs++) CM_TRY(cm_exec_create(t->plan, &t->execs[t->n_execs]));
+    for (; t->n_execs < t->wanted; t->n_execs++) CM_TRY(cm_exec_create(t->plan, &t->execs[t->n_execs]));
     return CM_OK;
 }
 
@@ -59,20 +66,20 @@ static size_t largest_slice(const team *one, size_t each)
     return most ? most : 1;
 }
 
-static cm_status create_teams(cm_denoiser *d, size_t max_batch, int lean)
+static cm_status plan_teams(cm_denoiser *d, size_t max_batch, int lean)
 {
     cm_model *m = d->model;
     size_t each = max_batch / (size_t)d->threads;
-    CM_TRY(team_create(m, 1, d->threads, 1, lean, &d->deep));
+    CM_TRY(team_plan(m, 1, d->threads, 1, lean, &d->deep));
     if (each == 0 || (each == 1 && d->threads == 1)) return CM_OK;
     size_t slice = largest_slice(&d->deep, each);
-    CM_TRY(team_create(m, slice, 1, d->threads, lean, &d->wide[0]));
+    CM_TRY(team_plan(m, slice, 1, d->threads, lean, &d->wide[0]));
     size_t small = slice > 4 ? 2 : 1;
     if (slice <= small || (size_t)d->threads * small == 1) return CM_OK;
-    return team_create(m, small, 1, d->threads, lean, &d->wide[1]);
+    return team_plan(m, small, 1, d->threads, lean, &d->wide[1]);
 }
 
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out)
+static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out)
 {
     *out = NULL;
     cm_denoiser *d = cm_calloc(model->context, 1, sizeof *d);
@@ -81,9 +88,37 @@ cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int
     d->precond = model->precond;
     d->precond.sigma_min = (double)(float)model->precond.sigma_min;
     d->threads = threads;
-    cm_status status = create_teams(d, max_batch, lean);
+    cm_status status = plan_teams(d, max_batch, lean);
     if (status != CM_OK) cm_denoiser_free(d);
     else *out = d;
+    return status;
+}
+
+cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out)
+{
+    CM_TRY(denoiser_plan(model, threads, max_batch, lean, out));
+    cm_denoiser *d = *out;
+    cm_status status = team_equip(model, &d->deep);
+    for (int i = 0; i < TEAMS && status == CM_OK; i++) status = team_equip(model, &d->wide[i]);
+    if (status == CM_OK) return CM_OK;
+    cm_denoiser_free(d);
+    *out = NULL;
+    return status;
+}
+
+cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, int lean, size_t *activations,
+                               size_t *packed)
+{
+    cm_denoiser *d;
+    CM_TRY(denoiser_plan(model, threads, max_batch, lean, &d));
+    *activations = cm_denoiser_bytes(d);
+    cm_status status = cm_plan_packed_bytes(d->deep.plan, NULL, packed);
+    for (int i = 0; i < TEAMS && d->wide[i].plan && status == CM_OK; i++) {
+        size_t more;
+        status = cm_plan_packed_bytes(d->wide[i].plan, i ? d->wide[0].plan : d->deep.plan, &more);
+        if (status == CM_OK) *packed += more;
+    }
+    cm_denoiser_free(d);
     return status;
 }
 
@@ -98,7 +133,7 @@ void cm_denoiser_free(cm_denoiser *d)
 static size_t team_bytes(const team *t)
 {
     if (!t->plan) return 0;
-    return (size_t)t->n_execs * (cm_plan_arena_bytes(t->plan) + cm_plan_scratch_bytes(t->plan));
+    return (size_t)t->wanted * (cm_plan_arena_bytes(t->plan) + cm_plan_scratch_bytes(t->plan));
 }
 
 size_t cm_denoiser_bytes(const cm_denoiser *d)

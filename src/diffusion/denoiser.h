@@ -32,6 +32,11 @@ typedef struct cm_evaluation {
  * references take it; at float32(sigma_min) a `cm` model is the identity. */
 cm_status cm_denoiser_run(cm_denoiser *denoiser, const cm_evaluation *evaluation);
 
+/* What cm_denoiser_create would take: activations and scratch, packed weights.
+ * Allocates little: plans are made, their memory is not. */
+cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, int lean, size_t *activations,
+                               size_t *packed);
+
 size_t cm_denoiser_bytes(const cm_denoiser *denoiser);
 /* Kernel of the i-th node of the plan; see cm_plan_kernel. */
 const char *cm_denoiser_kernel(const cm_denoiser *denoiser, int node, const char **scope);

@@ -68,11 +68,14 @@ void cm_sampler_close(cm_sampler *s)
     cm_model_release(model);
 }
 
+size_t cm_sampler_state_bytes(const cm_model *model, size_t max_batch)
+{
+    return max_batch * image_size(model) * ((1 + CM_SOLVER_WORK) * sizeof(double) + sizeof(float));
+}
+
 size_t cm_sampler_bytes(const cm_sampler *s)
 {
-    size_t size = image_size(s->model);
-    return cm_denoiser_bytes(s->denoiser) +
-           s->max_batch * size * ((1 + CM_SOLVER_WORK) * sizeof(double) + sizeof(float));
+    return cm_denoiser_bytes(s->denoiser) + cm_sampler_state_bytes(s->model, s->max_batch);
 }
 
 /* --- one run ---------------------------------------------------------------------------- */

@@ -37,6 +37,8 @@ cm_status cm_sampler_change(cm_sampler *sampler, const cm_edit *edit, float *ima
 cm_status cm_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, size_t frames,
                             float *images);
 
+/* Bytes of a sampler's own buffers besides the denoiser's. */
+size_t cm_sampler_state_bytes(const cm_model *model, size_t max_batch);
 size_t cm_sampler_bytes(const cm_sampler *sampler);
 
 #endif

@@ -155,6 +155,21 @@ const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope)
     return cm_packer_kernel(&plan->ops[node].packer[0]);
 }
 
+cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes)
+{
+    *bytes = 0;
+    for (int i = 0; i < plan->graph->n_nodes; i++)
+        for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
+            const cm_packer *packer = &plan->ops[i].packer[k];
+            cm_packed_form form;
+            if (cm_packer_plain(packer)) continue;
+            CM_TRY(cm_packed_form_of(packer, &form));
+            if (!beside || !cm_packed_form_fits(&form, &beside->ops[i].packer[k])) *bytes += cm_packer_bytes(packer);
+            cm_packed_form_release(&form);
+        }
+    return CM_OK;
+}
+
 /* --- weights ------------------------------------------------------------- */
 
 struct cm_weights {

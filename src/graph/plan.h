@@ -39,6 +39,8 @@ cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, 
 void cm_plan_free(cm_plan *plan);
 size_t cm_plan_arena_bytes(const cm_plan *plan);
 size_t cm_plan_scratch_bytes(const cm_plan *plan);
+/* Bytes of packed weights that the plan asks for and `beside` (or NULL) does not. */
+cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes);
 /* Name of the kernel behind node i ("" when it is ours), NULL past the end. */
 const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope);
 

@@ -334,12 +334,7 @@ class Sampler(Editing):
     def __init__(self, model, method="default", batch=None, threads=None, dtype=None, lean=False, **options):
         self.model, self._handle = model, None
         self._options = _sample_options(method, **options)
-        s = SamplerOptions()
-        lib.cm_sampler_options_init(C.byref(s), C.sizeof(s))
-        s.max_batch, s.threads = int(batch or 0), int(threads or 0)
-        if dtype not in _DTYPES:
-            raise ValueError("dtype is %r, expected f32" % (dtype,))
-        s.dtype, s.lean = _DTYPES[dtype], int(lean)
+        s = self._sampler_options(batch, threads, dtype, lean)
         handle = C.c_void_p()
         _check(lib.cm_sampler_create(model._alive(), C.byref(s), C.byref(handle)))
         self._handle = handle
@@ -348,6 +343,24 @@ class Sampler(Editing):
         except Error:
             self.close()
             raise
+
+    @staticmethod
+    def _sampler_options(batch, threads, dtype, lean):
+        s = SamplerOptions()
+        lib.cm_sampler_options_init(C.byref(s), C.sizeof(s))
+        s.max_batch, s.threads = int(batch or 0), int(threads or 0)
+        if dtype not in _DTYPES:
+            raise ValueError("dtype is %r, expected f32" % (dtype,))
+        s.dtype, s.lean = _DTYPES[dtype], int(lean)
+        return s
+
+    @classmethod
+    def estimate(cls, model, batch=None, threads=None, dtype=None, lean=False):
+        """The memory that a sampler would take, as .info has it afterwards."""
+        i = SamplerInfo()
+        lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
+        _check(lib.cm_sampler_estimate(model._alive(), C.byref(cls._sampler_options(batch, threads, dtype, lean)), C.byref(i)))
+        return {name: getattr(i, name) for name, _ in SamplerInfo._fields_[1:]}
 
     def _alive(self):
         if not self._handle:

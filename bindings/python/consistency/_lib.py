@@ -191,6 +191,7 @@ PROTOTYPES = {
     "cm_sample_options_init": (None, [C.POINTER(SampleOptions), _size]),
     "cm_sampler_info_init": (None, [C.POINTER(SamplerInfo), _size]),
     "cm_sampler_create": (C.c_int, [_p, C.POINTER(SamplerOptions), C.POINTER(_p)]),
+    "cm_sampler_estimate": (C.c_int, [_p, C.POINTER(SamplerOptions), C.POINTER(SamplerInfo)]),
     "cm_sampler_free": (None, [_p]),
     "cm_sampler_run": (C.c_int, [_p, C.POINTER(SampleOptions), _size, _f32p]),
     "cm_sampler_cancel": (None, [_p]),
