@@ -88,6 +88,7 @@ check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_io
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_ops
 	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=graph $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
+	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=small $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_edit
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_data
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_api
 

@@ -93,7 +93,7 @@ CM_API cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *o
                                    float *images);
 
 /* f(x; sigma) of images that carry noise of standard deviation sigma: given is
- * x, any finite values.  More steps denoise, add noise of a lower level and
+ * x, values within 1e6.  More steps denoise, add noise of a lower level and
  * denoise again; options.sampling->noise has no effect (an error). */
 CM_API cm_status cm_sampler_denoise(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
                                     float *images);

@@ -71,7 +71,8 @@ static cm_status expect_size(const cm_edit *e, const char *what, const cm_images
 static cm_status find_factor(cm_edit *e, const cm_images *given)
 {
     int32_t f = given->height > 0 ? e->height / given->height : 0;
-    if (given->channels != e->channels || f < 2 || given->height * f != e->height || given->width * f != e->width)
+    if (given->channels != e->channels || f < 2 || e->height % f || e->width % f || given->height != e->height / f ||
+        given->width != e->width / f)
         CM_FAIL(CM_ERR_SHAPE,
                 "super_resolve: given is %d x %d x %d (channels, height, width); the model makes %d x %d x %d, and "
                 "both sides have to be that divided by one whole number >= 2",
