@@ -11,6 +11,8 @@ struct cm_exec {
     cm_op_run *runs; /* of each step */
     uint64_t *images;
     cm_op_random random;
+    cm_exec_watcher watcher;
+    void *watcher_user;
 };
 
 static void *at(const cm_exec *exec, int buffer)
@@ -134,6 +136,19 @@ void cm_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images)
     memcpy(exec->images, images, (size_t)exec->plan->options.slice * sizeof *images);
 }
 
+void cm_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user)
+{
+    exec->watcher = watcher;
+    exec->watcher_user = user;
+}
+
+static void tell(const cm_exec *exec, const cm_step *s)
+{
+    const cm_op_plan *op = &exec->plan->ops[s->node];
+    exec->watcher(exec->watcher_user, op->op->name, exec->plan->graph->nodes[s->node].scope,
+                  cm_packer_kernel(&op->packer[0]));
+}
+
 /* Gradients that arrive at a value a second time join the first. */
 static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {
@@ -157,6 +172,7 @@ static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, 
             CM_TRY(run->p->op->backward(run));
             add_up(exec, s, run);
         }
+        if (exec->watcher) tell(exec, s);
     }
     return CM_OK;
 }

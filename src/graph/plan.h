@@ -57,6 +57,10 @@ const float *cm_exec_output(const cm_exec *exec, int index);
 cm_status cm_exec_run(cm_exec *exec, const cm_weights *weights);
 /* Fills everything but the inputs with NaN: a test's way to see stale reads. */
 void cm_exec_poison(cm_exec *exec);
+/* Called after every step of a run with the step's op and scope: for clocks and
+ * for comparing values on the way.  NULL: nobody. */
+typedef void (*cm_exec_watcher)(void *user, const char *op, const char *scope, const char *kernel);
+void cm_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user);
 /* Where dropout's bits come from in the next runs; the images' numbers (slice
  * of them) are copied. */
 void cm_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);

@@ -1,0 +1,80 @@
+/* op_times.c MODEL [SLICE [lean|train]] - where the time of an evaluation goes: seconds an
+ * image and share of each kind of op, one thread, the best of several runs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "diffusion/model.h"
+#include "graph/plan.h"
+
+typedef struct {
+    char name[64];
+    double now, best;
+} kind;
+typedef struct {
+    kind kinds[64];
+    int n;
+    double last;
+} clock_of_kinds;
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void watch(void *user, const char *op, const char *scope, const char *kernel)
+{
+    clock_of_kinds *c = user;
+    char name[64];
+    double now = seconds();
+    int i = 0;
+    (void)scope;
+    snprintf(name, sizeof name, "%s%s%s", op, *kernel ? " " : "", kernel);
+    while (i < c->n && strcmp(c->kinds[i].name, name)) i++;
+    if (i == c->n && c->n < 64) strcpy(c->kinds[c->n++].name, name);
+    if (i < 64) c->kinds[i].now += now - c->last;
+    c->last = seconds();
+}
+
+int main(int argc, char **argv)
+{
+    cm_model *m;
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    clock_of_kinds c;
+    double total = 0;
+    memset(&c, 0, sizeof c);
+    if (argc < 2) return 2;
+    int slice = argc > 2 ? atoi(argv[2]) : 4, train = argc > 3 && strcmp(argv[3], "train") == 0;
+    if (cm_model_load(NULL, argv[1], NULL, &m) != CM_OK) goto failed;
+    const cm_plan_options o = {.slice = slice, .threads = 1, .share = 1, .lean = argc > 3 && !train,
+                               .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER, .output = CM_OUT_D};
+    if (cm_plan_create(m->graph, &o, &plan) != CM_OK || cm_weights_create(plan, m->params, &weights) != CM_OK ||
+        cm_exec_create(plan, &exec) != CM_OK)
+        goto failed;
+    cm_exec_watch(exec, watch, &c);
+    for (int run = 0; run < 5; run++) {
+        c.last = seconds();
+        if (cm_exec_run(exec, weights) != CM_OK || (train && cm_exec_backward(exec, weights) != CM_OK)) goto failed;
+        for (int i = 0; i < c.n; i++) {
+            if (run == 0 || c.kinds[i].now < c.kinds[i].best) c.kinds[i].best = c.kinds[i].now;
+            c.kinds[i].now = 0;
+        }
+    }
+    for (int i = 0; i < c.n; i++) total += c.kinds[i].best;
+    printf("%.4f s an image, slices of %d\n", total / slice, slice);
+    for (int i = 0; i < c.n; i++)
+        printf("%-32s %8.4f s %5.1f %%\n", c.kinds[i].name, c.kinds[i].best / slice, 100 * c.kinds[i].best / total);
+    cm_exec_free(exec);
+    cm_weights_free(weights);
+    cm_plan_free(plan);
+    cm_model_free(m);
+    return 0;
+failed:
+    fprintf(stderr, "op_times: %s\n", cm_last_message());
+    return 1;
+}
