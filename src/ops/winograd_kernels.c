@@ -305,9 +305,9 @@ DEFINE_ROWS(4)
 DEFINE_ROWS(2)
 DEFINE_ROWS(1)
 
-/* Sums are cut into parts of 256 steps, whose part of a panel stays in the cache
+/* Sums are cut into parts of 128 steps, whose part of a panel stays in the L1 cache
  * and which hold rounding errors down. */
-enum { DEPTH = 256 };
+enum { DEPTH = 128 };
 
 static size_t panel(size_t left)
 {
