@@ -442,6 +442,25 @@ START_TEST(packed_weights_are_shared)
 }
 END_TEST
 
+/* ecm: the identity at 0, also beside images at other levels. */
+START_TEST(the_boundary_beside_other_levels)
+{
+    cm_model *m = load(CONSISTENCY);
+    static float x[5 * SIZE], y[5 * SIZE], one[SIZE];
+    const float sigma[5] = {0, 1, 0, 2, 0};
+    uint64_t state = 9;
+    for (int i = 0; i < 5 * SIZE; i++) x[i] = random_float(&state);
+    OK(cm_model_denoise(m, 5, x, sigma, NULL, y));
+    for (int i = 0; i < 5; i++) {
+        OK(cm_model_denoise(m, 1, x + i * SIZE, sigma + i, NULL, one));
+        ck_assert_mem_eq(y + i * SIZE, one, sizeof one);
+        if (sigma[i] == 0) ck_assert_mem_eq(y + i * SIZE, x + i * SIZE, sizeof one);
+        else ck_assert_mem_ne(y + i * SIZE, x + i * SIZE, sizeof one);
+    }
+    cm_model_free(m);
+}
+END_TEST
+
 /* The estimate is what creation then takes; lean takes less. */
 START_TEST(memory_is_known_before)
 {
@@ -509,6 +528,7 @@ Suite *make_suite(void)
     tcase_add_test(t, inside_the_hosts_own_parallel_region);
     tcase_add_test(t, options_refused);
     tcase_add_test(t, packed_weights_are_shared);
+    tcase_add_test(t, the_boundary_beside_other_levels);
     tcase_add_test(t, memory_is_known_before);
     tcase_add_test(t, creation_refused);
     suite_add_tcase(s, t);

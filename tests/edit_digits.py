@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """What editing is worth: MNIST test digits through three tasks, with a digit model and without one.
 
-    edit_digits.py DATA [--model FILE] [--count 1000] [--steps 1,2,4,8,16] [--low X,...] [--task NAME,...] [--sigma-max X]
+    edit_digits.py DATA [--model FILE] [--count 1000] [--steps 1,2,4,8,16] [--low X,...] [--top X,...]
+                   [--task NAME,...] [--variations 4] [--page PREFIX]
 
 inpaint: the lower half is missing; super_resolve: 8 x 8 (block means) to 32 x 32; denoise: noise of sigma 0.5.  For each:
 mean squared error in [-1, 1] (inpaint: of the missing half), its minimum over 4 variations where results vary, FD-lenet
-against the training set, and how many are still read as the right digit.  --low: last noise level of the steps, to
-compare schedules.  DATA holds mnist/, mnist_lenet.safetensors, mnist_lenet_train_stats.npz.  Needs numpy."""
+against the training set, and how many are still read as the right digit.  --low and --top: last and first noise level
+of the steps, to compare schedules.  DATA holds mnist/, mnist_lenet.safetensors, mnist_lenet_train_stats.npz.  Needs numpy."""
 import argparse, sys, time
 
 import numpy as np

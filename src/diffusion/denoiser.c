@@ -150,13 +150,25 @@ const char *cm_denoiser_kernel(const cm_denoiser *d, int node, const char **scop
 
 /* --- one slice ------------------------------------------------------------------ */
 
-/* Image i of the evaluation as number k of the slice. */
+static double level_of(const cm_evaluation *e, size_t i)
+{
+    return (double)(float)e->sigma[i * e->sigma_step];
+}
+
+/* Where an ECT model is the identity: the network has no value there. */
+static int at_boundary(const cm_denoiser *d, const cm_evaluation *e, size_t i)
+{
+    return d->precond.type == CM_PRECOND_ECM && level_of(e, i) == 0;
+}
+
+/* Image i of the evaluation as number k of the slice; one at the boundary is
+ * evaluated at some other level, for nobody. */
 static void fill_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, cm_exec *exec)
 {
     const cm_model *m = d->model;
     size_t pixels = (size_t)m->height * (size_t)m->width, dim = (size_t)m->net.augment_dim, size = dim ? dim : 1;
     size_t values = pixels * (size_t)m->channels;
-    cm_scalings s = cm_precond_scalings(&d->precond, (double)(float)e->sigma[i * e->sigma_step]);
+    cm_scalings s = cm_precond_scalings(&d->precond, at_boundary(d, e, i) ? 1 : level_of(e, i));
     float *augment = (float *)cm_exec_input(exec, CM_IN_AUGMENT) + k * size;
     cm_planes_to_channels_last(m->channels, pixels, e->x + i * values,
                                (float *)cm_exec_input(exec, CM_IN_X) + k * values);
@@ -174,6 +186,10 @@ static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
     const cm_model *m = d->model;
     size_t pixels = (size_t)m->height * (size_t)m->width;
     size_t out = pixels * (size_t)m->out_channels, f = pixels * (size_t)m->net.out_channels;
+    if (at_boundary(d, e, i)) {
+        memmove(e->d + i * out, e->x + i * out, out * sizeof *e->d);
+        return;
+    }
     if (e->f)
         cm_channels_last_to_planes(m->net.out_channels, pixels, cm_exec_output(exec, CM_OUT_F) + k * f, e->f + i * f);
     cm_channels_last_to_planes(m->out_channels, pixels, cm_exec_output(exec, CM_OUT_D) + k * out, e->d + i * out);
@@ -187,15 +203,6 @@ static cm_status run_slice(const cm_denoiser *d, const team *t, const cm_evaluat
     CM_TRY(cm_exec_run(exec, t->weights));
     for (size_t k = 0; k < t->slice; k++) read_outputs(d, e, first + k, k, exec);
     return CM_OK;
-}
-
-/* Where a consistency model is the identity no network is needed. */
-static int at_boundary(const cm_denoiser *d, const cm_evaluation *e)
-{
-    if (d->precond.type != CM_PRECOND_ECM) return 0;
-    for (size_t i = 0; i < (e->sigma_step ? e->n : 1); i++)
-        if ((float)e->sigma[i * e->sigma_step] != 0) return 0;
-    return 1;
 }
 
 typedef struct {
@@ -227,12 +234,6 @@ static cm_status run_all(cm_denoiser *d, const cm_evaluation *e)
 
 cm_status cm_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
 {
-    const cm_model *m = d->model;
-    size_t values = (size_t)m->height * (size_t)m->width * (size_t)m->channels;
-    if (at_boundary(d, e)) {
-        memmove(e->d, e->x, e->n * values * sizeof *e->d);
-        return CM_OK;
-    }
     int before = cm_parallel_swap_threads(d->threads);
     cm_status status = run_all(d, e);
     cm_parallel_swap_threads(before);
