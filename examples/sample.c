@@ -241,7 +241,7 @@ static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler,
     p->sample.progress = cli_progress_step;
     p->sample.progress_user = &progress;
     cm_status status = cm_sampler_nfe(sampler, &p->sample, &nfe);
-    if (status == CM_OK && p->bench) status = cm_sampler_run(sampler, &p->sample, 1, images); /* warm */
+    if (status == CM_OK && p->bench) status = cm_sampler_run(sampler, &p->sample, p->count, images); /* warm */
     double before = cli_seconds();
     if (status == CM_OK) status = cm_sampler_run(sampler, &p->sample, p->count, images);
     double spent = cli_seconds() - before;

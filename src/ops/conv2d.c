@@ -40,7 +40,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
     if (s->winograd.m) {
         p->scratch_bytes = cm_winograd_gradient_bytes(&s->winograd);
         if (!(p->wants & 1)) return CM_OK;
-        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), s->winograd.m, 1, shape.n, shape.h, shape.w, shape.oc,
+        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), s->winograd.m, 1, 1, shape.n, shape.h, shape.w, shape.oc,
                          shape.c);
         p->back_packer.winograd = &s->turned;
         return CM_OK;
@@ -66,10 +66,11 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    int m = p->lean ? 0
-                    : cm_winograd_rule(shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h, shape.w);
+    int m =
+        p->lean ? 0 : cm_winograd_rule(shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h, shape.w);
     if (m) {
-        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), m, 0, shape.n, shape.h, shape.w, shape.c, shape.oc);
+        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), m, 0, p->threads, shape.n, shape.h, shape.w, shape.c,
+                         shape.oc);
         p->packer[0].winograd = &s->winograd;
         return CM_OK;
     }
@@ -126,8 +127,7 @@ static cm_status forward(const cm_op_run *r)
 {
     const calls *c = r->local;
     const state *s = r->p->state;
-    if (s->winograd.m)
-        return cm_winograd_run(&s->winograd, r->p->threads, r->in[0], r->param[0], r->param[1], r->out, r->scratch);
+    if (s->winograd.m) return cm_winograd_run(&s->winograd, r->in[0], r->param[0], r->param[1], r->out, r->scratch);
     return cm_dnnl_execute(c->call[FORWARD], r->in[0], r->param[0], r->param[1], r->out, r->scratch);
 }
 
@@ -136,7 +136,7 @@ static cm_status backward(const cm_op_run *r)
     const calls *c = r->local;
     const state *s = r->p->state;
     if (s->winograd.m) {
-        if (r->din[0]) CM_TRY(cm_winograd_run(&s->turned, 1, r->dout, r->back_param, NULL, r->din[0], r->scratch));
+        if (r->din[0]) CM_TRY(cm_winograd_run(&s->turned, r->dout, r->back_param, NULL, r->din[0], r->scratch));
         cm_winograd_gradient(&s->winograd, r->p->kernels, r->in[0], r->dout, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }
@@ -148,8 +148,7 @@ static cm_status jvp(const cm_op_run *r)
 {
     const calls *c = r->local;
     const state *s = r->p->state;
-    if (s->winograd.m)
-        return cm_winograd_run(&s->winograd, r->p->threads, r->tin[0], r->param[0], NULL, r->tout, r->scratch);
+    if (s->winograd.m) return cm_winograd_run(&s->winograd, r->tin[0], r->param[0], NULL, r->tout, r->scratch);
     return cm_dnnl_execute(c->call[TANGENT], r->tin[0], r->back_param, NULL, r->tout, r->scratch);
 }
 

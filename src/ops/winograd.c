@@ -32,7 +32,7 @@ static size_t tiles_of(const cm_winograd *w)
     return (size_t)w->n * w->tiles_down * w->tiles_across;
 }
 
-/* Blocks of equal size, near what keeps the matrices in the cache. */
+/* Blocks of equal size, near what keeps the transformed input in the cache. */
 static size_t block_of(const cm_winograd *w)
 {
     size_t tiles = tiles_of(w), most = w->c >= 384 || w->oc >= 384 ? 128 : 64;
@@ -40,10 +40,10 @@ static size_t block_of(const cm_winograd *w)
     return (tiles + blocks - 1) / blocks;
 }
 
-void cm_winograd_init(cm_winograd *w, int level, int m, int turned, int32_t n, int32_t h, int32_t width, int32_t c,
-                      int32_t oc)
+void cm_winograd_init(cm_winograd *w, int level, int m, int turned, int threads, int32_t n, int32_t h, int32_t width,
+                      int32_t c, int32_t oc)
 {
-    *w = (cm_winograd){cm_winograd_for(level), m, turned, n, h, width, c, oc, 0, 0, 0};
+    *w = (cm_winograd){cm_winograd_for(level), m, turned, threads, n, h, width, c, oc, 0, 0, 0};
     w->tiles_down = ((size_t)h + (size_t)m - 1) / (size_t)m;
     w->tiles_across = ((size_t)width + (size_t)m - 1) / (size_t)m;
     w->block = block_of(w);
@@ -69,16 +69,31 @@ static void gather(const cm_winograd *g, const float *plain, size_t first, size_
                 g->turned ? plain[(c * out + first + k) * 9 + 8 - i] : plain[((first + k) * in + c) * 9 + i];
 }
 
+/* Columns of the products are served in groups of 64, whose results stay in the
+ * nearest cache until they are transformed. */
+enum { GROUP = 64 };
+
+static size_t group_columns(const cm_winograd *w, size_t first)
+{
+    size_t left = (size_t)w->oc - first;
+    return left < GROUP ? left : GROUP;
+}
+
+/* [group][position][panel][c][columns of the panel]. */
 void cm_winograd_pack(const cm_winograd *w, const float *plain, float *packed)
 {
-    float gathered[9 * 64];
+    float gathered[9 * GROUP];
     size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    for (size_t first = 0, width; first < oc; first += width) {
-        width = w->kernels->panel(oc - first);
-        for (size_t k = 0; k < c; k++) {
-            gather(w, plain, first, width, k, gathered);
-            w->kernels->weights(w->m, width, gathered, packed + first * c + k * width, c * oc);
+    for (size_t first = 0; first < oc; first += GROUP) {
+        size_t columns = group_columns(w, first);
+        for (size_t j = 0, width; j < columns; j += width) {
+            width = w->kernels->panel(columns - j);
+            for (size_t k = 0; k < c; k++) {
+                gather(w, plain, first + j, width, k, gathered);
+                w->kernels->weights(w->m, width, gathered, packed + j * c + k * width, c * columns);
+            }
         }
+        packed += positions(w) * c * columns;
     }
 }
 
@@ -97,17 +112,24 @@ static size_t apart(size_t block, size_t c)
     return block * row_floats(c) + PAD;
 }
 
+/* Products of one worker: [position][tile][columns]. */
+static size_t product_floats(const cm_winograd *w)
+{
+    return positions(w) * (w->block * GROUP + PAD);
+}
+
 size_t cm_winograd_scratch_bytes(const cm_winograd *w)
 {
-    size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    return (positions(w) * (apart(w->block, c) + apart(w->block, oc)) + c) * sizeof(float);
+    size_t c = (size_t)w->c;
+    return (positions(w) * apart(w->block, c) + (size_t)w->threads * product_floats(w) + c) * sizeof(float);
 }
 
 typedef struct {
     const cm_winograd *w;
     const float *x, *packed, *bias, *zero;
-    float *y, *v, *m;     /* v: transformed input, m: products */
+    float *y, *v, *m;    /* v: transformed input, m: products */
     size_t first, tiles; /* of the block                      */
+    size_t parts;        /* of the block's tiles, one a piece */
 } job;
 
 /* The side x side points of tile number `tile` from `before` its corner on; `zero`
@@ -139,50 +161,53 @@ static cm_status input_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
-/* Piece: one position. */
-static cm_status product_piece(void *user, int piece, int worker)
+/* The m x m points of output tile number `tile` from column `first` on; NULL
+ * outside the image. */
+static void find_outputs(const cm_winograd *w, float *out, size_t tile, size_t first, float **y)
 {
-    const job *j = user;
-    const cm_winograd *w = j->w;
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, t = (size_t)piece;
-    (void)worker;
-    w->kernels->product(j->tiles, oc, c, j->v + t * apart(w->block, c), row_floats(c), j->packed + t * c * oc,
-                        j->m + t * apart(w->block, oc), row_floats(oc));
-    return CM_OK;
-}
-
-static cm_status output_piece(void *user, int piece, int worker)
-{
-    const job *j = user;
-    const cm_winograd *w = j->w;
-    float *y[16];
-    size_t tile = j->first + (size_t)piece, per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
-    float *image = j->y + tile / per * (size_t)w->h * (size_t)w->w * oc;
+    size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
+    float *image = out + tile / per * (size_t)w->h * (size_t)w->w * oc + first;
     int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m;
     int32_t left = (int32_t)(tile % w->tiles_across) * w->m;
-    (void)worker;
     for (int32_t i = 0; i < w->m; i++)
         for (int32_t k = 0; k < w->m; k++) {
             int32_t row = top + i, column = left + k;
             int inside = row < w->h && column < w->w;
             y[i * w->m + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * oc : NULL;
         }
-    w->kernels->output(w->m, oc, j->m + (size_t)piece * row_floats(oc), apart(w->block, oc), j->bias, y);
+}
+
+/* Piece: one group of columns of one part of the block's tiles. */
+static cm_status output_piece(void *user, int piece, int worker)
+{
+    const job *j = user;
+    const cm_winograd *w = j->w;
+    size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * GROUP;
+    size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
+    size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD;
+    const float *packed = j->packed + positions(w) * c * first;
+    float *m = j->m + (size_t)worker * product_floats(w), *y[16];
+    for (size_t t = 0; t < positions(w); t++)
+        w->kernels->product(count, columns, c, j->v + t * apart(w->block, c) + begin * row_floats(c), row_floats(c),
+                            packed + t * c * columns, m + t * m_apart, columns);
+    for (size_t i = 0; i < count; i++) {
+        find_outputs(w, j->y, j->first + begin + i, first, y);
+        w->kernels->output(w->m, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, y);
+    }
     return CM_OK;
 }
 
-cm_status cm_winograd_run(const cm_winograd *w, int threads, const float *x, const float *packed, const float *bias,
-                          float *y, void *scratch)
+cm_status cm_winograd_run(const cm_winograd *w, const float *x, const float *packed, const float *bias, float *y,
+                          void *scratch)
 {
-    size_t c = (size_t)w->c, tiles = tiles_of(w);
+    size_t c = (size_t)w->c, tiles = tiles_of(w), groups = ((size_t)w->oc + GROUP - 1) / GROUP;
     float *zero = scratch, *v = zero + c, *m = v + positions(w) * apart(w->block, c);
     memset(zero, 0, c * sizeof *zero);
-    job j = {w, x, packed, bias, zero, y, v, m, 0, 0};
+    job j = {w, x, packed, bias, zero, y, v, m, 0, 0, groups % (size_t)w->threads ? (size_t)w->threads : 1};
     for (; j.first < tiles; j.first += j.tiles) {
         j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
-        CM_TRY(cm_parallel(threads, (int)j.tiles, input_piece, &j));
-        CM_TRY(cm_parallel(threads, (int)positions(w), product_piece, &j));
-        CM_TRY(cm_parallel(threads, (int)j.tiles, output_piece, &j));
+        CM_TRY(cm_parallel(w->threads, (int)j.tiles, input_piece, &j));
+        CM_TRY(cm_parallel(w->threads, (int)(groups * j.parts), output_piece, &j));
     }
     return CM_OK;
 }

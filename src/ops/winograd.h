@@ -37,8 +37,9 @@ const cm_winograd_kernels *cm_winograd_for(int level);
 
 typedef struct cm_winograd {
     const cm_winograd_kernels *kernels;
-    int m;      /* 4 or 2 */
-    int turned; /* weights as the data gradient wants them */
+    int m;       /* 4 or 2 */
+    int turned;  /* weights as the data gradient wants them */
+    int threads; /* of a run */
     int32_t n, h, w, c, oc;
     size_t tiles_down, tiles_across, block; /* block: most tiles at a time */
 } cm_winograd;
@@ -46,8 +47,8 @@ typedef struct cm_winograd {
 /* 4 or 2 where Winograd serves a convolution better than the direct kernel, else
  * 0.  A function of the layer's shape alone. */
 int cm_winograd_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h, int32_t w);
-void cm_winograd_init(cm_winograd *winograd, int level, int m, int turned, int32_t n, int32_t h, int32_t w, int32_t c,
-                      int32_t oc);
+void cm_winograd_init(cm_winograd *winograd, int level, int m, int turned, int threads, int32_t n, int32_t h,
+                      int32_t w, int32_t c, int32_t oc);
 size_t cm_winograd_packed_bytes(const cm_winograd *winograd);
 /* The same packed weights serve both. */
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
@@ -55,8 +56,8 @@ int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
 void cm_winograd_pack(const cm_winograd *winograd, const float *plain, float *packed);
 size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 /* x [n][h][w][c], y [n][h][w][oc]. */
-cm_status cm_winograd_run(const cm_winograd *winograd, int threads, const float *x, const float *packed,
-                          const float *bias, float *y, void *scratch);
+cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const float *packed, const float *bias,
+                          float *y, void *scratch);
 
 /* The weight gradient, plain [oc][c][3][3], and the bias's (or NULL), of the
  * forward's `winograd`; one thread. */

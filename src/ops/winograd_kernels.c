@@ -236,9 +236,9 @@ enum { WIDE = 2 };
 /* c [R][W vectors] = or += sum over i < k of a[r lda + i step] b[i ldb ..].  R and W
  * are constants where this is inlined.  gcc keeps an array of accumulators in
  * memory, so they have names. */
-static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const float *a, size_t lda,
-                                                        size_t step, const float *b, size_t ldb, float *c, size_t ldc,
-                                                        int add)
+static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const float *a,
+                                                        size_t lda, size_t step, const float *b, size_t ldb, float *c,
+                                                        size_t ldc, int add, const float *next, size_t pace)
 {
     vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
     vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
@@ -274,32 +274,44 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
         if (W > 1) b1 = load(b + LANES);
         if (W > 2) b2 = load(b + 2 * LANES);
         if (W > 3) b3 = load(b + 3 * LANES);
+        if (pace) __builtin_prefetch(next + pace * i, 0, 2);
+        if (pace > 16) __builtin_prefetch(next + pace * i + 16, 0, 2);
         EACH_ROW(TIMES)
     }
     EACH_ROW(KEEP)
+}
+
+/* The weights come from far away and are read once for all rows: while one part of
+ * them is used, each step asks for `pace` floats of the part behind it. */
+static size_t pace_of(size_t rows, size_t width)
+{
+    size_t pace = (width * 6 / rows + 7) / 8 * 8;
+    return pace < 8 ? 8 : pace > 32 ? 32 : pace;
 }
 
 #define DEFINE_ROWS(W)                                                                                               \
     static void rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, float *c, size_t ldc, \
                             int add)                                                                                 \
     {                                                                                                                \
-        for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc)                                                     \
-            micro(6, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                                    \
+        const float *next = b + k * W * LANES;                                                                       \
+        size_t pace = pace_of(rows, W * LANES);                                                                      \
+        for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc, next += pace * k)                                   \
+            micro(6, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                         \
         if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                                    \
-            rows -= 4, a += 4 * lda, c += 4 * ldc;                                                                   \
+            micro(4, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                         \
+            rows -= 4, a += 4 * lda, c += 4 * ldc, next += pace * k;                                                 \
         }                                                                                                            \
         if (rows >= 2) {                                                                                             \
-            micro(2, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                                    \
-            rows -= 2, a += 2 * lda, c += 2 * ldc;                                                                   \
+            micro(2, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                         \
+            rows -= 2, a += 2 * lda, c += 2 * ldc, next += pace * k;                                                 \
         }                                                                                                            \
-        if (rows) micro(1, W, k, a, lda, 1, b, W * LANES, c, ldc, add);                                              \
+        if (rows) micro(1, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                   \
     }                                                                                                                \
     static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
                                    float *c, size_t ldc, int add)                                                    \
     {                                                                                                                \
-        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc) micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add);           \
-        for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add);           \
+        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc) micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, NULL, 0);  \
+        for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, NULL, 0);  \
     }
 DEFINE_ROWS(4)
 DEFINE_ROWS(2)
@@ -342,5 +354,4 @@ static void product_transposed(size_t rows, size_t columns, size_t depth, const 
     }
 }
 
-const cm_winograd_kernels CM_WINOGRAD = {panel,   input,    output,             product,
-                                         weights,      gradient, product_transposed, fold};
+const cm_winograd_kernels CM_WINOGRAD = {panel, input, output, product, weights, gradient, product_transposed, fold};
