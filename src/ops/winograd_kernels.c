@@ -132,42 +132,72 @@ static inline __attribute__((always_inline)) void fold4(const vec *u, size_t s, 
 
 /* --- two-dimensional ------------------------------------------------------------------- */
 
+/* Between the two passes the values are in memory: kept in registers, which they
+ * outnumber, they would be moved there and back several times. */
+#define IN_MEMORY(v) __asm__("" : "+m"(v))
+
+static inline void input36(const float *const *points, size_t k, float *out, size_t apart)
+{
+    vec d[6], v[36];
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t j = 0; j < 6; j++) d[j] = load(points[6 * j + i] + k);
+        input6(d, 1, v + i, 6);
+    }
+    IN_MEMORY(v);
+    for (size_t i = 0; i < 6; i++) {
+        input6(v + 6 * i, 1, d, 1);
+        for (size_t j = 0; j < 6; j++) store(out + (6 * i + j) * apart + k, d[j]);
+    }
+}
+
+static inline void input16(const float *const *points, size_t k, float *out, size_t apart)
+{
+    vec d[16], v[16];
+    for (size_t i = 0; i < 16; i++) d[i] = load(points[i] + k);
+    for (size_t i = 0; i < 4; i++) input4(d + i, 4, v + i, 4);
+    for (size_t i = 0; i < 4; i++) input4(v + 4 * i, 1, d + 4 * i, 1);
+    for (size_t i = 0; i < 16; i++) store(out + i * apart + k, d[i]);
+}
+
 static void input(int m, size_t c, const float *const *points, float *out, size_t apart)
 {
-    vec d[36], v[36];
     for (size_t k = 0; k < c; k += LANES) {
-        if (m == 4) {
-            for (size_t i = 0; i < 36; i++) d[i] = load(points[i] + k);
-            for (size_t i = 0; i < 6; i++) input6(d + i, 6, v + i, 6);
-            for (size_t i = 0; i < 6; i++) input6(v + 6 * i, 1, d + 6 * i, 1);
-            for (size_t i = 0; i < 36; i++) store(out + i * apart + k, d[i]);
-        } else {
-            for (size_t i = 0; i < 16; i++) d[i] = load(points[i] + k);
-            for (size_t i = 0; i < 4; i++) input4(d + i, 4, v + i, 4);
-            for (size_t i = 0; i < 4; i++) input4(v + 4 * i, 1, d + 4 * i, 1);
-            for (size_t i = 0; i < 16; i++) store(out + i * apart + k, d[i]);
-        }
+        if (m == 4) input36(points, k, out, apart);
+        else input16(points, k, out, apart);
     }
+}
+
+static inline void output36(const float *in, size_t k, size_t apart, vec bias, float *const *y)
+{
+    vec d[6], v[24];
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t j = 0; j < 6; j++) d[j] = load(in + (6 * j + i) * apart + k);
+        output6(d, 1, v + i, 6);
+    }
+    IN_MEMORY(v);
+    for (size_t i = 0; i < 4; i++) {
+        output6(v + 6 * i, 1, d, 1);
+        for (size_t j = 0; j < 4; j++)
+            if (y[4 * i + j]) store(y[4 * i + j] + k, d[j] + bias);
+    }
+}
+
+static inline void output16(const float *in, size_t k, size_t apart, vec bias, float *const *y)
+{
+    vec d[16], v[8];
+    for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
+    for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
+    for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
+    for (size_t i = 0; i < 4; i++)
+        if (y[i]) store(y[i] + k, d[i] + bias);
 }
 
 static void output(int m, size_t c, const float *in, size_t apart, const float *bias, float *const *y)
 {
-    vec d[36], v[24];
     for (size_t k = 0; k < c; k += LANES) {
         vec b = bias ? load(bias + k) : (vec){0};
-        if (m == 4) {
-            for (size_t i = 0; i < 36; i++) d[i] = load(in + i * apart + k);
-            for (size_t i = 0; i < 6; i++) output6(d + i, 6, v + i, 6);
-            for (size_t i = 0; i < 4; i++) output6(v + 6 * i, 1, d + 4 * i, 1);
-            for (size_t i = 0; i < 16; i++)
-                if (y[i]) store(y[i] + k, d[i] + b);
-        } else {
-            for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
-            for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
-            for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
-            for (size_t i = 0; i < 4; i++)
-                if (y[i]) store(y[i] + k, d[i] + b);
-        }
+        if (m == 4) output36(in, k, apart, b, y);
+        else output16(in, k, apart, b, y);
     }
 }
 
