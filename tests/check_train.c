@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "support/memory.h"
 #include "train/trainer.h"
 
@@ -247,7 +248,7 @@ START_TEST(dropout_is_a_function_of_the_image)
 }
 END_TEST
 
-/* The share of zeros, the scale of the rest. */
+/* The share of zeros, the scale of the rest, and word for word the stream of the image. */
 START_TEST(dropout_statistics)
 {
     cm_context *context;
@@ -259,20 +260,24 @@ START_TEST(dropout_statistics)
     const cm_attr attr = {.dropout = {0.3, 0}};
     OK(cm_context_create(NULL, &context));
     OK(cm_graph_create(context, &g));
-    cm_value x = cm_graph_input(g, (cm_desc){1, 64, 64, 17});
+    cm_value x = cm_graph_input(g, (cm_desc){1, 63, 63, 17});
     cm_graph_output(g, cm_graph_node(g, &cm_op_dropout, &attr, &x, 1, -1, -1));
     const cm_plan_options o = {.slice = 1, .threads = 1, .share = 1};
     OK(cm_plan_create(g, &o, &plan));
     OK(cm_params_create(g, NULL, &params));
     OK(cm_weights_create(plan, params, &weights));
     OK(cm_exec_create(plan, &exec));
-    size_t n = 64 * 64 * 17, zeros = 0;
+    size_t n = 63 * 63 * 17, zeros = 0;
     for (size_t i = 0; i < n; i++) ((float *)cm_exec_input(exec, 0))[i] = 2;
-    const uint64_t image = 9;
-    cm_exec_seed(exec, 1, &image);
+    const uint64_t seed = 0x123456789abcdefu, image = 0xfedcba9876543u;
+    const cm_stream stream = {seed, image, 1 << 20};
+    cm_exec_seed(exec, seed, &image);
     OK(cm_exec_run(exec, weights));
     for (size_t i = 0; i < n; i++) {
         float y = cm_exec_output(exec, 0)[i];
+        uint32_t words[4];
+        cm_stream_block(&stream, (uint32_t)(i / 4), words);
+        ck_assert_int_eq(y == 0, words[i % 4] < (uint32_t)(0.3 * 4294967296.0));
         zeros += y == 0;
         ck_assert(y == 0 || fabs((double)y - 2 / 0.7) < 1e-6);
     }

@@ -4,7 +4,6 @@
  * The mask is drawn from the stream (seed, image, layer), not stored: backward
  * and a second evaluation at another noise level draw the same one, as the
  * consistency losses require. */
-#include "base/rng.h"
 #include "ops/op.h"
 
 enum { DRAW = 1 << 20 }; /* streams of an image from here on are masks */
@@ -26,12 +25,11 @@ static void apply(const cm_op_run *r, const float *x, float *y)
     uint32_t limit = (uint32_t)(p * 4294967296.0);
     float scale = (float)(1 / (1 - p));
     for (int32_t k = 0; k < r->p->out.n; k++, x += n, y += n) {
-        const cm_stream stream = {r->random->seed, r->random->image[k], DRAW + (uint32_t)r->p->attr->dropout.layer};
-        for (size_t i = 0; i < n; i += 4) {
-            uint32_t bits[4];
-            cm_stream_block(&stream, (uint32_t)(i / 4), bits);
-            for (size_t j = i; j < n && j < i + 4; j++) y[j] = bits[j - i] < limit ? 0.0f : scale * x[j];
-        }
+        const uint64_t seed = r->random->seed, image = r->random->image[k];
+        const uint32_t stream[5] = {(uint32_t)seed, (uint32_t)(seed >> 32),
+                                    DRAW + (uint32_t)r->p->attr->dropout.layer, (uint32_t)image,
+                                    (uint32_t)(image >> 32)};
+        r->p->kernels->dropout(n, stream, limit, scale, x, y);
     }
 }
 

@@ -44,33 +44,62 @@ static inline float silu_of(float x)
     return x / (1.0f + exp_poly(-x));
 }
 
-static void moments(size_t rows, size_t c, const float *restrict x, const float *restrict shift, float *restrict sum,
-                    float *restrict square)
+/* Rows are walked in chunks of columns whose per-channel values stay in registers:
+ * of N columns, a constant where these are inlined. */
+static inline __attribute__((always_inline)) void moments_of(size_t rows, size_t c, const size_t N, const float *x,
+                                                             const float *shift, float *sum, float *square)
 {
-    memset(sum, 0, c * sizeof *sum);
-    memset(square, 0, c * sizeof *square);
-    for (size_t r = 0; r < rows; r++, x += c) {
+    float m[64], s[64] = {0}, q[64] = {0};
+    memcpy(m, shift, N * sizeof *m);
+    for (size_t r = 0; r < rows; r++, x += c)
 #pragma omp simd
-        for (size_t i = 0; i < c; i++) {
-            float d = x[i] - shift[i];
-            sum[i] += d;
-            square[i] += d * d;
+        for (size_t i = 0; i < N; i++) {
+            float d = x[i] - m[i];
+            s[i] += d;
+            q[i] += d * d;
         }
-    }
+    memcpy(sum, s, N * sizeof *s);
+    memcpy(square, q, N * sizeof *q);
+}
+
+static void moments(size_t rows, size_t c, const float *x, const float *shift, float *sum, float *square)
+{
+    size_t i = 0;
+    for (; i + 64 <= c; i += 64) moments_of(rows, c, 64, x + i, shift + i, sum + i, square + i);
+    for (; i + 32 <= c; i += 32) moments_of(rows, c, 32, x + i, shift + i, sum + i, square + i);
+    if (i < c) moments_of(rows, c, c - i, x + i, shift + i, sum + i, square + i);
+}
+
+static inline __attribute__((always_inline)) void affine_of(size_t rows, size_t c, const size_t N, const float *x,
+                                                            const float *shift, const float *a, const float *b,
+                                                            int silu, float *out)
+{
+    float m[64], f[64], t[64];
+    memcpy(m, shift, N * sizeof *m);
+    memcpy(f, a, N * sizeof *f);
+    memcpy(t, b, N * sizeof *t);
+    for (size_t r = 0; r < rows; r++, x += c, out += c)
+#pragma omp simd
+        for (size_t i = 0; i < N; i++) {
+            float v = f[i] * (x[i] - m[i]) + t[i];
+            out[i] = silu ? silu_of(v) : v;
+        }
+}
+
+static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t c, const float *x, const float *shift,
+                                                            const float *a, const float *b, int silu, float *out)
+{
+    size_t i = 0;
+    for (; i + 64 <= c; i += 64) affine_of(rows, c, 64, x + i, shift + i, a + i, b + i, silu, out + i);
+    for (; i + 32 <= c; i += 32) affine_of(rows, c, 32, x + i, shift + i, a + i, b + i, silu, out + i);
+    if (i < c) affine_of(rows, c, c - i, x + i, shift + i, a + i, b + i, silu, out + i);
 }
 
 static void affine(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
                    int silu, float *out)
 {
-    for (size_t r = 0; r < rows; r++, x += c, out += c) {
-        if (silu) {
-#pragma omp simd
-            for (size_t i = 0; i < c; i++) out[i] = silu_of(a[i] * (x[i] - shift[i]) + b[i]);
-        } else {
-#pragma omp simd
-            for (size_t i = 0; i < c; i++) out[i] = a[i] * (x[i] - shift[i]) + b[i];
-        }
-    }
+    if (silu) affine_by(rows, c, x, shift, a, b, 1, out);
+    else affine_by(rows, c, x, shift, a, b, 0, out);
 }
 
 static void silu(size_t n, const float *x, float *out)
@@ -212,6 +241,41 @@ static void affine_back(size_t rows, size_t c, const float *x, const float *shif
     }
 }
 
+/* cm_philox4x32 of base/rng.c for 16 blocks from `first` on; word w of block l at
+ * words[w][l]. */
+static inline void philox_blocks(uint32_t first, const uint32_t stream[5], uint32_t words[4][16])
+{
+    uint32_t c0[16], c1[16], c2[16], c3[16], k0 = stream[0], k1 = stream[1];
+    for (uint32_t l = 0; l < 16; l++) c0[l] = first + l, c1[l] = stream[2], c2[l] = stream[3], c3[l] = stream[4];
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+#pragma omp simd
+        for (size_t l = 0; l < 16; l++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
+            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
+            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+            c1[l] = (uint32_t)p1;
+            c3[l] = (uint32_t)p0;
+        }
+    memcpy(words[0], c0, sizeof c0);
+    memcpy(words[1], c1, sizeof c1);
+    memcpy(words[2], c2, sizeof c2);
+    memcpy(words[3], c3, sizeof c3);
+}
+
+static void dropout(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i += 64) {
+        uint32_t words[4][16];
+        float factor[64];
+        size_t left = n - i < 64 ? n - i : 64;
+        philox_blocks((uint32_t)(i / 4), stream, words);
+        for (size_t l = 0; l < 16; l++)
+            for (size_t w = 0; w < 4; w++) factor[4 * l + w] = words[w][l] < limit ? 0.0f : scale;
+#pragma omp simd
+        for (size_t j = 0; j < left; j++) y[i + j] = factor[j] == 0.0f ? 0.0f : factor[j] * x[i + j];
+    }
+}
+
 static void softmax_back(size_t rows, size_t n, float scale, const float *y, float *d)
 {
     for (size_t r = 0; r < rows; r++, y += n, d += n) {
@@ -223,5 +287,6 @@ static void softmax_back(size_t rows, size_t n, float scale, const float *y, flo
     }
 }
 
-const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments, affine, silu,      add,         scale,       mix,         softmax,
-                               matvec,          taps,    axpy,   silu_back, affine_sums, affine_back, softmax_back};
+const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments,     affine, silu, add,       scale,       mix,
+                               softmax,         matvec,      taps,   axpy, silu_back, affine_sums, affine_back,
+                               dropout,         softmax_back};

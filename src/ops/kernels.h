@@ -7,6 +7,7 @@
 #define CM_OPS_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct cm_kernels {
     const char *name;
@@ -41,6 +42,9 @@ typedef struct cm_kernels {
     /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be dy. */
     void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
                         int silu, const float *dy, const float *p, const float *q, const float *r, float *dx);
+    /* y = x scale where the word of the stream (key; block, draw, image) is at least
+     * `limit`, else 0; y may be x.  stream: key 0, 1, draw, image low, high. */
+    void (*dropout)(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y);
     /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
     void (*softmax_back)(size_t rows, size_t n, float scale, const float *y, float *d);
 } cm_kernels;
