@@ -40,7 +40,7 @@ static cm_status prepare_op(cm_plan *plan, int index)
     const cm_node *node = &plan->graph->nodes[index];
     cm_op_plan *p = &plan->ops[index];
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
-    const cm_packer used[3] = {p->packer[0], p->back_packer, {p->unpacker, NULL}};
+    const cm_packer used[3] = {p->packer[0], p->back_packer, p->unpacker};
     for (int i = 0; i < 3; i++) {
         const char *kernel = cm_packer_kernel(&used[i]);
         if (strncmp(kernel, "ref", 3) == 0)
@@ -66,8 +66,8 @@ static cm_status lay_out_gradients(cm_plan *plan)
             if (plan->reader[index] >= 0)
                 CM_FAIL(CM_ERR_INTERNAL, "parameter '%s' is read by two nodes", g->params[index].name);
             size_t floats = cm_param_elements(&g->params[index]);
-            if (k == 0 && plan->ops[i].unpacker)
-                floats = (cm_dnnl_packed_bytes(plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
+            if (k == 0 && !cm_packer_plain(&plan->ops[i].unpacker))
+                floats = (cm_packer_gradient_bytes(&plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
             plan->reader[index] = i;
             plan->gradient[index] = plan->gradient_floats;
             plan->gradient_floats += (floats + 15) / 16 * 16;
@@ -232,16 +232,16 @@ void cm_weights_bind(const cm_weights *weights, int node, cm_op_run *run)
 struct cm_unpacking {
     const cm_plan *plan;
     size_t *offsets;
-    cm_dnnl_packing **packings; /* of each parameter, NULL where the block is plain */
-    const float *block;         /* of the run at hand */
+    cm_packed_form *forms; /* of each parameter, zero where the block is plain */
+    const float *block;    /* of the run at hand */
     float *plain;
 };
 
 void cm_unpacking_free(cm_unpacking *u)
 {
     if (!u) return;
-    for (int i = 0; u->packings && i < u->plan->graph->n_params; i++) cm_dnnl_packing_free(u->packings[i]);
-    cm_free(u->plan->context, u->packings);
+    for (int i = 0; u->forms && i < u->plan->graph->n_params; i++) cm_packed_form_release(&u->forms[i]);
+    cm_free(u->plan->context, u->forms);
     cm_free(u->plan->context, u->offsets);
     cm_free(u->plan->context, u);
 }
@@ -255,14 +255,15 @@ cm_status cm_unpacking_create(const cm_plan *plan, const size_t *offsets, cm_unp
     if (!u) return CM_ERR_MEMORY;
     u->plan = plan;
     u->offsets = cm_calloc(plan->context, n, sizeof *u->offsets);
-    u->packings = cm_calloc(plan->context, n, sizeof *u->packings);
-    cm_status status = u->offsets && u->packings ? CM_OK : CM_ERR_MEMORY;
+    u->forms = cm_calloc(plan->context, n, sizeof *u->forms);
+    cm_status status = u->offsets && u->forms ? CM_OK : CM_ERR_MEMORY;
     if (status == CM_OK) memcpy(u->offsets, offsets, n * sizeof *offsets);
     int before = cm_parallel_swap_threads(1);
     for (int i = 0; i < g->n_params && status == CM_OK; i++) {
         int node = plan->reader[i];
-        if (node < 0 || g->nodes[node].param[0] != i || !plan->ops[node].unpacker) continue;
-        status = cm_dnnl_packing_create(plan->ops[node].unpacker, &u->packings[i]);
+        if (node < 0 || g->nodes[node].param[0] != i || cm_packer_plain(&plan->ops[node].unpacker)) continue;
+        status = cm_packed_form_of(&plan->ops[node].unpacker, &u->forms[i]);
+        if (status == CM_OK) status = cm_packed_form_ready(&u->forms[i], &plan->ops[node].unpacker);
     }
     cm_parallel_swap_threads(before);
     if (status != CM_OK) cm_unpacking_free(u);
@@ -276,13 +277,14 @@ static cm_status unpack_piece(void *user, int index, int worker)
     const cm_unpacking *u = user;
     size_t from = u->plan->gradient[index], to = u->offsets[index];
     if (from == SIZE_MAX || to == SIZE_MAX) return CM_OK;
-    if (!u->packings[index]) {
+    const int node = u->plan->reader[index];
+    if (u->plan->graph->nodes[node].param[0] != index || cm_packer_plain(&u->plan->ops[node].unpacker)) {
         memcpy(u->plain + to, u->block + from,
                cm_param_elements(&u->plan->graph->params[index]) * sizeof *u->plain);
         return CM_OK;
     }
     int before = cm_parallel_swap_threads(1);
-    cm_status status = cm_dnnl_packing_run(u->packings[index], u->block + from, u->plain + to);
+    cm_status status = cm_packed_form_unpack(&u->forms[index], u->block + from, u->plain + to);
     cm_parallel_swap_threads(before);
     return status;
 }

@@ -39,6 +39,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
     cm_dnnl_conv_shape shape = shape_of(p);
     if (s->winograd.m) {
         p->scratch_bytes = cm_winograd_gradient_bytes(&s->winograd);
+        p->unpacker.winograd = &s->winograd;
         if (!(p->wants & 1)) return CM_OK;
         cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), s->winograd.m, 1, 1, shape.n, shape.h, shape.w, shape.oc,
                          shape.c);
@@ -46,7 +47,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         return CM_OK;
     }
     CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
-    p->unpacker = s->primitive[WEIGHTS];
+    p->unpacker.dnnl = s->primitive[WEIGHTS];
     if (!(p->wants & 1)) return CM_OK;
     CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
     p->back_packer.dnnl = s->primitive[DATA];

@@ -92,7 +92,7 @@ typedef struct cm_op_plan {
     void *state;                                       /* what release frees                              */
     cm_packer packer[CM_OP_MAX_PARAMS];                /* how the parameters are wanted                  */
     cm_packer back_packer;                             /* param 0 once more, as backward or jvp wants it */
-    const cm_dnnl_primitive *unpacker;                 /* the gradient of param 0 comes packed for it    */
+    cm_packer unpacker;                                /* the gradient of param 0 comes packed for it    */
 } cm_op_plan;
 
 typedef struct cm_op_run {

@@ -41,6 +41,19 @@ cm_status cm_packed_form_run(const cm_packed_form *f, const float *plain, void *
     return CM_OK;
 }
 
+size_t cm_packer_gradient_bytes(const cm_packer *p)
+{
+    if (p->winograd) return 9 * (size_t)p->winograd->c * (size_t)p->winograd->oc * sizeof(float);
+    return cm_dnnl_packed_bytes(p->dnnl);
+}
+
+cm_status cm_packed_form_unpack(const cm_packed_form *f, const float *packed, float *plain)
+{
+    if (!f->winograd.kernels) return cm_dnnl_packing_run(f->packing, packed, plain);
+    cm_winograd_unfold(&f->winograd, packed, plain);
+    return CM_OK;
+}
+
 void cm_packed_form_release(cm_packed_form *f)
 {
     cm_dnnl_layout_free(f->layout);

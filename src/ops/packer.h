@@ -32,6 +32,9 @@ cm_status cm_packed_form_of(const cm_packer *packer, cm_packed_form *out);
 cm_status cm_packed_form_ready(cm_packed_form *form, const cm_packer *packer);
 int cm_packed_form_fits(const cm_packed_form *form, const cm_packer *packer);
 cm_status cm_packed_form_run(const cm_packed_form *form, const float *plain, void *packed);
+/* Of a gradient: its floats as it comes, and from there to plain. */
+size_t cm_packer_gradient_bytes(const cm_packer *packer);
+cm_status cm_packed_form_unpack(const cm_packed_form *form, const float *packed, float *plain);
 void cm_packed_form_release(cm_packed_form *form);
 
 #endif

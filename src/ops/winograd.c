@@ -214,12 +214,55 @@ cm_status cm_winograd_run(const cm_winograd *w, const float *x, const float *pac
 
 /* --- the weight gradient -------------------------------------------------------------------- */
 
-/* dU[t] [c][oc] = sum over tiles of V[t]^T Z[t], then folded to 3 x 3. */
+/* dU[t] [c][oc] = sum over tiles of V[t]^T Z[t], folded to 3 x 3.  Both factors lie
+ * in groups of columns, [group][position][tile][columns], so that each product of
+ * two groups reads contiguous memory and its sums are folded while they are near. */
+
+static size_t gradient_block(const cm_winograd *w)
+{
+    size_t tiles = tiles_of(w), blocks = (tiles + 63) / 64;
+    return (tiles + blocks - 1) / blocks;
+}
+
+static size_t group_floats(const cm_winograd *w)
+{
+    return positions(w) * (gradient_block(w) * GROUP + PAD);
+}
+
+static size_t groups_of(size_t columns)
+{
+    return (columns + GROUP - 1) / GROUP;
+}
+
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, t = positions(w);
-    return (most + t * (apart(w->block, c) + apart(w->block, oc)) + t * (c * oc + PAD) + 3 * oc + 9 * 64) *
-           sizeof(float);
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc;
+    size_t factors = (groups_of(c) + groups_of(oc)) * group_floats(w);
+    return (most + factors + positions(w) * (GROUP * GROUP + PAD) + 2 * oc) * sizeof(float);
+}
+
+/* One tile of x or dy through `transform`, group after group. */
+static void transform_tile(const cm_winograd *w,
+                           void (*transform)(int, size_t, const float *const *, float *, size_t), size_t count,
+                           const float **points, size_t c, size_t tile, float *out)
+{
+    size_t t_apart = gradient_block(w) * GROUP + PAD;
+    for (size_t first = 0; first < c; first += GROUP, out += group_floats(w)) {
+        size_t columns = c - first < GROUP ? c - first : GROUP;
+        transform(w->m, columns, points, out + tile * columns, t_apart);
+        for (size_t i = 0; i < count; i++) points[i] += GROUP;
+    }
+}
+
+/* The products of one group of each, of `tiles` tiles. */
+static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, size_t tiles, const float *v,
+                            const float *z, float *du, float *dw, int add)
+{
+    size_t t_apart = gradient_block(w) * GROUP + PAD, du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc;
+    for (size_t t = 0; t < positions(w); t++)
+        w->kernels->product_transposed(rows, columns, tiles, v + t * t_apart, z + t * t_apart, du + t * du_apart);
+    for (size_t k = 0; k < rows; k++)
+        w->kernels->fold(w->m, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }
 
 /* Sums over all points, of 64 first. */
@@ -235,38 +278,35 @@ static void bias_gradient(const cm_winograd *w, const cm_kernels *kernels, const
     }
 }
 
-static void fold_all(const cm_winograd *w, const float *du, size_t du_apart, float *folded, float *dw)
-{
-    size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    for (size_t first = 0; first < oc; first += 16)
-        for (size_t k = 0; k < c; k++) {
-            w->kernels->fold(w->m, 16, du + k * oc + first, du_apart, folded);
-            for (size_t j = 0; j < 16; j++)
-                for (size_t i = 0; i < 9; i++) dw[((first + j) * c + k) * 9 + i] = folded[i * 16 + j];
-        }
-}
-
 void cm_winograd_gradient(const cm_winograd *w, const cm_kernels *kernels, const float *x, const float *dy, float *dw,
                           float *dbias, void *scratch)
 {
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, tiles = tiles_of(w);
-    size_t v_apart = apart(w->block, c), z_apart = apart(w->block, oc), du_apart = c * oc + PAD;
-    float *zero = scratch, *v = zero + most, *z = v + positions(w) * v_apart, *du = z + positions(w) * z_apart;
-    float *rest = du + positions(w) * du_apart;
+    float *zero = scratch, *v = zero + most, *z = v + groups_of(c) * group_floats(w);
+    float *du = z + groups_of(oc) * group_floats(w), *sums = du + positions(w) * (GROUP * GROUP + PAD);
     const float *points[36];
     memset(zero, 0, most * sizeof *zero);
-    for (size_t first = 0; first < tiles; first += w->block) {
-        size_t count = tiles - first < w->block ? tiles - first : w->block;
+    for (size_t first = 0; first < tiles; first += gradient_block(w)) {
+        size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w), side = (size_t)w->m;
         for (size_t i = 0; i < count; i++) {
             find_points(w, x, c, first + i, w->m + 2, 1, zero, points);
-            w->kernels->input(w->m, c, points, v + i * row_floats(c), v_apart);
+            transform_tile(w, w->kernels->input, (side + 2) * (side + 2), points, c, i, v);
             find_points(w, dy, oc, first + i, w->m, 0, zero, points);
-            w->kernels->gradient(w->m, oc, points, z + i * row_floats(oc), z_apart);
+            transform_tile(w, w->kernels->gradient, side * side, points, oc, i, z);
         }
-        for (size_t t = 0; t < positions(w); t++)
-            w->kernels->product_transposed(c, oc, count, v + t * v_apart, row_floats(c), z + t * z_apart,
-                                           row_floats(oc), du + t * du_apart, first > 0);
+        for (size_t j = 0; j < oc; j += GROUP)
+            for (size_t k = 0; k < c; k += GROUP)
+                gradient_groups(w, c - k < GROUP ? c - k : GROUP, group_columns(w, j), count,
+                                v + k / GROUP * group_floats(w), z + j / GROUP * group_floats(w), du, dw + k * oc + j,
+                                first > 0);
     }
-    fold_all(w, du, du_apart, rest, dw);
-    if (dbias) bias_gradient(w, kernels, dy, zero, rest, dbias);
+    if (dbias) bias_gradient(w, kernels, dy, zero, sums, dbias);
+}
+
+void cm_winograd_unfold(const cm_winograd *w, const float *folded, float *plain)
+{
+    size_t c = (size_t)w->c, oc = (size_t)w->oc;
+    for (size_t k = 0; k < c; k++)
+        for (size_t i = 0; i < 9; i++)
+            for (size_t j = 0; j < oc; j++) plain[(j * c + k) * 9 + i] = folded[(i * c + k) * oc + j];
 }

@@ -25,12 +25,12 @@ typedef struct cm_winograd_kernels {
                     size_t ldc);
     /* U of `width` outputs: w[9][width] to u[t][width]. */
     void (*weights)(int m, size_t width, const float *w, float *u, size_t apart);
-    /* Backward: Z = A dy A^T of m x m points to out[t]; c [rows][columns] = or += a^T
-     * b over `depth` rows of both; G^T u G of u[t][width] to w[9][width]. */
+    /* Backward: Z = A dy A^T of m x m points to out[t]; c [rows][columns] = a^T b, a
+     * [depth][rows] and b [depth][columns] contiguous, rows even; w[i] (of 9) = or +=
+     * G^T u G of u[t], `width` values each. */
     void (*gradient)(int m, size_t c, const float *const *points, float *out, size_t apart);
-    void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               size_t ldb, float *c, int add);
-    void (*fold)(int m, size_t width, const float *u, size_t apart, float *w);
+    void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c);
+    void (*fold)(int m, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add);
 } cm_winograd_kernels;
 extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;
 const cm_winograd_kernels *cm_winograd_for(int level);
@@ -59,10 +59,11 @@ size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const float *packed, const float *bias,
                           float *y, void *scratch);
 
-/* The weight gradient, plain [oc][c][3][3], and the bias's (or NULL), of the
- * forward's `winograd`; one thread. */
+/* The weight gradient as [3][3][c][oc], and the bias's (or NULL), of the forward's
+ * `winograd`; one thread.  Unfold: to plain [oc][c][3][3]. */
 size_t cm_winograd_gradient_bytes(const cm_winograd *winograd);
 void cm_winograd_gradient(const cm_winograd *winograd, const cm_kernels *kernels, const float *x, const float *dy,
                           float *dw, float *dbias, void *scratch);
+void cm_winograd_unfold(const cm_winograd *winograd, const float *folded, float *plain);
 
 #endif

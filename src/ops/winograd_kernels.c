@@ -236,7 +236,7 @@ static void gradient(int m, size_t c, const float *const *points, float *out, si
     }
 }
 
-static void fold(int m, size_t width, const float *u, size_t apart, float *w)
+static void fold(int m, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add)
 {
     vec r[36], t[18], g[9];
     for (size_t k = 0; k < width; k += LANES) {
@@ -249,7 +249,10 @@ static void fold(int m, size_t width, const float *u, size_t apart, float *w)
             for (size_t i = 0; i < 4; i++) fold4(r + i, 4, t + i, 4);
             for (size_t i = 0; i < 3; i++) fold4(t + 4 * i, 1, g + 3 * i, 1);
         }
-        for (size_t i = 0; i < 9; i++) store(w + i * width + k, g[i]);
+        for (size_t i = 0; i < 9; i++) {
+            float *to = w + i * w_apart + k;
+            store(to, add ? load(to) + g[i] : g[i]);
+        }
     }
 }
 
@@ -268,7 +271,8 @@ enum { WIDE = 2 };
  * memory, so they have names. */
 static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const float *a,
                                                         size_t lda, size_t step, const float *b, size_t ldb, float *c,
-                                                        size_t ldc, int add, const float *next, size_t pace)
+                                                        size_t ldc, int add, const float *next, size_t pace,
+                                                        size_t far)
 {
     vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
     vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
@@ -305,6 +309,7 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
         if (W > 2) b2 = load(b + 2 * LANES);
         if (W > 3) b3 = load(b + 3 * LANES);
         if (pace) __builtin_prefetch(next + pace * i, 0, 2);
+        if (far) __builtin_prefetch(a + far, 0, 2);
         if (pace > 16) __builtin_prefetch(next + pace * i + 16, 0, 2);
         EACH_ROW(TIMES)
     }
@@ -326,22 +331,26 @@ static size_t pace_of(size_t rows, size_t width)
         const float *next = b + k * W * LANES;                                                                       \
         size_t pace = pace_of(rows, W * LANES);                                                                      \
         for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc, next += pace * k)                                   \
-            micro(6, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                         \
+            micro(6, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
         if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                         \
+            micro(4, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
             rows -= 4, a += 4 * lda, c += 4 * ldc, next += pace * k;                                                 \
         }                                                                                                            \
         if (rows >= 2) {                                                                                             \
-            micro(2, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                         \
+            micro(2, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
             rows -= 2, a += 2 * lda, c += 2 * ldc, next += pace * k;                                                 \
         }                                                                                                            \
-        if (rows) micro(1, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace);                                   \
+        if (rows) micro(1, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                \
     }                                                                                                                \
     static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
                                    float *c, size_t ldc, int add)                                                    \
     {                                                                                                                \
-        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc) micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, NULL, 0);  \
-        for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, NULL, 0);  \
+        const float *next = b + k * ldb;                                                                             \
+        size_t pace = pace_of(rows, ldb);                                                                            \
+        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc, next += pace * k)                                         \
+            micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
+        for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc, next += pace * k)                                         \
+            micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
     }
 DEFINE_ROWS(4)
 DEFINE_ROWS(2)
@@ -372,15 +381,17 @@ static void product(size_t rows, size_t columns, size_t k, const float *a, size_
     }
 }
 
-/* rows is even; c is dense. */
-static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               size_t ldb, float *c, int add)
+static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c)
 {
-    for (size_t j = 0, width; j < columns; j += width) {
-        width = panel(columns - j);
-        if (width == 4 * LANES) turned_rows_of_4(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
-        else if (width == 2 * LANES) turned_rows_of_2(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
-        else turned_rows_of_1(rows, depth, a, lda, b + j, ldb, c + j, columns, add);
+    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * rows, b += DEPTH * columns) {
+        size_t part = depth - first < DEPTH ? depth - first : DEPTH;
+        int add = first > 0;
+        for (size_t j = 0, width; j < columns; j += width) {
+            width = panel(columns - j);
+            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, rows, b + j, columns, c + j, columns, add);
+            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, rows, b + j, columns, c + j, columns, add);
+            else turned_rows_of_1(rows, part, a, rows, b + j, columns, c + j, columns, add);
+        }
     }
 }
 
