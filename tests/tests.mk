@@ -9,7 +9,7 @@ TEST_ENV   = OMP_WAIT_POLICY=passive
 
 UNITS := check_base check_io check_ops check_graph check_sampler check_edit check_data check_train check_api
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o
-GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients toy algorithms editing training data checkpoints)
+GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients toy algorithms editing training training_toy training_losses training_runs training_schedules data checkpoints)
 UNIT_PROGRAMS := $(UNITS:%=$(BUILD)/tests/%)
 
 $(BUILD)/tests/%.o: tests/%.c
