@@ -114,6 +114,7 @@ expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
 expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
 [ -d $dir/x ] && fail "a refused run left a directory"
 PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
+PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/run
 [ -f $dir/f.png ] && fail "a failed run left f.png"
 ls $dir | grep -q tmp && fail "temporary files are left"
 # Ctrl-C: clean stop, nothing written.  On a busy machine the program may not

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
-import builtins, os, signal, sys, tempfile, threading, time, unittest
+import builtins, os, signal, struct, sys, tempfile, threading, time, unittest
 
 sys.path.insert(0, "bindings/python")
 import consistency as cm
@@ -222,6 +222,22 @@ class Training(unittest.TestCase):
         self.assertRaises(cm.Error, cm.Trainer, m, preset="smoke", mu=0.5)
         with self.assertRaises(ZeroDivisionError):
             c.run(data, 9, progress=lambda r: 1 / 0)
+
+    def test_tensorboard_file(self):
+        from consistency import tensorboard as tb
+        crc = (tb.masked_crc32c(b"123456789") - 0xA282EAD8) & 0xFFFFFFFF
+        self.assertEqual((crc << 15 | crc >> 17) & 0xFFFFFFFF, 0xE3069283)  # the check value of CRC-32C
+        rows = [{"step": 300, "loss": 0.5, "wall": 7.0}]
+        data, events = b"".join(tb.record(e) for e in tb.events(rows)), []
+        while data:
+            n, head = struct.unpack("<QI", data[:12])
+            self.assertEqual((head, struct.unpack("<I", data[12 + n:16 + n])[0]),
+                             (tb.masked_crc32c(data[:8]), tb.masked_crc32c(data[12:12 + n])))
+            events.append(data[12:12 + n])
+            data = data[16 + n:]
+        self.assertEqual(events[0], b"\x09" + struct.pack("<d", 7.0) + b"\x1a\x0dbrain.Event:2")
+        value = b"\x0a\x04loss\x15" + struct.pack("<f", 0.5)
+        self.assertEqual(events[1], b"\x09" + struct.pack("<d", 7.0) + b"\x10\xac\x02\x2a\x0d\x0a\x0b" + value)
 
 
 if __name__ == "__main__":
