@@ -47,6 +47,11 @@ $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/lib/libconsistency.
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/two_samplers: tests/two_samplers.c $(BUILD)/lib/libconsistency.so
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/yardstick: tests/yardstick.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O3 -march=native -ffp-contract=fast -Wall -Wextra -fopenmp -o $@ $<
 $(BUILD)/tests/train_program: tests/train_program.c $(BUILD)/lib/libconsistency.so
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/dlopen: tests/dlopen.c
@@ -133,7 +138,7 @@ fd-models: all
 
 # PEERS: Pythons that have torch; without any, ours is timed alone.
 PEERS ?=
-bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train
+bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train $(BUILD)/tests/two_samplers $(BUILD)/tests/yardstick $(BUILD)/tests/op_times
 	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)
 
 # --- fuzzing -------------------------------------------------------------------------

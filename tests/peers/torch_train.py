@@ -7,7 +7,7 @@ Prints one JSON object: seconds of the fastest step, peak memory of the process,
 """
 import argparse, json, resource, time
 
-import torch_songunet as peer  # sets the allocator's environment first
+import torch_net as peer  # sets the allocator's environment first
 import torch
 
 

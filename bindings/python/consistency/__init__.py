@@ -156,6 +156,8 @@ class Model:
     """A network with its weights.  Close it, use it in a with statement, or leave it to the garbage collector."""
 
     def __init__(self, handle):
+        if not isinstance(handle, C.c_void_p):
+            raise TypeError("a model is made by Model.load(path), Model.create(...) or Trainer.model()")
         self._handle = handle
         info = ModelInfo()
         lib.cm_model_info_init(C.byref(info), C.sizeof(info))
