@@ -298,10 +298,13 @@ START_TEST(conv2d)
         static const int kernels[] = {1, 3, 5};
         int k = kernels[pick(0, 2)], c = pick(1, 40), out = pick(1, 40), stride = pick(1, 2), pad = pick(0, k / 2),
             bias = pick(0, 1);
-        node_case t = {.op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias}}, .n_in = 1};
+        const float scale = pick(0, 1) ? 0.7f : 0; /* 0: nothing is added */
+        node_case t = {
+            .op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias, scale}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = image(k, 13, c);
+        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
         check_case(&t, 3e-6);
     }
@@ -315,10 +318,12 @@ START_TEST(winograd)
     for (int i = 0; i < ROUNDS / 4 + 4; i++) {
         static const int wide[] = {16, 48, 64, 112, 32, 288};
         int c = wide[pick(0, i % 4 ? 4 : 5)], out = wide[pick(0, 4)], bias = pick(0, 1), large = i % 2;
-        node_case t = {.op = &cm_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias}}, .n_in = 1};
+        const float scale = pick(0, 1) ? 0.7f : 0;
+        node_case t = {.op = &cm_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = large ? image(16, 21, c) : image(4, 15, c);
+        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         ck_assert_int_eq(cm_winograd_rule(3, 1, 1, c, out, t.in[0].h, t.in[0].w), large ? 4 : 2);
         open_case(&t, shapes, ranks);
         check_case(&t, 3e-6);

@@ -25,9 +25,10 @@ static cm_value resblock(adm *u, const char *p, cm_value x, int32_t out, int dir
     cm_value s = cm_linear(g, cm_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
     h = cm_groupnorm_embedded(g, cm_name_of("%s.out_layers.0", p).text, h, s,
                               u->c->scale_shift ? CM_GN_SCALE_SHIFT : CM_GN_ADD, GROUPS, eps);
-    h = cm_conv(g, cm_name_of("%s.out_layers.3", p).text, cm_dropout(g, h), out, 3, 1, 1);
+    h = cm_dropout(g, h);
+    cm_filters last = cm_conv_filters(g, cm_name_of("%s.out_layers.3", p).text, out, out, 3);
     if (cm_channels(g, x) != out) x = cm_conv(g, cm_name_of("%s.skip_connection", p).text, x, out, 1, 1, 0);
-    return cm_add(g, x, h, 1);
+    return cm_conv_add(g, last, h, x, 1);
 }
 
 static cm_value attention(adm *u, const char *p, cm_value x, int32_t num_heads)
@@ -39,8 +40,7 @@ static cm_value attention(adm *u, const char *p, cm_value x, int32_t num_heads)
     cm_value h = cm_groupnorm(g, cm_name_of("%s.norm", p).text, x, GROUPS, eps, 0);
     h = cm_conv(g, cm_name_of("%s.qkv", p).text, h, 3 * c, 1, 1, 0);
     h = cm_attention(g, h, d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN);
-    h = cm_conv(g, cm_name_of("%s.proj_out", p).text, h, c, 1, 1, 0);
-    return cm_add(g, x, h, 1);
+    return cm_conv_add(g, cm_conv_filters(g, cm_name_of("%s.proj_out", p).text, c, c, 1), h, x, 1);
 }
 
 static int attends(const cm_net_config *c, int32_t rate)

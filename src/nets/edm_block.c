@@ -37,8 +37,7 @@ static cm_value self_attention(const cm_edm_family *f, const char *name, cm_valu
     cm_value h = cm_groupnorm(g, cm_name_of("%s.norm2", name).text, x, cm_edm_groups(c), f->eps, 0);
     h = cm_conv(g, cm_name_of("%s.qkv", name).text, h, 3 * c, 1, 1, 0);
     h = cm_attention(g, h, heads, CM_QKV_INTERLEAVED);
-    h = cm_conv(g, cm_name_of("%s.proj", name).text, h, c, 1, 1, 0);
-    return cm_add(g, h, x, f->skip_scale);
+    return cm_conv_add(g, cm_conv_filters(g, cm_name_of("%s.proj", name).text, c, c, 1), h, x, f->skip_scale);
 }
 
 cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction, int attention)
@@ -51,10 +50,11 @@ cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int3
     cm_value s = cm_linear(g, cm_name_of("%s.affine", name).text, f->emb, f->adaptive_scale ? 2 * out : out, 1);
     h = cm_groupnorm_embedded(g, cm_name_of("%s.norm1", name).text, h, s,
                               f->adaptive_scale ? CM_GN_SCALE_SHIFT : CM_GN_ADD, cm_edm_groups(out), f->eps);
-    h = cm_conv(g, cm_name_of("%s.conv1", name).text, cm_dropout(g, h), out, 3, 1, 1);
+    h = cm_dropout(g, h);
+    cm_filters conv1 = cm_conv_filters(g, cm_name_of("%s.conv1", name).text, out, out, 3);
     int32_t k = in != out || (f->resample_proj && direction != CM_RESAMPLE_NONE);
     if (k || direction != CM_RESAMPLE_NONE)
         skip = resampled_conv(f, cm_name_of("%s.skip", name).text, skip, out, k, direction);
-    h = cm_add(g, h, skip, f->skip_scale);
+    h = cm_conv_add(g, conv1, h, skip, f->skip_scale);
     return attention ? self_attention(f, name, h) : h;
 }

@@ -32,9 +32,24 @@ static int vector(cm_graph *g, const char *name, const char *member, int32_t siz
 cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
 {
     const int64_t shape[4] = {out, cm_channels(g, x), k, k};
-    const cm_attr attr = {.conv = {out, k, s, pad, 1}};
+    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0}};
     int weight = cm_graph_param(g, 4, shape, "%s.weight", name);
     return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, weight, vector(g, name, "bias", out));
+}
+
+cm_filters cm_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k)
+{
+    const int64_t shape[4] = {out, in, k, k};
+    cm_filters f = {out, k, cm_graph_param(g, 4, shape, "%s.weight", name), -1};
+    f.bias = vector(g, name, "bias", out);
+    return f;
+}
+
+cm_value cm_conv_add(cm_graph *g, cm_filters f, cm_value x, cm_value r, double scale)
+{
+    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, (float)scale}};
+    const cm_value in[2] = {x, r};
+    return cm_graph_node(g, &cm_op_conv2d, &attr, in, 2, f.weight, f.bias);
 }
 
 cm_value cm_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias)

@@ -25,6 +25,14 @@ int32_t cm_channels(const cm_graph *g, cm_value x);
 
 /* kernel k, stride s, zero padding `pad`. */
 cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad);
+/* (conv(x) + r) scale at stride 1, odd k.  The parameters are declared apart, so that
+ * they keep their place among the others while r is described. */
+typedef struct cm_filters {
+    int32_t out, k;
+    int weight, bias;
+} cm_filters;
+cm_filters cm_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k);
+cm_value cm_conv_add(cm_graph *g, cm_filters filters, cm_value x, cm_value r, double scale);
 cm_value cm_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias);
 cm_value cm_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu);
 /* mode CM_GN_ADD or CM_GN_SCALE_SHIFT with the embedding e. */

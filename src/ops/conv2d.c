@@ -1,17 +1,23 @@
 /* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
- * Winograd where that is faster (winograd.h).
+ * Winograd where that is faster (winograd.h).  With a second input r the output is
+ * (convolution + r) scale: the end of a residual block.
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
- * gradient with the turned kernel, dw the input with the gradient. */
+ * gradient with the turned kernel, dw the input with the gradient; dr = scale dy,
+ * which is what the convolution's own gradients begin with. */
 #include "ops/op.h"
+
+#include "base/parallel.h"
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
-    (void)n_in;
     int32_t k = attr->conv.kernel, s = attr->conv.stride, pad = attr->conv.pad;
     if (in->h + 2 * pad < k || in->w + 2 * pad < k)
         CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", in->h, in->w, k, k);
     *out = (cm_desc){in->n, cm_dnnl_conv_size(in->h, k, s, pad), cm_dnnl_conv_size(in->w, k, s, pad), attr->conv.out};
+    if (n_in > 1 && (in[1].h != out->h || in[1].w != out->w || in[1].c != out->c))
+        CM_FAIL(CM_ERR_SHAPE, "conv2d: %d x %d x %d is added to %d x %d x %d (H x W x C)", in[1].h, in[1].w, in[1].c,
+                out->h, out->w, out->c);
     return CM_OK;
 }
 
@@ -21,6 +27,7 @@ enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
 typedef struct {
     cm_dnnl_primitive *primitive[KINDS];
     cm_winograd winograd, turned; /* of x, and of the gradient; m 0: direct */
+    size_t scaled;                /* where in the scratch memory a scaled gradient stands that nobody else wants */
 } state;
 typedef struct {
     cm_dnnl_call *call[KINDS];
@@ -96,6 +103,9 @@ static cm_status prepare(cm_op_plan *p)
     need(p, s->winograd.m ? cm_winograd_scratch_bytes(&s->winograd) : 0);
     need(p, s->turned.m ? cm_winograd_scratch_bytes(&s->turned) : 0);
     for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
+    s->scaled = (p->scratch_bytes + 63) / 64 * 64;
+    if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
+        p->scratch_bytes = s->scaled + cm_desc_count(p->out) * sizeof(float);
     return CM_OK;
 }
 
@@ -124,33 +134,77 @@ static void detach(const cm_op_plan *p, void *local)
     cm_free(p->context, c);
 }
 
+/* out = (out + r) scale over a piece of 64 points. */
+typedef struct {
+    const cm_op_run *run;
+    const float *r;
+    float *out;
+} residual;
+
+static cm_status residual_piece(void *user, int index, int worker)
+{
+    const residual *s = user;
+    const cm_op_plan *p = s->run->p;
+    size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
+    (void)worker;
+    p->kernels->add(cm_op_piece_rows(cm_desc_pixels(p->out), index) * c, s->out + at, s->r + at, p->attr->conv.scale,
+                    s->out + at);
+    return CM_OK;
+}
+
+/* y (or its tangent) of x, bias and r. */
+static cm_status convolve(const cm_op_run *r, int kind, const float *x, const void *weights, const float *bias,
+                          const float *added, float *y)
+{
+    const state *s = r->p->state;
+    residual more = {r, added, y};
+    if (s->winograd.m)
+        return cm_winograd_run(&s->winograd, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
+    CM_TRY(cm_dnnl_execute(((const calls *)r->local)->call[kind], x, weights, bias, y, r->scratch));
+    if (!added) return CM_OK;
+    return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), residual_piece, &more);
+}
+
 static cm_status forward(const cm_op_run *r)
 {
-    const calls *c = r->local;
+    return convolve(r, FORWARD, r->in[0], r->param[0], r->param[1], r->in[1], r->out);
+}
+
+/* The gradient of the convolution itself. */
+static const float *inner_gradient(const cm_op_run *r)
+{
     const state *s = r->p->state;
-    if (s->winograd.m) return cm_winograd_run(&s->winograd, r->in[0], r->param[0], r->param[1], r->out, r->scratch);
-    return cm_dnnl_execute(c->call[FORWARD], r->in[0], r->param[0], r->param[1], r->out, r->scratch);
+    if (r->p->n_in == 1) return r->dout;
+    float *scaled = r->din[1] ? r->din[1] : (float *)(void *)((unsigned char *)r->scratch + s->scaled);
+    r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->dout, scaled);
+    return scaled;
 }
 
 static cm_status backward(const cm_op_run *r)
 {
     const calls *c = r->local;
     const state *s = r->p->state;
+    const float *dy = inner_gradient(r);
     if (s->winograd.m) {
-        if (r->din[0]) CM_TRY(cm_winograd_run(&s->turned, r->dout, r->back_param, NULL, r->din[0], r->scratch));
-        cm_winograd_gradient(&s->winograd, r->p->kernels, r->in[0], r->dout, r->dparam[0], r->dparam[1], r->scratch);
+        if (r->din[0]) CM_TRY(cm_winograd_run(&s->turned, dy, r->back_param, NULL, NULL, 1, r->din[0], r->scratch));
+        cm_winograd_gradient(&s->winograd, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }
-    if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], r->dout, r->back_param, NULL, r->din[0], r->scratch));
-    return cm_dnnl_execute(c->call[WEIGHTS], r->in[0], r->dout, r->dparam[1], r->dparam[0], r->scratch);
+    if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, r->din[0], r->scratch));
+    return cm_dnnl_execute(c->call[WEIGHTS], r->in[0], dy, r->dparam[1], r->dparam[0], r->scratch);
 }
 
 static cm_status jvp(const cm_op_run *r)
 {
-    const calls *c = r->local;
     const state *s = r->p->state;
-    if (s->winograd.m) return cm_winograd_run(&s->winograd, r->tin[0], r->param[0], NULL, r->tout, r->scratch);
-    return cm_dnnl_execute(c->call[TANGENT], r->tin[0], r->back_param, NULL, r->tout, r->scratch);
+    if (!r->tin[0]) { /* the tangent of r alone */
+        r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
+        return CM_OK;
+    }
+    CM_TRY(convolve(r, TANGENT, r->tin[0], s->winograd.m ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
+    if (r->p->n_in > 1 && !r->tin[1])
+        r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
+    return CM_OK;
 }
 
 const cm_op cm_op_conv2d = {.name = "conv2d",

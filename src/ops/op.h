@@ -34,6 +34,7 @@ enum { CM_TIME_POSITIONAL = 0, CM_TIME_POSITIONAL_ENDPOINT = 1, CM_TIME_FOURIER 
 typedef union cm_attr {
     struct {
         int32_t out, kernel, stride, pad, bias;
+        float scale; /* of the sum, when there is a second input */
     } conv;
     struct {
         int32_t out, bias;
@@ -150,7 +151,7 @@ static inline size_t cm_op_piece_rows(size_t rows, int piece)
     return rows - first < 64 ? rows - first : 64;
 }
 
-extern const cm_op cm_op_conv2d;      /* x; weight [out, C, k, k], bias [out]          */
+extern const cm_op cm_op_conv2d;      /* x, [r]; weight [out, C, k, k], bias [out]     */
 extern const cm_op cm_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
 extern const cm_op cm_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
 extern const cm_op cm_op_attention;   /* qkv [N,H,W,3C] -> [N,H,W,C]                    */

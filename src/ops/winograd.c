@@ -126,7 +126,8 @@ size_t cm_winograd_scratch_bytes(const cm_winograd *w)
 
 typedef struct {
     const cm_winograd *w;
-    const float *x, *packed, *bias, *zero;
+    const float *x, *packed, *bias, *residual, *zero;
+    float scale;
     float *y, *v, *m;    /* v: transformed input, m: products */
     size_t first, tiles; /* of the block                      */
     size_t parts;        /* of the block's tiles, one a piece */
@@ -161,19 +162,21 @@ static cm_status input_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
-/* The m x m points of output tile number `tile` from column `first` on; NULL
- * outside the image. */
-static void find_outputs(const cm_winograd *w, float *out, size_t tile, size_t first, float **y)
+/* The m x m points of output tile number `tile` from column `first` on. */
+static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_points *to)
 {
+    const cm_winograd *w = j->w;
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
-    float *image = out + tile / per * (size_t)w->h * (size_t)w->w * oc + first;
+    size_t image = tile / per * (size_t)w->h * (size_t)w->w;
     int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m;
     int32_t left = (int32_t)(tile % w->tiles_across) * w->m;
     for (int32_t i = 0; i < w->m; i++)
         for (int32_t k = 0; k < w->m; k++) {
             int32_t row = top + i, column = left + k;
             int inside = row < w->h && column < w->w;
-            y[i * w->m + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * oc : NULL;
+            size_t at = (image + (size_t)row * (size_t)w->w + (size_t)column) * oc + first;
+            to->y[i * w->m + k] = inside ? j->y + at : NULL;
+            to->residual[i * w->m + k] = inside && j->residual ? j->residual + at : NULL;
         }
 }
 
@@ -186,24 +189,38 @@ static cm_status output_piece(void *user, int piece, int worker)
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
     size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD;
     const float *packed = j->packed + positions(w) * c * first;
-    float *m = j->m + (size_t)worker * product_floats(w), *y[16];
+    float *m = j->m + (size_t)worker * product_floats(w);
+    cm_winograd_points to;
+    to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
         w->kernels->product(count, columns, c, j->v + t * apart(w->block, c) + begin * row_floats(c), row_floats(c),
                             packed + t * c * columns, m + t * m_apart, columns);
     for (size_t i = 0; i < count; i++) {
-        find_outputs(w, j->y, j->first + begin + i, first, y);
-        w->kernels->output(w->m, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, y);
+        find_outputs(j, j->first + begin + i, first, &to);
+        w->kernels->output(w->m, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, &to);
     }
     return CM_OK;
 }
 
-cm_status cm_winograd_run(const cm_winograd *w, const float *x, const float *packed, const float *bias, float *y,
-                          void *scratch)
+cm_status cm_winograd_run(const cm_winograd *w, const float *x, const float *packed, const float *bias,
+                          const float *residual, float scale, float *y, void *scratch)
 {
     size_t c = (size_t)w->c, tiles = tiles_of(w), groups = ((size_t)w->oc + GROUP - 1) / GROUP;
     float *zero = scratch, *v = zero + c, *m = v + positions(w) * apart(w->block, c);
     memset(zero, 0, c * sizeof *zero);
-    job j = {w, x, packed, bias, zero, y, v, m, 0, 0, groups % (size_t)w->threads ? (size_t)w->threads : 1};
+    job j = {w,
+             x,
+             packed,
+             bias,
+             residual,
+             zero,
+             scale,
+             y,
+             v,
+             m,
+             0,
+             0,
+             groups % (size_t)w->threads ? (size_t)w->threads : 1};
     for (; j.first < tiles; j.first += j.tiles) {
         j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
         CM_TRY(cm_parallel(w->threads, (int)j.tiles, input_piece, &j));

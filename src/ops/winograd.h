@@ -11,6 +11,14 @@
 #include "base/status.h"
 #include "ops/kernels.h"
 
+/* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:
+ * nothing) and what the sum is multiplied by. */
+typedef struct cm_winograd_points {
+    float *y[16];
+    const float *residual[16];
+    float scale;
+} cm_winograd_points;
+
 /* One CPU level's loops; winograd_kernels.c. */
 typedef struct cm_winograd_kernels {
     /* Columns of the next packed panel when so many are left. */
@@ -18,8 +26,8 @@ typedef struct cm_winograd_kernels {
     /* out[t] (t of 36 or 16, `apart` floats from one to the next), c values each,
      * from 36 or 16 points in rows. */
     void (*input)(int m, size_t c, const float *const *points, float *out, size_t apart);
-    /* m x m outputs at y[i][j] (NULL: not wanted), plus bias (or NULL). */
-    void (*output)(int m, size_t c, const float *in, size_t apart, const float *bias, float *const *y);
+    /* m x m outputs, plus bias (or NULL). */
+    void (*output)(int m, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to);
     /* c [rows][columns] = a [rows][k] b, b packed in panels of k rows. */
     void (*product)(size_t rows, size_t columns, size_t k, const float *a, size_t lda, const float *b, float *c,
                     size_t ldc);
@@ -55,9 +63,10 @@ int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
 /* plain [oc][c][3][3]; of a turned one [c][oc][3][3], the forward's. */
 void cm_winograd_pack(const cm_winograd *winograd, const float *plain, float *packed);
 size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
-/* x [n][h][w][c], y [n][h][w][oc]. */
+/* x [n][h][w][c], y [n][h][w][oc]; with a residual like y: y = (convolution + residual)
+ * scale. */
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const float *packed, const float *bias,
-                          float *y, void *scratch);
+                          const float *residual, float scale, float *y, void *scratch);
 
 /* The weight gradient as [3][3][c][oc], and the bias's (or NULL), of the forward's
  * `winograd`; one thread.  Unfold: to plain [oc][c][3][3]. */

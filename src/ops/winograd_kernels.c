@@ -167,7 +167,13 @@ static void input(int m, size_t c, const float *const *points, float *out, size_
     }
 }
 
-static inline void output36(const float *in, size_t k, size_t apart, vec bias, float *const *y)
+/* What is added to a finished value, and what the sum is multiplied by. */
+static inline vec finish(vec v, const float *residual, size_t k, float scale)
+{
+    return residual ? (v + load(residual + k)) * scale : v;
+}
+
+static inline void output36(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
 {
     vec d[6], v[24];
     for (size_t i = 0; i < 6; i++) {
@@ -178,26 +184,27 @@ static inline void output36(const float *in, size_t k, size_t apart, vec bias, f
     for (size_t i = 0; i < 4; i++) {
         output6(v + 6 * i, 1, d, 1);
         for (size_t j = 0; j < 4; j++)
-            if (y[4 * i + j]) store(y[4 * i + j] + k, d[j] + bias);
+            if (to->y[4 * i + j])
+                store(to->y[4 * i + j] + k, finish(d[j] + bias, to->residual[4 * i + j], k, to->scale));
     }
 }
 
-static inline void output16(const float *in, size_t k, size_t apart, vec bias, float *const *y)
+static inline void output16(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
 {
     vec d[16], v[8];
     for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
     for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
     for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
     for (size_t i = 0; i < 4; i++)
-        if (y[i]) store(y[i] + k, d[i] + bias);
+        if (to->y[i]) store(to->y[i] + k, finish(d[i] + bias, to->residual[i], k, to->scale));
 }
 
-static void output(int m, size_t c, const float *in, size_t apart, const float *bias, float *const *y)
+static void output(int m, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
     for (size_t k = 0; k < c; k += LANES) {
         vec b = bias ? load(bias + k) : (vec){0};
-        if (m == 4) output36(in, k, apart, b, y);
-        else output16(in, k, apart, b, y);
+        if (m == 4) output36(in, k, apart, b, to);
+        else output16(in, k, apart, b, to);
     }
 }
 

@@ -20,7 +20,8 @@ static double silu(double v)
     return v / (1 + exp(-v));
 }
 
-static void conv(const cm_attr *a, cm_desc in, const double *x, const double *const *p, cm_desc out, double *y)
+static void conv(const cm_attr *a, cm_desc in, const double *x, const double *r, const double *const *p, cm_desc out,
+                 double *y)
 {
     int k = a->conv.kernel;
     EACH(out)
@@ -33,7 +34,8 @@ static void conv(const cm_attr *a, cm_desc in, const double *x, const double *co
                     if (yy < 0 || xx < 0 || yy >= in.h || xx >= in.w) continue;
                     sum += x[at(in, n, yy, xx, ic)] * p[0][((c * in.c + ic) * k + i) * k + j];
                 }
-        y[at(out, n, h, w, c)] = sum;
+        size_t i = at(out, n, h, w, c);
+        y[i] = r ? (sum + r[i]) * (double)a->conv.scale : sum;
     }
 }
 
@@ -136,7 +138,7 @@ static void embed_label(const cm_attr *a, const double *e, const int32_t *labels
 void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
                    const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
-    if (op == &cm_op_conv2d) conv(a, in[0], x[0], p, out, y);
+    if (op == &cm_op_conv2d) conv(a, in[0], x[0], a->conv.scale != 0 ? x[1] : NULL, p, out, y);
     else if (op == &cm_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
     else if (op == &cm_op_attention) attention(a, in[0], x[0], out, y);
     else if (op == &cm_op_fir) fir(a, in[0], x[0], out, y);
