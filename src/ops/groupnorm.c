@@ -83,14 +83,15 @@ static buffers split(const cm_op_run *r, int32_t i)
 }
 
 /* Scratch: kept values (when they are not), partial sums; backward's and jvp's
- * [C] arrays: S and Q in double, three of floats. */
+ * [C] arrays: S and Q in double, three of floats, and g of 64 points where nobody
+ * wants the gradient of x. */
 static cm_status prepare(cm_op_plan *p)
 {
     size_t c = (size_t)p->out.c;
     p->scratch_bytes = kept_bytes(p) + partial_bytes(p);
     if (p->mode != CM_MODE_INFER) {
         p->aux_bytes = (size_t)p->out.n * kept_bytes(p);
-        p->scratch_bytes += c * (2 * sizeof(double) + 3 * sizeof(float));
+        p->scratch_bytes += c * (2 * sizeof(double) + (p->wants & 1 ? 3u : 3u + 64u) * sizeof(float));
     }
     return CM_OK;
 }
@@ -203,6 +204,7 @@ static cm_status forward(const cm_op_run *r)
 typedef struct {
     double *sum, *product; /* S, Q                     */
     float *p, *q, *t;      /* du = p g + q (x - shift) + t */
+    float *unwanted;       /* [64][C] */
 } slopes;
 
 static slopes split_slopes(const cm_op_run *r)
@@ -214,11 +216,12 @@ static slopes split_slopes(const cm_op_run *r)
     s.p = (float *)(s.product + c);
     s.q = s.p + c;
     s.t = s.q + c;
+    s.unwanted = s.t + c;
     return s;
 }
 
-/* S and Q, from float sums over 64 points added up in double. */
-static void channel_sums(const image *m, const float *dy, slopes *s)
+/* S and Q, from float sums over 64 points added up in double; g to where du goes. */
+static void channel_sums(const image *m, const float *dy, float *g, slopes *s)
 {
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c;
@@ -227,7 +230,8 @@ static void channel_sums(const image *m, const float *dy, slopes *s)
         size_t at = (size_t)i * 64 * c;
         memset(m->b.partial, 0, 2 * c * sizeof *m->b.partial);
         p->kernels->affine_sums(cm_op_piece_rows(points(p), i), c, m->x + at, m->b.shift, m->b.factor, m->b.offset,
-                                p->attr->groupnorm.silu, dy + at, m->b.partial, m->b.partial + c);
+                                p->attr->groupnorm.silu, dy + at, g ? g + at : s->unwanted, m->b.partial,
+                                m->b.partial + c);
         for (size_t k = 0; k < c; k++) {
             s->sum[k] += (double)m->b.partial[k];
             s->product[k] += (double)m->b.partial[c + k];
@@ -291,12 +295,11 @@ static cm_status backward(const cm_op_run *r)
         image m = {r, (const float *)r->in[0] + at, NULL, split(r, i)};
         const float *e = r->in[1] ? (const float *)r->in[1] + (size_t)i * e_size : NULL;
         float *de = r->din[1] ? r->din[1] + (size_t)i * e_size : NULL;
-        channel_sums(&m, r->dout + at, &s);
+        float *du = r->din[0] ? r->din[0] + at : NULL;
+        channel_sums(&m, r->dout + at, du, &s);
         for (size_t k = 0; k < c; k += width) group_slopes(&m, k, k + width, e, &s, de);
         parameter_sums(&m, e, &s, de);
-        if (r->din[0])
-            p->kernels->affine_back(n, c, m.x, m.b.shift, m.b.factor, m.b.offset, p->attr->groupnorm.silu,
-                                    r->dout + at, s.p, s.q, s.t, r->din[0] + at);
+        if (du) p->kernels->affine_back(n, c, m.x, m.b.shift, du, s.p, s.q, s.t, du);
     }
     return CM_OK;
 }

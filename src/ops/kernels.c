@@ -204,19 +204,21 @@ static void silu_back(size_t n, const float *x, const float *dy, float *dx)
 
 static void affine_sums(size_t rows, size_t c, const float *restrict x, const float *restrict shift,
                         const float *restrict a, const float *restrict b, int silu, const float *restrict dy,
-                        float *restrict sum, float *restrict product)
+                        float *restrict g, float *restrict sum, float *restrict product)
 {
-    for (size_t r = 0; r < rows; r++, x += c, dy += c) {
+    for (size_t r = 0; r < rows; r++, x += c, dy += c, g += c) {
         if (silu) {
 #pragma omp simd
             for (size_t i = 0; i < c; i++) {
-                float d = x[i] - shift[i], g = dy[i] * silu_slope(a[i] * d + b[i]);
-                sum[i] += g;
-                product[i] += g * d;
+                float d = x[i] - shift[i], v = dy[i] * silu_slope(a[i] * d + b[i]);
+                g[i] = v;
+                sum[i] += v;
+                product[i] += v * d;
             }
         } else {
 #pragma omp simd
             for (size_t i = 0; i < c; i++) {
+                g[i] = dy[i];
                 sum[i] += dy[i];
                 product[i] += dy[i] * (x[i] - shift[i]);
             }
@@ -224,21 +226,12 @@ static void affine_sums(size_t rows, size_t c, const float *restrict x, const fl
     }
 }
 
-static void affine_back(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
-                        int silu, const float *dy, const float *p, const float *q, const float *t, float *dx)
+static void affine_back(size_t rows, size_t c, const float *x, const float *shift, const float *g, const float *p,
+                        const float *q, const float *t, float *dx)
 {
-    for (size_t r = 0; r < rows; r++, x += c, dy += c, dx += c) {
-        if (silu) {
+    for (size_t r = 0; r < rows; r++, x += c, g += c, dx += c)
 #pragma omp simd
-            for (size_t i = 0; i < c; i++) {
-                float d = x[i] - shift[i];
-                dx[i] = p[i] * (dy[i] * silu_slope(a[i] * d + b[i])) + q[i] * d + t[i];
-            }
-        } else {
-#pragma omp simd
-            for (size_t i = 0; i < c; i++) dx[i] = p[i] * dy[i] + q[i] * (x[i] - shift[i]) + t[i];
-        }
-    }
+        for (size_t i = 0; i < c; i++) dx[i] = p[i] * g[i] + q[i] * (x[i] - shift[i]) + t[i];
 }
 
 /* cm_philox4x32 of base/rng.c for 16 blocks from `first` on; word w of block l at

@@ -35,13 +35,13 @@ typedef struct cm_kernels {
     void (*axpy)(size_t n, float a, const float *x, float *y);
     /* dx = dy SiLU'(x); dx may be dy. */
     void (*silu_back)(size_t n, const float *x, const float *dy, float *dx);
-    /* Of g = dy act'(a (x - shift) + b): sum[c] += g, product[c] += g (x - shift),
-     * over the rows.  (x, shift, a, b, silu as in `affine`.) */
+    /* g = dy act'(a (x - shift) + b): sum[c] += g, product[c] += g (x - shift), over
+     * the rows.  (x, shift, a, b, silu as in `affine`.) */
     void (*affine_sums)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
-                        int silu, const float *dy, float *sum, float *product);
-    /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be dy. */
-    void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
-                        int silu, const float *dy, const float *p, const float *q, const float *r, float *dx);
+                        int silu, const float *dy, float *g, float *sum, float *product);
+    /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be g. */
+    void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *g, const float *p,
+                        const float *q, const float *r, float *dx);
     /* y = x scale where the word of the stream (key; block, draw, image) is at least
      * `limit`, else 0; y may be x.  stream: key 0, 1, draw, image low, high. */
     void (*dropout)(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y);
