@@ -27,9 +27,10 @@ static void *default_alloc(void *user, size_t size, size_t alignment)
 {
     (void)user;
     if (size < 2 * (size_t)LARGE_PAGE) return aligned_alloc(alignment, size);
-    void *memory = aligned_alloc(LARGE_PAGE, size);
+    void *memory; /* aligned_alloc would want a multiple of the alignment */
+    if (posix_memalign(&memory, LARGE_PAGE, size) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (memory) (void)madvise(memory, size / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    (void)madvise(memory, size / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
 #endif
     return memory;
 }
