@@ -176,10 +176,13 @@ cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *
     char what[128];
     creation c = {NULL, shape, NULL, NULL};
     name_conv(what, sizeof what, "", shape);
+    /* With other channel counts than multiples of 16 (first and last layers: little
+     * work) the order of a sum can depend on the number of threads; and
+     * convolutions by matrix product (no better kernel for this shape and CPU)
+     * split their sums by it.  One thread then. */
+    if (shape->c % 16 || shape->oc % 16) threads = 1;
     CM_TRY(create_primitive(engine, &c, CM_DNNL_FORWARD, threads, what, out));
     if (threads == 1 || !strstr(cm_dnnl_kernel_name(*out), "gemm")) return CM_OK;
-    /* Convolutions by matrix product (no better kernel for this shape and CPU)
-     * split their sums by the number of threads: one thread then. */
     cm_dnnl_primitive_free(*out);
     return create_primitive(engine, &c, CM_DNNL_FORWARD, 1, what, out);
 }

@@ -73,6 +73,11 @@ static void gather(const cm_winograd *g, const float *plain, size_t first, size_
  * nearest cache until they are transformed. */
 enum { GROUP = 64 };
 
+static size_t groups_of(size_t columns)
+{
+    return (columns + GROUP - 1) / GROUP;
+}
+
 static size_t group_columns(const cm_winograd *w, size_t first)
 {
     size_t left = (size_t)w->oc - first;
@@ -191,6 +196,7 @@ static cm_status output_piece(void *user, int piece, int worker)
     const float *packed = j->packed + positions(w) * c * first;
     float *m = j->m + (size_t)worker * product_floats(w);
     cm_winograd_points to;
+    if (count == 0) return CM_OK; /* more threads than tiles */
     to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
         w->kernels->product(count, columns, c, j->v + t * apart(w->block, c) + begin * row_floats(c), row_floats(c),
@@ -205,22 +211,12 @@ static cm_status output_piece(void *user, int piece, int worker)
 cm_status cm_winograd_run(const cm_winograd *w, const float *x, const float *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch)
 {
-    size_t c = (size_t)w->c, tiles = tiles_of(w), groups = ((size_t)w->oc + GROUP - 1) / GROUP;
+    size_t c = (size_t)w->c, tiles = tiles_of(w), groups = groups_of((size_t)w->oc);
     float *zero = scratch, *v = zero + c, *m = v + positions(w) * apart(w->block, c);
     memset(zero, 0, c * sizeof *zero);
-    job j = {w,
-             x,
-             packed,
-             bias,
-             residual,
-             zero,
-             scale,
-             y,
-             v,
-             m,
-             0,
-             0,
-             groups % (size_t)w->threads ? (size_t)w->threads : 1};
+    job j = {.w = w, .x = x, .packed = packed, .bias = bias, .residual = residual, .zero = zero};
+    j.scale = scale, j.y = y, j.v = v, j.m = m;
+    j.parts = groups % (size_t)w->threads ? (size_t)w->threads : 1;
     for (; j.first < tiles; j.first += j.tiles) {
         j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
         CM_TRY(cm_parallel(w->threads, (int)j.tiles, input_piece, &j));
@@ -244,11 +240,6 @@ static size_t gradient_block(const cm_winograd *w)
 static size_t group_floats(const cm_winograd *w)
 {
     return positions(w) * (gradient_block(w) * GROUP + PAD);
-}
-
-static size_t groups_of(size_t columns)
-{
-    return (columns + GROUP - 1) / GROUP;
 }
 
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
