@@ -59,7 +59,7 @@ static const cm_preset presets[] = {
      "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
      "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
      DIGITS},
-    {"digits-ct-30min", "consistency training from nothing",
+    {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min",
      "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
      "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=2 end_scales=80 ema=warmup:0.999",
      DIGITS},
