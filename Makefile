@@ -73,7 +73,7 @@ TENSOR_C  := convert
 DNNL_C    := native engine primitive
 IO_C      := file directory safetensors picture jpeg png zip npy
 OPS_C     := dispatch packer winograd conv2d linear groupnorm attention arith concat fir embed dropout
-GRAPH_C   := graph params arena program plan exec
+GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
 DATA_C    := source folder tar idx cifar zipset npzset resize labels dataset loader augment
@@ -87,7 +87,8 @@ SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%
            $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
 OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o) \
-           $(LEVELS:%=$(BUILD)/obj/ops/winograd-%.o)
+           $(LEVELS:%=$(BUILD)/obj/ops/winograd-%.o) $(LEVELS:%=$(BUILD)/obj/ops/bf16-%.o) \
+           $(BUILD)/obj/ops/bf16-native.o
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
 
@@ -114,9 +115,11 @@ $(BUILD)/obj/%.o: src/%.cc
 %-baseline.o: CM_LANES := 4
 %-avx2.o:     CM_LANES := 8
 %-avx512.o:   CM_LANES := 16
+%-native.o:   CM_LANES := 16
 %-avx2.o:     MACHINE := -mavx2 -mfma -mf16c -ffp-contract=fast
-%-avx512.o:   MACHINE := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c \
-                                              -mprefer-vector-width=512 -ffp-contract=fast
+AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512 -ffp-contract=fast
+%-avx512.o:   MACHINE := $(AVX512)
+%-native.o:   MACHINE := $(AVX512) -mavx512bf16
 $(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' -c -o $@ $<
@@ -124,6 +127,10 @@ $(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
 $(BUILD)/obj/ops/winograd-%.o: src/ops/winograd_kernels.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_winograd_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
+
+$(BUILD)/obj/ops/bf16-%.o: src/ops/winograd_bf16.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_bf16_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
 
 $(SHARED): $(OBJECTS) lib/libconsistency.map
 	@mkdir -p $(@D)

@@ -29,6 +29,8 @@ static const cli_option options[] = {
     {"first", 0, "N", "index of the first result's noise (0)"},
     {"batch", 'b', "N", "images in flight (16)"},
     {"threads", 't', "N", "(all of the affinity mask)"},
+    {"dtype", 0, "NAME", "f32, or bf16: faster where the processor has it, less exact"},
+    {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"json", 0, NULL, "report as JSON on standard output"},
@@ -36,12 +38,13 @@ static const cli_option options[] = {
 };
 enum {
     OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, FRAMES, TO, VARIATIONS, LABELS,
-    STEPS, SIGMAS, TS, GRID, START, NO_CLIP, SEED, FIRST, BATCH, THREADS, LEAN, CONFIG, JSON, QUIET, N_OPTIONS
+    STEPS, SIGMAS, TS, GRID, START, NO_CLIP, SEED, FIRST, BATCH, THREADS, DTYPE, BF16_EMULATE, LEAN, CONFIG, JSON, QUIET, N_OPTIONS
 };
 
 enum { INPAINT, COLORIZE, SUPER_RESOLVE, STROKE, INTERPOLATE, DENOISE };
 static const char *const tasks[] = {"inpaint", "colorize", "super-resolve", "stroke", "interpolate", "denoise", NULL};
 static const char *const fits[] = {"resize", "crop", "pad", NULL};
+static const char *const dtypes[] = {"default", "f32", "bf16", "f16", NULL};
 static const char *const starts[] = {"given", "noise", NULL};
 
 typedef struct {
@@ -103,6 +106,8 @@ static void set_option(program *p, int option, const char *v)
     case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
+    case DTYPE: p->sampler.dtype = cli_choice(c, "dtype", v, dtypes); break;
+    case BF16_EMULATE: p->sampler.bf16_emulate = 1; break;
     case LEAN: p->sampler.lean = 1; break;
     case CONFIG: p->config = cli_json_argument(c, "config", v); break;
     case JSON: p->json = 1; break;

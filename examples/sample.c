@@ -29,7 +29,9 @@ static const cli_option options[] = {
     {"torch-noise", 0, NULL, "the random stream of torch's per-sample generators"},
     {"batch", 'b', "N", "images in flight (16)"},
     {"threads", 't', "N", "(all of the affinity mask)"},
-    {"dtype", 0, "NAME", "f32"},
+    {"dtype", 0, "NAME", "f32, or bf16: faster where the processor has it, less exact"},
+    {"bf16-tile", 0, "N", "2, or 4: faster, three times less exact"},
+    {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"bench", 0, NULL, "time it; writes no picture"},
@@ -58,6 +60,8 @@ enum {
     BATCH,
     THREADS,
     DTYPE,
+    BF16_TILE,
+    BF16_EMULATE,
     LEAN,
     CONFIG,
     BENCH,
@@ -123,6 +127,8 @@ static void set_option(program *p, int option, const char *v)
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
     case DTYPE: p->sampler.dtype = cli_choice(c, "dtype", v, dtypes); break;
+    case BF16_TILE: p->sampler.bf16_tile = (int32_t)cli_integer(c, "bf16-tile", v, 2, 4); break;
+    case BF16_EMULATE: p->sampler.bf16_emulate = 1; break;
     case LEAN: p->sampler.lean = 1; break;
     case CONFIG: p->config = cli_json_argument(c, "config", v); break;
     case BENCH: p->bench = 1; break;
@@ -200,11 +206,12 @@ static void report(const program *p, const cm_sampler *sampler, double load, dou
         printf("{\"images\": %zu, \"seconds\": %.6f, \"seconds_per_image\": %.6f, \"images_per_second\": %.3f, "
                "\"nfe\": %d, "
                "\"load_seconds\": %.4f, \"plan_seconds\": %.4f, \"peak_bytes\": %.0f, \"activation_bytes\": %llu, "
-               "\"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, \"dtype\": \"f32\", \"method\": \"%s\", "
+               "\"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, \"dtype\": \"%s\", \"method\": \"%s\", "
                "\"yardstick_seconds\": %.4f, \"output\": ",
                p->count, run, run / (double)p->count, (double)p->count / run, nfe, load, info.plan_seconds, peak,
                (unsigned long long)info.activation_bytes, (unsigned long long)info.packed_bytes, info.threads,
-               info.max_batch, methods[p->sample.method], yard);
+               info.max_batch, dtypes[p->sampler.dtype ? p->sampler.dtype : CM_F32],
+               methods[p->sample.method], yard);
         if (p->bench) printf("null");
         else cli_json_string(stdout, p->images ? p->images : p->output);
         printf("}\n");

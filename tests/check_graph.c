@@ -137,7 +137,7 @@ START_TEST(standard_networks_run_on_fast_kernels)
         OK(cm_precond_read(context, json_object_get(config, "precond"), net.type == CM_NET_ADM, &precond));
         OK(cm_model_describe(context, &net, &precond, (int32_t)json_integer_value(json_object_get(image, "height")),
                              (int32_t)json_integer_value(json_object_get(image, "width")), 0, &graph));
-        const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .lean = _i};
+        const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .arithmetic.lean = _i};
         OK(cm_plan_create(graph, &options, &plan));
         int winograd = 0;
         for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++) {

@@ -196,6 +196,37 @@ START_TEST(threads_change_no_bits)
 }
 END_TEST
 
+/* The first losses are nearly those of float32, no bits depend on the threads, and a
+ * run does not change its arithmetic unseen. */
+START_TEST(bfloat16)
+{
+    enum { COUNT = 4 };
+    const char *name = names[_i];
+    double exact[COUNT], coarse[COUNT], again[COUNT];
+    char path[64];
+    cm_train_options o = options(name);
+    cm_trainer *f32 = trainer(name, &o);
+    OK(steps(f32, COUNT, exact));
+    OK(cm_train_options_set(&o, "dtype", "bf16"));
+    o.bf16_emulate = 1;
+    cm_trainer *bf16 = trainer(name, &o);
+    OK(steps(bf16, COUNT, coarse));
+    o.threads = 3;
+    cm_trainer *threads = trainer(name, &o);
+    OK(steps(threads, COUNT, again));
+    ck_assert(same_state(bf16, threads) && !same_state(f32, bf16));
+    for (int i = 0; i < COUNT; i++)
+        ck_assert_msg(coarse[i] != exact[i] && fabs(coarse[i] - exact[i]) < 0.05 * fabs(exact[i]),
+                      "%s: loss %d is %g, in float32 %g", name, i, coarse[i], exact[i]);
+    snprintf(path, sizeof path, "%s/bf16-%s", dir, name);
+    OK(cm_trainer_save(f32, path, 0));
+    FAILS(cm_trainer_resume(bf16, path, NULL, 0), CM_ERR_ARGUMENT, "dtype was \"default\", is \"bf16\"");
+    cm_trainer_free(f32);
+    cm_trainer_free(bf16);
+    cm_trainer_free(threads);
+}
+END_TEST
+
 START_TEST(recomputing_changes_no_bits)
 {
     cm_train_options o = options("ect");
@@ -523,6 +554,8 @@ START_TEST(options_refused)
         {"edm", "sum_microbatches=1", "needs microbatch"},
         {"edm", "flip=2", "flip is 2"},
         {"edm", "seed=-1", "below 2^64"},
+        {"edm", "dtype=bfloat16", "one of default, f32, bf16"},
+        {"edm", "bf16_emulate=1", "no effect without dtype CM_BF16"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cm_train_options o;
@@ -739,6 +772,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(steps_case, every_objective_learns, 0, OBJECTIVES);
     tcase_add_test(steps_case, dropout_statistics);
     tcase_add_loop_test(t, threads_change_no_bits, 0, OBJECTIVES);
+    tcase_add_loop_test(t, bfloat16, 0, OBJECTIVES);
     tcase_add_test(t, recomputing_changes_no_bits);
     tcase_add_test(t, dropout_is_a_function_of_the_image);
     tcase_add_test(t, microbatches);

@@ -102,6 +102,10 @@ typedef struct cm_train_options {
     int32_t ema_count;
     int32_t ema_kind[CM_MAX_EMAS];
     double ema_value[CM_MAX_EMAS], ema_ramp[CM_MAX_EMAS];
+    int32_t dtype;        /* as in cm_sampler_options: CM_BF16 = values and data gradients of
+                             convolutions by bfloat16 products; weights, their gradients,
+                             moments and averages stay float32                           */
+    int32_t bf16_emulate; /* 1: CM_BF16 on any processor                                 */
 } cm_train_options;
 
 CM_API void cm_train_options_init(cm_train_options *options, size_t struct_size);

@@ -152,7 +152,7 @@ static cm_status denoise(cm_model *m, size_t n, const float *x, const float *sig
     cm_context *context = m->context;
     size_t pixels = (size_t)m->height * (size_t)m->width, in = pixels * (size_t)m->channels;
     size_t to = pixels * (size_t)m->out_channels, chunk = (size_t)cm_context_threads(context);
-    if (!m->own) CM_TRY(cm_denoiser_create(m, (int)chunk, chunk, 0, &m->own));
+    if (!m->own) CM_TRY(cm_denoiser_create(m, (int)chunk, chunk, (cm_arithmetic){0, 0}, &m->own));
     double *buffer = cm_malloc(context, chunk * (in + to + 1), sizeof *buffer);
     if (!buffer) return CM_ERR_MEMORY;
     double *d = buffer + chunk * in, *s = d + chunk * to;

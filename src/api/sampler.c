@@ -25,7 +25,8 @@ void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size)
     cm_options_zero(info, struct_size);
 }
 
-static cm_status resolve(const cm_model *model, const cm_sampler_options *options, cm_sampler_options *o)
+static cm_status resolve(const cm_model *model, const cm_sampler_options *options, cm_sampler_options *o,
+                         cm_arithmetic *arithmetic)
 {
     memset(o, 0, sizeof *o);
     if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_sampler_options"));
@@ -35,34 +36,32 @@ static cm_status resolve(const cm_model *model, const cm_sampler_options *option
     if (o->threads < 0 || o->threads > CM_MAX_THREADS)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: threads is %d, expected 1..%d or 0 for the context's",
                 o->threads, CM_MAX_THREADS);
-    if (o->dtype != CM_DTYPE_DEFAULT && o->dtype != CM_F32)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "cm_sampler_options: dtype %d; this version computes in CM_F32 only", o->dtype);
-    if (o->lean < 0 || o->lean > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: lean is %d, expected 0 or 1", o->lean);
     if (o->threads == 0) o->threads = cm_context_threads(model->context);
-    return CM_OK;
+    return cm_arithmetic_choose("cm_sampler_options", o->dtype, o->bf16_tile, o->bf16_emulate, o->lean, arithmetic);
 }
 
 cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out)
 {
     cm_sampler_options o;
+    cm_arithmetic arithmetic;
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: out is NULL");
     *out = NULL;
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: model is NULL");
     CM_TRY(cm_context_check_process(model->context));
-    CM_TRY(resolve(model, options, &o));
-    return cm_sampler_open(model, o.threads, (size_t)o.max_batch, o.lean, out);
+    CM_TRY(resolve(model, options, &o, &arithmetic));
+    return cm_sampler_open(model, o.threads, (size_t)o.max_batch, arithmetic, out);
 }
 
 cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info)
 {
     cm_sampler_options o;
     cm_sampler_info i;
+    cm_arithmetic arithmetic;
     size_t activations, packed;
     if (!model || !info) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_estimate: model or info is NULL");
     CM_TRY(cm_context_check_process(model->context));
-    CM_TRY(resolve(model, options, &o));
-    CM_TRY(cm_denoiser_estimate(model, o.threads, (size_t)o.max_batch, o.lean, &activations, &packed));
+    CM_TRY(resolve(model, options, &o, &arithmetic));
+    CM_TRY(cm_denoiser_estimate(model, o.threads, (size_t)o.max_batch, arithmetic, &activations, &packed));
     memset(&i, 0, sizeof i);
     i.threads = o.threads;
     i.max_batch = o.max_batch;

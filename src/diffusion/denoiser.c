@@ -30,9 +30,10 @@ struct cm_denoiser {
 };
 
 /* Without execs: an estimate. */
-static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, int lean, team *t)
+static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, cm_arithmetic arithmetic, team *t)
 {
-    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .lean = lean};
+    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1,
+                                     .arithmetic = arithmetic};
     t->slice = slice;
     t->wanted = execs;
     return cm_plan_create(model->graph, &options, &t->plan);
@@ -66,20 +67,21 @@ static size_t largest_slice(const team *one, size_t each)
     return most ? most : 1;
 }
 
-static cm_status plan_teams(cm_denoiser *d, size_t max_batch, int lean)
+static cm_status plan_teams(cm_denoiser *d, size_t max_batch, cm_arithmetic arithmetic)
 {
     cm_model *m = d->model;
     size_t each = max_batch / (size_t)d->threads;
-    CM_TRY(team_plan(m, 1, d->threads, 1, lean, &d->deep));
+    CM_TRY(team_plan(m, 1, d->threads, 1, arithmetic, &d->deep));
     if (each == 0 || (each == 1 && d->threads == 1)) return CM_OK;
     size_t slice = largest_slice(&d->deep, each);
-    CM_TRY(team_plan(m, slice, 1, d->threads, lean, &d->wide[0]));
+    CM_TRY(team_plan(m, slice, 1, d->threads, arithmetic, &d->wide[0]));
     size_t small = slice > 4 ? 2 : 1;
     if (slice <= small || (size_t)d->threads * small == 1) return CM_OK;
-    return team_plan(m, small, 1, d->threads, lean, &d->wide[1]);
+    return team_plan(m, small, 1, d->threads, arithmetic, &d->wide[1]);
 }
 
-static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out)
+static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                               cm_denoiser **out)
 {
     *out = NULL;
     cm_denoiser *d = cm_calloc(model->context, 1, sizeof *d);
@@ -88,15 +90,16 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, i
     d->precond = model->precond;
     d->precond.sigma_min = (double)(float)model->precond.sigma_min;
     d->threads = threads;
-    cm_status status = plan_teams(d, max_batch, lean);
+    cm_status status = plan_teams(d, max_batch, arithmetic);
     if (status != CM_OK) cm_denoiser_free(d);
     else *out = d;
     return status;
 }
 
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out)
+cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                               cm_denoiser **out)
 {
-    CM_TRY(denoiser_plan(model, threads, max_batch, lean, out));
+    CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, out));
     cm_denoiser *d = *out;
     cm_status status = team_equip(model, &d->deep);
     for (int i = 0; i < TEAMS && status == CM_OK; i++) status = team_equip(model, &d->wide[i]);
@@ -106,11 +109,11 @@ cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int
     return status;
 }
 
-cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, int lean, size_t *activations,
+cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, size_t *activations,
                                size_t *packed)
 {
     cm_denoiser *d;
-    CM_TRY(denoiser_plan(model, threads, max_batch, lean, &d));
+    CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, &d));
     *activations = cm_denoiser_bytes(d);
     cm_status status = cm_plan_packed_bytes(d->deep.plan, NULL, packed);
     for (int i = 0; i < TEAMS && d->wide[i].plan && status == CM_OK; i++) {

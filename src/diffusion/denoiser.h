@@ -9,12 +9,13 @@
 #include <stdatomic.h>
 
 #include "diffusion/model.h"
+#include "graph/arithmetic.h"
 
 typedef struct cm_denoiser cm_denoiser;
 
-/* The model must outlive it.  max_batch decides what is planned; lean: direct
- * convolutions only. */
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, int lean, cm_denoiser **out);
+/* The model must outlive it.  max_batch decides what is planned. */
+cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                             cm_denoiser **out);
 void cm_denoiser_free(cm_denoiser *denoiser);
 
 typedef struct cm_evaluation {
@@ -34,7 +35,7 @@ cm_status cm_denoiser_run(cm_denoiser *denoiser, const cm_evaluation *evaluation
 
 /* What cm_denoiser_create would take: activations and scratch, packed weights.
  * Allocates little: plans are made, their memory is not. */
-cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, int lean, size_t *activations,
+cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, size_t *activations,
                                size_t *packed);
 
 size_t cm_denoiser_bytes(const cm_denoiser *denoiser);

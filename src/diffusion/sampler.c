@@ -32,7 +32,8 @@ static cm_status allocate(cm_sampler *s)
     return s->state && s->work && s->estimate && s->noise && s->labels ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, int lean, cm_sampler **out)
+cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                          cm_sampler **out)
 {
     double before = seconds();
     *out = NULL;
@@ -45,7 +46,7 @@ cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, int le
     atomic_init(&s->cancel, 0);
     atomic_init(&s->running, 0);
     cm_status status = allocate(s);
-    if (status == CM_OK) status = cm_denoiser_create(model, threads, max_batch, lean, &s->denoiser);
+    if (status == CM_OK) status = cm_denoiser_create(model, threads, max_batch, arithmetic, &s->denoiser);
     s->plan_seconds = seconds() - before;
     if (status != CM_OK) cm_sampler_close(s);
     else *out = s;

@@ -25,7 +25,8 @@ struct cm_sampler {
     cm_torch_rng *torch; /* max_batch; made when first asked for */
 };
 
-cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, int lean, cm_sampler **out);
+cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                          cm_sampler **out);
 void cm_sampler_close(cm_sampler *sampler);
 
 /* options are complete (every field of this version) and n, images not 0. */

@@ -4,6 +4,7 @@
 int cm_dnnl_cpu_level(void)
 {
     int isa = (int)dnnl_get_effective_cpu_isa();
+    if ((isa & (int)dnnl_cpu_isa_avx512_core_bf16) == (int)dnnl_cpu_isa_avx512_core_bf16) return CM_CPU_AVX512_BF16;
     if ((isa & (int)dnnl_cpu_isa_avx512_core) == (int)dnnl_cpu_isa_avx512_core) return CM_CPU_AVX512;
     if ((isa & (int)dnnl_cpu_isa_avx2) == (int)dnnl_cpu_isa_avx2) return CM_CPU_AVX2;
     return CM_CPU_BASELINE;

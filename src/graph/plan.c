@@ -22,7 +22,8 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     p->kernels = kernels;
     p->threads = plan->options.threads;
     p->mode = plan->options.mode;
-    p->lean = plan->options.lean;
+    p->lean = plan->options.arithmetic.lean;
+    p->bf16 = plan->options.arithmetic.bf16;
     p->n_in = node->n_in;
     for (int k = 0; k < node->n_in; k++) {
         p->in[k] = g->values[node->in[k]].desc;

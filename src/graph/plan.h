@@ -14,6 +14,7 @@
 #ifndef CM_GRAPH_PLAN_H
 #define CM_GRAPH_PLAN_H
 
+#include "graph/arithmetic.h"
 #include "graph/params.h"
 
 typedef struct cm_plan cm_plan;
@@ -23,7 +24,7 @@ typedef struct cm_exec cm_exec;
 typedef struct cm_plan_options {
     int32_t slice;   /* images in one run             */
     int32_t threads; /* inside ops; 1 in mode TRAIN   */
-    int32_t lean;    /* direct convolutions only: a quarter of the packed weights */
+    cm_arithmetic arithmetic;
     int32_t share;   /* 0: every value its own memory (tests compare) */
     int32_t mode;    /* CM_MODE_*                     */
     /* TRAIN: which output's gradient is given; JVP: unused. */

@@ -48,7 +48,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         p->scratch_bytes = cm_winograd_gradient_bytes(&s->winograd);
         p->unpacker.winograd = &s->winograd;
         if (!(p->wants & 1)) return CM_OK;
-        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), s->winograd.m, 1, 1, shape.n, shape.h, shape.w, shape.oc,
+        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, s->winograd.m, 1, 1, shape.n, shape.h, shape.w, shape.oc,
                          shape.c);
         p->back_packer.winograd = &s->turned;
         return CM_OK;
@@ -74,10 +74,11 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    int m =
-        p->lean ? 0 : cm_winograd_rule(shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h, shape.w);
+    int m = p->lean ? 0
+                    : cm_winograd_rule(p->bf16, shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h,
+                                       shape.w);
     if (m) {
-        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), m, 0, p->threads, shape.n, shape.h, shape.w, shape.c,
+        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), p->bf16, m, 0, p->threads, shape.n, shape.h, shape.w, shape.c,
                          shape.oc);
         p->packer[0].winograd = &s->winograd;
         return CM_OK;

@@ -11,7 +11,7 @@ size_t cm_packer_bytes(const cm_packer *p)
 
 const char *cm_packer_kernel(const cm_packer *p)
 {
-    if (p->winograd) return p->winograd->m == 4 ? "winograd 4x4" : "winograd 2x2";
+    if (p->winograd) return cm_winograd_name(p->winograd);
     return p->dnnl ? cm_dnnl_kernel_name(p->dnnl) : "";
 }
 
@@ -43,7 +43,7 @@ cm_status cm_packed_form_run(const cm_packed_form *f, const float *plain, void *
 
 size_t cm_packer_gradient_bytes(const cm_packer *p)
 {
-    if (p->winograd) return 9 * (size_t)p->winograd->c * (size_t)p->winograd->oc * sizeof(float);
+    if (p->winograd) return cm_winograd_folded_bytes(p->winograd);
     return cm_dnnl_packed_bytes(p->dnnl);
 }
 

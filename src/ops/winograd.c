@@ -16,15 +16,39 @@ const cm_winograd_kernels *cm_winograd_for(int level)
     return &cm_winograd_baseline;
 }
 
-int cm_winograd_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h, int32_t w)
+const cm_winograd_operands *cm_winograd_bf16_for(int level)
 {
+#if defined(__x86_64__) || defined(__i386__)
+    if (level >= CM_CPU_AVX512_BF16) return &cm_bf16_native;
+    if (level >= CM_CPU_AVX512) return &cm_bf16_avx512;
+    if (level >= CM_CPU_AVX2) return &cm_bf16_avx2;
+#endif
+    (void)level;
+    return &cm_bf16_baseline;
+}
+
+int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
+                     int32_t w)
+{
+    if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return 1;
     if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
-    return h >= 16 && w >= 16 ? 4 : 2;
+    return h >= 16 && w >= 16 && bf16 != 2 ? 4 : 2;
 }
 
 static size_t positions(const cm_winograd *w)
 {
-    return w->m == 4 ? 36 : 16;
+    return w->m == 4 ? 36 : w->m == 2 ? 16 : 1;
+}
+
+/* Points of the kernel, and of an input tile's side. */
+static size_t taps(const cm_winograd *w)
+{
+    return w->m == 1 ? 1 : 9;
+}
+
+static int32_t side(const cm_winograd *w)
+{
+    return w->m == 1 ? 1 : w->m + 2;
 }
 
 static size_t tiles_of(const cm_winograd *w)
@@ -35,38 +59,48 @@ static size_t tiles_of(const cm_winograd *w)
 /* Blocks of equal size, near what keeps the transformed input in the cache. */
 static size_t block_of(const cm_winograd *w)
 {
-    size_t tiles = tiles_of(w), most = w->c >= 384 || w->oc >= 384 ? 128 : 64;
+    size_t tiles = tiles_of(w), most = w->m == 1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
     size_t blocks = (tiles + most - 1) / most;
     return (tiles + blocks - 1) / blocks;
 }
 
-void cm_winograd_init(cm_winograd *w, int level, int m, int turned, int threads, int32_t n, int32_t h, int32_t width,
-                      int32_t c, int32_t oc)
+void cm_winograd_init(cm_winograd *w, int level, int bf16, int m, int turned, int threads, int32_t n, int32_t h,
+                      int32_t width, int32_t c, int32_t oc)
 {
-    *w = (cm_winograd){cm_winograd_for(level), m, turned, threads, n, h, width, c, oc, 0, 0, 0};
+    const cm_winograd_kernels *kernels = cm_winograd_for(level);
+    *w = (cm_winograd){.kernels = kernels, .m = m, .turned = turned, .threads = threads};
+    w->operands = bf16 ? cm_winograd_bf16_for(level) : &kernels->float32;
+    w->n = n, w->h = h, w->w = width, w->c = c, w->oc = oc;
     w->tiles_down = ((size_t)h + (size_t)m - 1) / (size_t)m;
     w->tiles_across = ((size_t)width + (size_t)m - 1) / (size_t)m;
     w->block = block_of(w);
 }
 
+const char *cm_winograd_name(const cm_winograd *w)
+{
+    static const char *const names[2][3] = {{"winograd 4x4", "winograd 2x2", "product"},
+                                            {"winograd 4x4 bf16", "winograd 2x2 bf16", "product bf16"}};
+    return names[w->operands->bytes == 2][w->m == 4 ? 0 : w->m == 2 ? 1 : 2];
+}
+
 size_t cm_winograd_packed_bytes(const cm_winograd *w)
 {
-    return positions(w) * (size_t)w->c * (size_t)w->oc * sizeof(float);
+    return positions(w) * (size_t)w->c * (size_t)w->oc * w->operands->bytes;
 }
 
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
 {
-    return a->kernels == b->kernels && a->m == b->m && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
+    return a->operands == b->operands && a->m == b->m && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
 }
 
-/* One input channel of `width` outputs from `first` on: w[9][width]. */
+/* One input channel of `width` outputs from `first` on: w[taps][width]. */
 static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
 {
-    size_t in = (size_t)g->c, out = (size_t)g->oc;
+    size_t in = (size_t)g->c, out = (size_t)g->oc, n = taps(g);
     for (size_t k = 0; k < width; k++)
-        for (size_t i = 0; i < 9; i++)
+        for (size_t i = 0; i < n; i++)
             w[i * width + k] =
-                g->turned ? plain[(c * out + first + k) * 9 + 8 - i] : plain[((first + k) * in + c) * 9 + i];
+                g->turned ? plain[(c * out + first + k) * n + n - 1 - i] : plain[((first + k) * in + c) * n + i];
 }
 
 /* Columns of the products are served in groups of 64, whose results stay in the
@@ -84,21 +118,24 @@ static size_t group_columns(const cm_winograd *w, size_t first)
     return left < GROUP ? left : GROUP;
 }
 
-/* [group][position][panel][c][columns of the panel]. */
-void cm_winograd_pack(const cm_winograd *w, const float *plain, float *packed)
+/* [group][position][panel][c / channels][columns of the panel][channels]. */
+void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 {
-    float gathered[9 * GROUP];
+    const cm_winograd_operands *o = w->operands;
+    float gathered[2 * 9 * GROUP];
+    unsigned char *to = packed;
     size_t c = (size_t)w->c, oc = (size_t)w->oc;
     for (size_t first = 0; first < oc; first += GROUP) {
         size_t columns = group_columns(w, first);
         for (size_t j = 0, width; j < columns; j += width) {
             width = w->kernels->panel(columns - j);
-            for (size_t k = 0; k < c; k++) {
-                gather(w, plain, first + j, width, k, gathered);
-                w->kernels->weights(w->m, width, gathered, packed + j * c + k * width, c * columns);
+            for (size_t k = 0; k < c; k += o->channels) {
+                for (size_t i = 0; i < o->channels; i++)
+                    gather(w, plain, first + j, width, k + i, gathered + i * taps(w) * width);
+                o->weights(w->m, width, gathered, to + (j * c + k * width) * o->bytes, c * columns);
             }
         }
-        packed += positions(w) * c * columns;
+        to += positions(w) * c * columns * o->bytes;
     }
 }
 
@@ -107,14 +144,15 @@ void cm_winograd_pack(const cm_winograd *w, const float *plain, float *packed)
 /* Matrices a power of two apart collide in the cache. */
 enum { PAD = 48 };
 
-static size_t row_floats(size_t c)
+/* Operands from one row, and from one matrix, of the transformed input to the next. */
+static size_t row_of(const cm_winograd *w)
 {
-    return c + 16;
+    return (size_t)w->c + 64 / w->operands->bytes;
 }
 
-static size_t apart(size_t block, size_t c)
+static size_t apart(const cm_winograd *w)
 {
-    return block * row_floats(c) + PAD;
+    return w->block * row_of(w) + PAD * sizeof(float) / w->operands->bytes;
 }
 
 /* Products of one worker: [position][tile][columns]. */
@@ -125,15 +163,17 @@ static size_t product_floats(const cm_winograd *w)
 
 size_t cm_winograd_scratch_bytes(const cm_winograd *w)
 {
-    size_t c = (size_t)w->c;
-    return (positions(w) * apart(w->block, c) + (size_t)w->threads * product_floats(w) + c) * sizeof(float);
+    size_t floats = (size_t)w->c + (size_t)w->threads * product_floats(w);
+    return floats * sizeof(float) + positions(w) * apart(w) * w->operands->bytes;
 }
 
 typedef struct {
     const cm_winograd *w;
-    const float *x, *packed, *bias, *residual, *zero;
+    const float *x, *bias, *residual, *zero;
+    const unsigned char *packed;
     float scale;
-    float *y, *v, *m;    /* v: transformed input, m: products */
+    float *y, *m;     /* m: products          */
+    unsigned char *v; /* the transformed input */
     size_t first, tiles; /* of the block                      */
     size_t parts;        /* of the block's tiles, one a piece */
 } job;
@@ -162,8 +202,8 @@ static cm_status input_piece(void *user, int piece, int worker)
     const float *points[36];
     size_t c = (size_t)w->c;
     (void)worker;
-    find_points(w, j->x, c, j->first + (size_t)piece, w->m + 2, 1, j->zero, points);
-    w->kernels->input(w->m, c, points, j->v + (size_t)piece * row_floats(c), apart(w->block, c));
+    find_points(w, j->x, c, j->first + (size_t)piece, side(w), w->m > 1, j->zero, points);
+    w->operands->input(w->m, c, points, j->v + (size_t)piece * row_of(w) * w->operands->bytes, apart(w));
     return CM_OK;
 }
 
@@ -192,15 +232,15 @@ static cm_status output_piece(void *user, int piece, int worker)
     const cm_winograd *w = j->w;
     size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * GROUP;
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
-    size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD;
-    const float *packed = j->packed + positions(w) * c * first;
+    size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->operands->bytes;
+    const unsigned char *packed = j->packed + positions(w) * c * first * bytes, *v = j->v + begin * row_of(w) * bytes;
     float *m = j->m + (size_t)worker * product_floats(w);
     cm_winograd_points to;
     if (count == 0) return CM_OK; /* more threads than tiles */
     to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
-        w->kernels->product(count, columns, c, j->v + t * apart(w->block, c) + begin * row_floats(c), row_floats(c),
-                            packed + t * c * columns, m + t * m_apart, columns);
+        w->operands->product(count, columns, c, v + t * apart(w) * bytes, row_of(w), packed + t * c * columns * bytes,
+                             m + t * m_apart, columns);
     for (size_t i = 0; i < count; i++) {
         find_outputs(j, j->first + begin + i, first, &to);
         w->kernels->output(w->m, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, &to);
@@ -208,14 +248,15 @@ static cm_status output_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
-cm_status cm_winograd_run(const cm_winograd *w, const float *x, const float *packed, const float *bias,
+cm_status cm_winograd_run(const cm_winograd *w, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch)
 {
     size_t c = (size_t)w->c, tiles = tiles_of(w), groups = groups_of((size_t)w->oc);
-    float *zero = scratch, *v = zero + c, *m = v + positions(w) * apart(w->block, c);
+    float *zero = scratch, *m = zero + c;
     memset(zero, 0, c * sizeof *zero);
     job j = {.w = w, .x = x, .packed = packed, .bias = bias, .residual = residual, .zero = zero};
-    j.scale = scale, j.y = y, j.v = v, j.m = m;
+    j.scale = scale, j.y = y, j.m = m;
+    j.v = (unsigned char *)(m + (size_t)w->threads * product_floats(w));
     j.parts = groups % (size_t)w->threads ? (size_t)w->threads : 1;
     for (; j.first < tiles; j.first += j.tiles) {
         j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
@@ -249,9 +290,14 @@ size_t cm_winograd_gradient_bytes(const cm_winograd *w)
     return (most + factors + positions(w) * (GROUP * GROUP + PAD) + 2 * oc) * sizeof(float);
 }
 
+size_t cm_winograd_folded_bytes(const cm_winograd *w)
+{
+    return taps(w) * (size_t)w->c * (size_t)w->oc * sizeof(float);
+}
+
 /* One tile of x or dy through `transform`, group after group. */
 static void transform_tile(const cm_winograd *w,
-                           void (*transform)(int, size_t, const float *const *, float *, size_t), size_t count,
+                           void (*transform)(int, size_t, const float *const *, void *, size_t), size_t count,
                            const float **points, size_t c, size_t tile, float *out)
 {
     size_t t_apart = gradient_block(w) * GROUP + PAD;
@@ -295,12 +341,12 @@ void cm_winograd_gradient(const cm_winograd *w, const cm_kernels *kernels, const
     const float *points[36];
     memset(zero, 0, most * sizeof *zero);
     for (size_t first = 0; first < tiles; first += gradient_block(w)) {
-        size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w), side = (size_t)w->m;
+        size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w);
         for (size_t i = 0; i < count; i++) {
-            find_points(w, x, c, first + i, w->m + 2, 1, zero, points);
-            transform_tile(w, w->kernels->input, (side + 2) * (side + 2), points, c, i, v);
+            find_points(w, x, c, first + i, side(w), w->m > 1, zero, points);
+            transform_tile(w, w->kernels->float32.input, positions(w), points, c, i, v);
             find_points(w, dy, oc, first + i, w->m, 0, zero, points);
-            transform_tile(w, w->kernels->gradient, side * side, points, oc, i, z);
+            transform_tile(w, w->kernels->gradient, (size_t)w->m * (size_t)w->m, points, oc, i, z);
         }
         for (size_t j = 0; j < oc; j += GROUP)
             for (size_t k = 0; k < c; k += GROUP)
@@ -313,8 +359,8 @@ void cm_winograd_gradient(const cm_winograd *w, const cm_kernels *kernels, const
 
 void cm_winograd_unfold(const cm_winograd *w, const float *folded, float *plain)
 {
-    size_t c = (size_t)w->c, oc = (size_t)w->oc;
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, n = taps(w);
     for (size_t k = 0; k < c; k++)
-        for (size_t i = 0; i < 9; i++)
-            for (size_t j = 0; j < oc; j++) plain[(j * c + k) * 9 + i] = folded[(i * c + k) * oc + j];
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < oc; j++) plain[(j * c + k) * n + i] = folded[(i * c + k) * oc + j];
 }

@@ -19,24 +19,34 @@ typedef struct cm_winograd_points {
     float scale;
 } cm_winograd_points;
 
+/* What depends on the form of the operands, of one CPU level.  Distances are in
+ * operands. */
+typedef struct cm_winograd_operands {
+    size_t bytes;    /* of one: 4 or 2                        */
+    size_t channels; /* that `weights` transforms at a time   */
+    /* out[t] (t of 36, 16 or 1, `apart` from one to the next), c values each, from so
+     * many points in rows. */
+    void (*input)(int m, size_t c, const float *const *points, void *out, size_t apart);
+    /* c [rows][columns] = a [rows][k] b, rows of a `lda` apart, b packed in panels of k rows. */
+    void (*product)(size_t rows, size_t columns, size_t k, const void *a, size_t lda, const void *b, float *c,
+                    size_t ldc);
+    /* U of `width` outputs: w[channels][9 or 1][width] to u[t][width][channels]. */
+    void (*weights)(int m, size_t width, const float *w, void *u, size_t apart);
+} cm_winograd_operands;
+extern const cm_winograd_operands cm_bf16_baseline, cm_bf16_avx2, cm_bf16_avx512, cm_bf16_native;
+const cm_winograd_operands *cm_winograd_bf16_for(int level);
+
 /* One CPU level's loops; winograd_kernels.c. */
 typedef struct cm_winograd_kernels {
+    cm_winograd_operands float32;
     /* Columns of the next packed panel when so many are left. */
     size_t (*panel)(size_t left);
-    /* out[t] (t of 36 or 16, `apart` floats from one to the next), c values each,
-     * from 36 or 16 points in rows. */
-    void (*input)(int m, size_t c, const float *const *points, float *out, size_t apart);
     /* m x m outputs, plus bias (or NULL). */
     void (*output)(int m, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to);
-    /* c [rows][columns] = a [rows][k] b, b packed in panels of k rows. */
-    void (*product)(size_t rows, size_t columns, size_t k, const float *a, size_t lda, const float *b, float *c,
-                    size_t ldc);
-    /* U of `width` outputs: w[9][width] to u[t][width]. */
-    void (*weights)(int m, size_t width, const float *w, float *u, size_t apart);
-    /* Backward: Z = A dy A^T of m x m points to out[t]; c [rows][columns] = a^T b, a
-     * [depth][rows] and b [depth][columns] contiguous, rows even; w[i] (of 9) = or +=
-     * G^T u G of u[t], `width` values each. */
-    void (*gradient)(int m, size_t c, const float *const *points, float *out, size_t apart);
+    /* Backward, in float32: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
+     * a^T b, a [depth][rows] and b [depth][columns] contiguous, rows even; w[i] (of 9 or
+     * 1) = or += G^T u G of u[t], `width` values each. */
+    void (*gradient)(int m, size_t c, const float *const *points, void *out, size_t apart);
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c);
     void (*fold)(int m, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add);
 } cm_winograd_kernels;
@@ -45,7 +55,8 @@ const cm_winograd_kernels *cm_winograd_for(int level);
 
 typedef struct cm_winograd {
     const cm_winograd_kernels *kernels;
-    int m;       /* 4 or 2 */
+    const cm_winograd_operands *operands;
+    int m;       /* 4, 2 or 1 */
     int turned;  /* weights as the data gradient wants them */
     int threads; /* of a run */
     int32_t n, h, w, c, oc;
@@ -53,24 +64,29 @@ typedef struct cm_winograd {
 } cm_winograd;
 
 /* 4 or 2 where Winograd serves a convolution better than the direct kernel, else
- * 0.  A function of the layer's shape alone. */
-int cm_winograd_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h, int32_t w);
-void cm_winograd_init(cm_winograd *winograd, int level, int m, int turned, int threads, int32_t n, int32_t h,
-                      int32_t w, int32_t c, int32_t oc);
+ * 0.  A function of the layer's shape and the arithmetic alone.  bf16: 0 or the largest
+ * tile (2 or 4); then 1 for a 1 x 1 convolution. */
+int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
+                     int32_t w);
+void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int m, int turned, int threads, int32_t n,
+                      int32_t h, int32_t w, int32_t c, int32_t oc);
+/* "winograd 4x4", "winograd 2x2 bf16", "product bf16". */
+const char *cm_winograd_name(const cm_winograd *winograd);
 size_t cm_winograd_packed_bytes(const cm_winograd *winograd);
 /* The same packed weights serve both. */
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
 /* plain [oc][c][3][3]; of a turned one [c][oc][3][3], the forward's. */
-void cm_winograd_pack(const cm_winograd *winograd, const float *plain, float *packed);
+void cm_winograd_pack(const cm_winograd *winograd, const float *plain, void *packed);
 size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 /* x [n][h][w][c], y [n][h][w][oc]; with a residual like y: y = (convolution + residual)
  * scale. */
-cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const float *packed, const float *bias,
+cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);
 
 /* The weight gradient as [3][3][c][oc], and the bias's (or NULL), of the forward's
  * `winograd`; one thread.  Unfold: to plain [oc][c][3][3]. */
-size_t cm_winograd_gradient_bytes(const cm_winograd *winograd);
+size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
+size_t cm_winograd_folded_bytes(const cm_winograd *winograd);
 void cm_winograd_gradient(const cm_winograd *winograd, const cm_kernels *kernels, const float *x, const float *dy,
                           float *dw, float *dbias, void *scratch);
 void cm_winograd_unfold(const cm_winograd *winograd, const float *folded, float *plain);

@@ -1,171 +1,36 @@
-/* winograd_kernels.c - the transforms and the matrix product, compiled once for
- * each CPU level: the Makefile sets CM_WINOGRAD (the table's name), CM_LANES
- * and the machine flags.
- *
- * F(4,3) uses the points 0, +-5/8, +-3/2 and infinity, whose errors are half of
- * those of 0, +-1, +-2; F(2,3) 0, +-1 and infinity.  With M(x) the product of
- * (x - p) over the finite points, row p of B^T holds the coefficients of
- * M(x)/(x - p), row infinity those of M(x); row p of G is (1, p, p^2) over
- * the value of M(x)/(x - p) at p; column p of A^T is (1, p, p^2, ...). */
+/* winograd_kernels.c - the loops over float32, compiled once for each CPU level: the
+ * Makefile sets CM_WINOGRAD (the table's name), CM_LANES and the machine flags. */
 #include "ops/winograd.h"
 
-#include <string.h>
+#include "ops/winograd_vectors.h"
 
-/* Vectors of one register: a language extension of gcc and clang alike. */
-typedef float vec __attribute__((vector_size(4 * CM_LANES)));
+typedef float word;
+typedef vec words;
+enum { CHANNELS = 1, ROWS = 6 };
 
-static inline vec load(const float *x)
+static inline words load_words(const word *b)
 {
-    vec v;
-    memcpy(&v, x, sizeof v);
-    return v;
+    return load(b);
 }
 
-static inline void store(float *x, vec v)
+static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b)
 {
-    memcpy(x, &v, sizeof v);
+    return c + x * b;
 }
 
-enum { LANES = CM_LANES };
-#define A (5.0f / 8)
-#define B (3.0f / 2)
-#define A2 (A * A)
-#define B2 (B * B)
-
-/* --- one-dimensional transforms, on values `s` apart ----------------------------------- */
-
-static inline __attribute__((always_inline)) void input6(const vec *d, size_t s, vec *v, size_t q)
+static inline void put(void *out, size_t at, vec v)
 {
-    vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
-    vec e = d4 - B2 * d2, o = A * (d3 - B2 * d1);
-    vec f = d4 - A2 * d2, p = B * (d3 - A2 * d1);
-    v[0] = (A2 * B2) * d0 - (A2 + B2) * d2 + d4;
-    v[q] = e + o;
-    v[2 * q] = e - o;
-    v[3 * q] = f + p;
-    v[4 * q] = f - p;
-    v[5 * q] = (A2 * B2) * d1 - (A2 + B2) * d3 + d5;
+    store((float *)out + at, v);
 }
 
-static inline __attribute__((always_inline)) void input4(const vec *d, size_t s, vec *v, size_t q)
+static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[36], size_t i)
 {
-    vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
-    v[0] = d0 - d2;
-    v[q] = d1 + d2;
-    v[2 * q] = d2 - d1;
-    v[3 * q] = d3 - d1;
+    store(out, r[0][i]);
 }
 
-static inline __attribute__((always_inline)) void output6(const vec *m, size_t s, vec *y, size_t q)
-{
-    vec ea = m[s] + m[2 * s], oa = m[s] - m[2 * s], eb = m[3 * s] + m[4 * s], ob = m[3 * s] - m[4 * s];
-    y[0] = m[0] + ea + eb;
-    y[q] = A * oa + B * ob;
-    y[2 * q] = A2 * ea + B2 * eb;
-    y[3 * q] = (A * A2) * oa + (B * B2) * ob + m[5 * s];
-}
+#include "ops/winograd_loops.h"
 
-static inline __attribute__((always_inline)) void output4(const vec *m, size_t s, vec *y, size_t q)
-{
-    y[0] = m[0] + m[s] + m[2 * s];
-    y[q] = m[s] - m[2 * s] + m[3 * s];
-}
-
-static inline __attribute__((always_inline)) void weights6(const vec *g, size_t s, vec *u, size_t q)
-{
-    const float n0 = 1 / (A2 * B2), na = 1 / (2 * A2 * (A2 - B2)), nb = 1 / (2 * B2 * (B2 - A2));
-    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
-    u[0] = n0 * g0;
-    u[q] = na * (g0 + A2 * g2 + A * g1);
-    u[2 * q] = na * (g0 + A2 * g2 - A * g1);
-    u[3 * q] = nb * (g0 + B2 * g2 + B * g1);
-    u[4 * q] = nb * (g0 + B2 * g2 - B * g1);
-    u[5 * q] = g2;
-}
-
-static inline __attribute__((always_inline)) void weights4(const vec *g, size_t s, vec *u, size_t q)
-{
-    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
-    u[0] = g0;
-    u[q] = 0.5f * (g0 + g2 + g1);
-    u[2 * q] = 0.5f * (g0 + g2 - g1);
-    u[3 * q] = g2;
-}
-
-static inline __attribute__((always_inline)) void gradient6(const vec *y, size_t s, vec *z, size_t q)
-{
-    vec y0 = y[0], y1 = y[s], y2 = y[2 * s], y3 = y[3 * s];
-    vec ea = y0 + A2 * y2, oa = A * (y1 + A2 * y3), eb = y0 + B2 * y2, ob = B * (y1 + B2 * y3);
-    z[0] = y0;
-    z[q] = ea + oa;
-    z[2 * q] = ea - oa;
-    z[3 * q] = eb + ob;
-    z[4 * q] = eb - ob;
-    z[5 * q] = y3;
-}
-
-static inline __attribute__((always_inline)) void gradient4(const vec *y, size_t s, vec *z, size_t q)
-{
-    z[0] = y[0];
-    z[q] = y[0] + y[s];
-    z[2 * q] = y[0] - y[s];
-    z[3 * q] = y[s];
-}
-
-static inline __attribute__((always_inline)) void fold6(const vec *u, size_t s, vec *g, size_t q)
-{
-    const float n0 = 1 / (A2 * B2), na = 1 / (2 * A2 * (A2 - B2)), nb = 1 / (2 * B2 * (B2 - A2));
-    vec ea = na * (u[s] + u[2 * s]), oa = na * (u[s] - u[2 * s]);
-    vec eb = nb * (u[3 * s] + u[4 * s]), ob = nb * (u[3 * s] - u[4 * s]);
-    g[0] = n0 * u[0] + ea + eb;
-    g[q] = A * oa + B * ob;
-    g[2 * q] = A2 * ea + B2 * eb + u[5 * s];
-}
-
-static inline __attribute__((always_inline)) void fold4(const vec *u, size_t s, vec *g, size_t q)
-{
-    vec e = 0.5f * (u[s] + u[2 * s]), o = 0.5f * (u[s] - u[2 * s]);
-    g[0] = u[0] + e;
-    g[q] = o;
-    g[2 * q] = e + u[3 * s];
-}
-
-/* --- two-dimensional ------------------------------------------------------------------- */
-
-/* Between the two passes the values are in memory: kept in registers, which they
- * outnumber, they would be moved there and back several times. */
-#define IN_MEMORY(v) __asm__("" : "+m"(v))
-
-static inline void input36(const float *const *points, size_t k, float *out, size_t apart)
-{
-    vec d[6], v[36];
-    for (size_t i = 0; i < 6; i++) {
-        for (size_t j = 0; j < 6; j++) d[j] = load(points[6 * j + i] + k);
-        input6(d, 1, v + i, 6);
-    }
-    IN_MEMORY(v);
-    for (size_t i = 0; i < 6; i++) {
-        input6(v + 6 * i, 1, d, 1);
-        for (size_t j = 0; j < 6; j++) store(out + (6 * i + j) * apart + k, d[j]);
-    }
-}
-
-static inline void input16(const float *const *points, size_t k, float *out, size_t apart)
-{
-    vec d[16], v[16];
-    for (size_t i = 0; i < 16; i++) d[i] = load(points[i] + k);
-    for (size_t i = 0; i < 4; i++) input4(d + i, 4, v + i, 4);
-    for (size_t i = 0; i < 4; i++) input4(v + 4 * i, 1, d + 4 * i, 1);
-    for (size_t i = 0; i < 16; i++) store(out + i * apart + k, d[i]);
-}
-
-static void input(int m, size_t c, const float *const *points, float *out, size_t apart)
-{
-    for (size_t k = 0; k < c; k += LANES) {
-        if (m == 4) input36(points, k, out, apart);
-        else input16(points, k, out, apart);
-    }
-}
+/* --- two-dimensional, what the gradient and the output need --------------------------------- */
 
 /* What is added to a finished value, and what the sum is multiplied by. */
 static inline vec finish(vec v, const float *residual, size_t k, float scale)
@@ -204,29 +69,14 @@ static void output(int m, size_t c, const float *in, size_t apart, const float *
     for (size_t k = 0; k < c; k += LANES) {
         vec b = bias ? load(bias + k) : (vec){0};
         if (m == 4) output36(in, k, apart, b, to);
-        else output16(in, k, apart, b, to);
+        else if (m == 2) output16(in, k, apart, b, to);
+        else store(to->y[0] + k, finish(load(in + k) + b, to->residual[0], k, to->scale));
     }
 }
 
-static void weights(int m, size_t width, const float *w, float *u, size_t apart)
+static void gradient(int m, size_t c, const float *const *points, void *to, size_t apart)
 {
-    vec g[9], t[18], r[36];
-    for (size_t k = 0; k < width; k += LANES) {
-        for (size_t i = 0; i < 9; i++) g[i] = load(w + i * width + k);
-        if (m == 4) {
-            for (size_t i = 0; i < 3; i++) weights6(g + i, 3, t + i, 3);
-            for (size_t i = 0; i < 6; i++) weights6(t + 3 * i, 1, r + 6 * i, 1);
-            for (size_t i = 0; i < 36; i++) store(u + i * apart + k, r[i]);
-        } else {
-            for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
-            for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
-            for (size_t i = 0; i < 16; i++) store(u + i * apart + k, r[i]);
-        }
-    }
-}
-
-static void gradient(int m, size_t c, const float *const *points, float *out, size_t apart)
-{
+    float *out = to;
     vec y[16], t[24], z[36];
     for (size_t k = 0; k < c; k += LANES) {
         if (m == 4) {
@@ -234,6 +84,8 @@ static void gradient(int m, size_t c, const float *const *points, float *out, si
             for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
             for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
             for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
+        } else if (m == 1) {
+            store(out + k, load(points[0] + k));
         } else {
             for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
             for (size_t i = 0; i < 2; i++) gradient4(y + i, 2, t + i, 2);
@@ -245,110 +97,30 @@ static void gradient(int m, size_t c, const float *const *points, float *out, si
 
 static void fold(int m, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add)
 {
+    const size_t taps = m == 1 ? 1 : 9;
     vec r[36], t[18], g[9];
     for (size_t k = 0; k < width; k += LANES) {
         if (m == 4) {
             for (size_t i = 0; i < 36; i++) r[i] = load(u + i * apart + k);
             for (size_t i = 0; i < 6; i++) fold6(r + i, 6, t + i, 6);
             for (size_t i = 0; i < 3; i++) fold6(t + 6 * i, 1, g + 3 * i, 1);
+        } else if (m == 1) {
+            g[0] = load(u + k);
         } else {
             for (size_t i = 0; i < 16; i++) r[i] = load(u + i * apart + k);
             for (size_t i = 0; i < 4; i++) fold4(r + i, 4, t + i, 4);
             for (size_t i = 0; i < 3; i++) fold4(t + 4 * i, 1, g + 3 * i, 1);
         }
-        for (size_t i = 0; i < 9; i++) {
+        for (size_t i = 0; i < taps; i++) {
             float *to = w + i * w_apart + k;
             store(to, add ? load(to) + g[i] : g[i]);
         }
     }
 }
 
-/* --- the matrix product ------------------------------------------------------------------ */
+/* --- the product of the weight gradient ---------------------------------------------------- */
 
-/* Vectors of a row of results held in registers: 6 rows of 4 of the 32 registers
- * of AVX-512, of 2 of 16. */
-#if CM_LANES == 16
-enum { WIDE = 4 };
-#else
-enum { WIDE = 2 };
-#endif
-
-/* c [R][W vectors] = or += sum over i < k of a[r lda + i step] b[i ldb ..].  R and W
- * are constants where this is inlined.  gcc keeps an array of accumulators in
- * memory, so they have names. */
-static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const float *a,
-                                                        size_t lda, size_t step, const float *b, size_t ldb, float *c,
-                                                        size_t ldc, int add, const float *next, size_t pace,
-                                                        size_t far)
-{
-    vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
-    vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
-    vec c40 = {0}, c41 = {0}, c42 = {0}, c43 = {0}, c50 = {0}, c51 = {0}, c52 = {0}, c53 = {0};
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
-#define FETCH(r)                                                                                                     \
-    if (R > r) {                                                                                                     \
-        c##r##0 = load(c + r * ldc);                                                                                 \
-        if (W > 1) c##r##1 = load(c + r * ldc + LANES);                                                              \
-        if (W > 2) c##r##2 = load(c + r * ldc + 2 * LANES);                                                          \
-        if (W > 3) c##r##3 = load(c + r * ldc + 3 * LANES);                                                          \
-    }
-#define TIMES(r)                                                                                                     \
-    if (R > r) {                                                                                                     \
-        float x = a[r * lda];                                                                                        \
-        c##r##0 += x * b0;                                                                                           \
-        if (W > 1) c##r##1 += x * b1;                                                                                \
-        if (W > 2) c##r##2 += x * b2;                                                                                \
-        if (W > 3) c##r##3 += x * b3;                                                                                \
-    }
-#define KEEP(r)                                                                                                      \
-    if (R > r) {                                                                                                     \
-        store(c + r * ldc, c##r##0);                                                                                 \
-        if (W > 1) store(c + r * ldc + LANES, c##r##1);                                                              \
-        if (W > 2) store(c + r * ldc + 2 * LANES, c##r##2);                                                          \
-        if (W > 3) store(c + r * ldc + 3 * LANES, c##r##3);                                                          \
-    }
-    if (add) {
-        EACH_ROW(FETCH)
-    }
-    for (size_t i = 0; i < k; i++, a += step, b += ldb) {
-        vec b0 = load(b), b1 = b0, b2 = b0, b3 = b0;
-        if (W > 1) b1 = load(b + LANES);
-        if (W > 2) b2 = load(b + 2 * LANES);
-        if (W > 3) b3 = load(b + 3 * LANES);
-        if (pace) __builtin_prefetch(next + pace * i, 0, 2);
-        if (far) __builtin_prefetch(a + far, 0, 2);
-        if (pace > 16) __builtin_prefetch(next + pace * i + 16, 0, 2);
-        EACH_ROW(TIMES)
-    }
-    EACH_ROW(KEEP)
-}
-
-/* The weights come from far away and are read once for all rows: while one part of
- * them is used, each step asks for `pace` floats of the part behind it. */
-static size_t pace_of(size_t rows, size_t width)
-{
-    size_t pace = (width * 6 / rows + 7) / 8 * 8;
-    return pace < 8 ? 8 : pace > 32 ? 32 : pace;
-}
-
-#define DEFINE_ROWS(W)                                                                                               \
-    static void rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, float *c, size_t ldc, \
-                            int add)                                                                                 \
-    {                                                                                                                \
-        const float *next = b + k * W * LANES;                                                                       \
-        size_t pace = pace_of(rows, W * LANES);                                                                      \
-        for (; rows >= 6; rows -= 6, a += 6 * lda, c += 6 * ldc, next += pace * k)                                   \
-            micro(6, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
-        if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
-            rows -= 4, a += 4 * lda, c += 4 * ldc, next += pace * k;                                                 \
-        }                                                                                                            \
-        if (rows >= 2) {                                                                                             \
-            micro(2, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
-            rows -= 2, a += 2 * lda, c += 2 * ldc, next += pace * k;                                                 \
-        }                                                                                                            \
-        if (rows) micro(1, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                \
-    }                                                                                                                \
+#define DEFINE_TURNED_ROWS(W)                                                                                        \
     static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
                                    float *c, size_t ldc, int add)                                                    \
     {                                                                                                                \
@@ -359,34 +131,9 @@ static size_t pace_of(size_t rows, size_t width)
         for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc, next += pace * k)                                         \
             micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
     }
-DEFINE_ROWS(4)
-DEFINE_ROWS(2)
-DEFINE_ROWS(1)
-
-/* Sums are cut into parts of 128 steps, whose part of a panel stays in the L1 cache
- * and which hold rounding errors down. */
-enum { DEPTH = 128 };
-
-static size_t panel(size_t left)
-{
-    if (WIDE == 4 && left >= 4 * LANES) return 4 * LANES;
-    return left >= 2 * LANES ? 2 * LANES : LANES;
-}
-
-static void product(size_t rows, size_t columns, size_t k, const float *a, size_t lda, const float *b, float *c,
-                    size_t ldc)
-{
-    for (size_t j = 0, width; j < columns; j += width) {
-        width = panel(columns - j);
-        for (size_t first = 0; first < k; first += DEPTH) {
-            size_t depth = k - first < DEPTH ? k - first : DEPTH;
-            if (width == 4 * LANES) rows_of_4(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
-            else if (width == 2 * LANES) rows_of_2(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
-            else rows_of_1(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
-            b += depth * width;
-        }
-    }
-}
+DEFINE_TURNED_ROWS(4)
+DEFINE_TURNED_ROWS(2)
+DEFINE_TURNED_ROWS(1)
 
 static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c)
 {
@@ -402,4 +149,5 @@ static void product_transposed(size_t rows, size_t columns, size_t depth, const 
     }
 }
 
-const cm_winograd_kernels CM_WINOGRAD = {panel, input, output, product, weights, gradient, product_transposed, fold};
+const cm_winograd_kernels CM_WINOGRAD = {
+    {sizeof(float), CHANNELS, input, product, weights}, panel, output, gradient, product_transposed, fold};

@@ -56,7 +56,9 @@ static cm_status make_sets(cm_learner *l)
 
 static cm_status make_plans(cm_learner *l)
 {
-    cm_plan_options infer = {.slice = (int32_t)l->options.slice, .threads = 1, .share = 1}, train = infer;
+    cm_plan_options infer = {.slice = (int32_t)l->options.slice, .threads = 1, .share = 1};
+    infer.arithmetic = l->options.arithmetic;
+    cm_plan_options train = infer;
     train.mode = CM_MODE_TRAIN;
     train.output = CM_OUT_D;
     train.recompute = l->options.recompute;

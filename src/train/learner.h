@@ -25,6 +25,7 @@ typedef struct cm_learner_options {
     size_t batch, slice;
     double dropout;
     int recompute;
+    cm_arithmetic arithmetic;
     int wants_target;   /* the objective evaluates a target                 */
     int own_target;     /* ... which is a set of its own, not the online one */
     int own_teacher;    /* the teacher's weights will change                 */

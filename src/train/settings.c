@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
+#include "graph/arithmetic.h"
 
 enum { INT, LONG, SEED, REAL };
 enum { EDM = 1, CD = 2, CT = 4, PD = 8, ICT = 16, ECT = 32, ALL = 63 };
@@ -15,6 +16,7 @@ enum { EDM = 1, CD = 2, CT = 4, PD = 8, ICT = 16, ECT = 32, ALL = 63 };
 static const char *const objectives[] = {"edm", "cd", "ct", "pd", "ict", "ect", NULL};
 static const char *const metrics[] = {"default", "l1", "l2", "l2-32", "pseudo-huber", "lpips", NULL};
 static const char *const weightings[] = {"default", "uniform", "snr", "snr+1", "karras", "truncated-snr", NULL};
+static const char *const dtypes[] = {"default", "f32", "bf16", NULL}; /* of cm_dtype */
 static const char *const clip_rules[] = {"torch", "optax", NULL};
 
 /* A field: range; the objectives it has an effect on; whether it decides the
@@ -85,6 +87,8 @@ static const field fields[] = {
     N(flip, REAL, 0, 1, ALL, 1),
     N(augment, REAL, 0, 1, EDM, 1),
     N(skip_nonfinite, INT, 0, 1 << 30, ALL, 1),
+    C(dtype, dtypes, 2, ALL),
+    N(bf16_emulate, INT, 0, 1, ALL, 0),
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
@@ -365,6 +369,8 @@ static cm_status check_effects(const cm_train_options *o)
         cm_train_options plain = d;
         if (o->clip_rule != plain.clip_rule) CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
     }
+    cm_arithmetic arithmetic;
+    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, o->bf16_emulate, 0, &arithmetic));
     if (o->sum_microbatches && o->microbatch == 0)
         CM_FAIL(CM_ERR_ARGUMENT, "sum_microbatches needs microbatch: say how large they are");
     return CM_OK;

@@ -376,8 +376,15 @@ static void differences(const json_t *theirs, const json_t *ours, char *text, si
 static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
 {
     char text[400];
-    json_t *options = cm_settings_json(&t->o, 1);
-    differences(json_object_get(state, "options"), options, text, sizeof text);
+    json_t *options = cm_settings_json(&t->o, 1), *before = json_copy(json_object_get(state, "options"));
+    /* An option that the checkpoint's library did not know had its default. */
+    cm_train_options defaults = {.struct_size = sizeof defaults, .objective = t->o.objective};
+    cm_settings_defaults(&defaults);
+    json_t *missing = cm_settings_json(&defaults, 1);
+    (void)json_object_update_missing(before, missing);
+    differences(before, options, text, sizeof text);
+    json_decref(missing);
+    json_decref(before);
     json_decref(options);
     if (!text[0] && t->dataset && json_object_get(state, "dataset"))
         differences(json_object_get(state, "dataset"), t->dataset, text, sizeof text);

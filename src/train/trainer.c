@@ -100,7 +100,7 @@ static cm_status make_learner(cm_trainer *t)
 {
     const cm_train_options *o = &t->o;
     int any_mu = o->mu > 0;
-    const cm_learner_options options = {
+    cm_learner_options options = {
         .threads = o->threads ? o->threads : cm_context_threads(t->context),
         .batch = (size_t)o->batch,
         .slice = slice_rule(o),
@@ -111,6 +111,7 @@ static cm_status make_learner(cm_trainer *t)
         .own_target = t->objective->has_target && any_mu,
         .own_teacher = t->objective == &cm_objective_pd,
     };
+    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, o->bf16_emulate, 0, &options.arithmetic));
     return cm_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
 }
 

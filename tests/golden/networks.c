@@ -190,7 +190,7 @@ static cm_status evaluate(const golden_file *f, const net_case *c, const json_t 
     out->f = malloc(in->n * pixels * (size_t)m->net.out_channels * sizeof(double));
     const cm_evaluation e = {in->n,  x,      in->sigma, 1, labels ? in->labels : NULL, augment ? in->augment : NULL,
                              out->d, out->f, NULL};
-    CM_TRY(cm_denoiser_create(m, cm_context_threads(m->context), in->n, golden_lean, &denoiser));
+    CM_TRY(cm_denoiser_create(m, cm_context_threads(m->context), in->n, (cm_arithmetic){golden_lean, 0}, &denoiser));
     cm_status status = cm_denoiser_run(denoiser, &e);
     cm_denoiser_free(denoiser);
     return status;

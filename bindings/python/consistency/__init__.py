@@ -330,13 +330,14 @@ class Sampler(Editing):
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
     "ancestral", "dpm", "edm", "progdist".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
-    solver, alpha.  For all: batch, threads, dtype, lean (direct convolutions only: slower, less
-    memory)."""
+    solver, alpha.  For all: batch, threads, dtype ("f32"; "bf16": faster where the processor has it, less exact, with
+    bf16_tile 2 or 4 and bf16_emulate), lean (direct convolutions only: slower, less memory)."""
 
-    def __init__(self, model, method="default", batch=None, threads=None, dtype=None, lean=False, **options):
+    def __init__(self, model, method="default", batch=None, threads=None, dtype=None, lean=False, bf16_tile=0,
+                 bf16_emulate=False, **options):
         self.model, self._handle = model, None
         self._options = _sample_options(method, **options)
-        s = self._sampler_options(batch, threads, dtype, lean)
+        s = self._sampler_options(batch, threads, dtype, lean, bf16_tile, bf16_emulate)
         handle = C.c_void_p()
         _check(lib.cm_sampler_create(model._alive(), C.byref(s), C.byref(handle)))
         self._handle = handle
@@ -347,21 +348,21 @@ class Sampler(Editing):
             raise
 
     @staticmethod
-    def _sampler_options(batch, threads, dtype, lean):
+    def _sampler_options(batch=None, threads=None, dtype=None, lean=False, bf16_tile=0, bf16_emulate=False):
         s = SamplerOptions()
         lib.cm_sampler_options_init(C.byref(s), C.sizeof(s))
         s.max_batch, s.threads = int(batch or 0), int(threads or 0)
         if dtype not in _DTYPES:
-            raise ValueError("dtype is %r, expected f32" % (dtype,))
-        s.dtype, s.lean = _DTYPES[dtype], int(lean)
+            raise ValueError("dtype is %r, expected f32 or bf16" % (dtype,))
+        s.dtype, s.lean, s.bf16_tile, s.bf16_emulate = _DTYPES[dtype], int(lean), int(bf16_tile), int(bf16_emulate)
         return s
 
     @classmethod
-    def estimate(cls, model, batch=None, threads=None, dtype=None, lean=False):
-        """The memory that a sampler would take, as .info has it afterwards."""
+    def estimate(cls, model, **options):
+        """The memory that a sampler of these options (batch, threads, dtype, ...) would take, as .info has it afterwards."""
         i = SamplerInfo()
         lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
-        _check(lib.cm_sampler_estimate(model._alive(), C.byref(cls._sampler_options(batch, threads, dtype, lean)), C.byref(i)))
+        _check(lib.cm_sampler_estimate(model._alive(), C.byref(cls._sampler_options(**options)), C.byref(i)))
         return {name: getattr(i, name) for name, _ in SamplerInfo._fields_[1:]}
 
     def _alive(self):

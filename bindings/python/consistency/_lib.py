@@ -74,7 +74,7 @@ class ModelInfo(C.Structure):
 class SamplerOptions(C.Structure):
     _c_name = "cm_sampler_options"
     _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("dtype", C.c_int32),
-                ("lean", C.c_int32)]
+                ("lean", C.c_int32), ("bf16_tile", C.c_int32), ("bf16_emulate", C.c_int32)]
 
 
 class SampleOptions(C.Structure):
@@ -127,7 +127,7 @@ class TrainOptions(C.Structure):
                 ("ect_q", _d), ("ect_k", _d), ("ect_b", _d), ("ect_stages", _i), ("ect_stage_steps", _l),
                 ("rho", _d), ("dropout", _d), ("label_dropout", _d), ("flip", _d), ("augment", _d),
                 ("skip_nonfinite", _i), ("ema_count", _i), ("ema_kind", _i * 8), ("ema_value", _d * 8),
-                ("ema_ramp", _d * 8)]
+                ("ema_ramp", _d * 8), ("dtype", C.c_int32), ("bf16_emulate", C.c_int32)]
 
 
 class TrainReport(C.Structure):

@@ -1,0 +1,76 @@
+/* winograd_bf16.c - the loops over bfloat16 operands with float32 sums, compiled once
+ * for each CPU level as winograd_kernels.c, and once more for processors with
+ * AVX512_BF16.
+ *
+ * A word has the values of channels 2i (low half) and 2i + 1.  A product of two
+ * bfloat16 values is exact in float32, so without the instructions the sums are the
+ * same as VDPBF16PS makes (high halves first), but for denormal numbers, which it
+ * takes as zero. */
+#include "ops/winograd.h"
+
+#include "ops/winograd_vectors.h"
+
+#include <stdint.h>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+typedef uint32_t word;
+typedef uint32_t words __attribute__((vector_size(4 * CM_LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * CM_LANES)));
+enum { CHANNELS = 2 };
+
+static inline words load_words(const word *b)
+{
+    words v;
+    memcpy(&v, b, sizeof v);
+    return v;
+}
+
+/* float32 to the nearest bfloat16, even on a tie, in the high half of each word; a
+ * NaN stays one. */
+static inline words rounded(vec v)
+{
+    words u = (words)v, nan = (words)(v != v);
+    words r = u + 0x7fff + ((u >> 16) & 1);
+    return (r & ~nan) | ((u | 0x400000) & nan);
+}
+
+static inline void put(void *out, size_t at, vec v)
+{
+#ifdef __AVX512BF16__
+    __m256bh h = _mm512_cvtneps_pbh((__m512)v);
+#else
+    halves h = __builtin_convertvector(rounded(v) >> 16, halves);
+#endif
+    memcpy((uint16_t *)out + at, &h, sizeof h);
+}
+
+static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[36], size_t i)
+{
+    words w = rounded(r[0][i]) >> 16 | (rounded(r[1][i]) & 0xffff0000);
+    memcpy(out, &w, sizeof w);
+}
+
+#ifdef __AVX512BF16__
+enum { ROWS = 6 };
+static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b)
+{
+    return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)_mm512_set1_epi32((int)x), (__m512bh)b);
+}
+#else
+enum { ROWS = 4 };
+static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b)
+{
+    const word parts[2] = {x & 0xffff0000, x << 16};
+    float high, low;
+    memcpy(&high, &parts[0], sizeof high);
+    memcpy(&low, &parts[1], sizeof low);
+    c += high * (vec)(b & 0xffff0000);
+    return c + low * (vec)(b << 16);
+}
+#endif
+
+#include "ops/winograd_loops.h"
+
+const cm_winograd_operands CM_WINOGRAD = {sizeof(uint16_t), CHANNELS, input, product, weights};

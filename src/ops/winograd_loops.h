@@ -1,0 +1,310 @@
+/* winograd_loops.h - the transforms and the matrix product, for both forms of
+ * operands: winograd_kernels.c (float32) and winograd_bf16.c define what a word is
+ * before they include this; compiled once for each CPU level, with CM_LANES floats in
+ * a vector.
+ *
+ * A word is one float, or the bfloat16 values of two neighbouring channels:
+ *
+ *   word, words, CHANNELS    its type, a vector of them, channels in one
+ *   multiply(c, x, b)        c + x b, one word x of a row by a vector of words
+ *   put(out, at, v)          values of LANES channels, at channel `at` of a row
+ *   put_words(out, v)        the values of CHANNELS channels, LANES columns
+ *   ROWS                     rows of sums that fit into the registers
+ *
+ * F(4,3) uses the points 0, +-5/8, +-3/2 and infinity, whose errors are half of
+ * those of 0, +-1, +-2; F(2,3) 0, +-1 and infinity.  With M(x) the product of
+ * (x - p) over the finite points, row p of B^T holds the coefficients of
+ * M(x)/(x - p), row infinity those of M(x); row p of G is (1, p, p^2) over
+ * the value of M(x)/(x - p) at p; column p of A^T is (1, p, p^2, ...). */
+#ifndef CM_OPS_WINOGRAD_LOOPS_H
+#define CM_OPS_WINOGRAD_LOOPS_H
+
+#include "ops/winograd_vectors.h"
+
+#define A (5.0f / 8)
+#define B (3.0f / 2)
+#define A2 (A * A)
+#define B2 (B * B)
+
+/* --- one-dimensional transforms, on values `s` apart ----------------------------------- */
+
+static inline __attribute__((always_inline)) void input6(const vec *d, size_t s, vec *v, size_t q)
+{
+    vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
+    vec e = d4 - B2 * d2, o = A * (d3 - B2 * d1);
+    vec f = d4 - A2 * d2, p = B * (d3 - A2 * d1);
+    v[0] = (A2 * B2) * d0 - (A2 + B2) * d2 + d4;
+    v[q] = e + o;
+    v[2 * q] = e - o;
+    v[3 * q] = f + p;
+    v[4 * q] = f - p;
+    v[5 * q] = (A2 * B2) * d1 - (A2 + B2) * d3 + d5;
+}
+
+static inline __attribute__((always_inline)) void input4(const vec *d, size_t s, vec *v, size_t q)
+{
+    vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
+    v[0] = d0 - d2;
+    v[q] = d1 + d2;
+    v[2 * q] = d2 - d1;
+    v[3 * q] = d3 - d1;
+}
+
+static inline __attribute__((always_inline)) void output6(const vec *m, size_t s, vec *y, size_t q)
+{
+    vec ea = m[s] + m[2 * s], oa = m[s] - m[2 * s], eb = m[3 * s] + m[4 * s], ob = m[3 * s] - m[4 * s];
+    y[0] = m[0] + ea + eb;
+    y[q] = A * oa + B * ob;
+    y[2 * q] = A2 * ea + B2 * eb;
+    y[3 * q] = (A * A2) * oa + (B * B2) * ob + m[5 * s];
+}
+
+static inline __attribute__((always_inline)) void output4(const vec *m, size_t s, vec *y, size_t q)
+{
+    y[0] = m[0] + m[s] + m[2 * s];
+    y[q] = m[s] - m[2 * s] + m[3 * s];
+}
+
+static inline __attribute__((always_inline)) void weights6(const vec *g, size_t s, vec *u, size_t q)
+{
+    const float n0 = 1 / (A2 * B2), na = 1 / (2 * A2 * (A2 - B2)), nb = 1 / (2 * B2 * (B2 - A2));
+    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
+    u[0] = n0 * g0;
+    u[q] = na * (g0 + A2 * g2 + A * g1);
+    u[2 * q] = na * (g0 + A2 * g2 - A * g1);
+    u[3 * q] = nb * (g0 + B2 * g2 + B * g1);
+    u[4 * q] = nb * (g0 + B2 * g2 - B * g1);
+    u[5 * q] = g2;
+}
+
+static inline __attribute__((always_inline)) void weights4(const vec *g, size_t s, vec *u, size_t q)
+{
+    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
+    u[0] = g0;
+    u[q] = 0.5f * (g0 + g2 + g1);
+    u[2 * q] = 0.5f * (g0 + g2 - g1);
+    u[3 * q] = g2;
+}
+
+static inline __attribute__((always_inline)) void gradient6(const vec *y, size_t s, vec *z, size_t q)
+{
+    vec y0 = y[0], y1 = y[s], y2 = y[2 * s], y3 = y[3 * s];
+    vec ea = y0 + A2 * y2, oa = A * (y1 + A2 * y3), eb = y0 + B2 * y2, ob = B * (y1 + B2 * y3);
+    z[0] = y0;
+    z[q] = ea + oa;
+    z[2 * q] = ea - oa;
+    z[3 * q] = eb + ob;
+    z[4 * q] = eb - ob;
+    z[5 * q] = y3;
+}
+
+static inline __attribute__((always_inline)) void gradient4(const vec *y, size_t s, vec *z, size_t q)
+{
+    z[0] = y[0];
+    z[q] = y[0] + y[s];
+    z[2 * q] = y[0] - y[s];
+    z[3 * q] = y[s];
+}
+
+static inline __attribute__((always_inline)) void fold6(const vec *u, size_t s, vec *g, size_t q)
+{
+    const float n0 = 1 / (A2 * B2), na = 1 / (2 * A2 * (A2 - B2)), nb = 1 / (2 * B2 * (B2 - A2));
+    vec ea = na * (u[s] + u[2 * s]), oa = na * (u[s] - u[2 * s]);
+    vec eb = nb * (u[3 * s] + u[4 * s]), ob = nb * (u[3 * s] - u[4 * s]);
+    g[0] = n0 * u[0] + ea + eb;
+    g[q] = A * oa + B * ob;
+    g[2 * q] = A2 * ea + B2 * eb + u[5 * s];
+}
+
+static inline __attribute__((always_inline)) void fold4(const vec *u, size_t s, vec *g, size_t q)
+{
+    vec e = 0.5f * (u[s] + u[2 * s]), o = 0.5f * (u[s] - u[2 * s]);
+    g[0] = u[0] + e;
+    g[q] = o;
+    g[2 * q] = e + u[3 * s];
+}
+
+/* --- two-dimensional ------------------------------------------------------------------- */
+
+/* Between the two passes the values are in memory: kept in registers, which they
+ * outnumber, they would be moved there and back several times. */
+#define IN_MEMORY(v) __asm__("" : "+m"(v))
+
+static inline void input36(const float *const *points, size_t k, void *out, size_t apart)
+{
+    vec d[6], v[36];
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t j = 0; j < 6; j++) d[j] = load(points[6 * j + i] + k);
+        input6(d, 1, v + i, 6);
+    }
+    IN_MEMORY(v);
+    for (size_t i = 0; i < 6; i++) {
+        input6(v + 6 * i, 1, d, 1);
+        for (size_t j = 0; j < 6; j++) put(out, (6 * i + j) * apart + k, d[j]);
+    }
+}
+
+static inline void input16(const float *const *points, size_t k, void *out, size_t apart)
+{
+    vec d[16], v[16];
+    for (size_t i = 0; i < 16; i++) d[i] = load(points[i] + k);
+    for (size_t i = 0; i < 4; i++) input4(d + i, 4, v + i, 4);
+    for (size_t i = 0; i < 4; i++) input4(v + 4 * i, 1, d + 4 * i, 1);
+    for (size_t i = 0; i < 16; i++) put(out, i * apart + k, d[i]);
+}
+
+static void input(int m, size_t c, const float *const *points, void *out, size_t apart)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        if (m == 4) input36(points, k, out, apart);
+        else if (m == 2) input16(points, k, out, apart);
+        else put(out, k, load(points[0] + k));
+    }
+}
+
+/* G g G^T of 9 values (m 1: of one) to r. */
+static inline __attribute__((always_inline)) void transform_weights(int m, const vec *g, vec *r)
+{
+    vec t[18];
+    if (m == 1) {
+        r[0] = g[0];
+    } else if (m == 4) {
+        for (size_t i = 0; i < 3; i++) weights6(g + i, 3, t + i, 3);
+        for (size_t i = 0; i < 6; i++) weights6(t + 3 * i, 1, r + 6 * i, 1);
+    } else {
+        for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
+        for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
+    }
+}
+
+static void weights(int m, size_t width, const float *w, void *u, size_t apart)
+{
+    const size_t taps = m == 1 ? 1 : 9, n = m == 4 ? 36 : m == 2 ? 16 : 1;
+    vec g[9], r[CHANNELS][36];
+    for (size_t k = 0; k < width; k += LANES) {
+        for (size_t c = 0; c < CHANNELS; c++) {
+            for (size_t i = 0; i < taps; i++) g[i] = load(w + (c * taps + i) * width + k);
+            transform_weights(m, g, r[c]);
+        }
+        for (size_t i = 0; i < n; i++) put_words((word *)u + i * (apart / CHANNELS) + k, r, i);
+    }
+}
+
+/* --- the matrix product ------------------------------------------------------------------ */
+
+/* Vectors of a row of results held in registers: 6 rows of 4 of the 32 registers
+ * of AVX-512, of 2 of 16. */
+#if CM_LANES == 16
+enum { WIDE = 4 };
+#else
+enum { WIDE = 2 };
+#endif
+
+/* c [R][W vectors] = or += sum over i < k of a[r lda + i step] b[i ldb ..].  R and W
+ * are constants where this is inlined.  gcc keeps an array of accumulators in
+ * memory, so they have names. */
+static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const word *a,
+                                                        size_t lda, size_t step, const word *b, size_t ldb, float *c,
+                                                        size_t ldc, int add, const word *next, size_t pace,
+                                                        size_t far)
+{
+    vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
+    vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
+    vec c40 = {0}, c41 = {0}, c42 = {0}, c43 = {0}, c50 = {0}, c51 = {0}, c52 = {0}, c53 = {0};
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define FETCH(r)                                                                                                     \
+    if (R > r) {                                                                                                     \
+        c##r##0 = load(c + r * ldc);                                                                                 \
+        if (W > 1) c##r##1 = load(c + r * ldc + LANES);                                                              \
+        if (W > 2) c##r##2 = load(c + r * ldc + 2 * LANES);                                                          \
+        if (W > 3) c##r##3 = load(c + r * ldc + 3 * LANES);                                                          \
+    }
+#define TIMES(r)                                                                                                     \
+    if (R > r) {                                                                                                     \
+        word x = a[r * lda];                                                                                         \
+        c##r##0 = multiply(c##r##0, x, b0);                                                                          \
+        if (W > 1) c##r##1 = multiply(c##r##1, x, b1);                                                               \
+        if (W > 2) c##r##2 = multiply(c##r##2, x, b2);                                                               \
+        if (W > 3) c##r##3 = multiply(c##r##3, x, b3);                                                               \
+    }
+#define KEEP(r)                                                                                                      \
+    if (R > r) {                                                                                                     \
+        store(c + r * ldc, c##r##0);                                                                                 \
+        if (W > 1) store(c + r * ldc + LANES, c##r##1);                                                              \
+        if (W > 2) store(c + r * ldc + 2 * LANES, c##r##2);                                                          \
+        if (W > 3) store(c + r * ldc + 3 * LANES, c##r##3);                                                          \
+    }
+    if (add) {
+        EACH_ROW(FETCH)
+    }
+    for (size_t i = 0; i < k; i++, a += step, b += ldb) {
+        words b0 = load_words(b), b1 = b0, b2 = b0, b3 = b0;
+        if (W > 1) b1 = load_words(b + LANES);
+        if (W > 2) b2 = load_words(b + 2 * LANES);
+        if (W > 3) b3 = load_words(b + 3 * LANES);
+        if (pace) __builtin_prefetch(next + pace * i, 0, 2);
+        if (far) __builtin_prefetch(a + far, 0, 2);
+        if (pace > 16) __builtin_prefetch(next + pace * i + 16, 0, 2);
+        EACH_ROW(TIMES)
+    }
+    EACH_ROW(KEEP)
+}
+
+/* The weights come from far away and are read once for all rows: while one part of
+ * them is used, each step asks for `pace` words of the part behind it. */
+static inline size_t pace_of(size_t rows, size_t width)
+{
+    size_t pace = (width * ROWS / rows + 7) / 8 * 8;
+    return pace < 8 ? 8 : pace > 32 ? 32 : pace;
+}
+
+#define DEFINE_ROWS(W)                                                                                               \
+    static void rows_of_##W(size_t rows, size_t k, const word *a, size_t lda, const word *b, float *c, size_t ldc,   \
+                            int add)                                                                                 \
+    {                                                                                                                \
+        const word *next = b + k * W * LANES;                                                                        \
+        size_t pace = pace_of(rows, W * LANES);                                                                      \
+        for (; rows >= ROWS; rows -= ROWS, a += ROWS * lda, c += ROWS * ldc, next += pace * k)                       \
+            micro(ROWS, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                   \
+        if (rows >= 4) {                                                                                             \
+            micro(4, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
+            rows -= 4, a += 4 * lda, c += 4 * ldc, next += pace * k;                                                 \
+        }                                                                                                            \
+        if (rows >= 2) {                                                                                             \
+            micro(2, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                      \
+            rows -= 2, a += 2 * lda, c += 2 * ldc, next += pace * k;                                                 \
+        }                                                                                                            \
+        if (rows) micro(1, W, k, a, lda, 1, b, W *LANES, c, ldc, add, next, pace, 0);                                \
+    }
+DEFINE_ROWS(4)
+DEFINE_ROWS(2)
+DEFINE_ROWS(1)
+
+/* Sums are cut into parts of 128 words, whose part of a panel stays in the L1 cache
+ * and which hold rounding errors down. */
+enum { DEPTH = 128 };
+
+static size_t panel(size_t left)
+{
+    if (WIDE == 4 && left >= 4 * LANES) return 4 * LANES;
+    return left >= 2 * LANES ? 2 * LANES : LANES;
+}
+
+static void product(size_t rows, size_t columns, size_t channels, const void *operand, size_t row, const void *packed,
+                    float *c, size_t ldc)
+{
+    const word *a = operand, *b = packed;
+    size_t k = channels / CHANNELS, lda = row / CHANNELS;
+    for (size_t j = 0, width; j < columns; j += width) {
+        width = panel(columns - j);
+        for (size_t first = 0; first < k; first += DEPTH) {
+            size_t depth = k - first < DEPTH ? k - first : DEPTH;
+            if (width == 4 * LANES) rows_of_4(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            else if (width == 2 * LANES) rows_of_2(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            else rows_of_1(rows, depth, a + first, lda, b, c + j, ldc, first > 0);
+            b += depth * width;
+        }
+    }
+}
+
+#endif
