@@ -5,6 +5,7 @@
                                                                    the distances of PyTorch's?
     fd_digits.py DATA --model FILE [FILE ...] [--sigmas 80,0.821]   any digit models: one step, two steps; Heun 18
                                                                    for those that are no consistency models
+    ... --dtype bf16 [--tile 4]                                     in bfloat16, emulated where it has to be
 
 DATA holds mnist_lenet.safetensors and mnist_lenet_train_stats.npz (and the peer's digits_*.safetensors).  Labels are i mod 10; images are clamped, rounded
 to bytes, the middle 28 x 28 taken.  Needs numpy.  Reference (PyTorch's sampling of the same files): one step 29.6 and
@@ -53,9 +54,9 @@ def frechet(mu1, s1, mu2, s2):
     return ((mu1 - mu2) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * cross
 
 
-def measure(lenet, stats, path, method, options, count, seed):
+def measure(lenet, stats, path, method, options, count, seed, arithmetic):
     """FD-lenet and the share classified as asked."""
-    sampler = cm.Sampler(cm.Model.load(path), method, batch=64, **options)
+    sampler = cm.Sampler(cm.Model.load(path), method, batch=64, **options, **arithmetic)
     labels, f, right = np.arange(count) % 10, [], 0
     for first in range(0, count, 1000):
         n = min(1000, count - first)
@@ -76,7 +77,10 @@ def main():
     p.add_argument("--count", type=int, default=10000)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--teacher", type=int, default=0, help="also that many by the peer's teacher, Heun 18")
+    p.add_argument("--dtype")
+    p.add_argument("--tile", type=int, default=0)
     o = p.parse_args()
+    arithmetic = {"dtype": o.dtype, "bf16_tile": o.tile, "bf16_emulate": o.dtype == "bf16"}
     lenet, stats = load(o.data + "/mnist_lenet.safetensors"), np.load(o.data + "/mnist_lenet_train_stats.npz")
     runs, bad = [], False
     two = {"sigmas": [float(s) for s in o.sigmas.split(",")]}
@@ -92,7 +96,7 @@ def main():
             runs.append((o.data + "/digits_teacher.safetensors", "heun", {"steps": 18, "clip_denoised": False}, o.teacher, (19.2, 19.2)))
     for path, method, options, count, expected in runs:
         began = time.time()
-        fd, right = measure(lenet, stats, path, method, options, count, o.seed)
+        fd, right = measure(lenet, stats, path, method, options, count, o.seed, arithmetic)
         known = " (reference %.1f to %.1f)" % expected if expected else ""
         bad |= bool(expected) and count == 10000 and not expected[0] - 0.6 <= fd <= expected[1] + 0.6
         print("%s %-9s n %d  FD-lenet %.2f%s  as asked %.1f %%  %.0f s" % (path, method, count, fd, known, right, time.time() - began), flush=True)
