@@ -2,13 +2,16 @@
 #include "support/suite.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/context.h"
 #include "base/options.h"
 #include "base/parallel.h"
 #include "base/rng.h"
 #include "base/torch_rng.h"
+#include "base/turns.h"
 #include "support/memory.h"
 #include "tensor/convert.h"
 
@@ -197,6 +200,65 @@ START_TEST(parallel_pieces)
 }
 END_TEST
 
+typedef struct {
+    cm_turns *turns;
+    int order[4][24], count[4];
+    int bad[2]; /* pieces that fail before (even places) or between two places */
+} visits;
+
+/* Four places, in the same order for every piece, with work of uneven length between. */
+static cm_status visit(void *user, int piece, int worker)
+{
+    visits *v = user;
+    cm_status status = CM_OK;
+    (void)worker;
+    for (int place = 0; place < 4 && status == CM_OK; place++) {
+        for (volatile int i = 0; i < (piece * 7919 + place * 104729) % 20000; i++) {}
+        if ((piece == v->bad[0] && place == 0) || (piece == v->bad[1] && place == 2)) {
+            status = cm_fail(CM_ERR_LIMIT, "piece %d", piece);
+        } else status = cm_turns_enter(v->turns, (size_t)place, piece);
+        if (status != CM_OK) break;
+        v->order[place][v->count[place]++] = piece;
+        cm_turns_leave(v->turns, (size_t)place);
+    }
+    if (status != CM_OK) cm_turns_fail(v->turns, piece);
+    return status;
+}
+
+/* Every place sees the pieces in order; a failure ends the round without anyone waiting
+ * for ever, with the message of the first, and the next round is whole again. */
+START_TEST(turns_are_kept)
+{
+    visits v;
+    cm_context *context;
+    OK(cm_context_create(NULL, &context));
+    memset(&v, 0, sizeof v);
+    OK(cm_turns_create(context, 4, &v.turns));
+    for (int round = 0; round < 200; round++) {
+        int threads = 1 + round % 8, fails = round % 3;
+        memset(v.count, 0, sizeof v.count);
+        v.bad[0] = fails == 1 ? round % 24 : -1;
+        v.bad[1] = fails ? round * 5 % 24 : -1;
+        cm_turns_begin(v.turns);
+        cm_status status = cm_parallel_dealt(threads, 24, visit, &v);
+        int first = v.bad[1] < v.bad[0] || v.bad[0] < 0 ? v.bad[1] : v.bad[0];
+        if (fails) {
+            char text[32];
+            snprintf(text, sizeof text, "piece %d", first);
+            ck_assert(status == CM_ERR_LIMIT);
+            ck_assert_str_eq(cm_last_message(), text);
+        } else OK(status);
+        for (int place = 0; place < 4; place++) {
+            for (int i = 0; i < v.count[place]; i++) ck_assert_int_eq(v.order[place][i], i);
+            if (!fails) ck_assert_int_eq(v.count[place], 24);
+        }
+    }
+    cm_turns_free(v.turns);
+    cm_turns_free(NULL);
+    cm_context_free(context);
+}
+END_TEST
+
 START_TEST(half_precision)
 {
     static const unsigned char half[] = {0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b, 0x00, 0x7c, 0x00, 0x80};
@@ -236,6 +298,7 @@ Suite *make_suite(void)
     tcase_add_test(t, box_muller_matches_libm);
     tcase_add_test(t, streams_are_independent_of_length);
     tcase_add_test(t, parallel_pieces);
+    tcase_add_test(t, turns_are_kept);
     tcase_add_test(t, half_precision);
     tcase_add_test(t, versions);
     suite_add_tcase(s, t);

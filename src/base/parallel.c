@@ -71,36 +71,24 @@ cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
     return report(&f);
 }
 
-static cm_status run_in_turn(int pieces, cm_piece_fn work, cm_piece_fn finish, void *user)
-{
-    for (int piece = 0; piece < pieces; piece++) {
-        CM_TRY(work(user, piece, 0));
-        CM_TRY(finish(user, piece, 0));
-    }
-    return CM_OK;
-}
-
-cm_status cm_parallel_ordered(int threads, int pieces, cm_piece_fn work, cm_piece_fn finish, void *user)
+cm_status cm_parallel_dealt(int threads, int pieces, cm_piece_fn work, void *user)
 {
     failure f = {pieces, CM_OK, ""};
-    int stop = 0; /* set inside ordered regions, which one thread at a time enters */
+    omp_lock_t lock;
     if (threads > pieces) threads = pieces;
-    if (threads <= 1 || omp_in_parallel()) return run_in_turn(pieces, work, finish, user);
-#pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
+    if (threads <= 1 || omp_in_parallel()) return run_range(0, pieces, 0, work, user);
+    omp_init_lock(&lock);
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int piece = 0; piece < pieces; piece++) {
-        int worker = omp_get_thread_num(), stopped;
-#pragma omp atomic read
-        stopped = stop;
-        cm_status s = stopped ? CM_OK : work(user, piece, worker);
-#pragma omp ordered
-        {
-            if (s == CM_OK && !stop) s = finish(user, piece, worker);
-            record(&f, piece, s);
-            if (s != CM_OK) {
-#pragma omp atomic write
-                stop = 1;
-            }
-        }
+        omp_set_lock(&lock);
+        int skip = f.rank < piece;
+        omp_unset_lock(&lock);
+        cm_status s = skip ? CM_OK : work(user, piece, omp_get_thread_num());
+        if (s == CM_OK) continue;
+        omp_set_lock(&lock);
+        record(&f, piece, s);
+        omp_unset_lock(&lock);
     }
+    omp_destroy_lock(&lock);
     return report(&f);
 }

@@ -18,10 +18,10 @@ int cm_parallel_cpus(void);
 typedef cm_status (*cm_piece_fn)(void *user, int piece, int worker);
 cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user);
 
-/* The same in turn: worker w does pieces w, w + threads, ..., and `finish` runs
- * for piece 0, 1, ... in that order, one at a time, on the piece's worker.  What
- * finish adds up does not depend on the number of threads. */
-cm_status cm_parallel_ordered(int threads, int pieces, cm_piece_fn work, cm_piece_fn finish, void *user);
+/* The same dealt out in turn: worker w does pieces w, w + threads, ... in that order,
+ * so the smallest piece not yet done is always running (turns.h).  After a failure only
+ * pieces before it are begun. */
+cm_status cm_parallel_dealt(int threads, int pieces, cm_piece_fn work, void *user);
 
 /* Sets the calling thread's OpenMP thread count; returns the one before, to be
  * given back.  oneDNN reads it when a primitive is created. */

@@ -6,7 +6,10 @@
 struct cm_exec {
     const cm_plan *plan;
     unsigned char *arena, *scratch;
-    float *gradients;
+    float *gradients; /* a block, or with a sink those of one node */
+    size_t gradient_floats;
+    cm_gradient_sink sink;
+    void *sink_user;
     void **local; /* of each node */
     cm_op_run *runs; /* of each step */
     uint64_t *images;
@@ -23,9 +26,12 @@ static void *at(const cm_exec *exec, int buffer)
 static void bind_gradients(cm_exec *exec, const cm_step *s, cm_op_run *run)
 {
     const cm_plan *plan = exec->plan;
+    size_t at_node = 0;
     for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
         int index = plan->graph->nodes[s->node].param[k];
-        run->dparam[k] = index < 0 ? NULL : exec->gradients + plan->gradient[index];
+        if (index < 0) continue;
+        run->dparam[k] = exec->gradients + (exec->sink ? at_node : plan->gradient[index]);
+        at_node += (plan->gradient_size[index] + 15) / 16 * 16;
     }
 }
 
@@ -60,15 +66,22 @@ static cm_status attach(cm_exec *exec)
 
 cm_status cm_exec_create(const cm_plan *plan, cm_exec **out)
 {
+    return cm_exec_create_streaming(plan, NULL, NULL, out);
+}
+
+cm_status cm_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out)
+{
     cm_context *context = plan->context;
     *out = NULL;
     cm_exec *exec = cm_calloc(context, 1, sizeof *exec);
     if (!exec) return CM_ERR_MEMORY;
     exec->plan = plan;
+    exec->sink = sink, exec->sink_user = user;
+    exec->gradient_floats = sink ? cm_plan_node_gradient_floats(plan) : plan->gradient_floats;
     /* Zeroed, that is touched, once: fresh pages cost more than arithmetic. */
     exec->arena = cm_calloc(context, plan->program.arena, 1);
     exec->scratch = cm_calloc(context, plan->scratch, 1);
-    exec->gradients = cm_calloc(context, plan->gradient_floats, sizeof *exec->gradients);
+    exec->gradients = cm_calloc(context, exec->gradient_floats, sizeof *exec->gradients);
     exec->local = cm_calloc(context, (size_t)plan->graph->n_nodes, sizeof *exec->local);
     exec->runs = cm_calloc(context, (size_t)plan->program.n_steps, sizeof *exec->runs);
     exec->images = cm_calloc(context, (size_t)plan->options.slice, sizeof *exec->images);
@@ -157,6 +170,18 @@ static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
             run->p->kernels->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
 }
 
+static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)
+{
+    const cm_plan *plan = exec->plan;
+    for (int k = 0; k < CM_OP_MAX_PARAMS && exec->sink; k++) {
+        int index = plan->graph->nodes[s->node].param[k];
+        if (index >= 0)
+            CM_TRY(exec->sink(exec->sink_user, index, plan->gradient[index], plan->gradient_size[index],
+                              run->dparam[k]));
+    }
+    return CM_OK;
+}
+
 static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, int last)
 {
     for (int i = first; i < last; i++) {
@@ -171,6 +196,7 @@ static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, 
         } else {
             CM_TRY(run->p->op->backward(run));
             add_up(exec, s, run);
+            CM_TRY(hand_on(exec, s, run));
         }
         if (exec->watcher) tell(exec, s);
     }
@@ -202,5 +228,5 @@ void cm_exec_poison(cm_exec *exec)
         if (!overlaps) memset(exec->arena + offset, 0xff, size);
     }
     memset(exec->scratch, 0xff, exec->plan->scratch);
-    memset(exec->gradients, 0xff, exec->plan->gradient_floats * sizeof *exec->gradients);
+    memset(exec->gradients, 0xff, exec->gradient_floats * sizeof *exec->gradients);
 }

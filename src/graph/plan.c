@@ -57,8 +57,9 @@ static cm_status lay_out_gradients(cm_plan *plan)
 {
     const cm_graph *g = plan->graph;
     plan->gradient = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient);
+    plan->gradient_size = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient_size);
     plan->reader = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->reader);
-    if (!plan->gradient || !plan->reader) return CM_ERR_MEMORY;
+    if (!plan->gradient || !plan->gradient_size || !plan->reader) return CM_ERR_MEMORY;
     for (int i = 0; i < g->n_params; i++) plan->gradient[i] = SIZE_MAX, plan->reader[i] = -1;
     for (int i = 0; i < g->n_nodes && plan->options.mode == CM_MODE_TRAIN; i++)
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
@@ -71,6 +72,7 @@ static cm_status lay_out_gradients(cm_plan *plan)
                 floats = (cm_packer_gradient_bytes(&plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
             plan->reader[index] = i;
             plan->gradient[index] = plan->gradient_floats;
+            plan->gradient_size[index] = floats;
             plan->gradient_floats += (floats + 15) / 16 * 16;
         }
     return CM_OK;
@@ -129,6 +131,7 @@ void cm_plan_free(cm_plan *plan)
     cm_free(plan->context, plan->ops);
     cm_program_release(plan);
     cm_free(plan->context, plan->gradient);
+    cm_free(plan->context, plan->gradient_size);
     cm_free(plan->context, plan->reader);
     cm_dnnl_engine_free(plan->engine);
     cm_free(plan->context, plan);
@@ -147,6 +150,20 @@ size_t cm_plan_scratch_bytes(const cm_plan *plan)
 size_t cm_plan_gradient_floats(const cm_plan *plan)
 {
     return plan->gradient_floats;
+}
+
+size_t cm_plan_node_gradient_floats(const cm_plan *plan)
+{
+    size_t most = 0;
+    for (int i = 0; i < plan->graph->n_nodes; i++) {
+        size_t sum = 0;
+        for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
+            int index = plan->graph->nodes[i].param[k];
+            if (index >= 0) sum += (plan->gradient_size[index] + 15) / 16 * 16;
+        }
+        if (sum > most) most = sum;
+    }
+    return most;
 }
 
 const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope)

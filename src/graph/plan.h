@@ -79,6 +79,12 @@ const float *cm_exec_input_gradient(const cm_exec *exec, int index);
  * one plan are added value by value; a sum is unpacked at the end. */
 size_t cm_plan_gradient_floats(const cm_plan *plan);
 const float *cm_exec_gradients(const cm_exec *exec);
+/* Or no block: each gradient is handed on as soon as it is there, with where it
+ * belongs in a block, and its memory used again; the exec has that of the largest
+ * node.  What the sink returns other than CM_OK ends cm_exec_backward. */
+typedef cm_status (*cm_gradient_sink)(void *user, int parameter, size_t first, size_t floats, const float *gradient);
+cm_status cm_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out);
+size_t cm_plan_node_gradient_floats(const cm_plan *plan);
 /* Turns a block into plain tensors, parameter i at plain + offsets[i] (SIZE_MAX:
  * not wanted). */
 typedef struct cm_unpacking cm_unpacking;

@@ -36,6 +36,7 @@ struct cm_plan {
     cm_program program;
     size_t scratch;
     size_t *gradient; /* of each parameter: its first float in a block; SIZE_MAX: no node reads it */
+    size_t *gradient_size; /* ... and how many it has there */
     int *reader;      /* of each parameter: the node that reads it, or -1 */
     size_t gradient_floats;
 };

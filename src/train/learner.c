@@ -18,6 +18,7 @@ struct cm_learner_worker {
     int32_t *labels, *true_labels;
     const float *augment; /* of the slice, or NULL */
     size_t count;         /* images that are not padding */
+    int slice;            /* number of the slice         */
 };
 
 /* --- making ------------------------------------------------------------------- */
@@ -78,12 +79,29 @@ static cm_status make_plans(cm_learner *l)
     return CM_OK;
 }
 
+/* total += the slice's gradient, after the slices before. */
+static cm_status add_gradient(void *user, int parameter, size_t first, size_t floats, const float *gradient)
+{
+    const cm_learner_worker *w = user;
+    const cm_learner *l = w->learner;
+    float *restrict total = l->total + first;
+    const float *restrict from = gradient;
+    CM_TRY(cm_turns_enter(l->turns, (size_t)parameter, w->slice));
+    if (w->slice == 0) memcpy(total, from, floats * sizeof *total);
+    else {
+#pragma omp simd
+        for (size_t i = 0; i < floats; i++) total[i] += from[i];
+    }
+    cm_turns_leave(l->turns, (size_t)parameter);
+    return CM_OK;
+}
+
 static cm_status make_worker(cm_learner *l, const cm_objective_settings *settings, cm_learner_worker *w)
 {
     cm_context *context = l->context;
     size_t slice = l->options.slice, values = slice * l->image_size;
     w->learner = l;
-    CM_TRY(cm_exec_create(l->train_plan, &w->train));
+    CM_TRY(cm_exec_create_streaming(l->train_plan, add_gradient, w, &w->train));
     if (l->target_plan) CM_TRY(cm_exec_create(l->target_plan, &w->target));
     if (l->teacher_plan) CM_TRY(cm_exec_create(l->teacher_plan, &w->teacher));
     w->x0 = cm_calloc(context, values, sizeof *w->x0);
@@ -133,6 +151,7 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     l->total = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->total);
     int n = l->options.threads < (int)slices(l) ? l->options.threads : (int)slices(l);
     l->workers = cm_calloc(l->context, (size_t)n, sizeof *l->workers);
+    CM_TRY(cm_turns_create(l->context, (size_t)l->graph->n_params, &l->turns));
     if (!l->gradient || !l->total || !l->workers) return CM_ERR_MEMORY;
     for (; l->n_workers < n; l->n_workers++) {
         cm_status status = make_worker(l, settings, &l->workers[l->n_workers]);
@@ -177,6 +196,7 @@ void cm_learner_free(cm_learner *l)
     cm_context *context = l->context;
     for (int i = 0; i < l->n_workers; i++) free_worker(context, &l->workers[i]);
     cm_free(context, l->workers);
+    cm_turns_free(l->turns);
     cm_free(context, l->total);
     cm_free(context, l->gradient);
     cm_unpacking_free(l->unpacking);
@@ -313,15 +333,15 @@ static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t f
     }
 }
 
-static cm_status slice_piece(void *user, int index, int worker)
+static cm_status run_slice(const job *j, int index, int worker)
 {
-    const job *j = user;
     cm_learner_worker *w = &j->learner->workers[worker];
     const cm_objective_nets nets = {w, evaluate, online, backward};
     const cm_objective_batch b = {j->learner->options.slice, w->x0,   w->z,    w->u,
                                   w->normal,                 w->loss, w->share, w->work};
     size_t first = (size_t)index * j->learner->options.slice;
     if (j->batch->cancel && atomic_load(j->batch->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    w->slice = index;
     load_slice(w, j->batch, first);
     cm_exec_seed(w->train, j->batch->seed, w->images);
     if (w->target) cm_exec_seed(w->target, j->batch->seed, w->images);
@@ -330,21 +350,12 @@ static cm_status slice_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-/* total += the slice's gradients, in the slices' order. */
-static cm_status add_slice(void *user, int index, int worker)
+static cm_status slice_piece(void *user, int index, int worker)
 {
     const job *j = user;
-    cm_learner *l = j->learner;
-    const float *restrict block = cm_exec_gradients(l->workers[worker].train);
-    float *restrict total = l->total;
-    size_t n = cm_plan_gradient_floats(l->train_plan);
-    if (index == 0) {
-        memcpy(total, block, n * sizeof *total);
-        return CM_OK;
-    }
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) total[i] += block[i];
-    return CM_OK;
+    cm_status status = run_slice(j, index, worker);
+    if (status != CM_OK) cm_turns_fail(j->learner->turns, index);
+    return status;
 }
 
 cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_objective_settings *settings,
@@ -352,7 +363,8 @@ cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_
 {
     job j = {l, objective, settings, batch};
     int before = cm_parallel_swap_threads(l->options.threads);
-    cm_status status = cm_parallel_ordered(l->n_workers, (int)slices(l), slice_piece, add_slice, &j);
+    cm_turns_begin(l->turns);
+    cm_status status = cm_parallel_dealt(l->n_workers, (int)slices(l), slice_piece, &j);
     if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->options.threads, l->total, l->gradient);
     cm_parallel_swap_threads(before);
     return status;
@@ -369,10 +381,11 @@ size_t cm_learner_bytes(const cm_learner *l)
 {
     size_t sets = 1u + (l->target.values != NULL) + (l->taught.values != NULL);
     size_t block = cm_plan_gradient_floats(l->train_plan) * sizeof(float);
+    size_t streamed = cm_plan_node_gradient_floats(l->train_plan) * sizeof(float);
     size_t packed = cm_params_copied_bytes(l->online.params);
     if (l->target.params) packed += cm_params_copied_bytes(l->target.params);
     if (l->taught.params) packed += cm_params_copied_bytes(l->taught.params);
-    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + block +
+    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
                     l->options.slice * l->image_size * 8 * sizeof(double);
     return (sets + 1) * l->floats * sizeof(float) + block + packed + (size_t)l->n_workers * worker;
 }

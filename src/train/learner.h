@@ -3,12 +3,14 @@
  *
  * A batch is cut into slices of fixed size (the last one padded with images of
  * no weight).  A worker takes a slice through the whole objective with plans of
- * one thread each; slices' gradients are added in their order. */
+ * one thread each; the slices' gradients of a parameter are added in their order, as
+ * soon as they are there. */
 #ifndef CM_TRAIN_LEARNER_H
 #define CM_TRAIN_LEARNER_H
 
 #include <stdatomic.h>
 
+#include "base/turns.h"
 #include "diffusion/model.h"
 #include "graph/plan.h"
 #include "train/objective.h"
@@ -47,6 +49,7 @@ typedef struct cm_learner {
     cm_unpacking *unpacking;
     cm_learner_worker *workers;
     int n_workers;
+    cm_turns *turns; /* of each parameter: the slices add their gradients in order */
     float *total;    /* sum of the slices' gradient blocks */
     float *gradient; /* the same as plain tensors, `floats` values */
     size_t image_size;

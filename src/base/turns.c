@@ -1,0 +1,76 @@
+/* turns.c - one lock for all places; they are left thousands of times a second at
+ * most. */
+#include "base/turns.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+
+struct cm_turns {
+    cm_context *context;
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    size_t places;
+    int *next; /* of each place */
+    int failed; /* the smallest piece that has */
+};
+
+cm_status cm_turns_create(cm_context *context, size_t places, cm_turns **out)
+{
+    *out = NULL;
+    cm_turns *t = cm_calloc(context, 1, sizeof *t);
+    if (!t) return CM_ERR_MEMORY;
+    t->context = context;
+    t->places = places;
+    t->next = cm_calloc(context, places, sizeof *t->next);
+    int locked = t->next && pthread_mutex_init(&t->lock, NULL) == 0;
+    if (!locked || pthread_cond_init(&t->moved, NULL) != 0) {
+        if (locked) (void)pthread_mutex_destroy(&t->lock);
+        cm_free(context, t->next);
+        cm_free(context, t);
+        return CM_ERR_MEMORY;
+    }
+    *out = t;
+    return CM_OK;
+}
+
+void cm_turns_free(cm_turns *t)
+{
+    if (!t) return;
+    (void)pthread_cond_destroy(&t->moved);
+    (void)pthread_mutex_destroy(&t->lock);
+    cm_free(t->context, t->next);
+    cm_free(t->context, t);
+}
+
+void cm_turns_begin(cm_turns *t)
+{
+    memset(t->next, 0, t->places * sizeof *t->next);
+    t->failed = INT_MAX;
+}
+
+cm_status cm_turns_enter(cm_turns *t, size_t place, int piece)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    while (t->next[place] != piece && t->failed > piece) (void)pthread_cond_wait(&t->moved, &t->lock);
+    int failed = t->failed <= piece;
+    (void)pthread_mutex_unlock(&t->lock);
+    if (failed) CM_FAIL(CM_ERR_CANCELLED, "another part of the batch failed");
+    return CM_OK;
+}
+
+void cm_turns_leave(cm_turns *t, size_t place)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    t->next[place]++;
+    (void)pthread_cond_broadcast(&t->moved);
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+void cm_turns_fail(cm_turns *t, int piece)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    if (piece < t->failed) t->failed = piece;
+    (void)pthread_cond_broadcast(&t->moved);
+    (void)pthread_mutex_unlock(&t->lock);
+}
