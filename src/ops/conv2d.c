@@ -48,9 +48,11 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         p->scratch_bytes = cm_winograd_gradient_bytes(&s->winograd);
         p->unpacker.winograd = &s->winograd;
         if (!(p->wants & 1)) return CM_OK;
+        /* Packed when it is wanted, near the processor: to hold it would take four times
+         * the weights, and to fetch it as long as to make it. */
         cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, s->winograd.m, 1, 1, shape.n, shape.h, shape.w, shape.oc,
                          shape.c);
-        p->back_packer.winograd = &s->turned;
+        p->back_plain = 1;
         return CM_OK;
     }
     CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
@@ -93,6 +95,12 @@ static void need(cm_op_plan *p, size_t bytes)
     if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
+/* Of packed turned weights, at the beginning of the scratch memory. */
+static size_t turned_bytes(const state *s)
+{
+    return (cm_winograd_packed_bytes(&s->turned) + 63) / 64 * 64;
+}
+
 static cm_status prepare(cm_op_plan *p)
 {
     state *s = cm_calloc(p->context, 1, sizeof *s);
@@ -102,7 +110,7 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->winograd.m ? cm_winograd_scratch_bytes(&s->winograd) : 0);
-    need(p, s->turned.m ? cm_winograd_scratch_bytes(&s->turned) : 0);
+    need(p, s->turned.m ? turned_bytes(s) + cm_winograd_scratch_bytes(&s->turned) : 0);
     for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
@@ -187,7 +195,11 @@ static cm_status backward(const cm_op_run *r)
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
     if (s->winograd.m) {
-        if (r->din[0]) CM_TRY(cm_winograd_run(&s->turned, dy, r->back_param, NULL, NULL, 1, r->din[0], r->scratch));
+        if (r->din[0]) {
+            cm_winograd_pack(&s->turned, r->back_param, r->scratch);
+            CM_TRY(cm_winograd_run(&s->turned, dy, r->scratch, NULL, NULL, 1, r->din[0],
+                                   (unsigned char *)r->scratch + turned_bytes(s)));
+        }
         cm_winograd_gradient(&s->winograd, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }
