@@ -253,6 +253,7 @@ void cm_model_values(const cm_model *m, float *block)
     for (int i = 0; i < m->graph->n_params; i++) {
         if (m->graph->params[i].constant) continue;
         cm_st_read_f32(cm_checkpoint_tensor(&m->sources[i]), block + at);
+        if (m->sources[i].forget) m->sources[i].forget(&m->sources[i]); /* who copies all has them now */
         at += (cm_param_elements(&m->graph->params[i]) + 15) / 16 * 16;
     }
 }
