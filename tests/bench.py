@@ -28,13 +28,17 @@ ADM = {"type": "adm", "image_size": 64, "in_channels": 3, "model_channels": 192,
        "use_scale_shift_norm": True, "resblock_updown": True}
 NETWORKS = {"cifar": (CIFAR, 32), "small": (SMALL, 32), "adm": (ADM, 64)}
 DIGITS = "models/digits_teacher.safetensors"
-# work, network, batch, threads, images ours draws, reach
+# work, network, batch, threads, images ours draws, reach; bf16 rows where the processor has the instructions
 INFERENCE = [("CIFAR-10 DDPM++ f32, batch 1", "cifar", 1, 2, 6, 2.2), ("CIFAR-10 DDPM++ f32, batch 8", "cifar", 8, 2, 16, 2.7),
              ("CIFAR-10 DDPM++ f32, batch 64", "cifar", 64, 2, 64, 2.4), ("ImageNet-64 ADM f32, batch 1", "adm", 1, 2, 3, 2.4),
              ("ImageNet-64 ADM f32, batch 8", "adm", 8, 2, 8, 2.2),
-             ("small 32-base net f32, batch 8, 1 thread", "small", 8, 1, 64, 3)]
+             ("small 32-base net f32, batch 8, 1 thread", "small", 8, 1, 64, 3),
+             ("CIFAR-10 DDPM++ bf16, batch 1", "cifar", 1, 2, 6, 2.4), ("CIFAR-10 DDPM++ bf16, batch 8", "cifar", 8, 2, 16, 2.3),
+             ("CIFAR-10 DDPM++ bf16, batch 64", "cifar", 64, 2, 64, 2.1), ("ImageNet-64 ADM bf16, batch 1", "adm", 1, 2, 3, 2.2),
+             ("ImageNet-64 ADM bf16, batch 8", "adm", 8, 2, 8, 1.8)]
 # work, network, batch, steps, reach; seconds a step
-TRAINING = [("training CIFAR-10 DDPM++ f32, batch 32", "cifar", 32, 2, 2.6), ("training small 32-base f32, batch 32", "small", 32, 12, 3),
+TRAINING = [("training CIFAR-10 DDPM++ f32, batch 32", "cifar", 32, 2, 2.6), ("training CIFAR-10 DDPM++ bf16, batch 32", "cifar", 32, 2, 1.7),
+            ("training small 32-base f32, batch 32", "small", 32, 12, 3),
             ("training CIFAR-10 DDPM++ f32, batch 16", "cifar", 16, 2, 1), ("training digits net f32, batch 128", DIGITS, 128, 4, 1)]
 
 best_yardstick = 1e9
@@ -83,8 +87,20 @@ def ours_infers(path, batch, threads, count, *more):
                      "-n", str(count), path, "--json", *more])
 
 
-def ours_trains(path, batch, steps):
-    return run_json([o.build + "/tests/bench_train", path, str(batch), "2", str(steps)])
+def ours_trains(path, batch, steps, *more):
+    return run_json([o.build + "/tests/bench_train", path, str(batch), "2", str(steps), *more])
+
+
+HAS_BF16 = "with bfloat16" in subprocess.check_output([o.build + "/bin/cm-sample", "--version"], text=True)
+
+
+def wanted(work):
+    if o.rows not in work:
+        return False
+    if "bf16" in work and not HAS_BF16:
+        print("%-46s not run: this processor has no bfloat16 instructions" % work, flush=True)
+        return False
+    return True
 
 
 VERSIONS = {}
@@ -142,23 +158,23 @@ def compare(work, ours, script, path, arguments, key, target):
 
 print("%-46s %10s %10s %7s %6s   %s" % ("work", "ours", "peer", "ratio", "reach", "strongest peer"))
 for work, name, batch, threads, count, target in INFERENCE:
-    if o.rows not in work:
+    if not wanted(work):
         continue
-    path = model(name)
-    best, peer = compare(work + ", s/image", lambda: ours_infers(path, batch, threads, count), "torch_net.py", path,
-                         ["--batch", batch, "--threads", threads], "seconds_per_image", target)
-    if best and name == "cifar" and batch == 64:
+    path, bf16 = model(name), "bf16" in work
+    best, peer = compare(work + ", s/image", lambda: ours_infers(path, batch, threads, count, *["--dtype", "bf16"][:2 * bf16]),
+                         "torch_net.py", path, ["--batch", batch, "--threads", threads, *["--bf16"][:bf16]], "seconds_per_image", target)
+    if best and name == "cifar" and batch == 64 and not bf16:
         lean = ours_infers(path, batch, threads, batch, "--lean")
         table("  the same, peak MiB, fast", best["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 2, None, "of the strongest peer")
         table("  the same, peak MiB, lean", lean["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 3, None,
               "%.4f s/image" % lean["seconds_per_image"])
 for work, name, batch, steps, target in TRAINING:
-    if o.rows not in work:
+    if not wanted(work):
         continue
-    path = model(name)
-    best, peer = compare(work + ", s/step", lambda: ours_trains(path, batch, steps), "torch_train.py", path,
-                         ["--batch", batch, "--threads", 2, "--steps", steps], "seconds", target)
-    if best and name == "cifar" and batch == 32:
+    path, bf16 = model(name), "bf16" in work
+    best, peer = compare(work + ", s/step", lambda: ours_trains(path, batch, steps, *["0", "bf16"][:2 * bf16]), "torch_train.py", path,
+                         ["--batch", batch, "--threads", 2, "--steps", steps, *["--bf16"][:bf16]], "seconds", target)
+    if best and name == "cifar" and batch == 32 and not bf16:
         table("  the same, peak MiB", best["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 2, None, "of the strongest peer")
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The peer of `make bench`: the network of a native songunet or adm file built from PyTorch's own modules.
 
-    torch_net.py MODEL.safetensors --batch 1 8 64 --threads 2 [--repeat 3] [--compile]
+    torch_net.py MODEL.safetensors --batch 1 8 64 --threads 2 [--repeat 3] [--compile] [--bf16]
 
-Prints one JSON object a batch size: seconds per image of D(x; sigma), float32, channels-last, and the peak memory of
-the process so far.  --check FILE writes the output of a fixed input (for comparison with ours) instead.
+Prints one JSON object a batch size: seconds per image of D(x; sigma), float32 (--bf16: under
+autocast), channels-last, and the peak memory of the process so far.  --check FILE writes the output of a fixed input (for comparison with ours) instead.
 Precond edm; of songunet the DDPM++ form (standard encoder and decoder, box filter), of adm the form of ImageNet 64.
 """
 import argparse, json, math, os, resource, struct, sys, time
@@ -205,6 +205,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--bf16", action="store_true")
     p.add_argument("--check")
     o = p.parse_args()
     torch.set_num_threads(o.threads)
@@ -213,7 +214,7 @@ def main():
     run = torch.compile(denoise) if o.compile else denoise
     side = config.get("img_resolution") or config["image_size"]
     channels = config.get("img_channels") or config["in_channels"]
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=o.bf16):
         if o.check:
             x = torch.sin(torch.arange(channels * side * side, dtype=torch.float32)).reshape(1, channels, side, side) * 2
             run(net, x, torch.tensor([2.0])).numpy().tofile(o.check)

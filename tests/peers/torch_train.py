@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The peer of `make bench-train`: a training step (EDM loss, backward, RAdam) of a native songunet file with PyTorch.
 
-    torch_train.py MODEL.safetensors --batch 16 --threads 2 [--steps 3] [--compile]
+    torch_train.py MODEL.safetensors --batch 16 --threads 2 [--steps 3] [--compile] [--bf16]
 
 Prints one JSON object: seconds of the fastest step, peak memory of the process, float32, channels-last.
 """
@@ -18,6 +18,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--steps", type=int, default=3)
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--bf16", action="store_true")
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     config, tensors = peer.load(o.model)
@@ -34,7 +35,9 @@ def main():
         sigma = (1.2 * torch.randn(o.batch) - 1.2).exp()
         weight = (sigma ** 2 + 0.25) / (sigma * 0.5) ** 2
         x = x0 + sigma[:, None, None, None] * torch.randn_like(x0)
-        loss = (((denoise(net, x, sigma) - x0) ** 2).mean((1, 2, 3)) * weight).mean()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=o.bf16):
+            d = denoise(net, x, sigma)
+        loss = (((d.float() - x0) ** 2).mean((1, 2, 3)) * weight).mean()
         optim.zero_grad(set_to_none=True)
         loss.backward()
         optim.step()
