@@ -1,10 +1,8 @@
-/* ema.c - rates and the one pass over the weights. */
+/* ema.c - rates, and averaging. */
 #include "train/ema.h"
 
 #include <math.h>
 #include <string.h>
-
-#include "base/parallel.h"
 
 const char *const cm_ema_form_names[] = {"rate", "halflife", "warmup", "power", NULL};
 
@@ -35,33 +33,13 @@ double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double batch)
     }
 }
 
-enum { PIECE = 1 << 16 };
-
-typedef struct {
-    size_t n;
-    float r, q;
-    float *e;
-    const float *p;
-} pass;
-
-static cm_status piece(void *user, int index, int worker)
+void cm_ema_apply(double rate, size_t n, float *restrict e, const float *restrict p)
 {
-    (void)worker;
-    const pass *s = user;
-    size_t first = (size_t)index * PIECE, n = s->n - first < PIECE ? s->n - first : PIECE;
-    float *restrict e = s->e + first;
-    const float *restrict p = s->p + first;
-    if (s->r == 0) {
+    const float r = (float)rate, q = (float)(1 - rate);
+    if (r == 0) {
         memcpy(e, p, n * sizeof *e);
-        return CM_OK;
+        return;
     }
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) e[i] = s->r * e[i] + s->q * p[i];
-    return CM_OK;
-}
-
-cm_status cm_ema_update(int threads, double r, size_t n, float *e, const float *p)
-{
-    pass s = {n, (float)r, (float)(1 - r), e, p};
-    return cm_parallel(threads, (int)((n + PIECE - 1) / PIECE), piece, &s);
+    for (size_t i = 0; i < n; i++) e[i] = r * e[i] + q * p[i];
 }

@@ -23,7 +23,7 @@ typedef struct cm_ema_rate {
 double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double batch);
 
 /* e <- r e + (1 - r) p; r = 0 copies. */
-cm_status cm_ema_update(int threads, double r, size_t n, float *e, const float *p);
+void cm_ema_apply(double r, size_t n, float *e, const float *p);
 
 /* Dynamic loss scale of half-precision training (algorithms 4.9): the loss is
  * multiplied by 2^lg; an overflow lowers lg by 1 and skips the step (0), else lg

@@ -14,77 +14,41 @@ static int pieces(size_t n)
     return (int)((n + PIECE - 1) / PIECE);
 }
 
-/* p <- keep p - step m / (root_scale sqrt(v) + eps), or - step m alone. */
-typedef struct {
-    const cm_optim *o;
-    size_t n;
-    float *p, *m, *v;
-    const float *g;
-    float decay;      /* L2: added to the gradient       */
-    float keep;       /* AdamW: p is multiplied by it    */
-    float step;       /* of m, everything included       */
-    float root_scale; /* of sqrt(v), before eps          */
-    int divide;       /* 0: plain momentum step          */
-} update;
-
-/* The scalars of update k. */
-static void set_scalars(update *u, int64_t k, double lr)
+cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
 {
-    const cm_optim *o = u->o;
+    cm_optim_update u = {.kind = o->kind, .divide = 1, .keep = 1, .eps = (float)o->eps};
     double c1 = 1 - pow(o->beta1, (double)k), c2 = 1 - pow(o->beta2, (double)k);
-    u->decay = o->kind == CM_OPTIM_ADAMW ? 0 : (float)o->weight_decay;
-    u->keep = o->kind == CM_OPTIM_ADAMW ? (float)(1 - lr * o->weight_decay) : 1;
-    u->step = (float)(lr / c1);
-    u->root_scale = (float)(1 / sqrt(c2));
-    u->divide = 1;
-    if (o->kind == CM_OPTIM_SGD) u->step = (float)lr;
-    if (o->kind != CM_OPTIM_RADAM) return;
+    u.beta1 = (float)o->beta1, u.beta2 = (float)o->beta2;
+    u.left1 = (float)(1 - o->beta1), u.left2 = (float)(1 - o->beta2);
+    if (o->kind == CM_OPTIM_ADAMW) u.keep = (float)(1 - lr * o->weight_decay);
+    else u.decay = (float)o->weight_decay;
+    u.step = (float)(o->kind == CM_OPTIM_SGD ? lr : lr / c1);
+    u.root_scale = (float)(1 / sqrt(c2));
+    if (o->kind != CM_OPTIM_RADAM) return u;
     /* Variance rectification of Liu et al. 2020; eps beside sqrt(v) itself. */
     double inf = 2 / (1 - o->beta2) - 1, r = inf - 2 * (double)k * pow(o->beta2, (double)k) / c2;
-    u->root_scale = 1;
-    u->divide = r > 5;
-    if (u->divide)
-        u->step = (float)(lr / c1 * sqrt((r - 4) * (r - 2) * inf / ((inf - 4) * (inf - 2) * r)) * sqrt(c2));
+    u.root_scale = 1;
+    u.divide = r > 5;
+    if (u.divide) u.step = (float)(lr / c1 * sqrt((r - 4) * (r - 2) * inf / ((inf - 4) * (inf - 2) * r)) * sqrt(c2));
+    return u;
 }
 
-static cm_status update_piece(void *user, int index, int worker)
+void cm_optim_apply(const cm_optim_update *update, size_t n, float *restrict p, const float *restrict g,
+                    float *restrict m, float *restrict v)
 {
-    (void)worker;
-    const update *u = user;
-    size_t first = (size_t)index * PIECE, n = u->n - first < PIECE ? u->n - first : PIECE;
-    float b1 = (float)u->o->beta1, b2 = (float)u->o->beta2, a1 = (float)(1 - u->o->beta1);
-    float a2 = (float)(1 - u->o->beta2), eps = (float)u->o->eps;
-    float *restrict p = u->p + first, *restrict m = u->m + first, *restrict v = u->v + first;
-    const float *restrict g = u->g + first;
-    if (u->o->kind == CM_OPTIM_SGD) {
+    const cm_optim_update u = *update;
+    if (u.kind == CM_OPTIM_SGD) {
 #pragma omp simd
-        for (size_t i = 0; i < n; i++) p[i] -= u->step * (g[i] + u->decay * p[i]);
-    } else if (u->divide) {
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            float d = g[i] + u->decay * p[i];
-            m[i] = b1 * m[i] + a1 * d;
-            v[i] = b2 * v[i] + a2 * (d * d);
-            p[i] = u->keep * p[i] - u->step * m[i] / (u->root_scale * sqrtf(v[i]) + eps);
-        }
-    } else {
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            float d = g[i] + u->decay * p[i];
-            m[i] = b1 * m[i] + a1 * d;
-            v[i] = b2 * v[i] + a2 * (d * d);
-            p[i] = p[i] - u->step * m[i];
-        }
+        for (size_t i = 0; i < n; i++) p[i] -= u.step * (g[i] + u.decay * p[i]);
+        return;
     }
-    return CM_OK;
-}
-
-cm_status cm_optim_step(const cm_optim *optim, int threads, int64_t k, double lr, size_t n, float *p, const float *g,
-                        float *m, float *v)
-{
-    update u = {.o = optim, .n = n, .p = p, .m = m, .v = v, .g = g};
-    set_scalars(&u, k, lr);
-    return cm_parallel(threads, pieces(n), update_piece, &u);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float d = g[i] + u.decay * p[i];
+        m[i] = u.beta1 * m[i] + u.left1 * d;
+        v[i] = u.beta2 * v[i] + u.left2 * (d * d);
+        p[i] = u.divide ? u.keep * p[i] - u.step * m[i] / (u.root_scale * sqrtf(v[i]) + u.eps) : p[i] - u.step * m[i];
+    }
 }
 
 /* --- norm, clipping ------------------------------------------------------------- */
@@ -104,8 +68,11 @@ static cm_status norm_piece(void *user, int index, int worker)
     (void)worker;
     pass *s = user;
     size_t first = (size_t)index * s->part, last = s->n - first < s->part ? s->n : first + s->part;
-    double sum = 0;
-    for (size_t i = first; i < last; i++) sum += (double)s->g[i] * (double)s->g[i];
+    double sum = 0, parts[8] = {0}; /* eight sums, or each addition waits for the one before */
+    for (; first + 8 <= last; first += 8)
+        for (size_t k = 0; k < 8; k++) parts[k] += (double)s->g[first + k] * (double)s->g[first + k];
+    for (; first < last; first++) sum += (double)s->g[first] * (double)s->g[first];
+    for (size_t k = 0; k < 8; k++) sum += parts[k];
     s->sums[index] = sum;
     return CM_OK;
 }

@@ -13,10 +13,22 @@ typedef struct cm_optim {
     double beta1, beta2, eps, weight_decay;
 } cm_optim;
 
-/* Update number k = 1, 2, ... of n values p with gradients g; m and v are the
- * moments (unused by SGD).  Pieces over threads: the same bits for any number. */
-cm_status cm_optim_step(const cm_optim *optim, int threads, int64_t k, double lr, size_t n, float *p, const float *g,
-                        float *m, float *v);
+/* The scalars of one update. */
+typedef struct cm_optim_update {
+    int32_t kind;
+    int divide;               /* 0: RAdam's plain momentum step                     */
+    float beta1, beta2, left1, left2, eps; /* left: 1 - beta                        */
+    float decay;              /* L2: added to the gradient                          */
+    float keep;               /* AdamW: p is multiplied by it                       */
+    float step;               /* of m, everything included                          */
+    float root_scale;         /* p <- keep p - step m / (root_scale sqrt(v) + eps)  */
+} cm_optim_update;
+
+/* Of update number k = 1, 2, ... */
+cm_optim_update cm_optim_prepare(const cm_optim *optim, int64_t k, double lr);
+/* To n values p with gradients g; m and v are the moments (unused by SGD).  Value by
+ * value: any part of the parameters at a time. */
+void cm_optim_apply(const cm_optim_update *update, size_t n, float *p, const float *g, float *m, float *v);
 
 /* sqrt(sum g^2), in double over fixed pieces. */
 cm_status cm_gradient_norm(int threads, size_t n, const float *g, double *norm);

@@ -276,30 +276,52 @@ static const float *augment(cm_trainer *t, const float *images, cm_learner_batch
     return t->augmented;
 }
 
-static cm_status update_range(cm_trainer *t, double lr, size_t begin, size_t end)
+/* One pass over the parameters: weights, averages, target, piece by piece while the
+ * piece is near. */
+enum { PIECE = 1 << 16 };
+
+typedef struct {
+    cm_trainer *t;
+    cm_optim_update update;
+    double rates[CM_MAX_EMAS], mu;
+} pass;
+
+static void step_range(const pass *s, size_t begin, size_t end)
 {
-    cm_learner *l = t->learner;
-    if (begin >= end) return CM_OK;
-    return cm_optim_step(&t->optim, l->options.threads, t->updates + 1, lr, end - begin, l->online.values + begin,
-                         l->gradient + begin, t->m ? t->m + begin : NULL, t->v ? t->v + begin : NULL);
+    const cm_trainer *t = s->t;
+    const cm_learner *l = t->learner;
+    if (begin >= end) return;
+    cm_optim_apply(&s->update, end - begin, l->online.values + begin, l->gradient + begin, t->m ? t->m + begin : NULL,
+                   t->v ? t->v + begin : NULL);
+}
+
+static cm_status update_piece(void *user, int index, int worker)
+{
+    const pass *s = user;
+    const cm_trainer *t = s->t;
+    const cm_learner *l = t->learner;
+    size_t begin = (size_t)index * PIECE, end = l->floats - begin < PIECE ? l->floats : begin + PIECE;
+    const float *p = l->online.values + begin;
+    (void)worker;
+    step_range(s, begin, end < t->frozen_begin ? end : t->frozen_begin);
+    step_range(s, begin > t->frozen_end ? begin : t->frozen_end, end);
+    for (int i = 0; i < t->o.ema_count; i++) cm_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
+    if (l->target.values) cm_ema_apply(s->mu, end - begin, l->target.values + begin, p);
+    return CM_OK;
 }
 
 /* Weights, averages, target; then the packed copies. */
 static cm_status update(cm_trainer *t, const cm_moment *now)
 {
     cm_learner *l = t->learner;
-    int threads = l->options.threads;
-    CM_TRY(update_range(t, now->lr, 0, t->frozen_begin));
-    CM_TRY(update_range(t, now->lr, t->frozen_end, l->floats));
+    pass s = {.t = t, .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr), .mu = now->mu};
     for (int i = 0; i < t->o.ema_count; i++) {
         const cm_ema_rate rate = {t->o.ema_kind[i], t->o.ema_value[i], t->o.ema_ramp[i]};
-        CM_TRY(cm_ema_update(threads, cm_ema_rate_at(&rate, t->step, t->o.batch), l->floats, t->ema[i],
-                             l->online.values));
+        s.rates[i] = cm_ema_rate_at(&rate, t->step, t->o.batch);
     }
+    CM_TRY(cm_parallel(l->options.threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
     CM_TRY(cm_learner_refresh(l, &l->online));
-    if (!l->target.values) return CM_OK;
-    CM_TRY(cm_ema_update(threads, now->mu, l->floats, l->target.values, l->online.values));
-    return cm_learner_refresh(l, &l->target);
+    return l->target.values ? cm_learner_refresh(l, &l->target) : CM_OK;
 }
 
 static double mean_loss(const cm_trainer *t)

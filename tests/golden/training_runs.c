@@ -169,11 +169,12 @@ void run_train(golden_file *f, golden_result *r)
         gather(f, k, w.batch, data, index, flip, x0);
         for (size_t i = 0; all_labels && i < w.batch; i++) labels[i] = all_labels[(size_t)index[k * w.batch + i]];
         if (one_step(&w, x0, noise + k * w.batch * 192, u ? u + k * w.batch : NULL, normal ? normal + k * w.batch : NULL,
-                     all_labels ? labels : NULL, masks ? masks + k * w.batch * 192 : NULL, losses + k * w.batch) != CM_OK ||
-            cm_optim_step(&w.optim, 1, since + 1, now.lr, (size_t)w.t.params, w.p, w.g, w.m, w.v) != CM_OK)
+                     all_labels ? labels : NULL, masks ? masks + k * w.batch * 192 : NULL, losses + k * w.batch) != CM_OK)
             golden_fail(r, "step %zu: %s", k, cm_last_message());
-        for (int i = 0; i < w.rates; i++) (void)cm_ema_update(1, w.rate[i], PARAMS, w.ema[i], w.p);
-        if (w.o->has_target) (void)cm_ema_update(1, now.mu, PARAMS, w.target, w.p);
+        const cm_optim_update update = cm_optim_prepare(&w.optim, since + 1, now.lr);
+        cm_optim_apply(&update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
+        for (int i = 0; i < w.rates; i++) cm_ema_apply(w.rate[i], PARAMS, w.ema[i], w.p);
+        if (w.o->has_target) cm_ema_apply(now.mu, PARAMS, w.target, w.p);
         for (int i = 0; i < w.t.params; i++) flat[k * (size_t)w.t.params + (size_t)i] = (double)w.p[i];
     }
     compare(f, r, "losses", w.steps * w.batch, losses, FLOAT32);
@@ -210,7 +211,8 @@ static void optim_case(const golden_file *f, golden_result *r, const json_t *c, 
     for (size_t k = 0; k < n; k++) p[k] = (float)start[k];
     for (size_t step = 0; step < all / n; step++) {
         for (size_t k = 0; k < n; k++) g[k] = (float)grads[step * n + k];
-        (void)cm_optim_step(&o, 1, (int64_t)step + 1, member(c, "lr", 0), n, p, g, m, v);
+        const cm_optim_update update = cm_optim_prepare(&o, (int64_t)step + 1, member(c, "lr", 0));
+        cm_optim_apply(&update, n, p, g, m, v);
         for (size_t k = 0; k < n; k++) path[step * n + k] = (double)p[k];
     }
     (void)snprintf(name, sizeof name, "case%d.traj.%d", i, tensor);

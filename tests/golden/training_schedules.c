@@ -24,7 +24,7 @@ static void check_averages(const golden_file *f, golden_result *r)
         for (size_t k = 0; k < n; k++) e[k] = (float)init[k];
         for (size_t step = 0; step < all / n; step++) {
             for (size_t k = 0; k < n; k++) p[k] = (float)src[step * n + k];
-            (void)cm_ema_update(1, rate, n, e, p);
+            cm_ema_apply(rate, n, e, p);
             for (size_t k = 0; k < n; k++) path[step * n + k] = (double)e[k];
         }
         compare(f, r, name, all, path, FLOAT32);
