@@ -60,6 +60,7 @@ int main(int argc, char **argv)
         goto failed;
     cm_exec_watch(exec, watch, &c);
     for (int run = 0; run < 5; run++) {
+        memset(cm_exec_input(exec, CM_IN_LABEL), 0, (size_t)slice * sizeof(int32_t)); /* the run before may have used its memory */
         c.last = seconds();
         if (cm_exec_run(exec, weights) != CM_OK || (train && cm_exec_backward(exec, weights) != CM_OK)) goto failed;
         for (int i = 0; i < c.n; i++) {
