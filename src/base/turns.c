@@ -11,7 +11,7 @@ struct cm_turns {
     pthread_mutex_t lock;
     pthread_cond_t moved;
     size_t places;
-    int *next; /* of each place */
+    int *next;  /* of each place */
     int failed; /* the smallest piece that has */
 };
 

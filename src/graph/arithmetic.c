@@ -7,7 +7,8 @@
 static cm_status choose_bf16(const char *who, int32_t tile, int32_t emulate, int32_t lean, cm_arithmetic *out)
 {
     if (lean)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: lean is for float32; packed bfloat16 weights take less than lean's already", who);
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: lean is for float32; packed bfloat16 weights take less than lean's already",
+                who);
     if (tile != 0 && tile != 2 && tile != 4)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 2, 4 or 0 for 2", who, tile);
     if (cm_dnnl_cpu_level() < CM_CPU_AVX512_BF16 && !emulate)
@@ -26,10 +27,10 @@ cm_status cm_arithmetic_choose(const char *who, int32_t dtype, int32_t tile, int
     if (dtype != CM_DTYPE_DEFAULT && dtype != CM_F32 && dtype != CM_BF16)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: dtype %d; this version computes in CM_F32 or CM_BF16", who, dtype);
     if (lean < 0 || lean > 1) CM_FAIL(CM_ERR_ARGUMENT, "%s: lean is %d, expected 0 or 1", who, lean);
-    if (emulate < 0 || emulate > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_emulate is %d, expected 0 or 1", who, emulate);
+    if (emulate < 0 || emulate > 1) CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_emulate is %d, expected 0 or 1", who, emulate);
     if (dtype == CM_BF16) return choose_bf16(who, tile, emulate, lean, out);
     if (tile || emulate)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: %s has no effect without dtype CM_BF16", who, tile ? "bf16_tile" : "bf16_emulate");
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: %s has no effect without dtype CM_BF16", who,
+                tile ? "bf16_tile" : "bf16_emulate");
     return CM_OK;
 }

@@ -4,7 +4,9 @@
  * (the 3C channels come in one of three orders); then blocks of 64 queries are
  * independent pieces of work: two matrix products of one thread each and a
  * softmax between, so the scores of a block stay in the cache and the bits do
- * not depend on the number of threads.
+ * not depend on the number of threads.  Where tokens and d are multiples of 16 the
+ * products of values are our own (winograd.h), from k^T and v in packed panels: k is
+ * packed once instead of for every block.
  *
  * Backward makes the scores again, block by block: with p = softmax(s),
  *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),
@@ -20,6 +22,7 @@ enum { BLOCK = 64 };
 
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
+    const cm_winograd_kernels *own;                       /* or NULL: forward takes oneDNN's                */
     cm_dnnl_primitive *scores[2], *values[2], *turned[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
@@ -94,7 +97,8 @@ static cm_status prepare(cm_op_plan *p)
     primitives *s = cm_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
-    for (int i = 0; i < 2 && rows[i]; i++) {
+    if (t % 16 == 0 && d % 16 == 0) s->own = cm_winograd_for(cm_dnnl_cpu_level());
+    for (int i = 0; i < 2 && rows[i] && !(s->own && p->mode == CM_MODE_INFER); i++) {
         const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
         const cm_dnnl_matmul_shape turned = {t, d, rows[i], 0, 1};
         CM_TRY(cm_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
@@ -153,6 +157,14 @@ static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t
     }
 }
 
+/* n values `step` (1 or 3) apart. */
+static void take(size_t n, const float *from, size_t step, float *to)
+{
+    if (step == 1) memcpy(to, from, n * sizeof *to);
+    else
+        for (size_t i = 0; i < n; i++) to[i] = from[i * 3];
+}
+
 /* 64 tokens of q, k, v to matrices [3][heads][T][d]. */
 static cm_status gather_piece(void *user, int index, int worker)
 {
@@ -167,9 +179,41 @@ static cm_status gather_piece(void *user, int index, int worker)
         for (size_t h = 0; h < c / d; h++) {
             float *to = m->matrices + j * align16(t * c) + h * t * d;
             const float *from = m->qkv + channel(layout, j, h, 0, c, d);
-            for (size_t row = first; row < last; row++)
-                for (size_t i = 0; i < d; i++) to[row * d + i] = from[row * 3 * c + i * step];
+            for (size_t row = first; row < last; row++) take(d, from + row * 3 * c, step, to + row * d);
         }
+    return CM_OK;
+}
+
+/* The same to q as it is, k^T in panels [d][columns] of neighbouring tokens, and v in
+ * panels [T][columns] of neighbouring channels. */
+static cm_status pack_piece(void *user, int index, int worker)
+{
+    (void)worker;
+    const image *m = user;
+    const cm_op_plan *p = m->run->p;
+    const cm_winograd_kernels *own = ((const primitives *)p->state)->own;
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p), third = align16(t * c);
+    size_t first = (size_t)index * BLOCK, last = first + cm_op_piece_rows(t, index), width;
+    int layout = p->attr->attention.layout;
+    size_t step = layout == CM_QKV_INTERLEAVED ? 3 : 1;
+    for (size_t h = 0; h < c / d; h++) {
+        const float *q = m->qkv + channel(layout, 0, h, 0, c, d), *k = m->qkv + channel(layout, 1, h, 0, c, d);
+        const float *v = m->qkv + channel(layout, 2, h, 0, c, d);
+        float *to = m->matrices + h * t * d;
+        for (size_t row = first; row < last; row++) take(d, q + row * 3 * c, step, to + row * d);
+        to += third;
+        for (size_t row = first; row < last; row += width) {
+            width = own->panel(t - row);
+            for (size_t j = 0; j < width; j++)
+                for (size_t i = 0; i < d; i++) to[row * d + i * width + j] = k[(row + j) * 3 * c + i * step];
+        }
+        to += third;
+        for (size_t i = 0; i < d; i += width) {
+            width = own->panel(d - i);
+            for (size_t row = first; row < last; row++)
+                take(width, v + row * 3 * c + i * step, step, to + i * t + row * width);
+        }
+    }
     return CM_OK;
 }
 
@@ -178,6 +222,22 @@ static float *workers(const cm_op_run *r)
 {
     size_t matrices = r->p->mode == CM_MODE_INFER ? 3 : 6;
     return (float *)r->scratch + matrices * align16((size_t)tokens(r->p) * (size_t)r->p->out.c);
+}
+
+static cm_status own_block_piece(void *user, int index, int worker)
+{
+    const image *m = user;
+    const cm_op_plan *p = m->run->p;
+    const cm_winograd_operands *own = &((const primitives *)p->state)->own->float32;
+    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
+    size_t blocks = (size_t)cm_op_row_pieces(t), h = (size_t)index / blocks, b = (size_t)index % blocks;
+    size_t rows = cm_op_piece_rows(t, (int)b);
+    const float *q = (const float *)m->run->scratch + h * t * d, *k = q + align16(t * c), *v = k + align16(t * c);
+    float *scores = workers(m->run) + (size_t)worker * worker_floats(p);
+    own->product(rows, t, d, q + b * BLOCK * d, d, k, scores, t);
+    p->kernels->softmax(rows, t, (float)(1 / sqrt((double)d)), scores);
+    own->product(rows, d, t, scores, t, v, m->out + b * BLOCK * c + h * d, c);
+    return CM_OK;
 }
 
 /* One block of queries of one head. */
@@ -206,10 +266,10 @@ static cm_status forward(const cm_op_run *r)
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c;
     image m = {r, r->in[0], r->out, r->scratch};
-    int blocks = cm_op_row_pieces(t);
+    int blocks = cm_op_row_pieces(t), own = ((const primitives *)p->state)->own != NULL;
     for (int32_t i = 0; i < p->out.n; i++, m.qkv += t * 3 * c, m.out += t * c) {
-        CM_TRY(cm_parallel(p->threads, blocks, gather_piece, &m));
-        CM_TRY(cm_parallel(p->threads, blocks * p->attr->attention.heads, block_piece, &m));
+        CM_TRY(cm_parallel(p->threads, blocks, own ? pack_piece : gather_piece, &m));
+        CM_TRY(cm_parallel(p->threads, blocks * p->attr->attention.heads, own ? own_block_piece : block_piece, &m));
     }
     return CM_OK;
 }

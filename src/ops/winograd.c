@@ -96,11 +96,16 @@ int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
 /* One input channel of `width` outputs from `first` on: w[taps][width]. */
 static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
 {
-    size_t in = (size_t)g->c, out = (size_t)g->oc, n = taps(g);
-    for (size_t k = 0; k < width; k++)
-        for (size_t i = 0; i < n; i++)
-            w[i * width + k] =
-                g->turned ? plain[(c * out + first + k) * n + n - 1 - i] : plain[((first + k) * in + c) * n + i];
+    size_t n = taps(g), step = g->turned ? n : (size_t)g->c * n;
+    const float *from = plain + (g->turned ? (c * (size_t)g->oc + first) * n : (first * (size_t)g->c + c) * n);
+    for (size_t k = 0; k < width; k++, from += step) {
+        float *to = w + k;
+        if (n == 1) to[0] = from[0];
+        else if (g->turned)
+            for (size_t i = 0; i < 9; i++) to[i * width] = from[8 - i];
+        else
+            for (size_t i = 0; i < 9; i++) to[i * width] = from[i];
+    }
 }
 
 /* Columns of the products are served in groups of 64, whose results stay in the
@@ -172,8 +177,8 @@ typedef struct {
     const float *x, *bias, *residual, *zero;
     const unsigned char *packed;
     float scale;
-    float *y, *m;     /* m: products          */
-    unsigned char *v; /* the transformed input */
+    float *y, *m;        /* m: products          */
+    unsigned char *v;    /* the transformed input */
     size_t first, tiles; /* of the block                      */
     size_t parts;        /* of the block's tiles, one a piece */
 } job;
@@ -296,9 +301,8 @@ size_t cm_winograd_folded_bytes(const cm_winograd *w)
 }
 
 /* One tile of x or dy through `transform`, group after group. */
-static void transform_tile(const cm_winograd *w,
-                           void (*transform)(int, size_t, const float *const *, void *, size_t), size_t count,
-                           const float **points, size_t c, size_t tile, float *out)
+static void transform_tile(const cm_winograd *w, void (*transform)(int, size_t, const float *const *, void *, size_t),
+                           size_t count, const float **points, size_t c, size_t tile, float *out)
 {
     size_t t_apart = gradient_block(w) * GROUP + PAD;
     for (size_t first = 0; first < c; first += GROUP, out += group_floats(w)) {

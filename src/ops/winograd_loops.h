@@ -203,10 +203,9 @@ enum { WIDE = 2 };
 /* c [R][W vectors] = or += sum over i < k of a[r lda + i step] b[i ldb ..].  R and W
  * are constants where this is inlined.  gcc keeps an array of accumulators in
  * memory, so they have names. */
-static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const word *a,
-                                                        size_t lda, size_t step, const word *b, size_t ldb, float *c,
-                                                        size_t ldc, int add, const word *next, size_t pace,
-                                                        size_t far)
+static inline __attribute__((always_inline)) void micro(const int R, const int W, size_t k, const word *a, size_t lda,
+                                                        size_t step, const word *b, size_t ldb, float *c, size_t ldc,
+                                                        int add, const word *next, size_t pace, size_t far)
 {
     vec c00 = {0}, c01 = {0}, c02 = {0}, c03 = {0}, c10 = {0}, c11 = {0}, c12 = {0}, c13 = {0};
     vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
