@@ -57,13 +57,13 @@ typedef struct cm_sampler_options {
     int32_t threads;   /* 1..256; 0 = the context's                                              */
     int32_t dtype;     /* CM_F32 (default), or CM_BF16: products of the convolutions over multiples
                           of 16 channels take bfloat16 operands and sum in float32; everything
-                          else stays float32.  About twice as fast where the processor has the
-                          instructions (AVX512_BF16), else UNSUPPORTED; some 0.5 % off
-                          (docs/numerics.md)                                                  */
+                          else stays float32.  For processors with AVX512_BF16, else
+                          UNSUPPORTED; less than half the packed weights, pictures some 0.4 %
+                          off (docs/numerics.md)                                              */
     int32_t lean;      /* 1: direct convolutions only: slower, a quarter of the packed weights;
                           other bits (docs/numerics.md)                                     */
     int32_t bf16_tile; /* CM_BF16: Winograd tiles of at most 2 x 2 (0 or 2) or 4 x 4 outputs:
-                          fewer products, about three times the error                       */
+                          fewer products, two to three times the error                     */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32, the same values but
                              for denormal numbers                                           */
 } cm_sampler_options;
