@@ -64,8 +64,7 @@ typedef struct cm_sampler_options {
                           other bits (docs/numerics.md)                                     */
     int32_t bf16_tile; /* CM_BF16: Winograd tiles of at most 2 x 2 (0 or 2) or 4 x 4 outputs:
                           fewer products, two to three times the error                     */
-    int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32, the same values but
-                             for denormal numbers                                           */
+    int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32                */
 } cm_sampler_options;
 
 typedef struct cm_sample_options {

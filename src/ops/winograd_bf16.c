@@ -3,9 +3,9 @@
  * AVX512_BF16.
  *
  * A word has the values of channels 2i (low half) and 2i + 1.  A product of two
- * bfloat16 values is exact in float32, so without the instructions the sums are the
- * same as VDPBF16PS makes (high halves first), but for denormal numbers, which it
- * takes as zero. */
+ * bfloat16 values is exact in float32, so without the instructions the sums are those
+ * that the manual gives VDPBF16PS (high halves first), but for denormal numbers, which
+ * it takes as zero. */
 #include "ops/winograd.h"
 
 #include "ops/winograd_vectors.h"
