@@ -491,6 +491,22 @@ START_TEST(attention)
 }
 END_TEST
 
+/* Tokens and d multiples of 16: our own products, panels of every width. */
+START_TEST(attention_in_panels)
+{
+    static const int sides[8][2] = {{4, 4}, {4, 12}, {8, 10}, {7, 16}, {12, 12}, {16, 11}, {2, 8}, {16, 16}};
+    static const int sizes[6] = {16, 32, 48, 64, 80, 112};
+    for (int i = 0; i < ROUNDS / 4 + 4; i++) {
+        const int *side = sides[i % 8];
+        int heads = pick(1, 3), d = sizes[pick(0, i % 8 == 7 ? 1 : 5)];
+        node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, i % 3}}, .n_in = 1};
+        t.in[0] = (cm_desc){1, side[0], side[1], 3 * heads * d};
+        open_case(&t, NULL, NULL);
+        check_case(&t, 1e-5);
+    }
+}
+END_TEST
+
 START_TEST(fir)
 {
     static const double filters[4][4] = {{1, 1}, {1, 3, 3, 1}, {1, 2, 1}, {1, 2, 4, 3}};
@@ -598,6 +614,7 @@ Suite *make_suite(void)
     tcase_add_test(t, linear);
     tcase_add_test(t, groupnorm);
     tcase_add_test(t, attention);
+    tcase_add_test(t, attention_in_panels);
     tcase_add_test(t, fir);
     tcase_add_test(t, pointwise);
     tcase_add_test(t, embeddings);

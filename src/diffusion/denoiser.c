@@ -32,8 +32,7 @@ struct cm_denoiser {
 /* Without execs: an estimate. */
 static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, cm_arithmetic arithmetic, team *t)
 {
-    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1,
-                                     .arithmetic = arithmetic};
+    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .arithmetic = arithmetic};
     t->slice = slice;
     t->wanted = execs;
     return cm_plan_create(model->graph, &options, &t->plan);
@@ -97,7 +96,7 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, c
 }
 
 cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                               cm_denoiser **out)
+                             cm_denoiser **out)
 {
     CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, out));
     cm_denoiser *d = *out;
@@ -109,8 +108,8 @@ cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_
     return status;
 }
 
-cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, size_t *activations,
-                               size_t *packed)
+cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                               size_t *activations, size_t *packed)
 {
     cm_denoiser *d;
     CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, &d));

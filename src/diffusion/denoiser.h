@@ -35,8 +35,8 @@ cm_status cm_denoiser_run(cm_denoiser *denoiser, const cm_evaluation *evaluation
 
 /* What cm_denoiser_create would take: activations and scratch, packed weights.
  * Allocates little: plans are made, their memory is not. */
-cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, size_t *activations,
-                               size_t *packed);
+cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                               size_t *activations, size_t *packed);
 
 size_t cm_denoiser_bytes(const cm_denoiser *denoiser);
 /* Kernel of the i-th node of the plan; see cm_plan_kernel. */

@@ -7,8 +7,7 @@
 static cm_status choose_bf16(const char *who, int32_t tile, int32_t emulate, int32_t lean, cm_arithmetic *out)
 {
     if (lean)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: lean is for float32; packed bfloat16 weights take less than lean's already",
-                who);
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: lean is for float32: CM_BF16 has no direct convolutions", who);
     if (tile != 0 && tile != 2 && tile != 4)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 2, 4 or 0 for 2", who, tile);
     if (cm_dnnl_cpu_level() < CM_CPU_AVX512_BF16 && !emulate)

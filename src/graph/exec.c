@@ -10,7 +10,7 @@ struct cm_exec {
     size_t gradient_floats;
     cm_gradient_sink sink;
     void *sink_user;
-    void **local; /* of each node */
+    void **local;    /* of each node */
     cm_op_run *runs; /* of each step */
     uint64_t *images;
     cm_op_random random;
@@ -166,8 +166,7 @@ static void tell(const cm_exec *exec, const cm_step *s)
 static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {
     for (int k = 0; k < CM_OP_MAX_IN; k++)
-        if (s->sum[k] >= 0)
-            run->p->kernels->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
+        if (s->sum[k] >= 0) run->p->kernels->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
 }
 
 static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)

@@ -50,8 +50,8 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         if (!(p->wants & 1)) return CM_OK;
         /* Packed when it is wanted, near the processor: to hold it would take four times
          * the weights, and to fetch it as long as to make it. */
-        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, s->winograd.m, 1, 1, shape.n, shape.h, shape.w, shape.oc,
-                         shape.c);
+        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, s->winograd.m, 1, 1, shape.n, shape.h, shape.w,
+                         shape.oc, shape.c);
         p->back_plain = 1;
         return CM_OK;
     }
@@ -80,8 +80,8 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
                     : cm_winograd_rule(p->bf16, shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h,
                                        shape.w);
     if (m) {
-        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), p->bf16, m, 0, p->threads, shape.n, shape.h, shape.w, shape.c,
-                         shape.oc);
+        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), p->bf16, m, 0, p->threads, shape.n, shape.h, shape.w,
+                         shape.c, shape.oc);
         p->packer[0].winograd = &s->winograd;
         return CM_OK;
     }

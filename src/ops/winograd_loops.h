@@ -6,6 +6,7 @@
  * A word is one float, or the bfloat16 values of two neighbouring channels:
  *
  *   word, words, CHANNELS    its type, a vector of them, channels in one
+ *   load_words(b)            LANES words
  *   multiply(c, x, b)        c + x b, one word x of a row by a vector of words
  *   put(out, at, v)          values of LANES channels, at channel `at` of a row
  *   put_words(out, v)        the values of CHANNELS channels, LANES columns

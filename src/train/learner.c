@@ -337,8 +337,8 @@ static cm_status run_slice(const job *j, int index, int worker)
 {
     cm_learner_worker *w = &j->learner->workers[worker];
     const cm_objective_nets nets = {w, evaluate, online, backward};
-    const cm_objective_batch b = {j->learner->options.slice, w->x0,   w->z,    w->u,
-                                  w->normal,                 w->loss, w->share, w->work};
+    const cm_objective_batch b = {
+        j->learner->options.slice, w->x0, w->z, w->u, w->normal, w->loss, w->share, w->work};
     size_t first = (size_t)index * j->learner->options.slice;
     if (j->batch->cancel && atomic_load(j->batch->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
     w->slice = index;
