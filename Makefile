@@ -72,7 +72,7 @@ BASE_C    := status context options parallel turns rng torch_rng
 TENSOR_C  := convert
 DNNL_C    := native engine primitive
 IO_C      := file directory safetensors picture jpeg png zip npy
-OPS_C     := dispatch packer winograd conv2d linear groupnorm attention arith concat fir embed dropout
+OPS_C     := dispatch packer own_conv winograd tiles conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
@@ -88,7 +88,7 @@ SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%
 LEVELS  := baseline avx2 avx512
 OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o) \
            $(LEVELS:%=$(BUILD)/obj/ops/winograd-%.o) $(LEVELS:%=$(BUILD)/obj/ops/bf16-%.o) \
-           $(BUILD)/obj/ops/bf16-native.o
+           $(BUILD)/obj/ops/bf16-native.o $(BUILD)/obj/ops/tiles-plain.o $(BUILD)/obj/ops/tiles-amx.o
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
 
@@ -120,6 +120,7 @@ $(BUILD)/obj/%.o: src/%.cc
 AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512 -ffp-contract=fast
 %-avx512.o:   MACHINE := $(AVX512)
 %-native.o:   MACHINE := $(AVX512) -mavx512bf16
+%-amx.o:      MACHINE := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 $(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' -c -o $@ $<
@@ -131,6 +132,10 @@ $(BUILD)/obj/ops/winograd-%.o: src/ops/winograd_kernels.c
 $(BUILD)/obj/ops/bf16-%.o: src/ops/winograd_bf16.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_bf16_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
+
+$(BUILD)/obj/ops/tiles-%.o: src/ops/tile_kernels.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_TILES=cm_tiles_$* -c -o $@ $<
 
 $(SHARED): $(OBJECTS) lib/libconsistency.map
 	@mkdir -p $(@D)

@@ -29,7 +29,7 @@ static const cli_option options[] = {
     {"first", 0, "N", "index of the first result's noise (0)"},
     {"batch", 'b', "N", "images in flight (16)"},
     {"threads", 't', "N", "(all of the affinity mask)"},
-    {"dtype", 0, "NAME", "f32, or bf16: for processors with AVX512_BF16, less exact"},
+    {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
     {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},

@@ -29,8 +29,8 @@ static const cli_option options[] = {
     {"torch-noise", 0, NULL, "the random stream of torch's per-sample generators"},
     {"batch", 'b', "N", "images in flight (16)"},
     {"threads", 't', "N", "(all of the affinity mask)"},
-    {"dtype", 0, "NAME", "f32, or bf16: for processors with AVX512_BF16, less exact"},
-    {"bf16-tile", 0, "N", "2, or 4: fewer products, two to three times less exact"},
+    {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
+    {"bf16-tile", 0, "N", "1: plain sums, 2 or 4: Winograd, 4 less exact; default: 1 with AMX, else 2"},
     {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
@@ -127,7 +127,7 @@ static void set_option(program *p, int option, const char *v)
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
     case DTYPE: p->sampler.dtype = cli_choice(c, "dtype", v, dtypes); break;
-    case BF16_TILE: p->sampler.bf16_tile = (int32_t)cli_integer(c, "bf16-tile", v, 2, 4); break;
+    case BF16_TILE: p->sampler.bf16_tile = (int32_t)cli_integer(c, "bf16-tile", v, 1, 4); break;
     case BF16_EMULATE: p->sampler.bf16_emulate = 1; break;
     case LEAN: p->sampler.lean = 1; break;
     case CONFIG: p->config = cli_json_argument(c, "config", v); break;

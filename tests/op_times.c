@@ -1,4 +1,4 @@
-/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-4]] - where the time of an evaluation goes: seconds an
+/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-1|bf16-2|bf16-4] [train]] - where the time of an evaluation goes: seconds an
  * image and share of each kind of op, one thread, the best of several runs. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "diffusion/model.h"
+#include "graph/arithmetic.h"
 #include "graph/plan.h"
 
 typedef struct {
@@ -49,11 +50,13 @@ int main(int argc, char **argv)
     double total = 0;
     memset(&c, 0, sizeof c);
     if (argc < 2) return 2;
-    int slice = argc > 2 ? atoi(argv[2]) : 4, train = argc > 3 && strcmp(argv[3], "train") == 0;
+    int slice = argc > 2 ? atoi(argv[2]) : 4, train = argc > 3 && strcmp(argv[argc - 1], "train") == 0;
     if (cm_model_load(NULL, argv[1], NULL, &m) != CM_OK) goto failed;
     const char *how = argc > 3 ? argv[3] : "";
-    const cm_plan_options o = {.slice = slice, .threads = 1, .share = 1, .arithmetic.lean = strcmp(how, "lean") == 0,
-                               .arithmetic.bf16 = strcmp(how, "bf16") == 0 ? 2 : strcmp(how, "bf16-4") == 0 ? 4 : 0,
+    cm_arithmetic arithmetic;
+    const int bf16 = strncmp(how, "bf16", 4) == 0, tile = strlen(how) > 5 ? atoi(how + 5) : 0;
+    if (cm_arithmetic_choose("op_times", bf16 ? CM_BF16 : CM_F32, tile, bf16, strcmp(how, "lean") == 0, &arithmetic) != CM_OK) goto failed;
+    const cm_plan_options o = {.slice = slice, .threads = 1, .share = 1, .arithmetic = arithmetic,
                                .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER, .output = CM_OUT_D};
     if (cm_plan_create(m->graph, &o, &plan) != CM_OK || cm_weights_create(plan, m->params, &weights) != CM_OK ||
         cm_exec_create(plan, &exec) != CM_OK)

@@ -57,13 +57,14 @@ typedef struct cm_sampler_options {
     int32_t threads;   /* 1..256; 0 = the context's                                              */
     int32_t dtype;     /* CM_F32 (default), or CM_BF16: products of the convolutions over multiples
                           of 16 channels take bfloat16 operands and sum in float32; everything
-                          else stays float32.  For processors with AVX512_BF16, else
-                          UNSUPPORTED; less than half the packed weights, pictures some 0.4 %
+                          else stays float32.  For processors with AMX (AMX_BF16) or at
+                          least AVX512_BF16, else UNSUPPORTED; less than half the packed weights, pictures some 0.4 %
                           off (docs/numerics.md)                                              */
     int32_t lean;      /* 1: direct convolutions only: slower, a quarter of the packed weights;
                           other bits (docs/numerics.md)                                     */
-    int32_t bf16_tile; /* CM_BF16: Winograd tiles of at most 2 x 2 (0 or 2) or 4 x 4 outputs:
-                          fewer products, two to three times the error                     */
+    int32_t bf16_tile; /* CM_BF16: 1: plain sums, by AMX's matrix tiles; 2: Winograd tiles of
+                          2 x 2 outputs; 4: of at most 4 x 4: fewer products, two to three
+                          times the error; 0: 1 on processors with AMX, else 2             */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32                */
 } cm_sampler_options;
 

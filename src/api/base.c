@@ -34,7 +34,7 @@ uint32_t cm_version_number(void)
 const char *cm_build_info(void)
 {
     static _Thread_local char text[320];
-    static const char *const levels[] = {"baseline", "AVX2", "AVX-512", "AVX-512 with bfloat16"};
+    static const char *const levels[] = {"baseline", "AVX2", "AVX-512", "AVX-512 with bfloat16", "AMX with bfloat16"};
     int built[3], running[3];
     cm_dnnl_versions(built, running);
     (void)snprintf(text, sizeof text,

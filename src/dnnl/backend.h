@@ -23,7 +23,7 @@ typedef struct cm_dnnl_packing cm_dnnl_packing;
 
 /* The instruction set oneDNN may use: the one thing our own kernels look at
  * too, so that a cap on one is a cap on both. */
-enum { CM_CPU_BASELINE = 0, CM_CPU_AVX2 = 1, CM_CPU_AVX512 = 2, CM_CPU_AVX512_BF16 = 3 };
+enum { CM_CPU_BASELINE, CM_CPU_AVX2, CM_CPU_AVX512, CM_CPU_AVX512_BF16, CM_CPU_AMX_BF16 };
 int cm_dnnl_cpu_level(void);
 
 /* "oneDNN 2.6.3" of the header and of the library that runs. */

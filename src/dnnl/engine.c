@@ -4,6 +4,8 @@
 int cm_dnnl_cpu_level(void)
 {
     int isa = (int)dnnl_get_effective_cpu_isa();
+    /* It asks the system for the tiles before it says that they are there. */
+    if ((isa & (int)dnnl_cpu_isa_avx512_core_amx) == (int)dnnl_cpu_isa_avx512_core_amx) return CM_CPU_AMX_BF16;
     if ((isa & (int)dnnl_cpu_isa_avx512_core_bf16) == (int)dnnl_cpu_isa_avx512_core_bf16) return CM_CPU_AVX512_BF16;
     if ((isa & (int)dnnl_cpu_isa_avx512_core) == (int)dnnl_cpu_isa_avx512_core) return CM_CPU_AVX512;
     if ((isa & (int)dnnl_cpu_isa_avx2) == (int)dnnl_cpu_isa_avx2) return CM_CPU_AVX2;

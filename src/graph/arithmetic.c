@@ -8,14 +8,20 @@ static cm_status choose_bf16(const char *who, int32_t tile, int32_t emulate, int
 {
     if (lean)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: lean is for float32: CM_BF16 has no direct convolutions", who);
-    if (tile != 0 && tile != 2 && tile != 4)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 2, 4 or 0 for 2", who, tile);
-    if (cm_dnnl_cpu_level() < CM_CPU_AVX512_BF16 && !emulate)
+    const int level = cm_dnnl_cpu_level();
+    if (tile != 0 && tile != 1 && tile != 2 && tile != 4)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 1, 2, 4 or 0 for the processor's best", who, tile);
+    if (tile == 1 && level < CM_CPU_AMX_BF16 && !emulate)
+        CM_FAIL(CM_ERR_UNSUPPORTED,
+                "%s: bf16_tile 1 is for processors with AMX (AMX_BF16), which this one has not: leave it 0; set "
+                "bf16_emulate to compute so all the same",
+                who);
+    if (level < CM_CPU_AVX512_BF16 && !emulate)
         CM_FAIL(CM_ERR_UNSUPPORTED,
                 "%s: dtype CM_BF16, but this processor has no bfloat16 instructions (AVX512_BF16): float32 is faster "
                 "and more exact here; set bf16_emulate to compute in bfloat16 all the same",
                 who);
-    out->bf16 = tile ? tile : 2;
+    out->bf16 = tile ? tile : level < CM_CPU_AMX_BF16 ? 2 : 1;
     return CM_OK;
 }
 

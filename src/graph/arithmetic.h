@@ -7,11 +7,11 @@
 typedef struct cm_arithmetic {
     int lean; /* direct convolutions only: a quarter of the packed weights */
     /* 0: float32.  Else operands of the products are bfloat16, sums float32, and this
-     * is the largest Winograd tile: 2 or 4. */
+     * is the largest Winograd tile: 2 or 4, or 1 for plain sums. */
     int bf16;
 } cm_arithmetic;
 
-/* From a caller's options.  `tile`: 0 (2), 2 or 4, for CM_BF16 only.  CM_BF16 without
+/* From a caller's options.  `tile`: 0 (1 with AMX, else 2), 1, 2 or 4, for CM_BF16 only.  CM_BF16 without
  * instructions for it is UNSUPPORTED unless `emulate`. */
 cm_status cm_arithmetic_choose(const char *who, int32_t dtype, int32_t tile, int32_t emulate, int32_t lean,
                                cm_arithmetic *out);

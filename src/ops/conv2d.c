@@ -1,5 +1,5 @@
 /* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
- * Winograd where that is faster (winograd.h).  With a second input r the output is
+ * our own convolutions where they are faster (own_conv.h).  With a second input r the output is
  * (convolution + r) scale: the end of a residual block.
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
@@ -26,8 +26,9 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
 typedef struct {
     cm_dnnl_primitive *primitive[KINDS];
-    cm_winograd winograd, turned; /* of x, and of the gradient; m 0: direct */
-    size_t scaled;                /* where in the scratch memory a scaled gradient stands that nobody else wants */
+    cm_own_conv own, turned; /* of x, and of the gradient; kind NONE: oneDNN's */
+    cm_winograd gradient;    /* of the weights                                */
+    size_t scaled; /* where in the scratch memory a scaled gradient stands that nobody else wants */
 } state;
 typedef struct {
     cm_dnnl_call *call[KINDS];
@@ -41,17 +42,27 @@ static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
     return shape;
 }
 
+static cm_own_shape own_shape(const cm_op_plan *p, int turned)
+{
+    int32_t c = p->in[0].c, oc = p->attr->conv.out;
+    const cm_own_shape shape = {p->in[0].n,           p->in[0].h,        p->in[0].w,
+                                turned ? oc : c,      turned ? c : oc,   p->attr->conv.kernel,
+                                p->attr->conv.stride, p->attr->conv.pad, turned};
+    return shape;
+}
+
 static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    if (s->winograd.m) {
-        p->scratch_bytes = cm_winograd_gradient_bytes(&s->winograd);
-        p->unpacker.winograd = &s->winograd;
+    const cm_own_shape forward = own_shape(p, 0), turned = own_shape(p, 1);
+    if (s->own.kind) {
+        cm_own_conv_gradient(&s->own, cm_dnnl_cpu_level(), &forward, &s->gradient);
+        p->scratch_bytes = cm_winograd_gradient_bytes(&s->gradient);
+        p->unpacker.gradient = &s->gradient;
         if (!(p->wants & 1)) return CM_OK;
         /* Packed when it is wanted, near the processor: to hold it would take four times
          * the weights, and to fetch it as long as to make it. */
-        cm_winograd_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, s->winograd.m, 1, 1, shape.n, shape.h, shape.w,
-                         shape.oc, shape.c);
+        cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
         p->back_plain = 1;
         return CM_OK;
     }
@@ -66,7 +77,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
 static cm_status prepare_tangent(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    if (s->winograd.m) return CM_OK; /* the same kernel */
+    if (s->own.kind) return CM_OK; /* the same kernel */
     shape.has_bias = 0;
     CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[TANGENT]));
     p->back_packer.dnnl = s->primitive[TANGENT];
@@ -76,13 +87,10 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    int m = p->lean ? 0
-                    : cm_winograd_rule(p->bf16, shape.kernel, shape.stride, shape.pad, shape.c, shape.oc, shape.h,
-                                       shape.w);
-    if (m) {
-        cm_winograd_init(&s->winograd, cm_dnnl_cpu_level(), p->bf16, m, 0, p->threads, shape.n, shape.h, shape.w,
-                         shape.c, shape.oc);
-        p->packer[0].winograd = &s->winograd;
+    const cm_own_shape own = own_shape(p, 0);
+    if (!p->lean) cm_own_conv_init(&s->own, cm_dnnl_cpu_level(), p->bf16, p->threads, &own);
+    if (s->own.kind) {
+        p->packer[0].own = &s->own;
         return CM_OK;
     }
     CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
@@ -98,7 +106,7 @@ static void need(cm_op_plan *p, size_t bytes)
 /* Of packed turned weights, at the beginning of the scratch memory. */
 static size_t turned_bytes(const state *s)
 {
-    return (cm_winograd_packed_bytes(&s->turned) + 63) / 64 * 64;
+    return (cm_own_conv_packed_bytes(&s->turned) + 63) / 64 * 64;
 }
 
 static cm_status prepare(cm_op_plan *p)
@@ -109,8 +117,8 @@ static cm_status prepare(cm_op_plan *p)
     CM_TRY(prepare_forward(p, s));
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
-    need(p, s->winograd.m ? cm_winograd_scratch_bytes(&s->winograd) : 0);
-    need(p, s->turned.m ? turned_bytes(s) + cm_winograd_scratch_bytes(&s->turned) : 0);
+    need(p, s->own.kind ? cm_own_conv_scratch_bytes(&s->own) : 0);
+    need(p, s->turned.kind ? turned_bytes(s) + cm_own_conv_scratch_bytes(&s->turned) : 0);
     for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
@@ -167,8 +175,8 @@ static cm_status convolve(const cm_op_run *r, int kind, const float *x, const vo
 {
     const state *s = r->p->state;
     residual more = {r, added, y};
-    if (s->winograd.m)
-        return cm_winograd_run(&s->winograd, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
+    if (s->own.kind)
+        return cm_own_conv_run(&s->own, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
     CM_TRY(cm_dnnl_execute(((const calls *)r->local)->call[kind], x, weights, bias, y, r->scratch));
     if (!added) return CM_OK;
     return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), residual_piece, &more);
@@ -194,13 +202,13 @@ static cm_status backward(const cm_op_run *r)
     const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
-    if (s->winograd.m) {
+    if (s->own.kind) {
         if (r->din[0]) {
-            cm_winograd_pack(&s->turned, r->back_param, r->scratch);
-            CM_TRY(cm_winograd_run(&s->turned, dy, r->scratch, NULL, NULL, 1, r->din[0],
+            cm_own_conv_pack(&s->turned, r->back_param, r->scratch);
+            CM_TRY(cm_own_conv_run(&s->turned, dy, r->scratch, NULL, NULL, 1, r->din[0],
                                    (unsigned char *)r->scratch + turned_bytes(s)));
         }
-        cm_winograd_gradient(&s->winograd, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
+        cm_winograd_gradient(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }
     if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, r->din[0], r->scratch));
@@ -214,7 +222,7 @@ static cm_status jvp(const cm_op_run *r)
         r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
         return CM_OK;
     }
-    CM_TRY(convolve(r, TANGENT, r->tin[0], s->winograd.m ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
+    CM_TRY(convolve(r, TANGENT, r->tin[0], s->own.kind ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
     if (r->p->n_in > 1 && !r->tin[1])
         r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
     return CM_OK;

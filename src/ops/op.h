@@ -85,7 +85,7 @@ typedef struct cm_op_plan {
     int threads;    /* inside the op; 1 in mode TRAIN                  */
     int mode;       /* CM_MODE_*                                       */
     int lean;       /* direct convolutions only                        */
-    int bf16;       /* bfloat16 products, largest Winograd tile; or 0  */
+    int bf16;       /* bfloat16 products, largest Winograd tile (1: none); or 0 */
     unsigned wants; /* TRAIN: bit k = the gradient of input k is wanted */
     unsigned moves; /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */

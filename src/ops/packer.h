@@ -1,27 +1,29 @@
 /* packer.h - how an op wants a parameter (or leaves its gradient): plain, packed
- * for a oneDNN primitive, or transformed for Winograd. */
+ * for a oneDNN primitive or for a convolution of our own. */
 #ifndef CM_OPS_PACKER_H
 #define CM_OPS_PACKER_H
 
 #include "dnnl/backend.h"
-#include "ops/winograd.h"
+#include "ops/own_conv.h"
 
 /* At most one of them; none: plain float32. */
 typedef struct cm_packer {
     const cm_dnnl_primitive *dnnl;
-    const cm_winograd *winograd;
+    const cm_own_conv *own;
+    const cm_winograd *gradient; /* of an unpacker */
 } cm_packer;
 
 /* One packed copy: what layout it has, and what makes it again. */
 typedef struct cm_packed_form {
     cm_dnnl_layout *layout;
     cm_dnnl_packing *packing;
-    cm_winograd winograd; /* kernels NULL: oneDNN's */
+    cm_own_conv own;      /* kind NONE: oneDNN's or a gradient */
+    cm_winograd gradient; /* kernels NULL: oneDNN's           */
 } cm_packed_form;
 
 static inline int cm_packer_plain(const cm_packer *packer)
 {
-    return !packer->dnnl && !packer->winograd;
+    return !packer->dnnl && !packer->own && !packer->gradient;
 }
 size_t cm_packer_bytes(const cm_packer *packer);
 /* What computes with it: oneDNN's name, "winograd 4x4", "" when plain. */

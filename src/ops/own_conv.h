@@ -1,0 +1,38 @@
+/* own_conv.h - the library's own convolutions behind one set of calls: by Winograd's
+ * filtering (winograd.h) or by matrix tiles (tiles.h). */
+#ifndef CM_OPS_OWN_CONV_H
+#define CM_OPS_OWN_CONV_H
+
+#include "ops/tiles.h"
+#include "ops/winograd.h"
+
+enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES };
+
+/* What is convolved with what; `turned`: the data gradient's, channels as it sees them. */
+typedef struct cm_own_shape {
+    int32_t n, h, w, c, oc, kernel, stride, pad, turned;
+} cm_own_shape;
+
+typedef struct cm_own_conv {
+    int kind;
+    union {
+        cm_winograd winograd;
+        cm_tiles tiles;
+    } as;
+} cm_own_conv;
+
+/* kind NONE where oneDNN's direct kernels serve better: a function of the shape and the
+ * arithmetic (bf16 of cm_op_plan) alone. */
+void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *shape);
+/* What its weight gradient is computed by, in float32; kind is not NONE. */
+void cm_own_conv_gradient(const cm_own_conv *conv, int level, const cm_own_shape *shape, cm_winograd *gradient);
+/* "winograd 4x4", "tiles 3x3 bf16". */
+const char *cm_own_conv_name(const cm_own_conv *conv);
+size_t cm_own_conv_packed_bytes(const cm_own_conv *conv);
+int cm_own_conv_same_weights(const cm_own_conv *a, const cm_own_conv *b);
+void cm_own_conv_pack(const cm_own_conv *conv, const float *plain, void *packed);
+size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv);
+cm_status cm_own_conv_run(const cm_own_conv *conv, const float *x, const void *packed, const float *bias,
+                          const float *residual, float scale, float *y, void *scratch);
+
+#endif

@@ -1,0 +1,224 @@
+/* tiles.c - which layers, packed weights, and the loop over tiles of points.
+ *
+ * An image is rounded to bfloat16 into rows of w + 1 points: one zero stands between the
+ * last point of a row and the first of the next and is neighbour to both, and rows of
+ * zeros stand above and below.  So the nine taps of 16 successive points are 16 rows of
+ * memory each.  Where w is no multiple of 16 tiles run on over row ends, and the sums at
+ * the zeros between are dropped. */
+#include "ops/tiles.h"
+
+#include <string.h>
+
+#include "base/parallel.h"
+#include "dnnl/backend.h"
+
+const cm_tile_kernels *cm_tiles_for(int level)
+{
+#if defined(__x86_64__)
+    if (level >= CM_CPU_AMX_BF16) return &cm_tiles_amx;
+#endif
+    (void)level;
+    return &cm_tiles_plain;
+}
+
+void cm_tiles_init(cm_tiles *t, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
+                   int32_t c, int32_t oc)
+{
+    *t = (cm_tiles){cm_tiles_for(level), side, turned, threads, n, h, w, c, oc};
+}
+
+/* Channels in whole tiles. */
+static size_t depth_of(const cm_tiles *t)
+{
+    return ((size_t)t->c + 31) / 32;
+}
+
+static size_t taps_of(const cm_tiles *t)
+{
+    return (size_t)t->side * (size_t)t->side;
+}
+
+/* --- weights ------------------------------------------------------------------------------ */
+
+size_t cm_tiles_packed_bytes(const cm_tiles *t)
+{
+    return taps_of(t) * depth_of(t) * 32 * (size_t)t->oc * sizeof(uint16_t);
+}
+
+int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b)
+{
+    return a->side == b->side && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
+}
+
+/* Tap `tap` of 16 outputs from o and 32 channels from c on: out[16 pairs][16 outputs][2]. */
+static void pack_tile(const cm_tiles *t, const float *plain, size_t tap, size_t o, size_t c, uint16_t *out)
+{
+    const size_t taps = taps_of(t), channels = (size_t)t->c, outputs = (size_t)t->oc;
+    const size_t step = t->turned ? taps : channels * taps, along = t->turned ? outputs * taps : taps;
+    const float *from = plain + o * step + c * along + (t->turned ? taps - 1 - tap : tap);
+    const size_t rows = channels - c < 32 ? channels - c : 32;
+    float values[32 * 16] = {0};
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < 16; j++) values[i / 2 * 32 + 2 * j + i % 2] = from[i * along + j * step];
+    t->kernels->round(32 * 16, values, out);
+}
+
+/* [columns in groups of 32][tap][c / 32][tile of 16 columns]. */
+void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
+{
+    uint16_t *to = packed;
+    for (size_t o = 0, width; o < (size_t)t->oc; o += width) {
+        width = (size_t)t->oc - o < 32 ? 16 : 32;
+        for (size_t tap = 0; tap < taps_of(t); tap++)
+            for (size_t k = 0; k < depth_of(t); k++)
+                for (size_t g = 0; g < width; g += 16, to += 512) pack_tile(t, plain, tap, o + g, 32 * k, to);
+    }
+}
+
+/* --- running ------------------------------------------------------------------------------ */
+
+static size_t margin(const cm_tiles *t)
+{
+    return t->side == 3;
+}
+
+/* Points from one image row to the next. */
+static size_t pitch(const cm_tiles *t)
+{
+    return (size_t)t->w + margin(t);
+}
+
+/* Values from one point to the next: an odd number of cache lines, or they collide. */
+static size_t row_of(const cm_tiles *t)
+{
+    return (depth_of(t) | 1) * 32;
+}
+
+/* Whether every image row is cut into tiles of its own. */
+static int by_rows(const cm_tiles *t)
+{
+    return t->w % 16 == 0 || margin(t) == 0;
+}
+
+static size_t tiles_of(const cm_tiles *t)
+{
+    size_t h = (size_t)t->h, w = (size_t)t->w;
+    return ((margin(t) && by_rows(t) ? h * w : h * pitch(t)) + 15) / 16;
+}
+
+/* Points of a rounded image, with what the last tile reads beyond it. */
+static size_t held(const cm_tiles *t)
+{
+    return (((size_t)t->h + 2 * margin(t)) * pitch(t) + 2 + 15 + 63) / 64 * 64;
+}
+
+static size_t table_ints(const cm_tiles *t)
+{
+    return tiles_of(t) * 17 + 16;
+}
+
+size_t cm_tiles_scratch_bytes(const cm_tiles *t)
+{
+    return held(t) * row_of(t) * sizeof(uint16_t) + table_ints(t) * sizeof(int32_t);
+}
+
+typedef struct {
+    const cm_tiles *t;
+    const float *x, *bias, *residual;
+    const uint16_t *packed;
+    float scale;
+    float *y;
+    uint16_t *image;          /* [held][row_of]                       */
+    int32_t *starts, *points; /* of tiles, and of their 16 rows       */
+    size_t parts;             /* of the tiles of points, one a piece  */
+} job;
+
+/* Where tiles begin and which points their rows are, or -1. */
+static void find_points(job *j)
+{
+    const cm_tiles *t = j->t;
+    size_t w = (size_t)t->w, count = (size_t)t->h * w, wide = margin(t) && by_rows(t) ? w : pitch(t);
+    for (size_t i = 0; i < tiles_of(t) * 16; i++) {
+        size_t row = i / wide, column = i % wide;
+        if (i % 16 == 0) j->starts[i / 16] = (int32_t)(row * pitch(t) + column);
+        j->points[i] = column < w && row * w + column < count ? (int32_t)(row * w + column) : -1;
+    }
+}
+
+/* Zeros around the image and behind it, and in the channels that fill the last tile. */
+static void clear_margins(const job *j)
+{
+    const cm_tiles *t = j->t;
+    size_t row = row_of(t), bytes = row * sizeof *j->image, first = margin(t) * (pitch(t) + 1);
+    size_t end = first + (size_t)t->h * pitch(t), c = (size_t)t->c;
+    memset(j->image, 0, first * bytes);
+    memset(j->image + (end - margin(t)) * row, 0, (held(t) - end + margin(t)) * bytes);
+    for (size_t i = 0; margin(t) && i < (size_t)t->h; i++)
+        memset(j->image + (first + i * pitch(t) + (size_t)t->w) * row, 0, bytes);
+    for (size_t p = first; c % 32 && p < end; p++) memset(j->image + p * row + c, 0, 16 * sizeof *j->image);
+}
+
+/* One image row to bfloat16. */
+static cm_status round_piece(void *user, int piece, int worker)
+{
+    const job *j = user;
+    const cm_tiles *t = j->t;
+    size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t);
+    const float *x = j->x + (size_t)piece * w * c;
+    uint16_t *to = j->image + (margin(t) * (pitch(t) + 1) + (size_t)piece * pitch(t)) * row;
+    (void)worker;
+    for (size_t i = 0; i < w; i++) t->kernels->round(c, x + i * c, to + i * row);
+    return CM_OK;
+}
+
+/* Piece: 32 columns of one part of the tiles. */
+static cm_status sum_piece(void *user, int piece, int worker)
+{
+    const job *j = user;
+    const cm_tiles *t = j->t;
+    size_t part = (size_t)piece % j->parts, o = (size_t)piece / j->parts * 32, pairs = (tiles_of(t) + 1) / 2;
+    size_t begin = pairs * part / j->parts * 2, end = pairs * (part + 1) / j->parts * 2;
+    (void)worker;
+    if (end > tiles_of(t)) end = tiles_of(t);
+    if (begin >= end) return CM_OK; /* more threads than tiles */
+    const cm_tile_strip strip = {
+        .a = j->image,
+        .b = j->packed + taps_of(t) * depth_of(t) * 32 * o,
+        .starts = j->starts + begin,
+        .tiles = end - begin,
+        .row = row_of(t),
+        .down = pitch(t),
+        .side = (size_t)t->side,
+        .depth = depth_of(t),
+        .width = (size_t)t->oc - o < 32 ? 16 : 32,
+        .points = j->points + begin * 16,
+        .bias = j->bias ? j->bias + o : NULL,
+        .residual = j->residual ? j->residual + o : NULL,
+        .scale = j->scale,
+        .y = j->y + o,
+        .oc = (size_t)t->oc,
+    };
+    t->kernels->strip(&strip);
+    return CM_OK;
+}
+
+cm_status cm_tiles_run(const cm_tiles *t, const float *x, const void *packed, const float *bias,
+                       const float *residual, float scale, float *y, void *scratch)
+{
+    size_t points = (size_t)t->h * (size_t)t->w, groups = ((size_t)t->oc + 31) / 32;
+    job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
+    j.image = scratch;
+    j.starts = (int32_t *)(void *)(j.image + held(t) * row_of(t));
+    j.points = j.starts + (tiles_of(t) + 15) / 16 * 16;
+    j.parts = groups % (size_t)t->threads ? (size_t)t->threads : 1;
+    find_points(&j);
+    clear_margins(&j);
+    for (int32_t i = 0; i < t->n; i++) {
+        CM_TRY(cm_parallel(t->threads, t->h, round_piece, &j));
+        CM_TRY(cm_parallel(t->threads, (int)(groups * j.parts), sum_piece, &j));
+        j.x += points * (size_t)t->c;
+        j.y += points * (size_t)t->oc;
+        if (j.residual) j.residual += points * (size_t)t->oc;
+    }
+    return CM_OK;
+}

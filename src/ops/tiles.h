@@ -1,0 +1,64 @@
+/* tiles.h - convolutions in bfloat16 as plain sums over matrix tiles, for processors
+ * with AMX:
+ *
+ *   y[p][o] = sum over taps t and channels c of x[p + t][c] w[t][c][o]
+ *
+ * for 16 points p, 16 outputs o and 32 channels c an instruction.  Operands are rounded
+ * to bfloat16, sums are float32.  3 x 3 (padding 1) and 1 x 1, stride 1, channels-last
+ * float32 in and out, channels multiples of 16.  A result does not depend on batch or threads. */
+#ifndef CM_OPS_TILES_H
+#define CM_OPS_TILES_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where a strip of sums finds its factors.  `a`: row 0 of the first tile of points, rows
+ * `row` values apart, the taps of one kernel row one row apart and kernel rows `down` rows
+ * apart; `b`: [tap][c / 32][width / 16][16][16][2]. */
+typedef struct cm_tile_strip {
+    const uint16_t *a, *b;
+    const int32_t *starts; /* of the tiles of points, in rows from `a` */
+    size_t tiles;
+    size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32 */
+    int width;                     /* columns: 32 or 16                       */
+    /* What becomes of sums: y[point] = (sum + bias + residual) scale; points below 0 are
+     * not wanted.  Rows of y and residual are `oc` floats. */
+    const int32_t *points; /* [tiles][16] */
+    const float *bias, *residual;
+    float scale;
+    float *y;
+    size_t oc;
+} cm_tile_strip;
+
+/* The instructions, or the same sums written out. */
+typedef struct cm_tile_kernels {
+    void (*strip)(const cm_tile_strip *strip);
+    /* n float32 values to bfloat16, nearest, ties to even; n a multiple of 16. */
+    void (*round)(size_t n, const float *x, uint16_t *out);
+} cm_tile_kernels;
+extern const cm_tile_kernels cm_tiles_plain, cm_tiles_amx;
+const cm_tile_kernels *cm_tiles_for(int level);
+
+typedef struct cm_tiles {
+    const cm_tile_kernels *kernels;
+    int side;    /* of the kernel: 3 or 1                 */
+    int turned;  /* weights as the data gradient wants them */
+    int threads; /* of a run                              */
+    int32_t n, h, w, c, oc;
+} cm_tiles;
+
+void cm_tiles_init(cm_tiles *tiles, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
+                   int32_t c, int32_t oc);
+size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
+int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
+/* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */
+void cm_tiles_pack(const cm_tiles *tiles, const float *plain, void *packed);
+size_t cm_tiles_scratch_bytes(const cm_tiles *tiles);
+/* x [n][h][w][c], y [n][h][w][oc]; with a residual like y: y = (convolution + residual)
+ * scale. */
+cm_status cm_tiles_run(const cm_tiles *tiles, const float *x, const void *packed, const float *bias,
+                       const float *residual, float scale, float *y, void *scratch);
+
+#endif
