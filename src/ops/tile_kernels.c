@@ -52,21 +52,24 @@ static void configure(void)
 }
 
 /* R tiles of points by W of columns: tiles 0 to 3 hold sums, 4 and 5 points, 6 and 7
- * weights.  R and W are constants where this is inlined. */
+ * weights.  R and W are constants where this is inlined.  Each step asks for `lines` cache
+ * lines of what comes `next`: the weights of the next columns are far away. */
 static inline __attribute__((always_inline)) void block(const int R, const int W, const cm_tile_strip *s,
-                                                        size_t first, float *sums)
+                                                        size_t first, const uint16_t *next, size_t lines)
 {
     const uint16_t *a = s->a + (size_t)s->starts[first] * s->row, *b = s->b;
     const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
     const size_t stride = s->row * sizeof *a;
+    float *sums = s->sums;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (size_t i = 0; i < s->side; i++, a += s->down * s->row)
-        for (size_t j = 0; j < s->side; j++) {
-            const uint16_t *from = a + j * s->row;
-            for (size_t k = 0; k < s->depth; k++, from += 32, b += W * 512) {
+        for (size_t k = 0; k < s->depth; k++) {
+            const uint16_t *from = a + 32 * k;
+            for (size_t j = 0; j < s->side; j++, from += s->row, b += W * 512) {
+                for (size_t q = 0; q < lines; q++, next += 32) __builtin_prefetch(next, 0, 2);
                 _tile_loadd(6, b, 64);
                 _tile_loadd(4, from, (long)stride);
                 if (W > 1) _tile_loadd(7, b + 512, 64);
@@ -81,22 +84,21 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
     if (W > 1) _tile_stored(1, sums + 16, 128);
     if (R > 1) _tile_stored(2, sums + 512, 128);
     if (R > 1 && W > 1) _tile_stored(3, sums + 528, 128);
+    finish_rows(s, first, 16 * (size_t)R, sums);
 }
 
 static void strip(const cm_tile_strip *s)
 {
-    float sums[32 * 32] __attribute__((aligned(64)));
-    size_t t = 0;
+    const size_t steps = s->side * s->side * s->depth, wide = (size_t)s->width / 16;
+    const size_t pairs = (s->tiles + 1) / 2, lines = (16 * wide + pairs - 1) / pairs;
+    const uint16_t *next = s->b + steps * wide * 512;
     configure();
-    for (; t + 2 <= s->tiles; t += 2) {
-        if (s->width > 16) block(2, 2, s, t, sums);
-        else block(2, 1, s, t, sums);
-        finish_rows(s, t, 32, sums);
-    }
-    if (t < s->tiles) {
-        if (s->width > 16) block(1, 2, s, t, sums);
-        else block(1, 1, s, t, sums);
-        finish_rows(s, t, 16, sums);
+    for (size_t t = 0; t < s->tiles; t += 2, next += steps * lines * 32) {
+        const int two = t + 1 < s->tiles;
+        if (wide > 1 && two) block(2, 2, s, t, next, lines);
+        else if (wide > 1) block(1, 2, s, t, next, lines);
+        else if (two) block(2, 1, s, t, next, lines);
+        else block(1, 1, s, t, next, lines);
     }
     _tile_release();
 }
@@ -140,8 +142,8 @@ static void strip(const cm_tile_strip *s)
         const uint16_t *a = s->a + (size_t)s->starts[t] * s->row, *b = s->b;
         float sums[16 * 32] = {0};
         for (size_t i = 0; i < s->side; i++)
-            for (size_t j = 0; j < s->side; j++)
-                for (size_t k = 0; k < s->depth; k++)
+            for (size_t k = 0; k < s->depth; k++)
+                for (size_t j = 0; j < s->side; j++)
                     for (size_t g = 0; g < wide; g++, b += 512)
                         multiply(a + (i * s->down + j) * s->row + 32 * k, s->row, b, sums + 16 * g);
         finish_rows(s, t, 16, sums);

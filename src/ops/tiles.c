@@ -21,12 +21,6 @@ const cm_tile_kernels *cm_tiles_for(int level)
     return &cm_tiles_plain;
 }
 
-void cm_tiles_init(cm_tiles *t, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
-                   int32_t c, int32_t oc)
-{
-    *t = (cm_tiles){cm_tiles_for(level), side, turned, threads, n, h, w, c, oc};
-}
-
 /* Channels in whole tiles. */
 static size_t depth_of(const cm_tiles *t)
 {
@@ -63,15 +57,17 @@ static void pack_tile(const cm_tiles *t, const float *plain, size_t tap, size_t 
     t->kernels->round(32 * 16, values, out);
 }
 
-/* [columns in groups of 32][tap][c / 32][tile of 16 columns]. */
+/* [columns in groups of 32][kernel row][c / 32][tap of the row][tile of 16 columns]. */
 void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
 {
     uint16_t *to = packed;
+    const size_t side = (size_t)t->side;
     for (size_t o = 0, width; o < (size_t)t->oc; o += width) {
         width = (size_t)t->oc - o < 32 ? 16 : 32;
-        for (size_t tap = 0; tap < taps_of(t); tap++)
+        for (size_t row = 0; row < side; row++)
             for (size_t k = 0; k < depth_of(t); k++)
-                for (size_t g = 0; g < width; g += 16, to += 512) pack_tile(t, plain, tap, o + g, 32 * k, to);
+                for (size_t tap = row * side; tap < (row + 1) * side; tap++)
+                    for (size_t g = 0; g < width; g += 16, to += 512) pack_tile(t, plain, tap, o + g, 32 * k, to);
     }
 }
 
@@ -112,14 +108,33 @@ static size_t held(const cm_tiles *t)
     return (((size_t)t->h + 2 * margin(t)) * pitch(t) + 2 + 15 + 63) / 64 * 64;
 }
 
-static size_t table_ints(const cm_tiles *t)
+/* Values of one rounded image. */
+static size_t image_values(const cm_tiles *t)
 {
-    return tiles_of(t) * 17 + 16;
+    return held(t) * row_of(t);
 }
+
+void cm_tiles_init(cm_tiles *t, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
+                   int32_t c, int32_t oc)
+{
+    enum { CACHED = 1 << 20 };
+    *t = (cm_tiles){cm_tiles_for(level), side, turned, threads, n, h, w, c, oc, 1};
+    size_t most = CACHED / (image_values(t) * sizeof(uint16_t));
+    if (most > 1) t->together = most < (size_t)n ? (int32_t)most : n;
+}
+
+/* Whole cache lines of `starts` and of `points`. */
+static size_t starts_ints(const cm_tiles *t)
+{
+    return ((size_t)t->together * tiles_of(t) + 15) / 16 * 16;
+}
+
+enum { SUMS = 32 * 32 };
 
 size_t cm_tiles_scratch_bytes(const cm_tiles *t)
 {
-    return held(t) * row_of(t) * sizeof(uint16_t) + table_ints(t) * sizeof(int32_t);
+    return (size_t)t->together * image_values(t) * sizeof(uint16_t) + 17 * starts_ints(t) * sizeof(int32_t) +
+           (size_t)t->threads * SUMS * sizeof(float);
 }
 
 typedef struct {
@@ -127,10 +142,10 @@ typedef struct {
     const float *x, *bias, *residual;
     const uint16_t *packed;
     float scale;
-    float *y;
-    uint16_t *image;          /* [held][row_of]                       */
+    float *y, *sums;          /* sums: of the workers                 */
+    uint16_t *image;          /* [images][held][row_of]               */
     int32_t *starts, *points; /* of tiles, and of their 16 rows       */
-    size_t parts;             /* of the tiles of points, one a piece  */
+    size_t images, parts;     /* of this round; of the tiles of points, one a piece */
 } job;
 
 /* Where tiles begin and which points their rows are, or -1. */
@@ -138,24 +153,24 @@ static void find_points(job *j)
 {
     const cm_tiles *t = j->t;
     size_t w = (size_t)t->w, count = (size_t)t->h * w, wide = margin(t) && by_rows(t) ? w : pitch(t);
-    for (size_t i = 0; i < tiles_of(t) * 16; i++) {
-        size_t row = i / wide, column = i % wide;
-        if (i % 16 == 0) j->starts[i / 16] = (int32_t)(row * pitch(t) + column);
-        j->points[i] = column < w && row * w + column < count ? (int32_t)(row * w + column) : -1;
+    size_t rows = tiles_of(t) * 16;
+    for (size_t k = 0; k < (size_t)t->together * rows; k++) {
+        size_t image = k / rows, row = k % rows / wide, column = k % rows % wide;
+        if (k % 16 == 0) j->starts[k / 16] = (int32_t)(image * held(t) + row * pitch(t) + column);
+        j->points[k] = column < w && row * w + column < count ? (int32_t)(image * count + row * w + column) : -1;
     }
 }
 
-/* Zeros around the image and behind it, and in the channels that fill the last tile. */
-static void clear_margins(const job *j)
+/* Zeros around an image and behind it, and in the channels that fill the last tile. */
+static void clear_margins(const cm_tiles *t, uint16_t *image)
 {
-    const cm_tiles *t = j->t;
-    size_t row = row_of(t), bytes = row * sizeof *j->image, first = margin(t) * (pitch(t) + 1);
+    size_t row = row_of(t), bytes = row * sizeof *image, first = margin(t) * (pitch(t) + 1);
     size_t end = first + (size_t)t->h * pitch(t), c = (size_t)t->c;
-    memset(j->image, 0, first * bytes);
-    memset(j->image + (end - margin(t)) * row, 0, (held(t) - end + margin(t)) * bytes);
+    memset(image, 0, first * bytes);
+    memset(image + (end - margin(t)) * row, 0, (held(t) - end + margin(t)) * bytes);
     for (size_t i = 0; margin(t) && i < (size_t)t->h; i++)
-        memset(j->image + (first + i * pitch(t) + (size_t)t->w) * row, 0, bytes);
-    for (size_t p = first; c % 32 && p < end; p++) memset(j->image + p * row + c, 0, 16 * sizeof *j->image);
+        memset(image + (first + i * pitch(t) + (size_t)t->w) * row, 0, bytes);
+    for (size_t p = first; c % 32 && p < end; p++) memset(image + p * row + c, 0, 16 * sizeof *image);
 }
 
 /* One image row to bfloat16. */
@@ -163,11 +178,12 @@ static cm_status round_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_tiles *t = j->t;
-    size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t);
+    size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t), h = (size_t)t->h, i = (size_t)piece / h;
     const float *x = j->x + (size_t)piece * w * c;
-    uint16_t *to = j->image + (margin(t) * (pitch(t) + 1) + (size_t)piece * pitch(t)) * row;
+    uint16_t *to = j->image + i * image_values(t);
     (void)worker;
-    for (size_t i = 0; i < w; i++) t->kernels->round(c, x + i * c, to + i * row);
+    to += (margin(t) * (pitch(t) + 1) + (size_t)piece % h * pitch(t)) * row;
+    for (size_t k = 0; k < w; k++) t->kernels->round(c, x + k * c, to + k * row);
     return CM_OK;
 }
 
@@ -176,10 +192,9 @@ static cm_status sum_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_tiles *t = j->t;
-    size_t part = (size_t)piece % j->parts, o = (size_t)piece / j->parts * 32, pairs = (tiles_of(t) + 1) / 2;
-    size_t begin = pairs * part / j->parts * 2, end = pairs * (part + 1) / j->parts * 2;
-    (void)worker;
-    if (end > tiles_of(t)) end = tiles_of(t);
+    size_t part = (size_t)piece % j->parts, o = (size_t)piece / j->parts * 32, tiles = j->images * tiles_of(t);
+    size_t pairs = (tiles + 1) / 2, begin = pairs * part / j->parts * 2, end = pairs * (part + 1) / j->parts * 2;
+    if (end > tiles) end = tiles;
     if (begin >= end) return CM_OK; /* more threads than tiles */
     const cm_tile_strip strip = {
         .a = j->image,
@@ -191,6 +206,7 @@ static cm_status sum_piece(void *user, int piece, int worker)
         .side = (size_t)t->side,
         .depth = depth_of(t),
         .width = (size_t)t->oc - o < 32 ? 16 : 32,
+        .sums = j->sums + (size_t)worker * SUMS,
         .points = j->points + begin * 16,
         .bias = j->bias ? j->bias + o : NULL,
         .residual = j->residual ? j->residual + o : NULL,
@@ -208,17 +224,20 @@ cm_status cm_tiles_run(const cm_tiles *t, const float *x, const void *packed, co
     size_t points = (size_t)t->h * (size_t)t->w, groups = ((size_t)t->oc + 31) / 32;
     job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
     j.image = scratch;
-    j.starts = (int32_t *)(void *)(j.image + held(t) * row_of(t));
-    j.points = j.starts + (tiles_of(t) + 15) / 16 * 16;
+    j.starts = (int32_t *)(void *)(j.image + (size_t)t->together * image_values(t));
+    j.points = j.starts + starts_ints(t);
+    j.sums = (float *)(void *)(j.points + 16 * starts_ints(t));
+    /* As many parts as threads where columns alone do not keep them busy. */
     j.parts = groups % (size_t)t->threads ? (size_t)t->threads : 1;
     find_points(&j);
-    clear_margins(&j);
-    for (int32_t i = 0; i < t->n; i++) {
-        CM_TRY(cm_parallel(t->threads, t->h, round_piece, &j));
+    for (int32_t i = 0; i < t->together; i++) clear_margins(t, j.image + (size_t)i * image_values(t));
+    for (size_t done = 0; done < (size_t)t->n; done += j.images) {
+        j.images = (size_t)t->n - done < (size_t)t->together ? (size_t)t->n - done : (size_t)t->together;
+        CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
         CM_TRY(cm_parallel(t->threads, (int)(groups * j.parts), sum_piece, &j));
-        j.x += points * (size_t)t->c;
-        j.y += points * (size_t)t->oc;
-        if (j.residual) j.residual += points * (size_t)t->oc;
+        j.x += j.images * points * (size_t)t->c;
+        j.y += j.images * points * (size_t)t->oc;
+        if (j.residual) j.residual += j.images * points * (size_t)t->oc;
     }
     return CM_OK;
 }

@@ -16,13 +16,14 @@
 
 /* Where a strip of sums finds its factors.  `a`: row 0 of the first tile of points, rows
  * `row` values apart, the taps of one kernel row one row apart and kernel rows `down` rows
- * apart; `b`: [tap][c / 32][width / 16][16][16][2]. */
+ * apart; `b`: [kernel row][c / 32][tap of the row][width / 16][16][16][2]. */
 typedef struct cm_tile_strip {
     const uint16_t *a, *b;
-    const int32_t *starts; /* of the tiles of points, in rows from `a` */
-    size_t tiles;
-    size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32 */
-    int width;                     /* columns: 32 or 16                       */
+    const int32_t *starts;         /* of the tiles of points, in rows from `a`        */
+    size_t tiles;                  /* of points                                       */
+    size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32          */
+    int width;                     /* columns: 32 or 16                               */
+    float *sums;                   /* room for [32][32]                               */
     /* What becomes of sums: y[point] = (sum + bias + residual) scale; points below 0 are
      * not wanted.  Rows of y and residual are `oc` floats. */
     const int32_t *points; /* [tiles][16] */
@@ -47,6 +48,7 @@ typedef struct cm_tiles {
     int turned;  /* weights as the data gradient wants them */
     int threads; /* of a run                              */
     int32_t n, h, w, c, oc;
+    int32_t together; /* images, as many as stay in the cache */
 } cm_tiles;
 
 void cm_tiles_init(cm_tiles *tiles, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
