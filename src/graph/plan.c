@@ -52,6 +52,28 @@ static cm_status prepare_op(cm_plan *plan, int index)
     return CM_OK;
 }
 
+/* In bfloat16 inference a value is held in bfloat16 where the node that makes it and all
+ * that read it offer that; the inner values of residual blocks do, their sums do not. */
+static void choose_halves(cm_plan *plan)
+{
+    const cm_graph *g = plan->graph;
+    if (plan->options.mode != CM_MODE_INFER || !plan->options.arithmetic.bf16) return;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const cm_op_plan *p = &plan->ops[i];
+        plan->ops[i].half = p->op->half ? p->op->half(p) : 0;
+        if (plan->ops[i].half & CM_HALF_OUT) plan->half[g->nodes[i].out] = 1;
+    }
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < g->nodes[i].n_in; k++)
+            if (!(plan->ops[i].half >> k & 1)) plan->half[g->nodes[i].in[k]] = 0;
+    for (int i = 0; i < g->n_outputs; i++) plan->half[g->outputs[i]] = 0;
+    for (int i = 0; i < g->n_nodes; i++) {
+        cm_op_plan *p = &plan->ops[i];
+        p->half = plan->half[g->nodes[i].out] ? CM_HALF_OUT : 0;
+        for (int k = 0; k < g->nodes[i].n_in; k++) p->half |= (unsigned)plan->half[g->nodes[i].in[k]] << k;
+    }
+}
+
 /* Where the gradient of each parameter lies in a block. */
 static cm_status lay_out_gradients(cm_plan *plan)
 {
@@ -83,12 +105,12 @@ static cm_status build_with(cm_plan *plan, unsigned char *moves)
     const cm_kernels *kernels = cm_kernels_for(cm_dnnl_cpu_level());
     CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
     plan->ops = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
-    if (!plan->ops) return CM_ERR_MEMORY;
+    plan->half = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
+    if (!plan->ops || !plan->half) return CM_ERR_MEMORY;
     cm_program_reach(plan, moves);
-    for (int i = 0; i < plan->graph->n_nodes; i++) {
-        fill_op(plan, i, kernels, moves);
-        CM_TRY(prepare_op(plan, i));
-    }
+    for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, moves);
+    choose_halves(plan);
+    for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_op(plan, i));
     CM_TRY(cm_program_build(plan, moves));
     CM_TRY(lay_out_gradients(plan));
     cm_log(plan->context, CM_LOG_INFO,
@@ -129,6 +151,7 @@ void cm_plan_free(cm_plan *plan)
     for (int i = 0; plan->ops && i < plan->graph->n_nodes; i++)
         if (plan->ops[i].op && plan->ops[i].op->release) plan->ops[i].op->release(&plan->ops[i]);
     cm_free(plan->context, plan->ops);
+    cm_free(plan->context, plan->half);
     cm_program_release(plan);
     cm_free(plan->context, plan->gradient);
     cm_free(plan->context, plan->gradient_size);

@@ -50,7 +50,7 @@ static int new_value_buffer(builder *b, int value)
 {
     cm_desc d = b->g->values[value].desc;
     d.n = b->plan->options.slice;
-    return new_buffer(b, cm_desc_count(d) * sizeof(float));
+    return new_buffer(b, cm_desc_count(d) * (b->plan->half[value] ? sizeof(uint16_t) : sizeof(float)));
 }
 
 static cm_step *new_step(builder *b, int kind, int node)

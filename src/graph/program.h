@@ -32,7 +32,8 @@ struct cm_plan {
     const cm_graph *graph;
     cm_plan_options options;
     cm_dnnl_engine *engine;
-    cm_op_plan *ops; /* one per node */
+    cm_op_plan *ops;     /* one per node */
+    unsigned char *half; /* of each value: held in bfloat16 */
     cm_program program;
     size_t scratch;
     size_t *gradient; /* of each parameter: its first float in a block; SIZE_MAX: no node reads it */

@@ -6,7 +6,8 @@
  * softmax between, so the scores of a block stay in the cache and the bits do
  * not depend on the number of threads.  Where tokens and d are multiples of 16 the
  * products of values are our own (winograd.h), from k^T and v in packed panels: k is
- * packed once instead of for every block.
+ * packed once instead of for every block.  In bfloat16 on processors with AMX values
+ * are attention_tiles.h.
  *
  * Backward makes the scores again, block by block: with p = softmax(s),
  *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
+#include "ops/attention_tiles.h"
 #include "ops/op.h"
 
 enum { BLOCK = 64 };
@@ -23,6 +25,7 @@ enum { BLOCK = 64 };
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
     const cm_winograd_kernels *own;                       /* or NULL: forward takes oneDNN's                */
+    cm_attention_tiles tiles;                             /* tokens 0: not by them                          */
     cm_dnnl_primitive *scores[2], *values[2], *turned[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
@@ -90,6 +93,45 @@ static void release(cm_op_plan *p)
     cm_free(p->context, s);
 }
 
+/* Where element i of head h of q, k or v (j = 0, 1, 2) stands in the 3C. */
+static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t d)
+{
+    switch (layout) {
+    case CM_QKV_PER_HEAD: return h * 3 * d + j * d + i;
+    case CM_QKV_INTERLEAVED: return (h * d + i) * 3 + j;
+    default: return j * c + h * d + i;
+    }
+}
+
+static int by_tiles(const cm_op_plan *p)
+{
+    return p->bf16 == 1 && p->mode == CM_MODE_INFER &&
+           cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
+}
+
+static unsigned half(const cm_op_plan *p)
+{
+    return by_tiles(p) ? 1 | CM_HALF_OUT : 0;
+}
+
+static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
+{
+    const int layout = p->attr->attention.layout;
+    const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
+    *a = (cm_attention_tiles){.tiles = cm_tiles_for(cm_dnnl_cpu_level()),
+                              .kernels = p->kernels,
+                              .threads = p->threads,
+                              .tokens = (size_t)tokens(p),
+                              .heads = c / d,
+                              .d = d,
+                              .by_head = channel(layout, 0, 1, 0, c, d),
+                              .by_kind = channel(layout, 1, 0, 0, c, d),
+                              .step = channel(layout, 0, 0, 1, c, d),
+                              .x_half = p->half & 1,
+                              .y_half = (p->half & CM_HALF_OUT) != 0};
+    p->scratch_bytes = cm_attention_tiles_scratch_bytes(a);
+}
+
 static cm_status prepare(cm_op_plan *p)
 {
     int32_t t = tokens(p), d = head_size(p);
@@ -97,6 +139,10 @@ static cm_status prepare(cm_op_plan *p)
     primitives *s = cm_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
+    if (by_tiles(p)) {
+        prepare_tiles(p, &s->tiles);
+        return CM_OK;
+    }
     if (t % 16 == 0 && d % 16 == 0) s->own = cm_winograd_for(cm_dnnl_cpu_level());
     for (int i = 0; i < 2 && rows[i] && !(s->own && p->mode == CM_MODE_INFER); i++) {
         const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
@@ -146,16 +192,6 @@ typedef struct {
     float *out;       /* [T, C] */
     float *matrices;  /* [3][heads][T][d] */
 } image;
-
-/* Where element i of head h of q, k or v (j = 0, 1, 2) stands in the 3C. */
-static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t d)
-{
-    switch (layout) {
-    case CM_QKV_PER_HEAD: return h * 3 * d + j * d + i;
-    case CM_QKV_INTERLEAVED: return (h * d + i) * 3 + j;
-    default: return j * c + h * d + i;
-    }
-}
 
 /* n values `step` (1 or 3) apart. */
 static void take(size_t n, const float *from, size_t step, float *to)
@@ -265,6 +301,15 @@ static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c;
+    const cm_attention_tiles *tiles = &((const primitives *)p->state)->tiles;
+    const unsigned char *x = r->in[0];
+    unsigned char *y = r->out;
+    for (int32_t i = 0; tiles->tokens && i < p->out.n; i++) {
+        CM_TRY(cm_attention_tiles_run(tiles, x, y, r->scratch));
+        x += t * 3 * c * (tiles->x_half ? sizeof(uint16_t) : sizeof(float));
+        y += t * c * (tiles->y_half ? sizeof(uint16_t) : sizeof(float));
+    }
+    if (tiles->tokens) return CM_OK;
     image m = {r, r->in[0], r->out, r->scratch};
     int blocks = cm_op_row_pieces(t), own = ((const primitives *)p->state)->own != NULL;
     for (int32_t i = 0; i < p->out.n; i++, m.qkv += t * 3 * c, m.out += t * c) {
@@ -419,6 +464,7 @@ static cm_status jvp(const cm_op_run *r)
 const cm_op cm_op_attention = {.name = "attention",
                                .saves = 1,
                                .shape = shape,
+                               .half = half,
                                .prepare = prepare,
                                .release = release,
                                .attach = attach,

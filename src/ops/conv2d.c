@@ -51,6 +51,14 @@ static cm_own_shape own_shape(const cm_op_plan *p, int turned)
     return shape;
 }
 
+static unsigned half(const cm_op_plan *p)
+{
+    const cm_own_shape shape = own_shape(p, 0);
+    cm_own_conv own;
+    cm_own_conv_init(&own, cm_dnnl_cpu_level(), p->bf16, p->threads, &shape);
+    return cm_own_conv_offers_half(&own) ? 1 | CM_HALF_OUT : 0;
+}
+
 static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
@@ -90,6 +98,7 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
     const cm_own_shape own = own_shape(p, 0);
     if (!p->lean) cm_own_conv_init(&s->own, cm_dnnl_cpu_level(), p->bf16, p->threads, &own);
     if (s->own.kind) {
+        if (p->half) cm_own_conv_hold(&s->own, p->half & 1, (p->half & CM_HALF_OUT) != 0);
         p->packer[0].own = &s->own;
         return CM_OK;
     }
@@ -231,6 +240,7 @@ static cm_status jvp(const cm_op_run *r)
 const cm_op cm_op_conv2d = {.name = "conv2d",
                             .saves = 1,
                             .shape = shape,
+                            .half = half,
                             .prepare = prepare,
                             .release = release,
                             .attach = attach,

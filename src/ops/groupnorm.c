@@ -24,6 +24,7 @@
 
 #include "base/parallel.h"
 #include "ops/op.h"
+#include "tensor/convert.h"
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
@@ -96,12 +97,34 @@ static cm_status prepare(cm_op_plan *p)
     return CM_OK;
 }
 
+static unsigned half(const cm_op_plan *p)
+{
+    (void)p;
+    return 1 | CM_HALF_OUT;
+}
+
 typedef struct {
     const cm_op_run *run;
-    const float *x;
+    const float *x; /* or uint16_t, as out: forward alone */
     float *out;
     buffers b;
 } image;
+
+static int x_half(const cm_op_plan *p)
+{
+    return p->half & 1;
+}
+
+static int out_half(const cm_op_plan *p)
+{
+    return (p->half & CM_HALF_OUT) != 0;
+}
+
+/* n values further. */
+static void *further(const void *values, int half, size_t n)
+{
+    return (unsigned char *)values + n * (half ? sizeof(uint16_t) : sizeof(float));
+}
 
 static cm_status moments_piece(void *user, int index, int worker)
 {
@@ -109,9 +132,11 @@ static cm_status moments_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c;
+    size_t rows = cm_op_piece_rows(points(p), index);
     float *sum = m->b.partial + (size_t)index * 2 * c;
-    p->kernels->moments(cm_op_piece_rows(points(p), index), c, m->x + (size_t)index * 64 * c, m->b.shift, sum,
-                        sum + c);
+    const void *x = further(m->x, x_half(p), (size_t)index * 64 * c);
+    if (x_half(p)) p->kernels->moments_half(rows, c, x, m->b.shift, sum, sum + c);
+    else p->kernels->moments(rows, c, x, m->b.shift, sum, sum + c);
     return CM_OK;
 }
 
@@ -174,8 +199,9 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    p->kernels->affine(cm_op_piece_rows(points(p), index), c, m->x + at, m->b.shift, m->b.factor, m->b.offset,
-                       p->attr->groupnorm.silu, m->out + at);
+    p->kernels->affine_half(cm_op_piece_rows(points(p), index), c, further(m->x, x_half(p), at), x_half(p),
+                            m->b.shift, m->b.factor, m->b.offset, p->attr->groupnorm.silu,
+                            further(m->out, out_half(p), at), out_half(p));
     return CM_OK;
 }
 
@@ -186,9 +212,12 @@ static cm_status forward(const cm_op_run *r)
     int pieces = cm_op_row_pieces(n);
     const float *e = r->in[1];
     image m = {r, r->in[0], r->out, split(r, 0)};
-    for (int32_t i = 0; i < p->out.n; i++, m.x += n * c, m.out += n * c) {
+    for (int32_t i = 0; i < p->out.n; i++) {
+        m.x = further(r->in[0], x_half(p), (size_t)i * n * c);
+        m.out = further(r->out, out_half(p), (size_t)i * n * c);
         m.b = split(r, i);
-        memcpy(m.b.shift, m.x, c * sizeof *m.x);
+        if (x_half(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m.x, m.b.shift);
+        else memcpy(m.b.shift, m.x, c * sizeof *m.x);
         CM_TRY(cm_parallel(p->threads, pieces, moments_piece, &m));
         join_pieces(&m, c, n, pieces);
         for (size_t k = 0; k < c; k += width)
@@ -367,6 +396,7 @@ const cm_op cm_op_groupnorm = {.name = "groupnorm",
                                .flags = CM_OP_INPLACE,
                                .saves = 1 | 2,
                                .shape = shape,
+                               .half = half,
                                .prepare = prepare,
                                .forward = forward,
                                .backward = backward,

@@ -84,6 +84,7 @@ typedef struct cm_op_plan {
     int n_in;
     int threads;    /* inside the op; 1 in mode TRAIN                  */
     int mode;       /* CM_MODE_*                                       */
+    unsigned half;  /* what is held in bfloat16, of what the op's own `half` offers */
     int lean;       /* direct convolutions only                        */
     int bf16;       /* bfloat16 products, largest Winograd tile (1: none); or 0 */
     unsigned wants; /* TRAIN: bit k = the gradient of input k is wanted */
@@ -119,6 +120,7 @@ typedef struct cm_op_run {
 } cm_op_run;
 
 enum { CM_OP_INPLACE = 1 }; /* the output may take over input 0               */
+#define CM_HALF_OUT (1u << 31)   /* of a mask whose bit k is input k               */
 
 struct cm_op {
     const char *name;
@@ -126,6 +128,9 @@ struct cm_op {
     unsigned saves; /* bit k: backward reads input k                         */
     /* Output shape; refuses inputs that do not fit. */
     cm_status (*shape)(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out);
+    /* Which inputs it could read and whether it could write its output in bfloat16,
+     * before prepare; NULL: none. */
+    unsigned (*half)(const cm_op_plan *p);
     /* Primitives and scratch; NULL when there is nothing to prepare. */
     cm_status (*prepare)(cm_op_plan *p);
     void (*release)(cm_op_plan *p);

@@ -14,6 +14,11 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
     else cm_winograd_init(&conv->as.winograd, level, bf16, m, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
 }
 
+void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)
+{
+    conv->as.tiles.x_half = x_half, conv->as.tiles.y_half = y_half;
+}
+
 void cm_own_conv_gradient(const cm_own_conv *conv, int level, const cm_own_shape *s, cm_winograd *gradient)
 {
     int m = s->kernel == 1 ? 1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
@@ -52,8 +57,8 @@ size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv)
     return cm_tiles_scratch_bytes(&conv->as.tiles);
 }
 
-cm_status cm_own_conv_run(const cm_own_conv *conv, const float *x, const void *packed, const float *bias,
-                          const float *residual, float scale, float *y, void *scratch)
+cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *packed, const float *bias,
+                          const float *residual, float scale, void *y, void *scratch)
 {
     if (conv->kind == CM_OWN_WINOGRAD)
         return cm_winograd_run(&conv->as.winograd, x, packed, bias, residual, scale, y, scratch);

@@ -24,6 +24,12 @@ typedef struct cm_own_conv {
 /* kind NONE where oneDNN's direct kernels serve better: a function of the shape and the
  * arithmetic (bf16 of cm_op_plan) alone. */
 void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *shape);
+/* What forward's x and y are held in; TILES only, others take floats. */
+static inline int cm_own_conv_offers_half(const cm_own_conv *conv)
+{
+    return conv->kind == CM_OWN_TILES;
+}
+void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half);
 /* What its weight gradient is computed by, in float32; kind is not NONE. */
 void cm_own_conv_gradient(const cm_own_conv *conv, int level, const cm_own_shape *shape, cm_winograd *gradient);
 /* "winograd 4x4", "tiles 3x3 bf16". */
@@ -32,7 +38,7 @@ size_t cm_own_conv_packed_bytes(const cm_own_conv *conv);
 int cm_own_conv_same_weights(const cm_own_conv *a, const cm_own_conv *b);
 void cm_own_conv_pack(const cm_own_conv *conv, const float *plain, void *packed);
 size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv);
-cm_status cm_own_conv_run(const cm_own_conv *conv, const float *x, const void *packed, const float *bias,
-                          const float *residual, float scale, float *y, void *scratch);
+cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *packed, const float *bias,
+                          const float *residual, float scale, void *y, void *scratch);
 
 #endif

@@ -8,6 +8,31 @@
 
 typedef float vec __attribute__((vector_size(64)));
 
+#ifdef __AMX_BF16__
+#include <immintrin.h>
+
+static void round_values(size_t n, const float *x, uint16_t *out)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __m256bh h = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
+        memcpy(out + i, &h, sizeof h);
+    }
+}
+
+#else
+
+static void round_values(size_t n, const float *x, uint16_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        if (x[i] != x[i]) u |= 0x400000; /* a NaN stays one */
+        else u += 0x7fff + ((u >> 16) & 1);
+        out[i] = (uint16_t)(u >> 16);
+    }
+}
+#endif
+
 /* 16 outputs of one point. */
 static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, size_t k)
 {
@@ -21,7 +46,13 @@ static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, s
         memcpy(&more, s->residual + at + k, sizeof more);
         v = (v + more) * s->scale;
     }
-    memcpy(s->y + at + k, &v, sizeof v);
+    if (s->y_half) {
+        float values[16];
+        memcpy(values, &v, sizeof values);
+        round_values(16, values, (uint16_t *)s->y + at + k);
+    } else {
+        memcpy((float *)s->y + at + k, &v, sizeof v);
+    }
 }
 
 /* sums [rows][32] of the tiles from `first` on to where they belong. */
@@ -36,19 +67,91 @@ static void finish_rows(const cm_tile_strip *s, size_t first, size_t rows, const
     }
 }
 
-#ifdef __AMX_BF16__
-#include <immintrin.h>
+/* --- softmax -------------------------------------------------------------------------------- */
 
-/* Every tile is 16 rows of 64 bytes. */
-static void configure(void)
+typedef int32_t ints __attribute__((vector_size(64)));
+
+/* exp x for x of at most 0, to 4e-5 of it, an eighth of bfloat16's rounding; below -87 as
+ * there. */
+static inline __attribute__((always_inline)) void exponential(vec *x)
 {
-    struct {
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    const ints low = *x < -87.0f;
+    vec v = (vec)((ints)*x & ~low) + (vec)((ints)((vec){0} - 87.0f) & low);
+    vec shifted = v * 1.44269504f + magic;
+    vec r = v - (shifted - magic) * 0.693147181f;
+    vec p = (((r * (1.0f / 24) + 1.0f / 6) * r + 0.5f) * r + 1.0f) * r + 1.0f;
+    ints power = ((ints)shifted + 127) << 23;
+    *x = p * (vec)power;
+}
+
+static inline float largest(size_t n, const float *x)
+{
+    vec top, v;
+    float lane[16], most;
+    memcpy(&top, x, sizeof top);
+    for (size_t i = 16; i < n; i += 16) {
+        memcpy(&v, x + i, sizeof v);
+        const ints more = v > top;
+        top = (vec)(((ints)v & more) | ((ints)top & ~more));
+    }
+    memcpy(lane, &top, sizeof lane);
+    most = lane[0];
+    for (size_t i = 1; i < 16; i++) most = lane[i] > most ? lane[i] : most;
+    return most;
+}
+
+static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
+                    float *inverse)
+{
+    for (size_t r = 0; r < rows; r++, x += x_row, p += p_row) {
+        const float top = largest(n, x) * scale;
+        vec sums = {0};
+        float lane[16], sum = 0;
+        for (size_t i = 0; i < n; i += 16) {
+            vec v;
+            memcpy(&v, x + i, sizeof v);
+            v = v * scale - top;
+            exponential(&v);
+            sums += v;
+            memcpy(lane, &v, sizeof lane);
+            round_values(16, lane, p + i);
+        }
+        memcpy(lane, &sums, sizeof lane);
+        for (size_t i = 0; i < 16; i++) sum += lane[i];
+        inverse[r] = 1 / sum;
+    }
+}
+
+#ifdef __AMX_BF16__
+
+/* Every tile is 16 rows of 64 bytes.  Constant, not made here: gcc 12 tells its optimizer
+ * that the instruction reads the first eight bytes only. */
+static void begin(void)
+{
+    static const struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];
         uint8_t rows[16];
-    } all = {.palette = 1};
-    for (int i = 0; i < 8; i++) all.row_bytes[i] = 64, all.rows[i] = 16;
+    } all = {.palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
     _tile_loadconfig(&all);
+}
+
+static void end(void)
+{
+    _tile_release();
+}
+
+/* Asks for where 32 outputs of a point go and what is added to them. */
+static inline void fetch(const cm_tile_strip *s, int32_t point)
+{
+    const size_t at = point < 0 ? 0 : (size_t)point * s->oc;
+    const char *y = (const char *)s->y + at * (s->y_half ? 2 : 4);
+    __builtin_prefetch(y);
+    if (!s->y_half) __builtin_prefetch(y + 64);
+    if (!s->residual) return;
+    __builtin_prefetch(s->residual + at);
+    __builtin_prefetch(s->residual + at + 16);
 }
 
 /* R tiles of points by W of columns: tiles 0 to 3 hold sums, 4 and 5 points, 6 and 7
@@ -60,7 +163,11 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
     const uint16_t *a = s->a + (size_t)s->starts[first] * s->row, *b = s->b;
     const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
     const size_t stride = s->row * sizeof *a;
-    float *sums = s->sums;
+    const size_t steps = s->side * s->side * s->depth, each = ((size_t)R * 16 + steps - 1) / steps;
+    const int32_t *point = s->points ? s->points + 16 * first : NULL, *const last = point ? point + 16 * R : NULL;
+    float *sums = s->points ? s->sums : (float *)s->y + 16 * first * s->oc;
+    const long ldc = s->points ? 128 : (long)(s->oc * sizeof *sums);
+    const size_t below = (size_t)ldc * 4;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -70,6 +177,7 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
             const uint16_t *from = a + 32 * k;
             for (size_t j = 0; j < s->side; j++, from += s->row, b += W * 512) {
                 for (size_t q = 0; q < lines; q++, next += 32) __builtin_prefetch(next, 0, 2);
+                for (size_t q = 0; q < each && point < last; q++) fetch(s, *point++);
                 _tile_loadd(6, b, 64);
                 _tile_loadd(4, from, (long)stride);
                 if (W > 1) _tile_loadd(7, b + 512, 64);
@@ -80,11 +188,11 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
                 if (R > 1 && W > 1) _tile_dpbf16ps(3, 5, 7);
             }
         }
-    _tile_stored(0, sums, 128);
-    if (W > 1) _tile_stored(1, sums + 16, 128);
-    if (R > 1) _tile_stored(2, sums + 512, 128);
-    if (R > 1 && W > 1) _tile_stored(3, sums + 528, 128);
-    finish_rows(s, first, 16 * (size_t)R, sums);
+    _tile_stored(0, sums, ldc);
+    if (W > 1) _tile_stored(1, sums + 16, ldc);
+    if (R > 1) _tile_stored(2, sums + below, ldc);
+    if (R > 1 && W > 1) _tile_stored(3, sums + below + 16, ldc);
+    if (s->points) finish_rows(s, first, 16 * (size_t)R, sums);
 }
 
 static void strip(const cm_tile_strip *s)
@@ -92,7 +200,6 @@ static void strip(const cm_tile_strip *s)
     const size_t steps = s->side * s->side * s->depth, wide = (size_t)s->width / 16;
     const size_t pairs = (s->tiles + 1) / 2, lines = (16 * wide + pairs - 1) / pairs;
     const uint16_t *next = s->b + steps * wide * 512;
-    configure();
     for (size_t t = 0; t < s->tiles; t += 2, next += steps * lines * 32) {
         const int two = t + 1 < s->tiles;
         if (wide > 1 && two) block(2, 2, s, t, next, lines);
@@ -100,18 +207,17 @@ static void strip(const cm_tile_strip *s)
         else if (two) block(2, 1, s, t, next, lines);
         else block(1, 1, s, t, next, lines);
     }
-    _tile_release();
-}
-
-static void round_values(size_t n, const float *x, uint16_t *out)
-{
-    for (size_t i = 0; i < n; i += 16) {
-        __m256bh h = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
-        memcpy(out + i, &h, sizeof h);
-    }
 }
 
 #else
+
+static void begin(void)
+{
+}
+
+static void end(void)
+{
+}
 
 static inline float widened(uint16_t v)
 {
@@ -146,20 +252,12 @@ static void strip(const cm_tile_strip *s)
                 for (size_t j = 0; j < s->side; j++)
                     for (size_t g = 0; g < wide; g++, b += 512)
                         multiply(a + (i * s->down + j) * s->row + 32 * k, s->row, b, sums + 16 * g);
-        finish_rows(s, t, 16, sums);
+        if (s->points) finish_rows(s, t, 16, sums);
+        for (size_t i = 0; i < 16 && !s->points; i++)
+            memcpy((float *)s->y + (16 * t + i) * s->oc, sums + 32 * i, (size_t)s->width * sizeof *sums);
     }
 }
 
-static void round_values(size_t n, const float *x, uint16_t *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint32_t u;
-        memcpy(&u, x + i, sizeof u);
-        if (x[i] != x[i]) u |= 0x400000; /* a NaN stays one */
-        else u += 0x7fff + ((u >> 16) & 1);
-        out[i] = (uint16_t)(u >> 16);
-    }
-}
 #endif
 
-const cm_tile_kernels CM_TILES = {strip, round_values};
+const cm_tile_kernels CM_TILES = {begin, end, strip, softmax, round_values};

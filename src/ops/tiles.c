@@ -118,7 +118,7 @@ void cm_tiles_init(cm_tiles *t, int level, int side, int turned, int threads, in
                    int32_t c, int32_t oc)
 {
     enum { CACHED = 1 << 20 };
-    *t = (cm_tiles){cm_tiles_for(level), side, turned, threads, n, h, w, c, oc, 1};
+    *t = (cm_tiles){cm_tiles_for(level), side, turned, threads, n, h, w, c, oc, 1, 0, 0};
     size_t most = CACHED / (image_values(t) * sizeof(uint16_t));
     if (most > 1) t->together = most < (size_t)n ? (int32_t)most : n;
 }
@@ -139,14 +139,22 @@ size_t cm_tiles_scratch_bytes(const cm_tiles *t)
 
 typedef struct {
     const cm_tiles *t;
-    const float *x, *bias, *residual;
+    const void *x;
+    const float *bias, *residual;
     const uint16_t *packed;
     float scale;
-    float *y, *sums;          /* sums: of the workers                 */
+    void *y;
+    float *sums;              /* of the workers                       */
     uint16_t *image;          /* [images][held][row_of]               */
     int32_t *starts, *points; /* of tiles, and of their 16 rows       */
     size_t images, parts;     /* of this round; of the tiles of points, one a piece */
 } job;
+
+/* n values further. */
+static void *further(const void *values, int half, size_t n)
+{
+    return (unsigned char *)values + n * (half ? sizeof(uint16_t) : sizeof(float));
+}
 
 /* Where tiles begin and which points their rows are, or -1. */
 static void find_points(job *j)
@@ -179,11 +187,13 @@ static cm_status round_piece(void *user, int piece, int worker)
     const job *j = user;
     const cm_tiles *t = j->t;
     size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t), h = (size_t)t->h, i = (size_t)piece / h;
-    const float *x = j->x + (size_t)piece * w * c;
+    const void *x = further(j->x, t->x_half, (size_t)piece * w * c);
     uint16_t *to = j->image + i * image_values(t);
     (void)worker;
     to += (margin(t) * (pitch(t) + 1) + (size_t)piece % h * pitch(t)) * row;
-    for (size_t k = 0; k < w; k++) t->kernels->round(c, x + k * c, to + k * row);
+    for (size_t k = 0; k < w; k++, to += row)
+        if (t->x_half) memcpy(to, (const uint16_t *)x + k * c, c * sizeof *to);
+        else t->kernels->round(c, (const float *)x + k * c, to);
     return CM_OK;
 }
 
@@ -211,15 +221,18 @@ static cm_status sum_piece(void *user, int piece, int worker)
         .bias = j->bias ? j->bias + o : NULL,
         .residual = j->residual ? j->residual + o : NULL,
         .scale = j->scale,
-        .y = j->y + o,
+        .y = further(j->y, t->y_half, o),
+        .y_half = t->y_half,
         .oc = (size_t)t->oc,
     };
+    t->kernels->begin();
     t->kernels->strip(&strip);
+    t->kernels->end();
     return CM_OK;
 }
 
-cm_status cm_tiles_run(const cm_tiles *t, const float *x, const void *packed, const float *bias,
-                       const float *residual, float scale, float *y, void *scratch)
+cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, const float *bias, const float *residual,
+                       float scale, void *y, void *scratch)
 {
     size_t points = (size_t)t->h * (size_t)t->w, groups = ((size_t)t->oc + 31) / 32;
     job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
@@ -235,8 +248,8 @@ cm_status cm_tiles_run(const cm_tiles *t, const float *x, const void *packed, co
         j.images = (size_t)t->n - done < (size_t)t->together ? (size_t)t->n - done : (size_t)t->together;
         CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
         CM_TRY(cm_parallel(t->threads, (int)(groups * j.parts), sum_piece, &j));
-        j.x += j.images * points * (size_t)t->c;
-        j.y += j.images * points * (size_t)t->oc;
+        j.x = further(j.x, t->x_half, j.images * points * (size_t)t->c);
+        j.y = further(j.y, t->y_half, j.images * points * (size_t)t->oc);
         if (j.residual) j.residual += j.images * points * (size_t)t->oc;
     }
     return CM_OK;

@@ -24,18 +24,27 @@ typedef struct cm_tile_strip {
     size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32          */
     int width;                     /* columns: 32 or 16                               */
     float *sums;                   /* room for [32][32]                               */
-    /* What becomes of sums: y[point] = (sum + bias + residual) scale; points below 0 are
+    /* What becomes of sums, unless `points` is NULL and row after row of y, floats, takes them
+     * as they are: y[point] = (sum + bias + residual) scale; points below 0 are
      * not wanted.  Rows of y and residual are `oc` floats. */
     const int32_t *points; /* [tiles][16] */
     const float *bias, *residual;
     float scale;
-    float *y;
+    void *y; /* float, or uint16_t when y_half: bfloat16 */
+    int y_half;
     size_t oc;
 } cm_tile_strip;
 
 /* The instructions, or the same sums written out. */
 typedef struct cm_tile_kernels {
+    /* Strips are computed between the two, which give the thread its tiles. */
+    void (*begin)(void);
+    void (*end)(void);
     void (*strip)(const cm_tile_strip *strip);
+    /* p[r] = exp(scale (x[r] - its largest)) in bfloat16 and 1 over its sum: p inverse is the
+     * softmax of n values, a multiple of 16; rows `x_row` and `p_row` values apart. */
+    void (*softmax)(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
+                    float *inverse);
     /* n float32 values to bfloat16, nearest, ties to even; n a multiple of 16. */
     void (*round)(size_t n, const float *x, uint16_t *out);
 } cm_tile_kernels;
@@ -48,7 +57,8 @@ typedef struct cm_tiles {
     int turned;  /* weights as the data gradient wants them */
     int threads; /* of a run                              */
     int32_t n, h, w, c, oc;
-    int32_t together; /* images, as many as stay in the cache */
+    int32_t together;   /* images, as many as stay in the cache */
+    int x_half, y_half; /* held in bfloat16 */
 } cm_tiles;
 
 void cm_tiles_init(cm_tiles *tiles, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
@@ -58,9 +68,9 @@ int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
 /* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */
 void cm_tiles_pack(const cm_tiles *tiles, const float *plain, void *packed);
 size_t cm_tiles_scratch_bytes(const cm_tiles *tiles);
-/* x [n][h][w][c], y [n][h][w][oc]; with a residual like y: y = (convolution + residual)
- * scale. */
-cm_status cm_tiles_run(const cm_tiles *tiles, const float *x, const void *packed, const float *bias,
-                       const float *residual, float scale, float *y, void *scratch);
+/* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `tiles` says; with a residual of
+ * floats like y: y = (convolution + residual) scale. */
+cm_status cm_tiles_run(const cm_tiles *tiles, const void *x, const void *packed, const float *bias,
+                       const float *residual, float scale, void *y, void *scratch);
 
 #endif

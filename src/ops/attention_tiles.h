@@ -1,0 +1,29 @@
+/* attention_tiles.h - softmax(q k^T / sqrt(d)) v in bfloat16 on matrix tiles (tiles.h):
+ * q, k, v and the probabilities are rounded, scores and sums are float32.  For tokens
+ * and d in multiples of 32. */
+#ifndef CM_OPS_ATTENTION_TILES_H
+#define CM_OPS_ATTENTION_TILES_H
+
+#include "ops/kernels.h"
+#include "ops/tiles.h"
+
+typedef struct cm_attention_tiles {
+    const cm_tile_kernels *tiles;
+    const cm_kernels *kernels;
+    int threads;
+    size_t tokens, heads, d;
+    /* Element i of head h of q, k, v (j = 0, 1, 2) is number h by_head + j by_kind + i step
+     * of the 3 heads d values of a token. */
+    size_t by_head, by_kind, step;
+    int x_half, y_half; /* held in bfloat16 */
+} cm_attention_tiles;
+
+static inline int cm_attention_tiles_fit(size_t tokens, size_t d)
+{
+    return tokens % 32 == 0 && d % 32 == 0;
+}
+size_t cm_attention_tiles_scratch_bytes(const cm_attention_tiles *a);
+/* One image: qkv [tokens][3 heads d], out [tokens][heads d]. */
+cm_status cm_attention_tiles_run(const cm_attention_tiles *a, const void *qkv, void *out, void *scratch);
+
+#endif
