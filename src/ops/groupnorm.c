@@ -99,8 +99,7 @@ static cm_status prepare(cm_op_plan *p)
 
 static unsigned half(const cm_op_plan *p)
 {
-    (void)p;
-    return 1 | CM_HALF_OUT;
+    return p->out.c % 16 == 0 ? 1 | CM_HALF_OUT : 0;
 }
 
 typedef struct {
@@ -199,9 +198,15 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    p->kernels->affine_half(cm_op_piece_rows(points(p), index), c, further(m->x, x_half(p), at), x_half(p),
-                            m->b.shift, m->b.factor, m->b.offset, p->attr->groupnorm.silu,
-                            further(m->out, out_half(p), at), out_half(p));
+    const void *x = further(m->x, x_half(p), at);
+    void *out = further(m->out, out_half(p), at);
+    size_t rows = cm_op_piece_rows(points(p), index);
+    const buffers *b = &m->b;
+    int silu = p->attr->groupnorm.silu;
+    if (out_half(p))
+        cm_tiles_for(cm_dnnl_cpu_level())->affine(rows, c, x, x_half(p), b->shift, b->factor, b->offset, silu, out);
+    else if (x_half(p)) p->kernels->affine_half(rows, c, x, b->shift, b->factor, b->offset, silu, out);
+    else p->kernels->affine(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     return CM_OK;
 }
 

@@ -44,23 +44,13 @@ static inline float silu_of(float x)
     return x / (1.0f + exp_poly(-x));
 }
 
-/* bfloat16 is the upper half of a float32; back to the nearest, even on a tie, and a NaN
- * stays one. */
+/* bfloat16 is the upper half of a float32. */
 static inline float widened(uint16_t v)
 {
     uint32_t bits = (uint32_t)v << 16;
     float f;
     memcpy(&f, &bits, sizeof f);
     return f;
-}
-
-static inline uint16_t rounded(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    uint32_t r = bits + 0x7fff + ((bits >> 16) & 1);
-    r = f != f ? bits | 0x400000 : r;
-    return (uint16_t)(r >> 16);
 }
 
 static inline float value_at(const void *x, int half, size_t i)
@@ -114,35 +104,27 @@ static void moments_half(size_t rows, size_t c, const uint16_t *x, const float *
 }
 
 static inline __attribute__((always_inline)) void affine_of(size_t rows, size_t c, const size_t N, const void *x,
-                                                            const int x_half, const float *shift, const float *a,
-                                                            const float *b, const int silu, void *out,
-                                                            const int out_half)
+                                                            const int half, const float *shift, const float *a,
+                                                            const float *b, const int silu, float *out)
 {
     float m[64], f[64], t[64];
     memcpy(m, shift, N * sizeof *m);
     memcpy(f, a, N * sizeof *f);
     memcpy(t, b, N * sizeof *t);
-    for (size_t r = 0; r < rows; r++, x = further(x, x_half, c)) {
-        float *to = (float *)out + r * c;
-        uint16_t *to_half = (uint16_t *)out + r * c;
+    for (size_t r = 0; r < rows; r++, x = further(x, half, c), out += c)
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
-            float v = f[i] * (value_at(x, x_half, i) - m[i]) + t[i];
-            v = silu ? silu_of(v) : v;
-            if (out_half) to_half[i] = rounded(v);
-            else to[i] = v;
+            float v = f[i] * (value_at(x, half, i) - m[i]) + t[i];
+            out[i] = silu ? silu_of(v) : v;
         }
-    }
 }
 
-static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t c, const void *x, const int x_half,
+static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t c, const void *x, const int half,
                                                             const float *shift, const float *a, const float *b,
-                                                            const int silu, void *out, const int out_half)
+                                                            const int silu, float *out)
 {
     size_t i = 0;
-#define CHUNK(N)                                                                                                     \
-    affine_of(rows, c, N, further(x, x_half, i), x_half, shift + i, a + i, b + i, silu,                              \
-              (unsigned char *)out + i * (out_half ? 2 : 4), out_half)
+#define CHUNK(N) affine_of(rows, c, N, further(x, half, i), half, shift + i, a + i, b + i, silu, out + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);
@@ -152,23 +134,15 @@ static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t 
 static void affine(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
                    int silu, float *out)
 {
-    if (silu) affine_by(rows, c, x, 0, shift, a, b, 1, out, 0);
-    else affine_by(rows, c, x, 0, shift, a, b, 0, out, 0);
+    if (silu) affine_by(rows, c, x, 0, shift, a, b, 1, out);
+    else affine_by(rows, c, x, 0, shift, a, b, 0, out);
 }
 
-static void affine_half(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
-                        const float *b, int silu, void *out, int out_half)
+static void affine_half(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a, const float *b,
+                        int silu, float *out)
 {
-    switch (4 * !!silu + 2 * !!x_half + !!out_half) {
-    case 0: affine_by(rows, c, x, 0, shift, a, b, 0, out, 0); break;
-    case 1: affine_by(rows, c, x, 0, shift, a, b, 0, out, 1); break;
-    case 2: affine_by(rows, c, x, 1, shift, a, b, 0, out, 0); break;
-    case 3: affine_by(rows, c, x, 1, shift, a, b, 0, out, 1); break;
-    case 4: affine_by(rows, c, x, 0, shift, a, b, 1, out, 0); break;
-    case 5: affine_by(rows, c, x, 0, shift, a, b, 1, out, 1); break;
-    case 6: affine_by(rows, c, x, 1, shift, a, b, 1, out, 0); break;
-    default: affine_by(rows, c, x, 1, shift, a, b, 1, out, 1); break;
-    }
+    if (silu) affine_by(rows, c, x, 1, shift, a, b, 1, out);
+    else affine_by(rows, c, x, 1, shift, a, b, 0, out);
 }
 
 static void silu(size_t n, const float *x, float *out)

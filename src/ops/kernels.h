@@ -17,10 +17,10 @@ typedef struct cm_kernels {
      * may be x. */
     void (*affine)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
                    int silu, float *out);
-    /* The same of bfloat16 values, and as said; out may be x when both are. */
+    /* The same of bfloat16 values. */
     void (*moments_half)(size_t rows, size_t c, const uint16_t *x, const float *shift, float *sum, float *square);
-    void (*affine_half)(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
-                        const float *b, int silu, void *out, int out_half);
+    void (*affine_half)(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a,
+                        const float *b, int silu, float *out);
     /* SiLU(x) = x / (1 + exp(-x)); out may be x. */
     void (*silu)(size_t n, const float *x, float *out);
     /* out = (a + b) scale; out may be a or b. */

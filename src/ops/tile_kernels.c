@@ -70,8 +70,16 @@ static void finish_rows(const cm_tile_strip *s, size_t first, size_t rows, const
 /* --- softmax -------------------------------------------------------------------------------- */
 
 typedef int32_t ints __attribute__((vector_size(64)));
+typedef uint16_t halves __attribute__((vector_size(32)));
 
-/* exp x for x of at most 0, to 4e-5 of it, an eighth of bfloat16's rounding; below -87 as
+static inline __attribute__((always_inline)) void widen(const uint16_t *x, vec *v)
+{
+    halves h;
+    memcpy(&h, x, sizeof h);
+    *v = (vec)(__builtin_convertvector(h, ints) << 16);
+}
+
+/* exp x to 4e-5 of it, a fiftieth of bfloat16's rounding, for x of at most 87; below -87 as
  * there. */
 static inline __attribute__((always_inline)) void exponential(vec *x)
 {
@@ -121,6 +129,50 @@ static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x
         for (size_t i = 0; i < 16; i++) sum += lane[i];
         inverse[r] = 1 / sum;
     }
+}
+
+/* --- normalised values ---------------------------------------------------------------------- */
+
+static inline __attribute__((always_inline)) void silu_of(vec *x)
+{
+    const ints large = *x < -87.0f;
+    vec e = (vec)((ints)(-*x) & ~large) + (vec)((ints)((vec){0} + 87.0f) & large);
+    exponential(&e);
+    e += 1.0f;
+#ifdef __AMX_BF16__
+    *x *= (vec)_mm512_rcp14_ps((__m512)e);
+#else
+    *x /= e;
+#endif
+}
+
+static inline __attribute__((always_inline)) void affine_rows(size_t rows, size_t c, const void *x, const int x_half,
+                                                              const float *shift, const float *a, const float *b,
+                                                              const int silu, uint16_t *out)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t k = 0; k < c; k += 16) {
+            vec v, m, f, t;
+            float values[16];
+            if (x_half) widen((const uint16_t *)x + r * c + k, &v);
+            else memcpy(&v, (const float *)x + r * c + k, sizeof v);
+            memcpy(&m, shift + k, sizeof m);
+            memcpy(&f, a + k, sizeof f);
+            memcpy(&t, b + k, sizeof t);
+            v = f * (v - m) + t;
+            if (silu) silu_of(&v);
+            memcpy(values, &v, sizeof values);
+            round_values(16, values, out + r * c + k);
+        }
+}
+
+static void affine(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
+                   const float *b, int silu, uint16_t *out)
+{
+    if (x_half && silu) affine_rows(rows, c, x, 1, shift, a, b, 1, out);
+    else if (x_half) affine_rows(rows, c, x, 1, shift, a, b, 0, out);
+    else if (silu) affine_rows(rows, c, x, 0, shift, a, b, 1, out);
+    else affine_rows(rows, c, x, 0, shift, a, b, 0, out);
 }
 
 #ifdef __AMX_BF16__
@@ -260,4 +312,4 @@ static void strip(const cm_tile_strip *s)
 
 #endif
 
-const cm_tile_kernels CM_TILES = {begin, end, strip, softmax, round_values};
+const cm_tile_kernels CM_TILES = {begin, end, strip, softmax, affine, round_values};

@@ -160,13 +160,14 @@ static void *further(const void *values, int half, size_t n)
 static void find_points(job *j)
 {
     const cm_tiles *t = j->t;
-    size_t w = (size_t)t->w, count = (size_t)t->h * w, wide = margin(t) && by_rows(t) ? w : pitch(t);
-    size_t rows = tiles_of(t) * 16;
-    for (size_t k = 0; k < (size_t)t->together * rows; k++) {
-        size_t image = k / rows, row = k % rows / wide, column = k % rows % wide;
-        if (k % 16 == 0) j->starts[k / 16] = (int32_t)(image * held(t) + row * pitch(t) + column);
-        j->points[k] = column < w && row * w + column < count ? (int32_t)(image * count + row * w + column) : -1;
-    }
+    const int32_t w = t->w, wide = margin(t) && by_rows(t) ? w : (int32_t)pitch(t), count = t->h * w;
+    int32_t *start = j->starts, *point = j->points;
+    for (int32_t image = 0; image < t->together; image++)
+        for (int32_t i = 0, row = 0, column = 0; i < (int32_t)tiles_of(t) * 16; i++, point++) {
+            if (i % 16 == 0) *start++ = image * (int32_t)held(t) + row * (int32_t)pitch(t) + column;
+            *point = column < w && row < t->h ? image * count + row * w + column : -1;
+            if (++column == wide) column = 0, row++;
+        }
 }
 
 /* Zeros around an image and behind it, and in the channels that fill the last tile. */
@@ -197,12 +198,28 @@ static cm_status round_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
+/* Of 32 columns. */
+static size_t groups_of(const cm_tiles *t)
+{
+    return ((size_t)t->oc + 31) / 32;
+}
+
+/* Threads take columns, each reading its own weights, or points: where those are more than
+ * the weights it is they that should stay with the core that made them.  And points where
+ * the columns do not divide. */
+static size_t parts_of(const cm_tiles *t)
+{
+    size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc), threads = (size_t)t->threads;
+    return groups_of(t) % threads || values > taps_of(t) * (size_t)t->c * (size_t)t->oc ? threads : 1;
+}
+
 /* Piece: 32 columns of one part of the tiles. */
 static cm_status sum_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_tiles *t = j->t;
-    size_t part = (size_t)piece % j->parts, o = (size_t)piece / j->parts * 32, tiles = j->images * tiles_of(t);
+    size_t part = (size_t)piece / groups_of(t), o = (size_t)piece % groups_of(t) * 32;
+    size_t tiles = j->images * tiles_of(t);
     size_t pairs = (tiles + 1) / 2, begin = pairs * part / j->parts * 2, end = pairs * (part + 1) / j->parts * 2;
     if (end > tiles) end = tiles;
     if (begin >= end) return CM_OK; /* more threads than tiles */
@@ -234,20 +251,19 @@ static cm_status sum_piece(void *user, int piece, int worker)
 cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, const float *bias, const float *residual,
                        float scale, void *y, void *scratch)
 {
-    size_t points = (size_t)t->h * (size_t)t->w, groups = ((size_t)t->oc + 31) / 32;
+    size_t points = (size_t)t->h * (size_t)t->w;
     job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
     j.image = scratch;
     j.starts = (int32_t *)(void *)(j.image + (size_t)t->together * image_values(t));
     j.points = j.starts + starts_ints(t);
     j.sums = (float *)(void *)(j.points + 16 * starts_ints(t));
-    /* As many parts as threads where columns alone do not keep them busy. */
-    j.parts = groups % (size_t)t->threads ? (size_t)t->threads : 1;
+    j.parts = parts_of(t);
     find_points(&j);
     for (int32_t i = 0; i < t->together; i++) clear_margins(t, j.image + (size_t)i * image_values(t));
     for (size_t done = 0; done < (size_t)t->n; done += j.images) {
         j.images = (size_t)t->n - done < (size_t)t->together ? (size_t)t->n - done : (size_t)t->together;
         CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
-        CM_TRY(cm_parallel(t->threads, (int)(groups * j.parts), sum_piece, &j));
+        CM_TRY(cm_parallel(t->threads, (int)(groups_of(t) * j.parts), sum_piece, &j));
         j.x = further(j.x, t->x_half, j.images * points * (size_t)t->c);
         j.y = further(j.y, t->y_half, j.images * points * (size_t)t->oc);
         if (j.residual) j.residual += j.images * points * (size_t)t->oc;

@@ -45,6 +45,10 @@ typedef struct cm_tile_kernels {
      * softmax of n values, a multiple of 16; rows `x_row` and `p_row` values apart. */
     void (*softmax)(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
                     float *inverse);
+    /* out[r][k] = a[k] (x[r][k] - shift[k]) + b[k], then SiLU when asked, in bfloat16; x
+     * floats or bfloat16, out may be x then; c a multiple of 16. */
+    void (*affine)(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
+                   const float *b, int silu, uint16_t *out);
     /* n float32 values to bfloat16, nearest, ties to even; n a multiple of 16. */
     void (*round)(size_t n, const float *x, uint16_t *out);
 } cm_tile_kernels;
