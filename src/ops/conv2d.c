@@ -27,7 +27,7 @@ enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
 typedef struct {
     cm_dnnl_primitive *primitive[KINDS];
     cm_own_conv own, turned; /* of x, and of the gradient; kind NONE: oneDNN's */
-    cm_winograd gradient;    /* of the weights                                */
+    cm_own_gradient gradient; /* of the weights                               */
     size_t scaled; /* where in the scratch memory a scaled gradient stands that nobody else wants */
 } state;
 typedef struct {
@@ -64,9 +64,9 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
     cm_dnnl_conv_shape shape = shape_of(p);
     const cm_own_shape forward = own_shape(p, 0), turned = own_shape(p, 1);
     if (s->own.kind) {
-        cm_own_conv_gradient(&s->own, cm_dnnl_cpu_level(), &forward, &s->gradient);
-        p->scratch_bytes = cm_winograd_gradient_bytes(&s->gradient);
-        p->unpacker.gradient = &s->gradient;
+        cm_own_gradient_init(&s->gradient, &s->own, cm_dnnl_cpu_level(), &forward);
+        p->scratch_bytes = cm_own_gradient_scratch_bytes(&s->gradient);
+        p->unpacker.gradient = &s->gradient.winograd;
         if (!(p->wants & 1)) return CM_OK;
         /* Packed when it is wanted, near the processor: to hold it would take four times
          * the weights, and to fetch it as long as to make it. */
@@ -217,7 +217,7 @@ static cm_status backward(const cm_op_run *r)
             CM_TRY(cm_own_conv_run(&s->turned, dy, r->scratch, NULL, NULL, 1, r->din[0],
                                    (unsigned char *)r->scratch + turned_bytes(s)));
         }
-        cm_winograd_gradient(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
+        cm_own_gradient_run(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }
     if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, r->din[0], r->scratch));

@@ -19,13 +19,6 @@ void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)
     conv->as.tiles.x_half = x_half, conv->as.tiles.y_half = y_half;
 }
 
-void cm_own_conv_gradient(const cm_own_conv *conv, int level, const cm_own_shape *s, cm_winograd *gradient)
-{
-    int m = s->kernel == 1 ? 1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
-    if (conv->kind == CM_OWN_WINOGRAD) m = conv->as.winograd.m;
-    cm_winograd_init(gradient, level, 0, m, 0, 1, s->n, s->h, s->w, s->c, s->oc);
-}
-
 const char *cm_own_conv_name(const cm_own_conv *conv)
 {
     if (conv->kind == CM_OWN_WINOGRAD) return cm_winograd_name(&conv->as.winograd);
@@ -63,4 +56,55 @@ cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *pa
     if (conv->kind == CM_OWN_WINOGRAD)
         return cm_winograd_run(&conv->as.winograd, x, packed, bias, residual, scale, y, scratch);
     return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
+}
+
+void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
+{
+    int m = s->kernel == 1 ? 1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
+    g->kind = conv->kind;
+    if (conv->kind == CM_OWN_WINOGRAD) m = conv->as.winograd.m;
+    else cm_tiles_init(&g->tiles, level, s->kernel, 0, 1, s->n, s->h, s->w, s->c, s->oc);
+    cm_winograd_init(&g->winograd, level, 0, m, 0, 1, s->n, s->h, s->w, s->c, s->oc);
+}
+
+static size_t gradient_bytes(const cm_own_gradient *g)
+{
+    if (g->kind == CM_OWN_WINOGRAD) return cm_winograd_gradient_bytes(&g->winograd);
+    return cm_tiles_gradient_bytes(&g->tiles);
+}
+
+/* Of the bias: zeros and two sums. */
+static size_t bias_floats(const cm_own_gradient *g)
+{
+    return 3 * (size_t)g->winograd.oc;
+}
+
+size_t cm_own_gradient_scratch_bytes(const cm_own_gradient *g)
+{
+    size_t bytes = gradient_bytes(g);
+    return bytes > bias_floats(g) * sizeof(float) ? bytes : bias_floats(g) * sizeof(float);
+}
+
+/* Sums over all points, of 64 first. */
+static void bias_gradient(const cm_own_gradient *g, const cm_kernels *kernels, const float *dy, float *dbias,
+                          float *scratch)
+{
+    const cm_winograd *w = &g->winograd;
+    size_t oc = (size_t)w->oc, rows = (size_t)w->n * (size_t)w->h * (size_t)w->w;
+    float *zero = scratch, *sums = scratch + oc;
+    memset(zero, 0, oc * sizeof *zero);
+    memset(dbias, 0, oc * sizeof *dbias);
+    for (size_t row = 0; row < rows; row += 64) {
+        size_t count = rows - row < 64 ? rows - row : 64;
+        kernels->moments(count, oc, dy + row * oc, zero, sums, sums + oc);
+        kernels->axpy(oc, 1, sums, dbias);
+    }
+}
+
+void cm_own_gradient_run(const cm_own_gradient *g, const cm_kernels *kernels, const float *x, const float *dy,
+                         float *dw, float *dbias, void *scratch)
+{
+    if (g->kind == CM_OWN_WINOGRAD) cm_winograd_gradient(&g->winograd, x, dy, dw, scratch);
+    else cm_tiles_gradient(&g->tiles, x, dy, dw, scratch);
+    if (dbias) bias_gradient(g, kernels, dy, dbias, scratch);
 }

@@ -30,8 +30,20 @@ static inline int cm_own_conv_offers_half(const cm_own_conv *conv)
     return conv->kind == CM_OWN_TILES;
 }
 void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half);
-/* What its weight gradient is computed by, in float32; kind is not NONE. */
-void cm_own_conv_gradient(const cm_own_conv *conv, int level, const cm_own_shape *shape, cm_winograd *gradient);
+
+/* The weight gradient of a convolution whose kind is not NONE, as [kernel][kernel][c][oc], and
+ * the bias's, or NULL: operands are rounded to bfloat16 where it goes by tiles, sums are
+ * float32 always. */
+typedef struct cm_own_gradient {
+    int kind;
+    cm_winograd winograd; /* also how the result is laid out */
+    cm_tiles tiles;
+} cm_own_gradient;
+void cm_own_gradient_init(cm_own_gradient *gradient, const cm_own_conv *conv, int level, const cm_own_shape *shape);
+size_t cm_own_gradient_scratch_bytes(const cm_own_gradient *gradient);
+void cm_own_gradient_run(const cm_own_gradient *gradient, const cm_kernels *kernels, const float *x, const float *dy,
+                         float *dw, float *dbias, void *scratch);
+
 /* "winograd 4x4", "tiles 3x3 bf16". */
 const char *cm_own_conv_name(const cm_own_conv *conv);
 size_t cm_own_conv_packed_bytes(const cm_own_conv *conv);

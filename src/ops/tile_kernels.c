@@ -247,6 +247,77 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
     if (s->points) finish_rows(s, first, 16 * (size_t)R, sums);
 }
 
+static inline __attribute__((always_inline)) void outer_of(const int R, const int W, size_t depth, const uint16_t *a,
+                                                           size_t a_row, const uint16_t *b, float *y, size_t y_row)
+{
+    const long stride = (long)(a_row * sizeof *a), ldy = (long)(y_row * sizeof *y);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t k = 0; k < depth; k++, a += 32, b += W * 512) {
+        _tile_loadd(6, b, 64);
+        _tile_loadd(4, a, stride);
+        if (W > 1) _tile_loadd(7, b + 512, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        if (R > 1) _tile_loadd(5, a + 16 * a_row, stride);
+        if (W > 1) _tile_dpbf16ps(1, 4, 7);
+        if (R > 1) _tile_dpbf16ps(2, 5, 6);
+        if (R > 1 && W > 1) _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, y, ldy);
+    if (W > 1) _tile_stored(1, y + 16, ldy);
+    if (R > 1) _tile_stored(2, y + 16 * y_row, ldy);
+    if (R > 1 && W > 1) _tile_stored(3, y + 16 * y_row + 16, ldy);
+}
+
+static void outer(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
+                  float *y, size_t y_row)
+{
+    if (rows > 16 && columns > 16) outer_of(2, 2, depth, a, a_row, b, y, y_row);
+    else if (rows > 16) outer_of(2, 1, depth, a, a_row, b, y, y_row);
+    else if (columns > 16) outer_of(1, 2, depth, a, a_row, b, y, y_row);
+    else outer_of(1, 1, depth, a, a_row, b, y, y_row);
+}
+
+static void pairs(size_t n, const float *first, const float *second, uint32_t *out)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(first + i)));
+        __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(second + i)));
+        _mm512_storeu_si512(out + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+}
+
+/* Blocks of 2 x 2, 4 x 4 within the quarters of a register, then the quarters. */
+static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row)
+{
+    __m512i r[16], s[16];
+    for (size_t i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(from + i * from_row);
+    for (size_t i = 0; i < 16; i += 2) {
+        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (size_t i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        s[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        s[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        s[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        s[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        _mm512_storeu_si512(to + i * to_row, _mm512_shuffle_i32x4(s[i], s[i + 8], 0x88));
+        _mm512_storeu_si512(to + (i + 8) * to_row, _mm512_shuffle_i32x4(s[i], s[i + 8], 0xdd));
+        _mm512_storeu_si512(to + (i + 4) * to_row, _mm512_shuffle_i32x4(s[i + 4], s[i + 12], 0x88));
+        _mm512_storeu_si512(to + (i + 12) * to_row, _mm512_shuffle_i32x4(s[i + 4], s[i + 12], 0xdd));
+    }
+}
+
 static void strip(const cm_tile_strip *s)
 {
     const size_t steps = s->side * s->side * s->depth, wide = (size_t)s->width / 16;
@@ -310,6 +381,36 @@ static void strip(const cm_tile_strip *s)
     }
 }
 
+static void outer(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
+                  float *y, size_t y_row)
+{
+    for (size_t r = 0; r < rows; r += 16)
+        for (size_t j = 0; j < columns; j += 16) {
+            float sums[16 * 32] = {0};
+            for (size_t k = 0; k < depth; k++)
+                multiply(a + r * a_row + 32 * k, a_row, b + (k * columns + j) * 32, sums);
+            for (size_t i = 0; i < 16; i++) memcpy(y + (r + i) * y_row + j, sums + 32 * i, 16 * sizeof *y);
+        }
+}
+
+static void pairs(size_t n, const float *first, const float *second, uint32_t *out)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        uint16_t low[16], high[16];
+        round_values(16, first + i, low);
+        round_values(16, second + i, high);
+        for (size_t k = 0; k < 16; k++) out[i + k] = low[k] | (uint32_t)high[k] << 16;
+    }
+}
+
+static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row)
+{
+    for (size_t i = 0; i < 16; i++)
+        for (size_t k = 0; k < 16; k++) {
+            to[i * to_row + 2 * k] = (uint16_t)from[k * from_row + i];
+            to[i * to_row + 2 * k + 1] = (uint16_t)(from[k * from_row + i] >> 16);
+        }
+}
 #endif
 
-const cm_tile_kernels CM_TILES = {begin, end, strip, softmax, affine, round_values};
+const cm_tile_kernels CM_TILES = {begin, end, strip, outer, pairs, turn, softmax, affine, round_values};

@@ -270,3 +270,102 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
     }
     return CM_OK;
 }
+
+/* --- the weight gradient -------------------------------------------------------------------- */
+
+/* dw[tap][c][oc] = sum over points of x[p + tap][c] dy[p][oc].  All images stand one behind
+ * the other, rows of w + 1 and images of h + 1 rows, zeros between as above; of x every
+ * channel is a row of memory, so that taps are distances in it, and dy lies in pairs of
+ * points as weights do in pairs of channels. */
+
+/* Points from one image to the next, of all, and in tiles of 32. */
+static size_t image_points(const cm_tiles *t)
+{
+    return ((size_t)t->h + margin(t)) * pitch(t);
+}
+
+static size_t gradient_depth(const cm_tiles *t)
+{
+    return ((size_t)t->n * image_points(t) + 31) / 32;
+}
+
+/* The same of x, with what the last tap reaches; values from one channel to the next. */
+static size_t turned_depth(const cm_tiles *t)
+{
+    return gradient_depth(t) + (margin(t) * (2 * pitch(t) + 2) + 31) / 32;
+}
+
+static size_t turned_row(const cm_tiles *t)
+{
+    return (turned_depth(t) | 1) * 32;
+}
+
+static size_t most_channels(const cm_tiles *t)
+{
+    return (size_t)(t->c > t->oc ? t->c : t->oc);
+}
+
+size_t cm_tiles_gradient_bytes(const cm_tiles *t)
+{
+    return 17 * most_channels(t) * sizeof(uint32_t) +
+           ((size_t)t->c * turned_row(t) + (size_t)t->oc * gradient_depth(t) * 32) * sizeof(uint16_t);
+}
+
+/* The c values of point number `at` of all, zeros between images and rows. */
+static const float *point_of(const cm_tiles *t, const float *x, size_t c, size_t at, const float *zero)
+{
+    size_t image = at / image_points(t), row = at % image_points(t) / pitch(t), column = at % pitch(t);
+    if (image >= (size_t)t->n || row >= (size_t)t->h || column >= (size_t)t->w) return zero;
+    return x + ((image * (size_t)t->h + row) * (size_t)t->w + column) * c;
+}
+
+/* x to [c][points], beginning with a row of zeros and one. */
+static void turn_points(const cm_tiles *t, const float *x, const float *zero, uint32_t *words, uint16_t *turned)
+{
+    const size_t c = (size_t)t->c, before = margin(t) * (pitch(t) + 1);
+    for (size_t k = 0; k < turned_depth(t); k++) {
+        for (size_t i = 0; i < 16; i++) {
+            const float *two[2];
+            for (size_t n = 0; n < 2; n++) {
+                size_t at = 32 * k + 2 * i + n;
+                two[n] = at < before ? zero : point_of(t, x, c, at - before, zero);
+            }
+            t->kernels->pairs(c, two[0], two[1], words + i * c);
+        }
+        for (size_t i = 0; i < c; i += 16)
+            t->kernels->turn(words + i, c, turned + i * turned_row(t) + 32 * k, turned_row(t));
+    }
+}
+
+/* dy to [columns in groups of 32][points / 32][tile of 16 columns]. */
+static void pair_points(const cm_tiles *t, const float *dy, const float *zero, uint32_t *words, uint16_t *paired)
+{
+    const size_t oc = (size_t)t->oc, depth = gradient_depth(t);
+    for (size_t i = 0; i < 16 * depth; i++) {
+        t->kernels->pairs(oc, point_of(t, dy, oc, 2 * i, zero), point_of(t, dy, oc, 2 * i + 1, zero), words);
+        for (size_t o = 0; o < oc; o += 16) {
+            size_t group = o / 32 * 32, width = oc - group < 32 ? 16 : 32;
+            uint16_t *to = paired + group * depth * 32 + (i / 16 * width + o - group) * 32 + i % 16 * 32;
+            memcpy(to, words + o, 16 * sizeof *words);
+        }
+    }
+}
+
+void cm_tiles_gradient(const cm_tiles *t, const float *x, const float *dy, float *dw, void *scratch)
+{
+    const size_t c = (size_t)t->c, oc = (size_t)t->oc, depth = gradient_depth(t), side = (size_t)t->side;
+    float *zero = scratch;
+    uint32_t *words = (uint32_t *)(void *)(zero + most_channels(t));
+    uint16_t *turned = (uint16_t *)(void *)(words + 16 * most_channels(t)), *paired = turned + c * turned_row(t);
+    memset(zero, 0, most_channels(t) * sizeof *zero);
+    turn_points(t, x, zero, words, turned);
+    pair_points(t, dy, zero, words, paired);
+    t->kernels->begin();
+    for (size_t k = 0; k < c; k += 32)
+        for (size_t o = 0; o < oc; o += 32)
+            for (size_t tap = 0; tap < side * side; tap++)
+                t->kernels->outer(c - k < 32 ? 16 : 32, oc - o < 32 ? 16 : 32, depth,
+                                  turned + k * turned_row(t) + tap / side * pitch(t) + tap % side, turned_row(t),
+                                  paired + o * depth * 32, dw + (tap * c + k) * oc + o, oc);
+    t->kernels->end();
+}

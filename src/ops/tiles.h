@@ -41,6 +41,14 @@ typedef struct cm_tile_kernels {
     void (*begin)(void);
     void (*end)(void);
     void (*strip)(const cm_tile_strip *strip);
+    /* y [rows][columns], rows `y_row` apart, = a [rows][32 depth], rows `a_row` apart, times b
+     * [depth][columns / 16][16][16][2]; rows and columns 32 or 16. */
+    void (*outer)(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
+                  float *y, size_t y_row);
+    /* out[k] = first[k] and, in the high half, second[k], in bfloat16; n a multiple of 16. */
+    void (*pairs)(size_t n, const float *first, const float *second, uint32_t *out);
+    /* 16 x 16 words, rows `from_row` apart, to their transpose, rows `to_row` values apart. */
+    void (*turn)(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row);
     /* p[r] = exp(scale (x[r] - its largest)) in bfloat16 and 1 over its sum: p inverse is the
      * softmax of n values, a multiple of 16; rows `x_row` and `p_row` values apart. */
     void (*softmax)(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
@@ -76,5 +84,9 @@ size_t cm_tiles_scratch_bytes(const cm_tiles *tiles);
  * floats like y: y = (convolution + residual) scale. */
 cm_status cm_tiles_run(const cm_tiles *tiles, const void *x, const void *packed, const float *bias,
                        const float *residual, float scale, void *y, void *scratch);
+
+/* The weight gradient as [side][side][c][oc]; one thread.  x [n][h][w][c], dy [n][h][w][oc] floats. */
+size_t cm_tiles_gradient_bytes(const cm_tiles *tiles); /* of scratch memory */
+void cm_tiles_gradient(const cm_tiles *tiles, const float *x, const float *dy, float *dw, void *scratch);
 
 #endif

@@ -292,7 +292,7 @@ size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc;
     size_t factors = (groups_of(c) + groups_of(oc)) * group_floats(w);
-    return (most + factors + positions(w) * (GROUP * GROUP + PAD) + 2 * oc) * sizeof(float);
+    return (most + factors + positions(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
 
 size_t cm_winograd_folded_bytes(const cm_winograd *w)
@@ -323,25 +323,11 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
         w->kernels->fold(w->m, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }
 
-/* Sums over all points, of 64 first. */
-static void bias_gradient(const cm_winograd *w, const cm_kernels *kernels, const float *dy, const float *zero,
-                          float *sums, float *dbias)
-{
-    size_t oc = (size_t)w->oc, rows = (size_t)w->n * (size_t)w->h * (size_t)w->w;
-    for (size_t k = 0; k < oc; k++) dbias[k] = 0;
-    for (size_t row = 0; row < rows; row += 64) {
-        size_t count = rows - row < 64 ? rows - row : 64;
-        kernels->moments(count, oc, dy + row * oc, zero, sums, sums + oc);
-        kernels->axpy(oc, 1, sums, dbias);
-    }
-}
-
-void cm_winograd_gradient(const cm_winograd *w, const cm_kernels *kernels, const float *x, const float *dy, float *dw,
-                          float *dbias, void *scratch)
+void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy, float *dw, void *scratch)
 {
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, tiles = tiles_of(w);
     float *zero = scratch, *v = zero + most, *z = v + groups_of(c) * group_floats(w);
-    float *du = z + groups_of(oc) * group_floats(w), *sums = du + positions(w) * (GROUP * GROUP + PAD);
+    float *du = z + groups_of(oc) * group_floats(w);
     const float *points[36];
     memset(zero, 0, most * sizeof *zero);
     for (size_t first = 0; first < tiles; first += gradient_block(w)) {
@@ -358,7 +344,6 @@ void cm_winograd_gradient(const cm_winograd *w, const cm_kernels *kernels, const
                                 v + k / GROUP * group_floats(w), z + j / GROUP * group_floats(w), du, dw + k * oc + j,
                                 first > 0);
     }
-    if (dbias) bias_gradient(w, kernels, dy, zero, sums, dbias);
 }
 
 void cm_winograd_unfold(const cm_winograd *w, const float *folded, float *plain)

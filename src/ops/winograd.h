@@ -83,12 +83,10 @@ size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);
 
-/* The weight gradient as [3][3][c][oc], and the bias's (or NULL), of the forward's
- * `winograd`; one thread.  Unfold: to plain [oc][c][3][3]. */
+/* The weight gradient as [3][3][c][oc], of the forward's `winograd`; one thread.  Unfold: to plain [oc][c][3][3]. */
 size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
 size_t cm_winograd_folded_bytes(const cm_winograd *winograd);
-void cm_winograd_gradient(const cm_winograd *winograd, const cm_kernels *kernels, const float *x, const float *dy,
-                          float *dw, float *dbias, void *scratch);
+void cm_winograd_gradient(const cm_winograd *winograd, const float *x, const float *dy, float *dw, void *scratch);
 void cm_winograd_unfold(const cm_winograd *winograd, const float *folded, float *plain);
 
 #endif
