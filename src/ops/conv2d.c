@@ -68,10 +68,11 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         p->scratch_bytes = cm_own_gradient_scratch_bytes(&s->gradient);
         p->unpacker.gradient = &s->gradient.winograd;
         if (!(p->wants & 1)) return CM_OK;
-        /* Packed when it is wanted, near the processor: to hold it would take four times
-         * the weights, and to fetch it as long as to make it. */
         cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
-        p->back_plain = 1;
+        /* Winograd's are packed when they are wanted, near the processor: to hold them would
+         * take four times the weights, and to fetch them as long as to make them. */
+        if (s->turned.kind == CM_OWN_TILES) p->back_packer.own = &s->turned;
+        else p->back_plain = 1;
         return CM_OK;
     }
     CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
@@ -112,10 +113,10 @@ static void need(cm_op_plan *p, size_t bytes)
     if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
-/* Of packed turned weights, at the beginning of the scratch memory. */
+/* Of turned weights packed when wanted, at the beginning of the scratch memory. */
 static size_t turned_bytes(const state *s)
 {
-    return (cm_own_conv_packed_bytes(&s->turned) + 63) / 64 * 64;
+    return s->turned.kind == CM_OWN_WINOGRAD ? (cm_own_conv_packed_bytes(&s->turned) + 63) / 64 * 64 : 0;
 }
 
 static cm_status prepare(cm_op_plan *p)
@@ -213,8 +214,9 @@ static cm_status backward(const cm_op_run *r)
     const float *dy = inner_gradient(r);
     if (s->own.kind) {
         if (r->din[0]) {
-            cm_own_conv_pack(&s->turned, r->back_param, r->scratch);
-            CM_TRY(cm_own_conv_run(&s->turned, dy, r->scratch, NULL, NULL, 1, r->din[0],
+            const void *packed = r->back_param;
+            if (turned_bytes(s)) cm_own_conv_pack(&s->turned, packed, r->scratch), packed = r->scratch;
+            CM_TRY(cm_own_conv_run(&s->turned, dy, packed, NULL, NULL, 1, r->din[0],
                                    (unsigned char *)r->scratch + turned_bytes(s)));
         }
         cm_own_gradient_run(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
