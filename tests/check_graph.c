@@ -60,9 +60,9 @@ static void fill_inputs(const cm_model *m, cm_exec *exec)
 }
 
 /* The result; runs twice over spoiled memory, both times the same. */
-static float *run(const cm_model *m, int share, int threads, size_t *arena)
+static float *run(const cm_model *m, int bf16, int share, int threads, size_t *arena)
 {
-    const cm_plan_options options = {.slice = 1, .threads = threads, .share = share};
+    const cm_plan_options options = {.slice = 1, .threads = threads, .share = share, .arithmetic.bf16 = bf16};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -89,7 +89,7 @@ START_TEST(sharing_memory_changes_nothing)
 {
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
     size_t shared, apart, n = (size_t)m->out_channels * 256;
-    float *a = run(m, 1, 1, &shared), *b = run(m, 0, 1, &apart), *c = run(m, 1, 3, &shared);
+    float *a = run(m, 0, 1, 1, &shared), *b = run(m, 0, 0, 1, &apart), *c = run(m, 0, 1, 3, &shared);
     for (size_t i = 0; i < n; i++) ck_assert(isfinite(a[i]));
     ck_assert_mem_eq(a, b, n * sizeof *a);
     ck_assert_mem_eq(a, c, n * sizeof *a);
@@ -100,6 +100,27 @@ START_TEST(sharing_memory_changes_nothing)
 END_TEST
 
 /* Every convolution runs on an optimised kernel. */
+/* bfloat16 by tiles, some values held in it: the same, near float32, in no larger arena. */
+START_TEST(values_held_in_bfloat16)
+{
+    cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
+    size_t arena[4], n = (size_t)m->out_channels * 256;
+    float *exact = run(m, 0, 1, 1, &arena[0]), *a = run(m, 1, 1, 1, &arena[1]), *b = run(m, 1, 0, 1, &arena[2]);
+    float *c = run(m, 1, 1, 3, &arena[3]), most = 0, off = 0;
+    for (size_t i = 0; i < n; i++) {
+        ck_assert(isfinite(a[i]));
+        most = fmaxf(most, fabsf(exact[i]));
+        off = fmaxf(off, fabsf(a[i] - exact[i]));
+    }
+    ck_assert_mem_eq(a, b, n * sizeof *a);
+    ck_assert_mem_eq(a, c, n * sizeof *a);
+    ck_assert_msg(off > 0 && off < 0.02f * most, "%g of %g off", (double)off, (double)most);
+    ck_assert_msg(arena[1] <= arena[0] && arena[1] * 3 < arena[2], "arenas of %zu, %zu, %zu bytes", arena[0], arena[1], arena[2]);
+    free(exact), free(a), free(b), free(c);
+    fill_model_free(m);
+}
+END_TEST
+
 START_TEST(no_reference_kernels)
 {
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
@@ -417,6 +438,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_set_timeout(learning, 120);
     tcase_add_loop_test(t, sharing_memory_changes_nothing, 0, NETWORKS);
+    tcase_add_loop_test(t, values_held_in_bfloat16, 0, NETWORKS);
     tcase_add_loop_test(t, no_reference_kernels, 0, NETWORKS);
     tcase_add_loop_test(t, standard_networks_run_on_fast_kernels, 0, 2);
     tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);

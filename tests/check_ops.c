@@ -553,6 +553,21 @@ START_TEST(attention_in_panels)
 }
 END_TEST
 
+/* Tokens and d multiples of 32, on tiles, and others, which stay float32. */
+START_TEST(attention_in_bf16)
+{
+    static const int sides[6][2] = {{8, 4}, {8, 8}, {16, 6}, {4, 8}, {16, 16}, {7, 8}};
+    for (int i = 0; i < ROUNDS / 4 + 6; i++) {
+        const int *side = sides[i % 6];
+        int heads = pick(1, 3), d = 32 * pick(1, i % 6 == 4 ? 2 : 4);
+        node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, i / 6 % 3}}, .n_in = 1, .bf16 = 1};
+        t.in[0] = (cm_desc){1, side[0], side[1], 3 * heads * d};
+        open_case(&t, NULL, NULL);
+        check_case(&t, bf16_error(&t));
+    }
+}
+END_TEST
+
 START_TEST(fir)
 {
     static const double filters[4][4] = {{1, 1}, {1, 3, 3, 1}, {1, 2, 1}, {1, 2, 4, 3}};
@@ -662,6 +677,7 @@ Suite *make_suite(void)
     tcase_add_test(t, groupnorm);
     tcase_add_test(t, attention);
     tcase_add_test(t, attention_in_panels);
+    tcase_add_test(t, attention_in_bf16);
     tcase_add_test(t, fir);
     tcase_add_test(t, pointwise);
     tcase_add_test(t, embeddings);

@@ -103,8 +103,9 @@ typedef struct cm_train_options {
     int32_t ema_kind[CM_MAX_EMAS];
     double ema_value[CM_MAX_EMAS], ema_ramp[CM_MAX_EMAS];
     int32_t dtype;        /* as in cm_sampler_options: CM_BF16 = values and data gradients of
-                             convolutions by bfloat16 products; weights, their gradients,
-                             moments and averages stay float32                           */
+                             convolutions by bfloat16 products, with AMX their weight
+                             gradients too; weights, gradients' sums, moments and averages
+                             are float32                                                 */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor                                 */
 } cm_train_options;
 

@@ -204,13 +204,17 @@ static size_t groups_of(const cm_tiles *t)
     return ((size_t)t->oc + 31) / 32;
 }
 
-/* Threads take columns, each reading its own weights, or points: where those are more than
- * the weights it is they that should stay with the core that made them.  And points where
- * the columns do not divide. */
-static size_t parts_of(const cm_tiles *t)
+/* Parts of the points: all columns are made of one, then of the next.  As many as let a part
+ * stay in the cache; and with threads, who take parts or columns: parts where points are more
+ * than the weights, since those should stay with the core that made them, or where columns
+ * do not divide. */
+static size_t parts_of(const cm_tiles *t, size_t images)
 {
+    enum { CACHED = 3 << 17 };
     size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc), threads = (size_t)t->threads;
-    return groups_of(t) % threads || values > taps_of(t) * (size_t)t->c * (size_t)t->oc ? threads : 1;
+    size_t parts = (images * image_values(t) * sizeof(uint16_t) + CACHED - 1) / CACHED;
+    int points = groups_of(t) % threads || values > taps_of(t) * (size_t)t->c * (size_t)t->oc;
+    return points ? (parts + threads - 1) / threads * threads : parts;
 }
 
 /* Piece: 32 columns of one part of the tiles. */
@@ -257,11 +261,11 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
     j.starts = (int32_t *)(void *)(j.image + (size_t)t->together * image_values(t));
     j.points = j.starts + starts_ints(t);
     j.sums = (float *)(void *)(j.points + 16 * starts_ints(t));
-    j.parts = parts_of(t);
     find_points(&j);
     for (int32_t i = 0; i < t->together; i++) clear_margins(t, j.image + (size_t)i * image_values(t));
     for (size_t done = 0; done < (size_t)t->n; done += j.images) {
         j.images = (size_t)t->n - done < (size_t)t->together ? (size_t)t->n - done : (size_t)t->together;
+        j.parts = parts_of(t, j.images);
         CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
         CM_TRY(cm_parallel(t->threads, (int)(groups_of(t) * j.parts), sum_piece, &j));
         j.x = further(j.x, t->x_half, j.images * points * (size_t)t->c);
