@@ -15,8 +15,8 @@ static size_t row_of(size_t n)
     return (n / 32 | 1) * 32;
 }
 
-/* Bytes of q, of k or v, and of a worker's: scores, exponentials and results of a block, sums
- * of 32 by 32, rows of d values. */
+/* Bytes of q, of k or v, and of a worker's: scores, exponentials and results of a block, rows of
+ * d values. */
 static size_t q_bytes(const cm_attention_tiles *a)
 {
     return a->heads * a->tokens * row_of(a->d) * sizeof(uint16_t);
@@ -35,7 +35,7 @@ static size_t packed_bytes(const cm_attention_tiles *a)
 
 static size_t worker_bytes(const cm_attention_tiles *a)
 {
-    return (BLOCK * scores_row(a) + BLOCK * a->d + 32 * 32 + BLOCK) * sizeof(float) +
+    return (BLOCK * scores_row(a) + BLOCK * a->d + BLOCK) * sizeof(float) +
            (BLOCK * row_of(a->tokens) + 2 * a->d) * sizeof(uint16_t);
 }
 
@@ -54,7 +54,7 @@ typedef struct {
 
 /* A worker's memory by name. */
 typedef struct {
-    float *scores, *result, *sums, *inverse;
+    float *scores, *result, *inverse;
     uint16_t *p, *rows[2];
 } room;
 
@@ -64,8 +64,7 @@ static room room_of(const job *j, int worker)
     room r;
     r.scores = (float *)(void *)(j->workers + (size_t)worker * worker_bytes(a));
     r.result = r.scores + BLOCK * scores_row(a);
-    r.sums = r.result + BLOCK * a->d;
-    r.inverse = r.sums + 32 * 32;
+    r.inverse = r.result + BLOCK * a->d;
     r.p = (uint16_t *)(void *)(r.inverse + BLOCK);
     r.rows[0] = r.p + BLOCK * row_of(a->tokens);
     r.rows[1] = r.rows[0] + a->d;
@@ -133,8 +132,8 @@ static cm_status pack_piece(void *user, int index, int worker)
 static const int32_t starts[BLOCK / 16] = {0, 16, 32, 48};
 
 /* y [rows][columns] = a [rows][32 depth] b. */
-static void product(const job *j, const room *r, size_t rows, const uint16_t *a, size_t row, size_t depth,
-                    const uint16_t *b, size_t columns, float *y, size_t y_row)
+static void product(const job *j, size_t rows, const uint16_t *a, size_t row, size_t depth, const uint16_t *b,
+                    size_t columns, float *y, size_t y_row)
 {
     cm_tile_strip strip = {.a = a,
                            .b = b,
@@ -144,7 +143,6 @@ static void product(const job *j, const room *r, size_t rows, const uint16_t *a,
                            .side = 1,
                            .depth = depth,
                            .width = 32,
-                           .sums = r->sums,
 
                            .y = y,
                            .oc = y_row};
@@ -176,10 +174,10 @@ static cm_status block_piece(void *user, int index, int worker)
     const size_t rows = t - first < BLOCK ? t - first : BLOCK;
     const room r = room_of(j, worker);
     a->tiles->begin();
-    product(j, &r, rows, j->q + (head * t + first) * row_of(d), row_of(d), d / 32, j->k + head * t * d, t, r.scores,
+    product(j, rows, j->q + (head * t + first) * row_of(d), row_of(d), d / 32, j->k + head * t * d, t, r.scores,
             scores_row(a));
     a->tiles->softmax(rows, t, (float)(1 / sqrt((double)d)), r.scores, scores_row(a), r.p, row_of(t), r.inverse);
-    product(j, &r, rows, r.p, row_of(t), t / 32, j->v + head * t * d, d, r.result, d);
+    product(j, rows, r.p, row_of(t), t / 32, j->v + head * t * d, d, r.result, d);
     a->tiles->end();
     for (size_t i = 0; i < rows; i++) put_result(j, r.result + i * d, r.inverse[i], (first + i) * c + head * d);
     return CM_OK;

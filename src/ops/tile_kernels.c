@@ -55,16 +55,13 @@ static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, s
     }
 }
 
-/* sums [rows][32] of the tiles from `first` on to where they belong. */
-static void finish_rows(const cm_tile_strip *s, size_t first, size_t rows, const float *sums)
+/* One row of 32 sums to its point. */
+static inline void finish_row(const cm_tile_strip *s, int32_t point, const float *sums)
 {
-    const int32_t *points = s->points + first * 16;
-    for (size_t i = 0; i < rows; i++, sums += 32) {
-        if (points[i] < 0) continue;
-        size_t at = (size_t)points[i] * s->oc;
-        finish(s, sums, at, 0);
-        if (s->width > 16) finish(s, sums + 16, at, 16);
-    }
+    if (point < 0) return;
+    size_t at = (size_t)point * s->oc;
+    finish(s, sums, at, 0);
+    if (s->width > 16) finish(s, sums + 16, at, 16);
 }
 
 /* --- softmax -------------------------------------------------------------------------------- */
@@ -206,20 +203,35 @@ static inline void fetch(const cm_tile_strip *s, int32_t point)
     __builtin_prefetch(s->residual + at + 16);
 }
 
+/* Sums of a block on their way to where they belong. */
+typedef struct {
+    const int32_t *point, *last;
+    const float *sums;
+} leaving;
+
+static inline __attribute__((always_inline)) void leave(const cm_tile_strip *s, leaving *l, size_t rows)
+{
+    for (size_t i = 0; i < rows && l->point < l->last; i++, l->sums += 32) finish_row(s, *l->point++, l->sums);
+}
+
 /* R tiles of points by W of columns: tiles 0 to 3 hold sums, 4 and 5 points, 6 and 7
  * weights.  R and W are constants where this is inlined.  Each step asks for `lines` cache
- * lines of what comes `next`: the weights of the next columns are far away. */
+ * lines of what comes `next`: the weights of the next columns are far away; and takes a
+ * few rows of the block before to where they belong, which at once would make the tiles
+ * wait for the memory. */
 static inline __attribute__((always_inline)) void block(const int R, const int W, const cm_tile_strip *s,
-                                                        size_t first, const uint16_t *next, size_t lines)
+                                                        size_t first, const uint16_t *next, size_t lines,
+                                                        leaving *before)
 {
     const uint16_t *a = s->a + (size_t)s->starts[first] * s->row, *b = s->b;
     const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
     const size_t stride = s->row * sizeof *a;
-    const size_t steps = s->side * s->side * s->depth, each = ((size_t)R * 16 + steps - 1) / steps;
+    const size_t steps = s->side * s->side * s->depth, each = (31 + steps) / steps;
     const int32_t *point = s->points ? s->points + 16 * first : NULL, *const last = point ? point + 16 * R : NULL;
-    float *sums = s->points ? s->sums : (float *)s->y + 16 * first * s->oc;
+    float *sums = s->points ? s->sums + first / 2 % 2 * 1024 : (float *)s->y + 16 * first * s->oc;
     const long ldc = s->points ? 128 : (long)(s->oc * sizeof *sums);
     const size_t below = (size_t)ldc * 4;
+    const leaving mine = {point, last, sums};
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -238,13 +250,14 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
                 if (W > 1) _tile_dpbf16ps(1, 4, 7);
                 if (R > 1) _tile_dpbf16ps(2, 5, 6);
                 if (R > 1 && W > 1) _tile_dpbf16ps(3, 5, 7);
+                leave(s, before, each);
             }
         }
     _tile_stored(0, sums, ldc);
     if (W > 1) _tile_stored(1, sums + 16, ldc);
     if (R > 1) _tile_stored(2, sums + below, ldc);
     if (R > 1 && W > 1) _tile_stored(3, sums + below + 16, ldc);
-    if (s->points) finish_rows(s, first, 16 * (size_t)R, sums);
+    *before = mine;
 }
 
 static inline __attribute__((always_inline)) void outer_of(const int R, const int W, size_t depth, const uint16_t *a,
@@ -323,13 +336,15 @@ static void strip(const cm_tile_strip *s)
     const size_t steps = s->side * s->side * s->depth, wide = (size_t)s->width / 16;
     const size_t pairs = (s->tiles + 1) / 2, lines = (16 * wide + pairs - 1) / pairs;
     const uint16_t *next = s->b + steps * wide * 512;
+    leaving before = {NULL, NULL, NULL};
     for (size_t t = 0; t < s->tiles; t += 2, next += steps * lines * 32) {
         const int two = t + 1 < s->tiles;
-        if (wide > 1 && two) block(2, 2, s, t, next, lines);
-        else if (wide > 1) block(1, 2, s, t, next, lines);
-        else if (two) block(2, 1, s, t, next, lines);
-        else block(1, 1, s, t, next, lines);
+        if (wide > 1 && two) block(2, 2, s, t, next, lines, &before);
+        else if (wide > 1) block(1, 2, s, t, next, lines, &before);
+        else if (two) block(2, 1, s, t, next, lines, &before);
+        else block(1, 1, s, t, next, lines, &before);
     }
+    leave(s, &before, 32);
 }
 
 #else
@@ -375,7 +390,7 @@ static void strip(const cm_tile_strip *s)
                 for (size_t j = 0; j < s->side; j++)
                     for (size_t g = 0; g < wide; g++, b += 512)
                         multiply(a + (i * s->down + j) * s->row + 32 * k, s->row, b, sums + 16 * g);
-        if (s->points) finish_rows(s, t, 16, sums);
+        for (size_t i = 0; i < 16 && s->points; i++) finish_row(s, s->points[16 * t + i], sums + 32 * i);
         for (size_t i = 0; i < 16 && !s->points; i++)
             memcpy((float *)s->y + (16 * t + i) * s->oc, sums + 32 * i, (size_t)s->width * sizeof *sums);
     }

@@ -129,7 +129,7 @@ static size_t starts_ints(const cm_tiles *t)
     return ((size_t)t->together * tiles_of(t) + 15) / 16 * 16;
 }
 
-enum { SUMS = 32 * 32 };
+enum { SUMS = 2 * 32 * 32 };
 
 size_t cm_tiles_scratch_bytes(const cm_tiles *t)
 {
