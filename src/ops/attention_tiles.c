@@ -48,8 +48,9 @@ typedef struct {
     const cm_attention_tiles *a;
     const unsigned char *qkv;
     unsigned char *out, *workers;
-    uint16_t *q, *k, *v; /* q [head][token][row_of(d)]; k [head][token / 32][d / 32][32][32]; v [head][d / 32][token /
-                            32][32][32] */
+    /* q [head][token][row_of(d)]; k [head][token / 32][d / 32][32][32]; v [head][d / 32]
+     * [token / 32][32][32]. */
+    uint16_t *q, *k, *v;
 } job;
 
 /* A worker's memory by name. */
@@ -143,7 +144,6 @@ static void product(const job *j, size_t rows, const uint16_t *a, size_t row, si
                            .side = 1,
                            .depth = depth,
                            .width = 32,
-
                            .y = y,
                            .oc = y_row};
     for (size_t i = 0; i < columns; i += 32, strip.b += depth * PAIR) {

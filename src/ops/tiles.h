@@ -4,8 +4,8 @@
  *   y[p][o] = sum over taps t and channels c of x[p + t][c] w[t][c][o]
  *
  * for 16 points p, 16 outputs o and 32 channels c an instruction.  Operands are rounded
- * to bfloat16, sums are float32.  3 x 3 (padding 1) and 1 x 1, stride 1, channels-last
- * float32 in and out, channels multiples of 16.  A result does not depend on batch or threads. */
+ * to bfloat16, sums are float32.  3 x 3 (padding 1) and 1 x 1, stride 1, channels-last,
+ * channels multiples of 16.  A result does not depend on batch or threads. */
 #ifndef CM_OPS_TILES_H
 #define CM_OPS_TILES_H
 
@@ -23,7 +23,7 @@ typedef struct cm_tile_strip {
     size_t tiles;                  /* of points                                       */
     size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32          */
     int width;                     /* columns: 32 or 16                               */
-    float *sums;                   /* room for two of [32][32]                         */
+    float *sums;                   /* room for two of [32][32]                        */
     /* What becomes of sums, unless `points` is NULL and row after row of y, floats, takes them
      * as they are: y[point] = (sum + bias + residual) scale; points below 0 are
      * not wanted.  Rows of y and residual are `oc` floats. */
