@@ -53,6 +53,10 @@ class Base(torch.nn.Module):
         w = self.p(name + ".weight")
         return F.conv2d(x, w, self.p(name + ".bias"), padding=w.shape[-1] // 2)
 
+    def norm_parameters(self, name, x):
+        w, b = self.p(name + ".weight"), self.p(name + ".bias")
+        return (w.to(x.dtype), b.to(x.dtype)) if torch.__version__.startswith("1.") else (w, b)  # 1.x wants one type
+
     def linear(self, name, x):
         return F.linear(x, self.p(name + ".weight"), self.p(name + ".bias"))
 
@@ -67,7 +71,7 @@ class SongUNet(Base):
         self.res = config["img_resolution"]
 
     def norm(self, name, x):
-        return F.group_norm(x, min(32, x.shape[1] // 4), self.p(name + ".weight"), self.p(name + ".bias"), 1e-6)
+        return F.group_norm(x, min(32, x.shape[1] // 4), *self.norm_parameters(name, x), 1e-6)
 
     def block(self, name, x, emb, how=None, attention=False):
         skip = x
@@ -130,7 +134,7 @@ class ADM(Base):
         self.attn = config["attention_resolutions"]
 
     def norm(self, name, x):
-        return F.group_norm(x, 32, self.p(name + ".weight"), self.p(name + ".bias"), 1e-5)
+        return F.group_norm(x, 32, *self.norm_parameters(name, x), 1e-5)
 
     def block(self, name, x, emb, how=None):
         h = F.silu(self.norm(name + ".in_layers.0", x))
