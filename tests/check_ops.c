@@ -433,7 +433,7 @@ END_TEST
  * has them; any threads and parts of a batch the same. */
 START_TEST(tile_sums)
 {
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < ROUNDS; i++) {
         int side = pick(0, 2) ? 3 : 1, n = pick(1, 3), h = pick(1, 20), w = pick(0, 1) ? pick(1, 40) : 16 * pick(1, 2);
         int c = 16 * pick(1, 6), oc = 16 * pick(1, 6), turned = pick(0, 1), threads = pick(1, 3);
         size_t in = (size_t)(h * w * c), out = (size_t)(h * w * oc);
