@@ -26,9 +26,9 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
 typedef struct {
     cm_dnnl_primitive *primitive[KINDS];
-    cm_own_conv own, turned; /* of x, and of the gradient; kind NONE: oneDNN's */
+    cm_own_conv own, turned;  /* of x, and of the gradient; kind NONE: oneDNN's */
     cm_own_gradient gradient; /* of the weights                               */
-    size_t scaled; /* where in the scratch memory a scaled gradient stands that nobody else wants */
+    size_t scaled;            /* where in the scratch memory a scaled gradient stands that nobody else wants */
 } state;
 typedef struct {
     cm_dnnl_call *call[KINDS];
@@ -185,8 +185,7 @@ static cm_status convolve(const cm_op_run *r, int kind, const float *x, const vo
 {
     const state *s = r->p->state;
     residual more = {r, added, y};
-    if (s->own.kind)
-        return cm_own_conv_run(&s->own, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
+    if (s->own.kind) return cm_own_conv_run(&s->own, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
     CM_TRY(cm_dnnl_execute(((const calls *)r->local)->call[kind], x, weights, bias, y, r->scratch));
     if (!added) return CM_OK;
     return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), residual_piece, &more);

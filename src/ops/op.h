@@ -90,13 +90,13 @@ typedef struct cm_op_plan {
     unsigned wants; /* TRAIN: bit k = the gradient of input k is wanted */
     unsigned moves; /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
-    size_t scratch_bytes;                              /* for one run, all inner threads together         */
-    size_t aux_bytes;                                  /* TRAIN: what forward leaves for backward         */
-    void *state;                                       /* what release frees                              */
-    cm_packer packer[CM_OP_MAX_PARAMS];                /* how the parameters are wanted                  */
-    cm_packer back_packer;                             /* param 0 once more, as backward or jvp wants it */
-    int back_plain;                                    /* or plain                                       */
-    cm_packer unpacker;                                /* the gradient of param 0 comes packed for it    */
+    size_t scratch_bytes;               /* for one run, all inner threads together         */
+    size_t aux_bytes;                   /* TRAIN: what forward leaves for backward         */
+    void *state;                        /* what release frees                              */
+    cm_packer packer[CM_OP_MAX_PARAMS]; /* how the parameters are wanted                  */
+    cm_packer back_packer;              /* param 0 once more, as backward or jvp wants it */
+    int back_plain;                     /* or plain                                       */
+    cm_packer unpacker;                 /* the gradient of param 0 comes packed for it    */
 } cm_op_plan;
 
 typedef struct cm_op_run {
@@ -119,8 +119,8 @@ typedef struct cm_op_run {
     float *tout;
 } cm_op_run;
 
-enum { CM_OP_INPLACE = 1 }; /* the output may take over input 0               */
-#define CM_HALF_OUT (1u << 31)   /* of a mask whose bit k is input k               */
+enum { CM_OP_INPLACE = 1 };    /* the output may take over input 0               */
+#define CM_HALF_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
 struct cm_op {
     const char *name;
