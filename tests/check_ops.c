@@ -472,6 +472,45 @@ START_TEST(tile_sums)
 }
 END_TEST
 
+/* The passes that write bfloat16, to half of its last place (2^-8) and 1e-4: norm and SiLU of floats and of
+ * bfloat16, small, large and not a number; softmax times its factor. */
+START_TEST(tile_passes)
+{
+    enum { COUNT = 64 };
+    for (int k = 0; k < 2; k++) {
+        const cm_tile_kernels *kernels = cm_tiles_for(k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE);
+        float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0), *b = numbers(COUNT, 1, 0);
+        uint16_t half[COUNT], out[COUNT];
+        float wide[COUNT], inverse;
+        for (int i = 0; i < 24; i++) x[i] *= 20;
+        x[5] = NAN;
+        for (int form = 0; form < 4; form++) {
+            int is_half = form & 1, silu = form >> 1;
+            kernels->round(COUNT, x, half);
+            for (int i = 0; i < COUNT; i++) wide[i] = is_half ? widened(half[i]) : x[i];
+            kernels->affine(1, COUNT, is_half ? (const void *)half : x, is_half, m, a, b, silu, out);
+            for (int i = 0; i < COUNT; i++) {
+                double v = (double)a[i] * ((double)wide[i] - (double)m[i]) + (double)b[i];
+                if (silu) v /= 1 + exp(-v);
+                double slack = 0.0040 * fabs(v) + 3e-6 * (fabs((double)(a[i] * wide[i])) + 1);
+                ck_assert_msg(isnan(v) ? isnan(widened(out[i])) : fabs((double)widened(out[i]) - v) <= slack,
+                              "level %d, form %d: %g is %g, expected %g", k, form, (double)wide[i], (double)widened(out[i]), v);
+            }
+        }
+        x[5] = -300;
+        double top = -1e9, sum = 0;
+        for (int i = 0; i < COUNT; i++) top = fmax(top, 0.3 * (double)x[i]);
+        for (int i = 0; i < COUNT; i++) sum += exp(0.3 * (double)x[i] - top);
+        kernels->softmax(1, COUNT, 0.3f, x, COUNT, out, COUNT, &inverse);
+        for (int i = 0; i < COUNT; i++) {
+            double want = exp(0.3 * (double)x[i] - top) / sum, got = (double)widened(out[i]) * (double)inverse;
+            ck_assert_msg(fabs(got - want) <= 0.0040 * want + 1e-30, "level %d: %g, expected %g", k, got, want);
+        }
+        free(x), free(m), free(a), free(b);
+    }
+}
+END_TEST
+
 /* To the nearest, ties to even; NaN and infinity stay. */
 START_TEST(bf16_rounding)
 {
@@ -671,6 +710,7 @@ Suite *make_suite(void)
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, tile_sums);
+    tcase_add_test(t, tile_passes);
     tcase_add_test(t, bf16_products);
     tcase_add_test(t, bf16_rounding);
     tcase_add_test(t, linear);

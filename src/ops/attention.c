@@ -25,7 +25,7 @@ enum { BLOCK = 64 };
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
     const cm_winograd_kernels *own;                       /* or NULL: forward takes oneDNN's                */
-    cm_attention_tiles tiles;                             /* tokens 0: not by them                          */
+    cm_attention_tiles tiles;                             /* where by_tiles                                 */
     cm_dnnl_primitive *scores[2], *values[2], *turned[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
@@ -297,19 +297,21 @@ static cm_status block_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
+static cm_status forward_tiles(const cm_op_run *r)
+{
+    const cm_attention_tiles *a = &((const primitives *)r->p->state)->tiles;
+    size_t values = a->tokens * (size_t)r->p->out.c;
+    for (size_t i = 0; i < (size_t)r->p->out.n; i++)
+        CM_TRY(cm_attention_tiles_run(a, cm_values_at(r->in[0], a->x_half, i * 3 * values),
+                                      cm_values_at(r->out, a->y_half, i * values), r->scratch));
+    return CM_OK;
+}
+
 static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c;
-    const cm_attention_tiles *tiles = &((const primitives *)p->state)->tiles;
-    const unsigned char *x = r->in[0];
-    unsigned char *y = r->out;
-    for (int32_t i = 0; tiles->tokens && i < p->out.n; i++) {
-        CM_TRY(cm_attention_tiles_run(tiles, x, y, r->scratch));
-        x += t * 3 * c * (tiles->x_half ? sizeof(uint16_t) : sizeof(float));
-        y += t * c * (tiles->y_half ? sizeof(uint16_t) : sizeof(float));
-    }
-    if (tiles->tokens) return CM_OK;
+    if (by_tiles(p)) return forward_tiles(r);
     image m = {r, r->in[0], r->out, r->scratch};
     int blocks = cm_op_row_pieces(t), own = ((const primitives *)p->state)->own != NULL;
     for (int32_t i = 0; i < p->out.n; i++, m.qkv += t * 3 * c, m.out += t * c) {

@@ -119,12 +119,6 @@ static int out_half(const cm_op_plan *p)
     return (p->half & CM_HALF_OUT) != 0;
 }
 
-/* n values further. */
-static void *further(const void *values, int half, size_t n)
-{
-    return (unsigned char *)values + n * (half ? sizeof(uint16_t) : sizeof(float));
-}
-
 static cm_status moments_piece(void *user, int index, int worker)
 {
     (void)worker;
@@ -133,7 +127,7 @@ static cm_status moments_piece(void *user, int index, int worker)
     size_t c = (size_t)p->out.c;
     size_t rows = cm_op_piece_rows(points(p), index);
     float *sum = m->b.partial + (size_t)index * 2 * c;
-    const void *x = further(m->x, x_half(p), (size_t)index * 64 * c);
+    const void *x = cm_values_at(m->x, x_half(p), (size_t)index * 64 * c);
     if (x_half(p)) p->kernels->moments_half(rows, c, x, m->b.shift, sum, sum + c);
     else p->kernels->moments(rows, c, x, m->b.shift, sum, sum + c);
     return CM_OK;
@@ -198,8 +192,8 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    const void *x = further(m->x, x_half(p), at);
-    void *out = further(m->out, out_half(p), at);
+    const void *x = cm_values_at(m->x, x_half(p), at);
+    void *out = cm_values_at(m->out, out_half(p), at);
     size_t rows = cm_op_piece_rows(points(p), index);
     const buffers *b = &m->b;
     int silu = p->attr->groupnorm.silu;
@@ -218,8 +212,8 @@ static cm_status forward(const cm_op_run *r)
     const float *e = r->in[1];
     image m = {r, r->in[0], r->out, split(r, 0)};
     for (int32_t i = 0; i < p->out.n; i++) {
-        m.x = further(r->in[0], x_half(p), (size_t)i * n * c);
-        m.out = further(r->out, out_half(p), (size_t)i * n * c);
+        m.x = cm_values_at(r->in[0], x_half(p), (size_t)i * n * c);
+        m.out = cm_values_at(r->out, out_half(p), (size_t)i * n * c);
         m.b = split(r, i);
         if (x_half(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m.x, m.b.shift);
         else memcpy(m.b.shift, m.x, c * sizeof *m.x);

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "tensor/desc.h"
+
 /* gcc 12 follows the clamp of exp's argument into a copy of the code where the
  * exponential is the constant exp(88), and then divides every value by it too, in
  * case it is needed: quotients that are denormal numbers, at a hundred cycles each
@@ -58,11 +60,6 @@ static inline float value_at(const void *x, int half, size_t i)
     return half ? widened(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
-static inline const void *further(const void *x, int half, size_t n)
-{
-    return (const unsigned char *)x + n * (half ? 2 : 4);
-}
-
 /* Rows are walked in chunks of columns whose per-channel values stay in registers:
  * of N columns, a constant where these are inlined, as is whether values are half. */
 static inline __attribute__((always_inline)) void moments_of(size_t rows, size_t c, const size_t N, const void *x,
@@ -71,7 +68,7 @@ static inline __attribute__((always_inline)) void moments_of(size_t rows, size_t
 {
     float m[64], s[64] = {0}, q[64] = {0};
     memcpy(m, shift, N * sizeof *m);
-    for (size_t r = 0; r < rows; r++, x = further(x, half, c))
+    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, half, c))
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
             float d = value_at(x, half, i) - m[i];
@@ -86,7 +83,7 @@ static inline __attribute__((always_inline)) void moments_by(size_t rows, size_t
                                                              const float *shift, float *sum, float *square)
 {
     size_t i = 0;
-#define CHUNK(N) moments_of(rows, c, N, further(x, half, i), half, shift + i, sum + i, square + i)
+#define CHUNK(N) moments_of(rows, c, N, cm_values_at(x, half, i), half, shift + i, sum + i, square + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);
@@ -111,7 +108,7 @@ static inline __attribute__((always_inline)) void affine_of(size_t rows, size_t 
     memcpy(m, shift, N * sizeof *m);
     memcpy(f, a, N * sizeof *f);
     memcpy(t, b, N * sizeof *t);
-    for (size_t r = 0; r < rows; r++, x = further(x, half, c), out += c)
+    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, half, c), out += c)
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
             float v = f[i] * (value_at(x, half, i) - m[i]) + t[i];
@@ -124,7 +121,7 @@ static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t 
                                                             const int silu, float *out)
 {
     size_t i = 0;
-#define CHUNK(N) affine_of(rows, c, N, further(x, half, i), half, shift + i, a + i, b + i, silu, out + i)
+#define CHUNK(N) affine_of(rows, c, N, cm_values_at(x, half, i), half, shift + i, a + i, b + i, silu, out + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);

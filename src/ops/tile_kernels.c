@@ -76,7 +76,7 @@ static inline __attribute__((always_inline)) void widen(const uint16_t *x, vec *
     *v = (vec)(__builtin_convertvector(h, ints) << 16);
 }
 
-/* exp x to 4e-5 of it, a fiftieth of bfloat16's rounding, for x of at most 87; below -87 as
+/* exp x to 5e-5 of it, an eightieth of bfloat16's rounding, for x of at most 87; below -87 as
  * there. */
 static inline __attribute__((always_inline)) void exponential(vec *x)
 {

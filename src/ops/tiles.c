@@ -11,6 +11,7 @@
 
 #include "base/parallel.h"
 #include "dnnl/backend.h"
+#include "tensor/desc.h"
 
 const cm_tile_kernels *cm_tiles_for(int level)
 {
@@ -150,12 +151,6 @@ typedef struct {
     size_t images, parts;     /* of this round; of the tiles of points, one a piece */
 } job;
 
-/* n values further. */
-static void *further(const void *values, int half, size_t n)
-{
-    return (unsigned char *)values + n * (half ? sizeof(uint16_t) : sizeof(float));
-}
-
 /* Where tiles begin and which points their rows are, or -1. */
 static void find_points(job *j)
 {
@@ -188,7 +183,7 @@ static cm_status round_piece(void *user, int piece, int worker)
     const job *j = user;
     const cm_tiles *t = j->t;
     size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t), h = (size_t)t->h, i = (size_t)piece / h;
-    const void *x = further(j->x, t->x_half, (size_t)piece * w * c);
+    const void *x = cm_values_at(j->x, t->x_half, (size_t)piece * w * c);
     uint16_t *to = j->image + i * image_values(t);
     (void)worker;
     to += (margin(t) * (pitch(t) + 1) + (size_t)piece % h * pitch(t)) * row;
@@ -242,7 +237,7 @@ static cm_status sum_piece(void *user, int piece, int worker)
         .bias = j->bias ? j->bias + o : NULL,
         .residual = j->residual ? j->residual + o : NULL,
         .scale = j->scale,
-        .y = further(j->y, t->y_half, o),
+        .y = cm_values_at(j->y, t->y_half, o),
         .y_half = t->y_half,
         .oc = (size_t)t->oc,
     };
@@ -268,8 +263,8 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
         j.parts = parts_of(t, j.images);
         CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
         CM_TRY(cm_parallel(t->threads, (int)(groups_of(t) * j.parts), sum_piece, &j));
-        j.x = further(j.x, t->x_half, j.images * points * (size_t)t->c);
-        j.y = further(j.y, t->y_half, j.images * points * (size_t)t->oc);
+        j.x = cm_values_at(j.x, t->x_half, j.images * points * (size_t)t->c);
+        j.y = cm_values_at(j.y, t->y_half, j.images * points * (size_t)t->oc);
         if (j.residual) j.residual += j.images * points * (size_t)t->oc;
     }
     return CM_OK;
