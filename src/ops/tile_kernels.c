@@ -206,57 +206,90 @@ static inline void fetch(const cm_tile_strip *s, int32_t point)
 /* Sums of a block on their way to where they belong. */
 typedef struct {
     const int32_t *point, *last;
-    const float *sums;
+    const float *next, *sums;
 } leaving;
+enum { SUMS = 48 * 32 };
 
 static inline __attribute__((always_inline)) void leave(const cm_tile_strip *s, leaving *l, size_t rows)
 {
-    for (size_t i = 0; i < rows && l->point < l->last; i++, l->sums += 32) finish_row(s, *l->point++, l->sums);
+    for (size_t i = 0; i < rows && l->point < l->last; i++, l->next += 32) finish_row(s, *l->point++, l->next);
 }
 
-/* R tiles of points by W of columns: tiles 0 to 3 hold sums, 4 and 5 points, 6 and 7
- * weights.  R and W are constants where this is inlined.  Each step asks for `lines` cache
+/* The processor puts the stores of tiles to sleep after some 128 products without one, and
+ * takes as long as 50 of them to wake (measured): in between one goes nowhere. */
+enum { KEEP_AWAKE = 24 };
+
+/* R tiles of points by W of columns: tiles 0 to 5 hold sums, 6 points and 7 weights.  R and
+ * W are constants where this is inlined.  Each step asks for `lines` cache
  * lines of what comes `next`: the weights of the next columns are far away; and takes a
  * few rows of the block before to where they belong, which at once would make the tiles
  * wait for the memory. */
-static inline __attribute__((always_inline)) void block(const int R, const int W, const cm_tile_strip *s,
-                                                        size_t first, const uint16_t *next, size_t lines,
-                                                        leaving *before)
+static inline __attribute__((always_inline)) void block(const int R, const int W, const size_t side,
+                                                        const cm_tile_strip *s, size_t first, const uint16_t *next,
+                                                        size_t lines, leaving *before)
 {
-    const uint16_t *a = s->a + (size_t)s->starts[first] * s->row, *b = s->b;
-    const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
-    const size_t stride = s->row * sizeof *a;
-    const size_t steps = s->side * s->side * s->depth, each = (31 + steps) / steps;
+    const int32_t *start = s->starts + first;
+    const uint16_t *a = s->a + (size_t)start[0] * s->row, *b = s->b;
+    const size_t second = R > 1 ? (size_t)(start[1] - start[0]) * s->row : 0;
+    const size_t third = R > 2 ? (size_t)(start[2] - start[0]) * s->row : 0;
+    const long stride = (long)(s->row * sizeof *a);
+    const size_t steps = side * side * s->depth, each = (47 + steps) / steps;
     const int32_t *point = s->points ? s->points + 16 * first : NULL, *const last = point ? point + 16 * R : NULL;
-    float *sums = s->points ? s->sums + first / 2 % 2 * 1024 : (float *)s->y + 16 * first * s->oc;
+    float *sums = s->points ? before->sums == s->sums ? s->sums + SUMS : s->sums : (float *)s->y + 16 * first * s->oc;
     const long ldc = s->points ? 128 : (long)(s->oc * sizeof *sums);
     const size_t below = (size_t)ldc * 4;
-    const leaving mine = {point, last, sums};
+    const leaving mine = {point, last, sums, sums};
+    size_t since = 0; /* the last store of a tile, in products */
+    float nowhere[256];
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t i = 0; i < s->side; i++, a += s->down * s->row)
+    _tile_zero(4);
+    _tile_zero(5);
+    for (size_t i = 0; i < side; i++, a += s->down * s->row)
         for (size_t k = 0; k < s->depth; k++) {
             const uint16_t *from = a + 32 * k;
-            for (size_t j = 0; j < s->side; j++, from += s->row, b += W * 512) {
+            for (size_t j = 0; j < side; j++, from += s->row, b += W * 512) {
                 for (size_t q = 0; q < lines; q++, next += 32) __builtin_prefetch(next, 0, 2);
                 for (size_t q = 0; q < each && point < last; q++) fetch(s, *point++);
-                _tile_loadd(6, b, 64);
-                _tile_loadd(4, from, (long)stride);
-                if (W > 1) _tile_loadd(7, b + 512, 64);
-                _tile_dpbf16ps(0, 4, 6);
-                if (R > 1) _tile_loadd(5, from + far, (long)stride);
-                if (W > 1) _tile_dpbf16ps(1, 4, 7);
-                if (R > 1) _tile_dpbf16ps(2, 5, 6);
-                if (R > 1 && W > 1) _tile_dpbf16ps(3, 5, 7);
+                _tile_loadd(7, b, 64);
+                _tile_loadd(6, from, stride);
+                _tile_dpbf16ps(0, 6, 7);
+                if (R > 1) {
+                    _tile_loadd(6, from + second, stride);
+                    _tile_dpbf16ps(1, 6, 7);
+                }
+                if (R > 2) {
+                    _tile_loadd(6, from + third, stride);
+                    _tile_dpbf16ps(2, 6, 7);
+                }
+                if (W > 1) {
+                    _tile_loadd(7, b + 512, 64);
+                    if (R > 2) {
+                        _tile_dpbf16ps(5, 6, 7);
+                        _tile_loadd(6, from + second, stride);
+                    }
+                    if (R > 1) {
+                        _tile_dpbf16ps(4, 6, 7);
+                        _tile_loadd(6, from, stride);
+                    }
+                    _tile_dpbf16ps(3, 6, 7);
+                }
                 leave(s, before, each);
+            }
+            since += (size_t)(R * W) * side;
+            if (since >= KEEP_AWAKE) {
+                since = 0;
+                _tile_stored(6, nowhere, 64);
             }
         }
     _tile_stored(0, sums, ldc);
-    if (W > 1) _tile_stored(1, sums + 16, ldc);
-    if (R > 1) _tile_stored(2, sums + below, ldc);
-    if (R > 1 && W > 1) _tile_stored(3, sums + below + 16, ldc);
+    if (R > 1) _tile_stored(1, sums + below, ldc);
+    if (R > 2) _tile_stored(2, sums + 2 * below, ldc);
+    if (W > 1) _tile_stored(3, sums + 16, ldc);
+    if (R > 1 && W > 1) _tile_stored(4, sums + below + 16, ldc);
+    if (R > 2 && W > 1) _tile_stored(5, sums + 2 * below + 16, ldc);
     *before = mine;
 }
 
@@ -331,20 +364,29 @@ static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_
     }
 }
 
+static inline __attribute__((always_inline)) void strip_of(const size_t side, const cm_tile_strip *s)
+{
+    const size_t steps = side * side * s->depth, wide = (size_t)s->width / 16;
+    const size_t blocks = (s->tiles + 2) / 3, lines = (16 * wide + blocks - 1) / blocks;
+    const uint16_t *next = s->b + steps * wide * 512;
+    leaving before = {NULL, NULL, NULL, NULL};
+    for (size_t t = 0, rows; t < s->tiles; t += rows, next += steps * lines * 32) {
+        const size_t left = s->tiles - t;
+        rows = left == 4 ? 2 : left < 3 ? left : 3;
+        if (wide > 1 && rows == 3) block(3, 2, side, s, t, next, lines, &before);
+        else if (wide > 1 && rows == 2) block(2, 2, side, s, t, next, lines, &before);
+        else if (wide > 1) block(1, 2, side, s, t, next, lines, &before);
+        else if (rows == 3) block(3, 1, side, s, t, next, lines, &before);
+        else if (rows == 2) block(2, 1, side, s, t, next, lines, &before);
+        else block(1, 1, side, s, t, next, lines, &before);
+    }
+    leave(s, &before, 48);
+}
+
 static void strip(const cm_tile_strip *s)
 {
-    const size_t steps = s->side * s->side * s->depth, wide = (size_t)s->width / 16;
-    const size_t pairs = (s->tiles + 1) / 2, lines = (16 * wide + pairs - 1) / pairs;
-    const uint16_t *next = s->b + steps * wide * 512;
-    leaving before = {NULL, NULL, NULL};
-    for (size_t t = 0; t < s->tiles; t += 2, next += steps * lines * 32) {
-        const int two = t + 1 < s->tiles;
-        if (wide > 1 && two) block(2, 2, s, t, next, lines, &before);
-        else if (wide > 1) block(1, 2, s, t, next, lines, &before);
-        else if (two) block(2, 1, s, t, next, lines, &before);
-        else block(1, 1, s, t, next, lines, &before);
-    }
-    leave(s, &before, 32);
+    if (s->side == 3) strip_of(3, s);
+    else strip_of(1, s);
 }
 
 #else

@@ -130,7 +130,7 @@ static size_t starts_ints(const cm_tiles *t)
     return ((size_t)t->together * tiles_of(t) + 15) / 16 * 16;
 }
 
-enum { SUMS = 2 * 32 * 32 };
+enum { SUMS = 2 * 48 * 32 };
 
 size_t cm_tiles_scratch_bytes(const cm_tiles *t)
 {
@@ -219,7 +219,7 @@ static cm_status sum_piece(void *user, int piece, int worker)
     const cm_tiles *t = j->t;
     size_t part = (size_t)piece / groups_of(t), o = (size_t)piece % groups_of(t) * 32;
     size_t tiles = j->images * tiles_of(t);
-    size_t pairs = (tiles + 1) / 2, begin = pairs * part / j->parts * 2, end = pairs * (part + 1) / j->parts * 2;
+    size_t blocks = (tiles + 2) / 3, begin = blocks * part / j->parts * 3, end = blocks * (part + 1) / j->parts * 3;
     if (end > tiles) end = tiles;
     if (begin >= end) return CM_OK; /* more threads than tiles */
     const cm_tile_strip strip = {
