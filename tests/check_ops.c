@@ -436,25 +436,27 @@ START_TEST(tile_sums)
     for (int i = 0; i < ROUNDS; i++) {
         int side = pick(0, 2) ? 3 : 1, n = pick(1, 3), h = pick(1, 20), w = pick(0, 1) ? pick(1, 40) : 16 * pick(1, 2);
         int c = 16 * pick(1, 6), oc = 16 * pick(1, 6), turned = pick(0, 1), threads = pick(1, 3);
+        int parts = side == 1 && pick(0, 1) ? 3 : 1;
         size_t in = (size_t)(h * w * c), out = (size_t)(h * w * oc);
         float *x = numbers((size_t)n * in, 1, 0), *weights = numbers((size_t)(side * side * c * oc), 1, 0);
         float *bias = pick(0, 1) ? numbers((size_t)oc, 1, 0) : NULL, *r = pick(0, 1) ? numbers((size_t)n * out, 1, 0) : NULL;
         float *dy = numbers((size_t)n * out, 1, 0), *y[2], *dw[2];
         for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
             cm_tiles t;
-            cm_tiles_init(&t, k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE, side, turned, k ? threads : 1, k ? 1 : n, h, w, c, oc);
+            const int level = k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
+            cm_tiles_init(&t, level, parts, side, turned, k ? threads : 1, k ? 1 : n, h, w, c, oc);
             void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
             size_t bytes = (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64;
             void *scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
             y[k] = calloc((size_t)n * out, sizeof *y[k]);
             cm_tiles_pack(&t, weights, packed);
-            for (int image = 0; image < n; image += t.n)
+            for (int image = 0; image < n; image += k ? 1 : n)
                 OK(cm_tiles_run(&t, x + (size_t)image * in, packed, bias, r ? r + (size_t)image * out : NULL, 0.7f,
                                 y[k] + (size_t)image * out, scratch));
             free(packed);
             free(scratch);
-            t.n = n;
+            cm_tiles_init(&t, level, 1, side, turned, 1, n, h, w, c, oc);
             bytes = (cm_tiles_gradient_bytes(&t) + 63) / 64 * 64;
             scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
@@ -468,6 +470,41 @@ START_TEST(tile_sums)
                       n, h, w, c, oc, side);
         for (int k = 0; k < 2; k++) free(y[k]), free(dw[k]);
         free(dy), free(x), free(weights), free(bias), free(r);
+    }
+}
+END_TEST
+
+/* float32 by tiles is float32: against sums of doubles, values over nine decades, images cut and
+ * whole, any threads.  2^-24 a product and what float32 loses in adding. */
+START_TEST(tile_float32)
+{
+    static const int shapes[][4] = {{3, 5, 16, 48}, {4, 4, 32, 16}, {1, 33, 80, 32}, {32, 32, 144, 32}, {6, 64, 512, 32}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
+        const size_t points = (size_t)(n * h * w);
+        cm_tiles t;
+        cm_tiles_init(&t, cm_dnnl_cpu_level(), 3, 1, 0, pick(1, 3), n, h, w, c, oc);
+        ck_assert_int_eq(t.n * t.h, n * h);
+        ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
+        float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
+        for (size_t k = 0; k < points * (size_t)c; k++) x[k] *= powf(10, (float)pick(-6, 3));
+        float *y = calloc(points * (size_t)oc, sizeof *y);
+        void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
+        void *scratch = aligned_alloc(64, (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64);
+        cm_tiles_pack(&t, weights, packed);
+        OK(cm_tiles_run(&t, x, packed, NULL, NULL, 1, y, scratch));
+        double worst = 0;
+        for (size_t p = 0; p < points; p++)
+            for (size_t o = 0; o < (size_t)oc; o++) {
+                double sum = 0, size = 0;
+                for (size_t k = 0; k < (size_t)c; k++) {
+                    const double product = (double)x[p * (size_t)c + k] * (double)weights[o * (size_t)c + k];
+                    sum += product, size += fabs(product);
+                }
+                worst = fmax(worst, fabs((double)y[p * (size_t)oc + o] - sum) / size);
+            }
+        ck_assert_msg(worst < 6e-7, "%d x %d, %d to %d channels: off by %g of the sum of sizes", h, w, c, oc, worst);
+        free(x), free(weights), free(y), free(packed), free(scratch);
     }
 }
 END_TEST
@@ -710,6 +747,7 @@ Suite *make_suite(void)
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, tile_sums);
+    tcase_add_test(t, tile_float32);
     tcase_add_test(t, tile_passes);
     tcase_add_test(t, bf16_products);
     tcase_add_test(t, bf16_rounding);

@@ -3,14 +3,24 @@
 
 #include <string.h>
 
+#include "dnnl/backend.h"
+
+/* Parts of a value in tiles, or 0: not by tiles. */
+static int parts_of(int level, int bf16, const cm_own_shape *s)
+{
+    if (bf16) return bf16 == 1;
+    return level >= CM_CPU_AMX_BF16 && s->kernel == 1 && s->h * s->w >= 16 ? 3 : 0;
+}
+
 void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *s)
 {
     memset(conv, 0, sizeof *conv);
-    int m = cm_winograd_rule(bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
+    const int parts = parts_of(level, bf16, s);
+    int m = cm_winograd_rule(parts ? parts : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
     if (m == 0) return;
-    conv->kind = bf16 == 1 ? CM_OWN_TILES : CM_OWN_WINOGRAD;
-    if (conv->kind == CM_OWN_TILES)
-        cm_tiles_init(&conv->as.tiles, level, s->kernel, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
+    conv->kind = parts ? CM_OWN_TILES : CM_OWN_WINOGRAD;
+    if (parts)
+        cm_tiles_init(&conv->as.tiles, level, parts, s->kernel, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
     else cm_winograd_init(&conv->as.winograd, level, bf16, m, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
 }
 
@@ -22,6 +32,7 @@ void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)
 const char *cm_own_conv_name(const cm_own_conv *conv)
 {
     if (conv->kind == CM_OWN_WINOGRAD) return cm_winograd_name(&conv->as.winograd);
+    if (conv->as.tiles.parts > 1) return "tiles 1x1";
     return conv->as.tiles.side == 3 ? "tiles 3x3 bf16" : "tiles 1x1 bf16";
 }
 
@@ -61,9 +72,9 @@ cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *pa
 void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
 {
     int m = s->kernel == 1 ? 1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
-    g->kind = conv->kind;
+    g->kind = conv->kind == CM_OWN_TILES && conv->as.tiles.parts == 1 ? CM_OWN_TILES : CM_OWN_WINOGRAD;
     if (conv->kind == CM_OWN_WINOGRAD) m = conv->as.winograd.m;
-    else cm_tiles_init(&g->tiles, level, s->kernel, 0, 1, s->n, s->h, s->w, s->c, s->oc);
+    if (g->kind == CM_OWN_TILES) cm_tiles_init(&g->tiles, level, 1, s->kernel, 0, 1, s->n, s->h, s->w, s->c, s->oc);
     cm_winograd_init(&g->winograd, level, 0, m, 0, 1, s->n, s->h, s->w, s->c, s->oc);
 }
 

@@ -64,6 +64,23 @@ static inline void finish_row(const cm_tile_strip *s, int32_t point, const float
     if (s->width > 16) finish(s, sums + 16, at, 16);
 }
 
+/* Eight digits a part, cut off: what is left is exact. */
+static void split(size_t n, const float *x, uint16_t *out, size_t part)
+{
+    typedef uint32_t words __attribute__((vector_size(64)));
+    for (size_t k = 0; k < n; k += 32) {
+        vec low, high = {0};
+        memcpy(&low, x + k, sizeof low);
+        if (k + 16 < n) memcpy(&high, x + k + 16, sizeof high);
+        for (size_t i = 0; i < 3; i++) {
+            const words l = (words)low, h = (words)high, pairs = l >> 16 | (h & 0xffff0000);
+            memcpy(out + k + i * part, &pairs, sizeof pairs);
+            low -= (vec)(l & 0xffff0000);
+            high -= (vec)(h & 0xffff0000);
+        }
+    }
+}
+
 /* --- softmax -------------------------------------------------------------------------------- */
 
 typedef int32_t ints __attribute__((vector_size(64)));
@@ -293,6 +310,64 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
     *before = mine;
 }
 
+/* R tiles of points by W of columns in three parts each: tiles 0 to 3 hold sums, 4 and 5
+ * points, 6 and 7 weights.  Each of the six products has one operand of the one before. */
+static inline __attribute__((always_inline)) void parts_block(const int R, const int W, const cm_tile_strip *s,
+                                                              size_t first, const uint16_t *next, size_t lines,
+                                                              leaving *before)
+{
+    const uint16_t *a = s->a + (size_t)s->starts[first] * s->row, *b = s->b;
+    const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
+    const long stride = (long)(s->row * sizeof *a);
+    const size_t each = (31 + s->depth) / s->depth;
+    const int32_t *point = s->points + 16 * first, *const last = point + 16 * R;
+    float *sums = before->sums == s->sums ? s->sums + SUMS : s->sums;
+    const leaving mine = {point, last, sums, sums};
+    float nowhere[256];
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+#define POINTS(i)                                                                                                    \
+    _tile_loadd(4, a + (i)*s->part, stride);                                                                         \
+    if (R > 1) _tile_loadd(5, a + (i)*s->part + far, stride)
+#define WEIGHTS(i)                                                                                                   \
+    _tile_loadd(6, b + (i)*W * 512, 64);                                                                             \
+    if (W > 1) _tile_loadd(7, b + ((i)*W + 1) * 512, 64)
+#define TIMES                                                                                                        \
+    _tile_dpbf16ps(0, 4, 6);                                                                                         \
+    if (W > 1) _tile_dpbf16ps(1, 4, 7);                                                                              \
+    if (R > 1) _tile_dpbf16ps(2, 5, 6);                                                                              \
+    if (R > 1 && W > 1) _tile_dpbf16ps(3, 5, 7);                                                                     \
+    for (size_t q = 0; q < lines; q++, next += 32) __builtin_prefetch(next, 0, 2)
+    for (size_t k = 0; k < s->depth; k++, a += 32, b += 3 * W * 512) {
+        for (size_t q = 0; q < each && point < last; q++) fetch(s, *point++);
+        POINTS(0);
+        WEIGHTS(2);
+        TIMES;
+        WEIGHTS(1);
+        TIMES;
+        POINTS(1);
+        TIMES;
+        WEIGHTS(0);
+        TIMES;
+        POINTS(2);
+        TIMES;
+        leave(s, before, each);
+        POINTS(0);
+        TIMES;
+        if (k % 2) _tile_stored(4, nowhere, 64);
+    }
+#undef POINTS
+#undef WEIGHTS
+#undef TIMES
+    _tile_stored(0, sums, 128);
+    if (W > 1) _tile_stored(1, sums + 16, 128);
+    if (R > 1) _tile_stored(2, sums + 512, 128);
+    if (R > 1 && W > 1) _tile_stored(3, sums + 512 + 16, 128);
+    *before = mine;
+}
+
 static inline __attribute__((always_inline)) void outer_of(const int R, const int W, size_t depth, const uint16_t *a,
                                                            size_t a_row, const uint16_t *b, float *y, size_t y_row)
 {
@@ -383,9 +458,26 @@ static inline __attribute__((always_inline)) void strip_of(const size_t side, co
     leave(s, &before, 48);
 }
 
+static void parts_strip(const cm_tile_strip *s)
+{
+    const size_t wide = (size_t)s->width / 16, blocks = (s->tiles + 1) / 2, steps = 6 * s->depth;
+    const size_t lines = (8 * wide + blocks - 1) / blocks;
+    const uint16_t *next = s->b + s->depth * 3 * wide * 512;
+    leaving before = {NULL, NULL, NULL, NULL};
+    for (size_t t = 0; t < s->tiles; t += 2, next += steps * lines * 32) {
+        const int two = t + 1 < s->tiles;
+        if (wide > 1 && two) parts_block(2, 2, s, t, next, lines, &before);
+        else if (wide > 1) parts_block(1, 2, s, t, next, lines, &before);
+        else if (two) parts_block(2, 1, s, t, next, lines, &before);
+        else parts_block(1, 1, s, t, next, lines, &before);
+    }
+    leave(s, &before, 32);
+}
+
 static void strip(const cm_tile_strip *s)
 {
-    if (s->side == 3) strip_of(3, s);
+    if (s->part) parts_strip(s);
+    else if (s->side == 3) strip_of(3, s);
     else strip_of(1, s);
 }
 
@@ -421,17 +513,26 @@ static void multiply(const uint16_t *a, size_t row, const uint16_t *b, float *su
     }
 }
 
+/* sums += the products of 32 channels: of their parts, or of one tile. */
+static void multiply_channels(const cm_tile_strip *s, const uint16_t *a, const uint16_t *b, float *sums)
+{
+    static const size_t order[6][2] = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
+    const size_t wide = (size_t)s->width / 16;
+    for (size_t g = 0; g < wide; g++)
+        for (size_t n = s->part ? 0 : 5; n < 6; n++)
+            multiply(a + order[n][0] * s->part, s->row, b + (order[n][1] * wide + g) * 512, sums + 16 * g);
+}
+
 static void strip(const cm_tile_strip *s)
 {
-    size_t wide = (size_t)s->width / 16;
+    const size_t step = (s->part ? 3 : 1) * (size_t)s->width * 32;
     for (size_t t = 0; t < s->tiles; t++) {
         const uint16_t *a = s->a + (size_t)s->starts[t] * s->row, *b = s->b;
         float sums[16 * 32] = {0};
         for (size_t i = 0; i < s->side; i++)
             for (size_t k = 0; k < s->depth; k++)
-                for (size_t j = 0; j < s->side; j++)
-                    for (size_t g = 0; g < wide; g++, b += 512)
-                        multiply(a + (i * s->down + j) * s->row + 32 * k, s->row, b, sums + 16 * g);
+                for (size_t j = 0; j < s->side; j++, b += step)
+                    multiply_channels(s, a + (i * s->down + j) * s->row + 32 * k, b, sums);
         for (size_t i = 0; i < 16 && s->points; i++) finish_row(s, s->points[16 * t + i], sums + 32 * i);
         for (size_t i = 0; i < 16 && !s->points; i++)
             memcpy((float *)s->y + (16 * t + i) * s->oc, sums + 32 * i, (size_t)s->width * sizeof *sums);
@@ -470,4 +571,4 @@ static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_
 }
 #endif
 
-const cm_tile_kernels CM_TILES = {begin, end, strip, outer, pairs, turn, softmax, affine, round_values};
+const cm_tile_kernels CM_TILES = {begin, end, strip, outer, pairs, turn, softmax, affine, round_values, split};

@@ -28,6 +28,12 @@ static size_t depth_of(const cm_tiles *t)
     return ((size_t)t->c + 31) / 32;
 }
 
+/* Values of the parts of a tile of channels. */
+static size_t part_of(const cm_tiles *t)
+{
+    return depth_of(t) * 32;
+}
+
 static size_t taps_of(const cm_tiles *t)
 {
     return (size_t)t->side * (size_t)t->side;
@@ -37,38 +43,62 @@ static size_t taps_of(const cm_tiles *t)
 
 size_t cm_tiles_packed_bytes(const cm_tiles *t)
 {
-    return taps_of(t) * depth_of(t) * 32 * (size_t)t->oc * sizeof(uint16_t);
+    return (size_t)t->parts * taps_of(t) * part_of(t) * (size_t)t->oc * sizeof(uint16_t);
 }
 
 int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b)
 {
-    return a->side == b->side && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
+    return a->parts == b->parts && a->side == b->side && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
 }
 
-/* Tap `tap` of 16 outputs from o and 32 channels from c on: out[16 pairs][16 outputs][2]. */
-static void pack_tile(const cm_tiles *t, const float *plain, size_t tap, size_t o, size_t c, uint16_t *out)
+/* Tap `tap` of 16 outputs from o and 32 channels from c on: values[16 pairs][16 outputs][2]; pairs
+ * as the points have them. */
+static void gather_tile(const cm_tiles *t, const float *plain, size_t tap, size_t o, size_t c, float *values)
 {
     const size_t taps = taps_of(t), channels = (size_t)t->c, outputs = (size_t)t->oc;
     const size_t step = t->turned ? taps : channels * taps, along = t->turned ? outputs * taps : taps;
     const float *from = plain + o * step + c * along + (t->turned ? taps - 1 - tap : tap);
     const size_t rows = channels - c < 32 ? channels - c : 32;
-    float values[32 * 16] = {0};
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < 16; j++) values[i / 2 * 32 + 2 * j + i % 2] = from[i * along + j * step];
-    t->kernels->round(32 * 16, values, out);
+    memset(values, 0, 512 * sizeof *values);
+    for (size_t i = 0; i < rows; i++) {
+        float *to = values + (t->parts == 1 ? i / 2 * 32 + i % 2 : i % 16 * 32 + i / 16);
+        for (size_t j = 0; j < 16; j++) to[2 * j] = from[i * along + j * step];
+    }
 }
 
-/* [columns in groups of 32][kernel row][c / 32][tap of the row][tile of 16 columns]. */
+/* One tile in `parts` tiles, `apart` values from one to the next: eight digits each. */
+static void cut_tile(const float *values, uint16_t *out, size_t apart)
+{
+    for (size_t i = 0; i < 512; i++) {
+        float left = values[i];
+        for (size_t k = 0; k < 3; k++) {
+            uint32_t u;
+            memcpy(&u, &left, sizeof u);
+            out[k * apart + i] = (uint16_t)(u >> 16);
+            u &= 0xffff0000;
+            float high;
+            memcpy(&high, &u, sizeof high);
+            left -= high;
+        }
+    }
+}
+
+/* [columns in groups of 32][kernel row][c / 32][tap of the row][part][tile of 16 columns]. */
 void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
 {
     uint16_t *to = packed;
+    float values[512];
     const size_t side = (size_t)t->side;
     for (size_t o = 0, width; o < (size_t)t->oc; o += width) {
         width = (size_t)t->oc - o < 32 ? 16 : 32;
         for (size_t row = 0; row < side; row++)
             for (size_t k = 0; k < depth_of(t); k++)
-                for (size_t tap = row * side; tap < (row + 1) * side; tap++)
-                    for (size_t g = 0; g < width; g += 16, to += 512) pack_tile(t, plain, tap, o + g, 32 * k, to);
+                for (size_t tap = row * side; tap < (row + 1) * side; tap++, to += (size_t)t->parts * width * 32)
+                    for (size_t g = 0; g < width; g += 16) {
+                        gather_tile(t, plain, tap, o + g, 32 * k, values);
+                        if (t->parts == 1) t->kernels->round(512, values, to + 32 * g);
+                        else cut_tile(values, to + 32 * g, 32 * width);
+                    }
     }
 }
 
@@ -88,7 +118,7 @@ static size_t pitch(const cm_tiles *t)
 /* Values from one point to the next: an odd number of cache lines, or they collide. */
 static size_t row_of(const cm_tiles *t)
 {
-    return (depth_of(t) | 1) * 32;
+    return ((size_t)t->parts * depth_of(t) | 1) * 32;
 }
 
 /* Whether every image row is cut into tiles of its own. */
@@ -115,13 +145,26 @@ static size_t image_values(const cm_tiles *t)
     return held(t) * row_of(t);
 }
 
-void cm_tiles_init(cm_tiles *t, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
-                   int32_t c, int32_t oc)
+enum { CACHED = 1 << 20 };
+
+/* A 1 x 1 convolution sees points, not images: rows of one that do not stay in the cache become
+ * images of their own. */
+static void cut_images(cm_tiles *t)
 {
-    enum { CACHED = 1 << 20 };
-    *t = (cm_tiles){cm_tiles_for(level), side, turned, threads, n, h, w, c, oc, 1, 0, 0};
+    int32_t rows = t->h;
+    while (rows > 1 && (t->h % rows || (size_t)rows * (size_t)t->w * row_of(t) * sizeof(uint16_t) > CACHED / 2))
+        rows--;
+    t->n *= t->h / rows;
+    t->h = rows;
+}
+
+void cm_tiles_init(cm_tiles *t, int level, int parts, int side, int turned, int threads, int32_t n, int32_t h,
+                   int32_t w, int32_t c, int32_t oc)
+{
+    *t = (cm_tiles){cm_tiles_for(level), parts, side, turned, threads, n, h, w, c, oc, 1, 0, 0};
+    if (side == 1) cut_images(t);
     size_t most = CACHED / (image_values(t) * sizeof(uint16_t));
-    if (most > 1) t->together = most < (size_t)n ? (int32_t)most : n;
+    if (most > 1) t->together = most < (size_t)t->n ? (int32_t)most : t->n;
 }
 
 /* Whole cache lines of `starts` and of `points`. */
@@ -174,7 +217,8 @@ static void clear_margins(const cm_tiles *t, uint16_t *image)
     memset(image + (end - margin(t)) * row, 0, (held(t) - end + margin(t)) * bytes);
     for (size_t i = 0; margin(t) && i < (size_t)t->h; i++)
         memset(image + (first + i * pitch(t) + (size_t)t->w) * row, 0, bytes);
-    for (size_t p = first; c % 32 && p < end; p++) memset(image + p * row + c, 0, 16 * sizeof *image);
+    for (size_t p = first; c % 32 && t->parts == 1 && p < end; p++)
+        memset(image + p * row + c, 0, 16 * sizeof *image);
 }
 
 /* One image row to bfloat16. */
@@ -188,7 +232,8 @@ static cm_status round_piece(void *user, int piece, int worker)
     (void)worker;
     to += (margin(t) * (pitch(t) + 1) + (size_t)piece % h * pitch(t)) * row;
     for (size_t k = 0; k < w; k++, to += row)
-        if (t->x_half) memcpy(to, (const uint16_t *)x + k * c, c * sizeof *to);
+        if (t->parts > 1) t->kernels->split(c, (const float *)x + k * c, to, part_of(t));
+        else if (t->x_half) memcpy(to, (const uint16_t *)x + k * c, c * sizeof *to);
         else t->kernels->round(c, (const float *)x + k * c, to);
     return CM_OK;
 }
@@ -205,9 +250,9 @@ static size_t groups_of(const cm_tiles *t)
  * do not divide. */
 static size_t parts_of(const cm_tiles *t, size_t images)
 {
-    enum { CACHED = 3 << 17 };
+    enum { SHARE = 3 << 17 };
     size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc), threads = (size_t)t->threads;
-    size_t parts = (images * image_values(t) * sizeof(uint16_t) + CACHED - 1) / CACHED;
+    size_t parts = (images * image_values(t) * sizeof(uint16_t) + SHARE - 1) / SHARE;
     int points = groups_of(t) % threads || values > taps_of(t) * (size_t)t->c * (size_t)t->oc;
     return points ? (parts + threads - 1) / threads * threads : parts;
 }
@@ -224,13 +269,14 @@ static cm_status sum_piece(void *user, int piece, int worker)
     if (begin >= end) return CM_OK; /* more threads than tiles */
     const cm_tile_strip strip = {
         .a = j->image,
-        .b = j->packed + taps_of(t) * depth_of(t) * 32 * o,
+        .b = j->packed + (size_t)t->parts * taps_of(t) * part_of(t) * o,
         .starts = j->starts + begin,
         .tiles = end - begin,
         .row = row_of(t),
         .down = pitch(t),
         .side = (size_t)t->side,
         .depth = depth_of(t),
+        .part = t->parts > 1 ? part_of(t) : 0,
         .width = (size_t)t->oc - o < 32 ? 16 : 32,
         .sums = j->sums + (size_t)worker * SUMS,
         .points = j->points + begin * 16,

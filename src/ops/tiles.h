@@ -1,11 +1,17 @@
-/* tiles.h - convolutions in bfloat16 as plain sums over matrix tiles, for processors
- * with AMX:
+/* tiles.h - convolutions as plain sums over matrix tiles of bfloat16, for processors with
+ * AMX:
  *
  *   y[p][o] = sum over taps t and channels c of x[p + t][c] w[t][c][o]
  *
- * for 16 points p, 16 outputs o and 32 channels c an instruction.  Operands are rounded
- * to bfloat16, sums are float32.  3 x 3 (padding 1) and 1 x 1, stride 1, channels-last,
- * channels multiples of 16.  A result does not depend on batch or threads. */
+ * for 16 points p, 16 outputs o and 32 channels c an instruction, whose sums are float32.
+ * 3 x 3 (padding 1) and 1 x 1, stride 1, channels-last, channels multiples of 16.  A result
+ * does not depend on batch or threads.
+ *
+ * In bfloat16 operands are rounded to it.  In float32 (1 x 1; Winograd is faster for
+ * 3 x 3) a value of 24 binary digits is the sum of three bfloat16 values of eight, exactly,
+ * and of the nine products of two such sums the six are taken that float32 would see:
+ *
+ *   x w = x1 w1 + x1 w2 + x2 w1 + x1 w3 + x2 w2 + x3 w1. */
 #ifndef CM_OPS_TILES_H
 #define CM_OPS_TILES_H
 
@@ -16,12 +22,15 @@
 
 /* Where a strip of sums finds its factors.  `a`: row 0 of the first tile of points, rows
  * `row` values apart, the taps of one kernel row one row apart and kernel rows `down` rows
- * apart; `b`: [kernel row][c / 32][tap of the row][width / 16][16][16][2]. */
+ * apart; `b`: [kernel row][c / 32][tap of the row][width / 16][16][16][2].  Of float32, which
+ * has a side of 1: the three parts of a row `part` values apart; `b`: [c / 32][part][width / 16]
+ * [16][16][2]. */
 typedef struct cm_tile_strip {
     const uint16_t *a, *b;
     const int32_t *starts;         /* of the tiles of points, in rows from `a`        */
     size_t tiles;                  /* of points                                       */
     size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32          */
+    size_t part;                   /* or 0: bfloat16                                  */
     int width;                     /* columns: 32 or 16                               */
     float *sums;                   /* room for two of [32][32]                        */
     /* What becomes of sums, unless `points` is NULL and row after row of y, floats, takes them
@@ -59,22 +68,26 @@ typedef struct cm_tile_kernels {
                    const float *b, int silu, uint16_t *out);
     /* n float32 values to bfloat16, nearest, ties to even; n a multiple of 16. */
     void (*round)(size_t n, const float *x, uint16_t *out);
+    /* n float32 values to their three parts, `part` values apart; n a multiple of 16.  Of 32
+     * values the pairs are i and 16 + i, zeros where there are 16. */
+    void (*split)(size_t n, const float *x, uint16_t *out, size_t part);
 } cm_tile_kernels;
 extern const cm_tile_kernels cm_tiles_plain, cm_tiles_amx;
 const cm_tile_kernels *cm_tiles_for(int level);
 
 typedef struct cm_tiles {
     const cm_tile_kernels *kernels;
-    int side;    /* of the kernel: 3 or 1                 */
-    int turned;  /* weights as the data gradient wants them */
-    int threads; /* of a run                              */
-    int32_t n, h, w, c, oc;
-    int32_t together;   /* images, as many as stay in the cache */
-    int x_half, y_half; /* held in bfloat16 */
+    int parts;              /* of a value: 1 (bfloat16) or 3 (float32, side 1) */
+    int side;               /* of the kernel: 3 or 1                 */
+    int turned;             /* weights as the data gradient wants them */
+    int threads;            /* of a run                              */
+    int32_t n, h, w, c, oc; /* of a 1 x 1 convolution an image may be cut into several */
+    int32_t together;       /* images, as many as stay in the cache */
+    int x_half, y_half;     /* held in bfloat16 */
 } cm_tiles;
 
-void cm_tiles_init(cm_tiles *tiles, int level, int side, int turned, int threads, int32_t n, int32_t h, int32_t w,
-                   int32_t c, int32_t oc);
+void cm_tiles_init(cm_tiles *tiles, int level, int parts, int side, int turned, int threads, int32_t n, int32_t h,
+                   int32_t w, int32_t c, int32_t oc);
 size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
 int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
 /* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */
