@@ -538,7 +538,7 @@ START_TEST(tile_passes)
         double top = -1e9, sum = 0;
         for (int i = 0; i < COUNT; i++) top = fmax(top, 0.3 * (double)x[i]);
         for (int i = 0; i < COUNT; i++) sum += exp(0.3 * (double)x[i] - top);
-        kernels->softmax(1, COUNT, 0.3f, x, COUNT, out, COUNT, &inverse);
+        kernels->softmax(1, COUNT, 0.3f, x, COUNT, out, COUNT, 0, &inverse);
         for (int i = 0; i < COUNT; i++) {
             double want = exp(0.3 * (double)x[i] - top) / sum, got = (double)widened(out[i]) * (double)inverse;
             ck_assert_msg(fabs(got - want) <= 0.0040 * want + 1e-30, "level %d: %g, expected %g", k, got, want);

@@ -19,7 +19,7 @@ typedef struct {
 /* Slices of several images a thread where the batch allows it: their convolutions
  * share the packed weights while those are in the cache.  What is left over runs
  * one image at a time, with all threads inside it. */
-enum { TEAMS = 2, MOST = 8, ACTIVATIONS = 64 << 20 };
+enum { TEAMS = 2, MOST = 8, ACTIVATIONS = 256 << 20 };
 
 struct cm_denoiser {
     cm_model *model;

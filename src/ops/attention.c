@@ -105,13 +105,14 @@ static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t
 
 static int by_tiles(const cm_op_plan *p)
 {
-    return p->bf16 == 1 && p->mode == CM_MODE_INFER &&
+    const int level = cm_dnnl_cpu_level();
+    return (p->bf16 == 1 || (!p->bf16 && !p->lean && level >= CM_CPU_AMX_BF16)) && p->mode == CM_MODE_INFER &&
            cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
 static unsigned half(const cm_op_plan *p)
 {
-    return by_tiles(p) ? 1 | CM_HALF_OUT : 0;
+    return by_tiles(p) && p->bf16 ? 1 | CM_HALF_OUT : 0;
 }
 
 static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
@@ -120,6 +121,7 @@ static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
     *a = (cm_attention_tiles){.tiles = cm_tiles_for(cm_dnnl_cpu_level()),
                               .kernels = p->kernels,
+                              .parts = p->bf16 ? 1 : 3,
                               .threads = p->threads,
                               .tokens = (size_t)tokens(p),
                               .heads = c / d,

@@ -1,6 +1,6 @@
-/* attention_tiles.h - softmax(q k^T / sqrt(d)) v in bfloat16 on matrix tiles (tiles.h):
- * q, k, v and the probabilities are rounded, scores and sums are float32.  For tokens
- * and d in multiples of 32. */
+/* attention_tiles.h - softmax(q k^T / sqrt(d)) v on matrix tiles (tiles.h), in bfloat16 - q,
+ * k, v and the probabilities are rounded, scores and sums are float32 - or in float32,
+ * three parts a value.  For tokens and d in multiples of 32. */
 #ifndef CM_OPS_ATTENTION_TILES_H
 #define CM_OPS_ATTENTION_TILES_H
 
@@ -10,12 +10,13 @@
 typedef struct cm_attention_tiles {
     const cm_tile_kernels *tiles;
     const cm_kernels *kernels;
+    int parts; /* of a value: 1 or 3 */
     int threads;
     size_t tokens, heads, d;
     /* Element i of head h of q, k, v (j = 0, 1, 2) is number h by_head + j by_kind + i step
      * of the 3 heads d values of a token. */
     size_t by_head, by_kind, step;
-    int x_half, y_half; /* held in bfloat16 */
+    int x_half, y_half; /* held in bfloat16; parts 1 */
 } cm_attention_tiles;
 
 static inline int cm_attention_tiles_fit(size_t tokens, size_t d)

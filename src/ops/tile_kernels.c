@@ -64,20 +64,25 @@ static inline void finish_row(const cm_tile_strip *s, int32_t point, const float
     if (s->width > 16) finish(s, sums + 16, at, 16);
 }
 
-/* Eight digits a part, cut off: what is left is exact. */
-static void split(size_t n, const float *x, uint16_t *out, size_t part)
+/* 32 values to their parts: eight digits each, cut off, so what is left is exact. */
+static inline __attribute__((always_inline)) void put_parts(const vec *v, uint16_t *out, size_t part)
 {
     typedef uint32_t words __attribute__((vector_size(64)));
+    vec low = v[0], high = v[1];
+    for (size_t i = 0; i < 3; i++, out += part) {
+        const words l = (words)low, h = (words)high, pairs = l >> 16 | (h & 0xffff0000);
+        memcpy(out, &pairs, sizeof pairs);
+        low -= (vec)(l & 0xffff0000);
+        high -= (vec)(h & 0xffff0000);
+    }
+}
+
+static void split(size_t n, const float *x, uint16_t *out, size_t part)
+{
     for (size_t k = 0; k < n; k += 32) {
-        vec low, high = {0};
-        memcpy(&low, x + k, sizeof low);
-        if (k + 16 < n) memcpy(&high, x + k + 16, sizeof high);
-        for (size_t i = 0; i < 3; i++) {
-            const words l = (words)low, h = (words)high, pairs = l >> 16 | (h & 0xffff0000);
-            memcpy(out + k + i * part, &pairs, sizeof pairs);
-            low -= (vec)(l & 0xffff0000);
-            high -= (vec)(h & 0xffff0000);
-        }
+        vec v[2] = {{0}, {0}};
+        memcpy(v, x + k, n - k < 32 ? sizeof *v : sizeof v);
+        put_parts(v, out + k, part);
     }
 }
 
@@ -123,26 +128,65 @@ static inline float largest(size_t n, const float *x)
     return most;
 }
 
-static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
-                    float *inverse)
+/* exp x to 2e-7 of it, otherwise the same. */
+static inline __attribute__((always_inline)) void exponential_float32(vec *x)
 {
-    for (size_t r = 0; r < rows; r++, x += x_row, p += p_row) {
-        const float top = largest(n, x) * scale;
-        vec sums = {0};
-        float lane[16], sum = 0;
-        for (size_t i = 0; i < n; i += 16) {
-            vec v;
-            memcpy(&v, x + i, sizeof v);
-            v = v * scale - top;
-            exponential(&v);
-            sums += v;
-            memcpy(lane, &v, sizeof lane);
-            round_values(16, lane, p + i);
-        }
-        memcpy(lane, &sums, sizeof lane);
-        for (size_t i = 0; i < 16; i++) sum += lane[i];
-        inverse[r] = 1 / sum;
+    const float magic = 12582912.0f;
+    const ints low = *x < -87.0f;
+    vec v = (vec)((ints)*x & ~low) + (vec)((ints)((vec){0} - 87.0f) & low);
+    vec shifted = v * 1.44269504f + magic, k = shifted - magic;
+    vec r = v - k * 0.693359375f + k * 2.12194440e-4f;
+    vec p = ((r * (1.0f / 720) + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6;
+    p = ((p * r + 0.5f) * r + 1.0f) * r + 1.0f;
+    ints power = ((ints)shifted + 127) << 23;
+    *x = p * (vec)power;
+}
+
+static float softmax_row(size_t n, float scale, const float *x, uint16_t *p)
+{
+    const float top = largest(n, x) * scale;
+    vec sums = {0};
+    float lane[16], sum = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        vec v;
+        memcpy(&v, x + i, sizeof v);
+        v = v * scale - top;
+        exponential(&v);
+        sums += v;
+        memcpy(lane, &v, sizeof lane);
+        round_values(16, lane, p + i);
     }
+    memcpy(lane, &sums, sizeof lane);
+    for (size_t i = 0; i < 16; i++) sum += lane[i];
+    return sum;
+}
+
+static float softmax_row_parts(size_t n, float scale, const float *x, uint16_t *p, size_t part)
+{
+    const float top = largest(n, x);
+    vec sums[2] = {{0}, {0}};
+    float lane[16], sum = 0;
+    for (size_t i = 0; i < n; i += 32) {
+        vec v[2];
+        memcpy(v, x + i, sizeof v);
+        for (size_t k = 0; k < 2; k++) {
+            v[k] = (v[k] - top) * scale;
+            exponential_float32(v + k);
+            sums[k] += v[k];
+        }
+        put_parts(v, p + i, part);
+    }
+    sums[0] += sums[1];
+    memcpy(lane, sums, sizeof lane);
+    for (size_t i = 0; i < 16; i++) sum += lane[i];
+    return sum;
+}
+
+static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
+                    size_t part, float *inverse)
+{
+    for (size_t r = 0; r < rows; r++, x += x_row, p += p_row)
+        inverse[r] = 1 / (part ? softmax_row_parts(n, scale, x, p, part) : softmax_row(n, scale, x, p));
 }
 
 /* --- normalised values ---------------------------------------------------------------------- */
@@ -320,8 +364,10 @@ static inline __attribute__((always_inline)) void parts_block(const int R, const
     const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
     const long stride = (long)(s->row * sizeof *a);
     const size_t each = (31 + s->depth) / s->depth;
-    const int32_t *point = s->points + 16 * first, *const last = point + 16 * R;
-    float *sums = before->sums == s->sums ? s->sums + SUMS : s->sums;
+    const int32_t *point = s->points ? s->points + 16 * first : NULL, *const last = point ? point + 16 * R : NULL;
+    float *sums = s->points ? before->sums == s->sums ? s->sums + SUMS : s->sums : (float *)s->y + 16 * first * s->oc;
+    const long ldc = s->points ? 128 : (long)(s->oc * sizeof *sums);
+    const size_t below = (size_t)ldc * 4;
     const leaving mine = {point, last, sums, sums};
     float nowhere[256];
     _tile_zero(0);
@@ -361,10 +407,10 @@ static inline __attribute__((always_inline)) void parts_block(const int R, const
 #undef POINTS
 #undef WEIGHTS
 #undef TIMES
-    _tile_stored(0, sums, 128);
-    if (W > 1) _tile_stored(1, sums + 16, 128);
-    if (R > 1) _tile_stored(2, sums + 512, 128);
-    if (R > 1 && W > 1) _tile_stored(3, sums + 512 + 16, 128);
+    _tile_stored(0, sums, ldc);
+    if (W > 1) _tile_stored(1, sums + 16, ldc);
+    if (R > 1) _tile_stored(2, sums + below, ldc);
+    if (R > 1 && W > 1) _tile_stored(3, sums + below + 16, ldc);
     *before = mine;
 }
 

@@ -59,9 +59,10 @@ typedef struct cm_tile_kernels {
     /* 16 x 16 words, rows `from_row` apart, to their transpose, rows `to_row` values apart. */
     void (*turn)(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row);
     /* p[r] = exp(scale (x[r] - its largest)) in bfloat16 and 1 over its sum: p inverse is the
-     * softmax of n values, a multiple of 16; rows `x_row` and `p_row` values apart. */
+     * softmax of n values, a multiple of 16; rows `x_row` and `p_row` values apart.  With a
+     * part other than 0: in three parts so far apart, n a multiple of 32. */
     void (*softmax)(size_t rows, size_t n, float scale, const float *x, size_t x_row, uint16_t *p, size_t p_row,
-                    float *inverse);
+                    size_t part, float *inverse);
     /* out[r][k] = a[k] (x[r][k] - shift[k]) + b[k], then SiLU when asked, in bfloat16; x
      * floats or bfloat16, out may be x then; c a multiple of 16. */
     void (*affine)(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
