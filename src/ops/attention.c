@@ -103,11 +103,12 @@ static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t
     }
 }
 
+/* Forward; gradients and tangents make the scores again, by matrix products. */
 static int by_tiles(const cm_op_plan *p)
 {
-    const int level = cm_dnnl_cpu_level();
-    return (p->bf16 == 1 || (!p->bf16 && !p->lean && level >= CM_CPU_AMX_BF16)) && p->mode == CM_MODE_INFER &&
-           cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
+    const int bf16 = p->bf16 == 1 && p->mode == CM_MODE_INFER;
+    const int float32 = !p->bf16 && !p->lean && cm_dnnl_cpu_level() >= CM_CPU_AMX_BF16;
+    return (bf16 || float32) && cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
 static unsigned half(const cm_op_plan *p)
@@ -141,10 +142,8 @@ static cm_status prepare(cm_op_plan *p)
     primitives *s = cm_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
-    if (by_tiles(p)) {
-        prepare_tiles(p, &s->tiles);
-        return CM_OK;
-    }
+    if (by_tiles(p)) prepare_tiles(p, &s->tiles);
+    if (by_tiles(p) && p->mode == CM_MODE_INFER) return CM_OK;
     if (t % 16 == 0 && d % 16 == 0) s->own = cm_winograd_for(cm_dnnl_cpu_level());
     for (int i = 0; i < 2 && rows[i] && !(s->own && p->mode == CM_MODE_INFER); i++) {
         const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
@@ -155,8 +154,9 @@ static cm_status prepare(cm_op_plan *p)
     }
     /* q, k, v; their gradients or tangents */
     size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
-    p->scratch_bytes =
+    const size_t bytes =
         sizeof(float) * (matrices * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p));
+    if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
     return CM_OK;
 }
 

@@ -78,13 +78,11 @@ static void take(const job *j, size_t token, size_t head, size_t kind, float *fl
     const cm_attention_tiles *a = j->a;
     const size_t at = token * 3 * a->heads * a->d + head * a->by_head + kind * a->by_kind, s = a->step, d = a->d;
     const uint16_t *half = (const uint16_t *)(const void *)j->qkv + at;
-    const float *whole = (const float *)(const void *)j->qkv + at;
-    if (a->x_half && s == 1) memcpy(to, half, d * sizeof *to);
-    else if (a->x_half)
-        for (size_t i = 0; i < d; i++) to[i] = half[i * s];
-    if (a->x_half) return;
+    const float *whole = (const float *)(const void *)j->qkv + at; /* either, every step-th: 1 or 3 */
     if (s > 1)
-        for (size_t i = 0; i < d; i++) floats[i] = whole[i * s];
+        a->tiles->thirds(d, a->x_half ? (const void *)half : whole, a->x_half, a->x_half ? (void *)to : floats);
+    else if (a->x_half) memcpy(to, half, d * sizeof *to);
+    if (a->x_half) return;
     if (a->parts > 1) a->tiles->split(d, s > 1 ? floats : whole, to, d);
     else a->tiles->round(d, s > 1 ? floats : whole, to);
 }

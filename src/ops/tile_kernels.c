@@ -77,6 +77,18 @@ static inline __attribute__((always_inline)) void put_parts(const vec *v, uint16
     }
 }
 
+static void thirds(size_t n, const void *x, int half, void *out)
+{
+    const uint16_t *short_x = x;
+    const float *whole_x = x;
+    uint16_t *restrict short_out = out;
+    float *restrict whole_out = out;
+    if (half)
+        for (size_t i = 0; i < n; i++) short_out[i] = short_x[3 * i];
+    else
+        for (size_t i = 0; i < n; i++) whole_out[i] = whole_x[3 * i];
+}
+
 static void split(size_t n, const float *x, uint16_t *out, size_t part)
 {
     for (size_t k = 0; k < n; k += 32) {
@@ -98,18 +110,61 @@ static inline __attribute__((always_inline)) void widen(const uint16_t *x, vec *
     *v = (vec)(__builtin_convertvector(h, ints) << 16);
 }
 
-/* exp x to 5e-5 of it, an eightieth of bfloat16's rounding, for x of at most 87; below -87 as
- * there. */
-static inline __attribute__((always_inline)) void exponential(vec *x)
+#ifdef __AMX_BF16__
+static inline __attribute__((always_inline)) void raise_to(vec *x, const vec *least)
+{
+    *x = (vec)_mm512_max_ps((__m512)*least, (__m512)*x); /* the second where one is not a number */
+}
+
+static inline __attribute__((always_inline)) void lower_to(vec *x, const vec *most)
+{
+    *x = (vec)_mm512_min_ps((__m512)*most, (__m512)*x);
+}
+
+/* p 2^k, k whole. */
+static inline __attribute__((always_inline)) void scale_by(vec *p, const vec *k)
+{
+    *p = (vec)_mm512_scalef_ps((__m512)*p, (__m512)*k);
+}
+#else
+static inline __attribute__((always_inline)) void raise_to(vec *x, const vec *least)
+{
+    const ints low = *x < *least;
+    *x = (vec)(((ints)*x & ~low) | ((ints)*least & low));
+}
+
+static inline __attribute__((always_inline)) void lower_to(vec *x, const vec *most)
+{
+    const ints high = *x > *most;
+    *x = (vec)(((ints)*x & ~high) | ((ints)*most & high));
+}
+
+static inline __attribute__((always_inline)) void scale_by(vec *p, const vec *k)
+{
+    *p *= (vec)((__builtin_convertvector(*k, ints) + 127) << 23);
+}
+#endif
+
+/* x to r in [-ln2/2, ln2/2] and whole k, x = k ln2 + r; x below -87 as there. */
+static inline __attribute__((always_inline)) void reduce(vec *x, vec *k)
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    const ints low = *x < -87.0f;
-    vec v = (vec)((ints)*x & ~low) + (vec)((ints)((vec){0} - 87.0f) & low);
-    vec shifted = v * 1.44269504f + magic;
-    vec r = v - (shifted - magic) * 0.693147181f;
-    vec p = (((r * (1.0f / 24) + 1.0f / 6) * r + 0.5f) * r + 1.0f) * r + 1.0f;
-    ints power = ((ints)shifted + 127) << 23;
-    *x = p * (vec)power;
+    const vec least = (vec){0} - 87.0f;
+    raise_to(x, &least);
+    *k = *x * 1.44269504f + magic;
+    *k -= magic;
+    *x -= *k * 0.693359375f;
+    *x += *k * 2.12194440e-4f;
+}
+
+/* exp x to 5e-5 of it, an eightieth of bfloat16's rounding, for x of at most 87. */
+static inline __attribute__((always_inline)) void exponential(vec *x)
+{
+    vec k;
+    reduce(x, &k);
+    const vec r = *x;
+    *x = (((r * (1.0f / 24) + 1.0f / 6) * r + 0.5f) * r + 1.0f) * r + 1.0f;
+    scale_by(x, &k);
 }
 
 static inline float largest(size_t n, const float *x)
@@ -119,8 +174,7 @@ static inline float largest(size_t n, const float *x)
     memcpy(&top, x, sizeof top);
     for (size_t i = 16; i < n; i += 16) {
         memcpy(&v, x + i, sizeof v);
-        const ints more = v > top;
-        top = (vec)(((ints)v & more) | ((ints)top & ~more));
+        raise_to(&top, &v);
     }
     memcpy(lane, &top, sizeof lane);
     most = lane[0];
@@ -131,15 +185,12 @@ static inline float largest(size_t n, const float *x)
 /* exp x to 2e-7 of it, otherwise the same. */
 static inline __attribute__((always_inline)) void exponential_float32(vec *x)
 {
-    const float magic = 12582912.0f;
-    const ints low = *x < -87.0f;
-    vec v = (vec)((ints)*x & ~low) + (vec)((ints)((vec){0} - 87.0f) & low);
-    vec shifted = v * 1.44269504f + magic, k = shifted - magic;
-    vec r = v - k * 0.693359375f + k * 2.12194440e-4f;
-    vec p = ((r * (1.0f / 720) + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6;
-    p = ((p * r + 0.5f) * r + 1.0f) * r + 1.0f;
-    ints power = ((ints)shifted + 127) << 23;
-    *x = p * (vec)power;
+    vec k;
+    reduce(x, &k);
+    const vec r = *x;
+    const vec p = ((r * (1.0f / 720) + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6;
+    *x = ((p * r + 0.5f) * r + 1.0f) * r + 1.0f;
+    scale_by(x, &k);
 }
 
 static float softmax_row(size_t n, float scale, const float *x, uint16_t *p)
@@ -193,8 +244,9 @@ static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x
 
 static inline __attribute__((always_inline)) void silu_of(vec *x)
 {
-    const ints large = *x < -87.0f;
-    vec e = (vec)((ints)(-*x) & ~large) + (vec)((ints)((vec){0} + 87.0f) & large);
+    vec e = -*x;
+    const vec most = (vec){0} + 87.0f;
+    lower_to(&e, &most);
     exponential(&e);
     e += 1.0f;
 #ifdef __AMX_BF16__
@@ -617,4 +669,5 @@ static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_
 }
 #endif
 
-const cm_tile_kernels CM_TILES = {begin, end, strip, outer, pairs, turn, softmax, affine, round_values, split};
+const cm_tile_kernels CM_TILES = {begin,   end,    strip,        outer,  pairs, turn,
+                                  softmax, affine, round_values, thirds, split};

@@ -69,6 +69,8 @@ typedef struct cm_tile_kernels {
                    const float *b, int silu, uint16_t *out);
     /* n float32 values to bfloat16, nearest, ties to even; n a multiple of 16. */
     void (*round)(size_t n, const float *x, uint16_t *out);
+    /* out[i] = x[3 i], n values of float or, `half`, of 16 bits. */
+    void (*thirds)(size_t n, const void *x, int half, void *out);
     /* n float32 values to their three parts, `part` values apart; n a multiple of 16.  Of 32
      * values the pairs are i and 16 + i, zeros where there are 16. */
     void (*split)(size_t n, const float *x, uint16_t *out, size_t part);
