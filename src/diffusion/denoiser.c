@@ -57,7 +57,8 @@ static void team_free(cm_context *context, team *t)
     cm_plan_free(t->plan);
 }
 
-/* The largest slice whose activations stay near the cache. */
+/* The largest slice of bounded activations: what a slice shares, packed weights, costs more than
+ * activations that leave the cache (four images of ADM ImageNet-64 against two: 9 %). */
 static size_t largest_slice(const team *one, size_t each)
 {
     size_t most = ACTIVATIONS / (cm_plan_arena_bytes(one->plan) + 1);
