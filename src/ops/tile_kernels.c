@@ -470,6 +470,7 @@ static inline __attribute__((always_inline)) void outer_of(const int R, const in
                                                            size_t a_row, const uint16_t *b, float *y, size_t y_row)
 {
     const long stride = (long)(a_row * sizeof *a), ldy = (long)(y_row * sizeof *y);
+    float nowhere[256];
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -483,6 +484,7 @@ static inline __attribute__((always_inline)) void outer_of(const int R, const in
         if (W > 1) _tile_dpbf16ps(1, 4, 7);
         if (R > 1) _tile_dpbf16ps(2, 5, 6);
         if (R > 1 && W > 1) _tile_dpbf16ps(3, 5, 7);
+        if (k % (KEEP_AWAKE / 4) == 0) _tile_stored(6, nowhere, 64);
     }
     _tile_stored(0, y, ldy);
     if (W > 1) _tile_stored(1, y + 16, ldy);
