@@ -672,7 +672,7 @@ static void exact_attention(const cm_attention_tiles *a, const float *qkv, size_
  * left out 1.3e-5. */
 START_TEST(attention_float32_on_tiles)
 {
-    for (int i = 0; i < ROUNDS / 4 + 4; i++) {
+    for (int i = 0; i < ROUNDS / 8 + 1; i++) {
         const size_t heads = (size_t)pick(1, 3), d = 32 * (size_t)pick(1, 2), tokens = 32 * (size_t)pick(1, 4), c = heads * d;
         float *qkv = numbers(tokens * 3 * c, 4, 0), *out = calloc(tokens * c, sizeof *out);
         double exact[64];
