@@ -16,7 +16,7 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
 {
     memset(conv, 0, sizeof *conv);
     const int parts = parts_of(level, bf16, s);
-    int m = cm_winograd_rule(parts ? parts : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
+    int m = cm_winograd_rule(parts ? 1 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
     if (m == 0) return;
     conv->kind = parts ? CM_OWN_TILES : CM_OWN_WINOGRAD;
     if (parts)
