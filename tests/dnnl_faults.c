@@ -2,7 +2,9 @@
  * convolution and a matrix product are made, packed and run (under
  * malloc_shim.so; each case in a child).  At least 90 % must end in success or
  * CM_ERR_MEMORY, and a retry in the same process must succeed: what is left
- * are crashes inside oneDNN's code generation, which nobody can catch. */
+ * are crashes inside oneDNN's code generation, which nobody can catch.  That code
+ * generation allocates some thousand times for AVX-512 and ten thousands for AVX2: of
+ * so many, CASES fail, spread evenly. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,8 @@
 #include <unistd.h>
 
 #include "dnnl/backend.h"
+
+enum { CASES = 1000 };
 
 static void (*arm)(long);
 static long (*seen)(void);
@@ -83,10 +87,11 @@ int main(void)
         _exit(write(pipes[1], &total, sizeof total) == sizeof total ? 0 : 1);
     }
     if (read(pipes[0], &total, sizeof total) != sizeof total || total < 50) return 2;
-    for (long n = 1; n <= total; n++) count[run(n) & 3]++;
+    long cases = total < CASES ? total : CASES;
+    for (long i = 1; i <= cases; i++) count[run(total * i / cases) & 3]++;
     int caught = count[0] + count[1];
-    printf("oneDNN's memory: %ld allocations failing in turn: %d harmless, %d MEMORY and a good retry, %d wrong, %d "
+    printf("oneDNN's memory: %ld of %ld allocations failing in turn: %d harmless, %d MEMORY and a good retry, %d wrong, %d "
            "crashed (%.0f %%)\n",
-           total, count[0], count[1], count[2], count[3], 100.0 * caught / (double)total);
-    return caught * 10 < total * 9;
+           cases, total, count[0], count[1], count[2], count[3], 100.0 * caught / (double)cases);
+    return caught * 10 < cases * 9;
 }
