@@ -1,19 +1,15 @@
 /* Every op against plain loops in double, on random odd shapes, for 1, 2, 3 and 8
  * threads inside the op (same bits) and slices of 1 to 3 images (same bits). */
-#include "support/suite.h"
+#include "support/cases.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "graph/plan.h"
-#include "ops/attention_tiles.h"
 #include "ref/naive.h"
 
 enum { N = 3 };
-
-/* CHECK_SHORT: for slow tools. */
-#define ROUNDS (getenv("CHECK_SHORT") ? 4 : 40)
 
 /* One node as a graph, with random inputs and parameters. */
 typedef struct {
@@ -27,20 +23,11 @@ typedef struct {
     int32_t labels[N];
 } node_case;
 
-static uint64_t seed;
-
 static cm_context *context(void)
 {
     static cm_context *c;
     if (!c) OK(cm_context_create(NULL, &c));
     return c;
-}
-
-static float *numbers(size_t n, float scale, float offset)
-{
-    float *v = aligned_alloc(64, (n * sizeof *v + 63) / 64 * 64);
-    for (size_t i = 0; i < n; i++) v[i] = random_float(&seed) * scale + offset;
-    return v;
 }
 
 static void read_copy(const cm_param_source *s, float *out)
@@ -305,11 +292,6 @@ static void check_case(node_case *t, double tolerance)
     close_case(t);
 }
 
-static int pick(int low, int high)
-{
-    return random_int(&seed, low, high);
-}
-
 static cm_desc image(int low, int high, int channels)
 {
     return (cm_desc){1, pick(low, high), pick(low, high), channels};
@@ -381,194 +363,6 @@ START_TEST(conv2d_bf16)
     ck_assert_int_eq(cm_winograd_rule(4, 3, 1, 1, 32, 32, 16, 16), 4);
     ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 32, 1, 1), 1);
     ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 24, 8, 8), 0);
-}
-END_TEST
-
-static float widened(uint16_t b)
-{
-    uint32_t u = (uint32_t)b << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* The products of every level give the bits of the plain loop: the higher channel of
- * a word first.  Of the instructions the manual says the same; they are held to the
- * rounding of a few sums. */
-START_TEST(bf16_products)
-{
-    enum { MOST_ROWS = 20, COLUMNS = 64, K = 544 };
-    static uint16_t a[MOST_ROWS * K], packed[COLUMNS * K], b[K][COLUMNS];
-    static float c[MOST_ROWS * COLUMNS];
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++) {
-        const cm_winograd_operands *o = cm_winograd_bf16_for(level);
-        const cm_winograd_kernels *kernels = cm_winograd_for(level);
-        size_t rows = (size_t)pick(1, MOST_ROWS), columns = 16 * (size_t)pick(1, 4), k = 16 * (size_t)pick(1, K / 16);
-        for (size_t i = 0; i < MOST_ROWS * K; i++) a[i] = (uint16_t)pick(0x3e00, 0x4080) | (uint16_t)(pick(0, 1) << 15);
-        size_t at = 0;
-        for (size_t j = 0, width; j < columns; j += width) {
-            width = kernels->panel(columns - j);
-            for (size_t i = 0; i < k; i += 2)
-                for (size_t w = 0; w < width; w++)
-                    for (size_t half = 0; half < 2; half++)
-                        packed[at++] = b[i + half][j + w] = (uint16_t)pick(0xbe00, 0xc080);
-        }
-        o->product(rows, columns, k, a, K, packed, c, columns);
-        for (size_t r = 0; r < rows; r++)
-            for (size_t j = 0; j < columns; j++) {
-                float sum = 0, size = 0;
-                for (size_t i = 0; i < k; i++) size += fabsf(widened(a[r * K + i]) * widened(b[i][j]));
-                for (size_t i = 0; i < k; i += 2) {
-                    sum += widened(a[r * K + i + 1]) * widened(b[i + 1][j]);
-                    sum += widened(a[r * K + i]) * widened(b[i][j]);
-                }
-                float allowed = level < CM_CPU_AVX512_BF16 ? 0 : 1e-6f * size;
-                ck_assert_msg(fabsf(c[r * columns + j] - sum) <= allowed, "level %d, %zu x %zu x %zu: [%zu][%zu] is %.9g, expected %.9g",
-                              level, rows, columns, k, r, j, (double)c[r * columns + j], (double)sum);
-            }
-    }
-}
-END_TEST
-
-/* The instructions of AMX give the bits of the same sums written out, where the processor
- * has them; any threads and parts of a batch the same. */
-START_TEST(tile_sums)
-{
-    for (int i = 0; i < ROUNDS; i++) {
-        int side = pick(0, 2) ? 3 : 1, n = pick(1, 3), h = pick(1, 20), w = pick(0, 1) ? pick(1, 40) : 16 * pick(1, 2);
-        int c = 16 * pick(1, 6), oc = 16 * pick(1, 6), turned = pick(0, 1), threads = pick(1, 3);
-        int parts = side == 1 && pick(0, 1) ? 3 : 1;
-        size_t in = (size_t)(h * w * c), out = (size_t)(h * w * oc);
-        float *x = numbers((size_t)n * in, 1, 0), *weights = numbers((size_t)(side * side * c * oc), 1, 0);
-        float *bias = pick(0, 1) ? numbers((size_t)oc, 1, 0) : NULL, *r = pick(0, 1) ? numbers((size_t)n * out, 1, 0) : NULL;
-        float *dy = numbers((size_t)n * out, 1, 0), *y[2], *dw[2];
-        for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
-            cm_tiles t;
-            const int level = k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
-            cm_tiles_init(&t, level, parts, side, turned, k ? threads : 1, k ? 1 : n, h, w, c, oc);
-            void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
-            size_t bytes = (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64;
-            void *scratch = aligned_alloc(64, bytes);
-            memset(scratch, 0xff, bytes);
-            y[k] = calloc((size_t)n * out, sizeof *y[k]);
-            cm_tiles_pack(&t, weights, packed);
-            for (int image = 0; image < n; image += k ? 1 : n)
-                OK(cm_tiles_run(&t, x + (size_t)image * in, packed, bias, r ? r + (size_t)image * out : NULL, 0.7f,
-                                y[k] + (size_t)image * out, scratch));
-            free(packed);
-            free(scratch);
-            cm_tiles_init(&t, level, 1, side, turned, 1, n, h, w, c, oc);
-            bytes = (cm_tiles_gradient_bytes(&t) + 63) / 64 * 64;
-            scratch = aligned_alloc(64, bytes);
-            memset(scratch, 0xff, bytes);
-            dw[k] = calloc((size_t)(side * side * c * oc), sizeof *dw[k]);
-            cm_tiles_gradient(&t, x, dy, dw[k], scratch);
-            free(scratch);
-        }
-        ck_assert_msg(memcmp(dw[0], dw[1], (size_t)(side * side * c * oc) * sizeof *dw[0]) == 0,
-                      "gradient of %d images %d x %d, %d to %d channels, kernel %d", n, h, w, c, oc, side);
-        ck_assert_msg(memcmp(y[0], y[1], (size_t)n * out * sizeof *y[0]) == 0, "%d images %d x %d, %d to %d channels, kernel %d",
-                      n, h, w, c, oc, side);
-        for (int k = 0; k < 2; k++) free(y[k]), free(dw[k]);
-        free(dy), free(x), free(weights), free(bias), free(r);
-    }
-}
-END_TEST
-
-/* float32 by tiles is float32: against sums of doubles, values over nine decades, images cut and
- * whole, any threads.  2^-24 a product and what float32 loses in adding. */
-START_TEST(tile_float32)
-{
-    static const int shapes[][4] = {{3, 5, 16, 48}, {4, 4, 32, 16}, {1, 33, 80, 32}, {32, 32, 144, 32}, {6, 64, 512, 32}};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
-        const size_t points = (size_t)(n * h * w);
-        cm_tiles t;
-        cm_tiles_init(&t, cm_dnnl_cpu_level(), 3, 1, 0, pick(1, 3), n, h, w, c, oc);
-        ck_assert_int_eq(t.n * t.h, n * h);
-        ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
-        float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
-        for (size_t k = 0; k < points * (size_t)c; k++) x[k] *= powf(10, (float)pick(-6, 3));
-        float *y = calloc(points * (size_t)oc, sizeof *y);
-        void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
-        void *scratch = aligned_alloc(64, (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64);
-        cm_tiles_pack(&t, weights, packed);
-        OK(cm_tiles_run(&t, x, packed, NULL, NULL, 1, y, scratch));
-        double worst = 0;
-        for (size_t p = 0; p < points; p++)
-            for (size_t o = 0; o < (size_t)oc; o++) {
-                double sum = 0, size = 0;
-                for (size_t k = 0; k < (size_t)c; k++) {
-                    const double product = (double)x[p * (size_t)c + k] * (double)weights[o * (size_t)c + k];
-                    sum += product, size += fabs(product);
-                }
-                worst = fmax(worst, fabs((double)y[p * (size_t)oc + o] - sum) / size);
-            }
-        ck_assert_msg(worst < 6e-7, "%d x %d, %d to %d channels: off by %g of the sum of sizes", h, w, c, oc, worst);
-        free(x), free(weights), free(y), free(packed), free(scratch);
-    }
-}
-END_TEST
-
-/* The passes that write bfloat16, to half of its last place (2^-8) and 1e-4: norm and SiLU of floats and of
- * bfloat16, small, large and not a number; softmax times its factor. */
-START_TEST(tile_passes)
-{
-    enum { COUNT = 64 };
-    for (int k = 0; k < 2; k++) {
-        const cm_tile_kernels *kernels = cm_tiles_for(k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE);
-        float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0), *b = numbers(COUNT, 1, 0);
-        uint16_t half[COUNT], out[COUNT];
-        float wide[COUNT], inverse;
-        for (int i = 0; i < 24; i++) x[i] *= 20;
-        x[5] = NAN;
-        for (int form = 0; form < 4; form++) {
-            int is_half = form & 1, silu = form >> 1;
-            kernels->round(COUNT, x, half);
-            for (int i = 0; i < COUNT; i++) wide[i] = is_half ? widened(half[i]) : x[i];
-            kernels->affine(1, COUNT, is_half ? (const void *)half : x, is_half, m, a, b, silu, out);
-            for (int i = 0; i < COUNT; i++) {
-                double v = (double)a[i] * ((double)wide[i] - (double)m[i]) + (double)b[i];
-                if (silu) v /= 1 + exp(-v);
-                double slack = 0.0040 * fabs(v) + 3e-6 * (fabs((double)(a[i] * wide[i])) + 1);
-                ck_assert_msg(isnan(v) ? isnan(widened(out[i])) : fabs((double)widened(out[i]) - v) <= slack,
-                              "level %d, form %d: %g is %g, expected %g", k, form, (double)wide[i], (double)widened(out[i]), v);
-            }
-        }
-        x[5] = -300;
-        double top = -1e9, sum = 0;
-        for (int i = 0; i < COUNT; i++) top = fmax(top, 0.3 * (double)x[i]);
-        for (int i = 0; i < COUNT; i++) sum += exp(0.3 * (double)x[i] - top);
-        kernels->softmax(1, COUNT, 0.3f, x, COUNT, out, COUNT, 0, &inverse);
-        for (int i = 0; i < COUNT; i++) {
-            double want = exp(0.3 * (double)x[i] - top) / sum, got = (double)widened(out[i]) * (double)inverse;
-            ck_assert_msg(fabs(got - want) <= 0.0040 * want + 1e-30, "level %d: %g, expected %g", k, got, want);
-        }
-        free(x), free(m), free(a), free(b);
-    }
-}
-END_TEST
-
-/* To the nearest, ties to even; NaN and infinity stay. */
-START_TEST(bf16_rounding)
-{
-    static const uint32_t in[16] = {0x3f800000, 0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0xbf80c000,
-                                    0x7f800000, 0xff800000, 0x7f800001, 0x7fffffff, 0xffffffff, 0x7f7fffff,
-                                    0x00000000, 0x80000000, 0x47c35000, 0x3eaaaaab};
-    static const uint16_t out[16] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0x3f80, 0xbf81, 0x7f80, 0xff80,
-                                     0x7fc0, 0x7fff, 0xffff, 0x7f80, 0x0000, 0x8000, 0x47c3, 0x3eab};
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++) {
-        float x[16];
-        uint16_t y[16];
-        const float *points[1] = {x};
-        memcpy(x, in, sizeof x);
-        cm_winograd_bf16_for(level)->input(1, 16, points, y, 0);
-        for (int k = 0; k < 2; k++) {
-            for (int i = 0; i < 16; i++)
-                ck_assert_msg(y[i] == out[i], "level %d: %08x is %04x, expected %04x", level, in[i], y[i], out[i]);
-            cm_tiles_for(level)->round(16, x, y);
-        }
-    }
 }
 END_TEST
 
@@ -645,61 +439,6 @@ START_TEST(attention_in_bf16)
 }
 END_TEST
 
-/* Element i of q, k or v of a token and head. */
-static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t token, size_t head, size_t kind, size_t i)
-{
-    return (double)qkv[token * 3 * a->heads * a->d + head * a->by_head + kind * a->by_kind + i * a->step];
-}
-
-/* One query's softmax(q k^T / sqrt(d)) v in doubles. */
-static void exact_attention(const cm_attention_tiles *a, const float *qkv, size_t query, size_t head, double *out)
-{
-    double sum = 0, scores[128], top = -INFINITY;
-    for (size_t t = 0; t < a->tokens; t++) {
-        scores[t] = 0;
-        for (size_t i = 0; i < a->d; i++)
-            scores[t] += part_of_qkv(a, qkv, query, head, 0, i) * part_of_qkv(a, qkv, t, head, 1, i) / sqrt((double)a->d);
-        top = fmax(top, scores[t]);
-    }
-    for (size_t i = 0; i < a->d; i++) out[i] = 0;
-    for (size_t t = 0; t < a->tokens; t++) sum += exp(scores[t] - top);
-    for (size_t t = 0; t < a->tokens; t++)
-        for (size_t i = 0; i < a->d; i++) out[i] += exp(scores[t] - top) / sum * part_of_qkv(a, qkv, t, head, 2, i);
-}
-
-/* float32 attention on tiles, written out and with the processor's instructions, is float32: 2.1e-6 off
- * for values up to 4 (scores up to some 30, whose rounding exp multiplies); with one of the six products
- * left out 1.3e-5. */
-START_TEST(attention_float32_on_tiles)
-{
-    for (int i = 0; i < ROUNDS / 8 + 1; i++) {
-        const size_t heads = (size_t)pick(1, 3), d = 32 * (size_t)pick(1, 2), tokens = 32 * (size_t)pick(1, 4), c = heads * d;
-        float *qkv = numbers(tokens * 3 * c, 4, 0), *out = calloc(tokens * c, sizeof *out);
-        double exact[64];
-        for (int layout = 0; layout < 3; layout++)
-            for (int real = 0; real < 2; real++) {
-                const int level = real ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
-                const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
-                const cm_attention_tiles a = {.tiles = cm_tiles_for(level), .kernels = cm_kernels_for(level), .parts = 3,
-                                              .threads = pick(1, 3), .tokens = tokens, .heads = heads, .d = d,
-                                              .by_head = by[layout][0], .by_kind = by[layout][1], .step = by[layout][2]};
-                void *scratch = aligned_alloc(64, (cm_attention_tiles_scratch_bytes(&a) + 63) / 64 * 64);
-                OK(cm_attention_tiles_run(&a, qkv, out, scratch));
-                for (size_t t = 0; t < tokens; t += 7)
-                    for (size_t h = 0; h < heads; h++) {
-                        exact_attention(&a, qkv, t, h, exact);
-                        for (size_t k = 0; k < d; k++)
-                            ck_assert_msg(fabs((double)out[t * c + h * d + k] - exact[k]) < 5e-6,
-                                          "layout %d, level %d, %zu tokens, d %zu: %.9g, exactly %.9g", layout, level, tokens,
-                                          d, (double)out[t * c + h * d + k], exact[k]);
-                    }
-                free(scratch);
-            }
-        free(qkv), free(out);
-    }
-}
-END_TEST
-
 START_TEST(fir)
 {
     static const double filters[4][4] = {{1, 1}, {1, 3, 3, 1}, {1, 2, 1}, {1, 2, 4, 3}};
@@ -764,22 +503,6 @@ START_TEST(embeddings)
 }
 END_TEST
 
-START_TEST(kernels_at_the_edges)
-{
-    const cm_kernels *tables[3] = {cm_kernels_for(0), cm_kernels_for(1), cm_kernels_for(2)};
-    int levels = cm_dnnl_cpu_level() < 2 ? cm_dnnl_cpu_level() + 1 : 3;
-    for (int l = 0; l < levels; l++) {
-        float x[7] = {-200, -88, -1e-3f, 0, 1e-3f, 100, NAN}, y[7];
-        tables[l]->silu(7, x, y);
-        ck_assert_msg(fabs((double)y[0]) < 1e-30 && y[3] == 0 && y[5] == 100 && isnan(y[6]), "%s", tables[l]->name);
-        float s[4] = {1000, -1000, 999, -INFINITY};
-        tables[l]->softmax(1, 4, 1, s);
-        ck_assert_double_le(fabs((double)s[0] - 1 / (1 + exp(-1))), 1e-6);
-        ck_assert(s[1] < 1e-30f && s[3] < 1e-30f);
-    }
-}
-END_TEST
-
 /* A mean a million times the spread: E[x^2] - E[x]^2 would lose everything. */
 START_TEST(groupnorm_far_from_zero)
 {
@@ -798,25 +521,17 @@ Suite *make_suite(void)
     Suite *s = suite_create("ops");
     TCase *t = tcase_create("ops");
     tcase_set_timeout(t, 120);
-    seed = 20261123;
     tcase_add_test(t, conv2d);
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_bf16);
-    tcase_add_test(t, tile_sums);
-    tcase_add_test(t, tile_float32);
-    tcase_add_test(t, tile_passes);
-    tcase_add_test(t, bf16_products);
-    tcase_add_test(t, bf16_rounding);
     tcase_add_test(t, linear);
     tcase_add_test(t, groupnorm);
     tcase_add_test(t, attention);
     tcase_add_test(t, attention_in_panels);
     tcase_add_test(t, attention_in_bf16);
-    tcase_add_test(t, attention_float32_on_tiles);
     tcase_add_test(t, fir);
     tcase_add_test(t, pointwise);
     tcase_add_test(t, embeddings);
-    tcase_add_test(t, kernels_at_the_edges);
     tcase_add_test(t, groupnorm_far_from_zero);
     suite_add_tcase(s, t);
     return s;

@@ -7,7 +7,7 @@ CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 # Spinning threads make tests crawl on a busy machine; oneDNN's chatter is the user's choice.
 TEST_ENV   = OMP_WAIT_POLICY=passive
 
-UNITS := check_base check_io check_ops check_graph check_sampler check_edit check_data check_train check_api
+UNITS := check_base check_io check_kernels check_ops check_graph check_sampler check_edit check_data check_train check_api
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients toy algorithms editing training training_toy training_losses training_runs training_schedules data checkpoints)
 UNIT_PROGRAMS := $(UNITS:%=$(BUILD)/tests/%)
@@ -94,6 +94,7 @@ VALGRIND := env OMP_THREAD_LIMIT=1 valgrind -q --error-exitcode=9 --leak-check=f
 check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 	CK_FORK=no $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_base
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_io
+	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_kernels
 	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_ops
 	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=graph $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=small $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_edit
@@ -123,7 +124,7 @@ check-onednn3: $(ONEDNN3)/lib/libdnnl.so
 
 # The suite with oneDNN, and so our kernels, capped to smaller instruction sets.
 check-isa: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
-	for isa in AVX2 SSE41; do for t in ops graph sampler; do \
+	for isa in AVX2 SSE41; do for t in kernels ops graph sampler; do \
 	    $(TEST_ENV) ONEDNN_MAX_CPU_ISA=$$isa $(BUILD)/tests/check_$$t || exit 1; done; \
 	    $(TEST_ENV) ONEDNN_MAX_CPU_ISA=$$isa $(BUILD)/tests/golden/golden tests/data/golden || exit 1; done
 

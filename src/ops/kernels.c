@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "ops/dropout_loops.h"
 #include "tensor/desc.h"
 
 /* gcc 12 follows the clamp of exp's argument into a copy of the code where the
@@ -272,41 +273,6 @@ static void affine_back(size_t rows, size_t c, const float *x, const float *shif
     for (size_t r = 0; r < rows; r++, x += c, g += c, dx += c)
 #pragma omp simd
         for (size_t i = 0; i < c; i++) dx[i] = p[i] * g[i] + q[i] * (x[i] - shift[i]) + t[i];
-}
-
-/* cm_philox4x32 of base/rng.c for 16 blocks from `first` on; word w of block l at
- * words[w][l]. */
-static inline void philox_blocks(uint32_t first, const uint32_t stream[5], uint32_t words[4][16])
-{
-    uint32_t c0[16], c1[16], c2[16], c3[16], k0 = stream[0], k1 = stream[1];
-    for (uint32_t l = 0; l < 16; l++) c0[l] = first + l, c1[l] = stream[2], c2[l] = stream[3], c3[l] = stream[4];
-    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-#pragma omp simd
-        for (size_t l = 0; l < 16; l++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
-            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
-            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
-            c1[l] = (uint32_t)p1;
-            c3[l] = (uint32_t)p0;
-        }
-    memcpy(words[0], c0, sizeof c0);
-    memcpy(words[1], c1, sizeof c1);
-    memcpy(words[2], c2, sizeof c2);
-    memcpy(words[3], c3, sizeof c3);
-}
-
-static void dropout(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y)
-{
-    for (size_t i = 0; i < n; i += 64) {
-        uint32_t words[4][16];
-        float factor[64];
-        size_t left = n - i < 64 ? n - i : 64;
-        philox_blocks((uint32_t)(i / 4), stream, words);
-        for (size_t l = 0; l < 16; l++)
-            for (size_t w = 0; w < 4; w++) factor[4 * l + w] = words[w][l] < limit ? 0.0f : scale;
-#pragma omp simd
-        for (size_t j = 0; j < left; j++) y[i + j] = factor[j] == 0.0f ? 0.0f : factor[j] * x[i + j];
-    }
 }
 
 static void softmax_back(size_t rows, size_t n, float scale, const float *y, float *d)
