@@ -64,7 +64,8 @@ typedef struct {
     cm_desc from, to;
     const float *x;
     float *out;
-    int from_input; /* 1: `to` is the input's side (a gradient) */
+    int from_input;     /* 1: `to` is the input's side (a gradient) */
+    const line *across; /* of every column of `to` */
 } walk;
 
 /* One row of one image. */
@@ -81,39 +82,50 @@ static cm_status row_piece(void *user, int index, int worker)
     for (int32_t o = 0; o < w->to.w; o++, to += c) {
         const float *src[CM_FIR_MAX * CM_FIR_MAX];
         float weight[CM_FIR_MAX * CM_FIR_MAX];
-        line xs = taps_of(p->attr, o, w->from.w, w->from_input);
+        const line *xs = &w->across[o];
         int count = 0;
         for (int i = 0; i < ys.count; i++)
-            for (int j = 0; j < xs.count; j++) {
-                src[count] = x + ((size_t)ys.at[i] * (size_t)w->from.w + (size_t)xs.at[j]) * c;
-                weight[count++] = (float)(ys.weight[i] * xs.weight[j]);
+            for (int j = 0; j < xs->count; j++) {
+                src[count] = x + ((size_t)ys.at[i] * (size_t)w->from.w + (size_t)xs->at[j]) * c;
+                weight[count++] = (float)(ys.weight[i] * xs->weight[j]);
             }
         p->kernels->taps(c, (size_t)count, src, weight, to);
     }
     return CM_OK;
 }
 
+static cm_status prepare(cm_op_plan *p)
+{
+    int32_t widest = p->in[0].w > p->out.w ? p->in[0].w : p->out.w;
+    p->scratch_bytes = (size_t)widest * sizeof(line);
+    return CM_OK;
+}
+
 static cm_status run_walk(walk *w)
 {
+    line *across = w->run->scratch;
+    for (int32_t o = 0; o < w->to.w; o++) across[o] = taps_of(w->run->p->attr, o, w->from.w, w->from_input);
+    w->across = across;
     return cm_parallel(w->run->p->threads, w->to.n * w->to.h, row_piece, w);
 }
 
 static cm_status forward(const cm_op_run *r)
 {
-    walk w = {r, r->p->in[0], r->p->out, r->in[0], r->out, 0};
+    walk w = {r, r->p->in[0], r->p->out, r->in[0], r->out, 0, NULL};
     return run_walk(&w);
 }
 
 static cm_status backward(const cm_op_run *r)
 {
-    walk w = {r, r->p->out, r->p->in[0], r->dout, r->din[0], 1};
+    walk w = {r, r->p->out, r->p->in[0], r->dout, r->din[0], 1, NULL};
     return run_walk(&w);
 }
 
 static cm_status jvp(const cm_op_run *r)
 {
-    walk w = {r, r->p->in[0], r->p->out, r->tin[0], r->tout, 0};
+    walk w = {r, r->p->in[0], r->p->out, r->tin[0], r->tout, 0, NULL};
     return run_walk(&w);
 }
 
-const cm_op cm_op_fir = {.name = "fir", .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cm_op_fir = {
+    .name = "fir", .shape = shape, .prepare = prepare, .forward = forward, .backward = backward, .jvp = jvp};

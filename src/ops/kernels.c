@@ -214,12 +214,24 @@ static void matvec(size_t rows, size_t k, const float *w, const float *x, const 
     }
 }
 
+/* Filters of two taps have four here, of four sixteen. */
 static void taps(size_t c, size_t count, const float *const *src, const float *weight, float *out)
 {
+    size_t t = 0;
     if (count == 0) memset(out, 0, c * sizeof *out);
-    for (size_t t = 0; t < count; t++) {
-        const float *s = src[t];
-        float w = weight[t];
+    for (; t + 4 <= count; t += 4) {
+        const float *s0 = src[t], *s1 = src[t + 1], *s2 = src[t + 2], *s3 = src[t + 3], *w = weight + t;
+        const float w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+        if (t == 0) {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) out[i] = w0 * s0[i] + w1 * s1[i] + w2 * s2[i] + w3 * s3[i];
+        } else {
+#pragma omp simd
+            for (size_t i = 0; i < c; i++) out[i] = out[i] + w0 * s0[i] + w1 * s1[i] + w2 * s2[i] + w3 * s3[i];
+        }
+    }
+    for (; t < count; t++) {
+        const float *s = src[t], w = weight[t];
         if (t == 0) {
 #pragma omp simd
             for (size_t i = 0; i < c; i++) out[i] = w * s[i];
