@@ -188,19 +188,37 @@ const cm_st_tensor *cm_checkpoint_tensor(const cm_param_source *source)
     return source->user;
 }
 
+/* Whether one of n values, at any address, has an exponent of ones. */
+static int any_special32(size_t n, const unsigned char *p)
+{
+    uint32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + 4 * i, sizeof bits);
+        bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
+    }
+    return bad != 0;
+}
+
+static int any_special16(size_t n, const unsigned char *p, uint16_t exponent)
+{
+    uint16_t bad = 0;
+#pragma omp simd reduction(| : bad)
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, p + 2 * i, sizeof bits);
+        bad = (uint16_t)(bad | ((bits & exponent) == exponent));
+    }
+    return bad != 0;
+}
+
 int cm_checkpoint_finite(const cm_param_source *source)
 {
     const cm_st_tensor *t = source->user;
     if (!t) return 1;
-    const unsigned char *p = t->data;
-    uint32_t mask = t->type == CM_ST_F32 ? 0x7f800000u : t->type == CM_ST_BF16 ? 0x7f80u : 0x7c00u, bad = 0;
-    for (size_t i = 0; i < t->count; i++) {
-        uint32_t bits = 0;
-        if (t->type == CM_ST_F32) memcpy(&bits, p + 4 * i, 4);
-        else bits = (uint32_t)p[2 * i] | (uint32_t)p[2 * i + 1] << 8;
-        bad |= (bits & mask) == mask;
-    }
-    return !bad;
+    if (t->type == CM_ST_F32) return !any_special32(t->count, t->data);
+    return !any_special16(t->count, t->data, t->type == CM_ST_BF16 ? 0x7f80 : 0x7c00);
 }
 
 /* resample_filter has to be outer(f, f) / (sum f)^2 of the configured f. */
