@@ -12,6 +12,7 @@
 
 #include "io/picture.h"
 #include "io/safetensors.h"
+#include "nets/checkpoint.h"
 
 static char dir[32];
 static cm_context *context;
@@ -298,6 +299,33 @@ START_TEST(picture_arguments)
 }
 END_TEST
 
+/* One NaN or infinity anywhere among values of any type, at any address; the largest number is none. */
+START_TEST(finite_values)
+{
+    static const struct {
+        cm_st_type type;
+        size_t bytes;
+        uint32_t largest, special[4];
+    } types[3] = {{CM_ST_F32, 4, 0x7f7fffff, {0x7f800000, 0xff800000, 0x7fc00000, 0xff800001}},
+                  {CM_ST_BF16, 2, 0xff7f, {0x7f80, 0xff80, 0x7fc0, 0xff81}},
+                  {CM_ST_F16, 2, 0xfbff, {0x7c00, 0xfc00, 0x7e00, 0xfc01}}};
+    enum { MOST = 70 };
+    unsigned char data[4 * MOST + 1];
+    for (size_t t = 0; t < 3; t++)
+        for (size_t n = 0; n < MOST; n++) {
+            const cm_st_tensor tensor = {.type = types[t].type, .count = n, .data = data + 1};
+            const cm_param_source source = {.user = &tensor};
+            for (size_t i = 0; i < n; i++) memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
+            ck_assert_msg(cm_checkpoint_finite(&source), "type %zu, %zu values", t, n);
+            for (size_t i = 0; i < n; i++) {
+                memcpy(data + 1 + i * types[t].bytes, &types[t].special[i % 4], types[t].bytes);
+                ck_assert_msg(!cm_checkpoint_finite(&source), "type %zu, %zu values: [%zu] was not seen", t, n, i);
+                memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
+            }
+        }
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("io");
@@ -308,6 +336,7 @@ Suite *make_suite(void)
     tcase_add_test(t, full_disk);
     tcase_add_test(t, safetensors_round_trip);
     tcase_add_test(t, safetensors_refusals);
+    tcase_add_test(t, finite_values);
     tcase_add_test(t, png_both_ways);
     tcase_add_test(t, jpeg_both_ways);
     tcase_add_test(t, damaged_pictures);
