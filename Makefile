@@ -72,7 +72,7 @@ BASE_C    := status context options parallel turns rng torch_rng
 TENSOR_C  := convert
 DNNL_C    := native engine primitive
 IO_C      := file directory safetensors picture jpeg png zip npy
-OPS_C     := dispatch packer own_conv winograd tiles conv2d linear groupnorm attention attention_tiles arith concat fir embed dropout
+OPS_C     := dispatch packer own_conv narrow winograd tiles conv2d linear groupnorm attention attention_tiles arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
@@ -123,7 +123,8 @@ AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vecto
 %-amx.o:      MACHINE := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 $(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' \
+	    -DCM_LANES=$(CM_LANES) -c -o $@ $<
 
 $(BUILD)/obj/ops/winograd-%.o: src/ops/winograd_kernels.c
 	@mkdir -p $(@D)

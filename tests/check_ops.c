@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "graph/plan.h"
+#include "ops/own_conv.h"
 #include "ref/naive.h"
 
 enum { N = 3 };
@@ -341,6 +342,31 @@ START_TEST(winograd)
 }
 END_TEST
 
+/* To at most three channels: odd sides, one row, one column; float32 whatever the network's arithmetic. */
+START_TEST(narrow)
+{
+    for (int i = 0; i < ROUNDS / 4 + 4; i++) {
+        int c = 16 * pick(1, 9), out = pick(1, 3), bias = pick(0, 1);
+        const float scale = pick(0, 1) ? 0.7f : 0;
+        node_case t = {.op = &cm_op_conv2d,
+                       .attr = {.conv = {out, 3, 1, 1, bias, scale}},
+                       .n_in = scale != 0 ? 2 : 1,
+                       .bf16 = i % 3 == 2};
+        const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, bias};
+        t.in[0] = i == 0 ? image(1, 1, c) : image(1, 20, c);
+        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        open_case(&t, shapes, ranks);
+        check_case(&t, 3e-6);
+    }
+    ck_assert_int_eq(cm_narrow_rule(3, 1, 1, 32, 4), 0);
+    ck_assert_int_eq(cm_narrow_rule(3, 1, 1, 24, 3), 0);
+    ck_assert_int_eq(cm_narrow_rule(3, 2, 1, 32, 3), 0);
+    ck_assert_int_eq(cm_narrow_rule(1, 1, 0, 32, 3), 0);
+    ck_assert_int_eq(cm_narrow_rule(3, 1, 1, 32, 3), 1);
+}
+END_TEST
+
 /* The same and 1 x 1 in bfloat16, emulated where there are no instructions for it. */
 START_TEST(conv2d_bf16)
 {
@@ -523,6 +549,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, conv2d);
     tcase_add_test(t, winograd);
+    tcase_add_test(t, narrow);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, linear);
     tcase_add_test(t, groupnorm);

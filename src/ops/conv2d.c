@@ -63,7 +63,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
     const cm_own_shape forward = own_shape(p, 0), turned = own_shape(p, 1);
-    if (s->own.kind) {
+    if (cm_own_conv_has_gradients(&s->own)) {
         cm_own_gradient_init(&s->gradient, &s->own, cm_dnnl_cpu_level(), &forward);
         p->scratch_bytes = cm_own_gradient_scratch_bytes(&s->gradient);
         p->unpacker.gradient = &s->gradient.winograd;
@@ -75,6 +75,8 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         else p->back_plain = 1;
         return CM_OK;
     }
+    if (s->own.kind)
+        CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD])); /* as a hint */
     CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
     p->unpacker.dnnl = s->primitive[WEIGHTS];
     if (!(p->wants & 1)) return CM_OK;
@@ -211,7 +213,7 @@ static cm_status backward(const cm_op_run *r)
     const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
-    if (s->own.kind) {
+    if (cm_own_conv_has_gradients(&s->own)) {
         if (r->din[0]) {
             const void *packed = r->back_param;
             if (turned_bytes(s)) cm_own_conv_pack(&s->turned, packed, r->scratch), packed = r->scratch;

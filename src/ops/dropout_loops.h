@@ -14,13 +14,7 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
-enum { WIDE = 8 };
-#elif defined(__AVX2__)
-enum { WIDE = 4 };
-#else
-enum { WIDE = 2 };
-#endif
+enum { WIDE = CM_LANES / 2 };
 
 typedef uint64_t wide __attribute__((vector_size(8 * WIDE)));
 typedef uint32_t wide_words __attribute__((vector_size(8 * WIDE)));
@@ -109,8 +103,8 @@ static inline __attribute__((always_inline)) void philox_words(const philox *p, 
 }
 
 /* The values at x whose word is at least `limit`, times `scale`; the others 0. */
-static inline __attribute__((always_inline)) void drop(const wide_words words[2 * GROUPS], uint32_t limit, float scale,
-                                                       const float *x, float *y)
+static inline __attribute__((always_inline)) void drop(const wide_words words[2 * GROUPS], uint32_t limit,
+                                                       float scale, const float *x, float *y)
 {
     for (int i = 0; i < 2 * GROUPS; i++) {
         wide_floats v;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ops/dropout_loops.h"
+#include "ops/narrow_loops.h"
 #include "tensor/desc.h"
 
 /* x where exp x is a normal number.  Bits are compared, in whose order floats of one sign
@@ -306,4 +307,4 @@ static void softmax_back(size_t rows, size_t n, float scale, const float *y, flo
 
 const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments,     affine,  moments_half, affine_half, silu, add,
                                scale,           mix,         softmax, matvec,       taps,        axpy, silu_back,
-                               affine_sums,     affine_back, dropout, softmax_back};
+                               affine_sums,     affine_back, dropout, narrow,       softmax_back};

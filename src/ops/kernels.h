@@ -49,6 +49,9 @@ typedef struct cm_kernels {
     /* y = x scale where the word of the stream (key; block, draw, image) is at least
      * `limit`, else 0; y may be x.  stream: key 0, 1, draw, image low, high. */
     void (*dropout)(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y);
+    /* sums[p][o] = sum over 9 taps t and c channels, a multiple of 16, of src[t][p][k] w[t][o][k]:
+     * 4 points, 3 outputs. */
+    void (*narrow)(size_t c, const float *const *src, const float *w, float *sums);
     /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
     void (*softmax_back)(size_t rows, size_t n, float scale, const float *y, float *d);
 } cm_kernels;

@@ -15,6 +15,11 @@ static int parts_of(int level, int bf16, const cm_own_shape *s)
 void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *s)
 {
     memset(conv, 0, sizeof *conv);
+    if (cm_narrow_rule(s->kernel, s->stride, s->pad, s->c, s->oc) && !s->turned) {
+        conv->kind = CM_OWN_NARROW;
+        cm_narrow_init(&conv->as.narrow, level, threads, s->n, s->h, s->w, s->c, s->oc);
+        return;
+    }
     const int parts = parts_of(level, bf16, s);
     int m = cm_winograd_rule(parts ? 1 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
     if (m == 0) return;
@@ -32,6 +37,7 @@ void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)
 const char *cm_own_conv_name(const cm_own_conv *conv)
 {
     if (conv->kind == CM_OWN_WINOGRAD) return cm_winograd_name(&conv->as.winograd);
+    if (conv->kind == CM_OWN_NARROW) return "narrow 3x3";
     if (conv->as.tiles.parts > 1) return "tiles 1x1";
     return conv->as.tiles.side == 3 ? "tiles 3x3 bf16" : "tiles 1x1 bf16";
 }
@@ -39,6 +45,7 @@ const char *cm_own_conv_name(const cm_own_conv *conv)
 size_t cm_own_conv_packed_bytes(const cm_own_conv *conv)
 {
     if (conv->kind == CM_OWN_WINOGRAD) return cm_winograd_packed_bytes(&conv->as.winograd);
+    if (conv->kind == CM_OWN_NARROW) return cm_narrow_packed_bytes(&conv->as.narrow);
     return cm_tiles_packed_bytes(&conv->as.tiles);
 }
 
@@ -46,18 +53,21 @@ int cm_own_conv_same_weights(const cm_own_conv *a, const cm_own_conv *b)
 {
     if (a->kind != b->kind) return 0;
     if (a->kind == CM_OWN_WINOGRAD) return cm_winograd_same_weights(&a->as.winograd, &b->as.winograd);
+    if (a->kind == CM_OWN_NARROW) return cm_narrow_same_weights(&a->as.narrow, &b->as.narrow);
     return cm_tiles_same_weights(&a->as.tiles, &b->as.tiles);
 }
 
 void cm_own_conv_pack(const cm_own_conv *conv, const float *plain, void *packed)
 {
     if (conv->kind == CM_OWN_WINOGRAD) cm_winograd_pack(&conv->as.winograd, plain, packed);
+    else if (conv->kind == CM_OWN_NARROW) cm_narrow_pack(&conv->as.narrow, plain, packed);
     else cm_tiles_pack(&conv->as.tiles, plain, packed);
 }
 
 size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv)
 {
     if (conv->kind == CM_OWN_WINOGRAD) return cm_winograd_scratch_bytes(&conv->as.winograd);
+    if (conv->kind == CM_OWN_NARROW) return cm_narrow_scratch_bytes(&conv->as.narrow);
     return cm_tiles_scratch_bytes(&conv->as.tiles);
 }
 
@@ -66,6 +76,8 @@ cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *pa
 {
     if (conv->kind == CM_OWN_WINOGRAD)
         return cm_winograd_run(&conv->as.winograd, x, packed, bias, residual, scale, y, scratch);
+    if (conv->kind == CM_OWN_NARROW)
+        return cm_narrow_run(&conv->as.narrow, x, packed, bias, residual, scale, y, scratch);
     return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
 }
 

@@ -1,12 +1,13 @@
 /* own_conv.h - the library's own convolutions behind one set of calls: by Winograd's
- * filtering (winograd.h) or by matrix tiles (tiles.h). */
+ * filtering (winograd.h), by matrix tiles (tiles.h) or to few channels (narrow.h). */
 #ifndef CM_OPS_OWN_CONV_H
 #define CM_OPS_OWN_CONV_H
 
+#include "ops/narrow.h"
 #include "ops/tiles.h"
 #include "ops/winograd.h"
 
-enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES };
+enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES, CM_OWN_NARROW };
 
 /* What is convolved with what; `turned`: the data gradient's, channels as it sees them. */
 typedef struct cm_own_shape {
@@ -18,6 +19,7 @@ typedef struct cm_own_conv {
     union {
         cm_winograd winograd;
         cm_tiles tiles;
+        cm_narrow narrow;
     } as;
 } cm_own_conv;
 
@@ -31,7 +33,13 @@ static inline int cm_own_conv_offers_half(const cm_own_conv *conv)
 }
 void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half);
 
-/* The weight gradient of a convolution whose kind is not NONE, as [kernel][kernel][c][oc], and
+/* Gradients are our own too. */
+static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
+{
+    return conv->kind == CM_OWN_WINOGRAD || conv->kind == CM_OWN_TILES;
+}
+
+/* The weight gradient of a convolution that has gradients, as [kernel][kernel][c][oc], and
  * the bias's, or NULL: operands are rounded to bfloat16 where it goes by tiles, sums are
  * float32 always. */
 typedef struct cm_own_gradient {
@@ -44,7 +52,7 @@ size_t cm_own_gradient_scratch_bytes(const cm_own_gradient *gradient);
 void cm_own_gradient_run(const cm_own_gradient *gradient, const cm_kernels *kernels, const float *x, const float *dy,
                          float *dw, float *dbias, void *scratch);
 
-/* "winograd 4x4", "tiles 3x3 bf16". */
+/* "winograd 4x4", "tiles 3x3 bf16", "narrow 3x3". */
 const char *cm_own_conv_name(const cm_own_conv *conv);
 size_t cm_own_conv_packed_bytes(const cm_own_conv *conv);
 int cm_own_conv_same_weights(const cm_own_conv *a, const cm_own_conv *b);

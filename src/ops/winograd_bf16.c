@@ -8,7 +8,7 @@
  * it takes as zero. */
 #include "ops/winograd.h"
 
-#include "ops/winograd_vectors.h"
+#include "ops/vectors.h"
 
 #include <stdint.h>
 #ifdef __AVX512BF16__

@@ -2,7 +2,7 @@
  * Makefile sets CM_WINOGRAD (the table's name), CM_LANES and the machine flags. */
 #include "ops/winograd.h"
 
-#include "ops/winograd_vectors.h"
+#include "ops/vectors.h"
 
 typedef float word;
 typedef vec words;

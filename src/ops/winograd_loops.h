@@ -20,7 +20,7 @@
 #ifndef CM_OPS_WINOGRAD_LOOPS_H
 #define CM_OPS_WINOGRAD_LOOPS_H
 
-#include "ops/winograd_vectors.h"
+#include "ops/vectors.h"
 
 #define A (5.0f / 8)
 #define B (3.0f / 2)
