@@ -262,9 +262,9 @@ START_TEST(dropout_words)
     const float scale = 1.25f;
     for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
         for (size_t n = 1; n < MOST; n++) {
-            uint32_t stream[5], limit = (uint32_t)pick(0, 0x7fffffff) * 2;
+            uint32_t stream[5], limit = (uint32_t)pick(0, 0xffff) << 16;
             float *x = numbers(n, 1, 2), y[MOST];
-            for (int i = 0; i < 5; i++) stream[i] = (uint32_t)pick(0, 0x7fffffff) * 2 + (uint32_t)pick(0, 1);
+            for (int i = 0; i < 5; i++) stream[i] = (uint32_t)pick(0, 0xffff) << 16 | (uint32_t)pick(0, 0xffff);
             y[n] = 7;
             cm_kernels_for(level)->dropout(n, stream, limit, scale, x, y);
             for (size_t i = 0; i < n; i++) {
