@@ -14,6 +14,8 @@
 #include <immintrin.h>
 #endif
 
+/* CM_LANES says which instructions: a compiler told of more (-march=native) has them at
+ * every level. */
 enum { WIDE = CM_LANES / 2 };
 
 typedef uint64_t wide __attribute__((vector_size(8 * WIDE)));
@@ -23,9 +25,9 @@ typedef float wide_floats __attribute__((vector_size(8 * WIDE)));
 /* Of the lower halves. */
 static inline wide halves_product(wide a, wide b)
 {
-#if defined(__AVX512F__)
+#if CM_LANES == 16
     return (wide)_mm512_mul_epu32((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
+#elif CM_LANES == 8
     return (wide)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 #elif defined(__SSE2__)
     return (wide)_mm_mul_epu32((__m128i)a, (__m128i)b);
@@ -37,9 +39,9 @@ static inline wide halves_product(wide a, wide b)
 /* The even lanes of a, each followed by b's; the odd ones. */
 static inline wide even_pairs(wide a, wide b)
 {
-#if defined(__AVX512F__)
+#if CM_LANES == 16
     return (wide)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
+#elif CM_LANES == 8
     return (wide)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
 #else
     return (wide){a[0], b[0]};
@@ -48,9 +50,9 @@ static inline wide even_pairs(wide a, wide b)
 
 static inline wide odd_pairs(wide a, wide b)
 {
-#if defined(__AVX512F__)
+#if CM_LANES == 16
     return (wide)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
+#elif CM_LANES == 8
     return (wide)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
 #else
     return (wide){a[1], b[1]};
