@@ -34,7 +34,7 @@ static const cli_option options[] = {
     {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
-    {"bench", 0, NULL, "time it; writes no picture"},
+    {"bench", 0, NULL, "time it: the fastest of three calls and a second; no picture"},
     {"json", 0, NULL, "report as JSON on standard output"},
     {"quiet", 'q', NULL, "no progress"},
 };
@@ -236,6 +236,24 @@ static int32_t *make_labels(program *p, const cm_model_info *info)
     return labels;
 }
 
+/* *seconds: of one call; of a benchmark's the fastest of at least three and of a second's
+ * after one that makes memory and weights warm (tests/peers/torch_net.py does the same). */
+static cm_status draw(program *p, cm_sampler *sampler, float *images, double *seconds)
+{
+    cm_status status = CM_OK;
+    double total = 0;
+    if (p->bench) status = cm_sampler_run(sampler, &p->sample, p->count, images);
+    *seconds = 1e30;
+    for (int call = 0; status == CM_OK && (call == 0 || (p->bench && (call < 3 || total < 1))); call++) {
+        double before = cli_seconds();
+        status = cm_sampler_run(sampler, &p->sample, p->count, images);
+        double spent = cli_seconds() - before;
+        if (spent < *seconds) *seconds = spent;
+        total += spent;
+    }
+    return status;
+}
+
 static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler, double load)
 {
     int32_t nfe, *labels = p->rows || p->n_cycle ? make_labels(p, info) : NULL;
@@ -248,10 +266,8 @@ static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler,
     p->sample.progress = cli_progress_step;
     p->sample.progress_user = &progress;
     cm_status status = cm_sampler_nfe(sampler, &p->sample, &nfe);
-    if (status == CM_OK && p->bench) status = cm_sampler_run(sampler, &p->sample, p->count, images); /* warm */
-    double before = cli_seconds();
-    if (status == CM_OK) status = cm_sampler_run(sampler, &p->sample, p->count, images);
-    double spent = cli_seconds() - before;
+    double spent;
+    if (status == CM_OK) status = draw(p, sampler, images, &spent);
     cli_progress_end(&progress);
     if (status == CM_OK && !p->bench) status = write_pictures(p, info, images);
     if (status == CM_OK) report(p, sampler, load, spent, nfe, p->bench ? yardstick() : 0);

@@ -28,14 +28,14 @@ ADM = {"type": "adm", "image_size": 64, "in_channels": 3, "model_channels": 192,
        "use_scale_shift_norm": True, "resblock_updown": True}
 NETWORKS = {"cifar": (CIFAR, 32), "small": (SMALL, 32), "adm": (ADM, 64)}
 DIGITS = "models/digits_teacher.safetensors"
-# work, network, batch, threads, images ours draws, reach; bf16 rows where the processor has the instructions
-INFERENCE = [("CIFAR-10 DDPM++ f32, batch 1", "cifar", 1, 2, 6, 2.2), ("CIFAR-10 DDPM++ f32, batch 8", "cifar", 8, 2, 16, 2.7),
-             ("CIFAR-10 DDPM++ f32, batch 64", "cifar", 64, 2, 64, 2.4), ("ImageNet-64 ADM f32, batch 1", "adm", 1, 2, 3, 2.4),
-             ("ImageNet-64 ADM f32, batch 8", "adm", 8, 2, 8, 2.2),
-             ("small 32-base net f32, batch 8, 1 thread", "small", 8, 1, 64, 3),
-             ("CIFAR-10 DDPM++ bf16, batch 1", "cifar", 1, 2, 6, 2.4), ("CIFAR-10 DDPM++ bf16, batch 8", "cifar", 8, 2, 16, 2.3),
-             ("CIFAR-10 DDPM++ bf16, batch 64", "cifar", 64, 2, 64, 2.1), ("ImageNet-64 ADM bf16, batch 1", "adm", 1, 2, 3, 2.2),
-             ("ImageNet-64 ADM bf16, batch 8", "adm", 8, 2, 8, 1.8)]
+# work, network, batch, threads, reach; each call draws one batch; bf16 rows where the processor has the instructions
+INFERENCE = [("CIFAR-10 DDPM++ f32, batch 1", "cifar", 1, 2, 2.2), ("CIFAR-10 DDPM++ f32, batch 8", "cifar", 8, 2, 2.7),
+             ("CIFAR-10 DDPM++ f32, batch 64", "cifar", 64, 2, 2.4), ("ImageNet-64 ADM f32, batch 1", "adm", 1, 2, 2.4),
+             ("ImageNet-64 ADM f32, batch 8", "adm", 8, 2, 2.2),
+             ("small 32-base net f32, batch 8, 1 thread", "small", 8, 1, 3),
+             ("CIFAR-10 DDPM++ bf16, batch 1", "cifar", 1, 2, 2.4), ("CIFAR-10 DDPM++ bf16, batch 8", "cifar", 8, 2, 2.3),
+             ("CIFAR-10 DDPM++ bf16, batch 64", "cifar", 64, 2, 2.1), ("ImageNet-64 ADM bf16, batch 1", "adm", 1, 2, 2.2),
+             ("ImageNet-64 ADM bf16, batch 8", "adm", 8, 2, 1.8)]
 # work, network, batch, steps, reach; seconds a step
 TRAINING = [("training CIFAR-10 DDPM++ f32, batch 32", "cifar", 32, 2, 2.6), ("training CIFAR-10 DDPM++ bf16, batch 32", "cifar", 32, 2, 1.7),
             ("training small 32-base f32, batch 32", "small", 32, 12, 3),
@@ -82,9 +82,9 @@ def run_json(command, environment=None):
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
-def ours_infers(path, batch, threads, count, *more):
+def ours_infers(path, batch, threads, *more):
     return run_json([o.build + "/bin/cm-sample", "--bench", "--batch", str(batch), "--threads", str(threads), "--method", "onestep",
-                     "-n", str(count), path, "--json", *more])
+                     "-n", str(batch), path, "--json", *more])
 
 
 def ours_trains(path, batch, steps, *more):
@@ -157,14 +157,14 @@ def compare(work, ours, script, path, arguments, key, target):
 
 
 print("%-46s %10s %10s %7s %6s   %s" % ("work", "ours", "peer", "ratio", "reach", "strongest peer"))
-for work, name, batch, threads, count, target in INFERENCE:
+for work, name, batch, threads, target in INFERENCE:
     if not wanted(work):
         continue
     path, bf16 = model(name), "bf16" in work
-    best, peer = compare(work + ", s/image", lambda: ours_infers(path, batch, threads, count, *["--dtype", "bf16"][:2 * bf16]),
+    best, peer = compare(work + ", s/image", lambda: ours_infers(path, batch, threads, *["--dtype", "bf16"][:2 * bf16]),
                          "torch_net.py", path, ["--batch", batch, "--threads", threads, *["--bf16"][:bf16]], "seconds_per_image", target)
     if best and name == "cifar" and batch == 64 and not bf16:
-        lean = ours_infers(path, batch, threads, batch, "--lean")
+        lean = ours_infers(path, batch, threads, "--lean")
         table("  the same, peak MiB, fast", best["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 2, None, "of the strongest peer")
         table("  the same, peak MiB, lean", lean["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 3, None,
               "%.4f s/image" % lean["seconds_per_image"])

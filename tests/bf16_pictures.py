@@ -24,6 +24,7 @@ exact = cm.Sampler(model, o.method, **options).sample(o.count, seed=o.seed)
 print("%d pictures, rms %.3f" % (o.count, np.sqrt((exact.astype(np.float64) ** 2).mean())))
 for name, arithmetic in (("lean float32", {"lean": True}), ("bf16, plain sums", {"dtype": "bf16", "bf16_emulate": True, "bf16_tile": 1}),
                          ("bf16, tiles of 2 x 2", {"dtype": "bf16", "bf16_emulate": True, "bf16_tile": 2}),
+                         ("bf16, tiles of 2 x 4", {"dtype": "bf16", "bf16_emulate": True, "bf16_tile": 3}),
                          ("bf16, tiles of 4 x 4", {"dtype": "bf16", "bf16_emulate": True, "bf16_tile": 4})):
     d = cm.Sampler(model, o.method, **options, **arithmetic).sample(o.count, seed=o.seed).astype(np.float64) - exact
     print("%-22s largest %.2g, rms %.2g" % (name, np.abs(d).max(), np.sqrt((d ** 2).mean())), flush=True)

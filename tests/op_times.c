@@ -1,4 +1,4 @@
-/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-1|bf16-2|bf16-4] [train]] - where the time of an evaluation goes: seconds an
+/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train]] - where the time of an evaluation goes: seconds an
  * image and share of each kind of op, one thread, the best of several runs. */
 #include <stdio.h>
 #include <stdlib.h>

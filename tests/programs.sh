@@ -37,7 +37,7 @@ expect 1 "labels[0] is 12" $bin/cm-sample $model --labels 12 -o $dir/f.png
 expect 1 "steps has no effect" $bin/cm-sample $model --method onestep --steps 4 -o $dir/f.png
 expect 1 "CM_F32 or CM_BF16" $bin/cm-sample $model --dtype f16 -o $dir/f.png
 expect 1 "bf16_tile has no effect" $bin/cm-sample $model --bf16-tile 4 -o $dir/f.png
-expect 1 "bf16_tile is 3" $bin/cm-sample $model --dtype bf16 --bf16-tile 3 -o $dir/f.png
+expect 2 "1..4" $bin/cm-sample $model --dtype bf16 --bf16-tile 5 -o $dir/f.png
 expect 0 '"dtype": "bf16"' $bin/cm-sample --bench --json --dtype bf16 --bf16-emulate --method onestep -n 2 $model
 expect 1 "No such file" $bin/cm-sample $dir/none.safetensors
 expect 1 "No such file" $bin/cm-sample $model -n 1 -o $dir/no/f.png

@@ -10,8 +10,8 @@ static cm_status choose_bf16(const char *who, int32_t tile, int32_t emulate, int
         CM_FAIL(CM_ERR_ARGUMENT,
                 "%s: lean is for float32: it takes oneDNN's direct convolutions, which CM_BF16 does not", who);
     const int level = cm_dnnl_cpu_level();
-    if (tile != 0 && tile != 1 && tile != 2 && tile != 4)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 1, 2, 4 or 0 for the processor's best", who, tile);
+    if (tile < 0 || tile > 4)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 1 to 4, or 0 for the processor's best", who, tile);
     if (tile == 1 && level < CM_CPU_AMX_BF16 && !emulate)
         CM_FAIL(CM_ERR_UNSUPPORTED,
                 "%s: bf16_tile 1 is for processors with AMX (AMX_BF16), which this one has not: leave it 0; set "

@@ -21,12 +21,12 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
         return;
     }
     const int parts = parts_of(level, bf16, s);
-    int m = cm_winograd_rule(parts ? 1 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
-    if (m == 0) return;
+    const int tile = cm_winograd_rule(parts ? 1 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
+    if (tile == 0) return;
     conv->kind = parts ? CM_OWN_TILES : CM_OWN_WINOGRAD;
     if (parts)
         cm_tiles_init(&conv->as.tiles, level, parts, s->kernel, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
-    else cm_winograd_init(&conv->as.winograd, level, bf16, m, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
+    else cm_winograd_init(&conv->as.winograd, level, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
 }
 
 void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)
@@ -83,11 +83,10 @@ cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *pa
 
 void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
 {
-    int m = s->kernel == 1 ? 1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
+    const int tile = s->kernel == 1 ? CM_TILE_1X1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
     g->kind = conv->kind == CM_OWN_TILES && conv->as.tiles.parts == 1 ? CM_OWN_TILES : CM_OWN_WINOGRAD;
-    if (conv->kind == CM_OWN_WINOGRAD) m = conv->as.winograd.m;
     if (g->kind == CM_OWN_TILES) cm_tiles_init(&g->tiles, level, 1, s->kernel, 0, 1, s->n, s->h, s->w, s->c, s->oc);
-    cm_winograd_init(&g->winograd, level, 0, m, 0, 1, s->n, s->h, s->w, s->c, s->oc);
+    cm_winograd_init(&g->winograd, level, 0, tile, 0, 1, s->n, s->h, s->w, s->c, s->oc);
 }
 
 static size_t gradient_bytes(const cm_own_gradient *g)

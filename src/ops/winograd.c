@@ -30,25 +30,21 @@ const cm_winograd_operands *cm_winograd_bf16_for(int level)
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w)
 {
-    if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return 1;
+    if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return CM_TILE_1X1;
     if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
-    return h >= 16 && w >= 16 && bf16 != 2 ? 4 : 2;
+    if (h < 16 || w < 16) return CM_TILE_2X2;
+    return bf16 ? bf16 : CM_TILE_4X4;
 }
 
 static size_t positions(const cm_winograd *w)
 {
-    return w->m == 4 ? 36 : w->m == 2 ? 16 : 1;
+    return cm_tile_positions(w->tile);
 }
 
-/* Points of the kernel, and of an input tile's side. */
+/* Points of the kernel. */
 static size_t taps(const cm_winograd *w)
 {
-    return w->m == 1 ? 1 : 9;
-}
-
-static int32_t side(const cm_winograd *w)
-{
-    return w->m == 1 ? 1 : w->m + 2;
+    return w->tile == CM_TILE_1X1 ? 1 : 9;
 }
 
 static size_t tiles_of(const cm_winograd *w)
@@ -59,28 +55,29 @@ static size_t tiles_of(const cm_winograd *w)
 /* Blocks of equal size, near what keeps the transformed input in the cache. */
 static size_t block_of(const cm_winograd *w)
 {
-    size_t tiles = tiles_of(w), most = w->m == 1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
+    size_t tiles = tiles_of(w), most = w->tile == CM_TILE_1X1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
     size_t blocks = (tiles + most - 1) / most;
     return (tiles + blocks - 1) / blocks;
 }
 
-void cm_winograd_init(cm_winograd *w, int level, int bf16, int m, int turned, int threads, int32_t n, int32_t h,
-                      int32_t width, int32_t c, int32_t oc)
+void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, int threads, int32_t n,
+                      int32_t h, int32_t width, int32_t c, int32_t oc)
 {
     const cm_winograd_kernels *kernels = cm_winograd_for(level);
-    *w = (cm_winograd){.kernels = kernels, .m = m, .turned = turned, .threads = threads};
+    *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
     w->operands = bf16 ? cm_winograd_bf16_for(level) : &kernels->float32;
     w->n = n, w->h = h, w->w = width, w->c = c, w->oc = oc;
-    w->tiles_down = ((size_t)h + (size_t)m - 1) / (size_t)m;
-    w->tiles_across = ((size_t)width + (size_t)m - 1) / (size_t)m;
+    w->tiles_down = ((size_t)h + cm_tile_down(tile) - 1) / cm_tile_down(tile);
+    w->tiles_across = ((size_t)width + cm_tile_across(tile) - 1) / cm_tile_across(tile);
     w->block = block_of(w);
 }
 
 const char *cm_winograd_name(const cm_winograd *w)
 {
-    static const char *const names[2][3] = {{"winograd 4x4", "winograd 2x2", "product"},
-                                            {"winograd 4x4 bf16", "winograd 2x2 bf16", "product bf16"}};
-    return names[w->operands->bytes == 2][w->m == 4 ? 0 : w->m == 2 ? 1 : 2];
+    static const char *const names[2][4] = {
+        {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4"},
+        {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16"}};
+    return names[w->operands->bytes == 2][w->tile - 1];
 }
 
 size_t cm_winograd_packed_bytes(const cm_winograd *w)
@@ -90,7 +87,7 @@ size_t cm_winograd_packed_bytes(const cm_winograd *w)
 
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
 {
-    return a->operands == b->operands && a->m == b->m && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
+    return a->operands == b->operands && a->tile == b->tile && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
 }
 
 /* One input channel of `width` outputs from `first` on: w[taps][width]. */
@@ -137,7 +134,7 @@ void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
             for (size_t k = 0; k < c; k += o->channels) {
                 for (size_t i = 0; i < o->channels; i++)
                     gather(w, plain, first + j, width, k + i, gathered + i * taps(w) * width);
-                o->weights(w->m, width, gathered, to + (j * c + k * width) * o->bytes, c * columns);
+                o->weights(w->tile, width, gathered, to + (j * c + k * width) * o->bytes, c * columns);
             }
         }
         to += positions(w) * c * columns * o->bytes;
@@ -183,21 +180,27 @@ typedef struct {
     size_t parts;        /* of the block's tiles, one a piece */
 } job;
 
-/* The side x side points of tile number `tile` from `before` its corner on; `zero`
- * outside the image. */
-static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t side, int32_t before,
-                        const float *zero, const float **points)
+/* The points of x [n][h][w][c] that tile number `tile` depends on, in rows; with a `rim` 1
+ * those around it too; `zero` outside the image. */
+static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
+                        const float **points)
 {
+    const int32_t down = (int32_t)cm_tile_down(w->tile), across = (int32_t)cm_tile_across(w->tile);
     size_t per = w->tiles_down * w->tiles_across;
     const float *image = x + tile / per * (size_t)w->h * (size_t)w->w * c;
-    int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m - before;
-    int32_t left = (int32_t)(tile % w->tiles_across) * w->m - before;
-    for (int32_t i = 0; i < side; i++)
-        for (int32_t k = 0; k < side; k++) {
-            int32_t row = top + i, column = left + k;
+    int32_t top = (int32_t)(tile % per / w->tiles_across) * down - rim;
+    int32_t left = (int32_t)(tile % w->tiles_across) * across - rim;
+    for (int32_t row = top; row < top + down + 2 * rim; row++)
+        for (int32_t column = left; column < left + across + 2 * rim; column++) {
             int inside = row >= 0 && row < w->h && column >= 0 && column < w->w;
-            points[i * side + k] = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * c : zero;
+            *points++ = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * c : zero;
         }
+}
+
+/* Of a 3 x 3 convolution's input. */
+static int32_t rim(const cm_winograd *w)
+{
+    return w->tile != CM_TILE_1X1;
 }
 
 static cm_status input_piece(void *user, int piece, int worker)
@@ -207,26 +210,25 @@ static cm_status input_piece(void *user, int piece, int worker)
     const float *points[36];
     size_t c = (size_t)w->c;
     (void)worker;
-    find_points(w, j->x, c, j->first + (size_t)piece, side(w), w->m > 1, j->zero, points);
-    w->operands->input(w->m, c, points, j->v + (size_t)piece * row_of(w) * w->operands->bytes, apart(w));
+    find_points(w, j->x, c, j->first + (size_t)piece, rim(w), j->zero, points);
+    w->operands->input(w->tile, c, points, j->v + (size_t)piece * row_of(w) * w->operands->bytes, apart(w));
     return CM_OK;
 }
 
-/* The m x m points of output tile number `tile` from column `first` on. */
+/* The points of output tile number `tile` from column `first` on. */
 static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_points *to)
 {
     const cm_winograd *w = j->w;
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
     size_t image = tile / per * (size_t)w->h * (size_t)w->w;
-    int32_t top = (int32_t)(tile % per / w->tiles_across) * w->m;
-    int32_t left = (int32_t)(tile % w->tiles_across) * w->m;
-    for (int32_t i = 0; i < w->m; i++)
-        for (int32_t k = 0; k < w->m; k++) {
-            int32_t row = top + i, column = left + k;
-            int inside = row < w->h && column < w->w;
-            size_t at = (image + (size_t)row * (size_t)w->w + (size_t)column) * oc + first;
-            to->y[i * w->m + k] = inside ? j->y + at : NULL;
-            to->residual[i * w->m + k] = inside && j->residual ? j->residual + at : NULL;
+    size_t down = cm_tile_down(w->tile), across = cm_tile_across(w->tile);
+    size_t top = tile % per / w->tiles_across * down, left = tile % w->tiles_across * across;
+    for (size_t i = 0; i < down; i++)
+        for (size_t k = 0; k < across; k++) {
+            int inside = top + i < (size_t)w->h && left + k < (size_t)w->w;
+            size_t at = (image + (top + i) * (size_t)w->w + left + k) * oc + first;
+            to->y[i * across + k] = inside ? j->y + at : NULL;
+            to->residual[i * across + k] = inside && j->residual ? j->residual + at : NULL;
         }
 }
 
@@ -248,7 +250,7 @@ static cm_status output_piece(void *user, int piece, int worker)
                              m + t * m_apart, columns);
     for (size_t i = 0; i < count; i++) {
         find_outputs(j, j->first + begin + i, first, &to);
-        w->kernels->output(w->m, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, &to);
+        w->kernels->output(w->tile, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, &to);
     }
     return CM_OK;
 }
@@ -307,7 +309,7 @@ static void transform_tile(const cm_winograd *w, void (*transform)(int, size_t, 
     size_t t_apart = gradient_block(w) * GROUP + PAD;
     for (size_t first = 0; first < c; first += GROUP, out += group_floats(w)) {
         size_t columns = c - first < GROUP ? c - first : GROUP;
-        transform(w->m, columns, points, out + tile * columns, t_apart);
+        transform(w->tile, columns, points, out + tile * columns, t_apart);
         for (size_t i = 0; i < count; i++) points[i] += GROUP;
     }
 }
@@ -320,7 +322,7 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
     for (size_t t = 0; t < positions(w); t++)
         w->kernels->product_transposed(rows, columns, tiles, v + t * t_apart, z + t * t_apart, du + t * du_apart);
     for (size_t k = 0; k < rows; k++)
-        w->kernels->fold(w->m, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
+        w->kernels->fold(w->tile, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }
 
 void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy, float *dw, void *scratch)
@@ -329,14 +331,15 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
     float *zero = scratch, *v = zero + most, *z = v + groups_of(c) * group_floats(w);
     float *du = z + groups_of(oc) * group_floats(w);
     const float *points[36];
+    const size_t outputs = cm_tile_down(w->tile) * cm_tile_across(w->tile);
     memset(zero, 0, most * sizeof *zero);
     for (size_t first = 0; first < tiles; first += gradient_block(w)) {
         size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w);
         for (size_t i = 0; i < count; i++) {
-            find_points(w, x, c, first + i, side(w), w->m > 1, zero, points);
+            find_points(w, x, c, first + i, rim(w), zero, points);
             transform_tile(w, w->kernels->float32.input, positions(w), points, c, i, v);
-            find_points(w, dy, oc, first + i, w->m, 0, zero, points);
-            transform_tile(w, w->kernels->gradient, (size_t)w->m * (size_t)w->m, points, oc, i, z);
+            find_points(w, dy, oc, first + i, 0, zero, points);
+            transform_tile(w, w->kernels->gradient, outputs, points, oc, i, z);
         }
         for (size_t j = 0; j < oc; j += GROUP)
             for (size_t k = 0; k < c; k += GROUP)

@@ -1,8 +1,8 @@
 /* winograd.h - 3 x 3 convolutions by Winograd's minimal filtering (Lavin and Gray
  * 2015): y = A^T [(G g G^T) . (B^T d B^T^T)] A on tiles of m x m outputs.
  *
- * F(4x4, 3x3) has 36 positions for 16 outputs, F(2x2, 3x3) 16 for 4; at every
- * position the products over channels are one matrix product.  Channels-last in
+ * F(4x4, 3x3) has 36 positions for 16 outputs, F(2x4, 3x3) 24 for 8, F(2x2, 3x3) 16
+ * for 4: the more, the larger are rounding errors.  At every position the products over channels are one matrix product.  Channels-last in
  * and out.  A result does not depend on how tiles are cut into blocks, so
  * neither on batch nor threads. */
 #ifndef CM_OPS_WINOGRAD_H
@@ -10,6 +10,22 @@
 
 #include "base/status.h"
 #include "ops/kernels.h"
+
+/* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
+enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4 };
+static inline size_t cm_tile_down(int tile)
+{
+    return tile == CM_TILE_2X4 ? 2 : (size_t)tile;
+}
+static inline size_t cm_tile_across(int tile)
+{
+    return tile == CM_TILE_2X4 ? 4 : (size_t)tile;
+}
+/* Points of input that they depend on (of a 1 x 1 convolution: one). */
+static inline size_t cm_tile_positions(int tile)
+{
+    return tile == CM_TILE_1X1 ? 1 : (cm_tile_down(tile) + 2) * (cm_tile_across(tile) + 2);
+}
 
 /* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:
  * nothing) and what the sum is multiplied by. */
@@ -24,14 +40,14 @@ typedef struct cm_winograd_points {
 typedef struct cm_winograd_operands {
     size_t bytes;    /* of one: 4 or 2                        */
     size_t channels; /* that `weights` transforms at a time   */
-    /* out[t] (t of 36, 16 or 1, `apart` from one to the next), c values each, from so
-     * many points in rows. */
-    void (*input)(int m, size_t c, const float *const *points, void *out, size_t apart);
+    /* out[t] (t of cm_tile_positions, `apart` from one to the next), c values each, from
+     * so many points in rows. */
+    void (*input)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     /* c [rows][columns] = a [rows][k] b, rows of a `lda` apart, b packed in panels of k rows. */
     void (*product)(size_t rows, size_t columns, size_t k, const void *a, size_t lda, const void *b, float *c,
                     size_t ldc);
     /* U of `width` outputs: w[channels][9 or 1][width] to u[t][width][channels]. */
-    void (*weights)(int m, size_t width, const float *w, void *u, size_t apart);
+    void (*weights)(int tile, size_t width, const float *w, void *u, size_t apart);
 } cm_winograd_operands;
 extern const cm_winograd_operands cm_bf16_baseline, cm_bf16_avx2, cm_bf16_avx512, cm_bf16_native;
 const cm_winograd_operands *cm_winograd_bf16_for(int level);
@@ -41,14 +57,14 @@ typedef struct cm_winograd_kernels {
     cm_winograd_operands float32;
     /* Columns of the next packed panel when so many are left. */
     size_t (*panel)(size_t left);
-    /* m x m outputs, plus bias (or NULL). */
-    void (*output)(int m, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to);
-    /* Backward, in float32: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
+    /* A tile's outputs, plus bias (or NULL). */
+    void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to);
+    /* Backward, in float32, of square tiles: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
      * a^T b, a [depth][rows] and b [depth][columns] contiguous, rows even; w[i] (of 9 or
      * 1) = or += G^T u G of u[t], `width` values each. */
-    void (*gradient)(int m, size_t c, const float *const *points, void *out, size_t apart);
+    void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c);
-    void (*fold)(int m, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add);
+    void (*fold)(int tile, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add);
 } cm_winograd_kernels;
 extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;
 const cm_winograd_kernels *cm_winograd_for(int level);
@@ -56,19 +72,19 @@ const cm_winograd_kernels *cm_winograd_for(int level);
 typedef struct cm_winograd {
     const cm_winograd_kernels *kernels;
     const cm_winograd_operands *operands;
-    int m;       /* 4, 2 or 1 */
+    int tile;    /* CM_TILE_ */
     int turned;  /* weights as the data gradient wants them */
     int threads; /* of a run */
     int32_t n, h, w, c, oc;
     size_t tiles_down, tiles_across, block; /* block: most tiles at a time */
 } cm_winograd;
 
-/* 4 or 2 where Winograd serves a convolution better than the direct kernel, else
+/* The tile where Winograd serves a convolution better than the direct kernel, else
  * 0.  A function of the layer's shape and the arithmetic alone.  bf16: 0 or the largest
- * tile (2 or 4); then 1 for a 1 x 1 convolution. */
+ * tile; then CM_TILE_1X1 for a 1 x 1 convolution. */
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w);
-void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int m, int turned, int threads, int32_t n,
+void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int tile, int turned, int threads, int32_t n,
                       int32_t h, int32_t w, int32_t c, int32_t oc);
 /* "winograd 4x4", "winograd 2x2 bf16", "product bf16". */
 const char *cm_winograd_name(const cm_winograd *winograd);
@@ -83,7 +99,7 @@ size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);
 
-/* The weight gradient as [3][3][c][oc], of the forward's `winograd`; one thread.  Unfold: to plain [oc][c][3][3]. */
+/* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread.  Unfold: to plain [oc][c][3][3]. */
 size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
 size_t cm_winograd_folded_bytes(const cm_winograd *winograd);
 void cm_winograd_gradient(const cm_winograd *winograd, const float *x, const float *dy, float *dw, void *scratch);

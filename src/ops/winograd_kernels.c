@@ -38,15 +38,17 @@ static inline vec finish(vec v, const float *residual, size_t k, float scale)
     return residual ? (v + load(residual + k)) * scale : v;
 }
 
-static inline void output36(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
+static inline __attribute__((always_inline)) void output_wide(const size_t down, const float *in, size_t k,
+                                                              size_t apart, vec bias, const cm_winograd_points *to)
 {
     vec d[6], v[24];
     for (size_t i = 0; i < 6; i++) {
-        for (size_t j = 0; j < 6; j++) d[j] = load(in + (6 * j + i) * apart + k);
-        output6(d, 1, v + i, 6);
+        for (size_t j = 0; j < down + 2; j++) d[j] = load(in + (6 * j + i) * apart + k);
+        if (down == 4) output6(d, 1, v + i, 6);
+        else output4(d, 1, v + i, 6);
     }
     IN_MEMORY(v);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < down; i++) {
         output6(v + 6 * i, 1, d, 1);
         for (size_t j = 0; j < 4; j++)
             if (to->y[4 * i + j])
@@ -64,27 +66,28 @@ static inline void output16(const float *in, size_t k, size_t apart, vec bias, c
         if (to->y[i]) store(to->y[i] + k, finish(d[i] + bias, to->residual[i], k, to->scale));
 }
 
-static void output(int m, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+static void output(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
     for (size_t k = 0; k < c; k += LANES) {
         vec b = bias ? load(bias + k) : (vec){0};
-        if (m == 4) output36(in, k, apart, b, to);
-        else if (m == 2) output16(in, k, apart, b, to);
+        if (tile == CM_TILE_4X4) output_wide(4, in, k, apart, b, to);
+        else if (tile == CM_TILE_2X4) output_wide(2, in, k, apart, b, to);
+        else if (tile == CM_TILE_2X2) output16(in, k, apart, b, to);
         else store(to->y[0] + k, finish(load(in + k) + b, to->residual[0], k, to->scale));
     }
 }
 
-static void gradient(int m, size_t c, const float *const *points, void *to, size_t apart)
+static void gradient(int tile, size_t c, const float *const *points, void *to, size_t apart)
 {
     float *out = to;
     vec y[16], t[24], z[36];
     for (size_t k = 0; k < c; k += LANES) {
-        if (m == 4) {
+        if (tile == CM_TILE_4X4) {
             for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
             for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
             for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
             for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
-        } else if (m == 1) {
+        } else if (tile == CM_TILE_1X1) {
             store(out + k, load(points[0] + k));
         } else {
             for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
@@ -95,16 +98,16 @@ static void gradient(int m, size_t c, const float *const *points, void *to, size
     }
 }
 
-static void fold(int m, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add)
+static void fold(int tile, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add)
 {
-    const size_t taps = m == 1 ? 1 : 9;
+    const size_t taps = tile == CM_TILE_1X1 ? 1 : 9;
     vec r[36], t[18], g[9];
     for (size_t k = 0; k < width; k += LANES) {
-        if (m == 4) {
+        if (tile == CM_TILE_4X4) {
             for (size_t i = 0; i < 36; i++) r[i] = load(u + i * apart + k);
             for (size_t i = 0; i < 6; i++) fold6(r + i, 6, t + i, 6);
             for (size_t i = 0; i < 3; i++) fold6(t + 6 * i, 1, g + 3 * i, 1);
-        } else if (m == 1) {
+        } else if (tile == CM_TILE_1X1) {
             g[0] = load(u + k);
         } else {
             for (size_t i = 0; i < 16; i++) r[i] = load(u + i * apart + k);

@@ -21,6 +21,7 @@
 #define CM_OPS_WINOGRAD_LOOPS_H
 
 #include "ops/vectors.h"
+#include "ops/winograd.h"
 
 #define A (5.0f / 8)
 #define B (3.0f / 2)
@@ -131,15 +132,19 @@ static inline __attribute__((always_inline)) void fold4(const vec *u, size_t s, 
  * outnumber, they would be moved there and back several times. */
 #define IN_MEMORY(v) __asm__("" : "+m"(v))
 
-static inline void input36(const float *const *points, size_t k, void *out, size_t apart)
+/* Tiles of 4 x 4 outputs, or with `down` 2 of 2 x 4. */
+static inline __attribute__((always_inline)) void input_wide(const size_t down, const float *const *points, size_t k,
+                                                             void *out, size_t apart)
 {
+    const size_t rows = down + 2;
     vec d[6], v[36];
     for (size_t i = 0; i < 6; i++) {
-        for (size_t j = 0; j < 6; j++) d[j] = load(points[6 * j + i] + k);
-        input6(d, 1, v + i, 6);
+        for (size_t j = 0; j < rows; j++) d[j] = load(points[6 * j + i] + k);
+        if (down == 4) input6(d, 1, v + i, 6);
+        else input4(d, 1, v + i, 6);
     }
     IN_MEMORY(v);
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < rows; i++) {
         input6(v + 6 * i, 1, d, 1);
         for (size_t j = 0; j < 6; j++) put(out, (6 * i + j) * apart + k, d[j]);
     }
@@ -154,38 +159,42 @@ static inline void input16(const float *const *points, size_t k, void *out, size
     for (size_t i = 0; i < 16; i++) put(out, i * apart + k, d[i]);
 }
 
-static void input(int m, size_t c, const float *const *points, void *out, size_t apart)
+static void input(int tile, size_t c, const float *const *points, void *out, size_t apart)
 {
     for (size_t k = 0; k < c; k += LANES) {
-        if (m == 4) input36(points, k, out, apart);
-        else if (m == 2) input16(points, k, out, apart);
+        if (tile == CM_TILE_4X4) input_wide(4, points, k, out, apart);
+        else if (tile == CM_TILE_2X4) input_wide(2, points, k, out, apart);
+        else if (tile == CM_TILE_2X2) input16(points, k, out, apart);
         else put(out, k, load(points[0] + k));
     }
 }
 
-/* G g G^T of 9 values (m 1: of one) to r. */
-static inline __attribute__((always_inline)) void transform_weights(int m, const vec *g, vec *r)
+/* G g G^T of 9 values (of a 1 x 1 convolution: of one) to r. */
+static inline __attribute__((always_inline)) void transform_weights(int tile, const vec *g, vec *r)
 {
     vec t[18];
-    if (m == 1) {
+    if (tile == CM_TILE_1X1) {
         r[0] = g[0];
-    } else if (m == 4) {
-        for (size_t i = 0; i < 3; i++) weights6(g + i, 3, t + i, 3);
-        for (size_t i = 0; i < 6; i++) weights6(t + 3 * i, 1, r + 6 * i, 1);
-    } else {
+    } else if (tile == CM_TILE_2X2) {
         for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
+    } else {
+        const size_t rows = tile == CM_TILE_4X4 ? 6 : 4;
+        for (size_t i = 0; i < 3; i++)
+            if (rows == 6) weights6(g + i, 3, t + i, 3);
+            else weights4(g + i, 3, t + i, 3);
+        for (size_t i = 0; i < rows; i++) weights6(t + 3 * i, 1, r + 6 * i, 1);
     }
 }
 
-static void weights(int m, size_t width, const float *w, void *u, size_t apart)
+static void weights(int tile, size_t width, const float *w, void *u, size_t apart)
 {
-    const size_t taps = m == 1 ? 1 : 9, n = m == 4 ? 36 : m == 2 ? 16 : 1;
+    const size_t taps = tile == CM_TILE_1X1 ? 1 : 9, n = cm_tile_positions(tile);
     vec g[9], r[CHANNELS][36];
     for (size_t k = 0; k < width; k += LANES) {
         for (size_t c = 0; c < CHANNELS; c++) {
             for (size_t i = 0; i < taps; i++) g[i] = load(w + (c * taps + i) * width + k);
-            transform_weights(m, g, r[c]);
+            transform_weights(tile, g, r[c]);
         }
         for (size_t i = 0; i < n; i++) put_words((word *)u + i * (apart / CHANNELS) + k, r, i);
     }
