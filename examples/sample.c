@@ -30,7 +30,7 @@ static const cli_option options[] = {
     {"batch", 'b', "N", "images in flight (16)"},
     {"threads", 't', "N", "(all of the affinity mask)"},
     {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
-    {"bf16-tile", 0, "N", "1: plain sums, 2 or 4: Winograd, 4 less exact; default: 1 with AMX, else 2"},
+    {"bf16-tile", 0, "N", "1: plain sums, 2 to 4: Winograd, faster, less exact; default: 1 with AMX, else 3"},
     {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},

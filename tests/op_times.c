@@ -55,7 +55,8 @@ int main(int argc, char **argv)
     const char *how = argc > 3 ? argv[3] : "";
     cm_arithmetic arithmetic;
     const int bf16 = strncmp(how, "bf16", 4) == 0, tile = strlen(how) > 5 ? atoi(how + 5) : 0;
-    if (cm_arithmetic_choose("op_times", bf16 ? CM_BF16 : CM_F32, tile, bf16, strcmp(how, "lean") == 0, &arithmetic) != CM_OK) goto failed;
+    if (cm_arithmetic_choose("op_times", bf16 ? CM_BF16 : CM_F32, tile, train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING,
+                             bf16, strcmp(how, "lean") == 0, &arithmetic) != CM_OK) goto failed;
     const cm_plan_options o = {.slice = slice, .threads = 1, .share = 1, .arithmetic = arithmetic,
                                .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER, .output = CM_OUT_D};
     if (cm_plan_create(m->graph, &o, &plan) != CM_OK || cm_weights_create(plan, m->params, &weights) != CM_OK ||

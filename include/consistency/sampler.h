@@ -63,8 +63,9 @@ typedef struct cm_sampler_options {
     int32_t lean;      /* 1: direct convolutions only: slower, a quarter of the packed weights;
                           other bits (docs/numerics.md)                                     */
     int32_t bf16_tile; /* CM_BF16: 1: plain sums, by AMX's matrix tiles; 2: Winograd tiles of
-                          2 x 2 outputs; 4: of at most 4 x 4: fewer products, two to three
-                          times the error; 0: 1 on processors with AMX, else 2             */
+                          2 x 2 outputs; 3: of at most 2 x 4; 4: of at most 4 x 4: 1/4 and
+                          7/16 fewer products than 2, 1.6 and 2.3 times its error;
+                          0: 1 on processors with AMX, else 3                              */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32                */
 } cm_sampler_options;
 

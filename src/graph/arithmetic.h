@@ -7,13 +7,17 @@
 typedef struct cm_arithmetic {
     int lean; /* direct convolutions only: a quarter of the packed weights */
     /* 0: float32.  Else operands of the products are bfloat16, sums float32, and this
-     * is the largest Winograd tile: 2 or 4, or 1 for plain sums. */
+     * is the largest Winograd tile (CM_TILE_ of ops/winograd.h), or 1 for plain sums. */
     int bf16;
 } cm_arithmetic;
 
-/* From a caller's options.  `tile`: 0 (1 with AMX, else 2), 1, 2 or 4, for CM_BF16 only.  CM_BF16 without
- * instructions for it is UNSUPPORTED unless `emulate`. */
-cm_status cm_arithmetic_choose(const char *who, int32_t dtype, int32_t tile, int32_t emulate, int32_t lean,
-                               cm_arithmetic *out);
+/* Tiles of CM_BF16 without AMX: gradients are steps between close values, so training keeps the
+ * more exact ones. */
+enum { CM_BF16_TILE_SAMPLING = 3, CM_BF16_TILE_TRAINING = 2 };
+
+/* From a caller's options.  `tile`: 1 to 4, or 0 for 1 with AMX, else `usual`; for CM_BF16 only.  CM_BF16
+ * without instructions for it is UNSUPPORTED unless `emulate`. */
+cm_status cm_arithmetic_choose(const char *who, int32_t dtype, int32_t tile, int32_t usual, int32_t emulate,
+                               int32_t lean, cm_arithmetic *out);
 
 #endif

@@ -115,12 +115,6 @@ static void need(cm_op_plan *p, size_t bytes)
     if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
-/* Of turned weights packed when wanted, at the beginning of the scratch memory. */
-static size_t turned_bytes(const state *s)
-{
-    return s->turned.kind == CM_OWN_WINOGRAD ? (cm_own_conv_packed_bytes(&s->turned) + 63) / 64 * 64 : 0;
-}
-
 static cm_status prepare(cm_op_plan *p)
 {
     state *s = cm_calloc(p->context, 1, sizeof *s);
@@ -130,7 +124,8 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->own.kind ? cm_own_conv_scratch_bytes(&s->own) : 0);
-    need(p, s->turned.kind ? turned_bytes(s) + cm_own_conv_scratch_bytes(&s->turned) : 0);
+    if (s->turned.kind == CM_OWN_WINOGRAD) need(p, cm_winograd_plain_scratch_bytes(&s->turned.as.winograd));
+    else if (s->turned.kind) need(p, cm_own_conv_scratch_bytes(&s->turned));
     for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
@@ -208,18 +203,21 @@ static const float *inner_gradient(const cm_op_run *r)
     return scaled;
 }
 
+static cm_status own_data_gradient(const cm_op_run *r, const float *dy)
+{
+    const state *s = r->p->state;
+    if (s->turned.kind == CM_OWN_WINOGRAD)
+        return cm_winograd_run_plain(&s->turned.as.winograd, dy, r->back_param, r->din[0], r->scratch);
+    return cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, r->din[0], r->scratch);
+}
+
 static cm_status backward(const cm_op_run *r)
 {
     const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
     if (cm_own_conv_has_gradients(&s->own)) {
-        if (r->din[0]) {
-            const void *packed = r->back_param;
-            if (turned_bytes(s)) cm_own_conv_pack(&s->turned, packed, r->scratch), packed = r->scratch;
-            CM_TRY(cm_own_conv_run(&s->turned, dy, packed, NULL, NULL, 1, r->din[0],
-                                   (unsigned char *)r->scratch + turned_bytes(s)));
-        }
+        if (r->din[0]) CM_TRY(own_data_gradient(r, dy));
         cm_own_gradient_run(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }

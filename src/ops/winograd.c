@@ -80,23 +80,20 @@ const char *cm_winograd_name(const cm_winograd *w)
     return names[w->operands->bytes == 2][w->tile - 1];
 }
 
-size_t cm_winograd_packed_bytes(const cm_winograd *w)
-{
-    return positions(w) * (size_t)w->c * (size_t)w->oc * w->operands->bytes;
-}
-
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
 {
     return a->operands == b->operands && a->tile == b->tile && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
 }
 
-/* One input channel of `width` outputs from `first` on: w[taps][width]. */
+/* One input channel of `width` outputs from `first` on: w[taps][width].  What the next ones
+ * want is asked for, since it lies in short pieces far apart. */
 static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
 {
-    size_t n = taps(g), step = g->turned ? n : (size_t)g->c * n;
+    size_t n = taps(g), step = g->turned ? n : (size_t)g->c * n, ahead = g->turned ? (size_t)g->oc * n : 4 * n;
     const float *from = plain + (g->turned ? (c * (size_t)g->oc + first) * n : (first * (size_t)g->c + c) * n);
     for (size_t k = 0; k < width; k++, from += step) {
         float *to = w + k;
+        __builtin_prefetch(from + ahead);
         if (n == 1) to[0] = from[0];
         else if (g->turned)
             for (size_t i = 0; i < 9; i++) to[i * width] = from[8 - i];
@@ -120,41 +117,65 @@ static size_t group_columns(const cm_winograd *w, size_t first)
     return left < GROUP ? left : GROUP;
 }
 
-/* [group][position][panel][c / channels][columns of the panel][channels]. */
-void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
+/* Matrices a power of two apart collide in the cache. */
+enum { PAD = 48 };
+static size_t padding(const cm_winograd *w) /* operands of so many floats */
+{
+    return PAD * sizeof(float) / w->operands->bytes;
+}
+
+/* From one matrix of a group's weights to the next, and from the first group to the one
+ * from column `first` on, in operands. */
+static size_t weights_apart(const cm_winograd *w, size_t columns)
+{
+    return (size_t)w->c * columns + padding(w);
+}
+static size_t weights_before(const cm_winograd *w, size_t first)
+{
+    return positions(w) * ((size_t)w->c * first + first / GROUP * padding(w));
+}
+
+size_t cm_winograd_packed_bytes(const cm_winograd *w)
+{
+    size_t last = (groups_of((size_t)w->oc) - 1) * GROUP;
+    return (weights_before(w, last) + positions(w) * weights_apart(w, group_columns(w, last))) * w->operands->bytes;
+}
+
+/* [position][panel][c / channels][columns of the panel][channels]. */
+static void pack_group(const cm_winograd *w, const float *plain, size_t first, unsigned char *to)
 {
     const cm_winograd_operands *o = w->operands;
     float gathered[2 * 9 * GROUP];
-    unsigned char *to = packed;
-    size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    for (size_t first = 0; first < oc; first += GROUP) {
-        size_t columns = group_columns(w, first);
-        for (size_t j = 0, width; j < columns; j += width) {
-            width = w->kernels->panel(columns - j);
-            for (size_t k = 0; k < c; k += o->channels) {
-                for (size_t i = 0; i < o->channels; i++)
-                    gather(w, plain, first + j, width, k + i, gathered + i * taps(w) * width);
-                o->weights(w->tile, width, gathered, to + (j * c + k * width) * o->bytes, c * columns);
-            }
+    size_t c = (size_t)w->c, columns = group_columns(w, first);
+    for (size_t j = 0, width; j < columns; j += width) {
+        width = w->kernels->panel(columns - j);
+        for (size_t k = 0; k < c; k += o->channels) {
+            for (size_t i = 0; i < o->channels; i++)
+                gather(w, plain, first + j, width, k + i, gathered + i * taps(w) * width);
+            o->weights(w->tile, width, gathered, to + (j * c + k * width) * o->bytes, weights_apart(w, columns));
         }
-        to += positions(w) * c * columns * o->bytes;
     }
+}
+
+void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
+{
+    for (size_t first = 0; first < (size_t)w->oc; first += GROUP)
+        pack_group(w, plain, first, (unsigned char *)packed + weights_before(w, first) * w->operands->bytes);
 }
 
 /* --- running ------------------------------------------------------------------------------ */
 
-/* Matrices a power of two apart collide in the cache. */
-enum { PAD = 48 };
-
-/* Operands from one row, and from one matrix, of the transformed input to the next. */
-static size_t row_of(const cm_winograd *w)
+/* The transformed input: [tile][position][channels].  A tile's positions lie side by side,
+ * since writing them to so many places far apart took longer than the transform; distances
+ * in operands, of positions and of tiles. */
+static size_t apart(const cm_winograd *w)
 {
     return (size_t)w->c + 64 / w->operands->bytes;
 }
 
-static size_t apart(const cm_winograd *w)
+static size_t row_of(const cm_winograd *w)
 {
-    return w->block * row_of(w) + PAD * sizeof(float) / w->operands->bytes;
+    return positions(w) * apart(w) + 64 / w->operands->bytes;
 }
 
 /* Products of one worker: [position][tile][columns]. */
@@ -166,13 +187,15 @@ static size_t product_floats(const cm_winograd *w)
 size_t cm_winograd_scratch_bytes(const cm_winograd *w)
 {
     size_t floats = (size_t)w->c + (size_t)w->threads * product_floats(w);
-    return floats * sizeof(float) + positions(w) * apart(w) * w->operands->bytes;
+    return floats * sizeof(float) + w->block * row_of(w) * w->operands->bytes;
 }
 
 typedef struct {
     const cm_winograd *w;
     const float *x, *bias, *residual, *zero;
     const unsigned char *packed;
+    const float *plain; /* or NULL; then it is packed on the way to: */
+    unsigned char *fresh;
     float scale;
     float *y, *m;        /* m: products          */
     unsigned char *v;    /* the transformed input */
@@ -232,6 +255,18 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
         }
 }
 
+/* The packed weights of the group from column `first` on; plain ones are packed for the first
+ * block and, where there is no other, all to the same place. */
+static const unsigned char *weights_of(const job *j, size_t first)
+{
+    const cm_winograd *w = j->w;
+    const size_t before = weights_before(w, first) * w->operands->bytes;
+    if (!j->plain) return j->packed + before;
+    unsigned char *to = j->fresh + (j->tiles < tiles_of(w) ? before : 0);
+    if (j->first == 0) pack_group(w, j->plain, first, to);
+    return to;
+}
+
 /* Piece: one group of columns of one part of the block's tiles. */
 static cm_status output_piece(void *user, int piece, int worker)
 {
@@ -240,13 +275,13 @@ static cm_status output_piece(void *user, int piece, int worker)
     size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * GROUP;
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
     size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->operands->bytes;
-    const unsigned char *packed = j->packed + positions(w) * c * first * bytes, *v = j->v + begin * row_of(w) * bytes;
+    const unsigned char *packed = weights_of(j, first), *v = j->v + begin * row_of(w) * bytes;
     float *m = j->m + (size_t)worker * product_floats(w);
     cm_winograd_points to;
     if (count == 0) return CM_OK; /* more threads than tiles */
     to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
-        w->operands->product(count, columns, c, v + t * apart(w) * bytes, row_of(w), packed + t * c * columns * bytes,
+        w->operands->product(count, columns, c, v + t * apart(w) * bytes, row_of(w), packed + t * weights_apart(w, columns) * bytes,
                              m + t * m_apart, columns);
     for (size_t i = 0; i < count; i++) {
         find_outputs(j, j->first + begin + i, first, &to);
@@ -255,22 +290,46 @@ static cm_status output_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
+static cm_status run_blocks(job *j, void *scratch)
+{
+    const cm_winograd *w = j->w;
+    size_t c = (size_t)w->c, tiles = tiles_of(w), groups = groups_of((size_t)w->oc);
+    float *zero = scratch;
+    memset(zero, 0, c * sizeof *zero);
+    j->zero = zero, j->m = zero + c;
+    j->v = (unsigned char *)(j->m + (size_t)w->threads * product_floats(w));
+    j->parts = groups % (size_t)w->threads ? (size_t)w->threads : 1;
+    for (; j->first < tiles; j->first += j->tiles) {
+        j->tiles = tiles - j->first < w->block ? tiles - j->first : w->block;
+        CM_TRY(cm_parallel(w->threads, (int)j->tiles, input_piece, j));
+        CM_TRY(cm_parallel(w->threads, (int)(groups * j->parts), output_piece, j));
+    }
+    return CM_OK;
+}
+
 cm_status cm_winograd_run(const cm_winograd *w, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch)
 {
-    size_t c = (size_t)w->c, tiles = tiles_of(w), groups = groups_of((size_t)w->oc);
-    float *zero = scratch, *m = zero + c;
-    memset(zero, 0, c * sizeof *zero);
-    job j = {.w = w, .x = x, .packed = packed, .bias = bias, .residual = residual, .zero = zero};
-    j.scale = scale, j.y = y, j.m = m;
-    j.v = (unsigned char *)(m + (size_t)w->threads * product_floats(w));
-    j.parts = groups % (size_t)w->threads ? (size_t)w->threads : 1;
-    for (; j.first < tiles; j.first += j.tiles) {
-        j.tiles = tiles - j.first < w->block ? tiles - j.first : w->block;
-        CM_TRY(cm_parallel(w->threads, (int)j.tiles, input_piece, &j));
-        CM_TRY(cm_parallel(w->threads, (int)(groups * j.parts), output_piece, &j));
-    }
-    return CM_OK;
+    job j = {.w = w, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
+    return run_blocks(&j, scratch);
+}
+
+/* Of a run's fresh weights. */
+static size_t fresh_bytes(const cm_winograd *w)
+{
+    size_t group = positions(w) * weights_apart(w, group_columns(w, 0)) * w->operands->bytes;
+    return tiles_of(w) <= w->block ? group : cm_winograd_packed_bytes(w);
+}
+
+size_t cm_winograd_plain_scratch_bytes(const cm_winograd *w)
+{
+    return fresh_bytes(w) + cm_winograd_scratch_bytes(w);
+}
+
+cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, float *y, void *scratch)
+{
+    job j = {.w = w, .x = x, .plain = plain, .fresh = scratch, .scale = 1, .y = y};
+    return run_blocks(&j, (unsigned char *)scratch + fresh_bytes(w));
 }
 
 /* --- the weight gradient -------------------------------------------------------------------- */
@@ -351,8 +410,11 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
 
 void cm_winograd_unfold(const cm_winograd *w, const float *folded, float *plain)
 {
+    enum { INPUTS = 4, OUTPUTS = 16 }; /* at a time: their lines lie in the nearest cache */
     size_t c = (size_t)w->c, oc = (size_t)w->oc, n = taps(w);
-    for (size_t k = 0; k < c; k++)
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < oc; j++) plain[(j * c + k) * n + i] = folded[(i * c + k) * oc + j];
+    for (size_t j0 = 0; j0 < oc; j0 += OUTPUTS)
+        for (size_t k0 = 0; k0 < c; k0 += INPUTS)
+            for (size_t j = j0; j < j0 + OUTPUTS; j++)
+                for (size_t k = k0; k < k0 + INPUTS; k++)
+                    for (size_t i = 0; i < n; i++) plain[(j * c + k) * n + i] = folded[(i * c + k) * oc + j];
 }

@@ -99,6 +99,12 @@ size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);
 
+/* The same of plain weights: each group of outputs is packed where it is used, so that it is
+ * near; no bias, no residual, one thread. */
+size_t cm_winograd_plain_scratch_bytes(const cm_winograd *winograd);
+cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, float *y,
+                                void *scratch);
+
 /* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread.  Unfold: to plain [oc][c][3][3]. */
 size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
 size_t cm_winograd_folded_bytes(const cm_winograd *winograd);

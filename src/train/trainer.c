@@ -111,7 +111,8 @@ static cm_status make_learner(cm_trainer *t)
         .own_target = t->objective->has_target && any_mu,
         .own_teacher = t->objective == &cm_objective_pd,
     };
-    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, o->bf16_emulate, 0, &options.arithmetic));
+    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, CM_BF16_TILE_TRAINING, o->bf16_emulate, 0,
+                                &options.arithmetic));
     return cm_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
 }
 

@@ -331,7 +331,7 @@ class Sampler(Editing):
     "ancestral", "dpm", "edm", "progdist".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
     solver, alpha.  For all: batch, threads, dtype ("f32"; "bf16": for processors with AMX or AVX512_BF16, less exact,
-    with bf16_tile 1, 2 or 4 and bf16_emulate), lean (direct convolutions only: slower, less memory)."""
+    with bf16_tile 1 to 4 and bf16_emulate), lean (direct convolutions only: slower, less memory)."""
 
     def __init__(self, model, method="default", batch=None, threads=None, dtype=None, lean=False, bf16_tile=0,
                  bf16_emulate=False, **options):
