@@ -60,8 +60,8 @@ static size_t block_of(const cm_winograd *w)
     return (tiles + blocks - 1) / blocks;
 }
 
-void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, int threads, int32_t n,
-                      int32_t h, int32_t width, int32_t c, int32_t oc)
+void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, int threads, int32_t n, int32_t h,
+                      int32_t width, int32_t c, int32_t oc)
 {
     const cm_winograd_kernels *kernels = cm_winograd_for(level);
     *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
@@ -82,7 +82,8 @@ const char *cm_winograd_name(const cm_winograd *w)
 
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
 {
-    return a->operands == b->operands && a->tile == b->tile && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
+    return a->operands == b->operands && a->tile == b->tile && a->turned == b->turned && a->c == b->c &&
+           a->oc == b->oc;
 }
 
 /* One input channel of `width` outputs from `first` on: w[taps][width].  What the next ones
@@ -281,8 +282,8 @@ static cm_status output_piece(void *user, int piece, int worker)
     if (count == 0) return CM_OK; /* more threads than tiles */
     to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
-        w->operands->product(count, columns, c, v + t * apart(w) * bytes, row_of(w), packed + t * weights_apart(w, columns) * bytes,
-                             m + t * m_apart, columns);
+        w->operands->product(count, columns, c, v + t * apart(w) * bytes, row_of(w),
+                             packed + t * weights_apart(w, columns) * bytes, m + t * m_apart, columns);
     for (size_t i = 0; i < count; i++) {
         find_outputs(j, j->first + begin + i, first, &to);
         w->kernels->output(w->tile, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, &to);

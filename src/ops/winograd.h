@@ -2,9 +2,9 @@
  * 2015): y = A^T [(G g G^T) . (B^T d B^T^T)] A on tiles of m x m outputs.
  *
  * F(4x4, 3x3) has 36 positions for 16 outputs, F(2x4, 3x3) 24 for 8, F(2x2, 3x3) 16
- * for 4: the more, the larger are rounding errors.  At every position the products over channels are one matrix product.  Channels-last in
- * and out.  A result does not depend on how tiles are cut into blocks, so
- * neither on batch nor threads. */
+ * for 4: the more, the larger are rounding errors.  At every position the products over channels are one matrix
+ * product.  Channels-last in and out.  A result does not depend on how tiles are cut into blocks, so neither on batch
+ * nor threads. */
 #ifndef CM_OPS_WINOGRAD_H
 #define CM_OPS_WINOGRAD_H
 
@@ -58,7 +58,8 @@ typedef struct cm_winograd_kernels {
     /* Columns of the next packed panel when so many are left. */
     size_t (*panel)(size_t left);
     /* A tile's outputs, plus bias (or NULL). */
-    void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to);
+    void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias,
+                   const cm_winograd_points *to);
     /* Backward, in float32, of square tiles: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
      * a^T b, a [depth][rows] and b [depth][columns] contiguous, rows even; w[i] (of 9 or
      * 1) = or += G^T u G of u[t], `width` values each. */
@@ -105,7 +106,8 @@ size_t cm_winograd_plain_scratch_bytes(const cm_winograd *winograd);
 cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, float *y,
                                 void *scratch);
 
-/* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread.  Unfold: to plain [oc][c][3][3]. */
+/* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread.  Unfold: to plain
+ * [oc][c][3][3]. */
 size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
 size_t cm_winograd_folded_bytes(const cm_winograd *winograd);
 void cm_winograd_gradient(const cm_winograd *winograd, const float *x, const float *dy, float *dw, void *scratch);
