@@ -2,9 +2,9 @@
  * 2015): y = A^T [(G g G^T) . (B^T d B^T^T)] A on tiles of m x m outputs.
  *
  * F(4x4, 3x3) has 36 positions for 16 outputs, F(2x4, 3x3) 24 for 8, F(2x2, 3x3) 16
- * for 4: the more, the larger are rounding errors.  At every position the products over channels are one matrix
- * product.  Channels-last in and out.  A result does not depend on how tiles are cut into blocks, so neither on batch
- * nor threads. */
+ * for 4: the fewer an output, the larger are rounding errors.  At every position the
+ * products over channels are one matrix product.  Channels-last in and out.  A result
+ * does not depend on how tiles are cut into blocks, so neither on batch nor threads. */
 #ifndef CM_OPS_WINOGRAD_H
 #define CM_OPS_WINOGRAD_H
 
