@@ -236,8 +236,8 @@ static int32_t *make_labels(program *p, const cm_model_info *info)
     return labels;
 }
 
-/* *seconds: of one call; of a benchmark's the fastest of at least three and of a second's
- * after one that makes memory and weights warm (tests/peers/torch_net.py does the same). */
+/* *seconds: of the call.  A benchmark makes one to warm memory and weights, then at least three
+ * and a second's; the fastest counts, as in tests/peers/torch_net.py. */
 static cm_status draw(program *p, cm_sampler *sampler, float *images, double *seconds)
 {
     cm_status status = CM_OK;
@@ -266,7 +266,7 @@ static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler,
     p->sample.progress = cli_progress_step;
     p->sample.progress_user = &progress;
     cm_status status = cm_sampler_nfe(sampler, &p->sample, &nfe);
-    double spent;
+    double spent = 0;
     if (status == CM_OK) status = draw(p, sampler, images, &spent);
     cli_progress_end(&progress);
     if (status == CM_OK && !p->bench) status = write_pictures(p, info, images);

@@ -7,7 +7,7 @@ Largest and rms deviation of values in [-1, 1], for plain sums and Winograd's ti
 beside them, those of `lean`, which is float32 by another algorithm.  Emulated where the processor has no bfloat16.
 With --peer, a Python that has torch: one evaluation at sigma 2 of an EDM model, PyTorch's bfloat16 (tests/peers) against
 its float32 beside ours against ours, all clipped to [-1, 1].  Needs numpy."""
-import argparse, os, subprocess, sys, tempfile
+import argparse, subprocess, sys, tempfile
 
 import numpy as np
 

@@ -58,13 +58,13 @@ typedef struct cm_sampler_options {
     int32_t dtype;     /* CM_F32 (default), or CM_BF16: products of the convolutions over multiples
                           of 16 channels take bfloat16 operands and sum in float32; everything
                           else stays float32.  For processors with AMX (AMX_BF16) or at
-                          least AVX512_BF16, else UNSUPPORTED; less than half the packed weights, pictures some 0.4 %
+                          least AVX512_BF16, else UNSUPPORTED; less than half the packed weights, pictures 0.3 to 0.5 %
                           off (docs/numerics.md)                                              */
     int32_t lean;      /* 1: direct convolutions only: slower, a quarter of the packed weights;
                           other bits (docs/numerics.md)                                     */
     int32_t bf16_tile; /* CM_BF16: 1: plain sums, by AMX's matrix tiles; 2: Winograd tiles of
                           2 x 2 outputs; 3: of at most 2 x 4; 4: of at most 4 x 4: 1/4 and
-                          7/16 fewer products than 2, 1.6 and 2.3 times its error;
+                          7/16 fewer products than 2, 1.5 and 2.3 times its error;
                           0: 1 on processors with AMX, else 3                              */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32                */
 } cm_sampler_options;

@@ -71,8 +71,8 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
         /* Winograd's are packed when they are wanted, near the processor: to hold them would
          * take four times the weights, and to fetch them as long as to make them. */
-        if (s->turned.kind == CM_OWN_TILES) p->back_packer.own = &s->turned;
-        else p->back_plain = 1;
+        if (cm_own_data_gradient_takes_plain(&s->turned)) p->back_plain = 1;
+        else p->back_packer.own = &s->turned;
         return CM_OK;
     }
     if (s->own.kind)
@@ -124,8 +124,7 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->own.kind ? cm_own_conv_scratch_bytes(&s->own) : 0);
-    if (s->turned.kind == CM_OWN_WINOGRAD) need(p, cm_winograd_plain_scratch_bytes(&s->turned.as.winograd));
-    else if (s->turned.kind) need(p, cm_own_conv_scratch_bytes(&s->turned));
+    need(p, s->turned.kind ? cm_own_data_gradient_scratch_bytes(&s->turned) : 0);
     for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
@@ -203,21 +202,13 @@ static const float *inner_gradient(const cm_op_run *r)
     return scaled;
 }
 
-static cm_status own_data_gradient(const cm_op_run *r, const float *dy)
-{
-    const state *s = r->p->state;
-    if (s->turned.kind == CM_OWN_WINOGRAD)
-        return cm_winograd_run_plain(&s->turned.as.winograd, dy, r->back_param, r->din[0], r->scratch);
-    return cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, r->din[0], r->scratch);
-}
-
 static cm_status backward(const cm_op_run *r)
 {
     const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
     if (cm_own_conv_has_gradients(&s->own)) {
-        if (r->din[0]) CM_TRY(own_data_gradient(r, dy));
+        if (r->din[0]) CM_TRY(cm_own_data_gradient_run(&s->turned, dy, r->back_param, r->din[0], r->scratch));
         cm_own_gradient_run(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
         return CM_OK;
     }

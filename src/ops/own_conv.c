@@ -81,6 +81,20 @@ cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *pa
     return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
 }
 
+size_t cm_own_data_gradient_scratch_bytes(const cm_own_conv *turned)
+{
+    if (cm_own_data_gradient_takes_plain(turned)) return cm_winograd_plain_scratch_bytes(&turned->as.winograd);
+    return cm_own_conv_scratch_bytes(turned);
+}
+
+cm_status cm_own_data_gradient_run(const cm_own_conv *turned, const float *dy, const void *weights, float *dx,
+                                   void *scratch)
+{
+    if (cm_own_data_gradient_takes_plain(turned))
+        return cm_winograd_run_plain(&turned->as.winograd, dy, weights, dx, scratch);
+    return cm_own_conv_run(turned, dy, weights, NULL, NULL, 1, dx, scratch);
+}
+
 void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
 {
     const int tile = s->kernel == 1 ? CM_TILE_1X1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);

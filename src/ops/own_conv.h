@@ -39,6 +39,16 @@ static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
     return conv->kind == CM_OWN_WINOGRAD || conv->kind == CM_OWN_TILES;
 }
 
+/* The data gradient, of a `turned` one with one thread: dx of dy.  Weights are plain where they
+ * are packed on the way, else as cm_own_conv_pack leaves them. */
+static inline int cm_own_data_gradient_takes_plain(const cm_own_conv *turned)
+{
+    return turned->kind == CM_OWN_WINOGRAD;
+}
+size_t cm_own_data_gradient_scratch_bytes(const cm_own_conv *turned);
+cm_status cm_own_data_gradient_run(const cm_own_conv *turned, const float *dy, const void *weights, float *dx,
+                                   void *scratch);
+
 /* The weight gradient of a convolution that has gradients, as [kernel][kernel][c][oc], and
  * the bias's, or NULL: operands are rounded to bfloat16 where it goes by tiles, sums are
  * float32 always. */
