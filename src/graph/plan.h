@@ -85,12 +85,13 @@ const float *cm_exec_gradients(const cm_exec *exec);
 typedef cm_status (*cm_gradient_sink)(void *user, int parameter, size_t first, size_t floats, const float *gradient);
 cm_status cm_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out);
 size_t cm_plan_node_gradient_floats(const cm_plan *plan);
-/* Turns a block into plain tensors, parameter i at plain + offsets[i] (SIZE_MAX:
- * not wanted). */
+/* Turns a block, where it lies, into plain tensors where cm_param_offsets says; what
+ * stands behind these is then of no use. */
 typedef struct cm_unpacking cm_unpacking;
-cm_status cm_unpacking_create(const cm_plan *plan, const size_t *offsets, cm_unpacking **out);
+cm_status cm_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **out);
 void cm_unpacking_free(cm_unpacking *unpacking);
-cm_status cm_unpacking_run(cm_unpacking *unpacking, int threads, const float *block, float *plain);
+size_t cm_unpacking_bytes(const cm_unpacking *unpacking);
+cm_status cm_unpacking_run(cm_unpacking *unpacking, float *block);
 
 /* --- JVP -------------------------------------------------------------------- */
 

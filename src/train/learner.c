@@ -65,7 +65,7 @@ static cm_status make_plans(cm_learner *l)
     train.recompute = l->options.recompute;
     CM_TRY(cm_plan_create(l->graph, &train, &l->train_plan));
     CM_TRY(cm_weights_create(l->train_plan, l->online.params, &l->train_weights));
-    CM_TRY(cm_unpacking_create(l->train_plan, l->offsets, &l->unpacking));
+    CM_TRY(cm_unpacking_create(l->train_plan, l->options.threads, &l->unpacking));
     if (l->options.wants_target) {
         cm_weight_set *set = l->options.own_target ? &l->target : &l->online;
         CM_TRY(cm_plan_create(l->graph, &infer, &l->target_plan));
@@ -79,13 +79,13 @@ static cm_status make_plans(cm_learner *l)
     return CM_OK;
 }
 
-/* total += the slice's gradient, after the slices before. */
-static cm_status add_gradient(void *user, int parameter, size_t first, size_t floats, const float *gradient)
+/* gradient += the slice's, after the slices before. */
+static cm_status add_gradient(void *user, int parameter, size_t first, size_t floats, const float *slice)
 {
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
-    float *restrict total = l->total + first;
-    const float *restrict from = gradient;
+    float *restrict total = l->gradient + first;
+    const float *restrict from = slice;
     CM_TRY(cm_turns_enter(l->turns, (size_t)parameter, w->slice));
     if (w->slice == 0) memcpy(total, from, floats * sizeof *total);
     else {
@@ -147,12 +147,11 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     l->floats = cm_param_offsets(l->graph, l->offsets);
     CM_TRY(make_sets(l));
     CM_TRY(make_plans(l));
-    l->gradient = cm_calloc(l->context, l->floats, sizeof *l->gradient);
-    l->total = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->total);
+    l->gradient = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
     int n = l->options.threads < (int)slices(l) ? l->options.threads : (int)slices(l);
     l->workers = cm_calloc(l->context, (size_t)n, sizeof *l->workers);
     CM_TRY(cm_turns_create(l->context, (size_t)l->graph->n_params, &l->turns));
-    if (!l->gradient || !l->total || !l->workers) return CM_ERR_MEMORY;
+    if (!l->gradient || !l->workers) return CM_ERR_MEMORY;
     for (; l->n_workers < n; l->n_workers++) {
         cm_status status = make_worker(l, settings, &l->workers[l->n_workers]);
         if (status != CM_OK) {
@@ -197,7 +196,6 @@ void cm_learner_free(cm_learner *l)
     for (int i = 0; i < l->n_workers; i++) free_worker(context, &l->workers[i]);
     cm_free(context, l->workers);
     cm_turns_free(l->turns);
-    cm_free(context, l->total);
     cm_free(context, l->gradient);
     cm_unpacking_free(l->unpacking);
     cm_weights_free(l->train_weights);
@@ -365,7 +363,7 @@ cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_
     int before = cm_parallel_swap_threads(l->options.threads);
     cm_turns_begin(l->turns);
     cm_status status = cm_parallel_dealt(l->n_workers, (int)slices(l), slice_piece, &j);
-    if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->options.threads, l->total, l->gradient);
+    if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->gradient);
     cm_parallel_swap_threads(before);
     return status;
 }
@@ -387,7 +385,8 @@ size_t cm_learner_bytes(const cm_learner *l)
     if (l->taught.params) packed += cm_params_copied_bytes(l->taught.params);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
                     l->options.slice * l->image_size * 8 * sizeof(double);
-    return (sets + 1) * l->floats * sizeof(float) + block + packed + (size_t)l->n_workers * worker;
+    return sets * l->floats * sizeof(float) + block + cm_unpacking_bytes(l->unpacking) + packed +
+           (size_t)l->n_workers * worker;
 }
 
 const char *cm_learner_nonfinite(const cm_learner *l)

@@ -50,8 +50,7 @@ typedef struct cm_learner {
     cm_learner_worker *workers;
     int n_workers;
     cm_turns *turns; /* of each parameter: the slices add their gradients in order */
-    float *total;    /* sum of the slices' gradient blocks */
-    float *gradient; /* the same as plain tensors, `floats` values */
+    float *gradient; /* sum of the slices' blocks, then plain tensors in its first `floats` values */
     size_t image_size;
 } cm_learner;
 

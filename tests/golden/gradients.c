@@ -47,21 +47,19 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
     b->precond.sigma_min = (double)(float)b->precond.sigma_min;
     size_t n = (size_t)b->m->graph->n_params;
     b->offsets = calloc(n, sizeof *b->offsets);
-    for (size_t i = 0; i < n; i++) {
-        b->offsets[i] = b->floats;
-        b->floats += cm_param_elements(&b->m->graph->params[i]);
-    }
-    b->plain = calloc(b->floats, sizeof *b->plain);
+    if (!b->offsets) CM_FAIL(CM_ERR_MEMORY, "out of memory");
+    b->floats = cm_param_offsets(b->m->graph, b->offsets);
     b->sum = calloc(b->floats, sizeof *b->sum);
     b->grad_x = calloc(in->n * (size_t)in->h * (size_t)in->w * (size_t)in->channels, sizeof *b->grad_x);
-    if (!b->plain || !b->sum || !b->grad_x) CM_FAIL(CM_ERR_MEMORY, "out of memory");
+    if (!b->sum || !b->grad_x) CM_FAIL(CM_ERR_MEMORY, "out of memory");
     /* Every second case computes its activations again instead of keeping them. */
     if (c->seed % 2) options.recompute = 5;
     CM_TRY(cm_plan_create(b->m->graph, &options, &b->plan));
     CM_TRY(cm_weights_create(b->plan, b->m->params, &b->weights));
     CM_TRY(cm_exec_create(b->plan, &b->exec));
     cm_exec_poison(b->exec);
-    return cm_unpacking_create(b->plan, b->offsets, &b->unpacking);
+    b->plain = calloc(cm_plan_gradient_floats(b->plan), sizeof *b->plain);
+    return b->plain ? cm_unpacking_create(b->plan, 1, &b->unpacking) : CM_ERR_MEMORY;
 }
 
 static void set(const backward *b, int input, double value)
@@ -86,7 +84,8 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
     cm_planes_to_channels_last(b->m->out_channels, pixels, cotangent + i * out, cm_exec_cotangent(b->exec));
     CM_TRY(cm_exec_backward(b->exec, b->weights));
     cm_channels_last_to_planes(in->channels, pixels, cm_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
-    CM_TRY(cm_unpacking_run(b->unpacking, 1, cm_exec_gradients(b->exec), b->plain));
+    memcpy(b->plain, cm_exec_gradients(b->exec), cm_plan_gradient_floats(b->plan) * sizeof *b->plain);
+    CM_TRY(cm_unpacking_run(b->unpacking, b->plain));
     for (size_t k = 0; k < b->floats; k++) b->sum[k] += (double)b->plain[k];
     return CM_OK;
 }
