@@ -27,14 +27,9 @@ void cm_md_free(cm_md md)
     if (md) dnnl_memory_desc_destroy(md);
 }
 
-int cm_md_equal(cm_md a, cm_md b)
+cm_md_view cm_md_seen(cm_md md)
 {
-    return dnnl_memory_desc_equal(a, b);
-}
-
-size_t cm_md_size(cm_md md)
-{
-    return dnnl_memory_desc_get_size(md);
+    return md;
 }
 
 dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
@@ -78,14 +73,9 @@ void cm_md_free(cm_md md)
     free(md);
 }
 
-int cm_md_equal(cm_md a, cm_md b)
+cm_md_view cm_md_seen(cm_md md)
 {
-    return dnnl_memory_desc_equal(&a->value, &b->value);
-}
-
-size_t cm_md_size(cm_md md)
-{
-    return dnnl_memory_desc_get_size(&md->value);
+    return &md->value;
 }
 
 dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)

@@ -26,11 +26,13 @@ struct cm_dnnl_primitive {
 
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t cm_md; /* an owned handle */
+typedef const_dnnl_memory_desc_t cm_md_view;
 #else
 typedef struct {
     dnnl_memory_desc_t value;
 } cm_md_box;
 typedef cm_md_box *cm_md; /* a heap copy, so that both are pointers */
+typedef const dnnl_memory_desc_t *cm_md_view;
 #endif
 
 struct cm_dnnl_layout {
@@ -42,8 +44,7 @@ struct cm_dnnl_layout {
 dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag);
 dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
 void cm_md_free(cm_md md);
-int cm_md_equal(cm_md a, cm_md b);
-size_t cm_md_size(cm_md md);
+cm_md_view cm_md_seen(cm_md md);
 dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle);
 
 /* Runs `function` guarded and turns the result into a status; `what` says what

@@ -5,6 +5,17 @@
 #include "base/parallel.h"
 #include "dnnl/native.h"
 
+/* Where a primitive's weights, or their gradient, stand among its memory. */
+static dnnl_query_t weights_query(const cm_dnnl_primitive *p)
+{
+    return p->kind == CM_DNNL_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md;
+}
+
+static cm_md_view weights_of(const cm_dnnl_primitive *p)
+{
+    return dnnl_primitive_desc_query_md(p->desc, weights_query(p), 0);
+}
+
 /* --- creation ---------------------------------------------------------- */
 
 typedef struct {
@@ -39,6 +50,14 @@ typedef struct {
 
 #if DNNL_VERSION_MAJOR >= 3
 
+/* These pack weights in blocks that fit the number of images and threads, so the plans of a
+ * model could not share them: twice the memory.  The kernels of 2.6 come after them. */
+static int layout_depends_on_threads(const cm_dnnl_primitive *p)
+{
+    const char *name = cm_dnnl_kernel_name(p);
+    return strcmp(name, "brgconv:avx2") == 0 || strcmp(name, "brgconv_1x1:avx2") == 0;
+}
+
 static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hint, descs *d, const window *w,
                                dnnl_primitive_attr_t attr)
 {
@@ -53,11 +72,13 @@ static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hi
         return dnnl_convolution_backward_weights_primitive_desc_create(
             &p->desc, engine, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst, w->stride, dilates,
             w->low, w->high, hint->desc, attr);
-    default:
-        return dnnl_convolution_forward_primitive_desc_create(&p->desc, engine, dnnl_forward_inference,
-                                                              dnnl_convolution_direct, d->src, d->weights, d->bias,
-                                                              d->dst, w->stride, dilates, w->low, w->high, attr);
+    default: break;
     }
+    dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
+        &p->desc, engine, dnnl_forward_inference, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst,
+        w->stride, dilates, w->low, w->high, attr);
+    while (s == dnnl_success && layout_depends_on_threads(p)) s = dnnl_primitive_desc_next_impl(p->desc);
+    return s;
 }
 
 static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
@@ -174,7 +195,7 @@ cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *
                               cm_dnnl_primitive **out)
 {
     char what[128];
-    creation c = {NULL, shape, NULL, NULL};
+    creation c = {.conv = shape};
     name_conv(what, sizeof what, "", shape);
     /* With other channel counts than multiples of 16 (first and last layers: little
      * work) the order of a sum can depend on the number of threads; and
@@ -191,7 +212,7 @@ cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_con
                                        const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out)
 {
     char what[128];
-    creation c = {NULL, shape, NULL, forward};
+    creation c = {.conv = shape, .hint = forward};
     name_conv(what, sizeof what, of_weights ? " weight gradient" : " data gradient", shape);
     return create_primitive(engine, &c, of_weights ? CM_DNNL_BACKWARD_WEIGHTS : CM_DNNL_BACKWARD_DATA, 1, what, out);
 }
@@ -199,7 +220,7 @@ cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_con
 cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
 {
     char what[128];
-    creation c = {NULL, NULL, shape, NULL};
+    creation c = {.matmul = shape};
     (void)snprintf(what, sizeof what, "matrix product [%d,%d] x [%d,%d]", shape->m, shape->k, shape->k, shape->n);
     return create_primitive(engine, &c, CM_DNNL_FORWARD, 1, what, out);
 }
@@ -212,30 +233,15 @@ void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
     cm_free(p->engine->context, p);
 }
 
-static size_t queried_size(const cm_dnnl_primitive *p, dnnl_query_t what)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    const_dnnl_memory_desc_t md = dnnl_primitive_desc_query_md(p->desc, what, 0);
-#else
-    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(p->desc, what, 0);
-#endif
-    return md ? dnnl_memory_desc_get_size(md) : 0;
-}
-
 size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *p)
 {
-    return queried_size(p, dnnl_query_scratchpad_md);
-}
-
-/* Where a primitive's weights, or their gradient, stand among its memory. */
-static dnnl_query_t weights_query(const cm_dnnl_primitive *p)
-{
-    return p->kind == CM_DNNL_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md;
+    cm_md_view scratch = dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0);
+    return scratch ? dnnl_memory_desc_get_size(scratch) : 0;
 }
 
 size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *p)
 {
-    return queried_size(p, weights_query(p));
+    return dnnl_memory_desc_get_size(weights_of(p));
 }
 
 const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *p)
@@ -352,13 +358,7 @@ cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout *
 
 int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive)
 {
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_equal(layout->md,
-                                  dnnl_primitive_desc_query_md(primitive->desc, weights_query(primitive), 0));
-#else
-    return dnnl_memory_desc_equal(&layout->md->value,
-                                  dnnl_primitive_desc_query_md(primitive->desc, weights_query(primitive), 0));
-#endif
+    return dnnl_memory_desc_equal(cm_md_seen(layout->md), weights_of(primitive));
 }
 
 void cm_dnnl_layout_free(cm_dnnl_layout *layout)
