@@ -20,9 +20,23 @@ static float widened(uint16_t b)
     return f;
 }
 
-/* The products of every level give the bits of the plain loop: the higher channel of
- * a word first.  Of the instructions the manual says the same; they are held to the
- * rounding of a few sums. */
+/* Of a bfloat16 product: parts of 256 channels, each from zero, the higher channel of a word first. */
+static float plain_sum(const uint16_t *a, const uint16_t *b, size_t b_apart, size_t k)
+{
+    float sum = 0;
+    for (size_t first = 0; first < k; first += 256) {
+        float part = 0;
+        for (size_t i = first; i < k && i < first + 256; i += 2) {
+            part += widened(a[i + 1]) * widened(b[(i + 1) * b_apart]);
+            part += widened(a[i]) * widened(b[i * b_apart]);
+        }
+        sum = first ? sum + part : part;
+    }
+    return sum;
+}
+
+/* The products of every level give the bits of the plain loop.  Of the instructions the manual says
+ * the same; they are held to the rounding of a few sums. */
 START_TEST(bf16_products)
 {
     enum { MOST_ROWS = 20, COLUMNS = 64, K = 544 };
@@ -44,17 +58,56 @@ START_TEST(bf16_products)
         o->product(rows, columns, k, a, K, packed, c, columns);
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < columns; j++) {
-                float sum = 0, size = 0;
+                float sum = plain_sum(a + r * K, &b[0][j], COLUMNS, k), size = 0;
                 for (size_t i = 0; i < k; i++) size += fabsf(widened(a[r * K + i]) * widened(b[i][j]));
-                for (size_t i = 0; i < k; i += 2) {
-                    sum += widened(a[r * K + i + 1]) * widened(b[i + 1][j]);
-                    sum += widened(a[r * K + i]) * widened(b[i][j]);
-                }
                 float allowed = level < CM_CPU_AVX512_BF16 ? 0 : 1e-6f * size;
                 ck_assert_msg(fabsf(c[r * columns + j] - sum) <= allowed, "level %d, %zu x %zu x %zu: [%zu][%zu] is %.9g, expected %.9g",
                               level, rows, columns, k, r, j, (double)c[r * columns + j], (double)sum);
             }
     }
+}
+END_TEST
+
+/* y of a 3 x 3 convolution in double, of one image. */
+static double convolved(const float *x, const float *weights, int side, int c, int row, int column, int output)
+{
+    double sum = 0;
+    for (int i = 0; i < 9; i++) {
+        const int r = row + i / 3 - 1, s = column + i % 3 - 1;
+        if (r < 0 || s < 0 || r >= side || s >= side) continue;
+        for (int k = 0; k < c; k++)
+            sum += (double)x[(r * side + s) * c + k] * (double)weights[(output * c + k) * 9 + i];
+    }
+    return sum;
+}
+
+/* Errors of Winograd's sums do not grow with the number of channels: 1536 of them are no further off
+ * than 128 (measured 1.1e-6 of the result's rms by tiles of 4 x 4 and 3.8e-7 by 2 x 2, where sums from end to
+ * end gave 1.2e-6). */
+START_TEST(winograd_rounding)
+{
+    enum { C = 1536, OUTPUTS = 16 };
+    for (int side = 8; side <= 16; side *= 2)
+        for (int level = CM_CPU_BASELINE; level <= cm_dnnl_cpu_level() && level <= CM_CPU_AVX512; level++) {
+            cm_winograd w;
+            const int tile = cm_winograd_rule(0, 3, 1, 1, C, OUTPUTS, side, side);
+            cm_winograd_init(&w, level, 0, tile, 0, 1, 1, side, side, C, OUTPUTS);
+            float *x = numbers((size_t)(side * side * C), 1, 0), *weights = numbers(OUTPUTS * C * 9, 1, 0);
+            float *y = calloc((size_t)(side * side * OUTPUTS), sizeof *y);
+            void *packed = aligned_alloc(64, (cm_winograd_packed_bytes(&w) + 63) / 64 * 64);
+            void *scratch = aligned_alloc(64, (cm_winograd_scratch_bytes(&w) + 63) / 64 * 64);
+            cm_winograd_pack(&w, weights, packed);
+            OK(cm_winograd_run(&w, x, packed, NULL, NULL, 1, y, scratch));
+            double off = 0, size = 0;
+            for (int p = 0; p < side * side; p++)
+                for (int o = 0; o < OUTPUTS; o++) {
+                    const double want = convolved(x, weights, side, C, p / side, p % side, o);
+                    off += pow((double)y[p * OUTPUTS + o] - want, 2), size += pow(want, 2);
+                }
+            ck_assert_msg(sqrt(off / size) < (tile == CM_TILE_4X4 ? 1.5e-6 : 6e-7), "level %d, %s: off by %g of the rms", level,
+                          cm_winograd_name(&w), sqrt(off / size));
+            free(x), free(weights), free(y), free(packed), free(scratch);
+        }
 }
 END_TEST
 
@@ -303,6 +356,7 @@ Suite *make_suite(void)
     TCase *t = tcase_create("kernels");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, bf16_products);
+    tcase_add_test(t, winograd_rounding);
     tcase_add_test(t, tile_sums);
     tcase_add_test(t, tile_float32);
     tcase_add_test(t, tile_passes);

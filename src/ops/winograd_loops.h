@@ -221,12 +221,12 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
     vec c20 = {0}, c21 = {0}, c22 = {0}, c23 = {0}, c30 = {0}, c31 = {0}, c32 = {0}, c33 = {0};
     vec c40 = {0}, c41 = {0}, c42 = {0}, c43 = {0}, c50 = {0}, c51 = {0}, c52 = {0}, c53 = {0};
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
-#define FETCH(r)                                                                                                     \
+#define GATHER(r)                                                                                                    \
     if (R > r) {                                                                                                     \
-        c##r##0 = load(c + r * ldc);                                                                                 \
-        if (W > 1) c##r##1 = load(c + r * ldc + LANES);                                                              \
-        if (W > 2) c##r##2 = load(c + r * ldc + 2 * LANES);                                                          \
-        if (W > 3) c##r##3 = load(c + r * ldc + 3 * LANES);                                                          \
+        c##r##0 += load(c + r * ldc);                                                                                \
+        if (W > 1) c##r##1 += load(c + r * ldc + LANES);                                                             \
+        if (W > 2) c##r##2 += load(c + r * ldc + 2 * LANES);                                                         \
+        if (W > 3) c##r##3 += load(c + r * ldc + 3 * LANES);                                                         \
     }
 #define TIMES(r)                                                                                                     \
     if (R > r) {                                                                                                     \
@@ -243,9 +243,6 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
         if (W > 2) store(c + r * ldc + 2 * LANES, c##r##2);                                                          \
         if (W > 3) store(c + r * ldc + 3 * LANES, c##r##3);                                                          \
     }
-    if (add) {
-        EACH_ROW(FETCH)
-    }
     for (size_t i = 0; i < k; i++, a += step, b += ldb) {
         words b0 = load_words(b), b1 = b0, b2 = b0, b3 = b0;
         if (W > 1) b1 = load_words(b + LANES);
@@ -255,6 +252,9 @@ static inline __attribute__((always_inline)) void micro(const int R, const int W
         if (far) __builtin_prefetch(a + far, 0, 2);
         if (pace > 16) __builtin_prefetch(next + pace * i + 16, 0, 2);
         EACH_ROW(TIMES)
+    }
+    if (add) {
+        EACH_ROW(GATHER)
     }
     EACH_ROW(KEEP)
 }
@@ -289,8 +289,9 @@ DEFINE_ROWS(4)
 DEFINE_ROWS(2)
 DEFINE_ROWS(1)
 
-/* Sums are cut into parts of 128 words, whose part of a panel stays in the L1 cache
- * and which hold rounding errors down. */
+/* Sums are cut into parts of 128 words, whose part of a panel stays in the L1 cache.
+ * Each starts from zero and is added when it is done: so rounding errors do not grow
+ * with the number of channels. */
 enum { DEPTH = 128 };
 
 static size_t panel(size_t left)
