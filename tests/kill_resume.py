@@ -9,7 +9,8 @@
   faults       every such call fails instead: an IO error, and the checkpoint before is still good
   refusals     what cm-train says to a second trainer, a used directory, --resume of nothing
 """
-import argparse, glob, hashlib, json, os, random, re, shutil, signal, struct, subprocess, sys, tempfile, time
+import argparse, concurrent.futures, glob, hashlib, json, os, random, re, shutil, signal, struct, subprocess, sys, tempfile
+import threading, time
 
 p = argparse.ArgumentParser()
 p.add_argument("build")
@@ -136,55 +137,68 @@ def program(run, until, call=None, n=0, error=0, kill=False):
     return subprocess.run([o.build + "/tests/train_program", run, str(until)], env=more, capture_output=True, text=True)
 
 
+def begun():
+    """A fresh copy of the run that stands at step 2; a thread has one at a time."""
+    run = "%s/run-%d" % (top, threading.get_ident())
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.copytree(top + "/base", run)
+    return run
+
+
+def ended_before(n, good):
+    """Whether the save to step 3 has an n-th call; ended right before it, the run has to go on as if nothing had been."""
+    run = begun()
+    r = program(run, 3, "any", n, kill=True)
+    if r.returncode == 0:
+        return False
+    if r.returncode != 99:
+        fail("before call %d: exit %d: %s" % (n, r.returncode, r.stderr))
+    r = program(run, 4)
+    begin = re.search(r"begins at (\d+)", r.stdout)
+    if r.returncode != 0 or not begin or int(begin.group(1)) not in (2, 3):
+        fail("ended before call %d: resuming gave %d: %s%s" % (n, r.returncode, r.stdout, r.stderr))
+    elif latest(run) != good:
+        fail("ended before call %d: the bytes differ" % n)
+    elif [f for f in os.listdir(run + "/checkpoints") if "tmp" in f]:
+        fail("ended before call %d: leftovers" % n)
+    return True
+
+
+def failing(call, error, good):
+    """Every such call of that save fails in turn; returns how many did."""
+    tried = n = 0
+    while True:
+        n += 1
+        run = begun()
+        r = program(run, 3, call, n, error)
+        if r.returncode == 0:  # harmless (closing a mapping), or there is no such call
+            if n > 60 or n > 12 and program(run, 3, call, 100000, error).returncode == 0:
+                return tried
+            continue
+        tried += 1
+        if r.returncode != 3:
+            fail("%s %d errno %d: exit %d: %s" % (call, n, error, r.returncode, r.stderr))
+        r = program(run, 4)
+        if r.returncode != 0 or latest(run) != good:
+            fail("%s %d errno %d: going on gave %d: %s" % (call, n, error, r.returncode, r.stderr))
+
+
 def systematic():
-    base, want, run = top + "/base", top + "/want", top + "/run"
+    base, want = top + "/base", top + "/want"
     assert program(base, 2).returncode == 0
     shutil.copytree(base, want)
     assert program(want, 4).returncode == 0
-    good, calls, n = latest(want), 0, 0
-    while True:
-        n += 1
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(base, run)
-        r = program(run, 3, "any", n, kill=True)
-        if r.returncode == 0:
-            break
-        if r.returncode != 99:
-            fail("before call %d: exit %d: %s" % (n, r.returncode, r.stderr))
-        calls += 1
-        r = program(run, 4)
-        begin = re.search(r"begins at (\d+)", r.stdout)
-        if r.returncode != 0 or not begin or int(begin.group(1)) not in (2, 3):
-            fail("ended before call %d: resuming gave %d: %s%s" % (n, r.returncode, r.stdout, r.stderr))
-        elif latest(run) != good:
-            fail("ended before call %d: the bytes differ" % n)
-        elif [f for f in os.listdir(run + "/checkpoints") if "tmp" in f]:
-            fail("ended before call %d: leftovers" % n)
-    if calls < 30:
-        fail("only %d calls were seen" % calls)
-    print("systematic: ended before each of %d calls of a save, same bytes afterwards" % calls, flush=True)
-    tried = 0
-    for call in ("open", "write", "fsync", "close", "rename", "mkdir", "remove"):
-        for error in (5, 28):  # EIO, ENOSPC
-            n = 0
-            while True:
-                n += 1
-                shutil.rmtree(run, ignore_errors=True)
-                shutil.copytree(base, run)
-                r = program(run, 3, call, n, error)
-                if r.returncode == 0 and n > 60:
-                    break
-                if r.returncode == 0:  # harmless (closing a mapping), or there is no such call
-                    done = program(run, 3, call, 100000, error)
-                    if done.returncode == 0 and n > 12:
-                        break
-                    continue
-                tried += 1
-                if r.returncode != 3:
-                    fail("%s %d errno %d: exit %d: %s" % (call, n, error, r.returncode, r.stderr))
-                r = program(run, 4)
-                if r.returncode != 0 or latest(run) != good:
-                    fail("%s %d errno %d: going on gave %d: %s" % (call, n, error, r.returncode, r.stderr))
+    good, seen = latest(want), []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        while all(seen):
+            numbers = range(len(seen) + 1, len(seen) + 33)
+            seen += pool.map(ended_before, numbers, [good] * len(numbers))
+        calls = seen.index(False)
+        if calls < 30 or any(seen[calls:]):
+            fail("only %d calls were seen" % calls)
+        print("systematic: ended before each of %d calls of a save, same bytes afterwards" % calls, flush=True)
+        cases = [(c, e, good) for c in ("open", "write", "fsync", "close", "rename", "mkdir", "remove") for e in (5, 28)]  # EIO, ENOSPC
+        tried = sum(pool.map(failing, *zip(*cases)))
     print("faults: %d failing calls, an IO error each time, and the run went on" % tried, flush=True)
 
 

@@ -25,9 +25,11 @@ $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/su
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(STATIC)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $< $(SUPPORT) $(TEST_LINK)
 
-.PHONY: check-units check-data check-scripts
-check-units: $(UNIT_PROGRAMS)
-	@for t in $(UNIT_PROGRAMS); do $(TEST_ENV) $$t || exit 1; done
+RUNS := $(UNITS:%=run-%)
+.PHONY: check-units $(RUNS) check-data check-scripts
+check-units: $(RUNS)
+$(RUNS): run-%: $(BUILD)/tests/%
+	@$(TEST_ENV) $<
 
 check-data: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden tests/data/golden
@@ -91,15 +93,15 @@ check-san:
 # memset included), which says nothing about us.
 VALGRIND := env OMP_THREAD_LIMIT=1 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             --suppressions=tests/valgrind.supp
-check-valgrind: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
-	CK_FORK=no $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_base
-	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_io
-	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_kernels
-	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_ops
-	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=graph $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
-	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=small $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_edit
-	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_data
-	CK_FORK=no CHECK_SHORT=1 $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_api
+VALGRINDS := $(addprefix valgrind-,base io kernels ops graph edit data api)
+.PHONY: $(VALGRINDS)
+check-valgrind: $(VALGRINDS)
+$(VALGRINDS): export CK_FORK = no
+$(filter-out valgrind-base,$(VALGRINDS)): export CHECK_SHORT = 1
+valgrind-graph: export CK_RUN_CASE = graph
+valgrind-edit: export CK_RUN_CASE = small
+$(VALGRINDS): valgrind-%: $(BUILD)/tests/check_%
+	$(TEST_ENV) $(VALGRIND) $<
 
 check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
 	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_api
@@ -123,10 +125,9 @@ check-onednn3: $(ONEDNN3)/lib/libdnnl.so
 	$(MAKE) BUILD=$(ONEDNN3)/build DNNL_PREFIX=$(CURDIR)/$(ONEDNN3) check-units check-data check-golden
 
 # The suite with oneDNN, and so our kernels, capped to smaller instruction sets.
-check-isa: $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
-	for isa in AVX2 SSE41; do for t in kernels ops graph sampler; do \
-	    $(TEST_ENV) ONEDNN_MAX_CPU_ISA=$$isa $(BUILD)/tests/check_$$t || exit 1; done; \
-	    $(TEST_ENV) ONEDNN_MAX_CPU_ISA=$$isa $(BUILD)/tests/golden/golden tests/data/golden || exit 1; done
+check-isa: $(UNIT_PROGRAMS)
+	for isa in AVX2 SSE41; do \
+	    ONEDNN_MAX_CPU_ISA=$$isa $(MAKE) --no-print-directory $(addprefix run-check_,kernels ops graph sampler) check-data || exit 1; done
 
 # Another compiler, every warning an error.
 check-clang:
