@@ -25,6 +25,7 @@ $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/su
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(STATIC)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $< $(SUPPORT) $(TEST_LINK)
 
+# Each program is a target, so that -j runs them side by side.
 RUNS := $(UNITS:%=run-%)
 .PHONY: check-units $(RUNS) check-data check-scripts
 check-units: $(RUNS)
