@@ -291,7 +291,7 @@ DEFINE_ROWS(1)
 
 /* Sums are cut into parts of 128 words, whose part of a panel stays in the L1 cache.
  * Each starts from zero and is added when it is done: so rounding errors do not grow
- * with the number of channels. */
+ * with the number of channels beyond that. */
 enum { DEPTH = 128 };
 
 static size_t panel(size_t left)
