@@ -317,21 +317,25 @@ START_TEST(conv2d)
 }
 END_TEST
 
-/* 3 x 3 over multiples of 16 channels: tiles of 4 x 4 from side 16 on, of 2 x 2
- * below, with sides that tiles do not divide. */
+/* 3 x 3 over multiples of 16 channels: tiles of 4 x 4 from side 16 on, with at most 128 channels
+ * from 8 on, of 2 x 2 below, with sides that tiles do not divide. */
 START_TEST(winograd)
 {
     for (int i = 0; i < ROUNDS / 4 + 4; i++) {
         static const int wide[] = {16, 48, 64, 112, 32, 288};
         int c = wide[pick(0, i % 4 ? 4 : 5)], out = wide[pick(0, 4)], bias = pick(0, 1), large = i % 2;
+        const int side = c > 128 ? 16 : 8;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {
             .op = &cm_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
-        t.in[0] = large ? image(16, 21, c) : i == 0 ? image(4, 4, c) /* fewer tiles than threads */ : image(4, 15, c);
+        t.in[0] = large    ? image(side, side + 5, c)
+                  : i == 0 ? image(4, 4, c) /* fewer tiles than threads */
+                           : image(4, side - 1, c);
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
-        ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, c, out, t.in[0].h, t.in[0].w), large ? 4 : 2);
+        ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, c, out, t.in[0].h, t.in[0].w),
+                         large ? CM_TILE_4X4 : CM_TILE_2X2);
         open_case(&t, shapes, ranks);
         check_case(&t, 3e-6);
     }
