@@ -255,7 +255,8 @@ END_TEST
 /* Element i of q, k or v of a token and head. */
 static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t token, size_t head, size_t kind, size_t i)
 {
-    return (double)qkv[token * 3 * a->heads * a->d + head * a->by_head + kind * a->by_kind + i * a->step];
+    const cm_attention_place *p = &a->place[kind];
+    return (double)qkv[token * p->row + p->first + head * p->by_head + i * p->step];
 }
 
 /* One query's softmax(q k^T / sqrt(d)) v in doubles. */
@@ -287,11 +288,13 @@ START_TEST(attention_float32_on_tiles)
             for (int real = 0; real < 2; real++) {
                 const int level = real ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
                 const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
-                const cm_attention_tiles a = {.tiles = cm_tiles_for(level), .kernels = cm_kernels_for(level), .parts = 3,
-                                              .threads = pick(1, 3), .tokens = tokens, .heads = heads, .d = d,
-                                              .by_head = by[layout][0], .by_kind = by[layout][1], .step = by[layout][2]};
+                cm_attention_tiles a = {.tiles = cm_tiles_for(level), .kernels = cm_kernels_for(level), .parts = 3,
+                                        .threads = pick(1, 3), .tokens = tokens, .heads = heads, .d = d};
+                for (size_t kind = 0; kind < 3; kind++)
+                    a.place[kind] = (cm_attention_place){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
+                const void *in[2] = {qkv, NULL};
                 void *scratch = aligned_alloc(64, (cm_attention_tiles_scratch_bytes(&a) + 63) / 64 * 64);
-                OK(cm_attention_tiles_run(&a, qkv, out, scratch));
+                OK(cm_attention_tiles_run(&a, in, out, scratch));
                 for (size_t t = 0; t < tokens; t += 7)
                     for (size_t h = 0; h < heads; h++) {
                         exact_attention(&a, qkv, t, h, exact);

@@ -428,12 +428,21 @@ START_TEST(groupnorm)
 }
 END_TEST
 
+/* Of one input with q, k, v or of two, q and k = v. */
+static node_case attention_case(int heads, int layout, int d, cm_desc points)
+{
+    const int n_in = pick(1, 2);
+    node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, layout}}, .n_in = n_in};
+    points.c = (n_in > 1 ? 1 : 3) * heads * d;
+    t.in[0] = t.in[1] = points;
+    return t;
+}
+
 START_TEST(attention)
 {
     for (int i = 0; i < ROUNDS / 2; i++) {
         int heads = pick(1, 4), d = pick(1, 24);
-        node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, pick(0, 2)}}, .n_in = 1};
-        t.in[0] = image(1, 13, 3 * heads * d); /* up to 169 tokens: whole blocks and a tail */
+        node_case t = attention_case(heads, pick(0, 2), d, image(1, 13, 1)); /* up to 169 tokens: whole blocks and a tail */
         open_case(&t, NULL, NULL);
         check_case(&t, 1e-5);
     }
@@ -448,8 +457,7 @@ START_TEST(attention_in_panels)
     for (int i = 0; i < ROUNDS / 4 + 4; i++) {
         const int *side = sides[i % 8];
         int heads = pick(1, 3), d = sizes[pick(0, i % 8 == 7 ? 1 : 5)];
-        node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, i % 3}}, .n_in = 1};
-        t.in[0] = (cm_desc){1, side[0], side[1], 3 * heads * d};
+        node_case t = attention_case(heads, i % 3, d, (cm_desc){1, side[0], side[1], 1});
         open_case(&t, NULL, NULL);
         check_case(&t, 1e-5);
     }
@@ -463,8 +471,8 @@ START_TEST(attention_in_bf16)
     for (int i = 0; i < ROUNDS / 4 + 6; i++) {
         const int *side = sides[i % 6];
         int heads = pick(1, 3), d = 32 * pick(1, i % 6 == 4 ? 2 : 4);
-        node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, i / 6 % 3}}, .n_in = 1, .bf16 = 1};
-        t.in[0] = (cm_desc){1, side[0], side[1], 3 * heads * d};
+        node_case t = attention_case(heads, i / 6 % 3, d, (cm_desc){1, side[0], side[1], 1});
+        t.bf16 = 1;
         open_case(&t, NULL, NULL);
         check_case(&t, bf16_error(&t));
     }

@@ -1,4 +1,5 @@
-/* attention.c - softmax(q k^T / sqrt(d)) v per head, float32.
+/* attention.c - softmax(q k^T / sqrt(d)) v per head, float32.  Of one input q, k and v are its
+ * 3C channels; of two the first is q, the second both k and v (nets/fold.h).
  *
  * q, k and v of a head are first gathered into contiguous [T, d] matrices
  * (the 3C channels come in one of three orders); then blocks of 64 queries are
@@ -36,11 +37,13 @@ typedef struct {
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
-    (void)n_in;
-    int32_t heads = attr->attention.heads;
-    if (in->c % 3 || heads < 1 || in->c / 3 % heads)
-        CM_FAIL(CM_ERR_SHAPE, "attention: %d channels are not q, k, v of %d heads", in->c, heads);
-    *out = (cm_desc){in->n, in->h, in->w, in->c / 3};
+    const int32_t heads = attr->attention.heads, parts = n_in > 1 ? 1 : 3;
+    if (in->c % parts || heads < 1 || in->c / parts % heads)
+        CM_FAIL(CM_ERR_SHAPE, "attention: %d channels are not q%s of %d heads", in->c, n_in > 1 ? "" : ", k, v", heads);
+    if (n_in > 1 && !cm_desc_equal(in[0], in[1]))
+        CM_FAIL(CM_ERR_SHAPE, "attention: q is %d x %d x %d, k and v are %d x %d x %d (H x W x C)", in->h, in->w, in->c,
+                in[1].h, in[1].w, in[1].c);
+    *out = (cm_desc){in->n, in->h, in->w, in->c / parts};
     return CM_OK;
 }
 
@@ -103,6 +106,16 @@ static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t
     }
 }
 
+/* Where q, k or v (j = 0, 1, 2) lies. */
+static cm_attention_place place_of(const cm_op_plan *p, size_t j)
+{
+    const size_t c = (size_t)p->out.c, d = (size_t)head_size(p);
+    const int layout = p->attr->attention.layout;
+    if (p->n_in > 1) return (cm_attention_place){j > 0, c, 0, d, 1};
+    return (cm_attention_place){0, 3 * c, channel(layout, j, 0, 0, c, d), channel(layout, 0, 1, 0, c, d),
+                                channel(layout, 0, 0, 1, c, d)};
+}
+
 /* Forward; gradients and tangents make the scores again, by matrix products. */
 static int by_tiles(const cm_op_plan *p)
 {
@@ -113,12 +126,11 @@ static int by_tiles(const cm_op_plan *p)
 
 static unsigned half(const cm_op_plan *p)
 {
-    return by_tiles(p) && p->bf16 ? 1 | CM_HALF_OUT : 0;
+    return by_tiles(p) && p->bf16 ? (p->n_in > 1 ? 3 : 1) | CM_HALF_OUT : 0;
 }
 
 static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
 {
-    const int layout = p->attr->attention.layout;
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
     *a = (cm_attention_tiles){.tiles = cm_tiles_for(cm_dnnl_cpu_level()),
                               .kernels = p->kernels,
@@ -127,11 +139,9 @@ static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
                               .tokens = (size_t)tokens(p),
                               .heads = c / d,
                               .d = d,
-                              .by_head = channel(layout, 0, 1, 0, c, d),
-                              .by_kind = channel(layout, 1, 0, 0, c, d),
-                              .step = channel(layout, 0, 0, 1, c, d),
-                              .x_half = p->half & 1,
+                              .x_half = {p->half & 1, p->half >> 1 & 1},
                               .y_half = (p->half & CM_HALF_OUT) != 0};
+    for (size_t j = 0; j < 3; j++) a->place[j] = place_of(p, j);
     p->scratch_bytes = cm_attention_tiles_scratch_bytes(a);
 }
 
@@ -190,10 +200,26 @@ static cm_status attach(const cm_op_plan *p, void **local)
 
 typedef struct {
     const cm_op_run *run;
-    const float *qkv; /* [T, 3C] of one image */
-    float *out;       /* [T, C] */
-    float *matrices;  /* [3][heads][T][d] */
+    const float *in[2]; /* of one image; NULL is zero */
+    float *out;         /* [T, C] */
+    float *matrices;    /* [3][heads][T][d] */
 } image;
+
+/* Values of one image in input k. */
+static size_t per_image(const cm_op_plan *p, int k)
+{
+    return (size_t)tokens(p) * (size_t)p->in[k].c;
+}
+
+/* Image i of values (or tangents) `in`. */
+static image image_of(const cm_op_run *r, const void *const *in, size_t i, float *matrices)
+{
+    image m = {r, {NULL, NULL}, NULL, matrices};
+    for (int k = 0; k < r->p->n_in; k++)
+        if (in[k]) m.in[k] = (const float *)in[k] + i * per_image(r->p, k);
+    if (r->out) m.out = (float *)r->out + i * (size_t)tokens(r->p) * (size_t)r->p->out.c;
+    return m;
+}
 
 /* n values `step` (1 or 3) apart. */
 static void take(size_t n, const float *from, size_t step, float *to)
@@ -211,14 +237,16 @@ static cm_status gather_piece(void *user, int index, int worker)
     const cm_op_plan *p = m->run->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
     size_t first = (size_t)index * BLOCK, last = first + cm_op_piece_rows(t, index);
-    int layout = p->attr->attention.layout;
-    size_t step = layout == CM_QKV_INTERLEAVED ? 3 : 1;
-    for (size_t j = 0; j < 3; j++)
+    for (size_t j = 0; j < 3; j++) {
+        const cm_attention_place at = place_of(p, j);
         for (size_t h = 0; h < c / d; h++) {
             float *to = m->matrices + j * align16(t * c) + h * t * d;
-            const float *from = m->qkv + channel(layout, j, h, 0, c, d);
-            for (size_t row = first; row < last; row++) take(d, from + row * 3 * c, step, to + row * d);
+            const float *from = m->in[at.input];
+            if (!from) memset(to + first * d, 0, (last - first) * d * sizeof *to);
+            for (size_t row = first; from && row < last; row++)
+                take(d, from + row * at.row + at.first + h * at.by_head, at.step, to + row * d);
         }
+    }
     return CM_OK;
 }
 
@@ -232,24 +260,24 @@ static cm_status pack_piece(void *user, int index, int worker)
     const cm_winograd_kernels *own = ((const primitives *)p->state)->own;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p), third = align16(t * c);
     size_t first = (size_t)index * BLOCK, last = first + cm_op_piece_rows(t, index), width;
-    int layout = p->attr->attention.layout;
-    size_t step = layout == CM_QKV_INTERLEAVED ? 3 : 1;
+    const cm_attention_place at[3] = {place_of(p, 0), place_of(p, 1), place_of(p, 2)};
     for (size_t h = 0; h < c / d; h++) {
-        const float *q = m->qkv + channel(layout, 0, h, 0, c, d), *k = m->qkv + channel(layout, 1, h, 0, c, d);
-        const float *v = m->qkv + channel(layout, 2, h, 0, c, d);
+        const float *from[3];
+        for (size_t j = 0; j < 3; j++) from[j] = m->in[at[j].input] + at[j].first + h * at[j].by_head;
         float *to = m->matrices + h * t * d;
-        for (size_t row = first; row < last; row++) take(d, q + row * 3 * c, step, to + row * d);
+        for (size_t row = first; row < last; row++) take(d, from[0] + row * at[0].row, at[0].step, to + row * d);
         to += third;
         for (size_t row = first; row < last; row += width) {
             width = own->panel(t - row);
             for (size_t j = 0; j < width; j++)
-                for (size_t i = 0; i < d; i++) to[row * d + i * width + j] = k[(row + j) * 3 * c + i * step];
+                for (size_t i = 0; i < d; i++)
+                    to[row * d + i * width + j] = from[1][(row + j) * at[1].row + i * at[1].step];
         }
         to += third;
         for (size_t i = 0; i < d; i += width) {
             width = own->panel(d - i);
             for (size_t row = first; row < last; row++)
-                take(width, v + row * 3 * c + i * step, step, to + i * t + row * width);
+                take(width, from[2] + row * at[2].row + i * at[2].step, at[2].step, to + i * t + row * width);
         }
     }
     return CM_OK;
@@ -302,21 +330,22 @@ static cm_status block_piece(void *user, int index, int worker)
 static cm_status forward_tiles(const cm_op_run *r)
 {
     const cm_attention_tiles *a = &((const primitives *)r->p->state)->tiles;
-    size_t values = a->tokens * (size_t)r->p->out.c;
-    for (size_t i = 0; i < (size_t)r->p->out.n; i++)
-        CM_TRY(cm_attention_tiles_run(a, cm_values_at(r->in[0], a->x_half, i * 3 * values),
-                                      cm_values_at(r->out, a->y_half, i * values), r->scratch));
+    for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
+        const void *in[2] = {NULL, NULL};
+        for (int k = 0; k < r->p->n_in; k++) in[k] = cm_values_at(r->in[k], a->x_half[k], i * per_image(r->p, k));
+        void *out = cm_values_at(r->out, a->y_half, i * a->tokens * (size_t)r->p->out.c);
+        CM_TRY(cm_attention_tiles_run(a, in, out, r->scratch));
+    }
     return CM_OK;
 }
 
 static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
-    size_t t = (size_t)tokens(p), c = (size_t)p->out.c;
     if (by_tiles(p)) return forward_tiles(r);
-    image m = {r, r->in[0], r->out, r->scratch};
-    int blocks = cm_op_row_pieces(t), own = ((const primitives *)p->state)->own != NULL;
-    for (int32_t i = 0; i < p->out.n; i++, m.qkv += t * 3 * c, m.out += t * c) {
+    int blocks = cm_op_row_pieces((size_t)tokens(p)), own = ((const primitives *)p->state)->own != NULL;
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        image m = image_of(r, r->in, i, r->scratch);
         CM_TRY(cm_parallel(p->threads, blocks, own ? pack_piece : gather_piece, &m));
         CM_TRY(cm_parallel(p->threads, blocks * p->attr->attention.heads, own ? own_block_piece : block_piece, &m));
     }
@@ -392,25 +421,23 @@ static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, 
     return CM_OK;
 }
 
-/* [3][heads][T][d] back to [T, 3C]. */
-static void scatter(const cm_op_plan *p, const float *matrices, float *out)
+/* Matrix j of [3][heads][T][d] back to where q, k or v lies in `out`, or added there. */
+static void scatter(const cm_op_plan *p, const float *matrices, size_t j, int add, float *out)
 {
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
-    int layout = p->attr->attention.layout;
-    size_t step = layout == CM_QKV_INTERLEAVED ? 3 : 1;
-    for (size_t j = 0; j < 3; j++)
-        for (size_t h = 0; h < c / d; h++) {
-            const float *from = matrices + j * align16(t * c) + h * t * d;
-            float *to = out + channel(layout, j, h, 0, c, d);
-            for (size_t row = 0; row < t; row++)
-                for (size_t i = 0; i < d; i++) to[row * 3 * c + i * step] = from[row * d + i];
-        }
+    const cm_attention_place at = place_of(p, j);
+    for (size_t h = 0; h < c / d; h++) {
+        const float *from = matrices + j * align16(t * c) + h * t * d;
+        float *to = out + at.first + h * at.by_head;
+        for (size_t row = 0; row < t; row++)
+            for (size_t i = 0; i < d; i++)
+                to[row * at.row + i * at.step] = from[row * d + i] + (add ? to[row * at.row + i * at.step] : 0);
+    }
 }
 
-static cm_status gather(const cm_op_run *r, const float *qkv, float *matrices)
+static cm_status gather(image m)
 {
-    image m = {r, qkv, NULL, matrices};
-    for (int i = 0; i < cm_op_row_pieces((size_t)tokens(r->p)); i++) CM_TRY(gather_piece(&m, i, 0));
+    for (int i = 0; i < cm_op_row_pieces((size_t)tokens(m.run->p)); i++) CM_TRY(gather_piece(&m, i, 0));
     return CM_OK;
 }
 
@@ -420,9 +447,14 @@ static cm_status backward(const cm_op_run *r)
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
     room w = rooms(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
-        CM_TRY(gather(r, (const float *)r->in[0] + i * t * 3 * c, r->scratch));
+        CM_TRY(gather(image_of(r, r->in, i, r->scratch)));
         for (size_t h = 0; h < heads; h++) CM_TRY(head_backward(r, r->dout + i * t * c, h, &w));
-        scatter(p, (const float *)r->scratch + 3 * align16(t * c), r->din[0] + i * t * 3 * c);
+        for (size_t j = 0; j < 3; j++) {
+            const int input = place_of(p, j).input;
+            if (!r->din[input]) continue;
+            scatter(p, (const float *)r->scratch + 3 * align16(t * c), j, p->n_in > 1 && j == 2,
+                    r->din[input] + i * per_image(p, input));
+        }
     }
     return CM_OK;
 }
@@ -458,15 +490,16 @@ static cm_status jvp(const cm_op_run *r)
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
     room w = rooms(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
-        CM_TRY(gather(r, (const float *)r->in[0] + i * t * 3 * c, r->scratch));
-        CM_TRY(gather(r, r->tin[0] + i * t * 3 * c, (float *)r->scratch + 3 * align16(t * c)));
+        const void *tangents[2] = {r->tin[0], r->tin[1]};
+        CM_TRY(gather(image_of(r, r->in, i, r->scratch)));
+        CM_TRY(gather(image_of(r, tangents, i, (float *)r->scratch + 3 * align16(t * c))));
         for (size_t h = 0; h < heads; h++) CM_TRY(head_jvp(r, h, &w, r->tout + i * t * c));
     }
     return CM_OK;
 }
 
 const cm_op cm_op_attention = {.name = "attention",
-                               .saves = 1,
+                               .saves = 3,
                                .shape = shape,
                                .half = half,
                                .prepare = prepare,

@@ -47,7 +47,7 @@ size_t cm_attention_tiles_scratch_bytes(const cm_attention_tiles *a)
 
 typedef struct {
     const cm_attention_tiles *a;
-    const unsigned char *qkv;
+    const void *const *in;
     unsigned char *out, *workers;
     /* q [head][token][row_of(d)]; k [head][token / 32][d / 32][part][32][32]; v [head][d / 32]
      * [token / 32][part][32][32]. */
@@ -76,13 +76,14 @@ static room room_of(const job *j, int worker)
 static void take(const job *j, size_t token, size_t head, size_t kind, float *floats, uint16_t *to)
 {
     const cm_attention_tiles *a = j->a;
-    const size_t at = token * 3 * a->heads * a->d + head * a->by_head + kind * a->by_kind, s = a->step, d = a->d;
-    const uint16_t *half = (const uint16_t *)(const void *)j->qkv + at;
-    const float *whole = (const float *)(const void *)j->qkv + at; /* either, every step-th: 1 or 3 */
-    if (s > 1)
-        a->tiles->thirds(d, a->x_half ? (const void *)half : whole, a->x_half, a->x_half ? (void *)to : floats);
-    else if (a->x_half) memcpy(to, half, d * sizeof *to);
-    if (a->x_half) return;
+    const cm_attention_place *p = &a->place[kind];
+    const size_t s = p->step, d = a->d; /* every step-th: 1 or 3 */
+    const int half = a->x_half[p->input];
+    const void *from = cm_values_at(j->in[p->input], half, token * p->row + p->first + head * p->by_head);
+    const float *whole = from;
+    if (s > 1) a->tiles->thirds(d, from, half, half ? (void *)to : floats);
+    else if (half) memcpy(to, from, d * sizeof *to);
+    if (half) return;
     if (a->parts > 1) a->tiles->split(d, s > 1 ? floats : whole, to, d);
     else a->tiles->round(d, s > 1 ? floats : whole, to);
 }
@@ -206,9 +207,9 @@ static cm_status block_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_attention_tiles_run(const cm_attention_tiles *a, const void *qkv, void *out, void *scratch)
+cm_status cm_attention_tiles_run(const cm_attention_tiles *a, const void *const in[2], void *out, void *scratch)
 {
-    job j = {.a = a, .qkv = qkv, .out = out, .q = scratch};
+    job j = {.a = a, .in = in, .out = out, .q = scratch};
     j.k = j.q + q_bytes(a) / sizeof *j.q;
     j.v = j.k + packed_bytes(a) / sizeof *j.k;
     j.workers = (unsigned char *)(j.v + packed_bytes(a) / sizeof *j.v);

@@ -6,6 +6,14 @@
 
 #include "ops/kernels.h"
 #include "ops/tiles.h"
+#include "tensor/desc.h"
+
+/* Where one of q, k and v lies: element i of head h of a token is number first + h by_head +
+ * i step of its `row` values of the input. */
+typedef struct cm_attention_place {
+    int input; /* which of two */
+    size_t row, first, by_head, step;
+} cm_attention_place;
 
 typedef struct cm_attention_tiles {
     const cm_tile_kernels *tiles;
@@ -13,10 +21,8 @@ typedef struct cm_attention_tiles {
     int parts; /* of a value: 1 or 3 */
     int threads;
     size_t tokens, heads, d;
-    /* Element i of head h of q, k, v (j = 0, 1, 2) is number h by_head + j by_kind + i step
-     * of the 3 heads d values of a token. */
-    size_t by_head, by_kind, step;
-    int x_half, y_half; /* held in bfloat16; parts 1 */
+    cm_attention_place place[3];
+    int x_half[2], y_half; /* held in bfloat16; parts 1 */
 } cm_attention_tiles;
 
 static inline int cm_attention_tiles_fit(size_t tokens, size_t d)
@@ -24,7 +30,7 @@ static inline int cm_attention_tiles_fit(size_t tokens, size_t d)
     return tokens % 32 == 0 && d % 32 == 0;
 }
 size_t cm_attention_tiles_scratch_bytes(const cm_attention_tiles *a);
-/* One image: qkv [tokens][3 heads d], out [tokens][heads d]. */
-cm_status cm_attention_tiles_run(const cm_attention_tiles *a, const void *qkv, void *out, void *scratch);
+/* One image: out [tokens][heads d]. */
+cm_status cm_attention_tiles_run(const cm_attention_tiles *a, const void *const in[2], void *out, void *scratch);
 
 #endif

@@ -161,7 +161,7 @@ static inline size_t cm_op_piece_rows(size_t rows, int piece)
 extern const cm_op cm_op_conv2d;      /* x, [r]; weight [out, C, k, k], bias [out]     */
 extern const cm_op cm_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
 extern const cm_op cm_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
-extern const cm_op cm_op_attention;   /* qkv [N,H,W,3C] -> [N,H,W,C]                    */
+extern const cm_op cm_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */
 extern const cm_op cm_op_silu;        /* x                                              */
 extern const cm_op cm_op_add;         /* (a + b) scale                                  */
 extern const cm_op cm_op_concat;      /* a, b along channels                            */

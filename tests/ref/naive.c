@@ -62,7 +62,18 @@ static void groupnorm(const cm_attr *a, cm_desc d, const double *x, const double
     }
 }
 
-static void attention(const cm_attr *a, cm_desc in, const double *x, cm_desc out, double *y)
+/* Of q, k, v in x[0], or of q in x[0] and k = v in x[1]. */
+static double part_of(const cm_attr *a, const double *const *x, int C, int D, size_t token, int head, int j, int i)
+{
+    const int layout = a->attention.layout;
+    if (x[1]) return x[j > 0][token * (size_t)C + (size_t)(head * D + i)];
+    int channel = layout == CM_QKV_PER_HEAD      ? head * 3 * D + j * D + i
+                  : layout == CM_QKV_INTERLEAVED ? (head * D + i) * 3 + j
+                                                 : j * C + head * D + i;
+    return x[0][token * (size_t)(3 * C) + (size_t)channel];
+}
+
+static void attention(const cm_attr *a, cm_desc in, const double *const *x, cm_desc out, double *y)
 {
     int T = in.h * in.w, C = out.c, H = a->attention.heads, D = C / H;
     double *s = malloc((size_t)T * sizeof *s);
@@ -70,11 +81,7 @@ static void attention(const cm_attr *a, cm_desc in, const double *x, cm_desc out
         for (int head = 0; head < H; head++)
             for (int t = 0; t < T; t++) {
                 double most = -1e300, sum = 0;
-#define QKV(j, tok, i)                                                                                               \
-    x[((size_t)n * (size_t)T + (size_t)(tok)) * (size_t)(3 * C) +                                                    \
-      (size_t)(a->attention.layout == CM_QKV_PER_HEAD      ? head * 3 * D + (j)*D + (i)                              \
-               : a->attention.layout == CM_QKV_INTERLEAVED ? (head * D + (i)) * 3 + (j)                              \
-                                                           : (j)*C + head * D + (i))]
+#define QKV(j, tok, i) part_of(a, x, C, D, (size_t)n * (size_t)T + (size_t)(tok), head, j, i)
                 for (int u = 0; u < T; u++) {
                     s[u] = 0;
                     for (int i = 0; i < D; i++) s[u] += QKV(0, t, i) * QKV(1, u, i);
@@ -140,7 +147,7 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
 {
     if (op == &cm_op_conv2d) conv(a, in[0], x[0], a->conv.scale != 0 ? x[1] : NULL, p, out, y);
     else if (op == &cm_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
-    else if (op == &cm_op_attention) attention(a, in[0], x[0], out, y);
+    else if (op == &cm_op_attention) attention(a, in[0], x, out, y);
     else if (op == &cm_op_fir) fir(a, in[0], x[0], out, y);
     else if (op == &cm_op_embed_time) embed_time(a, x[0], p[0], out, y);
     else if (op == &cm_op_embed_label) embed_label(a, x[0], labels, p, out, y);
