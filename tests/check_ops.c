@@ -31,9 +31,10 @@ static cm_context *context(void)
     return c;
 }
 
-static void read_copy(const cm_param_source *s, float *out)
+static cm_status read_copy(const cm_param_source *s, float *out)
 {
     memcpy(out, s->data, s->bytes);
+    return CM_OK;
 }
 
 /* Parameter shapes: rank 0 ends the list. */

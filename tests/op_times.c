@@ -59,7 +59,7 @@ int main(int argc, char **argv)
                              bf16, strcmp(how, "lean") == 0, &arithmetic) != CM_OK) goto failed;
     const cm_plan_options o = {.slice = slice, .threads = 1, .share = 1, .arithmetic = arithmetic,
                                .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER, .output = CM_OUT_D};
-    if (cm_plan_create(m->graph, &o, &plan) != CM_OK || cm_weights_create(plan, m->params, &weights) != CM_OK ||
+    if (cm_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK || cm_weights_create(plan, m->params, &weights) != CM_OK ||
         cm_exec_create(plan, &exec) != CM_OK)
         goto failed;
     cm_exec_watch(exec, watch, &c);

@@ -35,7 +35,7 @@ static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, 
     const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .arithmetic = arithmetic};
     t->slice = slice;
     t->wanted = execs;
-    return cm_plan_create(model->graph, &options, &t->plan);
+    return cm_plan_create(model->inference, &options, &t->plan);
 }
 
 static cm_status team_equip(cm_model *model, team *t)

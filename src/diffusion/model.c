@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "diffusion/denoiser.h"
+#include "nets/fold.h"
 #include "nets/init.h"
 
 /* --- the graph of D ---------------------------------------------------------- */
@@ -33,18 +34,40 @@ static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *pr
     cm_graph_output(g, d);
 }
 
-cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, double dropout, cm_graph **out)
+static cm_status make_graph(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
+                            int32_t width, double dropout, int folded, cm_graph **out)
 {
     CM_TRY(cm_graph_create(context, out));
     (*out)->dropout = dropout;
+    (*out)->folded = folded;
     describe(*out, net, precond, height, width);
+    if (folded) cm_fold_last(*out);
     cm_status status = cm_graph_finish(*out);
     if (status != CM_OK) {
         cm_graph_free(*out);
         *out = NULL;
     }
     return status;
+}
+
+cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
+                            int32_t width, double dropout, cm_graph **out)
+{
+    return make_graph(context, net, precond, height, width, dropout, 0, out);
+}
+
+cm_status cm_model_describe_both(cm_model *m)
+{
+    CM_TRY(make_graph(m->context, &m->net, &m->precond, m->height, m->width, 0, 0, &m->graph));
+    CM_TRY(make_graph(m->context, &m->net, &m->precond, m->height, m->width, 0, 1, &m->inference));
+    m->sources = cm_calloc(m->context, (size_t)m->inference->n_params, sizeof *m->sources);
+    return m->sources ? CM_OK : CM_ERR_MEMORY;
+}
+
+cm_status cm_model_bind(cm_model *m)
+{
+    m->folded = cm_fold_bind(m->inference, m->graph->n_params, m->sources);
+    return m->folded ? cm_params_create(m->inference, m->sources, &m->params) : CM_ERR_MEMORY;
 }
 
 /* --- the image --------------------------------------------------------------- */
@@ -149,9 +172,7 @@ static cm_status configure(cm_model *m)
     CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.type == CM_NET_ADM, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
-    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, &m->graph));
-    m->sources = cm_calloc(m->context, (size_t)m->graph->n_params, sizeof *m->sources);
-    return m->sources ? CM_OK : CM_ERR_MEMORY;
+    return cm_model_describe_both(m);
 }
 
 static cm_status open_parts(cm_model *m, const char *path, const cm_load_options *options)
@@ -162,7 +183,7 @@ static cm_status open_parts(cm_model *m, const char *path, const cm_load_options
                               m->sources));
     CM_TRY(take_table(m, path));
     CM_TRY(check_finite(m, path, options));
-    CM_TRY(cm_params_create(m->graph, m->sources, &m->params));
+    CM_TRY(cm_model_bind(m));
     cm_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", path,
            cm_net_type_name(m->net.type), cm_precond_name(&m->precond), m->channels, m->height, m->width,
            m->file.file.count);
@@ -188,9 +209,10 @@ static cm_status new_model(cm_context *context, cm_model **out)
 
 /* --- without a file -------------------------------------------------------------- */
 
-static void read_tensor(const cm_param_source *source, float *out)
+static cm_status read_tensor(const cm_param_source *source, float *out)
 {
     cm_st_read_f32(source->user, out);
+    return CM_OK;
 }
 
 /* One tensor of the block. */
@@ -233,7 +255,7 @@ static cm_status make_parts(cm_model *m, const json_t *config, uint64_t seed, co
     if (!m->file.config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     CM_TRY(configure(m));
     CM_TRY(fill_block(m, seed, values));
-    CM_TRY(cm_params_create(m->graph, m->sources, &m->params));
+    CM_TRY(cm_model_bind(m));
     return keep_config(m);
 }
 
@@ -308,7 +330,9 @@ void cm_model_release(cm_model *m)
     cm_context *context = m->context;
     cm_denoiser_free(m->own);
     cm_params_free(m->params);
+    cm_free(context, m->folded);
     cm_free(context, m->sources);
+    cm_graph_free(m->inference);
     cm_graph_free(m->graph);
     cm_precond_release(&m->precond);
     cm_checkpoint_close(&m->file);

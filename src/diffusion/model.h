@@ -25,9 +25,11 @@ struct cm_model {
     cm_precond precond;
     int32_t channels, height, width; /* of the images          */
     int32_t out_channels;            /* of D                   */
-    cm_graph *graph;
-    cm_param_source *sources; /* one per parameter      */
-    cm_params *params;
+    cm_graph *graph;     /* parameters are the file's */
+    cm_graph *inference; /* the same function; a few more follow from those (nets/fold.h) */
+    cm_param_source *sources; /* one per parameter of `inference` */
+    struct cm_folded *folded; /* behind the last sources          */
+    cm_params *params;        /* for plans of either graph        */
     char *config_text;
     /* A model that is not from a file: all values in one block (cm_param_offsets),
      * and a description of each tensor in it. */
@@ -40,6 +42,10 @@ struct cm_model {
 /* The graph of D for images of the given size; see the enums above. */
 cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
                             int32_t width, double dropout, cm_graph **out);
+/* Both graphs of a model whose configuration stands, and room for the sources. */
+cm_status cm_model_describe_both(cm_model *model);
+/* The parameters, of the file's sources. */
+cm_status cm_model_bind(cm_model *model);
 
 cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
 /* From a configuration ({"network", "precond"[, "image", "training"]}) instead of

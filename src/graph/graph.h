@@ -24,12 +24,19 @@ typedef struct cm_node {
     const char *scope;           /* where in the network: the name of its parameters' module */
 } cm_node;
 
+/* A parameter that follows from others of the graph: how is the networks' own matter (nets/fold.h). */
+typedef struct cm_derived {
+    int kind; /* 0: it is the file's */
+    int layout, from[4];
+} cm_derived;
+
 /* A tensor the graph needs: its name in the checkpoint and its shape there. */
 typedef struct cm_param_desc {
     char *name;
     int rank;
     int64_t shape[4];
     int constant; /* a buffer that follows from the configuration: no node reads it */
+    cm_derived derived;
 } cm_param_desc;
 
 typedef struct cm_graph {
@@ -42,6 +49,7 @@ typedef struct cm_graph {
     int inputs[8], n_inputs;
     int outputs[4], n_outputs;
     double dropout; /* probability, 0 = a network without; set before describing */
+    int folded;     /* attention of one head in its short form (nets/fold.h); set before describing */
     int n_dropouts;
     cm_status status; /* sticky, with its message */
     char message[512];

@@ -95,7 +95,11 @@ static cm_status widen(cm_params *params, int index, const float **out)
     if (*out) return CM_OK;
     float *copy = cm_malloc(params->context, n, sizeof *copy);
     if (!copy) return CM_ERR_MEMORY;
-    source->read(source, copy);
+    cm_status status = source->read(source, copy);
+    if (status != CM_OK) {
+        cm_free(params->context, copy);
+        return status;
+    }
     params->widened[index] = copy;
     params->copied += n * sizeof *copy;
     *out = copy;
@@ -115,13 +119,14 @@ static cm_status pack_into(cm_params *params, packed *p)
 {
     const cm_param_source *source = &params->sources[p->index];
     float *copy = NULL;
+    cm_status status = CM_OK;
     CM_TRY(cm_packed_form_ready(&p->form, &p->packer));
     if (!source->raw) {
         copy = cm_malloc(params->context, cm_param_elements(&params->graph->params[p->index]), sizeof *copy);
         if (!copy) return CM_ERR_MEMORY;
-        source->read(source, copy);
+        status = source->read(source, copy);
     }
-    cm_status status = cm_packed_form_run(&p->form, source->raw ? source->raw : copy, p->data);
+    if (status == CM_OK) status = cm_packed_form_run(&p->form, source->raw ? source->raw : copy, p->data);
     if (source->forget) source->forget(source);
     cm_free(params->context, copy);
     return status;

@@ -19,7 +19,7 @@ typedef struct cm_param_source {
     const void *data;
     size_t bytes;
     const float *raw;
-    void (*read)(const struct cm_param_source *source, float *out);
+    cm_status (*read)(const struct cm_param_source *source, float *out);
     void (*forget)(const struct cm_param_source *source);
     const void *user;
 } cm_param_source;

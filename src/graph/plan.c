@@ -211,8 +211,13 @@ cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_
     for (int i = 0; i < plan->graph->n_nodes; i++)
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
             const cm_packer *packer = &plan->ops[i].packer[k];
+            const int index = plan->graph->nodes[i].param[k];
             cm_packed_form form;
-            if (cm_packer_plain(packer)) continue;
+            if (cm_packer_plain(packer)) {
+                const int made = index >= 0 && plan->graph->params[index].derived.kind;
+                if (made && !beside) *bytes += cm_param_elements(&plan->graph->params[index]) * sizeof(float);
+                continue;
+            }
             CM_TRY(cm_packed_form_of(packer, &form));
             if (!beside || !cm_packed_form_fits(&form, &beside->ops[i].packer[k])) *bytes += cm_packer_bytes(packer);
             cm_packed_form_release(&form);

@@ -38,9 +38,8 @@ static cm_value attention(adm *u, const char *p, cm_value x, int32_t num_heads)
     if (d != -1 && (d < 1 || c % d))
         cm_graph_fail(g, CM_ERR_SHAPE, "%s: %d channels do not divide into heads of num_head_channels %d", p, c, d);
     cm_value h = cm_groupnorm(g, cm_name_of("%s.norm", p).text, x, GROUPS, eps, 0);
-    h = cm_conv(g, cm_name_of("%s.qkv", p).text, h, 3 * c, 1, 1, 0);
-    h = cm_attention(g, h, d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN);
-    return cm_conv_add(g, cm_conv_filters(g, cm_name_of("%s.proj_out", p).text, c, c, 1), h, x, 1);
+    return cm_self_attention(g, cm_name_of("%s.qkv", p).text, cm_name_of("%s.proj_out", p).text, h, x,
+                             d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN, 1);
 }
 
 static int attends(const cm_net_config *c, int32_t rate)

@@ -146,9 +146,10 @@ static int same_shape(const cm_param_desc *p, const cm_st_tensor *t)
     return 1;
 }
 
-static void read_source(const cm_param_source *source, float *out)
+static cm_status read_source(const cm_param_source *source, float *out)
 {
     cm_st_read_f32(source->user, out);
+    return CM_OK;
 }
 
 static void forget_source(const cm_param_source *source)

@@ -35,9 +35,8 @@ static cm_value self_attention(const cm_edm_family *f, const char *name, cm_valu
     int32_t c = cm_channels(g, x), heads = f->channels_per_head ? c / f->channels_per_head : 1;
     if (heads == 0) return x; /* as the reference: below 64 channels there is no attention at all */
     cm_value h = cm_groupnorm(g, cm_name_of("%s.norm2", name).text, x, cm_edm_groups(c), f->eps, 0);
-    h = cm_conv(g, cm_name_of("%s.qkv", name).text, h, 3 * c, 1, 1, 0);
-    h = cm_attention(g, h, heads, CM_QKV_INTERLEAVED);
-    return cm_conv_add(g, cm_conv_filters(g, cm_name_of("%s.proj", name).text, c, c, 1), h, x, f->skip_scale);
+    return cm_self_attention(g, cm_name_of("%s.qkv", name).text, cm_name_of("%s.proj", name).text, h, x, heads,
+                             CM_QKV_INTERLEAVED, f->skip_scale);
 }
 
 cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction, int attention)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nets/fold.h"
+
 static const double box[2] = {1, 1};
 const cm_filter cm_filter_box = {2, box};
 
@@ -31,10 +33,9 @@ static int vector(cm_graph *g, const char *name, const char *member, int32_t siz
 
 cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
 {
-    const int64_t shape[4] = {out, cm_channels(g, x), k, k};
     const cm_attr attr = {.conv = {out, k, s, pad, 1, 0}};
-    int weight = cm_graph_param(g, 4, shape, "%s.weight", name);
-    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, weight, vector(g, name, "bias", out));
+    const cm_filters f = cm_conv_filters(g, name, cm_channels(g, x), out, k);
+    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
 cm_filters cm_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k)
@@ -81,10 +82,36 @@ cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_val
     return groupnorm(g, name, in, 2, &attr);
 }
 
-cm_value cm_attention(cm_graph *g, cm_value qkv, int32_t heads, int layout)
+static cm_value map(cm_graph *g, cm_filters f, cm_value x)
+{
+    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, 0}};
+    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
+}
+
+/* A map of C to C channels that is made of two. */
+static cm_filters folded(cm_graph *g, const char *name, const cm_attention_maps *m, int weight, int bias)
+{
+    cm_filters f = {m->c, 1, cm_fold(g, cm_name_of("%s.folded.weight", name).text, m, weight), -1};
+    f.bias = cm_fold(g, cm_name_of("%s.folded.bias", name).text, m, bias);
+    return f;
+}
+
+cm_value cm_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
+                           int layout, double scale)
 {
     const cm_attr attr = {.attention = {heads, layout}};
-    return cm_graph_node(g, &cm_op_attention, &attr, &qkv, 1, -1, -1);
+    const int32_t c = cm_channels(g, x);
+    cm_filters before = cm_conv_filters(g, qkv, c, 3 * c, 1), behind = cm_conv_filters(g, proj, c, c, 1);
+    cm_value in[2] = {0, x};
+    const int fold = g->folded && heads == 1 && c % 16 == 0;
+    if (fold) {
+        const cm_attention_maps m = {c, layout, before.weight, before.bias, behind.weight, behind.bias};
+        before = folded(g, qkv, &m, CM_FOLD_QUERY_WEIGHT, CM_FOLD_QUERY_BIAS);
+        behind = folded(g, proj, &m, CM_FOLD_VALUE_WEIGHT, CM_FOLD_VALUE_BIAS);
+    }
+    in[0] = map(g, before, x);
+    cm_value h = cm_graph_node(g, &cm_op_attention, &attr, in, fold ? 2 : 1, -1, -1);
+    return cm_conv_add(g, behind, h, r, scale);
 }
 
 cm_value cm_silu(cm_graph *g, cm_value x)

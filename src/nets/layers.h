@@ -38,7 +38,10 @@ cm_value cm_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups,
 /* mode CM_GN_ADD or CM_GN_SCALE_SHIFT with the embedding e. */
 cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
                                double eps);
-cm_value cm_attention(cm_graph *g, cm_value qkv, int32_t heads, int layout);
+/* (proj(attention(qkv(x))) + r) scale, maps of 1 x 1; of one head over a multiple of 16 channels
+ * with half of them where the graph is to be folded (fold.h). */
+cm_value cm_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
+                           int layout, double scale);
 cm_value cm_silu(cm_graph *g, cm_value x);
 /* Dropout with the graph's probability; x itself when that is 0. */
 cm_value cm_dropout(cm_graph *g, cm_value x);

@@ -73,7 +73,8 @@ static cm_status make_plans(cm_learner *l)
     }
     if (l->teacher) {
         cm_params *params = l->options.own_teacher ? l->taught.params : l->teacher->params;
-        CM_TRY(cm_plan_create(l->teacher->graph, &infer, &l->teacher_plan));
+        const cm_graph *graph = l->options.own_teacher ? l->teacher->graph : l->teacher->inference;
+        CM_TRY(cm_plan_create(graph, &infer, &l->teacher_plan));
         CM_TRY(cm_weights_create(l->teacher_plan, params, &l->teacher_weights));
     }
     return CM_OK;

@@ -132,9 +132,10 @@ static cm_status fill_all(cm_model *m, int flax, int kind, uint64_t seed, float 
     return CM_OK;
 }
 
-static void read_copy(const cm_param_source *source, float *out)
+static cm_status read_copy(const cm_param_source *source, float *out)
 {
     memcpy(out, source->data, source->bytes);
+    return CM_OK;
 }
 
 static cm_status build(cm_model *m, const json_t *network, const json_t *precond, int flax, int kind, uint64_t seed)
@@ -144,9 +145,8 @@ static cm_status build(cm_model *m, const json_t *network, const json_t *precond
     if (m->precond.type == CM_PRECOND_IDDPM && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
     m->channels = m->net.in_channels;
     m->out_channels = m->precond.type == CM_PRECOND_NONE ? m->net.out_channels : m->net.in_channels;
-    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, &m->graph));
+    CM_TRY(cm_model_describe_both(m));
     size_t n = (size_t)m->graph->n_params;
-    m->sources = cm_calloc(m->context, n, sizeof *m->sources);
     float **values = calloc(n, sizeof *values);
     for (size_t i = 0; i < n; i++) {
         size_t count = cm_param_elements(&m->graph->params[i]);
@@ -155,7 +155,7 @@ static cm_status build(cm_model *m, const json_t *network, const json_t *precond
     }
     CM_TRY(fill_all(m, flax, kind, seed, values));
     free(values);
-    return cm_params_create(m->graph, m->sources, &m->params);
+    return cm_model_bind(m);
 }
 
 cm_model *fill_model(cm_context *context, const json_t *network, const json_t *precond, int32_t height, int32_t width,
