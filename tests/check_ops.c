@@ -307,7 +307,7 @@ START_TEST(conv2d)
             bias = pick(0, 1);
         const float scale = pick(0, 1) ? 0.7f : 0; /* 0: nothing is added */
         node_case t = {
-            .op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias, scale}}, .n_in = scale != 0 ? 2 : 1};
+            .op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = image(k, 13, c);
@@ -328,7 +328,7 @@ START_TEST(winograd)
         const int side = c > 128 ? 16 : 8;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {
-            .op = &cm_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale}}, .n_in = scale != 0 ? 2 : 1};
+            .op = &cm_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = large    ? image(side, side + 5, c)
@@ -347,6 +347,33 @@ START_TEST(winograd)
 }
 END_TEST
 
+/* Points that each stand for four: by the tile of its own, from sides of 2 on and where tiles end
+ * inside, and for gradients and where channels do not divide of the large image. */
+START_TEST(conv2d_up)
+{
+    for (int i = 0; i < ROUNDS / 4 + 6; i++) {
+        static const int wide[] = {16, 48, 64, 112, 32, 288};
+        const int own = i % 3, c = own ? wide[pick(0, 5)] : pick(1, 20), out = own ? wide[pick(0, 4)] : pick(1, 20);
+        const int bias = pick(0, 1), k = own || pick(0, 1) ? 3 : 5;
+        const float scale = pick(0, 1) ? 0.7f : 0;
+        node_case t = {.op = &cm_op_conv2d,
+                       .attr = {.conv = {out, k, 1, k / 2, bias, scale, 1}},
+                       .n_in = scale != 0 ? 2 : 1,
+                       .bf16 = own == 2 ? pick(1, 4) : 0};
+        const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, bias};
+        const cm_own_shape small = {.n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
+        cm_own_conv conv;
+        cm_own_conv_init(&conv, cm_dnnl_cpu_level(), t.bf16, 1, &small);
+        if (own) ck_assert_int_eq(conv.kind, t.bf16 == 1 ? CM_OWN_NONE : CM_OWN_WINOGRAD);
+        t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
+        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        open_case(&t, shapes, ranks);
+        check_case(&t, t.bf16 ? bf16_error(&t) : 3e-6);
+    }
+}
+END_TEST
+
 /* To at most three channels: odd sides, one row, one column; float32 whatever the network's arithmetic. */
 START_TEST(narrow)
 {
@@ -354,7 +381,7 @@ START_TEST(narrow)
         int c = 16 * pick(1, 9), out = pick(1, 3), bias = pick(0, 1);
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {.op = &cm_op_conv2d,
-                       .attr = {.conv = {out, 3, 1, 1, bias, scale}},
+                       .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = i % 3 == 2};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
@@ -380,7 +407,7 @@ START_TEST(conv2d_bf16)
         int c = wide[pick(0, i % 4 ? 4 : 5)], out = wide[pick(0, 4)], bias = pick(0, 1), k = i % 3 ? 3 : 1;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {.op = &cm_op_conv2d,
-                       .attr = {.conv = {out, k, 1, k / 2, bias, scale}},
+                       .attr = {.conv = {out, k, 1, k / 2, bias, scale, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = pick(1, 4)};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
@@ -564,6 +591,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, conv2d);
     tcase_add_test(t, winograd);
+    tcase_add_test(t, conv2d_up);
     tcase_add_test(t, narrow);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, linear);

@@ -18,9 +18,8 @@ static cm_value resblock(adm *u, const char *p, cm_value x, int32_t out, int dir
 {
     cm_graph *g = u->g;
     cm_value h = cm_groupnorm(g, cm_name_of("%s.in_layers.0", p).text, x, GROUPS, eps, 1);
-    h = cm_resample(g, h, direction, cm_filter_box);
     x = cm_resample(g, x, direction, cm_filter_box);
-    h = cm_conv(g, cm_name_of("%s.in_layers.2", p).text, h, out, 3, 1, 1);
+    h = cm_resampled_conv(g, cm_name_of("%s.in_layers.2", p).text, h, out, 3, direction, cm_filter_box);
     int32_t width = u->c->scale_shift ? 2 * out : out;
     cm_value s = cm_linear(g, cm_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
     h = cm_groupnorm_embedded(g, cm_name_of("%s.out_layers.0", p).text, h, s,
@@ -64,9 +63,9 @@ static cm_value downsample(adm *u, const char *p, cm_value x)
 static cm_value upsample(adm *u, const char *p, cm_value x)
 {
     if (u->c->updown) return resblock(u, p, x, cm_channels(u->g, x), CM_RESAMPLE_UP);
-    x = cm_resample(u->g, x, CM_RESAMPLE_UP, cm_filter_box);
-    if (!u->c->conv_resample) return x;
-    return cm_conv(u->g, cm_name_of("%s.conv", p).text, x, cm_channels(u->g, x), 3, 1, 1);
+    if (!u->c->conv_resample) return cm_resample(u->g, x, CM_RESAMPLE_UP, cm_filter_box);
+    return cm_resampled_conv(u->g, cm_name_of("%s.conv", p).text, x, cm_channels(u->g, x), 3, CM_RESAMPLE_UP,
+                             cm_filter_box);
 }
 
 static int32_t level_width(const cm_net_config *c, int level)

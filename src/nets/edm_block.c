@@ -23,8 +23,8 @@ int32_t cm_edm_width(const cm_net_config *config, int level)
 static cm_value resampled_conv(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int32_t k,
                                int direction)
 {
-    x = cm_resample(f->g, x, direction, f->filter);
-    if (k) x = cm_conv(f->g, name, x, out, k, 1, k / 2);
+    if (k) x = cm_resampled_conv(f->g, name, x, out, k, direction, f->filter);
+    else x = cm_resample(f->g, x, direction, f->filter);
     if (direction != CM_RESAMPLE_NONE) cm_filter_buffer(f->g, name, f->filter);
     return x;
 }

@@ -33,7 +33,7 @@ static int vector(cm_graph *g, const char *name, const char *member, int32_t siz
 
 cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
 {
-    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0}};
+    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0}};
     const cm_filters f = cm_conv_filters(g, name, cm_channels(g, x), out, k);
     return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
@@ -48,7 +48,7 @@ cm_filters cm_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t ou
 
 cm_value cm_conv_add(cm_graph *g, cm_filters f, cm_value x, cm_value r, double scale)
 {
-    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, (float)scale}};
+    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, (float)scale, 0}};
     const cm_value in[2] = {x, r};
     return cm_graph_node(g, &cm_op_conv2d, &attr, in, 2, f.weight, f.bias);
 }
@@ -84,7 +84,7 @@ cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_val
 
 static cm_value map(cm_graph *g, cm_filters f, cm_value x)
 {
-    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, 0}};
+    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, 0, 0}};
     return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
@@ -155,6 +155,23 @@ cm_value cm_resample(cm_graph *g, cm_value x, int direction, cm_filter filter)
 {
     if (direction == CM_RESAMPLE_NONE) return x;
     return fir(g, x, filter, direction == CM_RESAMPLE_UP, 2, (filter.n - 1) / 2);
+}
+
+/* Resampling up by [1, 1] repeats points. */
+static int repeats(cm_filter filter)
+{
+    return filter.n == 2 && filter.f[0] == filter.f[1];
+}
+
+cm_value cm_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
+                           cm_filter filter)
+{
+    const cm_attr attr = {.conv = {out, k, 1, k / 2, 1, 0, 1}};
+    if (direction != CM_RESAMPLE_UP || !repeats(filter))
+        return cm_conv(g, name, cm_resample(g, x, direction, filter), out, k, 1, k / 2);
+    const cm_filters f = cm_conv_filters(g, name, cm_channels(g, x), out, k);
+    if (k == 1) return cm_resample(g, map(g, f, x), direction, filter);
+    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
 cm_value cm_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad)

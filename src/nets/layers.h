@@ -49,6 +49,11 @@ cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale);
 cm_value cm_concat(cm_graph *g, cm_value a, cm_value b);
 /* Depthwise FIR by 2 up or down; NONE gives x back. */
 cm_value cm_resample(cm_graph *g, cm_value x, int direction, cm_filter filter);
+/* Resampling, then the k x k convolution, odd k, stride 1.  Up by [1, 1] each point is repeated: a
+ * 1 x 1 convolution may as well come first, with a quarter of the products, and others read the
+ * small image. */
+cm_value cm_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
+                           cm_filter filter);
 /* FIR at stride 1 with `pad` zeros around. */
 cm_value cm_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad);
 /* The buffer "NAME.resample_filter" that reference files carry. */

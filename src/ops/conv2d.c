@@ -1,20 +1,32 @@
 /* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
  * our own convolutions where they are faster (own_conv.h).  With a second input r the output is
- * (convolution + r) scale: the end of a residual block.
+ * (convolution + r) scale: the end of a residual block.  With `up` each point of x is taken four
+ * times, as resampling by [1, 1] does: Winograd has a form of its own for that; for others, and for
+ * gradients, the large image is made first.
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
  * gradient with the turned kernel, dw the input with the gradient; dr = scale dy,
  * which is what the convolution's own gradients begin with. */
 #include "ops/op.h"
 
+#include <string.h>
+
 #include "base/parallel.h"
+
+/* x as the convolution sees it. */
+static cm_desc large(const cm_attr *attr, cm_desc x)
+{
+    const int32_t scale = attr->conv.up ? 2 : 1;
+    return (cm_desc){x.n, scale * x.h, scale * x.w, x.c};
+}
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
     int32_t k = attr->conv.kernel, s = attr->conv.stride, pad = attr->conv.pad;
-    if (in->h + 2 * pad < k || in->w + 2 * pad < k)
-        CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", in->h, in->w, k, k);
-    *out = (cm_desc){in->n, cm_dnnl_conv_size(in->h, k, s, pad), cm_dnnl_conv_size(in->w, k, s, pad), attr->conv.out};
+    const cm_desc x = large(attr, in[0]);
+    if (x.h + 2 * pad < k || x.w + 2 * pad < k)
+        CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", x.h, x.w, k, k);
+    *out = (cm_desc){x.n, cm_dnnl_conv_size(x.h, k, s, pad), cm_dnnl_conv_size(x.w, k, s, pad), attr->conv.out};
     if (n_in > 1 && (in[1].h != out->h || in[1].w != out->w || in[1].c != out->c))
         CM_FAIL(CM_ERR_SHAPE, "conv2d: %d x %d x %d is added to %d x %d x %d (H x W x C)", in[1].h, in[1].w, in[1].c,
                 out->h, out->w, out->c);
@@ -29,6 +41,9 @@ typedef struct {
     cm_own_conv own, turned;  /* of x, and of the gradient; kind NONE: oneDNN's */
     cm_own_gradient gradient; /* of the weights                               */
     size_t scaled;            /* where in the scratch memory a scaled gradient stands that nobody else wants */
+    int own_gradients;
+    int enlarges;    /* forward; x then stands */
+    size_t enlarged; /* here, and in backward, later its gradient */
 } state;
 typedef struct {
     cm_dnnl_call *call[KINDS];
@@ -36,26 +51,56 @@ typedef struct {
 
 static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
 {
-    const cm_dnnl_conv_shape shape = {p->in[0].n,           p->in[0].h,        p->in[0].w,
-                                      p->in[0].c,           p->attr->conv.out, p->attr->conv.kernel,
-                                      p->attr->conv.stride, p->attr->conv.pad, p->attr->conv.bias};
+    const cm_desc x = large(p->attr, p->in[0]);
+    const cm_dnnl_conv_shape shape = {x.n,
+                                      x.h,
+                                      x.w,
+                                      x.c,
+                                      p->attr->conv.out,
+                                      p->attr->conv.kernel,
+                                      p->attr->conv.stride,
+                                      p->attr->conv.pad,
+                                      p->attr->conv.bias};
     return shape;
 }
 
 static cm_own_shape own_shape(const cm_op_plan *p, int turned)
 {
-    int32_t c = p->in[0].c, oc = p->attr->conv.out;
-    const cm_own_shape shape = {p->in[0].n,           p->in[0].h,        p->in[0].w,
-                                turned ? oc : c,      turned ? c : oc,   p->attr->conv.kernel,
-                                p->attr->conv.stride, p->attr->conv.pad, turned};
+    const cm_desc x = large(p->attr, p->in[0]);
+    const int32_t oc = p->attr->conv.out;
+    const cm_own_shape shape = {.n = x.n,
+                                .h = x.h,
+                                .w = x.w,
+                                .c = turned ? oc : x.c,
+                                .oc = turned ? x.c : oc,
+                                .kernel = p->attr->conv.kernel,
+                                .stride = p->attr->conv.stride,
+                                .pad = p->attr->conv.pad,
+                                .turned = turned};
     return shape;
+}
+
+/* The algorithm of our own, if any, and whether it wants x enlarged. */
+static int choose(const cm_op_plan *p, cm_own_conv *own)
+{
+    cm_own_shape shape = own_shape(p, 0);
+    const int level = cm_dnnl_cpu_level(), up = p->attr->conv.up;
+    memset(own, 0, sizeof *own);
+    if (p->lean) return up;
+    if (up) {
+        cm_own_shape small = shape;
+        small.h = p->in[0].h, small.w = p->in[0].w, small.up = 1;
+        cm_own_conv_init(own, level, p->bf16, p->threads, &small);
+        if (own->kind) return 0;
+    }
+    cm_own_conv_init(own, level, p->bf16, p->threads, &shape);
+    return up;
 }
 
 static unsigned half(const cm_op_plan *p)
 {
-    const cm_own_shape shape = own_shape(p, 0);
     cm_own_conv own;
-    cm_own_conv_init(&own, cm_dnnl_cpu_level(), p->bf16, p->threads, &shape);
+    (void)choose(p, &own);
     return cm_own_conv_offers_half(&own) ? 1 | CM_HALF_OUT : 0;
 }
 
@@ -63,8 +108,11 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
     const cm_own_shape forward = own_shape(p, 0), turned = own_shape(p, 1);
-    if (cm_own_conv_has_gradients(&s->own)) {
-        cm_own_gradient_init(&s->gradient, &s->own, cm_dnnl_cpu_level(), &forward);
+    cm_own_conv own = s->own;
+    if (p->attr->conv.up && own.kind) cm_own_conv_init(&own, cm_dnnl_cpu_level(), p->bf16, 1, &forward);
+    s->own_gradients = cm_own_conv_has_gradients(&own);
+    if (s->own_gradients) {
+        cm_own_gradient_init(&s->gradient, &own, cm_dnnl_cpu_level(), &forward);
         p->scratch_bytes = cm_own_gradient_scratch_bytes(&s->gradient);
         p->unpacker.gradient = &s->gradient.winograd;
         if (!(p->wants & 1)) return CM_OK;
@@ -98,8 +146,7 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    const cm_own_shape own = own_shape(p, 0);
-    if (!p->lean) cm_own_conv_init(&s->own, cm_dnnl_cpu_level(), p->bf16, p->threads, &own);
+    s->enlarges = choose(p, &s->own);
     if (s->own.kind) {
         if (p->half) cm_own_conv_hold(&s->own, p->half & 1, (p->half & CM_HALF_OUT) != 0);
         p->packer[0].own = &s->own;
@@ -129,6 +176,9 @@ static cm_status prepare(cm_op_plan *p)
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
         p->scratch_bytes = s->scaled + cm_desc_count(p->out) * sizeof(float);
+    s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
+    if (s->enlarges || (p->attr->conv.up && p->mode == CM_MODE_TRAIN))
+        p->scratch_bytes = s->enlarged + cm_desc_count(large(p->attr, p->in[0])) * sizeof(float);
     return CM_OK;
 }
 
@@ -175,12 +225,63 @@ static cm_status residual_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
+/* --- x enlarged ------------------------------------------------------------- */
+
+static float *enlarged_of(const cm_op_run *r)
+{
+    return (float *)(void *)((unsigned char *)r->scratch + ((const state *)r->p->state)->enlarged);
+}
+
+typedef struct {
+    const cm_op_run *run;
+    const unsigned char *x;
+} enlarging;
+
+/* One row of points to two. */
+static cm_status enlarge_piece(void *user, int index, int worker)
+{
+    const enlarging *e = user;
+    const cm_desc x = e->run->p->in[0];
+    const size_t point = (size_t)x.c * (e->run->p->half & 1 ? sizeof(uint16_t) : sizeof(float));
+    const size_t row = (size_t)x.w * point;
+    const unsigned char *from = e->x + (size_t)index * row;
+    unsigned char *to = (unsigned char *)enlarged_of(e->run) + (size_t)index * 4 * row;
+    (void)worker;
+    for (size_t i = 0; i < 2 * (size_t)x.w; i++) memcpy(to + i * point, from + i / 2 * point, point);
+    memcpy(to + 2 * row, to, 2 * row);
+    return CM_OK;
+}
+
+/* Makes x (or its tangent) large. */
+static cm_status enlarge(const cm_op_run *r, const void **x)
+{
+    const cm_desc d = r->p->in[0];
+    enlarging e = {r, *x};
+    *x = enlarged_of(r);
+    return cm_parallel(r->p->threads, d.n * d.h, enlarge_piece, &e);
+}
+
+/* The gradient of the large image to that of the small: sums of four. */
+static void shrink(const cm_op_run *r, float *dx)
+{
+    const cm_desc x = r->p->in[0];
+    const size_t c = (size_t)x.c, w = (size_t)x.w;
+    const float *from = enlarged_of(r);
+    for (size_t row = 0; row < (size_t)x.n * (size_t)x.h; row++, from += 2 * w * c)
+        for (size_t i = 0; i < w; i++, from += 2 * c, dx += c) {
+            r->p->kernels->add(c, from, from + c, 1, dx);
+            r->p->kernels->axpy(c, 1, from + 2 * w * c, dx);
+            r->p->kernels->axpy(c, 1, from + 2 * w * c + c, dx);
+        }
+}
+
 /* y (or its tangent) of x, bias and r. */
-static cm_status convolve(const cm_op_run *r, int kind, const float *x, const void *weights, const float *bias,
+static cm_status convolve(const cm_op_run *r, int kind, const void *x, const void *weights, const float *bias,
                           const float *added, float *y)
 {
     const state *s = r->p->state;
     residual more = {r, added, y};
+    if (s->enlarges) CM_TRY(enlarge(r, &x));
     if (s->own.kind) return cm_own_conv_run(&s->own, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
     CM_TRY(cm_dnnl_execute(((const calls *)r->local)->call[kind], x, weights, bias, y, r->scratch));
     if (!added) return CM_OK;
@@ -207,13 +308,18 @@ static cm_status backward(const cm_op_run *r)
     const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
-    if (cm_own_conv_has_gradients(&s->own)) {
-        if (r->din[0]) CM_TRY(cm_own_data_gradient_run(&s->turned, dy, r->back_param, r->din[0], r->scratch));
-        cm_own_gradient_run(&s->gradient, r->p->kernels, r->in[0], dy, r->dparam[0], r->dparam[1], r->scratch);
-        return CM_OK;
+    const int up = r->p->attr->conv.up;
+    const void *x = r->in[0];
+    float *dx = up ? enlarged_of(r) : r->din[0];
+    if (r->din[0]) {
+        if (s->own_gradients) CM_TRY(cm_own_data_gradient_run(&s->turned, dy, r->back_param, dx, r->scratch));
+        else CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, dx, r->scratch));
+        if (up) shrink(r, r->din[0]);
     }
-    if (r->din[0]) CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, r->din[0], r->scratch));
-    return cm_dnnl_execute(c->call[WEIGHTS], r->in[0], dy, r->dparam[1], r->dparam[0], r->scratch);
+    if (up) CM_TRY(enlarge(r, &x));
+    if (!s->own_gradients) return cm_dnnl_execute(c->call[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
+    cm_own_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
+    return CM_OK;
 }
 
 static cm_status jvp(const cm_op_run *r)

@@ -35,6 +35,7 @@ typedef union cm_attr {
     struct {
         int32_t out, kernel, stride, pad, bias;
         float scale; /* of the sum, when there is a second input */
+        int32_t up;  /* x is repeated to twice its sides before  */
     } conv;
     struct {
         int32_t out, bias;

@@ -15,6 +15,12 @@ static int parts_of(int level, int bf16, const cm_own_shape *s)
 void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *s)
 {
     memset(conv, 0, sizeof *conv);
+    if (s->up) {
+        if (bf16 == 1 || !cm_winograd_rule(0, s->kernel, s->stride, s->pad, s->c, s->oc, 2 * s->h, 2 * s->w)) return;
+        conv->kind = CM_OWN_WINOGRAD;
+        cm_winograd_init(&conv->as.winograd, level, bf16, CM_TILE_UP, 0, threads, s->n, s->h, s->w, s->c, s->oc);
+        return;
+    }
     if (cm_narrow_rule(s->kernel, s->stride, s->pad, s->c, s->oc) && !s->turned) {
         conv->kind = CM_OWN_NARROW;
         cm_narrow_init(&conv->as.narrow, level, threads, s->n, s->h, s->w, s->c, s->oc);

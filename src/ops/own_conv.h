@@ -9,9 +9,10 @@
 
 enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES, CM_OWN_NARROW };
 
-/* What is convolved with what; `turned`: the data gradient's, channels as it sees them. */
+/* What is convolved with what; `turned`: the data gradient's, channels as it sees them; `up`: of
+ * points that each stand for four (h, w: as they are). */
 typedef struct cm_own_shape {
-    int32_t n, h, w, c, oc, kernel, stride, pad, turned;
+    int32_t n, h, w, c, oc, kernel, stride, pad, turned, up;
 } cm_own_shape;
 
 typedef struct cm_own_conv {

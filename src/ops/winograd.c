@@ -69,16 +69,17 @@ void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned,
     *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
     w->operands = bf16 ? cm_winograd_bf16_for(level) : &kernels->float32;
     w->n = n, w->h = h, w->w = width, w->c = c, w->oc = oc;
-    w->tiles_down = ((size_t)h + cm_tile_down(tile) - 1) / cm_tile_down(tile);
-    w->tiles_across = ((size_t)width + cm_tile_across(tile) - 1) / cm_tile_across(tile);
+    const size_t scale = cm_tile_scale(tile), down = cm_tile_down(tile), across = cm_tile_across(tile);
+    w->tiles_down = (scale * (size_t)h + down - 1) / down;
+    w->tiles_across = (scale * (size_t)width + across - 1) / across;
     w->block = block_of(w);
 }
 
 const char *cm_winograd_name(const cm_winograd *w)
 {
-    static const char *const names[2][4] = {
-        {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4"},
-        {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16"}};
+    static const char *const names[2][5] = {
+        {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4", "winograd up"},
+        {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16", "winograd up bf16"}};
     return names[w->operands->bytes == 2][w->tile - 1];
 }
 
@@ -168,9 +169,9 @@ void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 
 /* --- running ------------------------------------------------------------------------------ */
 
-/* The transformed input: [tile][position][channels].  A tile's positions lie side by side,
+/* The transformed input: [tile][point][channels].  A tile's points lie side by side,
  * since writing them to so many places far apart took longer than the transform; distances
- * in operands, of positions and of tiles. */
+ * in operands, of points and of tiles. */
 static size_t apart(const cm_winograd *w)
 {
     return (size_t)w->c + 64 / w->operands->bytes;
@@ -178,7 +179,7 @@ static size_t apart(const cm_winograd *w)
 
 static size_t row_of(const cm_winograd *w)
 {
-    return positions(w) * apart(w) + 64 / w->operands->bytes;
+    return cm_tile_points(w->tile) * apart(w) + 64 / w->operands->bytes;
 }
 
 /* Products of one worker: [position][tile][columns]. */
@@ -211,7 +212,8 @@ typedef struct {
 static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
                         const float **points)
 {
-    const int32_t down = (int32_t)cm_tile_down(w->tile), across = (int32_t)cm_tile_across(w->tile);
+    const int32_t scale = (int32_t)cm_tile_scale(w->tile);
+    const int32_t down = (int32_t)cm_tile_down(w->tile) / scale, across = (int32_t)cm_tile_across(w->tile) / scale;
     size_t per = w->tiles_down * w->tiles_across;
     const float *image = x + tile / per * (size_t)w->h * (size_t)w->w * c;
     int32_t top = (int32_t)(tile % per / w->tiles_across) * down - rim;
@@ -246,13 +248,14 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
 {
     const cm_winograd *w = j->w;
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
-    size_t image = tile / per * (size_t)w->h * (size_t)w->w;
+    const size_t h = cm_tile_scale(w->tile) * (size_t)w->h, width = cm_tile_scale(w->tile) * (size_t)w->w;
+    size_t image = tile / per * h * width;
     size_t down = cm_tile_down(w->tile), across = cm_tile_across(w->tile);
     size_t top = tile % per / w->tiles_across * down, left = tile % w->tiles_across * across;
     for (size_t i = 0; i < down; i++)
         for (size_t k = 0; k < across; k++) {
-            int inside = top + i < (size_t)w->h && left + k < (size_t)w->w;
-            size_t at = (image + (top + i) * (size_t)w->w + left + k) * oc + first;
+            int inside = top + i < h && left + k < width;
+            size_t at = (image + (top + i) * width + left + k) * oc + first;
             to->y[i * across + k] = inside ? j->y + at : NULL;
             to->residual[i * across + k] = inside && j->residual ? j->residual + at : NULL;
         }
@@ -284,7 +287,7 @@ static cm_status output_piece(void *user, int piece, int worker)
     if (count == 0) return CM_OK; /* more threads than tiles */
     to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
-        w->operands->product(count, columns, c, v + t * apart(w) * bytes, row_of(w),
+        w->operands->product(count, columns, c, v + cm_tile_point_of(w->tile, t) * apart(w) * bytes, row_of(w),
                              packed + t * weights_apart(w, columns) * bytes, m + t * m_apart, columns);
     for (size_t i = 0; i < count; i++) {
         find_outputs(j, j->first + begin + i, first, &to);

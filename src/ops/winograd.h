@@ -4,7 +4,22 @@
  * F(4x4, 3x3) has 36 positions for 16 outputs, F(2x4, 3x3) 24 for 8, F(2x2, 3x3) 16
  * for 4: the fewer an output, the larger are rounding errors.  At every position the
  * products over channels are one matrix product.  Channels-last in and out.  A result
- * does not depend on how tiles are cut into blocks, so neither on batch nor threads. */
+ * does not depend on how tiles are cut into blocks, so neither on batch nor threads.
+ *
+ * Where each point of the input stands for four (resampling up by [1, 1]), 4 x 4 outputs depend
+ * on 4 x 4 points.  In one dimension, of points d_0 .. d_3 and taps w_0, w_1, w_2:
+ *
+ *   y_0 = w_0 d_0 + (w_1 + w_2) d_1     y_1 = (w_0 + w_1) d_1 + w_2 d_2
+ *   y_2 = w_0 d_1 + (w_1 + w_2) d_2     y_3 = (w_0 + w_1) d_2 + w_2 d_3.
+ *
+ * Even and odd outputs are two sums of two taps; at 0, 1, -1 and infinity, the points of F(2,3),
+ * whose transform of d serves here too, both taken together need 1, 1, 2 and 1 products:
+ *
+ *   a = w_0 (d_0 - d_2)                  b = (w_0 + w_1 + w_2)/2 (d_1 + d_2)
+ *   e = (w_0 - w_1 - w_2)/2 (d_2 - d_1)  f = (w_2 - w_0 - w_1)/2 (d_2 - d_1)
+ *   g = w_2 (d_3 - d_1)                  y = a + b + e, b + f, b - e, b - f + g,
+ *
+ * so 25 products give 16 outputs, as exact as F(2x2, 3x3). */
 #ifndef CM_OPS_WINOGRAD_H
 #define CM_OPS_WINOGRAD_H
 
@@ -12,19 +27,37 @@
 #include "ops/kernels.h"
 
 /* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
-enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4 };
+enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4, CM_TILE_UP = 5 };
 static inline size_t cm_tile_down(int tile)
 {
-    return tile == CM_TILE_2X4 ? 2 : (size_t)tile;
+    return tile == CM_TILE_2X4 ? 2 : tile == CM_TILE_UP ? 4 : (size_t)tile;
 }
 static inline size_t cm_tile_across(int tile)
 {
-    return tile == CM_TILE_2X4 ? 4 : (size_t)tile;
+    return tile == CM_TILE_2X4 || tile == CM_TILE_UP ? 4 : (size_t)tile;
 }
-/* Points of input that they depend on (of a 1 x 1 convolution: one). */
+/* Outputs that a point of the input stands for, in each direction. */
+static inline size_t cm_tile_scale(int tile)
+{
+    return tile == CM_TILE_UP ? 2 : 1;
+}
+/* Points of input that they depend on (of a 1 x 1 convolution: one), and as many values of the
+ * transformed input. */
+static inline size_t cm_tile_points(int tile)
+{
+    const size_t down = cm_tile_down(tile) / cm_tile_scale(tile), across = cm_tile_across(tile) / cm_tile_scale(tile);
+    return tile == CM_TILE_1X1 ? 1 : (down + 2) * (across + 2);
+}
+/* Products. */
 static inline size_t cm_tile_positions(int tile)
 {
-    return tile == CM_TILE_1X1 ? 1 : (cm_tile_down(tile) + 2) * (cm_tile_across(tile) + 2);
+    return tile == CM_TILE_UP ? 25 : cm_tile_points(tile);
+}
+/* Which of the transformed points position t takes. */
+static inline size_t cm_tile_point_of(int tile, size_t t)
+{
+    const size_t row = t / 5, column = t % 5; /* 0, 1, -1, -1 and infinity */
+    return tile == CM_TILE_UP ? 4 * (row - (row > 2)) + column - (column > 2) : t;
 }
 
 /* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:
@@ -40,7 +73,7 @@ typedef struct cm_winograd_points {
 typedef struct cm_winograd_operands {
     size_t bytes;    /* of one: 4 or 2                        */
     size_t channels; /* that `weights` transforms at a time   */
-    /* out[t] (t of cm_tile_positions, `apart` from one to the next), c values each, from
+    /* out[t] (t of cm_tile_points, `apart` from one to the next), c values each, from
      * so many points in rows. */
     void (*input)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     /* c [rows][columns] = a [rows][k] b, rows of a `lda` apart, b packed in panels of k rows. */
@@ -73,10 +106,10 @@ const cm_winograd_kernels *cm_winograd_for(int level);
 typedef struct cm_winograd {
     const cm_winograd_kernels *kernels;
     const cm_winograd_operands *operands;
-    int tile;    /* CM_TILE_ */
-    int turned;  /* weights as the data gradient wants them */
-    int threads; /* of a run */
-    int32_t n, h, w, c, oc;
+    int tile;                               /* CM_TILE_ */
+    int turned;                             /* weights as the data gradient wants them */
+    int threads;                            /* of a run */
+    int32_t n, h, w, c, oc;                 /* h, w: of the input */
     size_t tiles_down, tiles_across, block; /* block: most tiles at a time */
 } cm_winograd;
 
@@ -87,7 +120,7 @@ int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int3
                      int32_t w);
 void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int tile, int turned, int threads, int32_t n,
                       int32_t h, int32_t w, int32_t c, int32_t oc);
-/* "winograd 4x4", "winograd 2x2 bf16", "product bf16". */
+/* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "product bf16". */
 const char *cm_winograd_name(const cm_winograd *winograd);
 size_t cm_winograd_packed_bytes(const cm_winograd *winograd);
 /* The same packed weights serve both. */
@@ -95,8 +128,8 @@ int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
 /* plain [oc][c][3][3]; of a turned one [c][oc][3][3], the forward's. */
 void cm_winograd_pack(const cm_winograd *winograd, const float *plain, void *packed);
 size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
-/* x [n][h][w][c], y [n][h][w][oc]; with a residual like y: y = (convolution + residual)
- * scale. */
+/* x [n][h][w][c], y [n][h][w][oc] (up: 2h, 2w); with a residual like y: y = (convolution +
+ * residual) scale. */
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);
 

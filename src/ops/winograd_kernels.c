@@ -66,6 +66,21 @@ static inline void output16(const float *in, size_t k, size_t apart, vec bias, c
         if (to->y[i]) store(to->y[i] + k, finish(d[i] + bias, to->residual[i], k, to->scale));
 }
 
+static inline void output25(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
+{
+    vec d[5], v[20];
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t j = 0; j < 5; j++) d[j] = load(in + (5 * j + i) * apart + k);
+        output_up(d, 1, v + i, 5);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        output_up(v + 5 * i, 1, d, 1);
+        for (size_t j = 0; j < 4; j++)
+            if (to->y[4 * i + j])
+                store(to->y[4 * i + j] + k, finish(d[j] + bias, to->residual[4 * i + j], k, to->scale));
+    }
+}
+
 static void output(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
     for (size_t k = 0; k < c; k += LANES) {
@@ -73,6 +88,7 @@ static void output(int tile, size_t c, const float *in, size_t apart, const floa
         if (tile == CM_TILE_4X4) output_wide(4, in, k, apart, b, to);
         else if (tile == CM_TILE_2X4) output_wide(2, in, k, apart, b, to);
         else if (tile == CM_TILE_2X2) output16(in, k, apart, b, to);
+        else if (tile == CM_TILE_UP) output25(in, k, apart, b, to);
         else store(to->y[0] + k, finish(load(in + k) + b, to->residual[0], k, to->scale));
     }
 }

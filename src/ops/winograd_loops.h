@@ -126,6 +126,25 @@ static inline __attribute__((always_inline)) void fold4(const vec *u, size_t s, 
     g[2 * q] = e + u[3 * s];
 }
 
+/* Of points that stand for two (winograd.h). */
+static inline __attribute__((always_inline)) void weights_up(const vec *g, size_t s, vec *u, size_t q)
+{
+    vec g0 = g[0], g1 = g[s], g2 = g[2 * s];
+    u[0] = g0;
+    u[q] = 0.5f * (g0 + g1 + g2);
+    u[2 * q] = 0.5f * (g0 - g1 - g2);
+    u[3 * q] = 0.5f * (g2 - g0 - g1);
+    u[4 * q] = g2;
+}
+
+static inline __attribute__((always_inline)) void output_up(const vec *m, size_t s, vec *y, size_t q)
+{
+    y[0] = m[0] + m[s] + m[2 * s];
+    y[q] = m[s] + m[3 * s];
+    y[2 * q] = m[s] - m[2 * s];
+    y[3 * q] = m[s] - m[3 * s] + m[4 * s];
+}
+
 /* --- two-dimensional ------------------------------------------------------------------- */
 
 /* Between the two passes the values are in memory: kept in registers, which they
@@ -164,7 +183,7 @@ static void input(int tile, size_t c, const float *const *points, void *out, siz
     for (size_t k = 0; k < c; k += LANES) {
         if (tile == CM_TILE_4X4) input_wide(4, points, k, out, apart);
         else if (tile == CM_TILE_2X4) input_wide(2, points, k, out, apart);
-        else if (tile == CM_TILE_2X2) input16(points, k, out, apart);
+        else if (tile == CM_TILE_2X2 || tile == CM_TILE_UP) input16(points, k, out, apart);
         else put(out, k, load(points[0] + k));
     }
 }
@@ -178,6 +197,9 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
     } else if (tile == CM_TILE_2X2) {
         for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
+    } else if (tile == CM_TILE_UP) {
+        for (size_t i = 0; i < 3; i++) weights_up(g + i, 3, t + i, 3);
+        for (size_t i = 0; i < 5; i++) weights_up(t + 3 * i, 1, r + 5 * i, 1);
     } else {
         const size_t rows = tile == CM_TILE_4X4 ? 6 : 4;
         for (size_t i = 0; i < 3; i++)

@@ -23,7 +23,7 @@ static double silu(double v)
 static void conv(const cm_attr *a, cm_desc in, const double *x, const double *r, const double *const *p, cm_desc out,
                  double *y)
 {
-    int k = a->conv.kernel;
+    int k = a->conv.kernel, scale = a->conv.up ? 2 : 1;
     EACH(out)
     {
         double sum = p[1] ? p[1][c] : 0;
@@ -31,8 +31,8 @@ static void conv(const cm_attr *a, cm_desc in, const double *x, const double *r,
             for (int j = 0; j < k; j++)
                 for (int ic = 0; ic < in.c; ic++) {
                     int yy = h * a->conv.stride - a->conv.pad + i, xx = w * a->conv.stride - a->conv.pad + j;
-                    if (yy < 0 || xx < 0 || yy >= in.h || xx >= in.w) continue;
-                    sum += x[at(in, n, yy, xx, ic)] * p[0][((c * in.c + ic) * k + i) * k + j];
+                    if (yy < 0 || xx < 0 || yy >= scale * in.h || xx >= scale * in.w) continue;
+                    sum += x[at(in, n, yy / scale, xx / scale, ic)] * p[0][((c * in.c + ic) * k + i) * k + j];
                 }
         size_t i = at(out, n, h, w, c);
         y[i] = r ? (sum + r[i]) * (double)a->conv.scale : sum;
@@ -81,7 +81,7 @@ static void attention(const cm_attr *a, cm_desc in, const double *const *x, cm_d
         for (int head = 0; head < H; head++)
             for (int t = 0; t < T; t++) {
                 double most = -1e300, sum = 0;
-#define QKV(j, tok, i) part_of(a, x, C, D, (size_t)n * (size_t)T + (size_t)(tok), head, j, i)
+#define QKV(j, tok, i) part_of(a, x, C, D, (size_t)n *(size_t)T + (size_t)(tok), head, j, i)
                 for (int u = 0; u < T; u++) {
                     s[u] = 0;
                     for (int i = 0; i < D; i++) s[u] += QKV(0, t, i) * QKV(1, u, i);
