@@ -51,8 +51,8 @@ struct cm_folded {
 typedef struct {
     size_t c;
     int layout;
-    const float *in[INPUTS]; /* plain, of those that a kind needs */
-    float *copy[INPUTS];
+    const float *in[INPUTS]; /* plain */
+    float *copy[INPUTS];     /* or NULL: in the source */
 } maps;
 
 /* Row of output i of q, k or v (j = 0, 1, 2) among the 3C of one head. */
