@@ -319,7 +319,8 @@ START_TEST(conv2d)
 END_TEST
 
 /* 3 x 3 over multiples of 16 channels: tiles of 4 x 4 from side 16 on, with at most 128 channels
- * from 8 on, of 2 x 2 below, with sides that tiles do not divide. */
+ * from 8 on, of 2 x 2 below, with sides that tiles do not divide.  Largest errors over the largest
+ * value in 3000 draws of such layers: 4.1e-6 (mean 1.5e-6), of 2 x 2 1.1e-6 (0.4e-6). */
 START_TEST(winograd)
 {
     for (int i = 0; i < ROUNDS / 4 + 4; i++) {
@@ -338,7 +339,7 @@ START_TEST(winograd)
         ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, c, out, t.in[0].h, t.in[0].w),
                          large ? CM_TILE_4X4 : CM_TILE_2X2);
         open_case(&t, shapes, ranks);
-        check_case(&t, 3e-6);
+        check_case(&t, large ? 6e-6 : 2e-6);
     }
     ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, 24, 32, 16, 16), 0);
     ck_assert_int_eq(cm_winograd_rule(0, 3, 2, 1, 32, 32, 16, 16), 0);
