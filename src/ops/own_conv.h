@@ -44,7 +44,7 @@ static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
  * are packed on the way, else as cm_own_conv_pack leaves them. */
 static inline int cm_own_data_gradient_takes_plain(const cm_own_conv *turned)
 {
-    return turned->kind == CM_OWN_WINOGRAD && (turned->as.winograd.c > 128 || turned->as.winograd.oc > 128);
+    return turned->kind == CM_OWN_WINOGRAD && !cm_winograd_narrow(turned->as.winograd.c, turned->as.winograd.oc);
 }
 size_t cm_own_data_gradient_scratch_bytes(const cm_own_conv *turned);
 cm_status cm_own_data_gradient_run(const cm_own_conv *turned, const float *dy, const void *weights, float *dx,

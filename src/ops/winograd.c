@@ -32,8 +32,7 @@ int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int3
 {
     if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return CM_TILE_1X1;
     if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
-    const int few = !bf16 && c <= 128 && oc <= 128; /* whose larger weights stay near, though read for few tiles */
-    const int32_t side = few ? 8 : 16;
+    const int32_t side = !bf16 && cm_winograd_narrow(c, oc) ? 8 : 16;
     if (h < side || w < side) return CM_TILE_2X2;
     return bf16 ? bf16 : CM_TILE_4X4;
 }

@@ -113,6 +113,12 @@ typedef struct cm_winograd {
     size_t tiles_down, tiles_across, block; /* block: most tiles at a time */
 } cm_winograd;
 
+/* Layers whose transformed weights are few enough to stay near the processor. */
+static inline int cm_winograd_narrow(int32_t c, int32_t oc)
+{
+    return c <= 128 && oc <= 128;
+}
+
 /* The tile where Winograd serves a convolution better than the direct kernel, else
  * 0.  A function of the layer's shape and the arithmetic alone.  bf16: 0 or the largest
  * tile; then CM_TILE_1X1 for a 1 x 1 convolution. */
