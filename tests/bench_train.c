@@ -1,4 +1,4 @@
-/* bench_train.c MODEL BATCH THREADS STEPS [RECOMPUTE [bf16]] - seconds of the fastest training
+/* bench_train.c MODEL BATCH THREADS STEPS [MICROBATCH [bf16]] - seconds of the fastest training
  * step (objective edm, RAdam) on made-up images, as one JSON object. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     o.batch = atoi(argv[2]);
     o.threads = atoi(argv[3]);
     o.lr = 1e-4;
-    if (argc > 5) o.recompute = atoi(argv[5]);
+    if (argc > 5) o.microbatch = atoi(argv[5]);
     if (argc > 6) (void)cm_train_options_set(&o, "dtype", argv[6]);
     size_t values = (size_t)o.batch * (size_t)(info.channels * info.height * info.width);
     float *images = malloc(values * sizeof *images);

@@ -73,7 +73,7 @@ static cm_status multiply(cm_context *context, size_t c, const float *a, const f
     cm_winograd_init(&w, cm_dnnl_cpu_level(), 0, CM_TILE_1X1, 1, 1, 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
     void *scratch = cm_malloc(context, cm_winograd_plain_scratch_bytes(&w), 1);
     if (!scratch) return CM_ERR_MEMORY;
-    cm_status status = cm_winograd_run_plain(&w, a, b, y, scratch);
+    cm_status status = cm_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, scratch);
     cm_free(context, scratch);
     return status;
 }

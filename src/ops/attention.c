@@ -5,10 +5,9 @@
  * (the 3C channels come in one of three orders); then blocks of 64 queries are
  * independent pieces of work: two matrix products of one thread each and a
  * softmax between, so the scores of a block stay in the cache and the bits do
- * not depend on the number of threads.  Where tokens and d are multiples of 16 the
- * products of values are our own (winograd.h), from k^T and v in packed panels: k is
- * packed once instead of for every block.  In bfloat16 on processors with AMX values
- * are attention_tiles.h.
+ * not depend on the number of threads.  So it goes here where tokens or d are no
+ * multiples of 16, and for tangents; else values and gradients are attention_own.h, and
+ * on processors with AMX values attention_tiles.h.
  *
  * Backward makes the scores again, block by block: with p = softmax(s),
  *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),
@@ -18,6 +17,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
+#include "ops/attention_own.h"
 #include "ops/attention_tiles.h"
 #include "ops/op.h"
 
@@ -25,7 +25,7 @@ enum { BLOCK = 64 };
 
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
-    const cm_winograd_kernels *own;                       /* or NULL: forward takes oneDNN's                */
+    cm_attention_own own;                                 /* where by_own                                   */
     cm_attention_tiles tiles;                             /* where by_tiles                                 */
     cm_dnnl_primitive *scores[2], *values[2], *turned[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
@@ -39,10 +39,11 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 {
     const int32_t heads = attr->attention.heads, parts = n_in > 1 ? 1 : 3;
     if (in->c % parts || heads < 1 || in->c / parts % heads)
-        CM_FAIL(CM_ERR_SHAPE, "attention: %d channels are not q%s of %d heads", in->c, n_in > 1 ? "" : ", k, v", heads);
+        CM_FAIL(CM_ERR_SHAPE, "attention: %d channels are not q%s of %d heads", in->c, n_in > 1 ? "" : ", k, v",
+                heads);
     if (n_in > 1 && !cm_desc_equal(in[0], in[1]))
-        CM_FAIL(CM_ERR_SHAPE, "attention: q is %d x %d x %d, k and v are %d x %d x %d (H x W x C)", in->h, in->w, in->c,
-                in[1].h, in[1].w, in[1].c);
+        CM_FAIL(CM_ERR_SHAPE, "attention: q is %d x %d x %d, k and v are %d x %d x %d (H x W x C)", in->h, in->w,
+                in->c, in[1].h, in[1].w, in[1].c);
     *out = (cm_desc){in->n, in->h, in->w, in->c / parts};
     return CM_OK;
 }
@@ -129,6 +130,29 @@ static unsigned half(const cm_op_plan *p)
     return by_tiles(p) && p->bf16 ? (p->n_in > 1 ? 3 : 1) | CM_HALF_OUT : 0;
 }
 
+static int by_own(const cm_op_plan *p)
+{
+    return cm_attention_own_fits((size_t)tokens(p), (size_t)head_size(p));
+}
+
+static void need(cm_op_plan *p, size_t bytes)
+{
+    if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
+}
+
+static void prepare_own(cm_op_plan *p, cm_attention_own *a)
+{
+    const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
+    *a = (cm_attention_own){.products = cm_winograd_for(cm_dnnl_cpu_level()),
+                            .kernels = p->kernels,
+                            .threads = p->threads,
+                            .tokens = (size_t)tokens(p),
+                            .heads = c / d,
+                            .d = d};
+    for (size_t j = 0; j < 3; j++) a->place[j] = place_of(p, j);
+    need(p, cm_attention_own_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
+}
+
 static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
@@ -142,20 +166,14 @@ static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
                               .x_half = {p->half & 1, p->half >> 1 & 1},
                               .y_half = (p->half & CM_HALF_OUT) != 0};
     for (size_t j = 0; j < 3; j++) a->place[j] = place_of(p, j);
-    p->scratch_bytes = cm_attention_tiles_scratch_bytes(a);
+    need(p, cm_attention_tiles_scratch_bytes(a));
 }
 
-static cm_status prepare(cm_op_plan *p)
+/* Products of oneDNN and what they need. */
+static cm_status prepare_products(cm_op_plan *p, primitives *s)
 {
-    int32_t t = tokens(p), d = head_size(p);
-    const int32_t rows[2] = {t < BLOCK ? t : BLOCK, t < BLOCK ? 0 : t % BLOCK};
-    primitives *s = cm_calloc(p->context, 1, sizeof *s);
-    if (!s) return CM_ERR_MEMORY;
-    p->state = s;
-    if (by_tiles(p)) prepare_tiles(p, &s->tiles);
-    if (by_tiles(p) && p->mode == CM_MODE_INFER) return CM_OK;
-    if (t % 16 == 0 && d % 16 == 0) s->own = cm_winograd_for(cm_dnnl_cpu_level());
-    for (int i = 0; i < 2 && rows[i] && !(s->own && p->mode == CM_MODE_INFER); i++) {
+    const int32_t t = tokens(p), d = head_size(p), rows[2] = {t < BLOCK ? t : BLOCK, t < BLOCK ? 0 : t % BLOCK};
+    for (int i = 0; i < 2 && rows[i]; i++) {
         const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
         const cm_dnnl_matmul_shape turned = {t, d, rows[i], 0, 1};
         CM_TRY(cm_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
@@ -163,11 +181,20 @@ static cm_status prepare(cm_op_plan *p)
         if (p->mode == CM_MODE_TRAIN) CM_TRY(cm_dnnl_matmul_create(p->engine, &turned, &s->turned[i]));
     }
     /* q, k, v; their gradients or tangents */
-    size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
-    const size_t bytes =
-        sizeof(float) * (matrices * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p));
-    if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
+    const size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
+    need(p,
+         sizeof(float) * (matrices * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p)));
     return CM_OK;
+}
+
+static cm_status prepare(cm_op_plan *p)
+{
+    primitives *s = cm_calloc(p->context, 1, sizeof *s);
+    if (!s) return CM_ERR_MEMORY;
+    p->state = s;
+    if (by_tiles(p)) prepare_tiles(p, &s->tiles);
+    if (by_own(p)) prepare_own(p, &s->own);
+    return by_own(p) && p->mode != CM_MODE_JVP ? CM_OK : prepare_products(p, s);
 }
 
 static void detach(const cm_op_plan *p, void *local)
@@ -221,14 +248,6 @@ static image image_of(const cm_op_run *r, const void *const *in, size_t i, float
     return m;
 }
 
-/* n values `step` (1 or 3) apart. */
-static void take(size_t n, const float *from, size_t step, float *to)
-{
-    if (step == 1) memcpy(to, from, n * sizeof *to);
-    else
-        for (size_t i = 0; i < n; i++) to[i] = from[i * 3];
-}
-
 /* 64 tokens of q, k, v to matrices [3][heads][T][d]. */
 static cm_status gather_piece(void *user, int index, int worker)
 {
@@ -244,40 +263,7 @@ static cm_status gather_piece(void *user, int index, int worker)
             const float *from = m->in[at.input];
             if (!from) memset(to + first * d, 0, (last - first) * d * sizeof *to);
             for (size_t row = first; from && row < last; row++)
-                take(d, from + row * at.row + at.first + h * at.by_head, at.step, to + row * d);
-        }
-    }
-    return CM_OK;
-}
-
-/* The same to q as it is, k^T in panels [d][columns] of neighbouring tokens, and v in
- * panels [T][columns] of neighbouring channels. */
-static cm_status pack_piece(void *user, int index, int worker)
-{
-    (void)worker;
-    const image *m = user;
-    const cm_op_plan *p = m->run->p;
-    const cm_winograd_kernels *own = ((const primitives *)p->state)->own;
-    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p), third = align16(t * c);
-    size_t first = (size_t)index * BLOCK, last = first + cm_op_piece_rows(t, index), width;
-    const cm_attention_place at[3] = {place_of(p, 0), place_of(p, 1), place_of(p, 2)};
-    for (size_t h = 0; h < c / d; h++) {
-        const float *from[3];
-        for (size_t j = 0; j < 3; j++) from[j] = m->in[at[j].input] + at[j].first + h * at[j].by_head;
-        float *to = m->matrices + h * t * d;
-        for (size_t row = first; row < last; row++) take(d, from[0] + row * at[0].row, at[0].step, to + row * d);
-        to += third;
-        for (size_t row = first; row < last; row += width) {
-            width = own->panel(t - row);
-            for (size_t j = 0; j < width; j++)
-                for (size_t i = 0; i < d; i++)
-                    to[row * d + i * width + j] = from[1][(row + j) * at[1].row + i * at[1].step];
-        }
-        to += third;
-        for (size_t i = 0; i < d; i += width) {
-            width = own->panel(d - i);
-            for (size_t row = first; row < last; row++)
-                take(width, from[2] + row * at[2].row + i * at[2].step, at[2].step, to + i * t + row * width);
+                cm_attention_take(&at, d, from + row * at.row + at.first + h * at.by_head, to + row * d);
         }
     }
     return CM_OK;
@@ -288,22 +274,6 @@ static float *workers(const cm_op_run *r)
 {
     size_t matrices = r->p->mode == CM_MODE_INFER ? 3 : 6;
     return (float *)r->scratch + matrices * align16((size_t)tokens(r->p) * (size_t)r->p->out.c);
-}
-
-static cm_status own_block_piece(void *user, int index, int worker)
-{
-    const image *m = user;
-    const cm_op_plan *p = m->run->p;
-    const cm_winograd_operands *own = &((const primitives *)p->state)->own->float32;
-    size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
-    size_t blocks = (size_t)cm_op_row_pieces(t), h = (size_t)index / blocks, b = (size_t)index % blocks;
-    size_t rows = cm_op_piece_rows(t, (int)b);
-    const float *q = (const float *)m->run->scratch + h * t * d, *k = q + align16(t * c), *v = k + align16(t * c);
-    float *scores = workers(m->run) + (size_t)worker * worker_floats(p);
-    own->product(rows, t, d, q + b * BLOCK * d, d, k, scores, t);
-    p->kernels->softmax(rows, t, (float)(1 / sqrt((double)d)), scores);
-    own->product(rows, d, t, scores, t, v, m->out + b * BLOCK * c + h * d, c);
-    return CM_OK;
 }
 
 /* One block of queries of one head. */
@@ -342,12 +312,16 @@ static cm_status forward_tiles(const cm_op_run *r)
 static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
+    const int blocks = cm_op_row_pieces((size_t)tokens(p));
     if (by_tiles(p)) return forward_tiles(r);
-    int blocks = cm_op_row_pieces((size_t)tokens(p)), own = ((const primitives *)p->state)->own != NULL;
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         image m = image_of(r, r->in, i, r->scratch);
-        CM_TRY(cm_parallel(p->threads, blocks, own ? pack_piece : gather_piece, &m));
-        CM_TRY(cm_parallel(p->threads, blocks * p->attr->attention.heads, own ? own_block_piece : block_piece, &m));
+        if (by_own(p)) {
+            CM_TRY(cm_attention_own_run(&((const primitives *)p->state)->own, m.in, m.out, r->scratch));
+            continue;
+        }
+        CM_TRY(cm_parallel(p->threads, blocks, gather_piece, &m));
+        CM_TRY(cm_parallel(p->threads, blocks * p->attr->attention.heads, block_piece, &m));
     }
     return CM_OK;
 }
@@ -441,19 +415,40 @@ static cm_status gather(image m)
     return CM_OK;
 }
 
+/* Where the gradients of image i go. */
+static void gradients_of(const cm_op_run *r, size_t i, float *din[2])
+{
+    for (int k = 0; k < 2; k++) din[k] = k < r->p->n_in && r->din[k] ? r->din[k] + i * per_image(r->p, k) : NULL;
+}
+
+static void backward_own(const cm_op_run *r)
+{
+    const cm_attention_own *a = &((const primitives *)r->p->state)->own;
+    for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
+        const image m = image_of(r, r->in, i, r->scratch);
+        float *din[2];
+        gradients_of(r, i, din);
+        cm_attention_own_gradient(a, m.in, r->dout + i * a->tokens * (size_t)r->p->out.c, din, r->scratch);
+    }
+}
+
 static cm_status backward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
+    if (by_own(p)) {
+        backward_own(r);
+        return CM_OK;
+    }
     room w = rooms(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        float *din[2];
+        gradients_of(r, i, din);
         CM_TRY(gather(image_of(r, r->in, i, r->scratch)));
         for (size_t h = 0; h < heads; h++) CM_TRY(head_backward(r, r->dout + i * t * c, h, &w));
         for (size_t j = 0; j < 3; j++) {
-            const int input = place_of(p, j).input;
-            if (!r->din[input]) continue;
-            scatter(p, (const float *)r->scratch + 3 * align16(t * c), j, p->n_in > 1 && j == 2,
-                    r->din[input] + i * per_image(p, input));
+            float *to = din[place_of(p, j).input];
+            if (to) scatter(p, (const float *)r->scratch + 3 * align16(t * c), j, p->n_in > 1 && j == 2, to);
         }
     }
     return CM_OK;

@@ -4,16 +4,10 @@
 #ifndef CM_OPS_ATTENTION_TILES_H
 #define CM_OPS_ATTENTION_TILES_H
 
+#include "ops/attention_place.h"
 #include "ops/kernels.h"
 #include "ops/tiles.h"
 #include "tensor/desc.h"
-
-/* Where one of q, k and v lies: element i of head h of a token is number first + h by_head +
- * i step of its `row` values of the input. */
-typedef struct cm_attention_place {
-    int input; /* which of two */
-    size_t row, first, by_head, step;
-} cm_attention_place;
 
 typedef struct cm_attention_tiles {
     const cm_tile_kernels *tiles;

@@ -117,10 +117,8 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
         p->unpacker.gradient = &s->gradient.winograd;
         if (!(p->wants & 1)) return CM_OK;
         cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
-        /* Winograd's are packed when they are wanted, near the processor: to hold them would
-         * take four times the weights, and to fetch them as long as to make them. */
-        if (cm_own_data_gradient_takes_plain(&s->turned)) p->back_plain = 1;
-        else p->back_packer.own = &s->turned;
+        cm_own_conv_take_plain(&s->turned);
+        p->back_packer.own = &s->turned;
         return CM_OK;
     }
     if (s->own.kind)
@@ -171,7 +169,7 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->own.kind ? cm_own_conv_scratch_bytes(&s->own) : 0);
-    need(p, s->turned.kind ? cm_own_data_gradient_scratch_bytes(&s->turned) : 0);
+    need(p, s->turned.kind ? cm_own_conv_scratch_bytes(&s->turned) : 0);
     for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
@@ -312,7 +310,7 @@ static cm_status backward(const cm_op_run *r)
     const void *x = r->in[0];
     float *dx = up ? enlarged_of(r) : r->din[0];
     if (r->din[0]) {
-        if (s->own_gradients) CM_TRY(cm_own_data_gradient_run(&s->turned, dy, r->back_param, dx, r->scratch));
+        if (s->own_gradients) CM_TRY(cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
         else CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, dx, r->scratch));
         if (up) shrink(r, r->din[0]);
     }

@@ -96,7 +96,6 @@ typedef struct cm_op_plan {
     void *state;                        /* what release frees                              */
     cm_packer packer[CM_OP_MAX_PARAMS]; /* how the parameters are wanted                  */
     cm_packer back_packer;              /* param 0 once more, as backward or jvp wants it */
-    int back_plain;                     /* or plain                                       */
     cm_packer unpacker;                 /* the gradient of param 0 comes packed for it    */
 } cm_op_plan;
 
@@ -105,7 +104,7 @@ typedef struct cm_op_run {
     const void *in[CM_OP_MAX_IN]; /* float or, for labels, int32              */
     void *out;
     const void *param[CM_OP_MAX_PARAMS]; /* packed or plain, as the plan says */
-    const void *back_param;              /* of back_packer or plain           */
+    const void *back_param;              /* of back_packer                    */
     void *scratch;
     void *local; /* of attach                                */
     const cm_op_random *random;

@@ -35,6 +35,12 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
     else cm_winograd_init(&conv->as.winograd, level, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
 }
 
+void cm_own_conv_take_plain(cm_own_conv *conv)
+{
+    const cm_winograd *w = &conv->as.winograd;
+    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads == 1 && !cm_winograd_narrow(w->c, w->oc);
+}
+
 void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)
 {
     conv->as.tiles.x_half = x_half, conv->as.tiles.y_half = y_half;
@@ -57,7 +63,7 @@ size_t cm_own_conv_packed_bytes(const cm_own_conv *conv)
 
 int cm_own_conv_same_weights(const cm_own_conv *a, const cm_own_conv *b)
 {
-    if (a->kind != b->kind) return 0;
+    if (a->kind != b->kind || a->plain != b->plain) return 0;
     if (a->kind == CM_OWN_WINOGRAD) return cm_winograd_same_weights(&a->as.winograd, &b->as.winograd);
     if (a->kind == CM_OWN_NARROW) return cm_narrow_same_weights(&a->as.narrow, &b->as.narrow);
     return cm_tiles_same_weights(&a->as.tiles, &b->as.tiles);
@@ -72,6 +78,7 @@ void cm_own_conv_pack(const cm_own_conv *conv, const float *plain, void *packed)
 
 size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv)
 {
+    if (conv->plain) return cm_winograd_plain_scratch_bytes(&conv->as.winograd);
     if (conv->kind == CM_OWN_WINOGRAD) return cm_winograd_scratch_bytes(&conv->as.winograd);
     if (conv->kind == CM_OWN_NARROW) return cm_narrow_scratch_bytes(&conv->as.narrow);
     return cm_tiles_scratch_bytes(&conv->as.tiles);
@@ -80,25 +87,12 @@ size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv)
 cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *packed, const float *bias,
                           const float *residual, float scale, void *y, void *scratch)
 {
+    if (conv->plain) return cm_winograd_run_plain(&conv->as.winograd, x, packed, bias, residual, scale, y, scratch);
     if (conv->kind == CM_OWN_WINOGRAD)
         return cm_winograd_run(&conv->as.winograd, x, packed, bias, residual, scale, y, scratch);
     if (conv->kind == CM_OWN_NARROW)
         return cm_narrow_run(&conv->as.narrow, x, packed, bias, residual, scale, y, scratch);
     return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
-}
-
-size_t cm_own_data_gradient_scratch_bytes(const cm_own_conv *turned)
-{
-    if (cm_own_data_gradient_takes_plain(turned)) return cm_winograd_plain_scratch_bytes(&turned->as.winograd);
-    return cm_own_conv_scratch_bytes(turned);
-}
-
-cm_status cm_own_data_gradient_run(const cm_own_conv *turned, const float *dy, const void *weights, float *dx,
-                                   void *scratch)
-{
-    if (cm_own_data_gradient_takes_plain(turned))
-        return cm_winograd_run_plain(&turned->as.winograd, dy, weights, dx, scratch);
-    return cm_own_conv_run(turned, dy, weights, NULL, NULL, 1, dx, scratch);
 }
 
 void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)

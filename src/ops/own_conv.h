@@ -17,6 +17,7 @@ typedef struct cm_own_shape {
 
 typedef struct cm_own_conv {
     int kind;
+    int plain; /* weights come plain, cm_own_conv_pack has nothing to do */
     union {
         cm_winograd winograd;
         cm_tiles tiles;
@@ -40,15 +41,10 @@ static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
     return conv->kind == CM_OWN_WINOGRAD || conv->kind == CM_OWN_TILES;
 }
 
-/* The data gradient, of a `turned` one with one thread: dx of dy.  Weights are plain where they
- * are packed on the way, else as cm_own_conv_pack leaves them. */
-static inline int cm_own_data_gradient_takes_plain(const cm_own_conv *turned)
-{
-    return turned->kind == CM_OWN_WINOGRAD && !cm_winograd_narrow(turned->as.winograd.c, turned->as.winograd.oc);
-}
-size_t cm_own_data_gradient_scratch_bytes(const cm_own_conv *turned);
-cm_status cm_own_data_gradient_run(const cm_own_conv *turned, const float *dy, const void *weights, float *dx,
-                                   void *scratch);
+/* Takes plain weights from now on if it is one by Winograd of many channels, with one thread: they
+ * are packed when they are wanted, near the processor.  To hold them would take four times the
+ * weights, and to fetch them as long as to make them. */
+void cm_own_conv_take_plain(cm_own_conv *conv);
 
 /* The weight gradient of a convolution that has gradients, as [kernel][kernel][c][oc], and
  * the bias's, or NULL: operands are rounded to bfloat16 where it goes by tiles, sums are

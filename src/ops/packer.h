@@ -6,7 +6,7 @@
 #include "dnnl/backend.h"
 #include "ops/own_conv.h"
 
-/* At most one of them; none: plain float32. */
+/* At most one of them; none, or one that packs on the way: plain float32. */
 typedef struct cm_packer {
     const cm_dnnl_primitive *dnnl;
     const cm_own_conv *own;
@@ -23,7 +23,7 @@ typedef struct cm_packed_form {
 
 static inline int cm_packer_plain(const cm_packer *packer)
 {
-    return !packer->dnnl && !packer->own && !packer->gradient;
+    return !packer->dnnl && !(packer->own && !packer->own->plain) && !packer->gradient;
 }
 size_t cm_packer_bytes(const cm_packer *packer);
 /* What computes with it: oneDNN's name, "winograd 4x4", "" when plain. */

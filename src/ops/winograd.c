@@ -331,9 +331,11 @@ size_t cm_winograd_plain_scratch_bytes(const cm_winograd *w)
     return fresh_bytes(w) + cm_winograd_scratch_bytes(w);
 }
 
-cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, float *y, void *scratch)
+cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, const float *bias,
+                                const float *residual, float scale, float *y, void *scratch)
 {
-    job j = {.w = w, .x = x, .plain = plain, .fresh = scratch, .scale = 1, .y = y};
+    job j = {
+        .w = w, .x = x, .plain = plain, .fresh = scratch, .bias = bias, .residual = residual, .scale = scale, .y = y};
     return run_blocks(&j, (unsigned char *)scratch + fresh_bytes(w));
 }
 
@@ -384,7 +386,8 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
 {
     size_t t_apart = gradient_block(w) * GROUP + PAD, du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc;
     for (size_t t = 0; t < positions(w); t++)
-        w->kernels->product_transposed(rows, columns, tiles, v + t * t_apart, z + t * t_apart, du + t * du_apart);
+        w->kernels->product_transposed(rows, columns, tiles, v + t * t_apart, rows, z + t * t_apart,
+                                       du + t * du_apart, 0);
     for (size_t k = 0; k < rows; k++)
         w->kernels->fold(w->tile, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }

@@ -94,10 +94,11 @@ typedef struct cm_winograd_kernels {
     void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias,
                    const cm_winograd_points *to);
     /* Backward, in float32, of square tiles: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
-     * a^T b, a [depth][rows] and b [depth][columns] contiguous, rows even; w[i] (of 9 or
-     * 1) = or += G^T u G of u[t], `width` values each. */
+     * or += a^T b, a [depth][rows], its rows `lda` apart, b [depth][columns] and c contiguous, rows even;
+     * w[i] (of 9 or 1) = or += G^T u G of u[t], `width` values each. */
     void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
-    void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c);
+    void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
+                               float *c, int add);
     void (*fold)(int tile, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add);
 } cm_winograd_kernels;
 extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;
@@ -140,10 +141,10 @@ cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const voi
                           const float *residual, float scale, float *y, void *scratch);
 
 /* The same of plain weights: each group of outputs is packed where it is used, so that it is
- * near; no bias, no residual, one thread. */
+ * near; one thread. */
 size_t cm_winograd_plain_scratch_bytes(const cm_winograd *winograd);
-cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, float *y,
-                                void *scratch);
+cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, const float *bias,
+                                const float *residual, float scale, float *y, void *scratch);
 
 /* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread.  Unfold: to plain
  * [oc][c][3][3]. */

@@ -154,16 +154,16 @@ DEFINE_TURNED_ROWS(4)
 DEFINE_TURNED_ROWS(2)
 DEFINE_TURNED_ROWS(1)
 
-static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, const float *b, float *c)
+static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
+                               float *c, int add)
 {
-    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * rows, b += DEPTH * columns) {
+    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * lda, b += DEPTH * columns, add = 1) {
         size_t part = depth - first < DEPTH ? depth - first : DEPTH;
-        int add = first > 0;
         for (size_t j = 0, width; j < columns; j += width) {
             width = panel(columns - j);
-            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, rows, b + j, columns, c + j, columns, add);
-            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, rows, b + j, columns, c + j, columns, add);
-            else turned_rows_of_1(rows, part, a, rows, b + j, columns, c + j, columns, add);
+            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, columns, c + j, columns, add);
+            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, lda, b + j, columns, c + j, columns, add);
+            else turned_rows_of_1(rows, part, a, lda, b + j, columns, c + j, columns, add);
         }
     }
 }

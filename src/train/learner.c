@@ -184,7 +184,9 @@ cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm
         l->teacher_precond.sigma_min = (double)(float)teacher->precond.sigma_min;
     }
     l->image_size = (size_t)model->channels * (size_t)model->height * (size_t)model->width;
+    const int before = cm_parallel_swap_threads(1); /* what packs in a step is made here, for one thread */
     cm_status status = build(l, settings);
+    cm_parallel_swap_threads(before);
     if (status != CM_OK) cm_learner_free(l);
     else *out = l;
     return status;

@@ -1,0 +1,209 @@
+/* attention_own.c - blocks of 64 queries of a head are independent, their scores stay in the
+ * cache.
+ *
+ * Gradients make the scores again: with p = softmax(s) and do the gradient of the result,
+ *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),  dq = ds k,  dk += ds^T q.
+ * One head at a time, so that its matrices stay near. */
+#include "ops/attention_own.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/parallel.h"
+
+enum { BLOCK = 64 };
+enum { Q, K, V };
+
+/* Floats from one row of scores to the next: an odd number of cache lines, or they collide where
+ * columns are read. */
+static size_t scores_row(const cm_attention_own *a)
+{
+    return (a->tokens / 16 | 1) * 16;
+}
+
+static size_t matrix_floats(const cm_attention_own *a)
+{
+    return a->tokens * a->d;
+}
+
+size_t cm_attention_own_scratch_bytes(const cm_attention_own *a, int gradients)
+{
+    const size_t scores = BLOCK * scores_row(a);
+    const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads * scores;
+    const size_t backward = 7 * matrix_floats(a) + 2 * scores + BLOCK * a->d;
+    return sizeof(float) * (gradients && backward > forward ? backward : forward);
+}
+
+static float scale_of(const cm_attention_own *a)
+{
+    return (float)(1 / sqrt((double)a->d));
+}
+
+static size_t blocks_of(const cm_attention_own *a)
+{
+    return (a->tokens + BLOCK - 1) / BLOCK;
+}
+
+static size_t block_rows(const cm_attention_own *a, size_t first)
+{
+    return a->tokens - first < BLOCK ? a->tokens - first : BLOCK;
+}
+
+/* --- q, k, v of one head to [tokens][d] and to panels ---------------------------------------- */
+
+/* Where q, k or v of one head begins. */
+static const float *head_of(const cm_attention_own *a, const float *const in[2], size_t kind, size_t head)
+{
+    const cm_attention_place *p = &a->place[kind];
+    return in[p->input] + p->first + head * p->by_head;
+}
+
+/* Rows [first, last) as they are. */
+static void take_rows(const cm_attention_own *a, size_t kind, const float *from, size_t first, size_t last, float *to)
+{
+    const cm_attention_place *p = &a->place[kind];
+    for (size_t row = first; row < last; row++) cm_attention_take(p, a->d, from + row * p->row, to + row * a->d);
+}
+
+/* The same rows of a matrix that is multiplied from the right: panels [tokens][width] of
+ * neighbouring channels. */
+static void pack_rows(const cm_attention_own *a, size_t kind, const float *from, size_t first, size_t last, float *to)
+{
+    const cm_attention_place *p = &a->place[kind];
+    for (size_t i = 0, width; i < a->d; i += width) {
+        width = a->products->panel(a->d - i);
+        for (size_t row = first; row < last; row++)
+            cm_attention_take(p, width, from + row * p->row + i * p->step, to + i * a->tokens + row * width);
+    }
+}
+
+/* The same rows as columns of the transpose: panels [d][width] of neighbouring tokens. */
+static void pack_columns(const cm_attention_own *a, size_t kind, const float *from, size_t first, size_t last,
+                         float *to)
+{
+    const cm_attention_place *p = &a->place[kind];
+    for (size_t row = first, width; row < last; row += width) {
+        width = a->products->panel(a->tokens - row);
+        for (size_t j = 0; j < width; j++)
+            for (size_t i = 0; i < a->d; i++) to[row * a->d + i * width + j] = from[(row + j) * p->row + i * p->step];
+    }
+}
+
+/* --- forward ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const cm_attention_own *a;
+    const float *const *in;
+    float *out;
+    float *q, *k, *v; /* [head][tokens][d]; columns; rows */
+    float *scores;    /* [worker][64][scores_row]         */
+} job;
+
+/* 64 tokens of all heads. */
+static cm_status pack_piece(void *user, int index, int worker)
+{
+    const job *j = user;
+    const cm_attention_own *a = j->a;
+    const size_t first = (size_t)index * BLOCK, last = first + block_rows(a, first);
+    (void)worker;
+    for (size_t h = 0; h < a->heads; h++) {
+        take_rows(a, Q, head_of(a, j->in, Q, h), first, last, j->q + h * matrix_floats(a));
+        pack_columns(a, K, head_of(a, j->in, K, h), first, last, j->k + h * matrix_floats(a));
+        pack_rows(a, V, head_of(a, j->in, V, h), first, last, j->v + h * matrix_floats(a));
+    }
+    return CM_OK;
+}
+
+/* Probabilities of `rows` queries. */
+static void probabilities(const cm_attention_own *a, size_t rows, const float *q, const float *k, float *scores)
+{
+    a->products->float32.product(rows, a->tokens, a->d, q, a->d, k, scores, scores_row(a));
+    for (size_t i = 0; i < rows; i++) a->kernels->softmax(1, a->tokens, scale_of(a), scores + i * scores_row(a));
+}
+
+/* One block of queries of one head. */
+static cm_status block_piece(void *user, int index, int worker)
+{
+    const job *j = user;
+    const cm_attention_own *a = j->a;
+    const size_t h = (size_t)index / blocks_of(a), first = (size_t)index % blocks_of(a) * BLOCK;
+    const size_t rows = block_rows(a, first), head = h * matrix_floats(a), c = a->heads * a->d;
+    float *scores = j->scores + (size_t)worker * BLOCK * scores_row(a);
+    probabilities(a, rows, j->q + head + first * a->d, j->k + head, scores);
+    a->products->float32.product(rows, a->d, a->tokens, scores, scores_row(a), j->v + head,
+                                 j->out + first * c + h * a->d, c);
+    return CM_OK;
+}
+
+cm_status cm_attention_own_run(const cm_attention_own *a, const float *const in[2], float *out, void *scratch)
+{
+    job j = {.a = a, .in = in, .out = out, .q = scratch};
+    j.k = j.q + a->heads * matrix_floats(a);
+    j.v = j.k + a->heads * matrix_floats(a);
+    j.scores = j.v + a->heads * matrix_floats(a);
+    CM_TRY(cm_parallel(a->threads, (int)blocks_of(a), pack_piece, &j));
+    return cm_parallel(a->threads, (int)(a->heads * blocks_of(a)), block_piece, &j);
+}
+
+/* --- gradients ------------------------------------------------------------------------------------ */
+
+/* One head's: q as it is, k and v in columns, k in rows; gradients; a block's. */
+typedef struct {
+    float *q, *k_columns, *v_columns, *k_rows;
+    float *gradient[3];
+    float *scores, *more, *dout;
+} room;
+
+static room room_of(const cm_attention_own *a, float *scratch)
+{
+    const size_t n = matrix_floats(a);
+    room r = {.q = scratch, .k_columns = scratch + n, .v_columns = scratch + 2 * n, .k_rows = scratch + 3 * n};
+    for (size_t i = 0; i < 3; i++) r.gradient[i] = scratch + (4 + i) * n;
+    r.scores = scratch + 7 * n;
+    r.more = r.scores + BLOCK * scores_row(a);
+    r.dout = r.more + BLOCK * scores_row(a);
+    return r;
+}
+
+/* What the queries from `first` on add. */
+static void block_gradient(const cm_attention_own *a, const float *dout, size_t first, const room *r)
+{
+    const cm_winograd_kernels *own = a->products;
+    const size_t t = a->tokens, d = a->d, rows = block_rows(a, first), row = scores_row(a);
+    for (size_t i = 0; i < rows; i++) memcpy(r->dout + i * d, dout + (first + i) * a->heads * d, d * sizeof *dout);
+    probabilities(a, rows, r->q + first * d, r->k_columns, r->scores);
+    own->product_transposed(t, d, rows, r->scores, row, r->dout, r->gradient[V], first > 0);
+    own->float32.product(rows, t, d, r->dout, d, r->v_columns, r->more, row);
+    for (size_t i = 0; i < rows; i++)
+        a->kernels->softmax_back(1, t, scale_of(a), r->scores + i * row, r->more + i * row);
+    own->float32.product(rows, d, t, r->more, row, r->k_rows, r->gradient[Q] + first * d, d);
+    own->product_transposed(t, d, rows, r->more, row, r->q + first * d, r->gradient[K], first > 0);
+}
+
+/* A gradient [tokens][d] to where q, k or v of the head lies, or added there. */
+static void put(const cm_attention_own *a, size_t kind, const float *from, int add, float *to)
+{
+    const cm_attention_place *p = &a->place[kind];
+    for (size_t row = 0; row < a->tokens; row++, from += a->d, to += p->row)
+        if (add) a->kernels->axpy(a->d, 1, from, to); /* of two inputs, whose values lie side by side */
+        else
+            for (size_t i = 0; i < a->d; i++) to[i * p->step] = from[i];
+}
+
+void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[2], const float *dout,
+                               float *const din[2], void *scratch)
+{
+    const room r = room_of(a, scratch);
+    for (size_t h = 0; h < a->heads; h++) {
+        take_rows(a, Q, head_of(a, in, Q, h), 0, a->tokens, r.q);
+        pack_columns(a, K, head_of(a, in, K, h), 0, a->tokens, r.k_columns);
+        pack_columns(a, V, head_of(a, in, V, h), 0, a->tokens, r.v_columns);
+        pack_rows(a, K, head_of(a, in, K, h), 0, a->tokens, r.k_rows);
+        for (size_t first = 0; first < a->tokens; first += BLOCK) block_gradient(a, dout + h * a->d, first, &r);
+        for (size_t kind = Q; kind <= V; kind++) {
+            const cm_attention_place *p = &a->place[kind];
+            const int add = kind == V && a->place[K].input == p->input && a->place[K].first == p->first;
+            if (din[p->input]) put(a, kind, r.gradient[kind], add, din[p->input] + p->first + h * p->by_head);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+/* attention_own.h - softmax(q k^T / sqrt(d)) v and its gradients by our own float32 products
+ * (winograd.h), from k and v in packed panels: they are packed once an image instead of for every
+ * block of queries.  For tokens and d in multiples of 16. */
+#ifndef CM_OPS_ATTENTION_OWN_H
+#define CM_OPS_ATTENTION_OWN_H
+
+#include "ops/attention_place.h"
+#include "ops/winograd.h"
+
+typedef struct cm_attention_own {
+    const cm_winograd_kernels *products;
+    const cm_kernels *kernels;
+    int threads; /* of a run; gradients take one */
+    size_t tokens, heads, d;
+    cm_attention_place place[3];
+} cm_attention_own;
+
+static inline int cm_attention_own_fits(size_t tokens, size_t d)
+{
+    return tokens % 16 == 0 && d % 16 == 0;
+}
+size_t cm_attention_own_scratch_bytes(const cm_attention_own *a, int gradients);
+/* One image: out [tokens][heads d]. */
+cm_status cm_attention_own_run(const cm_attention_own *a, const float *const in[2], float *out, void *scratch);
+/* One image: din[i] = the gradient of input i where it is not NULL, from dout [tokens][heads d]. */
+void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[2], const float *dout,
+                               float *const din[2], void *scratch);
+
+#endif
