@@ -172,12 +172,12 @@ static void block_gradient(const cm_attention_own *a, const float *dout, size_t 
     const size_t t = a->tokens, d = a->d, rows = block_rows(a, first), row = scores_row(a);
     for (size_t i = 0; i < rows; i++) memcpy(r->dout + i * d, dout + (first + i) * a->heads * d, d * sizeof *dout);
     probabilities(a, rows, r->q + first * d, r->k_columns, r->scores);
-    own->product_transposed(t, d, rows, r->scores, row, r->dout, r->gradient[V], first > 0);
+    own->product_transposed(t, d, rows, r->scores, row, r->dout, d, r->gradient[V], first > 0);
     own->float32.product(rows, t, d, r->dout, d, r->v_columns, r->more, row);
     for (size_t i = 0; i < rows; i++)
         a->kernels->softmax_back(1, t, scale_of(a), r->scores + i * row, r->more + i * row);
     own->float32.product(rows, d, t, r->more, row, r->k_rows, r->gradient[Q] + first * d, d);
-    own->product_transposed(t, d, rows, r->more, row, r->q + first * d, r->gradient[K], first > 0);
+    own->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K], first > 0);
 }
 
 /* A gradient [tokens][d] to where q, k or v of the head lies, or added there. */

@@ -351,9 +351,21 @@ static size_t gradient_block(const cm_winograd *w)
     return (tiles + blocks - 1) / blocks;
 }
 
+/* Floats from one tile to the next: an odd number of cache lines, or the lines that a product
+ * reads of its tiles collide. */
+static size_t gradient_row(size_t columns)
+{
+    return (columns / 16 | 1) * 16;
+}
+
+static size_t matrix_apart(const cm_winograd *w)
+{
+    return gradient_block(w) * gradient_row(GROUP) + PAD;
+}
+
 static size_t group_floats(const cm_winograd *w)
 {
-    return positions(w) * (gradient_block(w) * GROUP + PAD);
+    return positions(w) * matrix_apart(w);
 }
 
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
@@ -372,10 +384,9 @@ size_t cm_winograd_folded_bytes(const cm_winograd *w)
 static void transform_tile(const cm_winograd *w, void (*transform)(int, size_t, const float *const *, void *, size_t),
                            size_t count, const float **points, size_t c, size_t tile, float *out)
 {
-    size_t t_apart = gradient_block(w) * GROUP + PAD;
     for (size_t first = 0; first < c; first += GROUP, out += group_floats(w)) {
         size_t columns = c - first < GROUP ? c - first : GROUP;
-        transform(w->tile, columns, points, out + tile * columns, t_apart);
+        transform(w->tile, columns, points, out + tile * gradient_row(columns), matrix_apart(w));
         for (size_t i = 0; i < count; i++) points[i] += GROUP;
     }
 }
@@ -384,10 +395,10 @@ static void transform_tile(const cm_winograd *w, void (*transform)(int, size_t, 
 static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, size_t tiles, const float *v,
                             const float *z, float *du, float *dw, int add)
 {
-    size_t t_apart = gradient_block(w) * GROUP + PAD, du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc;
+    size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc;
     for (size_t t = 0; t < positions(w); t++)
-        w->kernels->product_transposed(rows, columns, tiles, v + t * t_apart, rows, z + t * t_apart,
-                                       du + t * du_apart, 0);
+        w->kernels->product_transposed(rows, columns, tiles, v + t * apart, gradient_row(rows), z + t * apart,
+                                       gradient_row(columns), du + t * du_apart, 0);
     for (size_t k = 0; k < rows; k++)
         w->kernels->fold(w->tile, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }

@@ -98,7 +98,7 @@ typedef struct cm_winograd_kernels {
      * w[i] (of 9 or 1) = or += G^T u G of u[t], `width` values each. */
     void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               float *c, int add);
+                               size_t ldb, float *c, int add);
     void (*fold)(int tile, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add);
 } cm_winograd_kernels;
 extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;

@@ -147,7 +147,11 @@ static void fold(int tile, size_t width, const float *u, size_t apart, float *w,
         size_t pace = pace_of(rows, ldb);                                                                            \
         for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc, next += pace * k)                                         \
             micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
-        for (; rows >= 2; rows -= 2, a += 2, c += 2 * ldc, next += pace * k)                                         \
+        if (rows >= 4) {                                                                                             \
+            micro(4, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
+            rows -= 4, a += 4, c += 4 * ldc, next += pace * k;                                                       \
+        }                                                                                                            \
+        if (rows)                                                                                                    \
             micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
     }
 DEFINE_TURNED_ROWS(4)
@@ -155,15 +159,15 @@ DEFINE_TURNED_ROWS(2)
 DEFINE_TURNED_ROWS(1)
 
 static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               float *c, int add)
+                               size_t ldb, float *c, int add)
 {
-    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * lda, b += DEPTH * columns, add = 1) {
+    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * lda, b += DEPTH * ldb, add = 1) {
         size_t part = depth - first < DEPTH ? depth - first : DEPTH;
         for (size_t j = 0, width; j < columns; j += width) {
             width = panel(columns - j);
-            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, columns, c + j, columns, add);
-            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, lda, b + j, columns, c + j, columns, add);
-            else turned_rows_of_1(rows, part, a, lda, b + j, columns, c + j, columns, add);
+            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, ldb, c + j, columns, add);
+            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add);
+            else turned_rows_of_1(rows, part, a, lda, b + j, ldb, c + j, columns, add);
         }
     }
 }
