@@ -41,7 +41,7 @@ typedef struct {
     cm_own_conv own, turned;  /* of x, and of the gradient; kind NONE: oneDNN's */
     cm_own_gradient gradient; /* of the weights                               */
     size_t scaled;            /* where in the scratch memory a scaled gradient stands that nobody else wants */
-    int own_gradients;
+    int own_weights;          /* it serves                                    */
     int enlarges;    /* forward; x then stands */
     size_t enlarged; /* here, and in backward, later its gradient */
 } state;
@@ -104,31 +104,53 @@ static unsigned half(const cm_op_plan *p)
     return cm_own_conv_offers_half(&own) ? 1 | CM_HALF_OUT : 0;
 }
 
-static cm_status prepare_gradients(cm_op_plan *p, state *s)
+static void need(cm_op_plan *p, size_t bytes)
 {
-    cm_dnnl_conv_shape shape = shape_of(p);
-    const cm_own_shape forward = own_shape(p, 0), turned = own_shape(p, 1);
-    cm_own_conv own = s->own;
-    if (p->attr->conv.up && own.kind) cm_own_conv_init(&own, cm_dnnl_cpu_level(), p->bf16, 1, &forward);
-    s->own_gradients = cm_own_conv_has_gradients(&own);
-    if (s->own_gradients) {
-        cm_own_gradient_init(&s->gradient, &own, cm_dnnl_cpu_level(), &forward);
-        p->scratch_bytes = cm_own_gradient_scratch_bytes(&s->gradient);
-        p->unpacker.gradient = &s->gradient.winograd;
-        if (!(p->wants & 1)) return CM_OK;
-        cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
-        cm_own_conv_take_plain(&s->turned);
-        p->back_packer.own = &s->turned;
+    if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
+}
+
+static cm_status prepare_weight_gradient(cm_op_plan *p, state *s, const cm_own_conv *own)
+{
+    const cm_dnnl_conv_shape shape = shape_of(p);
+    const cm_own_shape forward = own_shape(p, 0);
+    s->own_weights = !p->lean && cm_own_gradient_serves(own, &forward);
+    if (!s->own_weights) {
+        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
+        p->unpacker.dnnl = s->primitive[WEIGHTS];
         return CM_OK;
     }
-    if (s->own.kind)
-        CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD])); /* as a hint */
-    CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
-    p->unpacker.dnnl = s->primitive[WEIGHTS];
-    if (!(p->wants & 1)) return CM_OK;
-    CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
-    p->back_packer.dnnl = s->primitive[DATA];
+    cm_own_gradient_init(&s->gradient, own, cm_dnnl_cpu_level(), &forward);
+    need(p, cm_own_gradient_scratch_bytes(&s->gradient));
+    p->unpacker.gradient = &s->gradient.winograd;
     return CM_OK;
+}
+
+static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
+{
+    const cm_dnnl_conv_shape shape = shape_of(p);
+    const cm_own_shape turned = own_shape(p, 1);
+    if (!by_own) {
+        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
+        p->back_packer.dnnl = s->primitive[DATA];
+        return CM_OK;
+    }
+    cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
+    cm_own_conv_take_plain(&s->turned);
+    p->back_packer.own = &s->turned;
+    return CM_OK;
+}
+
+static cm_status prepare_gradients(cm_op_plan *p, state *s)
+{
+    const cm_dnnl_conv_shape shape = shape_of(p);
+    const cm_own_shape forward = own_shape(p, 0);
+    cm_own_conv own = s->own;
+    if (p->attr->conv.up && own.kind) cm_own_conv_init(&own, cm_dnnl_cpu_level(), p->bf16, 1, &forward);
+    const int by_own = cm_own_conv_has_gradients(&own);
+    if (s->own.kind && !by_own) /* oneDNN wants it as a hint */
+        CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
+    CM_TRY(prepare_weight_gradient(p, s, &own));
+    return p->wants & 1 ? prepare_data_gradient(p, s, by_own) : CM_OK;
 }
 
 static cm_status prepare_tangent(cm_op_plan *p, state *s)
@@ -153,11 +175,6 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
     CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
     p->packer[0].dnnl = s->primitive[FORWARD];
     return CM_OK;
-}
-
-static void need(cm_op_plan *p, size_t bytes)
-{
-    if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
 static cm_status prepare(cm_op_plan *p)
@@ -310,12 +327,12 @@ static cm_status backward(const cm_op_run *r)
     const void *x = r->in[0];
     float *dx = up ? enlarged_of(r) : r->din[0];
     if (r->din[0]) {
-        if (s->own_gradients) CM_TRY(cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
+        if (s->turned.kind) CM_TRY(cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
         else CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, dx, r->scratch));
         if (up) shrink(r, r->din[0]);
     }
     if (up) CM_TRY(enlarge(r, &x));
-    if (!s->own_gradients) return cm_dnnl_execute(c->call[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
+    if (!s->own_weights) return cm_dnnl_execute(c->call[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
     cm_own_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
     return CM_OK;
 }

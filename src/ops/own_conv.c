@@ -95,6 +95,12 @@ cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *pa
     return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
 }
 
+int cm_own_gradient_serves(const cm_own_conv *conv, const cm_own_shape *s)
+{
+    if (cm_own_conv_has_gradients(conv)) return 1;
+    return s->kernel == 1 && s->stride == 1 && s->pad == 0 && s->c % 16 == 0 && s->oc % 16 == 0;
+}
+
 void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
 {
     const int tile = s->kernel == 1 ? CM_TILE_1X1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);

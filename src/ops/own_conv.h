@@ -46,14 +46,15 @@ static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
  * weights, and to fetch them as long as to make them. */
 void cm_own_conv_take_plain(cm_own_conv *conv);
 
-/* The weight gradient of a convolution that has gradients, as [kernel][kernel][c][oc], and
- * the bias's, or NULL: operands are rounded to bfloat16 where it goes by tiles, sums are
- * float32 always. */
+/* The weight gradient as [kernel][kernel][c][oc], and the bias's, or NULL, of a convolution that has
+ * gradients or is 1 x 1 (then `conv` may be oneDNN's): operands are rounded to bfloat16 where it
+ * goes by tiles, sums are float32 always. */
 typedef struct cm_own_gradient {
     int kind;
     cm_winograd winograd; /* also how the result is laid out */
     cm_tiles tiles;
 } cm_own_gradient;
+int cm_own_gradient_serves(const cm_own_conv *conv, const cm_own_shape *shape);
 void cm_own_gradient_init(cm_own_gradient *gradient, const cm_own_conv *conv, int level, const cm_own_shape *shape);
 size_t cm_own_gradient_scratch_bytes(const cm_own_gradient *gradient);
 void cm_own_gradient_run(const cm_own_gradient *gradient, const cm_kernels *kernels, const float *x, const float *dy,

@@ -368,9 +368,13 @@ static size_t group_floats(const cm_winograd *w)
     return positions(w) * matrix_apart(w);
 }
 
+/* Points that a 1 x 1 convolution's gradient takes at a time. */
+enum { POINTS = 128 };
+
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc;
+    if (w->tile == CM_TILE_1X1) return POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
     size_t factors = (groups_of(c) + groups_of(oc)) * group_floats(w);
     return (most + factors + positions(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
@@ -403,8 +407,30 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
         w->kernels->fold(w->tile, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }
 
+static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
+{
+    for (size_t i = 0; i < rows; i++) memcpy(to + i * gradient_row(columns), from + i * columns, columns * sizeof *to);
+}
+
+/* x^T dy over all points, of copies whose lines do not collide. */
+static void gradient_of_points(const cm_winograd *w, const float *x, const float *dy, float *dw, float *scratch)
+{
+    const size_t c = (size_t)w->c, oc = (size_t)w->oc, points = tiles_of(w);
+    float *v = scratch, *z = v + POINTS * gradient_row(c);
+    for (size_t first = 0; first < points; first += POINTS) {
+        const size_t count = points - first < POINTS ? points - first : POINTS;
+        copy_rows(count, c, x + first * c, v);
+        copy_rows(count, oc, dy + first * oc, z);
+        w->kernels->product_transposed(c, oc, count, v, gradient_row(c), z, gradient_row(oc), dw, first > 0);
+    }
+}
+
 void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy, float *dw, void *scratch)
 {
+    if (w->tile == CM_TILE_1X1) {
+        gradient_of_points(w, x, dy, dw, scratch);
+        return;
+    }
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, tiles = tiles_of(w);
     float *zero = scratch, *v = zero + most, *z = v + groups_of(c) * group_floats(w);
     float *du = z + groups_of(oc) * group_floats(w);

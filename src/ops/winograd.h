@@ -94,8 +94,8 @@ typedef struct cm_winograd_kernels {
     void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias,
                    const cm_winograd_points *to);
     /* Backward, in float32, of square tiles: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
-     * or += a^T b, a [depth][rows], its rows `lda` apart, b [depth][columns] and c contiguous, rows even;
-     * w[i] (of 9 or 1) = or += G^T u G of u[t], `width` values each. */
+     * or += a^T b, a [depth][rows] and b [depth][columns], their rows `lda` and `ldb` apart, rows even;
+     * w[i] (of 9) = or += G^T u G of u[t], `width` values each. */
     void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
                                size_t ldb, float *c, int add);

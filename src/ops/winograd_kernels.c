@@ -103,8 +103,6 @@ static void gradient(int tile, size_t c, const float *const *points, void *to, s
             for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
             for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
             for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
-        } else if (tile == CM_TILE_1X1) {
-            store(out + k, load(points[0] + k));
         } else {
             for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
             for (size_t i = 0; i < 2; i++) gradient4(y + i, 2, t + i, 2);
@@ -116,21 +114,18 @@ static void gradient(int tile, size_t c, const float *const *points, void *to, s
 
 static void fold(int tile, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add)
 {
-    const size_t taps = tile == CM_TILE_1X1 ? 1 : 9;
     vec r[36], t[18], g[9];
     for (size_t k = 0; k < width; k += LANES) {
         if (tile == CM_TILE_4X4) {
             for (size_t i = 0; i < 36; i++) r[i] = load(u + i * apart + k);
             for (size_t i = 0; i < 6; i++) fold6(r + i, 6, t + i, 6);
             for (size_t i = 0; i < 3; i++) fold6(t + 6 * i, 1, g + 3 * i, 1);
-        } else if (tile == CM_TILE_1X1) {
-            g[0] = load(u + k);
         } else {
             for (size_t i = 0; i < 16; i++) r[i] = load(u + i * apart + k);
             for (size_t i = 0; i < 4; i++) fold4(r + i, 4, t + i, 4);
             for (size_t i = 0; i < 3; i++) fold4(t + 4 * i, 1, g + 3 * i, 1);
         }
-        for (size_t i = 0; i < taps; i++) {
+        for (size_t i = 0; i < 9; i++) {
             float *to = w + i * w_apart + k;
             store(to, add ? load(to) + g[i] : g[i]);
         }
@@ -139,20 +134,20 @@ static void fold(int tile, size_t width, const float *u, size_t apart, float *w,
 
 /* --- the product of the weight gradient ---------------------------------------------------- */
 
+/* What the next product reads is asked for by the first panel. */
 #define DEFINE_TURNED_ROWS(W)                                                                                        \
     static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
-                                   float *c, size_t ldc, int add)                                                    \
+                                   float *c, size_t ldc, int add, int ask)                                           \
     {                                                                                                                \
         const float *next = b + k * ldb;                                                                             \
-        size_t pace = pace_of(rows, ldb);                                                                            \
+        const size_t pace = ask ? pace_of(rows, ldb) : 0, far = ask ? k * lda : 0;                                   \
         for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc, next += pace * k)                                         \
-            micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
+            micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                         \
         if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
+            micro(4, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                         \
             rows -= 4, a += 4, c += 4 * ldc, next += pace * k;                                                       \
         }                                                                                                            \
-        if (rows)                                                                                                    \
-            micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, k *lda);                                      \
+        if (rows) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                   \
     }
 DEFINE_TURNED_ROWS(4)
 DEFINE_TURNED_ROWS(2)
@@ -165,9 +160,9 @@ static void product_transposed(size_t rows, size_t columns, size_t depth, const 
         size_t part = depth - first < DEPTH ? depth - first : DEPTH;
         for (size_t j = 0, width; j < columns; j += width) {
             width = panel(columns - j);
-            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, ldb, c + j, columns, add);
-            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add);
-            else turned_rows_of_1(rows, part, a, lda, b + j, ldb, c + j, columns, add);
+            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
+            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
+            else turned_rows_of_1(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
         }
     }
 }
