@@ -368,6 +368,12 @@ static size_t group_floats(const cm_winograd *w)
     return positions(w) * matrix_apart(w);
 }
 
+/* Positions of a square tile, in each direction. */
+static size_t side(const cm_winograd *w)
+{
+    return cm_tile_down(w->tile) + 2;
+}
+
 /* Points that a 1 x 1 convolution's gradient takes at a time. */
 enum { POINTS = 128 };
 
@@ -376,7 +382,7 @@ size_t cm_winograd_gradient_bytes(const cm_winograd *w)
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc;
     if (w->tile == CM_TILE_1X1) return POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
     size_t factors = (groups_of(c) + groups_of(oc)) * group_floats(w);
-    return (most + factors + positions(w) * (GROUP * GROUP + PAD)) * sizeof(float);
+    return (most + factors + (side(w) + 3 * side(w)) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
 
 size_t cm_winograd_folded_bytes(const cm_winograd *w)
@@ -395,21 +401,27 @@ static void transform_tile(const cm_winograd *w, void (*transform)(int, size_t, 
     }
 }
 
-/* The products of one group of each, of `tiles` tiles. */
+/* The products of one group of each, of `tiles` tiles: as soon as a row of positions is there it is
+ * folded, 6 to 3, so that the other half of the work has half as much to read from afar. */
 static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, size_t tiles, const float *v,
                             const float *z, float *du, float *dw, int add)
 {
-    size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc;
-    for (size_t t = 0; t < positions(w); t++)
-        w->kernels->product_transposed(rows, columns, tiles, v + t * apart, gradient_row(rows), z + t * apart,
-                                       gradient_row(columns), du + t * du_apart, 0);
+    const size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc, m = side(w);
+    float *halves = du + m * du_apart;
+    for (size_t row = 0; row < m; row++) {
+        for (size_t i = 0; i < m; i++, v += apart, z += apart)
+            w->kernels->product_transposed(rows, columns, tiles, v, gradient_row(rows), z, gradient_row(columns),
+                                           du + i * du_apart, 0);
+        w->kernels->fold_row(w->tile, rows * columns, du, du_apart, halves + 3 * row * du_apart);
+    }
     for (size_t k = 0; k < rows; k++)
-        w->kernels->fold(w->tile, columns, du + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
+        w->kernels->fold(w->tile, columns, halves + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
 }
 
 static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
 {
-    for (size_t i = 0; i < rows; i++) memcpy(to + i * gradient_row(columns), from + i * columns, columns * sizeof *to);
+    for (size_t i = 0; i < rows; i++)
+        memcpy(to + i * gradient_row(columns), from + i * columns, columns * sizeof *to);
 }
 
 /* x^T dy over all points, of copies whose lines do not collide. */

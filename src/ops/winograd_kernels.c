@@ -112,19 +112,27 @@ static void gradient(int tile, size_t c, const float *const *points, void *to, s
     }
 }
 
-static void fold(int tile, size_t width, const float *u, size_t apart, float *w, size_t w_apart, int add)
+static void fold_row(int tile, size_t n, const float *u, size_t apart, float *t)
 {
-    vec r[36], t[18], g[9];
+    vec r[6], f[3];
+    for (size_t k = 0; k < n; k += LANES) {
+        const size_t positions = tile == CM_TILE_4X4 ? 6 : 4;
+        for (size_t i = 0; i < positions; i++) r[i] = load(u + i * apart + k);
+        if (tile == CM_TILE_4X4) fold6(r, 1, f, 1);
+        else fold4(r, 1, f, 1);
+        for (size_t i = 0; i < 3; i++) store(t + i * apart + k, f[i]);
+    }
+}
+
+static void fold(int tile, size_t width, const float *t, size_t apart, float *w, size_t w_apart, int add)
+{
+    vec r[18], g[9];
     for (size_t k = 0; k < width; k += LANES) {
-        if (tile == CM_TILE_4X4) {
-            for (size_t i = 0; i < 36; i++) r[i] = load(u + i * apart + k);
-            for (size_t i = 0; i < 6; i++) fold6(r + i, 6, t + i, 6);
-            for (size_t i = 0; i < 3; i++) fold6(t + 6 * i, 1, g + 3 * i, 1);
-        } else {
-            for (size_t i = 0; i < 16; i++) r[i] = load(u + i * apart + k);
-            for (size_t i = 0; i < 4; i++) fold4(r + i, 4, t + i, 4);
-            for (size_t i = 0; i < 3; i++) fold4(t + 4 * i, 1, g + 3 * i, 1);
-        }
+        const size_t rows = tile == CM_TILE_4X4 ? 6 : 4;
+        for (size_t i = 0; i < 3 * rows; i++) r[i] = load(t + i * apart + k);
+        for (size_t i = 0; i < 3; i++)
+            if (tile == CM_TILE_4X4) fold6(r + i, 3, g + i, 3);
+            else fold4(r + i, 3, g + i, 3);
         for (size_t i = 0; i < 9; i++) {
             float *to = w + i * w_apart + k;
             store(to, add ? load(to) + g[i] : g[i]);
@@ -161,11 +169,12 @@ static void product_transposed(size_t rows, size_t columns, size_t depth, const 
         for (size_t j = 0, width; j < columns; j += width) {
             width = panel(columns - j);
             if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-            else if (width == 2 * LANES) turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
+            else if (width == 2 * LANES)
+                turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
             else turned_rows_of_1(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
         }
     }
 }
 
 const cm_winograd_kernels CM_WINOGRAD = {
-    {sizeof(float), CHANNELS, input, product, weights}, panel, output, gradient, product_transposed, fold};
+    {sizeof(float), CHANNELS, input, product, weights}, panel, output, gradient, product_transposed, fold_row, fold};
