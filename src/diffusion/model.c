@@ -34,7 +34,7 @@ static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *pr
     cm_graph_output(g, d);
 }
 
-static cm_status make_graph(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
+cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
                             int32_t width, double dropout, int folded, cm_graph **out)
 {
     CM_TRY(cm_graph_create(context, out));
@@ -50,16 +50,10 @@ static cm_status make_graph(cm_context *context, const cm_net_config *net, const
     return status;
 }
 
-cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, double dropout, cm_graph **out)
-{
-    return make_graph(context, net, precond, height, width, dropout, 0, out);
-}
-
 cm_status cm_model_describe_both(cm_model *m)
 {
-    CM_TRY(make_graph(m->context, &m->net, &m->precond, m->height, m->width, 0, 0, &m->graph));
-    CM_TRY(make_graph(m->context, &m->net, &m->precond, m->height, m->width, 0, 1, &m->inference));
+    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, 0, &m->graph));
+    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, 1, &m->inference));
     m->sources = cm_calloc(m->context, (size_t)m->inference->n_params, sizeof *m->sources);
     return m->sources ? CM_OK : CM_ERR_MEMORY;
 }

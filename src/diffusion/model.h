@@ -39,9 +39,10 @@ struct cm_model {
     struct cm_denoiser *own; /* for cm_model_denoise   */
 };
 
-/* The graph of D for images of the given size; see the enums above. */
+/* The graph of D for images of the given size; see the enums above.  Folded: attention of one head in
+ * its short form (nets/fold.h), derived parameters behind the file's. */
 cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, double dropout, cm_graph **out);
+                            int32_t width, double dropout, int folded, cm_graph **out);
 /* Both graphs of a model whose configuration stands, and room for the sources. */
 cm_status cm_model_describe_both(cm_model *model);
 /* The parameters, of the file's sources. */

@@ -50,7 +50,7 @@ struct cm_folded {
 
 typedef struct {
     size_t c;
-    int layout;
+    int layout, query;       /* query: A, else B */
     const float *in[INPUTS]; /* plain */
     float *copy[INPUTS];     /* or NULL: in the source */
 } maps;
@@ -66,44 +66,65 @@ static const float *qkv_row(const maps *m, size_t j, size_t i)
     return m->in[QKV_WEIGHT] + row_of(m, j, i) * m->c;
 }
 
-/* y [c][c] = a b, by the products of 1 x 1 convolutions. */
-static cm_status multiply(cm_context *context, size_t c, const float *a, const float *b, float *y)
+/* Matrices [c][c], and what a product needs besides. */
+typedef struct {
+    float *left, *right, *product;
+    void *rest;
+} room;
+
+/* y [c][c] = a b is a 1 x 1 convolution of c points. */
+static cm_winograd product_of(size_t c)
 {
     cm_winograd w;
     cm_winograd_init(&w, cm_dnnl_cpu_level(), 0, CM_TILE_1X1, 1, 1, 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
-    void *scratch = cm_malloc(context, cm_winograd_plain_scratch_bytes(&w), 1);
-    if (!scratch) return CM_ERR_MEMORY;
-    cm_status status = cm_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, scratch);
-    cm_free(context, scratch);
-    return status;
+    return w;
 }
 
-/* Wk^T Wq or Wp Wv. */
-static cm_status fold_weight(cm_context *context, const maps *m, int query, float *out)
+static size_t room_bytes(size_t c)
 {
-    const size_t c = m->c;
-    float *left = cm_malloc(context, c * c, sizeof *left), *right = cm_malloc(context, c * c, sizeof *right);
-    cm_status status = left && right ? CM_OK : CM_ERR_MEMORY;
-    for (size_t i = 0; i < c && status == CM_OK; i++) {
-        memcpy(right + i * c, qkv_row(m, query ? 0 : 2, i), c * sizeof *right);
-        const float *k = query ? qkv_row(m, 1, i) : NULL;
-        for (size_t n = 0; n < c; n++)
-            if (query) left[n * c + i] = k[n];
-            else left[i * c + n] = m->in[WEIGHT][i * c + n];
-    }
-    if (status == CM_OK) status = multiply(context, c, left, right, out);
-    cm_free(context, right);
-    cm_free(context, left);
-    return status;
+    const cm_winograd w = product_of(c);
+    return 3 * c * c * sizeof(float) + cm_winograd_plain_scratch_bytes(&w);
 }
 
-static void fold_bias(const maps *m, int query, float *out)
+static room room_in(size_t c, float *scratch)
+{
+    return (room){scratch, scratch + c * c, scratch + 2 * c * c, scratch + 3 * c * c};
+}
+
+static cm_status multiply(size_t c, const float *a, const float *b, float *y, const room *r)
+{
+    const cm_winograd w = product_of(c);
+    return cm_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, r->rest);
+}
+
+static void turn(size_t c, const float *from, float *to)
+{
+    for (size_t i = 0; i < c; i++)
+        for (size_t n = 0; n < c; n++) to[n * c + i] = from[i * c + n];
+}
+
+/* W of q, k or v. */
+static void take_rows(const maps *m, size_t j, float *to)
+{
+    for (size_t i = 0; i < m->c; i++) memcpy(to + i * m->c, qkv_row(m, j, i), m->c * sizeof *to);
+}
+
+static cm_status fold_weight(const maps *m, const room *r, float *out)
+{
+    take_rows(m, m->query ? 0 : 2, r->right);
+    if (!m->query) return multiply(m->c, m->in[WEIGHT], r->right, out, r);
+    take_rows(m, 1, r->product);
+    turn(m->c, r->product, r->left);
+    return multiply(m->c, r->left, r->right, out, r);
+}
+
+static void fold_bias(const maps *m, float *out)
 {
     for (size_t i = 0; i < m->c; i++) {
-        double sum = query ? 0 : (double)m->in[BIAS][i];
+        double sum = m->query ? 0 : (double)m->in[BIAS][i];
         for (size_t n = 0; n < m->c; n++) {
-            const float w = query ? qkv_row(m, 1, n)[i] : m->in[WEIGHT][i * m->c + n];
-            sum += (double)w * (double)m->in[QKV_BIAS][row_of(m, query ? 0 : 2, n)];
+            const float w = m->query ? qkv_row(m, 1, n)[i] : m->in[WEIGHT][i * m->c + n];
+            sum += (double)w * (double)m->in[QKV_BIAS][row_of(m, m->query ? 0 : 2, n)];
         }
         out[i] = (float)sum;
     }
@@ -123,16 +144,31 @@ static cm_status take(const cm_folded *f, const cm_derived *d, maps *m)
     return CM_OK;
 }
 
+static int is_query(const cm_derived *d)
+{
+    return d->kind == CM_FOLD_QUERY_WEIGHT || d->kind == CM_FOLD_QUERY_BIAS;
+}
+
+static cm_status read_weight(const cm_folded *f, const maps *m, float *out)
+{
+    float *scratch = cm_malloc(f->context, room_bytes(m->c), 1);
+    if (!scratch) return CM_ERR_MEMORY;
+    const room r = room_in(m->c, scratch);
+    cm_status status = fold_weight(m, &r, out);
+    cm_free(f->context, scratch);
+    return status;
+}
+
 static cm_status read_folded(const cm_param_source *source, float *out)
 {
     const cm_folded *f = source->user;
-    const cm_derived *d = &f->params[f->index].derived;
-    const int query = d->kind == CM_FOLD_QUERY_WEIGHT || d->kind == CM_FOLD_QUERY_BIAS;
-    maps m = {(size_t)f->params[f->index].shape[0], d->layout, {NULL}, {NULL}};
+    const cm_param_desc *param = &f->params[f->index];
+    const cm_derived *d = &param->derived;
+    maps m = {(size_t)param->shape[0], d->layout, is_query(d), {NULL}, {NULL}};
     cm_status status = take(f, d, &m);
     if (status == CM_OK) {
-        if (f->params[f->index].rank == 1) fold_bias(&m, query, out);
-        else status = fold_weight(f->context, &m, query, out);
+        if (param->rank == 1) fold_bias(&m, out);
+        else status = read_weight(f, &m, out);
     }
     for (int k = 0; k < INPUTS; k++) cm_free(f->context, m.copy[k]);
     return status;
@@ -155,4 +191,123 @@ cm_folded *cm_fold_bind(const cm_graph *g, int count, cm_param_source *sources)
         sources[i] = (cm_param_source){.read = read_folded, .forget = forget_folded, .user = &all[i - count]};
     }
     return all;
+}
+
+/* --- in training -------------------------------------------------------------- */
+
+static int is_weight(const cm_param_desc *p)
+{
+    return p->derived.kind == CM_FOLD_QUERY_WEIGHT || p->derived.kind == CM_FOLD_VALUE_WEIGHT;
+}
+
+int cm_fold_pieces(const cm_graph *g)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_params; i++) n += is_weight(&g->params[i]);
+    return n;
+}
+
+size_t cm_fold_scratch_bytes(const cm_graph *g)
+{
+    size_t most = 0;
+    for (int i = 0; i < g->n_params; i++) {
+        const size_t bytes = is_weight(&g->params[i]) ? room_bytes((size_t)g->params[i].shape[0]) : 0;
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+/* The matrix of a piece; its bias is the next parameter. */
+static int weight_of(const cm_graph *g, int piece)
+{
+    int i = 0;
+    while (!is_weight(&g->params[i]) || piece-- > 0) i++;
+    return i;
+}
+
+static maps maps_in(const cm_graph *g, const size_t *offsets, int index, const float *values)
+{
+    const cm_derived *d = &g->params[index].derived;
+    maps m = {(size_t)g->params[index].shape[0], d->layout, is_query(d), {NULL}, {NULL}};
+    for (int k = 0; k < INPUTS; k++) m.in[k] = values + offsets[d->from[k]];
+    return m;
+}
+
+cm_status cm_fold_values(const cm_graph *g, const size_t *offsets, int piece, float *values, void *scratch)
+{
+    const int index = weight_of(g, piece);
+    const maps m = maps_in(g, offsets, index, values);
+    const room r = room_in(m.c, scratch);
+    fold_bias(&m, values + offsets[index + 1]);
+    return fold_weight(&m, &r, values + offsets[index]);
+}
+
+/* Gradients of the four parameters. */
+typedef struct {
+    float *to[INPUTS];
+} slopes;
+
+static void put_rows(const maps *m, size_t j, const float *from, const slopes *s)
+{
+    for (size_t i = 0; i < m->c; i++)
+        memcpy(s->to[QKV_WEIGHT] + row_of(m, j, i) * m->c, from + i * m->c, m->c * sizeof *from);
+}
+
+/* Bias of output i of q, k or v. */
+static float bias_of(const maps *m, size_t j, size_t i)
+{
+    return m->in[QKV_BIAS][row_of(m, j, i)];
+}
+
+static cm_status query_gradients(const maps *m, const room *r, const float *da, const float *du, const slopes *s)
+{
+    const size_t c = m->c;
+    take_rows(m, 1, r->left);
+    CM_TRY(multiply(c, r->left, da, r->product, r));
+    put_rows(m, 0, r->product, s);
+    for (size_t i = 0; i < c; i++) {
+        double sum = 0;
+        for (size_t n = 0; n < c; n++) sum += (double)r->left[i * c + n] * (double)du[n];
+        s->to[QKV_BIAS][row_of(m, 0, i)] = (float)sum;
+        s->to[QKV_BIAS][row_of(m, 1, i)] = 0;
+    }
+    take_rows(m, 0, r->left);
+    turn(c, da, r->right);
+    CM_TRY(multiply(c, r->left, r->right, r->product, r));
+    for (size_t i = 0; i < c; i++)
+        for (size_t n = 0; n < c; n++) r->product[i * c + n] += bias_of(m, 0, i) * du[n];
+    put_rows(m, 1, r->product, s);
+    return CM_OK;
+}
+
+static cm_status value_gradients(const maps *m, const room *r, const float *db, const float *dw, const slopes *s)
+{
+    const size_t c = m->c;
+    take_rows(m, 2, r->left);
+    turn(c, r->left, r->right);
+    CM_TRY(multiply(c, db, r->right, s->to[WEIGHT], r));
+    for (size_t i = 0; i < c; i++)
+        for (size_t n = 0; n < c; n++) s->to[WEIGHT][i * c + n] += dw[i] * bias_of(m, 2, n);
+    memcpy(s->to[BIAS], dw, c * sizeof *dw);
+    turn(c, m->in[WEIGHT], r->left);
+    CM_TRY(multiply(c, r->left, db, r->product, r));
+    put_rows(m, 2, r->product, s);
+    for (size_t n = 0; n < c; n++) {
+        double sum = 0;
+        for (size_t i = 0; i < c; i++) sum += (double)r->left[n * c + i] * (double)dw[i];
+        s->to[QKV_BIAS][row_of(m, 2, n)] = (float)sum;
+    }
+    return CM_OK;
+}
+
+cm_status cm_fold_gradients(const cm_graph *g, const size_t *offsets, int piece, const float *values, float *gradient,
+                            void *scratch)
+{
+    const int index = weight_of(g, piece);
+    const maps m = maps_in(g, offsets, index, values);
+    const room r = room_in(m.c, scratch);
+    const float *weight = gradient + offsets[index], *bias = gradient + offsets[index + 1];
+    slopes s;
+    for (int k = 0; k < INPUTS; k++) s.to[k] = gradient + offsets[g->params[index].derived.from[k]];
+    return m.query ? query_gradients(&m, &r, weight, bias, &s) : value_gradients(&m, &r, weight, bias, &s);
 }

@@ -1,4 +1,4 @@
-/* fold.h - attention of one head with half of its maps, for inference.
+/* fold.h - attention of one head with half of its maps.
  *
  * With x the normalised input, q = Wq x + bq, k = Wk x + bk, v = Wv x + bv and the map
  * behind, Wp (sum_t p_t v_t) + bp:
@@ -10,7 +10,13 @@
  *   Wp (sum_t p_t v_t) + bp = (Wp Wv) (sum_t p_t x_t) + Wp bv + bp.
  *
  * So with two matrices made once x itself serves as keys and values, and two of four maps of C by
- * C go.  Of h heads the first matrix would be h times as tall: nothing is gained. */
+ * C go.  Of h heads the first matrix would be h times as tall: nothing is gained.
+ *
+ * In training the matrices are made once a step, and from the gradients of A = Wk^T Wq, u = Wk^T bq,
+ * B = Wp Wv and w = Wp bv + bp follow those of the maps:
+ *
+ *   dWq = Wk dA,   dWk = Wq dA^T + bq du^T,   dbq = Wk du,   dbk = 0,
+ *   dWp = dB Wv^T + dw bv^T,   dWv = Wp^T dB,   dbv = Wp^T dw,   dbp = dw. */
 #ifndef CM_NETS_FOLD_H
 #define CM_NETS_FOLD_H
 
@@ -40,5 +46,14 @@ void cm_fold_last(cm_graph *graph);
  * has to stay where it is as long as they are read; NULL when memory is out. */
 typedef struct cm_folded cm_folded;
 cm_folded *cm_fold_bind(const cm_graph *graph, int count, cm_param_source *sources);
+
+/* For training: folded values, and the gradients of what they are made of, in blocks of all parameters
+ * (cm_param_offsets).  Pieces, a matrix and its bias each, may be done at a time, with scratch memory of
+ * their own. */
+int cm_fold_pieces(const cm_graph *graph);
+size_t cm_fold_scratch_bytes(const cm_graph *graph);
+cm_status cm_fold_values(const cm_graph *graph, const size_t *offsets, int piece, float *values, void *scratch);
+cm_status cm_fold_gradients(const cm_graph *graph, const size_t *offsets, int piece, const float *values,
+                            float *gradient, void *scratch);
 
 #endif

@@ -154,6 +154,12 @@ typedef struct {
     float *scores, *more, *dout;
 } room;
 
+/* k and v are the same values. */
+static int is_shared(const cm_attention_own *a)
+{
+    return a->place[K].input == a->place[V].input && a->place[K].first == a->place[V].first;
+}
+
 static room room_of(const cm_attention_own *a, float *scratch)
 {
     const size_t n = matrix_floats(a);
@@ -162,6 +168,7 @@ static room room_of(const cm_attention_own *a, float *scratch)
     r.scores = scratch + 7 * n;
     r.more = r.scores + BLOCK * scores_row(a);
     r.dout = r.more + BLOCK * scores_row(a);
+    if (is_shared(a)) r.v_columns = r.k_columns, r.gradient[K] = r.gradient[V];
     return r;
 }
 
@@ -177,17 +184,15 @@ static void block_gradient(const cm_attention_own *a, const float *dout, size_t 
     for (size_t i = 0; i < rows; i++)
         a->kernels->softmax_back(1, t, scale_of(a), r->scores + i * row, r->more + i * row);
     own->float32.product(rows, d, t, r->more, row, r->k_rows, r->gradient[Q] + first * d, d);
-    own->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K], first > 0);
+    own->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K], first > 0 || is_shared(a));
 }
 
-/* A gradient [tokens][d] to where q, k or v of the head lies, or added there. */
-static void put(const cm_attention_own *a, size_t kind, const float *from, int add, float *to)
+/* A gradient [tokens][d] to where q, k or v of the head lies. */
+static void put(const cm_attention_own *a, size_t kind, const float *from, float *to)
 {
     const cm_attention_place *p = &a->place[kind];
     for (size_t row = 0; row < a->tokens; row++, from += a->d, to += p->row)
-        if (add) a->kernels->axpy(a->d, 1, from, to); /* of two inputs, whose values lie side by side */
-        else
-            for (size_t i = 0; i < a->d; i++) to[i * p->step] = from[i];
+        for (size_t i = 0; i < a->d; i++) to[i * p->step] = from[i];
 }
 
 void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[2], const float *dout,
@@ -197,13 +202,12 @@ void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[
     for (size_t h = 0; h < a->heads; h++) {
         take_rows(a, Q, head_of(a, in, Q, h), 0, a->tokens, r.q);
         pack_columns(a, K, head_of(a, in, K, h), 0, a->tokens, r.k_columns);
-        pack_columns(a, V, head_of(a, in, V, h), 0, a->tokens, r.v_columns);
+        if (!is_shared(a)) pack_columns(a, V, head_of(a, in, V, h), 0, a->tokens, r.v_columns);
         pack_rows(a, K, head_of(a, in, K, h), 0, a->tokens, r.k_rows);
         for (size_t first = 0; first < a->tokens; first += BLOCK) block_gradient(a, dout + h * a->d, first, &r);
         for (size_t kind = Q; kind <= V; kind++) {
             const cm_attention_place *p = &a->place[kind];
-            const int add = kind == V && a->place[K].input == p->input && a->place[K].first == p->first;
-            if (din[p->input]) put(a, kind, r.gradient[kind], add, din[p->input] + p->first + h * p->by_head);
+            if (din[p->input]) put(a, kind, r.gradient[kind], din[p->input] + p->first + h * p->by_head);
         }
     }
 }

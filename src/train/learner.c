@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "base/rng.h"
+#include "nets/fold.h"
 #include "tensor/convert.h"
 
 /* What one thread needs for a slice. */
@@ -23,21 +24,50 @@ struct cm_learner_worker {
 
 /* --- making ------------------------------------------------------------------- */
 
-static cm_status set_create(cm_learner *l, const cm_model *from, cm_weight_set *set)
+/* The graph that runs. */
+static const cm_graph *network(const cm_learner *l)
 {
-    size_t n = (size_t)l->graph->n_params;
-    set->values = cm_calloc(l->context, l->floats, sizeof *set->values);
+    return l->folded ? l->folded : l->graph;
+}
+
+typedef struct {
+    const cm_learner *learner;
+    float *values, *gradient; /* gradient NULL: values are to be made */
+} folding;
+
+static cm_status fold_piece(void *user, int piece, int worker)
+{
+    const folding *f = user;
+    const cm_learner *l = f->learner;
+    void *scratch = l->fold_scratch[worker];
+    if (!f->gradient) return cm_fold_values(l->folded, l->offsets, piece, f->values, scratch);
+    return cm_fold_gradients(l->folded, l->offsets, piece, f->values, f->gradient, scratch);
+}
+
+static cm_status fold(const cm_learner *l, float *values, float *gradient)
+{
+    folding f = {l, values, gradient};
+    return l->folded ? cm_parallel(l->options.threads, cm_fold_pieces(l->folded), fold_piece, &f) : CM_OK;
+}
+
+static cm_status set_create(cm_learner *l, const cm_model *from, int folded, cm_weight_set *set)
+{
+    const cm_graph *g = folded ? network(l) : l->graph;
+    size_t n = (size_t)g->n_params;
+    set->values = cm_calloc(l->context, folded ? l->all_floats : l->floats, sizeof *set->values);
+    set->folded = folded;
     set->sources = cm_calloc(l->context, n, sizeof *set->sources);
     if (!set->values || !set->sources) return CM_ERR_MEMORY;
     cm_model_values(from, set->values);
+    if (folded) CM_TRY(fold(l, set->values, NULL));
     for (size_t i = 0; i < n; i++) {
         if (l->offsets[i] == SIZE_MAX) continue;
         float *values = set->values + l->offsets[i];
         set->sources[i].data = values;
-        set->sources[i].bytes = cm_param_elements(&l->graph->params[i]) * sizeof *values;
+        set->sources[i].bytes = cm_param_elements(&g->params[i]) * sizeof *values;
         set->sources[i].raw = values;
     }
-    return cm_params_create(l->graph, set->sources, &set->params);
+    return cm_params_create(g, set->sources, &set->params);
 }
 
 static void set_free(cm_learner *l, cm_weight_set *set)
@@ -49,9 +79,9 @@ static void set_free(cm_learner *l, cm_weight_set *set)
 
 static cm_status make_sets(cm_learner *l)
 {
-    CM_TRY(set_create(l, l->model, &l->online));
-    if (l->options.own_target) CM_TRY(set_create(l, l->model, &l->target));
-    if (l->options.own_teacher) CM_TRY(set_create(l, l->teacher, &l->taught));
+    CM_TRY(set_create(l, l->model, 1, &l->online));
+    if (l->options.own_target) CM_TRY(set_create(l, l->model, 1, &l->target));
+    if (l->options.own_teacher) CM_TRY(set_create(l, l->teacher, 0, &l->taught));
     return CM_OK;
 }
 
@@ -63,12 +93,12 @@ static cm_status make_plans(cm_learner *l)
     train.mode = CM_MODE_TRAIN;
     train.output = CM_OUT_D;
     train.recompute = l->options.recompute;
-    CM_TRY(cm_plan_create(l->graph, &train, &l->train_plan));
+    CM_TRY(cm_plan_create(network(l), &train, &l->train_plan));
     CM_TRY(cm_weights_create(l->train_plan, l->online.params, &l->train_weights));
     CM_TRY(cm_unpacking_create(l->train_plan, l->options.threads, &l->unpacking));
     if (l->options.wants_target) {
         cm_weight_set *set = l->options.own_target ? &l->target : &l->online;
-        CM_TRY(cm_plan_create(l->graph, &infer, &l->target_plan));
+        CM_TRY(cm_plan_create(network(l), &infer, &l->target_plan));
         CM_TRY(cm_weights_create(l->target_plan, set->params, &l->target_weights));
     }
     if (l->teacher) {
@@ -139,19 +169,52 @@ static size_t slices(const cm_learner *l)
     return (l->options.batch + l->options.slice - 1) / l->options.slice;
 }
 
-static cm_status build(cm_learner *l, const cm_objective_settings *settings)
+static cm_status make_graph(const cm_learner *l, int folded, cm_graph **out)
 {
     const cm_model *m = l->model;
-    CM_TRY(cm_model_describe(l->context, &m->net, &l->precond, m->height, m->width, l->options.dropout, &l->graph));
-    l->offsets = cm_calloc(l->context, (size_t)l->graph->n_params, sizeof *l->offsets);
+    return cm_model_describe(l->context, &m->net, &l->precond, m->height, m->width, l->options.dropout, folded, out);
+}
+
+/* The folded graph where it is another.  In bfloat16 it is the file's maps that are rounded. */
+static cm_status make_folded(cm_learner *l)
+{
+    if (l->options.arithmetic.bf16) return CM_OK;
+    CM_TRY(make_graph(l, 1, &l->folded));
+    if (cm_fold_pieces(l->folded) == 0) {
+        cm_graph_free(l->folded);
+        l->folded = NULL;
+        return CM_OK;
+    }
+    l->fold_scratch = cm_calloc(l->context, (size_t)l->options.threads, sizeof *l->fold_scratch);
+    if (!l->fold_scratch) return CM_ERR_MEMORY;
+    for (int i = 0; i < l->options.threads; i++) {
+        l->fold_scratch[i] = cm_malloc(l->context, cm_fold_scratch_bytes(l->folded), 1);
+        if (!l->fold_scratch[i]) return CM_ERR_MEMORY;
+    }
+    return CM_OK;
+}
+
+/* The graphs and where parameters lie. */
+static cm_status describe(cm_learner *l)
+{
+    CM_TRY(make_graph(l, 0, &l->graph));
+    CM_TRY(make_folded(l));
+    l->offsets = cm_calloc(l->context, (size_t)network(l)->n_params, sizeof *l->offsets);
     if (!l->offsets) return CM_ERR_MEMORY;
     l->floats = cm_param_offsets(l->graph, l->offsets);
+    l->all_floats = cm_param_offsets(network(l), l->offsets);
+    return CM_OK;
+}
+
+static cm_status build(cm_learner *l, const cm_objective_settings *settings)
+{
+    CM_TRY(describe(l));
     CM_TRY(make_sets(l));
     CM_TRY(make_plans(l));
     l->gradient = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
     int n = l->options.threads < (int)slices(l) ? l->options.threads : (int)slices(l);
     l->workers = cm_calloc(l->context, (size_t)n, sizeof *l->workers);
-    CM_TRY(cm_turns_create(l->context, (size_t)l->graph->n_params, &l->turns));
+    CM_TRY(cm_turns_create(l->context, (size_t)network(l)->n_params, &l->turns));
     if (!l->gradient || !l->workers) return CM_ERR_MEMORY;
     for (; l->n_workers < n; l->n_workers++) {
         cm_status status = make_worker(l, settings, &l->workers[l->n_workers]);
@@ -211,12 +274,16 @@ void cm_learner_free(cm_learner *l)
     cm_plan_free(l->target_plan);
     cm_plan_free(l->teacher_plan);
     cm_graph_free(l->graph);
+    cm_graph_free(l->folded);
+    for (int i = 0; l->fold_scratch && i < l->options.threads; i++) cm_free(context, l->fold_scratch[i]);
+    cm_free(context, l->fold_scratch);
     cm_free(context, l->offsets);
     cm_free(context, l);
 }
 
 cm_status cm_learner_refresh(cm_learner *l, cm_weight_set *set)
 {
+    if (set->folded) CM_TRY(fold(l, set->values, NULL));
     return cm_params_refresh(set->params, l->options.threads);
 }
 
@@ -367,6 +434,7 @@ cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_
     cm_turns_begin(l->turns);
     cm_status status = cm_parallel_dealt(l->n_workers, (int)slices(l), slice_piece, &j);
     if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->gradient);
+    if (status == CM_OK) status = fold(l, l->online.values, l->gradient);
     cm_parallel_swap_threads(before);
     return status;
 }
@@ -388,7 +456,8 @@ size_t cm_learner_bytes(const cm_learner *l)
     if (l->taught.params) packed += cm_params_copied_bytes(l->taught.params);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
                     l->options.slice * l->image_size * 8 * sizeof(double);
-    return sets * l->floats * sizeof(float) + block + cm_unpacking_bytes(l->unpacking) + packed +
+    size_t folds = l->folded ? (size_t)l->options.threads * cm_fold_scratch_bytes(l->folded) : 0;
+    return sets * l->all_floats * sizeof(float) + folds + block + cm_unpacking_bytes(l->unpacking) + packed +
            (size_t)l->n_workers * worker;
 }
 

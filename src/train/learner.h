@@ -18,6 +18,7 @@
 /* Values of all parameters in one block (cm_param_offsets) and their packed copies. */
 typedef struct cm_weight_set {
     float *values;
+    int folded; /* holds folded values too */
     cm_param_source *sources;
     cm_params *params;
 } cm_weight_set;
@@ -42,7 +43,10 @@ typedef struct cm_learner {
     cm_model *teacher;     /* borrowed, or NULL            */
     cm_precond precond, teacher_precond; /* sigma_min as float32; tables borrowed */
     cm_graph *graph;                     /* of the network that learns, with dropout */
-    size_t floats, *offsets;
+    cm_graph *folded; /* the same in the form that runs (nets/fold.h), or NULL: as it is */
+    size_t floats, *offsets;             /* of the file's parameters; folded ones are behind */
+    size_t all_floats;
+    void **fold_scratch; /* of each thread */
     cm_weight_set online, target, taught;
     cm_plan *train_plan, *target_plan, *teacher_plan;
     cm_weights *train_weights, *target_weights, *teacher_weights;

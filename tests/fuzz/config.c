@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             cm_precond_release(&precond);
         }
         if (cm_net_config_read(json, &net) == CM_OK && cm_precond_read(context, edm, 0, &precond) == CM_OK) {
-            if (cm_model_describe(context, &net, &precond, 16, 16, 0, &graph) == CM_OK) cm_graph_free(graph);
+            if (cm_model_describe(context, &net, &precond, 16, 16, 0, 0, &graph) == CM_OK) cm_graph_free(graph);
             cm_precond_release(&precond);
         }
         json_decref(edm);
