@@ -47,7 +47,7 @@ static cm_status fold_piece(void *user, int piece, int worker)
 static cm_status fold(const cm_learner *l, float *values, float *gradient)
 {
     folding f = {l, values, gradient};
-    return l->folded ? cm_parallel(l->options.threads, cm_fold_pieces(l->folded), fold_piece, &f) : CM_OK;
+    return l->folded ? cm_parallel(l->folders, cm_fold_pieces(l->folded), fold_piece, &f) : CM_OK;
 }
 
 static cm_status set_create(cm_learner *l, const cm_model *from, int folded, cm_weight_set *set)
@@ -185,9 +185,11 @@ static cm_status make_folded(cm_learner *l)
         l->folded = NULL;
         return CM_OK;
     }
-    l->fold_scratch = cm_calloc(l->context, (size_t)l->options.threads, sizeof *l->fold_scratch);
+    const int pieces = cm_fold_pieces(l->folded);
+    l->folders = pieces < l->options.threads ? pieces : l->options.threads;
+    l->fold_scratch = cm_calloc(l->context, (size_t)l->folders, sizeof *l->fold_scratch);
     if (!l->fold_scratch) return CM_ERR_MEMORY;
-    for (int i = 0; i < l->options.threads; i++) {
+    for (int i = 0; i < l->folders; i++) {
         l->fold_scratch[i] = cm_malloc(l->context, cm_fold_scratch_bytes(l->folded), 1);
         if (!l->fold_scratch[i]) return CM_ERR_MEMORY;
     }
@@ -275,7 +277,7 @@ void cm_learner_free(cm_learner *l)
     cm_plan_free(l->teacher_plan);
     cm_graph_free(l->graph);
     cm_graph_free(l->folded);
-    for (int i = 0; l->fold_scratch && i < l->options.threads; i++) cm_free(context, l->fold_scratch[i]);
+    for (int i = 0; l->fold_scratch && i < l->folders; i++) cm_free(context, l->fold_scratch[i]);
     cm_free(context, l->fold_scratch);
     cm_free(context, l->offsets);
     cm_free(context, l);
@@ -456,7 +458,7 @@ size_t cm_learner_bytes(const cm_learner *l)
     if (l->taught.params) packed += cm_params_copied_bytes(l->taught.params);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
                     l->options.slice * l->image_size * 8 * sizeof(double);
-    size_t folds = l->folded ? (size_t)l->options.threads * cm_fold_scratch_bytes(l->folded) : 0;
+    size_t folds = l->folded ? (size_t)l->folders * cm_fold_scratch_bytes(l->folded) : 0;
     return sets * l->all_floats * sizeof(float) + folds + block + cm_unpacking_bytes(l->unpacking) + packed +
            (size_t)l->n_workers * worker;
 }

@@ -46,7 +46,8 @@ typedef struct cm_learner {
     cm_graph *folded; /* the same in the form that runs (nets/fold.h), or NULL: as it is */
     size_t floats, *offsets;             /* of the file's parameters; folded ones are behind */
     size_t all_floats;
-    void **fold_scratch; /* of each thread */
+    void **fold_scratch; /* of each of the threads that fold */
+    int folders;
     cm_weight_set online, target, taught;
     cm_plan *train_plan, *target_plan, *teacher_plan;
     cm_weights *train_weights, *target_weights, *teacher_weights;
