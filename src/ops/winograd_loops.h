@@ -218,7 +218,11 @@ static void weights(int tile, size_t width, const float *w, void *u, size_t apar
             for (size_t i = 0; i < taps; i++) g[i] = load(w + (c * taps + i) * width + k);
             transform_weights(tile, g, r[c]);
         }
-        for (size_t i = 0; i < n; i++) put_words((word *)u + i * (apart / CHANNELS) + k, r, i);
+        for (size_t i = 0; i < n; i++) { /* too many places at a time for the processor to see where it goes */
+            word *to = (word *)u + i * (apart / CHANNELS) + k;
+            __builtin_prefetch(to + 2 * width, 1);
+            put_words(to, r, i);
+        }
     }
 }
 
