@@ -328,7 +328,7 @@ static float *gradients_by(const cm_model *m, const cm_graph *graph, size_t *off
 
 /* Training takes the folded graph: what comes of its gradients are those of the file's own maps but
  * for rounding, 9e-6 of a tensor's largest value at most; what a norm or softmax does not see, as
- * the bias of k, has rounding alone in one and nothing in the other. */
+ * the bias of k, has rounding alone: of 256 values that cancel, each up to the largest of all. */
 START_TEST(folded_gradients_are_the_same)
 {
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
@@ -346,7 +346,7 @@ START_TEST(folded_gradients_are_the_same)
             most = fmaxf(most, fabsf(a[k]));
             off = fmaxf(off, fabsf(a[k] - b[k]));
         }
-        ck_assert_msg(off <= 3e-5f * fmaxf(most, 0.01f * all), "%s: %g of %g off, all %g", p->name, (double)off,
+        ck_assert_msg(off <= 3e-5f * most + 2e-6f * all, "%s: %g of %g off, all %g", p->name, (double)off,
                       (double)most, (double)all);
     }
     free(folded), free(whole), free(offsets);

@@ -96,7 +96,7 @@ typedef struct cm_winograd_kernels {
     /* Backward, in float32, of square tiles: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
      * or += a^T b, a [depth][rows] and b [depth][columns], their rows `lda` and `ldb` apart, rows even;
      * t[i] (of 3) = a row of positions u[j] times G, n values each; w[i] (of 9) = or += G^T of such rows,
-     * t[row][3], `width` values each. */
+     * t[row][3], `width` values each, 64 at most. */
     void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
                                size_t ldb, float *c, int add);

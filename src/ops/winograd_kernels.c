@@ -124,20 +124,21 @@ static void fold_row(int tile, size_t n, const float *u, size_t apart, float *t)
     }
 }
 
+/* A tap's values go out together: the taps' places may lie a power of two apart, where nine collide. */
 static void fold(int tile, size_t width, const float *t, size_t apart, float *w, size_t w_apart, int add)
 {
-    vec r[18], g[9];
-    for (size_t k = 0; k < width; k += LANES) {
-        const size_t rows = tile == CM_TILE_4X4 ? 6 : 4;
-        for (size_t i = 0; i < 3 * rows; i++) r[i] = load(t + i * apart + k);
+    const size_t rows = tile == CM_TILE_4X4 ? 6 : 4, vectors = width / LANES;
+    vec r[18], g[9], all[9][64 / LANES];
+    for (size_t k = 0; k < vectors; k++) {
+        for (size_t i = 0; i < 3 * rows; i++) r[i] = load(t + i * apart + k * LANES);
         for (size_t i = 0; i < 3; i++)
             if (tile == CM_TILE_4X4) fold6(r + i, 3, g + i, 3);
             else fold4(r + i, 3, g + i, 3);
-        for (size_t i = 0; i < 9; i++) {
-            float *to = w + i * w_apart + k;
-            store(to, add ? load(to) + g[i] : g[i]);
-        }
+        for (size_t i = 0; i < 9; i++) all[i][k] = g[i];
     }
+    for (size_t i = 0; i < 9; i++, w += w_apart)
+        for (size_t k = 0; k < vectors; k++)
+            store(w + k * LANES, add ? load(w + k * LANES) + all[i][k] : all[i][k]);
 }
 
 /* --- the product of the weight gradient ---------------------------------------------------- */
