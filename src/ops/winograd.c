@@ -382,7 +382,7 @@ size_t cm_winograd_gradient_bytes(const cm_winograd *w)
     size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc;
     if (w->tile == CM_TILE_1X1) return POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
     size_t factors = (groups_of(c) + groups_of(oc)) * group_floats(w);
-    return (most + factors + (side(w) + 3 * side(w)) * (GROUP * GROUP + PAD)) * sizeof(float);
+    return (most + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
 
 size_t cm_winograd_folded_bytes(const cm_winograd *w)
