@@ -262,28 +262,47 @@ static void silu_back(size_t n, const float *x, const float *dy, float *dx)
     for (size_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]);
 }
 
-static void affine_sums(size_t rows, size_t c, const float *restrict x, const float *restrict shift,
-                        const float *restrict a, const float *restrict b, int silu, const float *restrict dy,
-                        float *restrict g, float *restrict sum, float *restrict product)
+static inline __attribute__((always_inline)) void affine_sums_of(size_t rows, size_t c, const size_t N,
+                                                                 const float *restrict x, const float *shift,
+                                                                 const float *a, const float *b, const int silu,
+                                                                 const float *restrict dy, float *restrict g,
+                                                                 float *sum, float *product)
 {
-    for (size_t r = 0; r < rows; r++, x += c, dy += c, g += c) {
-        if (silu) {
+    float m[64], f[64], t[64], s[64], p[64];
+    memcpy(m, shift, N * sizeof *m);
+    memcpy(f, a, N * sizeof *f);
+    memcpy(t, b, N * sizeof *t);
+    memcpy(s, sum, N * sizeof *s);
+    memcpy(p, product, N * sizeof *p);
+    for (size_t r = 0; r < rows; r++, x += c, dy += c, g += c)
 #pragma omp simd
-            for (size_t i = 0; i < c; i++) {
-                float d = x[i] - shift[i], v = dy[i] * silu_slope(a[i] * d + b[i]);
-                g[i] = v;
-                sum[i] += v;
-                product[i] += v * d;
-            }
-        } else {
-#pragma omp simd
-            for (size_t i = 0; i < c; i++) {
-                g[i] = dy[i];
-                sum[i] += dy[i];
-                product[i] += dy[i] * (x[i] - shift[i]);
-            }
+        for (size_t i = 0; i < N; i++) {
+            float d = x[i] - m[i], v = silu ? dy[i] * silu_slope(f[i] * d + t[i]) : dy[i];
+            g[i] = v;
+            s[i] += v;
+            p[i] += v * d;
         }
-    }
+    memcpy(sum, s, N * sizeof *s);
+    memcpy(product, p, N * sizeof *p);
+}
+
+static inline __attribute__((always_inline)) void affine_sums_by(size_t rows, size_t c, const float *x,
+                                                                 const float *shift, const float *a, const float *b,
+                                                                 const int silu, const float *dy, float *g,
+                                                                 float *sum, float *product)
+{
+    size_t i = 0;
+#define CHUNK(N) affine_sums_of(rows, c, N, x + i, shift + i, a + i, b + i, silu, dy + i, g + i, sum + i, product + i)
+    for (; i + 32 <= c; i += 32) CHUNK(32);
+    if (i < c) CHUNK(c - i);
+#undef CHUNK
+}
+
+static void affine_sums(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                        int silu, const float *dy, float *g, float *sum, float *product)
+{
+    if (silu) affine_sums_by(rows, c, x, shift, a, b, 1, dy, g, sum, product);
+    else affine_sums_by(rows, c, x, shift, a, b, 0, dy, g, sum, product);
 }
 
 static void affine_back(size_t rows, size_t c, const float *x, const float *shift, const float *g, const float *p,
