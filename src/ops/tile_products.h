@@ -52,8 +52,8 @@ static void strip(const cm_tile_strip *s)
     for (size_t t = 0; t < s->tiles; t++) {
         const uint16_t *a = s->a + (size_t)s->starts[t] * s->row, *b = s->b;
         float sums[16 * 32] = {0};
-        for (size_t i = 0; i < s->side; i++)
-            for (size_t k = 0; k < s->depth; k++)
+        for (size_t k = 0; k < s->depth; k++)
+            for (size_t i = 0; i < s->side; i++)
                 for (size_t j = 0; j < s->side; j++, b += step)
                     multiply_channels(s, a + (i * s->down + j) * s->row + 32 * k, b, sums);
         for (size_t i = 0; i < 16 && s->points; i++) finish_row(s, s->points[16 * t + i], sums + 32 * i);

@@ -23,16 +23,14 @@ static void end(void)
     _tile_release();
 }
 
-/* Asks for where 32 outputs of a point go and what is added to them. */
+/* Asks for what is added to 32 outputs of a point; not for where they go: lines on their way to the
+ * nearest cache stand in the way of the weights' (measured). */
 static inline void fetch(const cm_tile_strip *s, int32_t point)
 {
-    const size_t at = point < 0 ? 0 : (size_t)point * s->oc;
-    const char *y = (const char *)s->y + at * (s->y_half ? 2 : 4);
-    __builtin_prefetch(y);
-    if (!s->y_half) __builtin_prefetch(y + 64);
     if (!s->residual) return;
-    __builtin_prefetch(s->residual + at);
-    __builtin_prefetch(s->residual + at + 16);
+    const float *residual = s->residual + (point < 0 ? 0 : (size_t)point * s->oc);
+    __builtin_prefetch(residual);
+    __builtin_prefetch(residual + 16);
 }
 
 /* Sums of a block on their way to where they belong. */
@@ -79,9 +77,9 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
     _tile_zero(3);
     _tile_zero(4);
     _tile_zero(5);
-    for (size_t i = 0; i < side; i++, a += s->down * s->row)
-        for (size_t k = 0; k < s->depth; k++) {
-            const uint16_t *from = a + 32 * k;
+    for (size_t k = 0; k < s->depth; k++)
+        for (size_t i = 0; i < side; i++) {
+            const uint16_t *from = a + 32 * k + i * s->down * s->row;
             for (size_t j = 0; j < side; j++, from += s->row, b += W * 512) {
                 for (size_t q = 0; q < lines; q++, next += 32) __builtin_prefetch(next, 0, 2);
                 for (size_t q = 0; q < each && point < last; q++) fetch(s, *point++);

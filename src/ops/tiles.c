@@ -83,22 +83,20 @@ static void cut_tile(const float *values, uint16_t *out, size_t apart)
     }
 }
 
-/* [columns in groups of 32][kernel row][c / 32][tap of the row][part][tile of 16 columns]. */
+/* [columns in groups of 32][c / 32][tap][part][tile of 16 columns]. */
 void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
 {
     uint16_t *to = packed;
     float values[512];
-    const size_t side = (size_t)t->side;
     for (size_t o = 0, width; o < (size_t)t->oc; o += width) {
         width = (size_t)t->oc - o < 32 ? 16 : 32;
-        for (size_t row = 0; row < side; row++)
-            for (size_t k = 0; k < depth_of(t); k++)
-                for (size_t tap = row * side; tap < (row + 1) * side; tap++, to += (size_t)t->parts * width * 32)
-                    for (size_t g = 0; g < width; g += 16) {
-                        gather_tile(t, plain, tap, o + g, 32 * k, values);
-                        if (t->parts == 1) t->kernels->round(512, values, to + 32 * g);
-                        else cut_tile(values, to + 32 * g, 32 * width);
-                    }
+        for (size_t k = 0; k < depth_of(t); k++)
+            for (size_t tap = 0; tap < taps_of(t); tap++, to += (size_t)t->parts * width * 32)
+                for (size_t g = 0; g < width; g += 16) {
+                    gather_tile(t, plain, tap, o + g, 32 * k, values);
+                    if (t->parts == 1) t->kernels->round(512, values, to + 32 * g);
+                    else cut_tile(values, to + 32 * g, 32 * width);
+                }
     }
 }
 

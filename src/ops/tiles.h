@@ -22,9 +22,9 @@
 
 /* Where a strip of sums finds its factors.  `a`: row 0 of the first tile of points, rows
  * `row` values apart, the taps of one kernel row one row apart and kernel rows `down` rows
- * apart; `b`: [kernel row][c / 32][tap of the row][width / 16][16][16][2].  Of float32, which
- * has a side of 1: the three parts of a row `part` values apart; `b`: [c / 32][part][width / 16]
- * [16][16][2]. */
+ * apart; `b`: [c / 32][tap][width / 16][16][16][2], so that what taps have in common stays near.
+ * Of float32, which has a side of 1: the three parts of a row `part` values apart; `b`:
+ * [c / 32][part][width / 16][16][16][2]. */
 typedef struct cm_tile_strip {
     const uint16_t *a, *b;
     const int32_t *starts;         /* of the tiles of points, in rows from `a`        */
