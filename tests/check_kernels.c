@@ -110,6 +110,27 @@ START_TEST(winograd_rounding)
 }
 END_TEST
 
+/* One number of a weight gradient against its sum in double, of factors in bfloat16. */
+static void check_gradient(const cm_tiles *t, const float *x, const float *dy, const float *dw)
+{
+    const int side = t->side, tap = pick(0, side * side - 1), k = pick(0, t->c - 1), o = pick(0, t->oc - 1);
+    double sum = 0, size = 0;
+    for (int image = 0; image < t->n; image++)
+        for (int row = 0; row < t->h; row++)
+            for (int column = 0; column < t->w; column++) {
+                const int from_row = row + tap / side - side / 2, from = column + tap % side - side / 2;
+                if (from_row < 0 || from_row >= t->h || from < 0 || from >= t->w) continue;
+                float two[16] = {x[((image * t->h + from_row) * t->w + from) * t->c + k],
+                                 dy[((image * t->h + row) * t->w + column) * t->oc + o]};
+                uint16_t rounded[16];
+                t->kernels->round(16, two, rounded);
+                const double product = (double)widened(rounded[0]) * (double)widened(rounded[1]);
+                sum += product, size += fabs(product);
+            }
+    const double got = (double)dw[(tap * t->c + k) * t->oc + o];
+    ck_assert_msg(fabs(got - sum) <= 1e-5 * size, "tap %d from %d to %d is %g, expected %g", tap, k, o, got, sum);
+}
+
 /* The instructions of AMX give the bits of the same sums written out, where the processor
  * has them; any threads and parts of a batch the same. */
 START_TEST(tile_sums)
@@ -118,6 +139,7 @@ START_TEST(tile_sums)
         int side = pick(0, 2) ? 3 : 1, n = pick(1, 3), h = pick(1, 20), w = pick(0, 1) ? pick(1, 40) : 16 * pick(1, 2);
         int c = 16 * pick(1, 6), oc = 16 * pick(1, 6), turned = pick(0, 1), threads = pick(1, 3);
         int parts = side == 1 && pick(0, 1) ? 3 : 1;
+        if (i == 0) side = 3, parts = 1, n = 3, h = w = 40; /* more points than a gradient takes at a time */
         size_t in = (size_t)(h * w * c), out = (size_t)(h * w * oc);
         float *x = numbers((size_t)n * in, 1, 0), *weights = numbers((size_t)(side * side * c * oc), 1, 0);
         float *bias = pick(0, 1) ? numbers((size_t)oc, 1, 0) : NULL, *r = pick(0, 1) ? numbers((size_t)n * out, 1, 0) : NULL;
@@ -143,6 +165,7 @@ START_TEST(tile_sums)
             memset(scratch, 0xff, bytes);
             dw[k] = calloc((size_t)(side * side * c * oc), sizeof *dw[k]);
             cm_tiles_gradient(&t, x, dy, dw[k], scratch);
+            for (int number = 0; number < 20; number++) check_gradient(&t, x, dy, dw[k]);
             free(scratch);
         }
         ck_assert_msg(memcmp(dw[0], dw[1], (size_t)(side * side * c * oc) * sizeof *dw[0]) == 0,

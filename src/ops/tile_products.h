@@ -63,15 +63,22 @@ static void strip(const cm_tile_strip *s)
 }
 
 static void outer(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
-                  float *y, size_t y_row)
+                  size_t b_apart, float *y, size_t y_row, int add)
 {
     for (size_t r = 0; r < rows; r += 16)
         for (size_t j = 0; j < columns; j += 16) {
             float sums[16 * 32] = {0};
+            for (size_t i = 0; i < 16 && add; i++) memcpy(sums + 32 * i, y + (r + i) * y_row + j, 16 * sizeof *y);
             for (size_t k = 0; k < depth; k++)
-                multiply(a + r * a_row + 32 * k, a_row, b + (k * columns + j) * 32, sums);
+                multiply(a + r * a_row + 32 * k, a_row, b + j / 16 * b_apart + 512 * k, sums);
             for (size_t i = 0; i < 16; i++) memcpy(y + (r + i) * y_row + j, sums + 32 * i, 16 * sizeof *y);
         }
+}
+
+static void taps(size_t count, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *const *b,
+                 float *const *y, size_t y_row, int add)
+{
+    for (size_t i = 0; i < count; i++) outer(16, 16, depth, a, a_row, b[i], 0, y[i], y_row, add);
 }
 
 static void pairs(size_t n, const float *first, const float *second, uint32_t *out)

@@ -184,7 +184,8 @@ static inline __attribute__((always_inline)) void parts_block(const int R, const
 }
 
 static inline __attribute__((always_inline)) void outer_of(const int R, const int W, size_t depth, const uint16_t *a,
-                                                           size_t a_row, const uint16_t *b, float *y, size_t y_row)
+                                                           size_t a_row, const uint16_t *b, size_t b_apart, float *y,
+                                                           size_t y_row, int add)
 {
     const long stride = (long)(a_row * sizeof *a), ldy = (long)(y_row * sizeof *y);
     float nowhere[256];
@@ -192,10 +193,16 @@ static inline __attribute__((always_inline)) void outer_of(const int R, const in
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t k = 0; k < depth; k++, a += 32, b += W * 512) {
+    if (add) {
+        _tile_loadd(0, y, ldy);
+        if (W > 1) _tile_loadd(1, y + 16, ldy);
+        if (R > 1) _tile_loadd(2, y + 16 * y_row, ldy);
+        if (R > 1 && W > 1) _tile_loadd(3, y + 16 * y_row + 16, ldy);
+    }
+    for (size_t k = 0; k < depth; k++, a += 32, b += 512) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, a, stride);
-        if (W > 1) _tile_loadd(7, b + 512, 64);
+        if (W > 1) _tile_loadd(7, b + b_apart, 64);
         _tile_dpbf16ps(0, 4, 6);
         if (R > 1) _tile_loadd(5, a + 16 * a_row, stride);
         if (W > 1) _tile_dpbf16ps(1, 4, 7);
@@ -210,12 +217,53 @@ static inline __attribute__((always_inline)) void outer_of(const int R, const in
 }
 
 static void outer(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
-                  float *y, size_t y_row)
+                  size_t b_apart, float *y, size_t y_row, int add)
 {
-    if (rows > 16 && columns > 16) outer_of(2, 2, depth, a, a_row, b, y, y_row);
-    else if (rows > 16) outer_of(2, 1, depth, a, a_row, b, y, y_row);
-    else if (columns > 16) outer_of(1, 2, depth, a, a_row, b, y, y_row);
-    else outer_of(1, 1, depth, a, a_row, b, y, y_row);
+    if (rows > 16 && columns > 16) outer_of(2, 2, depth, a, a_row, b, b_apart, y, y_row, add);
+    else if (rows > 16) outer_of(2, 1, depth, a, a_row, b, b_apart, y, y_row, add);
+    else if (columns > 16) outer_of(1, 2, depth, a, a_row, b, b_apart, y, y_row, add);
+    else outer_of(1, 1, depth, a, a_row, b, b_apart, y, y_row, add);
+}
+
+static inline __attribute__((always_inline)) void taps_of(const int N, size_t depth, const uint16_t *a, size_t a_row,
+                                                          const uint16_t *const *b, float *const *y, size_t y_row,
+                                                          int add)
+{
+    const long stride = (long)(a_row * sizeof *a), ldy = (long)(y_row * sizeof **y);
+    float nowhere[256];
+#define EACH_TAP(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define BEGIN(n)                                                                                                     \
+    if (N > n) {                                                                                                     \
+        if (add) _tile_loadd(n, y[n], ldy);                                                                          \
+        else _tile_zero(n);                                                                                          \
+    }
+#define TIMES(n)                                                                                                     \
+    if (N > n) {                                                                                                     \
+        _tile_loadd(7, b[n] + 512 * k, 64);                                                                          \
+        _tile_dpbf16ps(n, 6, 7);                                                                                     \
+    }
+#define KEEP(n)                                                                                                      \
+    if (N > n) _tile_stored(n, y[n], ldy);
+    EACH_TAP(BEGIN)
+    for (size_t k = 0; k < depth; k++) {
+        _tile_loadd(6, a + 32 * k, stride);
+        EACH_TAP(TIMES)
+        if (k % 4 == 0) _tile_stored(6, nowhere, 64);
+    }
+    EACH_TAP(KEEP)
+#undef EACH_TAP
+#undef BEGIN
+#undef TIMES
+#undef KEEP
+}
+
+static void taps(size_t count, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *const *b,
+                 float *const *y, size_t y_row, int add)
+{
+    if (count == 3) taps_of(3, depth, a, a_row, b, y, y_row, add);
+    else if (count == 4) taps_of(4, depth, a, a_row, b, y, y_row, add);
+    else if (count == 5) taps_of(5, depth, a, a_row, b, y, y_row, add);
+    else taps_of(6, depth, a, a_row, b, y, y_row, add);
 }
 
 static void pairs(size_t n, const float *first, const float *second, uint32_t *out)

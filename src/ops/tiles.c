@@ -316,12 +316,12 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
 
 /* --- the weight gradient -------------------------------------------------------------------- */
 
-/* dw[tap][c][oc] = sum over points of x[p + tap][c] dy[p][oc].  All images stand one behind
+/* dw[tap][c][oc] = sum over points q of x[q][c] dy[q - tap][oc].  All images stand one behind
  * the other, rows of w + 1 and images of h + 1 rows, zeros between as above; of x every
- * channel is a row of memory, so that taps are distances in it, and dy lies in pairs of
- * points as weights do in pairs of channels. */
+ * channel is a row of memory, and dy lies in pairs of points as weights do in pairs of channels, from
+ * even points on and once more from odd ones: so a tap is a distance in whole pairs. */
 
-/* Points from one image to the next, of all, and in tiles of 32. */
+/* Points from one image to the next, and of all in tiles of 32. */
 static size_t image_points(const cm_tiles *t)
 {
     return ((size_t)t->h + margin(t)) * pitch(t);
@@ -332,15 +332,22 @@ static size_t gradient_depth(const cm_tiles *t)
     return ((size_t)t->n * image_points(t) + 31) / 32;
 }
 
-/* The same of x, with what the last tap reaches; values from one channel to the next. */
-static size_t turned_depth(const cm_tiles *t)
-{
-    return gradient_depth(t) + (margin(t) * (2 * pitch(t) + 2) + 31) / 32;
-}
-
+/* Values of x from one channel to the next. */
 static size_t turned_row(const cm_tiles *t)
 {
-    return (turned_depth(t) | 1) * 32;
+    return (gradient_depth(t) | 1) * 32;
+}
+
+/* Of dy, from even points on or from odd ones: pairs with what taps reach behind them, and values of 16
+ * outputs. */
+static size_t paired_rows(const cm_tiles *t)
+{
+    return 16 * gradient_depth(t) + margin(t) * (pitch(t) + 2);
+}
+
+static size_t paired_values(const cm_tiles *t)
+{
+    return (1 + margin(t)) * paired_rows(t) * 32;
 }
 
 static size_t most_channels(const cm_tiles *t)
@@ -351,7 +358,7 @@ static size_t most_channels(const cm_tiles *t)
 size_t cm_tiles_gradient_bytes(const cm_tiles *t)
 {
     return 17 * most_channels(t) * sizeof(uint32_t) +
-           ((size_t)t->c * turned_row(t) + (size_t)t->oc * gradient_depth(t) * 32) * sizeof(uint16_t);
+           ((size_t)t->c * turned_row(t) + (size_t)t->oc / 16 * paired_values(t)) * sizeof(uint16_t);
 }
 
 /* The c values of point number `at` of all, zeros between images and rows. */
@@ -362,53 +369,87 @@ static const float *point_of(const cm_tiles *t, const float *x, size_t c, size_t
     return x + ((image * (size_t)t->h + row) * (size_t)t->w + column) * c;
 }
 
-/* x to [c][points], beginning with a row of zeros and one. */
+/* x to [c][points]. */
 static void turn_points(const cm_tiles *t, const float *x, const float *zero, uint32_t *words, uint16_t *turned)
 {
-    const size_t c = (size_t)t->c, before = margin(t) * (pitch(t) + 1);
-    for (size_t k = 0; k < turned_depth(t); k++) {
+    const size_t c = (size_t)t->c;
+    for (size_t k = 0; k < gradient_depth(t); k++) {
         for (size_t i = 0; i < 16; i++) {
-            const float *two[2];
-            for (size_t n = 0; n < 2; n++) {
-                size_t at = 32 * k + 2 * i + n;
-                two[n] = at < before ? zero : point_of(t, x, c, at - before, zero);
-            }
-            t->kernels->pairs(c, two[0], two[1], words + i * c);
+            const size_t at = 32 * k + 2 * i;
+            t->kernels->pairs(c, point_of(t, x, c, at, zero), point_of(t, x, c, at + 1, zero), words + i * c);
         }
         for (size_t i = 0; i < c; i += 16)
             t->kernels->turn(words + i, c, turned + i * turned_row(t) + 32 * k, turned_row(t));
     }
 }
 
-/* dy to [columns in groups of 32][points / 32][tile of 16 columns]. */
+/* dy to [oc / 16][even, odd][pairs][16][2], beginning with a row of zeros and one. */
 static void pair_points(const cm_tiles *t, const float *dy, const float *zero, uint32_t *words, uint16_t *paired)
 {
-    const size_t oc = (size_t)t->oc, depth = gradient_depth(t);
-    for (size_t i = 0; i < 16 * depth; i++) {
-        t->kernels->pairs(oc, point_of(t, dy, oc, 2 * i, zero), point_of(t, dy, oc, 2 * i + 1, zero), words);
-        for (size_t o = 0; o < oc; o += 16) {
-            size_t group = o / 32 * 32, width = oc - group < 32 ? 16 : 32;
-            uint16_t *to = paired + group * depth * 32 + (i / 16 * width + o - group) * 32 + i % 16 * 32;
-            memcpy(to, words + o, 16 * sizeof *words);
+    const size_t oc = (size_t)t->oc, rows = paired_rows(t), before = margin(t) * (pitch(t) + 1);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t odd = 0; odd < 1 + margin(t); odd++) {
+            const float *two[2];
+            for (size_t n = 0; n < 2; n++) {
+                const size_t at = 2 * i + odd + n;
+                two[n] = at < before ? zero : point_of(t, dy, oc, at - before, zero);
+            }
+            t->kernels->pairs(oc, two[0], two[1], words);
+            uint16_t *to = paired + (odd * rows + i) * 32;
+            for (size_t o = 0; o < oc; o += 16, to += paired_values(t)) memcpy(to, words + o, 16 * sizeof *words);
         }
+}
+
+/* The taps of 16 channels and 16 outputs over `depth` tiles of points, those whose distance is even and
+ * those whose distance is odd: of each the pairs are the same but for a few. */
+static void sum_taps(const cm_tiles *t, size_t depth, const uint16_t *a, const uint16_t *b, float *dw, int add)
+{
+    const size_t matrix = (size_t)t->c * (size_t)t->oc;
+    for (size_t odd = 0; odd < 2; odd++) {
+        const uint16_t *from[9];
+        float *to[9];
+        size_t count = 0;
+        for (size_t tap = 0; tap < 9; tap++) {
+            const size_t far = (2 - tap / 3) * pitch(t) + 2 - tap % 3;
+            if (far % 2 != odd) continue;
+            from[count] = b + (odd * paired_rows(t) + far / 2) * 32;
+            to[count++] = dw + tap * matrix;
+        }
+        t->kernels->taps(count, depth, a, turned_row(t), from, to, (size_t)t->oc, add);
     }
+}
+
+/* Over `depth` tiles of points from number `first` on.  What is read of 64 channels stays in the second-level
+ * cache while all outputs pass. */
+static void sum_part(const cm_tiles *t, size_t first, size_t depth, const uint16_t *turned, const uint16_t *paired,
+                     float *dw)
+{
+    const size_t c = (size_t)t->c, oc = (size_t)t->oc, step = t->side == 3 ? 16 : 32; /* channels, outputs */
+    const int add = first > 0;
+    turned += 32 * first, paired += 512 * first;
+    for (size_t k0 = 0; k0 < c; k0 += 64)
+        for (size_t o = 0; o < oc; o += step)
+            for (size_t k = k0; k < c && k < k0 + 64; k += step) {
+                const uint16_t *a = turned + k * turned_row(t), *b = paired + o / 16 * paired_values(t);
+                if (t->side == 3) sum_taps(t, depth, a, b, dw + k * oc + o, add);
+                else
+                    t->kernels->outer(c - k < 32 ? 16 : 32, oc - o < 32 ? 16 : 32, depth, a, turned_row(t), b,
+                                      paired_values(t), dw + k * oc + o, oc, add);
+            }
 }
 
 void cm_tiles_gradient(const cm_tiles *t, const float *x, const float *dy, float *dw, void *scratch)
 {
-    const size_t c = (size_t)t->c, oc = (size_t)t->oc, depth = gradient_depth(t), side = (size_t)t->side;
+    const size_t depth = gradient_depth(t), most = t->side == 3 ? 144 : 32; /* the second-level cache holds */
     float *zero = scratch;
     uint32_t *words = (uint32_t *)(void *)(zero + most_channels(t));
-    uint16_t *turned = (uint16_t *)(void *)(words + 16 * most_channels(t)), *paired = turned + c * turned_row(t);
+    uint16_t *turned = (uint16_t *)(void *)(words + 16 * most_channels(t));
+    uint16_t *paired = turned + (size_t)t->c * turned_row(t);
     memset(zero, 0, most_channels(t) * sizeof *zero);
     turn_points(t, x, zero, words, turned);
     pair_points(t, dy, zero, words, paired);
     t->kernels->begin();
-    for (size_t k = 0; k < c; k += 32)
-        for (size_t o = 0; o < oc; o += 32)
-            for (size_t tap = 0; tap < side * side; tap++)
-                t->kernels->outer(c - k < 32 ? 16 : 32, oc - o < 32 ? 16 : 32, depth,
-                                  turned + k * turned_row(t) + tap / side * pitch(t) + tap % side, turned_row(t),
-                                  paired + o * depth * 32, dw + (tap * c + k) * oc + o, oc);
+    for (size_t first = 0; first < depth; first += most)
+        sum_part(t, first, depth - first < most ? depth - first : most, turned, paired, dw);
     t->kernels->end();
 }

@@ -50,10 +50,13 @@ typedef struct cm_tile_kernels {
     void (*begin)(void);
     void (*end)(void);
     void (*strip)(const cm_tile_strip *strip);
-    /* y [rows][columns], rows `y_row` apart, = a [rows][32 depth], rows `a_row` apart, times b
-     * [depth][columns / 16][16][16][2]; rows and columns 32 or 16. */
+    /* y [rows][columns], rows `y_row` apart, = or += a [rows][32 depth], rows `a_row` apart, times b
+     * [columns / 16][16 depth][16][2], `b_apart` values from one to the next; rows and columns 32 or 16. */
     void (*outer)(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
-                  float *y, size_t y_row);
+                  size_t b_apart, float *y, size_t y_row, int add);
+    /* The same of 16 rows and columns, `count` (3 to 6) times: y[i] of a and b[i]. */
+    void (*taps)(size_t count, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *const *b,
+                 float *const *y, size_t y_row, int add);
     /* out[k] = first[k] and, in the high half, second[k], in bfloat16; n a multiple of 16. */
     void (*pairs)(size_t n, const float *first, const float *second, uint32_t *out);
     /* 16 x 16 words, rows `from_row` apart, to their transpose, rows `to_row` values apart. */
