@@ -305,6 +305,7 @@ START_TEST(conv2d)
         static const int kernels[] = {1, 3, 5};
         int k = kernels[pick(0, 2)], c = pick(1, 40), out = pick(1, 40), stride = pick(1, 2), pad = pick(0, k / 2),
             bias = pick(0, 1);
+        if (i % 16 == 0) k = 1, stride = 1, pad = 0, c = 16 * pick(8, 10), out = 16 * pick(9, 10); /* with AMX by tiles */
         const float scale = pick(0, 1) ? 0.7f : 0; /* 0: nothing is added */
         node_case t = {
             .op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
@@ -371,6 +372,22 @@ START_TEST(conv2d_up)
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
         check_case(&t, t.bf16 ? bf16_error(&t) : 3e-6);
+    }
+}
+END_TEST
+
+/* What serves a layer's values serves its data gradient, whose channels change places, at every level. */
+START_TEST(conv2d_turned)
+{
+    for (int i = 0; i < 1000; i++) {
+        const int k = pick(0, 1) ? 3 : 1, level = pick(CM_CPU_BASELINE, CM_CPU_AMX_BF16), bf16 = pick(0, 4);
+        cm_own_shape s = {.n = 1, .h = pick(1, 20), .w = pick(1, 20), .c = 16 * pick(1, 20), .oc = 16 * pick(1, 20), .kernel = k, .stride = 1, .pad = k / 2};
+        cm_own_conv values, gradient;
+        cm_own_conv_init(&values, level, bf16, 1, &s);
+        s = (cm_own_shape){.n = 1, .h = s.h, .w = s.w, .c = s.oc, .oc = s.c, .kernel = k, .stride = 1, .pad = k / 2, .turned = 1};
+        cm_own_conv_init(&gradient, level, bf16, 1, &s);
+        ck_assert_msg(values.kind == gradient.kind, "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %d and %d", level,
+                      bf16, k, s.oc, s.c, s.h, s.w, values.kind, gradient.kind);
     }
 }
 END_TEST
@@ -593,6 +610,7 @@ Suite *make_suite(void)
     tcase_add_test(t, conv2d);
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_up);
+    tcase_add_test(t, conv2d_turned);
     tcase_add_test(t, narrow);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, linear);

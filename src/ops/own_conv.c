@@ -6,11 +6,11 @@
 #include "dnnl/backend.h"
 
 /* Parts of a value in tiles, or 0: not by tiles.  To cut a value in three takes as long as 128 outputs
- * save by it (measured). */
+ * save by it (measured).  The same for a layer and its data gradient, whose channels change places. */
 static int parts_of(int level, int bf16, const cm_own_shape *s)
 {
     if (bf16) return bf16 == 1;
-    const int wide = s->oc >= 128 && (int64_t)s->c * s->oc > 128 * 128;
+    const int wide = s->c >= 128 && s->oc >= 128 && s->c + s->oc > 256;
     return level >= CM_CPU_AMX_BF16 && s->kernel == 1 && wide && s->h * s->w >= 16 ? 3 : 0;
 }
 
