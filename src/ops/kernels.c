@@ -268,7 +268,7 @@ static inline __attribute__((always_inline)) void affine_sums_of(size_t rows, si
                                                                  const float *restrict dy, float *restrict g,
                                                                  float *sum, float *product)
 {
-    float m[64], f[64], t[64], s[64], p[64];
+    float m[32], f[32], t[32], s[32], p[32];
     memcpy(m, shift, N * sizeof *m);
     memcpy(f, a, N * sizeof *f);
     memcpy(t, b, N * sizeof *t);
