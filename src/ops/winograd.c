@@ -211,6 +211,10 @@ typedef struct {
 static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
                         const float **points)
 {
+    if (w->tile == CM_TILE_1X1) {
+        points[0] = x + tile * c;
+        return;
+    }
     const int32_t scale = (int32_t)cm_tile_scale(w->tile);
     const int32_t down = (int32_t)cm_tile_down(w->tile) / scale, across = (int32_t)cm_tile_across(w->tile) / scale;
     size_t per = w->tiles_down * w->tiles_across;
@@ -247,6 +251,11 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
 {
     const cm_winograd *w = j->w;
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
+    if (w->tile == CM_TILE_1X1) {
+        to->y[0] = j->y + tile * oc + first;
+        to->residual[0] = j->residual ? j->residual + tile * oc + first : NULL;
+        return;
+    }
     const size_t h = cm_tile_scale(w->tile) * (size_t)w->h, width = cm_tile_scale(w->tile) * (size_t)w->w;
     size_t image = tile / per * h * width;
     size_t down = cm_tile_down(w->tile), across = cm_tile_across(w->tile);
@@ -258,6 +267,39 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
             to->y[i * across + k] = inside ? j->y + at : NULL;
             to->residual[i * across + k] = inside && j->residual ? j->residual + at : NULL;
         }
+}
+
+static size_t outputs_of(const cm_winograd *w)
+{
+    return cm_tile_down(w->tile) * cm_tile_across(w->tile);
+}
+
+/* For where a tile's outputs go, and what is added to them. */
+static void ask_for(const cm_winograd *w, const cm_winograd_points *to, size_t columns)
+{
+    for (size_t i = 0; i < outputs_of(w); i++)
+        for (size_t k = 0; to->y[i] && k < columns; k += 16) {
+            __builtin_prefetch(to->y[i] + k, 1);
+            if (to->residual[i]) __builtin_prefetch(to->residual[i] + k);
+        }
+}
+
+/* Tiles `begin` to begin + count of the block, from their products.  Their places are asked for 16 points
+ * before, unless points are one group of columns: then the processor sees for itself. */
+static void outputs(const job *j, size_t first, size_t begin, size_t count, const float *m, size_t m_apart)
+{
+    const cm_winograd *w = j->w;
+    const float *bias = j->bias ? j->bias + first : NULL;
+    const size_t columns = group_columns(w, first), ahead = 16 / outputs_of(w);
+    cm_winograd_points to = {.scale = j->scale};
+    for (size_t i = 0; i < count; i++) {
+        if (w->oc > GROUP && i + ahead < count) {
+            find_outputs(j, j->first + begin + i + ahead, first, &to);
+            ask_for(w, &to, columns);
+        }
+        find_outputs(j, j->first + begin + i, first, &to);
+        w->kernels->output(w->tile, columns, m + i * columns, m_apart, bias, &to);
+    }
 }
 
 /* The packed weights of the group from column `first` on; plain ones are packed for the first
@@ -282,16 +324,11 @@ static cm_status output_piece(void *user, int piece, int worker)
     size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->operands->bytes;
     const unsigned char *packed = weights_of(j, first), *v = j->v + begin * row_of(w) * bytes;
     float *m = j->m + (size_t)worker * product_floats(w);
-    cm_winograd_points to;
     if (count == 0) return CM_OK; /* more threads than tiles */
-    to.scale = j->scale;
     for (size_t t = 0; t < positions(w); t++)
         w->operands->product(count, columns, c, v + cm_tile_point_of(w->tile, t) * apart(w) * bytes, row_of(w),
                              packed + t * weights_apart(w, columns) * bytes, m + t * m_apart, columns);
-    for (size_t i = 0; i < count; i++) {
-        find_outputs(j, j->first + begin + i, first, &to);
-        w->kernels->output(w->tile, columns, m + i * columns, m_apart, j->bias ? j->bias + first : NULL, &to);
-    }
+    outputs(j, first, begin, count, m, m_apart);
     return CM_OK;
 }
 
@@ -341,9 +378,9 @@ cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const floa
 
 /* --- the weight gradient -------------------------------------------------------------------- */
 
-/* dU[t] [c][oc] = sum over tiles of V[t]^T Z[t], folded to 3 x 3.  Both factors lie
- * in groups of columns, [group][position][tile][columns], so that each product of
- * two groups reads contiguous memory and its sums are folded while they are near. */
+/* dU[t] [c][oc] = sum over tiles of V[t]^T Z[t], folded to 3 x 3.  Factors lie in groups of
+ * columns, [position][tile][columns], all of Z and one of V, which stays near, so that each product
+ * of two groups reads contiguous memory and its sums are folded while they are near. */
 
 static size_t gradient_block(const cm_winograd *w)
 {
@@ -379,10 +416,10 @@ enum { POINTS = 128 };
 
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc;
+    const size_t c = (size_t)w->c, oc = (size_t)w->oc;
     if (w->tile == CM_TILE_1X1) return POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
-    size_t factors = (groups_of(c) + groups_of(oc)) * group_floats(w);
-    return (most + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
+    const size_t factors = (1 + groups_of(oc)) * group_floats(w);
+    return (GROUP + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
 
 size_t cm_winograd_folded_bytes(const cm_winograd *w)
@@ -390,19 +427,23 @@ size_t cm_winograd_folded_bytes(const cm_winograd *w)
     return taps(w) * (size_t)w->c * (size_t)w->oc * sizeof(float);
 }
 
-/* One tile of x or dy through `transform`, group after group. */
-static void transform_tile(const cm_winograd *w, void (*transform)(int, size_t, const float *const *, void *, size_t),
-                           size_t count, const float **points, size_t c, size_t tile, float *out)
+/* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`. */
+static void transform_group(const cm_winograd *w,
+                            void (*transform)(int, size_t, const float *const *, void *, size_t), int32_t rim,
+                            const float *x, size_t c, size_t column, size_t first, size_t count, const float *zero,
+                            float *out)
 {
-    for (size_t first = 0; first < c; first += GROUP, out += group_floats(w)) {
-        size_t columns = c - first < GROUP ? c - first : GROUP;
-        transform(w->tile, columns, points, out + tile * gradient_row(columns), matrix_apart(w));
-        for (size_t i = 0; i < count; i++) points[i] += GROUP;
+    const size_t columns = c - column < GROUP ? c - column : GROUP;
+    const float *points[36];
+    for (size_t i = 0; i < count; i++, out += gradient_row(columns)) {
+        find_points(w, x + column, c, first + i, rim, zero, points);
+        transform(w->tile, columns, points, out, matrix_apart(w));
     }
 }
 
 /* The products of one group of each, of `tiles` tiles: as soon as a row of positions is there it is
- * folded, 6 to 3, so that the other half of the work has half as much to read from afar. */
+ * folded, 6 to 3, so that the other half of the work has half as much to read from afar, and to
+ * [rows][positions folded once][columns], in the order that it is read in. */
 static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, size_t tiles, const float *v,
                             const float *z, float *du, float *dw, int add)
 {
@@ -412,10 +453,11 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
         for (size_t i = 0; i < m; i++, v += apart, z += apart)
             w->kernels->product_transposed(rows, columns, tiles, v, gradient_row(rows), z, gradient_row(columns),
                                            du + i * du_apart, 0);
-        w->kernels->fold_row(w->tile, rows * columns, du, du_apart, halves + 3 * row * du_apart);
+        for (size_t k = 0; k < rows; k++)
+            w->kernels->fold_row(w->tile, columns, du + k * columns, du_apart, halves + 3 * (k * m + row) * columns);
     }
-    for (size_t k = 0; k < rows; k++)
-        w->kernels->fold(w->tile, columns, halves + k * columns, du_apart, dw + k * oc, (size_t)w->c * oc, add);
+    for (size_t k = 0; k < rows; k++, dw += oc)
+        w->kernels->fold(w->tile, columns, halves + 3 * k * m * columns, dw, (size_t)w->c * oc, add ? oc : 0);
 }
 
 static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
@@ -443,25 +485,21 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
         gradient_of_points(w, x, dy, dw, scratch);
         return;
     }
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, most = c > oc ? c : oc, tiles = tiles_of(w);
-    float *zero = scratch, *v = zero + most, *z = v + groups_of(c) * group_floats(w);
-    float *du = z + groups_of(oc) * group_floats(w);
-    const float *points[36];
-    const size_t outputs = cm_tile_down(w->tile) * cm_tile_across(w->tile);
-    memset(zero, 0, most * sizeof *zero);
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, tiles = tiles_of(w);
+    float *zero = scratch, *v = zero + GROUP, *all = v + group_floats(w), *du = all + groups_of(oc) * group_floats(w);
+    memset(zero, 0, GROUP * sizeof *zero);
     for (size_t first = 0; first < tiles; first += gradient_block(w)) {
         size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w);
-        for (size_t i = 0; i < count; i++) {
-            find_points(w, x, c, first + i, rim(w), zero, points);
-            transform_tile(w, w->kernels->float32.input, positions(w), points, c, i, v);
-            find_points(w, dy, oc, first + i, 0, zero, points);
-            transform_tile(w, w->kernels->gradient, outputs, points, oc, i, z);
+        float *z = all;
+        for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
+            transform_group(w, w->kernels->gradient, 0, dy, oc, j, first, count, zero, z);
+        for (size_t k = 0; k < c; k += GROUP) {
+            transform_group(w, w->kernels->float32.input, rim(w), x, c, k, first, count, zero, v);
+            z = all;
+            for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
+                gradient_groups(w, c - k < GROUP ? c - k : GROUP, group_columns(w, j), count, v, z, du,
+                                dw + k * oc + j, first > 0);
         }
-        for (size_t j = 0; j < oc; j += GROUP)
-            for (size_t k = 0; k < c; k += GROUP)
-                gradient_groups(w, c - k < GROUP ? c - k : GROUP, group_columns(w, j), count,
-                                v + k / GROUP * group_floats(w), z + j / GROUP * group_floats(w), du, dw + k * oc + j,
-                                first > 0);
     }
 }
 

@@ -114,31 +114,48 @@ static void gradient(int tile, size_t c, const float *const *points, void *to, s
 
 static void fold_row(int tile, size_t n, const float *u, size_t apart, float *t)
 {
-    vec r[6], f[3];
+    vec f[3];
     for (size_t k = 0; k < n; k += LANES) {
-        const size_t positions = tile == CM_TILE_4X4 ? 6 : 4;
-        for (size_t i = 0; i < positions; i++) r[i] = load(u + i * apart + k);
-        if (tile == CM_TILE_4X4) fold6(r, 1, f, 1);
-        else fold4(r, 1, f, 1);
-        for (size_t i = 0; i < 3; i++) store(t + i * apart + k, f[i]);
+        if (tile == CM_TILE_4X4) {
+            vec r[6];
+            for (size_t i = 0; i < 6; i++) r[i] = load(u + i * apart + k);
+            fold6(r, 1, f, 1);
+        } else {
+            vec r[4];
+            for (size_t i = 0; i < 4; i++) r[i] = load(u + i * apart + k);
+            fold4(r, 1, f, 1);
+        }
+        for (size_t i = 0; i < 3; i++) store(t + i * n + k, f[i]);
     }
 }
 
-/* A tap's values go out together: the taps' places may lie a power of two apart, where nine collide. */
-static void fold(int tile, size_t width, const float *t, size_t apart, float *w, size_t w_apart, int add)
+/* A tap's values go out together: the taps' places may lie a power of two apart, where nine collide.
+ * What the next row is added to comes from far away. */
+static inline __attribute__((always_inline)) void fold_of(const size_t rows, size_t width, const float *t, float *w,
+                                                          size_t w_apart, size_t next)
 {
-    const size_t rows = tile == CM_TILE_4X4 ? 6 : 4, vectors = width / LANES;
-    vec r[18], g[9], all[9][64 / LANES];
-    for (size_t k = 0; k < vectors; k++) {
-        for (size_t i = 0; i < 3 * rows; i++) r[i] = load(t + i * apart + k * LANES);
-        for (size_t i = 0; i < 3; i++)
-            if (tile == CM_TILE_4X4) fold6(r + i, 3, g + i, 3);
-            else fold4(r + i, 3, g + i, 3);
-        for (size_t i = 0; i < 9; i++) all[i][k] = g[i];
-    }
+    const size_t vectors = width / LANES;
+    vec all[9][64 / LANES];
+    for (size_t k = 0; k < vectors; k++)
+        for (size_t i = 0; i < 3; i++) {
+            vec r[6], g[3];
+            for (size_t j = 0; j < rows; j++) r[j] = load(t + (i + 3 * j) * width + k * LANES);
+            if (rows == 6) fold6(r, 1, g, 1);
+            else fold4(r, 1, g, 1);
+            for (size_t j = 0; j < 3; j++) {
+                all[i + 3 * j][k] = g[j];
+                if (next) __builtin_prefetch(w + (i + 3 * j) * w_apart + next + k * LANES, 1);
+            }
+        }
     for (size_t i = 0; i < 9; i++, w += w_apart)
         for (size_t k = 0; k < vectors; k++)
-            store(w + k * LANES, add ? load(w + k * LANES) + all[i][k] : all[i][k]);
+            store(w + k * LANES, next ? load(w + k * LANES) + all[i][k] : all[i][k]);
+}
+
+static void fold(int tile, size_t width, const float *t, float *w, size_t w_apart, size_t next)
+{
+    if (tile == CM_TILE_4X4) fold_of(6, width, t, w, w_apart, next);
+    else fold_of(4, width, t, w, w_apart, next);
 }
 
 /* --- the product of the weight gradient ---------------------------------------------------- */

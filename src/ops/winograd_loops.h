@@ -151,6 +151,15 @@ static inline __attribute__((always_inline)) void output_up(const vec *m, size_t
  * outnumber, they would be moved there and back several times. */
 #define IN_MEMORY(v) __asm__("" : "+m"(v))
 
+/* A tile's points are lines far apart, too many for the processor to see where each goes: what is wanted
+ * AHEAD channels later is asked for. */
+enum { AHEAD = 64 };
+static inline vec load_point(const float *point, size_t k)
+{
+    if (k % 16 == 0) __builtin_prefetch(point + k + AHEAD);
+    return load(point + k);
+}
+
 /* Tiles of 4 x 4 outputs, or with `down` 2 of 2 x 4. */
 static inline __attribute__((always_inline)) void input_wide(const size_t down, const float *const *points, size_t k,
                                                              void *out, size_t apart)
@@ -158,7 +167,7 @@ static inline __attribute__((always_inline)) void input_wide(const size_t down, 
     const size_t rows = down + 2;
     vec d[6], v[36];
     for (size_t i = 0; i < 6; i++) {
-        for (size_t j = 0; j < rows; j++) d[j] = load(points[6 * j + i] + k);
+        for (size_t j = 0; j < rows; j++) d[j] = load_point(points[6 * j + i], k);
         if (down == 4) input6(d, 1, v + i, 6);
         else input4(d, 1, v + i, 6);
     }
@@ -172,7 +181,7 @@ static inline __attribute__((always_inline)) void input_wide(const size_t down, 
 static inline void input16(const float *const *points, size_t k, void *out, size_t apart)
 {
     vec d[16], v[16];
-    for (size_t i = 0; i < 16; i++) d[i] = load(points[i] + k);
+    for (size_t i = 0; i < 16; i++) d[i] = load_point(points[i], k);
     for (size_t i = 0; i < 4; i++) input4(d + i, 4, v + i, 4);
     for (size_t i = 0; i < 4; i++) input4(v + 4 * i, 1, d + 4 * i, 1);
     for (size_t i = 0; i < 16; i++) put(out, i * apart + k, d[i]);
