@@ -44,6 +44,7 @@ static void bind(cm_exec *exec, const cm_step *s, cm_op_run *run)
     run->random = &exec->random;
     run->out = at(exec, s->out);
     run->aux = at(exec, s->aux);
+    run->again = s->again;
     run->dout = at(exec, s->dout);
     run->tout = at(exec, s->tout);
     for (int k = 0; k < CM_OP_MAX_IN; k++) {

@@ -17,6 +17,7 @@ typedef struct {
     int *value, *gradient, *aux; /* where each value is now; its gradient; the aux of its producer */
     int *segment;                /* of each node */
     unsigned char *kept;         /* value survives until backward */
+    unsigned char *there;        /* ... or was made again: backward may read it */
     cm_status status;
 } builder;
 
@@ -46,11 +47,16 @@ static int new_buffer(builder *b, size_t bytes)
     return p->n_buffers++;
 }
 
-static int new_value_buffer(builder *b, int value)
+static size_t value_bytes(const builder *b, int value)
 {
     cm_desc d = b->g->values[value].desc;
     d.n = b->plan->options.slice;
-    return new_buffer(b, cm_desc_count(d) * (b->plan->half[value] ? sizeof(uint16_t) : sizeof(float)));
+    return cm_desc_count(d) * (b->plan->half[value] ? sizeof(uint16_t) : sizeof(float));
+}
+
+static int new_value_buffer(builder *b, int value)
+{
+    return new_buffer(b, value_bytes(b, value));
 }
 
 static cm_step *new_step(builder *b, int kind, int node)
@@ -61,13 +67,14 @@ static cm_step *new_step(builder *b, int kind, int node)
     cm_step *s = &p->steps[p->n_steps++];
     memset(s, 0xff, sizeof *s); /* -1 everywhere */
     s->kind = kind;
+    s->again = 0;
     s->node = node;
     return s;
 }
 
 /* --- forward ---------------------------------------------------------------- */
 
-static void add_forward(builder *b, int node)
+static void add_forward(builder *b, int node, int again)
 {
     const cm_node *n = &b->g->nodes[node];
     cm_step *s = new_step(b, CM_STEP_FORWARD, node);
@@ -77,6 +84,7 @@ static void add_forward(builder *b, int node)
         b->aux[n->out] = new_buffer(b, b->plan->ops[node].aux_bytes);
     s->aux = b->aux[n->out];
     s->out = b->value[n->out] = new_value_buffer(b, n->out);
+    s->again = again;
 }
 
 static void add_tangent(builder *b, int node)
@@ -95,10 +103,23 @@ static void add_tangent(builder *b, int node)
 
 /* --- backward --------------------------------------------------------------- */
 
+/* A node's result, and before it what that follows from, once more where it was dropped. */
+static void need(builder *b, int value)
+{
+    if (b->there[value]) return;
+    const int node = b->g->values[value].producer;
+    const cm_node *n = &b->g->nodes[node];
+    for (int k = 0; k < n->n_in; k++) need(b, n->in[k]);
+    add_forward(b, node, 1);
+    b->there[value] = 1;
+}
+
 static void add_backward(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
     if (b->gradient[n->out] < 0 || !b->moves[n->out]) return;
+    for (int k = 0; k < n->n_in; k++)
+        if (n->op->saves & (1u << k)) need(b, n->in[k]);
     cm_step *s = new_step(b, CM_STEP_BACKWARD, node);
     if (!s) return;
     s->dout = b->gradient[n->out];
@@ -113,13 +134,22 @@ static void add_backward(builder *b, int node)
     }
 }
 
-/* Values that cross a border between segments, inputs and outputs are kept. */
+/* Made again near the processor in less time than it comes back from memory.  Larger values would come
+ * from far away either way: to make them again took 2 % of a step of CIFAR-10 DDPM++. */
+static int is_cheap(const builder *b, int value)
+{
+    const int producer = b->g->values[value].producer;
+    return producer >= 0 && (b->g->nodes[producer].op->flags & CM_OP_CHEAP) && value_bytes(b, value) <= 1 << 20;
+}
+
+/* Values that cross a border between segments, inputs and outputs are kept; with one segment all
+ * but those that are made again for less than it costs to hold them. */
 static void cut_segments(builder *b)
 {
     const cm_graph *g = b->g;
     int n = b->plan->options.recompute > 1 ? b->plan->options.recompute : 1;
     for (int i = 0; i < g->n_nodes; i++) b->segment[i] = (int)((int64_t)i * n / g->n_nodes);
-    for (int v = 0; v < g->n_values; v++) b->kept[v] = n == 1 || g->values[v].producer < 0;
+    for (int v = 0; v < g->n_values; v++) b->kept[v] = g->values[v].producer < 0 || (n == 1 && !is_cheap(b, v));
     for (int i = 0; i < g->n_outputs; i++) b->kept[g->outputs[i]] = 1;
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; k < g->nodes[i].n_in; k++) {
@@ -128,11 +158,21 @@ static void cut_segments(builder *b)
         }
 }
 
+/* What backward finds of a segment's results, when its forward steps are done: the cheap ones
+ * are dropped again, to be made where they are read. */
+static void enter_segment(builder *b, int first, int last)
+{
+    for (int i = first; i <= last; i++) {
+        const int v = b->g->nodes[i].out;
+        b->there[v] = b->kept[v] || !is_cheap(b, v);
+    }
+}
+
 /* The nodes of a segment whose results were dropped, once more. */
 static void add_again(builder *b, int first, int last)
 {
     for (int i = first; i <= last; i++)
-        if (!b->kept[b->g->nodes[i].out]) add_forward(b, i);
+        if (!is_cheap(b, b->g->nodes[i].out)) need(b, b->g->nodes[i].out);
 }
 
 static void add_all_backward(builder *b)
@@ -141,6 +181,7 @@ static void add_all_backward(builder *b)
     cm_step *pause = new_step(b, CM_STEP_PAUSE, -1);
     if (!pause) return;
     b->p->pause = b->p->n_steps - 1;
+    memcpy(b->there, b->kept, (size_t)g->n_values);
     int y = g->outputs[b->plan->options.output];
     b->p->cotangent = b->gradient[y] = pause->dout = new_value_buffer(b, y);
     for (int last = g->n_nodes - 1; last >= 0;) {
@@ -148,6 +189,7 @@ static void add_all_backward(builder *b)
         while (first > 0 && b->segment[first - 1] == b->segment[last]) first--;
         /* The last segment's results are still there. */
         if (last < g->n_nodes - 1) add_again(b, first, last);
+        enter_segment(b, first, last);
         for (int i = last; i >= first; i--) add_backward(b, i);
         last = first - 1;
     }
@@ -251,7 +293,7 @@ static void write_steps(builder *b)
     add_inputs(b);
     cut_segments(b);
     for (int i = 0; i < g->n_nodes; i++) {
-        add_forward(b, i);
+        add_forward(b, i, 0);
         if (mode == CM_MODE_JVP) add_tangent(b, i);
     }
     b->p->pause = b->p->n_steps;
@@ -269,14 +311,15 @@ cm_status cm_program_build(cm_plan *plan, const unsigned char *moves)
     const cm_graph *g = plan->graph;
     cm_context *context = plan->context;
     size_t values = (size_t)g->n_values;
-    builder b = {plan, g, &plan->program, moves, 0, 0, NULL, NULL, NULL, NULL, NULL, CM_OK};
+    builder b = {plan, g, &plan->program, moves, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CM_OK};
     b.value = cm_calloc(context, 4 * values, sizeof *b.value);
-    b.kept = cm_calloc(context, values, 1);
+    b.kept = cm_calloc(context, 2 * values, 1);
     if (!b.value || !b.kept) b.status = CM_ERR_MEMORY;
     if (b.status == CM_OK) {
         b.gradient = b.value + values;
         b.aux = b.gradient + values;
         b.segment = b.aux + values;
+        b.there = b.kept + values;
         write_steps(&b);
     }
     if (b.status == CM_OK) {

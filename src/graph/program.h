@@ -15,6 +15,7 @@ typedef struct cm_step {
     int dout, din[CM_OP_MAX_IN];
     int sum[CM_OP_MAX_IN]; /* the buffer that din[k] is added to afterwards */
     int tin[CM_OP_MAX_IN], tout;
+    int again; /* FORWARD: not the first time, aux is there */
 } cm_step;
 
 typedef struct cm_program {

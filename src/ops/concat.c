@@ -71,4 +71,5 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_concat = {.name = "concat", .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cm_op_concat = {
+    .name = "concat", .flags = CM_OP_CHEAP, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};

@@ -52,7 +52,7 @@ static cm_status jvp(const cm_op_run *r)
 }
 
 const cm_op cm_op_dropout = {.name = "dropout",
-                             .flags = CM_OP_INPLACE,
+                             .flags = CM_OP_INPLACE | CM_OP_CHEAP,
                              .shape = shape,
                              .forward = forward,
                              .backward = backward,

@@ -127,5 +127,10 @@ static cm_status jvp(const cm_op_run *r)
     return run_walk(&w);
 }
 
-const cm_op cm_op_fir = {
-    .name = "fir", .shape = shape, .prepare = prepare, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cm_op_fir = {.name = "fir",
+                         .flags = CM_OP_CHEAP,
+                         .shape = shape,
+                         .prepare = prepare,
+                         .forward = forward,
+                         .backward = backward,
+                         .jvp = jvp};

@@ -204,10 +204,24 @@ static cm_status apply_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
+/* Of one image, to factors and offsets; e: its embedding or NULL. */
+static cm_status find_moments(image *m, const float *e)
+{
+    const cm_op_plan *p = m->run->p;
+    size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
+    int pieces = cm_op_row_pieces(n);
+    if (x_half(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m->x, m->b.shift);
+    else memcpy(m->b.shift, m->x, c * sizeof *m->x);
+    CM_TRY(cm_parallel(p->threads, pieces, moments_piece, m));
+    join_pieces(m, c, n, pieces);
+    for (size_t k = 0; k < c; k += width) fold_group(m, k, k + width, c, n, e);
+    return CM_OK;
+}
+
 static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
-    size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
+    size_t c = (size_t)p->out.c, n = points(p);
     int pieces = cm_op_row_pieces(n);
     const float *e = r->in[1];
     image m = {r, r->in[0], r->out, split(r, 0)};
@@ -215,12 +229,7 @@ static cm_status forward(const cm_op_run *r)
         m.x = cm_values_at(r->in[0], x_half(p), (size_t)i * n * c);
         m.out = cm_values_at(r->out, out_half(p), (size_t)i * n * c);
         m.b = split(r, i);
-        if (x_half(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m.x, m.b.shift);
-        else memcpy(m.b.shift, m.x, c * sizeof *m.x);
-        CM_TRY(cm_parallel(p->threads, pieces, moments_piece, &m));
-        join_pieces(&m, c, n, pieces);
-        for (size_t k = 0; k < c; k += width)
-            fold_group(&m, k, k + width, c, n, e ? e + (size_t)i * (size_t)p->in[1].c : NULL);
+        if (!r->again) CM_TRY(find_moments(&m, e ? e + (size_t)i * (size_t)p->in[1].c : NULL));
         CM_TRY(cm_parallel(p->threads, pieces, apply_piece, &m));
     }
     return CM_OK;
@@ -392,7 +401,7 @@ static cm_status jvp(const cm_op_run *r)
 }
 
 const cm_op cm_op_groupnorm = {.name = "groupnorm",
-                               .flags = CM_OP_INPLACE,
+                               .flags = CM_OP_INPLACE | CM_OP_CHEAP,
                                .saves = 1 | 2,
                                .shape = shape,
                                .half = half,

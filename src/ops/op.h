@@ -111,6 +111,7 @@ typedef struct cm_op_run {
     /* TRAIN: what forward wrote for backward; the gradient of the output; where
      * the gradients of the inputs (NULL: not wanted) and parameters go. */
     void *aux;
+    int again; /* forward runs for backward, aux is there from the first time */
     const float *dout;
     float *din[CM_OP_MAX_IN];
     void *dparam[CM_OP_MAX_PARAMS];
@@ -119,7 +120,10 @@ typedef struct cm_op_run {
     float *tout;
 } cm_op_run;
 
-enum { CM_OP_INPLACE = 1 };    /* the output may take over input 0               */
+enum {
+    CM_OP_INPLACE = 1, /* the output may take over input 0                       */
+    CM_OP_CHEAP = 2    /* TRAIN: made again where backward reads it, not held    */
+};
 #define CM_HALF_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
 struct cm_op {
