@@ -20,40 +20,49 @@ void cm_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-/* ln x for x in (0, 1]: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then
- * ln m = 2 atanh((m-1)/(m+1)) by its series; error below 2e-16 + rounding. */
-static double portable_log(double x)
+/* The two pairs of a block at a time: what any processor of 64 bits has registers for. */
+typedef double reals __attribute__((vector_size(2 * sizeof(double))));
+typedef int64_t words64 __attribute__((vector_size(2 * sizeof(int64_t))));
+typedef int32_t words32 __attribute__((vector_size(2 * sizeof(int32_t))));
+
+static inline reals select_reals(words64 mask, reals yes, reals no)
 {
-    int e;
-    double m = frexp(x, &e);
-    if (m < 0.70710678118654752440) {
-        m *= 2;
-        e -= 1;
-    }
-    double s = (m - 1) / (m + 1), z = s * s, sum = 0;
+    return (reals)(((words64)yes & mask) | ((words64)no & ~mask));
+}
+
+/* ln x for x in (0, 1], no denormals: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then
+ * ln m = 2 atanh((m-1)/(m+1)) by its series; error below 2e-16 + rounding. */
+static inline reals portable_log(reals x)
+{
+    const words64 bits = (words64)x, half = {0};
+    words64 e = (bits >> 52) - 1022;
+    reals m = (reals)((bits & 0xfffffffffffff) | ((half + 1022) << 52));
+    const words64 low = m < 0.70710678118654752440;
+    m = select_reals(low, m * 2, m);
+    e += low; /* -1 where true */
+    reals s = (m - 1) / (m + 1), z = s * s, sum = {0};
     for (int k = 10; k >= 0; k--) sum = sum * z + 1.0 / (2 * k + 1);
-    return 2 * s * sum + e * 0.69314718055994530942;
+    return 2 * s * sum + __builtin_convertvector(__builtin_convertvector(e, words32), reals) * 0.69314718055994530942;
 }
 
 /* cos and sin of 2 pi u, u in [0, 1): reduce to an eighth of the circle, then
  * Taylor series of |angle| <= pi/4. */
-static void portable_cos_sin(double u, double *c, double *s)
+static inline void portable_cos_sin(reals u, reals *c, reals *s)
 {
-    int quadrant = (int)(u * 4 + 0.5);
-    double a = (u - quadrant * 0.25) * 6.28318530717958647693, z = a * a;
-    double sine = 0, cosine = 0;
+    const words32 quadrant = __builtin_convertvector(u * 4 + 0.5, words32);
+    const words64 q = __builtin_convertvector(quadrant, words64) & 3, sign = {0};
+    reals a = (u - __builtin_convertvector(quadrant, reals) * 0.25) * 6.28318530717958647693, z = a * a;
+    reals sine = {0}, cosine = {0};
     for (int k = 8; k >= 1; k--) {
         sine = (1 + sine) * (-z / ((2 * k) * (2 * k + 1)));
         cosine = (1 + cosine) * (-z / ((2 * k - 1) * (2 * k)));
     }
     sine = a * (1 + sine);
     cosine = 1 + cosine;
-    switch (quadrant & 3) {
-    case 0: *c = cosine, *s = sine; break;
-    case 1: *c = -sine, *s = cosine; break;
-    case 2: *c = -cosine, *s = -sine; break;
-    default: *c = sine, *s = -cosine; break;
-    }
+    const words64 swap = (q & 1) != 0, minus = (sign + 1) << 63;
+    const words64 c_minus = ((q == 1) | (q == 2)) & minus, s_minus = ((q == 2) | (q == 3)) & minus;
+    *c = (reals)((words64)select_reals(swap, sine, cosine) ^ c_minus);
+    *s = (reals)((words64)select_reals(swap, cosine, sine) ^ s_minus);
 }
 
 void cm_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4])
@@ -81,14 +90,13 @@ void cm_stream_normal(const cm_stream *stream, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i += 4) {
         uint32_t u[4];
-        float quad[4];
         cm_stream_block(stream, (uint32_t)(i / 4), u);
-        for (int j = 0; j < 4; j += 2) {
-            double c, s, r = sqrt(-2 * portable_log(unit(u[j])));
-            portable_cos_sin(unit(u[j + 1]), &c, &s);
-            quad[j] = (float)(r * c);
-            quad[j + 1] = (float)(r * s);
-        }
+        const reals first = {unit(u[0]), unit(u[2])}, second = {unit(u[1]), unit(u[3])};
+        reals c, s, square = -2 * portable_log(first);
+        portable_cos_sin(second, &c, &s);
+        const reals r = {sqrt(square[0]), sqrt(square[1])};
+        c *= r, s *= r;
+        const float quad[4] = {(float)c[0], (float)s[0], (float)c[1], (float)s[1]};
         memcpy(out + i, quad, (n - i < 4 ? n - i : 4) * sizeof *out);
     }
 }
