@@ -342,18 +342,21 @@ START_TEST(dropout_words)
         for (size_t n = 1; n < MOST; n++) {
             uint32_t stream[5], limit = (uint32_t)pick(0, 0xffff) << 16;
             float *x = numbers(n, 1, 2), y[MOST];
+            unsigned char mask[MOST / 8 + 1];
             for (int i = 0; i < 5; i++) stream[i] = (uint32_t)pick(0, 0xffff) << 16 | (uint32_t)pick(0, 0xffff);
-            y[n] = 7;
-            cm_kernels_for(level)->dropout(n, stream, limit, scale, x, y);
+            y[n] = 7, mask[(n + 7) / 8] = 7;
+            cm_kernels_for(level)->dropout_mask(n, stream, limit, mask);
+            cm_kernels_for(level)->masked(n, mask, scale, x, y);
             for (size_t i = 0; i < n; i++) {
                 const uint32_t counter[4] = {(uint32_t)(i / 4), stream[2], stream[3], stream[4]};
                 uint32_t words[4];
                 cm_philox4x32(counter, stream, words);
                 const float want = words[i % 4] < limit ? 0 : x[i] * scale;
+                ck_assert_int_eq(mask[i / 8] >> i % 8 & 1, words[i % 4] >= limit);
                 ck_assert_msg(y[i] == want, "%s, %zu values: [%zu] is %g, expected %g", cm_kernels_for(level)->name, n, i,
                               (double)y[i], (double)want);
             }
-            ck_assert_msg(y[n] == 7, "%zu values: one more was written", n);
+            ck_assert_msg(y[n] == 7 && mask[(n + 7) / 8] == 7, "%zu values: one more was written", n);
             free(x);
         }
 }

@@ -104,34 +104,64 @@ static inline __attribute__((always_inline)) void philox_words(const philox *p, 
     }
 }
 
-/* The values at x whose word is at least `limit`, times `scale`; the others 0. */
-static inline __attribute__((always_inline)) void drop(const wide_words words[2 * GROUPS], uint32_t limit,
-                                                       float scale, const float *x, float *y)
+/* Which of 2 WIDE words are at least `limit`, a bit each. */
+static inline uint32_t at_least(wide_words words, uint32_t limit)
 {
-    for (int i = 0; i < 2 * GROUPS; i++) {
-        wide_floats v;
-        memcpy(&v, x + i * 2 * WIDE, sizeof v);
-        v = (wide_floats)((wide_words)(v * scale) & (wide_words)(words[i] >= limit));
-        memcpy(y + i * 2 * WIDE, &v, sizeof v);
+#if CM_LANES == 16
+    return _mm512_cmpge_epu32_mask((__m512i)words, _mm512_set1_epi32((int)limit));
+#elif CM_LANES == 8
+    return (uint32_t)_mm256_movemask_ps((__m256)(words >= limit));
+#elif defined(__SSE2__)
+    return (uint32_t)_mm_movemask_ps((__m128)(words >= limit));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < 2 * WIDE; i++) bits |= (uint32_t)(words[i] >= limit) << i;
+    return bits;
+#endif
+}
+
+/* v scale where a bit is set, else 0. */
+static inline wide_floats select_scaled(uint32_t bits, wide_floats v, float scale)
+{
+#if CM_LANES == 16
+    return (wide_floats)_mm512_maskz_mul_ps((__mmask16)bits, (__m512)v, _mm512_set1_ps(scale));
+#else
+    wide_words lanes = {0};
+    for (unsigned i = 0; i < 2 * WIDE; i++) lanes[i] = 1u << i;
+    return (wide_floats)((wide_words)(v * scale) & (wide_words)((lanes & bits) != 0));
+#endif
+}
+
+static void dropout_mask(size_t n, const uint32_t stream[5], uint32_t limit, unsigned char *mask)
+{
+    enum { VECTOR = 2 * WIDE };
+    const philox p = philox_of(stream);
+    wide_words words[2 * GROUPS];
+    for (size_t i = 0; i < n; i += STEP_WORDS) {
+        unsigned char bytes[STEP_WORDS / 8] = {0};
+        philox_words(&p, (uint32_t)(i / 4), words);
+        for (size_t k = 0; k < 2 * GROUPS; k++) {
+            const uint32_t bits = at_least(words[k], limit);
+            if (VECTOR == 16) bytes[2 * k] = (unsigned char)bits, bytes[2 * k + 1] = (unsigned char)(bits >> 8);
+            else bytes[k * VECTOR / 8] |= (unsigned char)(bits << k * VECTOR % 8);
+        }
+        const size_t left = (n - i + 7) / 8;
+        memcpy(mask + i / 8, bytes, left < sizeof bytes ? left : sizeof bytes);
     }
 }
 
-static void dropout(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y)
+static void masked(size_t n, const unsigned char *mask, float scale, const float *x, float *y)
 {
-    const philox p = philox_of(stream);
-    wide_words words[2 * GROUPS];
+    enum { VECTOR = 2 * WIDE };
     size_t i = 0;
-    for (; i + STEP_WORDS <= n; i += STEP_WORDS) {
-        philox_words(&p, (uint32_t)(i / 4), words);
-        drop(words, limit, scale, x + i, y + i);
+    for (; i + VECTOR <= n; i += VECTOR) {
+        const uint32_t low = mask[i / 8], high = VECTOR == 16 ? mask[i / 8 + 1] : 0;
+        wide_floats v;
+        memcpy(&v, x + i, sizeof v);
+        v = select_scaled((low | high << 8) >> i % 8 & ((1u << VECTOR) - 1), v, scale);
+        memcpy(y + i, &v, sizeof v);
     }
-    if (i < n) {
-        float rest[STEP_WORDS] = {0};
-        memcpy(rest, x + i, (n - i) * sizeof *x);
-        philox_words(&p, (uint32_t)(i / 4), words);
-        drop(words, limit, scale, rest, rest);
-        memcpy(y + i, rest, (n - i) * sizeof *x);
-    }
+    for (; i < n; i++) y[i] = mask[i / 8] >> i % 8 & 1 ? x[i] * scale : 0;
 }
 
 #endif

@@ -46,9 +46,11 @@ typedef struct cm_kernels {
     /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be g. */
     void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *g, const float *p,
                         const float *q, const float *r, float *dx);
-    /* y = x scale where the word of the stream (key; block, draw, image) is at least
-     * `limit`, else 0; y may be x.  stream: key 0, 1, draw, image low, high. */
-    void (*dropout)(size_t n, const uint32_t stream[5], uint32_t limit, float scale, const float *x, float *y);
+    /* Bit i % 8 of byte i / 8: is word i of the stream (key; block, draw, image) at least `limit`?
+     * stream: key 0, 1, draw, image low, high. */
+    void (*dropout_mask)(size_t n, const uint32_t stream[5], uint32_t limit, unsigned char *mask);
+    /* y = x scale where the mask has a bit, else 0; y may be x. */
+    void (*masked)(size_t n, const unsigned char *mask, float scale, const float *x, float *y);
     /* sums[p][o] = sum over 9 taps t and c channels, a multiple of 16, of src[t][p][k] w[t][o][k]:
      * 4 points, 3 outputs. */
     void (*narrow)(size_t c, const float *const *src, const float *w, float *sums);
