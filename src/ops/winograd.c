@@ -427,15 +427,21 @@ size_t cm_winograd_folded_bytes(const cm_winograd *w)
     return taps(w) * (size_t)w->c * (size_t)w->oc * sizeof(float);
 }
 
-/* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`. */
+/* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`.  Of wide
+ * points the next tile's are asked for: they are pieces far apart. */
 static void transform_group(const cm_winograd *w,
                             void (*transform)(int, size_t, const float *const *, void *, size_t), int32_t rim,
                             const float *x, size_t c, size_t column, size_t first, size_t count, const float *zero,
                             float *out)
 {
-    const size_t columns = c - column < GROUP ? c - column : GROUP;
+    const size_t columns = c - column < GROUP ? c - column : GROUP, n = rim ? cm_tile_points(w->tile) : outputs_of(w);
     const float *points[36];
     for (size_t i = 0; i < count; i++, out += gradient_row(columns)) {
+        if (c > 2 * GROUP && i + 1 < count) {
+            find_points(w, x + column, c, first + i + 1, rim, zero, points);
+            for (size_t k = 0; k < n; k++)
+                for (size_t j = 0; j < columns; j += 16) __builtin_prefetch(points[k] + j);
+        }
         find_points(w, x + column, c, first + i, rim, zero, points);
         transform(w->tile, columns, points, out, matrix_apart(w));
     }
