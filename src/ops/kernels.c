@@ -324,6 +324,7 @@ static void softmax_back(size_t rows, size_t n, float scale, const float *y, flo
     }
 }
 
-const cm_kernels CM_KERNELS = {CM_KERNELS_NAME, moments,     affine,  moments_half, affine_half, silu, add,
-                               scale,           mix,         softmax, matvec,       taps,        axpy, silu_back,
-                               affine_sums,     affine_back, dropout_mask, masked, narrow,       softmax_back};
+const cm_kernels CM_KERNELS = {
+    CM_KERNELS_NAME, moments,     affine,       moments_half, affine_half, silu,        add,
+    scale,           mix,         softmax,      matvec,       taps,        axpy,        silu_back,
+    affine_sums,     affine_back, dropout_mask, masked,       narrow,      softmax_back};

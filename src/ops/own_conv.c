@@ -40,7 +40,8 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
 void cm_own_conv_take_plain(cm_own_conv *conv)
 {
     const cm_winograd *w = &conv->as.winograd;
-    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads == 1 && w->operands->bytes == 4 && !cm_winograd_narrow(w->c, w->oc);
+    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads == 1 && w->operands->bytes == 4 &&
+                  !cm_winograd_narrow(w->c, w->oc);
 }
 
 void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half)

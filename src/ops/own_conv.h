@@ -41,9 +41,9 @@ static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
     return conv->kind == CM_OWN_WINOGRAD || conv->kind == CM_OWN_TILES;
 }
 
-/* Takes plain weights from now on if it is one by Winograd of many channels, with one thread: they
- * are packed when they are wanted, near the processor, a fifth of a run of four images at 16 x 16.
- * To hold them would take four times the weights. */
+/* Takes plain weights from now on if it is one by Winograd in float32 of many channels, with one thread:
+ * they are packed when they are wanted, near the processor, a fifth of a run of four images at 16 x 16.
+ * To hold them would take four times the weights; bfloat16's take at most half of that. */
 void cm_own_conv_take_plain(cm_own_conv *conv);
 
 /* The weight gradient as [kernel][kernel][c][oc], and the bias's, or NULL, of a convolution that has
