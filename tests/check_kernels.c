@@ -342,7 +342,7 @@ START_TEST(dropout_words)
         for (size_t n = 1; n < MOST; n++) {
             uint32_t stream[5], limit = (uint32_t)pick(0, 0xffff) << 16;
             float *x = numbers(n, 1, 2), y[MOST];
-            unsigned char mask[MOST / 8 + 1];
+            unsigned char mask[MOST / 8 + 2];
             for (int i = 0; i < 5; i++) stream[i] = (uint32_t)pick(0, 0xffff) << 16 | (uint32_t)pick(0, 0xffff);
             y[n] = 7, mask[(n + 7) / 8] = 7;
             cm_kernels_for(level)->dropout_mask(n, stream, limit, mask);
