@@ -11,8 +11,8 @@ typedef struct cm_arithmetic {
     int bf16;
 } cm_arithmetic;
 
-/* Tiles of CM_BF16 without AMX: gradients are steps between close values, so training keeps the
- * more exact ones. */
+/* Tiles of CM_BF16 without AMX: objectives divide differences of close values, so training keeps the
+ * more exact ones (conv2d.c: but for data gradients). */
 enum { CM_BF16_TILE_SAMPLING = 3, CM_BF16_TILE_TRAINING = 2 };
 
 /* From a caller's options.  `tile`: 1 to 4, or 0 for 1 with AMX, else `usual`; for CM_BF16 only.  CM_BF16

@@ -125,16 +125,19 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s, const cm_own_c
     return CM_OK;
 }
 
+/* Gradients are not differences of close values, as what the objectives divide is: their products
+ * may take the tile of samplers (docs/recipes.md has the quality of both). */
 static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
+    const int bf16 = p->bf16 == CM_TILE_2X2 ? CM_TILE_2X4 : p->bf16;
     const cm_own_shape turned = own_shape(p, 1);
     if (!by_own) {
         CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
         p->back_packer.dnnl = s->primitive[DATA];
         return CM_OK;
     }
-    cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), p->bf16, 1, &turned);
+    cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), bf16, 1, &turned);
     cm_own_conv_take_plain(&s->turned);
     p->back_packer.own = &s->turned;
     return CM_OK;
