@@ -105,7 +105,8 @@ typedef struct cm_train_options {
     int32_t dtype;        /* as in cm_sampler_options: CM_BF16 = values and data gradients of
                              convolutions by bfloat16 products, with AMX their weight
                              gradients too; weights, gradients' sums, moments and averages
-                             are float32. bf16_tile 1 with AMX, else 2                   */
+                             are float32. bf16_tile 1 with AMX, else 2,
+                             data gradients 3                                        */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor                                 */
 } cm_train_options;
 
