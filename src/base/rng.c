@@ -34,9 +34,9 @@ static inline reals select_reals(words64 mask, reals yes, reals no)
  * ln m = 2 atanh((m-1)/(m+1)) by its series; error below 2e-16 + rounding. */
 static inline reals portable_log(reals x)
 {
-    const words64 bits = (words64)x, half = {0};
+    const words64 bits = (words64)x;
     words64 e = (bits >> 52) - 1022;
-    reals m = (reals)((bits & 0xfffffffffffff) | ((half + 1022) << 52));
+    reals m = (reals)((bits & 0xfffffffffffff) | (int64_t)1022 << 52);
     const words64 low = m < 0.70710678118654752440;
     m = select_reals(low, m * 2, m);
     e += low; /* -1 where true */
@@ -50,7 +50,7 @@ static inline reals portable_log(reals x)
 static inline void portable_cos_sin(reals u, reals *c, reals *s)
 {
     const words32 quadrant = __builtin_convertvector(u * 4 + 0.5, words32);
-    const words64 q = __builtin_convertvector(quadrant, words64) & 3, sign = {0};
+    const words64 q = __builtin_convertvector(quadrant, words64) & 3;
     reals a = (u - __builtin_convertvector(quadrant, reals) * 0.25) * 6.28318530717958647693, z = a * a;
     reals sine = {0}, cosine = {0};
     for (int k = 8; k >= 1; k--) {
@@ -59,8 +59,8 @@ static inline void portable_cos_sin(reals u, reals *c, reals *s)
     }
     sine = a * (1 + sine);
     cosine = 1 + cosine;
-    const words64 swap = (q & 1) != 0, minus = (sign + 1) << 63;
-    const words64 c_minus = ((q == 1) | (q == 2)) & minus, s_minus = ((q == 2) | (q == 3)) & minus;
+    const words64 swap = (q & 1) != 0; /* the sign's bit where it turns: */
+    const words64 c_minus = ((q == 1) | (q == 2)) & INT64_MIN, s_minus = ((q == 2) | (q == 3)) & INT64_MIN;
     *c = (reals)((words64)select_reals(swap, sine, cosine) ^ c_minus);
     *s = (reals)((words64)select_reals(swap, cosine, sine) ^ s_minus);
 }

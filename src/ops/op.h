@@ -122,7 +122,7 @@ typedef struct cm_op_run {
 
 enum {
     CM_OP_INPLACE = 1, /* the output may take over input 0                       */
-    CM_OP_CHEAP = 2    /* TRAIN: made again where backward reads it, not held    */
+    CM_OP_CHEAP = 2    /* TRAIN: where small made again for backward, not held   */
 };
 #define CM_HALF_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
