@@ -350,7 +350,7 @@ START_TEST(winograd)
 END_TEST
 
 /* Points that each stand for four: by the tile of its own, from sides of 2 on and where tiles end
- * inside, and for gradients and where channels do not divide of the large image. */
+ * inside, gradients by theirs; where channels do not divide of the large image. */
 START_TEST(conv2d_up)
 {
     for (int i = 0; i < ROUNDS / 4 + 6; i++) {
@@ -381,10 +381,11 @@ START_TEST(conv2d_turned)
 {
     for (int i = 0; i < 1000; i++) {
         const int k = pick(0, 1) ? 3 : 1, level = pick(CM_CPU_BASELINE, CM_CPU_AMX_BF16), bf16 = pick(0, 4);
-        cm_own_shape s = {.n = 1, .h = pick(1, 20), .w = pick(1, 20), .c = 16 * pick(1, 20), .oc = 16 * pick(1, 20), .kernel = k, .stride = 1, .pad = k / 2};
+        const int up = pick(0, 1), scale = up ? 2 : 1;
+        cm_own_shape s = {.n = 1, .h = pick(1, 20), .w = pick(1, 20), .c = 16 * pick(1, 20), .oc = 16 * pick(1, 20), .kernel = k, .stride = 1, .pad = k / 2, .up = up};
         cm_own_conv values, gradient;
         cm_own_conv_init(&values, level, bf16, 1, &s);
-        s = (cm_own_shape){.n = 1, .h = s.h, .w = s.w, .c = s.oc, .oc = s.c, .kernel = k, .stride = 1, .pad = k / 2, .turned = 1};
+        s = (cm_own_shape){.n = 1, .h = scale * s.h, .w = scale * s.w, .c = s.oc, .oc = s.c, .kernel = k, .stride = 1, .pad = k / 2, .turned = 1, .up = up};
         cm_own_conv_init(&gradient, level, bf16, 1, &s);
         ck_assert_msg(values.kind == gradient.kind, "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %d and %d", level,
                       bf16, k, s.oc, s.c, s.h, s.w, values.kind, gradient.kind);

@@ -1,8 +1,8 @@
 /* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
  * our own convolutions where they are faster (own_conv.h).  With a second input r the output is
  * (convolution + r) scale: the end of a residual block.  With `up` each point of x is taken four
- * times, as resampling by [1, 1] does: Winograd has a form of its own for that; for others, and for
- * gradients, the large image is made first.
+ * times, as resampling by [1, 1] does: Winograd has forms of its own for that and its gradients; for
+ * others the large image is made first.
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
  * gradient with the turned kernel, dw the input with the gradient; dr = scale dy,
@@ -42,8 +42,9 @@ typedef struct {
     cm_own_gradient gradient; /* of the weights                               */
     size_t scaled;            /* where in the scratch memory a scaled gradient stands that nobody else wants */
     int own_weights;          /* it serves                                    */
-    int enlarges;    /* forward; x then stands */
-    size_t enlarged; /* here, and in backward, later its gradient */
+    int up;                   /* by the forms that take small points four times   */
+    int enlarges;             /* else; x then stands                              */
+    size_t enlarged;          /* here, and in backward, later its gradient        */
 } state;
 typedef struct {
     cm_dnnl_call *call[KINDS];
@@ -64,9 +65,10 @@ static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
     return shape;
 }
 
-static cm_own_shape own_shape(const cm_op_plan *p, int turned)
+/* By the forms for small points, `up`, a data gradient is of the large image. */
+static cm_own_shape own_shape(const cm_op_plan *p, int turned, int up)
 {
-    const cm_desc x = large(p->attr, p->in[0]);
+    const cm_desc x = up && !turned ? p->in[0] : large(p->attr, p->in[0]);
     const int32_t oc = p->attr->conv.out;
     const cm_own_shape shape = {.n = x.n,
                                 .h = x.h,
@@ -76,25 +78,22 @@ static cm_own_shape own_shape(const cm_op_plan *p, int turned)
                                 .kernel = p->attr->conv.kernel,
                                 .stride = p->attr->conv.stride,
                                 .pad = p->attr->conv.pad,
-                                .turned = turned};
+                                .turned = turned,
+                                .up = up};
     return shape;
 }
 
-/* The algorithm of our own, if any, and whether it wants x enlarged. */
+/* The algorithm of our own, if any, and whether it takes small points. */
 static int choose(const cm_op_plan *p, cm_own_conv *own)
 {
-    cm_own_shape shape = own_shape(p, 0);
-    const int level = cm_dnnl_cpu_level(), up = p->attr->conv.up;
+    const int level = cm_dnnl_cpu_level();
     memset(own, 0, sizeof *own);
-    if (p->lean) return up;
-    if (up) {
-        cm_own_shape small = shape;
-        small.h = p->in[0].h, small.w = p->in[0].w, small.up = 1;
-        cm_own_conv_init(own, level, p->bf16, p->threads, &small);
-        if (own->kind) return 0;
+    for (int up = p->attr->conv.up; up >= 0 && !p->lean && !own->kind; up--) {
+        const cm_own_shape shape = own_shape(p, 0, up);
+        cm_own_conv_init(own, level, p->bf16, p->threads, &shape);
+        if (own->kind) return up;
     }
-    cm_own_conv_init(own, level, p->bf16, p->threads, &shape);
-    return up;
+    return 0;
 }
 
 static unsigned half(const cm_op_plan *p)
@@ -109,17 +108,17 @@ static void need(cm_op_plan *p, size_t bytes)
     if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
-static cm_status prepare_weight_gradient(cm_op_plan *p, state *s, const cm_own_conv *own)
+static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
-    const cm_own_shape forward = own_shape(p, 0);
-    s->own_weights = !p->lean && cm_own_gradient_serves(own, &forward);
+    const cm_own_shape forward = own_shape(p, 0, s->up);
+    s->own_weights = !p->lean && cm_own_gradient_serves(&s->own, &forward);
     if (!s->own_weights) {
         CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
         p->unpacker.dnnl = s->primitive[WEIGHTS];
         return CM_OK;
     }
-    cm_own_gradient_init(&s->gradient, own, cm_dnnl_cpu_level(), &forward);
+    cm_own_gradient_init(&s->gradient, &s->own, cm_dnnl_cpu_level(), &forward);
     need(p, cm_own_gradient_scratch_bytes(&s->gradient));
     p->unpacker.gradient = &s->gradient.winograd;
     return CM_OK;
@@ -131,7 +130,7 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
     const int bf16 = p->bf16 == CM_TILE_2X2 ? CM_TILE_2X4 : p->bf16;
-    const cm_own_shape turned = own_shape(p, 1);
+    const cm_own_shape turned = own_shape(p, 1, s->up);
     if (!by_own) {
         CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
         p->back_packer.dnnl = s->primitive[DATA];
@@ -146,13 +145,10 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
 static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
-    const cm_own_shape forward = own_shape(p, 0);
-    cm_own_conv own = s->own;
-    if (p->attr->conv.up && own.kind) cm_own_conv_init(&own, cm_dnnl_cpu_level(), p->bf16, 1, &forward);
-    const int by_own = cm_own_conv_has_gradients(&own);
+    const int by_own = cm_own_conv_has_gradients(&s->own);
     if (s->own.kind && !by_own) /* oneDNN wants it as a hint */
         CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
-    CM_TRY(prepare_weight_gradient(p, s, &own));
+    CM_TRY(prepare_weight_gradient(p, s));
     return p->wants & 1 ? prepare_data_gradient(p, s, by_own) : CM_OK;
 }
 
@@ -169,7 +165,8 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    s->enlarges = choose(p, &s->own);
+    s->up = choose(p, &s->own);
+    s->enlarges = p->attr->conv.up && !s->up;
     if (s->own.kind) {
         if (p->half) cm_own_conv_hold(&s->own, p->half & 1, (p->half & CM_HALF_OUT) != 0);
         p->packer[0].own = &s->own;
@@ -195,8 +192,7 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
         p->scratch_bytes = s->scaled + cm_desc_count(p->out) * sizeof(float);
     s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
-    if (s->enlarges || (p->attr->conv.up && p->mode == CM_MODE_TRAIN))
-        p->scratch_bytes = s->enlarged + cm_desc_count(large(p->attr, p->in[0])) * sizeof(float);
+    if (s->enlarges) p->scratch_bytes = s->enlarged + cm_desc_count(large(p->attr, p->in[0])) * sizeof(float);
     return CM_OK;
 }
 
@@ -326,15 +322,14 @@ static cm_status backward(const cm_op_run *r)
     const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
-    const int up = r->p->attr->conv.up;
     const void *x = r->in[0];
-    float *dx = up ? enlarged_of(r) : r->din[0];
+    float *dx = s->enlarges ? enlarged_of(r) : r->din[0];
     if (r->din[0]) {
         if (s->turned.kind) CM_TRY(cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
         else CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, dx, r->scratch));
-        if (up) shrink(r, r->din[0]);
+        if (s->enlarges) shrink(r, r->din[0]);
     }
-    if (up) CM_TRY(enlarge(r, &x));
+    if (s->enlarges) CM_TRY(enlarge(r, &x));
     if (!s->own_weights) return cm_dnnl_execute(c->call[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
     cm_own_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
     return CM_OK;

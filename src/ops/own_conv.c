@@ -18,9 +18,11 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
 {
     memset(conv, 0, sizeof *conv);
     if (s->up) {
-        if (bf16 == 1 || !cm_winograd_rule(0, s->kernel, s->stride, s->pad, s->c, s->oc, 2 * s->h, 2 * s->w)) return;
+        const int scale = s->turned ? 1 : 2, tile = s->turned ? CM_TILE_DOWN : CM_TILE_UP;
+        if (bf16 == 1 || !cm_winograd_rule(0, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w))
+            return;
         conv->kind = CM_OWN_WINOGRAD;
-        cm_winograd_init(&conv->as.winograd, level, bf16, CM_TILE_UP, 0, threads, s->n, s->h, s->w, s->c, s->oc);
+        cm_winograd_init(&conv->as.winograd, level, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
         return;
     }
     if (cm_narrow_rule(s->kernel, s->stride, s->pad, s->c, s->oc) && !s->turned) {
@@ -106,7 +108,10 @@ int cm_own_gradient_serves(const cm_own_conv *conv, const cm_own_shape *s)
 
 void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
 {
-    const int tile = s->kernel == 1 ? CM_TILE_1X1 : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
+    const int tile = s->kernel == 1 ? CM_TILE_1X1
+                     : s->up        ? CM_TILE_UP
+                                    : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
+    g->points = (size_t)s->n * (size_t)s->h * (size_t)s->w * (s->up ? 4 : 1);
     g->kind = conv->kind == CM_OWN_TILES && conv->as.tiles.parts == 1 ? CM_OWN_TILES : CM_OWN_WINOGRAD;
     if (g->kind == CM_OWN_TILES) cm_tiles_init(&g->tiles, level, 1, s->kernel, 0, 1, s->n, s->h, s->w, s->c, s->oc);
     cm_winograd_init(&g->winograd, level, 0, tile, 0, 1, s->n, s->h, s->w, s->c, s->oc);
@@ -135,7 +140,7 @@ static void bias_gradient(const cm_own_gradient *g, const cm_kernels *kernels, c
                           float *scratch)
 {
     const cm_winograd *w = &g->winograd;
-    size_t oc = (size_t)w->oc, rows = (size_t)w->n * (size_t)w->h * (size_t)w->w;
+    size_t oc = (size_t)w->oc, rows = g->points;
     float *zero = scratch, *sums = scratch + oc;
     memset(zero, 0, oc * sizeof *zero);
     memset(dbias, 0, oc * sizeof *dbias);

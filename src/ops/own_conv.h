@@ -10,7 +10,8 @@
 enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES, CM_OWN_NARROW };
 
 /* What is convolved with what; `turned`: the data gradient's, channels as it sees them; `up`: of
- * points that each stand for four (h, w: as they are). */
+ * points that each stand for four (h, w: as they are), its data gradient: sums of four (h, w: of
+ * the large image). */
 typedef struct cm_own_shape {
     int32_t n, h, w, c, oc, kernel, stride, pad, turned, up;
 } cm_own_shape;
@@ -51,6 +52,7 @@ void cm_own_conv_take_plain(cm_own_conv *conv);
  * goes by tiles, sums are float32 always. */
 typedef struct cm_own_gradient {
     int kind;
+    size_t points;        /* of the output */
     cm_winograd winograd; /* also how the result is laid out */
     cm_tiles tiles;
 } cm_own_gradient;

@@ -42,6 +42,21 @@ static size_t positions(const cm_winograd *w)
     return cm_tile_positions(w->tile);
 }
 
+static size_t matrices(const cm_winograd *w)
+{
+    return cm_tile_matrices(w->tile);
+}
+
+/* Sides of the output. */
+static size_t height(const cm_winograd *w)
+{
+    return (size_t)w->h * cm_tile_down(w->tile) / cm_tile_step_down(w->tile);
+}
+static size_t width(const cm_winograd *w)
+{
+    return (size_t)w->w * cm_tile_across(w->tile) / cm_tile_step_across(w->tile);
+}
+
 /* Points of the kernel. */
 static size_t taps(const cm_winograd *w)
 {
@@ -62,23 +77,23 @@ static size_t block_of(const cm_winograd *w)
 }
 
 void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, int threads, int32_t n, int32_t h,
-                      int32_t width, int32_t c, int32_t oc)
+                      int32_t across, int32_t c, int32_t oc)
 {
     const cm_winograd_kernels *kernels = cm_winograd_for(level);
     *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
     w->operands = bf16 ? cm_winograd_bf16_for(level) : &kernels->float32;
-    w->n = n, w->h = h, w->w = width, w->c = c, w->oc = oc;
-    const size_t scale = cm_tile_scale(tile), down = cm_tile_down(tile), across = cm_tile_across(tile);
-    w->tiles_down = (scale * (size_t)h + down - 1) / down;
-    w->tiles_across = (scale * (size_t)width + across - 1) / across;
+    w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
+    w->tiles_down = (height(w) + cm_tile_down(tile) - 1) / cm_tile_down(tile);
+    w->tiles_across = (width(w) + cm_tile_across(tile) - 1) / cm_tile_across(tile);
     w->block = block_of(w);
 }
 
 const char *cm_winograd_name(const cm_winograd *w)
 {
-    static const char *const names[2][5] = {
-        {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4", "winograd up"},
-        {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16", "winograd up bf16"}};
+    static const char *const names[2][6] = {
+        {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4", "winograd up", "winograd down"},
+        {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16", "winograd up bf16",
+         "winograd down bf16"}};
     return names[w->operands->bytes == 2][w->tile - 1];
 }
 
@@ -135,16 +150,16 @@ static size_t weights_apart(const cm_winograd *w, size_t columns)
 }
 static size_t weights_before(const cm_winograd *w, size_t first)
 {
-    return positions(w) * ((size_t)w->c * first + first / GROUP * padding(w));
+    return matrices(w) * ((size_t)w->c * first + first / GROUP * padding(w));
 }
 
 size_t cm_winograd_packed_bytes(const cm_winograd *w)
 {
     size_t last = (groups_of((size_t)w->oc) - 1) * GROUP;
-    return (weights_before(w, last) + positions(w) * weights_apart(w, group_columns(w, last))) * w->operands->bytes;
+    return (weights_before(w, last) + matrices(w) * weights_apart(w, group_columns(w, last))) * w->operands->bytes;
 }
 
-/* [position][panel][c / channels][columns of the panel][channels]. */
+/* [matrix][panel][c / channels][columns of the panel][channels]. */
 static void pack_group(const cm_winograd *w, const float *plain, size_t first, unsigned char *to)
 {
     const cm_winograd_operands *o = w->operands;
@@ -168,9 +183,9 @@ void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 
 /* --- running ------------------------------------------------------------------------------ */
 
-/* The transformed input: [tile][point][channels].  A tile's points lie side by side,
+/* The transformed input: [tile][value][channels].  A tile's values lie side by side,
  * since writing them to so many places far apart took longer than the transform; distances
- * in operands, of points and of tiles. */
+ * in operands, of values and of tiles. */
 static size_t apart(const cm_winograd *w)
 {
     return (size_t)w->c + 64 / w->operands->bytes;
@@ -178,7 +193,7 @@ static size_t apart(const cm_winograd *w)
 
 static size_t row_of(const cm_winograd *w)
 {
-    return cm_tile_points(w->tile) * apart(w) + 64 / w->operands->bytes;
+    return cm_tile_values(w->tile) * apart(w) + 64 / w->operands->bytes;
 }
 
 /* Products of one worker: [position][tile][columns]. */
@@ -206,8 +221,8 @@ typedef struct {
     size_t parts;        /* of the block's tiles, one a piece */
 } job;
 
-/* The points of x [n][h][w][c] that tile number `tile` depends on, in rows; with a `rim` 1
- * those around it too; `zero` outside the image. */
+/* Tile number `tile`, in rows: with a `rim` 1 the points of x [n][h][w][c] that it depends on, with 0 those
+ * of its outputs in an x like these; `zero` outside the image. */
 static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
                         const float **points)
 {
@@ -215,16 +230,17 @@ static void find_points(const cm_winograd *w, const float *x, size_t c, size_t t
         points[0] = x + tile * c;
         return;
     }
-    const int32_t scale = (int32_t)cm_tile_scale(w->tile);
-    const int32_t down = (int32_t)cm_tile_down(w->tile) / scale, across = (int32_t)cm_tile_across(w->tile) / scale;
+    const int32_t down = (int32_t)(rim ? cm_tile_step_down(w->tile) : cm_tile_down(w->tile));
+    const int32_t across = (int32_t)(rim ? cm_tile_step_across(w->tile) : cm_tile_across(w->tile));
+    const int32_t rows = rim ? w->h : (int32_t)height(w), columns = rim ? w->w : (int32_t)width(w);
     size_t per = w->tiles_down * w->tiles_across;
-    const float *image = x + tile / per * (size_t)w->h * (size_t)w->w * c;
+    const float *image = x + tile / per * (size_t)rows * (size_t)columns * c;
     int32_t top = (int32_t)(tile % per / w->tiles_across) * down - rim;
     int32_t left = (int32_t)(tile % w->tiles_across) * across - rim;
     for (int32_t row = top; row < top + down + 2 * rim; row++)
         for (int32_t column = left; column < left + across + 2 * rim; column++) {
-            int inside = row >= 0 && row < w->h && column >= 0 && column < w->w;
-            *points++ = inside ? image + ((size_t)row * (size_t)w->w + (size_t)column) * c : zero;
+            int inside = row >= 0 && row < rows && column >= 0 && column < columns;
+            *points++ = inside ? image + ((size_t)row * (size_t)columns + (size_t)column) * c : zero;
         }
 }
 
@@ -256,14 +272,13 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
         to->residual[0] = j->residual ? j->residual + tile * oc + first : NULL;
         return;
     }
-    const size_t h = cm_tile_scale(w->tile) * (size_t)w->h, width = cm_tile_scale(w->tile) * (size_t)w->w;
-    size_t image = tile / per * h * width;
+    const size_t rows = height(w), points = width(w), image = tile / per * rows * points;
     size_t down = cm_tile_down(w->tile), across = cm_tile_across(w->tile);
     size_t top = tile % per / w->tiles_across * down, left = tile % w->tiles_across * across;
     for (size_t i = 0; i < down; i++)
         for (size_t k = 0; k < across; k++) {
-            int inside = top + i < h && left + k < width;
-            size_t at = (image + (top + i) * width + left + k) * oc + first;
+            int inside = top + i < rows && left + k < points;
+            size_t at = (image + (top + i) * points + left + k) * oc + first;
             to->y[i * across + k] = inside ? j->y + at : NULL;
             to->residual[i * across + k] = inside && j->residual ? j->residual + at : NULL;
         }
@@ -326,8 +341,9 @@ static cm_status output_piece(void *user, int piece, int worker)
     float *m = j->m + (size_t)worker * product_floats(w);
     if (count == 0) return CM_OK; /* more threads than tiles */
     for (size_t t = 0; t < positions(w); t++)
-        w->operands->product(count, columns, c, v + cm_tile_point_of(w->tile, t) * apart(w) * bytes, row_of(w),
-                             packed + t * weights_apart(w, columns) * bytes, m + t * m_apart, columns);
+        w->operands->product(count, columns, c, v + cm_tile_value_of(w->tile, t) * apart(w) * bytes, row_of(w),
+                             packed + cm_tile_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes,
+                             m + t * m_apart, columns);
     outputs(j, first, begin, count, m, m_apart);
     return CM_OK;
 }
@@ -359,7 +375,7 @@ cm_status cm_winograd_run(const cm_winograd *w, const float *x, const void *pack
 /* Of a run's fresh weights. */
 static size_t fresh_bytes(const cm_winograd *w)
 {
-    size_t group = positions(w) * weights_apart(w, group_columns(w, 0)) * w->operands->bytes;
+    size_t group = matrices(w) * weights_apart(w, group_columns(w, 0)) * w->operands->bytes;
     return tiles_of(w) <= w->block ? group : cm_winograd_packed_bytes(w);
 }
 
@@ -408,7 +424,7 @@ static size_t group_floats(const cm_winograd *w)
 /* Positions of a square tile, in each direction. */
 static size_t side(const cm_winograd *w)
 {
-    return cm_tile_down(w->tile) + 2;
+    return w->tile == CM_TILE_UP ? 5 : cm_tile_down(w->tile) + 2;
 }
 
 /* Points that a 1 x 1 convolution's gradient takes at a time. */
@@ -456,9 +472,9 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
     const size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc, m = side(w);
     float *halves = du + m * du_apart;
     for (size_t row = 0; row < m; row++) {
-        for (size_t i = 0; i < m; i++, v += apart, z += apart)
-            w->kernels->product_transposed(rows, columns, tiles, v, gradient_row(rows), z, gradient_row(columns),
-                                           du + i * du_apart, 0);
+        for (size_t i = 0; i < m; i++, z += apart)
+            w->kernels->product_transposed(rows, columns, tiles, v + cm_tile_value_of(w->tile, m * row + i) * apart,
+                                           gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
         for (size_t k = 0; k < rows; k++)
             w->kernels->fold_row(w->tile, columns, du + k * columns, du_apart, halves + 3 * (k * m + row) * columns);
     }

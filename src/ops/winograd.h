@@ -19,7 +19,19 @@
  *   e = (w_0 - w_1 - w_2)/2 (d_2 - d_1)  f = (w_2 - w_0 - w_1)/2 (d_2 - d_1)
  *   g = w_2 (d_3 - d_1)                  y = a + b + e, b + f, b - e, b - f + g,
  *
- * so 25 products give 16 outputs, as exact as F(2x2, 3x3). */
+ * so 25 products give 16 outputs, as exact as F(2x2, 3x3).
+ *
+ * The data gradient of that is a sum over the four large points of each: with s_i = d_i + d_i+1 of
+ * six large points
+ *
+ *   y_0 = w_0 s_0 + w_1 s_1 + w_2 s_2    y_1 = w_0 s_2 + w_1 s_3 + w_2 s_4,
+ *
+ * of w_0 and w_2 two sums of two taps, three products at 0, 1 and infinity, and of w_1 two:
+ *
+ *   a = w_0 (s_0 - s_2)   b = (w_0 + w_2) s_2   e = w_2 (s_2 - s_4)   f = w_1 s_1   g = w_1 s_3
+ *   y = a + b + f, b - e + g,
+ *
+ * so 25 products, with 16 matrices, give the gradients of 4 points. */
 #ifndef CM_OPS_WINOGRAD_H
 #define CM_OPS_WINOGRAD_H
 
@@ -27,37 +39,52 @@
 #include "ops/kernels.h"
 
 /* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
-enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4, CM_TILE_UP = 5 };
+enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4, CM_TILE_UP = 5, CM_TILE_DOWN = 6 };
 static inline size_t cm_tile_down(int tile)
 {
-    return tile == CM_TILE_2X4 ? 2 : tile == CM_TILE_UP ? 4 : (size_t)tile;
+    return tile == CM_TILE_2X4 || tile == CM_TILE_DOWN ? 2 : tile == CM_TILE_UP ? 4 : (size_t)tile;
 }
 static inline size_t cm_tile_across(int tile)
 {
-    return tile == CM_TILE_2X4 || tile == CM_TILE_UP ? 4 : (size_t)tile;
+    return tile == CM_TILE_2X4 || tile == CM_TILE_UP ? 4 : tile == CM_TILE_DOWN ? 2 : (size_t)tile;
 }
-/* Outputs that a point of the input stands for, in each direction. */
-static inline size_t cm_tile_scale(int tile)
+/* Points of input from one tile to the next, down and across. */
+static inline size_t cm_tile_step_down(int tile)
 {
-    return tile == CM_TILE_UP ? 2 : 1;
+    return tile == CM_TILE_UP ? 2 : tile == CM_TILE_DOWN ? 4 : cm_tile_down(tile);
 }
-/* Points of input that they depend on (of a 1 x 1 convolution: one), and as many values of the
- * transformed input. */
+static inline size_t cm_tile_step_across(int tile)
+{
+    return tile == CM_TILE_UP ? 2 : tile == CM_TILE_DOWN ? 4 : cm_tile_across(tile);
+}
+/* Points of input that they depend on (of a 1 x 1 convolution: one). */
 static inline size_t cm_tile_points(int tile)
 {
-    const size_t down = cm_tile_down(tile) / cm_tile_scale(tile), across = cm_tile_across(tile) / cm_tile_scale(tile);
-    return tile == CM_TILE_1X1 ? 1 : (down + 2) * (across + 2);
+    return tile == CM_TILE_1X1 ? 1 : (cm_tile_step_down(tile) + 2) * (cm_tile_step_across(tile) + 2);
 }
-/* Products. */
+/* Values of the transformed input; products; matrices of transformed weights. */
+static inline size_t cm_tile_values(int tile)
+{
+    return tile == CM_TILE_DOWN ? 25 : cm_tile_points(tile);
+}
 static inline size_t cm_tile_positions(int tile)
 {
-    return tile == CM_TILE_UP ? 25 : cm_tile_points(tile);
+    return tile == CM_TILE_UP ? 25 : cm_tile_values(tile);
 }
-/* Which of the transformed points position t takes. */
-static inline size_t cm_tile_point_of(int tile, size_t t)
+static inline size_t cm_tile_matrices(int tile)
+{
+    return tile == CM_TILE_DOWN ? 16 : cm_tile_positions(tile);
+}
+/* Which of the values position t takes, and which of the matrices. */
+static inline size_t cm_tile_value_of(int tile, size_t t)
 {
     const size_t row = t / 5, column = t % 5; /* 0, 1, -1, -1 and infinity */
     return tile == CM_TILE_UP ? 4 * (row - (row > 2)) + column - (column > 2) : t;
+}
+static inline size_t cm_tile_matrix_of(int tile, size_t t)
+{
+    const size_t row = t / 5, column = t % 5; /* a, b, e, f and g, of which the last two are alike */
+    return tile == CM_TILE_DOWN ? 4 * (row - (row > 3)) + column - (column > 3) : t;
 }
 
 /* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:
@@ -73,8 +100,8 @@ typedef struct cm_winograd_points {
 typedef struct cm_winograd_operands {
     size_t bytes;    /* of one: 4 or 2                        */
     size_t channels; /* that `weights` transforms at a time   */
-    /* out[t] (t of cm_tile_points, `apart` from one to the next), c values each, from
-     * so many points in rows. */
+    /* out[t] (t of cm_tile_values, `apart` from one to the next), c values each, from
+     * cm_tile_points in rows. */
     void (*input)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     /* c [rows][columns] = a [rows][k] b, rows of a `lda` apart, b packed in panels of k rows. */
     void (*product)(size_t rows, size_t columns, size_t k, const void *a, size_t lda, const void *b, float *c,
@@ -93,7 +120,7 @@ typedef struct cm_winograd_kernels {
     /* A tile's outputs, plus bias (or NULL). */
     void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias,
                    const cm_winograd_points *to);
-    /* Backward, in float32, of square tiles: Z = A dy A^T of m x m points to out[t]; c [rows][columns] =
+    /* Backward, in float32, of square tiles: Z = A dy A^T of as many points as outputs to out[t]; c [rows][columns] =
      * or += a^T b, a [depth][rows] and b [depth][columns], their rows `lda` and `ldb` apart, rows even;
      * t[3][n] = a row of positions u[j], n values each, times G; w[i] (of 9) = G^T of such rows,
      * t[row][3][width], width 64 at most, or with `next` added: the next call's w is as far on. */
@@ -129,7 +156,7 @@ int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int3
                      int32_t w);
 void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int tile, int turned, int threads, int32_t n,
                       int32_t h, int32_t w, int32_t c, int32_t oc);
-/* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "product bf16". */
+/* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "winograd down", "product bf16". */
 const char *cm_winograd_name(const cm_winograd *winograd);
 size_t cm_winograd_packed_bytes(const cm_winograd *winograd);
 /* The same packed weights serve both. */
@@ -137,7 +164,7 @@ int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
 /* plain [oc][c][3][3]; of a turned one [c][oc][3][3], the forward's. */
 void cm_winograd_pack(const cm_winograd *winograd, const float *plain, void *packed);
 size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
-/* x [n][h][w][c], y [n][h][w][oc] (up: 2h, 2w); with a residual like y: y = (convolution +
+/* x [n][h][w][c], y [n][h][w][oc] (up: 2h, 2w; down: h/2, w/2); with a residual like y: y = (convolution +
  * residual) scale. */
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);

@@ -81,6 +81,18 @@ static inline void output25(const float *in, size_t k, size_t apart, vec bias, c
     }
 }
 
+static inline void output_small(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
+{
+    vec d[5], v[10];
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t j = 0; j < 5; j++) d[j] = load(in + (5 * j + i) * apart + k);
+        output_down(d, 1, v + i, 5);
+    }
+    for (size_t i = 0; i < 2; i++) output_down(v + 5 * i, 1, d + 2 * i, 1);
+    for (size_t i = 0; i < 4; i++)
+        if (to->y[i]) store(to->y[i] + k, finish(d[i] + bias, to->residual[i], k, to->scale));
+}
+
 static void output(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
     for (size_t k = 0; k < c; k += LANES) {
@@ -89,6 +101,7 @@ static void output(int tile, size_t c, const float *in, size_t apart, const floa
         else if (tile == CM_TILE_2X4) output_wide(2, in, k, apart, b, to);
         else if (tile == CM_TILE_2X2) output16(in, k, apart, b, to);
         else if (tile == CM_TILE_UP) output25(in, k, apart, b, to);
+        else if (tile == CM_TILE_DOWN) output_small(in, k, apart, b, to);
         else store(to->y[0] + k, finish(load(in + k) + b, to->residual[0], k, to->scale));
     }
 }
@@ -103,6 +116,11 @@ static void gradient(int tile, size_t c, const float *const *points, void *to, s
             for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
             for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
             for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
+        } else if (tile == CM_TILE_UP) {
+            for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
+            for (size_t i = 0; i < 4; i++) gradient_up(y + i, 4, t + i, 4);
+            for (size_t i = 0; i < 5; i++) gradient_up(t + 4 * i, 1, z + 5 * i, 1);
+            for (size_t i = 0; i < 25; i++) store(out + i * apart + k, z[i]);
         } else {
             for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
             for (size_t i = 0; i < 2; i++) gradient4(y + i, 2, t + i, 2);
@@ -120,6 +138,10 @@ static void fold_row(int tile, size_t n, const float *u, size_t apart, float *t)
             vec r[6];
             for (size_t i = 0; i < 6; i++) r[i] = load(u + i * apart + k);
             fold6(r, 1, f, 1);
+        } else if (tile == CM_TILE_UP) {
+            vec r[5];
+            for (size_t i = 0; i < 5; i++) r[i] = load(u + i * apart + k);
+            fold_up(r, 1, f, 1);
         } else {
             vec r[4];
             for (size_t i = 0; i < 4; i++) r[i] = load(u + i * apart + k);
@@ -141,6 +163,7 @@ static inline __attribute__((always_inline)) void fold_of(const size_t rows, siz
             vec r[6], g[3];
             for (size_t j = 0; j < rows; j++) r[j] = load(t + (i + 3 * j) * width + k * LANES);
             if (rows == 6) fold6(r, 1, g, 1);
+            else if (rows == 5) fold_up(r, 1, g, 1);
             else fold4(r, 1, g, 1);
             for (size_t j = 0; j < 3; j++) {
                 all[i + 3 * j][k] = g[j];
@@ -155,6 +178,7 @@ static inline __attribute__((always_inline)) void fold_of(const size_t rows, siz
 static void fold(int tile, size_t width, const float *t, float *w, size_t w_apart, size_t next)
 {
     if (tile == CM_TILE_4X4) fold_of(6, width, t, w, w_apart, next);
+    else if (tile == CM_TILE_UP) fold_of(5, width, t, w, w_apart, next);
     else fold_of(4, width, t, w, w_apart, next);
 }
 

@@ -145,6 +145,50 @@ static inline __attribute__((always_inline)) void output_up(const vec *m, size_t
     y[3 * q] = m[s] - m[3 * s] + m[4 * s];
 }
 
+/* Of sums of four (winograd.h). */
+static inline __attribute__((always_inline)) void input_down(const vec *d, size_t s, vec *v, size_t q)
+{
+    vec s0 = d[0] + d[s], s2 = d[2 * s] + d[3 * s], s4 = d[4 * s] + d[5 * s];
+    v[0] = s0 - s2;
+    v[q] = s2;
+    v[2 * q] = s2 - s4;
+    v[3 * q] = d[s] + d[2 * s];
+    v[4 * q] = d[3 * s] + d[4 * s];
+}
+
+static inline __attribute__((always_inline)) void weights_down(const vec *g, size_t s, vec *u, size_t q)
+{
+    u[0] = g[0];
+    u[q] = g[0] + g[2 * s];
+    u[2 * q] = g[2 * s];
+    u[3 * q] = g[s];
+}
+
+static inline __attribute__((always_inline)) void output_down(const vec *m, size_t s, vec *y, size_t q)
+{
+    y[0] = m[0] + m[s] + m[3 * s];
+    y[q] = m[s] - m[2 * s] + m[4 * s];
+}
+
+/* Backward of points that stand for two. */
+static inline __attribute__((always_inline)) void gradient_up(const vec *y, size_t s, vec *z, size_t q)
+{
+    vec y0 = y[0], y1 = y[s], y2 = y[2 * s], y3 = y[3 * s];
+    z[0] = y0;
+    z[q] = (y0 + y1) + (y2 + y3);
+    z[2 * q] = y0 - y2;
+    z[3 * q] = y1 - y3;
+    z[4 * q] = y3;
+}
+
+static inline __attribute__((always_inline)) void fold_up(const vec *u, size_t s, vec *g, size_t q)
+{
+    vec b = 0.5f * u[s], e = 0.5f * u[2 * s], f = 0.5f * u[3 * s];
+    g[0] = u[0] + b + e - f;
+    g[q] = b - e - f;
+    g[2 * q] = b - e + f + u[4 * s];
+}
+
 /* --- two-dimensional ------------------------------------------------------------------- */
 
 /* Between the two passes the values are in memory: kept in registers, which they
@@ -187,12 +231,26 @@ static inline void input16(const float *const *points, size_t k, void *out, size
     for (size_t i = 0; i < 16; i++) put(out, i * apart + k, d[i]);
 }
 
+static inline void input25(const float *const *points, size_t k, void *out, size_t apart)
+{
+    vec d[6], v[30];
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t j = 0; j < 6; j++) d[j] = load_point(points[6 * j + i], k);
+        input_down(d, 1, v + i, 6);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        input_down(v + 6 * i, 1, d, 1);
+        for (size_t j = 0; j < 5; j++) put(out, (5 * i + j) * apart + k, d[j]);
+    }
+}
+
 static void input(int tile, size_t c, const float *const *points, void *out, size_t apart)
 {
     for (size_t k = 0; k < c; k += LANES) {
         if (tile == CM_TILE_4X4) input_wide(4, points, k, out, apart);
         else if (tile == CM_TILE_2X4) input_wide(2, points, k, out, apart);
         else if (tile == CM_TILE_2X2 || tile == CM_TILE_UP) input16(points, k, out, apart);
+        else if (tile == CM_TILE_DOWN) input25(points, k, out, apart);
         else put(out, k, load(points[0] + k));
     }
 }
@@ -209,6 +267,9 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
     } else if (tile == CM_TILE_UP) {
         for (size_t i = 0; i < 3; i++) weights_up(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 5; i++) weights_up(t + 3 * i, 1, r + 5 * i, 1);
+    } else if (tile == CM_TILE_DOWN) {
+        for (size_t i = 0; i < 3; i++) weights_down(g + i, 3, t + i, 3);
+        for (size_t i = 0; i < 4; i++) weights_down(t + 3 * i, 1, r + 4 * i, 1);
     } else {
         const size_t rows = tile == CM_TILE_4X4 ? 6 : 4;
         for (size_t i = 0; i < 3; i++)
@@ -220,7 +281,7 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
 
 static void weights(int tile, size_t width, const float *w, void *u, size_t apart)
 {
-    const size_t taps = tile == CM_TILE_1X1 ? 1 : 9, n = cm_tile_positions(tile);
+    const size_t taps = tile == CM_TILE_1X1 ? 1 : 9, n = cm_tile_matrices(tile);
     vec g[9], r[CHANNELS][36];
     for (size_t k = 0; k < width; k += LANES) {
         for (size_t c = 0; c < CHANNELS; c++) {
