@@ -290,7 +290,7 @@ static cm_status block_piece(void *user, int index, int worker)
     float *scores = workers(m->run) + (size_t)worker * worker_floats(p);
     float *result = scores + align16(BLOCK * t), *scratch = result + align16(BLOCK * d);
     CM_TRY(cm_dnnl_execute(call->scores[tail], q + b * BLOCK * d, k, NULL, scores, scratch));
-    p->kernels->softmax(rows, t, (float)(1 / sqrt((double)d)), scores);
+    p->kernels->softmax(rows, t, t, (float)(1 / sqrt((double)d)), scores);
     CM_TRY(cm_dnnl_execute(call->values[tail], scores, v, NULL, result, scratch));
     for (size_t row = 0; row < rows; row++)
         memcpy(m->out + (b * BLOCK + row) * c + h * d, result + row * d, d * sizeof *result);
@@ -358,7 +358,7 @@ static cm_status probabilities(const cm_op_run *r, const calls *call, int tail, 
                                const float *k, room *w)
 {
     CM_TRY(cm_dnnl_execute(call->scores[tail], q, k, NULL, w->scores, w->backend));
-    r->p->kernels->softmax(rows, (size_t)tokens(r->p), scale_of(r->p), w->scores);
+    r->p->kernels->softmax(rows, (size_t)tokens(r->p), (size_t)tokens(r->p), scale_of(r->p), w->scores);
     return CM_OK;
 }
 
@@ -386,7 +386,7 @@ static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, 
         gather_rows(p, dout, h, first, rows, w->result);
         CM_TRY(cm_dnnl_execute(call->turned[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
         CM_TRY(cm_dnnl_execute(call->scores[tail], w->result, v, NULL, w->more_scores, w->backend));
-        p->kernels->softmax_back(rows, t, scale_of(p), w->scores, w->more_scores);
+        p->kernels->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
         CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, k, NULL, dq + first * d, w->backend));
         CM_TRY(cm_dnnl_execute(call->turned[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
         p->kernels->axpy(t * d, 1, w->sum[0], dv);
@@ -469,7 +469,7 @@ static cm_status head_jvp(const cm_op_run *r, size_t h, room *w, float *out)
         CM_TRY(cm_dnnl_execute(call->scores[tail], q + first * d, tk, NULL, w->scores, w->backend));
         p->kernels->axpy(rows * t, 1, w->scores, w->more_scores);
         CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
-        p->kernels->softmax_back(rows, t, scale_of(p), w->scores, w->more_scores);
+        p->kernels->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
         CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, v, NULL, w->rows[0], w->backend));
         CM_TRY(cm_dnnl_execute(call->values[tail], w->scores, tv, NULL, w->rows[1], w->backend));
         for (size_t i = 0; i < rows; i++)

@@ -118,7 +118,7 @@ static cm_status pack_piece(void *user, int index, int worker)
 static void probabilities(const cm_attention_own *a, size_t rows, const float *q, const float *k, float *scores)
 {
     a->products->float32.product(rows, a->tokens, a->d, q, a->d, k, scores, scores_row(a));
-    for (size_t i = 0; i < rows; i++) a->kernels->softmax(1, a->tokens, scale_of(a), scores + i * scores_row(a));
+    a->kernels->softmax(rows, a->tokens, scores_row(a), scale_of(a), scores);
 }
 
 /* One block of queries of one head. */
@@ -181,8 +181,7 @@ static void block_gradient(const cm_attention_own *a, const float *dout, size_t 
     probabilities(a, rows, r->q + first * d, r->k_columns, r->scores);
     own->product_transposed(t, d, rows, r->scores, row, r->dout, d, r->gradient[V], first > 0);
     own->float32.product(rows, t, d, r->dout, d, r->v_columns, r->more, row);
-    for (size_t i = 0; i < rows; i++)
-        a->kernels->softmax_back(1, t, scale_of(a), r->scores + i * row, r->more + i * row);
+    a->kernels->softmax_back(rows, t, row, scale_of(a), r->scores, r->more);
     own->float32.product(rows, d, t, r->more, row, r->k_rows, r->gradient[Q] + first * d, d);
     own->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K], first > 0 || is_shared(a));
 }

@@ -173,36 +173,52 @@ static void mix(size_t rows, size_t c, size_t fc, float s, const float *x, float
         for (size_t i = 0; i < c; i++) out[i] = s * x[i] + t * f[i];
 }
 
-/* The largest value, in 16 lanes so that every compiler makes vectors of it. */
+/* In 16 lanes, since compilers do not join two orders of comparing floats. */
 static float largest(size_t n, const float *x)
 {
-    float lane[16], top = x[0];
-    size_t whole = n / 16 * 16;
-    for (size_t j = 0; j < 16; j++) lane[j] = top;
-    for (size_t i = 0; i < whole; i += 16)
-        for (size_t j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (size_t i = whole; i < n; i++) top = x[i] > top ? x[i] : top;
-    for (size_t j = 0; j < 16; j++) top = lane[j] > top ? lane[j] : top;
-    return top;
+    enum { N = 16 };
+    float lane[N], top = x[0];
+    const size_t whole = n / N * N;
+    for (size_t j = 0; j < N; j++) lane[j] = top;
+    for (size_t i = 0; i < whole; i += N)
+#pragma omp simd
+        for (size_t j = 0; j < N; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (size_t i = whole; i < n; i++) lane[i - whole] = x[i] > lane[i - whole] ? x[i] : lane[i - whole];
+    for (size_t half = N / 2; half > 0; half /= 2)
+#pragma omp simd
+        for (size_t j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+    return lane[0];
 }
 
-static void softmax_row(size_t n, float scale, float *x)
+/* x becomes exp(scale (x - top)); their sum. */
+static float exponentials(size_t n, float scale, float top, float *x)
 {
-    float top = largest(n, x), sum = 0;
+    float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) {
         float v = (x[i] - top) * scale; /* at most 0, or NaN */
         x[i] = exp_poly(v < -87.0f ? -87.0f : v);
         sum += x[i];
     }
-    float inverse = 1.0f / sum;
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) x[i] *= inverse;
+    return sum;
 }
 
-static void softmax(size_t rows, size_t n, float scale, float *x)
+/* A row's sum is waited for while those of others go on. */
+static void softmax(size_t rows, size_t n, size_t apart, float scale, float *x)
 {
-    for (size_t r = 0; r < rows; r++) softmax_row(n, scale, x + r * n);
+    enum { TOGETHER = 8 };
+    for (size_t r = 0, count; r < rows; r += count, x += count * apart) {
+        float top[TOGETHER], sum[TOGETHER];
+        count = rows - r < TOGETHER ? rows - r : TOGETHER;
+        for (size_t k = 0; k < count; k++) top[k] = largest(n, x + k * apart);
+        for (size_t k = 0; k < count; k++) sum[k] = exponentials(n, scale, top[k], x + k * apart);
+        for (size_t k = 0; k < count; k++) {
+            const float inverse = 1.0f / sum[k];
+            float *row = x + k * apart;
+#pragma omp simd
+            for (size_t i = 0; i < n; i++) row[i] *= inverse;
+        }
+    }
 }
 
 static void matvec(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out)
@@ -313,9 +329,9 @@ static void affine_back(size_t rows, size_t c, const float *x, const float *shif
         for (size_t i = 0; i < c; i++) dx[i] = p[i] * g[i] + q[i] * (x[i] - shift[i]) + t[i];
 }
 
-static void softmax_back(size_t rows, size_t n, float scale, const float *y, float *d)
+static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d)
 {
-    for (size_t r = 0; r < rows; r++, y += n, d += n) {
+    for (size_t r = 0; r < rows; r++, y += apart, d += apart) {
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (size_t i = 0; i < n; i++) sum += y[i] * d[i];

@@ -29,8 +29,8 @@ typedef struct cm_kernels {
     void (*scale)(size_t n, float s, const float *x, float *out);
     /* out[r][c] = s x[r][c] + t f[r][c], rows of f are fc >= c long. */
     void (*mix)(size_t rows, size_t c, size_t fc, float s, const float *x, float t, const float *f, float *out);
-    /* Every row becomes softmax(scale row), in place. */
-    void (*softmax)(size_t rows, size_t n, float scale, float *x);
+    /* Every row, `apart` from one to the next, becomes softmax(scale row), in place. */
+    void (*softmax)(size_t rows, size_t n, size_t apart, float scale, float *x);
     /* out[r] = w[r] . x + bias[r] (bias may be NULL), w rows x k. */
     void (*matvec)(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out);
     /* out[c] = sum over taps of weight[t] src[t][c]; zero for no taps. */
@@ -55,7 +55,7 @@ typedef struct cm_kernels {
      * 4 points, 3 outputs. */
     void (*narrow)(size_t c, const float *const *src, const float *w, float *sums);
     /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
-    void (*softmax_back)(size_t rows, size_t n, float scale, const float *y, float *d);
+    void (*softmax_back)(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d);
 } cm_kernels;
 
 extern const cm_kernels cm_kernels_baseline, cm_kernels_avx2, cm_kernels_avx512;
