@@ -427,13 +427,19 @@ static size_t side(const cm_winograd *w)
     return w->tile == CM_TILE_UP ? 5 : cm_tile_down(w->tile) + 2;
 }
 
-/* Points that a 1 x 1 convolution's gradient takes at a time. */
-enum { POINTS = 128 };
+/* Points that a 1 x 1 convolution's gradient takes at a time, where they lie and of copies. */
+enum { POINTS = 64, COPIED_POINTS = 128 };
+
+/* Lines of points of so many channels meet in a few places of the nearest cache. */
+static int collide(size_t c)
+{
+    return c / 16 % 8 == 0;
+}
 
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
     const size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    if (w->tile == CM_TILE_1X1) return POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
+    if (w->tile == CM_TILE_1X1) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
     const size_t factors = (1 + groups_of(oc)) * group_floats(w);
     return (GROUP + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
@@ -488,16 +494,21 @@ static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
         memcpy(to + i * gradient_row(columns), from + i * columns, columns * sizeof *to);
 }
 
-/* x^T dy over all points, of copies whose lines do not collide. */
+/* x^T dy over all points, of copies where their lines collide. */
 static void gradient_of_points(const cm_winograd *w, const float *x, const float *dy, float *dw, float *scratch)
 {
     const size_t c = (size_t)w->c, oc = (size_t)w->oc, points = tiles_of(w);
-    float *v = scratch, *z = v + POINTS * gradient_row(c);
-    for (size_t first = 0; first < points; first += POINTS) {
-        const size_t count = points - first < POINTS ? points - first : POINTS;
-        copy_rows(count, c, x + first * c, v);
-        copy_rows(count, oc, dy + first * oc, z);
-        w->kernels->product_transposed(c, oc, count, v, gradient_row(c), z, gradient_row(oc), dw, first > 0);
+    const int copied = collide(c) || collide(oc);
+    const size_t most = copied ? COPIED_POINTS : POINTS;
+    const size_t v_row = copied ? gradient_row(c) : c, z_row = copied ? gradient_row(oc) : oc;
+    for (size_t first = 0; first < points; first += most, x += most * c, dy += most * oc) {
+        const size_t count = points - first < most ? points - first : most;
+        float *v = scratch, *z = v + COPIED_POINTS * v_row;
+        if (copied) {
+            copy_rows(count, c, x, v);
+            copy_rows(count, oc, dy, z);
+        }
+        w->kernels->product_transposed(c, oc, count, copied ? v : x, v_row, copied ? z : dy, z_row, dw, first > 0);
     }
 }
 
