@@ -275,12 +275,13 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
     const size_t rows = height(w), points = width(w), image = tile / per * rows * points;
     size_t down = cm_tile_down(w->tile), across = cm_tile_across(w->tile);
     size_t top = tile % per / w->tiles_across * down, left = tile % w->tiles_across * across;
-    for (size_t i = 0; i < down; i++)
+    to->whole = top + down <= rows && left + across <= points;
+    size_t row = (image + top * points + left) * oc + first;
+    for (size_t i = 0; i < down; i++, row += points * oc)
         for (size_t k = 0; k < across; k++) {
-            int inside = top + i < rows && left + k < points;
-            size_t at = (image + (top + i) * points + left + k) * oc + first;
-            to->y[i * across + k] = inside ? j->y + at : NULL;
-            to->residual[i * across + k] = inside && j->residual ? j->residual + at : NULL;
+            int inside = to->whole || (top + i < rows && left + k < points);
+            to->y[i * across + k] = inside ? j->y + row + k * oc : NULL;
+            to->residual[i * across + k] = inside && j->residual ? j->residual + row + k * oc : NULL;
         }
 }
 

@@ -93,6 +93,7 @@ typedef struct cm_winograd_points {
     float *y[16];
     const float *residual[16];
     float scale;
+    int whole; /* no output lies outside, and to all or none something is added */
 } cm_winograd_points;
 
 /* What depends on the form of the operands, of one CPU level.  Distances are in

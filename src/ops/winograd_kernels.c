@@ -32,102 +32,154 @@ static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[
 
 /* --- two-dimensional, what the gradient and the output need --------------------------------- */
 
-/* What is added to a finished value, and what the sum is multiplied by. */
-static inline vec finish(vec v, const float *residual, size_t k, float scale)
+/* The output number i of a tile, which lies in the image if all of them do: plus what is added to it. */
+static inline __attribute__((always_inline)) void put_output(vec v, size_t i, size_t k, const int whole, const int adds,
+                                                             const cm_winograd_points *to)
 {
-    return residual ? (v + load(residual + k)) * scale : v;
+    if (!whole && !to->y[i]) return;
+    if (whole ? adds : to->residual[i] != NULL) v = (v + load(to->residual[i] + k)) * to->scale;
+    store(to->y[i] + k, v);
 }
 
-static inline __attribute__((always_inline)) void output_wide(const size_t down, const float *in, size_t k,
-                                                              size_t apart, vec bias, const cm_winograd_points *to)
+/* Two rows of outputs at a time, of four the even or the odd ones, so that their values fit into the registers. */
+static inline __attribute__((always_inline)) void output_half(const size_t down, const size_t half, const float *in,
+                                                              size_t k, size_t apart, vec bias, const int whole,
+                                                              const int adds, const cm_winograd_points *to)
 {
-    vec d[6], v[24];
+    vec v[2][6], d[6];
+#pragma GCC unroll 6
     for (size_t i = 0; i < 6; i++) {
+        vec all[4];
+#pragma GCC unroll 6
         for (size_t j = 0; j < down + 2; j++) d[j] = load(in + (6 * j + i) * apart + k);
-        if (down == 4) output6(d, 1, v + i, 6);
-        else output4(d, 1, v + i, 6);
+        if (down == 4) output6(d, 1, all, 1);
+        else output4(d, 1, all, 1);
+        for (size_t j = 0; j < 2; j++) v[j][i] = all[half + j * (down / 2)];
     }
-    IN_MEMORY(v);
-    for (size_t i = 0; i < down; i++) {
-        output6(v + 6 * i, 1, d, 1);
-        for (size_t j = 0; j < 4; j++)
-            if (to->y[4 * i + j])
-                store(to->y[4 * i + j] + k, finish(d[j] + bias, to->residual[4 * i + j], k, to->scale));
-    }
-}
-
-static inline void output16(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
-{
-    vec d[16], v[8];
-    for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
-    for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
-    for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
-    for (size_t i = 0; i < 4; i++)
-        if (to->y[i]) store(to->y[i] + k, finish(d[i] + bias, to->residual[i], k, to->scale));
-}
-
-static inline void output25(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
-{
-    vec d[5], v[20];
-    for (size_t i = 0; i < 5; i++) {
-        for (size_t j = 0; j < 5; j++) d[j] = load(in + (5 * j + i) * apart + k);
-        output_up(d, 1, v + i, 5);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        output_up(v + 5 * i, 1, d, 1);
-        for (size_t j = 0; j < 4; j++)
-            if (to->y[4 * i + j])
-                store(to->y[4 * i + j] + k, finish(d[j] + bias, to->residual[4 * i + j], k, to->scale));
+    for (size_t j = 0; j < 2; j++) {
+        output6(v[j], 1, d, 1);
+        for (size_t i = 0; i < 4; i++)
+            put_output(d[i] + bias, 4 * (half + j * (down / 2)) + i, k, whole, adds, to);
     }
 }
 
-static inline void output_small(const float *in, size_t k, size_t apart, vec bias, const cm_winograd_points *to)
+static inline __attribute__((always_inline)) void output_wide(const size_t down, size_t c, const float *in,
+                                                              size_t apart, const float *bias, const int whole,
+                                                              const int adds, const cm_winograd_points *to)
 {
-    vec d[5], v[10];
-    for (size_t i = 0; i < 5; i++) {
-        for (size_t j = 0; j < 5; j++) d[j] = load(in + (5 * j + i) * apart + k);
-        output_down(d, 1, v + i, 5);
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        output_half(down, 0, in, k, apart, b, whole, adds, to);
+        if (down == 4) output_half(down, 1, in, k, apart, b, whole, adds, to);
     }
-    for (size_t i = 0; i < 2; i++) output_down(v + 5 * i, 1, d + 2 * i, 1);
-    for (size_t i = 0; i < 4; i++)
-        if (to->y[i]) store(to->y[i] + k, finish(d[i] + bias, to->residual[i], k, to->scale));
+}
+
+EACH_VECTOR output_4x4(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    if (!to->whole) output_wide(4, c, in, apart, bias, 0, 0, to);
+    else if (to->residual[0]) output_wide(4, c, in, apart, bias, 1, 1, to);
+    else output_wide(4, c, in, apart, bias, 1, 0, to);
+}
+
+EACH_VECTOR output_2x4(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    if (!to->whole) output_wide(2, c, in, apart, bias, 0, 0, to);
+    else if (to->residual[0]) output_wide(2, c, in, apart, bias, 1, 1, to);
+    else output_wide(2, c, in, apart, bias, 1, 0, to);
+}
+
+EACH_VECTOR output_2x2(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        vec d[16], v[8];
+        for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
+        for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
+        for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
+        for (size_t i = 0; i < 4; i++) put_output(d[i] + b, i, k, 0, 0, to);
+    }
+}
+
+EACH_VECTOR output_large(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        vec d[5], v[20];
+        for (size_t i = 0; i < 5; i++) {
+            for (size_t j = 0; j < 5; j++) d[j] = load(in + (5 * j + i) * apart + k);
+            output_up(d, 1, v + i, 5);
+        }
+        for (size_t i = 0; i < 4; i++) {
+            output_up(v + 5 * i, 1, d, 1);
+            for (size_t j = 0; j < 4; j++) put_output(d[j] + b, 4 * i + j, k, 0, 0, to);
+        }
+    }
+}
+
+EACH_VECTOR output_small(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        vec d[5], v[10];
+        for (size_t i = 0; i < 5; i++) {
+            for (size_t j = 0; j < 5; j++) d[j] = load(in + (5 * j + i) * apart + k);
+            output_down(d, 1, v + i, 5);
+        }
+        for (size_t i = 0; i < 2; i++) output_down(v + 5 * i, 1, d + 2 * i, 1);
+        for (size_t i = 0; i < 4; i++) put_output(d[i] + b, i, k, 0, 0, to);
+    }
 }
 
 static void output(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
+    if (tile == CM_TILE_4X4) output_4x4(c, in, apart, bias, to);
+    else if (tile == CM_TILE_2X4) output_2x4(c, in, apart, bias, to);
+    else if (tile == CM_TILE_2X2) output_2x2(c, in, apart, bias, to);
+    else if (tile == CM_TILE_UP) output_large(c, in, apart, bias, to);
+    else if (tile == CM_TILE_DOWN) output_small(c, in, apart, bias, to);
+    else
+        for (size_t k = 0; k < c; k += LANES)
+            put_output(load(in + k) + (bias ? load(bias + k) : (vec){0}), 0, k, 1, to->residual[0] != NULL, to);
+}
+
+EACH_VECTOR gradient_4x4(size_t c, const float *const *points, float *out, size_t apart)
+{
+    vec y[16], t[24], z[36];
     for (size_t k = 0; k < c; k += LANES) {
-        vec b = bias ? load(bias + k) : (vec){0};
-        if (tile == CM_TILE_4X4) output_wide(4, in, k, apart, b, to);
-        else if (tile == CM_TILE_2X4) output_wide(2, in, k, apart, b, to);
-        else if (tile == CM_TILE_2X2) output16(in, k, apart, b, to);
-        else if (tile == CM_TILE_UP) output25(in, k, apart, b, to);
-        else if (tile == CM_TILE_DOWN) output_small(in, k, apart, b, to);
-        else store(to->y[0] + k, finish(load(in + k) + b, to->residual[0], k, to->scale));
+        for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
+        for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
+        for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
+        for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
     }
 }
 
-static void gradient(int tile, size_t c, const float *const *points, void *to, size_t apart)
+EACH_VECTOR gradient_large(size_t c, const float *const *points, float *out, size_t apart)
 {
-    float *out = to;
-    vec y[16], t[24], z[36];
+    vec y[16], t[20], z[25];
     for (size_t k = 0; k < c; k += LANES) {
-        if (tile == CM_TILE_4X4) {
-            for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
-            for (size_t i = 0; i < 4; i++) gradient6(y + i, 4, t + i, 4);
-            for (size_t i = 0; i < 6; i++) gradient6(t + 4 * i, 1, z + 6 * i, 1);
-            for (size_t i = 0; i < 36; i++) store(out + i * apart + k, z[i]);
-        } else if (tile == CM_TILE_UP) {
-            for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
-            for (size_t i = 0; i < 4; i++) gradient_up(y + i, 4, t + i, 4);
-            for (size_t i = 0; i < 5; i++) gradient_up(t + 4 * i, 1, z + 5 * i, 1);
-            for (size_t i = 0; i < 25; i++) store(out + i * apart + k, z[i]);
-        } else {
-            for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
-            for (size_t i = 0; i < 2; i++) gradient4(y + i, 2, t + i, 2);
-            for (size_t i = 0; i < 4; i++) gradient4(t + 2 * i, 1, z + 4 * i, 1);
-            for (size_t i = 0; i < 16; i++) store(out + i * apart + k, z[i]);
-        }
+        for (size_t i = 0; i < 16; i++) y[i] = load(points[i] + k);
+        for (size_t i = 0; i < 4; i++) gradient_up(y + i, 4, t + i, 4);
+        for (size_t i = 0; i < 5; i++) gradient_up(t + 4 * i, 1, z + 5 * i, 1);
+        for (size_t i = 0; i < 25; i++) store(out + i * apart + k, z[i]);
     }
+}
+
+EACH_VECTOR gradient_2x2(size_t c, const float *const *points, float *out, size_t apart)
+{
+    vec y[4], t[8], z[16];
+    for (size_t k = 0; k < c; k += LANES) {
+        for (size_t i = 0; i < 4; i++) y[i] = load(points[i] + k);
+        for (size_t i = 0; i < 2; i++) gradient4(y + i, 2, t + i, 2);
+        for (size_t i = 0; i < 4; i++) gradient4(t + 2 * i, 1, z + 4 * i, 1);
+        for (size_t i = 0; i < 16; i++) store(out + i * apart + k, z[i]);
+    }
+}
+
+static void gradient(int tile, size_t c, const float *const *points, void *out, size_t apart)
+{
+    if (tile == CM_TILE_4X4) gradient_4x4(c, points, out, apart);
+    else if (tile == CM_TILE_UP) gradient_large(c, points, out, apart);
+    else gradient_2x2(c, points, out, apart);
 }
 
 static void fold_row(int tile, size_t n, const float *u, size_t apart, float *t)

@@ -191,9 +191,8 @@ static inline __attribute__((always_inline)) void fold_up(const vec *u, size_t s
 
 /* --- two-dimensional ------------------------------------------------------------------- */
 
-/* Between the two passes the values are in memory: kept in registers, which they
- * outnumber, they would be moved there and back several times. */
-#define IN_MEMORY(v) __asm__("" : "+m"(v))
+/* Found from the one before, not kept for all rows at once: there are not so many registers. */
+#define STEP(at) __asm__("" : "+r"(at))
 
 /* A tile's points are lines far apart, too many for the processor to see where each goes: what is wanted
  * AHEAD channels later is asked for. */
@@ -204,21 +203,33 @@ static inline vec load_point(const float *point, size_t k)
     return load(point + k);
 }
 
-/* Tiles of 4 x 4 outputs, or with `down` 2 of 2 x 4. */
-static inline __attribute__((always_inline)) void input_wide(const size_t down, const float *const *points, size_t k,
-                                                             void *out, size_t apart)
+/* Half of the rows of positions at a time, so that their values fit into the registers: tiles of 4 x 4 outputs,
+ * or with `down` 2 of 2 x 4.  What a half does not need of the transform of a column the compiler leaves out;
+ * to ask for what comes next in more rows than the first and the last took longer than it saved. */
+static inline __attribute__((always_inline)) void
+input_half(const size_t down, const size_t half, const float *const *points, size_t k, void *out, size_t apart)
 {
     const size_t rows = down + 2;
-    vec d[6], v[36];
+    size_t at = half * (rows / 2) * 6 * apart + k;
+    vec v[3][6];
+#pragma GCC unroll 6
     for (size_t i = 0; i < 6; i++) {
-        for (size_t j = 0; j < rows; j++) d[j] = load_point(points[6 * j + i], k);
-        if (down == 4) input6(d, 1, v + i, 6);
-        else input4(d, 1, v + i, 6);
+        vec d[6], all[6];
+#pragma GCC unroll 6
+        for (size_t j = 0; j < rows; j++)
+            d[j] = j == half * (rows - 1) ? load_point(points[6 * j + i], k) : load(points[6 * j + i] + k);
+        if (down == 4) input6(d, 1, all, 1);
+        else input4(d, 1, all, 1);
+#pragma GCC unroll 3
+        for (size_t j = 0; j < rows / 2; j++) v[j][i] = all[half * (rows / 2) + j];
     }
-    IN_MEMORY(v);
-    for (size_t i = 0; i < rows; i++) {
-        input6(v + 6 * i, 1, d, 1);
-        for (size_t j = 0; j < 6; j++) put(out, (6 * i + j) * apart + k, d[j]);
+#pragma GCC unroll 3
+    for (size_t i = 0; i < rows / 2; i++, at += 6 * apart) {
+        vec d[6];
+        STEP(at);
+        input6(v[i], 1, d, 1);
+#pragma GCC unroll 6
+        for (size_t j = 0; j < 6; j++) put(out, at + j * apart, d[j]);
     }
 }
 
@@ -244,15 +255,42 @@ static inline void input25(const float *const *points, size_t k, void *out, size
     }
 }
 
-static void input(int tile, size_t c, const float *const *points, void *out, size_t apart)
+/* A function for each: what all together have to prepare for a loop over few channels took as long as it. */
+#define EACH_VECTOR static __attribute__((noinline)) void
+EACH_VECTOR input_4x4(size_t c, const float *const *points, void *out, size_t apart)
 {
     for (size_t k = 0; k < c; k += LANES) {
-        if (tile == CM_TILE_4X4) input_wide(4, points, k, out, apart);
-        else if (tile == CM_TILE_2X4) input_wide(2, points, k, out, apart);
-        else if (tile == CM_TILE_2X2 || tile == CM_TILE_UP) input16(points, k, out, apart);
-        else if (tile == CM_TILE_DOWN) input25(points, k, out, apart);
-        else put(out, k, load(points[0] + k));
+        input_half(4, 0, points, k, out, apart);
+        input_half(4, 1, points, k, out, apart);
     }
+}
+
+EACH_VECTOR input_2x4(size_t c, const float *const *points, void *out, size_t apart)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        input_half(2, 0, points, k, out, apart);
+        input_half(2, 1, points, k, out, apart);
+    }
+}
+
+EACH_VECTOR input_2x2(size_t c, const float *const *points, void *out, size_t apart)
+{
+    for (size_t k = 0; k < c; k += LANES) input16(points, k, out, apart);
+}
+
+EACH_VECTOR input_sums(size_t c, const float *const *points, void *out, size_t apart)
+{
+    for (size_t k = 0; k < c; k += LANES) input25(points, k, out, apart);
+}
+
+static void input(int tile, size_t c, const float *const *points, void *out, size_t apart)
+{
+    if (tile == CM_TILE_4X4) input_4x4(c, points, out, apart);
+    else if (tile == CM_TILE_2X4) input_2x4(c, points, out, apart);
+    else if (tile == CM_TILE_2X2 || tile == CM_TILE_UP) input_2x2(c, points, out, apart);
+    else if (tile == CM_TILE_DOWN) input_sums(c, points, out, apart);
+    else
+        for (size_t k = 0; k < c; k += LANES) put(out, k, load(points[0] + k));
 }
 
 /* G g G^T of 9 values (of a 1 x 1 convolution: of one) to r. */
