@@ -26,11 +26,17 @@ static size_t matrix_floats(const cm_attention_own *a)
     return a->tokens * a->d;
 }
 
+/* A worker's: scores of one block or two, before that rows of q, k and v that were split. */
+static size_t worker_floats(const cm_attention_own *a, size_t blocks)
+{
+    const size_t scores = blocks * BLOCK * scores_row(a), rows = 3 * BLOCK * a->d;
+    return scores > rows ? scores : rows;
+}
+
 size_t cm_attention_own_scratch_bytes(const cm_attention_own *a, int gradients)
 {
-    const size_t scores = BLOCK * scores_row(a);
-    const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads * scores;
-    const size_t backward = 7 * matrix_floats(a) + 2 * scores + BLOCK * a->d;
+    const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads * worker_floats(a, 1);
+    const size_t backward = 7 * matrix_floats(a) + worker_floats(a, 2) + BLOCK * a->d;
     return sizeof(float) * (gradients && backward > forward ? backward : forward);
 }
 
@@ -51,41 +57,51 @@ static size_t block_rows(const cm_attention_own *a, size_t first)
 
 /* --- q, k, v of one head to [tokens][d] and to panels ---------------------------------------- */
 
-/* Where q, k or v of one head begins. */
-static const float *head_of(const cm_attention_own *a, const float *const in[2], size_t kind, size_t head)
+/* Rows of d values. */
+typedef struct {
+    const float *at;
+    size_t row;
+} matrix;
+
+/* q, k and v of tokens [first, last) of one head: where they lie, or if they alternate in room [3][64][d]. */
+static void find_rows(const cm_attention_own *a, const float *const in[2], size_t head, size_t first, size_t last,
+                      float *room, matrix m[3])
 {
-    const cm_attention_place *p = &a->place[kind];
-    return in[p->input] + p->first + head * p->by_head;
+    const size_t size = BLOCK * a->d;
+    const int alternate = a->place[Q].step == 3;
+    for (size_t i = 0; i < 3; i++) {
+        const cm_attention_place *p = &a->place[i];
+        m[i] = (matrix){in[p->input] + first * p->row + p->first + head * p->by_head, p->row};
+    }
+    for (size_t i = 0; alternate && i < last - first; i++)
+        a->kernels->split3(a->d, m[Q].at + i * m[Q].row, room + i * a->d, room + size + i * a->d,
+                           room + 2 * size + i * a->d);
+    for (size_t i = 0; alternate && i < 3; i++) m[i] = (matrix){room + i * size, a->d};
 }
 
 /* Rows [first, last) as they are. */
-static void take_rows(const cm_attention_own *a, size_t kind, const float *from, size_t first, size_t last, float *to)
+static void take_rows(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
 {
-    const cm_attention_place *p = &a->place[kind];
-    for (size_t row = first; row < last; row++) cm_attention_take(p, a->d, from + row * p->row, to + row * a->d);
+    for (size_t i = first; i < last; i++) memcpy(to + i * a->d, from.at + (i - first) * from.row, a->d * sizeof *to);
 }
 
 /* The same rows of a matrix that is multiplied from the right: panels [tokens][width] of
  * neighbouring channels. */
-static void pack_rows(const cm_attention_own *a, size_t kind, const float *from, size_t first, size_t last, float *to)
+static void pack_rows(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
 {
-    const cm_attention_place *p = &a->place[kind];
-    for (size_t i = 0, width; i < a->d; i += width) {
-        width = a->products->panel(a->d - i);
-        for (size_t row = first; row < last; row++)
-            cm_attention_take(p, width, from + row * p->row + i * p->step, to + i * a->tokens + row * width);
+    for (size_t k = 0, width; k < a->d; k += width) {
+        width = a->products->panel(a->d - k);
+        for (size_t i = first; i < last; i++)
+            memcpy(to + k * a->tokens + i * width, from.at + (i - first) * from.row + k, width * sizeof *to);
     }
 }
 
 /* The same rows as columns of the transpose: panels [d][width] of neighbouring tokens. */
-static void pack_columns(const cm_attention_own *a, size_t kind, const float *from, size_t first, size_t last,
-                         float *to)
+static void pack_columns(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
 {
-    const cm_attention_place *p = &a->place[kind];
-    for (size_t row = first, width; row < last; row += width) {
-        width = a->products->panel(a->tokens - row);
-        for (size_t j = 0; j < width; j++)
-            for (size_t i = 0; i < a->d; i++) to[row * a->d + i * width + j] = from[(row + j) * p->row + i * p->step];
+    for (size_t i = first, width; i < last; i += width) {
+        width = a->products->panel(a->tokens - i);
+        a->kernels->turn(width, a->d, from.at + (i - first) * from.row, from.row, to + i * a->d, width);
     }
 }
 
@@ -96,8 +112,13 @@ typedef struct {
     const float *const *in;
     float *out;
     float *q, *k, *v; /* [head][tokens][d]; columns; rows */
-    float *scores;    /* [worker][64][scores_row]         */
+    float *scores;    /* [worker][64][scores_row] or [3][64][d] */
 } job;
+
+static float *worker_room(const job *j, int worker)
+{
+    return j->scores + (size_t)worker * worker_floats(j->a, 1);
+}
 
 /* 64 tokens of all heads. */
 static cm_status pack_piece(void *user, int index, int worker)
@@ -105,11 +126,12 @@ static cm_status pack_piece(void *user, int index, int worker)
     const job *j = user;
     const cm_attention_own *a = j->a;
     const size_t first = (size_t)index * BLOCK, last = first + block_rows(a, first);
-    (void)worker;
     for (size_t h = 0; h < a->heads; h++) {
-        take_rows(a, Q, head_of(a, j->in, Q, h), first, last, j->q + h * matrix_floats(a));
-        pack_columns(a, K, head_of(a, j->in, K, h), first, last, j->k + h * matrix_floats(a));
-        pack_rows(a, V, head_of(a, j->in, V, h), first, last, j->v + h * matrix_floats(a));
+        matrix m[3];
+        find_rows(a, j->in, h, first, last, worker_room(j, worker), m);
+        take_rows(a, m[Q], first, last, j->q + h * matrix_floats(a));
+        pack_columns(a, m[K], first, last, j->k + h * matrix_floats(a));
+        pack_rows(a, m[V], first, last, j->v + h * matrix_floats(a));
     }
     return CM_OK;
 }
@@ -128,7 +150,7 @@ static cm_status block_piece(void *user, int index, int worker)
     const cm_attention_own *a = j->a;
     const size_t h = (size_t)index / blocks_of(a), first = (size_t)index % blocks_of(a) * BLOCK;
     const size_t rows = block_rows(a, first), head = h * matrix_floats(a), c = a->heads * a->d;
-    float *scores = j->scores + (size_t)worker * BLOCK * scores_row(a);
+    float *scores = worker_room(j, worker);
     probabilities(a, rows, j->q + head + first * a->d, j->k + head, scores);
     a->products->float32.product(rows, a->d, a->tokens, scores, scores_row(a), j->v + head,
                                  j->out + first * c + h * a->d, c);
@@ -147,7 +169,7 @@ cm_status cm_attention_own_run(const cm_attention_own *a, const float *const in[
 
 /* --- gradients ------------------------------------------------------------------------------------ */
 
-/* One head's: q as it is, k and v in columns, k in rows; gradients; a block's. */
+/* One head's: q as it is, k and v in columns, k in rows; gradients; a block's, `scores` before that [3][64][d]. */
 typedef struct {
     float *q, *k_columns, *v_columns, *k_rows;
     float *gradient[3];
@@ -167,7 +189,7 @@ static room room_of(const cm_attention_own *a, float *scratch)
     for (size_t i = 0; i < 3; i++) r.gradient[i] = scratch + (4 + i) * n;
     r.scores = scratch + 7 * n;
     r.more = r.scores + BLOCK * scores_row(a);
-    r.dout = r.more + BLOCK * scores_row(a);
+    r.dout = r.scores + worker_floats(a, 2);
     if (is_shared(a)) r.v_columns = r.k_columns, r.gradient[K] = r.gradient[V];
     return r;
 }
@@ -186,12 +208,34 @@ static void block_gradient(const cm_attention_own *a, const float *dout, size_t 
     own->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K], first > 0 || is_shared(a));
 }
 
-/* A gradient [tokens][d] to where q, k or v of the head lies. */
-static void put(const cm_attention_own *a, size_t kind, const float *from, float *to)
+/* q, k and v of one head. */
+static void take_head(const cm_attention_own *a, const float *const in[2], size_t head, const room *r)
 {
-    const cm_attention_place *p = &a->place[kind];
-    for (size_t row = 0; row < a->tokens; row++, from += a->d, to += p->row)
-        for (size_t i = 0; i < a->d; i++) to[i * p->step] = from[i];
+    for (size_t first = 0; first < a->tokens; first += BLOCK) {
+        const size_t last = first + block_rows(a, first);
+        matrix m[3];
+        find_rows(a, in, head, first, last, r->scores, m);
+        take_rows(a, m[Q], first, last, r->q);
+        pack_columns(a, m[K], first, last, r->k_columns);
+        if (!is_shared(a)) pack_columns(a, m[V], first, last, r->v_columns);
+        pack_rows(a, m[K], first, last, r->k_rows);
+    }
+}
+
+/* Gradients [tokens][d] to where q, k and v of the head lie. */
+static void put_head(const cm_attention_own *a, const room *r, size_t head, float *const din[2])
+{
+    const size_t d = a->d;
+    float *to[3];
+    for (size_t i = 0; i < 3; i++) {
+        const cm_attention_place *p = &a->place[i];
+        to[i] = din[p->input] ? din[p->input] + p->first + head * p->by_head : NULL;
+        for (size_t row = 0; to[i] && p->step == 1 && row < a->tokens; row++)
+            memcpy(to[i] + row * p->row, r->gradient[i] + row * d, d * sizeof *to[i]);
+    }
+    for (size_t row = 0; to[Q] && a->place[Q].step == 3 && row < a->tokens; row++)
+        a->kernels->join3(d, r->gradient[Q] + row * d, r->gradient[K] + row * d, r->gradient[V] + row * d,
+                          to[Q] + row * a->place[Q].row);
 }
 
 void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[2], const float *dout,
@@ -199,14 +243,8 @@ void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[
 {
     const room r = room_of(a, scratch);
     for (size_t h = 0; h < a->heads; h++) {
-        take_rows(a, Q, head_of(a, in, Q, h), 0, a->tokens, r.q);
-        pack_columns(a, K, head_of(a, in, K, h), 0, a->tokens, r.k_columns);
-        if (!is_shared(a)) pack_columns(a, V, head_of(a, in, V, h), 0, a->tokens, r.v_columns);
-        pack_rows(a, K, head_of(a, in, K, h), 0, a->tokens, r.k_rows);
+        take_head(a, in, h, &r);
         for (size_t first = 0; first < a->tokens; first += BLOCK) block_gradient(a, dout + h * a->d, first, &r);
-        for (size_t kind = Q; kind <= V; kind++) {
-            const cm_attention_place *p = &a->place[kind];
-            if (din[p->input]) put(a, kind, r.gradient[kind], din[p->input] + p->first + h * p->by_head);
-        }
+        put_head(a, &r, h, din);
     }
 }

@@ -259,6 +259,45 @@ static void taps(size_t c, size_t count, const float *const *src, const float *w
     }
 }
 
+static void split3(size_t n, const float *restrict x, float *restrict a, float *restrict b, float *restrict c)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) a[i] = x[3 * i], b[i] = x[3 * i + 1], c[i] = x[3 * i + 2];
+}
+
+static void join3(size_t n, const float *restrict a, const float *restrict b, const float *restrict c,
+                  float *restrict x)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) x[3 * i] = a[i], x[3 * i + 1] = b[i], x[3 * i + 2] = c[i];
+}
+
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t four_numbers __attribute__((vector_size(16)));
+#ifdef __clang__
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (four_numbers){__VA_ARGS__})
+#endif
+
+static void turn(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row)
+{
+    for (size_t r = 0; r < rows; r += 4)
+        for (size_t k = 0; k < columns; k += 4) {
+            four x[4], y[4];
+            for (size_t i = 0; i < 4; i++) memcpy(&x[i], from + (r + i) * from_row + k, sizeof x[i]);
+            for (size_t i = 0; i < 2; i++) {
+                y[i] = PICK(x[2 * i], x[2 * i + 1], 0, 4, 1, 5);
+                y[i + 2] = PICK(x[2 * i], x[2 * i + 1], 2, 6, 3, 7);
+            }
+            for (size_t i = 0; i < 2; i++) {
+                x[2 * i] = PICK(y[2 * i], y[2 * i + 1], 0, 1, 4, 5);
+                x[2 * i + 1] = PICK(y[2 * i], y[2 * i + 1], 2, 3, 6, 7);
+            }
+            for (size_t i = 0; i < 4; i++) memcpy(to + (k + i) * to_row + r, &x[i], sizeof x[i]);
+        }
+}
+
 static void axpy(size_t n, float a, const float *restrict x, float *restrict y)
 {
 #pragma omp simd
@@ -341,6 +380,6 @@ static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const
 }
 
 const cm_kernels CM_KERNELS = {
-    CM_KERNELS_NAME, moments,     affine,       moments_half, affine_half, silu,        add,
-    scale,           mix,         softmax,      matvec,       taps,        axpy,        silu_back,
-    affine_sums,     affine_back, dropout_mask, masked,       narrow,      softmax_back};
+    CM_KERNELS_NAME, moments,      affine, moments_half, affine_half, silu, add,  scale,     mix,
+    softmax,         matvec,       taps,   split3,       join3,       turn, axpy, silu_back, affine_sums,
+    affine_back,     dropout_mask, masked, narrow,       softmax_back};

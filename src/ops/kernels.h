@@ -35,6 +35,11 @@ typedef struct cm_kernels {
     void (*matvec)(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out);
     /* out[c] = sum over taps of weight[t] src[t][c]; zero for no taps. */
     void (*taps)(size_t c, size_t taps, const float *const *src, const float *weight, float *out);
+    /* a, b, c = the values of x in turn, and back. */
+    void (*split3)(size_t n, const float *x, float *a, float *b, float *c);
+    void (*join3)(size_t n, const float *a, const float *b, const float *c, float *x);
+    /* to[k][r] = from[r][k], multiples of 4 of each. */
+    void (*turn)(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row);
     /* y += a x. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
     /* dx = dy SiLU'(x); dx may be dy. */
