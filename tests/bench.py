@@ -36,9 +36,10 @@ INFERENCE = [("CIFAR-10 DDPM++ f32, batch 1", "cifar", 1, 2, 2.2), ("CIFAR-10 DD
              ("CIFAR-10 DDPM++ bf16, batch 1", "cifar", 1, 2, 2.4), ("CIFAR-10 DDPM++ bf16, batch 8", "cifar", 8, 2, 2.3),
              ("CIFAR-10 DDPM++ bf16, batch 64", "cifar", 64, 2, 2.1), ("ImageNet-64 ADM bf16, batch 1", "adm", 1, 2, 2.2),
              ("ImageNet-64 ADM bf16, batch 8", "adm", 8, 2, 1.8)]
-# work, network, batch, steps, reach; seconds a step
+# work, network, batch, steps, reach; seconds a step; neither side with dropout unless the row says so
 TRAINING = [("training CIFAR-10 DDPM++ f32, batch 32", "cifar", 32, 4, 2.6), ("training CIFAR-10 DDPM++ bf16, batch 32", "cifar", 32, 4, 1.7),
             ("training small 32-base f32, batch 32", "small", 32, 12, 3),
+            ("training small 32-base f32, batch 32, dropout 0.1", "small", 32, 12, 3),
             ("training CIFAR-10 DDPM++ f32, batch 16", "cifar", 16, 2, 1), ("training digits net f32, batch 128", DIGITS, 128, 4, 1)]
 
 best_yardstick = 1e9
@@ -171,9 +172,9 @@ for work, name, batch, threads, target in INFERENCE:
 for work, name, batch, steps, target in TRAINING:
     if not wanted(work):
         continue
-    path, bf16 = model(name), "bf16" in work
-    best, peer = compare(work + ", s/step", lambda: ours_trains(path, batch, steps, *["0", "bf16"][:2 * bf16]), "torch_train.py", path,
-                         ["--batch", batch, "--threads", 2, "--steps", steps, *["--bf16"][:bf16]], "seconds", target)
+    path, bf16, dropout = model(name), "bf16" in work, work.partition("dropout ")[2] or "0"
+    best, peer = compare(work + ", s/step", lambda: ours_trains(path, batch, steps, "0", ["f32", "bf16"][bf16], dropout), "torch_train.py",
+                         path, ["--batch", batch, "--threads", 2, "--steps", steps, "--dropout", dropout, *["--bf16"][:bf16]], "seconds", target)
     if best and name == "cifar" and batch == 32 and not bf16:
         table("  the same, peak MiB", best["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 2, None, "of the strongest peer")
 

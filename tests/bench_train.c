@@ -1,5 +1,5 @@
-/* bench_train.c MODEL BATCH THREADS STEPS [MICROBATCH [bf16]] - seconds of the fastest training
- * step (objective edm, RAdam) on made-up images, as one JSON object. */
+/* bench_train.c MODEL BATCH THREADS STEPS [MICROBATCH [f32|bf16 [DROPOUT]]] - seconds of the fastest
+ * training step (objective edm, RAdam, without dropout unless said) on made-up images, as one JSON object. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -35,7 +35,8 @@ int main(int argc, char **argv)
     o.threads = atoi(argv[3]);
     o.lr = 1e-4;
     if (argc > 5) o.microbatch = atoi(argv[5]);
-    if (argc > 6) (void)cm_train_options_set(&o, "dtype", argv[6]);
+    if (argc > 6 && cm_train_options_set(&o, "dtype", argv[6]) != CM_OK) return fail();
+    o.dropout = argc > 7 ? atof(argv[7]) : 0;
     size_t values = (size_t)o.batch * (size_t)(info.channels * info.height * info.width);
     float *images = malloc(values * sizeof *images);
     for (size_t i = 0; images && i < values; i++) images[i] = (float)(i * 2654435761u % 1000) / 500 - 1;

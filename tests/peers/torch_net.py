@@ -42,6 +42,7 @@ class Base(torch.nn.Module):
     def __init__(self, config, tensors):
         super().__init__()
         self.c, self.names = config, set(tensors)
+        self.dropout = 0  # of training, torch_train.py
         self.w = torch.nn.ParameterDict({n.replace(".", "/"): torch.nn.Parameter(
             t.to(memory_format=torch.channels_last) if t.dim() == 4 else t, requires_grad=False) for n, t in tensors.items()})
         self.set_up(config)
@@ -83,6 +84,8 @@ class SongUNet(Base):
         h = self.conv(name + ".conv0", h)
         s = F.linear(emb, self.p(name + ".affine.weight"), self.p(name + ".affine.bias"))
         h = F.silu(self.norm(name + ".norm1", h + s[:, :, None, None]))
+        if self.dropout:
+            h = F.dropout(h, self.dropout)
         h = self.conv(name + ".conv1", h)
         if name + ".skip.weight" in self.names:
             skip = self.conv(name + ".skip", skip)
@@ -145,6 +148,8 @@ class ADM(Base):
         h = self.conv(name + ".in_layers.2", h)
         scale, shift = self.linear(name + ".emb_layers.1", emb)[:, :, None, None].chunk(2, 1)
         h = F.silu(self.norm(name + ".out_layers.0", h) * (1 + scale) + shift)
+        if self.dropout:
+            h = F.dropout(h, self.dropout)
         h = self.conv(name + ".out_layers.3", h)
         if name + ".skip_connection.weight" in self.names:
             x = self.conv(name + ".skip_connection", x)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The peer of `make bench-train`: a training step (EDM loss, backward, RAdam) of a native songunet file with PyTorch.
 
-    torch_train.py MODEL.safetensors --batch 16 --threads 2 [--steps 3] [--compile] [--bf16]
+    torch_train.py MODEL.safetensors --batch 16 --threads 2 [--steps 3] [--dropout P] [--compile] [--bf16]
 
 Prints one JSON object: seconds of the fastest step, peak memory of the process, float32, channels-last.
 """
@@ -17,12 +17,14 @@ def main():
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--steps", type=int, default=3)
+    p.add_argument("--dropout", type=float, default=0)
     p.add_argument("--compile", action="store_true")
     p.add_argument("--bf16", action="store_true")
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     config, tensors = peer.load(o.model)
     net = peer.Net(config, tensors)
+    net.dropout = o.dropout
     for w in net.parameters():
         w.requires_grad_(True)
     optim = torch.optim.RAdam(net.parameters(), lr=1e-4)
