@@ -24,7 +24,9 @@ static inline float clamp(float x)
     return x;
 }
 
-/* exp x by 2^k p(r), r in [-ln2/2, ln2/2], x of -87 to 88; relative error below 2e-7. */
+/* exp x by 2^k p(r), r in [-ln2/2, ln2/2], x of -87 to 88; relative error below 2e-7.  p is 1 + r + r^2 q(r)
+ * with the q of degree 3 whose largest relative error, 1.05e-7, is the least, its terms in pairs: one after
+ * the other they keep the processor waiting. */
 static inline float exp_poly(float x)
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
@@ -32,13 +34,9 @@ static inline float exp_poly(float x)
     float k = shifted - magic;
     float r = x - k * 0.693359375f;
     r = r + k * 2.12194440e-4f;
-    float p = 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    float r2 = r * r;
+    float q = (0.4999923110f + 0.1666711569f * r) + r2 * (0.0418903306f + 0.0083125010f * r);
+    float p = (1.0f + r) + r2 * q;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (int32_t)(((uint32_t)bits + 127u) << 23);
