@@ -35,12 +35,12 @@ static inline __attribute__((always_inline)) void input6(const vec *d, size_t s,
     vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
     vec e = d4 - B2 * d2, o = A * (d3 - B2 * d1);
     vec f = d4 - A2 * d2, p = B * (d3 - A2 * d1);
-    v[0] = (A2 * B2) * d0 - (A2 + B2) * d2 + d4;
+    v[0] = (d4 - (A2 + B2) * d2) + (A2 * B2) * d0;
     v[q] = e + o;
     v[2 * q] = e - o;
     v[3 * q] = f + p;
     v[4 * q] = f - p;
-    v[5 * q] = (A2 * B2) * d1 - (A2 + B2) * d3 + d5;
+    v[5 * q] = (d5 - (A2 + B2) * d3) + (A2 * B2) * d1;
 }
 
 static inline __attribute__((always_inline)) void input4(const vec *d, size_t s, vec *v, size_t q)
