@@ -102,8 +102,6 @@ programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 # --- library -------------------------------------------------------------------
 
 $(BUILD)/obj/dnnl/%.o: EXTRA := -fexceptions
-# A square root that need not set errno is one instruction of a vector.
-$(BUILD)/obj/train/optim.o: EXTRA := -fno-math-errno
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(EXTRA) -c -o $@ $<

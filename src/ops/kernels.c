@@ -2,6 +2,7 @@
  * sets CM_KERNELS (the table's name), CM_KERNELS_NAME and the machine flags. */
 #include "ops/kernels.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -302,6 +303,19 @@ static void axpy(size_t n, float a, const float *restrict x, float *restrict y)
     for (size_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
+static void adam(size_t n, const cm_adam_update *update, float *restrict p, const float *restrict g,
+                 float *restrict m, float *restrict v)
+{
+    const cm_adam_update u = *update;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float d = g[i] + u.decay * p[i];
+        m[i] = u.beta1 * m[i] + u.left1 * d;
+        v[i] = u.beta2 * v[i] + u.left2 * (d * d);
+        p[i] = u.divide ? u.keep * p[i] - u.step * m[i] / (u.root_scale * sqrtf(v[i]) + u.eps) : p[i] - u.step * m[i];
+    }
+}
+
 /* d/dx x s(x) = s (1 + x (1 - s)), s = 1 / (1 + exp(-x)). */
 static inline float silu_slope(float x)
 {
@@ -378,6 +392,6 @@ static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const
 }
 
 const cm_kernels CM_KERNELS = {
-    CM_KERNELS_NAME, moments,      affine, moments_half, affine_half, silu, add,  scale,     mix,
-    softmax,         matvec,       taps,   split3,       join3,       turn, axpy, silu_back, affine_sums,
-    affine_back,     dropout_mask, masked, narrow,       softmax_back};
+    CM_KERNELS_NAME, moments,     affine,       moments_half, affine_half, silu,        add,  scale, mix,
+    softmax,         matvec,      taps,         split3,       join3,       turn,        axpy, adam,  silu_back,
+    affine_sums,     affine_back, dropout_mask, masked,       narrow,      softmax_back};

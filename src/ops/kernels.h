@@ -9,6 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The scalars of an update of Adam's kind: with d = g + decay p,
+ *   m <- beta1 m + left1 d,  v <- beta2 v + left2 d^2,
+ *   p <- keep p - step m / (root_scale sqrt(v) + eps),  or unless `divide` p - step m. */
+typedef struct cm_adam_update {
+    int divide;
+    float beta1, beta2, left1, left2, eps; /* left: 1 - beta */
+    float decay, keep, step, root_scale;
+} cm_adam_update;
+
 typedef struct cm_kernels {
     const char *name;
     /* sum[c] = sum over rows of x[r][c] - shift[c], square[c] of its square. */
@@ -42,6 +51,7 @@ typedef struct cm_kernels {
     void (*turn)(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row);
     /* y += a x. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
+    void (*adam)(size_t n, const cm_adam_update *update, float *p, const float *g, float *m, float *v);
     /* dx = dy SiLU'(x); dx may be dy. */
     void (*silu_back)(size_t n, const float *x, const float *dy, float *dx);
     /* g = dy act'(a (x - shift) + b): sum[c] += g, product[c] += g (x - shift), over

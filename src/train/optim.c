@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/parallel.h"
+#include "dnnl/backend.h"
 
 const char *const cm_optim_names[] = {"radam", "adam", "adamw", "sgd", NULL};
 
@@ -16,7 +17,8 @@ static int pieces(size_t n)
 
 cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
 {
-    cm_optim_update u = {.kind = o->kind, .divide = 1, .keep = 1, .eps = (float)o->eps};
+    cm_optim_update update = {.kind = o->kind};
+    cm_adam_update u = {.divide = 1, .keep = 1, .eps = (float)o->eps};
     double c1 = 1 - pow(o->beta1, (double)k), c2 = 1 - pow(o->beta2, (double)k);
     u.beta1 = (float)o->beta1, u.beta2 = (float)o->beta2;
     u.left1 = (float)(1 - o->beta1), u.left2 = (float)(1 - o->beta2);
@@ -24,31 +26,27 @@ cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
     else u.decay = (float)o->weight_decay;
     u.step = (float)(o->kind == CM_OPTIM_SGD ? lr : lr / c1);
     u.root_scale = (float)(1 / sqrt(c2));
-    if (o->kind != CM_OPTIM_RADAM) return u;
+    update.adam = u;
+    if (o->kind != CM_OPTIM_RADAM) return update;
     /* Variance rectification of Liu et al. 2020; eps beside sqrt(v) itself. */
     double inf = 2 / (1 - o->beta2) - 1, r = inf - 2 * (double)k * pow(o->beta2, (double)k) / c2;
     u.root_scale = 1;
     u.divide = r > 5;
     if (u.divide) u.step = (float)(lr / c1 * sqrt((r - 4) * (r - 2) * inf / ((inf - 4) * (inf - 2) * r)) * sqrt(c2));
-    return u;
+    update.adam = u;
+    return update;
 }
 
 void cm_optim_apply(const cm_optim_update *update, size_t n, float *restrict p, const float *restrict g,
                     float *restrict m, float *restrict v)
 {
-    const cm_optim_update u = *update;
-    if (u.kind == CM_OPTIM_SGD) {
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) p[i] -= u.step * (g[i] + u.decay * p[i]);
+    const cm_adam_update u = update->adam;
+    if (update->kind != CM_OPTIM_SGD) {
+        cm_kernels_for(cm_dnnl_cpu_level())->adam(n, &u, p, g, m, v);
         return;
     }
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float d = g[i] + u.decay * p[i];
-        m[i] = u.beta1 * m[i] + u.left1 * d;
-        v[i] = u.beta2 * v[i] + u.left2 * (d * d);
-        p[i] = u.divide ? u.keep * p[i] - u.step * m[i] / (u.root_scale * sqrtf(v[i]) + u.eps) : p[i] - u.step * m[i];
-    }
+    for (size_t i = 0; i < n; i++) p[i] -= u.step * (g[i] + u.decay * p[i]);
 }
 
 /* --- norm, clipping ------------------------------------------------------------- */

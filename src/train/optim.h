@@ -4,6 +4,7 @@
 #define CM_TRAIN_OPTIM_H
 
 #include "base/context.h"
+#include "ops/kernels.h"
 
 enum { CM_OPTIM_RADAM, CM_OPTIM_ADAM, CM_OPTIM_ADAMW, CM_OPTIM_SGD };
 extern const char *const cm_optim_names[];
@@ -13,15 +14,10 @@ typedef struct cm_optim {
     double beta1, beta2, eps, weight_decay;
 } cm_optim;
 
-/* The scalars of one update. */
+/* The scalars of one update; SGD has decay (L2: added to the gradient) and step. */
 typedef struct cm_optim_update {
     int32_t kind;
-    int divide;               /* 0: RAdam's plain momentum step                     */
-    float beta1, beta2, left1, left2, eps; /* left: 1 - beta                        */
-    float decay;              /* L2: added to the gradient                          */
-    float keep;               /* AdamW: p is multiplied by it                       */
-    float step;               /* of m, everything included                          */
-    float root_scale;         /* p <- keep p - step m / (root_scale sqrt(v) + eps)  */
+    cm_adam_update adam;
 } cm_optim_update;
 
 /* Of update number k = 1, 2, ... */
