@@ -317,21 +317,39 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
     }
 }
 
-static void weights(int tile, size_t width, const float *w, void *u, size_t apart)
+static inline __attribute__((always_inline)) void weights_of(const int tile, size_t width, const float *w, word *u,
+                                                             size_t apart)
 {
     const size_t taps = tile == CM_TILE_1X1 ? 1 : 9, n = cm_tile_matrices(tile);
     vec g[9], r[CHANNELS][36];
     for (size_t k = 0; k < width; k += LANES) {
+        word *to = u + k;
         for (size_t c = 0; c < CHANNELS; c++) {
             for (size_t i = 0; i < taps; i++) g[i] = load(w + (c * taps + i) * width + k);
             transform_weights(tile, g, r[c]);
         }
-        for (size_t i = 0; i < n; i++) { /* too many places at a time for the processor to see where it goes */
-            word *to = (word *)u + i * (apart / CHANNELS) + k;
-            __builtin_prefetch(to + 2 * width, 1);
+#pragma GCC unroll 36
+        for (size_t i = 0; i < n; i++, to += apart / CHANNELS) {
+            STEP(to);
+            __builtin_prefetch(to + 2 * width, 1); /* too many places for the processor to see where it goes */
             put_words(to, r, i);
         }
     }
+}
+
+EACH_VECTOR weights_4x4(size_t width, const float *w, word *u, size_t apart)
+{
+    weights_of(CM_TILE_4X4, width, w, u, apart);
+}
+
+static void weights(int tile, size_t width, const float *w, void *u, size_t apart)
+{
+    if (tile == CM_TILE_4X4) weights_4x4(width, w, u, apart);
+    else if (tile == CM_TILE_2X4) weights_of(CM_TILE_2X4, width, w, u, apart);
+    else if (tile == CM_TILE_2X2) weights_of(CM_TILE_2X2, width, w, u, apart);
+    else if (tile == CM_TILE_UP) weights_of(CM_TILE_UP, width, w, u, apart);
+    else if (tile == CM_TILE_DOWN) weights_of(CM_TILE_DOWN, width, w, u, apart);
+    else weights_of(CM_TILE_1X1, width, w, u, apart);
 }
 
 /* --- the matrix product ------------------------------------------------------------------ */
