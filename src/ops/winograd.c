@@ -482,11 +482,9 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
         for (size_t i = 0; i < m; i++, z += apart)
             w->kernels->product_transposed(rows, columns, tiles, v + cm_tile_value_of(w->tile, m * row + i) * apart,
                                            gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
-        for (size_t k = 0; k < rows; k++)
-            w->kernels->fold_row(w->tile, columns, du + k * columns, du_apart, halves + 3 * (k * m + row) * columns);
+        w->kernels->fold_rows(w->tile, rows, columns, du, du_apart, halves + 3 * row * columns, 3 * m * columns);
     }
-    for (size_t k = 0; k < rows; k++, dw += oc)
-        w->kernels->fold(w->tile, columns, halves + 3 * k * m * columns, dw, (size_t)w->c * oc, add ? oc : 0);
+    w->kernels->fold(w->tile, rows, columns, halves, dw, oc, (size_t)w->c * oc, add);
 }
 
 static void copy_rows(size_t rows, size_t columns, const float *from, float *to)

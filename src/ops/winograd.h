@@ -123,13 +123,13 @@ typedef struct cm_winograd_kernels {
                    const cm_winograd_points *to);
     /* Backward, in float32, of square tiles: Z = A dy A^T of as many points as outputs to out[t]; c [rows][columns] =
      * or += a^T b, a [depth][rows] and b [depth][columns], their rows `lda` and `ldb` apart, rows even;
-     * t[3][n] = a row of positions u[j], n values each, times G; w[i] (of 9) = G^T of such rows,
-     * t[row][3][width], width 64 at most, or with `next` added: the next call's w is as far on. */
+     * t[rows, t_apart][3][columns] = a row of positions u[j][rows][columns] times G; w[i][rows, w_row][width]
+     * (of 9 i) = or += G^T of such, t[rows][position][3][width], width 64 at most. */
     void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
                                size_t ldb, float *c, int add);
-    void (*fold_row)(int tile, size_t n, const float *u, size_t apart, float *t);
-    void (*fold)(int tile, size_t width, const float *t, float *w, size_t w_apart, size_t next);
+    void (*fold_rows)(int tile, size_t rows, size_t columns, const float *u, size_t apart, float *t, size_t t_apart);
+    void (*fold)(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart, int add);
 } cm_winograd_kernels;
 extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;
 const cm_winograd_kernels *cm_winograd_for(int level);

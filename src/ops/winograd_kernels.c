@@ -182,25 +182,25 @@ static void gradient(int tile, size_t c, const float *const *points, void *out, 
     else gradient_2x2(c, points, out, apart);
 }
 
-static void fold_row(int tile, size_t n, const float *u, size_t apart, float *t)
+static inline __attribute__((always_inline)) void fold_rows_of(const size_t n, size_t rows, size_t columns,
+                                                               const float *u, size_t apart, float *t, size_t t_apart)
 {
-    vec f[3];
-    for (size_t k = 0; k < n; k += LANES) {
-        if (tile == CM_TILE_4X4) {
-            vec r[6];
-            for (size_t i = 0; i < 6; i++) r[i] = load(u + i * apart + k);
-            fold6(r, 1, f, 1);
-        } else if (tile == CM_TILE_UP) {
-            vec r[5];
-            for (size_t i = 0; i < 5; i++) r[i] = load(u + i * apart + k);
-            fold_up(r, 1, f, 1);
-        } else {
-            vec r[4];
-            for (size_t i = 0; i < 4; i++) r[i] = load(u + i * apart + k);
-            fold4(r, 1, f, 1);
+    for (size_t i = 0; i < rows; i++, u += columns, t += t_apart)
+        for (size_t k = 0; k < columns; k += LANES) {
+            vec r[6], f[3];
+            for (size_t j = 0; j < n; j++) r[j] = load(u + j * apart + k);
+            if (n == 6) fold6(r, 1, f, 1);
+            else if (n == 5) fold_up(r, 1, f, 1);
+            else fold4(r, 1, f, 1);
+            for (size_t j = 0; j < 3; j++) store(t + j * columns + k, f[j]);
         }
-        for (size_t i = 0; i < 3; i++) store(t + i * n + k, f[i]);
-    }
+}
+
+static void fold_rows(int tile, size_t rows, size_t columns, const float *u, size_t apart, float *t, size_t t_apart)
+{
+    if (tile == CM_TILE_4X4) fold_rows_of(6, rows, columns, u, apart, t, t_apart);
+    else if (tile == CM_TILE_UP) fold_rows_of(5, rows, columns, u, apart, t, t_apart);
+    else fold_rows_of(4, rows, columns, u, apart, t, t_apart);
 }
 
 /* A tap's values go out together: the taps' places may lie a power of two apart, where nine collide.
@@ -227,11 +227,14 @@ static inline __attribute__((always_inline)) void fold_of(const size_t rows, siz
             store(w + k * LANES, next ? load(w + k * LANES) + all[i][k] : all[i][k]);
 }
 
-static void fold(int tile, size_t width, const float *t, float *w, size_t w_apart, size_t next)
+static void fold(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart, int add)
 {
-    if (tile == CM_TILE_4X4) fold_of(6, width, t, w, w_apart, next);
-    else if (tile == CM_TILE_UP) fold_of(5, width, t, w, w_apart, next);
-    else fold_of(4, width, t, w, w_apart, next);
+    for (size_t i = 0; i < rows; i++, w += w_row) {
+        const size_t next = add ? w_row : 0;
+        if (tile == CM_TILE_4X4) fold_of(6, width, t, w, w_apart, next), t += 18 * width;
+        else if (tile == CM_TILE_UP) fold_of(5, width, t, w, w_apart, next), t += 15 * width;
+        else fold_of(4, width, t, w, w_apart, next), t += 12 * width;
+    }
 }
 
 /* --- the product of the weight gradient ---------------------------------------------------- */
@@ -271,4 +274,4 @@ static void product_transposed(size_t rows, size_t columns, size_t depth, const 
 }
 
 const cm_winograd_kernels CM_WINOGRAD = {
-    {sizeof(float), CHANNELS, input, product, weights}, panel, output, gradient, product_transposed, fold_row, fold};
+    {sizeof(float), CHANNELS, input, product, weights}, panel, output, gradient, product_transposed, fold_rows, fold};
