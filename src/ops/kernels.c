@@ -25,7 +25,7 @@ static inline float clamp(float x)
     return x;
 }
 
-/* exp x by 2^k p(r), r in [-ln2/2, ln2/2], x of -87 to 88; relative error below 2e-7.  p is 1 + r + r^2 q(r)
+/* exp x by 2^k p(r), r in [-ln2/2, ln2/2], x of -87 to 88; relative error below 2.2e-7.  p is 1 + r + r^2 q(r)
  * with the q of degree 3 whose largest relative error, 1.05e-7, is the least, its terms in pairs: one after
  * the other they keep the processor waiting. */
 static inline float exp_poly(float x)
