@@ -362,6 +362,95 @@ START_TEST(dropout_words)
 }
 END_TEST
 
+/* Rows of any length and number, which kernels take eight of at a time, between values that are not theirs; one has
+ * its largest value first, one last, one has a NaN.  The power is rounded twice, by 2^-24 of it each, before exp. */
+START_TEST(softmax_rows)
+{
+    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+        for (int i = 0; i < 60; i++) {
+            const size_t rows = (size_t)pick(1, 20), n = (size_t)pick(1, 70), apart = n + (size_t)pick(0, 5);
+            const float scale = 0.125f * (float)pick(1, 8);
+            const cm_kernels *kernels = cm_kernels_for(level);
+            float *x = numbers(rows * apart, 4, 0), *y = numbers(rows * apart, 1, 0), *d = numbers(rows * apart, 2, 0);
+            x[0] = 9, x[(rows - 1) * apart + n - 1] = 11;
+            if (rows > 2) x[apart + n / 2] = NAN;
+            memcpy(y, x, rows * apart * sizeof *y);
+            float *dx = numbers(rows * apart, 1, 0);
+            memcpy(dx, d, rows * apart * sizeof *dx);
+            kernels->softmax(rows, n, apart, scale, y);
+            kernels->softmax_back(rows, n, apart, scale, y, dx);
+            for (size_t r = 0; r < rows; r++) {
+                const float *from = x + r * apart, *to = y + r * apart;
+                double top = -1e9, sum = 0, dot = 0;
+                for (size_t k = 0; k < n; k++) top = from[k] > top ? (double)from[k] : top;
+                for (size_t k = 0; k < n; k++) sum += exp((double)scale * ((double)from[k] - top));
+                for (size_t k = 0; k < n; k++) dot += (double)to[k] * (double)d[r * apart + k];
+                for (size_t k = 0; k < n; k++) {
+                    const double power = (double)scale * ((double)from[k] - top), want = exp(power) / sum;
+                    const double slope = (double)scale * (double)to[k] * ((double)d[r * apart + k] - dot);
+                    if (isnan(sum)) ck_assert(isnan(to[k]));
+                    else
+                        ck_assert_msg(fabs((double)to[k] - want) < (1e-6 - 1.3e-7 * power) * want + 1e-30 &&
+                                          fabs((double)dx[r * apart + k] - slope) < 1e-6,
+                                      "%s, %zu x %zu: [%zu][%zu] is %g, expected %g; gradient %g, expected %g", kernels->name, rows,
+                                      n, r, k, (double)to[k], want, (double)dx[r * apart + k], slope);
+                }
+                for (size_t k = n; k < apart; k++) ck_assert(to[k] == from[k] && dx[r * apart + k] == d[r * apart + k]);
+            }
+            free(x), free(y), free(d), free(dx);
+        }
+}
+END_TEST
+
+/* What only moves values moves all of them, and nothing else. */
+START_TEST(moved_values)
+{
+    enum { MOST = 80 };
+    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+        for (size_t n = 1; n < MOST; n++) {
+            const cm_kernels *kernels = cm_kernels_for(level);
+            float *x = numbers(3 * n, 1, 0), part[3][MOST], back[3 * MOST];
+            part[0][n] = part[1][n] = part[2][n] = back[3 * n] = 7;
+            kernels->split3(n, x, part[0], part[1], part[2]);
+            for (size_t i = 0; i < 3 * n; i++) ck_assert(part[i % 3][i / 3] == x[i]);
+            kernels->join3(n, part[0], part[1], part[2], back);
+            ck_assert(memcmp(x, back, 3 * n * sizeof *x) == 0);
+            ck_assert(part[0][n] == 7 && part[1][n] == 7 && part[2][n] == 7 && back[3 * n] == 7);
+            free(x);
+        }
+    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+        for (int i = 0; i < 40; i++) {
+            const size_t rows = 4 * (size_t)pick(1, 9), columns = 4 * (size_t)pick(1, 9);
+            const size_t from_row = columns + (size_t)pick(0, 3), to_row = rows + (size_t)pick(0, 3);
+            float *from = numbers(rows * from_row, 1, 0), *to = numbers(columns * to_row, 1, 0), *before = numbers(columns * to_row, 1, 0);
+            memcpy(before, to, columns * to_row * sizeof *to);
+            cm_kernels_for(level)->turn(rows, columns, from, from_row, to, to_row);
+            for (size_t k = 0; k < columns; k++)
+                for (size_t r = 0; r < to_row; r++)
+                    ck_assert(to[k * to_row + r] == (r < rows ? from[r * from_row + k] : before[k * to_row + r]));
+            free(from), free(to), free(before);
+        }
+}
+END_TEST
+
+/* SiLU over the range where it is neither 0 nor x, against double: the error of its exponential and three roundings. */
+START_TEST(silu_is_exact)
+{
+    enum { N = 1000 };
+    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+        for (int part = -80; part < 80; part++) {
+            float x[N], y[N];
+            for (int i = 0; i < N; i++) x[i] = (float)part + (float)i / N;
+            cm_kernels_for(level)->silu(N, x, y);
+            for (int i = 0; i < N; i++) {
+                const double want = (double)x[i] / (1 + exp(-(double)x[i]));
+                ck_assert_msg(fabs((double)y[i] - want) <= 4e-7 * fabs(want), "%s: SiLU of %.9g is %.9g, expected %.9g",
+                              cm_kernels_for(level)->name, (double)x[i], (double)y[i], want);
+            }
+        }
+}
+END_TEST
+
 START_TEST(kernels_at_the_edges)
 {
     const cm_kernels *tables[3] = {cm_kernels_for(0), cm_kernels_for(1), cm_kernels_for(2)};
@@ -391,6 +480,9 @@ Suite *make_suite(void)
     tcase_add_test(t, bf16_rounding);
     tcase_add_test(t, attention_float32_on_tiles);
     tcase_add_test(t, dropout_words);
+    tcase_add_test(t, softmax_rows);
+    tcase_add_test(t, moved_values);
+    tcase_add_test(t, silu_is_exact);
     tcase_add_test(t, kernels_at_the_edges);
     suite_add_tcase(s, t);
     return s;

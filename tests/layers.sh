@@ -15,7 +15,7 @@ allowed() {
     nets) echo "base tensor ops graph io" ;;
     diffusion) echo "base tensor graph nets" ;;
     data) echo "base tensor io" ;;
-    train) echo "base tensor graph nets diffusion data io" ;;
+    train) echo "base tensor ops graph nets diffusion data io" ;;
     api) echo "base tensor dnnl io ops graph nets diffusion data train" ;;
     *) echo "unknown" ;;
     esac

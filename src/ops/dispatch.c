@@ -12,3 +12,8 @@ const cm_kernels *cm_kernels_for(int level)
     (void)level;
     return &cm_kernels_baseline;
 }
+
+const cm_kernels *cm_kernels_here(void)
+{
+    return cm_kernels_for(cm_dnnl_cpu_level());
+}

@@ -77,5 +77,7 @@ extern const cm_kernels cm_kernels_baseline, cm_kernels_avx2, cm_kernels_avx512;
 
 /* level: CM_CPU_* of dnnl/backend.h. */
 const cm_kernels *cm_kernels_for(int level);
+/* Of the processor at hand. */
+const cm_kernels *cm_kernels_here(void);
 
 #endif

@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "base/parallel.h"
-#include "dnnl/backend.h"
 
 const char *const cm_optim_names[] = {"radam", "adam", "adamw", "sgd", NULL};
 
@@ -42,7 +41,7 @@ void cm_optim_apply(const cm_optim_update *update, size_t n, float *restrict p, 
 {
     const cm_adam_update u = update->adam;
     if (update->kind != CM_OPTIM_SGD) {
-        cm_kernels_for(cm_dnnl_cpu_level())->adam(n, &u, p, g, m, v);
+        cm_kernels_here()->adam(n, &u, p, g, m, v);
         return;
     }
 #pragma omp simd
