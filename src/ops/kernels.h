@@ -51,6 +51,7 @@ typedef struct cm_kernels {
     void (*turn)(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row);
     /* y += a x. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
+    /* One update of n values; p, g, m and v do not overlap. */
     void (*adam)(size_t n, const cm_adam_update *update, float *p, const float *g, float *m, float *v);
     /* dx = dy SiLU'(x); dx may be dy. */
     void (*silu_back)(size_t n, const float *x, const float *dy, float *dx);
