@@ -92,6 +92,7 @@ typedef struct {
     int64_t first_step;
     uint64_t images_per_epoch;
     cm_train_report last;
+    char hint[200]; /* what to type instead, after a refusal */
     int failed; /* exit code of something that failed inside the run */
 } program;
 
@@ -473,6 +474,12 @@ static cm_status open_data(program *p)
     return status;
 }
 
+static int32_t keep_report(void *user, const cm_train_report *r)
+{
+    *(cm_train_report *)user = *r;
+    return 0;
+}
+
 /* Times two steps of a trainer that is then thrown away. */
 static cm_status estimate(program *p)
 {
@@ -486,20 +493,32 @@ static cm_status estimate(program *p)
     if (status != CM_OK) return status;
     (void)cm_trainer_bytes(probe, &bytes);
     (void)cm_model_info_get(p->model ? p->model : p->teacher, &m);
-    size_t values = (size_t)p->o.batch * (size_t)(m.channels * m.height * m.width);
-    float *images = malloc(values * sizeof *images);
-    int32_t *labels = malloc((size_t)p->o.batch * sizeof *labels);
-    if (images && labels) status = cm_dataset_read(p->dataset, 0, (size_t)p->o.batch, images, labels);
-    for (int i = 0; i < 2 && images && labels && status == CM_OK; i++)
-        status = cm_trainer_step(probe, images, m.num_classes ? labels : NULL, &r);
-    free(images);
-    free(labels);
+    status = cm_trainer_run(probe, p->dataset, 2, keep_report, &r);
     cm_trainer_free(probe);
     if (status != CM_OK) return status;
     fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.3g images/s, %.2f hours, %.2f GB of memory\n",
             (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, p->o.batch / r.seconds,
             r.seconds * (double)p->o.steps / 3600, (double)bytes / 1e9);
     return CM_OK;
+}
+
+/* Data and network are compared before either is used; what could be typed instead goes to p->hint. */
+static cm_status compare(program *p)
+{
+    cm_model_info m;
+    cm_dataset_info d;
+    cm_model_info_init(&m, sizeof m);
+    cm_dataset_info_init(&d, sizeof d);
+    const cm_model *model = p->model ? p->model : p->teacher;
+    cm_status status = cm_train_data_check(model, p->dataset, &p->o);
+    if (status == CM_OK || cm_model_info_get(model, &m) != CM_OK || cm_dataset_info_get(p->dataset, &d) != CM_OK)
+        return status;
+    if (p->size && p->size != m.height)
+        snprintf(p->hint, sizeof p->hint, "--size %d is not what the network takes: leave it away, or give a --network of that size",
+                 p->size);
+    else if (d.images < (uint64_t)p->o.batch)
+        snprintf(p->hint, sizeof p->hint, "give --batch %llu or less", (unsigned long long)d.images);
+    return status;
 }
 
 static cm_status prepare(program *p)
@@ -521,9 +540,9 @@ static cm_status prepare(program *p)
     if (!p->quiet)
         fprintf(stderr, "%s: %llu pictures of %d x %d x %d, %d classes (%s)\n", p->data, (unsigned long long)d.images,
                 d.channels, d.height, d.width, d.classes, d.kind);
+    if (status == CM_OK) status = compare(p);
     if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
     if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
-    if (status == CM_OK) status = cm_trainer_run(p->trainer, p->dataset, 0, NULL, NULL); /* does the data fit? */
     if (status == CM_OK && p->resume)
         status = cm_trainer_resume(p->trainer, p->out, p->dataset, p->allow_changes);
     return status;
@@ -550,7 +569,11 @@ static int finish(program *p, cm_status status)
 static int run(program *p)
 {
     cm_status status = prepare(p);
-    if (status != CM_OK) return cli_fail(&p->c, status);
+    if (status != CM_OK) {
+        int code = cli_fail(&p->c, status);
+        if (p->hint[0]) fprintf(stderr, "%s: %s\n", p->c.program, p->hint);
+        return code;
+    }
     if (mkdir(p->out, 0777) != 0 && errno != EEXIST) {
         fprintf(stderr, "%s: cannot make '%s': %s\n", p->c.program, p->out, strerror(errno));
         return CLI_FAILED;

@@ -505,6 +505,45 @@ START_TEST(crops)
 }
 END_TEST
 
+/* A buffer made for what a network takes and a set cut otherwise: nothing is written. */
+START_TEST(sized_reads)
+{
+    cm_dataset_options o = in_order();
+    cm_train_options t;
+    cm_model *m;
+    float images[3 * 16 * 16 + 1] = {0}, *end = images + 3 * 16 * 16;
+    int32_t label = 77;
+    make_folder("sized");
+    cm_dataset *d = open_set(in_dir("sized"), &o);
+    *end = 5;
+    FAILS(cm_dataset_read_sized(d, 1, 1, images, 3 * 8 * 8, &label), CM_ERR_SHAPE, "room for 192 values, but 1 images of 3 x 16 x 16");
+    FAILS(cm_dataset_read_sized(d, 1, 2, images, 3 * 16 * 16, &label), CM_ERR_SHAPE, "2 images of 3 x 16 x 16");
+    FAILS(cm_dataset_read_sized(d, 1, SIZE_MAX / 3 * 2, images, 0, &label), CM_ERR_SHAPE, "room for 0 values");
+    FAILS(cm_dataset_read_sized(NULL, 1, 1, images, 3 * 16 * 16, &label), CM_ERR_ARGUMENT, "NULL");
+    ck_assert(images[0] == 0 && label == 77);
+    OK(cm_dataset_read_sized(d, 1, 1, images, 3 * 16 * 16, &label));
+    ck_assert(images[0] != 0 && *end == 5 && label != 77);
+    /* ... and the comparison that comes before a trainer. */
+    cm_train_options_init(&t, sizeof t);
+    t.batch = 6;
+    size_t preset = 0;
+    while (strcmp(cm_train_preset_name(preset), "cifar10-3h") != 0) preset++;
+    OK(cm_model_create(NULL, cm_train_preset_config(preset), 0, &m)); /* 3 x 32 x 32 */
+    FAILS(cm_train_data_check(m, d, &t), CM_ERR_SHAPE, "3 x 16 x 16 (C x H x W), the network takes 3 x 32 x 32");
+    cm_dataset_free(d);
+    o.height = 32;
+    d = open_set(in_dir("sized"), &o);
+    OK(cm_train_data_check(m, d, &t));
+    t.batch = 7;
+    FAILS(cm_train_data_check(m, d, &t), CM_ERR_ARGUMENT, "6 images, fewer than a batch of 7");
+    FAILS(cm_train_data_check(NULL, d, &t), CM_ERR_ARGUMENT, "NULL");
+    t.batch = 0;
+    FAILS(cm_train_data_check(m, d, &t), CM_ERR_ARGUMENT, "batch is 0");
+    cm_model_free(m);
+    cm_dataset_free(d);
+}
+END_TEST
+
 /* --- augmentations -------------------------------------------------------------------------------------- */
 
 START_TEST(augmentation_without_change_gives_the_image_back)
@@ -580,6 +619,7 @@ Suite *make_suite(void)
     tcase_add_test(t, idx);
     tcase_add_test(t, cifar);
     tcase_add_test(t, crops);
+    tcase_add_test(t, sized_reads);
     tcase_add_test(t, augmentation_without_change_gives_the_image_back);
     tcase_add_test(t, augmentation_labels_tell_what_was_done);
     suite_add_tcase(s, t);

@@ -68,6 +68,11 @@ CM_API const char *cm_dataset_class_name(const cm_dataset *dataset, int32_t labe
 /* Images at positions [position, position + n): float32 n x C x H x W in [-1, 1]
  * and labels (-1 = none; may be NULL). */
 CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
+/* The same into a buffer that has room for `floats` values: SHAPE, with nothing
+ * written, unless that is n x C x H x W of this data set.  For callers whose buffer
+ * has the size that something else, such as a network, takes. */
+CM_API cm_status cm_dataset_read_sized(cm_dataset *dataset, uint64_t position, size_t n, float *images, size_t floats,
+                                       int32_t *labels);
 
 #ifdef __cplusplus
 }

@@ -141,6 +141,12 @@ CM_API cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_
                                    cm_trainer **out);
 CM_API void cm_trainer_free(cm_trainer *trainer);
 
+/* Whether a run with these options can be fed from the data set: the comparison that
+ * cm_trainer_run makes first, before there is a trainer.  model: the one that learns.
+ * SHAPE: images of another size or number of channels.  ARGUMENT: a class the network
+ * does not know, no labels where it needs them, fewer images than a batch. */
+CM_API cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options);
+
 typedef struct cm_train_report {
     uint32_t struct_size;
     int32_t scales; /* N of this step; 0 where the objective has none */

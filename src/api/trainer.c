@@ -134,6 +134,15 @@ cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_o
     return cm_trainer_open(model, teacher, &o, out);
 }
 
+cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options)
+{
+    cm_train_options o;
+    if (!model || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_data_check: model or dataset is NULL");
+    CM_TRY(read_options(options, &o));
+    CM_TRY(cm_settings_check(&o));
+    return cm_train_check_dataset(model, dataset, o.batch);
+}
+
 void cm_trainer_free(cm_trainer *trainer)
 {
     cm_trainer_close(trainer);

@@ -436,9 +436,8 @@ cm_status cm_trainer_advance(cm_trainer *t, const float *images, const int32_t *
 
 /* --- over a data set ----------------------------------------------------------------- */
 
-static cm_status check_dataset(const cm_trainer *t, const cm_dataset *d)
+cm_status cm_train_check_dataset(const cm_model *m, const cm_dataset *d, int32_t batch)
 {
-    const cm_model *m = t->model;
     int32_t classes = m->net.num_classes;
     if (d->o.channels != m->channels || d->o.height != m->height || d->o.width != m->width)
         CM_FAIL(CM_ERR_SHAPE, "the data set gives images of %d x %d x %d (C x H x W), the network takes %d x %d x %d",
@@ -448,13 +447,19 @@ static cm_status check_dataset(const cm_trainer *t, const cm_dataset *d)
                 d->classes ? ", " : "", d->classes ? d->classes[d->largest_label] : "", classes);
     if (cm_model_needs_label(m) && !d->labels)
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d and the data set has none", classes - 1);
+    if (d->source->count < (size_t)batch)
+        CM_FAIL(CM_ERR_ARGUMENT, "the data set has %zu images, fewer than a batch of %d", d->source->count, batch);
+    return CM_OK;
+}
+
+/* What is odd about a set that fits, said when a trainer first sees it. */
+static void remark_dataset(const cm_trainer *t, const cm_dataset *d)
+{
+    int32_t classes = t->model->net.num_classes;
     if (classes && !d->labels)
         cm_log(t->context, CM_LOG_WARNING, "the network knows %d classes, but the data set has no labels", classes);
-    if (d->source->count < (size_t)t->o.batch)
-        CM_FAIL(CM_ERR_ARGUMENT, "the data set has %zu images, fewer than a batch of %d", d->source->count, t->o.batch);
     if (d->o.shuffle != 2 && d->o.seed != t->o.seed)
         cm_log(t->context, CM_LOG_INFO, "the data set is shuffled by seed %llu", (unsigned long long)d->o.seed);
-    return CM_OK;
 }
 
 static json_t *fingerprint(const cm_dataset *d)
@@ -488,7 +493,8 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
 
 cm_status cm_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
 {
-    CM_TRY(check_dataset(t, d));
+    CM_TRY(cm_train_check_dataset(t->model, d, t->o.batch));
+    if (!t->dataset) remark_dataset(t, d);
     json_t *print = fingerprint(d);
     if (!print) CM_FAIL(CM_ERR_MEMORY, "out of memory: fingerprint");
     if (t->dataset && !json_equal(t->dataset, print)) {

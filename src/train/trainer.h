@@ -39,6 +39,8 @@ void cm_trainer_close(cm_trainer *trainer);
 /* images: batch x C x H x W; report may be NULL. */
 cm_status cm_trainer_advance(cm_trainer *trainer, const float *images, const int32_t *labels,
                              cm_train_report *report);
+/* Whether a data set can feed a model `batch` images a step. */
+cm_status cm_train_check_dataset(const cm_model *model, const cm_dataset *dataset, int32_t batch);
 /* Checks that a data set fits and remembers which it was: before a resume, so that
  * the checkpoint's can be compared. */
 cm_status cm_trainer_note_dataset(cm_trainer *trainer, const cm_dataset *dataset);
