@@ -70,6 +70,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@sh tests/symbols.sh $(SHARED)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)
+	@bash tests/address_space.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6

@@ -34,7 +34,7 @@ cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
     cm_dnnl_engine *engine = cm_calloc(context, 1, sizeof *engine);
     if (!engine) return CM_ERR_MEMORY;
     engine->context = context;
-    cm_status status = cm_dnnl_run(create_engine, engine, "create the CPU engine");
+    cm_status status = cm_dnnl_make(create_engine, engine, "create the CPU engine");
     if (status != CM_OK) cm_free(context, engine);
     else *out = engine;
     return status;

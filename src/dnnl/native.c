@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "dnnl/guard.h"
 
@@ -104,6 +105,29 @@ static const char *status_text(int status)
     case dnnl_runtime_error: return "runtime error";
     default: return "unexpected status";
     }
+}
+
+/* Many constructors of oneDNN do not look whether they got memory, nor does its code generator: where that runs out
+ * inside of them the process ends.  So they are entered only while the process can have more than they take: at most
+ * 5.6 MB (measured over shapes and kinds of both versions, for AVX-512, AVX2 and SSE4.1); the rest is for what other
+ * threads take meanwhile.  The pages are never touched, which makes this a matter of a microsecond. */
+enum { ROOM = 16 << 20 };
+
+static int has_room(void)
+{
+    void *room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return room != MAP_FAILED && munmap(room, ROOM) == 0;
+}
+
+cm_status cm_dnnl_make(int (*function)(void *), void *argument, const char *what)
+{
+    if (!has_room()) {
+        (void)cm_dnnl_guard(empty_cache, NULL);
+        if (!has_room())
+            CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is given %d MB of room, which are not there: %s",
+                    ROOM >> 20, what);
+    }
+    return cm_dnnl_run(function, argument, what);
 }
 
 cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)

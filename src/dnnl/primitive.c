@@ -178,7 +178,7 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind,
     c->primitive->threads = threads;
     c->primitive->kind = kind;
     int before = cm_parallel_swap_threads(threads);
-    cm_status status = cm_dnnl_run(create, c, what);
+    cm_status status = cm_dnnl_make(create, c, what);
     cm_parallel_swap_threads(before);
     if (status != CM_OK) cm_dnnl_primitive_free(c->primitive);
     else *out = c->primitive;
@@ -294,7 +294,7 @@ cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pac
     if (!k) return CM_ERR_MEMORY;
     k->context = primitive->engine->context;
     k->primitive = primitive;
-    cm_status status = cm_dnnl_run(create_packing, k, "prepare to pack the weights of a convolution");
+    cm_status status = cm_dnnl_make(create_packing, k, "prepare to pack the weights of a convolution");
     if (status != CM_OK) cm_dnnl_packing_free(k);
     else *out = k;
     return status;
@@ -349,7 +349,7 @@ cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout *
     cm_dnnl_layout *layout = cm_calloc(context, 1, sizeof *layout);
     if (!layout) return CM_ERR_MEMORY;
     layout->context = context;
-    cm_status status = cm_dnnl_run(query_layout, &q, "read the layout of packed weights");
+    cm_status status = cm_dnnl_make(query_layout, &q, "read the layout of packed weights");
     layout->md = q.md;
     if (status != CM_OK) cm_dnnl_layout_free(layout);
     else *out = layout;
@@ -377,6 +377,7 @@ struct cm_dnnl_call {
     dnnl_stream_t stream;
     dnnl_memory_t memory[ARGS]; /* NULL where the primitive has no such argument */
     const void *handle[ARGS];   /* of the next execution */
+    int ran;                    /* the first execution may generate code */
 };
 
 /* Which descriptor and which argument stand behind SRC, WEIGHTS, BIAS_ARG, DST
@@ -419,7 +420,7 @@ cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call *
     cm_dnnl_call *call = cm_calloc(primitive->engine->context, 1, sizeof *call);
     if (!call) return CM_ERR_MEMORY;
     call->primitive = primitive;
-    cm_status status = cm_dnnl_run(create_call, call, "create memory objects");
+    cm_status status = cm_dnnl_make(create_call, call, "create memory objects");
     if (status != CM_OK) cm_dnnl_call_free(call);
     else *out = call;
     return status;
@@ -447,6 +448,14 @@ static int execute(void *argument)
     }
     DNNL_TRY(dnnl_primitive_execute(call->primitive->native, call->stream, n, args));
     return (int)dnnl_stream_wait(call->stream);
+}
+
+static cm_status run_call(cm_dnnl_call *call)
+{
+    cm_status status = call->ran ? cm_dnnl_run(execute, call, "execute a primitive")
+                                 : cm_dnnl_make(execute, call, "execute a primitive");
+    call->ran |= status == CM_OK;
+    return status;
 }
 
 cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
