@@ -466,10 +466,10 @@ cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weigh
     call->handle[BIAS_ARG] = bias;
     call->handle[DST] = dst;
     call->handle[SCRATCH] = scratch;
-    if (call->primitive->threads > 1) return cm_dnnl_run(execute, call, "execute a primitive");
+    if (call->primitive->threads > 1) return run_call(call);
     /* Made for one thread, but some kernels ask OpenMP again when they run. */
     int before = cm_parallel_swap_threads(1);
-    cm_status status = cm_dnnl_run(execute, call, "execute a primitive");
+    cm_status status = run_call(call);
     cm_parallel_swap_threads(before);
     return status;
 }
