@@ -10,9 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <png.h>
+#include <zlib.h>
+
 #include "io/picture.h"
 #include "io/safetensors.h"
 #include "nets/checkpoint.h"
+#include "support/memory.h"
 
 static char dir[32];
 static cm_context *context;
@@ -29,6 +33,26 @@ static const char *in_dir(const char *name)
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return path;
+}
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    ck_assert(f && fwrite(data, 1, size, f) == size);
+    fclose(f);
+}
+
+static unsigned char *read_file(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    ck_assert_ptr_nonnull(f);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    unsigned char *data = malloc(*size + 1);
+    ck_assert_uint_eq(fread(data, 1, *size, f), *size);
+    fclose(f);
+    return data;
 }
 
 static int files_in_dir(void)
@@ -250,6 +274,324 @@ START_TEST(hostile_pictures)
 }
 END_TEST
 
+/* --- pictures as cameras and drawing programs store them ------------------------------ */
+
+enum { WIDE = 11, HIGH = 9 };
+
+/* What a sample of `depth` bits is in eight. */
+static uint8_t in_eight(unsigned sample, int depth)
+{
+    return (uint8_t)(depth == 16 ? sample >> 8 : depth == 8 ? sample : sample * 255 / ((1u << depth) - 1));
+}
+
+static unsigned sample_at(int i, int depth)
+{
+    return (unsigned)(i * 2503 + 77) % (1u << depth);
+}
+
+/* A gray picture in PNG's way `type` and `depth`; with tRNS sample 0 (entry 0) is transparent; the alpha of a
+ * pixel is its number.  Returns the bytes. */
+static unsigned char *gray_png(int type, int depth, int interlaced, int trns, size_t *size)
+{
+    char *bytes = NULL;
+    FILE *f = open_memstream(&bytes, size);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    png_init_io(png, f);
+    png_set_IHDR(png, info, WIDE, HIGH, depth, type, interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, 0, 0);
+    if (type == PNG_COLOR_TYPE_PALETTE) {
+        png_color palette[256];
+        const png_byte clear[1] = {0};
+        for (int k = 0; k < 256; k++) palette[k].red = palette[k].green = palette[k].blue = (png_byte)(k * 17);
+        png_set_PLTE(png, info, palette, 1 << depth);
+        if (trns) png_set_tRNS(png, info, clear, 1, NULL);
+    } else if (trns) {
+        const png_color_16 clear = {0, 0, 0, 0, 0};
+        png_set_tRNS(png, info, NULL, 0, &clear);
+    }
+    png_write_info(png, info);
+    unsigned char rows[HIGH][WIDE * 8] = {{0}}, *pointers[HIGH];
+    int channels = type == PNG_COLOR_TYPE_RGB ? 3 : type == PNG_COLOR_TYPE_RGB_ALPHA ? 4 : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2 : 1;
+    for (int i = 0; i < WIDE * HIGH; i++)
+        for (int k = 0; k < channels; k++) {
+            unsigned v = channels % 2 == 0 && k == channels - 1 ? (unsigned)i << (depth - 8) : sample_at(i, depth);
+            size_t bit = (size_t)((i % WIDE * channels + k) * depth);
+            unsigned char *at = rows[i / WIDE] + bit / 8;
+            if (depth == 16) at[0] = (unsigned char)(v >> 8), at[1] = (unsigned char)v;
+            else *at = (unsigned char)(*at | v << (8 - depth - (int)(bit % 8)));
+        }
+    for (int y = 0; y < HIGH; y++) pointers[y] = rows[y];
+    png_write_image(png, pointers);
+    png_write_end(png, NULL);
+    png_destroy_write_struct(&png, &info);
+    fclose(f);
+    return (unsigned char *)bytes;
+}
+
+/* Every kind of PNG that holds a gray picture gives it in 1 to 4 channels: values, and alpha where it is asked for. */
+START_TEST(png_kinds)
+{
+    static const struct {
+        int type, depth, trns;
+    } kinds[] = {{PNG_COLOR_TYPE_GRAY, 1, 0},        {PNG_COLOR_TYPE_GRAY, 2, 0},      {PNG_COLOR_TYPE_GRAY, 4, 1},
+                 {PNG_COLOR_TYPE_GRAY, 8, 0},        {PNG_COLOR_TYPE_GRAY, 8, 1},      {PNG_COLOR_TYPE_GRAY, 16, 0},
+                 {PNG_COLOR_TYPE_GRAY, 1, 1},        {PNG_COLOR_TYPE_PALETTE, 1, 0},   {PNG_COLOR_TYPE_PALETTE, 4, 0},
+                 {PNG_COLOR_TYPE_PALETTE, 2, 1},     {PNG_COLOR_TYPE_PALETTE, 8, 1},   {PNG_COLOR_TYPE_PALETTE, 8, 0},
+                 {PNG_COLOR_TYPE_RGB, 8, 0},         {PNG_COLOR_TYPE_RGB, 16, 0},      {PNG_COLOR_TYPE_RGB, 8, 1},
+                 {PNG_COLOR_TYPE_GRAY_ALPHA, 8, 0},  {PNG_COLOR_TYPE_GRAY_ALPHA, 16, 0}, {PNG_COLOR_TYPE_RGB_ALPHA, 8, 0},
+                 {PNG_COLOR_TYPE_RGB_ALPHA, 16, 0},  {PNG_COLOR_TYPE_RGB, 16, 1}};
+    for (size_t k = 0; k < 2 * sizeof kinds / sizeof *kinds; k++) {
+        int type = kinds[k / 2].type, depth = kinds[k / 2].depth, trns = kinds[k / 2].trns;
+        size_t size;
+        unsigned char *bytes = gray_png(type, depth, (int)(k % 2), trns, &size);
+        for (int channels = 0; channels <= 4; channels++) {
+            cm_picture p;
+            OK(cm_picture_read(context, "kind", bytes, size, channels, &p));
+            ck_assert_int_eq(p.channels, channels ? channels : type & PNG_COLOR_MASK_COLOR ? 3 : 1);
+            for (int i = 0; i < WIDE * HIGH; i++) {
+                unsigned s = sample_at(i, depth);
+                int c = p.channels, has_alpha = type & PNG_COLOR_MASK_ALPHA;
+                uint8_t want = type == PNG_COLOR_TYPE_PALETTE ? (uint8_t)(s * 17) : in_eight(s, depth);
+                uint8_t alpha = (uint8_t)(has_alpha ? i : trns && s == 0 ? 0 : 255);
+                for (int n = 0; n < c; n++) {
+                    int got = p.pixels[i * c + n], is_alpha = c % 2 == 0 && n == c - 1;
+                    ck_assert_msg(got == (is_alpha ? alpha : want), "kind %zu, %d channels, pixel %d: [%d] is %d, not %d",
+                                  k, channels, i, n, got, is_alpha ? alpha : want);
+                }
+            }
+            cm_free(context, p.pixels);
+        }
+        free(bytes);
+    }
+}
+END_TEST
+
+/* Colours asked for as gray: one rule for both formats. */
+START_TEST(colours_as_gray)
+{
+    static const uint8_t colours[6][3] = {{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {255, 255, 0}, {12, 200, 99}, {77, 77, 77}};
+    uint8_t page[8 * 48 * 3];
+    for (int i = 0; i < 8 * 48; i++) memcpy(page + 3 * i, colours[i % 48 / 8], 3);
+    OK(cm_image_write(context, in_dir("c.png"), 3, 8, 48, page, 0, 1));
+    OK(cm_image_write(context, in_dir("c.jpg"), 3, 8, 48, page, 100, 1));
+    for (int kind = 0; kind < 2; kind++) {
+        int32_t c = 1, h, w;
+        uint8_t *q;
+        OK(cm_image_read(context, in_dir(kind ? "c.jpg" : "c.png"), &c, &h, &w, &q));
+        ck_assert(c == 1 && h == 8 && w == 48);
+        for (int i = 0; i < 6; i++) {
+            double luma = 0.299 * colours[i][0] + 0.587 * colours[i][1] + 0.114 * colours[i][2];
+            ck_assert_msg(abs(q[8 * i + 4] - (int)(luma + 0.5)) <= (kind ? 2 : 0), "file %d, colour %d: %d for %g", kind, i,
+                          q[8 * i + 4], luma);
+        }
+        cm_image_free(context, q);
+        c = 2;
+        OK(cm_image_read(context, in_dir(kind ? "c.jpg" : "c.png"), &c, &h, &w, &q));
+        ck_assert(c == 2 && q[1] == 255 && abs(q[2 * 44] - 77) <= kind);
+        cm_image_free(context, q);
+    }
+}
+END_TEST
+
+/* --- EXIF -------------------------------------------------------------------------------- */
+
+/* Six bytes and a TIFF of one entry; returns its length. */
+static size_t make_exif(unsigned char *out, int little, int value)
+{
+    static const unsigned char big[] = "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0";
+    static const unsigned char small[] = "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0";
+    memcpy(out, little ? small : big, 32);
+    out[little ? 24 : 25] = (unsigned char)value;
+    return 32;
+}
+
+/* The file with `piece` put in at byte `at`. */
+static unsigned char *put_in(const unsigned char *file, size_t size, size_t at, const unsigned char *piece, size_t n)
+{
+    unsigned char *out = malloc(size + n);
+    memcpy(out, file, at);
+    memcpy(out + at, piece, n);
+    memcpy(out + at + n, file + at, size - at);
+    return out;
+}
+
+static size_t jpeg_segment(unsigned char *out, const unsigned char *exif, size_t n)
+{
+    out[0] = 0xff, out[1] = 0xe1, out[2] = (unsigned char)((n + 2) >> 8), out[3] = (unsigned char)(n + 2);
+    memcpy(out + 4, exif, n);
+    return n + 4;
+}
+
+static void put32(unsigned char *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++) at[i] = (unsigned char)(v >> (24 - 8 * i));
+}
+
+/* eXIf has no "Exif\0\0" before the TIFF. */
+static size_t png_chunk(unsigned char *out, const unsigned char *exif, size_t n)
+{
+    put32(out, (uint32_t)(n - 6));
+    memcpy(out + 4, "eXIf", 4);
+    memcpy(out + 8, exif + 6, n - 6);
+    put32(out + 8 + n - 6, (uint32_t)crc32(0, out + 4, (uInt)(n - 2)));
+    return n + 6;
+}
+
+static int kind_of(const unsigned char *file, size_t size)
+{
+    return cm_picture_orientation(file, size);
+}
+
+START_TEST(exif_turns)
+{
+    /* a b c over d e f */
+    static const char *const turned[9] = {NULL, "abcdef", "cbafed", "fedcba", "defabc", "adbecf", "daebfc", "fcebda", "cfbead"};
+    unsigned char exif[64], piece[80], block[48 * 32 * 3];
+    size_t png_size, jpg_size;
+    OK(cm_image_write(context, in_dir("e.png"), 1, 2, 3, (const uint8_t *)"abcdef", 0, 1));
+    for (int i = 0; i < 48 * 32; i++) memset(block + 3 * i, "\x10\x38\x60\x90\xb8\xe0"[i / 48 / 16 * 3 + i % 48 / 16], 3);
+    OK(cm_image_write(context, in_dir("e.jpg"), 3, 32, 48, block, 100, 1));
+    unsigned char *png = read_file(in_dir("e.png"), &png_size), *jpg = read_file(in_dir("e.jpg"), &jpg_size);
+    for (int k = 0; k < 16; k++) {
+        int value = k / 2 + 1, across = value >= 5;
+        size_t n = make_exif(exif, k % 2, value), m = png_chunk(piece, exif, n);
+        for (int place = 0; place < 2; place++) { /* behind IHDR, before IEND */
+            cm_picture p;
+            unsigned char *file = put_in(png, png_size, place ? png_size - 12 : 33, piece, m);
+            OK(cm_picture_read(context, "e", file, png_size + m, 0, &p));
+            ck_assert(p.height == (across ? 3 : 2) && p.width == (across ? 2 : 3) && p.channels == 1);
+            ck_assert_msg(memcmp(p.pixels, turned[value], 6) == 0, "PNG, orientation %d: %.6s", value, (char *)p.pixels);
+            cm_free(context, p.pixels);
+            free(file);
+        }
+        m = jpeg_segment(piece, exif, n);
+        unsigned char *file = put_in(jpg, jpg_size, k % 2 ? 2 : 20, piece, m); /* before or behind APP0 */
+        write_file(in_dir("t.jpg"), file, jpg_size + m);
+        int32_t c = k % 3, h, w; /* kept, gray, gray with alpha */
+        uint8_t *q;
+        OK(cm_image_read(context, in_dir("t.jpg"), &c, &h, &w, &q));
+        ck_assert(h == (across ? 48 : 32) && w == (across ? 32 : 48));
+        for (int i = 0; i < 6; i++) {
+            int columns = w / 16, got = q[((i / columns * 16 + 8) * w + i % columns * 16 + 8) * c];
+            ck_assert_msg(abs(got - (unsigned char)"\x10\x38\x60\x90\xb8\xe0"[turned[value][i] - 'a']) <= 2,
+                          "JPEG, orientation %d, block %d: %d", value, i, got);
+        }
+        cm_image_free(context, q);
+        free(file);
+    }
+    free(png), free(jpg);
+}
+END_TEST
+
+/* What is damaged is as if it were not there, and the picture is still read. */
+START_TEST(damaged_exif)
+{
+    static const struct {
+        size_t at;
+        unsigned char value;
+    } damages[] = {{0, 'X'},  {6, 'I'},    {8, 1},     {10, 0xff}, {13, 33},   {13, 0xff}, {14, 1},   {15, 2},
+                   {15, 0},   {16, 2},     {17, 0x13}, {19, 4},    {19, 2},    {23, 2},    {23, 0},   {25, 0},
+                   {25, 9},   {24, 1},     {22, 1},    {5, 1},     {25, 0xff}, {9, 0}};
+    unsigned char exif[64], piece[80];
+    size_t size, n = make_exif(exif, 0, 6);
+    uint8_t page[8 * 16] = {0};
+    OK(cm_image_write(context, in_dir("d.jpg"), 1, 8, 16, page, 0, 1));
+    unsigned char *jpg = read_file(in_dir("d.jpg"), &size);
+    size_t m = jpeg_segment(piece, exif, n);
+    unsigned char *good = put_in(jpg, size, 2, piece, m);
+    ck_assert_int_eq(kind_of(good, size + m), 6);
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        unsigned char before = good[6 + damages[i].at];
+        cm_picture p;
+        good[6 + damages[i].at] = damages[i].value;
+        ck_assert_msg(kind_of(good, size + m) == 1, "byte %zu as %d: %d", damages[i].at, damages[i].value,
+                      kind_of(good, size + m));
+        OK(cm_picture_read(context, "d", good, size + m, 0, &p));
+        ck_assert(p.height == 8 && p.width == 16);
+        cm_free(context, p.pixels);
+        good[6 + damages[i].at] = before;
+    }
+    for (size_t cut = 0; cut < n; cut++) { /* a shorter segment; a file that ends inside */
+        m = jpeg_segment(piece, exif, cut);
+        unsigned char *file = put_in(jpg, size, 2, piece, m), *end = malloc(cut + 6);
+        int whole = cut >= 6 + 8 + 2 + 12; /* what follows the entry is not needed */
+        ck_assert_msg(kind_of(file, size + m) == (whole ? 6 : 1), "cut to %zu: %d", cut, kind_of(file, size + m));
+        memcpy(end, good, cut + 6); /* exactly so many bytes, for the sanitizer */
+        ck_assert_int_eq(kind_of(end, cut + 6), 1);
+        free(file), free(end);
+    }
+    free(good), free(jpg);
+    OK(cm_image_write(context, in_dir("d.png"), 1, 8, 16, page, 0, 1));
+    unsigned char *png = read_file(in_dir("d.png"), &size);
+    m = png_chunk(piece, exif, n);
+    for (size_t i = 0; i < m; i++) { /* a wrong byte anywhere: its CRC tells */
+        cm_picture p;
+        unsigned char *file = put_in(png, size, 33, piece, m);
+        file[33 + i] ^= 1;
+        ck_assert_int_eq(kind_of(file, size + m), 1);
+        cm_status status = cm_picture_read(context, "d.png", file, size + m, 0, &p);
+        if (status == CM_OK) {
+            ck_assert(p.height == 8 && p.width == 16);
+            cm_free(context, p.pixels);
+        } else ck_assert_msg(i < 8, "byte %zu: %s", i, cm_last_message()); /* chunks no longer follow each other */
+        free(file);
+    }
+    free(png);
+}
+END_TEST
+
+/* Out of memory is that, never damage: at every request. */
+START_TEST(pictures_without_memory)
+{
+    static const char *const names[2] = {"m.png", "m.jpg"};
+    uint8_t *pixels = noise_picture(40, 33, 3);
+    memory m;
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 1);
+    cm_context *poor;
+    OK(cm_context_create(&o, &poor));
+    for (int kind = 0; kind < 2; kind++) {
+        size_t size, failed = 0;
+        cm_picture p;
+        OK(cm_image_write(context, in_dir(names[kind]), 3, 40, 33, pixels, 0, 1));
+        unsigned char *file = read_file(in_dir(names[kind]), &size);
+        cm_status status = CM_ERR_MEMORY;
+        for (long k = 1; status != CM_OK && k < 1000; k++) {
+            long live = m.live;
+            m.requests = 0, m.fail_at = k;
+            status = cm_picture_read(poor, names[kind], file, size, 4, &p);
+            m.fail_at = 0;
+            ck_assert_msg(status == CM_OK || status == CM_ERR_MEMORY, "request %ld of %s: %s", k, names[kind],
+                          cm_last_message());
+            if (status == CM_OK) cm_free(poor, p.pixels);
+            else failed++;
+            ck_assert_int_eq(m.live, live);
+        }
+        ck_assert(status == CM_OK && failed > 1);
+        free(file);
+    }
+    free(pixels);
+    cm_context_free(poor);
+}
+END_TEST
+
+/* Sides beyond the limit, with right checksums. */
+START_TEST(too_large)
+{
+    static const uint32_t sides[][2] = {{65536, 1}, {1, 65536}, {70000, 70000}, {0x7fffffff, 1}, {30000, 20000}};
+    unsigned char png[33 + 12] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R'};
+    cm_picture p;
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
+        put32(png + 16, sides[i][0]), put32(png + 20, sides[i][1]);
+        png[24] = 8;
+        put32(png + 29, (uint32_t)crc32(0, png + 12, 17));
+        memcpy(png + 33, "\0\0\0\0IDAT", 8);
+        put32(png + 41, (uint32_t)crc32(0, png + 37, 4));
+        FAILS(cm_picture_read(context, "wide.png", png, sizeof png, 0, &p), CM_ERR_LIMIT, "wide.png");
+    }
+}
+END_TEST
+
 START_TEST(u8_conversion)
 {
     float x[256];
@@ -341,6 +683,12 @@ Suite *make_suite(void)
     tcase_add_test(t, jpeg_both_ways);
     tcase_add_test(t, damaged_pictures);
     tcase_add_test(t, hostile_pictures);
+    tcase_add_test(t, png_kinds);
+    tcase_add_test(t, colours_as_gray);
+    tcase_add_test(t, exif_turns);
+    tcase_add_test(t, damaged_exif);
+    tcase_add_test(t, pictures_without_memory);
+    tcase_add_test(t, too_large);
     tcase_add_test(t, u8_conversion);
     tcase_add_test(t, grids);
     tcase_add_test(t, picture_arguments);

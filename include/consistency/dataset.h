@@ -8,6 +8,9 @@
  *   MNIST        idx images (gzip or plain), the labels file beside them; 28 x 28
  *                is padded to 32 x 32 with black
  *   .npz         arr_0 u8 [n, H, W, C], arr_1 integer labels
+ * JPEG and PNG files are read as cm_image_read (image.h) does it: turned upright by
+ * EXIF's orientation, colours as luminance where channels is 1 (those of CIFAR-10 and
+ * .npz too).
  * Classes: dataset.json (EDM's) when there is one at the root, else the sub-folder a
  * picture lies in when there are at least two, else its name up to the first "_".
  *

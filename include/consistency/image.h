@@ -39,10 +39,15 @@ CM_API cm_status cm_image_write(cm_context *context, const char *path, int32_t c
 /* Reads a JPEG or PNG, recognised by content, as RGB (channels 3) or gray
  * (channels 1), 4 and 2 the same with alpha (255 = opaque, also where the file
  * has none); channels 0 keeps the file's kind, 1 or 3, and tells it in *channels.
- * A colour PNG read as gray is UNSUPPORTED.
- * PNG: palettes expanded, 16 bits cut to 8, alpha dropped unless asked for.  Both sides at most
- * 65535 and their product at most 2^28 pixels, else LIMIT; a truncated file
- * is FORMAT.  *pixels ends with cm_image_free of the same context. */
+ * Colours read as gray become their luminance by Rec. 601 (0.299 R + 0.587 G +
+ * 0.114 B, rounded; a JPEG's own where it stores one), so that a gray picture stored
+ * as RGB keeps its values.  EXIF's orientation (APP1 of a JPEG, eXIf of a PNG) is
+ * applied: height and width are those of the upright picture; damaged EXIF is ignored.
+ * PNG: palettes and 1 to 4 bits expanded, 16 bits cut to 8, alpha and tRNS dropped
+ * unless asked for, interlaced or not; no gamma, no colour profile.  CMYK JPEGs are
+ * UNSUPPORTED.  Both sides at most 65535 and their product at most 2^28 pixels, else
+ * LIMIT; a truncated file is FORMAT; a file that cannot be read is IO.  *pixels ends
+ * with cm_image_free of the same context. */
 CM_API cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height,
                                int32_t *width, uint8_t **pixels);
 CM_API void cm_image_free(cm_context *context, uint8_t *pixels);

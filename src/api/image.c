@@ -137,35 +137,6 @@ cm_status cm_image_write(cm_context *context, const char *path, int32_t channels
     return status;
 }
 
-/* Appends an opaque alpha to every pixel. */
-static cm_status add_alpha(cm_context *context, cm_picture *p)
-{
-    size_t n = (size_t)p->height * (size_t)p->width, c = (size_t)p->channels;
-    uint8_t *wide = cm_malloc(context, n, c + 1);
-    for (size_t i = 0; wide && i < n; i++) {
-        memcpy(wide + i * (c + 1), p->pixels + i * c, c);
-        wide[i * (c + 1) + c] = 255;
-    }
-    cm_free(context, p->pixels);
-    p->pixels = wide;
-    p->channels++;
-    return wide ? CM_OK : CM_ERR_MEMORY;
-}
-
-static cm_status read_picture(cm_context *context, const char *path, const cm_mapping *file, int32_t channels,
-                              cm_picture *out)
-{
-    static const unsigned char png[4] = {0x89, 'P', 'N', 'G'};
-    if (file->size >= 4 && memcmp(file->data, png, 4) == 0)
-        return cm_png_read(context, path, file->data, file->size, channels, out);
-    if (file->size >= 2 && file->data[0] == 0xff && file->data[1] == 0xd8) {
-        int alpha = channels == 2 || channels == 4;
-        CM_TRY(cm_jpeg_read(context, path, file->data, file->size, channels - alpha, out));
-        return alpha ? add_alpha(context, out) : CM_OK;
-    }
-    CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG", path);
-}
-
 cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height, int32_t *width,
                         uint8_t **pixels)
 {
@@ -180,7 +151,7 @@ cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels
     CM_TRY(cm_context_retain(context, &owner));
     cm_status status = cm_mapping_open(path, &file);
     if (status == CM_OK) {
-        status = read_picture(owner, path, &file, *channels, &picture);
+        status = cm_picture_read(owner, path, file.data ? (const void *)file.data : "", file.size, *channels, &picture);
         cm_mapping_close(&file);
     }
     if (status == CM_OK) {

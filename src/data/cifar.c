@@ -79,11 +79,11 @@ static void close_cifar(cm_source *s)
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     const unsigned char *planes = record(s, i) + 1;
-    if (channels == 1) CM_FAIL(CM_ERR_UNSUPPORTED, "CIFAR-10 pictures are in colour: channels 1 is not offered");
     *out = (cm_picture){3, SIDE, SIDE, cm_malloc(s->context, 3 * PLANE, 1)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t k = 0; k < PLANE; k++)
         for (size_t c = 0; c < 3; c++) out->pixels[3 * k + c] = planes[c * PLANE + k];
+    if (channels == 1) cm_picture_to_gray(out);
     return CM_OK;
 }
 

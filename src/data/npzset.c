@@ -95,12 +95,12 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
 {
     const cm_npy *a = &((const state *)s->state)->images;
     size_t c = a->rank == 4 ? a->shape[3] : 1, pixels = a->shape[1] * a->shape[2], wanted = channels == 3 ? 3 : c;
-    if (channels == 1 && c == 3) CM_FAIL(CM_ERR_UNSUPPORTED, "these pictures are in colour: channels 1 is not offered");
     *out = (cm_picture){(int32_t)wanted, (int32_t)a->shape[1], (int32_t)a->shape[2],
                         cm_malloc(s->context, pixels, wanted)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t k = 0; k < pixels * wanted; k++)
         out->pixels[k] = a->data[i * pixels * c + (wanted == c ? k : k / 3)];
+    if (channels == 1 && c == 3) cm_picture_to_gray(out);
     return CM_OK;
 }
 

@@ -52,11 +52,7 @@ void cm_source_close(cm_source *s)
 cm_status cm_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
                            cm_picture *out)
 {
-    static const unsigned char png[4] = {0x89, 'P', 'N', 'G'};
-    if (size >= 4 && memcmp(data, png, 4) == 0) return cm_png_read(source->context, name, data, size, channels, out);
-    if (size >= 2 && memcmp(data, "\xff\xd8", 2) == 0)
-        return cm_jpeg_read(source->context, name, data, size, channels, out);
-    CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG", name);
+    return cm_picture_read(source->context, name, data, size, channels, out);
 }
 
 int cm_source_is_picture(const char *name)

@@ -18,8 +18,8 @@ typedef struct cm_source_kind {
     /* Sets count, labels where the container has them, names, state. */
     cm_status (*open)(cm_source *source, const char *path);
     void (*close)(cm_source *source);
-    /* Decodes picture i; channels 1 or 3 as wanted (3 from gray is fine; 1 from
-     * colour is UNSUPPORTED). */
+    /* Decodes picture i; channels 1 or 3 as wanted, by cm_picture_to_gray where colour
+     * is stored. */
     cm_status (*picture)(cm_source *source, size_t i, int32_t channels, cm_picture *out);
 } cm_source_kind;
 

@@ -69,9 +69,8 @@ static cm_status choose_output(reader *r, int channels)
     if (space == JCS_CMYK || space == JCS_YCCK)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: CMYK JPEGs are not supported: convert to RGB first", r->name);
     if (channels == 0) channels = space == JCS_GRAYSCALE ? 1 : 3;
+    if (space == JCS_RGB) channels = 3; /* there is no luminance to take: gray is made afterwards */
     r->info.out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-    if (channels == 1 && space == JCS_RGB)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a JPEG that stores RGB cannot be read as gray", r->name);
     r->out->channels = channels;
     return CM_OK;
 }
@@ -80,7 +79,9 @@ static cm_status choose_output(reader *r, int channels)
  * that is reachable through r. */
 static cm_status decode(reader *r, const void *data, size_t size, int channels)
 {
-    if (setjmp(r->errors.back)) CM_FAIL(CM_ERR_FORMAT, "%s: %s", r->name, r->errors.text);
+    if (setjmp(r->errors.back))
+        CM_FAIL(r->errors.base.msg_code == JERR_OUT_OF_MEMORY ? CM_ERR_MEMORY : CM_ERR_FORMAT, "%s: %s", r->name,
+                r->errors.text);
     jpeg_create_decompress(&r->info);
     r->progress.progress_monitor = count_scans;
     r->info.progress = &r->progress;
@@ -99,6 +100,7 @@ static cm_status decode(reader *r, const void *data, size_t size, int channels)
         (void)jpeg_read_scanlines(&r->info, &row, 1);
     }
     (void)jpeg_finish_decompress(&r->info);
+    if (r->out->channels == channels + 2) cm_picture_to_gray(r->out);
     return CM_OK;
 }
 

@@ -18,8 +18,26 @@ cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width);
  * codings stay below that too. */
 cm_status cm_picture_check_file(const char *name, uint64_t height, uint64_t width, size_t size);
 
-/* channels: 0 keeps gray or RGB as in the file, 1 or 3 converts; PNG also 2 or 4,
- * with alpha, 255 where the file has none. */
+int cm_picture_is_jpeg(const void *data, size_t size);
+int cm_picture_is_png(const void *data, size_t size);
+
+/* A JPEG or PNG by its content, turned upright.  channels: 0 keeps gray or RGB as in
+ * the file, 1 or 3 converts, 2 or 4 the same with alpha, 255 where the file has none.
+ * Colours become gray as in cm_picture_to_gray; a JPEG's own luminance is taken as it
+ * is.  FORMAT (damage, neither kind), LIMIT, UNSUPPORTED (CMYK), MEMORY. */
+cm_status cm_picture_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                          cm_picture *out);
+
+/* RGB (RGBA) in place to gray (gray and alpha): Rec. 601's luminance as Pillow rounds
+ * it; equal values stay as they are. */
+void cm_picture_to_gray(cm_picture *picture);
+
+/* What EXIF says of how a file's rows and columns lie, 1 to 8; 1, upright, where it
+ * says nothing or is damaged. */
+int cm_picture_orientation(const void *data, size_t size);
+cm_status cm_picture_turn(cm_context *context, cm_picture *picture, int orientation);
+
+/* As stored, not turned; a JPEG has no alpha: channels 0, 1 or 3. */
 cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
                        cm_picture *out);
 cm_status cm_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,

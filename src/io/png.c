@@ -14,7 +14,7 @@ typedef struct {
     const unsigned char *data; /* reading */
     size_t size, at;
     cm_file_writer *writer; /* writing */
-    cm_status status;       /* of the writer */
+    cm_status status;       /* of the writer, or of our memory */
     char text[128];
     png_structp png;
     png_infop info;
@@ -40,7 +40,9 @@ static void stay_silent(png_structp png, png_const_charp message)
 static png_voidp allocate(png_structp png, png_alloc_size_t size)
 {
     state *s = png_get_mem_ptr(png);
-    return cm_malloc(s->context, size, 1);
+    void *memory = cm_malloc(s->context, size, 1);
+    if (!memory) s->status = CM_ERR_MEMORY; /* libpng's own error does not say so */
+    return memory;
 }
 
 static void release(png_structp png, png_voidp memory)
@@ -69,7 +71,7 @@ static void flush_bytes(png_structp png)
     (void)png;
 }
 
-static cm_status set_conversions(state *s, int channels)
+static void set_conversions(state *s, int channels)
 {
     png_byte type = png_get_color_type(s->png, s->info);
     int gray = !(type & PNG_COLOR_MASK_COLOR), alpha = channels == 2 || channels == 4;
@@ -80,23 +82,24 @@ static cm_status set_conversions(state *s, int channels)
     else if (!has_alpha) png_set_add_alpha(s->png, 0xff, PNG_FILLER_AFTER);
     if (channels == 0) channels = gray ? 1 : 3;
     if (channels >= 3 && gray) png_set_gray_to_rgb(s->png);
-    if (channels <= 2 && !gray) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: a colour PNG cannot be read as gray", s->name);
-    s->out->channels = channels;
+    s->out->channels = channels <= 2 && !gray ? channels + 2 : channels; /* gray is made afterwards */
     (void)png_set_interlace_handling(s->png);
     png_read_update_info(s->png, s->info);
-    return CM_OK;
 }
 
 static cm_status decode(state *s, int channels)
 {
-    if (setjmp(png_jmpbuf(s->png))) CM_FAIL(CM_ERR_FORMAT, "%s: %s", s->name, s->text);
+    if (setjmp(png_jmpbuf(s->png))) {
+        if (s->status != CM_OK) return s->status;
+        CM_FAIL(CM_ERR_FORMAT, "%s: %s", s->name, s->text);
+    }
     png_set_read_fn(s->png, s, read_bytes);
-    png_set_user_limits(s->png, CM_PICTURE_SIDE, CM_PICTURE_SIDE);
+    png_set_user_limits(s->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* the check below knows better */
     png_read_info(s->png, s->info);
     cm_picture *p = s->out;
     CM_TRY(cm_picture_check_file(s->name, png_get_image_height(s->png, s->info), png_get_image_width(s->png, s->info),
                                  s->size));
-    CM_TRY(set_conversions(s, channels));
+    set_conversions(s, channels);
     p->height = (int32_t)png_get_image_height(s->png, s->info);
     p->width = (int32_t)png_get_image_width(s->png, s->info);
     size_t stride = png_get_rowbytes(s->png, s->info);
@@ -108,6 +111,7 @@ static cm_status decode(state *s, int channels)
     for (int32_t y = 0; y < p->height; y++) s->rows[y] = p->pixels + (size_t)y * stride;
     png_read_image(s->png, s->rows);
     png_read_end(s->png, NULL);
+    if (p->channels == channels + 2) cm_picture_to_gray(p);
     return CM_OK;
 }
 

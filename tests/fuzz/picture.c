@@ -1,4 +1,4 @@
-/* Any bytes as a JPEG and as a PNG: a picture of the size it claims, or refused. */
+/* Any bytes as a picture: of the size it claims and upright, or refused. */
 #include <stdint.h>
 
 #include "io/picture.h"
@@ -10,12 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cm_picture p;
     unsigned sum = 0;
     if (cm_context_create(NULL, &context) != CM_OK) return 0;
-    for (int kind = 0; kind < 8; kind++) {
-        static const int kinds[8] = {0, 0, 1, 1, 3, 3, 2, 4}; /* 2 and 4, with alpha: PNG only */
-        int channels = kinds[kind];
-        cm_status s = kind % 2 || kind == 6 ? cm_png_read(context, "input", data, size, channels, &p)
-                               : cm_jpeg_read(context, "input", data, size, channels, &p);
-        if (s != CM_OK) continue;
+    for (int channels = 0; channels <= 4; channels++) {
+        if (cm_picture_read(context, "input", data, size, channels, &p) != CM_OK) continue;
         for (size_t i = 0; i < (size_t)p.height * (size_t)p.width * (size_t)p.channels; i++) sum += p.pixels[i];
         cm_free(context, p.pixels);
     }
