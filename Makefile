@@ -68,7 +68,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 # --- what there is -------------------------------------------------------------
 
 HEADERS := base model sampler edit image dataset trainer
-BASE_C    := status context options parallel turns rng torch_rng
+BASE_C    := status context call options parallel turns rng torch_rng
 TENSOR_C  := convert
 DNNL_C    := native engine primitive
 IO_C      := file directory safetensors picture orient jpeg png zip npy

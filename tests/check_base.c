@@ -2,10 +2,13 @@
 #include "support/suite.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/call.h"
 #include "base/context.h"
 #include "base/options.h"
 #include "base/parallel.h"
@@ -259,6 +262,100 @@ START_TEST(turns_are_kept)
 }
 END_TEST
 
+/* --- the call of a handle ------------------------------------------------------------- */
+
+START_TEST(calls_and_requests)
+{
+    cm_call c;
+    cm_call_init(&c);
+    for (int round = 0; round < 2; round++) {
+        cm_call_ask(&c); /* nobody is there: forgotten */
+        OK(cm_call_begin(&c, "thing"));
+        OK(cm_call_check(&c));
+        FAILS(cm_call_begin(&c, "thing"), CM_ERR_STATE, "this thing is already running");
+        FAILS(cm_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running"); /* not in a callback */
+        cm_call_ask(&c);
+        FAILS(cm_call_check(&c), CM_ERR_CANCELLED, "cancelled");
+        ck_assert_int_eq(cm_call_end(&c), 1);
+        OK(cm_call_begin_inside(&c, "thing")); /* an idle handle has room for anyone */
+        ck_assert_int_eq(cm_call_end(&c), 0);
+    }
+    OK(cm_call_check(NULL));
+}
+END_TEST
+
+static void *come_in(void *user)
+{
+    return (void *)(intptr_t)cm_call_begin_inside(user, "thing");
+}
+
+START_TEST(calls_inside_a_callback)
+{
+    cm_call c;
+    pthread_t thread;
+    void *status;
+    cm_call_init(&c);
+    OK(cm_call_begin(&c, "thing"));
+    cm_call_pause(&c);
+    FAILS(cm_call_begin(&c, "thing"), CM_ERR_STATE, "already running");
+    ck_assert_int_eq(pthread_create(&thread, NULL, come_in, &c), 0);
+    ck_assert_int_eq(pthread_join(thread, &status), 0);
+    ck_assert_int_eq((intptr_t)status, CM_ERR_STATE); /* the pause is for the thread of the call */
+    OK(cm_call_begin_inside(&c, "thing"));
+    FAILS(cm_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running"); /* one at a time there too */
+    cm_call_ask(&c);
+    ck_assert_int_eq(cm_call_end(&c), 0); /* the request was for the call outside ... */
+    OK(cm_call_begin_inside(&c, "thing"));
+    ck_assert_int_eq(cm_call_end(&c), 0);
+    cm_call_resume(&c);
+    FAILS(cm_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running");
+    ck_assert_int_eq(cm_call_end(&c), 1); /* ... which remembers it */
+    OK(cm_call_begin(&c, "thing"));
+    ck_assert_int_eq(cm_call_end(&c), 0);
+}
+END_TEST
+
+enum { REQUESTS = 2000 };
+
+typedef struct {
+    cm_call call;
+    sem_t running, ended;
+} asked_calls;
+
+static void *ask_each(void *user)
+{
+    asked_calls *a = user;
+    for (int i = 1; i <= REQUESTS; i++) {
+        while (sem_wait(&a->running) != 0) {}
+        cm_call_ask(&a->call); /* once, while the call runs: it must not be lost */
+        while (sem_wait(&a->ended) != 0) {}
+        cm_call_ask(&a->call); /* and while nothing runs, or the next call begins */
+    }
+    return NULL;
+}
+
+START_TEST(no_request_is_lost)
+{
+    asked_calls a;
+    pthread_t thread;
+    cm_call_init(&a.call);
+    ck_assert(sem_init(&a.running, 0, 0) == 0 && sem_init(&a.ended, 0, 0) == 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, ask_each, &a), 0);
+    for (int i = 1; i <= REQUESTS; i++) {
+        OK(cm_call_begin(&a.call, "thing"));
+        (void)sem_post(&a.running);
+        while (!cm_call_asked(&a.call)) { /* a pause now and then */
+            cm_call_pause(&a.call);
+            if (i % 2 && cm_call_begin_inside(&a.call, "thing") == CM_OK) (void)cm_call_end(&a.call);
+            cm_call_resume(&a.call);
+        }
+        ck_assert_int_eq(cm_call_end(&a.call), 1);
+        (void)sem_post(&a.ended);
+    }
+    pthread_join(thread, NULL);
+}
+END_TEST
+
 START_TEST(half_precision)
 {
     static const unsigned char half[] = {0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b, 0x00, 0x7c, 0x00, 0x80};
@@ -299,6 +396,9 @@ Suite *make_suite(void)
     tcase_add_test(t, streams_are_independent_of_length);
     tcase_add_test(t, parallel_pieces);
     tcase_add_test(t, turns_are_kept);
+    tcase_add_test(t, calls_and_requests);
+    tcase_add_test(t, calls_inside_a_callback);
+    tcase_add_test(t, no_request_is_lost);
     tcase_add_test(t, half_precision);
     tcase_add_test(t, versions);
     suite_add_tcase(s, t);

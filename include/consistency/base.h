@@ -14,8 +14,17 @@
  *   context   shared freely
  *   model     shared freely; many samplers at a time
  *   sampler   one thread at a time, cm_sampler_cancel excepted
+ *   trainer, data set   likewise; their headers have more exceptions
+ * A second call on a handle of one thread gets CM_ERR_STATE and changes nothing.
+ * No handle may be freed while a call on it runs.
  * Every function may be called from any thread, with a stack of 256 KiB.
  * After a fork a child process that has not exec'ed gets CM_ERR_FORKED.
+ *
+ * Cancelling.  cm_sampler_cancel, cm_trainer_cancel and cm_dataset_cancel ask the call
+ * that runs on the handle to stop, wherever it is; it returns CM_ERR_CANCELLED and the
+ * handle stays usable.  A request ends with the call it was made for, and without a
+ * running call it is forgotten.  Requests take no lock: any thread and any signal
+ * handler may make them.  A callback that returns non-zero stops its call likewise.
  *
  * Options are structs that begin with struct_size.  cm_x_options_init(&o,
  * sizeof o) fills in the defaults; a NULL pointer means defaults too.  Fields

@@ -17,6 +17,9 @@
  * Position p of a shuffled set is image perm(seed, epoch)[p mod n], epoch p div n:
  * a function of (seed, p) alone.
  *
+ * Threads: one cm_dataset_read or cm_trainer_run at a time on a data set, from any
+ * thread: a second one gets STATE.  The other functions may be called at any time.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_DATASET_H
 #define CONSISTENCY_DATASET_H
@@ -76,6 +79,11 @@ CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, size_t 
  * has the size that something else, such as a network, takes. */
 CM_API cm_status cm_dataset_read_sized(cm_dataset *dataset, uint64_t position, size_t n, float *images, size_t floats,
                                        int32_t *labels);
+
+/* Asks a running cm_dataset_read (or cm_trainer_run over this set) to stop: from any
+ * thread or signal handler.  It returns CM_ERR_CANCELLED after the picture at hand,
+ * with the contents of its arrays unspecified.  Without a running call nothing happens. */
+CM_API void cm_dataset_cancel(cm_dataset *dataset);
 
 #ifdef __cplusplus
 }

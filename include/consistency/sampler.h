@@ -143,9 +143,9 @@ CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *
  * CANCELLED the contents of `images` are unspecified, the sampler is usable. */
 CM_API cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
 
-/* Asks a running call to stop: from any thread or signal handler.  It returns
- * CM_ERR_CANCELLED within one network evaluation.  Without a running call the
- * next one is not affected. */
+/* Asks a running call (cm_sampler_run, every function of edit.h) to stop: from any
+ * thread or signal handler.  Wherever the call is, it returns CM_ERR_CANCELLED within
+ * one network evaluation.  Without a running call the next one is not affected. */
 CM_API void cm_sampler_cancel(cm_sampler *sampler);
 
 CM_API cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info);

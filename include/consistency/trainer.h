@@ -174,7 +174,12 @@ typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
  * 0 nothing else happens. */
 CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,
                                 void *user);
-/* Ask a running step or run to stop; from any thread or a signal handler. */
+/* Asks a running cm_trainer_step or cm_trainer_run to stop: from any thread or signal
+ * handler.  Wherever it is (reading data, between two steps, in its callback), it
+ * returns CM_ERR_CANCELLED within one network evaluation or one picture's reading, and
+ * the trainer is as after the last whole step.  A step whose weights are being changed
+ * is finished: cm_trainer_step returns CM_OK then, cm_trainer_run stops after it.
+ * Without a running call the next one is not affected; a save is never cut short. */
 CM_API void cm_trainer_cancel(cm_trainer *trainer);
 
 /* A snapshot that samplers can use: a model of its own, untouched by later steps.

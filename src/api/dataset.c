@@ -77,7 +77,15 @@ cm_status cm_dataset_read(cm_dataset *d, uint64_t position, size_t n, float *ima
     if (position > UINT64_MAX / 4 || n > UINT64_MAX / 4)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: position %llu is out of range", (unsigned long long)position);
     CM_TRY(cm_context_check_process(d->context));
-    return cm_dataset_get(d, position, n, images, labels);
+    CM_TRY(cm_call_begin(&d->call, "data set"));
+    cm_status status = cm_dataset_get(d, position, n, images, labels);
+    if (cm_call_end(&d->call) && status == CM_OK) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    return status;
+}
+
+void cm_dataset_cancel(cm_dataset *dataset)
+{
+    if (dataset) cm_call_ask(&dataset->call);
 }
 
 cm_status cm_dataset_read_sized(cm_dataset *d, uint64_t position, size_t n, float *images, size_t floats,

@@ -35,12 +35,20 @@ typedef struct {
     float *images;
 } call;
 
+static cm_status run_begun(const call *c, const cm_edit_options *o, const cm_edit_map *map)
+{
+    cm_edit edit;
+    CM_TRY(cm_edit_open(c->sampler->model, c->task, o, map, c->given, c->mask, &edit));
+    cm_status status = cm_sampler_change(c->sampler, &edit, c->images);
+    cm_edit_close(&edit);
+    return status;
+}
+
 static cm_status run(const call *c)
 {
     cm_edit_options o;
     cm_sample_options sampling;
     cm_edit_map map;
-    cm_edit edit;
     const char *name = c->task->name;
     if (!c->sampler || !c->given || !c->images)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: sampler, given or images is NULL", name);
@@ -49,10 +57,8 @@ static cm_status run(const call *c)
     CM_TRY(read_options(c->options, &o, &sampling));
     memset(&map, 0, sizeof map);
     if (c->map) CM_TRY(cm_options_read(&map, sizeof map, c->map, "cm_edit_map"));
-    CM_TRY(cm_edit_open(c->sampler->model, c->task, &o, &map, c->given, c->mask, &edit));
-    cm_status status = cm_sampler_change(c->sampler, &edit, c->images);
-    cm_edit_close(&edit);
-    return status;
+    CM_TRY(cm_call_begin(&c->sampler->call, "sampler"));
+    return cm_sampler_end(c->sampler, run_begun(c, &o, &map));
 }
 
 cm_status cm_sampler_inpaint(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
@@ -111,5 +117,6 @@ cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *opt
     CM_TRY(cm_context_check_process(sampler->model->context));
     CM_TRY(read_options(options, &o, &sampling));
     CM_TRY(check_frames(&o, frames));
-    return cm_sampler_frames(sampler, &sampling, o.to ? o.to : 1, frames, images);
+    CM_TRY(cm_call_begin(&sampler->call, "sampler"));
+    return cm_sampler_end(sampler, cm_sampler_frames(sampler, &sampling, o.to ? o.to : 1, frames, images));
 }

@@ -89,12 +89,13 @@ cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, 
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: n is 0, ask for at least one image");
     CM_TRY(cm_context_check_process(sampler->model->context));
     CM_TRY(read_options(options, &o));
-    return cm_sampler_draw(sampler, &o, n, images);
+    CM_TRY(cm_call_begin(&sampler->call, "sampler"));
+    return cm_sampler_end(sampler, cm_sampler_draw(sampler, &o, n, images));
 }
 
 void cm_sampler_cancel(cm_sampler *sampler)
 {
-    if (sampler) atomic_store(&sampler->cancel, 1);
+    if (sampler) cm_call_ask(&sampler->call);
 }
 
 cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe)

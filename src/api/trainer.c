@@ -154,7 +154,10 @@ cm_status cm_trainer_step(cm_trainer *t, const float *images, const int32_t *lab
     if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
     CM_TRY(cm_context_check_process(t->context));
     memset(&r, 0, sizeof r);
-    CM_TRY(cm_trainer_advance(t, images, labels, &r));
+    CM_TRY(cm_call_begin(&t->call, "trainer"));
+    cm_status status = cm_trainer_advance(t, images, labels, &r);
+    (void)cm_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
+    CM_TRY(status);
     return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
 }
 
@@ -162,12 +165,15 @@ cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_t
 {
     if (!t || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: trainer or dataset is NULL");
     CM_TRY(cm_context_check_process(t->context));
-    return cm_trainer_loop(t, dataset, until, progress, user);
+    CM_TRY(cm_call_begin(&t->call, "trainer"));
+    cm_status status = cm_trainer_loop(t, dataset, until, progress, user);
+    (void)cm_call_end(&t->call);
+    return status;
 }
 
 void cm_trainer_cancel(cm_trainer *trainer)
 {
-    if (trainer) atomic_store(&trainer->cancel, 1);
+    if (trainer) cm_call_ask(&trainer->call);
 }
 
 cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)

@@ -100,6 +100,8 @@ cm_status cm_dataset_make(cm_context *context, const char *path, const cm_datase
         return CM_ERR_MEMORY;
     }
     d->context = owner;
+    atomic_init(&d->bad, 0);
+    cm_call_init(&d->call);
     d->o = *options;
     cm_status status = build(d, path);
     if (status != CM_OK) cm_dataset_release(d);
@@ -190,7 +192,9 @@ static cm_status get_one(cm_dataset *d, uint64_t position, float *image, int32_t
 cm_status cm_dataset_get(cm_dataset *d, uint64_t position, size_t n, float *images, int32_t *labels)
 {
     size_t size = (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width;
-    for (size_t k = 0; k < n; k++)
+    for (size_t k = 0; k < n; k++) {
+        CM_TRY(cm_call_check(&d->call));
         CM_TRY(get_one(d, position + k, images + k * size, labels ? labels + k : NULL));
+    }
     return CM_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef CM_DATA_DATASET_H
 #define CM_DATA_DATASET_H
 
+#include "base/call.h"
 #include "data/source.h"
 
 struct cm_dataset {
@@ -11,13 +12,16 @@ struct cm_dataset {
     int32_t *labels; /* of each picture, or NULL */
     char **classes;  /* names, or NULL           */
     int32_t n_classes, largest_label;
-    uint64_t bad, fingerprint;
+    _Atomic(uint64_t) bad; /* read at any time */
+    uint64_t fingerprint;
     unsigned char *known_bad; /* one bit a picture */
+    cm_call call;
 };
 
 cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options,
                           cm_dataset **out);
 void cm_dataset_release(cm_dataset *dataset);
+/* Within the data set's call. */
 cm_status cm_dataset_get(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
 
 /* Image i of n in epoch `epoch`: a permutation for each (seed, epoch). */

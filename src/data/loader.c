@@ -8,13 +8,15 @@
 struct cm_loader {
     cm_context *context;
     cm_dataset *dataset;
+    const cm_call *call;
     uint64_t position; /* of the batch read next */
     size_t batch;
     float *images[2];
     int32_t *labels[2];
     int filled; /* buffer 0 or 1 is ready, -1 none */
     int next;   /* the buffer to fill              */
-    int stop, started;
+    atomic_int stop;
+    int started;
     cm_status status;
     char text[512];
     pthread_mutex_t lock;
@@ -22,18 +24,30 @@ struct cm_loader {
     pthread_t thread;
 };
 
+/* Picture by picture: whoever waits for an end does not wait for the whole batch. */
+static cm_status read_batch(cm_loader *l, int to)
+{
+    const cm_dataset *d = l->dataset;
+    size_t size = (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width;
+    for (size_t i = 0; i < l->batch && !atomic_load(&l->stop); i++) {
+        CM_TRY(cm_call_check(l->call));
+        CM_TRY(cm_dataset_get(l->dataset, l->position + i, 1, l->images[to] + i * size, l->labels[to] + i));
+    }
+    return CM_OK;
+}
+
 static void *read_ahead(void *argument)
 {
     cm_loader *l = argument;
     (void)pthread_mutex_lock(&l->lock);
-    while (!l->stop && l->status == CM_OK) {
+    while (!atomic_load(&l->stop) && l->status == CM_OK) {
         if (l->filled >= 0) {
             (void)pthread_cond_wait(&l->changed, &l->lock);
             continue;
         }
         int to = l->next;
         (void)pthread_mutex_unlock(&l->lock);
-        cm_status status = cm_dataset_get(l->dataset, l->position, l->batch, l->images[to], l->labels[to]);
+        cm_status status = read_batch(l, to);
         (void)pthread_mutex_lock(&l->lock);
         l->status = status;
         if (status != CM_OK) {
@@ -65,13 +79,15 @@ static cm_status start(cm_loader *l)
     return CM_OK;
 }
 
-cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, cm_loader **out)
+cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, const cm_call *call,
+                           cm_loader **out)
 {
     *out = NULL;
     cm_loader *l = cm_calloc(dataset->context, 1, sizeof *l);
     if (!l) return CM_ERR_MEMORY;
     l->context = dataset->context;
     l->dataset = dataset;
+    l->call = call;
     l->position = position;
     l->batch = batch;
     l->filled = -1;
@@ -88,7 +104,7 @@ void cm_loader_free(cm_loader *l)
     if (!l) return;
     if (l->started) {
         (void)pthread_mutex_lock(&l->lock);
-        l->stop = 1;
+        atomic_store(&l->stop, 1);
         (void)pthread_cond_broadcast(&l->changed);
         (void)pthread_mutex_unlock(&l->lock);
         (void)pthread_join(l->thread, NULL);

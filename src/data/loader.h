@@ -2,13 +2,16 @@
 #ifndef CM_DATA_LOADER_H
 #define CM_DATA_LOADER_H
 
+#include "base/call.h"
 #include "data/dataset.h"
 
 typedef struct cm_loader cm_loader;
 
-/* Begins to read `batch` images at `position`; the data set is the loader's until it
- * is freed. */
-cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, cm_loader **out);
+/* Begins to read `batch` images at `position`; the data set, whose call the caller has
+ * begun, is the loader's until it is freed.  A request to stop `call` ends the reading,
+ * and so the waiting, after the picture at hand. */
+cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, const cm_call *call,
+                           cm_loader **out);
 void cm_loader_free(cm_loader *loader);
 /* The batch in turn, good until the next call; *waited: seconds that took. */
 cm_status cm_loader_next(cm_loader *loader, const float **images, const int32_t **labels, double *waited);

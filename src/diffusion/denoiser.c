@@ -201,7 +201,7 @@ static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
 /* Images first .. first + slice - 1. */
 static cm_status run_slice(const cm_denoiser *d, const team *t, const cm_evaluation *e, size_t first, cm_exec *exec)
 {
-    if (e->cancel && atomic_load(e->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    CM_TRY(cm_call_check(e->call));
     for (size_t k = 0; k < t->slice; k++) fill_inputs(d, e, first + k, k, exec);
     CM_TRY(cm_exec_run(exec, t->weights));
     for (size_t k = 0; k < t->slice; k++) read_outputs(d, e, first + k, k, exec);

@@ -6,8 +6,7 @@
 #ifndef CM_DIFFUSION_DENOISER_H
 #define CM_DIFFUSION_DENOISER_H
 
-#include <stdatomic.h>
-
+#include "base/call.h"
 #include "diffusion/model.h"
 #include "graph/arithmetic.h"
 
@@ -26,7 +25,7 @@ typedef struct cm_evaluation {
     const int32_t *labels; /* n or NULL = -1                              */
     const float *augment;  /* n x augment_dim or NULL = zeros             */
     double *d, *f;         /* outputs; f (n x F's channels x H x W) may be NULL */
-    atomic_int *cancel;    /* may be NULL; looked at before every image   */
+    const cm_call *call;   /* may be NULL; looked at before every slice   */
 } cm_evaluation;
 
 /* x and d may be the same.  sigma is rounded to float32 first, as the

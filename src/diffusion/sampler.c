@@ -43,8 +43,7 @@ cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_ari
     s->model = model;
     s->threads = threads;
     s->max_batch = max_batch;
-    atomic_init(&s->cancel, 0);
-    atomic_init(&s->running, 0);
+    cm_call_init(&s->call);
     cm_status status = allocate(s);
     if (status == CM_OK) status = cm_denoiser_create(model, threads, max_batch, arithmetic, &s->denoiser);
     s->plan_seconds = seconds() - before;
@@ -97,7 +96,7 @@ static cm_status denoise(void *user, int evaluation, double sigma, const double 
     cm_sampler *s = r->s;
     (void)evaluation;
     const cm_evaluation e = {r->noise.count, x,   &sigma, 0,         r->conditional ? s->labels : NULL,
-                             NULL,           out, NULL,   &s->cancel};
+                             NULL,           out, NULL,   &s->call};
     CM_TRY(cm_denoiser_run(s->denoiser, &e));
     r->done += r->noise.count;
     if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
@@ -115,8 +114,10 @@ static cm_status noise(void *user, int draw, double *out)
 static cm_status keep(void *user, double *denoised)
 {
     const run *r = user;
-    for (size_t i = 0; i < r->noise.count; i++)
+    for (size_t i = 0; i < r->noise.count; i++) {
+        CM_TRY(cm_call_check(&r->s->call)); /* the map may be the caller's, and slow */
         CM_TRY(cm_edit_keep(r->edit, r->noise.first + i, denoised + i * r->noise.size));
+    }
     return CM_OK;
 }
 
@@ -212,16 +213,15 @@ static cm_status run_job(cm_sampler *s, const job *j, float *images)
     size_t bytes;
     if (!cm_mul_size(j->n, image_size(s->model) * sizeof(float), &bytes))
         CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", j->n);
-    if (atomic_exchange(&s->running, 1))
-        CM_FAIL(CM_ERR_STATE,
-                "this sampler is already running: use one sampler per thread, and none inside its own callbacks");
-    atomic_store(&s->cancel, 0);
-    cm_status status = cm_times_resolve(s->model, j->options, &times);
-    if (status == CM_OK) {
-        status = run_all(s, j, &times, images);
-        cm_times_release(s->model, &times);
-    }
-    atomic_store(&s->running, 0);
+    CM_TRY(cm_times_resolve(s->model, j->options, &times));
+    cm_status status = run_all(s, j, &times, images);
+    cm_times_release(s->model, &times);
+    return status;
+}
+
+cm_status cm_sampler_end(cm_sampler *s, cm_status status)
+{
+    if (cm_call_end(&s->call) && status == CM_OK) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
     return status;
 }
 

@@ -2,8 +2,6 @@
 #ifndef CM_DIFFUSION_SAMPLER_H
 #define CM_DIFFUSION_SAMPLER_H
 
-#include <stdatomic.h>
-
 #include <consistency/sampler.h>
 
 #include "base/torch_rng.h"
@@ -16,7 +14,7 @@ struct cm_sampler {
     int threads;
     size_t max_batch;
     double plan_seconds;
-    atomic_int cancel, running;
+    cm_call call;
     /* Buffers of a round: max_batch x C x H x W values each. */
     double *state, *work;
     double *noise;       /* of one image                       */
@@ -29,7 +27,8 @@ cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_ari
                           cm_sampler **out);
 void cm_sampler_close(cm_sampler *sampler);
 
-/* options are complete (every field of this version) and n, images not 0. */
+/* The calls of a handle: within cm_call_begin and cm_sampler_end.
+ * options are complete (every field of this version) and n, images not 0. */
 cm_status cm_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
 
 /* The same for given images: n is edit->given_n x edit->variations. */
@@ -37,6 +36,9 @@ cm_status cm_sampler_change(cm_sampler *sampler, const cm_edit *edit, float *ima
 /* Frames between two noises; images 0 and `to` of the run, or options->noise. */
 cm_status cm_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, size_t frames,
                             float *images);
+
+/* Ends the handle's call: CANCELLED where it was asked to stop, else `status`. */
+cm_status cm_sampler_end(cm_sampler *sampler, cm_status status);
 
 /* Bytes of a sampler's own buffers besides the denoiser's. */
 size_t cm_sampler_state_bytes(const cm_model *model, size_t max_batch);

@@ -20,6 +20,7 @@ struct cm_learner_worker {
     const float *augment; /* of the slice, or NULL */
     size_t count;         /* images that are not padding */
     int slice;            /* number of the slice         */
+    const cm_call *call;
 };
 
 /* --- making ------------------------------------------------------------------- */
@@ -333,6 +334,7 @@ static cm_status evaluate(void *user, int role, const double *x, const double *s
     cm_learner *l = w->learner;
     int teach = role == CM_ROLE_TEACHER;
     cm_exec *exec = teach ? w->teacher : w->target;
+    CM_TRY(cm_call_check(w->call));
     set_inputs(w, exec, teach ? &l->teacher_precond : &l->precond, x, sigma, teach ? w->true_labels : w->labels,
                !teach);
     CM_TRY(cm_exec_run(exec, teach ? l->teacher_weights : l->target_weights));
@@ -343,6 +345,7 @@ static cm_status evaluate(void *user, int role, const double *x, const double *s
 static cm_status online(void *user, const double *x, const double *sigma, double *d)
 {
     cm_learner_worker *w = user;
+    CM_TRY(cm_call_check(w->call));
     set_inputs(w, w->train, &w->learner->precond, x, sigma, w->labels, 1);
     CM_TRY(cm_exec_run(w->train, w->learner->train_weights));
     get_output(w, w->train, d);
@@ -354,6 +357,7 @@ static cm_status backward(void *user, const double *cotangent)
     cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
     size_t pixels = (size_t)l->model->height * (size_t)l->model->width;
+    CM_TRY(cm_call_check(w->call));
     for (size_t i = 0; i < l->options.slice; i++)
         cm_planes_to_channels_last(l->model->channels, pixels, cotangent + i * l->image_size,
                                    cm_exec_cotangent(w->train) + i * l->image_size);
@@ -410,8 +414,8 @@ static cm_status run_slice(const job *j, int index, int worker)
     const cm_objective_batch b = {
         j->learner->options.slice, w->x0, w->z, w->u, w->normal, w->loss, w->share, w->work};
     size_t first = (size_t)index * j->learner->options.slice;
-    if (j->batch->cancel && atomic_load(j->batch->cancel)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
     w->slice = index;
+    w->call = j->batch->call;
     load_slice(w, j->batch, first);
     cm_exec_seed(w->train, j->batch->seed, w->images);
     if (w->target) cm_exec_seed(w->target, j->batch->seed, w->images);

@@ -8,8 +8,7 @@
 #ifndef CM_TRAIN_LEARNER_H
 #define CM_TRAIN_LEARNER_H
 
-#include <stdatomic.h>
-
+#include "base/call.h"
 #include "base/turns.h"
 #include "diffusion/model.h"
 #include "graph/plan.h"
@@ -72,7 +71,7 @@ typedef struct cm_learner_batch {
     uint64_t seed, first;  /* image i of the run is number first + i   */
     double label_dropout;
     double *loss;       /* out: per image                               */
-    atomic_int *cancel; /* looked at before every slice                 */
+    const cm_call *call; /* looked at before every evaluation           */
 } cm_learner_batch;
 
 /* learner->gradient = d mean(loss) / d parameters. */

@@ -191,8 +191,8 @@ cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_opt
     t->model = model;
     if (teacher) cm_model_retain(teacher);
     t->teacher = teacher;
-    atomic_init(&t->cancel, 0);
-    atomic_init(&t->running, 0);
+    atomic_init(&t->step, 0);
+    cm_call_init(&t->call);
     cm_status status = build(t);
     if (status != CM_OK) cm_trainer_close(t);
     else *out = t;
@@ -381,7 +381,7 @@ static cm_status gradients(cm_trainer *t, const float *images, const int32_t *la
                           .first = (uint64_t)t->step * (uint64_t)t->o.batch,
                           .label_dropout = t->o.label_dropout,
                           .loss = t->loss,
-                          .cancel = &t->cancel};
+                          .call = &t->call};
     t->settings.scales = now->scales;
     t->settings.stage = now->stage;
     b.images = augment(t, images, &b);
@@ -401,6 +401,7 @@ static cm_status advance(cm_trainer *t, const float *images, const int32_t *labe
         CM_TRY(cm_gradient_scale(threads, l->floats, parts, l->gradient));
     }
     CM_TRY(cm_gradient_norm(threads, l->floats, l->gradient, &norm));
+    CM_TRY(cm_call_check(&t->call)); /* the last time: from here on the step is taken whole */
     double loss = mean_loss(t);
     if (!isfinite(loss) || !isfinite(norm)) {
         CM_TRY(refuse_nonfinite(t, loss, norm));
@@ -423,14 +424,9 @@ cm_status cm_trainer_advance(cm_trainer *t, const float *images, const int32_t *
     } else if (cm_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
     }
-    int idle = 0;
-    if (!atomic_compare_exchange_strong(&t->running, &idle, 1))
-        CM_FAIL(CM_ERR_STATE, "the trainer is at work already");
     int before = cm_parallel_swap_threads(t->learner->options.threads);
     cm_status status = advance(t, images, labels, report);
     cm_parallel_swap_threads(before);
-    atomic_store(&t->cancel, 0);
-    atomic_store(&t->running, 0);
     return status;
 }
 
@@ -485,7 +481,10 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
         CM_TRY(cm_trainer_advance(t, images, labels, &report));
         report.data_wait = waited;
         report.seconds += waited;
-        if (progress && progress(user, &report))
+        cm_call_pause(&t->call);
+        int stop = progress && progress(user, &report);
+        cm_call_resume(&t->call);
+        if (stop || cm_call_asked(&t->call))
             CM_FAIL(CM_ERR_CANCELLED, "training was stopped after step %lld", (long long)t->step);
     }
     return CM_OK;
@@ -509,10 +508,13 @@ cm_status cm_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
 cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
 {
     cm_loader *loader;
+    cm_status status;
     CM_TRY(cm_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
-    CM_TRY(cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &loader));
-    cm_status status = loop(t, loader, until, progress, user);
+    CM_TRY(cm_call_begin(&dataset->call, "data set"));
+    status = cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &t->call, &loader);
+    if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cm_loader_free(loader);
+    (void)cm_call_end(&dataset->call);
     return status;
 }

@@ -22,7 +22,7 @@ struct cm_trainer {
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
     float *m, *v, *ema[CM_MAX_EMAS];
     /* The state that a checkpoint holds besides the blocks: */
-    int64_t step;    /* steps taken                                        */
+    _Atomic(int64_t) step; /* steps taken; read at any time                */
     int64_t updates; /* since the optimizer's state began                  */
     int32_t skipped, last_scales;
     json_t *dataset; /* fingerprint of the set of the run, or NULL         */
@@ -30,13 +30,13 @@ struct cm_trainer {
     double *loss; /* of the images of a step */
     cm_augmenter *augmenter;
     float *augmented, *augment_labels;
-    atomic_int cancel, running;
+    cm_call call;
     int lock; /* descriptor, -1 */
 };
 
 cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out);
 void cm_trainer_close(cm_trainer *trainer);
-/* images: batch x C x H x W; report may be NULL. */
+/* Within the trainer's call.  images: batch x C x H x W; report may be NULL. */
 cm_status cm_trainer_advance(cm_trainer *trainer, const float *images, const int32_t *labels,
                              cm_train_report *report);
 /* Whether a data set can feed a model `batch` images a step. */

@@ -223,6 +223,7 @@ PROTOTYPES = {
     "cm_dataset_class_name": (C.c_char_p, [_p, _i32]),
     "cm_dataset_read": (C.c_int, [_p, C.c_uint64, _size, _f32p, _i32p]),
     "cm_dataset_read_sized": (C.c_int, [_p, C.c_uint64, _size, _f32p, _size, _i32p]),
+    "cm_dataset_cancel": (None, [_p]),
     "cm_model_create": (C.c_int, [_p, C.c_char_p, C.c_uint64, C.POINTER(_p)]),
     "cm_train_options_init": (None, [C.POINTER(TrainOptions), _size]),
     "cm_train_options_preset": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p]),
