@@ -28,7 +28,8 @@ static const cli_option options[] = {
     {"set", 0, "KEY=VALUE", "any other number, as --print-config shows them; may be repeated"},
     {"init", 0, "FILE", "weights to begin with"},
     {"teacher", 0, "FILE", "the model to distil; cd and pd begin with its weights unless --init is given"},
-    {"network", 0, "JSON", "{\"network\", \"precond\", \"image\"} of a new model, or a file with it"},
+    {"network", 0, "JSON", "{\"network\", \"precond\", \"image\"} of a new model, or a file with it; 'given' takes the\n"
+                           "                                 network of --init or --teacher where --preset has another"},
     {"size", 0, "N", "pictures are cut to N x N (the network's size)"},
     {"labels", 0, "RULE", "auto, none, folder or prefix"},
     {"random-crop", 0, NULL, "random crops of 80 to 100 % instead of the centre"},
@@ -79,6 +80,7 @@ typedef struct {
     cli c;
     const char *data, *out, *preset, *init, *teacher_path, *network;
     const char *simple[5], *sets[MAX_SETS]; /* objective, steps, batch, seed, threads; --set in order */
+    int as_given; /* --network given */
     int n_sets, resume, allow_changes, estimate, print, quiet;
     int64_t checkpoint_every, sample_every, log_every;
     int32_t keep, size, labels, random_crop, stop_on_bad;
@@ -116,10 +118,17 @@ static void catch_signals(void)
 
 /* --- options -------------------------------------------------------------------- */
 
+/* By source: name, parameters, what it is. */
 static void list_presets(void)
 {
-    for (size_t i = 0; cm_train_preset_name(i); i++)
-        printf("%-22s %s\n", cm_train_preset_name(i), cm_train_preset_about(i));
+    for (size_t i = 0; cm_train_preset_name(i); i++) {
+        const char *source = cm_train_preset_source(i);
+        uint64_t n = 0;
+        (void)cm_model_count(NULL, cm_train_preset_config(i), &n);
+        if (!i || strcmp(source, cm_train_preset_source(i - 1)) != 0)
+            printf("%s%s\n    %-22s %11s  what it is\n", i ? "\n" : "", source, "name", "parameters");
+        printf("    %-22s %9.3f M  %s\n", cm_train_preset_name(i), (double)n / 1e6, cm_train_preset_about(i));
+    }
 }
 
 static void set_option(program *p, int option, const char *v)
@@ -143,7 +152,10 @@ static void set_option(program *p, int option, const char *v)
         break;
     case INIT: p->init = v; break;
     case TEACHER: p->teacher_path = v; break;
-    case NETWORK: p->network = cli_json_argument(c, "network", v); break;
+    case NETWORK:
+        p->as_given = strcmp(v, "given") == 0;
+        p->network = p->as_given ? NULL : cli_json_argument(c, "network", v);
+        break;
     case SIZE: p->size = (int32_t)cli_integer(c, "size", v, 1, 65535); break;
     case LABELS: p->labels = cli_choice(c, "labels", v, rules); break;
     case RANDOM_CROP: p->random_crop = 1; break;
@@ -426,11 +438,24 @@ static const char *preset_network(const program *p)
     return NULL;
 }
 
+/* A preset stands for a network too: nobody gets another one without a word. */
+static void check_network(const program *p, const cm_model *model, const char *option, const char *path)
+{
+    if (!p->preset || p->as_given || p->network || !model || cm_train_preset_check(p->preset, model) == CM_OK) return;
+    cli_usage_error(&p->c,
+                    "--%s %s: %s\nGive a %s of the preset's network, or --network given to train the file's network with "
+                    "the preset's numbers.",
+                    option, path, cm_last_message(), option);
+}
+
 static cm_status open_models(program *p)
 {
     cm_status status = CM_OK;
     if (p->teacher_path) status = cm_model_load(p->context, p->teacher_path, NULL, &p->teacher);
     if (status == CM_OK && p->init) status = cm_model_load(p->context, p->init, NULL, &p->model);
+    if (status != CM_OK) return status;
+    check_network(p, p->model, "init", p->init);
+    check_network(p, p->teacher, "teacher", p->teacher_path);
     return status;
 }
 
@@ -439,7 +464,7 @@ static cm_status new_model(program *p)
     cm_dataset_info d;
     cm_dataset_info_init(&d, sizeof d);
     cm_status status = cm_dataset_info_get(p->dataset, &d);
-    if (status != CM_OK || p->init || p->teacher) return status;
+    if (status != CM_OK || p->init || (p->teacher && !p->network)) return status;
     const char *config = p->network ? p->network : preset_network(p);
     if (!config) config = default_network(p, &d);
     return cm_model_create(p->context, config, p->o.seed, &p->model);
@@ -621,6 +646,8 @@ int main(int argc, char **argv)
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
     if (!p.data || !p.out) cli_usage_error(&p.c, "--data and --out are needed");
     if (p.init && p.network) cli_usage_error(&p.c, "--network has no effect with --init");
+    if (p.as_given && !p.init && !p.teacher_path)
+        cli_usage_error(&p.c, "--network given needs --init or --teacher, whose network it takes");
     if (p.allow_changes && !p.resume) cli_usage_error(&p.c, "--allow-changes has no effect without --resume");
     if (!p.resume && !is_empty(p.out)) {
         fprintf(stderr, "%s: '%s' is not empty: give a new directory, or --resume to continue the run in it\n", p.c.program,

@@ -583,30 +583,6 @@ START_TEST(options_refused)
 }
 END_TEST
 
-START_TEST(presets_hold)
-{
-    size_t n = 0;
-    for (; cm_train_preset_name(n); n++) {
-        cm_train_options o;
-        cm_model *m;
-        char text[4096];
-        size_t length;
-        cm_train_options_init(&o, sizeof o);
-        OK(cm_train_options_preset(&o, cm_train_preset_name(n)));
-        OK(cm_train_options_check(&o));
-        OK(cm_train_options_json(&o, text, sizeof text, &length));
-        ck_assert(length < sizeof text && strstr(text, "\"lr\""));
-        ck_assert_ptr_nonnull(cm_train_preset_about(n));
-        if (strncmp(cm_train_preset_name(n), "lsun", 4) != 0 && strncmp(cm_train_preset_name(n), "imagenet", 8) != 0) {
-            OK(cm_model_create(NULL, cm_train_preset_config(n), 1, &m));
-            cm_model_free(m);
-        }
-    }
-    ck_assert_int_ge((int)n, 15);
-    FAILS(cm_train_options_preset(&(cm_train_options){.struct_size = sizeof(cm_train_options)}, "cifar"), CM_ERR_ARGUMENT, "cifar");
-}
-END_TEST
-
 START_TEST(trainers_refused)
 {
     cm_train_options o = options("cd");
@@ -880,7 +856,6 @@ Suite *make_suite(void)
     tcase_add_test(t, old_checkpoints_go);
     tcase_add_test(t, snapshots);
     tcase_add_test(t, options_refused);
-    tcase_add_test(t, presets_hold);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, nonfinite_stops);
     tcase_add_test(t, no_cancel_is_lost);

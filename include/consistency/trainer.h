@@ -108,6 +108,9 @@ typedef struct cm_train_options {
                              are float32. bf16_tile 1 with AMX, else 2,
                              data gradients 3                                        */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor                                 */
+    int32_t anneal_stages; /* pd: 1 (its default): lr falls linearly to the factor lr_final within
+                             every stage and begins anew with the next; the last stage, N = 1,
+                             ends with `steps`.  0: one schedule by anneal_begin, anneal_end */
 } cm_train_options;
 
 CM_API void cm_train_options_init(cm_train_options *options, size_t struct_size);
@@ -116,8 +119,16 @@ CM_API void cm_train_options_init(cm_train_options *options, size_t struct_size)
 CM_API cm_status cm_train_options_preset(cm_train_options *options, const char *name);
 CM_API const char *cm_train_preset_name(size_t index);
 CM_API const char *cm_train_preset_about(size_t index);
-/* The JSON of a network that goes with a preset ({"network", "precond", "image"}). */
+/* Where its numbers are from: a table of a paper, a published configuration or launch
+ * script, or "this library" (runs of docs/recipes.md). */
+CM_API const char *cm_train_preset_source(size_t index);
+/* The JSON of the network that goes with a preset ({"network", "precond", "image"}),
+ * every argument written out. */
 CM_API const char *cm_train_preset_config(size_t index);
+/* ARGUMENT when the model's network is another than the preset's: the message names
+ * every argument that differs with both values.  Dropout and label_dropout, which are
+ * matters of training, and where the first weights come from do not count. */
+CM_API cm_status cm_train_preset_check(const char *name, const cm_model *model);
 /* One field by name from text: numbers, or names where the fields above list them
  * ("objective", "cd"); averages as "ema", "0.999,warmup:0.999,halflife:500000".
  * ARGUMENT names the field, its range and the nearest name. */
@@ -131,6 +142,8 @@ CM_API cm_status cm_train_options_check(const cm_train_options *options);
 /* A model with fresh weights: config_json is {"network": .., "precond": ..,
  * "image": ..} as in a native file's metadata. */
 CM_API cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out);
+/* How many parameters such a model has, without making it. */
+CM_API cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters);
 
 /* model: the weights to begin with (copied); NULL with a teacher: the teacher's.
  * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd:

@@ -67,6 +67,18 @@ const char *cm_train_preset_config(size_t index)
     return p ? p->config : NULL;
 }
 
+const char *cm_train_preset_source(size_t index)
+{
+    const cm_preset *p = cm_preset_at(index);
+    return p ? p->source : NULL;
+}
+
+cm_status cm_train_preset_check(const char *name, const cm_model *model)
+{
+    if (!name || !model) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_preset_check: name or model is NULL");
+    return cm_preset_check(name, &model->net);
+}
+
 cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value)
 {
     cm_train_options o;
@@ -107,16 +119,33 @@ cm_status cm_train_options_check(const cm_train_options *options)
 
 /* --- models without a file ---------------------------------------------------------- */
 
-cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out)
+static cm_status parse_config(const char *config_json, json_t **out)
 {
     json_error_t error;
+    *out = json_loads(config_json, JSON_REJECT_DUPLICATES, &error);
+    if (!*out) CM_FAIL(CM_ERR_FORMAT, "config_json: not valid JSON: %s (character %d)", error.text, error.position);
+    return CM_OK;
+}
+
+cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out)
+{
+    json_t *config;
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: out is NULL");
     *out = NULL;
     if (!config_json) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: config_json is NULL");
-    json_t *config = json_loads(config_json, JSON_REJECT_DUPLICATES, &error);
-    if (!config)
-        CM_FAIL(CM_ERR_FORMAT, "config_json: not valid JSON: %s (character %d)", error.text, error.position);
+    CM_TRY(parse_config(config_json, &config));
     cm_status status = cm_model_make(context, config, seed, NULL, out);
+    json_decref(config);
+    return status;
+}
+
+cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters)
+{
+    json_t *config;
+    if (!config_json || !parameters) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_count: config_json or parameters is NULL");
+    *parameters = 0;
+    CM_TRY(parse_config(config_json, &config));
+    cm_status status = cm_model_parameters(context, config, parameters);
     json_decref(config);
     return status;
 }

@@ -302,6 +302,19 @@ cm_status cm_model_write(const cm_model *m, const char *path, int overwrite)
     return status;
 }
 
+cm_status cm_model_parameters(cm_context *context, const json_t *config, uint64_t *out)
+{
+    cm_model *m;
+    CM_TRY(new_model(context, &m));
+    m->file.config = json_deep_copy(config);
+    cm_status status = m->file.config ? configure(m) : cm_fail(CM_ERR_MEMORY, "out of memory: configuration");
+    *out = 0;
+    for (int i = 0; status == CM_OK && i < m->graph->n_params; i++)
+        if (!m->graph->params[i].constant) *out += cm_param_elements(&m->graph->params[i]);
+    cm_model_release(m);
+    return status;
+}
+
 cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
 {
     cm_model *m;

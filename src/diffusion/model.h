@@ -54,6 +54,8 @@ cm_status cm_model_open(cm_context *context, const char *path, const cm_load_opt
  * laid out by cm_param_offsets. */
 cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,
                         cm_model **out);
+/* How many values such a model has, without making it. */
+cm_status cm_model_parameters(cm_context *context, const json_t *config, uint64_t *out);
 /* All values but constants into such a block. */
 void cm_model_values(const cm_model *model, float *block);
 /* Writes a native file. */

@@ -2,6 +2,7 @@
 #include "nets/config.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- the reader ----------------------------------------------------------- */
@@ -167,7 +168,7 @@ static const cm_field adm_fields[] = {
     IGNORED("use_checkpoint"),
 };
 
-/* SongUNet and DhariwalUNet share these; the last five are SongUNet's. */
+/* SongUNet and DhariwalUNet share these; the last six are SongUNet's. */
 static const cm_field edm_fields[] = {
     CHOICE("type", type, type_names),
     CHOICE("model_type", model_type, model_types),
@@ -190,8 +191,9 @@ static const cm_field edm_fields[] = {
     CHOICE("encoder_type", encoder, encoders),
     CHOICE("decoder_type", decoder, decoders),
     {"resample_filter", CM_FIELD_NUMBERS, AT(filter), AT(n_filter), 0, CM_FIR_MAX, NULL, 0},
+    NUMBER("fourier_scale", fourier_scale, 0, 1e6),
 };
-enum { SONG_ONLY = 5, EDM_FIELDS = sizeof edm_fields / sizeof *edm_fields };
+enum { SONG_ONLY = 6, EDM_FIELDS = sizeof edm_fields / sizeof *edm_fields };
 
 static void set_list(double *to, int32_t *count, const double *from, int32_t n)
 {
@@ -212,6 +214,7 @@ static void set_defaults(int type, cm_net_config *c)
     c->channel_mult_noise = 1;
     c->filter[0] = c->filter[1] = 1;
     c->n_filter = 2;
+    c->fourier_scale = 16;
     if (type == CM_NET_ADM) return;
     c->dropout = 0.10;
     c->model_channels = type == CM_NET_SONGUNET ? 128 : 192;
@@ -258,6 +261,9 @@ static cm_status read_edm(const char *what, const json_t *network, cm_net_config
     if (c->model_type != c->type)
         CM_FAIL(CM_ERR_FORMAT, "%s: model_type \"%s\" contradicts type \"%s\"", what, model_types[c->model_type],
                 type_names[c->type]);
+    if (json_object_get(network, "fourier_scale") && c->embedding != CM_EMBEDDING_FOURIER)
+        CM_FAIL(CM_ERR_FORMAT, "%s: argument 'fourier_scale' has no effect on embedding_type \"%s\"", what,
+                embeddings[c->embedding]);
     return join_channels(what, c);
 }
 
@@ -288,4 +294,59 @@ cm_status cm_net_config_read(const json_t *network, cm_net_config *out)
 const char *cm_net_type_name(int type)
 {
     return type_names[type];
+}
+
+/* --- two networks ------------------------------------------------------------ */
+
+/* A field's value as it is written in JSON. */
+static void show_field(const cm_net_config *c, const cm_field *f, char *out, size_t size)
+{
+    const unsigned char *base = (const unsigned char *)c;
+    int32_t n = 1, i;
+    double d;
+    size_t at = 0;
+    int list = f->kind == CM_FIELD_INTS || f->kind == CM_FIELD_NUMBERS;
+    memcpy(&i, base + f->offset, sizeof i);
+    if (f->kind == CM_FIELD_CHOICE) (void)snprintf(out, size, "\"%s\"", f->choices[i]);
+    else if (f->kind == CM_FIELD_BOOL) (void)snprintf(out, size, "%s", i ? "true" : "false");
+    if (f->kind == CM_FIELD_CHOICE || f->kind == CM_FIELD_BOOL) return;
+    if (list) memcpy(&n, base + f->count, sizeof n);
+    if (list) at += (size_t)snprintf(out, size, "[");
+    for (int32_t k = 0; k < n && at < size; k++) {
+        if (f->kind == CM_FIELD_NUMBER || f->kind == CM_FIELD_NUMBERS) memcpy(&d, base + f->offset + (size_t)k * sizeof d, sizeof d);
+        else memcpy(&i, base + f->offset + (size_t)k * sizeof i, sizeof i), d = i;
+        at += (size_t)snprintf(out + at, size - at, "%s%g", k ? ", " : "", d);
+    }
+    if (list && at < size) (void)snprintf(out + at, size - at, "]");
+}
+
+/* What decides neither tensors nor the function they are used in. */
+static int is_training(const cm_field *f)
+{
+    return f->kind == CM_FIELD_IGNORED || f->offset == AT(dropout) || f->offset == AT(label_dropout) ||
+           f->offset == AT(fourier_scale) || f->offset == AT(img_channels) || f->offset == AT(model_type);
+}
+
+int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b, char *text,
+                              size_t size)
+{
+    const cm_field *fields = a->type == CM_NET_ADM ? adm_fields : edm_fields;
+    size_t n = a->type == CM_NET_ADM ? sizeof adm_fields / sizeof *adm_fields
+                                     : EDM_FIELDS - (a->type == CM_NET_DHARIWAL ? SONG_ONLY : 0);
+    int found = 0;
+    size_t at = 0;
+    text[0] = '\0';
+    if (a->type != b->type) n = 1; /* no other argument means the same */
+    for (size_t i = 0; i < n; i++) {
+        char left[256], right[256];
+        if (is_training(&fields[i])) continue;
+        show_field(a, &fields[i], left, sizeof left);
+        show_field(b, &fields[i], right, sizeof right);
+        if (strcmp(left, right) == 0) continue;
+        if (at < size)
+            at += (size_t)snprintf(text + at, size - at, "%s%s is %s%s and %s%s", found ? "; " : "", fields[i].name, left, of_a,
+                                   right, of_b);
+        found++;
+    }
+    return found;
 }

@@ -31,6 +31,7 @@ typedef struct cm_net_config {
     int32_t augment_dim, channel_mult_emb, channel_mult_noise;
     int32_t embedding, encoder, decoder, n_filter;
     double filter[CM_FIR_MAX];
+    double fourier_scale; /* of the frequencies that fresh weights get */
 } cm_net_config;
 
 /* Unknown, missing, mistyped and out-of-range arguments are errors that name
@@ -38,6 +39,11 @@ typedef struct cm_net_config {
 cm_status cm_net_config_read(const json_t *network, cm_net_config *out);
 
 const char *cm_net_type_name(int type);
+
+/* How many arguments that decide the tensors or the function differ; text lists
+ * them, each value followed by of_a and of_b (" in the preset"). */
+int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b, char *text,
+                              size_t size);
 
 /* --- a table-driven reader, shared with the preconditioning ---------------- */
 

@@ -61,7 +61,7 @@ static rule rule_of(const cm_graph *g, const cm_net_config *config, int index)
     const cm_param_desc *p = &g->params[index];
     /* A bias follows its weight; a norm's weight has rank 1. */
     const cm_param_desc *weight = is_bias(p->name) && index > 0 ? p - 1 : p;
-    if (contains(p->name, "freqs")) return (rule){NORMAL, 16};
+    if (contains(p->name, "freqs")) return (rule){NORMAL, config->fourier_scale};
     if (weight->rank == 1) return (rule){is_bias(p->name) ? ZERO : ONE, 1};
     return config->type == CM_NET_SONGUNET ? song_rule(p) : adm_rule(p, weight);
 }

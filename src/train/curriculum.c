@@ -36,12 +36,24 @@ static int32_t ict(const cm_curriculum *c, int64_t k)
     return (int32_t)(n < c->end ? n : c->end) + 1;
 }
 
+/* The stage of progressive distillation that step k belongs to: [begin, end).  The
+ * last one, with N = 1, lasts as long as the run. */
+static void progdist_stage(const cm_curriculum *c, int64_t k, int64_t *begin, int64_t *end)
+{
+    int64_t s = c->distill_steps, two = s * ((int64_t)floor(log2((double)c->start)) - 1), one = two + 2 * s;
+    *begin = k < two ? k / s * s : k < one ? two : one;
+    *end = k < two ? *begin + s : k < one ? one : c->total;
+    if (*end > c->total) *end = c->total;
+}
+
 static double learning_rate(const cm_curriculum *c, int64_t k)
 {
     double rate = c->lr;
+    int64_t begin = c->anneal_begin, end = c->anneal_end;
     if (k + 1 < c->warmup) rate *= (double)(k + 1) / (double)c->warmup;
-    if (c->anneal_end > 0 && k > c->anneal_begin) {
-        double done = (double)(k - c->anneal_begin) / (double)(c->anneal_end - c->anneal_begin);
+    if (c->anneal_stages) progdist_stage(c, k, &begin, &end);
+    if (end > 0 && k > begin) {
+        double done = end > begin ? (double)(k - begin) / (double)(end - begin) : 1;
         rate *= 1 + (done < 1 ? done : 1) * (c->lr_final - 1);
     }
     return rate;

@@ -4,109 +4,187 @@
 
 #include "train/settings.h"
 
-#define IMAGE(c, side, labels)                                                                                       \
-    ", \"image\": {\"channels\": " #c ", \"height\": " #side ", \"width\": " #side ", \"labels\": " #labels "}}"
-#define TIMES "\"sigma_data\": 0.5, \"sigma_min\": 0.002, \"sigma_max\": 80}"
+/* --- networks: every argument written out ----------------------------------------- */
 
-#define TINY                                                                                                         \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 1, \"label_dim\": 10, "        \
-    "\"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [], "                 \
-    "\"dropout\": 0}, \"precond\": {\"type\": \"edm\", " TIMES IMAGE(1, 32, 10)
-#define DIGITS                                                                                                       \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 1, \"label_dim\": 10, "        \
-    "\"model_channels\": 16, \"channel_mult\": [1, 2, 4], \"num_blocks\": 1, \"attn_resolutions\": [8], "            \
-    "\"dropout\": 0}, \"precond\": {\"type\": \"edm\", " TIMES IMAGE(1, 32, 10)
-#define CIFAR_SMALL                                                                                                  \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, \"label_dim\": 10, "        \
-    "\"model_channels\": 32, \"channel_mult\": [1, 2, 2], \"num_blocks\": 1, \"attn_resolutions\": [8], "            \
-    "\"dropout\": 0}, \"precond\": {\"type\": \"edm\", " TIMES IMAGE(3, 32, 10)
-#define CIFAR_DDPMPP                                                                                                 \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, \"augment_dim\": 9, "       \
-    "\"model_channels\": 128, \"channel_mult\": [2, 2, 2], \"num_blocks\": 4, \"attn_resolutions\": [16], "          \
-    "\"dropout\": 0.13}, \"precond\": {\"type\": \"edm\", " TIMES IMAGE(3, 32, 0)
-#define CIFAR_NCSNPP                                                                                                 \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, \"model_channels\": 128, "  \
-    "\"channel_mult\": [2, 2, 2], \"num_blocks\": 4, \"attn_resolutions\": [16], \"dropout\": 0, "                   \
-    "\"embedding_type\": \"fourier\", \"encoder_type\": \"residual\", \"channel_mult_noise\": 2, "                   \
-    "\"resample_filter\": [1, 3, 3, 1]}, \"precond\": {\"type\": \"edm\", " TIMES IMAGE(3, 32, 0)
-#define IMAGENET64                                                                                                   \
-    "{\"network\": {\"type\": \"adm\", \"image_size\": 64, \"in_channels\": 3, \"out_channels\": 3, "                \
-    "\"model_channels\": 192, \"num_res_blocks\": 3, \"channel_mult\": [1, 2, 3, 4], "                               \
-    "\"attention_resolutions\": [2, 4, 8], \"num_head_channels\": 64, \"use_scale_shift_norm\": true, "              \
-    "\"resblock_updown\": true, \"num_classes\": 1000, \"dropout\": 0}, \"precond\": {\"type\": \"edm\", " TIMES     \
-    IMAGE(3, 64, 1000)
-#define LSUN256                                                                                                      \
-    "{\"network\": {\"type\": \"adm\", \"image_size\": 256, \"in_channels\": 3, \"out_channels\": 3, "               \
-    "\"model_channels\": 256, \"num_res_blocks\": 2, \"channel_mult\": [1, 1, 2, 2, 4, 4], "                         \
-    "\"attention_resolutions\": [8, 16, 32], \"num_head_channels\": 64, \"use_scale_shift_norm\": true, "            \
-    "\"resblock_updown\": true, \"dropout\": 0}, \"precond\": {\"type\": \"edm\", " TIMES IMAGE(3, 256, 0)
+#define REST(time, c, side, labels)                                                                                  \
+    "}, \"precond\": {\"type\": \"edm\", \"time\": \"" time "\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "        \
+    "\"sigma_max\": 80}, \"image\": {\"channels\": " #c ", \"height\": " #side ", \"width\": " #side                 \
+    ", \"labels\": " #labels "}}"
 
+/* kind: what distinguishes DDPM++ from NCSN++; the rest is common to both. */
+#define SONG(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                                \
+    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": " #side ", \"in_channels\": " #c                     \
+    ", \"out_channels\": " #c ", \"label_dim\": " #labels ", \"augment_dim\": " #augment                             \
+    ", \"model_channels\": " #width ", \"channel_mult\": [" mult "], \"channel_mult_emb\": 4, \"num_blocks\": " #blocks \
+    ", \"attn_resolutions\": [" attention "], \"dropout\": " #dropout ", \"label_dropout\": 0, " kind                \
+    ", \"decoder_type\": \"standard\"" REST("ln/4", c, side, labels)
+#define DDPMPP                                                                                                       \
+    "\"embedding_type\": \"positional\", \"channel_mult_noise\": 1, \"encoder_type\": \"standard\", "                \
+    "\"resample_filter\": [1, 1]"
+#define NCSNPP_OF(scale)                                                                                             \
+    "\"embedding_type\": \"fourier\", \"fourier_scale\": " #scale ", \"channel_mult_noise\": 2, "                    \
+    "\"encoder_type\": \"residual\", \"resample_filter\": [1, 3, 3, 1]"
+#define NCSNPP NCSNPP_OF(16)
+
+#define ADM(side, width, mult, blocks, rates, scale_shift, classes, labels, dropout)                                 \
+    "{\"network\": {\"type\": \"adm\", \"image_size\": " #side ", \"in_channels\": 3, \"out_channels\": 3, "         \
+    "\"model_channels\": " #width ", \"num_res_blocks\": " #blocks ", \"channel_mult\": [" mult                      \
+    "], \"attention_resolutions\": [" rates "], \"num_heads\": 1, \"num_head_channels\": 64, "                       \
+    "\"num_heads_upsample\": -1, \"use_scale_shift_norm\": " #scale_shift ", \"resblock_updown\": true, "            \
+    "\"conv_resample\": true, \"attention_layout\": \"qkv\", \"num_classes\": " #classes ", \"dropout\": " #dropout  \
+    REST("250ln", 3, side, labels)
+#define DHARIWAL64                                                                                                   \
+    "{\"network\": {\"type\": \"dhariwal\", \"img_resolution\": 64, \"in_channels\": 3, \"out_channels\": 3, "       \
+    "\"label_dim\": 1000, \"augment_dim\": 0, \"model_channels\": 192, \"channel_mult\": [1, 2, 3, 4], "             \
+    "\"channel_mult_emb\": 4, \"num_blocks\": 3, \"attn_resolutions\": [32, 16, 8], \"dropout\": 0.1, "              \
+    "\"label_dropout\": 0" REST("ln/4", 3, 64, 1000)
+
+#define TINY SONG(32, 1, 10, 0, 8, "1, 2", 1, "", 0, DDPMPP)
+#define DIGITS SONG(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP)
+#define CIFAR_SMALL SONG(32, 3, 10, 0, 32, "1, 2, 2", 1, "8", 0, DDPMPP)
+#define CIFAR(labels, augment, dropout, kind) SONG(32, 3, labels, augment, 128, "2, 2, 2", 4, "16", dropout, kind)
+#define FACES(dropout, kind) SONG(64, 3, 0, 9, 128, "1, 2, 2, 2", 4, "16", dropout, kind)
+#define IMAGENET64(dropout) ADM(64, 192, "1, 2, 3, 4", 3, "2, 4, 8", true, 1000, 1000, dropout)
+#define LSUN256(dropout) ADM(256, 256, "1, 1, 2, 2, 4, 4", 2, "8, 16, 32", false, null, 0, dropout)
+
+/* --- numbers ------------------------------------------------------------------------ */
+
+/* NVlabs/edm counts images: 200 million of them, or 2,500; warm-up over 10 million. */
+#define EDM_RUN "objective=edm optimizer=adam sum_pixels=1 flip=0 "
+#define EDM_CIFAR                                                                                                    \
+    EDM_RUN "batch=512 steps=390625 lr=0.001 warmup_steps=19531 dropout=0.13 augment=0.12 ema=halflife:500000:0.05"
+#define EDM_64 EDM_RUN "batch=256 steps=781250 lr=0.0002 warmup_steps=39062 augment=0.15 ema=halflife:500000:0.05 "
+#define CIFAR_CM "batch=512 steps=800000 optimizer=radam dropout=0 flip=0.5 ema=0.9999 "
+#define CIFAR_CD "objective=cd " CIFAR_CM "start_scales=18 end_scales=18 mu=0 "
+#define CIFAR_CT "objective=ct " CIFAR_CM "lr=0.0004 metric=l2 "
+#define CD_40 "objective=cd steps=600000 optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=40 end_scales=40 mu=0.95 "
+#define CT_OF(end) "objective=ct optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=2 end_scales=" #end " mu=0.95 "
 #define IMAGENET_EMAS "ema=0.999,0.9999,0.9999432189950708"
 #define LSUN_EMAS "ema=0.9999,0.99994,0.9999432189950708"
+#define TABLE3_EMA "ema=0.999943"
+
+#define OURS "this library: docs/recipes.md"
+#define KARRAS "Karras et al. 2022, Table 7; NVlabs/edm train.py"
+#define JCM "Song et al. 2023; configs and launch.sh of consistency_models_cifar10"
+#define SCRIPT "Song et al. 2023; scripts/launch.sh of consistency_models"
+#define TABLE3 "Song et al. 2023, Table 3"
+#define ICT "Song and Dhariwal 2023"
+#define GENG "Geng et al. 2024; run_ecm.sh of locuslab/ect"
 
 static const cm_preset presets[] = {
-    {"smoke", "a tiny network, a few seconds: is everything in place?",
+    {"smoke", "a tiny network, a few seconds: is everything in place?", OURS,
      "objective=edm batch=16 steps=20 lr=0.001 ema=warmup:0.9", TINY},
-    {"digits-teacher-30min", "diffusion model of 32x32 digits, 744,401 parameters, about half an hour on two cores",
+    {"digits-teacher-30min", "diffusion model of 32x32 digits, about half an hour on two cores", OURS,
      "objective=edm batch=64 steps=5000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=3000 anneal_end=5000 "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS},
-    {"digits-ect-30min", "consistency tuning of that teacher (--init), about half an hour",
+    {"digits-ect-30min", "consistency tuning of that teacher (--init), about half an hour", OURS,
      "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ema=warmup:0.999",
      DIGITS},
-    {"digits-cd-30min", "consistency distillation of that teacher (--teacher)",
+    {"digits-cd-30min", "consistency distillation of that teacher (--teacher)", OURS,
      "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
      "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
      DIGITS},
-    {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min",
+    {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min", OURS,
      "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
      "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=2 end_scales=80 ema=warmup:0.999",
      DIGITS},
-    {"digits-ict-30min", "improved consistency training from nothing",
+    {"digits-ict-30min", "improved consistency training from nothing", OURS,
      "objective=ict batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 start_scales=10 end_scales=160 ema=warmup:0.999",
      DIGITS},
-    {"cifar10-3h", "diffusion model of 32x32 colour pictures in 10 classes, 1.3 million parameters: first half of three hours",
+    {"cifar10-3h", "diffusion model of 32x32 colour pictures in 10 classes: first half of three hours", OURS,
      "objective=edm batch=64 steps=7000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=4200 anneal_end=7000 "
      "lr_final=0.02 grad_clip=1 flip=0.5 ema=warmup:0.999",
      CIFAR_SMALL},
-    {"cifar10-ect-3h", "consistency tuning of that model (--init): second half",
+    {"cifar10-ect-3h", "consistency tuning of that model (--init): second half", OURS,
      "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
      "grad_clip=1 flip=0.5 huber_c=0.2993 ema=warmup:0.999",
      CIFAR_SMALL},
-    {"cifar10-edm", "Karras et al. 2022, CIFAR-10 unconditional, DDPM++",
-     "objective=edm batch=512 steps=400000 optimizer=adam lr=0.001 warmup_steps=19531 sum_pixels=1 flip=0 augment=0.12 "
-     "ema=halflife:500000:0.05",
-     CIFAR_DDPMPP},
-    {"cifar10-cd-l1", "Song et al. 2023, CD with l1", "objective=cd batch=512 steps=800000 lr=0.0002 metric=l1 flip=0.5 ema=0.9999",
-     CIFAR_NCSNPP},
-    {"cifar10-cd-l2", "Song et al. 2023, CD with l2", "objective=cd batch=512 steps=800000 lr=0.0004 metric=l2 flip=0.5 ema=0.9999",
-     CIFAR_NCSNPP},
-    {"cifar10-ct", "Song et al. 2023, CT (l2 where the paper has LPIPS)",
-     "objective=ct batch=512 steps=800000 lr=0.0004 start_scales=2 end_scales=150 mu=0.9 flip=0.5 ema=0.9999", CIFAR_NCSNPP},
-    {"cifar10-ict", "Song and Dhariwal 2023",
-     "objective=ict batch=1024 steps=400000 lr=0.0001 dropout=0.3 flip=0.5 ema=0.99993", CIFAR_NCSNPP},
-    {"cifar10-ect", "Geng et al. 2024, from an EDM checkpoint (--init)",
-     "objective=ect batch=128 steps=200000 lr=0.0001 ect_stage_steps=25000 dropout=0.2 ema=0.9999", CIFAR_DDPMPP},
-    {"cifar10-pd", "progressive distillation in Song et al. 2023",
-     "objective=pd batch=512 steps=800000 lr=5e-05 start_scales=4096 distill_steps=50000 flip=0.5 ema=0.9999", CIFAR_NCSNPP},
-    {"imagenet64-edm", "Song et al. 2023, the teacher",
-     "objective=edm batch=4096 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS, IMAGENET64},
-    {"imagenet64-cd-l2", "Song et al. 2023, CD with l2",
-     "objective=cd batch=2048 steps=600000 lr=8e-06 start_scales=40 end_scales=40 mu=0.95 flip=0.5 " IMAGENET_EMAS, IMAGENET64},
-    {"imagenet64-ct", "Song et al. 2023, CT (l2 where the paper has LPIPS)",
-     "objective=ct batch=2048 steps=800000 lr=0.0001 start_scales=2 end_scales=200 mu=0.95 flip=0.5 " IMAGENET_EMAS, IMAGENET64},
-    {"lsun256-cd-l2", "Song et al. 2023, CD with l2",
-     "objective=cd batch=256 steps=600000 lr=1e-05 start_scales=40 end_scales=40 mu=0.95 flip=0.5 " LSUN_EMAS, LSUN256},
-    {"lsun256-ct", "Song et al. 2023, CT (l2 where the paper has LPIPS)",
-     "objective=ct batch=256 steps=1000000 lr=5e-05 start_scales=2 end_scales=150 mu=0.95 flip=0.5 " LSUN_EMAS, LSUN256},
+
+    {"cifar10-edm", "EDM, CIFAR-10 without classes, DDPM++ (vp); the --init of cifar10-ect", KARRAS, EDM_CIFAR,
+     CIFAR(0, 9, 0.13, DDPMPP)},
+    {"cifar10-edm-ve", "EDM, CIFAR-10 without classes, NCSN++ (ve)", KARRAS, EDM_CIFAR, CIFAR(0, 9, 0.13, NCSNPP)},
+    {"cifar10-edm-cond", "EDM, CIFAR-10 with classes, DDPM++ (vp)", KARRAS, EDM_CIFAR, CIFAR(10, 9, 0.13, DDPMPP)},
+    {"cifar10-edm-cond-ve", "EDM, CIFAR-10 with classes, NCSN++ (ve)", KARRAS, EDM_CIFAR, CIFAR(10, 9, 0.13, NCSNPP)},
+    {"ffhq64-edm", "EDM, FFHQ 64x64, DDPM++ (vp)", KARRAS, EDM_64 "dropout=0.05", FACES(0.05, DDPMPP)},
+    {"ffhq64-edm-ve", "EDM, FFHQ 64x64, NCSN++ (ve)", KARRAS, EDM_64 "dropout=0.05", FACES(0.05, NCSNPP)},
+    {"afhqv2-64-edm", "EDM, AFHQv2 64x64, DDPM++ (vp)", KARRAS, EDM_64 "dropout=0.25", FACES(0.25, DDPMPP)},
+    {"afhqv2-64-edm-ve", "EDM, AFHQv2 64x64, NCSN++ (ve)", KARRAS, EDM_64 "dropout=0.25", FACES(0.25, NCSNPP)},
+    {"imagenet64-edm-karras", "EDM, ImageNet 64x64 with classes, ADM as NVlabs/edm has it", KARRAS,
+     EDM_RUN "batch=4096 steps=610351 lr=0.0001 warmup_steps=2441 dropout=0.1 ema=halflife:50000000:0.05", DHARIWAL64},
+
+    {"cifar10-teacher", "EDM, the --teacher of cifar10-cd-l1, -cd-l2 and -pd: NCSN++ without augmentation", JCM,
+     "objective=edm batch=512 steps=400000 optimizer=adam lr=0.001 warmup_steps=19531 sum_pixels=1 dropout=0.13 flip=0.5 "
+     "ema=halflife:500000",
+     CIFAR(0, 0, 0.13, NCSNPP)},
+    {"cifar10-cd-l1", "CD with l1", JCM, CIFAR_CD "lr=0.0002 metric=l1", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-cd-l2", "CD with l2", JCM, CIFAR_CD "lr=0.0004 metric=l2", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-ct", "CT, adaptive schedules (l2 where the paper has LPIPS)", JCM,
+     CIFAR_CT "start_scales=2 end_scales=150 mu=0.9", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-ct-fixed", "CT, N 120 and mu 0.99 fixed (l2 where the paper has LPIPS)", JCM,
+     CIFAR_CT "scales_mode=fixed start_scales=120 mu_mode=fixed mu=0.99", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-pd", "progressive distillation, lr falling to 0 in every stage; at step 800,000 theirs has had rate 0 for 50,000 steps",
+     JCM,
+     "objective=pd batch=512 steps=750000 optimizer=adam lr=0.00005 grad_clip=1 clip_rule=optax start_scales=4096 "
+     "distill_steps=50000 anneal_stages=1 dropout=0 flip=0.5 ema=none",
+     CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-ict", "iCT, NCSN++ with frequencies of scale 0.02", ICT,
+     "objective=ict batch=1024 steps=400000 optimizer=radam lr=0.0001 dropout=0.3 flip=0.5 ema=0.99993",
+     SONG(32, 3, 0, 0, 128, "2, 2, 2", 4, "16", 0.3, NCSNPP_OF(0.02))},
+    {"cifar10-ict-deep", "iCT-deep: twice as many blocks", ICT,
+     "objective=ict batch=1024 steps=400000 optimizer=radam lr=0.0001 dropout=0.3 flip=0.5 ema=0.99993",
+     SONG(32, 3, 0, 0, 128, "2, 2, 2", 8, "16", 0.3, NCSNPP_OF(0.02))},
+    {"imagenet64-ict", "iCT (dropout at every resolution; the paper's only up to 16x16)", ICT,
+     "objective=ict batch=4096 steps=800000 optimizer=radam lr=0.0001 dropout=0.2 flip=0.5 ema=0.99997", IMAGENET64(0.2)},
+    {"imagenet64-ict-deep", "iCT-deep: twice as many blocks (dropout likewise)", ICT,
+     "objective=ict batch=4096 steps=800000 optimizer=radam lr=0.0001 dropout=0.2 flip=0.5 ema=0.99997",
+     ADM(64, 192, "1, 2, 3, 4", 6, "2, 4, 8", true, 1000, 1000, 0.2)},
+    {"cifar10-ect", "ECT of cifar10-edm (--init)", GENG,
+     "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_stage_steps=25000 dropout=0.2 flip=0 ema=0.9999",
+     CIFAR(0, 9, 0.2, DDPMPP)},
+    {"cifar10-ect-fast", "ECT of cifar10-edm (--init), the one-hour run: q 256, one stage", "Geng et al. 2024; run_ecm_1hour.sh of locuslab/ect",
+     "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_q=256 ect_stages=1 dropout=0.2 flip=0 ema=0.9993",
+     CIFAR(0, 9, 0.2, DDPMPP)},
+
+    {"imagenet64-edm", "EDM, the --teacher of imagenet64-cd-l2; how long is not published: 600,000 steps are ours", SCRIPT,
+     "objective=edm batch=4096 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS,
+     IMAGENET64(0.1)},
+    {"imagenet64-cd-l2", "CD with l2; Table 3 agrees", SCRIPT, CD_40 "batch=2048 lr=0.000008 " IMAGENET_EMAS,
+     IMAGENET64(0)},
+    {"imagenet64-ct", "CT (l2 where the paper has LPIPS); lr 0.0001, Table 3 has 0.000008", SCRIPT,
+     CT_OF(200) "batch=2048 steps=800000 lr=0.0001 " IMAGENET_EMAS, IMAGENET64(0)},
+    {"lsun256-edm", "EDM, the --teacher of lsun256-cd-l2; how long is not published: 600,000 steps are ours", SCRIPT,
+     "objective=edm batch=256 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS, LSUN256(0.1)},
+    {"lsun256-cd-l2", "CD with l2; batch 256, Table 3 has 2,048", SCRIPT, CD_40 "batch=256 lr=0.00001 " LSUN_EMAS,
+     LSUN256(0)},
+    {"lsun256-ct", "CT (l2 where the paper has LPIPS); batch 256, lr 0.00005, Table 3 has 2,048 and 0.00001", SCRIPT,
+     CT_OF(150) "batch=256 steps=1000000 lr=0.00005 " LSUN_EMAS, LSUN256(0)},
+    {"imagenet64-ct-table3", "CT (l2 where the paper has LPIPS); lr 0.000008, the script has 0.0001", TABLE3,
+     CT_OF(200) "batch=2048 steps=800000 lr=0.000008 " TABLE3_EMA, IMAGENET64(0)},
+    {"lsun256-cd-l2-table3", "CD with l2; batch 2,048, the script has 256", TABLE3, CD_40 "batch=2048 lr=0.00001 " TABLE3_EMA,
+     LSUN256(0)},
+    {"lsun256-ct-table3", "CT (l2 where the paper has LPIPS); batch 2,048, lr 0.00001, the script has 256 and 0.00005", TABLE3,
+     CT_OF(150) "batch=2048 steps=1000000 lr=0.00001 " TABLE3_EMA, LSUN256(0)},
 };
 enum { PRESETS = sizeof presets / sizeof *presets };
+
+/* --- by name -------------------------------------------------------------------------- */
 
 const cm_preset *cm_preset_at(size_t index)
 {
     return index < PRESETS ? &presets[index] : NULL;
+}
+
+static cm_status find(const char *name, const cm_preset **out)
+{
+    for (size_t i = 0; i < PRESETS; i++)
+        if (strcmp(presets[i].name, name) == 0) {
+            *out = &presets[i];
+            return CM_OK;
+        }
+    CM_FAIL(CM_ERR_ARGUMENT, "no preset is called '%.64s'", name);
 }
 
 static cm_status apply(cm_train_options *o, const char *text)
@@ -126,7 +204,23 @@ static cm_status apply(cm_train_options *o, const char *text)
 
 cm_status cm_preset_apply(cm_train_options *o, const char *name)
 {
-    for (size_t i = 0; i < PRESETS; i++)
-        if (strcmp(presets[i].name, name) == 0) return apply(o, presets[i].fields);
-    CM_FAIL(CM_ERR_ARGUMENT, "no preset is called '%.64s'", name);
+    const cm_preset *preset = NULL;
+    CM_TRY(find(name, &preset));
+    return apply(o, preset->fields);
+}
+
+cm_status cm_preset_check(const char *name, const cm_net_config *net)
+{
+    const cm_preset *preset = NULL;
+    cm_net_config theirs;
+    char text[1400];
+    CM_TRY(find(name, &preset));
+    json_t *config = json_loads(preset->config, 0, NULL);
+    if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: preset '%s'", name);
+    cm_status status = cm_net_config_read(json_object_get(config, "network"), &theirs);
+    json_decref(config);
+    CM_TRY(status);
+    if (cm_net_config_differences(&theirs, net, " in the preset", " in the model", text, sizeof text))
+        CM_FAIL(CM_ERR_ARGUMENT, "the model's network is another than that of preset %s: %s", preset->name, text);
+    return CM_OK;
 }

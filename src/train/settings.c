@@ -89,6 +89,7 @@ static const field fields[] = {
     N(skip_nonfinite, INT, 0, 1 << 30, ALL, 1),
     C(dtype, dtypes, 2, ALL),
     N(bf16_emulate, INT, 0, 1, ALL, 0),
+    N(anneal_stages, INT, 0, 1, PD, 1),
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
@@ -160,6 +161,7 @@ void cm_settings_defaults(cm_train_options *o)
         d.scales_mode = CM_SCALES_PROGDIST;
         d.start_scales = 64;
         d.grad_clip = 1, d.clip_rule = CM_CLIP_OPTAX;
+        d.anneal_stages = 1;
     } else if (d.objective == CM_TRAIN_ICT) {
         d.scales_mode = CM_SCALES_ICT;
         d.start_scales = 10, d.end_scales = 1280;
@@ -383,7 +385,11 @@ static cm_status check_schedules(const cm_train_options *o)
     if (o->anneal_end > 0 && o->anneal_end <= o->anneal_begin)
         CM_FAIL(CM_ERR_ARGUMENT, "anneal_end %lld is not after anneal_begin %lld", (long long)o->anneal_end,
                 (long long)o->anneal_begin);
-    if (o->anneal_end == 0 && (o->anneal_begin || o->lr_final != 0))
+    if (o->anneal_stages && (o->anneal_end || o->anneal_begin))
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "anneal_begin and anneal_end have no effect beside anneal_stages 1, by which lr falls in every stage "
+                "(anneal_stages=0 takes them instead)");
+    if (o->anneal_end == 0 && !o->anneal_stages && (o->anneal_begin || o->lr_final != 0))
         CM_FAIL(CM_ERR_ARGUMENT, "anneal_begin and lr_final have no effect without anneal_end");
     if (!discrete) return CM_OK;
     if (o->objective == CM_TRAIN_PD) {
@@ -486,7 +492,8 @@ cm_curriculum cm_settings_of_curriculum(const cm_train_options *o)
                              .lr_final = o->lr_final,
                              .warmup = o->warmup_steps,
                              .anneal_begin = o->anneal_begin,
-                             .anneal_end = o->anneal_end};
+                             .anneal_end = o->anneal_end,
+                             .anneal_stages = o->anneal_stages};
     return c;
 }
 

@@ -6,6 +6,7 @@
 
 #include <consistency/trainer.h>
 
+#include "nets/config.h"
 #include "train/curriculum.h"
 #include "train/ema.h"
 #include "train/objective.h"
@@ -30,11 +31,14 @@ cm_optim cm_settings_of_optim(const cm_train_options *o);
 /* "0.999", "warmup-0.999", "halflife-500000" of average i. */
 void cm_settings_ema_name(const cm_train_options *o, int i, char *out, size_t size);
 
-/* presets.c: name, what it is, objective and fields as "a=1 b=2", network. */
+/* presets.c: name, what it is, where its numbers are from, objective and fields as
+ * "a=1 b=2", network. */
 typedef struct cm_preset {
-    const char *name, *about, *fields, *config;
+    const char *name, *about, *source, *fields, *config;
 } cm_preset;
 const cm_preset *cm_preset_at(size_t index);
 cm_status cm_preset_apply(cm_train_options *o, const char *name);
+/* ARGUMENT, with every difference, when this is another network than the preset's. */
+cm_status cm_preset_check(const char *name, const cm_net_config *net);
 
 #endif

@@ -127,7 +127,7 @@ class TrainOptions(C.Structure):
                 ("ect_q", _d), ("ect_k", _d), ("ect_b", _d), ("ect_stages", _i), ("ect_stage_steps", _l),
                 ("rho", _d), ("dropout", _d), ("label_dropout", _d), ("flip", _d), ("augment", _d),
                 ("skip_nonfinite", _i), ("ema_count", _i), ("ema_kind", _i * 8), ("ema_value", _d * 8),
-                ("ema_ramp", _d * 8), ("dtype", C.c_int32), ("bf16_emulate", C.c_int32)]
+                ("ema_ramp", _d * 8), ("dtype", C.c_int32), ("bf16_emulate", C.c_int32), ("anneal_stages", _i)]
 
 
 class TrainReport(C.Structure):
@@ -229,7 +229,10 @@ PROTOTYPES = {
     "cm_train_options_preset": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p]),
     "cm_train_preset_name": (C.c_char_p, [_size]),
     "cm_train_preset_about": (C.c_char_p, [_size]),
+    "cm_train_preset_source": (C.c_char_p, [_size]),
     "cm_train_preset_config": (C.c_char_p, [_size]),
+    "cm_train_preset_check": (C.c_int, [C.c_char_p, _p]),
+    "cm_model_count": (C.c_int, [_p, C.c_char_p, C.POINTER(C.c_uint64)]),
     "cm_train_options_set": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, C.c_char_p]),
     "cm_train_options_json": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, _size, C.POINTER(_size)]),
     "cm_train_options_check": (C.c_int, [C.POINTER(TrainOptions)]),

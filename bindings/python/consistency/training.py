@@ -22,10 +22,11 @@ _WEIGHTS = ["online", "ema", "target"]
 
 
 def presets():
-    """Name -> {"about": sentence, "config": network} of every preset."""
+    """Name -> {"about": sentence, "source": paper or script, "config": network} of every preset."""
     result, i = {}, 0
     while lib.cm_train_preset_name(i):
         result[lib.cm_train_preset_name(i).decode()] = {"about": lib.cm_train_preset_about(i).decode(),
+                                                        "source": lib.cm_train_preset_source(i).decode(),
                                                         "config": json.loads(lib.cm_train_preset_config(i).decode())}
         i += 1
     return result
