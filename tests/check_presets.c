@@ -199,8 +199,8 @@ START_TEST(presets_hold)
             ck_assert_msg(o.dropout >= 0, "%s leaves dropout to the teacher", cm_train_preset_name(i));
         json_decref(config);
     }
-    FAILS(cm_train_options_preset(&(cm_train_options){.struct_size = sizeof(cm_train_options)}, "cifar"), CM_ERR_ARGUMENT,
-          "cifar");
+    FAILS(cm_train_options_preset(&(cm_train_options){.struct_size = sizeof(cm_train_options)}, "cifar"),
+          CM_ERR_ARGUMENT, "cifar");
     ck_assert_ptr_null(cm_train_preset_source(1000));
 }
 END_TEST
@@ -249,8 +249,9 @@ START_TEST(rows_of_the_papers)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cm_train_options o = preset(rows[i].name);
         ck_assert_msg(o.objective == rows[i].objective && o.lr == rows[i].lr && o.batch == rows[i].batch &&
-                          o.steps == rows[i].steps && o.start_scales == rows[i].start && o.end_scales == rows[i].end &&
-                          o.mu == rows[i].mu && o.dropout == rows[i].dropout && o.ema_value[0] == rows[i].average,
+                          o.steps == rows[i].steps && o.start_scales == rows[i].start &&
+                          o.end_scales == rows[i].end && o.mu == rows[i].mu && o.dropout == rows[i].dropout &&
+                          o.ema_value[0] == rows[i].average,
                       "%s", rows[i].name);
     }
     cm_train_options o = preset("cifar10-pd");
@@ -273,10 +274,13 @@ START_TEST(another_network_is_named)
     OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &digits));
     OK(cm_train_preset_check("digits-cd-30min", digits));
     OK(cm_train_preset_check("smoke", tiny));
-    FAILS(cm_train_preset_check("smoke", digits), CM_ERR_ARGUMENT, "model_channels is 8 in the preset and 16 in the model");
-    ck_assert_ptr_nonnull(strstr(cm_last_message(), "channel_mult is [1, 2] in the preset and [1, 2, 4] in the model"));
+    FAILS(cm_train_preset_check("smoke", digits), CM_ERR_ARGUMENT,
+          "model_channels is 8 in the preset and 16 in the model");
+    ck_assert_ptr_nonnull(
+        strstr(cm_last_message(), "channel_mult is [1, 2] in the preset and [1, 2, 4] in the model"));
     FAILS(cm_train_preset_check("digits-cd-30min", tiny), CM_ERR_ARGUMENT, "attn_resolutions is [8]");
-    FAILS(cm_train_preset_check("lsun256-edm", tiny), CM_ERR_ARGUMENT, "type is \"adm\" in the preset and \"songunet\"");
+    FAILS(cm_train_preset_check("lsun256-edm", tiny), CM_ERR_ARGUMENT,
+          "type is \"adm\" in the preset and \"songunet\"");
     FAILS(cm_train_preset_check("cifar10-cd-l2", tiny), CM_ERR_ARGUMENT, "embedding_type is \"fourier\"");
     FAILS(cm_train_preset_check("digits", tiny), CM_ERR_ARGUMENT, "no preset");
     FAILS(cm_train_preset_check(NULL, tiny), CM_ERR_ARGUMENT, "NULL");
@@ -285,7 +289,8 @@ START_TEST(another_network_is_named)
     /* Dropout is a matter of training, as is the scale of fresh frequencies. */
     cm_model *other = model(
         "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 1, \"label_dim\": 10, "
-        "\"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [], \"dropout\": 0.3, "
+        "\"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [], \"dropout\": "
+        "0.3, "
         "\"label_dropout\": 0.1}, \"precond\": {\"type\": \"edm\"}}");
     OK(cm_train_preset_check("smoke", other));
     cm_model_free(other);
@@ -295,21 +300,45 @@ END_TEST
 /* Every argument of a network is in every configuration of its type. */
 START_TEST(nothing_is_hidden)
 {
-    static const char *const adm[] = {"image_size", "in_channels", "out_channels", "model_channels", "num_res_blocks",
-                                      "attention_resolutions", "channel_mult", "dropout", "conv_resample", "num_classes",
-                                      "num_heads", "num_head_channels", "num_heads_upsample", "use_scale_shift_norm",
-                                      "resblock_updown", "attention_layout", NULL};
-    static const char *const edm[] = {"img_resolution", "in_channels", "out_channels", "label_dim", "augment_dim",
-                                      "model_channels", "channel_mult", "channel_mult_emb", "num_blocks",
-                                      "attn_resolutions", "dropout", "label_dropout", NULL};
-    static const char *const song[] = {"embedding_type", "channel_mult_noise", "encoder_type", "decoder_type",
-                                       "resample_filter", NULL};
+    static const char *const adm[] = {"image_size",
+                                      "in_channels",
+                                      "out_channels",
+                                      "model_channels",
+                                      "num_res_blocks",
+                                      "attention_resolutions",
+                                      "channel_mult",
+                                      "dropout",
+                                      "conv_resample",
+                                      "num_classes",
+                                      "num_heads",
+                                      "num_head_channels",
+                                      "num_heads_upsample",
+                                      "use_scale_shift_norm",
+                                      "resblock_updown",
+                                      "attention_layout",
+                                      NULL};
+    static const char *const edm[] = {"img_resolution",
+                                      "in_channels",
+                                      "out_channels",
+                                      "label_dim",
+                                      "augment_dim",
+                                      "model_channels",
+                                      "channel_mult",
+                                      "channel_mult_emb",
+                                      "num_blocks",
+                                      "attn_resolutions",
+                                      "dropout",
+                                      "label_dropout",
+                                      NULL};
+    static const char *const song[] = {"embedding_type", "channel_mult_noise", "encoder_type",
+                                       "decoder_type",   "resample_filter",    NULL};
     static const char *const precond[] = {"type", "time", "sigma_data", "sigma_min", "sigma_max", NULL};
     for (size_t i = 0; cm_train_preset_name(i); i++) {
         json_t *config = json_loads(cm_train_preset_config(i), 0, NULL), *net = json_object_get(config, "network");
         const char *type = json_string_value(json_object_get(net, "type"));
         const char *const *names = strcmp(type, "adm") == 0 ? adm : edm;
-        for (; *names; names++) ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
+        for (; *names; names++)
+            ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
         for (names = song; *names && strcmp(type, "songunet") == 0; names++)
             ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
         for (names = precond; *names; names++)
@@ -347,7 +376,8 @@ START_TEST(frequencies_have_their_scale)
     }
     ck_assert_double_eq_tol(sqrt(size[0]), 16, 4);
     ck_assert_double_eq_tol(sqrt(size[1]), 0.02, 0.005);
-    FAILS(cm_model_create(NULL, FOURIER("\"fourier_scale\": 0.02"), 1, &m), CM_ERR_FORMAT, "no effect on embedding_type");
+    FAILS(cm_model_create(NULL, FOURIER("\"fourier_scale\": 0.02"), 1, &m), CM_ERR_FORMAT,
+          "no effect on embedding_type");
 }
 END_TEST
 
@@ -372,8 +402,8 @@ START_TEST(rates_fall_in_every_stage)
     OK(cm_train_options_check(&o));
     for (int i = 0; i < 4; i++)
         for (int64_t k = stages[i].begin; k < stages[i].end; k++)
-            ck_assert_double_eq_tol(rate(&o, k), 0.5 * (double)(stages[i].end - k) / (double)(stages[i].end - stages[i].begin),
-                                    1e-12);
+            ck_assert_double_eq_tol(
+                rate(&o, k), 0.5 * (double)(stages[i].end - k) / (double)(stages[i].end - stages[i].begin), 1e-12);
     o.lr_final = 0.2;
     OK(cm_train_options_check(&o));
     ck_assert_double_eq_tol(rate(&o, 19), 0.5 * (1 - 0.8 * 0.9), 1e-12);

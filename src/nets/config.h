@@ -42,8 +42,8 @@ const char *cm_net_type_name(int type);
 
 /* How many arguments that decide the tensors or the function differ; text lists
  * them, each value followed by of_a and of_b (" in the preset"). */
-int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b, char *text,
-                              size_t size);
+int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
+                              char *text, size_t size);
 
 /* --- a table-driven reader, shared with the preconditioning ---------------- */
 

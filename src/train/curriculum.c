@@ -64,14 +64,19 @@ cm_moment cm_curriculum_at(const cm_curriculum *c, int64_t k)
     cm_moment m = {c->start, c->mu0, 0, learning_rate(c, k)};
     int32_t q = c->start;
     switch (c->scales) {
-    case CM_SCALES_PROGRESSIVE: q = progressive(c, k); m.scales = q + 1; break;
-    case CM_SCALES_PROGDIST: m.scales = q = progdist(c, k); m.mu = 1; break;
+    case CM_SCALES_PROGRESSIVE:
+        q = progressive(c, k);
+        m.scales = q + 1;
+        break;
+    case CM_SCALES_PROGDIST:
+        m.scales = q = progdist(c, k);
+        m.mu = 1;
+        break;
     case CM_SCALES_ICT: m.scales = q = ict(c, k); break;
     default: break;
     }
     /* The published code divides by N - 1, the paper by N. */
-    if (c->mu != CM_MU_FIXED)
-        m.mu = exp(c->start * log(c->mu0) / (c->mu == CM_MU_ADAPTIVE_PAPER ? m.scales : q));
+    if (c->mu != CM_MU_FIXED) m.mu = exp(c->start * log(c->mu0) / (c->mu == CM_MU_ADAPTIVE_PAPER ? m.scales : q));
     if (c->stages > 0) {
         int64_t length = c->stage_steps > 0 ? c->stage_steps : c->total / c->stages;
         int64_t stage = length > 0 ? k / length : c->stages - 1;

@@ -15,8 +15,9 @@
 #define SONG(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                                \
     "{\"network\": {\"type\": \"songunet\", \"img_resolution\": " #side ", \"in_channels\": " #c                     \
     ", \"out_channels\": " #c ", \"label_dim\": " #labels ", \"augment_dim\": " #augment                             \
-    ", \"model_channels\": " #width ", \"channel_mult\": [" mult "], \"channel_mult_emb\": 4, \"num_blocks\": " #blocks \
-    ", \"attn_resolutions\": [" attention "], \"dropout\": " #dropout ", \"label_dropout\": 0, " kind                \
+    ", \"model_channels\": " #width ", \"channel_mult\": [" mult                                                     \
+    "], \"channel_mult_emb\": 4, \"num_blocks\": " #blocks ", \"attn_resolutions\": [" attention                     \
+    "], \"dropout\": " #dropout ", \"label_dropout\": 0, " kind                                                      \
     ", \"decoder_type\": \"standard\"" REST("ln/4", c, side, labels)
 #define DDPMPP                                                                                                       \
     "\"embedding_type\": \"positional\", \"channel_mult_noise\": 1, \"encoder_type\": \"standard\", "                \
@@ -31,8 +32,8 @@
     "\"model_channels\": " #width ", \"num_res_blocks\": " #blocks ", \"channel_mult\": [" mult                      \
     "], \"attention_resolutions\": [" rates "], \"num_heads\": 1, \"num_head_channels\": 64, "                       \
     "\"num_heads_upsample\": -1, \"use_scale_shift_norm\": " #scale_shift ", \"resblock_updown\": true, "            \
-    "\"conv_resample\": true, \"attention_layout\": \"qkv\", \"num_classes\": " #classes ", \"dropout\": " #dropout  \
-    REST("250ln", 3, side, labels)
+    "\"conv_resample\": true, \"attention_layout\": \"qkv\", \"num_classes\": " #classes                             \
+    ", \"dropout\": " #dropout REST("250ln", 3, side, labels)
 #define DHARIWAL64                                                                                                   \
     "{\"network\": {\"type\": \"dhariwal\", \"img_resolution\": 64, \"in_channels\": 3, \"out_channels\": 3, "       \
     "\"label_dim\": 1000, \"augment_dim\": 0, \"model_channels\": 192, \"channel_mult\": [1, 2, 3, 4], "             \
@@ -57,8 +58,10 @@
 #define CIFAR_CM "batch=512 steps=800000 optimizer=radam dropout=0 flip=0.5 ema=0.9999 "
 #define CIFAR_CD "objective=cd " CIFAR_CM "start_scales=18 end_scales=18 mu=0 "
 #define CIFAR_CT "objective=ct " CIFAR_CM "lr=0.0004 metric=l2 "
-#define CD_40 "objective=cd steps=600000 optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=40 end_scales=40 mu=0.95 "
-#define CT_OF(end) "objective=ct optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=2 end_scales=" #end " mu=0.95 "
+#define CD_40                                                                                                        \
+    "objective=cd steps=600000 optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=40 end_scales=40 mu=0.95 "
+#define CT_OF(end)                                                                                                   \
+    "objective=ct optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=2 end_scales=" #end " mu=0.95 "
 #define IMAGENET_EMAS "ema=0.999,0.9999,0.9999432189950708"
 #define LSUN_EMAS "ema=0.9999,0.99994,0.9999432189950708"
 #define TABLE3_EMA "ema=0.999943"
@@ -86,7 +89,8 @@ static const cm_preset presets[] = {
      "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
      "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
      DIGITS},
-    {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min", OURS,
+    {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min",
+     OURS,
      "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
      "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=2 end_scales=80 ema=warmup:0.999",
      DIGITS},
@@ -113,10 +117,12 @@ static const cm_preset presets[] = {
     {"afhqv2-64-edm", "EDM, AFHQv2 64x64, DDPM++ (vp)", KARRAS, EDM_64 "dropout=0.25", FACES(0.25, DDPMPP)},
     {"afhqv2-64-edm-ve", "EDM, AFHQv2 64x64, NCSN++ (ve)", KARRAS, EDM_64 "dropout=0.25", FACES(0.25, NCSNPP)},
     {"imagenet64-edm-karras", "EDM, ImageNet 64x64 with classes, ADM as NVlabs/edm has it", KARRAS,
-     EDM_RUN "batch=4096 steps=610351 lr=0.0001 warmup_steps=2441 dropout=0.1 ema=halflife:50000000:0.05", DHARIWAL64},
+     EDM_RUN "batch=4096 steps=610351 lr=0.0001 warmup_steps=2441 dropout=0.1 ema=halflife:50000000:0.05",
+     DHARIWAL64},
 
     {"cifar10-teacher", "EDM, the --teacher of cifar10-cd-l1, -cd-l2 and -pd: NCSN++ without augmentation", JCM,
-     "objective=edm batch=512 steps=400000 optimizer=adam lr=0.001 warmup_steps=19531 sum_pixels=1 dropout=0.13 flip=0.5 "
+     "objective=edm batch=512 steps=400000 optimizer=adam lr=0.001 warmup_steps=19531 sum_pixels=1 dropout=0.13 "
+     "flip=0.5 "
      "ema=halflife:500000",
      CIFAR(0, 0, 0.13, NCSNPP)},
     {"cifar10-cd-l1", "CD with l1", JCM, CIFAR_CD "lr=0.0002 metric=l1", CIFAR(0, 0, 0, NCSNPP)},
@@ -125,7 +131,9 @@ static const cm_preset presets[] = {
      CIFAR_CT "start_scales=2 end_scales=150 mu=0.9", CIFAR(0, 0, 0, NCSNPP)},
     {"cifar10-ct-fixed", "CT, N 120 and mu 0.99 fixed (l2 where the paper has LPIPS)", JCM,
      CIFAR_CT "scales_mode=fixed start_scales=120 mu_mode=fixed mu=0.99", CIFAR(0, 0, 0, NCSNPP)},
-    {"cifar10-pd", "progressive distillation, lr falling to 0 in every stage; at step 800,000 theirs has had rate 0 for 50,000 steps",
+    {"cifar10-pd",
+     "progressive distillation, lr falling to 0 in every stage; at step 800,000 theirs has had rate 0 for 50,000 "
+     "steps",
      JCM,
      "objective=pd batch=512 steps=750000 optimizer=adam lr=0.00005 grad_clip=1 clip_rule=optax start_scales=4096 "
      "distill_steps=50000 anneal_stages=1 dropout=0 flip=0.5 ema=none",
@@ -137,35 +145,41 @@ static const cm_preset presets[] = {
      "objective=ict batch=1024 steps=400000 optimizer=radam lr=0.0001 dropout=0.3 flip=0.5 ema=0.99993",
      SONG(32, 3, 0, 0, 128, "2, 2, 2", 8, "16", 0.3, NCSNPP_OF(0.02))},
     {"imagenet64-ict", "iCT (dropout at every resolution; the paper's only up to 16x16)", ICT,
-     "objective=ict batch=4096 steps=800000 optimizer=radam lr=0.0001 dropout=0.2 flip=0.5 ema=0.99997", IMAGENET64(0.2)},
+     "objective=ict batch=4096 steps=800000 optimizer=radam lr=0.0001 dropout=0.2 flip=0.5 ema=0.99997",
+     IMAGENET64(0.2)},
     {"imagenet64-ict-deep", "iCT-deep: twice as many blocks (dropout likewise)", ICT,
      "objective=ict batch=4096 steps=800000 optimizer=radam lr=0.0001 dropout=0.2 flip=0.5 ema=0.99997",
      ADM(64, 192, "1, 2, 3, 4", 6, "2, 4, 8", true, 1000, 1000, 0.2)},
     {"cifar10-ect", "ECT of cifar10-edm (--init)", GENG,
-     "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_stage_steps=25000 dropout=0.2 flip=0 ema=0.9999",
+     "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_stage_steps=25000 dropout=0.2 flip=0 "
+     "ema=0.9999",
      CIFAR(0, 9, 0.2, DDPMPP)},
-    {"cifar10-ect-fast", "ECT of cifar10-edm (--init), the one-hour run: q 256, one stage", "Geng et al. 2024; run_ecm_1hour.sh of locuslab/ect",
-     "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_q=256 ect_stages=1 dropout=0.2 flip=0 ema=0.9993",
+    {"cifar10-ect-fast", "ECT of cifar10-edm (--init), the one-hour run: q 256, one stage",
+     "Geng et al. 2024; run_ecm_1hour.sh of locuslab/ect",
+     "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_q=256 ect_stages=1 dropout=0.2 flip=0 "
+     "ema=0.9993",
      CIFAR(0, 9, 0.2, DDPMPP)},
 
-    {"imagenet64-edm", "EDM, the --teacher of imagenet64-cd-l2; how long is not published: 600,000 steps are ours", SCRIPT,
-     "objective=edm batch=4096 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS,
+    {"imagenet64-edm", "EDM, the --teacher of imagenet64-cd-l2; how long is not published: 600,000 steps are ours",
+     SCRIPT, "objective=edm batch=4096 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS,
      IMAGENET64(0.1)},
     {"imagenet64-cd-l2", "CD with l2; Table 3 agrees", SCRIPT, CD_40 "batch=2048 lr=0.000008 " IMAGENET_EMAS,
      IMAGENET64(0)},
     {"imagenet64-ct", "CT (l2 where the paper has LPIPS); lr 0.0001, Table 3 has 0.000008", SCRIPT,
      CT_OF(200) "batch=2048 steps=800000 lr=0.0001 " IMAGENET_EMAS, IMAGENET64(0)},
     {"lsun256-edm", "EDM, the --teacher of lsun256-cd-l2; how long is not published: 600,000 steps are ours", SCRIPT,
-     "objective=edm batch=256 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS, LSUN256(0.1)},
+     "objective=edm batch=256 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS,
+     LSUN256(0.1)},
     {"lsun256-cd-l2", "CD with l2; batch 256, Table 3 has 2,048", SCRIPT, CD_40 "batch=256 lr=0.00001 " LSUN_EMAS,
      LSUN256(0)},
     {"lsun256-ct", "CT (l2 where the paper has LPIPS); batch 256, lr 0.00005, Table 3 has 2,048 and 0.00001", SCRIPT,
      CT_OF(150) "batch=256 steps=1000000 lr=0.00005 " LSUN_EMAS, LSUN256(0)},
     {"imagenet64-ct-table3", "CT (l2 where the paper has LPIPS); lr 0.000008, the script has 0.0001", TABLE3,
      CT_OF(200) "batch=2048 steps=800000 lr=0.000008 " TABLE3_EMA, IMAGENET64(0)},
-    {"lsun256-cd-l2-table3", "CD with l2; batch 2,048, the script has 256", TABLE3, CD_40 "batch=2048 lr=0.00001 " TABLE3_EMA,
-     LSUN256(0)},
-    {"lsun256-ct-table3", "CT (l2 where the paper has LPIPS); batch 2,048, lr 0.00001, the script has 256 and 0.00005", TABLE3,
+    {"lsun256-cd-l2-table3", "CD with l2; batch 2,048, the script has 256", TABLE3,
+     CD_40 "batch=2048 lr=0.00001 " TABLE3_EMA, LSUN256(0)},
+    {"lsun256-ct-table3",
+     "CT (l2 where the paper has LPIPS); batch 2,048, lr 0.00001, the script has 256 and 0.00005", TABLE3,
      CT_OF(150) "batch=2048 steps=1000000 lr=0.00001 " TABLE3_EMA, LSUN256(0)},
 };
 enum { PRESETS = sizeof presets / sizeof *presets };
