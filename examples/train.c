@@ -563,8 +563,9 @@ static cm_status prepare(program *p)
     status = cm_dataset_info_get(p->dataset, &d);
     p->images_per_epoch = d.images;
     if (!p->quiet)
-        fprintf(stderr, "%s: %llu pictures of %d x %d x %d, %d classes (%s)\n", p->data, (unsigned long long)d.images,
-                d.channels, d.height, d.width, d.classes, d.kind);
+        fprintf(stderr, "%s (%s): %llu pictures of %d x %d x %d, %d classes%s%s%s\n", p->data, d.kind,
+                (unsigned long long)d.images, d.channels, d.height, d.width, d.classes, d.classes_from ? " (from " : "",
+                d.classes_from ? d.classes_from : "", d.classes_from ? ")" : "");
     if (status == CM_OK) status = compare(p);
     if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
     if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);

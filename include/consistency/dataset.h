@@ -60,7 +60,11 @@ typedef struct cm_dataset_info {
     int32_t largest_label;
     uint64_t bad;         /* pictures found unreadable so far      */
     uint64_t fingerprint; /* of names, sizes and count             */
-    const char *kind;     /* "folder", "tar", "mnist", ...; borrowed */
+    const char *kind;     /* "folder", "tar", "idx", ...; borrowed */
+    /* Where the classes come from: "dataset.json", "folder names", "file names",
+     * "labels file" (idx), "records" (CIFAR-10), "arr_1" (npz); NULL without classes.
+     * Borrowed. */
+    const char *classes_from;
 } cm_dataset_info;
 CM_API void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size);
 

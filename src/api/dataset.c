@@ -62,6 +62,7 @@ cm_status cm_dataset_info_get(const cm_dataset *d, cm_dataset_info *info)
     i.bad = d->bad;
     i.fingerprint = d->fingerprint;
     i.kind = d->source->kind->name;
+    i.classes_from = d->labels ? d->classes_from : NULL;
     return cm_info_write(info, &i, sizeof i, "cm_dataset_info");
 }
 

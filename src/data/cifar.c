@@ -62,6 +62,7 @@ static cm_status open_cifar(cm_source *s, const char *path)
     s->raw = 1;
     s->labels = cm_calloc(s->context, s->count, sizeof *s->labels);
     if (!s->labels) return CM_ERR_MEMORY;
+    s->labels_from = "records";
     for (size_t i = 0; i < s->count; i++) {
         s->labels[i] = record(s, i)[0];
         if (s->labels[i] > 9) CM_FAIL(CM_ERR_FORMAT, "%s: record %zu has label %d, expected 0..9", path, i, s->labels[i]);

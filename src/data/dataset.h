@@ -11,6 +11,7 @@ struct cm_dataset {
     cm_source *source;
     int32_t *labels; /* of each picture, or NULL */
     char **classes;  /* names, or NULL           */
+    const char *classes_from; /* as in cm_dataset_info */
     int32_t n_classes, largest_label;
     _Atomic(uint64_t) bad; /* read at any time */
     uint64_t fingerprint;
@@ -29,5 +30,9 @@ uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);
 
 /* labels.c */
 cm_status cm_dataset_find_labels(cm_dataset *dataset);
+
+/* label_json.c: *decided when dataset.json says what the labels are, or that there
+ * are none. */
+cm_status cm_labels_from_json(cm_dataset *dataset, int *decided);
 
 #endif

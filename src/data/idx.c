@@ -93,6 +93,7 @@ static cm_status read_labels(cm_source *s, const char *images)
         status = cm_fail(CM_ERR_FORMAT, "%s: %u labels for %zu images", path, dims[0], s->count);
     if (status == CM_OK && !(s->labels = cm_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;
     for (size_t i = 0; status == CM_OK && i < s->count; i++) s->labels[i] = labels[i];
+    s->labels_from = "labels file";
     cm_free(s->context, labels);
     return status;
 }

@@ -1,10 +1,9 @@
-/* labels.c - classes from dataset.json, sub-folders or file-name prefixes. */
+/* labels.c - classes: which rule applies, and names to numbers. */
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "data/dataset.h"
+#include "data/label_folders.h"
 
 /* --- names to classes ----------------------------------------------------------- */
 
@@ -69,105 +68,154 @@ static cm_status classify(cm_dataset *d, int by_folder)
     return status;
 }
 
-static int distinct_folders(const cm_source *s)
+/* --- which rule --------------------------------------------------------------------------- */
+
+static cm_status take_given(cm_dataset *d)
+{
+    const cm_source *s = d->source;
+    d->labels = cm_calloc(d->context, s->count, sizeof *d->labels);
+    if (!d->labels) return CM_ERR_MEMORY;
+    memcpy(d->labels, s->labels, s->count * sizeof *d->labels);
+    d->classes_from = s->labels_from;
+    return CM_OK;
+}
+
+static cm_status by_folder(cm_dataset *d, const cm_folder_survey *f)
+{
+    d->classes_from = "folder names";
+    if (f->within[0])
+        cm_log(d->context, CM_LOG_WARNING,
+               "the folder '%s' lies in another that has pictures too; it is a class of its own, since the innermost folder "
+               "names the class: move its pictures, or write a dataset.json",
+               f->within);
+    if (f->twin[0][0])
+        cm_log(d->context, CM_LOG_WARNING,
+               "the folders '%s' and '%s' are one class, since the innermost folder names the class: open one of the "
+               "folders above them, rename one, or write a dataset.json",
+               f->twin[0], f->twin[1]);
+    return classify(d, 1);
+}
+
+static cm_status by_prefix(cm_dataset *d)
+{
+    d->classes_from = "file names";
+    CM_TRY(classify(d, 0));
+    if (d->n_classes == (int32_t)d->source->count)
+        cm_log(d->context, CM_LOG_WARNING,
+               "every picture has a class of its own: are the names CLASS_NUMBER? If not, ask for no labels");
+    return CM_OK;
+}
+
+/* How many base names have a "_"; *without is one that has none. */
+static size_t count_prefixed(const cm_source *s, const char **without)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const char *slash = strrchr(s->names[i], '/'), *base = slash ? slash + 1 : s->names[i];
+        if (strchr(base, '_')) n++;
+        else *without = base;
+    }
+    return n;
+}
+
+static int one_prefix(const cm_source *s)
 {
     const char *first, *other;
     size_t a, b;
-    class_of(s->names[0], 1, &first, &a);
+    class_of(s->names[0], 0, &first, &a);
     for (size_t i = 1; i < s->count; i++) {
-        class_of(s->names[i], 1, &other, &b);
-        if (a != b || memcmp(first, other, a) != 0) return 1;
-    }
-    return 0;
-}
-
-static int all_prefixed(const cm_source *s)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        const char *slash = strrchr(s->names[i], '/');
-        if (!strchr(slash ? slash + 1 : s->names[i], '_')) return 0;
+        class_of(s->names[i], 0, &other, &b);
+        if (a != b || memcmp(first, other, a) != 0) return 0;
     }
     return 1;
 }
 
-/* --- dataset.json --------------------------------------------------------------------- */
-
-static cm_status read_pairs(cm_dataset *d, const json_t *pairs)
+static cm_status maybe_by_prefix(cm_dataset *d)
 {
     const cm_source *s = d->source;
-    json_t *table = json_object(), *pair;
-    size_t k;
-    cm_status status = table ? CM_OK : cm_fail(CM_ERR_MEMORY, "out of memory: labels");
-    json_array_foreach((json_t *)(uintptr_t)pairs, k, pair)
-    {
-        const char *name = json_string_value(json_array_get(pair, 0));
-        json_t *label = json_array_get(pair, 1);
-        if (status != CM_OK) break;
-        if (!name || json_array_size(pair) != 2)
-            status = cm_fail(CM_ERR_FORMAT, "dataset.json: entry %zu is not [name, label]", k);
-        else if (json_is_array(label))
-            status = cm_fail(CM_ERR_UNSUPPORTED, "dataset.json: '%.200s' has a vector for its label; class numbers are supported",
-                             name);
-        else if (!json_is_integer(label) || json_integer_value(label) < 0 || json_integer_value(label) >= 1 << 24)
-            status = cm_fail(CM_ERR_FORMAT, "dataset.json: the label of '%.200s' is no class number", name);
-        else if (json_object_set(table, name, label) != 0)
-            status = cm_fail(CM_ERR_FORMAT, "dataset.json: the name of entry %zu cannot be used", k);
-    }
-    if (status == CM_OK && !(d->labels = cm_calloc(d->context, s->count, sizeof *d->labels))) status = CM_ERR_MEMORY;
-    for (size_t i = 0; i < s->count && status == CM_OK; i++) {
-        const json_t *label = json_object_get(table, s->names[i]);
-        if (!label) status = cm_fail(CM_ERR_FORMAT, "dataset.json: '%.200s' has no entry", s->names[i]);
-        else d->labels[i] = (int32_t)json_integer_value(label);
-    }
-    json_decref(table);
-    return status;
+    const char *without = "";
+    size_t with = count_prefixed(s, &without);
+    if (with == s->count && !one_prefix(s)) return by_prefix(d);
+    if (with < s->count && with > s->count / 2)
+        cm_log(d->context, CM_LOG_WARNING,
+               "no classes were made of the file names: %zu of %zu are CLASS_NUMBER, '%.100s' is not; ask for labels by "
+               "prefix, or move the others away",
+               with, s->count, without);
+    return CM_OK;
 }
 
-static cm_status from_json(cm_dataset *d, int *done)
+/* Nothing was asked for, and the container says nothing. */
+static cm_status guess(cm_dataset *d)
 {
-    json_error_t error;
-    *done = 0;
-    if (!d->source->dataset_json || !d->source->names) return CM_OK;
-    json_t *root = json_loads(d->source->dataset_json, JSON_REJECT_DUPLICATES, &error);
-    if (!root) CM_FAIL(CM_ERR_FORMAT, "dataset.json: not valid JSON: %s (line %d)", error.text, error.line);
-    const json_t *labels = json_object_get(root, "labels");
-    cm_status status = CM_OK;
-    if (json_is_array(labels)) {
-        status = read_pairs(d, labels);
-        *done = 1;
-    } else if (labels && !json_is_null(labels)) {
-        status = cm_fail(CM_ERR_FORMAT, "dataset.json: 'labels' is neither a list nor null");
+    const cm_source *s = d->source;
+    cm_folder_survey f;
+    CM_TRY(cm_survey_folders(s, &f));
+    if (f.names >= 2 && cm_folders_are_counters(s)) {
+        cm_log(d->context, CM_LOG_WARNING,
+               "no classes were made of the folders: names like '%.100s' count pictures, and there is no dataset.json; ask "
+               "for labels by folder if they are classes",
+               s->names[0]);
+        return CM_OK;
     }
-    json_decref(root);
-    return status;
+    if (f.names >= 2 && f.at_top)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "cannot tell the classes: %zu pictures lie beside folders of others such as '%s'; move them into a folder or "
+                "away, or ask for no labels or labels by prefix",
+                f.at_top, f.a_folder);
+    if (f.names >= 2) return by_folder(d, &f);
+    CM_TRY(maybe_by_prefix(d));
+    if (f.names == 1 && f.at_top && !d->labels)
+        cm_log(d->context, CM_LOG_WARNING,
+               "no classes were made of the folders: there is one, '%s', and %zu pictures lie beside it; move these into a "
+               "folder of their own to have two classes",
+               f.a_folder, f.at_top);
+    return CM_OK;
 }
 
-/* ---------------------------------------------------------------------------------------- */
+static cm_status as_asked(cm_dataset *d)
+{
+    const cm_source *s = d->source;
+    cm_folder_survey f;
+    if (!s->names) CM_FAIL(CM_ERR_ARGUMENT, "labels by folder or prefix: a %s set has no names", s->kind->name);
+    if (d->o.labels == CM_LABELS_PREFIX) return by_prefix(d);
+    CM_TRY(cm_survey_folders(s, &f));
+    if (f.at_root)
+        CM_FAIL(CM_ERR_ARGUMENT, "labels by folder: %zu of %zu pictures lie in no folder; move them into one, or away",
+                f.at_root, s->count);
+    return by_folder(d, &f);
+}
 
 static cm_status by_rule(cm_dataset *d)
 {
-    const cm_source *s = d->source;
-    int done, rule = d->o.labels;
-    if (rule == CM_LABELS_NONE) return CM_OK;
-    if (rule == CM_LABELS_AUTO) {
-        CM_TRY(from_json(d, &done));
-        if (done) return CM_OK;
-        if (s->labels) {
-            d->labels = cm_calloc(d->context, s->count, sizeof *d->labels);
-            if (!d->labels) return CM_ERR_MEMORY;
-            memcpy(d->labels, s->labels, s->count * sizeof *d->labels);
-            return CM_OK;
-        }
+    int decided;
+    if (d->o.labels == CM_LABELS_NONE) return CM_OK;
+    if (d->o.labels != CM_LABELS_AUTO) return as_asked(d);
+    CM_TRY(cm_labels_from_json(d, &decided));
+    if (decided) return CM_OK;
+    if (d->source->labels) return take_given(d);
+    return d->source->names ? guess(d) : CM_OK;
+}
+
+/* Numbers are taken as they are; that few are used, or not 0, may be a mistake. */
+static cm_status look_at_numbers(const cm_dataset *d)
+{
+    size_t n = d->source->count, used = 0;
+    int32_t smallest = INT32_MAX;
+    if (!d->labels || d->classes || d->largest_label < 0) return CM_OK;
+    unsigned char *seen = cm_calloc(d->context, (size_t)d->largest_label + 1, 1);
+    if (!seen) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        if (d->labels[i] < 0) continue;
+        if (d->labels[i] < smallest) smallest = d->labels[i];
+        used += !seen[d->labels[i]];
+        seen[d->labels[i]] = 1;
     }
-    if (!s->names) {
-        if (rule == CM_LABELS_AUTO) return CM_OK;
-        CM_FAIL(CM_ERR_ARGUMENT, "labels by folder or prefix: a %s set has no names", s->kind->name);
-    }
-    if (rule == CM_LABELS_FOLDER || (rule == CM_LABELS_AUTO && distinct_folders(s))) return classify(d, 1);
-    if (rule == CM_LABELS_AUTO && !all_prefixed(s)) return CM_OK;
-    CM_TRY(classify(d, 0));
-    if (d->n_classes == (int32_t)s->count)
-        cm_log(d->context, CM_LOG_WARNING, "every picture has a class of its own: are the names CLASS_NUMBER?");
+    cm_free(d->context, seen);
+    if (smallest > 0 || used < ((size_t)d->largest_label + 1) / 2)
+        cm_log(d->context, CM_LOG_WARNING,
+               "the labels go from %d to %d and %zu of them are used, which makes %d classes: class numbers begin at 0 and "
+               "are best without gaps",
+               smallest, d->largest_label, used, d->largest_label + 1);
     return CM_OK;
 }
 
@@ -178,5 +226,5 @@ cm_status cm_dataset_find_labels(cm_dataset *d)
     for (size_t i = 0; d->labels && i < d->source->count; i++)
         if (d->labels[i] > d->largest_label) d->largest_label = d->labels[i];
     if (d->largest_label >= d->n_classes) d->n_classes = d->largest_label + 1;
-    return CM_OK;
+    return look_at_numbers(d);
 }

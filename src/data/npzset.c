@@ -41,6 +41,7 @@ static cm_status read_labels(cm_source *s, cm_zip *zip, const char *path)
     cm_status status = CM_OK;
     CM_TRY(read_array(s, zip, "arr_1.npy", &bytes, &labels));
     if (!bytes) return CM_OK;
+    s->labels_from = "arr_1";
     if (labels.rank != 1 || labels.count != s->count || labels.kind == 'f')
         status = cm_fail(CM_ERR_FORMAT, "%s: arr_1 has to be %zu whole numbers", path, s->count);
     if (status == CM_OK && !(s->labels = cm_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;

@@ -2,7 +2,6 @@
 #include "data/source.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "io/directory.h"
 
@@ -43,7 +42,11 @@ void cm_source_close(cm_source *s)
     if (!s) return;
     if (s->state) s->kind->close(s);
     for (size_t i = 0; s->names && i < s->count; i++) cm_free(s->context, s->names[i]);
+    for (size_t i = 0; s->paths && i < s->count; i++) cm_free(s->context, s->paths[i]);
     cm_free(s->context, s->names);
+    cm_free(s->context, s->paths);
+    cm_free(s->context, s->places);
+    cm_free(s->context, s->sizes);
     cm_free(s->context, s->labels);
     cm_free(s->context, s->dataset_json);
     cm_free(s->context, s);
@@ -53,27 +56,4 @@ cm_status cm_source_decode(cm_source *source, const char *name, const void *data
                            cm_picture *out)
 {
     return cm_picture_read(source->context, name, data, size, channels, out);
-}
-
-int cm_source_is_picture(const char *name)
-{
-    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < 3; i++) {
-        size_t m = strlen(ends[i]);
-        if (n > m && strcasecmp(name + n - m, ends[i]) == 0) return 1;
-    }
-    return 0;
-}
-
-cm_status cm_source_check_name(const char *container, const char *name)
-{
-    const char *at = name;
-    if (name[0] == '/') CM_FAIL(CM_ERR_FORMAT, "%s: the member '%.200s' has an absolute name", container, name);
-    while ((at = strstr(at, "..")) != NULL) {
-        if ((at == name || at[-1] == '/') && (at[2] == '/' || at[2] == '\0'))
-            CM_FAIL(CM_ERR_FORMAT, "%s: the member '%.200s' leaves the archive", container, name);
-        at += 2;
-    }
-    return CM_OK;
 }

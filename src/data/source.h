@@ -27,9 +27,13 @@ struct cm_source {
     cm_context *context;
     const cm_source_kind *kind;
     size_t count;
-    char **names;     /* of each picture, relative; NULL where there are none */
+    char **names;     /* of each picture, relative and cleaned; NULL where there are none */
+    char **paths;     /* as the container has them; NULL: like the name       */
+    uint64_t *places, *sizes; /* of files: where it lies in an archive, bytes */
     int32_t *labels;  /* of each picture, or NULL: from the names             */
-    char *dataset_json; /* text of dataset.json at the root, or NULL          */
+    const char *labels_from; /* "labels file"; as in cm_dataset_info          */
+    char *dataset_json; /* its text, or NULL                                  */
+    size_t json_folder; /* bytes of every name that are the folder it lies in */
     uint64_t bytes;   /* of all pictures, for the fingerprint                 */
     int raw;          /* 1: pixels are taken as they are, no crop             */
     void *state;
@@ -45,9 +49,5 @@ void cm_source_close(cm_source *source);
 /* Shared by kinds that hold files: a JPEG or PNG in memory. */
 cm_status cm_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
                            cm_picture *out);
-/* ".jpg", ".jpeg", ".png" in any case. */
-int cm_source_is_picture(const char *name);
-/* Refuses absolute names and "..". */
-cm_status cm_source_check_name(const char *container, const char *name);
 
 #endif

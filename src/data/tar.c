@@ -1,21 +1,14 @@
 /* tar.c - ustar and pax archives: regular members that are pictures.  The archive
  * is mapped; nothing is unpacked. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "data/source.h"
+#include "data/listing.h"
 #include "io/directory.h"
 
-enum { BLOCK = 512, MAX_MEMBERS = 100000000, MAX_PAX = 1 << 20 };
-
-typedef struct {
-    size_t offset, size;
-} member;
+enum { BLOCK = 512, MAX_PAX = 1 << 20 };
 
 typedef struct {
     cm_mapping file;
-    member *members;
-    size_t capacity;
 } state;
 
 static int recognise(const char *path)
@@ -56,39 +49,10 @@ static int checksum_fits(const unsigned char *h)
     return number(h + 148, 8, &stated) && stated == sum;
 }
 
-static cm_status add(cm_source *s, const char *name, size_t offset, size_t size)
+/* The value of the record `key` ("path=") among "LENGTH KEY=VALUE\n"; others are skipped. */
+static void pax_value(const unsigned char *data, size_t size, const char *key, char *value, size_t limit)
 {
-    state *st = s->state;
-    if (s->count == st->capacity) {
-        size_t wanted = st->capacity ? 2 * st->capacity : 256;
-        member *members = cm_calloc(s->context, wanted, sizeof *members);
-        char **names = cm_calloc(s->context, wanted, sizeof *names);
-        if (!members || !names) {
-            cm_free(s->context, members);
-            cm_free(s->context, names);
-            return CM_ERR_MEMORY;
-        }
-        if (s->count) {
-            memcpy(members, st->members, s->count * sizeof *members);
-            memcpy(names, s->names, s->count * sizeof *names);
-        }
-        cm_free(s->context, st->members);
-        cm_free(s->context, s->names);
-        st->members = members;
-        s->names = names;
-        st->capacity = wanted;
-    }
-    s->names[s->count] = cm_strdup(s->context, name);
-    if (!s->names[s->count]) return CM_ERR_MEMORY;
-    st->members[s->count++] = (member){offset, size};
-    s->bytes += size;
-    return CM_OK;
-}
-
-/* "LENGTH path=NAME\n" records; others are skipped. */
-static void pax_path(const unsigned char *data, size_t size, char *name, size_t limit)
-{
-    size_t at = 0;
+    size_t at = 0, n = strlen(key);
     while (at < size) {
         size_t length = 0, digits = 0;
         while (at + digits < size && data[at + digits] >= '0' && data[at + digits] <= '9' && digits < 9)
@@ -96,9 +60,9 @@ static void pax_path(const unsigned char *data, size_t size, char *name, size_t 
         if (digits == 0 || length < digits + 3 || length > size - at || data[at + digits] != ' ') return;
         const unsigned char *record = data + at + digits + 1;
         size_t rest = length - digits - 2; /* without the newline */
-        if (rest > 5 && memcmp(record, "path=", 5) == 0 && rest - 5 < limit) {
-            memcpy(name, record + 5, rest - 5);
-            name[rest - 5] = '\0';
+        if (rest > n && memcmp(record, key, n) == 0 && rest - n < limit) {
+            memcpy(value, record + n, rest - n);
+            value[rest - n] = '\0';
         }
         at += length;
     }
@@ -116,46 +80,64 @@ static void ustar_name(const unsigned char *h, char *name)
     name[at + n] = '\0';
 }
 
-static cm_status take_json(cm_source *s, const unsigned char *data, size_t size)
+/* What stands before a member and belongs to it. */
+typedef struct {
+    char name[4096], link[4096];
+} longer;
+
+static void copy_name(char *to, const void *from, size_t size, size_t room)
 {
-    cm_free(s->context, s->dataset_json);
-    s->dataset_json = cm_malloc(s->context, size + 1, 1);
-    if (!s->dataset_json) return CM_ERR_MEMORY;
-    memcpy(s->dataset_json, data, size);
-    s->dataset_json[size] = '\0';
+    if (size >= room) return;
+    memcpy(to, from, size);
+    to[size] = '\0';
+}
+
+static void note_longer(longer *l, char type, const unsigned char *data, size_t size)
+{
+    if (type == 'x' && size <= MAX_PAX) {
+        pax_value(data, size, "path=", l->name, sizeof l->name);
+        pax_value(data, size, "linkpath=", l->link, sizeof l->link);
+    } else if (type == 'L') { /* GNU's long names */
+        copy_name(l->name, data, size, sizeof l->name);
+    } else if (type == 'K') {
+        copy_name(l->link, data, size, sizeof l->link);
+    }
+}
+
+static cm_status take_member(cm_listing *listing, const longer *l, const unsigned char *h, size_t at, size_t size)
+{
+    char name[sizeof l->name], link[101] = "", type = (char)h[156];
+    if (l->name[0]) memcpy(name, l->name, sizeof name);
+    else ustar_name(h, name);
+    memcpy(link, h + 157, 100);
+    if (type == '0' || type == '\0' || type == '7') return cm_listing_add(listing, name, at, size);
+    if (type == '1') return cm_listing_add_hard_link(listing, name, l->link[0] ? l->link : link);
+    if (type == '2') cm_listing_skip_link(listing, name, 0);
     return CM_OK;
 }
 
-static cm_status read_members(cm_source *s, const char *path)
+static cm_status read_members(cm_source *s, const char *path, cm_listing *listing)
 {
-    state *st = s->state;
-    char name[4096] = "", longer[4096] = "";
+    const state *st = s->state;
+    longer names;
+    names.name[0] = names.link[0] = '\0';
     for (size_t at = 0; at + BLOCK <= st->file.size;) {
         const unsigned char *h = st->file.data + at;
         uint64_t size;
         if (h[0] == '\0') break; /* the end: blocks of zeros */
         if (!checksum_fits(h) || !number(h + 124, 12, &size))
             CM_FAIL(CM_ERR_FORMAT, "%s: the header at byte %zu is damaged", path, at);
+        char type = (char)h[156];
+        if (type >= '1' && type <= '6') size = 0; /* links, folders and devices have no content */
         at += BLOCK;
         if (size > st->file.size - at)
             CM_FAIL(CM_ERR_FORMAT, "%s: truncated: a member at byte %zu claims %llu bytes, %zu are there", path, at,
                     (unsigned long long)size, st->file.size - at);
-        const unsigned char *data = st->file.data + at;
-        char type = (char)h[156];
-        if (type == 'x' && size <= MAX_PAX) {
-            pax_path(data, (size_t)size, longer, sizeof longer);
-        } else if (type == 'L' && size < sizeof longer) { /* GNU's long name */
-            memcpy(longer, data, (size_t)size);
-            longer[size] = '\0';
-        } else if (type == '0' || type == '\0') {
-            if (longer[0]) memcpy(name, longer, sizeof name);
-            else ustar_name(h, name);
-            longer[0] = '\0';
-            CM_TRY(cm_source_check_name(path, name));
-            if (cm_source_is_picture(name)) CM_TRY(add(s, name, at, (size_t)size));
-            else if (strcmp(name, "dataset.json") == 0) CM_TRY(take_json(s, data, (size_t)size));
+        if (type == 'x' || type == 'L' || type == 'K') {
+            note_longer(&names, type, st->file.data + at, (size_t)size);
         } else if (type != 'g') {
-            longer[0] = '\0';
+            CM_TRY(take_member(listing, &names, h, at, (size_t)size));
+            names.name[0] = names.link[0] = '\0';
         }
         size_t padded = ((size_t)size + BLOCK - 1) / BLOCK * BLOCK;
         at = padded > st->file.size - at ? st->file.size : at + padded;
@@ -163,27 +145,52 @@ static cm_status read_members(cm_source *s, const char *path)
     return CM_OK;
 }
 
+static cm_status read_head(void *user, const char *path, uint64_t place, unsigned char *out, size_t n, size_t *got)
+{
+    const state *st = user;
+    (void)path;
+    *got = st->file.size - place < n ? st->file.size - (size_t)place : n;
+    memcpy(out, st->file.data + place, *got);
+    return CM_OK;
+}
+
+static cm_status take_json(cm_source *s, const cm_entry *json)
+{
+    const state *st = s->state;
+    if (!json->name) return CM_OK;
+    s->dataset_json = cm_malloc(s->context, json->size + 1, 1);
+    if (!s->dataset_json) return CM_ERR_MEMORY;
+    memcpy(s->dataset_json, st->file.data + json->place, json->size);
+    s->dataset_json[json->size] = '\0';
+    return CM_OK;
+}
+
 static cm_status open_tar(cm_source *s, const char *path)
 {
+    cm_listing listing;
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
     CM_TRY(cm_mapping_open(path, &st->file));
-    return read_members(s, path);
+    cm_listing_begin(&listing, s->context, path, read_head, st);
+    cm_status status = read_members(s, path, &listing);
+    if (status == CM_OK) status = cm_listing_finish(&listing, s, 0);
+    if (status == CM_OK) status = take_json(s, &listing.json);
+    cm_listing_end(&listing);
+    return status;
 }
 
 static void close_tar(cm_source *s)
 {
     state *st = s->state;
     cm_mapping_close(&st->file);
-    cm_free(s->context, st->members);
     cm_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     const state *st = s->state;
-    return cm_source_decode(s, s->names[i], st->file.data + st->members[i].offset, st->members[i].size, channels, out);
+    return cm_source_decode(s, s->names[i], st->file.data + s->places[i], (size_t)s->sizes[i], channels, out);
 }
 
 const cm_source_kind cm_source_tar = {"tar", recognise, open_tar, close_tar, picture};

@@ -1,14 +1,12 @@
 /* zipset.c - a zip of pictures, with EDM's dataset.json understood. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "data/source.h"
+#include "data/listing.h"
 #include "io/directory.h"
 #include "io/zip.h"
 
 typedef struct {
     cm_zip *zip;
-    size_t *entry; /* of each picture */
 } state;
 
 static int recognise(const char *path)
@@ -22,54 +20,39 @@ static int recognise(const char *path)
     return zip;
 }
 
-typedef struct {
-    const char *name;
-    size_t entry;
-} item;
-
-static int in_byte_order(const void *a, const void *b)
+static cm_status read_head(void *user, const char *path, uint64_t place, unsigned char *out, size_t n, size_t *got)
 {
-    return strcmp(((const item *)a)->name, ((const item *)b)->name);
+    (void)path;
+    *got = cm_zip_head(user, (size_t)place, out, n);
+    return CM_OK;
 }
 
-static cm_status collect(cm_source *s, state *st, const char *path, item *items)
+static cm_status collect(cm_source *s, cm_zip *zip, cm_listing *listing)
 {
-    size_t total = cm_zip_count(st->zip), n = 0;
-    for (size_t i = 0; i < total; i++) {
-        const char *name = cm_zip_name(st->zip, i);
-        CM_TRY(cm_source_check_name(path, name));
-        if (strcmp(name, "dataset.json") == 0) {
-            unsigned char *text;
-            size_t size;
-            CM_TRY(cm_zip_read(st->zip, i, &text, &size));
-            s->dataset_json = (char *)text;
-        }
-        if (cm_source_is_picture(name)) items[n++] = (item){name, i};
-    }
-    if (n > 1) qsort(items, n, sizeof *items, in_byte_order);
-    s->names = cm_calloc(s->context, n, sizeof *s->names);
-    st->entry = cm_calloc(s->context, n, sizeof *st->entry);
-    if (!s->names || !st->entry) return CM_ERR_MEMORY;
+    size_t n = cm_zip_count(zip), size;
+    unsigned char *text;
     for (size_t i = 0; i < n; i++) {
-        s->names[i] = cm_strdup(s->context, items[i].name);
-        if (!s->names[i]) return CM_ERR_MEMORY;
-        s->count++;
-        st->entry[i] = items[i].entry;
-        s->bytes += cm_zip_size(st->zip, items[i].entry);
+        const char *name = cm_zip_name(zip, i);
+        if (cm_zip_is_link(zip, i)) cm_listing_skip_link(listing, name, 0);
+        else CM_TRY(cm_listing_add(listing, name, i, cm_zip_size(zip, i)));
     }
+    CM_TRY(cm_listing_finish(listing, s, 1));
+    if (!listing->json.name) return CM_OK;
+    CM_TRY(cm_zip_read(zip, (size_t)listing->json.place, &text, &size));
+    s->dataset_json = (char *)text;
     return CM_OK;
 }
 
 static cm_status open_zip(cm_source *s, const char *path)
 {
+    cm_listing listing;
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
     CM_TRY(cm_zip_open(s->context, path, &st->zip));
-    item *items = cm_calloc(s->context, cm_zip_count(st->zip), sizeof *items);
-    if (!items) return CM_ERR_MEMORY;
-    cm_status status = collect(s, st, path, items);
-    cm_free(s->context, items);
+    cm_listing_begin(&listing, s->context, path, read_head, st->zip);
+    cm_status status = collect(s, st->zip, &listing);
+    cm_listing_end(&listing);
     return status;
 }
 
@@ -77,7 +60,6 @@ static void close_zip(cm_source *s)
 {
     state *st = s->state;
     cm_zip_close(st->zip);
-    cm_free(s->context, st->entry);
     cm_free(s->context, st);
 }
 
@@ -86,7 +68,7 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     const state *st = s->state;
     unsigned char *data;
     size_t size;
-    CM_TRY(cm_zip_read(st->zip, st->entry[i], &data, &size));
+    CM_TRY(cm_zip_read(st->zip, (size_t)s->places[i], &data, &size));
     cm_status status = cm_source_decode(s, s->names[i], data, size, channels, out);
     cm_free(s->context, data);
     return status;

@@ -66,6 +66,27 @@ uint64_t cm_zip_size(const cm_zip *z, size_t index)
     return zip_stat_index(z->archive, index, 0, &st) == 0 && st.valid & ZIP_STAT_SIZE ? st.size : 0;
 }
 
+int cm_zip_is_link(const cm_zip *z, size_t index)
+{
+    zip_uint8_t system;
+    zip_uint32_t attributes;
+    if (zip_file_get_external_attributes(z->archive, index, 0, &system, &attributes) != 0) return 0;
+    return system == ZIP_OPSYS_UNIX && (attributes >> 16 & 0170000) == 0120000;
+}
+
+size_t cm_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n)
+{
+    size_t at = 0;
+    zip_file_t *f = zip_fopen_index(z->archive, index, 0);
+    while (f && at < n) {
+        zip_int64_t got = zip_fread(f, out + at, n - at);
+        if (got <= 0) break;
+        at += (size_t)got;
+    }
+    if (f) (void)zip_fclose(f);
+    return at;
+}
+
 static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
 {
     CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), reason);

@@ -13,6 +13,10 @@ size_t cm_zip_count(const cm_zip *zip);
 /* Borrowed; a folder's name ends in "/". */
 const char *cm_zip_name(const cm_zip *zip, size_t index);
 uint64_t cm_zip_size(const cm_zip *zip, size_t index);
+/* 1 for a symbolic link, whose content is where it leads. */
+int cm_zip_is_link(const cm_zip *zip, size_t index);
+/* Up to n bytes from the beginning of an entry; fewer when it cannot be read. */
+size_t cm_zip_head(cm_zip *zip, size_t index, unsigned char *out, size_t n);
 /* The whole entry, CRC checked; *data is the caller's (cm_free), with a NUL behind. */
 cm_status cm_zip_read(cm_zip *zip, size_t index, unsigned char **data, size_t *size);
 

@@ -109,7 +109,7 @@ class DatasetInfo(C.Structure):
     _c_name = "cm_dataset_info"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
                 ("images", C.c_uint64), ("classes", C.c_int32), ("largest_label", C.c_int32), ("bad", C.c_uint64),
-                ("fingerprint", C.c_uint64), ("kind", C.c_char_p)]
+                ("fingerprint", C.c_uint64), ("kind", C.c_char_p), ("classes_from", C.c_char_p)]
 
 
 _i, _l, _d = C.c_int32, C.c_int64, C.c_double

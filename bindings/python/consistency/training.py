@@ -51,6 +51,7 @@ class Dataset:
         i = self._info()
         self.image_shape, self.kind = (i.channels, i.height, i.width), i.kind.decode()
         self.num_classes, self.fingerprint = i.classes, i.fingerprint
+        self.classes_from = i.classes_from.decode() if i.classes_from else None
         self.classes = []
         while lib.cm_dataset_class_name(handle, len(self.classes)):
             self.classes.append(lib.cm_dataset_class_name(handle, len(self.classes)).decode("utf-8", "replace"))
