@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
@@ -1067,6 +1068,81 @@ START_TEST(classes_from_json)
 }
 END_TEST
 
+START_TEST(idx_files_under_other_names)
+{
+    static unsigned char images[16 + 2 * 16], labels[8 + 2] = {0, 0, 8, 1, 0, 0, 0, 2, 1, 0};
+    static const struct {
+        const char *images, *labels;
+        int classes;
+    } rows[] = {{"train-images.idx3-ubyte", "train-labels.idx1-ubyte", 2},
+                {"train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz", 2}, /* one of them zipped */
+                {"train-images-idx3-ubyte.gz", "train-labels.idx1-ubyte", 2},
+                {"TRAIN_IMAGES.IDX3-UBYTE.GZ", "train-labels-idx1-ubyte", 2},
+                {"emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters-train-labels-idx1-ubyte.gz", 2},
+                {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 2},
+                {"raw/train-images-idx3-ubyte", "raw/train-labels-idx1-ubyte", 2}, /* torchvision's */
+                {"MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/train-labels-idx1-ubyte", 2},
+                {"train-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 0},
+                {"train-images-idx3-ubyte", "._train-labels-idx1-ubyte", 0}};
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    char folder[64], path[300];
+    put32(images, 0x803), put32(images + 4, 2), put32(images + 8, 4), put32(images + 12, 4);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int k = 0; k < 2; k++) {
+            const char *name = k ? rows[i].labels : rows[i].images;
+            snprintf(path, sizeof path, "%s/idx%d/%s", dir, (int)i, name);
+            make_folders_of(path);
+            gzFile gz = gzopen(path, strcasecmp(name + strlen(name) - 2, "gz") == 0 ? "wb" : "wbT");
+            ck_assert_int_gt(gzwrite(gz, k ? labels : images, k ? sizeof labels : sizeof images), 0);
+            gzclose(gz);
+        }
+        snprintf(folder, sizeof folder, "%s/idx%d", dir, (int)i);
+        snprintf(path, sizeof path, "%s/%s", folder, rows[i].images);
+        for (int k = 0; k < 2; k++) { /* the folder, and the file */
+            d = hearing(k ? path : folder);
+            ck_assert_msg(info_of(d).images == 2 && info_of(d).classes == rows[i].classes, "row %d: %d classes", (int)i,
+                          info_of(d).classes);
+            if (rows[i].classes) ck_assert_str_eq(info_of(d).classes_from, "labels file");
+            ck_assert_int_eq(count_of(heard, "W "), rows[i].classes == 0);
+            if (!rows[i].classes) HEARD("no classes, since there is no labels file beside it ('train-labels-idx1-ubyte')");
+            cm_dataset_free(d);
+        }
+    }
+    write_bytes(in_dir("idx4/emnist-digits-train-images-idx3-ubyte"), images, sizeof images);
+    ck_assert_int_eq(open_hearing(in_dir("idx4"), &o, &d), CM_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(cm_last_message(), "holds several sets"));
+    write_bytes(in_dir("idx0/train-images-idx3-ubyte.gz"), "not read", 8); /* plain before zipped */
+    cm_dataset_free(hearing(in_dir("idx0")));
+}
+END_TEST
+
+START_TEST(missing_batches_are_named)
+{
+    static unsigned char records[10 * 3073];
+    char path[300];
+    for (int i = 0; i < 10; i++) records[i * 3073] = (unsigned char)i;
+    for (int k = 1; k <= 5; k++) {
+        snprintf(path, sizeof path, "%s/gap/data_batch_%d.bin", dir, k);
+        make_folders_of(path);
+        write_bytes(path, records, sizeof records);
+    }
+    cm_dataset_free(hearing(in_dir("gap")));
+    QUIET();
+    ck_assert_int_eq(remove(in_dir("gap/data_batch_3.bin")), 0);
+    cm_dataset *d = hearing(in_dir("gap"));
+    ck_assert_uint_eq(info_of(d).images, 40);
+    ck_assert_str_eq(info_of(d).classes_from, "records");
+    HEARD("data_batch_5.bin, 3 is missing; the other 4 are read");
+    cm_dataset_free(d);
+    ck_assert_int_eq(remove(in_dir("gap/data_batch_1.bin")), 0);
+    d = hearing(in_dir("gap"));
+    ck_assert_uint_eq(info_of(d).images, 30);
+    HEARD("1, 3 are missing; the other 3 are read");
+    cm_dataset_free(d);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("data");
@@ -1092,6 +1168,8 @@ Suite *make_suite(void)
     tcase_add_test(t, names_with_other_separators);
     tcase_add_test(t, classes_from_names);
     tcase_add_test(t, classes_from_json);
+    tcase_add_test(t, idx_files_under_other_names);
+    tcase_add_test(t, missing_batches_are_named);
     tcase_add_test(t, augmentation_without_change_gives_the_image_back);
     tcase_add_test(t, augmentation_labels_tell_what_was_done);
     suite_add_tcase(s, t);

@@ -23,7 +23,9 @@ static int recognise(const char *path)
 {
     char file[4096];
     size_t n = strlen(path);
-    if (cm_path_kind(path) == 1) return batch_path(path, 0, file, sizeof file);
+    for (int k = 0; k < MAX_BATCHES && cm_path_kind(path) == 1; k++)
+        if (batch_path(path, k, file, sizeof file)) return 1;
+    if (cm_path_kind(path) == 1) return 0;
     return n > 4 && strcmp(path + n - 4, ".bin") == 0;
 }
 
@@ -46,16 +48,31 @@ static const unsigned char *record(const cm_source *s, size_t i)
     return st->file[k].data + i * RECORD;
 }
 
+/* Those of a folder; what is missing among them is told. */
+static cm_status open_batches(cm_source *s, const char *folder)
+{
+    state *st = s->state;
+    char file[4096], missing[64] = "";
+    size_t used = 0;
+    for (int k = 0; k < MAX_BATCHES; k++) {
+        if (batch_path(folder, k, file, sizeof file)) CM_TRY(open_batch(st, file));
+        else used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", k + 1);
+    }
+    if (used)
+        cm_log(s->context, CM_LOG_WARNING, "%s: of data_batch_1.bin to data_batch_5.bin, %s %s missing; the other %d are read",
+               folder, missing, strchr(missing, ',') ? "are" : "is", st->n);
+    return CM_OK;
+}
+
 static cm_status open_cifar(cm_source *s, const char *path)
 {
-    char file[4096];
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
     if (cm_path_kind(path) == 2) {
         CM_TRY(open_batch(st, path));
     } else {
-        for (int k = 0; k < MAX_BATCHES && batch_path(path, k, file, sizeof file); k++) CM_TRY(open_batch(st, file));
+        CM_TRY(open_batches(s, path));
     }
     for (int k = 0; k < st->n; k++) s->count += st->records[k];
     s->bytes = (uint64_t)s->count * RECORD;

@@ -1,41 +1,153 @@
-/* idx.c - MNIST's format, gzip or plain: images 0x803 [n, rows, columns], labels
- * 0x801 [n] in the file whose name has "labels-idx1" for "images-idx3".  28 x 28
- * is padded to 32 x 32 with black. */
+/* idx.c - MNIST's format, each file gzip or plain: images 0x803 [n, rows, columns],
+ * labels 0x801 [n] in the file whose name has "labels" for "images" and "idx1" for
+ * "idx3".  28 x 28 is padded to 32 x 32 with black. */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <zlib.h>
 
+#include "data/names.h"
 #include "data/source.h"
 #include "io/directory.h"
+
+/* --- names ------------------------------------------------------------------------------ */
+
+enum { MAX_PATH = 4096, MAX_NAME = 256 };
+
+/* "Train_Images.IDX3-ubyte.gz" is "train-images-idx3-ubyte": as people rename them. */
+static int plain_name(const char *name, char out[MAX_NAME])
+{
+    size_t n = strlen(name);
+    if (n >= MAX_NAME || cm_name_is_system(name, n)) return 0;
+    for (size_t i = 0; i <= n; i++)
+        out[i] = name[i] == '.' || name[i] == '_' ? '-' : (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+    if (n > 3 && strcmp(out + n - 3, "-gz") == 0) out[n - 3] = '\0';
+    return 1;
+}
+
+static int is_packed(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 3 && strcasecmp(name + n - 3, ".gz") == 0;
+}
+
+/* How well a file name says that these are images to train with: 0 best, -1 not at all. */
+static int rank_of(const char *name)
+{
+    char plain[MAX_NAME];
+    if (!plain_name(name, plain) || !strstr(plain, "images-idx3")) return -1;
+    return strcmp(plain, "train-images-idx3-ubyte") == 0 ? 0 : strstr(plain, "train") ? 1 : 2;
+}
+
+typedef struct {
+    char path[MAX_PATH], name[MAX_NAME]; /* the best so far; name "" for none */
+    char other[MAX_NAME];                /* another set, as good              */
+    int rank;
+} choice;
+
+static void consider(choice *c, const char *folder, const char *name)
+{
+    char path[MAX_PATH], mine[MAX_NAME], best[MAX_NAME] = "";
+    int rank = rank_of(name);
+    if (rank < 0 || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path || cm_path_kind(path) != 2)
+        return;
+    (void)plain_name(name, mine);
+    if (c->name[0]) (void)plain_name(c->name, best);
+    int same = strcmp(mine, best) == 0, better = !c->name[0] || rank < c->rank || (same && !is_packed(name));
+    if (c->name[0] && rank == c->rank && !same) (void)snprintf(c->other, sizeof c->other, "%s", name);
+    if (!better) return;
+    if (!same && rank < c->rank) c->other[0] = '\0';
+    (void)snprintf(c->path, sizeof c->path, "%s", path);
+    (void)snprintf(c->name, sizeof c->name, "%s", name);
+    c->rank = rank;
+}
+
+/* Calls for every name in a folder; nothing when it cannot be listed. */
+static void each_name(const char *folder, void (*call)(void *user, const char *folder, const char *name), void *user)
+{
+    const struct dirent *entry;
+    DIR *directory = opendir(folder);
+    while (directory && (entry = readdir(directory)) != NULL) call(user, folder, entry->d_name);
+    if (directory) (void)closedir(directory);
+}
+
+static void consider_entry(void *user, const char *folder, const char *name)
+{
+    consider(user, folder, name);
+}
+
+/* The images of a path; 0 when there are none. */
+static int find(const char *path, choice *out)
+{
+    static const char *const below[] = {"", "/raw", "/MNIST/raw"}; /* as torchvision puts them */
+    memset(out, 0, sizeof *out);
+    if (cm_path_kind(path) == 2) return (size_t)snprintf(out->path, sizeof out->path, "%s", path) < sizeof out->path;
+    for (size_t i = 0; i < sizeof below / sizeof *below && !out->name[0]; i++) {
+        char folder[MAX_PATH];
+        if ((size_t)snprintf(folder, sizeof folder, "%s%s", path, below[i]) < sizeof folder)
+            each_name(folder, consider_entry, out);
+    }
+    return out->name[0] != '\0';
+}
+
+typedef struct {
+    char wanted[MAX_NAME];
+    char path[MAX_PATH]; /* "" for none */
+    int packed;          /* as the images are */
+} labels_search;
+
+static void consider_labels(void *user, const char *folder, const char *name)
+{
+    labels_search *l = user;
+    char path[MAX_PATH], plain[MAX_NAME];
+    if (!plain_name(name, plain) || strcmp(plain, l->wanted) != 0 || (l->path[0] && is_packed(name) != l->packed)) return;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path && cm_path_kind(path) == 2)
+        (void)snprintf(l->path, sizeof l->path, "%s", path);
+}
 
 typedef struct {
     int32_t rows, columns, pad;
     unsigned char *pixels;
+    choice images;
+    labels_search labels;
 } state;
 
-static const char *const usual[] = {"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", NULL};
-
-static int find(const char *path, char *out, size_t size)
+/* "images" becomes "labels", "idx3" "idx1": the file of that name, dots and .gz aside. */
+static void find_labels(const char *images, labels_search *out)
 {
-    if (cm_path_kind(path) == 2) return (size_t)snprintf(out, size, "%s", path) < size;
-    for (int i = 0; usual[i]; i++)
-        if ((size_t)snprintf(out, size, "%s/%s", path, usual[i]) < size && cm_path_kind(out) == 2) return 1;
-    return 0;
+    char plain[MAX_NAME], folder[MAX_PATH] = ".";
+    const char *slash = strrchr(images, '/'), *base = slash ? slash + 1 : images;
+    memset(out, 0, sizeof *out);
+    if (!plain_name(base, plain)) return;
+    char *at = strstr(plain, "images"), *rank = strstr(plain, "idx3");
+    if (!at) return;
+    memcpy(at, "labels", 6);
+    if (rank) rank[3] = '1';
+    (void)snprintf(out->wanted, sizeof out->wanted, "%s", plain);
+    out->packed = is_packed(base);
+    if (slash) (void)snprintf(folder, sizeof folder, "%.*s", slash > images ? (int)(slash - images) : 1, images);
+    each_name(folder, consider_labels, out);
 }
+
+/* --- reading ------------------------------------------------------------------------------ */
 
 static uint32_t word(const unsigned char *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* A file by its content or its name, a folder by the names in it. */
 static int recognise(const char *path)
 {
-    char file[4096];
+    choice found;
     unsigned char head[4];
-    if (!find(path, file, sizeof file)) return 0;
-    gzFile gz = gzopen(file, "rb");
+    if (!find(path, &found)) return 0;
+    const char *slash = strrchr(path, '/');
+    if (found.name[0] || rank_of(slash ? slash + 1 : path) >= 0) return 1;
+    gzFile gz = gzopen(found.path, "rb");
     if (!gz) return 0;
     int idx = gzread(gz, head, 4) == 4 && (word(head) == 0x803 || word(head) == 0x801);
     (void)gzclose(gz);
@@ -81,13 +193,16 @@ static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32
 
 static cm_status read_labels(cm_source *s, const char *images)
 {
-    char path[4096];
+    labels_search *found = &((state *)s->state)->labels;
+    const char *path = found->path;
     uint32_t dims[3];
     unsigned char *labels = NULL;
-    const char *at = strstr(images, "images-idx3");
-    if (!at) return CM_OK;
-    (void)snprintf(path, sizeof path, "%.*slabels-idx1%s", (int)(at - images), images, at + strlen("images-idx3"));
-    if (cm_path_kind(path) != 2) return CM_OK;
+    find_labels(images, found);
+    if (!path[0]) {
+        cm_log(s->context, CM_LOG_WARNING, "%s: no classes, since there is no labels file beside it%s%s%s", images,
+               found->wanted[0] ? " ('" : "", found->wanted, found->wanted[0] ? "')" : "");
+        return CM_OK;
+    }
     cm_status status = read_idx(s, path, 0x801, dims, &labels);
     if (status == CM_OK && dims[0] != s->count)
         status = cm_fail(CM_ERR_FORMAT, "%s: %u labels for %zu images", path, dims[0], s->count);
@@ -100,12 +215,15 @@ static cm_status read_labels(cm_source *s, const char *images)
 
 static cm_status open_idx(cm_source *s, const char *path)
 {
-    char file[4096];
     uint32_t dims[3];
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    if (!find(path, file, sizeof file)) CM_FAIL(CM_ERR_IO, "'%s' has gone", path);
+    const char *file = st->images.path;
+    if (!find(path, &st->images)) CM_FAIL(CM_ERR_IO, "'%s' has gone", path);
+    if (st->images.other[0])
+        CM_FAIL(CM_ERR_ARGUMENT, "'%s' holds several sets, such as '%s' and '%s': name one of the files", path,
+                st->images.name, st->images.other);
     CM_TRY(read_idx(s, file, 0x803, dims, &st->pixels));
     s->count = dims[0];
     st->rows = (int32_t)dims[1];

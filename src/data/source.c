@@ -5,8 +5,8 @@
 
 #include "io/directory.h"
 
-static const cm_source_kind *const kinds[] = {&cm_source_idx, &cm_source_cifar,  &cm_source_npz,
-                                              &cm_source_zip, &cm_source_tar,    &cm_source_folder};
+static const cm_source_kind *const kinds[] = {&cm_source_cifar, &cm_source_idx, &cm_source_npz,
+                                              &cm_source_zip,   &cm_source_tar, &cm_source_folder};
 
 cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
 {
