@@ -69,7 +69,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 HEADERS := base model sampler edit image dataset trainer
 BASE_C    := status context call options parallel turns rng torch_rng
-TENSOR_C  := convert
+TENSOR_C  := convert finite
 DNNL_C    := native engine primitive
 IO_C      := file directory safetensors picture orient jpeg png zip npy
 OPS_C     := dispatch packer own_conv narrow winograd tiles conv2d linear groupnorm attention attention_own attention_tiles arith concat fir embed dropout

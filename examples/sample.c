@@ -117,7 +117,7 @@ static void set_option(program *p, int option, const char *v)
         s->ts = p->ts;
         break;
     case GRID: s->grid = (int32_t)cli_integer(c, "grid", v, 2, 1000000); break;
-    case RHO: s->rho = cli_number(c, "rho", v, 1e-3, 1e3); break;
+    case RHO: s->rho = cli_number(c, "rho", v, 0.5, 1e3); break;
     case CHURN: s->s_churn = cli_number(c, "churn", v, 0, 1e6); break;
     case NO_CLIP: s->clip_denoised = -1; break;
     case LABELS: set_labels(p, v); break;

@@ -385,8 +385,18 @@ START_TEST(the_general_form_is_the_others)
 }
 END_TEST
 
+/* Good while the map is tried (twice there and back), then not. */
+static int32_t broken_later(void *user, const double *in, double *out)
+{
+    size_t *calls = user;
+    memcpy(out, in, CSIZE * sizeof *out);
+    if (++*calls > 4) out[17] = NAN;
+    return 0;
+}
+
 START_TEST(maps_refused)
 {
+    size_t calls = 0;
     cm_model *m = load(1);
     cm_sampler *s = sampler(m, 1, 1);
     cm_edit_options o = options(1, 1);
@@ -407,6 +417,7 @@ START_TEST(maps_refused)
     BAD_MAP((map.forward = map.inverse = doubled), CM_ERR_ARGUMENT, "not orthogonal");
     BAD_MAP((map.forward = map.inverse = shifted), CM_ERR_ARGUMENT, "does not undo");
     BAD_MAP((map.forward = map.inverse = stop), CM_ERR_CANCELLED, "forward callback");
+    BAD_MAP((map.forward = map.inverse = broken_later, map.user = &calls), CM_ERR_NUMERIC, "nan at value 17");
     BAD_MAP(map.matrix = matrix, CM_ERR_ARGUMENT, "rows 1 and 2");
     matrix[0] = NAN;
     BAD_MAP(map.matrix = matrix, CM_ERR_ARGUMENT, "rows 0 and 0");
@@ -625,6 +636,8 @@ START_TEST(input_refused)
     BAD(IN(given, k), CM_ERR_ARGUMENT, "fill with start NOISE", (o.fill = 1, o.start = CM_EDIT_START_NOISE));
     BAD(IN(given, k), CM_ERR_ARGUMENT, "luma has no effect", o.luma[1] = 1);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "luma[0] is -1", o.luma[0] = -1);
+    BAD(IN(given, k), CM_ERR_ARGUMENT, "luma[0] is 1e+300", o.luma[0] = 1e300);
+    BAD(IN(given, k), CM_ERR_ARGUMENT, "luma adds up to 1e-300", o.luma[0] = 1e-300);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "sigma has no effect", o.sigma = 1);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "to has no effect", o.to = 1);
     struct {

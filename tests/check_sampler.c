@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/context.h"
+#include "diffusion/model.h"
 #include "io/safetensors.h"
 
 #define CONSISTENCY "models/digits_consistency.safetensors"
@@ -361,6 +362,7 @@ END_TEST
 START_TEST(options_refused)
 {
     static const double rising[2] = {1, 2}, nan_list[1] = {NAN}, high[1] = {81}, zero[2] = {80, 0}, fine[2] = {80, 1};
+    static const double above[1] = {80.1}, tiny[2] = {80, 1e-40};
     static const int32_t falling[2] = {3, 1}, beyond[2] = {0, 40}, good[2] = {0, 39};
     cm_model *m = load(CONSISTENCY);
     cm_sampler *s = sampler(m, 1, 1);
@@ -395,6 +397,24 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_ONESTEP, o.sigma_min = 0.1), "sigma_min has no effect");
     BAD((o.method = CM_METHOD_HEUN, o.rho = NAN), "rho");
     BAD((o.method = CM_METHOD_HEUN, o.sigma_min = 90), "below");
+    BAD(o.sigma_max = 1e300, "sigma_max is 1e+300");
+    BAD(o.sigma_max = 81, "noise levels end at 80");
+    BAD((o.ts = good, o.ts_count = 2, o.grid = 40, o.sigma_max = 81), "noise levels end at 80");
+    BAD((o.method = CM_METHOD_HEUN, o.sigma_max = 81), "noise levels end at 80");
+    BAD((o.method = CM_METHOD_EDM, o.edm_discretization = CM_EDM_STEPS_VE, o.sigma_max = 101), "end at 100");
+    BAD((o.sigmas = above, o.sigma_count = 1), "sigmas[0] is 80.1");
+    BAD((o.method = CM_METHOD_HEUN, o.rho = 1e-300), "rho is 1e-300");
+    BAD((o.method = CM_METHOD_HEUN, o.rho = 1e300), "rho is 1e+300");
+    BAD((o.ts = good, o.ts_count = 2, o.grid = 40, o.rho = 0.4), "rho is 0.4");
+    BAD((o.method = CM_METHOD_HEUN, o.sigma_min = 1e-300), "sigma_min is 1e-300");
+    BAD((o.sigmas = tiny, o.sigma_count = 2), "noise level 1 of 2 is 1e-40");
+    BAD((o.method = CM_METHOD_HEUN, o.s_churn = 9, o.s_noise = 1e300), "s_noise is 1e+300");
+    BAD((o.method = CM_METHOD_HEUN, o.s_churn = 9, o.s_noise = 3), "raise the level 80 to 252.982");
+    BAD((o.method = CM_METHOD_HEUN, o.s_churn = INFINITY), "s_churn is inf");
+    BAD((o.method = CM_METHOD_HEUN, o.s_churn = 9, o.s_tmin = NAN), "s_tmin is nan");
+    BAD((o.method = CM_METHOD_HEUN, o.s_churn = 9, o.s_tmax = NAN), "s_tmax is nan");
+    BAD((o.method = CM_METHOD_EDM, o.edm_alpha = 1e-300), "edm_alpha is 1e-300");
+    BAD((o.method = CM_METHOD_EDM, o.edm_alpha = 2), "edm_alpha is 2");
     BAD(o.s_churn = 1, "s_churn has no effect");
     BAD((o.method = CM_METHOD_HEUN, o.s_noise = 1.1), "without s_churn");
     BAD((o.method = CM_METHOD_HEUN, o.edm_alpha = 0.5), "edm_");
@@ -592,6 +612,173 @@ START_TEST(creation_refused)
 }
 END_TEST
 
+/* --- what is not finite, and whose levels are sampled ------------------------------------------- */
+
+/* A small model of 1 x 8 x 8 images and fresh weights. */
+static cm_model *small(const char *precond)
+{
+    cm_model *m = NULL;
+    char config[512];
+    snprintf(config, sizeof config,
+             "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 8, "
+             "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {%s}, "
+             "\"image\": {\"channels\": 1, \"height\": 8, \"width\": 8, \"labels\": 0}}",
+             precond);
+    OK(cm_model_create(NULL, config, 3, &m));
+    return m;
+}
+
+/* All weights times a factor that leaves them finite. */
+static void grow(cm_model *m, float factor)
+{
+    for (int i = 0; i < m->graph->n_params; i++) {
+        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        float *v = (float *)(uintptr_t)t->data;
+        for (size_t k = 0; k < t->count; k++) v[k] = (v[k] + 0.1f) * factor;
+    }
+}
+
+START_TEST(nothing_nonfinite_is_a_picture)
+{
+    enum { N = 3, S = 64 };
+    static float noise[N * S], later[2][N * S], x[N * S];
+    const float sigma[N] = {1, 2, 3};
+    const double levels[3] = {80, 2, 1};
+    uint64_t state = 3;
+    for (int i = 0; i < N * S; i++) noise[i] = random_float(&state), later[0][i] = later[1][i] = noise[i];
+    cm_model *m = small("\"type\": \"cm\""), *large = small("\"type\": \"cm\"");
+    grow(large, 1e30f);
+    cm_sampler *s = sampler(m, 2, 2), *sl = sampler(large, 2, 2);
+    cm_sample_options o = options(CM_METHOD_MULTISTEP);
+    o.sigmas = levels, o.sigma_count = 3, o.noise = noise, o.step_noise = later[0], o.noise_steps = 2;
+    OK(cm_sampler_run(s, &o, N, x));
+    for (int clip = -1; clip <= 1; clip++) {
+        o.clip_denoised = clip, o.clip_output = clip < 0 ? -1 : 0;
+        FAILS(cm_sampler_run(sl, &o, N, x), CM_ERR_NUMERIC, "evaluation 0 at sigma 80");
+        ck_assert_ptr_nonnull(strstr(cm_last_message(), "image 0"));
+        noise[2 * S + 5] = clip < 0 ? NAN : INFINITY;
+        FAILS(cm_sampler_run(s, &o, N, x), CM_ERR_NUMERIC, "noise of image 2 is");
+        noise[2 * S + 5] = 0;
+        later[1][S + 7] = -INFINITY;
+        FAILS(cm_sampler_run(s, &o, N, x), CM_ERR_NUMERIC, "draw 1 of image 1 is -inf at value 7");
+        later[1][S + 7] = 0;
+        later[1][0] = NAN; /* one that is not used is no matter */
+        o.sigma_count = 2;
+        OK(cm_sampler_run(s, &o, N, x));
+        later[1][0] = 0, o.sigma_count = 3;
+    }
+    later[1][2 * S] = 3e38f; /* finite, but what the network makes of it is not */
+    o.clip_denoised = -1;
+    FAILS(cm_sampler_run(s, &o, N, x), CM_ERR_NUMERIC, "image 2, evaluation 2 at sigma 1");
+    cm_edit_options e;
+    cm_edit_options_init(&e, sizeof e);
+    cm_sample_options plain = options(CM_METHOD_DEFAULT);
+    plain.noise = noise, noise[S + 1] = NAN;
+    e.sampling = &plain;
+    FAILS(cm_sampler_interpolate(s, &e, 4, x), CM_ERR_NUMERIC, "noise of image 1 is nan at value 1");
+    noise[S + 1] = 0;
+    FAILS(cm_model_denoise(large, N, noise, sigma, NULL, x), CM_ERR_NUMERIC, "image 0 at sigma 1");
+    noise[S + 1] = NAN;
+    FAILS(cm_model_denoise(m, N, noise, sigma, NULL, x), CM_ERR_NUMERIC, "image 1 is nan at value 1");
+    FAILS(cm_model_denoise(m, SIZE_MAX / 2, noise, sigma, NULL, x), CM_ERR_LIMIT, "memory");
+    const float above = 81;
+    noise[S + 1] = 0;
+    FAILS(cm_model_denoise(m, 1, noise, &above, NULL, x), CM_ERR_ARGUMENT, "noise levels end at 80");
+    OK(cm_sampler_run(s, NULL, N, x));
+    cm_sampler_free(s), cm_sampler_free(sl);
+    cm_model_free(m), cm_model_free(large);
+}
+END_TEST
+
+typedef struct {
+    double first, last;
+} ends;
+
+static int32_t note_ends(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *x)
+{
+    ends *e = user;
+    (void)first, (void)count, (void)x;
+    if (evaluation == 0) e->first = sigma;
+    e->last = sigma;
+    return 0;
+}
+
+/* "0 = the model's": the levels that the file gives, of every family. */
+START_TEST(levels_are_the_models)
+{
+    static const struct {
+        const char *precond;
+        int method, steps_of;
+        double first, last;
+    } rows[] = {
+        {"\"type\": \"edm\"", CM_METHOD_HEUN, 0, 80, 0.002},
+        {"\"type\": \"edm\", \"sigma_min\": 0.05, \"sigma_max\": 40", CM_METHOD_HEUN, 0, 40, 0.05},
+        {"\"type\": \"edm\", \"sigma_min\": 0.0005, \"sigma_max\": 200", CM_METHOD_EULER, 0, 200, 0.0005},
+        {"\"type\": \"edm\", \"sigma_min\": 0, \"sigma_max\": 40", CM_METHOD_EULER, 0, 40, 0.002},
+        {"\"type\": \"edm\", \"sigma_min\": 0.05", CM_METHOD_ANCESTRAL, 0, 80, 0.05},
+        {"\"type\": \"edm\", \"sigma_min\": 0.05", CM_METHOD_EDM, 0, 80, 0.05},
+        {"\"type\": \"edm\", \"sigma_min\": 0.05", CM_METHOD_EDM, CM_EDM_STEPS_VE, 100, 0.05},
+        {"\"type\": \"edm\"", CM_METHOD_EDM, CM_EDM_STEPS_VE, 100, 0.02},
+        {"\"type\": \"edm\", \"sigma_max\": 50", CM_METHOD_EDM, CM_EDM_STEPS_VE, 50, 0.02},
+        {"\"type\": \"ecm\", \"sigma_min\": 0.05, \"sigma_max\": 40", CM_METHOD_EULER, 0, 40, 0.05},
+        {"\"type\": \"ecm\", \"sigma_max\": 120", CM_METHOD_ONESTEP, 0, 120, 120},
+        {"\"type\": \"cm\", \"sigma_min\": 0.05, \"sigma_max\": 120", CM_METHOD_HEUN, 0, 120, 0.05},
+        {"\"type\": \"cm\", \"sigma_max\": 120", CM_METHOD_ONESTEP, 0, 120, 120},
+        {"\"type\": \"vp\"", CM_METHOD_EULER, 0, 80, 0.002},
+        {"\"type\": \"vp\", \"sigma_min\": 0.01, \"sigma_max\": 100", CM_METHOD_EULER, 0, 100, 0.01},
+        {"\"type\": \"ve\"", CM_METHOD_EULER, 0, 80, 0.02},
+        {"\"type\": \"ve\", \"sigma_min\": 0.01, \"sigma_max\": 90", CM_METHOD_EULER, 0, 90, 0.01},
+    };
+    static float x[64];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ends seen = {0, 0};
+        cm_model *m = small(rows[i].precond);
+        cm_sampler *s = sampler(m, 1, 1);
+        cm_sample_options o = options(rows[i].method);
+        o.edm_discretization = rows[i].steps_of;
+        o.step = note_ends, o.step_user = &seen;
+        if (rows[i].method != CM_METHOD_ONESTEP) o.steps = 5;
+        OK(cm_sampler_run(s, &o, 1, x));
+        ck_assert_msg(fabs(seen.first / rows[i].first - 1) < 1e-6 && fabs(seen.last / rows[i].last - 1) < 1e-6,
+                      "%s, method %d: from %g to %g, expected %g to %g", rows[i].precond, rows[i].method, seen.first,
+                      seen.last, rows[i].first, rows[i].last);
+        cm_sampler_free(s);
+        cm_model_free(m);
+    }
+}
+END_TEST
+
+/* Editing's own levels stay within the model's, and so does what is told. */
+START_TEST(levels_of_editing_are_the_models)
+{
+    static float x[64], y[64], mask[64];
+    const cm_images given = {1, 1, 8, 8, y}, k = {1, 1, 8, 8, mask};
+    cm_model *m = small("\"type\": \"cm\", \"sigma_min\": 0.7, \"sigma_max\": 3");
+    cm_sampler *s = sampler(m, 1, 1);
+    ends seen = {0, 0};
+    cm_sample_options o = options(CM_METHOD_DEFAULT);
+    cm_edit_options e;
+    cm_edit_options_init(&e, sizeof e);
+    e.sampling = &o;
+    o.step = note_ends, o.step_user = &seen;
+    mask[3] = 1;
+    OK(cm_sampler_inpaint(s, &e, &given, &k, x));
+    ck_assert(seen.first <= 3 && seen.first > seen.last && seen.last >= 0.7 * (1 - 1e-6));
+    e.sigma = 3.1;
+    FAILS(cm_sampler_denoise(s, &e, &given, x), CM_ERR_ARGUMENT, "sigma is 3.1");
+    FAILS(cm_sampler_stroke(s, &e, &given, x), CM_ERR_ARGUMENT, "sigma is 3.1");
+    e.sigma = 0.6;
+    FAILS(cm_sampler_denoise(s, &e, &given, x), CM_ERR_ARGUMENT, "[0.7, 3]");
+    e.sigma = 0, o.sigma_max = 1e300;
+    FAILS(cm_sampler_inpaint(s, &e, &given, &k, x), CM_ERR_ARGUMENT, "sigma_max is 1e+300");
+    FAILS(cm_sampler_interpolate(s, &e, 2, x), CM_ERR_ARGUMENT, "sigma_max is 1e+300");
+    o.sigma_max = 0, o.rho = 1e-300;
+    FAILS(cm_sampler_inpaint(s, &e, &given, &k, x), CM_ERR_ARGUMENT, "rho is 1e-300");
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("sampler");
@@ -611,6 +798,9 @@ Suite *make_suite(void)
     tcase_add_test(t, the_boundary_beside_other_levels);
     tcase_add_test(t, memory_is_known_before);
     tcase_add_test(t, creation_refused);
+    tcase_add_test(t, nothing_nonfinite_is_a_picture);
+    tcase_add_test(t, levels_are_the_models);
+    tcase_add_test(t, levels_of_editing_are_the_models);
     tcase_add_test(t, bfloat16);
     suite_add_tcase(s, t);
     return s;

@@ -552,6 +552,9 @@ START_TEST(options_refused)
         {"cd", "metric=lpips", "not in this version"},
         {"pd", "start_scales=12", "power of two"},
         {"edm", "p_std=0", "p_std"},
+        {"edm", "p_mean=21", "p_mean is 21"},
+        {"ect", "p_std=11", "p_std is 11"},
+        {"cd", "rho=0.1", "rho is 0.1"},
         {"edm", "steps=0", "steps is 0"},
         {"edm", "anneal_begin=5", "without anneal_end"},
         {"edm", "beta2=1", "below 1"},
@@ -594,6 +597,14 @@ START_TEST(trainers_refused)
     FAILS(cm_trainer_create(NULL, NULL, &o, &t), CM_ERR_ARGUMENT, "model is NULL");
     o = options("ect");
     FAILS(cm_trainer_create(m, m, &o, &t), CM_ERR_ARGUMENT, "no effect on objective ect");
+    o = options("ict");
+    o.p_mean = 5; /* e^5 is above 80 */
+    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "exp(p_mean) = 148");
+    o.p_mean = -7;
+    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "p_mean is -7");
+    o = options("edm");
+    o.p_mean = 5;
+    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "p_mean is 5");
     o = options("edm");
     FAILS(cm_trainer_create(digits, NULL, &o, &t), CM_ERR_ARGUMENT, "augment_dim 9");
     OK(cm_trainer_create(m, NULL, &o, &t));
@@ -620,7 +631,9 @@ START_TEST(nonfinite_stops)
     cm_trainer *before = trainer("edm", &o);
     OK(steps(before, 2, NULL));
     batch(2, images, labels);
-    images[100] = NAN;
+    images[VALUES + 7] = NAN; /* the caller's own is named and not left out */
+    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "image 1 is nan at value 7");
+    images[VALUES + 7] = 0, images[100] = 3e38f; /* finite, but no gradient is */
     FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "step 2");
     ck_assert_ptr_nonnull(strstr(cm_last_message(), ".weight"));
     ck_assert(same_state(t, before)); /* and it can go on */

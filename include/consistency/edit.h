@@ -22,9 +22,11 @@
  * a drawn one would seldom fit the picture.
  *
  * Errors: ARGUMENT (a NULL, a value out of range or not finite, an option
- * without effect, times above the model's sigma_max), SHAPE (sizes that do not
- * belong to the model), CANCELLED (results unspecified, sampler usable),
- * MEMORY, STATE (sampler in use), FORKED.
+ * without effect, noise levels above the model's sigma_max, however they were
+ * given), SHAPE (sizes that do not belong to the model), NUMERIC (noise of the
+ * caller's, an evaluation, a map's callback or a result that is not finite: as in
+ * cm_sampler_run), CANCELLED (results unspecified, sampler usable), MEMORY, STATE
+ * (sampler in use), FORKED.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_EDIT_H
@@ -56,14 +58,14 @@ typedef struct cm_edit_options {
      * level of the given noise, needed.  In [boundary, sigma_max]. */
     double sigma;
     double fill;    /* inpaint: what stands in missing pixels before the first step, in [-1, 1]  */
-    double luma[3]; /* colorize: weights of red, green, blue, any scale, none negative;
+    double luma[3]; /* colorize: weights of red, green, blue, each 0..1e6, their sum at least 1e-6;
                        all 0 = 0.2989, 0.5870, 0.1140                                       */
     uint64_t to;    /* interpolate: the last frame's noise is that of image first_index + to; 0 = 1 */
     /* Times, randomness, labels, callbacks: as in cm_sampler_run by method
      * multistep, with three differences.  Without sigmas and ts the times are
      * the task's: `steps` levels (0 = the task's number) falling as in a Karras
-     * grid from sigma_max to sigma_min (0 = the task's; docs/editing.md has the
-     * figures behind them).  clip_denoised defaults to yes.  clip_output -1 leaves results as the last
+     * grid from sigma_max to sigma_min (0 = the task's, within the model's; docs/editing.md
+     * has the figures behind them).  clip_denoised defaults to yes.  clip_output -1 leaves results as the last
      * step makes them.  NULL = defaults. */
     const cm_sample_options *sampling;
 } cm_edit_options;

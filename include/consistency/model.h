@@ -84,14 +84,17 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
  * preconditioning, not clamped.
  *   x       float32, n x C x H x W, row-major: an image plus noise of standard
  *           deviation sigma
- *   sigma   n values > 0 (for `ecm` 0 is allowed and gives x back); with
- *           precond `none` the network's own time input
+ *   sigma   n values > 0 and up to the model's sigma_max (for `ecm` 0 is
+ *           allowed and gives x back); with precond `none` the network's own
+ *           time input, any finite number
  *   labels  n class numbers, -1 = no label, or NULL = all -1; a conditional
  *           `adm` needs a label for every image
  *   out     float32, n x out_channels x H x W; may be x itself when
  *           out_channels equals C
  * Plans on first use and keeps that plan; calls on one model are serialised.
- * Errors: ARGUMENT (n 0, NULL, sigma or label out of range), MEMORY. */
+ * Errors: ARGUMENT (n 0, NULL, sigma or label out of range), NUMERIC (x, or what
+ * the network makes of it, is not finite; the image and the value are named, and
+ * `out` is unspecified), LIMIT, MEMORY. */
 CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma,
                                   const int32_t *labels, float *out);
 

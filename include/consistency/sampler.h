@@ -84,21 +84,26 @@ typedef struct cm_sample_options {
     size_t ts_count;
     int32_t grid;
     int32_t steps;                           /* n of the Karras schedule; 0 = default (18)                    */
-    double rho;                              /* 0 = 7                                                        */
-    double sigma_min, sigma_max;             /* of the schedule; 0 = the model's                             */
+    double rho;                              /* 0.5..1000; 0 = 7                                             */
+    /* Of the schedule, sigma_min < sigma_max <= the model's.  0 = the model's: cm_model_info's for precond cm, edm
+     * and ecm and wherever the file's number is not its family's default; else, and for the other
+     * edm_discretizations, the customary range (EDM 0.002..80) as far as the model's goes along. */
+    double sigma_min, sigma_max;
     int32_t clip_denoised;                   /* clamp each estimate to [-1,1]; 0 default (as the method's
                                                 reference), 1 yes, -1 no                                     */
     int32_t clip_output;                     /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
-    double s_churn, s_tmin, s_tmax, s_noise; /* heun, dpm, edm; defaults 0, 0, infinity, 1       */
+    /* heun, dpm, edm; defaults 0, 0, infinity, 1.  s_noise is 0.1..10; a level may be raised to at most twice the
+     * model's highest (churn alone makes it 1.41 of itself at most). */
+    double s_churn, s_tmin, s_tmax, s_noise;
     int32_t edm_discretization, edm_schedule, edm_scaling, edm_solver; /* CM_METHOD_EDM only     */
-    double edm_alpha; /* second evaluation at alpha * h; default 1; CM_METHOD_EDM     */
+    double edm_alpha; /* second evaluation at alpha * h, 0.01..1; default 1; CM_METHOD_EDM */
     /* Randomness. */
     uint64_t seed;
     uint64_t first_index; /* of image 0 of this run                                       */
     int32_t noise_source; /* cm_noise_source                                              */
     uint64_t num_samples; /* CM_NOISE_TORCH_INDIV only: images of the whole job           */
-    /* The caller's noise, unit normal: n x C x H x W for the start, and
-     * noise_steps x n x C x H x W for the later draws.  NULL = drawn. */
+    /* The caller's noise, unit normal and finite: n x C x H x W for the start,
+     * and noise_steps x n x C x H x W for the later draws.  NULL = drawn. */
     const float *noise;
     const float *step_noise;
     size_t noise_steps;
@@ -138,9 +143,13 @@ CM_API void cm_sampler_free(cm_sampler *sampler);
 CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info);
 
 /* Draws n images into `images`, float32, n x C x H x W.  An option that has
- * no effect on the chosen method is an ARGUMENT error, as are times out of
- * order, out of range or NaN, and labels the model does not have.  After
- * CANCELLED the contents of `images` are unspecified, the sampler is usable. */
+ * no effect on the chosen method is an ARGUMENT error, as are numbers out of
+ * range, infinite (s_tmax excepted) or NaN, noise levels out of order or above
+ * the model's, however they were given, and labels the model does not have.
+ * NUMERIC: noise of the caller's, an evaluation or a result that is not finite;
+ * the message names the image of the run (0..n-1), the evaluation and its sigma,
+ * and the value.  After CANCELLED and NUMERIC the contents of `images` are
+ * unspecified, the sampler is usable. */
 CM_API cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
 
 /* Asks a running call (cm_sampler_run, every function of edit.h) to stop: from any

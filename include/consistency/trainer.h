@@ -82,7 +82,8 @@ typedef struct cm_train_options {
     int32_t sum_pixels;   /* 1: l1 and l2 add up over the values (NVlabs/edm)            */
     int32_t weighting;    /* 0 the objective's, 1 uniform, 2 snr, 3 snr+1, 4 karras, 5 truncated-snr */
     int32_t levels;       /* edm: noise levels 0 lognormal, 1 vp, 2 ve                   */
-    double p_mean, p_std; /* of ln sigma: edm, ict, ect                                  */
+    double p_mean, p_std; /* of ln sigma: edm, ict, ect; exp(p_mean) is at most the model's
+                             sigma_max, with ict at least its sigma_min; p_std 1e-6..10   */
     int32_t ode;          /* cd: 0 heun, 1 euler                                         */
     int32_t scales_mode;  /* N(k): 0 fixed, 1 progressive, 2 progdist, 3 ict             */
     int32_t start_scales, end_scales; /* s0, s1                                          */
@@ -93,7 +94,7 @@ typedef struct cm_train_options {
     double ect_q, ect_k, ect_b;
     int32_t ect_stages;
     int64_t ect_stage_steps; /* 0 = steps / ect_stages                                   */
-    double rho;           /* curvature of the time points                                */
+    double rho;           /* curvature of the time points, 0.5..1000                     */
     double dropout;       /* < 0: as the network's configuration says                    */
     double label_dropout; /* probability of training an image without its label         */
     double flip;          /* probability of mirroring left-right                         */
@@ -175,7 +176,8 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 
 /* One step on the caller's batch: `batch` images of C x H x W in [-1, 1], labels
  * (-1 = none) or NULL.  A failing step leaves the trainer as it was.  NUMERIC: a loss
- * or gradient that is not finite; the message names step and tensor. */
+ * or gradient that is not finite, the message names step and tensor; or an image that
+ * is not, whatever skip_nonfinite says. */
 CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const int32_t *labels,
                                  cm_train_report *report);
 

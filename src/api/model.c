@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "base/parallel.h"
 #include "diffusion/denoiser.h"
+#include "tensor/finite.h"
 
 void cm_load_options_init(cm_load_options *options, size_t struct_size)
 {
@@ -143,14 +144,44 @@ static cm_status check_sigmas(const cm_model *m, size_t n, const float *sigma)
                     any    ? ""
                     : zero ? " >= 0"
                            : " > 0");
+    for (size_t i = 0; !any && i < n; i++)
+        if ((double)sigma[i] > m->precond.sigma_max * (1 + 1e-6))
+            CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g; this model's noise levels end at %g", i, (double)sigma[i],
+                    m->precond.sigma_max);
     return CM_OK;
+}
+
+static size_t input_size(const cm_model *m)
+{
+    return (size_t)m->height * (size_t)m->width * (size_t)m->channels;
+}
+
+static cm_status check_images(const cm_model *m, size_t n, const float *x)
+{
+    size_t size = input_size(m), all;
+    if (!cm_mul_size(n, size * sizeof *x, &all)) CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", n);
+    size_t i = cm_first_nonfinite_f32(n * size, x);
+    if (i < n * size)
+        CM_FAIL(CM_ERR_NUMERIC, "x: image %zu is %g at value %zu, expected finite numbers", i / size, (double)x[i],
+                i % size);
+    return CM_OK;
+}
+
+/* `d` holds count images of `size` values; the first is number `first` of the call. */
+static cm_status check_outputs(size_t first, size_t count, size_t size, const double *d, const float *sigma)
+{
+    size_t i = cm_first_nonfinite(count * size, d);
+    if (i == count * size) return CM_OK;
+    CM_FAIL(CM_ERR_NUMERIC,
+            "image %zu at sigma %g: the network gave %g at value %zu, expected finite numbers (too large weights or x)",
+            first + i / size, (double)sigma[first + i / size], d[i], i % size);
 }
 
 /* Chunks through double buffers, as the samplers hold their state. */
 static cm_status denoise(cm_model *m, size_t n, const float *x, const float *sigma, const int32_t *labels, float *out)
 {
     cm_context *context = m->context;
-    size_t pixels = (size_t)m->height * (size_t)m->width, in = pixels * (size_t)m->channels;
+    size_t pixels = (size_t)m->height * (size_t)m->width, in = input_size(m);
     size_t to = pixels * (size_t)m->out_channels, chunk = (size_t)cm_context_threads(context);
     if (!m->own) CM_TRY(cm_denoiser_create(m, (int)chunk, chunk, (cm_arithmetic){0, 0}, &m->own));
     double *buffer = cm_malloc(context, chunk * (in + to + 1), sizeof *buffer);
@@ -163,6 +194,7 @@ static cm_status denoise(cm_model *m, size_t n, const float *x, const float *sig
         for (size_t i = 0; i < count * in; i++) buffer[i] = (double)x[first * in + i];
         for (size_t i = 0; i < count; i++) s[i] = (double)sigma[first + i];
         status = cm_denoiser_run(m->own, &e);
+        if (status == CM_OK) status = check_outputs(first, count, to, d, sigma);
         for (size_t i = 0; i < count * to && status == CM_OK; i++) out[first * to + i] = (float)d[i];
     }
     cm_free(context, buffer);
@@ -175,6 +207,7 @@ cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const floa
     if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
     CM_TRY(cm_context_check_process(model->context));
+    CM_TRY(check_images(model, n, x));
     CM_TRY(check_sigmas(model, n, sigma));
     CM_TRY(cm_model_check_labels(model, labels, n));
     (void)pthread_mutex_lock(&model->lock);

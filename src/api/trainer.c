@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "data/dataset.h"
+#include "tensor/finite.h"
 #include "train/trainer.h"
 
 /* --- options -------------------------------------------------------------------- */
@@ -177,11 +178,21 @@ void cm_trainer_free(cm_trainer *trainer)
     cm_trainer_close(trainer);
 }
 
+/* A NaN of the caller's is not for skip_nonfinite to leave out. */
+static cm_status check_images(const cm_trainer *t, const float *images)
+{
+    size_t size = t->learner->image_size, n = (size_t)t->o.batch * size, i = cm_first_nonfinite_f32(n, images);
+    if (i == n) return CM_OK;
+    CM_FAIL(CM_ERR_NUMERIC, "cm_trainer_step: image %zu is %g at value %zu, expected finite numbers", i / size,
+            (double)images[i], i % size);
+}
+
 cm_status cm_trainer_step(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
 {
     cm_train_report r;
     if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
     CM_TRY(cm_context_check_process(t->context));
+    CM_TRY(check_images(t, images));
     memset(&r, 0, sizeof r);
     CM_TRY(cm_call_begin(&t->call, "trainer"));
     cm_status status = cm_trainer_advance(t, images, labels, &r);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "diffusion/schedule.h"
+#include "diffusion/times.h"
 
 /* --- opening ----------------------------------------------------------------------------------------- */
 
@@ -35,10 +36,12 @@ static cm_status check_options(const cm_edit *e, const cm_edit_options *o)
     int keeps = e->task->keep != NULL;
     double weight = 0;
     for (int c = 0; c < 3; c++) {
-        if (!isfinite(o->luma[c]) || o->luma[c] < 0)
-            CM_FAIL(CM_ERR_ARGUMENT, "option luma[%d] is %g, expected a finite number >= 0", c, o->luma[c]);
+        if (!(o->luma[c] >= 0 && o->luma[c] <= 1e6))
+            CM_FAIL(CM_ERR_ARGUMENT, "option luma[%d] is %g, expected 0..1e+06", c, o->luma[c]);
         weight += o->luma[c];
     }
+    if (weight > 0 && weight < 1e-6)
+        CM_FAIL(CM_ERR_ARGUMENT, "option luma adds up to %g, expected at least 1e-06", weight);
     if (o->variations < 0 || o->variations > 65536)
         CM_FAIL(CM_ERR_ARGUMENT, "option variations is %d, expected 1..65536", o->variations);
     if (o->start < 0 || o->start > CM_EDIT_START_NOISE)
@@ -163,10 +166,9 @@ static cm_status take_levels(cm_edit *e, const cm_model *model, double sigma)
     const cm_edit_task *t = e->task;
     double top = sigma > 0 ? sigma : o->sigma_max > 0 ? o->sigma_max : first_level(e, model);
     double last = cm_precond_is_consistency(&model->precond) ? t->low : t->low_diffusion;
-    double low = o->sigma_min > 0 ? o->sigma_min : fmin(last, top / 2);
+    double low = o->sigma_min > 0 ? o->sigma_min : fmin(fmax(last, model->precond.sigma_min), top / 2);
     int32_t n = o->steps ? o->steps : t->steps;
     if (sigma > 0 && o->sigma_max > 0) return no_effect(e, "sigma_max beside sigma");
-    if (n < 1 || n > 1000000) CM_FAIL(CM_ERR_ARGUMENT, "option steps is %d, expected 1..1000000", n);
     if (n > 1 && !(low < top))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: sigma_min %g has to be below the first level %g", t->name, low, top);
     if (n == 1 && (o->sigma_min > 0 || o->rho > 0)) return no_effect(e, "sigma_min or rho with one step");
@@ -181,15 +183,24 @@ static cm_status take_levels(cm_edit *e, const cm_model *model, double sigma)
     return CM_OK;
 }
 
+static cm_status check_level(const char *name, double sigma, const cm_model *model)
+{
+    double low = cm_precond_boundary(&model->precond), high = model->precond.sigma_max;
+    if (sigma > 0 && (sigma < low * (1 - 1e-6) || sigma > high * (1 + 1e-6)))
+        CM_FAIL(CM_ERR_ARGUMENT, "option %s is %g; this model's noise levels are in %s%g, %g]", name, sigma,
+                low > 0 ? "[" : "(", low, high);
+    return CM_OK;
+}
+
 static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_options *options)
 {
     cm_sample_options *o = &e->sampling;
     if (o->method < 0 || o->method > CM_METHOD_MULTISTEP)
         CM_FAIL(CM_ERR_ARGUMENT, "option method is %d; %s runs by method multistep", o->method, e->task->name);
-    if (!isfinite(o->rho) || !isfinite(o->sigma_min) || !isfinite(o->sigma_max) || o->rho < 0 || o->sigma_min < 0 ||
-        o->sigma_max < 0)
-        CM_FAIL(CM_ERR_ARGUMENT, "options rho, sigma_min and sigma_max are %g, %g, %g, expected finite numbers >= 0",
-                o->rho, o->sigma_min, o->sigma_max);
+    CM_TRY(cm_times_check_schedule(o));
+    CM_TRY(check_level("sigma", options->sigma, model));
+    CM_TRY(check_level("sigma_max", o->sigma_max, model));
+    CM_TRY(check_level("sigma_min", o->sigma_min, model));
     if (e->task == &cm_edit_denoise && o->ts)
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: ts begin at sigma_max; give the level of the noise as sigma");
     if (e->task == &cm_edit_denoise && !(options->sigma > 0) && !o->sigmas)

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "diffusion/edit.h"
+#include "tensor/finite.h"
 
 static double clamp(double v)
 {
@@ -196,6 +197,10 @@ cm_status cm_edit_apply(const cm_edit *e, int inverse, const double *in, double 
     else if (!call) memcpy(out, in, e->size * sizeof *out);
     else if (call(e->map.user, in, out))
         CM_FAIL(CM_ERR_CANCELLED, "cancelled by the map's %s callback", inverse ? "inverse" : "forward");
+    size_t i = call ? cm_first_nonfinite(e->size, out) : e->size;
+    if (i < e->size)
+        CM_FAIL(CM_ERR_NUMERIC, "the map's %s callback gave %g at value %zu, expected finite numbers",
+                inverse ? "inverse" : "forward", out[i], i);
     return CM_OK;
 }
 

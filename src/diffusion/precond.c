@@ -43,6 +43,12 @@ static void set_defaults(cm_precond *p)
     p->sigma_min = p->sigma_max = -1; /* by type, below */
 }
 
+/* Beyond what writing a number into a file changes. */
+static int differs(double a, double b)
+{
+    return fabs(a - b) > 1e-9 * b;
+}
+
 /* The range of noise levels the family was made for, where none is given. */
 static void default_range(cm_precond *p)
 {
@@ -57,6 +63,8 @@ static void default_range(cm_precond *p)
         low = p->table[p->M - 1];
         high = p->table[0];
     }
+    p->own_min = p->sigma_min >= 0 && differs(p->sigma_min, low);
+    p->own_max = p->sigma_max >= 0 && differs(p->sigma_max, high);
     if (p->sigma_min < 0) p->sigma_min = low;
     if (p->sigma_max < 0) p->sigma_max = high;
 }

@@ -6,6 +6,7 @@
 
 #include "diffusion/noise.h"
 #include "diffusion/times.h"
+#include "tensor/finite.h"
 
 static size_t image_size(const cm_model *m)
 {
@@ -90,14 +91,25 @@ typedef struct {
     uint64_t done, total; /* evaluations x images */
 } run;
 
+/* A clamp would let a NaN through and turn an infinity into a picture. */
+static cm_status check_evaluation(const run *r, int evaluation, double sigma, const double *out)
+{
+    size_t n = r->noise.count * r->noise.size, i = cm_first_nonfinite(n, out);
+    if (i == n) return CM_OK;
+    CM_FAIL(CM_ERR_NUMERIC,
+            "image %zu, evaluation %d at sigma %g: the network gave %g at value %zu, expected finite numbers (too large "
+            "weights or noise)",
+            r->noise.first + i / r->noise.size, evaluation, sigma, out[i], i % r->noise.size);
+}
+
 static cm_status denoise(void *user, int evaluation, double sigma, const double *x, double *out)
 {
     run *r = user;
     cm_sampler *s = r->s;
-    (void)evaluation;
     const cm_evaluation e = {r->noise.count, x,   &sigma, 0,         r->conditional ? s->labels : NULL,
                              NULL,           out, NULL,   &s->call};
     CM_TRY(cm_denoiser_run(s->denoiser, &e));
+    CM_TRY(check_evaluation(r, evaluation, sigma, out));
     r->done += r->noise.count;
     if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
         CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
@@ -131,7 +143,7 @@ static cm_status estimate(void *user, int evaluation, double sigma, const double
     return CM_OK;
 }
 
-static void store(const run *r, float *images)
+static cm_status store(const run *r, float *images)
 {
     size_t n = r->noise.count * r->noise.size;
     float *to = images + r->noise.first * r->noise.size;
@@ -142,6 +154,10 @@ static void store(const run *r, float *images)
         double v = r->s->state[i];
         to[i] = (float)(!clip ? v : v < -1 ? -1 : v > 1 ? 1 : v);
     }
+    size_t i = cm_first_nonfinite_f32(n, to);
+    if (i == n) return CM_OK;
+    CM_FAIL(CM_ERR_NUMERIC, "image %zu: the result is %g at value %zu, expected finite numbers",
+            r->noise.first + i / r->noise.size, (double)to[i], i % r->noise.size);
 }
 
 static cm_status round_of_images(run *r, float *images)
@@ -157,8 +173,7 @@ static cm_status round_of_images(run *r, float *images)
     if (r->edit) solver.start = 1;
     if (r->conditional) cm_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
     CM_TRY(cm_solver_run(&solver, &io, s->state, s->work));
-    store(r, images);
-    return CM_OK;
+    return store(r, images);
 }
 
 static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *o, int32_t draws)
@@ -173,6 +188,24 @@ static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *
         CM_FAIL(CM_ERR_ARGUMENT, "step_noise and noise_steps have to be given together");
     if (o->step_noise && o->noise_steps < (size_t)draws)
         CM_FAIL(CM_ERR_ARGUMENT, "step_noise has %zu draws, this run makes %d", o->noise_steps, draws);
+    return CM_OK;
+}
+
+/* The caller's noise, of which `draws` later tensors are used. */
+static cm_status check_noise(const cm_sample_options *o, size_t n, size_t size, int32_t draws)
+{
+    size_t all = n * size;
+    size_t i = o->noise ? cm_first_nonfinite_f32(all, o->noise) : all;
+    if (i < all)
+        CM_FAIL(CM_ERR_NUMERIC, "noise of image %zu is %g at value %zu, expected finite numbers", i / size,
+                (double)o->noise[i], i % size);
+    for (int32_t k = 0; o->step_noise && k < draws; k++) {
+        const float *draw = o->step_noise + (size_t)k * all;
+        i = cm_first_nonfinite_f32(all, draw);
+        if (i < all)
+            CM_FAIL(CM_ERR_NUMERIC, "step_noise, draw %d of image %zu is %g at value %zu, expected finite numbers",
+                    k, i / size, (double)draw[i], i % size);
+    }
     return CM_OK;
 }
 
@@ -194,6 +227,7 @@ static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, flo
     r.total = (uint64_t)j->n * (uint64_t)cm_solver_nfe(&times->solver);
     if (o->labels) CM_TRY(cm_model_check_labels(m, o->labels, j->n)); /* else they are drawn */
     CM_TRY(check_randomness(s, o, times->draws));
+    CM_TRY(check_noise(o, j->n, r.noise.size, times->draws));
     if (o->noise_source != CM_NOISE_PHILOX) {
         if (!s->torch) s->torch = cm_calloc(m->context, s->max_batch, sizeof *s->torch);
         if (!s->torch) return CM_ERR_MEMORY;
@@ -262,9 +296,10 @@ static cm_status make_frames(cm_sampler *s, const cm_sample_options *o, uint64_t
 {
     size_t size = image_size(s->model);
     double *z1 = ends, *z2 = ends + size, *z = ends + 2 * size;
-    if (o->noise)
+    if (o->noise) {
+        CM_TRY(check_noise(o, 2, size, 0));
         for (size_t i = 0; i < 2 * size; i++) ends[i] = (double)o->noise[i];
-    else {
+    } else {
         CM_TRY(end_noise(s, o, 0, z1));
         CM_TRY(end_noise(s, o, to, z2));
     }

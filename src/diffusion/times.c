@@ -8,6 +8,10 @@
 
 enum { MAX_STEPS = 1000000 };
 
+/* Levels that float32 holds, as networks take them. */
+#define LEAST_LEVEL 1e-30
+#define MOST_LEVEL 1e30
+
 static const char *const method_names[] = {"default",   "onestep", "multistep", "heun",    "euler",
                                            "ancestral", "dpm",     "edm",       "progdist"};
 
@@ -17,7 +21,8 @@ typedef struct {
     const cm_sample_options *o;
     cm_times *out;
     int method;
-    double smin, smax, rho; /* of the schedule */
+    double smin, smax, rho; /* of the schedule                     */
+    double highest;         /* level that this model may be given */
 } resolver;
 
 static cm_status no_effect(const resolver *r, const char *option, const char *why)
@@ -40,10 +45,23 @@ static int draws_noise(int method)
     return listens_to_churn(method) || method == CM_METHOD_ANCESTRAL || method == CM_METHOD_MULTISTEP;
 }
 
-static cm_status check_finite(const char *name, double v, double low)
+/* 0 is the default; NaN is in no range. */
+static cm_status check_number(const char *name, double v, double low, double high)
 {
-    if (!isfinite(v) || v < low)
-        CM_FAIL(CM_ERR_ARGUMENT, "option %s is %g, expected a finite number >= %g", name, v, low);
+    if (v != 0 && !(v >= low && v <= high))
+        CM_FAIL(CM_ERR_ARGUMENT, "option %s is %g, expected %g..%g or 0 for the default", name, v, low, high);
+    return CM_OK;
+}
+
+/* Outside of these a schedule's levels cannot be told apart in double: the last
+ * of rho 0.5 is off by 1e-7, of rho 0.3 by half. */
+cm_status cm_times_check_schedule(const cm_sample_options *o)
+{
+    CM_TRY(check_number("rho", o->rho, 0.5, 1000));
+    CM_TRY(check_number("sigma_min", o->sigma_min, LEAST_LEVEL, MOST_LEVEL));
+    CM_TRY(check_number("sigma_max", o->sigma_max, LEAST_LEVEL, MOST_LEVEL));
+    if (o->steps < 0 || o->steps > MAX_STEPS)
+        CM_FAIL(CM_ERR_ARGUMENT, "option steps is %d, expected 1..%d or 0 for the default", o->steps, MAX_STEPS);
     return CM_OK;
 }
 
@@ -51,16 +69,13 @@ static cm_status check_finite(const char *name, double v, double low)
 static cm_status check_ranges(const resolver *r)
 {
     const cm_sample_options *o = r->o;
-    CM_TRY(check_finite("rho", o->rho, 0));
-    CM_TRY(check_finite("sigma_min", o->sigma_min, 0));
-    CM_TRY(check_finite("sigma_max", o->sigma_max, 0));
-    CM_TRY(check_finite("s_churn", o->s_churn, 0));
-    CM_TRY(check_finite("s_tmin", o->s_tmin, 0));
-    CM_TRY(check_finite("s_noise", o->s_noise, 0));
-    CM_TRY(check_finite("edm_alpha", o->edm_alpha, 0));
-    if (isnan(o->s_tmax) || o->s_tmax < 0) CM_FAIL(CM_ERR_ARGUMENT, "option s_tmax is %g, expected >= 0", o->s_tmax);
-    if (o->steps < 0 || o->steps > MAX_STEPS)
-        CM_FAIL(CM_ERR_ARGUMENT, "option steps is %d, expected 1..%d or 0 for the default", o->steps, MAX_STEPS);
+    CM_TRY(cm_times_check_schedule(o));
+    CM_TRY(check_number("s_churn", o->s_churn, 0, 1e9));
+    CM_TRY(check_number("s_tmin", o->s_tmin, 0, MOST_LEVEL));
+    CM_TRY(check_number("s_noise", o->s_noise, 0.1, 10));
+    CM_TRY(check_number("edm_alpha", o->edm_alpha, 0.01, 1));
+    if (isnan(o->s_tmax) || o->s_tmax < 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "option s_tmax is %g, expected a number >= 0", o->s_tmax);
     if (o->clip_denoised < -1 || o->clip_denoised > 1 || o->clip_output < -1 || o->clip_output > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "options clip_denoised and clip_output are -1, 0 or 1, found %d and %d",
                 o->clip_denoised, o->clip_output);
@@ -121,27 +136,40 @@ static double or_default(double v, double fallback)
     return v > 0 ? v : fallback;
 }
 
-/* The range of a schedule: what was asked for, or the samplers' customary
- * 0.002..80 as far as the model goes along (algorithms 2.6). */
-static cm_status resolve_range(resolver *r)
+/* The levels of a schedule that is told none: the model's own.  Families that
+ * were made for no range, and schedules of other papers than the model's, have
+ * the samplers' customary one as far as the model goes along (algorithms 2.6). */
+static void default_range(resolver *r, int form)
 {
     static const double low[4] = {0.002, 0, 0.02, 0.002}, high[4] = {80, 0, 100, 81};
     const cm_precond *p = &r->m->precond;
-    int form = r->method == CM_METHOD_EDM ? r->o->edm_discretization : 0;
-    double smin = low[form], smax = high[form];
-    if (form == CM_EDM_STEPS_VP) {
-        smin = cm_vp_sigma(1e-3, 19.9, 0.1);
-        smax = cm_vp_sigma(1, 19.9, 0.1);
-    }
-    if (p->type == CM_PRECOND_CM) smin = p->sigma_min;
-    else if (p->type >= CM_PRECOND_VP && p->type <= CM_PRECOND_IDDPM && smin < p->sigma_min) smin = p->sigma_min;
-    /* edm and ecm are defined at any level: only the customary grid ends where the file says. */
-    int unbounded = (p->type == CM_PRECOND_EDM || p->type == CM_PRECOND_ECM) && form != CM_EDM_STEPS_EDM;
-    if (smax > p->sigma_max && !unbounded) smax = p->sigma_max;
-    r->smin = or_default(r->o->sigma_min, smin);
-    r->smax = or_default(r->o->sigma_max, smax);
-    r->rho = or_default(r->o->rho, 7);
-    if (!(r->smin < r->smax) && (is_ode(r->method) || r->o->ts))
+    int free_levels = p->type == CM_PRECOND_EDM || p->type == CM_PRECOND_ECM; /* defined at any */
+    int karras = form == CM_EDM_STEPS_EDM && (free_levels || p->type == CM_PRECOND_CM);
+    double smin = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1e-3, 19.9, 0.1) : low[form];
+    double smax = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1, 19.9, 0.1) : high[form];
+    int own_min = p->sigma_min > 0 && (p->own_min || karras || p->type == CM_PRECOND_CM);
+    if (own_min || smin < p->sigma_min) smin = p->sigma_min;
+    if (p->own_max || karras || (smax > p->sigma_max && !free_levels)) smax = p->sigma_max;
+    r->smin = smin;
+    r->smax = smax;
+    r->highest = fmax(smax, p->sigma_max);
+}
+
+static cm_status resolve_range(resolver *r)
+{
+    const cm_sample_options *o = r->o;
+    double boundary = cm_precond_boundary(&r->m->precond);
+    default_range(r, r->method == CM_METHOD_EDM ? o->edm_discretization : CM_EDM_STEPS_EDM);
+    if (o->sigma_max > r->highest * (1 + 1e-6))
+        CM_FAIL(CM_ERR_ARGUMENT, "option sigma_max is %g; this model's noise levels end at %g", o->sigma_max,
+                r->highest);
+    if (o->sigma_min > 0 && o->sigma_min < boundary * (1 - 1e-6))
+        CM_FAIL(CM_ERR_ARGUMENT, "option sigma_min is %g; this model's noise levels begin at %g", o->sigma_min,
+                boundary);
+    r->smin = or_default(o->sigma_min, r->smin);
+    r->smax = or_default(o->sigma_max, r->smax);
+    r->rho = or_default(o->rho, 7);
+    if (!(r->smin < r->smax) && (is_ode(r->method) || o->ts))
         CM_FAIL(CM_ERR_ARGUMENT, "sigma_min %g has to be below sigma_max %g", r->smin, r->smax);
     return CM_OK;
 }
@@ -241,12 +269,12 @@ static double published_second(const resolver *r)
 
 static cm_status default_multistep(const resolver *r, double *sigma, int32_t *n)
 {
-    double second = published_second(r);
+    double second = published_second(r), boundary = cm_precond_boundary(&r->m->precond);
     if (!cm_precond_is_consistency(&r->m->precond) && r->o->steps != 1)
         CM_FAIL(CM_ERR_ARGUMENT, "method multistep on precond %s: give the times as sigmas",
                 cm_precond_name(&r->m->precond));
     *n = r->o->steps ? r->o->steps : 2;
-    if (*n > 2 || (*n == 2 && !(second > 0)))
+    if (*n > 2 || (*n == 2 && !(second > boundary && second < r->smax)))
         CM_FAIL(CM_ERR_ARGUMENT,
                 "no default times for %d steps with this model: give them as sigmas, for example sigmas = %g, %g", *n,
                 r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
@@ -323,6 +351,42 @@ static cm_status fill_levels(resolver *r)
 
 /* --------------------------------------------------------------------------------------------- */
 
+/* Whatever the options were, the network sees finite levels that fall and that
+ * it may be given. */
+static cm_status check_levels(const resolver *r)
+{
+    const cm_solver *s = &r->out->solver;
+    int n = s->n + (r->method == CM_METHOD_PROGDIST);
+    for (int i = 0; i < n; i++) {
+        if (!(s->sigma[i] >= LEAST_LEVEL && s->sigma[i] <= r->highest * (1 + 1e-6)))
+            CM_FAIL(CM_ERR_ARGUMENT, "noise level %d of %d is %g; this model's end at %g", i, n, s->sigma[i],
+                    r->highest);
+        if (i && !(s->sigma[i] < s->sigma[i - 1]))
+            CM_FAIL(CM_ERR_ARGUMENT,
+                    "noise levels %d and %d of %d are %g and %g; they have to fall (too many steps, or a rho too far "
+                    "from 7?)",
+                    i - 1, i, n, s->sigma[i - 1], s->sigma[i]);
+    }
+    return CM_OK;
+}
+
+/* Churn raises a level by at most sqrt(2), as its paper has it; s_noise must not
+ * make much more of that. */
+static cm_status check_churn(const resolver *r)
+{
+    const cm_solver *s = &r->out->solver;
+    double gamma = fmin(s->s_churn / s->n, sqrt(2.0) - 1), grown = (1 + gamma) * (1 + gamma) - 1;
+    for (int i = 0; s->s_churn > 0 && i < s->n; i++) {
+        double sigma = s->sigma[i], raised = sigma * sqrt(1 + s->s_noise * s->s_noise * grown);
+        if (sigma >= s->s_tmin && sigma <= s->s_tmax && raised > 2 * r->highest)
+            CM_FAIL(CM_ERR_ARGUMENT,
+                    "options s_churn and s_noise raise the level %g to %g; this model's end at %g (s_tmax bounds the "
+                    "levels that are raised)",
+                    sigma, raised, r->highest);
+    }
+    return CM_OK;
+}
+
 static void fill_rest(const resolver *r)
 {
     const cm_sample_options *o = r->o;
@@ -367,13 +431,14 @@ static cm_status resolve(resolver *r)
     CM_TRY(check_method_options(r));
     CM_TRY(resolve_range(r));
     CM_TRY(fill_levels(r));
+    CM_TRY(check_levels(r));
     fill_rest(r);
-    return CM_OK;
+    return check_churn(r);
 }
 
 cm_status cm_times_resolve(const cm_model *model, const cm_sample_options *options, cm_times *out)
 {
-    resolver r = {model, options, out, 0, 0, 0, 0};
+    resolver r = {model, options, out, 0, 0, 0, 0, 0};
     memset(out, 0, sizeof *out);
     cm_status status = resolve(&r);
     if (status != CM_OK) cm_times_release(model, out);

@@ -11,6 +11,7 @@
 #include "base/parallel.h"
 #include "base/rng.h"
 #include "data/loader.h"
+#include "diffusion/schedule.h"
 #include "io/directory.h"
 
 /* --- making -------------------------------------------------------------------- */
@@ -149,6 +150,29 @@ static cm_status make_buffers(cm_trainer *t)
                                t->o.flip, &t->augmenter);
 }
 
+/* What the options make of the model's range of noise levels. */
+static cm_status check_levels(const cm_trainer *t)
+{
+    const cm_objective_settings *s = &t->settings;
+    const cm_train_options *o = &t->o;
+    int ict = t->objective == &cm_objective_ict, drawn = ict || t->objective == &cm_objective_ect ||
+              (t->objective == &cm_objective_edm && o->levels == CM_LEVELS_LOGNORMAL);
+    double middle = exp(o->p_mean);
+    if (drawn && (middle > s->sigma_max || (ict && middle < s->sigma_min)))
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "p_mean is %g: half of the levels are above exp(p_mean) = %g; the model's are %g to %g", o->p_mean,
+                middle, s->sigma_min, s->sigma_max);
+    if (!t->objective->is_discrete) return CM_OK;
+    if (!(s->sigma_min > 0))
+        CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a precond with sigma_min above 0", t->objective->name);
+    int32_t n = o->end_scales > o->start_scales ? o->end_scales : o->start_scales;
+    double last = cm_karras_sigma(n - 1, n, s->sigma_min, s->sigma_max, s->rho);
+    if (!(fabs(last - s->sigma_min) <= 1e-3 * s->sigma_min))
+        CM_FAIL(CM_ERR_ARGUMENT, "rho %g makes %g of the last of %d levels between %g and %g, expected %g", s->rho,
+                last, n, s->sigma_max, s->sigma_min, s->sigma_min);
+    return CM_OK;
+}
+
 static cm_status build(cm_trainer *t)
 {
     const cm_model *m = t->model;
@@ -162,8 +186,7 @@ static cm_status build(cm_trainer *t)
     t->settings.sigma_data = t->precond.sigma_data;
     t->curriculum = cm_settings_of_curriculum(&t->o);
     t->optim = cm_settings_of_optim(&t->o);
-    if (t->objective->is_discrete && !(t->settings.sigma_min > 0))
-        CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a precond with sigma_min above 0", t->objective->name);
+    CM_TRY(check_levels(t));
     cm_settings_warn(t->context, &t->o);
     CM_TRY(make_learner(t));
     find_frozen(t);
