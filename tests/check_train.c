@@ -3,12 +3,15 @@
  * failing.  CHECK_LONG=1 does more of each. */
 #include "support/suite.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -744,6 +747,237 @@ START_TEST(no_cancel_is_lost)
 }
 END_TEST
 
+/* --- one call at a time -------------------------------------------------------------- */
+
+static cm_trainer *in_signals;
+static void on_signal(int number)
+{
+    (void)number;
+    cm_trainer_cancel(in_signals);
+}
+
+/* From a signal handler, also while the data set is read and in the callback. */
+START_TEST(cancel_from_a_signal)
+{
+    enum { ROUNDS = 50 };
+    cm_train_options o = small_steps();
+    cm_dataset *d = pictures();
+    cm_trainer *t = trainer("edm", &o);
+    uint64_t random = 2;
+    in_signals = t;
+    ck_assert(signal(SIGUSR2, on_signal) != SIG_ERR);
+    for (int round = 0; round < ROUNDS; round++) {
+        training r;
+        pthread_t thread;
+        start_training(&r, t, d, &thread);
+        pause_for(random_int(&random, 0, 3000));
+        ck_assert_int_eq(pthread_kill(thread, SIGUSR2), 0);
+        pthread_join(thread, NULL);
+        ck_assert_int_eq(r.status, CM_ERR_CANCELLED);
+    }
+    cm_trainer_free(t);
+    cm_dataset_free(d);
+}
+END_TEST
+
+enum { LOOKS = 40, STEPS_SEEN = 20000 };
+typedef struct {
+    cm_trainer *trainer;
+    uint64_t sums[STEPS_SEEN]; /* of the weights after each step */
+    atomic_int stop, refused;  /* refused: steps that met a snapshot */
+} stepping;
+
+static uint64_t sum_of(const float *values, size_t n)
+{
+    uint64_t sum = 14695981039346656037u;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        sum = (sum ^ bits) * 1099511628211u;
+    }
+    return sum;
+}
+
+static void *keep_stepping(void *user)
+{
+    stepping *s = user;
+    cm_trainer *t = s->trainer;
+    float images[2 * VALUES] = {0.25f};
+    while (!atomic_load(&s->stop) && t->step < STEPS_SEEN - 1) {
+        cm_status status = cm_trainer_step(t, images, NULL, NULL);
+        if (status == CM_ERR_STATE) atomic_fetch_add(&s->refused, 1);
+        else if (status != CM_OK) break;
+        else s->sums[t->step] = sum_of(t->learner->online.values, t->learner->floats);
+    }
+    return NULL;
+}
+
+static int64_t steps_of(const cm_model *m)
+{
+    return json_integer_value(json_object_get(json_object_get(m->file.config, "training"), "steps"));
+}
+
+/* Beside a thread that steps a snapshot is refused, or it is that of one whole step. */
+START_TEST(snapshots_are_whole)
+{
+    cm_train_options o = small_steps();
+    static stepping s;
+    struct {
+        int64_t step;
+        uint64_t sum;
+    } looks[LOOKS];
+    pthread_t thread;
+    int refused = 0;
+    s.trainer = trainer("edm", &o);
+    atomic_init(&s.stop, 0);
+    atomic_init(&s.refused, 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, keep_stepping, &s), 0);
+    while (s.trainer->step == 0) pause_for(100);
+    for (int n = 0; n < LOOKS;) {
+        cm_model *m;
+        cm_status status = cm_trainer_model(s.trainer, CM_WEIGHTS_ONLINE, 0, &m);
+        ck_assert_msg(status == CM_OK || status == CM_ERR_STATE, "%s", cm_last_message());
+        ck_assert((m != NULL) == (status == CM_OK));
+        refused += status == CM_ERR_STATE;
+        if (!m) continue;
+        looks[n].step = steps_of(m);
+        looks[n++].sum = sum_of(m->block, s.trainer->learner->floats);
+        cm_model_free(m);
+    }
+    atomic_store(&s.stop, 1);
+    pthread_join(thread, NULL);
+    ck_assert_int_gt(refused, 0);
+    for (int n = 0; n < LOOKS; n++) ck_assert_uint_eq(looks[n].sum, s.sums[looks[n].step]);
+    cm_trainer_free(s.trainer);
+}
+END_TEST
+
+/* What another thread gets of a trainer and a data set that are at work. */
+START_TEST(one_call_at_a_time)
+{
+    cm_train_options o = small_steps();
+    cm_dataset *d = pictures();
+    cm_trainer *t = trainer("edm", &o), *other = trainer("edm", &o);
+    training r;
+    pthread_t thread;
+    cm_model *m;
+    uint64_t taken, bytes;
+    float images[2 * VALUES] = {0};
+    cm_dataset_info info;
+    start_training(&r, t, d, &thread);
+    for (int i = 0; i < 20; i++, pause_for(200)) {
+        FAILS(cm_trainer_model(t, CM_WEIGHTS_EMA, 0, &m), CM_ERR_STATE, "this trainer is already running");
+        ck_assert_ptr_null(m);
+        FAILS(cm_trainer_save(t, in_dir("beside"), 0), CM_ERR_STATE, "already running");
+        FAILS(cm_trainer_resume(t, in_dir("beside"), NULL, 0), CM_ERR_STATE, "already running");
+        FAILS(cm_trainer_step(t, images, NULL, NULL), CM_ERR_STATE, "already running");
+        FAILS(cm_trainer_run(t, d, 5, NULL, NULL), CM_ERR_STATE, "already running");
+        FAILS(cm_trainer_run(other, d, 5, NULL, NULL), CM_ERR_STATE, "this data set is already running");
+        FAILS(cm_dataset_read(d, 0, 1, images, NULL), CM_ERR_STATE, "this data set is already running");
+        OK(cm_trainer_steps(t, &taken));
+        OK(cm_trainer_bytes(t, &bytes));
+        cm_dataset_info_init(&info, sizeof info);
+        OK(cm_dataset_info_get(d, &info));
+        ck_assert(taken > 0 && bytes > 0 && info.images == 16);
+    }
+    ck_assert_int_ne(access(in_dir("beside"), F_OK), 0); /* a refused save leaves nothing */
+    cm_dataset_cancel(d); /* the run reads this set: it stops */
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(r.status, CM_ERR_CANCELLED);
+    OK(cm_trainer_run(other, d, 2, NULL, NULL)); /* and both are free again */
+    OK(cm_trainer_model(t, CM_WEIGHTS_EMA, 0, &m));
+    cm_model_free(m);
+    cm_trainer_free(t);
+    cm_trainer_free(other);
+    cm_dataset_free(d);
+}
+END_TEST
+
+/* What the callback of a run may do, and what not. */
+static int32_t from_the_callback(void *user, const cm_train_report *report)
+{
+    training *r = user;
+    cm_trainer *t = r->trainer;
+    cm_model *m;
+    uint64_t taken, bytes;
+    float images[2 * VALUES] = {0};
+    OK(cm_trainer_steps(t, &taken));
+    OK(cm_trainer_bytes(t, &bytes));
+    ck_assert_uint_eq(taken, (uint64_t)report->step);
+    for (int which = CM_WEIGHTS_ONLINE; which <= CM_WEIGHTS_EMA; which++) {
+        OK(cm_trainer_model(t, which, 0, &m));
+        ck_assert_int_eq(steps_of(m), report->step);
+        cm_model_free(m);
+    }
+    OK(cm_trainer_save(t, in_dir("inside"), 0));
+    FAILS(cm_trainer_step(t, images, NULL, NULL), CM_ERR_STATE, "in its callbacks only those");
+    FAILS(cm_trainer_run(t, r->dataset, 99, NULL, NULL), CM_ERR_STATE, "already running");
+    FAILS(cm_trainer_resume(t, in_dir("inside"), NULL, 0), CM_ERR_STATE, "already running");
+    FAILS(cm_dataset_read(r->dataset, 0, 1, images, NULL), CM_ERR_STATE, "already running");
+    if (report->step == 3) cm_trainer_cancel(t);
+    return 0;
+}
+
+START_TEST(callbacks_may_look)
+{
+    cm_train_options o = small_steps();
+    cm_dataset *d = pictures();
+    cm_trainer *t = trainer("edm", &o), *again = trainer("edm", &o);
+    training r = {.trainer = t, .dataset = d};
+    FAILS(cm_trainer_run(t, d, 10, from_the_callback, &r), CM_ERR_CANCELLED, "after step 3");
+    cm_trainer_free(t);
+    OK(cm_trainer_resume(again, in_dir("inside"), d, 0));
+    ck_assert_int_eq(again->step, 3);
+    cm_trainer_free(again);
+    cm_dataset_free(d);
+}
+END_TEST
+
+/* Two trainers of one process and of two, every directory, whoever is freed. */
+static int locked_for_a_child(const char *run)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        char path[200];
+        snprintf(path, sizeof path, "%s/.lock", run);
+        int fd = open(path, O_RDWR);
+        _exit(fd < 0 ? 2 : fcntl(fd, F_SETLK, &lock) == 0 ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WEXITSTATUS(status);
+}
+
+START_TEST(run_directories_are_locked)
+{
+    cm_train_options o = small_steps();
+    cm_trainer *a = trainer("edm", &o), *b = trainer("edm", &o), *c = trainer("edm", &o);
+    static const char *const runs[] = {"lock0", "lock1", "lock2", "lock3", "lock4", "lock5"};
+    enum { RUNS = sizeof runs / sizeof *runs };
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < RUNS; i++) OK(cm_trainer_save(a, in_dir(runs[i]), 0));
+    for (int i = 0; i < RUNS; i++) {
+        FAILS(cm_trainer_save(b, in_dir(runs[i]), 0), CM_ERR_STATE, "locked");
+        FAILS(cm_trainer_resume(c, in_dir(runs[i]), NULL, 0), CM_ERR_STATE, "locked");
+        if (i == 2) cm_trainer_free(c), c = trainer("edm", &o); /* drops nothing of a's */
+        ck_assert_int_eq(locked_for_a_child(in_dir(runs[i])), 1);
+    }
+    cm_trainer_free(b);
+    FAILS(cm_trainer_save(c, in_dir(runs[0]), 0), CM_ERR_STATE, "locked");
+    cm_trainer_free(a);
+    for (int i = 0; i < RUNS; i++) ck_assert_int_eq(locked_for_a_child(in_dir(runs[i])), 0);
+    /* A resume that fails holds nothing. */
+    o.lr = 0.5;
+    b = trainer("edm", &o);
+    FAILS(cm_trainer_resume(b, in_dir(runs[0]), NULL, 0), CM_ERR_ARGUMENT, "lr");
+    OK(cm_trainer_resume(c, in_dir(runs[0]), NULL, 0));
+    FAILS(cm_trainer_resume(b, in_dir(runs[0]), NULL, 1), CM_ERR_STATE, "locked");
+    cm_trainer_free(b);
+    cm_trainer_free(c);
+}
+END_TEST
+
 START_TEST(cancel_leaves_it_usable)
 {
     cm_train_options o = options("ct");
@@ -851,11 +1085,13 @@ END_TEST
 Suite *make_suite(void)
 {
     Suite *s = suite_create("train");
-    TCase *steps_case = tcase_create("steps"), *t = tcase_create("train"); /* steps alone: under valgrind */
+    TCase *steps_case = tcase_create("steps"), *t = tcase_create("train"), *calls = tcase_create("calls"); /* steps alone: under valgrind */
     tcase_add_unchecked_fixture(steps_case, setup, teardown);
     tcase_add_unchecked_fixture(t, setup, teardown);
     tcase_set_timeout(steps_case, 600);
     tcase_set_timeout(t, 600);
+    tcase_add_unchecked_fixture(calls, setup, teardown);
+    tcase_set_timeout(calls, 600);
     tcase_add_loop_test(steps_case, every_objective_learns, 0, OBJECTIVES);
     tcase_add_test(steps_case, dropout_statistics);
     tcase_add_loop_test(t, threads_change_no_bits, 0, OBJECTIVES);
@@ -871,11 +1107,17 @@ Suite *make_suite(void)
     tcase_add_test(t, options_refused);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, nonfinite_stops);
-    tcase_add_test(t, no_cancel_is_lost);
-    tcase_add_test(t, cancel_leaves_it_usable);
+    tcase_add_test(calls, no_cancel_is_lost);
+    tcase_add_test(calls, cancel_from_a_signal);
+    tcase_add_test(calls, snapshots_are_whole);
+    tcase_add_test(calls, one_call_at_a_time);
+    tcase_add_test(calls, callbacks_may_look);
+    tcase_add_test(calls, run_directories_are_locked);
+    tcase_add_test(calls, cancel_leaves_it_usable);
     tcase_add_test(t, suspicious_numbers_are_named);
     tcase_add_loop_test(t, allocations_fail, 0, OBJECTIVES);
     suite_add_tcase(s, steps_case);
+    suite_add_tcase(s, calls);
     suite_add_tcase(s, t);
     return s;
 }

@@ -110,6 +110,7 @@ typedef struct cm_sample_options {
     /* n class numbers; NULL = drawn from each image's own stream (conditional
      * models); -1 = no label where the network knows one. */
     const int32_t *labels;
+    /* Of this sampler the callbacks may call cm_sampler_cancel, _info_get and _nfe. */
     cm_progress_fn progress;
     void *progress_user;
     /* After each network evaluation of a batch: `denoised` is the current
@@ -133,7 +134,8 @@ CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_siz
 CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
 
 /* Plans and allocates for max_batch images; running allocates no tensors.
- * Keeps its own reference to the model. */
+ * Keeps its own reference to the model.  It cannot be cancelled: it makes the kernels and
+ * packs the weights, which takes about a second for a network of a gigabyte. */
 CM_API cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out);
 CM_API void cm_sampler_free(cm_sampler *sampler);
 

@@ -6,8 +6,11 @@
  * the same options, data and starting weights give the same bytes for 1 to 8
  * threads, and a resumed run the same as one that never stopped.
  *
- * Threads: one call at a time on a trainer, from any thread; cm_trainer_cancel at any
- * time.  The models, the dataset and the trainer's snapshots stay the caller's to free.
+ * Threads: one call at a time on a trainer, from any thread; a second one gets STATE, so
+ * a snapshot or checkpoint never holds half a step.  cm_trainer_cancel, cm_trainer_steps
+ * and cm_trainer_bytes may be called at any time.  The callback of cm_trainer_run may,
+ * on its own thread, call cm_trainer_model and cm_trainer_save too: it stands between two
+ * steps.  The models, the dataset and the trainer's snapshots stay the caller's to free.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_TRAINER_H
@@ -181,7 +184,8 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const int32_t *labels,
                                  cm_train_report *report);
 
-/* After every step; non-zero stops the run with CM_ERR_CANCELLED. */
+/* After every step; non-zero stops the run with CM_ERR_CANCELLED.  Of this trainer it may
+ * call cm_trainer_model, _save, _steps, _bytes and _cancel; the run's data set is in use. */
 typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
 /* Steps until `until` have been taken in all, reading batches ahead in a thread of
  * its own.  First the data set is compared with the network (SHAPE, ARGUMENT: image
@@ -198,7 +202,8 @@ CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_
 CM_API void cm_trainer_cancel(cm_trainer *trainer);
 
 /* A snapshot that samplers can use: a model of its own, untouched by later steps.
- * STATE: the objective has no target network.  ARGUMENT: no such average. */
+ * STATE: the objective has no target network, or the trainer is at work.  ARGUMENT: no
+ * such average. */
 typedef enum cm_weights_of {
     CM_WEIGHTS_ONLINE = 0,
     CM_WEIGHTS_EMA = 1, /* average number `index` */
@@ -206,7 +211,7 @@ typedef enum cm_weights_of {
 } cm_weights_of;
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
-/* Steps taken so far. */
+/* Steps taken so far; during a run those that are complete. */
 CM_API cm_status cm_trainer_steps(const cm_trainer *trainer, uint64_t *steps);
 
 /* What a trainer with these options will take: bytes for weights, averages, moments,
@@ -215,9 +220,12 @@ CM_API cm_status cm_trainer_bytes(const cm_trainer *trainer, uint64_t *bytes);
 
 /* Checkpoints.  `run` is a directory; a checkpoint is run/checkpoints/step-NNNNNNNNN,
  * whole or not there at all, with hashes of its files; run/checkpoints/LATEST names
- * the newest.  The last `keep` are kept (0 = all, at least 2 otherwise).  The first
- * save or resume locks the directory until the trainer is freed; a second trainer
- * gets STATE. */
+ * the newest.  The last `keep` are kept (0 = all, at least 2 otherwise).  Every directory
+ * that a trainer saves to or resumes from is locked until the trainer is freed; another
+ * one, of this process or any other, gets STATE.  A lock takes a file descriptor, and a
+ * child that is forked and does not exec holds it too.
+ * A save is not cancelled and takes what the disk takes: write and flush of weights,
+ * averages and moments (cm_trainer_bytes is an upper bound), each read back once. */
 CM_API cm_status cm_trainer_save(cm_trainer *trainer, const char *run, int32_t keep);
 /* Continues from the newest good checkpoint of `run` (a damaged newest one is named
  * in the log).  dataset (may be NULL): the set that will be used, compared with the

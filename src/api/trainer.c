@@ -216,13 +216,8 @@ void cm_trainer_cancel(cm_trainer *trainer)
     if (trainer) cm_call_ask(&trainer->call);
 }
 
-cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
+static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
 {
-    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: out is NULL");
-    *out = NULL;
-    if (!t) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: trainer is NULL");
-    if (weights < CM_WEIGHTS_ONLINE || weights > CM_WEIGHTS_TARGET)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: weights is %d, expected 0..2", weights);
     const float *block = cm_trainer_block(t, weights, index);
     if (!block && weights == CM_WEIGHTS_EMA)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema_count);
@@ -231,6 +226,20 @@ cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_mod
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     cm_status status = cm_model_make(t->context, config, 0, block, out);
     json_decref(config);
+    return status;
+}
+
+cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
+{
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: out is NULL");
+    *out = NULL;
+    if (!t) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: trainer is NULL");
+    if (weights < CM_WEIGHTS_ONLINE || weights > CM_WEIGHTS_TARGET)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: weights is %d, expected 0..2", weights);
+    CM_TRY(cm_context_check_process(t->context));
+    CM_TRY(cm_call_begin_inside(&t->call, "trainer"));
+    cm_status status = snapshot(t, weights, index, out);
+    (void)cm_call_end(&t->call);
     return status;
 }
 
@@ -254,7 +263,10 @@ cm_status cm_trainer_save(cm_trainer *t, const char *run, int32_t keep)
     if (!t || !run || !*run) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_save: trainer or run is NULL or empty");
     if (keep < 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_save: keep is %d", keep);
     CM_TRY(cm_context_check_process(t->context));
-    return cm_state_save(t, run, keep);
+    CM_TRY(cm_call_begin_inside(&t->call, "trainer"));
+    cm_status status = cm_state_save(t, run, keep);
+    (void)cm_call_end(&t->call);
+    return status;
 }
 
 cm_status cm_trainer_resume(cm_trainer *t, const char *run, const cm_dataset *dataset, int32_t allow_changes)
@@ -263,6 +275,9 @@ cm_status cm_trainer_resume(cm_trainer *t, const char *run, const cm_dataset *da
     if (allow_changes < 0 || allow_changes > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: allow_changes is %d, expected 0 or 1", allow_changes);
     CM_TRY(cm_context_check_process(t->context));
-    if (dataset) CM_TRY(cm_trainer_note_dataset(t, dataset));
-    return cm_state_resume(t, run, allow_changes);
+    CM_TRY(cm_call_begin(&t->call, "trainer"));
+    cm_status status = dataset ? cm_trainer_note_dataset(t, dataset) : CM_OK;
+    if (status == CM_OK) status = cm_state_resume(t, run, allow_changes);
+    (void)cm_call_end(&t->call);
+    return status;
 }

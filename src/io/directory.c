@@ -1,4 +1,5 @@
 /* directory.c - see the header. */
+#define _GNU_SOURCE /* F_OFD_SETLK */
 #include "io/directory.h"
 
 #include <dirent.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,25 +135,68 @@ cm_status cm_directory_remove(cm_context *context, const char *path)
 
 /* --- locks ------------------------------------------------------------------------- */
 
-cm_status cm_lock_take(const char *path, int *descriptor)
+/* Of the open file, not of the process: two owners in one process keep each other out,
+ * and closing another descriptor of the file drops nothing.  0 or errno. */
+static int try_lock(int descriptor)
 {
+#ifdef F_OFD_SETLK
     struct flock lock;
     memset(&lock, 0, sizeof lock);
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
-    do *descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    while (*descriptor < 0 && errno == EINTR);
-    if (*descriptor < 0) return cm_file_fail("open", path);
-    if (fcntl(*descriptor, F_SETLK, &lock) == 0) return CM_OK;
-    cm_status status = errno == EACCES || errno == EAGAIN
-                           ? cm_fail(CM_ERR_STATE, "'%s' is locked: another trainer is at work in this directory", path)
-                           : cm_file_fail("lock", path);
-    (void)close(*descriptor);
-    *descriptor = -1;
+    if (fcntl(descriptor, F_OFD_SETLK, &lock) == 0) return 0;
+    if (errno != EINVAL) return errno; /* else the kernel is older than these locks */
+#endif
+    return flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+}
+
+static int same_file(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static cm_status hold(cm_locks *l, int descriptor)
+{
+    if (l->count == l->capacity) {
+        size_t more = l->capacity ? 2 * l->capacity : 4;
+        int *grown = cm_malloc(l->context, more, sizeof *grown);
+        if (!grown) return CM_ERR_MEMORY;
+        if (l->count) memcpy(grown, l->descriptor, l->count * sizeof *grown);
+        cm_free(l->context, l->descriptor);
+        l->descriptor = grown;
+        l->capacity = more;
+    }
+    l->descriptor[l->count++] = descriptor;
+    return CM_OK;
+}
+
+static cm_status lock_file(cm_locks *l, const char *path, int descriptor)
+{
+    int error = try_lock(descriptor);
+    if (error == EACCES || error == EAGAIN)
+        CM_FAIL(CM_ERR_STATE, "'%s' is locked: another trainer is at work in this directory", path);
+    errno = error;
+    return error ? cm_file_fail("lock", path) : hold(l, descriptor);
+}
+
+cm_status cm_locks_take(cm_locks *l, const char *path)
+{
+    int descriptor;
+    do descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0) return cm_file_fail("open", path);
+    int held = 0;
+    for (size_t i = 0; i < l->count && !held; i++) held = same_file(l->descriptor[i], descriptor);
+    cm_status status = held ? CM_OK : lock_file(l, path, descriptor);
+    if (held || status != CM_OK) (void)close(descriptor);
     return status;
 }
 
-void cm_lock_release(int descriptor)
+void cm_locks_release(cm_locks *l, size_t keep)
 {
-    if (descriptor >= 0) (void)close(descriptor);
+    while (l->count > keep) (void)close(l->descriptor[--l->count]);
+    if (keep) return;
+    cm_free(l->context, l->descriptor);
+    *l = (cm_locks){.context = l->context};
 }

@@ -28,9 +28,17 @@ char *cm_path_join(cm_context *context, const char *a, const char *b);
 /* 1 directory, 2 regular file, 0 neither or missing. */
 int cm_path_kind(const char *path);
 
-/* Takes an exclusive lock (fcntl) on a file, made when missing; STATE when another
- * process holds it.  Ends with cm_lock_release or the process. */
-cm_status cm_lock_take(const char *path, int *descriptor);
-void cm_lock_release(int descriptor);
+/* The locked files of one owner.  A lock ends with cm_locks_release or with the process
+ * and the children it has forked that have not exec'ed. */
+typedef struct cm_locks {
+    cm_context *context;
+    int *descriptor;
+    size_t count, capacity;
+} cm_locks;
+/* Locks a file, made when missing, for this owner alone; one that it holds is fine.
+ * STATE when another owner holds it, of this process or any other. */
+cm_status cm_locks_take(cm_locks *locks, const char *path);
+/* All but the first `keep`. */
+void cm_locks_release(cm_locks *locks, size_t keep);
 
 #endif

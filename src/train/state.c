@@ -143,9 +143,8 @@ static cm_status hash_file(const char *path, size_t *size, char text[33])
 static cm_status take_lock(cm_trainer *t, const char *run)
 {
     char path[PATH];
-    if (t->lock >= 0) return CM_OK;
     CM_TRY(join(path, run, ".lock"));
-    return cm_lock_take(path, &t->lock);
+    return cm_locks_take(&t->locks, path);
 }
 
 static json_t *describe_state(cm_trainer *t, json_t *files)
@@ -253,7 +252,7 @@ static cm_status publish(cm_trainer *t, const char *checkpoints, const char *tem
     return tidy(t, checkpoints, keep, name);
 }
 
-cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
+static cm_status save(cm_trainer *t, const char *run, int32_t keep)
 {
     char checkpoints[PATH], temporary[PATH], name[64];
     CM_TRY(cm_directory_make(run));
@@ -271,6 +270,15 @@ cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
         (void)cm_directory_remove(t->context, temporary);
         cm_message_set(text);
     }
+    return status;
+}
+
+/* A call that fails gives back the lock that it took. */
+cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
+{
+    size_t held = t->locks.count;
+    cm_status status = save(t, run, keep);
+    if (status != CM_OK) cm_locks_release(&t->locks, held);
     return status;
 }
 
@@ -411,7 +419,7 @@ static int64_t integer(const json_t *state, const char *key)
     return json_integer_value(json_object_get(state, key));
 }
 
-cm_status cm_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
+static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
 {
     char checkpoints[PATH], directory[PATH];
     json_t *state = NULL;
@@ -429,5 +437,13 @@ cm_status cm_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
         status = cm_trainer_refresh(t);
     }
     json_decref(state);
+    return status;
+}
+
+cm_status cm_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
+{
+    size_t held = t->locks.count;
+    cm_status status = resume(t, run, allow_changes);
+    if (status != CM_OK) cm_locks_release(&t->locks, held);
     return status;
 }

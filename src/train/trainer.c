@@ -207,7 +207,7 @@ cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_opt
         return CM_ERR_MEMORY;
     }
     t->context = owner;
-    t->lock = -1;
+    t->locks.context = owner;
     t->o = *options;
     t->objective = cm_settings_objective(options);
     cm_model_retain(model);
@@ -226,7 +226,7 @@ void cm_trainer_close(cm_trainer *t)
 {
     if (!t) return;
     cm_context *context = t->context;
-    cm_lock_release(t->lock);
+    cm_locks_release(&t->locks, 0);
     cm_learner_free(t->learner);
     for (int i = 0; i < CM_MAX_EMAS; i++) cm_free(context, t->ema[i]);
     cm_free(context, t->m);

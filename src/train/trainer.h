@@ -5,6 +5,7 @@
 #include <consistency/trainer.h>
 
 #include "data/augment.h"
+#include "io/directory.h"
 #include "train/learner.h"
 #include "train/settings.h"
 
@@ -31,7 +32,7 @@ struct cm_trainer {
     cm_augmenter *augmenter;
     float *augmented, *augment_labels;
     cm_call call;
-    int lock; /* descriptor, -1 */
+    cm_locks locks; /* of the directories it has saved to or resumed from */
 };
 
 cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out);
