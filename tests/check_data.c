@@ -1143,6 +1143,40 @@ START_TEST(missing_batches_are_named)
 }
 END_TEST
 
+static void write_tinted(const char *path, int red, int blue)
+{
+    uint8_t pixels[16 * 16 * 3];
+    for (int i = 0; i < 256; i++) {
+        pixels[3 * i] = (uint8_t)red;
+        pixels[3 * i + 1] = (uint8_t)i;
+        pixels[3 * i + 2] = (uint8_t)blue;
+        if (red == blue && red == 0) pixels[3 * i] = pixels[3 * i + 2] = (uint8_t)i;
+    }
+    OK(cm_image_write(NULL, path, 3, 16, 16, pixels, 0, 1));
+}
+
+START_TEST(colours_for_a_gray_network)
+{
+    cm_dataset_options o = in_order();
+    cm_dataset *d;
+    ck_assert_int_eq(mkdir(in_dir("tint"), 0777), 0);
+    write_tinted(in_dir("tint/a.jpg"), 0, 0); /* gray, stored in colour */
+    write_tinted(in_dir("tint/b.png"), 0, 0);
+    for (int k = 0; k < 2; k++) {
+        o.channels = 1;
+        OK(open_hearing(in_dir("tint"), &o, &d));
+        if (k) HEARD("the pictures are in colour (1 of the 3 looked at) and are read as gray");
+        else QUIET();
+        cm_dataset_free(d);
+        o.channels = 3;
+        OK(open_hearing(in_dir("tint"), &o, &d));
+        QUIET();
+        cm_dataset_free(d);
+        write_tinted(in_dir("tint/c.jpg"), 200, 20);
+    }
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("data");
@@ -1170,6 +1204,7 @@ Suite *make_suite(void)
     tcase_add_test(t, classes_from_json);
     tcase_add_test(t, idx_files_under_other_names);
     tcase_add_test(t, missing_batches_are_named);
+    tcase_add_test(t, colours_for_a_gray_network);
     tcase_add_test(t, augmentation_without_change_gives_the_image_back);
     tcase_add_test(t, augmentation_labels_tell_what_was_done);
     suite_add_tcase(s, t);

@@ -86,6 +86,7 @@ static cm_status build(cm_dataset *d, const char *path)
     if (!d->known_bad) return CM_ERR_MEMORY;
     CM_TRY(cm_dataset_find_labels(d));
     CM_TRY(find_size(d));
+    CM_TRY(cm_dataset_look_for_colours(d));
     return make_fingerprint(d);
 }
 

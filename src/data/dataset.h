@@ -28,6 +28,9 @@ cm_status cm_dataset_get(cm_dataset *dataset, uint64_t position, size_t n, float
 /* Image i of n in epoch `epoch`: a permutation for each (seed, epoch). */
 uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);
 
+/* colours.c: a warning when one channel is asked for and the pictures have colours. */
+cm_status cm_dataset_look_for_colours(cm_dataset *dataset);
+
 /* labels.c */
 cm_status cm_dataset_find_labels(cm_dataset *dataset);
 
