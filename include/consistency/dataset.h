@@ -1,18 +1,61 @@
 /* dataset.h - pictures and their classes, by number and in training order.
  *
  * What a path is, is found from its content:
- *   a folder     JPEG and PNG files at any depth, in byte order of their names
- *   .tar         ustar and pax, regular members only
- *   .zip         stored or deflated
- *   CIFAR-10     binary batches (3,073-byte records), a file or a folder of them
- *   MNIST        idx images (gzip or plain), the labels file beside them; 28 x 28
- *                is padded to 32 x 32 with black
+ *   a folder     JPEG and PNG files at any depth, in byte order of their names level
+ *                by level
+ *   .tar         ustar, pax and GNU's long names; in the order of the archive
+ *   .zip         stored or deflated; ordered like a folder
+ *   CIFAR-10     binary batches (3,073-byte records): a file NAME.bin, or a folder with
+ *                data_batch_1.bin to data_batch_5.bin; those missing are named in the log
+ *   MNIST        idx images and the labels beside them, each gzip or plain: a file, or
+ *                a folder that holds them (itself, in raw/ or in MNIST/raw/), training
+ *                images before others; 28 x 28 is padded to 32 x 32 with black.
+ *                The labels are in the file whose name has "labels" for "images" and
+ *                "idx1" for "idx3"; capitals, "." and "_" for "-", and ".gz" do not
+ *                count in the comparison
  *   .npz         arr_0 u8 [n, H, W, C], arr_1 integer labels
+ *
+ * Which files of a folder, tar or zip are pictures, by their names:
+ *   - Endings .jpg, .jpeg, .jpe, .jfif and .png, in capitals or not.  A file without an
+ *     ending, or with that of another picture format, is one when its content is JPEG
+ *     or PNG.  Other formats (.webp, .gif, .bmp, .tif, .heic, .avif, ...) are left out;
+ *     the log counts them, and the message of an empty set does.
+ *   - What is hidden or belongs to a system or a program is no data, and nothing below
+ *     such a folder is: names that begin with "." (.git, .DS_Store, .ipynb_checkpoints,
+ *     .thumbnails, ._NAME), __MACOSX, Thumbs.db, desktop.ini, $RECYCLE.BIN, RECYCLER,
+ *     System Volume Information, lost+found, @eaDir, #recycle and the like; editors'
+ *     copies (NAME~, #NAME#, .bak, .swp) and unfinished files (.part, .partial,
+ *     .crdownload, .download, .tmp).  The path that is opened may have any name.
+ *   - In names "\" is "/"; "./" and repeated slashes do not count.  Archives with
+ *     absolute names or ".." are refused (FORMAT).  Of members of one name the last one
+ *     counts, which the log says.
+ *   - Symbolic links of a folder are followed, behind everything else: each folder is
+ *     read once (by device and inode), under its own name if it lies in the set, else
+ *     under that of the first link; so is a picture behind a link to a file.  Links to a
+ *     folder they lie in are left out, links that lead nowhere too; the log counts them.
+ *     Hard links are pictures of their own, in a tar too.  Symbolic links in archives
+ *     are left out.
  * JPEG and PNG files are read as cm_image_read (image.h) does it: turned upright by
  * EXIF's orientation, colours as luminance where channels is 1 (those of CIFAR-10 and
  * .npz too).
- * Classes: dataset.json (EDM's) when there is one at the root, else the sub-folder a
- * picture lies in when there are at least two, else its name up to the first "_".
+ *
+ * Classes, by CM_LABELS_AUTO; the first rule that applies:
+ *   1. dataset.json (EDM's) at the root, or in a folder that holds every picture:
+ *      {"labels": [[name, number], ...]}, names relative to its folder, or
+ *      {"labels": null} for none.  FORMAT when a picture has no entry, when one is
+ *      listed with two labels, or a label is no whole number from 0; UNSUPPORTED for
+ *      vectors.  Entries without a picture are told in the log.
+ *   2. The labels that the container holds (idx, CIFAR-10, npz).
+ *   3. The name of the folder that a picture lies in, where there are at least two of
+ *      different names.  A folder below another that has pictures is a class of its own,
+ *      and folders of one name are one class; the log says so.  Pictures beside two
+ *      or more such folders: ARGUMENT, since their class is unknown.  Pictures beside one: no
+ *      classes, and a warning.  EDM's folders NNNNN/imgNNNNNNNN.EXT count pictures and
+ *      are no classes.
+ *   4. The file name up to the first "_" where every name has one and there are at
+ *      least two different ones.
+ * Names are numbered in byte order.  Every doubt is one warning in the context's log
+ * that says what was decided and what would change it.
  *
  * Position p of a shuffled set is image perm(seed, epoch)[p mod n], epoch p div n:
  * a function of (seed, p) alone.
@@ -33,15 +76,16 @@ extern "C" {
 typedef struct cm_dataset cm_dataset;
 
 typedef enum cm_label_rule {
-    CM_LABELS_AUTO = 0, /* as above */
+    CM_LABELS_AUTO = 0,   /* as above                                            */
     CM_LABELS_NONE = 1,
-    CM_LABELS_FOLDER = 2,
-    CM_LABELS_PREFIX = 3
+    CM_LABELS_FOLDER = 2, /* the innermost folder; ARGUMENT for pictures in none */
+    CM_LABELS_PREFIX = 3  /* the file name up to the first "_", all of it without */
 } cm_label_rule;
 
 typedef struct cm_dataset_options {
     uint32_t struct_size;
-    int32_t channels;      /* 1 or 3; 0 = 3 (idx files: 1)                           */
+    int32_t channels;      /* 1 or 3; 0 = 3 (idx files: 1).  1 and pictures in colour:
+                              a warning                                              */
     int32_t height, width; /* of the images given out; equal; 0 = those of the first  */
     int32_t random_crop;   /* 1: random crops of 80 to 100 % instead of the centre    */
     int32_t labels;        /* cm_label_rule                                           */
