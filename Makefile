@@ -71,7 +71,7 @@ HEADERS := base model sampler edit image dataset trainer
 BASE_C    := status context call options parallel turns rng torch_rng
 TENSOR_C  := convert finite
 DNNL_C    := native engine primitive
-IO_C      := file directory safetensors picture orient jpeg png zip npy
+IO_C      := file directory foreign safetensors picture orient jpeg png zip npy
 OPS_C     := dispatch packer own_conv narrow winograd tiles conv2d linear groupnorm attention attention_own attention_tiles arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config fold layers init net adm edm_block songunet dhariwal checkpoint flax_names
@@ -155,9 +155,10 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -MMD -MP -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-$(BUILD)/bin/cm-%: examples/%.c examples/cli.c $(SHARED) $(BUILD)/lib/libconsistency.so
+SHARED_C := examples/cli.c examples/output.c
+$(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< examples/cli.c -L$(BUILD)/lib -lconsistency \
+	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)

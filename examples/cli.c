@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,6 +21,25 @@ double cli_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* --- standard descriptors ------------------------------------------------------------ */
+
+void cli_begin(void)
+{
+    int fd;
+    do fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    if (fd > 2) (void)close(fd);
+}
+
+int cli_end(const cli *c, int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    fprintf(stderr, "%s: cannot write to the standard output%s%s\n", c->program, errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return code == CLI_OK ? CLI_FAILED : code;
+}
+
 /* --- options ---------------------------------------------------------------------- */
 
 static void print_help(const cli *c)
@@ -33,6 +53,8 @@ static void print_help(const cli *c)
         printf("  %-30s %s\n", left, o->help);
     }
     printf("     %-27s %s\n     %-27s %s\n", "--help", "this text", "--version", "version and build");
+    printf("\nexit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C, 128 + N by signal N%s%s\n",
+           c->exits ? ", " : "", c->exits ? c->exits : "");
 }
 
 void cli_usage_error(const cli *c, const char *format, ...)
@@ -90,22 +112,31 @@ static int find(const cli *c, const char *arg, const char **value)
     return -1;
 }
 
+static void add_operand(cli *c, const char *arg)
+{
+    if (c->n_operands == CLI_OPERANDS) cli_usage_error(c, "too many arguments");
+    c->operands[c->n_operands++] = arg;
+}
+
 int cli_next(cli *c, const char **value)
 {
     while (++c->at < c->argc) {
         const char *arg = c->argv[c->at];
         if (arg[0] != '-' || !arg[1]) {
-            if (c->n_operands == CLI_OPERANDS) cli_usage_error(c, "too many arguments");
-            c->operands[c->n_operands++] = arg;
+            add_operand(c, arg);
             continue;
+        }
+        if (strcmp(arg, "--") == 0) {
+            while (++c->at < c->argc) add_operand(c, c->argv[c->at]);
+            return -1;
         }
         if (strcmp(arg, "--help") == 0) {
             print_help(c);
-            exit(CLI_OK);
+            exit(cli_end(c, CLI_OK));
         }
         if (strcmp(arg, "--version") == 0) {
             printf("%s %s\n%s\n", c->program, cm_version(), cm_build_info());
-            exit(CLI_OK);
+            exit(cli_end(c, CLI_OK));
         }
         int i = find(c, arg, value);
         if (i < 0) unknown(c, arg + (arg[1] == '-' ? 2 : 1));
@@ -119,39 +150,87 @@ int cli_next(cli *c, const char **value)
     return -1;
 }
 
+/* --- numbers ---------------------------------------------------------------------- */
+
+/* Decimals alone: strtod also takes "nan", "0x1p3" and blanks.  Returns what stands behind, NULL for no number. */
+static const char *read_decimal(const char *text, double *out)
+{
+    size_t n = strspn(text, "0123456789+-.eE");
+    char *end;
+    *out = strtod(text, &end);
+    return end == text || end != text + n || *text == '+' || !isfinite(*out) ? NULL : end;
+}
+
+/* Digits with a minus at most, and k, M or G behind them. */
+static const char *read_whole(const char *text, int64_t *out)
+{
+    const char *digits = text + (*text == '-');
+    size_t n = strspn(digits, "0123456789");
+    errno = 0;
+    long long v = strtoll(text, NULL, 10), unit = 1;
+    if (n == 0 || errno) return NULL;
+    const char *end = digits + n;
+    if (*end == 'k') unit = 1000, end++;
+    else if (*end == 'M') unit = 1000000, end++;
+    else if (*end == 'G') unit = 1000000000, end++;
+    if (v > INT64_MAX / unit || v < INT64_MIN / unit) return NULL;
+    *out = v * unit;
+    return end;
+}
+
 double cli_number(const cli *c, const char *name, const char *text, double low, double high)
 {
-    char *end;
-    double v = strtod(text, &end);
-    if (end == text || *end || !(v >= low && v <= high))
-        cli_usage_error(c, "--%s: '%s' is not a number in %g..%g", name, text, low, high);
+    double v;
+    const char *end = read_decimal(text, &v);
+    if (!end || *end || !(v >= low && v <= high))
+        cli_usage_error(c, "--%s: '%s' is not a number in %.10g..%.10g", name, text, low, high);
     return v;
 }
 
 int64_t cli_integer(const cli *c, const char *name, const char *text, int64_t low, int64_t high)
 {
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10), unit = 1;
-    if (*end == 'k') unit = 1000, end++;
-    else if (*end == 'M') unit = 1000000, end++;
-    else if (*end == 'G') unit = 1000000000, end++;
-    if (end == text || *end || errno || v > INT64_MAX / unit || v < INT64_MIN / unit || v * unit < low ||
-        v * unit > high)
+    int64_t v;
+    const char *end = read_whole(text, &v);
+    if (!end || *end || v < low || v > high)
         cli_usage_error(c, "--%s: '%s' is not a whole number in %lld..%lld", name, text, (long long)low,
                         (long long)high);
-    return v * unit;
+    return v;
+}
+
+uint64_t cli_seed(const cli *c, const char *name, const char *text)
+{
+    errno = 0;
+    unsigned long long v = strtoull(text, NULL, 10);
+    if (!*text || text[strspn(text, "0123456789")] || errno)
+        cli_usage_error(c, "--%s: '%s' is not a whole number in 0..%llu", name, text, (unsigned long long)UINT64_MAX);
+    return v;
 }
 
 size_t cli_list(const cli *c, const char *name, const char *text, double *out, size_t most)
 {
     size_t n = 0;
     for (const char *at = text;; n++) {
-        char *end;
         if (n == most) cli_usage_error(c, "--%s: more than %zu numbers", name, most);
-        out[n] = strtod(at, &end);
-        if (end == at || (*end && *end != ','))
+        const char *end = read_decimal(at, &out[n]);
+        if (!end || (*end && *end != ','))
             cli_usage_error(c, "--%s: '%s' is not a list of numbers like 80,0.821", name, text);
+        if (!*end) return n + 1;
+        at = end + 1;
+    }
+}
+
+size_t cli_integers(const cli *c, const char *name, const char *text, int32_t low, int32_t *out, size_t most)
+{
+    size_t n = 0;
+    for (const char *at = text;; n++) {
+        int64_t v;
+        if (n == most) cli_usage_error(c, "--%s: more than %zu numbers", name, most);
+        const char *end = read_whole(at, &v);
+        if (!end || (*end && *end != ','))
+            cli_usage_error(c, "--%s: '%s' is not a list of whole numbers like 0,22,39", name, text);
+        if (v < low || v > INT32_MAX)
+            cli_usage_error(c, "--%s: %lld in '%s' is outside %d..%d", name, (long long)v, text, low, INT32_MAX);
+        out[n] = (int32_t)v;
         if (!*end) return n + 1;
         at = end + 1;
     }
@@ -168,21 +247,6 @@ int cli_choice(const cli *c, const char *name, const char *text, const char *con
     return -1;
 }
 
-int cli_good_pattern(const char *pattern)
-{
-    const char *percent = strchr(pattern, '%');
-    if (!percent) return 0;
-    const char *end = percent + 1 + strspn(percent + 1, "0123456789");
-    return *end == 'd' && end - percent < 4 && !strchr(end, '%');
-}
-
-void cli_pattern_path(const char *pattern, uint64_t number, char *path, size_t size)
-{
-    const char *percent = strchr(pattern, '%');
-    snprintf(path, size, "%.*s%0*llu%s", (int)(percent - pattern), pattern, atoi(percent + 1),
-             (unsigned long long)number, strchr(percent, 'd') + 1);
-}
-
 const char *cli_json_argument(const cli *c, const char *name, const char *text)
 {
     enum { MOST = 1 << 20 };
@@ -191,9 +255,11 @@ const char *cli_json_argument(const cli *c, const char *name, const char *text)
     char *content = calloc(1, MOST + 1);
     if (!file || !content) cli_usage_error(c, "--%s: '%s' is neither JSON nor a file that can be read", name, text);
     size_t n = fread(content, 1, MOST + 1, file);
+    int failed = ferror(file);
     fclose(file);
+    if (failed) cli_usage_error(c, "--%s: '%s' cannot be read", name, text);
     if (n > MOST) cli_usage_error(c, "--%s: '%s' is over 1 MiB", name, text);
-    content[n] = '\0';
+    if (memchr(content, '\0', n)) cli_usage_error(c, "--%s: '%s' holds a NUL: it is no text", name, text);
     return content;
 }
 
@@ -201,9 +267,11 @@ int cli_fail(const cli *c, cm_status status)
 {
     if (interrupted && status == CM_ERR_CANCELLED) {
         fprintf(stderr, "%s: interrupted\n", c->program);
-        return CLI_INTERRUPTED;
+        return CLI_SIGNALLED + interrupted;
     }
-    fprintf(stderr, "%s: %s\n", c->program, cm_last_message());
+    const char *message = cm_last_message();
+    if (status == CM_ERR_MEMORY && !strstr(message, "memory")) message = "out of memory"; /* of the program itself */
+    fprintf(stderr, "%s: %s\n", c->program, message);
     return CLI_FAILED;
 }
 
@@ -211,21 +279,23 @@ int cli_fail(const cli *c, cm_status status)
 
 static void on_signal(int number)
 {
-    if (interrupted) _exit(128 + number); /* the second time at once */
-    interrupted = 1;
+    if (interrupted) _exit(CLI_SIGNALLED + number); /* the second time at once */
+    interrupted = number;
 }
 
 void cli_catch_signals(void)
 {
-    struct sigaction action;
+    struct sigaction action, before;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
 void cli_progress_begin(cli_progress *p, const char *what, int quiet)
 {
+    memset(p, 0, sizeof *p);
     p->what = what;
     p->began = p->shown = cli_seconds();
     p->quiet = quiet;
@@ -234,6 +304,10 @@ void cli_progress_begin(cli_progress *p, const char *what, int quiet)
 int32_t cli_progress_step(void *progress, uint64_t done, uint64_t total)
 {
     cli_progress *p = progress;
+    if (p->now) { /* evaluations an image times images */
+        done += total / p->now * p->before;
+        total = total / p->now * p->all;
+    }
     double now = cli_seconds(), pause = isatty(2) ? 0.1 : 10, spent = now - p->began;
     if (!p->quiet && now - p->shown > pause && total) {
         double left = done ? spent * ((double)total / (double)done - 1) : 0;
@@ -250,13 +324,39 @@ void cli_progress_end(cli_progress *p)
     if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
 }
 
+/* Bytes of the UTF-8 character that begins at s; 0 where none does. */
+static size_t character(const unsigned char *s)
+{
+    size_t n = *s < 0x80                 ? 1
+               : *s >= 0xc2 && *s < 0xe0 ? 2
+               : *s >= 0xe0 && *s < 0xf0 ? 3
+               : *s >= 0xf0 && *s < 0xf5 ? 4
+                                         : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    /* Forms that are too long, surrogates, and what is above U+10FFFF. */
+    if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) || (*s == 0xf0 && s[1] < 0x90) ||
+        (*s == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
 void cli_json_string(FILE *out, const char *text)
 {
     putc('"', out);
-    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
-        if (*s == '"' || *s == '\\') fprintf(out, "\\%c", *s);
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        size_t n = character(s);
+        if (n == 0) fprintf(out, "\\ufffd");
+        else if (*s == '"' || *s == '\\') fprintf(out, "\\%c", *s);
         else if (*s < 32) fprintf(out, "\\u%04x", *s);
-        else putc(*s, out);
+        else fwrite(s, 1, n, out);
+        s += n ? n : 1;
     }
     putc('"', out);
+}
+
+void cli_json_number(FILE *out, int digits, double value)
+{
+    if (isfinite(value)) fprintf(out, "%.*g", digits, value);
+    else fprintf(out, "null");
 }

@@ -9,7 +9,8 @@
 #include <consistency.h>
 
 enum { CLI_OPERANDS = 1024 };
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+/* Exit codes.  A program that a signal stopped ends with CLI_SIGNALLED plus its number. */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128, CLI_INTERRUPTED = 130 };
 
 /* One option of a program: --name VALUE (or --name alone without `value`),
  * -letter when that is not 0. */
@@ -21,9 +22,9 @@ typedef struct cli_option {
 } cli_option;
 
 /* The next option's index, -1 at the end; *value is its value.  Arguments that
- * are not options are collected in operands[0..*count).  Unknown options end
- * the program with exit code 2 and the nearest name; --help and --version end
- * it with 0. */
+ * are not options, and all after "--", are collected in operands[0..*count).
+ * Unknown options end the program with exit code 2 and the nearest name; --help
+ * and --version end it with 0. */
 typedef struct cli {
     const char *program, *usage;
     const cli_option *options;
@@ -31,21 +32,27 @@ typedef struct cli {
     char **argv;
     const char *operands[CLI_OPERANDS];
     int n_operands;
+    const char *exits; /* exit codes besides 0, 1, 2 and those of signals, for the help; may be NULL */
 } cli;
 int cli_next(cli *c, const char **value);
 
-/* Numbers, checked; a wrong one ends the program with exit code 2.  Sizes take
- * k, M, G. */
+/* The first call of a program: standard descriptors that are closed are opened on
+ * /dev/null, since the next file would get their numbers and whatever is printed. */
+void cli_begin(void);
+/* The last one: an output that could not be written whole makes success a failure. */
+int cli_end(const cli *c, int code);
+
+/* Decimal numbers, checked; a wrong one ends the program with exit code 2.  Whole
+ * ones take k, M, G. */
 double cli_number(const cli *c, const char *name, const char *text, double low, double high);
 int64_t cli_integer(const cli *c, const char *name, const char *text, int64_t low, int64_t high);
-/* "80,0.821" to numbers; returns how many. */
+/* 0 to 2^64 - 1. */
+uint64_t cli_seed(const cli *c, const char *name, const char *text);
+/* "80,0.821" to numbers, "0,22,39" to whole ones; both return how many. */
 size_t cli_list(const cli *c, const char *name, const char *text, double *out, size_t most);
+size_t cli_integers(const cli *c, const char *name, const char *text, int32_t low, int32_t *out, size_t most);
 /* The index of text among NULL-terminated names. */
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names);
-/* Whether a name holds exactly one %d, possibly with a width; and the name it
- * makes for a number. */
-int cli_good_pattern(const char *pattern);
-void cli_pattern_path(const char *pattern, uint64_t number, char *path, size_t size);
 /* A JSON text given directly, or the contents of the file of that name
  * (malloc'ed; lives until the program ends). */
 const char *cli_json_argument(const cli *c, const char *name, const char *text);
@@ -55,19 +62,25 @@ void cli_usage_error(const cli *c, const char *format, ...);
 int cli_fail(const cli *c, cm_status status);
 
 /* Progress with time left on standard error: a live line on a terminal, else a
- * line every ten seconds.  Stops after Ctrl-C (installed by cli_catch_signals). */
+ * line every ten seconds.  Stops after Ctrl-C (installed by cli_catch_signals).
+ * Work of several calls: `now` images of `all`, after `before` of them; else 0. */
 typedef struct cli_progress {
     const char *what;
     double began, shown;
     int quiet;
+    uint64_t before, now, all;
 } cli_progress;
 void cli_progress_begin(cli_progress *p, const char *what, int quiet);
 int32_t cli_progress_step(void *progress, uint64_t done, uint64_t total);
 void cli_progress_end(cli_progress *p);
+/* SIGINT, SIGTERM and, unless it is ignored, SIGHUP ask for a stop; the second one ends
+ * the program at once. */
 void cli_catch_signals(void);
 
 double cli_seconds(void);
-/* A JSON string with quotes and escapes. */
+/* A JSON string with quotes and escapes; bytes that are no UTF-8 become U+FFFD. */
 void cli_json_string(FILE *out, const char *text);
+/* A number of `digits` digits, or null where JSON has none for it. */
+void cli_json_number(FILE *out, int digits, double value);
 
 #endif

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "output.h"
 
 static const cli_option options[] = {
     {"output", 'o', "FILE", "a page: a row a picture: given, what the model sees, results (edits.png)"},
@@ -34,7 +34,7 @@ static const cli_option options[] = {
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"json", 0, NULL, "report as JSON on standard output"},
-    {"quiet", 'q', NULL, "no progress"},
+    {"quiet", 'q', NULL, "no progress and no report, but of --json"},
 };
 enum {
     OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, FRAMES, TO, VARIATIONS, LABELS,
@@ -52,7 +52,7 @@ typedef struct {
     const char *output, *images, *config, *mask;
     int task, margin, force, fit, json, quiet, factor;
     size_t frames, n_cycle, n_given, n_results;
-    double sigmas[1024], list[1024], luma[4];
+    double sigmas[1024], luma[4];
     int32_t ts[1024], cycle[1024];
     cm_sampler_options sampler;
     cm_sample_options sample;
@@ -60,8 +60,8 @@ typedef struct {
     cm_model_info info;
     /* Of every picture: at the size the task takes; masks; what is shown of it. */
     int32_t height, width, channels;
-    float *given, *masks, *results;
-    int32_t *labels;
+    float *given, *masks;
+    output out;
 } program;
 
 static void set_option(program *p, int option, const char *v)
@@ -86,8 +86,9 @@ static void set_option(program *p, int option, const char *v)
     case TO: p->edit.to = (uint64_t)cli_integer(c, "to", v, 1, INT64_MAX); break;
     case VARIATIONS: p->edit.variations = (int32_t)cli_integer(c, "variations", v, 1, 65536); break;
     case LABELS:
-        p->n_cycle = strcmp(v, "none") ? cli_list(c, "labels", v, p->list, 1024) : 1;
-        for (size_t i = 0; i < p->n_cycle; i++) p->cycle[i] = strcmp(v, "none") ? (int32_t)p->list[i] : -1;
+        p->n_cycle = 1;
+        p->cycle[0] = -1;
+        if (strcmp(v, "none")) p->n_cycle = cli_integers(c, "labels", v, -1, p->cycle, 1024);
         break;
     case STEPS: s->steps = (int32_t)cli_integer(c, "steps", v, 1, 1000000); break;
     case SIGMAS:
@@ -95,14 +96,13 @@ static void set_option(program *p, int option, const char *v)
         s->sigmas = p->sigmas;
         break;
     case TS:
-        s->ts_count = cli_list(c, "ts", v, p->list, 1024);
-        for (size_t i = 0; i < s->ts_count; i++) p->ts[i] = (int32_t)p->list[i];
+        s->ts_count = cli_integers(c, "ts", v, 0, p->ts, 1024);
         s->ts = p->ts;
         break;
     case GRID: s->grid = (int32_t)cli_integer(c, "grid", v, 2, 1000000); break;
     case START: p->edit.start = cli_choice(c, "start", v, starts); break;
     case NO_CLIP: s->clip_denoised = -1; break;
-    case SEED: s->seed = (uint64_t)cli_integer(c, "seed", v, 0, INT64_MAX); break;
+    case SEED: s->seed = cli_seed(c, "seed", v); break;
     case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
@@ -120,9 +120,7 @@ static void check_usage(program *p)
 {
     cli *c = &p->c;
     static const char text[] = "%s has no effect on %s";
-    if (p->images && p->output) cli_usage_error(c, "give --output or --images, not both");
-    if (p->images && !cli_good_pattern(p->images))
-        cli_usage_error(c, "--images: '%s' has to hold one %%d, as in out/%%03d.png", p->images);
+    output_choose(&p->out, c, p->output, p->images, "edits.png");
     if (p->task == INTERPOLATE) {
         if (p->n_given) cli_usage_error(c, "interpolate takes no picture, only the model");
         if (p->fit >= 0) cli_usage_error(c, text, "--fit", "interpolate");
@@ -169,6 +167,14 @@ static cm_status fitted(const program *p, const char *path, int channels, int32_
     return status;
 }
 
+/* Whether a mask in [-1, 1] asks for no pixel. */
+static int is_nowhere(const float *mask, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (mask[i] > -1) return 0;
+    return 1;
+}
+
 /* One picture; with alpha its mask, 1 where transparent.  What padding adds is generated. */
 static cm_status read_given(program *p, size_t i)
 {
@@ -184,7 +190,7 @@ static cm_status read_given(program *p, size_t i)
     int kinds = alpha ? 3 : channels;
     for (size_t k = 0; colours && missing && k < n; k++) {
         memcpy(colours + k * (size_t)kinds, read + k * (size_t)channels, (size_t)kinds);
-        missing[k] = alpha ? 255 - read[k * 4 + 3] : 0;
+        missing[k] = alpha ? (uint8_t)(255 - read[k * 4 + 3]) : 0;
     }
     pixels = colours && missing ? with_channels(colours, n, kinds, p->channels) : NULL;
     status = pixels ? fitted(p, path, p->channels, height, width, pixels, 128,
@@ -192,6 +198,8 @@ static cm_status read_given(program *p, size_t i)
                     : CM_ERR_MEMORY;
     if (status == CM_OK && p->task == INPAINT)
         status = fitted(p, path, 1, height, width, missing, 255, p->masks + i * plane);
+    if (status == CM_OK && alpha && is_nowhere(p->masks + i * plane, plane))
+        cli_usage_error(&p->c, "--mask alpha: nothing of %s is transparent, so nothing would be generated", path);
     free(colours);
     free(missing);
     free(pixels);
@@ -268,74 +276,65 @@ static void show_given(const program *p, size_t i, int told, float *out)
             }
 }
 
-static cm_status write_each(const program *p, const uint8_t *pixels, size_t size)
+/* On a page the given picture and, where it says more, what the model is told of it stand before its results. */
+static size_t shown_before(const program *p)
 {
-    for (size_t i = 0; i < p->n_results; i++) {
-        char path[4096];
-        cli_pattern_path(p->images, i, path, sizeof path);
-        cm_status status = cm_image_write(NULL, path, p->info.channels, p->info.height, p->info.width,
-                                          pixels + i * size, 0, p->force);
-        if (status != CM_OK) return status;
-    }
-    return CM_OK;
+    if (p->images || p->task == INTERPOLATE) return 0;
+    return p->task == INPAINT || p->task == COLORIZE ? 2 : 1;
 }
 
-static cm_status write_page(const program *p, const uint8_t *pixels, size_t n, int32_t columns)
-{
-    int32_t height, width, c = p->info.channels;
-    cm_status status = cm_image_grid_size(n, columns, p->margin, p->info.height, p->info.width, &height, &width);
-    if (status != CM_OK) return status;
-    uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)c);
-    if (!page) return CM_ERR_MEMORY;
-    status = cm_image_grid(n, columns, p->margin, 128, c, p->info.height, p->info.width, pixels, page);
-    if (status == CM_OK) status = cm_image_write(NULL, p->output, c, height, width, page, 0, p->force);
-    free(page);
-    return status;
-}
-
-static cm_status write_pictures(const program *p)
+static cm_status put_shown(program *p, size_t i)
 {
     size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
-    size_t v = (size_t)p->edit.variations, shown = p->images || p->task == INTERPOLATE ? 0 : 1;
-    if (shown && (p->task == INPAINT || p->task == COLORIZE)) shown = 2;
-    size_t rows = p->task == INTERPOLATE ? 1 : p->n_given, per = p->task == INTERPOLATE ? p->frames : v;
-    size_t n = rows * (shown + per);
-    float *page = malloc(n * size * sizeof *page);
-    uint8_t *pixels = malloc(n * size);
-    cm_status status = page && pixels ? CM_OK : CM_ERR_MEMORY;
-    for (size_t i = 0; status == CM_OK && i < rows; i++) {
-        float *row = page + i * (shown + per) * size;
-        for (size_t k = 0; k < shown; k++) show_given(p, i, (int)k, row + k * size);
-        memcpy(row + shown * size, p->results + i * per * size, per * size * sizeof *row);
+    float *image = malloc(size * sizeof *image);
+    cm_status status = image ? CM_OK : CM_ERR_MEMORY;
+    for (size_t k = 0; status == CM_OK && k < shown_before(p); k++) {
+        show_given(p, i, (int)k, image);
+        status = output_put(&p->out, 1, image);
     }
-    if (status == CM_OK)
-        status = cm_image_to_u8(n, p->info.channels, p->info.height, p->info.width, page, pixels);
-    if (status == CM_OK)
-        status = p->images ? write_each(p, pixels, size) : write_page(p, pixels, n, (int32_t)(shown + per));
-    free(page);
-    free(pixels);
+    free(image);
     return status;
+}
+
+static cm_status open_output(program *p)
+{
+    size_t shown = shown_before(p), per = p->task == INTERPOLATE ? p->frames : (size_t)p->edit.variations;
+    size_t rows = p->task == INTERPOLATE ? 1 : p->n_given;
+    p->n_results = rows * per;
+    p->out.channels = p->info.channels;
+    p->out.height = p->info.height;
+    p->out.width = p->info.width;
+    p->out.margin = p->margin;
+    p->out.columns = (int32_t)(shown + per);
+    p->out.count = rows * (shown + per);
+    return output_open(&p->out);
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */
 
-static cm_status change(program *p, cm_sampler *s)
+/* Results first .. first + per * n - 1: `per` of each of n pictures from picture i on. */
+static cm_status change(program *p, cm_sampler *s, size_t i, size_t n, size_t per, size_t first, float *results)
 {
-    const cm_images g = {p->n_given, p->channels, p->height, p->width, p->given};
-    const cm_images m = {p->n_given, 1, p->height, p->width, p->masks};
+    size_t plane = (size_t)p->height * (size_t)p->width;
+    const cm_images g = {n, p->channels, p->height, p->width, p->given + i * plane * (size_t)p->channels};
+    const cm_images m = {n, 1, p->height, p->width, p->masks + i * plane};
+    cm_sample_options sample = p->sample;
+    cm_edit_options o = p->edit;
+    sample.first_index += first;
+    o.sampling = &sample;
+    o.variations = (int32_t)per;
     switch (p->task) {
-    case INPAINT: return cm_sampler_inpaint(s, &p->edit, &g, &m, p->results);
-    case COLORIZE: return cm_sampler_colorize(s, &p->edit, &g, p->results);
-    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &p->edit, &g, p->results);
-    case STROKE: return cm_sampler_stroke(s, &p->edit, &g, p->results);
-    case DENOISE: return cm_sampler_denoise(s, &p->edit, &g, p->results);
-    default: return cm_sampler_interpolate(s, &p->edit, p->frames, p->results);
+    case INPAINT: return cm_sampler_inpaint(s, &o, &g, &m, results);
+    case COLORIZE: return cm_sampler_colorize(s, &o, &g, results);
+    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &o, &g, results);
+    case STROKE: return cm_sampler_stroke(s, &o, &g, results);
+    default: return cm_sampler_denoise(s, &o, &g, results);
     }
 }
 
 static void report(const program *p, double seconds)
 {
-    const char *where = p->images ? p->images : p->output;
+    const char *where = output_name(&p->out);
     if (p->json) {
         printf("{\"task\": \"%s\", \"pictures\": %zu, \"results\": %zu, \"seconds\": %.6f, \"output\": ",
                tasks[p->task], p->n_given, p->n_results, seconds);
@@ -344,32 +343,72 @@ static void report(const program *p, double seconds)
     } else printf("%s: %zu results in %.2f s\n%s\n", tasks[p->task], p->n_results, seconds, where);
 }
 
+/* The results in pieces of what is in flight at a time; a picture of many variations in several. */
+static cm_status change_all(program *p, cm_sampler *sampler, size_t batch, cli_progress *progress, int32_t *labels,
+                            float *results, double *seconds)
+{
+    size_t v = (size_t)p->edit.variations, size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    cm_status status = CM_OK;
+    for (size_t at = 0, n, per; status == CM_OK && at < p->n_results; at += n * per) {
+        size_t i = at / v, left = p->n_given - i;
+        n = v < batch ? (batch / v < left ? batch / v : left) : 1;
+        per = v < batch ? v : v - at % v < batch ? v - at % v : batch;
+        for (size_t k = 0; k < n * per && p->n_cycle; k++) labels[k] = p->cycle[(at + k) / v % p->n_cycle];
+        progress->before = at;
+        progress->now = n * per;
+        double before = cli_seconds();
+        status = change(p, sampler, i, n, per, at, results);
+        *seconds += cli_seconds() - before;
+        for (size_t k = 0; status == CM_OK && k < n; k++) {
+            if (at % v == 0) status = put_shown(p, i + k);
+            if (status == CM_OK) status = output_put(&p->out, per, results + k * per * size);
+        }
+    }
+    return status;
+}
+
+static cm_status interpolate(program *p, cm_sampler *sampler, int32_t *labels, float *results, double *seconds)
+{
+    cm_edit_options o = p->edit;
+    o.sampling = &p->sample;
+    for (size_t k = 0; k < p->frames && p->n_cycle; k++) labels[k] = p->cycle[0];
+    double before = cli_seconds();
+    cm_status status = cm_sampler_interpolate(sampler, &o, p->frames, results);
+    *seconds = cli_seconds() - before;
+    return status == CM_OK ? output_put(&p->out, p->frames, results) : status;
+}
+
+static cm_status draw(program *p, cm_sampler *sampler, size_t n, int32_t *labels, float *results, double *seconds)
+{
+    cli_progress progress;
+    cli_progress_begin(&progress, tasks[p->task], p->quiet);
+    progress.all = p->n_results;
+    p->sample.labels = p->n_cycle ? labels : NULL;
+    p->sample.progress = cli_progress_step;
+    p->sample.progress_user = &progress;
+    cm_status status = p->task == INTERPOLATE ? interpolate(p, sampler, labels, results, seconds)
+                                              : change_all(p, sampler, n, &progress, labels, results, seconds);
+    cli_progress_end(&progress);
+    return status == CM_OK ? output_finish(&p->out) : status;
+}
+
 static cm_status run(program *p, cm_sampler *sampler)
 {
     size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
-    cli_progress progress;
-    cm_status status = p->task == INTERPOLATE ? CM_OK : read_all(p);
-    if (status != CM_OK) return status;
-    p->n_results = p->task == INTERPOLATE ? p->frames : p->n_given * (size_t)p->edit.variations;
-    p->results = malloc(p->n_results * size * sizeof *p->results);
-    p->labels = malloc(p->n_results * sizeof *p->labels);
-    if (!p->results || !p->labels) return CM_ERR_MEMORY;
-    for (size_t i = 0; i < p->n_results && p->n_cycle; i++)
-        p->labels[i] = p->cycle[p->task == INTERPOLATE ? 0 : i / (size_t)p->edit.variations % p->n_cycle];
+    size_t n = p->task == INTERPOLATE ? p->frames : p->sampler.max_batch ? (size_t)p->sampler.max_batch : 16;
+    double spent = 0;
     if (!p->n_cycle && p->info.num_classes && p->task != INTERPOLATE)
         cli_usage_error(&p->c, "the model has %d classes: say with --labels which the pictures are of, or --labels none",
                         p->info.num_classes);
-    p->sample.labels = p->n_cycle ? p->labels : NULL;
-    cli_progress_begin(&progress, tasks[p->task], p->quiet);
-    p->sample.progress = cli_progress_step;
-    p->sample.progress_user = &progress;
-    p->edit.sampling = &p->sample;
-    double before = cli_seconds();
-    status = change(p, sampler);
-    double spent = cli_seconds() - before;
-    cli_progress_end(&progress);
-    if (status == CM_OK) status = write_pictures(p);
-    if (status == CM_OK) report(p, spent);
+    cm_status status = open_output(p);
+    if (status == CM_OK && p->task != INTERPOLATE) status = read_all(p);
+    if (status != CM_OK) return status;
+    float *results = malloc(n * size * sizeof *results);
+    int32_t *labels = malloc(n * sizeof *labels);
+    status = results && labels ? draw(p, sampler, n, labels, results, &spent) : CM_ERR_MEMORY;
+    free(results);
+    free(labels);
+    if (status == CM_OK && (p->json || !p->quiet)) report(p, spent);
     return status;
 }
 
@@ -383,7 +422,8 @@ int main(int argc, char **argv)
     p.c = (cli){"cm-edit",
                 "TASK MODEL.safetensors [PICTURE...] [options]\n"
                 "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)",
-                options, N_OPTIONS, argc, 0, argv, {NULL}, 0};
+                options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL};
+    cli_begin();
     p.margin = 2;
     p.fit = -1;
     cm_sampler_options_init(&p.sampler, sizeof p.sampler);
@@ -394,24 +434,25 @@ int main(int argc, char **argv)
     p.task = cli_choice(&p.c, "task", p.c.operands[0], tasks);
     p.n_given = (size_t)p.c.n_operands - 2;
     check_usage(&p);
-    if (!p.output) p.output = "edits.png";
+    p.out.force = p.force;
     cli_catch_signals();
 
     cm_load_options_init(&load_options, sizeof load_options);
     load_options.config_json = p.config;
     cm_model_info_init(&p.info, sizeof p.info);
-    cm_status status = cm_model_load(NULL, p.c.operands[1], &load_options, &model);
+    cm_status status = output_check_names(&p.out);
+    if (status == CM_OK) status = cm_model_load(NULL, p.c.operands[1], &load_options, &model);
     if (status == CM_OK) status = cm_model_info_get(model, &p.info);
     if (status == CM_OK && p.task == COLORIZE && p.info.channels != 3)
         cli_usage_error(&p.c, "colorize: %s makes gray pictures", p.c.operands[1]);
     if (status == CM_OK) status = cm_sampler_create(model, &p.sampler, &sampler);
     if (status == CM_OK) status = run(&p, sampler);
     int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);
+    if (status != CM_OK) output_tell(&p.out, &p.c);
+    output_free(&p.out);
     free(p.given);
     free(p.masks);
-    free(p.results);
-    free(p.labels);
     cm_sampler_free(sampler);
     cm_model_free(model);
-    return code;
+    return cli_end(&p.c, code);
 }

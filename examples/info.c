@@ -10,8 +10,9 @@ static const cli_option options[] = {
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"machine", 0, NULL, "version, libraries and instruction set"},
     {"json", 0, NULL, "report as JSON"},
+    {"quiet", 'q', NULL, "no report: the exit code says whether the file is a good model"},
 };
-enum { TENSORS, CONFIG, MACHINE, JSON, N_OPTIONS };
+enum { TENSORS, CONFIG, MACHINE, JSON, QUIET, N_OPTIONS };
 
 static const char *dtype_name(int32_t dtype)
 {
@@ -60,10 +61,15 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
     cli_json_string(stdout, path);
     printf(", \"network\": \"%s\", \"precond\": \"%s\", \"is_consistency\": %s, \"parameters\": %" PRIu64
            ", \"tensor_count\": %" PRIu64 ", \"weight_bytes\": %" PRIu64
-           ", \"channels\": %d, \"height\": %d, \"width\": %d, \"num_classes\": %d, "
-           "\"sigma_min\": %.9g, \"sigma_max\": %.9g, \"sigma_data\": %.9g, \"config\": %s",
+           ", \"channels\": %d, \"height\": %d, \"width\": %d, \"num_classes\": %d, \"sigma_min\": ",
            i.network, i.precond, i.is_consistency ? "true" : "false", i.parameters, i.tensors, i.weight_bytes,
-           i.channels, i.height, i.width, i.num_classes, i.sigma_min, i.sigma_max, i.sigma_data, i.config_json);
+           i.channels, i.height, i.width, i.num_classes);
+    cli_json_number(stdout, 9, i.sigma_min);
+    printf(", \"sigma_max\": ");
+    cli_json_number(stdout, 9, i.sigma_max);
+    printf(", \"sigma_data\": ");
+    cli_json_number(stdout, 9, i.sigma_data);
+    printf(", \"config\": %s", i.config_json);
     if (tensors) {
         printf(", \"tensors\": [");
         status = list_tensors(model, 1);
@@ -75,20 +81,26 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
 
 int main(int argc, char **argv)
 {
-    cli c = {
-        "cm-info", "MODEL.safetensors [options]   or   cm-info --machine", options, N_OPTIONS, argc, 0, argv, {NULL},
-        0};
+    cli c = {"cm-info", "MODEL.safetensors [options]   or   cm-info --machine",
+             options,   N_OPTIONS,
+             argc,      0,
+             argv,      {NULL},
+             0,         NULL};
     cm_model *model = NULL;
     cm_load_options load;
     const char *value;
-    int tensors = 0, json = 0, machine = 0;
+    int tensors = 0, json = 0, machine = 0, quiet = 0;
+    cli_begin();
     cm_load_options_init(&load, sizeof load);
     for (int i; (i = cli_next(&c, &value)) >= 0;) {
         if (i == TENSORS) tensors = 1;
         if (i == CONFIG) load.config_json = cli_json_argument(&c, "config", value);
         if (i == MACHINE) machine = 1;
         if (i == JSON) json = 1;
+        if (i == QUIET) quiet = 1;
     }
+    if (quiet && (tensors || json || machine))
+        cli_usage_error(&c, "--quiet prints nothing: leave out what asks for a report");
     if (machine) {
         if (c.n_operands) cli_usage_error(&c, "--machine takes no file");
         if (json) {
@@ -98,12 +110,12 @@ int main(int argc, char **argv)
         } else {
             printf("%s\n", cm_build_info());
         }
-        return CLI_OK;
+        return cli_end(&c, CLI_OK);
     }
     if (c.n_operands != 1) cli_usage_error(&c, "give one model file");
     cm_status status = cm_model_load(NULL, c.operands[0], &load, &model);
-    if (status == CM_OK) status = describe(c.operands[0], model, json, tensors);
+    if (status == CM_OK && !quiet) status = describe(c.operands[0], model, json, tensors);
     int code = status == CM_OK ? CLI_OK : cli_fail(&c, status);
     cm_model_free(model);
-    return code;
+    return cli_end(&c, code);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "cli.h"
+#include "output.h"
 
 static const cli_option options[] = {
     {"count", 'n', "N", "how many images (16; with --labels rows: 10 a class)"},
@@ -36,7 +36,7 @@ static const cli_option options[] = {
     {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
     {"bench", 0, NULL, "time it: the fastest of three calls and a second; no picture"},
     {"json", 0, NULL, "report as JSON on standard output"},
-    {"quiet", 'q', NULL, "no progress"},
+    {"quiet", 'q', NULL, "no progress and no report, but of --bench and --json"},
 };
 enum {
     COUNT,
@@ -78,20 +78,22 @@ typedef struct {
     cli c;
     const char *model, *output, *images, *config;
     size_t count;
-    int columns, margin, force, bench, json, quiet, rows, threads, batch;
-    double sigmas[1024], list[1024];
+    int columns, margin, force, bench, json, quiet, rows;
+    double sigmas[1024];
     int32_t ts[1024], cycle[1024];
     size_t n_cycle;
     cm_sampler_options sampler;
     cm_sample_options sample;
+    output out;
 } program;
 
 static void set_labels(program *p, const char *value)
 {
     p->rows = strcmp(value, "rows") == 0;
     if (p->rows) return;
-    p->n_cycle = strcmp(value, "none") ? cli_list(&p->c, "labels", value, p->list, 1024) : 1;
-    for (size_t i = 0; i < p->n_cycle; i++) p->cycle[i] = strcmp(value, "none") ? (int32_t)p->list[i] : -1;
+    p->n_cycle = 1;
+    p->cycle[0] = -1;
+    if (strcmp(value, "none")) p->n_cycle = cli_integers(&p->c, "labels", value, -1, p->cycle, 1024);
 }
 
 static void set_option(program *p, int option, const char *v)
@@ -112,8 +114,7 @@ static void set_option(program *p, int option, const char *v)
         s->sigmas = p->sigmas;
         break;
     case TS:
-        s->ts_count = cli_list(c, "ts", v, p->list, 1024);
-        for (size_t i = 0; i < s->ts_count; i++) p->ts[i] = (int32_t)p->list[i];
+        s->ts_count = cli_integers(c, "ts", v, 0, p->ts, 1024);
         s->ts = p->ts;
         break;
     case GRID: s->grid = (int32_t)cli_integer(c, "grid", v, 2, 1000000); break;
@@ -121,7 +122,7 @@ static void set_option(program *p, int option, const char *v)
     case CHURN: s->s_churn = cli_number(c, "churn", v, 0, 1e6); break;
     case NO_CLIP: s->clip_denoised = -1; break;
     case LABELS: set_labels(p, v); break;
-    case SEED: s->seed = (uint64_t)cli_integer(c, "seed", v, 0, INT64_MAX); break;
+    case SEED: s->seed = cli_seed(c, "seed", v); break;
     case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
     case TORCH: s->noise_source = CM_NOISE_TORCH_IMAGE; break;
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
@@ -135,47 +136,6 @@ static void set_option(program *p, int option, const char *v)
     case JSON: p->json = 1; break;
     default: p->quiet = 1; break;
     }
-}
-
-/* --- output -------------------------------------------------------------------------- */
-
-static cm_status write_page(const program *p, const cm_model_info *info, const uint8_t *pixels)
-{
-    int32_t columns = p->columns, height, width;
-    for (columns = columns ? columns : 1; !p->columns && (size_t)columns * (size_t)columns < p->count;) columns++;
-    cm_status status = cm_image_grid_size(p->count, columns, p->margin, info->height, info->width, &height, &width);
-    if (status != CM_OK) return status;
-    uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)info->channels);
-    if (!page) return CM_ERR_MEMORY;
-    status =
-        cm_image_grid(p->count, columns, p->margin, 128, info->channels, info->height, info->width, pixels, page);
-    if (status == CM_OK) status = cm_image_write(NULL, p->output, info->channels, height, width, page, 0, p->force);
-    free(page);
-    return status;
-}
-
-static cm_status write_each(const program *p, const cm_model_info *info, const uint8_t *pixels)
-{
-    size_t size = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
-    for (size_t i = 0; i < p->count; i++) {
-        char path[4096];
-        cli_pattern_path(p->images, p->sample.first_index + i, path, sizeof path);
-        cm_status status =
-            cm_image_write(NULL, path, info->channels, info->height, info->width, pixels + i * size, 0, p->force);
-        if (status != CM_OK) return status;
-    }
-    return CM_OK;
-}
-
-static cm_status write_pictures(const program *p, const cm_model_info *info, const float *images)
-{
-    size_t size = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
-    uint8_t *pixels = malloc(p->count * size);
-    if (!pixels) return CM_ERR_MEMORY;
-    cm_status status = cm_image_to_u8(p->count, info->channels, info->height, info->width, images, pixels);
-    if (status == CM_OK) status = p->images ? write_each(p, info, pixels) : write_page(p, info, pixels);
-    free(pixels);
-    return status;
 }
 
 /* --- the run --------------------------------------------------------------------------- */
@@ -210,10 +170,9 @@ static void report(const program *p, const cm_sampler *sampler, double load, dou
                "\"yardstick_seconds\": %.4f, \"output\": ",
                p->count, run, run / (double)p->count, (double)p->count / run, nfe, load, info.plan_seconds, peak,
                (unsigned long long)info.activation_bytes, (unsigned long long)info.packed_bytes, info.threads,
-               info.max_batch, dtypes[p->sampler.dtype ? p->sampler.dtype : CM_F32],
-               methods[p->sample.method], yard);
+               info.max_batch, dtypes[p->sampler.dtype ? p->sampler.dtype : CM_F32], methods[p->sample.method], yard);
         if (p->bench) printf("null");
-        else cli_json_string(stdout, p->images ? p->images : p->output);
+        else cli_json_string(stdout, output_name(&p->out));
         printf("}\n");
     } else {
         printf("%zu images in %.2f s: %.1f images/s, %.2g s each, %d network evaluations an image (%d threads)\n",
@@ -221,59 +180,118 @@ static void report(const program *p, const cm_sampler *sampler, double load, dou
         if (p->bench)
             printf("loading %.3f s, planning %.3f s, peak memory %.0f MiB, yardstick %.3f s\n", load,
                    info.plan_seconds, peak / 1048576, yard);
-        else printf("%s\n", p->images ? p->images : p->output);
+        else printf("%s\n", output_name(&p->out));
     }
 }
 
-static int32_t *make_labels(program *p, const cm_model_info *info)
+/* Of image i of the run. */
+static int32_t label_of(const program *p, const cm_model_info *info, size_t i)
 {
-    int32_t *labels = malloc(p->count * sizeof *labels);
-    if (p->rows && !info->num_classes) cli_usage_error(&p->c, "--labels rows: the model has no classes");
-    for (size_t i = 0; labels && i < p->count; i++) {
-        size_t columns = p->columns ? (size_t)p->columns : (size_t)1;
-        labels[i] = p->rows ? (int32_t)(i / columns % (size_t)info->num_classes) : p->cycle[i % p->n_cycle];
-    }
-    return labels;
+    if (p->rows) return (int32_t)(i / (size_t)p->columns % (size_t)info->num_classes);
+    return p->cycle[i % p->n_cycle];
 }
 
-/* *seconds: of the call.  A benchmark makes one to warm memory and weights, then at least three
+/* One call makes images first .. first + n - 1 of the run. */
+static cm_status call(program *p, const cm_model_info *info, cm_sampler *sampler, size_t first, size_t n,
+                      int32_t *labels, float *images, double *seconds)
+{
+    cm_sample_options o = p->sample;
+    int labelled = p->rows || p->n_cycle;
+    for (size_t i = 0; labelled && i < n; i++) labels[i] = label_of(p, info, first + i);
+    o.first_index += first;
+    o.labels = labelled ? labels : NULL;
+    double before = cli_seconds();
+    cm_status status = cm_sampler_run(sampler, &o, n, images);
+    *seconds = cli_seconds() - before;
+    return status;
+}
+
+/* A benchmark makes one call to warm memory and weights, then at least three
  * and a second's; the fastest counts, as in tests/peers/torch_net.py. */
-static cm_status draw(program *p, cm_sampler *sampler, float *images, double *seconds)
+static cm_status time_calls(program *p, const cm_model_info *info, cm_sampler *sampler, int32_t *labels,
+                            float *images, double *fastest)
 {
-    cm_status status = CM_OK;
-    double total = 0;
-    if (p->bench) status = cm_sampler_run(sampler, &p->sample, p->count, images);
-    *seconds = 1e30;
-    for (int call = 0; status == CM_OK && (call == 0 || (p->bench && (call < 3 || total < 1))); call++) {
-        double before = cli_seconds();
-        status = cm_sampler_run(sampler, &p->sample, p->count, images);
-        double spent = cli_seconds() - before;
-        if (spent < *seconds) *seconds = spent;
+    double total = 0, spent;
+    cm_status status = call(p, info, sampler, 0, p->count, labels, images, &spent);
+    *fastest = 1e30;
+    for (int i = 0; status == CM_OK && (i < 3 || total < 1); i++) {
+        status = call(p, info, sampler, 0, p->count, labels, images, &spent);
+        if (spent < *fastest) *fastest = spent;
         total += spent;
     }
     return status;
 }
 
-static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler, double load)
+/* As many images at a time as are in flight: no memory for all, and those before a stop are kept. */
+static cm_status draw(program *p, const cm_model_info *info, cm_sampler *sampler, size_t batch, int32_t *labels,
+                      float *images, double *seconds)
 {
-    int32_t nfe, *labels = p->rows || p->n_cycle ? make_labels(p, info) : NULL;
-    size_t size = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
-    float *images = malloc(p->count * size * sizeof *images);
     cli_progress progress;
-    if (!images) cli_usage_error(&p->c, "%zu images do not fit into memory", p->count);
-    p->sample.labels = labels;
-    cli_progress_begin(&progress, "sampling", p->quiet || p->bench);
+    cli_progress_begin(&progress, "sampling", p->quiet);
+    progress.all = p->count;
     p->sample.progress = cli_progress_step;
     p->sample.progress_user = &progress;
-    cm_status status = cm_sampler_nfe(sampler, &p->sample, &nfe);
-    double spent = 0;
-    if (status == CM_OK) status = draw(p, sampler, images, &spent);
+    cm_status status = output_open(&p->out);
+    for (size_t i = 0; status == CM_OK && i < p->count; i += batch) {
+        double spent = 0;
+        progress.before = i;
+        progress.now = p->count - i < batch ? p->count - i : batch;
+        status = call(p, info, sampler, i, (size_t)progress.now, labels, images, &spent);
+        *seconds += spent;
+        if (status == CM_OK) status = output_put(&p->out, (size_t)progress.now, images);
+    }
     cli_progress_end(&progress);
-    if (status == CM_OK && !p->bench) status = write_pictures(p, info, images);
-    if (status == CM_OK) report(p, sampler, load, spent, nfe, p->bench ? yardstick() : 0);
+    return status == CM_OK ? output_finish(&p->out) : status;
+}
+
+static cm_status run(program *p, const cm_model_info *info, cm_sampler *sampler, double load)
+{
+    int32_t nfe;
+    size_t size = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
+    size_t batch = p->sampler.max_batch ? (size_t)p->sampler.max_batch : 16;
+    size_t n = p->bench || p->count < batch ? p->count : batch;
+    float *images = n > SIZE_MAX / sizeof *images / size ? NULL : malloc(n * size * sizeof *images);
+    int32_t *labels = malloc(n * sizeof *labels);
+    double spent = 0;
+    if (!images || !labels) cli_usage_error(&p->c, "%zu images do not fit into memory", n);
+    cm_status status = cm_sampler_nfe(sampler, &p->sample, &nfe);
+    if (status == CM_OK && p->bench) status = time_calls(p, info, sampler, labels, images, &spent);
+    if (status == CM_OK && !p->bench) status = draw(p, info, sampler, n, labels, images, &spent);
+    if (status == CM_OK && (p->json || p->bench || !p->quiet))
+        report(p, sampler, load, spent, nfe, p->bench ? yardstick() : 0);
     free(images);
     free(labels);
     return status;
+}
+
+static void read_command(program *p)
+{
+    const char *value;
+    cli_begin();
+    p->margin = 2;
+    cm_sampler_options_init(&p->sampler, sizeof p->sampler);
+    cm_sample_options_init(&p->sample, sizeof p->sample);
+    for (int i; (i = cli_next(&p->c, &value)) >= 0;) set_option(p, i, value);
+    if (p->c.n_operands != 1) cli_usage_error(&p->c, "give one model file");
+    if (p->bench && (p->images || p->output)) cli_usage_error(&p->c, "--bench writes no picture");
+    output_choose(&p->out, &p->c, p->output, p->images, "samples.png");
+    p->out.force = p->force;
+    p->out.margin = p->margin;
+    p->out.first = p->sample.first_index;
+}
+
+/* What the model decides: how many images, in how many columns. */
+static void choose_page(program *p, const cm_model_info *info)
+{
+    if (p->rows && !info->num_classes) cli_usage_error(&p->c, "--labels rows: the model has no classes");
+    if (p->rows && !p->columns) p->columns = 10;
+    if (!p->count) p->count = p->rows ? (size_t)(10 * info->num_classes) : 16;
+    for (int square = p->columns ? 0 : 1; square && (size_t)p->columns * (size_t)p->columns < p->count;) p->columns++;
+    p->out.channels = info->channels;
+    p->out.height = info->height;
+    p->out.width = info->width;
+    p->out.columns = p->columns;
+    p->out.count = p->count;
 }
 
 int main(int argc, char **argv)
@@ -283,33 +301,25 @@ int main(int argc, char **argv)
     cm_sampler *sampler = NULL;
     cm_load_options load_options;
     cm_model_info info;
-    const char *value;
-    p.c = (cli){"cm-sample", "MODEL.safetensors [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0};
-    p.margin = 2;
-    cm_sampler_options_init(&p.sampler, sizeof p.sampler);
-    cm_sample_options_init(&p.sample, sizeof p.sample);
-    for (int i; (i = cli_next(&p.c, &value)) >= 0;) set_option(&p, i, value);
-    if (p.c.n_operands != 1) cli_usage_error(&p.c, "give one model file");
-    if (p.images && p.output) cli_usage_error(&p.c, "give --output or --images, not both");
-    if (p.images && !cli_good_pattern(p.images))
-        cli_usage_error(&p.c, "--images: '%s' has to hold one %%d, as in out/%%05d.png", p.images);
-    if (p.bench && (p.images || p.output)) cli_usage_error(&p.c, "--bench writes no picture");
-    if (!p.output) p.output = "samples.png";
+    p.c = (cli){"cm-sample", "MODEL.safetensors [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL};
+    read_command(&p);
     cli_catch_signals();
 
-    double before = cli_seconds();
     cm_load_options_init(&load_options, sizeof load_options);
     load_options.config_json = p.config;
-    cm_status status = cm_model_load(NULL, p.c.operands[0], &load_options, &model);
+    cm_status status = p.bench ? CM_OK : output_check_names(&p.out);
+    double before = cli_seconds();
+    if (status == CM_OK) status = cm_model_load(NULL, p.c.operands[0], &load_options, &model);
     double load = cli_seconds() - before;
     cm_model_info_init(&info, sizeof info);
     if (status == CM_OK) status = cm_model_info_get(model, &info);
-    if (p.rows && !p.columns) p.columns = 10;
-    if (!p.count) p.count = p.rows ? (size_t)(10 * (info.num_classes ? info.num_classes : 1)) : 16;
+    if (status == CM_OK) choose_page(&p, &info);
     if (status == CM_OK) status = cm_sampler_create(model, &p.sampler, &sampler);
     if (status == CM_OK) status = run(&p, &info, sampler, load);
     int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);
+    if (status != CM_OK) output_tell(&p.out, &p.c);
+    output_free(&p.out);
     cm_sampler_free(sampler);
     cm_model_free(model);
-    return code;
+    return cli_end(&p.c, code);
 }

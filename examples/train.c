@@ -3,6 +3,7 @@
  *
  *   config.json  options, network, data set      log.jsonl    a line every few steps
  *   samples/     pages with the same seeds        checkpoints/ whole or not there  */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static const cli_option options[] = {
     {"no-estimate", 0, NULL, "do not time two steps before the run"},
     {"print-config", 0, NULL, "print all numbers as JSON and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
-    {"quiet", 'q', NULL, "no progress"},
+    {"quiet", 'q', NULL, "nothing but warnings and errors"},
 };
 enum {
     DATA,
@@ -167,7 +168,7 @@ static void set_option(program *p, int option, const char *v)
     case ALLOW_CHANGES: p->allow_changes = 1; break;
     case NO_ESTIMATE: p->estimate = 0; break;
     case PRINT_CONFIG: p->print = 1; break;
-    case LIST_PRESETS: list_presets(); exit(CLI_OK);
+    case LIST_PRESETS: list_presets(); exit(cli_end(c, CLI_OK));
     case QUIET: p->quiet = 1; break;
     default: break;
     }
@@ -213,18 +214,46 @@ static char *options_json(program *p)
 
 /* --- the directory ------------------------------------------------------------------ */
 
-static int is_empty(const char *path)
+/* What stands in a directory already, if anything; a new file system's own folder does not count. */
+static int is_taken(DIR *directory)
 {
-    char inside[PATH];
+    const struct dirent *entry;
+    int taken = 0;
+    while (!taken && (entry = readdir(directory)) != NULL)
+        taken = strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "lost+found");
+    return taken;
+}
+
+/* The folder that a new directory would be made in. */
+static void parent_of(const char *path, char parent[PATH])
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n > 0 && path[n - 1] != '/') n--;
+    snprintf(parent, PATH, "%.*s", n ? (int)n : 1, n ? path : ".");
+}
+
+/* Whether a new run can go to p->out, before any work: a directory that can be made, or an empty one, which is
+ * taken as it is (a link to one, a mount point, its own mode).  Says what is wrong. */
+static int check_out(const program *p)
+{
+    char parent[PATH];
     struct stat st;
-    static const char *const ours[] = {"config.json", "log.jsonl", "checkpoints", "samples"};
-    if (stat(path, &st) != 0) return 1;
-    if (!S_ISDIR(st.st_mode)) return 0;
-    for (int i = 0; i < 4; i++) {
-        snprintf(inside, sizeof inside, "%s/%s", path, ours[i]);
-        if (stat(inside, &st) == 0) return 0;
+    DIR *directory = strlen(p->out) < PATH / 2 ? opendir(p->out) : (errno = ENAMETOOLONG, NULL);
+    int error = directory ? 0 : errno, taken = directory && is_taken(directory);
+    if (directory) closedir(directory);
+    if (taken) {
+        fprintf(stderr, "%s: '%s' is not empty: give a new directory, or --resume to continue the run in it\n",
+                p->c.program, p->out);
+        return CLI_FAILED;
     }
-    return rmdir(path) == 0 ? mkdir(path, 0777) == 0 : 0;
+    if (error == ENOENT && lstat(p->out, &st) != 0) {
+        parent_of(p->out, parent);
+        error = access(parent, W_OK | X_OK) == 0 ? 0 : errno;
+    } else if (!error && access(p->out, W_OK | X_OK) != 0) error = errno;
+    if (!error) return CLI_OK;
+    fprintf(stderr, "%s: cannot write to '%s': %s\n", p->c.program, p->out, strerror(error));
+    return CLI_FAILED;
 }
 
 static int make_directory(program *p, const char *inside)
@@ -315,15 +344,34 @@ static double seconds_left(const program *p, const cm_train_report *r)
     return rate > 0 ? (double)(p->o.steps - r->step) * p->o.batch / rate : 0;
 }
 
+static void log_number(const program *p, const char *name, int digits, double value)
+{
+    fprintf(p->log, ", \"%s\": ", name);
+    cli_json_number(p->log, digits, value);
+}
+
+/* Of the step alone; images_per_second has samples and checkpoints in it. */
+static double step_rate(const program *p, const cm_train_report *r)
+{
+    return r->seconds > 0 ? p->o.batch / r->seconds : 0;
+}
+
+/* A line of JSON, which knows no NaN and no infinity: they are null. */
 static void log_line(program *p, const cm_train_report *r)
 {
-    fprintf(p->log,
-            "{\"step\": %lld, \"images\": %llu, \"epoch\": %.6g, \"loss\": %.17g, \"grad_norm\": %.17g, \"lr\": %.10g, "
-            "\"scales\": %d, \"mu\": %.10g, \"stage\": %d, \"img_per_s\": %.6g, \"data_wait_s\": %.6g, "
-            "\"peak_rss\": %llu, \"eta_s\": %.6g, \"wall\": %.3f}\n",
-            (long long)r->step, (unsigned long long)r->images, (double)r->images / (double)p->images_per_epoch, r->loss,
-            r->grad_norm, r->lr, r->scales, r->mu, r->ect_stage, images_per_second(p, r), r->data_wait,
-            (unsigned long long)r->peak_bytes, seconds_left(p, r), (double)time(NULL));
+    fprintf(p->log, "{\"step\": %lld, \"images\": %llu", (long long)r->step, (unsigned long long)r->images);
+    log_number(p, "epoch", 6, (double)r->images / (double)p->images_per_epoch);
+    log_number(p, "loss", 17, r->loss);
+    log_number(p, "grad_norm", 17, r->grad_norm);
+    log_number(p, "lr", 10, r->lr);
+    fprintf(p->log, ", \"scales\": %d", r->scales);
+    log_number(p, "mu", 10, r->mu);
+    fprintf(p->log, ", \"stage\": %d", r->ect_stage);
+    log_number(p, "img_per_s", 6, step_rate(p, r));
+    log_number(p, "data_wait_s", 6, r->data_wait);
+    fprintf(p->log, ", \"peak_rss\": %llu", (unsigned long long)r->peak_bytes);
+    log_number(p, "eta_s", 6, seconds_left(p, r));
+    fprintf(p->log, ", \"wall\": %.3f}\n", (double)time(NULL));
     fflush(p->log);
 }
 
@@ -345,7 +393,7 @@ static int checkpoint(program *p)
     cm_status status = cm_trainer_save(p->trainer, p->out, p->keep);
     if (status != CM_OK) return cli_fail(&p->c, status);
     if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
-    printf("saved step %lld\n", (long long)p->last.step);
+    if (!p->quiet) printf("saved step %lld\n", (long long)p->last.step);
     fflush(stdout);
     return 0;
 }
@@ -627,7 +675,9 @@ int main(int argc, char **argv)
     static program p;
     const char *value;
     int option;
+    cli_begin();
     p.c.program = "cm-train";
+    p.c.exits = "75 stopped by a signal after a checkpoint, to be continued with --resume";
     p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";
     p.c.options = options;
     p.c.n_options = N_OPTIONS;
@@ -642,7 +692,7 @@ int main(int argc, char **argv)
         char *text = options_json(&p);
         if (!text) return cli_fail(&p.c, CM_ERR_MEMORY);
         puts(text);
-        return CLI_OK;
+        return cli_end(&p.c, CLI_OK);
     }
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
     if (!p.data || !p.out) cli_usage_error(&p.c, "--data and --out are needed");
@@ -650,16 +700,12 @@ int main(int argc, char **argv)
     if (p.as_given && !p.init && !p.teacher_path)
         cli_usage_error(&p.c, "--network given needs --init or --teacher, whose network it takes");
     if (p.allow_changes && !p.resume) cli_usage_error(&p.c, "--allow-changes has no effect without --resume");
-    if (!p.resume && !is_empty(p.out)) {
-        fprintf(stderr, "%s: '%s' is not empty: give a new directory, or --resume to continue the run in it\n", p.c.program,
-                p.out);
-        return CLI_FAILED;
-    }
-    int code = run(&p);
+    int code = p.resume ? CLI_OK : check_out(&p);
+    if (code == CLI_OK) code = run(&p);
     cm_trainer_free(p.trainer);
     cm_dataset_free(p.dataset);
     cm_model_free(p.model);
     cm_model_free(p.teacher);
     cm_context_free(p.context);
-    return code;
+    return cli_end(&p.c, code);
 }

@@ -13,6 +13,7 @@
 #include <png.h>
 #include <zlib.h>
 
+#include "io/directory.h"
 #include "io/picture.h"
 #include "io/safetensors.h"
 #include "nets/checkpoint.h"
@@ -96,6 +97,114 @@ START_TEST(whole_or_nothing)
     FAILS(cm_mapping_open("/dev/zero", &m), CM_ERR_IO, "regular");
     ck_assert_int_eq(mkfifo(in_dir("pipe"), 0600), 0);
     FAILS(cm_mapping_open(in_dir("pipe"), &m), CM_ERR_IO, "regular");
+}
+END_TEST
+
+/* Names that the file system just takes, whole characters of several bytes among them. */
+START_TEST(long_names)
+{
+    char name[300], path[400];
+    cm_file_writer w;
+    for (size_t n = 90; n <= 256; n = n < 250 ? n + 13 : n + 1) {
+        for (int kind = 0; kind < 2; kind++) {
+            for (size_t i = 0; i < n; i++) name[i] = kind ? "\xe2\x82\xac"[i % 3] : 'x';
+            name[n - n % 3 * (size_t)kind] = '\0';
+            snprintf(path, sizeof path, "%s/%s", dir, name);
+            if (strlen(name) > 255) {
+                FAILS(cm_file_create(context, path, 0, &w), CM_ERR_IO, "too long");
+                continue;
+            }
+            OK(cm_file_create(context, path, 0, &w));
+            ck_assert(strlen(strrchr(w.temporary, '/') + 1) <= 255);
+            const char *cut = strstr(w.temporary, ".tmp-");
+            ck_assert(!kind || (cut - strrchr(w.temporary, '/') - 1) % 3 == 0);
+            OK(cm_file_write(&w, "hello", 5));
+            OK(cm_file_commit(&w));
+            ck_assert_int_eq(unlink(path), 0);
+        }
+    }
+    ck_assert_int_eq(mkdir(in_dir("folder"), 0700), 0);
+    FAILS(cm_file_create(context, in_dir("folder"), 1, &w), CM_ERR_IO, "is a directory");
+    FAILS(cm_file_create(context, in_dir("folder"), 0, &w), CM_ERR_IO, "is a directory");
+}
+END_TEST
+
+/* A host that has closed its standard descriptors prints into none of our files. */
+START_TEST(closed_descriptors)
+{
+    int kept[3];
+    cm_locks locks = {.context = context};
+    cm_file_writer w;
+    for (int i = 0; i < 3; i++) {
+        kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+        close(i);
+    }
+    cm_status made = cm_file_create(context, in_dir("a"), 0, &w), locked = cm_locks_take(&locks, in_dir("lock"));
+    ssize_t printed = write(1, "noise", 5);
+    cm_status written = cm_file_write(&w, "hello", 5), whole = cm_file_commit(&w);
+    for (int i = 0; i < 3; i++)
+        if (kept[i] >= 0) {
+            dup2(kept[i], i);
+            close(kept[i]);
+        }
+    ck_assert(made == CM_OK && locked == CM_OK && written == CM_OK && whole == CM_OK);
+    ck_assert_int_eq((int)printed, -1);
+    ck_assert_int_gt(locks.descriptor[0], 2);
+    cm_locks_release(&locks, 0);
+    cm_mapping m;
+    OK(cm_mapping_open(in_dir("a"), &m));
+    ck_assert(m.size == 5 && memcmp(m.data, "hello", 5) == 0);
+    cm_mapping_close(&m);
+}
+END_TEST
+
+/* What people give in place of a model is told as what it is. */
+START_TEST(foreign_files)
+{
+#define FILE_OF(bytes, status, word)                                                                                 \
+    {                                                                                                                \
+        bytes, sizeof(bytes) - 1, status, word                                                                       \
+    }
+    static const struct {
+        const char *bytes;
+        size_t size;
+        cm_status status;
+        const char *word;
+    } files[] = {
+        FILE_OF("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", CM_ERR_FORMAT, "Git LFS pointer"),
+        FILE_OF("<!DOCTYPE html>\n<html><head><title>Sign in</title>", CM_ERR_FORMAT, "HTML"),
+        FILE_OF("\xef\xbb\xbf  \n<html lang=\"en\">", CM_ERR_FORMAT, "HTML"),
+        FILE_OF("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", CM_ERR_FORMAT, "XML"),
+        FILE_OF("{\"error\": \"not found\"}", CM_ERR_FORMAT, "JSON"),
+        FILE_OF("{}", CM_ERR_FORMAT, "JSON"),
+        FILE_OF("Not Found", CM_ERR_FORMAT, "plain text"),
+        FILE_OF("", CM_ERR_FORMAT, "empty"),
+        FILE_OF("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", CM_ERR_FORMAT, "zeros"),
+        FILE_OF("PK\3\4\0\0\0\0\10\10archive/data.pkl", CM_ERR_UNSUPPORTED, "PyTorch"),
+        FILE_OF("\200\2}q\0(U\5epochK\1u.", CM_ERR_UNSUPPORTED, "pickle"),
+        FILE_OF("\200\2\212\nl\374\234F\371 j\250P\31.\200\2M\351", CM_ERR_UNSUPPORTED, "pickle"),
+        FILE_OF("\200\4\225\20\0\0\0\0\0\0\0}\224\214\3ema", CM_ERR_UNSUPPORTED, "pickle"),
+        FILE_OF("(dp0\nS'a'\np1\nI1\ns.", CM_ERR_UNSUPPORTED, "pickle"),
+        FILE_OF("GGUF\3\0\0\0\0\0\0\0", CM_ERR_UNSUPPORTED, "GGUF"),
+        FILE_OF("\211HDF\r\n\032\n\0\0\0\0", CM_ERR_UNSUPPORTED, "HDF5"),
+        FILE_OF("\203\246params\200", CM_ERR_UNSUPPORTED, "flax"),
+        FILE_OF("\x93NUMPY\1\0v\0{'descr'", CM_ERR_UNSUPPORTED, "NumPy"),
+        FILE_OF("\x89PNG\r\n\032\n\0\0\0\rIHDR", CM_ERR_FORMAT, "PNG picture"),
+        FILE_OF("\xff\xd8\xff\xe0\0\20JFIF", CM_ERR_FORMAT, "JPEG picture"),
+        FILE_OF("\x1f\x8b\10\0\0\0\0\0\0\3", CM_ERR_FORMAT, "gzip"),
+        FILE_OF("\x7f" "ELF\2\1\1\0\0\0\0\0", CM_ERR_FORMAT, "ELF"),
+        /* Broken safetensors stay what they are. */
+        FILE_OF("\377\0\0\0\0\0\0\0{\"a\":", CM_ERR_FORMAT, "truncated"),
+        FILE_OF("\2\0\0\0\0\0\0\0{]", CM_ERR_FORMAT, "not valid JSON"),
+    };
+    cm_safetensors f;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        FILE *file = fopen(in_dir("model.safetensors"), "wb");
+        ck_assert_int_eq((int)fwrite(files[i].bytes, 1, files[i].size, file), (int)files[i].size);
+        fclose(file);
+        FAILS(cm_safetensors_open(context, in_dir("model.safetensors"), &f), files[i].status, files[i].word);
+        ck_assert_ptr_nonnull(strstr(cm_last_message(), "model.safetensors"));
+    }
 }
 END_TEST
 
@@ -641,6 +750,41 @@ START_TEST(picture_arguments)
 }
 END_TEST
 
+/* A look before the work finds what the writing would find, and leaves nothing. */
+START_TEST(write_checks)
+{
+    uint8_t p[12] = {0};
+    OK(cm_image_write(context, in_dir("there.png"), 1, 2, 2, p, 0, 0));
+    ck_assert_int_eq(mkdir(in_dir("folder.png"), 0700), 0);
+    const struct {
+        const char *name;
+        int32_t channels, height, width, quality, overwrite;
+        cm_status status;
+        const char *word;
+    } cases[] = {{"there.png", 1, 2, 2, 0, 0, CM_ERR_IO, "exists"},
+                 {"folder.png", 1, 2, 2, 0, 1, CM_ERR_IO, "is a directory"},
+                 {"no/a.png", 1, 2, 2, 0, 0, CM_ERR_IO, "No such file"},
+                 {"there.png/a.png", 1, 2, 2, 0, 1, CM_ERR_IO, "Not a directory"},
+                 {"a.webp", 1, 2, 2, 0, 0, CM_ERR_ARGUMENT, "neither in .png"},
+                 {"a", 1, 2, 2, 0, 0, CM_ERR_ARGUMENT, "neither in .png"},
+                 {"a.png", 2, 2, 2, 0, 0, CM_ERR_ARGUMENT, "channels"},
+                 {"a.png", 1, 65536, 2, 0, 0, CM_ERR_ARGUMENT, "65535"},
+                 {"a.jpg", 1, 2, 65501, 0, 0, CM_ERR_LIMIT, "65500"},
+                 {"a.png", 1, 2, 2, 90, 0, CM_ERR_ARGUMENT, "quality"},
+                 {"a.jpg", 1, 2, 2, 101, 0, CM_ERR_ARGUMENT, "quality"},
+                 {"a.jpg", 1, 2, 2, 0, 2, CM_ERR_ARGUMENT, "overwrite"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FAILS(cm_image_write_check(context, in_dir(cases[i].name), cases[i].channels, cases[i].height, cases[i].width,
+                                   cases[i].quality, cases[i].overwrite),
+              cases[i].status, cases[i].word);
+    }
+    FAILS(cm_image_write_check(context, NULL, 1, 2, 2, 0, 0), CM_ERR_ARGUMENT, "NULL");
+    OK(cm_image_write_check(NULL, in_dir("there.png"), 1, 2, 2, 0, 1));
+    OK(cm_image_write_check(context, in_dir("new.JPEG"), 3, 2, 2, 100, 0));
+    ck_assert_int_eq(files_in_dir(), 2);
+}
+END_TEST
+
 /* One NaN or infinity anywhere among values of any type, at any address; the largest number is none. */
 START_TEST(finite_values)
 {
@@ -675,6 +819,10 @@ Suite *make_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, whole_or_nothing);
+    tcase_add_test(t, long_names);
+    tcase_add_test(t, closed_descriptors);
+    tcase_add_test(t, foreign_files);
+    tcase_add_test(t, write_checks);
     tcase_add_test(t, full_disk);
     tcase_add_test(t, safetensors_round_trip);
     tcase_add_test(t, safetensors_refusals);

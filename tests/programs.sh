@@ -15,7 +15,7 @@ expect() {
     case "$out" in *"$word"*) ;; *) fail "no '$word' in: $out ($*)" ;; esac
 }
 cd "$(dirname "$0")/.." || exit 1
-expect 0 "images/s" $bin/cm-sample $model -n 4 -o $dir/a.png --quiet
+expect 0 "images/s" $bin/cm-sample $model -n 4 -o $dir/a.png
 [ "$(head -c 4 $dir/a.png | tail -c 3)" = PNG ] || fail "a.png is no PNG"
 expect 1 "exists" $bin/cm-sample $model -n 4 -o $dir/a.png
 expect 0 "a.png" $bin/cm-sample $model -n 4 -o $dir/a.png --force
@@ -59,36 +59,116 @@ $bin/cm-info $model --json --tensors | python3 -c 'import json,sys; d = json.loa
 for i in 3 5; do $bin/cm-sample $model -n 1 --labels $i --margin 0 --seed $i -o $dir/d$i.png --quiet >/dev/null; done
 $bin/cm-sample $model -n 6 --columns 3 -o $dir/wide.jpg --quiet >/dev/null
 e="$bin/cm-edit" d="$dir/d3.png $dir/d5.png -l 3,5 --steps 2"
+# Masks as a person draws them: 32 x 32, nothing and the lower half to generate; a digit with half of it transparent.
+python3 - $dir <<'END'
+import struct, sys, zlib
+def png(name, kind, pixel):
+    rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(32)) for y in range(32))
+    part = lambda tag, data: struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+    with open(sys.argv[1] + "/" + name, "wb") as f:
+        f.write(b"\x89PNG\r\n\x1a\n" + part(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, kind, 0, 0, 0))
+                + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b""))
+png("keep.png", 0, lambda x, y: [0])
+png("lower.png", 0, lambda x, y: [255 * (y >= 16)])
+png("holes.png", 4, lambda x, y: [(7 * x + 5 * y) % 256, 255 * (y < 16)])
+png("opaque.png", 4, lambda x, y: [(7 * x + 5 * y) % 256, 255])
+END
 expect 0 "inpaint: 8 results" $e inpaint $model $d --mask $dir/a.png --fit resize -o $dir/e1.png
-expect 0 "inpaint: 2 results" $e inpaint $model $d --mask alpha -v 1 -o $dir/e2.png
+expect 0 "inpaint: 1 results" $e inpaint $model $dir/holes.png -l 3 --steps 2 --mask alpha -v 1 -o $dir/e2.png
+expect 2 "nothing of $dir/d3.png is transparent" $e inpaint $model $d --mask alpha -o $dir/e8.png
+expect 2 "nothing of $dir/opaque.png is transparent" $e inpaint $model $dir/holes.png $dir/opaque.png -l 3 --mask alpha -o $dir/e8.png
 expect 0 "inpaint: 3 results" $e inpaint $model $dir/wide.jpg -l 3 --steps 2 --fit pad --mask alpha -v 3 -o $dir/e3.jpg
 expect 0 "super-resolve: 8 results" $e super-resolve $model $d --factor 4 --fit resize -o $dir/e4.png
 expect 0 "stroke: 4 results" $e stroke $model $dir/wide.jpg -l 3 --sigma 5 --fit crop -o $dir/e5.png
 expect 0 "denoise: 2 results" $e denoise $model $d --sigma 0.5 -o $dir/e6.png
 expect 0 "interpolate: 5 results" $e interpolate $model --frames 5 --to 3 -l 4 -o $dir/e7.png
-expect 0 '"results": 4' $e inpaint $model $d --mask alpha -v 2 --images "$dir/v%03d.png" --json
+expect 0 '"results": 4' $e inpaint $model $d --mask $dir/keep.png -v 2 --images "$dir/v%03d.png" --json
 [ -f $dir/v003.png ] || fail "no v003.png"
 cmp -s <($bin/cm-sample $model -n 1 -l 3 --margin 0 --seed 3 -o $dir/same.png -q >/dev/null; cat $dir/same.png) $dir/v000.png || fail "an opaque picture came back changed"
 expect 1 "exists" $e denoise $model $d --sigma 0.5 -o $dir/e6.png
-expect 2 "say --fit" $e inpaint $model $dir/wide.jpg -l 3 --mask alpha
-expect 2 "say --fit" $e super-resolve $model $d --factor 4
-expect 2 "does not divide" $e super-resolve $model $d --factor 5 --fit crop
+expect 2 "say --fit" $e inpaint $model $dir/wide.jpg -l 3 --mask alpha -o $dir/e8.png
+expect 2 "say --fit" $e super-resolve $model $d --factor 4 -o $dir/e8.png
+expect 2 "does not divide" $e super-resolve $model $d --factor 5 --fit crop -o $dir/e8.png
 expect 2 "needs --factor" $e super-resolve $model $d
 expect 2 "needs --mask" $e inpaint $model $d
 expect 2 "needs --sigma" $e denoise $model $d
 expect 2 "no effect on stroke" $e stroke $model $d --mask alpha
-expect 1 "sigma has no effect" $e inpaint $model $d --mask alpha --sigma 3 -o $dir/e8.png
+expect 1 "sigma has no effect" $e inpaint $model $d --mask $dir/lower.png --sigma 3 -o $dir/e8.png
 expect 1 "80]" $e stroke $model $d --sigma 90 -o $dir/e8.png
-expect 1 "labels[0] is 12" $e inpaint $model $dir/d3.png -l 12 --mask alpha -o $dir/e8.png
+expect 1 "labels[0] is 12" $e inpaint $model $dir/d3.png -l 12 --mask $dir/lower.png -o $dir/e8.png
 expect 2 "say with --labels" $e inpaint $model $dir/d3.png --mask alpha -o $dir/e8.png
 expect 2 "makes gray pictures" $e colorize $model $d
 expect 2 "none of inpaint" $e inpant $model $d
 expect 2 "takes no picture" $e interpolate $model $d
 expect 2 "give the pictures" $e stroke $model -l 3
-expect 1 "No such file" $e stroke $model $dir/none.png -l 3 --sigma 3
-expect 1 "neither a JPEG nor a PNG" $e inpaint $model $dir/d3.png -l 3 --mask Makefile
+expect 1 "No such file" $e stroke $model $dir/none.png -l 3 --sigma 3 -o $dir/e8.png
+expect 1 "neither a JPEG nor a PNG" $e inpaint $model $dir/d3.png -l 3 --mask Makefile -o $dir/e8.png
 expect 0 "usage" $e --help
 [ -f $dir/e8.png ] && fail "a failed edit left a file"
+# Images as they are made: the same bytes as in one call, and as many at a time as are in flight.
+for b in 3 16; do expect 0 "7 images" $bin/cm-sample $model -n 7 --batch $b -l 1,2 --seed 4 --method multistep --images "$dir/b$b-%d.png"; done
+for i in 0 1 2 3 4 5 6; do cmp -s $dir/b3-$i.png $dir/b16-$i.png || fail "image $i depends on the batch"; done
+for b in 1 2 3 16; do expect 0 "6 results" $e inpaint $model $d --mask $dir/lower.png -v 3 --batch $b --seed 2 --images "$dir/c$b-%d.png"; done
+for b in 1 2 3; do for i in 0 1 2 3 4 5; do cmp -s $dir/c$b-$i.png $dir/c16-$i.png || fail "result $i depends on the batch of $b"; done; done
+expect 0 "6 results" $e inpaint $model $d --mask $dir/lower.png -v 3 --batch 2 --seed 2 -o $dir/p2.png
+expect 0 "6 results" $e inpaint $model $d --mask $dir/lower.png -v 3 --batch 16 --seed 2 -o $dir/p16.png
+cmp -s $dir/p2.png $dir/p16.png || fail "the page of results depends on the batch"
+# What cannot be written is said before the work: the model does not even have to be there.
+none=$dir/none.safetensors; mkdir $dir/real.png $dir/taken; touch $dir/taken/00004.png
+for program in "cm-sample $none" "cm-edit stroke $none $dir/d3.png -l 3"; do
+    expect 1 "exists" $bin/$program -o $dir/a.png
+    expect 1 "No such file" $bin/$program -o $dir/no/f.png
+    expect 1 "No such file" $bin/$program --images "$dir/no/%d.png"
+    expect 1 ".png" $bin/$program -o $dir/f.webp
+    expect 1 ".png" $bin/$program --images "$dir/%d"
+    expect 1 "$dir/real.png" $bin/$program -o $dir/real.png --force
+    expect 1 "Not a directory" $bin/$program -o $dir/a.png/f.png
+    expect 1 "too long" $bin/$program -o $dir/$(printf 'x%.0s' $(seq 252)).png
+    expect 2 "too long" $bin/$program --images "$dir/$(printf 'x%.0s' $(seq 4000))%d.png"
+done
+long="--method heun --steps 20000" # would take minutes
+expect 1 "exists" $bin/cm-sample $teacher $long -n 9 --images "$dir/taken/%05d.png"
+expect 1 "limits" $bin/cm-sample $teacher $long -n 10000000 -o $dir/f.png
+expect 1 "65500" $bin/cm-sample $teacher $long -n 63 --columns 1 --margin 992 -o $dir/f.jpg
+expect 1 "limits" $e denoise $model $d --sigma 1 --steps 20000 -v 60000 -o $dir/e8.png
+expect 1 "No such file" $bin/cm-sample $teacher $long -n 9 --images "$dir/of%d/i.png"
+if [ "$(id -u)" = 0 ]; then
+    echo "programs: as root every folder can be written: that a read-only one is refused was not tried"
+else
+    mkdir -m 555 $dir/closed
+    expect 1 "Permission denied" $bin/cm-sample $none -o $dir/closed/f.png
+fi
+# Numbers are what was typed, or refused.
+for bad in 3.9 1e10 nan 0x3 +3 3, ,3 3x " 3" 4294967299 -2; do expect 2 "--labels" $bin/cm-sample $none -l "$bad" -o $dir/f.png; done
+for bad in -1 18446744073709551616 1e3 0x10 +1 " 1" 1.0 ""; do expect 2 "0..18446744073709551615" $bin/cm-sample $none --seed "$bad" -o $dir/f.png; done
+for bad in 22.5 nan 1e2 -1; do expect 2 "--ts" $bin/cm-sample $none --ts 0,$bad --grid 40 -o $dir/f.png; done
+for bad in nan inf 0x50 +80 " 80" 80, 1e999; do expect 2 "--sigmas" $bin/cm-sample $none --sigmas "$bad" -o $dir/f.png; done
+for bad in nan 0x7 +7 7x ""; do expect 2 "--rho" $bin/cm-sample $none --rho "$bad" -o $dir/f.png; done
+for bad in +4 0x4 4.0 4e0 " 4" 9223372036854775808 100000000000000000000G; do expect 2 "--count" $bin/cm-sample $none -n "$bad" -o $dir/f.png; done
+for bad in 3.9 nan; do expect 2 "--labels" $e stroke $none $dir/d3.png -l $bad -o $dir/e8.png; done
+expect 0 "images/s" $bin/cm-sample $model -n 1 --seed 18446744073709551615 -o $dir/top.png
+$bin/cm-sample $model -n 1 --seed 9223372036854775807 -o $dir/half.png -q
+cmp -s $dir/top.png $dir/half.png && fail "seed 2^64 - 1 is taken for 2^63 - 1"
+printf '{"precond"\0: {}}' > $dir/nul.json
+expect 2 "NUL" $bin/cm-info $model --config $dir/nul.json
+cp $model $dir/-m.safetensors
+b=$(realpath $bin); (cd $dir && $b/cm-info -q -- -m.safetensors) || fail "no operand after --"
+# Quiet is silent; a full output is a failure; closed descriptors are nobody's file.
+for command in "cm-sample $model -n 1 -o $dir/q1.png" "cm-edit stroke $model $dir/d3.png -l 3 --sigma 3 --steps 2 -o $dir/q2.png" "cm-info $model"; do
+    [ -z "$($bin/$command -q 2>&1)" ] || fail "$command -q prints something"
+done
+expect 0 '"images": 1' $bin/cm-sample $model -n 1 -o $dir/q3.png -q --json
+for command in "cm-sample --help" "cm-sample --version" "cm-edit --help" "cm-info --version" "cm-info --machine" "cm-info $model" "cm-train --help" "cm-train --version" \
+    "cm-train --list-presets" "cm-train --print-config" "cm-sample $model -n 1 -o $dir/full.png" "cm-edit stroke $model $dir/d3.png -l 3 --sigma 3 --steps 2 -o $dir/full2.png"; do
+    n=$((n + 1)); $bin/$command >/dev/full 2>$dir/err && fail "$command succeeds into a full output"
+    grep -q "standard output" $dir/err || fail "$command: no word of the full output: $(cat $dir/err)"
+done
+expect 0 "130" $bin/cm-sample --help
+$bin/cm-sample $model -n 1 --seed 3 -o $dir/open.png -q
+for closed in ">&-" "2>&-" "<&-" "<&- >&- 2>&-"; do
+    n=$((n + 1)); eval "$bin/cm-sample $model -n 1 --seed 3 --force -o $dir/closed.png $closed" || fail "with $closed"
+    cmp -s $dir/open.png $dir/closed.png || fail "the picture made with $closed is another one"
+done
 # cm-train: a run from nothing, one from a checkpoint, distillation, and what it refuses.
 mkdir $dir/set
 for i in 0 1 2 3 4 5 6 7 8 9 10 11; do $bin/cm-sample $model -n 1 --labels $((i % 10)) --margin 0 --seed $i -o $dir/set/$((i % 10))_$i.png --quiet >/dev/null; done
@@ -136,5 +216,15 @@ for seconds in 1 4 16; do
     grep -q interrupted $dir/err && break
 done
 grep -q interrupted $dir/err || fail "no word of the interruption"
+# With a file an image, what was whole before the interruption stays.
+for seconds in 1 4 16; do
+    mkdir -p $dir/kept
+    timeout -s INT $seconds $bin/cm-sample $model --batch 2 -n 1000000 --force --images "$dir/kept/%d.png" >/dev/null 2>$dir/err
+    [ $? = 124 ] || fail "the run ended before it was interrupted"
+    grep -q "images are written" $dir/err && break
+done
+kept=$(ls $dir/kept | wc -l)
+grep -q " $kept of 1000000 images are written" $dir/err || fail "$kept images are left, but: $(cat $dir/err)"
+$bin/cm-info $model >/dev/null && expect 0 "inpaint" $e inpaint $model $dir/kept/$((kept - 1)).png -l none --steps 2 --mask $dir/lower.png -o $dir/last.png
 [ $status = 0 ] && echo "programs: $n commands as expected"
 exit $status

@@ -31,10 +31,18 @@ CM_API cm_status cm_image_grid_size(size_t n, int32_t columns, int32_t margin, i
 CM_API cm_status cm_image_grid(size_t n, int32_t columns, int32_t margin, uint8_t background, int32_t channels,
                                int32_t height, int32_t width, const uint8_t *pixels, uint8_t *page);
 
-/* Writes a JPEG (name ends in .jpg or .jpeg; quality 1..100, 0 = 95) or a PNG
- * (.png; quality must be 0).  overwrite 0 refuses an existing file. */
+/* Writes a JPEG (name ends in .jpg or .jpeg; quality 1..100, 0 = 95; sides of at most
+ * 65500, else LIMIT) or a PNG (.png; quality must be 0).  overwrite 0 refuses an existing
+ * file. */
 CM_API cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height,
                                 int32_t width, const uint8_t *pixels, int32_t quality, int32_t overwrite);
+
+/* Whether cm_image_write with these arguments could begin: the same errors for a name, a
+ * size or an option that is wrong, an existing file, a folder that is missing or cannot
+ * be written.  Nothing is left behind.  For a look before long work; the disk may still
+ * fill, and somebody else may make the file, in the meantime. */
+CM_API cm_status cm_image_write_check(cm_context *context, const char *path, int32_t channels, int32_t height,
+                                      int32_t width, int32_t quality, int32_t overwrite);
 
 /* Reads a JPEG or PNG, recognised by content, as RGB (channels 3) or gray
  * (channels 1), 4 and 2 the same with alpha (255 = opaque, also where the file

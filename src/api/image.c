@@ -114,25 +114,53 @@ static cm_status write_picture(cm_context *context, const char *path, const cm_p
     return status;
 }
 
-cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height, int32_t width,
-                         const uint8_t *pixels, int32_t quality, int32_t overwrite)
+/* *kind: what the name asks for. */
+static cm_status check_write(const char *path, int32_t channels, int32_t height, int32_t width, int32_t quality,
+                             int32_t overwrite, int *kind)
 {
+    enum { JPEG_SIDE = 65500 }; /* of libjpeg */
     size_t total;
-    cm_context *owner;
-    if (!path || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: path or pixels is NULL");
+    if (!path) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: path is NULL");
     CM_TRY(check_shape("cm_image_write", 1, channels, height, width, &total));
-    int kind = kind_by_name(path);
-    if (kind == NEITHER)
+    *kind = kind_by_name(path);
+    if (*kind == NEITHER)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: '%s' ends neither in .png nor in .jpg or .jpeg", path);
-    if (kind == PNG && quality)
+    if (*kind == PNG && quality)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality %d has no effect on a PNG", quality);
+    if (*kind == JPEG && (height > JPEG_SIDE || width > JPEG_SIDE))
+        CM_FAIL(CM_ERR_LIMIT, "cm_image_write: '%s': %d x %d pixels are too many for a JPEG, sides of %d at most", path,
+                width, height, JPEG_SIDE);
     if (quality < 0 || quality > 100)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality is %d, expected 1..100", quality);
     if (overwrite < 0 || overwrite > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: overwrite is %d, expected 0 or 1", overwrite);
+    return CM_OK;
+}
+
+cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height, int32_t width,
+                         const uint8_t *pixels, int32_t quality, int32_t overwrite)
+{
+    int kind;
+    cm_context *owner;
+    if (!pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: pixels is NULL");
+    CM_TRY(check_write(path, channels, height, width, quality, overwrite, &kind));
     CM_TRY(cm_context_retain(context, &owner));
     const cm_picture picture = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
     cm_status status = write_picture(owner, path, &picture, kind, quality, overwrite);
+    cm_context_free(owner);
+    return status;
+}
+
+cm_status cm_image_write_check(cm_context *context, const char *path, int32_t channels, int32_t height, int32_t width,
+                               int32_t quality, int32_t overwrite)
+{
+    int kind;
+    cm_context *owner;
+    cm_file_writer writer;
+    CM_TRY(check_write(path, channels, height, width, quality, overwrite, &kind));
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_status status = cm_file_create(owner, path, overwrite, &writer);
+    if (status == CM_OK) cm_file_abort(&writer);
     cm_context_free(owner);
     return status;
 }

@@ -35,9 +35,7 @@ int cm_path_kind(const char *path)
 
 cm_status cm_directory_sync(const char *path)
 {
-    int fd, result;
-    do fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
+    int result, fd = cm_file_open(path, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) return cm_file_fail("open", path);
     do result = fsync(fd);
     while (result != 0 && errno == EINTR);
@@ -182,9 +180,7 @@ static cm_status lock_file(cm_locks *l, const char *path, int descriptor)
 
 cm_status cm_locks_take(cm_locks *l, const char *path)
 {
-    int descriptor;
-    do descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    while (descriptor < 0 && errno == EINTR);
+    int descriptor = cm_file_open(path, O_RDWR | O_CREAT, 0666);
     if (descriptor < 0) return cm_file_fail("open", path);
     int held = 0;
     for (size_t i = 0; i < l->count && !held; i++) held = same_file(l->descriptor[i], descriptor);

@@ -30,12 +30,23 @@ cm_status cm_file_fail(const char *doing, const char *path)
     CM_FAIL(CM_ERR_IO, "cannot %s '%s': %s", doing, path, reason);
 }
 
-static int open_retry(const char *path, int flags, unsigned mode)
+/* Where a host has closed its standard descriptors, the next file gets their numbers, and
+ * with them all that anybody prints. */
+static int above_standard(int fd)
+{
+    if (fd < 0 || fd > 2) return fd;
+    int other = fcntl(fd, F_DUPFD_CLOEXEC, 3), error = errno;
+    (void)close(fd);
+    errno = error;
+    return other;
+}
+
+int cm_file_open(const char *path, int flags, unsigned mode)
 {
     int fd;
-    do fd = open(path, flags, mode);
+    do fd = open(path, flags | O_CLOEXEC, mode);
     while (fd < 0 && errno == EINTR);
-    return fd;
+    return above_standard(fd);
 }
 
 cm_status cm_mapping_open(const char *path, cm_mapping *out)
@@ -44,7 +55,7 @@ cm_status cm_mapping_open(const char *path, cm_mapping *out)
     out->data = NULL;
     out->size = 0;
     /* O_NONBLOCK: opening a pipe must not wait for a writer. */
-    int fd = open_retry(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    int fd = cm_file_open(path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0) return cm_file_fail("open", path);
     cm_status status = CM_OK;
     if (fstat(fd, &st) != 0) status = cm_file_fail("stat", path);
@@ -78,7 +89,9 @@ void cm_mapping_forget(const void *data, size_t size)
 static cm_status refuse_existing(const char *path, int overwrite)
 {
     struct stat st;
-    if (!overwrite && lstat(path, &st) == 0)
+    if (lstat(path, &st) != 0) return errno == ENOENT ? CM_OK : cm_file_fail("write", path);
+    if (S_ISDIR(st.st_mode)) CM_FAIL(CM_ERR_IO, "cannot write '%s': it is a directory", path);
+    if (!overwrite)
         CM_FAIL(CM_ERR_IO, "'%s' exists already; it was left as it is (ask for overwriting to replace it)", path);
     return CM_OK;
 }
@@ -91,6 +104,20 @@ static void reset(cm_file_writer *w)
     w->descriptor = -1;
 }
 
+/* "NAME.tmp-PID-N" beside the file.  A long name is cut, between characters, since the whole
+ * has to fit where NAME just does. */
+static char *temporary_name(cm_context *context, const char *path, size_t size)
+{
+    enum { NAME = 100 };
+    const char *slash = strrchr(path, '/');
+    size_t before = slash ? (size_t)(slash - path) + 1 : 0, n = strlen(path + before);
+    if (n > NAME)
+        for (n = NAME; n > NAME - 4 && ((unsigned char)path[before + n] & 0xc0) == 0x80;) n--;
+    char *name = cm_malloc(context, size, 1);
+    if (name) (void)snprintf(name, size, "%.*s.tmp-%ld-", (int)(before + n), path, (long)getpid());
+    return name;
+}
+
 cm_status cm_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *w)
 {
     size_t length = strlen(path) + 48;
@@ -101,12 +128,13 @@ cm_status cm_file_create(cm_context *context, const char *path, int overwrite, c
     w->overwrite = overwrite;
     CM_TRY(refuse_existing(path, overwrite));
     w->path = cm_strdup(context, path);
-    w->temporary = w->path ? cm_malloc(context, length, 1) : NULL;
+    w->temporary = w->path ? temporary_name(context, path, length) : NULL;
     status = w->temporary ? CM_OK : CM_ERR_MEMORY;
+    size_t stem = w->temporary ? strlen(w->temporary) : 0;
     for (int attempt = 0; status == CM_OK && w->descriptor < 0; attempt++) {
-        (void)snprintf(w->temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), attempt);
-        w->descriptor = open_retry(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) status = cm_file_fail("create", w->temporary);
+        (void)snprintf(w->temporary + stem, length - stem, "%d", attempt);
+        w->descriptor = cm_file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) status = cm_file_fail("create", path);
     }
     if (status != CM_OK) reset(w);
     return status;
@@ -142,10 +170,10 @@ static void flush_directory(char *path)
     int fd;
     if (slash && slash != path) {
         *slash = '\0';
-        fd = open_retry(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        fd = cm_file_open(path, O_RDONLY | O_DIRECTORY, 0);
         *slash = '/';
     } else {
-        fd = open_retry(slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        fd = cm_file_open(slash ? "/" : ".", O_RDONLY | O_DIRECTORY, 0);
     }
     if (fd < 0) return;
     (void)fsync(fd);

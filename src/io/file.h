@@ -13,13 +13,16 @@ typedef struct cm_mapping {
 /* "cannot DOING 'PATH': REASON" from errno, CM_ERR_IO. */
 cm_status cm_file_fail(const char *doing, const char *path);
 
+/* open(2), never 0, 1 or 2, closed on exec; -1 with errno. */
+int cm_file_open(const char *path, int flags, unsigned mode);
+
 /* A regular file, read-only.  Directories, devices and pipes are refused. */
 cm_status cm_mapping_open(const char *path, cm_mapping *out);
 void cm_mapping_close(cm_mapping *mapping);
 /* The pages wholly inside [data, data + size) are not needed for now. */
 void cm_mapping_forget(const void *data, size_t size);
 
-/* Write to `path`.tmp-PID-N in the same directory, then commit: fsync, rename,
+/* Write to `path`.tmp-PID-N (a long name is cut there) in the same directory, then commit: fsync, rename,
  * fsync of the directory.  Abort (or a failed commit) removes the temporary
  * file; a failing call leaves `path` as it was. */
 typedef struct cm_file_writer {
@@ -29,7 +32,7 @@ typedef struct cm_file_writer {
     int overwrite;
 } cm_file_writer;
 
-/* overwrite 0: an existing `path` is an error, now and at commit. */
+/* overwrite 0: an existing `path` is an error, now and at commit; a directory always is. */
 cm_status cm_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *out);
 cm_status cm_file_write(cm_file_writer *writer, const void *data, size_t size);
 cm_status cm_file_commit(cm_file_writer *writer);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "io/foreign.h"
+
 cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width)
 {
     if (height < 1 || width < 1 || height > CM_PICTURE_SIDE || width > CM_PICTURE_SIDE ||
@@ -44,6 +46,12 @@ void cm_picture_to_gray(cm_picture *p)
     p->channels = (int32_t)to;
 }
 
+static cm_status refuse(const char *name, const void *data, size_t size)
+{
+    const cm_foreign *kind = cm_foreign_kind(data, size);
+    CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG%s%s", name, kind ? " but " : "", kind ? kind->what : "");
+}
+
 /* Appends an opaque alpha to every pixel. */
 static cm_status add_alpha(cm_context *context, cm_picture *p)
 {
@@ -67,7 +75,7 @@ cm_status cm_picture_read(cm_context *context, const char *name, const void *dat
     cm_status status;
     memset(out, 0, sizeof *out);
     if (cm_picture_is_png(data, size)) status = cm_png_read(context, name, data, size, channels, out);
-    else if (!cm_picture_is_jpeg(data, size)) CM_FAIL(CM_ERR_FORMAT, "%s: neither a JPEG nor a PNG", name);
+    else if (!cm_picture_is_jpeg(data, size)) return refuse(name, data, size);
     else {
         status = cm_jpeg_read(context, name, data, size, channels - alpha, out);
         if (status == CM_OK && alpha) status = add_alpha(context, out);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/foreign.h"
 #include "tensor/convert.h"
 
 static const struct {
@@ -162,11 +163,21 @@ static cm_status read_header(const char *file, cm_safetensors *f, const unsigned
     return check_tiling(file, f, data, size);
 }
 
+/* A file of another kind is told as what it is.  Safetensors files begin with a length and
+ * '{', so nothing that may be one is looked at. */
+static cm_status refuse_foreign(const char *file, const unsigned char *bytes, size_t size)
+{
+    const cm_foreign *kind = size > 8 && bytes[8] == '{' && bytes[7] == 0 ? NULL : cm_foreign_kind(bytes, size);
+    if (!kind) return CM_OK;
+    CM_FAIL(kind->is_model ? CM_ERR_UNSUPPORTED : CM_ERR_FORMAT, "%s: not a safetensors file but %s", file, kind->what);
+}
+
 /* jansson takes duplicate names, broken UTF-8, lone surrogates, NUL in names
  * and more than 2048 levels for errors by itself. */
 static cm_status parse(const char *file, const unsigned char *bytes, size_t size, cm_safetensors *f)
 {
     uint64_t length = 0;
+    CM_TRY(refuse_foreign(file, bytes, size));
     if (size < 8) CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are too few for a safetensors file", file, size);
     for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
     if (length > CM_ST_MAX_HEADER)

@@ -213,6 +213,7 @@ PROTOTYPES = {
     "cm_image_grid_size": (C.c_int, [_size, _i32, _i32, _i32, _i32, _i32p, _i32p]),
     "cm_image_grid": (C.c_int, [_size, _i32, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _u8p]),
     "cm_image_write": (C.c_int, [_p, C.c_char_p, _i32, _i32, _i32, _u8p, _i32, _i32]),
+    "cm_image_write_check": (C.c_int, [_p, C.c_char_p, _i32, _i32, _i32, _i32, _i32]),
     "cm_image_read": (C.c_int, [_p, C.c_char_p, _i32p, _i32p, _i32p, C.POINTER(_u8p)]),
     "cm_image_free": (None, [_p, _u8p]),
     "cm_dataset_options_init": (None, [C.POINTER(DatasetOptions), _size]),

@@ -1,0 +1,136 @@
+/* output.c - see the header. */
+#include "output.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { PATH = 4096 };
+
+/* Whether a name holds exactly one %d, possibly with a width. */
+static int good_pattern(const char *pattern)
+{
+    const char *percent = strchr(pattern, '%');
+    if (!percent) return 0;
+    const char *end = percent + 1 + strspn(percent + 1, "0123456789");
+    return *end == 'd' && end - percent < 4 && !strchr(end, '%');
+}
+
+static void path_of(const output *o, size_t i, char path[PATH])
+{
+    const char *percent = strchr(o->pattern, '%');
+    snprintf(path, PATH, "%.*s%0*llu%s", (int)(percent - o->pattern), o->pattern, atoi(percent + 1),
+             (unsigned long long)(o->first + i), strchr(percent, 'd') + 1);
+}
+
+void output_choose(output *o, const cli *c, const char *page, const char *pattern, const char *fallback)
+{
+    if (pattern && page) cli_usage_error(c, "give --output or --images, not both");
+    if (pattern && !good_pattern(pattern))
+        cli_usage_error(c, "--images: '%s' has to hold one %%d, as in out/%%05d.png", pattern);
+    if (strlen(pattern ? pattern : "") + 128 > PATH) cli_usage_error(c, "--images: the name is too long");
+    o->pattern = pattern;
+    o->page = pattern ? NULL : page ? page : fallback;
+}
+
+static cm_status check_file(const output *o, const char *path, int32_t height, int32_t width)
+{
+    return cm_image_write_check(NULL, path, o->channels ? o->channels : 3, height, width, 0, o->force);
+}
+
+/* A trial of every file would take as long as writing them: they are looked for one by one
+ * where they may not be replaced, and tried where the folder is another one than before. */
+static cm_status check_files(const output *o)
+{
+    const char *slash = strrchr(o->pattern, '/');
+    int one_folder = !slash || strchr(o->pattern, '%') > slash;
+    char path[PATH];
+    struct stat st;
+    size_t stride = one_folder && o->force && o->count > 1 ? o->count - 1 : 1;
+    for (size_t i = 0; i < o->count; i += stride) {
+        path_of(o, i, path);
+        int tried = !one_folder || i == 0 || i + 1 == o->count || (!o->force && lstat(path, &st) == 0);
+        cm_status status = tried ? check_file(o, path, o->height, o->width) : CM_OK;
+        if (status != CM_OK) return status;
+    }
+    return CM_OK;
+}
+
+cm_status output_check_names(const output *o)
+{
+    char path[PATH];
+    if (o->page) return check_file(o, o->page, 1, 1);
+    path_of(o, 0, path);
+    return check_file(o, path, 1, 1);
+}
+
+cm_status output_open(output *o)
+{
+    int32_t height, width;
+    size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
+    if (o->pattern) return check_files(o);
+    cm_status status = cm_image_grid_size(o->count, o->columns, o->margin, o->height, o->width, &height, &width);
+    if (status == CM_OK) status = check_file(o, o->page, height, width);
+    if (status != CM_OK) return status;
+    o->pixels = malloc(o->count * size); /* a page's limits keep the product small */
+    return o->pixels ? CM_OK : CM_ERR_MEMORY;
+}
+
+static cm_status write_files(output *o, size_t n, const uint8_t *pixels)
+{
+    size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
+    for (size_t i = 0; i < n; i++, o->done++) {
+        char path[PATH];
+        path_of(o, o->done, path);
+        cm_status status =
+            cm_image_write(NULL, path, o->channels, o->height, o->width, pixels + i * size, 0, o->force);
+        if (status != CM_OK) return status;
+    }
+    return CM_OK;
+}
+
+cm_status output_put(output *o, size_t n, const float *images)
+{
+    size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
+    uint8_t *pixels = o->page ? o->pixels + o->done * size : malloc(n * size);
+    if (!pixels) return CM_ERR_MEMORY;
+    cm_status status = cm_image_to_u8(n, o->channels, o->height, o->width, images, pixels);
+    if (o->page) {
+        o->done += n;
+        return status;
+    }
+    if (status == CM_OK) status = write_files(o, n, pixels);
+    free(pixels);
+    return status;
+}
+
+cm_status output_finish(output *o)
+{
+    int32_t height, width;
+    if (o->pattern) return CM_OK;
+    cm_status status = cm_image_grid_size(o->count, o->columns, o->margin, o->height, o->width, &height, &width);
+    if (status != CM_OK) return status;
+    uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)o->channels);
+    if (!page) return CM_ERR_MEMORY;
+    status = cm_image_grid(o->count, o->columns, o->margin, 128, o->channels, o->height, o->width, o->pixels, page);
+    if (status == CM_OK) status = cm_image_write(NULL, o->page, o->channels, height, width, page, 0, o->force);
+    free(page);
+    return status;
+}
+
+void output_free(output *o)
+{
+    free(o->pixels);
+    o->pixels = NULL;
+}
+
+void output_tell(const output *o, const cli *c)
+{
+    if (o->pattern && o->done)
+        fprintf(stderr, "%s: %zu of %zu images are written: %s\n", c->program, o->done, o->count, o->pattern);
+}
+
+const char *output_name(const output *o)
+{
+    return o->pattern ? o->pattern : o->page;
+}

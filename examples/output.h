@@ -1,0 +1,37 @@
+/* output.h - where a program's pictures go: one page of all, or a file an image. */
+#ifndef OUTPUT_H
+#define OUTPUT_H
+
+#include "cli.h"
+
+typedef struct output {
+    const char *page, *pattern; /* one of the two: a file's name; a name with one %d */
+    int force;                  /* replace existing files                     */
+    int32_t margin, columns;    /* of the page                                */
+    int32_t channels, height, width;
+    uint64_t first; /* number of the first file                   */
+    size_t count;   /* images in all                              */
+    size_t done;    /* images put so far                          */
+    uint8_t *pixels;
+} output;
+
+/* --output and --images as given; `fallback` is the page where there is neither.  Ends
+ * the program when they are wrong. */
+void output_choose(output *o, const cli *c, const char *page, const char *pattern, const char *fallback);
+
+/* Whether the names can be written, as far as that can be known before the sizes are. */
+cm_status output_check_names(const output *o);
+/* With columns, sizes and count filled in: whether everything can be written; then
+ * images may be put.  A page is held as bytes until it is whole; files are written at
+ * once, so those that are there are whole whatever happens later. */
+cm_status output_open(output *o);
+cm_status output_put(output *o, size_t n, const float *images);
+/* Writes the page. */
+cm_status output_finish(output *o);
+void output_free(output *o);
+
+/* Says on standard error how many files a run that failed has written, if any. */
+void output_tell(const output *o, const cli *c);
+const char *output_name(const output *o);
+
+#endif

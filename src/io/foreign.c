@@ -1,0 +1,126 @@
+/* foreign.c - files that people give in place of models, by their first bytes. */
+#include "io/foreign.h"
+
+#include <ctype.h>
+#include <string.h>
+
+typedef struct {
+    const char *bytes;
+    size_t size, at;
+    cm_foreign kind;
+} signature;
+
+#define S(bytes, at, what, is_model)                                                                                 \
+    {                                                                                                                \
+        bytes, sizeof(bytes) - 1, at,                                                                                \
+        {                                                                                                            \
+            what, is_model                                                                                           \
+        }                                                                                                            \
+    }
+
+/* The longer ones stand before those that are a part of them. */
+static const signature signatures[] = {
+    S("version https://git-lfs", 0,
+      "a Git LFS pointer: the file itself was not downloaded (\"git lfs pull\" fetches it)", 0),
+    S("PK\3\4", 0, "a zip archive, as PyTorch's checkpoints (.pt, .pth, .ckpt) and .npz files are", 1),
+    S("PK\5\6", 0, "an empty zip archive", 0),
+    S("GGUF", 0, "a GGUF file", 1),
+    S("ggml", 0, "a GGML file", 1),
+    S("lmgg", 0, "a GGML file", 1),
+    S("\x89HDF\r\n\x1a\n", 0, "an HDF5 file, as Keras writes them", 1),
+    S("\x93NUMPY", 0, "a NumPy array (.npy)", 1),
+    S("TFL3", 4, "a TensorFlow Lite model", 1),
+    S("\x89PNG\r\n\x1a\n", 0, "a PNG picture", 0),
+    S("\xff\xd8\xff", 0, "a JPEG picture", 0),
+    S("GIF8", 0, "a GIF picture", 0),
+    S("WEBP", 8, "a WebP picture", 0),
+    S("%PDF-", 0, "a PDF document", 0),
+    S("\x1f\x8b", 0, "a gzip file: unpack it first", 0),
+    S("BZh", 0, "a bzip2 file: unpack it first", 0),
+    S("\xfd"
+      "7zXZ",
+      0, "an xz file: unpack it first", 0),
+    S("\x28\xb5\x2f\xfd", 0, "a Zstandard file: unpack it first", 0),
+    S("7z\xbc\xaf\x27\x1c", 0, "a 7-Zip archive: unpack it first", 0),
+    S("Rar!\x1a\7", 0, "a RAR archive: unpack it first", 0),
+    S("ustar", 257, "a tar archive: unpack it first", 0),
+    S("\x7f"
+      "ELF",
+      0, "a program or library (ELF)", 0),
+    S("SQLite format 3", 0, "an SQLite database", 0),
+};
+
+static const cm_foreign empty = {"an empty file: was the download cut off?", 0},
+                        zeros = {"a file of zeros: was the download cut off?", 0},
+                        html = {"an HTML page, as a download that asks for a login or has moved gives", 0},
+                        xml = {"an XML document, as a refused download gives", 0}, json = {"JSON text", 0},
+                        pickle = {"a Python pickle, as PyTorch and NVlabs' EDM save models (.pkl, .pt, .pth)", 1},
+                        msgpack = {"a msgpack file, as flax saves checkpoints", 1}, text = {"plain text", 0};
+
+/* Text that begins so, whatever the case and the blanks before it. */
+static int begins(const unsigned char *bytes, size_t size, const char *with)
+{
+    for (; *with; bytes++, size--, with++)
+        if (size == 0 || tolower(*bytes) != *with) return 0;
+    return 1;
+}
+
+static int is_text(const unsigned char *bytes, size_t size)
+{
+    size_t n = size < 512 ? size : 512;
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i] < 32 ? !isspace(bytes[i]) : bytes[i] == 127) return 0;
+    return 1;
+}
+
+static const cm_foreign *text_kind(const unsigned char *bytes, size_t size)
+{
+    if (!is_text(bytes, size)) return NULL;
+    if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) bytes += 3, size -= 3;
+    while (size > 0 && isspace(*bytes)) bytes++, size--;
+    if (begins(bytes, size, "<!doctype html") || begins(bytes, size, "<html") || begins(bytes, size, "<head"))
+        return &html;
+    if (begins(bytes, size, "<?xml") || begins(bytes, size, "<")) return &xml;
+    return begins(bytes, size, "{") || begins(bytes, size, "[") ? &json : &text;
+}
+
+/* Protocols 2 to 5 begin with their number, older ones with a mark or a name; all end in a stop. */
+static int is_pickle(const unsigned char *bytes, size_t size)
+{
+    if (bytes[0] == 0x80) return bytes[1] >= 2 && bytes[1] <= 5;
+    return size > 8 && bytes[size - 1] == '.' &&
+           (memcmp(bytes, "(dp", 3) == 0 || memcmp(bytes, "ccopy_reg", 9) == 0 || memcmp(bytes, "(lp", 3) == 0);
+}
+
+/* A map whose first key is a short text, as every checkpoint of flax. */
+static int is_msgpack(const unsigned char *bytes, size_t size)
+{
+    size_t at = (bytes[0] & 0xf0) == 0x80 ? 1 : bytes[0] == 0xde ? 3 : bytes[0] == 0xdf ? 5 : 0;
+    if (at == 0 || size < at + 2 || (bytes[at] & 0xe0) != 0xa0) return 0;
+    size_t n = bytes[at] & 0x1f;
+    if (n == 0 || size < at + 1 + n) return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!isgraph(bytes[at + 1 + i])) return 0;
+    return 1;
+}
+
+static int is_zeros(const unsigned char *bytes, size_t size)
+{
+    size_t n = size < 4096 ? size : 4096;
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i]) return 0;
+    return 1;
+}
+
+const cm_foreign *cm_foreign_kind(const unsigned char *bytes, size_t size)
+{
+    if (size == 0) return &empty;
+    for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
+        const signature *s = &signatures[i];
+        if (size >= s->at + s->size && memcmp(bytes + s->at, s->bytes, s->size) == 0) return &s->kind;
+    }
+    if (size >= 2 && is_pickle(bytes, size)) return &pickle;
+    if (is_msgpack(bytes, size)) return &msgpack;
+    if (is_zeros(bytes, size)) return &zeros;
+    return text_kind(bytes, size);
+}
