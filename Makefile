@@ -55,7 +55,7 @@ endif
 # that results do not depend on the compiler's default; never -ffast-math.
 WARN  := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wframe-larger-than=16384
 BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protector-strong \
-         -ffp-contract=off -fPIC -fopenmp -MMD -MP -Iinclude -Isrc \
+         -ffp-contract=off -fPIC -fopenmp-simd -MMD -MP -Iinclude -Isrc \
          -ffile-prefix-map=$(CURDIR)=. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
 FORTIFY ?= -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLAGS) $(CFLAGS)
@@ -68,11 +68,11 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 # --- what there is -------------------------------------------------------------
 
 HEADERS := base model sampler edit image dataset trainer
-BASE_C    := status context call options parallel turns rng torch_rng
+BASE_C    := status context call options cpus pool parallel turns rng torch_rng
 TENSOR_C  := convert finite
 DNNL_C    := native engine primitive
 IO_C      := file directory foreign safetensors picture orient jpeg png zip npy
-OPS_C     := dispatch packer own_conv narrow winograd tiles conv2d linear groupnorm attention attention_own attention_tiles arith concat fir embed dropout
+OPS_C     := dispatch packer direct_conv own_conv narrow winograd tiles conv2d linear groupnorm attention attention_own attention_tiles arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config fold layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
@@ -101,7 +101,7 @@ programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 # --- library -------------------------------------------------------------------
 
-$(BUILD)/obj/dnnl/%.o: EXTRA := -fexceptions
+$(BUILD)/obj/dnnl/%.o: EXTRA := -fexceptions -fopenmp
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(EXTRA) -c -o $@ $<

@@ -193,13 +193,16 @@ static cm_status sum_piece(void *user, int piece, int worker)
 
 START_TEST(parallel_pieces)
 {
-    for (int threads = 1; threads <= 8; threads++) {
+    cm_threads threads;
+    OK(cm_context_create(NULL, &threads.context));
+    for (threads.count = 1; threads.count <= 8; threads.count++) {
         int seen[100] = {0};
         OK(cm_parallel(threads, 70, sum_piece, seen));
         for (int i = 0; i < 70; i++) ck_assert_int_eq(seen[i], 1);
         FAILS(cm_parallel(threads, 100, sum_piece, seen), CM_ERR_LIMIT, "piece 77");
     }
-    OK(cm_parallel(2, 0, sum_piece, NULL));
+    OK(cm_parallel(threads, 0, sum_piece, NULL));
+    cm_context_free(threads.context);
 }
 END_TEST
 
@@ -216,7 +219,8 @@ static cm_status visit(void *user, int piece, int worker)
     cm_status status = CM_OK;
     (void)worker;
     for (int place = 0; place < 4 && status == CM_OK; place++) {
-        for (volatile int i = 0; i < (piece * 7919 + place * 104729) % 20000; i++) {}
+        for (volatile int i = 0; i < (piece * 7919 + place * 104729) % 20000; i++) {
+        }
         if ((piece == v->bad[0] && place == 0) || (piece == v->bad[1] && place == 2)) {
             status = cm_fail(CM_ERR_LIMIT, "piece %d", piece);
         } else status = cm_turns_enter(v->turns, (size_t)place, piece);
@@ -243,7 +247,7 @@ START_TEST(turns_are_kept)
         v.bad[0] = fails == 1 ? round % 24 : -1;
         v.bad[1] = fails ? round * 5 % 24 : -1;
         cm_turns_begin(v.turns);
-        cm_status status = cm_parallel_dealt(threads, 24, visit, &v);
+        cm_status status = cm_parallel_in_order((cm_threads){context, threads}, 24, visit, &v);
         int first = v.bad[1] < v.bad[0] || v.bad[0] < 0 ? v.bad[1] : v.bad[0];
         if (fails) {
             char text[32];

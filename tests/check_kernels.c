@@ -13,6 +13,18 @@
 #include "ops/winograd.h"
 #include "ref/naive.h"
 
+static cm_context *context; /* whose threads help */
+
+static void open_context(void)
+{
+    OK(cm_context_create(NULL, &context));
+}
+
+static void close_context(void)
+{
+    cm_context_free(context);
+}
+
 static float widened(uint16_t b)
 {
     uint32_t u = (uint32_t)b << 16;
@@ -47,7 +59,8 @@ START_TEST(bf16_products)
         const cm_winograd_operands *o = cm_winograd_bf16_for(level);
         const cm_winograd_kernels *kernels = cm_winograd_for(level);
         size_t rows = (size_t)pick(1, MOST_ROWS), columns = 16 * (size_t)pick(1, 4), k = 16 * (size_t)pick(1, K / 16);
-        for (size_t i = 0; i < MOST_ROWS * K; i++) a[i] = (uint16_t)pick(0x3e00, 0x4080) | (uint16_t)(pick(0, 1) << 15);
+        for (size_t i = 0; i < MOST_ROWS * K; i++)
+            a[i] = (uint16_t)pick(0x3e00, 0x4080) | (uint16_t)(pick(0, 1) << 15);
         size_t at = 0;
         for (size_t j = 0, width; j < columns; j += width) {
             width = kernels->panel(columns - j);
@@ -62,8 +75,9 @@ START_TEST(bf16_products)
                 float sum = plain_sum(a + r * K, &b[0][j], COLUMNS, k), size = 0;
                 for (size_t i = 0; i < k; i++) size += fabsf(widened(a[r * K + i]) * widened(b[i][j]));
                 float allowed = level < CM_CPU_AVX512_BF16 ? 0 : 1e-6f * size;
-                ck_assert_msg(fabsf(c[r * columns + j] - sum) <= allowed, "level %d, %zu x %zu x %zu: [%zu][%zu] is %.9g, expected %.9g",
-                              level, rows, columns, k, r, j, (double)c[r * columns + j], (double)sum);
+                ck_assert_msg(fabsf(c[r * columns + j] - sum) <= allowed,
+                              "level %d, %zu x %zu x %zu: [%zu][%zu] is %.9g, expected %.9g", level, rows, columns, k,
+                              r, j, (double)c[r * columns + j], (double)sum);
             }
     }
 }
@@ -87,7 +101,7 @@ START_TEST(winograd_rounding)
         for (int level = CM_CPU_BASELINE; level <= cm_dnnl_cpu_level() && level <= CM_CPU_AVX512; level++) {
             cm_winograd w;
             const int tile = cm_winograd_rule(0, 3, 1, 1, C, OUTPUTS, side, side);
-            cm_winograd_init(&w, level, 0, tile, 0, 1, 1, side, side, C, OUTPUTS);
+            cm_winograd_init(&w, level, 0, tile, 0, cm_one_thread(), 1, side, side, C, OUTPUTS);
             const cm_desc in = {1, side, side, C}, out = {1, side, side, OUTPUTS};
             float *x = numbers(cm_desc_count(in), 1, 0), *weights = numbers(OUTPUTS * C * 9, 1, 0);
             float *y = calloc(cm_desc_count(out), sizeof *y);
@@ -102,8 +116,8 @@ START_TEST(winograd_rounding)
             double off = 0, size = 0;
             for (size_t i = 0; i < cm_desc_count(out); i++)
                 off += pow((double)y[i] - want[i], 2), size += pow(want[i], 2);
-            ck_assert_msg(sqrt(off / size) < (tile == CM_TILE_4X4 ? 1.5e-6 : 6e-7), "level %d, %s: off by %g of the rms", level,
-                          cm_winograd_name(&w), sqrt(off / size));
+            ck_assert_msg(sqrt(off / size) < (tile == CM_TILE_4X4 ? 1.5e-6 : 6e-7),
+                          "level %d, %s: off by %g of the rms", level, cm_winograd_name(&w), sqrt(off / size));
             free(x), free(weights), free(y), free(packed), free(scratch);
             free(wide[0]), free(wide[1]), free(want);
         }
@@ -136,18 +150,21 @@ static void check_gradient(const cm_tiles *t, const float *x, const float *dy, c
 START_TEST(tile_sums)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        int side = pick(0, 2) ? 3 : 1, n = pick(1, 3), h = pick(1, 20), w = pick(0, 1) ? pick(1, 40) : 16 * pick(1, 2);
+        int side = pick(0, 2) ? 3 : 1, n = pick(1, 3), h = pick(1, 20),
+            w = pick(0, 1) ? pick(1, 40) : 16 * pick(1, 2);
         int c = 16 * pick(1, 6), oc = 16 * pick(1, 6), turned = pick(0, 1), threads = pick(1, 3);
         int parts = side == 1 && pick(0, 1) ? 3 : 1;
         if (i == 0) side = 3, parts = 1, n = 3, h = w = 40; /* more points than a gradient takes at a time */
         size_t in = (size_t)(h * w * c), out = (size_t)(h * w * oc);
         float *x = numbers((size_t)n * in, 1, 0), *weights = numbers((size_t)(side * side * c * oc), 1, 0);
-        float *bias = pick(0, 1) ? numbers((size_t)oc, 1, 0) : NULL, *r = pick(0, 1) ? numbers((size_t)n * out, 1, 0) : NULL;
+        float *bias = pick(0, 1) ? numbers((size_t)oc, 1, 0) : NULL,
+              *r = pick(0, 1) ? numbers((size_t)n * out, 1, 0) : NULL;
         float *dy = numbers((size_t)n * out, 1, 0), *y[2], *dw[2];
         for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
             cm_tiles t;
             const int level = k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
-            cm_tiles_init(&t, level, parts, side, turned, k ? threads : 1, k ? 1 : n, h, w, c, oc);
+            cm_tiles_init(&t, level, parts, side, turned, (cm_threads){context, k ? threads : 1}, k ? 1 : n, h, w, c,
+                          oc);
             void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
             size_t bytes = (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64;
             void *scratch = aligned_alloc(64, bytes);
@@ -159,7 +176,7 @@ START_TEST(tile_sums)
                                 y[k] + (size_t)image * out, scratch));
             free(packed);
             free(scratch);
-            cm_tiles_init(&t, level, 1, side, turned, 1, n, h, w, c, oc);
+            cm_tiles_init(&t, level, 1, side, turned, cm_one_thread(), n, h, w, c, oc);
             bytes = (cm_tiles_gradient_bytes(&t) + 63) / 64 * 64;
             scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
@@ -170,8 +187,8 @@ START_TEST(tile_sums)
         }
         ck_assert_msg(memcmp(dw[0], dw[1], (size_t)(side * side * c * oc) * sizeof *dw[0]) == 0,
                       "gradient of %d images %d x %d, %d to %d channels, kernel %d", n, h, w, c, oc, side);
-        ck_assert_msg(memcmp(y[0], y[1], (size_t)n * out * sizeof *y[0]) == 0, "%d images %d x %d, %d to %d channels, kernel %d",
-                      n, h, w, c, oc, side);
+        ck_assert_msg(memcmp(y[0], y[1], (size_t)n * out * sizeof *y[0]) == 0,
+                      "%d images %d x %d, %d to %d channels, kernel %d", n, h, w, c, oc, side);
         for (int k = 0; k < 2; k++) free(y[k]), free(dw[k]);
         free(dy), free(x), free(weights), free(bias), free(r);
     }
@@ -182,12 +199,13 @@ END_TEST
  * whole, any threads.  2^-24 a product and what float32 loses in adding. */
 START_TEST(tile_float32)
 {
-    static const int shapes[][4] = {{3, 5, 16, 48}, {4, 4, 32, 16}, {1, 33, 80, 32}, {32, 32, 144, 32}, {6, 64, 512, 32}};
+    static const int shapes[][4] = {
+        {3, 5, 16, 48}, {4, 4, 32, 16}, {1, 33, 80, 32}, {32, 32, 144, 32}, {6, 64, 512, 32}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
         const size_t points = (size_t)(n * h * w);
         cm_tiles t;
-        cm_tiles_init(&t, cm_dnnl_cpu_level(), 3, 1, 0, pick(1, 3), n, h, w, c, oc);
+        cm_tiles_init(&t, cm_dnnl_cpu_level(), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c, oc);
         ck_assert_int_eq(t.n * t.h, n * h);
         ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
         float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
@@ -220,7 +238,8 @@ START_TEST(tile_passes)
     enum { COUNT = 64 };
     for (int k = 0; k < 2; k++) {
         const cm_tile_kernels *kernels = cm_tiles_for(k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE);
-        float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0), *b = numbers(COUNT, 1, 0);
+        float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0),
+              *b = numbers(COUNT, 1, 0);
         uint16_t half[COUNT], out[COUNT];
         float wide[COUNT], inverse;
         for (int i = 0; i < 24; i++) x[i] *= 20;
@@ -235,7 +254,8 @@ START_TEST(tile_passes)
                 if (silu) v /= 1 + exp(-v);
                 double slack = 0.0040 * fabs(v) + 3e-6 * (fabs((double)(a[i] * wide[i])) + 1);
                 ck_assert_msg(isnan(v) ? isnan(widened(out[i])) : fabs((double)widened(out[i]) - v) <= slack,
-                              "level %d, form %d: %g is %g, expected %g", k, form, (double)wide[i], (double)widened(out[i]), v);
+                              "level %d, form %d: %g is %g, expected %g", k, form, (double)wide[i],
+                              (double)widened(out[i]), v);
             }
         }
         x[5] = -300;
@@ -276,7 +296,8 @@ START_TEST(bf16_rounding)
 END_TEST
 
 /* Element i of q, k or v of a token and head. */
-static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t token, size_t head, size_t kind, size_t i)
+static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t token, size_t head, size_t kind,
+                          size_t i)
 {
     const cm_attention_place *p = &a->place[kind];
     return (double)qkv[token * p->row + p->first + head * p->by_head + i * p->step];
@@ -289,7 +310,8 @@ static void exact_attention(const cm_attention_tiles *a, const float *qkv, size_
     for (size_t t = 0; t < a->tokens; t++) {
         scores[t] = 0;
         for (size_t i = 0; i < a->d; i++)
-            scores[t] += part_of_qkv(a, qkv, query, head, 0, i) * part_of_qkv(a, qkv, t, head, 1, i) / sqrt((double)a->d);
+            scores[t] +=
+                part_of_qkv(a, qkv, query, head, 0, i) * part_of_qkv(a, qkv, t, head, 1, i) / sqrt((double)a->d);
         top = fmax(top, scores[t]);
     }
     for (size_t i = 0; i < a->d; i++) out[i] = 0;
@@ -304,17 +326,24 @@ static void exact_attention(const cm_attention_tiles *a, const float *qkv, size_
 START_TEST(attention_float32_on_tiles)
 {
     for (int i = 0; i < ROUNDS / 8 + 1; i++) {
-        const size_t heads = (size_t)pick(1, 3), d = 32 * (size_t)pick(1, 2), tokens = 32 * (size_t)pick(1, 4), c = heads * d;
+        const size_t heads = (size_t)pick(1, 3), d = 32 * (size_t)pick(1, 2), tokens = 32 * (size_t)pick(1, 4),
+                     c = heads * d;
         float *qkv = numbers(tokens * 3 * c, 4, 0), *out = calloc(tokens * c, sizeof *out);
         double exact[64];
         for (int layout = 0; layout < 3; layout++)
             for (int real = 0; real < 2; real++) {
                 const int level = real ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
                 const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
-                cm_attention_tiles a = {.tiles = cm_tiles_for(level), .kernels = cm_kernels_for(level), .parts = 3,
-                                        .threads = pick(1, 3), .tokens = tokens, .heads = heads, .d = d};
+                cm_attention_tiles a = {.tiles = cm_tiles_for(level),
+                                        .kernels = cm_kernels_for(level),
+                                        .parts = 3,
+                                        .threads = {context, pick(1, 3)},
+                                        .tokens = tokens,
+                                        .heads = heads,
+                                        .d = d};
                 for (size_t kind = 0; kind < 3; kind++)
-                    a.place[kind] = (cm_attention_place){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
+                    a.place[kind] =
+                        (cm_attention_place){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
                 const void *in[2] = {qkv, NULL};
                 void *scratch = aligned_alloc(64, (cm_attention_tiles_scratch_bytes(&a) + 63) / 64 * 64);
                 OK(cm_attention_tiles_run(&a, in, out, scratch));
@@ -323,8 +352,8 @@ START_TEST(attention_float32_on_tiles)
                         exact_attention(&a, qkv, t, h, exact);
                         for (size_t k = 0; k < d; k++)
                             ck_assert_msg(fabs((double)out[t * c + h * d + k] - exact[k]) < 5e-6,
-                                          "layout %d, level %d, %zu tokens, d %zu: %.9g, exactly %.9g", layout, level, tokens,
-                                          d, (double)out[t * c + h * d + k], exact[k]);
+                                          "layout %d, level %d, %zu tokens, d %zu: %.9g, exactly %.9g", layout, level,
+                                          tokens, d, (double)out[t * c + h * d + k], exact[k]);
                     }
                 free(scratch);
             }
@@ -353,8 +382,8 @@ START_TEST(dropout_words)
                 cm_philox4x32(counter, stream, words);
                 const float want = words[i % 4] < limit ? 0 : x[i] * scale;
                 ck_assert_int_eq(mask[i / 8] >> i % 8 & 1, words[i % 4] >= limit);
-                ck_assert_msg(y[i] == want, "%s, %zu values: [%zu] is %g, expected %g", cm_kernels_for(level)->name, n, i,
-                              (double)y[i], (double)want);
+                ck_assert_msg(y[i] == want, "%s, %zu values: [%zu] is %g, expected %g", cm_kernels_for(level)->name,
+                              n, i, (double)y[i], (double)want);
             }
             ck_assert_msg(y[n] == 7 && mask[(n + 7) / 8] == 7, "%zu values: one more was written", n);
             free(x);
@@ -371,7 +400,8 @@ START_TEST(softmax_rows)
             const size_t rows = (size_t)pick(1, 20), n = (size_t)pick(1, 70), apart = n + (size_t)pick(0, 5);
             const float scale = 0.125f * (float)pick(1, 8);
             const cm_kernels *kernels = cm_kernels_for(level);
-            float *x = numbers(rows * apart, 4, 0), *y = numbers(rows * apart, 1, 0), *d = numbers(rows * apart, 2, 0);
+            float *x = numbers(rows * apart, 4, 0), *y = numbers(rows * apart, 1, 0),
+                  *d = numbers(rows * apart, 2, 0);
             x[0] = 9, x[(rows - 1) * apart + n - 1] = 11;
             if (rows > 2) x[apart + n / 2] = NAN;
             memcpy(y, x, rows * apart * sizeof *y);
@@ -392,10 +422,12 @@ START_TEST(softmax_rows)
                     else
                         ck_assert_msg(fabs((double)to[k] - want) < (1e-6 - 1.3e-7 * power) * want + 1e-30 &&
                                           fabs((double)dx[r * apart + k] - slope) < 1e-6,
-                                      "%s, %zu x %zu: [%zu][%zu] is %g, expected %g; gradient %g, expected %g", kernels->name, rows,
-                                      n, r, k, (double)to[k], want, (double)dx[r * apart + k], slope);
+                                      "%s, %zu x %zu: [%zu][%zu] is %g, expected %g; gradient %g, expected %g",
+                                      kernels->name, rows, n, r, k, (double)to[k], want, (double)dx[r * apart + k],
+                                      slope);
                 }
-                for (size_t k = n; k < apart; k++) ck_assert(to[k] == from[k] && dx[r * apart + k] == d[r * apart + k]);
+                for (size_t k = n; k < apart; k++)
+                    ck_assert(to[k] == from[k] && dx[r * apart + k] == d[r * apart + k]);
             }
             free(x), free(y), free(d), free(dx);
         }
@@ -422,7 +454,8 @@ START_TEST(moved_values)
         for (int i = 0; i < 40; i++) {
             const size_t rows = 4 * (size_t)pick(1, 9), columns = 4 * (size_t)pick(1, 9);
             const size_t from_row = columns + (size_t)pick(0, 3), to_row = rows + (size_t)pick(0, 3);
-            float *from = numbers(rows * from_row, 1, 0), *to = numbers(columns * to_row, 1, 0), *before = numbers(columns * to_row, 1, 0);
+            float *from = numbers(rows * from_row, 1, 0), *to = numbers(columns * to_row, 1, 0),
+                  *before = numbers(columns * to_row, 1, 0);
             memcpy(before, to, columns * to_row * sizeof *to);
             cm_kernels_for(level)->turn(rows, columns, from, from_row, to, to_row);
             for (size_t k = 0; k < columns; k++)
@@ -433,7 +466,8 @@ START_TEST(moved_values)
 }
 END_TEST
 
-/* SiLU over the range where it is neither 0 nor x, against double: the error of its exponential and three roundings. */
+/* SiLU over the range where it is neither 0 nor x, against double: the error of its exponential and three roundings.
+ */
 START_TEST(silu_is_exact)
 {
     enum { N = 1000 };
@@ -444,8 +478,9 @@ START_TEST(silu_is_exact)
             cm_kernels_for(level)->silu(N, x, y);
             for (int i = 0; i < N; i++) {
                 const double want = (double)x[i] / (1 + exp(-(double)x[i]));
-                ck_assert_msg(fabs((double)y[i] - want) <= 4e-7 * fabs(want), "%s: SiLU of %.9g is %.9g, expected %.9g",
-                              cm_kernels_for(level)->name, (double)x[i], (double)y[i], want);
+                ck_assert_msg(fabs((double)y[i] - want) <= 4e-7 * fabs(want),
+                              "%s: SiLU of %.9g is %.9g, expected %.9g", cm_kernels_for(level)->name, (double)x[i],
+                              (double)y[i], want);
             }
         }
 }
@@ -484,6 +519,7 @@ Suite *make_suite(void)
     tcase_add_test(t, moved_values);
     tcase_add_test(t, silu_is_exact);
     tcase_add_test(t, kernels_at_the_edges);
+    tcase_add_checked_fixture(t, open_context, close_context);
     suite_add_tcase(s, t);
     return s;
 }

@@ -75,8 +75,7 @@ static void close_case(node_case *t)
 /* All N images by plans of the given slice. */
 static void run_case(const node_case *t, int slice, int threads, float *y)
 {
-    const cm_plan_options options = {
-        .slice = slice, .threads = threads, .share = 1, .arithmetic.bf16 = t->bf16};
+    const cm_plan_options options = {.slice = slice, .threads = threads, .share = 1, .arithmetic.bf16 = t->bf16};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -180,12 +179,8 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
     uint32_t all = 0;
     const int frozen = t->op == &cm_op_embed_time; /* its frequencies are constants */
     for (int i = 0; i < t->n_in; i++) all |= is_labels(t, i) ? 0 : 1u << i;
-    const cm_plan_options train = {.slice = N,
-                                   .threads = 1,
-                                   .share = 1,
-                                   .mode = CM_MODE_TRAIN,
-                                   .inputs = all,
-                                   .arithmetic.bf16 = t->bf16};
+    const cm_plan_options train = {
+        .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = all, .arithmetic.bf16 = t->bf16};
     const double coarse = bf16_error(t); /* of values, data gradients and by tiles weight gradients; 0 in float32 */
     cm_plan *plan;
     cm_weights *weights;
@@ -305,8 +300,9 @@ START_TEST(conv2d)
         static const int kernels[] = {1, 3, 5};
         int k = kernels[pick(0, 2)], c = pick(1, 40), out = pick(1, 40), stride = pick(1, 2), pad = pick(0, k / 2),
             bias = pick(0, 1);
-        if (i % 16 == 0) k = 1, stride = 1, pad = 0, c = 16 * pick(8, 10), out = 16 * pick(9, 10); /* with AMX by tiles */
-        const float scale = pick(0, 1) ? 0.7f : 0; /* 0: nothing is added */
+        if (i % 16 == 0)
+            k = 1, stride = 1, pad = 0, c = 16 * pick(8, 10), out = 16 * pick(9, 10); /* with AMX by tiles */
+        const float scale = pick(0, 1) ? 0.7f : 0;                                    /* 0: nothing is added */
         node_case t = {
             .op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
@@ -364,9 +360,10 @@ START_TEST(conv2d_up)
                        .bf16 = own == 2 ? pick(1, 4) : 0};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
-        const cm_own_shape small = {.n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
+        const cm_own_shape small = {
+            .n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
         cm_own_conv conv;
-        cm_own_conv_init(&conv, cm_dnnl_cpu_level(), t.bf16, 1, &small);
+        cm_own_conv_init(&conv, cm_dnnl_cpu_level(), t.bf16, cm_one_thread(), &small);
         if (own) ck_assert_int_eq(conv.kind, t.bf16 == 1 ? CM_OWN_NONE : CM_OWN_WINOGRAD);
         t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
@@ -382,13 +379,31 @@ START_TEST(conv2d_turned)
     for (int i = 0; i < 1000; i++) {
         const int k = pick(0, 1) ? 3 : 1, level = pick(CM_CPU_BASELINE, CM_CPU_AMX_BF16), bf16 = pick(0, 4);
         const int up = pick(0, 1), scale = up ? 2 : 1;
-        cm_own_shape s = {.n = 1, .h = pick(1, 20), .w = pick(1, 20), .c = 16 * pick(1, 20), .oc = 16 * pick(1, 20), .kernel = k, .stride = 1, .pad = k / 2, .up = up};
+        cm_own_shape s = {.n = 1,
+                          .h = pick(1, 20),
+                          .w = pick(1, 20),
+                          .c = 16 * pick(1, 20),
+                          .oc = 16 * pick(1, 20),
+                          .kernel = k,
+                          .stride = 1,
+                          .pad = k / 2,
+                          .up = up};
         cm_own_conv values, gradient;
-        cm_own_conv_init(&values, level, bf16, 1, &s);
-        s = (cm_own_shape){.n = 1, .h = scale * s.h, .w = scale * s.w, .c = s.oc, .oc = s.c, .kernel = k, .stride = 1, .pad = k / 2, .turned = 1, .up = up};
-        cm_own_conv_init(&gradient, level, bf16, 1, &s);
-        ck_assert_msg(values.kind == gradient.kind, "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %d and %d", level,
-                      bf16, k, s.oc, s.c, s.h, s.w, values.kind, gradient.kind);
+        cm_own_conv_init(&values, level, bf16, cm_one_thread(), &s);
+        s = (cm_own_shape){.n = 1,
+                           .h = scale * s.h,
+                           .w = scale * s.w,
+                           .c = s.oc,
+                           .oc = s.c,
+                           .kernel = k,
+                           .stride = 1,
+                           .pad = k / 2,
+                           .turned = 1,
+                           .up = up};
+        cm_own_conv_init(&gradient, level, bf16, cm_one_thread(), &s);
+        ck_assert_msg(values.kind == gradient.kind,
+                      "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %d and %d", level, bf16, k, s.oc,
+                      s.c, s.h, s.w, values.kind, gradient.kind);
     }
 }
 END_TEST
@@ -489,7 +504,8 @@ START_TEST(attention)
 {
     for (int i = 0; i < ROUNDS / 2; i++) {
         int heads = pick(1, 4), d = pick(1, 24);
-        node_case t = attention_case(heads, pick(0, 2), d, image(1, 13, 1)); /* up to 169 tokens: whole blocks and a tail */
+        node_case t =
+            attention_case(heads, pick(0, 2), d, image(1, 13, 1)); /* up to 169 tokens: whole blocks and a tail */
         open_case(&t, NULL, NULL);
         check_case(&t, 1e-5);
     }

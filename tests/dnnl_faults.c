@@ -31,7 +31,7 @@ static cm_status whole(cm_context *context)
     cm_dnnl_call *call[2] = {NULL, NULL};
     cm_dnnl_packing *packing = NULL;
     cm_status status = cm_dnnl_engine_create(context, &engine);
-    if (status == CM_OK) status = cm_dnnl_conv_create(engine, &conv, 1, &p[0]);
+    if (status == CM_OK) status = cm_dnnl_conv_create(engine, &conv, &p[0]);
     if (status == CM_OK) status = cm_dnnl_matmul_create(engine, &product, &p[1]);
     if (status == CM_OK) status = cm_dnnl_packing_create(p[0], &packing);
     if (status == CM_OK) status = cm_dnnl_packing_run(packing, w, packed);

@@ -52,6 +52,9 @@ $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/lib/libconsistency.
 $(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/bench_threads: tests/bench_threads.c $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/two_samplers: tests/two_samplers.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'

@@ -113,8 +113,11 @@ enum cm_log_level { CM_LOG_ERROR = 1, CM_LOG_WARNING = 2, CM_LOG_INFO = 3, CM_LO
 
 typedef struct cm_context_options {
     uint32_t struct_size;
-    /* Threads a call may use, 1..256; 0 = the CPUs of the process's affinity
-     * mask.  The OpenMP setting of the calling thread is left as found. */
+    /* Threads a call may use, the calling one included, 1..256; 0 = the CPUs of the
+     * process's affinity mask, or fewer where a control group grants fewer.  The others
+     * belong to the context: they are made when a call has work for them, sleep when
+     * they have none, and end with the context and the handles that keep it.  A thread
+     * that the system refuses is one thread less, not a failure. */
     int32_t threads;
     /* Memory.  Both or neither.  `alloc` returns `size` bytes aligned to
      * `alignment` (64) or NULL; called from any thread. */
@@ -124,6 +127,14 @@ typedef struct cm_context_options {
     /* A ready line of text without newline; may be called from any thread. */
     void (*log)(void *user, int32_t level, const char *message);
     void *log_user;
+    /* The host's own threads in place of the context's, or NULL: calls
+     * task(work, i) for i = 0 .. n - 1, each on any thread and in any order, and returns
+     * when all have returned.  Called from any thread that calls the library, so several
+     * times at once, with n at most the `threads` of the call.  Tasks wait for others only
+     * as long as those run, so they may run one after the other; they need a stack of
+     * 256 KiB. */
+    void (*parallel_for)(void *user, int32_t n, void (*task)(void *work, int32_t i), void *work);
+    void *parallel_user;
 } cm_context_options;
 
 CM_API void cm_context_options_init(cm_context_options *options, size_t struct_size);

@@ -5,7 +5,7 @@
 #include <consistency/model.h>
 
 #include "base/options.h"
-#include "base/parallel.h"
+#include "base/pool.h"
 #include "diffusion/denoiser.h"
 #include "tensor/finite.h"
 

@@ -4,7 +4,7 @@
 #include <consistency/sampler.h>
 
 #include "base/options.h"
-#include "base/parallel.h"
+#include "base/pool.h"
 #include "diffusion/sampler.h"
 #include "diffusion/times.h"
 

@@ -9,13 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "base/options.h"
-#include "base/parallel.h"
+#include "base/pool.h"
 
 struct cm_context {
     atomic_int references;
     pid_t process;
     cm_context_options options; /* resolved */
+    cm_pool *pool;
 };
 
 /* Large blocks (weights, activations) on large pages where the system has them for
@@ -68,13 +70,18 @@ cm_status cm_context_create(const cm_context_options *options, cm_context **out)
         o.alloc = default_alloc;
         o.free = default_free;
     }
-    if (o.threads == 0) o.threads = cm_parallel_cpus();
+    if (o.threads == 0) o.threads = cm_cpus();
     cm_context *context = o.alloc(o.memory_user, (sizeof *context + 63) / 64 * 64, 64);
     if (!context) CM_FAIL(CM_ERR_MEMORY, "out of memory: %zu bytes for a context", sizeof *context);
     memset(context, 0, sizeof *context);
     atomic_init(&context->references, 1);
     context->process = getpid();
     context->options = o;
+    context->pool = cm_pool_create(&o);
+    if (!context->pool) {
+        o.free(o.memory_user, context);
+        CM_FAIL(CM_ERR_MEMORY, "out of memory: a context's threads");
+    }
     *out = context;
     return CM_OK;
 }
@@ -82,6 +89,7 @@ cm_status cm_context_create(const cm_context_options *options, cm_context **out)
 void cm_context_free(cm_context *context)
 {
     if (!context || atomic_fetch_sub(&context->references, 1) != 1) return;
+    cm_pool_free(context->pool);
     context->options.free(context->options.memory_user, context);
 }
 
@@ -108,6 +116,11 @@ cm_status cm_context_check_process(const cm_context *context)
 int cm_context_threads(const cm_context *context)
 {
     return context->options.threads;
+}
+
+cm_pool *cm_context_pool(const cm_context *context)
+{
+    return context->pool;
 }
 
 void cm_log(const cm_context *context, int level, const char *format, ...)

@@ -14,6 +14,9 @@ cm_status cm_context_retain(cm_context *context, cm_context **out);
 cm_status cm_context_check_process(const cm_context *context);
 
 int cm_context_threads(const cm_context *context);
+/* The workers of the context: pool.h; through parallel.h for everybody else. */
+typedef struct cm_pool cm_pool;
+cm_pool *cm_context_pool(const cm_context *context);
 
 /* A warning or note for the host's log; nothing without a log hook. */
 void cm_log(const cm_context *context, int level, const char *format, ...) CM_PRINTF(3, 4);

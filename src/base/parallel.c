@@ -1,94 +1,114 @@
-/* parallel.c - fixed pieces on a variable number of threads. */
+/* parallel.c - shares of pieces, taken from the front by their owner and from the
+ * back by everybody else. */
 #include "base/parallel.h"
 
-#include <omp.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
-int cm_parallel_cpus(void)
+#include "base/pool.h"
+
+/* More threads than shares begin with a share that is another's too. */
+enum { MOST_SHARES = 64 };
+
+/* The pieces begin .. end - 1 that nobody has begun: begin | end << 32. */
+typedef struct {
+    _Alignas(64) atomic_ullong range;
+} share;
+
+typedef struct {
+    share shares[MOST_SHARES];
+    int n_shares;
+    cm_piece_fn work;
+    void *user;
+    atomic_int failed; /* the smallest piece that has, INT_MAX when none */
+    pthread_mutex_t lock;
+    cm_status status; /* of that piece */
+    char text[512];
+} region;
+
+static unsigned long long range_of(int begin, int end)
 {
-    int n = omp_get_num_procs();
-    return n < 1 ? 1 : n > CM_MAX_THREADS ? CM_MAX_THREADS : n;
+    return (unsigned long long)begin | (unsigned long long)end << 32;
 }
 
-int cm_parallel_swap_threads(int threads)
+/* The first piece of a share, or the last, -1 when all are begun. */
+static int take(share *s, int last)
 {
-    int before = omp_get_max_threads();
-    if (before != threads) omp_set_num_threads(threads);
-    return before;
+    unsigned long long was = atomic_load_explicit(&s->range, memory_order_relaxed);
+    for (;;) {
+        int begin = (int)(was & 0xffffffffu), end = (int)(was >> 32);
+        if (begin >= end) return -1;
+        unsigned long long now = last ? range_of(begin, end - 1) : range_of(begin + 1, end);
+        if (atomic_compare_exchange_weak_explicit(&s->range, &was, now, memory_order_relaxed, memory_order_relaxed))
+            return last ? end - 1 : begin;
+    }
 }
 
-static cm_status run_range(int first, int last, int worker, cm_piece_fn work, void *user)
+static void record(region *r, int piece, cm_status status)
 {
-    for (int piece = first; piece < last; piece++) CM_TRY(work(user, piece, worker));
+    (void)pthread_mutex_lock(&r->lock);
+    if (piece < atomic_load(&r->failed)) {
+        size_t n = strlen(cm_last_message());
+        if (n >= sizeof r->text) n = sizeof r->text - 1;
+        memcpy(r->text, cm_last_message(), n);
+        r->text[n] = '\0';
+        r->status = status;
+        atomic_store(&r->failed, piece);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+/* Works until every piece has been begun by somebody. */
+static void participate(void *user, int id)
+{
+    region *r = user;
+    for (int k = 0; k < r->n_shares; k++) {
+        share *s = &r->shares[(id + k) % r->n_shares];
+        for (;;) {
+            if (atomic_load_explicit(&r->failed, memory_order_relaxed) != INT_MAX) return;
+            int piece = take(s, k > 0);
+            if (piece < 0) break;
+            cm_status status = r->work(r->user, piece, id);
+            if (status != CM_OK) record(r, piece, status);
+        }
+    }
+}
+
+static cm_status run_alone(int pieces, cm_piece_fn work, void *user)
+{
+    for (int piece = 0; piece < pieces; piece++) CM_TRY(work(user, piece, 0));
     return CM_OK;
 }
 
-/* The first failure by piece or worker, told to the thread that waits. */
-typedef struct {
-    int rank;
-    cm_status status;
-    char text[512];
-} failure;
-
-static void record(failure *f, int rank, cm_status s)
+static cm_status run(cm_threads threads, int shares, int pieces, cm_piece_fn work, void *user)
 {
-    if (s == CM_OK || rank >= f->rank) return;
-    size_t n = strlen(cm_last_message());
-    if (n >= sizeof f->text) n = sizeof f->text - 1;
-    memcpy(f->text, cm_last_message(), n);
-    f->text[n] = '\0';
-    f->rank = rank;
-    f->status = s;
-}
-
-static cm_status report(const failure *f)
-{
-    if (f->status != CM_OK) cm_message_set(f->text);
-    return f->status;
-}
-
-cm_status cm_parallel(int threads, int pieces, cm_piece_fn work, void *user)
-{
-    failure f = {CM_MAX_THREADS, CM_OK, ""};
-    omp_lock_t lock; /* a named critical section would be a writable global */
-    if (threads > pieces) threads = pieces;
-    if (threads <= 1 || omp_in_parallel()) return run_range(0, pieces, 0, work, user);
-    omp_init_lock(&lock);
-#pragma omp parallel num_threads(threads)
-    {
-        /* The runtime may grant fewer threads than asked for. */
-        int team = omp_get_num_threads(), worker = omp_get_thread_num();
-        int first = (int)((long long)pieces * worker / team);
-        int last = (int)((long long)pieces * (worker + 1) / team);
-        cm_status s = run_range(first, last, worker, work, user);
-        if (s != CM_OK) {
-            omp_set_lock(&lock);
-            record(&f, worker, s);
-            omp_unset_lock(&lock);
-        }
+    region r;
+    const int count = threads.count < pieces ? threads.count : pieces;
+    if (count <= 1) return run_alone(pieces, work, user);
+    r.n_shares = shares < count ? shares : count;
+    for (int i = 0; i < r.n_shares; i++) {
+        int begin = (int)((long long)pieces * i / r.n_shares), end = (int)((long long)pieces * (i + 1) / r.n_shares);
+        atomic_init(&r.shares[i].range, range_of(begin, end));
     }
-    omp_destroy_lock(&lock);
-    return report(&f);
+    r.work = work;
+    r.user = user;
+    r.status = CM_OK;
+    atomic_init(&r.failed, INT_MAX);
+    r.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    cm_pool_run(cm_context_pool(threads.context), count - 1, participate, &r);
+    if (r.status != CM_OK) cm_message_set(r.text);
+    (void)pthread_mutex_destroy(&r.lock);
+    return r.status;
 }
 
-cm_status cm_parallel_dealt(int threads, int pieces, cm_piece_fn work, void *user)
+cm_status cm_parallel(cm_threads threads, int pieces, cm_piece_fn work, void *user)
 {
-    failure f = {pieces, CM_OK, ""};
-    omp_lock_t lock;
-    if (threads > pieces) threads = pieces;
-    if (threads <= 1 || omp_in_parallel()) return run_range(0, pieces, 0, work, user);
-    omp_init_lock(&lock);
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (int piece = 0; piece < pieces; piece++) {
-        omp_set_lock(&lock);
-        int skip = f.rank < piece;
-        omp_unset_lock(&lock);
-        cm_status s = skip ? CM_OK : work(user, piece, omp_get_thread_num());
-        if (s == CM_OK) continue;
-        omp_set_lock(&lock);
-        record(&f, piece, s);
-        omp_unset_lock(&lock);
-    }
-    omp_destroy_lock(&lock);
-    return report(&f);
+    return run(threads, MOST_SHARES, pieces, work, user);
+}
+
+cm_status cm_parallel_in_order(cm_threads threads, int pieces, cm_piece_fn work, void *user)
+{
+    return run(threads, 1, pieces, work, user);
 }

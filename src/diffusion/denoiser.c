@@ -221,24 +221,16 @@ static cm_status wide_piece(void *user, int piece, int worker)
     return run_slice(j->d, j->team, j->e, j->first + (size_t)piece * j->team->slice, j->team->execs[worker]);
 }
 
-static cm_status run_all(cm_denoiser *d, const cm_evaluation *e)
+cm_status cm_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
 {
     size_t done = 0;
     for (int i = 0; i < TEAMS && d->wide[i].plan; i++) {
         const team *t = &d->wide[i];
         size_t round = t->slice * (size_t)d->threads, slices = (e->n - done) / round * (size_t)d->threads;
         job j = {d, e, t, done};
-        CM_TRY(cm_parallel(d->threads, (int)slices, wide_piece, &j));
+        CM_TRY(cm_parallel((cm_threads){d->model->context, d->threads}, (int)slices, wide_piece, &j));
         done += slices * t->slice;
     }
     for (; done < e->n; done++) CM_TRY(run_slice(d, &d->deep, e, done, d->deep.execs[0]));
     return CM_OK;
-}
-
-cm_status cm_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
-{
-    int before = cm_parallel_swap_threads(d->threads);
-    cm_status status = run_all(d, e);
-    cm_parallel_swap_threads(before);
-    return status;
 }

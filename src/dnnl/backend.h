@@ -9,7 +9,9 @@
  *   layout     how a primitive wants its weights packed
  *   packing    plain weights to packed ones, or a packed gradient to a plain one
  *
- * Every tensor, packed weight and scratch buffer belongs to the caller. */
+ * Every tensor, packed weight and scratch buffer belongs to the caller.  Everything
+ * runs on the calling thread alone, whatever OpenMP's settings: several threads are
+ * the caller's to bring (ops/direct_conv.h). */
 #ifndef CM_DNNL_BACKEND_H
 #define CM_DNNL_BACKEND_H
 
@@ -34,26 +36,26 @@ void cm_dnnl_engine_free(cm_dnnl_engine *engine);
 
 /* Cross-correlation over channels-last images, direct algorithm:
  *   src [n, h, w, c] -> dst [n, oh, ow, oc], weights [oc, c, kernel, kernel],
- *   zero padding `pad` on all sides (an uneven rest at the end is dropped). */
+ *   zero padding `pad` on all sides (an uneven rest at the end is dropped).
+ * A strip of an image has `rows` output rows, padding `top` above and below what the
+ * rows want beyond its h; rows 0: not a strip. */
 typedef struct cm_dnnl_conv_shape {
     int32_t n, h, w, c, oc, kernel, stride, pad, has_bias;
+    int32_t rows, top;
 } cm_dnnl_conv_shape;
 
 int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad);
 
-/* threads: how many one execution uses. */
-cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int threads,
-                              cm_dnnl_primitive **out);
+cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out);
 
 /* The data gradient (diff dst, packed weights -> diff src) or the weight
  * gradient (src, diff dst -> packed gradient, and the bias's) of a convolution
- * made before.  One thread: sums of gradients depend on the number of threads
- * otherwise. */
+ * made before. */
 cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
                                        const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out);
 
 /* dst [m, n] = a b, row-major; a is [m, k], or [k, m] when a_transposed, b is
- * [k, n], or [n, k] when b_transposed.  One thread. */
+ * [k, n], or [n, k] when b_transposed. */
 typedef struct cm_dnnl_matmul_shape {
     int32_t m, n, k, b_transposed, a_transposed;
 } cm_dnnl_matmul_shape;

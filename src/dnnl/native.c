@@ -1,6 +1,7 @@
 /* native.c - memory descriptors, guarded runs: where 2.x and 3.x differ most. */
 #include "dnnl/native.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -132,7 +133,11 @@ cm_status cm_dnnl_make(int (*function)(void *), void *argument, const char *what
 
 cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)
 {
+    /* Kernels ask OpenMP for its threads when they are made and again when they run. */
+    const int before = omp_get_max_threads();
+    if (before != 1) omp_set_num_threads(1);
     int result = cm_dnnl_guard(function, argument);
+    if (before != 1) omp_set_num_threads(before);
     if (result == dnnl_success) return CM_OK;
     if (result == CM_GUARD_THROWN || result == dnnl_out_of_memory) {
         /* A half-made entry in its cache would make the retry fail too. */

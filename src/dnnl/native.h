@@ -20,7 +20,6 @@ struct cm_dnnl_primitive {
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t native;
     int has_bias;
-    int threads;            /* of an execution; 1 where the kernel's sums depend on their number */
     int32_t weight_dims[4]; /* convolution: oc, c, kernel, kernel */
 };
 

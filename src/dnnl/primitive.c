@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/parallel.h"
 #include "dnnl/native.h"
 
 /* Where a primitive's weights, or their gradient, stand among its memory. */
@@ -69,9 +68,9 @@ static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hi
                                                                     d->weights, d->dst, w->stride, dilates, w->low,
                                                                     w->high, hint->desc, attr);
     case CM_DNNL_BACKWARD_WEIGHTS:
-        return dnnl_convolution_backward_weights_primitive_desc_create(
-            &p->desc, engine, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst, w->stride, dilates,
-            w->low, w->high, hint->desc, attr);
+        return dnnl_convolution_backward_weights_primitive_desc_create(&p->desc, engine, dnnl_convolution_direct,
+                                                                       d->src, d->weights, d->bias, d->dst, w->stride,
+                                                                       dilates, w->low, w->high, hint->desc, attr);
     default: break;
     }
     dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
@@ -123,14 +122,15 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
                                    dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
-    int32_t oh = cm_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
+    int32_t oh = c->rows ? c->rows : cm_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
+    int32_t top = c->rows ? c->top : c->pad;
     int32_t ow = cm_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
     const dnnl_dims_t src = {c->n, c->c, c->h, c->w}, dst = {c->n, c->oc, oh, ow}, bias = {c->oc};
     const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel};
-    const window w = {{c->stride, c->stride},
-                      {c->pad, c->pad},
-                      {(oh - 1) * c->stride + c->kernel - c->h - c->pad,
-                       (ow - 1) * c->stride + c->kernel - c->w - c->pad}};
+    const window w = {
+        {c->stride, c->stride},
+        {top, c->pad},
+        {(oh - 1) * c->stride + c->kernel - c->h - top, (ow - 1) * c->stride + c->kernel - c->w - c->pad}};
     int bias_too = c->has_bias && p->kind != CM_DNNL_BACKWARD_DATA;
     dnnl_status_t s = cm_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = cm_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
@@ -161,25 +161,22 @@ static int create(void *argument)
     creation *c = argument;
     dnnl_primitive_attr_t attr;
     DNNL_TRY(cm_dnnl_attributes(&attr));
-    dnnl_status_t s =
-        c->conv ? describe_conv(c->primitive, c->conv, c->hint, attr) : describe_matmul(c->primitive, c->matmul, attr);
+    dnnl_status_t s = c->conv ? describe_conv(c->primitive, c->conv, c->hint, attr)
+                              : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
     if (s == dnnl_success) s = dnnl_primitive_create(&c->primitive->native, c->primitive->desc);
     return (int)s;
 }
 
-static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind, int threads, const char *what,
+static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind, const char *what,
                                   cm_dnnl_primitive **out)
 {
     *out = NULL;
     c->primitive = cm_calloc(engine->context, 1, sizeof *c->primitive);
     if (!c->primitive) return CM_ERR_MEMORY;
     c->primitive->engine = engine;
-    c->primitive->threads = threads;
     c->primitive->kind = kind;
-    int before = cm_parallel_swap_threads(threads);
     cm_status status = cm_dnnl_make(create, c, what);
-    cm_parallel_swap_threads(before);
     if (status != CM_OK) cm_dnnl_primitive_free(c->primitive);
     else *out = c->primitive;
     return status;
@@ -191,21 +188,12 @@ static void name_conv(char *what, size_t size, const char *kind, const cm_dnnl_c
                    shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
 }
 
-cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int threads,
-                              cm_dnnl_primitive **out)
+cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out)
 {
     char what[128];
     creation c = {.conv = shape};
     name_conv(what, sizeof what, "", shape);
-    /* With other channel counts than multiples of 16 (first and last layers: little
-     * work) the order of a sum can depend on the number of threads; and
-     * convolutions by matrix product (no better kernel for this shape and CPU)
-     * split their sums by it.  One thread then. */
-    if (shape->c % 16 || shape->oc % 16) threads = 1;
-    CM_TRY(create_primitive(engine, &c, CM_DNNL_FORWARD, threads, what, out));
-    if (threads == 1 || !strstr(cm_dnnl_kernel_name(*out), "gemm")) return CM_OK;
-    cm_dnnl_primitive_free(*out);
-    return create_primitive(engine, &c, CM_DNNL_FORWARD, 1, what, out);
+    return create_primitive(engine, &c, CM_DNNL_FORWARD, what, out);
 }
 
 cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
@@ -214,7 +202,7 @@ cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_con
     char what[128];
     creation c = {.conv = shape, .hint = forward};
     name_conv(what, sizeof what, of_weights ? " weight gradient" : " data gradient", shape);
-    return create_primitive(engine, &c, of_weights ? CM_DNNL_BACKWARD_WEIGHTS : CM_DNNL_BACKWARD_DATA, 1, what, out);
+    return create_primitive(engine, &c, of_weights ? CM_DNNL_BACKWARD_WEIGHTS : CM_DNNL_BACKWARD_DATA, what, out);
 }
 
 cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
@@ -222,7 +210,7 @@ cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_sha
     char what[128];
     creation c = {.matmul = shape};
     (void)snprintf(what, sizeof what, "matrix product [%d,%d] x [%d,%d]", shape->m, shape->k, shape->k, shape->n);
-    return create_primitive(engine, &c, CM_DNNL_FORWARD, 1, what, out);
+    return create_primitive(engine, &c, CM_DNNL_FORWARD, what, out);
 }
 
 void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
@@ -466,10 +454,5 @@ cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weigh
     call->handle[BIAS_ARG] = bias;
     call->handle[DST] = dst;
     call->handle[SCRATCH] = scratch;
-    if (call->primitive->threads > 1) return run_call(call);
-    /* Made for one thread, but some kernels ask OpenMP again when they run. */
-    int before = cm_parallel_swap_threads(1);
-    cm_status status = run_call(call);
-    cm_parallel_swap_threads(before);
-    return status;
+    return run_call(call);
 }

@@ -191,19 +191,15 @@ static cm_status refresh_piece(void *user, int index, int worker)
     (void)worker;
     const cm_params *params = user;
     packed *p = params->order[index];
-    int before = cm_parallel_swap_threads(1);
-    cm_status status = cm_packed_form_run(&p->form, params->sources[p->index].raw, p->data);
-    cm_parallel_swap_threads(before);
-    return status;
+    return cm_packed_form_run(&p->form, params->sources[p->index].raw, p->data);
 }
 
 cm_status cm_params_refresh(cm_params *params, int threads)
 {
     (void)pthread_mutex_lock(&params->lock);
-    int before = cm_parallel_swap_threads(1);
     cm_status status = prepare_refresh(params);
-    cm_parallel_swap_threads(before);
-    if (status == CM_OK) status = cm_parallel(threads, params->n_order, refresh_piece, params);
+    const cm_threads team = {params->context, threads};
+    if (status == CM_OK) status = cm_parallel(team, params->n_order, refresh_piece, params);
     (void)pthread_mutex_unlock(&params->lock);
     return status;
 }

@@ -20,7 +20,7 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     p->context = plan->context;
     p->engine = plan->engine;
     p->kernels = kernels;
-    p->threads = plan->options.threads;
+    p->threads = (cm_threads){plan->context, plan->options.threads};
     p->mode = plan->options.mode;
     p->lean = plan->options.arithmetic.lean;
     p->bf16 = plan->options.arithmetic.bf16;
@@ -34,6 +34,30 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     }
     p->out = g->values[node->out].desc;
     p->out.n = plan->options.slice;
+}
+
+/* With fewer multiply-adds than these in an op, or in the whole network, a second thread
+ * costs about what it saves: what one of them made is in the cache of the other.  A value
+ * that is passed over counts as several. */
+enum { OP_WORTH_THREADS = 1 << 19, NETWORK_WORTH_THREADS = 1 << 28, OF_A_VALUE = 16 };
+
+static double work_of(const cm_op_plan *p)
+{
+    if (p->op->work) return p->op->work(p);
+    double values = (double)cm_desc_count(p->out);
+    for (int k = 0; k < p->n_in; k++) values += (double)cm_desc_count(p->in[k]);
+    return OF_A_VALUE * values;
+}
+
+/* Several threads inside where they are worth it. */
+static void choose_threads(cm_plan *plan)
+{
+    double all = 0;
+    if (plan->options.threads == 1) return;
+    for (int i = 0; i < plan->graph->n_nodes; i++) all += work_of(&plan->ops[i]);
+    for (int i = 0; i < plan->graph->n_nodes; i++)
+        if (all < NETWORK_WORTH_THREADS || work_of(&plan->ops[i]) < OP_WORTH_THREADS)
+            plan->ops[i].threads = cm_one_thread();
 }
 
 static cm_status prepare_op(cm_plan *plan, int index)
@@ -118,6 +142,7 @@ static cm_status build_with(cm_plan *plan, unsigned char *moves)
     if (!plan->ops || !plan->half) return CM_ERR_MEMORY;
     cm_program_reach(plan, moves);
     for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, moves);
+    choose_threads(plan);
     choose_halves(plan);
     for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_op(plan, i));
     CM_TRY(cm_program_build(plan, moves));
@@ -342,9 +367,7 @@ cm_status cm_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **o
     if (!u) return CM_ERR_MEMORY;
     u->plan = plan;
     u->threads = threads;
-    int before = cm_parallel_swap_threads(1);
     cm_status status = prepare_unpacking(u);
-    cm_parallel_swap_threads(before);
     if (status != CM_OK) cm_unpacking_free(u);
     else *out = u;
     return status;
@@ -365,14 +388,11 @@ static cm_status unpack_piece(void *user, int index, int worker)
         float *aside = u->aside + (size_t)worker * u->largest;
         from = memcpy(aside, to, u->plan->gradient_size[index] * sizeof *to);
     }
-    int before = cm_parallel_swap_threads(1);
-    cm_status status = cm_packed_form_unpack(&u->forms[index], from, to);
-    cm_parallel_swap_threads(before);
-    return status;
+    return cm_packed_form_unpack(&u->forms[index], from, to);
 }
 
 cm_status cm_unpacking_run(cm_unpacking *u, float *block)
 {
     u->block = block;
-    return cm_parallel(u->threads, u->plan->graph->n_params, unpack_piece, u);
+    return cm_parallel((cm_threads){u->plan->context, u->threads}, u->plan->graph->n_params, unpack_piece, u);
 }

@@ -76,7 +76,8 @@ typedef struct {
 static cm_winograd product_of(size_t c)
 {
     cm_winograd w;
-    cm_winograd_init(&w, cm_dnnl_cpu_level(), 0, CM_TILE_1X1, 1, 1, 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
+    cm_winograd_init(&w, cm_dnnl_cpu_level(), 0, CM_TILE_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c,
+                     (int32_t)c);
     return w;
 }
 

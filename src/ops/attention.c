@@ -182,8 +182,8 @@ static cm_status prepare_products(cm_op_plan *p, primitives *s)
     }
     /* q, k, v; their gradients or tangents */
     const size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
-    need(p,
-         sizeof(float) * (matrices * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads * worker_floats(p)));
+    need(p, sizeof(float) *
+                (matrices * align16((size_t)t * (size_t)p->out.c) + (size_t)p->threads.count * worker_floats(p)));
     return CM_OK;
 }
 
@@ -201,7 +201,7 @@ static void detach(const cm_op_plan *p, void *local)
 {
     calls *all = local;
     if (!all) return;
-    for (int w = 0; w < p->threads; w++)
+    for (int w = 0; w < p->threads.count; w++)
         for (int i = 0; i < 2; i++) {
             cm_dnnl_call_free(all[w].scores[i]);
             cm_dnnl_call_free(all[w].values[i]);
@@ -213,10 +213,10 @@ static void detach(const cm_op_plan *p, void *local)
 static cm_status attach(const cm_op_plan *p, void **local)
 {
     const primitives *s = p->state;
-    calls *all = cm_calloc(p->context, (size_t)p->threads, sizeof *all);
+    calls *all = cm_calloc(p->context, (size_t)p->threads.count, sizeof *all);
     if (!all) return CM_ERR_MEMORY;
     *local = all;
-    for (int w = 0; w < p->threads; w++)
+    for (int w = 0; w < p->threads.count; w++)
         for (int i = 0; i < 2 && s->scores[i]; i++) {
             CM_TRY(cm_dnnl_call_create(s->scores[i], &all[w].scores[i]));
             CM_TRY(cm_dnnl_call_create(s->values[i], &all[w].values[i]));
@@ -493,9 +493,15 @@ static cm_status jvp(const cm_op_run *r)
     return CM_OK;
 }
 
+static double work(const cm_op_plan *p)
+{
+    return 2.0 * (double)cm_desc_count(p->out) * p->out.h * p->out.w;
+}
+
 const cm_op cm_op_attention = {.name = "attention",
                                .saves = 3,
                                .shape = shape,
+                               .work = work,
                                .half = half,
                                .prepare = prepare,
                                .release = release,

@@ -35,7 +35,7 @@ static size_t worker_floats(const cm_attention_own *a, size_t blocks)
 
 size_t cm_attention_own_scratch_bytes(const cm_attention_own *a, int gradients)
 {
-    const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads * worker_floats(a, 1);
+    const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads.count * worker_floats(a, 1);
     const size_t backward = 7 * matrix_floats(a) + worker_floats(a, 2) + BLOCK * a->d;
     return sizeof(float) * (gradients && backward > forward ? backward : forward);
 }

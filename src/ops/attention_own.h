@@ -10,7 +10,7 @@
 typedef struct cm_attention_own {
     const cm_winograd_kernels *products;
     const cm_kernels *kernels;
-    int threads; /* of a run; gradients take one */
+    cm_threads threads; /* of a run; gradients take one */
     size_t tokens, heads, d;
     cm_attention_place place[3];
 } cm_attention_own;

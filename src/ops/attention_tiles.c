@@ -42,7 +42,7 @@ static size_t worker_bytes(const cm_attention_tiles *a)
 
 size_t cm_attention_tiles_scratch_bytes(const cm_attention_tiles *a)
 {
-    return q_bytes(a) + 2 * packed_bytes(a) + (size_t)a->threads * worker_bytes(a);
+    return q_bytes(a) + 2 * packed_bytes(a) + (size_t)a->threads.count * worker_bytes(a);
 }
 
 typedef struct {

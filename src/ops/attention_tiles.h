@@ -13,7 +13,7 @@ typedef struct cm_attention_tiles {
     const cm_tile_kernels *tiles;
     const cm_kernels *kernels;
     int parts; /* of a value: 1 or 3 */
-    int threads;
+    cm_threads threads;
     size_t tokens, heads, d;
     cm_attention_place place[3];
     int x_half[2], y_half; /* held in bfloat16; parts 1 */

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "base/parallel.h"
+#include "ops/direct_conv.h"
 
 /* x as the convolution sees it. */
 static cm_desc large(const cm_attr *attr, cm_desc x)
@@ -35,9 +35,11 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 
 /* What a plan holds; what a thread holds: INFER uses the first, TRAIN the first
  * three, JVP the first and the last. */
-enum { FORWARD, DATA, WEIGHTS, TANGENT, KINDS };
+enum { FORWARD, TANGENT, DIRECT };
+enum { DATA, WEIGHTS, GRADIENTS };
 typedef struct {
-    cm_dnnl_primitive *primitive[KINDS];
+    cm_direct_conv direct[DIRECT];
+    cm_dnnl_primitive *gradient_of[GRADIENTS];
     cm_own_conv own, turned;  /* of x, and of the gradient; kind NONE: oneDNN's */
     cm_own_gradient gradient; /* of the weights                               */
     size_t scaled;            /* where in the scratch memory a scaled gradient stands that nobody else wants */
@@ -47,21 +49,22 @@ typedef struct {
     size_t enlarged;          /* here, and in backward, later its gradient        */
 } state;
 typedef struct {
-    cm_dnnl_call *call[KINDS];
+    cm_direct_calls *direct[DIRECT];
+    cm_dnnl_call *gradient_of[GRADIENTS];
 } calls;
 
 static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
 {
     const cm_desc x = large(p->attr, p->in[0]);
-    const cm_dnnl_conv_shape shape = {x.n,
-                                      x.h,
-                                      x.w,
-                                      x.c,
-                                      p->attr->conv.out,
-                                      p->attr->conv.kernel,
-                                      p->attr->conv.stride,
-                                      p->attr->conv.pad,
-                                      p->attr->conv.bias};
+    const cm_dnnl_conv_shape shape = {.n = x.n,
+                                      .h = x.h,
+                                      .w = x.w,
+                                      .c = x.c,
+                                      .oc = p->attr->conv.out,
+                                      .kernel = p->attr->conv.kernel,
+                                      .stride = p->attr->conv.stride,
+                                      .pad = p->attr->conv.pad,
+                                      .has_bias = p->attr->conv.bias};
     return shape;
 }
 
@@ -96,6 +99,12 @@ static int choose(const cm_op_plan *p, cm_own_conv *own)
     return 0;
 }
 
+static double work(const cm_op_plan *p)
+{
+    const int32_t k = p->attr->conv.kernel;
+    return (double)cm_desc_count(p->out) * k * k * p->in[0].c;
+}
+
 static unsigned half(const cm_op_plan *p)
 {
     cm_own_conv own;
@@ -114,8 +123,9 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
     const cm_own_shape forward = own_shape(p, 0, s->up);
     s->own_weights = !p->lean && cm_own_gradient_serves(&s->own, &forward);
     if (!s->own_weights) {
-        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 1, &s->primitive[WEIGHTS]));
-        p->unpacker.dnnl = s->primitive[WEIGHTS];
+        CM_TRY(
+            cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1, &s->gradient_of[WEIGHTS]));
+        p->unpacker.dnnl = s->gradient_of[WEIGHTS];
         return CM_OK;
     }
     cm_own_gradient_init(&s->gradient, &s->own, cm_dnnl_cpu_level(), &forward);
@@ -132,11 +142,11 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
     const int bf16 = p->bf16 == CM_TILE_2X2 ? CM_TILE_2X4 : p->bf16;
     const cm_own_shape turned = own_shape(p, 1, s->up);
     if (!by_own) {
-        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->primitive[FORWARD], 0, &s->primitive[DATA]));
-        p->back_packer.dnnl = s->primitive[DATA];
+        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 0, &s->gradient_of[DATA]));
+        p->back_packer.dnnl = s->gradient_of[DATA];
         return CM_OK;
     }
-    cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), bf16, 1, &turned);
+    cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), bf16, cm_one_thread(), &turned);
     cm_own_conv_take_plain(&s->turned);
     p->back_packer.own = &s->turned;
     return CM_OK;
@@ -147,7 +157,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
     const cm_dnnl_conv_shape shape = shape_of(p);
     const int by_own = cm_own_conv_has_gradients(&s->own);
     if (s->own.kind && !by_own) /* oneDNN wants it as a hint */
-        CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
+        CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
     CM_TRY(prepare_weight_gradient(p, s));
     return p->wants & 1 ? prepare_data_gradient(p, s, by_own) : CM_OK;
 }
@@ -157,8 +167,8 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
     cm_dnnl_conv_shape shape = shape_of(p);
     if (s->own.kind) return CM_OK; /* the same kernel */
     shape.has_bias = 0;
-    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[TANGENT]));
-    p->back_packer.dnnl = s->primitive[TANGENT];
+    CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[TANGENT]));
+    p->back_packer.dnnl = s->direct[TANGENT].part[0];
     return CM_OK;
 }
 
@@ -172,8 +182,8 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
         p->packer[0].own = &s->own;
         return CM_OK;
     }
-    CM_TRY(cm_dnnl_conv_create(p->engine, &shape, p->threads, &s->primitive[FORWARD]));
-    p->packer[0].dnnl = s->primitive[FORWARD];
+    CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
+    p->packer[0].dnnl = s->direct[FORWARD].part[0];
     return CM_OK;
 }
 
@@ -187,7 +197,8 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->own.kind ? cm_own_conv_scratch_bytes(&s->own) : 0);
     need(p, s->turned.kind ? cm_own_conv_scratch_bytes(&s->turned) : 0);
-    for (int i = 0; i < KINDS; i++) need(p, s->primitive[i] ? cm_dnnl_scratch_bytes(s->primitive[i]) : 0);
+    for (int i = 0; i < DIRECT; i++) need(p, cm_direct_conv_scratch_bytes(&s->direct[i]));
+    for (int i = 0; i < GRADIENTS; i++) need(p, s->gradient_of[i] ? cm_dnnl_scratch_bytes(s->gradient_of[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
         p->scratch_bytes = s->scaled + cm_desc_count(p->out) * sizeof(float);
@@ -199,7 +210,8 @@ static cm_status prepare(cm_op_plan *p)
 static void release(cm_op_plan *p)
 {
     state *s = p->state;
-    for (int i = 0; s && i < KINDS; i++) cm_dnnl_primitive_free(s->primitive[i]);
+    for (int i = 0; s && i < DIRECT; i++) cm_direct_conv_release(&s->direct[i]);
+    for (int i = 0; s && i < GRADIENTS; i++) cm_dnnl_primitive_free(s->gradient_of[i]);
     cm_free(p->context, s);
 }
 
@@ -209,15 +221,18 @@ static cm_status attach(const cm_op_plan *p, void **local)
     calls *c = cm_calloc(p->context, 1, sizeof *c);
     if (!c) return CM_ERR_MEMORY;
     *local = c;
-    for (int i = 0; i < KINDS; i++)
-        if (s->primitive[i]) CM_TRY(cm_dnnl_call_create(s->primitive[i], &c->call[i]));
+    for (int i = 0; i < DIRECT; i++)
+        if (s->direct[i].strips) CM_TRY(cm_direct_calls_create(p->context, &s->direct[i], &c->direct[i]));
+    for (int i = 0; i < GRADIENTS; i++)
+        if (s->gradient_of[i]) CM_TRY(cm_dnnl_call_create(s->gradient_of[i], &c->gradient_of[i]));
     return CM_OK;
 }
 
 static void detach(const cm_op_plan *p, void *local)
 {
     calls *c = local;
-    for (int i = 0; c && i < KINDS; i++) cm_dnnl_call_free(c->call[i]);
+    for (int i = 0; c && i < DIRECT; i++) cm_direct_calls_free(c->direct[i]);
+    for (int i = 0; c && i < GRADIENTS; i++) cm_dnnl_call_free(c->gradient_of[i]);
     cm_free(p->context, c);
 }
 
@@ -297,7 +312,8 @@ static cm_status convolve(const cm_op_run *r, int kind, const void *x, const voi
     residual more = {r, added, y};
     if (s->enlarges) CM_TRY(enlarge(r, &x));
     if (s->own.kind) return cm_own_conv_run(&s->own, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
-    CM_TRY(cm_dnnl_execute(((const calls *)r->local)->call[kind], x, weights, bias, y, r->scratch));
+    CM_TRY(cm_direct_conv_run(&s->direct[kind], ((const calls *)r->local)->direct[kind], x, weights, bias, y,
+                              r->scratch));
     if (!added) return CM_OK;
     return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), residual_piece, &more);
 }
@@ -326,11 +342,12 @@ static cm_status backward(const cm_op_run *r)
     float *dx = s->enlarges ? enlarged_of(r) : r->din[0];
     if (r->din[0]) {
         if (s->turned.kind) CM_TRY(cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
-        else CM_TRY(cm_dnnl_execute(c->call[DATA], dy, r->back_param, NULL, dx, r->scratch));
+        else CM_TRY(cm_dnnl_execute(c->gradient_of[DATA], dy, r->back_param, NULL, dx, r->scratch));
         if (s->enlarges) shrink(r, r->din[0]);
     }
     if (s->enlarges) CM_TRY(enlarge(r, &x));
-    if (!s->own_weights) return cm_dnnl_execute(c->call[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
+    if (!s->own_weights)
+        return cm_dnnl_execute(c->gradient_of[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
     cm_own_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
     return CM_OK;
 }
@@ -351,6 +368,7 @@ static cm_status jvp(const cm_op_run *r)
 const cm_op cm_op_conv2d = {.name = "conv2d",
                             .saves = 1,
                             .shape = shape,
+                            .work = work,
                             .half = half,
                             .prepare = prepare,
                             .release = release,

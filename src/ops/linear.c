@@ -75,5 +75,12 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
+enum { OF_A_WEIGHT = 8 }; /* each is read for one multiply-add */
+
+static double work(const cm_op_plan *p)
+{
+    return OF_A_WEIGHT * (double)cm_desc_count(p->out) * p->in[0].c;
+}
+
 const cm_op cm_op_linear = {
-    .name = "linear", .saves = 1, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+    .name = "linear", .saves = 1, .shape = shape, .work = work, .forward = forward, .backward = backward, .jvp = jvp};

@@ -12,7 +12,8 @@ int cm_narrow_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32
     return kernel == 3 && stride == 1 && pad == 1 && c % 16 == 0 && oc <= MOST;
 }
 
-void cm_narrow_init(cm_narrow *narrow, int level, int threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
+void cm_narrow_init(cm_narrow *narrow, int level, cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c,
+                    int32_t oc)
 {
     *narrow = (cm_narrow){cm_kernels_for(level), threads, n, h, w, c, oc};
 }

@@ -10,6 +10,7 @@
 #define CM_OPS_OP_H
 
 #include "base/context.h"
+#include "base/parallel.h"
 #include "dnnl/backend.h"
 #include "ops/kernels.h"
 #include "ops/packer.h"
@@ -83,13 +84,13 @@ typedef struct cm_op_plan {
     const cm_kernels *kernels;
     cm_desc in[CM_OP_MAX_IN], out;
     int n_in;
-    int threads;    /* inside the op; 1 in mode TRAIN                  */
-    int mode;       /* CM_MODE_*                                       */
-    unsigned half;  /* what is held in bfloat16, of what the op's own `half` offers */
-    int lean;       /* direct convolutions only                        */
-    int bf16;       /* bfloat16 products, largest Winograd tile (1: none); or 0 */
-    unsigned wants; /* TRAIN: bit k = the gradient of input k is wanted */
-    unsigned moves; /* JVP: bit k = input k has a tangent              */
+    cm_threads threads; /* inside the op; one in mode TRAIN            */
+    int mode;           /* CM_MODE_*                                       */
+    unsigned half;      /* what is held in bfloat16, of what the op's own `half` offers */
+    int lean;           /* direct convolutions only                        */
+    int bf16;           /* bfloat16 products, largest Winograd tile (1: none); or 0 */
+    unsigned wants;     /* TRAIN: bit k = the gradient of input k is wanted */
+    unsigned moves;     /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
     size_t scratch_bytes;               /* for one run, all inner threads together         */
     size_t aux_bytes;                   /* TRAIN: what forward leaves for backward         */
@@ -132,6 +133,8 @@ struct cm_op {
     unsigned saves; /* bit k: backward reads input k                         */
     /* Output shape; refuses inputs that do not fit. */
     cm_status (*shape)(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out);
+    /* Multiply-adds of a run; NULL: it passes over its values and does little with each. */
+    double (*work)(const cm_op_plan *p);
     /* Which inputs it could read and whether it could write its output in bfloat16,
      * before prepare; NULL: none. */
     unsigned (*half)(const cm_op_plan *p);

@@ -14,7 +14,7 @@ static int parts_of(int level, int bf16, const cm_own_shape *s)
     return level >= CM_CPU_AMX_BF16 && s->kernel == 1 && wide && s->h * s->w >= 16 ? 3 : 0;
 }
 
-void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *s)
+void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, cm_threads threads, const cm_own_shape *s)
 {
     memset(conv, 0, sizeof *conv);
     if (s->up) {
@@ -42,7 +42,7 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const
 void cm_own_conv_take_plain(cm_own_conv *conv)
 {
     const cm_winograd *w = &conv->as.winograd;
-    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads == 1 && w->operands->bytes == 4 &&
+    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads.count == 1 && w->operands->bytes == 4 &&
                   !cm_winograd_narrow(w->c, w->oc);
 }
 
@@ -113,8 +113,9 @@ void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level
                                     : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
     g->points = (size_t)s->n * (size_t)s->h * (size_t)s->w * (s->up ? 4 : 1);
     g->kind = conv->kind == CM_OWN_TILES && conv->as.tiles.parts == 1 ? CM_OWN_TILES : CM_OWN_WINOGRAD;
-    if (g->kind == CM_OWN_TILES) cm_tiles_init(&g->tiles, level, 1, s->kernel, 0, 1, s->n, s->h, s->w, s->c, s->oc);
-    cm_winograd_init(&g->winograd, level, 0, tile, 0, 1, s->n, s->h, s->w, s->c, s->oc);
+    if (g->kind == CM_OWN_TILES)
+        cm_tiles_init(&g->tiles, level, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    cm_winograd_init(&g->winograd, level, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
 }
 
 static size_t gradient_bytes(const cm_own_gradient *g)

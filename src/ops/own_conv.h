@@ -28,7 +28,7 @@ typedef struct cm_own_conv {
 
 /* kind NONE where oneDNN's direct kernels serve better: a function of the shape and the
  * arithmetic (bf16 of cm_op_plan) alone. */
-void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, int threads, const cm_own_shape *shape);
+void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, cm_threads threads, const cm_own_shape *shape);
 /* What forward's x and y are held in; bfloat16 by tiles only, others take floats. */
 static inline int cm_own_conv_offers_half(const cm_own_conv *conv)
 {

@@ -156,7 +156,7 @@ static void cut_images(cm_tiles *t)
     t->h = rows;
 }
 
-void cm_tiles_init(cm_tiles *t, int level, int parts, int side, int turned, int threads, int32_t n, int32_t h,
+void cm_tiles_init(cm_tiles *t, int level, int parts, int side, int turned, cm_threads threads, int32_t n, int32_t h,
                    int32_t w, int32_t c, int32_t oc)
 {
     *t = (cm_tiles){cm_tiles_for(level), parts, side, turned, threads, n, h, w, c, oc, 1, 0, 0};
@@ -176,7 +176,7 @@ enum { SUMS = 2 * 48 * 32 };
 size_t cm_tiles_scratch_bytes(const cm_tiles *t)
 {
     return (size_t)t->together * image_values(t) * sizeof(uint16_t) + 17 * starts_ints(t) * sizeof(int32_t) +
-           (size_t)t->threads * SUMS * sizeof(float);
+           (size_t)t->threads.count * SUMS * sizeof(float);
 }
 
 typedef struct {
@@ -249,7 +249,8 @@ static size_t groups_of(const cm_tiles *t)
 static size_t parts_of(const cm_tiles *t, size_t images)
 {
     enum { SHARE = 3 << 17 };
-    size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc), threads = (size_t)t->threads;
+    size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc),
+           threads = (size_t)t->threads.count;
     size_t parts = (images * image_values(t) * sizeof(uint16_t) + SHARE - 1) / SHARE;
     int points = groups_of(t) % threads || values > taps_of(t) * (size_t)t->c * (size_t)t->oc;
     return points ? (parts + threads - 1) / threads * threads : parts;

@@ -15,7 +15,7 @@
 #ifndef CM_OPS_TILES_H
 #define CM_OPS_TILES_H
 
-#include "base/status.h"
+#include "base/parallel.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -86,14 +86,14 @@ typedef struct cm_tiles {
     int parts;              /* of a value: 1 (bfloat16) or 3 (float32, side 1) */
     int side;               /* of the kernel: 3 or 1                 */
     int turned;             /* weights as the data gradient wants them */
-    int threads;            /* of a run                              */
+    cm_threads threads;     /* of a run                              */
     int32_t n, h, w, c, oc; /* of a 1 x 1 convolution an image may be cut into several */
     int32_t together;       /* images, as many as stay in the cache */
     int x_half, y_half;     /* held in bfloat16 */
 } cm_tiles;
 
-void cm_tiles_init(cm_tiles *tiles, int level, int parts, int side, int turned, int threads, int32_t n, int32_t h,
-                   int32_t w, int32_t c, int32_t oc);
+void cm_tiles_init(cm_tiles *tiles, int level, int parts, int side, int turned, cm_threads threads, int32_t n,
+                   int32_t h, int32_t w, int32_t c, int32_t oc);
 size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
 int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
 /* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */

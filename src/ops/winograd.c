@@ -76,8 +76,8 @@ static size_t block_of(const cm_winograd *w)
     return (tiles + blocks - 1) / blocks;
 }
 
-void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, int threads, int32_t n, int32_t h,
-                      int32_t across, int32_t c, int32_t oc)
+void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, cm_threads threads, int32_t n,
+                      int32_t h, int32_t across, int32_t c, int32_t oc)
 {
     const cm_winograd_kernels *kernels = cm_winograd_for(level);
     *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
@@ -204,7 +204,7 @@ static size_t product_floats(const cm_winograd *w)
 
 size_t cm_winograd_scratch_bytes(const cm_winograd *w)
 {
-    size_t floats = (size_t)w->c + (size_t)w->threads * product_floats(w);
+    size_t floats = (size_t)w->c + (size_t)w->threads.count * product_floats(w);
     return floats * sizeof(float) + w->block * row_of(w) * w->operands->bytes;
 }
 
@@ -356,8 +356,8 @@ static cm_status run_blocks(job *j, void *scratch)
     float *zero = scratch;
     memset(zero, 0, c * sizeof *zero);
     j->zero = zero, j->m = zero + c;
-    j->v = (unsigned char *)(j->m + (size_t)w->threads * product_floats(w));
-    j->parts = groups % (size_t)w->threads ? (size_t)w->threads : 1;
+    j->v = (unsigned char *)(j->m + (size_t)w->threads.count * product_floats(w));
+    j->parts = groups % (size_t)w->threads.count ? (size_t)w->threads.count : 1;
     for (; j->first < tiles; j->first += j->tiles) {
         j->tiles = tiles - j->first < w->block ? tiles - j->first : w->block;
         CM_TRY(cm_parallel(w->threads, (int)j->tiles, input_piece, j));

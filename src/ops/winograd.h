@@ -35,7 +35,7 @@
 #ifndef CM_OPS_WINOGRAD_H
 #define CM_OPS_WINOGRAD_H
 
-#include "base/status.h"
+#include "base/parallel.h"
 #include "ops/kernels.h"
 
 /* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
@@ -129,7 +129,8 @@ typedef struct cm_winograd_kernels {
     void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
                                size_t ldb, float *c, int add);
     void (*fold_rows)(int tile, size_t rows, size_t columns, const float *u, size_t apart, float *t, size_t t_apart);
-    void (*fold)(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart, int add);
+    void (*fold)(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart,
+                 int add);
 } cm_winograd_kernels;
 extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;
 const cm_winograd_kernels *cm_winograd_for(int level);
@@ -139,7 +140,7 @@ typedef struct cm_winograd {
     const cm_winograd_operands *operands;
     int tile;                               /* CM_TILE_ */
     int turned;                             /* weights as the data gradient wants them */
-    int threads;                            /* of a run */
+    cm_threads threads;                     /* of a run */
     int32_t n, h, w, c, oc;                 /* h, w: of the input */
     size_t tiles_down, tiles_across, block; /* block: most tiles at a time */
 } cm_winograd;
@@ -155,7 +156,7 @@ static inline int cm_winograd_narrow(int32_t c, int32_t oc)
  * tile; then CM_TILE_1X1 for a 1 x 1 convolution. */
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w);
-void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int tile, int turned, int threads, int32_t n,
+void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int tile, int turned, cm_threads threads, int32_t n,
                       int32_t h, int32_t w, int32_t c, int32_t oc);
 /* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "winograd down", "product bf16". */
 const char *cm_winograd_name(const cm_winograd *winograd);

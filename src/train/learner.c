@@ -48,7 +48,8 @@ static cm_status fold_piece(void *user, int piece, int worker)
 static cm_status fold(const cm_learner *l, float *values, float *gradient)
 {
     folding f = {l, values, gradient};
-    return l->folded ? cm_parallel(l->folders, cm_fold_pieces(l->folded), fold_piece, &f) : CM_OK;
+    return l->folded ? cm_parallel((cm_threads){l->context, l->folders}, cm_fold_pieces(l->folded), fold_piece, &f)
+                     : CM_OK;
 }
 
 static cm_status set_create(cm_learner *l, const cm_model *from, int folded, cm_weight_set *set)
@@ -250,9 +251,7 @@ cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm
         l->teacher_precond.sigma_min = (double)(float)teacher->precond.sigma_min;
     }
     l->image_size = (size_t)model->channels * (size_t)model->height * (size_t)model->width;
-    const int before = cm_parallel_swap_threads(1); /* what packs in a step is made here, for one thread */
     cm_status status = build(l, settings);
-    cm_parallel_swap_threads(before);
     if (status != CM_OK) cm_learner_free(l);
     else *out = l;
     return status;
@@ -436,12 +435,10 @@ cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_
                          const cm_learner_batch *batch)
 {
     job j = {l, objective, settings, batch};
-    int before = cm_parallel_swap_threads(l->options.threads);
     cm_turns_begin(l->turns);
-    cm_status status = cm_parallel_dealt(l->n_workers, (int)slices(l), slice_piece, &j);
+    cm_status status = cm_parallel_in_order((cm_threads){l->context, l->n_workers}, (int)slices(l), slice_piece, &j);
     if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->gradient);
     if (status == CM_OK) status = fold(l, l->online.values, l->gradient);
-    cm_parallel_swap_threads(before);
     return status;
 }
 

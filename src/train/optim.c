@@ -74,7 +74,7 @@ static cm_status norm_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_gradient_norm(int threads, size_t n, const float *g, double *norm)
+cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm)
 {
     /* 8 KiB of sums: parts grow with n, never with threads. */
     pass s = {.n = n, .part = (n + MAX_PARTS - 1) / MAX_PARTS, .g = g};
@@ -102,7 +102,7 @@ static cm_status scale_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_gradient_scale(int threads, size_t n, double factor, float *g)
+cm_status cm_gradient_scale(cm_threads threads, size_t n, double factor, float *g)
 {
     pass s = {.n = n, .out = g, .factor = (float)factor};
     return factor == 1 ? CM_OK : cm_parallel(threads, pieces(n), scale_piece, &s);

@@ -3,7 +3,7 @@
 #ifndef CM_TRAIN_OPTIM_H
 #define CM_TRAIN_OPTIM_H
 
-#include "base/context.h"
+#include "base/parallel.h"
 #include "ops/kernels.h"
 
 enum { CM_OPTIM_RADAM, CM_OPTIM_ADAM, CM_OPTIM_ADAMW, CM_OPTIM_SGD };
@@ -27,12 +27,12 @@ cm_optim_update cm_optim_prepare(const cm_optim *optim, int64_t k, double lr);
 void cm_optim_apply(const cm_optim_update *update, size_t n, float *p, const float *g, float *m, float *v);
 
 /* sqrt(sum g^2), in double over fixed pieces. */
-cm_status cm_gradient_norm(int threads, size_t n, const float *g, double *norm);
+cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm);
 /* What a gradient of that norm is multiplied by.  torch: max / (norm + 1e-6),
  * at most 1; optax: max / norm when norm >= max. */
 enum { CM_CLIP_TORCH, CM_CLIP_OPTAX };
 double cm_clip_factor(int rule, double norm, double max);
 /* g *= factor. */
-cm_status cm_gradient_scale(int threads, size_t n, double factor, float *g);
+cm_status cm_gradient_scale(cm_threads threads, size_t n, double factor, float *g);
 
 #endif

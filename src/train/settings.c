@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parallel.h"
+#include "base/pool.h"
 #include "graph/arithmetic.h"
 
 enum { INT, LONG, SEED, REAL };
@@ -222,7 +222,8 @@ static cm_status set_choice(cm_train_options *o, const field *f, const char *val
             *done = 1;
             return CM_OK;
         }
-        if (strlen(list) + strlen(f->choices[i]) + 3 < sizeof list) strcat(strcat(list, i ? ", " : ""), f->choices[i]);
+        if (strlen(list) + strlen(f->choices[i]) + 3 < sizeof list)
+            strcat(strcat(list, i ? ", " : ""), f->choices[i]);
     }
     CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected one of %s", f->name, value, list);
 }
@@ -252,8 +253,8 @@ static cm_status set_averages(cm_train_options *o, const char *value)
         char *ramp = strchr(item, ':');
         if (ramp) *ramp++ = '\0';
         if (!read_number(item, &t.ema_value[n]) || (ramp && !read_number(ramp, &t.ema_ramp[n])))
-            CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)",
-                    item);
+            CM_FAIL(CM_ERR_ARGUMENT,
+                    "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)", item);
     }
     t.ema_count = n;
     *o = t;
@@ -279,8 +280,7 @@ cm_status cm_settings_set(cm_train_options *o, const char *name, const char *val
     }
     if (!done) {
         if (!read_number(value, &v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", name, value);
-        if (f->kind != REAL && v != floor(v))
-            CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected a whole number", name, v);
+        if (f->kind != REAL && v != floor(v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected a whole number", name, v);
         CM_TRY(check_range(f, v));
         put(o, f, v);
     }
@@ -308,8 +308,8 @@ static json_t *averages(const cm_train_options *o)
 {
     json_t *list = json_array();
     for (int i = 0; i < o->ema_count && i < CM_MAX_EMAS; i++)
-        json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cm_ema_form_names[o->ema_kind[i] & 3], "value",
-                                              o->ema_value[i], "ramp", o->ema_ramp[i]));
+        json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cm_ema_form_names[o->ema_kind[i] & 3],
+                                              "value", o->ema_value[i], "ramp", o->ema_ramp[i]));
     return list;
 }
 
@@ -339,7 +339,8 @@ static cm_status check_averages(const cm_train_options *o)
     for (int i = 0; i < o->ema_count; i++) {
         double v = o->ema_value[i], ramp = o->ema_ramp[i];
         int kind = o->ema_kind[i];
-        if (kind < 0 || kind > CM_EMA_KIND_POWER) CM_FAIL(CM_ERR_ARGUMENT, "ema_kind[%d] is %d, expected 0..3", i, kind);
+        if (kind < 0 || kind > CM_EMA_KIND_POWER)
+            CM_FAIL(CM_ERR_ARGUMENT, "ema_kind[%d] is %d, expected 0..3", i, kind);
         if ((kind == CM_EMA_KIND_RATE || kind == CM_EMA_KIND_WARMUP) && !(v >= 0 && v <= 1))
             CM_FAIL(CM_ERR_ARGUMENT, "average %d: the rate is %g, expected 0..1", i, v);
         if (kind == CM_EMA_KIND_HALFLIFE && !(v > 0 && isfinite(v)))
@@ -347,7 +348,8 @@ static cm_status check_averages(const cm_train_options *o)
         if (kind == CM_EMA_KIND_POWER && !(v > 0 && v < 0.28))
             CM_FAIL(CM_ERR_ARGUMENT, "average %d: the relative length is %g, expected above 0 and below 0.28", i, v);
         if (!(ramp >= 0 && isfinite(ramp)) || (ramp > 0 && kind != CM_EMA_KIND_HALFLIFE))
-            CM_FAIL(CM_ERR_ARGUMENT, "average %d: a ramp of %g has no effect (half-lives take one, above 0)", i, ramp);
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: a ramp of %g has no effect (half-lives take one, above 0)", i,
+                    ramp);
         for (int k = 0; k < i; k++)
             if (o->ema_kind[k] == kind && o->ema_value[k] == v)
                 CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %g)", k, i, cm_ema_form_names[kind], v);
@@ -396,7 +398,8 @@ static cm_status check_schedules(const cm_train_options *o)
         if (o->scales_mode != CM_SCALES_PROGDIST)
             CM_FAIL(CM_ERR_ARGUMENT, "scales_mode of progressive distillation is progdist");
         if (o->start_scales & (o->start_scales - 1))
-            CM_FAIL(CM_ERR_ARGUMENT, "start_scales is %d; halving it every stage needs a power of two", o->start_scales);
+            CM_FAIL(CM_ERR_ARGUMENT, "start_scales is %d; halving it every stage needs a power of two",
+                    o->start_scales);
     } else if (o->scales_mode == CM_SCALES_PROGDIST) {
         CM_FAIL(CM_ERR_ARGUMENT, "scales_mode progdist belongs to objective pd");
     } else if (o->scales_mode != CM_SCALES_FIXED && o->end_scales < o->start_scales) {
@@ -412,7 +415,8 @@ cm_status cm_settings_check(const cm_train_options *o)
     for (int i = 0; i < FIELDS; i++) CM_TRY(check_range(&fields[i], get(o, &fields[i])));
     if (o->metric == CM_TRAIN_LPIPS)
         CM_FAIL(CM_ERR_UNSUPPORTED, "metric lpips is not in this version: it comes with the metrics");
-    if (o->beta1 >= 1 || o->beta2 >= 1) CM_FAIL(CM_ERR_ARGUMENT, "beta1 %g and beta2 %g have to be below 1", o->beta1, o->beta2);
+    if (o->beta1 >= 1 || o->beta2 >= 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "beta1 %g and beta2 %g have to be below 1", o->beta1, o->beta2);
     CM_TRY(check_averages(o));
     CM_TRY(check_effects(o));
     return check_schedules(o);
@@ -427,9 +431,11 @@ void cm_settings_warn(const cm_context *context, const cm_train_options *o)
         if (r < 1) memory = 1 / (1 - r);
         if (r >= 1 || memory * 2 > (double)o->steps)
             cm_log(context, CM_LOG_WARNING,
-                   "average %d (%s %g) remembers about %.3g steps of %lld: it will mostly hold the weights it began with "
+                   "average %d (%s %g) remembers about %.3g steps of %lld: it will mostly hold the weights it began "
+                   "with "
                    "(a warm-up, warmup:%g, forgets them)",
-                   i, cm_ema_form_names[o->ema_kind[i]], o->ema_value[i], memory, (long long)o->steps, o->ema_value[i]);
+                   i, cm_ema_form_names[o->ema_kind[i]], o->ema_value[i], memory, (long long)o->steps,
+                   o->ema_value[i]);
     }
     if (o->warmup_steps > o->steps)
         cm_log(context, CM_LOG_WARNING, "warmup_steps %lld is longer than the run of %lld steps",
@@ -440,12 +446,15 @@ void cm_settings_warn(const cm_context *context, const cm_train_options *o)
     if (o->mu_mode != CM_MU_FIXED && o->scales_mode == CM_SCALES_FIXED)
         cm_log(context, CM_LOG_WARNING, "mu is adaptive but N is fixed: mu(k) will be constant");
     if (o->mu_mode == CM_MU_FIXED && o->mu > 0 && o->scales_mode == CM_SCALES_PROGRESSIVE)
-        cm_log(context, CM_LOG_WARNING, "N grows but mu stays at %g: early on the target lags behind many steps", o->mu);
+        cm_log(context, CM_LOG_WARNING, "N grows but mu stays at %g: early on the target lags behind many steps",
+               o->mu);
     if (o->mu > 0 && 2 / (1 - (o->mu < 1 ? o->mu : 0.999999)) > (double)o->steps)
-        cm_log(context, CM_LOG_WARNING, "the target (mu %g) barely moves within %lld steps", o->mu, (long long)o->steps);
-    if (o->ect_stage_steps > 0 && o->ect_stage_steps * (o->ect_stages - 1) >= o->steps && o->objective == CM_TRAIN_ECT)
-        cm_log(context, CM_LOG_WARNING, "the last of %d stages of %lld steps begins after the end at %lld", o->ect_stages,
-               (long long)o->ect_stage_steps, (long long)o->steps);
+        cm_log(context, CM_LOG_WARNING, "the target (mu %g) barely moves within %lld steps", o->mu,
+               (long long)o->steps);
+    if (o->ect_stage_steps > 0 && o->ect_stage_steps * (o->ect_stages - 1) >= o->steps &&
+        o->objective == CM_TRAIN_ECT)
+        cm_log(context, CM_LOG_WARNING, "the last of %d stages of %lld steps begins after the end at %lld",
+               o->ect_stages, (long long)o->ect_stage_steps, (long long)o->steps);
 }
 
 /* --- as the parts want them ------------------------------------------------------------------ */

@@ -27,10 +27,11 @@ static cm_status set_precond(cm_trainer *t)
     t->precond = t->model->precond;
     t->precond.context = NULL; /* the table is the model's */
     if (!family)
-        CM_FAIL(CM_ERR_UNSUPPORTED,
-                "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
-                "\"edm\", \"cm\" or \"ecm\"",
-                cm_precond_name(&t->model->precond));
+        CM_FAIL(
+            CM_ERR_UNSUPPORTED,
+            "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
+            "\"edm\", \"cm\" or \"ecm\"",
+            cm_precond_name(&t->model->precond));
     for (size_t i = 0; i < 3; i++)
         if (strcmp(kinds[i].name, t->objective->precond) == 0) t->precond.type = kinds[i].type;
     return CM_OK;
@@ -40,9 +41,9 @@ static cm_status set_config(cm_trainer *t)
 {
     const cm_precond *p = &t->precond;
     t->config = json_deep_copy(t->model->file.config);
-    json_t *precond = json_pack("{s:s, s:f, s:f, s:f, s:s}", "type", cm_precond_name(p), "sigma_data", p->sigma_data,
-                                "sigma_min", p->sigma_min, "sigma_max", p->sigma_max, "time",
-                                p->time == CM_TIME_250LN ? "250ln" : "ln/4");
+    json_t *precond =
+        json_pack("{s:s, s:f, s:f, s:f, s:s}", "type", cm_precond_name(p), "sigma_data", p->sigma_data, "sigma_min",
+                  p->sigma_min, "sigma_max", p->sigma_max, "time", p->time == CM_TIME_250LN ? "250ln" : "ln/4");
     if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     (void)json_object_del(t->config, "training");
@@ -107,8 +108,8 @@ static cm_status make_learner(cm_trainer *t)
         .slice = slice_rule(o),
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
-        .wants_target = t->objective->has_target || t->objective == &cm_objective_ict ||
-                        t->objective == &cm_objective_ect,
+        .wants_target =
+            t->objective->has_target || t->objective == &cm_objective_ict || t->objective == &cm_objective_ect,
         .own_target = t->objective->has_target && any_mu,
         .own_teacher = t->objective == &cm_objective_pd,
     };
@@ -253,8 +254,9 @@ float *cm_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
 json_t *cm_trainer_config(const cm_trainer *t)
 {
     json_t *config = json_deep_copy(t->config);
-    json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps", (json_int_t)t->step,
-                                 "images", (json_int_t)(t->step * t->o.batch), "library", cm_version());
+    json_t *training =
+        json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps", (json_int_t)t->step, "images",
+                  (json_int_t)(t->step * t->o.batch), "library", cm_version());
     if (config && training) (void)json_object_set_new(config, "training", training);
     return config;
 }
@@ -293,8 +295,8 @@ static const float *augment(cm_trainer *t, const float *images, cm_learner_batch
     if (!t->augmented) return images;
     for (size_t i = 0; i < (size_t)t->o.batch; i++) {
         const cm_stream s = {b->seed, cm_learner_stream(b->first + i), CM_DRAW_AUGMENT};
-        cm_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size, t->augmented + i * t->learner->image_size,
-                         t->augment_labels + i * CM_AUGMENT_LABELS);
+        cm_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
+                           t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
     }
     if (t->o.augment > 0) b->augment = t->augment_labels;
     return t->augmented;
@@ -343,7 +345,8 @@ static cm_status update(cm_trainer *t, const cm_moment *now)
         const cm_ema_rate rate = {t->o.ema_kind[i], t->o.ema_value[i], t->o.ema_ramp[i]};
         s.rates[i] = cm_ema_rate_at(&rate, t->step, t->o.batch);
     }
-    CM_TRY(cm_parallel(l->options.threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
+    const cm_threads threads = {t->context, l->options.threads};
+    CM_TRY(cm_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
     CM_TRY(cm_learner_refresh(l, &l->online));
     return l->target.values ? cm_learner_refresh(l, &l->target) : CM_OK;
 }
@@ -366,7 +369,8 @@ static cm_status refuse_nonfinite(cm_trainer *t, double loss, double norm)
         return CM_OK;
     }
     CM_FAIL(CM_ERR_NUMERIC,
-            "step %lld: loss %g, gradient norm %g%s%s; the weights are those before this step (a smaller lr, grad_clip or "
+            "step %lld: loss %g, gradient norm %g%s%s; the weights are those before this step (a smaller lr, "
+            "grad_clip or "
             "skip_nonfinite may help)",
             (long long)t->step, loss, norm, tensor ? ", first in " : "", tensor ? tensor : "");
 }
@@ -415,7 +419,7 @@ static cm_status advance(cm_trainer *t, const float *images, const int32_t *labe
 {
     cm_learner *l = t->learner;
     cm_moment now = cm_curriculum_at(&t->curriculum, t->step);
-    int threads = l->options.threads;
+    const cm_threads threads = {t->context, l->options.threads};
     double norm, began = seconds();
     CM_TRY(change_stage(t, now.scales));
     CM_TRY(gradients(t, images, labels, &now));
@@ -447,10 +451,7 @@ cm_status cm_trainer_advance(cm_trainer *t, const float *images, const int32_t *
     } else if (cm_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
     }
-    int before = cm_parallel_swap_threads(t->learner->options.threads);
-    cm_status status = advance(t, images, labels, report);
-    cm_parallel_swap_threads(before);
-    return status;
+    return advance(t, images, labels, report);
 }
 
 /* --- over a data set ----------------------------------------------------------------- */

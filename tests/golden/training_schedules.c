@@ -63,7 +63,7 @@ static void check_clipping(const golden_file *f, golden_result *r)
     double *g[2] = {golden_read(f, "clip.g0", &n[0]), golden_read(f, "clip.g1", &n[1])}, norm = 0;
     float all[64];
     for (size_t i = 0; i < n[0] + n[1]; i++) all[i] = (float)(i < n[0] ? g[0][i] : g[1][i - n[0]]);
-    (void)cm_gradient_norm(1, n[0] + n[1], all, &norm);
+    (void)cm_gradient_norm(cm_one_thread(), n[0] + n[1], all, &norm);
     compare(f, r, "clip.norm", 1, &norm, FLOAT32);
     for (size_t t = 0; t < f->st.count; t++) {
         const char *name = f->st.tensors[t].name, *rules[] = {"torch", "optax"};
@@ -110,7 +110,8 @@ static void check_warmup(const golden_file *f, golden_result *r)
         const double *row = rows + 4 * i;
         cm_curriculum c = {.lr = row[0], .warmup = (int64_t)llround(row[1] * 1000)};
         if (row[2] < 1) continue;
-        golden_compare(r, "edm_lr", fabs(cm_curriculum_at(&c, (int64_t)llround(row[2]) - 1).lr - row[3]), 1e-12 * row[0]);
+        golden_compare(r, "edm_lr", fabs(cm_curriculum_at(&c, (int64_t)llround(row[2]) - 1).lr - row[3]),
+                       1e-12 * row[0]);
     }
     if (!rows) golden_fail(r, "no warm-up table");
     free(rows);
@@ -135,8 +136,10 @@ void run_scales(golden_file *f, golden_result *r)
     {
         char name[96];
         size_t n = 0;
-        cm_curriculum c = {.start = (int32_t)member(v, "start_scales", 2), .end = (int32_t)member(v, "end_scales", 2),
-                           .mu0 = member(v, "start_ema", 0), .total = (int64_t)member(v, "total_steps", 1),
+        cm_curriculum c = {.start = (int32_t)member(v, "start_scales", 2),
+                           .end = (int32_t)member(v, "end_scales", 2),
+                           .mu0 = member(v, "start_ema", 0),
+                           .total = (int64_t)member(v, "total_steps", 1),
                            .distill_steps = (int64_t)member(v, "distill_steps_per_iter", 1)};
         c.scales = name_index(cm_scales_names, json_string_value(json_object_get(v, "scale_mode")));
         c.mu = name_index(cm_mu_names, json_string_value(json_object_get(v, "target_ema_mode")));
@@ -173,9 +176,12 @@ void run_bilinear(golden_file *f, golden_result *r)
         /* The source is the input of the same batch and channels that is not itself a result. */
         for (size_t k = 0; k < f->st.count; k++) {
             const cm_st_tensor *from = &f->st.tensors[k];
-            if (from->rank != 4 || from->name[0] != 'x' || strstr(from->name, ".f64") || from->shape[0] != to->shape[0]) continue;
+            if (from->rank != 4 || from->name[0] != 'x' || strstr(from->name, ".f64") ||
+                from->shape[0] != to->shape[0])
+                continue;
             double *in = golden_read(f, from->name, NULL), *out = calloc(to->count, sizeof *out);
-            int32_t h = (int32_t)from->shape[2], w = (int32_t)from->shape[3], oh = (int32_t)to->shape[2], ow = (int32_t)to->shape[3];
+            int32_t h = (int32_t)from->shape[2], w = (int32_t)from->shape[3], oh = (int32_t)to->shape[2],
+                    ow = (int32_t)to->shape[3];
             for (int64_t plane = 0; plane < from->shape[0] * from->shape[1]; plane++)
                 cm_bilinear(h, w, in + plane * h * w, oh, ow, out + plane * oh * ow);
             char base[96];

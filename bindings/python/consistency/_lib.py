@@ -47,7 +47,8 @@ LOG = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)
 class ContextOptions(C.Structure):
     _c_name = "cm_context_options"
     _fields_ = [("struct_size", C.c_uint32), ("threads", C.c_int32), ("alloc", ALLOC), ("free", FREE),
-                ("memory_user", C.c_void_p), ("log", LOG), ("log_user", C.c_void_p)]
+                ("memory_user", C.c_void_p), ("log", LOG), ("log_user", C.c_void_p),
+                ("parallel_for", C.c_void_p), ("parallel_user", C.c_void_p)]
 
 
 class LoadOptions(C.Structure):
