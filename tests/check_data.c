@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
@@ -15,6 +16,7 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/names.h"
+#include "support/memory.h"
 
 static char dir[40];
 
@@ -544,6 +546,98 @@ START_TEST(sized_reads)
     FAILS(cm_train_data_check(m, d, &t), CM_ERR_ARGUMENT, "batch is 0");
     cm_model_free(m);
     cm_dataset_free(d);
+}
+END_TEST
+
+/* --- trouble that passes ---------------------------------------------------------------------------------- */
+
+static void descriptors(int allowed)
+{
+    static struct rlimit before;
+    struct rlimit now;
+    if (allowed) {
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+        return;
+    }
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    now = before;
+    now.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
+}
+
+/* Too many open files, files and folders that are away, no memory: the call says so, nothing is marked, and
+ * afterwards the same call gives the same. */
+START_TEST(trouble_is_no_damage)
+{
+    enum { VALUES = 6 * 3 * 16 * 16 };
+    static float want[VALUES], got[VALUES];
+    static const char *const away[] = {"trouble/ape/p4.png", "trouble/ape", "trouble"};
+    cm_dataset_options o = in_order();
+    memory m;
+    memory_reset(&m);
+    cm_context_options co = memory_options(&m, 1);
+    cm_context *context;
+    cm_dataset *d;
+    make_folder("trouble");
+    OK(cm_context_create(&co, &context));
+    OK(cm_dataset_open(context, in_dir("trouble"), &o, &d));
+    OK(cm_dataset_read(d, 0, 6, want, NULL));
+    descriptors(0);
+    cm_status status = cm_dataset_read(d, 0, 6, got, NULL);
+    descriptors(1);
+    ck_assert_msg(status == CM_ERR_IO && strstr(cm_last_message(), "Too many open files"), "%s", cm_last_message());
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(rename(in_dir(away[i]), in_dir("elsewhere")), 0);
+        FAILS(cm_dataset_read(d, 0, 6, got, NULL), CM_ERR_IO, ".png");
+        ck_assert_int_eq(rename(in_dir("elsewhere"), in_dir(away[i])), 0);
+    }
+    status = CM_ERR_MEMORY;
+    for (long k = 1; status != CM_OK && k < 1000; k++) {
+        m.requests = 0, m.fail_at = k;
+        status = cm_dataset_read(d, 0, 6, got, NULL);
+        m.fail_at = 0;
+        ck_assert_msg(status == CM_OK || status == CM_ERR_MEMORY, "request %ld: %s", k, cm_last_message());
+    }
+    ck_assert_int_eq(status, CM_OK);
+    ck_assert_uint_eq(info_of(d).bad, 0);
+    memset(got, 0, sizeof got);
+    OK(cm_dataset_read(d, 0, 6, got, NULL));
+    ck_assert_mem_eq(want, got, sizeof want);
+    cm_dataset_free(d);
+    cm_context_free(context);
+}
+END_TEST
+
+/* Without a descriptor no kind of set becomes another kind, another size or a damaged one. */
+START_TEST(opening_without_descriptors)
+{
+    static unsigned char archive[1 << 14], images[16 + 784], records[3073];
+    static const char *const names[] = {"none", "none.tar", "none.zip", "none.npz", "none-idx3", "none.bin"};
+    size_t size;
+    make_folder("none");
+    unsigned char *png = read_bytes(in_dir("none/cat/p1.png"), &size);
+    size_t n = tar_member(archive, "a.png", '0', png, size);
+    write_bytes(in_dir("none.tar"), archive, n + 1024);
+    const char *const member[] = {"a.png"}, *const array[] = {"arr_0.npy"};
+    const void *const data[] = {png};
+    make_zip(in_dir("none.zip"), member, data, &size, 1, 0);
+    const size_t bytes = npy(archive, "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 4, 4, 3), }", png, 48);
+    const void *const pixels[] = {archive};
+    make_zip(in_dir("none.npz"), array, pixels, &bytes, 1, 0);
+    put32(images, 0x803), put32(images + 4, 1), put32(images + 8, 28), put32(images + 12, 28);
+    write_bytes(in_dir("none-idx3"), images, sizeof images);
+    write_bytes(in_dir("none.bin"), records, sizeof records);
+    free(png);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        cm_dataset *d;
+        descriptors(0);
+        cm_status status = cm_dataset_open(NULL, in_dir(names[i]), NULL, &d);
+        descriptors(1);
+        ck_assert_msg(status == CM_ERR_IO && strstr(cm_last_message(), "Too many open files"), "%s: %s", names[i],
+                      cm_last_message());
+        OK(cm_dataset_open(NULL, in_dir(names[i]), NULL, &d));
+        cm_dataset_free(d);
+    }
 }
 END_TEST
 
@@ -1193,6 +1287,8 @@ Suite *make_suite(void)
     tcase_add_test(t, idx);
     tcase_add_test(t, cifar);
     tcase_add_test(t, crops);
+    tcase_add_test(t, trouble_is_no_damage);
+    tcase_add_test(t, opening_without_descriptors);
     tcase_add_test(t, sized_reads);
     tcase_add_test(t, names_of_files);
     tcase_add_test(t, system_files_are_no_data);

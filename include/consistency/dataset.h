@@ -89,8 +89,8 @@ typedef struct cm_dataset_options {
     int32_t height, width; /* of the images given out; equal; 0 = those of the first  */
     int32_t random_crop;   /* 1: random crops of 80 to 100 % instead of the centre    */
     int32_t labels;        /* cm_label_rule                                           */
-    int32_t stop_on_bad;   /* 1: a picture that cannot be read is an error; default: it
-                              is named in the log, counted, and the next one taken     */
+    int32_t stop_on_bad;   /* 1: a damaged picture is an error; default: it is named in
+                              the log, counted, and the next one taken                 */
     int32_t shuffle;       /* 0 or 1 = yes, 2 = in order                              */
     uint64_t seed;         /* of the order and the crops                              */
 } cm_dataset_options;
@@ -102,7 +102,7 @@ typedef struct cm_dataset_info {
     uint64_t images;
     int32_t classes;      /* 0 = no labels                         */
     int32_t largest_label;
-    uint64_t bad;         /* pictures found unreadable so far      */
+    uint64_t bad;         /* pictures found damaged so far         */
     uint64_t fingerprint; /* of names, sizes and count             */
     const char *kind;     /* "folder", "tar", "idx", ...; borrowed */
     /* Where the classes come from: "dataset.json", "folder names", "file names",
@@ -120,7 +120,10 @@ CM_API cm_status cm_dataset_info_get(const cm_dataset *dataset, cm_dataset_info 
 /* Name of class `label`, NULL past the end or where classes have no names. */
 CM_API const char *cm_dataset_class_name(const cm_dataset *dataset, int32_t label);
 /* Images at positions [position, position + n): float32 n x C x H x W in [-1, 1]
- * and labels (-1 = none; may be NULL). */
+ * and labels (-1 = none; may be NULL).  A damaged picture (FORMAT, LIMIT, UNSUPPORTED
+ * of its content) is left out; IO, a file that cannot be opened or read (too many open
+ * files, not permitted, gone, a network drive that is away), and MEMORY end the call
+ * and mark nothing: once the trouble is over the same call gives the same images. */
 CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
 /* The same into a buffer that has room for `floats` values: SHAPE, with nothing
  * written, unless that is n x C x H x W of this data set.  For callers whose buffer

@@ -52,6 +52,13 @@ static cm_status make_fingerprint(cm_dataset *d)
     return CM_OK;
 }
 
+/* What a picture itself is to blame for.  Anything else (a file that cannot be opened or
+ * read now, no memory) may be over the next time and stops the call. */
+static int is_damage(cm_status status)
+{
+    return status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED;
+}
+
 /* The first picture that can be read decides sizes that were left open. */
 static cm_status find_size(cm_dataset *d)
 {
@@ -61,9 +68,9 @@ static cm_status find_size(cm_dataset *d)
     if (d->o.height > 0 && d->o.width == 0) d->o.width = d->o.height;
     if (d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
     if (d->o.height != d->o.width) CM_FAIL(CM_ERR_ARGUMENT, "images of %d x %d: only squares are cut", d->o.height, d->o.width);
-    for (size_t i = 0; i < d->source->count && i < 1000 && status != CM_OK; i++)
+    for (size_t i = 0; i < d->source->count && i < 1000 && is_damage(status); i++)
         status = d->source->kind->picture(d->source, i, d->o.channels, &p);
-    if (status == CM_ERR_MEMORY) return status;
+    if (status != CM_OK && !is_damage(status)) return status;
     if (status != CM_OK) CM_FAIL(status, "no picture of the set can be read; of the last: %s", cm_last_message());
     int32_t h = p.height, w = p.width;
     cm_free(d->context, p.pixels);
@@ -180,7 +187,7 @@ static cm_status get_one(cm_dataset *d, uint64_t position, float *image, int32_t
         cm_status status = CM_ERR_FORMAT;
         if (!(d->known_bad[i / 8] & 1 << i % 8)) {
             status = try_picture(d, position, i, image);
-            if (status == CM_ERR_MEMORY || (status != CM_OK && d->o.stop_on_bad == 1)) return status;
+            if (status != CM_OK && (!is_damage(status) || d->o.stop_on_bad == 1)) return status;
             if (status != CM_OK) note_bad(d, i);
         }
         if (status != CM_OK) continue;

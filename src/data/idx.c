@@ -154,6 +154,17 @@ static int recognise(const char *path)
     return idx;
 }
 
+/* Why a read gave nothing. */
+static cm_status read_failed(gzFile gz, const char *path, uint64_t at, uint64_t bytes)
+{
+    int code;
+    (void)gzerror(gz, &code);
+    if (code == Z_ERRNO) return cm_file_fail("read", path);
+    if (code == Z_MEM_ERROR) CM_FAIL(CM_ERR_MEMORY, "out of memory: %s", path);
+    CM_FAIL(CM_ERR_FORMAT, "%s: truncated or damaged after %llu of %llu bytes", path, (unsigned long long)at,
+            (unsigned long long)bytes);
+}
+
 /* The whole of a file that says it holds count x rows x columns bytes. */
 static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32_t dims[3], unsigned char **out)
 {
@@ -183,8 +194,7 @@ static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32
     for (uint64_t at = 0; status == CM_OK && at < bytes; at += (uint64_t)got) {
         uint64_t left = bytes - at;
         got = gzread(gz, *out + at, (unsigned)(left < (1u << 30) ? left : 1u << 30));
-        if (got <= 0) status = cm_fail(CM_ERR_FORMAT, "%s: truncated or damaged after %llu of %llu bytes", path,
-                                       (unsigned long long)at, (unsigned long long)bytes);
+        if (got <= 0) status = read_failed(gz, path, at, bytes);
     }
     if (status == CM_OK && gzread(gz, head, 1) != 0) status = cm_fail(CM_ERR_FORMAT, "%s: bytes after the end", path);
     (void)gzclose(gz);

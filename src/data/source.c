@@ -12,11 +12,10 @@ cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
 {
     const cm_source_kind *kind = NULL;
     *out = NULL;
-    if (!cm_path_kind(path)) {
-        cm_mapping probe; /* for its message: missing, a pipe, not permitted */
-        cm_status status = cm_mapping_open(path, &probe);
-        if (status == CM_OK) cm_mapping_close(&probe);
-        return status != CM_OK ? status : cm_fail(CM_ERR_IO, "cannot read '%s'", path);
+    if (cm_path_kind(path) != 1) {
+        cm_mapping probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
+        CM_TRY(cm_mapping_open(path, &probe));
+        cm_mapping_close(&probe);
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !kind; i++)
         if (kinds[i]->recognise(path)) kind = kinds[i];

@@ -33,6 +33,16 @@ int cm_path_kind(const char *path)
     return S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
 }
 
+cm_status cm_path_look(const char *path, int *kind)
+{
+    struct stat st;
+    *kind = 0;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? CM_OK : cm_file_fail("look at", path);
+    *kind = S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
+    return CM_OK;
+}
+
 cm_status cm_directory_sync(const char *path)
 {
     int result, fd = cm_file_open(path, O_RDONLY | O_DIRECTORY, 0);

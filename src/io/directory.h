@@ -27,6 +27,9 @@ void cm_names_free(cm_names *names);
 char *cm_path_join(cm_context *context, const char *a, const char *b);
 /* 1 directory, 2 regular file, 0 neither or missing. */
 int cm_path_kind(const char *path);
+/* The same where a path that cannot be looked at (not permitted, a drive that is away)
+ * is no missing one: IO. */
+cm_status cm_path_look(const char *path, int *kind);
 
 /* The locked files of one owner.  A lock ends with cm_locks_release or with the process
  * and the children it has forked that have not exec'ed. */

@@ -14,6 +14,20 @@ struct cm_zip {
     size_t count;
 };
 
+/* What libzip's error is: the system's, of memory, or the archive's. */
+static cm_status kind_of(zip_error_t *error)
+{
+    switch (zip_error_code_zip(error)) {
+    case ZIP_ER_MEMORY: return CM_ERR_MEMORY;
+    case ZIP_ER_OPEN:
+    case ZIP_ER_NOENT:
+    case ZIP_ER_READ:
+    case ZIP_ER_SEEK:
+    case ZIP_ER_TELL: return CM_ERR_IO;
+    default: return CM_ERR_FORMAT;
+    }
+}
+
 cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
 {
     int error = 0;
@@ -27,8 +41,9 @@ cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
     if (z->path && !z->archive) {
         zip_error_t reason;
         zip_error_init_with_code(&reason, error);
-        status = cm_fail(error == ZIP_ER_MEMORY ? CM_ERR_MEMORY : CM_ERR_FORMAT, "%s: not a good zip archive: %s", path,
-                         zip_error_strerror(&reason));
+        status = kind_of(&reason) == CM_ERR_FORMAT
+                     ? cm_fail(CM_ERR_FORMAT, "%s: not a good zip archive: %s", path, zip_error_strerror(&reason))
+                     : cm_fail(kind_of(&reason), "cannot read '%s': %s", path, zip_error_strerror(&reason));
         zip_error_fini(&reason);
     }
     if (status == CM_OK) {
@@ -92,21 +107,29 @@ static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
     CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), reason);
 }
 
+/* Of libzip's error, which the message ends with. */
+static cm_status failed(const cm_zip *z, size_t index, zip_error_t *error)
+{
+    CM_FAIL(kind_of(error), "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), zip_error_strerror(error));
+}
+
 static cm_status read_all(cm_zip *z, size_t index, unsigned char *data, size_t size)
 {
     unsigned char more;
     zip_file_t *f = zip_fopen_index(z->archive, index, 0);
-    if (!f) return damaged(z, index, zip_strerror(z->archive));
+    if (!f) return failed(z, index, zip_get_error(z->archive));
     cm_status status = CM_OK;
     for (size_t at = 0; status == CM_OK && at < size;) {
         zip_int64_t n = zip_fread(f, data + at, size - at);
-        if (n <= 0) status = damaged(z, index, n < 0 ? zip_file_strerror(f) : "shorter than it says");
+        if (n <= 0)
+            status = n < 0 ? failed(z, index, zip_file_get_error(f)) : damaged(z, index, "shorter than it says");
         else at += (size_t)n;
     }
     /* The read at the end is the one that checks the CRC. */
     if (status == CM_OK) {
         zip_int64_t n = zip_fread(f, &more, 1);
-        if (n != 0) status = damaged(z, index, n < 0 ? zip_file_strerror(f) : "longer than it says");
+        if (n != 0)
+            status = n < 0 ? failed(z, index, zip_file_get_error(f)) : damaged(z, index, "longer than it says");
     }
     (void)zip_fclose(f);
     return status;
@@ -116,7 +139,8 @@ cm_status cm_zip_read(cm_zip *z, size_t index, unsigned char **data, size_t *siz
 {
     zip_stat_t st;
     *data = NULL;
-    if (zip_stat_index(z->archive, index, 0, &st) != 0 || !(st.valid & ZIP_STAT_SIZE) || !(st.valid & ZIP_STAT_COMP_SIZE))
+    if (zip_stat_index(z->archive, index, 0, &st) != 0 || !(st.valid & ZIP_STAT_SIZE) ||
+        !(st.valid & ZIP_STAT_COMP_SIZE))
         return damaged(z, index, "its size is unknown");
     if (st.size > st.comp_size * MAX_RATIO + 1024 || st.size > SIZE_MAX / 2)
         return damaged(z, index, "it claims more bytes than deflate can make of it");

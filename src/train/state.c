@@ -130,6 +130,9 @@ static cm_status read_part(cm_trainer *t, const char *path, const cm_st_tensor *
 static cm_status hash_file(const char *path, size_t *size, char text[33])
 {
     cm_mapping file;
+    int kind;
+    CM_TRY(cm_path_look(path, &kind));
+    if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
     CM_TRY(cm_mapping_open(path, &file));
     XXH128_hash_t h = XXH3_128bits(file.data ? (const void *)file.data : "", file.size);
     *size = file.size;
@@ -292,7 +295,10 @@ static cm_status verify(const char *directory, json_t **out)
     cm_mapping file;
     const char *name;
     json_t *entry;
+    int kind;
     CM_TRY(join(path, directory, "state.json"));
+    CM_TRY(cm_path_look(path, &kind));
+    if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
     CM_TRY(cm_mapping_open(path, &file));
     json_t *state = file.size < (64u << 20)
                         ? json_loadb(file.data ? (const char *)file.data : "", file.size, JSON_REJECT_DUPLICATES, &error)
@@ -350,12 +356,13 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
         if (!is_step(name) || (i > 0 && strcmp(name, latest) == 0)) continue;
         status = join(directory, checkpoints, name);
         if (status == CM_OK) status = verify(directory, state);
+        if (status == CM_ERR_IO || status == CM_ERR_MEMORY) break; /* no damage: the next call may read it */
         if (status == CM_OK && reason[0])
             cm_log(t->context, CM_LOG_WARNING, "continuing from %s, because %s", directory, reason);
         if (status != CM_OK && !reason[0]) (void)snprintf(reason, sizeof reason, "%s", cm_last_message());
     }
     cm_names_free(&names);
-    if (status == CM_OK) return CM_OK;
+    if (status == CM_OK || status == CM_ERR_IO || status == CM_ERR_MEMORY) return status;
     if (reason[0]) CM_FAIL(CM_ERR_FORMAT, "no good checkpoint in %s: %s", checkpoints, reason);
     CM_FAIL(CM_ERR_STATE, "there is no checkpoint in %s", checkpoints);
 }
