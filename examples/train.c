@@ -265,15 +265,33 @@ static int make_directory(program *p, const char *inside)
     return 1;
 }
 
+/* Where a text file of the run is: a link is followed, what is no regular file is refused. */
+static int find_file(program *p, const char *name, char *path, size_t size)
+{
+    struct stat st;
+    char *end;
+    snprintf(path, size, "%s/%s", p->out, name);
+    if (stat(path, &st) != 0) return 0;
+    if (!S_ISREG(st.st_mode)) {
+        fprintf(stderr, "%s: cannot write '%s': it is not a regular file; it was left as it is\n", p->c.program, path);
+        return 1;
+    }
+    if ((end = realpath(path, NULL)) != NULL && strlen(end) < size) strcpy(path, end);
+    free(end);
+    return 0;
+}
+
 /* Writes a text file under a temporary name, then renames it. */
 static int write_file(program *p, const char *name, const char *text)
 {
     char path[PATH], temporary[PATH + 8];
-    snprintf(path, sizeof path, "%s/%s", p->out, name);
+    struct stat st;
+    if (find_file(p, name, path, sizeof path)) return 1;
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    FILE *f = fopen(temporary, "w");
-    if (!f || fputs(text, f) < 0 || fflush(f) != 0 || fsync(fileno(f)) != 0 || fclose(f) != 0 ||
-        rename(temporary, path) != 0) {
+    (void)unlink(temporary); /* of a run that was killed */
+    FILE *f = fopen(temporary, "wx");
+    if (!f || (stat(path, &st) == 0 && fchmod(fileno(f), st.st_mode & 0777) != 0) || fputs(text, f) < 0 ||
+        fflush(f) != 0 || fsync(fileno(f)) != 0 || fclose(f) != 0 || rename(temporary, path) != 0) {
         fprintf(stderr, "%s: cannot write '%s': %s\n", p->c.program, path, strerror(errno));
         return 1;
     }
@@ -315,7 +333,7 @@ static int open_log(program *p)
 {
     char path[PATH], line[2048], *text = NULL;
     size_t size = 0;
-    snprintf(path, sizeof path, "%s/log.jsonl", p->out);
+    if (find_file(p, "log.jsonl", path, sizeof path)) return 1;
     FILE *old = fopen(path, "r"), *kept = open_memstream(&text, &size);
     while (old && kept && fgets(line, sizeof line, old)) {
         const char *step = strstr(line, "\"step\": ");

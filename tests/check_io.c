@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <png.h>
@@ -205,6 +207,118 @@ START_TEST(foreign_files)
         FAILS(cm_safetensors_open(context, in_dir("model.safetensors"), &f), files[i].status, files[i].word);
         ck_assert_ptr_nonnull(strstr(cm_last_message(), "model.safetensors"));
     }
+}
+END_TEST
+
+static cm_status write_as(const char *path, int overwrite, const char *text)
+{
+    cm_file_writer w;
+    CM_TRY(cm_file_create(context, path, overwrite, &w));
+    CM_TRY(cm_file_write(&w, text, strlen(text)));
+    return cm_file_commit(&w);
+}
+
+static int holds(const char *path, const char *text)
+{
+    size_t size;
+    unsigned char *data = read_file(path, &size);
+    int same = size == strlen(text) && memcmp(data, text, size) == 0;
+    free(data);
+    return same;
+}
+
+static mode_t mode_of(const char *path)
+{
+    struct stat st;
+    ck_assert_int_eq(lstat(path, &st), 0);
+    return st.st_mode;
+}
+
+/* What is there and is no regular file stays what it is. */
+START_TEST(odd_outputs_are_refused)
+{
+    static const char *const names[] = {"pipe", "folder", "socket", "null", "to-null", "to-pipe", "to-folder", "circle"};
+    static const char *const words[] = {"a pipe", "a directory", "a socket", "a device", "a device",
+                                        "a pipe", "a directory", "circle"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const uint8_t pixel = 7;
+    ck_assert_int_eq(mkfifo(in_dir("pipe"), 0600), 0);
+    ck_assert_int_eq(mkdir(in_dir("folder"), 0700), 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.24s/socket", dir);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(symlink("/dev/null", in_dir("to-null")), 0);
+    ck_assert_int_eq(symlink("pipe", in_dir("to-pipe")), 0);
+    ck_assert_int_eq(symlink("folder", in_dir("to-folder")), 0);
+    ck_assert_int_eq(symlink("circle", in_dir("circle")), 0);
+    ck_assert_int_eq(symlink("pipe", in_dir("pipe.png")), 0);
+    int before = files_in_dir();
+    for (int overwrite = 0; overwrite < 2; overwrite++)
+        for (int i = 0; i < 8; i++) {
+            char path[160];
+            snprintf(path, sizeof path, "%s", strcmp(names[i], "null") ? in_dir(names[i]) : "/dev/null");
+            mode_t kind = mode_of(path);
+            FAILS(write_as(path, overwrite, "text"), CM_ERR_IO, words[i]);
+            ck_assert_uint_eq(mode_of(path), kind);
+        }
+    FAILS(cm_image_write(NULL, in_dir("pipe.png"), 1, 1, 1, &pixel, 0, 1), CM_ERR_IO, "a pipe");
+    ck_assert_int_eq(files_in_dir(), before);
+    close(fd);
+    /* One that comes between is found too. */
+    cm_file_writer w;
+    OK(cm_file_create(context, in_dir("late"), 1, &w));
+    ck_assert_int_eq(mkfifo(in_dir("late"), 0600), 0);
+    FAILS(cm_file_commit(&w), CM_ERR_IO, "a pipe");
+    ck_assert(S_ISFIFO(mode_of(in_dir("late"))));
+    ck_assert_int_eq(files_in_dir(), before + 1);
+}
+END_TEST
+
+START_TEST(links_are_written_through)
+{
+    char full[160];
+    ck_assert_int_eq(mkdir(in_dir("disk"), 0700), 0);
+    snprintf(full, sizeof full, "%s/disk/full", dir);
+    write_file(in_dir("disk/file"), "old", 3);
+    ck_assert_int_eq(symlink("disk/file", in_dir("link")), 0);
+    ck_assert_int_eq(symlink("link", in_dir("to-link")), 0);
+    ck_assert_int_eq(symlink(full, in_dir("nowhere")), 0);
+    int before = files_in_dir();
+    FAILS(write_as(in_dir("link"), 0, "new"), CM_ERR_IO, "exists");
+    ck_assert(holds(in_dir("disk/file"), "old"));
+    OK(write_as(in_dir("to-link"), 1, "new"));
+    ck_assert(holds(in_dir("disk/file"), "new"));
+    ck_assert(S_ISLNK(mode_of(in_dir("to-link"))) && S_ISLNK(mode_of(in_dir("link"))));
+    ck_assert(S_ISREG(mode_of(in_dir("disk/file"))));
+    OK(write_as(in_dir("nowhere"), 0, "first")); /* nothing is there to be lost */
+    ck_assert(S_ISLNK(mode_of(in_dir("nowhere"))) && holds(full, "first"));
+    FAILS(write_as(in_dir("nowhere"), 0, "second"), CM_ERR_IO, "exists");
+    ck_assert_int_eq(files_in_dir(), before);
+    cm_file_writer w; /* given up: both as they were */
+    OK(cm_file_create(context, in_dir("link"), 1, &w));
+    OK(cm_file_write(&w, "half", 4));
+    cm_file_abort(&w);
+    ck_assert(holds(in_dir("link"), "new"));
+    ck_assert_int_eq(symlink("no/such/folder/file", in_dir("lost")), 0);
+    FAILS(write_as(in_dir("lost"), 1, "text"), CM_ERR_IO, "No such file");
+}
+END_TEST
+
+START_TEST(permissions_stay)
+{
+    static const mode_t modes[] = {0600, 0640, 0444, 0666, 0755};
+    mode_t mask = umask(022);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        write_file(in_dir("file"), "old", 3);
+        ck_assert_int_eq(chmod(in_dir("file"), modes[i]), 0);
+        OK(write_as(in_dir("file"), 1, "new"));
+        ck_assert_uint_eq(mode_of(in_dir("file")) & 07777, modes[i]);
+        ck_assert(holds(in_dir("file"), "new"));
+        ck_assert_int_eq(unlink(in_dir("file")), 0);
+    }
+    OK(write_as(in_dir("fresh"), 1, "new"));
+    ck_assert_uint_eq(mode_of(in_dir("fresh")) & 07777, 0644);
+    umask(mask);
 }
 END_TEST
 
@@ -823,6 +937,9 @@ Suite *make_suite(void)
     tcase_add_test(t, closed_descriptors);
     tcase_add_test(t, foreign_files);
     tcase_add_test(t, write_checks);
+    tcase_add_test(t, odd_outputs_are_refused);
+    tcase_add_test(t, links_are_written_through);
+    tcase_add_test(t, permissions_stay);
     tcase_add_test(t, full_disk);
     tcase_add_test(t, safetensors_round_trip);
     tcase_add_test(t, safetensors_refusals);

@@ -206,6 +206,19 @@ expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
 PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
 PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/run
 [ -f $dir/f.png ] && fail "a failed run left f.png"
+# Outputs that are there and no files; links.
+mkdir $dir/odd && mkfifo $dir/odd/pipe.png $dir/odd/i-1.png && ln -s /dev/null $dir/odd/null.png && ln -s real.png $dir/odd/link.png
+expect 1 "a pipe" $bin/cm-sample $model -n 1 -o $dir/odd/pipe.png --force
+expect 1 "a device" $bin/cm-sample $model -n 1 -o $dir/odd/null.png --force
+expect 1 "a pipe" $bin/cm-sample $model -n 2 --images "$dir/odd/i-%d.png" --force
+expect 0 "link.png" $bin/cm-sample $model -n 1 -o $dir/odd/link.png --force
+[ -p $dir/odd/pipe.png -a -p $dir/odd/i-1.png -a -L $dir/odd/null.png -a -L $dir/odd/link.png -a -s $dir/odd/real.png ] || fail "an odd output was replaced"
+mv $dir/run/report.html $dir/odd/ && ln -s ../odd/report.html $dir/run/report.html && : >$dir/odd/report.html && chmod 600 $dir/odd/report.html
+rm $dir/run/events.out.tfevents.consistency && mkfifo $dir/run/events.out.tfevents.consistency
+PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
+[ -L $dir/run/report.html -a -s $dir/odd/report.html -a "$(stat -c %a $dir/odd/report.html)" = 600 ] || fail "the report's link was replaced"
+PYTHONPATH=bindings/python expect 1 "not a regular file" python3 -m consistency.tensorboard $dir/run
+[ -p $dir/run/events.out.tfevents.consistency ] || fail "a pipe was replaced"
 ls $dir | grep -q tmp && fail "temporary files are left"
 # Ctrl-C: clean stop, nothing written.  On a busy machine the program may not
 # even have begun after a second, and then dies of it: try longer.

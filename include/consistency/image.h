@@ -33,7 +33,9 @@ CM_API cm_status cm_image_grid(size_t n, int32_t columns, int32_t margin, uint8_
 
 /* Writes a JPEG (name ends in .jpg or .jpeg; quality 1..100, 0 = 95; sides of at most
  * 65500, else LIMIT) or a PNG (.png; quality must be 0).  overwrite 0 refuses an existing
- * file. */
+ * file with IO.  The file appears whole or not at all.  A symbolic link stays, and what
+ * it leads to is written; a file that is replaced hands on its permissions; a directory,
+ * device, pipe or socket is refused with IO and left as it is. */
 CM_API cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height,
                                 int32_t width, const uint8_t *pixels, int32_t quality, int32_t overwrite);
 

@@ -66,7 +66,10 @@ CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_l
 CM_API void cm_model_free(cm_model *model);
 
 /* Writes the model as a native file: same tensors, bit for bit, and its
- * resolved configuration.  The file appears whole or not at all. */
+ * resolved configuration.  The file appears whole or not at all.  A symbolic
+ * link stays, and what it leads to is written; a file that is replaced hands on
+ * its permissions; a directory, device, pipe or socket is refused with IO and left
+ * as it is. */
 CM_API cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options);
 
 /* Fills in what is known of the model; strings live as long as the model. */

@@ -86,13 +86,68 @@ void cm_mapping_forget(const void *data, size_t size)
     if (first < last) (void)madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
-static cm_status refuse_existing(const char *path, int overwrite)
+/* --- writing ------------------------------------------------------------------------ */
+
+/* What `from` leads to when it is a link with the text `to`. */
+static char *link_target(cm_context *context, const char *from, const char *to)
 {
-    struct stat st;
-    if (lstat(path, &st) != 0) return errno == ENOENT ? CM_OK : cm_file_fail("write", path);
-    if (S_ISDIR(st.st_mode)) CM_FAIL(CM_ERR_IO, "cannot write '%s': it is a directory", path);
-    if (!overwrite)
-        CM_FAIL(CM_ERR_IO, "'%s' exists already; it was left as it is (ask for overwriting to replace it)", path);
+    const char *slash = strrchr(from, '/');
+    size_t folder = slash && to[0] != '/' ? (size_t)(slash - from) + 1 : 0;
+    char *path = cm_malloc(context, folder + strlen(to) + 1, 1);
+    if (!path) return NULL;
+    memcpy(path, from, folder);
+    memcpy(path + folder, to, strlen(to) + 1);
+    return path;
+}
+
+/* The end of the links that begin at `path`, whether or not there is a file; it is
+ * what a person means who linked the output to another disk. */
+static cm_status follow_links(cm_context *context, const char *path, char **out)
+{
+    enum { MOST = 40 };
+    char to[4096];
+    *out = cm_strdup(context, path);
+    for (int links = 0; *out; links++) {
+        ssize_t n = readlink(*out, to, sizeof to);
+        if (n < 0) return CM_OK; /* no link, or nothing: writing says what is wrong */
+        if (links == MOST || (size_t)n == sizeof to) break;
+        to[n] = '\0';
+        char *next = link_target(context, *out, to);
+        cm_free(context, *out);
+        *out = next;
+    }
+    if (!*out) return CM_ERR_MEMORY;
+    cm_free(context, *out);
+    *out = NULL;
+    CM_FAIL(CM_ERR_IO, "cannot write '%s': its symbolic links lead in a circle or too far", path);
+}
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode)    ? "a directory"
+           : S_ISFIFO(mode) ? "a pipe"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISLNK(mode)  ? "a symbolic link"
+                            : "a device";
+}
+
+/* Only what has a whole content can be replaced by another. */
+static cm_status refuse_others(const char *path, mode_t mode)
+{
+    if (S_ISREG(mode)) return CM_OK;
+    CM_FAIL(CM_ERR_IO, "cannot write '%s': it is %s, not a regular file; it was left as it is", path, kind_of(mode));
+}
+
+/* *st: the file that is there; its mode is 0 when there is none. */
+static cm_status check_target(const cm_file_writer *w, struct stat *st)
+{
+    if (lstat(w->path, st) != 0) {
+        st->st_mode = 0;
+        return errno == ENOENT ? CM_OK : cm_file_fail("write", w->path);
+    }
+    CM_TRY(refuse_others(w->path, st->st_mode));
+    if (!w->overwrite)
+        CM_FAIL(CM_ERR_IO, "'%s' exists already; it was left as it is (ask for overwriting to replace it)", w->path);
     return CM_OK;
 }
 
@@ -118,24 +173,32 @@ static char *temporary_name(cm_context *context, const char *path, size_t size)
     return name;
 }
 
+static cm_status open_temporary(cm_file_writer *w, mode_t mode)
+{
+    size_t length = strlen(w->path) + 48;
+    w->temporary = temporary_name(w->context, w->path, length);
+    if (!w->temporary) return CM_ERR_MEMORY;
+    size_t stem = strlen(w->temporary);
+    for (int attempt = 0; w->descriptor < 0; attempt++) {
+        (void)snprintf(w->temporary + stem, length - stem, "%d", attempt);
+        w->descriptor = cm_file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) return cm_file_fail("create", w->path);
+    }
+    return CM_OK;
+}
+
 cm_status cm_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *w)
 {
-    size_t length = strlen(path) + 48;
-    cm_status status;
+    struct stat st;
     memset(w, 0, sizeof *w);
     w->context = context;
     w->descriptor = -1;
     w->overwrite = overwrite;
-    CM_TRY(refuse_existing(path, overwrite));
-    w->path = cm_strdup(context, path);
-    w->temporary = w->path ? temporary_name(context, path, length) : NULL;
-    status = w->temporary ? CM_OK : CM_ERR_MEMORY;
-    size_t stem = w->temporary ? strlen(w->temporary) : 0;
-    for (int attempt = 0; status == CM_OK && w->descriptor < 0; attempt++) {
-        (void)snprintf(w->temporary + stem, length - stem, "%d", attempt);
-        w->descriptor = cm_file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
-        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) status = cm_file_fail("create", path);
-    }
+    if (stat(path, &st) == 0) CM_TRY(refuse_others(path, st.st_mode));
+    CM_TRY(follow_links(context, path, &w->path));
+    cm_status status = check_target(w, &st);
+    /* Never wider open than the file that it will replace. */
+    if (status == CM_OK) status = open_temporary(w, st.st_mode ? st.st_mode & 0666 : 0666);
     if (status != CM_OK) reset(w);
     return status;
 }
@@ -180,13 +243,27 @@ static void flush_directory(char *path)
     (void)close(fd);
 }
 
+/* Whose it is and who may read it stay as they were; giving a file away is root's. */
+static cm_status keep_permissions(const cm_file_writer *w)
+{
+    struct stat st;
+    CM_TRY(check_target(w, &st));
+    if (!st.st_mode) return CM_OK;
+    int given = fchown(w->descriptor, st.st_uid, st.st_gid);
+    (void)given;
+    if (fchmod(w->descriptor, st.st_mode & 0777) != 0) return cm_file_fail("keep the permissions of", w->path);
+    return CM_OK;
+}
+
 static cm_status publish(cm_file_writer *w)
 {
+    struct stat st;
+    CM_TRY(keep_permissions(w));
     CM_TRY(flush(w->descriptor, w->path));
     int closed = close(w->descriptor);
     w->descriptor = -1;
     if (closed != 0 && errno != EINTR) return cm_file_fail("close", w->path);
-    CM_TRY(refuse_existing(w->path, w->overwrite));
+    CM_TRY(check_target(w, &st));
     if (rename(w->temporary, w->path) != 0) return cm_file_fail("rename the temporary file to", w->path);
     return CM_OK;
 }

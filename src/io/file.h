@@ -24,10 +24,12 @@ void cm_mapping_forget(const void *data, size_t size);
 
 /* Write to `path`.tmp-PID-N (a long name is cut there) in the same directory, then commit: fsync, rename,
  * fsync of the directory.  Abort (or a failed commit) removes the temporary
- * file; a failing call leaves `path` as it was. */
+ * file; a failing call leaves `path` as it was.  Symbolic links are followed first:
+ * they stay, and the file that they lead to is written.  A file that is replaced
+ * hands on its permissions; directories, devices, pipes and sockets are refused. */
 typedef struct cm_file_writer {
     cm_context *context;
-    char *path, *temporary;
+    char *path, *temporary; /* path: the end of its links */
     int descriptor; /* -1: not open */
     int overwrite;
 } cm_file_writer;

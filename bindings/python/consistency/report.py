@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 240, 70, 26
@@ -113,14 +114,30 @@ pre{background:#f5f5f5;padding:1em;overflow:auto;font-size:12px}</style>
        html.escape(json.dumps(config, indent=1)))
 
 
+def write_whole(path, parts):
+    """Writes parts (bytes) to path, whole or not at all: a link stays and what it leads to is written, permissions of a
+    file that is replaced are kept, what is no regular file is refused."""
+    path = os.path.realpath(path)
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise SystemExit("cannot write '%s': it is not a regular file; it was left as it is" % path)
+    temporary = "%s.tmp-%d" % (path, os.getpid())
+    try:
+        with open(temporary, "xb") as f:
+            f.writelines(parts)
+        if os.path.exists(path):
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
 def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         raise SystemExit(__doc__)
     path = os.path.join(sys.argv[1], "report.html")
     text = page(sys.argv[1])
-    with open(path + ".tmp", "w", encoding="utf-8") as f:
-        f.write(text)
-    os.replace(path + ".tmp", path)
+    write_whole(path, [text.encode("utf-8")])
     print(path)
 
 

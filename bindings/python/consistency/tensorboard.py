@@ -6,7 +6,7 @@ import os
 import struct
 import sys
 
-from .report import read_log
+from .report import read_log, write_whole
 
 
 def _crc_table():
@@ -65,9 +65,7 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         raise SystemExit(__doc__)
     path = os.path.join(sys.argv[1], "events.out.tfevents.consistency")
-    with open(path + ".tmp", "wb") as f:
-        f.writelines(record(e) for e in events(read_log(sys.argv[1])))
-    os.replace(path + ".tmp", path)
+    write_whole(path, (record(e) for e in events(read_log(sys.argv[1]))))
     print(path)
 
 
