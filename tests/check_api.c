@@ -3,14 +3,17 @@
 #include "support/suite.h"
 
 #include <fenv.h>
+#include <limits.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/context.h"
@@ -238,6 +241,190 @@ START_TEST(denoise_arguments)
     OK(cm_model_denoise(m, 1, x, &sigma, NULL, x)); /* in place */
     ck_assert_mem_eq(x, y, sizeof x);
     cm_model_free(m);
+}
+END_TEST
+
+/* --- calls that are asked to stop ---------------------------------------------------- */
+
+static void pause_for(long microseconds)
+{
+    const struct timespec t = {microseconds / 1000000, microseconds % 1000000 * 1000};
+    (void)nanosleep(&t, NULL);
+}
+
+/* A long call in a thread.  Progress stops it after `limit` calls. */
+typedef struct {
+    cm_sampler *sampler;
+    int kind; /* 0 run, 1 inpaint, 2 interpolate */
+    atomic_int calls, limit;
+    cm_status status;
+} long_call;
+
+static int32_t count_calls(void *user, uint64_t done, uint64_t total)
+{
+    long_call *c = user;
+    ck_assert(done > 0 && done <= total);
+    return atomic_fetch_add(&c->calls, 1) + 1 >= atomic_load(&c->limit);
+}
+
+static void *call_long(void *user)
+{
+    long_call *c = user;
+    static const int32_t labels[2] = {1, 2};
+    static float given[2 * SIZE], mask[SIZE], images[2 * SIZE];
+    const cm_images y = {2, 1, 32, 32, given}, m = {1, 1, 32, 32, mask};
+    cm_sample_options o;
+    cm_edit_options e;
+    cm_sample_options_init(&o, sizeof o);
+    cm_edit_options_init(&e, sizeof e);
+    o.labels = labels;
+    o.steps = c->kind == 1 ? 1000 : 0;
+    o.progress = count_calls, o.progress_user = c;
+    e.sampling = &o;
+    for (int i = 0; i < SIZE; i++) mask[i] = (float)(i % 2);
+    if (c->kind != 1) o.method = CM_METHOD_HEUN, o.steps = 1000;
+    c->status = c->kind == 0   ? cm_sampler_run(c->sampler, &o, 2, images)
+                : c->kind == 1 ? cm_sampler_inpaint(c->sampler, &e, &y, &m, images)
+                               : cm_sampler_interpolate(c->sampler, &e, 2, images);
+    return NULL;
+}
+
+static cm_sampler *one_thread_sampler(cm_model *m)
+{
+    cm_sampler_options o;
+    cm_sampler *s;
+    cm_sampler_options_init(&o, sizeof o);
+    o.threads = 1;
+    o.max_batch = 2;
+    OK(cm_sampler_create(m, &o, &s));
+    return s;
+}
+
+/* One request at any moment of a call; and one without a call changes nothing. */
+START_TEST(no_cancel_is_lost)
+{
+    enum { ROUNDS = 120, MORE = 20 };
+    cm_model *m;
+    uint64_t random = 3;
+    int lost = 0;
+    float images[2 * SIZE];
+    OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &m));
+    cm_sampler *s = one_thread_sampler(m);
+    for (int round = 0; round < ROUNDS; round++) {
+        long_call c = {.sampler = s, .kind = round % 3};
+        pthread_t thread;
+        atomic_init(&c.calls, 0);
+        atomic_init(&c.limit, INT_MAX);
+        ck_assert_int_eq(pthread_create(&thread, NULL, call_long, &c), 0);
+        while (atomic_load(&c.calls) == 0) pause_for(100);
+        pause_for(random_int(&random, 0, 10000));
+        FAILS(cm_sampler_run(s, NULL, 1, images), CM_ERR_STATE, "this sampler is already running");
+        cm_sampler_cancel(s);
+        atomic_store(&c.limit, atomic_load(&c.calls) + MORE);
+        pthread_join(thread, NULL);
+        ck_assert_int_eq(c.status, CM_ERR_CANCELLED);
+        lost += atomic_load(&c.calls) >= atomic_load(&c.limit);
+        cm_sampler_cancel(s);
+        if (round % 20) continue;
+        cm_sample_options o;
+        cm_sample_options_init(&o, sizeof o);
+        o.steps = 2;
+        OK(cm_sampler_run(s, &o, 2, images));
+    }
+    ck_assert_msg(lost == 0, "%d of %d requests were lost", lost, ROUNDS);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+static int32_t cancel_in_the_map(void *user, const double *in, double *out)
+{
+    memcpy(out, in, SIZE * sizeof *out);
+    cm_sampler_cancel(user);
+    return 0;
+}
+
+static int32_t never(void *user, uint64_t done, uint64_t total)
+{
+    (void)user, (void)done, (void)total;
+    ck_abort_msg("the network ran");
+    return 0;
+}
+
+/* A request while the arguments are looked at: before the first evaluation. */
+START_TEST(cancel_before_the_network)
+{
+    static const int32_t label = 1;
+    static float given[SIZE], mask[SIZE], images[SIZE];
+    const cm_images y = {1, 1, 32, 32, given}, m = {1, 1, 32, 32, mask};
+    cm_model *model;
+    cm_sample_options o;
+    cm_edit_options e;
+    cm_edit_map map;
+    OK(cm_model_load(NULL, MODEL, NULL, &model));
+    cm_sampler *s = one_thread_sampler(model);
+    cm_sample_options_init(&o, sizeof o);
+    cm_edit_options_init(&e, sizeof e);
+    cm_edit_map_init(&map, sizeof map);
+    o.labels = &label;
+    o.progress = never;
+    e.sampling = &o;
+    map.forward = map.inverse = cancel_in_the_map;
+    map.user = s;
+    FAILS(cm_sampler_edit(s, &e, &map, &y, &m, images), CM_ERR_CANCELLED, "cancelled");
+    cm_sampler_free(s);
+    cm_model_free(model);
+}
+END_TEST
+
+typedef struct {
+    cm_model *model;
+    uint64_t done, total, stop_at;
+    int nested, calls;
+} watcher;
+
+static int32_t watch(void *user, uint64_t done, uint64_t total)
+{
+    watcher *w = user;
+    float x[SIZE] = {0}, sigma = 1;
+    ck_assert(done >= w->done && done <= total);
+    w->done = done, w->total = total, w->calls++;
+    if (w->nested) OK(cm_model_denoise(w->model, 1, x, &sigma, NULL, x));
+    return w->stop_at && done >= w->stop_at;
+}
+
+START_TEST(denoise_reports_and_stops)
+{
+    enum { N = 12 };
+    static float x[N * SIZE], want[N * SIZE], y[N * SIZE], sigma[N];
+    cm_model *m;
+    cm_context *context;
+    cm_context_options c;
+    cm_denoise_options o;
+    cm_context_options_init(&c, sizeof c);
+    c.threads = 2;
+    OK(cm_context_create(&c, &context));
+    OK(cm_model_load(context, MODEL, NULL, &m));
+    for (int i = 0; i < N * SIZE; i++) x[i] = (float)sin(i);
+    for (int i = 0; i < N; i++) sigma[i] = (float)(i + 1);
+    OK(cm_model_denoise(m, N, x, sigma, NULL, want));
+    watcher w = {.model = m, .nested = 1};
+    cm_denoise_options_init(&o, sizeof o);
+    OK(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y));
+    ck_assert_mem_eq(y, want, sizeof y);
+    o.progress = watch, o.progress_user = &w;
+    OK(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y));
+    ck_assert(w.done == N && w.total == N && w.calls == N / 2); /* two threads, two images at a time */
+    ck_assert_mem_eq(y, want, sizeof y);
+    w = (watcher){.model = m, .stop_at = 3};
+    FAILS(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y), CM_ERR_CANCELLED, "progress callback");
+    ck_assert(w.done == 4 && w.calls == 2);
+    OK(cm_model_denoise(m, N, x, sigma, NULL, y));
+    ck_assert_mem_eq(y, want, sizeof y);
+    o.struct_size = 3;
+    FAILS(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y), CM_ERR_ARGUMENT, "cm_denoise_options");
+    cm_model_free(m);
+    cm_context_free(context);
 }
 END_TEST
 
@@ -513,15 +700,19 @@ END_TEST
 Suite *make_suite(void)
 {
     Suite *s = suite_create("api");
-    TCase *t = tcase_create("api");
+    TCase *t = tcase_create("api"), *calls = tcase_create("calls");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 1800);
+    tcase_set_timeout(calls, 600);
     tcase_add_test(t, broken_models);
     tcase_add_test(t, acceptable_variants);
     tcase_add_test(t, load_arguments);
     tcase_add_test(t, save_and_load);
     tcase_add_test(t, denoise_arguments);
     tcase_add_loop_test(t, every_allocation_fails, 0, 2);
+    tcase_add_test(calls, no_cancel_is_lost);
+    tcase_add_test(calls, cancel_before_the_network);
+    tcase_add_test(calls, denoise_reports_and_stops);
     tcase_add_test(t, any_budget);
     tcase_add_test(t, a_run_allocates_little);
     tcase_add_test(t, log_goes_to_the_hook);
@@ -530,5 +721,6 @@ Suite *make_suite(void)
     tcase_add_test(t, strange_host);
     tcase_add_test(t, cycles_do_not_grow);
     suite_add_tcase(s, t);
+    suite_add_tcase(s, calls);
     return s;
 }

@@ -38,6 +38,15 @@ typedef struct cm_save_options {
     int32_t overwrite;
 } cm_save_options;
 
+typedef struct cm_denoise_options {
+    uint32_t struct_size;
+    /* After every few images, with how many of the call are done; non-zero stops the call
+     * within one network evaluation.  While the call waits for another thread's it is asked
+     * ten times a second.  May call anything, this function on this model included. */
+    cm_progress_fn progress;
+    void *progress_user;
+} cm_denoise_options;
+
 typedef struct cm_model_info {
     uint32_t struct_size;
     int32_t channels, height, width; /* of its images                         */
@@ -56,6 +65,7 @@ typedef struct cm_model_info {
 
 CM_API void cm_load_options_init(cm_load_options *options, size_t struct_size);
 CM_API void cm_save_options_init(cm_save_options *options, size_t struct_size);
+CM_API void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size);
 CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 
 /* Opens a native model.  Errors: IO (cannot read), FORMAT (not safetensors, or
@@ -94,12 +104,16 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
  *           `adm` needs a label for every image
  *   out     float32, n x out_channels x H x W; may be x itself when
  *           out_channels equals C
- * Plans on first use and keeps that plan; calls on one model are serialised.
+ * Plans on first use and keeps that plan; calls on one model take turns, a few images
+ * at a time.
  * Errors: ARGUMENT (n 0, NULL, sigma or label out of range), NUMERIC (x, or what
  * the network makes of it, is not finite; the image and the value are named, and
  * `out` is unspecified), LIMIT, MEMORY. */
 CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma,
                                   const int32_t *labels, float *out);
+/* The same with options (NULL = defaults); after CANCELLED `out` is unspecified. */
+CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
+                                       const float *sigma, const int32_t *labels, float *out);
 
 #ifdef __cplusplus
 }

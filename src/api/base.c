@@ -57,7 +57,8 @@ size_t cm_abi_sizeof(const char *struct_name)
         {"cm_sampler_info", sizeof(cm_sampler_info)},       {"cm_dataset_options", sizeof(cm_dataset_options)},
         {"cm_dataset_info", sizeof(cm_dataset_info)},       {"cm_train_options", sizeof(cm_train_options)},
         {"cm_train_report", sizeof(cm_train_report)},       {"cm_images", sizeof(cm_images)},
-        {"cm_edit_options", sizeof(cm_edit_options)},       {"cm_edit_map", sizeof(cm_edit_map)}};
+        {"cm_edit_options", sizeof(cm_edit_options)},       {"cm_edit_map", sizeof(cm_edit_map)},
+        {"cm_denoise_options", sizeof(cm_denoise_options)}};
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;
     return 0;

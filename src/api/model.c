@@ -1,6 +1,7 @@
 /* model.c - the calls of model.h: arguments, then the work of diffusion/model. */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include <consistency/model.h>
 
@@ -15,6 +16,11 @@ void cm_load_options_init(cm_load_options *options, size_t struct_size)
 }
 
 void cm_save_options_init(cm_save_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
+}
+
+void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size)
 {
     cm_options_zero(options, struct_size);
 }
@@ -177,41 +183,93 @@ static cm_status check_outputs(size_t first, size_t count, size_t size, const do
             first + i / size, (double)sigma[first + i / size], d[i], i % size);
 }
 
-/* Chunks through double buffers, as the samplers hold their state. */
-static cm_status denoise(cm_model *m, size_t n, const float *x, const float *sigma, const int32_t *labels, float *out)
+typedef struct {
+    cm_model *model;
+    const cm_denoise_options *o;
+    size_t n;
+    const float *x, *sigma;
+    const int32_t *labels;
+    float *out;
+} job;
+
+static cm_status report(const job *j, size_t done)
 {
-    cm_context *context = m->context;
-    size_t pixels = (size_t)m->height * (size_t)m->width, in = input_size(m);
-    size_t to = pixels * (size_t)m->out_channels, chunk = (size_t)cm_context_threads(context);
-    if (!m->own) CM_TRY(cm_denoiser_create(m, (int)chunk, chunk, (cm_arithmetic){0, 0}, &m->own));
-    double *buffer = cm_malloc(context, chunk * (in + to + 1), sizeof *buffer);
-    if (!buffer) return CM_ERR_MEMORY;
-    double *d = buffer + chunk * in, *s = d + chunk * to;
-    cm_status status = CM_OK;
-    for (size_t first = 0; first < n && status == CM_OK; first += chunk) {
-        size_t count = n - first < chunk ? n - first : chunk;
-        const cm_evaluation e = {count, buffer, s, 1, labels ? labels + first : NULL, NULL, d, NULL, NULL};
-        for (size_t i = 0; i < count * in; i++) buffer[i] = (double)x[first * in + i];
-        for (size_t i = 0; i < count; i++) s[i] = (double)sigma[first + i];
-        status = cm_denoiser_run(m->own, &e);
-        if (status == CM_OK) status = check_outputs(first, count, to, d, sigma);
-        for (size_t i = 0; i < count * to && status == CM_OK; i++) out[first * to + i] = (float)d[i];
+    if (j->o->progress && j->o->progress(j->o->progress_user, done, j->n))
+        CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
+    return CM_OK;
+}
+
+/* Takes the model's turn; who can stop is asked while it waits for another thread's. */
+static cm_status take_turn(const job *j, size_t done)
+{
+    enum { NANOSECONDS = 100000000 };
+    for (;;) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += (until.tv_nsec + NANOSECONDS) / 1000000000;
+        until.tv_nsec = (until.tv_nsec + NANOSECONDS) % 1000000000;
+        if (pthread_mutex_timedlock(&j->model->lock, &until) == 0) return CM_OK;
+        CM_TRY(report(j, done));
     }
-    cm_free(context, buffer);
+}
+
+static cm_status evaluate(cm_model *m, const cm_evaluation *e)
+{
+    const int threads = cm_context_threads(m->context);
+    if (!m->own) CM_TRY(cm_denoiser_create(m, threads, (size_t)threads, (cm_arithmetic){0, 0}, &m->own));
+    return cm_denoiser_run(m->own, e);
+}
+
+/* Images first .. first + count - 1 through double buffers, as the samplers hold their state. */
+static cm_status denoise_chunk(const job *j, size_t first, size_t count, double *x, double *d, double *sigma)
+{
+    cm_model *m = j->model;
+    size_t in = input_size(m), to = (size_t)m->height * (size_t)m->width * (size_t)m->out_channels;
+    const cm_evaluation e = {count, x, sigma, 1, j->labels ? j->labels + first : NULL, NULL, d, NULL, NULL};
+    for (size_t i = 0; i < count * in; i++) x[i] = (double)j->x[first * in + i];
+    for (size_t i = 0; i < count; i++) sigma[i] = (double)j->sigma[first + i];
+    CM_TRY(take_turn(j, first));
+    cm_status status = evaluate(m, &e);
+    (void)pthread_mutex_unlock(&m->lock);
+    CM_TRY(status);
+    CM_TRY(check_outputs(first, count, to, d, j->sigma));
+    for (size_t i = 0; i < count * to; i++) j->out[first * to + i] = (float)d[i];
+    return report(j, first + count);
+}
+
+static cm_status denoise(const job *j)
+{
+    const cm_model *m = j->model;
+    size_t in = input_size(m), to = (size_t)m->height * (size_t)m->width * (size_t)m->out_channels;
+    size_t chunk = (size_t)cm_context_threads(m->context);
+    double *buffer = cm_malloc(m->context, chunk * (in + to + 1), sizeof *buffer);
+    if (!buffer) return CM_ERR_MEMORY;
+    double *d = buffer + chunk * in, *sigma = d + chunk * to;
+    cm_status status = CM_OK;
+    for (size_t first = 0; first < j->n && status == CM_OK; first += chunk)
+        status = denoise_chunk(j, first, j->n - first < chunk ? j->n - first : chunk, buffer, d, sigma);
+    cm_free(m->context, buffer);
     return status;
+}
+
+cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
+                                const float *sigma, const int32_t *labels, float *out)
+{
+    cm_denoise_options o;
+    const job j = {model, &o, n, x, sigma, labels, out};
+    if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
+    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
+    CM_TRY(cm_context_check_process(model->context));
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_denoise_options"));
+    CM_TRY(check_images(model, n, x));
+    CM_TRY(check_sigmas(model, n, sigma));
+    CM_TRY(cm_model_check_labels(model, labels, n));
+    return denoise(&j);
 }
 
 cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma, const int32_t *labels,
                            float *out)
 {
-    if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
-    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
-    CM_TRY(cm_context_check_process(model->context));
-    CM_TRY(check_images(model, n, x));
-    CM_TRY(check_sigmas(model, n, sigma));
-    CM_TRY(cm_model_check_labels(model, labels, n));
-    (void)pthread_mutex_lock(&model->lock);
-    cm_status status = denoise(model, n, x, sigma, labels, out);
-    (void)pthread_mutex_unlock(&model->lock);
-    return status;
+    return cm_model_denoise_with(model, NULL, n, x, sigma, labels, out);
 }

@@ -62,6 +62,11 @@ class SaveOptions(C.Structure):
     _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32)]
 
 
+class DenoiseOptions(C.Structure):
+    _c_name = "cm_denoise_options"
+    _fields_ = [("struct_size", C.c_uint32), ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+
+
 class ModelInfo(C.Structure):
     _c_name = "cm_model_info"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
@@ -160,7 +165,7 @@ class EditMap(C.Structure):
                 ("inverse", MAP), ("user", C.c_void_p)]
 
 
-STRUCTS = [ContextOptions, LoadOptions, SaveOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
+STRUCTS = [ContextOptions, LoadOptions, SaveOptions, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
            DatasetOptions, DatasetInfo, TrainOptions, TrainReport, ImageBatch, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
@@ -179,6 +184,7 @@ PROTOTYPES = {
     "cm_context_free": (None, [_p]),
     "cm_load_options_init": (None, [C.POINTER(LoadOptions), _size]),
     "cm_save_options_init": (None, [C.POINTER(SaveOptions), _size]),
+    "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
     "cm_model_load": (C.c_int, [_p, C.c_char_p, C.POINTER(LoadOptions), C.POINTER(_p)]),
     "cm_model_free": (None, [_p]),
@@ -188,6 +194,7 @@ PROTOTYPES = {
     "cm_model_param_info": (C.c_int, [_p, _size, C.POINTER(C.c_char_p), _i32p, C.POINTER(C.c_int64), _i32p]),
     "cm_model_param_read": (C.c_int, [_p, _size, _size, _f32p]),
     "cm_model_denoise": (C.c_int, [_p, _size, _f32p, _f32p, _i32p, _f32p]),
+    "cm_model_denoise_with": (C.c_int, [_p, C.POINTER(DenoiseOptions), _size, _f32p, _f32p, _i32p, _f32p]),
     "cm_sampler_options_init": (None, [C.POINTER(SamplerOptions), _size]),
     "cm_sample_options_init": (None, [C.POINTER(SampleOptions), _size]),
     "cm_sampler_info_init": (None, [C.POINTER(SamplerInfo), _size]),
