@@ -79,7 +79,8 @@ CM_API void cm_model_free(cm_model *model);
  * resolved configuration.  The file appears whole or not at all.  A symbolic
  * link stays, and what it leads to is written; a file that is replaced hands on
  * its permissions; a directory, device, pipe or socket is refused with IO and left
- * as it is. */
+ * as it is.  Cannot be cancelled: it takes what the disk takes to write and flush
+ * weight_bytes. */
 CM_API cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options);
 
 /* Fills in what is known of the model; strings live as long as the model. */
