@@ -1271,6 +1271,57 @@ START_TEST(colours_for_a_gray_network)
 }
 END_TEST
 
+START_TEST(foreign_files_are_named)
+{
+    static const char lfs[] = "version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea\nsize 170498071\n";
+    static const char page[] = "<!DOCTYPE html>\n<html><body>Sign in</body></html>\n";
+    static const char pickle[] = "\x80\x04\x95\x10\0\0\0\0\0\0\0}q\0X\4\0\0\0data";
+    static const char zipped[] = "\x1f\x8b\x08\0\0\0\0\0\0\3";
+    static const struct {
+        const char *name, *data;
+        size_t size;
+        const char *word;
+    } rows[] = {{"set.tar", lfs, sizeof lfs - 1, "a Git LFS pointer"},
+                {"set.zip", lfs, sizeof lfs - 1, "git lfs pull"},
+                {"set.npz", lfs, sizeof lfs - 1, "a Git LFS pointer"},
+                {"data_batch_1.bin", lfs, sizeof lfs - 1, "a Git LFS pointer"},
+                {"train-images-idx3-ubyte", lfs, sizeof lfs - 1, "a Git LFS pointer"},
+                {"train-images-idx3-ubyte.gz", page, sizeof page - 1, "an HTML page"},
+                {"set.zip", page, sizeof page - 1, "an HTML page"},
+                {"set.npz", page, sizeof page - 1, "an HTML page"},
+                {"data_batch_1", pickle, sizeof pickle - 1, "CIFAR-10's binary version"},
+                {"data_batch_1", pickle, sizeof pickle - 1, "a Python pickle"},
+                {"set.rar", "Rar!\x1a\7\1\0", 8, "a RAR archive: unpack it first"},
+                {"set.7z", "7z\xbc\xaf\x27\x1c\0\4", 8, "a 7-Zip archive: unpack it first"},
+                {"set.tar.gz", zipped, sizeof zipped - 1, "a gzip file: unpack it first"},
+                {"set.tgz", zipped, sizeof zipped - 1, "a gzip file: unpack it first"},
+                {"set.tar.xz", "\xfd" "7zXZ\0\0\0", 8, "an xz file"},
+                {"set.parquet", "PAR1\0\0\0\0", 8, "a Parquet file"},
+                {"set.mat", "MATLAB 5.0 MAT-file, Platform", 29, "a MATLAB file"},
+                {"one.png", "\x89PNG\r\n\x1a\n", 8, "a PNG picture"},
+                {"one.webp", "RIFF\x10\0\0\0WEBPVP8 ", 16, "a WebP picture"},
+                {"set.npy", "\x93NUMPY\1\0", 8, "a NumPy array"},
+                {"set.tar", "", 0, "an empty file"},
+                {"set.npz", "", 0, "an empty file"}};
+    cm_dataset *d;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/foreign%d/%s", dir, (int)i, rows[i].name);
+        make_folders_of(path);
+        write_bytes(path, rows[i].data, rows[i].size);
+        FAILS(cm_dataset_open(NULL, path, NULL, &d), CM_ERR_FORMAT, rows[i].word);
+    }
+    /* A checkout without LFS has a pointer for every picture; CIFAR-10's Python version has no endings. */
+    const part pointers[] = {{"a.png", lfs, sizeof lfs - 1}, {"b.png", lfs, sizeof lfs - 1}};
+    const part pickles[] = {{"batches.meta", pickle, sizeof pickle - 1}, {"data_batch_1", pickle, sizeof pickle - 1}};
+    for (int how = 0; how < CONTAINERS; how++) {
+        FAILS(cm_dataset_open(NULL, contain(how, "pointers", pointers, 2), NULL, &d), CM_ERR_FORMAT, "a Git LFS pointer");
+        FAILS(cm_dataset_open(NULL, contain(how, "pickles", pickles, 2), NULL, &d), CM_ERR_ARGUMENT,
+              "'data_batch_1' is a Python pickle");
+    }
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("data");
@@ -1301,6 +1352,7 @@ Suite *make_suite(void)
     tcase_add_test(t, idx_files_under_other_names);
     tcase_add_test(t, missing_batches_are_named);
     tcase_add_test(t, colours_for_a_gray_network);
+    tcase_add_test(t, foreign_files_are_named);
     tcase_add_test(t, augmentation_without_change_gives_the_image_back);
     tcase_add_test(t, augmentation_labels_tell_what_was_done);
     suite_add_tcase(s, t);

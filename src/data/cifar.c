@@ -2,6 +2,7 @@
  * one file, or a folder's data_batch_1.bin to data_batch_5.bin. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "data/source.h"
 #include "io/directory.h"
@@ -26,7 +27,7 @@ static int recognise(const char *path)
     for (int k = 0; k < MAX_BATCHES && cm_path_kind(path) == 1; k++)
         if (batch_path(path, k, file, sizeof file)) return 1;
     if (cm_path_kind(path) == 1) return 0;
-    return n > 4 && strcmp(path + n - 4, ".bin") == 0;
+    return n > 4 && strcasecmp(path + n - 4, ".bin") == 0;
 }
 
 static cm_status open_batch(state *st, const char *path)
@@ -34,6 +35,7 @@ static cm_status open_batch(state *st, const char *path)
     CM_TRY(cm_mapping_open(path, &st->file[st->n]));
     size_t size = st->file[st->n].size;
     st->records[st->n++] = size / RECORD;
+    if (size % RECORD || size == 0) CM_TRY(cm_source_refuse_foreign(path, "CIFAR-10's binary batch"));
     if (size % RECORD)
         CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are not a multiple of a CIFAR-10 record's %d (truncated, or CIFAR-100?)", path,
                 size, RECORD);

@@ -232,8 +232,7 @@ static cm_status read_head(void *user, const char *relative, uint64_t place, uns
     *got = 0;
     char *path = cm_path_join(s->context, ((state *)s->state)->root, relative);
     if (!path) return CM_ERR_MEMORY;
-    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    while (fd < 0 && errno == EINTR);
+    fd = cm_file_open(path, O_RDONLY | O_NONBLOCK, 0);
     cm_status status = fd < 0 && errno != EACCES && errno != ENOENT ? cm_file_fail("open", path) : CM_OK;
     while (fd >= 0 && status == CM_OK && *got < n) {
         do r = read(fd, out + *got, n - *got);

@@ -179,7 +179,8 @@ static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32
     if (!gz) return cm_file_fail("open", path);
     cm_status status = CM_OK;
     got = gzread(gz, head, (unsigned)(4 + 4 * ranks));
-    if (got != 4 + 4 * ranks || word(head) != magic)
+    if (gzdirect(gz) && (got < 4 || word(head) >> 16 != 0)) status = cm_source_refuse_foreign(path, "an idx file");
+    if (status == CM_OK && (got != 4 + 4 * ranks || word(head) != magic))
         status = cm_fail(CM_ERR_FORMAT, "%s: not an idx file of %s", path, magic == 0x803 ? "images" : "labels");
     for (int i = 0; i < ranks && status == CM_OK; i++) {
         dims[i] = word(head + 4 + 4 * i);

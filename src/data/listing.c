@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "data/names.h"
+#include "io/foreign.h"
 
 enum { MAX_PICTURES = 100000000 };
 
@@ -73,10 +74,16 @@ static int is_picture_content(const unsigned char *head, size_t n)
     return n >= 4 && (memcmp(head, "\x89PNG", 4) == 0 || memcmp(head, "\xff\xd8\xff", 3) == 0);
 }
 
+static void note_foreign(cm_listing *l, const char *name, const unsigned char *head, size_t n)
+{
+    const cm_foreign *kind = l->foreign[0] ? NULL : cm_foreign_kind(head, n);
+    if (kind) (void)snprintf(l->foreign, sizeof l->foreign, "'%.60s' is %s", name, kind->what);
+}
+
 /* Whether a file is a picture of the set; what is left out is counted. */
 static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
 {
-    unsigned char head[8];
+    unsigned char head[64];
     size_t got = 0;
     int ending;
     cm_name_kind kind = cm_name_kind_of(e->name, &ending);
@@ -85,6 +92,7 @@ static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
     if (kind == CM_NAME_PLAIN || kind == CM_NAME_FORMAT) {
         CM_TRY(l->head(l->user, e->path ? e->path : e->name, e->place, head, sizeof head, &got));
         *yes = is_picture_content(head, got);
+        if (!*yes && kind == CM_NAME_PLAIN) note_foreign(l, e->name, head, got);
     }
     if (!*yes && ending >= 0) l->endings[ending]++;
     return CM_OK;
@@ -276,6 +284,7 @@ static cm_status fail_empty(const cm_listing *l, const char *kind)
     text[0] = '\0';
     if (formats[0]) MORE("; %s files were left out: convert them", formats);
     if (packed[0]) MORE("; %s files were left out: unpack or convert them", packed);
+    if (l->foreign[0]) MORE("; %s", l->foreign);
     if (l->system.n)
         MORE("; %zu hidden, system or unfinished ones were left out ('%.80s')", l->system.n, l->system.first);
     if (l->dangling.n) MORE("; %zu links lead nowhere ('%.80s')", l->dangling.n, l->dangling.first);

@@ -29,6 +29,7 @@ typedef struct cm_listing {
         char first[200];
     } system, dangling, again, twice;
     size_t endings[128];
+    char foreign[200]; /* what the first file without an ending is, "" for none */
 } cm_listing;
 
 void cm_listing_begin(cm_listing *listing, cm_context *context, const char *container, cm_head_fn head, void *user);

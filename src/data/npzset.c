@@ -1,5 +1,6 @@
 /* npzset.c - arr_0: u8 [n, H, W, C] or [n, H, W], arr_1: labels. */
 #include <string.h>
+#include <strings.h>
 
 #include "data/source.h"
 #include "io/directory.h"
@@ -14,7 +15,7 @@ typedef struct {
 static int recognise(const char *path)
 {
     size_t n = strlen(path);
-    return n > 4 && strcmp(path + n - 4, ".npz") == 0 && cm_path_kind(path) == 2;
+    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cm_path_kind(path) == 2;
 }
 
 /* The entry of that name, or *bytes NULL when there is none. */
@@ -78,6 +79,7 @@ static cm_status open_npz(cm_source *s, const char *path)
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
+    if (!cm_zip_is(path)) CM_TRY(cm_source_refuse_foreign(path, "an .npz file"));
     CM_TRY(cm_zip_open(s->context, path, &zip));
     cm_status status = read_images(s, zip, path);
     if (status == CM_OK) status = read_labels(s, zip, path);

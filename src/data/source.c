@@ -4,12 +4,25 @@
 #include <string.h>
 
 #include "io/directory.h"
+#include "io/foreign.h"
 
 static const cm_source_kind *const kinds[] = {&cm_source_cifar, &cm_source_idx, &cm_source_npz,
                                               &cm_source_zip,   &cm_source_tar, &cm_source_folder};
 
+cm_status cm_source_refuse_foreign(const char *path, const char *expected)
+{
+    cm_mapping file;
+    CM_TRY(cm_mapping_open(path, &file));
+    const cm_foreign *kind = cm_foreign_kind(file.data, file.size);
+    cm_mapping_close(&file);
+    if (kind) CM_FAIL(CM_ERR_FORMAT, "%s: not %s but %s", path, expected, kind->what);
+    return CM_OK;
+}
+
 cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
 {
+    static const char *const known = "a data set known here (a folder of JPEG or PNG files, .tar, .zip, .npz, CIFAR-10's "
+                                     "binary version or MNIST idx)";
     const cm_source_kind *kind = NULL;
     *out = NULL;
     if (cm_path_kind(path) != 1) {
@@ -19,11 +32,10 @@ cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !kind; i++)
         if (kinds[i]->recognise(path)) kind = kinds[i];
-    if (!kind)
-        CM_FAIL(CM_ERR_FORMAT,
-                "'%s' is no data set known here: a folder of JPEG or PNG files, .tar, .zip, .npz, CIFAR-10 binary or "
-                "MNIST idx",
-                path);
+    if (!kind) {
+        CM_TRY(cm_source_refuse_foreign(path, known));
+        CM_FAIL(CM_ERR_FORMAT, "'%s' is not %s", path, known);
+    }
     cm_source *s = cm_calloc(context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     s->context = context;

@@ -50,4 +50,7 @@ void cm_source_close(cm_source *source);
 cm_status cm_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
                            cm_picture *out);
 
+/* FORMAT when the file is known to be something else: "PATH: not EXPECTED but ...". */
+cm_status cm_source_refuse_foreign(const char *path, const char *expected);
+
 #endif

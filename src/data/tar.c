@@ -11,15 +11,6 @@ typedef struct {
     cm_mapping file;
 } state;
 
-static int recognise(const char *path)
-{
-    cm_mapping file;
-    if (cm_path_kind(path) != 2 || cm_mapping_open(path, &file) != CM_OK) return 0;
-    int tar = file.size >= BLOCK && memcmp(file.data + 257, "ustar", 5) == 0;
-    cm_mapping_close(&file);
-    return tar;
-}
-
 /* Octal digits, or base 256 when the first bit is set. */
 static int number(const unsigned char *p, size_t n, uint64_t *out)
 {
@@ -78,6 +69,16 @@ static void ustar_name(const unsigned char *h, char *name)
     }
     memcpy(name + at, h, n);
     name[at + n] = '\0';
+}
+
+static int recognise(const char *path)
+{
+    cm_mapping file;
+    if (cm_path_kind(path) != 2 || cm_mapping_open(path, &file) != CM_OK) return 0;
+    /* the oldest tars have no mark, only the sum */
+    int tar = file.size >= BLOCK && (memcmp(file.data + 257, "ustar", 5) == 0 || (file.data[0] && checksum_fits(file.data)));
+    cm_mapping_close(&file);
+    return tar;
 }
 
 /* What stands before a member and belongs to it. */

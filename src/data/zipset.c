@@ -1,5 +1,6 @@
 /* zipset.c - a zip of pictures, with EDM's dataset.json understood. */
 #include <string.h>
+#include <strings.h>
 
 #include "data/listing.h"
 #include "io/directory.h"
@@ -11,20 +12,14 @@ typedef struct {
 
 static int recognise(const char *path)
 {
-    cm_mapping file;
     size_t n = strlen(path);
-    if (cm_path_kind(path) != 2 || (n > 4 && strcmp(path + n - 4, ".npz") == 0)) return 0;
-    if (cm_mapping_open(path, &file) != CM_OK) return 0;
-    int zip = file.size >= 4 && (memcmp(file.data, "PK\3\4", 4) == 0 || memcmp(file.data, "PK\5\6", 4) == 0);
-    cm_mapping_close(&file);
-    return zip;
+    return cm_path_kind(path) == 2 && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) && cm_zip_is(path);
 }
 
 static cm_status read_head(void *user, const char *path, uint64_t place, unsigned char *out, size_t n, size_t *got)
 {
     (void)path;
-    *got = cm_zip_head(user, (size_t)place, out, n);
-    return CM_OK;
+    return cm_zip_head(user, (size_t)place, out, n, got);
 }
 
 static cm_status collect(cm_source *s, cm_zip *zip, cm_listing *listing)

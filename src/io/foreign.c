@@ -1,4 +1,5 @@
-/* foreign.c - files that people give in place of models, by their first bytes. */
+/* foreign.c - files that people give in place of models, data sets and pictures, by
+ * their first bytes. */
 #include "io/foreign.h"
 
 #include <ctype.h>
@@ -34,7 +35,24 @@ static const signature signatures[] = {
     S("\xff\xd8\xff", 0, "a JPEG picture", 0),
     S("GIF8", 0, "a GIF picture", 0),
     S("WEBP", 8, "a WebP picture", 0),
+    S("BM", 0, "a BMP picture", 0),
+    S("II*\0", 0, "a TIFF picture", 0),
+    S("MM\0*", 0, "a TIFF picture", 0),
+    S("ftypavif", 4, "an AVIF picture", 0),
+    S("ftypheic", 4, "a HEIC picture", 0),
+    S("ftypheix", 4, "a HEIC picture", 0),
+    S("ftypmif1", 4, "a HEIF picture", 0),
+    S("ftyp", 4, "a video or a picture of a video's format (MP4, MOV, HEIF)", 0),
+    S("\0\0\0\x0cjP  ", 0, "a JPEG 2000 picture", 0),
+    S("\0\0\0\x0cJXL ", 0, "a JPEG XL picture", 0),
+    S("\xff\x0a", 0, "a JPEG XL picture", 0),
+    S("8BPS", 0, "a Photoshop picture", 0),
+    S("\x1a\x45\xdf\xa3", 0, "a video (Matroska, WebM)", 0),
+    S("AVI ", 8, "a video (AVI)", 0),
     S("%PDF-", 0, "a PDF document", 0),
+    S("PAR1", 0, "a Parquet file: export its pictures as files", 0),
+    S("ARROW1", 0, "an Arrow file: export its pictures as files", 0),
+    S("MATLAB 5.0 MAT-file", 0, "a MATLAB file (.mat)", 0),
     S("\x1f\x8b", 0, "a gzip file: unpack it first", 0),
     S("BZh", 0, "a bzip2 file: unpack it first", 0),
     S("\xfd"

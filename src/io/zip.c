@@ -28,6 +28,15 @@ static cm_status kind_of(zip_error_t *error)
     }
 }
 
+int cm_zip_is(const char *path)
+{
+    cm_mapping file;
+    if (cm_mapping_open(path, &file) != CM_OK) return 0;
+    int zip = file.size >= 4 && (memcmp(file.data, "PK\3\4", 4) == 0 || memcmp(file.data, "PK\5\6", 4) == 0);
+    cm_mapping_close(&file);
+    return zip;
+}
+
 cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
 {
     int error = 0;
@@ -89,19 +98,6 @@ int cm_zip_is_link(const cm_zip *z, size_t index)
     return system == ZIP_OPSYS_UNIX && (attributes >> 16 & 0170000) == 0120000;
 }
 
-size_t cm_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n)
-{
-    size_t at = 0;
-    zip_file_t *f = zip_fopen_index(z->archive, index, 0);
-    while (f && at < n) {
-        zip_int64_t got = zip_fread(f, out + at, n - at);
-        if (got <= 0) break;
-        at += (size_t)got;
-    }
-    if (f) (void)zip_fclose(f);
-    return at;
-}
-
 static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
 {
     CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), reason);
@@ -111,6 +107,18 @@ static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
 static cm_status failed(const cm_zip *z, size_t index, zip_error_t *error)
 {
     CM_FAIL(kind_of(error), "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), zip_error_strerror(error));
+}
+
+cm_status cm_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n, size_t *got)
+{
+    zip_file_t *f = zip_fopen_index(z->archive, index, 0);
+    zip_int64_t r = 1;
+    *got = 0;
+    for (; f && *got < n && (r = zip_fread(f, out + *got, n - *got)) > 0; *got += (size_t)r) {}
+    zip_error_t *error = f ? zip_file_get_error(f) : zip_get_error(z->archive);
+    cm_status status = (!f || r < 0) && kind_of(error) != CM_ERR_FORMAT ? failed(z, index, error) : CM_OK;
+    if (f) (void)zip_fclose(f);
+    return status;
 }
 
 static cm_status read_all(cm_zip *z, size_t index, unsigned char *data, size_t size)
