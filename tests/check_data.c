@@ -16,6 +16,7 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/names.h"
+#include "data/resize.h"
 #include "support/memory.h"
 
 static char dir[40];
@@ -546,6 +547,78 @@ START_TEST(sized_reads)
     FAILS(cm_train_data_check(m, d, &t), CM_ERR_ARGUMENT, "batch is 0");
     cm_model_free(m);
     cm_dataset_free(d);
+}
+END_TEST
+
+/* A part of a resized picture is the part of the whole one, in every direction. */
+START_TEST(parts_of_resized_pictures)
+{
+    enum { SIDE = 61 };
+    static uint8_t pixels[SIDE * SIDE * 3];
+    uint64_t seed = 4;
+    cm_context *context;
+    OK(cm_context_create(NULL, &context));
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)random_int(&seed, 0, 255);
+    for (int k = 0; k < 400; k++) {
+        int32_t c = k % 2 ? 1 : 3, h = random_int(&seed, 1, SIDE), w = random_int(&seed, 1, SIDE);
+        int32_t oh = k % 5 ? random_int(&seed, 1, 90) : h, ow = k % 7 ? random_int(&seed, 1, 90) : w, filter = k % 3 != 0;
+        const cm_picture in = {c, h, w, pixels};
+        cm_picture whole, piece;
+        cm_part part = {random_int(&seed, 0, oh - 1), random_int(&seed, 0, ow - 1), 0, 0};
+        part.height = random_int(&seed, 1, oh - (int32_t)part.y), part.width = random_int(&seed, 1, ow - (int32_t)part.x);
+        OK(cm_resize(context, &in, oh, ow, filter, &whole));
+        OK(cm_resize_part(context, &in, oh, ow, filter, &part, &piece));
+        ck_assert(whole.height == oh && whole.width == ow && piece.height == part.height && piece.width == part.width);
+        for (int32_t y = 0; y < part.height; y++)
+            ck_assert_msg(memcmp(piece.pixels + y * part.width * c, whole.pixels + ((part.y + y) * ow + part.x) * c,
+                                 (size_t)(part.width * c)) == 0,
+                          "case %d, row %d", k, y);
+        cm_free(context, whole.pixels), cm_free(context, piece.pixels);
+    }
+    cm_context_free(context);
+}
+END_TEST
+
+/* Pictures of one pixel by very many cost what they hold, whichever way they lie. */
+START_TEST(thin_pictures)
+{
+    enum { LONG = 60000, SIDE = 256 };
+    static uint8_t pixels[LONG], page[SIDE * SIDE];
+    static float image[SIDE * SIDE];
+    memory m;
+    for (int i = 0; i < LONG; i++) pixels[i] = (uint8_t)(i / 300); /* the middle is 100 */
+    for (int lying = 0; lying < 2; lying++)
+        for (int random = 0; random < 2; random++) {
+            cm_dataset_options o = in_order();
+            cm_context_options co;
+            cm_context *context;
+            cm_dataset *d;
+            memory_reset(&m);
+            co = memory_options(&m, 1);
+            o.channels = 1, o.height = SIDE, o.random_crop = random;
+            (void)mkdir(in_dir("thin"), 0777);
+            OK(cm_image_write(NULL, in_dir("thin/a.png"), 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, 0, 1));
+            OK(cm_context_create(&co, &context));
+            OK(cm_dataset_open(context, in_dir("thin"), &o, &d));
+            OK(cm_dataset_read(d, 0, 1, image, NULL));
+            if (!random)
+                for (int i = 0; i < SIDE * SIDE; i++) ck_assert(fabs((double)image[i] - (100 / 127.5 - 1)) < 0.01);
+            ck_assert_msg(m.peak < 4 << 20, "lying %d, random %d: %lld bytes", lying, random, m.peak);
+            cm_dataset_free(d);
+            cm_context_free(context);
+            memory_reset(&m);
+            OK(cm_context_create(&co, &context));
+            OK(cm_image_fit(context, CM_FIT_CROP, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
+            for (int i = 0; i < SIDE * SIDE; i++) ck_assert(page[i] == 100 || page[i] == 99);
+            OK(cm_image_fit(context, CM_FIT_PAD, 7, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
+            OK(cm_image_fit(context, CM_FIT_RESIZE, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
+            ck_assert_msg(m.peak < 32 << 20, "lying %d: %lld bytes", lying, m.peak);
+            cm_context_free(context);
+        }
+    /* as wide as a picture may be, at the largest size: no number overflows */
+    int64_t height, width;
+    cm_shrunk_size(1, 65535, 65535, &height, &width);
+    ck_assert(height == 65535 && width == 65535ll * 65535);
 }
 END_TEST
 
@@ -1338,6 +1411,8 @@ Suite *make_suite(void)
     tcase_add_test(t, idx);
     tcase_add_test(t, cifar);
     tcase_add_test(t, crops);
+    tcase_add_test(t, parts_of_resized_pictures);
+    tcase_add_test(t, thin_pictures);
     tcase_add_test(t, trouble_is_no_damage);
     tcase_add_test(t, opening_without_descriptors);
     tcase_add_test(t, sized_reads);

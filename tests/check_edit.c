@@ -749,7 +749,10 @@ START_TEST(pictures_come_to_size)
     FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 2, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "channels");
     FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 0, 4, out), CM_ERR_ARGUMENT, "0 pixels");
     FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 4, 8, NULL, 4, 4, out), CM_ERR_ARGUMENT, "NULL");
-    FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 1, 8, in, 65535, 1, out), CM_ERR_LIMIT, "limits");
+    static uint8_t tall[65535]; /* scaled to 524280 x 65535, of which one column is made: between 40 and 200 */
+    OK(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 1, 8, in, 65535, 1, tall));
+    for (int i = 0; i < 65535; i++) ck_assert_int_eq(tall[i], 120);
+    FAILS(cm_image_fit(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 65535, 65535, out), CM_ERR_LIMIT, "limits");
 }
 END_TEST
 

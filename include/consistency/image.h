@@ -68,7 +68,9 @@ typedef enum cm_fit {
     CM_FIT_CROP = 1,   /* scaled until it covers the page, the middle is cut out   */
     CM_FIT_PAD = 2     /* scaled until it fits on the page, `background` around it */
 } cm_fit;
-/* out: out_height x out_width x channels bytes, not overlapping pixels. */
+/* out: out_height x out_width x channels bytes, not overlapping pixels.  Only what is
+ * seen of the scaled picture is made, however long and thin it is; more than 2^28 pixels
+ * of out are LIMIT. */
 CM_API cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int32_t channels, int32_t height,
                               int32_t width, const uint8_t *pixels, int32_t out_height, int32_t out_width,
                               uint8_t *out);

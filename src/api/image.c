@@ -203,28 +203,24 @@ void cm_image_free(cm_context *context, uint8_t *pixels)
 /* --- sizes --------------------------------------------------------------------------------- */
 
 /* The size that `fit` scales a picture to before it cuts or fills. */
-static void scaled_size(int32_t fit, int32_t height, int32_t width, int32_t *out_height, int32_t *out_width)
+static void scaled_size(int32_t fit, int32_t height, int32_t width, int64_t *out_height, int64_t *out_width)
 {
-    int64_t tall = (int64_t)*out_height * width, wide = (int64_t)*out_width * height;
+    int64_t tall = *out_height * width, wide = *out_width * height;
     if (fit == CM_FIT_RESIZE || tall == wide) return;
     /* The side that follows the other one, rounded. */
-    if ((fit == CM_FIT_CROP) == (tall > wide)) *out_width = (int32_t)((2 * tall + height) / (2 * height));
-    else *out_height = (int32_t)((2 * wide + width) / (2 * width));
+    if ((fit == CM_FIT_CROP) == (tall > wide)) *out_width = (2 * tall + height) / (2 * height);
+    else *out_height = (2 * wide + width) / (2 * width);
     if (*out_height < 1) *out_height = 1;
     if (*out_width < 1) *out_width = 1;
 }
 
-/* Centres `from` on `to`, which has its channels: what sticks out is cut. */
+/* Centres `from` on `to`, which has its channels and is at least as large. */
 static void place(const cm_picture *from, const cm_picture *to)
 {
-    int32_t dy = (to->height - from->height) / 2, dx = (to->width - from->width) / 2;
-    int32_t sx = dx < 0 ? -dx : 0, left = dx < 0 ? 0 : dx;
-    int32_t columns = from->width < to->width ? from->width : to->width;
-    size_t c = (size_t)to->channels;
-    for (int32_t y = 0; y < to->height; y++)
-        if (y - dy >= 0 && y - dy < from->height)
-            memcpy(to->pixels + ((size_t)y * (size_t)to->width + (size_t)left) * c,
-                   from->pixels + ((size_t)(y - dy) * (size_t)from->width + (size_t)sx) * c, (size_t)columns * c);
+    size_t c = (size_t)to->channels, row = (size_t)from->width * c;
+    size_t top = (size_t)(to->height - from->height) / 2, left = (size_t)(to->width - from->width) / 2;
+    for (size_t y = 0; y < (size_t)from->height; y++)
+        memcpy(to->pixels + ((top + y) * (size_t)to->width + left) * c, from->pixels + y * row, row);
 }
 
 cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int32_t channels, int32_t height,
@@ -241,12 +237,15 @@ cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int
     CM_TRY(check_shape("cm_image_fit", 1, channels, out_height, out_width, &total));
     const cm_picture in = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
     const cm_picture page = {channels, out_height, out_width, out};
-    int32_t h = out_height, w = out_width;
+    int64_t h = out_height, w = out_width;
     scaled_size(fit, height, width, &h, &w);
+    cm_part part = {0, 0, h < out_height ? (int32_t)h : out_height, w < out_width ? (int32_t)w : out_width};
+    part.y = (h - part.height) / 2;
+    part.x = (w - part.width) / 2;
     cm_picture scaled;
-    CM_TRY(cm_picture_check("cm_image_fit", (uint64_t)h, (uint64_t)w));
+    CM_TRY(cm_picture_check("cm_image_fit", (uint64_t)part.height, (uint64_t)part.width));
     CM_TRY(cm_context_retain(context, &owner));
-    cm_status status = cm_resize(owner, &in, h, w, CM_FILTER_BICUBIC, &scaled);
+    cm_status status = cm_resize_part(owner, &in, h, w, CM_FILTER_BICUBIC, &part, &scaled);
     if (status == CM_OK) {
         memset(out, background, total);
         place(&scaled, &page);

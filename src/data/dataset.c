@@ -145,8 +145,10 @@ static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
     const cm_stream stream = {d->o.seed, position | 1ull << 62, 0};
     cm_stream_uniform(&stream, 3, u);
     int32_t top = (int32_t)ceil(s / 0.8), side = s + (int32_t)(u[0] * (top - s + 1));
-    CM_TRY(cm_shrink_to(d->context, p, side));
-    return cm_crop(d->context, p, s, (int32_t)(u[1] * (p->height - s + 1)), (int32_t)(u[2] * (p->width - s + 1)));
+    int64_t height, width;
+    cm_shrunk_size(p->height, p->width, side, &height, &width);
+    const cm_part part = {(int64_t)(u[1] * (double)(height - s + 1)), (int64_t)(u[2] * (double)(width - s + 1)), s, s};
+    return cm_shrink_and_cut(d->context, p, side, &part);
 }
 
 /* H x W x C bytes to planes in [-1, 1]. */

@@ -1,4 +1,5 @@
-/* resize.c - two passes with integer weights of 22 bits. */
+/* resize.c - two passes with integer weights of 22 bits.  Only what is wanted of the
+ * result is made, so that a long thin picture costs no more than its own pixels. */
 #include "data/resize.h"
 
 #include <math.h>
@@ -19,20 +20,32 @@ static double kernel(int filter, double x)
     return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-static int32_t most_taps(int32_t in, int32_t out, int filter)
+static double support_of(int32_t in, int64_t out, int filter)
 {
-    double scale = (double)in / out;
-    return (int32_t)ceil((filter == CM_FILTER_BOX ? 0.5 : 2.0) * (scale > 1 ? scale : 1)) * 2 + 2;
+    double scale = (double)in / (double)out;
+    return (filter == CM_FILTER_BOX ? 0.5 : 2.0) * (scale > 1 ? scale : 1);
+}
+
+static int32_t most_taps(int32_t in, int64_t out, int filter)
+{
+    return (int32_t)ceil(support_of(in, out, filter)) * 2 + 2;
+}
+
+/* The sources [low, high) of output i. */
+static void find_sources(int64_t i, int32_t in, int64_t out, int filter, int32_t *low, int32_t *high)
+{
+    double support = support_of(in, out, filter), centre = ((double)i + 0.5) * ((double)in / (double)out);
+    *low = centre - support + 0.5 < 0 ? 0 : (int32_t)(centre - support + 0.5);
+    *high = (int32_t)(centre + support + 0.5);
+    if (*high > in) *high = in;
 }
 
 /* weight has room for most_taps; work for as many doubles. */
-static void find_taps(int32_t i, int32_t in, int32_t out, int filter, double *work, taps *t)
+static void find_taps(int64_t i, int32_t in, int64_t out, int filter, double *work, taps *t)
 {
-    double scale = (double)in / out, fs = scale > 1 ? scale : 1;
-    double support = (filter == CM_FILTER_BOX ? 0.5 : 2.0) * fs, centre = (i + 0.5) * scale, sum = 0;
-    int32_t low = (int32_t)(centre - support + 0.5), high = (int32_t)(centre + support + 0.5);
-    if (centre - support + 0.5 < 0) low = 0;
-    if (high > in) high = in;
+    double scale = (double)in / (double)out, fs = scale > 1 ? scale : 1, centre = ((double)i + 0.5) * scale, sum = 0;
+    int32_t low, high;
+    find_sources(i, in, out, filter, &low, &high);
     t->first = low;
     t->count = high - low;
     for (int32_t k = 0; k < t->count; k++) sum += work[k] = kernel(filter, (low + k - centre + 0.5) / fs);
@@ -42,19 +55,23 @@ static void find_taps(int32_t i, int32_t in, int32_t out, int filter, double *wo
     }
 }
 
+/* `from` is the first of the sources. */
 static uint8_t weighted(const taps *t, const uint8_t *from, size_t step)
 {
     int32_t sum = 1 << 21;
-    for (int32_t k = 0; k < t->count; k++) sum += t->weight[k] * from[(size_t)(t->first + k) * step];
+    for (int32_t k = 0; k < t->count; k++) sum += t->weight[k] * from[(size_t)k * step];
     sum >>= 22;
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One pass: `lines` lines of `in` samples to `out`; a sample is `step` bytes from the
- * next, a line `in_line` (`out_line`) bytes, of `inner` interleaved values. */
+/* One pass from `in` samples to `out`, of which [first, first + count) are made: in each
+ * of `lines` lines of `inner` interleaved values.  What is given of the input begins at
+ * sample `begin`. */
 typedef struct {
-    int32_t in, out;
-    size_t lines, inner, step, in_line, out_line;
+    int32_t in, begin, count;
+    int64_t out, first;
+    size_t lines, inner;
+    size_t in_step, in_line, out_step, out_line; /* bytes from a sample, from a line, to the next */
 } pass;
 
 static cm_status run_pass(cm_context *context, const pass *p, int filter, const uint8_t *from, uint8_t *to)
@@ -63,37 +80,47 @@ static cm_status run_pass(cm_context *context, const pass *p, int filter, const 
     double *work = cm_malloc(context, (size_t)most, sizeof *work);
     taps t = {0, 0, cm_malloc(context, (size_t)most, sizeof *t.weight)};
     cm_status status = work && t.weight ? CM_OK : CM_ERR_MEMORY;
-    for (int32_t i = 0; i < p->out && status == CM_OK; i++) {
-        find_taps(i, p->in, p->out, filter, work, &t);
+    for (int32_t i = 0; i < p->count && status == CM_OK; i++) {
+        find_taps(p->first + i, p->in, p->out, filter, work, &t);
+        const uint8_t *first = from + (size_t)(t.first - p->begin) * p->in_step;
         for (size_t line = 0; line < p->lines; line++)
             for (size_t k = 0; k < p->inner; k++)
-                to[line * p->out_line + (size_t)i * p->step + k] = weighted(&t, from + line * p->in_line + k, p->step);
+                to[line * p->out_line + (size_t)i * p->out_step + k] = weighted(&t, first + line * p->in_line + k, p->in_step);
     }
     cm_free(context, work);
     cm_free(context, t.weight);
     return status;
 }
 
-cm_status cm_resize(cm_context *context, const cm_picture *in, int32_t height, int32_t width, int filter,
-                    cm_picture *out)
+cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t height, int64_t width, int filter,
+                         const cm_part *part, cm_picture *out)
 {
-    size_t c = (size_t)in->channels, w = (size_t)in->width, h = (size_t)in->height, ow = (size_t)width;
-    /* Across: a line is a row.  Down: one line whose samples are whole rows. */
-    const pass across = {in->width, width, h, c, c, w * c, ow * c};
-    const pass down = {in->height, height, 1, ow * c, ow * c, 0, 0};
+    size_t c = (size_t)in->channels, line = (size_t)in->width * c, row = (size_t)part->width * c;
+    int32_t begin = (int32_t)part->y, end = begin + part->height, unused; /* the rows that are needed */
+    if (height != in->height) {
+        find_sources(part->y, in->height, height, filter, &begin, &unused);
+        find_sources(part->y + part->height - 1, in->height, height, filter, &unused, &end);
+    }
+    size_t rows = (size_t)(end - begin);
+    const uint8_t *from = in->pixels + (size_t)begin * line;
     uint8_t *middle = NULL;
-    *out = (cm_picture){in->channels, height, width, NULL};
-    const uint8_t *from = in->pixels;
     cm_status status = CM_OK;
+    *out = (cm_picture){in->channels, part->height, part->width, cm_malloc(context, (size_t)part->height, row)};
+    if (!out->pixels) return CM_ERR_MEMORY;
     if (width != in->width) {
-        middle = cm_malloc(context, h * ow, c);
+        const pass across = {in->width, 0, part->width, width, part->x, rows, c, c, line, c, row};
+        middle = cm_malloc(context, rows, row);
         status = middle ? run_pass(context, &across, filter, from, middle) : CM_ERR_MEMORY;
         from = middle;
+        line = row;
+    } else {
+        from += (size_t)part->x * c;
     }
-    if (status == CM_OK && !(out->pixels = cm_malloc(context, (size_t)height * ow, c))) status = CM_ERR_MEMORY;
-    if (status == CM_OK) {
-        if (height != in->height) status = run_pass(context, &down, filter, from, out->pixels);
-        else memcpy(out->pixels, from, h * ow * c);
+    if (status == CM_OK && height != in->height) { /* one line whose samples are whole rows */
+        const pass down = {in->height, begin, part->height, height, part->y, 1, row, line, 0, row, 0};
+        status = run_pass(context, &down, filter, from, out->pixels);
+    } else if (status == CM_OK) {
+        for (size_t y = 0; y < rows; y++) memcpy(out->pixels + y * row, from + y * line, row);
     }
     cm_free(context, middle);
     if (status != CM_OK) {
@@ -103,45 +130,52 @@ cm_status cm_resize(cm_context *context, const cm_picture *in, int32_t height, i
     return status;
 }
 
-static cm_status replace(cm_context *context, cm_picture *picture, int32_t height, int32_t width, int filter)
+cm_status cm_resize(cm_context *context, const cm_picture *in, int32_t height, int32_t width, int filter,
+                    cm_picture *out)
+{
+    return cm_resize_part(context, in, height, width, filter, &(cm_part){0, 0, height, width}, out);
+}
+
+static cm_status replace(cm_context *context, cm_picture *picture, int64_t height, int64_t width, int filter,
+                         const cm_part *part)
 {
     cm_picture out;
-    if (height == picture->height && width == picture->width) return CM_OK;
-    CM_TRY(cm_resize(context, picture, height, width, filter, &out));
+    if (height == picture->height && width == picture->width && part->height == height && part->width == width)
+        return CM_OK;
+    CM_TRY(cm_resize_part(context, picture, height, width, filter, part, &out));
     cm_free(context, picture->pixels);
     *picture = out;
     return CM_OK;
 }
 
-static int32_t shorter(const cm_picture *p)
+static int32_t shorter(int32_t a, int32_t b)
 {
-    return p->width < p->height ? p->width : p->height;
+    return a < b ? a : b;
 }
 
-cm_status cm_shrink_to(cm_context *context, cm_picture *p, int32_t d)
+void cm_shrunk_size(int32_t height, int32_t width, int32_t d, int64_t *to_height, int64_t *to_width)
 {
-    while (shorter(p) >= 2 * d) CM_TRY(replace(context, p, p->height / 2, p->width / 2, CM_FILTER_BOX));
-    double scale = (double)d / shorter(p);
+    while (shorter(height, width) >= 2 * d) height /= 2, width /= 2;
+    double scale = (double)d / shorter(height, width);
     /* nearbyint in round-to-nearest mode is Python's round: half to even */
-    return replace(context, p, (int32_t)nearbyint(p->height * scale), (int32_t)nearbyint(p->width * scale),
-                   CM_FILTER_BICUBIC);
+    *to_height = (int64_t)nearbyint(height * scale);
+    *to_width = (int64_t)nearbyint(width * scale);
 }
 
-cm_status cm_crop(cm_context *context, cm_picture *p, int32_t s, int32_t y, int32_t x)
+cm_status cm_shrink_and_cut(cm_context *context, cm_picture *p, int32_t d, const cm_part *part)
 {
-    size_t c = (size_t)p->channels, side = (size_t)s;
-    if (p->height == s && p->width == s) return CM_OK;
-    uint8_t *cut = cm_malloc(context, side * side, c);
-    if (!cut) return CM_ERR_MEMORY;
-    for (size_t row = 0; row < side; row++)
-        memcpy(cut + row * side * c, p->pixels + (((size_t)y + row) * (size_t)p->width + (size_t)x) * c, side * c);
-    cm_free(context, p->pixels);
-    *p = (cm_picture){p->channels, s, s, cut};
-    return CM_OK;
+    int64_t height, width;
+    cm_shrunk_size(p->height, p->width, d, &height, &width);
+    while (shorter(p->height, p->width) >= 2 * d) {
+        const cm_part whole = {0, 0, p->height / 2, p->width / 2};
+        CM_TRY(replace(context, p, whole.height, whole.width, CM_FILTER_BOX, &whole));
+    }
+    return replace(context, p, height, width, CM_FILTER_BICUBIC, part);
 }
 
 cm_status cm_center_crop(cm_context *context, cm_picture *p, int32_t s)
 {
-    CM_TRY(cm_shrink_to(context, p, s));
-    return cm_crop(context, p, s, (p->height - s) / 2, (p->width - s) / 2);
+    int64_t height, width;
+    cm_shrunk_size(p->height, p->width, s, &height, &width);
+    return cm_shrink_and_cut(context, p, s, &(cm_part){(height - s) / 2, (width - s) / 2, s, s});
 }

@@ -7,15 +7,24 @@
 
 enum { CM_FILTER_BOX, CM_FILTER_BICUBIC };
 
+/* Rows y.. and columns x.. of a picture. */
+typedef struct cm_part {
+    int64_t y, x;
+    int32_t height, width;
+} cm_part;
+
 /* out->pixels is of the context. */
 cm_status cm_resize(cm_context *context, const cm_picture *in, int32_t height, int32_t width, int filter,
                     cm_picture *out);
+/* A part of what that gives, the same bytes; memory for that part and for the rows of
+ * the input behind it. */
+cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t height, int64_t width, int filter,
+                         const cm_part *part, cm_picture *out);
 
-/* Halved by BOX while the short side is at least 2 d, then BICUBIC to a short side
- * of d; replaces *picture. */
-cm_status cm_shrink_to(cm_context *context, cm_picture *picture, int32_t d);
-/* The s x s cut at (y, x) of a picture that is at least that large. */
-cm_status cm_crop(cm_context *context, cm_picture *picture, int32_t s, int32_t y, int32_t x);
+/* Halved by BOX while the short side is at least 2 d, then BICUBIC to a short side of d:
+ * the size of that, and a part of it in place of *picture. */
+void cm_shrunk_size(int32_t height, int32_t width, int32_t d, int64_t *to_height, int64_t *to_width);
+cm_status cm_shrink_and_cut(cm_context *context, cm_picture *picture, int32_t d, const cm_part *part);
 /* Centre crop to s (metrics 7.1). */
 cm_status cm_center_crop(cm_context *context, cm_picture *picture, int32_t s);
 

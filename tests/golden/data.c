@@ -78,8 +78,7 @@ static void check_picture(cm_context *context, const char *folder, const cm_st_t
         return;
     }
     if (sscanf(what, "rcrop_%d_%d_%d_%d", &s, &d, &y, &x) == 4) {
-        status = cm_shrink_to(context, &p, d);
-        if (status == CM_OK) status = cm_crop(context, &p, s, y, x);
+        status = cm_shrink_and_cut(context, &p, d, &(cm_part){y, x, s, s});
     } else if (sscanf(what, "crop%d", &s) == 1) {
         status = cm_center_crop(context, &p, s);
     }
