@@ -189,7 +189,7 @@ expect 1 "needs a teacher" $t --out $dir/x --objective cd
 expect 1 "no configuration" $t --out $dir/x --objective cd --teacher $tiny
 expect 1 "give --batch 12 or less" $t --out $dir/x --batch 13
 expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64
-expect 1 "1 x 16 x 16 (C x H x W), the network takes 1 x 32 x 32" $t --out $dir/x --size 16 --init $model --objective ect
+expect 1 "1 x 16 x 16 (C x H x W), the network takes 1 x 32 x 32" $t --out $dir/x --size 16 --init $model --objective ect --network given
 expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64 --objective cd --network given --teacher $teacher
 expect 1 "no checkpoint" $t --out $dir/x --resume
 expect 1 "No such file" $t --out $dir/x --data $dir/none

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
-import builtins, os, signal, struct, sys, tempfile, threading, time, unittest
+import array, builtins, json, logging, math, os, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import unittest
 
 sys.path.insert(0, "bindings/python")
 import consistency as cm
@@ -106,6 +107,165 @@ class Binding(unittest.TestCase):
         self.assertEqual(values(c), values(s.sample(1, labels=[7], noise=noise)))
         self.assertEqual(s.info["max_batch"], 3)
 
+    def refuses(self, word, function, *arguments, **keywords):
+        with self.assertRaises((ValueError, TypeError)) as caught:
+            function(*arguments, **keywords)
+        self.assertIn(word, str(caught.exception), "%r %r" % (arguments, keywords))
+
+    def test_numbers_as_meant_or_refused(self):
+        s = cm.Sampler(self.model)
+        threes = values(s.sample(2, labels=[3, 3]))
+        for good in (3, 3.0, [3, 3.0], array.array("i", [3, 3]), (3, 3)):
+            self.assertEqual(values(s.sample(2, labels=good)), threes)
+        for bad, word in ((3.9, "3.9"), ([3, 3.9], "labels[1]"), (1e10, "labels"), (math.nan, "nan"), ("33", "labels"),
+                          (True, "whole number"), ([3, None], "labels[1]"), ([3], "1 entries"), ([[3], [3]], "labels[0]"),
+                          (2**32 + 3, "labels"), ([3, "3"], "labels[1]"), ({3: 1, 4: 1}, "labels")):
+            self.refuses(word, s.sample, 2, labels=bad)
+        for name in ("seed", "first_index"):
+            s.sample(1, **{name: 2**64 - 1})
+            for bad in (-1, 2**64, 1.5, math.nan, "1", True, None):
+                self.refuses(name, s.sample, 1, **{name: bad})
+        self.assertEqual(values(s.sample(1, seed=3.0)), values(s.sample(1, seed=3)))
+        self.assertNotEqual(values(s.sample(1, seed=2**64 - 1)), values(s.sample(1, seed=2**63 - 1)))
+        for bad in (0, -1, 1.5, "2", True, math.inf):
+            self.refuses("n is", s.sample, bad)
+        y, mask = [[[0.25] * 32] * 32], [[1.0] * 32] * 32
+        for name, bad in (("batch", 2**32 + 1), ("batch", 0), ("batch", 1.5), ("threads", -1), ("threads", 2**32 + 1),
+                          ("steps", 2**32 + 1), ("steps", 1.5), ("rho", "7"), ("rho", True), ("lean", "no"), ("lean", 2),
+                          ("bf16_tile", -1), ("clip_denoised", "no"), ("sigmas", "80"), ("sigmas", [80, "1"]),
+                          ("ts", [0, 1.5]), ("grid", 2**32 + 40), ("grid", 0), ("sigmas", 80), ("alpha", "1")):
+            self.refuses(name, cm.Sampler, self.model, "multistep", **{name: bad})
+        for name, bad in (("variations", 2**32 + 1), ("variations", 1.5), ("fill", "0"), ("first_index", -1), ("seed", 2**64)):
+            self.refuses(name, s.inpaint, y, mask, labels=1, **{name: bad})
+        self.refuses("frames", s.interpolate, 2.5)
+        self.refuses("to is", s.interpolate, 2, to=-1)
+        self.refuses("luma", s.colorize, y, luma=[1, 2])
+        self.refuses("seed", cm.Model.create, self.model.config, seed=-1)
+        self.refuses("allow_nonfinite", cm.Model.load, MODEL, allow_nonfinite="no")
+
+    def test_arrays_as_meant_or_refused(self):
+        s = cm.Sampler(self.model)
+        noise = [[[[math.sin(y * 32 + x) for x in range(32)] for y in range(32)]]]
+        want = values(s.sample(1, labels=3, noise=noise))
+        flat = [v for row in noise[0][0] for v in row]
+        for good in (flat, noise[0], noise[0][0], array.array("d", flat), array.array("f", flat)):
+            self.assertEqual(values(s.sample(1, labels=3, noise=good)), want)
+        tall = [flat[i * 16:i * 16 + 16] for i in range(64)]
+        for bad, word in ((tall, "shape (64, 16)"), (noise[0][0][:31], "noise has shape"), ([noise[0][0][:31] + [[0.0] * 33]], "differ"),
+                          ("noise", "noise"), ([[["x"] * 32] * 32], "noise")):
+            self.refuses(word, s.sample, 1, labels=3, noise=bad)
+        for wrong, word in ((math.nan, "noise[0, 0, 2, 5] is nan"), (math.inf, "is inf"), (255, "is 255, expected unit normal")):
+            bad = [[[row[:] for row in noise[0][0]]]]
+            bad[0][0][2][5] = wrong
+            self.refuses(word, s.sample, 1, labels=3, noise=bad)
+        self.refuses("step_noise", s.sample, 1, step_noise=[[0.0] * 5])
+        bad = [[[row[:] for row in noise[0][0]]]]
+        bad[0][0][2][5] = math.nan
+        self.refuses("images[0, 0, 2, 5]", s.inpaint, bad, [[1.0] * 32] * 32, labels=1)
+        self.refuses("x[0, 0, 2, 5]", self.model.denoise, bad, 1.0)
+        self.refuses("sigma[0]", self.model.denoise, noise, math.nan)
+        self.refuses("sigma has shape (2,)", self.model.denoise, noise, [1.0, 2.0])
+
+    def test_arrays_of_numpy(self):
+        try:
+            import numpy as np
+        except ImportError:
+            print("test_arrays_of_numpy: there is no numpy: not run", file=sys.stderr)
+            return
+        s = cm.Sampler(self.model)
+        a = np.sin(np.arange(2 * 1024, dtype=np.float32)).reshape(2, 1, 32, 32)
+        want = s.sample(2, labels=np.array([3, 5]), noise=a).tolist()
+        spread = np.zeros((2, 1, 32, 64), np.float32)
+        spread[..., ::2] = a
+        for good in (a.astype(np.float64), a.astype(">f4"), a.astype(">f8"), spread[..., ::2], np.asfortranarray(a),
+                     a[:, :, ::-1][:, :, ::-1], a.reshape(2, 32, 32), a.reshape(-1)):
+            self.assertEqual(s.sample(2, labels=[3, 5], noise=good).tolist(), want)
+        for good in (np.array([3, 5], np.uint8), np.array([3, 5], ">i8"), np.array([3.0, 5.0]), np.array([3, 9, 5, 9])[::2],
+                     [np.int64(3), np.uint8(5)]):
+            self.assertEqual(s.sample(2, labels=good, noise=a).tolist(), want)
+        self.assertEqual(s.sample(1, labels=np.int64(3), seed=np.uint64(2**64 - 1)).tolist(), s.sample(1, labels=3, seed=2**64 - 1).tolist())
+        self.assertEqual(s.sample(np.int32(1), labels=np.array(3), seed=np.float64(4)).tolist(), s.sample(1, labels=3, seed=4).tolist())
+        for bad in (np.array([3, 5.5]), np.array([[3, 5]]), np.array([True, False]), np.array(["3", "5"]), np.array([3, np.nan]),
+                    np.bool_(True), np.array([2**40, 1])):
+            self.refuses("labels", s.sample, 2, labels=bad)
+        self.refuses("seed", s.sample, 1, seed=np.int64(-1))
+        for bad in (a.astype(complex), a.astype(str), a > 0, (a > 0).astype(np.uint8), a.reshape(2, 1, 64, 16), a.astype(object)):
+            self.refuses("noise", s.sample, 2, noise=bad)
+        lower = np.arange(1024).reshape(32, 32) >= 512
+        self.assertEqual(s.inpaint(a / 2, lower, labels=1, steps=2).tolist(), s.inpaint(a / 2, lower * 1.0, labels=1, steps=2).tolist())
+        self.assertEqual(self.model.denoise(a, np.float32(2), labels=[1, 2]).tolist(),
+                         self.model.denoise(a, np.array([2, 2]), labels=[1, 2]).tolist())
+        cm.Sampler(self.model, "multistep", sigmas=np.array([80, 0.821]), lean=np.bool_(False), batch=np.int16(2))
+
+    def test_names(self):
+        with tempfile.TemporaryDirectory() as d:
+            for function, arguments in ((cm.Model.load, ()), (self.model.save, ()), (cm.Dataset, ()), (cm.read_image, ()),
+                                        (cm.read_mask, ()), (cm.write_page, ([[[0.0] * 4] * 4],))):
+                self.refuses("NUL", function, d + "/a\0b.png", *arguments)
+                self.refuses("empty", function, "", *arguments)
+                self.assertRaises(TypeError, function, 3, *arguments)
+            self.assertEqual(os.listdir(d), [])
+            t = cm.Trainer(cm.Model.create(cm.presets()["smoke"]["config"]), preset="smoke")
+            self.refuses("NUL", t.save, d + "/run\0")
+            self.refuses("NUL", t.resume, d + "/run\0")
+            self.refuses("NUL", cm.Trainer, self.model, preset="smoke\0er")
+            self.refuses("NUL", cm.Trainer, self.model, ema="0.9\0")
+            name = os.fsencode(d) + b"/\xff" + b"x" * 250 + b".png"  # 255 bytes, not all of them text
+            cm.write_page(name, [[[[0.0] * 4] * 4]])
+            self.assertEqual(tuple(cm.read_image(os.fsdecode(name)).shape), (1, 1, 8, 8))
+
+    def test_foreign_models(self):
+        with tempfile.TemporaryDirectory() as d:
+            for data, word in ((b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"), (b"<!DOCTYPE html><html>", "HTML"),
+                               (b"\x80\x02}q\x00.", "pickle"), (b"PK\3\4" + b"\0" * 40, "PyTorch"), (b"GGUF\3\0\0\0", "GGUF"),
+                               (b'{"a": 1}', "JSON"), (b"", "empty")):
+                with open(d + "/m.safetensors", "wb") as f:
+                    f.write(data)
+                with self.assertRaises(cm.Error) as caught:
+                    cm.Model.load(d + "/m.safetensors")
+                self.assertIn(word, str(caught.exception))
+
+    def test_words_of_python(self):
+        for call, word, without in (
+                (lambda: cm.Sampler(self.model, dtype="f16"), "'f32' or 'bf16'", "CM_"),
+                (lambda: cm.Sampler(cm.Model.load(TEACHER), "edm", alpha=-1.0), "alpha is -1", "edm_"),
+                (lambda: cm.Sampler(self.model).inpaint([[[2.0] * 32] * 32], [[1.0] * 32] * 32, labels=1), "images[0, 0, 0] is 2", "given"),
+                (lambda: cm.Sampler(self.model).super_resolve([[[0.5] * 5] * 5], labels=1), "images is 1 x 5 x 5", "given"),
+                (lambda: cm.Model.create({"network": 3}), "", "cm_")):
+            with self.assertRaises((cm.Error, ValueError)) as caught:
+                call()
+            self.assertIn(word, str(caught.exception))
+            self.assertNotIn(without, str(caught.exception))
+
+    def test_log(self):
+        with self.assertLogs("consistency", logging.DEBUG) as seen:
+            with cm.Model.load(MODEL):
+                pass
+        self.assertIn("loaded " + MODEL, seen.output[0])
+        with tempfile.TemporaryDirectory() as d:
+            for i in range(3):
+                cm.write_page("%s/%d_a.png" % (d, i), [[[[0.0] * 8] * 8]], margin=0)
+            with open(d + "/9_b.png", "wb") as f:
+                f.write(b"\x89PNG\r\n\x1a\n broken")
+            with self.assertLogs("consistency", logging.WARNING) as seen, cm.Dataset(d, channels=1) as data:
+                try:
+                    for i in range(4):
+                        data.read(i, 1)
+                except cm.Error:
+                    pass
+            self.assertIn("9_b.png", " ".join(seen.output))
+        class Broken(logging.Handler):  # an exception in a handler does not pass through C
+            def handle(self, record):
+                raise KeyError("from the handler")
+        logger, broken, level = logging.getLogger("consistency"), Broken(), logging.getLogger("consistency").level
+        logger.addHandler(broken)
+        logger.setLevel(logging.DEBUG)
+        try:
+            cm.Model.load(MODEL).close()
+        finally:
+            logger.removeHandler(broken)
+            logger.setLevel(level)
+
     def test_options(self):
         ts = cm.Sampler(self.model, "multistep", ts=[0, 22, 39], grid=40)
         self.assertEqual(ts.nfe, 2)
@@ -172,6 +332,11 @@ class Binding(unittest.TestCase):
             self.assertRaises(cm.Error, cm.write_page, d + "/p.png", images)
             cm.write_page(d + "/p.png", images, overwrite=True)
             cm.write_page(d + "/p.jpg", images)
+            for name, bad in (("background", 300), ("background", -1), ("columns", 2**32 + 2), ("columns", 0), ("margin", 2**32),
+                              ("quality", 2**32), ("overwrite", "no"), ("columns", 1.5)):
+                self.refuses(name, cm.write_page, d + "/q.png", images, **{name: bad})
+            self.refuses("images has shape", cm.write_page, d + "/q.png", [[0.0] * 4] * 4)
+            self.assertFalse(os.path.exists(d + "/q.png"))
             self.model.save(d + "/m.safetensors")
             self.assertRaises(cm.Error, self.model.save, d + "/m.safetensors")
 
@@ -191,6 +356,7 @@ class Training(unittest.TestCase):
         folder = "tests/data/pictures/"
         self.assertEqual([round(255 * v) for v in values(cm.read_mask(folder + "rgba.png", alpha=True))], [0, 127, 255])
         self.assertEqual([round(255 * v) for v in values(cm.read_mask(folder + "opaque.jpg"))], [100] * 3)
+        self.assertRaisesRegex(ValueError, "nothing of .* is transparent", cm.read_mask, folder + "opaque.jpg", alpha=True)
         self.assertEqual(tuple(cm.read_image(folder + "rgba.png", size=(4, 5), fit="pad").shape), (1, 3, 4, 5))
         self.assertRaises(ValueError, cm.read_image, folder + "rgba.png", size=(4, 5))
         self.assertRaises(ValueError, cm.read_image, folder + "rgba.png", channels=4)
@@ -217,6 +383,7 @@ class Training(unittest.TestCase):
             images, labels = data.read(4 * k, 4)
             b.step(images, labels)
         b.save(self.dir.name + "/run")
+        b.close()  # and with it its lock
         c = cm.Trainer(m, **self.options)
         c.resume(self.dir.name + "/run", data)
         c.run(data, 8)
@@ -228,6 +395,122 @@ class Training(unittest.TestCase):
         self.assertRaises(cm.Error, cm.Trainer, m, preset="smoke", mu=0.5)
         with self.assertRaises(ZeroDivisionError):
             c.run(data, 9, progress=lambda r: 1 / 0)
+
+    def test_what_a_trainer_takes(self):
+        m = cm.Model.create(self.config, seed=3)
+        t = cm.Trainer(m, preset="smoke", batch=2, steps=1e1, lr=1e-3, sum_microbatches=False, ema="none")
+        self.assertEqual((t.options["batch"], t.options["steps"], t.options["lr"]), (2, 10, 1e-3))
+        good = [[[[0.5] * 32] * 32]] * 2
+        for wrong, word in ((math.nan, "images[1, 0, 3, 7] is nan"), (255.0, "images[1, 0, 3, 7] is 255, expected values in [-1, 1]"),
+                            (-math.inf, "is -inf")):
+            bad = [[[row[:] for row in image[0]]] for image in good]
+            bad[1][0][3][7] = wrong
+            with self.assertRaises(ValueError) as caught:
+                t.step(bad, labels=[0, 1] if m.num_classes else None)
+            self.assertIn(word, str(caught.exception))
+        self.assertRaisesRegex(ValueError, "images has shape", t.step, good[:1])
+        self.assertEqual(t.steps, 0)
+        for bad in ({"seed": -1}, {"seed": 2**64}, {"steps": 1.5}, {"lr": math.nan}, {"batch": 2**32 + 2}):
+            self.assertRaises((ValueError, cm.Error), cm.Trainer, m, preset="smoke", **bad)
+        for bad in ({"lr": None}, {"lr": [1]}):
+            self.assertRaisesRegex(TypeError, "lr is", cm.Trainer, m, preset="smoke", **bad)
+        self.assertRaisesRegex(ValueError, "weights is 'best'", t.model, "best")
+        self.assertRaisesRegex(ValueError, "keep is -1", t.save, self.dir.name + "/r", keep=-1)
+        self.assertRaisesRegex(ValueError, "until", t.run, None, -1)
+        self.assertRaises(TypeError, cm.Trainer, None)
+        with cm.Dataset(self.dir.name, channels=1) as data:
+            for bad in ((-1, 1), (0, 0), (0, 1.5), (2**64, 1)):
+                self.assertRaises(ValueError, data.read, *bad)
+        for name, bad in (("size", 2**32 + 32), ("size", -1), ("seed", -1), ("shuffle", "no"), ("labels", "folders"), ("channels", 2)):
+            self.assertRaisesRegex((ValueError, TypeError), name, cm.Dataset, self.dir.name, **{name: bad})
+
+    def test_reports_of_odd_runs(self):
+        run = os.path.join(self.dir.name, os.fsdecode(b"r\xff[1]<b>"))
+        os.makedirs(run + "/samples")
+        row = {"step": 1, "images": 4, "epoch": 0.1, "loss": 0.5, "grad_norm": 2.0, "lr": 0.001, "scales": 0, "mu": 0.0, "stage": 0,
+               "img_per_s": 10.0, "data_wait_s": 0.0, "peak_rss": 2**20, "eta_s": 1.0, "wall": 7.0}
+        lines = [json.dumps(dict(row, step=k)) for k in range(1, 9)]
+        lines += [json.dumps(dict(row, step=9, loss=None, grad_norm=None)), json.dumps(dict(row, step=10, loss=math.nan, lr=math.inf)),
+                  '{"step": 11, "loss": 1e400, "note": "text", "img_per_s": 1' + "0" * 400 + '}', "half a li", "3", "[]",
+                  '{"step": "x"}', '{"step": -1}', '{"step": true}', '{"step": 12, "loss": 1e200, "wall": null}']
+        with open(run + "/log.jsonl", "wb") as f:
+            f.write("\n".join(lines).encode() + b"\n\xff\xfe\n")
+        with open(run + "/config.json", "wb") as f:
+            f.write(b'{"data": {"path": "\xff"}')
+        for name in ("notes.png", "step-1.txt", "step-000000002.png"):
+            with open("%s/samples/%s" % (run, name), "w") as f:
+                f.write("no picture")
+        os.mkdir(run + "/samples/step-000000003.png")
+        shutil.copy(self.dir.name + "/a_0.png", run + "/samples/step-000000001.png")
+        def command(module, *arguments):
+            path = dict(os.environ, PYTHONPATH="bindings/python")
+            return subprocess.run([sys.executable, "-m", "consistency." + module, *arguments], env=path, capture_output=True)
+        made = command("report", run)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertNotIn(b"Traceback", made.stderr)
+        with open(run + "/report.html", encoding="utf-8") as f:
+            page = f.read()
+        self.assertEqual(page.count("<img "), 1)
+        for word in ("At step 9 the loss or the gradient was not finite", "config.json is damaged", "<h1>r\ufffd[1]&lt;b&gt;"):
+            self.assertIn(word, page)
+        self.assertIn(">0.001<", page.split("learning rate")[1].split("</svg>")[0])
+        made = command("tensorboard", run)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertGreater(os.path.getsize(run + "/events.out.tfevents.consistency"), 1000)
+        for module in ("report", "tensorboard"):
+            for path in (self.dir.name, self.dir.name + "/none", MODEL, "/dev/null"):
+                made = command(module, path)
+                self.assertEqual(made.returncode, 1)
+                self.assertNotIn(b"Traceback", made.stderr)
+                self.assertIn(b"is no run directory", made.stderr)
+
+    def test_axes(self):
+        from consistency import report
+        steps = list(range(1, 11))
+        labels = lambda svg: re.findall(r'text-anchor="end">([^<]*)<', svg)
+        below = lambda svg: re.findall(r'text-anchor="middle">([^<]*)<', svg)
+        self.assertEqual(labels(report.curve("lr", steps, [[1e-3] * 10])), ["0.001"])
+        self.assertEqual(labels(report.curve("lr", steps, [[1e-3 / 9 * k for k in range(10)]])), ["0", "0.0002", "0.0004", "0.0006", "0.0008", "0.001"])
+        self.assertEqual(labels(report.curve("n", steps, [[18] * 10])), ["18"])
+        self.assertEqual(labels(report.curve("zero", steps, [[0.0] * 10])), ["0"])
+        for low, high in ((0.21, 0.45), (0.9, 1.1), (1e-3, 0.5), (1e-9, 1e9), (3, 4)):
+            found = labels(report.curve("loss", steps, [[low, high] * 5], True))
+            self.assertTrue(2 <= len(found) <= 9, found)
+            self.assertEqual(len(set(found)), len(found))
+            self.assertTrue(all(low * 0.99 <= float(v) <= high * 1.01 for v in found), found)
+        self.assertEqual(below(report.curve("n", [1, 2, 3], [[1, 2, 3]])), ["1", "2", "3"])
+        self.assertEqual(report.curve("nothing", steps, [[math.nan] * 10]), "")
+        self.assertEqual(report.smooth([1, math.nan, 3, math.inf, 5], 2), [1, 1, 3, 3, 5])
+        self.assertEqual(report.smooth([1.0, 1e30, 1.0, 1.0, 1.0], 2)[-1], 1.0)
+
+    def test_annotations(self):
+        """The examples of README, manuals and modules under mypy --strict."""
+        try:
+            found = subprocess.run([sys.executable, "-m", "mypy", "--version"], capture_output=True).returncode == 0
+        except OSError:
+            found = False
+        if not found:
+            print("test_annotations: there is no mypy: not run", file=sys.stderr)
+            return
+        texts = ["README.md"] + ["docs/" + n for n in sorted(os.listdir("docs")) if n.endswith(".md")]
+        blocks = []
+        for text in texts:
+            with open(text, encoding="utf-8") as f:
+                blocks += re.findall(r"```python\n(.*?)```", f.read(), re.S)
+        from consistency import training
+        for doc in (cm.__doc__, training.__doc__):
+            block = re.search(r"\n\n((?:    .*\n)+)", doc).group(1)
+            blocks.append(re.sub("(?m)^    ", "", block))
+        self.assertGreaterEqual(len(blocks), 3)
+        with tempfile.TemporaryDirectory() as d:
+            names = []
+            for i, block in enumerate(blocks):
+                names.append("%s/example%d.py" % (d, i))
+                with open(names[-1], "w", encoding="utf-8") as f:
+                    f.write(block if "import consistency" in block else "import consistency as cm\n" + block)
+            checked = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", d + "/cache", *names], capture_output=True,
+                                     env=dict(os.environ, MYPYPATH="bindings/python"), text=True)
+            self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
     def test_tensorboard_file(self):
         from consistency import tensorboard as tb

@@ -4,6 +4,7 @@ tests/python_symbols.py compares all of this with the headers."""
 
 import ctypes as C
 import os
+from typing import Any, Dict, Iterator, List, Tuple
 
 CM_OK = 0
 CM_ERR_CANCELLED = -7
@@ -13,7 +14,7 @@ class LibraryNotFound(ImportError):
     pass
 
 
-def _candidates():
+def _candidates() -> Iterator[str]:
     here = os.path.dirname(os.path.abspath(__file__))
     if os.environ.get("CONSISTENCY_LIBRARY"):
         yield os.environ["CONSISTENCY_LIBRARY"]
@@ -23,7 +24,7 @@ def _candidates():
     yield "libconsistency.so.0"
 
 
-def _load():
+def _load() -> Any:
     tried = []
     for path in _candidates():
         if os.sep in path and not os.path.exists(path):
@@ -44,30 +45,38 @@ FREE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
 LOG = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)
 
 
-class ContextOptions(C.Structure):
+class Struct(C.Structure):
+    _c_name = ""
+
+    @classmethod
+    def names(cls) -> List[str]:
+        return [field[0] for field in cls._fields_]
+
+
+class ContextOptions(Struct):
     _c_name = "cm_context_options"
     _fields_ = [("struct_size", C.c_uint32), ("threads", C.c_int32), ("alloc", ALLOC), ("free", FREE),
                 ("memory_user", C.c_void_p), ("log", LOG), ("log_user", C.c_void_p),
                 ("parallel_for", C.c_void_p), ("parallel_user", C.c_void_p)]
 
 
-class LoadOptions(C.Structure):
+class LoadOptions(Struct):
     _c_name = "cm_load_options"
     _fields_ = [("struct_size", C.c_uint32), ("allow_nonfinite", C.c_int32), ("config_json", C.c_char_p),
                 ("progress", PROGRESS), ("progress_user", C.c_void_p)]
 
 
-class SaveOptions(C.Structure):
+class SaveOptions(Struct):
     _c_name = "cm_save_options"
     _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32)]
 
 
-class DenoiseOptions(C.Structure):
+class DenoiseOptions(Struct):
     _c_name = "cm_denoise_options"
     _fields_ = [("struct_size", C.c_uint32), ("progress", PROGRESS), ("progress_user", C.c_void_p)]
 
 
-class ModelInfo(C.Structure):
+class ModelInfo(Struct):
     _c_name = "cm_model_info"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
                 ("out_channels", C.c_int32), ("num_classes", C.c_int32), ("needs_label", C.c_int32),
@@ -77,13 +86,13 @@ class ModelInfo(C.Structure):
                 ("config_json", C.c_char_p)]
 
 
-class SamplerOptions(C.Structure):
+class SamplerOptions(Struct):
     _c_name = "cm_sampler_options"
     _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("dtype", C.c_int32),
                 ("lean", C.c_int32), ("bf16_tile", C.c_int32), ("bf16_emulate", C.c_int32)]
 
 
-class SampleOptions(C.Structure):
+class SampleOptions(Struct):
     _c_name = "cm_sample_options"
     _fields_ = [("struct_size", C.c_uint32), ("method", C.c_int32), ("sigmas", C.POINTER(C.c_double)),
                 ("sigma_count", C.c_size_t), ("ts", C.POINTER(C.c_int32)), ("ts_count", C.c_size_t),
@@ -98,20 +107,20 @@ class SampleOptions(C.Structure):
                 ("step", STEP), ("step_user", C.c_void_p)]
 
 
-class SamplerInfo(C.Structure):
+class SamplerInfo(Struct):
     _c_name = "cm_sampler_info"
     _fields_ = [("struct_size", C.c_uint32), ("threads", C.c_int32), ("max_batch", C.c_int32),
                 ("activation_bytes", C.c_uint64), ("packed_bytes", C.c_uint64), ("plan_seconds", C.c_double)]
 
 
-class DatasetOptions(C.Structure):
+class DatasetOptions(Struct):
     _c_name = "cm_dataset_options"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
                 ("random_crop", C.c_int32), ("labels", C.c_int32), ("stop_on_bad", C.c_int32), ("shuffle", C.c_int32),
                 ("seed", C.c_uint64)]
 
 
-class DatasetInfo(C.Structure):
+class DatasetInfo(Struct):
     _c_name = "cm_dataset_info"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
                 ("images", C.c_uint64), ("classes", C.c_int32), ("largest_label", C.c_int32), ("bad", C.c_uint64),
@@ -121,7 +130,7 @@ class DatasetInfo(C.Structure):
 _i, _l, _d = C.c_int32, C.c_int64, C.c_double
 
 
-class TrainOptions(C.Structure):
+class TrainOptions(Struct):
     _c_name = "cm_train_options"
     _fields_ = [("struct_size", C.c_uint32), ("objective", _i), ("threads", _i), ("batch", _i), ("microbatch", _i),
                 ("sum_microbatches", _i), ("recompute", _i), ("seed", C.c_uint64), ("steps", _l), ("optimizer", _i),
@@ -136,7 +145,7 @@ class TrainOptions(C.Structure):
                 ("ema_ramp", _d * 8), ("dtype", C.c_int32), ("bf16_emulate", C.c_int32), ("anneal_stages", _i)]
 
 
-class TrainReport(C.Structure):
+class TrainReport(Struct):
     _c_name = "cm_train_report"
     _fields_ = [("struct_size", C.c_uint32), ("scales", _i), ("step", _l), ("images", C.c_uint64), ("loss", _d),
                 ("grad_norm", _d), ("lr", _d), ("mu", _d), ("ect_stage", _i), ("skipped", _i), ("seconds", _d),
@@ -145,12 +154,12 @@ class TrainReport(C.Structure):
 
 TRAIN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(TrainReport))
 
-class ImageBatch(C.Structure):
+class ImageBatch(Struct):
     _c_name = "cm_images"
     _fields_ = [("n", C.c_size_t), ("channels", _i), ("height", _i), ("width", _i), ("data", C.POINTER(C.c_float))]
 
 
-class EditOptions(C.Structure):
+class EditOptions(Struct):
     _c_name = "cm_edit_options"
     _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("sigma", _d), ("fill", _d),
                 ("luma", _d * 3), ("to", C.c_uint64), ("sampling", C.POINTER(SampleOptions))]
@@ -159,20 +168,20 @@ class EditOptions(C.Structure):
 MAP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(C.c_double), C.POINTER(C.c_double))
 
 
-class EditMap(C.Structure):
+class EditMap(Struct):
     _c_name = "cm_edit_map"
     _fields_ = [("struct_size", C.c_uint32), ("patch", _i), ("matrix", C.POINTER(C.c_double)), ("forward", MAP),
                 ("inverse", MAP), ("user", C.c_void_p)]
 
 
-STRUCTS = [ContextOptions, LoadOptions, SaveOptions, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
+STRUCTS: List[Any] = [ContextOptions, LoadOptions, SaveOptions, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
            DatasetOptions, DatasetInfo, TrainOptions, TrainReport, ImageBatch, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
 
 # name: (result, arguments)
-PROTOTYPES = {
+PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_version": (C.c_char_p, []),
     "cm_version_number": (C.c_uint32, []),
     "cm_build_info": (C.c_char_p, []),
@@ -260,7 +269,7 @@ PROTOTYPES = {
 }
 
 
-def _prepare(lib):
+def _prepare(lib: Any) -> Any:
     for name, (result, arguments) in PROTOTYPES.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

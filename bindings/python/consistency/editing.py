@@ -2,21 +2,27 @@
 
 import ctypes as C
 import math
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple
 
-from . import _check, _floats, _new, _shape_of
-from ._lib import MAP, EditMap, EditOptions, ImageBatch, lib
+from . import _values
+from ._lib import MAP, EditMap, EditOptions, ImageBatch, SampleOptions, lib
+from ._values import Array
+
+if TYPE_CHECKING:
+    from . import Model
+
+Map = Callable[[Array], Array]
 
 _STARTS = ["given", "noise"]
 
 
-def _batch(values, what, channels=None):
-    """Images or masks as the C struct; one image stands for a batch of one, H x W for one channel."""
-    shape = tuple(_shape_of(values))
-    while len(shape) < 4:
-        shape = (1,) + shape
-    if len(shape) > 4:
+def _batch(values: Array, what: str, mask: bool = False, limit: Optional[float] = None) -> ImageBatch:
+    """Images in [-1, 1], or masks, as the C struct; one image stands for a batch of one, H x W for one channel."""
+    shape = _values.shape_of(values, what)
+    if len(shape) > 4 or len(shape) < 2:
         raise ValueError("%s has shape %s, expected n x C x H x W" % (what, shape))
-    data, keep = _floats(values, math.prod(shape), what)
+    shape = (1,) * (4 - len(shape)) + shape
+    data, keep = _values.floats(values, shape, what, limit, "values in [-1, 1]", allow_bool=mask)
     b = ImageBatch(shape[0], shape[1], shape[2], shape[3], data)
     b._keep = keep
     return b
@@ -31,107 +37,125 @@ class Editing:
     clip_denoised, clip_output, seed, noise, step_noise, torch_noise, first_index, progress, step   as in sample()
     start        "given": what is kept plus noise (the paper); "noise": noise alone (the official code)"""
 
-    def inpaint(self, images, mask, fill=0.0, **options):
+    if TYPE_CHECKING:  # what Sampler has
+        model: Model
+        _alive: Callable[[], Any]
+        _run: Callable[..., Array]
+
+    def inpaint(self, images: Array, mask: Array, fill: float = 0.0, **options: Any) -> Array:
         """mask: 1 = generate, 0 = keep, n or 1 of it, 1 or C channels (H x W will do); fill: what stands in missing
         pixels at the start."""
-        return self._edit(lib.cm_sampler_inpaint, images, mask=_batch(mask, "mask"), fill=fill, **options)
+        return self._edit(lib.cm_sampler_inpaint, images, mask=_batch(mask, "mask", True), fill=fill, **options)
 
-    def colorize(self, images, luma=None, **options):
+    def colorize(self, images: Array, luma: Optional[Sequence[float]] = None, **options: Any) -> Array:
         """Only the luminance of the images counts; 1 or 3 channels."""
         return self._edit(lib.cm_sampler_colorize, images, luma=luma, **options)
 
-    def super_resolve(self, images, **options):
+    def super_resolve(self, images: Array, **options: Any) -> Array:
         """images: C x H/f x W/f; the mean of every f x f block of a result is the given pixel."""
         return self._edit(lib.cm_sampler_super_resolve, images, **options)
 
-    def stroke(self, images, sigma=0.0, **options):
+    def stroke(self, images: Array, sigma: float = 0.0, **options: Any) -> Array:
         """SDEdit: the images plus noise of level sigma, then multistep."""
         return self._edit(lib.cm_sampler_stroke, images, sigma=sigma, **options)
 
-    def denoise(self, images, sigma, **options):
+    def denoise(self, images: Array, sigma: float, **options: Any) -> Array:
         """Images that carry noise of standard deviation sigma."""
-        return self._edit(lib.cm_sampler_denoise, images, sigma=sigma, **options)
+        return self._edit(lib.cm_sampler_denoise, images, limit=None, sigma=sigma, **options)
 
-    def edit(self, images, mask, matrix=None, patch=0, forward=None, inverse=None, **options):
+    def edit(self, images: Array, mask: Array, matrix: Optional[Array] = None, patch: int = 0,
+             forward: Optional[Map] = None, inverse: Optional[Map] = None, **options: Any) -> Array:
         """The general form: an orthogonal map and a mask over its coordinates (1 = generate).
 
         matrix: C x C on channels, or with patch p p^2 x p^2 on blocks; or forward and inverse, functions from C x H x W
         values to as many (lists of numbers where numpy is absent); or neither, the identity."""
-        failure = []
+        failure: List[BaseException] = []
         m, keep = self._map(matrix, patch, forward, inverse, failure)
-        call = lambda handle, o, given, mask, out: lib.cm_sampler_edit(handle, o, C.byref(m), given, mask, out)
+
+        def call(handle: Any, o: Any, given: Any, mask: Any, out: Any) -> int:
+            return int(lib.cm_sampler_edit(handle, o, C.byref(m), given, mask, out))
         try:
-            return self._edit(call, images, mask=_batch(mask, "mask"), **options)
+            return self._edit(call, images, mask=_batch(mask, "mask", True), **options)
         except Exception:
             if failure:
                 raise failure[0]
             raise
 
-    def interpolate(self, frames, to=0, method="default", labels=None, noise=None, **options):
+    def interpolate(self, frames: int, to: int = 0, method: str = "default", labels: Any = None,
+                    noise: Optional[Array] = None, **options: Any) -> Array:
         """frames images along the great circle from the noise of image first_index to that of first_index + to
         (1), or between the two of noise."""
         from . import _sample_options
+        frames = _values.integer(frames, "frames", 2, 2**31 - 1)
         o, run = self._edit_options(to=to), {}
         for name in ("seed", "progress", "first_index", "step_noise", "torch_noise", "step"):
             if name in options:
                 run[name] = options.pop(name)
         times = _sample_options(method, **options)
-        def call(sampling, out):
+
+        def call(sampling: SampleOptions, out: Any) -> int:
             o.sampling = C.pointer(sampling)
-            return lib.cm_sampler_interpolate(self._alive(), C.byref(o), frames, out)
+            return int(lib.cm_sampler_interpolate(self._alive(), C.byref(o), frames, out))
         return self._run(times, frames, call, labels=labels, noise=noise, noises=2, **run)
 
     @staticmethod
-    def _edit_options(variations=1, start="given", sigma=0.0, fill=0.0, luma=None, to=0):
+    def _edit_options(variations: int = 1, start: str = "given", sigma: float = 0.0, fill: float = 0.0,
+                      luma: Optional[Sequence[float]] = None, to: int = 0) -> EditOptions:
         o = EditOptions()
         lib.cm_edit_options_init(C.byref(o), C.sizeof(o))
-        if start not in _STARTS:
-            raise ValueError("start is %r, expected one of %s" % (start, ", ".join(_STARTS)))
-        if int(variations) < 1:
-            raise ValueError("variations is %d, expected at least 1" % int(variations))
-        o.variations, o.start, o.sigma, o.fill, o.to = int(variations), _STARTS.index(start), sigma, fill, to
+        o.start = _values.choice(start, "start", _STARTS)
+        o.variations = _values.integer(variations, "variations", 1, 65536)
+        o.sigma, o.fill = _values.number(sigma, "sigma"), _values.number(fill, "fill")
+        o.to = _values.seed(to, "to")
         if luma is not None:
-            o.luma[:] = [float(w) for w in luma]
+            weights = _values.number_list(luma, "luma")
+            if len(weights) != 3:
+                raise ValueError("luma has %d entries, expected 3" % len(weights))
+            o.luma[:] = weights
         return o
 
-    def _edit(self, function, images, mask=None, variations=1, labels=None, seed=0, noise=None, progress=None,
-              first_index=0, step_noise=None, torch_noise=False, step=None, start="given", sigma=0.0, fill=0.0,
-              luma=None, **times):
+    def _edit(self, function: Callable[..., int], images: Array, mask: Optional[ImageBatch] = None, variations: int = 1,
+              labels: Any = None, seed: int = 0, noise: Optional[Array] = None, progress: Any = None,
+              first_index: int = 0, step_noise: Optional[Array] = None, torch_noise: bool = False,
+              step: Optional[Callable[..., Any]] = None, start: str = "given", sigma: float = 0.0, fill: float = 0.0,
+              luma: Optional[Sequence[float]] = None, limit: Optional[float] = 1, **times: Any) -> Array:
         from . import _sample_options
         o = self._edit_options(variations, start, sigma, fill, luma)
-        given = _batch(images, "images")
-        n = given.n * int(variations)
-        if labels is not None and hasattr(labels, "__len__") and len(labels) == given.n != n:
-            labels = [label for label in labels for _ in range(int(variations))]
+        given = _batch(images, "images", limit=limit)
+        n = given.n * o.variations
+        if hasattr(labels, "__len__") and getattr(labels, "ndim", 1) == 1 and len(labels) == given.n != n:
+            labels = [label for label in labels for _ in range(o.variations)]
         if "method" in times:
             raise TypeError("unknown option 'method': editing runs by multistep")
 
-        def call(sampling, out):
+        def call(sampling: SampleOptions, out: Any) -> int:
             o.sampling = C.pointer(sampling)
-            arguments = [self._alive(), C.byref(o), C.byref(given)] + ([C.byref(mask)] if mask is not None else [])
+            arguments: List[Any] = [self._alive(), C.byref(o), C.byref(given)] + ([C.byref(mask)] if mask is not None else [])
             return function(*arguments, out)
         return self._run(_sample_options(**times), n, call, labels=labels, seed=seed, noise=noise, progress=progress,
                          first_index=first_index, step_noise=step_noise, torch_noise=torch_noise, step=step)
 
-    def _map(self, matrix, patch, forward, inverse, failure):
+    def _map(self, matrix: Optional[Array], patch: int, forward: Optional[Map], inverse: Optional[Map],
+             failure: List[BaseException]) -> Tuple[EditMap, List[Any]]:
         m, shape = EditMap(), self.model.image_shape
         lib.cm_edit_map_init(C.byref(m), C.sizeof(m))
-        m.patch, size, keep = int(patch), math.prod(shape), []
+        m.patch, size = _values.size(patch, "patch"), math.prod(shape)
+        keep: List[Any] = []
         if matrix is not None:
-            rows, columns = _shape_of(matrix)
             side = m.patch ** 2 or shape[0]
-            if (rows, columns) != (side, side):
-                raise ValueError("matrix has shape %d x %d, expected %d x %d" % (rows, columns, side, side))
-            numbers = [float(v) for row in matrix for v in row]
+            given = _values.shape_of(matrix, "matrix")
+            if given != (side, side):
+                raise ValueError("matrix has shape %s, expected %d x %d" % (given, side, side))
+            numbers = [_values.number(v, "matrix[%d, %d]" % (i, k)) for i, row in enumerate(matrix) for k, v in enumerate(row)]
             m.matrix = (C.c_double * len(numbers))(*numbers)
 
-        def wrap(function):
-            def call(_, into, out):
+        def wrap(function: Map) -> Any:
+            def call(_: Any, into: Any, out: Any) -> int:
                 try:
-                    values, pointer = _new(shape)
+                    values, pointer = _values.new(shape)
                     for i in range(size):
                         pointer[i] = into[i]
-                    result, kept = _floats(function(values), size, "the map's result")
+                    result, kept = _values.floats(function(values), shape, "the map's result", finite=False)
                     for i in range(size):
                         out[i] = result[i]
                     return 0

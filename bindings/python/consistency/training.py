@@ -9,21 +9,22 @@
 
 import ctypes as C
 import json
-import math
-import os
 import sys
 import time
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from ._lib import CM_ERR_CANCELLED, DatasetInfo, DatasetOptions, TRAIN, TrainOptions, TrainReport, lib
-from . import Model, _Interrupt, _check, _floats, _ints, _new
+from . import Model, Path, _Interrupt, _check, _context, _values
+from ._values import Array
 
 _RULES = ["auto", "none", "folder", "prefix"]
 _WEIGHTS = ["online", "ema", "target"]
 
 
-def presets():
+def presets() -> Dict[str, Dict[str, Any]]:
     """Name -> {"about": sentence, "source": paper or script, "config": network} of every preset."""
-    result, i = {}, 0
+    result: Dict[str, Dict[str, Any]] = {}
+    i = 0
     while lib.cm_train_preset_name(i):
         result[lib.cm_train_preset_name(i).decode()] = {"about": lib.cm_train_preset_about(i).decode(),
                                                         "source": lib.cm_train_preset_source(i).decode(),
@@ -37,79 +38,86 @@ class Dataset:
 
     size: pictures are cut to size x size; labels: "auto", "none", "folder", "prefix"."""
 
-    def __init__(self, path, size=0, channels=0, labels="auto", random_crop=False, stop_on_bad=False, shuffle=True, seed=0):
-        self._handle = None
+    def __init__(self, path: Path, size: int = 0, channels: int = 0, labels: str = "auto", random_crop: bool = False,
+                 stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0) -> None:
+        self._handle: Any = None
         o = DatasetOptions()
         lib.cm_dataset_options_init(C.byref(o), C.sizeof(o))
-        if labels not in _RULES:
-            raise ValueError("labels is %r, expected one of %s" % (labels, ", ".join(_RULES)))
-        o.channels, o.height, o.width, o.labels = channels, size, size, _RULES.index(labels)
-        o.random_crop, o.stop_on_bad, o.shuffle, o.seed = int(random_crop), int(stop_on_bad), 1 if shuffle else 2, seed
+        if channels not in (0, 1, 3):
+            raise ValueError("channels is %s, expected 0, 1 or 3" % (channels,))
+        o.channels, o.labels = channels, _values.choice(labels, "labels", _RULES)
+        o.height = o.width = _values.integer(size, "size", 0, 65535)
+        o.random_crop, o.stop_on_bad = _values.flag(random_crop, "random_crop"), _values.flag(stop_on_bad, "stop_on_bad")
+        o.shuffle, o.seed = 1 if _values.flag(shuffle, "shuffle") else 2, _values.seed(seed)
         handle = C.c_void_p()
-        _check(lib.cm_dataset_open(None, os.fsencode(path), C.byref(o), C.byref(handle)))
+        with _context() as context:
+            _check(lib.cm_dataset_open(context, _values.path(path), C.byref(o), C.byref(handle)))
         self._handle = handle
         i = self._info()
-        self.image_shape, self.kind = (i.channels, i.height, i.width), i.kind.decode()
-        self.num_classes, self.fingerprint = i.classes, i.fingerprint
-        self.classes_from = i.classes_from.decode() if i.classes_from else None
-        self.classes = []
+        self.image_shape: Tuple[int, int, int] = (i.channels, i.height, i.width)
+        self.kind: str = i.kind.decode()
+        self.num_classes: int = i.classes
+        self.fingerprint: int = i.fingerprint
+        self.classes_from: Optional[str] = i.classes_from.decode() if i.classes_from else None
+        self.classes: List[str] = []
         while lib.cm_dataset_class_name(handle, len(self.classes)):
             self.classes.append(lib.cm_dataset_class_name(handle, len(self.classes)).decode("utf-8", "replace"))
 
-    def _alive(self):
+    def _alive(self) -> Any:
         if not self._handle:
             raise ValueError("the data set is closed")
         return self._handle
 
-    def _info(self):
+    def _info(self) -> DatasetInfo:
         i = DatasetInfo()
         lib.cm_dataset_info_init(C.byref(i), C.sizeof(i))
         _check(lib.cm_dataset_info_get(self._alive(), C.byref(i)))
         return i
 
-    def __len__(self):
-        return self._info().images
+    def __len__(self) -> int:
+        return int(self._info().images)
 
     @property
-    def bad(self):
+    def bad(self) -> int:
         """Pictures found unreadable so far."""
-        return self._info().bad
+        return int(self._info().bad)
 
-    def read(self, position, n):
+    def read(self, position: int, n: int) -> Tuple[Array, List[int]]:
         """Images n x C x H x W in [-1, 1] and a list of labels (-1 = none) at positions of the training order."""
-        if n < 1 or position < 0:
-            raise ValueError("position %d, n %d" % (position, n))
-        out, pointer = _new((n,) + self.image_shape)
+        position, n = _values.integer(position, "position", 0, 2**63 - 1), _values.integer(n, "n", 1, 2**40)
+        out, pointer = _values.new((n,) + self.image_shape)
         labels = (C.c_int32 * n)()
         _check(lib.cm_dataset_read(self._alive(), position, n, pointer, labels))
         return out, list(labels)
 
-    def close(self):
+    def close(self) -> None:
         handle, self._handle = self._handle, None
         if handle:
             lib.cm_dataset_free(handle)
 
-    __enter__ = lambda self: self
+    def __enter__(self) -> "Dataset":
+        return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def __del__(self):
+    def __del__(self) -> None:
         if getattr(self, "_handle", None) and lib is not None:
             self.close()
 
 
-def _report(r):
-    return {name: getattr(r, name) for name, _ in TrainReport._fields_[1:]}
+def _report(r: TrainReport) -> Dict[str, Any]:
+    return {name: getattr(r, name) for name in TrainReport.names()[1:]}
 
 
 class _Line:
     """progress=True: one line on a terminal."""
 
-    def __init__(self, until):
-        self.until, self.began, self.first, self.shown = until, time.monotonic(), None, 0.0
+    def __init__(self, until: int) -> None:
+        self.until, self.began, self.shown = until, time.monotonic(), 0.0
+        self.first: Optional[int] = None
 
-    def __call__(self, r):
+    def __call__(self, r: Dict[str, Any]) -> None:
         now = time.monotonic()
         if self.first is None:
             self.first = r["step"] - 1
@@ -121,59 +129,78 @@ class _Line:
             self.shown = now
 
 
+def _option_text(value: Any, name: str) -> bytes:
+    """A training option as the text that cm_train_options_set takes."""
+    if isinstance(value, str):
+        return _values.text(value, name)
+    if value is True or value is False or getattr(getattr(value, "dtype", None), "kind", "") == "b":
+        return b"1" if _values.flag(value, name) else b"0"
+    v = _values.number(value, name)
+    try:
+        return str(_values.integer(value, name, -2**63, 2**64 - 1)).encode()
+    except ValueError:
+        return repr(v).encode()
+
+
 class Trainer:
     """Trains a copy of `model`'s weights.  Options are those of cm_train_options by name (objective="ect", lr=1e-4,
     ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the teacher's weights."""
 
-    def __init__(self, model, teacher=None, preset=None, **options):
-        self._handle = None
+    def __init__(self, model: Optional[Model], teacher: Optional[Model] = None, preset: Optional[str] = None,
+                 **options: Any) -> None:
+        self._handle: Any = None
+        known = model if model is not None else teacher
+        if known is None:
+            raise TypeError("model is None: give a model, or a teacher whose weights are the beginning")
         o = TrainOptions()
         lib.cm_train_options_init(C.byref(o), C.sizeof(o))
         if preset is not None:
-            _check(lib.cm_train_options_preset(C.byref(o), preset.encode()))
+            _check(lib.cm_train_options_preset(C.byref(o), _values.text(preset, "preset")))
         for name in sorted(options, key=lambda n: n != "objective"):  # the objective's defaults come first
-            value = options[name]
-            text = value if isinstance(value, str) else str(int(value)) if isinstance(value, (bool, int)) else repr(float(value))
-            _check(lib.cm_train_options_set(C.byref(o), name.encode(), text.encode()))
+            value = _option_text(options[name], name)
+            _check(lib.cm_train_options_set(C.byref(o), name.encode(), value))
         self._options = o
         handle = C.c_void_p()
-        _check(lib.cm_trainer_create(model._alive() if model else None, teacher._alive() if teacher else None, C.byref(o),
-                                     C.byref(handle)))
+        of = [m._alive() if m is not None else None for m in (model, teacher)]
+        _check(lib.cm_trainer_create(of[0], of[1], C.byref(o), C.byref(handle)))
         self._handle = handle
-        self._shape = (model or teacher).image_shape
+        self._shape = known.image_shape
 
-    def _alive(self):
+    def _alive(self) -> Any:
         if not self._handle:
             raise ValueError("the trainer is closed")
         return self._handle
 
     @property
-    def options(self):
+    def options(self) -> Dict[str, Any]:
         length = C.c_size_t()
         _check(lib.cm_train_options_json(C.byref(self._options), None, 0, C.byref(length)))
         text = C.create_string_buffer(length.value + 1)
         _check(lib.cm_train_options_json(C.byref(self._options), text, len(text), None))
-        return json.loads(text.value.decode())
+        found: Dict[str, Any] = json.loads(text.value.decode())
+        return found
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Steps taken so far."""
         count = C.c_uint64()
         _check(lib.cm_trainer_steps(self._alive(), C.byref(count)))
         return count.value
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """Memory that weights, averages, moments, gradients and activations take."""
         count = C.c_uint64()
         _check(lib.cm_trainer_bytes(self._alive(), C.byref(count)))
         return count.value
 
-    def step(self, images, labels=None):
-        """One step on batch x C x H x W images in [-1, 1]; returns the report as a dict."""
+    def step(self, images: Array, labels: Any = None) -> Dict[str, Any]:
+        """One step on batch x C x H x W images in [-1, 1] (up to 2 passes, for what resampling overshoots; more is taken
+        for the bytes of pictures and refused); returns the report as a dict."""
         n = self._options.batch
-        data, keep = _floats(images, n * math.prod(self._shape), "images")
-        label = _ints(labels, n, "labels") if labels is not None else None
+        data, keep = _values.floats(images, (n,) + self._shape, "images", limit=2,
+                                    meaning="values in [-1, 1] (x / 127.5 - 1 makes them of a picture's bytes)")
+        label = _values.integers(labels, n, "labels", -1) if labels is not None else None
         r = TrainReport()
         lib.cm_train_report_init(C.byref(r), C.sizeof(r))
         with _Interrupt(self.cancel):
@@ -181,15 +208,18 @@ class Trainer:
         _check(status)
         return _report(r)
 
-    def run(self, dataset, until, progress=None):
+    def run(self, dataset: Dataset, until: int,
+            progress: Union[None, bool, Callable[[Dict[str, Any]], Any]] = None) -> Optional[Dict[str, Any]]:
         """Steps until `until` have been taken in all.  progress: True, or a function (report dict) that may return a true
         value to stop.  Returns the last report."""
-        failure, last = [], [None]
-        show = _Line(until) if progress is True else progress
+        failure: List[BaseException] = []
+        last: List[Dict[str, Any]] = []
+        until = _values.integer(until, "until", 0, 2**63 - 1)
+        show = _Line(until) if progress is True else progress or None
 
-        def on_step(_, report):
+        def on_step(_: Any, report: Any) -> int:
             try:
-                last[0] = _report(report.contents)
+                last[:] = [_report(report.contents)]
                 return 1 if show and show(last[0]) else 0
             except BaseException as error:  # an exception must not pass through C
                 failure.append(error)
@@ -201,39 +231,42 @@ class Trainer:
         if failure and status == CM_ERR_CANCELLED:
             raise failure[0]
         _check(status)
-        return last[0]
+        return last[0] if last else None
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Stops a running step() or run() from another thread."""
         lib.cm_trainer_cancel(self._alive())
 
-    def model(self, weights=None, index=0):
+    def model(self, weights: Optional[str] = None, index: int = 0) -> Model:
         """A snapshot: "ema" (average number index; the default where there is one), "online" or "target"."""
         if weights is None:
             weights = "ema" if self._options.ema_count else "online"
         handle = C.c_void_p()
-        _check(lib.cm_trainer_model(self._alive(), _WEIGHTS.index(weights), index, C.byref(handle)))
+        _check(lib.cm_trainer_model(self._alive(), _values.choice(weights, "weights", _WEIGHTS),
+                                    _values.size(index, "index"), C.byref(handle)))
         return Model(handle)
 
-    def save(self, run, keep=0):
+    def save(self, run: Path, keep: int = 0) -> None:
         """A checkpoint under run/checkpoints, whole or not there at all; the last `keep` stay (0 = all)."""
-        _check(lib.cm_trainer_save(self._alive(), os.fsencode(run), keep))
+        _check(lib.cm_trainer_save(self._alive(), _values.path(run, "run"), _values.size(keep, "keep")))
 
-    def resume(self, run, dataset=None, allow_changes=False):
+    def resume(self, run: Path, dataset: Optional[Dataset] = None, allow_changes: bool = False) -> None:
         """Continues from the newest good checkpoint of run."""
-        _check(lib.cm_trainer_resume(self._alive(), os.fsencode(run), dataset._alive() if dataset else None,
-                                     int(allow_changes)))
+        _check(lib.cm_trainer_resume(self._alive(), _values.path(run, "run"),
+                                     dataset._alive() if dataset is not None else None,
+                                     _values.flag(allow_changes, "allow_changes")))
 
-    def close(self):
+    def close(self) -> None:
         handle, self._handle = self._handle, None
         if handle:
             lib.cm_trainer_free(handle)
 
-    __enter__ = lambda self: self
+    def __enter__(self) -> "Trainer":
+        return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def __del__(self):
+    def __del__(self) -> None:
         if getattr(self, "_handle", None) and lib is not None:
             self.close()
