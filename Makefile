@@ -76,7 +76,7 @@ OPS_C     := dispatch packer direct_conv own_conv narrow winograd tiles conv2d l
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config fold layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
-DATA_C    := source names listing folder tar idx cifar zipset npzset resize labels label_json label_folders colours dataset loader augment
+DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level labels label_json label_folders colours dataset loader augment
 TRAIN_C   := distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner trainer state
 API_C     := base model sampler edit image dataset trainer

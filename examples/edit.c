@@ -14,7 +14,8 @@ static const cli_option options[] = {
     {"fill", 0, "X", "inpaint: missing pixels at the start, in [-1,1] (0)"},
     {"luma", 0, "R,G,B", "colorize: weights of the luminance (0.2989,0.587,0.114)"},
     {"factor", 0, "F", "super-resolve: whole number by which both sides grow"},
-    {"sigma", 0, "X", "stroke: level to lift to; denoise: level of the noise"},
+    {"sigma", 0, "X", "stroke: level to lift to; denoise: level of the noise, of [-1,1] (estimated)"},
+    {"no-cut", 0, NULL, "denoise: black and white are no noise that was cut there"},
     {"frames", 0, "N", "interpolate: images from end to end (8)"},
     {"to", 0, "N", "interpolate: from image --first to the Nth after it (1)"},
     {"variations", 'v', "N", "results for each picture (4; denoise 1)"},
@@ -37,7 +38,7 @@ static const cli_option options[] = {
     {"quiet", 'q', NULL, "no progress and no report, but of --json"},
 };
 enum {
-    OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, FRAMES, TO, VARIATIONS, LABELS,
+    OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, NO_CUT, FRAMES, TO, VARIATIONS, LABELS,
     STEPS, SIGMAS, TS, GRID, START, NO_CLIP, SEED, FIRST, BATCH, THREADS, DTYPE, BF16_EMULATE, LEAN, CONFIG, JSON, QUIET, N_OPTIONS
 };
 
@@ -52,6 +53,8 @@ typedef struct {
     const char *output, *images, *config, *mask;
     int task, margin, force, fit, json, quiet, factor;
     size_t frames, n_cycle, n_given, n_results;
+    int no_cut;
+    double *levels; /* estimated, of the given pictures; or NULL */
     double sigmas[1024], luma[4];
     int32_t ts[1024], cycle[1024];
     cm_sampler_options sampler;
@@ -82,6 +85,7 @@ static void set_option(program *p, int option, const char *v)
         break;
     case FACTOR: p->factor = (int)cli_integer(c, "factor", v, 2, 65536); break;
     case SIGMA: p->edit.sigma = cli_number(c, "sigma", v, 1e-6, 1e6); break;
+    case NO_CUT: p->no_cut = 1; break;
     case FRAMES: p->frames = (size_t)cli_integer(c, "frames", v, 2, 100000); break;
     case TO: p->edit.to = (uint64_t)cli_integer(c, "to", v, 1, INT64_MAX); break;
     case VARIATIONS: p->edit.variations = (int32_t)cli_integer(c, "variations", v, 1, 65536); break;
@@ -131,7 +135,8 @@ static void check_usage(program *p)
     if (p->task != INPAINT && p->mask) cli_usage_error(c, text, "--mask", tasks[p->task]);
     if (p->task == SUPER_RESOLVE && !p->factor) cli_usage_error(c, "super-resolve needs --factor");
     if (p->task != SUPER_RESOLVE && p->factor) cli_usage_error(c, text, "--factor", tasks[p->task]);
-    if (p->task == DENOISE && p->edit.sigma <= 0 && !p->sample.sigmas) cli_usage_error(c, "denoise needs --sigma");
+    if (p->task != DENOISE && p->no_cut) cli_usage_error(c, text, "--no-cut", tasks[p->task]);
+    p->edit.cut = p->task == DENOISE && !p->no_cut;
     if (!p->frames) p->frames = 8;
     if (!p->edit.variations) p->edit.variations = p->task == DENOISE || p->task == INTERPOLATE ? 1 : 4;
 }
@@ -332,6 +337,23 @@ static cm_status change(program *p, cm_sampler *s, size_t i, size_t n, size_t pe
     }
 }
 
+/* Of every picture, where nothing says how much noise to take away. */
+static cm_status estimate_levels(program *p)
+{
+    size_t size = (size_t)p->channels * (size_t)p->height * (size_t)p->width;
+    double least = p->info.sigma_min > 0.002 ? p->info.sigma_min : 0.002;
+    p->levels = calloc(p->n_given, sizeof *p->levels);
+    if (!p->levels) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < p->n_given; i++) {
+        cm_status status = cm_image_noise_level(NULL, p->channels, p->height, p->width, p->given + i * size, &p->levels[i]);
+        if (status == CM_ERR_MEMORY) return status;
+        if (status != CM_OK || p->levels[i] < least)
+            cli_usage_error(&p->c, "%s: %s: say with --sigma what to take for noise", p->c.operands[2 + i],
+                            status == CM_OK ? "no noise is found in it" : cm_last_message());
+    }
+    return CM_OK;
+}
+
 static void report(const program *p, double seconds)
 {
     const char *where = output_name(&p->out);
@@ -339,8 +361,14 @@ static void report(const program *p, double seconds)
         printf("{\"task\": \"%s\", \"pictures\": %zu, \"results\": %zu, \"seconds\": %.6f, \"output\": ",
                tasks[p->task], p->n_given, p->n_results, seconds);
         cli_json_string(stdout, where);
-        printf("}\n");
-    } else printf("%s: %zu results in %.2f s\n%s\n", tasks[p->task], p->n_results, seconds, where);
+        for (size_t i = 0; p->levels && i < p->n_given; i++) printf("%s%.6g", i ? ", " : ", \"sigmas\": [", p->levels[i]);
+        printf("%s}\n", p->levels ? "]" : "");
+        return;
+    }
+    for (size_t i = 0; p->levels && i < p->n_given; i++)
+        printf("%s: noise of sigma %.3g, %.3g steps of a byte (estimated)\n", p->c.operands[2 + i], p->levels[i],
+               p->levels[i] * 127.5);
+    printf("%s: %zu results in %.2f s\n%s\n", tasks[p->task], p->n_results, seconds, where);
 }
 
 /* The results in pieces of what is in flight at a time; a picture of many variations in several. */
@@ -351,7 +379,8 @@ static cm_status change_all(program *p, cm_sampler *sampler, size_t batch, cli_p
     cm_status status = CM_OK;
     for (size_t at = 0, n, per; status == CM_OK && at < p->n_results; at += n * per) {
         size_t i = at / v, left = p->n_given - i;
-        n = v < batch ? (batch / v < left ? batch / v : left) : 1;
+        n = v < batch && !p->levels ? (batch / v < left ? batch / v : left) : 1;
+        if (p->levels) p->edit.sigma = p->levels[i];
         per = v < batch ? v : v - at % v < batch ? v - at % v : batch;
         for (size_t k = 0; k < n * per && p->n_cycle; k++) labels[k] = p->cycle[(at + k) / v % p->n_cycle];
         progress->before = at;
@@ -402,6 +431,7 @@ static cm_status run(program *p, cm_sampler *sampler)
                         p->info.num_classes);
     cm_status status = open_output(p);
     if (status == CM_OK && p->task != INTERPOLATE) status = read_all(p);
+    if (status == CM_OK && p->task == DENOISE && p->edit.sigma <= 0 && !p->sample.sigmas) status = estimate_levels(p);
     if (status != CM_OK) return status;
     float *results = malloc(n * size * sizeof *results);
     int32_t *labels = malloc(n * sizeof *labels);
@@ -452,6 +482,7 @@ int main(int argc, char **argv)
     output_free(&p.out);
     free(p.given);
     free(p.masks);
+    free(p.levels);
     cm_sampler_free(sampler);
     cm_model_free(model);
     return cli_end(&p.c, code);

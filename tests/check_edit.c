@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/context.h"
+#include "base/rng.h"
 #include "support/memory.h"
 
 #define MODEL "models/digits_consistency.safetensors"
@@ -252,6 +253,114 @@ START_TEST(strokes_and_noise)
     free(y);
     cm_sampler_free(s);
     cm_model_free(m);
+}
+END_TEST
+
+/* The four test digits as files of bytes, with noise of level sigma, cut or not. */
+enum { DIGITS = 4 };
+static const int32_t digit_labels[DIGITS] = {2, 4, 5, 7};
+
+static void noisy_digits(double sigma, int bytes, float *clean, float *noisy)
+{
+    for (int k = 0; k < DIGITS; k++) {
+        char path[80];
+        int32_t channels = 1, height, width;
+        uint8_t *pixels;
+        float z[SIZE];
+        const cm_stream stream = {77, (uint64_t)k, 0};
+        snprintf(path, sizeof path, "tests/data/pictures/digit-%d.png", digit_labels[k]);
+        OK(cm_image_read(NULL, path, &channels, &height, &width, &pixels));
+        ck_assert(height == SIDE && width == SIDE);
+        OK(cm_image_from_u8(1, 1, SIDE, SIDE, pixels, clean + k * SIZE));
+        cm_image_free(NULL, pixels);
+        cm_stream_normal(&stream, SIZE, z);
+        for (int i = 0; i < SIZE; i++) {
+            float v = clean[k * SIZE + i] + (float)sigma * z[i];
+            noisy[k * SIZE + i] = bytes ? (float)byte_of(v) / 127.5f - 1.0f : v;
+        }
+    }
+}
+
+static double rms(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)(a[i] - b[i]) * (double)(a[i] - b[i]);
+    return sqrt(sum / (double)n);
+}
+
+/* Noise cut at 0 and 255 is as well removed as whole noise, once its tail is back. */
+START_TEST(cut_noise_is_put_back)
+{
+    static float clean[DIGITS * SIZE], noisy[DIGITS * SIZE], floats[DIGITS * SIZE], x[DIGITS * SIZE], again[2 * SIZE];
+    cm_model *m = load(0);
+    cm_sampler *s = sampler(m, 2, 4);
+    const cm_images given = {DIGITS, 1, SIDE, SIDE, noisy}, whole = {DIGITS, 1, SIDE, SIDE, floats};
+    for (double sigma = 0.1; sigma < 0.6; sigma += 0.2) {
+        cm_edit_options o = options(0, 1);
+        double left[3];
+        noisy_digits(sigma, 1, clean, noisy);
+        noisy_digits(sigma, 0, clean, floats);
+        sampling.labels = digit_labels;
+        o.sigma = sigma;
+        for (int k = 0; k < 3; k++) {
+            o.cut = k == 1;
+            OK(cm_sampler_denoise(s, &o, k < 2 ? &given : &whole, x));
+            left[k] = rms(x, clean, DIGITS * SIZE);
+        }
+        ck_assert_msg(left[1] < 0.65 * left[0] && left[1] < 1.15 * left[2],
+                      "sigma %g: rms %g left, %g with the tail, %g of floats", sigma, left[0], left[1], left[2]);
+    }
+    /* Noise of the image's own number: no batch changes it; another variation is another draw. */
+    cm_edit_options o = options(0, 2);
+    const cm_images second = {1, 1, SIDE, SIDE, noisy + SIZE};
+    static const int32_t twice[DIGITS * 2] = {2, 2, 4, 4, 5, 5, 7, 7};
+    static float all[DIGITS * 2 * SIZE];
+    o.sigma = 0.5, o.cut = 1;
+    sampling.labels = twice;
+    OK(cm_sampler_denoise(s, &o, &given, all));
+    sampling.labels = twice + 2;
+    sampling.first_index = 2;
+    OK(cm_sampler_denoise(s, &o, &second, again));
+    ck_assert_mem_eq(again, all + 2 * SIZE, sizeof again);
+    ck_assert_mem_ne(again, again + SIZE, SIZE * sizeof *again);
+    o = options(0, 1);
+    o.cut = 1, o.sigma = 0.5;
+    FAILS(cm_sampler_denoise(s, &o, &whole, x), CM_ERR_ARGUMENT, "cut to [-1, 1]");
+    FAILS(cm_sampler_stroke(s, &o, &given, x), CM_ERR_ARGUMENT, "cut has no effect on stroke");
+    o.cut = 2;
+    FAILS(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "cut is 2");
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+START_TEST(noise_is_estimated)
+{
+    static float clean[DIGITS * SIZE], noisy[DIGITS * SIZE], tones[3 * SIZE];
+    double found;
+    for (int bytes = 0; bytes < 2; bytes++)
+        for (double sigma = 0.1; sigma < 0.9; sigma *= 2) {
+            noisy_digits(sigma, bytes, clean, noisy);
+            for (int k = 0; k < DIGITS; k++) {
+                OK(cm_image_noise_level(NULL, 1, SIDE, SIDE, noisy + k * SIZE, &found));
+                ck_assert_msg(fabs(found / sigma - 1) < 0.2, "digit %d, bytes %d: %g of %g", digit_labels[k], bytes, found, sigma);
+            }
+            if (bytes) continue;
+            for (int i = 0; i < 3 * SIZE; i++) /* slopes of gray, three channels */
+                tones[i] = (float)(i % SIDE) / 40 - 0.4f + (noisy[i] - clean[i]);
+            OK(cm_image_noise_level(NULL, 3, SIDE, SIDE, tones, &found));
+            ck_assert_msg(fabs(found / sigma - 1) < 0.1, "slopes: %g of %g", found, sigma);
+        }
+    for (int i = 0; i < SIZE; i++) tones[i] = 0.25f;
+    OK(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found));
+    ck_assert_double_eq(found, 0);
+    for (int i = 0; i < SIZE; i++) tones[i] = -1;
+    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_ARGUMENT, "cannot be estimated: 0 values");
+    tones[5] = NAN;
+    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_ARGUMENT, "value 5");
+    FAILS(cm_image_noise_level(NULL, 1, 0, SIDE, tones, &found), CM_ERR_ARGUMENT, "");
+    FAILS(cm_image_noise_level(NULL, 1, 1, 1, clean, &found), CM_ERR_ARGUMENT, "cannot be estimated");
+    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, NULL, &found), CM_ERR_ARGUMENT, "NULL");
 }
 END_TEST
 
@@ -769,11 +878,16 @@ Suite *make_suite(void)
     tcase_add_test(t, callbacks_and_cancel);
     tcase_add_test(t, allocations_that_fail);
     suite_add_tcase(s, t);
+    t = tcase_create("noise");
+    tcase_set_timeout(t, 300);
+    tcase_add_test(t, cut_noise_is_put_back);
+    suite_add_tcase(s, t);
     t = tcase_create("small"); /* a tiny network: for slow tools */
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, colorization_keeps_luminance, 0, 2);
     tcase_add_loop_test(t, super_resolution_keeps_means, 0, 4);
     tcase_add_test(t, the_general_form_is_the_others);
+    tcase_add_test(t, noise_is_estimated);
     tcase_add_test(t, maps_refused);
     tcase_add_test(t, input_refused);
     tcase_add_test(t, alpha_is_read);

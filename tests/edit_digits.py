@@ -3,6 +3,7 @@
 
     edit_digits.py DATA [--model FILE] [--count 1000] [--steps 1,2,4,8,16] [--low X,...] [--top X,...]
                    [--task NAME,...] [--variations 4] [--page PREFIX]
+    edit_digits.py DATA --bytes 0.1,0.2,0.5   root mean squares of denoising 8-bit pictures
 
 inpaint: the lower half is missing; super_resolve: 8 x 8 (block means) to 32 x 32; denoise: noise of sigma 0.5.  For each:
 mean squared error in [-1, 1] (inpaint: of the missing half), its minimum over 4 variations where results vary, FD-lenet
@@ -73,6 +74,20 @@ class Judge:
               100 * (read == self.digits).mean(), "  %6.1f s" % seconds if seconds else ""), flush=True)
 
 
+def bytes_table(truth, digits, sampler, levels):
+    """Denoising pictures of bytes, whose noise was cut at 0 and 255: root mean squared errors in [-1, 1]."""
+    rms = lambda x: float(np.sqrt(((np.asarray(x).reshape(truth.shape) - truth) ** 2).mean()))
+    print("%-7s %7s %7s %7s %7s %7s   %s" % ("sigma", "before", "cut=0", "cut=1", "est.", "floats", "estimated: median, 10 to 90 %"))
+    for sigma in levels:
+        floats = truth + np.float32(sigma) * np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
+        noisy = (np.rint((floats.clip(-1, 1) + 1) * 127.5) / 127.5 - 1).astype(np.float32)
+        found = [cm.noise_level(x) for x in noisy]
+        run = lambda x, s, cut: rms(sampler.denoise(x, s, cut=cut, labels=digits))
+        print("%-7g %7.4f %7.4f %7.4f %7.4f %7.4f   %.3f, %.3f to %.3f" % (
+              (sigma, rms(noisy), run(noisy, sigma, False), run(noisy, sigma, True), run(noisy, None, True), run(floats, sigma, False),
+               np.median(found)) + tuple(np.quantile(found, (0.1, 0.9)))), flush=True)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("data")
@@ -84,10 +99,13 @@ def main():
     p.add_argument("--top", default="")
     p.add_argument("--task", default="inpaint,super_resolve,denoise")
     p.add_argument("--page", help="a page of the first 12 digits of each task, PREFIX-task.png")
+    p.add_argument("--bytes", default="", help="levels of noise on pictures of bytes; nothing else is done")
     o = p.parse_args()
     truth, digits, mean = test_digits(o.data, o.count)
-    judge = Judge(o.data, truth, digits)
     sampler = cm.Sampler(cm.Model.load(o.model), batch=64)
+    if o.bytes:
+        return bytes_table(truth, digits, sampler, [float(s) for s in o.bytes.split(",")])
+    judge = Judge(o.data, truth, digits)
     mask = np.zeros((32, 32), np.float32)
     mask[16:] = 1
     low = truth.reshape(-1, 1, 8, 4, 8, 4).mean((3, 5))

@@ -58,6 +58,18 @@ $bin/cm-info $model --json --tensors | python3 -c 'import json,sys; d = json.loa
 # cm-edit: every task, sizes, masks, and what it refuses.
 for i in 3 5; do $bin/cm-sample $model -n 1 --labels $i --margin 0 --seed $i -o $dir/d$i.png --quiet >/dev/null; done
 $bin/cm-sample $model -n 6 --columns 3 -o $dir/wide.jpg --quiet >/dev/null
+# A gray and a noisy picture, written without any module.
+python3 - $dir <<'EOF'
+import random, struct, sys, zlib
+def png(name, rows):
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    raw = b"".join(b"\0" + bytes(r) for r in rows)
+    open(sys.argv[1] + name, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0)) +
+                                         chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
+random.seed(1)
+png("/gray.png", [[100] * 32 for _ in range(32)])
+png("/noisy.png", [[min(255, max(0, round(random.gauss(0, 40)))) for _ in range(32)] for _ in range(32)])
+EOF
 e="$bin/cm-edit" d="$dir/d3.png $dir/d5.png -l 3,5 --steps 2"
 # Masks as a person draws them: 32 x 32, nothing and the lower half to generate; a digit with half of it transparent.
 python3 - $dir <<'END'
@@ -91,7 +103,10 @@ expect 2 "say --fit" $e super-resolve $model $d --factor 4 -o $dir/e8.png
 expect 2 "does not divide" $e super-resolve $model $d --factor 5 --fit crop -o $dir/e8.png
 expect 2 "needs --factor" $e super-resolve $model $d
 expect 2 "needs --mask" $e inpaint $model $d
-expect 2 "needs --sigma" $e denoise $model $d
+expect 0 "steps of a byte (estimated)" $e denoise $model $dir/noisy.png -l 3 -o $dir/e9.png
+expect 0 '"sigmas": [0.' $e denoise $model $dir/noisy.png -l 3 --images "$dir/w%d.png" --json
+expect 2 "no noise is found in it: say with --sigma" $e denoise $model $dir/gray.png -l 3
+expect 2 "--no-cut has no effect on stroke" $e stroke $model $d --sigma 1 --no-cut
 expect 2 "no effect on stroke" $e stroke $model $d --mask alpha
 expect 1 "sigma has no effect" $e inpaint $model $d --mask $dir/lower.png --sigma 3 -o $dir/e8.png
 expect 1 "80]" $e stroke $model $d --sigma 90 -o $dir/e8.png

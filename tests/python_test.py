@@ -64,6 +64,14 @@ class Binding(unittest.TestCase):
         noisy = s.denoise(y, 0.5, labels=4)
         self.assertTrue(all(abs(a - max(-1, min(1, b))) < 1e-6
                             for a, b in zip(values(noisy), values(self.model.denoise(y, 0.5, labels=[4, 4])))))
+        import random
+        random.seed(1)
+        cut = [[[max(-1, random.gauss(-1, 0.3)) for _ in range(32)] for _ in range(32)]]
+        self.assertAlmostEqual(cm.noise_level(cut), 0.3, delta=0.04)
+        both = s.denoise([cut, cut], cut=True, labels=[4, 5], seed=3)
+        alone = s.denoise(cut, cm.noise_level(cut), cut=True, labels=5, seed=3, first_index=1)
+        self.assertEqual(values(both)[1024:], values(alone))
+        self.assertRaises(ValueError, cm.noise_level, [cut, cut])
         frames = s.interpolate(4, to=2, labels=[6] * 4, seed=9)
         ends = values(s.sample(3, labels=[6] * 3, seed=9))
         self.assertEqual(values(frames)[:1024], ends[:1024])

@@ -68,6 +68,9 @@ typedef struct cm_edit_options {
      * has the figures behind them).  clip_denoised defaults to yes.  clip_output -1 leaves results as the last
      * step makes them.  NULL = defaults. */
     const cm_sample_options *sampling;
+    /* denoise: 1 = noise beyond [-1, 1] was cut off, as in any picture of bytes; the
+     * values at -1 and 1 get the missing tail back before the first step.        */
+    int32_t cut;
 } cm_edit_options;
 
 CM_API void cm_edit_options_init(cm_edit_options *options, size_t struct_size);
@@ -96,7 +99,12 @@ CM_API cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *o
 
 /* f(x; sigma) of images that carry noise of standard deviation sigma: given is
  * x, values within 1e6.  More steps denoise, add noise of a lower level and
- * denoise again; options.sampling->noise has no effect (an error). */
+ * denoise again; options.sampling->noise has no effect (an error) without options.cut.
+ * Networks expect whole Gaussian noise.  A picture of bytes has lost what went beyond
+ * -1 and 1: half of the noise of black and white areas.  With options.cut 1 a value
+ * at -1 becomes -1 - sigma |z|, one at 1 becomes 1 + sigma |z|, z the image's own
+ * noise (seed, index): exact where the clean image is -1 or 1 there, close elsewhere.
+ * docs/editing.md has the figures; cm_image_noise_level estimates sigma. */
 CM_API cm_status cm_sampler_denoise(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
                                     float *images);
 

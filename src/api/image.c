@@ -1,9 +1,11 @@
 /* image.c - the calls of image.h. */
+#include <math.h>
 #include <string.h>
 #include <strings.h>
 
 #include <consistency/image.h>
 
+#include "data/noise_level.h"
 #include "data/resize.h"
 #include "io/picture.h"
 
@@ -251,6 +253,23 @@ cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int
         place(&scaled, &page);
         cm_free(owner, scaled.pixels);
     }
+    cm_context_free(owner);
+    return status;
+}
+
+cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width, const float *image,
+                               double *sigma)
+{
+    size_t total;
+    cm_context *owner;
+    if (!image || !sigma) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_noise_level: image or sigma is NULL");
+    *sigma = 0;
+    CM_TRY(check_shape("cm_image_noise_level", 1, channels, height, width, &total));
+    for (size_t i = 0; i < total; i++)
+        if (!isfinite(image[i]))
+            CM_FAIL(CM_ERR_ARGUMENT, "cm_image_noise_level: value %zu is %g, expected a finite number", i, (double)image[i]);
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_status status = cm_noise_level(owner, channels, height, width, image, sigma);
     cm_context_free(owner);
     return status;
 }

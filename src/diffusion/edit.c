@@ -52,6 +52,8 @@ static cm_status check_options(const cm_edit *e, const cm_edit_options *o)
     if (o->fill != 0 && o->start) return no_effect(e, "fill with start NOISE");
     if (weight > 0 && e->task != &cm_edit_colorize) return no_effect(e, "luma");
     if (o->to) return no_effect(e, "to");
+    if (o->cut < 0 || o->cut > 1) CM_FAIL(CM_ERR_ARGUMENT, "option cut is %d, expected 0 or 1", o->cut);
+    if (o->cut && e->task != &cm_edit_denoise) return no_effect(e, "cut");
     if (!isfinite(o->sigma) || o->sigma < 0)
         CM_FAIL(CM_ERR_ARGUMENT, "option sigma is %g, expected a finite number >= 0", o->sigma);
     if (o->sigma > 0 && !is_one_of(e, &cm_edit_stroke, &cm_edit_denoise)) return no_effect(e, "sigma");
@@ -99,6 +101,7 @@ static cm_status check_given(cm_edit *e, const cm_images *given)
         CM_TRY(expect_size(e, "given", given, channels, e->height, e->width));
     }
     int noisy = e->task == &cm_edit_denoise;
+    if (e->cut) return check_values(e, "given image (cut to [-1, 1])", given, -1, 1);
     return check_values(e, noisy ? "given image" : "given image (in [-1, 1])", given, noisy ? -1e6 : -1,
                         noisy ? 1e6 : 1);
 }
@@ -205,14 +208,14 @@ static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: ts begin at sigma_max; give the level of the noise as sigma");
     if (e->task == &cm_edit_denoise && !(options->sigma > 0) && !o->sigmas)
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: give the level of the noise as option sigma");
-    if (!e->task->starts_noisy && o->noise) return no_effect(e, "noise");
+    if (!e->task->starts_noisy && !e->cut && o->noise) return no_effect(e, "noise");
     if (model->net.num_classes > 0 && !o->labels)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: the model has %d classes; give a label for every result (-1 = none)",
                 e->task->name, model->net.num_classes);
     if (!o->sigmas && !o->ts) CM_TRY(take_levels(e, model, options->sigma));
     if (o->method == CM_METHOD_DEFAULT) o->method = CM_METHOD_MULTISTEP;
     if (o->clip_denoised == 0) o->clip_denoised = 1;
-    int once = o->sigma_count == 1 && !e->task->starts_noisy;
+    int once = o->sigma_count == 1 && !e->task->starts_noisy && !e->cut;
     if (once && e->variations > 1) return no_effect(e, "variations without noise (one step)");
     return CM_OK;
 }
@@ -248,6 +251,7 @@ cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm
     e->given_n = given->n;
     e->fill = options->fill;
     e->from_noise = options->start == CM_EDIT_START_NOISE;
+    e->cut = options->cut;
     if (options->sampling) e->sampling = *options->sampling;
     if (map) e->map = *map;
     cm_status status = open_all(model, options, given, mask, e);
@@ -275,10 +279,19 @@ static const float *mask_of(const cm_edit *e, size_t image)
     return e->mask ? e->mask + image / e->variations * e->mask_step : NULL;
 }
 
+/* z: unit normals in, what the cut took from y out: the tail of noise on a black or
+ * white area. */
+static void missing_tail(const cm_edit *e, const double *y, double level, double *z)
+{
+    for (size_t i = 0; i < e->size; i++) z[i] = y[i] <= -1 ? -level * fabs(z[i]) : y[i] >= 1 ? level * fabs(z[i]) : 0;
+}
+
 cm_status cm_edit_begin(const cm_edit *e, size_t image, double top, double *x, double *scratch)
 {
     double noise = e->task->starts_noisy ? top : 0;
-    for (size_t i = 0; i < e->size; i++) x[i] *= noise;
+    if (e->cut) missing_tail(e, given_of(e, image), top, x);
+    else
+        for (size_t i = 0; i < e->size; i++) x[i] *= noise;
     if (e->from_noise) return CM_OK;
     CM_TRY(e->task->begin(e, given_of(e, image), mask_of(e, image), scratch));
     for (size_t i = 0; i < e->size; i++) x[i] += scratch[i];

@@ -39,6 +39,7 @@ struct cm_edit {
     size_t mask_step; /* values between the masks of two images; 0: one for all */
     int mask_gray;    /* one channel for all                                    */
     int from_noise;   /* the official start                                     */
+    int cut;          /* values at -1 and 1 are noise that was cut              */
     double fill, luma[3];
     int32_t factor;
     cm_edit_map map;

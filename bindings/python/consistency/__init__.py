@@ -38,7 +38,7 @@ from ._lib import (CM_ERR_CANCELLED, ContextOptions, LOG, LoadOptions, ModelInfo
 from ._values import Array, Images
 
 __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
-           "read_image", "read_mask"]
+           "read_image", "read_mask", "noise_level"]
 
 _METHODS = ["default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"]
 _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
@@ -220,7 +220,7 @@ class Model:
             self.close()
 
 
-from .editing import Editing  # noqa: E402  (it needs what stands above)
+from .editing import Editing, noise_level  # noqa: E402  (it needs what stands above)
 
 
 class _Interrupt:

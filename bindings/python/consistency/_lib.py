@@ -162,7 +162,7 @@ class ImageBatch(Struct):
 class EditOptions(Struct):
     _c_name = "cm_edit_options"
     _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("sigma", _d), ("fill", _d),
-                ("luma", _d * 3), ("to", C.c_uint64), ("sampling", C.POINTER(SampleOptions))]
+                ("luma", _d * 3), ("to", C.c_uint64), ("sampling", C.POINTER(SampleOptions)), ("cut", _i)]
 
 
 MAP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(C.c_double), C.POINTER(C.c_double))
@@ -224,6 +224,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_sampler_interpolate": (C.c_int, [_p, C.POINTER(EditOptions), _size, _f32p]),
     "cm_sampler_edit": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(EditMap), C.POINTER(ImageBatch),
                                   C.POINTER(ImageBatch), _f32p]),
+    "cm_image_noise_level": (C.c_int, [_p, _i32, _i32, _i32, _f32p, C.POINTER(C.c_double)]),
     "cm_image_fit": (C.c_int, [_p, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _i32, _i32, _u8p]),
     "cm_image_to_u8": (C.c_int, [_size, _i32, _i32, _i32, _f32p, _u8p]),
     "cm_image_from_u8": (C.c_int, [_size, _i32, _i32, _i32, _u8p, _f32p]),

@@ -28,6 +28,17 @@ def _batch(values: Array, what: str, mask: bool = False, limit: Optional[float] 
     return b
 
 
+def noise_level(image: Array) -> float:
+    """The standard deviation of the Gaussian noise that an image C x H x W in [-1, 1] seems to carry; cut noise, as of
+    pictures of bytes, is accounted for."""
+    b, sigma = _batch(image, "image"), C.c_double()
+    if b.n != 1:
+        raise ValueError("noise_level takes one image, not %d" % b.n)
+    from . import _check
+    _check(lib.cm_image_noise_level(None, b.channels, b.height, b.width, b.data, C.byref(sigma)))
+    return float(sigma.value)
+
+
 class Editing:
     """Methods of Sampler.  Common arguments:
 
@@ -59,9 +70,29 @@ class Editing:
         """SDEdit: the images plus noise of level sigma, then multistep."""
         return self._edit(lib.cm_sampler_stroke, images, sigma=sigma, **options)
 
-    def denoise(self, images: Array, sigma: float, **options: Any) -> Array:
-        """Images that carry noise of standard deviation sigma."""
-        return self._edit(lib.cm_sampler_denoise, images, limit=None, sigma=sigma, **options)
+    def denoise(self, images: Array, sigma: Optional[float] = None, cut: bool = False, **options: Any) -> Array:
+        """Images that carry noise of standard deviation sigma (None: of each what noise_level() finds).  cut: noise
+        beyond [-1, 1] was cut off, as in any picture of bytes, and is put back before the first step."""
+        options.update(limit=1 if cut else None, cut=cut)
+        if sigma is not None:
+            return self._edit(lib.cm_sampler_denoise, images, sigma=sigma, **options)
+        shape = _values.shape_of(images, "images")
+        one, variations = len(shape) < 4, _values.integer(options.get("variations", 1), "variations", 1, 65536)
+        n, labels, first = 1 if one else shape[0], options.pop("labels", None), options.pop("first_index", 0)
+        if labels is not None and not hasattr(labels, "__len__"):
+            labels = [labels] * n
+        if labels is not None and len(labels) not in (n, n * variations):
+            raise ValueError("labels has %d entries for %d images" % (len(labels), n))
+        per = len(labels) // n if labels is not None and n else 0
+        out, pointer = _values.new((n * variations,) + tuple(self.model.image_shape))
+        size = math.prod(self.model.image_shape) * variations
+        for i in range(n):
+            image = images if one else images[i]
+            result = self._edit(lib.cm_sampler_denoise, image, sigma=noise_level(image), first_index=first + i * variations,
+                                labels=list(labels[i * per:(i + 1) * per]) if labels is not None else None, **options)
+            data, keep = _values.floats(result, _values.shape_of(result), "result")
+            C.memmove(C.addressof(pointer.contents) + 4 * i * size, data, 4 * size)
+        return out
 
     def edit(self, images: Array, mask: Array, matrix: Optional[Array] = None, patch: int = 0,
              forward: Optional[Map] = None, inverse: Optional[Map] = None, **options: Any) -> Array:
@@ -100,13 +131,14 @@ class Editing:
 
     @staticmethod
     def _edit_options(variations: int = 1, start: str = "given", sigma: float = 0.0, fill: float = 0.0,
-                      luma: Optional[Sequence[float]] = None, to: int = 0) -> EditOptions:
+                      luma: Optional[Sequence[float]] = None, to: int = 0, cut: bool = False) -> EditOptions:
         o = EditOptions()
         lib.cm_edit_options_init(C.byref(o), C.sizeof(o))
         o.start = _values.choice(start, "start", _STARTS)
         o.variations = _values.integer(variations, "variations", 1, 65536)
         o.sigma, o.fill = _values.number(sigma, "sigma"), _values.number(fill, "fill")
         o.to = _values.seed(to, "to")
+        o.cut = int(_values.flag(cut, "cut"))
         if luma is not None:
             weights = _values.number_list(luma, "luma")
             if len(weights) != 3:
@@ -118,9 +150,9 @@ class Editing:
               labels: Any = None, seed: int = 0, noise: Optional[Array] = None, progress: Any = None,
               first_index: int = 0, step_noise: Optional[Array] = None, torch_noise: bool = False,
               step: Optional[Callable[..., Any]] = None, start: str = "given", sigma: float = 0.0, fill: float = 0.0,
-              luma: Optional[Sequence[float]] = None, limit: Optional[float] = 1, **times: Any) -> Array:
+              luma: Optional[Sequence[float]] = None, limit: Optional[float] = 1, cut: bool = False, **times: Any) -> Array:
         from . import _sample_options
-        o = self._edit_options(variations, start, sigma, fill, luma)
+        o = self._edit_options(variations, start, sigma, fill, luma, cut=cut)
         given = _batch(images, "images", limit=limit)
         n = given.n * o.variations
         if hasattr(labels, "__len__") and getattr(labels, "ndim", 1) == 1 and len(labels) == given.n != n:
