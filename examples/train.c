@@ -517,8 +517,11 @@ static void check_network(const program *p, const cm_model *model, const char *o
 static cm_status open_models(program *p)
 {
     cm_status status = CM_OK;
-    if (p->teacher_path) status = cm_model_load(p->context, p->teacher_path, NULL, &p->teacher);
-    if (status == CM_OK && p->init) status = cm_model_load(p->context, p->init, NULL, &p->model);
+    cm_load_options load;
+    cm_load_options_init(&load, sizeof load);
+    load.copy = 1; /* a run takes days: the files may change meanwhile */
+    if (p->teacher_path) status = cm_model_load(p->context, p->teacher_path, &load, &p->teacher);
+    if (status == CM_OK && p->init) status = cm_model_load(p->context, p->init, &load, &p->model);
     if (status != CM_OK) return status;
     check_network(p, p->model, "init", p->init);
     check_network(p, p->teacher, "teacher", p->teacher_path);

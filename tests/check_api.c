@@ -86,8 +86,10 @@ static void write_variant(const char *path, int change, const char *key, const c
         }
         n++;
     }
-    if (change == EXTRA) t[n++] = (cm_st_tensor){"surplus", CM_ST_F32, 1, {1}, 1, 4, (unsigned char *)good};
-    json_t *metadata = json_deep_copy(st.metadata);
+    if (change == EXTRA) t[n++] = (cm_st_tensor){"surplus", CM_ST_F32, 1, {1}, 1, 4, (unsigned char *)good, 0};
+    json_t *metadata = json_object();
+    for (size_t i = 0; i < st.metadata_count; i++)
+        json_object_set_new(metadata, st.metadata[i].key, json_string(st.metadata[i].value));
     if (key && value) json_object_set_new(metadata, key, json_string(value));
     if (key && !value) json_object_del(metadata, key);
     OK(cm_safetensors_write(context, path, 1, metadata, t, n));
@@ -220,6 +222,32 @@ START_TEST(save_and_load)
     ck_assert_str_eq(ia.config_json, ib.config_json);
     cm_model_free(a);
     cm_model_free(b);
+}
+END_TEST
+
+/* A copied model samples the same pictures, and goes on when its file is emptied. */
+START_TEST(copied_models)
+{
+    static float mapped[1024], copied[1024];
+    float *images[2] = {mapped, copied};
+    cm_load_options o;
+    cm_model *m;
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_model_save(m, in_dir("copy.safetensors"), NULL));
+    cm_model_free(m);
+    cm_load_options_init(&o, sizeof o);
+    for (o.copy = 0; o.copy < 2; o.copy++) {
+        cm_sampler *s;
+        OK(cm_model_load(NULL, in_dir("copy.safetensors"), &o, &m));
+        if (o.copy) ck_assert_int_eq(truncate(in_dir("copy.safetensors"), 0), 0);
+        OK(cm_sampler_create(m, NULL, &s));
+        OK(cm_sampler_run(s, NULL, 1, images[o.copy]));
+        cm_sampler_free(s);
+        if (o.copy) OK(cm_model_save(m, in_dir("again.safetensors"), NULL));
+        cm_model_free(m);
+    }
+    ck_assert_mem_eq(mapped, copied, sizeof mapped);
+    FAILS(cm_model_load(NULL, MODEL, &o, &m), CM_ERR_ARGUMENT, "copy is 2");
 }
 END_TEST
 
@@ -708,6 +736,7 @@ Suite *make_suite(void)
     tcase_add_test(t, acceptable_variants);
     tcase_add_test(t, load_arguments);
     tcase_add_test(t, save_and_load);
+    tcase_add_test(t, copied_models);
     tcase_add_test(t, denoise_arguments);
     tcase_add_loop_test(t, every_allocation_fails, 0, 2);
     tcase_add_test(calls, no_cancel_is_lost);

@@ -3,14 +3,18 @@
 #include "support/suite.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zip.h>
 #include <zlib.h>
+
+#include <consistency/image.h>
 
 #include "base/context.h"
 #include "data/augment.h"
@@ -478,6 +482,73 @@ START_TEST(cifar)
     FAILS(cm_dataset_open(NULL, in_dir("x.bin"), NULL, &d), CM_ERR_FORMAT, "label 10");
     remove(in_dir("data_batch_1.bin"));
     remove(in_dir("data_batch_2.bin"));
+}
+END_TEST
+
+/* Whatever holds them is cut short, or replaced by nothing, once it is open: a status that says so, no signal. */
+START_TEST(containers_cut_short)
+{
+    static unsigned char archive[1 << 14], records[3073];
+    static const char *const names[] = {"cut.tar", "cut.zip", "cut.bin", "cut"};
+    cm_dataset_options o = in_order();
+    float x[3 * 32 * 32];
+    size_t size, n = 0;
+    o.stop_on_bad = 1;
+    write_png(in_dir("one.png"), 50);
+    unsigned char *png = read_bytes(in_dir("one.png"), &size);
+    n += tar_member(archive, "a.png", '0', png, size);
+    write_bytes(in_dir("cut.tar"), archive, n + 1024);
+    make_zip(in_dir("cut.zip"), (const char *const[]){"a.png"}, (const void *const[]){png}, &size, 1, 1);
+    write_bytes(in_dir("cut.bin"), records, sizeof records);
+    ck_assert_int_eq(mkdir(in_dir("cut"), 0777), 0);
+    write_bytes(in_dir("cut/a.png"), png, size);
+    for (int i = 0; i < 4; i++)
+        for (int left = 2; left >= 0; left--) { /* some bytes, one, none */
+            cm_dataset *d = NULL;
+            size_t whole;
+            const char *file = in_dir(i == 3 ? "cut/a.png" : names[i]);
+            unsigned char *kept = read_bytes(file, &whole);
+            OK(cm_dataset_open(NULL, in_dir(names[i]), &o, &d));
+            OK(cm_dataset_read(d, 0, 1, x, NULL));
+            ck_assert_int_eq(truncate(file, left == 2 ? 40 : left), 0);
+            cm_status status = cm_dataset_read(d, 0, 1, x, NULL);
+            /* libzip keeps the bytes of so small a file */
+            ck_assert_msg(status == CM_ERR_IO || (i == 1 && status == CM_OK) || (i == 3 && status == CM_ERR_FORMAT), "%s: %s: %s", names[i],
+                          cm_status_name(status), cm_last_message());
+            cm_dataset_free(d);
+            write_bytes(file, kept, whole);
+            free(kept);
+        }
+    free(png);
+}
+END_TEST
+
+/* A picture that another process writes all the time, cut short and whole: read as one of both or refused. */
+START_TEST(picture_rewritten_while_read)
+{
+    size_t size;
+    int32_t c, h, w, good = 0, bad = 0, status;
+    uint8_t *pixels;
+    write_png(in_dir("busy.png"), 50);
+    unsigned char *png = read_bytes(in_dir("busy.png"), &size);
+    const char *path = in_dir("busy.png");
+    pid_t pid = fork();
+    if (pid == 0)
+        for (;;) {
+            FILE *f = fopen(path, "wb"); /* empties it */
+            (void)fwrite(png, 1, size, f);
+            fclose(f);
+        }
+    for (int i = 0; i < 3000; i++) {
+        c = 0;
+        if (cm_image_read(NULL, path, &c, &h, &w, &pixels) == CM_OK) good++, cm_image_free(NULL, pixels);
+        else bad++;
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    ck_assert_int_gt(good, 0);
+    ck_assert_int_gt(bad, 0);
+    free(png);
 }
 END_TEST
 
@@ -1410,6 +1481,8 @@ Suite *make_suite(void)
     tcase_add_test(t, npz);
     tcase_add_test(t, idx);
     tcase_add_test(t, cifar);
+    tcase_add_test(t, containers_cut_short);
+    tcase_add_test(t, picture_rewritten_while_read);
     tcase_add_test(t, crops);
     tcase_add_test(t, parts_of_resized_pictures);
     tcase_add_test(t, thin_pictures);

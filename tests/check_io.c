@@ -10,12 +10,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <png.h>
 #include <zlib.h>
 
 #include "io/directory.h"
+#include "io/json_tree.h"
 #include "io/picture.h"
 #include "io/safetensors.h"
 #include "nets/checkpoint.h"
@@ -78,27 +80,29 @@ static void teardown(void)
 START_TEST(whole_or_nothing)
 {
     cm_file_writer w;
-    cm_mapping m;
+    unsigned char *m;
+    size_t size;
     OK(cm_file_create(context, in_dir("a"), 0, &w));
     OK(cm_file_write(&w, "hello", 5));
     ck_assert_int_ne(access(in_dir("a"), F_OK), 0); /* not under its name yet */
     OK(cm_file_commit(&w));
-    OK(cm_mapping_open(in_dir("a"), &m));
-    ck_assert(m.size == 5 && memcmp(m.data, "hello", 5) == 0);
-    cm_mapping_close(&m);
+    OK(cm_file_read(context, in_dir("a"), 5, &m, &size));
+    ck_assert(size == 5 && memcmp(m, "hello", 6) == 0);
+    cm_free(context, m);
+    FAILS(cm_file_read(context, in_dir("a"), 4, &m, &size), CM_ERR_LIMIT, "5 bytes");
     FAILS(cm_file_create(context, in_dir("a"), 0, &w), CM_ERR_IO, "exists");
     OK(cm_file_create(context, in_dir("a"), 1, &w));
     OK(cm_file_write(&w, "other", 5));
     cm_file_abort(&w);
-    OK(cm_mapping_open(in_dir("a"), &m));
-    ck_assert(memcmp(m.data, "hello", 5) == 0); /* as it was */
-    cm_mapping_close(&m);
+    OK(cm_file_read(context, in_dir("a"), 9, &m, &size));
+    ck_assert(memcmp(m, "hello", 5) == 0); /* as it was */
+    cm_free(context, m);
     ck_assert_int_eq(files_in_dir(), 1);
     FAILS(cm_file_create(context, in_dir("no/such/dir"), 0, &w), CM_ERR_IO, "No such file");
-    FAILS(cm_mapping_open(dir, &m), CM_ERR_IO, "regular");
-    FAILS(cm_mapping_open("/dev/zero", &m), CM_ERR_IO, "regular");
+    FAILS(cm_file_read(context, dir, 9, &m, &size), CM_ERR_IO, "regular");
+    FAILS(cm_file_read(context, "/dev/zero", 9, &m, &size), CM_ERR_IO, "regular");
     ck_assert_int_eq(mkfifo(in_dir("pipe"), 0600), 0);
-    FAILS(cm_mapping_open(in_dir("pipe"), &m), CM_ERR_IO, "regular");
+    FAILS(cm_file_read(context, in_dir("pipe"), 9, &m, &size), CM_ERR_IO, "regular");
 }
 END_TEST
 
@@ -153,10 +157,11 @@ START_TEST(closed_descriptors)
     ck_assert_int_eq((int)printed, -1);
     ck_assert_int_gt(locks.descriptor[0], 2);
     cm_locks_release(&locks, 0);
-    cm_mapping m;
-    OK(cm_mapping_open(in_dir("a"), &m));
-    ck_assert(m.size == 5 && memcmp(m.data, "hello", 5) == 0);
-    cm_mapping_close(&m);
+    unsigned char *m;
+    size_t size;
+    OK(cm_file_read(context, in_dir("a"), 9, &m, &size));
+    ck_assert(size == 5 && memcmp(m, "hello", 5) == 0);
+    cm_free(context, m);
 }
 END_TEST
 
@@ -345,9 +350,9 @@ START_TEST(safetensors_round_trip)
 {
     static const float values[6] = {0, 1, 2, 3, -4, 5.5f};
     static const unsigned char bytes[3] = {7, 8, 9};
-    cm_st_tensor t[3] = {{"b\"\\\n\xc3\xa9", CM_ST_F32, 2, {2, 3}, 6, 24, (const unsigned char *)values},
-                         {"empty", CM_ST_F32, 2, {0, 4}, 0, 0, (const unsigned char *)values},
-                         {"u8", CM_ST_U8, 1, {3}, 3, 3, bytes}};
+    cm_st_tensor t[3] = {{"b\"\\\n\xc3\xa9", CM_ST_F32, 2, {2, 3}, 6, 24, (const unsigned char *)values, 0},
+                         {"empty", CM_ST_F32, 2, {0, 4}, 0, 0, (const unsigned char *)values, 0},
+                         {"u8", CM_ST_U8, 1, {3}, 3, 3, bytes, 0}};
     cm_safetensors st;
     json_t *metadata = json_pack("{s:s}", "key", "value");
     OK(cm_safetensors_write(context, in_dir("t"), 0, metadata, t, 3));
@@ -387,7 +392,17 @@ START_TEST(safetensors_refusals)
         {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "shape"},
         {"{\"a\":[]}", 0, CM_ERR_FORMAT, "object"},
         {"{\"__metadata__\":{\"k\":1}}", 0, CM_ERR_FORMAT, "string"},
-        {"{\"a\":1,\"a\":2}", 0, CM_ERR_FORMAT, "JSON"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],"
+         "\"data_offsets\":[4,8]}}",
+         8, CM_ERR_FORMAT, "twice"},
+        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "twice"},
+        {"{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}", 0, CM_ERR_FORMAT, "twice"},
+        {"{\"__metadata__\":{\"k\":\"\\ud800\"}}", 0, CM_ERR_FORMAT, "surrogate"},
+        {"{\"__metadata__\":{\"k\":\"\\u0000\"}}", 0, CM_ERR_FORMAT, "NUL"},
+        {"{\"__metadata__\":{\"k\":\"\xc0\x80\"}}", 0, CM_ERR_FORMAT, "UTF-8"},
+        {"{\"__metadata__\":{\"k\":\"\n\"}}", 0, CM_ERR_FORMAT, "control"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "integer"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},}", 4, CM_ERR_FORMAT, "JSON"},
         {"{} x", 0, CM_ERR_FORMAT, "JSON"},
         {"{", 0, CM_ERR_FORMAT, "JSON"},
     };
@@ -399,6 +414,101 @@ START_TEST(safetensors_refusals)
         memcpy(file + 8, rows[i].header, n);
         FAILS(cm_safetensors_parse(context, "file", file, 8 + n + rows[i].data, &st), rows[i].status, rows[i].word);
     }
+}
+END_TEST
+
+/* Headers of some megabytes that are no model's: refused at the first thing too many, in the memory the header promises. */
+static char *repeat(const char *before, const char *piece, size_t bytes, size_t *length)
+{
+    size_t at = strlen(before), n = strlen(piece);
+    char *text = malloc(bytes + 64);
+    memcpy(text, before, at);
+    while (at + n < bytes) memcpy(text + at, piece, n), at += n;
+    *length = at;
+    return text;
+}
+
+START_TEST(large_headers)
+{
+    static const struct {
+        const char *before, *piece;
+        cm_status status;
+        const char *word;
+    } rows[] = {
+        {"{\"a\":", "{},", CM_ERR_FORMAT, "dtype"},
+        {"{\"a\":", "[", CM_ERR_FORMAT, "object"},
+        {"{", "\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},", CM_ERR_LIMIT, "tensors"},
+        {"{\"__metadata__\":{", "\"k\":\"\",", CM_ERR_LIMIT, "entries"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[", "1,", CM_ERR_LIMIT, "rank"},
+        {"{\"", "a", CM_ERR_FORMAT, "without its end"},
+        {"{\"__metadata__\":{\"k\":\"", "\\u00e9", CM_ERR_FORMAT, "without its end"},
+        {"{", " ", CM_ERR_FORMAT, "JSON"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0", "0", CM_ERR_FORMAT, "integers"},
+    };
+    enum { SIZE = 12 << 20 };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memory m;
+        cm_context *counted;
+        cm_safetensors st;
+        size_t n;
+        memory_reset(&m);
+        cm_context_options o = memory_options(&m, 1);
+        OK(cm_context_create(&o, &counted));
+        char *text = repeat(rows[i].before, rows[i].piece, SIZE, &n), *file = malloc(n + 8);
+        for (int k = 0; k < 8; k++) file[k] = (char)((uint64_t)n >> (8 * k));
+        memcpy(file + 8, text, n);
+        double begin = (double)clock();
+        FAILS(cm_safetensors_parse(counted, "file", file, n + 8, &st), rows[i].status, rows[i].word);
+        ck_assert_msg((double)clock() - begin < 3.0 * CLOCKS_PER_SEC, "row %zu takes too long", i);
+        ck_assert_msg(m.peak < (long long)n + (20 << 20), "row %zu: %lld bytes for a header of %zu", i, m.peak, n);
+        cm_context_free(counted);
+        free(text);
+        free(file);
+    }
+}
+END_TEST
+
+/* Texts that become trees are bounded before they do; a lack of memory is no fault of the text. */
+START_TEST(bounded_trees)
+{
+    json_t *tree;
+    size_t n;
+    char *text = repeat("[", "{},", 1 << 20, &n);
+    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "values");
+    free(text);
+    text = repeat("", "[", 65, &n);
+    FAILS(cm_json_tree("config", text, 65, &tree), CM_ERR_FORMAT, "JSON");
+    free(text);
+    text = repeat("", "[", 100, &n);
+    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "nested");
+    free(text);
+    text = repeat("\"", "[", CM_JSON_TEXT + 2, &n);
+    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "bytes");
+    free(text);
+    OK(cm_json_tree("config", "{\"a\\\"[\": [1, \"]\"]}", strlen("{\"a\\\"[\": [1, \"]\"]}"), &tree));
+    json_decref(tree);
+    FAILS(cm_json_tree("config", "{\"a\":1,\"a\":2}", 13, &tree), CM_ERR_FORMAT, "config");
+}
+END_TEST
+
+/* Every way to the bytes gives the same, and copies do not mind what becomes of the file. */
+START_TEST(safetensors_without_mapping)
+{
+    static float values[20000], back[20000];
+    for (int i = 0; i < 20000; i++) values[i] = (float)i;
+    const cm_st_tensor t = {"x", CM_ST_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values, 0};
+    cm_safetensors copied, fetched;
+    OK(cm_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1));
+    OK(cm_safetensors_open_as(context, in_dir("t"), CM_ST_COPIED, &copied));
+    OK(cm_safetensors_open_as(context, in_dir("t"), CM_ST_FETCHED, &fetched));
+    OK(cm_safetensors_fetch(&fetched, &fetched.tensors[0], back));
+    ck_assert_int_eq(memcmp(back, values, sizeof values), 0);
+    ck_assert_int_eq(truncate(in_dir("t"), 100), 0);
+    ck_assert_int_eq(memcmp(copied.tensors[0].data, values, sizeof values), 0);
+    FAILS(cm_safetensors_fetch(&fetched, &fetched.tensors[0], back), CM_ERR_IO, "cut short");
+    FAILS(cm_safetensors_open(context, in_dir("t"), &(cm_safetensors){0}), CM_ERR_FORMAT, "data_offsets");
+    cm_safetensors_close(&copied);
+    cm_safetensors_close(&fetched);
 }
 END_TEST
 
@@ -449,29 +559,30 @@ START_TEST(damaged_pictures)
     static const char *const names[2] = {"d.png", "d.jpg"};
     uint8_t *p = noise_picture(20, 20, 3);
     for (int kind = 0; kind < 2; kind++) {
-        cm_mapping m;
+        unsigned char *bytes;
+        size_t size;
         cm_picture out;
         OK(cm_image_write(context, in_dir(names[kind]), 3, 20, 20, p, 0, 1));
-        OK(cm_mapping_open(in_dir(names[kind]), &m));
-        unsigned char *copy = malloc(m.size);
-        memcpy(copy, m.data, m.size);
-        for (size_t n = 0; n < m.size; n++) {
+        OK(cm_file_read(context, in_dir(names[kind]), 1 << 20, &bytes, &size));
+        unsigned char *copy = malloc(size);
+        memcpy(copy, bytes, size);
+        for (size_t n = 0; n < size; n++) {
             cm_status s =
                 kind ? cm_jpeg_read(context, "cut", copy, n, 0, &out) : cm_png_read(context, "cut", copy, n, 0, &out);
-            ck_assert_msg(s != CM_OK || n + 2 >= m.size || (kind == 0 && n + 12 > m.size),
-                          "%s cut at %zu of %zu was read", names[kind], n, m.size);
+            ck_assert_msg(s != CM_OK || n + 2 >= size || (kind == 0 && n + 12 > size),
+                          "%s cut at %zu of %zu was read", names[kind], n, size);
             if (s == CM_OK) cm_free(context, out.pixels);
         }
         for (size_t i = 0; i < 3000; i++) {
-            size_t at = i * 7919 % m.size;
+            size_t at = i * 7919 % size;
             copy[at] ^= (unsigned char)(1 << i % 8);
-            cm_status s = kind ? cm_jpeg_read(context, "flip", copy, m.size, 0, &out)
-                               : cm_png_read(context, "flip", copy, m.size, 0, &out);
+            cm_status s = kind ? cm_jpeg_read(context, "flip", copy, size, 0, &out)
+                               : cm_png_read(context, "flip", copy, size, 0, &out);
             if (s == CM_OK) cm_free(context, out.pixels);
-            copy[at] = m.data[at];
+            copy[at] = bytes[at];
         }
         free(copy);
-        cm_mapping_close(&m);
+        cm_free(context, bytes);
     }
     free(p);
 }
@@ -943,6 +1054,9 @@ Suite *make_suite(void)
     tcase_add_test(t, full_disk);
     tcase_add_test(t, safetensors_round_trip);
     tcase_add_test(t, safetensors_refusals);
+    tcase_add_test(t, large_headers);
+    tcase_add_test(t, bounded_trees);
+    tcase_add_test(t, safetensors_without_mapping);
     tcase_add_test(t, finite_values);
     tcase_add_test(t, png_both_ways);
     tcase_add_test(t, jpeg_both_ways);

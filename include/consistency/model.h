@@ -4,7 +4,9 @@
  * holds, how it is preconditioned and what images it makes (docs/model-file.md).
  * Weights are mapped, not copied: the file has to stay as it is while a model
  * is open.  Replacing it by rename is fine; writing into it changes the model,
- * and cutting it short makes the system end the process (SIGBUS).
+ * and cutting it short makes the system end the process (SIGBUS).  Where others
+ * may do that, or the file is on a drive that can go away, load with `copy`:
+ * the file is read once, and what happens to it meanwhile is CM_ERR_IO.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_MODEL_H
@@ -30,6 +32,9 @@ typedef struct cm_load_options {
     /* Stops loading between tensors. */
     cm_progress_fn progress;
     void *progress_user;
+    /* 1 reads the weights into memory of the context, as much as the file has
+     * bytes, instead of mapping the file; default 0. */
+    int32_t copy;
 } cm_load_options;
 
 typedef struct cm_save_options {
@@ -71,7 +76,9 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 /* Opens a native model.  Errors: IO (cannot read), FORMAT (not safetensors, or
  * its JSON is wrong: the message names the rule or the argument), SHAPE
  * (missing, extra or mismatched tensors, listed), NUMERIC (non-finite weights),
- * UNSUPPORTED (precond trigflow, other file kinds), CANCELLED. */
+ * UNSUPPORTED (precond trigflow, other file kinds), LIMIT (65,536 tensors, a
+ * configuration of 4 MiB or 100,000 values), MEMORY, CANCELLED.
+ * The header takes its own size (at most 100 MB) and 20 MB of the context. */
 CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
 CM_API void cm_model_free(cm_model *model);
 

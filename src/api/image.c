@@ -171,7 +171,8 @@ cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels
                         uint8_t **pixels)
 {
     cm_context *owner;
-    cm_mapping file;
+    unsigned char *data;
+    size_t size;
     cm_picture picture;
     if (!path || !channels || !height || !width || !pixels)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: an argument is NULL");
@@ -179,11 +180,9 @@ cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels
     if (*channels < 0 || *channels > 4)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: %d channels, expected 0..4", *channels);
     CM_TRY(cm_context_retain(context, &owner));
-    cm_status status = cm_mapping_open(path, &file);
-    if (status == CM_OK) {
-        status = cm_picture_read(owner, path, file.data ? (const void *)file.data : "", file.size, *channels, &picture);
-        cm_mapping_close(&file);
-    }
+    cm_status status = cm_file_read(owner, path, CM_PICTURE_FILE, &data, &size);
+    if (status == CM_OK) status = cm_picture_read(owner, path, data, size, *channels, &picture);
+    cm_free(owner, data);
     if (status == CM_OK) {
         *channels = picture.channels;
         *height = picture.height;

@@ -40,6 +40,7 @@ cm_status cm_model_load(cm_context *context, const char *path, const cm_load_opt
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_load_options"));
     if (o.allow_nonfinite < 0 || o.allow_nonfinite > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: allow_nonfinite is %d, expected 0 or 1", o.allow_nonfinite);
+    if (o.copy < 0 || o.copy > 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: copy is %d, expected 0 or 1", o.copy);
     return cm_model_open(context, path, &o, out);
 }
 

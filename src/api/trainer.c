@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "data/dataset.h"
+#include "io/json_tree.h"
 #include "tensor/finite.h"
 #include "train/trainer.h"
 
@@ -120,21 +121,13 @@ cm_status cm_train_options_check(const cm_train_options *options)
 
 /* --- models without a file ---------------------------------------------------------- */
 
-static cm_status parse_config(const char *config_json, json_t **out)
-{
-    json_error_t error;
-    *out = json_loads(config_json, JSON_REJECT_DUPLICATES, &error);
-    if (!*out) CM_FAIL(CM_ERR_FORMAT, "config_json: not valid JSON: %s (character %d)", error.text, error.position);
-    return CM_OK;
-}
-
 cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out)
 {
     json_t *config;
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: out is NULL");
     *out = NULL;
     if (!config_json) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: config_json is NULL");
-    CM_TRY(parse_config(config_json, &config));
+    CM_TRY(cm_json_tree("config_json", config_json, strlen(config_json), &config));
     cm_status status = cm_model_make(context, config, seed, NULL, out);
     json_decref(config);
     return status;
@@ -145,7 +138,7 @@ cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t 
     json_t *config;
     if (!config_json || !parameters) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_count: config_json or parameters is NULL");
     *parameters = 0;
-    CM_TRY(parse_config(config_json, &config));
+    CM_TRY(cm_json_tree("config_json", config_json, strlen(config_json), &config));
     cm_status status = cm_model_parameters(context, config, parameters);
     json_decref(config);
     return status;

@@ -10,7 +10,7 @@
 enum { SIDE = 32, PLANE = SIDE * SIDE, RECORD = 1 + 3 * PLANE, MAX_BATCHES = 5 };
 
 typedef struct {
-    cm_mapping file[MAX_BATCHES];
+    cm_reader file[MAX_BATCHES];
     size_t records[MAX_BATCHES];
     int n;
 } state;
@@ -30,9 +30,10 @@ static int recognise(const char *path)
     return n > 4 && strcasecmp(path + n - 4, ".bin") == 0;
 }
 
-static cm_status open_batch(state *st, const char *path)
+static cm_status open_batch(cm_source *s, const char *path)
 {
-    CM_TRY(cm_mapping_open(path, &st->file[st->n]));
+    state *st = s->state;
+    CM_TRY(cm_reader_open(s->context, path, &st->file[st->n]));
     size_t size = st->file[st->n].size;
     st->records[st->n++] = size / RECORD;
     if (size % RECORD || size == 0) CM_TRY(cm_source_refuse_foreign(path, "CIFAR-10's binary batch"));
@@ -42,12 +43,13 @@ static cm_status open_batch(state *st, const char *path)
     return CM_OK;
 }
 
-static const unsigned char *record(const cm_source *s, size_t i)
+/* The first `size` bytes of record i. */
+static cm_status read_record(const cm_source *s, size_t i, unsigned char *out, size_t size)
 {
     const state *st = s->state;
     int k = 0;
     while (i >= st->records[k]) i -= st->records[k++];
-    return st->file[k].data + i * RECORD;
+    return cm_reader_read(&st->file[k], i * RECORD, out, size);
 }
 
 /* Those of a folder; what is missing among them is told. */
@@ -57,7 +59,7 @@ static cm_status open_batches(cm_source *s, const char *folder)
     char file[4096], missing[64] = "";
     size_t used = 0;
     for (int k = 0; k < MAX_BATCHES; k++) {
-        if (batch_path(folder, k, file, sizeof file)) CM_TRY(open_batch(st, file));
+        if (batch_path(folder, k, file, sizeof file)) CM_TRY(open_batch(s, file));
         else used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", k + 1);
     }
     if (used)
@@ -72,7 +74,7 @@ static cm_status open_cifar(cm_source *s, const char *path)
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
     if (cm_path_kind(path) == 2) {
-        CM_TRY(open_batch(st, path));
+        CM_TRY(open_batch(s, path));
     } else {
         CM_TRY(open_batches(s, path));
     }
@@ -83,7 +85,9 @@ static cm_status open_cifar(cm_source *s, const char *path)
     if (!s->labels) return CM_ERR_MEMORY;
     s->labels_from = "records";
     for (size_t i = 0; i < s->count; i++) {
-        s->labels[i] = record(s, i)[0];
+        unsigned char label;
+        CM_TRY(read_record(s, i, &label, 1));
+        s->labels[i] = label;
         if (s->labels[i] > 9) CM_FAIL(CM_ERR_FORMAT, "%s: record %zu has label %d, expected 0..9", path, i, s->labels[i]);
     }
     return CM_OK;
@@ -92,13 +96,14 @@ static cm_status open_cifar(cm_source *s, const char *path)
 static void close_cifar(cm_source *s)
 {
     state *st = s->state;
-    for (int k = 0; k < st->n; k++) cm_mapping_close(&st->file[k]);
+    for (int k = 0; k < st->n; k++) cm_reader_close(&st->file[k]);
     cm_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
-    const unsigned char *planes = record(s, i) + 1;
+    unsigned char whole[RECORD], *planes = whole + 1;
+    CM_TRY(read_record(s, i, whole, RECORD));
     *out = (cm_picture){3, SIDE, SIDE, cm_malloc(s->context, 3 * PLANE, 1)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t k = 0; k < PLANE; k++)

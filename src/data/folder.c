@@ -248,21 +248,13 @@ static cm_status read_head(void *user, const char *relative, uint64_t place, uns
 
 static cm_status read_json(cm_source *s, const char *root, const cm_entry *json)
 {
-    cm_mapping file;
+    unsigned char *text;
+    size_t size;
     if (!json->name) return CM_OK;
     char *path = cm_path_join(s->context, root, json->path ? json->path : json->name);
     if (!path) return CM_ERR_MEMORY;
-    cm_status status = cm_mapping_open(path, &file);
-    if (status == CM_OK) {
-        s->dataset_json = cm_malloc(s->context, file.size + 1, 1);
-        if (s->dataset_json) {
-            if (file.size) memcpy(s->dataset_json, file.data, file.size);
-            s->dataset_json[file.size] = '\0';
-        } else {
-            status = CM_ERR_MEMORY;
-        }
-        cm_mapping_close(&file);
-    }
+    cm_status status = cm_file_read(s->context, path, CM_SOURCE_JSON, &text, &size);
+    s->dataset_json = (char *)text;
     cm_free(s->context, path);
     return status;
 }
@@ -298,14 +290,13 @@ static void close_folder(cm_source *s)
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
-    cm_mapping file;
+    unsigned char *data;
+    size_t size;
     char *path = cm_path_join(s->context, ((state *)s->state)->root, s->paths[i] ? s->paths[i] : s->names[i]);
     if (!path) return CM_ERR_MEMORY;
-    cm_status status = cm_mapping_open(path, &file);
-    if (status == CM_OK) {
-        status = cm_source_decode(s, path, file.data ? (const void *)file.data : "", file.size, channels, out);
-        cm_mapping_close(&file);
-    }
+    cm_status status = cm_file_read(s->context, path, CM_PICTURE_FILE, &data, &size);
+    if (status == CM_OK) status = cm_source_decode(s, path, data, size, channels, out);
+    cm_free(s->context, data);
     cm_free(s->context, path);
     return status;
 }

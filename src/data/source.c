@@ -11,10 +11,8 @@ static const cm_source_kind *const kinds[] = {&cm_source_cifar, &cm_source_idx, 
 
 cm_status cm_source_refuse_foreign(const char *path, const char *expected)
 {
-    cm_mapping file;
-    CM_TRY(cm_mapping_open(path, &file));
-    const cm_foreign *kind = cm_foreign_kind(file.data, file.size);
-    cm_mapping_close(&file);
+    unsigned char first[4096];
+    const cm_foreign *kind = cm_foreign_kind(first, cm_file_peek(path, first, sizeof first));
     if (kind) CM_FAIL(CM_ERR_FORMAT, "%s: not %s but %s", path, expected, kind->what);
     return CM_OK;
 }
@@ -26,9 +24,9 @@ cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
     const cm_source_kind *kind = NULL;
     *out = NULL;
     if (cm_path_kind(path) != 1) {
-        cm_mapping probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
-        CM_TRY(cm_mapping_open(path, &probe));
-        cm_mapping_close(&probe);
+        cm_reader probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
+        CM_TRY(cm_reader_open(context, path, &probe));
+        cm_reader_close(&probe);
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !kind; i++)
         if (kinds[i]->recognise(path)) kind = kinds[i];

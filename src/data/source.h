@@ -11,6 +11,9 @@
 
 typedef struct cm_source cm_source;
 
+/* The largest dataset.json that is read. */
+enum { CM_SOURCE_JSON = 256 << 20 };
+
 typedef struct cm_source_kind {
     const char *name;
     /* 1 when the path is of this kind (looked at in order). */

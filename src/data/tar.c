@@ -1,5 +1,5 @@
-/* tar.c - ustar and pax archives: regular members that are pictures.  The archive
- * is mapped; nothing is unpacked. */
+/* tar.c - ustar and pax archives: regular members that are pictures.  A member is
+ * read when it is asked for; nothing is unpacked. */
 #include <string.h>
 
 #include "data/listing.h"
@@ -8,7 +8,7 @@
 enum { BLOCK = 512, MAX_PAX = 1 << 20 };
 
 typedef struct {
-    cm_mapping file;
+    cm_reader file;
 } state;
 
 /* Octal digits, or base 256 when the first bit is set. */
@@ -73,12 +73,10 @@ static void ustar_name(const unsigned char *h, char *name)
 
 static int recognise(const char *path)
 {
-    cm_mapping file;
-    if (cm_path_kind(path) != 2 || cm_mapping_open(path, &file) != CM_OK) return 0;
+    unsigned char first[BLOCK];
+    if (cm_path_kind(path) != 2 || cm_file_peek(path, first, BLOCK) != BLOCK) return 0;
     /* the oldest tars have no mark, only the sum */
-    int tar = file.size >= BLOCK && (memcmp(file.data + 257, "ustar", 5) == 0 || (file.data[0] && checksum_fits(file.data)));
-    cm_mapping_close(&file);
-    return tar;
+    return memcmp(first + 257, "ustar", 5) == 0 || (first[0] && checksum_fits(first));
 }
 
 /* What stands before a member and belongs to it. */
@@ -93,9 +91,27 @@ static void copy_name(char *to, const void *from, size_t size, size_t room)
     to[size] = '\0';
 }
 
+/* A member's bytes in memory of the context, with a NUL behind. */
+static cm_status fetch(const cm_source *s, const char *name, size_t at, size_t size, size_t limit, unsigned char **out)
+{
+    const state *st = s->state;
+    *out = NULL;
+    if (size > limit)
+        CM_FAIL(CM_ERR_LIMIT, "%s: the member '%.200s' of %zu bytes is over the limit of %zu", st->file.path, name, size,
+                limit);
+    *out = cm_malloc(s->context, size + 1, 1);
+    if (!*out) return CM_ERR_MEMORY;
+    (*out)[size] = '\0';
+    cm_status status = cm_reader_read(&st->file, at, *out, size);
+    if (status == CM_OK) return CM_OK;
+    cm_free(s->context, *out);
+    *out = NULL;
+    return status;
+}
+
 static void note_longer(longer *l, char type, const unsigned char *data, size_t size)
 {
-    if (type == 'x' && size <= MAX_PAX) {
+    if (type == 'x') {
         pax_value(data, size, "path=", l->name, sizeof l->name);
         pax_value(data, size, "linkpath=", l->link, sizeof l->link);
     } else if (type == 'L') { /* GNU's long names */
@@ -103,6 +119,16 @@ static void note_longer(longer *l, char type, const unsigned char *data, size_t 
     } else if (type == 'K') {
         copy_name(l->link, data, size, sizeof l->link);
     }
+}
+
+static cm_status read_longer(const cm_source *s, longer *l, char type, size_t at, size_t size)
+{
+    unsigned char *data;
+    if (size > MAX_PAX) return CM_OK;
+    CM_TRY(fetch(s, "of a long name", at, size, MAX_PAX, &data));
+    note_longer(l, type, data, size);
+    cm_free(s->context, data);
+    return CM_OK;
 }
 
 static cm_status take_member(cm_listing *listing, const longer *l, const unsigned char *h, size_t at, size_t size)
@@ -123,8 +149,9 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
     longer names;
     names.name[0] = names.link[0] = '\0';
     for (size_t at = 0; at + BLOCK <= st->file.size;) {
-        const unsigned char *h = st->file.data + at;
+        unsigned char h[BLOCK];
         uint64_t size;
+        CM_TRY(cm_reader_read(&st->file, at, h, BLOCK));
         if (h[0] == '\0') break; /* the end: blocks of zeros */
         if (!checksum_fits(h) || !number(h + 124, 12, &size))
             CM_FAIL(CM_ERR_FORMAT, "%s: the header at byte %zu is damaged", path, at);
@@ -135,7 +162,7 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
             CM_FAIL(CM_ERR_FORMAT, "%s: truncated: a member at byte %zu claims %llu bytes, %zu are there", path, at,
                     (unsigned long long)size, st->file.size - at);
         if (type == 'x' || type == 'L' || type == 'K') {
-            note_longer(&names, type, st->file.data + at, (size_t)size);
+            CM_TRY(read_longer(s, &names, type, at, (size_t)size));
         } else if (type != 'g') {
             CM_TRY(take_member(listing, &names, h, at, (size_t)size));
             names.name[0] = names.link[0] = '\0';
@@ -151,18 +178,15 @@ static cm_status read_head(void *user, const char *path, uint64_t place, unsigne
     const state *st = user;
     (void)path;
     *got = st->file.size - place < n ? st->file.size - (size_t)place : n;
-    memcpy(out, st->file.data + place, *got);
-    return CM_OK;
+    return cm_reader_read(&st->file, (size_t)place, out, *got);
 }
 
 static cm_status take_json(cm_source *s, const cm_entry *json)
 {
-    const state *st = s->state;
+    unsigned char *text;
     if (!json->name) return CM_OK;
-    s->dataset_json = cm_malloc(s->context, json->size + 1, 1);
-    if (!s->dataset_json) return CM_ERR_MEMORY;
-    memcpy(s->dataset_json, st->file.data + json->place, json->size);
-    s->dataset_json[json->size] = '\0';
+    CM_TRY(fetch(s, json->name, (size_t)json->place, (size_t)json->size, CM_SOURCE_JSON, &text));
+    s->dataset_json = (char *)text;
     return CM_OK;
 }
 
@@ -172,7 +196,7 @@ static cm_status open_tar(cm_source *s, const char *path)
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    CM_TRY(cm_mapping_open(path, &st->file));
+    CM_TRY(cm_reader_open(s->context, path, &st->file));
     cm_listing_begin(&listing, s->context, path, read_head, st);
     cm_status status = read_members(s, path, &listing);
     if (status == CM_OK) status = cm_listing_finish(&listing, s, 0);
@@ -184,14 +208,17 @@ static cm_status open_tar(cm_source *s, const char *path)
 static void close_tar(cm_source *s)
 {
     state *st = s->state;
-    cm_mapping_close(&st->file);
+    cm_reader_close(&st->file);
     cm_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
-    const state *st = s->state;
-    return cm_source_decode(s, s->names[i], st->file.data + s->places[i], (size_t)s->sizes[i], channels, out);
+    unsigned char *data;
+    CM_TRY(fetch(s, s->names[i], (size_t)s->places[i], (size_t)s->sizes[i], CM_PICTURE_FILE, &data));
+    cm_status status = cm_source_decode(s, s->names[i], data, (size_t)s->sizes[i], channels, out);
+    cm_free(s->context, data);
+    return status;
 }
 
 const cm_source_kind cm_source_tar = {"tar", recognise, open_tar, close_tar, picture};

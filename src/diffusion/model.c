@@ -171,7 +171,7 @@ static cm_status configure(cm_model *m)
 
 static cm_status open_parts(cm_model *m, const char *path, const cm_load_options *options)
 {
-    CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, &m->file));
+    CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, options->copy, &m->file));
     CM_TRY(configure(m));
     CM_TRY(cm_checkpoint_bind(&m->file, path, m->graph, &m->net, m->precond.type == CM_PRECOND_IDDPM ? "u" : NULL,
                               m->sources));

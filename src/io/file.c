@@ -49,27 +49,107 @@ int cm_file_open(const char *path, int flags, unsigned mode)
     return above_standard(fd);
 }
 
-cm_status cm_mapping_open(const char *path, cm_mapping *out)
+/* --- reading ------------------------------------------------------------------------ */
+
+static cm_status open_regular(const char *path, int *fd, size_t *size)
 {
     struct stat st;
-    out->data = NULL;
-    out->size = 0;
     /* O_NONBLOCK: opening a pipe must not wait for a writer. */
-    int fd = cm_file_open(path, O_RDONLY | O_NONBLOCK, 0);
-    if (fd < 0) return cm_file_fail("open", path);
+    *fd = cm_file_open(path, O_RDONLY | O_NONBLOCK, 0);
+    if (*fd < 0) return cm_file_fail("open", path);
     cm_status status = CM_OK;
-    if (fstat(fd, &st) != 0) status = cm_file_fail("stat", path);
+    if (fstat(*fd, &st) != 0) status = cm_file_fail("stat", path);
     else if (!S_ISREG(st.st_mode)) status = cm_fail(CM_ERR_IO, "cannot read '%s': not a regular file", path);
-    else if (st.st_size > 0) {
-        void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) status = cm_file_fail("map", path);
-        else {
-            out->data = data;
-            out->size = (size_t)st.st_size;
-        }
-    }
-    (void)close(fd);
+    if (status != CM_OK) (void)close(*fd);
+    else *size = (size_t)st.st_size;
     return status;
+}
+
+cm_status cm_reader_open(cm_context *context, const char *path, cm_reader *r)
+{
+    *r = (cm_reader){context, cm_strdup(context, path), -1, 0};
+    if (!r->path) return CM_ERR_MEMORY;
+    cm_status status = open_regular(path, &r->descriptor, &r->size);
+    if (status == CM_OK) return CM_OK;
+    r->descriptor = -1;
+    cm_reader_close(r);
+    return status;
+}
+
+void cm_reader_close(cm_reader *r)
+{
+    if (!r->path) return;
+    if (r->descriptor >= 0) (void)close(r->descriptor);
+    cm_free(r->context, r->path);
+    r->path = NULL;
+    r->descriptor = -1;
+}
+
+/* Up to `size` bytes: fewer at the end of the file; -1 on an error. */
+static ssize_t read_at(int fd, size_t offset, void *out, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        size_t piece = size - done < (1u << 30) ? size - done : 1u << 30;
+        ssize_t n = pread(fd, (char *)out + done, piece, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        if (n == 0) break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+cm_status cm_reader_read(const cm_reader *r, size_t offset, void *out, size_t size)
+{
+    ssize_t n = read_at(r->descriptor, offset, out, size);
+    if (n < 0) return cm_file_fail("read", r->path);
+    if ((size_t)n < size)
+        CM_FAIL(CM_ERR_IO,
+                "cannot read '%s': it ends at byte %zu and had %zu bytes when it was opened: it has been cut short",
+                r->path, offset + (size_t)n, r->size);
+    return CM_OK;
+}
+
+cm_status cm_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size)
+{
+    cm_reader r;
+    *data = NULL;
+    CM_TRY(cm_reader_open(context, path, &r));
+    *size = r.size;
+    cm_status status = CM_OK;
+    if (r.size > limit)
+        status =
+            cm_fail(CM_ERR_LIMIT, "'%s' has %zu bytes, at most %zu are read of such a file", path, r.size, limit);
+    else if (!(*data = cm_malloc(context, r.size + 1, 1))) status = CM_ERR_MEMORY;
+    else status = cm_reader_read(&r, 0, *data, r.size);
+    cm_reader_close(&r);
+    if (status == CM_OK) (*data)[*size] = '\0';
+    else cm_free(context, *data), *data = NULL;
+    return status;
+}
+
+size_t cm_file_peek(const char *path, void *out, size_t size)
+{
+    int fd;
+    size_t whole;
+    if (open_regular(path, &fd, &whole) != CM_OK) return 0;
+    ssize_t n = read_at(fd, 0, out, size);
+    (void)close(fd);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+cm_status cm_reader_map(const cm_reader *r, cm_mapping *out)
+{
+    *out = (cm_mapping){NULL, 0};
+    if (r->size == 0) return CM_OK;
+    void *data = mmap(NULL, r->size, PROT_READ, MAP_PRIVATE, r->descriptor, 0);
+    if (data == MAP_FAILED)
+        return errno == ENOMEM
+                   ? cm_fail(CM_ERR_MEMORY, "out of memory: no room to map the %zu bytes of '%s'", r->size, r->path)
+                   : cm_file_fail("map", r->path);
+    *out = (cm_mapping){data, r->size};
+    return CM_OK;
 }
 
 void cm_mapping_close(cm_mapping *mapping)

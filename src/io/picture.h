@@ -9,7 +9,12 @@ typedef struct cm_picture {
     uint8_t *pixels;                 /* of the context                      */
 } cm_picture;
 
-enum { CM_PICTURE_SIDE = 65535, CM_PICTURE_PIXELS = 1 << 28, CM_PICTURE_SCANS = 500 };
+enum {
+    CM_PICTURE_SIDE = 65535,
+    CM_PICTURE_PIXELS = 1 << 28,
+    CM_PICTURE_SCANS = 500,
+    CM_PICTURE_FILE = 1 << 30 /* bytes of a file */
+};
 
 /* LIMIT for sides and areas above the bounds. */
 cm_status cm_picture_check(const char *name, uint64_t height, uint64_t width);

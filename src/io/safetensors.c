@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/foreign.h"
+#include "io/json_text.h"
 #include "tensor/convert.h"
 
 static const struct {
@@ -24,143 +25,232 @@ size_t cm_st_type_size(cm_st_type type)
     return types[type].size;
 }
 
-/* --- reading ------------------------------------------------------------ */
+/* --- reading the header ---------------------------------------------------------------- */
 
-static cm_status read_type(const char *file, const char *name, const json_t *value, cm_st_type *out)
+/* What is being read: the file's name for messages, its text, what it becomes. */
+typedef struct {
+    const char *file;
+    cm_json_text text;
+    cm_safetensors *out;
+    size_t tensor_room, metadata_room;
+} header_reader;
+
+static cm_status broken(const header_reader *h)
 {
-    const char *text = json_string_value(value);
-    if (!text) CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dtype is missing or not a string", file, name);
+    CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: %s (byte %zu)", h->file,
+            h->text.error ? h->text.error : "something else expected", cm_json_place(&h->text));
+}
+
+/* Room for one element more in a list that ends at `limit`. */
+static cm_status grow(const header_reader *h, void **list, size_t size, size_t count, size_t *room, size_t limit,
+                      const char *what)
+{
+    if (count == limit) CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %zu %s", h->file, limit, what);
+    if (count < *room) return CM_OK;
+    size_t wanted = *room ? 2 * *room : 64;
+    void *larger = cm_malloc(h->out->context, wanted, size);
+    if (!larger) return CM_ERR_MEMORY;
+    if (count) memcpy(larger, *list, count * size);
+    cm_free(h->out->context, *list);
+    *list = larger;
+    *room = wanted;
+    return CM_OK;
+}
+
+static cm_status read_type(header_reader *h, cm_st_tensor *t)
+{
+    const char *text = cm_json_next(&h->text) == '"' ? cm_json_string(&h->text) : NULL;
+    if (h->text.error) return broken(h);
+    if (!text) CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dtype is missing or not a string", h->file, t->name);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(text, types[i].name) == 0) {
-            *out = (cm_st_type)i;
+            t->type = (cm_st_type)i;
             return CM_OK;
         }
-    CM_FAIL(CM_ERR_UNSUPPORTED, "%s: tensor '%s': unknown dtype '%.32s'", file, name, text);
+    CM_FAIL(CM_ERR_UNSUPPORTED, "%s: tensor '%s': unknown dtype '%.32s'", h->file, t->name, text);
 }
 
-static cm_status read_shape(const char *file, const json_t *value, cm_st_tensor *t)
+static cm_status read_shape(header_reader *h, cm_st_tensor *t)
 {
-    size_t bytes = cm_st_type_size(t->type), rank = json_array_size(value);
-    if (!json_is_array(value))
-        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': shape is missing or not an array", file, t->name);
-    if (rank > CM_ST_MAX_RANK)
-        CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': rank %zu is over the limit of %d", file, t->name, rank,
-                CM_ST_MAX_RANK);
-    t->rank = (int)rank;
-    t->count = 1;
-    for (size_t i = 0; i < rank; i++) {
-        const json_t *size = json_array_get(value, i);
-        if (!json_is_integer(size) || json_integer_value(size) < 0)
-            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dimension %zu of the shape is not a non-negative integer", file,
-                    t->name, i);
-        t->shape[i] = (int64_t)json_integer_value(size);
-        if (!cm_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
-            !cm_mul_size(bytes, (size_t)t->shape[i], &bytes))
-            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': the shape's product overflows", file, t->name);
+    if (!cm_json_take(&h->text, '['))
+        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': shape is missing or not an array", h->file, t->name);
+    if (cm_json_take(&h->text, ']')) return CM_OK;
+    do {
+        if (t->rank == CM_ST_MAX_RANK)
+            CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': its rank is over the limit of %d", h->file, t->name,
+                    CM_ST_MAX_RANK);
+        if (!cm_json_integer(&h->text, &t->shape[t->rank]) || t->shape[t->rank] < 0)
+            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dimension %d of the shape is not a non-negative integer",
+                    h->file, t->name, t->rank);
+        t->rank++;
+    } while (cm_json_more(&h->text, ']'));
+    return h->text.error ? broken(h) : CM_OK;
+}
+
+static cm_status read_offsets(header_reader *h, const cm_st_tensor *t, uint64_t range[2])
+{
+    for (int i = 0; i < 2; i++) {
+        int64_t v;
+        if (!cm_json_take(&h->text, i ? ',' : '[') || !cm_json_integer(&h->text, &v) || v < 0)
+            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets is not a pair of non-negative integers", h->file,
+                    t->name);
+        range[i] = (uint64_t)v;
     }
-    t->bytes = bytes;
+    if (!cm_json_take(&h->text, ']'))
+        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets is not a pair of non-negative integers", h->file,
+                t->name);
     return CM_OK;
 }
 
-static cm_status read_offsets(const char *file, const json_t *value, const unsigned char *data, size_t size,
-                              cm_st_tensor *t)
+enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+
+static cm_status read_member(header_reader *h, cm_st_tensor *t, uint64_t range[2], int *seen)
 {
-    const json_t *b = json_array_get(value, 0), *e = json_array_get(value, 1);
-    if (json_array_size(value) != 2 || !json_is_integer(b) || !json_is_integer(e) || json_integer_value(b) < 0 ||
-        json_integer_value(e) < 0)
-        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets is not a pair of non-negative integers", file, t->name);
-    uint64_t begin = (uint64_t)json_integer_value(b), end = (uint64_t)json_integer_value(e);
-    if (begin > end)
+    const char *key = cm_json_key(&h->text);
+    if (!key) return broken(h);
+    int which = strcmp(key, "dtype") == 0          ? DTYPE
+                : strcmp(key, "shape") == 0        ? SHAPE
+                : strcmp(key, "data_offsets") == 0 ? OFFSETS
+                                                   : 0;
+    if (!which) CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': unknown member '%.64s'", h->file, t->name, key);
+    if (*seen & which)
+        CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: tensor '%s' has %s twice", h->file, t->name, key);
+    *seen |= which;
+    return which == DTYPE ? read_type(h, t) : which == SHAPE ? read_shape(h, t) : read_offsets(h, t, range);
+}
+
+static cm_status check_size(const char *file, cm_st_tensor *t, const uint64_t range[2], size_t size)
+{
+    t->count = 1;
+    t->bytes = cm_st_type_size(t->type);
+    for (int i = 0; i < t->rank; i++)
+        if (!cm_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
+            !cm_mul_size(t->bytes, (size_t)t->shape[i], &t->bytes))
+            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': the shape's product overflows", file, t->name);
+    if (range[0] > range[1])
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets begin at %llu, after their end %llu", file, t->name,
-                (unsigned long long)begin, (unsigned long long)end);
-    if (end > size)
+                (unsigned long long)range[0], (unsigned long long)range[1]);
+    if (range[1] > size)
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets end at %llu, past the %zu bytes of data", file, t->name,
-                (unsigned long long)end, size);
-    if (end - begin != t->bytes)
+                (unsigned long long)range[1], size);
+    if (range[1] - range[0] != t->bytes)
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': shape and dtype need %zu bytes, data_offsets hold %llu", file,
-                t->name, t->bytes, (unsigned long long)(end - begin));
-    t->data = data + begin;
+                t->name, t->bytes, (unsigned long long)(range[1] - range[0]));
+    t->offset = (size_t)range[0];
     return CM_OK;
 }
 
-static cm_status read_tensor(const char *file, const char *name, const json_t *entry, const unsigned char *data,
-                             size_t size, cm_st_tensor *t)
+static cm_status read_tensor(header_reader *h, const char *name, size_t size)
 {
-    const char *key;
-    json_t *value;
+    cm_safetensors *f = h->out;
+    uint64_t range[2] = {0, 0};
+    int seen = 0;
+    void *list = f->tensors;
+    CM_TRY(grow(h, &list, sizeof *f->tensors, f->count, &h->tensor_room, CM_ST_MAX_TENSORS, "tensors"));
+    f->tensors = list;
+    cm_st_tensor *t = &f->tensors[f->count++];
+    memset(t, 0, sizeof *t);
     t->name = name;
     if (strlen(name) > CM_ST_MAX_NAME)
-        CM_FAIL(CM_ERR_LIMIT, "%s: a tensor name of %zu bytes is over the limit of %d", file, strlen(name),
+        CM_FAIL(CM_ERR_LIMIT, "%s: a tensor name of %zu bytes is over the limit of %d", h->file, strlen(name),
                 CM_ST_MAX_NAME);
-    if (!json_is_object(entry)) CM_FAIL(CM_ERR_FORMAT, "%s: the entry of tensor '%s' is not an object", file, name);
-    json_object_foreach((json_t *)(uintptr_t)entry, key,
-                        value) if (strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"))
-        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': unknown member '%.64s'", file, name, key);
-    CM_TRY(read_type(file, name, json_object_get(entry, "dtype"), &t->type));
-    CM_TRY(read_shape(file, json_object_get(entry, "shape"), t));
-    return read_offsets(file, json_object_get(entry, "data_offsets"), data, size, t);
+    if (!cm_json_take(&h->text, '{'))
+        CM_FAIL(CM_ERR_FORMAT, "%s: the entry of tensor '%s' is not an object", h->file, name);
+    if (!cm_json_take(&h->text, '}')) {
+        do CM_TRY(read_member(h, t, range, &seen));
+        while (cm_json_more(&h->text, '}'));
+    }
+    if (h->text.error) return broken(h);
+    if (seen != (DTYPE | SHAPE | OFFSETS))
+        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': %s is missing", h->file, name,
+                !(seen & DTYPE)   ? "dtype"
+                : !(seen & SHAPE) ? "shape"
+                                  : "data_offsets");
+    return check_size(h->file, t, range, size);
 }
 
-static cm_status read_metadata(const char *file, const json_t *metadata)
+static cm_status read_metadata(header_reader *h)
 {
-    const char *key;
-    json_t *value;
-    if (!json_is_object(metadata)) CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ is not an object", file);
-    json_object_foreach((json_t *)(uintptr_t)metadata, key, value) if (!json_is_string(value))
-        CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ entry '%.64s' is not a string", file, key);
-    return CM_OK;
+    cm_safetensors *f = h->out;
+    if (!cm_json_take(&h->text, '{')) CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ is not an object", h->file);
+    if (cm_json_take(&h->text, '}')) return CM_OK;
+    do {
+        void *list = f->metadata;
+        CM_TRY(grow(h, &list, sizeof *f->metadata, f->metadata_count, &h->metadata_room, CM_ST_MAX_METADATA,
+                    "entries of __metadata__"));
+        f->metadata = list;
+        const char *key = cm_json_key(&h->text);
+        if (!key) return broken(h);
+        if (cm_json_next(&h->text) != '"')
+            CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ entry '%.64s' is not a string", h->file, key);
+        const char *value = cm_json_string(&h->text);
+        if (!value) return broken(h);
+        f->metadata[f->metadata_count++] = (cm_st_entry){key, value};
+    } while (cm_json_more(&h->text, '}'));
+    return h->text.error ? broken(h) : CM_OK;
+}
+
+static cm_status read_entries(header_reader *h, size_t size)
+{
+    int metadata = 0;
+    if (!cm_json_expect(&h->text, '{')) return broken(h);
+    if (cm_json_take(&h->text, '}')) return cm_json_end(&h->text) ? CM_OK : broken(h);
+    do {
+        const char *name = cm_json_key(&h->text);
+        if (!name) return broken(h);
+        if (strcmp(name, "__metadata__") != 0) CM_TRY(read_tensor(h, name, size));
+        else if (metadata++)
+            CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: __metadata__ stands there twice", h->file);
+        else CM_TRY(read_metadata(h));
+    } while (cm_json_more(&h->text, '}'));
+    return cm_json_end(&h->text) ? CM_OK : broken(h);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const cm_st_tensor *)a)->name, ((const cm_st_tensor *)b)->name);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const cm_st_entry *)a)->key, ((const cm_st_entry *)b)->key);
 }
 
 static int by_data(const void *a, const void *b)
 {
     const cm_st_tensor *x = a, *y = b;
-    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1; /* empty ones first */
     return strcmp(x->name, y->name);
 }
 
-static cm_status check_tiling(const char *file, const cm_safetensors *f, const unsigned char *data, size_t size)
+static cm_status check_names(const char *file, const cm_safetensors *f)
 {
-    const unsigned char *at = data;
-    for (size_t i = 0; i < f->count; i++) {
-        const cm_st_tensor *t = &f->tensors[i];
-        if (t->data != at)
-            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s' begins at %zu, the one before ends at %zu: the data has %s", file,
-                    t->name, (size_t)(t->data - data), (size_t)(at - data), t->data > at ? "a hole" : "an overlap");
-        at += t->bytes;
-    }
-    if (at != data + size)
-        CM_FAIL(CM_ERR_FORMAT, "%s: %zu trailing bytes after the last tensor", file, (size_t)(data + size - at));
+    if (f->count) qsort(f->tensors, f->count, sizeof *f->tensors, by_name);
+    if (f->metadata_count) qsort(f->metadata, f->metadata_count, sizeof *f->metadata, by_key);
+    for (size_t i = 1; i < f->count; i++)
+        if (strcmp(f->tensors[i].name, f->tensors[i - 1].name) == 0)
+            CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: tensor '%s' stands there twice", file,
+                    f->tensors[i].name);
+    for (size_t i = 1; i < f->metadata_count; i++)
+        if (strcmp(f->metadata[i].key, f->metadata[i - 1].key) == 0)
+            CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: __metadata__ has '%.64s' twice", file,
+                    f->metadata[i].key);
     return CM_OK;
 }
 
-static cm_status read_header(const char *file, cm_safetensors *f, const unsigned char *text, size_t length,
-                             size_t size)
+static cm_status check_tiling(const char *file, const cm_safetensors *f, size_t size)
 {
-    json_error_t error;
-    const char *key;
-    json_t *value;
-    const unsigned char *data = text + length;
-    f->header = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &error);
-    if (!f->header)
-        CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: %s (byte %d)", file, error.text, error.position);
-    size_t n = json_object_size(f->header);
-    if (n > CM_ST_MAX_TENSORS + 1u)
-        CM_FAIL(CM_ERR_LIMIT, "%s: %zu tensors are over the limit of %d", file, n, CM_ST_MAX_TENSORS);
-    f->tensors = cm_calloc(f->context, n, sizeof *f->tensors);
-    if (!f->tensors) return CM_ERR_MEMORY;
-    json_object_foreach(f->header, key, value)
-    {
-        if (strcmp(key, "__metadata__") == 0) {
-            f->metadata = value;
-            CM_TRY(read_metadata(file, value));
-        } else {
-            CM_TRY(read_tensor(file, key, value, data, size, &f->tensors[f->count]));
-            f->count++;
-        }
+    size_t at = 0;
+    if (f->count) qsort(f->tensors, f->count, sizeof *f->tensors, by_data);
+    for (size_t i = 0; i < f->count; at += f->tensors[i++].bytes) {
+        const cm_st_tensor *t = &f->tensors[i];
+        if (t->offset != at)
+            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s' begins at %zu, the one before ends at %zu: the data has %s", file,
+                    t->name, t->offset, at, t->offset > at ? "a hole" : "an overlap");
     }
-    qsort(f->tensors, f->count, sizeof *f->tensors, by_data);
-    return check_tiling(file, f, data, size);
+    if (at != size) CM_FAIL(CM_ERR_FORMAT, "%s: %zu trailing bytes after the last tensor", file, size - at);
+    return CM_OK;
 }
 
 /* A file of another kind is told as what it is.  Safetensors files begin with a length and
@@ -172,23 +262,50 @@ static cm_status refuse_foreign(const char *file, const unsigned char *bytes, si
     CM_FAIL(kind->is_model ? CM_ERR_UNSUPPORTED : CM_ERR_FORMAT, "%s: not a safetensors file but %s", file, kind->what);
 }
 
-/* jansson takes duplicate names, broken UTF-8, lone surrogates, NUL in names
- * and more than 2048 levels for errors by itself. */
-static cm_status parse(const char *file, const unsigned char *bytes, size_t size, cm_safetensors *f)
+/* The length of the header from the first bytes of a file of `size` bytes. */
+static cm_status header_length(const char *file, const unsigned char first[9], size_t size, size_t *out)
 {
     uint64_t length = 0;
-    CM_TRY(refuse_foreign(file, bytes, size));
-    if (size < 8) CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are too few for a safetensors file", file, size);
-    for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
+    for (int i = 7; i >= 0; i--) length = length << 8 | first[i];
     if (length > CM_ST_MAX_HEADER)
-        CM_FAIL(CM_ERR_FORMAT, "%s: a header of %llu bytes is over the limit of %d", file, (unsigned long long)length,
-                CM_ST_MAX_HEADER);
+        CM_FAIL(CM_ERR_FORMAT, "%s: a header of %llu bytes is over the limit of %d (is this a safetensors file?)",
+                file, (unsigned long long)length, CM_ST_MAX_HEADER);
     if (length > size - 8)
         CM_FAIL(CM_ERR_FORMAT, "%s: truncated: the header claims %llu bytes, %zu are there", file,
                 (unsigned long long)length, size - 8);
-    if (length == 0 || bytes[8] != '{')
+    if (length == 0 || first[8] != '{')
         CM_FAIL(CM_ERR_FORMAT, "%s: the header does not begin with '{' (is this a safetensors file?)", file);
-    return read_header(file, f, bytes + 8, (size_t)length, size - 8 - (size_t)length);
+    *out = (size_t)length;
+    return CM_OK;
+}
+
+/* f->header holds `length` bytes of text, `size` bytes of data follow in the file. */
+static cm_status read_header(const char *file, cm_safetensors *f, size_t length, size_t size)
+{
+    header_reader h = {.file = file, .out = f};
+    cm_json_begin(&h.text, f->header, length);
+    CM_TRY(read_entries(&h, size));
+    CM_TRY(check_names(file, f));
+    return check_tiling(file, f, size);
+}
+
+static void point(cm_safetensors *f, const unsigned char *data)
+{
+    for (size_t i = 0; i < f->count; i++) f->tensors[i].data = data + f->tensors[i].offset;
+}
+
+static cm_status parse(const char *file, const unsigned char *bytes, size_t size, cm_safetensors *f)
+{
+    size_t length;
+    CM_TRY(refuse_foreign(file, bytes, size));
+    if (size < 9) CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are too few for a safetensors file", file, size);
+    CM_TRY(header_length(file, bytes, size, &length));
+    f->header = cm_malloc(f->context, length, 1);
+    if (!f->header) return CM_ERR_MEMORY;
+    memcpy(f->header, bytes + 8, length);
+    CM_TRY(read_header(file, f, length, size - 8 - length));
+    point(f, bytes + 8 + length);
+    return CM_OK;
 }
 
 cm_status cm_safetensors_parse(cm_context *context, const char *name, const void *data, size_t size,
@@ -201,25 +318,70 @@ cm_status cm_safetensors_parse(cm_context *context, const char *name, const void
     return status;
 }
 
-cm_status cm_safetensors_open(cm_context *context, const char *path, cm_safetensors *out)
+/* --- opening ------------------------------------------------------------------------------ */
+
+static cm_status copy_data(cm_safetensors *f, size_t begin)
 {
-    cm_mapping mapping;
+    size_t size = f->reader.size - begin;
+    f->copy = cm_malloc(f->context, size, 1);
+    if (!f->copy) return CM_ERR_MEMORY;
+    CM_TRY(cm_reader_read(&f->reader, begin, f->copy, size));
+    point(f, f->copy);
+    return CM_OK;
+}
+
+static cm_status open_file(cm_safetensors *f, const char *path, cm_st_access access)
+{
+    unsigned char first[4096];
+    size_t length, size;
+    CM_TRY(cm_reader_open(f->context, path, &f->reader));
+    size = f->reader.size;
+    CM_TRY(cm_reader_read(&f->reader, 0, first, size < sizeof first ? size : sizeof first));
+    CM_TRY(refuse_foreign(path, first, size < sizeof first ? size : sizeof first));
+    if (size < 9) CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are too few for a safetensors file", path, size);
+    CM_TRY(header_length(path, first, size, &length));
+    f->header = cm_malloc(f->context, length, 1);
+    if (!f->header) return CM_ERR_MEMORY;
+    CM_TRY(cm_reader_read(&f->reader, 8, f->header, length));
+    CM_TRY(read_header(path, f, length, size - 8 - length));
+    f->data_begin = 8 + length;
+    if (access == CM_ST_FETCHED) return CM_OK;
+    if (access == CM_ST_COPIED) return copy_data(f, f->data_begin);
+    CM_TRY(cm_reader_map(&f->reader, &f->mapping));
+    point(f, f->mapping.data + f->data_begin);
+    return CM_OK;
+}
+
+cm_status cm_safetensors_open_as(cm_context *context, const char *path, cm_st_access access, cm_safetensors *out)
+{
     memset(out, 0, sizeof *out);
-    CM_TRY(cm_mapping_open(path, &mapping));
-    cm_status status =
-        cm_safetensors_parse(context, path, mapping.data ? (const void *)mapping.data : "", mapping.size, out);
-    if (status != CM_OK) cm_mapping_close(&mapping);
-    else out->mapping = mapping;
+    out->context = context;
+    cm_status status = open_file(out, path, access);
+    if (status != CM_OK) cm_safetensors_close(out);
+    else if (access != CM_ST_FETCHED) cm_reader_close(&out->reader);
     return status;
 }
 
-void cm_safetensors_close(cm_safetensors *file)
+cm_status cm_safetensors_open(cm_context *context, const char *path, cm_safetensors *out)
 {
-    if (!file->context) return;
-    json_decref(file->header);
-    cm_free(file->context, file->tensors);
-    cm_mapping_close(&file->mapping);
-    memset(file, 0, sizeof *file);
+    return cm_safetensors_open_as(context, path, CM_ST_MAPPED, out);
+}
+
+cm_status cm_safetensors_fetch(const cm_safetensors *f, const cm_st_tensor *t, void *out)
+{
+    return cm_reader_read(&f->reader, f->data_begin + t->offset, out, t->bytes);
+}
+
+void cm_safetensors_close(cm_safetensors *f)
+{
+    if (!f->context) return;
+    cm_free(f->context, f->header);
+    cm_free(f->context, f->tensors);
+    cm_free(f->context, f->metadata);
+    cm_free(f->context, f->copy);
+    cm_reader_close(&f->reader);
+    cm_mapping_close(&f->mapping);
+    memset(f, 0, sizeof *f);
 }
 
 const cm_st_tensor *cm_safetensors_find(const cm_safetensors *file, const char *name)
@@ -231,7 +393,10 @@ const cm_st_tensor *cm_safetensors_find(const cm_safetensors *file, const char *
 
 const char *cm_safetensors_metadata(const cm_safetensors *file, const char *key)
 {
-    return json_string_value(json_object_get(file->metadata, key));
+    const cm_st_entry wanted = {key, NULL};
+    const cm_st_entry *found = NULL;
+    if (file->metadata_count) found = bsearch(&wanted, file->metadata, file->metadata_count, sizeof wanted, by_key);
+    return found ? found->value : NULL;
 }
 
 /* --- values ------------------------------------------------------------- */

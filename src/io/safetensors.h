@@ -9,7 +9,15 @@
 
 #include "io/file.h"
 
-enum { CM_ST_MAX_RANK = 8, CM_ST_MAX_NAME = 4096, CM_ST_MAX_TENSORS = 65536, CM_ST_MAX_HEADER = 100000000 };
+/* A header is read as it stands, token by token, so it takes its own size and at most 20 MB for its tensors and metadata,
+ * whatever it holds; reading stops at the first thing over a limit. */
+enum {
+    CM_ST_MAX_RANK = 8,
+    CM_ST_MAX_NAME = 4096,
+    CM_ST_MAX_TENSORS = 65536,
+    CM_ST_MAX_METADATA = 65536,
+    CM_ST_MAX_HEADER = 100000000
+};
 
 /* Types the format knows; values of ours where we compute with them. */
 typedef enum cm_st_type {
@@ -34,22 +42,42 @@ typedef struct cm_st_tensor {
     int rank;
     int64_t shape[CM_ST_MAX_RANK];
     size_t count, bytes;
-    const unsigned char *data; /* into the mapping; not aligned */
+    const unsigned char *data; /* not aligned; NULL when opened for CM_ST_FETCHED */
+    size_t offset;             /* in the data; not used when writing */
 } cm_st_tensor;
+
+typedef struct cm_st_entry {
+    const char *key, *value; /* borrowed from the header */
+} cm_st_entry;
+
+/* Where the data of the tensors is. */
+typedef enum cm_st_access {
+    CM_ST_MAPPED, /* in the mapped file, which has to stay as it is */
+    CM_ST_COPIED, /* in memory of the context                       */
+    CM_ST_FETCHED /* nowhere: cm_safetensors_fetch                  */
+} cm_st_access;
 
 typedef struct cm_safetensors {
     cm_context *context;
-    cm_mapping mapping;
-    json_t *header;
-    const json_t *metadata; /* object of strings, or NULL */
-    cm_st_tensor *tensors;  /* in the order of their data */
+    cm_reader reader;   /* open for CM_ST_FETCHED */
+    size_t data_begin;  /* in the file */
+    cm_mapping mapping; /* of the whole file, or nothing */
+    unsigned char *copy;
+    char *header;          /* decoded in place            */
+    cm_st_entry *metadata; /* in the order of their keys  */
+    size_t metadata_count;
+    cm_st_tensor *tensors; /* in the order of their data */
     size_t count;
 } cm_safetensors;
 
+/* Mapped. */
 cm_status cm_safetensors_open(cm_context *context, const char *path, cm_safetensors *out);
+cm_status cm_safetensors_open_as(cm_context *context, const char *path, cm_st_access access, cm_safetensors *out);
 /* The same from memory that the caller keeps (`name` for messages). */
 cm_status cm_safetensors_parse(cm_context *context, const char *name, const void *data, size_t size,
                                cm_safetensors *out);
+/* Reads the bytes of a tensor of a file opened for that. */
+cm_status cm_safetensors_fetch(const cm_safetensors *file, const cm_st_tensor *tensor, void *out);
 void cm_safetensors_close(cm_safetensors *file);
 
 /* NULL when there is no such tensor or entry. */

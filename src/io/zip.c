@@ -30,11 +30,9 @@ static cm_status kind_of(zip_error_t *error)
 
 int cm_zip_is(const char *path)
 {
-    cm_mapping file;
-    if (cm_mapping_open(path, &file) != CM_OK) return 0;
-    int zip = file.size >= 4 && (memcmp(file.data, "PK\3\4", 4) == 0 || memcmp(file.data, "PK\5\6", 4) == 0);
-    cm_mapping_close(&file);
-    return zip;
+    char first[4];
+    if (cm_file_peek(path, first, sizeof first) != sizeof first) return 0;
+    return memcmp(first, "PK\3\4", 4) == 0 || memcmp(first, "PK\5\6", 4) == 0;
 }
 
 cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)

@@ -8,18 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/json_tree.h"
+
 /* --- configuration --------------------------------------------------------- */
 
 static const char *const members[] = {"network", "precond", "image", "training"};
 enum { MEMBERS = sizeof members / sizeof *members };
-
-static cm_status parse_json(const char *what, const char *text, json_t **out)
-{
-    json_error_t error;
-    *out = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!*out) CM_FAIL(CM_ERR_FORMAT, "%s: not valid JSON: %s (character %d)", what, error.text, error.position);
-    return CM_OK;
-}
 
 static cm_status add_member(json_t *config, const char *member, json_t *value)
 {
@@ -38,7 +32,7 @@ static cm_status from_file(const char *path, cm_checkpoint *cp)
         (void)snprintf(key, sizeof key, "consistency.%s", members[i]);
         const char *text = cm_safetensors_metadata(&cp->file, key);
         if (!text) continue;
-        CM_TRY(parse_json(key, text, &value));
+        CM_TRY(cm_json_tree(key, text, strlen(text), &value));
         CM_TRY(add_member(cp->config, members[i], value));
     }
     return CM_OK;
@@ -49,7 +43,7 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
     json_t *given, *value;
     const char *key;
     cm_status status = CM_OK;
-    CM_TRY(parse_json("config_json", text, &given));
+    CM_TRY(cm_json_tree("config_json", text, strlen(text), &given));
     if (!json_is_object(given)) status = cm_fail(CM_ERR_FORMAT, "config_json: expected an object");
     json_object_foreach(given, key, value)
     {
@@ -81,10 +75,11 @@ static cm_status read_config(const char *path, const char *config_json, cm_check
     return CM_OK;
 }
 
-cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *config_json, cm_checkpoint *out)
+cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *config_json, int copy,
+                             cm_checkpoint *out)
 {
     memset(out, 0, sizeof *out);
-    CM_TRY(cm_safetensors_open(context, path, &out->file));
+    CM_TRY(cm_safetensors_open_as(context, path, copy ? CM_ST_COPIED : CM_ST_MAPPED, &out->file));
     cm_status status = read_config(path, config_json, out);
     if (status != CM_OK) cm_checkpoint_close(out);
     return status;
@@ -162,14 +157,14 @@ static int float_type(cm_st_type type)
     return type == CM_ST_F32 || type == CM_ST_BF16 || type == CM_ST_F16;
 }
 
-static void bind_one(cm_param_source *source, const cm_st_tensor *t)
+static void bind_one(cm_param_source *source, const cm_st_tensor *t, int mapped)
 {
     source->data = t->data;
     source->bytes = t->bytes;
     source->raw =
         t->type == CM_ST_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? (const float *)(const void *)t->data : NULL;
     source->read = read_source;
-    source->forget = forget_source;
+    source->forget = mapped ? forget_source : NULL; /* memory of ours would be emptied by it */
     source->user = t;
 }
 
@@ -249,7 +244,7 @@ typedef struct {
 } complaints;
 
 static void match(const cm_graph *graph, const cm_net_config *config, const cm_st_tensor *t, int index,
-                  cm_param_source *sources, complaints *c)
+                  int mapped, cm_param_source *sources, complaints *c)
 {
     const cm_param_desc *p = &graph->params[index];
     char want[64], have[224];
@@ -264,7 +259,7 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_s
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
     else if (sources[index].user)
         append(&c->extra, "%s%s (twice, with and without 'model.')", c->extra.count ? ", " : "", t->name);
-    else bind_one(&sources[index], t);
+    else bind_one(&sources[index], t, mapped);
 }
 
 static cm_status report(const char *path, const cm_graph *graph, const complaints *c)
@@ -287,7 +282,7 @@ static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_ne
         if (extra && strcmp(t->name, extra) == 0) continue;
         if (config->type != CM_NET_ADM && strncmp(t->name, "model.", 6) == 0) key.name += 6;
         const entry *found = bsearch(&key, order, (size_t)graph->n_params, sizeof *order, by_name);
-        if (found) match(graph, config, t, found->index, sources, c);
+        if (found) match(graph, config, t, found->index, cp->file.mapping.data != NULL, sources, c);
         else append(&c->extra, "%s%s", c->extra.count ? ", " : "", t->name);
     }
     for (int i = 0; i < graph->n_params; i++)

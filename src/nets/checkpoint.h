@@ -13,7 +13,8 @@ typedef struct cm_checkpoint {
 
 /* config_json may be NULL.  The configuration is only parsed here, its members
  * are read by cm_net_config_read and cm_precond_read. */
-cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *config_json, cm_checkpoint *out);
+cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *config_json, int copy,
+                             cm_checkpoint *out);
 void cm_checkpoint_close(cm_checkpoint *checkpoint);
 
 /* Finds every parameter of the graph among the file's tensors; the EDM

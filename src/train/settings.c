@@ -203,7 +203,7 @@ static cm_status unknown(const char *name)
 /* Numbers in the C locale whatever the host's: jansson reads them. */
 static int read_number(const char *text, double *out)
 {
-    json_t *v = json_loads(text, JSON_DECODE_ANY, NULL);
+    json_t *v = strnlen(text, 400) < 400 ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
     int ok = json_is_number(v);
     if (ok) *out = json_number_value(v);
     json_decref(v);

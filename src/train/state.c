@@ -17,6 +17,7 @@
 #include <xxhash.h>
 
 #include "io/directory.h"
+#include "io/json_tree.h"
 #include "io/safetensors.h"
 #include "train/trainer.h"
 
@@ -113,13 +114,13 @@ static cm_status read_part(cm_trainer *t, const char *path, const cm_st_tensor *
     cm_safetensors file;
     cm_status status = CM_OK;
     (void)native;
-    CM_TRY(cm_safetensors_open(t->context, path, &file));
+    CM_TRY(cm_safetensors_open_as(t->context, path, CM_ST_FETCHED, &file));
     for (size_t i = 0; i < n && status == CM_OK; i++) {
         const cm_st_tensor *s = cm_safetensors_find(&file, tensors[i].name);
         if (!s || s->type != CM_ST_F32 || s->count != tensors[i].count)
             status = cm_fail(CM_ERR_SHAPE, "%s: tensor '%s' is %s; this run's network has %zu values there", path,
                              tensors[i].name, s ? "of another size" : "missing", tensors[i].count);
-        else memcpy((void *)(uintptr_t)tensors[i].data, s->data, s->bytes);
+        else status = cm_safetensors_fetch(&file, s, (void *)(uintptr_t)tensors[i].data);
     }
     cm_safetensors_close(&file);
     return status;
@@ -127,18 +128,39 @@ static cm_status read_part(cm_trainer *t, const char *path, const cm_st_tensor *
 
 /* --- hashes ---------------------------------------------------------------------------- */
 
-static cm_status hash_file(const char *path, size_t *size, char text[33])
+static cm_status hash_blocks(XXH3_state_t *state, const cm_reader *r, unsigned char *block, size_t size)
 {
-    cm_mapping file;
+    (void)XXH3_128bits_reset(state);
+    for (size_t at = 0; at < r->size; at += size) {
+        size_t n = r->size - at < size ? r->size - at : size;
+        CM_TRY(cm_reader_read(r, at, block, n));
+        (void)XXH3_128bits_update(state, block, n);
+    }
+    return CM_OK;
+}
+
+static cm_status hash_file(cm_context *context, const char *path, size_t *size, char text[33])
+{
+    enum { BLOCK = 1 << 20 };
+    cm_reader r;
     int kind;
     CM_TRY(cm_path_look(path, &kind));
     if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
-    CM_TRY(cm_mapping_open(path, &file));
-    XXH128_hash_t h = XXH3_128bits(file.data ? (const void *)file.data : "", file.size);
-    *size = file.size;
-    (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
-    cm_mapping_close(&file);
-    return CM_OK;
+    CM_TRY(cm_reader_open(context, path, &r));
+    unsigned char *block = cm_malloc(context, BLOCK, 1);
+    XXH3_state_t *state = block ? XXH3_createState() : NULL;
+    cm_status status = block ? CM_OK : CM_ERR_MEMORY;
+    if (block && !state) status = cm_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", path);
+    if (status == CM_OK) status = hash_blocks(state, &r, block, BLOCK);
+    if (status == CM_OK) {
+        XXH128_hash_t h = XXH3_128bits_digest(state);
+        *size = r.size;
+        (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+    }
+    (void)XXH3_freeState(state);
+    cm_free(context, block);
+    cm_reader_close(&r);
+    return status;
 }
 
 /* --- saving ------------------------------------------------------------------------------ */
@@ -192,8 +214,9 @@ static cm_status write_parts(cm_trainer *t, const char *directory, json_t *files
         size_t size;
         CM_TRY(join(path, directory, parts[i].name));
         CM_TRY(with_tensors(t, &parts[i], write_part, path));
-        CM_TRY(hash_file(path, &size, hash));
-        json_object_set_new(files, parts[i].name, json_pack("{s:I, s:s}", "bytes", (json_int_t)size, "xxh3_128", hash));
+        CM_TRY(hash_file(t->context, path, &size, hash));
+        json_t *entry = json_pack("{s:I, s:s}", "bytes", (json_int_t)size, "xxh3_128", hash);
+        if (json_object_set_new(files, parts[i].name, entry) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
     }
     return CM_OK;
 }
@@ -287,27 +310,29 @@ cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
 
 /* --- resuming -------------------------------------------------------------------------------- */
 
+static cm_status read_state(cm_trainer *t, const char *path, json_t **out)
+{
+    unsigned char *text;
+    size_t size;
+    CM_TRY(cm_file_read(t->context, path, CM_JSON_TEXT, &text, &size));
+    cm_status status = cm_json_tree(path, (const char *)text, size, out);
+    cm_free(t->context, text);
+    if (status != CM_OK || json_is_object(*out)) return status;
+    json_decref(*out);
+    CM_FAIL(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
+}
+
 /* Reads state.json and compares every file with it. */
-static cm_status verify(const char *directory, json_t **out)
+static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
 {
     char path[PATH], hash[33];
-    json_error_t error;
-    cm_mapping file;
     const char *name;
-    json_t *entry;
+    json_t *entry, *state;
     int kind;
     CM_TRY(join(path, directory, "state.json"));
     CM_TRY(cm_path_look(path, &kind));
     if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
-    CM_TRY(cm_mapping_open(path, &file));
-    json_t *state = file.size < (64u << 20)
-                        ? json_loadb(file.data ? (const char *)file.data : "", file.size, JSON_REJECT_DUPLICATES, &error)
-                        : NULL;
-    cm_mapping_close(&file);
-    if (!json_is_object(state)) {
-        json_decref(state);
-        CM_FAIL(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
-    }
+    CM_TRY(read_state(t, path, &state));
     cm_status status = CM_OK;
     if (json_integer_value(json_object_get(state, "format")) != 1)
         status = cm_fail(CM_ERR_UNSUPPORTED, "%s: its format is not 1: written by a newer version?", path);
@@ -317,7 +342,7 @@ static cm_status verify(const char *directory, json_t **out)
         if (status != CM_OK) break;
         if (strchr(name, '/')) status = cm_fail(CM_ERR_FORMAT, "%s: the file name '%.80s' has a slash", directory, name);
         if (status == CM_OK) status = join(path, directory, name);
-        if (status == CM_OK) status = hash_file(path, &size, hash);
+        if (status == CM_OK) status = hash_file(t->context, path, &size, hash);
         const char *want = json_string_value(json_object_get(entry, "xxh3_128"));
         if (status == CM_OK && (json_integer_value(json_object_get(entry, "bytes")) != (json_int_t)size || !want ||
                                 strcmp(want, hash) != 0))
@@ -332,14 +357,8 @@ static cm_status verify(const char *directory, json_t **out)
 static void read_latest(const char *checkpoints, char *name, size_t size)
 {
     char path[PATH];
-    cm_mapping file;
-    name[0] = '\0';
-    if (join(path, checkpoints, "LATEST") != CM_OK || cm_mapping_open(path, &file) != CM_OK) return;
-    if (file.size > 1 && file.size < size) {
-        memcpy(name, file.data, file.size - 1);
-        name[file.size - 1] = '\0';
-    }
-    cm_mapping_close(&file);
+    size_t n = join(path, checkpoints, "LATEST") == CM_OK ? cm_file_peek(path, name, size) : 0;
+    name[n > 1 && n < size ? n - 1 : 0] = '\0'; /* without the newline */
     if (!is_step(name)) name[0] = '\0';
 }
 
@@ -355,7 +374,7 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
         const char *name = i == 0 ? latest : names.name[names.count - i];
         if (!is_step(name) || (i > 0 && strcmp(name, latest) == 0)) continue;
         status = join(directory, checkpoints, name);
-        if (status == CM_OK) status = verify(directory, state);
+        if (status == CM_OK) status = verify(t, directory, state);
         if (status == CM_ERR_IO || status == CM_ERR_MEMORY) break; /* no damage: the next call may read it */
         if (status == CM_OK && reason[0])
             cm_log(t->context, CM_LOG_WARNING, "continuing from %s, because %s", directory, reason);

@@ -39,21 +39,19 @@ static void parse_copy(cm_context *context, const unsigned char *data, size_t si
 
 static void damage(cm_context *context, const char *path, golden_result *r)
 {
-    cm_mapping file;
-    if (cm_mapping_open(path, &file) != CM_OK) return;
-    size_t most = file.size < 512 ? file.size : 512;
-    unsigned char *copy = malloc(file.size ? file.size : 1);
-    memcpy(copy, file.data ? file.data : copy, file.size);
+    unsigned char *copy;
+    size_t size;
+    if (cm_file_read(context, path, SIZE_MAX / 2, &copy, &size) != CM_OK) return;
+    size_t most = size < 512 ? size : 512;
     for (size_t n = 0; n < most; n++) parse_copy(context, copy, n, r);
-    for (size_t i = 0; i < 400 && file.size; i++) {
-        size_t at = (i * 2654435761u) % (i % 2 ? file.size : most);
+    for (size_t i = 0; i < 400 && size; i++) {
+        size_t at = (i * 2654435761u) % (i % 2 ? size : most);
         unsigned char before = copy[at];
         copy[at] ^= (unsigned char)(1u << (i * 7 % 8));
-        parse_copy(context, copy, file.size, r);
+        parse_copy(context, copy, size, r);
         copy[at] = before;
     }
-    free(copy);
-    cm_mapping_close(&file);
+    cm_free(context, copy);
 }
 
 static void run_hostile(cm_context *context, const char *path, golden_result *r)

@@ -27,13 +27,13 @@ static int open_expected(cm_context *context, const char *folder, golden_file *f
 static cm_status read_picture(cm_context *context, const char *folder, const char *name, cm_picture *out)
 {
     char path[4096];
-    cm_mapping file;
+    unsigned char *data;
+    size_t size;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    CM_TRY(cm_mapping_open(path, &file));
-    const void *data = file.data ? (const void *)file.data : "";
-    cm_status status = cm_picture_is_png(data, file.size) ? cm_png_read(context, name, data, file.size, 3, out)
-                                                          : cm_jpeg_read(context, name, data, file.size, 3, out);
-    cm_mapping_close(&file);
+    CM_TRY(cm_file_read(context, path, CM_PICTURE_FILE, &data, &size));
+    cm_status status = cm_picture_is_png(data, size) ? cm_png_read(context, name, data, size, 3, out)
+                                                     : cm_jpeg_read(context, name, data, size, 3, out);
+    cm_free(context, data);
     return status;
 }
 

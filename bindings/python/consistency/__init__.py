@@ -142,11 +142,14 @@ class Model:
         self.is_consistency = bool(info.is_consistency)
 
     @classmethod
-    def load(cls, path: Path, config: Optional[Dict[str, Any]] = None, allow_nonfinite: bool = False) -> "Model":
-        """config: a dict with members network, precond, image for files that carry no configuration."""
+    def load(cls, path: Path, config: Optional[Dict[str, Any]] = None, allow_nonfinite: bool = False,
+             copy: bool = False) -> "Model":
+        """config: a dict with members network, precond, image for files that carry no configuration.
+        copy: True reads the weights into memory, so that the file may change or go away while the model is in use."""
         options = LoadOptions()
         lib.cm_load_options_init(C.byref(options), C.sizeof(options))
         options.allow_nonfinite = _values.flag(allow_nonfinite, "allow_nonfinite")
+        options.copy = _values.flag(copy, "copy")
         options.config_json = json.dumps(config).encode() if config is not None else None
         handle = C.c_void_p()
         with _context() as context:

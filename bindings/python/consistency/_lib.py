@@ -63,7 +63,7 @@ class ContextOptions(Struct):
 class LoadOptions(Struct):
     _c_name = "cm_load_options"
     _fields_ = [("struct_size", C.c_uint32), ("allow_nonfinite", C.c_int32), ("config_json", C.c_char_p),
-                ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+                ("progress", PROGRESS), ("progress_user", C.c_void_p), ("copy", C.c_int32)]
 
 
 class SaveOptions(Struct):
