@@ -1032,7 +1032,7 @@ START_TEST(system_files_are_no_data)
                       i.classes);
         ck_assert_str_eq(cm_dataset_class_name(d, 0), "cats");
         QUIET();
-        HEARD("hidden, system and unfinished files or folders are no data");
+        HEARD("no data, since hidden, a system's or unfinished");
         cm_dataset_free(d);
     }
     free(png);
@@ -1090,8 +1090,8 @@ START_TEST(links_are_followed_once)
     link_to("self", "links/self");
     d = hearing(in_dir("links"));
     ck_assert_uint_eq(info_of(d).images, 3);
-    HEARD("5 links were left out");
-    HEARD("1 links that lead nowhere");
+    HEARD("under its own name: 5 link");
+    HEARD("lead nowhere: 1 link");
     cm_dataset_free(d);
     /* Folders and files elsewhere are read, under the names of the links, and once. */
     link_to("../../away/deep", "links/dogs/far");
@@ -1104,8 +1104,8 @@ START_TEST(links_are_followed_once)
     ck_assert_uint_eq(info_of(d).images, 5);
     static const int values[] = {10, 20, 30, 40, 50};
     for (uint64_t p = 0; p < 5; p++) ck_assert_int_eq(value_at(d, p, NULL), values[p]);
-    HEARD("8 links were left out");
-    HEARD("2 links that lead nowhere");
+    HEARD("under its own name: 8 link");
+    HEARD("lead nowhere: 2 link");
     cm_dataset_free(d);
     /* A hard link is a picture of its own. */
     ck_assert_int_eq(link(in_dir("links/cats/1.png"), in_dir("links/dogs/hard.png")), 0);
@@ -1154,9 +1154,9 @@ START_TEST(tars_with_links_and_repetitions)
     ck_assert_int_eq(label, 1);
     ck_assert_int_eq(value_at(d, 2, &label), 20);
     ck_assert_int_eq(label, 0);
-    HEARD("1 links that lead nowhere");
-    HEARD("1 links were left out");
-    HEARD("1 pictures are there again under the same name");
+    HEARD("lead nowhere: 1 link");
+    HEARD("under its own name: 1 link");
+    HEARD("comes later: 1 picture (");
     cm_dataset_free(d);
     free(first);
     free(second);

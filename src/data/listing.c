@@ -248,6 +248,7 @@ static void describe(const cm_listing *l, int packed, char *text, size_t room)
     if (others && used < room) (void)snprintf(text + used, room - used, " and %zu others", others);
 }
 
+#define S(n) ((n) == 1 ? "" : "s")
 static void log_left_out(const cm_listing *l)
 {
     char text[160];
@@ -256,21 +257,22 @@ static void log_left_out(const cm_listing *l)
         cm_log(l->context, CM_LOG_WARNING, "%s: %s files were left out: only JPEG and PNG are read, convert them",
                l->container, text);
     if (l->dangling.n)
-        cm_log(l->context, CM_LOG_WARNING, "%s: %zu links that lead nowhere were left out (the first: '%s')", l->container,
-               l->dangling.n, l->dangling.first);
+        cm_log(l->context, CM_LOG_WARNING, "%s: left out, since they lead nowhere: %zu link%s (the first: '%s')", l->container,
+               l->dangling.n, S(l->dangling.n), l->dangling.first);
     if (l->again.n)
         cm_log(l->context, CM_LOG_WARNING,
-               "%s: %zu links were left out, since every folder and every picture is read once, under its own name (the "
-               "first: '%s')",
-               l->container, l->again.n, l->again.first);
+               "%s: left out, since every folder and every picture is read once, under its own name: %zu link%s (the first: "
+               "'%s')",
+               l->container, l->again.n, S(l->again.n), l->again.first);
     if (l->twice.n)
-        cm_log(l->context, CM_LOG_WARNING, "%s: %zu pictures are there again under the same name; the last one counts (the "
-                                           "first: '%s')",
-               l->container, l->twice.n, l->twice.first);
+        cm_log(l->context, CM_LOG_WARNING,
+               "%s: left out, since one of the same name comes later: %zu picture%s (the first: '%s')", l->container,
+               l->twice.n, S(l->twice.n), l->twice.first);
     if (l->system.n)
-        cm_log(l->context, CM_LOG_INFO, "%s: %zu hidden, system and unfinished files or folders are no data (the first: '%s')",
-               l->container, l->system.n, l->system.first);
+        cm_log(l->context, CM_LOG_INFO, "%s: no data, since hidden, a system's or unfinished: %zu file%s or folder%s (the first: '%s')",
+               l->container, l->system.n, S(l->system.n), S(l->system.n), l->system.first);
 }
+#undef S
 
 /* Says why no picture is there. */
 static cm_status fail_empty(const cm_listing *l, const char *kind)

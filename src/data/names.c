@@ -26,7 +26,7 @@ int cm_name_is_system(const char *part, size_t length)
         "@eaDir",       "#recycle",             "#snapshot",            "~snapshot",    /* network disks */
         "@Recycle",     "@Recently-Snapshot",   "@sharebin",            "@tmp",
         "lost+found",   "LOST.DIR",             "__pycache__"};
-    static const char *const unfinished[] = {"~",           ".part", ".partial", ".crdownload", ".download", ".opdownload",
+    static const char *const unfinished[] = {"~",           ".part", ".partial", ".crdownload", ".download", ".opdownload", ".incomplete",
                                              ".filepart",   ".tmp",  ".temp",    ".swp",        ".swo",      ".bak",
                                              ".aria2",      ".!ut",  ".!qB"};
     if (length == 0) return 0;

@@ -36,7 +36,8 @@ def presets() -> Dict[str, Dict[str, Any]]:
 class Dataset:
     """Pictures and classes: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx.
 
-    size: pictures are cut to size x size; labels: "auto", "none", "folder", "prefix"."""
+    size: pictures are cut to size x size; labels: "auto", "none", "folder", "prefix".
+    classes_from says where classes come from ("folder names", "file names", "dataset.json", ...), None without."""
 
     def __init__(self, path: Path, size: int = 0, channels: int = 0, labels: str = "auto", random_crop: bool = False,
                  stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0) -> None:
