@@ -372,7 +372,7 @@ class Training(unittest.TestCase):
     def test_data(self):
         with cm.Dataset(self.dir.name, channels=1, shuffle=False) as d:
             self.assertEqual((len(d), d.image_shape, d.classes, d.kind, d.bad), (12, (1, 32, 32), ["a", "b"], "folder", 0))
-            self.assertEqual(d.classes_from, "folder names")
+            self.assertEqual(d.classes_from, "file names")
             images, labels = d.read(0, 3)
             self.assertEqual(labels, [0, 0, 0])
             self.assertAlmostEqual(values(images)[1024], 10 / 6 - 1, delta=0.01)  # a_0, a_10, ...: byte order
