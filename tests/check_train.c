@@ -229,8 +229,8 @@ START_TEST(bfloat16)
                       "%s: loss %d is %g, in float32 %g", name, i, coarse[i], exact[i]);
     snprintf(path, sizeof path, "%s/bf16-%s", dir, name);
     OK(cm_trainer_save(f32, path, 0));
+    cm_trainer_free(f32); /* and its lock with it */
     FAILS(cm_trainer_resume(bf16, path, NULL, 0), CM_ERR_ARGUMENT, "dtype was \"default\", is \"bf16\"");
-    cm_trainer_free(f32);
     cm_trainer_free(bf16);
     cm_trainer_free(threads);
 }
@@ -1137,6 +1137,63 @@ static cm_status whole(cm_context *context, const char *objective)
     return status;
 }
 
+/* What is said before against what is taken: by the trainer's own account and by the allocator's. */
+static void check_estimate(memory *m, cm_model *model, cm_model *teacher, const cm_train_options *o)
+{
+    uint64_t said = 0, held = 0;
+    cm_trainer *t;
+    OK(cm_trainer_estimate(model, teacher, o, &said)); /* the first time the model's own things are made */
+    long long before = m->bytes;
+    m->peak = before;
+    OK(cm_trainer_estimate(model, teacher, o, &said));
+    long long planning = m->peak - before;
+    ck_assert_int_eq(m->bytes, before);
+    OK(cm_trainer_create(model, teacher, o, &t));
+    OK(cm_trainer_bytes(t, &held));
+    double taken = (double)(m->bytes - before);
+    ck_assert_msg(fabs((double)said / (double)held - 1) < 0.05, "objective %d: %llu said, %llu held", o->objective,
+                  (unsigned long long)said, (unsigned long long)held);
+    /* Graphs and plans, which are no tensors, are some hundred kilobytes. */
+    ck_assert_msg((double)said > 0.9 * (taken - 2e6) && (double)said < 1.1 * taken, "objective %d: %llu said, %.0f taken",
+                  o->objective, (unsigned long long)said, taken);
+    ck_assert_msg((double)planning < 0.1 * taken + 2e6, "objective %d: planning took %lld of %.0f", o->objective, planning, taken);
+    cm_trainer_free(t);
+}
+
+START_TEST(estimates_hold)
+{
+    memory m;
+    cm_context *context;
+    cm_model *digits, *teacher;
+    cm_train_options o;
+    memory_reset(&m);
+    cm_context_options co = memory_options(&m, 2);
+    OK(cm_context_create(&co, &context));
+    for (int i = 0; i < 4; i++) { /* plain; accumulated; kept in part; bfloat16 */
+        OK(cm_model_load(context, "models/digits_consistency.safetensors", NULL, &digits));
+        OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL, &teacher)); /* anew: models keep packed weights */
+        cm_train_options_init(&o, sizeof o);
+        OK(cm_train_options_set(&o, "objective", names[_i]));
+        o.batch = i == 1 ? 4 : 64;
+        if (i == 1) o.microbatch = 1;
+        if (i == 2) o.recompute = 3;
+        if (i == 2) o.flip = 0.5;
+        if (i == 3) o.dtype = CM_BF16, o.bf16_emulate = 1;
+        if (i == 3) o.optimizer = 3; /* sgd: no moments */
+        if (strcmp(names[_i], "cd") == 0) o.mu = i == 1 ? 0.9 : 0;
+        check_estimate(&m, strcmp(names[_i], "pd") == 0 ? teacher : digits, needs_teacher(names[_i]) ? teacher : NULL, &o);
+        uint64_t bytes;
+        o.lr = -1;
+        FAILS(cm_trainer_estimate(digits, NULL, &o, &bytes), CM_ERR_ARGUMENT, "lr is -1");
+        FAILS(cm_trainer_estimate(NULL, NULL, &o, &bytes), CM_ERR_ARGUMENT, "NULL");
+        cm_model_free(digits);
+        cm_model_free(teacher);
+    }
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
 START_TEST(allocations_fail)
 {
     const char *name = names[_i];
@@ -1204,6 +1261,7 @@ Suite *make_suite(void)
     tcase_add_test(calls, cancel_leaves_it_usable);
     tcase_add_test(t, suspicious_numbers_are_named);
     tcase_add_loop_test(t, allocations_fail, 0, OBJECTIVES);
+    tcase_add_loop_test(t, estimates_hold, 0, OBJECTIVES);
     suite_add_tcase(s, steps_case);
     suite_add_tcase(s, calls);
     suite_add_tcase(s, t);

@@ -158,6 +158,11 @@ CM_API cm_status cm_model_count(cm_context *context, const char *config_json, ui
 CM_API cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options,
                                    cm_trainer **out);
 CM_API void cm_trainer_free(cm_trainer *trainer);
+/* What cm_trainer_bytes would say of that trainer, without making it: nothing of that
+ * size is allocated.  The model's own weights, two batches of pictures and what
+ * oneDNN's kernels take (some MiB) come on top.  Errors as of cm_trainer_create. */
+CM_API cm_status cm_trainer_estimate(cm_model *model, cm_model *teacher, const cm_train_options *options,
+                                     uint64_t *bytes);
 
 /* Whether a run with these options can be fed from the data set: the comparison that
  * cm_trainer_run makes first, before there is a trainer.  model: the one that learns.

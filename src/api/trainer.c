@@ -157,6 +157,15 @@ cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_o
     return cm_trainer_open(model, teacher, &o, out);
 }
 
+cm_status cm_trainer_estimate(cm_model *model, cm_model *teacher, const cm_train_options *options, uint64_t *bytes)
+{
+    cm_train_options o;
+    if (!bytes || (!model && !teacher)) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_estimate: model or bytes is NULL");
+    CM_TRY(cm_context_check_process((model ? model : teacher)->context));
+    CM_TRY(read_options(options, &o));
+    return cm_trainer_plan(model, teacher, &o, bytes);
+}
+
 cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options)
 {
     cm_train_options o;
@@ -239,8 +248,7 @@ cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_mod
 cm_status cm_trainer_bytes(const cm_trainer *t, uint64_t *bytes)
 {
     if (!t || !bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_bytes: trainer or bytes is NULL");
-    size_t sets = (size_t)t->o.ema_count + (t->m ? 2 : 0);
-    *bytes = cm_learner_bytes(t->learner) + sets * t->learner->floats * sizeof(float);
+    *bytes = cm_trainer_size(t);
     return CM_OK;
 }
 

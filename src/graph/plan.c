@@ -230,23 +230,29 @@ const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope)
     return cm_packer_kernel(&plan->ops[node].packer[0]);
 }
 
+/* Bytes that a packer asks for unless `fits`, of the plan beside, gives the same. */
+static cm_status packed_size(const cm_packer *packer, const cm_packer *fits, size_t *bytes)
+{
+    cm_packed_form form;
+    CM_TRY(cm_packed_form_of(packer, &form));
+    if (!fits || !cm_packed_form_fits(&form, fits)) *bytes += cm_packer_bytes(packer);
+    cm_packed_form_release(&form);
+    return CM_OK;
+}
+
 cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes)
 {
     *bytes = 0;
-    for (int i = 0; i < plan->graph->n_nodes; i++)
+    for (int i = 0; i < plan->graph->n_nodes; i++) {
+        const cm_op_plan *op = &plan->ops[i], *other = beside ? &beside->ops[i] : NULL;
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
-            const cm_packer *packer = &plan->ops[i].packer[k];
             const int index = plan->graph->nodes[i].param[k];
-            cm_packed_form form;
-            if (cm_packer_plain(packer)) {
-                const int made = index >= 0 && plan->graph->params[index].derived.kind;
-                if (made && !beside) *bytes += cm_param_elements(&plan->graph->params[index]) * sizeof(float);
-                continue;
-            }
-            CM_TRY(cm_packed_form_of(packer, &form));
-            if (!beside || !cm_packed_form_fits(&form, &beside->ops[i].packer[k])) *bytes += cm_packer_bytes(packer);
-            cm_packed_form_release(&form);
+            if (!cm_packer_plain(&op->packer[k])) CM_TRY(packed_size(&op->packer[k], other ? &other->packer[k] : NULL, bytes));
+            else if (index >= 0 && plan->graph->params[index].derived.kind && !beside)
+                *bytes += cm_param_elements(&plan->graph->params[index]) * sizeof(float);
         }
+        if (!cm_packer_plain(&op->back_packer)) CM_TRY(packed_size(&op->back_packer, other ? &other->back_packer : NULL, bytes));
+    }
     return CM_OK;
 }
 

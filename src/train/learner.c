@@ -89,6 +89,7 @@ static cm_status make_sets(cm_learner *l)
 
 static cm_status make_plans(cm_learner *l)
 {
+    const cm_graph *taught = l->teacher ? (l->options.own_teacher ? l->teacher->graph : l->teacher->inference) : NULL;
     cm_plan_options infer = {.slice = (int32_t)l->options.slice, .threads = 1, .share = 1};
     infer.arithmetic = l->options.arithmetic;
     cm_plan_options train = infer;
@@ -96,20 +97,21 @@ static cm_status make_plans(cm_learner *l)
     train.output = CM_OUT_D;
     train.recompute = l->options.recompute;
     CM_TRY(cm_plan_create(network(l), &train, &l->train_plan));
+    if (l->options.wants_target) CM_TRY(cm_plan_create(network(l), &infer, &l->target_plan));
+    return taught ? cm_plan_create(taught, &infer, &l->teacher_plan) : CM_OK;
+}
+
+/* Plans meet their weights. */
+static cm_status bind_plans(cm_learner *l)
+{
     CM_TRY(cm_weights_create(l->train_plan, l->online.params, &l->train_weights));
     CM_TRY(cm_unpacking_create(l->train_plan, l->options.threads, &l->unpacking));
-    if (l->options.wants_target) {
-        cm_weight_set *set = l->options.own_target ? &l->target : &l->online;
-        CM_TRY(cm_plan_create(network(l), &infer, &l->target_plan));
-        CM_TRY(cm_weights_create(l->target_plan, set->params, &l->target_weights));
-    }
-    if (l->teacher) {
-        cm_params *params = l->options.own_teacher ? l->taught.params : l->teacher->params;
-        const cm_graph *graph = l->options.own_teacher ? l->teacher->graph : l->teacher->inference;
-        CM_TRY(cm_plan_create(graph, &infer, &l->teacher_plan));
-        CM_TRY(cm_weights_create(l->teacher_plan, params, &l->teacher_weights));
-    }
-    return CM_OK;
+    if (l->target_plan)
+        CM_TRY(cm_weights_create(l->target_plan, l->options.own_target ? l->target.params : l->online.params,
+                                 &l->target_weights));
+    if (!l->teacher_plan) return CM_OK;
+    return cm_weights_create(l->teacher_plan, l->options.own_teacher ? l->taught.params : l->teacher->params,
+                             &l->teacher_weights);
 }
 
 /* gradient += the slice's, after the slices before. */
@@ -171,6 +173,11 @@ static size_t slices(const cm_learner *l)
     return (l->options.batch + l->options.slice - 1) / l->options.slice;
 }
 
+static int workers(const cm_learner *l)
+{
+    return l->options.threads < (int)slices(l) ? l->options.threads : (int)slices(l);
+}
+
 static cm_status make_graph(const cm_learner *l, int folded, cm_graph **out)
 {
     const cm_model *m = l->model;
@@ -215,8 +222,9 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     CM_TRY(describe(l));
     CM_TRY(make_sets(l));
     CM_TRY(make_plans(l));
+    CM_TRY(bind_plans(l));
     l->gradient = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
-    int n = l->options.threads < (int)slices(l) ? l->options.threads : (int)slices(l);
+    const int n = workers(l);
     l->workers = cm_calloc(l->context, (size_t)n, sizeof *l->workers);
     CM_TRY(cm_turns_create(l->context, (size_t)network(l)->n_params, &l->turns));
     if (!l->gradient || !l->workers) return CM_ERR_MEMORY;
@@ -233,13 +241,11 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     return l->options.own_teacher ? cm_learner_refresh(l, &l->taught) : CM_OK;
 }
 
-cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
-                            const cm_objective_settings *settings, const cm_learner_options *options,
-                            cm_learner **out)
+static cm_learner *begin(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                         const cm_learner_options *options)
 {
-    *out = NULL;
     cm_learner *l = cm_calloc(model->context, 1, sizeof *l);
-    if (!l) return CM_ERR_MEMORY;
+    if (!l) return NULL;
     l->context = model->context;
     l->options = *options;
     l->model = model;
@@ -251,6 +257,16 @@ cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm
         l->teacher_precond.sigma_min = (double)(float)teacher->precond.sigma_min;
     }
     l->image_size = (size_t)model->channels * (size_t)model->height * (size_t)model->width;
+    return l;
+}
+
+cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                            const cm_objective_settings *settings, const cm_learner_options *options,
+                            cm_learner **out)
+{
+    *out = NULL;
+    cm_learner *l = begin(model, precond, teacher, options);
+    if (!l) return CM_ERR_MEMORY;
     cm_status status = build(l, settings);
     if (status != CM_OK) cm_learner_free(l);
     else *out = l;
@@ -449,19 +465,59 @@ static size_t plan_bytes(const cm_plan *plan)
     return plan ? cm_plan_arena_bytes(plan) + cm_plan_scratch_bytes(plan) : 0;
 }
 
-size_t cm_learner_bytes(const cm_learner *l)
+/* packed: bytes of packed weights; aside: of what turns gradients into plain tensors. */
+static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
 {
-    size_t sets = 1u + (l->target.values != NULL) + (l->taught.values != NULL);
+    size_t sets = 1u + (l->options.own_target != 0), floats = l->floats, image = l->image_size * sizeof(double);
+    size_t taught = l->options.own_teacher ? floats : 0;
     size_t block = cm_plan_gradient_floats(l->train_plan) * sizeof(float);
     size_t streamed = cm_plan_node_gradient_floats(l->train_plan) * sizeof(float);
+    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
+                    l->options.slice * image * 8;
+    size_t folds = l->folded ? (size_t)l->folders * cm_fold_scratch_bytes(l->folded) : 0;
+    return (sets * l->all_floats + taught) * sizeof(float) + folds + block + aside + packed +
+           (size_t)workers(l) * worker;
+}
+
+size_t cm_learner_bytes(const cm_learner *l)
+{
     size_t packed = cm_params_copied_bytes(l->online.params);
     if (l->target.params) packed += cm_params_copied_bytes(l->target.params);
     if (l->taught.params) packed += cm_params_copied_bytes(l->taught.params);
-    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
-                    l->options.slice * l->image_size * 8 * sizeof(double);
-    size_t folds = l->folded ? (size_t)l->folders * cm_fold_scratch_bytes(l->folded) : 0;
-    return sets * l->all_floats * sizeof(float) + folds + block + cm_unpacking_bytes(l->unpacking) + packed +
-           (size_t)l->n_workers * worker;
+    else if (l->teacher) packed += cm_params_copied_bytes(l->teacher->params);
+    return total_bytes(l, packed, cm_unpacking_bytes(l->unpacking));
+}
+
+/* What the plans ask to have packed.  Folded values are counted with the sets they lie in. */
+static cm_status packed_bytes(const cm_learner *l, size_t *bytes)
+{
+    size_t online, target = 0, teacher = 0, folded = (l->all_floats - l->floats) * sizeof(float);
+    CM_TRY(cm_plan_packed_bytes(l->train_plan, NULL, &online));
+    if (l->target_plan)
+        CM_TRY(cm_plan_packed_bytes(l->target_plan, l->options.own_target ? NULL : l->train_plan, &target));
+    if (l->teacher_plan) CM_TRY(cm_plan_packed_bytes(l->teacher_plan, NULL, &teacher));
+    if (l->target_plan && l->options.own_target) folded *= 2;
+    *bytes = online + target + teacher;
+    *bytes -= folded < *bytes ? folded : 0;
+    return CM_OK;
+}
+
+cm_status cm_learner_estimate(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                              const cm_learner_options *options, size_t *bytes, size_t *floats)
+{
+    cm_learner *l = begin(model, precond, teacher, options);
+    size_t packed = 0;
+    if (!l) return CM_ERR_MEMORY;
+    cm_status status = describe(l);
+    if (status == CM_OK) status = make_plans(l);
+    if (status == CM_OK) status = packed_bytes(l, &packed);
+    if (status == CM_OK) {
+        size_t aside = (size_t)options->threads * cm_plan_node_gradient_floats(l->train_plan) * sizeof(float);
+        *bytes = total_bytes(l, packed, aside);
+        *floats = l->floats;
+    }
+    cm_learner_free(l);
+    return status;
 }
 
 const char *cm_learner_nonfinite(const cm_learner *l)

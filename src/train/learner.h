@@ -63,6 +63,10 @@ cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm
                             const cm_objective_settings *settings, const cm_learner_options *options,
                             cm_learner **out);
 void cm_learner_free(cm_learner *learner);
+/* cm_learner_bytes of a learner that is not made: plans without weights and memory.
+ * *floats: of a block of all parameters. */
+cm_status cm_learner_estimate(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                              const cm_learner_options *options, size_t *bytes, size_t *floats);
 
 typedef struct cm_learner_batch {
     const float *images;   /* batch x C x H x W                        */

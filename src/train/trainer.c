@@ -98,11 +98,11 @@ static size_t slice_rule(const cm_train_options *o)
     return slice < (size_t)o->batch ? slice : (size_t)o->batch;
 }
 
-static cm_status make_learner(cm_trainer *t)
+static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
 {
     const cm_train_options *o = &t->o;
     int any_mu = o->mu > 0;
-    cm_learner_options options = {
+    *out = (cm_learner_options){
         .threads = o->threads ? o->threads : cm_context_threads(t->context),
         .batch = (size_t)o->batch,
         .slice = slice_rule(o),
@@ -114,7 +114,14 @@ static cm_status make_learner(cm_trainer *t)
         .own_teacher = t->objective == &cm_objective_pd,
     };
     CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, CM_BF16_TILE_TRAINING, o->bf16_emulate, 0,
-                                &options.arithmetic));
+                                &out->arithmetic));
+    return CM_OK;
+}
+
+static cm_status make_learner(cm_trainer *t)
+{
+    cm_learner_options options;
+    CM_TRY(learner_options(t, &options));
     return cm_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
 }
 
@@ -174,7 +181,8 @@ static cm_status check_levels(const cm_trainer *t)
     return CM_OK;
 }
 
-static cm_status build(cm_trainer *t)
+/* Model, teacher and options compared; what follows from them. */
+static cm_status settle(cm_trainer *t)
 {
     const cm_model *m = t->model;
     CM_TRY(check_teacher(t));
@@ -188,13 +196,19 @@ static cm_status build(cm_trainer *t)
     t->curriculum = cm_settings_of_curriculum(&t->o);
     t->optim = cm_settings_of_optim(&t->o);
     CM_TRY(check_levels(t));
+    return CM_OK;
+}
+
+static cm_status build(cm_trainer *t)
+{
     cm_settings_warn(t->context, &t->o);
     CM_TRY(make_learner(t));
     find_frozen(t);
     return make_buffers(t);
 }
 
-cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+/* A trainer without memory. */
+static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
 {
     cm_context *owner;
     *out = NULL;
@@ -217,9 +231,47 @@ cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_opt
     t->teacher = teacher;
     atomic_init(&t->step, 0);
     cm_call_init(&t->call);
-    cm_status status = build(t);
+    cm_status status = settle(t);
     if (status != CM_OK) cm_trainer_close(t);
     else *out = t;
+    return status;
+}
+
+cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+{
+    CM_TRY(begin(model, teacher, options, out));
+    cm_status status = build(*out);
+    if (status == CM_OK) return CM_OK;
+    cm_trainer_close(*out);
+    *out = NULL;
+    return status;
+}
+
+/* learner: its bytes; floats: of a block of all parameters. */
+static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
+{
+    size_t blocks = (size_t)t->o.ema_count + (t->o.optimizer != CM_OPTIM_SGD ? 2 : 0);
+    size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
+    size_t augmented = t->o.augment > 0 || t->o.flip > 0 ? (size_t)t->o.batch * image : 0;
+    return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
+}
+
+uint64_t cm_trainer_size(const cm_trainer *t)
+{
+    return total_bytes(t, cm_learner_bytes(t->learner), t->learner->floats);
+}
+
+cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_options *options, uint64_t *bytes)
+{
+    cm_trainer *t;
+    cm_learner_options learner;
+    size_t of_learner, floats;
+    CM_TRY(begin(model, teacher, options, &t));
+    cm_status status = learner_options(t, &learner);
+    if (status == CM_OK)
+        status = cm_learner_estimate(t->model, &t->precond, t->teacher, &learner, &of_learner, &floats);
+    if (status == CM_OK) *bytes = total_bytes(t, of_learner, floats);
+    cm_trainer_close(t);
     return status;
 }
 

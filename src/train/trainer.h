@@ -37,6 +37,9 @@ struct cm_trainer {
 
 cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out);
 void cm_trainer_close(cm_trainer *trainer);
+/* The bytes that a trainer holds; and those of one that is not made. */
+uint64_t cm_trainer_size(const cm_trainer *trainer);
+cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_options *options, uint64_t *bytes);
 /* Within the trainer's call.  images: batch x C x H x W; report may be NULL. */
 cm_status cm_trainer_advance(cm_trainer *trainer, const float *images, const int32_t *labels,
                              cm_train_report *report);

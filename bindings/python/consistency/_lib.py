@@ -258,6 +258,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_train_report_init": (None, [C.POINTER(TrainReport), _size]),
     "cm_train_data_check": (C.c_int, [_p, _p, C.POINTER(TrainOptions)]),
     "cm_trainer_create": (C.c_int, [_p, _p, C.POINTER(TrainOptions), C.POINTER(_p)]),
+    "cm_trainer_estimate": (C.c_int, [_p, _p, C.POINTER(TrainOptions), C.POINTER(C.c_uint64)]),
     "cm_trainer_free": (None, [_p]),
     "cm_trainer_step": (C.c_int, [_p, _f32p, _i32p, C.POINTER(TrainReport)]),
     "cm_trainer_run": (C.c_int, [_p, _p, C.c_int64, TRAIN, _p]),
