@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
-import array, builtins, json, logging, math, os, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import array, builtins, copy, json, logging, math, os, pickle, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
 import unittest
 
 sys.path.insert(0, "bindings/python")
@@ -392,8 +392,11 @@ class Training(unittest.TestCase):
             images, labels = data.read(4 * k, 4)
             b.step(images, labels)
         b.save(self.dir.name + "/run")
-        b.close()  # and with it its lock
         c = cm.Trainer(m, **self.options)
+        with self.assertRaises(cm.Error) as e:
+            c.resume(self.dir.name + "/run", data)
+        self.assertEqual(e.exception.status, "CM_ERR_STATE")  # b holds the directory
+        b.close()
         c.resume(self.dir.name + "/run", data)
         c.run(data, 8)
         name, _ = m.params()[0]
@@ -536,6 +539,188 @@ class Training(unittest.TestCase):
         self.assertEqual(events[0], b"\x09" + struct.pack("<d", 7.0) + b"\x1a\x0dbrain.Event:2")
         value = b"\x0a\x04loss\x15" + struct.pack("<f", 0.5)
         self.assertEqual(events[1], b"\x09" + struct.pack("<d", 7.0) + b"\x10\xac\x02\x2a\x0d\x0a\x0b" + value)
+
+
+def run_apart(code, *arguments):
+    """A program of its own: its return code is below 0 when the interpreter crashed."""
+    top = "import sys, threading, time, random; sys.path.insert(0, 'bindings/python'); import consistency as cm\n"
+    return subprocess.run([sys.executable, "-X", "faulthandler", "-c", top + code, *arguments], capture_output=True, text=True,
+                          timeout=120)
+
+
+class Calls(unittest.TestCase):
+    """Handles in use: closed, copied, interrupted, collected."""
+
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+        for i in range(12):
+            cm.write_page("%s/%s_%d.png" % (self.dir.name, "ab"[i % 2], i), [[[[i / 6 - 1] * 32] * 32]], margin=0)
+        self.data = cm.Dataset(self.dir.name, channels=1)
+        self.model = cm.Model.create(cm.presets()["smoke"]["config"], seed=3)
+        self.trainer = cm.Trainer(self.model, preset="smoke", batch=2, threads=1, ema="warmup:0.9")
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
+
+    def beside(self, call, ready, look):
+        """look() while call() runs in another thread; what call() raised."""
+        caught = []
+        def work():
+            try:
+                call()
+            except cm.Error as error:
+                caught.append(error.status)
+        t = threading.Thread(target=work)
+        t.start()
+        ready.wait(60)
+        try:
+            look()
+        finally:
+            while t.is_alive():
+                self.stop()
+                t.join(0.02)
+        return caught
+
+    def refused(self, function, *arguments):
+        with self.assertRaises(cm.Error) as e:
+            function(*arguments)
+        self.assertEqual(e.exception.status, "CM_ERR_STATE")
+        return str(e.exception)
+
+    def test_close_beside_a_call(self):
+        sampler, ready = cm.Sampler(cm.Model.load(TEACHER), "heun", steps=500, threads=1), threading.Event()
+        self.stop = sampler.cancel
+        def look():
+            for _ in range(50):
+                self.assertIn("in use", self.refused(sampler.close))
+                self.assertIn("already running", self.refused(sampler.sample, 1))
+            sampler.info
+        self.assertEqual(self.beside(lambda: sampler.sample(8, progress=lambda *_: ready.set()), ready, look),
+                         ["CM_ERR_CANCELLED"])
+        sampler.close()
+        for call in (lambda: sampler.sample(1), lambda: sampler.nfe, lambda: sampler.info, sampler.cancel):
+            self.assertRaisesRegex(ValueError, "the sampler is closed", call)
+        sampler.close()
+
+    def test_close_beside_training(self):
+        ready, run = threading.Event(), self.dir.name + "/run"
+        self.stop = self.trainer.cancel
+        def look():
+            for _ in range(20):
+                for handle in (self.trainer, self.data):
+                    self.assertIn("in use", self.refused(handle.close))
+                for call in (self.trainer.model, lambda: self.trainer.save(run), lambda: self.trainer.resume(run),
+                             lambda: self.trainer.run(self.data, 5), lambda: self.data.read(0, 1)):
+                    self.assertIn("already running", self.refused(call))
+                self.assertGreater(self.trainer.steps, 0)
+            self.model.close()  # the trainer keeps what it needs
+        self.assertEqual(self.beside(lambda: self.trainer.run(self.data, 10**6, progress=lambda _: ready.set()), ready, look),
+                         ["CM_ERR_CANCELLED"])
+        self.trainer.save(run)
+        self.trainer.close()
+        self.data.close()
+        for call in (lambda: self.trainer.steps, self.trainer.cancel, lambda: self.trainer.save(run),
+                     lambda: self.trainer.run(self.data, 1)):
+            self.assertRaisesRegex(ValueError, "the trainer is closed", call)
+        for call in (lambda: self.data.read(0, 1), lambda: len(self.data), self.data.cancel):
+            self.assertRaisesRegex(ValueError, "the data set is closed", call)
+
+    def test_close_beside_denoise_and_in_callbacks(self):
+        ready, x = threading.Event(), [[[[0.5] * 32] * 32]] * 400
+        model, counts, stopping = cm.Model.load(TEACHER), [], []
+        self.stop = lambda: stopping.append(1)
+        def progress(done, total):
+            counts.append((done, total))
+            ready.set()
+            time.sleep(0.01)
+            return bool(stopping)
+        self.assertEqual(self.beside(lambda: model.denoise(x, 1.0, progress=progress), ready,
+                                     lambda: self.assertIn("in use", self.refused(model.close))), ["CM_ERR_CANCELLED"])
+        self.assertTrue(0 < counts[-1][0] < counts[-1][1] == 400)
+        with self.assertRaises(ZeroDivisionError):
+            model.denoise(x[:1], 1.0, progress=lambda *_: 1 / 0)
+        sampler = cm.Sampler(model)
+        for call in (lambda: sampler.sample(1, progress=lambda *_: sampler.close()),
+                     lambda: model.denoise(x[:1], 1.0, progress=lambda *_: model.close()),
+                     lambda: self.trainer.run(self.data, 3, progress=lambda _: self.trainer.close()),
+                     lambda: self.trainer.run(self.data, 3, progress=lambda _: self.data.close())):
+            self.refused(call)
+        seen = []
+        def look(report):  # what a callback may do
+            with self.trainer.model() as m, self.trainer.model("online") as n:
+                seen.append((report["step"], self.trainer.steps, m.config["training"]["steps"], n.precond))
+            self.trainer.save(self.dir.name + "/inside")
+        self.trainer.run(self.data, 5, progress=look)
+        self.assertTrue(seen and all(s[0] == s[1] == s[2] for s in seen))
+
+    def test_handles_are_not_copied(self):
+        for handle in (self.model, cm.Sampler(self.model), self.trainer, self.data):
+            for copies in (copy.copy, copy.deepcopy, pickle.dumps, lambda h: copy.deepcopy([h])):
+                with self.assertRaisesRegex(TypeError, "a %s cannot be copied or pickled" % type(handle).__name__):
+                    copies(handle)
+        for kind in (cm.Model, cm.Sampler, cm.Trainer, cm.Dataset):  # made without a constructor: closed
+            self.assertRaises(ValueError, kind.__new__(kind)._alive)
+
+    def test_ctrl_c_while_training(self):
+        images, _ = self.data.read(0, 2)
+        heard, rounds = 0, 30
+        for i in range(rounds):  # at any moment of many steps, or between them
+            timer = threading.Timer(0.001 * (i % 15) + 0.001, lambda: os.kill(os.getpid(), signal.SIGINT))
+            with self.assertRaises(KeyboardInterrupt):
+                timer.start()
+                if i % 2:
+                    self.trainer.run(self.data, 10**6)
+                else:
+                    while True:
+                        self.trainer.step(images)
+            timer.join()
+            heard += 1
+            taken = self.trainer.steps
+            self.trainer.step(images)  # the next step works
+            self.trainer.run(self.data, taken + 3)
+            self.assertEqual(self.trainer.steps, taken + 3)
+        self.assertEqual(heard, rounds)
+        self.trainer.close()
+
+    def test_ctrl_c_within_a_callback(self):
+        sampler = cm.Sampler(cm.Model.load(TEACHER), "heun", steps=500, threads=1)
+        def draw(_):  # a long call inside the callback of another
+            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            sampler.sample(8)
+        began = time.monotonic()
+        self.assertRaises(KeyboardInterrupt, self.trainer.run, self.data, 10**6, draw)
+        self.assertLess(time.monotonic() - began, 20)
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
+        sampler.sample(1, progress=lambda *_: 1 / 1)if False else None
+        self.trainer.run(self.data, self.trainer.steps + 1)
+
+    def test_ctrl_c_while_denoising(self):
+        model, x = cm.Model.load(TEACHER), [[[[0.5] * 32] * 32]] * 2000
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        began = time.monotonic()
+        with self.assertRaises(KeyboardInterrupt):
+            while True:
+                model.denoise(x, 1.0)
+        self.assertLess(time.monotonic() - began, 10)
+        model.denoise(x[:1], 1.0)
+
+    def test_garbage_and_the_end_of_the_interpreter(self):
+        code = """
+s = cm.Sampler(cm.Model.load(%r), "heun", steps=50, threads=int(sys.argv[1]))
+def work():
+    while True:
+        s.sample(4, progress=lambda *_: None)
+t = threading.Thread(target=work, daemon=True)
+t.start()
+time.sleep(random.random() * 0.2)
+if sys.argv[2] == "1":
+    import gc
+    del s, t
+    gc.collect()
+""" % TEACHER
+        for i in range(12):
+            done = run_apart(code, str(1 + i % 2), str(i // 2 % 2))
+            self.assertEqual((done.returncode, done.stderr if "NameError" not in done.stderr else ""), (0, ""))
 
 
 if __name__ == "__main__":

@@ -25,16 +25,16 @@ import logging
 import math
 import os
 import re
-import signal
 import sys
-import threading
 import time
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type, Union
 
 from . import _values
-from ._lib import (CM_ERR_CANCELLED, ContextOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP, SampleOptions,
-                   SamplerInfo, SamplerOptions, SaveOptions, lib)
+from ._handle import Error, Handle
+from ._interrupt import Interrupt, guarded
+from ._lib import (CM_ERR_CANCELLED, ContextOptions, DenoiseOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
+                   SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, lib)
 from ._values import Array, Images
 
 __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
@@ -55,14 +55,6 @@ Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Progress = Union[None, bool, Callable[[int, int, float], Any]]
 
 
-class Error(Exception):
-    """A failed call: .status is the status's name ("CM_ERR_SHAPE"), str() the message."""
-
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 # The library's words for what has another name here.
 _WORDS = [(re.compile(pattern), word) for pattern, word in (
     (r"^cm_\w+: ", ""), (r"\bmax_batch\b", "batch"), (r"\bgiven (?=\d|is \d)", "images "), (r"\bedm_(?=[a-z])", ""),
@@ -81,6 +73,13 @@ def _message() -> str:
 def _check(status: int) -> None:
     if status:
         raise Error(lib.cm_status_name(status).decode(), _message())
+
+
+def _finish(status: int, failure: List[BaseException]) -> None:
+    """After a call with callbacks: what one of them raised, or the call's own failure."""
+    if failure and status == CM_ERR_CANCELLED:
+        raise failure[0]
+    _check(status)
 
 
 def version() -> str:
@@ -119,13 +118,16 @@ def _context() -> Iterator[Any]:
         lib.cm_context_free(handle)
 
 
-class Model:
-    """A network with its weights.  Close it, use it in a with statement, or leave it to the garbage collector."""
+class Model(Handle):
+    """A network with its weights; threads may share it.  Close it, use it in a with statement, or leave it to the garbage
+    collector."""
+
+    _what, _free = "model", lib.cm_model_free
 
     def __init__(self, handle: Any) -> None:
         if not isinstance(handle, C.c_void_p):
             raise TypeError("a model is made by Model.load(path), Model.create(...) or Trainer.model()")
-        self._handle: Optional[C.c_void_p] = handle
+        self._handle = handle
         info = ModelInfo()
         lib.cm_model_info_init(C.byref(info), C.sizeof(info))
         _check(lib.cm_model_info_get(handle, C.byref(info)))
@@ -164,19 +166,19 @@ class Model:
             _check(lib.cm_model_create(context, json.dumps(config).encode(), _values.seed(seed), C.byref(handle)))
         return cls(handle)
 
-    def _alive(self) -> Any:
-        if not self._handle:
-            raise ValueError("the model is closed")
-        return self._handle
-
     def save(self, path: Path, overwrite: bool = False) -> None:
         options = SaveOptions()
         lib.cm_save_options_init(C.byref(options), C.sizeof(options))
         options.overwrite = _values.flag(overwrite, "overwrite")
-        _check(lib.cm_model_save(self._alive(), _values.path(path), C.byref(options)))
+        with Interrupt(), self._held() as handle:  # a save is not cut short: Ctrl-C is raised after it
+            status = lib.cm_model_save(handle, _values.path(path), C.byref(options))
+        _check(status)
 
-    def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None) -> Array:
-        """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them."""
+    def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None,
+                progress: Optional[Callable[[int, int], Any]] = None) -> Array:
+        """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them.
+
+        progress: a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
         shape = _values.shape_of(x, "x")
         if shape[-3:] != self.image_shape or len(shape) not in (3, 4):
             raise ValueError("x has shape %s, expected n x %d x %d x %d" % ((shape,) + self.image_shape))
@@ -186,16 +188,27 @@ class Model:
         level, keep2 = _values.floats([sigma] * n if single else sigma, (n,), "sigma")
         label = _values.integers(labels, n, "labels") if labels is not None else None
         out, pointer = _values.new((n, self.out_channels) + self.image_shape[1:])
-        _check(lib.cm_model_denoise(self._alive(), n, data, level, label, pointer))
+        failure: List[BaseException] = []
+        o = DenoiseOptions()
+        lib.cm_denoise_options_init(C.byref(o), C.sizeof(o))
+
+        def on_progress(_: Any, done: int, total: int) -> Any:
+            return progress and progress(done, total)
+
+        with Interrupt() as interrupt, self._held() as handle:
+            o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+            status = lib.cm_model_denoise_with(handle, C.byref(o), n, data, level, label, pointer)
+        _finish(status, failure)
         return out
 
     def params(self) -> List[Tuple[str, Tuple[int, ...]]]:
         """(name, shape) of every tensor."""
         result: List[Tuple[str, Tuple[int, ...]]] = []
-        for i in range(lib.cm_model_param_count(self._alive())):
-            name, rank, shape = C.c_char_p(), C.c_int32(), (C.c_int64 * 8)()
-            _check(lib.cm_model_param_info(self._handle, i, C.byref(name), C.byref(rank), shape, None))
-            result.append(((name.value or b"").decode(), tuple(shape[:rank.value])))
+        with self._held() as handle:
+            for i in range(lib.cm_model_param_count(handle)):
+                name, rank, shape = C.c_char_p(), C.c_int32(), (C.c_int64 * 8)()
+                _check(lib.cm_model_param_info(handle, i, C.byref(name), C.byref(rank), shape, None))
+                result.append(((name.value or b"").decode(), tuple(shape[:rank.value])))
         return result
 
     def param(self, name: str) -> Array:
@@ -203,52 +216,13 @@ class Model:
         for i, (other, shape) in enumerate(self.params()):
             if other == name:
                 out, pointer = _values.new(shape)
-                _check(lib.cm_model_param_read(self._handle, i, math.prod(shape), pointer))
+                with self._held() as handle:
+                    _check(lib.cm_model_param_read(handle, i, math.prod(shape), pointer))
                 return out
         raise KeyError(name)
 
-    def close(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle:
-            lib.cm_model_free(handle)
-
-    def __enter__(self) -> "Model":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) and lib is not None:
-            self.close()
-
 
 from .editing import Editing, noise_level  # noqa: E402  (it needs what stands above)
-
-
-class _Interrupt:
-    """Ctrl-C during a call: Python would raise KeyboardInterrupt at any place of a callback, and an exception must not
-    pass through C.  So the default handler is replaced for the time of the call by one that asks the call to stop."""
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self.stop, self.happened, self.replaced = stop, False, False
-
-    def __enter__(self) -> "_Interrupt":
-        if (threading.current_thread() is threading.main_thread()
-                and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
-            signal.signal(signal.SIGINT, self._handle)
-            self.replaced = True
-        return self
-
-    def _handle(self, *_: Any) -> None:
-        self.happened = True
-        self.stop()
-
-    def __exit__(self, *_: Any) -> None:
-        if self.replaced:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.happened:
-            raise KeyboardInterrupt
 
 
 class _Line:
@@ -302,7 +276,7 @@ def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas
     return o
 
 
-class Sampler(Editing):
+class Sampler(Editing, Handle):
     """Draws images from a model and changes given ones; one thread at a time, many samplers at a time.
 
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
@@ -311,15 +285,17 @@ class Sampler(Editing):
     solver, alpha.  For all: batch, threads, dtype ("f32"; "bf16": for processors with AMX or AVX512_BF16, less exact,
     with bf16_tile 1 to 4 and bf16_emulate), lean (direct convolutions only: slower, less memory)."""
 
+    _what, _free = "sampler", lib.cm_sampler_free
+
     def __init__(self, model: Model, method: str = "default", batch: Optional[int] = None,
                  threads: Optional[int] = None, dtype: Optional[str] = None, lean: bool = False, bf16_tile: int = 0,
                  bf16_emulate: bool = False, **options: Any) -> None:
         self.model = model
-        self._handle: Any = None
         self._options = _sample_options(method, **options)
         s = self._sampler_options(batch, threads, dtype, lean, bf16_tile, bf16_emulate)
         handle = C.c_void_p()
-        _check(lib.cm_sampler_create(model._alive(), C.byref(s), C.byref(handle)))
+        with model._held() as of:
+            _check(lib.cm_sampler_create(of, C.byref(s), C.byref(handle)))
         self._handle = handle
         try:
             self.nfe  # wrong options are told now, not at the first sample
@@ -346,19 +322,16 @@ class Sampler(Editing):
         """The memory that a sampler of these options (batch, threads, dtype, ...) would take, as .info has it afterwards."""
         i = SamplerInfo()
         lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
-        _check(lib.cm_sampler_estimate(model._alive(), C.byref(cls._sampler_options(**options)), C.byref(i)))
+        with model._held() as of:
+            _check(lib.cm_sampler_estimate(of, C.byref(cls._sampler_options(**options)), C.byref(i)))
         return {name: getattr(i, name) for name in SamplerInfo.names()[1:]}
-
-    def _alive(self) -> Any:
-        if not self._handle:
-            raise ValueError("the sampler is closed")
-        return self._handle
 
     @property
     def nfe(self) -> int:
         """Network evaluations an image."""
         count = C.c_int32()
-        _check(lib.cm_sampler_nfe(self._alive(), C.byref(self._options), C.byref(count)))
+        with self._held() as handle:
+            _check(lib.cm_sampler_nfe(handle, C.byref(self._options), C.byref(count)))
         return count.value
 
     def sample(self, n: int, labels: Any = None, seed: int = 0, noise: Optional[Array] = None,
@@ -401,15 +374,6 @@ class Sampler(Editing):
         began = time.monotonic()
         report = _Line() if progress is True else progress or None
 
-        def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any) -> Any:
-                try:
-                    return function(*arguments) or 0
-                except BaseException as error:  # an exception must not pass through C
-                    failure.append(error)
-                    return 1
-            return call
-
         def on_progress(_: Any, done: int, total: int) -> None:
             if callable(report):
                 spent = time.monotonic() - began
@@ -421,44 +385,27 @@ class Sampler(Editing):
             if step:
                 step(evaluation, sigma, first, out)
 
-        callback = PROGRESS(guarded(on_progress))
-        o.progress = callback
-        if step:
-            step_callback = STEP(guarded(on_step))
-            o.step = step_callback
         out, pointer = _values.new((n,) + shape)
-        with _Interrupt(self.cancel):
+        with Interrupt(self.cancel) as interrupt, self._held():
+            o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+            if step:
+                o.step = STEP(guarded(failure, interrupt, on_step))
             status = call(o, pointer)
-        if failure and status == CM_ERR_CANCELLED:
-            raise failure[0]
-        _check(status)
+        _finish(status, failure)
         return out
 
     def cancel(self) -> None:
-        """Stops a running sample() from another thread; it raises Error CM_ERR_CANCELLED."""
-        lib.cm_sampler_cancel(self._alive())
+        """Stops a running sample() or editing call from another thread; it raises Error CM_ERR_CANCELLED."""
+        with self._held() as handle:
+            lib.cm_sampler_cancel(handle)
 
     @property
     def info(self) -> Dict[str, Any]:
         i = SamplerInfo()
         lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
-        _check(lib.cm_sampler_info_get(self._alive(), C.byref(i)))
+        with self._held() as handle:
+            _check(lib.cm_sampler_info_get(handle, C.byref(i)))
         return {name: getattr(i, name) for name in SamplerInfo.names()[1:]}
-
-    def close(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle:
-            lib.cm_sampler_free(handle)
-
-    def __enter__(self) -> "Sampler":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) and lib is not None:
-            self.close()
 
 
 def _pixels(images: Array) -> Tuple[int, int, int, int, Any]:

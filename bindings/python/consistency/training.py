@@ -11,14 +11,21 @@ import ctypes as C
 import json
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
-from ._lib import CM_ERR_CANCELLED, DatasetInfo, DatasetOptions, TRAIN, TrainOptions, TrainReport, lib
-from . import Model, Path, _Interrupt, _check, _context, _values
+from ._lib import DatasetInfo, DatasetOptions, TRAIN, TrainOptions, TrainReport, lib
+from . import Model, Path, _check, _context, _finish, _values
+from ._handle import Handle
+from ._interrupt import Interrupt, guarded
 from ._values import Array
 
 _RULES = ["auto", "none", "folder", "prefix"]
 _WEIGHTS = ["online", "ema", "target"]
+
+
+def _held(handle: Optional[Handle]) -> ContextManager[Any]:
+    return handle._held() if handle is not None else nullcontext()
 
 
 def presets() -> Dict[str, Dict[str, Any]]:
@@ -33,15 +40,17 @@ def presets() -> Dict[str, Dict[str, Any]]:
     return result
 
 
-class Dataset:
+class Dataset(Handle):
     """Pictures and classes: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx.
 
     size: pictures are cut to size x size; labels: "auto", "none", "folder", "prefix".
-    classes_from says where classes come from ("folder names", "file names", "dataset.json", ...), None without."""
+    classes_from says where classes come from ("folder names", "file names", "dataset.json", ...), None without.
+    One read, or one trainer's run, at a time."""
+
+    _what, _free = "data set", lib.cm_dataset_free
 
     def __init__(self, path: Path, size: int = 0, channels: int = 0, labels: str = "auto", random_crop: bool = False,
                  stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0) -> None:
-        self._handle: Any = None
         o = DatasetOptions()
         lib.cm_dataset_options_init(C.byref(o), C.sizeof(o))
         if channels not in (0, 1, 3):
@@ -64,15 +73,11 @@ class Dataset:
         while lib.cm_dataset_class_name(handle, len(self.classes)):
             self.classes.append(lib.cm_dataset_class_name(handle, len(self.classes)).decode("utf-8", "replace"))
 
-    def _alive(self) -> Any:
-        if not self._handle:
-            raise ValueError("the data set is closed")
-        return self._handle
-
     def _info(self) -> DatasetInfo:
         i = DatasetInfo()
         lib.cm_dataset_info_init(C.byref(i), C.sizeof(i))
-        _check(lib.cm_dataset_info_get(self._alive(), C.byref(i)))
+        with self._held() as handle:
+            _check(lib.cm_dataset_info_get(handle, C.byref(i)))
         return i
 
     def __len__(self) -> int:
@@ -88,23 +93,15 @@ class Dataset:
         position, n = _values.integer(position, "position", 0, 2**63 - 1), _values.integer(n, "n", 1, 2**40)
         out, pointer = _values.new((n,) + self.image_shape)
         labels = (C.c_int32 * n)()
-        _check(lib.cm_dataset_read(self._alive(), position, n, pointer, labels))
+        with Interrupt(self.cancel), self._held() as handle:
+            status = lib.cm_dataset_read(handle, position, n, pointer, labels)
+        _check(status)
         return out, list(labels)
 
-    def close(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle:
-            lib.cm_dataset_free(handle)
-
-    def __enter__(self) -> "Dataset":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) and lib is not None:
-            self.close()
+    def cancel(self) -> None:
+        """Stops a running read(), or a trainer's run() over this set, from another thread."""
+        with self._held() as handle:
+            lib.cm_dataset_cancel(handle)
 
 
 def _report(r: TrainReport) -> Dict[str, Any]:
@@ -143,13 +140,16 @@ def _option_text(value: Any, name: str) -> bytes:
         return repr(v).encode()
 
 
-class Trainer:
+class Trainer(Handle):
     """Trains a copy of `model`'s weights.  Options are those of cm_train_options by name (objective="ect", lr=1e-4,
-    ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the teacher's weights."""
+    ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the teacher's weights.
+
+    One call at a time: another thread's gets Error CM_ERR_STATE; .steps, .bytes and cancel() are for any thread."""
+
+    _what, _free = "trainer", lib.cm_trainer_free
 
     def __init__(self, model: Optional[Model], teacher: Optional[Model] = None, preset: Optional[str] = None,
                  **options: Any) -> None:
-        self._handle: Any = None
         known = model if model is not None else teacher
         if known is None:
             raise TypeError("model is None: give a model, or a teacher whose weights are the beginning")
@@ -162,15 +162,10 @@ class Trainer:
             _check(lib.cm_train_options_set(C.byref(o), name.encode(), value))
         self._options = o
         handle = C.c_void_p()
-        of = [m._alive() if m is not None else None for m in (model, teacher)]
-        _check(lib.cm_trainer_create(of[0], of[1], C.byref(o), C.byref(handle)))
+        with _held(model) as m, _held(teacher) as t:
+            _check(lib.cm_trainer_create(m, t, C.byref(o), C.byref(handle)))
         self._handle = handle
         self._shape = known.image_shape
-
-    def _alive(self) -> Any:
-        if not self._handle:
-            raise ValueError("the trainer is closed")
-        return self._handle
 
     @property
     def options(self) -> Dict[str, Any]:
@@ -185,14 +180,16 @@ class Trainer:
     def steps(self) -> int:
         """Steps taken so far."""
         count = C.c_uint64()
-        _check(lib.cm_trainer_steps(self._alive(), C.byref(count)))
+        with self._held() as handle:
+            _check(lib.cm_trainer_steps(handle, C.byref(count)))
         return count.value
 
     @property
     def bytes(self) -> int:
         """Memory that weights, averages, moments, gradients and activations take."""
         count = C.c_uint64()
-        _check(lib.cm_trainer_bytes(self._alive(), C.byref(count)))
+        with self._held() as handle:
+            _check(lib.cm_trainer_bytes(handle, C.byref(count)))
         return count.value
 
     def step(self, images: Array, labels: Any = None) -> Dict[str, Any]:
@@ -204,70 +201,55 @@ class Trainer:
         label = _values.integers(labels, n, "labels", -1) if labels is not None else None
         r = TrainReport()
         lib.cm_train_report_init(C.byref(r), C.sizeof(r))
-        with _Interrupt(self.cancel):
-            status = lib.cm_trainer_step(self._alive(), data, label, C.byref(r))
+        with Interrupt(self.cancel), self._held() as handle:
+            status = lib.cm_trainer_step(handle, data, label, C.byref(r))
         _check(status)
         return _report(r)
 
     def run(self, dataset: Dataset, until: int,
             progress: Union[None, bool, Callable[[Dict[str, Any]], Any]] = None) -> Optional[Dict[str, Any]]:
         """Steps until `until` have been taken in all.  progress: True, or a function (report dict) that may return a true
-        value to stop.  Returns the last report."""
+        value to stop; it may call model(), save() and .steps of this trainer, not step(), run(), resume() or close(), and
+        not read() of this dataset.  Returns the last report."""
         failure: List[BaseException] = []
         last: List[Dict[str, Any]] = []
         until = _values.integer(until, "until", 0, 2**63 - 1)
         show = _Line(until) if progress is True else progress or None
 
-        def on_step(_: Any, report: Any) -> int:
-            try:
-                last[:] = [_report(report.contents)]
-                return 1 if show and show(last[0]) else 0
-            except BaseException as error:  # an exception must not pass through C
-                failure.append(error)
-                return 1
+        def on_step(_: Any, report: Any) -> Any:
+            last[:] = [_report(report.contents)]
+            return show and show(last[0])
 
-        callback = TRAIN(on_step)
-        with _Interrupt(self.cancel):
-            status = lib.cm_trainer_run(self._alive(), dataset._alive(), until, callback, None)
-        if failure and status == CM_ERR_CANCELLED:
-            raise failure[0]
-        _check(status)
+        with Interrupt(self.cancel) as interrupt, self._held() as handle, dataset._held() as data:
+            callback = TRAIN(guarded(failure, interrupt, on_step))
+            status = lib.cm_trainer_run(handle, data, until, callback, None)
+        _finish(status, failure)
         return last[0] if last else None
 
     def cancel(self) -> None:
         """Stops a running step() or run() from another thread."""
-        lib.cm_trainer_cancel(self._alive())
+        with self._held() as handle:
+            lib.cm_trainer_cancel(handle)
 
     def model(self, weights: Optional[str] = None, index: int = 0) -> Model:
         """A snapshot: "ema" (average number index; the default where there is one), "online" or "target"."""
         if weights is None:
             weights = "ema" if self._options.ema_count else "online"
         handle = C.c_void_p()
-        _check(lib.cm_trainer_model(self._alive(), _values.choice(weights, "weights", _WEIGHTS),
-                                    _values.size(index, "index"), C.byref(handle)))
+        which, number = _values.choice(weights, "weights", _WEIGHTS), _values.size(index, "index")
+        with self._held() as of:
+            _check(lib.cm_trainer_model(of, which, number, C.byref(handle)))
         return Model(handle)
 
     def save(self, run: Path, keep: int = 0) -> None:
         """A checkpoint under run/checkpoints, whole or not there at all; the last `keep` stay (0 = all)."""
-        _check(lib.cm_trainer_save(self._alive(), _values.path(run, "run"), _values.size(keep, "keep")))
+        name, number = _values.path(run, "run"), _values.size(keep, "keep")
+        with Interrupt(), self._held() as handle:  # a save is not cut short: Ctrl-C is raised after it
+            status = lib.cm_trainer_save(handle, name, number)
+        _check(status)
 
     def resume(self, run: Path, dataset: Optional[Dataset] = None, allow_changes: bool = False) -> None:
         """Continues from the newest good checkpoint of run."""
-        _check(lib.cm_trainer_resume(self._alive(), _values.path(run, "run"),
-                                     dataset._alive() if dataset is not None else None,
-                                     _values.flag(allow_changes, "allow_changes")))
-
-    def close(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle:
-            lib.cm_trainer_free(handle)
-
-    def __enter__(self) -> "Trainer":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) and lib is not None:
-            self.close()
+        name, changes = _values.path(run, "run"), _values.flag(allow_changes, "allow_changes")
+        with self._held() as handle, _held(dataset) as data:
+            _check(lib.cm_trainer_resume(handle, name, data, changes))
