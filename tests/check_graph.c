@@ -63,7 +63,7 @@ static void fill_inputs(const cm_model *m, cm_exec *exec)
 /* The result; runs twice over spoiled memory, both times the same. */
 static float *run_graph(const cm_model *m, const cm_graph *graph, int bf16, int share, int threads, size_t *arena)
 {
-    const cm_plan_options options = {.slice = 1, .threads = threads, .share = share, .arithmetic.bf16 = bf16};
+    const cm_plan_options options = {.slice = 1, .threads = threads, .all_ops = 1, .share = share, .arithmetic.bf16 = bf16};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -252,7 +252,7 @@ START_TEST(gradients_and_tangents_agree)
     const uint32_t inputs = 1u << CM_IN_X | 1u << CM_IN_TIME;
     const cm_plan_options train = {
         .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = inputs};
-    const cm_plan_options jvp = {.slice = 1, .threads = 2, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
+    const cm_plan_options jvp = {.slice = 1, .threads = 2, .all_ops = 1, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
     const cm_plan_options infer = {.slice = 1, .threads = 1, .share = 1};
     ready t = make_ready(m, &train), j = make_ready(m, &jvp), plain = make_ready(m, &infer);
     size_t n = (size_t)m->channels * 256;

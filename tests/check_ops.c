@@ -75,7 +75,7 @@ static void close_case(node_case *t)
 /* All N images by plans of the given slice. */
 static void run_case(const node_case *t, int slice, int threads, float *y)
 {
-    const cm_plan_options options = {.slice = slice, .threads = threads, .share = 1, .arithmetic.bf16 = t->bf16};
+    const cm_plan_options options = {.slice = slice, .threads = threads, .all_ops = 1, .share = 1, .arithmetic.bf16 = t->bf16};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;

@@ -52,6 +52,9 @@ $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/lib/libconsistency.
 $(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/threads_program: tests/threads_program.c $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -rdynamic -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib' -ldl -pthread
 $(BUILD)/tests/bench_threads: tests/bench_threads.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
@@ -68,11 +71,12 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
 # The smallest programs that the README shows.
-check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen
+check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/threads_program
 	@sh tests/layers.sh
 	@sh tests/symbols.sh $(SHARED)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)
+	@PYTHON=$(PYTHON) bash tests/threads.sh $(BUILD)
 	@bash tests/address_space.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)

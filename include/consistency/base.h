@@ -18,7 +18,9 @@
  * A second call on a handle of one thread gets CM_ERR_STATE and changes nothing.
  * No handle may be freed while a call on it runs.
  * Every function may be called from any thread, with a stack of 256 KiB.
- * After a fork a child process that has not exec'ed gets CM_ERR_FORKED.
+ * A child process may make a context of its own after a fork, whatever its parent
+ * has done; with a context that its parent made, or when it was forked while another
+ * thread was preparing a network, it gets CM_ERR_FORKED.
  *
  * Cancelling.  cm_sampler_cancel, cm_trainer_cancel and cm_dataset_cancel ask the call
  * that runs on the handle to stop, wherever it is; it returns CM_ERR_CANCELLED and the

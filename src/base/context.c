@@ -108,7 +108,7 @@ cm_status cm_context_check_process(const cm_context *context)
     if (context->process != getpid())
         CM_FAIL(CM_ERR_FORKED,
                 "the context was made by process %ld and this is its child %ld: call exec, or make "
-                "a context after the fork in a process that has not computed",
+                "a context of its own there",
                 (long)context->process, (long)getpid());
     return CM_OK;
 }

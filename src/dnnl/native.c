@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "dnnl/forked.h"
 #include "dnnl/guard.h"
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -128,7 +129,10 @@ cm_status cm_dnnl_make(int (*function)(void *), void *argument, const char *what
             CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is given %d MB of room, which are not there: %s",
                     ROOM >> 20, what);
     }
-    return cm_dnnl_run(function, argument, what);
+    CM_TRY(cm_dnnl_enter());
+    cm_status status = cm_dnnl_run(function, argument, what);
+    cm_dnnl_leave();
+    return status;
 }
 
 cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)

@@ -53,7 +53,7 @@ static double work_of(const cm_op_plan *p)
 static void choose_threads(cm_plan *plan)
 {
     double all = 0;
-    if (plan->options.threads == 1) return;
+    if (plan->options.threads == 1 || plan->options.all_ops) return;
     for (int i = 0; i < plan->graph->n_nodes; i++) all += work_of(&plan->ops[i]);
     for (int i = 0; i < plan->graph->n_nodes; i++)
         if (all < NETWORK_WORTH_THREADS || work_of(&plan->ops[i]) < OP_WORTH_THREADS)

@@ -26,6 +26,7 @@ typedef struct cm_plan_options {
     int32_t threads; /* inside ops; 1 in mode TRAIN   */
     cm_arithmetic arithmetic;
     int32_t share;   /* 0: every value its own memory (tests compare) */
+    int32_t all_ops; /* 1: the threads work inside every op, however small (tests compare) */
     int32_t mode;    /* CM_MODE_*                     */
     /* TRAIN: which output's gradient is given; JVP: unused. */
     int32_t output;
