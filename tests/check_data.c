@@ -1060,6 +1060,7 @@ START_TEST(other_formats_are_counted)
         ck_assert_uint_eq(info_of(d).images, 3);
         HEARD("W ");
         HEARD("1 .webp files were left out");
+        HEARD("(the first: 'a.webp')");
         cm_dataset_free(d);
     }
     free(png);
@@ -1222,6 +1223,8 @@ START_TEST(classes_from_names)
         {{"set/1.png", "set/run/samples/1.png"}, A, 0, NULL, "there is one, 'set/run/samples', and 1"},
         {{"cats/1.png", "cats/more/1.png", "dogs/1.png"}, A, 3, "folder names", "the folder 'cats/more' lies in another"},
         {{"train/a/1.png", "train/b/1.png", "val/a/1.png"}, A, 2, "folder names", "'train/a' and 'val/a' are one class"},
+        {{"test/1.png", "Train/1.png", "train/2.png"}, A, 3, "folder names", "'Train' and the others sound like parts of a set"},
+        {{"train/1.png", "cat/1.png"}, A, 2, "folder names", ""},
         {{"00000/img00000000.png", "00001/img00001000.png"}, A, 0, NULL, "count pictures"},
         {{"00000/img00000000.png", "00001/img00001000.png"}, F, 2, "folder names", ""},
         {{"00000/img00000000.png", "00001/x.png"}, A, 2, "folder names", ""},
@@ -1229,6 +1232,7 @@ START_TEST(classes_from_names)
         {{"IMG_1.png", "IMG_2.png"}, A, 0, NULL, ""}, /* a class that all share says nothing */
         {{"IMG_1.png", "IMG_2.png"}, P, 1, "file names", ""},
         {{"cat_1.png", "dog_1.png", "dog_2.png", "sheet.png"}, A, 0, NULL, "3 of 4 are CLASS_NUMBER, 'sheet.png' is not"},
+        {{"cat_1.png", "cat_2.png", "sheet.png"}, P, 2, "file names", "such as 'sheet.png', are classes as a whole: 1 of 3"},
         {{"1_a.png", "2_a.png", "3_a.png"}, A, 3, "file names", "a class of its own"}};
     cm_dataset_options o = in_order();
     cm_dataset *d;

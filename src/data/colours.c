@@ -34,7 +34,8 @@ cm_status cm_dataset_look_for_colours(cm_dataset *d)
     }
     if (coloured)
         cm_log(d->context, CM_LOG_WARNING,
-               "the pictures are in colour (%zu of the %zu looked at) and are read as gray, since one channel is asked for", coloured,
-               seen);
+               "the pictures are in colour (%zu of the %zu looked at) and are read as gray, since one channel is "
+               "asked for",
+               coloured, seen);
     return CM_OK;
 }

@@ -134,7 +134,8 @@ static cm_status walk(walker *w, const char *relative, const struct stat *info, 
         char *inner = within(w, relative, names.name[i]);
         int whole = !strchr(names.name[i], '\\'); /* a file of that name is judged when cleaned */
         if (!inner) status = CM_ERR_MEMORY;
-        else if (whole && cm_name_is_system(names.name[i], strlen(names.name[i]))) cm_listing_skip_system(w->listing, inner);
+        else if (whole && cm_name_is_system(names.name[i], strlen(names.name[i])))
+            cm_listing_skip_system(w->listing, inner);
         else status = visit(w, inner, depth);
         cm_free(w->context, inner);
     }
@@ -223,7 +224,8 @@ static cm_status walk_all(walker *w)
 /* --- the table's functions ------------------------------------------------------------------- */
 
 /* What cannot be opened here was no picture by its name either. */
-static cm_status read_head(void *user, const char *relative, uint64_t place, unsigned char *out, size_t n, size_t *got)
+static cm_status read_head(void *user, const char *relative, uint64_t place, unsigned char *out, size_t n,
+                           size_t *got)
 {
     cm_source *s = user;
     int fd;

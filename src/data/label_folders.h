@@ -5,9 +5,9 @@
 #include "data/source.h"
 
 typedef struct cm_folder_survey {
-    size_t at_top; /* pictures in the deepest folder that holds all of them */
-    size_t names;  /* different names of the folders below it               */
-    size_t at_root; /* pictures in no folder at all                          */
+    size_t at_top;      /* pictures in the deepest folder that holds all of them */
+    size_t names;       /* different names of the folders below it               */
+    size_t at_root;     /* pictures in no folder at all                          */
     char a_folder[100]; /* one of those below, "" for none                   */
     char within[100];   /* a folder of pictures inside another below the top; "" for none */
     char twin[2][100];  /* two folders of the same name; "" for none         */

@@ -29,10 +29,11 @@ static const char *kind_of(const json_t *value)
 static cm_status check_label(const char *name, const json_t *label)
 {
     if (json_is_array(label))
-        CM_FAIL(CM_ERR_UNSUPPORTED, "dataset.json: '%.200s' has a vector for its label; class numbers are supported", name);
+        CM_FAIL(CM_ERR_UNSUPPORTED, "dataset.json: '%.200s' has a vector for its label; class numbers are supported",
+                name);
     if (!json_is_integer(label))
-        CM_FAIL(CM_ERR_FORMAT, "dataset.json: the label of '%.200s' is %s, no class number (a whole number from 0)", name,
-                kind_of(label));
+        CM_FAIL(CM_ERR_FORMAT, "dataset.json: the label of '%.200s' is %s, no class number (a whole number from 0)",
+                name, kind_of(label));
     if (json_integer_value(label) < 0 || json_integer_value(label) > MAX_LABEL)
         CM_FAIL(CM_ERR_FORMAT, "dataset.json: the label of '%.200s' is %lld, no class number (0..%d)", name,
                 (long long)json_integer_value(label), MAX_LABEL);
@@ -47,7 +48,8 @@ static cm_status enter(reader *r, char *name, json_t *label)
         CM_FAIL(CM_ERR_FORMAT, "dataset.json: '%.200s' is listed twice, with the labels %lld and %lld", name,
                 (long long)json_integer_value(old), (long long)json_integer_value(label));
     r->repeated += old != NULL;
-    if (json_object_set(r->table, name, label) != 0) CM_FAIL(CM_ERR_FORMAT, "dataset.json: '%.200s' cannot be used", name);
+    if (json_object_set(r->table, name, label) != 0)
+        CM_FAIL(CM_ERR_FORMAT, "dataset.json: '%.200s' cannot be used", name);
     return CM_OK;
 }
 
@@ -55,7 +57,8 @@ static cm_status read_entry(reader *r, size_t k, const json_t *entry)
 {
     const char *given = json_string_value(json_array_get(entry, 0));
     json_t *label = json_array_get(entry, 1);
-    if (!given || json_array_size(entry) != 2) CM_FAIL(CM_ERR_FORMAT, "dataset.json: entry %zu is not [name, label]", k);
+    if (!given || json_array_size(entry) != 2)
+        CM_FAIL(CM_ERR_FORMAT, "dataset.json: entry %zu is not [name, label]", k);
     CM_TRY(check_label(given, label));
     char *name = cm_strdup(r->d->context, given);
     if (!name) return CM_ERR_MEMORY;
@@ -93,10 +96,12 @@ static void log_doubts(const reader *r)
 {
     void *unused = json_object_iter(r->table);
     if (unused)
-        cm_log(r->d->context, CM_LOG_WARNING, "dataset.json: %zu of its entries name pictures that are not there (one: '%.200s')",
+        cm_log(r->d->context, CM_LOG_WARNING,
+               "dataset.json: %zu of its entries name pictures that are not there (one: '%.200s')",
                json_object_size(r->table), json_object_iter_key(unused));
     if (r->repeated)
-        cm_log(r->d->context, CM_LOG_WARNING, "dataset.json: %zu pictures are listed again, with the same label", r->repeated);
+        cm_log(r->d->context, CM_LOG_WARNING, "dataset.json: %zu pictures are listed again, with the same label",
+               r->repeated);
 }
 
 static cm_status read_entries(cm_dataset *d, const json_t *labels)
@@ -115,7 +120,8 @@ static cm_status read_root(cm_dataset *d, const json_t *root, int *decided)
 {
     const json_t *labels = json_object_get(root, "labels");
     if (!labels) {
-        cm_log(d->context, CM_LOG_WARNING, "dataset.json was not used: it has no \"labels\" (a list of [name, number], or null)");
+        cm_log(d->context, CM_LOG_WARNING,
+               "dataset.json was not used: it has no \"labels\" (a list of [name, number], or null)");
         return CM_OK;
     }
     *decided = 1;

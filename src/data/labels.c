@@ -1,6 +1,7 @@
 /* labels.c - classes: which rule applies, and names to numbers. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "data/dataset.h"
 #include "data/label_folders.h"
@@ -80,12 +81,24 @@ static cm_status take_given(cm_dataset *d)
     return CM_OK;
 }
 
+/* Folders that say what pictures are for, not what they show. */
+static int are_splits(const cm_dataset *d)
+{
+    static const char *const names[] = {"train", "training",   "test", "testing", "val",
+                                        "valid", "validation", "dev",  "eval"};
+    size_t known = 0;
+    for (int32_t i = 0; i < d->n_classes; i++)
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) known += strcasecmp(d->classes[i], names[k]) == 0;
+    return known == (size_t)d->n_classes;
+}
+
 static cm_status by_folder(cm_dataset *d, const cm_folder_survey *f)
 {
     d->classes_from = "folder names";
     if (f->within[0])
         cm_log(d->context, CM_LOG_WARNING,
-               "the folder '%s' lies in another that has pictures too; it is a class of its own, since the innermost folder "
+               "the folder '%s' lies in another that has pictures too; it is a class of its own, since the innermost "
+               "folder "
                "names the class: move its pictures, or write a dataset.json",
                f->within);
     if (f->twin[0][0])
@@ -93,16 +106,13 @@ static cm_status by_folder(cm_dataset *d, const cm_folder_survey *f)
                "the folders '%s' and '%s' are one class, since the innermost folder names the class: open one of the "
                "folders above them, rename one, or write a dataset.json",
                f->twin[0], f->twin[1]);
-    return classify(d, 1);
-}
-
-static cm_status by_prefix(cm_dataset *d)
-{
-    d->classes_from = "file names";
-    CM_TRY(classify(d, 0));
-    if (d->n_classes == (int32_t)d->source->count)
+    CM_TRY(classify(d, 1));
+    if (are_splits(d))
         cm_log(d->context, CM_LOG_WARNING,
-               "every picture has a class of its own: are the names CLASS_NUMBER? If not, ask for no labels");
+               "the folders became classes, but '%s' and the others sound like parts of a set: open one of them, or "
+               "ask for no "
+               "labels",
+               d->classes[0]);
     return CM_OK;
 }
 
@@ -116,6 +126,22 @@ static size_t count_prefixed(const cm_source *s, const char **without)
         else *without = base;
     }
     return n;
+}
+
+static cm_status by_prefix(cm_dataset *d)
+{
+    const char *without = "";
+    size_t with = count_prefixed(d->source, &without);
+    d->classes_from = "file names";
+    CM_TRY(classify(d, 0));
+    if (d->n_classes == (int32_t)d->source->count)
+        cm_log(d->context, CM_LOG_WARNING,
+               "every picture has a class of its own: are the names CLASS_NUMBER? If not, ask for no labels");
+    else if (with < d->source->count)
+        cm_log(d->context, CM_LOG_WARNING,
+               "names without a \"_\", such as '%.100s', are classes as a whole: %zu of %zu", without,
+               d->source->count - with, d->source->count);
+    return CM_OK;
 }
 
 static int one_prefix(const cm_source *s)
@@ -137,10 +163,11 @@ static cm_status maybe_by_prefix(cm_dataset *d)
     size_t with = count_prefixed(s, &without);
     if (with == s->count && !one_prefix(s)) return by_prefix(d);
     if (with < s->count && with > s->count / 2)
-        cm_log(d->context, CM_LOG_WARNING,
-               "no classes were made of the file names: %zu of %zu are CLASS_NUMBER, '%.100s' is not; ask for labels by "
-               "prefix, or move the others away",
-               with, s->count, without);
+        cm_log(
+            d->context, CM_LOG_WARNING,
+            "no classes were made of the file names: %zu of %zu are CLASS_NUMBER, '%.100s' is not; ask for labels by "
+            "prefix, or move the others away",
+            with, s->count, without);
     return CM_OK;
 }
 
@@ -152,21 +179,24 @@ static cm_status guess(cm_dataset *d)
     CM_TRY(cm_survey_folders(s, &f));
     if (f.names >= 2 && cm_folders_are_counters(s)) {
         cm_log(d->context, CM_LOG_WARNING,
-               "no classes were made of the folders: names like '%.100s' count pictures, and there is no dataset.json; ask "
+               "no classes were made of the folders: names like '%.100s' count pictures, and there is no "
+               "dataset.json; ask "
                "for labels by folder if they are classes",
                s->names[0]);
         return CM_OK;
     }
     if (f.names >= 2 && f.at_top)
         CM_FAIL(CM_ERR_ARGUMENT,
-                "cannot tell the classes: %zu pictures lie beside folders of others such as '%s'; move them into a folder or "
+                "cannot tell the classes: %zu pictures lie beside folders of others such as '%s'; move them into a "
+                "folder or "
                 "away, or ask for no labels or labels by prefix",
                 f.at_top, f.a_folder);
     if (f.names >= 2) return by_folder(d, &f);
     CM_TRY(maybe_by_prefix(d));
     if (f.names == 1 && f.at_top && !d->labels)
         cm_log(d->context, CM_LOG_WARNING,
-               "no classes were made of the folders: there is one, '%s', and %zu pictures lie beside it; move these into a "
+               "no classes were made of the folders: there is one, '%s', and %zu pictures lie beside it; move these "
+               "into a "
                "folder of their own to have two classes",
                f.a_folder, f.at_top);
     return CM_OK;
@@ -180,8 +210,9 @@ static cm_status as_asked(cm_dataset *d)
     if (d->o.labels == CM_LABELS_PREFIX) return by_prefix(d);
     CM_TRY(cm_survey_folders(s, &f));
     if (f.at_root)
-        CM_FAIL(CM_ERR_ARGUMENT, "labels by folder: %zu of %zu pictures lie in no folder; move them into one, or away",
-                f.at_root, s->count);
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "labels by folder: %zu of %zu pictures lie in no folder; move them into one, or away", f.at_root,
+                s->count);
     return by_folder(d, &f);
 }
 
@@ -213,7 +244,8 @@ static cm_status look_at_numbers(const cm_dataset *d)
     cm_free(d->context, seen);
     if (smallest > 0 || used < ((size_t)d->largest_label + 1) / 2)
         cm_log(d->context, CM_LOG_WARNING,
-               "the labels go from %d to %d and %zu of them are used, which makes %d classes: class numbers begin at 0 and "
+               "the labels go from %d to %d and %zu of them are used, which makes %d classes: class numbers begin at "
+               "0 and "
                "are best without gaps",
                smallest, d->largest_label, used, d->largest_label + 1);
     return CM_OK;

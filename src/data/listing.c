@@ -91,10 +91,11 @@ static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
     if (kind == CM_NAME_SYSTEM) cm_listing_skip_system(l, e->name);
     if (kind == CM_NAME_PLAIN || kind == CM_NAME_FORMAT) {
         CM_TRY(l->head(l->user, e->path ? e->path : e->name, e->place, head, sizeof head, &got));
-        *yes = is_picture_content(head, got);
+        *yes = is_picture_content(head, got < e->size ? got : (size_t)e->size);
         if (!*yes && kind == CM_NAME_PLAIN) note_foreign(l, e->name, head, got);
     }
     if (!*yes && ending >= 0) l->endings[ending]++;
+    if (!*yes && kind == CM_NAME_FORMAT) NOTE(l->format, e->name);
     return CM_OK;
 }
 
@@ -242,7 +243,8 @@ static void describe(const cm_listing *l, int packed, char *text, size_t room)
             others += l->endings[i];
             continue;
         }
-        used += (size_t)snprintf(text + used, room - used, "%s%zu %s", shown ? ", " : "", l->endings[i], cm_name_ending(i));
+        used += (size_t)snprintf(text + used, room - used, "%s%zu %s", shown ? ", " : "", l->endings[i],
+                                 cm_name_ending(i));
         shown++;
     }
     if (others && used < room) (void)snprintf(text + used, room - used, " and %zu others", others);
@@ -254,14 +256,16 @@ static void log_left_out(const cm_listing *l)
     char text[160];
     describe(l, 0, text, sizeof text);
     if (text[0])
-        cm_log(l->context, CM_LOG_WARNING, "%s: %s files were left out: only JPEG and PNG are read, convert them",
-               l->container, text);
+        cm_log(l->context, CM_LOG_WARNING,
+               "%s: %s files were left out: only JPEG and PNG are read, convert them (the first: '%s')", l->container,
+               text, l->format.first);
     if (l->dangling.n)
-        cm_log(l->context, CM_LOG_WARNING, "%s: left out, since they lead nowhere: %zu link%s (the first: '%s')", l->container,
-               l->dangling.n, S(l->dangling.n), l->dangling.first);
+        cm_log(l->context, CM_LOG_WARNING, "%s: left out, since they lead nowhere: %zu link%s (the first: '%s')",
+               l->container, l->dangling.n, S(l->dangling.n), l->dangling.first);
     if (l->again.n)
         cm_log(l->context, CM_LOG_WARNING,
-               "%s: left out, since every folder and every picture is read once, under its own name: %zu link%s (the first: "
+               "%s: left out, since every folder and every picture is read once, under its own name: %zu link%s (the "
+               "first: "
                "'%s')",
                l->container, l->again.n, S(l->again.n), l->again.first);
     if (l->twice.n)
@@ -269,7 +273,8 @@ static void log_left_out(const cm_listing *l)
                "%s: left out, since one of the same name comes later: %zu picture%s (the first: '%s')", l->container,
                l->twice.n, S(l->twice.n), l->twice.first);
     if (l->system.n)
-        cm_log(l->context, CM_LOG_INFO, "%s: no data, since hidden, a system's or unfinished: %zu file%s or folder%s (the first: '%s')",
+        cm_log(l->context, CM_LOG_INFO,
+               "%s: no data, since hidden, a system's or unfinished: %zu file%s or folder%s (the first: '%s')",
                l->container, l->system.n, S(l->system.n), S(l->system.n), l->system.first);
 }
 #undef S
@@ -281,7 +286,7 @@ static cm_status fail_empty(const cm_listing *l, const char *kind)
     size_t used = 0;
     describe(l, 0, formats, sizeof formats);
     describe(l, 1, packed, sizeof packed);
-#define MORE(...)                                                                                                       \
+#define MORE(...)                                                                                                    \
     if (used < sizeof text) used += (size_t)snprintf(text + used, sizeof text - used, __VA_ARGS__)
     text[0] = '\0';
     if (formats[0]) MORE("; %s files were left out: convert them", formats);

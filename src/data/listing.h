@@ -13,7 +13,8 @@ typedef struct cm_entry {
 } cm_entry;
 
 /* Reads up to n bytes from the beginning of a member; *got says how many. */
-typedef cm_status (*cm_head_fn)(void *user, const char *path, uint64_t place, unsigned char *out, size_t n, size_t *got);
+typedef cm_status (*cm_head_fn)(void *user, const char *path, uint64_t place, unsigned char *out, size_t n,
+                                size_t *got);
 
 typedef struct cm_listing {
     cm_context *context;
@@ -27,7 +28,7 @@ typedef struct cm_listing {
     struct {
         size_t n;
         char first[200];
-    } system, dangling, again, twice;
+    } system, format, dangling, again, twice;
     size_t endings[128];
     char foreign[200]; /* what the first file without an ending is, "" for none */
 } cm_listing;

@@ -19,16 +19,32 @@ static int ends(const char *part, size_t length, const char *end)
 
 int cm_name_is_system(const char *part, size_t length)
 {
-    static const char *const names[] = {
-        "__MACOSX",     "Network Trash Folder", "Temporary Items",      "Icon\r",       /* macOS         */
-        "Thumbs.db",    "ehthumbs.db",          "ehthumbs_vista.db",    "desktop.ini",  /* Windows       */
-        "$RECYCLE.BIN", "$AV_ASW",              "System Volume Information", "found.000",
-        "@eaDir",       "#recycle",             "#snapshot",            "~snapshot",    /* network disks */
-        "@Recycle",     "@Recently-Snapshot",   "@sharebin",            "@tmp",
-        "lost+found",   "LOST.DIR",             "__pycache__"};
-    static const char *const unfinished[] = {"~",           ".part", ".partial", ".crdownload", ".download", ".opdownload", ".incomplete",
-                                             ".filepart",   ".tmp",  ".temp",    ".swp",        ".swo",      ".bak",
-                                             ".aria2",      ".!ut",  ".!qB"};
+    static const char *const names[] = {"__MACOSX",
+                                        "Network Trash Folder",
+                                        "Temporary Items",
+                                        "Icon\r", /* macOS         */
+                                        "Thumbs.db",
+                                        "ehthumbs.db",
+                                        "ehthumbs_vista.db",
+                                        "desktop.ini", /* Windows       */
+                                        "$RECYCLE.BIN",
+                                        "$AV_ASW",
+                                        "System Volume Information",
+                                        "found.000",
+                                        "@eaDir",
+                                        "#recycle",
+                                        "#snapshot",
+                                        "~snapshot", /* network disks */
+                                        "@Recycle",
+                                        "@Recently-Snapshot",
+                                        "@sharebin",
+                                        "@tmp",
+                                        "lost+found",
+                                        "LOST.DIR",
+                                        "__pycache__"};
+    static const char *const unfinished[] = {
+        "~",    ".part", ".partial", ".crdownload", ".download", ".opdownload", ".incomplete", ".filepart",
+        ".tmp", ".temp", ".swp",     ".swo",        ".bak",      ".aria2",      ".!ut",        ".!qB"};
     if (length == 0) return 0;
     if (part[0] == '.' || (length > 2 && memcmp(part, "~$", 2) == 0)) return 1;
     if (length > 2 && part[0] == '#' && part[length - 1] == '#') return 1;
@@ -54,14 +70,13 @@ static int any_system(const char *name)
 /* --- endings --------------------------------------------------------------------------- */
 
 static const char *const endings[] = {
-    ".webp", ".gif",  ".bmp",  ".dib",  ".tif",  ".tiff", ".heic", ".heif", ".avif", ".jp2",  ".j2k", ".jpx",
-    ".jxl",  ".jxr",  ".svg",  ".ico",  ".icns", ".tga",  ".psd",  ".xcf",  ".pbm",  ".pgm",  ".ppm", ".pnm",
-    ".pam",  ".pcx",  ".exr",  ".hdr",  ".dds",  ".qoi",  ".apng", ".mng",  ".eps",  ".pdf",  ".dng", ".cr2",
-    ".cr3",  ".nef",  ".arw",  ".orf",  ".rw2",  ".raf",  ".dcm",  ".mp4",  ".m4v",  ".mov",  ".avi", ".mkv",
-    ".webm", ".mpg",
+    ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl",
+    ".jxr", ".svg", ".ico", ".icns", ".tga", ".psd", ".xcf", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pcx", ".exr",
+    ".hdr", ".dds", ".qoi", ".apng", ".mng", ".eps", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2",
+    ".raf", ".dcm", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg",
     /* from here on files that may hold many */
-    ".tar",  ".zip",  ".gz",   ".tgz",  ".bz2",  ".xz",   ".zst",  ".rar",  ".7z",   ".npy",  ".npz", ".mat",
-    ".h5",   ".hdf5", ".mdb",  ".pkl",  ".pickle", ".parquet", ".arrow", ".tfrecord", ".tfrecords", ".rec"};
+    ".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z", ".npy", ".npz", ".mat", ".h5", ".hdf5",
+    ".mdb", ".pkl", ".pickle", ".parquet", ".arrow", ".tfrecord", ".tfrecords", ".rec"};
 enum { FIRST_PACKED = 50, ENDINGS = sizeof endings / sizeof *endings };
 
 const char *cm_name_ending(int number)
