@@ -3,6 +3,7 @@
 #ifndef CM_DATA_LISTING_H
 #define CM_DATA_LISTING_H
 
+#include "data/names.h"
 #include "data/source.h"
 
 typedef struct cm_entry {
@@ -29,7 +30,7 @@ typedef struct cm_listing {
         size_t n;
         char first[200];
     } system, format, dangling, again, twice;
-    size_t endings[128];
+    size_t endings[CM_NAME_ENDINGS];
     char foreign[200]; /* what the first file without an ending is, "" for none */
 } cm_listing;
 

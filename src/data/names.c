@@ -19,28 +19,14 @@ static int ends(const char *part, size_t length, const char *end)
 
 int cm_name_is_system(const char *part, size_t length)
 {
-    static const char *const names[] = {"__MACOSX",
-                                        "Network Trash Folder",
-                                        "Temporary Items",
-                                        "Icon\r", /* macOS         */
-                                        "Thumbs.db",
-                                        "ehthumbs.db",
-                                        "ehthumbs_vista.db",
-                                        "desktop.ini", /* Windows       */
-                                        "$RECYCLE.BIN",
-                                        "$AV_ASW",
-                                        "System Volume Information",
-                                        "found.000",
-                                        "@eaDir",
-                                        "#recycle",
-                                        "#snapshot",
-                                        "~snapshot", /* network disks */
-                                        "@Recycle",
-                                        "@Recently-Snapshot",
-                                        "@sharebin",
-                                        "@tmp",
-                                        "lost+found",
-                                        "LOST.DIR",
+    static const char *const names[] = {/* macOS */
+                                        "__MACOSX", "Network Trash Folder", "Temporary Items", "Icon\r",
+                                        /* Windows */
+                                        "Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+                                        "$RECYCLE.BIN", "$AV_ASW", "System Volume Information", "found.000",
+                                        /* network disks, telephones, Linux, Python */
+                                        "@eaDir", "#recycle", "#snapshot", "~snapshot", "@Recycle",
+                                        "@Recently-Snapshot", "@sharebin", "@tmp", "LOST.DIR", "lost+found",
                                         "__pycache__"};
     static const char *const unfinished[] = {
         "~",    ".part", ".partial", ".crdownload", ".download", ".opdownload", ".incomplete", ".filepart",
@@ -69,24 +55,27 @@ static int any_system(const char *name)
 
 /* --- endings --------------------------------------------------------------------------- */
 
-static const char *const endings[] = {
-    ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl",
-    ".jxr", ".svg", ".ico", ".icns", ".tga", ".psd", ".xcf", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pcx", ".exr",
-    ".hdr", ".dds", ".qoi", ".apng", ".mng", ".eps", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2",
-    ".raf", ".dcm", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg",
-    /* from here on files that may hold many */
-    ".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z", ".npy", ".npz", ".mat", ".h5", ".hdf5",
-    ".mdb", ".pkl", ".pickle", ".parquet", ".arrow", ".tfrecord", ".tfrecords", ".rec"};
-enum { FIRST_PACKED = 50, ENDINGS = sizeof endings / sizeof *endings };
+static const char *const formats[] = {
+    ".webp", ".gif", ".bmp", ".dib",  ".tif",  ".tiff", ".heic", ".heif", ".avif", ".jp2",  ".j2k", ".jpx", ".jxl",
+    ".jxr",  ".svg", ".ico", ".icns", ".tga",  ".psd",  ".xcf",  ".pbm",  ".pgm",  ".ppm",  ".pnm", ".pam", ".pcx",
+    ".exr",  ".hdr", ".dds", ".qoi",  ".apng", ".mng",  ".eps",  ".pdf",  ".dng",  ".cr2",  ".cr3", ".nef", ".arw",
+    ".orf",  ".rw2", ".raf", ".dcm",  ".mp4",  ".m4v",  ".mov",  ".avi",  ".mkv",  ".webm", ".mpg"};
+/* Files that may hold many pictures. */
+static const char *const packed[] = {
+    ".tar", ".zip", ".gz",   ".tgz", ".bz2", ".xz",     ".zst",     ".rar",   ".7z",       ".npy",       ".npz",
+    ".mat", ".h5",  ".hdf5", ".mdb", ".pkl", ".pickle", ".parquet", ".arrow", ".tfrecord", ".tfrecords", ".rec"};
+enum { FORMATS = sizeof formats / sizeof *formats, PACKED = sizeof packed / sizeof *packed };
+_Static_assert(FORMATS + PACKED <= CM_NAME_ENDINGS, "more endings than are counted");
 
 const char *cm_name_ending(int number)
 {
-    return number >= 0 && number < ENDINGS ? endings[number] : NULL;
+    if (number < 0 || number >= FORMATS + PACKED) return NULL;
+    return number < FORMATS ? formats[number] : packed[number - FORMATS];
 }
 
 int cm_name_ending_packed(int number)
 {
-    return number >= FIRST_PACKED;
+    return number >= FORMATS;
 }
 
 cm_name_kind cm_name_kind_of(const char *name, int *ending)
@@ -99,12 +88,9 @@ cm_name_kind cm_name_kind_of(const char *name, int *ending)
     if (!strchr(base, '.')) return n ? CM_NAME_PLAIN : CM_NAME_OTHER;
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         if (ends(base, n, read[i])) return CM_NAME_PICTURE;
-    for (int i = 0; i < ENDINGS; i++)
-        if (ends(base, n, endings[i])) {
-            *ending = i;
-            return i < FIRST_PACKED ? CM_NAME_FORMAT : CM_NAME_PACKED;
-        }
-    return CM_NAME_OTHER;
+    for (int i = 0; cm_name_ending(i); i++)
+        if (ends(base, n, cm_name_ending(i))) *ending = i;
+    return *ending < 0 ? CM_NAME_OTHER : cm_name_ending_packed(*ending) ? CM_NAME_PACKED : CM_NAME_FORMAT;
 }
 
 /* --- paths ------------------------------------------------------------------------------- */

@@ -21,6 +21,8 @@ cm_name_kind cm_name_kind_of(const char *name, int *ending);
 /* One part of a name, or a folder's: hidden or a system's? */
 int cm_name_is_system(const char *part, size_t length);
 
+enum { CM_NAME_ENDINGS = 128 }; /* at most */
+
 /* ".webp" and so on, in lower case; NULL past the end. */
 const char *cm_name_ending(int number);
 int cm_name_ending_packed(int number);
