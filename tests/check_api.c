@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/context.h"
@@ -222,6 +223,58 @@ START_TEST(save_and_load)
     ck_assert_str_eq(ia.config_json, ib.config_json);
     cm_model_free(a);
     cm_model_free(b);
+}
+END_TEST
+
+static const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 3 + 1, SIZE_MAX / 4096, (size_t)1 << 52, (size_t)1 << 40};
+
+/* A number of images that no memory holds is refused before anything is read or written: the arrays here are one image
+ * long, and what follows them is not there. */
+START_TEST(sizes_before_reads)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    unsigned char *wall = mmap(NULL, 5 * (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(wall != MAP_FAILED && mprotect(wall + 4 * page, (size_t)page, PROT_NONE) == 0 && page >= 4096);
+    float *image = (float *)(void *)(wall + 4 * page) - 1024;
+    int32_t *labels = (int32_t *)(void *)(wall + 2 * page), h, w;
+    cm_model *m;
+    cm_sampler *s;
+    cm_sample_options o;
+    cm_edit_options e;
+    *labels = 3;
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    OK(cm_sampler_create(m, NULL, &s));
+    for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
+        size_t n = too_many[i];
+        cm_images given = {n, 1, 32, 32, image}, single = {1, 1, 32, 32, image}, mask = {n, 1, 32, 32, image};
+        cm_sample_options_init(&o, sizeof o);
+        o.labels = labels;
+        FAILS(cm_sampler_run(s, &o, n, image), CM_ERR_LIMIT, "images");
+        FAILS(cm_sampler_run(s, NULL, n, image), CM_ERR_LIMIT, "images");
+        o.noise = image;
+        FAILS(cm_sampler_run(s, &o, n, image), CM_ERR_LIMIT, "images");
+        o.step_noise = image;
+        o.noise_steps = n;
+        FAILS(cm_sampler_run(s, &o, 1, image), CM_ERR_LIMIT, "step_noise");
+        FAILS(cm_model_denoise(m, n, image, image, NULL, image), CM_ERR_LIMIT, "x");
+        FAILS(cm_image_to_u8(n, 1, 32, 32, image, wall), CM_ERR_LIMIT, "cm_image_to_u8");
+        FAILS(cm_image_from_u8(n, 1, 32, 32, wall, image), CM_ERR_LIMIT, "cm_image_from_u8");
+        FAILS(cm_image_grid_size(n, 1, 65535, 1, 1, &h, &w), CM_ERR_LIMIT, "");
+        FAILS(cm_image_grid(n, INT32_MAX, 0, 0, 1, 32, 32, wall, wall), CM_ERR_LIMIT, "");
+        cm_edit_options_init(&e, sizeof e);
+        e.sampling = NULL;
+        FAILS(cm_sampler_stroke(s, &e, &given, image), CM_ERR_LIMIT, "given");
+        if (n != 1) FAILS(cm_sampler_inpaint(s, &e, &single, &mask, image), CM_ERR_SHAPE, "masks");
+        FAILS(cm_sampler_inpaint(s, &e, &given, &mask, image), CM_ERR_LIMIT, "given");
+        FAILS(cm_sampler_interpolate(s, &e, n, image), CM_ERR_LIMIT, "frames");
+    }
+    cm_sample_options_init(&o, sizeof o);
+    o.sigmas = (const double *)(const void *)image;
+    o.sigma_count = SIZE_MAX;
+    FAILS(cm_sampler_run(s, &o, 1, image), CM_ERR_LIMIT, "times");
+    cm_sampler_free(s);
+    cm_model_free(m);
+    munmap(wall, 5 * (size_t)page);
 }
 END_TEST
 
@@ -737,6 +790,7 @@ Suite *make_suite(void)
     tcase_add_test(t, load_arguments);
     tcase_add_test(t, save_and_load);
     tcase_add_test(t, copied_models);
+    tcase_add_test(t, sizes_before_reads);
     tcase_add_test(t, denoise_arguments);
     tcase_add_loop_test(t, every_allocation_fails, 0, 2);
     tcase_add_test(calls, no_cancel_is_lost);

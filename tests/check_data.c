@@ -485,6 +485,20 @@ START_TEST(cifar)
 }
 END_TEST
 
+START_TEST(more_pictures_than_memory)
+{
+    static const size_t n[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4 - 1, (size_t)1 << 50};
+    cm_dataset_options o = in_order();
+    float x[3 * 32 * 32];
+    ck_assert_int_eq(mkdir(in_dir("few"), 0777), 0);
+    write_png(in_dir("few/a.png"), 50);
+    cm_dataset *d = open_set(in_dir("few"), &o);
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) FAILS(cm_dataset_read(d, 0, n[i], x, NULL), CM_ERR_LIMIT, "memory");
+    FAILS(cm_dataset_read(d, UINT64_MAX, 1, x, NULL), CM_ERR_ARGUMENT, "position");
+    cm_dataset_free(d);
+}
+END_TEST
+
 /* Whatever holds them is cut short, or replaced by nothing, once it is open: a status that says so, no signal. */
 START_TEST(containers_cut_short)
 {
@@ -1485,6 +1499,7 @@ Suite *make_suite(void)
     tcase_add_test(t, npz);
     tcase_add_test(t, idx);
     tcase_add_test(t, cifar);
+    tcase_add_test(t, more_pictures_than_memory);
     tcase_add_test(t, containers_cut_short);
     tcase_add_test(t, picture_rewritten_while_read);
     tcase_add_test(t, crops);

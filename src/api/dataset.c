@@ -75,7 +75,9 @@ cm_status cm_dataset_read(cm_dataset *d, uint64_t position, size_t n, float *ima
 {
     if (!d || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: dataset or images is NULL");
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: n is 0");
-    if (position > UINT64_MAX / 4 || n > UINT64_MAX / 4)
+    CM_TRY(cm_check_array("cm_dataset_read: images", n,
+                          (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width * sizeof *images));
+    if (position > UINT64_MAX / 4)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: position %llu is out of range", (unsigned long long)position);
     CM_TRY(cm_context_check_process(d->context));
     CM_TRY(cm_call_begin(&d->call, "data set"));

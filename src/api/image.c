@@ -17,8 +17,9 @@ static cm_status check_shape(const char *what, size_t n, int32_t channels, int32
                 channels);
     if (height < 1 || width < 1 || height > CM_PICTURE_SIDE || width > CM_PICTURE_SIDE)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: %d x %d pixels, expected sides of 1..%d", what, width, height, CM_PICTURE_SIDE);
-    if (!cm_mul_size((size_t)height * (size_t)width * (size_t)channels, n, total))
-        CM_FAIL(CM_ERR_LIMIT, "%s: too many values", what);
+    size_t values = (size_t)height * (size_t)width * (size_t)channels;
+    CM_TRY(cm_check_array(what, n, values * sizeof(float)));
+    *total = n * values;
     return CM_OK;
 }
 
@@ -63,6 +64,7 @@ cm_status cm_image_grid_size(size_t n, int32_t columns, int32_t margin, int32_t 
     CM_TRY(check_shape("cm_image_grid_size", n, 1, height, width, &total));
     if (columns < 1 || margin < 0 || margin > CM_PICTURE_SIDE)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid_size: %d columns with a margin of %d", columns, margin);
+    if (n > CM_PICTURE_PIXELS) CM_FAIL(CM_ERR_LIMIT, "cm_image_grid_size: %zu pictures have no room on a page", n);
     uint64_t across = n < (size_t)columns ? n : (uint64_t)columns, down = (n + across - 1) / across;
     uint64_t w = across * (uint64_t)(width + margin) + (uint64_t)margin;
     uint64_t h = down * (uint64_t)(height + margin) + (uint64_t)margin;

@@ -165,8 +165,9 @@ static size_t input_size(const cm_model *m)
 
 static cm_status check_images(const cm_model *m, size_t n, const float *x)
 {
-    size_t size = input_size(m), all;
-    if (!cm_mul_size(n, size * sizeof *x, &all)) CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", n);
+    size_t size = input_size(m);
+    CM_TRY(cm_check_array("cm_model_denoise: x", n, size * sizeof *x));
+    CM_TRY(cm_check_array("cm_model_denoise: out", n, (size_t)m->height * (size_t)m->width * (size_t)m->out_channels * sizeof *x));
     size_t i = cm_first_nonfinite_f32(n * size, x);
     if (i < n * size)
         CM_FAIL(CM_ERR_NUMERIC, "x: image %zu is %g at value %zu, expected finite numbers", i / size, (double)x[i],

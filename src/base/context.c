@@ -134,6 +134,13 @@ void cm_log(const cm_context *context, int level, const char *format, ...)
     context->options.log(context->options.log_user, level, line);
 }
 
+cm_status cm_check_array(const char *what, size_t count, size_t size)
+{
+    size_t bytes;
+    if (cm_mul_size(count, size, &bytes) && (uint64_t)bytes >> 47 == 0) return CM_OK;
+    CM_FAIL(CM_ERR_LIMIT, "%s: %zu x %zu bytes do not fit into memory", what, count, size);
+}
+
 void *cm_malloc(cm_context *context, size_t count, size_t size)
 {
     size_t bytes;

@@ -22,6 +22,7 @@ static cm_status no_effect(const cm_edit *e, const char *option)
 static cm_status check_values(const cm_edit *e, const char *what, const cm_images *v, double low, double high)
 {
     size_t size = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+    CM_TRY(cm_check_array(what, v->n, size * sizeof *v->data));
     for (size_t i = 0; i < v->n * size; i++) {
         double value = (double)v->data[i];
         if (!(value >= low && value <= high))

@@ -244,9 +244,9 @@ static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, flo
 static cm_status run_job(cm_sampler *s, const job *j, float *images)
 {
     cm_times times;
-    size_t bytes;
-    if (!cm_mul_size(j->n, image_size(s->model) * sizeof(float), &bytes))
-        CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", j->n);
+    size_t bytes = image_size(s->model) * sizeof(float);
+    CM_TRY(cm_check_array("images", j->n, bytes));
+    if (j->options->step_noise) CM_TRY(cm_check_array("step_noise", j->options->noise_steps, j->n * bytes));
     CM_TRY(cm_times_resolve(s->model, j->options, &times));
     cm_status status = run_all(s, j, &times, images);
     cm_times_release(s->model, &times);
@@ -314,12 +314,12 @@ cm_status cm_sampler_frames(cm_sampler *s, const cm_sample_options *options, uin
                             float *images)
 {
     cm_context *context = s->model->context;
-    size_t size = image_size(s->model), all;
+    size_t size = image_size(s->model);
     cm_sample_options o = *options;
     const job j = {&o, NULL, 1, frames};
-    if (!cm_mul_size(frames, size, &all)) CM_FAIL(CM_ERR_LIMIT, "%zu frames do not fit into memory", frames);
+    CM_TRY(cm_check_array("frames", frames, size * sizeof(double)));
     double *ends = cm_calloc(context, size, 3 * sizeof *ends);
-    float *noise = cm_malloc(context, all, sizeof *noise);
+    float *noise = cm_malloc(context, frames * size, sizeof *noise);
     cm_status status = ends && noise ? make_frames(s, options, to, frames, ends, noise) : CM_ERR_MEMORY;
     o.noise = noise;
     if (status == CM_OK) status = run_job(s, &j, images);
