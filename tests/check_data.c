@@ -1068,7 +1068,7 @@ START_TEST(other_formats_are_counted)
         ck_assert_int_eq(open_hearing(contain(how, "none", none, 6), &o, &d), CM_ERR_ARGUMENT);
         const char *text = cm_last_message();
         ck_assert_msg(strstr(text, "no JPEG or PNG pictures; 2 .webp, 1 .gif files were left out: convert them") &&
-                          strstr(text, "1 .tar files were left out: unpack or convert them") && strstr(text, ".e.png"),
+                          strstr(text, "1 .tar files were left out: unpack or convert them") && strstr(text, ".e.png") && strstr(text, "1 of no picture's name ('notes.txt')"),
                       "%s", text);
         d = hearing(contain(how, "some", some, 4));
         ck_assert_uint_eq(info_of(d).images, 3);
@@ -1267,7 +1267,7 @@ START_TEST(classes_from_names)
     static const char *const beside[] = {"1.png", "a/1.png", "b/1.png", NULL};
     for (int how = 0; how < CONTAINERS; how++) {
         const char *path = set_of(how, "beside", beside, NULL);
-        FAILS(cm_dataset_open(NULL, path, NULL, &d), CM_ERR_ARGUMENT, "cannot tell the classes: 1 pictures lie beside");
+        FAILS(cm_dataset_open(NULL, path, NULL, &d), CM_ERR_ARGUMENT, "cannot tell the classes: 1 of 3 pictures lie beside");
         o.labels = CM_LABELS_FOLDER;
         FAILS(cm_dataset_open(NULL, path, &o, &d), CM_ERR_ARGUMENT, "1 of 3 pictures lie in no folder");
         o.labels = CM_LABELS_NONE;

@@ -187,10 +187,11 @@ static cm_status guess(cm_dataset *d)
     }
     if (f.names >= 2 && f.at_top)
         CM_FAIL(CM_ERR_ARGUMENT,
-                "cannot tell the classes: %zu pictures lie beside folders of others such as '%s'; move them into a "
+                "cannot tell the classes: %zu of %zu pictures lie beside folders of others such as '%s'; move them "
+                "into a "
                 "folder or "
                 "away, or ask for no labels or labels by prefix",
-                f.at_top, f.a_folder);
+                f.at_top, s->count, f.a_folder);
     if (f.names >= 2) return by_folder(d, &f);
     CM_TRY(maybe_by_prefix(d));
     if (f.names == 1 && f.at_top && !d->labels)

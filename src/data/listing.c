@@ -96,6 +96,9 @@ static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
     }
     if (!*yes && ending >= 0) l->endings[ending]++;
     if (!*yes && kind == CM_NAME_FORMAT) NOTE(l->format, e->name);
+    if (!*yes && (kind == CM_NAME_OTHER || kind == CM_NAME_PLAIN) && e->name[0] &&
+        e->name[strlen(e->name) - 1] != '/')
+        NOTE(l->other, e->name);
     return CM_OK;
 }
 
@@ -291,6 +294,7 @@ static cm_status fail_empty(const cm_listing *l, const char *kind)
     text[0] = '\0';
     if (formats[0]) MORE("; %s files were left out: convert them", formats);
     if (packed[0]) MORE("; %s files were left out: unpack or convert them", packed);
+    if (l->other.n) MORE("; %zu of no picture's name ('%.60s')", l->other.n, l->other.first);
     if (l->foreign[0]) MORE("; %s", l->foreign);
     if (l->system.n)
         MORE("; %zu hidden, system or unfinished ones were left out ('%.80s')", l->system.n, l->system.first);

@@ -29,7 +29,7 @@ typedef struct cm_listing {
     struct {
         size_t n;
         char first[200];
-    } system, format, dangling, again, twice;
+    } system, format, other, dangling, again, twice;
     size_t endings[CM_NAME_ENDINGS];
     char foreign[200]; /* what the first file without an ending is, "" for none */
 } cm_listing;
