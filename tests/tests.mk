@@ -35,6 +35,7 @@ $(RUNS): run-%: $(BUILD)/tests/%
 check-data: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden tests/data/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden -l tests/data/golden networks
+	@$(PYTHON) tests/golden_members.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms
 
 check-golden: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden $(GOLDEN)

@@ -18,11 +18,13 @@
 
 static void check_karras(const golden_file *f, golden_result *r)
 {
+    static const char *const known[] = {"i", "n", "sigma_min", "sigma_max", "rho", "max_abs_f32_f64", NULL};
     json_t *cases = golden_json(f, "karras_cases"), *c;
     size_t k;
     json_array_foreach(cases, k, c)
     {
         char name[64];
+        golden_members(r, "karras_cases", c, known);
         int n = (int)json_integer_value(json_object_get(c, "n"));
         double *sigma = calloc((size_t)n + 1, sizeof *sigma);
         cm_karras(n, json_number_value(json_object_get(c, "sigma_min")),
@@ -50,11 +52,16 @@ static void check_points(const golden_file *f, golden_result *r, const char *for
 static void check_scales(const golden_file *f, golden_result *r)
 {
     json_t *scales = golden_json(f, "cm_scales"), *v;
-    size_t k;
+    size_t k, there = 0;
+    for (size_t i = 0; i < f->st.count; i++)
+        there += strncmp(f->st.tensors[i].name, "cm_t.", 5) == 0 && !strstr(f->st.tensors[i].name, ".f64");
+    if (there != json_array_size(scales)) golden_fail(r, "cm_scales has %zu of %zu tables", json_array_size(scales), there);
     json_array_foreach(scales, k, v)
     {
         char name[64];
         int n = (int)json_integer_value(v);
+        for (size_t i = 0; i < k; i++)
+            if (json_integer_value(json_array_get(scales, i)) == n) golden_fail(r, "cm_scales has %d twice", n);
         static const struct {
             const char *name;
             double first;
@@ -105,10 +112,12 @@ static void check_weights(const golden_file *f, golden_result *r, const double *
     free(w);
 }
 
-static double member(const golden_file *f, const char *object, const char *key)
+static double member(const golden_file *f, golden_result *r, const char *object, const char *key)
 {
+    static const char *const known[] = {"beta_d", "beta_min", "epsilon_t", "sigma_min", "sigma_max", NULL};
     json_t *o = golden_json(f, object);
     double v = json_number_value(json_object_get(o, key));
+    golden_members(r, object, o, known);
     json_decref(o);
     return v;
 }
@@ -118,11 +127,12 @@ static void check_families(const golden_file *f, golden_result *r)
 {
     size_t n = 0, m = 0;
     double *u = golden_read(f, "vp.u", &n), *level = golden_read(f, "vp.sigma", NULL), *v = calloc(n + 1, sizeof *v);
-    double bd = member(f, "vp", "beta_d"), bmin = member(f, "vp", "beta_min"), eps = member(f, "vp", "epsilon_t");
+    double bd = member(f, r, "vp", "beta_d"), bmin = member(f, r, "vp", "beta_min"),
+           eps = member(f, r, "vp", "epsilon_t");
     for (size_t i = 0; u && i < n; i++) v[i] = cm_vp_sigma(1 + u[i] * (eps - 1), bd, bmin);
     if (u && level) golden_compare_with(f, r, "vp.sigma", n, v);
     for (size_t i = 0; u && i < n; i++)
-        v[i] = cm_ve_sigma(u[i], member(f, "ve", "sigma_min"), member(f, "ve", "sigma_max"));
+        v[i] = cm_ve_sigma(u[i], member(f, r, "ve", "sigma_min"), member(f, r, "ve", "sigma_max"));
     if (u) golden_compare_with(f, r, "ve.sigma", n, v);
     double *of_t = golden_read(f, "vp.sigma_of_t", &m);
     for (size_t i = 0; of_t && i < m; i++) { /* at the inner points u[1..]; and the inverse gives them back */
@@ -207,26 +217,31 @@ static void run_sampler(golden_file *f, golden_result *r)
     double *start = NULL, *want = NULL;
     cm_sample_options_init(&o, sizeof o);
     json_t *sampler = golden_json(f, "sampler"), *list = golden_json(f, "ts"), *v;
+    double churn[4] = {golden_number(f, "s_churn", 0), golden_number(f, "s_tmin", 0),
+                       golden_number(f, "s_tmax", INFINITY), golden_number(f, "s_noise", 1)};
+    double steps = golden_number(f, "steps", 0), rho = golden_number(f, "rho", 7);
+    golden_says(f, r, "toy", "F=a*x+b*tanh(Mx+tscale*c*u+v+E[y]), c=250*ln(sigma)");
     o.method = method_of(json_string_value(sampler));
     o.clip_denoised = golden_number(f, "clip_denoised", 1) != 0 ? 1 : -1;
-    if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)golden_number(f, "steps", 0);
+    if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)steps;
     if (o.method == CM_METHOD_MULTISTEP) {
-        o.grid = (int32_t)golden_number(f, "steps", 0);
+        o.grid = (int32_t)steps;
         json_array_foreach(list, o.ts_count, v) if (o.ts_count < 4096) ts[o.ts_count] =
             (int32_t)json_integer_value(v);
         o.ts = ts;
     }
-    if (o.method != CM_METHOD_ONESTEP) o.rho = golden_number(f, "rho", 7);
+    else if (json_array_size(list)) golden_fail(r, "ts have no effect on this sampler");
+    if (o.method != CM_METHOD_ONESTEP) o.rho = rho;
     /* The official Euler and ancestral samplers take these and ignore them. */
-    if (o.method == CM_METHOD_HEUN || o.method == CM_METHOD_DPM) o.s_churn = golden_number(f, "s_churn", 0);
-    if (o.s_churn > 0) {
-        o.s_tmin = golden_number(f, "s_tmin", 0);
-        o.s_tmax = golden_number(f, "s_tmax", INFINITY);
-        o.s_noise = golden_number(f, "s_noise", 1);
-    }
+    if (o.method == CM_METHOD_HEUN || o.method == CM_METHOD_DPM) o.s_churn = churn[0];
+    if (o.s_churn > 0) o.s_tmin = churn[1], o.s_tmax = churn[2], o.s_noise = churn[3];
     if (o.method < 0 || !toy_open(f, r, &t, &m, golden_number(f, "distillation", 0) != 0, 0, &start, &want, &n))
         golden_fail(r, "a sampler file without the expected tensors and metadata");
-    else toy_run(&t, r, &o, n, start, want, 1);
+    else {
+        toy_run(&t, r, &o, n, start, want, 1);
+        golden_agrees(f, r, "n_evals", (double)t.evals);
+        golden_agrees(f, r, "noise_draws", (double)t.draws + 1); /* the start's is one of them */
+    }
     toy_close(&t, start, want);
     json_decref(sampler);
     json_decref(list);
@@ -235,15 +250,15 @@ static void run_sampler(golden_file *f, golden_result *r)
 static double keyword(const json_t *kwargs, const char *name, double fallback)
 {
     const json_t *v = json_object_get(kwargs, name);
-    if (json_is_number(v)) return json_number_value(v);
-    return json_is_string(v) ? atof(json_string_value(v)) : fallback;
+    return v ? golden_value(v) : fallback;
 }
 
-static int choice(const json_t *kwargs, const char *name, const char *const *values)
+static int choice(golden_result *r, const json_t *kwargs, const char *name, const char *const *values)
 {
     const char *text = json_string_value(json_object_get(kwargs, name));
     for (int i = 0; text && values[i]; i++)
         if (strcmp(text, values[i]) == 0) return i;
+    if (text) golden_fail(r, "%s is '%.40s'", name, text);
     return 0;
 }
 
@@ -252,19 +267,28 @@ static void run_edm(golden_file *f, golden_result *r)
     static const char *const steps[] = {"edm", "vp", "ve", "iddpm", NULL}, *const schedules[] = {"linear", "vp", "ve",
                                                                                                  NULL};
     static const char *const scalings[] = {"none", "vp", NULL}, *const solvers[] = {"heun", "euler", NULL};
+    static const char *const known[] = {"num_steps", "discretization", "schedule", "scaling", "solver",
+                                        "alpha",     "rho",            "sigma_min", "sigma_max", "S_churn",
+                                        "S_min",     "S_max",          "S_noise",   NULL};
     toy t;
     cm_model m;
     cm_sample_options o;
     size_t n;
     double *start = NULL, *want = NULL;
     json_t *k = golden_json(f, "kwargs");
+    const char *function = golden_metadata(f, "function");
+    golden_members(r, "kwargs", k, known);
+    if (function && strcmp(function, "edm_sampler") != 0 && strcmp(function, "ablation_sampler") != 0)
+        golden_fail(r, "function is '%s'", function);
     cm_sample_options_init(&o, sizeof o);
     o.method = CM_METHOD_EDM;
-    o.steps = (int32_t)keyword(k, "num_steps", 18);
-    o.edm_discretization = choice(k, "discretization", steps);
-    o.edm_schedule = choice(k, "schedule", schedules);
-    o.edm_scaling = choice(k, "scaling", scalings);
-    o.edm_solver = choice(k, "solver", solvers);
+    double steps_given = keyword(k, "num_steps", 18);
+    if (!(steps_given >= 1)) golden_fail(r, "num_steps is no number");
+    o.steps = steps_given >= 1 ? (int32_t)steps_given : 1;
+    o.edm_discretization = choice(r, k, "discretization", steps);
+    o.edm_schedule = choice(r, k, "schedule", schedules);
+    o.edm_scaling = choice(r, k, "scaling", scalings);
+    o.edm_solver = choice(r, k, "solver", solvers);
     o.edm_alpha = keyword(k, "alpha", 0);
     o.rho = keyword(k, "rho", 0);
     o.sigma_min = keyword(k, "sigma_min", 0);
@@ -277,7 +301,12 @@ static void run_edm(golden_file *f, golden_result *r)
     }
     if (!json_is_object(k) || !toy_open(f, r, &t, &m, 0, 1, &start, &want, &n))
         golden_fail(r, "an edm file without the expected tensors and metadata");
-    else toy_run(&t, r, &o, n, start, want, 0);
+    else {
+        /* The reference's network has levels without end. */
+        if (o.sigma_max > m.precond.sigma_max) m.precond.sigma_max = o.sigma_max;
+        toy_run(&t, r, &o, n, start, want, 0);
+        golden_agrees(f, r, "n_evals", (double)t.evals);
+    }
     toy_close(&t, start, want);
     json_decref(k);
 }
@@ -339,7 +368,10 @@ static void check_stream(const golden_file *f, golden_result *r, const cm_st_ten
  * every draw num_samples tensors; [sample, draw, ...], in batches of any size. */
 static void check_determ(const golden_file *f, golden_result *r, const cm_st_tensor *t, int indiv)
 {
-    const uint64_t seed = 42, samples = (uint64_t)t->shape[0];
+    const char *note = golden_metadata(f, "note"), *at = note ? strstr(note, "seed=") : NULL;
+    const char *many = note ? strstr(note, "num_samples=") : NULL;
+    const uint64_t seed = at ? strtoull(at + 5, NULL, 10) : 42, samples = (uint64_t)t->shape[0];
+    if (many && strtoull(many + 12, NULL, 10) != samples) golden_fail(r, "%s has %zu samples", t->name, (size_t)samples);
     size_t draws = (size_t)t->shape[1], size = t->count / (samples * draws);
     double *want = golden_read(f, t->name, NULL);
     float *got = calloc(samples * size, sizeof *got);
@@ -433,5 +465,8 @@ void golden_algorithm(golden_file *f, golden_result *r)
             kinds[i].run(f, r);
             return;
         }
-    if (!golden_editing(f, r) && !golden_training(f, r)) golden_skip(r, "no issue so far has asked for this kind");
+    if (golden_editing(f, r) || golden_training(f, r)) return;
+    char kind[128];
+    (void)snprintf(kind, sizeof kind, "algorithms %.*s", (int)strcspn(f->name, "."), f->name);
+    golden_missing(r, kind);
 }

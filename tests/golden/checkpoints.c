@@ -171,7 +171,10 @@ void golden_checkpoint(cm_context *context, const char *folder, const char *name
     cm_safetensors st;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     if (!ends_with(name, ".safetensors")) {
-        golden_skip(r, "a format that no issue so far has asked for");
+        const char *end = strrchr(name, '.');
+        char kind[64];
+        (void)snprintf(kind, sizeof kind, "checkpoints %.32s", end ? end : name);
+        golden_missing(r, kind);
     } else if (strncmp(name, "h_", 2) == 0) {
         run_hostile(context, path, r);
     } else if (ends_with(name, "_io.safetensors") || ends_with(name, "_expected.safetensors")) {

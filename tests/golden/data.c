@@ -17,7 +17,7 @@ static int open_expected(cm_context *context, const char *folder, golden_file *f
 {
     static char path[4096];
     (void)snprintf(path, sizeof path, "%s/expected.safetensors", folder);
-    *f = (golden_file){context, path, folder, "expected.safetensors", {0}};
+    *f = (golden_file){context, path, folder, "expected.safetensors", {0}, NULL};
     if (cm_safetensors_open(context, path, &f->st) == CM_OK) return 1;
     golden_fail(r, "%s", cm_last_message());
     return 0;

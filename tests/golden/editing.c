@@ -147,6 +147,7 @@ static void run_super_resolve(editing *e, const cm_edit_options *o, int32_t p, d
 static double *matrix(const golden_file *f, const char *name, size_t side)
 {
     golden_file m = *f;
+    m.used = NULL;
     char path[4096];
     size_t n = 0;
     const char *slash = strrchr(f->path, '/');
@@ -230,6 +231,10 @@ static void run_alg4(const golden_file *f, golden_result *r)
     }
     memset(&o, 0, sizeof o);
     memset(&s, 0, sizeof s);
+    double clamp = golden_number(f, "clamp_model_output", 1);
+    if (clamp != 0 && clamp != 1) golden_fail(r, "clamp_model_output is %g", clamp);
+    s.clip_denoised = clamp != 0 ? 1 : -1;
+    golden_says(f, r, "omega", "1 = generate, 0 = keep reference (in transformed coordinates)");
     double *times = golden_read(f, "times", &s.sigma_count), *x = calloc(e.n, sizeof *x);
     size_t values = 0;
     e.after = golden_read(f, "trajectory.f64", &values);
@@ -267,6 +272,10 @@ static void run_official(const golden_file *f, golden_result *r)
     size_t n = 0, k = 0;
     int inpaint = strstr(f->name, "inpaint") != NULL;
     json_t *list = golden_json(f, "ts"), *v;
+    golden_says(f, r, "function", inpaint ? "iterative_inpainting"
+                                  : strstr(f->name, "superres") ? "iterative_superres" : "iterative_colorization");
+    golden_says(f, r, "x_init", "80*x_init_unit");
+    golden_says(f, r, "clamp", "model output clamped to [-1,1] before replacement; returned x not clamped");
     memset(&o, 0, sizeof o);
     memset(&s, 0, sizeof s);
     if (!open_file(f, r, &e, "images", "x_init_unit") || !list) {

@@ -9,30 +9,43 @@
 /* Networks run with direct convolutions only (-l). */
 extern int golden_lean;
 
-/* The outcome of one file. */
-enum { GOLDEN_OK, GOLDEN_FAIL, GOLDEN_SKIP };
+/* The outcome of one file.  MISSING: of a kind that nobody implemented. */
+enum { GOLDEN_OK, GOLDEN_FAIL, GOLDEN_MISSING };
 typedef struct golden_result {
     int outcome;
     double deviation, tolerance; /* of the worst comparison, by their ratio */
     int compared;
-    char note[512]; /* why failed or skipped, what was worst   */
+    char note[512]; /* why failed, what is missing, what was worst */
 } golden_result;
 
 typedef struct golden_file {
     cm_context *context;
     const char *path, *folder, *name;
     cm_safetensors st;
+    json_t *used; /* members of the metadata that were read; NULL: not counted */
 } golden_file;
 
 void golden_fail(golden_result *r, const char *format, ...) CM_PRINTF(2, 3);
-void golden_skip(golden_result *r, const char *format, ...) CM_PRINTF(2, 3);
+/* `kind` is what stands in the list of missing kinds. */
+void golden_missing(golden_result *r, const char *kind);
 /* One comparison: |deviation| against a tolerance; NaN fails. */
 void golden_compare(golden_result *r, const char *what, double deviation, double tolerance);
 
 /* A tensor as doubles / int64 (malloc'ed); NULL when absent. */
 double *golden_read(const golden_file *f, const char *name, size_t *count);
-/* Metadata as JSON (json_decref it), NULL when absent. */
+/* Every member of the metadata has to be read by one of these, else the file
+ * fails: a number that is passed over is a case that was not tried. */
+/* As text, NULL when absent; as JSON (json_decref it). */
+const char *golden_metadata(const golden_file *f, const char *key);
 json_t *golden_json(const golden_file *f, const char *key);
+/* A number, also one in quotes ("0.7", "inf", "true"); NAN, which no comparison passes, for what is none. */
+double golden_value(const json_t *value);
+/* A rule in words that the runner follows: any other words fail. */
+void golden_says(const golden_file *f, golden_result *r, const char *key, const char *words);
+/* A number that has to be what the runner finds by itself. */
+void golden_agrees(const golden_file *f, golden_result *r, const char *key, double found);
+/* Fails by name where an object has a member that is not in the list. */
+void golden_members(golden_result *r, const char *what, const json_t *object, const char *const *known);
 
 void golden_network(golden_file *f, golden_result *r);
 /* Losses, runs, optimizers, schedules over k; 0 when the file is none of them. */

@@ -21,7 +21,7 @@ void golden_case_free(net_case *c)
 
 static const char *text_of(const golden_file *f, const char *key)
 {
-    const char *text = cm_safetensors_metadata(&f->st, key);
+    const char *text = golden_metadata(f, key);
     return text ? text : "";
 }
 
@@ -97,7 +97,7 @@ int golden_case_read(const golden_file *f, net_case *c)
     c->seed = (uint64_t)json_integer_value(json_object_get(c->fill_json, "seed"));
     c->network = json_object();
     json_t *config = json_deep_copy(c->config);
-    if (cm_safetensors_metadata(&f->st, "precond")) {
+    if (golden_metadata(f, "precond")) {
         c->family = EDM;
         edm_network(f, config, c);
     } else if (strcmp(text_of(f, "layout"), "NHWC") == 0) {
@@ -254,7 +254,7 @@ int golden_inputs_read(const golden_file *f, const net_case *c, const char *x_na
         in->x = golden_images_read(f, c, x_name, in, &count);
     } else {
         const json_t *key = json_object_get(c->fill_json, "x_key_index");
-        const char *side = cm_safetensors_metadata(&f->st, "input_resolution");
+        const char *side = golden_metadata(f, "input_resolution");
         const json_t *res = json_object_get(c->network, c->family == ADM ? "image_size" : "img_resolution");
         if (!json_is_integer(key)) return 0;
         in->h = in->w = side ? (int32_t)atoi(side) : (int32_t)json_integer_value(res);
@@ -406,6 +406,7 @@ int golden_case_open(const golden_file *f, const char *name, golden_file *out, n
         if (n < 12 || strcmp(e->d_name + n - 12, ".safetensors") != 0) continue;
         (void)snprintf(path, sizeof path, "%s/%s", f->folder, e->d_name);
         *out = *f;
+        out->used = NULL;
         if (cm_safetensors_open(f->context, path, &out->st) != CM_OK) continue;
         found = strcmp(text_of(out, "case"), name) == 0 && !all_gradients(out) && golden_case_read(out, c);
         if (!found) cm_safetensors_close(&out->st);
@@ -446,6 +447,14 @@ static void run_probe(golden_file *f, golden_result *r)
     }
 }
 
+/* Part of a case: the file with the rest has to say the same of it. */
+static void check_same_config(const golden_file *f, const net_case *c, golden_result *r)
+{
+    json_t *config = golden_json(f, "config");
+    if (config && !json_equal(config, c->config)) golden_fail(r, "the config is not that of the case's other file");
+    json_decref(config);
+}
+
 /* All weights of a case, stored: our formula has to give the same bits. */
 static void run_weights(golden_file *f, const char *name, golden_result *r)
 {
@@ -455,6 +464,7 @@ static void run_weights(golden_file *f, const char *name, golden_result *r)
         golden_fail(r, "no file describes the case %s", name);
         return;
     }
+    check_same_config(f, &c, r);
     json_t *none = json_pack("{s:s}", "type", "none");
     const json_t *side = json_object_get(c.network, c.family == ADM ? "image_size" : "img_resolution");
     int32_t size = (int32_t)json_integer_value(side);
@@ -486,9 +496,63 @@ static int any_tensor(const golden_file *f, const char *end)
     return 0;
 }
 
+/* What is said of the case beside its config: how the weights were counted, how inputs are made. */
+static void check_description(const golden_file *f, golden_result *r)
+{
+    static const char *const known[] = {"kind", "seed", "n_keys", "x_key_index", "cotangent_key_index",
+                                        "augment_key_index", NULL};
+    static const char *const inputs_said[] = {
+        "x = fill vector of tensor index x_key_index (no scaling, row-major NCHW); denoised.cm is computed on x*sigma",
+        "network input x_noisy = fill vector * sigma (NCHW); augment_labels = fill vector of augment_key_index",
+        "network input x_noisy = fill vector * sigma (NHWC row-major)", NULL};
+    const char *said = golden_metadata(f, "inputs"), *shard = golden_metadata(f, "shard");
+    json_t *fill = golden_json(f, "fill"), *keys = golden_json(f, "keys"), *others = golden_json(f, "buffers_not_filled");
+    json_t *n_keys = json_object_get(fill, "n_keys");
+    int i = 0, part = 1, parts = 1;
+    golden_members(r, "fill", fill, known);
+    while (said && inputs_said[i] && strcmp(said, inputs_said[i]) != 0) i++;
+    if (said && !inputs_said[i]) golden_fail(r, "inputs are '%.80s'", said);
+    if (keys && json_array_size(keys) != (size_t)json_integer_value(n_keys))
+        golden_fail(r, "%zu keys, n_keys says %d", json_array_size(keys), (int)json_integer_value(n_keys));
+    if (shard && (sscanf(shard, "%d/%d", &part, &parts) != 2 || part < 1 || part > parts))
+        golden_fail(r, "shard is '%s'", shard);
+    json_decref(fill);
+    json_decref(keys);
+    json_decref(others);
+}
+
+/* Arguments of flax's networks: those that `flax_network` reads, and those that have one value in
+ * what the library can be (null: any value, since the weights are the fill's). */
+static void check_flax_config(const golden_file *f, golden_result *r)
+{
+    static const char *const known[] = {"nf", "ch_mult", "num_res_blocks", "attn_resolutions", "image_size", "embedding_type",
+                                        "progressive_input", "fir", "fir_kernel", "dropout", "init_scale", "fourier_scale",
+                                        "resamp_with_conv", "conditional", "skip_rescale", "resblock_type", "progressive",
+                                        "progressive_combine", "double_heads", "nonlinearity", NULL};
+    json_t *config = golden_json(f, "config"), *v;
+    json_t *fixed = json_pack("{s:b,s:b,s:b,s:s,s:s,s:s,s:b,s:s}", "resamp_with_conv", 1, "conditional", 1, "skip_rescale",
+                              1, "resblock_type", "biggan", "progressive", "none", "progressive_combine", "sum",
+                              "double_heads", 0, "nonlinearity", "swish");
+    const char *key;
+    golden_members(r, "config", config, known);
+    json_object_foreach(fixed, key, v)
+    {
+        const json_t *given = json_object_get(config, key);
+        if (given && !json_equal(given, v)) golden_fail(r, "config: %s has another value than the library's networks", key);
+    }
+    json_decref(fixed);
+    json_decref(config);
+}
+
 void golden_network(golden_file *f, golden_result *r)
 {
     net_case c;
+    check_description(f, r);
+    if (strcmp(text_of(f, "layout"), "NHWC") == 0) check_flax_config(f, r);
+    if (strncmp(f->name, text_of(f, "case"), strlen(text_of(f, "case"))) != 0)
+        golden_fail(r, "the case is '%s'", text_of(f, "case"));
+    (void)golden_metadata(f, "dead_params"); /* parameters without a gradient, where gradients are compared */
+    (void)golden_metadata(f, "grad_proj_keys");
     int config = cm_safetensors_metadata(&f->st, "config") != NULL,
         fill = cm_safetensors_metadata(&f->st, "fill") != NULL;
     if (all_gradients(f)) {
@@ -497,6 +561,7 @@ void golden_network(golden_file *f, golden_result *r)
             golden_fail(r, "no file describes the case %s", text_of(f, "case"));
             return;
         }
+        check_same_config(f, &c, r);
         golden_gradients(&other, f, &c, r);
         golden_case_free(&c);
         cm_safetensors_close(&other.st);

@@ -9,10 +9,7 @@
 double golden_number(const golden_file *f, const char *key, double fallback)
 {
     json_t *v = golden_json(f, key);
-    double d = json_is_number(v) ? json_number_value(v) : fallback;
-    if (json_is_boolean(v)) d = json_is_true(v);
-    if (json_is_string(v)) d = atof(json_string_value(v)); /* "Infinity", numbers in quotes */
-    if (json_is_string(v) && strcmp(json_string_value(v), "true") == 0) d = 1;
+    double d = v ? golden_value(v) : fallback;
     json_decref(v);
     return d;
 }

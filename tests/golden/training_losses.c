@@ -9,12 +9,29 @@
 
 /* --- loss_cd_*, loss_ct_*, loss_progdist_* ------------------------------------------- */
 
+/* What the first combination's file shows of the way to its loss. */
+static void check_way(const golden_file *f, golden_result *r, const char *prefix, const toy *t)
+{
+    size_t images = t->n * 3 * t->pixels;
+    const struct {
+        const char *name;
+        const double *got;
+        size_t n;
+    } rows[] = {{"x_t", t->x, images},   {"t", t->sigma, t->n},   {"online", t->out, images},
+                {"x_t2", t->x2, images}, {"t2", t->sigma2, t->n}, {"target", t->out2, images}};
+    for (int i = 0; i < (t->sigma2[0] > 0 ? 6 : 3); i++) {
+        char name[96];
+        (void)snprintf(name, sizeof name, "%s.%s", prefix, rows[i].name);
+        compare(f, r, name, rows[i].n, rows[i].got, DOUBLE);
+    }
+}
+
 static void one_loss(const golden_file *f, golden_result *r, const cm_objective *o, const char *metric,
                      const char *weighting, toy *t, int32_t side, const double *x0, const double *z, const double *u)
 {
-    char prefix[64], solver[32], name[96];
+    char prefix[64], solver[32], first[64], name[96];
     double loss[64];
-    cm_objective_settings s = settings_of(o, side);
+    cm_objective_settings s = settings_of(f, o, side);
     s.scales = (int32_t)number(f, "num_scales", 18);
     s.distance.metric = name_index(cm_metric_names, metric);
     s.weighting = cm_weighting_by_name(weighting);
@@ -27,6 +44,37 @@ static void one_loss(const golden_file *f, golden_result *r, const cm_objective 
     (void)snprintf(name, sizeof name, "%s.loss", prefix);
     compare(f, r, name, t->n, loss, DOUBLE);
     compare_gradients(f, r, prefix, t);
+    if (strcmp(prefix, text(f, "first_case_has_intermediates", first, sizeof first)) == 0) check_way(f, r, prefix, t);
+}
+
+/* Every loss of the file is one of the two lists' combinations, each once. */
+static void check_lists(const golden_file *f, golden_result *r, const json_t *norms, const json_t *weightings)
+{
+    char first[64];
+    size_t losses = 0, named = 0;
+    text(f, "first_case_has_intermediates", first, sizeof first);
+    for (size_t i = 0; i < json_array_size(norms); i++)
+        for (size_t k = 0; k < json_array_size(weightings); k++) {
+            char name[96];
+            (void)snprintf(name, sizeof name, "%s.%s", json_string_value(json_array_get(norms, i)),
+                           json_string_value(json_array_get(weightings, k)));
+            named += strcmp(name, first) == 0;
+        }
+    for (size_t i = 0; i < f->st.count; i++) {
+        size_t n = strlen(f->st.tensors[i].name);
+        losses += n > 5 && strcmp(f->st.tensors[i].name + n - 5, ".loss") == 0;
+    }
+    for (size_t i = 0; i < json_array_size(norms); i++)
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(json_array_get(norms, i), json_array_get(norms, k))) golden_fail(r, "a norm is named twice");
+    for (size_t i = 0; i < json_array_size(weightings); i++)
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(json_array_get(weightings, i), json_array_get(weightings, k)))
+                golden_fail(r, "a weight schedule is named twice");
+    if (*first && named != 1) golden_fail(r, "first_case_has_intermediates '%s' is no case", first);
+    if (losses != json_array_size(norms) * json_array_size(weightings))
+        golden_fail(r, "%zu losses, norms and weight_schedules name %zu", losses,
+                    json_array_size(norms) * json_array_size(weightings));
 }
 
 void run_loss(golden_file *f, golden_result *r)
@@ -40,6 +88,7 @@ void run_loss(golden_file *f, golden_result *r)
     json_t *norms = golden_json(f, "norms"), *weightings = golden_json(f, "weight_schedules"), *a, *b;
     size_t i, k;
     toy t;
+    golden_says(f, r, "total_loss", "mean over batch of loss[i]");
     if (!o || !shape || !x0 || !z || !index) {
         golden_fail(r, "no inputs");
         return;
@@ -55,15 +104,38 @@ void run_loss(golden_file *f, golden_result *r)
     read_weights(f, "net", t.weight[0], &t.params);
     read_weights(f, "target", t.weight[1], &t.params);
     if (o->needs_teacher && !read_weights(f, "teacher", t.weight[2], &t.params)) golden_fail(r, "no teacher");
+    check_lists(f, r, norms, weightings);
+    if (t.p > 0 && !mask) golden_fail(r, "dropout is %g, but there is no mask", t.p);
     for (i = 0; i < n; i++) u[i] = (index[i] + 0.5) / pairs;
     json_array_foreach(norms, i, a) json_array_foreach(weightings, k, b)
         one_loss(f, r, o, json_string_value(a), json_string_value(b), &t, side, x0, z, u);
     json_decref(norms);
     json_decref(weightings);
-    free(x0), free(z), free(index), free(mask), free(t.x), free((void *)(uintptr_t)t.labels);
+    free(x0), free(z), free(index), free(mask), free((void *)(uintptr_t)t.labels);
+    close_toy(&t);
 }
 
 /* --- loss_edm ---------------------------------------------------------------------------- */
+
+/* The stratified form, which the library does not have: the file's levels against the formula,
+ * Phi((ln sigma_j - P_mean) / P_std) = (rank B + j + u_j) / (world B). */
+static void check_even(const golden_file *f, golden_result *r)
+{
+    static const char *const known[] = {"rank", "world", "batch", NULL};
+    json_t *even = golden_json(f, "even");
+    size_t n = 0, levels = 0;
+    double *u = golden_read(f, "even.u", &n), *sigma = golden_read(f, "even.sigma.f64", &levels);
+    double rank = member(even, "rank", 0), world = member(even, "world", 1), batch = member(even, "batch", 0);
+    golden_members(r, "even", even, known);
+    if (even && (n != (size_t)batch || levels != n)) golden_fail(r, "even: %zu draws, %zu levels", n, levels);
+    for (size_t j = 0; u && sigma && j < n && j < levels; j++) {
+        double v = (log(sigma[j]) - number(f, "P_mean", 0)) / number(f, "P_std", 1);
+        golden_compare(r, "even.sigma", fabs(0.5 * erfc(-v / sqrt(2)) - (rank * batch + (double)j + u[j]) / (world * batch)),
+                       1e-7);
+    }
+    json_decref(even);
+    free(u), free(sigma);
+}
 
 void run_loss_edm(golden_file *f, golden_result *r)
 {
@@ -76,12 +148,11 @@ void run_loss_edm(golden_file *f, golden_result *r)
     open_toy(f, n, 64, &t);
     for (int kind = 0; kind < 8; kind++) { /* five weightings of openai's, three losses of NVlabs's */
         static const char *const theirs[] = {"edm", "vp", "ve"};
-        cm_objective_settings s = settings_of(o, 8);
+        cm_objective_settings s = settings_of(f, o, 8);
         int nv = kind >= 5;
         t.tscale = nv ? 1 : 1e-3;
         set_precond(&t, 0, "edm");
         read_weights(f, nv ? "netE" : "net", t.weight[0], &t.params);
-        s.p_mean = -1.2, s.p_std = 1.2;
         s.distance.sum = nv;
         s.levels = nv ? kind - 5 : CM_LEVELS_LOGNORMAL;
         s.weighting = nv ? (kind == 5 ? CM_WEIGHT_KARRAS : CM_WEIGHT_SNR) : kind;
@@ -97,9 +168,13 @@ void run_loss_edm(golden_file *f, golden_result *r)
         } else {
             (void)snprintf(name, sizeof name, "%s.loss", prefix);
             compare(f, r, name, n, loss, DOUBLE);
+            (void)snprintf(name, sizeof name, "%s.sigma", prefix);
+            compare(f, r, name, n, t.sigma, DOUBLE);
         }
     }
-    free(x0), free(z), free(normal), free(u), free(t.x);
+    check_even(f, r);
+    free(x0), free(z), free(normal), free(u);
+    close_toy(&t);
 }
 
 /* --- ect, ict -------------------------------------------------------------------------------------- */
@@ -109,8 +184,9 @@ static void ect_case(const golden_file *f, golden_result *r, const json_t *c, to
 {
     char prefix[32], name[64];
     double loss[64], times[2][64], gap;
-    cm_objective_settings s = settings_of(&cm_objective_ect, 8);
-    s.p_mean = -1.1, s.p_std = 2;
+    static const char *const known[] = {"i", "q", "c", "k", "b", "adj", "stage", "max_abs_f32_f64", NULL};
+    cm_objective_settings s = settings_of(f, &cm_objective_ect, 8);
+    golden_members(r, "cases", c, known);
     s.q = member(c, "q", 2), s.k = member(c, "k", 8), s.b = member(c, "b", 1);
     s.distance.huber_c = member(c, "c", 0);
     s.stage = (int32_t)member(c, "stage", 0);
@@ -139,7 +215,7 @@ static void check_mapping(const golden_file *f, golden_result *r)
     for (size_t i = 0; i < f->st.count; i++) {
         const char *name = f->st.tensors[i].name, *q = strstr(name, ".q"), *s = strstr(name, ".s");
         if (strncmp(name, "map.", 4) != 0 || !q || strstr(name, ".f64")) continue;
-        cm_objective_settings o = settings_of(&cm_objective_ect, 8);
+        cm_objective_settings o = settings_of(f, &cm_objective_ect, 8);
         o.mapping = strncmp(name + 4, "const", 5) == 0 ? CM_MAPPING_CONST : CM_MAPPING_SIGMOID;
         o.q = strtod(q + 2, NULL), o.k = 8, o.b = 1;
         while (s && strstr(s + 1, ".s")) s = strstr(s + 1, ".s");
@@ -150,8 +226,33 @@ static void check_mapping(const golden_file *f, golden_result *r)
     free(t), free(got);
 }
 
+/* One and two steps with the evaluation's form: `cm` with the boundary at sigma_min_eval. */
+static void check_generation(const golden_file *f, golden_result *r, const toy *of)
+{
+    size_t n = 0;
+    double *x = golden_read(f, "gen.latents", &n), *z = golden_read(f, "gen.noise", NULL), sigma[64];
+    double middle = number(f, "mid_t", 0.821);
+    toy t;
+    open_toy(f, n / (3 * of->pixels), of->pixels, &t);
+    memcpy(t.weight[0], of->weight[0], sizeof t.weight[0]);
+    set_precond(&t, 0, "cm");
+    t.precond[0].sigma_min = number(f, "sigma_min_eval", 0.003);
+    if (!x || !z) golden_fail(r, "no gen.latents or gen.noise");
+    for (size_t i = 0; i < t.n; i++) sigma[i] = 80;
+    for (size_t i = 0; i < n; i++) x[i] *= 80;
+    toy_evaluate(&t, 0, x, sigma, t.out);
+    compare(f, r, "gen.onestep", n, t.out, DOUBLE);
+    for (size_t i = 0; i < t.n; i++) sigma[i] = middle;
+    for (size_t i = 0; z && i < n; i++) x[i] = t.out[i] + middle * z[i];
+    toy_evaluate(&t, 0, x, sigma, t.out);
+    compare(f, r, "gen.twostep", n, t.out, DOUBLE);
+    close_toy(&t);
+    free(x), free(z);
+}
+
 void run_ect(golden_file *f, golden_result *r)
 {
+    golden_says(f, r, "total", "mean over batch");
     json_t *cases = golden_json(f, "cases"), *c;
     size_t i, n = 0;
     double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL), *normal = golden_read(f, "rnd_normal", &n);
@@ -161,12 +262,15 @@ void run_ect(golden_file *f, golden_result *r)
     read_weights(f, "net", t.weight[0], &t.params);
     json_array_foreach(cases, i, c) ect_case(f, r, c, &t, x0, z, normal);
     check_mapping(f, r);
+    check_generation(f, r, &t);
     json_decref(cases);
-    free(x0), free(z), free(normal), free(t.x);
+    free(x0), free(z), free(normal);
+    close_toy(&t);
 }
 
 static void check_ict_tables(const golden_file *f, golden_result *r)
 {
+    int named = 0;
     for (size_t i = 0; i < f->st.count; i++) {
         const char *name = f->st.tensors[i].name;
         double *k, *scales;
@@ -176,16 +280,16 @@ static void check_ict_tables(const golden_file *f, golden_result *r)
             cm_curriculum c = {.scales = CM_SCALES_ICT, .total = strtoll(name + 2, &end, 10)};
             c.start = (int32_t)strtol(end + 1, &end, 10);
             c.end = (int32_t)strtol(end + 1, &end, 10);
+            named += c.start == (int32_t)number(f, "s0", c.start) && c.end == (int32_t)number(f, "s1", c.end);
             (void)snprintf(other, sizeof other, "%.*sN", (int)strlen(name) - 1, name);
             k = golden_read(f, name, &n);
             scales = golden_read(f, other, NULL);
             for (size_t j = 0; j < n; j++) golden_compare(r, other, fabs(cm_curriculum_at(&c, (int64_t)k[j]).scales - scales[j]), 0);
             free(k), free(scales);
         } else if (strncmp(name, "sig.", 4) == 0) {
-            cm_objective_settings s = settings_of(&cm_objective_ict, 8);
+            cm_objective_settings s = settings_of(f, &cm_objective_ict, 8);
             char other[64];
             s.scales = atoi(name + 4);
-            s.p_mean = -1.1, s.p_std = 2;
             double *levels = calloc((size_t)s.scales, sizeof *levels), *p = calloc((size_t)s.scales, sizeof *p);
             cm_ict_levels(&s, levels, p);
             compare(f, r, name, (size_t)s.scales, levels, DOUBLE);
@@ -197,6 +301,7 @@ static void check_ict_tables(const golden_file *f, golden_result *r)
             free(levels), free(p);
         }
     }
+    if (!named) golden_fail(r, "no table is of the metadata's s0 and s1");
 }
 
 void run_ict(golden_file *f, golden_result *r)
@@ -204,11 +309,10 @@ void run_ict(golden_file *f, golden_result *r)
     size_t n = 0;
     double *index = golden_read(f, "loss.index", &n), *x0 = golden_read(f, "loss.x0", NULL), *z = golden_read(f, "loss.noise", NULL);
     double u[64], loss[64], *hx = golden_read(f, "huber.x", NULL), *hy = golden_read(f, "huber.y", NULL), value[3], grad[3 * 192];
-    cm_objective_settings s = settings_of(&cm_objective_ict, 8);
+    cm_objective_settings s = settings_of(f, &cm_objective_ict, 8);
     toy t;
     check_ict_tables(f, r);
     s.distance.huber_c = number(f, "huber_c", 0);
-    s.p_mean = -1.1, s.p_std = 2;
     s.scales = (int32_t)number(f, "loss_N", 41);
     for (size_t i = 0; i < 3; i++) value[i] = cm_distance_of(&s.distance, hx + i * 192, hy + i * 192, grad + i * 192, NULL);
     compare(f, r, "huber.value", 3, value, DOUBLE);
@@ -228,5 +332,6 @@ void run_ict(golden_file *f, golden_result *r)
     if (run_objective(&cm_objective_ict, &s, &t, x0, z, u, u, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
     compare(f, r, "loss.per_sample", n, loss, DOUBLE);
     compare_gradients(f, r, "loss", &t);
-    free(levels), free(p), free(index), free(x0), free(z), free(hx), free(hy), free(t.x);
+    free(levels), free(p), free(index), free(x0), free(z), free(hx), free(hy);
+    close_toy(&t);
 }

@@ -11,6 +11,8 @@
 
 /* --- train_* ------------------------------------------------------------------------------- */
 
+enum { RATES = 8 };
+
 typedef struct {
     const golden_file *f;
     const cm_objective *o;
@@ -19,8 +21,8 @@ typedef struct {
     cm_optim optim;
     toy t;
     size_t steps, batch, micro;
-    float p[PARAMS], g[PARAMS], m[PARAMS], v[PARAMS], target[PARAMS], ema[2][PARAMS];
-    double rate[2];
+    float p[PARAMS], g[PARAMS], m[PARAMS], v[PARAMS], target[PARAMS], ema[RATES][PARAMS];
+    double rate[RATES];
     int rates;
 } replay;
 
@@ -67,22 +69,49 @@ static void read_rates(replay *w)
     text(w->f, "ema_rates", list, sizeof list);
     json_t *v = golden_json(w->f, "ema_rates");
     if (json_is_number(v)) w->rate[w->rates++] = json_number_value(v);
-    else for (char *at = list; *at && w->rates < 2; w->rates++) {
+    else for (char *at = list; *at && w->rates < RATES; w->rates++) {
             w->rate[w->rates] = strtod(at, &at);
             if (*at == ',') at++;
         }
     json_decref(v);
 }
 
-static void set_up(replay *w)
+/* "RAdam betas (0.9,0.999) eps 1e-8", or the words of progressive distillation's file. */
+static void read_optimizer(replay *w, golden_result *r)
+{
+    static const char *const theirs[] = {"RAdam", "Adam", "AdamW", "SGD", NULL};
+    char words[96], name[32] = "";
+    w->optim = (cm_optim){CM_OPTIM_RADAM, 0.9, 0.999, 1e-8, number(w->f, "weight_decay", 0)};
+    text(w->f, "optimizer", words, sizeof words);
+    if (strcmp(words, "RAdam, restarted at each change of N") == 0 && w->o == &cm_objective_pd) return;
+    int end = 0, read = sscanf(words, "%31s betas (%lf,%lf) eps %lf%n", name, &w->optim.beta1, &w->optim.beta2,
+                               &w->optim.eps, &end);
+    w->optim.kind = name_index(theirs, name);
+    if (read != 4 || words[end] || w->optim.kind < 0) golden_fail(r, "optimizer is '%s'", words);
+}
+
+/* The names of the tensors whose values lie one after the other in params_flat_per_step. */
+static void check_order(const replay *w, golden_result *r)
+{
+    json_t *order = golden_json(w->f, "param_order"), *v;
+    size_t i;
+    if (order && json_array_size(order) != (w->t.classes ? 6u : 5u)) golden_fail(r, "param_order has another length");
+    json_array_foreach(order, i, v) if (i >= 6 || strcmp(json_string_value(v), toy_members[i]) != 0)
+        golden_fail(r, "param_order[%zu] is '%s'", i, json_string_value(v));
+    json_decref(order);
+}
+
+static void set_up(replay *w, golden_result *r)
 {
     char word[32];
     json_t *scales = golden_json(w->f, "ema_scale_args");
-    w->s = settings_of(w->o, 8);
-    w->s.p_mean = -1.2, w->s.p_std = 1.2;
+    w->s = settings_of(w->f, w->o, 8);
+    w->s.p_mean = number(w->f, "P_mean", -1.2), w->s.p_std = number(w->f, "P_std", 1.2);
+    w->s.ode = name_index(cm_ode_names, text(w->f, "solver", word, sizeof word));
+    if (!*word) w->s.ode = CM_ODE_HEUN; /* progressive distillation's file names none */
     w->s.distance.metric = name_index(cm_metric_names, text(w->f, "loss_norm", word, sizeof word));
     w->s.weighting = cm_weighting_by_name(text(w->f, "weight_schedule", word, sizeof word));
-    w->optim = (cm_optim){CM_OPTIM_RADAM, 0.9, 0.999, 1e-8, number(w->f, "weight_decay", 0)};
+    read_optimizer(w, r);
     w->c.lr = number(w->f, "lr", 1e-3);
     w->c.anneal_end = (int64_t)number(w->f, "lr_anneal_steps", 0);
     if (json_array_size(scales) == 7) {
@@ -98,8 +127,17 @@ static void set_up(replay *w)
         w->c.start = (int32_t)number(w->f, "start_scales", 8);
         w->c.distill_steps = (int64_t)number(w->f, "distill_steps_per_iter", 6);
     }
+    if (scales && json_array_size(scales) != 7 && json_array_size(scales) != 0)
+        golden_fail(r, "ema_scale_args has %zu entries", json_array_size(scales));
     json_decref(scales);
     read_rates(w);
+    check_order(w, r);
+    golden_says(w->f, r, "rule", "student starts equal to the teacher; when N changes (before the step that uses the new N) "
+                                 "teacher := student and the optimizer state is reset");
+    if (w->t.p > 0 && !cm_safetensors_find(&w->f->st, "dropout_masks"))
+        golden_fail(r, "dropout is %g, but there are no masks", w->t.p);
+    if (w->s.distance.metric < 0 || w->s.weighting < 0 || w->s.ode < 0 || w->c.mu < 0 || w->c.scales < 0)
+        golden_fail(r, "a loss_norm, weight_schedule, solver or schedule that is not known");
     for (int which = 0; which < 3; which++) set_precond(&w->t, which, which == 2 ? "edm" : w->o->precond);
     read_weights(w->f, "init", w->t.weight[0], &w->t.params);
     if (!read_weights(w->f, "teacher", w->t.weight[2], &w->t.params) || !cm_safetensors_find(&w->f->st, "teacher.M"))
@@ -145,10 +183,12 @@ void run_train(golden_file *f, golden_result *r)
     const cm_st_tensor *shape = cm_safetensors_find(&f->st, "batch_index");
     w.steps = (size_t)shape->shape[0];
     w.batch = (size_t)shape->shape[1];
+    golden_agrees(f, r, "steps", (double)w.steps);
+    golden_agrees(f, r, "batch", (double)w.batch);
     w.micro = number(f, "microbatch", -1) > 0 ? (size_t)number(f, "microbatch", -1) : w.batch;
     open_toy(f, w.batch, 64, &w.t);
     w.t.classes = all_labels != NULL;
-    set_up(&w);
+    set_up(&w, r);
     double *x0 = calloc(w.batch * 192, sizeof *x0), *losses = calloc(w.steps * w.batch, sizeof *losses);
     double *flat = calloc(w.steps * PARAMS, sizeof *flat);
     int32_t before = 0;
@@ -187,7 +227,8 @@ void run_train(golden_file *f, golden_result *r)
         check_final(&w, r, set, w.ema[i]);
     }
     free(data), free(index), free(flip), free(noise), free(u), free(normal), free(masks), free(lr), free(scales);
-    free(mu), free(all_labels), free(x0), free(losses), free(flat), free(w.t.x);
+    free(mu), free(all_labels), free(x0), free(losses), free(flat);
+    close_toy(&w.t);
 }
 
 /* --- optim ------------------------------------------------------------------------------------ */
@@ -196,18 +237,25 @@ void run_train(golden_file *f, golden_result *r)
 static void optim_case(const golden_file *f, golden_result *r, const json_t *c, int tensor)
 {
     static const char *const theirs[] = {"RAdam", "Adam", "AdamW", "SGD", NULL};
+    static const char *const known[] = {"i", "opt", "lr", "betas", "eps", "weight_decay", "max_abs_f32_f64", NULL};
     char name[64];
     size_t n = 0, all = 0;
     int i = (int)member(c, "i", 0);
+    golden_members(r, "cases", c, known);
     const json_t *betas = json_object_get(c, "betas");
     cm_optim o = {name_index(theirs, json_string_value(json_object_get(c, "opt"))), 0.9, 0.999, member(c, "eps", 1e-8),
                   member(c, "weight_decay", 0)};
     if (betas) o.beta1 = json_number_value(json_array_get(betas, 0)), o.beta2 = json_number_value(json_array_get(betas, 1));
+    if (o.kind < 0) {
+        golden_fail(r, "case %d: an optimizer that is not known", i);
+        return;
+    }
     (void)snprintf(name, sizeof name, "p0.%d", tensor);
     double *start = golden_read(f, name, &n);
     (void)snprintf(name, sizeof name, "grads.%d", tensor);
     double *grads = golden_read(f, name, &all), *path = calloc(all, sizeof *path), *last = calloc(n, sizeof *last);
     float p[64], g[64], m[64] = {0}, v[64] = {0};
+    golden_agrees(f, r, "steps", (double)(all / n));
     for (size_t k = 0; k < n; k++) p[k] = (float)start[k];
     for (size_t step = 0; step < all / n; step++) {
         for (size_t k = 0; k < n; k++) g[k] = (float)grads[step * n + k];
@@ -229,6 +277,8 @@ void run_optim(golden_file *f, golden_result *r)
 {
     json_t *cases = golden_json(f, "cases"), *c;
     size_t i;
+    golden_says(f, r, "defaults",
+                "betas=(0.9,0.999) eps=1e-8 weight_decay=0 (AdamW default 0.01 not used unless listed)");
     json_array_foreach(cases, i, c) for (int tensor = 0; tensor < 3; tensor++) optim_case(f, r, c, tensor);
     json_decref(cases);
 }

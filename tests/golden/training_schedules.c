@@ -89,11 +89,16 @@ static void check_loss_scale(const golden_file *f, golden_result *r)
 {
     size_t n = 0, overflows = 0;
     double *after = golden_read(f, "fp16.lg_loss_scale_after", &n), *took = golden_read(f, "fp16.took_step", NULL);
-    double *at = golden_read(f, "fp16.overflow_steps", &overflows), lg = 20;
+    static const char *const known[] = {"initial_lg_loss_scale", "growth", NULL};
+    json_t *fp16 = golden_json(f, "fp16");
+    double *at = golden_read(f, "fp16.overflow_steps", &overflows), lg = member(fp16, "initial_lg_loss_scale", 20);
+    double growth = member(fp16, "growth", 1e-3);
+    golden_members(r, "fp16", fp16, known);
+    json_decref(fp16);
     for (size_t k = 0; after && k < n; k++) {
         int overflow = 0;
         for (size_t i = 0; i < overflows; i++) overflow |= (size_t)at[i] == k;
-        golden_compare(r, "fp16.took_step", fabs(cm_loss_scale_step(&lg, 1e-3, overflow) - took[k]), 0);
+        golden_compare(r, "fp16.took_step", fabs(cm_loss_scale_step(&lg, growth, overflow) - took[k]), 0);
         golden_compare(r, "fp16.lg_loss_scale_after", fabs(lg - after[k]), 1e-11 * 20);
     }
     if (!after) golden_fail(r, "no loss scale trace");
@@ -130,10 +135,13 @@ void run_ema_misc(golden_file *f, golden_result *r)
 
 void run_scales(golden_file *f, golden_result *r)
 {
+    static const char *const known[] = {"target_ema_mode", "start_ema",   "scale_mode",            "start_scales",
+                                        "end_scales",      "total_steps", "distill_steps_per_iter", NULL};
     json_t *configs = golden_json(f, "configs"), *v;
     const char *key;
     json_object_foreach(configs, key, v)
     {
+        golden_members(r, key, v, known);
         char name[96];
         size_t n = 0;
         cm_curriculum c = {.start = (int32_t)member(v, "start_scales", 2),
@@ -143,6 +151,10 @@ void run_scales(golden_file *f, golden_result *r)
                            .distill_steps = (int64_t)member(v, "distill_steps_per_iter", 1)};
         c.scales = name_index(cm_scales_names, json_string_value(json_object_get(v, "scale_mode")));
         c.mu = name_index(cm_mu_names, json_string_value(json_object_get(v, "target_ema_mode")));
+        if (c.scales < 0 || c.mu < 0) {
+            golden_fail(r, "%s: a mode that is not known", key);
+            continue;
+        }
         (void)snprintf(name, sizeof name, "%s.k", key);
         double *k = golden_read(f, name, &n);
         (void)snprintf(name, sizeof name, "%s.N", key);
@@ -169,6 +181,7 @@ void run_scales(golden_file *f, golden_result *r)
 
 void run_bilinear(golden_file *f, golden_result *r)
 {
+    golden_says(f, r, "mode", "bilinear, align_corners=False, antialias off");
     for (size_t t = 0; t < f->st.count; t++) {
         const cm_st_tensor *to = &f->st.tensors[t];
         const char *name = to->name, *end = strstr(name, ".f64");

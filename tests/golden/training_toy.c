@@ -46,7 +46,7 @@ char *text(const golden_file *f, const char *key, char *buffer, size_t size)
 double number(const golden_file *f, const char *key, double fallback)
 {
     json_t *v = golden_json(f, key);
-    double d = json_is_number(v) ? json_number_value(v) : fallback;
+    double d = v ? golden_value(v) : fallback;
     json_decref(v);
     return d;
 }
@@ -61,7 +61,7 @@ int name_index(const char *const *names, const char *name)
 double member(const json_t *o, const char *key, double fallback)
 {
     const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : fallback;
+    return v ? golden_value(v) : fallback;
 }
 
 /* --- the toy network ---------------------------------------------------------------- */
@@ -117,9 +117,22 @@ static void evaluate_toy(toy *t, int which, int masked, const double *x, const d
     }
 }
 
+void toy_evaluate(toy *t, int which, const double *x, const double *sigma, double *out)
+{
+    evaluate_toy(t, which, 0, x, sigma, out);
+}
+
 static cm_status evaluate(void *user, int role, const double *x, const double *sigma, double *d)
 {
-    evaluate_toy(user, role == CM_ROLE_TARGET ? 1 : 2, role == CM_ROLE_TARGET, x, sigma, d);
+    toy *t = user;
+    size_t bytes = t->n * 3 * t->pixels * sizeof *x;
+    int target = role == CM_ROLE_TARGET;
+    if (target) {
+        memcpy(t->x2, x, bytes);
+        memcpy(t->sigma2, sigma, t->n * sizeof *sigma);
+    }
+    evaluate_toy(t, target ? 1 : 2, target, x, sigma, d);
+    if (target) memcpy(t->out2, d, bytes);
     return CM_OK;
 }
 
@@ -129,6 +142,7 @@ static cm_status online(void *user, const double *x, const double *sigma, double
     memcpy(t->x, x, t->n * 3 * t->pixels * sizeof *x);
     memcpy(t->sigma, sigma, t->n * sizeof *sigma);
     evaluate_toy(t, 0, 1, x, sigma, d);
+    memcpy(t->out, d, t->n * 3 * t->pixels * sizeof *d);
     return CM_OK;
 }
 
@@ -160,7 +174,9 @@ static cm_status backward(void *user, const double *cotangent)
 
 void set_precond(toy *t, int which, const char *type)
 {
-    json_t *config = json_pack("{s:s,s:s}", "type", type, "time", t->tscale < 0.5 ? "250ln" : "ln/4");
+    json_t *config = json_pack("{s:s,s:s,s:f,s:f,s:f}", "type", type, "time", t->tscale < 0.5 ? "250ln" : "ln/4",
+                               "sigma_data", number(t->f, "sigma_data", 0.5), "sigma_min",
+                               number(t->f, "sigma_min", 0.002), "sigma_max", number(t->f, "sigma_max", 80));
     if (cm_precond_read(t->f->context, config, 1, &t->precond[which]) != CM_OK) abort();
     json_decref(config);
 }
@@ -173,17 +189,25 @@ void open_toy(const golden_file *f, size_t n, size_t pixels, toy *t)
     t->pixels = pixels;
     t->tscale = number(f, "tscale", 1e-3);
     t->p = number(f, "dropout", 0);
-    t->x = calloc(n * 3 * pixels, sizeof *t->x);
+    double **images[] = {&t->x, &t->out, &t->x2, &t->out2};
+    for (int i = 0; i < 4; i++) *images[i] = calloc(n * 3 * pixels, sizeof **images[i]);
 }
 
-cm_objective_settings settings_of(const cm_objective *o, int32_t side)
+void close_toy(toy *t)
+{
+    free(t->x), free(t->out), free(t->x2), free(t->out2);
+}
+
+cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side)
 {
     cm_objective_settings s = {.distance = {o->metric, 0, 3, side, side, 0},
                                .weighting = o->weighting < 0 ? 0 : o->weighting,
-                               .sigma_min = 0.002,
-                               .sigma_max = 80,
-                               .rho = 7,
-                               .sigma_data = 0.5};
+                               .sigma_min = number(f, "sigma_min", 0.002),
+                               .sigma_max = number(f, "sigma_max", 80),
+                               .rho = number(f, "rho", 7),
+                               .sigma_data = number(f, "sigma_data", 0.5),
+                               .p_mean = number(f, "P_mean", 0),
+                               .p_std = number(f, "P_std", 0)};
     return s;
 }
 

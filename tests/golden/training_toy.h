@@ -35,7 +35,8 @@ typedef struct {
     const int32_t *labels;
     double *x; /* of the last online evaluation */
     double sigma[64];
-    double *kept_loss;
+    double *out;                      /* of the last online evaluation */
+    double *x2, *out2, sigma2[64];    /* of the last target's; sigma2[0] 0: there was none */
 } toy;
 
 /* Names of the six tensors, and where each begins among the weights. */
@@ -45,7 +46,11 @@ extern const int toy_begins[6];
 int read_weights(const golden_file *f, const char *prefix, double *w, int *params);
 void set_precond(toy *t, int which, const char *type);
 void open_toy(const golden_file *f, size_t n, size_t pixels, toy *t);
-cm_objective_settings settings_of(const cm_objective *o, int32_t side);
+void close_toy(toy *t);
+/* Times and sigma_data are the file's. */
+cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side);
+/* D of weights `which`, without dropout. */
+void toy_evaluate(toy *t, int which, const double *x, const double *sigma, double *out);
 /* Runs an objective on a batch with gradients of the batch's mean. */
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,
                         const double *z, const double *u, const double *normal, double share, double *loss);
