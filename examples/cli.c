@@ -68,35 +68,17 @@ void cli_usage_error(const cli *c, const char *format, ...)
     exit(CLI_USAGE);
 }
 
-/* Letters to change to get from one word to the other. */
-static int distance(const char *a, const char *b)
-{
-    int row[64], n = (int)strlen(b);
-    if (n > 62) return 99;
-    for (int j = 0; j <= n; j++) row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            int least = row[j - 1] < row[j] ? row[j - 1] + 1 : row[j] + 1;
-            row[j] = change < least ? change : least;
-        }
-    }
-    return row[n];
-}
-
 static void unknown(const cli *c, const char *name)
 {
-    const char *best = NULL;
-    int least = 4;
-    for (int i = 0; i < c->n_options; i++) {
-        int d = distance(name, c->options[i].name);
-        if (d < least) least = d, best = c->options[i].name;
-    }
-    if (best) cli_usage_error(c, "unknown option --%s (did you mean --%s?)", name, best);
-    cli_usage_error(c, "unknown option --%s", name);
+    const char *names[128] = {NULL};
+    char word[80], hint[256];
+    for (int i = 0; i < c->n_options && i < 127; i++) names[i] = c->options[i].name;
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(name, "="), name);
+    hint[0] = '\0';
+    if (c->other_hint) c->other_hint(word, 1, hint, sizeof hint);
+    if (!hint[0] && cm_name_hint(word, names, "--", hint, sizeof hint) == 0 && c->other_hint)
+        c->other_hint(word, 0, hint, sizeof hint);
+    cli_usage_error(c, "unknown option --%s%s", word, hint);
 }
 
 static int find(const cli *c, const char *arg, const char **value)
@@ -238,12 +220,13 @@ size_t cli_integers(const cli *c, const char *name, const char *text, int32_t lo
 
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names)
 {
-    char list[256] = "";
+    char list[256] = "", hint[256];
     for (int i = 0; names[i]; i++) {
         if (strcmp(text, names[i]) == 0) return i;
         if (strlen(list) + strlen(names[i]) + 3 < sizeof list) strcat(strcat(list, i ? ", " : ""), names[i]);
     }
-    cli_usage_error(c, "--%s: '%s' is none of %s", name, text, list);
+    cm_name_hint(text, names, NULL, hint, sizeof hint);
+    cli_usage_error(c, "--%s: '%s' is none of %s%s", name, text, list, hint);
     return -1;
 }
 

@@ -33,6 +33,9 @@ typedef struct cli {
     const char *operands[CLI_OPERANDS];
     int n_operands;
     const char *exits; /* exit codes besides 0, 1, 2 and those of signals, for the help; may be NULL */
+    /* Names that are no options of the program but something else of it: writes what, or "".
+     * exact: only for just that name.  May be NULL. */
+    void (*other_hint)(const char *word, int exact, char *text, size_t size);
 } cli;
 int cli_next(cli *c, const char **value);
 

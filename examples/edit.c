@@ -452,7 +452,7 @@ int main(int argc, char **argv)
     p.c = (cli){"cm-edit",
                 "TASK MODEL.safetensors [PICTURE...] [options]\n"
                 "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)",
-                options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL};
+                options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
     cli_begin();
     p.margin = 2;
     p.fit = -1;

@@ -85,7 +85,8 @@ int main(int argc, char **argv)
              options,   N_OPTIONS,
              argc,      0,
              argv,      {NULL},
-             0,         NULL};
+             0,         NULL,
+             NULL};
     cm_model *model = NULL;
     cm_load_options load;
     const char *value;

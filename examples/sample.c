@@ -301,7 +301,7 @@ int main(int argc, char **argv)
     cm_sampler *sampler = NULL;
     cm_load_options load_options;
     cm_model_info info;
-    p.c = (cli){"cm-sample", "MODEL.safetensors [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL};
+    p.c = (cli){"cm-sample", "MODEL.safetensors [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
     read_command(&p);
     cli_catch_signals();
 

@@ -132,6 +132,22 @@ static void list_presets(void)
     }
 }
 
+/* --lr and --learning-rate are meant for --set. */
+static void setting_hint(const char *word, int exact, char *text, size_t size)
+{
+    cm_train_options o;
+    char name[80];
+    snprintf(name, sizeof name, "%s", word);
+    for (char *c = name; *c; c++)
+        if (*c == '-') *c = '_';
+    cm_train_options_init(&o, sizeof o);
+    if (cm_train_options_set(&o, name, "?") == CM_OK) return;
+    const char *hint = strstr(cm_last_message(), " (did you mean");
+    int known = !strstr(cm_last_message(), "unknown training option");
+    if (known) snprintf(text, size, ": a training option, give it as --set %s=VALUE", name);
+    else if (hint && !exact) snprintf(text, size, "%s; training options go as --set NAME=VALUE", hint);
+}
+
 static void set_option(program *p, int option, const char *v)
 {
     static const char *const rules[] = {"auto", "none", "folder", "prefix", NULL};
@@ -176,7 +192,16 @@ static void set_option(program *p, int option, const char *v)
 
 static void apply(program *p, const char *name, const char *value)
 {
-    if (cm_train_options_set(&p->o, name, value) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
+    char option[128];
+    if (cm_train_options_set(&p->o, name, value) == CM_OK) return;
+    snprintf(option, sizeof option, "%s", name);
+    for (char *c = option; *c; c++)
+        if (*c == '_') *c = '-';
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (strcmp(options[i].name, option) == 0 && strstr(cm_last_message(), "unknown training option"))
+            cli_usage_error(&p->c, "--set %s=%s: give this one as --%s%s%s", name, value, option, options[i].value ? " " : "",
+                            options[i].value ? value : "");
+    cli_usage_error(&p->c, "%s", cm_last_message());
 }
 
 /* Preset, then the objective, then single numbers, then --set. */
@@ -698,6 +723,7 @@ int main(int argc, char **argv)
     int option;
     cli_begin();
     p.c.program = "cm-train";
+    p.c.other_hint = setting_hint;
     p.c.exits = "75 stopped by a signal after a checkpoint, to be continued with --resume";
     p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";
     p.c.options = options;

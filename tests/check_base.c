@@ -384,6 +384,60 @@ START_TEST(versions)
 }
 END_TEST
 
+/* What people type, and the names that they mean. */
+START_TEST(names_are_guessed)
+{
+    static const char *const settings[] = {"lr", "batch", "steps", "grad_clip", "warmup_steps", "huber_c", "ema", "dropout", "seed",
+                                           "label_dropout", "optimizer", "threads", "start_scales", "end_scales", "out", NULL};
+    static const char *const presets[] = {"smoke", "digits-teacher-30min", "digits-ect-30min", "digits-cd-30min", "digits-ict-30min",
+                                          "cifar10-3h", "cifar10-cd-l1", "cifar10-cd-l2", "cifar10-ct", "cifar10-ict",
+                                          "imagenet64-cd-l2", "imagenet64-ict", "lsun256-ict", NULL};
+    static const struct {
+        const char *const *names;
+        const char *word, *before, *hint;
+    } rows[] = {
+        {settings, "learning_rate", NULL, " (did you mean 'lr'?)"},
+        {settings, "Learning-Rate", NULL, " (did you mean 'lr'?)"},
+        {settings, "LR", NULL, " (did you mean 'lr'?)"},
+        {settings, "batch_size", "", " (did you mean 'batch'?)"},
+        {settings, "iterations", "--", " (did you mean --steps?)"},
+        {settings, "bacth", NULL, " (did you mean 'batch'?)"},
+        {settings, "warmup", NULL, " (did you mean 'warmup_steps'?)"},
+        {settings, "warmup-step", NULL, " (did you mean 'warmup_steps'?)"},
+        {settings, "clip", NULL, " (did you mean 'grad_clip'?)"},
+        {settings, "huber", NULL, " (did you mean 'huber_c'?)"},
+        {settings, "optimiser", NULL, " (did you mean 'optimizer'?)"},
+        {settings, "drop_out", NULL, " (did you mean 'dropout'?)"},
+        {settings, "scales", NULL, " (did you mean 'start_scales' or 'end_scales'?)"},
+        {settings, "num_workers", NULL, ""},
+        {settings, "xyzzy", NULL, ""},
+        {settings, "", NULL, ""},
+        {presets, "cifar", NULL, " (did you mean one of cifar10-*?)"},
+        {presets, "cifar10-cd", NULL, " (did you mean 'cifar10-cd-l1' or 'cifar10-cd-l2'?)"},
+        {presets, "cd-imagenet", NULL, " (did you mean 'imagenet64-cd-l2'?)"},
+        {presets, "digits", NULL, " (did you mean one of digits-*?)"},
+        {presets, "ict", NULL, " (did you mean 'digits-ict-30min', 'cifar10-ict', 'imagenet64-ict' or another?)"},
+        {presets, "smokey", NULL, " (did you mean 'smoke'?)"},
+        {presets, "SMOKE", NULL, " (did you mean 'smoke'?)"},
+    };
+    char text[256], longest[400];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t n = cm_name_hint(rows[i].word, rows[i].names, rows[i].before, text, sizeof text);
+        ck_assert_msg(strcmp(text, rows[i].hint) == 0, "%s: '%s', expected '%s'", rows[i].word, text, rows[i].hint);
+        ck_assert_uint_eq(n, strlen(text));
+    }
+    memset(longest, 'a', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    ck_assert_uint_eq(cm_name_hint(longest, settings, NULL, text, sizeof text), 0);
+    ck_assert_uint_eq(cm_name_hint("lr", (const char *const[]){longest, NULL}, NULL, text, sizeof text), 0);
+    ck_assert_uint_eq(cm_name_hint(NULL, settings, NULL, text, sizeof text), 0);
+    ck_assert_uint_eq(cm_name_hint("lr", NULL, NULL, text, sizeof text), 0);
+    ck_assert_uint_eq(cm_name_hint("learning_rate", settings, NULL, text, 9), 8);
+    ck_assert_str_eq(text, " (did yo");
+    ck_assert_uint_eq(cm_name_hint("learning_rate", settings, NULL, NULL, 0), 0);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("base");
@@ -405,6 +459,7 @@ Suite *make_suite(void)
     tcase_add_test(t, no_request_is_lost);
     tcase_add_test(t, half_precision);
     tcase_add_test(t, versions);
+    tcase_add_test(t, names_are_guessed);
     suite_add_tcase(s, t);
     return s;
 }

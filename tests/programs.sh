@@ -213,7 +213,14 @@ expect 2 "expected a number" $t --out $dir/x --set lr=nan
 expect 2 "expected 0..1" $t --out $dir/x --set ema=1.01
 expect 2 "expected 2" $t --out $dir/x --objective cd --set start_scales=1
 expect 2 "did you mean 'warmup_steps'" $t --out $dir/x --set warmup_step=3
-expect 2 "no preset" $t --out $dir/x --preset digit
+expect 2 "no preset is called 'digit' (did you mean one of digits-*?)" $t --out $dir/x --preset digit
+expect 2 "did you mean one of cifar10-*?" $t --out $dir/x --preset cifar
+expect 2 "did you mean 'lr'?" $t --out $dir/x --set learning_rate=1
+expect 2 "give it as --set lr=VALUE" $t --out $dir/x --lr 0.1
+expect 2 "did you mean --batch?" $t --out $dir/x --batch-size 4
+expect 2 "give this one as --sample-every 3" $t --out $dir/x --set sample_every=3
+expect 2 "did you mean 'super-resolve'?" $e superres $model $d
+expect 2 "did you mean 'ancestral'?" $bin/cm-sample $model --method euler_ancestral
 expect 2 "are needed" $bin/cm-train
 expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
 expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config

@@ -72,6 +72,8 @@ class Binding(unittest.TestCase):
         alone = s.denoise(cut, cm.noise_level(cut), cut=True, labels=5, seed=3, first_index=1)
         self.assertEqual(values(both)[1024:], values(alone))
         self.assertRaises(ValueError, cm.noise_level, [cut, cut])
+        with self.assertRaisesRegex(ValueError, "did you mean 'noise'"):
+            s.inpaint(y, mask, labels=1, start="noisy")
         frames = s.interpolate(4, to=2, labels=[6] * 4, seed=9)
         ends = values(s.sample(3, labels=[6] * 3, seed=9))
         self.assertEqual(values(frames)[:1024], ends[:1024])

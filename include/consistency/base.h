@@ -105,6 +105,13 @@ CM_API const char *cm_status_name(cm_status status);
  * expected and what was found.  Meaningful right after a failing call. */
 CM_API const char *cm_last_message(void);
 
+/* The names of a NULL-terminated list that somebody may have meant by `word`: " (did
+ * you mean 'lr'?)" into text, or "" where none resembles it.  Knows other programs' words
+ * (learning-rate, batch-size), slips, beginnings ("one of cifar10-*") and parts.  `before`
+ * stands before each name instead of quotes ("--"; NULL or "" = quotes).  Returns the
+ * length; 256 bytes hold every answer, a longer one is cut. */
+CM_API size_t cm_name_hint(const char *word, const char *const *names, const char *before, char *text, size_t size);
+
 /* sizeof of the public struct with that name ("cm_sample_options"), 0 when
  * there is none.  Bindings compare it with their own idea on load. */
 CM_API size_t cm_abi_sizeof(const char *struct_name);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hint.h"
+
 /* --- the reader ----------------------------------------------------------- */
 
 static cm_status wrong(const char *what, const cm_field *f, const char *expected)
@@ -44,7 +46,7 @@ static cm_status read_bool(const char *what, const cm_field *f, const json_t *v,
 static cm_status read_choice(const char *what, const cm_field *f, const json_t *v, int32_t *out)
 {
     const char *text = json_string_value(v);
-    char list[256] = "";
+    char list[256] = "", hint[CM_HINT_SIZE];
     if (!text) return wrong(what, f, "a string");
     for (int32_t i = 0; f->choices[i]; i++) {
         if (strcmp(text, f->choices[i]) == 0) {
@@ -56,7 +58,8 @@ static cm_status read_choice(const char *what, const cm_field *f, const json_t *
             strcat(list, f->choices[i]);
         }
     }
-    CM_FAIL(CM_ERR_FORMAT, "%s: argument '%s' is \"%.64s\", expected one of %s", what, f->name, text, list);
+    (void)cm_name_hint(text, f->choices, NULL, hint, sizeof hint);
+    CM_FAIL(CM_ERR_FORMAT, "%s: argument '%s' is \"%.64s\", expected one of %s%s", what, f->name, text, list, hint);
 }
 
 static cm_status read_list(const char *what, const cm_field *f, const json_t *v, unsigned char *out)
@@ -94,6 +97,16 @@ static cm_status read_field(const char *what, const cm_field *f, const json_t *v
     return CM_OK;
 }
 
+static cm_status unknown(const char *what, const char *key, const cm_field *fields, size_t n)
+{
+    enum { MOST = 32 };
+    const char *names[MOST + 1] = {NULL};
+    char hint[CM_HINT_SIZE];
+    for (size_t i = 0; i < n && i < MOST; i++) names[i] = fields[i].name;
+    (void)cm_name_hint(key, names, NULL, hint, sizeof hint);
+    CM_FAIL(CM_ERR_FORMAT, "%s: unknown argument '%.64s'%s", what, key, hint);
+}
+
 cm_status cm_fields_read(const char *what, const json_t *object, const cm_field *fields, size_t n, void *out)
 {
     const char *key;
@@ -103,7 +116,7 @@ cm_status cm_fields_read(const char *what, const json_t *object, const cm_field 
     {
         size_t i = 0;
         while (i < n && strcmp(fields[i].name, key) != 0) i++;
-        if (i == n) CM_FAIL(CM_ERR_FORMAT, "%s: unknown argument '%.64s'", what, key);
+        if (i == n) return unknown(what, key, fields, n);
         if (!json_is_null(value)) CM_TRY(read_field(what, &fields[i], value, out));
     }
     for (size_t i = 0; i < n; i++) {

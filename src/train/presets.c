@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hint.h"
 #include "train/settings.h"
 
 /* --- networks: every argument written out ----------------------------------------- */
@@ -198,7 +199,11 @@ static cm_status find(const char *name, const cm_preset **out)
             *out = &presets[i];
             return CM_OK;
         }
-    CM_FAIL(CM_ERR_ARGUMENT, "no preset is called '%.64s'", name);
+    const char *names[PRESETS + 1] = {NULL};
+    char hint[CM_HINT_SIZE];
+    for (size_t i = 0; i < PRESETS; i++) names[i] = presets[i].name;
+    (void)cm_name_hint(name, names, NULL, hint, sizeof hint);
+    CM_FAIL(CM_ERR_ARGUMENT, "no preset is called '%.64s'%s", name, hint);
 }
 
 static cm_status apply(cm_train_options *o, const char *text)

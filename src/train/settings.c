@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hint.h"
 #include "base/pool.h"
 #include "graph/arithmetic.h"
 
@@ -171,33 +172,13 @@ void cm_settings_defaults(cm_train_options *o)
 
 /* --- by name ------------------------------------------------------------------------- */
 
-static int distance(const char *a, const char *b)
-{
-    int row[64], n = (int)strlen(b);
-    if (n > 62 || strlen(a) > 62) return 99;
-    for (int j = 0; j <= n; j++) row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int change = diagonal + (a[i - 1] != b[j - 1]), least = row[j - 1] < row[j] ? row[j - 1] + 1 : row[j] + 1;
-            diagonal = row[j];
-            row[j] = change < least ? change : least;
-        }
-    }
-    return row[n];
-}
-
 static cm_status unknown(const char *name)
 {
-    const char *best = "ema";
-    int least = distance(name, best);
-    for (int i = 0; i < FIELDS; i++) {
-        int d = distance(name, fields[i].name);
-        if (d < least) least = d, best = fields[i].name;
-    }
-    if (least < 4) CM_FAIL(CM_ERR_ARGUMENT, "unknown training option '%.64s' (did you mean '%s'?)", name, best);
-    CM_FAIL(CM_ERR_ARGUMENT, "unknown training option '%.64s'", name);
+    const char *names[FIELDS + 2] = {"ema"};
+    char hint[CM_HINT_SIZE];
+    for (int i = 0; i < FIELDS; i++) names[i + 1] = fields[i].name;
+    (void)cm_name_hint(name, names, NULL, hint, sizeof hint);
+    CM_FAIL(CM_ERR_ARGUMENT, "unknown training option '%.64s'%s", name, hint);
 }
 
 /* Numbers in the C locale whatever the host's: jansson reads them. */
@@ -212,7 +193,7 @@ static int read_number(const char *text, double *out)
 
 static cm_status set_choice(cm_train_options *o, const field *f, const char *value, int *done)
 {
-    char list[160] = "";
+    char list[160] = "", hint[CM_HINT_SIZE];
     double number;
     *done = 0;
     if (!f->choices || read_number(value, &number)) return CM_OK;
@@ -225,7 +206,8 @@ static cm_status set_choice(cm_train_options *o, const field *f, const char *val
         if (strlen(list) + strlen(f->choices[i]) + 3 < sizeof list)
             strcat(strcat(list, i ? ", " : ""), f->choices[i]);
     }
-    CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected one of %s", f->name, value, list);
+    (void)cm_name_hint(value, f->choices, NULL, hint, sizeof hint);
+    CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected one of %s%s", f->name, value, list, hint);
 }
 
 /* "0.999,warmup:0.999,halflife:500000:0.05" or "none". */

@@ -186,6 +186,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_version_number": (C.c_uint32, []),
     "cm_build_info": (C.c_char_p, []),
     "cm_status_name": (C.c_char_p, [C.c_int]),
+    "cm_name_hint": (_size, [C.c_char_p, C.POINTER(C.c_char_p), C.c_char_p, C.c_char_p, _size]),
     "cm_last_message": (C.c_char_p, []),
     "cm_abi_sizeof": (_size, [C.c_char_p]),
     "cm_context_options_init": (None, [C.POINTER(ContextOptions), _size]),

@@ -112,10 +112,20 @@ def flag(value: Any, what: str) -> bool:
     return bool(v)
 
 
+def _hint(value: Any, names: Sequence[Any]) -> str:
+    from ._lib import lib
+    if not isinstance(value, str) or "\0" in value:
+        return ""
+    known = [n.encode() for n in names if n]
+    text = C.create_string_buffer(256)
+    lib.cm_name_hint(value.encode(), (C.c_char_p * (len(known) + 1))(*known, None), None, text, len(text))
+    return text.value.decode("utf-8", "replace")
+
+
 def choice(value: Any, what: str, names: Sequence[Any]) -> int:
     """The index of value among the names; None stands for no name."""
     if not isinstance(value, (str, type(None))) or value not in names:
-        raise ValueError("%s is %r, expected one of %s" % (what, value, ", ".join(n for n in names if n)))
+        raise ValueError("%s is %r, expected one of %s%s" % (what, value, ", ".join(n for n in names if n), _hint(value, names)))
     return list(names).index(value)
 
 

@@ -1,0 +1,9 @@
+/* hint.h - the names of a list that somebody may have meant. */
+#ifndef CM_BASE_HINT_H
+#define CM_BASE_HINT_H
+
+#include <consistency/base.h>
+
+enum { CM_HINT_SIZE = 256 }; /* room for what cm_name_hint writes */
+
+#endif
