@@ -181,7 +181,7 @@ done
 expect 0 "130" $bin/cm-sample --help
 $bin/cm-sample $model -n 1 --seed 3 -o $dir/open.png -q
 for closed in ">&-" "2>&-" "<&-" "<&- >&- 2>&-"; do
-    n=$((n + 1)); eval "$bin/cm-sample $model -n 1 --seed 3 --force -o $dir/closed.png $closed" || fail "with $closed"
+    n=$((n + 1)); eval "$bin/cm-sample $model -n 1 --seed 3 --force -o $dir/closed.png >/dev/null $closed" || fail "with $closed"
     cmp -s $dir/open.png $dir/closed.png || fail "the picture made with $closed is another one"
 done
 # cm-train: a run from nothing, one from a checkpoint, distillation, and what it refuses.
@@ -225,6 +225,46 @@ expect 2 "are needed" $bin/cm-train
 expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
 expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
 [ -d $dir/x ] && fail "a refused run left a directory"
+# A run goes to any empty directory, which stays what it is; whether it can is said before the work.
+u="$bin/cm-train --data $dir/set --preset smoke --steps 3 --batch 4 --threads 1 --no-estimate -q"
+mkdir -m 700 $dir/own; ln -s own $dir/link; mkdir -p $dir/dot $dir/mount/lost+found; ln -s nowhere $dir/dangling; b=$(realpath $bin)
+for run in link new/ mount; do expect 0 "" $u --out $dir/$run; [ -f $dir/$run/config.json ] || fail "no run in $run"; done
+[ "$(stat -c %a $dir/own)" = 700 ] && [ -L $dir/link ] || fail "--out changed the directory it was given"
+(cd $dir/dot && $b/cm-train --data ../set --preset smoke --steps 3 --batch 4 --threads 1 --no-estimate -q --out .) || fail "--out ."
+expect 1 "not empty" $u --out $dir/own
+expect 1 "No such file" $u --data $dir/none --out $dir/no/run
+expect 1 "no/run" $u --data $dir/none --out $dir/no/run
+expect 1 "$dir/dangling" $u --out $dir/dangling
+expect 1 "Not a directory" $u --out $dir/a.png
+expect 1 "Not a directory" $u --out $dir/a.png/run
+expect 1 "too long" $u --out $dir/$(printf 'x%.0s' $(seq 300))
+# The log is JSON, and the report lives with it, also of a run that diverges and of names that are no text.
+expect 0 "" $u --steps 6 --out $dir/diverged --sample-every 0 --log-every 1 --set lr=1e6 --set skip_nonfinite=9 --set ema=none
+cp -r $dir/set "$dir/s"$'\xff'
+expect 0 "" $u --out "$dir/bytes"$'\xff' --data "$dir/s"$'\xff'
+$u --out $dir/closed-run >&- 2>&- <&- || fail "a run with closed descriptors"
+python3 - $dir <<'END' || fail "JSON of odd runs"
+import json, os, sys
+def refuse(name):
+    raise ValueError(name + " is no JSON")
+d = os.fsencode(sys.argv[1])
+for run in (b"/diverged", b"/bytes\xff", b"/closed-run"):
+    json.load(open(d + run + b"/config.json", encoding="utf-8"), parse_constant=refuse)
+    rows = [json.loads(line, parse_constant=refuse) for line in open(d + run + b"/log.jsonl", encoding="utf-8")]
+    assert [r["step"] for r in rows] == list(range(1, len(rows) + 1)) and len(rows) in (3, 6), (run, rows)
+    assert all(r["img_per_s"] > 0 for r in rows)
+    if run == b"/diverged":
+        assert rows[0]["loss"] > 0 and rows[-1]["loss"] is None and rows[-1]["grad_norm"] is None, rows
+END
+for run in $dir/diverged "$dir/bytes"$'\xff'; do
+    PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report "$run"
+    PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard "$run"
+done
+n=$((n + 1)); $bin/cm-train --data $dir/set --preset smoke --steps 3 --batch 4 --no-estimate --out $dir/full-run >/dev/full 2>$dir/err && fail "a run into a full output succeeds"
+grep -q "standard output" $dir/err && [ -d $dir/full-run/checkpoints/step-000000003 ] || fail "a run into a full output: $(cat $dir/err)"
+[ -z "$($u --out $dir/quiet 2>&1)" ] || fail "cm-train -q prints something"
+for bad in -1 " -1" +1 1.5 1e3 18446744073709551616; do expect 2 "seed is" $bin/cm-train --preset smoke --print-config --seed "$bad"; done
+for bad in 1.5 nan 0x4 +4 ""; do expect 2 "batch is" $bin/cm-train --preset smoke --print-config --batch "$bad"; done
 PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
 PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/run
 [ -f $dir/f.png ] && fail "a failed run left f.png"

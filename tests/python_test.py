@@ -424,7 +424,9 @@ class Training(unittest.TestCase):
             self.assertIn(word, str(caught.exception))
         self.assertRaisesRegex(ValueError, "images has shape", t.step, good[:1])
         self.assertEqual(t.steps, 0)
-        for bad in ({"seed": -1}, {"seed": 2**64}, {"steps": 1.5}, {"lr": math.nan}, {"batch": 2**32 + 2}):
+        for seed in (0, 2**63 - 1, 2**63, 2**64 - 1, "18446744073709551615"):
+            self.assertEqual(cm.Trainer(m, preset="smoke", seed=seed).options["seed"], int(seed))
+        for bad in ({"seed": " -5"}, {"seed": "+5"}, {"seed": " 5"}, {"seed": -1}, {"seed": 2**64}, {"steps": 1.5}, {"lr": math.nan}, {"batch": 2**32 + 2}):
             self.assertRaises((ValueError, cm.Error), cm.Trainer, m, preset="smoke", **bad)
         for bad in ({"lr": None}, {"lr": [1]}):
             self.assertRaisesRegex(TypeError, "lr is", cm.Trainer, m, preset="smoke", **bad)

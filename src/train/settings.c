@@ -256,7 +256,7 @@ cm_status cm_settings_set(cm_train_options *o, const char *name, const char *val
         char *end;
         errno = 0;
         o->seed = strtoull(value, &end, 10);
-        if (errno || *end || end == value || *value == '-')
+        if (errno || *end || !(*value >= '0' && *value <= '9')) /* strtoull takes " -5" */
             CM_FAIL(CM_ERR_ARGUMENT, "seed is '%.64s', expected a whole number below 2^64", value);
         return CM_OK;
     }
@@ -295,6 +295,15 @@ static json_t *averages(const cm_train_options *o)
     return list;
 }
 
+/* JSON's whole numbers end at 2^63 - 1 for jansson: larger seeds are text. */
+static json_t *seed_json(uint64_t seed)
+{
+    char text[24];
+    if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    return json_string(text);
+}
+
 json_t *cm_settings_json(const cm_train_options *o, int course)
 {
     json_t *object = json_object();
@@ -304,7 +313,7 @@ json_t *cm_settings_json(const cm_train_options *o, int course)
         json_t *value;
         if (course && !f->course) continue;
         if (f->choices && v >= 0 && v <= f->high) value = json_string(f->choices[(int)v]);
-        else if (f->kind == SEED) value = json_integer((json_int_t)o->seed);
+        else if (f->kind == SEED) value = seed_json(o->seed);
         else value = f->kind == REAL ? json_real(v) : json_integer((json_int_t)v);
         json_object_set_new(object, f->name, value);
     }

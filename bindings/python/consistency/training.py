@@ -174,6 +174,7 @@ class Trainer(Handle):
         text = C.create_string_buffer(length.value + 1)
         _check(lib.cm_train_options_json(C.byref(self._options), text, len(text), None))
         found: Dict[str, Any] = json.loads(text.value.decode())
+        found["seed"] = int(found["seed"])  # text from 2^63 on
         return found
 
     @property
