@@ -32,6 +32,7 @@ class Handle:
         return self
 
     _handle: Any
+    _lock: Any
     _calls: int
 
     def _alive(self) -> Any:
