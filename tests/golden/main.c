@@ -144,11 +144,11 @@ static int is_prose(const char *key)
 
 static void check_used(const golden_file *f, golden_result *r)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)f->st.metadata, key, value)
+    for (size_t i = 0; i < f->st.metadata_count; i++) {
+        const char *key = f->st.metadata[i].key;
         if (!json_object_get(f->used, key) && !is_prose(key))
             golden_fail(r, "member '%s' of the metadata is not used", key);
+    }
 }
 
 static void report(const char *folder, const char *name, const golden_result *r, double seconds)
