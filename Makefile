@@ -75,9 +75,9 @@ IO_C      := file directory foreign json_text json_tree safetensors picture orie
 OPS_C     := dispatch packer direct_conv own_conv narrow winograd tiles conv2d linear groupnorm attention attention_own attention_tiles arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config fold layers init net adm edm_block songunet dhariwal checkpoint flax_names
-DIFFUSION_C := schedule weighting precond model denoiser solver times noise edit_tasks edit interpolate sampler
-DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level labels label_json label_folders colours dataset loader augment
-TRAIN_C   := distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
+DIFFUSION_C := schedule weighting precond classes model denoiser solver times noise edit_tasks edit interpolate sampler
+DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
+TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner trainer state
 API_C     := base model sampler edit image dataset trainer
 PROGRAMS  := cm-sample cm-edit cm-info cm-train

@@ -218,6 +218,41 @@ size_t cli_integers(const cli *c, const char *name, const char *text, int32_t lo
     }
 }
 
+/* A number is what was typed; told when a class of another number is called so. */
+static int32_t label_number(const cli *c, const cm_model *model, const char *piece, int64_t v)
+{
+    const char *name;
+    if (v < -1 || v > INT32_MAX)
+        cli_usage_error(c, "--labels: %lld in '%s' is outside %d..%d", (long long)v, piece, -1, INT32_MAX);
+    for (int32_t k = 0; (name = cm_model_class_name(model, k)) != NULL; k++)
+        if (k != v && strcmp(name, piece) == 0)
+            fprintf(stderr, "%s: warning: --labels: %s is taken for the number; the class that is called '%s' has number %d\n",
+                    c->program, piece, piece, k);
+    return (int32_t)v;
+}
+
+size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t *out, size_t most)
+{
+    size_t n = 0;
+    if (strcmp(text, "none") == 0) {
+        out[0] = -1;
+        return 1;
+    }
+    for (const char *at = text;; n++) {
+        int64_t v;
+        size_t length = strcspn(at, ",");
+        char *piece = strndup(at, length);
+        if (n == most) cli_usage_error(c, "--labels: more than %zu", most);
+        if (!piece || !*piece) cli_usage_error(c, "--labels: '%s' is not a list like 3,7 or cat,dog", text);
+        const char *end = read_whole(piece, &v);
+        if (end && !*end) out[n] = label_number(c, model, piece, v);
+        else if (cm_model_find_class(model, piece, &out[n]) != CM_OK) cli_usage_error(c, "--labels: %s", cm_last_message());
+        free(piece);
+        if (!at[length]) return n + 1;
+        at += length + 1;
+    }
+}
+
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names)
 {
     char list[256] = "", hint[256];

@@ -19,7 +19,7 @@ static const cli_option options[] = {
     {"frames", 0, "N", "interpolate: images from end to end (8)"},
     {"to", 0, "N", "interpolate: from image --first to the Nth after it (1)"},
     {"variations", 'v', "N", "results for each picture (4; denoise 1)"},
-    {"labels", 'l', "LIST", "class numbers of the pictures, used in turn; 'none'"},
+    {"labels", 'l', "LIST", "class numbers or names of the pictures, used in turn; 'none'"},
     {"steps", 0, "N", "network evaluations"},
     {"sigmas", 0, "LIST", "noise levels, falling: 80,20,5"},
     {"ts", 0, "LIST", "grid indices, rising, with --grid: 0,22,39"},
@@ -50,7 +50,7 @@ static const char *const starts[] = {"given", "noise", NULL};
 
 typedef struct {
     cli c;
-    const char *output, *images, *config, *mask;
+    const char *output, *images, *config, *mask, *given_labels;
     int task, margin, force, fit, json, quiet, factor;
     size_t frames, n_cycle, n_given, n_results;
     int no_cut;
@@ -89,11 +89,7 @@ static void set_option(program *p, int option, const char *v)
     case FRAMES: p->frames = (size_t)cli_integer(c, "frames", v, 2, 100000); break;
     case TO: p->edit.to = (uint64_t)cli_integer(c, "to", v, 1, INT64_MAX); break;
     case VARIATIONS: p->edit.variations = (int32_t)cli_integer(c, "variations", v, 1, 65536); break;
-    case LABELS:
-        p->n_cycle = 1;
-        p->cycle[0] = -1;
-        if (strcmp(v, "none")) p->n_cycle = cli_integers(c, "labels", v, -1, p->cycle, 1024);
-        break;
+    case LABELS: p->given_labels = v; break;
     case STEPS: s->steps = (int32_t)cli_integer(c, "steps", v, 1, 1000000); break;
     case SIGMAS:
         s->sigma_count = cli_list(c, "sigmas", v, p->sigmas, 1024);
@@ -473,6 +469,7 @@ int main(int argc, char **argv)
     cm_status status = output_check_names(&p.out);
     if (status == CM_OK) status = cm_model_load(NULL, p.c.operands[1], &load_options, &model);
     if (status == CM_OK) status = cm_model_info_get(model, &p.info);
+    if (status == CM_OK && p.given_labels) p.n_cycle = cli_labels(&p.c, model, p.given_labels, p.cycle, 1024);
     if (status == CM_OK && p.task == COLORIZE && p.info.channels != 3)
         cli_usage_error(&p.c, "colorize: %s makes gray pictures", p.c.operands[1]);
     if (status == CM_OK) status = cm_sampler_create(model, &p.sampler, &sampler);

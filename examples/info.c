@@ -41,6 +41,33 @@ static cm_status list_tensors(const cm_model *model, int json)
     return CM_OK;
 }
 
+static int has_names(const cm_model *model, int32_t classes)
+{
+    for (int32_t k = 0; k < classes; k++)
+        if (cm_model_class_name(model, k)) return 1;
+    return 0;
+}
+
+/* The mapping from numbers to names: all of it as JSON, else the beginning of a long one. */
+static void list_classes(const cm_model *model, int32_t classes, int json)
+{
+    enum { SHOWN = 100 };
+    int named = has_names(model, classes);
+    fputs(json ? ", \"classes\": [" : named ? "  classes     " : "", stdout);
+    for (int32_t k = 0; named && k < classes; k++) {
+        const char *name = cm_model_class_name(model, k);
+        if (json) {
+            fputs(k ? ", " : "", stdout);
+            if (name) cli_json_string(stdout, name);
+            else printf("null");
+        } else if (k < SHOWN) {
+            printf("%s %d %s", k ? "," : "", k, name ? name : "(no name)");
+        }
+    }
+    if (json) printf("]");
+    else if (named) printf(classes > SHOWN ? ", ... (%d in all)\n" : "\n", classes);
+}
+
 static cm_status describe(const char *path, const cm_model *model, int json, int tensors)
 {
     cm_model_info i;
@@ -52,6 +79,7 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
                i.parameters, i.tensors, (double)i.weight_bytes / 1048576);
         printf("  images       %d x %d, %d channel%s, %d classes\n", i.width, i.height, i.channels,
                i.channels == 1 ? "" : "s", i.num_classes);
+        list_classes(model, i.num_classes, 0);
         printf("  precond      %s: %s model, sigma %g..%g, sigma_data %g\n", i.precond,
                i.is_consistency ? "consistency" : "diffusion", i.sigma_min, i.sigma_max, i.sigma_data);
         printf("  configuration %s\n", i.config_json);
@@ -69,6 +97,7 @@ static cm_status describe(const char *path, const cm_model *model, int json, int
     cli_json_number(stdout, 9, i.sigma_max);
     printf(", \"sigma_data\": ");
     cli_json_number(stdout, 9, i.sigma_data);
+    list_classes(model, i.num_classes, 1);
     printf(", \"config\": %s", i.config_json);
     if (tensors) {
         printf(", \"tensors\": [");

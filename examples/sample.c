@@ -23,7 +23,7 @@ static const cli_option options[] = {
     {"rho", 0, "X", "curvature of the grid (7)"},
     {"churn", 0, "X", "s_churn of heun, dpm, edm"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
-    {"labels", 'l', "LIST", "class numbers, used in turn; 'rows': every class in turn; 'none'"},
+    {"labels", 'l', "LIST", "class numbers or names, used in turn; 'rows': every class in turn; 'none'"},
     {"seed", 's', "N", "(0)"},
     {"first", 0, "N", "index of the first image (0)"},
     {"torch-noise", 0, NULL, "the random stream of torch's per-sample generators"},
@@ -76,7 +76,7 @@ static const char *const dtypes[] = {"default", "f32", "bf16", "f16", NULL};
 
 typedef struct {
     cli c;
-    const char *model, *output, *images, *config;
+    const char *model, *output, *images, *config, *labels;
     size_t count;
     int columns, margin, force, bench, json, quiet, rows;
     double sigmas[1024];
@@ -86,15 +86,6 @@ typedef struct {
     cm_sample_options sample;
     output out;
 } program;
-
-static void set_labels(program *p, const char *value)
-{
-    p->rows = strcmp(value, "rows") == 0;
-    if (p->rows) return;
-    p->n_cycle = 1;
-    p->cycle[0] = -1;
-    if (strcmp(value, "none")) p->n_cycle = cli_integers(&p->c, "labels", value, -1, p->cycle, 1024);
-}
 
 static void set_option(program *p, int option, const char *v)
 {
@@ -121,7 +112,7 @@ static void set_option(program *p, int option, const char *v)
     case RHO: s->rho = cli_number(c, "rho", v, 0.5, 1e3); break;
     case CHURN: s->s_churn = cli_number(c, "churn", v, 0, 1e6); break;
     case NO_CLIP: s->clip_denoised = -1; break;
-    case LABELS: set_labels(p, v); break;
+    case LABELS: p->labels = v; break;
     case SEED: s->seed = cli_seed(c, "seed", v); break;
     case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
     case TORCH: s->noise_source = CM_NOISE_TORCH_IMAGE; break;
@@ -280,9 +271,11 @@ static void read_command(program *p)
     p->out.first = p->sample.first_index;
 }
 
-/* What the model decides: how many images, in how many columns. */
-static void choose_page(program *p, const cm_model_info *info)
+/* What the model decides: labels by name, how many images, in how many columns. */
+static void choose_page(program *p, const cm_model *model, const cm_model_info *info)
 {
+    p->rows = p->labels && strcmp(p->labels, "rows") == 0;
+    if (p->labels && !p->rows) p->n_cycle = cli_labels(&p->c, model, p->labels, p->cycle, 1024);
     if (p->rows && !info->num_classes) cli_usage_error(&p->c, "--labels rows: the model has no classes");
     if (p->rows && !p->columns) p->columns = 10;
     if (!p->count) p->count = p->rows ? (size_t)(10 * info->num_classes) : 16;
@@ -313,7 +306,7 @@ int main(int argc, char **argv)
     double load = cli_seconds() - before;
     cm_model_info_init(&info, sizeof info);
     if (status == CM_OK) status = cm_model_info_get(model, &info);
-    if (status == CM_OK) choose_page(&p, &info);
+    if (status == CM_OK) choose_page(&p, model, &info);
     if (status == CM_OK) status = cm_sampler_create(model, &p.sampler, &sampler);
     if (status == CM_OK) status = run(&p, &info, sampler, load);
     int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);

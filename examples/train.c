@@ -339,8 +339,13 @@ static int write_config(program *p)
     fprintf(f, "{\"options\": %s,\n\"begins_as\": %s,\n\"parameters\": %llu,\n\"data\": {\"path\": ", options_text,
             model.config_json, (unsigned long long)model.parameters);
     cli_json_string(f, p->data);
-    fprintf(f, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\"},\n\"init\": ",
+    fprintf(f, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\", \"class_names\": [",
             data.kind, (unsigned long long)data.images, data.classes, (unsigned long long)data.fingerprint);
+    for (int32_t k = 0; cm_dataset_class_name(p->dataset, k); k++) {
+        fputs(k ? ", " : "", f);
+        cli_json_string(f, cm_dataset_class_name(p->dataset, k));
+    }
+    fprintf(f, "]},\n\"init\": ");
     cli_json_string(f, p->init ? p->init : "");
     fprintf(f, ",\n\"teacher\": ");
     cli_json_string(f, p->teacher_path ? p->teacher_path : "");

@@ -185,6 +185,41 @@ START_TEST(dataset_json)
 }
 END_TEST
 
+/* Numbers by their value, then the others with runs of digits as numbers: the same from any beginning. */
+START_TEST(order_of_classes)
+{
+    static const char *const order[] = {
+        "-10", "-2", "-0.5", "0", "0.25", "0.5", "00001", "1", "1.5", "2", "10", "18446744073709551616", "99999999999999999999",
+        ".5", "1.2.3", "2nd10", "10a", "A2", "a", "a1b2", "a01b10", "a2", "a10", "ape", "cat", "cat 2", "cat-1", "cat1", "cat02",
+        "cat2", "cat10", "dog"};
+    enum { N = sizeof order / sizeof *order };
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            int got = cm_class_order(order[i], order[j]);
+            ck_assert_msg((got > 0) - (got < 0) == (i > j) - (i < j), "'%s' and '%s': %d", order[i], order[j], got);
+        }
+    cm_dataset_options o = in_order();
+    static const char *const numbered[] = {"10", "2", "0", "1"};
+    char path[300];
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "mkdir -p %s/numbers/%s", dir, numbered[i]);
+        ck_assert_int_eq(system(path), 0);
+        snprintf(path, sizeof path, "%s/numbers/%s/a.png", dir, numbered[i]);
+        write_png(path, 10 * i);
+    }
+    cm_dataset *d = open_set(in_dir("numbers"), &o);
+    static const char *const names[] = {"0", "1", "2", "10"};
+    static const int values[] = {20, 30, 0, 10}, labels[] = {0, 1, 3, 2}; /* pictures stay in byte order */
+    for (int i = 0; i < 4; i++) {
+        int32_t label;
+        ck_assert_str_eq(cm_dataset_class_name(d, i), names[i]);
+        ck_assert_int_eq(value_at(d, (uint64_t)i, &label), values[i]);
+        ck_assert_int_eq(label, labels[i]);
+    }
+    cm_dataset_free(d);
+}
+END_TEST
+
 /* --- bad pictures -------------------------------------------------------------------------- */
 
 static int warned;
@@ -1492,6 +1527,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, folders);
     tcase_add_test(t, dataset_json);
+    tcase_add_test(t, order_of_classes);
     tcase_add_test(t, bad_pictures_are_left_out);
     tcase_add_test(t, shuffling_is_a_permutation);
     tcase_add_test(t, tars);

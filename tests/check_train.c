@@ -555,6 +555,129 @@ START_TEST(trouble_with_checkpoints)
 }
 END_TEST
 
+/* --- names of classes ----------------------------------------------------------------------- */
+
+static cm_dataset *open_data(const char *path)
+{
+    cm_dataset_options o;
+    cm_dataset *d;
+    cm_dataset_options_init(&o, sizeof o);
+    o.seed = 5;
+    OK(cm_dataset_open(NULL, path, &o, &d));
+    return d;
+}
+
+static void rename_class(const char *folder, const char *from, const char *to)
+{
+    char a[300], b[300];
+    for (int i = 0; i < 30; i++) {
+        snprintf(a, sizeof a, "%s/%s_%02d.png", folder, from, i);
+        snprintf(b, sizeof b, "%s/%s_%02d.png", folder, to, i);
+        if (access(a, F_OK) == 0) ck_assert_int_eq(rename(a, b), 0);
+    }
+}
+
+/* From the data set into the snapshots and every file of a checkpoint; another mapping is refused, by name. */
+START_TEST(class_names)
+{
+    cm_train_options o = options("edm");
+    cm_trainer *t = trainer("edm", &o);
+    cm_model *m;
+    char set[100], run[100], path[300];
+    int32_t label;
+    snprintf(set, sizeof set, "%s/named", dir), snprintf(run, sizeof run, "%s/named-run", dir);
+    write_set(set);
+    cm_dataset *d = open_data(set);
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+    ck_assert_ptr_null(cm_model_class_name(m, 0));
+    FAILS(cm_model_find_class(m, "cat", &label), CM_ERR_ARGUMENT, "have no names, give numbers 0..2");
+    cm_model_free(m);
+    OK(cm_trainer_run(t, d, 2, NULL, NULL));
+    OK(cm_trainer_model(t, CM_WEIGHTS_EMA, 1, &m));
+    ck_assert_str_eq(cm_model_class_name(m, 1), "cat");
+    cm_model_free(m);
+    OK(cm_trainer_save(t, run, 0));
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/checkpoints/step-000000002/%s", run, files[i]);
+        OK(cm_model_load(NULL, path, NULL, &m));
+        ck_assert_str_eq(cm_model_class_name(m, 0), "ape");
+        ck_assert_str_eq(cm_model_class_name(m, 2), "dog");
+        ck_assert_ptr_null(cm_model_class_name(m, 3));
+        ck_assert_ptr_null(cm_model_class_name(m, -1));
+        OK(cm_model_find_class(m, "dog", &label));
+        ck_assert_int_eq(label, 2);
+        OK(cm_model_find_class(m, "-1", &label));
+        ck_assert_int_eq(label, -1);
+        FAILS(cm_model_find_class(m, "Dgo", &label), CM_ERR_ARGUMENT, "no class 'Dgo' (did you mean 'dog'?); the model knows ape, cat, dog");
+        FAILS(cm_model_find_class(m, "xyzzy", &label), CM_ERR_ARGUMENT, "no class 'xyzzy'; the model knows");
+        FAILS(cm_model_find_class(m, "3", &label), CM_ERR_ARGUMENT, "no class 3: the model knows -1..2");
+        FAILS(cm_model_find_class(m, "99999999999999999999999", &label), CM_ERR_ARGUMENT, "-1..2");
+        FAILS(cm_model_find_class(m, "", &label), CM_ERR_ARGUMENT, "no class ''");
+        OK(cm_model_save(m, in_dir("copy.safetensors"), &(cm_save_options){.struct_size = sizeof(cm_save_options), .overwrite = 1}));
+        cm_model_free(m);
+        OK(cm_model_load(NULL, in_dir("copy.safetensors"), NULL, &m));
+        ck_assert_str_eq(cm_model_class_name(m, 2), "dog");
+        cm_model_free(m);
+    }
+    cm_trainer_free(t);
+    /* a run that goes on without a data set keeps them, and refuses another mapping later */
+    t = trainer("edm", &o);
+    OK(cm_trainer_resume(t, run, NULL, 0));
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+    ck_assert_str_eq(cm_model_class_name(m, 1), "cat");
+    cm_model_free(m);
+    cm_dataset_free(d);
+    rename_class(set, "cat", "cow");
+    d = open_data(set);
+    FAILS(cm_trainer_run(t, d, 3, NULL, NULL), CM_ERR_ARGUMENT, "class 1 was 'cat', is 'cow'");
+    cm_trainer_free(t);
+    t = trainer("edm", &o);
+    FAILS(cm_trainer_resume(t, run, d, 0), CM_ERR_ARGUMENT, "other classes: class 1 was 'cat', is 'cow'");
+    OK(cm_trainer_resume(t, run, d, 1));
+    OK(cm_trainer_run(t, d, 3, NULL, NULL));
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+    ck_assert_str_eq(cm_model_class_name(m, 1), "cow");
+    cm_model_free(m);
+    cm_trainer_free(t);
+    cm_dataset_free(d);
+}
+END_TEST
+
+/* What a file may say of names, and names in bytes that are no UTF-8. */
+START_TEST(class_names_of_files)
+{
+    static const struct {
+        const char *names, *word;
+    } bad[] = {{"{}", "list"},           {"\"cat\"", "list"},        {"[\"a\", \"b\", \"c\", \"d\"]", "4 names, but the network knows 3"},
+               {"[1]", "entry 0"},       {"[\"a\", \"\"]", "entry 1"}, {"[[\"a\"]]", "entry 0"}};
+    static const char network[] = "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, "
+                                  "\"label_dim\": 3, \"model_channels\": 8, \"channel_mult\": [1], \"num_blocks\": 1, "
+                                  "\"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}, \"classes\": %s}";
+    char text[700];
+    cm_model *m;
+    int32_t label;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, network, bad[i].names);
+        FAILS(cm_model_create(NULL, text, 1, &m), CM_ERR_FORMAT, bad[i].word);
+    }
+    snprintf(text, sizeof text, network, "[\"2\", null, \"caf\\u00e9\"]");
+    OK(cm_model_create(NULL, text, 1, &m));
+    ck_assert_ptr_null(cm_model_class_name(m, 1));
+    OK(cm_model_find_class(m, "caf\xc3\xa9", &label)); /* UTF-8 */
+    ck_assert_int_eq(label, 2);
+    OK(cm_model_find_class(m, "caf\xe9", &label)); /* Latin-1 */
+    ck_assert_int_eq(label, 2);
+    OK(cm_model_find_class(m, "2", &label)); /* a number, whatever a class is called */
+    ck_assert_int_eq(label, 2);
+    FAILS(cm_model_find_class(m, "7", &label), CM_ERR_ARGUMENT, "-1..2");
+    cm_model_free(m);
+    snprintf(text, sizeof text, network, "null");
+    OK(cm_model_create(NULL, text, 1, &m));
+    ck_assert_ptr_null(cm_model_class_name(m, 0));
+    cm_model_free(m);
+}
+END_TEST
+
 START_TEST(old_checkpoints_go)
 {
     cm_train_options o = options("edm");
@@ -1250,6 +1373,8 @@ Suite *make_suite(void)
     tcase_add_test(t, checkpoints_refused);
     tcase_add_test(t, trouble_with_data);
     tcase_add_test(t, trouble_with_checkpoints);
+    tcase_add_test(t, class_names);
+    tcase_add_test(t, class_names_of_files);
     tcase_add_test(t, old_checkpoints_go);
     tcase_add_test(t, snapshots);
     tcase_add_test(t, options_refused);

@@ -154,13 +154,13 @@ else
     expect 1 "Permission denied" $bin/cm-sample $none -o $dir/closed/f.png
 fi
 # Numbers are what was typed, or refused.
-for bad in 3.9 1e10 nan 0x3 +3 3, ,3 3x " 3" 4294967299 -2; do expect 2 "--labels" $bin/cm-sample $none -l "$bad" -o $dir/f.png; done
+for bad in 3.9 1e10 nan 0x3 +3 3, ,3 3x " 3" 4294967299 -2; do expect 2 "--labels" $bin/cm-sample $model -l "$bad" -o $dir/f.png; done
 for bad in -1 18446744073709551616 1e3 0x10 +1 " 1" 1.0 ""; do expect 2 "0..18446744073709551615" $bin/cm-sample $none --seed "$bad" -o $dir/f.png; done
 for bad in 22.5 nan 1e2 -1; do expect 2 "--ts" $bin/cm-sample $none --ts 0,$bad --grid 40 -o $dir/f.png; done
 for bad in nan inf 0x50 +80 " 80" 80, 1e999; do expect 2 "--sigmas" $bin/cm-sample $none --sigmas "$bad" -o $dir/f.png; done
 for bad in nan 0x7 +7 7x ""; do expect 2 "--rho" $bin/cm-sample $none --rho "$bad" -o $dir/f.png; done
 for bad in +4 0x4 4.0 4e0 " 4" 9223372036854775808 100000000000000000000G; do expect 2 "--count" $bin/cm-sample $none -n "$bad" -o $dir/f.png; done
-for bad in 3.9 nan; do expect 2 "--labels" $e stroke $none $dir/d3.png -l $bad -o $dir/e8.png; done
+for bad in 3.9 nan; do expect 2 "--labels" $e stroke $model $dir/d3.png -l $bad -o $dir/e8.png; done
 expect 0 "images/s" $bin/cm-sample $model -n 1 --seed 18446744073709551615 -o $dir/top.png
 $bin/cm-sample $model -n 1 --seed 9223372036854775807 -o $dir/half.png -q
 cmp -s $dir/top.png $dir/half.png && fail "seed 2^64 - 1 is taken for 2^63 - 1"
@@ -207,6 +207,24 @@ expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64
 expect 1 "1 x 16 x 16 (C x H x W), the network takes 1 x 32 x 32" $t --out $dir/x --size 16 --init $model --objective ect --network given
 expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64 --objective cd --network given --teacher $teacher
 expect 1 "no checkpoint" $t --out $dir/x --resume
+# Names of classes: from the folders into the model, out of it, and understood.
+for i in 0 1 2 3; do for class in cat dog; do mkdir -p $dir/named/$class; cp $dir/set/${i}_$i.png $dir/named/$class/; done; done
+t2="$bin/cm-train --data $dir/named --preset smoke --steps 2 --batch 4 --threads 1 --out $dir/names -q"
+expect 0 "saved step 2" ${t2% -q}
+names=$dir/names/checkpoints/step-000000002/ema-warmup-0.9.safetensors
+expect 0 "0 cat, 1 dog" $bin/cm-info $names
+expect 0 '"classes": ["cat", "dog"' $bin/cm-info --json $names
+grep -q '"class_names": \["cat", "dog"\]' $dir/names/config.json || fail "config.json lacks the names of the classes"
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l cat,dog -o $dir/by_name.png
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l 0,1 -o $dir/by_number.png
+cmp -s $dir/by_name.png $dir/by_number.png || fail "labels by name give another page than by number"
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l dog,0 -o $dir/mixed.png
+expect 2 "no class 'dgo' (did you mean 'dog'?); the model knows cat, dog" $bin/cm-sample $names -l cat,dgo -o $dir/f.png
+expect 2 "have no names, give numbers 0..9" $bin/cm-sample $model -l cat -o $dir/f.png
+expect 0 "by_name" $e stroke $names $dir/d3.png -l dog --sigma 3 --steps 2 -o $dir/edit_by_name.png
+expect 2 "did you mean 'cat'" $e stroke $names $dir/d3.png -l Cat --sigma 3 --steps 2 -o $dir/f.png
+mv $dir/named/dog $dir/named/eel
+expect 1 "class 1 was 'dog', is 'eel'" $t2 --resume
 expect 1 "No such file" $t --out $dir/x --data $dir/none
 expect 2 "above 0" $t --out $dir/x --set lr=-1
 expect 2 "expected a number" $t --out $dir/x --set lr=nan

@@ -410,6 +410,37 @@ class Training(unittest.TestCase):
         with self.assertRaises(ZeroDivisionError):
             c.run(data, 9, progress=lambda r: 1 / 0)
 
+    def test_names_of_classes(self):
+        m = cm.Model.create(self.config, seed=3)
+        self.assertEqual(m.classes, [])
+        self.assertRaisesRegex(cm.Error, "have no names", m.label, "a")
+        t = cm.Trainer(m, **self.options)
+        t.run(cm.Dataset(self.dir.name, channels=1), 2)
+        named = t.model()
+        self.assertEqual(named.classes, ["a", "b"] + [None] * 8)
+        self.assertEqual((named.label("b"), named.label("7")), (1, 7))
+        self.assertRaisesRegex(cm.Error, "no class 'c'", named.label, "c")
+        self.assertRaises(ValueError, named.label, "a\0b")
+        s = cm.Sampler(named, "onestep")
+        plain = values(s.sample(3, labels=[1, 0, 1]))
+        self.assertEqual(values(s.sample(3, labels=["b", 0, "b"])), plain)
+        self.assertEqual(values(s.sample(3, labels="b"))[:1024], plain[:1024])
+        x = s.sample(2, labels=0)
+        self.assertEqual(values(s.stroke(x, sigma=3, labels="b", variations=2, steps=2)),
+                         values(s.stroke(x, sigma=3, labels=1, variations=2, steps=2)))
+        self.assertEqual(values(s.stroke(x, sigma=3, labels=["a", "b"], variations=2, steps=2)),
+                         values(s.stroke(x, sigma=3, labels=[0, 1], variations=2, steps=2)))
+        self.assertEqual(values(named.denoise(x, 1.0, labels=["a", "b"])), values(named.denoise(x, 1.0, labels=[0, 1])))
+        named.save(self.dir.name + "/named.safetensors")
+        again = cm.Model.load(self.dir.name + "/named.safetensors", config={"classes": ["x", None, "z"]})
+        self.assertEqual(again.classes[:4], ["x", None, "z", None])
+        self.assertRaisesRegex(cm.Error, "11 names", cm.Model.load, self.dir.name + "/named.safetensors",
+                               config={"classes": list("abcdefghijk")})
+        u = cm.Trainer(named, **self.options)
+        r = [u.step([[[[0.5] * 32] * 32]] * 4, labels=["a", "b", "b", 0])["loss"] for _ in range(1)]
+        v = cm.Trainer(named, **self.options)
+        self.assertEqual(r, [v.step([[[[0.5] * 32] * 32]] * 4, labels=[0, 1, 1, 0])["loss"]])
+
     def test_what_a_trainer_takes(self):
         m = cm.Model.create(self.config, seed=3)
         t = cm.Trainer(m, preset="smoke", batch=2, steps=1e1, lr=1e-3, sum_microbatches=False, ema="none")

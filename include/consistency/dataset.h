@@ -54,7 +54,11 @@
  *      are no classes.
  *   4. The file name up to the first "_" where every name has one and there are at
  *      least two different ones.
- * Names are numbered in byte order.  Every doubt is one warning in the context's log
+ * Classes are numbered in the order of their names: names that are numbers first, by
+ * their value (-1, 0, 0.5, 2, 10), the others behind them in natural order, which is byte
+ * order but for runs of digits, compared as numbers (cat, dog2, dog10); where that makes
+ * no difference (1, 01), byte order.  The order of the pictures is not touched by it.
+ * A trainer writes the names into its models (cm_model_class_name).  Every doubt is one warning in the context's log
  * that says what was decided and what would change it.
  *
  * Position p of a shuffled set is image perm(seed, epoch)[p mod n], epoch p div n:

@@ -25,8 +25,8 @@ typedef struct cm_load_options {
     /* 1 accepts weights that are NaN or infinite; default 0 refuses them with
      * CM_ERR_NUMERIC naming the first such tensor. */
     int32_t allow_nonfinite;
-    /* JSON object with members "network", "precond", "image" (and "training"),
-     * each as its consistency.* metadata entry.  Members given here replace
+    /* JSON object with members "network", "precond", "image" (and "classes",
+     * "training"), each as its consistency.* metadata entry.  Members given here replace
      * those of the file; a file without metadata needs "network" and "precond". */
     const char *config_json;
     /* Stops loading between tensors. */
@@ -92,6 +92,17 @@ CM_API cm_status cm_model_save(cm_model *model, const char *path, const cm_save_
 
 /* Fills in what is known of the model; strings live as long as the model. */
 CM_API cm_status cm_model_info_get(const cm_model *model, cm_model_info *info);
+
+/* The name of class `label`: a folder's or a file name's part that the training data
+ * were told apart by, as UTF-8; NULL for a class without a name and past the end.  Lives
+ * as long as the model.  cm_load_options.config_json and cm_model_create take names as
+ * member "classes", a list in which name i is that of label i. */
+CM_API const char *cm_model_class_name(const cm_model *model, int32_t label);
+/* The label that `text` says: a whole number is that number, even where a class is called
+ * so (the log warns when that one has another number); anything else is a class's
+ * name, in the same letters.  ARGUMENT: no such class; the message has the nearest name
+ * and the known ones. */
+CM_API cm_status cm_model_find_class(const cm_model *model, const char *text, int32_t *label);
 
 /* The tensors, 0 <= index < cm_model_param_count(), in the network's order.
  * `shape` gets up to 8 sizes; name is borrowed. */

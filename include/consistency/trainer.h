@@ -195,8 +195,10 @@ CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const
 typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
 /* Steps until `until` have been taken in all, reading batches ahead in a thread of
  * its own.  First the data set is compared with the network (SHAPE, ARGUMENT: image
- * shape, a class the network does not know, fewer images than a batch); with `until`
- * 0 nothing else happens. */
+ * shape, a class the network does not know, fewer images than a batch; another mapping
+ * of class names to numbers than the run has had); with `until` 0 nothing else happens.
+ * The data set's names of classes go into every snapshot and checkpoint from then on
+ * (cm_model_class_name); the log warns where the model or the teacher knows others. */
 CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,
                                 void *user);
 /* Asks a running cm_trainer_step or cm_trainer_run to stop: from any thread or signal
@@ -235,7 +237,8 @@ CM_API cm_status cm_trainer_bytes(const cm_trainer *trainer, uint64_t *bytes);
 CM_API cm_status cm_trainer_save(cm_trainer *trainer, const char *run, int32_t keep);
 /* Continues from the newest good checkpoint of `run` (a damaged newest one is named
  * in the log).  dataset (may be NULL): the set that will be used, compared with the
- * checkpoint's.  The options that decide the course of training have to be the
+ * checkpoint's.  Names of classes that do not stand for the same numbers are refused with
+ * the first that differs (ARGUMENT; allow_changes 1 takes the data set's).  The options that decide the course of training have to be the
  * checkpoint's: ARGUMENT lists the differences; allow_changes 1 takes them as they
  * are.  STATE when there is no checkpoint. */
 CM_API cm_status cm_trainer_resume(cm_trainer *trainer, const char *run, const cm_dataset *dataset,

@@ -1,5 +1,7 @@
 /* model.c - the calls of model.h: arguments, then the work of diffusion/model. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -7,6 +9,7 @@
 
 #include "base/options.h"
 #include "base/pool.h"
+#include "diffusion/classes.h"
 #include "diffusion/denoiser.h"
 #include "tensor/finite.h"
 
@@ -87,6 +90,56 @@ cm_status cm_model_info_get(const cm_model *m, cm_model_info *info)
     i.precond = cm_precond_name(&m->precond);
     i.config_json = m->config_text;
     return cm_info_write(info, &i, sizeof i, "cm_model_info");
+}
+
+/* --- classes ------------------------------------------------------------------------------ */
+
+static const json_t *classes_of(const cm_model *model)
+{
+    return json_object_get(model->file.config, "classes");
+}
+
+const char *cm_model_class_name(const cm_model *model, int32_t label)
+{
+    return model ? cm_classes_name(classes_of(model), label) : NULL;
+}
+
+/* Whether text is a whole number, whatever classes are called; what 64 bits do not hold
+ * is as far out of range. */
+static int read_number(const char *text, long long *number)
+{
+    const char *digits = text + (*text == '-');
+    size_t n = strspn(digits, "0123456789");
+    *number = n ? strtoll(text, NULL, 10) : 0;
+    return n > 0 && !digits[n];
+}
+
+static cm_status take_number(const cm_model *model, const char *text, long long number, int32_t named, int32_t *label)
+{
+    char other[80] = "";
+    int32_t low = cm_model_needs_label(model) ? 0 : -1, high = model->net.num_classes - 1;
+    if (named >= 0 && named != number)
+        (void)snprintf(other, sizeof other, " (the class that is called %.20s has number %d)", text, named);
+    if (number < low || number > high)
+        CM_FAIL(CM_ERR_ARGUMENT, "no class %.20s: the model knows %d..%d%s", text, low, high, other);
+    if (*other) cm_log(model->context, CM_LOG_WARNING, "label %.20s is taken for the number%s", text, other);
+    *label = (int32_t)number;
+    return CM_OK;
+}
+
+cm_status cm_model_find_class(const cm_model *model, const char *text, int32_t *label)
+{
+    long long number;
+    if (!model || !text || !label) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_find_class: model, text or label is NULL");
+    json_t *name = cm_class_json(model->context, text);
+    if (!name) CM_FAIL(CM_ERR_MEMORY, "out of memory: class name");
+    int32_t named = cm_classes_index(classes_of(model), json_string_value(name));
+    cm_status status = CM_OK;
+    if (read_number(text, &number)) status = take_number(model, text, number, named, label);
+    else if (named >= 0) *label = named;
+    else status = cm_classes_unknown(classes_of(model), model->net.num_classes, json_string_value(name));
+    json_decref(name);
+    return status;
 }
 
 /* --- tensors ------------------------------------------------------------------------------ */

@@ -34,6 +34,9 @@ cm_status cm_dataset_look_for_colours(cm_dataset *dataset);
 /* labels.c */
 cm_status cm_dataset_find_labels(cm_dataset *dataset);
 
+/* class_order.c: below, equal to or above 0 as class a comes before, is or comes after b. */
+int cm_class_order(const char *a, const char *b);
+
 /* label_json.c: *decided when dataset.json says what the labels are, or that there
  * are none. */
 cm_status cm_labels_from_json(cm_dataset *dataset, int *decided);

@@ -24,9 +24,9 @@ static void class_of(const char *name, int by_folder, const char **begin, size_t
     *length = slash ? (size_t)(slash - start) : 0;
 }
 
-static int in_byte_order(const void *a, const void *b)
+static int in_class_order(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return cm_class_order(*(char *const *)a, *(char *const *)b);
 }
 
 /* The sorted set of class names, and every picture's index in it. */
@@ -47,7 +47,7 @@ static cm_status classify(cm_dataset *d, int by_folder)
         sorted[i] = all[i];
     }
     if (status == CM_OK) {
-        qsort(sorted, n, sizeof *sorted, in_byte_order);
+        qsort(sorted, n, sizeof *sorted, in_class_order);
         for (size_t i = 0; i < n; i++)
             if (i == 0 || strcmp(sorted[i], sorted[unique - 1]) != 0) sorted[unique++] = sorted[i];
         d->labels = cm_calloc(context, n, sizeof *d->labels);
@@ -60,7 +60,7 @@ static cm_status classify(cm_dataset *d, int by_folder)
         else d->n_classes++;
     }
     for (size_t i = 0; i < n && status == CM_OK; i++) {
-        char **found = bsearch(&all[i], sorted, unique, sizeof *sorted, in_byte_order);
+        char **found = bsearch(&all[i], sorted, unique, sizeof *sorted, in_class_order);
         d->labels[i] = (int32_t)(found - sorted);
     }
     for (size_t i = 0; all && i < n; i++) cm_free(context, all[i]);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "diffusion/classes.h"
 #include "diffusion/denoiser.h"
 #include "nets/fold.h"
 #include "nets/init.h"
@@ -166,6 +167,7 @@ static cm_status configure(cm_model *m)
     CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.type == CM_NET_ADM, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
+    CM_TRY(cm_classes_check(json_object_get(config, "classes"), m->net.num_classes));
     return cm_model_describe_both(m);
 }
 

@@ -49,7 +49,7 @@ cm_status cm_model_describe_both(cm_model *model);
 cm_status cm_model_bind(cm_model *model);
 
 cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
-/* From a configuration ({"network", "precond"[, "image", "training"]}) instead of
+/* From a configuration ({"network", "precond"[, "image", "classes", "training"]}) instead of
  * a file: fresh weights of `seed` when values is NULL, else a copy of a block
  * laid out by cm_param_offsets. */
 cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,

@@ -12,7 +12,7 @@
 
 /* --- configuration --------------------------------------------------------- */
 
-static const char *const members[] = {"network", "precond", "image", "training"};
+static const char *const members[] = {"network", "precond", "image", "classes", "training"};
 enum { MEMBERS = sizeof members / sizeof *members };
 
 static cm_status add_member(json_t *config, const char *member, json_t *value)
@@ -50,7 +50,7 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
         int i = 0;
         while (i < MEMBERS && strcmp(members[i], key) != 0) i++;
         if (status == CM_OK && i == MEMBERS)
-            status = cm_fail(CM_ERR_FORMAT, "config_json: unknown member '%.64s' (network, precond, image, training)",
+            status = cm_fail(CM_ERR_FORMAT, "config_json: unknown member '%.64s' (network, precond, image, classes, training)",
                              key);
         if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
     }

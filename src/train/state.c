@@ -453,7 +453,8 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
     if (cm_path_kind(checkpoints) != 1) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
     CM_TRY(take_lock(t, run));
     CM_TRY(find_good(t, checkpoints, directory, &state));
-    cm_status status = compare(t, state, allow_changes);
+    cm_status status = cm_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);
+    if (status == CM_OK) status = compare(t, state, allow_changes);
     if (status == CM_OK) status = load_parts(t, directory);
     if (status == CM_OK) {
         t->step = integer(state, "step");
@@ -462,6 +463,7 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
         t->last_scales = (int32_t)integer(state, "last_scales");
         status = cm_trainer_refresh(t);
     }
+    if (status == CM_OK) status = cm_trainer_adopt_names(t, json_object_get(state, "config"));
     json_decref(state);
     return status;
 }

@@ -47,6 +47,10 @@ static cm_status set_config(cm_trainer *t)
     if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     (void)json_object_del(t->config, "training");
+    json_t *names = t->teacher && !json_object_get(t->config, "classes")
+                        ? json_object_get(t->teacher->file.config, "classes")
+                        : NULL;
+    if (names && json_object_set(t->config, "classes", names) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: class names");
     return CM_OK;
 }
 
@@ -570,6 +574,7 @@ cm_status cm_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
 {
     CM_TRY(cm_train_check_dataset(t->model, d, t->o.batch));
     if (!t->dataset) remark_dataset(t, d);
+    CM_TRY(cm_trainer_take_names(t, d));
     json_t *print = fingerprint(d);
     if (!print) CM_FAIL(CM_ERR_MEMORY, "out of memory: fingerprint");
     if (t->dataset && !json_equal(t->dataset, print)) {

@@ -19,6 +19,7 @@ struct cm_trainer {
     cm_optim optim;
     cm_precond precond; /* of the trained network; borrows the model's table */
     json_t *config;     /* of the trained model, without "training" */
+    int named;          /* its "classes" are those of the run's data set, not of where it began */
     cm_learner *learner;
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
     float *m, *v, *ema[CM_MAX_EMAS];
@@ -49,6 +50,13 @@ cm_status cm_train_check_dataset(const cm_model *model, const cm_dataset *datase
  * the checkpoint's can be compared. */
 cm_status cm_trainer_note_dataset(cm_trainer *trainer, const cm_dataset *dataset);
 cm_status cm_trainer_loop(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user);
+/* class_names.c: the data set's names of classes become those of the run, whose first set or
+ * checkpoint decides: ARGUMENT for another mapping from names to numbers. */
+cm_status cm_trainer_take_names(cm_trainer *trainer, const cm_dataset *dataset);
+/* With those of a checkpoint's configuration, and the checkpoint's where there are none
+ * of a set yet. */
+cm_status cm_trainer_compare_names(const cm_trainer *trainer, const json_t *config, int32_t allow_changes);
+cm_status cm_trainer_adopt_names(cm_trainer *trainer, const json_t *config);
 /* The block of a set of weights: online, an average or the target (NULL when there
  * is none). */
 float *cm_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);

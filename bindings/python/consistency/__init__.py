@@ -142,11 +142,18 @@ class Model(Handle):
         self.sigma_data: float = info.sigma_data
         self.parameters: int = info.parameters
         self.is_consistency = bool(info.is_consistency)
+        # the name of each label, None for a label without one; [] where no class has a name
+        self.classes: List[Optional[str]] = self._class_names(handle)
+
+    def _class_names(self, handle: Any) -> List[Optional[str]]:
+        names = [lib.cm_model_class_name(handle, k) for k in range(self.num_classes)]
+        return [name.decode() if name else None for name in names] if any(names) else []
 
     @classmethod
     def load(cls, path: Path, config: Optional[Dict[str, Any]] = None, allow_nonfinite: bool = False,
              copy: bool = False) -> "Model":
-        """config: a dict with members network, precond, image for files that carry no configuration.
+        """config: a dict with members network, precond, image for files that carry no configuration; classes, a list of
+        names, for those that carry none.
         copy: True reads the weights into memory, so that the file may change or go away while the model is in use."""
         options = LoadOptions()
         lib.cm_load_options_init(C.byref(options), C.sizeof(options))
@@ -174,9 +181,29 @@ class Model(Handle):
             status = lib.cm_model_save(handle, _values.path(path), C.byref(options))
         _check(status)
 
+    def label(self, name: str) -> int:
+        """The label of the class that is called so.  Text that is a whole number is that number, whatever classes are
+        called; Error names the nearest class and the known ones."""
+        found = C.c_int32()
+        encoded = name.encode("utf-8", "surrogateescape")
+        if b"\0" in encoded:
+            raise ValueError("%r has a NUL in it" % name)
+        with self._held() as handle:
+            _check(lib.cm_model_find_class(handle, encoded, C.byref(found)))
+        return found.value
+
+    def _labels(self, labels: Any) -> Any:
+        """Names as numbers, numbers as they are: what every labels= takes."""
+        if isinstance(labels, str):
+            return self.label(labels)
+        if hasattr(labels, "__len__") and getattr(labels, "ndim", 1) == 1 and any(isinstance(v, str) for v in labels):
+            return [self.label(v) if isinstance(v, str) else v for v in labels]
+        return labels
+
     def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None,
                 progress: Optional[Callable[[int, int], Any]] = None) -> Array:
-        """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them.
+        """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them; labels: numbers or
+        names of classes.
 
         progress: a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
         shape = _values.shape_of(x, "x")
@@ -186,7 +213,7 @@ class Model(Handle):
         data, keep = _values.floats(x, (n,) + self.image_shape, "x")
         single = not getattr(sigma, "shape", ()) and not isinstance(sigma, (list, tuple))
         level, keep2 = _values.floats([sigma] * n if single else sigma, (n,), "sigma")
-        label = _values.integers(labels, n, "labels") if labels is not None else None
+        label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
         out, pointer = _values.new((n, self.out_channels) + self.image_shape[1:])
         failure: List[BaseException] = []
         o = DenoiseOptions()
@@ -367,7 +394,7 @@ class Sampler(Editing, Handle):
             o.step_noise, kept = _values.floats(step_noise, (o.noise_steps, n) + shape, "step_noise", 16, "unit normal values")
             keep.append(kept)
         if labels is not None:
-            array = _values.integers(labels, n, "labels")
+            array = _values.integers(self.model._labels(labels), n, "labels")
             keep.append(array)
             o.labels = C.cast(array, C.POINTER(C.c_int32))
         failure: List[BaseException] = []

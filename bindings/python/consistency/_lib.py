@@ -200,6 +200,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_model_free": (None, [_p]),
     "cm_model_save": (C.c_int, [_p, C.c_char_p, C.POINTER(SaveOptions)]),
     "cm_model_info_get": (C.c_int, [_p, C.POINTER(ModelInfo)]),
+    "cm_model_class_name": (C.c_char_p, [_p, _i32]),
+    "cm_model_find_class": (C.c_int, [_p, C.c_char_p, _i32p]),
     "cm_model_param_count": (_size, [_p]),
     "cm_model_param_info": (C.c_int, [_p, _size, C.POINTER(C.c_char_p), _i32p, C.POINTER(C.c_int64), _i32p]),
     "cm_model_param_read": (C.c_int, [_p, _size, _size, _f32p]),

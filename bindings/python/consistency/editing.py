@@ -43,7 +43,7 @@ class Editing:
     """Methods of Sampler.  Common arguments:
 
     variations   results for each given image; result j of image i is number i * variations + j
-    labels       a class number for all, one for each given image, or one for each result; conditional models need it
+    labels       a class number or name for all, one for each given image, or one for each result; conditional models need it
     steps, sigmas, ts with grid, rho, sigma_min, sigma_max   times; without them the task's own
     clip_denoised, clip_output, seed, noise, step_noise, torch_noise, first_index, progress, step   as in sample()
     start        "given": what is kept plus noise (the paper); "noise": noise alone (the official code)"""
@@ -78,7 +78,8 @@ class Editing:
             return self._edit(lib.cm_sampler_denoise, images, sigma=sigma, **options)
         shape = _values.shape_of(images, "images")
         one, variations = len(shape) < 4, _values.integer(options.get("variations", 1), "variations", 1, 65536)
-        n, labels, first = 1 if one else shape[0], options.pop("labels", None), options.pop("first_index", 0)
+        n, first = 1 if one else shape[0], options.pop("first_index", 0)
+        labels = self.model._labels(options.pop("labels", None))
         if labels is not None and not hasattr(labels, "__len__"):
             labels = [labels] * n
         if labels is not None and len(labels) not in (n, n * variations):
@@ -155,6 +156,7 @@ class Editing:
         o = self._edit_options(variations, start, sigma, fill, luma, cut=cut)
         given = _batch(images, "images", limit=limit)
         n = given.n * o.variations
+        labels = self.model._labels(labels)
         if hasattr(labels, "__len__") and getattr(labels, "ndim", 1) == 1 and len(labels) == given.n != n:
             labels = [label for label in labels for _ in range(o.variations)]
         if "method" in times:

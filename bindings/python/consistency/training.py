@@ -40,6 +40,14 @@ def presets() -> Dict[str, Dict[str, Any]]:
     return result
 
 
+def _class_text(name: bytes) -> str:
+    """As a trainer writes it into its models: UTF-8, else Latin-1."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("latin-1")
+
+
 class Dataset(Handle):
     """Pictures and classes: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx.
 
@@ -71,7 +79,7 @@ class Dataset(Handle):
         self.classes_from: Optional[str] = i.classes_from.decode() if i.classes_from else None
         self.classes: List[str] = []
         while lib.cm_dataset_class_name(handle, len(self.classes)):
-            self.classes.append(lib.cm_dataset_class_name(handle, len(self.classes)).decode("utf-8", "replace"))
+            self.classes.append(_class_text(lib.cm_dataset_class_name(handle, len(self.classes))))
 
     def _info(self) -> DatasetInfo:
         i = DatasetInfo()
@@ -165,7 +173,7 @@ class Trainer(Handle):
         with _held(model) as m, _held(teacher) as t:
             _check(lib.cm_trainer_create(m, t, C.byref(o), C.byref(handle)))
         self._handle = handle
-        self._shape = known.image_shape
+        self._shape, self._known = known.image_shape, known
 
     @property
     def options(self) -> Dict[str, Any]:
@@ -199,7 +207,7 @@ class Trainer(Handle):
         n = self._options.batch
         data, keep = _values.floats(images, (n,) + self._shape, "images", limit=2,
                                     meaning="values in [-1, 1] (x / 127.5 - 1 makes them of a picture's bytes)")
-        label = _values.integers(labels, n, "labels", -1) if labels is not None else None
+        label = _values.integers(self._known._labels(labels), n, "labels", -1) if labels is not None else None
         r = TrainReport()
         lib.cm_train_report_init(C.byref(r), C.sizeof(r))
         with Interrupt(self.cancel), self._held() as handle:

@@ -1,0 +1,134 @@
+/* classes.c - the names of a model's classes: member "classes" of its configuration, a
+ * list in which name i is that of label i. */
+#include "diffusion/classes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+json_t *cm_class_json(cm_context *context, const char *bytes)
+{
+    json_t *name = json_string(bytes);
+    if (name) return name;
+    /* JSON holds UTF-8: bytes that are not are taken for Latin-1. */
+    size_t n = strlen(bytes), at = 0;
+    char *text = cm_malloc(context, 2 * n + 1, 1);
+    for (size_t i = 0; text && i < n; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        if (c >= 0x80) text[at++] = (char)(0xc0 | c >> 6);
+        text[at++] = (char)(c < 0x80 ? c : 0x80 | (c & 0x3f));
+    }
+    if (text) name = json_stringn(text, at);
+    cm_free(context, text);
+    return name;
+}
+
+cm_status cm_classes_check(const json_t *classes, int32_t num_classes)
+{
+    static const char what[] = "consistency.classes";
+    if (!classes || json_is_null(classes)) return CM_OK;
+    if (!json_is_array(classes)) CM_FAIL(CM_ERR_FORMAT, "%s: expected a list of names", what);
+    size_t n = json_array_size(classes);
+    if (n > (size_t)num_classes)
+        CM_FAIL(CM_ERR_FORMAT, "%s: %zu names, but the network knows %d classes", what, n, num_classes);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *name = json_array_get(classes, i);
+        if (!json_is_null(name) && (!json_is_string(name) || !*json_string_value(name)))
+            CM_FAIL(CM_ERR_FORMAT, "%s: entry %zu is neither a name nor null", what, i);
+    }
+    return CM_OK;
+}
+
+const char *cm_classes_name(const json_t *classes, int32_t label)
+{
+    return label >= 0 ? json_string_value(json_array_get(classes, (size_t)label)) : NULL;
+}
+
+int32_t cm_classes_index(const json_t *classes, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(classes); i++) {
+        const char *other = json_string_value(json_array_get(classes, i));
+        if (other && strcmp(other, name) == 0) return (int32_t)i;
+    }
+    return -1;
+}
+
+/* --- names that are not there ----------------------------------------------------- */
+
+enum { LONGEST = 63 };
+
+static int small(char c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+}
+
+/* Letters to change, add or take away to get from one word to the other; capitals are
+ * no other letters. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[LONGEST + 1], n = strlen(b);
+    if (n > LONGEST) return SIZE_MAX;
+    for (size_t j = 0; j <= n; j++) row[j] = j;
+    for (; *a; a++) {
+        size_t diagonal = row[0]++;
+        for (size_t j = 1; j <= n; j++) {
+            size_t change = diagonal + (size_t)(small(*a) != small(b[j - 1])),
+                   least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[n];
+}
+
+/* A name of which about half of the letters are right, or NULL. */
+static const char *nearest(const json_t *classes, const char *text)
+{
+    const char *best = NULL;
+    size_t least = strlen(text) / 2 + 2;
+    for (int32_t i = 0; i < (int32_t)json_array_size(classes); i++) {
+        const char *name = cm_classes_name(classes, i);
+        size_t d = name ? distance(text, name) : SIZE_MAX;
+        if (d < least && (d < strlen(text) || d < strlen(name))) least = d, best = name;
+    }
+    return best;
+}
+
+static void list(const json_t *classes, char *text, size_t size)
+{
+    enum { SHOWN = 20 };
+    size_t n = json_array_size(classes), at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < n && i < SHOWN && at + LONGEST + 8 < size; i++) {
+        const char *name = cm_classes_name(classes, (int32_t)i);
+        at += (size_t)snprintf(text + at, size - at, "%s%.63s", i ? ", " : "", name ? name : "(no name)");
+    }
+    if (n > SHOWN) (void)snprintf(text + at, size - at, ", ... (%zu in all)", n);
+}
+
+cm_status cm_classes_unknown(const json_t *classes, int32_t num_classes, const char *text)
+{
+    char known[1400];
+    const char *near = nearest(classes, text);
+    if (!num_classes) CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s': the model is unconditional", text);
+    if (json_array_size(classes) == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s': the model's classes have no names, give numbers 0..%d", text,
+                num_classes - 1);
+    list(classes, known, sizeof known);
+    CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s'%s%.63s%s; the model knows %s", text, near ? " (did you mean '" : "",
+            near ? near : "", near ? "'?)" : "", known);
+}
+
+/* --- two lists -------------------------------------------------------------------- */
+
+int cm_classes_differ(const json_t *a, const json_t *b, char *text, size_t size)
+{
+    size_t n = json_array_size(a) > json_array_size(b) ? json_array_size(a) : json_array_size(b);
+    for (size_t i = 0; i < n; i++) {
+        const char *was = cm_classes_name(a, (int32_t)i), *is = cm_classes_name(b, (int32_t)i);
+        if (was && is ? strcmp(was, is) == 0 : was == is) continue;
+        (void)snprintf(text, size, "class %zu was %s%.63s%s, is %s%.63s%s", i, was ? "'" : "", was ? was : "absent",
+                       was ? "'" : "", is ? "'" : "", is ? is : "absent", is ? "'" : "");
+        return 1;
+    }
+    return 0;
+}
