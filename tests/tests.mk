@@ -36,6 +36,7 @@ check-data: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden tests/data/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden -l tests/data/golden networks
 	@$(PYTHON) tests/golden_members.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms
+	@$(PYTHON) tests/golden_twins.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms/train_cd_*.safetensors
 
 check-golden: $(BUILD)/tests/golden/golden
 	@$(TEST_ENV) $(BUILD)/tests/golden/golden $(GOLDEN)
