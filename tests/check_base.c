@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/call.h"
 #include "base/context.h"
+#include "base/cpus.h"
 #include "base/options.h"
 #include "base/parallel.h"
 #include "base/rng.h"
@@ -203,6 +205,45 @@ START_TEST(parallel_pieces)
     }
     OK(cm_parallel(threads, 0, sum_piece, NULL));
     cm_context_free(threads.context);
+}
+END_TEST
+
+static void write_line(const char *directory, const char *name, const char *line)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *f = fopen(path, "w");
+    ck_assert(f && fputs(line, f) >= 0 && fclose(f) == 0);
+}
+
+/* The smallest quota from a group up to the root, rounded up. */
+START_TEST(quotas_of_control_groups)
+{
+    char root[] = "/tmp/cm_groups_XXXXXX", inner[64], leaf[64], command[96];
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    snprintf(inner, sizeof inner, "%s/pod", root);
+    snprintf(leaf, sizeof leaf, "%s/pod/app", root);
+    ck_assert(mkdir(inner, 0700) == 0 && mkdir(leaf, 0700) == 0);
+    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 0);
+    write_line(leaf, "cpu.max", "max 100000\n");
+    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 0);
+    write_line(inner, "cpu.max", "350000 100000\n");
+    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 4);
+    write_line(leaf, "cpu.max", "50000 100000\n");
+    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 1);
+    ck_assert_int_eq(cm_cpus_of_group(root, "/pod"), 4);
+    ck_assert_int_eq(cm_cpus_of_group(root, ""), 0);
+    write_line(root, "cpu.cfs_quota_us", "-1\n"); /* version 1 */
+    write_line(root, "cpu.cfs_period_us", "100000\n");
+    ck_assert_int_eq(cm_cpus_of_group(root, ""), 0);
+    write_line(root, "cpu.cfs_quota_us", "150000\n");
+    ck_assert_int_eq(cm_cpus_of_group(root, ""), 2);
+    ck_assert_int_eq(cm_cpus_of_group(root, "/no/such/group"), 2);
+    write_line(leaf, "cpu.max", "nonsense");
+    ck_assert_int_eq(cm_cpus_of_group(leaf, ""), 0);
+    ck_assert(cm_cpus() >= 1 && cm_cpus() <= 256);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    ck_assert_int_eq(system(command), 0);
 }
 END_TEST
 
@@ -455,6 +496,7 @@ Suite *make_suite(void)
     tcase_add_test(t, parallel_pieces);
     tcase_add_test(t, turns_are_kept);
     tcase_add_test(t, calls_and_requests);
+    tcase_add_test(t, quotas_of_control_groups);
     tcase_add_test(t, calls_inside_a_callback);
     tcase_add_test(t, no_request_is_lost);
     tcase_add_test(t, half_precision);

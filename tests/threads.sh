@@ -2,7 +2,7 @@
 # threads.sh BUILD - the cases of threads_program, each in a process of its own, and
 # children that Python's multiprocessing forks.
 build=$1
-cases="one several refused limited space hosts idle hosted forks within"
+cases="one several refused limited space hosts idle signals training hosted forks within"
 status=0
 for c in $cases; do
     OMP_NUM_THREADS=16 timeout 300 "$build/tests/threads_program" "$c" || { echo "FAIL threads_program $c"; status=1; }

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +144,81 @@ static void small_space(void)
     cm_status status = draw(NULL, 64, got);
     NEED(status == CM_OK);
     same();
+}
+
+static double train(void)
+{
+    static const char *const config =
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 1, \"model_channels\": 16, "
+        "\"num_blocks\": 1, \"channel_mult\": [1], \"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}, "
+        "\"image\": {\"channels\": 1, \"height\": 32, \"width\": 32}}";
+    cm_model *model;
+    cm_trainer *trainer;
+    cm_dataset *dataset;
+    cm_train_options o;
+    cm_dataset_options d;
+    cm_train_report report;
+    double loss = 0;
+    cm_train_options_init(&o, sizeof o);
+    cm_dataset_options_init(&d, sizeof d);
+    cm_train_report_init(&report, sizeof report);
+    o.batch = 4, o.threads = 3, o.microbatch = 1;
+    d.channels = 1, d.height = d.width = 32;
+    NEED(cm_model_create(NULL, config, 1, &model) == CM_OK);
+    NEED(cm_trainer_create(model, NULL, &o, &trainer) == CM_OK);
+    NEED(cm_dataset_open(NULL, "tests/data/pictures", &d, &dataset) == CM_OK);
+    NEED(cm_trainer_run(trainer, dataset, 3, NULL, NULL) == CM_OK);
+    cm_model *after;
+    NEED(cm_trainer_model(trainer, CM_WEIGHTS_ONLINE, 0, &after) == CM_OK);
+    float x[VALUES], y[VALUES];
+    const float sigma = 1;
+    for (int i = 0; i < VALUES; i++) x[i] = (float)(i % 7) / 7;
+    NEED(cm_model_denoise(after, 1, x, &sigma, NULL, y) == CM_OK);
+    for (int i = 0; i < VALUES; i++) loss += (double)y[i] * (i % 5 + 1);
+    cm_model_free(after);
+    cm_dataset_free(dataset);
+    cm_trainer_free(trainer);
+    cm_model_free(model);
+    return loss;
+}
+
+/* Without the thread that reads ahead and without helpers the weights are the same. */
+static void training(void)
+{
+    const double whole = train();
+    NEED(atomic_load(&made) == 3); /* two workers and the reader */
+    atomic_store(&made, 0);
+    atomic_store(&refuse_after, 0);
+    NEED(train() == whole && tasks() == 1);
+}
+
+static volatile sig_atomic_t delivered;
+
+static void deliver(int number)
+{
+    (void)number;
+    delivered = 1;
+}
+
+/* Signals are the host's: one that its threads block stays pending. */
+static void signals(void)
+{
+    cm_model *model;
+    cm_sampler *sampler;
+    cm_sampler_options o;
+    sigset_t set;
+    cm_sampler_options_init(&o, sizeof o);
+    o.threads = 4, o.max_batch = IMAGES;
+    NEED(signal(SIGUSR1, deliver) != SIG_ERR);
+    NEED(cm_model_load(NULL, MODEL, NULL, &model) == CM_OK && cm_sampler_create(model, &o, &sampler) == CM_OK);
+    NEED(cm_sampler_run(sampler, NULL, IMAGES, got) == CM_OK && tasks() == 4);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    NEED(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && kill(getpid(), SIGUSR1) == 0);
+    usleep(20000);
+    NEED(!delivered && pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0 && delivered);
+    cm_sampler_free(sampler);
+    cm_model_free(model);
 }
 
 static void *host(void *user)
@@ -296,9 +372,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } cases[] = {{"one", one},           {"several", several},    {"refused", refused}, {"limited", limited},
-                 {"space", small_space}, {"hosts", hosts},        {"idle", idle},       {"hosted", hosted},
-                 {"forks", forks},       {"within", forks_within}};
+    } cases[] = {{"one", one},           {"several", several},   {"refused", refused}, {"limited", limited},
+                 {"space", small_space}, {"hosts", hosts},       {"idle", idle},       {"hosted", hosted},
+                 {"forks", forks},       {"training", training}, {"signals", signals}, {"within", forks_within}};
     cm_context_options o;
     if (argc == 2)
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

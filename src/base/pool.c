@@ -6,16 +6,16 @@
 #include "base/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+
 /* Nanoseconds: how long a thread waits with open eyes, about what it costs to wake one that
  * sleeps; and how long none is asked for after the system has refused one. */
 enum { SPIN = 60000, REFUSED_PAUSE = 1000000000 };
-enum { STACK = 1 << 20 };
 enum { IDLE, OFFERED, RUNNING };
 
 typedef struct {
@@ -178,21 +178,6 @@ void cm_pool_free(cm_pool *pool)
     free_memory(user, pool);
 }
 
-/* A thread with a small stack that leaves signals to the host's threads. */
-static int start(worker *w)
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    if (pthread_attr_init(&attributes) != 0) return 0;
-    (void)sigfillset(&all);
-    (void)pthread_attr_setstacksize(&attributes, STACK);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&w->thread, &attributes, work, w);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)pthread_attr_destroy(&attributes);
-    return !failed;
-}
-
 static worker *make_worker(cm_pool *pool)
 {
     const cm_context_options *o = &pool->options;
@@ -201,7 +186,7 @@ static worker *make_worker(cm_pool *pool)
     memset(w, 0, sizeof *w);
     w->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     w->wake = w->done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-    if (start(w)) return w;
+    if (cm_thread_start(&w->thread, work, w)) return w;
     o->free(o->memory_user, w);
     return NULL;
 }

@@ -1,9 +1,11 @@
-/* loader.c - one thread, two buffers. */
+/* loader.c - one thread, two buffers; without the thread each batch is read when it is wanted. */
 #include "data/loader.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/thread.h"
 
 struct cm_loader {
     cm_context *context;
@@ -16,7 +18,7 @@ struct cm_loader {
     int filled; /* buffer 0 or 1 is ready, -1 none */
     int next;   /* the buffer to fill              */
     atomic_int stop;
-    int started;
+    int started; /* there is a thread */
     cm_status status;
     char text[512];
     pthread_mutex_t lock;
@@ -36,30 +38,33 @@ static cm_status read_batch(cm_loader *l, int to)
     return CM_OK;
 }
 
+/* Fills the next buffer, without the lock while it reads. */
+static void read_next(cm_loader *l)
+{
+    int to = l->next;
+    (void)pthread_mutex_unlock(&l->lock);
+    cm_status status = read_batch(l, to);
+    (void)pthread_mutex_lock(&l->lock);
+    l->status = status;
+    if (status != CM_OK) {
+        size_t n = strlen(cm_last_message());
+        if (n >= sizeof l->text) n = sizeof l->text - 1;
+        memcpy(l->text, cm_last_message(), n);
+        l->text[n] = '\0';
+    }
+    l->position += l->batch;
+    l->filled = to;
+    l->next = 1 - to;
+    (void)pthread_cond_broadcast(&l->changed);
+}
+
 static void *read_ahead(void *argument)
 {
     cm_loader *l = argument;
     (void)pthread_mutex_lock(&l->lock);
     while (!atomic_load(&l->stop) && l->status == CM_OK) {
-        if (l->filled >= 0) {
-            (void)pthread_cond_wait(&l->changed, &l->lock);
-            continue;
-        }
-        int to = l->next;
-        (void)pthread_mutex_unlock(&l->lock);
-        cm_status status = read_batch(l, to);
-        (void)pthread_mutex_lock(&l->lock);
-        l->status = status;
-        if (status != CM_OK) {
-            size_t n = strlen(cm_last_message());
-            if (n >= sizeof l->text) n = sizeof l->text - 1;
-            memcpy(l->text, cm_last_message(), n);
-            l->text[n] = '\0';
-        }
-        l->position += l->batch;
-        l->filled = to;
-        l->next = 1 - to;
-        (void)pthread_cond_broadcast(&l->changed);
+        if (l->filled < 0) read_next(l);
+        else (void)pthread_cond_wait(&l->changed, &l->lock);
     }
     (void)pthread_mutex_unlock(&l->lock);
     return NULL;
@@ -74,8 +79,8 @@ static cm_status start(cm_loader *l)
         l->labels[i] = cm_calloc(l->context, l->batch, sizeof *l->labels[i]);
         if (!l->images[i] || !l->labels[i]) return CM_ERR_MEMORY;
     }
-    if (pthread_create(&l->thread, NULL, read_ahead, l) != 0) CM_FAIL(CM_ERR_MEMORY, "cannot start the reader's thread");
-    l->started = 1;
+    l->started = cm_thread_start(&l->thread, read_ahead, l);
+    if (!l->started) cm_log(l->context, CM_LOG_WARNING, "the system gives no thread that reads ahead: steps wait for data");
     return CM_OK;
 }
 
@@ -129,6 +134,7 @@ cm_status cm_loader_next(cm_loader *l, const float **images, const int32_t **lab
 {
     double began = seconds();
     (void)pthread_mutex_lock(&l->lock);
+    if (!l->started) read_next(l);
     while (l->filled < 0 && l->status == CM_OK) (void)pthread_cond_wait(&l->changed, &l->lock);
     int from = l->filled;
     l->filled = -1;
