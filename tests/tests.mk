@@ -68,18 +68,21 @@ $(BUILD)/tests/yardstick: tests/yardstick.c
 	$(CC) -std=c11 -O3 -march=native -ffp-contract=fast -Wall -Wextra -fopenmp -o $@ $<
 $(BUILD)/tests/train_program: tests/train_program.c $(BUILD)/lib/libconsistency.so
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/exit_program: tests/exit_program.c $(BUILD)/lib/libconsistency.so
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -pthread -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/dlopen: tests/dlopen.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
 # The smallest programs that the README shows.
-check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/threads_program
+check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
 	@sh tests/layers.sh
 	@sh tests/symbols.sh $(SHARED)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)
 	@PYTHON=$(PYTHON) bash tests/threads.sh $(BUILD)
 	@bash tests/address_space.sh $(BUILD)
+	@bash tests/exit.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6

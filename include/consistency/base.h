@@ -21,6 +21,8 @@
  * A child process may make a context of its own after a fork, whatever its parent
  * has done; with a context that its parent made, or when it was forked while another
  * thread was preparing a network, it gets CM_ERR_FORKED.
+ * The process may end while threads are in the library: exit() waits up to two seconds
+ * for those that are inside oneDNN, and calls that would enter it get CM_ERR_STATE.
  *
  * Cancelling.  cm_sampler_cancel, cm_trainer_cancel and cm_dataset_cancel ask the call
  * that runs on the handle to stop, wherever it is; it returns CM_ERR_CANCELLED and the

@@ -1,4 +1,5 @@
 /* engine.c - the CPU engine, versions and the instruction set in force. */
+#include "dnnl/forked.h"
 #include "dnnl/native.h"
 
 int cm_dnnl_cpu_level(void)
@@ -22,6 +23,8 @@ void cm_dnnl_versions(int built[3], int running[3])
 static int create_engine(void *argument)
 {
     cm_dnnl_engine *engine = argument;
+    int capacity; /* asked so that the cache is there before anything else */
+    (void)dnnl_get_primitive_cache_capacity(&capacity);
     return (int)dnnl_engine_create(&engine->native, dnnl_cpu, 0);
 }
 
@@ -34,7 +37,7 @@ cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
     cm_dnnl_engine *engine = cm_calloc(context, 1, sizeof *engine);
     if (!engine) return CM_ERR_MEMORY;
     engine->context = context;
-    cm_status status = cm_dnnl_make(create_engine, engine, "create the CPU engine");
+    cm_status status = cm_dnnl_make(CM_DNNL_ENGINE, create_engine, engine, "create the CPU engine");
     if (status != CM_OK) cm_free(context, engine);
     else *out = engine;
     return status;
@@ -43,6 +46,9 @@ cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
 void cm_dnnl_engine_free(cm_dnnl_engine *engine)
 {
     if (!engine) return;
-    (void)dnnl_engine_destroy(engine->native);
+    if (cm_dnnl_enter() == CM_OK) {
+        (void)dnnl_engine_destroy(engine->native);
+        cm_dnnl_leave();
+    }
     cm_free(engine->context, engine);
 }

@@ -3,10 +3,15 @@
 #include "dnnl/forked.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-static atomic_int cm_dnnl_inside;   /* threads that are in a constructor        */
-static atomic_long cm_dnnl_process; /* whose threads those are, 0 = nobody's yet */
+static atomic_int cm_dnnl_inside;   /* threads that are in oneDNN                    */
+static atomic_long cm_dnnl_process; /* whose threads those are, 0 = nobody's yet      */
+static atomic_int cm_dnnl_closing;  /* 1: exit() has begun                            */
+static atomic_uint cm_dnnl_kinds;   /* a bit for each kind that cm_dnnl_expect_exit saw */
+static atomic_ulong cm_dnnl_made;   /* how often it was asked                         */
 
 cm_status cm_dnnl_enter(void)
 {
@@ -20,10 +25,32 @@ cm_status cm_dnnl_enter(void)
         atomic_store(&cm_dnnl_process, process);
     }
     atomic_fetch_add(&cm_dnnl_inside, 1);
-    return CM_OK;
+    if (!atomic_load(&cm_dnnl_closing)) return CM_OK;
+    cm_dnnl_leave();
+    CM_FAIL(CM_ERR_STATE, "the process is ending: main has returned or exit was called");
 }
 
 void cm_dnnl_leave(void)
 {
     atomic_fetch_sub(&cm_dnnl_inside, 1);
+}
+
+/* Who is inside is out within milliseconds; who called exit() from inside (a signal handler) never is. */
+static void wait_outside(void)
+{
+    const struct timespec moment = {0, 500000};
+    if (atomic_exchange(&cm_dnnl_closing, 1)) return; /* waited already */
+    if (atomic_load(&cm_dnnl_process) != (long)getpid()) return; /* a child: those threads are its parent's */
+    for (int i = 0; i < 4000 && atomic_load(&cm_dnnl_inside) > 0; i++) (void)nanosleep(&moment, NULL);
+}
+
+/* What is registered last runs first.  oneDNN registers the end of a map when the map is made, which is at the first
+ * object of a kind, or of a shape that takes another way; so after each new kind, and after the 1st, 2nd, 4th, 8th
+ * ... object, there is one more call of ours. */
+void cm_dnnl_expect_exit(int kind)
+{
+    unsigned bit = 1u << kind;
+    unsigned long made = atomic_fetch_add(&cm_dnnl_made, 1) + 1;
+    int new = !(atomic_load(&cm_dnnl_kinds) & bit) && !(atomic_fetch_or(&cm_dnnl_kinds, bit) & bit);
+    if (new || (made & (made - 1)) == 0) (void)atexit(wait_outside);
 }

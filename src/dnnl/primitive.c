@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dnnl/forked.h"
 #include "dnnl/native.h"
 
 /* Where a primitive's weights, or their gradient, stand among its memory. */
@@ -164,6 +165,8 @@ static int create(void *argument)
     dnnl_status_t s = c->conv ? describe_conv(c->primitive, c->conv, c->hint, attr)
                               : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
+    /* Its maps are there, and generating code takes a while. */
+    cm_dnnl_expect_exit(CM_DNNL_DESCRIBED + (c->conv ? c->primitive->kind : CM_DNNL_MATMUL));
     if (s == dnnl_success) s = dnnl_primitive_create(&c->primitive->native, c->primitive->desc);
     return (int)s;
 }
@@ -176,7 +179,7 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind,
     if (!c->primitive) return CM_ERR_MEMORY;
     c->primitive->engine = engine;
     c->primitive->kind = kind;
-    cm_status status = cm_dnnl_make(create, c, what);
+    cm_status status = cm_dnnl_make(c->matmul ? CM_DNNL_MATMUL : kind, create, c, what);
     if (status != CM_OK) cm_dnnl_primitive_free(c->primitive);
     else *out = c->primitive;
     return status;
@@ -216,8 +219,11 @@ cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_sha
 void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
 {
     if (!p) return;
-    if (p->native) dnnl_primitive_destroy(p->native);
-    if (p->desc) dnnl_primitive_desc_destroy(p->desc);
+    if (cm_dnnl_enter() == CM_OK) {
+        if (p->native) dnnl_primitive_destroy(p->native);
+        if (p->desc) dnnl_primitive_desc_destroy(p->desc);
+        cm_dnnl_leave();
+    }
     cm_free(p->engine->context, p);
 }
 
@@ -271,6 +277,7 @@ static int create_packing(void *argument)
 #else
     DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, &from->value, engine, &to->value, engine, NULL));
 #endif
+    cm_dnnl_expect_exit(CM_DNNL_DESCRIBED + CM_DNNL_PACKING);
     DNNL_TRY(dnnl_primitive_create(&k->reorder, k->desc));
     return (int)dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags);
 }
@@ -282,7 +289,7 @@ cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pac
     if (!k) return CM_ERR_MEMORY;
     k->context = primitive->engine->context;
     k->primitive = primitive;
-    cm_status status = cm_dnnl_make(create_packing, k, "prepare to pack the weights of a convolution");
+    cm_status status = cm_dnnl_make(CM_DNNL_PACKING, create_packing, k, "prepare to pack the weights of a convolution");
     if (status != CM_OK) cm_dnnl_packing_free(k);
     else *out = k;
     return status;
@@ -291,13 +298,16 @@ cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pac
 void cm_dnnl_packing_free(cm_dnnl_packing *k)
 {
     if (!k) return;
-    if (k->stream) dnnl_stream_destroy(k->stream);
-    if (k->reorder) dnnl_primitive_destroy(k->reorder);
-    if (k->desc) dnnl_primitive_desc_destroy(k->desc);
-    if (k->from) dnnl_memory_destroy(k->from);
-    if (k->to) dnnl_memory_destroy(k->to);
-    cm_md_free(k->plain);
-    cm_md_free(k->packed);
+    if (cm_dnnl_enter() == CM_OK) {
+        if (k->stream) dnnl_stream_destroy(k->stream);
+        if (k->reorder) dnnl_primitive_destroy(k->reorder);
+        if (k->desc) dnnl_primitive_desc_destroy(k->desc);
+        if (k->from) dnnl_memory_destroy(k->from);
+        if (k->to) dnnl_memory_destroy(k->to);
+        cm_md_free(k->plain);
+        cm_md_free(k->packed);
+        cm_dnnl_leave();
+    }
     cm_free(k->context, k);
 }
 
@@ -337,7 +347,7 @@ cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout *
     cm_dnnl_layout *layout = cm_calloc(context, 1, sizeof *layout);
     if (!layout) return CM_ERR_MEMORY;
     layout->context = context;
-    cm_status status = cm_dnnl_make(query_layout, &q, "read the layout of packed weights");
+    cm_status status = cm_dnnl_make(CM_DNNL_LAYOUT, query_layout, &q, "read the layout of packed weights");
     layout->md = q.md;
     if (status != CM_OK) cm_dnnl_layout_free(layout);
     else *out = layout;
@@ -408,7 +418,7 @@ cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call *
     cm_dnnl_call *call = cm_calloc(primitive->engine->context, 1, sizeof *call);
     if (!call) return CM_ERR_MEMORY;
     call->primitive = primitive;
-    cm_status status = cm_dnnl_make(create_call, call, "create memory objects");
+    cm_status status = cm_dnnl_make(CM_DNNL_CALL, create_call, call, "create memory objects");
     if (status != CM_OK) cm_dnnl_call_free(call);
     else *out = call;
     return status;
@@ -417,9 +427,12 @@ cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call *
 void cm_dnnl_call_free(cm_dnnl_call *call)
 {
     if (!call) return;
-    for (int i = 0; i < ARGS; i++)
-        if (call->memory[i]) dnnl_memory_destroy(call->memory[i]);
-    if (call->stream) dnnl_stream_destroy(call->stream);
+    if (cm_dnnl_enter() == CM_OK) {
+        for (int i = 0; i < ARGS; i++)
+            if (call->memory[i]) dnnl_memory_destroy(call->memory[i]);
+        if (call->stream) dnnl_stream_destroy(call->stream);
+        cm_dnnl_leave();
+    }
     cm_free(call->primitive->engine->context, call);
 }
 
@@ -440,8 +453,10 @@ static int execute(void *argument)
 
 static cm_status run_call(cm_dnnl_call *call)
 {
+    const cm_dnnl_primitive *p = call->primitive;
+    int kind = CM_DNNL_FIRST_RUN + (p->weight_dims[0] ? p->kind : CM_DNNL_MATMUL);
     cm_status status = call->ran ? cm_dnnl_run(execute, call, "execute a primitive")
-                                 : cm_dnnl_make(execute, call, "execute a primitive");
+                                 : cm_dnnl_make(kind, execute, call, "execute a primitive");
     call->ran |= status == CM_OK;
     return status;
 }
