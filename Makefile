@@ -156,9 +156,12 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -MMD -MP -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
 SHARED_C := examples/cli.c examples/output.c
+TRAIN_C := examples/machine.c examples/pages.c
+$(BUILD)/bin/cm-train: MORE_C := $(TRAIN_C)
+$(BUILD)/bin/cm-train: $(TRAIN_C)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \
+	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) $(MORE_C) -L$(BUILD)/lib -lconsistency \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "machine.h"
+#include "pages.h"
 
 enum { CLI_RESUMABLE = 75, PATH = 4096 };
 
@@ -37,10 +39,12 @@ static const cli_option options[] = {
     {"stop-on-bad", 0, NULL, "a picture that cannot be read ends the run"},
     {"checkpoint-every", 0, "N", "steps between checkpoints (a twentieth of all)"},
     {"keep", 0, "N", "checkpoints kept (3; 0 = all)"},
-    {"sample-every", 0, "N", "steps between pages of samples (a twentieth of all; 0 = none)"},
+    {"sample-every", 0, "N", "steps between pages of samples, however long they take; 0 = none (a twentieth of all,\n"
+                             "                                 at most --sample-share of the time)"},
+    {"sample-share", 0, "X", "percent of the run's time that pages of samples may take (5)"},
     {"log-every", 0, "N", "steps between lines of the log (a two-thousandth of all)"},
     {"allow-changes", 0, NULL, "resume although options or data differ"},
-    {"no-estimate", 0, NULL, "do not time two steps before the run"},
+    {"no-estimate", 0, NULL, "neither compare memory nor time two steps before the run"},
     {"print-config", 0, NULL, "print all numbers as JSON and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
     {"quiet", 'q', NULL, "nothing but warnings and errors"},
@@ -66,6 +70,7 @@ enum {
     CHECKPOINT_EVERY,
     KEEP,
     SAMPLE_EVERY,
+    SAMPLE_SHARE,
     LOG_EVERY,
     ALLOW_CHANGES,
     NO_ESTIMATE,
@@ -84,6 +89,8 @@ typedef struct {
     int as_given; /* --network given */
     int n_sets, resume, allow_changes, estimate, print, quiet;
     int64_t checkpoint_every, sample_every, log_every;
+    double share; /* --sample-share, percent */
+    pages pages;
     int32_t keep, size, labels, random_crop, stop_on_bad;
     cm_train_options o;
     cm_context *context;
@@ -95,26 +102,32 @@ typedef struct {
     int64_t first_step;
     uint64_t images_per_epoch;
     cm_train_report last;
+    int own_network; /* the network is one of ours for the pictures at hand */
     char hint[200]; /* what to type instead, after a refusal */
     int failed; /* exit code of something that failed inside the run */
 } program;
 
 static volatile sig_atomic_t stop_signal;
+static cm_trainer *volatile at_work; /* what a signal stops */
 
+/* The first one asks for a stop, within one network evaluation; a second Ctrl-C ends the program at once. */
 static void on_signal(int number)
 {
     if (stop_signal && number == SIGINT) _exit(128 + number);
     stop_signal = number;
+    cm_trainer_cancel(at_work);
 }
 
+/* What is ignored when the program begins (nohup, a shell's background) stays ignored. */
 static void catch_signals(void)
 {
-    struct sigaction action;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    struct sigaction action, before;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGUSR1, &action, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
 }
 
 /* --- options -------------------------------------------------------------------- */
@@ -180,6 +193,7 @@ static void set_option(program *p, int option, const char *v)
     case CHECKPOINT_EVERY: p->checkpoint_every = cli_integer(c, "checkpoint-every", v, 1, INT64_MAX); break;
     case KEEP: p->keep = (int32_t)cli_integer(c, "keep", v, 0, 1000000); break;
     case SAMPLE_EVERY: p->sample_every = cli_integer(c, "sample-every", v, 0, INT64_MAX); break;
+    case SAMPLE_SHARE: p->share = cli_number(c, "sample-share", v, 0.01, 100); break;
     case LOG_EVERY: p->log_every = cli_integer(c, "log-every", v, 1, INT64_MAX); break;
     case ALLOW_CHANGES: p->allow_changes = 1; break;
     case NO_ESTIMATE: p->estimate = 0; break;
@@ -224,7 +238,13 @@ static void resolve_options(program *p)
     if (cm_train_options_check(&p->o) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
     int64_t twentieth = p->o.steps / 20 ? p->o.steps / 20 : 1;
     if (!p->checkpoint_every) p->checkpoint_every = twentieth;
-    if (p->sample_every < 0) p->sample_every = twentieth;
+    if (p->sample_every >= 0 && p->share > 0)
+        cli_usage_error(&p->c, "--sample-share has no effect with --sample-every, which draws every page");
+    if (p->sample_every < 0) {
+        p->sample_every = twentieth;
+        p->pages.share = (p->share > 0 ? p->share : 5) / 100;
+    }
+    p->pages.threads = p->o.threads;
     if (!p->log_every) p->log_every = p->o.steps / 2000 ? p->o.steps / 2000 : 1;
 }
 
@@ -378,6 +398,12 @@ static int open_log(program *p)
     return 1;
 }
 
+/* The one whose weights a run begins with. */
+static cm_model *trained(const program *p)
+{
+    return p->model ? p->model : p->teacher;
+}
+
 /* --- the run --------------------------------------------------------------------------- */
 
 static double images_per_second(const program *p, const cm_train_report *r)
@@ -446,59 +472,42 @@ static int checkpoint(program *p)
     return 0;
 }
 
-/* A page of the first average (or the weights themselves): eight of each class. */
-static cm_status draw_page(cm_model *model, int32_t threads, const char *path)
+static int32_t stopped(void *user, uint64_t done, uint64_t total)
 {
-    cm_model_info info;
-    cm_sampler *sampler;
-    cm_sampler_options so;
-    cm_sample_options s;
-    int32_t columns, labels[64], height, width;
-    cm_model_info_init(&info, sizeof info);
-    cm_status status = cm_model_info_get(model, &info);
-    columns = info.num_classes > 0 && info.num_classes < 9 ? info.num_classes : info.num_classes == 10 ? 10 : 8;
-    size_t n = (size_t)columns * (columns == 10 ? 6 : 8);
-    size_t values = n * (size_t)(info.channels * info.height * info.width);
-    for (size_t i = 0; i < n; i++) labels[i] = info.num_classes ? (int32_t)i % columns % info.num_classes : -1;
-    cm_sampler_options_init(&so, sizeof so);
-    so.threads = threads;
-    cm_sample_options_init(&s, sizeof s);
-    s.labels = labels;
-    if (status == CM_OK) status = cm_sampler_create(model, &so, &sampler);
-    if (status != CM_OK) return status;
-    float *images = calloc(values, sizeof *images);
-    uint8_t *pixels = calloc(values, 1), *page = NULL;
-    if (images && pixels) status = cm_sampler_run(sampler, &s, n, images);
-    if (status == CM_OK) status = cm_image_to_u8(n, info.channels, info.height, info.width, images, pixels);
-    if (status == CM_OK) status = cm_image_grid_size(n, columns, 2, info.height, info.width, &height, &width);
-    if (status == CM_OK) page = calloc((size_t)height * (size_t)width, (size_t)info.channels);
-    if (status == CM_OK && page)
-        status = cm_image_grid(n, columns, 2, 128, info.channels, info.height, info.width, pixels, page);
-    if (status == CM_OK && page) status = cm_image_write(NULL, path, info.channels, height, width, page, 0, 1);
-    free(images), free(pixels), free(page);
-    cm_sampler_free(sampler);
-    return status;
+    (void)user, (void)done, (void)total;
+    return stop_signal != 0;
 }
 
+/* A page of the first average (or the weights themselves), where there is time for one. */
 static int sample(program *p)
 {
     char path[PATH];
     cm_model *model;
-    snprintf(path, sizeof path, "%s/samples/step-%09lld.png", p->out, (long long)p->last.step);
-    cm_status status = cm_trainer_model(p->trainer, p->o.ema_count ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model);
+    cm_model_info m;
+    cm_model_info_init(&m, sizeof m);
+    cm_status status = cm_model_info_get(trained(p), &m);
     if (status != CM_OK) return cli_fail(&p->c, status);
-    status = draw_page(model, p->o.threads, path);
+    m.is_consistency = p->o.objective != CM_TRAIN_EDM && p->o.objective != CM_TRAIN_PD;
+    const page_form form = pages_form(&m);
+    int32_t rows = pages_rows(&p->pages, &form, cli_seconds() - p->began, p->last.seconds / p->o.batch / 2);
+    if (!rows) return 0;
+    snprintf(path, sizeof path, "%s/samples/step-%09lld.png", p->out, (long long)p->last.step);
+    status = cm_trainer_model(p->trainer, p->o.ema_count ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model);
+    if (status != CM_OK) return cli_fail(&p->c, status);
+    status = pages_draw(&p->pages, model, rows, stopped, NULL, path);
     cm_model_free(model);
-    return status == CM_OK ? 0 : cli_fail(&p->c, status);
+    return status == CM_OK || (status == CM_ERR_CANCELLED && stop_signal) ? 0 : cli_fail(&p->c, status);
 }
 
+/* A stop that was asked for comes before everything else that is due. */
 static int32_t after_step(void *user, const cm_train_report *r)
 {
     program *p = user;
     p->last = *r;
     if (r->step % p->log_every == 0 || r->step == p->o.steps) log_line(p, r);
     show(p, r);
-    if (p->sample_every && r->step % p->sample_every == 0) p->failed = sample(p);
+    if (!stop_signal && p->sample_every && (r->step % p->sample_every == 0 || r->step == p->o.steps))
+        p->failed = sample(p);
     if (!p->failed && !stop_signal && r->step < p->o.steps && r->step % p->checkpoint_every == 0)
         p->failed = checkpoint(p);
     return stop_signal || p->failed;
@@ -565,6 +574,7 @@ static cm_status new_model(program *p)
     cm_status status = cm_dataset_info_get(p->dataset, &d);
     if (status != CM_OK || p->init || (p->teacher && !p->network)) return status;
     const char *config = p->network ? p->network : preset_network(p);
+    p->own_network = !config;
     if (!config) config = default_network(p, &d);
     return cm_model_create(p->context, config, p->o.seed, &p->model);
 }
@@ -604,25 +614,113 @@ static int32_t keep_report(void *user, const cm_train_report *r)
     return 0;
 }
 
+/* All that a run holds at a time: trainer, weights it began with, batches that are read ahead, and a page of samples
+ * with its snapshot. */
+static cm_status memory_of(const program *p, cm_model *model, const cm_train_options *o, double *bytes)
+{
+    cm_model_info m;
+    cm_sampler_info s;
+    cm_sampler_options so;
+    uint64_t trainer;
+    cm_model_info_init(&m, sizeof m);
+    cm_sampler_info_init(&s, sizeof s);
+    cm_sampler_options_init(&so, sizeof so);
+    so.threads = o->threads;
+    cm_status status = cm_trainer_estimate(model, p->teacher, o, &trainer);
+    if (status == CM_OK) status = cm_model_info_get(model, &m);
+    if (status == CM_OK && p->sample_every) status = cm_sampler_estimate(model, &so, &s);
+    *bytes = 64e6 + (double)trainer + 4.0 * (double)m.parameters * (p->sample_every ? 2 : 1) +
+             8.0 * o->batch * m.channels * m.height * m.width + (double)s.activation_bytes + (double)s.packed_bytes;
+    return status;
+}
+
+/* The largest batch and the largest size of a network of our own that fit, as words of the hint. */
+static void propose(program *p, double room)
+{
+    cm_train_options o = p->o;
+    cm_dataset_info d;
+    cm_model *model;
+    double bytes;
+    size_t n = (size_t)snprintf(p->hint, sizeof p->hint, "give ");
+    const size_t empty = n;
+    cm_dataset_info_init(&d, sizeof d);
+    if (p->own_network && cm_dataset_info_get(p->dataset, &d) == CM_OK)
+        for (d.height = d.height > 256 ? 256 : d.height / 2 / 4 * 4; d.height >= 16 && n == empty; d.height = d.height / 2 / 4 * 4) {
+            if (cm_model_create(p->context, default_network(p, &d), 0, &model) != CM_OK) break;
+            if (memory_of(p, model, &o, &bytes) == CM_OK && bytes < room)
+                n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "--size %d (%.2g GB)", d.height, bytes / 1e9);
+            cm_model_free(model);
+        }
+    for (o.batch /= 2; o.batch >= 1; o.batch /= 2)
+        if (memory_of(p, trained(p), &o, &bytes) == CM_OK && bytes < room) {
+            n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "%s--batch %d (%.2g GB)", n > empty ? " or " : "", o.batch,
+                                  bytes / 1e9);
+            break;
+        }
+    if (n == empty) snprintf(p->hint, sizeof p->hint, "no batch fits: it takes a smaller network, or a larger machine");
+}
+
+/* Whether the run fits into memory, before anything of its size is made. */
+static cm_status check_memory(program *p)
+{
+    cm_model_info m;
+    double bytes;
+    cm_model_info_init(&m, sizeof m);
+    cm_status status = cm_model_info_get(trained(p), &m);
+    if (status == CM_OK) status = memory_of(p, trained(p), &p->o, &bytes);
+    if (status != CM_OK) return status;
+    const machine_memory left = machine_memory_left();
+    if (!p->quiet)
+        fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.2g GB of memory; %.2g GB are free\n",
+                (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, bytes / 1e9, (double)left.bytes / 1e9);
+    if (bytes <= (double)left.bytes) return CM_OK;
+    fprintf(stderr, "%s: this run needs about %.2g GB of memory, and %s leaves %.2g GB\n", p->c.program, bytes / 1e9, left.who,
+            (double)left.bytes / 1e9);
+    propose(p, (double)left.bytes);
+    fprintf(stderr, "%s: %s; --no-estimate tries it all the same\n", p->c.program, p->hint);
+    p->failed = CLI_FAILED;
+    return CM_ERR_MEMORY;
+}
+
+/* Seconds as people say them. */
+static const char *duration(double seconds, char text[40])
+{
+    if (seconds < 90) snprintf(text, 40, "%.0f seconds", seconds < 1 ? 1 : seconds);
+    else if (seconds < 90 * 60) snprintf(text, 40, "%.0f minutes", seconds / 60);
+    else if (seconds < 48 * 3600) snprintf(text, 40, "%.1f hours", seconds / 3600);
+    else snprintf(text, 40, "%.1f days", seconds / 86400);
+    return text;
+}
+
+/* The share of the run that pages of samples take.  An evaluation is a third of a step of one network at most. */
+static double share_of_pages(const program *p)
+{
+    cm_model_info m;
+    cm_model_info_init(&m, sizeof m);
+    if (!p->sample_every || cm_model_info_get(trained(p), &m) != CM_OK) return 0;
+    if (p->pages.share > 0) return p->pages.share;
+    m.is_consistency = p->o.objective != CM_TRAIN_EDM && p->o.objective != CM_TRAIN_PD;
+    const page_form f = pages_form(&m);
+    return (double)f.rows * f.columns * f.evaluations / 3 / p->o.batch / (double)p->sample_every;
+}
+
 /* Times two steps of a trainer that is then thrown away. */
 static cm_status estimate(program *p)
 {
     cm_trainer *probe;
-    cm_model_info m;
     cm_train_report r;
-    uint64_t bytes = 0;
-    cm_model_info_init(&m, sizeof m);
+    char text[40];
     cm_train_report_init(&r, sizeof r);
     cm_status status = cm_trainer_create(p->model, p->teacher, &p->o, &probe);
     if (status != CM_OK) return status;
-    (void)cm_trainer_bytes(probe, &bytes);
-    (void)cm_model_info_get(p->model ? p->model : p->teacher, &m);
     status = cm_trainer_run(probe, p->dataset, 2, keep_report, &r);
     cm_trainer_free(probe);
     if (status != CM_OK) return status;
-    fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.3g images/s, %.2f hours, %.2f GB of memory\n",
-            (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, p->o.batch / r.seconds,
-            r.seconds * (double)p->o.steps / 3600, (double)bytes / 1e9);
+    double share = share_of_pages(p);
+    fprintf(stderr, "two steps timed: about %.3g images/s, %s in all%s", p->o.batch / r.seconds,
+            duration(r.seconds * (double)p->o.steps * (1 + share), text), p->sample_every ? ", " : "\n");
+    if (p->sample_every)
+        fprintf(stderr, "pages of samples %s %.2g %% on top\n", p->pages.share > 0 ? "at most" : "about", 100 * share);
     return CM_OK;
 }
 
@@ -666,6 +764,7 @@ static cm_status prepare(program *p)
                 (unsigned long long)d.images, d.channels, d.height, d.width, d.classes, d.classes_from ? " (from " : "",
                 d.classes_from ? d.classes_from : "", d.classes_from ? ")" : "");
     if (status == CM_OK) status = compare(p);
+    if (status == CM_OK && p->estimate) status = check_memory(p);
     if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
     if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
     if (status == CM_OK && p->resume)
@@ -677,6 +776,9 @@ static int finish(program *p, cm_status status)
 {
     if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
     if (p->failed) return p->failed;
+    if (status == CM_OK && !p->quiet && p->pages.share > 0 && p->pages.drawn == 0 && p->sample_every)
+        fprintf(stderr, "%s: no page of samples was drawn: a row takes more than %g %% of this run (--sample-every %lld draws whole ones)\n",
+                p->c.program, 100 * p->pages.share, (long long)p->o.steps);
     if (status != CM_OK && status != CM_ERR_CANCELLED) {
         int code = cli_fail(&p->c, status);
         if (status == CM_ERR_NUMERIC) fprintf(stderr, "%s: the last good checkpoint is in %s/checkpoints (see LATEST)\n", p->c.program, p->out);
@@ -694,6 +796,7 @@ static int finish(program *p, cm_status status)
 static int run(program *p)
 {
     cm_status status = prepare(p);
+    if (p->failed) return p->failed;
     if (status != CM_OK) {
         int code = cli_fail(&p->c, status);
         if (p->hint[0]) fprintf(stderr, "%s: %s\n", p->c.program, p->hint);
@@ -713,9 +816,11 @@ static int run(program *p)
     if (cm_trainer_steps(p->trainer, &steps) == CM_OK) p->first_step = (int64_t)steps;
     p->last.step = p->first_step;
     if ((!p->resume && write_config(p)) || open_log(p)) return CLI_FAILED;
+    at_work = p->trainer;
     catch_signals();
     p->began = p->shown = cli_seconds();
     status = cm_trainer_run(p->trainer, p->dataset, p->o.steps, after_step, p);
+    at_work = NULL;
     int code = finish(p, status);
     fclose(p->log);
     return code;

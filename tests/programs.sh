@@ -242,6 +242,13 @@ expect 2 "did you mean 'ancestral'?" $bin/cm-sample $model --method euler_ancest
 expect 2 "are needed" $bin/cm-train
 expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
 expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
+# What a run needs is known before it is made: refused with numbers, and what is proposed fits.
+echo '{"network": {"type": "songunet", "img_resolution": 32, "img_channels": 1, "label_dim": 10, "model_channels": 96, "channel_mult": [1, 2], "num_blocks": 2,
+ "attn_resolutions": [16], "dropout": 0}, "precond": {"type": "edm"}, "image": {"channels": 1, "height": 32, "width": 32, "labels": 10}}' > $dir/big.json
+big="$bin/cm-train --data $dir/set --network $dir/big.json --batch 12 --set microbatch=12 --steps 2 --threads 1 --sample-every 0 --out $dir/x"
+(ulimit -v 720000; $big --batch 12 >$dir/refused 2>&1); got=$?
+[ $got = 1 ] && grep -q "needs about .* GB of memory, and ulimit -v leaves" $dir/refused && grep -q "give --batch [0-9]* (" $dir/refused ||
+    fail "exit $got, no refusal with numbers: $(cat $dir/refused)"
 [ -d $dir/x ] && fail "a refused run left a directory"
 # A run goes to any empty directory, which stays what it is; whether it can is said before the work.
 u="$bin/cm-train --data $dir/set --preset smoke --steps 3 --batch 4 --threads 1 --no-estimate -q"
@@ -283,6 +290,11 @@ grep -q "standard output" $dir/err && [ -d $dir/full-run/checkpoints/step-000000
 [ -z "$($u --out $dir/quiet 2>&1)" ] || fail "cm-train -q prints something"
 for bad in -1 " -1" +1 1.5 1e3 18446744073709551616; do expect 2 "seed is" $bin/cm-train --preset smoke --print-config --seed "$bad"; done
 for bad in 1.5 nan 0x4 +4 ""; do expect 2 "batch is" $bin/cm-train --preset smoke --print-config --batch "$bad"; done
+batch=$(sed -n 's/.*give --batch \([0-9]*\) .*/\1/p' $dir/refused)
+(ulimit -v 720000; $big --batch ${batch:-12} >$dir/fits 2>&1) || fail "the proposed batch $batch does not run: $(cat $dir/fits)"
+rm -rf $dir/x
+expect 0 "GB of memory" $t --out $dir/shares --steps 40
+expect 2 "no effect with --sample-every" $t --out $dir/x --sample-every 2 --sample-share 3
 PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
 PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/run
 [ -f $dir/f.png ] && fail "a failed run left f.png"
