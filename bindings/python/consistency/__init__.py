@@ -181,13 +181,16 @@ class Model(Handle):
             status = lib.cm_model_save(handle, _values.path(path), C.byref(options))
         _check(status)
 
-    def label(self, name: str) -> int:
-        """The label of the class that is called so.  Text that is a whole number is that number, whatever classes are
-        called; Error names the nearest class and the known ones."""
-        found = C.c_int32()
-        encoded = name.encode("utf-8", "surrogateescape")
+    def label(self, name: str, what: str = "label") -> int:
+        """The label of the class that is called so; Error names the nearest class and the known ones.  Text is always a
+        name, "10" that of a class called 10: numbers are given as numbers."""
+        if name in self.classes:
+            return self.classes.index(name)
+        if re.fullmatch("-?[0-9]+", name):
+            raise ValueError("%s: no class is called %r; a number is given as a number, not as text" % (what, name))
+        encoded, found = name.encode("utf-8", "surrogateescape"), C.c_int32()
         if b"\0" in encoded:
-            raise ValueError("%r has a NUL in it" % name)
+            raise ValueError("%s: %r has a NUL in it" % (what, name))
         with self._held() as handle:
             _check(lib.cm_model_find_class(handle, encoded, C.byref(found)))
         return found.value
@@ -195,9 +198,9 @@ class Model(Handle):
     def _labels(self, labels: Any) -> Any:
         """Names as numbers, numbers as they are: what every labels= takes."""
         if isinstance(labels, str):
-            return self.label(labels)
+            return self.label(labels, "labels")
         if hasattr(labels, "__len__") and getattr(labels, "ndim", 1) == 1 and any(isinstance(v, str) for v in labels):
-            return [self.label(v) if isinstance(v, str) else v for v in labels]
+            return [self.label(v, "labels[%d]" % i) if isinstance(v, str) else v for i, v in enumerate(labels)]
         return labels
 
     def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None,
