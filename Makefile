@@ -68,7 +68,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 # --- what there is -------------------------------------------------------------
 
 HEADERS := base model sampler edit image dataset trainer
-BASE_C    := status hint context call options cpus thread pool parallel turns rng torch_rng
+BASE_C    := status number hint context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite
 DNNL_C    := native engine primitive forked
 IO_C      := file directory foreign json_text json_tree safetensors picture orient jpeg png zip npy

@@ -160,12 +160,25 @@ static const char *read_whole(const char *text, int64_t *out)
     return end;
 }
 
+/* A bound as people write it: 0.000001, not 1e-06. */
+static const char *limit(double v, char text[40])
+{
+    snprintf(text, 40, fabs(v) < 1e15 && (fabs(v) >= 1e-9 || !(fabs(v) > 0)) ? "%.9f" : "%g", v);
+    if (!strchr(text, 'e') && strpbrk(text, ".,")) {
+        char *end = text + strlen(text);
+        while (end[-1] == '0') *--end = '\0';
+        if (end[-1] == '.' || end[-1] == ',') *--end = '\0';
+    }
+    return text;
+}
+
 double cli_number(const cli *c, const char *name, const char *text, double low, double high)
 {
+    char lowest[40], highest[40];
     double v;
     const char *end = read_decimal(text, &v);
     if (!end || *end || !(v >= low && v <= high))
-        cli_usage_error(c, "--%s: '%s' is not a number in %.10g..%.10g", name, text, low, high);
+        cli_usage_error(c, "--%s: '%s' is not a number in %s..%s", name, text, limit(low, lowest), limit(high, highest));
     return v;
 }
 

@@ -12,6 +12,7 @@
 #include "base/call.h"
 #include "base/context.h"
 #include "base/cpus.h"
+#include "base/number.h"
 #include "base/options.h"
 #include "base/parallel.h"
 #include "base/rng.h"
@@ -479,6 +480,26 @@ START_TEST(names_are_guessed)
 }
 END_TEST
 
+START_TEST(numbers_as_people_write_them)
+{
+    static const struct {
+        double v;
+        const char *text;
+    } rows[] = {{0, "0"}, {1, "1"}, {-1, "-1"}, {0.0004, "0.0004"}, {4e-4, "0.0004"}, {5e-5, "0.00005"}, {1e-6, "0.000001"},
+                {1e-7, "1e-7"}, {4.5e-8, "4.5e-8"}, {80, "80"}, {0.1, "0.1"}, {1e6, "1000000"}, {123456789, "123456789"},
+                {1e14, "100000000000000"}, {1e15, "1e15"}, {1.7976931348623157e308, "1.7976931348623157e308"},
+                {0.9999432189950708, "0.9999432189950708"}, {-2.5, "-2.5"}, {100.25, "100.25"}, {1e-300, "1e-300"},
+                {INFINITY, "inf"}, {-INFINITY, "-inf"}, {NAN, "nan"}};
+    char text[CM_NUMBER_SIZE];
+    uint64_t state = 3;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) ck_assert_str_eq(cm_number_text(rows[i].v, text), rows[i].text);
+    for (int i = 0; i < 2000; i++) { /* every digit counts */
+        double v = (double)random_float(&state) * pow(10, random_int(&state, -20, 20));
+        ck_assert_msg(strtod(cm_number_text(v, text), NULL) == v, "%.17g became %s", v, text);
+    }
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("base");
@@ -502,6 +523,7 @@ Suite *make_suite(void)
     tcase_add_test(t, half_precision);
     tcase_add_test(t, versions);
     tcase_add_test(t, names_are_guessed);
+    tcase_add_test(t, numbers_as_people_write_them);
     suite_add_tcase(s, t);
     return s;
 }

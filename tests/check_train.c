@@ -766,7 +766,20 @@ START_TEST(options_refused)
         {"cd", "huber_c=0.1", "no effect on metric"},
         {"cd", "metric=lpips", "not in this version"},
         {"pd", "start_scales=12", "power of two"},
-        {"edm", "p_std=0", "p_std"},
+        {"edm", "p_std=0", "p_std is 0, expected 0.000001.."},
+        {"edm", "lr=1e7", "lr is 10000000, expected 1000000 or less"},
+        {"edm", "eps=-0.00004", "eps is -0.00004, expected 0..1"},
+        {"edm", "steps=-3", "steps is -3, expected 1 or more"},
+        {"edm", "batch=2.50", "batch is 2.50, expected a whole number"},
+        {"edm", "grad_clip=-1", "grad_clip is -1, expected 0 or more"},
+        {"edm", "optimizer=7", "optimizer is 7, expected a name or 0..3"},
+        {"cd", "end_scales=30", "end_scales 30 has no effect on scales_mode fixed"},
+        {"cd", "scales_mode=ict;end_scales=12", "end_scales 12 is below start_scales 18"},
+        {"edm", "optimizer=sgd;beta1=0.5", "no effect on optimizer sgd"},
+        {"edm", "metric=pseudo-huber;sum_pixels=1", "sum_pixels has no effect on metric pseudo-huber"},
+        {"ect", "mapping=const;ect_k=3", "no effect on mapping const"},
+        {"ect", "ect_stages=1;ect_stage_steps=5", "ect_stage_steps has no effect with ect_stages 1"},
+        {"pd", "anneal_end=50", "no effect beside anneal_stages 1"},
         {"edm", "p_mean=21", "p_mean is 21"},
         {"ect", "p_std=11", "p_std is 11"},
         {"cd", "rho=0.1", "rho is 0.1"},
@@ -781,12 +794,16 @@ START_TEST(options_refused)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cm_train_options o;
-        char key[64];
-        const char *equals = strchr(rows[i].set, '=');
+        cm_status status = CM_OK;
         cm_train_options_init(&o, sizeof o);
         OK(cm_train_options_set(&o, "objective", rows[i].objective));
-        snprintf(key, sizeof key, "%.*s", (int)(equals - rows[i].set), rows[i].set);
-        cm_status status = cm_train_options_set(&o, key, equals + 1);
+        for (const char *at = rows[i].set; *at && status == CM_OK;) { /* key=value;key=value */
+            char key[64], value[64];
+            int n = 0;
+            ck_assert_int_eq(sscanf(at, "%63[^=]=%63[^;]%n", key, value, &n), 2);
+            status = cm_train_options_set(&o, key, value);
+            at += n + (at[n] == ';');
+        }
         if (status == CM_OK) status = cm_train_options_check(&o);
         ck_assert_msg(status != CM_OK && strstr(cm_last_message(), rows[i].word), "%s %s: '%s' lacks '%s'",
                       rows[i].objective, rows[i].set, status == CM_OK ? "accepted" : cm_last_message(), rows[i].word);
@@ -1354,6 +1371,7 @@ END_TEST
 Suite *make_suite(void)
 {
     Suite *s = suite_create("train");
+    TCase *options_case = tcase_create("options"); /* no network is run */
     TCase *steps_case = tcase_create("steps"), *t = tcase_create("train"), *calls = tcase_create("calls"); /* steps alone: under valgrind */
     tcase_add_unchecked_fixture(steps_case, setup, teardown);
     tcase_add_unchecked_fixture(t, setup, teardown);
@@ -1377,7 +1395,7 @@ Suite *make_suite(void)
     tcase_add_test(t, class_names_of_files);
     tcase_add_test(t, old_checkpoints_go);
     tcase_add_test(t, snapshots);
-    tcase_add_test(t, options_refused);
+    tcase_add_test(options_case, options_refused);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, nonfinite_stops);
     tcase_add_test(calls, no_cancel_is_lost);
@@ -1387,9 +1405,10 @@ Suite *make_suite(void)
     tcase_add_test(calls, callbacks_may_look);
     tcase_add_test(calls, run_directories_are_locked);
     tcase_add_test(calls, cancel_leaves_it_usable);
-    tcase_add_test(t, suspicious_numbers_are_named);
+    tcase_add_test(options_case, suspicious_numbers_are_named);
     tcase_add_loop_test(t, allocations_fail, 0, OBJECTIVES);
     tcase_add_loop_test(t, estimates_hold, 0, OBJECTIVES);
+    suite_add_tcase(s, options_case);
     suite_add_tcase(s, steps_case);
     suite_add_tcase(s, calls);
     suite_add_tcase(s, t);

@@ -8,10 +8,13 @@
 #include <string.h>
 
 #include "base/hint.h"
+#include "base/number.h"
 #include "base/pool.h"
 #include "graph/arithmetic.h"
 
 enum { INT, LONG, SEED, REAL };
+#define ABOVE_0 1e-300 /* the least of a number that has to be above 0 */
+#define WIDE 1e6       /* bounds from here on are told only when they are passed */
 enum { EDM = 1, CD = 2, CT = 4, PD = 8, ICT = 16, ECT = 32, ALL = 63 };
 
 static const char *const objectives[] = {"edm", "cd", "ct", "pd", "ict", "ect", NULL};
@@ -51,7 +54,7 @@ static const field fields[] = {
     N(seed, SEED, 0, 0, ALL, 1),
     N(steps, LONG, 1, 1e15, ALL, 1),
     C(optimizer, cm_optim_names, 3, ALL),
-    N(lr, REAL, 1e-300, 1e6, ALL, 1),
+    N(lr, REAL, ABOVE_0, 1e6, ALL, 1),
     N(beta1, REAL, 0, 1, ALL, 1),
     N(beta2, REAL, 0, 1, ALL, 1),
     N(eps, REAL, 0, 1, ALL, 1),
@@ -123,11 +126,16 @@ static void put(cm_train_options *o, const field *f, double v)
 
 static cm_status check_range(const field *f, double v)
 {
-    if (f->kind != SEED && !(v >= f->low && v <= f->high)) {
-        if (f->low == 1e-300) CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected a number above 0", f->name, v);
-        CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected %g..%g", f->name, v, f->low, f->high);
-    }
-    return CM_OK;
+    char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
+    if (f->kind == SEED || (v >= f->low && v <= f->high)) return CM_OK;
+    (void)cm_number_text(v, is);
+    (void)cm_number_text(f->low, low);
+    (void)cm_number_text(f->high, high);
+    if (f->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected a name or 0..%s", f->name, is, high);
+    if (f->high < WIDE) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s..%s", f->name, is, low, high);
+    if (v > f->high) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s or less", f->name, is, high);
+    if (f->low == ABOVE_0) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected a number above 0", f->name, is);
+    CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s or more", f->name, is, low);
 }
 
 /* --- defaults ---------------------------------------------------------------------- */
@@ -262,7 +270,7 @@ cm_status cm_settings_set(cm_train_options *o, const char *name, const char *val
     }
     if (!done) {
         if (!read_number(value, &v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", name, value);
-        if (f->kind != REAL && v != floor(v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is %g, expected a whole number", name, v);
+        if (f->kind != REAL && v != floor(v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", name, value);
         CM_TRY(check_range(f, v));
         put(o, f, v);
     }
@@ -330,21 +338,42 @@ static cm_status check_averages(const cm_train_options *o)
     for (int i = 0; i < o->ema_count; i++) {
         double v = o->ema_value[i], ramp = o->ema_ramp[i];
         int kind = o->ema_kind[i];
+        char is[CM_NUMBER_SIZE];
+        (void)cm_number_text(v, is);
         if (kind < 0 || kind > CM_EMA_KIND_POWER)
             CM_FAIL(CM_ERR_ARGUMENT, "ema_kind[%d] is %d, expected 0..3", i, kind);
         if ((kind == CM_EMA_KIND_RATE || kind == CM_EMA_KIND_WARMUP) && !(v >= 0 && v <= 1))
-            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the rate is %g, expected 0..1", i, v);
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the rate is %s, expected 0..1", i, is);
         if (kind == CM_EMA_KIND_HALFLIFE && !(v > 0 && isfinite(v)))
-            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the half-life is %g images, expected a number above 0", i, v);
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the half-life is %s images, expected a number above 0", i, is);
         if (kind == CM_EMA_KIND_POWER && !(v > 0 && v < 0.28))
-            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the relative length is %g, expected above 0 and below 0.28", i, v);
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: the relative length is %s, expected above 0 and below 0.28", i, is);
         if (!(ramp >= 0 && isfinite(ramp)) || (ramp > 0 && kind != CM_EMA_KIND_HALFLIFE))
-            CM_FAIL(CM_ERR_ARGUMENT, "average %d: a ramp of %g has no effect (half-lives take one, above 0)", i,
-                    ramp);
+            CM_FAIL(CM_ERR_ARGUMENT, "average %d: a ramp of %s has no effect (half-lives take one, above 0)", i,
+                    cm_number_text(ramp, is));
         for (int k = 0; k < i; k++)
             if (o->ema_kind[k] == kind && o->ema_value[k] == v)
-                CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %g)", k, i, cm_ema_form_names[kind], v);
+                CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %s)", k, i, cm_ema_form_names[kind], is);
     }
+    return CM_OK;
+}
+
+/* Fields that another field's value leaves without effect. */
+static cm_status check_modes(const cm_train_options *o, const cm_train_options *d)
+{
+    int metric = cm_settings_of_objective(o, 1, 1, 1).distance.metric;
+    if (o->optimizer == CM_OPTIM_SGD && (o->beta1 != d->beta1 || o->beta2 != d->beta2 || o->eps != d->eps))
+        CM_FAIL(CM_ERR_ARGUMENT, "beta1, beta2 and eps have no effect on optimizer sgd");
+    if (o->sum_pixels && (metric == CM_METRIC_HUBER || metric == CM_METRIC_L2_32))
+        CM_FAIL(CM_ERR_ARGUMENT, "sum_pixels has no effect on metric %s (it is of l1 and l2)", metrics[o->metric]);
+    if (o->scales_mode == CM_SCALES_FIXED && o->end_scales != d->end_scales && o->end_scales != o->start_scales)
+        CM_FAIL(CM_ERR_ARGUMENT, "end_scales %d has no effect on scales_mode fixed, by which N stays at start_scales %d",
+                o->end_scales, o->start_scales);
+    if (o->objective != CM_TRAIN_ECT) return CM_OK;
+    if (o->mapping == CM_MAPPING_CONST && (o->ect_k != d->ect_k || o->ect_b != d->ect_b))
+        CM_FAIL(CM_ERR_ARGUMENT, "ect_k and ect_b have no effect on mapping const");
+    if (o->ect_stages == 1 && o->ect_stage_steps)
+        CM_FAIL(CM_ERR_ARGUMENT, "ect_stage_steps has no effect with ect_stages 1");
     return CM_OK;
 }
 
@@ -360,10 +389,9 @@ static cm_status check_effects(const cm_train_options *o)
         CM_FAIL(CM_ERR_ARGUMENT, "p_mean and p_std have no effect on levels %s", cm_levels_names[o->levels]);
     if (o->huber_c >= 0 && cm_settings_of_objective(o, 1, 1, 1).distance.metric != CM_METRIC_HUBER)
         CM_FAIL(CM_ERR_ARGUMENT, "huber_c has no effect on metric %s", metrics[o->metric]);
-    if (o->clip_rule && o->grad_clip == 0) {
-        cm_train_options plain = d;
-        if (o->clip_rule != plain.clip_rule) CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
-    }
+    if (o->clip_rule != d.clip_rule && o->grad_clip == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
+    CM_TRY(check_modes(o, &d));
     cm_arithmetic arithmetic;
     CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, CM_BF16_TILE_TRAINING, o->bf16_emulate, 0,
                                 &arithmetic));
@@ -375,6 +403,7 @@ static cm_status check_effects(const cm_train_options *o)
 static cm_status check_schedules(const cm_train_options *o)
 {
     int discrete = cm_settings_objective(o)->is_discrete;
+    char number[CM_NUMBER_SIZE];
     if (o->anneal_end > 0 && o->anneal_end <= o->anneal_begin)
         CM_FAIL(CM_ERR_ARGUMENT, "anneal_end %lld is not after anneal_begin %lld", (long long)o->anneal_end,
                 (long long)o->anneal_begin);
@@ -397,7 +426,7 @@ static cm_status check_schedules(const cm_train_options *o)
         CM_FAIL(CM_ERR_ARGUMENT, "end_scales %d is below start_scales %d", o->end_scales, o->start_scales);
     }
     if (o->mu_mode != CM_MU_FIXED && !(o->mu > 0 && o->mu < 1))
-        CM_FAIL(CM_ERR_ARGUMENT, "mu is %g; an adaptive rate needs a number between 0 and 1", o->mu);
+        CM_FAIL(CM_ERR_ARGUMENT, "mu is %s; an adaptive rate needs a number between 0 and 1", cm_number_text(o->mu, number));
     return CM_OK;
 }
 
@@ -407,7 +436,7 @@ cm_status cm_settings_check(const cm_train_options *o)
     if (o->metric == CM_TRAIN_LPIPS)
         CM_FAIL(CM_ERR_UNSUPPORTED, "metric lpips is not in this version: it comes with the metrics");
     if (o->beta1 >= 1 || o->beta2 >= 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "beta1 %g and beta2 %g have to be below 1", o->beta1, o->beta2);
+        CM_FAIL(CM_ERR_ARGUMENT, "%s has to be below 1", o->beta1 >= 1 ? "beta1" : "beta2");
     CM_TRY(check_averages(o));
     CM_TRY(check_effects(o));
     return check_schedules(o);
