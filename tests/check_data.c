@@ -520,6 +520,41 @@ START_TEST(cifar)
 }
 END_TEST
 
+/* A list of 300,000 names takes at most eight times the text; deep and broken ones take nothing. */
+START_TEST(dataset_json_is_large)
+{
+    enum { ENTRIES = 300000 };
+    static const char *const broken[][3] = {{"{\"x\": ", "[", "nested"}, {"{\"labels\": [", "[", "not [name"},
+                                            {"{\"labels\": [", "{},", "not [name"}, {"{\"x\": [", "1,", "JSON"}};
+    memory m;
+    cm_context *counted;
+    cm_dataset *d;
+    char *text = malloc(ENTRIES * 12 + 100);
+    size_t n = (size_t)sprintf(text, "{\"labels\":[[\"a.png\",1]");
+    for (int i = 0; i < ENTRIES; i++) n += (size_t)sprintf(text + n, ",[\"%x\",0]", i);
+    n += (size_t)sprintf(text + n, "]}");
+    ck_assert_int_eq(mkdir(in_dir("long"), 0777), 0);
+    write_png(in_dir("long/a.png"), 50);
+    write_bytes(in_dir("long/dataset.json"), text, n);
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 1);
+    OK(cm_context_create(&o, &counted));
+    OK(cm_dataset_open(counted, in_dir("long"), NULL, &d));
+    cm_dataset_free(d);
+    ck_assert_msg(m.peak < 8 * (long long)n + (1 << 20), "%lld bytes for a text of %zu", m.peak, n);
+    for (size_t i = 0; i < 4; i++) {
+        n = (size_t)sprintf(text, "%s", broken[i][0]);
+        while (n < 3000000) n += (size_t)sprintf(text + n, "%s", broken[i][1]);
+        write_bytes(in_dir("long/dataset.json"), text, n);
+        memory_reset(&m);
+        FAILS(cm_dataset_open(counted, in_dir("long"), NULL, &d), CM_ERR_FORMAT, broken[i][2]);
+        ck_assert_msg(m.peak < 2 * (long long)n, "%lld bytes for a text of %zu", m.peak, n);
+    }
+    cm_context_free(counted);
+    free(text);
+}
+END_TEST
+
 START_TEST(more_pictures_than_memory)
 {
     static const size_t n[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4 - 1, (size_t)1 << 50};
@@ -1535,6 +1570,7 @@ Suite *make_suite(void)
     tcase_add_test(t, npz);
     tcase_add_test(t, idx);
     tcase_add_test(t, cifar);
+    tcase_add_test(t, dataset_json_is_large);
     tcase_add_test(t, more_pictures_than_memory);
     tcase_add_test(t, containers_cut_short);
     tcase_add_test(t, picture_rewritten_while_read);

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <jpeglib.h>
 #include <png.h>
 #include <zlib.h>
 
@@ -926,6 +927,80 @@ START_TEST(too_large)
 }
 END_TEST
 
+static void put_be32(unsigned char *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++) at[i] = (unsigned char)(v >> (24 - 8 * i));
+}
+
+/* Texts that deflate makes a thousand times as large: read past, not kept. */
+START_TEST(png_with_large_texts)
+{
+    enum { TEXT = 7000000, CHUNKS = 40 };
+    memory m;
+    cm_context *counted;
+    cm_picture out;
+    uint8_t *p = noise_picture(20, 20, 3);
+    unsigned char *png, *text = calloc(TEXT, 1), *chunk = malloc(20000), *file;
+    uLongf packed = 19000;
+    size_t size, n = 33;
+    memory_reset(&m);
+    cm_context_options o = memory_options(&m, 1);
+    OK(cm_context_create(&o, &counted));
+    OK(cm_image_write(context, in_dir("t.png"), 3, 20, 20, p, 0, 0));
+    OK(cm_file_read(context, in_dir("t.png"), 1 << 20, &png, &size));
+    memcpy(chunk + 4, "zTXtk\0", 7); /* the key's NUL and the method, 0 */
+    ck_assert_int_eq(compress2(chunk + 11, &packed, text, TEXT, 9), Z_OK);
+    put_be32(chunk, (uint32_t)packed + 3);
+    put_be32(chunk + 11 + packed, (uint32_t)crc32(0, chunk + 4, (uInt)packed + 7));
+    file = malloc(size + CHUNKS * (packed + 15));
+    memcpy(file, png, n);
+    for (int i = 0; i < CHUNKS; i++, n += packed + 15) memcpy(file + n, chunk, packed + 15);
+    memcpy(file + n, png + 33, size - 33);
+    OK(cm_png_read(counted, "texts", file, n + size - 33, 0, &out));
+    ck_assert_int_eq(memcmp(out.pixels, p, 1200), 0);
+    ck_assert_msg(m.peak < 1 << 20, "%lld bytes for a picture of 1,200", m.peak);
+    cm_free(counted, out.pixels);
+    cm_context_free(counted);
+    cm_free(context, png);
+    free(p), free(text), free(chunk), free(file);
+}
+END_TEST
+
+/* A progressive JPEG of 4096 x 4096 whose last scan stands there 300 times: a minute's work in a small file. */
+START_TEST(jpeg_with_many_scans)
+{
+    enum { SIDE = 4096, SCANS = 300 };
+    struct jpeg_compress_struct info;
+    struct jpeg_error_mgr errors;
+    unsigned char *jpeg = NULL, *row = calloc(SIDE, 1), *file;
+    unsigned long size = 0;
+    size_t scan, n;
+    cm_picture out;
+    info.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&info);
+    jpeg_mem_dest(&info, &jpeg, &size);
+    info.image_width = info.image_height = SIDE;
+    info.input_components = 1;
+    info.in_color_space = JCS_GRAYSCALE;
+    jpeg_set_defaults(&info);
+    jpeg_simple_progression(&info);
+    jpeg_start_compress(&info, TRUE);
+    while (info.next_scanline < SIDE) jpeg_write_scanlines(&info, &row, 1);
+    jpeg_finish_compress(&info);
+    jpeg_destroy_compress(&info);
+    OK(cm_jpeg_read(context, "one", jpeg, size, 0, &out));
+    cm_free(context, out.pixels);
+    for (scan = size - 2; jpeg[scan] != 0xff || jpeg[scan + 1] != 0xda;) scan--;
+    n = size - 2 - scan;
+    file = malloc(size + SCANS * n);
+    memcpy(file, jpeg, scan);
+    for (size_t i = 0; i < SCANS; i++) memcpy(file + scan + i * n, jpeg + scan, n);
+    memcpy(file + scan + SCANS * n, "\xff\xd9", 2);
+    FAILS(cm_jpeg_read(context, "many", file, scan + SCANS * n + 2, 0, &out), CM_ERR_FORMAT, "progress");
+    free(jpeg), free(row), free(file);
+}
+END_TEST
+
 START_TEST(u8_conversion)
 {
     float x[256];
@@ -1068,6 +1143,8 @@ Suite *make_suite(void)
     tcase_add_test(t, damaged_exif);
     tcase_add_test(t, pictures_without_memory);
     tcase_add_test(t, too_large);
+    tcase_add_test(t, png_with_large_texts);
+    tcase_add_test(t, jpeg_with_many_scans);
     tcase_add_test(t, u8_conversion);
     tcase_add_test(t, grids);
     tcase_add_test(t, picture_arguments);

@@ -18,10 +18,11 @@ cm_status cm_dnnl_enter(void)
     const long process = (long)getpid(), parent = atomic_load(&cm_dnnl_process);
     if (parent != process) {
         if (parent != 0 && atomic_load(&cm_dnnl_inside) > 0)
-            CM_FAIL(CM_ERR_FORKED,
-                    "process %ld was forked from %ld while another thread of that was preparing a network: call exec, "
-                    "or fork while no thread is in the library",
-                    process, parent);
+            CM_FAIL(
+                CM_ERR_FORKED,
+                "process %ld was forked from %ld while another thread of that was preparing a network: call exec, "
+                "or fork while no thread is in the library",
+                process, parent);
         atomic_store(&cm_dnnl_process, process);
     }
     atomic_fetch_add(&cm_dnnl_inside, 1);
@@ -39,7 +40,7 @@ void cm_dnnl_leave(void)
 static void wait_outside(void)
 {
     const struct timespec moment = {0, 500000};
-    if (atomic_exchange(&cm_dnnl_closing, 1)) return; /* waited already */
+    if (atomic_exchange(&cm_dnnl_closing, 1)) return;            /* waited already */
     if (atomic_load(&cm_dnnl_process) != (long)getpid()) return; /* a child: those threads are its parent's */
     for (int i = 0; i < 4000 && atomic_load(&cm_dnnl_inside) > 0; i++) (void)nanosleep(&moment, NULL);
 }

@@ -95,6 +95,9 @@ static cm_status decode(state *s, int channels)
     }
     png_set_read_fn(s->png, s, read_bytes);
     png_set_user_limits(s->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* the check below knows better */
+    /* Texts and profiles, which deflate can make a thousand times as large, are not kept. */
+    static const png_byte unused[] = "tEXt\0zTXt\0iTXt\0iCCP\0sPLT\0eXIf\0pCAL\0sCAL\0hIST";
+    png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, unused, sizeof unused / 5);
     png_read_info(s->png, s->info);
     cm_picture *p = s->out;
     CM_TRY(cm_picture_check_file(s->name, png_get_image_height(s->png, s->info), png_get_image_width(s->png, s->info),
