@@ -9,7 +9,7 @@
 
 static atomic_int cm_dnnl_inside;   /* threads that are in oneDNN                    */
 static atomic_long cm_dnnl_process; /* whose threads those are, 0 = nobody's yet      */
-static atomic_int cm_dnnl_closing;  /* 1: exit() has begun                            */
+static atomic_int cm_dnnl_closing;  /* 1: exit has begun                              */
 static atomic_uint cm_dnnl_kinds;   /* a bit for each kind that cm_dnnl_expect_exit saw */
 static atomic_ulong cm_dnnl_made;   /* how often it was asked                         */
 
@@ -36,7 +36,7 @@ void cm_dnnl_leave(void)
     atomic_fetch_sub(&cm_dnnl_inside, 1);
 }
 
-/* Who is inside is out within milliseconds; who called exit() from inside (a signal handler) never is. */
+/* Who is inside is out within milliseconds; who called exit from inside, as a signal handler may, never is. */
 static void wait_outside(void)
 {
     const struct timespec moment = {0, 500000};

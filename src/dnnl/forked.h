@@ -3,7 +3,7 @@
  * Its constructors hold locks of the process.  A child that is forked while another
  * thread is inside one inherits the lock and nobody to give it back, and would wait for
  * ever.  Its maps and caches are objects that are made when first needed and destroyed by
- * exit(), while other threads may still be computing: a thread that is in one of them then
+ * exit while other threads may still be computing: a thread that is in one of them then
  * reads what is gone. */
 #ifndef CM_DNNL_FORKED_H
 #define CM_DNNL_FORKED_H
@@ -15,7 +15,7 @@
 cm_status cm_dnnl_enter(void);
 void cm_dnnl_leave(void);
 
-/* Something of that kind, 0..31, was made or run for the first time: exit() has to wait for
+/* Something of that kind, 0..31, was made or run for the first time: exit has to wait for
  * who is inside, and turn away who comes, before it destroys what oneDNN made for it. */
 void cm_dnnl_expect_exit(int kind);
 
