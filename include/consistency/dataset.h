@@ -116,7 +116,9 @@ typedef struct cm_dataset_info {
 } cm_dataset_info;
 CM_API void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size);
 
-/* IO, FORMAT (what is wrong with which file), LIMIT; ARGUMENT for an empty set. */
+/* Looks at every name and cannot be cancelled: 0.6 s of a processor for a folder of 100,000
+ * files, beside what the disk takes.
+ * IO, FORMAT (what is wrong with which file), LIMIT; ARGUMENT for an empty set. */
 CM_API cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options,
                                  cm_dataset **out);
 CM_API void cm_dataset_free(cm_dataset *dataset);

@@ -29,7 +29,7 @@ typedef struct cm_load_options {
      * "training"), each as its consistency.* metadata entry.  Members given here replace
      * those of the file; a file without metadata needs "network" and "precond". */
     const char *config_json;
-    /* Stops loading between tensors. */
+    /* Stops loading between tensors; with `copy` once the file has been read. */
     cm_progress_fn progress;
     void *progress_user;
     /* 1 reads the weights into memory of the context, as much as the file has
