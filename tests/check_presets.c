@@ -297,6 +297,35 @@ START_TEST(another_network_is_named)
 }
 END_TEST
 
+/* Students begin with the weights of the preset that their `about` names. */
+START_TEST(teachers_fit_their_students)
+{
+    static const struct {
+        const char *student, *teacher;
+        int fits;
+    } pairs[] = {
+        {"digits-cd-30min", "digits-teacher-30min", 1}, {"digits-ect-30min", "digits-teacher-30min", 1},
+        {"cifar10-ect-3h", "cifar10-3h", 1},            {"cifar10-cd-l1", "cifar10-teacher", 1},
+        {"cifar10-cd-l2", "cifar10-teacher", 1},        {"cifar10-pd", "cifar10-teacher", 1},
+        {"cifar10-ect", "cifar10-edm", 1},              {"cifar10-ect-fast", "cifar10-edm", 1},
+        {"imagenet64-cd-l2", "imagenet64-edm", 1},      {"lsun256-cd-l2", "lsun256-edm", 1},
+        {"lsun256-cd-l2-table3", "lsun256-edm", 1},     {"cifar10-cd-l2", "cifar10-edm", 0},
+        {"cifar10-cd-l2", "cifar10-edm-ve", 0},         {"cifar10-ect", "cifar10-edm-cond", 0},
+        {"imagenet64-cd-l2", "imagenet64-edm-karras", 0},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        cm_net_config net;
+        size_t k = 0;
+        while (cm_train_preset_name(k) && strcmp(cm_train_preset_name(k), pairs[i].teacher) != 0) k++;
+        json_t *config = json_loads(cm_train_preset_config(k), 0, NULL);
+        OK(cm_net_config_read(json_object_get(config, "network"), &net));
+        json_decref(config);
+        int fits = cm_preset_check(pairs[i].student, &net) == CM_OK;
+        ck_assert_msg(fits == pairs[i].fits, "%s of %s: %s", pairs[i].student, pairs[i].teacher, fits ? "fits" : cm_last_message());
+    }
+}
+END_TEST
+
 /* Every argument of a network is in every configuration of its type. */
 START_TEST(nothing_is_hidden)
 {
@@ -433,6 +462,7 @@ Suite *make_suite(void)
     tcase_add_test(c, presets_hold);
     tcase_add_test(c, rows_of_the_papers);
     tcase_add_test(c, another_network_is_named);
+    tcase_add_test(c, teachers_fit_their_students);
     tcase_add_test(c, nothing_is_hidden);
     tcase_add_test(c, frequencies_have_their_scale);
     tcase_add_test(c, rates_fall_in_every_stage);

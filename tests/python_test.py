@@ -407,6 +407,10 @@ class Training(unittest.TestCase):
         self.assertRaises(cm.Error, a.model, "target")
         self.assertRaises(cm.Error, cm.Trainer, m, lr=-1)
         self.assertRaises(cm.Error, cm.Trainer, m, preset="smoke", mu=0.5)
+        with self.assertRaisesRegex(cm.Error, "model_channels is 8 in the preset and 16 in the model"):
+            cm.Trainer(None, teacher=cm.Model.load("models/digits_teacher.safetensors"), preset="smoke", objective="cd")
+        cm.Trainer(None, teacher=m, preset="smoke", objective="cd").close()
+        self.assertEqual(cm.presets()["lsun256-edm"]["config"]["network"]["use_scale_shift_norm"], False)
         with self.assertRaises(ZeroDivisionError):
             c.run(data, 9, progress=lambda r: 1 / 0)
 

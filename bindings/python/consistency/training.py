@@ -150,7 +150,8 @@ def _option_text(value: Any, name: str) -> bytes:
 
 class Trainer(Handle):
     """Trains a copy of `model`'s weights.  Options are those of cm_train_options by name (objective="ect", lr=1e-4,
-    ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the teacher's weights.
+    ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the
+    teacher's weights, whose network has to be the preset's.
 
     One call at a time: another thread's gets Error CM_ERR_STATE; .steps, .bytes and cancel() are for any thread."""
 
@@ -171,6 +172,8 @@ class Trainer(Handle):
         self._options = o
         handle = C.c_void_p()
         with _held(model) as m, _held(teacher) as t:
+            if preset is not None and model is None:  # the preset's network, or nobody says that it is another
+                _check(lib.cm_train_preset_check(_values.text(preset, "preset"), t))
             _check(lib.cm_trainer_create(m, t, C.byref(o), C.byref(handle)))
         self._handle = handle
         self._shape, self._known = known.image_shape, known
