@@ -179,7 +179,8 @@ START_TEST(foreign_files)
         cm_status status;
         const char *word;
     } files[] = {
-        FILE_OF("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", CM_ERR_FORMAT, "Git LFS pointer"),
+        FILE_OF("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", CM_ERR_FORMAT,
+                "Git LFS pointer"),
         FILE_OF("<!DOCTYPE html>\n<html><head><title>Sign in</title>", CM_ERR_FORMAT, "HTML"),
         FILE_OF("\xef\xbb\xbf  \n<html lang=\"en\">", CM_ERR_FORMAT, "HTML"),
         FILE_OF("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", CM_ERR_FORMAT, "XML"),
@@ -200,7 +201,9 @@ START_TEST(foreign_files)
         FILE_OF("\x89PNG\r\n\032\n\0\0\0\rIHDR", CM_ERR_FORMAT, "PNG picture"),
         FILE_OF("\xff\xd8\xff\xe0\0\20JFIF", CM_ERR_FORMAT, "JPEG picture"),
         FILE_OF("\x1f\x8b\10\0\0\0\0\0\0\3", CM_ERR_FORMAT, "gzip"),
-        FILE_OF("\x7f" "ELF\2\1\1\0\0\0\0\0", CM_ERR_FORMAT, "ELF"),
+        FILE_OF("\x7f"
+                "ELF\2\1\1\0\0\0\0\0",
+                CM_ERR_FORMAT, "ELF"),
         /* Broken safetensors stay what they are. */
         FILE_OF("\377\0\0\0\0\0\0\0{\"a\":", CM_ERR_FORMAT, "truncated"),
         FILE_OF("\2\0\0\0\0\0\0\0{]", CM_ERR_FORMAT, "not valid JSON"),
@@ -243,9 +246,10 @@ static mode_t mode_of(const char *path)
 /* What is there and is no regular file stays what it is. */
 START_TEST(odd_outputs_are_refused)
 {
-    static const char *const names[] = {"pipe", "folder", "socket", "null", "to-null", "to-pipe", "to-folder", "circle"};
-    static const char *const words[] = {"a pipe", "a directory", "a socket", "a device", "a device",
-                                        "a pipe", "a directory", "circle"};
+    static const char *const names[] = {"pipe",    "folder",  "socket",    "null",
+                                        "to-null", "to-pipe", "to-folder", "circle"};
+    static const char *const words[] = {"a pipe",   "a directory", "a socket",    "a device",
+                                        "a device", "a pipe",      "a directory", "circle"};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const uint8_t pixel = 7;
     ck_assert_int_eq(mkfifo(in_dir("pipe"), 0600), 0);
@@ -396,13 +400,15 @@ START_TEST(safetensors_refusals)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],"
          "\"data_offsets\":[4,8]}}",
          8, CM_ERR_FORMAT, "twice"},
-        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "twice"},
+        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT,
+         "twice"},
         {"{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}", 0, CM_ERR_FORMAT, "twice"},
         {"{\"__metadata__\":{\"k\":\"\\ud800\"}}", 0, CM_ERR_FORMAT, "surrogate"},
         {"{\"__metadata__\":{\"k\":\"\\u0000\"}}", 0, CM_ERR_FORMAT, "NUL"},
         {"{\"__metadata__\":{\"k\":\"\xc0\x80\"}}", 0, CM_ERR_FORMAT, "UTF-8"},
         {"{\"__metadata__\":{\"k\":\"\n\"}}", 0, CM_ERR_FORMAT, "control"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT, "integer"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, CM_ERR_FORMAT,
+         "integer"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},}", 4, CM_ERR_FORMAT, "JSON"},
         {"{} x", 0, CM_ERR_FORMAT, "JSON"},
         {"{", 0, CM_ERR_FORMAT, "JSON"},
@@ -418,7 +424,8 @@ START_TEST(safetensors_refusals)
 }
 END_TEST
 
-/* Headers of some megabytes that are no model's: refused at the first thing too many, in the memory the header promises. */
+/* Headers of some megabytes that are no model's: refused at the first thing too many, in the memory the header
+ * promises. */
 static char *repeat(const char *before, const char *piece, size_t bytes, size_t *length)
 {
     size_t at = strlen(before), n = strlen(piece);
@@ -646,7 +653,10 @@ static unsigned char *gray_png(int type, int depth, int interlaced, int trns, si
     }
     png_write_info(png, info);
     unsigned char rows[HIGH][WIDE * 8] = {{0}}, *pointers[HIGH];
-    int channels = type == PNG_COLOR_TYPE_RGB ? 3 : type == PNG_COLOR_TYPE_RGB_ALPHA ? 4 : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2 : 1;
+    int channels = type == PNG_COLOR_TYPE_RGB          ? 3
+                   : type == PNG_COLOR_TYPE_RGB_ALPHA  ? 4
+                   : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2
+                                                       : 1;
     for (int i = 0; i < WIDE * HIGH; i++)
         for (int k = 0; k < channels; k++) {
             unsigned v = channels % 2 == 0 && k == channels - 1 ? (unsigned)i << (depth - 8) : sample_at(i, depth);
@@ -663,18 +673,20 @@ static unsigned char *gray_png(int type, int depth, int interlaced, int trns, si
     return (unsigned char *)bytes;
 }
 
-/* Every kind of PNG that holds a gray picture gives it in 1 to 4 channels: values, and alpha where it is asked for. */
+/* Every kind of PNG that holds a gray picture gives it in 1 to 4 channels: values, and alpha where it is asked for.
+ */
 START_TEST(png_kinds)
 {
     static const struct {
         int type, depth, trns;
-    } kinds[] = {{PNG_COLOR_TYPE_GRAY, 1, 0},        {PNG_COLOR_TYPE_GRAY, 2, 0},      {PNG_COLOR_TYPE_GRAY, 4, 1},
-                 {PNG_COLOR_TYPE_GRAY, 8, 0},        {PNG_COLOR_TYPE_GRAY, 8, 1},      {PNG_COLOR_TYPE_GRAY, 16, 0},
-                 {PNG_COLOR_TYPE_GRAY, 1, 1},        {PNG_COLOR_TYPE_PALETTE, 1, 0},   {PNG_COLOR_TYPE_PALETTE, 4, 0},
-                 {PNG_COLOR_TYPE_PALETTE, 2, 1},     {PNG_COLOR_TYPE_PALETTE, 8, 1},   {PNG_COLOR_TYPE_PALETTE, 8, 0},
-                 {PNG_COLOR_TYPE_RGB, 8, 0},         {PNG_COLOR_TYPE_RGB, 16, 0},      {PNG_COLOR_TYPE_RGB, 8, 1},
-                 {PNG_COLOR_TYPE_GRAY_ALPHA, 8, 0},  {PNG_COLOR_TYPE_GRAY_ALPHA, 16, 0}, {PNG_COLOR_TYPE_RGB_ALPHA, 8, 0},
-                 {PNG_COLOR_TYPE_RGB_ALPHA, 16, 0},  {PNG_COLOR_TYPE_RGB, 16, 1}};
+    } kinds[] = {
+        {PNG_COLOR_TYPE_GRAY, 1, 0},       {PNG_COLOR_TYPE_GRAY, 2, 0},        {PNG_COLOR_TYPE_GRAY, 4, 1},
+        {PNG_COLOR_TYPE_GRAY, 8, 0},       {PNG_COLOR_TYPE_GRAY, 8, 1},        {PNG_COLOR_TYPE_GRAY, 16, 0},
+        {PNG_COLOR_TYPE_GRAY, 1, 1},       {PNG_COLOR_TYPE_PALETTE, 1, 0},     {PNG_COLOR_TYPE_PALETTE, 4, 0},
+        {PNG_COLOR_TYPE_PALETTE, 2, 1},    {PNG_COLOR_TYPE_PALETTE, 8, 1},     {PNG_COLOR_TYPE_PALETTE, 8, 0},
+        {PNG_COLOR_TYPE_RGB, 8, 0},        {PNG_COLOR_TYPE_RGB, 16, 0},        {PNG_COLOR_TYPE_RGB, 8, 1},
+        {PNG_COLOR_TYPE_GRAY_ALPHA, 8, 0}, {PNG_COLOR_TYPE_GRAY_ALPHA, 16, 0}, {PNG_COLOR_TYPE_RGB_ALPHA, 8, 0},
+        {PNG_COLOR_TYPE_RGB_ALPHA, 16, 0}, {PNG_COLOR_TYPE_RGB, 16, 1}};
     for (size_t k = 0; k < 2 * sizeof kinds / sizeof *kinds; k++) {
         int type = kinds[k / 2].type, depth = kinds[k / 2].depth, trns = kinds[k / 2].trns;
         size_t size;
@@ -690,8 +702,9 @@ START_TEST(png_kinds)
                 uint8_t alpha = (uint8_t)(has_alpha ? i : trns && s == 0 ? 0 : 255);
                 for (int n = 0; n < c; n++) {
                     int got = p.pixels[i * c + n], is_alpha = c % 2 == 0 && n == c - 1;
-                    ck_assert_msg(got == (is_alpha ? alpha : want), "kind %zu, %d channels, pixel %d: [%d] is %d, not %d",
-                                  k, channels, i, n, got, is_alpha ? alpha : want);
+                    ck_assert_msg(got == (is_alpha ? alpha : want),
+                                  "kind %zu, %d channels, pixel %d: [%d] is %d, not %d", k, channels, i, n, got,
+                                  is_alpha ? alpha : want);
                 }
             }
             cm_free(context, p.pixels);
@@ -704,7 +717,8 @@ END_TEST
 /* Colours asked for as gray: one rule for both formats. */
 START_TEST(colours_as_gray)
 {
-    static const uint8_t colours[6][3] = {{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {255, 255, 0}, {12, 200, 99}, {77, 77, 77}};
+    static const uint8_t colours[6][3] = {{255, 0, 0},   {0, 255, 0},   {0, 0, 255},
+                                          {255, 255, 0}, {12, 200, 99}, {77, 77, 77}};
     uint8_t page[8 * 48 * 3];
     for (int i = 0; i < 8 * 48; i++) memcpy(page + 3 * i, colours[i % 48 / 8], 3);
     OK(cm_image_write(context, in_dir("c.png"), 3, 8, 48, page, 0, 1));
@@ -716,8 +730,8 @@ START_TEST(colours_as_gray)
         ck_assert(c == 1 && h == 8 && w == 48);
         for (int i = 0; i < 6; i++) {
             double luma = 0.299 * colours[i][0] + 0.587 * colours[i][1] + 0.114 * colours[i][2];
-            ck_assert_msg(abs(q[8 * i + 4] - (int)(luma + 0.5)) <= (kind ? 2 : 0), "file %d, colour %d: %d for %g", kind, i,
-                          q[8 * i + 4], luma);
+            ck_assert_msg(abs(q[8 * i + 4] - (int)(luma + 0.5)) <= (kind ? 2 : 0), "file %d, colour %d: %d for %g",
+                          kind, i, q[8 * i + 4], luma);
         }
         cm_image_free(context, q);
         c = 2;
@@ -780,11 +794,13 @@ static int kind_of(const unsigned char *file, size_t size)
 START_TEST(exif_turns)
 {
     /* a b c over d e f */
-    static const char *const turned[9] = {NULL, "abcdef", "cbafed", "fedcba", "defabc", "adbecf", "daebfc", "fcebda", "cfbead"};
+    static const char *const turned[9] = {NULL,     "abcdef", "cbafed", "fedcba", "defabc",
+                                          "adbecf", "daebfc", "fcebda", "cfbead"};
     unsigned char exif[64], piece[80], block[48 * 32 * 3];
     size_t png_size, jpg_size;
     OK(cm_image_write(context, in_dir("e.png"), 1, 2, 3, (const uint8_t *)"abcdef", 0, 1));
-    for (int i = 0; i < 48 * 32; i++) memset(block + 3 * i, "\x10\x38\x60\x90\xb8\xe0"[i / 48 / 16 * 3 + i % 48 / 16], 3);
+    for (int i = 0; i < 48 * 32; i++)
+        memset(block + 3 * i, "\x10\x38\x60\x90\xb8\xe0"[i / 48 / 16 * 3 + i % 48 / 16], 3);
     OK(cm_image_write(context, in_dir("e.jpg"), 3, 32, 48, block, 100, 1));
     unsigned char *png = read_file(in_dir("e.png"), &png_size), *jpg = read_file(in_dir("e.jpg"), &jpg_size);
     for (int k = 0; k < 16; k++) {
@@ -795,7 +811,8 @@ START_TEST(exif_turns)
             unsigned char *file = put_in(png, png_size, place ? png_size - 12 : 33, piece, m);
             OK(cm_picture_read(context, "e", file, png_size + m, 0, &p));
             ck_assert(p.height == (across ? 3 : 2) && p.width == (across ? 2 : 3) && p.channels == 1);
-            ck_assert_msg(memcmp(p.pixels, turned[value], 6) == 0, "PNG, orientation %d: %.6s", value, (char *)p.pixels);
+            ck_assert_msg(memcmp(p.pixels, turned[value], 6) == 0, "PNG, orientation %d: %.6s", value,
+                          (char *)p.pixels);
             cm_free(context, p.pixels);
             free(file);
         }
@@ -824,9 +841,9 @@ START_TEST(damaged_exif)
     static const struct {
         size_t at;
         unsigned char value;
-    } damages[] = {{0, 'X'},  {6, 'I'},    {8, 1},     {10, 0xff}, {13, 33},   {13, 0xff}, {14, 1},   {15, 2},
-                   {15, 0},   {16, 2},     {17, 0x13}, {19, 4},    {19, 2},    {23, 2},    {23, 0},   {25, 0},
-                   {25, 9},   {24, 1},     {22, 1},    {5, 1},     {25, 0xff}, {9, 0}};
+    } damages[] = {{0, 'X'}, {6, 'I'}, {8, 1},     {10, 0xff}, {13, 33},   {13, 0xff}, {14, 1}, {15, 2},
+                   {15, 0},  {16, 2},  {17, 0x13}, {19, 4},    {19, 2},    {23, 2},    {23, 0}, {25, 0},
+                   {25, 9},  {24, 1},  {22, 1},    {5, 1},     {25, 0xff}, {9, 0}};
     unsigned char exif[64], piece[80];
     size_t size, n = make_exif(exif, 0, 6);
     uint8_t page[8 * 16] = {0};

@@ -619,11 +619,12 @@ static cm_model *small(const char *precond)
 {
     cm_model *m = NULL;
     char config[512];
-    snprintf(config, sizeof config,
-             "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 8, "
-             "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {%s}, "
-             "\"image\": {\"channels\": 1, \"height\": 8, \"width\": 8, \"labels\": 0}}",
-             precond);
+    snprintf(
+        config, sizeof config,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 8, "
+        "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {%s}, "
+        "\"image\": {\"channels\": 1, \"height\": 8, \"width\": 8, \"labels\": 0}}",
+        precond);
     OK(cm_model_create(NULL, config, 3, &m));
     return m;
 }

@@ -220,7 +220,8 @@ static cm_status check_images(const cm_model *m, size_t n, const float *x)
 {
     size_t size = input_size(m);
     CM_TRY(cm_check_array("cm_model_denoise: x", n, size * sizeof *x));
-    CM_TRY(cm_check_array("cm_model_denoise: out", n, (size_t)m->height * (size_t)m->width * (size_t)m->out_channels * sizeof *x));
+    CM_TRY(cm_check_array("cm_model_denoise: out", n,
+                          (size_t)m->height * (size_t)m->width * (size_t)m->out_channels * sizeof *x));
     size_t i = cm_first_nonfinite_f32(n * size, x);
     if (i < n * size)
         CM_FAIL(CM_ERR_NUMERIC, "x: image %zu is %g at value %zu, expected finite numbers", i / size, (double)x[i],
@@ -233,9 +234,10 @@ static cm_status check_outputs(size_t first, size_t count, size_t size, const do
 {
     size_t i = cm_first_nonfinite(count * size, d);
     if (i == count * size) return CM_OK;
-    CM_FAIL(CM_ERR_NUMERIC,
-            "image %zu at sigma %g: the network gave %g at value %zu, expected finite numbers (too large weights or x)",
-            first + i / size, (double)sigma[first + i / size], d[i], i % size);
+    CM_FAIL(
+        CM_ERR_NUMERIC,
+        "image %zu at sigma %g: the network gave %g at value %zu, expected finite numbers (too large weights or x)",
+        first + i / size, (double)sigma[first + i / size], d[i], i % size);
 }
 
 typedef struct {

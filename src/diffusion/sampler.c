@@ -33,8 +33,7 @@ static cm_status allocate(cm_sampler *s)
     return s->state && s->work && s->estimate && s->noise && s->labels ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                          cm_sampler **out)
+cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, cm_sampler **out)
 {
     double before = seconds();
     *out = NULL;
@@ -96,17 +95,18 @@ static cm_status check_evaluation(const run *r, int evaluation, double sigma, co
 {
     size_t n = r->noise.count * r->noise.size, i = cm_first_nonfinite(n, out);
     if (i == n) return CM_OK;
-    CM_FAIL(CM_ERR_NUMERIC,
-            "image %zu, evaluation %d at sigma %g: the network gave %g at value %zu, expected finite numbers (too large "
-            "weights or noise)",
-            r->noise.first + i / r->noise.size, evaluation, sigma, out[i], i % r->noise.size);
+    CM_FAIL(
+        CM_ERR_NUMERIC,
+        "image %zu, evaluation %d at sigma %g: the network gave %g at value %zu, expected finite numbers (too large "
+        "weights or noise)",
+        r->noise.first + i / r->noise.size, evaluation, sigma, out[i], i % r->noise.size);
 }
 
 static cm_status denoise(void *user, int evaluation, double sigma, const double *x, double *out)
 {
     run *r = user;
     cm_sampler *s = r->s;
-    const cm_evaluation e = {r->noise.count, x,   &sigma, 0,         r->conditional ? s->labels : NULL,
+    const cm_evaluation e = {r->noise.count, x,   &sigma, 0,       r->conditional ? s->labels : NULL,
                              NULL,           out, NULL,   &s->call};
     CM_TRY(cm_denoiser_run(s->denoiser, &e));
     CM_TRY(check_evaluation(r, evaluation, sigma, out));
@@ -203,8 +203,8 @@ static cm_status check_noise(const cm_sample_options *o, size_t n, size_t size, 
         const float *draw = o->step_noise + (size_t)k * all;
         i = cm_first_nonfinite_f32(all, draw);
         if (i < all)
-            CM_FAIL(CM_ERR_NUMERIC, "step_noise, draw %d of image %zu is %g at value %zu, expected finite numbers",
-                    k, i / size, (double)draw[i], i % size);
+            CM_FAIL(CM_ERR_NUMERIC, "step_noise, draw %d of image %zu is %g at value %zu, expected finite numbers", k,
+                    i / size, (double)draw[i], i % size);
     }
     return CM_OK;
 }
@@ -222,8 +222,14 @@ static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, flo
     const cm_model *m = s->model;
     const cm_sample_options *o = j->options;
     int in_double = times->solver.method == CM_METHOD_EDM;
-    run r = {s, o, j->edit, &times->solver, {o, j->n, 0, 0, image_size(m), j->shared, in_double, s->noise, NULL},
-             m->net.num_classes > 0, 0, 0};
+    run r = {s,
+             o,
+             j->edit,
+             &times->solver,
+             {o, j->n, 0, 0, image_size(m), j->shared, in_double, s->noise, NULL},
+             m->net.num_classes > 0,
+             0,
+             0};
     r.total = (uint64_t)j->n * (uint64_t)cm_solver_nfe(&times->solver);
     if (o->labels) CM_TRY(cm_model_check_labels(m, o->labels, j->n)); /* else they are drawn */
     CM_TRY(check_randomness(s, o, times->draws));

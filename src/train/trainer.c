@@ -50,7 +50,8 @@ static cm_status set_config(cm_trainer *t)
     json_t *names = t->teacher && !json_object_get(t->config, "classes")
                         ? json_object_get(t->teacher->file.config, "classes")
                         : NULL;
-    if (names && json_object_set(t->config, "classes", names) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: class names");
+    if (names && json_object_set(t->config, "classes", names) != 0)
+        CM_FAIL(CM_ERR_MEMORY, "out of memory: class names");
     return CM_OK;
 }
 
@@ -167,8 +168,9 @@ static cm_status check_levels(const cm_trainer *t)
 {
     const cm_objective_settings *s = &t->settings;
     const cm_train_options *o = &t->o;
-    int ict = t->objective == &cm_objective_ict, drawn = ict || t->objective == &cm_objective_ect ||
-              (t->objective == &cm_objective_edm && o->levels == CM_LEVELS_LOGNORMAL);
+    int ict = t->objective == &cm_objective_ict,
+        drawn = ict || t->objective == &cm_objective_ect ||
+                (t->objective == &cm_objective_edm && o->levels == CM_LEVELS_LOGNORMAL);
     double middle = exp(o->p_mean);
     if (drawn && (middle > s->sigma_max || (ict && middle < s->sigma_min)))
         CM_FAIL(CM_ERR_ARGUMENT,
@@ -593,7 +595,8 @@ cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_
     CM_TRY(cm_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
     CM_TRY(cm_call_begin(&dataset->call, "data set"));
-    status = cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &t->call, &loader);
+    status =
+        cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &t->call, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cm_loader_free(loader);
     (void)cm_call_end(&dataset->call);

@@ -55,7 +55,8 @@ static void check_scales(const golden_file *f, golden_result *r)
     size_t k, there = 0;
     for (size_t i = 0; i < f->st.count; i++)
         there += strncmp(f->st.tensors[i].name, "cm_t.", 5) == 0 && !strstr(f->st.tensors[i].name, ".f64");
-    if (there != json_array_size(scales)) golden_fail(r, "cm_scales has %zu of %zu tables", json_array_size(scales), there);
+    if (there != json_array_size(scales))
+        golden_fail(r, "cm_scales has %zu of %zu tables", json_array_size(scales), there);
     json_array_foreach(scales, k, v)
     {
         char name[64];
@@ -229,8 +230,7 @@ static void run_sampler(golden_file *f, golden_result *r)
         json_array_foreach(list, o.ts_count, v) if (o.ts_count < 4096) ts[o.ts_count] =
             (int32_t)json_integer_value(v);
         o.ts = ts;
-    }
-    else if (json_array_size(list)) golden_fail(r, "ts have no effect on this sampler");
+    } else if (json_array_size(list)) golden_fail(r, "ts have no effect on this sampler");
     if (o.method != CM_METHOD_ONESTEP) o.rho = rho;
     /* The official Euler and ancestral samplers take these and ignore them. */
     if (o.method == CM_METHOD_HEUN || o.method == CM_METHOD_DPM) o.s_churn = churn[0];
@@ -267,9 +267,9 @@ static void run_edm(golden_file *f, golden_result *r)
     static const char *const steps[] = {"edm", "vp", "ve", "iddpm", NULL}, *const schedules[] = {"linear", "vp", "ve",
                                                                                                  NULL};
     static const char *const scalings[] = {"none", "vp", NULL}, *const solvers[] = {"heun", "euler", NULL};
-    static const char *const known[] = {"num_steps", "discretization", "schedule", "scaling", "solver",
-                                        "alpha",     "rho",            "sigma_min", "sigma_max", "S_churn",
-                                        "S_min",     "S_max",          "S_noise",   NULL};
+    static const char *const known[] = {
+        "num_steps", "discretization", "schedule", "scaling", "solver", "alpha",   "rho",
+        "sigma_min", "sigma_max",      "S_churn",  "S_min",   "S_max",  "S_noise", NULL};
     toy t;
     cm_model m;
     cm_sample_options o;
@@ -371,7 +371,8 @@ static void check_determ(const golden_file *f, golden_result *r, const cm_st_ten
     const char *note = golden_metadata(f, "note"), *at = note ? strstr(note, "seed=") : NULL;
     const char *many = note ? strstr(note, "num_samples=") : NULL;
     const uint64_t seed = at ? strtoull(at + 5, NULL, 10) : 42, samples = (uint64_t)t->shape[0];
-    if (many && strtoull(many + 12, NULL, 10) != samples) golden_fail(r, "%s has %zu samples", t->name, (size_t)samples);
+    if (many && strtoull(many + 12, NULL, 10) != samples)
+        golden_fail(r, "%s has %zu samples", t->name, (size_t)samples);
     size_t draws = (size_t)t->shape[1], size = t->count / (samples * draws);
     double *want = golden_read(f, t->name, NULL);
     float *got = calloc(samples * size, sizeof *got);

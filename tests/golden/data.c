@@ -147,8 +147,8 @@ static double c_order(const cm_npy *a, size_t i)
     return cm_npy_value(a, i % a->shape[1] * a->shape[0] + i / a->shape[1]);
 }
 
-static void check_entry(const golden_file *f, const char *file, const char *entry, const unsigned char *bytes, size_t size,
-                        golden_result *r)
+static void check_entry(const golden_file *f, const char *file, const char *entry, const unsigned char *bytes,
+                        size_t size, golden_result *r)
 {
     cm_npy a;
     size_t count = 0;

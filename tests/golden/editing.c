@@ -272,8 +272,10 @@ static void run_official(const golden_file *f, golden_result *r)
     size_t n = 0, k = 0;
     int inpaint = strstr(f->name, "inpaint") != NULL;
     json_t *list = golden_json(f, "ts"), *v;
-    golden_says(f, r, "function", inpaint ? "iterative_inpainting"
-                                  : strstr(f->name, "superres") ? "iterative_superres" : "iterative_colorization");
+    golden_says(f, r, "function",
+                inpaint                       ? "iterative_inpainting"
+                : strstr(f->name, "superres") ? "iterative_superres"
+                                              : "iterative_colorization");
     golden_says(f, r, "x_init", "80*x_init_unit");
     golden_says(f, r, "clamp", "model output clamped to [-1,1] before replacement; returned x not clamped");
     memset(&o, 0, sizeof o);

@@ -19,9 +19,9 @@ typedef struct {
     cm_exec *exec;
     cm_unpacking *unpacking;
     size_t *offsets;
-    float *plain;       /* one image's parameter gradients */
-    double *sum;        /* of all images                   */
-    double *grad_x;     /* n x C x H x W                   */
+    float *plain;   /* one image's parameter gradients */
+    double *sum;    /* of all images                   */
+    double *grad_x; /* n x C x H x W                   */
     size_t floats;
 } backward;
 
@@ -42,7 +42,8 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
         .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = 1u << CM_IN_X};
     b->m = fill_model(f->context, c->network, precond, in->h, in->w, c->family == FLAX, c->fill, c->seed);
     if (!b->m) return CM_ERR_INTERNAL;
-    if (table && b->m->precond.table) memcpy(b->m->precond.table, table, ((size_t)b->m->precond.M + 1) * sizeof *table);
+    if (table && b->m->precond.table)
+        memcpy(b->m->precond.table, table, ((size_t)b->m->precond.M + 1) * sizeof *table);
     b->precond = b->m->precond;
     b->precond.sigma_min = (double)(float)b->precond.sigma_min;
     size_t n = (size_t)b->m->graph->n_params;
@@ -254,7 +255,8 @@ void golden_gradients(const golden_file *f, const golden_file *grads, const net_
     cotangent = read_cotangent(f, c, &in);
     if (!cotangent) golden_fail(r, "no cotangent");
     else status = open_backward(f, c, precond, &in, table, &b);
-    for (size_t i = 0; i < in.n && cotangent && status == CM_OK; i++) status = run_image(&b, &in, x ? x : in.x, cotangent, i);
+    for (size_t i = 0; i < in.n && cotangent && status == CM_OK; i++)
+        status = run_image(&b, &in, x ? x : in.x, cotangent, i);
     if (status != CM_OK) golden_fail(r, "%s", cm_last_message());
     if (cotangent && status == CM_OK) {
         fill_name *names;

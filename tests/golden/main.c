@@ -43,7 +43,8 @@ void golden_compare(golden_result *r, const char *what, double deviation, double
 {
     int first = r->compared++ == 0;
     if (!(deviation <= tolerance)) golden_fail(r, "%s off by %.3g, allowed %.3g", what, deviation, tolerance);
-    if (first || isnan(deviation) || (r->tolerance == 0 && tolerance > 0) || deviation * r->tolerance > r->deviation * tolerance) {
+    if (first || isnan(deviation) || (r->tolerance == 0 && tolerance > 0) ||
+        deviation * r->tolerance > r->deviation * tolerance) {
         r->deviation = deviation;
         r->tolerance = tolerance;
         if (r->outcome == GOLDEN_OK) (void)snprintf(r->note, sizeof r->note, "%s", what);
@@ -108,7 +109,8 @@ double golden_value(const json_t *v)
 void golden_says(const golden_file *f, golden_result *r, const char *key, const char *words)
 {
     const char *text = golden_metadata(f, key);
-    if (text && strcmp(text, words) != 0) golden_fail(r, "%s is '%.80s', this runner knows '%.80s'", key, text, words);
+    if (text && strcmp(text, words) != 0)
+        golden_fail(r, "%s is '%.80s', this runner knows '%.80s'", key, text, words);
 }
 
 void golden_agrees(const golden_file *f, golden_result *r, const char *key, double found)
@@ -134,9 +136,10 @@ void golden_members(golden_result *r, const char *what, const json_t *object, co
 /* Said for people: where the numbers are from, how far float32 was off. */
 static int is_prose(const char *key)
 {
-    static const char *const prose[] = {"note",  "note2",           "provenance",           "torch",
-                                        "source", "max_abs_f32_f64", "loss_max_abs_f32_f64", "f32_vs_f64_worst_relative",
-                                        "fp32_vs_fp64", "measured"};
+    static const char *const prose[] = {
+        "note",         "note2",           "provenance",           "torch",
+        "source",       "max_abs_f32_f64", "loss_max_abs_f32_f64", "f32_vs_f64_worst_relative",
+        "fp32_vs_fp64", "measured"};
     for (size_t i = 0; i < sizeof prose / sizeof *prose; i++)
         if (strcmp(prose[i], key) == 0) return 1;
     return 0;

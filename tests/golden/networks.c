@@ -437,7 +437,8 @@ static void run_probe(golden_file *f, golden_result *r)
             json_object_set_new(c.network, "out_channels",
                                 json_integer(2 * json_integer_value(json_object_get(c.network, "img_channels"))));
         if (!golden_inputs_read(f, &c, cm_name_of("%s.x", name.text).text, cm_name_of("%s.t", name.text).text, &in) ||
-            !golden_labels_read(f, cm_name_of("%s.y", name.text).text, cm_name_of("%s.class_labels", name.text).text, &in))
+            !golden_labels_read(f, cm_name_of("%s.y", name.text).text, cm_name_of("%s.class_labels", name.text).text,
+                                &in))
             golden_fail(r, "no inputs of %s that can be read", name.text);
         else check(f, &c, r, none, &in, in.x, NULL, 1, 0, full, NULL, 1e-4, 0);
         golden_inputs_free(&in);
@@ -499,14 +500,16 @@ static int any_tensor(const golden_file *f, const char *end)
 /* What is said of the case beside its config: how the weights were counted, how inputs are made. */
 static void check_description(const golden_file *f, golden_result *r)
 {
-    static const char *const known[] = {"kind", "seed", "n_keys", "x_key_index", "cotangent_key_index",
-                                        "augment_key_index", NULL};
+    static const char *const known[] = {
+        "kind", "seed", "n_keys", "x_key_index", "cotangent_key_index", "augment_key_index", NULL};
     static const char *const inputs_said[] = {
-        "x = fill vector of tensor index x_key_index (no scaling, row-major NCHW); denoised.cm is computed on x*sigma",
+        "x = fill vector of tensor index x_key_index (no scaling, row-major NCHW); denoised.cm is computed on "
+        "x*sigma",
         "network input x_noisy = fill vector * sigma (NCHW); augment_labels = fill vector of augment_key_index",
         "network input x_noisy = fill vector * sigma (NHWC row-major)", NULL};
     const char *said = golden_metadata(f, "inputs"), *shard = golden_metadata(f, "shard");
-    json_t *fill = golden_json(f, "fill"), *keys = golden_json(f, "keys"), *others = golden_json(f, "buffers_not_filled");
+    json_t *fill = golden_json(f, "fill"), *keys = golden_json(f, "keys"),
+           *others = golden_json(f, "buffers_not_filled");
     json_t *n_keys = json_object_get(fill, "n_keys");
     int i = 0, part = 1, parts = 1;
     golden_members(r, "fill", fill, known);
@@ -525,20 +528,38 @@ static void check_description(const golden_file *f, golden_result *r)
  * what the library can be (null: any value, since the weights are the fill's). */
 static void check_flax_config(const golden_file *f, golden_result *r)
 {
-    static const char *const known[] = {"nf", "ch_mult", "num_res_blocks", "attn_resolutions", "image_size", "embedding_type",
-                                        "progressive_input", "fir", "fir_kernel", "dropout", "init_scale", "fourier_scale",
-                                        "resamp_with_conv", "conditional", "skip_rescale", "resblock_type", "progressive",
-                                        "progressive_combine", "double_heads", "nonlinearity", NULL};
+    static const char *const known[] = {"nf",
+                                        "ch_mult",
+                                        "num_res_blocks",
+                                        "attn_resolutions",
+                                        "image_size",
+                                        "embedding_type",
+                                        "progressive_input",
+                                        "fir",
+                                        "fir_kernel",
+                                        "dropout",
+                                        "init_scale",
+                                        "fourier_scale",
+                                        "resamp_with_conv",
+                                        "conditional",
+                                        "skip_rescale",
+                                        "resblock_type",
+                                        "progressive",
+                                        "progressive_combine",
+                                        "double_heads",
+                                        "nonlinearity",
+                                        NULL};
     json_t *config = golden_json(f, "config"), *v;
-    json_t *fixed = json_pack("{s:b,s:b,s:b,s:s,s:s,s:s,s:b,s:s}", "resamp_with_conv", 1, "conditional", 1, "skip_rescale",
-                              1, "resblock_type", "biggan", "progressive", "none", "progressive_combine", "sum",
-                              "double_heads", 0, "nonlinearity", "swish");
+    json_t *fixed = json_pack("{s:b,s:b,s:b,s:s,s:s,s:s,s:b,s:s}", "resamp_with_conv", 1, "conditional", 1,
+                              "skip_rescale", 1, "resblock_type", "biggan", "progressive", "none",
+                              "progressive_combine", "sum", "double_heads", 0, "nonlinearity", "swish");
     const char *key;
     golden_members(r, "config", config, known);
     json_object_foreach(fixed, key, v)
     {
         const json_t *given = json_object_get(config, key);
-        if (given && !json_equal(given, v)) golden_fail(r, "config: %s has another value than the library's networks", key);
+        if (given && !json_equal(given, v))
+            golden_fail(r, "config: %s has another value than the library's networks", key);
     }
     json_decref(fixed);
     json_decref(config);

@@ -38,7 +38,6 @@ void golden_compare_with(const golden_file *f, golden_result *r, const char *nam
     free(want);
 }
 
-
 /* F = a x + b tanh(M x + tscale c u + v + E[y]) per pixel */
 static double toy_network(const toy *t, size_t image, const double *x, size_t stride, double c, size_t d)
 {

@@ -66,7 +66,8 @@ static void check_lists(const golden_file *f, golden_result *r, const json_t *no
     }
     for (size_t i = 0; i < json_array_size(norms); i++)
         for (size_t k = 0; k < i; k++)
-            if (json_equal(json_array_get(norms, i), json_array_get(norms, k))) golden_fail(r, "a norm is named twice");
+            if (json_equal(json_array_get(norms, i), json_array_get(norms, k)))
+                golden_fail(r, "a norm is named twice");
     for (size_t i = 0; i < json_array_size(weightings); i++)
         for (size_t k = 0; k < i; k++)
             if (json_equal(json_array_get(weightings, i), json_array_get(weightings, k)))
@@ -83,7 +84,8 @@ void run_loss(golden_file *f, golden_result *r)
     const cm_objective *o = cm_objective_by_name(text(f, "mode", mode, sizeof mode));
     const cm_st_tensor *shape = cm_safetensors_find(&f->st, "x0");
     size_t n, count = 0;
-    double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL), *index = golden_read(f, "indices", &n);
+    double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL),
+           *index = golden_read(f, "indices", &n);
     double *mask = golden_read(f, "dropout_mask.online", NULL), u[64];
     json_t *norms = golden_json(f, "norms"), *weightings = golden_json(f, "weight_schedules"), *a, *b;
     size_t i, k;
@@ -130,8 +132,8 @@ static void check_even(const golden_file *f, golden_result *r)
     if (even && (n != (size_t)batch || levels != n)) golden_fail(r, "even: %zu draws, %zu levels", n, levels);
     for (size_t j = 0; u && sigma && j < n && j < levels; j++) {
         double v = (log(sigma[j]) - number(f, "P_mean", 0)) / number(f, "P_std", 1);
-        golden_compare(r, "even.sigma", fabs(0.5 * erfc(-v / sqrt(2)) - (rank * batch + (double)j + u[j]) / (world * batch)),
-                       1e-7);
+        golden_compare(r, "even.sigma",
+                       fabs(0.5 * erfc(-v / sqrt(2)) - (rank * batch + (double)j + u[j]) / (world * batch)), 1e-7);
     }
     json_decref(even);
     free(u), free(sigma);
@@ -158,7 +160,8 @@ void run_loss_edm(golden_file *f, golden_result *r)
         s.weighting = nv ? (kind == 5 ? CM_WEIGHT_KARRAS : CM_WEIGHT_SNR) : kind;
         memset(t.gradient, 0, sizeof t.gradient);
         if (run_objective(o, &s, &t, x0, z, u, normal, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
-        (void)snprintf(prefix, sizeof prefix, "%s.%s", nv ? "nvlabs" : "openai", nv ? theirs[kind - 5] : cm_weighting_names[kind]);
+        (void)snprintf(prefix, sizeof prefix, "%s.%s", nv ? "nvlabs" : "openai",
+                       nv ? theirs[kind - 5] : cm_weighting_names[kind]);
         compare_gradients(f, r, prefix, &t);
         if (nv) {
             double total = 0;
@@ -179,8 +182,8 @@ void run_loss_edm(golden_file *f, golden_result *r)
 
 /* --- ect, ict -------------------------------------------------------------------------------------- */
 
-static void ect_case(const golden_file *f, golden_result *r, const json_t *c, toy *t, const double *x0, const double *z,
-                     const double *normal)
+static void ect_case(const golden_file *f, golden_result *r, const json_t *c, toy *t, const double *x0,
+                     const double *z, const double *normal)
 {
     char prefix[32], name[64];
     double loss[64], times[2][64], gap;
@@ -193,7 +196,8 @@ static void ect_case(const golden_file *f, golden_result *r, const json_t *c, to
     s.mapping = name_index(cm_mapping_names, json_string_value(json_object_get(c, "adj")));
     memset(t->gradient, 0, sizeof t->gradient);
     memcpy(t->weight[1], t->weight[0], sizeof t->weight[0]);
-    if (run_objective(&cm_objective_ect, &s, t, x0, z, normal, normal, 1.0 / (double)t->n, loss) != CM_OK) golden_fail(r, "run");
+    if (run_objective(&cm_objective_ect, &s, t, x0, z, normal, normal, 1.0 / (double)t->n, loss) != CM_OK)
+        golden_fail(r, "run");
     (void)snprintf(prefix, sizeof prefix, "case%d", (int)member(c, "i", 0));
     for (size_t i = 0; i < t->n; i++) {
         times[0][i] = exp(s.p_mean + s.p_std * normal[i]);
@@ -255,7 +259,8 @@ void run_ect(golden_file *f, golden_result *r)
     golden_says(f, r, "total", "mean over batch");
     json_t *cases = golden_json(f, "cases"), *c;
     size_t i, n = 0;
-    double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL), *normal = golden_read(f, "rnd_normal", &n);
+    double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL),
+           *normal = golden_read(f, "rnd_normal", &n);
     toy t;
     open_toy(f, n, 64, &t);
     for (int k = 0; k < 3; k++) set_precond(&t, k, "ecm");
@@ -284,7 +289,8 @@ static void check_ict_tables(const golden_file *f, golden_result *r)
             (void)snprintf(other, sizeof other, "%.*sN", (int)strlen(name) - 1, name);
             k = golden_read(f, name, &n);
             scales = golden_read(f, other, NULL);
-            for (size_t j = 0; j < n; j++) golden_compare(r, other, fabs(cm_curriculum_at(&c, (int64_t)k[j]).scales - scales[j]), 0);
+            for (size_t j = 0; j < n; j++)
+                golden_compare(r, other, fabs(cm_curriculum_at(&c, (int64_t)k[j]).scales - scales[j]), 0);
             free(k), free(scales);
         } else if (strncmp(name, "sig.", 4) == 0) {
             cm_objective_settings s = settings_of(f, &cm_objective_ict, 8);
@@ -307,14 +313,17 @@ static void check_ict_tables(const golden_file *f, golden_result *r)
 void run_ict(golden_file *f, golden_result *r)
 {
     size_t n = 0;
-    double *index = golden_read(f, "loss.index", &n), *x0 = golden_read(f, "loss.x0", NULL), *z = golden_read(f, "loss.noise", NULL);
-    double u[64], loss[64], *hx = golden_read(f, "huber.x", NULL), *hy = golden_read(f, "huber.y", NULL), value[3], grad[3 * 192];
+    double *index = golden_read(f, "loss.index", &n), *x0 = golden_read(f, "loss.x0", NULL),
+           *z = golden_read(f, "loss.noise", NULL);
+    double u[64], loss[64], *hx = golden_read(f, "huber.x", NULL), *hy = golden_read(f, "huber.y", NULL), value[3],
+                            grad[3 * 192];
     cm_objective_settings s = settings_of(f, &cm_objective_ict, 8);
     toy t;
     check_ict_tables(f, r);
     s.distance.huber_c = number(f, "huber_c", 0);
     s.scales = (int32_t)number(f, "loss_N", 41);
-    for (size_t i = 0; i < 3; i++) value[i] = cm_distance_of(&s.distance, hx + i * 192, hy + i * 192, grad + i * 192, NULL);
+    for (size_t i = 0; i < 3; i++)
+        value[i] = cm_distance_of(&s.distance, hx + i * 192, hy + i * 192, grad + i * 192, NULL);
     compare(f, r, "huber.value", 3, value, DOUBLE);
     compare(f, r, "huber.grad_x", 3 * 192, grad, DOUBLE);
     open_toy(f, n, 64, &t);

@@ -69,7 +69,8 @@ static void read_rates(replay *w)
     text(w->f, "ema_rates", list, sizeof list);
     json_t *v = golden_json(w->f, "ema_rates");
     if (json_is_number(v)) w->rate[w->rates++] = json_number_value(v);
-    else for (char *at = list; *at && w->rates < RATES; w->rates++) {
+    else
+        for (char *at = list; *at && w->rates < RATES; w->rates++) {
             w->rate[w->rates] = strtod(at, &at);
             if (*at == ',') at++;
         }
@@ -132,8 +133,9 @@ static void set_up(replay *w, golden_result *r)
     json_decref(scales);
     read_rates(w);
     check_order(w, r);
-    golden_says(w->f, r, "rule", "student starts equal to the teacher; when N changes (before the step that uses the new N) "
-                                 "teacher := student and the optimizer state is reset");
+    golden_says(w->f, r, "rule",
+                "student starts equal to the teacher; when N changes (before the step that uses the new N) "
+                "teacher := student and the optimizer state is reset");
     if (w->t.p > 0 && !cm_safetensors_find(&w->f->st, "dropout_masks"))
         golden_fail(r, "dropout is %g, but there are no masks", w->t.p);
     if (w->s.distance.metric < 0 || w->s.weighting < 0 || w->s.ode < 0 || w->c.mu < 0 || w->c.scales < 0)
@@ -208,8 +210,9 @@ void run_train(golden_file *f, golden_result *r)
         before = now.scales;
         gather(f, k, w.batch, data, index, flip, x0);
         for (size_t i = 0; all_labels && i < w.batch; i++) labels[i] = all_labels[(size_t)index[k * w.batch + i]];
-        if (one_step(&w, x0, noise + k * w.batch * 192, u ? u + k * w.batch : NULL, normal ? normal + k * w.batch : NULL,
-                     all_labels ? labels : NULL, masks ? masks + k * w.batch * 192 : NULL, losses + k * w.batch) != CM_OK)
+        if (one_step(&w, x0, noise + k * w.batch * 192, u ? u + k * w.batch : NULL,
+                     normal ? normal + k * w.batch : NULL, all_labels ? labels : NULL,
+                     masks ? masks + k * w.batch * 192 : NULL, losses + k * w.batch) != CM_OK)
             golden_fail(r, "step %zu: %s", k, cm_last_message());
         const cm_optim_update update = cm_optim_prepare(&w.optim, since + 1, now.lr);
         cm_optim_apply(&update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
@@ -233,7 +236,6 @@ void run_train(golden_file *f, golden_result *r)
 
 /* --- optim ------------------------------------------------------------------------------------ */
 
-
 static void optim_case(const golden_file *f, golden_result *r, const json_t *c, int tensor)
 {
     static const char *const theirs[] = {"RAdam", "Adam", "AdamW", "SGD", NULL};
@@ -243,9 +245,10 @@ static void optim_case(const golden_file *f, golden_result *r, const json_t *c, 
     int i = (int)member(c, "i", 0);
     golden_members(r, "cases", c, known);
     const json_t *betas = json_object_get(c, "betas");
-    cm_optim o = {name_index(theirs, json_string_value(json_object_get(c, "opt"))), 0.9, 0.999, member(c, "eps", 1e-8),
-                  member(c, "weight_decay", 0)};
-    if (betas) o.beta1 = json_number_value(json_array_get(betas, 0)), o.beta2 = json_number_value(json_array_get(betas, 1));
+    cm_optim o = {name_index(theirs, json_string_value(json_object_get(c, "opt"))), 0.9, 0.999,
+                  member(c, "eps", 1e-8), member(c, "weight_decay", 0)};
+    if (betas)
+        o.beta1 = json_number_value(json_array_get(betas, 0)), o.beta2 = json_number_value(json_array_get(betas, 1));
     if (o.kind < 0) {
         golden_fail(r, "case %d: an optimizer that is not known", i);
         return;

@@ -135,8 +135,9 @@ void run_ema_misc(golden_file *f, golden_result *r)
 
 void run_scales(golden_file *f, golden_result *r)
 {
-    static const char *const known[] = {"target_ema_mode", "start_ema",   "scale_mode",            "start_scales",
-                                        "end_scales",      "total_steps", "distill_steps_per_iter", NULL};
+    static const char *const known[] = {"target_ema_mode",        "start_ema",  "scale_mode",
+                                        "start_scales",           "end_scales", "total_steps",
+                                        "distill_steps_per_iter", NULL};
     json_t *configs = golden_json(f, "configs"), *v;
     const char *key;
     json_object_foreach(configs, key, v)

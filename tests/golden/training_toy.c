@@ -29,7 +29,10 @@ void compare(const golden_file *f, golden_result *r, const char *name, size_t n,
             if (single) e = fmax(e, fabs(single[i] - exact[i]));
             if (!(d <= off)) off = d;
         }
-        golden_compare(r, name, off, kind == DOUBLE ? 1e-11 * most + 1e-13 : single ? 8 * e + 4e-6 * most : 2e-6 * most);
+        golden_compare(r, name, off,
+                       kind == DOUBLE ? 1e-11 * most + 1e-13
+                       : single       ? 8 * e + 4e-6 * most
+                                      : 2e-6 * most);
     }
     free(exact);
     free(single);
@@ -212,7 +215,7 @@ cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, i
 }
 
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,
-                               const double *z, const double *u, const double *normal, double share, double *loss)
+                        const double *z, const double *u, const double *normal, double share, double *loss)
 {
     double shares[64];
     const cm_objective_nets nets = {t, evaluate, online, backward};

@@ -35,8 +35,8 @@ typedef struct {
     const int32_t *labels;
     double *x; /* of the last online evaluation */
     double sigma[64];
-    double *out;                      /* of the last online evaluation */
-    double *x2, *out2, sigma2[64];    /* of the last target's; sigma2[0] 0: there was none */
+    double *out;                   /* of the last online evaluation */
+    double *x2, *out2, sigma2[64]; /* of the last target's; sigma2[0] 0: there was none */
 } toy;
 
 /* Names of the six tensors, and where each begins among the weights. */
