@@ -46,9 +46,9 @@ cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
 void cm_dnnl_engine_free(cm_dnnl_engine *engine)
 {
     if (!engine) return;
-    if (cm_dnnl_enter() == CM_OK) {
+    if (cm_dnnl_use() == CM_OK) {
         (void)dnnl_engine_destroy(engine->native);
-        cm_dnnl_leave();
+        cm_dnnl_used();
     }
     cm_free(engine->context, engine);
 }

@@ -7,11 +7,20 @@
 #include <time.h>
 #include <unistd.h>
 
-static atomic_int cm_dnnl_inside;   /* threads that are in oneDNN                    */
+static atomic_int cm_dnnl_inside;   /* threads that are in a constructor              */
+static atomic_int cm_dnnl_running;  /* threads that are elsewhere in oneDNN           */
 static atomic_long cm_dnnl_process; /* whose threads those are, 0 = nobody's yet      */
 static atomic_int cm_dnnl_closing;  /* 1: exit has begun                              */
 static atomic_uint cm_dnnl_kinds;   /* a bit for each kind that cm_dnnl_expect_exit saw */
 static atomic_ulong cm_dnnl_made;   /* how often it was asked                         */
+
+static cm_status come_in(atomic_int *threads)
+{
+    atomic_fetch_add(threads, 1);
+    if (!atomic_load(&cm_dnnl_closing)) return CM_OK;
+    atomic_fetch_sub(threads, 1);
+    CM_FAIL(CM_ERR_STATE, "the process is ending: main has returned or exit was called");
+}
 
 cm_status cm_dnnl_enter(void)
 {
@@ -23,17 +32,25 @@ cm_status cm_dnnl_enter(void)
                 "process %ld was forked from %ld while another thread of that was preparing a network: call exec, "
                 "or fork while no thread is in the library",
                 process, parent);
+        atomic_store(&cm_dnnl_running, 0); /* those threads are the parent's */
         atomic_store(&cm_dnnl_process, process);
     }
-    atomic_fetch_add(&cm_dnnl_inside, 1);
-    if (!atomic_load(&cm_dnnl_closing)) return CM_OK;
-    cm_dnnl_leave();
-    CM_FAIL(CM_ERR_STATE, "the process is ending: main has returned or exit was called");
+    return come_in(&cm_dnnl_inside);
 }
 
 void cm_dnnl_leave(void)
 {
     atomic_fetch_sub(&cm_dnnl_inside, 1);
+}
+
+cm_status cm_dnnl_use(void)
+{
+    return come_in(&cm_dnnl_running);
+}
+
+void cm_dnnl_used(void)
+{
+    atomic_fetch_sub(&cm_dnnl_running, 1);
 }
 
 /* Who is inside is out within milliseconds; who called exit from inside, as a signal handler may, never is. */
@@ -42,7 +59,8 @@ static void wait_outside(void)
     const struct timespec moment = {0, 500000};
     if (atomic_exchange(&cm_dnnl_closing, 1)) return;            /* waited already */
     if (atomic_load(&cm_dnnl_process) != (long)getpid()) return; /* a child: those threads are its parent's */
-    for (int i = 0; i < 4000 && atomic_load(&cm_dnnl_inside) > 0; i++) (void)nanosleep(&moment, NULL);
+    for (int i = 0; i < 4000 && atomic_load(&cm_dnnl_inside) + atomic_load(&cm_dnnl_running) > 0; i++)
+        (void)nanosleep(&moment, NULL);
 }
 
 /* What is registered last runs first.  oneDNN registers the end of a map when the map is made, which is at the first

@@ -10,10 +10,13 @@
 
 #include "base/status.h"
 
-/* Around every call.  FORKED in a child that was made in the midst of one, STATE once the
- * process is ending; then there is nothing to leave. */
+/* Around every call of a constructor.  FORKED in a child that was made in the midst of
+ * one, STATE once the process is ending; then there is nothing to leave. */
 cm_status cm_dnnl_enter(void);
 void cm_dnnl_leave(void);
+/* Around what runs or destroys: no locks are held there, so a fork does no harm. */
+cm_status cm_dnnl_use(void);
+void cm_dnnl_used(void);
 
 /* Something of that kind, 0..31, was made or run for the first time: exit has to wait for
  * who is inside, and turn away who comes, before it destroys what oneDNN made for it. */

@@ -121,36 +121,56 @@ static int has_room(void)
     return room != MAP_FAILED && munmap(room, ROOM) == 0;
 }
 
-cm_status cm_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what)
+static cm_status make_room(const char *what)
 {
-    if (!has_room()) {
-        CM_TRY(cm_dnnl_enter());
-        (void)cm_dnnl_guard(empty_cache, NULL);
-        cm_dnnl_leave();
-        if (!has_room())
-            CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is given %d MB of room, which are not there: %s",
-                    ROOM >> 20, what);
-    }
-    cm_status status = cm_dnnl_run(function, argument, what);
-    cm_dnnl_expect_exit(kind);
-    return status;
+    if (has_room()) return CM_OK;
+    CM_TRY(cm_dnnl_enter());
+    (void)cm_dnnl_guard(empty_cache, NULL);
+    cm_dnnl_leave();
+    if (has_room()) return CM_OK;
+    CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is given %d MB of room, which are not there: %s", ROOM >> 20, what);
 }
 
-cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)
+static int short_of_memory(int result)
 {
-    CM_TRY(cm_dnnl_enter());
+    return result == CM_GUARD_THROWN || result == dnnl_out_of_memory;
+}
+
+static int call_guarded(int (*function)(void *), void *argument)
+{
     /* Kernels ask OpenMP for its threads when they are made and again when they run. */
     const int before = omp_get_max_threads();
     if (before != 1) omp_set_num_threads(1);
     int result = cm_dnnl_guard(function, argument);
     if (before != 1) omp_set_num_threads(before);
     /* A half-made entry in its cache would make the retry fail too. */
-    int short_of_memory = result == CM_GUARD_THROWN || result == dnnl_out_of_memory;
-    if (short_of_memory) (void)cm_dnnl_guard(empty_cache, NULL);
-    cm_dnnl_leave();
+    if (short_of_memory(result)) (void)cm_dnnl_guard(empty_cache, NULL);
+    return result;
+}
+
+static cm_status status_of(int result, const char *what)
+{
     if (result == dnnl_success) return CM_OK;
-    if (short_of_memory) CM_FAIL(CM_ERR_MEMORY, "oneDNN ran out of memory: %s", what);
+    if (short_of_memory(result)) CM_FAIL(CM_ERR_MEMORY, "oneDNN ran out of memory: %s", what);
     CM_FAIL(CM_ERR_BACKEND, "oneDNN refused (%s): %s", status_text(result), what);
+}
+
+cm_status cm_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what)
+{
+    CM_TRY(make_room(what));
+    CM_TRY(cm_dnnl_enter());
+    int result = call_guarded(function, argument);
+    cm_dnnl_expect_exit(kind);
+    cm_dnnl_leave();
+    return status_of(result, what);
+}
+
+cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)
+{
+    CM_TRY(cm_dnnl_use());
+    int result = call_guarded(function, argument);
+    cm_dnnl_used();
+    return status_of(result, what);
 }
 
 dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out)

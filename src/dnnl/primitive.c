@@ -219,10 +219,10 @@ cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_sha
 void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
 {
     if (!p) return;
-    if (cm_dnnl_enter() == CM_OK) {
+    if (cm_dnnl_use() == CM_OK) {
         if (p->native) dnnl_primitive_destroy(p->native);
         if (p->desc) dnnl_primitive_desc_destroy(p->desc);
-        cm_dnnl_leave();
+        cm_dnnl_used();
     }
     cm_free(p->engine->context, p);
 }
@@ -298,7 +298,7 @@ cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pac
 void cm_dnnl_packing_free(cm_dnnl_packing *k)
 {
     if (!k) return;
-    if (cm_dnnl_enter() == CM_OK) {
+    if (cm_dnnl_use() == CM_OK) {
         if (k->stream) dnnl_stream_destroy(k->stream);
         if (k->reorder) dnnl_primitive_destroy(k->reorder);
         if (k->desc) dnnl_primitive_desc_destroy(k->desc);
@@ -306,7 +306,7 @@ void cm_dnnl_packing_free(cm_dnnl_packing *k)
         if (k->to) dnnl_memory_destroy(k->to);
         cm_md_free(k->plain);
         cm_md_free(k->packed);
-        cm_dnnl_leave();
+        cm_dnnl_used();
     }
     cm_free(k->context, k);
 }
@@ -427,11 +427,11 @@ cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call *
 void cm_dnnl_call_free(cm_dnnl_call *call)
 {
     if (!call) return;
-    if (cm_dnnl_enter() == CM_OK) {
+    if (cm_dnnl_use() == CM_OK) {
         for (int i = 0; i < ARGS; i++)
             if (call->memory[i]) dnnl_memory_destroy(call->memory[i]);
         if (call->stream) dnnl_stream_destroy(call->stream);
-        cm_dnnl_leave();
+        cm_dnnl_used();
     }
     cm_free(call->primitive->engine->context, call);
 }
