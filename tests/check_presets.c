@@ -304,13 +304,20 @@ START_TEST(teachers_fit_their_students)
         const char *student, *teacher;
         int fits;
     } pairs[] = {
-        {"digits-cd-30min", "digits-teacher-30min", 1}, {"digits-ect-30min", "digits-teacher-30min", 1},
-        {"cifar10-ect-3h", "cifar10-3h", 1},            {"cifar10-cd-l1", "cifar10-teacher", 1},
-        {"cifar10-cd-l2", "cifar10-teacher", 1},        {"cifar10-pd", "cifar10-teacher", 1},
-        {"cifar10-ect", "cifar10-edm", 1},              {"cifar10-ect-fast", "cifar10-edm", 1},
-        {"imagenet64-cd-l2", "imagenet64-edm", 1},      {"lsun256-cd-l2", "lsun256-edm", 1},
-        {"lsun256-cd-l2-table3", "lsun256-edm", 1},     {"cifar10-cd-l2", "cifar10-edm", 0},
-        {"cifar10-cd-l2", "cifar10-edm-ve", 0},         {"cifar10-ect", "cifar10-edm-cond", 0},
+        {"digits-cd-30min", "digits-teacher-30min", 1},
+        {"digits-ect-30min", "digits-teacher-30min", 1},
+        {"cifar10-ect-3h", "cifar10-3h", 1},
+        {"cifar10-cd-l1", "cifar10-teacher", 1},
+        {"cifar10-cd-l2", "cifar10-teacher", 1},
+        {"cifar10-pd", "cifar10-teacher", 1},
+        {"cifar10-ect", "cifar10-edm", 1},
+        {"cifar10-ect-fast", "cifar10-edm", 1},
+        {"imagenet64-cd-l2", "imagenet64-edm", 1},
+        {"lsun256-cd-l2", "lsun256-edm", 1},
+        {"lsun256-cd-l2-table3", "lsun256-edm", 1},
+        {"cifar10-cd-l2", "cifar10-edm", 0},
+        {"cifar10-cd-l2", "cifar10-edm-ve", 0},
+        {"cifar10-ect", "cifar10-edm-cond", 0},
         {"imagenet64-cd-l2", "imagenet64-edm-karras", 0},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -321,7 +328,8 @@ START_TEST(teachers_fit_their_students)
         OK(cm_net_config_read(json_object_get(config, "network"), &net));
         json_decref(config);
         int fits = cm_preset_check(pairs[i].student, &net) == CM_OK;
-        ck_assert_msg(fits == pairs[i].fits, "%s of %s: %s", pairs[i].student, pairs[i].teacher, fits ? "fits" : cm_last_message());
+        ck_assert_msg(fits == pairs[i].fits, "%s of %s: %s", pairs[i].student, pairs[i].teacher,
+                      fits ? "fits" : cm_last_message());
     }
 }
 END_TEST

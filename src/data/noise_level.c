@@ -47,8 +47,7 @@ static double laplacian(const plane *p, int32_t row, int32_t column)
     static const double weights[3] = {1, -2, 1};
     double sum = 0;
     for (int r = 0; r < 3; r++)
-        for (int c = 0; c < 3; c++)
-            sum += weights[r] * weights[c] * (double)at(p, row + r - 1, column + c - 1);
+        for (int c = 0; c < 3; c++) sum += weights[r] * weights[c] * (double)at(p, row + r - 1, column + c - 1);
     return sum / 6; /* the weights' root of squares */
 }
 
@@ -89,7 +88,7 @@ cm_status cm_noise_level(cm_context *context, int32_t channels, int32_t height, 
     cm_free(context, samples);
     if (n < LEAST)
         CM_FAIL(CM_ERR_ARGUMENT,
-                "the noise cannot be estimated: %zu values of %d x %d x %d tell of it, at least %d are needed", n, channels,
-                height, width, LEAST);
+                "the noise cannot be estimated: %zu values of %d x %d x %d tell of it, at least %d are needed", n,
+                channels, height, width, LEAST);
     return CM_OK;
 }
