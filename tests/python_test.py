@@ -723,6 +723,28 @@ class Calls(unittest.TestCase):
         self.assertEqual(heard, rounds)
         self.trainer.close()
 
+    def test_ctrl_c_within_a_step(self):
+        """A step that takes seconds is cut, not waited for; so is a long read."""
+        images, n = [[[[0.5] * 32] * 32]] * 512, 512
+        long = cm.Trainer(self.model, preset="smoke", batch=n, threads=1)
+        began = time.monotonic()
+        long.step(images)
+        whole = time.monotonic() - began
+        cut = 0
+        for _ in range(5):
+            timer = threading.Timer(0.3 * whole, lambda: os.kill(os.getpid(), signal.SIGINT))
+            before = long.steps
+            timer.start()
+            self.assertRaises(KeyboardInterrupt, long.step, images)
+            timer.join()
+            cut += long.steps == before
+        self.assertGreaterEqual(cut, 4)
+        timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        self.assertRaises(KeyboardInterrupt, self.data.read, 0, 30000)
+        self.assertEqual(signal.set_wakeup_fd(-1), -1)
+        self.assertEqual(len(self.data.read(0, 3)[1]), 3)
+
     def test_ctrl_c_within_a_callback(self):
         sampler = cm.Sampler(cm.Model.load(TEACHER), "heun", steps=500, threads=1)
         def draw(_):  # a long call inside the callback of another
@@ -759,7 +781,7 @@ if sys.argv[2] == "1":
     del s, t
     gc.collect()
 """ % TEACHER
-        for i in range(12):
+        for i in range(8):
             done = run_apart(code, str(1 + i % 2), str(i // 2 % 2))
             self.assertEqual((done.returncode, done.stderr if "NameError" not in done.stderr else ""), (0, ""))
 
