@@ -818,6 +818,62 @@ START_TEST(options_refused)
 }
 END_TEST
 
+/* What is printed is read back, of every preset, whatever stood there before. */
+START_TEST(options_are_read_back)
+{
+    char text[4096], again[4096];
+    for (size_t n = 0; cm_train_preset_name(n); n++) {
+        cm_train_options o, back;
+        cm_train_options_init(&o, sizeof o);
+        cm_train_options_init(&back, sizeof back);
+        OK(cm_train_options_preset(&o, cm_train_preset_name(n)));
+        o.seed = n % 2 ? UINT64_MAX : n;
+        if (n == 1) o.ema_count = 0;
+        OK(cm_train_options_json(&o, text, sizeof text, NULL));
+        OK(cm_train_options_preset(&back, cm_train_preset_name(n ? n - 1 : 1)));
+        OK(cm_train_options_read(&back, text));
+        OK(cm_train_options_json(&back, again, sizeof again, NULL));
+        ck_assert_str_eq(text, again);
+    }
+    cm_train_options o = options("ect"), before = o;
+    OK(cm_train_options_read(&o, "{\"lr\": 0.5}"));
+    ck_assert(o.lr == 0.5 && o.objective == before.objective && o.batch == BATCH);
+    FAILS(cm_train_options_read(&o, "{\"batch\": 3, \"lrr\": 1}"), CM_ERR_ARGUMENT, "unknown training option 'lrr'");
+    FAILS(cm_train_options_read(&o, "{\"batch\": [3]}"), CM_ERR_FORMAT, "neither a number nor a name");
+    FAILS(cm_train_options_read(&o, "{\"batch\": 2000000}"), CM_ERR_ARGUMENT, "batch is 2000000, expected 1048576 or less");
+    FAILS(cm_train_options_read(&o, "[]"), CM_ERR_FORMAT, "expected a JSON object");
+    FAILS(cm_train_options_read(&o, "{"), CM_ERR_FORMAT, "not valid JSON");
+    FAILS(cm_train_options_read(&o, "{\"ema\": [{\"form\": \"rate\"}]}"), CM_ERR_FORMAT, "ema");
+    ck_assert(o.lr == 0.5 && o.batch == BATCH);
+}
+END_TEST
+
+/* More steps alone, where that is asked for. */
+START_TEST(a_run_is_made_longer)
+{
+    cm_train_options o = options("edm");
+    cm_trainer *t = trainer("edm", &o);
+    OK(steps(t, 3, NULL));
+    OK(cm_trainer_save(t, in_dir("longer"), 2));
+    cm_trainer_free(t);
+    o.steps = 40;
+    t = trainer("edm", &o);
+    FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_SAME), CM_ERR_ARGUMENT, "other options: steps was 20, is 40");
+    OK(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_MORE_STEPS));
+    cm_trainer_free(t);
+    o.lr = 0.5;
+    t = trainer("edm", &o);
+    FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_MORE_STEPS), CM_ERR_ARGUMENT, "lr was 0.01, is 0.5");
+    cm_trainer_free(t);
+    o = options("edm");
+    o.steps = 10;
+    t = trainer("edm", &o);
+    FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_MORE_STEPS), CM_ERR_ARGUMENT, "steps was 20, is 10");
+    FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, 3), CM_ERR_ARGUMENT, "0..2");
+    cm_trainer_free(t);
+}
+END_TEST
+
 START_TEST(trainers_refused)
 {
     cm_train_options o = options("cd");
@@ -1251,9 +1307,14 @@ START_TEST(suspicious_numbers_are_named)
     o.scales_mode = CM_SCALES_FIXED;
     o.start_scales = o.end_scales = 18;
     OK(open_trainer(context, "ct", &o, &t));
-    ck_assert_msg(strstr(warnings, "remembers about 1e+04 steps"), "%s", warnings);
+    ck_assert_msg(strstr(warnings, "steps 100 % of it are the weights it began with; a warm-up"), "%s", warnings);
     ck_assert_msg(strstr(warnings, "warmup_steps 500"), "%s", warnings);
     ck_assert_msg(strstr(warnings, "mu is adaptive but N is fixed"), "%s", warnings);
+    cm_trainer_free(t);
+    warnings[0] = '\0'; /* a warm-up forgets them */
+    OK(cm_train_options_set(&o, "ema", "warmup:0.9999,0.5"));
+    OK(open_trainer(context, "ct", &o, &t));
+    ck_assert_msg(!strstr(warnings, "average"), "%s", warnings);
     cm_trainer_free(t);
     cm_context_free(context);
 }
@@ -1397,6 +1458,8 @@ Suite *make_suite(void)
     tcase_add_test(t, snapshots);
     tcase_add_test(options_case, options_refused);
     tcase_add_test(t, trainers_refused);
+    tcase_add_test(t, options_are_read_back);
+    tcase_add_test(t, a_run_is_made_longer);
     tcase_add_test(t, nonfinite_stops);
     tcase_add_test(calls, no_cancel_is_lost);
     tcase_add_test(calls, cancel_from_a_signal);

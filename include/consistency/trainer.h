@@ -139,6 +139,10 @@ CM_API cm_status cm_train_preset_check(const char *name, const cm_model *model);
 CM_API cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value);
 /* All fields as one JSON object; *length is what it needs without the final NUL. */
 CM_API cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length);
+/* The members of such an object, or of a part of it: what it does not name stays, but
+ * for an objective, which brings its defaults.  FORMAT, or as cm_train_options_set;
+ * then nothing is changed. */
+CM_API cm_status cm_train_options_read(cm_train_options *options, const char *json);
 /* Ranges and combinations, without a model; suspicious ones go to the context's log
  * when a trainer is made. */
 CM_API cm_status cm_train_options_check(const cm_train_options *options);
@@ -235,12 +239,17 @@ CM_API cm_status cm_trainer_bytes(const cm_trainer *trainer, uint64_t *bytes);
  * A save is not cancelled and takes what the disk takes: write and flush of weights,
  * averages and moments (cm_trainer_bytes is an upper bound), each read back once. */
 CM_API cm_status cm_trainer_save(cm_trainer *trainer, const char *run, int32_t keep);
+typedef enum cm_resume_changes {
+    CM_RESUME_SAME = 0,      /* everything as the checkpoint has it            */
+    CM_RESUME_ANY = 1,       /* other options and data are taken, with a warning */
+    CM_RESUME_MORE_STEPS = 2 /* `steps` alone may be more than the checkpoint's */
+} cm_resume_changes;
 /* Continues from the newest good checkpoint of `run` (a damaged newest one is named
  * in the log).  dataset (may be NULL): the set that will be used, compared with the
  * checkpoint's.  Names of classes that do not stand for the same numbers are refused with
  * the first that differs (ARGUMENT; allow_changes 1 takes the data set's).  The options that decide the course of training have to be the
- * checkpoint's: ARGUMENT lists the differences; allow_changes 1 takes them as they
- * are.  STATE when there is no checkpoint. */
+ * checkpoint's: ARGUMENT lists the differences, those of options before those of the
+ * data; allow_changes: cm_resume_changes.  STATE when there is no checkpoint. */
 CM_API cm_status cm_trainer_resume(cm_trainer *trainer, const char *run, const cm_dataset *dataset,
                                    int32_t allow_changes);
 

@@ -111,6 +111,19 @@ cm_status cm_train_options_json(const cm_train_options *options, char *text, siz
     return CM_OK;
 }
 
+cm_status cm_train_options_read(cm_train_options *options, const char *json)
+{
+    cm_train_options o;
+    json_error_t error;
+    if (!options || !json) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_read: options or json is NULL");
+    CM_TRY(read_options(options, &o));
+    json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, &error);
+    if (!object) CM_FAIL(CM_ERR_FORMAT, "options: not valid JSON: %s (character %d)", error.text, error.position);
+    cm_status status = cm_settings_read(&o, object);
+    json_decref(object);
+    return status == CM_OK ? give_back(&o, options) : status;
+}
+
 cm_status cm_train_options_check(const cm_train_options *options)
 {
     cm_train_options o;
@@ -273,8 +286,8 @@ cm_status cm_trainer_save(cm_trainer *t, const char *run, int32_t keep)
 cm_status cm_trainer_resume(cm_trainer *t, const char *run, const cm_dataset *dataset, int32_t allow_changes)
 {
     if (!t || !run || !*run) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: trainer or run is NULL or empty");
-    if (allow_changes < 0 || allow_changes > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: allow_changes is %d, expected 0 or 1", allow_changes);
+    if (allow_changes < 0 || allow_changes > CM_RESUME_MORE_STEPS)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: allow_changes is %d, expected 0..2", allow_changes);
     CM_TRY(cm_context_check_process(t->context));
     CM_TRY(cm_call_begin(&t->call, "trainer"));
     cm_status status = dataset ? cm_trainer_note_dataset(t, dataset) : CM_OK;

@@ -61,7 +61,7 @@ cm_status cm_trainer_compare_names(const cm_trainer *t, const json_t *config, in
     const json_t *before = of_config(config);
     if (!t->named || !json_array_size(before) || !cm_classes_differ(before, of_config(t->config), text, sizeof text))
         return CM_OK;
-    if (!allow_changes)
+    if (allow_changes != CM_RESUME_ANY)
         CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other classes: %s (labels would change their meaning)",
                 text);
     cm_log(t->context, CM_LOG_WARNING, "continuing with other classes: %s", text);

@@ -329,6 +329,63 @@ json_t *cm_settings_json(const cm_train_options *o, int course)
     return object;
 }
 
+/* --- reading all of them ---------------------------------------------------------------- */
+
+/* "0.999,warmup:0.9999": the text of an average as cm_settings_set takes it. */
+static int average_text(const json_t *average, char *out, size_t size)
+{
+    const char *form = json_string_value(json_object_get(average, "form"));
+    const json_t *value = json_object_get(average, "value"), *ramp = json_object_get(average, "ramp");
+    if (!form || !json_is_number(value)) return -1;
+    char *v = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    char *r = json_is_number(ramp) && json_number_value(ramp) > 0 ? json_dumps(ramp, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
+    int rate = strcmp(form, cm_ema_form_names[0]) == 0;
+    int n = v ? snprintf(out, size, "%.20s%s%s%s%s", rate ? "" : form, rate ? "" : ":", v, r ? ":" : "", r ? r : "") : -1;
+    free(v);
+    free(r);
+    return n;
+}
+
+static cm_status read_averages(cm_train_options *o, const json_t *list)
+{
+    char text[512] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char one[80];
+        int length = average_text(json_array_get(list, i), one, sizeof one);
+        if (length < 0 || n + (size_t)length + 2 > sizeof text)
+            CM_FAIL(CM_ERR_FORMAT, "options: \"ema\" is no list of {\"form\", \"value\", \"ramp\"}");
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i ? "," : "", one);
+    }
+    return cm_settings_set(o, "ema", n ? text : "none");
+}
+
+static cm_status read_member(cm_train_options *o, const char *name, const json_t *value)
+{
+    if (strcmp(name, "ema") == 0 && json_is_array(value)) return read_averages(o, value);
+    if (json_is_string(value)) return cm_settings_set(o, name, json_string_value(value));
+    if (strcmp(name, "seed") == 0 && json_is_integer(value)) {
+        o->seed = (uint64_t)json_integer_value(value);
+        return CM_OK;
+    }
+    char *text = json_is_number(value) ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
+    if (!text) CM_FAIL(CM_ERR_FORMAT, "options: \"%.64s\" is neither a number nor a name", name);
+    cm_status status = cm_settings_set(o, name, text);
+    free(text);
+    return status;
+}
+
+cm_status cm_settings_read(cm_train_options *o, const json_t *object)
+{
+    const char *name;
+    json_t *value, *objective = json_object_get(object, "objective");
+    if (!json_is_object(object)) CM_FAIL(CM_ERR_FORMAT, "options: expected a JSON object");
+    if (objective) CM_TRY(read_member(o, "objective", objective)); /* its defaults come first */
+    json_object_foreach((json_t *)(uintptr_t)object, name, value)
+        if (strcmp(name, "objective") != 0) CM_TRY(read_member(o, name, value));
+    return CM_OK;
+}
+
 /* --- checking ------------------------------------------------------------------------------ */
 
 static cm_status check_averages(const cm_train_options *o)
@@ -442,20 +499,25 @@ cm_status cm_settings_check(const cm_train_options *o)
     return check_schedules(o);
 }
 
+/* What is left in average i of the weights it began with when the run ends: the product of its rates. */
+static double remembered(const cm_train_options *o, int i)
+{
+    enum { ONE_BY_ONE = 100000 };
+    const cm_ema_rate rate = {o->ema_kind[i], o->ema_value[i], o->ema_ramp[i]};
+    double left = 1;
+    int64_t k = 0;
+    for (; k < o->steps && k < ONE_BY_ONE; k++) left *= cm_ema_rate_at(&rate, k, o->batch);
+    return left * pow(cm_ema_rate_at(&rate, o->steps - 1, o->batch), (double)(o->steps - k));
+}
+
 void cm_settings_warn(const cm_context *context, const cm_train_options *o)
 {
-    double memory = 0;
     for (int i = 0; i < o->ema_count; i++) {
-        const cm_ema_rate rate = {o->ema_kind[i], o->ema_value[i], o->ema_ramp[i]};
-        double r = cm_ema_rate_at(&rate, o->steps - 1, o->batch);
-        if (r < 1) memory = 1 / (1 - r);
-        if (r >= 1 || memory * 2 > (double)o->steps)
-            cm_log(context, CM_LOG_WARNING,
-                   "average %d (%s %g) remembers about %.3g steps of %lld: it will mostly hold the weights it began "
-                   "with "
-                   "(a warm-up, warmup:%g, forgets them)",
-                   i, cm_ema_form_names[o->ema_kind[i]], o->ema_value[i], memory, (long long)o->steps,
-                   o->ema_value[i]);
+        double left = remembered(o, i);
+        if (left < 0.135) continue; /* exp(-2): two memories have gone by */
+        cm_log(context, CM_LOG_WARNING, "average %d (%s %.10g): after %lld steps %.0f %% of it are the weights it began with%s", i,
+               cm_ema_form_names[o->ema_kind[i]], o->ema_value[i], (long long)o->steps, 100 * left,
+               o->ema_kind[i] == CM_EMA_KIND_RATE ? "; a warm-up (ema=warmup:RATE) forgets them" : "");
     }
     if (o->warmup_steps > o->steps)
         cm_log(context, CM_LOG_WARNING, "warmup_steps %lld is longer than the run of %lld steps",

@@ -16,6 +16,8 @@
 void cm_settings_defaults(cm_train_options *o);
 cm_status cm_settings_set(cm_train_options *o, const char *name, const char *value);
 /* All fields; only those that decide the course of training when course is 1. */
+/* All members of an object as cm_settings_json gives it. */
+cm_status cm_settings_read(cm_train_options *options, const json_t *object);
 json_t *cm_settings_json(const cm_train_options *o, int course);
 /* Ranges, fields without effect on the objective, combinations that cannot be. */
 cm_status cm_settings_check(const cm_train_options *o);

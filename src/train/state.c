@@ -407,6 +407,16 @@ static void differences(const json_t *theirs, const json_t *ours, char *text, si
     }
 }
 
+/* what: options or data; text: how they differ, if they do. */
+static cm_status take_changes(const cm_trainer *t, const char *what, const char *text, int32_t allow_changes)
+{
+    if (!text[0]) return CM_OK;
+    if (allow_changes != CM_RESUME_ANY)
+        CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other %s: %s (allow_changes takes them)", what, text);
+    cm_log(t->context, CM_LOG_WARNING, "continuing with other %s: %s", what, text);
+    return CM_OK;
+}
+
 static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
 {
     char text[400];
@@ -416,16 +426,20 @@ static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_chang
     cm_settings_defaults(&defaults);
     json_t *missing = cm_settings_json(&defaults, 1);
     (void)json_object_update_missing(before, missing);
+    int64_t steps = json_integer_value(json_object_get(before, "steps"));
+    if (allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps) {
+        cm_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps, (long long)steps);
+        json_object_set(before, "steps", json_object_get(options, "steps"));
+    }
     differences(before, options, text, sizeof text);
     json_decref(missing);
     json_decref(before);
     json_decref(options);
-    if (!text[0] && t->dataset && json_object_get(state, "dataset"))
+    CM_TRY(take_changes(t, "options", text, allow_changes));
+    text[0] = '\0';
+    if (t->dataset && json_object_get(state, "dataset"))
         differences(json_object_get(state, "dataset"), t->dataset, text, sizeof text);
-    if (!text[0]) return CM_OK;
-    if (!allow_changes) CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other options: %s", text);
-    cm_log(t->context, CM_LOG_WARNING, "continuing with other options: %s", text);
-    return CM_OK;
+    return take_changes(t, "data", text, allow_changes);
 }
 
 static cm_status load_parts(cm_trainer *t, const char *directory)

@@ -257,6 +257,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_model_count": (C.c_int, [_p, C.c_char_p, C.POINTER(C.c_uint64)]),
     "cm_train_options_set": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, C.c_char_p]),
     "cm_train_options_json": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, _size, C.POINTER(_size)]),
+    "cm_train_options_read": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p]),
     "cm_train_options_check": (C.c_int, [C.POINTER(TrainOptions)]),
     "cm_train_report_init": (None, [C.POINTER(TrainReport), _size]),
     "cm_train_data_check": (C.c_int, [_p, _p, C.POINTER(TrainOptions)]),
