@@ -72,7 +72,10 @@ BASE_C    := status number hint context call options cpus thread pool parallel t
 TENSOR_C  := convert finite
 DNNL_C    := native engine primitive forked
 IO_C      := file directory foreign json_text json_tree safetensors picture orient jpeg png zip npy
-OPS_C     := dispatch packer direct_conv own_conv narrow winograd tiles conv2d linear groupnorm attention attention_own attention_tiles arith concat fir embed dropout
+KERNELS_C := dispatch
+CONV_C    := conv winograd tiles few_outputs direct_conv
+ATTENTION_C := attention_f32 attention_tiles
+OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config fold layers init net adm edm_block songunet dhariwal checkpoint flax_names
 DIFFUSION_C := schedule weighting precond classes model denoiser solver times noise edit_tasks edit interpolate sampler
@@ -82,13 +85,14 @@ TRAIN_C   := class_names distance optim ema curriculum objective objective_edm o
 API_C     := base model sampler edit image dataset trainer
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
-SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) $(OPS_C:%=ops/%) \
+SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
+           $(KERNELS_C:%=kernels/%) $(CONV_C:%=conv/%) $(ATTENTION_C:%=attention/%) $(OPS_C:%=ops/%) \
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
            $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
-OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o $(LEVELS:%=$(BUILD)/obj/ops/kernels-%.o) \
-           $(LEVELS:%=$(BUILD)/obj/ops/winograd-%.o) $(LEVELS:%=$(BUILD)/obj/ops/bf16-%.o) \
-           $(BUILD)/obj/ops/bf16-native.o $(BUILD)/obj/ops/tiles-plain.o $(BUILD)/obj/ops/tiles-amx.o
+OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o \
+           $(foreach kind,pointwise winograd_f32 winograd_bf16,$(LEVELS:%=$(BUILD)/obj/kernels/$(kind)-%.o)) \
+           $(addprefix $(BUILD)/obj/kernels/,winograd_bf16-native.o bf16-plain.o bf16-amx.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
 
@@ -119,20 +123,20 @@ AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vecto
 %-avx512.o:   MACHINE := $(AVX512)
 %-native.o:   MACHINE := $(AVX512) -mavx512bf16
 %-amx.o:      MACHINE := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
-$(BUILD)/obj/ops/kernels-%.o: src/ops/kernels.c
+$(BUILD)/obj/kernels/pointwise-%.o: src/kernels/pointwise.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' \
 	    -DCM_LANES=$(CM_LANES) -c -o $@ $<
 
-$(BUILD)/obj/ops/winograd-%.o: src/ops/winograd_kernels.c
+$(BUILD)/obj/kernels/winograd_f32-%.o: src/kernels/winograd_f32.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_winograd_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
 
-$(BUILD)/obj/ops/bf16-%.o: src/ops/winograd_bf16.c
+$(BUILD)/obj/kernels/winograd_bf16-%.o: src/kernels/winograd_bf16.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_bf16_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
 
-$(BUILD)/obj/ops/tiles-%.o: src/ops/tile_kernels.c
+$(BUILD)/obj/kernels/bf16-%.o: src/kernels/bf16.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_TILES=cm_tiles_$* -c -o $@ $<
 

@@ -163,7 +163,7 @@ START_TEST(no_reference_kernels)
     const char *scope, *kernel;
     OK(cm_plan_create(m->inference, &options, &plan));
     for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++)
-        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_dnnl_cpu_level() == CM_CPU_BASELINE, "%s runs on %s",
+        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_cpu_level() == CM_CPU_BASELINE, "%s runs on %s",
                       scope, kernel);
     cm_plan_free(plan);
     fill_model_free(m);
@@ -197,7 +197,7 @@ START_TEST(standard_networks_run_on_fast_kernels)
         int winograd = 0;
         for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++) {
             winograd += strncmp(kernel, "winograd", 8) == 0;
-            ck_assert_msg(cm_dnnl_cpu_level() == CM_CPU_BASELINE ||
+            ck_assert_msg(cm_cpu_level() == CM_CPU_BASELINE ||
                               (strncmp(kernel, "ref", 3) != 0 && strncmp(kernel, "gemm:ref", 8) != 0),
                           "%s: %s runs on %s", name, scope, kernel);
         }

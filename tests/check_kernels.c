@@ -5,12 +5,12 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "attention/attention_tiles.h"
+#include "base/cpu_level.h"
 #include "base/rng.h"
-#include "dnnl/backend.h"
-#include "ops/attention_tiles.h"
-#include "ops/kernels.h"
-#include "ops/tiles.h"
-#include "ops/winograd.h"
+#include "conv/tiles.h"
+#include "conv/winograd.h"
+#include "kernels/kernels.h"
 #include "ref/naive.h"
 
 static cm_context *context; /* whose threads help */
@@ -55,7 +55,7 @@ START_TEST(bf16_products)
     enum { MOST_ROWS = 20, COLUMNS = 64, K = 544 };
     static uint16_t a[MOST_ROWS * K], packed[COLUMNS * K], b[K][COLUMNS];
     static float c[MOST_ROWS * COLUMNS];
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++) {
+    for (int level = 0; level <= cm_cpu_level(); level++) {
         const cm_winograd_operands *o = cm_winograd_bf16_for(level);
         const cm_winograd_kernels *kernels = cm_winograd_for(level);
         size_t rows = (size_t)pick(1, MOST_ROWS), columns = 16 * (size_t)pick(1, 4), k = 16 * (size_t)pick(1, K / 16);
@@ -98,7 +98,7 @@ START_TEST(winograd_rounding)
     enum { C = 1536, OUTPUTS = 16 };
     const cm_attr attr = {.conv = {.out = OUTPUTS, .kernel = 3, .stride = 1, .pad = 1}};
     for (int side = 8; side <= 16; side *= 2)
-        for (int level = CM_CPU_BASELINE; level <= cm_dnnl_cpu_level() && level <= CM_CPU_AVX512; level++) {
+        for (int level = CM_CPU_BASELINE; level <= cm_cpu_level() && level <= CM_CPU_AVX512; level++) {
             cm_winograd w;
             const int tile = cm_winograd_rule(0, 3, 1, 1, C, OUTPUTS, side, side);
             cm_winograd_init(&w, level, 0, tile, 0, cm_one_thread(), 1, side, side, C, OUTPUTS);
@@ -162,7 +162,7 @@ START_TEST(tile_sums)
         float *dy = numbers((size_t)n * out, 1, 0), *y[2], *dw[2];
         for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
             cm_tiles t;
-            const int level = k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
+            const int level = k ? cm_cpu_level() : CM_CPU_BASELINE;
             cm_tiles_init(&t, level, parts, side, turned, (cm_threads){context, k ? threads : 1}, k ? 1 : n, h, w, c,
                           oc);
             void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
@@ -205,7 +205,7 @@ START_TEST(tile_float32)
         const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
         const size_t points = (size_t)(n * h * w);
         cm_tiles t;
-        cm_tiles_init(&t, cm_dnnl_cpu_level(), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c, oc);
+        cm_tiles_init(&t, cm_cpu_level(), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c, oc);
         ck_assert_int_eq(t.n * t.h, n * h);
         ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
         float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
@@ -237,7 +237,7 @@ START_TEST(tile_passes)
 {
     enum { COUNT = 64 };
     for (int k = 0; k < 2; k++) {
-        const cm_tile_kernels *kernels = cm_tiles_for(k ? cm_dnnl_cpu_level() : CM_CPU_BASELINE);
+        const cm_tile_kernels *kernels = cm_tiles_for(k ? cm_cpu_level() : CM_CPU_BASELINE);
         float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0),
               *b = numbers(COUNT, 1, 0);
         uint16_t half[COUNT], out[COUNT];
@@ -280,7 +280,7 @@ START_TEST(bf16_rounding)
                                     0x00000000, 0x80000000, 0x47c35000, 0x3eaaaaab};
     static const uint16_t out[16] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0x3f80, 0xbf81, 0x7f80, 0xff80,
                                      0x7fc0, 0x7fff, 0xffff, 0x7f80, 0x0000, 0x8000, 0x47c3, 0x3eab};
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++) {
+    for (int level = 0; level <= cm_cpu_level(); level++) {
         float x[16];
         uint16_t y[16];
         const float *points[1] = {x};
@@ -332,7 +332,7 @@ START_TEST(attention_float32_on_tiles)
         double exact[64];
         for (int layout = 0; layout < 3; layout++)
             for (int real = 0; real < 2; real++) {
-                const int level = real ? cm_dnnl_cpu_level() : CM_CPU_BASELINE;
+                const int level = real ? cm_cpu_level() : CM_CPU_BASELINE;
                 const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
                 cm_attention_tiles a = {.tiles = cm_tiles_for(level),
                                         .kernels = cm_kernels_for(level),
@@ -367,7 +367,7 @@ START_TEST(dropout_words)
 {
     enum { MOST = 300 };
     const float scale = 1.25f;
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+    for (int level = 0; level <= cm_cpu_level(); level++)
         for (size_t n = 1; n < MOST; n++) {
             uint32_t stream[5], limit = (uint32_t)pick(0, 0xffff) << 16;
             float *x = numbers(n, 1, 2), y[MOST];
@@ -395,7 +395,7 @@ END_TEST
  * its largest value first, one last, one has a NaN.  The power is rounded twice, by 2^-24 of it each, before exp. */
 START_TEST(softmax_rows)
 {
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+    for (int level = 0; level <= cm_cpu_level(); level++)
         for (int i = 0; i < 60; i++) {
             const size_t rows = (size_t)pick(1, 20), n = (size_t)pick(1, 70), apart = n + (size_t)pick(0, 5);
             const float scale = 0.125f * (float)pick(1, 8);
@@ -438,7 +438,7 @@ END_TEST
 START_TEST(moved_values)
 {
     enum { MOST = 80 };
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+    for (int level = 0; level <= cm_cpu_level(); level++)
         for (size_t n = 1; n < MOST; n++) {
             const cm_kernels *kernels = cm_kernels_for(level);
             float *x = numbers(3 * n, 1, 0), part[3][MOST], back[3 * MOST];
@@ -450,7 +450,7 @@ START_TEST(moved_values)
             ck_assert(part[0][n] == 7 && part[1][n] == 7 && part[2][n] == 7 && back[3 * n] == 7);
             free(x);
         }
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+    for (int level = 0; level <= cm_cpu_level(); level++)
         for (int i = 0; i < 40; i++) {
             const size_t rows = 4 * (size_t)pick(1, 9), columns = 4 * (size_t)pick(1, 9);
             const size_t from_row = columns + (size_t)pick(0, 3), to_row = rows + (size_t)pick(0, 3);
@@ -471,7 +471,7 @@ END_TEST
 START_TEST(silu_is_exact)
 {
     enum { N = 1000 };
-    for (int level = 0; level <= cm_dnnl_cpu_level(); level++)
+    for (int level = 0; level <= cm_cpu_level(); level++)
         for (int part = -80; part < 80; part++) {
             float x[N], y[N];
             for (int i = 0; i < N; i++) x[i] = (float)part + (float)i / N;
@@ -489,7 +489,7 @@ END_TEST
 START_TEST(kernels_at_the_edges)
 {
     const cm_kernels *tables[3] = {cm_kernels_for(0), cm_kernels_for(1), cm_kernels_for(2)};
-    int levels = cm_dnnl_cpu_level() < 2 ? cm_dnnl_cpu_level() + 1 : 3;
+    int levels = cm_cpu_level() < 2 ? cm_cpu_level() + 1 : 3;
     for (int l = 0; l < levels; l++) {
         float x[7] = {-200, -88, -1e-3f, 0, 1e-3f, 100, NAN}, y[7];
         tables[l]->silu(7, x, y);

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cpu_level.h"
+#include "conv/conv.h"
 #include "graph/plan.h"
-#include "ops/own_conv.h"
 #include "ref/naive.h"
 
 enum { N = 3 };
@@ -363,7 +364,7 @@ START_TEST(conv2d_up)
         const cm_own_shape small = {
             .n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
         cm_own_conv conv;
-        cm_own_conv_init(&conv, cm_dnnl_cpu_level(), t.bf16, cm_one_thread(), &small);
+        cm_own_conv_init(&conv, cm_cpu_level(), t.bf16, cm_one_thread(), &small);
         if (own) ck_assert_int_eq(conv.kind, t.bf16 == 1 ? CM_OWN_NONE : CM_OWN_WINOGRAD);
         t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));

@@ -10,13 +10,15 @@ allowed() {
     base) echo "" ;;
     tensor) echo "base" ;;
     dnnl | io) echo "base tensor" ;;
-    ops) echo "base tensor dnnl" ;;
+    kernels) echo "base tensor" ;;
+    conv | attention) echo "base tensor dnnl kernels" ;;
+    ops) echo "base tensor dnnl kernels conv attention" ;;
     graph) echo "base tensor dnnl ops" ;;
-    nets) echo "base tensor ops graph io" ;;
+    nets) echo "base tensor conv ops graph io" ;;
     diffusion) echo "base tensor graph nets" ;;
     data) echo "base tensor io" ;;
-    train) echo "base tensor ops graph nets diffusion data io" ;;
-    api) echo "base tensor dnnl io ops graph nets diffusion data train" ;;
+    train) echo "base tensor kernels graph nets diffusion data io" ;;
+    api) echo "base tensor dnnl io graph nets diffusion data train" ;;
     *) echo "unknown" ;;
     esac
 }

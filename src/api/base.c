@@ -8,6 +8,7 @@
 #include <jpeglib.h>
 #include <png.h>
 
+#include "base/cpu_level.h"
 #include "dnnl/backend.h"
 
 #define TEXT_(x) #x
@@ -41,7 +42,7 @@ const char *cm_build_info(void)
                    "libconsistency %s (%s); oneDNN %d.%d.%d built, %d.%d.%d running; kernels %s; libjpeg %d; "
                    "libpng %s; jansson %s",
                    cm_version(), COMPILER, built[0], built[1], built[2], running[0], running[1], running[2],
-                   levels[cm_dnnl_cpu_level()], JPEG_LIB_VERSION, PNG_LIBPNG_VER_STRING, JANSSON_VERSION);
+                   levels[cm_cpu_level()], JPEG_LIB_VERSION, PNG_LIBPNG_VER_STRING, JANSSON_VERSION);
     return text;
 }
 

@@ -11,7 +11,7 @@
  *
  * Every tensor, packed weight and scratch buffer belongs to the caller.  Everything
  * runs on the calling thread alone, whatever OpenMP's settings: several threads are
- * the caller's to bring (ops/direct_conv.h). */
+ * the caller's to bring (conv/direct_conv.h). */
 #ifndef CM_DNNL_BACKEND_H
 #define CM_DNNL_BACKEND_H
 
@@ -22,11 +22,6 @@ typedef struct cm_dnnl_primitive cm_dnnl_primitive;
 typedef struct cm_dnnl_call cm_dnnl_call;
 typedef struct cm_dnnl_layout cm_dnnl_layout;
 typedef struct cm_dnnl_packing cm_dnnl_packing;
-
-/* The instruction set oneDNN may use: the one thing our own kernels look at
- * too, so that a cap on one is a cap on both. */
-enum { CM_CPU_BASELINE, CM_CPU_AVX2, CM_CPU_AVX512, CM_CPU_AVX512_BF16, CM_CPU_AMX_BF16 };
-int cm_dnnl_cpu_level(void);
 
 /* "oneDNN 2.6.3" of the header and of the library that runs. */
 void cm_dnnl_versions(int built[3], int running[3]);

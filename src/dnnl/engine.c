@@ -1,8 +1,9 @@
 /* engine.c - the CPU engine, versions and the instruction set in force. */
+#include "base/cpu_level.h"
 #include "dnnl/forked.h"
 #include "dnnl/native.h"
 
-int cm_dnnl_cpu_level(void)
+int cm_cpu_level(void)
 {
     int isa = (int)dnnl_get_effective_cpu_isa();
     /* It asks the system for the tiles before it says that they are there. */

@@ -1,8 +1,8 @@
 /* arithmetic.c - which arithmetic is allowed here. */
 #include "graph/arithmetic.h"
 
+#include "base/cpu_level.h"
 #include "base/status.h"
-#include "dnnl/backend.h"
 
 static cm_status choose_bf16(const char *who, int32_t tile, int32_t usual, int32_t emulate, int32_t lean,
                              cm_arithmetic *out)
@@ -10,7 +10,7 @@ static cm_status choose_bf16(const char *who, int32_t tile, int32_t usual, int32
     if (lean)
         CM_FAIL(CM_ERR_ARGUMENT,
                 "%s: lean is for float32: it takes oneDNN's direct convolutions, which CM_BF16 does not", who);
-    const int level = cm_dnnl_cpu_level();
+    const int level = cm_cpu_level();
     if (tile < 0 || tile > 4)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: bf16_tile is %d, expected 1 to 4, or 0 for the processor's best", who, tile);
     if (tile == 1 && level < CM_CPU_AMX_BF16 && !emulate)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/cpu_level.h"
 #include "base/parallel.h"
 #include "graph/program.h"
 
@@ -135,7 +136,7 @@ static cm_status lay_out_gradients(cm_plan *plan)
 
 static cm_status build_with(cm_plan *plan, unsigned char *moves)
 {
-    const cm_kernels *kernels = cm_kernels_for(cm_dnnl_cpu_level());
+    const cm_kernels *kernels = cm_kernels_for(cm_cpu_level());
     CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
     plan->ops = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
     plan->half = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);

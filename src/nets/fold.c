@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#include "ops/winograd.h"
+#include "base/cpu_level.h"
+#include "conv/winograd.h"
 
 int cm_fold(cm_graph *g, const char *name, const cm_attention_maps *m, int kind)
 {
@@ -76,7 +77,7 @@ typedef struct {
 static cm_winograd product_of(size_t c)
 {
     cm_winograd w;
-    cm_winograd_init(&w, cm_dnnl_cpu_level(), 0, CM_TILE_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c,
+    cm_winograd_init(&w, cm_cpu_level(), 0, CM_TILE_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c,
                      (int32_t)c);
     return w;
 }

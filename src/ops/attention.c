@@ -6,7 +6,7 @@
  * independent pieces of work: two matrix products of one thread each and a
  * softmax between, so the scores of a block stay in the cache and the bits do
  * not depend on the number of threads.  So it goes here where tokens or d are no
- * multiples of 16, and for tangents; else values and gradients are attention_own.h, and
+ * multiples of 16, and for tangents; else values and gradients are attention_f32.h, and
  * on processors with AMX values attention_tiles.h.
  *
  * Backward makes the scores again, block by block: with p = softmax(s),
@@ -16,9 +16,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention/attention_f32.h"
+#include "attention/attention_tiles.h"
 #include "base/parallel.h"
-#include "ops/attention_own.h"
-#include "ops/attention_tiles.h"
 #include "ops/op.h"
 
 enum { BLOCK = 64 };
@@ -121,7 +121,7 @@ static cm_attention_place place_of(const cm_op_plan *p, size_t j)
 static int by_tiles(const cm_op_plan *p)
 {
     const int bf16 = p->bf16 == 1 && p->mode == CM_MODE_INFER;
-    const int float32 = !p->bf16 && !p->lean && cm_dnnl_cpu_level() >= CM_CPU_AMX_BF16;
+    const int float32 = !p->bf16 && !p->lean && cm_cpu_level() >= CM_CPU_AMX_BF16;
     return (bf16 || float32) && cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
@@ -143,7 +143,7 @@ static void need(cm_op_plan *p, size_t bytes)
 static void prepare_own(cm_op_plan *p, cm_attention_own *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
-    *a = (cm_attention_own){.products = cm_winograd_for(cm_dnnl_cpu_level()),
+    *a = (cm_attention_own){.products = cm_winograd_for(cm_cpu_level()),
                             .kernels = p->kernels,
                             .threads = p->threads,
                             .tokens = (size_t)tokens(p),
@@ -156,7 +156,7 @@ static void prepare_own(cm_op_plan *p, cm_attention_own *a)
 static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
-    *a = (cm_attention_tiles){.tiles = cm_tiles_for(cm_dnnl_cpu_level()),
+    *a = (cm_attention_tiles){.tiles = cm_tiles_for(cm_cpu_level()),
                               .kernels = p->kernels,
                               .parts = p->bf16 ? 1 : 3,
                               .threads = p->threads,

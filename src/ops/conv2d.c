@@ -1,5 +1,5 @@
 /* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
- * our own convolutions where they are faster (own_conv.h).  With a second input r the output is
+ * our own convolutions where they are faster (conv.h).  With a second input r the output is
  * (convolution + r) scale: the end of a residual block.  With `up` each point of x is taken four
  * times, as resampling by [1, 1] does: Winograd has forms of its own for that and its gradients; for
  * others the large image is made first.
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "ops/direct_conv.h"
+#include "conv/direct_conv.h"
 
 /* x as the convolution sees it. */
 static cm_desc large(const cm_attr *attr, cm_desc x)
@@ -89,7 +89,7 @@ static cm_own_shape own_shape(const cm_op_plan *p, int turned, int up)
 /* The algorithm of our own, if any, and whether it takes small points. */
 static int choose(const cm_op_plan *p, cm_own_conv *own)
 {
-    const int level = cm_dnnl_cpu_level();
+    const int level = cm_cpu_level();
     memset(own, 0, sizeof *own);
     for (int up = p->attr->conv.up; up >= 0 && !p->lean && !own->kind; up--) {
         const cm_own_shape shape = own_shape(p, 0, up);
@@ -128,7 +128,7 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
         p->unpacker.dnnl = s->gradient_of[WEIGHTS];
         return CM_OK;
     }
-    cm_own_gradient_init(&s->gradient, &s->own, cm_dnnl_cpu_level(), &forward);
+    cm_own_gradient_init(&s->gradient, &s->own, cm_cpu_level(), &forward);
     need(p, cm_own_gradient_scratch_bytes(&s->gradient));
     p->unpacker.gradient = &s->gradient.winograd;
     return CM_OK;
@@ -146,7 +146,7 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
         p->back_packer.dnnl = s->gradient_of[DATA];
         return CM_OK;
     }
-    cm_own_conv_init(&s->turned, cm_dnnl_cpu_level(), bf16, cm_one_thread(), &turned);
+    cm_own_conv_init(&s->turned, cm_cpu_level(), bf16, cm_one_thread(), &turned);
     cm_own_conv_take_plain(&s->turned);
     p->back_packer.own = &s->turned;
     return CM_OK;

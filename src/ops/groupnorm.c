@@ -198,7 +198,7 @@ static cm_status apply_piece(void *user, int index, int worker)
     const buffers *b = &m->b;
     int silu = p->attr->groupnorm.silu;
     if (out_half(p))
-        cm_tiles_for(cm_dnnl_cpu_level())->affine(rows, c, x, x_half(p), b->shift, b->factor, b->offset, silu, out);
+        cm_tiles_for(cm_cpu_level())->affine(rows, c, x, x_half(p), b->shift, b->factor, b->offset, silu, out);
     else if (x_half(p)) p->kernels->affine_half(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     else p->kernels->affine(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     return CM_OK;

@@ -10,9 +10,10 @@
 #define CM_OPS_OP_H
 
 #include "base/context.h"
+#include "base/cpu_level.h"
 #include "base/parallel.h"
 #include "dnnl/backend.h"
-#include "ops/kernels.h"
+#include "kernels/kernels.h"
 #include "ops/packer.h"
 #include "tensor/desc.h"
 

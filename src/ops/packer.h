@@ -3,8 +3,8 @@
 #ifndef CM_OPS_PACKER_H
 #define CM_OPS_PACKER_H
 
+#include "conv/conv.h"
 #include "dnnl/backend.h"
-#include "ops/own_conv.h"
 
 /* At most one of them; none, or one that packs on the way: plain float32. */
 typedef struct cm_packer {

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/cpu_level.h"
 #include "base/parallel.h"
 
 const char *const cm_optim_names[] = {"radam", "adam", "adamw", "sgd", NULL};
@@ -41,7 +42,7 @@ void cm_optim_apply(const cm_optim_update *update, size_t n, float *restrict p, 
 {
     const cm_adam_update u = update->adam;
     if (update->kind != CM_OPTIM_SGD) {
-        cm_kernels_here()->adam(n, &u, p, g, m, v);
+        cm_kernels_for(cm_cpu_level())->adam(n, &u, p, g, m, v);
         return;
     }
 #pragma omp simd

@@ -4,7 +4,7 @@
 #define CM_TRAIN_OPTIM_H
 
 #include "base/parallel.h"
-#include "ops/kernels.h"
+#include "kernels/kernels.h"
 
 enum { CM_OPTIM_RADAM, CM_OPTIM_ADAM, CM_OPTIM_ADAMW, CM_OPTIM_SGD };
 extern const char *const cm_optim_names[];

@@ -1,11 +1,11 @@
-/* own_conv.h - the library's own convolutions behind one set of calls: by Winograd's
- * filtering (winograd.h), by matrix tiles (tiles.h) or to few channels (narrow.h). */
-#ifndef CM_OPS_OWN_CONV_H
-#define CM_OPS_OWN_CONV_H
+/* conv.h - the library's own convolutions behind one set of calls: by Winograd's
+ * filtering (winograd.h), by matrix tiles (tiles.h) or to few channels (few_outputs.h). */
+#ifndef CM_CONV_CONV_H
+#define CM_CONV_CONV_H
 
-#include "ops/narrow.h"
-#include "ops/tiles.h"
-#include "ops/winograd.h"
+#include "conv/few_outputs.h"
+#include "conv/tiles.h"
+#include "conv/winograd.h"
 
 enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES, CM_OWN_NARROW };
 

@@ -1,9 +1,9 @@
-/* narrow_loops.h - the sums of a 3 x 3 convolution to at most three channels, of four
- * points at a time; kernels.c includes this once for each CPU level. */
-#ifndef CM_OPS_NARROW_LOOPS_H
-#define CM_OPS_NARROW_LOOPS_H
+/* few_outputs_loops.h - the sums of a 3 x 3 convolution to at most three channels, of four
+ * points at a time; pointwise.c includes this once for each CPU level. */
+#ifndef CM_KERNELS_FEW_OUTPUTS_LOOPS_H
+#define CM_KERNELS_FEW_OUTPUTS_LOOPS_H
 
-#include "ops/vectors.h"
+#include "kernels/vectors.h"
 
 /* The sum of a vector's lanes, halves first. */
 static inline float lanes_sum(vec v)

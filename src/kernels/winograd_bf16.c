@@ -1,14 +1,14 @@
 /* winograd_bf16.c - the loops over bfloat16 operands with float32 sums, compiled once
- * for each CPU level as winograd_kernels.c, and once more for processors with
+ * for each CPU level as winograd_f32.c, and once more for processors with
  * AVX512_BF16.
  *
  * A word has the values of channels 2i (low half) and 2i + 1.  A product of two
  * bfloat16 values is exact in float32, so without the instructions the sums are those
  * that the manual gives VDPBF16PS (high halves first), but for denormal numbers, which
  * it takes as zero. */
-#include "ops/winograd.h"
+#include "kernels/winograd.h"
 
-#include "ops/vectors.h"
+#include "kernels/vectors.h"
 
 #include <stdint.h>
 #ifdef __AVX512BF16__
@@ -71,6 +71,7 @@ static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b
 }
 #endif
 
-#include "ops/winograd_loops.h"
+#include "kernels/gemm_loops.h"
+#include "kernels/winograd_transforms.h"
 
 const cm_winograd_operands CM_WINOGRAD = {sizeof(uint16_t), CHANNELS, input, product, weights};

@@ -1,8 +1,8 @@
-/* winograd_kernels.c - the loops over float32, compiled once for each CPU level: the
+/* winograd_f32.c - the loops over float32, compiled once for each CPU level: the
  * Makefile sets CM_WINOGRAD (the table's name), CM_LANES and the machine flags. */
-#include "ops/winograd.h"
+#include "kernels/winograd.h"
 
-#include "ops/vectors.h"
+#include "kernels/vectors.h"
 
 typedef float word;
 typedef vec words;
@@ -28,7 +28,9 @@ static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[
     store(out, r[0][i]);
 }
 
-#include "ops/winograd_loops.h"
+#define CM_GEMM_TRANSPOSED
+#include "kernels/gemm_loops.h"
+#include "kernels/winograd_transforms.h"
 
 /* --- two-dimensional, what the gradient and the output need --------------------------------- */
 
@@ -234,42 +236,6 @@ static void fold(int tile, size_t rows, size_t width, const float *t, float *w, 
         if (tile == CM_TILE_4X4) fold_of(6, width, t, w, w_apart, next), t += 18 * width;
         else if (tile == CM_TILE_UP) fold_of(5, width, t, w, w_apart, next), t += 15 * width;
         else fold_of(4, width, t, w, w_apart, next), t += 12 * width;
-    }
-}
-
-/* --- the product of the weight gradient ---------------------------------------------------- */
-
-/* What the next product reads is asked for by the first panel. */
-#define DEFINE_TURNED_ROWS(W)                                                                                        \
-    static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
-                                   float *c, size_t ldc, int add, int ask)                                           \
-    {                                                                                                                \
-        const float *next = b + k * ldb;                                                                             \
-        const size_t pace = ask ? pace_of(rows, ldb) : 0, far = ask ? k * lda : 0;                                   \
-        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc, next += pace * k)                                         \
-            micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                         \
-        if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                         \
-            rows -= 4, a += 4, c += 4 * ldc, next += pace * k;                                                       \
-        }                                                                                                            \
-        if (rows) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                   \
-    }
-DEFINE_TURNED_ROWS(4)
-DEFINE_TURNED_ROWS(2)
-DEFINE_TURNED_ROWS(1)
-
-static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               size_t ldb, float *c, int add)
-{
-    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * lda, b += DEPTH * ldb, add = 1) {
-        size_t part = depth - first < DEPTH ? depth - first : DEPTH;
-        for (size_t j = 0, width; j < columns; j += width) {
-            width = panel(columns - j);
-            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-            else if (width == 2 * LANES)
-                turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-            else turned_rows_of_1(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-        }
     }
 }
 

@@ -4,8 +4,8 @@
  * output rows, each a convolution of the input rows that it reaches: the first with the
  * padding above, the last with that below.  A value's sum has the same terms in the same
  * order, so the bits are those of the whole image. */
-#ifndef CM_OPS_DIRECT_CONV_H
-#define CM_OPS_DIRECT_CONV_H
+#ifndef CM_CONV_DIRECT_CONV_H
+#define CM_CONV_DIRECT_CONV_H
 
 #include "base/parallel.h"
 #include "dnnl/backend.h"

@@ -1,9 +1,9 @@
-/* tile_passes.h - what is done to rows of values around sums over tiles: rounding to
+/* pointwise_bf16.h - what is done to rows of values around sums over tiles: rounding to
  * bfloat16, parts of float32, softmax and normalisation, in vectors of 16;
- * tile_kernels.c includes it.  What AVX-512 has one instruction for is written so where
+ * bf16.c includes it.  What AVX-512 has one instruction for is written so where
  * AMX is, which implies it. */
-#ifndef CM_OPS_TILE_PASSES_H
-#define CM_OPS_TILE_PASSES_H
+#ifndef CM_KERNELS_POINTWISE_BF16_H
+#define CM_KERNELS_POINTWISE_BF16_H
 
 #include <stdint.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* kernels.h - the hot loops that are ours, one table per CPU level.
  *
- * kernels.c is compiled once per level; nothing else knows about CPUs.  Every
+ * pointwise.c is compiled once per level; nothing else knows about CPUs.  Every
  * loop treats an element the same wherever a row starts, and callers cut work
  * at row borders only, so results do not depend on the split. */
-#ifndef CM_OPS_KERNELS_H
-#define CM_OPS_KERNELS_H
+#ifndef CM_KERNELS_KERNELS_H
+#define CM_KERNELS_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -76,9 +76,7 @@ typedef struct cm_kernels {
 
 extern const cm_kernels cm_kernels_baseline, cm_kernels_avx2, cm_kernels_avx512;
 
-/* level: CM_CPU_* of dnnl/backend.h. */
+/* level: CM_CPU_* of base/cpu_level.h. */
 const cm_kernels *cm_kernels_for(int level);
-/* Of the processor at hand. */
-const cm_kernels *cm_kernels_here(void);
 
 #endif

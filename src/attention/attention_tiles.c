@@ -1,6 +1,6 @@
 /* attention_tiles.c - q as it is, k and v packed as weights are, once an image; then blocks
  * of 64 queries of a head are independent, their scores stay in the cache. */
-#include "ops/attention_tiles.h"
+#include "attention/attention_tiles.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
-/* own_conv.c - which algorithm serves a layer. */
-#include "ops/own_conv.h"
+/* conv.c - which algorithm serves a layer. */
+#include "conv/conv.h"
 
 #include <string.h>
 
-#include "dnnl/backend.h"
+#include "base/cpu_level.h"
 
 /* Parts of a value in tiles, or 0: not by tiles.  To cut a value in three takes as long as 128 outputs
  * save by it (measured).  The same for a layer and its data gradient, whose channels change places. */

@@ -1,13 +1,13 @@
-/* kernels.c - the hot loops, compiled once for each CPU level: the Makefile
+/* pointwise.c - the hot loops over values and rows, compiled once for each CPU level: the Makefile
  * sets CM_KERNELS (the table's name), CM_KERNELS_NAME and the machine flags. */
-#include "ops/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "ops/dropout_loops.h"
-#include "ops/narrow_loops.h"
+#include "kernels/few_outputs_loops.h"
+#include "kernels/philox_loops.h"
 #include "tensor/desc.h"
 
 /* x where exp x is a normal number.  Bits are compared, in whose order floats of one sign

@@ -1,7 +1,7 @@
 /* vectors.h - vectors of CM_LANES floats, a language extension of gcc and
  * clang alike. */
-#ifndef CM_OPS_VECTORS_H
-#define CM_OPS_VECTORS_H
+#ifndef CM_KERNELS_VECTORS_H
+#define CM_KERNELS_VECTORS_H
 
 #include <stddef.h>
 #include <string.h>

@@ -1,11 +1,11 @@
-/* dropout_loops.h - the words of Philox4x32-10 (base/rng.h) for many blocks at a time,
- * and dropout's mask from them; kernels.c includes this once for each CPU level.
+/* philox_loops.h - the words of Philox4x32-10 (base/rng.h) for many blocks at a time,
+ * and dropout's mask from them; pointwise.c includes this once for each CPU level.
  *
  * A 64-bit lane holds one word of one block's counter in its lower half: the product
  * of two lower halves is one instruction, and the upper half of a lane may hold
  * anything until the end. */
-#ifndef CM_OPS_DROPOUT_LOOPS_H
-#define CM_OPS_DROPOUT_LOOPS_H
+#ifndef CM_KERNELS_PHILOX_LOOPS_H
+#define CM_KERNELS_PHILOX_LOOPS_H
 
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* narrow.c - convolutions to few channels, row by row. */
-#include "ops/narrow.h"
+/* few_outputs.c - convolutions to few channels, row by row. */
+#include "conv/few_outputs.h"
 
 #include <string.h>
 

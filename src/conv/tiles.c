@@ -5,22 +5,12 @@
  * zeros stand above and below.  So the nine taps of 16 successive points are 16 rows of
  * memory each.  Where w is no multiple of 16 tiles run on over row ends, and the sums at
  * the zeros between are dropped. */
-#include "ops/tiles.h"
+#include "conv/tiles.h"
 
 #include <string.h>
 
 #include "base/parallel.h"
-#include "dnnl/backend.h"
 #include "tensor/desc.h"
-
-const cm_tile_kernels *cm_tiles_for(int level)
-{
-#if defined(__x86_64__)
-    if (level >= CM_CPU_AMX_BF16) return &cm_tiles_amx;
-#endif
-    (void)level;
-    return &cm_tiles_plain;
-}
 
 /* Channels in whole tiles. */
 static size_t depth_of(const cm_tiles *t)

@@ -1,31 +1,9 @@
 /* winograd.c - which layers, packed weights, and the loop over blocks of tiles. */
-#include "ops/winograd.h"
+#include "conv/winograd.h"
 
 #include <string.h>
 
 #include "base/parallel.h"
-#include "dnnl/backend.h"
-
-const cm_winograd_kernels *cm_winograd_for(int level)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    if (level >= CM_CPU_AVX512) return &cm_winograd_avx512;
-    if (level >= CM_CPU_AVX2) return &cm_winograd_avx2;
-#endif
-    (void)level;
-    return &cm_winograd_baseline;
-}
-
-const cm_winograd_operands *cm_winograd_bf16_for(int level)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    if (level >= CM_CPU_AVX512_BF16) return &cm_bf16_native;
-    if (level >= CM_CPU_AVX512) return &cm_bf16_avx512;
-    if (level >= CM_CPU_AVX2) return &cm_bf16_avx2;
-#endif
-    (void)level;
-    return &cm_bf16_baseline;
-}
 
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w)

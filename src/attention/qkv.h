@@ -1,6 +1,6 @@
-/* attention_place.h - where q, k and v lie in what attention is given. */
-#ifndef CM_OPS_ATTENTION_PLACE_H
-#define CM_OPS_ATTENTION_PLACE_H
+/* qkv.h - where q, k and v lie in what attention is given. */
+#ifndef CM_ATTENTION_QKV_H
+#define CM_ATTENTION_QKV_H
 
 #include <stddef.h>
 #include <string.h>

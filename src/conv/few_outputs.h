@@ -1,12 +1,12 @@
-/* narrow.h - 3 x 3 convolutions (padding 1, stride 1) of many channels to at most three, as
+/* few_outputs.h - 3 x 3 convolutions (padding 1, stride 1) of many channels to at most three, as
  * at a network's end: dot products over channels, where kernels that put outputs side by
  * side in vectors leave most of a vector empty.  Float32, channels-last.  A result does not
  * depend on batch or threads. */
-#ifndef CM_OPS_NARROW_H
-#define CM_OPS_NARROW_H
+#ifndef CM_CONV_FEW_OUTPUTS_H
+#define CM_CONV_FEW_OUTPUTS_H
 
 #include "base/parallel.h"
-#include "ops/kernels.h"
+#include "kernels/kernels.h"
 
 typedef struct cm_narrow {
     const cm_kernels *kernels;

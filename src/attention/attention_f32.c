@@ -1,10 +1,10 @@
-/* attention_own.c - blocks of 64 queries of a head are independent, their scores stay in the
+/* attention_f32.c - blocks of 64 queries of a head are independent, their scores stay in the
  * cache.
  *
  * Gradients make the scores again: with p = softmax(s) and do the gradient of the result,
  *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),  dq = ds k,  dk += ds^T q.
  * One head at a time, so that its matrices stay near. */
-#include "ops/attention_own.h"
+#include "attention/attention_f32.h"
 
 #include <math.h>
 #include <string.h>

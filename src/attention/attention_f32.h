@@ -1,11 +1,13 @@
-/* attention_own.h - softmax(q k^T / sqrt(d)) v and its gradients by our own float32 products
+/* attention_f32.h - softmax(q k^T / sqrt(d)) v and its gradients by our own float32 products
  * (winograd.h), from k and v in packed panels: they are packed once an image instead of for every
  * block of queries.  For tokens and d in multiples of 16. */
-#ifndef CM_OPS_ATTENTION_OWN_H
-#define CM_OPS_ATTENTION_OWN_H
+#ifndef CM_ATTENTION_ATTENTION_F32_H
+#define CM_ATTENTION_ATTENTION_F32_H
 
-#include "ops/attention_place.h"
-#include "ops/winograd.h"
+#include "attention/qkv.h"
+#include "base/parallel.h"
+#include "kernels/kernels.h"
+#include "kernels/winograd.h"
 
 typedef struct cm_attention_own {
     const cm_winograd_kernels *products;

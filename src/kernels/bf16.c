@@ -1,12 +1,12 @@
-/* tile_kernels.c - sums over tiles, compiled twice: with the instructions of AMX, and
+/* bf16.c - sums over tiles, compiled twice: with the instructions of AMX, and
  * written out.  Both add in the order that the manual gives TDPBF16PS - the even and the
  * odd channels of a tile apart, their sum to the result - so they differ in denormal
  * numbers only, which the instruction takes as zero. */
-#include "ops/tiles.h"
+#include "kernels/tiles.h"
 
 #include <string.h>
 
-#include "ops/tile_passes.h"
+#include "kernels/pointwise_bf16.h"
 
 /* 16 outputs of one point. */
 static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, size_t k)
@@ -40,9 +40,9 @@ static inline void finish_row(const cm_tile_strip *s, int32_t point, const float
 }
 
 #ifdef __AMX_BF16__
-#include "ops/tile_products_amx.h"
+#include "kernels/amx.h"
 #else
-#include "ops/tile_products.h"
+#include "kernels/amx_emulated.h"
 #endif
 
 const cm_tile_kernels CM_TILES = {begin, end,     strip,  outer,        taps,   pairs,

@@ -1,10 +1,10 @@
-/* tile_products.h - the same as tile_products_amx.h, written out: for every processor,
- * and what the instructions are held to; tile_kernels.c includes it. */
-#ifndef CM_OPS_TILE_PRODUCTS_H
-#define CM_OPS_TILE_PRODUCTS_H
+/* amx_emulated.h - the same as amx.h, written out: for every processor,
+ * and what the instructions are held to; bf16.c includes it. */
+#ifndef CM_KERNELS_AMX_EMULATED_H
+#define CM_KERNELS_AMX_EMULATED_H
 
-#include "ops/tile_passes.h"
-#include "ops/tiles.h"
+#include "kernels/pointwise_bf16.h"
+#include "kernels/tiles.h"
 
 static void begin(void)
 {

@@ -1,10 +1,10 @@
-/* tile_products_amx.h - strips, outer products and transposes with the instructions of
- * AMX; tile_kernels.c includes it. */
-#ifndef CM_OPS_TILE_PRODUCTS_AMX_H
-#define CM_OPS_TILE_PRODUCTS_AMX_H
+/* amx.h - strips, outer products and transposes with the instructions of
+ * AMX; bf16.c includes it. */
+#ifndef CM_KERNELS_AMX_H
+#define CM_KERNELS_AMX_H
 
-#include "ops/tile_passes.h"
-#include "ops/tiles.h"
+#include "kernels/pointwise_bf16.h"
+#include "kernels/tiles.h"
 
 /* Every tile is 16 rows of 64 bytes.  Constant, not made here: gcc 12 tells its optimizer
  * that the instruction reads the first eight bytes only. */

@@ -1,12 +1,13 @@
 /* attention_tiles.h - softmax(q k^T / sqrt(d)) v on matrix tiles (tiles.h), in bfloat16 - q,
  * k, v and the probabilities are rounded, scores and sums are float32 - or in float32,
  * three parts a value.  For tokens and d in multiples of 32. */
-#ifndef CM_OPS_ATTENTION_TILES_H
-#define CM_OPS_ATTENTION_TILES_H
+#ifndef CM_ATTENTION_ATTENTION_TILES_H
+#define CM_ATTENTION_ATTENTION_TILES_H
 
-#include "ops/attention_place.h"
-#include "ops/kernels.h"
-#include "ops/tiles.h"
+#include "attention/qkv.h"
+#include "base/parallel.h"
+#include "kernels/kernels.h"
+#include "kernels/tiles.h"
 #include "tensor/desc.h"
 
 typedef struct cm_attention_tiles {

@@ -1,5 +1,5 @@
 /* direct_conv.c - see the header. */
-#include "ops/direct_conv.h"
+#include "conv/direct_conv.h"
 
 #include <string.h>
 

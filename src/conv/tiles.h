@@ -1,0 +1,48 @@
+/* tiles.h - convolutions as plain sums over matrix tiles of bfloat16, for processors with
+ * AMX:
+ *
+ *   y[p][o] = sum over taps t and channels c of x[p + t][c] w[t][c][o]
+ *
+ * for 16 points p, 16 outputs o and 32 channels c an instruction, whose sums are float32.
+ * 3 x 3 (padding 1) and 1 x 1, stride 1, channels-last, channels multiples of 16.  A result
+ * does not depend on batch or threads.
+ *
+ * In bfloat16 operands are rounded to it.  In float32 (1 x 1; Winograd is faster for
+ * 3 x 3) a value of 24 binary digits is the sum of three bfloat16 values of eight, exactly,
+ * and of the nine products of two such sums the six are taken that float32 would see:
+ *
+ *   x w = x1 w1 + x1 w2 + x2 w1 + x1 w3 + x2 w2 + x3 w1. */
+#ifndef CM_CONV_TILES_H
+#define CM_CONV_TILES_H
+
+#include "base/parallel.h"
+#include "kernels/tiles.h"
+
+typedef struct cm_tiles {
+    const cm_tile_kernels *kernels;
+    int parts;              /* of a value: 1 (bfloat16) or 3 (float32, side 1) */
+    int side;               /* of the kernel: 3 or 1                 */
+    int turned;             /* weights as the data gradient wants them */
+    cm_threads threads;     /* of a run                              */
+    int32_t n, h, w, c, oc; /* of a 1 x 1 convolution an image may be cut into several */
+    int32_t together;       /* images, as many as stay in the cache */
+    int x_half, y_half;     /* held in bfloat16 */
+} cm_tiles;
+
+void cm_tiles_init(cm_tiles *tiles, int level, int parts, int side, int turned, cm_threads threads, int32_t n,
+                   int32_t h, int32_t w, int32_t c, int32_t oc);
+size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
+int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
+/* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */
+void cm_tiles_pack(const cm_tiles *tiles, const float *plain, void *packed);
+size_t cm_tiles_scratch_bytes(const cm_tiles *tiles);
+/* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `tiles` says; with a residual of
+ * floats like y: y = (convolution + residual) scale. */
+cm_status cm_tiles_run(const cm_tiles *tiles, const void *x, const void *packed, const float *bias,
+                       const float *residual, float scale, void *y, void *scratch);
+
+/* The weight gradient as [side][side][c][oc]; one thread.  x [n][h][w][c], dy [n][h][w][oc] floats. */
+size_t cm_tiles_gradient_bytes(const cm_tiles *tiles); /* of scratch memory */
+void cm_tiles_gradient(const cm_tiles *tiles, const float *x, const float *dy, float *dw, void *scratch);
+
+#endif
