@@ -21,12 +21,31 @@ void cm_dnnl_versions(int built[3], int running[3])
     running[0] = v->major, running[1] = v->minor, running[2] = v->patch;
 }
 
+/* Has oneDNN make the map of its reorders by a copy of one value, the first entry there: a thread that goes through the
+ * whole of it, for the first time, would be beside it for long, and only afterwards could wait for exit (forked.h).  The
+ * cache is asked for its size below for the same reason. */
+static dnnl_status_t touch_reorders(dnnl_engine_t engine)
+{
+    const dnnl_dims_t one = {1, 1, 1, 1};
+    dnnl_primitive_desc_t desc = NULL;
+    cm_md md;
+    dnnl_status_t s = cm_md_create(&md, 4, one, NULL, dnnl_nchw);
+    if (s != dnnl_success) return s;
+    s = cm_md_reorder(&desc, md, md, engine);
+    if (desc) dnnl_primitive_desc_destroy(desc);
+    cm_md_free(md);
+    return s;
+}
+
 static int create_engine(void *argument)
 {
     cm_dnnl_engine *engine = argument;
-    int capacity; /* asked so that the cache is there before anything else */
+    int capacity;
     (void)dnnl_get_primitive_cache_capacity(&capacity);
-    return (int)dnnl_engine_create(&engine->native, dnnl_cpu, 0);
+    DNNL_TRY(dnnl_engine_create(&engine->native, dnnl_cpu, 0));
+    dnnl_status_t s = touch_reorders(engine->native);
+    if (s != dnnl_success) (void)dnnl_engine_destroy(engine->native);
+    return (int)s;
 }
 
 cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)

@@ -40,6 +40,11 @@ dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, v
     return dnnl_memory_create(out, md, engine, handle);
 }
 
+dnnl_status_t cm_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine)
+{
+    return dnnl_reorder_primitive_desc_create(out, from, engine, to, engine, NULL);
+}
+
 #else
 
 /* The boxes are kilobytes of plain C memory beside what oneDNN itself takes
@@ -84,6 +89,11 @@ cm_md_view cm_md_seen(cm_md md)
 dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
 {
     return dnnl_memory_create(out, &md->value, engine, handle);
+}
+
+dnnl_status_t cm_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine)
+{
+    return dnnl_reorder_primitive_desc_create(out, &from->value, engine, &to->value, engine, NULL);
 }
 
 #endif

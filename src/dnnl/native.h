@@ -44,6 +44,7 @@ dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int6
 dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
 void cm_md_free(cm_md md);
 cm_md_view cm_md_seen(cm_md md);
+dnnl_status_t cm_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine);
 dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle);
 
 /* Runs `function` guarded and turns the result into a status; `what` says what

@@ -272,11 +272,7 @@ static int create_packing(void *argument)
     cm_md from = unpack ? k->packed : k->plain, to = unpack ? k->plain : k->packed;
     DNNL_TRY(cm_md_memory(&k->from, from, engine, DNNL_MEMORY_NONE));
     DNNL_TRY(cm_md_memory(&k->to, to, engine, DNNL_MEMORY_NONE));
-#if DNNL_VERSION_MAJOR >= 3
-    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, from, engine, to, engine, NULL));
-#else
-    DNNL_TRY(dnnl_reorder_primitive_desc_create(&k->desc, &from->value, engine, &to->value, engine, NULL));
-#endif
+    DNNL_TRY(cm_md_reorder(&k->desc, from, to, engine));
     cm_dnnl_expect_exit(CM_DNNL_DESCRIBED + CM_DNNL_PACKING);
     DNNL_TRY(dnnl_primitive_create(&k->reorder, k->desc));
     return (int)dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags);
