@@ -485,7 +485,7 @@ START_TEST(bounded_trees)
     FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "values");
     free(text);
     text = repeat("", "[", 65, &n);
-    FAILS(cm_json_tree("config", text, 65, &tree), CM_ERR_FORMAT, "JSON");
+    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_FORMAT, "JSON");
     free(text);
     text = repeat("", "[", 100, &n);
     FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "nested");
