@@ -162,10 +162,11 @@ PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -MMD -MP -D_POSIX_C_SOURCE
 SHARED_C := examples/cli.c examples/output.c
 TRAIN_C := examples/machine.c examples/pages.c
 $(BUILD)/bin/cm-train: MORE_C := $(TRAIN_C)
+$(BUILD)/bin/cm-train: MORE_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 $(BUILD)/bin/cm-train: $(TRAIN_C)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) $(MORE_C) -L$(BUILD)/lib -lconsistency \
+	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) $(MORE_C) -L$(BUILD)/lib -lconsistency $(MORE_LIBS) \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)

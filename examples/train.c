@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "cli.h"
 #include "machine.h"
 #include "pages.h"
@@ -22,6 +24,7 @@ static const cli_option options[] = {
     {"data", 'd', "PATH", "folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
     {"out", 'o', "RUN", "run directory: new or empty, or with --resume one to continue"},
     {"resume", 0, NULL, "continue RUN from its newest checkpoint"},
+    {"config", 0, "FILE", "begin with the numbers of a run's config.json, or of what --print-config prints"},
     {"preset", 'p', "NAME", "named numbers; --list-presets shows them"},
     {"objective", 0, "NAME", "edm, cd, ct, pd, ict or ect"},
     {"steps", 'n', "N", "steps in all"},
@@ -45,7 +48,7 @@ static const cli_option options[] = {
     {"log-every", 0, "N", "steps between lines of the log (a two-thousandth of all)"},
     {"allow-changes", 0, NULL, "resume although options or data differ"},
     {"no-estimate", 0, NULL, "neither compare memory nor time two steps before the run"},
-    {"print-config", 0, NULL, "print all numbers as JSON and stop"},
+    {"print-config", 0, NULL, "print all that a run would be made with, for --config, and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
     {"quiet", 'q', NULL, "nothing but warnings and errors"},
 };
@@ -53,6 +56,7 @@ enum {
     DATA,
     OUT,
     RESUME,
+    CONFIG,
     PRESET,
     OBJECTIVE,
     STEPS,
@@ -87,6 +91,8 @@ typedef struct {
     const char *data, *out, *preset, *init, *teacher_path, *network;
     const char *simple[5], *sets[MAX_SETS]; /* objective, steps, batch, seed, threads; --set in order */
     int as_given; /* --network given */
+    json_t *config; /* --config, or of the run that is resumed; NULL */
+    char *begins_as; /* the network of the config, where it counts */
     int n_sets, resume, allow_changes, estimate, print, quiet;
     int64_t checkpoint_every, sample_every, log_every;
     double share; /* --sample-share, percent */
@@ -169,6 +175,10 @@ static void set_option(program *p, int option, const char *v)
     case DATA: p->data = v; break;
     case OUT: p->out = v; break;
     case RESUME: p->resume = 1; break;
+    case CONFIG:
+        p->config = json_loads(cli_json_argument(c, "config", v), JSON_REJECT_DUPLICATES, NULL);
+        if (!json_is_object(p->config)) cli_usage_error(c, "--config: '%s' is no JSON object", v);
+        break;
     case PRESET: p->preset = v; break;
     case OBJECTIVE:
     case STEPS:
@@ -218,12 +228,74 @@ static void apply(program *p, const char *name, const char *value)
     cli_usage_error(&p->c, "%s", cm_last_message());
 }
 
+/* --- a run's config.json --------------------------------------------------------------- */
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text && *text ? text : NULL;
+}
+
+static int64_t number_of(const json_t *object, const char *name, int64_t otherwise)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+/* --resume: what the run says of itself; a run that was killed before it said so takes everything from options. */
+static void find_config(program *p)
+{
+    char path[PATH];
+    json_error_t error;
+    struct stat st;
+    if (!p->resume || !p->out) return;
+    if (p->config) cli_usage_error(&p->c, "--config has no effect with --resume: a run continues with its own");
+    snprintf(path, sizeof path, "%.4000s/config.json", p->out);
+    if (stat(path, &st) != 0) return;
+    p->config = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(p->config))
+        fprintf(stderr, "%s: warning: %s is damaged (%s): the options have to be given\n", p->c.program, path, error.text);
+}
+
+/* The numbers of the config, where no option says otherwise. */
+static void apply_config(program *p)
+{
+    const json_t *options_json = json_object_get(p->config, "options"), *data = json_object_get(p->config, "data"),
+                 *run = json_object_get(p->config, "run"), *network = json_object_get(p->config, "begins_as");
+    if (!p->config) return;
+    char *text = json_dumps(options_json ? options_json : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    if (!text || cm_train_options_read(&p->o, text) != CM_OK) cli_usage_error(&p->c, "config: %s", cm_last_message());
+    free(text);
+    if (!p->data) p->data = text_of(data, "path");
+    if (!p->size) p->size = (int32_t)number_of(data, "size", 0);
+    if (p->labels < 0) p->labels = (int32_t)number_of(data, "labels", 0);
+    if (!p->random_crop) p->random_crop = (int32_t)number_of(data, "random_crop", 0);
+    if (!p->stop_on_bad) p->stop_on_bad = (int32_t)number_of(data, "stop_on_bad", 0);
+    if (!p->checkpoint_every) p->checkpoint_every = number_of(run, "checkpoint_every", 0);
+    if (!p->log_every) p->log_every = number_of(run, "log_every", 0);
+    if (p->keep < 0) p->keep = (int32_t)number_of(run, "keep", 3);
+    const json_t *share = json_object_get(run, "sample_share");
+    if (p->sample_every < 0 && !(p->share > 0)) {
+        p->share = json_number_value(share);
+        if (!(p->share > 0)) p->sample_every = number_of(run, "sample_every", -1);
+    }
+    if (!p->teacher_path) p->teacher_path = text_of(p->config, "teacher");
+    if (!p->init) p->init = text_of(p->config, "init");
+    if (!json_is_object(network)) return;
+    if (p->resume || (!p->network && !p->preset && !p->init && !p->as_given))
+        p->network = p->begins_as = json_dumps(network, JSON_REAL_PRECISION(17));
+}
+
 /* Preset, then the objective, then single numbers, then --set. */
 static void resolve_options(program *p)
 {
     static const char *const names[] = {"objective", "steps", "batch", "seed", "threads"};
     char key[128];
     cm_train_options_init(&p->o, sizeof p->o);
+    find_config(p);
+    apply_config(p);
+    if (p->labels < 0) p->labels = 0;
+    if (p->keep < 0) p->keep = 3;
     if (p->preset && cm_train_options_preset(&p->o, p->preset) != CM_OK)
         cli_usage_error(&p->c, "%s (--list-presets shows them)", cm_last_message());
     for (int i = 0; i < 5; i++)
@@ -343,38 +415,77 @@ static int write_file(program *p, const char *name, const char *text)
     return 0;
 }
 
-static int write_config(program *p)
+/* The one whose weights a run begins with. */
+static cm_model *trained(const program *p)
+{
+    return p->model ? p->model : p->teacher;
+}
+
+static const char *preset_network(const program *p)
+{
+    for (size_t i = 0; p->preset && cm_train_preset_name(i); i++)
+        if (strcmp(cm_train_preset_name(i), p->preset) == 0) return cm_train_preset_config(i);
+    return NULL;
+}
+
+static void print_data(const program *p, FILE *f)
 {
     cm_dataset_info data;
-    cm_model_info model;
-    char *options_text = options_json(p), *text = NULL;
-    size_t size = 0;
+    char *whole = realpath(p->data, NULL);
     cm_dataset_info_init(&data, sizeof data);
-    cm_model_info_init(&model, sizeof model);
-    if (!options_text || cm_dataset_info_get(p->dataset, &data) != CM_OK ||
-        cm_model_info_get(p->model ? p->model : p->teacher, &model) != CM_OK)
-        return cli_fail(&p->c, CM_ERR_MEMORY);
-    FILE *f = open_memstream(&text, &size);
-    if (!f) return 1;
-    fprintf(f, "{\"options\": %s,\n\"begins_as\": %s,\n\"parameters\": %llu,\n\"data\": {\"path\": ", options_text,
-            model.config_json, (unsigned long long)model.parameters);
-    cli_json_string(f, p->data);
-    fprintf(f, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\", \"class_names\": [",
-            data.kind, (unsigned long long)data.images, data.classes, (unsigned long long)data.fingerprint);
-    for (int32_t k = 0; cm_dataset_class_name(p->dataset, k); k++) {
-        fputs(k ? ", " : "", f);
-        cli_json_string(f, cm_dataset_class_name(p->dataset, k));
+    fprintf(f, "\"data\": {\"path\": ");
+    cli_json_string(f, whole ? whole : p->data);
+    free(whole);
+    fprintf(f, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", p->size, p->labels,
+            p->random_crop, p->stop_on_bad);
+    if (p->dataset && cm_dataset_info_get(p->dataset, &data) == CM_OK) {
+        fprintf(f, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\", \"class_names\": [",
+                data.kind, (unsigned long long)data.images, data.classes, (unsigned long long)data.fingerprint);
+        for (int32_t k = 0; cm_dataset_class_name(p->dataset, k); k++) {
+            fputs(k ? ", " : "", f);
+            cli_json_string(f, cm_dataset_class_name(p->dataset, k));
+        }
+        fputc(']', f);
     }
-    fprintf(f, "]},\n\"init\": ");
+    fprintf(f, "},\n");
+}
+
+/* All that a run is made with, in the form of its config.json; data and network as far as they are known. */
+static int print_config(program *p, FILE *f)
+{
+    cm_model_info model;
+    char *text = options_json(p);
+    const char *network = p->network ? p->network : p->init || p->teacher_path ? NULL : preset_network(p);
+    cm_model_info_init(&model, sizeof model);
+    if (!text) return cli_fail(&p->c, CM_ERR_MEMORY);
+    if (trained(p) && cm_model_info_get(trained(p), &model) == CM_OK) network = model.config_json;
+    fprintf(f, "{\"options\": %s,\n\"begins_as\": %s,\n", text, network ? network : "null");
+    if (trained(p)) fprintf(f, "\"parameters\": %llu,\n", (unsigned long long)model.parameters);
+    if (p->data) print_data(p, f);
+    fprintf(f, "\"run\": {\"checkpoint_every\": %lld, \"keep\": %d, \"log_every\": %lld, ", (long long)p->checkpoint_every,
+            p->keep, (long long)p->log_every);
+    if (p->pages.share > 0) fprintf(f, "\"sample_share\": %g},\n\"init\": ", 100 * p->pages.share);
+    else fprintf(f, "\"sample_every\": %lld},\n\"init\": ", (long long)p->sample_every);
     cli_json_string(f, p->init ? p->init : "");
     fprintf(f, ",\n\"teacher\": ");
     cli_json_string(f, p->teacher_path ? p->teacher_path : "");
     fprintf(f, ",\n\"build\": ");
     cli_json_string(f, cm_build_info());
     fprintf(f, "}\n");
-    int failed = fclose(f) != 0 ? 1 : write_file(p, "config.json", text);
     free(text);
-    free(options_text);
+    return 0;
+}
+
+static int write_config(program *p)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return cli_fail(&p->c, CM_ERR_MEMORY);
+    int failed = print_config(p, f);
+    failed |= fclose(f) != 0;
+    if (!failed) failed = write_file(p, "config.json", text);
+    free(text);
     return failed;
 }
 
@@ -396,12 +507,6 @@ static int open_log(program *p)
     if (p->log) return 0;
     fprintf(stderr, "%s: cannot write '%s': %s\n", p->c.program, path, strerror(errno));
     return 1;
-}
-
-/* The one whose weights a run begins with. */
-static cm_model *trained(const program *p)
-{
-    return p->model ? p->model : p->teacher;
 }
 
 /* --- the run --------------------------------------------------------------------------- */
@@ -536,13 +641,6 @@ static const char *default_network(program *p, const cm_dataset_info *d)
     return text;
 }
 
-static const char *preset_network(const program *p)
-{
-    for (size_t i = 0; p->preset && cm_train_preset_name(i); i++)
-        if (strcmp(cm_train_preset_name(i), p->preset) == 0) return cm_train_preset_config(i);
-    return NULL;
-}
-
 /* A preset stands for a network too: nobody gets another one without a word. */
 static void check_network(const program *p, const cm_model *model, const char *option, const char *path)
 {
@@ -560,7 +658,7 @@ static cm_status open_models(program *p)
     cm_load_options_init(&load, sizeof load);
     load.copy = 1; /* a run takes days: the files may change meanwhile */
     if (p->teacher_path) status = cm_model_load(p->context, p->teacher_path, &load, &p->teacher);
-    if (status == CM_OK && p->init) status = cm_model_load(p->context, p->init, &load, &p->model);
+    if (status == CM_OK && p->init && !p->begins_as) status = cm_model_load(p->context, p->init, &load, &p->model);
     if (status != CM_OK) return status;
     check_network(p, p->model, "init", p->init);
     check_network(p, p->teacher, "teacher", p->teacher_path);
@@ -572,7 +670,7 @@ static cm_status new_model(program *p)
     cm_dataset_info d;
     cm_dataset_info_init(&d, sizeof d);
     cm_status status = cm_dataset_info_get(p->dataset, &d);
-    if (status != CM_OK || p->init || (p->teacher && !p->network)) return status;
+    if (status != CM_OK || p->model || (p->teacher && !p->network)) return status;
     const char *config = p->network ? p->network : preset_network(p);
     p->own_network = !config;
     if (!config) config = default_network(p, &d);
@@ -743,6 +841,22 @@ static cm_status compare(program *p)
     return status;
 }
 
+/* Changed data is told as that, with both. */
+static void check_data_is_the_runs(const program *p, const cm_dataset_info *now)
+{
+    char print[20];
+    const json_t *before = json_object_get(p->config, "data");
+    const char *fingerprint = text_of(before, "fingerprint"), *path = text_of(before, "path");
+    snprintf(print, sizeof print, "%016llx", (unsigned long long)now->fingerprint);
+    if (!fingerprint || strcmp(fingerprint, print) == 0) return;
+    fprintf(stderr,
+            "%s: the data has changed: the run was made with '%s' of %lld pictures (fingerprint %s), '%s' has %llu "
+            "(fingerprint %s)\n%s: give the run's data, or --allow-changes to go on with this\n",
+            p->c.program, path ? path : "?", (long long)number_of(before, "images", 0), fingerprint, p->data,
+            (unsigned long long)now->images, print, p->c.program);
+    exit(cli_end(&p->c, CLI_FAILED));
+}
+
 static cm_status prepare(program *p)
 {
     cm_context_options co;
@@ -763,12 +877,16 @@ static cm_status prepare(program *p)
         fprintf(stderr, "%s (%s): %llu pictures of %d x %d x %d, %d classes%s%s%s\n", p->data, d.kind,
                 (unsigned long long)d.images, d.channels, d.height, d.width, d.classes, d.classes_from ? " (from " : "",
                 d.classes_from ? d.classes_from : "", d.classes_from ? ")" : "");
+    if (status == CM_OK && p->resume && !p->allow_changes) check_data_is_the_runs(p, &d);
     if (status == CM_OK) status = compare(p);
     if (status == CM_OK && p->estimate) status = check_memory(p);
     if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
     if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
     if (status == CM_OK && p->resume)
-        status = cm_trainer_resume(p->trainer, p->out, p->dataset, p->allow_changes);
+        status = cm_trainer_resume(p->trainer, p->out, p->dataset,
+                                   p->allow_changes ? CM_RESUME_ANY : p->simple[1] ? CM_RESUME_MORE_STEPS : CM_RESUME_SAME);
+    if (status == CM_ERR_ARGUMENT && p->resume && !p->allow_changes)
+        snprintf(p->hint, sizeof p->hint, "leave such options away to continue the run as it is, or give --allow-changes");
     return status;
 }
 
@@ -815,7 +933,13 @@ static int run(program *p)
     uint64_t steps = 0;
     if (cm_trainer_steps(p->trainer, &steps) == CM_OK) p->first_step = (int64_t)steps;
     p->last.step = p->first_step;
-    if ((!p->resume && write_config(p)) || open_log(p)) return CLI_FAILED;
+    if (p->resume && p->first_step >= p->o.steps) {
+        if (!p->quiet)
+            fprintf(stderr, "%s: the run in '%s' is finished: it has taken its %lld steps (--steps N with a larger N goes on)\n",
+                    p->c.program, p->out, (long long)p->first_step);
+        return CLI_OK;
+    }
+    if (write_config(p) || open_log(p)) return CLI_FAILED;
     at_work = p->trainer;
     catch_signals();
     p->began = p->shown = cli_seconds();
@@ -840,20 +964,20 @@ int main(int argc, char **argv)
     p.c.n_options = N_OPTIONS;
     p.c.argc = argc;
     p.c.argv = argv;
-    p.keep = 3;
+    p.keep = -1;
+    p.labels = -1;
     p.estimate = 1;
     p.sample_every = -1;
     while ((option = cli_next(&p.c, &value)) >= 0) set_option(&p, option, value);
     resolve_options(&p);
     if (p.print) {
-        char *text = options_json(&p);
-        if (!text) return cli_fail(&p.c, CM_ERR_MEMORY);
-        puts(text);
-        return cli_end(&p.c, CLI_OK);
+        return cli_end(&p.c, print_config(&p, stdout));
     }
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
+    if (p.resume && p.out && !p.data)
+        cli_usage_error(&p.c, "'%s' has no config.json that says which data it was made with: give --data and the options", p.out);
     if (!p.data || !p.out) cli_usage_error(&p.c, "--data and --out are needed");
-    if (p.init && p.network) cli_usage_error(&p.c, "--network has no effect with --init");
+    if (p.init && p.network && !p.begins_as) cli_usage_error(&p.c, "--network has no effect with --init");
     if (p.as_given && !p.init && !p.teacher_path)
         cli_usage_error(&p.c, "--network given needs --init or --teacher, whose network it takes");
     if (p.allow_changes && !p.resume) cli_usage_error(&p.c, "--allow-changes has no effect without --resume");

@@ -294,6 +294,20 @@ batch=$(sed -n 's/.*give --batch \([0-9]*\) .*/\1/p' $dir/refused)
 (ulimit -v 720000; $big --batch ${batch:-12} >$dir/fits 2>&1) || fail "the proposed batch $batch does not run: $(cat $dir/fits)"
 rm -rf $dir/x
 expect 0 "GB of memory" $t --out $dir/shares --steps 40
+# A run is continued by its name alone, made longer by name, and says when it is finished or its data has changed.
+r="$bin/cm-train --out $dir/again --resume"
+expect 0 "saved step 3" $t --out $dir/again --no-estimate --sample-every 0
+expect 0 "is finished: it has taken its 3 steps" $r
+expect 0 "saved step 5" $r --steps 5
+grep -q '"steps": 5' $dir/again/config.json || fail "config.json does not say the new number of steps"
+expect 1 "lr was 0.001, is 0.5" $r --set lr=0.5
+cp -r $dir/set $dir/set2; rm $dir/set2/1_1.png
+expect 1 "--allow-changes to go on with this" $r --steps 7 --data $dir/set2
+expect 1 "the data has changed: the run was made with '$dir/set' of 12 pictures" $r --steps 7 --data $dir/set2
+expect 0 "saved step 7" $r --steps 7 --data $dir/set2 --allow-changes
+$bin/cm-train --preset smoke --steps 7 --print-config > $dir/printed.json
+$bin/cm-train --config $dir/printed.json --print-config | cmp -s - $dir/printed.json || fail "--print-config is not read back"
+grep -q '"type": "songunet"' $dir/printed.json || fail "--print-config does not print the network"
 expect 2 "no effect with --sample-every" $t --out $dir/x --sample-every 2 --sample-share 3
 PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
 PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/run
