@@ -5,6 +5,7 @@
  *   samples/     pages with the same seeds        checkpoints/ whole or not there  */
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,7 @@ enum {
     N_OPTIONS
 };
 
-enum { MAX_SETS = 64 };
+enum { MAX_SETS = 64, SAID = 256 };
 
 typedef struct {
     cli c;
@@ -110,6 +111,9 @@ typedef struct {
     cm_train_report last;
     int own_network; /* the network is one of ours for the pictures at hand */
     char hint[200]; /* what to type instead, after a refusal */
+    uint64_t said[SAID]; /* hashes of the warnings shown */
+    int n_said;
+    pthread_mutex_t log_lock;
     int failed; /* exit code of something that failed inside the run */
 } program;
 
@@ -620,10 +624,21 @@ static int32_t after_step(void *user, const cm_train_report *r)
 
 /* --- before the run ------------------------------------------------------------------------ */
 
+/* Each warning once: the trainer that is timed before the run says the same as the one that runs. */
 static void log_hook(void *user, int32_t level, const char *message)
 {
-    const program *p = user;
-    if (level <= CM_LOG_WARNING) fprintf(stderr, "%s: %s%s\n", p->c.program, level == CM_LOG_WARNING ? "warning: " : "", message);
+    program *p = user;
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    if (level > CM_LOG_WARNING) return;
+    for (const char *c = message; *c; c++) hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    pthread_mutex_lock(&p->log_lock);
+    int known = 0;
+    for (int i = 0; i < p->n_said; i++) known |= p->said[i] == hash;
+    if (!known && p->n_said < SAID) p->said[p->n_said++] = hash;
+    if (!known)
+        fprintf(stderr, "%s%s: %s%s\n", isatty(2) && !p->quiet ? "\r\033[K" : "", p->c.program,
+                level == CM_LOG_WARNING ? "warning: " : "", message);
+    pthread_mutex_unlock(&p->log_lock);
 }
 
 /* A network for the pictures at hand when nothing says which. */
@@ -957,6 +972,7 @@ int main(int argc, char **argv)
     int option;
     cli_begin();
     p.c.program = "cm-train";
+    pthread_mutex_init(&p.log_lock, NULL);
     p.c.other_hint = setting_hint;
     p.c.exits = "75 stopped by a signal after a checkpoint, to be continued with --resume";
     p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";

@@ -293,7 +293,8 @@ for bad in 1.5 nan 0x4 +4 ""; do expect 2 "batch is" $bin/cm-train --preset smok
 batch=$(sed -n 's/.*give --batch \([0-9]*\) .*/\1/p' $dir/refused)
 (ulimit -v 720000; $big --batch ${batch:-12} >$dir/fits 2>&1) || fail "the proposed batch $batch does not run: $(cat $dir/fits)"
 rm -rf $dir/x
-expect 0 "GB of memory" $t --out $dir/shares --steps 40
+expect 0 "GB of memory" $t --out $dir/shares --steps 40 --set warmup_steps=100
+[ "$(echo "$out" | grep -c "warmup_steps 100")" = 1 ] || fail "a warning is said other than once: $out"
 # A run is continued by its name alone, made longer by name, and says when it is finished or its data has changed.
 r="$bin/cm-train --out $dir/again --resume"
 expect 0 "saved step 3" $t --out $dir/again --no-estimate --sample-every 0
