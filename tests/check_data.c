@@ -1248,6 +1248,69 @@ START_TEST(tars_with_links_and_repetitions)
 }
 END_TEST
 
+/* Both copies of one file in a zip get the same name, as programs that append leave it. */
+static void rename_in(const char *path, const char *from, const char *to)
+{
+    size_t size, n = strlen(from);
+    unsigned char *all = read_bytes(path, &size);
+    for (size_t i = 0; i + n <= size; i++)
+        if (memcmp(all + i, from, n) == 0) memcpy(all + i, to, n);
+    write_bytes(path, all, size);
+    free(all);
+}
+
+START_TEST(zip_with_repetitions)
+{
+    size_t a, b;
+    int32_t label;
+    unsigned char *first = a_png(10, &a), *second = a_png(20, &b);
+    const part parts[] = {{"cats/1.png", first, a}, {"cats/2.png", second, b}, {"dogs/1.png", first, a}};
+    const char *path = contain(2, "twice", parts, 3);
+    rename_in(path, "cats/1.png", "cats/2.png");
+    cm_dataset *d = hearing(path);
+    ck_assert_uint_eq(info_of(d).images, 2);
+    ck_assert_int_eq(value_at(d, 0, &label), 20);
+    ck_assert_int_eq(value_at(d, 1, &label), 10);
+    HEARD("comes later: 1 picture (");
+    cm_dataset_free(d);
+    free(first);
+    free(second);
+}
+END_TEST
+
+/* A tar that was cut is refused, or said to be, wherever the cut is. */
+START_TEST(tars_cut_and_joined)
+{
+    enum { HEAD = 512 };
+    size_t size;
+    unsigned char *png = a_png(10, &size);
+    const part parts[] = {{"cats/1.png", png, size}, {"dogs/1.png", png, size}};
+    size_t member = HEAD + (size + HEAD - 1) / HEAD * HEAD, all;
+    unsigned char *archive = read_bytes(contain(1, "whole", parts, 2), &all);
+    cm_dataset *d = hearing(in_dir("whole.tar"));
+    QUIET();
+    cm_dataset_free(d);
+    for (size_t cut = HEAD; cut < 2 * member; cut += cut % HEAD == 0 ? 1 : HEAD - 1) {
+        write_bytes(in_dir("cut.tar"), archive, cut);
+        cm_status status = open_hearing(in_dir("cut.tar"), NULL, &d);
+        ck_assert_int_eq(status, cut == member ? CM_OK : CM_ERR_FORMAT);
+        if (status == CM_OK) HEARD("has no end mark");
+        cm_dataset_free(d);
+    }
+    unsigned char *joined = malloc(2 * all);
+    memcpy(joined, archive, all);
+    memcpy(joined + all, archive, all);
+    write_bytes(in_dir("joined.tar"), joined, 2 * all);
+    d = hearing(in_dir("joined.tar"));
+    ck_assert_uint_eq(info_of(d).images, 2);
+    HEARD("joined by cat");
+    cm_dataset_free(d);
+    free(joined);
+    free(archive);
+    free(png);
+}
+END_TEST
+
 START_TEST(names_with_other_separators)
 {
     static const char json[] = "{\"labels\": [[\"00000\\\\a.png\", 1], [\"./00000/b.png\", 0]]}";
@@ -1317,6 +1380,8 @@ START_TEST(classes_from_names)
         {{"IMG_1.png", "IMG_2.png"}, P, 1, "file names", ""},
         {{"cat_1.png", "dog_1.png", "dog_2.png", "sheet.png"}, A, 0, NULL, "3 of 4 are CLASS_NUMBER, 'sheet.png' is not"},
         {{"cat_1.png", "cat_2.png", "sheet.png"}, P, 2, "file names", "such as 'sheet.png', are classes as a whole: 1 of 3"},
+        {{"_1.png", "cat_1.png", "dog_1.png"}, A, 0, NULL, "2 of 3 are CLASS_NUMBER, '_1.png' is not"},
+        {{"_1.png", "_2.png"}, A, 0, NULL, ""}, /* no class is called "" */
         {{"1_a.png", "2_a.png", "3_a.png"}, A, 3, "file names", "a class of its own"}};
     cm_dataset_options o = in_order();
     cm_dataset *d;
@@ -1585,6 +1650,8 @@ Suite *make_suite(void)
     tcase_add_test(t, other_formats_are_counted);
     tcase_add_test(t, links_are_followed_once);
     tcase_add_test(t, tars_with_links_and_repetitions);
+    tcase_add_test(t, zip_with_repetitions);
+    tcase_add_test(t, tars_cut_and_joined);
     tcase_add_test(t, names_with_other_separators);
     tcase_add_test(t, classes_from_names);
     tcase_add_test(t, classes_from_json);

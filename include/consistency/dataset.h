@@ -3,7 +3,9 @@
  * What a path is, is found from its content:
  *   a folder     JPEG and PNG files at any depth, in byte order of their names level
  *                by level
- *   .tar         ustar, pax and GNU's long names; in the order of the archive
+ *   .tar         ustar, pax and GNU's long names; in the order of the archive.  One that
+ *                ends within a block is FORMAT (cut off); the log warns where the end
+ *                mark is missing or something follows it
  *   .zip         stored or deflated; ordered like a folder
  *   CIFAR-10     binary batches (3,073-byte records): a file NAME.bin, or a folder with
  *                data_batch_1.bin to data_batch_5.bin; those missing are named in the log
@@ -52,8 +54,8 @@
  *      or more such folders: ARGUMENT, since their class is unknown.  Pictures beside one: no
  *      classes, and a warning.  EDM's folders NNNNN/imgNNNNNNNN.EXT count pictures and
  *      are no classes.
- *   4. The file name up to the first "_" where every name has one and there are at
- *      least two different ones.
+ *   4. The file name up to the first "_" where every name has one, behind its first
+ *      character, and there are at least two different ones.
  * Classes are numbered in the order of their names: names that are numbers first, by
  * their value (-1, 0, 0.5, 2, 10), the others behind them in natural order, which is byte
  * order but for runs of digits, compared as numbers (cat, dog2, dog10); where that makes

@@ -8,12 +8,19 @@
 
 /* --- names to classes ----------------------------------------------------------- */
 
+/* The "_" that ends a class in a base name; one at the beginning ends nothing. */
+static const char *prefix_end(const char *base)
+{
+    const char *end = strchr(base, '_');
+    return end == base ? NULL : end;
+}
+
 /* The folder a picture lies in, or its base name up to the first "_". */
 static void class_of(const char *name, int by_folder, const char **begin, size_t *length)
 {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
     if (!by_folder) {
-        const char *end = strchr(base, '_');
+        const char *end = prefix_end(base);
         *begin = base;
         *length = end ? (size_t)(end - base) : strlen(base);
         return;
@@ -116,13 +123,13 @@ static cm_status by_folder(cm_dataset *d, const cm_folder_survey *f)
     return CM_OK;
 }
 
-/* How many base names have a "_"; *without is one that has none. */
+/* How many base names have such a "_"; *without is one that has none. */
 static size_t count_prefixed(const cm_source *s, const char **without)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->count; i++) {
         const char *slash = strrchr(s->names[i], '/'), *base = slash ? slash + 1 : s->names[i];
-        if (strchr(base, '_')) n++;
+        if (prefix_end(base)) n++;
         else *without = base;
     }
     return n;

@@ -18,12 +18,12 @@ static int recognise(const char *path)
     return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cm_path_kind(path) == 2;
 }
 
-/* The entry of that name, or *bytes NULL when there is none. */
+/* The last entry of that name, or *bytes NULL when there is none. */
 static cm_status read_array(cm_source *s, cm_zip *zip, const char *name, unsigned char **bytes, cm_npy *out)
 {
     size_t size;
     *bytes = NULL;
-    for (size_t i = 0; i < cm_zip_count(zip); i++) {
+    for (size_t i = cm_zip_count(zip); i-- > 0;) {
         if (strcmp(cm_zip_name(zip, i), name) != 0) continue;
         CM_TRY(cm_zip_read(zip, i, bytes, &size));
         cm_status status = cm_npy_parse(name, *bytes, size, out);

@@ -5,7 +5,7 @@
 #include "data/listing.h"
 #include "io/directory.h"
 
-enum { BLOCK = 512, MAX_PAX = 1 << 20 };
+enum { BLOCK = 512, MAX_PAX = 1 << 20, LOOK_BEHIND = 1 << 20 };
 
 typedef struct {
     cm_reader file;
@@ -143,16 +143,36 @@ static cm_status take_member(cm_listing *listing, const longer *l, const unsigne
     return CM_OK;
 }
 
+/* Behind the end mark are zeros; an archive that was appended with cat is not read, which is said. */
+static cm_status look_behind(const cm_source *s, const char *path, size_t at)
+{
+    static const unsigned char zeros[BLOCK];
+    const state *st = s->state;
+    size_t end = st->file.size - at > LOOK_BEHIND ? at + LOOK_BEHIND : st->file.size;
+    for (; at + BLOCK <= end; at += BLOCK) {
+        unsigned char h[BLOCK];
+        CM_TRY(cm_reader_read(&st->file, at, h, BLOCK));
+        if (memcmp(h, zeros, BLOCK) == 0) continue;
+        cm_log(s->context, CM_LOG_WARNING,
+               "%s: what follows the archive's end at byte %zu is left out; archives joined by cat have to be joined by "
+               "tar -A",
+               path, at);
+        break;
+    }
+    return CM_OK;
+}
+
 static cm_status read_members(cm_source *s, const char *path, cm_listing *listing)
 {
     const state *st = s->state;
     longer names;
     names.name[0] = names.link[0] = '\0';
-    for (size_t at = 0; at + BLOCK <= st->file.size;) {
+    size_t at = 0;
+    while (at + BLOCK <= st->file.size) {
         unsigned char h[BLOCK];
         uint64_t size;
         CM_TRY(cm_reader_read(&st->file, at, h, BLOCK));
-        if (h[0] == '\0') break; /* the end: blocks of zeros */
+        if (h[0] == '\0') return look_behind(s, path, at); /* the end: blocks of zeros */
         if (!checksum_fits(h) || !number(h + 124, 12, &size))
             CM_FAIL(CM_ERR_FORMAT, "%s: the header at byte %zu is damaged", path, at);
         char type = (char)h[156];
@@ -168,8 +188,12 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
             names.name[0] = names.link[0] = '\0';
         }
         size_t padded = ((size_t)size + BLOCK - 1) / BLOCK * BLOCK;
-        at = padded > st->file.size - at ? st->file.size : at + padded;
+        at = padded > st->file.size - at ? st->file.size + 1 : at + padded;
     }
+    if (at != st->file.size)
+        CM_FAIL(CM_ERR_FORMAT, "%s: truncated after %zu bytes, in the middle of a block of %d", path, st->file.size, BLOCK);
+    cm_log(s->context, CM_LOG_WARNING,
+           "%s has no end mark (two blocks of zeros): unless it was made so, it was cut off and has lost members", path);
     return CM_OK;
 }
 

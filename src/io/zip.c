@@ -35,6 +35,14 @@ int cm_zip_is(const char *path)
     return memcmp(first, "PK\3\4", 4) == 0 || memcmp(first, "PK\5\6", 4) == 0;
 }
 
+/* With all that libzip can compare, but for names that stand there twice: `zip` never writes
+ * them, yet programs that append do. */
+static zip_t *open_archive(const char *path, int *error)
+{
+    zip_t *archive = zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, error);
+    return archive || *error != ZIP_ER_EXISTS ? archive : zip_open(path, ZIP_RDONLY, error);
+}
+
 cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
 {
     int error = 0;
@@ -43,7 +51,7 @@ cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
     if (!z) return CM_ERR_MEMORY;
     z->context = context;
     z->path = cm_strdup(context, path);
-    z->archive = z->path ? zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, &error) : NULL;
+    z->archive = z->path ? open_archive(path, &error) : NULL;
     cm_status status = z->path ? CM_OK : CM_ERR_MEMORY;
     if (z->path && !z->archive) {
         zip_error_t reason;
