@@ -153,7 +153,7 @@ $(STATIC): $(OBJECTS)
 $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@REQUIRES@|$(DEPS)|' $< > $@
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(DEP_LIBS)|' $< > $@
 
 # --- programs --------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ install: all
 	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libconsistency.so
 	install -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@REQUIRES@|$(DEPS)|' pkgconfig/consistency.pc.in \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(DEP_LIBS)|' pkgconfig/consistency.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc
 	for p in $(PROGRAMS); do install -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/$$p || exit 1; done
 

@@ -13,6 +13,10 @@ pc() { pkg-config --define-prefix --define-variable=prefix="$root/dest/opt/cm" -
 [ "$(pc --modversion)" = "$("$build/bin/cm-info" --version | head -1 | cut -d' ' -f2)" ] || fail "pkg-config version"
 cp tests/install/ten_lines.c "$root/ten.c"; cp tests/install/ten_lines.c "$root/ten.cc"
 warn="-Wall -Wextra -Wpedantic -Wconversion -Werror"
+# A program that links the archive alone needs the packages of ./bootstrap, not what their own archives need.
+for name in $(pc --static --libs); do
+    case $name in -l*) echo " consistency dnnl jansson jpeg png png16 z zip xxhash stdc++ m gomp " | grep -qF " ${name#-l} " || fail "pkg-config --static asks for $name" ;; esac
+done
 for compiler in "gcc -std=c99 $root/ten.c" "g++ -std=c++11 $root/ten.cc" "clang -std=c11 $root/ten.c" "clang++ -std=c++17 $root/ten.cc"; do
     set -- $compiler
     command -v "$1" >/dev/null || continue
