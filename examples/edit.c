@@ -305,7 +305,7 @@ static cm_status open_output(program *p)
     p->out.channels = p->info.channels;
     p->out.height = p->info.height;
     p->out.width = p->info.width;
-    p->out.margin = p->margin;
+    p->out.margin = p->margin < 0 ? 2 : p->margin;
     p->out.columns = (int32_t)(shown + per);
     p->out.count = rows * (shown + per);
     return output_open(&p->out);
@@ -450,7 +450,7 @@ int main(int argc, char **argv)
                 "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)",
                 options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
     cli_begin();
-    p.margin = 2;
+    p.margin = -1;
     p.fit = -1;
     cm_sampler_options_init(&p.sampler, sizeof p.sampler);
     cm_sample_options_init(&p.sample, sizeof p.sample);
@@ -460,6 +460,7 @@ int main(int argc, char **argv)
     p.task = cli_choice(&p.c, "task", p.c.operands[0], tasks);
     p.n_given = (size_t)p.c.n_operands - 2;
     check_usage(&p);
+    if (p.images && p.margin >= 0) cli_usage_error(&p.c, "--margin has no effect with --images");
     p.out.force = p.force;
     cli_catch_signals();
 

@@ -259,15 +259,18 @@ static void read_command(program *p)
 {
     const char *value;
     cli_begin();
-    p->margin = 2;
+    p->margin = -1;
     cm_sampler_options_init(&p->sampler, sizeof p->sampler);
     cm_sample_options_init(&p->sample, sizeof p->sample);
     for (int i; (i = cli_next(&p->c, &value)) >= 0;) set_option(p, i, value);
     if (p->c.n_operands != 1) cli_usage_error(&p->c, "give one model file");
     if (p->bench && (p->images || p->output)) cli_usage_error(&p->c, "--bench writes no picture");
+    if (p->images && p->margin >= 0) cli_usage_error(&p->c, "--margin has no effect with --images");
+    if (p->images && p->columns && !(p->labels && strcmp(p->labels, "rows") == 0))
+        cli_usage_error(&p->c, "--columns has no effect with --images");
     output_choose(&p->out, &p->c, p->output, p->images, "samples.png");
     p->out.force = p->force;
-    p->out.margin = p->margin;
+    p->out.margin = p->margin < 0 ? 2 : p->margin;
     p->out.first = p->sample.first_index;
 }
 

@@ -33,6 +33,9 @@ expect 2 "one model file" $bin/cm-sample
 expect 2 "needs a value" $bin/cm-sample $model --steps
 expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"
+expect 2 "margin has no effect" $bin/cm-sample $model --images "$dir/n-%d.png" --margin 2
+expect 2 "columns has no effect" $bin/cm-sample $model --images "$dir/n-%d.png" --columns 2
+expect 2 "margin has no effect" $bin/cm-edit interpolate $model --images "$dir/n-%d.png" --margin 0
 expect 1 "labels[0] is 12" $bin/cm-sample $model --labels 12 -o $dir/f.png
 expect 1 "steps has no effect" $bin/cm-sample $model --method onestep --steps 4 -o $dir/f.png
 expect 1 "CM_F32 or CM_BF16" $bin/cm-sample $model --dtype f16 -o $dir/f.png
