@@ -35,12 +35,13 @@ static inline int cm_mul_size(size_t a, size_t b, size_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
 }
-/* LIMIT where `count` parts of `size` bytes cannot stand in one array of the caller's: no address space of a process
- * is larger.  Asked before anything of the array is read or written; `what` begins the message. */
-cm_status cm_check_array(const char *what, size_t count, size_t size);
 static inline int cm_add_size(size_t a, size_t b, size_t *out)
 {
     return !__builtin_add_overflow(a, b, out);
 }
+
+/* LIMIT where `count` parts of `size` bytes cannot stand in one array of the caller's: no address space of a process
+ * is larger.  Asked before anything of the array is read or written; `what` begins the message. */
+cm_status cm_check_array(const char *what, size_t count, size_t size);
 
 #endif

@@ -191,29 +191,31 @@ static worker *make_worker(cm_pool *pool)
     return NULL;
 }
 
-/* One worker more, NULL where the system has none to give. */
-static worker *grow(cm_pool *pool)
+/* One worker more, NULL where the system has none to give; *news: for the first time. */
+static worker *grow(cm_pool *pool, int *news)
 {
     if (pool->n == CM_MAX_THREADS || (pool->refused && now() < pool->refused + REFUSED_PAUSE)) return NULL;
     worker *w = make_worker(pool);
     if (w) return pool->workers[pool->n++] = w;
-    if (!pool->refused && pool->options.log)
-        pool->options.log(pool->options.log_user, CM_LOG_WARNING,
-                          "the system gives no further thread: the work is done by those there are");
+    *news = !pool->refused;
     pool->refused = now();
     return NULL;
 }
 
-/* The first idle workers, so that the same thread gets the same share again. */
+/* The first idle workers, so that the same thread gets the same share again.  The host's
+ * log is called without the lock: it may take its time, or call the library. */
 static int take_workers(cm_pool *pool, int wanted, worker **taken)
 {
-    int n = 0;
+    int n = 0, news = 0;
     (void)pthread_mutex_lock(&pool->lock);
     for (int i = 0; i < pool->n && n < wanted; i++)
         if (!pool->workers[i]->taken) taken[n++] = pool->workers[i];
-    while (n < wanted && (taken[n] = grow(pool))) n++;
+    while (n < wanted && (taken[n] = grow(pool, &news))) n++;
     for (int i = 0; i < n; i++) taken[i]->taken = 1;
     (void)pthread_mutex_unlock(&pool->lock);
+    if (news && pool->options.log)
+        pool->options.log(pool->options.log_user, CM_LOG_WARNING,
+                          "the system gives no further thread: the work is done by those there are");
     return n;
 }
 
