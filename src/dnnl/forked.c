@@ -22,19 +22,25 @@ static cm_status come_in(atomic_int *threads)
     CM_FAIL(CM_ERR_STATE, "the process is ending: main has returned or exit was called");
 }
 
-cm_status cm_dnnl_enter(void)
+/* The first call in a process.  What its parent's threads were at is not this one's; another
+ * thread of its own may come in at the same time, which changes the mark before it counts. */
+static cm_status adopt(long process, long parent)
 {
-    const long process = (long)getpid(), parent = atomic_load(&cm_dnnl_process);
-    if (parent != process) {
-        if (parent != 0 && atomic_load(&cm_dnnl_inside) > 0)
-            CM_FAIL(
-                CM_ERR_FORKED,
+    const int running = atomic_load(&cm_dnnl_running);
+    if (parent != 0 && atomic_load(&cm_dnnl_inside) > 0 && atomic_load(&cm_dnnl_process) == parent)
+        CM_FAIL(CM_ERR_FORKED,
                 "process %ld was forked from %ld while another thread of that was preparing a network: call exec, "
                 "or fork while no thread is in the library",
                 process, parent);
-        atomic_store(&cm_dnnl_running, 0); /* those threads are the parent's */
-        atomic_store(&cm_dnnl_process, process);
-    }
+    if (atomic_compare_exchange_strong(&cm_dnnl_process, &parent, process) && parent != 0)
+        atomic_fetch_sub(&cm_dnnl_running, running);
+    return CM_OK;
+}
+
+cm_status cm_dnnl_enter(void)
+{
+    const long process = (long)getpid(), mark = atomic_load(&cm_dnnl_process);
+    if (mark != process) CM_TRY(adopt(process, mark));
     return come_in(&cm_dnnl_inside);
 }
 
