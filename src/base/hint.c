@@ -216,7 +216,7 @@ static int shared_parts(const char *word, const char *name)
     return found;
 }
 
-/* The loosest resemblance that holds, and how good it is within its kind (less is
+/* The closest resemblance that holds, and how good it is within its kind (less is
  * better). */
 static int resemblance(const char *word, const char *name, int *rank)
 {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hint.h"
+
 json_t *cm_class_json(cm_context *context, const char *bytes)
 {
     json_t *name = json_string(bytes);
@@ -54,48 +56,24 @@ int32_t cm_classes_index(const json_t *classes, const char *name)
 
 /* --- names that are not there ----------------------------------------------------- */
 
-enum { LONGEST = 63 };
-
-static int small(char c)
+/* The names that somebody may have meant, as cm_name_hint says it. */
+static cm_status hint_at(cm_context *context, const json_t *classes, const char *text, char hint[CM_HINT_SIZE])
 {
-    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
-}
-
-/* Letters to change, add or take away to get from one word to the other; capitals are
- * no other letters. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[LONGEST + 1], n = strlen(b);
-    if (n > LONGEST) return SIZE_MAX;
-    for (size_t j = 0; j <= n; j++) row[j] = j;
-    for (; *a; a++) {
-        size_t diagonal = row[0]++;
-        for (size_t j = 1; j <= n; j++) {
-            size_t change = diagonal + (size_t)(small(*a) != small(b[j - 1])),
-                   least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = change < least ? change : least;
-        }
+    size_t n = json_array_size(classes), given = 0;
+    const char **names = cm_calloc(context, n + 1, sizeof *names);
+    if (!names) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = cm_classes_name(classes, (int32_t)i);
+        if (name) names[given++] = name;
     }
-    return row[n];
-}
-
-/* A name of which about half of the letters are right, or NULL. */
-static const char *nearest(const json_t *classes, const char *text)
-{
-    const char *best = NULL;
-    size_t least = strlen(text) / 2 + 2;
-    for (int32_t i = 0; i < (int32_t)json_array_size(classes); i++) {
-        const char *name = cm_classes_name(classes, i);
-        size_t d = name ? distance(text, name) : SIZE_MAX;
-        if (d < least && (d < strlen(text) || d < strlen(name))) least = d, best = name;
-    }
-    return best;
+    (void)cm_name_hint(text, names, NULL, hint, CM_HINT_SIZE);
+    cm_free(context, names);
+    return CM_OK;
 }
 
 static void list(const json_t *classes, char *text, size_t size)
 {
-    enum { SHOWN = 20 };
+    enum { SHOWN = 20, LONGEST = 63 };
     size_t n = json_array_size(classes), at = 0;
     text[0] = '\0';
     for (size_t i = 0; i < n && i < SHOWN && at + LONGEST + 8 < size; i++) {
@@ -105,17 +83,16 @@ static void list(const json_t *classes, char *text, size_t size)
     if (n > SHOWN) (void)snprintf(text + at, size - at, ", ... (%zu in all)", n);
 }
 
-cm_status cm_classes_unknown(const json_t *classes, int32_t num_classes, const char *text)
+cm_status cm_classes_unknown(cm_context *context, const json_t *classes, int32_t num_classes, const char *text)
 {
-    char known[1400];
-    const char *near = nearest(classes, text);
+    char known[1400], hint[CM_HINT_SIZE];
     if (!num_classes) CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s': the model is unconditional", text);
     if (json_array_size(classes) == 0)
         CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s': the model's classes have no names, give numbers 0..%d", text,
                 num_classes - 1);
+    CM_TRY(hint_at(context, classes, text, hint));
     list(classes, known, sizeof known);
-    CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s'%s%.63s%s; the model knows %s", text, near ? " (did you mean '" : "",
-            near ? near : "", near ? "'?)" : "", known);
+    CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s'%s; the model knows %s", text, hint, known);
 }
 
 /* --- two lists -------------------------------------------------------------------- */

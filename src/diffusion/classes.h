@@ -16,8 +16,8 @@ cm_status cm_classes_check(const json_t *classes, int32_t num_classes);
 const char *cm_classes_name(const json_t *classes, int32_t label);
 /* -1 when there is no such name. */
 int32_t cm_classes_index(const json_t *classes, const char *name);
-/* ARGUMENT for a name that is not there: the nearest one and those that are. */
-cm_status cm_classes_unknown(const json_t *classes, int32_t num_classes, const char *text);
+/* ARGUMENT for a name that is not there: those that may be meant and those that are. */
+cm_status cm_classes_unknown(cm_context *context, const json_t *classes, int32_t num_classes, const char *text);
 /* The first label whose name is not the same, in words; 0 when there is none. */
 int cm_classes_differ(const json_t *a, const json_t *b, char *text, size_t size);
 
