@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "base/pool.h"
 
@@ -50,10 +50,7 @@ static void record(region *r, int piece, cm_status status)
 {
     (void)pthread_mutex_lock(&r->lock);
     if (piece < atomic_load(&r->failed)) {
-        size_t n = strlen(cm_last_message());
-        if (n >= sizeof r->text) n = sizeof r->text - 1;
-        memcpy(r->text, cm_last_message(), n);
-        r->text[n] = '\0';
+        (void)snprintf(r->text, sizeof r->text, "%s", cm_last_message());
         r->status = status;
         atomic_store(&r->failed, piece);
     }

@@ -2,7 +2,7 @@
 #include "data/loader.h"
 
 #include <pthread.h>
-#include <string.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/thread.h"
@@ -46,12 +46,7 @@ static void read_next(cm_loader *l)
     cm_status status = read_batch(l, to);
     (void)pthread_mutex_lock(&l->lock);
     l->status = status;
-    if (status != CM_OK) {
-        size_t n = strlen(cm_last_message());
-        if (n >= sizeof l->text) n = sizeof l->text - 1;
-        memcpy(l->text, cm_last_message(), n);
-        l->text[n] = '\0';
-    }
+    if (status != CM_OK) (void)snprintf(l->text, sizeof l->text, "%s", cm_last_message());
     l->position += l->batch;
     l->filled = to;
     l->next = 1 - to;
@@ -80,12 +75,12 @@ static cm_status start(cm_loader *l)
         if (!l->images[i] || !l->labels[i]) return CM_ERR_MEMORY;
     }
     l->started = cm_thread_start(&l->thread, read_ahead, l);
-    if (!l->started) cm_log(l->context, CM_LOG_WARNING, "the system gives no thread that reads ahead: steps wait for data");
+    if (!l->started)
+        cm_log(l->context, CM_LOG_WARNING, "the system gives no thread that reads ahead: steps wait for data");
     return CM_OK;
 }
 
-cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, const cm_call *call,
-                           cm_loader **out)
+cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, const cm_call *call, cm_loader **out)
 {
     *out = NULL;
     cm_loader *l = cm_calloc(dataset->context, 1, sizeof *l);
