@@ -114,11 +114,10 @@ cm_status cm_train_options_json(const cm_train_options *options, char *text, siz
 cm_status cm_train_options_read(cm_train_options *options, const char *json)
 {
     cm_train_options o;
-    json_error_t error;
+    json_t *object;
     if (!options || !json) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_read: options or json is NULL");
     CM_TRY(read_options(options, &o));
-    json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, &error);
-    if (!object) CM_FAIL(CM_ERR_FORMAT, "options: not valid JSON: %s (character %d)", error.text, error.position);
+    CM_TRY(cm_json_tree("options", json, strlen(json), &object));
     cm_status status = cm_settings_read(&o, object);
     json_decref(object);
     return status == CM_OK ? give_back(&o, options) : status;

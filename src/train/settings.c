@@ -364,10 +364,6 @@ static cm_status read_member(cm_train_options *o, const char *name, const json_t
 {
     if (strcmp(name, "ema") == 0 && json_is_array(value)) return read_averages(o, value);
     if (json_is_string(value)) return cm_settings_set(o, name, json_string_value(value));
-    if (strcmp(name, "seed") == 0 && json_is_integer(value)) {
-        o->seed = (uint64_t)json_integer_value(value);
-        return CM_OK;
-    }
     char *text = json_is_number(value) ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
     if (!text) CM_FAIL(CM_ERR_FORMAT, "options: \"%.64s\" is neither a number nor a name", name);
     cm_status status = cm_settings_set(o, name, text);
