@@ -357,7 +357,7 @@ START_TEST(noise_is_estimated)
     for (int i = 0; i < SIZE; i++) tones[i] = -1;
     FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_ARGUMENT, "cannot be estimated: 0 values");
     tones[5] = NAN;
-    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_ARGUMENT, "value 5");
+    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_NUMERIC, "value 5");
     FAILS(cm_image_noise_level(NULL, 1, 0, SIDE, tones, &found), CM_ERR_ARGUMENT, "");
     FAILS(cm_image_noise_level(NULL, 1, 1, 1, clean, &found), CM_ERR_ARGUMENT, "cannot be estimated");
     FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, NULL, &found), CM_ERR_ARGUMENT, "NULL");

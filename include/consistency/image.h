@@ -68,7 +68,7 @@ CM_API void cm_image_free(cm_context *context, uint8_t *pixels);
  * picture of bytes, is accounted for.  A median, so edges and texture count little: on
  * pictures of 32 x 32 within a tenth from 0.1 on, too high below (fine texture looks
  * like noise of 0.02).  Scaling a picture changes its noise: estimate afterwards.
- * ARGUMENT: a value that is not finite, or too few values that tell (nearly all cut). */
+ * NUMERIC: a value that is not finite.  ARGUMENT: too few values that tell (nearly all cut). */
 CM_API cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width,
                                       const float *image, double *sigma);
 

@@ -1,5 +1,4 @@
 /* image.c - the calls of image.h. */
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -8,6 +7,7 @@
 #include "data/noise_level.h"
 #include "data/resize.h"
 #include "io/picture.h"
+#include "tensor/finite.h"
 
 static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width,
                              size_t *total)
@@ -266,9 +266,9 @@ cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t he
     if (!image || !sigma) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_noise_level: image or sigma is NULL");
     *sigma = 0;
     CM_TRY(check_shape("cm_image_noise_level", 1, channels, height, width, &total));
-    for (size_t i = 0; i < total; i++)
-        if (!isfinite(image[i]))
-            CM_FAIL(CM_ERR_ARGUMENT, "cm_image_noise_level: value %zu is %g, expected a finite number", i, (double)image[i]);
+    size_t i = cm_first_nonfinite_f32(total, image);
+    if (i < total)
+        CM_FAIL(CM_ERR_NUMERIC, "cm_image_noise_level: value %zu is %g, expected finite numbers", i, (double)image[i]);
     CM_TRY(cm_context_retain(context, &owner));
     cm_status status = cm_noise_level(owner, channels, height, width, image, sigma);
     cm_context_free(owner);
