@@ -118,7 +118,7 @@ static int is_msgpack(const unsigned char *bytes, size_t size)
     size_t n = bytes[at] & 0x1f;
     if (n == 0 || size < at + 1 + n) return 0;
     for (size_t i = 0; i < n; i++)
-        if (!isgraph(bytes[at + 1 + i])) return 0;
+        if (bytes[at + 1 + i] <= ' ' || bytes[at + 1 + i] > '~') return 0;
     return 1;
 }
 
