@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "cli.h"
+#include "output.h"
 
 enum { HEUN_STEPS = 5, MOST = 80 };
 
@@ -43,19 +43,21 @@ static cm_status draw(cm_model *model, const cm_model_info *info, const page_for
     return status;
 }
 
-static cm_status write_page(const cm_model_info *info, int32_t columns, size_t n, const float *images, const char *path)
+static cm_status write_page(const cm_model_info *info, int32_t columns, size_t n, const float *images,
+                            const char *path)
 {
-    int32_t height, width;
-    uint8_t *page = NULL, *pixels = calloc(n, (size_t)info->channels * (size_t)info->height * (size_t)info->width);
-    cm_status status = pixels ? cm_image_to_u8(n, info->channels, info->height, info->width, images, pixels) : CM_ERR_MEMORY;
-    if (status == CM_OK) status = cm_image_grid_size(n, columns, 2, info->height, info->width, &height, &width);
-    if (status == CM_OK) page = calloc((size_t)height * (size_t)width, (size_t)info->channels);
-    if (status == CM_OK && !page) status = CM_ERR_MEMORY;
-    if (status == CM_OK)
-        status = cm_image_grid(n, columns, 2, 128, info->channels, info->height, info->width, pixels, page);
-    if (status == CM_OK) status = cm_image_write(NULL, path, info->channels, height, width, page, 0, 1);
-    free(pixels);
-    free(page);
+    output page = {.page = path,
+                   .force = 1,
+                   .margin = 2,
+                   .columns = columns,
+                   .channels = info->channels,
+                   .height = info->height,
+                   .width = info->width,
+                   .count = n};
+    cm_status status = output_open(&page);
+    if (status == CM_OK) status = output_put(&page, n, images);
+    if (status == CM_OK) status = output_finish(&page);
+    output_free(&page);
     return status;
 }
 
