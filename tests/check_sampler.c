@@ -5,6 +5,7 @@
 #include <math.h>
 #include <omp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -263,15 +264,21 @@ START_TEST(callbacks)
 }
 END_TEST
 
+typedef struct {
+    cm_sampler *sampler;
+    atomic_int ended;
+} cancelled_run;
+
+/* Again and again, since the run may not have begun. */
 static void *cancel_soon(void *user)
 {
+    cancelled_run *run = user;
     struct timespec t = {0, 30000000};
-    nanosleep(&t, NULL);
-    for (int i = 0; i < 200; i++) { /* until the run has begun, if it has not */
-        cm_sampler_cancel(user);
-        t.tv_nsec = 1000000;
+    do {
         nanosleep(&t, NULL);
-    }
+        t.tv_nsec = 1000000;
+        cm_sampler_cancel(run->sampler);
+    } while (!atomic_load(&run->ended));
     return NULL;
 }
 
@@ -283,8 +290,11 @@ START_TEST(cancel_from_another_thread)
     o.steps = 1000; /* minutes, if nobody stopped it */
     float *x = malloc(16 * SIZE * sizeof *x);
     pthread_t thread;
-    pthread_create(&thread, NULL, cancel_soon, s);
+    cancelled_run run = {.sampler = s};
+    atomic_init(&run.ended, 0);
+    pthread_create(&thread, NULL, cancel_soon, &run);
     FAILS(cm_sampler_run(s, &o, 16, x), CM_ERR_CANCELLED, "cancelled");
+    atomic_store(&run.ended, 1);
     pthread_join(thread, NULL);
     o.steps = 2;
     OK(cm_sampler_run(s, &o, 16, x));
