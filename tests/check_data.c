@@ -1,5 +1,6 @@
 /* Data sets: every kind of container, classes, order, crops, bad pictures and bad
  * containers; EDM's augmentations against what is known of them. */
+#include "support/files.h"
 #include "support/suite.h"
 
 #include <math.h>
@@ -45,27 +46,6 @@ static const char *in_dir(const char *name)
     turn = (turn + 1) % 4;
     snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
     return path[turn];
-}
-
-static void write_bytes(const char *path, const void *data, size_t size)
-{
-    FILE *f = fopen(path, "wb");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_uint_eq(fwrite(data, 1, size, f), size);
-    fclose(f);
-}
-
-static unsigned char *read_bytes(const char *path, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    ck_assert_ptr_nonnull(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    unsigned char *data = malloc(*size + 1);
-    ck_assert_uint_eq(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
 }
 
 /* A 16 x 16 picture whose every pixel says which it is. */

@@ -1,4 +1,5 @@
 /* Files that appear whole or not at all, safetensors both ways, pictures. */
+#include "support/files.h"
 #include "support/suite.h"
 
 #include <dirent.h>
@@ -39,26 +40,6 @@ static const char *in_dir(const char *name)
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return path;
-}
-
-static void write_file(const char *path, const void *data, size_t size)
-{
-    FILE *f = fopen(path, "wb");
-    ck_assert(f && fwrite(data, 1, size, f) == size);
-    fclose(f);
-}
-
-static unsigned char *read_file(const char *path, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    ck_assert_ptr_nonnull(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    unsigned char *data = malloc(*size + 1);
-    ck_assert_uint_eq(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
 }
 
 static int files_in_dir(void)
@@ -230,7 +211,7 @@ static cm_status write_as(const char *path, int overwrite, const char *text)
 static int holds(const char *path, const char *text)
 {
     size_t size;
-    unsigned char *data = read_file(path, &size);
+    unsigned char *data = read_bytes(path, &size);
     int same = size == strlen(text) && memcmp(data, text, size) == 0;
     free(data);
     return same;
@@ -289,7 +270,7 @@ START_TEST(links_are_written_through)
     char full[160];
     ck_assert_int_eq(mkdir(in_dir("disk"), 0700), 0);
     snprintf(full, sizeof full, "%s/disk/full", dir);
-    write_file(in_dir("disk/file"), "old", 3);
+    write_bytes(in_dir("disk/file"), "old", 3);
     ck_assert_int_eq(symlink("disk/file", in_dir("link")), 0);
     ck_assert_int_eq(symlink("link", in_dir("to-link")), 0);
     ck_assert_int_eq(symlink(full, in_dir("nowhere")), 0);
@@ -319,7 +300,7 @@ START_TEST(permissions_stay)
     static const mode_t modes[] = {0600, 0640, 0444, 0666, 0755};
     mode_t mask = umask(022);
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-        write_file(in_dir("file"), "old", 3);
+        write_bytes(in_dir("file"), "old", 3);
         ck_assert_int_eq(chmod(in_dir("file"), modes[i]), 0);
         OK(write_as(in_dir("file"), 1, "new"));
         ck_assert_uint_eq(mode_of(in_dir("file")) & 07777, modes[i]);
@@ -802,7 +783,7 @@ START_TEST(exif_turns)
     for (int i = 0; i < 48 * 32; i++)
         memset(block + 3 * i, "\x10\x38\x60\x90\xb8\xe0"[i / 48 / 16 * 3 + i % 48 / 16], 3);
     OK(cm_image_write(context, in_dir("e.jpg"), 3, 32, 48, block, 100, 1));
-    unsigned char *png = read_file(in_dir("e.png"), &png_size), *jpg = read_file(in_dir("e.jpg"), &jpg_size);
+    unsigned char *png = read_bytes(in_dir("e.png"), &png_size), *jpg = read_bytes(in_dir("e.jpg"), &jpg_size);
     for (int k = 0; k < 16; k++) {
         int value = k / 2 + 1, across = value >= 5;
         size_t n = make_exif(exif, k % 2, value), m = png_chunk(piece, exif, n);
@@ -818,7 +799,7 @@ START_TEST(exif_turns)
         }
         m = jpeg_segment(piece, exif, n);
         unsigned char *file = put_in(jpg, jpg_size, k % 2 ? 2 : 20, piece, m); /* before or behind APP0 */
-        write_file(in_dir("t.jpg"), file, jpg_size + m);
+        write_bytes(in_dir("t.jpg"), file, jpg_size + m);
         int32_t c = k % 3, h, w; /* kept, gray, gray with alpha */
         uint8_t *q;
         OK(cm_image_read(context, in_dir("t.jpg"), &c, &h, &w, &q));
@@ -848,7 +829,7 @@ START_TEST(damaged_exif)
     size_t size, n = make_exif(exif, 0, 6);
     uint8_t page[8 * 16] = {0};
     OK(cm_image_write(context, in_dir("d.jpg"), 1, 8, 16, page, 0, 1));
-    unsigned char *jpg = read_file(in_dir("d.jpg"), &size);
+    unsigned char *jpg = read_bytes(in_dir("d.jpg"), &size);
     size_t m = jpeg_segment(piece, exif, n);
     unsigned char *good = put_in(jpg, size, 2, piece, m);
     ck_assert_int_eq(kind_of(good, size + m), 6);
@@ -874,7 +855,7 @@ START_TEST(damaged_exif)
     }
     free(good), free(jpg);
     OK(cm_image_write(context, in_dir("d.png"), 1, 8, 16, page, 0, 1));
-    unsigned char *png = read_file(in_dir("d.png"), &size);
+    unsigned char *png = read_bytes(in_dir("d.png"), &size);
     m = png_chunk(piece, exif, n);
     for (size_t i = 0; i < m; i++) { /* a wrong byte anywhere: its CRC tells */
         cm_picture p;
@@ -906,7 +887,7 @@ START_TEST(pictures_without_memory)
         size_t size, failed = 0;
         cm_picture p;
         OK(cm_image_write(context, in_dir(names[kind]), 3, 40, 33, pixels, 0, 1));
-        unsigned char *file = read_file(in_dir(names[kind]), &size);
+        unsigned char *file = read_bytes(in_dir(names[kind]), &size);
         cm_status status = CM_ERR_MEMORY;
         for (long k = 1; status != CM_OK && k < 1000; k++) {
             long live = m.live;
