@@ -427,6 +427,28 @@ START_TEST(versions)
 END_TEST
 
 /* What people type, and the names that they mean. */
+START_TEST(lists_grow)
+{
+    cm_context *c;
+    size_t room = 0, none = 0;
+    int *list = NULL;
+    OK(cm_context_create(NULL, &c));
+    for (size_t n = 0; n < 1000; n++) {
+        int *same = list;
+        size_t before = room;
+        list = cm_grown(c, list, sizeof *list, n, &room);
+        ck_assert_ptr_nonnull(list);
+        ck_assert(n < before ? list == same && room == before : room > n && room <= 2 * n + 64);
+        list[n] = (int)n;
+    }
+    for (int n = 0; n < 1000; n++) ck_assert_int_eq(list[n], n);
+    ck_assert_ptr_null(cm_grown(c, NULL, SIZE_MAX / 2, 0, &none));
+    ck_assert(none == 0 && strstr(cm_last_message(), "out of memory"));
+    cm_free(c, list);
+    cm_context_free(c);
+}
+END_TEST
+
 START_TEST(names_are_guessed)
 {
     static const char *const settings[] = {"lr", "batch", "steps", "grad_clip", "warmup_steps", "huber_c", "ema", "dropout", "seed",
@@ -522,6 +544,7 @@ Suite *make_suite(void)
     tcase_add_test(t, no_request_is_lost);
     tcase_add_test(t, half_precision);
     tcase_add_test(t, versions);
+    tcase_add_test(t, lists_grow);
     tcase_add_test(t, names_are_guessed);
     tcase_add_test(t, numbers_as_people_write_them);
     suite_add_tcase(s, t);

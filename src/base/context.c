@@ -160,6 +160,18 @@ void *cm_calloc(cm_context *context, size_t count, size_t size)
     return memory;
 }
 
+void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *room)
+{
+    if (count < *room) return list;
+    size_t wanted = *room ? 2 * *room : 64;
+    void *larger = cm_malloc(context, wanted, size);
+    if (!larger) return NULL;
+    if (count) memcpy(larger, list, count * size);
+    cm_free(context, list);
+    *room = wanted;
+    return larger;
+}
+
 void cm_free(cm_context *context, void *memory)
 {
     if (memory) context->options.free(context->options.memory_user, memory);

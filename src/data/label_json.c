@@ -68,23 +68,12 @@ static cm_status not_a_pair(const reader *r)
     CM_FAIL(CM_ERR_FORMAT, "dataset.json: entry %zu is not [name, label]", r->count);
 }
 
-static cm_status grow(reader *r)
-{
-    if (r->count < r->room) return CM_OK;
-    size_t wanted = r->room ? 2 * r->room : 256;
-    entry *larger = cm_malloc(r->d->context, wanted, sizeof *larger);
-    if (!larger) return CM_ERR_MEMORY;
-    if (r->count) memcpy(larger, r->entries, r->count * sizeof *larger);
-    cm_free(r->d->context, r->entries);
-    r->entries = larger;
-    r->room = wanted;
-    return CM_OK;
-}
-
 static cm_status read_entry(reader *r)
 {
     entry e = {NULL, r->count, 0, 0};
-    CM_TRY(grow(r));
+    entry *list = cm_grown(r->d->context, r->entries, sizeof *list, r->count, &r->room);
+    if (!list) return CM_ERR_MEMORY;
+    r->entries = list;
     if (!cm_json_take(&r->text, '[') || cm_json_next(&r->text) != '"') return not_a_pair(r);
     char *name = cm_json_string(&r->text);
     if (!name) return broken(r);

@@ -39,15 +39,10 @@ void cm_listing_end(cm_listing *l)
 
 static cm_status make_room(cm_listing *l)
 {
-    if (l->count < l->capacity) return CM_OK;
     if (l->count >= MAX_PICTURES) CM_FAIL(CM_ERR_LIMIT, "%s: more than %d pictures", l->container, MAX_PICTURES);
-    size_t wanted = l->capacity ? 2 * l->capacity : 64;
-    cm_entry *more = cm_calloc(l->context, wanted, sizeof *more);
-    if (!more) return CM_ERR_MEMORY;
-    if (l->count) memcpy(more, l->entry, l->count * sizeof *more);
-    cm_free(l->context, l->entry);
-    l->entry = more;
-    l->capacity = wanted;
+    cm_entry *list = cm_grown(l->context, l->entry, sizeof *list, l->count, &l->capacity);
+    if (!list) return CM_ERR_MEMORY;
+    l->entry = list;
     return CM_OK;
 }
 

@@ -73,15 +73,9 @@ char *cm_path_join(cm_context *context, const char *a, const char *b)
 
 cm_status cm_names_add(cm_names *names, const char *name)
 {
-    if (names->count == names->capacity) {
-        size_t wanted = names->capacity ? 2 * names->capacity : 64;
-        char **more = cm_calloc(names->context, wanted, sizeof *more);
-        if (!more) return CM_ERR_MEMORY;
-        if (names->count) memcpy(more, names->name, names->count * sizeof *more);
-        cm_free(names->context, names->name);
-        names->name = more;
-        names->capacity = wanted;
-    }
+    char **list = cm_grown(names->context, names->name, sizeof *list, names->count, &names->capacity);
+    if (!list) return CM_ERR_MEMORY;
+    names->name = list;
     names->name[names->count] = cm_strdup(names->context, name);
     if (!names->name[names->count]) return CM_ERR_MEMORY;
     names->count++;
@@ -166,15 +160,9 @@ static int same_file(int a, int b)
 
 static cm_status hold(cm_locks *l, int descriptor)
 {
-    if (l->count == l->capacity) {
-        size_t more = l->capacity ? 2 * l->capacity : 4;
-        int *grown = cm_malloc(l->context, more, sizeof *grown);
-        if (!grown) return CM_ERR_MEMORY;
-        if (l->count) memcpy(grown, l->descriptor, l->count * sizeof *grown);
-        cm_free(l->context, l->descriptor);
-        l->descriptor = grown;
-        l->capacity = more;
-    }
+    int *list = cm_grown(l->context, l->descriptor, sizeof *list, l->count, &l->capacity);
+    if (!list) return CM_ERR_MEMORY;
+    l->descriptor = list;
     l->descriptor[l->count++] = descriptor;
     return CM_OK;
 }

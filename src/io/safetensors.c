@@ -46,14 +46,9 @@ static cm_status grow(const header_reader *h, void **list, size_t size, size_t c
                       const char *what)
 {
     if (count == limit) CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %zu %s", h->file, limit, what);
-    if (count < *room) return CM_OK;
-    size_t wanted = *room ? 2 * *room : 64;
-    void *larger = cm_malloc(h->out->context, wanted, size);
+    void *larger = cm_grown(h->out->context, *list, size, count, room);
     if (!larger) return CM_ERR_MEMORY;
-    if (count) memcpy(larger, *list, count * size);
-    cm_free(h->out->context, *list);
     *list = larger;
-    *room = wanted;
     return CM_OK;
 }
 
