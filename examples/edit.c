@@ -139,19 +139,6 @@ static void check_usage(program *p)
 
 /* --- pictures in -------------------------------------------------------------------------- */
 
-/* Interleaved pixels to another number of channels: gray three times, or Rec. 601 luma. */
-static uint8_t *with_channels(const uint8_t *in, size_t n, int from, int to)
-{
-    uint8_t *out = malloc(n * (size_t)to);
-    for (size_t i = 0; out && i < n; i++)
-        for (int k = 0; k < to; k++) {
-            const uint8_t *v = in + i * (size_t)from;
-            double luma = from == 3 ? 0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2] : v[0];
-            out[i * (size_t)to + (size_t)k] = from == to ? v[k] : (uint8_t)(luma + 0.5);
-        }
-    return out;
-}
-
 /* A plane or picture as to x height x width values of the network's size. */
 static cm_status fitted(const program *p, const char *path, int channels, int32_t height, int32_t width,
                         const uint8_t *pixels, uint8_t background, float *out)
@@ -182,26 +169,23 @@ static cm_status read_given(program *p, size_t i)
     const char *path = p->c.operands[2 + i];
     size_t plane = (size_t)p->height * (size_t)p->width;
     int alpha = p->mask && strcmp(p->mask, "alpha") == 0;
-    int32_t channels = alpha ? 4 : 0, height, width;
+    int32_t channels = p->channels + alpha, height, width;
     uint8_t *read;
     cm_status status = cm_image_read(NULL, path, &channels, &height, &width, &read);
     if (status != CM_OK) return status;
-    size_t n = (size_t)height * (size_t)width;
-    uint8_t *colours = malloc(n * 3), *missing = malloc(n), *pixels;
-    int kinds = alpha ? 3 : channels;
-    for (size_t k = 0; colours && missing && k < n; k++) {
-        memcpy(colours + k * (size_t)kinds, read + k * (size_t)channels, (size_t)kinds);
-        missing[k] = alpha ? (uint8_t)(255 - read[k * 4 + 3]) : 0;
+    size_t n = (size_t)height * (size_t)width, colours = (size_t)p->channels;
+    uint8_t *pixels = malloc(n * colours), *missing = calloc(n, 1);
+    for (size_t k = 0; pixels && missing && k < n; k++) {
+        memcpy(pixels + k * colours, read + k * (size_t)channels, colours);
+        if (alpha) missing[k] = (uint8_t)(255 - read[k * (size_t)channels + colours]);
     }
-    pixels = colours && missing ? with_channels(colours, n, kinds, p->channels) : NULL;
-    status = pixels ? fitted(p, path, p->channels, height, width, pixels, 128,
-                             p->given + i * plane * (size_t)p->channels)
-                    : CM_ERR_MEMORY;
+    status = pixels && missing
+                 ? fitted(p, path, p->channels, height, width, pixels, 128, p->given + i * plane * colours)
+                 : CM_ERR_MEMORY;
     if (status == CM_OK && p->task == INPAINT)
         status = fitted(p, path, 1, height, width, missing, 255, p->masks + i * plane);
     if (status == CM_OK && alpha && is_nowhere(p->masks + i * plane, plane))
         cli_usage_error(&p->c, "--mask alpha: nothing of %s is transparent, so nothing would be generated", path);
-    free(colours);
     free(missing);
     free(pixels);
     cm_image_free(NULL, read);
@@ -212,17 +196,15 @@ static cm_status read_given(program *p, size_t i)
 static cm_status read_mask(program *p)
 {
     size_t plane = (size_t)p->height * (size_t)p->width;
-    int32_t channels = 0, height, width;
-    uint8_t *read, *gray = NULL;
+    int32_t channels = 1, height, width;
+    uint8_t *read;
     float *mask = malloc(plane * sizeof *mask);
     cm_status status = mask ? cm_image_read(NULL, p->mask, &channels, &height, &width, &read) : CM_ERR_MEMORY;
     if (status != CM_OK) return status;
-    gray = with_channels(read, (size_t)height * (size_t)width, channels, 1);
-    status = gray ? fitted(p, p->mask, 1, height, width, gray, 0, mask) : CM_ERR_MEMORY;
+    status = fitted(p, p->mask, 1, height, width, read, 0, mask);
     for (size_t i = 0; status == CM_OK && i < p->n_given * plane; i++)
         if (mask[i % plane] > p->masks[i]) p->masks[i] = mask[i % plane];
     free(mask);
-    free(gray);
     cm_image_free(NULL, read);
     return status;
 }
@@ -231,6 +213,8 @@ static cm_status read_all(program *p)
 {
     size_t plane;
     p->channels = p->task == COLORIZE ? 3 : p->info.channels;
+    if (p->channels != 1 && p->channels != 3)
+        cli_usage_error(&p->c, "pictures have 1 or 3 channels, this model takes %d", p->channels);
     p->height = p->info.height / (p->factor ? p->factor : 1);
     p->width = p->info.width / (p->factor ? p->factor : 1);
     if (p->factor && (p->height * p->factor != p->info.height || p->width * p->factor != p->info.width))
