@@ -401,6 +401,12 @@ class Training(unittest.TestCase):
         b.close()
         c.resume(self.dir.name + "/run", data)
         c.run(data, 8)
+        c.close()
+        c = cm.Trainer(m, **dict(self.options, steps=100000))
+        self.assertRaisesRegex(cm.Error, "steps was", c.resume, self.dir.name + "/run", data)
+        self.assertRaises(ValueError, c.resume, self.dir.name + "/run", data, allow_changes=True, more_steps=True)
+        c.resume(self.dir.name + "/run", data, more_steps=True)
+        c.run(data, 8)
         name, _ = m.params()[0]
         self.assertEqual(values(a.model().param(name)), values(c.model().param(name)))
         self.assertEqual(a.model("online").precond, "edm")

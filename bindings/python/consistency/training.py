@@ -260,8 +260,14 @@ class Trainer(Handle):
             status = lib.cm_trainer_save(handle, name, number)
         _check(status)
 
-    def resume(self, run: Path, dataset: Optional[Dataset] = None, allow_changes: bool = False) -> None:
-        """Continues from the newest good checkpoint of run."""
-        name, changes = _values.path(run, "run"), _values.flag(allow_changes, "allow_changes")
+    def resume(self, run: Path, dataset: Optional[Dataset] = None, allow_changes: bool = False,
+               more_steps: bool = False) -> None:
+        """Continues from the newest good checkpoint of run.  allow_changes: other options and data than the checkpoint's
+        are taken, with a warning; more_steps: `steps` alone may be more."""
+        name, changes = _values.path(run, "run"), int(_values.flag(allow_changes, "allow_changes"))
+        if _values.flag(more_steps, "more_steps"):
+            if changes:
+                raise ValueError("more_steps has no effect with allow_changes, which takes any change")
+            changes = 2
         with self._held() as handle, _held(dataset) as data:
             _check(lib.cm_trainer_resume(handle, name, data, changes))
