@@ -1,5 +1,5 @@
 #!/bin/bash
-# install.sh: make install into a folder; a ten-line program in C and C++ is
+# install.sh: make install into a folder; the README's program in C and C++ is
 # built against it through pkg-config, shared and static, and runs; headers
 # compile alone; uninstall leaves nothing.
 make=$1 build=$2
@@ -11,22 +11,24 @@ $make -s install BUILD="$build" DESTDIR="$root/dest" PREFIX=/opt/cm LIBDIR=/opt/
 export PKG_CONFIG_PATH=$root/dest/opt/cm/lib/x/pkgconfig PKG_CONFIG_SYSROOT_DIR=
 pc() { pkg-config --define-prefix --define-variable=prefix="$root/dest/opt/cm" --define-variable=libdir="$root/dest/opt/cm/lib/x" --define-variable=includedir="$root/dest/opt/cm/include" "$@" consistency; }
 [ "$(pc --modversion)" = "$("$build/bin/cm-info" --version | head -1 | cut -d' ' -f2)" ] || fail "pkg-config version"
-cp tests/install/ten_lines.c "$root/ten.c"; cp tests/install/ten_lines.c "$root/ten.cc"
+cp tests/install/draw.c "$root/draw.c"; cp tests/install/draw.c "$root/draw.cc"
 warn="-Wall -Wextra -Wpedantic -Wconversion -Werror"
 # A program that links the archive alone needs the packages of ./bootstrap, not what their own archives need.
 for name in $(pc --static --libs); do
     case $name in -l*) echo " consistency dnnl jansson jpeg png png16 z zip xxhash stdc++ m gomp " | grep -qF " ${name#-l} " || fail "pkg-config --static asks for $name" ;; esac
 done
-for compiler in "gcc -std=c99 $root/ten.c" "g++ -std=c++11 $root/ten.cc" "clang -std=c11 $root/ten.c" "clang++ -std=c++17 $root/ten.cc"; do
+for compiler in "gcc -std=c99 $root/draw.c" "g++ -std=c++11 $root/draw.cc" "clang -std=c11 $root/draw.c" "clang++ -std=c++17 $root/draw.cc"; do
     set -- $compiler
     command -v "$1" >/dev/null || continue
     $1 $2 $warn -o "$root/shared" $3 $(pc --cflags --libs) || { fail "$compiler shared"; continue; }
-    LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/shared" models/digits_consistency.safetensors >/dev/null || fail "$compiler shared runs"
+    LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/shared" models/digits_consistency.safetensors "$root/shared.png" && [ -s "$root/shared.png" ] || fail "$compiler shared runs"
+    LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/shared" README.md "$root/none.png" 2>/dev/null && fail "$compiler draws from what is no model"
     case $1 in clang*) continue ;; esac # gcc's OpenMP objects in the archive need libgomp
     rm -f "$root/static"
-    $1 $2 $warn -o "$root/static" $3 $(pc --cflags) -Wl,-Bstatic -L"$root/dest/opt/cm/lib/x" -lconsistency -Wl,-Bdynamic $(pc --static --libs | sed 's/-lconsistency//') ${CM_EXTRA_LIBS:-} || { fail "$compiler static"; continue; }
+    $1 $2 $warn -o "$root/static" $3 $(pc --cflags) -L"$(pc --variable=libdir)" -l:libconsistency.a -Wl,--as-needed $(pc --static --libs) ${CM_EXTRA_LIBS:-} || { fail "$compiler static"; continue; }
     ldd "$root/static" | grep -q libconsistency && fail "$compiler static is not static"
-    "$root/static" models/digits_consistency.safetensors >/dev/null || fail "$compiler static runs"
+    "$root/static" models/digits_consistency.safetensors "$root/static.png" || fail "$compiler static runs"
+    cmp -s "$root/shared.png" "$root/static.png" || fail "$compiler static draws another picture"
 done
 "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null 2>&1 || LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null || fail "installed cm-info"
 for header in include/consistency.h include/consistency/*.h; do
