@@ -987,7 +987,9 @@ static const char *contain(int how, const char *name, const part *parts, int n)
             write_bytes(inner, parts[i].data, parts[i].size);
         }
     } else if (how == 1) {
-        unsigned char *archive = calloc((size_t)n + 1, 4096);
+        size_t room = 4096;
+        for (int i = 0; i < n; i++) room += parts[i].size + 2048;
+        unsigned char *archive = calloc(room, 1);
         for (int i = 0; i < n; i++) at += tar_member(archive + at, parts[i].name, '0', parts[i].data, parts[i].size);
         write_bytes(path, archive, at + 1024);
         free(archive);
@@ -1255,6 +1257,38 @@ START_TEST(zip_with_repetitions)
     cm_dataset_free(d);
     free(first);
     free(second);
+}
+END_TEST
+
+/* Archives that are cut while they are in use are trouble, no damage: nothing is marked. */
+START_TEST(archives_cut_in_use)
+{
+    enum { SIDE = 64, VALUES = 3 * SIDE * SIDE }; /* much more than stdio keeps of a file */
+    static uint8_t pixels[VALUES];
+    static float want[VALUES], got[VALUES];
+    size_t a, size;
+    unsigned state = 1;
+    for (int i = 0; i < VALUES; i++) pixels[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
+    OK(cm_image_write(NULL, in_dir("rough.png"), 3, SIDE, SIDE, pixels, 0, 1));
+    unsigned char *png = read_bytes(in_dir("rough.png"), &a);
+    const part parts[] = {{"cats/1.png", png, a}, {"cats/2.png", png, a}, {"dogs/1.png", png, a}};
+    for (int how = 1; how < CONTAINERS; how++) {
+        const char *path = contain(how, "in_use", parts, 3);
+        unsigned char *all = read_bytes(path, &size);
+        cm_dataset *d = hearing(path);
+        OK(cm_dataset_read(d, 2, 1, want, NULL));
+        for (size_t cut = 0; cut <= a; cut += a / 2) { /* the third picture lies behind */
+            ck_assert_int_eq(truncate(path, (off_t)cut), 0);
+            FAILS(cm_dataset_read(d, 2, 1, got, NULL), CM_ERR_IO, "in_use");
+            write_bytes(path, all, size);
+            OK(cm_dataset_read(d, 2, 1, got, NULL));
+            ck_assert_mem_eq(want, got, sizeof want);
+        }
+        ck_assert_uint_eq(info_of(d).bad, 0);
+        cm_dataset_free(d);
+        free(all);
+    }
+    free(png);
 }
 END_TEST
 
@@ -1631,6 +1665,7 @@ Suite *make_suite(void)
     tcase_add_test(t, links_are_followed_once);
     tcase_add_test(t, tars_with_links_and_repetitions);
     tcase_add_test(t, zip_with_repetitions);
+    tcase_add_test(t, archives_cut_in_use);
     tcase_add_test(t, tars_cut_and_joined);
     tcase_add_test(t, names_with_other_separators);
     tcase_add_test(t, classes_from_names);

@@ -2,6 +2,7 @@
 #include "io/zip.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include <zip.h>
 
@@ -12,6 +13,7 @@ struct cm_zip {
     zip_t *archive;
     char *path;
     size_t count;
+    struct stat opened; /* the file as it was then */
 };
 
 /* What libzip's error is: the system's, of memory, or the archive's. */
@@ -51,6 +53,7 @@ cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
     if (!z) return CM_ERR_MEMORY;
     z->context = context;
     z->path = cm_strdup(context, path);
+    (void)stat(path, &z->opened); /* where it fails the next line says why */
     z->archive = z->path ? open_archive(path, &error) : NULL;
     cm_status status = z->path ? CM_OK : CM_ERR_MEMORY;
     if (z->path && !z->archive) {
@@ -104,14 +107,29 @@ int cm_zip_is_link(const cm_zip *z, size_t index)
     return system == ZIP_OPSYS_UNIX && (attributes >> 16 & 0170000) == 0120000;
 }
 
+/* Whether somebody has cut or rewritten the open file: what is wrong with it then says
+ * nothing about its pictures.  One that was replaced by rename is as it was. */
+static int changed(const cm_zip *z)
+{
+    struct stat is;
+    const struct stat *was = &z->opened;
+    if (stat(z->path, &is) != 0 || is.st_ino != was->st_ino || is.st_dev != was->st_dev) return 0;
+    return is.st_size != was->st_size || is.st_mtim.tv_sec != was->st_mtim.tv_sec ||
+           is.st_mtim.tv_nsec != was->st_mtim.tv_nsec;
+}
+
 static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
 {
+    if (changed(z))
+        CM_FAIL(CM_ERR_IO, "cannot read '%s', which has changed since it was opened: entry '%.200s': %s", z->path,
+                cm_zip_name(z, index), reason);
     CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), reason);
 }
 
 /* Of libzip's error, which the message ends with. */
 static cm_status failed(const cm_zip *z, size_t index, zip_error_t *error)
 {
+    if (kind_of(error) == CM_ERR_FORMAT) return damaged(z, index, zip_error_strerror(error));
     CM_FAIL(kind_of(error), "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), zip_error_strerror(error));
 }
 
@@ -122,7 +140,8 @@ cm_status cm_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n, siz
     *got = 0;
     for (; f && *got < n && (r = zip_fread(f, out + *got, n - *got)) > 0; *got += (size_t)r) {}
     zip_error_t *error = f ? zip_file_get_error(f) : zip_get_error(z->archive);
-    cm_status status = (!f || r < 0) && kind_of(error) != CM_ERR_FORMAT ? failed(z, index, error) : CM_OK;
+    cm_status status =
+        (!f || r < 0) && (kind_of(error) != CM_ERR_FORMAT || changed(z)) ? failed(z, index, error) : CM_OK;
     if (f) (void)zip_fclose(f);
     return status;
 }
