@@ -4,7 +4,8 @@
 What a document names has to exist: files and folders, functions and macros (cm_*, CM_*), make targets and variables,
 programs with their options, tasks, methods, objectives and presets, test programs and their cases, and what relative
 links lead to.  Lists in the README, docs and CONTRIBUTING have to be complete against the tables of the source.  The
-README's C program is tests/install/draw.c, which tests/install.sh builds; with BUILD its Python program is run.
+README's C program is tests/install/draw.c, which tests/install.sh builds; with BUILD its Python
+program is run, and the commands that draw, edit and inspect.
 
 Entries of docs/notebook tell what was: of them only links are checked.  Before the documents it reads a page of
 mistakes, one of each kind, and fails unless it finds all of them."""
@@ -305,15 +306,43 @@ def complete(facts, faults):
         faults.append("README.md: its C program is not tests/install/draw.c")
 
 
-def run_python(build, faults):
-    program = re.search(r"```python\n(.*?)```", read("README.md"), re.S).group(1)
+# What stands in the commands for a reader's own files, and what they are run with here.
+STANDS_FOR = (("MODEL.safetensors", "models/digits_consistency.safetensors"), ("photo.png", "digit-2.png -l 2"),
+              ("hole.png", "lower-half.png"), ("small.png", "small.png -l 2"), ("cat,dog", "3,7"))
+SMALL = "import consistency as cm; cm.write_page('small.png', [[[[-1.0 + (i ^ j) / 8 for i in range(8)] for j in range(8)]]], margin=0)"
+
+
+def run(build, faults):
+    """The README's Python, and the commands of README and docs/editing.md for models that are here.  cm-train's are
+    long: docs/recipes.md says how long; tests/programs.sh trains for a few steps."""
+    python = re.search(r"```python\n(.*?)```", read("README.md"), re.S).group(1)
+    lines = [c.split(" #")[0] for d in ("README.md", "docs/editing.md") for c in Document(None, d, read(d)).commands()
+             if re.match(r"cm-(sample|edit|info) ", c) and " M P " not in c and "mine/" not in c]
+    if len(lines) < 10:
+        faults.append("README.md, docs/editing.md: only %d commands to run" % len(lines))
     with tempfile.TemporaryDirectory() as folder:
         os.symlink(os.path.join(ROOT, "models"), os.path.join(folder, "models"))
-        done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True,
-                              env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, "bindings", "python"),
-                                       CONSISTENCY_BUILD=os.path.join(ROOT, build)))
-        if done.returncode or not os.path.exists(os.path.join(folder, "digits.png")):
-            faults.append("README.md: its Python program fails: %s" % done.stderr.strip()[-300:])
+        for picture in os.listdir(os.path.join(ROOT, "tests/data/pictures")):
+            os.symlink(os.path.join(ROOT, "tests/data/pictures", picture), os.path.join(folder, picture))
+        os.mkdir(os.path.join(folder, "out"))
+        environment = dict(os.environ, PYTHONPATH=os.path.join(ROOT, "bindings", "python"),
+                           CONSISTENCY_BUILD=os.path.join(ROOT, build),
+                           PATH=os.path.join(ROOT, build, "bin") + ":" + os.environ["PATH"])
+        for argument, page in ((python, "digits.png"), (SMALL, "small.png")):
+            done = subprocess.run([sys.executable, "-c", argument], cwd=folder, capture_output=True, text=True,
+                                  env=environment)
+            if done.returncode or not os.path.exists(os.path.join(folder, page)):
+                faults.append("README.md: its Python program fails: %s" % done.stderr.strip()[-300:])
+        for line in lines:
+            command = line
+            for word, what in STANDS_FOR:
+                command = command.replace(word, what)
+            if re.match(r"cm-(sample|edit)", command) and "--bench" not in command and "--images" not in command:
+                command += " --force"
+            done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, env=environment)
+            if done.returncode:
+                faults.append("the command `%s` fails: %s" % (line, done.stderr.strip()[-300:]))
+    return len(lines)
 
 
 def main():
@@ -328,13 +357,12 @@ def main():
     for path in documents:
         faults += Document(facts, path, read(path)).check(links_only=re.match(r"docs/notebook/\d", path))
     complete(facts, faults)
-    if len(sys.argv) > 1:
-        run_python(sys.argv[1], faults)
+    runs = run(sys.argv[1], faults) if len(sys.argv) > 1 else 0
     for fault in faults:
         print("FAIL " + fault)
     if not faults:
-        print("docs: %d documents name what exists, lists are complete, %d kinds of mistakes are found" %
-              (len(documents), len(FOUND)))
+        print("docs: %d documents name what exists, lists are complete, %d commands run, %d kinds of mistakes are found" %
+              (len(documents), runs, len(FOUND)))
     return 1 if faults else 0
 
 
