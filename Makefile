@@ -90,9 +90,10 @@ SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
            $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
+EACH_LEVEL := pointwise gemm_f32 gemm_bf16 winograd_f32 winograd_bf16
+KERNELS := $(foreach kind,$(EACH_LEVEL),$(LEVELS:%=$(kind)-%)) gemm_bf16-native winograd_bf16-native bf16-plain bf16-amx
 OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o \
-           $(foreach kind,pointwise winograd_f32 winograd_bf16,$(LEVELS:%=$(BUILD)/obj/kernels/$(kind)-%.o)) \
-           $(addprefix $(BUILD)/obj/kernels/,winograd_bf16-native.o bf16-plain.o bf16-amx.o)
+           $(KERNELS:%=$(BUILD)/obj/kernels/%.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
 
@@ -123,22 +124,12 @@ AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vecto
 %-avx512.o:   MACHINE := $(AVX512)
 %-native.o:   MACHINE := $(AVX512) -mavx512bf16
 %-amx.o:      MACHINE := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
-$(BUILD)/obj/kernels/pointwise-%.o: src/kernels/pointwise.c
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_KERNELS=cm_kernels_$* -DCM_KERNELS_NAME='"$*"' \
-	    -DCM_LANES=$(CM_LANES) -c -o $@ $<
-
-$(BUILD)/obj/kernels/winograd_f32-%.o: src/kernels/winograd_f32.c
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_winograd_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
-
-$(BUILD)/obj/kernels/winograd_bf16-%.o: src/kernels/winograd_bf16.c
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_WINOGRAD=cm_bf16_$* -DCM_LANES=$(CM_LANES) -c -o $@ $<
-
-$(BUILD)/obj/kernels/bf16-%.o: src/kernels/bf16.c
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) $(MACHINE) -DCM_TILES=cm_tiles_$* -c -o $@ $<
+define KERNEL_RULE
+$(BUILD)/obj/kernels/$(1)-%.o: src/kernels/$(1).c
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(KERNEL_FLAGS) $$(MACHINE) -DCM_TABLE=cm_$(1)_$$* -DCM_LANES=$$(CM_LANES) -c -o $$@ $$<
+endef
+$(foreach kind,$(EACH_LEVEL) bf16,$(eval $(call KERNEL_RULE,$(kind))))
 
 $(SHARED): $(OBJECTS) lib/libconsistency.map
 	@mkdir -p $(@D)

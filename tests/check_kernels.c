@@ -56,20 +56,19 @@ START_TEST(bf16_products)
     static uint16_t a[MOST_ROWS * K], packed[COLUMNS * K], b[K][COLUMNS];
     static float c[MOST_ROWS * COLUMNS];
     for (int level = 0; level <= cm_cpu_level(); level++) {
-        const cm_winograd_operands *o = cm_winograd_bf16_for(level);
-        const cm_winograd_kernels *kernels = cm_winograd_for(level);
+        const cm_gemm *gemm = cm_kernels_for(level)->gemm_bf16;
         size_t rows = (size_t)pick(1, MOST_ROWS), columns = 16 * (size_t)pick(1, 4), k = 16 * (size_t)pick(1, K / 16);
         for (size_t i = 0; i < MOST_ROWS * K; i++)
             a[i] = (uint16_t)pick(0x3e00, 0x4080) | (uint16_t)(pick(0, 1) << 15);
         size_t at = 0;
         for (size_t j = 0, width; j < columns; j += width) {
-            width = kernels->panel(columns - j);
+            width = gemm->panel(columns - j);
             for (size_t i = 0; i < k; i += 2)
                 for (size_t w = 0; w < width; w++)
                     for (size_t half = 0; half < 2; half++)
                         packed[at++] = b[i + half][j + w] = (uint16_t)pick(0xbe00, 0xc080);
         }
-        o->product(rows, columns, k, a, K, packed, c, columns);
+        gemm->product(rows, columns, k, a, K, packed, c, columns);
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < columns; j++) {
                 float sum = plain_sum(a + r * K, &b[0][j], COLUMNS, k), size = 0;
@@ -101,7 +100,7 @@ START_TEST(winograd_rounding)
         for (int level = CM_CPU_BASELINE; level <= cm_cpu_level() && level <= CM_CPU_AVX512; level++) {
             cm_winograd w;
             const int tile = cm_winograd_rule(0, 3, 1, 1, C, OUTPUTS, side, side);
-            cm_winograd_init(&w, level, 0, tile, 0, cm_one_thread(), 1, side, side, C, OUTPUTS);
+            cm_winograd_init(&w, cm_kernels_for(level), 0, tile, 0, cm_one_thread(), 1, side, side, C, OUTPUTS);
             const cm_desc in = {1, side, side, C}, out = {1, side, side, OUTPUTS};
             float *x = numbers(cm_desc_count(in), 1, 0), *weights = numbers(OUTPUTS * C * 9, 1, 0);
             float *y = calloc(cm_desc_count(out), sizeof *y);
@@ -163,8 +162,8 @@ START_TEST(tile_sums)
         for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
             cm_tiles t;
             const int level = k ? cm_cpu_level() : CM_CPU_BASELINE;
-            cm_tiles_init(&t, level, parts, side, turned, (cm_threads){context, k ? threads : 1}, k ? 1 : n, h, w, c,
-                          oc);
+            cm_tiles_init(&t, cm_kernels_for(level), parts, side, turned, (cm_threads){context, k ? threads : 1},
+                          k ? 1 : n, h, w, c, oc);
             void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
             size_t bytes = (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64;
             void *scratch = aligned_alloc(64, bytes);
@@ -176,7 +175,7 @@ START_TEST(tile_sums)
                                 y[k] + (size_t)image * out, scratch));
             free(packed);
             free(scratch);
-            cm_tiles_init(&t, level, 1, side, turned, cm_one_thread(), n, h, w, c, oc);
+            cm_tiles_init(&t, cm_kernels_for(level), 1, side, turned, cm_one_thread(), n, h, w, c, oc);
             bytes = (cm_tiles_gradient_bytes(&t) + 63) / 64 * 64;
             scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
@@ -205,7 +204,7 @@ START_TEST(tile_float32)
         const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
         const size_t points = (size_t)(n * h * w);
         cm_tiles t;
-        cm_tiles_init(&t, cm_cpu_level(), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c, oc);
+        cm_tiles_init(&t, cm_kernels_for(cm_cpu_level()), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c, oc);
         ck_assert_int_eq(t.n * t.h, n * h);
         ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
         float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
@@ -237,7 +236,7 @@ START_TEST(tile_passes)
 {
     enum { COUNT = 64 };
     for (int k = 0; k < 2; k++) {
-        const cm_tile_kernels *kernels = cm_tiles_for(k ? cm_cpu_level() : CM_CPU_BASELINE);
+        const cm_tile_kernels *kernels = cm_kernels_for(k ? cm_cpu_level() : CM_CPU_BASELINE)->tiles;
         float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0),
               *b = numbers(COUNT, 1, 0);
         uint16_t half[COUNT], out[COUNT];
@@ -285,11 +284,11 @@ START_TEST(bf16_rounding)
         uint16_t y[16];
         const float *points[1] = {x};
         memcpy(x, in, sizeof x);
-        cm_winograd_bf16_for(level)->input(1, 16, points, y, 0);
+        cm_kernels_for(level)->winograd_bf16->input(1, 16, points, y, 0);
         for (int k = 0; k < 2; k++) {
             for (int i = 0; i < 16; i++)
                 ck_assert_msg(y[i] == out[i], "level %d: %08x is %04x, expected %04x", level, in[i], y[i], out[i]);
-            cm_tiles_for(level)->round(16, x, y);
+            cm_kernels_for(level)->tiles->round(16, x, y);
         }
     }
 }
@@ -334,8 +333,7 @@ START_TEST(attention_float32_on_tiles)
             for (int real = 0; real < 2; real++) {
                 const int level = real ? cm_cpu_level() : CM_CPU_BASELINE;
                 const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
-                cm_attention_tiles a = {.tiles = cm_tiles_for(level),
-                                        .kernels = cm_kernels_for(level),
+                cm_attention_tiles a = {.kernels = cm_kernels_for(level),
                                         .parts = 3,
                                         .threads = {context, pick(1, 3)},
                                         .tokens = tokens,
@@ -374,8 +372,8 @@ START_TEST(dropout_words)
             unsigned char mask[MOST / 8 + 2];
             for (int i = 0; i < 5; i++) stream[i] = (uint32_t)pick(0, 0xffff) << 16 | (uint32_t)pick(0, 0xffff);
             y[n] = 7, mask[(n + 7) / 8] = 7;
-            cm_kernels_for(level)->dropout_mask(n, stream, limit, mask);
-            cm_kernels_for(level)->masked(n, mask, scale, x, y);
+            cm_kernels_for(level)->pointwise->dropout_mask(n, stream, limit, mask);
+            cm_kernels_for(level)->pointwise->masked(n, mask, scale, x, y);
             for (size_t i = 0; i < n; i++) {
                 const uint32_t counter[4] = {(uint32_t)(i / 4), stream[2], stream[3], stream[4]};
                 uint32_t words[4];
@@ -407,8 +405,8 @@ START_TEST(softmax_rows)
             memcpy(y, x, rows * apart * sizeof *y);
             float *dx = numbers(rows * apart, 1, 0);
             memcpy(dx, d, rows * apart * sizeof *dx);
-            kernels->softmax(rows, n, apart, scale, y);
-            kernels->softmax_back(rows, n, apart, scale, y, dx);
+            kernels->pointwise->softmax(rows, n, apart, scale, y);
+            kernels->pointwise->softmax_back(rows, n, apart, scale, y, dx);
             for (size_t r = 0; r < rows; r++) {
                 const float *from = x + r * apart, *to = y + r * apart;
                 double top = -1e9, sum = 0, dot = 0;
@@ -443,9 +441,9 @@ START_TEST(moved_values)
             const cm_kernels *kernels = cm_kernels_for(level);
             float *x = numbers(3 * n, 1, 0), part[3][MOST], back[3 * MOST];
             part[0][n] = part[1][n] = part[2][n] = back[3 * n] = 7;
-            kernels->split3(n, x, part[0], part[1], part[2]);
+            kernels->pointwise->split3(n, x, part[0], part[1], part[2]);
             for (size_t i = 0; i < 3 * n; i++) ck_assert(part[i % 3][i / 3] == x[i]);
-            kernels->join3(n, part[0], part[1], part[2], back);
+            kernels->pointwise->join3(n, part[0], part[1], part[2], back);
             ck_assert(memcmp(x, back, 3 * n * sizeof *x) == 0);
             ck_assert(part[0][n] == 7 && part[1][n] == 7 && part[2][n] == 7 && back[3 * n] == 7);
             free(x);
@@ -457,7 +455,7 @@ START_TEST(moved_values)
             float *from = numbers(rows * from_row, 1, 0), *to = numbers(columns * to_row, 1, 0),
                   *before = numbers(columns * to_row, 1, 0);
             memcpy(before, to, columns * to_row * sizeof *to);
-            cm_kernels_for(level)->turn(rows, columns, from, from_row, to, to_row);
+            cm_kernels_for(level)->pointwise->turn(rows, columns, from, from_row, to, to_row);
             for (size_t k = 0; k < columns; k++)
                 for (size_t r = 0; r < to_row; r++)
                     ck_assert(to[k * to_row + r] == (r < rows ? from[r * from_row + k] : before[k * to_row + r]));
@@ -475,7 +473,7 @@ START_TEST(silu_is_exact)
         for (int part = -80; part < 80; part++) {
             float x[N], y[N];
             for (int i = 0; i < N; i++) x[i] = (float)part + (float)i / N;
-            cm_kernels_for(level)->silu(N, x, y);
+            cm_kernels_for(level)->pointwise->silu(N, x, y);
             for (int i = 0; i < N; i++) {
                 const double want = (double)x[i] / (1 + exp(-(double)x[i]));
                 ck_assert_msg(fabs((double)y[i] - want) <= 4e-7 * fabs(want),
@@ -492,10 +490,10 @@ START_TEST(kernels_at_the_edges)
     int levels = cm_cpu_level() < 2 ? cm_cpu_level() + 1 : 3;
     for (int l = 0; l < levels; l++) {
         float x[7] = {-200, -88, -1e-3f, 0, 1e-3f, 100, NAN}, y[7];
-        tables[l]->silu(7, x, y);
+        tables[l]->pointwise->silu(7, x, y);
         ck_assert_msg(fabs((double)y[0]) < 1e-30 && y[3] == 0 && y[5] == 100 && isnan(y[6]), "%s", tables[l]->name);
         float s[4] = {1000, -1000, 999, -INFINITY};
-        tables[l]->softmax(1, 4, 4, 1, s);
+        tables[l]->pointwise->softmax(1, 4, 4, 1, s);
         ck_assert_double_le(fabs((double)s[0] - 1 / (1 + exp(-1))), 1e-6);
         ck_assert(s[1] < 1e-30f && s[3] < 1e-30f);
     }

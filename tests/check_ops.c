@@ -76,7 +76,8 @@ static void close_case(node_case *t)
 /* All N images by plans of the given slice. */
 static void run_case(const node_case *t, int slice, int threads, float *y)
 {
-    const cm_plan_options options = {.slice = slice, .threads = threads, .all_ops = 1, .share = 1, .arithmetic.bf16 = t->bf16};
+    const cm_plan_options options = {
+        .slice = slice, .threads = threads, .all_ops = 1, .share = 1, .arithmetic.bf16 = t->bf16};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -364,7 +365,7 @@ START_TEST(conv2d_up)
         const cm_own_shape small = {
             .n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
         cm_own_conv conv;
-        cm_own_conv_init(&conv, cm_cpu_level(), t.bf16, cm_one_thread(), &small);
+        cm_own_conv_init(&conv, cm_kernels_for(cm_cpu_level()), t.bf16, cm_one_thread(), &small);
         if (own) ck_assert_int_eq(conv.kind, t.bf16 == 1 ? CM_OWN_NONE : CM_OWN_WINOGRAD);
         t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
@@ -390,7 +391,7 @@ START_TEST(conv2d_turned)
                           .pad = k / 2,
                           .up = up};
         cm_own_conv values, gradient;
-        cm_own_conv_init(&values, level, bf16, cm_one_thread(), &s);
+        cm_own_conv_init(&values, cm_kernels_for(level), bf16, cm_one_thread(), &s);
         s = (cm_own_shape){.n = 1,
                            .h = scale * s.h,
                            .w = scale * s.w,
@@ -401,7 +402,7 @@ START_TEST(conv2d_turned)
                            .pad = k / 2,
                            .turned = 1,
                            .up = up};
-        cm_own_conv_init(&gradient, level, bf16, cm_one_thread(), &s);
+        cm_own_conv_init(&gradient, cm_kernels_for(level), bf16, cm_one_thread(), &s);
         ck_assert_msg(values.kind == gradient.kind,
                       "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %d and %d", level, bf16, k, s.oc,
                       s.c, s.h, s.w, values.kind, gradient.kind);

@@ -74,8 +74,8 @@ static void find_rows(const cm_attention_own *a, const float *const in[2], size_
         m[i] = (matrix){in[p->input] + first * p->row + p->first + head * p->by_head, p->row};
     }
     for (size_t i = 0; alternate && i < last - first; i++)
-        a->kernels->split3(a->d, m[Q].at + i * m[Q].row, room + i * a->d, room + size + i * a->d,
-                           room + 2 * size + i * a->d);
+        a->kernels->pointwise->split3(a->d, m[Q].at + i * m[Q].row, room + i * a->d, room + size + i * a->d,
+                                      room + 2 * size + i * a->d);
     for (size_t i = 0; alternate && i < 3; i++) m[i] = (matrix){room + i * size, a->d};
 }
 
@@ -90,7 +90,7 @@ static void take_rows(const cm_attention_own *a, matrix from, size_t first, size
 static void pack_rows(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
 {
     for (size_t k = 0, width; k < a->d; k += width) {
-        width = a->products->panel(a->d - k);
+        width = a->kernels->gemm->panel(a->d - k);
         for (size_t i = first; i < last; i++)
             memcpy(to + k * a->tokens + i * width, from.at + (i - first) * from.row + k, width * sizeof *to);
     }
@@ -100,8 +100,8 @@ static void pack_rows(const cm_attention_own *a, matrix from, size_t first, size
 static void pack_columns(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
 {
     for (size_t i = first, width; i < last; i += width) {
-        width = a->products->panel(a->tokens - i);
-        a->kernels->turn(width, a->d, from.at + (i - first) * from.row, from.row, to + i * a->d, width);
+        width = a->kernels->gemm->panel(a->tokens - i);
+        a->kernels->pointwise->turn(width, a->d, from.at + (i - first) * from.row, from.row, to + i * a->d, width);
     }
 }
 
@@ -139,8 +139,8 @@ static cm_status pack_piece(void *user, int index, int worker)
 /* Probabilities of `rows` queries. */
 static void probabilities(const cm_attention_own *a, size_t rows, const float *q, const float *k, float *scores)
 {
-    a->products->float32.product(rows, a->tokens, a->d, q, a->d, k, scores, scores_row(a));
-    a->kernels->softmax(rows, a->tokens, scores_row(a), scale_of(a), scores);
+    a->kernels->gemm->product(rows, a->tokens, a->d, q, a->d, k, scores, scores_row(a));
+    a->kernels->pointwise->softmax(rows, a->tokens, scores_row(a), scale_of(a), scores);
 }
 
 /* One block of queries of one head. */
@@ -152,8 +152,8 @@ static cm_status block_piece(void *user, int index, int worker)
     const size_t rows = block_rows(a, first), head = h * matrix_floats(a), c = a->heads * a->d;
     float *scores = worker_room(j, worker);
     probabilities(a, rows, j->q + head + first * a->d, j->k + head, scores);
-    a->products->float32.product(rows, a->d, a->tokens, scores, scores_row(a), j->v + head,
-                                 j->out + first * c + h * a->d, c);
+    a->kernels->gemm->product(rows, a->d, a->tokens, scores, scores_row(a), j->v + head,
+                              j->out + first * c + h * a->d, c);
     return CM_OK;
 }
 
@@ -197,15 +197,16 @@ static room room_of(const cm_attention_own *a, float *scratch)
 /* What the queries from `first` on add. */
 static void block_gradient(const cm_attention_own *a, const float *dout, size_t first, const room *r)
 {
-    const cm_winograd_kernels *own = a->products;
+    const cm_gemm *gemm = a->kernels->gemm;
     const size_t t = a->tokens, d = a->d, rows = block_rows(a, first), row = scores_row(a);
     for (size_t i = 0; i < rows; i++) memcpy(r->dout + i * d, dout + (first + i) * a->heads * d, d * sizeof *dout);
     probabilities(a, rows, r->q + first * d, r->k_columns, r->scores);
-    own->product_transposed(t, d, rows, r->scores, row, r->dout, d, r->gradient[V], first > 0);
-    own->float32.product(rows, t, d, r->dout, d, r->v_columns, r->more, row);
-    a->kernels->softmax_back(rows, t, row, scale_of(a), r->scores, r->more);
-    own->float32.product(rows, d, t, r->more, row, r->k_rows, r->gradient[Q] + first * d, d);
-    own->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K], first > 0 || is_shared(a));
+    gemm->product_transposed(t, d, rows, r->scores, row, r->dout, d, r->gradient[V], first > 0);
+    gemm->product(rows, t, d, r->dout, d, r->v_columns, r->more, row);
+    a->kernels->pointwise->softmax_back(rows, t, row, scale_of(a), r->scores, r->more);
+    gemm->product(rows, d, t, r->more, row, r->k_rows, r->gradient[Q] + first * d, d);
+    gemm->product_transposed(t, d, rows, r->more, row, r->q + first * d, d, r->gradient[K],
+                             first > 0 || is_shared(a));
 }
 
 /* q, k and v of one head. */
@@ -234,8 +235,8 @@ static void put_head(const cm_attention_own *a, const room *r, size_t head, floa
             memcpy(to[i] + row * p->row, r->gradient[i] + row * d, d * sizeof *to[i]);
     }
     for (size_t row = 0; to[Q] && a->place[Q].step == 3 && row < a->tokens; row++)
-        a->kernels->join3(d, r->gradient[Q] + row * d, r->gradient[K] + row * d, r->gradient[V] + row * d,
-                          to[Q] + row * a->place[Q].row);
+        a->kernels->pointwise->join3(d, r->gradient[Q] + row * d, r->gradient[K] + row * d, r->gradient[V] + row * d,
+                                     to[Q] + row * a->place[Q].row);
 }
 
 void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[2], const float *dout,

@@ -1,5 +1,5 @@
-/* attention_f32.h - softmax(q k^T / sqrt(d)) v and its gradients by our own float32 products
- * (winograd.h), from k and v in packed panels: they are packed once an image instead of for every
+/* attention_f32.h - softmax(q k^T / sqrt(d)) v and its gradients by float32 matrix products
+ * (kernels/gemm.h), from k and v in packed panels: they are packed once an image instead of for every
  * block of queries.  For tokens and d in multiples of 16. */
 #ifndef CM_ATTENTION_ATTENTION_F32_H
 #define CM_ATTENTION_ATTENTION_F32_H
@@ -7,10 +7,8 @@
 #include "attention/qkv.h"
 #include "base/parallel.h"
 #include "kernels/kernels.h"
-#include "kernels/winograd.h"
 
 typedef struct cm_attention_own {
-    const cm_winograd_kernels *products;
     const cm_kernels *kernels;
     cm_threads threads; /* of a run; gradients take one */
     size_t tokens, heads, d;

@@ -81,11 +81,11 @@ static void take(const job *j, size_t token, size_t head, size_t kind, float *fl
     const int half = a->x_half[p->input];
     const void *from = cm_values_at(j->in[p->input], half, token * p->row + p->first + head * p->by_head);
     const float *whole = from;
-    if (s > 1) a->tiles->thirds(d, from, half, half ? (void *)to : floats);
+    if (s > 1) a->kernels->tiles->thirds(d, from, half, half ? (void *)to : floats);
     else if (half) memcpy(to, from, d * sizeof *to);
     if (half) return;
-    if (a->parts > 1) a->tiles->split(d, s > 1 ? floats : whole, to, d);
-    else a->tiles->round(d, s > 1 ? floats : whole, to);
+    if (a->parts > 1) a->kernels->tiles->split(d, s > 1 ? floats : whole, to, d);
+    else a->kernels->tiles->round(d, s > 1 ? floats : whole, to);
 }
 
 /* 32 channels of two tokens: pairs of channels n and 16 + n become pairs of tokens. */
@@ -125,7 +125,7 @@ static void put_columns(const cm_attention_tiles *a, const uint16_t *k, uint16_t
     const size_t row = (size_t)a->parts * a->d;
     for (size_t i = 0; i < a->d; i += 32)
         for (size_t part = 0; part < (size_t)a->parts; part++, to += PAIR)
-            a->tiles->turn((const uint32_t *)(const void *)(k + part * a->d + i), row / 2, to, 32);
+            a->kernels->tiles->turn((const uint32_t *)(const void *)(k + part * a->d + i), row / 2, to, 32);
 }
 
 /* 32 tokens of one head. */
@@ -170,7 +170,7 @@ static void product(const job *j, size_t rows, const uint16_t *a, size_t row, si
                            .oc = y_row};
     for (size_t i = 0; i < columns; i += 32, strip.b += (size_t)j->a->parts * depth * PAIR) {
         strip.y = y + i;
-        j->a->tiles->strip(&strip);
+        j->a->kernels->tiles->strip(&strip);
     }
 }
 
@@ -179,11 +179,11 @@ static void put_result(const job *j, float *result, float inverse, size_t at)
 {
     const cm_attention_tiles *a = j->a;
     if (!a->y_half) {
-        a->kernels->scale(a->d, inverse, result, (float *)(void *)j->out + at);
+        a->kernels->pointwise->scale(a->d, inverse, result, (float *)(void *)j->out + at);
         return;
     }
-    a->kernels->scale(a->d, inverse, result, result);
-    a->tiles->round(a->d, result, (uint16_t *)(void *)j->out + at);
+    a->kernels->pointwise->scale(a->d, inverse, result, result);
+    a->kernels->tiles->round(a->d, result, (uint16_t *)(void *)j->out + at);
 }
 
 /* One block of queries of one head. */
@@ -196,13 +196,13 @@ static cm_status block_piece(void *user, int index, int worker)
     const size_t rows = t - first < BLOCK ? t - first : BLOCK;
     const size_t packed = (size_t)a->parts * t * d;
     const room r = room_of(j, worker);
-    a->tiles->begin();
+    a->kernels->tiles->begin();
     product(j, rows, j->q + (head * t + first) * row_of(a, d), row_of(a, d), d / 32, j->k + head * packed, t,
             r.scores, scores_row(a));
-    a->tiles->softmax(rows, t, (float)(1 / sqrt((double)d)), r.scores, scores_row(a), r.p, row_of(a, t),
-                      a->parts > 1 ? t : 0, r.inverse);
+    a->kernels->tiles->softmax(rows, t, (float)(1 / sqrt((double)d)), r.scores, scores_row(a), r.p, row_of(a, t),
+                               a->parts > 1 ? t : 0, r.inverse);
     product(j, rows, r.p, row_of(a, t), t / 32, j->v + head * packed, d, r.result, d);
-    a->tiles->end();
+    a->kernels->tiles->end();
     for (size_t i = 0; i < rows; i++) put_result(j, r.result + i * d, r.inverse[i], (first + i) * c + head * d);
     return CM_OK;
 }

@@ -7,11 +7,9 @@
 #include "attention/qkv.h"
 #include "base/parallel.h"
 #include "kernels/kernels.h"
-#include "kernels/tiles.h"
 #include "tensor/desc.h"
 
 typedef struct cm_attention_tiles {
-    const cm_tile_kernels *tiles;
     const cm_kernels *kernels;
     int parts; /* of a value: 1 or 3 */
     cm_threads threads;

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cpu_level.h"
 #include "base/cpus.h"
 #include "base/options.h"
 #include "base/pool.h"
@@ -18,6 +19,7 @@ struct cm_context {
     pid_t process;
     cm_context_options options; /* resolved */
     cm_pool *pool;
+    int cpu_level;
 };
 
 /* Large blocks (weights, activations) on large pages where the system has them for
@@ -77,6 +79,7 @@ cm_status cm_context_create(const cm_context_options *options, cm_context **out)
     atomic_init(&context->references, 1);
     context->process = getpid();
     context->options = o;
+    context->cpu_level = cm_cpu_level();
     context->pool = cm_pool_create(&o);
     if (!context->pool) {
         o.free(o.memory_user, context);
@@ -111,6 +114,11 @@ cm_status cm_context_check_process(const cm_context *context)
                 "a context of its own there",
                 (long)context->process, (long)getpid());
     return CM_OK;
+}
+
+int cm_context_cpu_level(const cm_context *context)
+{
+    return context->cpu_level;
 }
 
 int cm_context_threads(const cm_context *context)

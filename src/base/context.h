@@ -14,6 +14,8 @@ cm_status cm_context_retain(cm_context *context, cm_context **out);
 cm_status cm_context_check_process(const cm_context *context);
 
 int cm_context_threads(const cm_context *context);
+/* CM_CPU_* of cpu_level.h, found when the context was made. */
+int cm_context_cpu_level(const cm_context *context);
 /* The workers of the context: pool.h; through parallel.h for everybody else. */
 typedef struct cm_pool cm_pool;
 cm_pool *cm_context_pool(const cm_context *context);

@@ -3,18 +3,17 @@
 
 #include <string.h>
 
-#include "base/cpu_level.h"
-
 /* Parts of a value in tiles, or 0: not by tiles.  To cut a value in three takes as long as 128 outputs
  * save by it (measured).  The same for a layer and its data gradient, whose channels change places. */
-static int parts_of(int level, int bf16, const cm_own_shape *s)
+static int parts_of(const cm_kernels *kernels, int bf16, const cm_own_shape *s)
 {
     if (bf16) return bf16 == 1;
     const int wide = s->c >= 128 && s->oc >= 128 && s->c + s->oc > 256;
-    return level >= CM_CPU_AMX_BF16 && s->kernel == 1 && wide && s->h * s->w >= 16 ? 3 : 0;
+    return kernels->has_amx && s->kernel == 1 && wide && s->h * s->w >= 16 ? 3 : 0;
 }
 
-void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, cm_threads threads, const cm_own_shape *s)
+void cm_own_conv_init(cm_own_conv *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                      const cm_own_shape *s)
 {
     memset(conv, 0, sizeof *conv);
     if (s->up) {
@@ -22,27 +21,27 @@ void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, cm_threads threads
         if (bf16 == 1 || !cm_winograd_rule(0, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w))
             return;
         conv->kind = CM_OWN_WINOGRAD;
-        cm_winograd_init(&conv->as.winograd, level, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
+        cm_winograd_init(&conv->as.winograd, kernels, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
         return;
     }
     if (cm_narrow_rule(s->kernel, s->stride, s->pad, s->c, s->oc) && !s->turned) {
         conv->kind = CM_OWN_NARROW;
-        cm_narrow_init(&conv->as.narrow, level, threads, s->n, s->h, s->w, s->c, s->oc);
+        cm_narrow_init(&conv->as.narrow, kernels, threads, s->n, s->h, s->w, s->c, s->oc);
         return;
     }
-    const int parts = parts_of(level, bf16, s);
+    const int parts = parts_of(kernels, bf16, s);
     const int tile = cm_winograd_rule(parts ? 1 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w);
     if (tile == 0) return;
     conv->kind = parts ? CM_OWN_TILES : CM_OWN_WINOGRAD;
     if (parts)
-        cm_tiles_init(&conv->as.tiles, level, parts, s->kernel, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
-    else cm_winograd_init(&conv->as.winograd, level, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
+        cm_tiles_init(&conv->as.tiles, kernels, parts, s->kernel, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
+    else cm_winograd_init(&conv->as.winograd, kernels, bf16, tile, s->turned, threads, s->n, s->h, s->w, s->c, s->oc);
 }
 
 void cm_own_conv_take_plain(cm_own_conv *conv)
 {
     const cm_winograd *w = &conv->as.winograd;
-    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads.count == 1 && w->operands->bytes == 4 &&
+    conv->plain = conv->kind == CM_OWN_WINOGRAD && w->threads.count == 1 && w->gemm->bytes == 4 &&
                   !cm_winograd_narrow(w->c, w->oc);
 }
 
@@ -106,7 +105,8 @@ int cm_own_gradient_serves(const cm_own_conv *conv, const cm_own_shape *s)
     return s->kernel == 1 && s->stride == 1 && s->pad == 0 && s->c % 16 == 0 && s->oc % 16 == 0;
 }
 
-void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level, const cm_own_shape *s)
+void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, const cm_kernels *kernels,
+                          const cm_own_shape *s)
 {
     const int tile = s->kernel == 1 ? CM_TILE_1X1
                      : s->up        ? CM_TILE_UP
@@ -114,8 +114,8 @@ void cm_own_gradient_init(cm_own_gradient *g, const cm_own_conv *conv, int level
     g->points = (size_t)s->n * (size_t)s->h * (size_t)s->w * (s->up ? 4 : 1);
     g->kind = conv->kind == CM_OWN_TILES && conv->as.tiles.parts == 1 ? CM_OWN_TILES : CM_OWN_WINOGRAD;
     if (g->kind == CM_OWN_TILES)
-        cm_tiles_init(&g->tiles, level, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
-    cm_winograd_init(&g->winograd, level, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+        cm_tiles_init(&g->tiles, kernels, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    cm_winograd_init(&g->winograd, kernels, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
 }
 
 static size_t gradient_bytes(const cm_own_gradient *g)
@@ -147,8 +147,8 @@ static void bias_gradient(const cm_own_gradient *g, const cm_kernels *kernels, c
     memset(dbias, 0, oc * sizeof *dbias);
     for (size_t row = 0; row < rows; row += 64) {
         size_t count = rows - row < 64 ? rows - row : 64;
-        kernels->moments(count, oc, dy + row * oc, zero, sums, sums + oc);
-        kernels->axpy(oc, 1, sums, dbias);
+        kernels->pointwise->moments(count, oc, dy + row * oc, zero, sums, sums + oc);
+        kernels->pointwise->axpy(oc, 1, sums, dbias);
     }
 }
 

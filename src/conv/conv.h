@@ -28,7 +28,8 @@ typedef struct cm_own_conv {
 
 /* kind NONE where oneDNN's direct kernels serve better: a function of the shape and the
  * arithmetic (bf16 of cm_op_plan) alone. */
-void cm_own_conv_init(cm_own_conv *conv, int level, int bf16, cm_threads threads, const cm_own_shape *shape);
+void cm_own_conv_init(cm_own_conv *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                      const cm_own_shape *shape);
 /* What forward's x and y are held in; bfloat16 by tiles only, others take floats. */
 static inline int cm_own_conv_offers_half(const cm_own_conv *conv)
 {
@@ -57,7 +58,8 @@ typedef struct cm_own_gradient {
     cm_tiles tiles;
 } cm_own_gradient;
 int cm_own_gradient_serves(const cm_own_conv *conv, const cm_own_shape *shape);
-void cm_own_gradient_init(cm_own_gradient *gradient, const cm_own_conv *conv, int level, const cm_own_shape *shape);
+void cm_own_gradient_init(cm_own_gradient *gradient, const cm_own_conv *conv, const cm_kernels *kernels,
+                          const cm_own_shape *shape);
 size_t cm_own_gradient_scratch_bytes(const cm_own_gradient *gradient);
 void cm_own_gradient_run(const cm_own_gradient *gradient, const cm_kernels *kernels, const float *x, const float *dy,
                          float *dw, float *dbias, void *scratch);

@@ -12,10 +12,10 @@ int cm_narrow_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32
     return kernel == 3 && stride == 1 && pad == 1 && c % 16 == 0 && oc <= MOST;
 }
 
-void cm_narrow_init(cm_narrow *narrow, int level, cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c,
-                    int32_t oc)
+void cm_narrow_init(cm_narrow *narrow, const cm_kernels *kernels, cm_threads threads, int32_t n, int32_t h, int32_t w,
+                    int32_t c, int32_t oc)
 {
-    *narrow = (cm_narrow){cm_kernels_for(level), threads, n, h, w, c, oc};
+    *narrow = (cm_narrow){kernels, threads, n, h, w, c, oc};
 }
 
 size_t cm_narrow_packed_bytes(const cm_narrow *narrow)
@@ -83,7 +83,7 @@ static cm_status row_piece(void *user, int piece, int worker)
     for (int32_t first = 0; first < s->w; first += POINTS) {
         const int32_t count = s->w - first < POINTS ? s->w - first : POINTS;
         find_points(j, piece / s->h, piece % s->h, first, src);
-        s->kernels->narrow((size_t)s->c, src, j->packed, sums);
+        s->kernels->pointwise->narrow((size_t)s->c, src, j->packed, sums);
         for (int32_t p = 0; p < count; p++)
             finish(j, (size_t)piece * (size_t)s->w + (size_t)(first + p), sums + MOST * p);
     }

@@ -16,8 +16,8 @@ typedef struct cm_narrow {
 
 /* A function of the layer's shape alone. */
 int cm_narrow_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc);
-void cm_narrow_init(cm_narrow *narrow, int level, cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c,
-                    int32_t oc);
+void cm_narrow_init(cm_narrow *narrow, const cm_kernels *kernels, cm_threads threads, int32_t n, int32_t h, int32_t w,
+                    int32_t c, int32_t oc);
 size_t cm_narrow_packed_bytes(const cm_narrow *narrow);
 int cm_narrow_same_weights(const cm_narrow *a, const cm_narrow *b);
 /* plain [oc][c][3][3] to [9][3][c]. */

@@ -146,10 +146,10 @@ static void cut_images(cm_tiles *t)
     t->h = rows;
 }
 
-void cm_tiles_init(cm_tiles *t, int level, int parts, int side, int turned, cm_threads threads, int32_t n, int32_t h,
-                   int32_t w, int32_t c, int32_t oc)
+void cm_tiles_init(cm_tiles *t, const cm_kernels *kernels, int parts, int side, int turned, cm_threads threads,
+                   int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
 {
-    *t = (cm_tiles){cm_tiles_for(level), parts, side, turned, threads, n, h, w, c, oc, 1, 0, 0};
+    *t = (cm_tiles){kernels->tiles, parts, side, turned, threads, n, h, w, c, oc, 1, 0, 0};
     if (side == 1) cut_images(t);
     size_t most = CACHED / (image_values(t) * sizeof(uint16_t));
     if (most > 1) t->together = most < (size_t)t->n ? (int32_t)most : t->n;

@@ -16,7 +16,7 @@
 #define CM_CONV_TILES_H
 
 #include "base/parallel.h"
-#include "kernels/tiles.h"
+#include "kernels/kernels.h"
 
 typedef struct cm_tiles {
     const cm_tile_kernels *kernels;
@@ -29,8 +29,8 @@ typedef struct cm_tiles {
     int x_half, y_half;     /* held in bfloat16 */
 } cm_tiles;
 
-void cm_tiles_init(cm_tiles *tiles, int level, int parts, int side, int turned, cm_threads threads, int32_t n,
-                   int32_t h, int32_t w, int32_t c, int32_t oc);
+void cm_tiles_init(cm_tiles *tiles, const cm_kernels *kernels, int parts, int side, int turned, cm_threads threads,
+                   int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
 int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
 /* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */

@@ -54,12 +54,12 @@ static size_t block_of(const cm_winograd *w)
     return (tiles + blocks - 1) / blocks;
 }
 
-void cm_winograd_init(cm_winograd *w, int level, int bf16, int tile, int turned, cm_threads threads, int32_t n,
-                      int32_t h, int32_t across, int32_t c, int32_t oc)
+void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int tile, int turned, cm_threads threads,
+                      int32_t n, int32_t h, int32_t across, int32_t c, int32_t oc)
 {
-    const cm_winograd_kernels *kernels = cm_winograd_for(level);
     *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
-    w->operands = bf16 ? cm_winograd_bf16_for(level) : &kernels->float32;
+    w->gemm = bf16 ? kernels->gemm_bf16 : kernels->gemm;
+    w->operands = bf16 ? kernels->winograd_bf16 : &kernels->winograd->float32;
     w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
     w->tiles_down = (height(w) + cm_tile_down(tile) - 1) / cm_tile_down(tile);
     w->tiles_across = (width(w) + cm_tile_across(tile) - 1) / cm_tile_across(tile);
@@ -72,7 +72,7 @@ const char *cm_winograd_name(const cm_winograd *w)
         {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4", "winograd up", "winograd down"},
         {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16", "winograd up bf16",
          "winograd down bf16"}};
-    return names[w->operands->bytes == 2][w->tile - 1];
+    return names[w->gemm->bytes == 2][w->tile - 1];
 }
 
 int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
@@ -117,7 +117,7 @@ static size_t group_columns(const cm_winograd *w, size_t first)
 enum { PAD = 48 };
 static size_t padding(const cm_winograd *w) /* operands of so many floats */
 {
-    return PAD * sizeof(float) / w->operands->bytes;
+    return PAD * sizeof(float) / w->gemm->bytes;
 }
 
 /* From one matrix of a group's weights to the next, and from the first group to the one
@@ -134,21 +134,22 @@ static size_t weights_before(const cm_winograd *w, size_t first)
 size_t cm_winograd_packed_bytes(const cm_winograd *w)
 {
     size_t last = (groups_of((size_t)w->oc) - 1) * GROUP;
-    return (weights_before(w, last) + matrices(w) * weights_apart(w, group_columns(w, last))) * w->operands->bytes;
+    return (weights_before(w, last) + matrices(w) * weights_apart(w, group_columns(w, last))) * w->gemm->bytes;
 }
 
 /* [matrix][panel][c / channels][columns of the panel][channels]. */
 static void pack_group(const cm_winograd *w, const float *plain, size_t first, unsigned char *to)
 {
-    const cm_winograd_operands *o = w->operands;
+    const cm_gemm *gemm = w->gemm;
     float gathered[2 * 9 * GROUP];
     size_t c = (size_t)w->c, columns = group_columns(w, first);
     for (size_t j = 0, width; j < columns; j += width) {
-        width = w->kernels->panel(columns - j);
-        for (size_t k = 0; k < c; k += o->channels) {
-            for (size_t i = 0; i < o->channels; i++)
+        width = w->gemm->panel(columns - j);
+        for (size_t k = 0; k < c; k += gemm->channels) {
+            for (size_t i = 0; i < gemm->channels; i++)
                 gather(w, plain, first + j, width, k + i, gathered + i * taps(w) * width);
-            o->weights(w->tile, width, gathered, to + (j * c + k * width) * o->bytes, weights_apart(w, columns));
+            w->operands->weights(w->tile, width, gathered, to + (j * c + k * width) * gemm->bytes,
+                                 weights_apart(w, columns));
         }
     }
 }
@@ -156,7 +157,7 @@ static void pack_group(const cm_winograd *w, const float *plain, size_t first, u
 void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 {
     for (size_t first = 0; first < (size_t)w->oc; first += GROUP)
-        pack_group(w, plain, first, (unsigned char *)packed + weights_before(w, first) * w->operands->bytes);
+        pack_group(w, plain, first, (unsigned char *)packed + weights_before(w, first) * w->gemm->bytes);
 }
 
 /* --- running ------------------------------------------------------------------------------ */
@@ -166,12 +167,12 @@ void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
  * in operands, of values and of tiles. */
 static size_t apart(const cm_winograd *w)
 {
-    return (size_t)w->c + 64 / w->operands->bytes;
+    return (size_t)w->c + 64 / w->gemm->bytes;
 }
 
 static size_t row_of(const cm_winograd *w)
 {
-    return cm_tile_values(w->tile) * apart(w) + 64 / w->operands->bytes;
+    return cm_tile_values(w->tile) * apart(w) + 64 / w->gemm->bytes;
 }
 
 /* Products of one worker: [position][tile][columns]. */
@@ -183,7 +184,7 @@ static size_t product_floats(const cm_winograd *w)
 size_t cm_winograd_scratch_bytes(const cm_winograd *w)
 {
     size_t floats = (size_t)w->c + (size_t)w->threads.count * product_floats(w);
-    return floats * sizeof(float) + w->block * row_of(w) * w->operands->bytes;
+    return floats * sizeof(float) + w->block * row_of(w) * w->gemm->bytes;
 }
 
 typedef struct {
@@ -236,7 +237,7 @@ static cm_status input_piece(void *user, int piece, int worker)
     size_t c = (size_t)w->c;
     (void)worker;
     find_points(w, j->x, c, j->first + (size_t)piece, rim(w), j->zero, points);
-    w->operands->input(w->tile, c, points, j->v + (size_t)piece * row_of(w) * w->operands->bytes, apart(w));
+    w->operands->input(w->tile, c, points, j->v + (size_t)piece * row_of(w) * w->gemm->bytes, apart(w));
     return CM_OK;
 }
 
@@ -292,7 +293,7 @@ static void outputs(const job *j, size_t first, size_t begin, size_t count, cons
             ask_for(w, &to, columns);
         }
         find_outputs(j, j->first + begin + i, first, &to);
-        w->kernels->output(w->tile, columns, m + i * columns, m_apart, bias, &to);
+        w->kernels->winograd->output(w->tile, columns, m + i * columns, m_apart, bias, &to);
     }
 }
 
@@ -301,7 +302,7 @@ static void outputs(const job *j, size_t first, size_t begin, size_t count, cons
 static const unsigned char *weights_of(const job *j, size_t first)
 {
     const cm_winograd *w = j->w;
-    const size_t before = weights_before(w, first) * w->operands->bytes;
+    const size_t before = weights_before(w, first) * w->gemm->bytes;
     if (!j->plain) return j->packed + before;
     unsigned char *to = j->fresh + (j->tiles < tiles_of(w) ? before : 0);
     if (j->first == 0) pack_group(w, j->plain, first, to);
@@ -315,14 +316,14 @@ static cm_status output_piece(void *user, int piece, int worker)
     const cm_winograd *w = j->w;
     size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * GROUP;
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
-    size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->operands->bytes;
+    size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->gemm->bytes;
     const unsigned char *packed = weights_of(j, first), *v = j->v + begin * row_of(w) * bytes;
     float *m = j->m + (size_t)worker * product_floats(w);
     if (count == 0) return CM_OK; /* more threads than tiles */
     for (size_t t = 0; t < positions(w); t++)
-        w->operands->product(count, columns, c, v + cm_tile_value_of(w->tile, t) * apart(w) * bytes, row_of(w),
-                             packed + cm_tile_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes,
-                             m + t * m_apart, columns);
+        w->gemm->product(count, columns, c, v + cm_tile_value_of(w->tile, t) * apart(w) * bytes, row_of(w),
+                         packed + cm_tile_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes, m + t * m_apart,
+                         columns);
     outputs(j, first, begin, count, m, m_apart);
     return CM_OK;
 }
@@ -354,7 +355,7 @@ cm_status cm_winograd_run(const cm_winograd *w, const float *x, const void *pack
 /* Of a run's fresh weights. */
 static size_t fresh_bytes(const cm_winograd *w)
 {
-    size_t group = matrices(w) * weights_apart(w, group_columns(w, 0)) * w->operands->bytes;
+    size_t group = matrices(w) * weights_apart(w, group_columns(w, 0)) * w->gemm->bytes;
     return tiles_of(w) <= w->block ? group : cm_winograd_packed_bytes(w);
 }
 
@@ -458,11 +459,13 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
     float *halves = du + m * du_apart;
     for (size_t row = 0; row < m; row++) {
         for (size_t i = 0; i < m; i++, z += apart)
-            w->kernels->product_transposed(rows, columns, tiles, v + cm_tile_value_of(w->tile, m * row + i) * apart,
-                                           gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
-        w->kernels->fold_rows(w->tile, rows, columns, du, du_apart, halves + 3 * row * columns, 3 * m * columns);
+            w->kernels->gemm->product_transposed(rows, columns, tiles,
+                                                 v + cm_tile_value_of(w->tile, m * row + i) * apart,
+                                                 gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
+        w->kernels->winograd->fold_rows(w->tile, rows, columns, du, du_apart, halves + 3 * row * columns,
+                                        3 * m * columns);
     }
-    w->kernels->fold(w->tile, rows, columns, halves, dw, oc, (size_t)w->c * oc, add);
+    w->kernels->winograd->fold(w->tile, rows, columns, halves, dw, oc, (size_t)w->c * oc, add);
 }
 
 static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
@@ -485,7 +488,8 @@ static void gradient_of_points(const cm_winograd *w, const float *x, const float
             copy_rows(count, c, x, v);
             copy_rows(count, oc, dy, z);
         }
-        w->kernels->product_transposed(c, oc, count, copied ? v : x, v_row, copied ? z : dy, z_row, dw, first > 0);
+        w->kernels->gemm->product_transposed(c, oc, count, copied ? v : x, v_row, copied ? z : dy, z_row, dw,
+                                             first > 0);
     }
 }
 
@@ -502,9 +506,9 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
         size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w);
         float *z = all;
         for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
-            transform_group(w, w->kernels->gradient, 0, dy, oc, j, first, count, zero, z);
+            transform_group(w, w->kernels->winograd->gradient, 0, dy, oc, j, first, count, zero, z);
         for (size_t k = 0; k < c; k += GROUP) {
-            transform_group(w, w->kernels->float32.input, rim(w), x, c, k, first, count, zero, v);
+            transform_group(w, w->kernels->winograd->float32.input, rim(w), x, c, k, first, count, zero, v);
             z = all;
             for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
                 gradient_groups(w, c - k < GROUP ? c - k : GROUP, group_columns(w, j), count, v, z, du,

@@ -36,11 +36,12 @@
 #define CM_CONV_WINOGRAD_H
 
 #include "base/parallel.h"
-#include "kernels/winograd.h"
+#include "kernels/kernels.h"
 
 typedef struct cm_winograd {
-    const cm_winograd_kernels *kernels;
-    const cm_winograd_operands *operands;
+    const cm_kernels *kernels;
+    const cm_gemm *gemm;                    /* of the operands, which */
+    const cm_winograd_operands *operands;   /* these make */
     int tile;                               /* CM_TILE_ */
     int turned;                             /* weights as the data gradient wants them */
     cm_threads threads;                     /* of a run */
@@ -59,8 +60,8 @@ static inline int cm_winograd_narrow(int32_t c, int32_t oc)
  * tile; then CM_TILE_1X1 for a 1 x 1 convolution. */
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w);
-void cm_winograd_init(cm_winograd *winograd, int level, int bf16, int tile, int turned, cm_threads threads, int32_t n,
-                      int32_t h, int32_t w, int32_t c, int32_t oc);
+void cm_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int turned,
+                      cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 /* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "winograd down", "product bf16". */
 const char *cm_winograd_name(const cm_winograd *winograd);
 size_t cm_winograd_packed_bytes(const cm_winograd *winograd);

@@ -167,7 +167,8 @@ static void tell(const cm_exec *exec, const cm_step *s)
 static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {
     for (int k = 0; k < CM_OP_MAX_IN; k++)
-        if (s->sum[k] >= 0) run->p->kernels->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
+        if (s->sum[k] >= 0)
+            run->p->kernels->pointwise->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
 }
 
 static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)

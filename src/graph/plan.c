@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/cpu_level.h"
 #include "base/parallel.h"
 #include "graph/program.h"
 
@@ -136,7 +135,7 @@ static cm_status lay_out_gradients(cm_plan *plan)
 
 static cm_status build_with(cm_plan *plan, unsigned char *moves)
 {
-    const cm_kernels *kernels = cm_kernels_for(cm_cpu_level());
+    const cm_kernels *kernels = cm_kernels_for(cm_context_cpu_level(plan->context));
     CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
     plan->ops = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
     plan->half = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
@@ -248,11 +247,13 @@ cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_
         const cm_op_plan *op = &plan->ops[i], *other = beside ? &beside->ops[i] : NULL;
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
             const int index = plan->graph->nodes[i].param[k];
-            if (!cm_packer_plain(&op->packer[k])) CM_TRY(packed_size(&op->packer[k], other ? &other->packer[k] : NULL, bytes));
+            if (!cm_packer_plain(&op->packer[k]))
+                CM_TRY(packed_size(&op->packer[k], other ? &other->packer[k] : NULL, bytes));
             else if (index >= 0 && plan->graph->params[index].derived.kind && !beside)
                 *bytes += cm_param_elements(&plan->graph->params[index]) * sizeof(float);
         }
-        if (!cm_packer_plain(&op->back_packer)) CM_TRY(packed_size(&op->back_packer, other ? &other->back_packer : NULL, bytes));
+        if (!cm_packer_plain(&op->back_packer))
+            CM_TRY(packed_size(&op->back_packer, other ? &other->back_packer : NULL, bytes));
     }
     return CM_OK;
 }

@@ -45,5 +45,5 @@ static inline void finish_row(const cm_tile_strip *s, int32_t point, const float
 #include "kernels/amx_emulated.h"
 #endif
 
-const cm_tile_kernels CM_TILES = {begin, end,     strip,  outer,        taps,   pairs,
+const cm_tile_kernels CM_TABLE = {begin, end,     strip,  outer,        taps,   pairs,
                                   turn,  softmax, affine, round_values, thirds, split};

@@ -1,45 +1,25 @@
-/* dispatch.c - which tables of kernels serve which CPU level. */
+/* dispatch.c - which loops serve which CPU level. */
 #include "base/cpu_level.h"
 #include "kernels/kernels.h"
-#include "kernels/tiles.h"
-#include "kernels/winograd.h"
+
+#define TABLE(name, has_amx, float32, bf16, tiles)                                                                   \
+    {                                                                                                                \
+        name, has_amx, &cm_pointwise_##float32, &cm_gemm_f32_##float32, &cm_gemm_bf16_##bf16,                        \
+            &cm_winograd_f32_##float32, &cm_winograd_bf16_##bf16, &cm_bf16_##tiles                                   \
+    }
+
+static const cm_kernels levels[] = {
+    [CM_CPU_BASELINE] = TABLE("baseline", 0, baseline, baseline, plain),
+#if defined(__x86_64__)
+    [CM_CPU_AVX2] = TABLE("avx2", 0, avx2, avx2, plain),
+    [CM_CPU_AVX512] = TABLE("avx512", 0, avx512, avx512, plain),
+    [CM_CPU_AVX512_BF16] = TABLE("avx512_bf16", 0, avx512, native, plain),
+    [CM_CPU_AMX_BF16] = TABLE("amx_bf16", 1, avx512, native, amx),
+#endif
+};
 
 const cm_kernels *cm_kernels_for(int level)
 {
-#if defined(__x86_64__) || defined(__i386__)
-    if (level >= CM_CPU_AVX512) return &cm_kernels_avx512;
-    if (level >= CM_CPU_AVX2) return &cm_kernels_avx2;
-#endif
-    (void)level;
-    return &cm_kernels_baseline;
-}
-
-const cm_winograd_kernels *cm_winograd_for(int level)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    if (level >= CM_CPU_AVX512) return &cm_winograd_avx512;
-    if (level >= CM_CPU_AVX2) return &cm_winograd_avx2;
-#endif
-    (void)level;
-    return &cm_winograd_baseline;
-}
-
-const cm_winograd_operands *cm_winograd_bf16_for(int level)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    if (level >= CM_CPU_AVX512_BF16) return &cm_bf16_native;
-    if (level >= CM_CPU_AVX512) return &cm_bf16_avx512;
-    if (level >= CM_CPU_AVX2) return &cm_bf16_avx2;
-#endif
-    (void)level;
-    return &cm_bf16_baseline;
-}
-
-const cm_tile_kernels *cm_tiles_for(int level)
-{
-#if defined(__x86_64__)
-    if (level >= CM_CPU_AMX_BF16) return &cm_tiles_amx;
-#endif
-    (void)level;
-    return &cm_tiles_plain;
+    const int last = (int)(sizeof levels / sizeof *levels) - 1;
+    return &levels[level < last ? level : last];
 }

@@ -1,5 +1,10 @@
-/* gemm_loops.h - the matrix product, for both forms of operands (winograd_transforms.h says what a word is);
- * compiled once for each CPU level, with CM_LANES floats in a vector. */
+/* gemm_loops.h - the matrix product for both forms of operands: gemm_f32.c and gemm_bf16.c define what a word
+ * is before they include this.  A word is one float, or the bfloat16 values of two neighbouring channels:
+ *
+ *   word, words, CHANNELS    its type, a vector of them, channels in one
+ *   load_words(b)            LANES words
+ *   multiply(c, x, b)        c + x b, one word x of a row by a vector of words
+ *   ROWS                     rows of sums that fit into the registers */
 #ifndef CM_KERNELS_GEMM_LOOPS_H
 #define CM_KERNELS_GEMM_LOOPS_H
 
@@ -119,41 +124,5 @@ static void product(size_t rows, size_t columns, size_t channels, const void *op
         }
     }
 }
-
-#ifdef CM_GEMM_TRANSPOSED
-/* What the next product reads is asked for by the first panel. */
-#define DEFINE_TURNED_ROWS(W)                                                                                        \
-    static void turned_rows_of_##W(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,    \
-                                   float *c, size_t ldc, int add, int ask)                                           \
-    {                                                                                                                \
-        const float *next = b + k * ldb;                                                                             \
-        const size_t pace = ask ? pace_of(rows, ldb) : 0, far = ask ? k * lda : 0;                                   \
-        for (; rows >= 6; rows -= 6, a += 6, c += 6 * ldc, next += pace * k)                                         \
-            micro(6, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                         \
-        if (rows >= 4) {                                                                                             \
-            micro(4, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                         \
-            rows -= 4, a += 4, c += 4 * ldc, next += pace * k;                                                       \
-        }                                                                                                            \
-        if (rows) micro(2, W, k, a, 1, lda, b, ldb, c, ldc, add, next, pace, far);                                   \
-    }
-DEFINE_TURNED_ROWS(4)
-DEFINE_TURNED_ROWS(2)
-DEFINE_TURNED_ROWS(1)
-
-static void product_transposed(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               size_t ldb, float *c, int add)
-{
-    for (size_t first = 0; first < depth; first += DEPTH, a += DEPTH * lda, b += DEPTH * ldb, add = 1) {
-        size_t part = depth - first < DEPTH ? depth - first : DEPTH;
-        for (size_t j = 0, width; j < columns; j += width) {
-            width = panel(columns - j);
-            if (width == 4 * LANES) turned_rows_of_4(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-            else if (width == 2 * LANES)
-                turned_rows_of_2(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-            else turned_rows_of_1(rows, part, a, lda, b + j, ldb, c + j, columns, add, j == 0);
-        }
-    }
-}
-#endif
 
 #endif

@@ -1,6 +1,6 @@
 /* pointwise.c - the hot loops over values and rows, compiled once for each CPU level: the Makefile
- * sets CM_KERNELS (the table's name), CM_KERNELS_NAME and the machine flags. */
-#include "kernels/kernels.h"
+ * sets CM_TABLE (the table's name) and the machine flags. */
+#include "kernels/pointwise.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -391,7 +391,6 @@ static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const
     }
 }
 
-const cm_kernels CM_KERNELS = {
-    CM_KERNELS_NAME, moments,     affine,       moments_half, affine_half, silu,        add,  scale, mix,
-    softmax,         matvec,      taps,         split3,       join3,       turn,        axpy, adam,  silu_back,
-    affine_sums,     affine_back, dropout_mask, masked,       narrow,      softmax_back};
+const cm_pointwise CM_TABLE = {moments,   affine,      moments_half, affine_half,  silu,   add,    scale,       mix,
+                               softmax,   matvec,      taps,         split3,       join3,  turn,   axpy,        adam,
+                               silu_back, affine_sums, affine_back,  dropout_mask, masked, narrow, softmax_back};

@@ -64,7 +64,6 @@ typedef struct cm_tile_kernels {
      * values the pairs are i and 16 + i, zeros where there are 16. */
     void (*split)(size_t n, const float *x, uint16_t *out, size_t part);
 } cm_tile_kernels;
-extern const cm_tile_kernels cm_tiles_plain, cm_tiles_amx;
-const cm_tile_kernels *cm_tiles_for(int level);
+extern const cm_tile_kernels cm_bf16_plain, cm_bf16_amx;
 
 #endif

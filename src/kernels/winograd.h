@@ -63,43 +63,31 @@ typedef struct cm_winograd_points {
     int whole; /* no output lies outside, and to all or none something is added */
 } cm_winograd_points;
 
-/* What depends on the form of the operands, of one CPU level.  Distances are in
- * operands. */
+/* What depends on the form of the operands (gemm.h), of one CPU level.  Distances are in operands. */
 typedef struct cm_winograd_operands {
-    size_t bytes;    /* of one: 4 or 2                        */
-    size_t channels; /* that `weights` transforms at a time   */
     /* out[t] (t of cm_tile_values, `apart` from one to the next), c values each, from
      * cm_tile_points in rows. */
     void (*input)(int tile, size_t c, const float *const *points, void *out, size_t apart);
-    /* c [rows][columns] = a [rows][k] b, rows of a `lda` apart, b packed in panels of k rows. */
-    void (*product)(size_t rows, size_t columns, size_t k, const void *a, size_t lda, const void *b, float *c,
-                    size_t ldc);
     /* U of `width` outputs: w[channels][9 or 1][width] to u[t][width][channels]. */
     void (*weights)(int tile, size_t width, const float *w, void *u, size_t apart);
 } cm_winograd_operands;
-extern const cm_winograd_operands cm_bf16_baseline, cm_bf16_avx2, cm_bf16_avx512, cm_bf16_native;
-const cm_winograd_operands *cm_winograd_bf16_for(int level);
+extern const cm_winograd_operands cm_winograd_bf16_baseline, cm_winograd_bf16_avx2, cm_winograd_bf16_avx512,
+    cm_winograd_bf16_native;
 
-/* One CPU level's loops; winograd_f32.c. */
+/* The rest is float32's for both forms; winograd_f32.c. */
 typedef struct cm_winograd_kernels {
     cm_winograd_operands float32;
-    /* Columns of the next packed panel when so many are left. */
-    size_t (*panel)(size_t left);
     /* A tile's outputs, plus bias (or NULL). */
     void (*output)(int tile, size_t c, const float *in, size_t apart, const float *bias,
                    const cm_winograd_points *to);
-    /* Backward, in float32, of square tiles: Z = A dy A^T of as many points as outputs to out[t]; c [rows][columns] =
-     * or += a^T b, a [depth][rows] and b [depth][columns], their rows `lda` and `ldb` apart, rows even;
+    /* Backward, of square tiles: Z = A dy A^T of as many points as outputs to out[t];
      * t[rows, t_apart][3][columns] = a row of positions u[j][rows][columns] times G; w[i][rows, w_row][width]
      * (of 9 i) = or += G^T of such, t[rows][position][3][width], width 64 at most. */
     void (*gradient)(int tile, size_t c, const float *const *points, void *out, size_t apart);
-    void (*product_transposed)(size_t rows, size_t columns, size_t depth, const float *a, size_t lda, const float *b,
-                               size_t ldb, float *c, int add);
     void (*fold_rows)(int tile, size_t rows, size_t columns, const float *u, size_t apart, float *t, size_t t_apart);
     void (*fold)(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart,
                  int add);
 } cm_winograd_kernels;
-extern const cm_winograd_kernels cm_winograd_baseline, cm_winograd_avx2, cm_winograd_avx512;
-const cm_winograd_kernels *cm_winograd_for(int level);
+extern const cm_winograd_kernels cm_winograd_f32_baseline, cm_winograd_f32_avx2, cm_winograd_f32_avx512;
 
 #endif

@@ -1,11 +1,5 @@
-/* winograd_bf16.c - the loops over bfloat16 operands with float32 sums, compiled once
- * for each CPU level as winograd_f32.c, and once more for processors with
- * AVX512_BF16.
- *
- * A word has the values of channels 2i (low half) and 2i + 1.  A product of two
- * bfloat16 values is exact in float32, so without the instructions the sums are those
- * that the manual gives VDPBF16PS (high halves first), but for denormal numbers, which
- * it takes as zero. */
+/* winograd_bf16.c - the transforms to bfloat16 operands, compiled once for each CPU level as winograd_f32.c, and
+ * once more for processors with AVX512_BF16.  A word has the values of channels 2i (low half) and 2i + 1. */
 #include "kernels/winograd.h"
 
 #include "kernels/vectors.h"
@@ -19,13 +13,6 @@ typedef uint32_t word;
 typedef uint32_t words __attribute__((vector_size(4 * CM_LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * CM_LANES)));
 enum { CHANNELS = 2 };
-
-static inline words load_words(const word *b)
-{
-    words v;
-    memcpy(&v, b, sizeof v);
-    return v;
-}
 
 /* float32 to the nearest bfloat16, even on a tie, in the high half of each word; a
  * NaN stays one. */
@@ -52,26 +39,6 @@ static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[
     memcpy(out, &w, sizeof w);
 }
 
-#ifdef __AVX512BF16__
-enum { ROWS = 6 };
-static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b)
-{
-    return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)_mm512_set1_epi32((int)x), (__m512bh)b);
-}
-#else
-enum { ROWS = 4 };
-static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b)
-{
-    const word parts[2] = {x & 0xffff0000, x << 16};
-    float high, low;
-    memcpy(&high, &parts[0], sizeof high);
-    memcpy(&low, &parts[1], sizeof low);
-    c += high * (vec)(b & 0xffff0000);
-    return c + low * (vec)(b << 16);
-}
-#endif
-
-#include "kernels/gemm_loops.h"
 #include "kernels/winograd_transforms.h"
 
-const cm_winograd_operands CM_WINOGRAD = {sizeof(uint16_t), CHANNELS, input, product, weights};
+const cm_winograd_operands CM_TABLE = {input, weights};

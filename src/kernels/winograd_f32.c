@@ -1,22 +1,11 @@
-/* winograd_f32.c - the loops over float32, compiled once for each CPU level: the
- * Makefile sets CM_WINOGRAD (the table's name), CM_LANES and the machine flags. */
+/* winograd_f32.c - the transforms of float32, compiled once for each CPU level: the
+ * Makefile sets CM_TABLE (the table's name), CM_LANES and the machine flags. */
 #include "kernels/winograd.h"
 
 #include "kernels/vectors.h"
 
 typedef float word;
-typedef vec words;
-enum { CHANNELS = 1, ROWS = 6 };
-
-static inline words load_words(const word *b)
-{
-    return load(b);
-}
-
-static inline __attribute__((always_inline)) vec multiply(vec c, word x, words b)
-{
-    return c + x * b;
-}
+enum { CHANNELS = 1 };
 
 static inline void put(void *out, size_t at, vec v)
 {
@@ -28,15 +17,13 @@ static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[
     store(out, r[0][i]);
 }
 
-#define CM_GEMM_TRANSPOSED
-#include "kernels/gemm_loops.h"
 #include "kernels/winograd_transforms.h"
 
 /* --- two-dimensional, what the gradient and the output need --------------------------------- */
 
 /* The output number i of a tile, which lies in the image if all of them do: plus what is added to it. */
-static inline __attribute__((always_inline)) void put_output(vec v, size_t i, size_t k, const int whole, const int adds,
-                                                             const cm_winograd_points *to)
+static inline __attribute__((always_inline)) void put_output(vec v, size_t i, size_t k, const int whole,
+                                                             const int adds, const cm_winograd_points *to)
 {
     if (!whole && !to->y[i]) return;
     if (whole ? adds : to->residual[i] != NULL) v = (v + load(to->residual[i] + k)) * to->scale;
@@ -60,8 +47,7 @@ static inline __attribute__((always_inline)) void output_half(const size_t down,
     }
     for (size_t j = 0; j < 2; j++) {
         output6(v[j], 1, d, 1);
-        for (size_t i = 0; i < 4; i++)
-            put_output(d[i] + bias, 4 * (half + j * (down / 2)) + i, k, whole, adds, to);
+        for (size_t i = 0; i < 4; i++) put_output(d[i] + bias, 4 * (half + j * (down / 2)) + i, k, whole, adds, to);
     }
 }
 
@@ -225,8 +211,7 @@ static inline __attribute__((always_inline)) void fold_of(const size_t rows, siz
             }
         }
     for (size_t i = 0; i < 9; i++, w += w_apart)
-        for (size_t k = 0; k < vectors; k++)
-            store(w + k * LANES, next ? load(w + k * LANES) + all[i][k] : all[i][k]);
+        for (size_t k = 0; k < vectors; k++) store(w + k * LANES, next ? load(w + k * LANES) + all[i][k] : all[i][k]);
 }
 
 static void fold(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart, int add)
@@ -239,5 +224,4 @@ static void fold(int tile, size_t rows, size_t width, const float *t, float *w, 
     }
 }
 
-const cm_winograd_kernels CM_WINOGRAD = {
-    {sizeof(float), CHANNELS, input, product, weights}, panel, output, gradient, product_transposed, fold_rows, fold};
+const cm_winograd_kernels CM_TABLE = {{input, weights}, output, gradient, fold_rows, fold};

@@ -1,16 +1,12 @@
-/* winograd_transforms.h - the transforms and the matrix product, for both forms of
- * operands: winograd_f32.c (float32) and winograd_bf16.c define what a word is
- * before they include this; compiled once for each CPU level, with CM_LANES floats in
- * a vector.
+/* winograd_transforms.h - Winograd's transforms, for both forms of operands: winograd_f32.c (float32) and
+ * winograd_bf16.c define what a word is before they include this; compiled once for each CPU level, with
+ * CM_LANES floats in a vector.
  *
  * A word is one float, or the bfloat16 values of two neighbouring channels:
  *
- *   word, words, CHANNELS    its type, a vector of them, channels in one
- *   load_words(b)            LANES words
- *   multiply(c, x, b)        c + x b, one word x of a row by a vector of words
+ *   word, CHANNELS           its type, channels in one
  *   put(out, at, v)          values of LANES channels, at channel `at` of a row
  *   put_words(out, v)        the values of CHANNELS channels, LANES columns
- *   ROWS                     rows of sums that fit into the registers
  *
  * F(4,3) uses the points 0, +-5/8, +-3/2 and infinity, whose errors are half of
  * those of 0, +-1, +-2; F(2,3) 0, +-1 and infinity.  With M(x) the product of

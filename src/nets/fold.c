@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/cpu_level.h"
 #include "conv/winograd.h"
 
 int cm_fold(cm_graph *g, const char *name, const cm_attention_maps *m, int kind)
@@ -69,33 +68,34 @@ static const float *qkv_row(const maps *m, size_t j, size_t i)
 
 /* Matrices [c][c], and what a product needs besides. */
 typedef struct {
+    const cm_kernels *kernels;
     float *left, *right, *product;
     void *rest;
 } room;
 
 /* y [c][c] = a b is a 1 x 1 convolution of c points. */
-static cm_winograd product_of(size_t c)
+static cm_winograd product_of(const cm_kernels *kernels, size_t c)
 {
     cm_winograd w;
-    cm_winograd_init(&w, cm_cpu_level(), 0, CM_TILE_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c,
-                     (int32_t)c);
+    cm_winograd_init(&w, kernels, 0, CM_TILE_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
     return w;
 }
 
-static size_t room_bytes(size_t c)
+static size_t room_bytes(const cm_context *context, size_t c)
 {
-    const cm_winograd w = product_of(c);
+    const cm_winograd w = product_of(cm_kernels_for(cm_context_cpu_level(context)), c);
     return 3 * c * c * sizeof(float) + cm_winograd_plain_scratch_bytes(&w);
 }
 
-static room room_in(size_t c, float *scratch)
+static room room_in(const cm_context *context, size_t c, float *scratch)
 {
-    return (room){scratch, scratch + c * c, scratch + 2 * c * c, scratch + 3 * c * c};
+    return (room){cm_kernels_for(cm_context_cpu_level(context)), scratch, scratch + c * c, scratch + 2 * c * c,
+                  scratch + 3 * c * c};
 }
 
 static cm_status multiply(size_t c, const float *a, const float *b, float *y, const room *r)
 {
-    const cm_winograd w = product_of(c);
+    const cm_winograd w = product_of(r->kernels, c);
     return cm_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, r->rest);
 }
 
@@ -153,9 +153,9 @@ static int is_query(const cm_derived *d)
 
 static cm_status read_weight(const cm_folded *f, const maps *m, float *out)
 {
-    float *scratch = cm_malloc(f->context, room_bytes(m->c), 1);
+    float *scratch = cm_malloc(f->context, room_bytes(f->context, m->c), 1);
     if (!scratch) return CM_ERR_MEMORY;
-    const room r = room_in(m->c, scratch);
+    const room r = room_in(f->context, m->c, scratch);
     cm_status status = fold_weight(m, &r, out);
     cm_free(f->context, scratch);
     return status;
@@ -213,7 +213,7 @@ size_t cm_fold_scratch_bytes(const cm_graph *g)
 {
     size_t most = 0;
     for (int i = 0; i < g->n_params; i++) {
-        const size_t bytes = is_weight(&g->params[i]) ? room_bytes((size_t)g->params[i].shape[0]) : 0;
+        const size_t bytes = is_weight(&g->params[i]) ? room_bytes(g->context, (size_t)g->params[i].shape[0]) : 0;
         if (bytes > most) most = bytes;
     }
     return most;
@@ -239,7 +239,7 @@ cm_status cm_fold_values(const cm_graph *g, const size_t *offsets, int piece, fl
 {
     const int index = weight_of(g, piece);
     const maps m = maps_in(g, offsets, index, values);
-    const room r = room_in(m.c, scratch);
+    const room r = room_in(g->context, m.c, scratch);
     fold_bias(&m, values + offsets[index + 1]);
     return fold_weight(&m, &r, values + offsets[index]);
 }
@@ -307,7 +307,7 @@ cm_status cm_fold_gradients(const cm_graph *g, const size_t *offsets, int piece,
 {
     const int index = weight_of(g, piece);
     const maps m = maps_in(g, offsets, index, values);
-    const room r = room_in(m.c, scratch);
+    const room r = room_in(g->context, m.c, scratch);
     const float *weight = gradient + offsets[index], *bias = gradient + offsets[index + 1];
     slopes s;
     for (int k = 0; k < INPUTS; k++) s.to[k] = gradient + offsets[g->params[index].derived.from[k]];

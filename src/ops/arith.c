@@ -37,7 +37,7 @@ static cm_status silu_piece(void *user, int index, int worker)
     (void)worker;
     const cm_op_run *r = user;
     size_t at, n = range(r, index, &at);
-    r->p->kernels->silu(n, in(r, 0) + at, (float *)r->out + at);
+    r->p->kernels->pointwise->silu(n, in(r, 0) + at, (float *)r->out + at);
     return CM_OK;
 }
 
@@ -48,7 +48,7 @@ static cm_status silu_forward(const cm_op_run *r)
 
 static cm_status silu_backward(const cm_op_run *r)
 {
-    r->p->kernels->silu_back(cm_desc_count(r->p->out), in(r, 0), r->dout, r->din[0]);
+    r->p->kernels->pointwise->silu_back(cm_desc_count(r->p->out), in(r, 0), r->dout, r->din[0]);
     return CM_OK;
 }
 
@@ -56,7 +56,7 @@ static cm_status silu_backward(const cm_op_run *r)
  * place, forward has overwritten its input; plans for JVP keep it.) */
 static cm_status silu_jvp(const cm_op_run *r)
 {
-    r->p->kernels->silu_back(cm_desc_count(r->p->out), in(r, 0), r->tin[0], r->tout);
+    r->p->kernels->pointwise->silu_back(cm_desc_count(r->p->out), in(r, 0), r->tin[0], r->tout);
     return CM_OK;
 }
 
@@ -85,7 +85,7 @@ static cm_status add_piece(void *user, int index, int worker)
     (void)worker;
     const cm_op_run *r = user;
     size_t at, n = range(r, index, &at);
-    r->p->kernels->add(n, in(r, 0) + at, in(r, 1) + at, r->p->attr->add.scale, (float *)r->out + at);
+    r->p->kernels->pointwise->add(n, in(r, 0) + at, in(r, 1) + at, r->p->attr->add.scale, (float *)r->out + at);
     return CM_OK;
 }
 
@@ -97,7 +97,8 @@ static cm_status add_forward(const cm_op_run *r)
 static cm_status add_backward(const cm_op_run *r)
 {
     for (int k = 0; k < 2; k++)
-        if (r->din[k]) r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->add.scale, r->dout, r->din[k]);
+        if (r->din[k])
+            r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->add.scale, r->dout, r->din[k]);
     return CM_OK;
 }
 
@@ -105,8 +106,8 @@ static cm_status add_jvp(const cm_op_run *r)
 {
     size_t n = cm_desc_count(r->p->out);
     float s = r->p->attr->add.scale;
-    if (r->tin[0] && r->tin[1]) r->p->kernels->add(n, r->tin[0], r->tin[1], s, r->tout);
-    else r->p->kernels->scale(n, s, r->tin[0] ? r->tin[0] : r->tin[1], r->tout);
+    if (r->tin[0] && r->tin[1]) r->p->kernels->pointwise->add(n, r->tin[0], r->tin[1], s, r->tout);
+    else r->p->kernels->pointwise->scale(n, s, r->tin[0] ? r->tin[0] : r->tin[1], r->tout);
     return CM_OK;
 }
 
@@ -123,7 +124,7 @@ static cm_status scale_forward(const cm_op_run *r)
 {
     size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++)
-        r->p->kernels->scale(n, in(r, 1)[i], in(r, 0) + i * n, (float *)r->out + i * n);
+        r->p->kernels->pointwise->scale(n, in(r, 1)[i], in(r, 0) + i * n, (float *)r->out + i * n);
     return CM_OK;
 }
 
@@ -141,7 +142,7 @@ static cm_status scale_backward(const cm_op_run *r)
     size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         float ds = r->din[1] ? inner(1, n, r->dout + i * n, in(r, 0) + i * n, n) : 0;
-        if (r->din[0]) r->p->kernels->scale(n, in(r, 1)[i], r->dout + i * n, r->din[0] + i * n);
+        if (r->din[0]) r->p->kernels->pointwise->scale(n, in(r, 1)[i], r->dout + i * n, r->din[0] + i * n);
         if (r->din[1]) r->din[1][i] = ds;
     }
     return CM_OK;
@@ -153,8 +154,8 @@ static cm_status scale_jvp(const cm_op_run *r)
     size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
     memset(r->tout, 0, cm_desc_count(r->p->out) * sizeof *r->tout);
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
-        if (r->tin[0]) r->p->kernels->axpy(n, in(r, 1)[i], r->tin[0] + i * n, r->tout + i * n);
-        if (r->tin[1]) r->p->kernels->axpy(n, r->tin[1][i], in(r, 0) + i * n, r->tout + i * n);
+        if (r->tin[0]) r->p->kernels->pointwise->axpy(n, in(r, 1)[i], r->tin[0] + i * n, r->tout + i * n);
+        if (r->tin[1]) r->p->kernels->pointwise->axpy(n, r->tin[1][i], in(r, 0) + i * n, r->tout + i * n);
     }
     return CM_OK;
 }
@@ -184,8 +185,8 @@ static cm_status mix_forward(const cm_op_run *r)
     const cm_op_plan *p = r->p;
     size_t rows = (size_t)p->out.h * (size_t)p->out.w, c = (size_t)p->out.c, fc = (size_t)p->in[1].c;
     for (size_t i = 0; i < (size_t)p->out.n; i++)
-        p->kernels->mix(rows, c, fc, in(r, 2)[i], in(r, 0) + i * rows * c, in(r, 3)[i], in(r, 1) + i * rows * fc,
-                        (float *)r->out + i * rows * c);
+        p->kernels->pointwise->mix(rows, c, fc, in(r, 2)[i], in(r, 0) + i * rows * c, in(r, 3)[i],
+                                   in(r, 1) + i * rows * fc, (float *)r->out + i * rows * c);
     return CM_OK;
 }
 
@@ -199,8 +200,9 @@ static cm_status mix_backward(const cm_op_run *r)
         if (r->din[2]) r->din[2][i] = inner(rows, c, dy, in(r, 0) + i * rows * c, c);
         if (r->din[3]) r->din[3][i] = inner(rows, c, dy, in(r, 1) + i * rows * fc, fc);
         if (df) memset(df, 0, rows * fc * sizeof *df);
-        for (size_t row = 0; df && row < rows; row++) p->kernels->axpy(c, in(r, 3)[i], dy + row * c, df + row * fc);
-        if (dx) p->kernels->scale(rows * c, in(r, 2)[i], dy, dx);
+        for (size_t row = 0; df && row < rows; row++)
+            p->kernels->pointwise->axpy(c, in(r, 3)[i], dy + row * c, df + row * fc);
+        if (dx) p->kernels->pointwise->scale(rows * c, in(r, 2)[i], dy, dx);
     }
     return CM_OK;
 }
@@ -215,10 +217,10 @@ static cm_status mix_jvp(const cm_op_run *r)
     for (size_t row = 0; row < (size_t)p->out.n * rows; row++) {
         size_t i = row / rows;
         float *to = r->tout + row * c;
-        if (r->tin[0]) k->axpy(c, in(r, 2)[i], r->tin[0] + row * c, to);
-        if (r->tin[1]) k->axpy(c, in(r, 3)[i], r->tin[1] + row * fc, to);
-        if (r->tin[2]) k->axpy(c, r->tin[2][i], in(r, 0) + row * c, to);
-        if (r->tin[3]) k->axpy(c, r->tin[3][i], in(r, 1) + row * fc, to);
+        if (r->tin[0]) k->pointwise->axpy(c, in(r, 2)[i], r->tin[0] + row * c, to);
+        if (r->tin[1]) k->pointwise->axpy(c, in(r, 3)[i], r->tin[1] + row * fc, to);
+        if (r->tin[2]) k->pointwise->axpy(c, r->tin[2][i], in(r, 0) + row * c, to);
+        if (r->tin[3]) k->pointwise->axpy(c, r->tin[3][i], in(r, 1) + row * fc, to);
     }
     return CM_OK;
 }

@@ -121,7 +121,7 @@ static cm_attention_place place_of(const cm_op_plan *p, size_t j)
 static int by_tiles(const cm_op_plan *p)
 {
     const int bf16 = p->bf16 == 1 && p->mode == CM_MODE_INFER;
-    const int float32 = !p->bf16 && !p->lean && cm_cpu_level() >= CM_CPU_AMX_BF16;
+    const int float32 = !p->bf16 && !p->lean && p->kernels->has_amx;
     return (bf16 || float32) && cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
@@ -143,12 +143,8 @@ static void need(cm_op_plan *p, size_t bytes)
 static void prepare_own(cm_op_plan *p, cm_attention_own *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
-    *a = (cm_attention_own){.products = cm_winograd_for(cm_cpu_level()),
-                            .kernels = p->kernels,
-                            .threads = p->threads,
-                            .tokens = (size_t)tokens(p),
-                            .heads = c / d,
-                            .d = d};
+    *a = (cm_attention_own){
+        .kernels = p->kernels, .threads = p->threads, .tokens = (size_t)tokens(p), .heads = c / d, .d = d};
     for (size_t j = 0; j < 3; j++) a->place[j] = place_of(p, j);
     need(p, cm_attention_own_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
 }
@@ -156,8 +152,7 @@ static void prepare_own(cm_op_plan *p, cm_attention_own *a)
 static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
-    *a = (cm_attention_tiles){.tiles = cm_tiles_for(cm_cpu_level()),
-                              .kernels = p->kernels,
+    *a = (cm_attention_tiles){.kernels = p->kernels,
                               .parts = p->bf16 ? 1 : 3,
                               .threads = p->threads,
                               .tokens = (size_t)tokens(p),
@@ -290,7 +285,7 @@ static cm_status block_piece(void *user, int index, int worker)
     float *scores = workers(m->run) + (size_t)worker * worker_floats(p);
     float *result = scores + align16(BLOCK * t), *scratch = result + align16(BLOCK * d);
     CM_TRY(cm_dnnl_execute(call->scores[tail], q + b * BLOCK * d, k, NULL, scores, scratch));
-    p->kernels->softmax(rows, t, t, (float)(1 / sqrt((double)d)), scores);
+    p->kernels->pointwise->softmax(rows, t, t, (float)(1 / sqrt((double)d)), scores);
     CM_TRY(cm_dnnl_execute(call->values[tail], scores, v, NULL, result, scratch));
     for (size_t row = 0; row < rows; row++)
         memcpy(m->out + (b * BLOCK + row) * c + h * d, result + row * d, d * sizeof *result);
@@ -358,7 +353,7 @@ static cm_status probabilities(const cm_op_run *r, const calls *call, int tail, 
                                const float *k, room *w)
 {
     CM_TRY(cm_dnnl_execute(call->scores[tail], q, k, NULL, w->scores, w->backend));
-    r->p->kernels->softmax(rows, (size_t)tokens(r->p), (size_t)tokens(r->p), scale_of(r->p), w->scores);
+    r->p->kernels->pointwise->softmax(rows, (size_t)tokens(r->p), (size_t)tokens(r->p), scale_of(r->p), w->scores);
     return CM_OK;
 }
 
@@ -386,11 +381,11 @@ static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, 
         gather_rows(p, dout, h, first, rows, w->result);
         CM_TRY(cm_dnnl_execute(call->turned[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
         CM_TRY(cm_dnnl_execute(call->scores[tail], w->result, v, NULL, w->more_scores, w->backend));
-        p->kernels->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
+        p->kernels->pointwise->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
         CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, k, NULL, dq + first * d, w->backend));
         CM_TRY(cm_dnnl_execute(call->turned[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
-        p->kernels->axpy(t * d, 1, w->sum[0], dv);
-        p->kernels->axpy(t * d, 1, w->sum[1], dk);
+        p->kernels->pointwise->axpy(t * d, 1, w->sum[0], dv);
+        p->kernels->pointwise->axpy(t * d, 1, w->sum[1], dk);
     }
     return CM_OK;
 }
@@ -467,9 +462,9 @@ static cm_status head_jvp(const cm_op_run *r, size_t h, room *w, float *out)
         /* ts = tq k^T + q tk^T needs two [b, T]; the sum goes over through `scores`. */
         CM_TRY(cm_dnnl_execute(call->scores[tail], tq + first * d, k, NULL, w->more_scores, w->backend));
         CM_TRY(cm_dnnl_execute(call->scores[tail], q + first * d, tk, NULL, w->scores, w->backend));
-        p->kernels->axpy(rows * t, 1, w->scores, w->more_scores);
+        p->kernels->pointwise->axpy(rows * t, 1, w->scores, w->more_scores);
         CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
-        p->kernels->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
+        p->kernels->pointwise->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
         CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, v, NULL, w->rows[0], w->backend));
         CM_TRY(cm_dnnl_execute(call->values[tail], w->scores, tv, NULL, w->rows[1], w->backend));
         for (size_t i = 0; i < rows; i++)

@@ -89,11 +89,10 @@ static cm_own_shape own_shape(const cm_op_plan *p, int turned, int up)
 /* The algorithm of our own, if any, and whether it takes small points. */
 static int choose(const cm_op_plan *p, cm_own_conv *own)
 {
-    const int level = cm_cpu_level();
     memset(own, 0, sizeof *own);
     for (int up = p->attr->conv.up; up >= 0 && !p->lean && !own->kind; up--) {
         const cm_own_shape shape = own_shape(p, 0, up);
-        cm_own_conv_init(own, level, p->bf16, p->threads, &shape);
+        cm_own_conv_init(own, p->kernels, p->bf16, p->threads, &shape);
         if (own->kind) return up;
     }
     return 0;
@@ -128,7 +127,7 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
         p->unpacker.dnnl = s->gradient_of[WEIGHTS];
         return CM_OK;
     }
-    cm_own_gradient_init(&s->gradient, &s->own, cm_cpu_level(), &forward);
+    cm_own_gradient_init(&s->gradient, &s->own, p->kernels, &forward);
     need(p, cm_own_gradient_scratch_bytes(&s->gradient));
     p->unpacker.gradient = &s->gradient.winograd;
     return CM_OK;
@@ -146,7 +145,7 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
         p->back_packer.dnnl = s->gradient_of[DATA];
         return CM_OK;
     }
-    cm_own_conv_init(&s->turned, cm_cpu_level(), bf16, cm_one_thread(), &turned);
+    cm_own_conv_init(&s->turned, p->kernels, bf16, cm_one_thread(), &turned);
     cm_own_conv_take_plain(&s->turned);
     p->back_packer.own = &s->turned;
     return CM_OK;
@@ -249,8 +248,8 @@ static cm_status residual_piece(void *user, int index, int worker)
     const cm_op_plan *p = s->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
     (void)worker;
-    p->kernels->add(cm_op_piece_rows(cm_desc_pixels(p->out), index) * c, s->out + at, s->r + at, p->attr->conv.scale,
-                    s->out + at);
+    p->kernels->pointwise->add(cm_op_piece_rows(cm_desc_pixels(p->out), index) * c, s->out + at, s->r + at,
+                               p->attr->conv.scale, s->out + at);
     return CM_OK;
 }
 
@@ -298,9 +297,9 @@ static void shrink(const cm_op_run *r, float *dx)
     const float *from = enlarged_of(r);
     for (size_t row = 0; row < (size_t)x.n * (size_t)x.h; row++, from += 2 * w * c)
         for (size_t i = 0; i < w; i++, from += 2 * c, dx += c) {
-            r->p->kernels->add(c, from, from + c, 1, dx);
-            r->p->kernels->axpy(c, 1, from + 2 * w * c, dx);
-            r->p->kernels->axpy(c, 1, from + 2 * w * c + c, dx);
+            r->p->kernels->pointwise->add(c, from, from + c, 1, dx);
+            r->p->kernels->pointwise->axpy(c, 1, from + 2 * w * c, dx);
+            r->p->kernels->pointwise->axpy(c, 1, from + 2 * w * c + c, dx);
         }
 }
 
@@ -329,7 +328,7 @@ static const float *inner_gradient(const cm_op_run *r)
     const state *s = r->p->state;
     if (r->p->n_in == 1) return r->dout;
     float *scaled = r->din[1] ? r->din[1] : (float *)(void *)((unsigned char *)r->scratch + s->scaled);
-    r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->dout, scaled);
+    r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->dout, scaled);
     return scaled;
 }
 
@@ -356,12 +355,12 @@ static cm_status jvp(const cm_op_run *r)
 {
     const state *s = r->p->state;
     if (!r->tin[0]) { /* the tangent of r alone */
-        r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
+        r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
         return CM_OK;
     }
     CM_TRY(convolve(r, TANGENT, r->tin[0], s->own.kind ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
     if (r->p->n_in > 1 && !r->tin[1])
-        r->p->kernels->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
+        r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
     return CM_OK;
 }
 

@@ -50,7 +50,7 @@ static void draw(const cm_op_run *r)
         const uint32_t stream[5] = {(uint32_t)seed, (uint32_t)(seed >> 32),
                                     DRAW + (uint32_t)r->p->attr->dropout.layer, (uint32_t)image,
                                     (uint32_t)(image >> 32)};
-        r->p->kernels->dropout_mask(values(r->p), stream, limit, masks(r) + (size_t)k * mask_bytes(r->p));
+        r->p->kernels->pointwise->dropout_mask(values(r->p), stream, limit, masks(r) + (size_t)k * mask_bytes(r->p));
     }
 }
 
@@ -60,7 +60,7 @@ static void apply(const cm_op_run *r, const float *x, float *y)
     const size_t n = values(r->p);
     const float scale = (float)(1 / (1 - r->p->attr->dropout.p));
     for (size_t k = 0; k < (size_t)r->p->out.n; k++)
-        r->p->kernels->masked(n, masks(r) + k * mask_bytes(r->p), scale, x + k * n, y + k * n);
+        r->p->kernels->pointwise->masked(n, masks(r) + k * mask_bytes(r->p), scale, x + k * n, y + k * n);
 }
 
 static cm_status forward(const cm_op_run *r)

@@ -89,7 +89,7 @@ static cm_status row_piece(void *user, int index, int worker)
                 src[count] = x + ((size_t)ys.at[i] * (size_t)w->from.w + (size_t)xs->at[j]) * c;
                 weight[count++] = (float)(ys.weight[i] * xs->weight[j]);
             }
-        p->kernels->taps(c, (size_t)count, src, weight, to);
+        p->kernels->pointwise->taps(c, (size_t)count, src, weight, to);
     }
     return CM_OK;
 }

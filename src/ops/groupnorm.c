@@ -128,8 +128,8 @@ static cm_status moments_piece(void *user, int index, int worker)
     size_t rows = cm_op_piece_rows(points(p), index);
     float *sum = m->b.partial + (size_t)index * 2 * c;
     const void *x = cm_values_at(m->x, x_half(p), (size_t)index * 64 * c);
-    if (x_half(p)) p->kernels->moments_half(rows, c, x, m->b.shift, sum, sum + c);
-    else p->kernels->moments(rows, c, x, m->b.shift, sum, sum + c);
+    if (x_half(p)) p->kernels->pointwise->moments_half(rows, c, x, m->b.shift, sum, sum + c);
+    else p->kernels->pointwise->moments(rows, c, x, m->b.shift, sum, sum + c);
     return CM_OK;
 }
 
@@ -197,10 +197,9 @@ static cm_status apply_piece(void *user, int index, int worker)
     size_t rows = cm_op_piece_rows(points(p), index);
     const buffers *b = &m->b;
     int silu = p->attr->groupnorm.silu;
-    if (out_half(p))
-        cm_tiles_for(cm_cpu_level())->affine(rows, c, x, x_half(p), b->shift, b->factor, b->offset, silu, out);
-    else if (x_half(p)) p->kernels->affine_half(rows, c, x, b->shift, b->factor, b->offset, silu, out);
-    else p->kernels->affine(rows, c, x, b->shift, b->factor, b->offset, silu, out);
+    if (out_half(p)) p->kernels->tiles->affine(rows, c, x, x_half(p), b->shift, b->factor, b->offset, silu, out);
+    else if (x_half(p)) p->kernels->pointwise->affine_half(rows, c, x, b->shift, b->factor, b->offset, silu, out);
+    else p->kernels->pointwise->affine(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     return CM_OK;
 }
 
@@ -266,9 +265,9 @@ static void channel_sums(const image *m, const float *dy, float *g, slopes *s)
     for (int i = 0; i < cm_op_row_pieces(points(p)); i++) {
         size_t at = (size_t)i * 64 * c;
         memset(m->b.partial, 0, 2 * c * sizeof *m->b.partial);
-        p->kernels->affine_sums(cm_op_piece_rows(points(p), i), c, m->x + at, m->b.shift, m->b.factor, m->b.offset,
-                                p->attr->groupnorm.silu, dy + at, g ? g + at : s->unwanted, m->b.partial,
-                                m->b.partial + c);
+        p->kernels->pointwise->affine_sums(cm_op_piece_rows(points(p), i), c, m->x + at, m->b.shift, m->b.factor,
+                                           m->b.offset, p->attr->groupnorm.silu, dy + at, g ? g + at : s->unwanted,
+                                           m->b.partial, m->b.partial + c);
         for (size_t k = 0; k < c; k++) {
             s->sum[k] += (double)m->b.partial[k];
             s->product[k] += (double)m->b.partial[c + k];
@@ -336,7 +335,7 @@ static cm_status backward(const cm_op_run *r)
         channel_sums(&m, r->dout + at, du, &s);
         for (size_t k = 0; k < c; k += width) group_slopes(&m, k, k + width, e, &s, de);
         parameter_sums(&m, e, &s, de);
-        if (du) p->kernels->affine_back(n, c, m.x, m.b.shift, du, s.p, s.q, s.t, du);
+        if (du) p->kernels->pointwise->affine_back(n, c, m.x, m.b.shift, du, s.p, s.q, s.t, du);
     }
     return CM_OK;
 }

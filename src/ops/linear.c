@@ -34,7 +34,7 @@ static cm_status piece(void *user, int index, int worker)
     const float *w = r->param[0], *bias = q->bias, *x = q->x;
     float *out = q->out;
     for (int32_t n = 0; n < r->p->out.n; n++, x += k, out += m)
-        r->p->kernels->matvec(rows, k, w + first * k, x, bias ? bias + first : NULL, out + first);
+        r->p->kernels->pointwise->matvec(rows, k, w + first * k, x, bias ? bias + first : NULL, out + first);
     return CM_OK;
 }
 
@@ -68,8 +68,8 @@ static cm_status backward(const cm_op_run *r)
     for (size_t row = 0; row < m; row++)
         for (size_t i = 0; i < n; i++) {
             float g = dy[i * m + row];
-            kernels->axpy(k, g, x + i * k, dw + row * k);
-            if (dx) kernels->axpy(k, g, w + row * k, dx + i * k);
+            kernels->pointwise->axpy(k, g, x + i * k, dw + row * k);
+            if (dx) kernels->pointwise->axpy(k, g, w + row * k, dx + i * k);
             if (db) db[row] += g;
         }
     return CM_OK;

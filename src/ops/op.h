@@ -10,7 +10,6 @@
 #define CM_OPS_OP_H
 
 #include "base/context.h"
-#include "base/cpu_level.h"
 #include "base/parallel.h"
 #include "dnnl/backend.h"
 #include "kernels/kernels.h"

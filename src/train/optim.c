@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#include "base/cpu_level.h"
 #include "base/parallel.h"
 
 const char *const cm_optim_names[] = {"radam", "adam", "adamw", "sgd", NULL};
@@ -37,12 +36,12 @@ cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
     return update;
 }
 
-void cm_optim_apply(const cm_optim_update *update, size_t n, float *restrict p, const float *restrict g,
-                    float *restrict m, float *restrict v)
+void cm_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *restrict p,
+                    const float *restrict g, float *restrict m, float *restrict v)
 {
     const cm_adam_update u = update->adam;
     if (update->kind != CM_OPTIM_SGD) {
-        cm_kernels_for(cm_cpu_level())->adam(n, &u, p, g, m, v);
+        kernels->pointwise->adam(n, &u, p, g, m, v);
         return;
     }
 #pragma omp simd

@@ -24,7 +24,8 @@ typedef struct cm_optim_update {
 cm_optim_update cm_optim_prepare(const cm_optim *optim, int64_t k, double lr);
 /* To n values p with gradients g; m and v are the moments (unused by SGD).  Value by
  * value: any part of the parameters at a time. */
-void cm_optim_apply(const cm_optim_update *update, size_t n, float *p, const float *g, float *m, float *v);
+void cm_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *p, const float *g,
+                    float *m, float *v);
 
 /* sqrt(sum g^2), in double over fixed pieces. */
 cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm);

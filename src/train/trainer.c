@@ -366,6 +366,7 @@ enum { PIECE = 1 << 16 };
 
 typedef struct {
     cm_trainer *t;
+    const cm_kernels *kernels;
     cm_optim_update update;
     double rates[CM_MAX_EMAS], mu;
 } pass;
@@ -375,8 +376,8 @@ static void step_range(const pass *s, size_t begin, size_t end)
     const cm_trainer *t = s->t;
     const cm_learner *l = t->learner;
     if (begin >= end) return;
-    cm_optim_apply(&s->update, end - begin, l->online.values + begin, l->gradient + begin, t->m ? t->m + begin : NULL,
-                   t->v ? t->v + begin : NULL);
+    cm_optim_apply(s->kernels, &s->update, end - begin, l->online.values + begin, l->gradient + begin,
+                   t->m ? t->m + begin : NULL, t->v ? t->v + begin : NULL);
 }
 
 static cm_status update_piece(void *user, int index, int worker)
@@ -398,7 +399,10 @@ static cm_status update_piece(void *user, int index, int worker)
 static cm_status update(cm_trainer *t, const cm_moment *now)
 {
     cm_learner *l = t->learner;
-    pass s = {.t = t, .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr), .mu = now->mu};
+    pass s = {.t = t,
+              .kernels = cm_kernels_for(cm_context_cpu_level(t->context)),
+              .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr),
+              .mu = now->mu};
     for (int i = 0; i < t->o.ema_count; i++) {
         const cm_ema_rate rate = {t->o.ema_kind[i], t->o.ema_value[i], t->o.ema_ramp[i]};
         s.rates[i] = cm_ema_rate_at(&rate, t->step, t->o.batch);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu_level.h"
 #include "train/curriculum.h"
 #include "train/ema.h"
 #include "train/optim.h"
@@ -215,7 +216,7 @@ void run_train(golden_file *f, golden_result *r)
                      masks ? masks + k * w.batch * 192 : NULL, losses + k * w.batch) != CM_OK)
             golden_fail(r, "step %zu: %s", k, cm_last_message());
         const cm_optim_update update = cm_optim_prepare(&w.optim, since + 1, now.lr);
-        cm_optim_apply(&update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
+        cm_optim_apply(cm_kernels_for(cm_cpu_level()), &update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
         for (int i = 0; i < w.rates; i++) cm_ema_apply(w.rate[i], PARAMS, w.ema[i], w.p);
         if (w.o->has_target) cm_ema_apply(now.mu, PARAMS, w.target, w.p);
         for (int i = 0; i < w.t.params; i++) flat[k * (size_t)w.t.params + (size_t)i] = (double)w.p[i];
@@ -263,7 +264,7 @@ static void optim_case(const golden_file *f, golden_result *r, const json_t *c, 
     for (size_t step = 0; step < all / n; step++) {
         for (size_t k = 0; k < n; k++) g[k] = (float)grads[step * n + k];
         const cm_optim_update update = cm_optim_prepare(&o, (int64_t)step + 1, member(c, "lr", 0));
-        cm_optim_apply(&update, n, p, g, m, v);
+        cm_optim_apply(cm_kernels_for(cm_cpu_level()), &update, n, p, g, m, v);
         for (size_t k = 0; k < n; k++) path[step * n + k] = (double)p[k];
     }
     (void)snprintf(name, sizeof name, "case%d.traj.%d", i, tensor);

@@ -1,0 +1,76 @@
+/* pointwise.h - the loops over values and rows, one table a CPU level: pointwise.c.  Every
+ * loop treats an element the same wherever a row starts, and callers cut work
+ * at row borders only, so results do not depend on the split. */
+#ifndef CM_KERNELS_POINTWISE_H
+#define CM_KERNELS_POINTWISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The scalars of an update of Adam's kind: with d = g + decay p,
+ *   m <- beta1 m + left1 d,  v <- beta2 v + left2 d^2,
+ *   p <- keep p - step m / (root_scale sqrt(v) + eps),  or unless `divide` p - step m. */
+typedef struct cm_adam_update {
+    int divide;
+    float beta1, beta2, left1, left2, eps; /* left: 1 - beta */
+    float decay, keep, step, root_scale;
+} cm_adam_update;
+
+typedef struct cm_pointwise {
+    /* sum[c] = sum over rows of x[r][c] - shift[c], square[c] of its square. */
+    void (*moments)(size_t rows, size_t c, const float *x, const float *shift, float *sum, float *square);
+    /* out[r][c] = a[c] (x[r][c] - shift[c]) + b[c], then SiLU when asked; out
+     * may be x. */
+    void (*affine)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                   int silu, float *out);
+    /* The same of bfloat16 values. */
+    void (*moments_half)(size_t rows, size_t c, const uint16_t *x, const float *shift, float *sum, float *square);
+    void (*affine_half)(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a, const float *b,
+                        int silu, float *out);
+    /* SiLU(x) = x / (1 + exp(-x)); out may be x. */
+    void (*silu)(size_t n, const float *x, float *out);
+    /* out = (a + b) scale; out may be a or b. */
+    void (*add)(size_t n, const float *a, const float *b, float scale, float *out);
+    /* out = s x; out may be x. */
+    void (*scale)(size_t n, float s, const float *x, float *out);
+    /* out[r][c] = s x[r][c] + t f[r][c], rows of f are fc >= c long. */
+    void (*mix)(size_t rows, size_t c, size_t fc, float s, const float *x, float t, const float *f, float *out);
+    /* Every row, `apart` from one to the next, becomes softmax(scale row), in place. */
+    void (*softmax)(size_t rows, size_t n, size_t apart, float scale, float *x);
+    /* out[r] = w[r] . x + bias[r] (bias may be NULL), w rows x k. */
+    void (*matvec)(size_t rows, size_t k, const float *w, const float *x, const float *bias, float *out);
+    /* out[c] = sum over taps of weight[t] src[t][c]; zero for no taps. */
+    void (*taps)(size_t c, size_t taps, const float *const *src, const float *weight, float *out);
+    /* a, b, c = the values of x in turn, and back. */
+    void (*split3)(size_t n, const float *x, float *a, float *b, float *c);
+    void (*join3)(size_t n, const float *a, const float *b, const float *c, float *x);
+    /* to[k][r] = from[r][k], multiples of 4 of each. */
+    void (*turn)(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row);
+    /* y += a x. */
+    void (*axpy)(size_t n, float a, const float *x, float *y);
+    /* One update of n values; p, g, m and v do not overlap. */
+    void (*adam)(size_t n, const cm_adam_update *update, float *p, const float *g, float *m, float *v);
+    /* dx = dy SiLU'(x); dx may be dy. */
+    void (*silu_back)(size_t n, const float *x, const float *dy, float *dx);
+    /* g = dy act'(a (x - shift) + b): sum[c] += g, product[c] += g (x - shift), over
+     * the rows.  (x, shift, a, b, silu as in `affine`.) */
+    void (*affine_sums)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
+                        int silu, const float *dy, float *g, float *sum, float *product);
+    /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be g. */
+    void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *g, const float *p,
+                        const float *q, const float *r, float *dx);
+    /* Bit i % 8 of byte i / 8: is word i of the stream (key; block, draw, image) at least `limit`?
+     * stream: key 0, 1, draw, image low, high. */
+    void (*dropout_mask)(size_t n, const uint32_t stream[5], uint32_t limit, unsigned char *mask);
+    /* y = x scale where the mask has a bit, else 0; y may be x. */
+    void (*masked)(size_t n, const unsigned char *mask, float scale, const float *x, float *y);
+    /* sums[p][o] = sum over 9 taps t and c channels, a multiple of 16, of src[t][p][k] w[t][o][k]:
+     * 4 points, 3 outputs. */
+    void (*narrow)(size_t c, const float *const *src, const float *w, float *sums);
+    /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
+    void (*softmax_back)(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d);
+} cm_pointwise;
+
+extern const cm_pointwise cm_pointwise_baseline, cm_pointwise_avx2, cm_pointwise_avx512;
+
+#endif
