@@ -108,8 +108,8 @@ START_TEST(winograd_rounding)
             double *want = calloc(cm_desc_count(out), sizeof *want);
             naive_forward(&cm_op_conv2d, &attr, &in, (const double *const[]){wide[0]}, NULL,
                           (const double *const[]){wide[1], NULL}, out, want);
-            void *packed = aligned_alloc(64, (cm_winograd_packed_bytes(&w) + 63) / 64 * 64);
-            void *scratch = aligned_alloc(64, (cm_winograd_scratch_bytes(&w) + 63) / 64 * 64);
+            void *packed = aligned_alloc(64, (w.packed_bytes + 63) / 64 * 64);
+            void *scratch = aligned_alloc(64, (w.scratch_bytes + 63) / 64 * 64);
             cm_winograd_pack(&w, weights, packed);
             OK(cm_winograd_run(&w, x, packed, NULL, NULL, 1, y, scratch));
             double off = 0, size = 0;

@@ -362,11 +362,11 @@ START_TEST(conv2d_up)
                        .bf16 = own == 2 ? pick(1, 4) : 0};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
-        const cm_own_shape small = {
+        const cm_conv_shape small = {
             .n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
-        cm_own_conv conv;
-        cm_own_conv_init(&conv, cm_kernels_for(cm_cpu_level()), t.bf16, cm_one_thread(), &small);
-        if (own) ck_assert_int_eq(conv.kind, t.bf16 == 1 ? CM_OWN_NONE : CM_OWN_WINOGRAD);
+        cm_convolution conv;
+        cm_conv_init(&conv, cm_kernels_for(cm_cpu_level()), t.bf16, cm_one_thread(), &small);
+        if (own) ck_assert_ptr_eq(conv.algorithm, t.bf16 == 1 ? NULL : &cm_conv_winograd);
         t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
@@ -376,42 +376,42 @@ START_TEST(conv2d_up)
 END_TEST
 
 /* What serves a layer's values serves its data gradient, whose channels change places, at every level. */
-START_TEST(conv2d_turned)
+START_TEST(conv2d_transposed)
 {
     for (int i = 0; i < 1000; i++) {
         const int k = pick(0, 1) ? 3 : 1, level = pick(CM_CPU_BASELINE, CM_CPU_AMX_BF16), bf16 = pick(0, 4);
         const int up = pick(0, 1), scale = up ? 2 : 1;
-        cm_own_shape s = {.n = 1,
-                          .h = pick(1, 20),
-                          .w = pick(1, 20),
-                          .c = 16 * pick(1, 20),
-                          .oc = 16 * pick(1, 20),
-                          .kernel = k,
-                          .stride = 1,
-                          .pad = k / 2,
-                          .up = up};
-        cm_own_conv values, gradient;
-        cm_own_conv_init(&values, cm_kernels_for(level), bf16, cm_one_thread(), &s);
-        s = (cm_own_shape){.n = 1,
-                           .h = scale * s.h,
-                           .w = scale * s.w,
-                           .c = s.oc,
-                           .oc = s.c,
+        cm_conv_shape s = {.n = 1,
+                           .h = pick(1, 20),
+                           .w = pick(1, 20),
+                           .c = 16 * pick(1, 20),
+                           .oc = 16 * pick(1, 20),
                            .kernel = k,
                            .stride = 1,
                            .pad = k / 2,
-                           .turned = 1,
                            .up = up};
-        cm_own_conv_init(&gradient, cm_kernels_for(level), bf16, cm_one_thread(), &s);
-        ck_assert_msg(values.kind == gradient.kind,
-                      "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %d and %d", level, bf16, k, s.oc,
-                      s.c, s.h, s.w, values.kind, gradient.kind);
+        cm_convolution values, gradient;
+        cm_conv_init(&values, cm_kernels_for(level), bf16, cm_one_thread(), &s);
+        s = (cm_conv_shape){.n = 1,
+                            .h = scale * s.h,
+                            .w = scale * s.w,
+                            .c = s.oc,
+                            .oc = s.c,
+                            .kernel = k,
+                            .stride = 1,
+                            .pad = k / 2,
+                            .transposed = 1,
+                            .up = up};
+        cm_conv_init(&gradient, cm_kernels_for(level), bf16, cm_one_thread(), &s);
+        ck_assert_msg(values.algorithm == gradient.algorithm,
+                      "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %s and %s", level, bf16, k, s.oc,
+                      s.c, s.h, s.w, values.name ? values.name : "none", gradient.name ? gradient.name : "none");
     }
 }
 END_TEST
 
 /* To at most three channels: odd sides, one row, one column; float32 whatever the network's arithmetic. */
-START_TEST(narrow)
+START_TEST(few_outputs)
 {
     for (int i = 0; i < ROUNDS / 4 + 4; i++) {
         int c = 16 * pick(1, 9), out = pick(1, 3), bias = pick(0, 1);
@@ -427,11 +427,11 @@ START_TEST(narrow)
         open_case(&t, shapes, ranks);
         check_case(&t, 3e-6);
     }
-    ck_assert_int_eq(cm_narrow_rule(3, 1, 1, 32, 4), 0);
-    ck_assert_int_eq(cm_narrow_rule(3, 1, 1, 24, 3), 0);
-    ck_assert_int_eq(cm_narrow_rule(3, 2, 1, 32, 3), 0);
-    ck_assert_int_eq(cm_narrow_rule(1, 1, 0, 32, 3), 0);
-    ck_assert_int_eq(cm_narrow_rule(3, 1, 1, 32, 3), 1);
+    ck_assert_int_eq(cm_few_outputs_rule(3, 1, 1, 32, 4), 0);
+    ck_assert_int_eq(cm_few_outputs_rule(3, 1, 1, 24, 3), 0);
+    ck_assert_int_eq(cm_few_outputs_rule(3, 2, 1, 32, 3), 0);
+    ck_assert_int_eq(cm_few_outputs_rule(1, 1, 0, 32, 3), 0);
+    ck_assert_int_eq(cm_few_outputs_rule(3, 1, 1, 32, 3), 1);
 }
 END_TEST
 
@@ -629,8 +629,8 @@ Suite *make_suite(void)
     tcase_add_test(t, conv2d);
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_up);
-    tcase_add_test(t, conv2d_turned);
-    tcase_add_test(t, narrow);
+    tcase_add_test(t, conv2d_transposed);
+    tcase_add_test(t, few_outputs);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, linear);
     tcase_add_test(t, groupnorm);

@@ -1,5 +1,5 @@
-/* conv.h - the library's own convolutions behind one set of calls: by Winograd's
- * filtering (winograd.h), by matrix tiles (tiles.h) or to few channels (few_outputs.h). */
+/* conv.h - the algorithms of a convolution behind one table: Winograd's filtering (winograd.h), matrix tiles
+ * (tiles.h), few outputs (few_outputs.h).  What none of them serves is oneDNN's (direct_conv.h). */
 #ifndef CM_CONV_CONV_H
 #define CM_CONV_CONV_H
 
@@ -7,70 +7,104 @@
 #include "conv/tiles.h"
 #include "conv/winograd.h"
 
-enum { CM_OWN_NONE, CM_OWN_WINOGRAD, CM_OWN_TILES, CM_OWN_NARROW };
-
-/* What is convolved with what; `turned`: the data gradient's, channels as it sees them; `up`: of
+/* What is convolved with what; `transposed`: the data gradient's, channels as it sees them; `up`: of
  * points that each stand for four (h, w: as they are), its data gradient: sums of four (h, w: of
  * the large image). */
-typedef struct cm_own_shape {
-    int32_t n, h, w, c, oc, kernel, stride, pad, turned, up;
-} cm_own_shape;
+typedef struct cm_conv_shape {
+    int32_t n, h, w, c, oc, kernel, stride, pad, transposed, up;
+} cm_conv_shape;
 
-typedef struct cm_own_conv {
-    int kind;
-    int plain; /* weights come plain, cm_own_conv_pack has nothing to do */
+typedef struct cm_conv_algorithm cm_conv_algorithm;
+typedef struct cm_convolution {
+    const cm_conv_algorithm *algorithm; /* NULL: oneDNN's                                            */
+    const char *name;                   /* "winograd 4x4", "tiles 3x3 bf16", "few outputs 3x3"       */
+    int plain;                          /* weights come plain, packing has nothing to do             */
+    int takes_bf16;                     /* forward's x and y may be held in bfloat16                 */
+    size_t packed_bytes, scratch_bytes;
     union {
         cm_winograd winograd;
         cm_tiles tiles;
-        cm_narrow narrow;
+        cm_few_outputs few_outputs;
     } as;
-} cm_own_conv;
+} cm_convolution;
 
-/* kind NONE where oneDNN's direct kernels serve better: a function of the shape and the
- * arithmetic (bf16 of cm_op_plan) alone. */
-void cm_own_conv_init(cm_own_conv *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                      const cm_own_shape *shape);
-/* What forward's x and y are held in; bfloat16 by tiles only, others take floats. */
-static inline int cm_own_conv_offers_half(const cm_own_conv *conv)
+/* A weight gradient as [kernel][kernel][c][oc], taps = kernel^2; taps 0: another layout. */
+typedef struct cm_conv_gradient_layout {
+    size_t taps, c, oc;
+} cm_conv_gradient_layout;
+static inline size_t cm_conv_gradient_bytes(const cm_conv_gradient_layout *layout)
 {
-    return conv->kind == CM_OWN_TILES && conv->as.tiles.parts == 1;
+    return layout->taps * layout->c * layout->oc * sizeof(float);
 }
-void cm_own_conv_hold(cm_own_conv *conv, int x_half, int y_half);
+/* To plain [oc][c][kernel][kernel]; channels multiples of 16. */
+void cm_conv_gradient_unpack(const cm_conv_gradient_layout *layout, const float *gradient, float *plain);
 
-/* Gradients are our own too. */
-static inline int cm_own_conv_has_gradients(const cm_own_conv *conv)
-{
-    return conv->kind == CM_OWN_WINOGRAD || conv->kind == CM_OWN_TILES;
-}
+/* The weight gradient and the bias's, or NULL; one thread. */
+typedef struct cm_conv_gradient_algorithm cm_conv_gradient_algorithm;
+typedef struct cm_conv_gradient {
+    const cm_conv_gradient_algorithm *algorithm;
+    cm_conv_gradient_layout layout;
+    size_t points; /* of the output */
+    size_t scratch_bytes;
+    union {
+        cm_winograd winograd;
+        cm_tiles tiles;
+    } as;
+} cm_conv_gradient;
+struct cm_conv_gradient_algorithm {
+    void (*init)(cm_conv_gradient *gradient, const cm_kernels *kernels, const cm_conv_shape *shape);
+    void (*run)(const cm_conv_gradient *gradient, const float *x, const float *dy, float *dw, void *scratch);
+};
+extern const cm_conv_gradient_algorithm cm_winograd_weight_gradient; /* float32 */
+extern const cm_conv_gradient_algorithm cm_tiles_weight_gradient;    /* of operands rounded to bfloat16 */
 
+/* One algorithm; its row stands at the end of its file. */
+struct cm_conv_algorithm {
+    const char *name;
+    /* Fills in *conv, zero before, but for the algorithm, where it serves the layer; else 0.  A function of the
+     * shape and the arithmetic (bf16 of cm_op_plan) alone. */
+    int (*fits)(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                const cm_conv_shape *shape);
+    /* The packed weights of one serve the other. */
+    int (*same_weights)(const cm_convolution *a, const cm_convolution *b);
+    void (*pack)(const cm_convolution *conv, const float *plain, void *packed);
+    /* With a residual of floats like y: y = (convolution + residual) scale. */
+    cm_status (*run)(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
+                     const float *residual, float scale, void *y, void *scratch);
+    /* NULL: it has no gradients, oneDNN's are taken. */
+    const cm_conv_gradient_algorithm *weight_gradient;
+};
+extern const cm_conv_algorithm cm_conv_few_outputs, cm_conv_tiles_bf16, cm_conv_tiles_f32, cm_conv_winograd;
+
+/* The first algorithm of the table that fits, or none. */
+void cm_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                  const cm_conv_shape *shape);
+/* What forward's x and y are held in, where it takes bfloat16. */
+void cm_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
 /* Takes plain weights from now on if it is one by Winograd in float32 of many channels, with one thread:
  * they are packed when they are wanted, near the processor, a fifth of a run of four images at 16 x 16.
  * To hold them would take four times the weights; bfloat16's take at most half of that. */
-void cm_own_conv_take_plain(cm_own_conv *conv);
+void cm_conv_take_plain(cm_convolution *conv);
 
-/* The weight gradient as [kernel][kernel][c][oc], and the bias's, or NULL, of a convolution that has
- * gradients or is 1 x 1 (then `conv` may be oneDNN's): operands are rounded to bfloat16 where it
- * goes by tiles, sums are float32 always. */
-typedef struct cm_own_gradient {
-    int kind;
-    size_t points;        /* of the output */
-    cm_winograd winograd; /* also how the result is laid out */
-    cm_tiles tiles;
-} cm_own_gradient;
-int cm_own_gradient_serves(const cm_own_conv *conv, const cm_own_shape *shape);
-void cm_own_gradient_init(cm_own_gradient *gradient, const cm_own_conv *conv, const cm_kernels *kernels,
-                          const cm_own_shape *shape);
-size_t cm_own_gradient_scratch_bytes(const cm_own_gradient *gradient);
-void cm_own_gradient_run(const cm_own_gradient *gradient, const cm_kernels *kernels, const float *x, const float *dy,
-                         float *dw, float *dbias, void *scratch);
+static inline int cm_conv_has_gradients(const cm_convolution *conv)
+{
+    return conv->algorithm && conv->algorithm->weight_gradient;
+}
+static inline int cm_conv_same_weights(const cm_convolution *a, const cm_convolution *b)
+{
+    return a->algorithm == b->algorithm && a->plain == b->plain && a->algorithm->same_weights(a, b);
+}
+static inline cm_status cm_conv_run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
+                                    const float *residual, float scale, void *y, void *scratch)
+{
+    return conv->algorithm->run(conv, x, packed, bias, residual, scale, y, scratch);
+}
 
-/* "winograd 4x4", "tiles 3x3 bf16", "narrow 3x3". */
-const char *cm_own_conv_name(const cm_own_conv *conv);
-size_t cm_own_conv_packed_bytes(const cm_own_conv *conv);
-int cm_own_conv_same_weights(const cm_own_conv *a, const cm_own_conv *b);
-void cm_own_conv_pack(const cm_own_conv *conv, const float *plain, void *packed);
-size_t cm_own_conv_scratch_bytes(const cm_own_conv *conv);
-cm_status cm_own_conv_run(const cm_own_conv *conv, const void *x, const void *packed, const float *bias,
-                          const float *residual, float scale, void *y, void *scratch);
+/* Whether a convolution has a weight gradient here: one whose algorithm has, or a 1 x 1 one of oneDNN's. */
+int cm_conv_gradient_serves(const cm_convolution *conv, const cm_conv_shape *shape);
+void cm_conv_gradient_init(cm_conv_gradient *gradient, const cm_convolution *conv, const cm_kernels *kernels,
+                           const cm_conv_shape *shape);
+void cm_conv_gradient_run(const cm_conv_gradient *gradient, const cm_kernels *kernels, const float *x,
+                          const float *dy, float *dw, float *dbias, void *scratch);
 
 #endif

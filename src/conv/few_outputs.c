@@ -1,5 +1,5 @@
-/* few_outputs.c - convolutions to few channels, row by row. */
-#include "conv/few_outputs.h"
+/* few_outputs.c - convolutions to few outputs, row by row. */
+#include "conv/conv.h"
 
 #include <string.h>
 
@@ -7,43 +7,40 @@
 
 enum { TAPS = 9, MOST = 3, POINTS = 4 };
 
-int cm_narrow_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc)
+int cm_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc)
 {
     return kernel == 3 && stride == 1 && pad == 1 && c % 16 == 0 && oc <= MOST;
 }
 
-void cm_narrow_init(cm_narrow *narrow, const cm_kernels *kernels, cm_threads threads, int32_t n, int32_t h, int32_t w,
-                    int32_t c, int32_t oc)
+static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads, const cm_conv_shape *s)
 {
-    *narrow = (cm_narrow){kernels, threads, n, h, w, c, oc};
+    (void)bf16; /* float32 whatever the network's arithmetic */
+    if (s->up || s->transposed || !cm_few_outputs_rule(s->kernel, s->stride, s->pad, s->c, s->oc)) return 0;
+    conv->as.few_outputs = (cm_few_outputs){kernels, threads, s->n, s->h, s->w, s->c, s->oc};
+    conv->name = "few outputs 3x3";
+    conv->packed_bytes = TAPS * MOST * (size_t)s->c * sizeof(float);
+    conv->scratch_bytes = (size_t)s->c * sizeof(float); /* zeros: what is outside the image */
+    return 1;
 }
 
-size_t cm_narrow_packed_bytes(const cm_narrow *narrow)
+static int same_weights(const cm_convolution *a, const cm_convolution *b)
 {
-    return TAPS * MOST * (size_t)narrow->c * sizeof(float);
+    return a->as.few_outputs.c == b->as.few_outputs.c && a->as.few_outputs.oc == b->as.few_outputs.oc;
 }
 
-int cm_narrow_same_weights(const cm_narrow *a, const cm_narrow *b)
+/* plain [oc][c][3][3] to [9][3][c]. */
+static void pack(const cm_convolution *conv, const float *plain, void *packed)
 {
-    return a->c == b->c && a->oc == b->oc;
-}
-
-void cm_narrow_pack(const cm_narrow *narrow, const float *plain, float *packed)
-{
-    const size_t c = (size_t)narrow->c, oc = (size_t)narrow->oc;
-    memset(packed, 0, cm_narrow_packed_bytes(narrow));
+    const size_t c = (size_t)conv->as.few_outputs.c, oc = (size_t)conv->as.few_outputs.oc;
+    float *to = packed;
+    memset(packed, 0, conv->packed_bytes);
     for (size_t o = 0; o < oc; o++)
         for (size_t k = 0; k < c; k++)
-            for (size_t tap = 0; tap < TAPS; tap++) packed[(tap * MOST + o) * c + k] = *plain++;
-}
-
-size_t cm_narrow_scratch_bytes(const cm_narrow *narrow)
-{
-    return (size_t)narrow->c * sizeof(float); /* zeros: what is outside the image */
+            for (size_t tap = 0; tap < TAPS; tap++) to[(tap * MOST + o) * c + k] = *plain++;
 }
 
 typedef struct {
-    const cm_narrow *narrow;
+    const cm_few_outputs *conv;
     const float *x, *packed, *bias, *residual, *zero;
     float scale;
     float *y;
@@ -52,7 +49,7 @@ typedef struct {
 /* The points that four outputs of a row from `first` on see, tap by tap. */
 static void find_points(const job *j, int32_t image, int32_t row, int32_t first, const float **src)
 {
-    const cm_narrow *s = j->narrow;
+    const cm_few_outputs *s = j->conv;
     for (int32_t tap = 0; tap < TAPS; tap++) {
         const int32_t at = row + tap / 3 - 1;
         const int outside = at < 0 || at >= s->h;
@@ -65,7 +62,7 @@ static void find_points(const job *j, int32_t image, int32_t row, int32_t first,
 /* A point's outputs from their sums. */
 static void finish(const job *j, size_t point, const float *sums)
 {
-    const size_t oc = (size_t)j->narrow->oc;
+    const size_t oc = (size_t)j->conv->oc;
     for (size_t o = 0; o < oc; o++) {
         float v = sums[o] + (j->bias ? j->bias[o] : 0);
         j->y[point * oc + o] = j->residual ? (v + j->residual[point * oc + o]) * j->scale : v;
@@ -76,24 +73,27 @@ static void finish(const job *j, size_t point, const float *sums)
 static cm_status row_piece(void *user, int piece, int worker)
 {
     const job *j = user;
-    const cm_narrow *s = j->narrow;
+    const cm_few_outputs *s = j->conv;
     const float *src[TAPS * POINTS];
     float sums[POINTS * MOST];
     (void)worker;
     for (int32_t first = 0; first < s->w; first += POINTS) {
         const int32_t count = s->w - first < POINTS ? s->w - first : POINTS;
         find_points(j, piece / s->h, piece % s->h, first, src);
-        s->kernels->pointwise->narrow((size_t)s->c, src, j->packed, sums);
+        s->kernels->pointwise->few_outputs((size_t)s->c, src, j->packed, sums);
         for (int32_t p = 0; p < count; p++)
             finish(j, (size_t)piece * (size_t)s->w + (size_t)(first + p), sums + MOST * p);
     }
     return CM_OK;
 }
 
-cm_status cm_narrow_run(const cm_narrow *narrow, const float *x, const float *packed, const float *bias,
-                        const float *residual, float scale, float *y, void *scratch)
+static cm_status run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
+                     const float *residual, float scale, void *y, void *scratch)
 {
-    job j = {narrow, x, packed, bias, residual, scratch, scale, y};
-    memset(scratch, 0, cm_narrow_scratch_bytes(narrow));
-    return cm_parallel(narrow->threads, narrow->n * narrow->h, row_piece, &j);
+    const cm_few_outputs *f = &conv->as.few_outputs;
+    job j = {f, x, packed, bias, residual, scratch, scale, y};
+    memset(scratch, 0, conv->scratch_bytes);
+    return cm_parallel(f->threads, f->n * f->h, row_piece, &j);
 }
+
+const cm_conv_algorithm cm_conv_few_outputs = {"few outputs", fits, same_weights, pack, run, NULL};

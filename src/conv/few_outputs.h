@@ -8,24 +8,12 @@
 #include "base/parallel.h"
 #include "kernels/kernels.h"
 
-typedef struct cm_narrow {
+typedef struct cm_few_outputs {
     const cm_kernels *kernels;
     cm_threads threads; /* of a run */
     int32_t n, h, w, c, oc;
-} cm_narrow;
+} cm_few_outputs;
 
 /* A function of the layer's shape alone. */
-int cm_narrow_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc);
-void cm_narrow_init(cm_narrow *narrow, const cm_kernels *kernels, cm_threads threads, int32_t n, int32_t h, int32_t w,
-                    int32_t c, int32_t oc);
-size_t cm_narrow_packed_bytes(const cm_narrow *narrow);
-int cm_narrow_same_weights(const cm_narrow *a, const cm_narrow *b);
-/* plain [oc][c][3][3] to [9][3][c]. */
-void cm_narrow_pack(const cm_narrow *narrow, const float *plain, float *packed);
-size_t cm_narrow_scratch_bytes(const cm_narrow *narrow);
-/* x [n][h][w][c], y [n][h][w][oc]; with a residual like y: y = (convolution + residual)
- * scale. */
-cm_status cm_narrow_run(const cm_narrow *narrow, const float *x, const float *packed, const float *bias,
-                        const float *residual, float scale, float *y, void *scratch);
-
+int cm_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc);
 #endif

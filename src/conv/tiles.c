@@ -5,7 +5,7 @@
  * zeros stand above and below.  So the nine taps of 16 successive points are 16 rows of
  * memory each.  Where w is no multiple of 16 tiles run on over row ends, and the sums at
  * the zeros between are dropped. */
-#include "conv/tiles.h"
+#include "conv/conv.h"
 
 #include <string.h>
 
@@ -36,18 +36,13 @@ size_t cm_tiles_packed_bytes(const cm_tiles *t)
     return (size_t)t->parts * taps_of(t) * part_of(t) * (size_t)t->oc * sizeof(uint16_t);
 }
 
-int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b)
-{
-    return a->parts == b->parts && a->side == b->side && a->turned == b->turned && a->c == b->c && a->oc == b->oc;
-}
-
 /* Tap `tap` of 16 outputs from o and 32 channels from c on: values[16 pairs][16 outputs][2]; pairs
  * as the points have them. */
 static void gather_tile(const cm_tiles *t, const float *plain, size_t tap, size_t o, size_t c, float *values)
 {
     const size_t taps = taps_of(t), channels = (size_t)t->c, outputs = (size_t)t->oc;
-    const size_t step = t->turned ? taps : channels * taps, along = t->turned ? outputs * taps : taps;
-    const float *from = plain + o * step + c * along + (t->turned ? taps - 1 - tap : tap);
+    const size_t step = t->transposed ? taps : channels * taps, along = t->transposed ? outputs * taps : taps;
+    const float *from = plain + o * step + c * along + (t->transposed ? taps - 1 - tap : tap);
     const size_t rows = channels - c < 32 ? channels - c : 32;
     memset(values, 0, 512 * sizeof *values);
     for (size_t i = 0; i < rows; i++) {
@@ -146,10 +141,10 @@ static void cut_images(cm_tiles *t)
     t->h = rows;
 }
 
-void cm_tiles_init(cm_tiles *t, const cm_kernels *kernels, int parts, int side, int turned, cm_threads threads,
+void cm_tiles_init(cm_tiles *t, const cm_kernels *kernels, int parts, int side, int transposed, cm_threads threads,
                    int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
 {
-    *t = (cm_tiles){kernels->tiles, parts, side, turned, threads, n, h, w, c, oc, 1, 0, 0};
+    *t = (cm_tiles){kernels->tiles, parts, side, transposed, threads, n, h, w, c, oc, 1, 0, 0};
     if (side == 1) cut_images(t);
     size_t most = CACHED / (image_values(t) * sizeof(uint16_t));
     if (most > 1) t->together = most < (size_t)t->n ? (int32_t)most : t->n;
@@ -215,13 +210,13 @@ static cm_status round_piece(void *user, int piece, int worker)
     const job *j = user;
     const cm_tiles *t = j->t;
     size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t), h = (size_t)t->h, i = (size_t)piece / h;
-    const void *x = cm_values_at(j->x, t->x_half, (size_t)piece * w * c);
+    const void *x = cm_values_at(j->x, t->x_bf16, (size_t)piece * w * c);
     uint16_t *to = j->image + i * image_values(t);
     (void)worker;
     to += (margin(t) * (pitch(t) + 1) + (size_t)piece % h * pitch(t)) * row;
     for (size_t k = 0; k < w; k++, to += row)
         if (t->parts > 1) t->kernels->split(c, (const float *)x + k * c, to, part_of(t));
-        else if (t->x_half) memcpy(to, (const uint16_t *)x + k * c, c * sizeof *to);
+        else if (t->x_bf16) memcpy(to, (const uint16_t *)x + k * c, c * sizeof *to);
         else t->kernels->round(c, (const float *)x + k * c, to);
     return CM_OK;
 }
@@ -272,8 +267,8 @@ static cm_status sum_piece(void *user, int piece, int worker)
         .bias = j->bias ? j->bias + o : NULL,
         .residual = j->residual ? j->residual + o : NULL,
         .scale = j->scale,
-        .y = cm_values_at(j->y, t->y_half, o),
-        .y_half = t->y_half,
+        .y = cm_values_at(j->y, t->y_bf16, o),
+        .y_half = t->y_bf16,
         .oc = (size_t)t->oc,
     };
     t->kernels->begin();
@@ -298,8 +293,8 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
         j.parts = parts_of(t, j.images);
         CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
         CM_TRY(cm_parallel(t->threads, (int)(groups_of(t) * j.parts), sum_piece, &j));
-        j.x = cm_values_at(j.x, t->x_half, j.images * points * (size_t)t->c);
-        j.y = cm_values_at(j.y, t->y_half, j.images * points * (size_t)t->oc);
+        j.x = cm_values_at(j.x, t->x_bf16, j.images * points * (size_t)t->c);
+        j.y = cm_values_at(j.y, t->y_bf16, j.images * points * (size_t)t->oc);
         if (j.residual) j.residual += j.images * points * (size_t)t->oc;
     }
     return CM_OK;
@@ -324,7 +319,7 @@ static size_t gradient_depth(const cm_tiles *t)
 }
 
 /* Values of x from one channel to the next. */
-static size_t turned_row(const cm_tiles *t)
+static size_t transposed_row(const cm_tiles *t)
 {
     return (gradient_depth(t) | 1) * 32;
 }
@@ -349,7 +344,7 @@ static size_t most_channels(const cm_tiles *t)
 size_t cm_tiles_gradient_bytes(const cm_tiles *t)
 {
     return 17 * most_channels(t) * sizeof(uint32_t) +
-           ((size_t)t->c * turned_row(t) + (size_t)t->oc / 16 * paired_values(t)) * sizeof(uint16_t);
+           ((size_t)t->c * transposed_row(t) + (size_t)t->oc / 16 * paired_values(t)) * sizeof(uint16_t);
 }
 
 /* The c values of point number `at` of all, zeros between images and rows. */
@@ -361,7 +356,8 @@ static const float *point_of(const cm_tiles *t, const float *x, size_t c, size_t
 }
 
 /* x to [c][points]. */
-static void turn_points(const cm_tiles *t, const float *x, const float *zero, uint32_t *words, uint16_t *turned)
+static void transpose_points(const cm_tiles *t, const float *x, const float *zero, uint32_t *words,
+                             uint16_t *transposed)
 {
     const size_t c = (size_t)t->c;
     for (size_t k = 0; k < gradient_depth(t); k++) {
@@ -370,7 +366,7 @@ static void turn_points(const cm_tiles *t, const float *x, const float *zero, ui
             t->kernels->pairs(c, point_of(t, x, c, at, zero), point_of(t, x, c, at + 1, zero), words + i * c);
         }
         for (size_t i = 0; i < c; i += 16)
-            t->kernels->turn(words + i, c, turned + i * turned_row(t) + 32 * k, turned_row(t));
+            t->kernels->turn(words + i, c, transposed + i * transposed_row(t) + 32 * k, transposed_row(t));
     }
 }
 
@@ -406,25 +402,25 @@ static void sum_taps(const cm_tiles *t, size_t depth, const uint16_t *a, const u
             from[count] = b + (odd * paired_rows(t) + far / 2) * 32;
             to[count++] = dw + tap * matrix;
         }
-        t->kernels->taps(count, depth, a, turned_row(t), from, to, (size_t)t->oc, add);
+        t->kernels->taps(count, depth, a, transposed_row(t), from, to, (size_t)t->oc, add);
     }
 }
 
 /* Over `depth` tiles of points from number `first` on.  What is read of 64 channels stays in the second-level
  * cache while all outputs pass. */
-static void sum_part(const cm_tiles *t, size_t first, size_t depth, const uint16_t *turned, const uint16_t *paired,
-                     float *dw)
+static void sum_part(const cm_tiles *t, size_t first, size_t depth, const uint16_t *transposed,
+                     const uint16_t *paired, float *dw)
 {
     const size_t c = (size_t)t->c, oc = (size_t)t->oc, step = t->side == 3 ? 16 : 32; /* channels, outputs */
     const int add = first > 0;
-    turned += 32 * first, paired += 512 * first;
+    transposed += 32 * first, paired += 512 * first;
     for (size_t k0 = 0; k0 < c; k0 += 64)
         for (size_t o = 0; o < oc; o += step)
             for (size_t k = k0; k < c && k < k0 + 64; k += step) {
-                const uint16_t *a = turned + k * turned_row(t), *b = paired + o / 16 * paired_values(t);
+                const uint16_t *a = transposed + k * transposed_row(t), *b = paired + o / 16 * paired_values(t);
                 if (t->side == 3) sum_taps(t, depth, a, b, dw + k * oc + o, add);
                 else
-                    t->kernels->outer(c - k < 32 ? 16 : 32, oc - o < 32 ? 16 : 32, depth, a, turned_row(t), b,
+                    t->kernels->outer(c - k < 32 ? 16 : 32, oc - o < 32 ? 16 : 32, depth, a, transposed_row(t), b,
                                       paired_values(t), dw + k * oc + o, oc, add);
             }
 }
@@ -434,13 +430,82 @@ void cm_tiles_gradient(const cm_tiles *t, const float *x, const float *dy, float
     const size_t depth = gradient_depth(t), most = t->side == 3 ? 144 : 32; /* the second-level cache holds */
     float *zero = scratch;
     uint32_t *words = (uint32_t *)(void *)(zero + most_channels(t));
-    uint16_t *turned = (uint16_t *)(void *)(words + 16 * most_channels(t));
-    uint16_t *paired = turned + (size_t)t->c * turned_row(t);
+    uint16_t *transposed = (uint16_t *)(void *)(words + 16 * most_channels(t));
+    uint16_t *paired = transposed + (size_t)t->c * transposed_row(t);
     memset(zero, 0, most_channels(t) * sizeof *zero);
-    turn_points(t, x, zero, words, turned);
+    transpose_points(t, x, zero, words, transposed);
     pair_points(t, dy, zero, words, paired);
     t->kernels->begin();
     for (size_t first = 0; first < depth; first += most)
-        sum_part(t, first, depth - first < most ? depth - first : most, turned, paired, dw);
+        sum_part(t, first, depth - first < most ? depth - first : most, transposed, paired, dw);
     t->kernels->end();
 }
+
+/* --- the rows of the table ---------------------------------------------------------------------- */
+
+static int fits(cm_convolution *conv, int parts, const cm_kernels *kernels, cm_threads threads,
+                const cm_conv_shape *s)
+{
+    cm_tiles *t = &conv->as.tiles;
+    if (s->up || !cm_winograd_rule(1, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w)) return 0;
+    cm_tiles_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    conv->packed_bytes = cm_tiles_packed_bytes(t);
+    conv->scratch_bytes = cm_tiles_scratch_bytes(t);
+    return 1;
+}
+
+static int fits_bf16(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                     const cm_conv_shape *s)
+{
+    if (bf16 != 1 || !fits(conv, 1, kernels, threads, s)) return 0;
+    conv->name = s->kernel == 3 ? "tiles 3x3 bf16" : "tiles 1x1 bf16";
+    conv->takes_bf16 = 1;
+    return 1;
+}
+
+/* To cut a value in three takes as long as 128 outputs save by it (measured).  The same for a layer and its
+ * data gradient, whose channels change places. */
+static int fits_f32(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                    const cm_conv_shape *s)
+{
+    const int wide = s->c >= 128 && s->oc >= 128 && s->c + s->oc > 256;
+    if (bf16 || !kernels->has_amx || s->kernel != 1 || !wide || s->h * s->w < 16) return 0;
+    if (!fits(conv, 3, kernels, threads, s)) return 0;
+    conv->name = "tiles 1x1";
+    return 1;
+}
+
+static int same_weights(const cm_convolution *a, const cm_convolution *b)
+{
+    const cm_tiles *u = &a->as.tiles, *t = &b->as.tiles;
+    return u->parts == t->parts && u->side == t->side && u->transposed == t->transposed && u->c == t->c &&
+           u->oc == t->oc;
+}
+
+static void pack(const cm_convolution *conv, const float *plain, void *packed)
+{
+    cm_tiles_pack(&conv->as.tiles, plain, packed);
+}
+
+static cm_status run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
+                     const float *residual, float scale, void *y, void *scratch)
+{
+    return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
+}
+
+static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
+{
+    cm_tiles_init(&g->as.tiles, kernels, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    g->scratch_bytes = cm_tiles_gradient_bytes(&g->as.tiles);
+}
+
+static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
+{
+    cm_tiles_gradient(&g->as.tiles, x, dy, dw, scratch);
+}
+
+const cm_conv_gradient_algorithm cm_tiles_weight_gradient = {gradient_init, gradient_run};
+const cm_conv_algorithm cm_conv_tiles_bf16 = {"tiles bf16", fits_bf16, same_weights,
+                                              pack,         run,       &cm_tiles_weight_gradient};
+const cm_conv_algorithm cm_conv_tiles_f32 = {"tiles", fits_f32, same_weights,
+                                             pack,    run,      &cm_winograd_weight_gradient};

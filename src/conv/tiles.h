@@ -22,18 +22,17 @@ typedef struct cm_tiles {
     const cm_tile_kernels *kernels;
     int parts;              /* of a value: 1 (bfloat16) or 3 (float32, side 1) */
     int side;               /* of the kernel: 3 or 1                 */
-    int turned;             /* weights as the data gradient wants them */
+    int transposed;         /* weights as the data gradient wants them */
     cm_threads threads;     /* of a run                              */
     int32_t n, h, w, c, oc; /* of a 1 x 1 convolution an image may be cut into several */
     int32_t together;       /* images, as many as stay in the cache */
-    int x_half, y_half;     /* held in bfloat16 */
+    int x_bf16, y_bf16;     /* held in bfloat16 */
 } cm_tiles;
 
-void cm_tiles_init(cm_tiles *tiles, const cm_kernels *kernels, int parts, int side, int turned, cm_threads threads,
-                   int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
+void cm_tiles_init(cm_tiles *tiles, const cm_kernels *kernels, int parts, int side, int transposed,
+                   cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
-int cm_tiles_same_weights(const cm_tiles *a, const cm_tiles *b);
-/* plain [oc][c][side][side]; of a turned one [c][oc][side][side], the forward's. */
+/* plain [oc][c][side][side]; of a transposed one [c][oc][side][side], the forward's. */
 void cm_tiles_pack(const cm_tiles *tiles, const float *plain, void *packed);
 size_t cm_tiles_scratch_bytes(const cm_tiles *tiles);
 /* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `tiles` says; with a residual of

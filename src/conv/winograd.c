@@ -1,5 +1,5 @@
 /* winograd.c - which layers, packed weights, and the loop over blocks of tiles. */
-#include "conv/winograd.h"
+#include "conv/conv.h"
 
 #include <string.h>
 
@@ -10,88 +10,36 @@ int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int3
 {
     if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return CM_TILE_1X1;
     if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
-    const int32_t side = !bf16 && cm_winograd_narrow(c, oc) ? 8 : 16;
+    const int32_t side = !bf16 && cm_winograd_few_channels(c, oc) ? 8 : 16;
     if (h < side || w < side) return CM_TILE_2X2;
     return bf16 ? bf16 : CM_TILE_4X4;
-}
-
-static size_t positions(const cm_winograd *w)
-{
-    return cm_tile_positions(w->tile);
-}
-
-static size_t matrices(const cm_winograd *w)
-{
-    return cm_tile_matrices(w->tile);
-}
-
-/* Sides of the output. */
-static size_t height(const cm_winograd *w)
-{
-    return (size_t)w->h * cm_tile_down(w->tile) / cm_tile_step_down(w->tile);
-}
-static size_t width(const cm_winograd *w)
-{
-    return (size_t)w->w * cm_tile_across(w->tile) / cm_tile_step_across(w->tile);
-}
-
-/* Points of the kernel. */
-static size_t taps(const cm_winograd *w)
-{
-    return w->tile == CM_TILE_1X1 ? 1 : 9;
-}
-
-static size_t tiles_of(const cm_winograd *w)
-{
-    return (size_t)w->n * w->tiles_down * w->tiles_across;
 }
 
 /* Blocks of equal size, near what keeps the transformed input in the cache. */
 static size_t block_of(const cm_winograd *w)
 {
-    size_t tiles = tiles_of(w), most = w->tile == CM_TILE_1X1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
-    size_t blocks = (tiles + most - 1) / most;
-    return (tiles + blocks - 1) / blocks;
-}
-
-void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int tile, int turned, cm_threads threads,
-                      int32_t n, int32_t h, int32_t across, int32_t c, int32_t oc)
-{
-    *w = (cm_winograd){.kernels = kernels, .tile = tile, .turned = turned, .threads = threads};
-    w->gemm = bf16 ? kernels->gemm_bf16 : kernels->gemm;
-    w->operands = bf16 ? kernels->winograd_bf16 : &kernels->winograd->float32;
-    w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
-    w->tiles_down = (height(w) + cm_tile_down(tile) - 1) / cm_tile_down(tile);
-    w->tiles_across = (width(w) + cm_tile_across(tile) - 1) / cm_tile_across(tile);
-    w->block = block_of(w);
+    size_t most = w->tile == CM_TILE_1X1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
+    size_t blocks = (w->tiles + most - 1) / most;
+    return (w->tiles + blocks - 1) / blocks;
 }
 
 const char *cm_winograd_name(const cm_winograd *w)
 {
-    static const char *const names[2][6] = {
-        {"product", "winograd 2x2", "winograd 2x4", "winograd 4x4", "winograd up", "winograd down"},
-        {"product bf16", "winograd 2x2 bf16", "winograd 2x4 bf16", "winograd 4x4 bf16", "winograd up bf16",
-         "winograd down bf16"}};
-    return names[w->gemm->bytes == 2][w->tile - 1];
-}
-
-int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b)
-{
-    return a->operands == b->operands && a->tile == b->tile && a->turned == b->turned && a->c == b->c &&
-           a->oc == b->oc;
+    return w->gemm->bytes == 2 ? w->geometry->name_bf16 : w->geometry->name;
 }
 
 /* One input channel of `width` outputs from `first` on: w[taps][width].  What the next ones
  * want is asked for, since it lies in short pieces far apart. */
 static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
 {
-    size_t n = taps(g), step = g->turned ? n : (size_t)g->c * n, ahead = g->turned ? (size_t)g->oc * n : 4 * n;
-    const float *from = plain + (g->turned ? (c * (size_t)g->oc + first) * n : (first * (size_t)g->c + c) * n);
+    size_t n = g->taps, step = g->transposed ? n : (size_t)g->c * n,
+           ahead = g->transposed ? (size_t)g->oc * n : 4 * n;
+    const float *from = plain + (g->transposed ? (c * (size_t)g->oc + first) * n : (first * (size_t)g->c + c) * n);
     for (size_t k = 0; k < width; k++, from += step) {
         float *to = w + k;
         __builtin_prefetch(from + ahead);
         if (n == 1) to[0] = from[0];
-        else if (g->turned)
+        else if (g->transposed)
             for (size_t i = 0; i < 9; i++) to[i * width] = from[8 - i];
         else
             for (size_t i = 0; i < 9; i++) to[i * width] = from[i];
@@ -128,13 +76,43 @@ static size_t weights_apart(const cm_winograd *w, size_t columns)
 }
 static size_t weights_before(const cm_winograd *w, size_t first)
 {
-    return matrices(w) * ((size_t)w->c * first + first / GROUP * padding(w));
+    return w->geometry->matrices * ((size_t)w->c * first + first / GROUP * padding(w));
 }
 
-size_t cm_winograd_packed_bytes(const cm_winograd *w)
+/* What follows from the shape.  The transformed input is [tile][value][channels]: a tile's values lie side by
+ * side, since writing them to so many places far apart took longer than the transform.  The products of one
+ * worker are [position][tile][columns]. */
+static void fill_sizes(cm_winograd *w)
 {
-    size_t last = (groups_of((size_t)w->oc) - 1) * GROUP;
-    return (weights_before(w, last) + matrices(w) * weights_apart(w, group_columns(w, last))) * w->gemm->bytes;
+    const cm_winograd_tile *g = w->geometry;
+    const size_t bytes = w->gemm->bytes, line = 64 / bytes, c = (size_t)w->c;
+    const size_t last = (groups_of((size_t)w->oc) - 1) * GROUP;
+    w->value_stride = c + line;
+    w->tile_stride = g->values * w->value_stride + line;
+    w->product_floats = g->positions * (w->block * GROUP + PAD);
+    w->packed_bytes = (weights_before(w, last) + g->matrices * weights_apart(w, group_columns(w, last))) * bytes;
+    w->scratch_bytes =
+        (c + (size_t)w->threads.count * w->product_floats) * sizeof(float) + w->block * w->tile_stride * bytes;
+    const size_t group = g->matrices * weights_apart(w, group_columns(w, 0)) * bytes;
+    w->fresh_bytes = w->tiles <= w->block ? group : w->packed_bytes;
+}
+
+void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int tile, int transposed,
+                      cm_threads threads, int32_t n, int32_t h, int32_t across, int32_t c, int32_t oc)
+{
+    const cm_winograd_tile *g = &cm_winograd_tiles[tile];
+    *w = (cm_winograd){.kernels = kernels, .geometry = g, .tile = tile, .transposed = transposed, .threads = threads};
+    w->gemm = bf16 ? kernels->gemm_bf16 : kernels->gemm;
+    w->operands = bf16 ? kernels->winograd_bf16 : &kernels->winograd->float32;
+    w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
+    w->out_h = (size_t)h * g->down / g->step_down;
+    w->out_w = (size_t)across * g->across / g->step_across;
+    w->taps = tile == CM_TILE_1X1 ? 1 : 9;
+    w->tiles_down = (w->out_h + g->down - 1) / g->down;
+    w->tiles_across = (w->out_w + g->across - 1) / g->across;
+    w->tiles = (size_t)n * w->tiles_down * w->tiles_across;
+    w->block = block_of(w);
+    fill_sizes(w);
 }
 
 /* [matrix][panel][c / channels][columns of the panel][channels]. */
@@ -147,7 +125,7 @@ static void pack_group(const cm_winograd *w, const float *plain, size_t first, u
         width = w->gemm->panel(columns - j);
         for (size_t k = 0; k < c; k += gemm->channels) {
             for (size_t i = 0; i < gemm->channels; i++)
-                gather(w, plain, first + j, width, k + i, gathered + i * taps(w) * width);
+                gather(w, plain, first + j, width, k + i, gathered + i * w->taps * width);
             w->operands->weights(w->tile, width, gathered, to + (j * c + k * width) * gemm->bytes,
                                  weights_apart(w, columns));
         }
@@ -161,31 +139,6 @@ void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 }
 
 /* --- running ------------------------------------------------------------------------------ */
-
-/* The transformed input: [tile][value][channels].  A tile's values lie side by side,
- * since writing them to so many places far apart took longer than the transform; distances
- * in operands, of values and of tiles. */
-static size_t apart(const cm_winograd *w)
-{
-    return (size_t)w->c + 64 / w->gemm->bytes;
-}
-
-static size_t row_of(const cm_winograd *w)
-{
-    return cm_tile_values(w->tile) * apart(w) + 64 / w->gemm->bytes;
-}
-
-/* Products of one worker: [position][tile][columns]. */
-static size_t product_floats(const cm_winograd *w)
-{
-    return positions(w) * (w->block * GROUP + PAD);
-}
-
-size_t cm_winograd_scratch_bytes(const cm_winograd *w)
-{
-    size_t floats = (size_t)w->c + (size_t)w->threads.count * product_floats(w);
-    return floats * sizeof(float) + w->block * row_of(w) * w->gemm->bytes;
-}
 
 typedef struct {
     const cm_winograd *w;
@@ -209,9 +162,9 @@ static void find_points(const cm_winograd *w, const float *x, size_t c, size_t t
         points[0] = x + tile * c;
         return;
     }
-    const int32_t down = (int32_t)(rim ? cm_tile_step_down(w->tile) : cm_tile_down(w->tile));
-    const int32_t across = (int32_t)(rim ? cm_tile_step_across(w->tile) : cm_tile_across(w->tile));
-    const int32_t rows = rim ? w->h : (int32_t)height(w), columns = rim ? w->w : (int32_t)width(w);
+    const int32_t down = (int32_t)(rim ? w->geometry->step_down : w->geometry->down);
+    const int32_t across = (int32_t)(rim ? w->geometry->step_across : w->geometry->across);
+    const int32_t rows = rim ? w->h : (int32_t)w->out_h, columns = rim ? w->w : (int32_t)w->out_w;
     size_t per = w->tiles_down * w->tiles_across;
     const float *image = x + tile / per * (size_t)rows * (size_t)columns * c;
     int32_t top = (int32_t)(tile % per / w->tiles_across) * down - rim;
@@ -237,7 +190,7 @@ static cm_status input_piece(void *user, int piece, int worker)
     size_t c = (size_t)w->c;
     (void)worker;
     find_points(w, j->x, c, j->first + (size_t)piece, rim(w), j->zero, points);
-    w->operands->input(w->tile, c, points, j->v + (size_t)piece * row_of(w) * w->gemm->bytes, apart(w));
+    w->operands->input(w->tile, c, points, j->v + (size_t)piece * w->tile_stride * w->gemm->bytes, w->value_stride);
     return CM_OK;
 }
 
@@ -251,8 +204,8 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
         to->residual[0] = j->residual ? j->residual + tile * oc + first : NULL;
         return;
     }
-    const size_t rows = height(w), points = width(w), image = tile / per * rows * points;
-    size_t down = cm_tile_down(w->tile), across = cm_tile_across(w->tile);
+    const size_t rows = w->out_h, points = w->out_w, image = tile / per * rows * points;
+    size_t down = w->geometry->down, across = w->geometry->across;
     size_t top = tile % per / w->tiles_across * down, left = tile % w->tiles_across * across;
     to->whole = top + down <= rows && left + across <= points;
     size_t row = (image + top * points + left) * oc + first;
@@ -266,7 +219,7 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
 
 static size_t outputs_of(const cm_winograd *w)
 {
-    return cm_tile_down(w->tile) * cm_tile_across(w->tile);
+    return w->geometry->down * w->geometry->across;
 }
 
 /* For where a tile's outputs go, and what is added to them. */
@@ -304,7 +257,7 @@ static const unsigned char *weights_of(const job *j, size_t first)
     const cm_winograd *w = j->w;
     const size_t before = weights_before(w, first) * w->gemm->bytes;
     if (!j->plain) return j->packed + before;
-    unsigned char *to = j->fresh + (j->tiles < tiles_of(w) ? before : 0);
+    unsigned char *to = j->fresh + (j->tiles < w->tiles ? before : 0);
     if (j->first == 0) pack_group(w, j->plain, first, to);
     return to;
 }
@@ -317,13 +270,13 @@ static cm_status output_piece(void *user, int piece, int worker)
     size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * GROUP;
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
     size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->gemm->bytes;
-    const unsigned char *packed = weights_of(j, first), *v = j->v + begin * row_of(w) * bytes;
-    float *m = j->m + (size_t)worker * product_floats(w);
+    const unsigned char *packed = weights_of(j, first), *v = j->v + begin * w->tile_stride * bytes;
+    float *m = j->m + (size_t)worker * w->product_floats;
     if (count == 0) return CM_OK; /* more threads than tiles */
-    for (size_t t = 0; t < positions(w); t++)
-        w->gemm->product(count, columns, c, v + cm_tile_value_of(w->tile, t) * apart(w) * bytes, row_of(w),
-                         packed + cm_tile_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes, m + t * m_apart,
-                         columns);
+    for (size_t t = 0; t < w->geometry->positions; t++)
+        w->gemm->product(count, columns, c, v + cm_tile_value_of(w->tile, t) * w->value_stride * bytes,
+                         w->tile_stride, packed + cm_tile_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes,
+                         m + t * m_apart, columns);
     outputs(j, first, begin, count, m, m_apart);
     return CM_OK;
 }
@@ -331,11 +284,11 @@ static cm_status output_piece(void *user, int piece, int worker)
 static cm_status run_blocks(job *j, void *scratch)
 {
     const cm_winograd *w = j->w;
-    size_t c = (size_t)w->c, tiles = tiles_of(w), groups = groups_of((size_t)w->oc);
+    size_t c = (size_t)w->c, tiles = w->tiles, groups = groups_of((size_t)w->oc);
     float *zero = scratch;
     memset(zero, 0, c * sizeof *zero);
     j->zero = zero, j->m = zero + c;
-    j->v = (unsigned char *)(j->m + (size_t)w->threads.count * product_floats(w));
+    j->v = (unsigned char *)(j->m + (size_t)w->threads.count * w->product_floats);
     j->parts = groups % (size_t)w->threads.count ? (size_t)w->threads.count : 1;
     for (; j->first < tiles; j->first += j->tiles) {
         j->tiles = tiles - j->first < w->block ? tiles - j->first : w->block;
@@ -352,24 +305,12 @@ cm_status cm_winograd_run(const cm_winograd *w, const float *x, const void *pack
     return run_blocks(&j, scratch);
 }
 
-/* Of a run's fresh weights. */
-static size_t fresh_bytes(const cm_winograd *w)
-{
-    size_t group = matrices(w) * weights_apart(w, group_columns(w, 0)) * w->gemm->bytes;
-    return tiles_of(w) <= w->block ? group : cm_winograd_packed_bytes(w);
-}
-
-size_t cm_winograd_plain_scratch_bytes(const cm_winograd *w)
-{
-    return fresh_bytes(w) + cm_winograd_scratch_bytes(w);
-}
-
 cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, const float *bias,
                                 const float *residual, float scale, float *y, void *scratch)
 {
     job j = {
         .w = w, .x = x, .plain = plain, .fresh = scratch, .bias = bias, .residual = residual, .scale = scale, .y = y};
-    return run_blocks(&j, (unsigned char *)scratch + fresh_bytes(w));
+    return run_blocks(&j, (unsigned char *)scratch + w->fresh_bytes);
 }
 
 /* --- the weight gradient -------------------------------------------------------------------- */
@@ -380,7 +321,7 @@ cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const floa
 
 static size_t gradient_block(const cm_winograd *w)
 {
-    size_t tiles = tiles_of(w), blocks = (tiles + 63) / 64;
+    size_t tiles = w->tiles, blocks = (tiles + 63) / 64;
     return (tiles + blocks - 1) / blocks;
 }
 
@@ -398,13 +339,13 @@ static size_t matrix_apart(const cm_winograd *w)
 
 static size_t group_floats(const cm_winograd *w)
 {
-    return positions(w) * matrix_apart(w);
+    return w->geometry->positions * matrix_apart(w);
 }
 
 /* Positions of a square tile, in each direction. */
 static size_t side(const cm_winograd *w)
 {
-    return w->tile == CM_TILE_UP ? 5 : cm_tile_down(w->tile) + 2;
+    return w->tile == CM_TILE_UP ? 5 : w->geometry->down + 2;
 }
 
 /* Points that a 1 x 1 convolution's gradient takes at a time, where they lie and of copies. */
@@ -424,11 +365,6 @@ size_t cm_winograd_gradient_bytes(const cm_winograd *w)
     return (GROUP + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
 
-size_t cm_winograd_folded_bytes(const cm_winograd *w)
-{
-    return taps(w) * (size_t)w->c * (size_t)w->oc * sizeof(float);
-}
-
 /* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`.  Of wide
  * points the next tile's are asked for: they are pieces far apart. */
 static void transform_group(const cm_winograd *w,
@@ -436,7 +372,7 @@ static void transform_group(const cm_winograd *w,
                             const float *x, size_t c, size_t column, size_t first, size_t count, const float *zero,
                             float *out)
 {
-    const size_t columns = c - column < GROUP ? c - column : GROUP, n = rim ? cm_tile_points(w->tile) : outputs_of(w);
+    const size_t columns = c - column < GROUP ? c - column : GROUP, n = rim ? w->geometry->points : outputs_of(w);
     const float *points[36];
     for (size_t i = 0; i < count; i++, out += gradient_row(columns)) {
         if (c > 2 * GROUP && i + 1 < count) {
@@ -477,7 +413,7 @@ static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
 /* x^T dy over all points, of copies where their lines collide. */
 static void gradient_of_points(const cm_winograd *w, const float *x, const float *dy, float *dw, float *scratch)
 {
-    const size_t c = (size_t)w->c, oc = (size_t)w->oc, points = tiles_of(w);
+    const size_t c = (size_t)w->c, oc = (size_t)w->oc, points = w->tiles;
     const int copied = collide(c) || collide(oc);
     const size_t most = copied ? COPIED_POINTS : POINTS;
     const size_t v_row = copied ? gradient_row(c) : c, z_row = copied ? gradient_row(oc) : oc;
@@ -499,7 +435,7 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
         gradient_of_points(w, x, dy, dw, scratch);
         return;
     }
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, tiles = tiles_of(w);
+    size_t c = (size_t)w->c, oc = (size_t)w->oc, tiles = w->tiles;
     float *zero = scratch, *v = zero + GROUP, *all = v + group_floats(w), *du = all + groups_of(oc) * group_floats(w);
     memset(zero, 0, GROUP * sizeof *zero);
     for (size_t first = 0; first < tiles; first += gradient_block(w)) {
@@ -517,13 +453,56 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
     }
 }
 
-void cm_winograd_unfold(const cm_winograd *w, const float *folded, float *plain)
+/* --- the row of the table ----------------------------------------------------------------------- */
+
+/* Bfloat16 by matrix tiles (bf16 1) leaves the layers that tiles do not serve to oneDNN. */
+static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads, const cm_conv_shape *s)
 {
-    enum { INPUTS = 4, OUTPUTS = 16 }; /* at a time: their lines lie in the nearest cache */
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, n = taps(w);
-    for (size_t j0 = 0; j0 < oc; j0 += OUTPUTS)
-        for (size_t k0 = 0; k0 < c; k0 += INPUTS)
-            for (size_t j = j0; j < j0 + OUTPUTS; j++)
-                for (size_t k = k0; k < k0 + INPUTS; k++)
-                    for (size_t i = 0; i < n; i++) plain[(j * c + k) * n + i] = folded[(i * c + k) * oc + j];
+    cm_winograd *w = &conv->as.winograd;
+    const int32_t scale = s->up && !s->transposed ? 2 : 1;
+    int tile =
+        cm_winograd_rule(s->up ? 0 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
+    if (bf16 == 1 || tile == 0) return 0;
+    if (s->up) tile = s->transposed ? CM_TILE_DOWN : CM_TILE_UP;
+    cm_winograd_init(w, kernels, bf16, tile, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    conv->name = cm_winograd_name(w);
+    conv->packed_bytes = w->packed_bytes;
+    conv->scratch_bytes = w->scratch_bytes;
+    return 1;
 }
+
+static int same_weights(const cm_convolution *a, const cm_convolution *b)
+{
+    const cm_winograd *u = &a->as.winograd, *w = &b->as.winograd;
+    return u->operands == w->operands && u->tile == w->tile && u->transposed == w->transposed && u->c == w->c &&
+           u->oc == w->oc;
+}
+
+static void pack(const cm_convolution *conv, const float *plain, void *packed)
+{
+    cm_winograd_pack(&conv->as.winograd, plain, packed);
+}
+
+static cm_status run(const cm_convolution *conv, const void *x, const void *weights, const float *bias,
+                     const float *residual, float scale, void *y, void *scratch)
+{
+    if (conv->plain) return cm_winograd_run_plain(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
+    return cm_winograd_run(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
+}
+
+static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
+{
+    const int tile = s->kernel == 1 ? CM_TILE_1X1
+                     : s->up        ? CM_TILE_UP
+                                    : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
+    cm_winograd_init(&g->as.winograd, kernels, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    g->scratch_bytes = cm_winograd_gradient_bytes(&g->as.winograd);
+}
+
+static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
+{
+    cm_winograd_gradient(&g->as.winograd, x, dy, dw, scratch);
+}
+
+const cm_conv_gradient_algorithm cm_winograd_weight_gradient = {gradient_init, gradient_run};
+const cm_conv_algorithm cm_conv_winograd = {"winograd", fits, same_weights, pack, run, &cm_winograd_weight_gradient};

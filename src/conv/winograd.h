@@ -40,17 +40,24 @@
 
 typedef struct cm_winograd {
     const cm_kernels *kernels;
-    const cm_gemm *gemm;                    /* of the operands, which */
-    const cm_winograd_operands *operands;   /* these make */
-    int tile;                               /* CM_TILE_ */
-    int turned;                             /* weights as the data gradient wants them */
-    cm_threads threads;                     /* of a run */
-    int32_t n, h, w, c, oc;                 /* h, w: of the input */
-    size_t tiles_down, tiles_across, block; /* block: most tiles at a time */
+    const cm_gemm *gemm;                  /* of the operands, which */
+    const cm_winograd_operands *operands; /* these make             */
+    const cm_winograd_tile *geometry;
+    int tile;               /* CM_TILE_                           */
+    int transposed;         /* weights as the data gradient wants them */
+    cm_threads threads;     /* of a run                           */
+    int32_t n, h, w, c, oc; /* h, w: of the input                 */
+    size_t out_h, out_w, taps, tiles_down, tiles_across, tiles;
+    size_t block;                     /* most tiles at a time               */
+    size_t value_stride, tile_stride; /* of the transformed input, in operands */
+    size_t product_floats;            /* of one worker                      */
+    size_t packed_bytes;              /* of weights                         */
+    size_t scratch_bytes;             /* of a run                           */
+    size_t fresh_bytes;               /* of a run of plain weights: besides */
 } cm_winograd;
 
 /* Layers whose transformed weights are few enough to stay near the processor. */
-static inline int cm_winograd_narrow(int32_t c, int32_t oc)
+static inline int cm_winograd_few_channels(int32_t c, int32_t oc)
 {
     return c <= 128 && oc <= 128;
 }
@@ -60,32 +67,24 @@ static inline int cm_winograd_narrow(int32_t c, int32_t oc)
  * tile; then CM_TILE_1X1 for a 1 x 1 convolution. */
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w);
-void cm_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int turned,
+void cm_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int transposed,
                       cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 /* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "winograd down", "product bf16". */
 const char *cm_winograd_name(const cm_winograd *winograd);
-size_t cm_winograd_packed_bytes(const cm_winograd *winograd);
-/* The same packed weights serve both. */
-int cm_winograd_same_weights(const cm_winograd *a, const cm_winograd *b);
-/* plain [oc][c][3][3]; of a turned one [c][oc][3][3], the forward's. */
+/* plain [oc][c][3][3]; of a transposed one [c][oc][3][3], the forward's. */
 void cm_winograd_pack(const cm_winograd *winograd, const float *plain, void *packed);
-size_t cm_winograd_scratch_bytes(const cm_winograd *winograd);
 /* x [n][h][w][c], y [n][h][w][oc] (up: 2h, 2w; down: h/2, w/2); with a residual like y: y = (convolution +
  * residual) scale. */
 cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                           const float *residual, float scale, float *y, void *scratch);
 
 /* The same of plain weights: each group of outputs is packed where it is used, so that it is
- * near; one thread. */
-size_t cm_winograd_plain_scratch_bytes(const cm_winograd *winograd);
+ * near; one thread, scratch_bytes + fresh_bytes of scratch memory. */
 cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, const float *bias,
                                 const float *residual, float scale, float *y, void *scratch);
 
-/* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread.  Unfold: to plain
- * [oc][c][3][3]. */
+/* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread. */
 size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
-size_t cm_winograd_folded_bytes(const cm_winograd *winograd);
 void cm_winograd_gradient(const cm_winograd *winograd, const float *x, const float *dy, float *dw, void *scratch);
-void cm_winograd_unfold(const cm_winograd *winograd, const float *folded, float *plain);
 
 #endif

@@ -148,9 +148,9 @@ static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_
 {
     descs d = {NULL, NULL, NULL, NULL};
     const dnnl_dims_t a = {m->m, m->k}, b = {m->k, m->n}, dst = {m->m, m->n};
-    const dnnl_dims_t turned_a = {1, m->m}, turned_b = {1, m->k};
-    dnnl_status_t s = cm_md_create(&d.src, 2, a, m->a_transposed ? turned_a : NULL, dnnl_ab);
-    if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? turned_b : NULL, dnnl_ab);
+    const dnnl_dims_t transposed_a = {1, m->m}, transposed_b = {1, m->k};
+    dnnl_status_t s = cm_md_create(&d.src, 2, a, m->a_transposed ? transposed_a : NULL, dnnl_ab);
+    if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? transposed_b : NULL, dnnl_ab);
     if (s == dnnl_success) s = cm_md_create(&d.dst, 2, dst, NULL, dnnl_ab);
     if (s == dnnl_success) s = matmul_desc(p, &d, attr);
     free_descs(&d);
@@ -285,7 +285,8 @@ cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pac
     if (!k) return CM_ERR_MEMORY;
     k->context = primitive->engine->context;
     k->primitive = primitive;
-    cm_status status = cm_dnnl_make(CM_DNNL_PACKING, create_packing, k, "prepare to pack the weights of a convolution");
+    cm_status status =
+        cm_dnnl_make(CM_DNNL_PACKING, create_packing, k, "prepare to pack the weights of a convolution");
     if (status != CM_OK) cm_dnnl_packing_free(k);
     else *out = k;
     return status;

@@ -282,7 +282,7 @@ static cm_status resolve(const cm_plan *plan, cm_params *params, cm_weights *wei
         const void **to = &weights->pointers[i * POINTERS];
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++)
             if (node->param[k] >= 0) CM_TRY(resolve_one(params, node->param[k], &op->packer[k], to + k));
-        if (op->back_packer.own || op->back_packer.dnnl)
+        if (op->back_packer.conv || op->back_packer.dnnl)
             CM_TRY(resolve_one(params, node->param[0], &op->back_packer, to + CM_OP_MAX_PARAMS));
     }
     return CM_OK;

@@ -16,7 +16,7 @@ static inline float lanes_sum(vec v)
 }
 
 /* Twelve sums and three factors are what 16 registers hold. */
-static void narrow(size_t c, const float *const *src, const float *w, float *sums)
+static void few_outputs(size_t c, const float *const *src, const float *w, float *sums)
 {
     vec s00 = {0}, s01 = {0}, s02 = {0}, s10 = {0}, s11 = {0}, s12 = {0};
     vec s20 = {0}, s21 = {0}, s22 = {0}, s30 = {0}, s31 = {0}, s32 = {0};

@@ -391,6 +391,7 @@ static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const
     }
 }
 
-const cm_pointwise CM_TABLE = {moments,   affine,      moments_half, affine_half,  silu,   add,    scale,       mix,
-                               softmax,   matvec,      taps,         split3,       join3,  turn,   axpy,        adam,
-                               silu_back, affine_sums, affine_back,  dropout_mask, masked, narrow, softmax_back};
+const cm_pointwise CM_TABLE = {moments,     affine,       moments_half, affine_half, silu,        add,
+                               scale,       mix,          softmax,      matvec,      taps,        split3,
+                               join3,       turn,         axpy,         adam,        silu_back,   affine_sums,
+                               affine_back, dropout_mask, masked,       few_outputs, softmax_back};

@@ -66,7 +66,7 @@ typedef struct cm_pointwise {
     void (*masked)(size_t n, const unsigned char *mask, float scale, const float *x, float *y);
     /* sums[p][o] = sum over 9 taps t and c channels, a multiple of 16, of src[t][p][k] w[t][o][k]:
      * 4 points, 3 outputs. */
-    void (*narrow)(size_t c, const float *const *src, const float *w, float *sums);
+    void (*few_outputs)(size_t c, const float *const *src, const float *w, float *sums);
     /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
     void (*softmax_back)(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d);
 } cm_pointwise;

@@ -7,41 +7,23 @@
 
 /* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
 enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4, CM_TILE_UP = 5, CM_TILE_DOWN = 6 };
-static inline size_t cm_tile_down(int tile)
-{
-    return tile == CM_TILE_2X4 || tile == CM_TILE_DOWN ? 2 : tile == CM_TILE_UP ? 4 : (size_t)tile;
-}
-static inline size_t cm_tile_across(int tile)
-{
-    return tile == CM_TILE_2X4 || tile == CM_TILE_UP ? 4 : tile == CM_TILE_DOWN ? 2 : (size_t)tile;
-}
-/* Points of input from one tile to the next, down and across. */
-static inline size_t cm_tile_step_down(int tile)
-{
-    return tile == CM_TILE_UP ? 2 : tile == CM_TILE_DOWN ? 4 : cm_tile_down(tile);
-}
-static inline size_t cm_tile_step_across(int tile)
-{
-    return tile == CM_TILE_UP ? 2 : tile == CM_TILE_DOWN ? 4 : cm_tile_across(tile);
-}
-/* Points of input that they depend on (of a 1 x 1 convolution: one). */
-static inline size_t cm_tile_points(int tile)
-{
-    return tile == CM_TILE_1X1 ? 1 : (cm_tile_step_down(tile) + 2) * (cm_tile_step_across(tile) + 2);
-}
-/* Values of the transformed input; products; matrices of transformed weights. */
-static inline size_t cm_tile_values(int tile)
-{
-    return tile == CM_TILE_DOWN ? 25 : cm_tile_points(tile);
-}
-static inline size_t cm_tile_positions(int tile)
-{
-    return tile == CM_TILE_UP ? 25 : cm_tile_values(tile);
-}
-static inline size_t cm_tile_matrices(int tile)
-{
-    return tile == CM_TILE_DOWN ? 16 : cm_tile_positions(tile);
-}
+typedef struct cm_winograd_tile {
+    size_t down, across;           /* outputs                                       */
+    size_t step_down, step_across; /* points of input from one tile to the next     */
+    size_t points;                 /* of input that the outputs depend on           */
+    size_t values;                 /* of the transformed input                      */
+    size_t positions;              /* products                                      */
+    size_t matrices;               /* of transformed weights                        */
+    const char *name, *name_bf16;
+} cm_winograd_tile;
+static const cm_winograd_tile cm_winograd_tiles[] = {
+    [CM_TILE_1X1] = {1, 1, 1, 1, 1, 1, 1, 1, "product", "product bf16"},
+    [CM_TILE_2X2] = {2, 2, 2, 2, 16, 16, 16, 16, "winograd 2x2", "winograd 2x2 bf16"},
+    [CM_TILE_2X4] = {2, 4, 2, 4, 24, 24, 24, 24, "winograd 2x4", "winograd 2x4 bf16"},
+    [CM_TILE_4X4] = {4, 4, 4, 4, 36, 36, 36, 36, "winograd 4x4", "winograd 4x4 bf16"},
+    [CM_TILE_UP] = {4, 4, 2, 2, 16, 16, 25, 25, "winograd up", "winograd up bf16"},
+    [CM_TILE_DOWN] = {2, 2, 4, 4, 36, 25, 25, 16, "winograd down", "winograd down bf16"},
+};
 /* Which of the values position t takes, and which of the matrices. */
 static inline size_t cm_tile_value_of(int tile, size_t t)
 {
@@ -65,8 +47,8 @@ typedef struct cm_winograd_points {
 
 /* What depends on the form of the operands (gemm.h), of one CPU level.  Distances are in operands. */
 typedef struct cm_winograd_operands {
-    /* out[t] (t of cm_tile_values, `apart` from one to the next), c values each, from
-     * cm_tile_points in rows. */
+    /* out[t] (t of the tile's values, `apart` from one to the next), c values each, from
+     * the tile's points in rows. */
     void (*input)(int tile, size_t c, const float *const *points, void *out, size_t apart);
     /* U of `width` outputs: w[channels][9 or 1][width] to u[t][width][channels]. */
     void (*weights)(int tile, size_t width, const float *w, void *u, size_t apart);

@@ -84,7 +84,7 @@ static cm_winograd product_of(const cm_kernels *kernels, size_t c)
 static size_t room_bytes(const cm_context *context, size_t c)
 {
     const cm_winograd w = product_of(cm_kernels_for(cm_context_cpu_level(context)), c);
-    return 3 * c * c * sizeof(float) + cm_winograd_plain_scratch_bytes(&w);
+    return 3 * c * c * sizeof(float) + w.fresh_bytes + w.scratch_bytes;
 }
 
 static room room_in(const cm_context *context, size_t c, float *scratch)

@@ -25,14 +25,14 @@ enum { BLOCK = 64 };
 
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
-    cm_attention_own own;                                 /* where by_own                                   */
-    cm_attention_tiles tiles;                             /* where by_tiles                                 */
-    cm_dnnl_primitive *scores[2], *values[2], *turned[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
+    cm_attention_own own;                                     /* where by_own                                   */
+    cm_attention_tiles tiles;                                 /* where by_tiles                                 */
+    cm_dnnl_primitive *scores[2], *values[2], *transposed[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
 
 typedef struct {
-    cm_dnnl_call *scores[2], *values[2], *turned[2];
+    cm_dnnl_call *scores[2], *values[2], *transposed[2];
 } calls;
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
@@ -67,7 +67,7 @@ static size_t backend_scratch(const primitives *s)
 {
     size_t most = 0;
     for (int i = 0; i < 2; i++) {
-        const cm_dnnl_primitive *const all[3] = {s->scores[i], s->values[i], s->turned[i]};
+        const cm_dnnl_primitive *const all[3] = {s->scores[i], s->values[i], s->transposed[i]};
         for (int k = 0; k < 3; k++) {
             size_t bytes = all[k] ? cm_dnnl_scratch_bytes(all[k]) : 0;
             most = bytes > most ? bytes : most;
@@ -92,7 +92,7 @@ static void release(cm_op_plan *p)
     for (int i = 0; i < 2; i++) {
         cm_dnnl_primitive_free(s->scores[i]);
         cm_dnnl_primitive_free(s->values[i]);
-        cm_dnnl_primitive_free(s->turned[i]);
+        cm_dnnl_primitive_free(s->transposed[i]);
     }
     cm_free(p->context, s);
 }
@@ -170,10 +170,10 @@ static cm_status prepare_products(cm_op_plan *p, primitives *s)
     const int32_t t = tokens(p), d = head_size(p), rows[2] = {t < BLOCK ? t : BLOCK, t < BLOCK ? 0 : t % BLOCK};
     for (int i = 0; i < 2 && rows[i]; i++) {
         const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
-        const cm_dnnl_matmul_shape turned = {t, d, rows[i], 0, 1};
+        const cm_dnnl_matmul_shape transposed = {t, d, rows[i], 0, 1};
         CM_TRY(cm_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
         CM_TRY(cm_dnnl_matmul_create(p->engine, &values, &s->values[i]));
-        if (p->mode == CM_MODE_TRAIN) CM_TRY(cm_dnnl_matmul_create(p->engine, &turned, &s->turned[i]));
+        if (p->mode == CM_MODE_TRAIN) CM_TRY(cm_dnnl_matmul_create(p->engine, &transposed, &s->transposed[i]));
     }
     /* q, k, v; their gradients or tangents */
     const size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
@@ -200,7 +200,7 @@ static void detach(const cm_op_plan *p, void *local)
         for (int i = 0; i < 2; i++) {
             cm_dnnl_call_free(all[w].scores[i]);
             cm_dnnl_call_free(all[w].values[i]);
-            cm_dnnl_call_free(all[w].turned[i]);
+            cm_dnnl_call_free(all[w].transposed[i]);
         }
     cm_free(p->context, all);
 }
@@ -215,7 +215,7 @@ static cm_status attach(const cm_op_plan *p, void **local)
         for (int i = 0; i < 2 && s->scores[i]; i++) {
             CM_TRY(cm_dnnl_call_create(s->scores[i], &all[w].scores[i]));
             CM_TRY(cm_dnnl_call_create(s->values[i], &all[w].values[i]));
-            if (s->turned[i]) CM_TRY(cm_dnnl_call_create(s->turned[i], &all[w].turned[i]));
+            if (s->transposed[i]) CM_TRY(cm_dnnl_call_create(s->transposed[i], &all[w].transposed[i]));
         }
     return CM_OK;
 }
@@ -379,11 +379,11 @@ static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, 
         int tail = b > 0 && rows < BLOCK;
         CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
         gather_rows(p, dout, h, first, rows, w->result);
-        CM_TRY(cm_dnnl_execute(call->turned[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
+        CM_TRY(cm_dnnl_execute(call->transposed[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
         CM_TRY(cm_dnnl_execute(call->scores[tail], w->result, v, NULL, w->more_scores, w->backend));
         p->kernels->pointwise->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
         CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, k, NULL, dq + first * d, w->backend));
-        CM_TRY(cm_dnnl_execute(call->turned[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
+        CM_TRY(cm_dnnl_execute(call->transposed[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
         p->kernels->pointwise->axpy(t * d, 1, w->sum[0], dv);
         p->kernels->pointwise->axpy(t * d, 1, w->sum[1], dk);
     }

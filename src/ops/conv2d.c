@@ -1,11 +1,11 @@
 /* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
- * our own convolutions where they are faster (conv.h).  With a second input r the output is
+ * the algorithms of conv/conv.h where they are faster (conv.h).  With a second input r the output is
  * (convolution + r) scale: the end of a residual block.  With `up` each point of x is taken four
  * times, as resampling by [1, 1] does: Winograd has forms of its own for that and its gradients; for
  * others the large image is made first.
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
- * gradient with the turned kernel, dw the input with the gradient; dr = scale dy,
+ * gradient with the rotated kernel, dw the input with the gradient; dr = scale dy,
  * which is what the convolution's own gradients begin with. */
 #include "ops/op.h"
 
@@ -40,13 +40,13 @@ enum { DATA, WEIGHTS, GRADIENTS };
 typedef struct {
     cm_direct_conv direct[DIRECT];
     cm_dnnl_primitive *gradient_of[GRADIENTS];
-    cm_own_conv own, turned;  /* of x, and of the gradient; kind NONE: oneDNN's */
-    cm_own_gradient gradient; /* of the weights                               */
-    size_t scaled;            /* where in the scratch memory a scaled gradient stands that nobody else wants */
-    int own_weights;          /* it serves                                    */
-    int up;                   /* by the forms that take small points four times   */
-    int enlarges;             /* else; x then stands                              */
-    size_t enlarged;          /* here, and in backward, later its gradient        */
+    cm_convolution conv, transposed; /* of x, and of the gradient; algorithm NULL: oneDNN's */
+    cm_conv_gradient gradient;       /* of the weights                               */
+    size_t scaled;                   /* where in the scratch memory a scaled gradient stands that nobody else wants */
+    int has_gradient;                /* it serves                                    */
+    int up;                          /* by the forms that take small points four times   */
+    int enlarges;                    /* else; x then stands                              */
+    size_t enlarged;                 /* here, and in backward, later its gradient        */
 } state;
 typedef struct {
     cm_direct_calls *direct[DIRECT];
@@ -69,31 +69,31 @@ static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
 }
 
 /* By the forms for small points, `up`, a data gradient is of the large image. */
-static cm_own_shape own_shape(const cm_op_plan *p, int turned, int up)
+static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
 {
-    const cm_desc x = up && !turned ? p->in[0] : large(p->attr, p->in[0]);
+    const cm_desc x = up && !transposed ? p->in[0] : large(p->attr, p->in[0]);
     const int32_t oc = p->attr->conv.out;
-    const cm_own_shape shape = {.n = x.n,
-                                .h = x.h,
-                                .w = x.w,
-                                .c = turned ? oc : x.c,
-                                .oc = turned ? x.c : oc,
-                                .kernel = p->attr->conv.kernel,
-                                .stride = p->attr->conv.stride,
-                                .pad = p->attr->conv.pad,
-                                .turned = turned,
-                                .up = up};
+    const cm_conv_shape shape = {.n = x.n,
+                                 .h = x.h,
+                                 .w = x.w,
+                                 .c = transposed ? oc : x.c,
+                                 .oc = transposed ? x.c : oc,
+                                 .kernel = p->attr->conv.kernel,
+                                 .stride = p->attr->conv.stride,
+                                 .pad = p->attr->conv.pad,
+                                 .transposed = transposed,
+                                 .up = up};
     return shape;
 }
 
-/* The algorithm of our own, if any, and whether it takes small points. */
-static int choose(const cm_op_plan *p, cm_own_conv *own)
+/* The algorithm of conv.h, if any, and whether it takes small points. */
+static int choose(const cm_op_plan *p, cm_convolution *conv)
 {
-    memset(own, 0, sizeof *own);
-    for (int up = p->attr->conv.up; up >= 0 && !p->lean && !own->kind; up--) {
-        const cm_own_shape shape = own_shape(p, 0, up);
-        cm_own_conv_init(own, p->kernels, p->bf16, p->threads, &shape);
-        if (own->kind) return up;
+    memset(conv, 0, sizeof *conv);
+    for (int up = p->attr->conv.up; up >= 0 && !p->lean && !conv->algorithm; up--) {
+        const cm_conv_shape shape = conv_shape(p, 0, up);
+        cm_conv_init(conv, p->kernels, p->bf16, p->threads, &shape);
+        if (conv->algorithm) return up;
     }
     return 0;
 }
@@ -106,9 +106,9 @@ static double work(const cm_op_plan *p)
 
 static unsigned half(const cm_op_plan *p)
 {
-    cm_own_conv own;
-    (void)choose(p, &own);
-    return cm_own_conv_offers_half(&own) ? 1 | CM_HALF_OUT : 0;
+    cm_convolution conv;
+    (void)choose(p, &conv);
+    return conv.takes_bf16 ? 1 | CM_HALF_OUT : 0;
 }
 
 static void need(cm_op_plan *p, size_t bytes)
@@ -119,52 +119,52 @@ static void need(cm_op_plan *p, size_t bytes)
 static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
-    const cm_own_shape forward = own_shape(p, 0, s->up);
-    s->own_weights = !p->lean && cm_own_gradient_serves(&s->own, &forward);
-    if (!s->own_weights) {
+    const cm_conv_shape forward = conv_shape(p, 0, s->up);
+    s->has_gradient = !p->lean && cm_conv_gradient_serves(&s->conv, &forward);
+    if (!s->has_gradient) {
         CM_TRY(
             cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1, &s->gradient_of[WEIGHTS]));
         p->unpacker.dnnl = s->gradient_of[WEIGHTS];
         return CM_OK;
     }
-    cm_own_gradient_init(&s->gradient, &s->own, p->kernels, &forward);
-    need(p, cm_own_gradient_scratch_bytes(&s->gradient));
-    p->unpacker.gradient = &s->gradient.winograd;
+    cm_conv_gradient_init(&s->gradient, &s->conv, p->kernels, &forward);
+    need(p, s->gradient.scratch_bytes);
+    p->unpacker.gradient = &s->gradient.layout;
     return CM_OK;
 }
 
 /* Gradients are not differences of close values, as what the objectives divide is: their products
  * may take the tile of samplers (docs/recipes.md has the quality of both). */
-static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int by_own)
+static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int has_gradients)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
     const int bf16 = p->bf16 == CM_TILE_2X2 ? CM_TILE_2X4 : p->bf16;
-    const cm_own_shape turned = own_shape(p, 1, s->up);
-    if (!by_own) {
+    const cm_conv_shape transposed = conv_shape(p, 1, s->up);
+    if (!has_gradients) {
         CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 0, &s->gradient_of[DATA]));
         p->back_packer.dnnl = s->gradient_of[DATA];
         return CM_OK;
     }
-    cm_own_conv_init(&s->turned, p->kernels, bf16, cm_one_thread(), &turned);
-    cm_own_conv_take_plain(&s->turned);
-    p->back_packer.own = &s->turned;
+    cm_conv_init(&s->transposed, p->kernels, bf16, cm_one_thread(), &transposed);
+    cm_conv_take_plain(&s->transposed);
+    p->back_packer.conv = &s->transposed;
     return CM_OK;
 }
 
 static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
-    const int by_own = cm_own_conv_has_gradients(&s->own);
-    if (s->own.kind && !by_own) /* oneDNN wants it as a hint */
+    const int has_gradients = cm_conv_has_gradients(&s->conv);
+    if (s->conv.algorithm && !has_gradients) /* oneDNN wants it as a hint */
         CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
     CM_TRY(prepare_weight_gradient(p, s));
-    return p->wants & 1 ? prepare_data_gradient(p, s, by_own) : CM_OK;
+    return p->wants & 1 ? prepare_data_gradient(p, s, has_gradients) : CM_OK;
 }
 
 static cm_status prepare_tangent(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    if (s->own.kind) return CM_OK; /* the same kernel */
+    if (s->conv.algorithm) return CM_OK; /* the same kernel */
     shape.has_bias = 0;
     CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[TANGENT]));
     p->back_packer.dnnl = s->direct[TANGENT].part[0];
@@ -174,11 +174,11 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
     cm_dnnl_conv_shape shape = shape_of(p);
-    s->up = choose(p, &s->own);
+    s->up = choose(p, &s->conv);
     s->enlarges = p->attr->conv.up && !s->up;
-    if (s->own.kind) {
-        if (p->half) cm_own_conv_hold(&s->own, p->half & 1, (p->half & CM_HALF_OUT) != 0);
-        p->packer[0].own = &s->own;
+    if (s->conv.algorithm) {
+        if (p->half) cm_conv_hold(&s->conv, p->half & 1, (p->half & CM_HALF_OUT) != 0);
+        p->packer[0].conv = &s->conv;
         return CM_OK;
     }
     CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
@@ -194,8 +194,8 @@ static cm_status prepare(cm_op_plan *p)
     CM_TRY(prepare_forward(p, s));
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
     if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
-    need(p, s->own.kind ? cm_own_conv_scratch_bytes(&s->own) : 0);
-    need(p, s->turned.kind ? cm_own_conv_scratch_bytes(&s->turned) : 0);
+    need(p, s->conv.scratch_bytes);
+    need(p, s->transposed.scratch_bytes);
     for (int i = 0; i < DIRECT; i++) need(p, cm_direct_conv_scratch_bytes(&s->direct[i]));
     for (int i = 0; i < GRADIENTS; i++) need(p, s->gradient_of[i] ? cm_dnnl_scratch_bytes(s->gradient_of[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
@@ -310,7 +310,8 @@ static cm_status convolve(const cm_op_run *r, int kind, const void *x, const voi
     const state *s = r->p->state;
     residual more = {r, added, y};
     if (s->enlarges) CM_TRY(enlarge(r, &x));
-    if (s->own.kind) return cm_own_conv_run(&s->own, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
+    if (s->conv.algorithm)
+        return cm_conv_run(&s->conv, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
     CM_TRY(cm_direct_conv_run(&s->direct[kind], ((const calls *)r->local)->direct[kind], x, weights, bias, y,
                               r->scratch));
     if (!added) return CM_OK;
@@ -340,14 +341,15 @@ static cm_status backward(const cm_op_run *r)
     const void *x = r->in[0];
     float *dx = s->enlarges ? enlarged_of(r) : r->din[0];
     if (r->din[0]) {
-        if (s->turned.kind) CM_TRY(cm_own_conv_run(&s->turned, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
+        if (s->transposed.algorithm)
+            CM_TRY(cm_conv_run(&s->transposed, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
         else CM_TRY(cm_dnnl_execute(c->gradient_of[DATA], dy, r->back_param, NULL, dx, r->scratch));
         if (s->enlarges) shrink(r, r->din[0]);
     }
     if (s->enlarges) CM_TRY(enlarge(r, &x));
-    if (!s->own_weights)
+    if (!s->has_gradient)
         return cm_dnnl_execute(c->gradient_of[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
-    cm_own_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
+    cm_conv_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
     return CM_OK;
 }
 
@@ -358,7 +360,8 @@ static cm_status jvp(const cm_op_run *r)
         r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
         return CM_OK;
     }
-    CM_TRY(convolve(r, TANGENT, r->tin[0], s->own.kind ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
+    CM_TRY(
+        convolve(r, TANGENT, r->tin[0], s->conv.algorithm ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
     if (r->p->n_in > 1 && !r->tin[1])
         r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
     return CM_OK;

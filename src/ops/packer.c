@@ -1,17 +1,17 @@
-/* packer.c - oneDNN's layouts and Winograd's behind one set of calls. */
+/* packer.c - oneDNN's layouts and those of conv behind one set of calls. */
 #include "ops/packer.h"
 
 #include <string.h>
 
 size_t cm_packer_bytes(const cm_packer *p)
 {
-    if (p->own) return cm_own_conv_packed_bytes(p->own);
+    if (p->conv) return p->conv->packed_bytes;
     return p->dnnl ? cm_dnnl_packed_bytes(p->dnnl) : 0;
 }
 
 const char *cm_packer_kernel(const cm_packer *p)
 {
-    if (p->own) return cm_own_conv_name(p->own);
+    if (p->conv) return p->conv->name;
     return p->dnnl ? cm_dnnl_kernel_name(p->dnnl) : "";
 }
 
@@ -19,7 +19,7 @@ cm_status cm_packed_form_of(const cm_packer *p, cm_packed_form *out)
 {
     memset(out, 0, sizeof *out);
     if (p->dnnl) return cm_dnnl_layout_of(p->dnnl, &out->layout);
-    if (p->own) out->own = *p->own;
+    if (p->conv) out->conv = *p->conv;
     if (p->gradient) out->gradient = *p->gradient;
     return CM_OK;
 }
@@ -31,27 +31,27 @@ cm_status cm_packed_form_ready(cm_packed_form *f, const cm_packer *p)
 
 int cm_packed_form_fits(const cm_packed_form *f, const cm_packer *p)
 {
-    if (p->own) return cm_own_conv_same_weights(&f->own, p->own);
+    if (p->conv) return cm_conv_same_weights(p->conv, &f->conv);
     return f->layout && cm_dnnl_layout_fits(f->layout, p->dnnl);
 }
 
 cm_status cm_packed_form_run(const cm_packed_form *f, const float *plain, void *packed)
 {
-    if (f->own.kind == CM_OWN_NONE) return cm_dnnl_packing_run(f->packing, plain, packed);
-    cm_own_conv_pack(&f->own, plain, packed);
+    if (!f->conv.algorithm) return cm_dnnl_packing_run(f->packing, plain, packed);
+    f->conv.algorithm->pack(&f->conv, plain, packed);
     return CM_OK;
 }
 
 size_t cm_packer_gradient_bytes(const cm_packer *p)
 {
-    if (p->gradient) return cm_winograd_folded_bytes(p->gradient);
+    if (p->gradient) return cm_conv_gradient_bytes(p->gradient);
     return cm_dnnl_packed_bytes(p->dnnl);
 }
 
 cm_status cm_packed_form_unpack(const cm_packed_form *f, const float *packed, float *plain)
 {
-    if (!f->gradient.kernels) return cm_dnnl_packing_run(f->packing, packed, plain);
-    cm_winograd_unfold(&f->gradient, packed, plain);
+    if (!f->gradient.taps) return cm_dnnl_packing_run(f->packing, packed, plain);
+    cm_conv_gradient_unpack(&f->gradient, packed, plain);
     return CM_OK;
 }
 

@@ -1,5 +1,5 @@
 /* packer.h - how an op wants a parameter (or leaves its gradient): plain, packed
- * for a oneDNN primitive or for a convolution of our own. */
+ * for a oneDNN primitive or for an algorithm of conv/conv.h. */
 #ifndef CM_OPS_PACKER_H
 #define CM_OPS_PACKER_H
 
@@ -9,21 +9,21 @@
 /* At most one of them; none, or one that packs on the way: plain float32. */
 typedef struct cm_packer {
     const cm_dnnl_primitive *dnnl;
-    const cm_own_conv *own;
-    const cm_winograd *gradient; /* of an unpacker */
+    const cm_convolution *conv;
+    const cm_conv_gradient_layout *gradient; /* of an unpacker */
 } cm_packer;
 
 /* One packed copy: what layout it has, and what makes it again. */
 typedef struct cm_packed_form {
     cm_dnnl_layout *layout;
     cm_dnnl_packing *packing;
-    cm_own_conv own;      /* kind NONE: oneDNN's or a gradient */
-    cm_winograd gradient; /* kernels NULL: oneDNN's           */
+    cm_convolution conv;              /* algorithm NULL: oneDNN's or a gradient */
+    cm_conv_gradient_layout gradient; /* taps 0: oneDNN's                       */
 } cm_packed_form;
 
 static inline int cm_packer_plain(const cm_packer *packer)
 {
-    return !packer->dnnl && !(packer->own && !packer->own->plain) && !packer->gradient;
+    return !packer->dnnl && !(packer->conv && !packer->conv->plain) && !packer->gradient;
 }
 size_t cm_packer_bytes(const cm_packer *packer);
 /* What computes with it: oneDNN's name, "winograd 4x4", "" when plain. */
