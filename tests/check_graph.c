@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cpu_level.h"
 #include "diffusion/model.h"
 #include "diffusion/times.h"
 #include "graph/plan.h"

@@ -244,10 +244,10 @@ START_TEST(tile_passes)
         for (int i = 0; i < 24; i++) x[i] *= 20;
         x[5] = NAN;
         for (int form = 0; form < 4; form++) {
-            int is_half = form & 1, silu = form >> 1;
+            int is_bf16 = form & 1, silu = form >> 1;
             kernels->round(COUNT, x, half);
-            for (int i = 0; i < COUNT; i++) wide[i] = is_half ? widened(half[i]) : x[i];
-            kernels->affine(1, COUNT, is_half ? (const void *)half : x, is_half, m, a, b, silu, out);
+            for (int i = 0; i < COUNT; i++) wide[i] = is_bf16 ? widened(half[i]) : x[i];
+            kernels->affine(1, COUNT, is_bf16 ? (const void *)half : x, is_bf16, m, a, b, silu, out);
             for (int i = 0; i < COUNT; i++) {
                 double v = (double)a[i] * ((double)wide[i] - (double)m[i]) + (double)b[i];
                 if (silu) v /= 1 + exp(-v);
@@ -298,7 +298,7 @@ END_TEST
 static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t token, size_t head, size_t kind,
                           size_t i)
 {
-    const cm_attention_place *p = &a->place[kind];
+    const cm_qkv *p = &a->qkv[kind];
     return (double)qkv[token * p->row + p->first + head * p->by_head + i * p->step];
 }
 
@@ -340,8 +340,7 @@ START_TEST(attention_float32_on_tiles)
                                         .heads = heads,
                                         .d = d};
                 for (size_t kind = 0; kind < 3; kind++)
-                    a.place[kind] =
-                        (cm_attention_place){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
+                    a.qkv[kind] = (cm_qkv){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
                 const void *in[2] = {qkv, NULL};
                 void *scratch = aligned_alloc(64, (cm_attention_tiles_scratch_bytes(&a) + 63) / 64 * 64);
                 OK(cm_attention_tiles_run(&a, in, out, scratch));
@@ -455,7 +454,7 @@ START_TEST(moved_values)
             float *from = numbers(rows * from_row, 1, 0), *to = numbers(columns * to_row, 1, 0),
                   *before = numbers(columns * to_row, 1, 0);
             memcpy(before, to, columns * to_row * sizeof *to);
-            cm_kernels_for(level)->pointwise->turn(rows, columns, from, from_row, to, to_row);
+            cm_kernels_for(level)->pointwise->transpose(rows, columns, from, from_row, to, to_row);
             for (size_t k = 0; k < columns; k++)
                 for (size_t r = 0; r < to_row; r++)
                     ck_assert(to[k * to_row + r] == (r < rows ? from[r * from_row + k] : before[k * to_row + r]));

@@ -16,41 +16,41 @@ enum { Q, K, V };
 
 /* Floats from one row of scores to the next: an odd number of cache lines, or they collide where
  * columns are read. */
-static size_t scores_row(const cm_attention_own *a)
+static size_t scores_row(const cm_attention_f32 *a)
 {
     return (a->tokens / 16 | 1) * 16;
 }
 
-static size_t matrix_floats(const cm_attention_own *a)
+static size_t matrix_floats(const cm_attention_f32 *a)
 {
     return a->tokens * a->d;
 }
 
 /* A worker's: scores of one block or two, before that rows of q, k and v that were split. */
-static size_t worker_floats(const cm_attention_own *a, size_t blocks)
+static size_t worker_floats(const cm_attention_f32 *a, size_t blocks)
 {
     const size_t scores = blocks * BLOCK * scores_row(a), rows = 3 * BLOCK * a->d;
     return scores > rows ? scores : rows;
 }
 
-size_t cm_attention_own_scratch_bytes(const cm_attention_own *a, int gradients)
+size_t cm_attention_f32_scratch_bytes(const cm_attention_f32 *a, int gradients)
 {
     const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads.count * worker_floats(a, 1);
     const size_t backward = 7 * matrix_floats(a) + worker_floats(a, 2) + BLOCK * a->d;
     return sizeof(float) * (gradients && backward > forward ? backward : forward);
 }
 
-static float scale_of(const cm_attention_own *a)
+static float scale_of(const cm_attention_f32 *a)
 {
     return (float)(1 / sqrt((double)a->d));
 }
 
-static size_t blocks_of(const cm_attention_own *a)
+static size_t blocks_of(const cm_attention_f32 *a)
 {
     return (a->tokens + BLOCK - 1) / BLOCK;
 }
 
-static size_t block_rows(const cm_attention_own *a, size_t first)
+static size_t block_rows(const cm_attention_f32 *a, size_t first)
 {
     return a->tokens - first < BLOCK ? a->tokens - first : BLOCK;
 }
@@ -63,31 +63,31 @@ typedef struct {
     size_t row;
 } matrix;
 
-/* q, k and v of tokens [first, last) of one head: where they lie, or if they alternate in room [3][64][d]. */
-static void find_rows(const cm_attention_own *a, const float *const in[2], size_t head, size_t first, size_t last,
-                      float *room, matrix m[3])
+/* q, k and v of tokens [first, last) of one head: where they lie, or if they alternate in buffer [3][64][d]. */
+static void find_rows(const cm_attention_f32 *a, const float *const in[2], size_t head, size_t first, size_t last,
+                      float *buffer, matrix m[3])
 {
     const size_t size = BLOCK * a->d;
-    const int alternate = a->place[Q].step == 3;
+    const int alternate = a->qkv[Q].step == 3;
     for (size_t i = 0; i < 3; i++) {
-        const cm_attention_place *p = &a->place[i];
+        const cm_qkv *p = &a->qkv[i];
         m[i] = (matrix){in[p->input] + first * p->row + p->first + head * p->by_head, p->row};
     }
     for (size_t i = 0; alternate && i < last - first; i++)
-        a->kernels->pointwise->split3(a->d, m[Q].at + i * m[Q].row, room + i * a->d, room + size + i * a->d,
-                                      room + 2 * size + i * a->d);
-    for (size_t i = 0; alternate && i < 3; i++) m[i] = (matrix){room + i * size, a->d};
+        a->kernels->pointwise->split3(a->d, m[Q].at + i * m[Q].row, buffer + i * a->d, buffer + size + i * a->d,
+                                      buffer + 2 * size + i * a->d);
+    for (size_t i = 0; alternate && i < 3; i++) m[i] = (matrix){buffer + i * size, a->d};
 }
 
 /* Rows [first, last) as they are. */
-static void take_rows(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
+static void take_rows(const cm_attention_f32 *a, matrix from, size_t first, size_t last, float *to)
 {
     for (size_t i = first; i < last; i++) memcpy(to + i * a->d, from.at + (i - first) * from.row, a->d * sizeof *to);
 }
 
 /* The same rows of a matrix that is multiplied from the right: panels [tokens][width] of
  * neighbouring channels. */
-static void pack_rows(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
+static void pack_rows(const cm_attention_f32 *a, matrix from, size_t first, size_t last, float *to)
 {
     for (size_t k = 0, width; k < a->d; k += width) {
         width = a->kernels->gemm->panel(a->d - k);
@@ -97,25 +97,26 @@ static void pack_rows(const cm_attention_own *a, matrix from, size_t first, size
 }
 
 /* The same rows as columns of the transpose: panels [d][width] of neighbouring tokens. */
-static void pack_columns(const cm_attention_own *a, matrix from, size_t first, size_t last, float *to)
+static void pack_columns(const cm_attention_f32 *a, matrix from, size_t first, size_t last, float *to)
 {
     for (size_t i = first, width; i < last; i += width) {
         width = a->kernels->gemm->panel(a->tokens - i);
-        a->kernels->pointwise->turn(width, a->d, from.at + (i - first) * from.row, from.row, to + i * a->d, width);
+        a->kernels->pointwise->transpose(width, a->d, from.at + (i - first) * from.row, from.row, to + i * a->d,
+                                         width);
     }
 }
 
 /* --- forward ------------------------------------------------------------------------------------ */
 
 typedef struct {
-    const cm_attention_own *a;
+    const cm_attention_f32 *a;
     const float *const *in;
     float *out;
     float *q, *k, *v; /* [head][tokens][d]; columns; rows */
     float *scores;    /* [worker][64][scores_row] or [3][64][d] */
 } job;
 
-static float *worker_room(const job *j, int worker)
+static float *worker_buffer(const job *j, int worker)
 {
     return j->scores + (size_t)worker * worker_floats(j->a, 1);
 }
@@ -124,11 +125,11 @@ static float *worker_room(const job *j, int worker)
 static cm_status pack_piece(void *user, int index, int worker)
 {
     const job *j = user;
-    const cm_attention_own *a = j->a;
+    const cm_attention_f32 *a = j->a;
     const size_t first = (size_t)index * BLOCK, last = first + block_rows(a, first);
     for (size_t h = 0; h < a->heads; h++) {
         matrix m[3];
-        find_rows(a, j->in, h, first, last, worker_room(j, worker), m);
+        find_rows(a, j->in, h, first, last, worker_buffer(j, worker), m);
         take_rows(a, m[Q], first, last, j->q + h * matrix_floats(a));
         pack_columns(a, m[K], first, last, j->k + h * matrix_floats(a));
         pack_rows(a, m[V], first, last, j->v + h * matrix_floats(a));
@@ -137,7 +138,7 @@ static cm_status pack_piece(void *user, int index, int worker)
 }
 
 /* Probabilities of `rows` queries. */
-static void probabilities(const cm_attention_own *a, size_t rows, const float *q, const float *k, float *scores)
+static void probabilities(const cm_attention_f32 *a, size_t rows, const float *q, const float *k, float *scores)
 {
     a->kernels->gemm->product(rows, a->tokens, a->d, q, a->d, k, scores, scores_row(a));
     a->kernels->pointwise->softmax(rows, a->tokens, scores_row(a), scale_of(a), scores);
@@ -147,17 +148,17 @@ static void probabilities(const cm_attention_own *a, size_t rows, const float *q
 static cm_status block_piece(void *user, int index, int worker)
 {
     const job *j = user;
-    const cm_attention_own *a = j->a;
+    const cm_attention_f32 *a = j->a;
     const size_t h = (size_t)index / blocks_of(a), first = (size_t)index % blocks_of(a) * BLOCK;
     const size_t rows = block_rows(a, first), head = h * matrix_floats(a), c = a->heads * a->d;
-    float *scores = worker_room(j, worker);
+    float *scores = worker_buffer(j, worker);
     probabilities(a, rows, j->q + head + first * a->d, j->k + head, scores);
     a->kernels->gemm->product(rows, a->d, a->tokens, scores, scores_row(a), j->v + head,
                               j->out + first * c + h * a->d, c);
     return CM_OK;
 }
 
-cm_status cm_attention_own_run(const cm_attention_own *a, const float *const in[2], float *out, void *scratch)
+cm_status cm_attention_f32_run(const cm_attention_f32 *a, const float *const in[2], float *out, void *scratch)
 {
     job j = {.a = a, .in = in, .out = out, .q = scratch};
     j.k = j.q + a->heads * matrix_floats(a);
@@ -174,18 +175,18 @@ typedef struct {
     float *q, *k_columns, *v_columns, *k_rows;
     float *gradient[3];
     float *scores, *more, *dout;
-} room;
+} workspace;
 
 /* k and v are the same values. */
-static int is_shared(const cm_attention_own *a)
+static int is_shared(const cm_attention_f32 *a)
 {
-    return a->place[K].input == a->place[V].input && a->place[K].first == a->place[V].first;
+    return a->qkv[K].input == a->qkv[V].input && a->qkv[K].first == a->qkv[V].first;
 }
 
-static room room_of(const cm_attention_own *a, float *scratch)
+static workspace workspace_of(const cm_attention_f32 *a, float *scratch)
 {
     const size_t n = matrix_floats(a);
-    room r = {.q = scratch, .k_columns = scratch + n, .v_columns = scratch + 2 * n, .k_rows = scratch + 3 * n};
+    workspace r = {.q = scratch, .k_columns = scratch + n, .v_columns = scratch + 2 * n, .k_rows = scratch + 3 * n};
     for (size_t i = 0; i < 3; i++) r.gradient[i] = scratch + (4 + i) * n;
     r.scores = scratch + 7 * n;
     r.more = r.scores + BLOCK * scores_row(a);
@@ -195,7 +196,7 @@ static room room_of(const cm_attention_own *a, float *scratch)
 }
 
 /* What the queries from `first` on add. */
-static void block_gradient(const cm_attention_own *a, const float *dout, size_t first, const room *r)
+static void block_gradient(const cm_attention_f32 *a, const float *dout, size_t first, const workspace *r)
 {
     const cm_gemm *gemm = a->kernels->gemm;
     const size_t t = a->tokens, d = a->d, rows = block_rows(a, first), row = scores_row(a);
@@ -210,7 +211,7 @@ static void block_gradient(const cm_attention_own *a, const float *dout, size_t 
 }
 
 /* q, k and v of one head. */
-static void take_head(const cm_attention_own *a, const float *const in[2], size_t head, const room *r)
+static void take_head(const cm_attention_f32 *a, const float *const in[2], size_t head, const workspace *r)
 {
     for (size_t first = 0; first < a->tokens; first += BLOCK) {
         const size_t last = first + block_rows(a, first);
@@ -224,25 +225,25 @@ static void take_head(const cm_attention_own *a, const float *const in[2], size_
 }
 
 /* Gradients [tokens][d] to where q, k and v of the head lie. */
-static void put_head(const cm_attention_own *a, const room *r, size_t head, float *const din[2])
+static void put_head(const cm_attention_f32 *a, const workspace *r, size_t head, float *const din[2])
 {
     const size_t d = a->d;
     float *to[3];
     for (size_t i = 0; i < 3; i++) {
-        const cm_attention_place *p = &a->place[i];
+        const cm_qkv *p = &a->qkv[i];
         to[i] = din[p->input] ? din[p->input] + p->first + head * p->by_head : NULL;
         for (size_t row = 0; to[i] && p->step == 1 && row < a->tokens; row++)
             memcpy(to[i] + row * p->row, r->gradient[i] + row * d, d * sizeof *to[i]);
     }
-    for (size_t row = 0; to[Q] && a->place[Q].step == 3 && row < a->tokens; row++)
+    for (size_t row = 0; to[Q] && a->qkv[Q].step == 3 && row < a->tokens; row++)
         a->kernels->pointwise->join3(d, r->gradient[Q] + row * d, r->gradient[K] + row * d, r->gradient[V] + row * d,
-                                     to[Q] + row * a->place[Q].row);
+                                     to[Q] + row * a->qkv[Q].row);
 }
 
-void cm_attention_own_gradient(const cm_attention_own *a, const float *const in[2], const float *dout,
+void cm_attention_f32_gradient(const cm_attention_f32 *a, const float *const in[2], const float *dout,
                                float *const din[2], void *scratch)
 {
-    const room r = room_of(a, scratch);
+    const workspace r = workspace_of(a, scratch);
     for (size_t h = 0; h < a->heads; h++) {
         take_head(a, in, h, &r);
         for (size_t first = 0; first < a->tokens; first += BLOCK) block_gradient(a, dout + h * a->d, first, &r);

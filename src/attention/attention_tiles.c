@@ -58,12 +58,12 @@ typedef struct {
 typedef struct {
     float *scores, *result, *inverse;
     uint16_t *p, *rows; /* rows: of 16 tokens, their parts */
-} room;
+} workspace;
 
-static room room_of(const job *j, int worker)
+static workspace workspace_of(const job *j, int worker)
 {
     const cm_attention_tiles *a = j->a;
-    room r;
+    workspace r;
     r.scores = (float *)(void *)(j->workers + (size_t)worker * worker_bytes(a));
     r.result = r.scores + BLOCK * scores_row(a);
     r.inverse = r.result + BLOCK * a->d;
@@ -76,14 +76,14 @@ static room room_of(const job *j, int worker)
 static void take(const job *j, size_t token, size_t head, size_t kind, float *floats, uint16_t *to)
 {
     const cm_attention_tiles *a = j->a;
-    const cm_attention_place *p = &a->place[kind];
+    const cm_qkv *p = &a->qkv[kind];
     const size_t s = p->step, d = a->d; /* every step-th: 1 or 3 */
-    const int half = a->x_half[p->input];
-    const void *from = cm_values_at(j->in[p->input], half, token * p->row + p->first + head * p->by_head);
+    const int is_bf16 = a->x_bf16[p->input];
+    const void *from = cm_values_at(j->in[p->input], is_bf16, token * p->row + p->first + head * p->by_head);
     const float *whole = from;
-    if (s > 1) a->kernels->tiles->thirds(d, from, half, half ? (void *)to : floats);
-    else if (half) memcpy(to, from, d * sizeof *to);
-    if (half) return;
+    if (s > 1) a->kernels->tiles->thirds(d, from, is_bf16, is_bf16 ? (void *)to : floats);
+    else if (is_bf16) memcpy(to, from, d * sizeof *to);
+    if (is_bf16) return;
     if (a->parts > 1) a->kernels->tiles->split(d, s > 1 ? floats : whole, to, d);
     else a->kernels->tiles->round(d, s > 1 ? floats : whole, to);
 }
@@ -125,7 +125,7 @@ static void put_columns(const cm_attention_tiles *a, const uint16_t *k, uint16_t
     const size_t row = (size_t)a->parts * a->d;
     for (size_t i = 0; i < a->d; i += 32)
         for (size_t part = 0; part < (size_t)a->parts; part++, to += PAIR)
-            a->kernels->tiles->turn((const uint32_t *)(const void *)(k + part * a->d + i), row / 2, to, 32);
+            a->kernels->tiles->transpose((const uint32_t *)(const void *)(k + part * a->d + i), row / 2, to, 32);
 }
 
 /* 32 tokens of one head. */
@@ -135,7 +135,7 @@ static cm_status pack_piece(void *user, int index, int worker)
     const cm_attention_tiles *a = j->a;
     const size_t groups = a->tokens / 32, head = (size_t)index / groups, group = (size_t)index % groups;
     const size_t first = group * 32, d = a->d, parts = (size_t)a->parts, packed = parts * a->tokens * d;
-    const room r = room_of(j, worker);
+    const workspace r = workspace_of(j, worker);
     for (size_t i = 0; i < 32; i++)
         take(j, first + i, head, 0, r.result, j->q + (head * a->tokens + first + i) * row_of(a, d));
     for (size_t half = 0; half < 2; half++) {
@@ -178,7 +178,7 @@ static void product(const job *j, size_t rows, const uint16_t *a, size_t row, si
 static void put_result(const job *j, float *result, float inverse, size_t at)
 {
     const cm_attention_tiles *a = j->a;
-    if (!a->y_half) {
+    if (!a->y_bf16) {
         a->kernels->pointwise->scale(a->d, inverse, result, (float *)(void *)j->out + at);
         return;
     }
@@ -195,7 +195,7 @@ static cm_status block_piece(void *user, int index, int worker)
     const size_t head = (size_t)index / blocks, first = (size_t)index % blocks * BLOCK;
     const size_t rows = t - first < BLOCK ? t - first : BLOCK;
     const size_t packed = (size_t)a->parts * t * d;
-    const room r = room_of(j, worker);
+    const workspace r = workspace_of(j, worker);
     a->kernels->tiles->begin();
     product(j, rows, j->q + (head * t + first) * row_of(a, d), row_of(a, d), d / 32, j->k + head * packed, t,
             r.scores, scores_row(a));

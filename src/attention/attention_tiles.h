@@ -14,8 +14,8 @@ typedef struct cm_attention_tiles {
     int parts; /* of a value: 1 or 3 */
     cm_threads threads;
     size_t tokens, heads, d;
-    cm_attention_place place[3];
-    int x_half[2], y_half; /* held in bfloat16; parts 1 */
+    cm_qkv qkv[3];
+    int x_bf16[2], y_bf16; /* held in bfloat16; parts 1 */
 } cm_attention_tiles;
 
 static inline int cm_attention_tiles_fit(size_t tokens, size_t d)

@@ -7,15 +7,15 @@
 
 /* One of q, k and v: element i of head h of a token is number first + h by_head + i step of its
  * `row` values of the input. */
-typedef struct cm_attention_place {
+typedef struct cm_qkv {
     int input; /* which of two */
     size_t row, first, by_head, step;
-} cm_attention_place;
+} cm_qkv;
 
 /* n elements of one head of one token. */
-static inline void cm_attention_take(const cm_attention_place *place, size_t n, const float *from, float *to)
+static inline void cm_qkv_copy(const cm_qkv *qkv, size_t n, const float *from, float *to)
 {
-    if (place->step == 1) memcpy(to, from, n * sizeof *to);
+    if (qkv->step == 1) memcpy(to, from, n * sizeof *to);
     else
         for (size_t i = 0; i < n; i++) to[i] = from[i * 3]; /* the only other one */
 }

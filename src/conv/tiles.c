@@ -268,7 +268,7 @@ static cm_status sum_piece(void *user, int piece, int worker)
         .residual = j->residual ? j->residual + o : NULL,
         .scale = j->scale,
         .y = cm_values_at(j->y, t->y_bf16, o),
-        .y_half = t->y_bf16,
+        .y_bf16 = t->y_bf16,
         .oc = (size_t)t->oc,
     };
     t->kernels->begin();
@@ -366,7 +366,7 @@ static void transpose_points(const cm_tiles *t, const float *x, const float *zer
             t->kernels->pairs(c, point_of(t, x, c, at, zero), point_of(t, x, c, at + 1, zero), words + i * c);
         }
         for (size_t i = 0; i < c; i += 16)
-            t->kernels->turn(words + i, c, transposed + i * transposed_row(t) + 32 * k, transposed_row(t));
+            t->kernels->transpose(words + i, c, transposed + i * transposed_row(t) + 32 * k, transposed_row(t));
     }
 }
 

@@ -10,7 +10,7 @@ enum { POINTERS = CM_OP_MAX_PARAMS + 1 }; /* of a node: its parameters, and the 
 
 /* --- plan ---------------------------------------------------------------- */
 
-static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const unsigned char *moves)
+static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const unsigned char *reached)
 {
     const cm_graph *g = plan->graph;
     const cm_node *node = &g->nodes[index];
@@ -28,9 +28,9 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     for (int k = 0; k < node->n_in; k++) {
         p->in[k] = g->values[node->in[k]].desc;
         p->in[k].n = plan->options.slice;
-        unsigned bit = (unsigned)moves[node->in[k]] << k;
-        if (p->mode == CM_MODE_TRAIN) p->wants |= bit;
-        else p->moves |= bit;
+        unsigned bit = (unsigned)reached[node->in[k]] << k;
+        if (p->mode == CM_MODE_TRAIN) p->needs_gradient |= bit;
+        else p->has_tangent |= bit;
     }
     p->out = g->values[node->out].desc;
     p->out.n = plan->options.slice;
@@ -78,23 +78,24 @@ static cm_status prepare_op(cm_plan *plan, int index)
 
 /* In bfloat16 inference a value is held in bfloat16 where the node that makes it and all
  * that read it offer that; the inner values of residual blocks do, their sums do not. */
-static void choose_halves(cm_plan *plan)
+static void choose_storage(cm_plan *plan)
 {
     const cm_graph *g = plan->graph;
     if (plan->options.mode != CM_MODE_INFER || !plan->options.arithmetic.bf16) return;
     for (int i = 0; i < g->n_nodes; i++) {
         const cm_op_plan *p = &plan->ops[i];
-        plan->ops[i].half = p->op->half ? p->op->half(p) : 0;
-        if (plan->ops[i].half & CM_HALF_OUT) plan->half[g->nodes[i].out] = 1;
+        plan->ops[i].stored_bf16 = p->op->offers_bf16 ? p->op->offers_bf16(p) : 0;
+        if (plan->ops[i].stored_bf16 & CM_BF16_OUT) plan->stored_bf16[g->nodes[i].out] = 1;
     }
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; k < g->nodes[i].n_in; k++)
-            if (!(plan->ops[i].half >> k & 1)) plan->half[g->nodes[i].in[k]] = 0;
-    for (int i = 0; i < g->n_outputs; i++) plan->half[g->outputs[i]] = 0;
+            if (!(plan->ops[i].stored_bf16 >> k & 1)) plan->stored_bf16[g->nodes[i].in[k]] = 0;
+    for (int i = 0; i < g->n_outputs; i++) plan->stored_bf16[g->outputs[i]] = 0;
     for (int i = 0; i < g->n_nodes; i++) {
         cm_op_plan *p = &plan->ops[i];
-        p->half = plan->half[g->nodes[i].out] ? CM_HALF_OUT : 0;
-        for (int k = 0; k < g->nodes[i].n_in; k++) p->half |= (unsigned)plan->half[g->nodes[i].in[k]] << k;
+        p->stored_bf16 = plan->stored_bf16[g->nodes[i].out] ? CM_BF16_OUT : 0;
+        for (int k = 0; k < g->nodes[i].n_in; k++)
+            p->stored_bf16 |= (unsigned)plan->stored_bf16[g->nodes[i].in[k]] << k;
     }
 }
 
@@ -133,19 +134,19 @@ static cm_status lay_out_gradients(cm_plan *plan)
     return CM_OK;
 }
 
-static cm_status build_with(cm_plan *plan, unsigned char *moves)
+static cm_status build_with(cm_plan *plan, unsigned char *reached)
 {
     const cm_kernels *kernels = cm_kernels_for(cm_context_cpu_level(plan->context));
     CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
     plan->ops = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
-    plan->half = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
-    if (!plan->ops || !plan->half) return CM_ERR_MEMORY;
-    cm_program_reach(plan, moves);
-    for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, moves);
+    plan->stored_bf16 = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
+    if (!plan->ops || !plan->stored_bf16) return CM_ERR_MEMORY;
+    cm_program_reach(plan, reached);
+    for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, reached);
     choose_threads(plan);
-    choose_halves(plan);
+    choose_storage(plan);
     for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_op(plan, i));
-    CM_TRY(cm_program_build(plan, moves));
+    CM_TRY(cm_program_build(plan, reached));
     CM_TRY(lay_out_gradients(plan));
     cm_log(plan->context, CM_LOG_INFO,
            "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->program.n_steps,
@@ -157,10 +158,10 @@ static cm_status build(cm_plan *plan)
 {
     if (plan->options.mode == CM_MODE_TRAIN && plan->options.threads != 1)
         CM_FAIL(CM_ERR_INTERNAL, "plans for training run one thread each");
-    unsigned char *moves = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
-    if (!moves) return CM_ERR_MEMORY;
-    cm_status status = build_with(plan, moves);
-    cm_free(plan->context, moves);
+    unsigned char *reached = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
+    if (!reached) return CM_ERR_MEMORY;
+    cm_status status = build_with(plan, reached);
+    cm_free(plan->context, reached);
     return status;
 }
 
@@ -185,7 +186,7 @@ void cm_plan_free(cm_plan *plan)
     for (int i = 0; plan->ops && i < plan->graph->n_nodes; i++)
         if (plan->ops[i].op && plan->ops[i].op->release) plan->ops[i].op->release(&plan->ops[i]);
     cm_free(plan->context, plan->ops);
-    cm_free(plan->context, plan->half);
+    cm_free(plan->context, plan->stored_bf16);
     cm_program_release(plan);
     cm_free(plan->context, plan->gradient);
     cm_free(plan->context, plan->gradient_size);

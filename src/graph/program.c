@@ -12,7 +12,7 @@ typedef struct {
     cm_plan *plan;
     const cm_graph *g;
     cm_program *p;
-    const unsigned char *moves;
+    const unsigned char *reached;
     int cap_steps, cap_buffers;
     int *value, *gradient, *aux; /* where each value is now; its gradient; the aux of its producer */
     int *segment;                /* of each node */
@@ -51,7 +51,7 @@ static size_t value_bytes(const builder *b, int value)
 {
     cm_desc d = b->g->values[value].desc;
     d.n = b->plan->options.slice;
-    return cm_desc_count(d) * (b->plan->half[value] ? sizeof(uint16_t) : sizeof(float));
+    return cm_desc_count(d) * (b->plan->stored_bf16[value] ? sizeof(uint16_t) : sizeof(float));
 }
 
 static int new_value_buffer(builder *b, int value)
@@ -90,7 +90,7 @@ static void add_forward(builder *b, int node, int again)
 static void add_tangent(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
-    if (!b->moves[n->out]) return;
+    if (!b->reached[n->out]) return;
     cm_step *s = new_step(b, CM_STEP_JVP, node);
     if (!s) return;
     for (int k = 0; k < n->n_in; k++) {
@@ -117,7 +117,7 @@ static void need(builder *b, int value)
 static void add_backward(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
-    if (b->gradient[n->out] < 0 || !b->moves[n->out]) return;
+    if (b->gradient[n->out] < 0 || !b->reached[n->out]) return;
     for (int k = 0; k < n->n_in; k++)
         if (n->op->saves & (1u << k)) need(b, n->in[k]);
     cm_step *s = new_step(b, CM_STEP_BACKWARD, node);
@@ -127,7 +127,7 @@ static void add_backward(builder *b, int node)
     for (int k = 0; k < n->n_in; k++) {
         int v = n->in[k];
         if (n->op->saves & (1u << k)) s->in[k] = b->value[v];
-        if (!b->moves[v]) continue;
+        if (!b->reached[v]) continue;
         s->din[k] = new_value_buffer(b, v);
         s->sum[k] = b->gradient[v]; /* -1 the first time */
         if (b->gradient[v] < 0) b->gradient[v] = s->din[k];
@@ -257,16 +257,16 @@ static void join_inplace(builder *b)
 
 /* ------------------------------------------------------------------------------- */
 
-void cm_program_reach(const cm_plan *plan, unsigned char *moves)
+void cm_program_reach(const cm_plan *plan, unsigned char *reached)
 {
     const cm_graph *g = plan->graph;
     if (plan->options.mode == CM_MODE_INFER) return;
-    for (int i = 0; i < g->n_inputs; i++) moves[g->inputs[i]] = plan->options.inputs >> i & 1;
+    for (int i = 0; i < g->n_inputs; i++) reached[g->inputs[i]] = plan->options.inputs >> i & 1;
     for (int i = 0; i < g->n_nodes; i++) {
         const cm_node *n = &g->nodes[i];
         unsigned char any = plan->options.mode == CM_MODE_TRAIN && n->param[0] >= 0;
-        for (int k = 0; k < n->n_in; k++) any |= moves[n->in[k]];
-        moves[n->out] = any;
+        for (int k = 0; k < n->n_in; k++) any |= reached[n->in[k]];
+        reached[n->out] = any;
     }
 }
 
@@ -281,7 +281,7 @@ static void add_inputs(builder *b)
     for (int i = 0; i < g->n_inputs; i++) {
         int v = g->inputs[i];
         b->p->input[i] = b->value[v] = new_value_buffer(b, v);
-        if (b->plan->options.mode == CM_MODE_JVP && b->moves[v])
+        if (b->plan->options.mode == CM_MODE_JVP && b->reached[v])
             b->p->input_more[i] = b->gradient[v] = new_value_buffer(b, v);
     }
 }
@@ -306,12 +306,12 @@ static void write_steps(builder *b)
     for (int i = 0; i < g->n_inputs; i++) b->p->input_more[i] = b->gradient[g->inputs[i]];
 }
 
-cm_status cm_program_build(cm_plan *plan, const unsigned char *moves)
+cm_status cm_program_build(cm_plan *plan, const unsigned char *reached)
 {
     const cm_graph *g = plan->graph;
     cm_context *context = plan->context;
     size_t values = (size_t)g->n_values;
-    builder b = {plan, g, &plan->program, moves, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CM_OK};
+    builder b = {plan, g, &plan->program, reached, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CM_OK};
     b.value = cm_calloc(context, 4 * values, sizeof *b.value);
     b.kept = cm_calloc(context, 2 * values, 1);
     if (!b.value || !b.kept) b.status = CM_ERR_MEMORY;

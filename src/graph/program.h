@@ -33,21 +33,21 @@ struct cm_plan {
     const cm_graph *graph;
     cm_plan_options options;
     cm_dnnl_engine *engine;
-    cm_op_plan *ops;     /* one per node */
-    unsigned char *half; /* of each value: held in bfloat16 */
+    cm_op_plan *ops;            /* one per node */
+    unsigned char *stored_bf16; /* of each value: held in bfloat16 */
     cm_program program;
     size_t scratch;
-    size_t *gradient; /* of each parameter: its first float in a block; SIZE_MAX: no node reads it */
+    size_t *gradient;      /* of each parameter: its first float in a block; SIZE_MAX: no node reads it */
     size_t *gradient_size; /* ... and how many it has there */
-    int *reader;      /* of each parameter: the node that reads it, or -1 */
+    int *reader;           /* of each parameter: the node that reads it, or -1 */
     size_t gradient_floats;
 };
 
-/* TRAIN: which values need a gradient; JVP: which have a tangent.  moves: one
+/* TRAIN: which values need a gradient; JVP: which have a tangent.  reached: one
  * entry per value. */
-void cm_program_reach(const cm_plan *plan, unsigned char *moves);
+void cm_program_reach(const cm_plan *plan, unsigned char *reached);
 /* Needs plan->ops prepared (aux_bytes). */
-cm_status cm_program_build(cm_plan *plan, const unsigned char *moves);
+cm_status cm_program_build(cm_plan *plan, const unsigned char *reached);
 void cm_program_release(cm_plan *plan);
 
 /* The parameters of a node into a run. */

@@ -29,9 +29,9 @@ static inline void fetch(const cm_tile_strip *s, int32_t point)
 {
     const size_t at = point < 0 ? 0 : (size_t)point * s->oc;
     if (s->side == 1) {
-        const char *y = (const char *)s->y + at * (s->y_half ? 2 : 4);
+        const char *y = (const char *)s->y + at * (s->y_bf16 ? 2 : 4);
         __builtin_prefetch(y);
-        if (!s->y_half) __builtin_prefetch(y + 64);
+        if (!s->y_bf16) __builtin_prefetch(y + 64);
     }
     if (!s->residual) return;
     __builtin_prefetch(s->residual + at);
@@ -42,10 +42,10 @@ static inline void fetch(const cm_tile_strip *s, int32_t point)
 typedef struct {
     const int32_t *point, *last;
     const float *next, *sums;
-} leaving;
+} unstored;
 enum { SUMS = 48 * 32 };
 
-static inline __attribute__((always_inline)) void leave(const cm_tile_strip *s, leaving *l, size_t rows)
+static inline __attribute__((always_inline)) void store_rows(const cm_tile_strip *s, unstored *l, size_t rows)
 {
     for (size_t i = 0; i < rows && l->point < l->last; i++, l->next += 32) finish_row(s, *l->point++, l->next);
 }
@@ -61,7 +61,7 @@ enum { KEEP_AWAKE = 24 };
  * wait for the memory. */
 static inline __attribute__((always_inline)) void block(const int R, const int W, const size_t side,
                                                         const cm_tile_strip *s, size_t first, const uint16_t *next,
-                                                        size_t lines, leaving *before)
+                                                        size_t lines, unstored *before)
 {
     const int32_t *start = s->starts + first;
     const uint16_t *a = s->a + (size_t)start[0] * s->row, *b = s->b;
@@ -73,7 +73,7 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
     float *sums = s->points ? before->sums == s->sums ? s->sums + SUMS : s->sums : (float *)s->y + 16 * first * s->oc;
     const long ldc = s->points ? 128 : (long)(s->oc * sizeof *sums);
     const size_t below = (size_t)ldc * 4;
-    const leaving mine = {point, last, sums, sums};
+    const unstored mine = {point, last, sums, sums};
     size_t since = 0; /* the last store of a tile, in products */
     float nowhere[256];
     _tile_zero(0);
@@ -111,7 +111,7 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
                     }
                     _tile_dpbf16ps(3, 6, 7);
                 }
-                leave(s, before, each);
+                store_rows(s, before, each);
             }
             since += (size_t)(R * W) * side;
             if (since >= KEEP_AWAKE) {
@@ -132,7 +132,7 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
  * points, 6 and 7 weights.  Each of the six products has one operand of the one before. */
 static inline __attribute__((always_inline)) void parts_block(const int R, const int W, const cm_tile_strip *s,
                                                               size_t first, const uint16_t *next, size_t lines,
-                                                              leaving *before)
+                                                              unstored *before)
 {
     const uint16_t *a = s->a + (size_t)s->starts[first] * s->row, *b = s->b;
     const size_t far = R > 1 ? (size_t)(s->starts[first + 1] - s->starts[first]) * s->row : 0;
@@ -142,7 +142,7 @@ static inline __attribute__((always_inline)) void parts_block(const int R, const
     float *sums = s->points ? before->sums == s->sums ? s->sums + SUMS : s->sums : (float *)s->y + 16 * first * s->oc;
     const long ldc = s->points ? 128 : (long)(s->oc * sizeof *sums);
     const size_t below = (size_t)ldc * 4;
-    const leaving mine = {point, last, sums, sums};
+    const unstored mine = {point, last, sums, sums};
     float nowhere[256];
     _tile_zero(0);
     _tile_zero(1);
@@ -173,7 +173,7 @@ static inline __attribute__((always_inline)) void parts_block(const int R, const
         TIMES;
         POINTS(2);
         TIMES;
-        leave(s, before, each);
+        store_rows(s, before, each);
         POINTS(0);
         TIMES;
         if (k % 2) _tile_stored(4, nowhere, 64);
@@ -281,7 +281,7 @@ static void pairs(size_t n, const float *first, const float *second, uint32_t *o
 }
 
 /* Blocks of 2 x 2, 4 x 4 within the quarters of a register, then the quarters. */
-static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row)
+static void transpose(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row)
 {
     __m512i r[16], s[16];
     for (size_t i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(from + i * from_row);
@@ -314,7 +314,7 @@ static inline __attribute__((always_inline)) void strip_of(const size_t side, co
     const size_t steps = side * side * s->depth, wide = (size_t)s->width / 16;
     const size_t blocks = (s->tiles + 2) / 3, lines = (16 * wide + blocks - 1) / blocks;
     const uint16_t *next = s->b + steps * wide * 512;
-    leaving before = {NULL, NULL, NULL, NULL};
+    unstored before = {NULL, NULL, NULL, NULL};
     for (size_t t = 0, rows; t < s->tiles; t += rows, next += steps * lines * 32) {
         const size_t left = s->tiles - t;
         rows = left == 4 ? 2 : left < 3 ? left : 3;
@@ -325,7 +325,7 @@ static inline __attribute__((always_inline)) void strip_of(const size_t side, co
         else if (rows == 2) block(2, 1, side, s, t, next, lines, &before);
         else block(1, 1, side, s, t, next, lines, &before);
     }
-    leave(s, &before, 48);
+    store_rows(s, &before, 48);
 }
 
 static void parts_strip(const cm_tile_strip *s)
@@ -333,7 +333,7 @@ static void parts_strip(const cm_tile_strip *s)
     const size_t wide = (size_t)s->width / 16, blocks = (s->tiles + 1) / 2, steps = 6 * s->depth;
     const size_t lines = (8 * wide + blocks - 1) / blocks;
     const uint16_t *next = s->b + s->depth * 3 * wide * 512;
-    leaving before = {NULL, NULL, NULL, NULL};
+    unstored before = {NULL, NULL, NULL, NULL};
     for (size_t t = 0; t < s->tiles; t += 2, next += steps * lines * 32) {
         const int two = t + 1 < s->tiles;
         if (wide > 1 && two) parts_block(2, 2, s, t, next, lines, &before);
@@ -341,7 +341,7 @@ static void parts_strip(const cm_tile_strip *s)
         else if (two) parts_block(2, 1, s, t, next, lines, &before);
         else parts_block(1, 1, s, t, next, lines, &before);
     }
-    leave(s, &before, 32);
+    store_rows(s, &before, 32);
 }
 
 static void strip(const cm_tile_strip *s)

@@ -91,7 +91,7 @@ static void pairs(size_t n, const float *first, const float *second, uint32_t *o
     }
 }
 
-static void turn(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row)
+static void transpose(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row)
 {
     for (size_t i = 0; i < 16; i++)
         for (size_t k = 0; k < 16; k++) {

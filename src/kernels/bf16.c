@@ -21,7 +21,7 @@ static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, s
         memcpy(&more, s->residual + at + k, sizeof more);
         v = (v + more) * s->scale;
     }
-    if (s->y_half) {
+    if (s->y_bf16) {
         float values[16];
         memcpy(values, &v, sizeof values);
         round_values(16, values, (uint16_t *)s->y + at + k);
@@ -45,5 +45,5 @@ static inline void finish_row(const cm_tile_strip *s, int32_t point, const float
 #include "kernels/amx_emulated.h"
 #endif
 
-const cm_tile_kernels CM_TABLE = {begin, end,     strip,  outer,        taps,   pairs,
-                                  turn,  softmax, affine, round_values, thirds, split};
+const cm_tile_kernels CM_TABLE = {begin,     end,     strip,  outer,        taps,   pairs,
+                                  transpose, softmax, affine, round_values, thirds, split};

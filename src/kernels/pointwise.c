@@ -61,23 +61,23 @@ static inline float widened(uint16_t v)
     return f;
 }
 
-static inline float value_at(const void *x, int half, size_t i)
+static inline float value_at(const void *x, int is_bf16, size_t i)
 {
-    return half ? widened(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+    return is_bf16 ? widened(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
 /* Rows are walked in chunks of columns whose per-channel values stay in registers:
- * of N columns, a constant where these are inlined, as is whether values are half. */
+ * of N columns, a constant where these are inlined, as is whether values are bfloat16. */
 static inline __attribute__((always_inline)) void moments_of(size_t rows, size_t c, const size_t N, const void *x,
-                                                             const int half, const float *shift, float *sum,
+                                                             const int is_bf16, const float *shift, float *sum,
                                                              float *square)
 {
     float m[64], s[64] = {0}, q[64] = {0};
     memcpy(m, shift, N * sizeof *m);
-    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, half, c))
+    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, is_bf16, c))
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
-            float d = value_at(x, half, i) - m[i];
+            float d = value_at(x, is_bf16, i) - m[i];
             s[i] += d;
             q[i] += d * d;
         }
@@ -85,11 +85,11 @@ static inline __attribute__((always_inline)) void moments_of(size_t rows, size_t
     memcpy(square, q, N * sizeof *q);
 }
 
-static inline __attribute__((always_inline)) void moments_by(size_t rows, size_t c, const void *x, const int half,
+static inline __attribute__((always_inline)) void moments_by(size_t rows, size_t c, const void *x, const int is_bf16,
                                                              const float *shift, float *sum, float *square)
 {
     size_t i = 0;
-#define CHUNK(N) moments_of(rows, c, N, cm_values_at(x, half, i), half, shift + i, sum + i, square + i)
+#define CHUNK(N) moments_of(rows, c, N, cm_values_at(x, is_bf16, i), is_bf16, shift + i, sum + i, square + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);
@@ -101,33 +101,33 @@ static void moments(size_t rows, size_t c, const float *x, const float *shift, f
     moments_by(rows, c, x, 0, shift, sum, square);
 }
 
-static void moments_half(size_t rows, size_t c, const uint16_t *x, const float *shift, float *sum, float *square)
+static void moments_bf16(size_t rows, size_t c, const uint16_t *x, const float *shift, float *sum, float *square)
 {
     moments_by(rows, c, x, 1, shift, sum, square);
 }
 
 static inline __attribute__((always_inline)) void affine_of(size_t rows, size_t c, const size_t N, const void *x,
-                                                            const int half, const float *shift, const float *a,
+                                                            const int is_bf16, const float *shift, const float *a,
                                                             const float *b, const int silu, float *out)
 {
     float m[64], f[64], t[64];
     memcpy(m, shift, N * sizeof *m);
     memcpy(f, a, N * sizeof *f);
     memcpy(t, b, N * sizeof *t);
-    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, half, c), out += c)
+    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, is_bf16, c), out += c)
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
-            float v = f[i] * (value_at(x, half, i) - m[i]) + t[i];
+            float v = f[i] * (value_at(x, is_bf16, i) - m[i]) + t[i];
             out[i] = silu ? silu_of(v) : v;
         }
 }
 
-static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t c, const void *x, const int half,
+static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t c, const void *x, const int is_bf16,
                                                             const float *shift, const float *a, const float *b,
                                                             const int silu, float *out)
 {
     size_t i = 0;
-#define CHUNK(N) affine_of(rows, c, N, cm_values_at(x, half, i), half, shift + i, a + i, b + i, silu, out + i)
+#define CHUNK(N) affine_of(rows, c, N, cm_values_at(x, is_bf16, i), is_bf16, shift + i, a + i, b + i, silu, out + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);
@@ -141,7 +141,7 @@ static void affine(size_t rows, size_t c, const float *x, const float *shift, co
     else affine_by(rows, c, x, 0, shift, a, b, 0, out);
 }
 
-static void affine_half(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a, const float *b,
+static void affine_bf16(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a, const float *b,
                         int silu, float *out)
 {
     if (silu) affine_by(rows, c, x, 1, shift, a, b, 1, out);
@@ -279,7 +279,7 @@ typedef int32_t four_numbers __attribute__((vector_size(16)));
 #define PICK(a, b, ...) __builtin_shuffle(a, b, (four_numbers){__VA_ARGS__})
 #endif
 
-static void turn(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row)
+static void transpose(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row)
 {
     for (size_t r = 0; r < rows; r += 4)
         for (size_t k = 0; k < columns; k += 4) {
@@ -391,7 +391,7 @@ static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const
     }
 }
 
-const cm_pointwise CM_TABLE = {moments,     affine,       moments_half, affine_half, silu,        add,
+const cm_pointwise CM_TABLE = {moments,     affine,       moments_bf16, affine_bf16, silu,        add,
                                scale,       mix,          softmax,      matvec,      taps,        split3,
-                               join3,       turn,         axpy,         adam,        silu_back,   affine_sums,
+                               join3,       transpose,    axpy,         adam,        silu_back,   affine_sums,
                                affine_back, dropout_mask, masked,       few_outputs, softmax_back};

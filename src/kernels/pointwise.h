@@ -24,8 +24,8 @@ typedef struct cm_pointwise {
     void (*affine)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,
                    int silu, float *out);
     /* The same of bfloat16 values. */
-    void (*moments_half)(size_t rows, size_t c, const uint16_t *x, const float *shift, float *sum, float *square);
-    void (*affine_half)(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a, const float *b,
+    void (*moments_bf16)(size_t rows, size_t c, const uint16_t *x, const float *shift, float *sum, float *square);
+    void (*affine_bf16)(size_t rows, size_t c, const uint16_t *x, const float *shift, const float *a, const float *b,
                         int silu, float *out);
     /* SiLU(x) = x / (1 + exp(-x)); out may be x. */
     void (*silu)(size_t n, const float *x, float *out);
@@ -45,7 +45,7 @@ typedef struct cm_pointwise {
     void (*split3)(size_t n, const float *x, float *a, float *b, float *c);
     void (*join3)(size_t n, const float *a, const float *b, const float *c, float *x);
     /* to[k][r] = from[r][k], multiples of 4 of each. */
-    void (*turn)(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row);
+    void (*transpose)(size_t rows, size_t columns, const float *from, size_t from_row, float *to, size_t to_row);
     /* y += a x. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
     /* One update of n values; p, g, m and v do not overlap. */

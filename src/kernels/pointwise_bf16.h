@@ -48,13 +48,13 @@ static inline __attribute__((always_inline)) void put_parts(const vec *v, uint16
     }
 }
 
-static void thirds(size_t n, const void *x, int half, void *out)
+static void thirds(size_t n, const void *x, int is_bf16, void *out)
 {
     const uint16_t *short_x = x;
     const float *whole_x = x;
     uint16_t *restrict short_out = out;
     float *restrict whole_out = out;
-    if (half)
+    if (is_bf16)
         for (size_t i = 0; i < n; i++) short_out[i] = short_x[3 * i];
     else
         for (size_t i = 0; i < n; i++) whole_out[i] = whole_x[3 * i];
@@ -72,11 +72,11 @@ static void split(size_t n, const float *x, uint16_t *out, size_t part)
 /* --- softmax -------------------------------------------------------------------------------- */
 
 typedef int32_t ints __attribute__((vector_size(64)));
-typedef uint16_t halves __attribute__((vector_size(32)));
+typedef uint16_t bf16_values __attribute__((vector_size(32)));
 
 static inline __attribute__((always_inline)) void widen(const uint16_t *x, vec *v)
 {
-    halves h;
+    bf16_values h;
     memcpy(&h, x, sizeof h);
     *v = (vec)(__builtin_convertvector(h, ints) << 16);
 }
@@ -227,7 +227,7 @@ static inline __attribute__((always_inline)) void silu_of(vec *x)
 #endif
 }
 
-static inline __attribute__((always_inline)) void affine_rows(size_t rows, size_t c, const void *x, const int x_half,
+static inline __attribute__((always_inline)) void affine_rows(size_t rows, size_t c, const void *x, const int x_bf16,
                                                               const float *shift, const float *a, const float *b,
                                                               const int silu, uint16_t *out)
 {
@@ -235,7 +235,7 @@ static inline __attribute__((always_inline)) void affine_rows(size_t rows, size_
         for (size_t k = 0; k < c; k += 16) {
             vec v, m, f, t;
             float values[16];
-            if (x_half) widen((const uint16_t *)x + r * c + k, &v);
+            if (x_bf16) widen((const uint16_t *)x + r * c + k, &v);
             else memcpy(&v, (const float *)x + r * c + k, sizeof v);
             memcpy(&m, shift + k, sizeof m);
             memcpy(&f, a + k, sizeof f);
@@ -247,11 +247,11 @@ static inline __attribute__((always_inline)) void affine_rows(size_t rows, size_
         }
 }
 
-static void affine(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
+static void affine(size_t rows, size_t c, const void *x, int x_bf16, const float *shift, const float *a,
                    const float *b, int silu, uint16_t *out)
 {
-    if (x_half && silu) affine_rows(rows, c, x, 1, shift, a, b, 1, out);
-    else if (x_half) affine_rows(rows, c, x, 1, shift, a, b, 0, out);
+    if (x_bf16 && silu) affine_rows(rows, c, x, 1, shift, a, b, 1, out);
+    else if (x_bf16) affine_rows(rows, c, x, 1, shift, a, b, 0, out);
     else if (silu) affine_rows(rows, c, x, 0, shift, a, b, 1, out);
     else affine_rows(rows, c, x, 0, shift, a, b, 0, out);
 }

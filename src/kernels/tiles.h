@@ -25,8 +25,8 @@ typedef struct cm_tile_strip {
     const int32_t *points; /* [tiles][16] */
     const float *bias, *residual;
     float scale;
-    void *y; /* float, or uint16_t when y_half: bfloat16 */
-    int y_half;
+    void *y; /* float, or uint16_t when y_bf16: bfloat16 */
+    int y_bf16;
     size_t oc;
 } cm_tile_strip;
 
@@ -46,7 +46,7 @@ typedef struct cm_tile_kernels {
     /* out[k] = first[k] and, in the high half, second[k], in bfloat16; n a multiple of 16. */
     void (*pairs)(size_t n, const float *first, const float *second, uint32_t *out);
     /* 16 x 16 words, rows `from_row` apart, to their transpose, rows `to_row` values apart. */
-    void (*turn)(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row);
+    void (*transpose)(const uint32_t *from, size_t from_row, uint16_t *to, size_t to_row);
     /* p[r] = exp(scale (x[r] - its largest)) in bfloat16 and 1 over its sum: p inverse is the
      * softmax of n values, a multiple of 16; rows `x_row` and `p_row` values apart.  With a
      * part other than 0: in three parts so far apart, n a multiple of 32. */
@@ -54,12 +54,12 @@ typedef struct cm_tile_kernels {
                     size_t part, float *inverse);
     /* out[r][k] = a[k] (x[r][k] - shift[k]) + b[k], then SiLU when asked, in bfloat16; x
      * floats or bfloat16, out may be x then; c a multiple of 16. */
-    void (*affine)(size_t rows, size_t c, const void *x, int x_half, const float *shift, const float *a,
+    void (*affine)(size_t rows, size_t c, const void *x, int x_bf16, const float *shift, const float *a,
                    const float *b, int silu, uint16_t *out);
     /* n float32 values to bfloat16, nearest, ties to even; n a multiple of 16. */
     void (*round)(size_t n, const float *x, uint16_t *out);
-    /* out[i] = x[3 i], n values of float or, `half`, of 16 bits. */
-    void (*thirds)(size_t n, const void *x, int half, void *out);
+    /* out[i] = x[3 i], n values of float or, `is_bf16`, of bfloat16. */
+    void (*thirds)(size_t n, const void *x, int is_bf16, void *out);
     /* n float32 values to their three parts, `part` values apart; n a multiple of 16.  Of 32
      * values the pairs are i and 16 + i, zeros where there are 16. */
     void (*split)(size_t n, const float *x, uint16_t *out, size_t part);

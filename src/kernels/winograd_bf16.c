@@ -11,7 +11,7 @@
 
 typedef uint32_t word;
 typedef uint32_t words __attribute__((vector_size(4 * CM_LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * CM_LANES)));
+typedef uint16_t bf16_values __attribute__((vector_size(2 * CM_LANES)));
 enum { CHANNELS = 2 };
 
 /* float32 to the nearest bfloat16, even on a tie, in the high half of each word; a
@@ -28,7 +28,7 @@ static inline void put(void *out, size_t at, vec v)
 #ifdef __AVX512BF16__
     __m256bh h = _mm512_cvtneps_pbh((__m512)v);
 #else
-    halves h = __builtin_convertvector(rounded(v) >> 16, halves);
+    bf16_values h = __builtin_convertvector(rounded(v) >> 16, bf16_values);
 #endif
     memcpy((uint16_t *)out + at, &h, sizeof h);
 }

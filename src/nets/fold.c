@@ -71,7 +71,7 @@ typedef struct {
     const cm_kernels *kernels;
     float *left, *right, *product;
     void *rest;
-} room;
+} workspace;
 
 /* y [c][c] = a b is a 1 x 1 convolution of c points. */
 static cm_winograd product_of(const cm_kernels *kernels, size_t c)
@@ -81,25 +81,25 @@ static cm_winograd product_of(const cm_kernels *kernels, size_t c)
     return w;
 }
 
-static size_t room_bytes(const cm_context *context, size_t c)
+static size_t workspace_bytes(const cm_context *context, size_t c)
 {
     const cm_winograd w = product_of(cm_kernels_for(cm_context_cpu_level(context)), c);
     return 3 * c * c * sizeof(float) + w.fresh_bytes + w.scratch_bytes;
 }
 
-static room room_in(const cm_context *context, size_t c, float *scratch)
+static workspace workspace_in(const cm_context *context, size_t c, float *scratch)
 {
-    return (room){cm_kernels_for(cm_context_cpu_level(context)), scratch, scratch + c * c, scratch + 2 * c * c,
-                  scratch + 3 * c * c};
+    return (workspace){cm_kernels_for(cm_context_cpu_level(context)), scratch, scratch + c * c, scratch + 2 * c * c,
+                       scratch + 3 * c * c};
 }
 
-static cm_status multiply(size_t c, const float *a, const float *b, float *y, const room *r)
+static cm_status multiply(size_t c, const float *a, const float *b, float *y, const workspace *r)
 {
     const cm_winograd w = product_of(r->kernels, c);
     return cm_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, r->rest);
 }
 
-static void turn(size_t c, const float *from, float *to)
+static void transpose(size_t c, const float *from, float *to)
 {
     for (size_t i = 0; i < c; i++)
         for (size_t n = 0; n < c; n++) to[n * c + i] = from[i * c + n];
@@ -111,12 +111,12 @@ static void take_rows(const maps *m, size_t j, float *to)
     for (size_t i = 0; i < m->c; i++) memcpy(to + i * m->c, qkv_row(m, j, i), m->c * sizeof *to);
 }
 
-static cm_status fold_weight(const maps *m, const room *r, float *out)
+static cm_status fold_weight(const maps *m, const workspace *r, float *out)
 {
     take_rows(m, m->query ? 0 : 2, r->right);
     if (!m->query) return multiply(m->c, m->in[WEIGHT], r->right, out, r);
     take_rows(m, 1, r->product);
-    turn(m->c, r->product, r->left);
+    transpose(m->c, r->product, r->left);
     return multiply(m->c, r->left, r->right, out, r);
 }
 
@@ -153,9 +153,9 @@ static int is_query(const cm_derived *d)
 
 static cm_status read_weight(const cm_folded *f, const maps *m, float *out)
 {
-    float *scratch = cm_malloc(f->context, room_bytes(f->context, m->c), 1);
+    float *scratch = cm_malloc(f->context, workspace_bytes(f->context, m->c), 1);
     if (!scratch) return CM_ERR_MEMORY;
-    const room r = room_in(f->context, m->c, scratch);
+    const workspace r = workspace_in(f->context, m->c, scratch);
     cm_status status = fold_weight(m, &r, out);
     cm_free(f->context, scratch);
     return status;
@@ -213,7 +213,8 @@ size_t cm_fold_scratch_bytes(const cm_graph *g)
 {
     size_t most = 0;
     for (int i = 0; i < g->n_params; i++) {
-        const size_t bytes = is_weight(&g->params[i]) ? room_bytes(g->context, (size_t)g->params[i].shape[0]) : 0;
+        const size_t bytes =
+            is_weight(&g->params[i]) ? workspace_bytes(g->context, (size_t)g->params[i].shape[0]) : 0;
         if (bytes > most) most = bytes;
     }
     return most;
@@ -239,7 +240,7 @@ cm_status cm_fold_values(const cm_graph *g, const size_t *offsets, int piece, fl
 {
     const int index = weight_of(g, piece);
     const maps m = maps_in(g, offsets, index, values);
-    const room r = room_in(g->context, m.c, scratch);
+    const workspace r = workspace_in(g->context, m.c, scratch);
     fold_bias(&m, values + offsets[index + 1]);
     return fold_weight(&m, &r, values + offsets[index]);
 }
@@ -261,7 +262,7 @@ static float bias_of(const maps *m, size_t j, size_t i)
     return m->in[QKV_BIAS][row_of(m, j, i)];
 }
 
-static cm_status query_gradients(const maps *m, const room *r, const float *da, const float *du, const slopes *s)
+static cm_status query_gradients(const maps *m, const workspace *r, const float *da, const float *du, const slopes *s)
 {
     const size_t c = m->c;
     take_rows(m, 1, r->left);
@@ -274,7 +275,7 @@ static cm_status query_gradients(const maps *m, const room *r, const float *da, 
         s->to[QKV_BIAS][row_of(m, 1, i)] = 0;
     }
     take_rows(m, 0, r->left);
-    turn(c, da, r->right);
+    transpose(c, da, r->right);
     CM_TRY(multiply(c, r->left, r->right, r->product, r));
     for (size_t i = 0; i < c; i++)
         for (size_t n = 0; n < c; n++) r->product[i * c + n] += bias_of(m, 0, i) * du[n];
@@ -282,16 +283,16 @@ static cm_status query_gradients(const maps *m, const room *r, const float *da, 
     return CM_OK;
 }
 
-static cm_status value_gradients(const maps *m, const room *r, const float *db, const float *dw, const slopes *s)
+static cm_status value_gradients(const maps *m, const workspace *r, const float *db, const float *dw, const slopes *s)
 {
     const size_t c = m->c;
     take_rows(m, 2, r->left);
-    turn(c, r->left, r->right);
+    transpose(c, r->left, r->right);
     CM_TRY(multiply(c, db, r->right, s->to[WEIGHT], r));
     for (size_t i = 0; i < c; i++)
         for (size_t n = 0; n < c; n++) s->to[WEIGHT][i * c + n] += dw[i] * bias_of(m, 2, n);
     memcpy(s->to[BIAS], dw, c * sizeof *dw);
-    turn(c, m->in[WEIGHT], r->left);
+    transpose(c, m->in[WEIGHT], r->left);
     CM_TRY(multiply(c, r->left, db, r->product, r));
     put_rows(m, 2, r->product, s);
     for (size_t n = 0; n < c; n++) {
@@ -307,7 +308,7 @@ cm_status cm_fold_gradients(const cm_graph *g, const size_t *offsets, int piece,
 {
     const int index = weight_of(g, piece);
     const maps m = maps_in(g, offsets, index, values);
-    const room r = room_in(g->context, m.c, scratch);
+    const workspace r = workspace_in(g->context, m.c, scratch);
     const float *weight = gradient + offsets[index], *bias = gradient + offsets[index + 1];
     slopes s;
     for (int k = 0; k < INPUTS; k++) s.to[k] = gradient + offsets[g->params[index].derived.from[k]];

@@ -25,8 +25,8 @@ enum { BLOCK = 64 };
 
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
-    cm_attention_own own;                                     /* where by_own                                   */
-    cm_attention_tiles tiles;                                 /* where by_tiles                                 */
+    cm_attention_f32 f32;     /* where by_products                                   */
+    cm_attention_tiles tiles; /* where by_tiles                                 */
     cm_dnnl_primitive *scores[2], *values[2], *transposed[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
@@ -108,13 +108,13 @@ static size_t channel(int layout, size_t j, size_t h, size_t i, size_t c, size_t
 }
 
 /* Where q, k or v (j = 0, 1, 2) lies. */
-static cm_attention_place place_of(const cm_op_plan *p, size_t j)
+static cm_qkv qkv_of(const cm_op_plan *p, size_t j)
 {
     const size_t c = (size_t)p->out.c, d = (size_t)head_size(p);
     const int layout = p->attr->attention.layout;
-    if (p->n_in > 1) return (cm_attention_place){j > 0, c, 0, d, 1};
-    return (cm_attention_place){0, 3 * c, channel(layout, j, 0, 0, c, d), channel(layout, 0, 1, 0, c, d),
-                                channel(layout, 0, 0, 1, c, d)};
+    if (p->n_in > 1) return (cm_qkv){j > 0, c, 0, d, 1};
+    return (cm_qkv){0, 3 * c, channel(layout, j, 0, 0, c, d), channel(layout, 0, 1, 0, c, d),
+                    channel(layout, 0, 0, 1, c, d)};
 }
 
 /* Forward; gradients and tangents make the scores again, by matrix products. */
@@ -125,14 +125,14 @@ static int by_tiles(const cm_op_plan *p)
     return (bf16 || float32) && cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
-static unsigned half(const cm_op_plan *p)
+static unsigned offers_bf16(const cm_op_plan *p)
 {
-    return by_tiles(p) && p->bf16 ? (p->n_in > 1 ? 3 : 1) | CM_HALF_OUT : 0;
+    return by_tiles(p) && p->bf16 ? (p->n_in > 1 ? 3 : 1) | CM_BF16_OUT : 0;
 }
 
-static int by_own(const cm_op_plan *p)
+static int by_products(const cm_op_plan *p)
 {
-    return cm_attention_own_fits((size_t)tokens(p), (size_t)head_size(p));
+    return cm_attention_f32_fits((size_t)tokens(p), (size_t)head_size(p));
 }
 
 static void need(cm_op_plan *p, size_t bytes)
@@ -140,13 +140,13 @@ static void need(cm_op_plan *p, size_t bytes)
     if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
-static void prepare_own(cm_op_plan *p, cm_attention_own *a)
+static void prepare_f32(cm_op_plan *p, cm_attention_f32 *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
-    *a = (cm_attention_own){
+    *a = (cm_attention_f32){
         .kernels = p->kernels, .threads = p->threads, .tokens = (size_t)tokens(p), .heads = c / d, .d = d};
-    for (size_t j = 0; j < 3; j++) a->place[j] = place_of(p, j);
-    need(p, cm_attention_own_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
+    for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
+    need(p, cm_attention_f32_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
 }
 
 static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
@@ -158,9 +158,9 @@ static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
                               .tokens = (size_t)tokens(p),
                               .heads = c / d,
                               .d = d,
-                              .x_half = {p->half & 1, p->half >> 1 & 1},
-                              .y_half = (p->half & CM_HALF_OUT) != 0};
-    for (size_t j = 0; j < 3; j++) a->place[j] = place_of(p, j);
+                              .x_bf16 = {p->stored_bf16 & 1, p->stored_bf16 >> 1 & 1},
+                              .y_bf16 = (p->stored_bf16 & CM_BF16_OUT) != 0};
+    for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
     need(p, cm_attention_tiles_scratch_bytes(a));
 }
 
@@ -188,8 +188,8 @@ static cm_status prepare(cm_op_plan *p)
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
     if (by_tiles(p)) prepare_tiles(p, &s->tiles);
-    if (by_own(p)) prepare_own(p, &s->own);
-    return by_own(p) && p->mode != CM_MODE_JVP ? CM_OK : prepare_products(p, s);
+    if (by_products(p)) prepare_f32(p, &s->f32);
+    return by_products(p) && p->mode != CM_MODE_JVP ? CM_OK : prepare_products(p, s);
 }
 
 static void detach(const cm_op_plan *p, void *local)
@@ -252,13 +252,13 @@ static cm_status gather_piece(void *user, int index, int worker)
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
     size_t first = (size_t)index * BLOCK, last = first + cm_op_piece_rows(t, index);
     for (size_t j = 0; j < 3; j++) {
-        const cm_attention_place at = place_of(p, j);
+        const cm_qkv at = qkv_of(p, j);
         for (size_t h = 0; h < c / d; h++) {
             float *to = m->matrices + j * align16(t * c) + h * t * d;
             const float *from = m->in[at.input];
             if (!from) memset(to + first * d, 0, (last - first) * d * sizeof *to);
             for (size_t row = first; from && row < last; row++)
-                cm_attention_take(&at, d, from + row * at.row + at.first + h * at.by_head, to + row * d);
+                cm_qkv_copy(&at, d, from + row * at.row + at.first + h * at.by_head, to + row * d);
         }
     }
     return CM_OK;
@@ -297,8 +297,8 @@ static cm_status forward_tiles(const cm_op_run *r)
     const cm_attention_tiles *a = &((const primitives *)r->p->state)->tiles;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         const void *in[2] = {NULL, NULL};
-        for (int k = 0; k < r->p->n_in; k++) in[k] = cm_values_at(r->in[k], a->x_half[k], i * per_image(r->p, k));
-        void *out = cm_values_at(r->out, a->y_half, i * a->tokens * (size_t)r->p->out.c);
+        for (int k = 0; k < r->p->n_in; k++) in[k] = cm_values_at(r->in[k], a->x_bf16[k], i * per_image(r->p, k));
+        void *out = cm_values_at(r->out, a->y_bf16, i * a->tokens * (size_t)r->p->out.c);
         CM_TRY(cm_attention_tiles_run(a, in, out, r->scratch));
     }
     return CM_OK;
@@ -311,8 +311,8 @@ static cm_status forward(const cm_op_run *r)
     if (by_tiles(p)) return forward_tiles(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         image m = image_of(r, r->in, i, r->scratch);
-        if (by_own(p)) {
-            CM_TRY(cm_attention_own_run(&((const primitives *)p->state)->own, m.in, m.out, r->scratch));
+        if (by_products(p)) {
+            CM_TRY(cm_attention_f32_run(&((const primitives *)p->state)->f32, m.in, m.out, r->scratch));
             continue;
         }
         CM_TRY(cm_parallel(p->threads, blocks, gather_piece, &m));
@@ -326,12 +326,12 @@ static cm_status forward(const cm_op_run *r)
 /* A worker's floats once more, by name. */
 typedef struct {
     float *scores, *result, *backend, *more_scores, *sum[2], *rows[2];
-} room;
+} workspace;
 
-static room rooms(const cm_op_run *r)
+static workspace split_scratch(const cm_op_run *r)
 {
     size_t t = (size_t)tokens(r->p), d = (size_t)head_size(r->p);
-    room w;
+    workspace w;
     w.scores = workers(r);
     w.result = w.scores + align16(BLOCK * t);
     w.backend = w.result + align16(BLOCK * d);
@@ -350,7 +350,7 @@ static float scale_of(const cm_op_plan *p)
 
 /* The block's probabilities into w->scores. */
 static cm_status probabilities(const cm_op_run *r, const calls *call, int tail, size_t rows, const float *q,
-                               const float *k, room *w)
+                               const float *k, workspace *w)
 {
     CM_TRY(cm_dnnl_execute(call->scores[tail], q, k, NULL, w->scores, w->backend));
     r->p->kernels->pointwise->softmax(rows, (size_t)tokens(r->p), (size_t)tokens(r->p), scale_of(r->p), w->scores);
@@ -365,7 +365,7 @@ static void gather_rows(const cm_op_plan *p, const float *x, size_t h, size_t fi
 }
 
 /* Gradients of one head into its three matrices dq, dk, dv. */
-static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, room *w)
+static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, workspace *w)
 {
     const cm_op_plan *p = r->p;
     const calls *call = r->local;
@@ -394,7 +394,7 @@ static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, 
 static void scatter(const cm_op_plan *p, const float *matrices, size_t j, int add, float *out)
 {
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
-    const cm_attention_place at = place_of(p, j);
+    const cm_qkv at = qkv_of(p, j);
     for (size_t h = 0; h < c / d; h++) {
         const float *from = matrices + j * align16(t * c) + h * t * d;
         float *to = out + at.first + h * at.by_head;
@@ -416,14 +416,14 @@ static void gradients_of(const cm_op_run *r, size_t i, float *din[2])
     for (int k = 0; k < 2; k++) din[k] = k < r->p->n_in && r->din[k] ? r->din[k] + i * per_image(r->p, k) : NULL;
 }
 
-static void backward_own(const cm_op_run *r)
+static void backward_f32(const cm_op_run *r)
 {
-    const cm_attention_own *a = &((const primitives *)r->p->state)->own;
+    const cm_attention_f32 *a = &((const primitives *)r->p->state)->f32;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         const image m = image_of(r, r->in, i, r->scratch);
         float *din[2];
         gradients_of(r, i, din);
-        cm_attention_own_gradient(a, m.in, r->dout + i * a->tokens * (size_t)r->p->out.c, din, r->scratch);
+        cm_attention_f32_gradient(a, m.in, r->dout + i * a->tokens * (size_t)r->p->out.c, din, r->scratch);
     }
 }
 
@@ -431,25 +431,25 @@ static cm_status backward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
-    if (by_own(p)) {
-        backward_own(r);
+    if (by_products(p)) {
+        backward_f32(r);
         return CM_OK;
     }
-    room w = rooms(r);
+    workspace w = split_scratch(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         float *din[2];
         gradients_of(r, i, din);
         CM_TRY(gather(image_of(r, r->in, i, r->scratch)));
         for (size_t h = 0; h < heads; h++) CM_TRY(head_backward(r, r->dout + i * t * c, h, &w));
         for (size_t j = 0; j < 3; j++) {
-            float *to = din[place_of(p, j).input];
+            float *to = din[qkv_of(p, j).input];
             if (to) scatter(p, (const float *)r->scratch + 3 * align16(t * c), j, p->n_in > 1 && j == 2, to);
         }
     }
     return CM_OK;
 }
 
-static cm_status head_jvp(const cm_op_run *r, size_t h, room *w, float *out)
+static cm_status head_jvp(const cm_op_run *r, size_t h, workspace *w, float *out)
 {
     const cm_op_plan *p = r->p;
     const calls *call = r->local;
@@ -478,7 +478,7 @@ static cm_status jvp(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
-    room w = rooms(r);
+    workspace w = split_scratch(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         const void *tangents[2] = {r->tin[0], r->tin[1]};
         CM_TRY(gather(image_of(r, r->in, i, r->scratch)));
@@ -497,7 +497,7 @@ const cm_op cm_op_attention = {.name = "attention",
                                .saves = 3,
                                .shape = shape,
                                .work = work,
-                               .half = half,
+                               .offers_bf16 = offers_bf16,
                                .prepare = prepare,
                                .release = release,
                                .attach = attach,

@@ -104,11 +104,11 @@ static double work(const cm_op_plan *p)
     return (double)cm_desc_count(p->out) * k * k * p->in[0].c;
 }
 
-static unsigned half(const cm_op_plan *p)
+static unsigned offers_bf16(const cm_op_plan *p)
 {
     cm_convolution conv;
     (void)choose(p, &conv);
-    return conv.takes_bf16 ? 1 | CM_HALF_OUT : 0;
+    return conv.takes_bf16 ? 1 | CM_BF16_OUT : 0;
 }
 
 static void need(cm_op_plan *p, size_t bytes)
@@ -158,7 +158,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
     if (s->conv.algorithm && !has_gradients) /* oneDNN wants it as a hint */
         CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
     CM_TRY(prepare_weight_gradient(p, s));
-    return p->wants & 1 ? prepare_data_gradient(p, s, has_gradients) : CM_OK;
+    return p->needs_gradient & 1 ? prepare_data_gradient(p, s, has_gradients) : CM_OK;
 }
 
 static cm_status prepare_tangent(cm_op_plan *p, state *s)
@@ -177,7 +177,7 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
     s->up = choose(p, &s->conv);
     s->enlarges = p->attr->conv.up && !s->up;
     if (s->conv.algorithm) {
-        if (p->half) cm_conv_hold(&s->conv, p->half & 1, (p->half & CM_HALF_OUT) != 0);
+        if (p->stored_bf16) cm_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
         p->packer[0].conv = &s->conv;
         return CM_OK;
     }
@@ -193,13 +193,13 @@ static cm_status prepare(cm_op_plan *p)
     p->state = s;
     CM_TRY(prepare_forward(p, s));
     if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
-    if (p->mode == CM_MODE_JVP && (p->moves & 1)) CM_TRY(prepare_tangent(p, s));
+    if (p->mode == CM_MODE_JVP && (p->has_tangent & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->conv.scratch_bytes);
     need(p, s->transposed.scratch_bytes);
     for (int i = 0; i < DIRECT; i++) need(p, cm_direct_conv_scratch_bytes(&s->direct[i]));
     for (int i = 0; i < GRADIENTS; i++) need(p, s->gradient_of[i] ? cm_dnnl_scratch_bytes(s->gradient_of[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
-    if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->wants & 2))
+    if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->needs_gradient & 2))
         p->scratch_bytes = s->scaled + cm_desc_count(p->out) * sizeof(float);
     s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
     if (s->enlarges) p->scratch_bytes = s->enlarged + cm_desc_count(large(p->attr, p->in[0])) * sizeof(float);
@@ -270,7 +270,7 @@ static cm_status enlarge_piece(void *user, int index, int worker)
 {
     const enlarging *e = user;
     const cm_desc x = e->run->p->in[0];
-    const size_t point = (size_t)x.c * (e->run->p->half & 1 ? sizeof(uint16_t) : sizeof(float));
+    const size_t point = (size_t)x.c * (e->run->p->stored_bf16 & 1 ? sizeof(uint16_t) : sizeof(float));
     const size_t row = (size_t)x.w * point;
     const unsigned char *from = e->x + (size_t)index * row;
     unsigned char *to = (unsigned char *)enlarged_of(e->run) + (size_t)index * 4 * row;
@@ -371,7 +371,7 @@ const cm_op cm_op_conv2d = {.name = "conv2d",
                             .saves = 1,
                             .shape = shape,
                             .work = work,
-                            .half = half,
+                            .offers_bf16 = offers_bf16,
                             .prepare = prepare,
                             .release = release,
                             .attach = attach,

@@ -92,14 +92,14 @@ static cm_status prepare(cm_op_plan *p)
     p->scratch_bytes = kept_bytes(p) + partial_bytes(p);
     if (p->mode != CM_MODE_INFER) {
         p->aux_bytes = (size_t)p->out.n * kept_bytes(p);
-        p->scratch_bytes += c * (2 * sizeof(double) + (p->wants & 1 ? 3u : 3u + 64u) * sizeof(float));
+        p->scratch_bytes += c * (2 * sizeof(double) + (p->needs_gradient & 1 ? 3u : 3u + 64u) * sizeof(float));
     }
     return CM_OK;
 }
 
-static unsigned half(const cm_op_plan *p)
+static unsigned offers_bf16(const cm_op_plan *p)
 {
-    return p->out.c % 16 == 0 ? 1 | CM_HALF_OUT : 0;
+    return p->out.c % 16 == 0 ? 1 | CM_BF16_OUT : 0;
 }
 
 typedef struct {
@@ -109,14 +109,14 @@ typedef struct {
     buffers b;
 } image;
 
-static int x_half(const cm_op_plan *p)
+static int x_bf16(const cm_op_plan *p)
 {
-    return p->half & 1;
+    return p->stored_bf16 & 1;
 }
 
-static int out_half(const cm_op_plan *p)
+static int out_bf16(const cm_op_plan *p)
 {
-    return (p->half & CM_HALF_OUT) != 0;
+    return (p->stored_bf16 & CM_BF16_OUT) != 0;
 }
 
 static cm_status moments_piece(void *user, int index, int worker)
@@ -127,8 +127,8 @@ static cm_status moments_piece(void *user, int index, int worker)
     size_t c = (size_t)p->out.c;
     size_t rows = cm_op_piece_rows(points(p), index);
     float *sum = m->b.partial + (size_t)index * 2 * c;
-    const void *x = cm_values_at(m->x, x_half(p), (size_t)index * 64 * c);
-    if (x_half(p)) p->kernels->pointwise->moments_half(rows, c, x, m->b.shift, sum, sum + c);
+    const void *x = cm_values_at(m->x, x_bf16(p), (size_t)index * 64 * c);
+    if (x_bf16(p)) p->kernels->pointwise->moments_bf16(rows, c, x, m->b.shift, sum, sum + c);
     else p->kernels->pointwise->moments(rows, c, x, m->b.shift, sum, sum + c);
     return CM_OK;
 }
@@ -192,13 +192,13 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    const void *x = cm_values_at(m->x, x_half(p), at);
-    void *out = cm_values_at(m->out, out_half(p), at);
+    const void *x = cm_values_at(m->x, x_bf16(p), at);
+    void *out = cm_values_at(m->out, out_bf16(p), at);
     size_t rows = cm_op_piece_rows(points(p), index);
     const buffers *b = &m->b;
     int silu = p->attr->groupnorm.silu;
-    if (out_half(p)) p->kernels->tiles->affine(rows, c, x, x_half(p), b->shift, b->factor, b->offset, silu, out);
-    else if (x_half(p)) p->kernels->pointwise->affine_half(rows, c, x, b->shift, b->factor, b->offset, silu, out);
+    if (out_bf16(p)) p->kernels->tiles->affine(rows, c, x, x_bf16(p), b->shift, b->factor, b->offset, silu, out);
+    else if (x_bf16(p)) p->kernels->pointwise->affine_bf16(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     else p->kernels->pointwise->affine(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     return CM_OK;
 }
@@ -209,7 +209,7 @@ static cm_status find_moments(image *m, const float *e)
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
     int pieces = cm_op_row_pieces(n);
-    if (x_half(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m->x, m->b.shift);
+    if (x_bf16(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m->x, m->b.shift);
     else memcpy(m->b.shift, m->x, c * sizeof *m->x);
     CM_TRY(cm_parallel(p->threads, pieces, moments_piece, m));
     join_pieces(m, c, n, pieces);
@@ -225,8 +225,8 @@ static cm_status forward(const cm_op_run *r)
     const float *e = r->in[1];
     image m = {r, r->in[0], r->out, split(r, 0)};
     for (int32_t i = 0; i < p->out.n; i++) {
-        m.x = cm_values_at(r->in[0], x_half(p), (size_t)i * n * c);
-        m.out = cm_values_at(r->out, out_half(p), (size_t)i * n * c);
+        m.x = cm_values_at(r->in[0], x_bf16(p), (size_t)i * n * c);
+        m.out = cm_values_at(r->out, out_bf16(p), (size_t)i * n * c);
         m.b = split(r, i);
         if (!r->again) CM_TRY(find_moments(&m, e ? e + (size_t)i * (size_t)p->in[1].c : NULL));
         CM_TRY(cm_parallel(p->threads, pieces, apply_piece, &m));
@@ -403,7 +403,7 @@ const cm_op cm_op_groupnorm = {.name = "groupnorm",
                                .flags = CM_OP_INPLACE | CM_OP_CHEAP,
                                .saves = 1 | 2,
                                .shape = shape,
-                               .half = half,
+                               .offers_bf16 = offers_bf16,
                                .prepare = prepare,
                                .forward = forward,
                                .backward = backward,

@@ -84,13 +84,13 @@ typedef struct cm_op_plan {
     const cm_kernels *kernels;
     cm_desc in[CM_OP_MAX_IN], out;
     int n_in;
-    cm_threads threads; /* inside the op; one in mode TRAIN            */
-    int mode;           /* CM_MODE_*                                       */
-    unsigned half;      /* what is held in bfloat16, of what the op's own `half` offers */
-    int lean;           /* direct convolutions only                        */
-    int bf16;           /* bfloat16 products, largest Winograd tile (1: none); or 0 */
-    unsigned wants;     /* TRAIN: bit k = the gradient of input k is wanted */
-    unsigned moves;     /* JVP: bit k = input k has a tangent              */
+    cm_threads threads;      /* inside the op; one in mode TRAIN            */
+    int mode;                /* CM_MODE_*                                       */
+    unsigned stored_bf16;    /* what is held in bfloat16, of what `offers_bf16` of the op offers */
+    int lean;                /* direct convolutions only                        */
+    int bf16;                /* bfloat16 products, largest Winograd tile (1: none); or 0 */
+    unsigned needs_gradient; /* TRAIN: bit k = the gradient of input k is wanted */
+    unsigned has_tangent;    /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
     size_t scratch_bytes;               /* for one run, all inner threads together         */
     size_t aux_bytes;                   /* TRAIN: what forward leaves for backward         */
@@ -125,7 +125,7 @@ enum {
     CM_OP_INPLACE = 1, /* the output may take over input 0                       */
     CM_OP_CHEAP = 2    /* TRAIN: where small made again for backward, not held   */
 };
-#define CM_HALF_OUT (1u << 31) /* of a mask whose bit k is input k               */
+#define CM_BF16_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
 struct cm_op {
     const char *name;
@@ -137,7 +137,7 @@ struct cm_op {
     double (*work)(const cm_op_plan *p);
     /* Which inputs it could read and whether it could write its output in bfloat16,
      * before prepare; NULL: none. */
-    unsigned (*half)(const cm_op_plan *p);
+    unsigned (*offers_bf16)(const cm_op_plan *p);
     /* Primitives and scratch; NULL when there is nothing to prepare. */
     cm_status (*prepare)(cm_op_plan *p);
     void (*release)(cm_op_plan *p);

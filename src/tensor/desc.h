@@ -1,6 +1,6 @@
 /* desc.h - the shape of an activation: N images of H x W points with C
  * channels, channels-last, four bytes an element (float32 or int32), or two where a
- * plan holds it in bfloat16 ("half").  A vector per image is H = W = 1. */
+ * plan holds it in bfloat16.  A vector per image is H = W = 1. */
 #ifndef CM_TENSOR_DESC_H
 #define CM_TENSOR_DESC_H
 
@@ -23,9 +23,9 @@ static inline size_t cm_desc_pixels(cm_desc d)
 }
 
 /* n values further. */
-static inline void *cm_values_at(const void *values, int half, size_t n)
+static inline void *cm_values_at(const void *values, int is_bf16, size_t n)
 {
-    return (unsigned char *)values + n * (half ? sizeof(uint16_t) : sizeof(float));
+    return (unsigned char *)values + n * (is_bf16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 static inline int cm_desc_equal(cm_desc a, cm_desc b)
