@@ -3,6 +3,7 @@
 #ifndef CM_KERNELS_AMX_EMULATED_H
 #define CM_KERNELS_AMX_EMULATED_H
 
+#include "kernels/bf16_values.h"
 #include "kernels/pointwise_bf16.h"
 #include "kernels/tiles.h"
 
@@ -12,14 +13,6 @@ static void begin(void)
 
 static void end(void)
 {
-}
-
-static inline float widened(uint16_t v)
-{
-    uint32_t u = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
 }
 
 /* sums [16][32 apart] += a [16][32] b [16][16][2]. */

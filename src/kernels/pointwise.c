@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/bf16_values.h"
 #include "kernels/few_outputs_loops.h"
 #include "kernels/philox_loops.h"
 #include "tensor/desc.h"
@@ -50,15 +51,6 @@ static inline float exp_poly(float x)
 static inline float silu_of(float x)
 {
     return x / (1.0f + exp_poly(clamp(-x)));
-}
-
-/* bfloat16 is the upper half of a float32. */
-static inline float widened(uint16_t v)
-{
-    uint32_t bits = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
 }
 
 static inline float value_at(const void *x, int is_bf16, size_t i)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/bf16_values.h"
+
 typedef float vec __attribute__((vector_size(64)));
 
 #ifdef __AMX_BF16__
@@ -25,13 +27,7 @@ static void round_values(size_t n, const float *x, uint16_t *out)
 
 static void round_values(size_t n, const float *x, uint16_t *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t u;
-        memcpy(&u, x + i, sizeof u);
-        if (x[i] != x[i]) u |= 0x400000; /* a NaN stays one */
-        else u += 0x7fff + ((u >> 16) & 1);
-        out[i] = (uint16_t)(u >> 16);
-    }
+    for (size_t i = 0; i < n; i++) out[i] = rounded_to_bf16(x[i]);
 }
 #endif
 
