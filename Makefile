@@ -19,6 +19,8 @@ MAKEFLAGS += --no-builtin-rules
 CC      ?= gcc
 CXX     ?= g++
 AR      ?= ar
+LD      ?= ld
+OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
 PYTHON  ?= python3
 CFLAGS  ?= -O2 -g
@@ -96,6 +98,7 @@ OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o \
            $(KERNELS:%=$(BUILD)/obj/kernels/%.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
+INTERNAL := $(BUILD)/obj/libconsistency-internal.a
 
 .PHONY: all check check-fast check-long check-golden check-san check-valgrind check-onednn3 bench demo install \
         uninstall dist abi-check abi-baseline format clean programs
@@ -137,7 +140,15 @@ $(SHARED): $(OBJECTS) lib/libconsistency.map
 	ln -sf libconsistency.so.$(VERSION) $(BUILD)/lib/$(SONAME)
 $(BUILD)/lib/libconsistency.so: $(SHARED)
 	ln -sf libconsistency.so.$(VERSION) $@
+# One object whose internal symbols are local: what a program links statically cannot be taken for its own.
 $(STATIC): $(OBJECTS)
+	@mkdir -p $(@D)
+	$(LD) -r --force-group-allocation -o $(BUILD)/obj/libconsistency.o $(OBJECTS)
+	$(OBJCOPY) --localize-hidden $(BUILD)/obj/libconsistency.o
+	rm -f $@
+	$(AR) rcD $@ $(BUILD)/obj/libconsistency.o
+# The same with every symbol, for the unit tests.
+$(INTERNAL): $(OBJECTS)
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcD $@ $(OBJECTS)

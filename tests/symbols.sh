@@ -1,8 +1,8 @@
 #!/bin/sh
-# symbols.sh LIBRARY.so: exports only cm_*, imports nothing that a guest may not
+# symbols.sh LIBRARY.so LIBRARY.a: exports only cm_*, imports nothing that a guest may not
 # use, no executable stack, no text relocations, no writable data of its own
-# beyond the compiler's.
-library=$1
+# beyond the compiler's.  The static library shows the same symbols and no others.
+library=$1 archive=$2
 status=0
 fail() { echo "FAIL $1"; status=1; }
 nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' | sed 's/@.*//' | grep -v '^cm_' && fail "exports above"
@@ -19,5 +19,7 @@ readelf -dW "$library" | grep -qE 'BIND_NOW|FLAGS.*NOW' || fail "not bound at lo
 objdump -t "$library" | awk '($4 == ".data" || $4 == ".bss" || $5 == ".data" || $5 == ".bss") && $NF !~ /^\./ {print $NF}' |
     grep -vE '^(completed\.0|__dso_handle|__TMC_END__|__bss_start|_edata|_end|DW\.ref\.__gxx_personality_v0|cm_dnnl_(inside|running|process|closing|kinds|made))$' &&
     fail "writable objects above"
+exports() { nm "$@" --defined-only | awk 'NF == 3 && $2 != "A" {print $3}' | sed 's/@.*//' | sort; }
+[ "$(exports -D "$library")" = "$(exports -g "$archive")" ] || fail "the static library shows other symbols than the shared one"
 [ $status = 0 ] && echo "symbols: $(nm -D --defined-only "$library" | grep -c ' T cm_') exports"
 exit $status

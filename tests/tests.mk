@@ -2,7 +2,7 @@
 
 TEST_FLAGS = -std=c11 $(filter-out -Wframe-larger-than=%,$(WARN)) $(FORTIFY) -fopenmp -Iinclude -Isrc -Itests -MMD -MP \
              -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE $(DEP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
-TEST_LINK  = $(STATIC) $(ALL_LIBS)
+TEST_LINK  = $(INTERNAL) $(ALL_LIBS)
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 # Spinning threads make tests crawl on a busy machine; oneDNN's chatter is the user's choice.
 TEST_ENV   = OMP_WAIT_POLICY=passive
@@ -16,13 +16,13 @@ $(BUILD)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -c -o $@ $<
 
-$(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(STATIC)
+$(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(GOLDEN_OBJECTS) $(SUPPORT) $(TEST_LINK)
 
-$(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(STATIC)
+$(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(STATIC)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $< $(SUPPORT) $(TEST_LINK)
 
 # Each program is a target, so that -j runs them side by side.
@@ -77,7 +77,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
 	@sh tests/layers.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
-	@sh tests/symbols.sh $(SHARED)
+	@sh tests/symbols.sh $(SHARED) $(STATIC)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)
 	@PYTHON=$(PYTHON) bash tests/threads.sh $(BUILD)
@@ -173,7 +173,7 @@ corpus_dataset     = $(wildcard tests/fuzz/corpus/dataset/*)
 corpus_npy         = $(wildcard tests/fuzz/corpus/npy/*)
 corpus_options     = $(wildcard tests/fuzz/corpus/options/*)
 
-$(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(STATIC)
+$(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK)
 
 .PHONY: check-corpus fuzz
@@ -190,7 +190,7 @@ FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=f
 fuzz:
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
 .PHONY: fuzz-run
-fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(STATIC)
+fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(INTERNAL)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; \
 	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(TEST_LINK) || exit 1; done
 	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/
