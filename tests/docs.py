@@ -31,7 +31,7 @@ def tree():
     try:
         listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True,
                                 text=True, check=True).stdout.split("\n")
-        files = [f for f in listed if f and os.path.exists(os.path.join(ROOT, f))]
+        files = [f for f in sorted(set(listed)) if f and os.path.exists(os.path.join(ROOT, f))]
         if files:
             return files
     except (OSError, subprocess.CalledProcessError):
@@ -288,6 +288,13 @@ def complete(facts, faults):
                         ("optimisers", facts.optimisers), ("distances", facts.distances),
                         ("averages", facts.averages)):
         same("README.md", what, row_of(readme, what), there)
+    for program, option, there in (("sample", "method", facts.methods), ("train", "objective", facts.objectives)):
+        help_text = re.search(r'\{"%s", [^,]+, "NAME", "([^"]*)"\}' % option, read("examples/%s.c" % program))
+        named = set(re.findall(r"[a-z0-9-]+", help_text.group(1))) - {"or"} if help_text else None
+        same("cm-%s --help" % program, option + "s", named, there)
+    python = re.search(r"_METHODS = \[(.*?)\]", read("bindings/python/consistency/__init__.py"), re.S)
+    same("Python", "methods", set(re.findall(r'"(\w+)"', python.group(1))) if python else None,
+         facts.methods | {"default"})
     same("README.md", "programs", set(re.findall(r"^    (cm-[a-z]+)", readme, re.M)), set(facts.programs))
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
