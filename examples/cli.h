@@ -40,7 +40,8 @@ typedef struct cli {
 int cli_next(cli *c, const char **value);
 
 /* The first call of a program: standard descriptors that are closed are opened on
- * /dev/null, since the next file would get their numbers and whatever is printed. */
+ * /dev/null, since the next file would get their numbers and whatever is printed; a limit on
+ * the size of files (SIGXFSZ) becomes an error of the write that meets it. */
 void cli_begin(void);
 /* The last one: an output that could not be written whole makes success a failure. */
 int cli_end(const cli *c, int code);

@@ -339,6 +339,10 @@ for seconds in 1 4 16; do
     grep -q interrupted $dir/err && break
 done
 grep -q interrupted $dir/err || fail "no word of the interruption"
+# A limit on the size of files is a failure that leaves nothing behind, not the end of the program.
+mkdir $dir/limited
+(ulimit -f 2; $bin/cm-sample $model -n 64 -o $dir/limited/page.png) >/dev/null 2>$dir/err; got=$?
+[ $got = 1 ] && grep -q "File too large" $dir/err && [ -z "$(ls -A $dir/limited)" ] || fail "exit $got under ulimit -f: $(cat $dir/err)"
 # With a file an image no memory is needed for all (4 GB here), and what was whole before the interruption stays.
 for seconds in 1 4 16; do
     mkdir -p $dir/kept
