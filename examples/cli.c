@@ -179,7 +179,8 @@ double cli_number(const cli *c, const char *name, const char *text, double low, 
     double v;
     const char *end = read_decimal(text, &v);
     if (!end || *end || !(v >= low && v <= high))
-        cli_usage_error(c, "--%s: '%s' is not a number in %s..%s", name, text, limit(low, lowest), limit(high, highest));
+        cli_usage_error(c, "--%s: '%s' is not a number in %s..%s", name, text, limit(low, lowest),
+                        limit(high, highest));
     return v;
 }
 
@@ -240,8 +241,10 @@ static int32_t label_number(const cli *c, const cm_model *model, const char *pie
         cli_usage_error(c, "--labels: %lld in '%s' is outside %d..%d", (long long)v, piece, -1, INT32_MAX);
     for (int32_t k = 0; (name = cm_model_class_name(model, k)) != NULL; k++)
         if (k != v && strcmp(name, piece) == 0)
-            fprintf(stderr, "%s: warning: --labels: %s is taken for the number; the class that is called '%s' has number %d\n",
-                    c->program, piece, piece, k);
+            fprintf(
+                stderr,
+                "%s: warning: --labels: %s is taken for the number; the class that is called '%s' has number %d\n",
+                c->program, piece, piece, k);
     return (int32_t)v;
 }
 
@@ -260,7 +263,8 @@ size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t
         if (!piece || !*piece) cli_usage_error(c, "--labels: '%s' is not a list like 3,7 or cat,dog", text);
         const char *end = read_whole(piece, &v);
         if (end && !*end) out[n] = label_number(c, model, piece, v);
-        else if (cm_model_find_class(model, piece, &out[n]) != CM_OK) cli_usage_error(c, "--labels: %s", cm_last_message());
+        else if (cm_model_find_class(model, piece, &out[n]) != CM_OK)
+            cli_usage_error(c, "--labels: %s", cm_last_message());
         free(piece);
         if (!at[length]) return n + 1;
         at += length + 1;
@@ -275,7 +279,8 @@ int cli_choice(const cli *c, const char *name, const char *text, const char *con
         if (strlen(list) + strlen(names[i]) + 3 < sizeof list) strcat(strcat(list, i ? ", " : ""), names[i]);
     }
     cm_name_hint(text, names, NULL, hint, sizeof hint);
-    cli_usage_error(c, "--%s: '%s' is none of %s%s", name, text, list, hint);
+    cli_usage_error(c, "%s%s%s'%s' is none of %s%s", name ? "--" : "", name ? name : "", name ? ": " : "", text, list,
+                    hint);
     return -1;
 }
 
@@ -295,6 +300,17 @@ const char *cli_json_argument(const cli *c, const char *name, const char *text)
     return content;
 }
 
+/* What the library calls otherwise is told in the words of the command line. */
+static void print_message(const char *message)
+{
+    static const char asked[] = "ask for overwriting to replace it";
+    const char *at = strstr(message, asked);
+    size_t name = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789_"); /* "cm_image_write: " */
+    if (strncmp(message, "cm_", 3) == 0 && strncmp(message + name, ": ", 2) == 0) message += name + 2;
+    if (at) fprintf(stderr, "%.*s--force replaces it%s\n", (int)(at - message), message, at + sizeof asked - 1);
+    else fprintf(stderr, "%s\n", message);
+}
+
 int cli_fail(const cli *c, cm_status status)
 {
     if (interrupted && status == CM_ERR_CANCELLED) {
@@ -303,7 +319,8 @@ int cli_fail(const cli *c, cm_status status)
     }
     const char *message = cm_last_message();
     if (status == CM_ERR_MEMORY && !strstr(message, "memory")) message = "out of memory"; /* of the program itself */
-    fprintf(stderr, "%s: %s\n", c->program, message);
+    fprintf(stderr, "%s: ", c->program);
+    print_message(message);
     return CLI_FAILED;
 }
 

@@ -5,37 +5,39 @@
 #include "output.h"
 
 static const cli_option options[] = {
-    {"output", 'o', "FILE", "a page: a row a picture: given, what the model sees, results (edits.png)"},
-    {"images", 0, "PATTERN", "one file a result instead, e.g. out/%03d.png"},
-    {"margin", 0, "PIXELS", "around the images of the page (2)"},
-    {"force", 0, NULL, "replace existing files"},
-    {"fit", 0, "HOW", "pictures of another size: crop, pad or resize"},
-    {"mask", 0, "FILE", "inpaint: white = generate; or 'alpha': transparent = generate"},
-    {"fill", 0, "X", "inpaint: missing pixels at the start, in [-1,1] (0)"},
-    {"luma", 0, "R,G,B", "colorize: weights of the luminance (0.2989,0.587,0.114)"},
-    {"factor", 0, "F", "super-resolve: whole number by which both sides grow"},
-    {"sigma", 0, "X", "stroke: level to lift to; denoise: level of the noise, of [-1,1] (estimated)"},
-    {"no-cut", 0, NULL, "denoise: black and white are no noise that was cut there"},
-    {"frames", 0, "N", "interpolate: images from end to end (8)"},
-    {"to", 0, "N", "interpolate: from image --first to the Nth after it (1)"},
-    {"variations", 'v', "N", "results for each picture (4; denoise 1)"},
-    {"labels", 'l', "LIST", "class numbers or names of the pictures, used in turn; 'none'"},
-    {"steps", 0, "N", "network evaluations"},
-    {"sigmas", 0, "LIST", "noise levels, falling: 80,20,5"},
-    {"ts", 0, "LIST", "grid indices, rising, with --grid: 0,22,39"},
-    {"grid", 0, "N", "points of the grid that --ts counts in: 40"},
-    {"start", 0, "HOW", "given: picture plus noise; noise: as the official code"},
+    {"output", 'o', "FILE",
+     "write a page, a row for each picture: it, what the model sees of it, the results (edits.png)"},
+    {"images", 0, "PATTERN", "write a file for each result instead, as in out/%03d.png; the folder has to be there"},
+    {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
+    {"force", 0, NULL, "replace files that exist"},
+    {"fit", 0, "HOW", "what to do with pictures of another size: crop, pad or resize"},
+    {"mask", 0, "FILE", "inpaint: a picture, white where to generate; 'alpha': generate what is transparent"},
+    {"fill", 0, "X", "inpaint: what missing pixels begin with, in [-1,1] (0)"},
+    {"luma", 0, "R,G,B", "colorize: the weights of the luminance (0.2989,0.587,0.114)"},
+    {"factor", 0, "F", "super-resolve: the whole number by which both sides grow"},
+    {"sigma", 0, "X", "stroke: the level to lift to; denoise: the noise's level, of values in [-1,1] (estimated)"},
+    {"no-cut", 0, NULL, "denoise: do not take black and white for places where noise was cut off"},
+    {"frames", 0, "N", "interpolate: the number of images from end to end (8)"},
+    {"to", 0, "N", "interpolate: go from image --first to the Nth after it (1)"},
+    {"variations", 'v', "N", "the number of results for each picture (4; denoise 1)"},
+    {"labels", 'l', "LIST", "class numbers or names of the pictures, used in turn; 'none': no class"},
+    {"steps", 0, "N", "the number of network evaluations"},
+    {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,20,5"},
+    {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
+    {"grid", 0, "N", "the number of points of the grid that --ts counts in, as in 40"},
+    {"start", 0, "HOW",
+     "given: begin with the picture plus noise; noise: with noise alone, as the official code does"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
-    {"seed", 's', "N", "(0)"},
-    {"first", 0, "N", "index of the first result's noise (0)"},
-    {"batch", 'b', "N", "images in flight (16)"},
-    {"threads", 't', "N", "(all of the affinity mask)"},
+    {"seed", 's', "N", "the number that all noise follows from (0)"},
+    {"first", 0, "N", "the index of the first result's noise (0)"},
+    {"batch", 'b', "N", "the number of images that are computed at a time (16)"},
+    {"threads", 't', "N", "the number of threads (all processors that the process may use)"},
     {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
     {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
-    {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
-    {"json", 0, NULL, "report as JSON on standard output"},
-    {"quiet", 'q', NULL, "no progress and no report, but of --json"},
+    {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"json", 0, NULL, "print the report as JSON"},
+    {"quiet", 'q', NULL, "print neither progress nor a report, but that of --json"},
 };
 enum {
     OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, NO_CUT, FRAMES, TO, VARIATIONS, LABELS,
@@ -348,7 +350,8 @@ static void report(const program *p, double seconds)
     for (size_t i = 0; p->levels && i < p->n_given; i++)
         printf("%s: noise of sigma %.3g, %.3g steps of a byte (estimated)\n", p->c.operands[2 + i], p->levels[i],
                p->levels[i] * 127.5);
-    printf("%s: %zu results in %.2f s\n%s\n", tasks[p->task], p->n_results, seconds, where);
+    printf("%s: %zu result%s in %.2f s\n%s\n", tasks[p->task], p->n_results, p->n_results == 1 ? "" : "s", seconds,
+           where);
 }
 
 /* The results in pieces of what is in flight at a time; a picture of many variations in several. */
@@ -441,7 +444,7 @@ int main(int argc, char **argv)
     cm_edit_options_init(&p.edit, sizeof p.edit);
     for (int i; (i = cli_next(&p.c, &value)) >= 0;) set_option(&p, i, value);
     if (p.c.n_operands < 2) cli_usage_error(&p.c, "give a task and a model");
-    p.task = cli_choice(&p.c, "task", p.c.operands[0], tasks);
+    p.task = cli_choice(&p.c, NULL, p.c.operands[0], tasks);
     p.n_given = (size_t)p.c.n_operands - 2;
     check_usage(&p);
     if (p.images && p.margin >= 0) cli_usage_error(&p.c, "--margin has no effect with --images");

@@ -7,10 +7,10 @@
 
 static const cli_option options[] = {
     {"tensors", 0, NULL, "list every tensor with its shape"},
-    {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
-    {"machine", 0, NULL, "version, libraries and instruction set"},
-    {"json", 0, NULL, "report as JSON"},
-    {"quiet", 'q', NULL, "no report: the exit code says whether the file is a good model"},
+    {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"machine", 0, NULL, "show the version, the libraries and the instruction set"},
+    {"json", 0, NULL, "print the report as JSON"},
+    {"quiet", 'q', NULL, "print no report: the exit code says whether the file is a good model"},
 };
 enum { TENSORS, CONFIG, MACHINE, JSON, QUIET, N_OPTIONS };
 

@@ -9,34 +9,35 @@
 #include "output.h"
 
 static const cli_option options[] = {
-    {"count", 'n', "N", "how many images (16; with --labels rows: 10 a class)"},
-    {"output", 'o', "FILE", "a page of all images, .png or .jpg (samples.png)"},
-    {"images", 0, "PATTERN", "one file an image instead, e.g. out/%05d.png"},
-    {"columns", 0, "N", "images in a row of the page (square)"},
-    {"margin", 0, "PIXELS", "around the images of the page (2)"},
-    {"force", 0, NULL, "replace existing files"},
-    {"method", 'm', "NAME", "onestep multistep heun euler ancestral dpm edm progdist"},
-    {"steps", 0, "N", "steps of the method"},
-    {"sigmas", 0, "LIST", "noise levels, falling: 80,0.821"},
-    {"ts", 0, "LIST", "grid indices, rising, with --grid: 0,22,39"},
-    {"grid", 0, "N", "points of the grid that --ts counts in: 40"},
-    {"rho", 0, "X", "curvature of the grid (7)"},
-    {"churn", 0, "X", "s_churn of heun, dpm, edm"},
+    {"count", 'n', "N", "the number of images (16; with --labels rows, 10 of each class)"},
+    {"output", 'o', "FILE", "write a page of all images, as .png or .jpg (samples.png)"},
+    {"images", 0, "PATTERN", "write a file for each image instead, as in out/%05d.png; the folder has to be there"},
+    {"columns", 0, "N", "the number of images in a row of the page (as many as there are rows)"},
+    {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
+    {"force", 0, NULL, "replace files that exist"},
+    {"method", 'm', "NAME",
+     "onestep, multistep, heun, euler, ancestral, dpm, edm or progdist (what the model is for)"},
+    {"steps", 0, "N", "the number of steps of the method"},
+    {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,0.821"},
+    {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
+    {"grid", 0, "N", "the number of points of the grid that --ts counts in, as in 40"},
+    {"rho", 0, "X", "the curvature of the grid of noise levels (7)"},
+    {"churn", 0, "X", "the noise that heun, dpm and edm add on the way (s_churn, 0)"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
-    {"labels", 'l', "LIST", "class numbers or names, used in turn; 'rows': every class in turn; 'none'"},
-    {"seed", 's', "N", "(0)"},
-    {"first", 0, "N", "index of the first image (0)"},
-    {"torch-noise", 0, NULL, "the random stream of torch's per-sample generators"},
-    {"batch", 'b', "N", "images in flight (16)"},
-    {"threads", 't', "N", "(all of the affinity mask)"},
+    {"labels", 'l', "LIST", "class numbers or names, used in turn; 'rows': a class in each row; 'none': no class"},
+    {"seed", 's', "N", "the number that all noise follows from (0)"},
+    {"first", 0, "N", "the index of the first image of the seed (0)"},
+    {"torch-noise", 0, NULL, "take the noise from the stream of torch's generators, one for each image"},
+    {"batch", 'b', "N", "the number of images that are computed at a time (16)"},
+    {"threads", 't', "N", "the number of threads (all processors that the process may use)"},
     {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
     {"bf16-tile", 0, "N", "1: plain sums, 2 to 4: Winograd, faster, less exact; default: 1 with AMX, else 3"},
     {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
     {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
-    {"config", 0, "JSON", "configuration for files that carry none, or a file with it"},
-    {"bench", 0, NULL, "time it: the fastest of three calls and a second; no picture"},
-    {"json", 0, NULL, "report as JSON on standard output"},
-    {"quiet", 'q', NULL, "no progress and no report, but of --bench and --json"},
+    {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
+    {"json", 0, NULL, "print the report as JSON"},
+    {"quiet", 'q', NULL, "print neither progress nor a report, but that of --bench and --json"},
 };
 enum {
     COUNT,
@@ -166,8 +167,9 @@ static void report(const program *p, const cm_sampler *sampler, double load, dou
         else cli_json_string(stdout, output_name(&p->out));
         printf("}\n");
     } else {
-        printf("%zu images in %.2f s: %.1f images/s, %.2g s each, %d network evaluations an image (%d threads)\n",
-               p->count, run, (double)p->count / run, run / (double)p->count, nfe, info.threads);
+        printf("%zu image%s in %.2f s: %.1f images/s, %.2g s each, %d network evaluation%s an image (%d thread%s)\n",
+               p->count, p->count == 1 ? "" : "s", run, (double)p->count / run, run / (double)p->count, nfe,
+               nfe == 1 ? "" : "s", info.threads, info.threads == 1 ? "" : "s");
         if (p->bench)
             printf("loading %.3f s, planning %.3f s, peak memory %.0f MiB, yardstick %.3f s\n", load,
                    info.plan_seconds, peak / 1048576, yard);
@@ -265,10 +267,10 @@ static void read_command(program *p)
     for (int i; (i = cli_next(&p->c, &value)) >= 0;) set_option(p, i, value);
     if (p->c.n_operands != 1) cli_usage_error(&p->c, "give one model file");
     if (p->bench && (p->images || p->output)) cli_usage_error(&p->c, "--bench writes no picture");
+    output_choose(&p->out, &p->c, p->output, p->images, "samples.png");
     if (p->images && p->margin >= 0) cli_usage_error(&p->c, "--margin has no effect with --images");
     if (p->images && p->columns && !(p->labels && strcmp(p->labels, "rows") == 0))
         cli_usage_error(&p->c, "--columns has no effect with --images");
-    output_choose(&p->out, &p->c, p->output, p->images, "samples.png");
     p->out.force = p->force;
     p->out.margin = p->margin < 0 ? 2 : p->margin;
     p->out.first = p->sample.first_index;

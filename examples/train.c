@@ -22,36 +22,36 @@
 enum { CLI_RESUMABLE = 75, PATH = 4096 };
 
 static const cli_option options[] = {
-    {"data", 'd', "PATH", "folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
-    {"out", 'o', "RUN", "run directory: new or empty, or with --resume one to continue"},
+    {"data", 'd', "PATH", "the pictures: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
+    {"out", 'o', "RUN", "the run's directory: new or empty, or with --resume one to continue"},
     {"resume", 0, NULL, "continue RUN from its newest checkpoint"},
     {"config", 0, "FILE", "begin with the numbers of a run's config.json, or of what --print-config prints"},
-    {"preset", 'p', "NAME", "named numbers; --list-presets shows them"},
-    {"objective", 0, "NAME", "edm, cd, ct, pd, ict or ect"},
-    {"steps", 'n', "N", "steps in all"},
-    {"batch", 'b', "N", "images a step"},
-    {"seed", 's', "N", "(0)"},
-    {"threads", 't', "N", "(all of the affinity mask)"},
+    {"preset", 'p', "NAME", "a named set of options; --list-presets shows them all"},
+    {"objective", 0, "NAME", "edm: a diffusion model; cd, ct, ict, ect: a consistency model; pd: progressive distillation"},
+    {"steps", 'n', "N", "the number of steps in all"},
+    {"batch", 'b', "N", "the number of images of a step"},
+    {"seed", 's', "N", "the number that all of the run's chance follows from (0)"},
+    {"threads", 't', "N", "the number of threads (all processors that the process may use)"},
     {"set", 0, "KEY=VALUE", "any other number, as --print-config shows them; may be repeated"},
-    {"init", 0, "FILE", "weights to begin with"},
+    {"init", 0, "FILE", "a model whose weights the run begins with"},
     {"teacher", 0, "FILE", "the model to distil; cd and pd begin with its weights unless --init is given"},
     {"network", 0, "JSON", "{\"network\", \"precond\", \"image\"} of a new model, or a file with it; 'given' takes the\n"
                            "                                 network of --init or --teacher where --preset has another"},
     {"size", 0, "N", "pictures are cut to N x N (the network's size)"},
-    {"labels", 0, "RULE", "auto, none, folder or prefix"},
-    {"random-crop", 0, NULL, "random crops of 80 to 100 % instead of the centre"},
+    {"labels", 0, "RULE", "where classes come from: auto, none, folder, or prefix (of the file names)"},
+    {"random-crop", 0, NULL, "take random crops of 80 to 100 % instead of the centre"},
     {"stop-on-bad", 0, NULL, "a picture that cannot be read ends the run"},
-    {"checkpoint-every", 0, "N", "steps between checkpoints (a twentieth of all)"},
-    {"keep", 0, "N", "checkpoints kept (3; 0 = all)"},
+    {"checkpoint-every", 0, "N", "the number of steps between checkpoints (a twentieth of all)"},
+    {"keep", 0, "N", "the number of checkpoints that are kept (3; 0: all)"},
     {"sample-every", 0, "N", "steps between pages of samples, however long they take; 0 = none (a twentieth of all,\n"
                              "                                 at most --sample-share of the time)"},
-    {"sample-share", 0, "X", "percent of the run's time that pages of samples may take (5)"},
-    {"log-every", 0, "N", "steps between lines of the log (a two-thousandth of all)"},
+    {"sample-share", 0, "X", "the percentage of the run's time that pages of samples may take (5)"},
+    {"log-every", 0, "N", "the number of steps between lines of the log (a two-thousandth of all)"},
     {"allow-changes", 0, NULL, "resume although options or data differ"},
     {"no-estimate", 0, NULL, "neither compare memory nor time two steps before the run"},
     {"print-config", 0, NULL, "print all that a run would be made with, for --config, and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
-    {"quiet", 'q', NULL, "nothing but warnings and errors"},
+    {"quiet", 'q', NULL, "print nothing but warnings and errors"},
 };
 enum {
     DATA,
@@ -974,7 +974,7 @@ int main(int argc, char **argv)
     p.c.program = "cm-train";
     pthread_mutex_init(&p.log_lock, NULL);
     p.c.other_hint = setting_hint;
-    p.c.exits = "75 stopped by a signal after a checkpoint, to be continued with --resume";
+    p.c.exits = "75 stopped by another signal than Ctrl-C after a checkpoint, to be continued with --resume";
     p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";
     p.c.options = options;
     p.c.n_options = N_OPTIONS;

@@ -17,7 +17,7 @@ expect() {
 cd "$(dirname "$0")/.." || exit 1
 expect 0 "images/s" $bin/cm-sample $model -n 4 -o $dir/a.png
 [ "$(head -c 4 $dir/a.png | tail -c 3)" = PNG ] || fail "a.png is no PNG"
-expect 1 "exists" $bin/cm-sample $model -n 4 -o $dir/a.png
+expect 1 "(--force replaces it)" $bin/cm-sample $model -n 4 -o $dir/a.png
 expect 0 "a.png" $bin/cm-sample $model -n 4 -o $dir/a.png --force
 expect 0 "b.jpg" $bin/cm-sample $model --labels rows --columns 5 -n 20 -o $dir/b.jpg
 expect 0 "2 network evaluations" $bin/cm-sample $model --sigmas 80,0.821 -n 2 -o $dir/c.png
@@ -43,7 +43,9 @@ expect 1 "bf16_tile has no effect" $bin/cm-sample $model --bf16-tile 4 -o $dir/f
 expect 2 "1..4" $bin/cm-sample $model --dtype bf16 --bf16-tile 5 -o $dir/f.png
 expect 0 '"dtype": "bf16"' $bin/cm-sample --bench --json --dtype bf16 --bf16-emulate --method onestep -n 2 $model
 expect 1 "No such file" $bin/cm-sample $dir/none.safetensors
-expect 1 "No such file" $bin/cm-sample $model -n 1 -o $dir/no/f.png
+expect 1 "(its folder has to be made first)" $bin/cm-sample $model -n 1 -o $dir/no/f.png
+expect 1 "cm-sample: '$dir/f.bmp' ends neither" $bin/cm-sample $model -n 1 -o $dir/f.bmp
+expect 0 "1 image in" $bin/cm-sample $model -n 1 -o $dir/one.png
 expect 1 ".png" $bin/cm-sample $model -n 1 -o $dir/f.gif
 expect 0 "usage" $bin/cm-sample --help
 expect 0 "oneDNN" $bin/cm-sample --version
@@ -89,7 +91,7 @@ png("holes.png", 4, lambda x, y: [(7 * x + 5 * y) % 256, 255 * (y < 16)])
 png("opaque.png", 4, lambda x, y: [(7 * x + 5 * y) % 256, 255])
 END
 expect 0 "inpaint: 8 results" $e inpaint $model $d --mask $dir/a.png --fit resize -o $dir/e1.png
-expect 0 "inpaint: 1 results" $e inpaint $model $dir/holes.png -l 3 --steps 2 --mask alpha -v 1 -o $dir/e2.png
+expect 0 "inpaint: 1 result in" $e inpaint $model $dir/holes.png -l 3 --steps 2 --mask alpha -v 1 -o $dir/e2.png
 expect 2 "nothing of $dir/d3.png is transparent" $e inpaint $model $d --mask alpha -o $dir/e8.png
 expect 2 "nothing of $dir/opaque.png is transparent" $e inpaint $model $dir/holes.png $dir/opaque.png -l 3 --mask alpha -o $dir/e8.png
 expect 0 "inpaint: 3 results" $e inpaint $model $dir/wide.jpg -l 3 --steps 2 --fit pad --mask alpha -v 3 -o $dir/e3.jpg
@@ -116,7 +118,7 @@ expect 1 "80]" $e stroke $model $d --sigma 90 -o $dir/e8.png
 expect 1 "labels[0] is 12" $e inpaint $model $dir/d3.png -l 12 --mask $dir/lower.png -o $dir/e8.png
 expect 2 "say with --labels" $e inpaint $model $dir/d3.png --mask alpha -o $dir/e8.png
 expect 2 "makes gray pictures" $e colorize $model $d
-expect 2 "none of inpaint" $e inpant $model $d
+expect 2 "cm-edit: 'inpant' is none of inpaint" $e inpant $model $d
 expect 2 "takes no picture" $e interpolate $model $d
 expect 2 "give the pictures" $e stroke $model -l 3
 expect 1 "No such file" $e stroke $model $dir/none.png -l 3 --sigma 3 -o $dir/e8.png
