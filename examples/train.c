@@ -27,7 +27,7 @@ static const cli_option options[] = {
     {"resume", 0, NULL, "continue RUN from its newest checkpoint"},
     {"config", 0, "FILE", "begin with the numbers of a run's config.json, or of what --print-config prints"},
     {"preset", 'p', "NAME", "a named set of options; --list-presets shows them all"},
-    {"objective", 0, "NAME", "edm: a diffusion model; cd, ct, ict, ect: a consistency model; pd: progressive distillation"},
+    {"objective", 0, "NAME", "edm, cd, ct, pd, ict or ect"},
     {"steps", 'n', "N", "the number of steps in all"},
     {"batch", 'b', "N", "the number of images of a step"},
     {"seed", 's', "N", "the number that all of the run's chance follows from (0)"},
@@ -833,7 +833,8 @@ static cm_status estimate(program *p)
     fprintf(stderr, "two steps timed: about %.3g images/s, %s in all%s", p->o.batch / r.seconds,
             duration(r.seconds * (double)p->o.steps * (1 + share), text), p->sample_every ? ", " : "\n");
     if (p->sample_every)
-        fprintf(stderr, "pages of samples %s %.2g %% on top\n", p->pages.share > 0 ? "at most" : "about", 100 * share);
+        fprintf(stderr, "pages of samples %s %.*f %% on top\n", p->pages.share > 0 ? "at most" : "about",
+                share < 0.01 ? 2 : 0, 100 * share);
     return CM_OK;
 }
 
