@@ -296,6 +296,9 @@ def complete(facts, faults):
     same("Python", "methods", set(re.findall(r'"(\w+)"', python.group(1))) if python else None,
          facts.methods | {"default"})
     same("README.md", "programs", set(re.findall(r"^    (cm-[a-z]+)", readme, re.M)), set(facts.programs))
+    known = re.search(r"names\[\] = \{([^}]*)\}", read("src/diffusion/precond.c"))
+    same("README.md", "preconditioning", row_of(readme, "preconditioning"),
+         set(re.findall(r'"([\w-]+)"', known.group(1))) - {"trigflow"} if known else set())  # trigflow: refused
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
     same("docs/recipes.md", "presets", {s for s in re.findall(r"`([^`]+)`", recipes[recipes.index("## The presets"):])
@@ -313,6 +316,24 @@ def complete(facts, faults):
         faults.append("README.md: its C program is not tests/install/draw.c")
 
 
+def runs_here(line):
+    """Commands of the README and docs/editing.md that run() runs."""
+    return re.match(r"cm-(sample|edit|info) ", line) and " M P " not in line and "mine/" not in line
+
+
+def long_ones(facts, faults):
+    """A command that is not run here says in its section how long it takes, or that a test runs it."""
+    for path in facts.files:
+        if not re.match(r"(README|docs/[\w-]+)\.md$", path):
+            continue
+        for section in re.split(r"^(?=#+ )", read(path), flags=re.M):
+            for line in Document(facts, path, section).commands():
+                if re.match(r"(cm-\w+|make|\./bootstrap|tests/\w+\.py|for) ", line) and not (
+                        runs_here(line) and path in ("README.md", "docs/editing.md")) and not re.search(
+                            r"\b(hours?|minutes?|seconds?|tests/\w+\.\w+)\b", section.replace(line, "")):
+                    faults.append("%s: nothing says how long `%s` takes" % (path, line[:60]))
+
+
 # What stands in the commands for a reader's own files, and what they are run with here.
 STANDS_FOR = (("MODEL.safetensors", "models/digits_consistency.safetensors"), ("photo.png", "digit-2.png -l 2"),
               ("hole.png", "lower-half.png"), ("small.png", "small.png -l 2"), ("cat,dog", "3,7"))
@@ -324,7 +345,7 @@ def run(build, faults):
     long: docs/recipes.md says how long; tests/programs.sh trains for a few steps."""
     python = re.search(r"```python\n(.*?)```", read("README.md"), re.S).group(1)
     lines = [c.split(" #")[0] for d in ("README.md", "docs/editing.md") for c in Document(None, d, read(d)).commands()
-             if re.match(r"cm-(sample|edit|info) ", c) and " M P " not in c and "mine/" not in c]
+             if runs_here(c)]
     if len(lines) < 10:
         faults.append("README.md, docs/editing.md: only %d commands to run" % len(lines))
     with tempfile.TemporaryDirectory() as folder:
@@ -364,6 +385,7 @@ def main():
     for path in documents:
         faults += Document(facts, path, read(path)).check(links_only=re.match(r"docs/notebook/\d", path))
     complete(facts, faults)
+    long_ones(facts, faults)
     runs = run(sys.argv[1], faults) if len(sys.argv) > 1 else 0
     for fault in faults:
         print("FAIL " + fault)
