@@ -164,8 +164,8 @@ START_TEST(tile_sums)
             const int level = k ? cm_cpu_level() : CM_CPU_BASELINE;
             cm_tiles_init(&t, cm_kernels_for(level), parts, side, turned, (cm_threads){context, k ? threads : 1},
                           k ? 1 : n, h, w, c, oc);
-            void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
-            size_t bytes = (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64;
+            void *packed = aligned_alloc(64, t.packed_bytes);
+            size_t bytes = (t.scratch_bytes + 63) / 64 * 64;
             void *scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
             y[k] = calloc((size_t)n * out, sizeof *y[k]);
@@ -210,8 +210,8 @@ START_TEST(tile_float32)
         float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
         for (size_t k = 0; k < points * (size_t)c; k++) x[k] *= powf(10, (float)pick(-6, 3));
         float *y = calloc(points * (size_t)oc, sizeof *y);
-        void *packed = aligned_alloc(64, cm_tiles_packed_bytes(&t));
-        void *scratch = aligned_alloc(64, (cm_tiles_scratch_bytes(&t) + 63) / 64 * 64);
+        void *packed = aligned_alloc(64, t.packed_bytes);
+        void *scratch = aligned_alloc(64, (t.scratch_bytes + 63) / 64 * 64);
         cm_tiles_pack(&t, weights, packed);
         OK(cm_tiles_run(&t, x, packed, NULL, NULL, 1, y, scratch));
         double worst = 0;

@@ -12,35 +12,13 @@
 #include "base/parallel.h"
 #include "tensor/desc.h"
 
-/* Channels in whole tiles. */
-static size_t depth_of(const cm_tiles *t)
-{
-    return ((size_t)t->c + 31) / 32;
-}
-
-/* Values of the parts of a tile of channels. */
-static size_t part_of(const cm_tiles *t)
-{
-    return depth_of(t) * 32;
-}
-
-static size_t taps_of(const cm_tiles *t)
-{
-    return (size_t)t->side * (size_t)t->side;
-}
-
 /* --- weights ------------------------------------------------------------------------------ */
-
-size_t cm_tiles_packed_bytes(const cm_tiles *t)
-{
-    return (size_t)t->parts * taps_of(t) * part_of(t) * (size_t)t->oc * sizeof(uint16_t);
-}
 
 /* Tap `tap` of 16 outputs from o and 32 channels from c on: values[16 pairs][16 outputs][2]; pairs
  * as the points have them. */
 static void gather_tile(const cm_tiles *t, const float *plain, size_t tap, size_t o, size_t c, float *values)
 {
-    const size_t taps = taps_of(t), channels = (size_t)t->c, outputs = (size_t)t->oc;
+    const size_t taps = t->taps, channels = (size_t)t->c, outputs = (size_t)t->oc;
     const size_t step = t->transposed ? taps : channels * taps, along = t->transposed ? outputs * taps : taps;
     const float *from = plain + o * step + c * along + (t->transposed ? taps - 1 - tap : tap);
     const size_t rows = channels - c < 32 ? channels - c : 32;
@@ -75,8 +53,8 @@ void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
     float values[512];
     for (size_t o = 0, width; o < (size_t)t->oc; o += width) {
         width = (size_t)t->oc - o < 32 ? 16 : 32;
-        for (size_t k = 0; k < depth_of(t); k++)
-            for (size_t tap = 0; tap < taps_of(t); tap++, to += (size_t)t->parts * width * 32)
+        for (size_t k = 0; k < t->depth; k++)
+            for (size_t tap = 0; tap < t->taps; tap++, to += (size_t)t->parts * width * 32)
                 for (size_t g = 0; g < width; g += 16) {
                     gather_tile(t, plain, tap, o + g, 32 * k, values);
                     if (t->parts == 1) t->kernels->round(512, values, to + 32 * g);
@@ -87,47 +65,6 @@ void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
 
 /* --- running ------------------------------------------------------------------------------ */
 
-static size_t margin(const cm_tiles *t)
-{
-    return t->side == 3;
-}
-
-/* Points from one image row to the next. */
-static size_t pitch(const cm_tiles *t)
-{
-    return (size_t)t->w + margin(t);
-}
-
-/* Values from one point to the next: an odd number of cache lines, or they collide. */
-static size_t row_of(const cm_tiles *t)
-{
-    return ((size_t)t->parts * depth_of(t) | 1) * 32;
-}
-
-/* Whether every image row is cut into tiles of its own. */
-static int by_rows(const cm_tiles *t)
-{
-    return t->w % 16 == 0 || margin(t) == 0;
-}
-
-static size_t tiles_of(const cm_tiles *t)
-{
-    size_t h = (size_t)t->h, w = (size_t)t->w;
-    return ((margin(t) && by_rows(t) ? h * w : h * pitch(t)) + 15) / 16;
-}
-
-/* Points of a rounded image, with what the last tile reads beyond it. */
-static size_t held(const cm_tiles *t)
-{
-    return (((size_t)t->h + 2 * margin(t)) * pitch(t) + 2 + 15 + 63) / 64 * 64;
-}
-
-/* Values of one rounded image. */
-static size_t image_values(const cm_tiles *t)
-{
-    return held(t) * row_of(t);
-}
-
 enum { CACHED = 1 << 20 };
 
 /* A 1 x 1 convolution sees points, not images: rows of one that do not stay in the cache become
@@ -135,33 +72,41 @@ enum { CACHED = 1 << 20 };
 static void cut_images(cm_tiles *t)
 {
     int32_t rows = t->h;
-    while (rows > 1 && (t->h % rows || (size_t)rows * (size_t)t->w * row_of(t) * sizeof(uint16_t) > CACHED / 2))
-        rows--;
+    while (rows > 1 && (t->h % rows || (size_t)rows * (size_t)t->w * t->row * sizeof(uint16_t) > CACHED / 2)) rows--;
     t->n *= t->h / rows;
     t->h = rows;
+}
+
+enum { SUMS = 2 * 48 * 32 };
+
+/* What follows from the shape. */
+static void fill_sizes(cm_tiles *t)
+{
+    const size_t h = (size_t)t->h, w = (size_t)t->w;
+    const int by_rows = t->w % 16 == 0 || t->margin == 0; /* every image row is cut into tiles of its own */
+    t->pitch = w + t->margin;
+    t->columns = t->margin && by_rows ? w : t->pitch;
+    t->tiles = (h * t->columns + 15) / 16;
+    t->held = ((h + 2 * t->margin) * t->pitch + 2 + 15 + 63) / 64 * 64;
+    t->image_values = t->held * t->row;
+    const size_t most = CACHED / (t->image_values * sizeof(uint16_t));
+    t->together = most < 2 ? 1 : most < (size_t)t->n ? (int32_t)most : t->n;
+    t->starts_ints = ((size_t)t->together * t->tiles + 15) / 16 * 16;
+    t->scratch_bytes = (size_t)t->together * t->image_values * sizeof(uint16_t) +
+                       17 * t->starts_ints * sizeof(int32_t) + (size_t)t->threads.count * SUMS * sizeof(float);
 }
 
 void cm_tiles_init(cm_tiles *t, const cm_kernels *kernels, int parts, int side, int transposed, cm_threads threads,
                    int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
 {
-    *t = (cm_tiles){kernels->tiles, parts, side, transposed, threads, n, h, w, c, oc, 1, 0, 0};
+    *t = (cm_tiles){kernels->tiles, parts, side, transposed, threads, n, h, w, c, oc, .margin = side == 3};
+    t->taps = (size_t)side * (size_t)side;
+    t->depth = ((size_t)c + 31) / 32;
+    t->part = t->depth * 32;
+    t->row = ((size_t)parts * t->depth | 1) * 32;
+    t->packed_bytes = (size_t)parts * t->taps * t->part * (size_t)oc * sizeof(uint16_t);
     if (side == 1) cut_images(t);
-    size_t most = CACHED / (image_values(t) * sizeof(uint16_t));
-    if (most > 1) t->together = most < (size_t)t->n ? (int32_t)most : t->n;
-}
-
-/* Whole cache lines of `starts` and of `points`. */
-static size_t starts_ints(const cm_tiles *t)
-{
-    return ((size_t)t->together * tiles_of(t) + 15) / 16 * 16;
-}
-
-enum { SUMS = 2 * 48 * 32 };
-
-size_t cm_tiles_scratch_bytes(const cm_tiles *t)
-{
-    return (size_t)t->together * image_values(t) * sizeof(uint16_t) + 17 * starts_ints(t) * sizeof(int32_t) +
-           (size_t)t->threads.count * SUMS * sizeof(float);
+    fill_sizes(t);
 }
 
 typedef struct {
@@ -181,11 +126,11 @@ typedef struct {
 static void find_points(job *j)
 {
     const cm_tiles *t = j->t;
-    const int32_t w = t->w, wide = margin(t) && by_rows(t) ? w : (int32_t)pitch(t), count = t->h * w;
+    const int32_t w = t->w, wide = (int32_t)t->columns, count = t->h * w;
     int32_t *start = j->starts, *point = j->points;
     for (int32_t image = 0; image < t->together; image++)
-        for (int32_t i = 0, row = 0, column = 0; i < (int32_t)tiles_of(t) * 16; i++, point++) {
-            if (i % 16 == 0) *start++ = image * (int32_t)held(t) + row * (int32_t)pitch(t) + column;
+        for (int32_t i = 0, row = 0, column = 0; i < (int32_t)t->tiles * 16; i++, point++) {
+            if (i % 16 == 0) *start++ = image * (int32_t)t->held + row * (int32_t)t->pitch + column;
             *point = column < w && row < t->h ? image * count + row * w + column : -1;
             if (++column == wide) column = 0, row++;
         }
@@ -194,12 +139,12 @@ static void find_points(job *j)
 /* Zeros around an image and behind it, and in the channels that fill the last tile. */
 static void clear_margins(const cm_tiles *t, uint16_t *image)
 {
-    size_t row = row_of(t), bytes = row * sizeof *image, first = margin(t) * (pitch(t) + 1);
-    size_t end = first + (size_t)t->h * pitch(t), c = (size_t)t->c;
+    size_t row = t->row, bytes = row * sizeof *image, first = t->margin * (t->pitch + 1);
+    size_t end = first + (size_t)t->h * t->pitch, c = (size_t)t->c;
     memset(image, 0, first * bytes);
-    memset(image + (end - margin(t)) * row, 0, (held(t) - end + margin(t)) * bytes);
-    for (size_t i = 0; margin(t) && i < (size_t)t->h; i++)
-        memset(image + (first + i * pitch(t) + (size_t)t->w) * row, 0, bytes);
+    memset(image + (end - t->margin) * row, 0, (t->held - end + t->margin) * bytes);
+    for (size_t i = 0; t->margin && i < (size_t)t->h; i++)
+        memset(image + (first + i * t->pitch + (size_t)t->w) * row, 0, bytes);
     for (size_t p = first; c % 32 && t->parts == 1 && p < end; p++)
         memset(image + p * row + c, 0, 16 * sizeof *image);
 }
@@ -209,13 +154,13 @@ static cm_status round_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_tiles *t = j->t;
-    size_t w = (size_t)t->w, c = (size_t)t->c, row = row_of(t), h = (size_t)t->h, i = (size_t)piece / h;
+    size_t w = (size_t)t->w, c = (size_t)t->c, row = t->row, h = (size_t)t->h, i = (size_t)piece / h;
     const void *x = cm_values_at(j->x, t->x_bf16, (size_t)piece * w * c);
-    uint16_t *to = j->image + i * image_values(t);
+    uint16_t *to = j->image + i * t->image_values;
     (void)worker;
-    to += (margin(t) * (pitch(t) + 1) + (size_t)piece % h * pitch(t)) * row;
+    to += (t->margin * (t->pitch + 1) + (size_t)piece % h * t->pitch) * row;
     for (size_t k = 0; k < w; k++, to += row)
-        if (t->parts > 1) t->kernels->split(c, (const float *)x + k * c, to, part_of(t));
+        if (t->parts > 1) t->kernels->split(c, (const float *)x + k * c, to, t->part);
         else if (t->x_bf16) memcpy(to, (const uint16_t *)x + k * c, c * sizeof *to);
         else t->kernels->round(c, (const float *)x + k * c, to);
     return CM_OK;
@@ -236,8 +181,8 @@ static size_t parts_of(const cm_tiles *t, size_t images)
     enum { SHARE = 3 << 17 };
     size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc),
            threads = (size_t)t->threads.count;
-    size_t parts = (images * image_values(t) * sizeof(uint16_t) + SHARE - 1) / SHARE;
-    int points = groups_of(t) % threads || values > taps_of(t) * (size_t)t->c * (size_t)t->oc;
+    size_t parts = (images * t->image_values * sizeof(uint16_t) + SHARE - 1) / SHARE;
+    int points = groups_of(t) % threads || values > t->taps * (size_t)t->c * (size_t)t->oc;
     return points ? (parts + threads - 1) / threads * threads : parts;
 }
 
@@ -247,20 +192,20 @@ static cm_status sum_piece(void *user, int piece, int worker)
     const job *j = user;
     const cm_tiles *t = j->t;
     size_t part = (size_t)piece / groups_of(t), o = (size_t)piece % groups_of(t) * 32;
-    size_t tiles = j->images * tiles_of(t);
+    size_t tiles = j->images * t->tiles;
     size_t blocks = (tiles + 2) / 3, begin = blocks * part / j->parts * 3, end = blocks * (part + 1) / j->parts * 3;
     if (end > tiles) end = tiles;
     if (begin >= end) return CM_OK; /* more threads than tiles */
     const cm_tile_strip strip = {
         .a = j->image,
-        .b = j->packed + (size_t)t->parts * taps_of(t) * part_of(t) * o,
+        .b = j->packed + (size_t)t->parts * t->taps * t->part * o,
         .starts = j->starts + begin,
         .tiles = end - begin,
-        .row = row_of(t),
-        .down = pitch(t),
+        .row = t->row,
+        .down = t->pitch,
         .side = (size_t)t->side,
-        .depth = depth_of(t),
-        .part = t->parts > 1 ? part_of(t) : 0,
+        .depth = t->depth,
+        .part = t->parts > 1 ? t->part : 0,
         .width = (size_t)t->oc - o < 32 ? 16 : 32,
         .sums = j->sums + (size_t)worker * SUMS,
         .points = j->points + begin * 16,
@@ -283,11 +228,11 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
     size_t points = (size_t)t->h * (size_t)t->w;
     job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
     j.image = scratch;
-    j.starts = (int32_t *)(void *)(j.image + (size_t)t->together * image_values(t));
-    j.points = j.starts + starts_ints(t);
-    j.sums = (float *)(void *)(j.points + 16 * starts_ints(t));
+    j.starts = (int32_t *)(void *)(j.image + (size_t)t->together * t->image_values);
+    j.points = j.starts + t->starts_ints;
+    j.sums = (float *)(void *)(j.points + 16 * t->starts_ints);
     find_points(&j);
-    for (int32_t i = 0; i < t->together; i++) clear_margins(t, j.image + (size_t)i * image_values(t));
+    for (int32_t i = 0; i < t->together; i++) clear_margins(t, j.image + (size_t)i * t->image_values);
     for (size_t done = 0; done < (size_t)t->n; done += j.images) {
         j.images = (size_t)t->n - done < (size_t)t->together ? (size_t)t->n - done : (size_t)t->together;
         j.parts = parts_of(t, j.images);
@@ -310,7 +255,7 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
 /* Points from one image to the next, and of all in tiles of 32. */
 static size_t image_points(const cm_tiles *t)
 {
-    return ((size_t)t->h + margin(t)) * pitch(t);
+    return ((size_t)t->h + t->margin) * t->pitch;
 }
 
 static size_t gradient_depth(const cm_tiles *t)
@@ -328,12 +273,12 @@ static size_t transposed_row(const cm_tiles *t)
  * outputs. */
 static size_t paired_rows(const cm_tiles *t)
 {
-    return 16 * gradient_depth(t) + margin(t) * (pitch(t) + 2);
+    return 16 * gradient_depth(t) + t->margin * (t->pitch + 2);
 }
 
 static size_t paired_values(const cm_tiles *t)
 {
-    return (1 + margin(t)) * paired_rows(t) * 32;
+    return (1 + t->margin) * paired_rows(t) * 32;
 }
 
 static size_t most_channels(const cm_tiles *t)
@@ -350,7 +295,7 @@ size_t cm_tiles_gradient_bytes(const cm_tiles *t)
 /* The c values of point number `at` of all, zeros between images and rows. */
 static const float *point_of(const cm_tiles *t, const float *x, size_t c, size_t at, const float *zero)
 {
-    size_t image = at / image_points(t), row = at % image_points(t) / pitch(t), column = at % pitch(t);
+    size_t image = at / image_points(t), row = at % image_points(t) / t->pitch, column = at % t->pitch;
     if (image >= (size_t)t->n || row >= (size_t)t->h || column >= (size_t)t->w) return zero;
     return x + ((image * (size_t)t->h + row) * (size_t)t->w + column) * c;
 }
@@ -373,9 +318,9 @@ static void transpose_points(const cm_tiles *t, const float *x, const float *zer
 /* dy to [oc / 16][even, odd][pairs][16][2], beginning with a row of zeros and one. */
 static void pair_points(const cm_tiles *t, const float *dy, const float *zero, uint32_t *words, uint16_t *paired)
 {
-    const size_t oc = (size_t)t->oc, rows = paired_rows(t), before = margin(t) * (pitch(t) + 1);
+    const size_t oc = (size_t)t->oc, rows = paired_rows(t), before = t->margin * (t->pitch + 1);
     for (size_t i = 0; i < rows; i++)
-        for (size_t odd = 0; odd < 1 + margin(t); odd++) {
+        for (size_t odd = 0; odd < 1 + t->margin; odd++) {
             const float *two[2];
             for (size_t n = 0; n < 2; n++) {
                 const size_t at = 2 * i + odd + n;
@@ -397,7 +342,7 @@ static void sum_taps(const cm_tiles *t, size_t depth, const uint16_t *a, const u
         float *to[9];
         size_t count = 0;
         for (size_t tap = 0; tap < 9; tap++) {
-            const size_t far = (2 - tap / 3) * pitch(t) + 2 - tap % 3;
+            const size_t far = (2 - tap / 3) * t->pitch + 2 - tap % 3;
             if (far % 2 != odd) continue;
             from[count] = b + (odd * paired_rows(t) + far / 2) * 32;
             to[count++] = dw + tap * matrix;
@@ -449,8 +394,8 @@ static int fits(cm_convolution *conv, int parts, const cm_kernels *kernels, cm_t
     cm_tiles *t = &conv->as.tiles;
     if (s->up || !cm_winograd_rule(1, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w)) return 0;
     cm_tiles_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
-    conv->packed_bytes = cm_tiles_packed_bytes(t);
-    conv->scratch_bytes = cm_tiles_scratch_bytes(t);
+    conv->packed_bytes = t->packed_bytes;
+    conv->scratch_bytes = t->scratch_bytes;
     return 1;
 }
 

@@ -25,16 +25,26 @@ typedef struct cm_tiles {
     int transposed;         /* weights as the data gradient wants them */
     cm_threads threads;     /* of a run                              */
     int32_t n, h, w, c, oc; /* of a 1 x 1 convolution an image may be cut into several */
-    int32_t together;       /* images, as many as stay in the cache */
     int x_bf16, y_bf16;     /* held in bfloat16 */
+    size_t taps;
+    size_t depth;        /* channels in whole tiles of 32                                           */
+    size_t part;         /* values of a part of all of them                                         */
+    size_t margin;       /* zeros between rows of points: 1 of a 3 x 3 convolution, else 0          */
+    size_t row;          /* values from one point to the next: an odd number of cache lines, or they collide */
+    size_t pitch;        /* points from one image row to the next                                   */
+    size_t columns;      /* of an image row that are cut into tiles: w, or with the zeros           */
+    size_t tiles;        /* of 16 points, of an image                                               */
+    size_t held;         /* points of a rounded image, with what the last tile reads beyond it      */
+    size_t image_values; /* values of those                                                         */
+    size_t starts_ints;  /* whole cache lines of where tiles start                                  */
+    int32_t together;    /* images, as many as stay in the cache                                    */
+    size_t packed_bytes, scratch_bytes;
 } cm_tiles;
 
 void cm_tiles_init(cm_tiles *tiles, const cm_kernels *kernels, int parts, int side, int transposed,
                    cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
-size_t cm_tiles_packed_bytes(const cm_tiles *tiles);
 /* plain [oc][c][side][side]; of a transposed one [c][oc][side][side], the forward's. */
 void cm_tiles_pack(const cm_tiles *tiles, const float *plain, void *packed);
-size_t cm_tiles_scratch_bytes(const cm_tiles *tiles);
 /* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `tiles` says; with a residual of
  * floats like y: y = (convolution + residual) scale. */
 cm_status cm_tiles_run(const cm_tiles *tiles, const void *x, const void *packed, const float *bias,
