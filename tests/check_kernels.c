@@ -5,10 +5,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "attention/attention_tiles.h"
+#include "attention/attention_amx.h"
 #include "base/cpu_level.h"
 #include "base/rng.h"
-#include "conv/tiles.h"
+#include "conv/amx.h"
 #include "conv/winograd.h"
 #include "kernels/kernels.h"
 #include "ref/naive.h"
@@ -115,7 +115,7 @@ START_TEST(winograd_rounding)
             double off = 0, size = 0;
             for (size_t i = 0; i < cm_desc_count(out); i++)
                 off += pow((double)y[i] - want[i], 2), size += pow(want[i], 2);
-            ck_assert_msg(sqrt(off / size) < (tile == CM_TILE_4X4 ? 1.5e-6 : 6e-7),
+            ck_assert_msg(sqrt(off / size) < (tile == CM_WINOGRAD_4X4 ? 1.5e-6 : 6e-7),
                           "level %d, %s: off by %g of the rms", level, cm_winograd_name(&w), sqrt(off / size));
             free(x), free(weights), free(y), free(packed), free(scratch);
             free(wide[0]), free(wide[1]), free(want);
@@ -124,7 +124,7 @@ START_TEST(winograd_rounding)
 END_TEST
 
 /* One number of a weight gradient against its sum in double, of factors in bfloat16. */
-static void check_gradient(const cm_tiles *t, const float *x, const float *dy, const float *dw)
+static void check_gradient(const cm_amx_conv *t, const float *x, const float *dy, const float *dw)
 {
     const int side = t->side, tap = pick(0, side * side - 1), k = pick(0, t->c - 1), o = pick(0, t->oc - 1);
     double sum = 0, size = 0;
@@ -160,27 +160,27 @@ START_TEST(tile_sums)
               *r = pick(0, 1) ? numbers((size_t)n * out, 1, 0) : NULL;
         float *dy = numbers((size_t)n * out, 1, 0), *y[2], *dw[2];
         for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
-            cm_tiles t;
+            cm_amx_conv t;
             const int level = k ? cm_cpu_level() : CM_CPU_BASELINE;
-            cm_tiles_init(&t, cm_kernels_for(level), parts, side, turned, (cm_threads){context, k ? threads : 1},
-                          k ? 1 : n, h, w, c, oc);
+            cm_amx_conv_init(&t, cm_kernels_for(level), parts, side, turned, (cm_threads){context, k ? threads : 1},
+                             k ? 1 : n, h, w, c, oc);
             void *packed = aligned_alloc(64, t.packed_bytes);
             size_t bytes = (t.scratch_bytes + 63) / 64 * 64;
             void *scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
             y[k] = calloc((size_t)n * out, sizeof *y[k]);
-            cm_tiles_pack(&t, weights, packed);
+            cm_amx_conv_pack(&t, weights, packed);
             for (int image = 0; image < n; image += k ? 1 : n)
-                OK(cm_tiles_run(&t, x + (size_t)image * in, packed, bias, r ? r + (size_t)image * out : NULL, 0.7f,
-                                y[k] + (size_t)image * out, scratch));
+                OK(cm_amx_conv_run(&t, x + (size_t)image * in, packed, bias, r ? r + (size_t)image * out : NULL, 0.7f,
+                                   y[k] + (size_t)image * out, scratch));
             free(packed);
             free(scratch);
-            cm_tiles_init(&t, cm_kernels_for(level), 1, side, turned, cm_one_thread(), n, h, w, c, oc);
-            bytes = (cm_tiles_gradient_bytes(&t) + 63) / 64 * 64;
+            cm_amx_conv_init(&t, cm_kernels_for(level), 1, side, turned, cm_one_thread(), n, h, w, c, oc);
+            bytes = (cm_amx_conv_gradient_bytes(&t) + 63) / 64 * 64;
             scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
             dw[k] = calloc((size_t)(side * side * c * oc), sizeof *dw[k]);
-            cm_tiles_gradient(&t, x, dy, dw[k], scratch);
+            cm_amx_conv_gradient(&t, x, dy, dw[k], scratch);
             for (int number = 0; number < 20; number++) check_gradient(&t, x, dy, dw[k]);
             free(scratch);
         }
@@ -203,8 +203,9 @@ START_TEST(tile_float32)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
         const size_t points = (size_t)(n * h * w);
-        cm_tiles t;
-        cm_tiles_init(&t, cm_kernels_for(cm_cpu_level()), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c, oc);
+        cm_amx_conv t;
+        cm_amx_conv_init(&t, cm_kernels_for(cm_cpu_level()), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c,
+                         oc);
         ck_assert_int_eq(t.n * t.h, n * h);
         ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
         float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
@@ -212,8 +213,8 @@ START_TEST(tile_float32)
         float *y = calloc(points * (size_t)oc, sizeof *y);
         void *packed = aligned_alloc(64, t.packed_bytes);
         void *scratch = aligned_alloc(64, (t.scratch_bytes + 63) / 64 * 64);
-        cm_tiles_pack(&t, weights, packed);
-        OK(cm_tiles_run(&t, x, packed, NULL, NULL, 1, y, scratch));
+        cm_amx_conv_pack(&t, weights, packed);
+        OK(cm_amx_conv_run(&t, x, packed, NULL, NULL, 1, y, scratch));
         double worst = 0;
         for (size_t p = 0; p < points; p++)
             for (size_t o = 0; o < (size_t)oc; o++) {
@@ -236,7 +237,7 @@ START_TEST(tile_passes)
 {
     enum { COUNT = 64 };
     for (int k = 0; k < 2; k++) {
-        const cm_tile_kernels *kernels = cm_kernels_for(k ? cm_cpu_level() : CM_CPU_BASELINE)->tiles;
+        const cm_amx_kernels *kernels = cm_kernels_for(k ? cm_cpu_level() : CM_CPU_BASELINE)->amx;
         float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0),
               *b = numbers(COUNT, 1, 0);
         uint16_t half[COUNT], out[COUNT];
@@ -288,14 +289,14 @@ START_TEST(bf16_rounding)
         for (int k = 0; k < 2; k++) {
             for (int i = 0; i < 16; i++)
                 ck_assert_msg(y[i] == out[i], "level %d: %08x is %04x, expected %04x", level, in[i], y[i], out[i]);
-            cm_kernels_for(level)->tiles->round(16, x, y);
+            cm_kernels_for(level)->amx->round(16, x, y);
         }
     }
 }
 END_TEST
 
 /* Element i of q, k or v of a token and head. */
-static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t token, size_t head, size_t kind,
+static double part_of_qkv(const cm_attention_amx *a, const float *qkv, size_t token, size_t head, size_t kind,
                           size_t i)
 {
     const cm_qkv *p = &a->qkv[kind];
@@ -303,7 +304,7 @@ static double part_of_qkv(const cm_attention_tiles *a, const float *qkv, size_t 
 }
 
 /* One query's softmax(q k^T / sqrt(d)) v in doubles. */
-static void exact_attention(const cm_attention_tiles *a, const float *qkv, size_t query, size_t head, double *out)
+static void exact_attention(const cm_attention_amx *a, const float *qkv, size_t query, size_t head, double *out)
 {
     double sum = 0, scores[128], top = -INFINITY;
     for (size_t t = 0; t < a->tokens; t++) {
@@ -333,17 +334,17 @@ START_TEST(attention_float32_on_tiles)
             for (int real = 0; real < 2; real++) {
                 const int level = real ? cm_cpu_level() : CM_CPU_BASELINE;
                 const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
-                cm_attention_tiles a = {.kernels = cm_kernels_for(level),
-                                        .parts = 3,
-                                        .threads = {context, pick(1, 3)},
-                                        .tokens = tokens,
-                                        .heads = heads,
-                                        .d = d};
+                cm_attention_amx a = {.kernels = cm_kernels_for(level),
+                                      .parts = 3,
+                                      .threads = {context, pick(1, 3)},
+                                      .tokens = tokens,
+                                      .heads = heads,
+                                      .d = d};
                 for (size_t kind = 0; kind < 3; kind++)
                     a.qkv[kind] = (cm_qkv){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
                 const void *in[2] = {qkv, NULL};
-                void *scratch = aligned_alloc(64, (cm_attention_tiles_scratch_bytes(&a) + 63) / 64 * 64);
-                OK(cm_attention_tiles_run(&a, in, out, scratch));
+                void *scratch = aligned_alloc(64, (cm_attention_amx_scratch_bytes(&a) + 63) / 64 * 64);
+                OK(cm_attention_amx_run(&a, in, out, scratch));
                 for (size_t t = 0; t < tokens; t += 7)
                     for (size_t h = 0; h < heads; h++) {
                         exact_attention(&a, qkv, t, h, exact);

@@ -336,7 +336,7 @@ START_TEST(winograd)
                            : image(4, side - 1, c);
         OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, c, out, t.in[0].h, t.in[0].w),
-                         large ? CM_TILE_4X4 : CM_TILE_2X2);
+                         large ? CM_WINOGRAD_4X4 : CM_WINOGRAD_2X2);
         open_case(&t, shapes, ranks);
         check_case(&t, large ? 6e-6 : 2e-6);
     }
@@ -453,11 +453,11 @@ START_TEST(conv2d_bf16)
         open_case(&t, shapes, ranks);
         check_case(&t, bf16_error(&t));
     }
-    for (int tile = CM_TILE_2X2; tile <= CM_TILE_4X4; tile++) {
+    for (int tile = CM_WINOGRAD_2X2; tile <= CM_WINOGRAD_4X4; tile++) {
         ck_assert_int_eq(cm_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 16), tile);
-        ck_assert_int_eq(cm_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 15), CM_TILE_2X2);
+        ck_assert_int_eq(cm_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 15), CM_WINOGRAD_2X2);
     }
-    ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 32, 1, 1), CM_TILE_1X1);
+    ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 32, 1, 1), CM_WINOGRAD_1X1);
     ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 24, 8, 8), 0);
 }
 END_TEST

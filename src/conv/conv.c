@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const cm_conv_algorithm *const algorithms[] = {&cm_conv_few_outputs, &cm_conv_tiles_bf16, &cm_conv_tiles_f32,
+static const cm_conv_algorithm *const algorithms[] = {&cm_conv_few_outputs, &cm_conv_amx_bf16, &cm_conv_amx_f32,
                                                       &cm_conv_winograd};
 
 void cm_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
@@ -26,7 +26,7 @@ void cm_conv_take_plain(cm_convolution *conv)
 
 void cm_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16)
 {
-    conv->as.tiles.x_bf16 = x_bf16, conv->as.tiles.y_bf16 = y_bf16;
+    conv->as.amx.x_bf16 = x_bf16, conv->as.amx.y_bf16 = y_bf16;
 }
 
 /* --- the weight gradient ------------------------------------------------------------------------ */

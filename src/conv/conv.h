@@ -1,10 +1,10 @@
 /* conv.h - the algorithms of a convolution behind one table: Winograd's filtering (winograd.h), matrix tiles
- * (tiles.h), few outputs (few_outputs.h).  What none of them serves is oneDNN's (direct_conv.h). */
+ * (amx.h), few outputs (few_outputs.h).  What none of them serves is oneDNN's (direct_conv.h). */
 #ifndef CM_CONV_CONV_H
 #define CM_CONV_CONV_H
 
 #include "conv/few_outputs.h"
-#include "conv/tiles.h"
+#include "conv/amx.h"
 #include "conv/winograd.h"
 
 /* What is convolved with what; `transposed`: the data gradient's, channels as it sees them; `up`: of
@@ -23,7 +23,7 @@ typedef struct cm_convolution {
     size_t packed_bytes, scratch_bytes;
     union {
         cm_winograd winograd;
-        cm_tiles tiles;
+        cm_amx_conv amx;
         cm_few_outputs few_outputs;
     } as;
 } cm_convolution;
@@ -48,7 +48,7 @@ typedef struct cm_conv_gradient {
     size_t scratch_bytes;
     union {
         cm_winograd winograd;
-        cm_tiles tiles;
+        cm_amx_conv amx;
     } as;
 } cm_conv_gradient;
 struct cm_conv_gradient_algorithm {
@@ -56,7 +56,7 @@ struct cm_conv_gradient_algorithm {
     void (*run)(const cm_conv_gradient *gradient, const float *x, const float *dy, float *dw, void *scratch);
 };
 extern const cm_conv_gradient_algorithm cm_winograd_weight_gradient; /* float32 */
-extern const cm_conv_gradient_algorithm cm_tiles_weight_gradient;    /* of operands rounded to bfloat16 */
+extern const cm_conv_gradient_algorithm cm_amx_weight_gradient;      /* of operands rounded to bfloat16 */
 
 /* One algorithm; its row stands at the end of its file. */
 struct cm_conv_algorithm {
@@ -74,7 +74,7 @@ struct cm_conv_algorithm {
     /* NULL: it has no gradients, oneDNN's are taken. */
     const cm_conv_gradient_algorithm *weight_gradient;
 };
-extern const cm_conv_algorithm cm_conv_few_outputs, cm_conv_tiles_bf16, cm_conv_tiles_f32, cm_conv_winograd;
+extern const cm_conv_algorithm cm_conv_few_outputs, cm_conv_amx_bf16, cm_conv_amx_f32, cm_conv_winograd;
 
 /* The first algorithm of the table that fits, or none. */
 void cm_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,

@@ -8,17 +8,17 @@
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w)
 {
-    if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return CM_TILE_1X1;
+    if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return CM_WINOGRAD_1X1;
     if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
     const int32_t side = !bf16 && cm_winograd_few_channels(c, oc) ? 8 : 16;
-    if (h < side || w < side) return CM_TILE_2X2;
-    return bf16 ? bf16 : CM_TILE_4X4;
+    if (h < side || w < side) return CM_WINOGRAD_2X2;
+    return bf16 ? bf16 : CM_WINOGRAD_4X4;
 }
 
 /* Blocks of equal size, near what keeps the transformed input in the cache. */
 static size_t block_of(const cm_winograd *w)
 {
-    size_t most = w->tile == CM_TILE_1X1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
+    size_t most = w->tile == CM_WINOGRAD_1X1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
     size_t blocks = (w->tiles + most - 1) / most;
     return (w->tiles + blocks - 1) / blocks;
 }
@@ -107,7 +107,7 @@ void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int t
     w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
     w->out_h = (size_t)h * g->down / g->step_down;
     w->out_w = (size_t)across * g->across / g->step_across;
-    w->taps = tile == CM_TILE_1X1 ? 1 : 9;
+    w->taps = tile == CM_WINOGRAD_1X1 ? 1 : 9;
     w->tiles_down = (w->out_h + g->down - 1) / g->down;
     w->tiles_across = (w->out_w + g->across - 1) / g->across;
     w->tiles = (size_t)n * w->tiles_down * w->tiles_across;
@@ -158,7 +158,7 @@ typedef struct {
 static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
                         const float **points)
 {
-    if (w->tile == CM_TILE_1X1) {
+    if (w->tile == CM_WINOGRAD_1X1) {
         points[0] = x + tile * c;
         return;
     }
@@ -179,7 +179,7 @@ static void find_points(const cm_winograd *w, const float *x, size_t c, size_t t
 /* Of a 3 x 3 convolution's input. */
 static int32_t rim(const cm_winograd *w)
 {
-    return w->tile != CM_TILE_1X1;
+    return w->tile != CM_WINOGRAD_1X1;
 }
 
 static cm_status input_piece(void *user, int piece, int worker)
@@ -199,7 +199,7 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
 {
     const cm_winograd *w = j->w;
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
-    if (w->tile == CM_TILE_1X1) {
+    if (w->tile == CM_WINOGRAD_1X1) {
         to->y[0] = j->y + tile * oc + first;
         to->residual[0] = j->residual ? j->residual + tile * oc + first : NULL;
         return;
@@ -274,9 +274,9 @@ static cm_status output_piece(void *user, int piece, int worker)
     float *m = j->m + (size_t)worker * w->product_floats;
     if (count == 0) return CM_OK; /* more threads than tiles */
     for (size_t t = 0; t < w->geometry->positions; t++)
-        w->gemm->product(count, columns, c, v + cm_tile_value_of(w->tile, t) * w->value_stride * bytes,
-                         w->tile_stride, packed + cm_tile_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes,
-                         m + t * m_apart, columns);
+        w->gemm->product(
+            count, columns, c, v + cm_winograd_value_of(w->tile, t) * w->value_stride * bytes, w->tile_stride,
+            packed + cm_winograd_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes, m + t * m_apart, columns);
     outputs(j, first, begin, count, m, m_apart);
     return CM_OK;
 }
@@ -345,7 +345,7 @@ static size_t group_floats(const cm_winograd *w)
 /* Positions of a square tile, in each direction. */
 static size_t side(const cm_winograd *w)
 {
-    return w->tile == CM_TILE_UP ? 5 : w->geometry->down + 2;
+    return w->tile == CM_WINOGRAD_UP ? 5 : w->geometry->down + 2;
 }
 
 /* Points that a 1 x 1 convolution's gradient takes at a time, where they lie and of copies. */
@@ -360,7 +360,7 @@ static int collide(size_t c)
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
     const size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    if (w->tile == CM_TILE_1X1) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
+    if (w->tile == CM_WINOGRAD_1X1) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
     const size_t factors = (1 + groups_of(oc)) * group_floats(w);
     return (GROUP + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
 }
@@ -396,7 +396,7 @@ static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, s
     for (size_t row = 0; row < m; row++) {
         for (size_t i = 0; i < m; i++, z += apart)
             w->kernels->gemm->product_transposed(rows, columns, tiles,
-                                                 v + cm_tile_value_of(w->tile, m * row + i) * apart,
+                                                 v + cm_winograd_value_of(w->tile, m * row + i) * apart,
                                                  gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
         w->kernels->winograd->fold_rows(w->tile, rows, columns, du, du_apart, halves + 3 * row * columns,
                                         3 * m * columns);
@@ -431,7 +431,7 @@ static void gradient_of_points(const cm_winograd *w, const float *x, const float
 
 void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy, float *dw, void *scratch)
 {
-    if (w->tile == CM_TILE_1X1) {
+    if (w->tile == CM_WINOGRAD_1X1) {
         gradient_of_points(w, x, dy, dw, scratch);
         return;
     }
@@ -463,7 +463,7 @@ static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_th
     int tile =
         cm_winograd_rule(s->up ? 0 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
     if (bf16 == 1 || tile == 0) return 0;
-    if (s->up) tile = s->transposed ? CM_TILE_DOWN : CM_TILE_UP;
+    if (s->up) tile = s->transposed ? CM_WINOGRAD_DOWN : CM_WINOGRAD_UP;
     cm_winograd_init(w, kernels, bf16, tile, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
     conv->name = cm_winograd_name(w);
     conv->packed_bytes = w->packed_bytes;
@@ -492,8 +492,8 @@ static cm_status run(const cm_convolution *conv, const void *x, const void *weig
 
 static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
 {
-    const int tile = s->kernel == 1 ? CM_TILE_1X1
-                     : s->up        ? CM_TILE_UP
+    const int tile = s->kernel == 1 ? CM_WINOGRAD_1X1
+                     : s->up        ? CM_WINOGRAD_UP
                                     : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
     cm_winograd_init(&g->as.winograd, kernels, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
     g->scratch_bytes = cm_winograd_gradient_bytes(&g->as.winograd);

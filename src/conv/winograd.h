@@ -43,7 +43,7 @@ typedef struct cm_winograd {
     const cm_gemm *gemm;                  /* of the operands, which */
     const cm_winograd_operands *operands; /* these make             */
     const cm_winograd_tile *geometry;
-    int tile;               /* CM_TILE_                           */
+    int tile;               /* CM_WINOGRAD_                           */
     int transposed;         /* weights as the data gradient wants them */
     cm_threads threads;     /* of a run                           */
     int32_t n, h, w, c, oc; /* h, w: of the input                 */
@@ -64,7 +64,7 @@ static inline int cm_winograd_few_channels(int32_t c, int32_t oc)
 
 /* The tile where Winograd serves a convolution better than the direct kernel, else
  * 0.  A function of the layer's shape and the arithmetic alone.  bf16: 0 or the largest
- * tile; then CM_TILE_1X1 for a 1 x 1 convolution. */
+ * tile; then CM_WINOGRAD_1X1 for a 1 x 1 convolution. */
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w);
 void cm_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int transposed,

@@ -7,7 +7,7 @@
 typedef struct cm_arithmetic {
     int lean; /* direct convolutions only: a quarter of the packed weights */
     /* 0: float32.  Else operands of the products are bfloat16, sums float32, and this
-     * is the largest Winograd tile (CM_TILE_ of kernels/winograd.h), or 1 for plain sums. */
+     * is the largest Winograd tile (CM_WINOGRAD_ of kernels/winograd.h), or 1 for plain sums. */
     int bf16;
 } cm_arithmetic;
 

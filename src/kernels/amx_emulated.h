@@ -1,11 +1,11 @@
-/* amx_emulated.h - the same as amx.h, written out: for every processor,
+/* amx_emulated.h - the same as amx_tiles.h, written out: for every processor,
  * and what the instructions are held to; bf16.c includes it. */
 #ifndef CM_KERNELS_AMX_EMULATED_H
 #define CM_KERNELS_AMX_EMULATED_H
 
 #include "kernels/bf16_values.h"
 #include "kernels/pointwise_bf16.h"
-#include "kernels/tiles.h"
+#include "kernels/amx_kernels.h"
 
 static void begin(void)
 {
@@ -30,7 +30,7 @@ static void multiply(const uint16_t *a, size_t row, const uint16_t *b, float *su
 }
 
 /* sums += the products of 32 channels: of their parts, or of one tile. */
-static void multiply_channels(const cm_tile_strip *s, const uint16_t *a, const uint16_t *b, float *sums)
+static void multiply_channels(const cm_amx_strip *s, const uint16_t *a, const uint16_t *b, float *sums)
 {
     static const size_t order[6][2] = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
     const size_t wide = (size_t)s->width / 16;
@@ -39,7 +39,7 @@ static void multiply_channels(const cm_tile_strip *s, const uint16_t *a, const u
             multiply(a + order[n][0] * s->part, s->row, b + (order[n][1] * wide + g) * 512, sums + 16 * g);
 }
 
-static void strip(const cm_tile_strip *s)
+static void strip(const cm_amx_strip *s)
 {
     const size_t step = (s->part ? 3 : 1) * (size_t)s->width * 32;
     for (size_t t = 0; t < s->tiles; t++) {

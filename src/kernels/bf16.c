@@ -2,14 +2,14 @@
  * written out.  Both add in the order that the manual gives TDPBF16PS - the even and the
  * odd channels of a tile apart, their sum to the result - so they differ in denormal
  * numbers only, which the instruction takes as zero. */
-#include "kernels/tiles.h"
+#include "kernels/amx_kernels.h"
 
 #include <string.h>
 
 #include "kernels/pointwise_bf16.h"
 
 /* 16 outputs of one point. */
-static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, size_t k)
+static inline void finish(const cm_amx_strip *s, const float *sum, size_t at, size_t k)
 {
     vec v, more;
     memcpy(&v, sum, sizeof v);
@@ -31,7 +31,7 @@ static inline void finish(const cm_tile_strip *s, const float *sum, size_t at, s
 }
 
 /* One row of 32 sums to its point. */
-static inline void finish_row(const cm_tile_strip *s, int32_t point, const float *sums)
+static inline void finish_row(const cm_amx_strip *s, int32_t point, const float *sums)
 {
     if (point < 0) return;
     size_t at = (size_t)point * s->oc;
@@ -40,10 +40,10 @@ static inline void finish_row(const cm_tile_strip *s, int32_t point, const float
 }
 
 #ifdef __AMX_BF16__
-#include "kernels/amx.h"
+#include "kernels/amx_tiles.h"
 #else
 #include "kernels/amx_emulated.h"
 #endif
 
-const cm_tile_kernels CM_TABLE = {begin,     end,     strip,  outer,        taps,   pairs,
-                                  transpose, softmax, affine, round_values, thirds, split};
+const cm_amx_kernels CM_TABLE = {begin,     end,     strip,  outer,        taps,   pairs,
+                                 transpose, softmax, affine, round_values, thirds, split};

@@ -5,7 +5,7 @@
 
 #include "kernels/gemm.h"
 #include "kernels/pointwise.h"
-#include "kernels/tiles.h"
+#include "kernels/amx_kernels.h"
 #include "kernels/winograd.h"
 
 typedef struct cm_kernels {
@@ -15,7 +15,7 @@ typedef struct cm_kernels {
     const cm_gemm *gemm, *gemm_bf16;
     const cm_winograd_kernels *winograd;
     const cm_winograd_operands *winograd_bf16;
-    const cm_tile_kernels *tiles;
+    const cm_amx_kernels *amx;
 } cm_kernels;
 
 /* level: CM_CPU_* of base/cpu_level.h. */

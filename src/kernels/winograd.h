@@ -6,7 +6,14 @@
 #include <stddef.h>
 
 /* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
-enum { CM_TILE_1X1 = 1, CM_TILE_2X2 = 2, CM_TILE_2X4 = 3, CM_TILE_4X4 = 4, CM_TILE_UP = 5, CM_TILE_DOWN = 6 };
+enum {
+    CM_WINOGRAD_1X1 = 1,
+    CM_WINOGRAD_2X2 = 2,
+    CM_WINOGRAD_2X4 = 3,
+    CM_WINOGRAD_4X4 = 4,
+    CM_WINOGRAD_UP = 5,
+    CM_WINOGRAD_DOWN = 6
+};
 typedef struct cm_winograd_tile {
     size_t down, across;           /* outputs                                       */
     size_t step_down, step_across; /* points of input from one tile to the next     */
@@ -17,23 +24,23 @@ typedef struct cm_winograd_tile {
     const char *name, *name_bf16;
 } cm_winograd_tile;
 static const cm_winograd_tile cm_winograd_tiles[] = {
-    [CM_TILE_1X1] = {1, 1, 1, 1, 1, 1, 1, 1, "product", "product bf16"},
-    [CM_TILE_2X2] = {2, 2, 2, 2, 16, 16, 16, 16, "winograd 2x2", "winograd 2x2 bf16"},
-    [CM_TILE_2X4] = {2, 4, 2, 4, 24, 24, 24, 24, "winograd 2x4", "winograd 2x4 bf16"},
-    [CM_TILE_4X4] = {4, 4, 4, 4, 36, 36, 36, 36, "winograd 4x4", "winograd 4x4 bf16"},
-    [CM_TILE_UP] = {4, 4, 2, 2, 16, 16, 25, 25, "winograd up", "winograd up bf16"},
-    [CM_TILE_DOWN] = {2, 2, 4, 4, 36, 25, 25, 16, "winograd down", "winograd down bf16"},
+    [CM_WINOGRAD_1X1] = {1, 1, 1, 1, 1, 1, 1, 1, "product", "product bf16"},
+    [CM_WINOGRAD_2X2] = {2, 2, 2, 2, 16, 16, 16, 16, "winograd 2x2", "winograd 2x2 bf16"},
+    [CM_WINOGRAD_2X4] = {2, 4, 2, 4, 24, 24, 24, 24, "winograd 2x4", "winograd 2x4 bf16"},
+    [CM_WINOGRAD_4X4] = {4, 4, 4, 4, 36, 36, 36, 36, "winograd 4x4", "winograd 4x4 bf16"},
+    [CM_WINOGRAD_UP] = {4, 4, 2, 2, 16, 16, 25, 25, "winograd up", "winograd up bf16"},
+    [CM_WINOGRAD_DOWN] = {2, 2, 4, 4, 36, 25, 25, 16, "winograd down", "winograd down bf16"},
 };
 /* Which of the values position t takes, and which of the matrices. */
-static inline size_t cm_tile_value_of(int tile, size_t t)
+static inline size_t cm_winograd_value_of(int tile, size_t t)
 {
     const size_t row = t / 5, column = t % 5; /* 0, 1, -1, -1 and infinity */
-    return tile == CM_TILE_UP ? 4 * (row - (row > 2)) + column - (column > 2) : t;
+    return tile == CM_WINOGRAD_UP ? 4 * (row - (row > 2)) + column - (column > 2) : t;
 }
-static inline size_t cm_tile_matrix_of(int tile, size_t t)
+static inline size_t cm_winograd_matrix_of(int tile, size_t t)
 {
     const size_t row = t / 5, column = t % 5; /* a, b, e, f and g, of which the last two are alike */
-    return tile == CM_TILE_DOWN ? 4 * (row - (row > 3)) + column - (column > 3) : t;
+    return tile == CM_WINOGRAD_DOWN ? 4 * (row - (row > 3)) + column - (column > 3) : t;
 }
 
 /* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:

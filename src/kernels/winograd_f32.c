@@ -120,11 +120,11 @@ EACH_VECTOR output_small(size_t c, const float *in, size_t apart, const float *b
 
 static void output(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
-    if (tile == CM_TILE_4X4) output_4x4(c, in, apart, bias, to);
-    else if (tile == CM_TILE_2X4) output_2x4(c, in, apart, bias, to);
-    else if (tile == CM_TILE_2X2) output_2x2(c, in, apart, bias, to);
-    else if (tile == CM_TILE_UP) output_large(c, in, apart, bias, to);
-    else if (tile == CM_TILE_DOWN) output_small(c, in, apart, bias, to);
+    if (tile == CM_WINOGRAD_4X4) output_4x4(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_2X4) output_2x4(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_2X2) output_2x2(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_UP) output_large(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_DOWN) output_small(c, in, apart, bias, to);
     else
         for (size_t k = 0; k < c; k += LANES)
             put_output(load(in + k) + (bias ? load(bias + k) : (vec){0}), 0, k, 1, to->residual[0] != NULL, to);
@@ -165,8 +165,8 @@ EACH_VECTOR gradient_2x2(size_t c, const float *const *points, float *out, size_
 
 static void gradient(int tile, size_t c, const float *const *points, void *out, size_t apart)
 {
-    if (tile == CM_TILE_4X4) gradient_4x4(c, points, out, apart);
-    else if (tile == CM_TILE_UP) gradient_large(c, points, out, apart);
+    if (tile == CM_WINOGRAD_4X4) gradient_4x4(c, points, out, apart);
+    else if (tile == CM_WINOGRAD_UP) gradient_large(c, points, out, apart);
     else gradient_2x2(c, points, out, apart);
 }
 
@@ -186,8 +186,8 @@ static inline __attribute__((always_inline)) void fold_rows_of(const size_t n, s
 
 static void fold_rows(int tile, size_t rows, size_t columns, const float *u, size_t apart, float *t, size_t t_apart)
 {
-    if (tile == CM_TILE_4X4) fold_rows_of(6, rows, columns, u, apart, t, t_apart);
-    else if (tile == CM_TILE_UP) fold_rows_of(5, rows, columns, u, apart, t, t_apart);
+    if (tile == CM_WINOGRAD_4X4) fold_rows_of(6, rows, columns, u, apart, t, t_apart);
+    else if (tile == CM_WINOGRAD_UP) fold_rows_of(5, rows, columns, u, apart, t, t_apart);
     else fold_rows_of(4, rows, columns, u, apart, t, t_apart);
 }
 
@@ -218,8 +218,8 @@ static void fold(int tile, size_t rows, size_t width, const float *t, float *w, 
 {
     for (size_t i = 0; i < rows; i++, w += w_row) {
         const size_t next = add ? w_row : 0;
-        if (tile == CM_TILE_4X4) fold_of(6, width, t, w, w_apart, next), t += 18 * width;
-        else if (tile == CM_TILE_UP) fold_of(5, width, t, w, w_apart, next), t += 15 * width;
+        if (tile == CM_WINOGRAD_4X4) fold_of(6, width, t, w, w_apart, next), t += 18 * width;
+        else if (tile == CM_WINOGRAD_UP) fold_of(5, width, t, w, w_apart, next), t += 15 * width;
         else fold_of(4, width, t, w, w_apart, next), t += 12 * width;
     }
 }

@@ -281,10 +281,10 @@ EACH_VECTOR input_sums(size_t c, const float *const *points, void *out, size_t a
 
 static void input(int tile, size_t c, const float *const *points, void *out, size_t apart)
 {
-    if (tile == CM_TILE_4X4) input_4x4(c, points, out, apart);
-    else if (tile == CM_TILE_2X4) input_2x4(c, points, out, apart);
-    else if (tile == CM_TILE_2X2 || tile == CM_TILE_UP) input_2x2(c, points, out, apart);
-    else if (tile == CM_TILE_DOWN) input_sums(c, points, out, apart);
+    if (tile == CM_WINOGRAD_4X4) input_4x4(c, points, out, apart);
+    else if (tile == CM_WINOGRAD_2X4) input_2x4(c, points, out, apart);
+    else if (tile == CM_WINOGRAD_2X2 || tile == CM_WINOGRAD_UP) input_2x2(c, points, out, apart);
+    else if (tile == CM_WINOGRAD_DOWN) input_sums(c, points, out, apart);
     else
         for (size_t k = 0; k < c; k += LANES) put(out, k, load(points[0] + k));
 }
@@ -293,19 +293,19 @@ static void input(int tile, size_t c, const float *const *points, void *out, siz
 static inline __attribute__((always_inline)) void transform_weights(int tile, const vec *g, vec *r)
 {
     vec t[18];
-    if (tile == CM_TILE_1X1) {
+    if (tile == CM_WINOGRAD_1X1) {
         r[0] = g[0];
-    } else if (tile == CM_TILE_2X2) {
+    } else if (tile == CM_WINOGRAD_2X2) {
         for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
-    } else if (tile == CM_TILE_UP) {
+    } else if (tile == CM_WINOGRAD_UP) {
         for (size_t i = 0; i < 3; i++) weights_up(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 5; i++) weights_up(t + 3 * i, 1, r + 5 * i, 1);
-    } else if (tile == CM_TILE_DOWN) {
+    } else if (tile == CM_WINOGRAD_DOWN) {
         for (size_t i = 0; i < 3; i++) weights_down(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 4; i++) weights_down(t + 3 * i, 1, r + 4 * i, 1);
     } else {
-        const size_t rows = tile == CM_TILE_4X4 ? 6 : 4;
+        const size_t rows = tile == CM_WINOGRAD_4X4 ? 6 : 4;
         for (size_t i = 0; i < 3; i++)
             if (rows == 6) weights6(g + i, 3, t + i, 3);
             else weights4(g + i, 3, t + i, 3);
@@ -316,7 +316,7 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
 static inline __attribute__((always_inline)) void weights_of(const int tile, size_t width, const float *w, word *u,
                                                              size_t apart)
 {
-    const size_t taps = tile == CM_TILE_1X1 ? 1 : 9, n = cm_winograd_tiles[tile].matrices;
+    const size_t taps = tile == CM_WINOGRAD_1X1 ? 1 : 9, n = cm_winograd_tiles[tile].matrices;
     vec g[9], r[CHANNELS][36];
     for (size_t k = 0; k < width; k += LANES) {
         word *to = u + k;
@@ -335,17 +335,17 @@ static inline __attribute__((always_inline)) void weights_of(const int tile, siz
 
 EACH_VECTOR weights_4x4(size_t width, const float *w, word *u, size_t apart)
 {
-    weights_of(CM_TILE_4X4, width, w, u, apart);
+    weights_of(CM_WINOGRAD_4X4, width, w, u, apart);
 }
 
 static void weights(int tile, size_t width, const float *w, void *u, size_t apart)
 {
-    if (tile == CM_TILE_4X4) weights_4x4(width, w, u, apart);
-    else if (tile == CM_TILE_2X4) weights_of(CM_TILE_2X4, width, w, u, apart);
-    else if (tile == CM_TILE_2X2) weights_of(CM_TILE_2X2, width, w, u, apart);
-    else if (tile == CM_TILE_UP) weights_of(CM_TILE_UP, width, w, u, apart);
-    else if (tile == CM_TILE_DOWN) weights_of(CM_TILE_DOWN, width, w, u, apart);
-    else weights_of(CM_TILE_1X1, width, w, u, apart);
+    if (tile == CM_WINOGRAD_4X4) weights_4x4(width, w, u, apart);
+    else if (tile == CM_WINOGRAD_2X4) weights_of(CM_WINOGRAD_2X4, width, w, u, apart);
+    else if (tile == CM_WINOGRAD_2X2) weights_of(CM_WINOGRAD_2X2, width, w, u, apart);
+    else if (tile == CM_WINOGRAD_UP) weights_of(CM_WINOGRAD_UP, width, w, u, apart);
+    else if (tile == CM_WINOGRAD_DOWN) weights_of(CM_WINOGRAD_DOWN, width, w, u, apart);
+    else weights_of(CM_WINOGRAD_1X1, width, w, u, apart);
 }
 
 #endif

@@ -77,7 +77,7 @@ typedef struct {
 static cm_winograd product_of(const cm_kernels *kernels, size_t c)
 {
     cm_winograd w;
-    cm_winograd_init(&w, kernels, 0, CM_TILE_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
+    cm_winograd_init(&w, kernels, 0, CM_WINOGRAD_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
     return w;
 }
 

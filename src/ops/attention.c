@@ -7,7 +7,7 @@
  * softmax between, so the scores of a block stay in the cache and the bits do
  * not depend on the number of threads.  So it goes here where tokens or d are no
  * multiples of 16, and for tangents; else values and gradients are attention_f32.h, and
- * on processors with AMX values attention_tiles.h.
+ * on processors with AMX values attention_amx.h.
  *
  * Backward makes the scores again, block by block: with p = softmax(s),
  *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "attention/attention_f32.h"
-#include "attention/attention_tiles.h"
+#include "attention/attention_amx.h"
 #include "base/parallel.h"
 #include "ops/op.h"
 
@@ -25,8 +25,8 @@ enum { BLOCK = 64 };
 
 /* Products of a whole block and of the shorter last one. */
 typedef struct {
-    cm_attention_f32 f32;     /* where by_products                                   */
-    cm_attention_tiles tiles; /* where by_tiles                                 */
+    cm_attention_f32 f32; /* where by_products                                   */
+    cm_attention_amx amx; /* where by_amx                                 */
     cm_dnnl_primitive *scores[2], *values[2], *transposed[2]; /* [b,T] = [b,d] [T,d]^T; [b,d] = [b,T] [T,d]; and
                                                              [T,d] = [b,T]^T [b,d], backward only */
 } primitives;
@@ -118,16 +118,16 @@ static cm_qkv qkv_of(const cm_op_plan *p, size_t j)
 }
 
 /* Forward; gradients and tangents make the scores again, by matrix products. */
-static int by_tiles(const cm_op_plan *p)
+static int by_amx(const cm_op_plan *p)
 {
     const int bf16 = p->bf16 == 1 && p->mode == CM_MODE_INFER;
     const int float32 = !p->bf16 && !p->lean && p->kernels->has_amx;
-    return (bf16 || float32) && cm_attention_tiles_fit((size_t)tokens(p), (size_t)head_size(p));
+    return (bf16 || float32) && cm_attention_amx_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
 static unsigned offers_bf16(const cm_op_plan *p)
 {
-    return by_tiles(p) && p->bf16 ? (p->n_in > 1 ? 3 : 1) | CM_BF16_OUT : 0;
+    return by_amx(p) && p->bf16 ? (p->n_in > 1 ? 3 : 1) | CM_BF16_OUT : 0;
 }
 
 static int by_products(const cm_op_plan *p)
@@ -149,19 +149,19 @@ static void prepare_f32(cm_op_plan *p, cm_attention_f32 *a)
     need(p, cm_attention_f32_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
 }
 
-static void prepare_tiles(cm_op_plan *p, cm_attention_tiles *a)
+static void prepare_amx(cm_op_plan *p, cm_attention_amx *a)
 {
     const size_t d = (size_t)head_size(p), c = (size_t)p->out.c;
-    *a = (cm_attention_tiles){.kernels = p->kernels,
-                              .parts = p->bf16 ? 1 : 3,
-                              .threads = p->threads,
-                              .tokens = (size_t)tokens(p),
-                              .heads = c / d,
-                              .d = d,
-                              .x_bf16 = {p->stored_bf16 & 1, p->stored_bf16 >> 1 & 1},
-                              .y_bf16 = (p->stored_bf16 & CM_BF16_OUT) != 0};
+    *a = (cm_attention_amx){.kernels = p->kernels,
+                            .parts = p->bf16 ? 1 : 3,
+                            .threads = p->threads,
+                            .tokens = (size_t)tokens(p),
+                            .heads = c / d,
+                            .d = d,
+                            .x_bf16 = {p->stored_bf16 & 1, p->stored_bf16 >> 1 & 1},
+                            .y_bf16 = (p->stored_bf16 & CM_BF16_OUT) != 0};
     for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
-    need(p, cm_attention_tiles_scratch_bytes(a));
+    need(p, cm_attention_amx_scratch_bytes(a));
 }
 
 /* Products of oneDNN and what they need. */
@@ -187,7 +187,7 @@ static cm_status prepare(cm_op_plan *p)
     primitives *s = cm_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
-    if (by_tiles(p)) prepare_tiles(p, &s->tiles);
+    if (by_amx(p)) prepare_amx(p, &s->amx);
     if (by_products(p)) prepare_f32(p, &s->f32);
     return by_products(p) && p->mode != CM_MODE_JVP ? CM_OK : prepare_products(p, s);
 }
@@ -292,14 +292,14 @@ static cm_status block_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-static cm_status forward_tiles(const cm_op_run *r)
+static cm_status forward_amx(const cm_op_run *r)
 {
-    const cm_attention_tiles *a = &((const primitives *)r->p->state)->tiles;
+    const cm_attention_amx *a = &((const primitives *)r->p->state)->amx;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         const void *in[2] = {NULL, NULL};
         for (int k = 0; k < r->p->n_in; k++) in[k] = cm_values_at(r->in[k], a->x_bf16[k], i * per_image(r->p, k));
         void *out = cm_values_at(r->out, a->y_bf16, i * a->tokens * (size_t)r->p->out.c);
-        CM_TRY(cm_attention_tiles_run(a, in, out, r->scratch));
+        CM_TRY(cm_attention_amx_run(a, in, out, r->scratch));
     }
     return CM_OK;
 }
@@ -308,7 +308,7 @@ static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     const int blocks = cm_op_row_pieces((size_t)tokens(p));
-    if (by_tiles(p)) return forward_tiles(r);
+    if (by_amx(p)) return forward_amx(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         image m = image_of(r, r->in, i, r->scratch);
         if (by_products(p)) {

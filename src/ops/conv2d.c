@@ -138,7 +138,7 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int has_gradients)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
-    const int bf16 = p->bf16 == CM_TILE_2X2 ? CM_TILE_2X4 : p->bf16;
+    const int bf16 = p->bf16 == CM_WINOGRAD_2X2 ? CM_WINOGRAD_2X4 : p->bf16;
     const cm_conv_shape transposed = conv_shape(p, 1, s->up);
     if (!has_gradients) {
         CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 0, &s->gradient_of[DATA]));

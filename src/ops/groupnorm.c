@@ -197,7 +197,7 @@ static cm_status apply_piece(void *user, int index, int worker)
     size_t rows = cm_op_piece_rows(points(p), index);
     const buffers *b = &m->b;
     int silu = p->attr->groupnorm.silu;
-    if (out_bf16(p)) p->kernels->tiles->affine(rows, c, x, x_bf16(p), b->shift, b->factor, b->offset, silu, out);
+    if (out_bf16(p)) p->kernels->amx->affine(rows, c, x, x_bf16(p), b->shift, b->factor, b->offset, silu, out);
     else if (x_bf16(p)) p->kernels->pointwise->affine_bf16(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     else p->kernels->pointwise->affine(rows, c, x, b->shift, b->factor, b->offset, silu, out);
     return CM_OK;

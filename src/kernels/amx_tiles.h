@@ -1,10 +1,10 @@
-/* amx.h - strips, outer products and transposes with the instructions of
+/* amx_tiles.h - strips, outer products and transposes with the instructions of
  * AMX; bf16.c includes it. */
-#ifndef CM_KERNELS_AMX_H
-#define CM_KERNELS_AMX_H
+#ifndef CM_KERNELS_AMX_TILES_H
+#define CM_KERNELS_AMX_TILES_H
 
 #include "kernels/pointwise_bf16.h"
-#include "kernels/tiles.h"
+#include "kernels/amx_kernels.h"
 
 /* Every tile is 16 rows of 64 bytes.  Constant, not made here: gcc 12 tells its optimizer
  * that the instruction reads the first eight bytes only. */
@@ -25,7 +25,7 @@ static void end(void)
 
 /* Asks for what is added to 32 outputs of a point, and where these come soon, after one tap, for where they
  * go; after nine lines on their way to the nearest cache stand in the way of the weights' (measured). */
-static inline void fetch(const cm_tile_strip *s, int32_t point)
+static inline void fetch(const cm_amx_strip *s, int32_t point)
 {
     const size_t at = point < 0 ? 0 : (size_t)point * s->oc;
     if (s->side == 1) {
@@ -45,7 +45,7 @@ typedef struct {
 } unstored;
 enum { SUMS = 48 * 32 };
 
-static inline __attribute__((always_inline)) void store_rows(const cm_tile_strip *s, unstored *l, size_t rows)
+static inline __attribute__((always_inline)) void store_rows(const cm_amx_strip *s, unstored *l, size_t rows)
 {
     for (size_t i = 0; i < rows && l->point < l->last; i++, l->next += 32) finish_row(s, *l->point++, l->next);
 }
@@ -60,7 +60,7 @@ enum { KEEP_AWAKE = 24 };
  * few rows of the block before to where they belong, which at once would make the tiles
  * wait for the memory. */
 static inline __attribute__((always_inline)) void block(const int R, const int W, const size_t side,
-                                                        const cm_tile_strip *s, size_t first, const uint16_t *next,
+                                                        const cm_amx_strip *s, size_t first, const uint16_t *next,
                                                         size_t lines, unstored *before)
 {
     const int32_t *start = s->starts + first;
@@ -130,7 +130,7 @@ static inline __attribute__((always_inline)) void block(const int R, const int W
 
 /* R tiles of points by W of columns in three parts each: tiles 0 to 3 hold sums, 4 and 5
  * points, 6 and 7 weights.  Each of the six products has one operand of the one before. */
-static inline __attribute__((always_inline)) void parts_block(const int R, const int W, const cm_tile_strip *s,
+static inline __attribute__((always_inline)) void parts_block(const int R, const int W, const cm_amx_strip *s,
                                                               size_t first, const uint16_t *next, size_t lines,
                                                               unstored *before)
 {
@@ -309,7 +309,7 @@ static void transpose(const uint32_t *from, size_t from_row, uint16_t *to, size_
     }
 }
 
-static inline __attribute__((always_inline)) void strip_of(const size_t side, const cm_tile_strip *s)
+static inline __attribute__((always_inline)) void strip_of(const size_t side, const cm_amx_strip *s)
 {
     const size_t steps = side * side * s->depth, wide = (size_t)s->width / 16;
     const size_t blocks = (s->tiles + 2) / 3, lines = (16 * wide + blocks - 1) / blocks;
@@ -328,7 +328,7 @@ static inline __attribute__((always_inline)) void strip_of(const size_t side, co
     store_rows(s, &before, 48);
 }
 
-static void parts_strip(const cm_tile_strip *s)
+static void parts_strip(const cm_amx_strip *s)
 {
     const size_t wide = (size_t)s->width / 16, blocks = (s->tiles + 1) / 2, steps = 6 * s->depth;
     const size_t lines = (8 * wide + blocks - 1) / blocks;
@@ -344,7 +344,7 @@ static void parts_strip(const cm_tile_strip *s)
     store_rows(s, &before, 32);
 }
 
-static void strip(const cm_tile_strip *s)
+static void strip(const cm_amx_strip *s)
 {
     if (s->part) parts_strip(s);
     else if (s->side == 3) strip_of(3, s);

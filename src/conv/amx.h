@@ -1,4 +1,4 @@
-/* tiles.h - convolutions as plain sums over matrix tiles of bfloat16, for processors with
+/* amx.h - convolutions as plain sums over matrix tiles of bfloat16, for processors with
  * AMX:
  *
  *   y[p][o] = sum over taps t and channels c of x[p + t][c] w[t][c][o]
@@ -12,14 +12,14 @@
  * and of the nine products of two such sums the six are taken that float32 would see:
  *
  *   x w = x1 w1 + x1 w2 + x2 w1 + x1 w3 + x2 w2 + x3 w1. */
-#ifndef CM_CONV_TILES_H
-#define CM_CONV_TILES_H
+#ifndef CM_CONV_AMX_H
+#define CM_CONV_AMX_H
 
 #include "base/parallel.h"
 #include "kernels/kernels.h"
 
-typedef struct cm_tiles {
-    const cm_tile_kernels *kernels;
+typedef struct cm_amx_conv {
+    const cm_amx_kernels *kernels;
     int parts;              /* of a value: 1 (bfloat16) or 3 (float32, side 1) */
     int side;               /* of the kernel: 3 or 1                 */
     int transposed;         /* weights as the data gradient wants them */
@@ -39,19 +39,19 @@ typedef struct cm_tiles {
     size_t starts_ints;  /* whole cache lines of where tiles start                                  */
     int32_t together;    /* images, as many as stay in the cache                                    */
     size_t packed_bytes, scratch_bytes;
-} cm_tiles;
+} cm_amx_conv;
 
-void cm_tiles_init(cm_tiles *tiles, const cm_kernels *kernels, int parts, int side, int transposed,
-                   cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
+void cm_amx_conv_init(cm_amx_conv *conv, const cm_kernels *kernels, int parts, int side, int transposed,
+                      cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 /* plain [oc][c][side][side]; of a transposed one [c][oc][side][side], the forward's. */
-void cm_tiles_pack(const cm_tiles *tiles, const float *plain, void *packed);
-/* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `tiles` says; with a residual of
+void cm_amx_conv_pack(const cm_amx_conv *conv, const float *plain, void *packed);
+/* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `conv` says; with a residual of
  * floats like y: y = (convolution + residual) scale. */
-cm_status cm_tiles_run(const cm_tiles *tiles, const void *x, const void *packed, const float *bias,
-                       const float *residual, float scale, void *y, void *scratch);
+cm_status cm_amx_conv_run(const cm_amx_conv *conv, const void *x, const void *packed, const float *bias,
+                          const float *residual, float scale, void *y, void *scratch);
 
 /* The weight gradient as [side][side][c][oc]; one thread.  x [n][h][w][c], dy [n][h][w][oc] floats. */
-size_t cm_tiles_gradient_bytes(const cm_tiles *tiles); /* of scratch memory */
-void cm_tiles_gradient(const cm_tiles *tiles, const float *x, const float *dy, float *dw, void *scratch);
+size_t cm_amx_conv_gradient_bytes(const cm_amx_conv *conv); /* of scratch memory */
+void cm_amx_conv_gradient(const cm_amx_conv *conv, const float *x, const float *dy, float *dw, void *scratch);
 
 #endif

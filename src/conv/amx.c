@@ -1,4 +1,4 @@
-/* tiles.c - which layers, packed weights, and the loop over tiles of points.
+/* amx.c - which layers, packed weights, and the loop over tiles of points.
  *
  * An image is rounded to bfloat16 into rows of w + 1 points: one zero stands between the
  * last point of a row and the first of the next and is neighbour to both, and rows of
@@ -16,7 +16,7 @@
 
 /* Tap `tap` of 16 outputs from o and 32 channels from c on: values[16 pairs][16 outputs][2]; pairs
  * as the points have them. */
-static void gather_tile(const cm_tiles *t, const float *plain, size_t tap, size_t o, size_t c, float *values)
+static void gather_tile(const cm_amx_conv *t, const float *plain, size_t tap, size_t o, size_t c, float *values)
 {
     const size_t taps = t->taps, channels = (size_t)t->c, outputs = (size_t)t->oc;
     const size_t step = t->transposed ? taps : channels * taps, along = t->transposed ? outputs * taps : taps;
@@ -47,7 +47,7 @@ static void cut_tile(const float *values, uint16_t *out, size_t apart)
 }
 
 /* [columns in groups of 32][c / 32][tap][part][tile of 16 columns]. */
-void cm_tiles_pack(const cm_tiles *t, const float *plain, void *packed)
+void cm_amx_conv_pack(const cm_amx_conv *t, const float *plain, void *packed)
 {
     uint16_t *to = packed;
     float values[512];
@@ -69,7 +69,7 @@ enum { CACHED = 1 << 20 };
 
 /* A 1 x 1 convolution sees points, not images: rows of one that do not stay in the cache become
  * images of their own. */
-static void cut_images(cm_tiles *t)
+static void cut_images(cm_amx_conv *t)
 {
     int32_t rows = t->h;
     while (rows > 1 && (t->h % rows || (size_t)rows * (size_t)t->w * t->row * sizeof(uint16_t) > CACHED / 2)) rows--;
@@ -80,7 +80,7 @@ static void cut_images(cm_tiles *t)
 enum { SUMS = 2 * 48 * 32 };
 
 /* What follows from the shape. */
-static void fill_sizes(cm_tiles *t)
+static void fill_sizes(cm_amx_conv *t)
 {
     const size_t h = (size_t)t->h, w = (size_t)t->w;
     const int by_rows = t->w % 16 == 0 || t->margin == 0; /* every image row is cut into tiles of its own */
@@ -96,10 +96,10 @@ static void fill_sizes(cm_tiles *t)
                        17 * t->starts_ints * sizeof(int32_t) + (size_t)t->threads.count * SUMS * sizeof(float);
 }
 
-void cm_tiles_init(cm_tiles *t, const cm_kernels *kernels, int parts, int side, int transposed, cm_threads threads,
-                   int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
+void cm_amx_conv_init(cm_amx_conv *t, const cm_kernels *kernels, int parts, int side, int transposed,
+                      cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
 {
-    *t = (cm_tiles){kernels->tiles, parts, side, transposed, threads, n, h, w, c, oc, .margin = side == 3};
+    *t = (cm_amx_conv){kernels->amx, parts, side, transposed, threads, n, h, w, c, oc, .margin = side == 3};
     t->taps = (size_t)side * (size_t)side;
     t->depth = ((size_t)c + 31) / 32;
     t->part = t->depth * 32;
@@ -110,7 +110,7 @@ void cm_tiles_init(cm_tiles *t, const cm_kernels *kernels, int parts, int side, 
 }
 
 typedef struct {
-    const cm_tiles *t;
+    const cm_amx_conv *t;
     const void *x;
     const float *bias, *residual;
     const uint16_t *packed;
@@ -125,7 +125,7 @@ typedef struct {
 /* Where tiles begin and which points their rows are, or -1. */
 static void find_points(job *j)
 {
-    const cm_tiles *t = j->t;
+    const cm_amx_conv *t = j->t;
     const int32_t w = t->w, wide = (int32_t)t->columns, count = t->h * w;
     int32_t *start = j->starts, *point = j->points;
     for (int32_t image = 0; image < t->together; image++)
@@ -137,7 +137,7 @@ static void find_points(job *j)
 }
 
 /* Zeros around an image and behind it, and in the channels that fill the last tile. */
-static void clear_margins(const cm_tiles *t, uint16_t *image)
+static void clear_margins(const cm_amx_conv *t, uint16_t *image)
 {
     size_t row = t->row, bytes = row * sizeof *image, first = t->margin * (t->pitch + 1);
     size_t end = first + (size_t)t->h * t->pitch, c = (size_t)t->c;
@@ -153,7 +153,7 @@ static void clear_margins(const cm_tiles *t, uint16_t *image)
 static cm_status round_piece(void *user, int piece, int worker)
 {
     const job *j = user;
-    const cm_tiles *t = j->t;
+    const cm_amx_conv *t = j->t;
     size_t w = (size_t)t->w, c = (size_t)t->c, row = t->row, h = (size_t)t->h, i = (size_t)piece / h;
     const void *x = cm_values_at(j->x, t->x_bf16, (size_t)piece * w * c);
     uint16_t *to = j->image + i * t->image_values;
@@ -167,7 +167,7 @@ static cm_status round_piece(void *user, int piece, int worker)
 }
 
 /* Of 32 columns. */
-static size_t groups_of(const cm_tiles *t)
+static size_t groups_of(const cm_amx_conv *t)
 {
     return ((size_t)t->oc + 31) / 32;
 }
@@ -176,7 +176,7 @@ static size_t groups_of(const cm_tiles *t)
  * stay in the cache; and with threads, who take parts or columns: parts where points are more
  * than the weights, since those should stay with the core that made them, or where columns
  * do not divide. */
-static size_t parts_of(const cm_tiles *t, size_t images)
+static size_t parts_of(const cm_amx_conv *t, size_t images)
 {
     enum { SHARE = 3 << 17 };
     size_t values = (size_t)t->h * (size_t)t->w * ((size_t)t->c + 2 * (size_t)t->oc),
@@ -190,13 +190,13 @@ static size_t parts_of(const cm_tiles *t, size_t images)
 static cm_status sum_piece(void *user, int piece, int worker)
 {
     const job *j = user;
-    const cm_tiles *t = j->t;
+    const cm_amx_conv *t = j->t;
     size_t part = (size_t)piece / groups_of(t), o = (size_t)piece % groups_of(t) * 32;
     size_t tiles = j->images * t->tiles;
     size_t blocks = (tiles + 2) / 3, begin = blocks * part / j->parts * 3, end = blocks * (part + 1) / j->parts * 3;
     if (end > tiles) end = tiles;
     if (begin >= end) return CM_OK; /* more threads than tiles */
-    const cm_tile_strip strip = {
+    const cm_amx_strip strip = {
         .a = j->image,
         .b = j->packed + (size_t)t->parts * t->taps * t->part * o,
         .starts = j->starts + begin,
@@ -222,8 +222,8 @@ static cm_status sum_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
-cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, const float *bias, const float *residual,
-                       float scale, void *y, void *scratch)
+cm_status cm_amx_conv_run(const cm_amx_conv *t, const void *x, const void *packed, const float *bias,
+                          const float *residual, float scale, void *y, void *scratch)
 {
     size_t points = (size_t)t->h * (size_t)t->w;
     job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
@@ -253,47 +253,47 @@ cm_status cm_tiles_run(const cm_tiles *t, const void *x, const void *packed, con
  * even points on and once more from odd ones: so a tap is a distance in whole pairs. */
 
 /* Points from one image to the next, and of all in tiles of 32. */
-static size_t image_points(const cm_tiles *t)
+static size_t image_points(const cm_amx_conv *t)
 {
     return ((size_t)t->h + t->margin) * t->pitch;
 }
 
-static size_t gradient_depth(const cm_tiles *t)
+static size_t gradient_depth(const cm_amx_conv *t)
 {
     return ((size_t)t->n * image_points(t) + 31) / 32;
 }
 
 /* Values of x from one channel to the next. */
-static size_t transposed_row(const cm_tiles *t)
+static size_t transposed_row(const cm_amx_conv *t)
 {
     return (gradient_depth(t) | 1) * 32;
 }
 
 /* Of dy, from even points on or from odd ones: pairs with what taps reach behind them, and values of 16
  * outputs. */
-static size_t paired_rows(const cm_tiles *t)
+static size_t paired_rows(const cm_amx_conv *t)
 {
     return 16 * gradient_depth(t) + t->margin * (t->pitch + 2);
 }
 
-static size_t paired_values(const cm_tiles *t)
+static size_t paired_values(const cm_amx_conv *t)
 {
     return (1 + t->margin) * paired_rows(t) * 32;
 }
 
-static size_t most_channels(const cm_tiles *t)
+static size_t most_channels(const cm_amx_conv *t)
 {
     return (size_t)(t->c > t->oc ? t->c : t->oc);
 }
 
-size_t cm_tiles_gradient_bytes(const cm_tiles *t)
+size_t cm_amx_conv_gradient_bytes(const cm_amx_conv *t)
 {
     return 17 * most_channels(t) * sizeof(uint32_t) +
            ((size_t)t->c * transposed_row(t) + (size_t)t->oc / 16 * paired_values(t)) * sizeof(uint16_t);
 }
 
 /* The c values of point number `at` of all, zeros between images and rows. */
-static const float *point_of(const cm_tiles *t, const float *x, size_t c, size_t at, const float *zero)
+static const float *point_of(const cm_amx_conv *t, const float *x, size_t c, size_t at, const float *zero)
 {
     size_t image = at / image_points(t), row = at % image_points(t) / t->pitch, column = at % t->pitch;
     if (image >= (size_t)t->n || row >= (size_t)t->h || column >= (size_t)t->w) return zero;
@@ -301,7 +301,7 @@ static const float *point_of(const cm_tiles *t, const float *x, size_t c, size_t
 }
 
 /* x to [c][points]. */
-static void transpose_points(const cm_tiles *t, const float *x, const float *zero, uint32_t *words,
+static void transpose_points(const cm_amx_conv *t, const float *x, const float *zero, uint32_t *words,
                              uint16_t *transposed)
 {
     const size_t c = (size_t)t->c;
@@ -316,7 +316,7 @@ static void transpose_points(const cm_tiles *t, const float *x, const float *zer
 }
 
 /* dy to [oc / 16][even, odd][pairs][16][2], beginning with a row of zeros and one. */
-static void pair_points(const cm_tiles *t, const float *dy, const float *zero, uint32_t *words, uint16_t *paired)
+static void pair_points(const cm_amx_conv *t, const float *dy, const float *zero, uint32_t *words, uint16_t *paired)
 {
     const size_t oc = (size_t)t->oc, rows = paired_rows(t), before = t->margin * (t->pitch + 1);
     for (size_t i = 0; i < rows; i++)
@@ -334,7 +334,7 @@ static void pair_points(const cm_tiles *t, const float *dy, const float *zero, u
 
 /* The taps of 16 channels and 16 outputs over `depth` tiles of points, those whose distance is even and
  * those whose distance is odd: of each the pairs are the same but for a few. */
-static void sum_taps(const cm_tiles *t, size_t depth, const uint16_t *a, const uint16_t *b, float *dw, int add)
+static void sum_taps(const cm_amx_conv *t, size_t depth, const uint16_t *a, const uint16_t *b, float *dw, int add)
 {
     const size_t matrix = (size_t)t->c * (size_t)t->oc;
     for (size_t odd = 0; odd < 2; odd++) {
@@ -353,7 +353,7 @@ static void sum_taps(const cm_tiles *t, size_t depth, const uint16_t *a, const u
 
 /* Over `depth` tiles of points from number `first` on.  What is read of 64 channels stays in the second-level
  * cache while all outputs pass. */
-static void sum_part(const cm_tiles *t, size_t first, size_t depth, const uint16_t *transposed,
+static void sum_part(const cm_amx_conv *t, size_t first, size_t depth, const uint16_t *transposed,
                      const uint16_t *paired, float *dw)
 {
     const size_t c = (size_t)t->c, oc = (size_t)t->oc, step = t->side == 3 ? 16 : 32; /* channels, outputs */
@@ -370,7 +370,7 @@ static void sum_part(const cm_tiles *t, size_t first, size_t depth, const uint16
             }
 }
 
-void cm_tiles_gradient(const cm_tiles *t, const float *x, const float *dy, float *dw, void *scratch)
+void cm_amx_conv_gradient(const cm_amx_conv *t, const float *x, const float *dy, float *dw, void *scratch)
 {
     const size_t depth = gradient_depth(t), most = t->side == 3 ? 144 : 32; /* the second-level cache holds */
     float *zero = scratch;
@@ -391,9 +391,9 @@ void cm_tiles_gradient(const cm_tiles *t, const float *x, const float *dy, float
 static int fits(cm_convolution *conv, int parts, const cm_kernels *kernels, cm_threads threads,
                 const cm_conv_shape *s)
 {
-    cm_tiles *t = &conv->as.tiles;
+    cm_amx_conv *t = &conv->as.amx;
     if (s->up || !cm_winograd_rule(1, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w)) return 0;
-    cm_tiles_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    cm_amx_conv_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
     conv->packed_bytes = t->packed_bytes;
     conv->scratch_bytes = t->scratch_bytes;
     return 1;
@@ -422,35 +422,34 @@ static int fits_f32(cm_convolution *conv, const cm_kernels *kernels, int bf16, c
 
 static int same_weights(const cm_convolution *a, const cm_convolution *b)
 {
-    const cm_tiles *u = &a->as.tiles, *t = &b->as.tiles;
+    const cm_amx_conv *u = &a->as.amx, *t = &b->as.amx;
     return u->parts == t->parts && u->side == t->side && u->transposed == t->transposed && u->c == t->c &&
            u->oc == t->oc;
 }
 
 static void pack(const cm_convolution *conv, const float *plain, void *packed)
 {
-    cm_tiles_pack(&conv->as.tiles, plain, packed);
+    cm_amx_conv_pack(&conv->as.amx, plain, packed);
 }
 
 static cm_status run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
                      const float *residual, float scale, void *y, void *scratch)
 {
-    return cm_tiles_run(&conv->as.tiles, x, packed, bias, residual, scale, y, scratch);
+    return cm_amx_conv_run(&conv->as.amx, x, packed, bias, residual, scale, y, scratch);
 }
 
 static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
 {
-    cm_tiles_init(&g->as.tiles, kernels, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
-    g->scratch_bytes = cm_tiles_gradient_bytes(&g->as.tiles);
+    cm_amx_conv_init(&g->as.amx, kernels, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    g->scratch_bytes = cm_amx_conv_gradient_bytes(&g->as.amx);
 }
 
 static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
 {
-    cm_tiles_gradient(&g->as.tiles, x, dy, dw, scratch);
+    cm_amx_conv_gradient(&g->as.amx, x, dy, dw, scratch);
 }
 
-const cm_conv_gradient_algorithm cm_tiles_weight_gradient = {gradient_init, gradient_run};
-const cm_conv_algorithm cm_conv_tiles_bf16 = {"tiles bf16", fits_bf16, same_weights,
-                                              pack,         run,       &cm_tiles_weight_gradient};
-const cm_conv_algorithm cm_conv_tiles_f32 = {"tiles", fits_f32, same_weights,
-                                             pack,    run,      &cm_winograd_weight_gradient};
+const cm_conv_gradient_algorithm cm_amx_weight_gradient = {gradient_init, gradient_run};
+const cm_conv_algorithm cm_conv_amx_bf16 = {"tiles bf16", fits_bf16, same_weights,
+                                            pack,         run,       &cm_amx_weight_gradient};
+const cm_conv_algorithm cm_conv_amx_f32 = {"tiles", fits_f32, same_weights, pack, run, &cm_winograd_weight_gradient};

@@ -1,7 +1,7 @@
-/* tiles.h - sums over matrix tiles of bfloat16 and the passes around them: with the instructions of AMX, or
+/* amx_kernels.h - sums over matrix tiles of bfloat16 and the passes around them: with the instructions of AMX, or
  * written out. */
-#ifndef CM_KERNELS_TILES_H
-#define CM_KERNELS_TILES_H
+#ifndef CM_KERNELS_AMX_KERNELS_H
+#define CM_KERNELS_AMX_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
  * apart; `b`: [c / 32][tap][width / 16][16][16][2], so that what taps have in common stays near.
  * Of float32, which has a side of 1: the three parts of a row `part` values apart; `b`:
  * [c / 32][part][width / 16][16][16][2]. */
-typedef struct cm_tile_strip {
+typedef struct cm_amx_strip {
     const uint16_t *a, *b;
     const int32_t *starts;         /* of the tiles of points, in rows from `a`        */
     size_t tiles;                  /* of points                                       */
@@ -28,14 +28,14 @@ typedef struct cm_tile_strip {
     void *y; /* float, or uint16_t when y_bf16: bfloat16 */
     int y_bf16;
     size_t oc;
-} cm_tile_strip;
+} cm_amx_strip;
 
 /* The instructions, or the same sums written out. */
-typedef struct cm_tile_kernels {
+typedef struct cm_amx_kernels {
     /* Strips are computed between the two, which give the thread its tiles. */
     void (*begin)(void);
     void (*end)(void);
-    void (*strip)(const cm_tile_strip *strip);
+    void (*strip)(const cm_amx_strip *strip);
     /* y [rows][columns], rows `y_row` apart, = or += a [rows][32 depth], rows `a_row` apart, times b
      * [columns / 16][16 depth][16][2], `b_apart` values from one to the next; rows and columns 32 or 16. */
     void (*outer)(size_t rows, size_t columns, size_t depth, const uint16_t *a, size_t a_row, const uint16_t *b,
@@ -63,7 +63,7 @@ typedef struct cm_tile_kernels {
     /* n float32 values to their three parts, `part` values apart; n a multiple of 16.  Of 32
      * values the pairs are i and 16 + i, zeros where there are 16. */
     void (*split)(size_t n, const float *x, uint16_t *out, size_t part);
-} cm_tile_kernels;
-extern const cm_tile_kernels cm_bf16_plain, cm_bf16_amx;
+} cm_amx_kernels;
+extern const cm_amx_kernels cm_bf16_plain, cm_bf16_amx;
 
 #endif
