@@ -76,6 +76,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 
 check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
 	@sh tests/layers.sh
+	@sh tests/format.sh $(FORMATTED)
 	@$(PYTHON) tests/docs.py $(BUILD)
 	@sh tests/symbols.sh $(SHARED) $(STATIC)
 	@$(BUILD)/tests/dlopen $(SHARED)
@@ -89,6 +90,12 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py --no-numpy
+
+# All files; make check compares the folders that hold to it.
+FORMATTED := $(addprefix src/,tensor kernels conv attention ops graph)
+.PHONY: check-format
+check-format:
+	@sh tests/format.sh
 
 check: check-units check-data check-corpus check-dnnl-faults check-scripts
 	@echo "all checks passed"
