@@ -4,8 +4,6 @@ TEST_FLAGS = -std=c11 $(filter-out -Wframe-larger-than=%,$(WARN)) $(FORTIFY) -fo
              -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE $(DEP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 TEST_LINK  = $(INTERNAL) $(ALL_LIBS)
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
-# Spinning threads make tests crawl on a busy machine; oneDNN's chatter is the user's choice.
-TEST_ENV   = OMP_WAIT_POLICY=passive
 
 UNITS := check_base check_io check_kernels check_ops check_graph check_sampler check_edit check_data check_train check_presets check_api
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o
@@ -30,18 +28,18 @@ RUNS := $(UNITS:%=run-%)
 .PHONY: check-units $(RUNS) check-data check-scripts
 check-units: $(RUNS)
 $(RUNS): run-%: $(BUILD)/tests/%
-	@$(TEST_ENV) $<
+	@$<
 
 check-data: $(BUILD)/tests/golden/golden
-	@$(TEST_ENV) $(BUILD)/tests/golden/golden tests/data/golden
-	@$(TEST_ENV) $(BUILD)/tests/golden/golden -l tests/data/golden networks
+	@$(BUILD)/tests/golden/golden tests/data/golden
+	@$(BUILD)/tests/golden/golden -l tests/data/golden networks
 	@$(PYTHON) tests/golden_members.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms
 	@$(PYTHON) tests/golden_twins.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms/train_cd_*.safetensors
 
 check-golden: $(BUILD)/tests/golden/golden
-	@$(TEST_ENV) $(BUILD)/tests/golden/golden $(GOLDEN)
+	@$(BUILD)/tests/golden/golden $(GOLDEN)
 	@if [ -d $(GOLDEN)/networks ]; then echo "networks by direct convolutions (lean):"; \
-	$(TEST_ENV) $(BUILD)/tests/golden/golden -l $(GOLDEN) networks; fi
+	$(BUILD)/tests/golden/golden -l $(GOLDEN) networks; fi
 
 # --- the library as others meet it ------------------------------------------------
 
@@ -88,8 +86,8 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
-	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py
-	@CONSISTENCY_BUILD=$(BUILD) $(TEST_ENV) $(PYTHON) tests/python_test.py --no-numpy
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py --no-numpy
 
 # All files; make check compares the folders that hold to it.
 FORMATTED := $(addprefix src/,tensor kernels conv attention ops graph)
@@ -122,15 +120,15 @@ $(filter-out valgrind-base,$(VALGRINDS)): export CHECK_SHORT = 1
 valgrind-graph: export CK_RUN_CASE = graph
 valgrind-edit: export CK_RUN_CASE = small
 $(VALGRINDS): valgrind-%: $(BUILD)/tests/check_%
-	$(TEST_ENV) $(VALGRIND) $<
+	$(VALGRIND) $<
 
 check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
-	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_api
-	CHECK_LONG=1 $(TEST_ENV) $(BUILD)/tests/check_train
-	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=gradients $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_graph
-	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=steps $(TEST_ENV) $(VALGRIND) $(BUILD)/tests/check_train
+	CHECK_LONG=1 $(BUILD)/tests/check_api
+	CHECK_LONG=1 $(BUILD)/tests/check_train
+	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=gradients $(VALGRIND) $(BUILD)/tests/check_graph
+	CK_FORK=no CHECK_SHORT=1 CK_RUN_CASE=steps $(VALGRIND) $(BUILD)/tests/check_train
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
-	@if [ -d $(GOLDEN)/networks ]; then $(TEST_ENV) $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
+	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
 
 # oneDNN 3.x for the OpenMP of gcc, from the package index that pip uses here.
