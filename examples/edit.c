@@ -40,8 +40,38 @@ static const cli_option options[] = {
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --json"},
 };
 enum {
-    OUTPUT, IMAGES, MARGIN, FORCE, FIT, MASK, FILL, LUMA, FACTOR, SIGMA, NO_CUT, FRAMES, TO, VARIATIONS, LABELS,
-    STEPS, SIGMAS, TS, GRID, START, NO_CLIP, SEED, FIRST, BATCH, THREADS, DTYPE, BF16_EMULATE, LEAN, CONFIG, JSON, QUIET, N_OPTIONS
+    OUTPUT,
+    IMAGES,
+    MARGIN,
+    FORCE,
+    FIT,
+    MASK,
+    FILL,
+    LUMA,
+    FACTOR,
+    SIGMA,
+    NO_CUT,
+    FRAMES,
+    TO,
+    VARIATIONS,
+    LABELS,
+    STEPS,
+    SIGMAS,
+    TS,
+    GRID,
+    START,
+    NO_CLIP,
+    SEED,
+    FIRST,
+    BATCH,
+    THREADS,
+    DTYPE,
+    BF16_EMULATE,
+    LEAN,
+    CONFIG,
+    JSON,
+    QUIET,
+    N_OPTIONS
 };
 
 enum { INPAINT, COLORIZE, SUPER_RESOLVE, STROKE, INTERPOLATE, DENOISE };
@@ -148,8 +178,9 @@ static cm_status fitted(const program *p, const char *path, int channels, int32_
     uint8_t *page = malloc((size_t)p->height * (size_t)p->width * (size_t)channels);
     if (!page) return CM_ERR_MEMORY;
     if (p->fit < 0 && (height != p->height || width != p->width))
-        cli_usage_error(&p->c, "%s is %d x %d pixels, this task and model take %d x %d: say --fit crop, pad or resize",
-                        path, width, height, p->width, p->height);
+        cli_usage_error(&p->c,
+                        "%s is %d x %d pixels, this task and model take %d x %d: say --fit crop, pad or resize", path,
+                        width, height, p->width, p->height);
     cm_status status = cm_image_fit(NULL, p->fit < 0 ? CM_FIT_RESIZE : p->fit, p->fit == CM_FIT_PAD ? background : 0,
                                     channels, height, width, pixels, p->height, p->width, page);
     if (status == CM_OK) status = cm_image_from_u8(1, channels, p->height, p->width, page, out);
@@ -256,7 +287,8 @@ static void show_given(const program *p, size_t i, int told, float *out)
                 if (told && p->task == COLORIZE) {
                     const double usual[3] = {0.2989, 0.5870, 0.1140}, *l = p->edit.luma;
                     if (l[0] + l[1] + l[2] <= 0) l = usual;
-                    v = (float)((l[0] * (double)x[at] + l[1] * (double)x[plane + at] + l[2] * (double)x[2 * plane + at]) /
+                    v = (float)((l[0] * (double)x[at] + l[1] * (double)x[plane + at] +
+                                 l[2] * (double)x[2 * plane + at]) /
                                 (l[0] + l[1] + l[2]));
                 }
                 out[(k * h + r) * w + s] = v;
@@ -327,7 +359,8 @@ static cm_status estimate_levels(program *p)
     p->levels = calloc(p->n_given, sizeof *p->levels);
     if (!p->levels) return CM_ERR_MEMORY;
     for (size_t i = 0; i < p->n_given; i++) {
-        cm_status status = cm_image_noise_level(NULL, p->channels, p->height, p->width, p->given + i * size, &p->levels[i]);
+        cm_status status =
+            cm_image_noise_level(NULL, p->channels, p->height, p->width, p->given + i * size, &p->levels[i]);
         if (status == CM_ERR_MEMORY) return status;
         if (status != CM_OK || p->levels[i] < least)
             cli_usage_error(&p->c, "%s: %s: say with --sigma what to take for noise", p->c.operands[2 + i],
@@ -343,7 +376,8 @@ static void report(const program *p, double seconds)
         printf("{\"task\": \"%s\", \"pictures\": %zu, \"results\": %zu, \"seconds\": %.6f, \"output\": ",
                tasks[p->task], p->n_given, p->n_results, seconds);
         cli_json_string(stdout, where);
-        for (size_t i = 0; p->levels && i < p->n_given; i++) printf("%s%.6g", i ? ", " : ", \"sigmas\": [", p->levels[i]);
+        for (size_t i = 0; p->levels && i < p->n_given; i++)
+            printf("%s%.6g", i ? ", " : ", \"sigmas\": [", p->levels[i]);
         printf("%s}\n", p->levels ? "]" : "");
         return;
     }
@@ -358,7 +392,8 @@ static void report(const program *p, double seconds)
 static cm_status change_all(program *p, cm_sampler *sampler, size_t batch, cli_progress *progress, int32_t *labels,
                             float *results, double *seconds)
 {
-    size_t v = (size_t)p->edit.variations, size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    size_t v = (size_t)p->edit.variations,
+           size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
     cm_status status = CM_OK;
     for (size_t at = 0, n, per; status == CM_OK && at < p->n_results; at += n * per) {
         size_t i = at / v, left = p->n_given - i;
@@ -410,7 +445,8 @@ static cm_status run(program *p, cm_sampler *sampler)
     size_t n = p->task == INTERPOLATE ? p->frames : p->sampler.max_batch ? (size_t)p->sampler.max_batch : 16;
     double spent = 0;
     if (!p->n_cycle && p->info.num_classes && p->task != INTERPOLATE)
-        cli_usage_error(&p->c, "the model has %d classes: say with --labels which the pictures are of, or --labels none",
+        cli_usage_error(&p->c,
+                        "the model has %d classes: say with --labels which the pictures are of, or --labels none",
                         p->info.num_classes);
     cm_status status = open_output(p);
     if (status == CM_OK && p->task != INTERPOLATE) status = read_all(p);
@@ -435,7 +471,15 @@ int main(int argc, char **argv)
     p.c = (cli){"cm-edit",
                 "TASK MODEL.safetensors [PICTURE...] [options]\n"
                 "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)",
-                options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
+                options,
+                N_OPTIONS,
+                argc,
+                0,
+                argv,
+                {NULL},
+                0,
+                NULL,
+                NULL};
     cli_begin();
     p.margin = -1;
     p.fit = -1;

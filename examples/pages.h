@@ -6,10 +6,10 @@
 
 /* Image i of a page depends on i alone: a page with fewer rows is the beginning of the whole one. */
 typedef struct pages {
-    double share;      /* of the run's time that they may take; 0: whole pages, whatever they take */
-    int32_t threads;   /* 0 = the context's                  */
-    double spent;      /* seconds so far                     */
-    double row;        /* seconds of a row of the last page; 0: not known */
+    double share;    /* of the run's time that they may take; 0: whole pages, whatever they take */
+    int32_t threads; /* 0 = the context's                  */
+    double spent;    /* seconds so far                     */
+    double row;      /* seconds of a row of the last page; 0: not known */
     int64_t drawn;
 } pages;
 

@@ -35,16 +35,18 @@ static const cli_option options[] = {
     {"set", 0, "KEY=VALUE", "any other number, as --print-config shows them; may be repeated"},
     {"init", 0, "FILE", "a model whose weights the run begins with"},
     {"teacher", 0, "FILE", "the model to distil; cd and pd begin with its weights unless --init is given"},
-    {"network", 0, "JSON", "{\"network\", \"precond\", \"image\"} of a new model, or a file with it; 'given' takes the\n"
-                           "                                 network of --init or --teacher where --preset has another"},
+    {"network", 0, "JSON",
+     "{\"network\", \"precond\", \"image\"} of a new model, or a file with it; 'given' takes the\n"
+     "                                 network of --init or --teacher where --preset has another"},
     {"size", 0, "N", "pictures are cut to N x N (the network's size)"},
     {"labels", 0, "RULE", "where classes come from: auto, none, folder, or prefix (of the file names)"},
     {"random-crop", 0, NULL, "take random crops of 80 to 100 % instead of the centre"},
     {"stop-on-bad", 0, NULL, "a picture that cannot be read ends the run"},
     {"checkpoint-every", 0, "N", "the number of steps between checkpoints (a twentieth of all)"},
     {"keep", 0, "N", "the number of checkpoints that are kept (3; 0: all)"},
-    {"sample-every", 0, "N", "steps between pages of samples, however long they take; 0 = none (a twentieth of all,\n"
-                             "                                 at most --sample-share of the time)"},
+    {"sample-every", 0, "N",
+     "steps between pages of samples, however long they take; 0 = none (a twentieth of all,\n"
+     "                                 at most --sample-share of the time)"},
     {"sample-share", 0, "X", "the percentage of the run's time that pages of samples may take (5)"},
     {"log-every", 0, "N", "the number of steps between lines of the log (a two-thousandth of all)"},
     {"allow-changes", 0, NULL, "resume although options or data differ"},
@@ -91,9 +93,9 @@ typedef struct {
     cli c;
     const char *data, *out, *preset, *init, *teacher_path, *network;
     const char *simple[5], *sets[MAX_SETS]; /* objective, steps, batch, seed, threads; --set in order */
-    int as_given; /* --network given */
-    json_t *config; /* --config, or of the run that is resumed; NULL */
-    char *begins_as; /* the network of the config, where it counts */
+    int as_given;                           /* --network given */
+    json_t *config;                         /* --config, or of the run that is resumed; NULL */
+    char *begins_as;                        /* the network of the config, where it counts */
     int n_sets, resume, allow_changes, estimate, print, quiet;
     int64_t checkpoint_every, sample_every, log_every;
     double share; /* --sample-share, percent */
@@ -109,8 +111,8 @@ typedef struct {
     int64_t first_step;
     uint64_t images_per_epoch;
     cm_train_report last;
-    int own_network; /* the network is one of ours for the pictures at hand */
-    char hint[200]; /* what to type instead, after a refusal */
+    int own_network;     /* the network is one of ours for the pictures at hand */
+    char hint[200];      /* what to type instead, after a refusal */
     uint64_t said[SAID]; /* hashes of the warnings shown */
     int n_said;
     pthread_mutex_t log_lock;
@@ -227,8 +229,8 @@ static void apply(program *p, const char *name, const char *value)
         if (*c == '_') *c = '-';
     for (int i = 0; i < N_OPTIONS; i++)
         if (strcmp(options[i].name, option) == 0 && strstr(cm_last_message(), "unknown training option"))
-            cli_usage_error(&p->c, "--set %s=%s: give this one as --%s%s%s", name, value, option, options[i].value ? " " : "",
-                            options[i].value ? value : "");
+            cli_usage_error(&p->c, "--set %s=%s: give this one as --%s%s%s", name, value, option,
+                            options[i].value ? " " : "", options[i].value ? value : "");
     cli_usage_error(&p->c, "%s", cm_last_message());
 }
 
@@ -258,7 +260,8 @@ static void find_config(program *p)
     if (stat(path, &st) != 0) return;
     p->config = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(p->config))
-        fprintf(stderr, "%s: warning: %s is damaged (%s): the options have to be given\n", p->c.program, path, error.text);
+        fprintf(stderr, "%s: warning: %s is damaged (%s): the options have to be given\n", p->c.program, path,
+                error.text);
 }
 
 /* The numbers of the config, where no option says otherwise. */
@@ -394,7 +397,8 @@ static int find_file(program *p, const char *name, char *path, size_t size)
     snprintf(path, size, "%s/%s", p->out, name);
     if (stat(path, &st) != 0) return 0;
     if (!S_ISREG(st.st_mode)) {
-        fprintf(stderr, "%s: cannot write '%s': it is not a regular file; it was left as it is\n", p->c.program, path);
+        fprintf(stderr, "%s: cannot write '%s': it is not a regular file; it was left as it is\n", p->c.program,
+                path);
         return 1;
     }
     if ((end = realpath(path, NULL)) != NULL && strlen(end) < size) strcpy(path, end);
@@ -443,8 +447,10 @@ static void print_data(const program *p, FILE *f)
     fprintf(f, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", p->size, p->labels,
             p->random_crop, p->stop_on_bad);
     if (p->dataset && cm_dataset_info_get(p->dataset, &data) == CM_OK) {
-        fprintf(f, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\", \"class_names\": [",
-                data.kind, (unsigned long long)data.images, data.classes, (unsigned long long)data.fingerprint);
+        fprintf(
+            f,
+            ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\", \"class_names\": [",
+            data.kind, (unsigned long long)data.images, data.classes, (unsigned long long)data.fingerprint);
         for (int32_t k = 0; cm_dataset_class_name(p->dataset, k); k++) {
             fputs(k ? ", " : "", f);
             cli_json_string(f, cm_dataset_class_name(p->dataset, k));
@@ -466,8 +472,8 @@ static int print_config(program *p, FILE *f)
     fprintf(f, "{\"options\": %s,\n\"begins_as\": %s,\n", text, network ? network : "null");
     if (trained(p)) fprintf(f, "\"parameters\": %llu,\n", (unsigned long long)model.parameters);
     if (p->data) print_data(p, f);
-    fprintf(f, "\"run\": {\"checkpoint_every\": %lld, \"keep\": %d, \"log_every\": %lld, ", (long long)p->checkpoint_every,
-            p->keep, (long long)p->log_every);
+    fprintf(f, "\"run\": {\"checkpoint_every\": %lld, \"keep\": %d, \"log_every\": %lld, ",
+            (long long)p->checkpoint_every, p->keep, (long long)p->log_every);
     if (p->pages.share > 0) fprintf(f, "\"sample_share\": %g},\n\"init\": ", 100 * p->pages.share);
     else fprintf(f, "\"sample_every\": %lld},\n\"init\": ", (long long)p->sample_every);
     cli_json_string(f, p->init ? p->init : "");
@@ -646,13 +652,15 @@ static const char *default_network(program *p, const cm_dataset_info *d)
 {
     static char text[1024];
     int32_t side = d->height;
-    if (side % 4) cli_usage_error(&p->c, "pictures of %d x %d: give --size with a multiple of 4, such as 32 or 64", side, side);
-    snprintf(text, sizeof text,
-             "{\"network\": {\"type\": \"songunet\", \"img_resolution\": %d, \"img_channels\": %d, \"label_dim\": %d, "
-             "\"model_channels\": 32, \"channel_mult\": [1, 2, 4], \"num_blocks\": 2, \"attn_resolutions\": [%d], "
-             "\"dropout\": 0}, \"precond\": {\"type\": \"edm\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "
-             "\"sigma_max\": 80}, \"image\": {\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}}",
-             side, d->channels, d->classes, side / 4, d->channels, side, side, d->classes);
+    if (side % 4)
+        cli_usage_error(&p->c, "pictures of %d x %d: give --size with a multiple of 4, such as 32 or 64", side, side);
+    snprintf(
+        text, sizeof text,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": %d, \"img_channels\": %d, \"label_dim\": %d, "
+        "\"model_channels\": 32, \"channel_mult\": [1, 2, 4], \"num_blocks\": 2, \"attn_resolutions\": [%d], "
+        "\"dropout\": 0}, \"precond\": {\"type\": \"edm\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "
+        "\"sigma_max\": 80}, \"image\": {\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}}",
+        side, d->channels, d->classes, side / 4, d->channels, side, side, d->classes);
     return text;
 }
 
@@ -660,10 +668,11 @@ static const char *default_network(program *p, const cm_dataset_info *d)
 static void check_network(const program *p, const cm_model *model, const char *option, const char *path)
 {
     if (!p->preset || p->as_given || p->network || !model || cm_train_preset_check(p->preset, model) == CM_OK) return;
-    cli_usage_error(&p->c,
-                    "--%s %s: %s\nGive a %s of the preset's network, or --network given to train the file's network with "
-                    "the preset's numbers.",
-                    option, path, cm_last_message(), option);
+    cli_usage_error(
+        &p->c,
+        "--%s %s: %s\nGive a %s of the preset's network, or --network given to train the file's network with "
+        "the preset's numbers.",
+        option, path, cm_last_message(), option);
 }
 
 static cm_status open_models(program *p)
@@ -758,7 +767,8 @@ static void propose(program *p, double room)
     const size_t empty = n;
     cm_dataset_info_init(&d, sizeof d);
     if (p->own_network && cm_dataset_info_get(p->dataset, &d) == CM_OK)
-        for (d.height = d.height > 256 ? 256 : d.height / 2 / 4 * 4; d.height >= 16 && n == empty; d.height = d.height / 2 / 4 * 4) {
+        for (d.height = d.height > 256 ? 256 : d.height / 2 / 4 * 4; d.height >= 16 && n == empty;
+             d.height = d.height / 2 / 4 * 4) {
             if (cm_model_create(p->context, default_network(p, &d), 0, &model) != CM_OK) break;
             if (memory_of(p, model, &o, &bytes) == CM_OK && bytes < room)
                 n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "--size %d (%.2g GB)", d.height, bytes / 1e9);
@@ -766,11 +776,12 @@ static void propose(program *p, double room)
         }
     for (o.batch /= 2; o.batch >= 1; o.batch /= 2)
         if (memory_of(p, trained(p), &o, &bytes) == CM_OK && bytes < room) {
-            n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "%s--batch %d (%.2g GB)", n > empty ? " or " : "", o.batch,
-                                  bytes / 1e9);
+            n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "%s--batch %d (%.2g GB)", n > empty ? " or " : "",
+                                  o.batch, bytes / 1e9);
             break;
         }
-    if (n == empty) snprintf(p->hint, sizeof p->hint, "no batch fits: it takes a smaller network, or a larger machine");
+    if (n == empty)
+        snprintf(p->hint, sizeof p->hint, "no batch fits: it takes a smaller network, or a larger machine");
 }
 
 /* Whether the run fits into memory, before anything of its size is made. */
@@ -785,10 +796,11 @@ static cm_status check_memory(program *p)
     const machine_memory left = machine_memory_left();
     if (!p->quiet)
         fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.2g GB of memory; %.2g GB are free\n",
-                (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, bytes / 1e9, (double)left.bytes / 1e9);
+                (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, bytes / 1e9,
+                (double)left.bytes / 1e9);
     if (bytes <= (double)left.bytes) return CM_OK;
-    fprintf(stderr, "%s: this run needs about %.2g GB of memory, and %s leaves %.2g GB\n", p->c.program, bytes / 1e9, left.who,
-            (double)left.bytes / 1e9);
+    fprintf(stderr, "%s: this run needs about %.2g GB of memory, and %s leaves %.2g GB\n", p->c.program, bytes / 1e9,
+            left.who, (double)left.bytes / 1e9);
     propose(p, (double)left.bytes);
     fprintf(stderr, "%s: %s; --no-estimate tries it all the same\n", p->c.program, p->hint);
     p->failed = CLI_FAILED;
@@ -850,8 +862,8 @@ static cm_status compare(program *p)
     if (status == CM_OK || cm_model_info_get(model, &m) != CM_OK || cm_dataset_info_get(p->dataset, &d) != CM_OK)
         return status;
     if (p->size && p->size != m.height)
-        snprintf(p->hint, sizeof p->hint, "--size %d is not what the network takes: leave it away, or give a --network of that size",
-                 p->size);
+        snprintf(p->hint, sizeof p->hint,
+                 "--size %d is not what the network takes: leave it away, or give a --network of that size", p->size);
     else if (d.images < (uint64_t)p->o.batch)
         snprintf(p->hint, sizeof p->hint, "give --batch %llu or less", (unsigned long long)d.images);
     return status;
@@ -891,8 +903,8 @@ static cm_status prepare(program *p)
     p->images_per_epoch = d.images;
     if (!p->quiet)
         fprintf(stderr, "%s (%s): %llu pictures of %d x %d x %d, %d classes%s%s%s\n", p->data, d.kind,
-                (unsigned long long)d.images, d.channels, d.height, d.width, d.classes, d.classes_from ? " (from " : "",
-                d.classes_from ? d.classes_from : "", d.classes_from ? ")" : "");
+                (unsigned long long)d.images, d.channels, d.height, d.width, d.classes,
+                d.classes_from ? " (from " : "", d.classes_from ? d.classes_from : "", d.classes_from ? ")" : "");
     if (status == CM_OK && p->resume && !p->allow_changes) check_data_is_the_runs(p, &d);
     if (status == CM_OK) status = compare(p);
     if (status == CM_OK && p->estimate) status = check_memory(p);
@@ -900,9 +912,12 @@ static cm_status prepare(program *p)
     if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
     if (status == CM_OK && p->resume)
         status = cm_trainer_resume(p->trainer, p->out, p->dataset,
-                                   p->allow_changes ? CM_RESUME_ANY : p->simple[1] ? CM_RESUME_MORE_STEPS : CM_RESUME_SAME);
+                                   p->allow_changes ? CM_RESUME_ANY
+                                   : p->simple[1]   ? CM_RESUME_MORE_STEPS
+                                                    : CM_RESUME_SAME);
     if (status == CM_ERR_ARGUMENT && p->resume && !p->allow_changes)
-        snprintf(p->hint, sizeof p->hint, "leave such options away to continue the run as it is, or give --allow-changes");
+        snprintf(p->hint, sizeof p->hint,
+                 "leave such options away to continue the run as it is, or give --allow-changes");
     return status;
 }
 
@@ -911,11 +926,14 @@ static int finish(program *p, cm_status status)
     if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
     if (p->failed) return p->failed;
     if (status == CM_OK && !p->quiet && p->pages.share > 0 && p->pages.drawn == 0 && p->sample_every)
-        fprintf(stderr, "%s: no page of samples was drawn: a row takes more than %g %% of this run (--sample-every %lld draws whole ones)\n",
+        fprintf(stderr,
+                "%s: no page of samples was drawn: a row takes more than %g %% of this run (--sample-every %lld "
+                "draws whole ones)\n",
                 p->c.program, 100 * p->pages.share, (long long)p->o.steps);
     if (status != CM_OK && status != CM_ERR_CANCELLED) {
         int code = cli_fail(&p->c, status);
-        if (status == CM_ERR_NUMERIC) fprintf(stderr, "%s: the last good checkpoint is in %s/checkpoints (see LATEST)\n", p->c.program, p->out);
+        if (status == CM_ERR_NUMERIC)
+            fprintf(stderr, "%s: the last good checkpoint is in %s/checkpoints (see LATEST)\n", p->c.program, p->out);
         return code;
     }
     if (p->last.step > p->first_step || !p->resume) {
@@ -951,8 +969,10 @@ static int run(program *p)
     p->last.step = p->first_step;
     if (p->resume && p->first_step >= p->o.steps) {
         if (!p->quiet)
-            fprintf(stderr, "%s: the run in '%s' is finished: it has taken its %lld steps (--steps N with a larger N goes on)\n",
-                    p->c.program, p->out, (long long)p->first_step);
+            fprintf(
+                stderr,
+                "%s: the run in '%s' is finished: it has taken its %lld steps (--steps N with a larger N goes on)\n",
+                p->c.program, p->out, (long long)p->first_step);
         return CLI_OK;
     }
     if (write_config(p) || open_log(p)) return CLI_FAILED;
@@ -992,7 +1012,9 @@ int main(int argc, char **argv)
     }
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
     if (p.resume && p.out && !p.data)
-        cli_usage_error(&p.c, "'%s' has no config.json that says which data it was made with: give --data and the options", p.out);
+        cli_usage_error(&p.c,
+                        "'%s' has no config.json that says which data it was made with: give --data and the options",
+                        p.out);
     if (!p.data || !p.out) cli_usage_error(&p.c, "--data and --out are needed");
     if (p.init && p.network && !p.begins_as) cli_usage_error(&p.c, "--network has no effect with --init");
     if (p.as_given && !p.init && !p.teacher_path)

@@ -226,10 +226,11 @@ START_TEST(save_and_load)
 }
 END_TEST
 
-static const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 3 + 1, SIZE_MAX / 4096, (size_t)1 << 52, (size_t)1 << 40};
+static const size_t too_many[] = {SIZE_MAX,        SIZE_MAX / 2,    SIZE_MAX / 3 + 1,
+                                  SIZE_MAX / 4096, (size_t)1 << 52, (size_t)1 << 40};
 
-/* A number of images that no memory holds is refused before anything is read or written: the arrays here are one image
- * long, and what follows them is not there. */
+/* A number of images that no memory holds is refused before anything is read or written: the arrays here are one
+ * image long, and what follows them is not there. */
 START_TEST(sizes_before_reads)
 {
     long page = sysconf(_SC_PAGESIZE);

@@ -372,9 +372,11 @@ static void *ask_each(void *user)
 {
     asked_calls *a = user;
     for (int i = 1; i <= REQUESTS; i++) {
-        while (sem_wait(&a->running) != 0) {}
+        while (sem_wait(&a->running) != 0) {
+        }
         cm_call_ask(&a->call); /* once, while the call runs: it must not be lost */
-        while (sem_wait(&a->ended) != 0) {}
+        while (sem_wait(&a->ended) != 0) {
+        }
         cm_call_ask(&a->call); /* and while nothing runs, or the next call begins */
     }
     return NULL;
@@ -451,11 +453,23 @@ END_TEST
 
 START_TEST(names_are_guessed)
 {
-    static const char *const settings[] = {"lr", "batch", "steps", "grad_clip", "warmup_steps", "huber_c", "ema", "dropout", "seed",
-                                           "label_dropout", "optimizer", "threads", "start_scales", "end_scales", "out", NULL};
-    static const char *const presets[] = {"smoke", "digits-teacher-30min", "digits-ect-30min", "digits-cd-30min", "digits-ict-30min",
-                                          "cifar10-3h", "cifar10-cd-l1", "cifar10-cd-l2", "cifar10-ct", "cifar10-ict",
-                                          "imagenet64-cd-l2", "imagenet64-ict", "lsun256-ict", NULL};
+    static const char *const settings[] = {
+        "lr",   "batch",         "steps",     "grad_clip", "warmup_steps", "huber_c",    "ema", "dropout",
+        "seed", "label_dropout", "optimizer", "threads",   "start_scales", "end_scales", "out", NULL};
+    static const char *const presets[] = {"smoke",
+                                          "digits-teacher-30min",
+                                          "digits-ect-30min",
+                                          "digits-cd-30min",
+                                          "digits-ict-30min",
+                                          "cifar10-3h",
+                                          "cifar10-cd-l1",
+                                          "cifar10-cd-l2",
+                                          "cifar10-ct",
+                                          "cifar10-ict",
+                                          "imagenet64-cd-l2",
+                                          "imagenet64-ict",
+                                          "lsun256-ict",
+                                          NULL};
     static const struct {
         const char *const *names;
         const char *word, *before, *hint;
@@ -507,14 +521,33 @@ START_TEST(numbers_as_people_write_them)
     static const struct {
         double v;
         const char *text;
-    } rows[] = {{0, "0"}, {1, "1"}, {-1, "-1"}, {0.0004, "0.0004"}, {4e-4, "0.0004"}, {5e-5, "0.00005"}, {1e-6, "0.000001"},
-                {1e-7, "1e-7"}, {4.5e-8, "4.5e-8"}, {80, "80"}, {0.1, "0.1"}, {1e6, "1000000"}, {123456789, "123456789"},
-                {1e14, "100000000000000"}, {1e15, "1e15"}, {1.7976931348623157e308, "1.7976931348623157e308"},
-                {0.9999432189950708, "0.9999432189950708"}, {-2.5, "-2.5"}, {100.25, "100.25"}, {1e-300, "1e-300"},
-                {INFINITY, "inf"}, {-INFINITY, "-inf"}, {NAN, "nan"}};
+    } rows[] = {{0, "0"},
+                {1, "1"},
+                {-1, "-1"},
+                {0.0004, "0.0004"},
+                {4e-4, "0.0004"},
+                {5e-5, "0.00005"},
+                {1e-6, "0.000001"},
+                {1e-7, "1e-7"},
+                {4.5e-8, "4.5e-8"},
+                {80, "80"},
+                {0.1, "0.1"},
+                {1e6, "1000000"},
+                {123456789, "123456789"},
+                {1e14, "100000000000000"},
+                {1e15, "1e15"},
+                {1.7976931348623157e308, "1.7976931348623157e308"},
+                {0.9999432189950708, "0.9999432189950708"},
+                {-2.5, "-2.5"},
+                {100.25, "100.25"},
+                {1e-300, "1e-300"},
+                {INFINITY, "inf"},
+                {-INFINITY, "-inf"},
+                {NAN, "nan"}};
     char text[CM_NUMBER_SIZE];
     uint64_t state = 3;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) ck_assert_str_eq(cm_number_text(rows[i].v, text), rows[i].text);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ck_assert_str_eq(cm_number_text(rows[i].v, text), rows[i].text);
     for (int i = 0; i < 2000; i++) { /* every digit counts */
         double v = (double)random_float(&state) * pow(10, random_int(&state, -20, 20));
         ck_assert_msg(strtod(cm_number_text(v, text), NULL) == v, "%.17g became %s", v, text);

@@ -160,7 +160,8 @@ START_TEST(dataset_json)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_bytes(in_dir("edm/dataset.json"), bad[i].text, strlen(bad[i].text));
         cm_status status = cm_dataset_open(NULL, in_dir("edm"), &o, &d);
-        ck_assert_msg(status != CM_OK && strstr(cm_last_message(), bad[i].word), "%s: '%s'", bad[i].text, cm_last_message());
+        ck_assert_msg(status != CM_OK && strstr(cm_last_message(), bad[i].word), "%s: '%s'", bad[i].text,
+                      cm_last_message());
     }
 }
 END_TEST
@@ -168,10 +169,38 @@ END_TEST
 /* Numbers by their value, then the others with runs of digits as numbers: the same from any beginning. */
 START_TEST(order_of_classes)
 {
-    static const char *const order[] = {
-        "-10", "-2", "-0.5", "0", "0.25", "0.5", "00001", "1", "1.5", "2", "10", "18446744073709551616", "99999999999999999999",
-        ".5", "1.2.3", "2nd10", "10a", "A2", "a", "a1b2", "a01b10", "a2", "a10", "ape", "cat", "cat 2", "cat-1", "cat1", "cat02",
-        "cat2", "cat10", "dog"};
+    static const char *const order[] = {"-10",
+                                        "-2",
+                                        "-0.5",
+                                        "0",
+                                        "0.25",
+                                        "0.5",
+                                        "00001",
+                                        "1",
+                                        "1.5",
+                                        "2",
+                                        "10",
+                                        "18446744073709551616",
+                                        "99999999999999999999",
+                                        ".5",
+                                        "1.2.3",
+                                        "2nd10",
+                                        "10a",
+                                        "A2",
+                                        "a",
+                                        "a1b2",
+                                        "a01b10",
+                                        "a2",
+                                        "a10",
+                                        "ape",
+                                        "cat",
+                                        "cat 2",
+                                        "cat-1",
+                                        "cat1",
+                                        "cat02",
+                                        "cat2",
+                                        "cat10",
+                                        "dog"};
     enum { N = sizeof order / sizeof *order };
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
@@ -265,7 +294,9 @@ START_TEST(shuffling_is_a_permutation)
     for (uint64_t b = 0; b < 20; b++) {
         int count[10] = {0};
         for (uint64_t i = 0; i < 100; i++) count[cm_shuffled(1, 0, b * 100 + i, 50000) / 5000]++;
-        for (int c = 0; c < 10; c++) ck_assert_msg(count[c] > 0 && count[c] < 30, "batch %llu: %d of class %d", (unsigned long long)b, count[c], c);
+        for (int c = 0; c < 10; c++)
+            ck_assert_msg(count[c] > 0 && count[c] < 30, "batch %llu: %d of class %d", (unsigned long long)b,
+                          count[c], c);
     }
 }
 END_TEST
@@ -281,7 +312,10 @@ static size_t tar_member(unsigned char *at, const char *name, char type, const v
     snprintf((char *)at + 124, 12, "%011zo", size);
     memset(at + 148, ' ', 8);
     at[156] = (unsigned char)type;
-    memcpy(at + 257, "ustar\0" "00", 8);
+    memcpy(at + 257,
+           "ustar\0"
+           "00",
+           8);
     for (int i = 0; i < 512; i++) sum += at[i];
     snprintf((char *)at + 148, 8, "%06o", sum);
     if (size) memcpy(at + 512, data, size);
@@ -331,7 +365,8 @@ START_TEST(tars)
 }
 END_TEST
 
-static void make_zip(const char *path, const char *const *names, const void *const *data, const size_t *sizes, int n, int store)
+static void make_zip(const char *path, const char *const *names, const void *const *data, const size_t *sizes, int n,
+                     int store)
 {
     int error;
     zip_t *z = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &error);
@@ -397,7 +432,8 @@ START_TEST(npz)
     cm_dataset *d;
     int32_t label;
     for (size_t i = 0; i < sizeof values; i++) values[i] = i < 48 ? 11 : 22;
-    size_t a = npy(images, "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4, 4, 3), }", values, sizeof values);
+    size_t a =
+        npy(images, "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4, 4, 3), }", values, sizeof values);
     size_t b = npy(labels, "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }", classes, sizeof classes);
     const char *const names[] = {"arr_0.npy", "arr_1.npy"};
     const void *const data[] = {images, labels};
@@ -504,8 +540,10 @@ END_TEST
 START_TEST(dataset_json_is_large)
 {
     enum { ENTRIES = 300000 };
-    static const char *const broken[][3] = {{"{\"x\": ", "[", "nested"}, {"{\"labels\": [", "[", "not [name"},
-                                            {"{\"labels\": [", "{},", "not [name"}, {"{\"x\": [", "1,", "JSON"}};
+    static const char *const broken[][3] = {{"{\"x\": ", "[", "nested"},
+                                            {"{\"labels\": [", "[", "not [name"},
+                                            {"{\"labels\": [", "{},", "not [name"},
+                                            {"{\"x\": [", "1,", "JSON"}};
     memory m;
     cm_context *counted;
     cm_dataset *d;
@@ -543,7 +581,8 @@ START_TEST(more_pictures_than_memory)
     ck_assert_int_eq(mkdir(in_dir("few"), 0777), 0);
     write_png(in_dir("few/a.png"), 50);
     cm_dataset *d = open_set(in_dir("few"), &o);
-    for (size_t i = 0; i < sizeof n / sizeof *n; i++) FAILS(cm_dataset_read(d, 0, n[i], x, NULL), CM_ERR_LIMIT, "memory");
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+        FAILS(cm_dataset_read(d, 0, n[i], x, NULL), CM_ERR_LIMIT, "memory");
     FAILS(cm_dataset_read(d, UINT64_MAX, 1, x, NULL), CM_ERR_ARGUMENT, "position");
     cm_dataset_free(d);
 }
@@ -577,8 +616,8 @@ START_TEST(containers_cut_short)
             ck_assert_int_eq(truncate(file, left == 2 ? 40 : left), 0);
             cm_status status = cm_dataset_read(d, 0, 1, x, NULL);
             /* libzip keeps the bytes of so small a file */
-            ck_assert_msg(status == CM_ERR_IO || (i == 1 && status == CM_OK) || (i == 3 && status == CM_ERR_FORMAT), "%s: %s: %s", names[i],
-                          cm_status_name(status), cm_last_message());
+            ck_assert_msg(status == CM_ERR_IO || (i == 1 && status == CM_OK) || (i == 3 && status == CM_ERR_FORMAT),
+                          "%s: %s: %s", names[i], cm_status_name(status), cm_last_message());
             cm_dataset_free(d);
             write_bytes(file, kept, whole);
             free(kept);
@@ -657,7 +696,8 @@ START_TEST(sized_reads)
     make_folder("sized");
     cm_dataset *d = open_set(in_dir("sized"), &o);
     *end = 5;
-    FAILS(cm_dataset_read_sized(d, 1, 1, images, 3 * 8 * 8, &label), CM_ERR_SHAPE, "room for 192 values, but 1 images of 3 x 16 x 16");
+    FAILS(cm_dataset_read_sized(d, 1, 1, images, 3 * 8 * 8, &label), CM_ERR_SHAPE,
+          "room for 192 values, but 1 images of 3 x 16 x 16");
     FAILS(cm_dataset_read_sized(d, 1, 2, images, 3 * 16 * 16, &label), CM_ERR_SHAPE, "2 images of 3 x 16 x 16");
     FAILS(cm_dataset_read_sized(d, 1, SIZE_MAX / 3 * 2, images, 0, &label), CM_ERR_SHAPE, "room for 0 values");
     FAILS(cm_dataset_read_sized(NULL, 1, 1, images, 3 * 16 * 16, &label), CM_ERR_ARGUMENT, "NULL");
@@ -696,14 +736,17 @@ START_TEST(parts_of_resized_pictures)
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)random_int(&seed, 0, 255);
     for (int k = 0; k < 400; k++) {
         int32_t c = k % 2 ? 1 : 3, h = random_int(&seed, 1, SIDE), w = random_int(&seed, 1, SIDE);
-        int32_t oh = k % 5 ? random_int(&seed, 1, 90) : h, ow = k % 7 ? random_int(&seed, 1, 90) : w, filter = k % 3 != 0;
+        int32_t oh = k % 5 ? random_int(&seed, 1, 90) : h, ow = k % 7 ? random_int(&seed, 1, 90) : w,
+                filter = k % 3 != 0;
         const cm_picture in = {c, h, w, pixels};
         cm_picture whole, piece;
         cm_part part = {random_int(&seed, 0, oh - 1), random_int(&seed, 0, ow - 1), 0, 0};
-        part.height = random_int(&seed, 1, oh - (int32_t)part.y), part.width = random_int(&seed, 1, ow - (int32_t)part.x);
+        part.height = random_int(&seed, 1, oh - (int32_t)part.y),
+        part.width = random_int(&seed, 1, ow - (int32_t)part.x);
         OK(cm_resize(context, &in, oh, ow, filter, &whole));
         OK(cm_resize_part(context, &in, oh, ow, filter, &part, &piece));
-        ck_assert(whole.height == oh && whole.width == ow && piece.height == part.height && piece.width == part.width);
+        ck_assert(whole.height == oh && whole.width == ow && piece.height == part.height &&
+                  piece.width == part.width);
         for (int32_t y = 0; y < part.height; y++)
             ck_assert_msg(memcmp(piece.pixels + y * part.width * c, whole.pixels + ((part.y + y) * ow + part.x) * c,
                                  (size_t)(part.width * c)) == 0,
@@ -743,10 +786,12 @@ START_TEST(thin_pictures)
             cm_context_free(context);
             memory_reset(&m);
             OK(cm_context_create(&co, &context));
-            OK(cm_image_fit(context, CM_FIT_CROP, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
+            OK(cm_image_fit(context, CM_FIT_CROP, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE,
+                            page));
             for (int i = 0; i < SIDE * SIDE; i++) ck_assert(page[i] == 100 || page[i] == 99);
             OK(cm_image_fit(context, CM_FIT_PAD, 7, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
-            OK(cm_image_fit(context, CM_FIT_RESIZE, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
+            OK(cm_image_fit(context, CM_FIT_RESIZE, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE,
+                            page));
             ck_assert_msg(m.peak < 32 << 20, "lying %d: %lld bytes", lying, m.peak);
             cm_context_free(context);
         }
@@ -863,15 +908,16 @@ START_TEST(augmentation_without_change_gives_the_image_back)
     for (size_t i = 0; i < 800; i++) in[i] = random_float(&state);
     cm_augmenter_resample(a, identity, in, out);
     for (size_t i = 0; i < 800; i++) /* algorithms 4.11: within 4e-6 */
-        ck_assert_msg(fabs((double)out[i] - (double)in[i]) < 4e-6, "value %zu: %g, was %g", i, (double)out[i], (double)in[i]);
+        ck_assert_msg(fabs((double)out[i] - (double)in[i]) < 4e-6, "value %zu: %g, was %g", i, (double)out[i],
+                      (double)in[i]);
     /* A quarter turn of a smooth image, away from the edges: out(q) = in(G q).  The
      * filter is not quite symmetric, so this holds to three hundredths only. */
     for (int i = 0; i < 400; i++) in[i] = (float)sin(0.2 * (i % 20) + 0.1 * (i / 20));
     cm_augmenter_resample(a, quarter, in, out);
     for (int y = 5; y < 15; y++)
         for (int x = 5; x < 15; x++)
-            ck_assert_msg(fabs((double)out[20 * y + x] - (double)in[20 * x + 19 - y]) < 0.03, "%d %d: %g, expected %g", y, x,
-                          (double)out[20 * y + x], (double)in[20 * x + 19 - y]);
+            ck_assert_msg(fabs((double)out[20 * y + x] - (double)in[20 * x + 19 - y]) < 0.03,
+                          "%d %d: %g, expected %g", y, x, (double)out[20 * y + x], (double)in[20 * x + 19 - y]);
     cm_augmenter_free(a);
     cm_context_free(context);
 }
@@ -1053,10 +1099,22 @@ START_TEST(names_of_files)
     }
     static const struct {
         const char *given, *clean; /* NULL: refused */
-    } paths[] = {{"a/b.png", "a/b.png"},    {"./a//b.png", "a/b.png"}, {".//./b.png", "b.png"}, {"a\\b\\c.png", "a/b/c.png"},
-                 {".\\a\\b.png", "a/b.png"}, {"a/./b.png", "a/b.png"},  {"a/", "a/"},            {"./", ""},
-                 {"a..b/..c", "a..b/..c"},   {"/a.png", NULL},          {"\\a.png", NULL},       {"C:\\a.png", NULL},
-                 {"../a.png", NULL},         {"a/../b.png", NULL},      {"a\\..\\b.png", NULL},  {"a/..", NULL}};
+    } paths[] = {{"a/b.png", "a/b.png"},
+                 {"./a//b.png", "a/b.png"},
+                 {".//./b.png", "b.png"},
+                 {"a\\b\\c.png", "a/b/c.png"},
+                 {".\\a\\b.png", "a/b.png"},
+                 {"a/./b.png", "a/b.png"},
+                 {"a/", "a/"},
+                 {"./", ""},
+                 {"a..b/..c", "a..b/..c"},
+                 {"/a.png", NULL},
+                 {"\\a.png", NULL},
+                 {"C:\\a.png", NULL},
+                 {"../a.png", NULL},
+                 {"a/../b.png", NULL},
+                 {"a\\..\\b.png", NULL},
+                 {"a/..", NULL}};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s", paths[i].given);
@@ -1120,7 +1178,8 @@ START_TEST(other_formats_are_counted)
         ck_assert_int_eq(open_hearing(contain(how, "none", none, 6), &o, &d), CM_ERR_ARGUMENT);
         const char *text = cm_last_message();
         ck_assert_msg(strstr(text, "no JPEG or PNG pictures; 2 .webp, 1 .gif files were left out: convert them") &&
-                          strstr(text, "1 .tar files were left out: unpack or convert them") && strstr(text, ".e.png") && strstr(text, "1 of no picture's name ('notes.txt')"),
+                          strstr(text, "1 .tar files were left out: unpack or convert them") &&
+                          strstr(text, ".e.png") && strstr(text, "1 of no picture's name ('notes.txt')"),
                       "%s", text);
         d = hearing(contain(how, "some", some, 4));
         ck_assert_uint_eq(info_of(d).images, 3);
@@ -1142,7 +1201,8 @@ START_TEST(links_are_followed_once)
 {
     cm_dataset_options o = in_order();
     cm_dataset *d;
-    static const char *const folders_made[] = {"up", "links", "links/cats", "links/cats/in", "links/dogs", "away", "away/deep"};
+    static const char *const folders_made[] = {"up",         "links", "links/cats", "links/cats/in",
+                                               "links/dogs", "away",  "away/deep"};
     for (int i = 0; i < 7; i++) ck_assert_int_eq(mkdir(in_dir(folders_made[i]), 0777), 0);
     write_png(in_dir("links/cats/1.png"), 10);
     write_png(in_dir("links/cats/in/2.png"), 20);
@@ -1331,9 +1391,12 @@ START_TEST(names_with_other_separators)
     size_t size;
     int32_t label;
     unsigned char *png = a_png(30, &size);
-    const part slashes[] = {{".\\00000\\a.png", png, size}, {"./00000//b.png", png, size}, {"./dataset.json", json, sizeof json - 1}};
-    const part inner[] = {{"set/00000/a.png", png, size}, {"set/00000/b.png", png, size}, {"set/dataset.json", json, sizeof json - 1}};
-    const part outer[] = {{"set/00000/a.png", png, size}, {"b.png", png, size}, {"set/dataset.json", json, sizeof json - 1}};
+    const part slashes[] = {
+        {".\\00000\\a.png", png, size}, {"./00000//b.png", png, size}, {"./dataset.json", json, sizeof json - 1}};
+    const part inner[] = {
+        {"set/00000/a.png", png, size}, {"set/00000/b.png", png, size}, {"set/dataset.json", json, sizeof json - 1}};
+    const part outer[] = {
+        {"set/00000/a.png", png, size}, {"b.png", png, size}, {"set/dataset.json", json, sizeof json - 1}};
     for (int how = 0; how < CONTAINERS; how++) {
         for (int k = 0; k < 2; k++) { /* dataset.json at the root, or in a folder that holds everything */
             cm_dataset *d = hearing(contain(how, k ? "inner" : "slashes", k ? inner : slashes, 3));
@@ -1375,28 +1438,47 @@ START_TEST(classes_from_names)
         const char *names[8];
         int rule, classes;
         const char *from, *word; /* word: of the warning, or "" */
-    } rows[] = {
-        {{"a/1.png", "a/2.png", "b/1.png"}, A, 2, "folder names", ""},
-        {{"set/a/1.png", "set/b/1.png"}, A, 2, "folder names", ""},
-        {{"1.png", "2.png"}, A, 0, NULL, ""},
-        {{"a/1.png", "a/2.png"}, A, 0, NULL, ""},
-        {{"1.png", "2.png", "more/1.png"}, A, 0, NULL, "there is one, 'more', and 2 pictures lie beside it"},
-        {{"set/1.png", "set/run/samples/1.png"}, A, 0, NULL, "there is one, 'set/run/samples', and 1"},
-        {{"cats/1.png", "cats/more/1.png", "dogs/1.png"}, A, 3, "folder names", "the folder 'cats/more' lies in another"},
-        {{"train/a/1.png", "train/b/1.png", "val/a/1.png"}, A, 2, "folder names", "'train/a' and 'val/a' are one class"},
-        {{"test/1.png", "Train/1.png", "train/2.png"}, A, 3, "folder names", "'Train' and the others sound like parts of a set"},
-        {{"train/1.png", "cat/1.png"}, A, 2, "folder names", ""},
-        {{"00000/img00000000.png", "00001/img00001000.png"}, A, 0, NULL, "count pictures"},
-        {{"00000/img00000000.png", "00001/img00001000.png"}, F, 2, "folder names", ""},
-        {{"00000/img00000000.png", "00001/x.png"}, A, 2, "folder names", ""},
-        {{"cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png"}, A, 2, "file names", ""},
-        {{"IMG_1.png", "IMG_2.png"}, A, 0, NULL, ""}, /* a class that all share says nothing */
-        {{"IMG_1.png", "IMG_2.png"}, P, 1, "file names", ""},
-        {{"cat_1.png", "dog_1.png", "dog_2.png", "sheet.png"}, A, 0, NULL, "3 of 4 are CLASS_NUMBER, 'sheet.png' is not"},
-        {{"cat_1.png", "cat_2.png", "sheet.png"}, P, 2, "file names", "such as 'sheet.png', are classes as a whole: 1 of 3"},
-        {{"_1.png", "cat_1.png", "dog_1.png"}, A, 0, NULL, "2 of 3 are CLASS_NUMBER, '_1.png' is not"},
-        {{"_1.png", "_2.png"}, A, 0, NULL, ""}, /* no class is called "" */
-        {{"1_a.png", "2_a.png", "3_a.png"}, A, 3, "file names", "a class of its own"}};
+    } rows[] = {{{"a/1.png", "a/2.png", "b/1.png"}, A, 2, "folder names", ""},
+                {{"set/a/1.png", "set/b/1.png"}, A, 2, "folder names", ""},
+                {{"1.png", "2.png"}, A, 0, NULL, ""},
+                {{"a/1.png", "a/2.png"}, A, 0, NULL, ""},
+                {{"1.png", "2.png", "more/1.png"}, A, 0, NULL, "there is one, 'more', and 2 pictures lie beside it"},
+                {{"set/1.png", "set/run/samples/1.png"}, A, 0, NULL, "there is one, 'set/run/samples', and 1"},
+                {{"cats/1.png", "cats/more/1.png", "dogs/1.png"},
+                 A,
+                 3,
+                 "folder names",
+                 "the folder 'cats/more' lies in another"},
+                {{"train/a/1.png", "train/b/1.png", "val/a/1.png"},
+                 A,
+                 2,
+                 "folder names",
+                 "'train/a' and 'val/a' are one class"},
+                {{"test/1.png", "Train/1.png", "train/2.png"},
+                 A,
+                 3,
+                 "folder names",
+                 "'Train' and the others sound like parts of a set"},
+                {{"train/1.png", "cat/1.png"}, A, 2, "folder names", ""},
+                {{"00000/img00000000.png", "00001/img00001000.png"}, A, 0, NULL, "count pictures"},
+                {{"00000/img00000000.png", "00001/img00001000.png"}, F, 2, "folder names", ""},
+                {{"00000/img00000000.png", "00001/x.png"}, A, 2, "folder names", ""},
+                {{"cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png"}, A, 2, "file names", ""},
+                {{"IMG_1.png", "IMG_2.png"}, A, 0, NULL, ""}, /* a class that all share says nothing */
+                {{"IMG_1.png", "IMG_2.png"}, P, 1, "file names", ""},
+                {{"cat_1.png", "dog_1.png", "dog_2.png", "sheet.png"},
+                 A,
+                 0,
+                 NULL,
+                 "3 of 4 are CLASS_NUMBER, 'sheet.png' is not"},
+                {{"cat_1.png", "cat_2.png", "sheet.png"},
+                 P,
+                 2,
+                 "file names",
+                 "such as 'sheet.png', are classes as a whole: 1 of 3"},
+                {{"_1.png", "cat_1.png", "dog_1.png"}, A, 0, NULL, "2 of 3 are CLASS_NUMBER, '_1.png' is not"},
+                {{"_1.png", "_2.png"}, A, 0, NULL, ""}, /* no class is called "" */
+                {{"1_a.png", "2_a.png", "3_a.png"}, A, 3, "file names", "a class of its own"}};
     cm_dataset_options o = in_order();
     cm_dataset *d;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -1406,7 +1488,8 @@ START_TEST(classes_from_names)
             o.labels = rows[i].rule;
             OK(open_hearing(set_of(how, name, rows[i].names, NULL), &o, &d));
             cm_dataset_info info = info_of(d);
-            ck_assert_msg(info.classes == rows[i].classes, "row %d, %s: %d classes", (int)i, containers[how], info.classes);
+            ck_assert_msg(info.classes == rows[i].classes, "row %d, %s: %d classes", (int)i, containers[how],
+                          info.classes);
             if (rows[i].from) ck_assert_str_eq(info.classes_from, rows[i].from);
             else ck_assert_ptr_null(info.classes_from);
             if (rows[i].word[0]) HEARD(rows[i].word);
@@ -1416,7 +1499,8 @@ START_TEST(classes_from_names)
     static const char *const beside[] = {"1.png", "a/1.png", "b/1.png", NULL};
     for (int how = 0; how < CONTAINERS; how++) {
         const char *path = set_of(how, "beside", beside, NULL);
-        FAILS(cm_dataset_open(NULL, path, NULL, &d), CM_ERR_ARGUMENT, "cannot tell the classes: 1 of 3 pictures lie beside");
+        FAILS(cm_dataset_open(NULL, path, NULL, &d), CM_ERR_ARGUMENT,
+              "cannot tell the classes: 1 of 3 pictures lie beside");
         o.labels = CM_LABELS_FOLDER;
         FAILS(cm_dataset_open(NULL, path, &o, &d), CM_ERR_ARGUMENT, "1 of 3 pictures lie in no folder");
         o.labels = CM_LABELS_NONE;
@@ -1439,12 +1523,16 @@ START_TEST(classes_from_json)
         {"\xef\xbb\xbf{\"labels\": [[\"00000/a.png\", 1], [\"00001/b.png\", 0]]}", 2, ""},
         {"{\"labels\": null}", 0, ""},
         {"{\"labels\": [[\"00000/a.png\", 2], [\"00001/b.png\", 1]]}", 3, "go from 1 to 2"},
-        {"{\"labels\": [[\"00000/a.png\", 0], [\"00001/b.png\", 9]]}", 10, "2 of them are used, which makes 10 classes"},
-        {"{\"labels\": [[\"00000/a.png\", 1], [\"00000/a.png\", 1], [\"00001/b.png\", 0]]}", 2, "1 pictures are listed again"},
-        {"{\"labels\": [[\"00000/a.png\", 1], [\"00001/b.png\", 0], [\"gone.png\", 1]]}", 2, "not there (one: 'gone.png')"},
+        {"{\"labels\": [[\"00000/a.png\", 0], [\"00001/b.png\", 9]]}", 10,
+         "2 of them are used, which makes 10 classes"},
+        {"{\"labels\": [[\"00000/a.png\", 1], [\"00000/a.png\", 1], [\"00001/b.png\", 0]]}", 2,
+         "1 pictures are listed again"},
+        {"{\"labels\": [[\"00000/a.png\", 1], [\"00001/b.png\", 0], [\"gone.png\", 1]]}", 2,
+         "not there (one: 'gone.png')"},
         {"{\"images\": []}", 2, "it has no \"labels\""},
         {"[1, 2]", 2, "it has no \"labels\""},
-        {"{\"labels\": [[\"00000/a.png\", 1], [\".\\\\00000\\\\a.png\", 0], [\"00001/b.png\", 0]]}", -1, "twice, with the labels 1 and 0"},
+        {"{\"labels\": [[\"00000/a.png\", 1], [\".\\\\00000\\\\a.png\", 0], [\"00001/b.png\", 0]]}", -1,
+         "twice, with the labels 1 and 0"},
         {"{\"labels\": [[\"a.png\", 1], [\"b.png\", 0]]}", -1, "as 2 of 2 pictures; entries are relative"},
         {"{\"labels\": []}", -1, "has no entry"},
         {"{\"labels\": [[\"00000/a.png\", 1.0], [\"00001/b.png\", 0]]}", -1, "is a fraction"},
@@ -1462,7 +1550,8 @@ START_TEST(classes_from_json)
             cm_status status = open_hearing(set_of(how, "json", names, rows[i].text), &o, &d);
             ck_assert_msg((status == CM_OK) == (rows[i].classes >= 0), "%s: %s", rows[i].text, cm_last_message());
             if (status != CM_OK) {
-                ck_assert_msg(strstr(cm_last_message(), rows[i].word) != NULL, "%s: %s", rows[i].text, cm_last_message());
+                ck_assert_msg(strstr(cm_last_message(), rows[i].word) != NULL, "%s: %s", rows[i].text,
+                              cm_last_message());
                 continue;
             }
             ck_assert_msg(info_of(d).classes == rows[i].classes, "%s: %d", rows[i].text, info_of(d).classes);
@@ -1506,11 +1595,12 @@ START_TEST(idx_files_under_other_names)
         snprintf(path, sizeof path, "%s/%s", folder, rows[i].images);
         for (int k = 0; k < 2; k++) { /* the folder, and the file */
             d = hearing(k ? path : folder);
-            ck_assert_msg(info_of(d).images == 2 && info_of(d).classes == rows[i].classes, "row %d: %d classes", (int)i,
-                          info_of(d).classes);
+            ck_assert_msg(info_of(d).images == 2 && info_of(d).classes == rows[i].classes, "row %d: %d classes",
+                          (int)i, info_of(d).classes);
             if (rows[i].classes) ck_assert_str_eq(info_of(d).classes_from, "labels file");
             ck_assert_int_eq(count_of(heard, "W "), rows[i].classes == 0);
-            if (!rows[i].classes) HEARD("no classes, since there is no labels file beside it ('train-labels-idx1-ubyte')");
+            if (!rows[i].classes)
+                HEARD("no classes, since there is no labels file beside it ('train-labels-idx1-ubyte')");
             cm_dataset_free(d);
         }
     }
@@ -1606,7 +1696,10 @@ START_TEST(foreign_files_are_named)
                 {"set.7z", "7z\xbc\xaf\x27\x1c\0\4", 8, "a 7-Zip archive: unpack it first"},
                 {"set.tar.gz", zipped, sizeof zipped - 1, "a gzip file: unpack it first"},
                 {"set.tgz", zipped, sizeof zipped - 1, "a gzip file: unpack it first"},
-                {"set.tar.xz", "\xfd" "7zXZ\0\0\0", 8, "an xz file"},
+                {"set.tar.xz",
+                 "\xfd"
+                 "7zXZ\0\0\0",
+                 8, "an xz file"},
                 {"set.parquet", "PAR1\0\0\0\0", 8, "a Parquet file"},
                 {"set.mat", "MATLAB 5.0 MAT-file, Platform", 29, "a MATLAB file"},
                 {"one.png", "\x89PNG\r\n\x1a\n", 8, "a PNG picture"},
@@ -1626,7 +1719,8 @@ START_TEST(foreign_files_are_named)
     const part pointers[] = {{"a.png", lfs, sizeof lfs - 1}, {"b.png", lfs, sizeof lfs - 1}};
     const part pickles[] = {{"batches.meta", pickle, sizeof pickle - 1}, {"data_batch_1", pickle, sizeof pickle - 1}};
     for (int how = 0; how < CONTAINERS; how++) {
-        FAILS(cm_dataset_open(NULL, contain(how, "pointers", pointers, 2), NULL, &d), CM_ERR_FORMAT, "a Git LFS pointer");
+        FAILS(cm_dataset_open(NULL, contain(how, "pointers", pointers, 2), NULL, &d), CM_ERR_FORMAT,
+              "a Git LFS pointer");
         FAILS(cm_dataset_open(NULL, contain(how, "pickles", pickles, 2), NULL, &d), CM_ERR_ARGUMENT,
               "'data_batch_1' is a Python pickle");
     }

@@ -183,8 +183,7 @@ START_TEST(colorization_keeps_luminance)
     sampling.clip_output = 0;
     OK(cm_sampler_colorize(s, &o, &g1, from_one));
     OK(cm_sampler_colorize(s, &o, &g3, from_three));
-    for (size_t i = 0; i < 2 * CSIZE; i++)
-        ck_assert_double_le(fabs((double)(from_one[i] - from_three[i])), 1e-5);
+    for (size_t i = 0; i < 2 * CSIZE; i++) ck_assert_double_le(fabs((double)(from_one[i] - from_three[i])), 1e-5);
     free(y);
     cm_sampler_free(s);
     cm_model_free(m);
@@ -343,7 +342,8 @@ START_TEST(noise_is_estimated)
             noisy_digits(sigma, bytes, clean, noisy);
             for (int k = 0; k < DIGITS; k++) {
                 OK(cm_image_noise_level(NULL, 1, SIDE, SIDE, noisy + k * SIZE, &found));
-                ck_assert_msg(fabs(found / sigma - 1) < 0.2, "digit %d, bytes %d: %g of %g", digit_labels[k], bytes, found, sigma);
+                ck_assert_msg(fabs(found / sigma - 1) < 0.2, "digit %d, bytes %d: %g of %g", digit_labels[k], bytes,
+                              found, sigma);
             }
             if (bytes) continue;
             for (int i = 0; i < 3 * SIZE; i++) /* slopes of gray, three channels */
@@ -386,7 +386,8 @@ START_TEST(interpolation)
         /* Neighbours are nearer than the ends. */
         double step = 0, whole = 0;
         for (int k = 0; k + 1 < FRAMES; k++)
-            for (int i = 0; i < SIZE; i++) step += pow((double)(x[(k + 1) * SIZE + i] - x[k * SIZE + i]), 2) / (FRAMES - 1);
+            for (int i = 0; i < SIZE; i++)
+                step += pow((double)(x[(k + 1) * SIZE + i] - x[k * SIZE + i]), 2) / (FRAMES - 1);
         for (int i = 0; i < SIZE; i++) whole += pow((double)(x[(FRAMES - 1) * SIZE + i] - x[i]), 2);
         ck_assert_msg(step < whole / 2, "neighbours %g, ends %g", step, whole);
         sampling.labels = NULL; /* drawn once for all frames */
@@ -451,8 +452,8 @@ START_TEST(the_general_form_is_the_others)
     cm_edit_options o = options(1, 1);
     static float x[2 * CSIZE], g[2 * CSIZE], mask[CSIZE], low[2 * CSIZE];
     float *y = pictures(2, CSIZE);
-    static const double sigmas[3] = {40, 5, 0.5}, luma[3] = {0.2989, 0.5870, 0.1140}, ones[16] = {1, 1, 1, 1, 1, 1, 1, 1,
-                                                                                              1, 1, 1, 1, 1, 1, 1, 1};
+    static const double sigmas[3] = {40, 5, 0.5}, luma[3] = {0.2989, 0.5870, 0.1140},
+                        ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     double q[256];
     cm_edit_map map;
     const cm_images given = {2, 3, CSIDE, CSIDE, y}, k = {1, 3, CSIDE, CSIDE, mask}, small = {2, 3, 4, 4, low};
@@ -602,7 +603,8 @@ static int32_t on_progress(void *user, uint64_t done, uint64_t total)
 }
 
 /* What a step shows has the known part in it; and the sampler is busy. */
-static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *denoised)
+static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count,
+                       const float *denoised)
 {
     watcher *w = user;
     float x[SIZE];
@@ -762,8 +764,10 @@ START_TEST(input_refused)
     BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "sigma is -1", o.sigma = -1);
     BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "begin with 81",
         (o.sigma = 1, sampling.sigmas = high, sampling.sigma_count = 1));
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "variations without noise", (o.sigma = 1, o.variations = 2));
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "noise has no effect", (o.sigma = 1, sampling.noise = unit));
+    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "variations without noise",
+        (o.sigma = 1, o.variations = 2));
+    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "noise has no effect",
+        (o.sigma = 1, sampling.noise = unit));
     BAD(cm_sampler_super_resolve(s, &o, &given, x), CM_ERR_SHAPE, "whole number", (void)0);
     odd = given, odd.height = odd.width = 12;
     BAD(cm_sampler_super_resolve(s, &o, &odd, x), CM_ERR_SHAPE, "given is 1 x 12 x 12", (void)0);

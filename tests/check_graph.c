@@ -64,7 +64,8 @@ static void fill_inputs(const cm_model *m, cm_exec *exec)
 /* The result; runs twice over spoiled memory, both times the same. */
 static float *run_graph(const cm_model *m, const cm_graph *graph, int bf16, int share, int threads, size_t *arena)
 {
-    const cm_plan_options options = {.slice = 1, .threads = threads, .all_ops = 1, .share = share, .arithmetic.bf16 = bf16};
+    const cm_plan_options options = {
+        .slice = 1, .threads = threads, .all_ops = 1, .share = share, .arithmetic.bf16 = bf16};
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
@@ -119,7 +120,8 @@ START_TEST(folded_attention_is_the_same)
         most = fmaxf(most, fabsf(whole[i]));
         off = fmaxf(off, fabsf(whole[i] - folded[i]));
     }
-    ck_assert_msg(attentions[_i] ? off > 0 && off < 1e-5f * most : off == 0, "%g of %g off", (double)off, (double)most);
+    ck_assert_msg(attentions[_i] ? off > 0 && off < 1e-5f * most : off == 0, "%g of %g off", (double)off,
+                  (double)most);
     for (int i = 0; i < m->graph->n_params; i++) m->sources[i].raw = NULL; /* to be read */
     cm_params_free(m->params);
     free(m->folded);
@@ -149,7 +151,8 @@ START_TEST(values_held_in_bfloat16)
     ck_assert_mem_eq(a, b, n * sizeof *a);
     ck_assert_mem_eq(a, c, n * sizeof *a);
     ck_assert_msg(off > 0 && off < 0.04f * most, "%g of %g off", (double)off, (double)most);
-    ck_assert_msg(arena[1] <= arena[0] && arena[1] * 3 < arena[2], "arenas of %zu, %zu, %zu bytes", arena[0], arena[1], arena[2]);
+    ck_assert_msg(arena[1] <= arena[0] && arena[1] * 3 < arena[2], "arenas of %zu, %zu, %zu bytes", arena[0],
+                  arena[1], arena[2]);
     free(exact), free(a), free(b), free(c);
     fill_model_free(m);
 }
@@ -164,8 +167,8 @@ START_TEST(no_reference_kernels)
     const char *scope, *kernel;
     OK(cm_plan_create(m->inference, &options, &plan));
     for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++)
-        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_cpu_level() == CM_CPU_BASELINE, "%s runs on %s",
-                      scope, kernel);
+        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_cpu_level() == CM_CPU_BASELINE, "%s runs on %s", scope,
+                      kernel);
     cm_plan_free(plan);
     fill_model_free(m);
 }
@@ -253,7 +256,8 @@ START_TEST(gradients_and_tangents_agree)
     const uint32_t inputs = 1u << CM_IN_X | 1u << CM_IN_TIME;
     const cm_plan_options train = {
         .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = inputs};
-    const cm_plan_options jvp = {.slice = 1, .threads = 2, .all_ops = 1, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
+    const cm_plan_options jvp = {
+        .slice = 1, .threads = 2, .all_ops = 1, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
     const cm_plan_options infer = {.slice = 1, .threads = 1, .share = 1};
     ready t = make_ready(m, &train), j = make_ready(m, &jvp), plain = make_ready(m, &infer);
     size_t n = (size_t)m->channels * 256;

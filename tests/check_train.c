@@ -52,12 +52,13 @@ static const char *in_dir(const char *name)
 static cm_model *tiny(cm_context *context, uint64_t seed)
 {
     cm_model *m = NULL;
-    (void)cm_model_create(context,
-                          "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
-                          "\"augment_dim\": 9, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
-                          "\"attn_resolutions\": [4], \"dropout\": 0.2}, \"precond\": {\"type\": \"edm\", \"sigma_min\": 0.002, "
-                          "\"sigma_max\": 80}}",
-                          seed, &m);
+    (void)cm_model_create(
+        context,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
+        "\"augment_dim\": 9, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
+        "\"attn_resolutions\": [4], \"dropout\": 0.2}, \"precond\": {\"type\": \"edm\", \"sigma_min\": 0.002, "
+        "\"sigma_max\": 80}}",
+        seed, &m);
     return m;
 }
 
@@ -102,7 +103,8 @@ static int needs_teacher(const char *objective)
 static cm_status open_trainer(cm_context *context, const char *objective, const cm_train_options *o, cm_trainer **t)
 {
     cm_model *m = tiny(context, 3), *teacher = needs_teacher(objective) ? tiny(context, 4) : NULL;
-    cm_status status = m && (teacher || !needs_teacher(objective)) ? cm_trainer_create(m, teacher, o, t) : CM_ERR_MEMORY;
+    cm_status status =
+        m && (teacher || !needs_teacher(objective)) ? cm_trainer_create(m, teacher, o, t) : CM_ERR_MEMORY;
     cm_model_free(m);
     cm_model_free(teacher);
     return status;
@@ -172,7 +174,8 @@ START_TEST(every_objective_learns)
     int count = getenv("CHECK_SHORT") ? 2 : 120;
     o.steps = count;
     o.lr = 3e-3;
-    if (_i == 2) o.scales_mode = CM_SCALES_FIXED, o.start_scales = o.end_scales = 6, o.mu_mode = CM_MU_FIXED, o.mu = 0;
+    if (_i == 2)
+        o.scales_mode = CM_SCALES_FIXED, o.start_scales = o.end_scales = 6, o.mu_mode = CM_MU_FIXED, o.mu = 0;
     if (_i == 4) o.scales_mode = CM_SCALES_FIXED, o.start_scales = o.end_scales = 4;
     if (_i == 5) o.ect_stages = 1;
     if (_i == 3) o.distill_steps = 1000;
@@ -181,7 +184,8 @@ START_TEST(every_objective_learns)
     OK(steps(t, count, NULL));
     double last = error_of(t);
     /* The teacher of cd and pd here is random and only has to be followed. */
-    if (count > 100) ck_assert_msg(last < (needs_teacher(name) ? 1.5 : 0.7) * first, "%s: error %g, then %g", name, first, last);
+    if (count > 100)
+        ck_assert_msg(last < (needs_teacher(name) ? 1.5 : 0.7) * first, "%s: error %g, then %g", name, first, last);
     cm_trainer_free(t);
 }
 END_TEST
@@ -358,8 +362,13 @@ END_TEST
 
 /* --- checkpoints -------------------------------------------------------------------------- */
 
-static const char *const files[] = {"model.safetensors", "ema-0.9.safetensors", "ema-warmup-0.99.safetensors",
-                                    "optimizer.safetensors", "target.safetensors", "teacher.safetensors", "state.json"};
+static const char *const files[] = {"model.safetensors",
+                                    "ema-0.9.safetensors",
+                                    "ema-warmup-0.99.safetensors",
+                                    "optimizer.safetensors",
+                                    "target.safetensors",
+                                    "teacher.safetensors",
+                                    "state.json"};
 
 static int same_files(const char *run_a, const char *run_b, int step)
 {
@@ -608,12 +617,14 @@ START_TEST(class_names)
         ck_assert_int_eq(label, 2);
         OK(cm_model_find_class(m, "-1", &label));
         ck_assert_int_eq(label, -1);
-        FAILS(cm_model_find_class(m, "Dgo", &label), CM_ERR_ARGUMENT, "no class 'Dgo' (did you mean 'dog'?); the model knows ape, cat, dog");
+        FAILS(cm_model_find_class(m, "Dgo", &label), CM_ERR_ARGUMENT,
+              "no class 'Dgo' (did you mean 'dog'?); the model knows ape, cat, dog");
         FAILS(cm_model_find_class(m, "xyzzy", &label), CM_ERR_ARGUMENT, "no class 'xyzzy'; the model knows");
         FAILS(cm_model_find_class(m, "3", &label), CM_ERR_ARGUMENT, "no class 3: the model knows -1..2");
         FAILS(cm_model_find_class(m, "99999999999999999999999", &label), CM_ERR_ARGUMENT, "-1..2");
         FAILS(cm_model_find_class(m, "", &label), CM_ERR_ARGUMENT, "no class ''");
-        OK(cm_model_save(m, in_dir("copy.safetensors"), &(cm_save_options){.struct_size = sizeof(cm_save_options), .overwrite = 1}));
+        OK(cm_model_save(m, in_dir("copy.safetensors"),
+                         &(cm_save_options){.struct_size = sizeof(cm_save_options), .overwrite = 1}));
         cm_model_free(m);
         OK(cm_model_load(NULL, in_dir("copy.safetensors"), NULL, &m));
         ck_assert_str_eq(cm_model_class_name(m, 2), "dog");
@@ -648,11 +659,16 @@ START_TEST(class_names_of_files)
 {
     static const struct {
         const char *names, *word;
-    } bad[] = {{"{}", "list"},           {"\"cat\"", "list"},        {"[\"a\", \"b\", \"c\", \"d\"]", "4 names, but the network knows 3"},
-               {"[1]", "entry 0"},       {"[\"a\", \"\"]", "entry 1"}, {"[[\"a\"]]", "entry 0"}};
-    static const char network[] = "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, "
-                                  "\"label_dim\": 3, \"model_channels\": 8, \"channel_mult\": [1], \"num_blocks\": 1, "
-                                  "\"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}, \"classes\": %s}";
+    } bad[] = {{"{}", "list"},
+               {"\"cat\"", "list"},
+               {"[\"a\", \"b\", \"c\", \"d\"]", "4 names, but the network knows 3"},
+               {"[1]", "entry 0"},
+               {"[\"a\", \"\"]", "entry 1"},
+               {"[[\"a\"]]", "entry 0"}};
+    static const char network[] =
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, "
+        "\"label_dim\": 3, \"model_channels\": 8, \"channel_mult\": [1], \"num_blocks\": 1, "
+        "\"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}, \"classes\": %s}";
     char text[700];
     cm_model *m;
     int32_t label;
@@ -840,8 +856,10 @@ START_TEST(options_are_read_back)
     ck_assert(o.lr == 0.5 && o.objective == before.objective && o.batch == BATCH);
     FAILS(cm_train_options_read(&o, "{\"batch\": 3, \"lrr\": 1}"), CM_ERR_ARGUMENT, "unknown training option 'lrr'");
     FAILS(cm_train_options_read(&o, "{\"batch\": [3]}"), CM_ERR_FORMAT, "neither a number nor a name");
-    FAILS(cm_train_options_read(&o, "{\"batch\": 2000000}"), CM_ERR_ARGUMENT, "batch is 2000000, expected 1048576 or less");
-    FAILS(cm_train_options_read(&o, "{\"seed\": -1}"), CM_ERR_ARGUMENT, "seed is '-1', expected a whole number below 2^64");
+    FAILS(cm_train_options_read(&o, "{\"batch\": 2000000}"), CM_ERR_ARGUMENT,
+          "batch is 2000000, expected 1048576 or less");
+    FAILS(cm_train_options_read(&o, "{\"seed\": -1}"), CM_ERR_ARGUMENT,
+          "seed is '-1', expected a whole number below 2^64");
     OK(cm_train_options_read(&o, "{\"seed\": 9223372036854775807}"));
     ck_assert(o.seed == INT64_MAX);
     FAILS(cm_train_options_read(&o, "[]"), CM_ERR_FORMAT, "expected a JSON object");
@@ -861,7 +879,8 @@ START_TEST(a_run_is_made_longer)
     cm_trainer_free(t);
     o.steps = 40;
     t = trainer("edm", &o);
-    FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_SAME), CM_ERR_ARGUMENT, "other options: steps was 20, is 40");
+    FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_SAME), CM_ERR_ARGUMENT,
+          "other options: steps was 20, is 40");
     OK(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_MORE_STEPS));
     cm_trainer_free(t);
     o.lr = 0.5;
@@ -1169,7 +1188,7 @@ START_TEST(one_call_at_a_time)
         ck_assert(taken > 0 && bytes > 0 && info.images == 16);
     }
     ck_assert_int_ne(access(in_dir("beside"), F_OK), 0); /* a refused save leaves nothing */
-    cm_dataset_cancel(d); /* the run reads this set: it stops */
+    cm_dataset_cancel(d);                                /* the run reads this set: it stops */
     pthread_join(thread, NULL);
     ck_assert_int_eq(r.status, CM_ERR_CANCELLED);
     OK(cm_trainer_run(other, d, 2, NULL, NULL)); /* and both are free again */
@@ -1361,9 +1380,10 @@ static void check_estimate(memory *m, cm_model *model, cm_model *teacher, const 
     ck_assert_msg(fabs((double)said / (double)held - 1) < 0.05, "objective %d: %llu said, %llu held", o->objective,
                   (unsigned long long)said, (unsigned long long)held);
     /* Graphs and plans, which are no tensors, are some hundred kilobytes. */
-    ck_assert_msg((double)said > 0.9 * (taken - 2e6) && (double)said < 1.1 * taken, "objective %d: %llu said, %.0f taken",
-                  o->objective, (unsigned long long)said, taken);
-    ck_assert_msg((double)planning < 0.1 * taken + 2e6, "objective %d: planning took %lld of %.0f", o->objective, planning, taken);
+    ck_assert_msg((double)said > 0.9 * (taken - 2e6) && (double)said < 1.1 * taken,
+                  "objective %d: %llu said, %.0f taken", o->objective, (unsigned long long)said, taken);
+    ck_assert_msg((double)planning < 0.1 * taken + 2e6, "objective %d: planning took %lld of %.0f", o->objective,
+                  planning, taken);
     cm_trainer_free(t);
 }
 
@@ -1378,7 +1398,8 @@ START_TEST(estimates_hold)
     OK(cm_context_create(&co, &context));
     for (int i = 0; i < 4; i++) { /* plain; accumulated; kept in part; bfloat16 */
         OK(cm_model_load(context, "models/digits_consistency.safetensors", NULL, &digits));
-        OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL, &teacher)); /* anew: models keep packed weights */
+        OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL,
+                         &teacher)); /* anew: models keep packed weights */
         cm_train_options_init(&o, sizeof o);
         OK(cm_train_options_set(&o, "objective", names[_i]));
         o.batch = i == 1 ? 4 : 64;
@@ -1388,7 +1409,8 @@ START_TEST(estimates_hold)
         if (i == 3) o.dtype = CM_BF16, o.bf16_emulate = 1;
         if (i == 3) o.optimizer = 3; /* sgd: no moments */
         if (strcmp(names[_i], "cd") == 0) o.mu = i == 1 ? 0.9 : 0;
-        check_estimate(&m, strcmp(names[_i], "pd") == 0 ? teacher : digits, needs_teacher(names[_i]) ? teacher : NULL, &o);
+        check_estimate(&m, strcmp(names[_i], "pd") == 0 ? teacher : digits, needs_teacher(names[_i]) ? teacher : NULL,
+                       &o);
         uint64_t bytes;
         o.lr = -1;
         FAILS(cm_trainer_estimate(digits, NULL, &o, &bytes), CM_ERR_ARGUMENT, "lr is -1");
@@ -1422,7 +1444,8 @@ START_TEST(allocations_fail)
             cm_status status = whole(context, name);
             ck_assert_msg(status == CM_ERR_MEMORY, "%s: request %ld of %ld failing gave %s: %s", name, n, requests,
                           cm_status_name(status), cm_last_message());
-            ck_assert_msg(m.live == idle, "%s: request %ld of %ld failing leaks %ld blocks", name, n, requests, m.live - idle);
+            ck_assert_msg(m.live == idle, "%s: request %ld of %ld failing leaks %ld blocks", name, n, requests,
+                          m.live - idle);
         }
     memory_reset(&m);
     m.live = idle;
@@ -1436,7 +1459,8 @@ Suite *make_suite(void)
 {
     Suite *s = suite_create("train");
     TCase *options_case = tcase_create("options"); /* no network is run */
-    TCase *steps_case = tcase_create("steps"), *t = tcase_create("train"), *calls = tcase_create("calls"); /* steps alone: under valgrind */
+    TCase *steps_case = tcase_create("steps"), *t = tcase_create("train"),
+          *calls = tcase_create("calls"); /* steps alone: under valgrind */
     tcase_add_unchecked_fixture(steps_case, setup, teardown);
     tcase_add_unchecked_fixture(t, setup, teardown);
     tcase_set_timeout(steps_case, 600);

@@ -1,5 +1,5 @@
-/* exit_program.c MODEL MICROSECONDS [THREADS]: returns from main after that time, while threads make samplers, use and free
- * them.  Exit 0; anything else is a crash of what runs at exit.  exit.sh runs it many times. */
+/* exit_program.c MODEL MICROSECONDS [THREADS]: returns from main after that time, while threads make samplers, use
+ * and free them.  Exit 0; anything else is a crash of what runs at exit.  exit.sh runs it many times. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

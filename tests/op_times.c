@@ -1,5 +1,5 @@
-/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train]] - where the time of an evaluation goes: seconds an
- * image and share of each kind of op, one thread, the best of several runs. */
+/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train]] - where the time of an evaluation
+ * goes: seconds an image and share of each kind of op, one thread, the best of several runs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,16 +55,23 @@ int main(int argc, char **argv)
     const char *how = argc > 3 ? argv[3] : "";
     cm_arithmetic arithmetic;
     const int bf16 = strncmp(how, "bf16", 4) == 0, tile = strlen(how) > 5 ? atoi(how + 5) : 0;
-    if (cm_arithmetic_choose("op_times", bf16 ? CM_BF16 : CM_F32, tile, train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING,
-                             bf16, strcmp(how, "lean") == 0, &arithmetic) != CM_OK) goto failed;
-    const cm_plan_options o = {.slice = slice, .threads = 1, .share = 1, .arithmetic = arithmetic,
-                               .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER, .output = CM_OUT_D};
-    if (cm_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK || cm_weights_create(plan, m->params, &weights) != CM_OK ||
-        cm_exec_create(plan, &exec) != CM_OK)
+    if (cm_arithmetic_choose("op_times", bf16 ? CM_BF16 : CM_F32, tile,
+                             train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, bf16, strcmp(how, "lean") == 0,
+                             &arithmetic) != CM_OK)
+        goto failed;
+    const cm_plan_options o = {.slice = slice,
+                               .threads = 1,
+                               .share = 1,
+                               .arithmetic = arithmetic,
+                               .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER,
+                               .output = CM_OUT_D};
+    if (cm_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK ||
+        cm_weights_create(plan, m->params, &weights) != CM_OK || cm_exec_create(plan, &exec) != CM_OK)
         goto failed;
     cm_exec_watch(exec, watch, &c);
     for (int run = 0; run < 5; run++) {
-        memset(cm_exec_input(exec, CM_IN_LABEL), 0, (size_t)slice * sizeof(int32_t)); /* the run before may have used its memory */
+        memset(cm_exec_input(exec, CM_IN_LABEL), 0,
+               (size_t)slice * sizeof(int32_t)); /* the run before may have used its memory */
         c.last = seconds();
         if (cm_exec_run(exec, weights) != CM_OK || (train && cm_exec_backward(exec, weights) != CM_OK)) goto failed;
         for (int i = 0; i < c.n; i++) {

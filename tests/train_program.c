@@ -26,10 +26,12 @@ int main(int argc, char **argv)
     uint64_t step = 0;
     float images[BATCH * VALUES];
     if (argc != 3) return 2;
-    if (cm_model_create(NULL,
-                        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 4, "
-                        "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}}",
-                        1, &model) != CM_OK)
+    if (cm_model_create(
+            NULL,
+            "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": "
+            "4, "
+            "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}}",
+            1, &model) != CM_OK)
         return report("create", CM_ERR_INTERNAL);
     cm_train_options_init(&o, sizeof o);
     o.batch = BATCH;

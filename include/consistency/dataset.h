@@ -82,7 +82,7 @@ extern "C" {
 typedef struct cm_dataset cm_dataset;
 
 typedef enum cm_label_rule {
-    CM_LABELS_AUTO = 0,   /* as above                                            */
+    CM_LABELS_AUTO = 0, /* as above                                            */
     CM_LABELS_NONE = 1,
     CM_LABELS_FOLDER = 2, /* the innermost folder; ARGUMENT for pictures in none */
     CM_LABELS_PREFIX = 3  /* the file name up to the first "_", all of it without */
@@ -106,7 +106,7 @@ typedef struct cm_dataset_info {
     uint32_t struct_size;
     int32_t channels, height, width;
     uint64_t images;
-    int32_t classes;      /* 0 = no labels                         */
+    int32_t classes; /* 0 = no labels                         */
     int32_t largest_label;
     uint64_t bad;         /* pictures found damaged so far         */
     uint64_t fingerprint; /* of names, sizes and count             */

@@ -53,19 +53,19 @@ typedef enum cm_edm_solver { CM_EDM_SOLVER_HEUN = 0, CM_EDM_SOLVER_EULER = 1 } c
 
 typedef struct cm_sampler_options {
     uint32_t struct_size;
-    int32_t max_batch; /* images in flight at a time, 1..65536; 0 = 16; memory grows with it     */
-    int32_t threads;   /* 1..256; 0 = the context's                                              */
-    int32_t dtype;     /* CM_F32 (default), or CM_BF16: products of the convolutions over multiples
-                          of 16 channels take bfloat16 operands and sum in float32; everything
-                          else stays float32.  For processors with AMX (AMX_BF16) or at
-                          least AVX512_BF16, else UNSUPPORTED; less than half the packed weights, pictures 0.3 to 0.5 %
-                          off (docs/numerics.md)                                              */
-    int32_t lean;      /* 1: direct convolutions only: slower, a quarter of the packed weights;
-                          other bits (docs/numerics.md)                                     */
-    int32_t bf16_tile; /* CM_BF16: 1: plain sums, by AMX's matrix tiles; 2: Winograd tiles of
-                          2 x 2 outputs; 3: of at most 2 x 4; 4: of at most 4 x 4: 1/4 and
-                          7/16 fewer products than 2, 1.5 and 2.3 times its error;
-                          0: 1 on processors with AMX, else 3                              */
+    int32_t max_batch;    /* images in flight at a time, 1..65536; 0 = 16; memory grows with it     */
+    int32_t threads;      /* 1..256; 0 = the context's                                              */
+    int32_t dtype;        /* CM_F32 (default), or CM_BF16: products of the convolutions over multiples
+                             of 16 channels take bfloat16 operands and sum in float32; everything
+                             else stays float32.  For processors with AMX (AMX_BF16) or at
+                             least AVX512_BF16, else UNSUPPORTED; less than half the packed weights, pictures 0.3 to 0.5 %
+                             off (docs/numerics.md)                                              */
+    int32_t lean;         /* 1: direct convolutions only: slower, a quarter of the packed weights;
+                             other bits (docs/numerics.md)                                     */
+    int32_t bf16_tile;    /* CM_BF16: 1: plain sums, by AMX's matrix tiles; 2: Winograd tiles of
+                             2 x 2 outputs; 3: of at most 2 x 4; 4: of at most 4 x 4: 1/4 and
+                             7/16 fewer products than 2, 1.5 and 2.3 times its error;
+                             0: 1 on processors with AMX, else 3                              */
     int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32                */
 } cm_sampler_options;
 
@@ -83,15 +83,15 @@ typedef struct cm_sample_options {
     const int32_t *ts;
     size_t ts_count;
     int32_t grid;
-    int32_t steps;                           /* n of the Karras schedule; 0 = default (18)                    */
-    double rho;                              /* 0.5..1000; 0 = 7                                             */
+    int32_t steps; /* n of the Karras schedule; 0 = default (18)                    */
+    double rho;    /* 0.5..1000; 0 = 7                                             */
     /* Of the schedule, sigma_min < sigma_max <= the model's.  0 = the model's: cm_model_info's for precond cm, edm
      * and ecm and wherever the file's number is not its family's default; else, and for the other
      * edm_discretizations, the customary range (EDM 0.002..80) as far as the model's goes along. */
     double sigma_min, sigma_max;
-    int32_t clip_denoised;                   /* clamp each estimate to [-1,1]; 0 default (as the method's
-                                                reference), 1 yes, -1 no                                     */
-    int32_t clip_output;                     /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
+    int32_t clip_denoised; /* clamp each estimate to [-1,1]; 0 default (as the method's
+                              reference), 1 yes, -1 no                                     */
+    int32_t clip_output;   /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
     /* heun, dpm, edm; defaults 0, 0, infinity, 1.  s_noise is 0.1..10; a level may be raised to at most twice the
      * model's highest (churn alone makes it 1.41 of itself at most). */
     double s_churn, s_tmin, s_tmax, s_noise;

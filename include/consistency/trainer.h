@@ -62,56 +62,56 @@ enum { CM_MAX_EMAS = 8 };
  * objective, optimizer or mode does not use has to stand at its default: ARGUMENT. */
 typedef struct cm_train_options {
     uint32_t struct_size;
-    int32_t objective; /* cm_train_objective                                            */
-    int32_t threads;   /* 0 = the context's                                             */
-    int32_t batch;     /* images a step                                                 */
-    int32_t microbatch;      /* images in flight a thread: memory against speed; 0 = by rule */
+    int32_t objective;        /* cm_train_objective                                            */
+    int32_t threads;          /* 0 = the context's                                             */
+    int32_t batch;            /* images a step                                                 */
+    int32_t microbatch;       /* images in flight a thread: memory against speed; 0 = by rule */
     int32_t sum_microbatches; /* 1: gradients of micro-batches add up instead of averaging,
                                 as openai/consistency_models does                        */
-    int32_t recompute; /* > 1: activations are kept at the borders of so many parts of the
-                          network only and computed again inside                         */
+    int32_t recompute;        /* > 1: activations are kept at the borders of so many parts of the
+                                 network only and computed again inside                         */
     uint64_t seed;
-    int64_t steps;        /* K: where schedules end                                      */
-    int32_t optimizer;    /* 0 radam, 1 adam, 2 adamw, 3 sgd                             */
-    double lr;            /* > 0                                                         */
+    int64_t steps;     /* K: where schedules end                                      */
+    int32_t optimizer; /* 0 radam, 1 adam, 2 adamw, 3 sgd                             */
+    double lr;         /* > 0                                                         */
     double beta1, beta2, eps, weight_decay;
-    double grad_clip;     /* largest gradient norm; 0 = not clipped                      */
-    int32_t clip_rule;    /* 0 torch's, 1 optax's                                        */
-    int64_t warmup_steps; /* lr rises linearly over them                                 */
+    double grad_clip;                 /* largest gradient norm; 0 = not clipped                      */
+    int32_t clip_rule;                /* 0 torch's, 1 optax's                                        */
+    int64_t warmup_steps;             /* lr rises linearly over them                                 */
     int64_t anneal_begin, anneal_end; /* lr falls linearly between these steps ...       */
-    double lr_final;      /* ... to this factor; anneal_end 0 = constant                 */
-    int32_t metric;       /* cm_train_metric                                             */
-    double huber_c;       /* < 0: the objective's (ict 0.00054 sqrt(D), ect 0)           */
-    int32_t sum_pixels;   /* 1: l1 and l2 add up over the values (NVlabs/edm)            */
-    int32_t weighting;    /* 0 the objective's, 1 uniform, 2 snr, 3 snr+1, 4 karras, 5 truncated-snr */
-    int32_t levels;       /* edm: noise levels 0 lognormal, 1 vp, 2 ve                   */
-    double p_mean, p_std; /* of ln sigma: edm, ict, ect; exp(p_mean) is at most the model's
-                             sigma_max, with ict at least its sigma_min; p_std 1e-6..10   */
-    int32_t ode;          /* cd: 0 heun, 1 euler                                         */
-    int32_t scales_mode;  /* N(k): 0 fixed, 1 progressive, 2 progdist, 3 ict             */
+    double lr_final;                  /* ... to this factor; anneal_end 0 = constant                 */
+    int32_t metric;                   /* cm_train_metric                                             */
+    double huber_c;                   /* < 0: the objective's (ict 0.00054 sqrt(D), ect 0)           */
+    int32_t sum_pixels;               /* 1: l1 and l2 add up over the values (NVlabs/edm)            */
+    int32_t weighting;                /* 0 the objective's, 1 uniform, 2 snr, 3 snr+1, 4 karras, 5 truncated-snr */
+    int32_t levels;                   /* edm: noise levels 0 lognormal, 1 vp, 2 ve                   */
+    double p_mean, p_std;             /* of ln sigma: edm, ict, ect; exp(p_mean) is at most the model's
+                                         sigma_max, with ict at least its sigma_min; p_std 1e-6..10   */
+    int32_t ode;                      /* cd: 0 heun, 1 euler                                         */
+    int32_t scales_mode;              /* N(k): 0 fixed, 1 progressive, 2 progdist, 3 ict             */
     int32_t start_scales, end_scales; /* s0, s1                                          */
-    int64_t distill_steps; /* pd: steps a stage                                          */
-    int32_t mu_mode;      /* target's rate: 0 fixed, 1 adaptive, 2 adaptive by the paper's formula */
-    double mu;            /* 0 = the target is the online network                        */
-    int32_t mapping;      /* ect: 0 sigmoid, 1 const                                     */
+    int64_t distill_steps;            /* pd: steps a stage                                          */
+    int32_t mu_mode;                  /* target's rate: 0 fixed, 1 adaptive, 2 adaptive by the paper's formula */
+    double mu;                        /* 0 = the target is the online network                        */
+    int32_t mapping;                  /* ect: 0 sigmoid, 1 const                                     */
     double ect_q, ect_k, ect_b;
     int32_t ect_stages;
     int64_t ect_stage_steps; /* 0 = steps / ect_stages                                   */
-    double rho;           /* curvature of the time points, 0.5..1000                     */
-    double dropout;       /* < 0: as the network's configuration says                    */
-    double label_dropout; /* probability of training an image without its label         */
-    double flip;          /* probability of mirroring left-right                         */
-    double augment;       /* probability of EDM's augmentations; needs augment_dim 9     */
-    int32_t skip_nonfinite; /* steps with a non-finite gradient that may be left out     */
+    double rho;              /* curvature of the time points, 0.5..1000                     */
+    double dropout;          /* < 0: as the network's configuration says                    */
+    double label_dropout;    /* probability of training an image without its label         */
+    double flip;             /* probability of mirroring left-right                         */
+    double augment;          /* probability of EDM's augmentations; needs augment_dim 9     */
+    int32_t skip_nonfinite;  /* steps with a non-finite gradient that may be left out     */
     int32_t ema_count;
     int32_t ema_kind[CM_MAX_EMAS];
     double ema_value[CM_MAX_EMAS], ema_ramp[CM_MAX_EMAS];
-    int32_t dtype;        /* as in cm_sampler_options: CM_BF16 = values and data gradients of
-                             convolutions by bfloat16 products, with AMX their weight
-                             gradients too; weights, gradients' sums, moments and averages
-                             are float32. bf16_tile 1 with AMX, else 2,
-                             data gradients 3                                        */
-    int32_t bf16_emulate; /* 1: CM_BF16 on any processor                                 */
+    int32_t dtype;         /* as in cm_sampler_options: CM_BF16 = values and data gradients of
+                              convolutions by bfloat16 products, with AMX their weight
+                              gradients too; weights, gradients' sums, moments and averages
+                              are float32. bf16_tile 1 with AMX, else 2,
+                              data gradients 3                                        */
+    int32_t bf16_emulate;  /* 1: CM_BF16 on any processor                                 */
     int32_t anneal_stages; /* pd: 1 (its default): lr falls linearly to the factor lr_final within
                              every stage and begins anew with the next; the last stage, N = 1,
                              ends with `steps`.  0: one schedule by anneal_begin, anneal_end */
@@ -172,7 +172,8 @@ CM_API cm_status cm_trainer_estimate(cm_model *model, cm_model *teacher, const c
  * cm_trainer_run makes first, before there is a trainer.  model: the one that learns.
  * SHAPE: images of another size or number of channels.  ARGUMENT: a class the network
  * does not know, no labels where it needs them, fewer images than a batch. */
-CM_API cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options);
+CM_API cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset,
+                                     const cm_train_options *options);
 
 typedef struct cm_train_report {
     uint32_t struct_size;
@@ -181,9 +182,9 @@ typedef struct cm_train_report {
     uint64_t images;
     double loss, grad_norm, lr, mu;
     int32_t ect_stage, skipped; /* skipped: steps left out so far     */
-    double seconds;   /* of this step                                  */
-    double data_wait; /* of them waiting for data                      */
-    uint64_t peak_bytes; /* largest resident size of the process so far */
+    double seconds;             /* of this step                                  */
+    double data_wait;           /* of them waiting for data                      */
+    uint64_t peak_bytes;        /* largest resident size of the process so far */
 } cm_train_report;
 CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 
@@ -247,9 +248,9 @@ typedef enum cm_resume_changes {
 /* Continues from the newest good checkpoint of `run` (a damaged newest one is named
  * in the log).  dataset (may be NULL): the set that will be used, compared with the
  * checkpoint's.  Names of classes that do not stand for the same numbers are refused with
- * the first that differs (ARGUMENT; allow_changes 1 takes the data set's).  The options that decide the course of training have to be the
- * checkpoint's: ARGUMENT lists the differences, those of options before those of the
- * data; allow_changes: cm_resume_changes.  STATE when there is no checkpoint. */
+ * the first that differs (ARGUMENT; allow_changes 1 takes the data set's).  The options that decide the course of
+ * training have to be the checkpoint's: ARGUMENT lists the differences, those of options before those of the data;
+ * allow_changes: cm_resume_changes.  STATE when there is no checkpoint. */
 CM_API cm_status cm_trainer_resume(cm_trainer *trainer, const char *run, const cm_dataset *dataset,
                                    int32_t allow_changes);
 

@@ -96,8 +96,10 @@ cm_status cm_dataset_read_sized(cm_dataset *d, uint64_t position, size_t n, floa
 {
     size_t values;
     if (!d) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read_sized: dataset is NULL");
-    if (!cm_mul_size(n, (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width, &values) || values != floats)
-        CM_FAIL(CM_ERR_SHAPE, "the buffer has room for %zu values, but %zu images of %d x %d x %d (C x H x W) are asked for",
+    if (!cm_mul_size(n, (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width, &values) ||
+        values != floats)
+        CM_FAIL(CM_ERR_SHAPE,
+                "the buffer has room for %zu values, but %zu images of %d x %d x %d (C x H x W) are asked for",
                 floats, n, d->o.channels, d->o.height, d->o.width);
     return cm_dataset_read(d, position, n, images, labels);
 }

@@ -79,7 +79,8 @@ cm_status cm_sampler_super_resolve(cm_sampler *sampler, const cm_edit_options *o
     return run(&(call){sampler, &cm_edit_super_resolve, options, NULL, given, NULL, images});
 }
 
-cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given, float *images)
+cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
+                            float *images)
 {
     return run(&(call){sampler, &cm_edit_stroke, options, NULL, given, NULL, images});
 }

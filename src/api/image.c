@@ -132,8 +132,8 @@ static cm_status check_write(const char *path, int32_t channels, int32_t height,
     if (*kind == PNG && quality)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality %d has no effect on a PNG", quality);
     if (*kind == JPEG && (height > JPEG_SIDE || width > JPEG_SIDE))
-        CM_FAIL(CM_ERR_LIMIT, "cm_image_write: '%s': %d x %d pixels are too many for a JPEG, sides of %d at most", path,
-                width, height, JPEG_SIDE);
+        CM_FAIL(CM_ERR_LIMIT, "cm_image_write: '%s': %d x %d pixels are too many for a JPEG, sides of %d at most",
+                path, width, height, JPEG_SIDE);
     if (quality < 0 || quality > 100)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality is %d, expected 1..100", quality);
     if (overwrite < 0 || overwrite > 1)
@@ -258,8 +258,8 @@ cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int
     return status;
 }
 
-cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width, const float *image,
-                               double *sigma)
+cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width,
+                               const float *image, double *sigma)
 {
     size_t total;
     cm_context *owner;
@@ -268,7 +268,8 @@ cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t he
     CM_TRY(check_shape("cm_image_noise_level", 1, channels, height, width, &total));
     size_t i = cm_first_nonfinite_f32(total, image);
     if (i < total)
-        CM_FAIL(CM_ERR_NUMERIC, "cm_image_noise_level: value %zu is %g, expected finite numbers", i, (double)image[i]);
+        CM_FAIL(CM_ERR_NUMERIC, "cm_image_noise_level: value %zu is %g, expected finite numbers", i,
+                (double)image[i]);
     CM_TRY(cm_context_retain(context, &owner));
     cm_status status = cm_noise_level(owner, channels, height, width, image, sigma);
     cm_context_free(owner);

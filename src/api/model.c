@@ -137,7 +137,9 @@ cm_status cm_model_find_class(const cm_model *model, const char *text, int32_t *
     cm_status status = CM_OK;
     if (read_number(text, &number)) status = take_number(model, text, number, named, label);
     else if (named >= 0) *label = named;
-    else status = cm_classes_unknown(model->context, classes_of(model), model->net.num_classes, json_string_value(name));
+    else
+        status =
+            cm_classes_unknown(model->context, classes_of(model), model->net.num_classes, json_string_value(name));
     json_decref(name);
     return status;
 }

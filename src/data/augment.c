@@ -10,7 +10,8 @@ static void multiply(double a[9], const double b[9])
 {
     double c[9];
     for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++) c[3 * i + j] = a[3 * i] * b[j] + a[3 * i + 1] * b[3 + j] + a[3 * i + 2] * b[6 + j];
+        for (int j = 0; j < 3; j++)
+            c[3 * i + j] = a[3 * i] * b[j] + a[3 * i + 1] * b[3 + j] + a[3 * i + 2] * b[6 + j];
     memcpy(a, c, sizeof c);
 }
 
@@ -35,9 +36,10 @@ static void move(double g[9], double x, double y)
 /* --- resampling --------------------------------------------------------------------------- */
 
 /* Low-pass filter of the sym6 wavelet. */
-static const double taps[12] = {0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
-                                0.4910559419267466,   0.787641141030194,     0.3379294217276218,   -0.07263752278646252,
-                                -0.021060292512300564, 0.04472490177066578,  0.0017677118642428036, -0.007800708325034148};
+static const double taps[12] = {0.015404109327027373, 0.0034907120842174702, -0.11799011114819057,
+                                -0.048311742585633,   0.4910559419267466,    0.787641141030194,
+                                0.3379294217276218,   -0.07263752278646252,  -0.021060292512300564,
+                                0.04472490177066578,  0.0017677118642428036, -0.007800708325034148};
 
 static int32_t mirror(int32_t i, int32_t n)
 {
@@ -127,7 +129,8 @@ static void resample_plane(const cm_augmenter *b, const double g[9], const int32
         for (int32_t x = 0; x < gw; x++) {
             double qx = x + 0.5 - gw / 2.0, qy = y + 0.5 - gh / 2.0;
             double px = g[0] * qx + g[1] * qy + g[2], py = g[3] * qx + g[4] * qy + g[5];
-            b->grid[(size_t)y * (size_t)gw + (size_t)x] = bilinear(b->big, dh, dw, py + dh / 2.0 - 0.5, px + dw / 2.0 - 0.5);
+            b->grid[(size_t)y * (size_t)gw + (size_t)x] =
+                bilinear(b->big, dh, dw, py + dh / 2.0 - 0.5, px + dw / 2.0 - 0.5);
         }
     for (int32_t y = 0; y < gh; y++)
         for (int32_t x = 0; x < b->w; x++)

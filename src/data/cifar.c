@@ -38,8 +38,9 @@ static cm_status open_batch(cm_source *s, const char *path)
     st->records[st->n++] = size / RECORD;
     if (size % RECORD || size == 0) CM_TRY(cm_source_refuse_foreign(path, "CIFAR-10's binary batch"));
     if (size % RECORD)
-        CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are not a multiple of a CIFAR-10 record's %d (truncated, or CIFAR-100?)", path,
-                size, RECORD);
+        CM_FAIL(CM_ERR_FORMAT,
+                "%s: %zu bytes are not a multiple of a CIFAR-10 record's %d (truncated, or CIFAR-100?)", path, size,
+                RECORD);
     return CM_OK;
 }
 
@@ -63,8 +64,9 @@ static cm_status open_batches(cm_source *s, const char *folder)
         else used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", k + 1);
     }
     if (used)
-        cm_log(s->context, CM_LOG_WARNING, "%s: of data_batch_1.bin to data_batch_5.bin, %s %s missing; the other %d are read",
-               folder, missing, strchr(missing, ',') ? "are" : "is", st->n);
+        cm_log(s->context, CM_LOG_WARNING,
+               "%s: of data_batch_1.bin to data_batch_5.bin, %s %s missing; the other %d are read", folder, missing,
+               strchr(missing, ',') ? "are" : "is", st->n);
     return CM_OK;
 }
 
@@ -88,7 +90,8 @@ static cm_status open_cifar(cm_source *s, const char *path)
         unsigned char label;
         CM_TRY(read_record(s, i, &label, 1));
         s->labels[i] = label;
-        if (s->labels[i] > 9) CM_FAIL(CM_ERR_FORMAT, "%s: record %zu has label %d, expected 0..9", path, i, s->labels[i]);
+        if (s->labels[i] > 9)
+            CM_FAIL(CM_ERR_FORMAT, "%s: record %zu has label %d, expected 0..9", path, i, s->labels[i]);
     }
     return CM_OK;
 }

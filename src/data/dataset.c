@@ -22,7 +22,8 @@ uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
     do {
         uint64_t left = i >> b, right = i & mask;
         for (uint32_t round = 0; round < 4; round++) {
-            const uint32_t counter[4] = {(uint32_t)right, round, (uint32_t)epoch, (uint32_t)(epoch >> 32) ^ 0x5eed5eedu};
+            const uint32_t counter[4] = {(uint32_t)right, round, (uint32_t)epoch,
+                                         (uint32_t)(epoch >> 32) ^ 0x5eed5eedu};
             uint32_t bits[4];
             cm_philox4x32(counter, key, bits);
             uint64_t next = left ^ (bits[0] & mask);
@@ -67,7 +68,8 @@ static cm_status find_size(cm_dataset *d)
     if (d->o.channels == 0) d->o.channels = d->source->kind == &cm_source_idx ? 1 : 3;
     if (d->o.height > 0 && d->o.width == 0) d->o.width = d->o.height;
     if (d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
-    if (d->o.height != d->o.width) CM_FAIL(CM_ERR_ARGUMENT, "images of %d x %d: only squares are cut", d->o.height, d->o.width);
+    if (d->o.height != d->o.width)
+        CM_FAIL(CM_ERR_ARGUMENT, "images of %d x %d: only squares are cut", d->o.height, d->o.width);
     for (size_t i = 0; i < d->source->count && i < 1000 && is_damage(status); i++)
         status = d->source->kind->picture(d->source, i, d->o.channels, &p);
     if (status != CM_OK && !is_damage(status)) return status;
@@ -78,7 +80,8 @@ static cm_status find_size(cm_dataset *d)
         if (d->o.height && (d->o.height != h || d->o.width != w))
             CM_FAIL(CM_ERR_ARGUMENT, "a %s set gives images of %d x %d, not %d x %d", d->source->kind->name, h, w,
                     d->o.height, d->o.width);
-        if (d->o.random_crop) CM_FAIL(CM_ERR_ARGUMENT, "random_crop has no effect on a %s set", d->source->kind->name);
+        if (d->o.random_crop)
+            CM_FAIL(CM_ERR_ARGUMENT, "random_crop has no effect on a %s set", d->source->kind->name);
         d->o.height = h, d->o.width = w;
     } else if (!d->o.height) {
         d->o.height = d->o.width = h < w ? h : w;
@@ -147,7 +150,8 @@ static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
     int32_t top = (int32_t)ceil(s / 0.8), side = s + (int32_t)(u[0] * (top - s + 1));
     int64_t height, width;
     cm_shrunk_size(p->height, p->width, side, &height, &width);
-    const cm_part part = {(int64_t)(u[1] * (double)(height - s + 1)), (int64_t)(u[2] * (double)(width - s + 1)), s, s};
+    const cm_part part = {(int64_t)(u[1] * (double)(height - s + 1)), (int64_t)(u[2] * (double)(width - s + 1)), s,
+                          s};
     return cm_shrink_and_cut(d->context, p, side, &part);
 }
 

@@ -9,8 +9,8 @@ struct cm_dataset {
     cm_context *context;
     cm_dataset_options o;
     cm_source *source;
-    int32_t *labels; /* of each picture, or NULL */
-    char **classes;  /* names, or NULL           */
+    int32_t *labels;          /* of each picture, or NULL */
+    char **classes;           /* names, or NULL           */
     const char *classes_from; /* as in cm_dataset_info */
     int32_t n_classes, largest_label;
     _Atomic(uint64_t) bad; /* read at any time */
@@ -19,8 +19,7 @@ struct cm_dataset {
     cm_call call;
 };
 
-cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options,
-                          cm_dataset **out);
+cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out);
 void cm_dataset_release(cm_dataset *dataset);
 /* Within the data set's call. */
 cm_status cm_dataset_get(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);

@@ -23,7 +23,8 @@ static int plain_name(const char *name, char out[MAX_NAME])
     size_t n = strlen(name);
     if (n >= MAX_NAME || cm_name_is_system(name, n)) return 0;
     for (size_t i = 0; i <= n; i++)
-        out[i] = name[i] == '.' || name[i] == '_' ? '-' : (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+        out[i] = name[i] == '.' || name[i] == '_' ? '-'
+                                                  : (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
     if (n > 3 && strcmp(out + n - 3, "-gz") == 0) out[n - 3] = '\0';
     return 1;
 }
@@ -52,7 +53,8 @@ static void consider(choice *c, const char *folder, const char *name)
 {
     char path[MAX_PATH], mine[MAX_NAME], best[MAX_NAME] = "";
     int rank = rank_of(name);
-    if (rank < 0 || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path || cm_path_kind(path) != 2)
+    if (rank < 0 || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path ||
+        cm_path_kind(path) != 2)
         return;
     (void)plain_name(name, mine);
     if (c->name[0]) (void)plain_name(c->name, best);
@@ -103,7 +105,8 @@ static void consider_labels(void *user, const char *folder, const char *name)
 {
     labels_search *l = user;
     char path[MAX_PATH], plain[MAX_NAME];
-    if (!plain_name(name, plain) || strcmp(plain, l->wanted) != 0 || (l->path[0] && is_packed(name) != l->packed)) return;
+    if (!plain_name(name, plain) || strcmp(plain, l->wanted) != 0 || (l->path[0] && is_packed(name) != l->packed))
+        return;
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path && cm_path_kind(path) == 2)
         (void)snprintf(l->path, sizeof l->path, "%s", path);
 }
@@ -184,7 +187,8 @@ static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32
         status = cm_fail(CM_ERR_FORMAT, "%s: not an idx file of %s", path, magic == 0x803 ? "images" : "labels");
     for (int i = 0; i < ranks && status == CM_OK; i++) {
         dims[i] = word(head + 4 + 4 * i);
-        if (dims[i] > (i ? 65535u : 1u << 30)) status = cm_fail(CM_ERR_LIMIT, "%s: dimension %d is %u", path, i, dims[i]);
+        if (dims[i] > (i ? 65535u : 1u << 30))
+            status = cm_fail(CM_ERR_LIMIT, "%s: dimension %d is %u", path, i, dims[i]);
         bytes *= dims[i];
     }
     /* Deflate makes at most 1032 bytes of one. */
@@ -239,7 +243,8 @@ static cm_status open_idx(cm_source *s, const char *path)
     s->count = dims[0];
     st->rows = (int32_t)dims[1];
     st->columns = (int32_t)dims[2];
-    if (s->count && (dims[1] == 0 || dims[2] == 0)) CM_FAIL(CM_ERR_FORMAT, "%s: images of %u x %u", file, dims[1], dims[2]);
+    if (s->count && (dims[1] == 0 || dims[2] == 0))
+        CM_FAIL(CM_ERR_FORMAT, "%s: images of %u x %u", file, dims[1], dims[2]);
     st->pad = st->rows == 28 && st->columns == 28 ? 2 : 0;
     s->bytes = (uint64_t)dims[0] * dims[1] * dims[2];
     s->raw = 1;
@@ -262,8 +267,7 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     *out = (cm_picture){(int32_t)c, (int32_t)high, (int32_t)wide, cm_calloc(s->context, wide * high, c)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t y = 0; y < h; y++)
-        for (size_t x = 0; x < w; x++)
-            memset(out->pixels + ((y + pad) * wide + x + pad) * c, from[y * w + x], c);
+        for (size_t x = 0; x < w; x++) memset(out->pixels + ((y + pad) * wide + x + pad) * c, from[y * w + x], c);
     return CM_OK;
 }
 

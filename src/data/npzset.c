@@ -65,7 +65,8 @@ static cm_status read_images(cm_source *s, cm_zip *zip, const char *path)
         CM_FAIL(CM_ERR_FORMAT, "%s: arr_0 has to be uint8 [n, H, W, C] or [n, H, W] in C order", path);
     size_t c = a->rank == 4 ? a->shape[3] : 1;
     if (c != 1 && c != 3) CM_FAIL(CM_ERR_FORMAT, "%s: arr_0 has %zu channels, expected 1 or 3", path, c);
-    if (a->shape[0] && (a->shape[1] < 1 || a->shape[2] < 1 || a->shape[1] > CM_PICTURE_SIDE || a->shape[2] > CM_PICTURE_SIDE))
+    if (a->shape[0] &&
+        (a->shape[1] < 1 || a->shape[2] < 1 || a->shape[1] > CM_PICTURE_SIDE || a->shape[2] > CM_PICTURE_SIDE))
         CM_FAIL(CM_ERR_LIMIT, "%s: images of %zu x %zu", path, a->shape[1], a->shape[2]);
     s->count = a->shape[0];
     s->bytes = a->count;
@@ -101,8 +102,7 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     *out = (cm_picture){(int32_t)wanted, (int32_t)a->shape[1], (int32_t)a->shape[2],
                         cm_malloc(s->context, pixels, wanted)};
     if (!out->pixels) return CM_ERR_MEMORY;
-    for (size_t k = 0; k < pixels * wanted; k++)
-        out->pixels[k] = a->data[i * pixels * c + (wanted == c ? k : k / 3)];
+    for (size_t k = 0; k < pixels * wanted; k++) out->pixels[k] = a->data[i * pixels * c + (wanted == c ? k : k / 3)];
     if (channels == 1 && c == 3) cm_picture_to_gray(out);
     return CM_OK;
 }

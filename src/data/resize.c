@@ -85,7 +85,8 @@ static cm_status run_pass(cm_context *context, const pass *p, int filter, const 
         const uint8_t *first = from + (size_t)(t.first - p->begin) * p->in_step;
         for (size_t line = 0; line < p->lines; line++)
             for (size_t k = 0; k < p->inner; k++)
-                to[line * p->out_line + (size_t)i * p->out_step + k] = weighted(&t, first + line * p->in_line + k, p->in_step);
+                to[line * p->out_line + (size_t)i * p->out_step + k] =
+                    weighted(&t, first + line * p->in_line + k, p->in_step);
     }
     cm_free(context, work);
     cm_free(context, t.weight);

@@ -19,8 +19,9 @@ cm_status cm_source_refuse_foreign(const char *path, const char *expected)
 
 cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
 {
-    static const char *const known = "a data set known here (a folder of JPEG or PNG files, .tar, .zip, .npz, CIFAR-10's "
-                                     "binary version or MNIST idx)";
+    static const char *const known =
+        "a data set known here (a folder of JPEG or PNG files, .tar, .zip, .npz, CIFAR-10's "
+        "binary version or MNIST idx)";
     const cm_source_kind *kind = NULL;
     *out = NULL;
     if (cm_path_kind(path) != 1) {

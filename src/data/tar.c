@@ -92,13 +92,14 @@ static void copy_name(char *to, const void *from, size_t size, size_t room)
 }
 
 /* A member's bytes in memory of the context, with a NUL behind. */
-static cm_status fetch(const cm_source *s, const char *name, size_t at, size_t size, size_t limit, unsigned char **out)
+static cm_status fetch(const cm_source *s, const char *name, size_t at, size_t size, size_t limit,
+                       unsigned char **out)
 {
     const state *st = s->state;
     *out = NULL;
     if (size > limit)
-        CM_FAIL(CM_ERR_LIMIT, "%s: the member '%.200s' of %zu bytes is over the limit of %zu", st->file.path, name, size,
-                limit);
+        CM_FAIL(CM_ERR_LIMIT, "%s: the member '%.200s' of %zu bytes is over the limit of %zu", st->file.path, name,
+                size, limit);
     *out = cm_malloc(s->context, size + 1, 1);
     if (!*out) return CM_ERR_MEMORY;
     (*out)[size] = '\0';
@@ -153,10 +154,11 @@ static cm_status look_behind(const cm_source *s, const char *path, size_t at)
         unsigned char h[BLOCK];
         CM_TRY(cm_reader_read(&st->file, at, h, BLOCK));
         if (memcmp(h, zeros, BLOCK) == 0) continue;
-        cm_log(s->context, CM_LOG_WARNING,
-               "%s: what follows the archive's end at byte %zu is left out; archives joined by cat have to be joined by "
-               "tar -A",
-               path, at);
+        cm_log(
+            s->context, CM_LOG_WARNING,
+            "%s: what follows the archive's end at byte %zu is left out; archives joined by cat have to be joined by "
+            "tar -A",
+            path, at);
         break;
     }
     return CM_OK;
@@ -191,9 +193,11 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
         at = padded > st->file.size - at ? st->file.size + 1 : at + padded;
     }
     if (at != st->file.size)
-        CM_FAIL(CM_ERR_FORMAT, "%s: truncated after %zu bytes, in the middle of a block of %d", path, st->file.size, BLOCK);
+        CM_FAIL(CM_ERR_FORMAT, "%s: truncated after %zu bytes, in the middle of a block of %d", path, st->file.size,
+                BLOCK);
     cm_log(s->context, CM_LOG_WARNING,
-           "%s has no end mark (two blocks of zeros): unless it was made so, it was cut off and has lost members", path);
+           "%s has no end mark (two blocks of zeros): unless it was made so, it was cut off and has lost members",
+           path);
     return CM_OK;
 }
 

@@ -15,7 +15,7 @@ typedef struct cm_edit_task {
     int masked, starts_noisy; /* takes a mask; is noise of its own the start */
     /* Default levels: how many, from where (at a side of 32; 0 = sigma_max) to where. */
     int32_t steps;
-    double top, low, low_diffusion; /* consistency models; others */
+    double top, low, low_diffusion;                                                   /* consistency models; others */
     cm_status (*begin)(const cm_edit *e, const double *y, const float *m, double *x); /* x: what is kept of y */
     cm_status (*keep)(const cm_edit *e, const double *y, const float *m, double *x);
     void (*fit)(const cm_edit *e, const double *y, double *x);

@@ -292,10 +292,10 @@ cm_status cm_edit_check_map(const cm_edit *e)
  * so levels near 80 spend evaluations on nothing.  A diffusion model's estimate
  * is a mean, so it has to come further down. */
 const cm_edit_task cm_edit_inpaint = {"inpaint", 1, 1, 8, 6, 0.6, 0.05, begin_inpaint, keep_inpaint, clamp_all};
-const cm_edit_task cm_edit_colorize = {"colorize",     0, 1, 16, 6, 0.1, 0.05, begin_colorize,
+const cm_edit_task cm_edit_colorize = {"colorize",    0,           1, 16, 6, 0.1, 0.05, begin_colorize,
                                        keep_colorize, fit_colorize};
-const cm_edit_task cm_edit_super_resolve = {"super_resolve",     0, 1, 16, 3, 0.3, 0.05, begin_super_resolve,
-                                            keep_super_resolve, fit_super_resolve};
+const cm_edit_task cm_edit_super_resolve = {
+    "super_resolve", 0, 1, 16, 3, 0.3, 0.05, begin_super_resolve, keep_super_resolve, fit_super_resolve};
 const cm_edit_task cm_edit_stroke = {"stroke", 0, 1, 2, 3, 0.5, 0.05, begin_given, NULL, clamp_all};
 const cm_edit_task cm_edit_denoise = {"denoise", 0, 0, 1, 0, 0.1, 0.05, begin_given, NULL, clamp_all};
 const cm_edit_task cm_edit_general = {"edit", 1, 1, 8, 6, 0.6, 0.05, begin_general, keep_general, clamp_all};

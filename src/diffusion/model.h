@@ -25,11 +25,11 @@ struct cm_model {
     cm_precond precond;
     int32_t channels, height, width; /* of the images          */
     int32_t out_channels;            /* of D                   */
-    cm_graph *graph;     /* parameters are the file's */
-    cm_graph *inference; /* the same function; a few more follow from those (nets/fold.h) */
-    cm_param_source *sources; /* one per parameter of `inference` */
-    struct cm_folded *folded; /* behind the last sources          */
-    cm_params *params;        /* for plans of either graph        */
+    cm_graph *graph;                 /* parameters are the file's */
+    cm_graph *inference;             /* the same function; a few more follow from those (nets/fold.h) */
+    cm_param_source *sources;        /* one per parameter of `inference` */
+    struct cm_folded *folded;        /* behind the last sources          */
+    cm_params *params;               /* for plans of either graph        */
     char *config_text;
     /* A model that is not from a file: all values in one block (cm_param_offsets),
      * and a description of each tensor in it. */

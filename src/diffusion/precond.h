@@ -23,7 +23,7 @@ typedef struct cm_precond {
     cm_context *context;
     int32_t type, time;
     double sigma_data, sigma_min, sigma_max;
-    int32_t own_min, own_max; /* 1: the file's number, which is not the family's default */
+    int32_t own_min, own_max;                     /* 1: the file's number, which is not the family's default */
     double beta_d, beta_min, epsilon_t, C_1, C_2; /* VP and iDDPM               */
     int32_t M;
     double *table; /* iDDPM: M + 1 values        */

@@ -23,8 +23,7 @@ struct cm_sampler {
     cm_torch_rng *torch; /* max_batch; made when first asked for */
 };
 
-cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                          cm_sampler **out);
+cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, cm_sampler **out);
 void cm_sampler_close(cm_sampler *sampler);
 
 /* The calls of a handle: within cm_call_begin and cm_sampler_end.

@@ -21,9 +21,9 @@ void cm_dnnl_versions(int built[3], int running[3])
     running[0] = v->major, running[1] = v->minor, running[2] = v->patch;
 }
 
-/* Has oneDNN make the map of its reorders by a copy of one value, the first entry there: a thread that goes through the
- * whole of it, for the first time, would be beside it for long, and only afterwards could wait for exit (forked.h).  The
- * cache is asked for its size below for the same reason. */
+/* Has oneDNN make the map of its reorders by a copy of one value, the first entry there: a thread that goes through
+ * the whole of it, for the first time, would be beside it for long, and only afterwards could wait for exit
+ * (forked.h).  The cache is asked for its size below for the same reason. */
 static dnnl_status_t touch_reorders(dnnl_engine_t engine)
 {
     const dnnl_dims_t one = {1, 1, 1, 1};

@@ -52,7 +52,15 @@ dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, v
 cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what);
 
 /* Kinds of things that are made; those of primitives are FORWARD and so on. */
-enum { CM_DNNL_MATMUL = 3, CM_DNNL_ENGINE, CM_DNNL_PACKING, CM_DNNL_LAYOUT, CM_DNNL_CALL, CM_DNNL_FIRST_RUN, CM_DNNL_DESCRIBED = 16 };
+enum {
+    CM_DNNL_MATMUL = 3,
+    CM_DNNL_ENGINE,
+    CM_DNNL_PACKING,
+    CM_DNNL_LAYOUT,
+    CM_DNNL_CALL,
+    CM_DNNL_FIRST_RUN,
+    CM_DNNL_DESCRIBED = 16
+};
 
 /* The same for a function that makes objects or generates code: CM_ERR_MEMORY before it is entered when memory is so
  * short that oneDNN could fall over it. */

@@ -263,7 +263,8 @@ static cm_status open_temporary(cm_file_writer *w, mode_t mode)
         (void)snprintf(w->temporary + stem, length - stem, "%d", attempt);
         w->descriptor = cm_file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
         if (w->descriptor < 0 && errno == ENOENT)
-            CM_FAIL(CM_ERR_IO, "cannot create '%s': No such file or directory (its folder has to be made first)", w->path);
+            CM_FAIL(CM_ERR_IO, "cannot create '%s': No such file or directory (its folder has to be made first)",
+                    w->path);
         if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) return cm_file_fail("create", w->path);
     }
     return CM_OK;

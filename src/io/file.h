@@ -48,7 +48,7 @@ void cm_mapping_forget(const void *data, size_t size);
 typedef struct cm_file_writer {
     cm_context *context;
     char *path, *temporary; /* path: the end of its links */
-    int descriptor; /* -1: not open */
+    int descriptor;         /* -1: not open */
     int overwrite;
 } cm_file_writer;
 

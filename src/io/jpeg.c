@@ -61,7 +61,8 @@ static void count_scans(j_common_ptr info)
 {
     j_decompress_ptr d = (j_decompress_ptr)info;
     int64_t scans = d->input_scan_number, pixels = (int64_t)d->image_height * d->image_width;
-    if (scans > CM_PICTURE_SCANS || (scans > 1 && scans * pixels > (int64_t)CM_PICTURE_WORK * CM_PICTURE_PIXELS)) ERREXIT(d, JERR_BAD_PROGRESSION);
+    if (scans > CM_PICTURE_SCANS || (scans > 1 && scans * pixels > (int64_t)CM_PICTURE_WORK * CM_PICTURE_PIXELS))
+        ERREXIT(d, JERR_BAD_PROGRESSION);
 }
 
 static cm_status choose_output(reader *r, int channels)

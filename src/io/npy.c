@@ -85,8 +85,7 @@ double cm_npy_value(const cm_npy *a, size_t i)
 {
     uint64_t bits = 0;
     const unsigned char *p = a->data + i * (size_t)a->bytes;
-    for (int k = 0; k < a->bytes; k++)
-        bits = bits << 8 | p[a->swapped ? k : a->bytes - 1 - k];
+    for (int k = 0; k < a->bytes; k++) bits = bits << 8 | p[a->swapped ? k : a->bytes - 1 - k];
     if (a->kind == 'f' && a->bytes == 2) {
         const unsigned char half[2] = {(unsigned char)bits, (unsigned char)(bits >> 8)};
         float f;
@@ -104,6 +103,7 @@ double cm_npy_value(const cm_npy *a, size_t i)
         memcpy(&d, &bits, sizeof d);
         return d;
     }
-    if (a->kind == 'i' && a->bytes < 8 && bits >> (8 * a->bytes - 1)) return (double)bits - (double)(1ull << (8 * a->bytes));
+    if (a->kind == 'i' && a->bytes < 8 && bits >> (8 * a->bytes - 1))
+        return (double)bits - (double)(1ull << (8 * a->bytes));
     return a->kind == 'i' ? (double)(int64_t)bits : (double)bits;
 }

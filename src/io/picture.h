@@ -13,7 +13,7 @@ enum {
     CM_PICTURE_SIDE = 65535,
     CM_PICTURE_PIXELS = 1 << 28,
     CM_PICTURE_SCANS = 500,
-    CM_PICTURE_WORK = 16, /* of a progressive JPEG: scans of the largest picture */
+    CM_PICTURE_WORK = 16,     /* of a progressive JPEG: scans of the largest picture */
     CM_PICTURE_FILE = 1 << 30 /* bytes of a file */
 };
 

@@ -254,7 +254,8 @@ static cm_status refuse_foreign(const char *file, const unsigned char *bytes, si
 {
     const cm_foreign *kind = size > 8 && bytes[8] == '{' && bytes[7] == 0 ? NULL : cm_foreign_kind(bytes, size);
     if (!kind) return CM_OK;
-    CM_FAIL(kind->is_model ? CM_ERR_UNSUPPORTED : CM_ERR_FORMAT, "%s: not a safetensors file but %s", file, kind->what);
+    CM_FAIL(kind->is_model ? CM_ERR_UNSUPPORTED : CM_ERR_FORMAT, "%s: not a safetensors file but %s", file,
+            kind->what);
 }
 
 /* The length of the header from the first bytes of a file of `size` bytes. */

@@ -9,8 +9,8 @@
 
 #include "io/file.h"
 
-/* A header is read as it stands, token by token, so it takes its own size and at most 20 MB for its tensors and metadata,
- * whatever it holds; reading stops at the first thing over a limit. */
+/* A header is read as it stands, token by token, so it takes its own size and at most 20 MB for its tensors and
+ * metadata, whatever it holds; reading stops at the first thing over a limit. */
 enum {
     CM_ST_MAX_RANK = 8,
     CM_ST_MAX_NAME = 4096,

@@ -138,7 +138,8 @@ cm_status cm_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n, siz
     zip_file_t *f = zip_fopen_index(z->archive, index, 0);
     zip_int64_t r = 1;
     *got = 0;
-    for (; f && *got < n && (r = zip_fread(f, out + *got, n - *got)) > 0; *got += (size_t)r) {}
+    for (; f && *got < n && (r = zip_fread(f, out + *got, n - *got)) > 0; *got += (size_t)r) {
+    }
     zip_error_t *error = f ? zip_file_get_error(f) : zip_get_error(z->archive);
     cm_status status =
         (!f || r < 0) && (kind_of(error) != CM_ERR_FORMAT || changed(z)) ? failed(z, index, error) : CM_OK;

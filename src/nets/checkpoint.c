@@ -50,8 +50,8 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
         int i = 0;
         while (i < MEMBERS && strcmp(members[i], key) != 0) i++;
         if (status == CM_OK && i == MEMBERS)
-            status = cm_fail(CM_ERR_FORMAT, "config_json: unknown member '%.64s' (network, precond, image, classes, training)",
-                             key);
+            status = cm_fail(CM_ERR_FORMAT,
+                             "config_json: unknown member '%.64s' (network, precond, image, classes, training)", key);
         if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
     }
     json_decref(given);
@@ -243,8 +243,8 @@ typedef struct {
     names missing, extra, mismatched;
 } complaints;
 
-static void match(const cm_graph *graph, const cm_net_config *config, const cm_st_tensor *t, int index,
-                  int mapped, cm_param_source *sources, complaints *c)
+static void match(const cm_graph *graph, const cm_net_config *config, const cm_st_tensor *t, int index, int mapped,
+                  cm_param_source *sources, complaints *c)
 {
     const cm_param_desc *p = &graph->params[index];
     char want[64], have[224];

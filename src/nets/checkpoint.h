@@ -8,7 +8,8 @@
 
 typedef struct cm_checkpoint {
     cm_safetensors file;
-    json_t *config; /* {"network", "precond", "image"[, "classes", "training"]}: the file's, overridden by the caller's */
+    json_t *
+        config; /* {"network", "precond", "image"[, "classes", "training"]}: the file's, overridden by the caller's */
 } cm_checkpoint;
 
 /* config_json may be NULL.  The configuration is only parsed here, its members

@@ -326,7 +326,8 @@ static void show_field(const cm_net_config *c, const cm_field *f, char *out, siz
     if (list) memcpy(&n, base + f->count, sizeof n);
     if (list) at += (size_t)snprintf(out, size, "[");
     for (int32_t k = 0; k < n && at < size; k++) {
-        if (f->kind == CM_FIELD_NUMBER || f->kind == CM_FIELD_NUMBERS) memcpy(&d, base + f->offset + (size_t)k * sizeof d, sizeof d);
+        if (f->kind == CM_FIELD_NUMBER || f->kind == CM_FIELD_NUMBERS)
+            memcpy(&d, base + f->offset + (size_t)k * sizeof d, sizeof d);
         else memcpy(&i, base + f->offset + (size_t)k * sizeof i, sizeof i), d = i;
         at += (size_t)snprintf(out + at, size - at, "%s%g", k ? ", " : "", d);
     }
@@ -340,8 +341,8 @@ static int is_training(const cm_field *f)
            f->offset == AT(fourier_scale) || f->offset == AT(img_channels) || f->offset == AT(model_type);
 }
 
-int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b, char *text,
-                              size_t size)
+int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
+                              char *text, size_t size)
 {
     const cm_field *fields = a->type == CM_NET_ADM ? adm_fields : edm_fields;
     size_t n = a->type == CM_NET_ADM ? sizeof adm_fields / sizeof *adm_fields
@@ -357,8 +358,8 @@ int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, co
         show_field(b, &fields[i], right, sizeof right);
         if (strcmp(left, right) == 0) continue;
         if (at < size)
-            at += (size_t)snprintf(text + at, size - at, "%s%s is %s%s and %s%s", found ? "; " : "", fields[i].name, left, of_a,
-                                   right, of_b);
+            at += (size_t)snprintf(text + at, size - at, "%s%s is %s%s and %s%s", found ? "; " : "", fields[i].name,
+                                   left, of_a, right, of_b);
         found++;
     }
     return found;

@@ -12,16 +12,16 @@ enum { CM_MU_FIXED, CM_MU_ADAPTIVE, CM_MU_ADAPTIVE_PAPER };
 extern const char *const cm_scales_names[], *const cm_mu_names[];
 
 typedef struct cm_curriculum {
-    int32_t scales, mu;           /* CM_SCALES_*, CM_MU_* */
-    int32_t start, end;           /* s0, s1               */
-    double mu0;                   /* mu, or mu0           */
-    int64_t total;                /* K: steps in all      */
-    int64_t distill_steps;        /* S of progressive distillation: steps a stage */
-    int32_t stages;               /* of ECT               */
-    int64_t stage_steps;          /* of ECT; 0 = total / stages */
-    double lr, lr_final;          /* lr_final: the factor reached at the end of annealing */
+    int32_t scales, mu;                       /* CM_SCALES_*, CM_MU_* */
+    int32_t start, end;                       /* s0, s1               */
+    double mu0;                               /* mu, or mu0           */
+    int64_t total;                            /* K: steps in all      */
+    int64_t distill_steps;                    /* S of progressive distillation: steps a stage */
+    int32_t stages;                           /* of ECT               */
+    int64_t stage_steps;                      /* of ECT; 0 = total / stages */
+    double lr, lr_final;                      /* lr_final: the factor reached at the end of annealing */
     int64_t warmup, anneal_begin, anneal_end; /* steps; anneal_end 0 = constant */
-    int32_t anneal_stages;        /* progressive distillation: annealed in every stage instead */
+    int32_t anneal_stages;                    /* progressive distillation: annealed in every stage instead */
 } cm_curriculum;
 
 typedef struct cm_moment {

@@ -40,8 +40,9 @@ void cm_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow,
         for (int32_t x = 0; x < ow; x++) {
             tap v = tap_of(y, h, oh), u = tap_of(x, w, ow);
             const double *a = in + (size_t)v.low * (size_t)w, *b = in + (size_t)v.high * (size_t)w;
-            out[(size_t)y * (size_t)ow + (size_t)x] = (1 - v.weight) * ((1 - u.weight) * a[u.low] + u.weight * a[u.high]) +
-                                                      v.weight * ((1 - u.weight) * b[u.low] + u.weight * b[u.high]);
+            out[(size_t)y * (size_t)ow + (size_t)x] =
+                (1 - v.weight) * ((1 - u.weight) * a[u.low] + u.weight * a[u.high]) +
+                v.weight * ((1 - u.weight) * b[u.low] + u.weight * b[u.high]);
         }
 }
 

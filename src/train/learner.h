@@ -28,9 +28,9 @@ typedef struct cm_learner_options {
     double dropout;
     int recompute;
     cm_arithmetic arithmetic;
-    int wants_target;   /* the objective evaluates a target                 */
-    int own_target;     /* ... which is a set of its own, not the online one */
-    int own_teacher;    /* the teacher's weights will change                 */
+    int wants_target; /* the objective evaluates a target                 */
+    int own_target;   /* ... which is a set of its own, not the online one */
+    int own_teacher;  /* the teacher's weights will change                 */
 } cm_learner_options;
 
 typedef struct cm_learner_worker cm_learner_worker;
@@ -38,11 +38,11 @@ typedef struct cm_learner_worker cm_learner_worker;
 typedef struct cm_learner {
     cm_context *context;
     cm_learner_options options;
-    const cm_model *model; /* borrowed: network and image */
-    cm_model *teacher;     /* borrowed, or NULL            */
+    const cm_model *model;               /* borrowed: network and image */
+    cm_model *teacher;                   /* borrowed, or NULL            */
     cm_precond precond, teacher_precond; /* sigma_min as float32; tables borrowed */
     cm_graph *graph;                     /* of the network that learns, with dropout */
-    cm_graph *folded; /* the same in the form that runs (nets/fold.h), or NULL: as it is */
+    cm_graph *folded;                    /* the same in the form that runs (nets/fold.h), or NULL: as it is */
     size_t floats, *offsets;             /* of the file's parameters; folded ones are behind */
     size_t all_floats;
     void **fold_scratch; /* of each of the threads that fold */
@@ -74,7 +74,7 @@ typedef struct cm_learner_batch {
     const float *augment;  /* batch x augment_dim, or NULL             */
     uint64_t seed, first;  /* image i of the run is number first + i   */
     double label_dropout;
-    double *loss;       /* out: per image                               */
+    double *loss;        /* out: per image                               */
     const cm_call *call; /* looked at before every evaluation           */
 } cm_learner_batch;
 

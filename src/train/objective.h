@@ -17,7 +17,7 @@ enum { CM_ODE_HEUN, CM_ODE_EULER };
 enum { CM_LEVELS_LOGNORMAL, CM_LEVELS_VP, CM_LEVELS_VE };
 enum { CM_MAPPING_SIGMOID, CM_MAPPING_CONST };
 extern const char *const cm_ode_names[], *const cm_levels_names[], *const cm_mapping_names[],
-    *const cm_weighting_names[];
+                                                                       *const cm_weighting_names[];
 
 typedef struct cm_objective_settings {
     cm_distance distance;
@@ -32,11 +32,11 @@ typedef struct cm_objective_settings {
 /* n images, each of distance.channels x height x width values in planes. */
 typedef struct cm_objective_batch {
     size_t n;
-    const double *x0, *z;      /* data in [-1, 1], unit normals               */
-    const double *u, *normal;  /* per image: uniform in (0, 1), unit normal   */
-    double *loss;              /* out: weighted distance of each image        */
-    const double *share;       /* of each image in the gradient: 1 / batch, 0 for padding */
-    double *work;              /* cm_objective_work() doubles                 */
+    const double *x0, *z;     /* data in [-1, 1], unit normals               */
+    const double *u, *normal; /* per image: uniform in (0, 1), unit normal   */
+    double *loss;             /* out: weighted distance of each image        */
+    const double *share;      /* of each image in the gradient: 1 / batch, 0 for padding */
+    double *work;             /* cm_objective_work() doubles                 */
 } cm_objective_batch;
 
 typedef struct cm_objective_nets {
@@ -53,10 +53,10 @@ typedef struct cm_objective_nets {
 typedef struct cm_objective {
     const char *name;
     int needs_teacher;
-    int has_target;  /* 1: a network of its own, by EMA; 0: none or the online weights */
-    int is_discrete; /* uses N(k)                                                      */
+    int has_target;                   /* 1: a network of its own, by EMA; 0: none or the online weights */
+    int is_discrete;                  /* uses N(k)                                                      */
     int metric, weighting, optimizer; /* defaults */
-    const char *precond; /* what the trained network is: "edm", "cm", "ecm" */
+    const char *precond;              /* what the trained network is: "edm", "cm", "ecm" */
     cm_status (*run)(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets);
 } cm_objective;
 
@@ -78,7 +78,7 @@ size_t cm_objective_work(const cm_objective_settings *s, size_t n);
 
 /* Buffers of a batch in its work: n images each, and n numbers each. */
 typedef struct cm_objective_room {
-    size_t size; /* values of an image */
+    size_t size;                                      /* values of an image */
     double *x_t, *online, *x_t2, *target, *slope, *d; /* images  */
     double *t, *t2, *t3, *weight;                     /* numbers */
     double *distance;                                 /* work of cm_distance_of */

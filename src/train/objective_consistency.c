@@ -80,9 +80,5 @@ const cm_objective cm_objective_cd = {.name = "cd",
                                       .metric = CM_METRIC_L2,
                                       .precond = "cm",
                                       .run = distil};
-const cm_objective cm_objective_ct = {.name = "ct",
-                                      .has_target = 1,
-                                      .is_discrete = 1,
-                                      .metric = CM_METRIC_L2,
-                                      .precond = "cm",
-                                      .run = train};
+const cm_objective cm_objective_ct = {
+    .name = "ct", .has_target = 1, .is_discrete = 1, .metric = CM_METRIC_L2, .precond = "cm", .run = train};

@@ -32,8 +32,5 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     return cm_compare_and_learn(s, b, nets, &r);
 }
 
-const cm_objective cm_objective_edm = {.name = "edm",
-                                       .metric = CM_METRIC_L2,
-                                       .weighting = CM_WEIGHT_KARRAS,
-                                       .precond = "edm",
-                                       .run = run};
+const cm_objective cm_objective_edm = {
+    .name = "edm", .metric = CM_METRIC_L2, .weighting = CM_WEIGHT_KARRAS, .precond = "edm", .run = run};

@@ -270,7 +270,8 @@ cm_status cm_settings_set(cm_train_options *o, const char *name, const char *val
     }
     if (!done) {
         if (!read_number(value, &v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", name, value);
-        if (f->kind != REAL && v != floor(v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", name, value);
+        if (f->kind != REAL && v != floor(v))
+            CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", name, value);
         CM_TRY(check_range(f, v));
         put(o, f, v);
     }
@@ -338,9 +339,12 @@ static int average_text(const json_t *average, char *out, size_t size)
     const json_t *value = json_object_get(average, "value"), *ramp = json_object_get(average, "ramp");
     if (!form || !json_is_number(value)) return -1;
     char *v = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    char *r = json_is_number(ramp) && json_number_value(ramp) > 0 ? json_dumps(ramp, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
+    char *r = json_is_number(ramp) && json_number_value(ramp) > 0
+                  ? json_dumps(ramp, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17))
+                  : NULL;
     int rate = strcmp(form, cm_ema_form_names[0]) == 0;
-    int n = v ? snprintf(out, size, "%.20s%s%s%s%s", rate ? "" : form, rate ? "" : ":", v, r ? ":" : "", r ? r : "") : -1;
+    int n =
+        v ? snprintf(out, size, "%.20s%s%s%s%s", rate ? "" : form, rate ? "" : ":", v, r ? ":" : "", r ? r : "") : -1;
     free(v);
     free(r);
     return n;
@@ -377,8 +381,8 @@ cm_status cm_settings_read(cm_train_options *o, const json_t *object)
     json_t *value, *objective = json_object_get(object, "objective");
     if (!json_is_object(object)) CM_FAIL(CM_ERR_FORMAT, "options: expected a JSON object");
     if (objective) CM_TRY(read_member(o, "objective", objective)); /* its defaults come first */
-    json_object_foreach((json_t *)(uintptr_t)object, name, value)
-        if (strcmp(name, "objective") != 0) CM_TRY(read_member(o, name, value));
+    json_object_foreach((json_t *)(uintptr_t)object, name, value) if (strcmp(name, "objective") != 0)
+        CM_TRY(read_member(o, name, value));
     return CM_OK;
 }
 
@@ -406,7 +410,8 @@ static cm_status check_averages(const cm_train_options *o)
                     cm_number_text(ramp, is));
         for (int k = 0; k < i; k++)
             if (o->ema_kind[k] == kind && o->ema_value[k] == v)
-                CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %s)", k, i, cm_ema_form_names[kind], is);
+                CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %s)", k, i, cm_ema_form_names[kind],
+                        is);
     }
     return CM_OK;
 }
@@ -420,7 +425,8 @@ static cm_status check_modes(const cm_train_options *o, const cm_train_options *
     if (o->sum_pixels && (metric == CM_METRIC_HUBER || metric == CM_METRIC_L2_32))
         CM_FAIL(CM_ERR_ARGUMENT, "sum_pixels has no effect on metric %s (it is of l1 and l2)", metrics[o->metric]);
     if (o->scales_mode == CM_SCALES_FIXED && o->end_scales != d->end_scales && o->end_scales != o->start_scales)
-        CM_FAIL(CM_ERR_ARGUMENT, "end_scales %d has no effect on scales_mode fixed, by which N stays at start_scales %d",
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "end_scales %d has no effect on scales_mode fixed, by which N stays at start_scales %d",
                 o->end_scales, o->start_scales);
     if (o->objective != CM_TRAIN_ECT) return CM_OK;
     if (o->mapping == CM_MAPPING_CONST && (o->ect_k != d->ect_k || o->ect_b != d->ect_b))
@@ -479,7 +485,8 @@ static cm_status check_schedules(const cm_train_options *o)
         CM_FAIL(CM_ERR_ARGUMENT, "end_scales %d is below start_scales %d", o->end_scales, o->start_scales);
     }
     if (o->mu_mode != CM_MU_FIXED && !(o->mu > 0 && o->mu < 1))
-        CM_FAIL(CM_ERR_ARGUMENT, "mu is %s; an adaptive rate needs a number between 0 and 1", cm_number_text(o->mu, number));
+        CM_FAIL(CM_ERR_ARGUMENT, "mu is %s; an adaptive rate needs a number between 0 and 1",
+                cm_number_text(o->mu, number));
     return CM_OK;
 }
 
@@ -511,7 +518,8 @@ void cm_settings_warn(const cm_context *context, const cm_train_options *o)
     for (int i = 0; i < o->ema_count; i++) {
         double left = remembered(o, i);
         if (left < 0.135) continue; /* exp(-2): two memories have gone by */
-        cm_log(context, CM_LOG_WARNING, "average %d (%s %.10g): after %lld steps %.0f %% of it are the weights it began with%s", i,
+        cm_log(context, CM_LOG_WARNING,
+               "average %d (%s %.10g): after %lld steps %.0f %% of it are the weights it began with%s", i,
                cm_ema_form_names[o->ema_kind[i]], o->ema_value[i], (long long)o->steps, 100 * left,
                o->ema_kind[i] == CM_EMA_KIND_RATE ? "; a warm-up (ema=warmup:RATE) forgets them" : "");
     }

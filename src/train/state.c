@@ -48,7 +48,8 @@ static int list_parts(cm_trainer *t, part *parts)
 
 static cm_status join(char *out, const char *a, const char *b)
 {
-    if ((size_t)snprintf(out, PATH, "%s/%s", a, b) >= PATH) CM_FAIL(CM_ERR_ARGUMENT, "the path '%.200s...' is too long", a);
+    if ((size_t)snprintf(out, PATH, "%s/%s", a, b) >= PATH)
+        CM_FAIL(CM_ERR_ARGUMENT, "the path '%.200s...' is too long", a);
     return CM_OK;
 }
 
@@ -174,11 +175,11 @@ static cm_status take_lock(cm_trainer *t, const char *run)
 
 static json_t *describe_state(cm_trainer *t, json_t *files)
 {
-    json_t *state = json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(),
-                              "step", (json_int_t)t->step, "images", (json_int_t)(t->step * t->o.batch), "updates",
-                              (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
-                              json_incref(files), "options", cm_settings_json(&t->o, 1), "config",
-                              json_incref(t->config));
+    json_t *state =
+        json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(), "step",
+                  (json_int_t)t->step, "images", (json_int_t)(t->step * t->o.batch), "updates",
+                  (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
+                  json_incref(files), "options", cm_settings_json(&t->o, 1), "config", json_incref(t->config));
     if (state && t->dataset) (void)json_object_set(state, "dataset", t->dataset);
     return state;
 }
@@ -340,14 +341,16 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
     {
         size_t size = 0;
         if (status != CM_OK) break;
-        if (strchr(name, '/')) status = cm_fail(CM_ERR_FORMAT, "%s: the file name '%.80s' has a slash", directory, name);
+        if (strchr(name, '/'))
+            status = cm_fail(CM_ERR_FORMAT, "%s: the file name '%.80s' has a slash", directory, name);
         if (status == CM_OK) status = join(path, directory, name);
         if (status == CM_OK) status = hash_file(t->context, path, &size, hash);
         const char *want = json_string_value(json_object_get(entry, "xxh3_128"));
         if (status == CM_OK && (json_integer_value(json_object_get(entry, "bytes")) != (json_int_t)size || !want ||
                                 strcmp(want, hash) != 0))
-            status = cm_fail(CM_ERR_FORMAT, "%s: %zu bytes with hash %s, expected %lld with %s: damaged", path, size, hash,
-                             (long long)json_integer_value(json_object_get(entry, "bytes")), want ? want : "none");
+            status =
+                cm_fail(CM_ERR_FORMAT, "%s: %zu bytes with hash %s, expected %lld with %s: damaged", path, size, hash,
+                        (long long)json_integer_value(json_object_get(entry, "bytes")), want ? want : "none");
     }
     if (status != CM_OK) json_decref(state);
     else *out = state;
@@ -401,7 +404,8 @@ static void differences(const json_t *theirs, const json_t *ours, char *text, si
         char *a = other ? json_dumps(other, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
         char *b = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         size_t n = strlen(text);
-        (void)snprintf(text + n, size - n, "%s%s was %.60s, is %.60s", n ? "; " : "", key, a ? a : "absent", b ? b : "?");
+        (void)snprintf(text + n, size - n, "%s%s was %.60s, is %.60s", n ? "; " : "", key, a ? a : "absent",
+                       b ? b : "?");
         free(a);
         free(b);
     }
@@ -428,7 +432,8 @@ static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_chang
     (void)json_object_update_missing(before, missing);
     int64_t steps = json_integer_value(json_object_get(before, "steps"));
     if (allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps) {
-        cm_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps, (long long)steps);
+        cm_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps,
+               (long long)steps);
         json_object_set(before, "steps", json_object_get(options, "steps"));
     }
     differences(before, options, text, sizeof text);

@@ -25,7 +25,7 @@ struct cm_trainer {
     float *m, *v, *ema[CM_MAX_EMAS];
     /* The state that a checkpoint holds besides the blocks: */
     _Atomic(int64_t) step; /* steps taken; read at any time                */
-    int64_t updates; /* since the optimizer's state began                  */
+    int64_t updates;       /* since the optimizer's state began                  */
     int32_t skipped, last_scales;
     json_t *dataset; /* fingerprint of the set of the run, or NULL         */
     /* */

@@ -10,8 +10,7 @@ static cm_status write_picture(const cm_model_info *info, const float *image, co
     uint8_t *pixels = (uint8_t *)malloc(bytes);
     if (!pixels) return CM_ERR_MEMORY;
     cm_status status = cm_image_to_u8(1, info->channels, info->height, info->width, image, pixels);
-    if (status == CM_OK)
-        status = cm_image_write(NULL, path, info->channels, info->height, info->width, pixels, 0, 1);
+    if (status == CM_OK) status = cm_image_write(NULL, path, info->channels, info->height, info->width, pixels, 0, 1);
     free(pixels);
     return status;
 }

@@ -109,7 +109,8 @@ int fill_names(const cm_model *m, int flax, fill_name **out)
     qsort(v.items, (size_t)v.n, sizeof *v.items, by_name);
     for (int k = 0; k < v.n; k++) {
         v.items[k].k = (uint64_t)k;
-        v.items[k].count = cm_param_elements(&m->graph->params[v.items[k].param]) / (v.items[k].kind == CM_FLAX_QKV ? 3 : 1);
+        v.items[k].count =
+            cm_param_elements(&m->graph->params[v.items[k].param]) / (v.items[k].kind == CM_FLAX_QKV ? 3 : 1);
     }
     return v.n;
 }
