@@ -885,10 +885,10 @@ static void check_data_is_the_runs(const program *p, const cm_dataset_info *now)
     exit(cli_end(&p->c, CLI_FAILED));
 }
 
-static cm_status prepare(program *p)
+/* Data, and the networks that the run begins with. */
+static cm_status open_inputs(program *p)
 {
     cm_context_options co;
-    cm_dataset_info d;
     cm_context_options_init(&co, sizeof co);
     co.threads = p->o.threads;
     co.log = log_hook;
@@ -896,7 +896,13 @@ static cm_status prepare(program *p)
     cm_status status = cm_context_create(&co, &p->context);
     if (status == CM_OK) status = open_models(p);
     if (status == CM_OK) status = open_data(p);
-    if (status == CM_OK) status = new_model(p);
+    return status == CM_OK ? new_model(p) : status;
+}
+
+static cm_status prepare(program *p)
+{
+    cm_dataset_info d;
+    cm_status status = open_inputs(p);
     if (status != CM_OK) return status;
     cm_dataset_info_init(&d, sizeof d);
     status = cm_dataset_info_get(p->dataset, &d);
@@ -941,7 +947,9 @@ static int finish(program *p, cm_status status)
         if (failed) return failed;
     }
     if (status == CM_OK) return CLI_OK;
-    fprintf(stderr, "%s: stopped after step %lld; continue with --resume\n", p->c.program, (long long)p->last.step);
+    if (!p->quiet)
+        fprintf(stderr, "%s: stopped after step %lld; continue with --resume\n", p->c.program,
+                (long long)p->last.step);
     return stop_signal == SIGINT ? CLI_INTERRUPTED : CLI_RESUMABLE;
 }
 
@@ -1008,7 +1016,10 @@ int main(int argc, char **argv)
     while ((option = cli_next(&p.c, &value)) >= 0) set_option(&p, option, value);
     resolve_options(&p);
     if (p.print) {
-        return cli_end(&p.c, print_config(&p, stdout));
+        /* Where the pictures decide the network, they are looked at. */
+        const int by_data = p.data && !p.network && !p.init && !p.teacher_path && !preset_network(&p);
+        cm_status status = by_data ? open_inputs(&p) : CM_OK;
+        return cli_end(&p.c, status == CM_OK ? print_config(&p, stdout) : cli_fail(&p.c, status));
     }
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
     if (p.resume && p.out && !p.data)

@@ -314,6 +314,7 @@ expect 0 "saved step 7" $r --steps 7 --data $dir/set2 --allow-changes
 $bin/cm-train --preset smoke --steps 7 --print-config > $dir/printed.json
 $bin/cm-train --config $dir/printed.json --print-config | cmp -s - $dir/printed.json || fail "--print-config is not read back"
 grep -q '"type": "songunet"' $dir/printed.json || fail "--print-config does not print the network"
+$bin/cm-train --data $dir/set --size 32 --print-config | grep -q '"type":"songunet"' || fail "--print-config does not print the network that the pictures decide"
 expect 2 "no effect with --sample-every" $t --out $dir/x --sample-every 2 --sample-share 3
 PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/run
 PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/run
