@@ -257,11 +257,3 @@ void cm_pool_run(cm_pool *pool, int helpers, cm_pool_task task, void *region)
     for (int i = 0; i < begun; i++) wait_until_done(taken[i]);
     if (begun) give_back(pool, taken, begun);
 }
-
-int cm_pool_workers(cm_pool *pool)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-    int n = pool->n;
-    (void)pthread_mutex_unlock(&pool->lock);
-    return n;
-}

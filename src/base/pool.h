@@ -26,7 +26,4 @@ typedef void (*cm_pool_task)(void *region, int id);
  * whose id is not called has to be superfluous once the caller's has returned. */
 void cm_pool_run(cm_pool *pool, int helpers, cm_pool_task task, void *region);
 
-/* Workers that there are. */
-int cm_pool_workers(cm_pool *pool);
-
 #endif
