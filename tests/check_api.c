@@ -64,7 +64,7 @@ static void write_variant(const char *path, int change, const char *key, const c
     cm_safetensors st;
     OK(cm_context_create(NULL, &context));
     OK(cm_safetensors_open(context, MODEL, &st));
-    cm_st_tensor *t = calloc(st.count + 1, sizeof *t);
+    cm_tensor *t = calloc(st.count + 1, sizeof *t);
     static char names[1024][128];
     size_t n = 0;
     for (size_t i = 0; i < st.count; i++) {
@@ -73,7 +73,7 @@ static void write_variant(const char *path, int change, const char *key, const c
         if (change == MISSING && bias) continue;
         if (change == RENAMED && bias) t[n].name = "map_layer7.bias";
         if (change == RESHAPED && bias) t[n].rank = 2, t[n].shape[1] = t[n].shape[0], t[n].shape[0] = 1;
-        if (change == TYPED && bias) t[n].type = CM_ST_I32;
+        if (change == TYPED && bias) t[n].type = CM_TENSOR_I32;
         if (change == NAN_WEIGHT && bias) {
             static float copy[4096];
             ck_assert_uint_le(t[n].bytes, sizeof copy);
@@ -87,7 +87,7 @@ static void write_variant(const char *path, int change, const char *key, const c
         }
         n++;
     }
-    if (change == EXTRA) t[n++] = (cm_st_tensor){"surplus", CM_ST_F32, 1, {1}, 1, 4, (unsigned char *)good, 0};
+    if (change == EXTRA) t[n++] = (cm_tensor){"surplus", CM_TENSOR_F32, 1, {1}, 1, 4, (unsigned char *)good, 0};
     json_t *metadata = json_object();
     for (size_t i = 0; i < st.metadata_count; i++)
         json_object_set_new(metadata, st.metadata[i].key, json_string(st.metadata[i].value));

@@ -336,9 +336,9 @@ START_TEST(safetensors_round_trip)
 {
     static const float values[6] = {0, 1, 2, 3, -4, 5.5f};
     static const unsigned char bytes[3] = {7, 8, 9};
-    cm_st_tensor t[3] = {{"b\"\\\n\xc3\xa9", CM_ST_F32, 2, {2, 3}, 6, 24, (const unsigned char *)values, 0},
-                         {"empty", CM_ST_F32, 2, {0, 4}, 0, 0, (const unsigned char *)values, 0},
-                         {"u8", CM_ST_U8, 1, {3}, 3, 3, bytes, 0}};
+    cm_tensor t[3] = {{"b\"\\\n\xc3\xa9", CM_TENSOR_F32, 2, {2, 3}, 6, 24, (const unsigned char *)values, 0},
+                      {"empty", CM_TENSOR_F32, 2, {0, 4}, 0, 0, (const unsigned char *)values, 0},
+                      {"u8", CM_TENSOR_U8, 1, {3}, 3, 3, bytes, 0}};
     cm_safetensors st;
     json_t *metadata = json_pack("{s:s}", "key", "value");
     OK(cm_safetensors_write(context, in_dir("t"), 0, metadata, t, 3));
@@ -346,7 +346,7 @@ START_TEST(safetensors_round_trip)
     OK(cm_safetensors_open(context, in_dir("t"), &st));
     ck_assert_uint_eq(st.count, 3);
     ck_assert_str_eq(cm_safetensors_metadata(&st, "key"), "value");
-    const cm_st_tensor *b = cm_safetensors_find(&st, t[0].name);
+    const cm_tensor *b = cm_safetensors_find(&st, t[0].name);
     ck_assert(b && b->rank == 2 && b->shape[1] == 3 && memcmp(b->data, values, 24) == 0);
     ck_assert_uint_eq((size_t)(b->data - st.mapping.data) % 8, 0);
     ck_assert(cm_safetensors_find(&st, "u8")->data[2] == 9);
@@ -485,11 +485,11 @@ START_TEST(safetensors_without_mapping)
 {
     static float values[20000], back[20000];
     for (int i = 0; i < 20000; i++) values[i] = (float)i;
-    const cm_st_tensor t = {"x", CM_ST_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values, 0};
+    const cm_tensor t = {"x", CM_TENSOR_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values, 0};
     cm_safetensors copied, fetched;
     OK(cm_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1));
-    OK(cm_safetensors_open_as(context, in_dir("t"), CM_ST_COPIED, &copied));
-    OK(cm_safetensors_open_as(context, in_dir("t"), CM_ST_FETCHED, &fetched));
+    OK(cm_safetensors_open_as(context, in_dir("t"), CM_TENSORS_COPIED, &copied));
+    OK(cm_safetensors_open_as(context, in_dir("t"), CM_TENSORS_FETCHED, &fetched));
     OK(cm_safetensors_fetch(&fetched, &fetched.tensors[0], back));
     ck_assert_int_eq(memcmp(back, values, sizeof values), 0);
     ck_assert_int_eq(truncate(in_dir("t"), 100), 0);
@@ -1087,17 +1087,17 @@ END_TEST
 START_TEST(finite_values)
 {
     static const struct {
-        cm_st_type type;
+        cm_tensor_type type;
         size_t bytes;
         uint32_t largest, special[4];
-    } types[3] = {{CM_ST_F32, 4, 0x7f7fffff, {0x7f800000, 0xff800000, 0x7fc00000, 0xff800001}},
-                  {CM_ST_BF16, 2, 0xff7f, {0x7f80, 0xff80, 0x7fc0, 0xff81}},
-                  {CM_ST_F16, 2, 0xfbff, {0x7c00, 0xfc00, 0x7e00, 0xfc01}}};
+    } types[3] = {{CM_TENSOR_F32, 4, 0x7f7fffff, {0x7f800000, 0xff800000, 0x7fc00000, 0xff800001}},
+                  {CM_TENSOR_BF16, 2, 0xff7f, {0x7f80, 0xff80, 0x7fc0, 0xff81}},
+                  {CM_TENSOR_F16, 2, 0xfbff, {0x7c00, 0xfc00, 0x7e00, 0xfc01}}};
     enum { MOST = 70 };
     unsigned char data[4 * MOST + 1];
     for (size_t t = 0; t < 3; t++)
         for (size_t n = 0; n < MOST; n++) {
-            const cm_st_tensor tensor = {.type = types[t].type, .count = n, .data = data + 1};
+            const cm_tensor tensor = {.type = types[t].type, .count = n, .data = data + 1};
             const cm_param_source source = {.user = &tensor};
             for (size_t i = 0; i < n; i++) memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
             ck_assert_msg(cm_checkpoint_finite(&source), "type %zu, %zu values", t, n);

@@ -68,9 +68,9 @@ START_TEST(reference_images)
     }
     OK(cm_context_create(NULL, &context));
     OK(cm_safetensors_open(context, PEER "digits_samples.safetensors", &st));
-    cm_st_read_f32(cm_safetensors_find(&st, "noise.0"), noise[0]);
-    cm_st_read_f32(cm_safetensors_find(&st, "noise.1"), noise[1]);
-    cm_st_read_f32(cm_safetensors_find(&st, "labels"), want);
+    cm_tensor_widen(cm_safetensors_find(&st, "noise.0"), noise[0]);
+    cm_tensor_widen(cm_safetensors_find(&st, "noise.1"), noise[1]);
+    cm_tensor_widen(cm_safetensors_find(&st, "labels"), want);
     for (int i = 0; i < 10; i++) labels[i] = (int32_t)want[i];
     for (int k = 0; k < (getenv("CHECK_SHORT") ? 2 : 3); k++) {
         cm_model *m = load(k == 2 ? PEER "digits_teacher.safetensors" : PEER "digits_consistency.safetensors");
@@ -82,7 +82,7 @@ START_TEST(reference_images)
         if (k == 1) o.step_noise = noise[1], o.noise_steps = 1;
         if (k == 2) o.steps = 18;
         float *x = draw(s, &o, 10);
-        cm_st_read_f32(cm_safetensors_find(&st, names[k]), want);
+        cm_tensor_widen(cm_safetensors_find(&st, names[k]), want);
         for (int i = 0; i < 10 * SIZE; i++)
             ck_assert_msg(fabs((double)(x[i] - want[i])) <= 5e-5, "%s: value %d is %g, expected %g", names[k], i,
                           (double)x[i], (double)want[i]);
@@ -643,7 +643,7 @@ static cm_model *small(const char *precond)
 static void grow(cm_model *m, float factor)
 {
     for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
         float *v = (float *)(uintptr_t)t->data;
         for (size_t k = 0; k < t->count; k++) v[k] = (v[k] + 0.1f) * factor;
     }

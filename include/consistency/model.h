@@ -82,6 +82,12 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
 CM_API void cm_model_free(cm_model *model);
 
+/* A model with fresh weights: config_json is {"network": .., "precond": ..,
+ * "image": ..} as in a native file's metadata.  Cannot be cancelled: 0.9 s for 220 MB. */
+CM_API cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out);
+/* How many parameters such a model has, without making it. */
+CM_API cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters);
+
 /* Writes the model as a native file: same tensors, bit for bit, and its
  * resolved configuration.  The file appears whole or not at all.  A symbolic
  * link stays, and what it leads to is written; a file that is replaced hands on

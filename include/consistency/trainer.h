@@ -147,12 +147,6 @@ CM_API cm_status cm_train_options_read(cm_train_options *options, const char *js
  * when a trainer is made. */
 CM_API cm_status cm_train_options_check(const cm_train_options *options);
 
-/* A model with fresh weights: config_json is {"network": .., "precond": ..,
- * "image": ..} as in a native file's metadata.  Cannot be cancelled: 0.9 s for 220 MB. */
-CM_API cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out);
-/* How many parameters such a model has, without making it. */
-CM_API cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters);
-
 /* model: the weights to begin with (copied); NULL with a teacher: the teacher's.
  * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd:
  * the same network); it may be freed at once, the trainer keeps what it needs.  The trained

@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "diffusion/classes.h"
 #include "diffusion/denoiser.h"
+#include "io/json_tree.h"
 #include "tensor/finite.h"
 
 void cm_load_options_init(cm_load_options *options, size_t struct_size)
@@ -47,6 +48,31 @@ cm_status cm_model_load(cm_context *context, const char *path, const cm_load_opt
     return cm_model_open(context, path, &o, out);
 }
 
+/* --- models without a file ------------------------------------------------------------ */
+
+cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out)
+{
+    json_t *config;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: out is NULL");
+    *out = NULL;
+    if (!config_json) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: config_json is NULL");
+    CM_TRY(cm_json_tree("config_json", config_json, strlen(config_json), &config));
+    cm_status status = cm_model_make(context, config, seed, NULL, out);
+    json_decref(config);
+    return status;
+}
+
+cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters)
+{
+    json_t *config;
+    if (!config_json || !parameters) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_count: config_json or parameters is NULL");
+    *parameters = 0;
+    CM_TRY(cm_json_tree("config_json", config_json, strlen(config_json), &config));
+    cm_status status = cm_model_parameters(context, config, parameters);
+    json_decref(config);
+    return status;
+}
+
 void cm_model_free(cm_model *model)
 {
     cm_model_release(model);
@@ -80,7 +106,7 @@ cm_status cm_model_info_get(const cm_model *m, cm_model_info *info)
     i.sigma_max = m->precond.sigma_max;
     i.sigma_data = m->precond.sigma_data;
     for (int k = 0; k < m->graph->n_params; k++) {
-        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[k]);
+        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[k]);
         if (!t || m->graph->params[k].constant) continue;
         i.parameters += t->count;
         i.tensors++;
@@ -174,11 +200,11 @@ cm_status cm_model_param_info(const cm_model *model, size_t index, const char **
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_info: model is NULL");
     CM_TRY(find_param(model, index, &i));
     const cm_param_desc *p = &model->graph->params[i];
-    cm_st_type type = cm_checkpoint_tensor(&model->sources[i])->type;
+    cm_tensor_type type = cm_checkpoint_tensor(&model->sources[i])->type;
     if (name) *name = p->name;
     if (rank) *rank = p->rank;
     for (int k = 0; shape && k < 8; k++) shape[k] = k < p->rank ? p->shape[k] : 0;
-    if (dtype) *dtype = type == CM_ST_F32 ? CM_F32 : type == CM_ST_BF16 ? CM_BF16 : CM_F16;
+    if (dtype) *dtype = type == CM_TENSOR_F32 ? CM_F32 : type == CM_TENSOR_BF16 ? CM_BF16 : CM_F16;
     return CM_OK;
 }
 
@@ -187,11 +213,11 @@ cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count,
     int i = 0;
     if (!model || !values) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_read: model or values is NULL");
     CM_TRY(find_param(model, index, &i));
-    const cm_st_tensor *t = cm_checkpoint_tensor(&model->sources[i]);
+    const cm_tensor *t = cm_checkpoint_tensor(&model->sources[i]);
     if (count != t->count)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_read: tensor '%s' has %zu values, asked for %zu", t->name, t->count,
                 count);
-    cm_st_read_f32(t, values);
+    cm_tensor_widen(t, values);
     return CM_OK;
 }
 

@@ -131,31 +131,6 @@ cm_status cm_train_options_check(const cm_train_options *options)
     return cm_settings_check(&o);
 }
 
-/* --- models without a file ---------------------------------------------------------- */
-
-cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out)
-{
-    json_t *config;
-    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: out is NULL");
-    *out = NULL;
-    if (!config_json) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_create: config_json is NULL");
-    CM_TRY(cm_json_tree("config_json", config_json, strlen(config_json), &config));
-    cm_status status = cm_model_make(context, config, seed, NULL, out);
-    json_decref(config);
-    return status;
-}
-
-cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters)
-{
-    json_t *config;
-    if (!config_json || !parameters) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_count: config_json or parameters is NULL");
-    *parameters = 0;
-    CM_TRY(cm_json_tree("config_json", config_json, strlen(config_json), &config));
-    cm_status status = cm_model_parameters(context, config, parameters);
-    json_decref(config);
-    return status;
-}
-
 /* --- the trainer ------------------------------------------------------------------------ */
 
 cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)

@@ -10,7 +10,7 @@
 enum { SIDE = 32, PLANE = SIDE * SIDE, RECORD = 1 + 3 * PLANE, MAX_BATCHES = 5 };
 
 typedef struct {
-    cm_reader file[MAX_BATCHES];
+    cm_file_reader file[MAX_BATCHES];
     size_t records[MAX_BATCHES];
     int n;
 } state;
@@ -33,7 +33,7 @@ static int recognise(const char *path)
 static cm_status open_batch(cm_source *s, const char *path)
 {
     state *st = s->state;
-    CM_TRY(cm_reader_open(s->context, path, &st->file[st->n]));
+    CM_TRY(cm_file_reader_open(s->context, path, &st->file[st->n]));
     size_t size = st->file[st->n].size;
     st->records[st->n++] = size / RECORD;
     if (size % RECORD || size == 0) CM_TRY(cm_source_refuse_foreign(path, "CIFAR-10's binary batch"));
@@ -50,7 +50,7 @@ static cm_status read_record(const cm_source *s, size_t i, unsigned char *out, s
     const state *st = s->state;
     int k = 0;
     while (i >= st->records[k]) i -= st->records[k++];
-    return cm_reader_read(&st->file[k], i * RECORD, out, size);
+    return cm_file_reader_read(&st->file[k], i * RECORD, out, size);
 }
 
 /* Those of a folder; what is missing among them is told. */
@@ -99,7 +99,7 @@ static cm_status open_cifar(cm_source *s, const char *path)
 static void close_cifar(cm_source *s)
 {
     state *st = s->state;
-    for (int k = 0; k < st->n; k++) cm_reader_close(&st->file[k]);
+    for (int k = 0; k < st->n; k++) cm_file_reader_close(&st->file[k]);
     cm_free(s->context, st);
 }
 

@@ -172,12 +172,12 @@ static cm_status read_failed(gzFile gz, const char *path, uint64_t at, uint64_t 
 static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32_t dims[3], unsigned char **out)
 {
     unsigned char head[16];
-    cm_reader file;
+    cm_file_reader file;
     int ranks = magic == 0x803 ? 3 : 1, got;
     uint64_t bytes = 1;
-    CM_TRY(cm_reader_open(s->context, path, &file));
+    CM_TRY(cm_file_reader_open(s->context, path, &file));
     size_t size = file.size;
-    cm_reader_close(&file);
+    cm_file_reader_close(&file);
     gzFile gz = gzopen(path, "rb");
     if (!gz) return cm_file_fail("open", path);
     cm_status status = CM_OK;

@@ -25,9 +25,9 @@ cm_status cm_source_open(cm_context *context, const char *path, cm_source **out)
     const cm_source_kind *kind = NULL;
     *out = NULL;
     if (cm_path_kind(path) != 1) {
-        cm_reader probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
-        CM_TRY(cm_reader_open(context, path, &probe));
-        cm_reader_close(&probe);
+        cm_file_reader probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
+        CM_TRY(cm_file_reader_open(context, path, &probe));
+        cm_file_reader_close(&probe);
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !kind; i++)
         if (kinds[i]->recognise(path)) kind = kinds[i];

@@ -8,7 +8,7 @@
 enum { BLOCK = 512, MAX_PAX = 1 << 20, LOOK_BEHIND = 1 << 20 };
 
 typedef struct {
-    cm_reader file;
+    cm_file_reader file;
 } state;
 
 /* Octal digits, or base 256 when the first bit is set. */
@@ -103,7 +103,7 @@ static cm_status fetch(const cm_source *s, const char *name, size_t at, size_t s
     *out = cm_malloc(s->context, size + 1, 1);
     if (!*out) return CM_ERR_MEMORY;
     (*out)[size] = '\0';
-    cm_status status = cm_reader_read(&st->file, at, *out, size);
+    cm_status status = cm_file_reader_read(&st->file, at, *out, size);
     if (status == CM_OK) return CM_OK;
     cm_free(s->context, *out);
     *out = NULL;
@@ -152,7 +152,7 @@ static cm_status look_behind(const cm_source *s, const char *path, size_t at)
     size_t end = st->file.size - at > LOOK_BEHIND ? at + LOOK_BEHIND : st->file.size;
     for (; at + BLOCK <= end; at += BLOCK) {
         unsigned char h[BLOCK];
-        CM_TRY(cm_reader_read(&st->file, at, h, BLOCK));
+        CM_TRY(cm_file_reader_read(&st->file, at, h, BLOCK));
         if (memcmp(h, zeros, BLOCK) == 0) continue;
         cm_log(
             s->context, CM_LOG_WARNING,
@@ -173,7 +173,7 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
     while (at + BLOCK <= st->file.size) {
         unsigned char h[BLOCK];
         uint64_t size;
-        CM_TRY(cm_reader_read(&st->file, at, h, BLOCK));
+        CM_TRY(cm_file_reader_read(&st->file, at, h, BLOCK));
         if (h[0] == '\0') return look_behind(s, path, at); /* the end: blocks of zeros */
         if (!checksum_fits(h) || !number(h + 124, 12, &size))
             CM_FAIL(CM_ERR_FORMAT, "%s: the header at byte %zu is damaged", path, at);
@@ -206,7 +206,7 @@ static cm_status read_head(void *user, const char *path, uint64_t place, unsigne
     const state *st = user;
     (void)path;
     *got = st->file.size - place < n ? st->file.size - (size_t)place : n;
-    return cm_reader_read(&st->file, (size_t)place, out, *got);
+    return cm_file_reader_read(&st->file, (size_t)place, out, *got);
 }
 
 static cm_status take_json(cm_source *s, const cm_entry *json)
@@ -224,7 +224,7 @@ static cm_status open_tar(cm_source *s, const char *path)
     state *st = cm_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    CM_TRY(cm_reader_open(s->context, path, &st->file));
+    CM_TRY(cm_file_reader_open(s->context, path, &st->file));
     cm_listing_begin(&listing, s->context, path, read_head, st);
     cm_status status = read_members(s, path, &listing);
     if (status == CM_OK) status = cm_listing_finish(&listing, s, 0);
@@ -236,7 +236,7 @@ static cm_status open_tar(cm_source *s, const char *path)
 static void close_tar(cm_source *s)
 {
     state *st = s->state;
-    cm_reader_close(&st->file);
+    cm_file_reader_close(&st->file);
     cm_free(s->context, st);
 }
 

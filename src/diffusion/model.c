@@ -116,15 +116,15 @@ static cm_status check_channels(cm_model *m)
  * grid the network was trained on, in the reference's float32. */
 static cm_status take_table(cm_model *m, const char *path)
 {
-    const cm_st_tensor *t = cm_safetensors_find(&m->file.file, "u");
+    const cm_tensor *t = cm_safetensors_find(&m->file.file, "u");
     size_t n = (size_t)m->precond.M + 1;
     if (m->precond.type != CM_PRECOND_IDDPM || !t) return CM_OK;
-    if (t->count != n || t->type != CM_ST_F32)
+    if (t->count != n || t->type != CM_TENSOR_F32)
         CM_FAIL(CM_ERR_SHAPE, "%s: the table u has %zu values of type %s, expected %zu F32", path, t->count,
-                cm_st_type_name(t->type), n);
+                cm_tensor_type_name(t->type), n);
     float *u = cm_malloc(m->context, n, sizeof *u);
     if (!u) return CM_ERR_MEMORY;
-    cm_st_read_f32(t, u);
+    cm_tensor_widen(t, u);
     cm_status status = CM_OK;
     for (size_t i = 0; i < n && status == CM_OK; i++) {
         double d = (double)u[i] - m->precond.table[i];
@@ -207,7 +207,7 @@ static cm_status new_model(cm_context *context, cm_model **out)
 
 static cm_status read_tensor(const cm_param_source *source, float *out)
 {
-    cm_st_read_f32(source->user, out);
+    cm_tensor_widen(source->user, out);
     return CM_OK;
 }
 
@@ -215,9 +215,9 @@ static cm_status read_tensor(const cm_param_source *source, float *out)
 static void bind_block(cm_model *m, int index, float *values)
 {
     const cm_param_desc *p = &m->graph->params[index];
-    cm_st_tensor *t = &m->tensors[index];
+    cm_tensor *t = &m->tensors[index];
     t->name = p->name;
-    t->type = CM_ST_F32;
+    t->type = CM_TENSOR_F32;
     t->rank = p->rank;
     for (int i = 0; i < p->rank; i++) t->shape[i] = p->shape[i];
     t->count = cm_param_elements(p);
@@ -270,7 +270,7 @@ void cm_model_values(const cm_model *m, float *block)
     size_t at = 0;
     for (int i = 0; i < m->graph->n_params; i++) {
         if (m->graph->params[i].constant) continue;
-        cm_st_read_f32(cm_checkpoint_tensor(&m->sources[i]), block + at);
+        cm_tensor_widen(cm_checkpoint_tensor(&m->sources[i]), block + at);
         if (m->sources[i].forget) m->sources[i].forget(&m->sources[i]); /* who copies all has them now */
         at += (cm_param_elements(&m->graph->params[i]) + 15) / 16 * 16;
     }
@@ -279,21 +279,21 @@ void cm_model_values(const cm_model *m, float *block)
 /* --- writing ---------------------------------------------------------------------- */
 
 /* The tensors in the network's order; iDDPM's table besides. */
-static size_t collect_tensors(const cm_model *m, cm_st_tensor *tensors)
+static size_t collect_tensors(const cm_model *m, cm_tensor *tensors)
 {
     size_t n = 0;
     for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_st_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
         if (t) tensors[n++] = *t;
     }
-    const cm_st_tensor *table = m->precond.type == CM_PRECOND_IDDPM ? cm_safetensors_find(&m->file.file, "u") : NULL;
+    const cm_tensor *table = m->precond.type == CM_PRECOND_IDDPM ? cm_safetensors_find(&m->file.file, "u") : NULL;
     if (table) tensors[n++] = *table;
     return n;
 }
 
 cm_status cm_model_write(const cm_model *m, const char *path, int overwrite)
 {
-    cm_st_tensor *tensors = cm_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
+    cm_tensor *tensors = cm_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
     json_t *metadata = cm_checkpoint_metadata(m->file.config);
     cm_status status = tensors ? CM_OK : CM_ERR_MEMORY;
     if (tensors && !metadata) status = cm_fail(CM_ERR_MEMORY, "out of memory: metadata");

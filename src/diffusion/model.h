@@ -34,7 +34,7 @@ struct cm_model {
     /* A model that is not from a file: all values in one block (cm_param_offsets),
      * and a description of each tensor in it. */
     float *block;
-    cm_st_tensor *tensors;
+    cm_tensor *tensors;
     pthread_mutex_t lock;    /* of the member below    */
     struct cm_denoiser *own; /* for cm_model_denoise   */
 };

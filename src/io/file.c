@@ -65,18 +65,18 @@ static cm_status open_regular(const char *path, int *fd, size_t *size)
     return status;
 }
 
-cm_status cm_reader_open(cm_context *context, const char *path, cm_reader *r)
+cm_status cm_file_reader_open(cm_context *context, const char *path, cm_file_reader *r)
 {
-    *r = (cm_reader){context, cm_strdup(context, path), -1, 0};
+    *r = (cm_file_reader){context, cm_strdup(context, path), -1, 0};
     if (!r->path) return CM_ERR_MEMORY;
     cm_status status = open_regular(path, &r->descriptor, &r->size);
     if (status == CM_OK) return CM_OK;
     r->descriptor = -1;
-    cm_reader_close(r);
+    cm_file_reader_close(r);
     return status;
 }
 
-void cm_reader_close(cm_reader *r)
+void cm_file_reader_close(cm_file_reader *r)
 {
     if (!r->path) return;
     if (r->descriptor >= 0) (void)close(r->descriptor);
@@ -100,7 +100,7 @@ static ssize_t read_at(int fd, size_t offset, void *out, size_t size)
     return (ssize_t)done;
 }
 
-cm_status cm_reader_read(const cm_reader *r, size_t offset, void *out, size_t size)
+cm_status cm_file_reader_read(const cm_file_reader *r, size_t offset, void *out, size_t size)
 {
     ssize_t n = read_at(r->descriptor, offset, out, size);
     if (n < 0) return cm_file_fail("read", r->path);
@@ -113,17 +113,17 @@ cm_status cm_reader_read(const cm_reader *r, size_t offset, void *out, size_t si
 
 cm_status cm_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size)
 {
-    cm_reader r;
+    cm_file_reader r;
     *data = NULL;
-    CM_TRY(cm_reader_open(context, path, &r));
+    CM_TRY(cm_file_reader_open(context, path, &r));
     *size = r.size;
     cm_status status = CM_OK;
     if (r.size > limit)
         status =
             cm_fail(CM_ERR_LIMIT, "'%s' has %zu bytes, at most %zu are read of such a file", path, r.size, limit);
     else if (!(*data = cm_malloc(context, r.size + 1, 1))) status = CM_ERR_MEMORY;
-    else status = cm_reader_read(&r, 0, *data, r.size);
-    cm_reader_close(&r);
+    else status = cm_file_reader_read(&r, 0, *data, r.size);
+    cm_file_reader_close(&r);
     if (status == CM_OK) (*data)[*size] = '\0';
     else cm_free(context, *data), *data = NULL;
     return status;
@@ -139,7 +139,7 @@ size_t cm_file_peek(const char *path, void *out, size_t size)
     return n < 0 ? 0 : (size_t)n;
 }
 
-cm_status cm_reader_map(const cm_reader *r, cm_mapping *out)
+cm_status cm_file_reader_map(const cm_file_reader *r, cm_mapping *out)
 {
     *out = (cm_mapping){NULL, 0};
     if (r->size == 0) return CM_OK;

@@ -18,24 +18,24 @@ int cm_file_open(const char *path, int flags, unsigned mode);
 
 /* A regular file that is read by copy: what others do to it meanwhile ends in a status.  Directories, devices and
  * pipes are refused. */
-typedef struct cm_reader {
+typedef struct cm_file_reader {
     cm_context *context;
     char *path;
     int descriptor; /* -1: not open */
     size_t size;    /* when it was opened */
-} cm_reader;
+} cm_file_reader;
 
-cm_status cm_reader_open(cm_context *context, const char *path, cm_reader *out);
-void cm_reader_close(cm_reader *reader);
+cm_status cm_file_reader_open(cm_context *context, const char *path, cm_file_reader *out);
+void cm_file_reader_close(cm_file_reader *reader);
 /* Exactly `size` bytes from `offset` on; IO when the file has become shorter. */
-cm_status cm_reader_read(const cm_reader *reader, size_t offset, void *out, size_t size);
+cm_status cm_file_reader_read(const cm_file_reader *reader, size_t offset, void *out, size_t size);
 /* The whole of a file of at most `limit` bytes (else LIMIT); *data is the caller's (cm_free), with a NUL behind. */
 cm_status cm_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size);
 /* The first bytes of a regular file; returns how many there are, 0 when it cannot be read. */
 size_t cm_file_peek(const char *path, void *out, size_t size);
 
 /* A mapping, read-only: where the file is cut short later, touching it ends the process.  For weights alone. */
-cm_status cm_reader_map(const cm_reader *reader, cm_mapping *out);
+cm_status cm_file_reader_map(const cm_file_reader *reader, cm_mapping *out);
 void cm_mapping_close(cm_mapping *mapping);
 /* The pages wholly inside [data, data + size) are not needed for now. */
 void cm_mapping_forget(const void *data, size_t size);

@@ -15,12 +15,12 @@ static const struct {
 } types[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"U16", 2}, {"I16", 2}, {"F16", 2}, {"BF16", 2},
              {"U32", 4},  {"I32", 4}, {"F32", 4}, {"U64", 8}, {"I64", 8}, {"F64", 8}};
 
-const char *cm_st_type_name(cm_st_type type)
+const char *cm_tensor_type_name(cm_tensor_type type)
 {
     return types[type].name;
 }
 
-size_t cm_st_type_size(cm_st_type type)
+size_t cm_tensor_type_size(cm_tensor_type type)
 {
     return types[type].size;
 }
@@ -52,28 +52,28 @@ static cm_status grow(const header_reader *h, void **list, size_t size, size_t c
     return CM_OK;
 }
 
-static cm_status read_type(header_reader *h, cm_st_tensor *t)
+static cm_status read_type(header_reader *h, cm_tensor *t)
 {
     const char *text = cm_json_next(&h->text) == '"' ? cm_json_string(&h->text) : NULL;
     if (h->text.error) return broken(h);
     if (!text) CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dtype is missing or not a string", h->file, t->name);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(text, types[i].name) == 0) {
-            t->type = (cm_st_type)i;
+            t->type = (cm_tensor_type)i;
             return CM_OK;
         }
     CM_FAIL(CM_ERR_UNSUPPORTED, "%s: tensor '%s': unknown dtype '%.32s'", h->file, t->name, text);
 }
 
-static cm_status read_shape(header_reader *h, cm_st_tensor *t)
+static cm_status read_shape(header_reader *h, cm_tensor *t)
 {
     if (!cm_json_take(&h->text, '['))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': shape is missing or not an array", h->file, t->name);
     if (cm_json_take(&h->text, ']')) return CM_OK;
     do {
-        if (t->rank == CM_ST_MAX_RANK)
+        if (t->rank == CM_TENSOR_RANK)
             CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': its rank is over the limit of %d", h->file, t->name,
-                    CM_ST_MAX_RANK);
+                    CM_TENSOR_RANK);
         if (!cm_json_integer(&h->text, &t->shape[t->rank]) || t->shape[t->rank] < 0)
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dimension %d of the shape is not a non-negative integer",
                     h->file, t->name, t->rank);
@@ -82,7 +82,7 @@ static cm_status read_shape(header_reader *h, cm_st_tensor *t)
     return h->text.error ? broken(h) : CM_OK;
 }
 
-static cm_status read_offsets(header_reader *h, const cm_st_tensor *t, uint64_t range[2])
+static cm_status read_offsets(header_reader *h, const cm_tensor *t, uint64_t range[2])
 {
     for (int i = 0; i < 2; i++) {
         int64_t v;
@@ -99,7 +99,7 @@ static cm_status read_offsets(header_reader *h, const cm_st_tensor *t, uint64_t 
 
 enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
 
-static cm_status read_member(header_reader *h, cm_st_tensor *t, uint64_t range[2], int *seen)
+static cm_status read_member(header_reader *h, cm_tensor *t, uint64_t range[2], int *seen)
 {
     const char *key = cm_json_key(&h->text);
     if (!key) return broken(h);
@@ -114,10 +114,10 @@ static cm_status read_member(header_reader *h, cm_st_tensor *t, uint64_t range[2
     return which == DTYPE ? read_type(h, t) : which == SHAPE ? read_shape(h, t) : read_offsets(h, t, range);
 }
 
-static cm_status check_size(const char *file, cm_st_tensor *t, const uint64_t range[2], size_t size)
+static cm_status check_size(const char *file, cm_tensor *t, const uint64_t range[2], size_t size)
 {
     t->count = 1;
-    t->bytes = cm_st_type_size(t->type);
+    t->bytes = cm_tensor_type_size(t->type);
     for (int i = 0; i < t->rank; i++)
         if (!cm_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
             !cm_mul_size(t->bytes, (size_t)t->shape[i], &t->bytes))
@@ -141,14 +141,14 @@ static cm_status read_tensor(header_reader *h, const char *name, size_t size)
     uint64_t range[2] = {0, 0};
     int seen = 0;
     void *list = f->tensors;
-    CM_TRY(grow(h, &list, sizeof *f->tensors, f->count, &h->tensor_room, CM_ST_MAX_TENSORS, "tensors"));
+    CM_TRY(grow(h, &list, sizeof *f->tensors, f->count, &h->tensor_room, CM_TENSORS_MAX, "tensors"));
     f->tensors = list;
-    cm_st_tensor *t = &f->tensors[f->count++];
+    cm_tensor *t = &f->tensors[f->count++];
     memset(t, 0, sizeof *t);
     t->name = name;
-    if (strlen(name) > CM_ST_MAX_NAME)
+    if (strlen(name) > CM_TENSOR_NAME)
         CM_FAIL(CM_ERR_LIMIT, "%s: a tensor name of %zu bytes is over the limit of %d", h->file, strlen(name),
-                CM_ST_MAX_NAME);
+                CM_TENSOR_NAME);
     if (!cm_json_take(&h->text, '{'))
         CM_FAIL(CM_ERR_FORMAT, "%s: the entry of tensor '%s' is not an object", h->file, name);
     if (!cm_json_take(&h->text, '}')) {
@@ -171,7 +171,7 @@ static cm_status read_metadata(header_reader *h)
     if (cm_json_take(&h->text, '}')) return CM_OK;
     do {
         void *list = f->metadata;
-        CM_TRY(grow(h, &list, sizeof *f->metadata, f->metadata_count, &h->metadata_room, CM_ST_MAX_METADATA,
+        CM_TRY(grow(h, &list, sizeof *f->metadata, f->metadata_count, &h->metadata_room, CM_TENSORS_MAX_METADATA,
                     "entries of __metadata__"));
         f->metadata = list;
         const char *key = cm_json_key(&h->text);
@@ -180,7 +180,7 @@ static cm_status read_metadata(header_reader *h)
             CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ entry '%.64s' is not a string", h->file, key);
         const char *value = cm_json_string(&h->text);
         if (!value) return broken(h);
-        f->metadata[f->metadata_count++] = (cm_st_entry){key, value};
+        f->metadata[f->metadata_count++] = (cm_tensor_note){key, value};
     } while (cm_json_more(&h->text, '}'));
     return h->text.error ? broken(h) : CM_OK;
 }
@@ -203,17 +203,17 @@ static cm_status read_entries(header_reader *h, size_t size)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const cm_st_tensor *)a)->name, ((const cm_st_tensor *)b)->name);
+    return strcmp(((const cm_tensor *)a)->name, ((const cm_tensor *)b)->name);
 }
 
 static int by_key(const void *a, const void *b)
 {
-    return strcmp(((const cm_st_entry *)a)->key, ((const cm_st_entry *)b)->key);
+    return strcmp(((const cm_tensor_note *)a)->key, ((const cm_tensor_note *)b)->key);
 }
 
 static int by_data(const void *a, const void *b)
 {
-    const cm_st_tensor *x = a, *y = b;
+    const cm_tensor *x = a, *y = b;
     if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1; /* empty ones first */
     return strcmp(x->name, y->name);
@@ -239,7 +239,7 @@ static cm_status check_tiling(const char *file, const cm_safetensors *f, size_t 
     size_t at = 0;
     if (f->count) qsort(f->tensors, f->count, sizeof *f->tensors, by_data);
     for (size_t i = 0; i < f->count; at += f->tensors[i++].bytes) {
-        const cm_st_tensor *t = &f->tensors[i];
+        const cm_tensor *t = &f->tensors[i];
         if (t->offset != at)
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s' begins at %zu, the one before ends at %zu: the data has %s", file,
                     t->name, t->offset, at, t->offset > at ? "a hole" : "an overlap");
@@ -263,9 +263,9 @@ static cm_status header_length(const char *file, const unsigned char first[9], s
 {
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | first[i];
-    if (length > CM_ST_MAX_HEADER)
+    if (length > CM_SAFETENSORS_HEADER)
         CM_FAIL(CM_ERR_FORMAT, "%s: a header of %llu bytes is over the limit of %d (is this a safetensors file?)",
-                file, (unsigned long long)length, CM_ST_MAX_HEADER);
+                file, (unsigned long long)length, CM_SAFETENSORS_HEADER);
     if (length > size - 8)
         CM_FAIL(CM_ERR_FORMAT, "%s: truncated: the header claims %llu bytes, %zu are there", file,
                 (unsigned long long)length, size - 8);
@@ -321,51 +321,51 @@ static cm_status copy_data(cm_safetensors *f, size_t begin)
     size_t size = f->reader.size - begin;
     f->copy = cm_malloc(f->context, size, 1);
     if (!f->copy) return CM_ERR_MEMORY;
-    CM_TRY(cm_reader_read(&f->reader, begin, f->copy, size));
+    CM_TRY(cm_file_reader_read(&f->reader, begin, f->copy, size));
     point(f, f->copy);
     return CM_OK;
 }
 
-static cm_status open_file(cm_safetensors *f, const char *path, cm_st_access access)
+static cm_status open_file(cm_safetensors *f, const char *path, cm_tensor_access access)
 {
     unsigned char first[4096];
     size_t length, size;
-    CM_TRY(cm_reader_open(f->context, path, &f->reader));
+    CM_TRY(cm_file_reader_open(f->context, path, &f->reader));
     size = f->reader.size;
-    CM_TRY(cm_reader_read(&f->reader, 0, first, size < sizeof first ? size : sizeof first));
+    CM_TRY(cm_file_reader_read(&f->reader, 0, first, size < sizeof first ? size : sizeof first));
     CM_TRY(refuse_foreign(path, first, size < sizeof first ? size : sizeof first));
     if (size < 9) CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are too few for a safetensors file", path, size);
     CM_TRY(header_length(path, first, size, &length));
     f->header = cm_malloc(f->context, length, 1);
     if (!f->header) return CM_ERR_MEMORY;
-    CM_TRY(cm_reader_read(&f->reader, 8, f->header, length));
+    CM_TRY(cm_file_reader_read(&f->reader, 8, f->header, length));
     CM_TRY(read_header(path, f, length, size - 8 - length));
     f->data_begin = 8 + length;
-    if (access == CM_ST_FETCHED) return CM_OK;
-    if (access == CM_ST_COPIED) return copy_data(f, f->data_begin);
-    CM_TRY(cm_reader_map(&f->reader, &f->mapping));
+    if (access == CM_TENSORS_FETCHED) return CM_OK;
+    if (access == CM_TENSORS_COPIED) return copy_data(f, f->data_begin);
+    CM_TRY(cm_file_reader_map(&f->reader, &f->mapping));
     point(f, f->mapping.data + f->data_begin);
     return CM_OK;
 }
 
-cm_status cm_safetensors_open_as(cm_context *context, const char *path, cm_st_access access, cm_safetensors *out)
+cm_status cm_safetensors_open_as(cm_context *context, const char *path, cm_tensor_access access, cm_safetensors *out)
 {
     memset(out, 0, sizeof *out);
     out->context = context;
     cm_status status = open_file(out, path, access);
     if (status != CM_OK) cm_safetensors_close(out);
-    else if (access != CM_ST_FETCHED) cm_reader_close(&out->reader);
+    else if (access != CM_TENSORS_FETCHED) cm_file_reader_close(&out->reader);
     return status;
 }
 
 cm_status cm_safetensors_open(cm_context *context, const char *path, cm_safetensors *out)
 {
-    return cm_safetensors_open_as(context, path, CM_ST_MAPPED, out);
+    return cm_safetensors_open_as(context, path, CM_TENSORS_MAPPED, out);
 }
 
-cm_status cm_safetensors_fetch(const cm_safetensors *f, const cm_st_tensor *t, void *out)
+cm_status cm_safetensors_fetch(const cm_safetensors *f, const cm_tensor *t, void *out)
 {
-    return cm_reader_read(&f->reader, f->data_begin + t->offset, out, t->bytes);
+    return cm_file_reader_read(&f->reader, f->data_begin + t->offset, out, t->bytes);
 }
 
 void cm_safetensors_close(cm_safetensors *f)
@@ -375,12 +375,12 @@ void cm_safetensors_close(cm_safetensors *f)
     cm_free(f->context, f->tensors);
     cm_free(f->context, f->metadata);
     cm_free(f->context, f->copy);
-    cm_reader_close(&f->reader);
+    cm_file_reader_close(&f->reader);
     cm_mapping_close(&f->mapping);
     memset(f, 0, sizeof *f);
 }
 
-const cm_st_tensor *cm_safetensors_find(const cm_safetensors *file, const char *name)
+const cm_tensor *cm_safetensors_find(const cm_safetensors *file, const char *name)
 {
     for (size_t i = 0; i < file->count; i++)
         if (strcmp(file->tensors[i].name, name) == 0) return &file->tensors[i];
@@ -389,8 +389,8 @@ const cm_st_tensor *cm_safetensors_find(const cm_safetensors *file, const char *
 
 const char *cm_safetensors_metadata(const cm_safetensors *file, const char *key)
 {
-    const cm_st_entry wanted = {key, NULL};
-    const cm_st_entry *found = NULL;
+    const cm_tensor_note wanted = {key, NULL};
+    const cm_tensor_note *found = NULL;
     if (file->metadata_count) found = bsearch(&wanted, file->metadata, file->metadata_count, sizeof wanted, by_key);
     return found ? found->value : NULL;
 }
@@ -412,25 +412,25 @@ static double load_f64(const unsigned char *p)
     return d;
 }
 
-void cm_st_read_f32(const cm_st_tensor *t, float *out)
+void cm_tensor_widen(const cm_tensor *t, float *out)
 {
     const unsigned char *p = t->data;
-    size_t size = cm_st_type_size(t->type);
+    size_t size = cm_tensor_type_size(t->type);
     switch (t->type) {
-    case CM_ST_F32:
+    case CM_TENSOR_F32:
         if (t->bytes) memcpy(out, p, t->bytes);
         return;
-    case CM_ST_BF16: cm_bf16_to_f32(t->count, p, out); return;
-    case CM_ST_F16: cm_f16_to_f32(t->count, p, out); return;
+    case CM_TENSOR_BF16: cm_bf16_to_f32(t->count, p, out); return;
+    case CM_TENSOR_F16: cm_f16_to_f32(t->count, p, out); return;
     default: break;
     }
     for (size_t i = 0; i < t->count; i++, p += size) {
         switch (t->type) {
-        case CM_ST_F64: out[i] = (float)load_f64(p); break;
-        case CM_ST_I8: out[i] = (float)(int8_t)p[0]; break;
-        case CM_ST_I16: out[i] = (float)(int16_t)(uint16_t)load(p, 2); break;
-        case CM_ST_I32: out[i] = (float)(int32_t)(uint32_t)load(p, 4); break;
-        case CM_ST_I64: out[i] = (float)(int64_t)load(p, 8); break;
+        case CM_TENSOR_F64: out[i] = (float)load_f64(p); break;
+        case CM_TENSOR_I8: out[i] = (float)(int8_t)p[0]; break;
+        case CM_TENSOR_I16: out[i] = (float)(int16_t)(uint16_t)load(p, 2); break;
+        case CM_TENSOR_I32: out[i] = (float)(int32_t)(uint32_t)load(p, 4); break;
+        case CM_TENSOR_I64: out[i] = (float)(int64_t)load(p, 8); break;
         default: out[i] = (float)load(p, size); break;
         }
     }
@@ -438,15 +438,15 @@ void cm_st_read_f32(const cm_st_tensor *t, float *out)
 
 /* --- writing ------------------------------------------------------------ */
 
-static json_t *describe(const cm_st_tensor *t, size_t begin)
+static json_t *describe(const cm_tensor *t, size_t begin)
 {
     json_t *shape = json_array();
     for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer(t->shape[i]));
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cm_st_type_name(t->type), "shape", shape, "data_offsets",
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cm_tensor_type_name(t->type), "shape", shape, "data_offsets",
                      (json_int_t)begin, (json_int_t)(begin + t->bytes));
 }
 
-static char *make_header(const json_t *metadata, const cm_st_tensor *tensors, size_t count)
+static char *make_header(const json_t *metadata, const cm_tensor *tensors, size_t count)
 {
     json_t *header = json_object();
     size_t at = 0;
@@ -461,7 +461,7 @@ static char *make_header(const json_t *metadata, const cm_st_tensor *tensors, si
     return text;
 }
 
-static cm_status write_all(cm_file_writer *w, const char *text, const cm_st_tensor *tensors, size_t count)
+static cm_status write_all(cm_file_writer *w, const char *text, const cm_tensor *tensors, size_t count)
 {
     static const char spaces[8] = "        ";
     unsigned char prefix[8];
@@ -475,7 +475,7 @@ static cm_status write_all(cm_file_writer *w, const char *text, const cm_st_tens
 }
 
 cm_status cm_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
-                               const cm_st_tensor *tensors, size_t count)
+                               const cm_tensor *tensors, size_t count)
 {
     cm_file_writer writer;
     char *text = make_header(metadata, tensors, count);

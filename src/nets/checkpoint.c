@@ -79,7 +79,7 @@ cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *
                              cm_checkpoint *out)
 {
     memset(out, 0, sizeof *out);
-    CM_TRY(cm_safetensors_open_as(context, path, copy ? CM_ST_COPIED : CM_ST_MAPPED, &out->file));
+    CM_TRY(cm_safetensors_open_as(context, path, copy ? CM_TENSORS_COPIED : CM_TENSORS_MAPPED, &out->file));
     cm_status status = read_config(path, config_json, out);
     if (status != CM_OK) cm_checkpoint_close(out);
     return status;
@@ -131,7 +131,7 @@ static void append(names *list, const char *format, ...)
     if (list->length >= sizeof list->text) list->length = sizeof list->text - 1;
 }
 
-static int same_shape(const cm_param_desc *p, const cm_st_tensor *t)
+static int same_shape(const cm_param_desc *p, const cm_tensor *t)
 {
     int rank = p->rank;
     if (t->rank == 3 && rank == 4 && p->shape[2] == 1 && p->shape[3] == 1) rank = 3; /* a 1-D convolution's 1x1 */
@@ -143,7 +143,7 @@ static int same_shape(const cm_param_desc *p, const cm_st_tensor *t)
 
 static cm_status read_source(const cm_param_source *source, float *out)
 {
-    cm_st_read_f32(source->user, out);
+    cm_tensor_widen(source->user, out);
     return CM_OK;
 }
 
@@ -152,17 +152,18 @@ static void forget_source(const cm_param_source *source)
     cm_mapping_forget(source->data, source->bytes);
 }
 
-static int float_type(cm_st_type type)
+static int float_type(cm_tensor_type type)
 {
-    return type == CM_ST_F32 || type == CM_ST_BF16 || type == CM_ST_F16;
+    return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16;
 }
 
-static void bind_one(cm_param_source *source, const cm_st_tensor *t, int mapped)
+static void bind_one(cm_param_source *source, const cm_tensor *t, int mapped)
 {
     source->data = t->data;
     source->bytes = t->bytes;
-    source->raw =
-        t->type == CM_ST_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? (const float *)(const void *)t->data : NULL;
+    source->raw = t->type == CM_TENSOR_F32 && (uintptr_t)t->data % sizeof(float) == 0
+                      ? (const float *)(const void *)t->data
+                      : NULL;
     source->read = read_source;
     source->forget = mapped ? forget_source : NULL; /* memory of ours would be emptied by it */
     source->user = t;
@@ -179,7 +180,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
-const cm_st_tensor *cm_checkpoint_tensor(const cm_param_source *source)
+const cm_tensor *cm_checkpoint_tensor(const cm_param_source *source)
 {
     return source->user;
 }
@@ -211,20 +212,20 @@ static int any_special16(size_t n, const unsigned char *p, uint16_t exponent)
 
 int cm_checkpoint_finite(const cm_param_source *source)
 {
-    const cm_st_tensor *t = source->user;
+    const cm_tensor *t = source->user;
     if (!t) return 1;
-    if (t->type == CM_ST_F32) return !any_special32(t->count, t->data);
-    return !any_special16(t->count, t->data, t->type == CM_ST_BF16 ? 0x7f80 : 0x7c00);
+    if (t->type == CM_TENSOR_F32) return !any_special32(t->count, t->data);
+    return !any_special16(t->count, t->data, t->type == CM_TENSOR_BF16 ? 0x7f80 : 0x7c00);
 }
 
 /* resample_filter has to be outer(f, f) / (sum f)^2 of the configured f. */
-static int right_filter(const cm_st_tensor *t, const cm_net_config *config)
+static int right_filter(const cm_tensor *t, const cm_net_config *config)
 {
     float v[CM_FIR_MAX * CM_FIR_MAX];
     int n = config->n_filter;
     double sum = 0;
     if (t->count != (size_t)(n * n)) return 0;
-    cm_st_read_f32(t, v);
+    cm_tensor_widen(t, v);
     for (int i = 0; i < n; i++) sum += config->filter[i];
     for (int i = 0; i < n * n; i++)
         if (!(fabs((double)v[i] - config->filter[i / n] * config->filter[i % n] / (sum * sum)) < 1e-6)) return 0;
@@ -243,7 +244,7 @@ typedef struct {
     names missing, extra, mismatched;
 } complaints;
 
-static void match(const cm_graph *graph, const cm_net_config *config, const cm_st_tensor *t, int index, int mapped,
+static void match(const cm_graph *graph, const cm_net_config *config, const cm_tensor *t, int index, int mapped,
                   cm_param_source *sources, complaints *c)
 {
     const cm_param_desc *p = &graph->params[index];
@@ -254,7 +255,7 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_s
     if (!same_shape(p, t)) append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, want, have);
     else if (!float_type(t->type))
         append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16 or F16)", comma, t->name,
-               cm_st_type_name(t->type));
+               cm_tensor_type_name(t->type));
     else if (p->constant && !right_filter(t, config))
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
     else if (sources[index].user)
@@ -277,7 +278,7 @@ static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_ne
                      const entry *order, cm_param_source *sources, complaints *c)
 {
     for (size_t i = 0; i < cp->file.count; i++) {
-        const cm_st_tensor *t = &cp->file.tensors[i];
+        const cm_tensor *t = &cp->file.tensors[i];
         entry key = {t->name, 0};
         if (extra && strcmp(t->name, extra) == 0) continue;
         if (config->type != CM_NET_ADM && strncmp(t->name, "model.", 6) == 0) key.name += 6;

@@ -29,7 +29,7 @@ cm_status cm_checkpoint_bind(const cm_checkpoint *checkpoint, const char *path, 
 json_t *cm_checkpoint_metadata(const json_t *config);
 
 /* The tensor behind parameter `index` after binding; NULL for an absent buffer. */
-const cm_st_tensor *cm_checkpoint_tensor(const cm_param_source *source);
+const cm_tensor *cm_checkpoint_tensor(const cm_param_source *source);
 
 /* NaN or infinity among the values. */
 int cm_checkpoint_finite(const cm_param_source *source);

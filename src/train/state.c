@@ -56,19 +56,19 @@ static cm_status join(char *out, const char *a, const char *b)
 /* --- tensors ------------------------------------------------------------------------- */
 
 /* Describes a block's tensors under prefix NAME; returns how many. */
-static size_t describe(const cm_trainer *t, const float *block, const char *prefix, cm_st_tensor *tensors,
+static size_t describe(const cm_trainer *t, const float *block, const char *prefix, cm_tensor *tensors,
                        char (*names)[160])
 {
     const cm_learner *l = t->learner;
     size_t n = 0;
     for (int i = 0; i < l->graph->n_params; i++) {
         const cm_param_desc *p = &l->graph->params[i];
-        cm_st_tensor *s = &tensors[n];
+        cm_tensor *s = &tensors[n];
         if (l->offsets[i] == SIZE_MAX) continue;
         (void)snprintf(names[n], sizeof names[n], "%s%.140s", prefix, p->name);
         memset(s, 0, sizeof *s);
         s->name = names[n++];
-        s->type = CM_ST_F32;
+        s->type = CM_TENSOR_F32;
         s->rank = p->rank;
         for (int k = 0; k < p->rank; k++) s->shape[k] = p->shape[k];
         s->count = cm_param_elements(p);
@@ -79,11 +79,11 @@ static size_t describe(const cm_trainer *t, const float *block, const char *pref
 }
 
 static cm_status with_tensors(cm_trainer *t, const part *f,
-                              cm_status (*use)(cm_trainer *, const char *, const cm_st_tensor *, size_t, int),
+                              cm_status (*use)(cm_trainer *, const char *, const cm_tensor *, size_t, int),
                               const char *path)
 {
     size_t most = 2 * (size_t)t->learner->graph->n_params;
-    cm_st_tensor *tensors = cm_calloc(t->context, most, sizeof *tensors);
+    cm_tensor *tensors = cm_calloc(t->context, most, sizeof *tensors);
     char(*names)[160] = cm_calloc(t->context, most, sizeof *names);
     cm_status status = tensors && names ? CM_OK : CM_ERR_MEMORY;
     if (status == CM_OK) {
@@ -96,7 +96,7 @@ static cm_status with_tensors(cm_trainer *t, const part *f,
     return status;
 }
 
-static cm_status write_part(cm_trainer *t, const char *path, const cm_st_tensor *tensors, size_t n, int native)
+static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int native)
 {
     json_t *metadata = NULL;
     if (native) {
@@ -110,15 +110,15 @@ static cm_status write_part(cm_trainer *t, const char *path, const cm_st_tensor 
     return status;
 }
 
-static cm_status read_part(cm_trainer *t, const char *path, const cm_st_tensor *tensors, size_t n, int native)
+static cm_status read_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int native)
 {
     cm_safetensors file;
     cm_status status = CM_OK;
     (void)native;
-    CM_TRY(cm_safetensors_open_as(t->context, path, CM_ST_FETCHED, &file));
+    CM_TRY(cm_safetensors_open_as(t->context, path, CM_TENSORS_FETCHED, &file));
     for (size_t i = 0; i < n && status == CM_OK; i++) {
-        const cm_st_tensor *s = cm_safetensors_find(&file, tensors[i].name);
-        if (!s || s->type != CM_ST_F32 || s->count != tensors[i].count)
+        const cm_tensor *s = cm_safetensors_find(&file, tensors[i].name);
+        if (!s || s->type != CM_TENSOR_F32 || s->count != tensors[i].count)
             status = cm_fail(CM_ERR_SHAPE, "%s: tensor '%s' is %s; this run's network has %zu values there", path,
                              tensors[i].name, s ? "of another size" : "missing", tensors[i].count);
         else status = cm_safetensors_fetch(&file, s, (void *)(uintptr_t)tensors[i].data);
@@ -129,12 +129,12 @@ static cm_status read_part(cm_trainer *t, const char *path, const cm_st_tensor *
 
 /* --- hashes ---------------------------------------------------------------------------- */
 
-static cm_status hash_blocks(XXH3_state_t *state, const cm_reader *r, unsigned char *block, size_t size)
+static cm_status hash_blocks(XXH3_state_t *state, const cm_file_reader *r, unsigned char *block, size_t size)
 {
     (void)XXH3_128bits_reset(state);
     for (size_t at = 0; at < r->size; at += size) {
         size_t n = r->size - at < size ? r->size - at : size;
-        CM_TRY(cm_reader_read(r, at, block, n));
+        CM_TRY(cm_file_reader_read(r, at, block, n));
         (void)XXH3_128bits_update(state, block, n);
     }
     return CM_OK;
@@ -143,11 +143,11 @@ static cm_status hash_blocks(XXH3_state_t *state, const cm_reader *r, unsigned c
 static cm_status hash_file(cm_context *context, const char *path, size_t *size, char text[33])
 {
     enum { BLOCK = 1 << 20 };
-    cm_reader r;
+    cm_file_reader r;
     int kind;
     CM_TRY(cm_path_look(path, &kind));
     if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
-    CM_TRY(cm_reader_open(context, path, &r));
+    CM_TRY(cm_file_reader_open(context, path, &r));
     unsigned char *block = cm_malloc(context, BLOCK, 1);
     XXH3_state_t *state = block ? XXH3_createState() : NULL;
     cm_status status = block ? CM_OK : CM_ERR_MEMORY;
@@ -160,7 +160,7 @@ static cm_status hash_file(cm_context *context, const char *path, size_t *size, 
     }
     (void)XXH3_freeState(state);
     cm_free(context, block);
-    cm_reader_close(&r);
+    cm_file_reader_close(&r);
     return status;
 }
 

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (cm_safetensors_parse(context, "input", data, size, &st) == CM_OK) {
         for (size_t i = 0; i < st.count; i++) {
             float *v = malloc((st.tensors[i].count + 1) * sizeof *v);
-            cm_st_read_f32(&st.tensors[i], v);
+            cm_tensor_widen(&st.tensors[i], v);
             if (st.tensors[i].count) sink = v[st.tensors[i].count - 1];
             free(v);
         }

@@ -332,8 +332,8 @@ static int split_name(const char *name, char *kind, size_t size, uint64_t *seed,
     return end != dot + 1;
 }
 
-static void check_stream(const golden_file *f, golden_result *r, const cm_st_tensor *t, const char *kind,
-                         uint64_t seed, const char *rest)
+static void check_stream(const golden_file *f, golden_result *r, const cm_tensor *t, const char *kind, uint64_t seed,
+                         const char *rest)
 {
     size_t n = t->count;
     double *want = golden_read(f, t->name, NULL), *wide = calloc(n, sizeof *wide);
@@ -366,7 +366,7 @@ static void check_stream(const golden_file *f, golden_result *r, const cm_st_ten
 
 /* determ-indiv: generator i seeded i + num_samples seed; determ: one generator,
  * every draw num_samples tensors; [sample, draw, ...], in batches of any size. */
-static void check_determ(const golden_file *f, golden_result *r, const cm_st_tensor *t, int indiv)
+static void check_determ(const golden_file *f, golden_result *r, const cm_tensor *t, int indiv)
 {
     const char *note = golden_metadata(f, "note"), *at = note ? strstr(note, "seed=") : NULL;
     const char *many = note ? strstr(note, "num_samples=") : NULL;
@@ -407,7 +407,7 @@ static void check_stacked(const golden_file *f, golden_result *r, const char *se
     double *b = golden_read(f, name, NULL);
     (void)snprintf(name, sizeof name, "%s.randint10_after_randn", prefix);
     double *k = golden_read(f, name, NULL);
-    const cm_st_tensor *t = cm_safetensors_find(&f->st, cm_name_of("%s.randn", prefix).text);
+    const cm_tensor *t = cm_safetensors_find(&f->st, cm_name_of("%s.randn", prefix).text);
     size_t n = t ? (size_t)t->shape[0] : 0, size = n ? count / n : 0;
     float *got = calloc(size + 1, sizeof *got);
     const char *at = seeds;
@@ -441,7 +441,7 @@ static void check_stacked(const golden_file *f, golden_result *r, const char *se
 static void run_torch_rng(golden_file *f, golden_result *r)
 {
     for (size_t i = 0; i < f->st.count; i++) {
-        const cm_st_tensor *t = &f->st.tensors[i];
+        const cm_tensor *t = &f->st.tensors[i];
         char kind[32];
         const char *rest;
         uint64_t seed;

@@ -109,10 +109,10 @@ static char *make_config(const cm_safetensors *io)
 
 static float *floats(const cm_safetensors *st, const char *name, size_t *count)
 {
-    const cm_st_tensor *t = cm_safetensors_find(st, name);
+    const cm_tensor *t = cm_safetensors_find(st, name);
     if (!t) return NULL;
     float *out = malloc((t->count + 1) * sizeof *out);
-    cm_st_read_f32(t, out);
+    cm_tensor_widen(t, out);
     *count = t->count;
     return out;
 }
@@ -146,9 +146,9 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
         return;
     }
     r->compared++;
-    const cm_st_tensor *s = cm_safetensors_find(&st, "s");
+    const cm_tensor *s = cm_safetensors_find(&st, "s");
     float v = 0;
-    if (s && s->rank == 0) cm_st_read_f32(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
+    if (s && s->rank == 0) cm_tensor_widen(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
     if (strstr(name, "escaped") && !cm_safetensors_find(&st, "ab\"\\\xc3\xa9"))
         golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
     if (find_io(context, folder, name, &io)) {
@@ -156,7 +156,7 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
         cm_load_options_init(&o, sizeof o);
         o.config_json = config;
         if (cm_model_load(context, path, &o, &model) != CM_OK) golden_fail(r, "%s", cm_last_message());
-        else compare_output(model, &io, st.count && st.tensors[0].type == CM_ST_F16, r);
+        else compare_output(model, &io, st.count && st.tensors[0].type == CM_TENSOR_F16, r);
         cm_model_free(model);
         free(config);
         cm_safetensors_close(&io);

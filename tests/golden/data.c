@@ -37,13 +37,13 @@ static cm_status read_picture(cm_context *context, const char *folder, const cha
     return status;
 }
 
-static void same_bytes(golden_result *r, const cm_st_tensor *t, const void *got, size_t bytes)
+static void same_bytes(golden_result *r, const cm_tensor *t, const void *got, size_t bytes)
 {
     golden_compare(r, t->name, bytes != t->bytes || memcmp(got, t->data, bytes) != 0, 0);
 }
 
 /* x = v / 127.5 - 1 in planes, mirrored or not. */
-static void compare_tensor(golden_result *r, const cm_st_tensor *t, const cm_picture *p, int flip)
+static void compare_tensor(golden_result *r, const cm_tensor *t, const cm_picture *p, int flip)
 {
     size_t side = (size_t)p->width, n = 3 * side * side;
     float *x = calloc(n, sizeof *x), *y = calloc(n, sizeof *y);
@@ -54,7 +54,7 @@ static void compare_tensor(golden_result *r, const cm_st_tensor *t, const cm_pic
 }
 
 /* FILE/what: rgb, cropS, rcrop_S_D_Y_X, crop32_f32_chw, crop32_flip_f32_chw. */
-static void check_picture(cm_context *context, const char *folder, const cm_st_tensor *t, golden_result *r)
+static void check_picture(cm_context *context, const char *folder, const cm_tensor *t, golden_result *r)
 {
     char name[256];
     int s, d, y, x;
@@ -92,7 +92,7 @@ static void check_to_u8(const golden_file *f, golden_result *r)
 {
     size_t n = 0;
     double *x = golden_read(f, "sample_to_u8.x", &n);
-    const cm_st_tensor *edm = cm_safetensors_find(&f->st, "sample_to_u8.edm");
+    const cm_tensor *edm = cm_safetensors_find(&f->st, "sample_to_u8.edm");
     float *v = calloc(n, sizeof *v);
     uint8_t *u = calloc(n, 1);
     for (size_t i = 0; i < n; i++) v[i] = (float)x[i];

@@ -165,7 +165,7 @@ static double *matrix(const golden_file *f, const char *name, size_t side)
  * as one mask of 3 x H x W. */
 static float *expand_omega(const golden_file *f, const editing *e, int32_t p)
 {
-    const cm_st_tensor *t = cm_safetensors_find(&f->st, "omega");
+    const cm_tensor *t = cm_safetensors_find(&f->st, "omega");
     size_t n = 0, h = (size_t)e->m.height, w = (size_t)e->m.width, side = (size_t)p;
     float *omega = t ? read_floats(f, "omega", &n) : NULL, *mask = calloc(e->n, sizeof *mask);
     for (size_t i = 0; omega && i < e->n; i++) {

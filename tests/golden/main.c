@@ -51,27 +51,27 @@ void golden_compare(golden_result *r, const char *what, double deviation, double
     }
 }
 
-static double as_double(const cm_st_tensor *t, size_t i)
+static double as_double(const cm_tensor *t, size_t i)
 {
-    const unsigned char *p = t->data + i * cm_st_type_size(t->type);
+    const unsigned char *p = t->data + i * cm_tensor_type_size(t->type);
     double d;
     float s;
     int64_t n;
     int32_t k;
     switch (t->type) {
-    case CM_ST_F64: memcpy(&d, p, 8); return d;
-    case CM_ST_F32: memcpy(&s, p, 4); return (double)s;
-    case CM_ST_I64: memcpy(&n, p, 8); return (double)n;
-    case CM_ST_I32: memcpy(&k, p, 4); return k;
-    case CM_ST_U8:
-    case CM_ST_BOOL: return p[0];
+    case CM_TENSOR_F64: memcpy(&d, p, 8); return d;
+    case CM_TENSOR_F32: memcpy(&s, p, 4); return (double)s;
+    case CM_TENSOR_I64: memcpy(&n, p, 8); return (double)n;
+    case CM_TENSOR_I32: memcpy(&k, p, 4); return k;
+    case CM_TENSOR_U8:
+    case CM_TENSOR_BOOL: return p[0];
     default: return NAN;
     }
 }
 
 double *golden_read(const golden_file *f, const char *name, size_t *count)
 {
-    const cm_st_tensor *t = cm_safetensors_find(&f->st, name);
+    const cm_tensor *t = cm_safetensors_find(&f->st, name);
     if (!t) return NULL;
     double *out = malloc((t->count + 1) * sizeof *out);
     for (size_t i = 0; i < t->count; i++) out[i] = as_double(t, i);

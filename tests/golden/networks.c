@@ -245,7 +245,7 @@ int golden_inputs_read(const golden_file *f, const net_case *c, const char *x_na
     memset(in, 0, sizeof *in);
     in->sigma = golden_read(f, sigma_name, &in->n);
     if (!in->sigma || in->n == 0) return 0;
-    const cm_st_tensor *t = cm_safetensors_find(&f->st, x_name);
+    const cm_tensor *t = cm_safetensors_find(&f->st, x_name);
     if (t && t->rank == 4) {
         int nhwc = c->family == FLAX;
         in->h = (int32_t)t->shape[nhwc ? 1 : 2];
@@ -472,7 +472,7 @@ static void run_weights(golden_file *f, const char *name, golden_result *r)
     cm_model *m = fill_model(f->context, c.network, none, size, size, c.family == FLAX, c.fill, c.seed);
     if (!m) golden_fail(r, "%s", cm_last_message());
     for (size_t i = 0; m && i < f->st.count; i++) {
-        const cm_st_tensor *t = &f->st.tensors[i];
+        const cm_tensor *t = &f->st.tensors[i];
         const char *plain = strncmp(t->name, "model.", 6) == 0 ? t->name + 6 : t->name;
         int k = 0;
         while (k < m->graph->n_params && strcmp(m->graph->params[k].name, plain) != 0) k++;

@@ -88,7 +88,7 @@ cm_status toy_on_noise(void *user, int draw, double *out)
 }
 
 int toy_weights(const golden_file *f, golden_result *r, toy *t, cm_model *m, const char *precond, int adm,
-                const cm_st_tensor *x)
+                const cm_tensor *x)
 {
     memset(t, 0, sizeof *t);
     memset(m, 0, sizeof *m);

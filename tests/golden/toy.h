@@ -29,7 +29,7 @@ cm_status toy_on_noise(void *user, int draw, double *out);
 /* Weights, and a cm_model of 3 x height x width with no network, for the
  * options.  0: the file has no such network. */
 int toy_weights(const golden_file *f, golden_result *r, toy *t, cm_model *m, const char *precond, int adm,
-                const cm_st_tensor *images);
+                const cm_tensor *images);
 /* Everything the sampler files hold. */
 int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int consistency, int edm, double **start,
              double **want, size_t *n);

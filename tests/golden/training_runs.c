@@ -183,7 +183,7 @@ void run_train(golden_file *f, golden_result *r)
     double *masks = golden_read(f, "dropout_masks", NULL), *lr = golden_read(f, "lr", NULL);
     double *scales = golden_read(f, "N", NULL), *mu = golden_read(f, "mu", NULL);
     int32_t *all_labels = integers(f, "labels", &labels_count), labels[64];
-    const cm_st_tensor *shape = cm_safetensors_find(&f->st, "batch_index");
+    const cm_tensor *shape = cm_safetensors_find(&f->st, "batch_index");
     w.steps = (size_t)shape->shape[0];
     w.batch = (size_t)shape->shape[1];
     golden_agrees(f, r, "steps", (double)w.steps);

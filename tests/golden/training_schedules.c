@@ -184,12 +184,12 @@ void run_bilinear(golden_file *f, golden_result *r)
 {
     golden_says(f, r, "mode", "bilinear, align_corners=False, antialias off");
     for (size_t t = 0; t < f->st.count; t++) {
-        const cm_st_tensor *to = &f->st.tensors[t];
+        const cm_tensor *to = &f->st.tensors[t];
         const char *name = to->name, *end = strstr(name, ".f64");
         if (to->rank != 4 || !end) continue;
         /* The source is the input of the same batch and channels that is not itself a result. */
         for (size_t k = 0; k < f->st.count; k++) {
-            const cm_st_tensor *from = &f->st.tensors[k];
+            const cm_tensor *from = &f->st.tensors[k];
             if (from->rank != 4 || from->name[0] != 'x' || strstr(from->name, ".f64") ||
                 from->shape[0] != to->shape[0])
                 continue;

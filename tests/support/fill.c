@@ -191,14 +191,14 @@ const float *fill_param(const cm_model *model, int index)
 
 cm_status fill_model_write(cm_model *m, const json_t *network, const json_t *precond, const char *path)
 {
-    cm_st_tensor *tensors = calloc((size_t)m->graph->n_params, sizeof *tensors);
+    cm_tensor *tensors = calloc((size_t)m->graph->n_params, sizeof *tensors);
     size_t n = 0;
     for (int i = 0; i < m->graph->n_params; i++) {
         const cm_param_desc *p = &m->graph->params[i];
         if (p->constant) continue;
-        cm_st_tensor *t = &tensors[n++];
+        cm_tensor *t = &tensors[n++];
         t->name = p->name;
-        t->type = CM_ST_F32;
+        t->type = CM_TENSOR_F32;
         t->rank = p->rank;
         memcpy(t->shape, p->shape, sizeof p->shape);
         t->count = cm_param_elements(p);
