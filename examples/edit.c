@@ -430,7 +430,9 @@ static cm_status draw(program *p, cm_sampler *sampler, size_t n, int32_t *labels
     cli_progress progress;
     cli_progress_begin(&progress, tasks[p->task], p->quiet);
     progress.all = p->n_results;
-    p->sample.labels = p->n_cycle ? labels : NULL;
+    cm_condition condition = CM_CONDITION_INIT;
+    condition.labels = p->n_cycle ? labels : NULL;
+    p->sample.condition = &condition;
     p->sample.progress = cli_progress_step;
     p->sample.progress_user = &progress;
     cm_status status = p->task == INTERPOLATE ? interpolate(p, sampler, labels, results, seconds)

@@ -29,12 +29,14 @@ static cm_status draw(cm_model *model, const cm_model_info *info, const page_for
     cm_sampler *sampler;
     cm_sampler_options so;
     cm_sample_options s = *common;
+    cm_condition condition = CM_CONDITION_INIT;
     int32_t labels[MOST];
     cm_sampler_options_init(&so, sizeof so);
     so.threads = threads;
     for (size_t i = 0; i < n; i++)
         labels[i] = info->num_classes ? (int32_t)i % form->columns % info->num_classes : -1;
-    s.labels = labels;
+    condition.labels = labels;
+    s.condition = &condition;
     if (!info->is_consistency) s.method = CM_METHOD_HEUN, s.steps = HEUN_STEPS;
     cm_status status = cm_sampler_create(model, &so, &sampler);
     if (status != CM_OK) return status;

@@ -188,10 +188,12 @@ static cm_status call(program *p, const cm_model_info *info, cm_sampler *sampler
                       int32_t *labels, float *images, double *seconds)
 {
     cm_sample_options o = p->sample;
+    cm_condition condition = CM_CONDITION_INIT;
     int labelled = p->rows || p->n_cycle;
     for (size_t i = 0; labelled && i < n; i++) labels[i] = label_of(p, info, first + i);
     o.first_index += first;
-    o.labels = labelled ? labels : NULL;
+    condition.labels = labelled ? labels : NULL;
+    o.condition = &condition;
     double before = cli_seconds();
     cm_status status = cm_sampler_run(sampler, &o, n, images);
     *seconds = cli_seconds() - before;

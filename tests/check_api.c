@@ -249,7 +249,7 @@ START_TEST(sizes_before_reads)
         size_t n = too_many[i];
         cm_images given = {n, 1, 32, 32, image}, single = {1, 1, 32, 32, image}, mask = {n, 1, 32, 32, image};
         cm_sample_options_init(&o, sizeof o);
-        o.labels = labels;
+        o.condition = LABELS(labels);
         FAILS(cm_sampler_run(s, &o, n, image), CM_ERR_LIMIT, "images");
         FAILS(cm_sampler_run(s, NULL, n, image), CM_ERR_LIMIT, "images");
         o.noise = image;
@@ -359,7 +359,7 @@ static void *call_long(void *user)
     cm_edit_options e;
     cm_sample_options_init(&o, sizeof o);
     cm_edit_options_init(&e, sizeof e);
-    o.labels = labels;
+    o.condition = LABELS(labels);
     o.steps = c->kind == 1 ? 1000 : 0;
     o.progress = count_calls, o.progress_user = c;
     e.sampling = &o;
@@ -448,7 +448,7 @@ START_TEST(cancel_before_the_network)
     cm_sample_options_init(&o, sizeof o);
     cm_edit_options_init(&e, sizeof e);
     cm_edit_map_init(&map, sizeof map);
-    o.labels = &label;
+    o.condition = LABELS(&label);
     o.progress = never;
     e.sampling = &o;
     map.forward = map.inverse = cancel_in_the_map;
@@ -492,21 +492,67 @@ START_TEST(denoise_reports_and_stops)
     OK(cm_model_denoise(m, N, x, sigma, NULL, want));
     watcher w = {.model = m, .nested = 1};
     cm_denoise_options_init(&o, sizeof o);
-    OK(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y));
+    OK(cm_model_denoise_with(m, &o, N, x, sigma, y));
     ck_assert_mem_eq(y, want, sizeof y);
     o.progress = watch, o.progress_user = &w;
-    OK(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y));
+    OK(cm_model_denoise_with(m, &o, N, x, sigma, y));
     ck_assert(w.done == N && w.total == N && w.calls == N / 2); /* two threads, two images at a time */
     ck_assert_mem_eq(y, want, sizeof y);
     w = (watcher){.model = m, .stop_at = 3};
-    FAILS(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y), CM_ERR_CANCELLED, "progress callback");
+    FAILS(cm_model_denoise_with(m, &o, N, x, sigma, y), CM_ERR_CANCELLED, "progress callback");
     ck_assert(w.done == 4 && w.calls == 2);
     OK(cm_model_denoise(m, N, x, sigma, NULL, y));
     ck_assert_mem_eq(y, want, sizeof y);
     o.struct_size = 3;
-    FAILS(cm_model_denoise_with(m, &o, N, x, sigma, NULL, y), CM_ERR_ARGUMENT, "cm_denoise_options");
+    FAILS(cm_model_denoise_with(m, &o, N, x, sigma, y), CM_ERR_ARGUMENT, "cm_denoise_options");
     cm_model_free(m);
     cm_context_free(context);
+}
+END_TEST
+
+/* What a network is conditioned on: the same labels by either call, none by default, and its own struct checked. */
+START_TEST(conditions)
+{
+    static float x[2 * SIZE], want[2 * SIZE], y[2 * SIZE];
+    static const float sigma[2] = {1, 2};
+    static const int32_t threes[2] = {3, 3}, eleven[2] = {3, 11};
+    cm_condition c = CM_CONDITION_INIT, filled;
+    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT, filled_options;
+    cm_model *m;
+    cm_condition_init(&filled, sizeof filled);
+    ck_assert_mem_eq(&c, &filled, sizeof c);
+    cm_denoise_options_init(&filled_options, sizeof filled_options);
+    ck_assert_mem_eq(&o, &filled_options, sizeof o);
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    for (int i = 0; i < 2 * SIZE; i++) x[i] = (float)sin(i);
+    OK(cm_model_denoise(m, 2, x, sigma, threes, want));
+    OK(cm_model_denoise_with(m, &o, 2, x, sigma, y));
+    ck_assert_mem_ne(y, want, sizeof y);
+    OK(cm_model_denoise(m, 2, x, sigma, NULL, want));
+    ck_assert_mem_eq(y, want, sizeof y);
+    o.condition = &c; /* without labels: the same */
+    OK(cm_model_denoise_with(m, &o, 2, x, sigma, y));
+    ck_assert_mem_eq(y, want, sizeof y);
+    c.labels = threes;
+    OK(cm_model_denoise(m, 2, x, sigma, threes, want));
+    OK(cm_model_denoise_with(m, &o, 2, x, sigma, y));
+    ck_assert_mem_eq(y, want, sizeof y);
+    c.labels = eleven;
+    FAILS(cm_model_denoise_with(m, &o, 2, x, sigma, y), CM_ERR_ARGUMENT, "11");
+    c.labels = threes, c.reserved = 1;
+    FAILS(cm_model_denoise_with(m, &o, 2, x, sigma, y), CM_ERR_ARGUMENT, "cm_condition: reserved is 1");
+    c.reserved = 0, c.struct_size = 0;
+    FAILS(cm_model_denoise_with(m, &o, 2, x, sigma, y), CM_ERR_ARGUMENT, "cm_condition: struct_size is 0");
+    o.condition = NULL, o.reserved = 1;
+    FAILS(cm_model_denoise_with(m, &o, 2, x, sigma, y), CM_ERR_ARGUMENT, "cm_denoise_options: reserved is 1");
+    cm_sample_options s = {.struct_size = sizeof s, .condition = &c}; /* a sampler's reader is the same */
+    cm_sampler *sampler;
+    OK(cm_sampler_create(m, NULL, &sampler));
+    FAILS(cm_sampler_run(sampler, &s, 2, y), CM_ERR_ARGUMENT, "cm_condition: struct_size is 0");
+    int32_t nfe;
+    FAILS(cm_sampler_nfe(sampler, &s, &nfe), CM_ERR_ARGUMENT, "cm_condition: struct_size is 0");
+    cm_sampler_free(sampler);
+    cm_model_free(m);
 }
 END_TEST
 
@@ -797,6 +843,7 @@ Suite *make_suite(void)
     tcase_add_test(calls, no_cancel_is_lost);
     tcase_add_test(calls, cancel_before_the_network);
     tcase_add_test(calls, denoise_reports_and_stops);
+    tcase_add_test(calls, conditions);
     tcase_add_test(t, any_budget);
     tcase_add_test(t, a_run_allocates_little);
     tcase_add_test(t, log_goes_to_the_hook);

@@ -45,13 +45,15 @@ static cm_sampler *sampler(cm_model *m, int threads, int batch)
 
 static const int32_t labels[64] = {3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8};
 static cm_sample_options sampling;
+static cm_condition condition = CM_CONDITION_INIT;
 
 static cm_edit_options options(int colour, int variations)
 {
     cm_edit_options o;
     cm_sample_options_init(&sampling, sizeof sampling);
     sampling.seed = 7;
-    sampling.labels = colour ? NULL : labels;
+    condition.labels = colour ? NULL : labels;
+    sampling.condition = &condition;
     cm_edit_options_init(&o, sizeof o);
     o.variations = variations;
     o.sampling = &sampling;
@@ -299,7 +301,7 @@ START_TEST(cut_noise_is_put_back)
         double left[3];
         noisy_digits(sigma, 1, clean, noisy);
         noisy_digits(sigma, 0, clean, floats);
-        sampling.labels = digit_labels;
+        condition.labels = digit_labels;
         o.sigma = sigma;
         for (int k = 0; k < 3; k++) {
             o.cut = k == 1;
@@ -315,9 +317,9 @@ START_TEST(cut_noise_is_put_back)
     static const int32_t twice[DIGITS * 2] = {2, 2, 4, 4, 5, 5, 7, 7};
     static float all[DIGITS * 2 * SIZE];
     o.sigma = 0.5, o.cut = 1;
-    sampling.labels = twice;
+    condition.labels = twice;
     OK(cm_sampler_denoise(s, &o, &given, all));
-    sampling.labels = twice + 2;
+    condition.labels = twice + 2;
     sampling.first_index = 2;
     OK(cm_sampler_denoise(s, &o, &second, again));
     ck_assert_mem_eq(again, all + 2 * SIZE, sizeof again);
@@ -376,7 +378,7 @@ START_TEST(interpolation)
         o.to = 3;
         int32_t threes[FRAMES];
         for (int i = 0; i < FRAMES; i++) threes[i] = 3;
-        sampling.labels = threes;
+        condition.labels = threes;
         sampling.sigmas = two ? sigmas : NULL, sampling.sigma_count = two ? 2 : 0;
         sampling.first_index = 10;
         OK(cm_sampler_interpolate(s, &o, FRAMES, x));
@@ -390,7 +392,7 @@ START_TEST(interpolation)
                 step += pow((double)(x[(k + 1) * SIZE + i] - x[k * SIZE + i]), 2) / (FRAMES - 1);
         for (int i = 0; i < SIZE; i++) whole += pow((double)(x[(FRAMES - 1) * SIZE + i] - x[i]), 2);
         ck_assert_msg(step < whole / 2, "neighbours %g, ends %g", step, whole);
-        sampling.labels = NULL; /* drawn once for all frames */
+        condition.labels = NULL; /* drawn once for all frames */
         OK(cm_sampler_interpolate(s, &o, FRAMES, again));
         cm_sampler *one = sampler(m, 1, 1);
         OK(cm_sampler_interpolate(one, &o, FRAMES, x));
@@ -615,7 +617,7 @@ static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t firs
         w->kept += memcmp(denoised + i * SIZE, w->y + (first + i) / 2 * SIZE, SIZE / 2 * sizeof *x) == 0;
     cm_edit_options_init(&o, sizeof o);
     cm_sample_options_init(&other, sizeof other);
-    other.labels = labels;
+    other.condition = LABELS(labels);
     o.sampling = &other;
     FAILS(run_task(w->s, INPAINT, &o, 1, w->y, x), CM_ERR_STATE, "already running");
     return 0;
@@ -735,7 +737,7 @@ START_TEST(input_refused)
     BAD(IN(given, k), CM_ERR_ARGUMENT, "80]", (sampling.sigmas = high, sampling.sigma_count = 1));
     BAD(IN(given, k), CM_ERR_ARGUMENT, "80]", sampling.sigma_max = 81);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "sigma_min 80", sampling.sigma_min = 80);
-    BAD(IN(given, k), CM_ERR_ARGUMENT, "give a label", sampling.labels = NULL);
+    BAD(IN(given, k), CM_ERR_ARGUMENT, "give a label", condition.labels = NULL);
     FAILS(cm_sampler_inpaint(s, NULL, &given, &k, x), CM_ERR_ARGUMENT, "give a label");
     BAD(IN(given, k), CM_ERR_ARGUMENT, "method is 3", sampling.method = CM_METHOD_HEUN);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "steps is -1", sampling.steps = -1);
@@ -776,7 +778,7 @@ START_TEST(input_refused)
     odd.height = 8, odd.width = 16;
     BAD(cm_sampler_super_resolve(s, &o, &odd, x), CM_ERR_SHAPE, "given is 1 x 8 x 16", (void)0);
     BAD(cm_sampler_colorize(s, &o, &given, x), CM_ERR_SHAPE, "1 channel", (void)0);
-    BAD(cm_sampler_colorize(sc, &o, &given, x), CM_ERR_SHAPE, "expected 1 x 16 x 16", sampling.labels = NULL);
+    BAD(cm_sampler_colorize(sc, &o, &given, x), CM_ERR_SHAPE, "expected 1 x 16 x 16", condition.labels = NULL);
     BAD(cm_sampler_interpolate(s, &o, 1, x), CM_ERR_ARGUMENT, "1 frames", (void)0);
     BAD(cm_sampler_interpolate(s, &o, 2, x), CM_ERR_ARGUMENT, "variations has no effect", o.variations = 2);
     BAD(cm_sampler_interpolate(s, &o, 2, x), CM_ERR_ARGUMENT, "sigma has no effect", o.sigma = 2);

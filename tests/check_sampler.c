@@ -77,7 +77,7 @@ START_TEST(reference_images)
         cm_sampler *s = sampler(m, 2, 4);
         cm_sample_options o = options(k == 0 ? CM_METHOD_ONESTEP : k == 1 ? CM_METHOD_MULTISTEP : CM_METHOD_HEUN);
         o.noise = noise[0];
-        o.labels = labels;
+        o.condition = LABELS(labels);
         o.clip_output = o.clip_denoised = -1;
         if (k == 1) o.step_noise = noise[1], o.noise_steps = 1;
         if (k == 2) o.steps = 18;
@@ -147,9 +147,9 @@ START_TEST(seeds_and_labels_matter)
     float *a = draw(s, &o, 2), *b, *c, *d;
     o.seed = 12;
     b = draw(s, &o, 2);
-    o.labels = sevens;
+    o.condition = LABELS(sevens);
     c = draw(s, &o, 2);
-    o.labels = nones;
+    o.condition = LABELS(nones);
     d = draw(s, &o, 2);
     ck_assert_mem_ne(a, b, SIZE * sizeof *a);
     ck_assert_mem_ne(a, a + SIZE, SIZE * sizeof *a);
@@ -201,7 +201,7 @@ START_TEST(torch_stream)
     FAILS(cm_sampler_run(s, &o, 4, a), CM_ERR_ARGUMENT, "num_samples");
     o.num_samples = 10;
     FAILS(cm_sampler_run(s, &o, 4, a), CM_ERR_ARGUMENT, "labels");
-    o.labels = labels;
+    o.condition = LABELS(labels);
     OK(cm_sampler_run(s, &o, 4, a));
     free(a), free(b);
     cm_sampler_free(s);
@@ -430,8 +430,8 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_HEUN, o.edm_alpha = 0.5), "edm_");
     BAD((o.method = CM_METHOD_EDM, o.edm_schedule = 3), "edm_");
     BAD(o.clip_denoised = 2, "clip");
-    BAD(o.labels = ten, "-1..9");
-    BAD(o.labels = minus, "-2");
+    BAD(o.condition = LABELS(ten), "-1..9");
+    BAD(o.condition = LABELS(minus), "-2");
     BAD(o.noise_source = 3, "noise_source");
     BAD(o.num_samples = 3, "num_samples");
     BAD((o.method = CM_METHOD_EULER, o.step_noise = noise, o.noise_steps = 1), "step_noise has no effect");

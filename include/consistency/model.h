@@ -43,14 +43,42 @@ typedef struct cm_save_options {
     int32_t overwrite;
 } cm_save_options;
 
+/* What a network is conditioned on besides the noise level, in sampling, editing,
+ * evaluation and training.  NULL in the place of a struct means the same as one whose
+ * members are all 0.
+ *
+ *     cm_condition condition = CM_CONDITION_INIT;
+ *     condition.labels = labels;
+ *     options.condition = &condition;
+ */
+typedef struct cm_condition {
+    uint32_t struct_size;
+    int32_t reserved; /* must be 0 */
+    /* One class number for each image of the call, 0 .. num_classes - 1, or -1 for "no
+     * label" where the network knows one (cm_model_info.needs_label is 0).  NULL: what
+     * the call says; cm_model_denoise_with takes -1 for all images, a sampler draws the
+     * labels.  An unconditional model takes NULL or -1. */
+    const int32_t *labels;
+} cm_condition;
+
+/* clang-format off */
+#define CM_CONDITION_INIT {sizeof(cm_condition), 0, NULL}
+/* clang-format on */
+
 typedef struct cm_denoise_options {
     uint32_t struct_size;
+    int32_t reserved;              /* must be 0 */
+    const cm_condition *condition; /* borrowed for the call; NULL: no labels */
     /* After every few images, with how many of the call are done; non-zero stops the call
      * within one network evaluation.  While the call waits for another thread's it is asked
      * ten times a second.  May call anything, this function on this model included. */
     cm_progress_fn progress;
     void *progress_user;
 } cm_denoise_options;
+
+/* clang-format off */
+#define CM_DENOISE_OPTIONS_INIT {sizeof(cm_denoise_options), 0, NULL, NULL, NULL}
+/* clang-format on */
 
 typedef struct cm_model_info {
     uint32_t struct_size;
@@ -70,6 +98,7 @@ typedef struct cm_model_info {
 
 CM_API void cm_load_options_init(cm_load_options *options, size_t struct_size);
 CM_API void cm_save_options_init(cm_save_options *options, size_t struct_size);
+CM_API void cm_condition_init(cm_condition *condition, size_t struct_size);
 CM_API void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size);
 CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 
@@ -136,9 +165,10 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
  * `out` is unspecified), LIMIT, MEMORY. */
 CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma,
                                   const int32_t *labels, float *out);
-/* The same with options (NULL = defaults); after CANCELLED `out` is unspecified. */
+/* The same with options (NULL = defaults), which hold the labels; after CANCELLED `out`
+ * is unspecified. */
 CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
-                                       const float *sigma, const int32_t *labels, float *out);
+                                       const float *sigma, float *out);
 
 #ifdef __cplusplus
 }

@@ -107,9 +107,9 @@ typedef struct cm_sample_options {
     const float *noise;
     const float *step_noise;
     size_t noise_steps;
-    /* n class numbers; NULL = drawn from each image's own stream (conditional
-     * models); -1 = no label where the network knows one. */
-    const int32_t *labels;
+    /* Borrowed for the call.  NULL, or without labels: a label for each image of a
+     * conditional model is drawn from the stream of that image. */
+    const cm_condition *condition;
     /* Of this sampler the callbacks may call cm_sampler_cancel, _info_get and _nfe. */
     cm_progress_fn progress;
     void *progress_user;

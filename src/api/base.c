@@ -59,7 +59,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         {"cm_dataset_info", sizeof(cm_dataset_info)},       {"cm_train_options", sizeof(cm_train_options)},
         {"cm_train_report", sizeof(cm_train_report)},       {"cm_images", sizeof(cm_images)},
         {"cm_edit_options", sizeof(cm_edit_options)},       {"cm_edit_map", sizeof(cm_edit_map)},
-        {"cm_denoise_options", sizeof(cm_denoise_options)}};
+        {"cm_denoise_options", sizeof(cm_denoise_options)}, {"cm_condition", sizeof(cm_condition)}};
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;
     return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "diffusion/condition.h"
 #include "diffusion/sampler.h"
 
 void cm_edit_options_init(cm_edit_options *options, size_t struct_size)
@@ -16,12 +17,12 @@ void cm_edit_map_init(cm_edit_map *map, size_t struct_size)
     cm_options_zero(map, struct_size);
 }
 
-static cm_status read_options(const cm_edit_options *options, cm_edit_options *o, cm_sample_options *sampling)
+static cm_status read_options(const cm_edit_options *options, cm_edit_options *o, cm_sample_options *sampling,
+                              cm_condition *condition)
 {
     memset(o, 0, sizeof *o);
-    memset(sampling, 0, sizeof *sampling);
     if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_edit_options"));
-    if (o->sampling) CM_TRY(cm_options_read(sampling, sizeof *sampling, o->sampling, "cm_sample_options"));
+    CM_TRY(cm_sample_options_read(o->sampling, sampling, condition));
     o->sampling = sampling;
     return CM_OK;
 }
@@ -48,13 +49,14 @@ static cm_status run(const call *c)
 {
     cm_edit_options o;
     cm_sample_options sampling;
+    cm_condition condition;
     cm_edit_map map;
     const char *name = c->task->name;
     if (!c->sampler || !c->given || !c->images)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: sampler, given or images is NULL", name);
     if (c->task->masked && !c->mask) CM_FAIL(CM_ERR_ARGUMENT, "%s: mask is NULL", name);
     CM_TRY(cm_context_check_process(c->sampler->model->context));
-    CM_TRY(read_options(c->options, &o, &sampling));
+    CM_TRY(read_options(c->options, &o, &sampling, &condition));
     memset(&map, 0, sizeof map);
     if (c->map) CM_TRY(cm_options_read(&map, sizeof map, c->map, "cm_edit_map"));
     CM_TRY(cm_call_begin(&c->sampler->call, "sampler"));
@@ -114,9 +116,10 @@ cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *opt
 {
     cm_edit_options o;
     cm_sample_options sampling;
+    cm_condition condition;
     if (!sampler || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_interpolate: sampler or images is NULL");
     CM_TRY(cm_context_check_process(sampler->model->context));
-    CM_TRY(read_options(options, &o, &sampling));
+    CM_TRY(read_options(options, &o, &sampling, &condition));
     CM_TRY(check_frames(&o, frames));
     CM_TRY(cm_call_begin(&sampler->call, "sampler"));
     return cm_sampler_end(sampler, cm_sampler_frames(sampler, &sampling, o.to ? o.to : 1, frames, images));

@@ -10,6 +10,7 @@
 #include "base/options.h"
 #include "base/pool.h"
 #include "diffusion/classes.h"
+#include "diffusion/condition.h"
 #include "diffusion/denoiser.h"
 #include "io/json_tree.h"
 #include "tensor/finite.h"
@@ -22,6 +23,11 @@ void cm_load_options_init(cm_load_options *options, size_t struct_size)
 void cm_save_options_init(cm_save_options *options, size_t struct_size)
 {
     cm_options_zero(options, struct_size);
+}
+
+void cm_condition_init(cm_condition *condition, size_t struct_size)
+{
+    cm_options_zero(condition, struct_size);
 }
 
 void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size)
@@ -338,23 +344,30 @@ static cm_status denoise(const job *j)
 }
 
 cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
-                                const float *sigma, const int32_t *labels, float *out)
+                                const float *sigma, float *out)
 {
     cm_denoise_options o;
-    const job j = {model, &o, n, x, sigma, labels, out};
+    cm_condition condition;
     if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
     CM_TRY(cm_context_check_process(model->context));
     memset(&o, 0, sizeof o);
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_denoise_options"));
+    CM_TRY(cm_reserved_check("cm_denoise_options", o.reserved));
+    CM_TRY(cm_condition_read(o.condition, &condition));
     CM_TRY(check_images(model, n, x));
     CM_TRY(check_sigmas(model, n, sigma));
-    CM_TRY(cm_model_check_labels(model, labels, n));
+    CM_TRY(cm_model_check_labels(model, condition.labels, n));
+    const job j = {model, &o, n, x, sigma, condition.labels, out};
     return denoise(&j);
 }
 
 cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma, const int32_t *labels,
                            float *out)
 {
-    return cm_model_denoise_with(model, NULL, n, x, sigma, labels, out);
+    cm_condition condition = CM_CONDITION_INIT;
+    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
+    condition.labels = labels;
+    o.condition = &condition;
+    return cm_model_denoise_with(model, &o, n, x, sigma, out);
 }

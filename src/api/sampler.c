@@ -5,6 +5,7 @@
 
 #include "base/options.h"
 #include "base/pool.h"
+#include "diffusion/condition.h"
 #include "diffusion/sampler.h"
 #include "diffusion/times.h"
 
@@ -76,19 +77,14 @@ void cm_sampler_free(cm_sampler *sampler)
     cm_sampler_close(sampler);
 }
 
-static cm_status read_options(const cm_sample_options *options, cm_sample_options *o)
-{
-    memset(o, 0, sizeof *o);
-    return options ? cm_options_read(o, sizeof *o, options, "cm_sample_options") : CM_OK;
-}
-
 cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images)
 {
     cm_sample_options o;
+    cm_condition condition;
     if (!sampler || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: sampler or images is NULL");
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: n is 0, ask for at least one image");
     CM_TRY(cm_context_check_process(sampler->model->context));
-    CM_TRY(read_options(options, &o));
+    CM_TRY(cm_sample_options_read(options, &o, &condition));
     CM_TRY(cm_call_begin(&sampler->call, "sampler"));
     return cm_sampler_end(sampler, cm_sampler_draw(sampler, &o, n, images));
 }
@@ -101,9 +97,10 @@ void cm_sampler_cancel(cm_sampler *sampler)
 cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe)
 {
     cm_sample_options o;
+    cm_condition condition;
     cm_times times;
     if (!sampler || !nfe) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_nfe: sampler or nfe is NULL");
-    CM_TRY(read_options(options, &o));
+    CM_TRY(cm_sample_options_read(options, &o, &condition));
     CM_TRY(cm_times_resolve(sampler->model, &o, &times));
     *nfe = cm_solver_nfe(&times.solver);
     cm_times_release(sampler->model, &times);

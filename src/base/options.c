@@ -37,6 +37,12 @@ cm_status cm_options_read(void *ours, size_t our_size, const void *theirs, const
     return CM_OK;
 }
 
+cm_status cm_reserved_check(const char *name, int32_t reserved)
+{
+    if (reserved) CM_FAIL(CM_ERR_ARGUMENT, "%s: reserved is %d, expected 0", name, reserved);
+    return CM_OK;
+}
+
 cm_status cm_info_write(void *theirs, const void *ours, size_t our_size, const char *name)
 {
     uint32_t size;

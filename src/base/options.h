@@ -11,6 +11,9 @@ void cm_options_zero(void *options, size_t struct_size);
  * this function has filled with defaults.  `name` is for the message. */
 cm_status cm_options_read(void *ours, size_t our_size, const void *theirs, const char *name);
 
+/* ARGUMENT for a reserved member that is not 0. */
+cm_status cm_reserved_check(const char *name, int32_t reserved);
+
 /* The other direction, for infos: fills as much as the caller's struct holds. */
 cm_status cm_info_write(void *theirs, const void *ours, size_t our_size, const char *name);
 

@@ -210,7 +210,7 @@ static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_
     if (e->task == &cm_edit_denoise && !(options->sigma > 0) && !o->sigmas)
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: give the level of the noise as option sigma");
     if (!e->task->starts_noisy && !e->cut && o->noise) return no_effect(e, "noise");
-    if (model->net.num_classes > 0 && !o->labels)
+    if (model->net.num_classes > 0 && !o->condition->labels)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: the model has %d classes; give a label for every result (-1 = none)",
                 e->task->name, model->net.num_classes);
     if (!o->sigmas && !o->ts) CM_TRY(take_levels(e, model, options->sigma));

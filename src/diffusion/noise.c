@@ -57,7 +57,7 @@ void cm_noise_start(cm_noise *noise, double *out)
 
 void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels)
 {
-    const int32_t *given = noise->options->labels;
+    const int32_t *given = noise->options->condition->labels;
     for (size_t i = 0; i < noise->count; i++) {
         cm_stream s = stream(noise, i, 1);
         /* EDM's script draws a label even when the caller overrides it. */

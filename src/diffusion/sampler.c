@@ -182,7 +182,7 @@ static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *
         CM_FAIL(CM_ERR_ARGUMENT, "option noise_source is %d, expected 0..%d", o->noise_source, CM_NOISE_TORCH_INDIV);
     if (o->noise_source == CM_NOISE_TORCH_INDIV && !o->num_samples)
         CM_FAIL(CM_ERR_ARGUMENT, "noise_source TORCH_INDIV needs num_samples, the images of the whole job");
-    if (o->noise_source == CM_NOISE_TORCH_INDIV && s->model->net.num_classes && !o->labels)
+    if (o->noise_source == CM_NOISE_TORCH_INDIV && s->model->net.num_classes && !o->condition->labels)
         CM_FAIL(CM_ERR_ARGUMENT, "noise_source TORCH_INDIV does not draw labels: give them");
     if ((o->step_noise == NULL) != (o->noise_steps == 0))
         CM_FAIL(CM_ERR_ARGUMENT, "step_noise and noise_steps have to be given together");
@@ -231,7 +231,7 @@ static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, flo
              0,
              0};
     r.total = (uint64_t)j->n * (uint64_t)cm_solver_nfe(&times->solver);
-    if (o->labels) CM_TRY(cm_model_check_labels(m, o->labels, j->n)); /* else they are drawn */
+    if (o->condition->labels) CM_TRY(cm_model_check_labels(m, o->condition->labels, j->n)); /* else they are drawn */
     CM_TRY(check_randomness(s, o, times->draws));
     CM_TRY(check_noise(o, j->n, r.noise.size, times->draws));
     if (o->noise_source != CM_NOISE_PHILOX) {

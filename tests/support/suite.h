@@ -18,6 +18,9 @@
         ck_assert_msg(strstr(cm_last_message(), word) != NULL, "message '%s' lacks '%s'", cm_last_message(), word);  \
     } while (0)
 
+/* A condition of these labels, which lives as long as the block it stands in. */
+#define LABELS(list) (&(cm_condition){sizeof(cm_condition), 0, (list)})
+
 /* Reproducible numbers in [-1, 1]. */
 static inline float random_float(uint64_t *state)
 {

@@ -33,7 +33,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from . import _values
 from ._handle import Error, Handle
 from ._interrupt import Interrupt, guarded
-from ._lib import (CM_ERR_CANCELLED, ContextOptions, DenoiseOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
+from ._lib import (CM_ERR_CANCELLED, Condition, ContextOptions, DenoiseOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
                    SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, lib)
 from ._values import Array, Images
 
@@ -227,7 +227,8 @@ class Model(Handle):
 
         with Interrupt() as interrupt, self._held() as handle:
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
-            status = lib.cm_model_denoise_with(handle, C.byref(o), n, data, level, label, pointer)
+            o.condition = _condition(label)
+            status = lib.cm_model_denoise_with(handle, C.byref(o), n, data, level, pointer)
         _finish(status, failure)
         return out
 
@@ -268,6 +269,15 @@ class _Line:
             sys.stderr.write("\rsampling %3.0f%%, about %.0f s left\033[K%s" % (100.0 * done / total, eta, end))
             sys.stderr.flush()
             self.shown = now
+
+
+def _condition(labels: Any) -> Any:
+    """A pointer to the C struct; labels: an array of int32, or None."""
+    c = Condition()
+    lib.cm_condition_init(C.byref(c), C.sizeof(c))
+    if labels is not None:
+        c.labels = C.cast(labels, C.POINTER(C.c_int32))
+    return C.pointer(c)
 
 
 def _tristate(value: Optional[bool], what: str) -> int:
@@ -399,7 +409,7 @@ class Sampler(Editing, Handle):
         if labels is not None:
             array = _values.integers(self.model._labels(labels), n, "labels")
             keep.append(array)
-            o.labels = C.cast(array, C.POINTER(C.c_int32))
+            o.condition = _condition(array)
         failure: List[BaseException] = []
         began = time.monotonic()
         report = _Line() if progress is True else progress or None

@@ -71,9 +71,15 @@ class SaveOptions(Struct):
     _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32)]
 
 
+class Condition(Struct):
+    _c_name = "cm_condition"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("labels", C.POINTER(C.c_int32))]
+
+
 class DenoiseOptions(Struct):
     _c_name = "cm_denoise_options"
-    _fields_ = [("struct_size", C.c_uint32), ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("condition", C.POINTER(Condition)),
+                ("progress", PROGRESS), ("progress_user", C.c_void_p)]
 
 
 class ModelInfo(Struct):
@@ -103,7 +109,7 @@ class SampleOptions(Struct):
                 ("edm_solver", C.c_int32), ("edm_alpha", C.c_double), ("seed", C.c_uint64),
                 ("first_index", C.c_uint64), ("noise_source", C.c_int32), ("num_samples", C.c_uint64),
                 ("noise", C.POINTER(C.c_float)), ("step_noise", C.POINTER(C.c_float)), ("noise_steps", C.c_size_t),
-                ("labels", C.POINTER(C.c_int32)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
+                ("condition", C.POINTER(Condition)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
                 ("step", STEP), ("step_user", C.c_void_p)]
 
 
@@ -174,7 +180,7 @@ class EditMap(Struct):
                 ("inverse", MAP), ("user", C.c_void_p)]
 
 
-STRUCTS: List[Any] = [ContextOptions, LoadOptions, SaveOptions, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
+STRUCTS: List[Any] = [ContextOptions, LoadOptions, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
            DatasetOptions, DatasetInfo, TrainOptions, TrainReport, ImageBatch, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
@@ -194,6 +200,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_context_free": (None, [_p]),
     "cm_load_options_init": (None, [C.POINTER(LoadOptions), _size]),
     "cm_save_options_init": (None, [C.POINTER(SaveOptions), _size]),
+    "cm_condition_init": (None, [C.POINTER(Condition), _size]),
     "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
     "cm_model_load": (C.c_int, [_p, C.c_char_p, C.POINTER(LoadOptions), C.POINTER(_p)]),
@@ -206,7 +213,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_model_param_info": (C.c_int, [_p, _size, C.POINTER(C.c_char_p), _i32p, C.POINTER(C.c_int64), _i32p]),
     "cm_model_param_read": (C.c_int, [_p, _size, _size, _f32p]),
     "cm_model_denoise": (C.c_int, [_p, _size, _f32p, _f32p, _i32p, _f32p]),
-    "cm_model_denoise_with": (C.c_int, [_p, C.POINTER(DenoiseOptions), _size, _f32p, _f32p, _i32p, _f32p]),
+    "cm_model_denoise_with": (C.c_int, [_p, C.POINTER(DenoiseOptions), _size, _f32p, _f32p, _f32p]),
     "cm_sampler_options_init": (None, [C.POINTER(SamplerOptions), _size]),
     "cm_sample_options_init": (None, [C.POINTER(SampleOptions), _size]),
     "cm_sampler_info_init": (None, [C.POINTER(SamplerInfo), _size]),

@@ -1,0 +1,13 @@
+/* condition.h - a caller's conditioning and sampling options, made complete. */
+#ifndef CM_DIFFUSION_CONDITION_H
+#define CM_DIFFUSION_CONDITION_H
+
+#include <consistency/sampler.h>
+
+/* NULL is a condition without labels. */
+cm_status cm_condition_read(const cm_condition *theirs, cm_condition *out);
+
+/* NULL is the defaults.  out->condition is `condition`, which is filled as well. */
+cm_status cm_sample_options_read(const cm_sample_options *theirs, cm_sample_options *out, cm_condition *condition);
+
+#endif
