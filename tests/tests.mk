@@ -166,6 +166,11 @@ PEERS ?=
 bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train $(BUILD)/tests/two_samplers $(BUILD)/tests/yardstick $(BUILD)/tests/op_times
 	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)
 
+# Bits of samples and of training steps, to be compared with those of another build.
+.PHONY: digests
+digests: all $(BUILD)/tests/make_model
+	$(PYTHON) tests/digests.py $(BUILD) > $(BUILD)/digests.txt
+
 # --- fuzzing -------------------------------------------------------------------------
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer,
 # FUZZ_SECONDS a target.
