@@ -85,7 +85,7 @@ DIFFUSION_C := condition schedule weighting precond classes model denoiser solve
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner trainer state
-API_C     := base model sampler edit image dataset trainer
+API_C     := base model sampler edit image dataset trainer train_options
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \

@@ -101,7 +101,12 @@ typedef struct {
     double share; /* --sample-share, percent */
     pages pages;
     int32_t keep, size, labels, random_crop, stop_on_bad;
-    cm_train_options o;
+    cm_train_options *o;
+    struct { /* of the options, once they are final */
+        int32_t batch, threads, objective, averages;
+        int64_t steps;
+        uint64_t seed;
+    } n;
     cm_context *context;
     cm_dataset *dataset;
     cm_model *model, *teacher;
@@ -160,13 +165,15 @@ static void list_presets(void)
 /* --lr and --learning-rate are meant for --set. */
 static void setting_hint(const char *word, int exact, char *text, size_t size)
 {
-    cm_train_options o;
+    cm_train_options *o = NULL;
     char name[80];
     snprintf(name, sizeof name, "%s", word);
     for (char *c = name; *c; c++)
         if (*c == '-') *c = '_';
-    cm_train_options_init(&o, sizeof o);
-    if (cm_train_options_set(&o, name, "?") == CM_OK) return;
+    if (cm_train_options_create(NULL, &o) != CM_OK) return;
+    cm_status status = cm_train_options_set(o, name, "?");
+    cm_train_options_free(o);
+    if (status == CM_OK) return;
     const char *hint = strstr(cm_last_message(), " (did you mean");
     int known = !strstr(cm_last_message(), "unknown training option");
     if (known) snprintf(text, size, ": a training option, give it as --set %s=VALUE", name);
@@ -223,7 +230,7 @@ static void set_option(program *p, int option, const char *v)
 static void apply(program *p, const char *name, const char *value)
 {
     char option[128];
-    if (cm_train_options_set(&p->o, name, value) == CM_OK) return;
+    if (cm_train_options_set(p->o, name, value) == CM_OK) return;
     snprintf(option, sizeof option, "%s", name);
     for (char *c = option; *c; c++)
         if (*c == '_') *c = '-';
@@ -271,7 +278,7 @@ static void apply_config(program *p)
                  *run = json_object_get(p->config, "run"), *network = json_object_get(p->config, "begins_as");
     if (!p->config) return;
     char *text = json_dumps(options_json ? options_json : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    if (!text || cm_train_options_read(&p->o, text) != CM_OK) cli_usage_error(&p->c, "config: %s", cm_last_message());
+    if (!text || cm_train_options_read(p->o, text) != CM_OK) cli_usage_error(&p->c, "config: %s", cm_last_message());
     free(text);
     if (!p->data) p->data = text_of(data, "path");
     if (!p->size) p->size = (int32_t)number_of(data, "size", 0);
@@ -293,17 +300,37 @@ static void apply_config(program *p)
         p->network = p->begins_as = json_dumps(network, JSON_REAL_PRECISION(17));
 }
 
+static double number_option(const cm_train_options *o, const char *name)
+{
+    double value = 0;
+    (void)cm_train_options_get_number(o, name, &value);
+    return value;
+}
+
+static void read_numbers(program *p)
+{
+    char seed[24] = "", averages[8] = "";
+    p->n.batch = (int32_t)number_option(p->o, "batch");
+    p->n.threads = (int32_t)number_option(p->o, "threads");
+    p->n.objective = (int32_t)number_option(p->o, "objective");
+    p->n.steps = (int64_t)number_option(p->o, "steps");
+    (void)cm_train_options_get(p->o, "seed", seed, sizeof seed, NULL);
+    p->n.seed = strtoull(seed, NULL, 10);
+    (void)cm_train_options_get(p->o, "ema", averages, sizeof averages, NULL);
+    p->n.averages = strcmp(averages, "none") != 0;
+}
+
 /* Preset, then the objective, then single numbers, then --set. */
 static void resolve_options(program *p)
 {
     static const char *const names[] = {"objective", "steps", "batch", "seed", "threads"};
     char key[128];
-    cm_train_options_init(&p->o, sizeof p->o);
+    if (cm_train_options_create(NULL, &p->o) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
     find_config(p);
     apply_config(p);
     if (p->labels < 0) p->labels = 0;
     if (p->keep < 0) p->keep = 3;
-    if (p->preset && cm_train_options_preset(&p->o, p->preset) != CM_OK)
+    if (p->preset && cm_train_options_preset(p->o, p->preset) != CM_OK)
         cli_usage_error(&p->c, "%s (--list-presets shows them)", cm_last_message());
     for (int i = 0; i < 5; i++)
         if (p->simple[i]) apply(p, names[i], p->simple[i]);
@@ -314,8 +341,9 @@ static void resolve_options(program *p)
         key[n] = '\0';
         apply(p, key, p->sets[i] + n + 1);
     }
-    if (cm_train_options_check(&p->o) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
-    int64_t twentieth = p->o.steps / 20 ? p->o.steps / 20 : 1;
+    if (cm_train_options_check(p->o) != CM_OK) cli_usage_error(&p->c, "%s", cm_last_message());
+    read_numbers(p);
+    int64_t twentieth = p->n.steps / 20 ? p->n.steps / 20 : 1;
     if (!p->checkpoint_every) p->checkpoint_every = twentieth;
     if (p->sample_every >= 0 && p->share > 0)
         cli_usage_error(&p->c, "--sample-share has no effect with --sample-every, which draws every page");
@@ -323,16 +351,16 @@ static void resolve_options(program *p)
         p->sample_every = twentieth;
         p->pages.share = (p->share > 0 ? p->share : 5) / 100;
     }
-    p->pages.threads = p->o.threads;
-    if (!p->log_every) p->log_every = p->o.steps / 2000 ? p->o.steps / 2000 : 1;
+    p->pages.threads = p->n.threads;
+    if (!p->log_every) p->log_every = p->n.steps / 2000 ? p->n.steps / 2000 : 1;
 }
 
 static char *options_json(program *p)
 {
     size_t n = 0;
-    if (cm_train_options_json(&p->o, NULL, 0, &n) != CM_OK) return NULL;
+    if (cm_train_options_json(p->o, NULL, 0, &n) != CM_OK) return NULL;
     char *text = malloc(n + 1);
-    if (text && cm_train_options_json(&p->o, text, n + 1, &n) != CM_OK) return NULL;
+    if (text && cm_train_options_json(p->o, text, n + 1, &n) != CM_OK) return NULL;
     return text;
 }
 
@@ -524,13 +552,13 @@ static int open_log(program *p)
 static double images_per_second(const program *p, const cm_train_report *r)
 {
     double spent = cli_seconds() - p->began;
-    return spent > 0 ? (double)(r->step - p->first_step) * p->o.batch / spent : 0;
+    return spent > 0 ? (double)(r->step - p->first_step) * p->n.batch / spent : 0;
 }
 
 static double seconds_left(const program *p, const cm_train_report *r)
 {
     double rate = images_per_second(p, r);
-    return rate > 0 ? (double)(p->o.steps - r->step) * p->o.batch / rate : 0;
+    return rate > 0 ? (double)(p->n.steps - r->step) * p->n.batch / rate : 0;
 }
 
 static void log_number(const program *p, const char *name, int digits, double value)
@@ -542,7 +570,7 @@ static void log_number(const program *p, const char *name, int digits, double va
 /* Of the step alone; images_per_second has samples and checkpoints in it. */
 static double step_rate(const program *p, const cm_train_report *r)
 {
-    return r->seconds > 0 ? p->o.batch / r->seconds : 0;
+    return r->seconds > 0 ? p->n.batch / r->seconds : 0;
 }
 
 /* A line of JSON, which knows no NaN and no infinity: they are null. */
@@ -568,10 +596,10 @@ static void show(program *p, const cm_train_report *r)
 {
     int terminal = isatty(2);
     double now = cli_seconds(), left = seconds_left(p, r);
-    if (p->quiet || (now - p->shown < (terminal ? 0.2 : 30) && r->step < p->o.steps)) return;
+    if (p->quiet || (now - p->shown < (terminal ? 0.2 : 30) && r->step < p->n.steps)) return;
     p->shown = now;
     fprintf(stderr, "%sstep %lld of %lld  loss %.5g  |g| %.3g  %.4g images/s  %d:%02d:%02d left%s",
-            terminal ? "\r" : "", (long long)r->step, (long long)p->o.steps, r->loss, r->grad_norm,
+            terminal ? "\r" : "", (long long)r->step, (long long)p->n.steps, r->loss, r->grad_norm,
             images_per_second(p, r), (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
             terminal ? "\033[K" : "\n");
     fflush(stderr);
@@ -602,12 +630,12 @@ static int sample(program *p)
     cm_model_info_init(&m, sizeof m);
     cm_status status = cm_model_info_get(trained(p), &m);
     if (status != CM_OK) return cli_fail(&p->c, status);
-    m.is_consistency = p->o.objective != CM_TRAIN_EDM && p->o.objective != CM_TRAIN_PD;
+    m.is_consistency = p->n.objective != CM_TRAIN_EDM && p->n.objective != CM_TRAIN_PD;
     const page_form form = pages_form(&m);
-    int32_t rows = pages_rows(&p->pages, &form, cli_seconds() - p->began, p->last.seconds / p->o.batch / 2);
+    int32_t rows = pages_rows(&p->pages, &form, cli_seconds() - p->began, p->last.seconds / p->n.batch / 2);
     if (!rows) return 0;
     snprintf(path, sizeof path, "%s/samples/step-%09lld.png", p->out, (long long)p->last.step);
-    status = cm_trainer_model(p->trainer, p->o.ema_count ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model);
+    status = cm_trainer_model(p->trainer, p->n.averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model);
     if (status != CM_OK) return cli_fail(&p->c, status);
     status = pages_draw(&p->pages, model, rows, stopped, NULL, path);
     cm_model_free(model);
@@ -619,11 +647,11 @@ static int32_t after_step(void *user, const cm_train_report *r)
 {
     program *p = user;
     p->last = *r;
-    if (r->step % p->log_every == 0 || r->step == p->o.steps) log_line(p, r);
+    if (r->step % p->log_every == 0 || r->step == p->n.steps) log_line(p, r);
     show(p, r);
-    if (!stop_signal && p->sample_every && (r->step % p->sample_every == 0 || r->step == p->o.steps))
+    if (!stop_signal && p->sample_every && (r->step % p->sample_every == 0 || r->step == p->n.steps))
         p->failed = sample(p);
-    if (!p->failed && !stop_signal && r->step < p->o.steps && r->step % p->checkpoint_every == 0)
+    if (!p->failed && !stop_signal && r->step < p->n.steps && r->step % p->checkpoint_every == 0)
         p->failed = checkpoint(p);
     return stop_signal || p->failed;
 }
@@ -698,7 +726,7 @@ static cm_status new_model(program *p)
     const char *config = p->network ? p->network : preset_network(p);
     p->own_network = !config;
     if (!config) config = default_network(p, &d);
-    return cm_model_create(p->context, config, p->o.seed, &p->model);
+    return cm_model_create(p->context, config, p->n.seed, &p->model);
 }
 
 /* The shape of the images: --size, or what the model takes. */
@@ -713,7 +741,7 @@ static cm_status open_data(program *p)
     o.labels = p->labels;
     o.random_crop = p->random_crop;
     o.stop_on_bad = p->stop_on_bad;
-    o.seed = p->o.seed;
+    o.seed = p->n.seed;
     const char *config = p->network ? p->network : preset_network(p);
     cm_model *probe = NULL;
     if (!model && config) { /* a throw-away to learn what it takes */
@@ -747,39 +775,45 @@ static cm_status memory_of(const program *p, cm_model *model, const cm_train_opt
     cm_model_info_init(&m, sizeof m);
     cm_sampler_info_init(&s, sizeof s);
     cm_sampler_options_init(&so, sizeof so);
-    so.threads = o->threads;
-    cm_status status = cm_trainer_estimate(model, p->teacher, o, &trainer);
+    so.threads = p->n.threads;
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = model, inputs.teacher = p->teacher;
+    cm_status status = cm_trainer_estimate(&inputs, o, &trainer);
     if (status == CM_OK) status = cm_model_info_get(model, &m);
     if (status == CM_OK && p->sample_every) status = cm_sampler_estimate(model, &so, &s);
     *bytes = 64e6 + (double)trainer + 4.0 * (double)m.parameters * (p->sample_every ? 2 : 1) +
-             8.0 * o->batch * m.channels * m.height * m.width + (double)s.activation_bytes + (double)s.packed_bytes;
+             8.0 * number_option(o, "batch") * m.channels * m.height * m.width + (double)s.activation_bytes +
+             (double)s.packed_bytes;
     return status;
 }
 
 /* The largest batch and the largest size of a network of our own that fit, as words of the hint. */
 static void propose(program *p, double room)
 {
-    cm_train_options o = p->o;
+    cm_train_options *o = NULL;
     cm_dataset_info d;
     cm_model *model;
     double bytes;
     size_t n = (size_t)snprintf(p->hint, sizeof p->hint, "give ");
     const size_t empty = n;
+    if (cm_train_options_copy(p->o, &o) != CM_OK) return;
     cm_dataset_info_init(&d, sizeof d);
     if (p->own_network && cm_dataset_info_get(p->dataset, &d) == CM_OK)
         for (d.height = d.height > 256 ? 256 : d.height / 2 / 4 * 4; d.height >= 16 && n == empty;
              d.height = d.height / 2 / 4 * 4) {
             if (cm_model_create(p->context, default_network(p, &d), 0, &model) != CM_OK) break;
-            if (memory_of(p, model, &o, &bytes) == CM_OK && bytes < room)
+            if (memory_of(p, model, o, &bytes) == CM_OK && bytes < room)
                 n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "--size %d (%.2g GB)", d.height, bytes / 1e9);
             cm_model_free(model);
         }
-    for (o.batch /= 2; o.batch >= 1; o.batch /= 2)
-        if (memory_of(p, trained(p), &o, &bytes) == CM_OK && bytes < room) {
+    for (int32_t batch = p->n.batch / 2; batch >= 1; batch /= 2)
+        if (cm_train_options_set_number(o, "batch", batch) == CM_OK && memory_of(p, trained(p), o, &bytes) == CM_OK &&
+            bytes < room) {
             n += (size_t)snprintf(p->hint + n, sizeof p->hint - n, "%s--batch %d (%.2g GB)", n > empty ? " or " : "",
-                                  o.batch, bytes / 1e9);
+                                  batch, bytes / 1e9);
             break;
         }
+    cm_train_options_free(o);
     if (n == empty)
         snprintf(p->hint, sizeof p->hint, "no batch fits: it takes a smaller network, or a larger machine");
 }
@@ -791,12 +825,12 @@ static cm_status check_memory(program *p)
     double bytes;
     cm_model_info_init(&m, sizeof m);
     cm_status status = cm_model_info_get(trained(p), &m);
-    if (status == CM_OK) status = memory_of(p, trained(p), &p->o, &bytes);
+    if (status == CM_OK) status = memory_of(p, trained(p), p->o, &bytes);
     if (status != CM_OK) return status;
     const machine_memory left = machine_memory_left();
     if (!p->quiet)
         fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.2g GB of memory; %.2g GB are free\n",
-                (unsigned long long)m.parameters, (long long)p->o.steps, p->o.batch, bytes / 1e9,
+                (unsigned long long)m.parameters, (long long)p->n.steps, p->n.batch, bytes / 1e9,
                 (double)left.bytes / 1e9);
     if (bytes <= (double)left.bytes) return CM_OK;
     fprintf(stderr, "%s: this run needs about %.2g GB of memory, and %s leaves %.2g GB\n", p->c.program, bytes / 1e9,
@@ -824,9 +858,9 @@ static double share_of_pages(const program *p)
     cm_model_info_init(&m, sizeof m);
     if (!p->sample_every || cm_model_info_get(trained(p), &m) != CM_OK) return 0;
     if (p->pages.share > 0) return p->pages.share;
-    m.is_consistency = p->o.objective != CM_TRAIN_EDM && p->o.objective != CM_TRAIN_PD;
+    m.is_consistency = p->n.objective != CM_TRAIN_EDM && p->n.objective != CM_TRAIN_PD;
     const page_form f = pages_form(&m);
-    return (double)f.rows * f.columns * f.evaluations / 3 / p->o.batch / (double)p->sample_every;
+    return (double)f.rows * f.columns * f.evaluations / 3 / p->n.batch / (double)p->sample_every;
 }
 
 /* Times two steps of a trainer that is then thrown away. */
@@ -836,14 +870,16 @@ static cm_status estimate(program *p)
     cm_train_report r;
     char text[40];
     cm_train_report_init(&r, sizeof r);
-    cm_status status = cm_trainer_create(p->model, p->teacher, &p->o, &probe);
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = p->model, inputs.teacher = p->teacher;
+    cm_status status = cm_trainer_create(&inputs, p->o, &probe);
     if (status != CM_OK) return status;
     status = cm_trainer_run(probe, p->dataset, 2, keep_report, &r);
     cm_trainer_free(probe);
     if (status != CM_OK) return status;
     double share = share_of_pages(p);
-    fprintf(stderr, "two steps timed: about %.3g images/s, %s in all%s", p->o.batch / r.seconds,
-            duration(r.seconds * (double)p->o.steps * (1 + share), text), p->sample_every ? ", " : "\n");
+    fprintf(stderr, "two steps timed: about %.3g images/s, %s in all%s", p->n.batch / r.seconds,
+            duration(r.seconds * (double)p->n.steps * (1 + share), text), p->sample_every ? ", " : "\n");
     if (p->sample_every)
         fprintf(stderr, "pages of samples %s %.*f %% on top\n", p->pages.share > 0 ? "at most" : "about",
                 share < 0.01 ? 2 : 0, 100 * share);
@@ -858,13 +894,13 @@ static cm_status compare(program *p)
     cm_model_info_init(&m, sizeof m);
     cm_dataset_info_init(&d, sizeof d);
     const cm_model *model = p->model ? p->model : p->teacher;
-    cm_status status = cm_train_data_check(model, p->dataset, &p->o);
+    cm_status status = cm_train_data_check(model, p->dataset, p->o);
     if (status == CM_OK || cm_model_info_get(model, &m) != CM_OK || cm_dataset_info_get(p->dataset, &d) != CM_OK)
         return status;
     if (p->size && p->size != m.height)
         snprintf(p->hint, sizeof p->hint,
                  "--size %d is not what the network takes: leave it away, or give a --network of that size", p->size);
-    else if (d.images < (uint64_t)p->o.batch)
+    else if (d.images < (uint64_t)p->n.batch)
         snprintf(p->hint, sizeof p->hint, "give --batch %llu or less", (unsigned long long)d.images);
     return status;
 }
@@ -890,7 +926,7 @@ static cm_status open_inputs(program *p)
 {
     cm_context_options co;
     cm_context_options_init(&co, sizeof co);
-    co.threads = p->o.threads;
+    co.threads = p->n.threads;
     co.log = log_hook;
     co.log_user = p;
     cm_status status = cm_context_create(&co, &p->context);
@@ -915,7 +951,9 @@ static cm_status prepare(program *p)
     if (status == CM_OK) status = compare(p);
     if (status == CM_OK && p->estimate) status = check_memory(p);
     if (status == CM_OK && p->estimate && !p->resume && !p->quiet) status = estimate(p);
-    if (status == CM_OK) status = cm_trainer_create(p->model, p->teacher, &p->o, &p->trainer);
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = p->model, inputs.teacher = p->teacher;
+    if (status == CM_OK) status = cm_trainer_create(&inputs, p->o, &p->trainer);
     if (status == CM_OK && p->resume)
         status = cm_trainer_resume(p->trainer, p->out, p->dataset,
                                    p->allow_changes ? CM_RESUME_ANY
@@ -935,7 +973,7 @@ static int finish(program *p, cm_status status)
         fprintf(stderr,
                 "%s: no page of samples was drawn: a row takes more than %g %% of this run (--sample-every %lld "
                 "draws whole ones)\n",
-                p->c.program, 100 * p->pages.share, (long long)p->o.steps);
+                p->c.program, 100 * p->pages.share, (long long)p->n.steps);
     if (status != CM_OK && status != CM_ERR_CANCELLED) {
         int code = cli_fail(&p->c, status);
         if (status == CM_ERR_NUMERIC)
@@ -975,7 +1013,7 @@ static int run(program *p)
     uint64_t steps = 0;
     if (cm_trainer_steps(p->trainer, &steps) == CM_OK) p->first_step = (int64_t)steps;
     p->last.step = p->first_step;
-    if (p->resume && p->first_step >= p->o.steps) {
+    if (p->resume && p->first_step >= p->n.steps) {
         if (!p->quiet)
             fprintf(
                 stderr,
@@ -987,7 +1025,7 @@ static int run(program *p)
     at_work = p->trainer;
     catch_signals();
     p->began = p->shown = cli_seconds();
-    status = cm_trainer_run(p->trainer, p->dataset, p->o.steps, after_step, p);
+    status = cm_trainer_run(p->trainer, p->dataset, p->n.steps, after_step, p);
     at_work = NULL;
     int code = finish(p, status);
     fclose(p->log);
@@ -1034,6 +1072,7 @@ int main(int argc, char **argv)
     int code = p.resume ? CLI_OK : check_out(&p);
     if (code == CLI_OK) code = run(&p);
     cm_trainer_free(p.trainer);
+    cm_train_options_free(p.o);
     cm_dataset_free(p.dataset);
     cm_model_free(p.model);
     cm_model_free(p.teacher);

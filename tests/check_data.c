@@ -689,7 +689,7 @@ END_TEST
 START_TEST(sized_reads)
 {
     cm_dataset_options o = in_order();
-    cm_train_options t;
+    cm_train_options *t;
     cm_model *m;
     float images[3 * 16 * 16 + 1] = {0}, *end = images + 3 * 16 * 16;
     int32_t label = 77;
@@ -705,21 +705,20 @@ START_TEST(sized_reads)
     OK(cm_dataset_read_sized(d, 1, 1, images, 3 * 16 * 16, &label));
     ck_assert(images[0] != 0 && *end == 5 && label != 77);
     /* ... and the comparison that comes before a trainer. */
-    cm_train_options_init(&t, sizeof t);
-    t.batch = 6;
+    OK(cm_train_options_create(NULL, &t));
+    OK(cm_train_options_set(t, "batch", "6"));
     size_t preset = 0;
     while (strcmp(cm_train_preset_name(preset), "cifar10-3h") != 0) preset++;
     OK(cm_model_create(NULL, cm_train_preset_config(preset), 0, &m)); /* 3 x 32 x 32 */
-    FAILS(cm_train_data_check(m, d, &t), CM_ERR_SHAPE, "3 x 16 x 16 (C x H x W), the network takes 3 x 32 x 32");
+    FAILS(cm_train_data_check(m, d, t), CM_ERR_SHAPE, "3 x 16 x 16 (C x H x W), the network takes 3 x 32 x 32");
     cm_dataset_free(d);
     o.height = 32;
     d = open_set(in_dir("sized"), &o);
-    OK(cm_train_data_check(m, d, &t));
-    t.batch = 7;
-    FAILS(cm_train_data_check(m, d, &t), CM_ERR_ARGUMENT, "6 images, fewer than a batch of 7");
-    FAILS(cm_train_data_check(NULL, d, &t), CM_ERR_ARGUMENT, "NULL");
-    t.batch = 0;
-    FAILS(cm_train_data_check(m, d, &t), CM_ERR_ARGUMENT, "batch is 0");
+    OK(cm_train_data_check(m, d, t));
+    OK(cm_train_options_set_number(t, "batch", 7));
+    FAILS(cm_train_data_check(m, d, t), CM_ERR_ARGUMENT, "6 images, fewer than a batch of 7");
+    FAILS(cm_train_data_check(NULL, d, t), CM_ERR_ARGUMENT, "NULL");
+    cm_train_options_free(t);
     cm_model_free(m);
     cm_dataset_free(d);
 }

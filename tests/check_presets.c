@@ -179,13 +179,13 @@ END_TEST
 START_TEST(presets_hold)
 {
     for (size_t i = 0; cm_train_preset_name(i); i++) {
-        cm_train_options o;
+        cm_train_settings o;
         char text[4096];
         size_t length;
-        cm_train_options_init(&o, sizeof o);
-        OK(cm_train_options_preset(&o, cm_train_preset_name(i)));
-        OK(cm_train_options_check(&o));
-        OK(cm_train_options_json(&o, text, sizeof text, &length));
+        o = cm_settings_of(NULL);
+        OK(cm_preset_apply(&o, cm_train_preset_name(i)));
+        OK(cm_settings_check(&o));
+        OK(cm_train_options_json(&(cm_train_options){NULL, o}, text, sizeof text, &length));
         ck_assert(length < sizeof text && strstr(text, "\"lr\""));
         ck_assert_uint_gt(strlen(cm_train_preset_about(i)), 5);
         ck_assert_uint_gt(strlen(cm_train_preset_source(i)), 5);
@@ -199,17 +199,16 @@ START_TEST(presets_hold)
             ck_assert_msg(o.dropout >= 0, "%s leaves dropout to the teacher", cm_train_preset_name(i));
         json_decref(config);
     }
-    FAILS(cm_train_options_preset(&(cm_train_options){.struct_size = sizeof(cm_train_options)}, "cifar"),
-          CM_ERR_ARGUMENT, "cifar");
+    FAILS(cm_preset_apply(&(cm_train_settings){0}, "cifar"), CM_ERR_ARGUMENT, "cifar");
     ck_assert_ptr_null(cm_train_preset_source(1000));
 }
 END_TEST
 
-static cm_train_options preset(const char *name)
+static cm_train_settings preset(const char *name)
 {
-    cm_train_options o;
-    cm_train_options_init(&o, sizeof o);
-    OK(cm_train_options_preset(&o, name));
+    cm_train_settings o;
+    o = cm_settings_of(NULL);
+    OK(cm_preset_apply(&o, name));
     return o;
 }
 
@@ -247,14 +246,14 @@ START_TEST(rows_of_the_papers)
         {"lsun256-ct-table3", CM_TRAIN_CT, 1e-5, 2048, 1000000, 2, 150, 0.95, 0, 0.999943},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        cm_train_options o = preset(rows[i].name);
+        cm_train_settings o = preset(rows[i].name);
         ck_assert_msg(o.objective == rows[i].objective && o.lr == rows[i].lr && o.batch == rows[i].batch &&
                           o.steps == rows[i].steps && o.start_scales == rows[i].start &&
                           o.end_scales == rows[i].end && o.mu == rows[i].mu && o.dropout == rows[i].dropout &&
                           o.ema_value[0] == rows[i].average,
                       "%s", rows[i].name);
     }
-    cm_train_options o = preset("cifar10-pd");
+    cm_train_settings o = preset("cifar10-pd");
     ck_assert(o.anneal_stages == 1 && o.lr == 5e-5 && o.start_scales == 4096 && o.ema_count == 0 && o.dropout == 0);
 }
 END_TEST
@@ -420,7 +419,7 @@ END_TEST
 
 /* --- stages ------------------------------------------------------------------------------------ */
 
-static double rate(const cm_train_options *o, int64_t k)
+static double rate(const cm_train_settings *o, int64_t k)
 {
     const cm_curriculum c = cm_settings_of_curriculum(o);
     return cm_curriculum_at(&c, k).lr;
@@ -432,28 +431,28 @@ START_TEST(rates_fall_in_every_stage)
     static const struct {
         int64_t begin, end;
     } stages[] = {{0, 10}, {10, 20}, {20, 40}, {40, 100}};
-    cm_train_options o;
-    cm_train_options_init(&o, sizeof o);
-    OK(cm_train_options_set(&o, "objective", "pd"));
+    cm_train_settings o;
+    o = cm_settings_of(NULL);
+    OK(cm_settings_set(&o, "objective", "pd"));
     o.start_scales = 8, o.distill_steps = 10, o.steps = 100, o.lr = 0.5;
-    OK(cm_train_options_check(&o));
+    OK(cm_settings_check(&o));
     for (int i = 0; i < 4; i++)
         for (int64_t k = stages[i].begin; k < stages[i].end; k++)
             ck_assert_double_eq_tol(
                 rate(&o, k), 0.5 * (double)(stages[i].end - k) / (double)(stages[i].end - stages[i].begin), 1e-12);
     o.lr_final = 0.2;
-    OK(cm_train_options_check(&o));
+    OK(cm_settings_check(&o));
     ck_assert_double_eq_tol(rate(&o, 19), 0.5 * (1 - 0.8 * 0.9), 1e-12);
     o.lr_final = 0, o.steps = 15; /* the end of the run ends the stage */
     ck_assert_double_eq_tol(rate(&o, 14), 0.5 * 0.2, 1e-12);
     o.steps = 100, o.anneal_stages = 0;
-    OK(cm_train_options_check(&o));
+    OK(cm_settings_check(&o));
     ck_assert_double_eq_tol(rate(&o, 99), 0.5, 1e-15);
     o.anneal_stages = 1, o.anneal_begin = 5, o.anneal_end = 50;
-    FAILS(cm_train_options_check(&o), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
-    cm_train_options_init(&o, sizeof o);
+    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
+    o = cm_settings_of(NULL);
     o.anneal_stages = 1;
-    FAILS(cm_train_options_check(&o), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
+    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
     o = preset("cifar10-pd");
     ck_assert_double_eq_tol(rate(&o, 50000), 5e-5, 1e-18);
     ck_assert_double_eq_tol(rate(&o, 49999), 5e-5 / 50000, 1e-15);

@@ -73,11 +73,11 @@ static void batch(int64_t k, float *images, int32_t *labels)
     }
 }
 
-static cm_train_options options(const char *objective)
+static cm_train_settings options(const char *objective)
 {
-    cm_train_options o;
-    cm_train_options_init(&o, sizeof o);
-    OK(cm_train_options_set(&o, "objective", objective));
+    cm_train_settings o;
+    o = cm_settings_of(NULL);
+    OK(cm_settings_set(&o, "objective", objective));
     o.batch = BATCH;
     o.steps = 20;
     o.seed = 5;
@@ -85,7 +85,7 @@ static cm_train_options options(const char *objective)
     o.grad_clip = 1;
     o.flip = 0.5;
     o.label_dropout = 0.2;
-    OK(cm_train_options_set(&o, "ema", "0.9,warmup:0.99"));
+    OK(cm_settings_set(&o, "ema", "0.9,warmup:0.99"));
     if (strcmp(objective, "edm") == 0) o.augment = 0.5;
     if (strcmp(objective, "cd") == 0) o.mu = 0.8;
     if (strcmp(objective, "ct") == 0) o.end_scales = 20;
@@ -95,22 +95,51 @@ static cm_train_options options(const char *objective)
     return o;
 }
 
+static cm_status create(cm_model *model, cm_model *teacher, const cm_train_settings *s, cm_trainer **out)
+{
+    const cm_train_options options = {NULL, *s};
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = model, inputs.teacher = teacher;
+    return cm_trainer_create(&inputs, &options, out);
+}
+
+static cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
+{
+    const cm_train_options options = {NULL, *s};
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = model, inputs.teacher = teacher;
+    return cm_trainer_estimate(&inputs, &options, bytes);
+}
+
+static cm_status json_of(const cm_train_settings *s, char text[4096])
+{
+    const cm_train_options options = {NULL, *s};
+    return cm_train_options_json(&options, text, 4096, NULL);
+}
+
+static cm_status read_json(cm_train_settings *s, const char *json)
+{
+    cm_train_options options = {NULL, *s};
+    cm_status status = cm_train_options_read(&options, json);
+    *s = options.s;
+    return status;
+}
+
 static int needs_teacher(const char *objective)
 {
     return strcmp(objective, "cd") == 0 || strcmp(objective, "pd") == 0;
 }
 
-static cm_status open_trainer(cm_context *context, const char *objective, const cm_train_options *o, cm_trainer **t)
+static cm_status open_trainer(cm_context *context, const char *objective, const cm_train_settings *o, cm_trainer **t)
 {
     cm_model *m = tiny(context, 3), *teacher = needs_teacher(objective) ? tiny(context, 4) : NULL;
-    cm_status status =
-        m && (teacher || !needs_teacher(objective)) ? cm_trainer_create(m, teacher, o, t) : CM_ERR_MEMORY;
+    cm_status status = m && (teacher || !needs_teacher(objective)) ? create(m, teacher, o, t) : CM_ERR_MEMORY;
     cm_model_free(m);
     cm_model_free(teacher);
     return status;
 }
 
-static cm_trainer *trainer(const char *objective, const cm_train_options *o)
+static cm_trainer *trainer(const char *objective, const cm_train_settings *o)
 {
     cm_trainer *t = NULL;
     OK(open_trainer(NULL, objective, o, &t));
@@ -170,7 +199,7 @@ static double error_of(cm_trainer *t)
 START_TEST(every_objective_learns)
 {
     const char *name = names[_i];
-    cm_train_options o = options(name);
+    cm_train_settings o = options(name);
     int count = getenv("CHECK_SHORT") ? 2 : 120;
     o.steps = count;
     o.lr = 3e-3;
@@ -193,7 +222,7 @@ END_TEST
 START_TEST(threads_change_no_bits)
 {
     const char *name = names[_i];
-    cm_train_options o = options(name);
+    cm_train_settings o = options(name);
     int count = getenv("CHECK_SHORT") ? 3 : 20;
     o.threads = 1;
     cm_trainer *one = trainer(name, &o);
@@ -217,10 +246,10 @@ START_TEST(bfloat16)
     const char *name = names[_i];
     double exact[COUNT], coarse[COUNT], again[COUNT];
     char path[64];
-    cm_train_options o = options(name);
+    cm_train_settings o = options(name);
     cm_trainer *f32 = trainer(name, &o);
     OK(steps(f32, COUNT, exact));
-    OK(cm_train_options_set(&o, "dtype", "bf16"));
+    OK(cm_settings_set(&o, "dtype", "bf16"));
     o.bf16_emulate = 1;
     cm_trainer *bf16 = trainer(name, &o);
     OK(steps(bf16, COUNT, coarse));
@@ -242,7 +271,7 @@ END_TEST
 
 START_TEST(recomputing_changes_no_bits)
 {
-    cm_train_options o = options("ect");
+    cm_train_settings o = options("ect");
     cm_trainer *kept = trainer("ect", &o);
     o.recompute = 6;
     cm_trainer *again = trainer("ect", &o);
@@ -259,7 +288,7 @@ END_TEST
 /* Online and target see the same masks, another step other ones. */
 START_TEST(dropout_is_a_function_of_the_image)
 {
-    cm_train_options o = options("ect");
+    cm_train_settings o = options("ect");
     cm_trainer *t = trainer("ect", &o);
     cm_learner *l = t->learner;
     cm_exec *a, *b;
@@ -340,7 +369,7 @@ END_TEST
  * multiply the gradient. */
 START_TEST(microbatches)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     double norm[3];
     for (int k = 0; k < 3; k++) {
         static float images[BATCH * VALUES];
@@ -389,7 +418,7 @@ static int same_files(const char *run_a, const char *run_b, int step)
 START_TEST(resume_is_exact)
 {
     const char *name = names[_i / 3];
-    cm_train_options o = options(name);
+    cm_train_settings o = options(name);
     const int stops[3] = {1, 4, 11};
     double whole[16], parts[16];
     char a[64], b[64];
@@ -433,7 +462,7 @@ static void damage(const char *path, long at)
 
 START_TEST(damage_is_found)
 {
-    cm_train_options o = options("cd");
+    cm_train_settings o = options("cd");
     cm_trainer *t = trainer("cd", &o), *other;
     char run[64];
     uint64_t state = 3;
@@ -464,7 +493,7 @@ END_TEST
 
 START_TEST(checkpoints_refused)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     cm_trainer *t = trainer("edm", &o), *other;
     FAILS(cm_trainer_resume(t, in_dir("nowhere"), NULL, 0), CM_ERR_STATE, "no checkpoint");
     OK(steps(t, 2, NULL));
@@ -507,7 +536,7 @@ static int32_t away_after_three(void *user, const cm_train_report *r)
 /* A drive that goes away stops the run; with the drive back it goes on as if nothing had been. */
 START_TEST(trouble_with_data)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     cm_dataset_options d_o;
     cm_dataset *d;
     snprintf(set_path, sizeof set_path, "%s/set", dir);
@@ -532,7 +561,7 @@ END_TEST
 /* A checkpoint that cannot be opened for now is not passed over for an older one; a missing file is damage. */
 START_TEST(trouble_with_checkpoints)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     cm_trainer *t = trainer("edm", &o);
     struct rlimit before, none;
     char path[200];
@@ -589,7 +618,7 @@ static void rename_class(const char *folder, const char *from, const char *to)
 /* From the data set into the snapshots and every file of a checkpoint; another mapping is refused, by name. */
 START_TEST(class_names)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     cm_trainer *t = trainer("edm", &o);
     cm_model *m;
     char set[100], run[100], path[300];
@@ -696,7 +725,7 @@ END_TEST
 
 START_TEST(old_checkpoints_go)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     cm_trainer *t = trainer("edm", &o);
     char path[200];
     for (int i = 1; i <= 6; i++) {
@@ -714,7 +743,7 @@ END_TEST
 
 START_TEST(snapshots)
 {
-    cm_train_options o = options("ct");
+    cm_train_settings o = options("ct");
     cm_trainer *t = trainer("ct", &o);
     cm_model *m;
     cm_model_info info;
@@ -809,28 +838,28 @@ START_TEST(options_refused)
         {"edm", "bf16_emulate=1", "no effect without dtype CM_BF16"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        cm_train_options o;
+        cm_train_settings o;
         cm_status status = CM_OK;
-        cm_train_options_init(&o, sizeof o);
-        OK(cm_train_options_set(&o, "objective", rows[i].objective));
+        o = cm_settings_of(NULL);
+        OK(cm_settings_set(&o, "objective", rows[i].objective));
         for (const char *at = rows[i].set; *at && status == CM_OK;) { /* key=value;key=value */
             char key[64], value[64];
             int n = 0;
             ck_assert_int_eq(sscanf(at, "%63[^=]=%63[^;]%n", key, value, &n), 2);
-            status = cm_train_options_set(&o, key, value);
+            status = cm_settings_set(&o, key, value);
             at += n + (at[n] == ';');
         }
-        if (status == CM_OK) status = cm_train_options_check(&o);
+        if (status == CM_OK) status = cm_settings_check(&o);
         ck_assert_msg(status != CM_OK && strstr(cm_last_message(), rows[i].word), "%s %s: '%s' lacks '%s'",
                       rows[i].objective, rows[i].set, status == CM_OK ? "accepted" : cm_last_message(), rows[i].word);
     }
-    cm_train_options o;
-    cm_train_options_init(&o, sizeof o);
+    cm_train_settings o;
+    o = cm_settings_of(NULL);
     o.lr = NAN;
-    FAILS(cm_train_options_check(&o), CM_ERR_ARGUMENT, "lr");
+    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "lr");
     o = options("edm");
     o.objective = 17;
-    FAILS(cm_train_options_check(&o), CM_ERR_ARGUMENT, "objective");
+    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "objective");
 }
 END_TEST
 
@@ -839,40 +868,106 @@ START_TEST(options_are_read_back)
 {
     char text[4096], again[4096];
     for (size_t n = 0; cm_train_preset_name(n); n++) {
-        cm_train_options o, back;
-        cm_train_options_init(&o, sizeof o);
-        cm_train_options_init(&back, sizeof back);
-        OK(cm_train_options_preset(&o, cm_train_preset_name(n)));
+        cm_train_settings o, back;
+        o = cm_settings_of(NULL);
+        back = cm_settings_of(NULL);
+        OK(cm_preset_apply(&o, cm_train_preset_name(n)));
         o.seed = n % 2 ? UINT64_MAX : n;
         if (n == 1) o.ema_count = 0;
-        OK(cm_train_options_json(&o, text, sizeof text, NULL));
-        OK(cm_train_options_preset(&back, cm_train_preset_name(n ? n - 1 : 1)));
-        OK(cm_train_options_read(&back, text));
-        OK(cm_train_options_json(&back, again, sizeof again, NULL));
+        OK(json_of(&o, text));
+        OK(cm_preset_apply(&back, cm_train_preset_name(n ? n - 1 : 1)));
+        OK(read_json(&back, text));
+        OK(json_of(&back, again));
         ck_assert_str_eq(text, again);
     }
-    cm_train_options o = options("ect"), before = o;
-    OK(cm_train_options_read(&o, "{\"lr\": 0.5}"));
+    cm_train_settings o = options("ect"), before = o;
+    OK(read_json(&o, "{\"lr\": 0.5}"));
     ck_assert(o.lr == 0.5 && o.objective == before.objective && o.batch == BATCH);
-    FAILS(cm_train_options_read(&o, "{\"batch\": 3, \"lrr\": 1}"), CM_ERR_ARGUMENT, "unknown training option 'lrr'");
-    FAILS(cm_train_options_read(&o, "{\"batch\": [3]}"), CM_ERR_FORMAT, "neither a number nor a name");
-    FAILS(cm_train_options_read(&o, "{\"batch\": 2000000}"), CM_ERR_ARGUMENT,
-          "batch is 2000000, expected 1048576 or less");
-    FAILS(cm_train_options_read(&o, "{\"seed\": -1}"), CM_ERR_ARGUMENT,
-          "seed is '-1', expected a whole number below 2^64");
-    OK(cm_train_options_read(&o, "{\"seed\": 9223372036854775807}"));
+    FAILS(read_json(&o, "{\"batch\": 3, \"lrr\": 1}"), CM_ERR_ARGUMENT, "unknown training option 'lrr'");
+    FAILS(read_json(&o, "{\"batch\": [3]}"), CM_ERR_FORMAT, "neither a number nor a name");
+    FAILS(read_json(&o, "{\"batch\": 2000000}"), CM_ERR_ARGUMENT, "batch is 2000000, expected 1048576 or less");
+    FAILS(read_json(&o, "{\"seed\": -1}"), CM_ERR_ARGUMENT, "seed is '-1', expected a whole number below 2^64");
+    OK(read_json(&o, "{\"seed\": 9223372036854775807}"));
     ck_assert(o.seed == INT64_MAX);
-    FAILS(cm_train_options_read(&o, "[]"), CM_ERR_FORMAT, "expected a JSON object");
-    FAILS(cm_train_options_read(&o, "{"), CM_ERR_FORMAT, "not valid JSON");
-    FAILS(cm_train_options_read(&o, "{\"ema\": [{\"form\": \"rate\"}]}"), CM_ERR_FORMAT, "ema");
+    FAILS(read_json(&o, "[]"), CM_ERR_FORMAT, "expected a JSON object");
+    FAILS(read_json(&o, "{"), CM_ERR_FORMAT, "not valid JSON");
+    FAILS(read_json(&o, "{\"ema\": [{\"form\": \"rate\"}]}"), CM_ERR_FORMAT, "ema");
     ck_assert(o.lr == 0.5 && o.batch == BATCH);
+}
+END_TEST
+
+static void check_text(const cm_train_options *o, const char *name, const char *expected)
+{
+    char text[1024];
+    size_t length = 0;
+    OK(cm_train_options_get(o, name, text, sizeof text, &length));
+    ck_assert_str_eq(text, expected);
+    ck_assert_uint_eq(length, strlen(expected));
+}
+
+/* The handle: values by name as text and as numbers, copies, failures that change nothing. */
+START_TEST(options_by_name)
+{
+    memory m;
+    cm_context *context;
+    cm_train_options *o, *copy;
+    memory_reset(&m);
+    const cm_context_options co = memory_options(&m, 1);
+    OK(cm_context_create(&co, &context));
+    double v;
+    char small[4] = "xyz";
+    size_t length;
+    OK(cm_train_options_create(context, &o));
+    OK(cm_train_options_set(o, "objective", "cd"));
+    OK(cm_train_options_set_number(o, "mu", 0.8));
+    OK(cm_train_options_set_number(o, "optimizer", 3));
+    OK(cm_train_options_set(o, "ema", "0.9,warmup:0.99,halflife:500000:0.05"));
+    check_text(o, "objective", "cd");
+    check_text(o, "mu", "0.8");
+    check_text(o, "optimizer", "sgd");
+    check_text(o, "ema", "0.9,warmup:0.99,halflife:500000:0.05");
+    OK(cm_train_options_get_number(o, "objective", &v));
+    ck_assert(v == CM_TRAIN_CD);
+    OK(cm_train_options_get(o, "ema", small, sizeof small, &length));
+    ck_assert(strcmp(small, "0.9") == 0 && length == 36);
+    OK(cm_train_options_get(o, "ema", NULL, 0, &length));
+    OK(cm_train_options_copy(o, &copy));
+    OK(cm_train_options_set(o, "seed", "18446744073709551615"));
+    check_text(o, "seed", "18446744073709551615");
+    check_text(copy, "seed", "0");
+    FAILS(cm_train_options_get_number(o, "seed", &v), CM_ERR_ARGUMENT, "no double holds");
+    FAILS(cm_train_options_set_number(o, "seed", 1e17), CM_ERR_ARGUMENT, "up to 2^53");
+    FAILS(cm_train_options_set_number(o, "seed", NAN), CM_ERR_ARGUMENT, "up to 2^53");
+    OK(cm_train_options_set_number(o, "seed", 9007199254740992.0));
+    OK(cm_train_options_get_number(o, "seed", &v));
+    ck_assert(v == 9007199254740992.0);
+    FAILS(cm_train_options_set_number(o, "ema", 0.9), CM_ERR_ARGUMENT, "ema is a list");
+    FAILS(cm_train_options_get_number(o, "ema", &v), CM_ERR_ARGUMENT, "ema is a list");
+    FAILS(cm_train_options_set_number(o, "batch", 2.5), CM_ERR_ARGUMENT, "batch is 2.5, expected a whole number");
+    FAILS(cm_train_options_set_number(o, "batch", NAN), CM_ERR_ARGUMENT, "batch is");
+    FAILS(cm_train_options_set_number(o, "batch", INFINITY), CM_ERR_ARGUMENT, "batch is");
+    FAILS(cm_train_options_set_number(o, "objective", 17), CM_ERR_ARGUMENT, "objective is 17");
+    FAILS(cm_train_options_set(o, "batch", "-1"), CM_ERR_ARGUMENT, "batch is -1");
+    FAILS(cm_train_options_get(o, "batches", small, sizeof small, NULL), CM_ERR_ARGUMENT, "did you mean 'batch'");
+    FAILS(cm_train_options_get_number(o, "batches", &v), CM_ERR_ARGUMENT, "did you mean 'batch'");
+    FAILS(cm_train_options_set_number(o, "batches", 3), CM_ERR_ARGUMENT, "did you mean 'batch'");
+    FAILS(cm_train_options_get(o, "batch", NULL, 3, NULL), CM_ERR_ARGUMENT, "NULL");
+    cm_train_options_free(copy);
+    FAILS(cm_train_options_copy(NULL, &copy), CM_ERR_ARGUMENT, "NULL");
+    ck_assert_ptr_null(copy);
+    check_text(o, "batch", "64");
+    check_text(o, "objective", "cd");
+    cm_train_options_free(o);
+    cm_train_options_free(NULL);
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
 }
 END_TEST
 
 /* More steps alone, where that is asked for. */
 START_TEST(a_run_is_made_longer)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     cm_trainer *t = trainer("edm", &o);
     OK(steps(t, 3, NULL));
     OK(cm_trainer_save(t, in_dir("longer"), 2));
@@ -898,26 +993,26 @@ END_TEST
 
 START_TEST(trainers_refused)
 {
-    cm_train_options o = options("cd");
+    cm_train_settings o = options("cd");
     cm_trainer *t;
     cm_model *m = tiny(NULL, 1), *digits;
     OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &digits));
-    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "needs a teacher");
-    FAILS(cm_trainer_create(m, digits, &o, &t), CM_ERR_SHAPE, "images of 1 x 32 x 32");
-    FAILS(cm_trainer_create(NULL, NULL, &o, &t), CM_ERR_ARGUMENT, "model is NULL");
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "needs a teacher");
+    FAILS(create(m, digits, &o, &t), CM_ERR_SHAPE, "images of 1 x 32 x 32");
+    FAILS(create(NULL, NULL, &o, &t), CM_ERR_ARGUMENT, "model is NULL");
     o = options("ect");
-    FAILS(cm_trainer_create(m, m, &o, &t), CM_ERR_ARGUMENT, "no effect on objective ect");
+    FAILS(create(m, m, &o, &t), CM_ERR_ARGUMENT, "no effect on objective ect");
     o = options("ict");
     o.p_mean = 5; /* e^5 is above 80 */
-    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "exp(p_mean) = 148");
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "exp(p_mean) = 148");
     o.p_mean = -7;
-    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "p_mean is -7");
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "p_mean is -7");
     o = options("edm");
     o.p_mean = 5;
-    FAILS(cm_trainer_create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "p_mean is 5");
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "p_mean is 5");
     o = options("edm");
-    FAILS(cm_trainer_create(digits, NULL, &o, &t), CM_ERR_ARGUMENT, "augment_dim 9");
-    OK(cm_trainer_create(m, NULL, &o, &t));
+    FAILS(create(digits, NULL, &o, &t), CM_ERR_ARGUMENT, "augment_dim 9");
+    OK(create(m, NULL, &o, &t));
     float images[BATCH * VALUES];
     int32_t labels[BATCH];
     batch(0, images, labels);
@@ -932,7 +1027,7 @@ END_TEST
 
 START_TEST(nonfinite_stops)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     o.augment = 0;
     cm_trainer *t = trainer("edm", &o);
     float images[BATCH * VALUES];
@@ -1015,9 +1110,9 @@ static void start_training(training *r, cm_trainer *t, cm_dataset *d, pthread_t 
     while (atomic_load(&r->steps) == 0) pause_for(100);
 }
 
-static cm_train_options small_steps(void)
+static cm_train_settings small_steps(void)
 {
-    cm_train_options o = options("edm");
+    cm_train_settings o = options("edm");
     o.batch = 2;
     o.threads = 1;
     o.augment = 0;
@@ -1029,7 +1124,7 @@ static cm_train_options small_steps(void)
 START_TEST(no_cancel_is_lost)
 {
     enum { ROUNDS = 200, MORE = 50 };
-    cm_train_options o = small_steps();
+    cm_train_settings o = small_steps();
     cm_dataset *d = pictures();
     cm_trainer *t = trainer("edm", &o), *calm = trainer("edm", &o);
     uint64_t random = 1;
@@ -1067,7 +1162,7 @@ static void on_signal(int number)
 START_TEST(cancel_from_a_signal)
 {
     enum { ROUNDS = 50 };
-    cm_train_options o = small_steps();
+    cm_train_settings o = small_steps();
     cm_dataset *d = pictures();
     cm_trainer *t = trainer("edm", &o);
     uint64_t random = 2;
@@ -1127,7 +1222,7 @@ static int64_t steps_of(const cm_model *m)
 /* Beside a thread that steps a snapshot is refused, or it is that of one whole step. */
 START_TEST(snapshots_are_whole)
 {
-    cm_train_options o = small_steps();
+    cm_train_settings o = small_steps();
     static stepping s;
     struct {
         int64_t step;
@@ -1162,7 +1257,7 @@ END_TEST
 /* What another thread gets of a trainer and a data set that are at work. */
 START_TEST(one_call_at_a_time)
 {
-    cm_train_options o = small_steps();
+    cm_train_settings o = small_steps();
     cm_dataset *d = pictures();
     cm_trainer *t = trainer("edm", &o), *other = trainer("edm", &o);
     training r;
@@ -1227,7 +1322,7 @@ static int32_t from_the_callback(void *user, const cm_train_report *report)
 
 START_TEST(callbacks_may_look)
 {
-    cm_train_options o = small_steps();
+    cm_train_settings o = small_steps();
     cm_dataset *d = pictures();
     cm_trainer *t = trainer("edm", &o), *again = trainer("edm", &o);
     training r = {.trainer = t, .dataset = d};
@@ -1258,7 +1353,7 @@ static int locked_for_a_child(const char *run)
 
 START_TEST(run_directories_are_locked)
 {
-    cm_train_options o = small_steps();
+    cm_train_settings o = small_steps();
     cm_trainer *a = trainer("edm", &o), *b = trainer("edm", &o), *c = trainer("edm", &o);
     static const char *const runs[] = {"lock0", "lock1", "lock2", "lock3", "lock4", "lock5"};
     enum { RUNS = sizeof runs / sizeof *runs };
@@ -1287,7 +1382,7 @@ END_TEST
 
 START_TEST(cancel_leaves_it_usable)
 {
-    cm_train_options o = options("ct");
+    cm_train_settings o = options("ct");
     cm_trainer *t = trainer("ct", &o), *calm = trainer("ct", &o);
     float images[BATCH * VALUES];
     int32_t labels[BATCH];
@@ -1319,12 +1414,12 @@ START_TEST(suspicious_numbers_are_named)
     cm_context_options co;
     cm_context *context;
     cm_trainer *t;
-    cm_train_options o = options("ct");
+    cm_train_settings o = options("ct");
     cm_context_options_init(&co, sizeof co);
     co.log = note;
     warnings[0] = '\0';
     OK(cm_context_create(&co, &context));
-    OK(cm_train_options_set(&o, "ema", "0.9999"));
+    OK(cm_settings_set(&o, "ema", "0.9999"));
     o.warmup_steps = 500;
     o.scales_mode = CM_SCALES_FIXED;
     o.start_scales = o.end_scales = 18;
@@ -1334,7 +1429,7 @@ START_TEST(suspicious_numbers_are_named)
     ck_assert_msg(strstr(warnings, "mu is adaptive but N is fixed"), "%s", warnings);
     cm_trainer_free(t);
     warnings[0] = '\0'; /* a warm-up forgets them */
-    OK(cm_train_options_set(&o, "ema", "warmup:0.9999,0.5"));
+    OK(cm_settings_set(&o, "ema", "warmup:0.9999,0.5"));
     OK(open_trainer(context, "ct", &o, &t));
     ck_assert_msg(!strstr(warnings, "average"), "%s", warnings);
     cm_trainer_free(t);
@@ -1350,7 +1445,7 @@ static cm_status whole(cm_context *context, const char *objective)
     static float images[BATCH * VALUES];
     int32_t labels[BATCH];
     cm_trainer *t = NULL, *u = NULL;
-    cm_train_options o = options(objective);
+    cm_train_settings o = options(objective);
     batch(0, images, labels);
     cm_status status = open_trainer(context, objective, &o, &t);
     if (status == CM_OK) status = cm_trainer_step(t, images, labels, NULL);
@@ -1364,17 +1459,17 @@ static cm_status whole(cm_context *context, const char *objective)
 }
 
 /* What is said before against what is taken: by the trainer's own account and by the allocator's. */
-static void check_estimate(memory *m, cm_model *model, cm_model *teacher, const cm_train_options *o)
+static void check_estimate(memory *m, cm_model *model, cm_model *teacher, const cm_train_settings *o)
 {
     uint64_t said = 0, held = 0;
     cm_trainer *t;
-    OK(cm_trainer_estimate(model, teacher, o, &said)); /* the first time the model's own things are made */
+    OK(estimate(model, teacher, o, &said)); /* the first time the model's own things are made */
     long long before = m->bytes;
     m->peak = before;
-    OK(cm_trainer_estimate(model, teacher, o, &said));
+    OK(estimate(model, teacher, o, &said));
     long long planning = m->peak - before;
     ck_assert_int_eq(m->bytes, before);
-    OK(cm_trainer_create(model, teacher, o, &t));
+    OK(create(model, teacher, o, &t));
     OK(cm_trainer_bytes(t, &held));
     double taken = (double)(m->bytes - before);
     ck_assert_msg(fabs((double)said / (double)held - 1) < 0.05, "objective %d: %llu said, %llu held", o->objective,
@@ -1392,7 +1487,7 @@ START_TEST(estimates_hold)
     memory m;
     cm_context *context;
     cm_model *digits, *teacher;
-    cm_train_options o;
+    cm_train_settings o;
     memory_reset(&m);
     cm_context_options co = memory_options(&m, 2);
     OK(cm_context_create(&co, &context));
@@ -1400,8 +1495,8 @@ START_TEST(estimates_hold)
         OK(cm_model_load(context, "models/digits_consistency.safetensors", NULL, &digits));
         OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL,
                          &teacher)); /* anew: models keep packed weights */
-        cm_train_options_init(&o, sizeof o);
-        OK(cm_train_options_set(&o, "objective", names[_i]));
+        o = cm_settings_of(NULL);
+        OK(cm_settings_set(&o, "objective", names[_i]));
         o.batch = i == 1 ? 4 : 64;
         if (i == 1) o.microbatch = 1;
         if (i == 2) o.recompute = 3;
@@ -1413,8 +1508,8 @@ START_TEST(estimates_hold)
                        &o);
         uint64_t bytes;
         o.lr = -1;
-        FAILS(cm_trainer_estimate(digits, NULL, &o, &bytes), CM_ERR_ARGUMENT, "lr is -1");
-        FAILS(cm_trainer_estimate(NULL, NULL, &o, &bytes), CM_ERR_ARGUMENT, "NULL");
+        FAILS(estimate(digits, NULL, &o, &bytes), CM_ERR_ARGUMENT, "lr is -1");
+        FAILS(estimate(NULL, NULL, &o, &bytes), CM_ERR_ARGUMENT, "NULL");
         cm_model_free(digits);
         cm_model_free(teacher);
     }
@@ -1486,6 +1581,7 @@ Suite *make_suite(void)
     tcase_add_test(options_case, options_refused);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, options_are_read_back);
+    tcase_add_test(t, options_by_name);
     tcase_add_test(t, a_run_is_made_longer);
     tcase_add_test(t, nonfinite_stops);
     tcase_add_test(calls, no_cancel_is_lost);

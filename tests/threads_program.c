@@ -155,17 +155,21 @@ static double train(void)
     cm_model *model;
     cm_trainer *trainer;
     cm_dataset *dataset;
-    cm_train_options o;
+    cm_train_options *o;
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     cm_dataset_options d;
     cm_train_report report;
     double loss = 0;
-    cm_train_options_init(&o, sizeof o);
+    NEED(cm_train_options_create(NULL, &o) == CM_OK);
     cm_dataset_options_init(&d, sizeof d);
     cm_train_report_init(&report, sizeof report);
-    o.batch = 4, o.threads = 3, o.microbatch = 1;
+    NEED(cm_train_options_set(o, "batch", "4") == CM_OK && cm_train_options_set(o, "threads", "3") == CM_OK &&
+         cm_train_options_set(o, "microbatch", "1") == CM_OK);
     d.channels = 1, d.height = d.width = 32;
     NEED(cm_model_create(NULL, config, 1, &model) == CM_OK);
-    NEED(cm_trainer_create(model, NULL, &o, &trainer) == CM_OK);
+    inputs.model = model;
+    NEED(cm_trainer_create(&inputs, o, &trainer) == CM_OK);
+    cm_train_options_free(o);
     NEED(cm_dataset_open(NULL, "tests/data/pictures", &d, &dataset) == CM_OK);
     NEED(cm_trainer_run(trainer, dataset, 3, NULL, NULL) == CM_OK);
     cm_model *after;

@@ -22,7 +22,8 @@ int main(int argc, char **argv)
     struct stat st;
     cm_model *model;
     cm_trainer *trainer;
-    cm_train_options o;
+    cm_train_options *o = NULL;
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     uint64_t step = 0;
     float images[BATCH * VALUES];
     if (argc != 3) return 2;
@@ -33,11 +34,13 @@ int main(int argc, char **argv)
             "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}}",
             1, &model) != CM_OK)
         return report("create", CM_ERR_INTERNAL);
-    cm_train_options_init(&o, sizeof o);
-    o.batch = BATCH;
-    o.steps = 10;
-    o.threads = 1;
-    int code = report("trainer", cm_trainer_create(model, NULL, &o, &trainer));
+    int code = report("options", cm_train_options_create(NULL, &o));
+    if (code == 0) code = report("batch", cm_train_options_set_number(o, "batch", BATCH));
+    if (code == 0) code = report("steps", cm_train_options_set(o, "steps", "10"));
+    if (code == 0) code = report("threads", cm_train_options_set(o, "threads", "1"));
+    inputs.model = model;
+    if (code == 0) code = report("trainer", cm_trainer_create(&inputs, o, &trainer));
+    cm_train_options_free(o);
     if (code) return code;
     snprintf(path, sizeof path, "%s/checkpoints/LATEST", argv[1]);
     if (stat(path, &st) == 0) code = report("resume", cm_trainer_resume(trainer, argv[1], NULL, 0));

@@ -56,68 +56,42 @@ typedef enum cm_ema_kind {
 
 enum { CM_MAX_EMAS = 8 };
 
-/* Every number of a run.  cm_train_options_init gives those of objective edm,
- * cm_train_options_preset a named set; cm_train_options_set changes one by name
- * ("lr", "0.0004"), and the names are those of the fields.  A field that the chosen
- * objective, optimizer or mode does not use has to stand at its default: ARGUMENT. */
-typedef struct cm_train_options {
-    uint32_t struct_size;
-    int32_t objective;        /* cm_train_objective                                            */
-    int32_t threads;          /* 0 = the context's                                             */
-    int32_t batch;            /* images a step                                                 */
-    int32_t microbatch;       /* images in flight a thread: memory against speed; 0 = by rule */
-    int32_t sum_microbatches; /* 1: gradients of micro-batches add up instead of averaging,
-                                as openai/consistency_models does                        */
-    int32_t recompute;        /* > 1: activations are kept at the borders of so many parts of the
-                                 network only and computed again inside                         */
-    uint64_t seed;
-    int64_t steps;     /* K: where schedules end                                      */
-    int32_t optimizer; /* 0 radam, 1 adam, 2 adamw, 3 sgd                             */
-    double lr;         /* > 0                                                         */
-    double beta1, beta2, eps, weight_decay;
-    double grad_clip;                 /* largest gradient norm; 0 = not clipped                      */
-    int32_t clip_rule;                /* 0 torch's, 1 optax's                                        */
-    int64_t warmup_steps;             /* lr rises linearly over them                                 */
-    int64_t anneal_begin, anneal_end; /* lr falls linearly between these steps ...       */
-    double lr_final;                  /* ... to this factor; anneal_end 0 = constant                 */
-    int32_t metric;                   /* cm_train_metric                                             */
-    double huber_c;                   /* < 0: the objective's (ict 0.00054 sqrt(D), ect 0)           */
-    int32_t sum_pixels;               /* 1: l1 and l2 add up over the values (NVlabs/edm)            */
-    int32_t weighting;                /* 0 the objective's, 1 uniform, 2 snr, 3 snr+1, 4 karras, 5 truncated-snr */
-    int32_t levels;                   /* edm: noise levels 0 lognormal, 1 vp, 2 ve                   */
-    double p_mean, p_std;             /* of ln sigma: edm, ict, ect; exp(p_mean) is at most the model's
-                                         sigma_max, with ict at least its sigma_min; p_std 1e-6..10   */
-    int32_t ode;                      /* cd: 0 heun, 1 euler                                         */
-    int32_t scales_mode;              /* N(k): 0 fixed, 1 progressive, 2 progdist, 3 ict             */
-    int32_t start_scales, end_scales; /* s0, s1                                          */
-    int64_t distill_steps;            /* pd: steps a stage                                          */
-    int32_t mu_mode;                  /* target's rate: 0 fixed, 1 adaptive, 2 adaptive by the paper's formula */
-    double mu;                        /* 0 = the target is the online network                        */
-    int32_t mapping;                  /* ect: 0 sigmoid, 1 const                                     */
-    double ect_q, ect_k, ect_b;
-    int32_t ect_stages;
-    int64_t ect_stage_steps; /* 0 = steps / ect_stages                                   */
-    double rho;              /* curvature of the time points, 0.5..1000                     */
-    double dropout;          /* < 0: as the network's configuration says                    */
-    double label_dropout;    /* probability of training an image without its label         */
-    double flip;             /* probability of mirroring left-right                         */
-    double augment;          /* probability of EDM's augmentations; needs augment_dim 9     */
-    int32_t skip_nonfinite;  /* steps with a non-finite gradient that may be left out     */
-    int32_t ema_count;
-    int32_t ema_kind[CM_MAX_EMAS];
-    double ema_value[CM_MAX_EMAS], ema_ramp[CM_MAX_EMAS];
-    int32_t dtype;         /* as in cm_sampler_options: CM_BF16 = values and data gradients of
-                              convolutions by bfloat16 products, with AMX their weight
-                              gradients too; weights, gradients' sums, moments and averages
-                              are float32. bf16_tile 1 with AMX, else 2,
-                              data gradients 3                                        */
-    int32_t bf16_emulate;  /* 1: CM_BF16 on any processor                                 */
-    int32_t anneal_stages; /* pd: 1 (its default): lr falls linearly to the factor lr_final within
-                             every stage and begins anew with the next; the last stage, N = 1,
-                             ends with `steps`.  0: one schedule by anneal_begin, anneal_end */
-} cm_train_options;
+/* The options of a run: a handle with one value for each name.  The names, their ranges and defaults stand in
+ * docs/training.md.  A new handle has the defaults of objective edm; setting "objective" brings the defaults of that
+ * one, and "threads", "batch", "seed" and "steps" stay.  An option that the chosen objective, optimizer or mode does
+ * not use has to stand at its default: cm_train_options_check and cm_trainer_create say ARGUMENT.
+ *
+ *     cm_train_options *options;
+ *     cm_status status = cm_train_options_create(context, &options);
+ *     if (status == CM_OK) status = cm_train_options_set(options, "objective", "ect");
+ *     if (status == CM_OK) status = cm_train_options_set_number(options, "lr", 1e-4);
+ *     ...
+ *     cm_train_options_free(options);
+ *
+ * Threads: calls that only read (get, json, check, copy, cm_trainer_create) may run at the same time; a call that
+ * changes the options must be the only one on them.  A trainer copies what it needs. */
+typedef struct cm_train_options cm_train_options;
 
-CM_API void cm_train_options_init(cm_train_options *options, size_t struct_size);
+/* context: its memory hooks are used; NULL means a private one.  *out is the caller's.  Errors: MEMORY, ARGUMENT. */
+CM_API cm_status cm_train_options_create(cm_context *context, cm_train_options **out);
+/* A second handle with the same values and the same context. */
+CM_API cm_status cm_train_options_copy(const cm_train_options *from, cm_train_options **out);
+/* NULL is fine. */
+CM_API void cm_train_options_free(cm_train_options *options);
+/* One option by name from text: numbers, or names where the option is a choice ("objective", "cd"); averages of the
+ * weights as "ema", "0.999,warmup:0.999,halflife:500000" or "none".  ARGUMENT: an unknown name, a value out of its
+ * range; the message names the option, its range and the nearest name.  A call that fails changes nothing. */
+CM_API cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value);
+/* The same from a number: of an option that is a choice the number of its enum; a seed up to 2^53.  ARGUMENT also for
+ * "ema", which is text. */
+CM_API cm_status cm_train_options_set_number(cm_train_options *options, const char *name, double value);
+/* The value as text that cm_train_options_set takes.  Writes at most `size` bytes with the final NUL (text may be
+ * NULL when size is 0); *length (may be NULL) is the length of the whole text without the NUL.  ARGUMENT: an unknown
+ * name. */
+CM_API cm_status cm_train_options_get(const cm_train_options *options, const char *name, char *text, size_t size,
+                                      size_t *length);
+/* The value as a number.  ARGUMENT: an unknown name, "ema", or a seed above 2^53, which no double holds. */
+CM_API cm_status cm_train_options_get_number(const cm_train_options *options, const char *name, double *value);
 /* Fills in a named preset; cm_train_preset_name(i) lists them, NULL past the end,
  * cm_train_preset_about(i) says what each is. */
 CM_API cm_status cm_train_options_preset(cm_train_options *options, const char *name);
@@ -133,10 +107,6 @@ CM_API const char *cm_train_preset_config(size_t index);
  * every argument that differs with both values.  Dropout and label_dropout, which are
  * matters of training, and where the first weights come from do not count. */
 CM_API cm_status cm_train_preset_check(const char *name, const cm_model *model);
-/* One field by name from text: numbers, or names where the fields above list them
- * ("objective", "cd"); averages as "ema", "0.999,warmup:0.999,halflife:500000".
- * ARGUMENT names the field, its range and the nearest name. */
-CM_API cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value);
 /* All fields as one JSON object; *length is what it needs without the final NUL. */
 CM_API cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length);
 /* The members of such an object, or of a part of it: what it does not name stays, but
@@ -147,20 +117,31 @@ CM_API cm_status cm_train_options_read(cm_train_options *options, const char *js
  * when a trainer is made. */
 CM_API cm_status cm_train_options_check(const cm_train_options *options);
 
-/* model: the weights to begin with (copied); NULL with a teacher: the teacher's.
- * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd:
- * the same network); it may be freed at once, the trainer keeps what it needs.  The trained
- * model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
+/* The models of a run; models that later versions need are appended.
+ * model: the weights to begin with; NULL with a teacher: the teacher's.
+ * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd: the same network). */
+typedef struct cm_train_inputs {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    cm_model *model;
+    cm_model *teacher;
+} cm_train_inputs;
+#define CM_TRAIN_INPUTS_INIT                                                                                         \
+    {                                                                                                                \
+        sizeof(cm_train_inputs), 0, NULL, NULL                                                                       \
+    }
+CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
+
+/* Makes a trainer; options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
+ * keeps what it needs.  The trained model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
  * "cm", ect "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
  * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
-CM_API cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options,
-                                   cm_trainer **out);
+CM_API cm_status cm_trainer_create(const cm_train_inputs *inputs, const cm_train_options *options, cm_trainer **out);
 CM_API void cm_trainer_free(cm_trainer *trainer);
 /* What cm_trainer_bytes would say of that trainer, without making it: nothing of that
  * size is allocated.  The model's own weights, two batches of pictures and what
  * oneDNN's kernels take (some MiB) come on top.  Errors as of cm_trainer_create. */
-CM_API cm_status cm_trainer_estimate(cm_model *model, cm_model *teacher, const cm_train_options *options,
-                                     uint64_t *bytes);
+CM_API cm_status cm_trainer_estimate(const cm_train_inputs *inputs, const cm_train_options *options, uint64_t *bytes);
 
 /* Whether a run with these options can be fed from the data set: the comparison that
  * cm_trainer_run makes first, before there is a trainer.  model: the one that learns.

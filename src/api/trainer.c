@@ -10,16 +10,9 @@
 #include "tensor/finite.h"
 #include "train/trainer.h"
 
-/* --- options -------------------------------------------------------------------- */
-
-void cm_train_options_init(cm_train_options *options, size_t struct_size)
+void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size)
 {
-    cm_train_options o = {.struct_size = (uint32_t)struct_size, .objective = CM_TRAIN_EDM};
-    if (!options || struct_size < sizeof o.struct_size) return;
-    cm_settings_defaults(&o);
-    o.struct_size = (uint32_t)struct_size;
-    cm_options_zero(options, struct_size);
-    memcpy(options, &o, struct_size < sizeof o ? struct_size : sizeof o);
+    cm_options_zero(inputs, struct_size);
 }
 
 void cm_train_report_init(cm_train_report *report, size_t struct_size)
@@ -27,139 +20,47 @@ void cm_train_report_init(cm_train_report *report, size_t struct_size)
     cm_options_zero(report, struct_size);
 }
 
-/* Zero is no default here: a caller's shorter struct keeps ours for the rest. */
-static cm_status read_options(const cm_train_options *theirs, cm_train_options *o)
-{
-    cm_train_options_init(o, sizeof *o);
-    return theirs ? cm_options_read(o, sizeof *o, theirs, "cm_train_options") : CM_OK;
-}
-
-static cm_status give_back(const cm_train_options *o, cm_train_options *theirs)
-{
-    uint32_t size = theirs->struct_size;
-    memcpy(theirs, o, size < sizeof *o ? size : sizeof *o);
-    theirs->struct_size = size;
-    return CM_OK;
-}
-
-cm_status cm_train_options_preset(cm_train_options *options, const char *name)
-{
-    cm_train_options o;
-    if (!options || !name) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_preset: options or name is NULL");
-    CM_TRY(read_options(options, &o));
-    CM_TRY(cm_preset_apply(&o, name));
-    return give_back(&o, options);
-}
-
-const char *cm_train_preset_name(size_t index)
-{
-    const cm_preset *p = cm_preset_at(index);
-    return p ? p->name : NULL;
-}
-
-const char *cm_train_preset_about(size_t index)
-{
-    const cm_preset *p = cm_preset_at(index);
-    return p ? p->about : NULL;
-}
-
-const char *cm_train_preset_config(size_t index)
-{
-    const cm_preset *p = cm_preset_at(index);
-    return p ? p->config : NULL;
-}
-
-const char *cm_train_preset_source(size_t index)
-{
-    const cm_preset *p = cm_preset_at(index);
-    return p ? p->source : NULL;
-}
-
-cm_status cm_train_preset_check(const char *name, const cm_model *model)
-{
-    if (!name || !model) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_preset_check: name or model is NULL");
-    return cm_preset_check(name, &model->net);
-}
-
-cm_status cm_train_options_set(cm_train_options *options, const char *name, const char *value)
-{
-    cm_train_options o;
-    if (!options || !name || !value) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_set: options, name or value is NULL");
-    CM_TRY(read_options(options, &o));
-    CM_TRY(cm_settings_set(&o, name, value));
-    return give_back(&o, options);
-}
-
-cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length)
-{
-    cm_train_options o;
-    if (!options || (!text && size)) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_json: options or text is NULL");
-    CM_TRY(read_options(options, &o));
-    if (o.objective < 0 || o.objective > CM_TRAIN_ECT) return cm_settings_check(&o);
-    json_t *object = cm_settings_json(&o, 0);
-    char *json = object ? json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(object);
-    if (!json) CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
-    size_t n = strlen(json);
-    if (length) *length = n;
-    if (size) {
-        size_t fits = n < size ? n : size - 1;
-        memcpy(text, json, fits);
-        text[fits] = '\0';
-    }
-    free(json);
-    return CM_OK;
-}
-
-cm_status cm_train_options_read(cm_train_options *options, const char *json)
-{
-    cm_train_options o;
-    json_t *object;
-    if (!options || !json) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_read: options or json is NULL");
-    CM_TRY(read_options(options, &o));
-    CM_TRY(cm_json_tree("options", json, strlen(json), &object));
-    cm_status status = cm_settings_read(&o, object);
-    json_decref(object);
-    return status == CM_OK ? give_back(&o, options) : status;
-}
-
-cm_status cm_train_options_check(const cm_train_options *options)
-{
-    cm_train_options o;
-    if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_check: options is NULL");
-    CM_TRY(read_options(options, &o));
-    return cm_settings_check(&o);
-}
-
 /* --- the trainer ------------------------------------------------------------------------ */
 
-cm_status cm_trainer_create(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+/* The caller's models, at least one of them, and options; of `call`. */
+static cm_status read_inputs(const char *call, const cm_train_inputs *theirs, const cm_train_options *options,
+                             cm_train_inputs *inputs, cm_train_settings *settings)
 {
-    cm_train_options o;
-    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: out is NULL");
-    *out = NULL;
-    if (!model && !teacher) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: model is NULL");
-    CM_TRY(cm_context_check_process((model ? model : teacher)->context));
-    CM_TRY(read_options(options, &o));
-    return cm_trainer_open(model, teacher, &o, out);
+    cm_train_inputs_init(inputs, sizeof *inputs);
+    if (!theirs) CM_FAIL(CM_ERR_ARGUMENT, "%s: inputs is NULL", call);
+    CM_TRY(cm_options_read(inputs, sizeof *inputs, theirs, "cm_train_inputs"));
+    if (inputs->reserved) CM_FAIL(CM_ERR_ARGUMENT, "%s: reserved is %d, expected 0", call, inputs->reserved);
+    if (!inputs->model && !inputs->teacher) CM_FAIL(CM_ERR_ARGUMENT, "%s: inputs.model is NULL", call);
+    CM_TRY(cm_context_check_process((inputs->model ? inputs->model : inputs->teacher)->context));
+    *settings = cm_settings_of(options);
+    return CM_OK;
 }
 
-cm_status cm_trainer_estimate(cm_model *model, cm_model *teacher, const cm_train_options *options, uint64_t *bytes)
+cm_status cm_trainer_create(const cm_train_inputs *theirs, const cm_train_options *options, cm_trainer **out)
 {
-    cm_train_options o;
-    if (!bytes || (!model && !teacher)) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_estimate: model or bytes is NULL");
-    CM_TRY(cm_context_check_process((model ? model : teacher)->context));
-    CM_TRY(read_options(options, &o));
-    return cm_trainer_plan(model, teacher, &o, bytes);
+    cm_train_inputs inputs;
+    cm_train_settings settings;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: out is NULL");
+    *out = NULL;
+    CM_TRY(read_inputs("cm_trainer_create", theirs, options, &inputs, &settings));
+    return cm_trainer_open(inputs.model, inputs.teacher, &settings, out);
+}
+
+cm_status cm_trainer_estimate(const cm_train_inputs *theirs, const cm_train_options *options, uint64_t *bytes)
+{
+    cm_train_inputs inputs;
+    cm_train_settings settings;
+    if (!bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_estimate: bytes is NULL");
+    CM_TRY(read_inputs("cm_trainer_estimate", theirs, options, &inputs, &settings));
+    return cm_trainer_plan(inputs.model, inputs.teacher, &settings, bytes);
 }
 
 cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options)
 {
-    cm_train_options o;
+    const cm_train_settings settings = cm_settings_of(options);
     if (!model || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_data_check: model or dataset is NULL");
-    CM_TRY(read_options(options, &o));
-    CM_TRY(cm_settings_check(&o));
-    return cm_train_check_dataset(model, dataset, o.batch);
+    CM_TRY(cm_settings_check(&settings));
+    return cm_train_check_dataset(model, dataset, settings.batch);
 }
 
 void cm_trainer_free(cm_trainer *trainer)

@@ -206,7 +206,7 @@ static cm_status find(const char *name, const cm_preset **out)
     CM_FAIL(CM_ERR_ARGUMENT, "no preset is called '%.64s'%s", name, hint);
 }
 
-static cm_status apply(cm_train_options *o, const char *text)
+static cm_status apply(cm_train_settings *o, const char *text)
 {
     char word[128];
     while (*text) {
@@ -221,7 +221,7 @@ static cm_status apply(cm_train_options *o, const char *text)
     return CM_OK;
 }
 
-cm_status cm_preset_apply(cm_train_options *o, const char *name)
+cm_status cm_preset_apply(cm_train_settings *o, const char *name)
 {
     const cm_preset *preset = NULL;
     CM_TRY(find(name, &preset));

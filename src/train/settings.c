@@ -34,7 +34,7 @@ typedef struct {
     int objectives, course;
 } field;
 
-#define AT(member) offsetof(cm_train_options, member)
+#define AT(member) offsetof(cm_train_settings, member)
 #define N(name, kind, low, high, objectives, course)                                                                 \
     {                                                                                                                \
 #name, kind, AT(name), low, high, NULL, objectives, course                                                   \
@@ -99,7 +99,7 @@ enum { FIELDS = sizeof fields / sizeof *fields };
 
 /* --- one field ------------------------------------------------------------------ */
 
-static double get(const cm_train_options *o, const field *f)
+static double get(const cm_train_settings *o, const field *f)
 {
     const unsigned char *at = (const unsigned char *)o + f->offset;
     int32_t i;
@@ -112,7 +112,7 @@ static double get(const cm_train_options *o, const field *f)
     }
 }
 
-static void put(cm_train_options *o, const field *f, double v)
+static void put(cm_train_settings *o, const field *f, double v)
 {
     unsigned char *at = (unsigned char *)o + f->offset;
     int32_t i = (int32_t)v;
@@ -140,10 +140,10 @@ static cm_status check_range(const field *f, double v)
 
 /* --- defaults ---------------------------------------------------------------------- */
 
-void cm_settings_defaults(cm_train_options *o)
+void cm_settings_defaults(cm_train_settings *o)
 {
     static const double lr[] = {1e-3, 4e-4, 4e-4, 5e-5, 1e-4, 1e-4};
-    cm_train_options d = {.struct_size = o->struct_size, .objective = o->objective};
+    cm_train_settings d = {.objective = o->objective};
     int denoise = d.objective == CM_TRAIN_EDM;
     if (d.objective < 0 || d.objective > CM_TRAIN_ECT) return; /* cm_settings_check says so */
     d.batch = 64;
@@ -178,6 +178,14 @@ void cm_settings_defaults(cm_train_options *o)
     *o = d;
 }
 
+cm_train_settings cm_settings_of(const cm_train_options *options)
+{
+    if (options) return options->s;
+    cm_train_settings s = {.objective = CM_TRAIN_EDM};
+    cm_settings_defaults(&s);
+    return s;
+}
+
 /* --- by name ------------------------------------------------------------------------- */
 
 static cm_status unknown(const char *name)
@@ -199,16 +207,12 @@ static int read_number(const char *text, double *out)
     return ok;
 }
 
-static cm_status set_choice(cm_train_options *o, const field *f, const char *value, int *done)
+static cm_status find_choice(const field *f, const char *value, double *out)
 {
     char list[160] = "", hint[CM_HINT_SIZE];
-    double number;
-    *done = 0;
-    if (!f->choices || read_number(value, &number)) return CM_OK;
     for (int i = 0; f->choices[i]; i++) {
         if (strcmp(f->choices[i], value) == 0) {
-            put(o, f, i);
-            *done = 1;
+            *out = i;
             return CM_OK;
         }
         if (strlen(list) + strlen(f->choices[i]) + 3 < sizeof list)
@@ -219,13 +223,13 @@ static cm_status set_choice(cm_train_options *o, const field *f, const char *val
 }
 
 /* "0.999,warmup:0.999,halflife:500000:0.05" or "none". */
-static cm_status set_averages(cm_train_options *o, const char *value)
+static cm_status set_averages(cm_train_settings *o, const char *value)
 {
     char copy[512];
     int n = 0;
     if (strlen(value) >= sizeof copy) CM_FAIL(CM_ERR_ARGUMENT, "ema: the list is too long");
     strcpy(copy, value);
-    cm_train_options t = *o;
+    cm_train_settings t = *o;
     memset(t.ema_kind, 0, sizeof t.ema_kind);
     memset(t.ema_value, 0, sizeof t.ema_value);
     memset(t.ema_ramp, 0, sizeof t.ema_ramp);
@@ -251,41 +255,120 @@ static cm_status set_averages(cm_train_options *o, const char *value)
     return CM_OK;
 }
 
-cm_status cm_settings_set(cm_train_options *o, const char *name, const char *value)
+static const field *find(const char *name)
+{
+    for (int i = 0; i < FIELDS; i++)
+        if (strcmp(fields[i].name, name) == 0) return &fields[i];
+    return NULL;
+}
+
+static cm_status set_seed(cm_train_settings *o, const char *value)
+{
+    char *end;
+    errno = 0;
+    uint64_t seed = strtoull(value, &end, 10);
+    if (errno || *end || !(*value >= '0' && *value <= '9')) /* strtoull takes " -5" */
+        CM_FAIL(CM_ERR_ARGUMENT, "seed is '%.64s', expected a whole number below 2^64", value);
+    o->seed = seed;
+    return CM_OK;
+}
+
+/* A value in its range; an objective brings its own numbers. */
+static void put_value(cm_train_settings *o, const field *f, double v)
+{
+    put(o, f, v);
+    if (f != fields) return;
+    cm_train_settings before = *o;
+    cm_settings_defaults(o);
+    o->threads = before.threads, o->batch = before.batch, o->seed = before.seed, o->steps = before.steps;
+}
+
+static cm_status set_number(cm_train_settings *o, const field *f, double v, const char *text)
+{
+    if (f->kind != REAL && v != floor(v))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", f->name, text);
+    CM_TRY(check_range(f, v));
+    put_value(o, f, v);
+    return CM_OK;
+}
+
+cm_status cm_settings_set(cm_train_settings *o, const char *name, const char *value)
 {
     double v;
-    int i = 0, done;
+    const field *f = find(name);
     if (strcmp(name, "ema") == 0) return set_averages(o, value);
-    while (i < FIELDS && strcmp(fields[i].name, name) != 0) i++;
-    if (i == FIELDS) return unknown(name);
-    const field *f = &fields[i];
-    CM_TRY(set_choice(o, f, value, &done));
-    if (!done && f->kind == SEED) {
-        char *end;
-        errno = 0;
-        o->seed = strtoull(value, &end, 10);
-        if (errno || *end || !(*value >= '0' && *value <= '9')) /* strtoull takes " -5" */
-            CM_FAIL(CM_ERR_ARGUMENT, "seed is '%.64s', expected a whole number below 2^64", value);
+    if (!f) return unknown(name);
+    if (f->kind == SEED) return set_seed(o, value);
+    if (read_number(value, &v)) return set_number(o, f, v, value);
+    if (!f->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", name, value);
+    CM_TRY(find_choice(f, value, &v));
+    put_value(o, f, v);
+    return CM_OK;
+}
+
+/* Whole numbers up to here are all doubles. */
+#define WHOLE 9007199254740992.0
+
+cm_status cm_settings_set_number(cm_train_settings *o, const char *name, double value)
+{
+    char text[CM_NUMBER_SIZE];
+    const field *f = find(name);
+    if (strcmp(name, "ema") == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "ema is a list of averages, which cm_train_options_set takes");
+    if (!f) return unknown(name);
+    (void)cm_number_text(value, text);
+    if (f->kind != SEED) return set_number(o, f, value, text);
+    if (!(value >= 0 && value <= WHOLE && value == floor(value)))
+        CM_FAIL(CM_ERR_ARGUMENT, "seed is %s, expected a whole number up to 2^53 (as text up to 2^64 - 1)", text);
+    o->seed = (uint64_t)value;
+    return CM_OK;
+}
+
+cm_status cm_settings_get_number(const cm_train_settings *o, const char *name, double *value)
+{
+    const field *f = find(name);
+    if (strcmp(name, "ema") == 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "ema is a list of averages, which cm_train_options_get gives");
+    if (!f) return unknown(name);
+    if (f->kind == SEED && o->seed > (uint64_t)WHOLE)
+        CM_FAIL(CM_ERR_ARGUMENT, "seed is %llu, which no double holds: cm_train_options_get gives it as text",
+                (unsigned long long)o->seed);
+    *value = f->kind == SEED ? (double)o->seed : get(o, f);
+    return CM_OK;
+}
+
+static void averages_text(const cm_train_settings *o, char text[CM_SETTING_SIZE])
+{
+    char number[CM_NUMBER_SIZE], ramp[CM_NUMBER_SIZE];
+    size_t n = 0;
+    if (o->ema_count <= 0) (void)snprintf(text, CM_SETTING_SIZE, "none");
+    for (int i = 0; i < o->ema_count && i < CM_MAX_EMAS; i++) {
+        int kind = o->ema_kind[i] & 3, ramped = o->ema_ramp[i] > 0;
+        n += (size_t)snprintf(text + n, CM_SETTING_SIZE - n, "%s%s%s%s%s%s", i ? "," : "",
+                              kind ? cm_ema_form_names[kind] : "", kind ? ":" : "",
+                              cm_number_text(o->ema_value[i], number), ramped ? ":" : "",
+                              ramped ? cm_number_text(o->ema_ramp[i], ramp) : "");
+    }
+}
+
+cm_status cm_settings_get(const cm_train_settings *o, const char *name, char text[CM_SETTING_SIZE])
+{
+    const field *f = find(name);
+    if (strcmp(name, "ema") == 0) {
+        averages_text(o, text);
         return CM_OK;
     }
-    if (!done) {
-        if (!read_number(value, &v)) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", name, value);
-        if (f->kind != REAL && v != floor(v))
-            CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", name, value);
-        CM_TRY(check_range(f, v));
-        put(o, f, v);
-    }
-    if (i == 0) { /* the objective's own numbers */
-        cm_train_options before = *o;
-        cm_settings_defaults(o);
-        o->threads = before.threads, o->batch = before.batch, o->seed = before.seed, o->steps = before.steps;
-    }
+    if (!f) return unknown(name);
+    double v = get(o, f);
+    if (f->kind == SEED) (void)snprintf(text, CM_SETTING_SIZE, "%llu", (unsigned long long)o->seed);
+    else if (f->choices) (void)snprintf(text, CM_SETTING_SIZE, "%s", f->choices[(int)v]);
+    else (void)cm_number_text(v, text);
     return CM_OK;
 }
 
 /* --- printing ---------------------------------------------------------------------------- */
 
-void cm_settings_ema_name(const cm_train_options *o, int i, char *out, size_t size)
+void cm_settings_ema_name(const cm_train_settings *o, int i, char *out, size_t size)
 {
     char number[40];
     (void)snprintf(number, sizeof number, "%.10g", o->ema_value[i]);
@@ -295,7 +378,7 @@ void cm_settings_ema_name(const cm_train_options *o, int i, char *out, size_t si
     else (void)snprintf(out, size, "%s-%s", cm_ema_form_names[o->ema_kind[i]], number);
 }
 
-static json_t *averages(const cm_train_options *o)
+static json_t *averages(const cm_train_settings *o)
 {
     json_t *list = json_array();
     for (int i = 0; i < o->ema_count && i < CM_MAX_EMAS; i++)
@@ -313,7 +396,7 @@ static json_t *seed_json(uint64_t seed)
     return json_string(text);
 }
 
-json_t *cm_settings_json(const cm_train_options *o, int course)
+json_t *cm_settings_json(const cm_train_settings *o, int course)
 {
     json_t *object = json_object();
     for (int i = 0; i < FIELDS; i++) {
@@ -350,7 +433,7 @@ static int average_text(const json_t *average, char *out, size_t size)
     return n;
 }
 
-static cm_status read_averages(cm_train_options *o, const json_t *list)
+static cm_status read_averages(cm_train_settings *o, const json_t *list)
 {
     char text[512] = "";
     size_t n = 0;
@@ -364,7 +447,7 @@ static cm_status read_averages(cm_train_options *o, const json_t *list)
     return cm_settings_set(o, "ema", n ? text : "none");
 }
 
-static cm_status read_member(cm_train_options *o, const char *name, const json_t *value)
+static cm_status read_member(cm_train_settings *o, const char *name, const json_t *value)
 {
     if (strcmp(name, "ema") == 0 && json_is_array(value)) return read_averages(o, value);
     if (json_is_string(value)) return cm_settings_set(o, name, json_string_value(value));
@@ -375,7 +458,7 @@ static cm_status read_member(cm_train_options *o, const char *name, const json_t
     return status;
 }
 
-cm_status cm_settings_read(cm_train_options *o, const json_t *object)
+cm_status cm_settings_read(cm_train_settings *o, const json_t *object)
 {
     const char *name;
     json_t *value, *objective = json_object_get(object, "objective");
@@ -388,7 +471,7 @@ cm_status cm_settings_read(cm_train_options *o, const json_t *object)
 
 /* --- checking ------------------------------------------------------------------------------ */
 
-static cm_status check_averages(const cm_train_options *o)
+static cm_status check_averages(const cm_train_settings *o)
 {
     if (o->ema_count < 0 || o->ema_count > CM_MAX_EMAS)
         CM_FAIL(CM_ERR_ARGUMENT, "ema_count is %d, expected 0..%d", o->ema_count, CM_MAX_EMAS);
@@ -417,7 +500,7 @@ static cm_status check_averages(const cm_train_options *o)
 }
 
 /* Fields that another field's value leaves without effect. */
-static cm_status check_modes(const cm_train_options *o, const cm_train_options *d)
+static cm_status check_modes(const cm_train_settings *o, const cm_train_settings *d)
 {
     int metric = cm_settings_of_objective(o, 1, 1, 1).distance.metric;
     if (o->optimizer == CM_OPTIM_SGD && (o->beta1 != d->beta1 || o->beta2 != d->beta2 || o->eps != d->eps))
@@ -437,9 +520,9 @@ static cm_status check_modes(const cm_train_options *o, const cm_train_options *
 }
 
 /* Fields that the objective does not read have to stand at their defaults. */
-static cm_status check_effects(const cm_train_options *o)
+static cm_status check_effects(const cm_train_settings *o)
 {
-    cm_train_options d = {.struct_size = o->struct_size, .objective = o->objective};
+    cm_train_settings d = {.objective = o->objective};
     cm_settings_defaults(&d);
     for (int i = 0; i < FIELDS; i++)
         if (!(fields[i].objectives & 1 << o->objective) && get(o, &fields[i]) != get(&d, &fields[i]))
@@ -459,7 +542,7 @@ static cm_status check_effects(const cm_train_options *o)
     return CM_OK;
 }
 
-static cm_status check_schedules(const cm_train_options *o)
+static cm_status check_schedules(const cm_train_settings *o)
 {
     int discrete = cm_settings_objective(o)->is_discrete;
     char number[CM_NUMBER_SIZE];
@@ -490,7 +573,7 @@ static cm_status check_schedules(const cm_train_options *o)
     return CM_OK;
 }
 
-cm_status cm_settings_check(const cm_train_options *o)
+cm_status cm_settings_check(const cm_train_settings *o)
 {
     for (int i = 0; i < FIELDS; i++) CM_TRY(check_range(&fields[i], get(o, &fields[i])));
     if (o->metric == CM_TRAIN_LPIPS)
@@ -503,7 +586,7 @@ cm_status cm_settings_check(const cm_train_options *o)
 }
 
 /* What is left in average i of the weights it began with when the run ends: the product of its rates. */
-static double remembered(const cm_train_options *o, int i)
+static double remembered(const cm_train_settings *o, int i)
 {
     enum { ONE_BY_ONE = 100000 };
     const cm_ema_rate rate = {o->ema_kind[i], o->ema_value[i], o->ema_ramp[i]};
@@ -513,7 +596,7 @@ static double remembered(const cm_train_options *o, int i)
     return left * pow(cm_ema_rate_at(&rate, o->steps - 1, o->batch), (double)(o->steps - k));
 }
 
-void cm_settings_warn(const cm_context *context, const cm_train_options *o)
+void cm_settings_warn(const cm_context *context, const cm_train_settings *o)
 {
     for (int i = 0; i < o->ema_count; i++) {
         double left = remembered(o, i);
@@ -545,12 +628,12 @@ void cm_settings_warn(const cm_context *context, const cm_train_options *o)
 
 /* --- as the parts want them ------------------------------------------------------------------ */
 
-const cm_objective *cm_settings_objective(const cm_train_options *o)
+const cm_objective *cm_settings_objective(const cm_train_settings *o)
 {
     return cm_objective_by_name(objectives[o->objective]);
 }
 
-cm_objective_settings cm_settings_of_objective(const cm_train_options *o, int32_t channels, int32_t height,
+cm_objective_settings cm_settings_of_objective(const cm_train_settings *o, int32_t channels, int32_t height,
                                                int32_t width)
 {
     const cm_objective *objective = cm_settings_objective(o);
@@ -572,7 +655,7 @@ cm_objective_settings cm_settings_of_objective(const cm_train_options *o, int32_
     return s;
 }
 
-cm_curriculum cm_settings_of_curriculum(const cm_train_options *o)
+cm_curriculum cm_settings_of_curriculum(const cm_train_settings *o)
 {
     const cm_curriculum c = {.scales = o->scales_mode,
                              .mu = o->mu_mode,
@@ -592,7 +675,7 @@ cm_curriculum cm_settings_of_curriculum(const cm_train_options *o)
     return c;
 }
 
-cm_optim cm_settings_of_optim(const cm_train_options *o)
+cm_optim cm_settings_of_optim(const cm_train_settings *o)
 {
     const cm_optim optim = {o->optimizer, o->beta1, o->beta2, o->eps, o->weight_decay};
     return optim;

@@ -426,7 +426,7 @@ static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_chang
     char text[400];
     json_t *options = cm_settings_json(&t->o, 1), *before = json_copy(json_object_get(state, "options"));
     /* An option that the checkpoint's library did not know had its default. */
-    cm_train_options defaults = {.struct_size = sizeof defaults, .objective = t->o.objective};
+    cm_train_settings defaults = {.objective = t->o.objective};
     cm_settings_defaults(&defaults);
     json_t *missing = cm_settings_json(&defaults, 1);
     (void)json_object_update_missing(before, missing);

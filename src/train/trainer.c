@@ -94,7 +94,7 @@ static cm_status check_augment(const cm_trainer *t)
 /* Eighths of the batch, so that eight threads have work, but four images if that
  * leaves four slices: convolutions by Winograd share what they do to weights and
  * their gradients among a slice. */
-static size_t slice_rule(const cm_train_options *o)
+static size_t slice_rule(const cm_train_settings *o)
 {
     size_t batch = (size_t)o->batch, slice = (batch + 7) / 8, four = batch / 4 < 4 ? batch / 4 : 4;
     if (slice < four) slice = four;
@@ -105,7 +105,7 @@ static size_t slice_rule(const cm_train_options *o)
 
 static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
 {
-    const cm_train_options *o = &t->o;
+    const cm_train_settings *o = &t->o;
     int any_mu = o->mu > 0;
     *out = (cm_learner_options){
         .threads = o->threads ? o->threads : cm_context_threads(t->context),
@@ -167,7 +167,7 @@ static cm_status make_buffers(cm_trainer *t)
 static cm_status check_levels(const cm_trainer *t)
 {
     const cm_objective_settings *s = &t->settings;
-    const cm_train_options *o = &t->o;
+    const cm_train_settings *o = &t->o;
     int ict = t->objective == &cm_objective_ict,
         drawn = ict || t->objective == &cm_objective_ect ||
                 (t->objective == &cm_objective_edm && o->levels == CM_LEVELS_LOGNORMAL);
@@ -214,7 +214,7 @@ static cm_status build(cm_trainer *t)
 }
 
 /* A trainer without memory. */
-static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out)
 {
     cm_context *owner;
     *out = NULL;
@@ -243,7 +243,7 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_option
     return status;
 }
 
-cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out)
+cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out)
 {
     CM_TRY(begin(model, teacher, options, out));
     cm_status status = build(*out);
@@ -267,7 +267,7 @@ uint64_t cm_trainer_size(const cm_trainer *t)
     return total_bytes(t, cm_learner_bytes(t->learner), t->learner->floats);
 }
 
-cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_options *options, uint64_t *bytes)
+cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes)
 {
     cm_trainer *t;
     cm_learner_options learner;

@@ -12,7 +12,7 @@
 struct cm_trainer {
     cm_context *context;
     cm_model *model, *teacher; /* counted: where it began, and whom it learns from */
-    cm_train_options o;
+    cm_train_settings o;
     const cm_objective *objective;
     cm_objective_settings settings;
     cm_curriculum curriculum;
@@ -36,11 +36,11 @@ struct cm_trainer {
     cm_locks locks; /* of the directories it has saved to or resumed from */
 };
 
-cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_options *options, cm_trainer **out);
+cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out);
 void cm_trainer_close(cm_trainer *trainer);
 /* The bytes that a trainer holds; and those of one that is not made. */
 uint64_t cm_trainer_size(const cm_trainer *trainer);
-cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_options *options, uint64_t *bytes);
+cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
 /* Within the trainer's call.  images: batch x C x H x W; report may be NULL. */
 cm_status cm_trainer_advance(cm_trainer *trainer, const float *images, const int32_t *labels,
                              cm_train_report *report);

@@ -136,19 +136,9 @@ class DatasetInfo(Struct):
 _i, _l, _d = C.c_int32, C.c_int64, C.c_double
 
 
-class TrainOptions(Struct):
-    _c_name = "cm_train_options"
-    _fields_ = [("struct_size", C.c_uint32), ("objective", _i), ("threads", _i), ("batch", _i), ("microbatch", _i),
-                ("sum_microbatches", _i), ("recompute", _i), ("seed", C.c_uint64), ("steps", _l), ("optimizer", _i),
-                ("lr", _d), ("beta1", _d), ("beta2", _d), ("eps", _d), ("weight_decay", _d), ("grad_clip", _d),
-                ("clip_rule", _i), ("warmup_steps", _l), ("anneal_begin", _l), ("anneal_end", _l), ("lr_final", _d),
-                ("metric", _i), ("huber_c", _d), ("sum_pixels", _i), ("weighting", _i), ("levels", _i),
-                ("p_mean", _d), ("p_std", _d), ("ode", _i), ("scales_mode", _i), ("start_scales", _i),
-                ("end_scales", _i), ("distill_steps", _l), ("mu_mode", _i), ("mu", _d), ("mapping", _i),
-                ("ect_q", _d), ("ect_k", _d), ("ect_b", _d), ("ect_stages", _i), ("ect_stage_steps", _l),
-                ("rho", _d), ("dropout", _d), ("label_dropout", _d), ("flip", _d), ("augment", _d),
-                ("skip_nonfinite", _i), ("ema_count", _i), ("ema_kind", _i * 8), ("ema_value", _d * 8),
-                ("ema_ramp", _d * 8), ("dtype", C.c_int32), ("bf16_emulate", C.c_int32), ("anneal_stages", _i)]
+class TrainInputs(Struct):
+    _c_name = "cm_train_inputs"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", _i), ("model", C.c_void_p), ("teacher", C.c_void_p)]
 
 
 class TrainReport(Struct):
@@ -181,7 +171,7 @@ class EditMap(Struct):
 
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
-           DatasetOptions, DatasetInfo, TrainOptions, TrainReport, ImageBatch, EditOptions, EditMap]
+           DatasetOptions, DatasetInfo, TrainInputs, TrainReport, ImageBatch, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -254,22 +244,28 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_dataset_read_sized": (C.c_int, [_p, C.c_uint64, _size, _f32p, _size, _i32p]),
     "cm_dataset_cancel": (None, [_p]),
     "cm_model_create": (C.c_int, [_p, C.c_char_p, C.c_uint64, C.POINTER(_p)]),
-    "cm_train_options_init": (None, [C.POINTER(TrainOptions), _size]),
-    "cm_train_options_preset": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p]),
+    "cm_train_options_create": (C.c_int, [_p, C.POINTER(_p)]),
+    "cm_train_options_copy": (C.c_int, [_p, C.POINTER(_p)]),
+    "cm_train_options_free": (None, [_p]),
+    "cm_train_options_set_number": (C.c_int, [_p, C.c_char_p, C.c_double]),
+    "cm_train_options_get": (C.c_int, [_p, C.c_char_p, C.c_char_p, _size, C.POINTER(_size)]),
+    "cm_train_options_get_number": (C.c_int, [_p, C.c_char_p, C.POINTER(C.c_double)]),
+    "cm_train_inputs_init": (None, [C.POINTER(TrainInputs), _size]),
+    "cm_train_options_preset": (C.c_int, [_p, C.c_char_p]),
     "cm_train_preset_name": (C.c_char_p, [_size]),
     "cm_train_preset_about": (C.c_char_p, [_size]),
     "cm_train_preset_source": (C.c_char_p, [_size]),
     "cm_train_preset_config": (C.c_char_p, [_size]),
     "cm_train_preset_check": (C.c_int, [C.c_char_p, _p]),
     "cm_model_count": (C.c_int, [_p, C.c_char_p, C.POINTER(C.c_uint64)]),
-    "cm_train_options_set": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, C.c_char_p]),
-    "cm_train_options_json": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p, _size, C.POINTER(_size)]),
-    "cm_train_options_read": (C.c_int, [C.POINTER(TrainOptions), C.c_char_p]),
-    "cm_train_options_check": (C.c_int, [C.POINTER(TrainOptions)]),
+    "cm_train_options_set": (C.c_int, [_p, C.c_char_p, C.c_char_p]),
+    "cm_train_options_json": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(_size)]),
+    "cm_train_options_read": (C.c_int, [_p, C.c_char_p]),
+    "cm_train_options_check": (C.c_int, [_p]),
     "cm_train_report_init": (None, [C.POINTER(TrainReport), _size]),
-    "cm_train_data_check": (C.c_int, [_p, _p, C.POINTER(TrainOptions)]),
-    "cm_trainer_create": (C.c_int, [_p, _p, C.POINTER(TrainOptions), C.POINTER(_p)]),
-    "cm_trainer_estimate": (C.c_int, [_p, _p, C.POINTER(TrainOptions), C.POINTER(C.c_uint64)]),
+    "cm_train_data_check": (C.c_int, [_p, _p, _p]),
+    "cm_trainer_create": (C.c_int, [C.POINTER(TrainInputs), _p, C.POINTER(_p)]),
+    "cm_trainer_estimate": (C.c_int, [C.POINTER(TrainInputs), _p, C.POINTER(C.c_uint64)]),
     "cm_trainer_free": (None, [_p]),
     "cm_trainer_step": (C.c_int, [_p, _f32p, _i32p, C.POINTER(TrainReport)]),
     "cm_trainer_run": (C.c_int, [_p, _p, C.c_int64, TRAIN, _p]),

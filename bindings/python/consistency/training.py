@@ -14,7 +14,7 @@ import time
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
-from ._lib import DatasetInfo, DatasetOptions, TRAIN, TrainOptions, TrainReport, lib
+from ._lib import DatasetInfo, DatasetOptions, TRAIN, TrainInputs, TrainReport, lib
 from . import Model, Path, _check, _context, _finish, _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
@@ -148,6 +148,30 @@ def _option_text(value: Any, name: str) -> bytes:
         return repr(v).encode()
 
 
+class _Options(Handle):
+    _what, _free = "options", lib.cm_train_options_free
+
+    def __init__(self) -> None:
+        handle = C.c_void_p()
+        with _context() as context:
+            _check(lib.cm_train_options_create(context, C.byref(handle)))
+        self._handle = handle
+
+    def text(self, name: str) -> str:
+        text = C.create_string_buffer(1024)
+        _check(lib.cm_train_options_get(self._handle, name.encode(), text, len(text), None))
+        return text.value.decode()
+
+    def values(self) -> Dict[str, Any]:
+        length = C.c_size_t()
+        _check(lib.cm_train_options_json(self._handle, None, 0, C.byref(length)))
+        text = C.create_string_buffer(length.value + 1)
+        _check(lib.cm_train_options_json(self._handle, text, len(text), None))
+        found: Dict[str, Any] = json.loads(text.value.decode())
+        found["seed"] = int(found["seed"])  # text from 2^63 on
+        return found
+
+
 class Trainer(Handle):
     """Trains a copy of `model`'s weights.  Options are those of cm_train_options by name (objective="ect", lr=1e-4,
     ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the
@@ -162,31 +186,24 @@ class Trainer(Handle):
         known = model if model is not None else teacher
         if known is None:
             raise TypeError("model is None: give a model, or a teacher whose weights are the beginning")
-        o = TrainOptions()
-        lib.cm_train_options_init(C.byref(o), C.sizeof(o))
+        self._options = _Options()
         if preset is not None:
-            _check(lib.cm_train_options_preset(C.byref(o), _values.text(preset, "preset")))
+            _check(lib.cm_train_options_preset(self._options._handle, _values.text(preset, "preset")))
         for name in sorted(options, key=lambda n: n != "objective"):  # the objective's defaults come first
             value = _option_text(options[name], name)
-            _check(lib.cm_train_options_set(C.byref(o), name.encode(), value))
-        self._options = o
+            _check(lib.cm_train_options_set(self._options._handle, name.encode(), value))
         handle = C.c_void_p()
         with _held(model) as m, _held(teacher) as t:
             if preset is not None and model is None:  # the preset's network, or nobody says that it is another
                 _check(lib.cm_train_preset_check(_values.text(preset, "preset"), t))
-            _check(lib.cm_trainer_create(m, t, C.byref(o), C.byref(handle)))
+            inputs = TrainInputs(C.sizeof(TrainInputs), 0, m, t)
+            _check(lib.cm_trainer_create(C.byref(inputs), self._options._handle, C.byref(handle)))
         self._handle = handle
         self._shape, self._known = known.image_shape, known
 
     @property
     def options(self) -> Dict[str, Any]:
-        length = C.c_size_t()
-        _check(lib.cm_train_options_json(C.byref(self._options), None, 0, C.byref(length)))
-        text = C.create_string_buffer(length.value + 1)
-        _check(lib.cm_train_options_json(C.byref(self._options), text, len(text), None))
-        found: Dict[str, Any] = json.loads(text.value.decode())
-        found["seed"] = int(found["seed"])  # text from 2^63 on
-        return found
+        return self._options.values()
 
     @property
     def steps(self) -> int:
@@ -207,7 +224,7 @@ class Trainer(Handle):
     def step(self, images: Array, labels: Any = None) -> Dict[str, Any]:
         """One step on batch x C x H x W images in [-1, 1] (up to 2 passes, for what resampling overshoots; more is taken
         for the bytes of pictures and refused); returns the report as a dict."""
-        n = self._options.batch
+        n = int(self._options.text("batch"))
         data, keep = _values.floats(images, (n,) + self._shape, "images", limit=2,
                                     meaning="values in [-1, 1] (x / 127.5 - 1 makes them of a picture's bytes)")
         label = _values.integers(self._known._labels(labels), n, "labels", -1) if labels is not None else None
@@ -246,7 +263,7 @@ class Trainer(Handle):
     def model(self, weights: Optional[str] = None, index: int = 0) -> Model:
         """A snapshot: "ema" (average number index; the default where there is one), "online" or "target"."""
         if weights is None:
-            weights = "ema" if self._options.ema_count else "online"
+            weights = "online" if self._options.text("ema") == "none" else "ema"
         handle = C.c_void_p()
         which, number = _values.choice(weights, "weights", _WEIGHTS), _values.size(index, "index")
         with self._held() as of:
