@@ -72,7 +72,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 HEADERS := base model sampler edit image dataset trainer
 BASE_C    := status number hint context call options cpus thread pool parallel turns rng torch_rng
-TENSOR_C  := convert finite
+TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
 IO_C      := file directory foreign json_text json_tree safetensors picture orient jpeg png zip npy
 KERNELS_C := dispatch

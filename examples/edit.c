@@ -335,19 +335,21 @@ static cm_status open_output(program *p)
 static cm_status change(program *p, cm_sampler *s, size_t i, size_t n, size_t per, size_t first, float *results)
 {
     size_t plane = (size_t)p->height * (size_t)p->width;
-    const cm_images g = {n, p->channels, p->height, p->width, p->given + i * plane * (size_t)p->channels};
-    const cm_images m = {n, 1, p->height, p->width, p->masks + i * plane};
+    const cm_images g =
+        cm_images_f32(n, p->channels, p->height, p->width, p->given + i * plane * (size_t)p->channels);
+    const cm_images m = cm_images_f32(n, 1, p->height, p->width, p->masks + i * plane);
+    const cm_images out = cm_images_f32(n * per, p->info.channels, p->info.height, p->info.width, results);
     cm_sample_options sample = p->sample;
     cm_edit_options o = p->edit;
     sample.first_index += first;
     o.sampling = &sample;
     o.variations = (int32_t)per;
     switch (p->task) {
-    case INPAINT: return cm_sampler_inpaint(s, &o, &g, &m, results);
-    case COLORIZE: return cm_sampler_colorize(s, &o, &g, results);
-    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &o, &g, results);
-    case STROKE: return cm_sampler_stroke(s, &o, &g, results);
-    default: return cm_sampler_denoise(s, &o, &g, results);
+    case INPAINT: return cm_sampler_inpaint(s, &o, &g, &m, &out);
+    case COLORIZE: return cm_sampler_colorize(s, &o, &g, &out);
+    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &o, &g, &out);
+    case STROKE: return cm_sampler_stroke(s, &o, &g, &out);
+    default: return cm_sampler_denoise(s, &o, &g, &out);
     }
 }
 
@@ -417,10 +419,11 @@ static cm_status change_all(program *p, cm_sampler *sampler, size_t batch, cli_p
 static cm_status interpolate(program *p, cm_sampler *sampler, int32_t *labels, float *results, double *seconds)
 {
     cm_edit_options o = p->edit;
+    const cm_images out = cm_images_f32(p->frames, p->info.channels, p->info.height, p->info.width, results);
     o.sampling = &p->sample;
     for (size_t k = 0; k < p->frames && p->n_cycle; k++) labels[k] = p->cycle[0];
     double before = cli_seconds();
-    cm_status status = cm_sampler_interpolate(sampler, &o, p->frames, results);
+    cm_status status = cm_sampler_interpolate(sampler, &o, &out);
     *seconds = cli_seconds() - before;
     return status == CM_OK ? output_put(&p->out, p->frames, results) : status;
 }

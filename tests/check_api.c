@@ -247,7 +247,8 @@ START_TEST(sizes_before_reads)
     OK(cm_sampler_create(m, NULL, &s));
     for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
         size_t n = too_many[i];
-        cm_images given = {n, 1, 32, 32, image}, single = {1, 1, 32, 32, image}, mask = {n, 1, 32, 32, image};
+        cm_images given = cm_images_f32(n, 1, 32, 32, image), single = cm_images_f32(1, 1, 32, 32, image),
+                  mask = cm_images_f32(n, 1, 32, 32, image);
         cm_sample_options_init(&o, sizeof o);
         o.condition = LABELS(labels);
         FAILS(cm_sampler_run(s, &o, n, image), CM_ERR_LIMIT, "images");
@@ -264,10 +265,10 @@ START_TEST(sizes_before_reads)
         FAILS(cm_image_grid(n, INT32_MAX, 0, 0, 1, 32, 32, wall, wall), CM_ERR_LIMIT, "");
         cm_edit_options_init(&e, sizeof e);
         e.sampling = NULL;
-        FAILS(cm_sampler_stroke(s, &e, &given, image), CM_ERR_LIMIT, "given");
-        if (n != 1) FAILS(cm_sampler_inpaint(s, &e, &single, &mask, image), CM_ERR_SHAPE, "masks");
-        FAILS(cm_sampler_inpaint(s, &e, &given, &mask, image), CM_ERR_LIMIT, "given");
-        FAILS(cm_sampler_interpolate(s, &e, n, image), CM_ERR_LIMIT, "frames");
+        FAILS(cm_sampler_stroke(s, &e, &given, &single), CM_ERR_LIMIT, "given");
+        if (n != 1) FAILS(cm_sampler_inpaint(s, &e, &single, &mask, &single), CM_ERR_LIMIT, "mask");
+        FAILS(cm_sampler_inpaint(s, &e, &given, &mask, &single), CM_ERR_LIMIT, "given");
+        FAILS(cm_sampler_interpolate(s, &e, &given), CM_ERR_LIMIT, "frames");
     }
     cm_sample_options_init(&o, sizeof o);
     o.sigmas = (const double *)(const void *)image;
@@ -354,7 +355,8 @@ static void *call_long(void *user)
     long_call *c = user;
     static const int32_t labels[2] = {1, 2};
     static float given[2 * SIZE], mask[SIZE], images[2 * SIZE];
-    const cm_images y = {2, 1, 32, 32, given}, m = {1, 1, 32, 32, mask};
+    const cm_images y = cm_images_f32(2, 1, 32, 32, given), m = cm_images_f32(1, 1, 32, 32, mask),
+                    out = cm_images_f32(2, 1, 32, 32, images);
     cm_sample_options o;
     cm_edit_options e;
     cm_sample_options_init(&o, sizeof o);
@@ -366,8 +368,8 @@ static void *call_long(void *user)
     for (int i = 0; i < SIZE; i++) mask[i] = (float)(i % 2);
     if (c->kind != 1) o.method = CM_METHOD_HEUN, o.steps = 1000;
     c->status = c->kind == 0   ? cm_sampler_run(c->sampler, &o, 2, images)
-                : c->kind == 1 ? cm_sampler_inpaint(c->sampler, &e, &y, &m, images)
-                               : cm_sampler_interpolate(c->sampler, &e, 2, images);
+                : c->kind == 1 ? cm_sampler_inpaint(c->sampler, &e, &y, &m, &out)
+                               : cm_sampler_interpolate(c->sampler, &e, &out);
     return NULL;
 }
 
@@ -438,7 +440,8 @@ START_TEST(cancel_before_the_network)
 {
     static const int32_t label = 1;
     static float given[SIZE], mask[SIZE], images[SIZE];
-    const cm_images y = {1, 1, 32, 32, given}, m = {1, 1, 32, 32, mask};
+    const cm_images y = cm_images_f32(1, 1, 32, 32, given), m = cm_images_f32(1, 1, 32, 32, mask),
+                    out = cm_images_f32(1, 1, 32, 32, images);
     cm_model *model;
     cm_sample_options o;
     cm_edit_options e;
@@ -453,7 +456,7 @@ START_TEST(cancel_before_the_network)
     e.sampling = &o;
     map.forward = map.inverse = cancel_in_the_map;
     map.user = s;
-    FAILS(cm_sampler_edit(s, &e, &map, &y, &m, images), CM_ERR_CANCELLED, "cancelled");
+    FAILS(cm_sampler_edit(s, &e, &map, &y, &m, &out), CM_ERR_CANCELLED, "cancelled");
     cm_sampler_free(s);
     cm_model_free(model);
 }

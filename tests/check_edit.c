@@ -60,6 +60,12 @@ static cm_edit_options options(int colour, int variations)
     return o;
 }
 
+/* Where results go. */
+#define AT(n, c, side, x)                                                                                            \
+    (&(const cm_images){sizeof(cm_images), CM_F32, (n), (c), (side), (side), CM_LAYOUT_PLANAR, 0, 0, 0, 0, (x)})
+#define GRAY(n, x) AT(n, 1, SIDE, x)
+#define COLOURS(n, x) AT(n, 3, CSIDE, x)
+
 /* n images whose values are those of bytes, some of them extreme. */
 static float *pictures(size_t n, size_t size)
 {
@@ -90,11 +96,11 @@ START_TEST(inpainting_keeps_every_known_bit)
     cm_edit_options o = options(_i, 3);
     float *y = pictures(2, size), *x = malloc(6 * size * sizeof *x), *mask = calloc(2 * size, sizeof *mask);
     for (size_t i = 0; i < 2 * size; i++) mask[i] = (float)(i / 5 % 3 == 0);
-    const cm_images given = {2, c, side, side, y};
+    const cm_images given = cm_images_f32(2, c, side, side, y);
     for (int form = 0; form < 3; form++) { /* one for all, one each, one a channel */
         size_t masks = form ? 2 : 1, channels = form == 2 ? (size_t)c : 1;
-        const cm_images k = {masks, (int32_t)channels, side, side, mask};
-        OK(cm_sampler_inpaint(s, &o, &given, &k, x));
+        const cm_images k = cm_images_f32(masks, (int32_t)channels, side, side, mask);
+        OK(cm_sampler_inpaint(s, &o, &given, &k, AT(6, c, side, x)));
         size_t differ = 0, same = 0;
         for (size_t i = 0; i < 6 * size; i++) {
             size_t picture = i / size / 3, at = i % size, b = picture * size + at;
@@ -124,19 +130,19 @@ START_TEST(masks_of_nothing_everything_and_half)
     cm_edit_options o = options(0, 1);
     float *y = pictures(2, SIZE), *x = malloc(2 * SIZE * sizeof *x), *plain = malloc(2 * SIZE * sizeof *x);
     static float mask[SIZE];
-    const cm_images given = {2, 1, SIDE, SIDE, y}, k = {1, 1, SIDE, SIDE, mask};
+    const cm_images given = cm_images_f32(2, 1, SIDE, SIDE, y), k = cm_images_f32(1, 1, SIDE, SIDE, mask);
     sampling.sigmas = sigmas, sampling.sigma_count = 3;
     for (int i = 0; i < SIZE; i++) mask[i] = 0;
-    OK(cm_sampler_inpaint(s, &o, &given, &k, x));
+    OK(cm_sampler_inpaint(s, &o, &given, &k, GRAY(2, x)));
     ck_assert_mem_eq(x, y, 2 * SIZE * sizeof *x);
     for (int i = 0; i < SIZE; i++) mask[i] = 1;
-    OK(cm_sampler_inpaint(s, &o, &given, &k, x)); /* Algorithm 1 */
+    OK(cm_sampler_inpaint(s, &o, &given, &k, GRAY(2, x))); /* Algorithm 1 */
     sampling.method = CM_METHOD_MULTISTEP, sampling.clip_denoised = 1;
     OK(cm_sampler_run(s, &sampling, 2, plain));
     ck_assert_mem_eq(x, plain, 2 * SIZE * sizeof *x);
     for (int i = 0; i < SIZE; i++) mask[i] = 0.25f;
     double farthest = 0;
-    OK(cm_sampler_inpaint(s, &o, &given, &k, x));
+    OK(cm_sampler_inpaint(s, &o, &given, &k, GRAY(2, x)));
     for (int i = 0; i < 2 * SIZE; i++) farthest = fmax(farthest, fabs((double)(x[i] - y[i])));
     ck_assert(farthest > 0.1 && farthest <= 0.5 + 1e-6); /* a quarter of at most 2 */
     free(y), free(x), free(plain);
@@ -157,10 +163,10 @@ START_TEST(colorization_keeps_luminance)
     if (_i) memcpy(o.luma, w, sizeof o.luma);
     sampling.sigmas = sigmas, sampling.sigma_count = 2;
     float *y = pictures(2, CSIZE), x[4 * CSIZE], loose[4 * CSIZE];
-    const cm_images given = {2, 3, CSIDE, CSIDE, y};
-    OK(cm_sampler_colorize(s, &o, &given, x));
+    const cm_images given = cm_images_f32(2, 3, CSIDE, CSIDE, y);
+    OK(cm_sampler_colorize(s, &o, &given, COLOURS(4, x)));
     sampling.clip_output = -1;
-    OK(cm_sampler_colorize(s, &o, &given, loose));
+    OK(cm_sampler_colorize(s, &o, &given, COLOURS(4, loose)));
     size_t beyond = 0, coloured = 0;
     for (size_t i = 0; i < 4; i++)
         for (size_t p = 0; p < CPLANE; p++) {
@@ -181,10 +187,10 @@ START_TEST(colorization_keeps_luminance)
     /* A gray picture may come as one channel. */
     float gray[CPLANE], three[CSIZE], from_one[2 * CSIZE], from_three[2 * CSIZE];
     for (size_t p = 0; p < CPLANE; p++) gray[p] = three[p] = three[CPLANE + p] = three[2 * CPLANE + p] = y[p];
-    const cm_images g1 = {1, 1, CSIDE, CSIDE, gray}, g3 = {1, 3, CSIDE, CSIDE, three};
+    const cm_images g1 = cm_images_f32(1, 1, CSIDE, CSIDE, gray), g3 = cm_images_f32(1, 3, CSIDE, CSIDE, three);
     sampling.clip_output = 0;
-    OK(cm_sampler_colorize(s, &o, &g1, from_one));
-    OK(cm_sampler_colorize(s, &o, &g3, from_three));
+    OK(cm_sampler_colorize(s, &o, &g1, COLOURS(2, from_one)));
+    OK(cm_sampler_colorize(s, &o, &g3, COLOURS(2, from_three)));
     for (size_t i = 0; i < 2 * CSIZE; i++) ck_assert_double_le(fabs((double)(from_one[i] - from_three[i])), 1e-5);
     free(y);
     cm_sampler_free(s);
@@ -202,8 +208,8 @@ START_TEST(super_resolution_keeps_means)
     int32_t f = 2 << _i, side = CSIDE / f; /* 2, 4, 8, 16 */
     size_t small = (size_t)(side * side), varied = 0;
     float *y = pictures(2, 3 * small), x[4 * CSIZE];
-    const cm_images given = {2, 3, side, side, y};
-    OK(cm_sampler_super_resolve(s, &o, &given, x));
+    const cm_images given = cm_images_f32(2, 3, side, side, y);
+    OK(cm_sampler_super_resolve(s, &o, &given, COLOURS(4, x)));
     for (size_t i = 0; i < 4; i++)
         for (size_t b = 0; b < 3 * small; b++) {
             double mean = 0;
@@ -233,23 +239,23 @@ START_TEST(strokes_and_noise)
     cm_sampler *s = sampler(m, 2, 4);
     cm_edit_options o = options(0, 1);
     float *y = pictures(2, SIZE), x[2 * SIZE], d[2 * SIZE], level[2] = {0.5f, 0.5f};
-    const cm_images given = {2, 1, SIDE, SIDE, y};
+    const cm_images given = cm_images_f32(2, 1, SIDE, SIDE, y);
     double far[2];
     for (int k = 0; k < 2; k++) { /* little noise: little change */
         o.sigma = k ? 20 : 0.01;
         sampling.steps = 1;
-        OK(cm_sampler_stroke(s, &o, &given, x));
+        OK(cm_sampler_stroke(s, &o, &given, GRAY(2, x)));
         far[k] = 0;
         for (int i = 0; i < 2 * SIZE; i++) far[k] += fabs((double)(x[i] - y[i])) / (2 * SIZE);
     }
     ck_assert_msg(far[0] < 0.05 && far[1] > 0.3, "mean change %g and %g", far[0], far[1]);
     o.sigma = 0.5;
-    OK(cm_sampler_denoise(s, &o, &given, x));
+    OK(cm_sampler_denoise(s, &o, &given, GRAY(2, x)));
     OK(cm_model_denoise(m, 2, y, level, labels, d)); /* the same call, not clamped */
     for (int i = 0; i < 2 * SIZE; i++) d[i] = d[i] < -1 ? -1 : d[i] > 1 ? 1 : d[i];
     ck_assert_mem_eq(x, d, sizeof x);
     sampling.steps = 3;
-    OK(cm_sampler_denoise(s, &o, &given, d));
+    OK(cm_sampler_denoise(s, &o, &given, GRAY(2, d)));
     ck_assert_mem_ne(x, d, sizeof x);
     free(y);
     cm_sampler_free(s);
@@ -295,7 +301,8 @@ START_TEST(cut_noise_is_put_back)
     static float clean[DIGITS * SIZE], noisy[DIGITS * SIZE], floats[DIGITS * SIZE], x[DIGITS * SIZE], again[2 * SIZE];
     cm_model *m = load(0);
     cm_sampler *s = sampler(m, 2, 4);
-    const cm_images given = {DIGITS, 1, SIDE, SIDE, noisy}, whole = {DIGITS, 1, SIDE, SIDE, floats};
+    const cm_images given = cm_images_f32(DIGITS, 1, SIDE, SIDE, noisy),
+                    whole = cm_images_f32(DIGITS, 1, SIDE, SIDE, floats);
     for (double sigma = 0.1; sigma < 0.6; sigma += 0.2) {
         cm_edit_options o = options(0, 1);
         double left[3];
@@ -305,7 +312,7 @@ START_TEST(cut_noise_is_put_back)
         o.sigma = sigma;
         for (int k = 0; k < 3; k++) {
             o.cut = k == 1;
-            OK(cm_sampler_denoise(s, &o, k < 2 ? &given : &whole, x));
+            OK(cm_sampler_denoise(s, &o, k < 2 ? &given : &whole, GRAY(DIGITS, x)));
             left[k] = rms(x, clean, DIGITS * SIZE);
         }
         ck_assert_msg(left[1] < 0.65 * left[0] && left[1] < 1.15 * left[2],
@@ -313,23 +320,23 @@ START_TEST(cut_noise_is_put_back)
     }
     /* Noise of the image's own number: no batch changes it; another variation is another draw. */
     cm_edit_options o = options(0, 2);
-    const cm_images second = {1, 1, SIDE, SIDE, noisy + SIZE};
+    const cm_images second = cm_images_f32(1, 1, SIDE, SIDE, noisy + SIZE);
     static const int32_t twice[DIGITS * 2] = {2, 2, 4, 4, 5, 5, 7, 7};
     static float all[DIGITS * 2 * SIZE];
     o.sigma = 0.5, o.cut = 1;
     condition.labels = twice;
-    OK(cm_sampler_denoise(s, &o, &given, all));
+    OK(cm_sampler_denoise(s, &o, &given, GRAY(DIGITS * 2, all)));
     condition.labels = twice + 2;
     sampling.first_index = 2;
-    OK(cm_sampler_denoise(s, &o, &second, again));
+    OK(cm_sampler_denoise(s, &o, &second, GRAY(2, again)));
     ck_assert_mem_eq(again, all + 2 * SIZE, sizeof again);
     ck_assert_mem_ne(again, again + SIZE, SIZE * sizeof *again);
     o = options(0, 1);
     o.cut = 1, o.sigma = 0.5;
-    FAILS(cm_sampler_denoise(s, &o, &whole, x), CM_ERR_ARGUMENT, "cut to [-1, 1]");
-    FAILS(cm_sampler_stroke(s, &o, &given, x), CM_ERR_ARGUMENT, "cut has no effect on stroke");
+    FAILS(cm_sampler_denoise(s, &o, &whole, GRAY(DIGITS, x)), CM_ERR_ARGUMENT, "cut to [-1, 1]");
+    FAILS(cm_sampler_stroke(s, &o, &given, GRAY(DIGITS, x)), CM_ERR_ARGUMENT, "cut has no effect on stroke");
     o.cut = 2;
-    FAILS(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "cut is 2");
+    FAILS(cm_sampler_denoise(s, &o, &given, GRAY(DIGITS, x)), CM_ERR_ARGUMENT, "cut is 2");
     cm_sampler_free(s);
     cm_model_free(m);
 }
@@ -381,7 +388,7 @@ START_TEST(interpolation)
         condition.labels = threes;
         sampling.sigmas = two ? sigmas : NULL, sampling.sigma_count = two ? 2 : 0;
         sampling.first_index = 10;
-        OK(cm_sampler_interpolate(s, &o, FRAMES, x));
+        OK(cm_sampler_interpolate(s, &o, GRAY(FRAMES, x)));
         OK(cm_sampler_run(s, &sampling, 4, ends)); /* images 10 to 13 */
         ck_assert_mem_eq(x, ends, SIZE * sizeof *x);
         if (!two) ck_assert_mem_eq(x + (FRAMES - 1) * SIZE, ends + 3 * SIZE, SIZE * sizeof *x);
@@ -393,15 +400,15 @@ START_TEST(interpolation)
         for (int i = 0; i < SIZE; i++) whole += pow((double)(x[(FRAMES - 1) * SIZE + i] - x[i]), 2);
         ck_assert_msg(step < whole / 2, "neighbours %g, ends %g", step, whole);
         condition.labels = NULL; /* drawn once for all frames */
-        OK(cm_sampler_interpolate(s, &o, FRAMES, again));
+        OK(cm_sampler_interpolate(s, &o, GRAY(FRAMES, again)));
         cm_sampler *one = sampler(m, 1, 1);
-        OK(cm_sampler_interpolate(one, &o, FRAMES, x));
+        OK(cm_sampler_interpolate(one, &o, GRAY(FRAMES, x)));
         ck_assert_mem_eq(x, again, sizeof x);
         cm_sampler_free(one);
     }
     cm_edit_options_init(&o, sizeof o);
-    OK(cm_sampler_interpolate(s, NULL, 2, x));
-    OK(cm_sampler_interpolate(s, &o, 2, again));
+    OK(cm_sampler_interpolate(s, NULL, GRAY(2, x)));
+    OK(cm_sampler_interpolate(s, &o, GRAY(2, again)));
     ck_assert_mem_eq(x, again, 2 * SIZE * sizeof *x);
     cm_sampler_free(s);
     cm_model_free(m);
@@ -458,12 +465,13 @@ START_TEST(the_general_form_is_the_others)
                         ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     double q[256];
     cm_edit_map map;
-    const cm_images given = {2, 3, CSIDE, CSIDE, y}, k = {1, 3, CSIDE, CSIDE, mask}, small = {2, 3, 4, 4, low};
+    const cm_images given = cm_images_f32(2, 3, CSIDE, CSIDE, y), k = cm_images_f32(1, 3, CSIDE, CSIDE, mask),
+                    small = cm_images_f32(2, 3, 4, 4, low);
     sampling.sigmas = sigmas, sampling.sigma_count = 3, sampling.clip_output = -1;
     cm_edit_map_init(&map, sizeof map);
     for (size_t i = 0; i < CSIZE; i++) mask[i] = (float)(i % 3) / 2;
-    OK(cm_sampler_inpaint(s, &o, &given, &k, x));
-    OK(cm_sampler_edit(s, &o, NULL, &given, &k, g));
+    OK(cm_sampler_inpaint(s, &o, &given, &k, COLOURS(2, x)));
+    OK(cm_sampler_edit(s, &o, NULL, &given, &k, COLOURS(2, g)));
     ck_assert_mem_eq(x, g, sizeof x);
     /* Turning and negating A's coordinates turns the mask. */
     size_t n = CSIZE;
@@ -472,15 +480,15 @@ START_TEST(the_general_form_is_the_others)
         float swap = mask[i];
         mask[i] = mask[CSIZE - 1 - i], mask[CSIZE - 1 - i] = swap;
     }
-    OK(cm_sampler_edit(s, &o, &map, &given, &k, g));
+    OK(cm_sampler_edit(s, &o, &map, &given, &k, COLOURS(2, g)));
     ck_assert_mem_eq(x, g, sizeof x);
     /* Colour. */
     cm_edit_map_init(&map, sizeof map);
     reflection(3, luma, q);
     map.matrix = q;
     for (size_t i = 0; i < CSIZE; i++) mask[i] = i < CPLANE ? 0 : 1;
-    OK(cm_sampler_colorize(s, &o, &given, x));
-    OK(cm_sampler_edit(s, &o, &map, &given, &k, g));
+    OK(cm_sampler_colorize(s, &o, &given, COLOURS(2, x)));
+    OK(cm_sampler_edit(s, &o, &map, &given, &k, COLOURS(2, g)));
     for (size_t i = 0; i < 2 * CSIZE; i++) ck_assert_double_le(fabs((double)(x[i] - g[i])), 2e-5);
     /* Detail. */
     reflection(16, ones, q);
@@ -488,8 +496,8 @@ START_TEST(the_general_form_is_the_others)
     for (size_t i = 0; i < CSIZE; i++) mask[i] = i % 4 == 0 && i / CSIDE % 4 == 0 ? 0 : 1;
     for (size_t i = 0; i < 2 * CSIZE; i++)
         low[i / (CSIDE * 4) * 4 + i % CSIDE / 4] += y[i] / 16; /* rows of four join */
-    OK(cm_sampler_super_resolve(s, &o, &small, x));
-    OK(cm_sampler_edit(s, &o, &map, &given, &k, g));
+    OK(cm_sampler_super_resolve(s, &o, &small, COLOURS(2, x)));
+    OK(cm_sampler_edit(s, &o, &map, &given, &k, COLOURS(2, g)));
     for (size_t i = 0; i < 2 * CSIZE; i++) ck_assert_double_le(fabs((double)(x[i] - g[i])), 2e-5);
     free(y);
     cm_sampler_free(s);
@@ -516,14 +524,14 @@ START_TEST(maps_refused)
     static float x[CSIZE], mask[CSIZE];
     float *y = pictures(1, CSIZE);
     double matrix[9] = {1, 0, 0, 0, 1, 0, 0, 0.001, 1};
-    const cm_images given = {1, 3, CSIDE, CSIDE, y}, k = {1, 1, CSIDE, CSIDE, mask};
+    const cm_images given = cm_images_f32(1, 3, CSIDE, CSIDE, y), k = cm_images_f32(1, 1, CSIDE, CSIDE, mask);
 #define BAD_MAP(set, status, word)                                                                                   \
     do {                                                                                                             \
         cm_edit_map map;                                                                                             \
         cm_edit_map_init(&map, sizeof map);                                                                          \
         map.user = &n;                                                                                               \
         set;                                                                                                         \
-        FAILS(cm_sampler_edit(s, &o, &map, &given, &k, x), status, word);                                            \
+        FAILS(cm_sampler_edit(s, &o, &map, &given, &k, COLOURS(1, x)), status, word);                                \
     } while (0)
     BAD_MAP(map.forward = reverse, CM_ERR_ARGUMENT, "both forward and inverse");
     BAD_MAP((map.forward = map.inverse = doubled), CM_ERR_ARGUMENT, "not orthogonal");
@@ -549,16 +557,18 @@ enum { INPAINT, SUPER_RESOLVE, STROKE, DENOISE, GENERAL, TASKS };
 
 static cm_status run_task(cm_sampler *s, int task, const cm_edit_options *options, size_t n, const float *y, float *x)
 {
+    size_t variations = options->variations ? (size_t)options->variations : 1;
     static float mask[SIZE];
     cm_edit_options o = *options;
-    const cm_images given = {n, 1, SIDE, SIDE, y}, k = {1, 1, SIDE, SIDE, mask}, low = {n, 1, 8, 8, y};
+    const cm_images given = cm_images_f32(n, 1, SIDE, SIDE, y), k = cm_images_f32(1, 1, SIDE, SIDE, mask),
+                    low = cm_images_f32(n, 1, 8, 8, y);
     for (int i = SIZE / 2; i < SIZE; i++) mask[i] = 1;
     switch (task) {
-    case INPAINT: return cm_sampler_inpaint(s, &o, &given, &k, x);
-    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &o, &low, x);
-    case STROKE: o.sigma = 3; return cm_sampler_stroke(s, &o, &given, x);
-    case DENOISE: o.sigma = 3; return cm_sampler_denoise(s, &o, &given, x);
-    default: return cm_sampler_edit(s, &o, NULL, &given, &k, x);
+    case INPAINT: return cm_sampler_inpaint(s, &o, &given, &k, GRAY(n * variations, x));
+    case SUPER_RESOLVE: return cm_sampler_super_resolve(s, &o, &low, GRAY(n * variations, x));
+    case STROKE: o.sigma = 3; return cm_sampler_stroke(s, &o, &given, GRAY(n * variations, x));
+    case DENOISE: o.sigma = 3; return cm_sampler_denoise(s, &o, &given, GRAY(n * variations, x));
+    default: return cm_sampler_edit(s, &o, NULL, &given, &k, GRAY(n * variations, x));
     }
 }
 
@@ -605,15 +615,15 @@ static int32_t on_progress(void *user, uint64_t done, uint64_t total)
 }
 
 /* What a step shows has the known part in it; and the sampler is busy. */
-static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count,
-                       const float *denoised)
+static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *images)
 {
     watcher *w = user;
     float x[SIZE];
     cm_edit_options o;
     cm_sample_options other;
+    const float *denoised = images->data;
     (void)evaluation, (void)sigma;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < images->n; i++)
         w->kept += memcmp(denoised + i * SIZE, w->y + (first + i) / 2 * SIZE, SIZE / 2 * sizeof *x) == 0;
     cm_edit_options_init(&o, sizeof o);
     cm_sample_options_init(&other, sizeof other);
@@ -670,7 +680,7 @@ START_TEST(allocations_that_fail)
     for (int task = 0; task <= TASKS; task++) {
         long live = mem.live, before = mem.requests;
         cm_edit_options frames = o;
-#define RUN() (task == TASKS ? cm_sampler_interpolate(s, &frames, 2, x2) : run_task(s, task, &o, 1, y, x))
+#define RUN() (task == TASKS ? cm_sampler_interpolate(s, &frames, GRAY(2, x2)) : run_task(s, task, &o, 1, y, x))
         float x2[2 * SIZE];
         OK(RUN());
         memcpy(want, task == TASKS ? x2 : x, sizeof want);
@@ -701,17 +711,17 @@ START_TEST(input_refused)
     static float x[2 * SIZE], mask[SIZE], y[SIZE];
     static const double high[1] = {81};
     static const float unit[SIZE];
-    cm_images given = {1, 1, SIDE, SIDE, y}, k = {1, 1, SIDE, SIDE, mask};
+    cm_images given = cm_images_f32(1, 1, SIDE, SIDE, y), k = cm_images_f32(1, 1, SIDE, SIDE, mask);
 #define BAD(call, status, word, set)                                                                                 \
     do {                                                                                                             \
         cm_edit_options o = options(0, 1);                                                                           \
         set;                                                                                                         \
         FAILS(call, status, word);                                                                                   \
     } while (0)
-#define IN(g, k) cm_sampler_inpaint(s, &o, &g, &k, x)
-    BAD(cm_sampler_inpaint(NULL, &o, &given, &k, x), CM_ERR_ARGUMENT, "NULL", (void)0);
-    BAD(cm_sampler_inpaint(s, &o, NULL, &k, x), CM_ERR_ARGUMENT, "NULL", (void)0);
-    BAD(cm_sampler_inpaint(s, &o, &given, NULL, x), CM_ERR_ARGUMENT, "mask is NULL", (void)0);
+#define IN(g, k) cm_sampler_inpaint(s, &o, &g, &k, GRAY(1, x))
+    BAD(cm_sampler_inpaint(NULL, &o, &given, &k, GRAY(1, x)), CM_ERR_ARGUMENT, "NULL", (void)0);
+    BAD(cm_sampler_inpaint(s, &o, NULL, &k, GRAY(1, x)), CM_ERR_ARGUMENT, "NULL", (void)0);
+    BAD(cm_sampler_inpaint(s, &o, &given, NULL, GRAY(1, x)), CM_ERR_ARGUMENT, "mask is NULL", (void)0);
     BAD(cm_sampler_inpaint(s, &o, &given, &k, NULL), CM_ERR_ARGUMENT, "NULL", (void)0);
     BAD(cm_sampler_stroke(s, &o, &given, NULL), CM_ERR_ARGUMENT, "NULL", (void)0);
     cm_images odd = given;
@@ -719,17 +729,17 @@ START_TEST(input_refused)
     BAD(IN(odd, k), CM_ERR_SHAPE, "given is 1 x 32 x 31", (void)0);
     BAD(IN(given, odd), CM_ERR_SHAPE, "mask is 1 x 32 x 31", (void)0);
     odd = given, odd.n = 0;
-    BAD(IN(odd, k), CM_ERR_ARGUMENT, "no image", (void)0);
+    BAD(IN(odd, k), CM_ERR_ARGUMENT, "0 images", (void)0);
     odd = k, odd.n = 2;
     BAD(IN(given, odd), CM_ERR_SHAPE, "2 masks for 1", (void)0);
     odd = given, odd.data = NULL;
-    BAD(IN(odd, k), CM_ERR_ARGUMENT, "no image", (void)0);
-    BAD(IN(given, odd), CM_ERR_ARGUMENT, "mask is NULL", (void)0);
+    BAD(IN(odd, k), CM_ERR_ARGUMENT, "data is NULL", (void)0);
+    BAD(IN(given, odd), CM_ERR_ARGUMENT, "mask: data is NULL", (void)0);
     y[5] = 255;
     BAD(IN(given, k), CM_ERR_ARGUMENT, "holds 255 at value 5", (void)0);
     y[5] = NAN;
     BAD(IN(given, k), CM_ERR_ARGUMENT, "holds nan", (void)0);
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "holds nan", o.sigma = 1);
+    BAD(cm_sampler_denoise(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "holds nan", o.sigma = 1);
     y[5] = 0;
     mask[9] = 1.5f;
     BAD(IN(given, k), CM_ERR_ARGUMENT, "mask 0 holds 1.5 at value 9", (void)0);
@@ -738,7 +748,7 @@ START_TEST(input_refused)
     BAD(IN(given, k), CM_ERR_ARGUMENT, "80]", sampling.sigma_max = 81);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "sigma_min 80", sampling.sigma_min = 80);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "give a label", condition.labels = NULL);
-    FAILS(cm_sampler_inpaint(s, NULL, &given, &k, x), CM_ERR_ARGUMENT, "give a label");
+    FAILS(cm_sampler_inpaint(s, NULL, &given, &k, GRAY(1, x)), CM_ERR_ARGUMENT, "give a label");
     BAD(IN(given, k), CM_ERR_ARGUMENT, "method is 3", sampling.method = CM_METHOD_HEUN);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "steps is -1", sampling.steps = -1);
     BAD(IN(given, k), CM_ERR_ARGUMENT, "rho", sampling.rho = NAN);
@@ -758,32 +768,35 @@ START_TEST(input_refused)
         uint64_t newer;
     } later = {options(0, 1), 1};
     later.known.struct_size = sizeof later;
-    FAILS(cm_sampler_inpaint(s, &later.known, &given, &k, x), CM_ERR_UNSUPPORTED, "newer");
-    BAD(cm_sampler_stroke(s, &o, &given, x), CM_ERR_ARGUMENT, "start has no effect", o.start = 1);
-    BAD(cm_sampler_stroke(s, &o, &given, x), CM_ERR_ARGUMENT, "80]", o.sigma = 81);
-    BAD(cm_sampler_stroke(s, &o, &given, x), CM_ERR_ARGUMENT, "beside sigma", (o.sigma = 1, sampling.sigma_max = 2));
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "as option sigma", (void)0);
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "sigma is -1", o.sigma = -1);
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "begin with 81",
+    FAILS(cm_sampler_inpaint(s, &later.known, &given, &k, GRAY(1, x)), CM_ERR_UNSUPPORTED, "newer");
+    BAD(cm_sampler_stroke(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "start has no effect", o.start = 1);
+    BAD(cm_sampler_stroke(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "80]", o.sigma = 81);
+    BAD(cm_sampler_stroke(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "beside sigma",
+        (o.sigma = 1, sampling.sigma_max = 2));
+    BAD(cm_sampler_denoise(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "as option sigma", (void)0);
+    BAD(cm_sampler_denoise(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "sigma is -1", o.sigma = -1);
+    BAD(cm_sampler_denoise(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "begin with 81",
         (o.sigma = 1, sampling.sigmas = high, sampling.sigma_count = 1));
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "variations without noise",
+    BAD(cm_sampler_denoise(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "variations without noise",
         (o.sigma = 1, o.variations = 2));
-    BAD(cm_sampler_denoise(s, &o, &given, x), CM_ERR_ARGUMENT, "noise has no effect",
+    BAD(cm_sampler_denoise(s, &o, &given, GRAY(1, x)), CM_ERR_ARGUMENT, "noise has no effect",
         (o.sigma = 1, sampling.noise = unit));
-    BAD(cm_sampler_super_resolve(s, &o, &given, x), CM_ERR_SHAPE, "whole number", (void)0);
+    BAD(cm_sampler_super_resolve(s, &o, &given, GRAY(1, x)), CM_ERR_SHAPE, "whole number", (void)0);
     odd = given, odd.height = odd.width = 12;
-    BAD(cm_sampler_super_resolve(s, &o, &odd, x), CM_ERR_SHAPE, "given is 1 x 12 x 12", (void)0);
+    BAD(cm_sampler_super_resolve(s, &o, &odd, GRAY(1, x)), CM_ERR_SHAPE, "given is 1 x 12 x 12", (void)0);
     odd.height = 0;
-    BAD(cm_sampler_super_resolve(s, &o, &odd, x), CM_ERR_SHAPE, "given is 1 x 0 x 12", (void)0);
+    BAD(cm_sampler_super_resolve(s, &o, &odd, GRAY(1, x)), CM_ERR_ARGUMENT, "1 x 0 x 12", (void)0);
     odd.height = 8, odd.width = 16;
-    BAD(cm_sampler_super_resolve(s, &o, &odd, x), CM_ERR_SHAPE, "given is 1 x 8 x 16", (void)0);
-    BAD(cm_sampler_colorize(s, &o, &given, x), CM_ERR_SHAPE, "1 channel", (void)0);
-    BAD(cm_sampler_colorize(sc, &o, &given, x), CM_ERR_SHAPE, "expected 1 x 16 x 16", condition.labels = NULL);
-    BAD(cm_sampler_interpolate(s, &o, 1, x), CM_ERR_ARGUMENT, "1 frames", (void)0);
-    BAD(cm_sampler_interpolate(s, &o, 2, x), CM_ERR_ARGUMENT, "variations has no effect", o.variations = 2);
-    BAD(cm_sampler_interpolate(s, &o, 2, x), CM_ERR_ARGUMENT, "sigma has no effect", o.sigma = 2);
-    BAD(cm_sampler_interpolate(s, &o, 2, x), CM_ERR_ARGUMENT, "noise_source", sampling.noise_source = 7);
-    BAD(cm_sampler_interpolate(s, &o, 2, x), CM_ERR_ARGUMENT, "to beside noise", (o.to = 1, sampling.noise = unit));
+    BAD(cm_sampler_super_resolve(s, &o, &odd, GRAY(1, x)), CM_ERR_SHAPE, "given is 1 x 8 x 16", (void)0);
+    BAD(cm_sampler_colorize(s, &o, &given, GRAY(1, x)), CM_ERR_SHAPE, "1 channel", (void)0);
+    BAD(cm_sampler_colorize(sc, &o, &given, COLOURS(1, x)), CM_ERR_SHAPE, "expected 1 x 16 x 16",
+        condition.labels = NULL);
+    BAD(cm_sampler_interpolate(s, &o, GRAY(1, x)), CM_ERR_ARGUMENT, "1 frames", (void)0);
+    BAD(cm_sampler_interpolate(s, &o, GRAY(2, x)), CM_ERR_ARGUMENT, "variations has no effect", o.variations = 2);
+    BAD(cm_sampler_interpolate(s, &o, GRAY(2, x)), CM_ERR_ARGUMENT, "sigma has no effect", o.sigma = 2);
+    BAD(cm_sampler_interpolate(s, &o, GRAY(2, x)), CM_ERR_ARGUMENT, "noise_source", sampling.noise_source = 7);
+    BAD(cm_sampler_interpolate(s, &o, GRAY(2, x)), CM_ERR_ARGUMENT, "to beside noise",
+        (o.to = 1, sampling.noise = unit));
     cm_sampler_free(s), cm_sampler_free(sc);
     cm_model_free(m), cm_model_free(colour);
 }

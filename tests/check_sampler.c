@@ -225,10 +225,11 @@ static int32_t on_progress(void *user, uint64_t done, uint64_t total)
     return ++w->calls == w->stop_at;
 }
 
-static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, size_t count,
-                       const float *denoised)
+static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *images)
 {
     watcher *w = user;
+    const float *denoised = images->data;
+    size_t count = images->n;
     float image[SIZE];
     ck_assert(sigma > 0 && evaluation >= 0 && first + count <= 5);
     for (size_t i = 0; i < count * SIZE; i++) ck_assert(isfinite(denoised[i]));
@@ -652,7 +653,7 @@ static void grow(cm_model *m, float factor)
 START_TEST(nothing_nonfinite_is_a_picture)
 {
     enum { N = 3, S = 64 };
-    static float noise[N * S], later[2][N * S], x[N * S];
+    static float noise[N * S], later[2][N * S], x[(N + 1) * S];
     const float sigma[N] = {1, 2, 3};
     const double levels[3] = {80, 2, 1};
     uint64_t state = 3;
@@ -682,11 +683,12 @@ START_TEST(nothing_nonfinite_is_a_picture)
     o.clip_denoised = -1;
     FAILS(cm_sampler_run(s, &o, N, x), CM_ERR_NUMERIC, "image 2, evaluation 2 at sigma 1");
     cm_edit_options e;
+    const cm_images frames = cm_images_f32(4, 1, 8, 8, x);
     cm_edit_options_init(&e, sizeof e);
     cm_sample_options plain = options(CM_METHOD_DEFAULT);
     plain.noise = noise, noise[S + 1] = NAN;
     e.sampling = &plain;
-    FAILS(cm_sampler_interpolate(s, &e, 4, x), CM_ERR_NUMERIC, "noise of image 1 is nan at value 1");
+    FAILS(cm_sampler_interpolate(s, &e, &frames), CM_ERR_NUMERIC, "noise of image 1 is nan at value 1");
     noise[S + 1] = 0;
     FAILS(cm_model_denoise(large, N, noise, sigma, NULL, x), CM_ERR_NUMERIC, "image 0 at sigma 1");
     noise[S + 1] = NAN;
@@ -705,10 +707,10 @@ typedef struct {
     double first, last;
 } ends;
 
-static int32_t note_ends(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *x)
+static int32_t note_ends(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *images)
 {
     ends *e = user;
-    (void)first, (void)count, (void)x;
+    (void)first, (void)images;
     if (evaluation == 0) e->first = sigma;
     e->last = sigma;
     return 0;
@@ -762,8 +764,9 @@ END_TEST
 /* Editing's own levels stay within the model's, and so does what is told. */
 START_TEST(levels_of_editing_are_the_models)
 {
-    static float x[64], y[64], mask[64];
-    const cm_images given = {1, 1, 8, 8, y}, k = {1, 1, 8, 8, mask};
+    static float x[64], y[64], mask[64], pair[128];
+    const cm_images given = cm_images_f32(1, 1, 8, 8, y), k = cm_images_f32(1, 1, 8, 8, mask),
+                    out = cm_images_f32(1, 1, 8, 8, x), two = cm_images_f32(2, 1, 8, 8, pair);
     cm_model *m = small("\"type\": \"cm\", \"sigma_min\": 0.7, \"sigma_max\": 3");
     cm_sampler *s = sampler(m, 1, 1);
     ends seen = {0, 0};
@@ -773,18 +776,18 @@ START_TEST(levels_of_editing_are_the_models)
     e.sampling = &o;
     o.step = note_ends, o.step_user = &seen;
     mask[3] = 1;
-    OK(cm_sampler_inpaint(s, &e, &given, &k, x));
+    OK(cm_sampler_inpaint(s, &e, &given, &k, &out));
     ck_assert(seen.first <= 3 && seen.first > seen.last && seen.last >= 0.7 * (1 - 1e-6));
     e.sigma = 3.1;
-    FAILS(cm_sampler_denoise(s, &e, &given, x), CM_ERR_ARGUMENT, "sigma is 3.1");
-    FAILS(cm_sampler_stroke(s, &e, &given, x), CM_ERR_ARGUMENT, "sigma is 3.1");
+    FAILS(cm_sampler_denoise(s, &e, &given, &out), CM_ERR_ARGUMENT, "sigma is 3.1");
+    FAILS(cm_sampler_stroke(s, &e, &given, &out), CM_ERR_ARGUMENT, "sigma is 3.1");
     e.sigma = 0.6;
-    FAILS(cm_sampler_denoise(s, &e, &given, x), CM_ERR_ARGUMENT, "[0.7, 3]");
+    FAILS(cm_sampler_denoise(s, &e, &given, &out), CM_ERR_ARGUMENT, "[0.7, 3]");
     e.sigma = 0, o.sigma_max = 1e300;
-    FAILS(cm_sampler_inpaint(s, &e, &given, &k, x), CM_ERR_ARGUMENT, "sigma_max is 1e+300");
-    FAILS(cm_sampler_interpolate(s, &e, 2, x), CM_ERR_ARGUMENT, "sigma_max is 1e+300");
+    FAILS(cm_sampler_inpaint(s, &e, &given, &k, &out), CM_ERR_ARGUMENT, "sigma_max is 1e+300");
+    FAILS(cm_sampler_interpolate(s, &e, &two), CM_ERR_ARGUMENT, "sigma_max is 1e+300");
     o.sigma_max = 0, o.rho = 1e-300;
-    FAILS(cm_sampler_inpaint(s, &e, &given, &k, x), CM_ERR_ARGUMENT, "rho is 1e-300");
+    FAILS(cm_sampler_inpaint(s, &e, &given, &k, &out), CM_ERR_ARGUMENT, "rho is 1e-300");
     cm_sampler_free(s);
     cm_model_free(m);
 }

@@ -38,13 +38,6 @@
 extern "C" {
 #endif
 
-/* Borrowed for the call: n x channels x height x width float32, row-major. */
-typedef struct cm_images {
-    size_t n;
-    int32_t channels, height, width;
-    const float *data;
-} cm_images;
-
 typedef enum cm_edit_start {
     CM_EDIT_START_GIVEN = 0, /* the kept part of y plus t_1 z: the paper          */
     CM_EDIT_START_NOISE = 1  /* t_1 z alone: the official code                    */
@@ -79,23 +72,23 @@ CM_API void cm_edit_options_init(cm_edit_options *options, size_t struct_size);
  * [0, 1], 1 = generate; between, a blend.  An all-zero mask gives the images
  * back, an all-one mask draws new ones. */
 CM_API cm_status cm_sampler_inpaint(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                                    const cm_images *mask, float *images);
+                                    const cm_images *mask, const cm_images *out);
 
 /* Colour.  given: 3 channels, of which only the luminance luma . (r, g, b)
  * counts (a gray picture is its values three times), or 1 channel.  The
  * luminance of every result pixel is the given one. */
 CM_API cm_status cm_sampler_colorize(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                                     float *images);
+                                     const cm_images *out);
 
 /* Detail.  given: C x H/f x W/f, f >= 2 a whole number that divides H and W.
  * The mean of every f x f block of a result is the given pixel. */
 CM_API cm_status cm_sampler_super_resolve(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                                          float *images);
+                                          const cm_images *out);
 
 /* Realism (SDEdit): x = y + sigma z, then the multistep loop; nothing is kept
  * exactly, the more of y the smaller sigma. */
 CM_API cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                                   float *images);
+                                   const cm_images *out);
 
 /* f(x; sigma) of images that carry noise of standard deviation sigma: given is
  * x, values within 1e6.  More steps denoise, add noise of a lower level and
@@ -106,14 +99,13 @@ CM_API cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *o
  * noise (seed, index): exact where the clean image is -1 or 1 there, close elsewhere.
  * docs/editing.md has the figures; cm_image_noise_level estimates sigma. */
 CM_API cm_status cm_sampler_denoise(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                                    float *images);
+                                    const cm_images *out);
 
 /* frames >= 2 images along the great circle between two noises, that of image
  * first_index and that of first_index + to (or sampling->noise, 2 x C x H x W):
  * frame k has z(k / (frames - 1)).  Any method of cm_sampler_run; noise of later
  * steps and the drawn label are those of the first frame. */
-CM_API cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *options, size_t frames,
-                                        float *images);
+CM_API cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *options, const cm_images *out);
 
 /* A of the general form, orthogonal.  One of:
  *   matrix, patch 0   C x C, row-major: applied to the channels of every pixel
@@ -137,7 +129,7 @@ CM_API void cm_edit_map_init(cm_edit_map *map, size_t struct_size);
 
 /* The general form.  mask as for inpaint, over A's coordinates. */
 CM_API cm_status cm_sampler_edit(cm_sampler *sampler, const cm_edit_options *options, const cm_edit_map *map,
-                                 const cm_images *given, const cm_images *mask, float *images);
+                                 const cm_images *given, const cm_images *mask, const cm_images *out);
 
 #ifdef __cplusplus
 }

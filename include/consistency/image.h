@@ -15,6 +15,62 @@
 extern "C" {
 #endif
 
+/* How the values of dense pictures follow each other. */
+typedef enum cm_layout {
+    CM_LAYOUT_PLANAR = 0,     /* n, channels, height, width: as networks have it */
+    CM_LAYOUT_INTERLEAVED = 1 /* n, height, width, channels: as screens have it  */
+} cm_layout;
+
+/* Pictures in the caller's memory. */
+typedef struct cm_images {
+    uint32_t struct_size;
+    int32_t dtype; /* CM_F32 (also 0): values in [-1, 1]; CM_U8: 0..255 */
+    size_t n;
+    int32_t channels, height, width;
+    int32_t layout;       /* cm_layout: what strides that are all 0 mean                     */
+    int64_t image_stride; /* bytes between neighbours; may be negative; all four 0 = dense    */
+    int64_t channel_stride, row_stride, pixel_stride;
+    void *data; /* of image 0, channel 0, row 0, pixel 0; inputs are never written to */
+} cm_images;
+
+#define CM_IMAGES_INIT                                                                                               \
+    {                                                                                                                \
+        (uint32_t)sizeof(cm_images), CM_DTYPE_DEFAULT, 0, 0, 0, 0, CM_LAYOUT_PLANAR, 0, 0, 0, 0, NULL                \
+    }
+CM_API void cm_images_init(cm_images *images, size_t struct_size);
+
+/* Dense float32 pictures, n x channels x height x width. */
+static inline cm_images cm_images_f32(size_t n, int32_t channels, int32_t height, int32_t width, const float *data)
+{
+    cm_images v = CM_IMAGES_INIT;
+    v.dtype = CM_F32;
+    v.n = n;
+    v.channels = channels;
+    v.height = height;
+    v.width = width;
+    v.data = (void *)(uintptr_t)data;
+    return v;
+}
+
+/* Dense pictures of bytes, n x height x width x channels. */
+static inline cm_images cm_images_u8(size_t n, int32_t height, int32_t width, int32_t channels, const uint8_t *data)
+{
+    cm_images v = CM_IMAGES_INIT;
+    v.dtype = CM_U8;
+    v.layout = CM_LAYOUT_INTERLEAVED;
+    v.n = n;
+    v.channels = channels;
+    v.height = height;
+    v.width = width;
+    v.data = (void *)(uintptr_t)data;
+    return v;
+}
+
+/* Every value of `from` into `to`: any element type, layout and strides on both sides, the same n and sizes (else
+ * SHAPE).  float32 becomes bytes as trunc(clamp(127.5 x + 128, 0, 255)), so -1, 0 and 1 become 0, 128 and 255 and a
+ * NaN 0; bytes become u / 127.5 - 1; values of one type are copied as they are. */
+CM_API cm_status cm_images_convert(const cm_images *from, const cm_images *to);
+
 /* u8 = trunc(clamp(127.5 x + 128, 0, 255)): -1 -> 0, 0 -> 128, 1 -> 255.  NaN
  * gives 0.  `images` n x C x H x W float32 to n x H x W x C bytes. */
 CM_API cm_status cm_image_to_u8(size_t n, int32_t channels, int32_t height, int32_t width, const float *images,

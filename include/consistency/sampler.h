@@ -7,6 +7,7 @@
 #ifndef CONSISTENCY_SAMPLER_H
 #define CONSISTENCY_SAMPLER_H
 
+#include "image.h"
 #include "model.h"
 
 #ifdef __cplusplus
@@ -113,10 +114,10 @@ typedef struct cm_sample_options {
     /* Of this sampler the callbacks may call cm_sampler_cancel, _info_get and _nfe. */
     cm_progress_fn progress;
     void *progress_user;
-    /* After each network evaluation of a batch: `denoised` is the current
-     * estimate, count x C x H x W, of images first .. first+count-1; borrowed
+    /* After each network evaluation of a batch: `denoised` is the current estimate
+     * of images first .. first + denoised->n - 1 of the run, dense float32; borrowed
      * for the call.  Non-zero stops. */
-    int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, size_t count, const float *denoised);
+    int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *denoised);
     void *step_user;
 } cm_sample_options;
 
@@ -153,6 +154,10 @@ CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *
  * and the value.  After CANCELLED and NUMERIC the contents of `images` are
  * unspecified, the sampler is usable. */
 CM_API cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
+
+/* The same into pictures of any type, layout and strides (image.h); out->n images are drawn.  SHAPE: out is not of
+ * the model's channels, height and width. */
+CM_API cm_status cm_sampler_run_images(cm_sampler *sampler, const cm_sample_options *options, const cm_images *out);
 
 /* Asks a running call (cm_sampler_run, every function of edit.h) to stop: from any
  * thread or signal handler.  Wherever the call is, it returns CM_ERR_CANCELLED within

@@ -1,6 +1,7 @@
 /* edit.c - the calls of edit.h. */
 #include <consistency/edit.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -32,15 +33,33 @@ typedef struct {
     const cm_edit_task *task;
     const cm_edit_options *options;
     const cm_edit_map *map;
-    const cm_images *given, *mask;
-    float *images;
+    const cm_images *given, *mask, *out;
 } call;
 
-static cm_status run_begun(const call *c, const cm_edit_options *o, const cm_edit_map *map)
+/* The call's pictures; `mask` is empty for tasks without. */
+typedef struct {
+    cm_view given, mask, out;
+} views;
+
+static cm_status open_view(const call *c, const char *what, const cm_images *images, cm_view_use use, cm_view *out)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s: %s", c->task->name, what);
+    return cm_view_open(name, images, use, out);
+}
+
+static cm_status open_views(const call *c, views *v)
+{
+    CM_TRY(open_view(c, "given", c->given, CM_VIEW_READ, &v->given));
+    if (c->task->masked) CM_TRY(open_view(c, "mask", c->mask, CM_VIEW_READ, &v->mask));
+    return open_view(c, "the results", c->out, CM_VIEW_WRITE, &v->out);
+}
+
+static cm_status run_begun(const call *c, const cm_edit_options *o, const cm_edit_map *map, const views *v)
 {
     cm_edit edit;
-    CM_TRY(cm_edit_open(c->sampler->model, c->task, o, map, c->given, c->mask, &edit));
-    cm_status status = cm_sampler_change(c->sampler, &edit, c->images);
+    CM_TRY(cm_edit_open(c->sampler->model, c->task, o, map, &v->given, &v->mask, &edit));
+    cm_status status = cm_sampler_change(c->sampler, &edit, &v->out);
     cm_edit_close(&edit);
     return status;
 }
@@ -51,52 +70,51 @@ static cm_status run(const call *c)
     cm_sample_options sampling;
     cm_condition condition;
     cm_edit_map map;
-    const char *name = c->task->name;
-    if (!c->sampler || !c->given || !c->images)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: sampler, given or images is NULL", name);
-    if (c->task->masked && !c->mask) CM_FAIL(CM_ERR_ARGUMENT, "%s: mask is NULL", name);
+    views v;
+    if (!c->sampler) CM_FAIL(CM_ERR_ARGUMENT, "%s: sampler is NULL", c->task->name);
     CM_TRY(cm_context_check_process(c->sampler->model->context));
+    CM_TRY(open_views(c, &v));
     CM_TRY(read_options(c->options, &o, &sampling, &condition));
     memset(&map, 0, sizeof map);
     if (c->map) CM_TRY(cm_options_read(&map, sizeof map, c->map, "cm_edit_map"));
     CM_TRY(cm_call_begin(&c->sampler->call, "sampler"));
-    return cm_sampler_end(c->sampler, run_begun(c, &o, &map));
+    return cm_sampler_end(c->sampler, run_begun(c, &o, &map, &v));
 }
 
 cm_status cm_sampler_inpaint(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                             const cm_images *mask, float *images)
+                             const cm_images *mask, const cm_images *out)
 {
-    return run(&(call){sampler, &cm_edit_inpaint, options, NULL, given, mask, images});
+    return run(&(call){sampler, &cm_edit_inpaint, options, NULL, given, mask, out});
 }
 
 cm_status cm_sampler_colorize(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                              float *images)
+                              const cm_images *out)
 {
-    return run(&(call){sampler, &cm_edit_colorize, options, NULL, given, NULL, images});
+    return run(&(call){sampler, &cm_edit_colorize, options, NULL, given, NULL, out});
 }
 
 cm_status cm_sampler_super_resolve(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                                   float *images)
+                                   const cm_images *out)
 {
-    return run(&(call){sampler, &cm_edit_super_resolve, options, NULL, given, NULL, images});
+    return run(&(call){sampler, &cm_edit_super_resolve, options, NULL, given, NULL, out});
 }
 
 cm_status cm_sampler_stroke(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                            float *images)
+                            const cm_images *out)
 {
-    return run(&(call){sampler, &cm_edit_stroke, options, NULL, given, NULL, images});
+    return run(&(call){sampler, &cm_edit_stroke, options, NULL, given, NULL, out});
 }
 
 cm_status cm_sampler_denoise(cm_sampler *sampler, const cm_edit_options *options, const cm_images *given,
-                             float *images)
+                             const cm_images *out)
 {
-    return run(&(call){sampler, &cm_edit_denoise, options, NULL, given, NULL, images});
+    return run(&(call){sampler, &cm_edit_denoise, options, NULL, given, NULL, out});
 }
 
 cm_status cm_sampler_edit(cm_sampler *sampler, const cm_edit_options *options, const cm_edit_map *map,
-                          const cm_images *given, const cm_images *mask, float *images)
+                          const cm_images *given, const cm_images *mask, const cm_images *out)
 {
-    return run(&(call){sampler, &cm_edit_general, options, map, given, mask, images});
+    return run(&(call){sampler, &cm_edit_general, options, map, given, mask, out});
 }
 
 static cm_status check_frames(const cm_edit_options *o, size_t frames)
@@ -112,15 +130,17 @@ static cm_status check_frames(const cm_edit_options *o, size_t frames)
     return CM_OK;
 }
 
-cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *options, size_t frames, float *images)
+cm_status cm_sampler_interpolate(cm_sampler *sampler, const cm_edit_options *options, const cm_images *out)
 {
     cm_edit_options o;
     cm_sample_options sampling;
     cm_condition condition;
-    if (!sampler || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_interpolate: sampler or images is NULL");
+    cm_view frames;
+    if (!sampler) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_interpolate: sampler is NULL");
     CM_TRY(cm_context_check_process(sampler->model->context));
     CM_TRY(read_options(options, &o, &sampling, &condition));
-    CM_TRY(check_frames(&o, frames));
+    CM_TRY(cm_view_open("cm_sampler_interpolate: the frames", out, CM_VIEW_WRITE, &frames));
+    CM_TRY(check_frames(&o, frames.n));
     CM_TRY(cm_call_begin(&sampler->call, "sampler"));
-    return cm_sampler_end(sampler, cm_sampler_frames(sampler, &sampling, o.to ? o.to : 1, frames, images));
+    return cm_sampler_end(sampler, cm_sampler_frames(sampler, &sampling, o.to ? o.to : 1, &frames));
 }

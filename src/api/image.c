@@ -4,10 +4,34 @@
 
 #include <consistency/image.h>
 
+#include "base/options.h"
 #include "data/noise_level.h"
 #include "data/resize.h"
 #include "io/picture.h"
 #include "tensor/finite.h"
+#include "tensor/images.h"
+
+void cm_images_init(cm_images *images, size_t struct_size)
+{
+    cm_options_zero(images, struct_size);
+}
+
+static cm_status check_same_size(const char *what, const cm_view *from, const cm_view *to)
+{
+    if (from->n != to->n) CM_FAIL(CM_ERR_SHAPE, "%s: %zu images into %zu", what, from->n, to->n);
+    return cm_view_expect(what, to, from->channels, from->height, from->width);
+}
+
+cm_status cm_images_convert(const cm_images *from, const cm_images *to)
+{
+    cm_view in, out;
+    CM_TRY(cm_view_open("cm_images_convert: from", from, CM_VIEW_READ, &in));
+    CM_TRY(cm_view_open("cm_images_convert: to", to, CM_VIEW_WRITE, &out));
+    CM_TRY(check_same_size("cm_images_convert: to", &in, &out));
+    CM_TRY(cm_views_apart("cm_images_convert", &in, &out));
+    cm_view_copy(&in, &out);
+    return CM_OK;
+}
 
 static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width,
                              size_t *total)

@@ -79,14 +79,24 @@ void cm_sampler_free(cm_sampler *sampler)
 
 cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images)
 {
-    cm_sample_options o;
-    cm_condition condition;
     if (!sampler || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: sampler or images is NULL");
     if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: n is 0, ask for at least one image");
+    const cm_model *m = sampler->model;
+    const cm_images out = cm_images_f32(n, m->channels, m->height, m->width, images);
+    return cm_sampler_run_images(sampler, options, &out);
+}
+
+cm_status cm_sampler_run_images(cm_sampler *sampler, const cm_sample_options *options, const cm_images *out)
+{
+    cm_sample_options o;
+    cm_condition condition;
+    cm_view view;
+    if (!sampler) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: sampler is NULL");
     CM_TRY(cm_context_check_process(sampler->model->context));
+    CM_TRY(cm_view_open("cm_sampler_run: images", out, CM_VIEW_WRITE, &view));
     CM_TRY(cm_sample_options_read(options, &o, &condition));
     CM_TRY(cm_call_begin(&sampler->call, "sampler"));
-    return cm_sampler_end(sampler, cm_sampler_draw(sampler, &o, n, images));
+    return cm_sampler_end(sampler, cm_sampler_draw(sampler, &o, &view));
 }
 
 void cm_sampler_cancel(cm_sampler *sampler)

@@ -2,6 +2,7 @@
 #include "diffusion/edit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "diffusion/schedule.h"
@@ -19,16 +20,13 @@ static cm_status no_effect(const cm_edit *e, const char *option)
     CM_FAIL(CM_ERR_ARGUMENT, "option %s has no effect on %s", option, e->task->name);
 }
 
-static cm_status check_values(const cm_edit *e, const char *what, const cm_images *v, double low, double high)
+static cm_status check_values(const cm_edit *e, const char *what, size_t image, size_t n, const float *values,
+                              double low, double high)
 {
-    size_t size = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
-    CM_TRY(cm_check_array(what, v->n, size * sizeof *v->data));
-    for (size_t i = 0; i < v->n * size; i++) {
-        double value = (double)v->data[i];
-        if (!(value >= low && value <= high))
-            CM_FAIL(CM_ERR_ARGUMENT, "%s: %s %zu holds %g at value %zu, expected %g..%g", e->task->name, what,
-                    i / size, value, i % size, low, high);
-    }
+    for (size_t i = 0; i < n; i++)
+        if (!((double)values[i] >= low && (double)values[i] <= high))
+            CM_FAIL(CM_ERR_ARGUMENT, "%s: %s %zu holds %g at value %zu, expected %g..%g", e->task->name, what, image,
+                    (double)values[i], i, low, high);
     return CM_OK;
 }
 
@@ -64,91 +62,118 @@ static cm_status check_options(const cm_edit *e, const cm_edit_options *o)
     return CM_OK;
 }
 
-static cm_status expect_size(const cm_edit *e, const char *what, const cm_images *v, int32_t channels, int32_t height,
-                             int32_t width)
+static cm_status expect_size(const cm_edit *e, const char *what, const cm_view *v, size_t channels)
 {
-    if (v->channels != channels || v->height != height || v->width != width)
-        CM_FAIL(CM_ERR_SHAPE, "%s: %s is %d x %d x %d (channels, height, width), expected %d x %d x %d",
-                e->task->name, what, v->channels, v->height, v->width, channels, height, width);
-    return CM_OK;
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s: %s", e->task->name, what);
+    return cm_view_expect(name, v, channels, (size_t)e->height, (size_t)e->width);
 }
 
 /* The factor of a C x H/f x W/f image. */
-static cm_status find_factor(cm_edit *e, const cm_images *given)
+static cm_status find_factor(cm_edit *e, const cm_view *given)
 {
-    int32_t f = given->height > 0 ? e->height / given->height : 0;
-    if (given->channels != e->channels || f < 2 || e->height % f || e->width % f || given->height != e->height / f ||
-        given->width != e->width / f)
-        CM_FAIL(CM_ERR_SHAPE,
-                "super_resolve: given is %d x %d x %d (channels, height, width); the model makes %d x %d x %d, and "
-                "both sides have to be that divided by one whole number >= 2",
-                given->channels, given->height, given->width, e->channels, e->height, e->width);
-    e->factor = f;
+    size_t h = (size_t)e->height, w = (size_t)e->width, f = h / given->height;
+    if (given->channels != (size_t)e->channels || f < 2 || given->height * f != h || given->width * f != w)
+        CM_FAIL(
+            CM_ERR_SHAPE,
+            "super_resolve: given is %zu x %zu x %zu (channels, height, width); the model makes %d x %d x %d, and "
+            "both sides have to be that divided by one whole number >= 2",
+            given->channels, given->height, given->width, e->channels, e->height, e->width);
+    e->factor = (int32_t)f;
     return CM_OK;
 }
 
-static cm_status check_given(cm_edit *e, const cm_images *given)
+static cm_status check_given(cm_edit *e, const cm_view *given)
 {
-    int32_t channels = e->channels;
-    if (!given->data || given->n == 0) CM_FAIL(CM_ERR_ARGUMENT, "%s: no image is given", e->task->name);
-    if (e->task == &cm_edit_super_resolve) {
-        CM_TRY(find_factor(e, given));
-    } else {
-        if (e->task == &cm_edit_colorize) {
-            if (e->channels != 3)
-                CM_FAIL(CM_ERR_SHAPE, "colorize: the model makes images of %d channel(s), not of 3", e->channels);
-            if (given->channels == 1) channels = 1;
-        }
-        CM_TRY(expect_size(e, "given", given, channels, e->height, e->width));
+    size_t channels = (size_t)e->channels;
+    if (e->task == &cm_edit_super_resolve) return find_factor(e, given);
+    if (e->task == &cm_edit_colorize) {
+        if (channels != 3)
+            CM_FAIL(CM_ERR_SHAPE, "colorize: the model makes images of %d channel(s), not of 3", e->channels);
+        if (given->channels == 1) channels = 1;
     }
-    int noisy = e->task == &cm_edit_denoise;
-    if (e->cut) return check_values(e, "given image (cut to [-1, 1])", given, -1, 1);
-    return check_values(e, noisy ? "given image" : "given image (in [-1, 1])", given, noisy ? -1e6 : -1,
-                        noisy ? 1e6 : 1);
+    return expect_size(e, "given", given, channels);
 }
 
-static cm_status take_mask(cm_edit *e, const cm_images *mask)
+/* Bytes are 255ths: they are copied to the front of `out` and spread from the last one on. */
+static void copy_mask(const cm_view *mask, size_t values, float *out)
+{
+    const unsigned char *bytes = (const unsigned char *)out;
+    cm_view to = cm_view_planes(mask->n, mask->channels, mask->height, mask->width, out, mask->is_u8);
+    cm_view_copy(mask, &to);
+    for (size_t i = values; mask->is_u8 && i-- > 0;) out[i] = (float)bytes[i] / 255.0f;
+}
+
+/* The masks as float32, so that the caller's may be of any layout, and the results' memory. */
+static cm_status take_mask(cm_edit *e, const cm_view *mask)
 {
     if (!e->task->masked) return CM_OK;
-    if (!mask || !mask->data) CM_FAIL(CM_ERR_ARGUMENT, "%s: mask is NULL", e->task->name);
     if (mask->n != 1 && mask->n != e->given_n)
         CM_FAIL(CM_ERR_SHAPE, "%s: %zu masks for %zu images, expected one for all or one each", e->task->name,
                 mask->n, e->given_n);
-    CM_TRY(expect_size(e, "mask", mask, mask->channels == 1 ? 1 : e->channels, e->height, e->width));
-    CM_TRY(check_values(e, "mask", mask, 0, 1));
-    e->mask = mask->data;
+    CM_TRY(expect_size(e, "mask", mask, mask->channels == 1 ? 1 : (size_t)e->channels));
+    size_t size = cm_view_size(mask);
+    e->mask = cm_malloc(e->context, mask->n * size, sizeof *e->mask);
+    if (!e->mask) return CM_ERR_MEMORY;
     e->mask_gray = mask->channels == 1;
-    e->mask_step = mask->n > 1 ? (size_t)mask->channels * (size_t)mask->height * (size_t)mask->width : 0;
+    e->mask_step = mask->n > 1 ? size : 0;
+    copy_mask(mask, mask->n * size, e->mask);
+    for (size_t i = 0; i < mask->n; i++) CM_TRY(check_values(e, "mask", i, size, e->mask + i * size, 0, 1));
     return CM_OK;
 }
 
-/* The given images in double: luminances for colorize, coordinates in the
- * general form. */
-static cm_status take_given(cm_edit *e, const cm_images *given)
+static cm_status check_image(const cm_edit *e, size_t image, size_t n, const float *values)
 {
-    size_t in = (size_t)given->channels * (size_t)given->height * (size_t)given->width, all;
+    int noisy = e->task == &cm_edit_denoise && !e->cut;
+    return check_values(e,
+                        noisy    ? "given image"
+                        : e->cut ? "given image (cut to [-1, 1])"
+                                 : "given image (in [-1, 1])",
+                        image, n, values, noisy ? -1e6 : -1, noisy ? 1e6 : 1);
+}
+
+/* In double: luminances for colorize, coordinates in the general form. */
+static cm_status take_image(const cm_edit *e, size_t channels, const float *from, double *to)
+{
     const double *w = e->luma;
-    e->given_size = e->task == &cm_edit_colorize ? (size_t)e->height * (size_t)e->width : in;
-    if (!cm_mul_size(e->given_n, e->given_size, &all))
-        CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", e->given_n);
-    e->given = cm_malloc(e->context, all, sizeof *e->given);
-    if (!e->given) return CM_ERR_MEMORY;
+    size_t pixels = e->given_size;
+    int mix = e->task == &cm_edit_colorize && channels == 3;
+    for (size_t i = 0; i < e->given_size; i++) {
+        to[i] = (double)from[i];
+        if (mix)
+            to[i] = (w[0] * to[i] + w[1] * (double)from[i + pixels] + w[2] * (double)from[i + 2 * pixels]) /
+                    (w[0] + w[1] + w[2]);
+    }
+    if (e->task != &cm_edit_general) return CM_OK;
+    CM_TRY(cm_edit_apply(e, 0, to, e->work));
+    memcpy(to, e->work, e->size * sizeof *to);
+    return CM_OK;
+}
+
+static cm_status take_all(cm_edit *e, const cm_view *given, float *image)
+{
+    size_t size = cm_view_size(given);
+    const cm_view planes = cm_view_planes(1, given->channels, given->height, given->width, image, 0);
     for (size_t n = 0; n < e->given_n; n++) {
-        const float *from = given->data + n * in;
-        double *to = e->given + n * e->given_size;
-        int mix = in == 3 * e->given_size;
-        for (size_t i = 0; i < e->given_size; i++) {
-            to[i] = (double)from[i];
-            if (mix)
-                to[i] = (w[0] * to[i] + w[1] * (double)from[i + e->given_size] +
-                         w[2] * (double)from[i + 2 * e->given_size]) /
-                        (w[0] + w[1] + w[2]);
-        }
-        if (e->task != &cm_edit_general) continue;
-        CM_TRY(cm_edit_apply(e, 0, to, e->work));
-        memcpy(to, e->work, e->size * sizeof *to);
+        const cm_view one = cm_view_part(given, n, 1);
+        cm_view_copy(&one, &planes);
+        CM_TRY(check_image(e, n, size, image));
+        CM_TRY(take_image(e, given->channels, image, e->given + n * e->given_size));
     }
     return CM_OK;
+}
+
+static cm_status take_given(cm_edit *e, const cm_view *given)
+{
+    size_t all;
+    e->given_size = e->task == &cm_edit_colorize ? (size_t)e->height * (size_t)e->width : cm_view_size(given);
+    if (!cm_mul_size(e->given_n, e->given_size, &all))
+        CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", e->given_n);
+    float *image = cm_malloc(e->context, cm_view_size(given), sizeof *image);
+    e->given = cm_malloc(e->context, all, sizeof *e->given);
+    cm_status status = image && e->given ? take_all(e, given, image) : CM_ERR_MEMORY;
+    cm_free(e->context, image);
+    return status;
 }
 
 /* Where a task begins unless told.  The table's level is for a side of 32 (or
@@ -221,8 +246,8 @@ static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_
     return CM_OK;
 }
 
-static cm_status open_all(const cm_model *model, const cm_edit_options *o, const cm_images *given,
-                          const cm_images *mask, cm_edit *e)
+static cm_status open_all(const cm_model *model, const cm_edit_options *o, const cm_view *given, const cm_view *mask,
+                          cm_edit *e)
 {
     static const double luma[3] = {0.2989, 0.5870, 0.1140};
     CM_TRY(check_options(e, o));
@@ -239,7 +264,7 @@ static cm_status open_all(const cm_model *model, const cm_edit_options *o, const
 }
 
 cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
-                       const cm_edit_map *map, const cm_images *given, const cm_images *mask, cm_edit *e)
+                       const cm_edit_map *map, const cm_view *given, const cm_view *mask, cm_edit *e)
 {
     memset(e, 0, sizeof *e);
     e->task = task;
@@ -264,8 +289,10 @@ void cm_edit_close(cm_edit *e)
 {
     cm_free(e->context, e->levels);
     cm_free(e->context, e->given);
+    cm_free(e->context, e->mask);
     cm_free(e->context, e->work);
     e->levels = e->given = e->work = NULL;
+    e->mask = NULL;
 }
 
 /* --- running ------------------------------------------------------------------------------------------- */

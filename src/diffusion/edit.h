@@ -6,6 +6,7 @@
 #include <consistency/edit.h>
 
 #include "diffusion/model.h"
+#include "tensor/images.h"
 
 typedef struct cm_edit cm_edit;
 
@@ -35,11 +36,11 @@ struct cm_edit {
     double *levels;
     size_t given_n, given_size; /* of one image */
     double *given;              /* A(y) in the general form             */
-    const float *mask;
-    size_t mask_step; /* values between the masks of two images; 0: one for all */
-    int mask_gray;    /* one channel for all                                    */
-    int from_noise;   /* the official start                                     */
-    int cut;          /* values at -1 and 1 are noise that was cut              */
+    float *mask;                /* of every given image, or one for all     */
+    size_t mask_step;           /* values between the masks of two images; 0: one for all */
+    int mask_gray;              /* one channel for all                                    */
+    int from_noise;             /* the official start                                     */
+    int cut;                    /* values at -1 and 1 are noise that was cut              */
     double fill, luma[3];
     int32_t factor;
     cm_edit_map map;
@@ -49,7 +50,7 @@ struct cm_edit {
 /* options and map are complete (every field of this version); mask may be NULL
  * for tasks without one.  Checks everything but the times. */
 cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
-                       const cm_edit_map *map, const cm_images *given, const cm_images *mask, cm_edit *out);
+                       const cm_edit_map *map, const cm_view *given, const cm_view *mask, cm_edit *out);
 void cm_edit_close(cm_edit *edit);
 /* A, or its inverse, on size values. */
 cm_status cm_edit_apply(const cm_edit *edit, int inverse, const double *in, double *out);

@@ -138,15 +138,17 @@ static cm_status estimate(void *user, int evaluation, double sigma, const double
     run *r = user;
     size_t n = r->noise.count * r->noise.size;
     for (size_t i = 0; i < n; i++) r->s->estimate[i] = (float)denoised[i];
-    if (r->o->step(r->o->step_user, evaluation, sigma, r->noise.first, r->noise.count, r->s->estimate))
+    const cm_model *m = r->s->model;
+    const cm_images images = cm_images_f32(r->noise.count, m->channels, m->height, m->width, r->s->estimate);
+    if (r->o->step(r->o->step_user, evaluation, sigma, r->noise.first, &images))
         CM_FAIL(CM_ERR_CANCELLED, "cancelled by the step callback");
     return CM_OK;
 }
 
-static cm_status store(const run *r, float *images)
+static cm_status store(const run *r, const cm_view *out)
 {
     size_t n = r->noise.count * r->noise.size;
-    float *to = images + r->noise.first * r->noise.size;
+    float *to = r->s->estimate;
     int clip = r->o->clip_output >= 0;
     for (size_t i = 0; clip && r->edit && i < r->noise.count; i++)
         cm_edit_fit(r->edit, r->noise.first + i, r->s->state + i * r->noise.size);
@@ -155,12 +157,16 @@ static cm_status store(const run *r, float *images)
         to[i] = (float)(!clip ? v : v < -1 ? -1 : v > 1 ? 1 : v);
     }
     size_t i = cm_first_nonfinite_f32(n, to);
-    if (i == n) return CM_OK;
-    CM_FAIL(CM_ERR_NUMERIC, "image %zu: the result is %g at value %zu, expected finite numbers",
-            r->noise.first + i / r->noise.size, (double)to[i], i % r->noise.size);
+    if (i < n)
+        CM_FAIL(CM_ERR_NUMERIC, "image %zu: the result is %g at value %zu, expected finite numbers",
+                r->noise.first + i / r->noise.size, (double)to[i], i % r->noise.size);
+    const cm_view from = cm_view_planes(r->noise.count, out->channels, out->height, out->width, to, 0);
+    const cm_view part = cm_view_part(out, r->noise.first, r->noise.count);
+    cm_view_copy(&from, &part);
+    return CM_OK;
 }
 
-static cm_status round_of_images(run *r, float *images)
+static cm_status round_of_images(run *r, const cm_view *out)
 {
     cm_sampler *s = r->s;
     cm_solver solver = *r->solver;
@@ -173,7 +179,7 @@ static cm_status round_of_images(run *r, float *images)
     if (r->edit) solver.start = 1;
     if (r->conditional) cm_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
     CM_TRY(cm_solver_run(&solver, &io, s->state, s->work));
-    return store(r, images);
+    return store(r, out);
 }
 
 static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *o, int32_t draws)
@@ -214,10 +220,11 @@ typedef struct {
     const cm_sample_options *options;
     const cm_edit *edit;
     int shared;
-    size_t n;
+    size_t n; /* out->n */
+    const cm_view *out;
 } job;
 
-static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, float *images)
+static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times)
 {
     const cm_model *m = s->model;
     const cm_sample_options *o = j->options;
@@ -242,19 +249,20 @@ static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times, flo
     for (; r.noise.first < j->n; r.noise.first += r.noise.count) {
         size_t left = j->n - r.noise.first;
         r.noise.count = left < s->max_batch ? left : s->max_batch;
-        CM_TRY(round_of_images(&r, images));
+        CM_TRY(round_of_images(&r, j->out));
     }
     return CM_OK;
 }
 
-static cm_status run_job(cm_sampler *s, const job *j, float *images)
+static cm_status run_job(cm_sampler *s, const job *j)
 {
     cm_times times;
     size_t bytes = image_size(s->model) * sizeof(float);
-    CM_TRY(cm_check_array("images", j->n, bytes));
+    CM_TRY(cm_view_expect("the images to draw", j->out, (size_t)s->model->channels, (size_t)s->model->height,
+                          (size_t)s->model->width));
     if (j->options->step_noise) CM_TRY(cm_check_array("step_noise", j->options->noise_steps, j->n * bytes));
     CM_TRY(cm_times_resolve(s->model, j->options, &times));
-    cm_status status = run_all(s, j, &times, images);
+    cm_status status = run_all(s, j, &times);
     cm_times_release(s->model, &times);
     return status;
 }
@@ -265,18 +273,20 @@ cm_status cm_sampler_end(cm_sampler *s, cm_status status)
     return status;
 }
 
-cm_status cm_sampler_draw(cm_sampler *s, const cm_sample_options *o, size_t n, float *images)
+cm_status cm_sampler_draw(cm_sampler *s, const cm_sample_options *o, const cm_view *out)
 {
-    const job j = {o, NULL, 0, n};
-    return run_job(s, &j, images);
+    const job j = {o, NULL, 0, out->n, out};
+    return run_job(s, &j);
 }
 
-cm_status cm_sampler_change(cm_sampler *s, const cm_edit *edit, float *images)
+cm_status cm_sampler_change(cm_sampler *s, const cm_edit *edit, const cm_view *out)
 {
-    job j = {&edit->sampling, edit, 0, 0};
-    if (!cm_mul_size(edit->given_n, edit->variations, &j.n))
-        CM_FAIL(CM_ERR_LIMIT, "%zu x %zu images do not fit into memory", edit->given_n, edit->variations);
-    return run_job(s, &j, images);
+    const job j = {&edit->sampling, edit, 0, out->n, out};
+    size_t results;
+    if (!cm_mul_size(edit->given_n, edit->variations, &results) || results != out->n)
+        CM_FAIL(CM_ERR_SHAPE, "%s: %zu results of %zu given images with %zu variation(s) each, expected %zu",
+                edit->task->name, out->n, edit->given_n, edit->variations, results);
+    return run_job(s, &j);
 }
 
 /* The noise of image `offset` of a run. */
@@ -316,19 +326,18 @@ static cm_status make_frames(cm_sampler *s, const cm_sample_options *o, uint64_t
     return CM_OK;
 }
 
-cm_status cm_sampler_frames(cm_sampler *s, const cm_sample_options *options, uint64_t to, size_t frames,
-                            float *images)
+cm_status cm_sampler_frames(cm_sampler *s, const cm_sample_options *options, uint64_t to, const cm_view *out)
 {
     cm_context *context = s->model->context;
-    size_t size = image_size(s->model);
+    size_t size = image_size(s->model), frames = out->n;
     cm_sample_options o = *options;
-    const job j = {&o, NULL, 1, frames};
+    const job j = {&o, NULL, 1, frames, out};
     CM_TRY(cm_check_array("frames", frames, size * sizeof(double)));
     double *ends = cm_calloc(context, size, 3 * sizeof *ends);
     float *noise = cm_malloc(context, frames * size, sizeof *noise);
     cm_status status = ends && noise ? make_frames(s, options, to, frames, ends, noise) : CM_ERR_MEMORY;
     o.noise = noise;
-    if (status == CM_OK) status = run_job(s, &j, images);
+    if (status == CM_OK) status = run_job(s, &j);
     cm_free(context, noise);
     cm_free(context, ends);
     return status;

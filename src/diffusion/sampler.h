@@ -18,7 +18,7 @@ struct cm_sampler {
     /* Buffers of a round: max_batch x C x H x W values each. */
     double *state, *work;
     double *noise;       /* of one image                       */
-    float *estimate;     /* for the step callback              */
+    float *estimate;     /* what a caller sees: estimates, results */
     int32_t *labels;     /* max_batch                          */
     cm_torch_rng *torch; /* max_batch; made when first asked for */
 };
@@ -26,15 +26,14 @@ struct cm_sampler {
 cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, cm_sampler **out);
 void cm_sampler_close(cm_sampler *sampler);
 
-/* The calls of a handle: within cm_call_begin and cm_sampler_end.
- * options are complete (every field of this version) and n, images not 0. */
-cm_status cm_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
+/* The calls of a handle: within cm_call_begin and cm_sampler_end.  options are complete
+ * (every field of this version); SHAPE where `out` is not of the model's images. */
+cm_status cm_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, const cm_view *out);
 
-/* The same for given images: n is edit->given_n x edit->variations. */
-cm_status cm_sampler_change(cm_sampler *sampler, const cm_edit *edit, float *images);
-/* Frames between two noises; images 0 and `to` of the run, or options->noise. */
-cm_status cm_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, size_t frames,
-                            float *images);
+/* The same for given images: out->n has to be edit->given_n x edit->variations. */
+cm_status cm_sampler_change(cm_sampler *sampler, const cm_edit *edit, const cm_view *out);
+/* out->n frames between two noises; images 0 and `to` of the run, or options->noise. */
+cm_status cm_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, const cm_view *out);
 
 /* Ends the handle's call: CANCELLED where it was asked to stop, else `status`. */
 cm_status cm_sampler_end(cm_sampler *sampler, cm_status status);

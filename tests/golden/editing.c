@@ -103,10 +103,10 @@ static void close_file(editing *e)
     toy_close(&e->t, e->start, NULL);
 }
 
-static cm_images given(const editing *e, const float *data, int32_t channels, int32_t factor)
+static cm_view given(const editing *e, const float *data, int32_t channels, int32_t factor)
 {
-    cm_images v = {e->t.images, channels, e->m.height / factor, e->m.width / factor, data};
-    return v;
+    return cm_view_planes(e->t.images, (size_t)channels, (size_t)(e->m.height / factor),
+                          (size_t)(e->m.width / factor), data, 0);
 }
 
 /* Means of p x p blocks, rounded for the call; the exact ones go into edit->given. */
@@ -128,7 +128,7 @@ static void run_super_resolve(editing *e, const cm_edit_options *o, int32_t p, d
     cm_edit edit;
     block_means(e, (size_t)p, mean);
     for (size_t i = 0; i < small; i++) low[i] = (float)mean[i];
-    const cm_images g = given(e, low, 3, p);
+    const cm_view g = given(e, low, 3, p);
     if (cm_edit_open(&e->m, &cm_edit_super_resolve, o, NULL, &g, NULL, &edit) != CM_OK)
         golden_fail(e->r, "%s", cm_last_message());
     else {
@@ -188,7 +188,7 @@ static void run_general(editing *e, const cm_edit_options *o, const char *name, 
     double *q = name ? matrix(e->f, name, p ? (size_t)(p * p) : 3) : NULL;
     map.matrix = q;
     float *mask = expand_omega(e->f, e, p);
-    const cm_images y = given(e, e->y, 3, 1), m = given(e, mask, 3, 1);
+    const cm_view y = given(e, e->y, 3, 1), m = given(e, mask, 3, 1);
     if (name && !q) golden_fail(e->r, "edit_matrices.safetensors has no %s", name);
     else if (cm_edit_open(&e->m, &cm_edit_general, o, &map, &y, &m, &edit) != CM_OK)
         golden_fail(e->r, "%s", cm_last_message());
@@ -206,7 +206,7 @@ static void run_task(editing *e, const cm_edit_options *o, double *x)
     cm_edit edit;
     int inpaint = strstr(e->f->name, "inpaint") != NULL;
     float *mask = inpaint ? expand_omega(e->f, e, 0) : NULL;
-    const cm_images y = given(e, e->y, 3, 1), m = given(e, mask, 3, 1);
+    const cm_view y = given(e, e->y, 3, 1), m = given(e, mask, 3, 1);
     if (cm_edit_open(&e->m, inpaint ? &cm_edit_inpaint : &cm_edit_colorize, o, NULL, &y, &m, &edit) != CM_OK)
         golden_fail(e->r, "%s", cm_last_message());
     else {
@@ -299,7 +299,7 @@ static void run_official(const golden_file *f, golden_result *r)
     double *x = calloc(e.n, sizeof *x);
     float *mask = inpaint ? read_floats(f, "mask_known", &n) : NULL;
     for (size_t i = 0; mask && i < e.n; i++) mask[i] = 1 - mask[i];
-    const cm_images y = given(&e, e.y, 3, 1), m = given(&e, mask, 3, 1);
+    const cm_view y = given(&e, e.y, 3, 1), m = given(&e, mask, 3, 1);
     const cm_edit_task *task = inpaint ? &cm_edit_inpaint : &cm_edit_colorize;
     /* What the reference shows of the given images: with its fill. */
     if (inpaint) o.fill = -1;
@@ -343,7 +343,7 @@ static void check_slerp(const golden_file *f, golden_result *r)
 static void run_one(editing *e, const cm_edit_task *task, const cm_edit_options *o, const float *y, double *x)
 {
     cm_edit edit;
-    const cm_images g = given(e, y, 3, 1);
+    const cm_view g = given(e, y, 3, 1);
     if (cm_edit_open(&e->m, task, o, NULL, &g, NULL, &edit) != CM_OK) {
         golden_fail(e->r, "%s", cm_last_message());
         return;
@@ -367,7 +367,7 @@ static void check_denoise(editing *e, double *x)
     o.sigma = golden_number(e->f, "denoise_sigma", 0);
     double *noise = golden_read(e->f, "denoise.noise", &n);
     float *noisy = calloc(e->n, sizeof *noisy);
-    const cm_images g = given(e, noisy, 3, 1);
+    const cm_view g = given(e, noisy, 3, 1);
     if (n != e->n || cm_edit_open(&e->m, &cm_edit_denoise, &o, NULL, &g, NULL, &edit) != CM_OK)
         golden_fail(e->r, "denoise: %s", cm_last_message());
     else {

@@ -384,7 +384,7 @@ class Sampler(Editing, Handle):
         progress: True, or a function (done, total, eta_seconds); step: a function (evaluation, sigma, first,
         denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
         n = _values.integer(n, "n", 1, 2**48)
-        return self._run(self._options, n, lambda o, out: lib.cm_sampler_run(self._alive(), C.byref(o), n, out),
+        return self._run(self._options, n, lambda o, out: lib.cm_sampler_run_images(self._alive(), C.byref(o), out),
                          labels=labels, seed=seed, noise=noise, progress=progress, first_index=first_index,
                          step_noise=step_noise, torch_noise=torch_noise, step=step)
 
@@ -419,9 +419,9 @@ class Sampler(Editing, Handle):
                 spent = time.monotonic() - began
                 report(done, total, spent * (total / done - 1))
 
-        def on_step(_: Any, evaluation: int, sigma: float, first: int, count: int, data: Any) -> Any:
-            out, pointer = _values.new((count,) + shape)
-            C.memmove(pointer, data, 4 * count * math.prod(shape))
+        def on_step(_: Any, evaluation: int, sigma: float, first: int, images: Any) -> Any:
+            out, pointer = _values.new((images.contents.n,) + shape)
+            C.memmove(pointer, images.contents.data, 4 * images.contents.n * math.prod(shape))
             if step:
                 step(evaluation, sigma, first, out)
 
@@ -430,7 +430,7 @@ class Sampler(Editing, Handle):
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
             if step:
                 o.step = STEP(guarded(failure, interrupt, on_step))
-            status = call(o, pointer)
+            status = call(o, C.byref(_values.planes((n,) + shape, pointer)))
         _finish(status, failure)
         return out
 

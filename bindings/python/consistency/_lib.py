@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 CM_OK = 0
 CM_ERR_CANCELLED = -7
+CM_F32, CM_U8 = 1, 4
 
 
 class LibraryNotFound(ImportError):
@@ -39,7 +40,6 @@ def _load() -> Any:
 
 
 PROGRESS = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_uint64, C.c_uint64)
-STEP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.c_double, C.c_size_t, C.c_size_t, C.POINTER(C.c_float))
 ALLOC = C.CFUNCTYPE(C.c_void_p, C.c_void_p, C.c_size_t, C.c_size_t)
 FREE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
 LOG = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)
@@ -90,6 +90,17 @@ class ModelInfo(Struct):
                 ("sigma_data", C.c_double), ("parameters", C.c_uint64), ("tensors", C.c_uint64),
                 ("weight_bytes", C.c_uint64), ("network", C.c_char_p), ("precond", C.c_char_p),
                 ("config_json", C.c_char_p)]
+
+
+class Images(Struct):
+    _c_name = "cm_images"
+    _fields_ = [("struct_size", C.c_uint32), ("dtype", C.c_int32), ("n", C.c_size_t), ("channels", C.c_int32),
+                ("height", C.c_int32), ("width", C.c_int32), ("layout", C.c_int32), ("image_stride", C.c_int64),
+                ("channel_stride", C.c_int64), ("row_stride", C.c_int64), ("pixel_stride", C.c_int64),
+                ("data", C.c_void_p)]
+
+
+STEP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.c_double, C.c_size_t, C.POINTER(Images))
 
 
 class SamplerOptions(Struct):
@@ -150,11 +161,6 @@ class TrainReport(Struct):
 
 TRAIN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(TrainReport))
 
-class ImageBatch(Struct):
-    _c_name = "cm_images"
-    _fields_ = [("n", C.c_size_t), ("channels", _i), ("height", _i), ("width", _i), ("data", C.POINTER(C.c_float))]
-
-
 class EditOptions(Struct):
     _c_name = "cm_edit_options"
     _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("sigma", _d), ("fill", _d),
@@ -171,7 +177,7 @@ class EditMap(Struct):
 
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
-           DatasetOptions, DatasetInfo, TrainInputs, TrainReport, ImageBatch, EditOptions, EditMap]
+           DatasetOptions, DatasetInfo, TrainInputs, TrainReport, Images, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -211,19 +217,22 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_sampler_estimate": (C.c_int, [_p, C.POINTER(SamplerOptions), C.POINTER(SamplerInfo)]),
     "cm_sampler_free": (None, [_p]),
     "cm_sampler_run": (C.c_int, [_p, C.POINTER(SampleOptions), _size, _f32p]),
+    "cm_sampler_run_images": (C.c_int, [_p, C.POINTER(SampleOptions), C.POINTER(Images)]),
+    "cm_images_init": (None, [C.POINTER(Images), _size]),
+    "cm_images_convert": (C.c_int, [C.POINTER(Images), C.POINTER(Images)]),
     "cm_sampler_cancel": (None, [_p]),
     "cm_sampler_info_get": (C.c_int, [_p, C.POINTER(SamplerInfo)]),
     "cm_sampler_nfe": (C.c_int, [_p, C.POINTER(SampleOptions), _i32p]),
     "cm_edit_options_init": (None, [C.POINTER(EditOptions), _size]),
     "cm_edit_map_init": (None, [C.POINTER(EditMap), _size]),
-    "cm_sampler_inpaint": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), C.POINTER(ImageBatch), _f32p]),
-    "cm_sampler_colorize": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
-    "cm_sampler_super_resolve": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
-    "cm_sampler_stroke": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
-    "cm_sampler_denoise": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(ImageBatch), _f32p]),
-    "cm_sampler_interpolate": (C.c_int, [_p, C.POINTER(EditOptions), _size, _f32p]),
-    "cm_sampler_edit": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(EditMap), C.POINTER(ImageBatch),
-                                  C.POINTER(ImageBatch), _f32p]),
+    "cm_sampler_inpaint": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images), C.POINTER(Images), C.POINTER(Images)]),
+    "cm_sampler_colorize": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images), C.POINTER(Images)]),
+    "cm_sampler_super_resolve": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images), C.POINTER(Images)]),
+    "cm_sampler_stroke": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images), C.POINTER(Images)]),
+    "cm_sampler_denoise": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images), C.POINTER(Images)]),
+    "cm_sampler_interpolate": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images)]),
+    "cm_sampler_edit": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(EditMap), C.POINTER(Images),
+                                  C.POINTER(Images), C.POINTER(Images)]),
     "cm_image_noise_level": (C.c_int, [_p, _i32, _i32, _i32, _f32p, C.POINTER(C.c_double)]),
     "cm_image_fit": (C.c_int, [_p, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _i32, _i32, _u8p]),
     "cm_image_to_u8": (C.c_int, [_size, _i32, _i32, _i32, _f32p, _u8p]),

@@ -8,6 +8,9 @@ import numbers
 import os
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
+from ._lib import CM_F32
+from ._lib import Images as CImages
+
 # Arrays and what is taken for them (lists, Images, numpy arrays, torch tensors, ...); what comes out is numpy's
 # where there is numpy, else Images.
 Array = Any
@@ -54,6 +57,11 @@ def new(shape: Sequence[int]) -> Tuple[Array, Any]:
         return images, C.cast(images.data, C.POINTER(C.c_float))
     array = np.empty(shape, np.float32)
     return array, array.ctypes.data_as(C.POINTER(C.c_float))
+
+
+def planes(shape: Sequence[int], pointer: Any) -> CImages:
+    """Dense float32 images n x C x H x W as the C struct."""
+    return CImages(C.sizeof(CImages), CM_F32, shape[0], shape[1], shape[2], shape[3], data=C.cast(pointer, C.c_void_p))
 
 
 # --- single values ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple
 
 from . import _values
-from ._lib import MAP, EditMap, EditOptions, ImageBatch, SampleOptions, lib
+from ._lib import MAP, EditMap, EditOptions, Images, SampleOptions, lib
 from ._values import Array
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ Map = Callable[[Array], Array]
 _STARTS = ["given", "noise"]
 
 
-def _batch(values: Array, what: str, mask: bool = False, limit: Optional[float] = None) -> ImageBatch:
+def _batch(values: Array, what: str, mask: bool = False, limit: Optional[float] = None) -> Images:
     """Images in [-1, 1], or masks, as the C struct; one image stands for a batch of one, H x W for one channel."""
     shape = _values.shape_of(values, what)
     if len(shape) > 4 or len(shape) < 2:
         raise ValueError("%s has shape %s, expected n x C x H x W" % (what, shape))
     shape = (1,) * (4 - len(shape)) + shape
     data, keep = _values.floats(values, shape, what, limit, "values in [-1, 1]", allow_bool=mask)
-    b = ImageBatch(shape[0], shape[1], shape[2], shape[3], data)
+    b = _values.planes(shape, data)
     b._keep = keep
     return b
 
@@ -35,7 +35,7 @@ def noise_level(image: Array) -> float:
     if b.n != 1:
         raise ValueError("noise_level takes one image, not %d" % b.n)
     from . import _check
-    _check(lib.cm_image_noise_level(None, b.channels, b.height, b.width, b.data, C.byref(sigma)))
+    _check(lib.cm_image_noise_level(None, b.channels, b.height, b.width, C.cast(b.data, C.POINTER(C.c_float)), C.byref(sigma)))
     return float(sigma.value)
 
 
@@ -127,7 +127,7 @@ class Editing:
 
         def call(sampling: SampleOptions, out: Any) -> int:
             o.sampling = C.pointer(sampling)
-            return int(lib.cm_sampler_interpolate(self._alive(), C.byref(o), frames, out))
+            return int(lib.cm_sampler_interpolate(self._alive(), C.byref(o), out))
         return self._run(times, frames, call, labels=labels, noise=noise, noises=2, **run)
 
     @staticmethod
@@ -147,7 +147,7 @@ class Editing:
             o.luma[:] = weights
         return o
 
-    def _edit(self, function: Callable[..., int], images: Array, mask: Optional[ImageBatch] = None, variations: int = 1,
+    def _edit(self, function: Callable[..., int], images: Array, mask: Optional[Images] = None, variations: int = 1,
               labels: Any = None, seed: int = 0, noise: Optional[Array] = None, progress: Any = None,
               first_index: int = 0, step_noise: Optional[Array] = None, torch_noise: bool = False,
               step: Optional[Callable[..., Any]] = None, start: str = "given", sigma: float = 0.0, fill: float = 0.0,

@@ -1,0 +1,290 @@
+/* images.c - checking pictures of any layout and copying between them. */
+#include "tensor/images.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+
+enum { DIMENSIONS = 4 };
+
+/* The sizes of a view and the steps in bytes that belong to them. */
+typedef struct {
+    int64_t count[DIMENSIONS], stride[DIMENSIONS];
+    int64_t item; /* bytes of a value */
+} grid;
+
+static grid grid_of(const cm_view *v)
+{
+    const grid g = {{(int64_t)v->n, (int64_t)v->channels, (int64_t)v->height, (int64_t)v->width},
+                    {v->image, v->channel, v->row, v->pixel},
+                    v->is_u8 ? 1 : (int64_t)sizeof(float)};
+    return g;
+}
+
+/* --- where the bytes lie -------------------------------------------------------------- */
+
+/* The lowest byte and the one behind the highest, from `data` on. */
+static void reach(const grid *g, int64_t *low, int64_t *high)
+{
+    *low = 0;
+    *high = g->item;
+    for (int i = 0; i < DIMENSIONS; i++) {
+        int64_t far = (g->count[i] - 1) * g->stride[i];
+        *(far < 0 ? low : high) += far;
+    }
+}
+
+static cm_status check_reach(const char *what, const cm_view *v)
+{
+    const int64_t most = (int64_t)1 << 47;
+    const grid g = grid_of(v);
+    int64_t low, high, far, sum = 0;
+    for (int i = 0; i < DIMENSIONS; i++) {
+        int64_t step = g.stride[i] < 0 ? -(g.stride[i] + 1) : g.stride[i]; /* one less where negative: no overflow */
+        if (__builtin_mul_overflow(g.count[i] - 1, step, &far) || far > most - sum)
+            CM_FAIL(CM_ERR_LIMIT, "%s: %lld steps of %lld bytes do not fit into memory", what,
+                    (long long)g.count[i] - 1, (long long)g.stride[i]);
+        sum += far;
+    }
+    reach(&g, &low, &high);
+    uint64_t at = (uint64_t)(uintptr_t)v->data;
+    if (v->data && (at < (uint64_t)-low || UINTPTR_MAX - at < (uint64_t)high))
+        CM_FAIL(CM_ERR_LIMIT, "%s: strides lead out of the memory", what);
+    return CM_OK;
+}
+
+/* Sorted by stride, each step leads past all that the smaller ones reach: so in every part of a dense buffer. */
+static int is_nested(const grid *g)
+{
+    int64_t reached = g->item;
+    int used[DIMENSIONS] = {0};
+    for (int k = 0; k < DIMENSIONS; k++) {
+        int next = -1;
+        for (int i = 0; i < DIMENSIONS; i++) {
+            if (used[i] || g->count[i] == 1) continue;
+            if (next < 0 || llabs(g->stride[i]) < llabs(g->stride[next])) next = i;
+        }
+        if (next < 0) return 1;
+        used[next] = 1;
+        if (llabs(g->stride[next]) < reached) return 0;
+        reached += (g->count[next] - 1) * llabs(g->stride[next]);
+    }
+    return 1;
+}
+
+/* Whether a step of the last size, of -(count - 1) to count - 1, brings `offset` closer to 0 than a value is long.
+ * own: the step 0 does not count. */
+static int closes(int64_t offset, int64_t count, int64_t stride, int64_t item, int own)
+{
+    if (!own && llabs(offset) < item) return 1;
+    if (count == 1) return 0;
+    if (stride == 0) return own;
+    int64_t k = -offset / stride;
+    for (int64_t step = k - 1; step <= k + 1; step++)
+        if ((step || !own) && step > -count && step < count && llabs(offset + step * stride) < item) return 1;
+    return 0;
+}
+
+/* Whether two values of grids of these steps share bytes, where one grid begins `offset` bytes behind the other; of
+ * one grid with itself (offset 0) where they are two different values.  Exact; tries all differences of three sizes,
+ * the fourth, the longest, is solved for. */
+static int meets(const grid *g, int64_t offset, int same)
+{
+    int last = 0, other[DIMENSIONS - 1], n = 0;
+    int64_t d[DIMENSIONS - 1];
+    for (int i = 1; i < DIMENSIONS; i++)
+        if (g->count[i] > g->count[last]) last = i;
+    for (int i = 0; i < DIMENSIONS; i++)
+        if (i != last) other[n++] = i;
+    const int64_t *count = g->count, *stride = g->stride;
+    for (d[0] = 1 - count[other[0]]; d[0] < count[other[0]]; d[0]++)
+        for (d[1] = 1 - count[other[1]]; d[1] < count[other[1]]; d[1]++)
+            for (d[2] = 1 - count[other[2]]; d[2] < count[other[2]]; d[2]++) {
+                int64_t at = offset;
+                for (int i = 0; i < 3; i++) at += d[i] * stride[other[i]];
+                if (closes(at, count[last], stride[last], g->item, same && !d[0] && !d[1] && !d[2])) return 1;
+            }
+    return 0;
+}
+
+static cm_status check_overlap(const char *what, const cm_view *v)
+{
+    const grid g = grid_of(v);
+    int64_t low, high;
+    if (is_nested(&g)) return CM_OK;
+    reach(&g, &low, &high);
+    size_t values = v->n * cm_view_size(v);
+    if ((uint64_t)(high - low) / (uint64_t)g.item < values || meets(&g, 0, 1))
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "%s: with strides of %lld, %lld, %lld and %lld bytes (image, channel, row, pixel) values lie in the "
+                "same bytes; what is written to has to lie apart",
+                what, (long long)v->image, (long long)v->channel, (long long)v->row, (long long)v->pixel);
+    return CM_OK;
+}
+
+cm_status cm_views_apart(const char *what, const cm_view *from, const cm_view *to)
+{
+    const grid a = grid_of(from), b = grid_of(to);
+    int64_t low[2], high[2];
+    reach(&a, &low[0], &high[0]);
+    reach(&b, &low[1], &high[1]);
+    uint64_t x = (uint64_t)(uintptr_t)from->data, y = (uint64_t)(uintptr_t)to->data;
+    if (x + (uint64_t)high[0] <= y + (uint64_t)low[1] || y + (uint64_t)high[1] <= x + (uint64_t)low[0]) return CM_OK;
+    if (memcmp(&a, &b, sizeof a) == 0 && !meets(&a, (int64_t)(y - x), 0)) return CM_OK; /* two tiles of a page */
+    CM_FAIL(CM_ERR_ARGUMENT, "%s: the result may not lie in the memory of what it is made from", what);
+}
+
+/* --- opening -------------------------------------------------------------------------- */
+
+static void dense_strides(cm_view *v, int layout)
+{
+    ptrdiff_t item = v->is_u8 ? 1 : (ptrdiff_t)sizeof(float);
+    int interleaved = layout == CM_LAYOUT_INTERLEAVED;
+    v->pixel = interleaved ? (ptrdiff_t)v->channels * item : item;
+    v->row = (ptrdiff_t)v->width * v->pixel;
+    v->channel = interleaved ? item : (ptrdiff_t)v->height * v->row;
+    v->image = (ptrdiff_t)cm_view_size(v) * item;
+}
+
+static cm_status check_fields(const char *what, const cm_images *i, cm_view_use use)
+{
+    size_t values;
+    if (i->dtype != CM_DTYPE_DEFAULT && i->dtype != CM_F32 && i->dtype != CM_U8)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: dtype is %d, expected CM_F32 (%d) or CM_U8 (%d)", what, i->dtype, CM_F32,
+                CM_U8);
+    if (i->layout != CM_LAYOUT_PLANAR && i->layout != CM_LAYOUT_INTERLEAVED)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: layout is %d, expected %d or %d", what, i->layout, CM_LAYOUT_PLANAR,
+                CM_LAYOUT_INTERLEAVED);
+    if (i->n == 0 || i->channels < 1 || i->height < 1 || i->width < 1)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "%s: %zu images of %d x %d x %d (channels, height, width); expected at least one image of at least "
+                "one channel and one pixel",
+                what, i->n, i->channels, i->height, i->width);
+    if (!i->data && use != CM_VIEW_SHAPE) CM_FAIL(CM_ERR_ARGUMENT, "%s: data is NULL", what);
+    if (!cm_mul_size((size_t)i->channels * (size_t)i->height, (size_t)i->width, &values) || values > (size_t)1 << 45)
+        CM_FAIL(CM_ERR_LIMIT, "%s: %d x %d x %d values (channels, height, width) do not fit into memory", what,
+                i->channels, i->height, i->width);
+    return cm_check_array(what, i->n, values * sizeof(float));
+}
+
+cm_status cm_view_open(const char *what, const cm_images *images, cm_view_use use, cm_view *v)
+{
+    cm_images i;
+    memset(&i, 0, sizeof i);
+    if (!images) CM_FAIL(CM_ERR_ARGUMENT, "%s is NULL", what);
+    CM_TRY(cm_options_read(&i, sizeof i, images, "cm_images"));
+    CM_TRY(check_fields(what, &i, use));
+    *v = (cm_view){i.data, i.n, (size_t)i.channels, (size_t)i.height, (size_t)i.width, 0, 0, 0, 0, i.dtype == CM_U8};
+    if (i.image_stride || i.channel_stride || i.row_stride || i.pixel_stride) {
+        v->image = (ptrdiff_t)i.image_stride;
+        v->channel = (ptrdiff_t)i.channel_stride;
+        v->row = (ptrdiff_t)i.row_stride;
+        v->pixel = (ptrdiff_t)i.pixel_stride;
+    } else {
+        dense_strides(v, i.layout);
+    }
+    CM_TRY(check_reach(what, v));
+    return use == CM_VIEW_WRITE ? check_overlap(what, v) : CM_OK;
+}
+
+cm_view cm_view_planes(size_t n, size_t channels, size_t height, size_t width, const void *values, int is_u8)
+{
+    cm_view v = {(unsigned char *)(uintptr_t)values, n, channels, height, width, 0, 0, 0, 0, is_u8};
+    dense_strides(&v, CM_LAYOUT_PLANAR);
+    return v;
+}
+
+cm_view cm_view_bytes(size_t n, size_t height, size_t width, size_t channels, const uint8_t *values)
+{
+    cm_view v = {(unsigned char *)(uintptr_t)values, n, channels, height, width, 0, 0, 0, 0, 1};
+    dense_strides(&v, CM_LAYOUT_INTERLEAVED);
+    return v;
+}
+
+cm_view cm_view_part(const cm_view *view, size_t first, size_t count)
+{
+    cm_view v = *view;
+    v.data += (ptrdiff_t)first * v.image;
+    v.n = count;
+    return v;
+}
+
+cm_status cm_view_expect(const char *what, const cm_view *v, size_t channels, size_t height, size_t width)
+{
+    if (v->channels != channels || v->height != height || v->width != width)
+        CM_FAIL(CM_ERR_SHAPE, "%s is %zu x %zu x %zu (channels, height, width), expected %zu x %zu x %zu", what,
+                v->channels, v->height, v->width, channels, height, width);
+    return CM_OK;
+}
+
+/* --- copying -------------------------------------------------------------------------- */
+
+/* 127.5 x + 128 in float32, clamped and cut; the comparisons are false for NaN. */
+static uint8_t to_u8(float x)
+{
+    float v = x * 127.5f + 128.0f;
+    return (uint8_t)(v >= 255.0f ? 255.0f : v > 0.0f ? v : 0.0f);
+}
+
+/* A caller's float may stand at any byte. */
+static inline float float_at(const unsigned char *p)
+{
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void float_to(unsigned char *p, float v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+typedef struct {
+    const unsigned char *from;
+    unsigned char *to;
+    ptrdiff_t from_step, to_step;
+    size_t n;
+} line;
+
+static void copy_floats(const line *l)
+{
+    if (l->from_step == sizeof(float) && l->to_step == sizeof(float)) {
+        memcpy(l->to, l->from, l->n * sizeof(float));
+        return;
+    }
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++)
+        memcpy(l->to + i * l->to_step, l->from + i * l->from_step, sizeof(float));
+}
+
+static void copy_bytes(const line *l)
+{
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++) l->to[i * l->to_step] = l->from[i * l->from_step];
+}
+
+static void floats_to_bytes(const line *l)
+{
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++)
+        l->to[i * l->to_step] = to_u8(float_at(l->from + i * l->from_step));
+}
+
+static void bytes_to_floats(const line *l)
+{
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++)
+        float_to(l->to + i * l->to_step, (float)l->from[i * l->from_step] / 127.5f - 1.0f);
+}
+
+void cm_view_copy(const cm_view *from, const cm_view *to)
+{
+    static void (*const copies[2][2])(const line *) = {{copy_floats, floats_to_bytes}, {bytes_to_floats, copy_bytes}};
+    void (*copy)(const line *) = copies[from->is_u8][to->is_u8];
+    for (size_t i = 0; i < to->n; i++)
+        for (size_t c = 0; c < to->channels; c++)
+            for (size_t y = 0; y < to->height; y++) {
+                const line l = {
+                    from->data + (ptrdiff_t)i * from->image + (ptrdiff_t)c * from->channel + (ptrdiff_t)y * from->row,
+                    to->data + (ptrdiff_t)i * to->image + (ptrdiff_t)c * to->channel + (ptrdiff_t)y * to->row,
+                    from->pixel, to->pixel, to->width};
+                copy(&l);
+            }
+}
