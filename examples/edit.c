@@ -32,9 +32,10 @@ static const cli_option options[] = {
     {"first", 0, "N", "the index of the first result's noise (0)"},
     {"batch", 'b', "N", "the number of images that are computed at a time (16)"},
     {"threads", 't', "N", "the number of threads (all processors that the process may use)"},
-    {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
-    {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
-    {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
+    {"precision", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
+    {"dtype", 0, "NAME", "another spelling of --precision"},
+    {"memory", 0, "NAME", "fast, or small: less memory, slower"},
+    {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --json"},
@@ -65,9 +66,10 @@ enum {
     FIRST,
     BATCH,
     THREADS,
+    PRECISION,
     DTYPE,
-    BF16_EMULATE,
-    LEAN,
+    MEMORY,
+    DEBUG,
     CONFIG,
     JSON,
     QUIET,
@@ -77,7 +79,8 @@ enum {
 enum { INPAINT, COLORIZE, SUPER_RESOLVE, STROKE, INTERPOLATE, DENOISE };
 static const char *const tasks[] = {"inpaint", "colorize", "super-resolve", "stroke", "interpolate", "denoise", NULL};
 static const char *const fits[] = {"resize", "crop", "pad", NULL};
-static const char *const dtypes[] = {"default", "f32", "bf16", "f16", NULL};
+static const char *const precisions[] = {"default", "f32", "bf16", NULL};
+static const char *const memories[] = {"fast", "small", NULL};
 static const char *const starts[] = {"given", "noise", NULL};
 
 typedef struct {
@@ -133,14 +136,15 @@ static void set_option(program *p, int option, const char *v)
         break;
     case GRID: s->grid = (int32_t)cli_integer(c, "grid", v, 2, 1000000); break;
     case START: p->edit.start = cli_choice(c, "start", v, starts); break;
-    case NO_CLIP: s->clip_denoised = -1; break;
+    case NO_CLIP: s->clip_denoised = CM_CLIP_NO; break;
     case SEED: s->seed = cli_seed(c, "seed", v); break;
     case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
-    case DTYPE: p->sampler.dtype = cli_choice(c, "dtype", v, dtypes); break;
-    case BF16_EMULATE: p->sampler.bf16_emulate = 1; break;
-    case LEAN: p->sampler.lean = 1; break;
+    case PRECISION:
+    case DTYPE: p->sampler.precision = cli_choice(c, "precision", v, precisions); break;
+    case MEMORY: p->sampler.memory = cli_choice(c, "memory", v, memories); break;
+    case DEBUG: p->sampler.debug = v; break;
     case CONFIG: p->config = cli_json_argument(c, "config", v); break;
     case JSON: p->json = 1; break;
     default: p->quiet = 1; break;

@@ -29,10 +29,10 @@ static const cli_option options[] = {
     {"torch-noise", 0, NULL, "take the noise from the stream of torch's generators, one for each image"},
     {"batch", 'b', "N", "the number of images that are computed at a time (16)"},
     {"threads", 't', "N", "the number of threads (all processors that the process may use)"},
-    {"dtype", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
-    {"bf16-tile", 0, "N", "1: plain sums, 2 to 4: Winograd, faster, less exact; default: 1 with AMX, else 3"},
-    {"bf16-emulate", 0, NULL, "bf16 on any processor: slower than f32"},
-    {"lean", 0, NULL, "direct convolutions only: slower, less memory"},
+    {"precision", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
+    {"dtype", 0, "NAME", "another spelling of --precision"},
+    {"memory", 0, "NAME", "fast, or small: less memory, slower"},
+    {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
     {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
     {"json", 0, NULL, "print the report as JSON"},
@@ -59,10 +59,10 @@ enum {
     TORCH,
     BATCH,
     THREADS,
+    PRECISION,
     DTYPE,
-    BF16_TILE,
-    BF16_EMULATE,
-    LEAN,
+    MEMORY,
+    DEBUG,
     CONFIG,
     BENCH,
     JSON,
@@ -72,7 +72,8 @@ enum {
 
 static const char *const methods[] = {"default",   "onestep", "multistep", "heun",     "euler",
                                       "ancestral", "dpm",     "edm",       "progdist", NULL};
-static const char *const dtypes[] = {"default", "f32", "bf16", "f16", NULL};
+static const char *const precisions[] = {"default", "f32", "bf16", NULL};
+static const char *const memories[] = {"fast", "small", NULL};
 
 typedef struct {
     cli c;
@@ -111,17 +112,17 @@ static void set_option(program *p, int option, const char *v)
     case GRID: s->grid = (int32_t)cli_integer(c, "grid", v, 2, 1000000); break;
     case RHO: s->rho = cli_number(c, "rho", v, 0.5, 1e3); break;
     case CHURN: s->s_churn = cli_number(c, "churn", v, 0, 1e6); break;
-    case NO_CLIP: s->clip_denoised = -1; break;
+    case NO_CLIP: s->clip_denoised = CM_CLIP_NO; break;
     case LABELS: p->labels = v; break;
     case SEED: s->seed = cli_seed(c, "seed", v); break;
     case FIRST: s->first_index = (uint64_t)cli_integer(c, "first", v, 0, INT64_MAX); break;
     case TORCH: s->noise_source = CM_NOISE_TORCH_IMAGE; break;
     case BATCH: p->sampler.max_batch = (int32_t)cli_integer(c, "batch", v, 1, 65536); break;
     case THREADS: p->sampler.threads = (int32_t)cli_integer(c, "threads", v, 1, 256); break;
-    case DTYPE: p->sampler.dtype = cli_choice(c, "dtype", v, dtypes); break;
-    case BF16_TILE: p->sampler.bf16_tile = (int32_t)cli_integer(c, "bf16-tile", v, 1, 4); break;
-    case BF16_EMULATE: p->sampler.bf16_emulate = 1; break;
-    case LEAN: p->sampler.lean = 1; break;
+    case PRECISION:
+    case DTYPE: p->sampler.precision = cli_choice(c, "precision", v, precisions); break;
+    case MEMORY: p->sampler.memory = cli_choice(c, "memory", v, memories); break;
+    case DEBUG: p->sampler.debug = v; break;
     case CONFIG: p->config = cli_json_argument(c, "config", v); break;
     case BENCH: p->bench = 1; break;
     case JSON: p->json = 1; break;
@@ -157,11 +158,12 @@ static void report(const program *p, const cm_sampler *sampler, double load, dou
         printf("{\"images\": %zu, \"seconds\": %.6f, \"seconds_per_image\": %.6f, \"images_per_second\": %.3f, "
                "\"nfe\": %d, "
                "\"load_seconds\": %.4f, \"plan_seconds\": %.4f, \"peak_bytes\": %.0f, \"activation_bytes\": %llu, "
-               "\"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, \"dtype\": \"%s\", \"method\": \"%s\", "
+               "\"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, \"precision\": \"%s\", \"method\": \"%s\", "
                "\"yardstick_seconds\": %.4f, \"output\": ",
                p->count, run, run / (double)p->count, (double)p->count / run, nfe, load, info.plan_seconds, peak,
                (unsigned long long)info.activation_bytes, (unsigned long long)info.packed_bytes, info.threads,
-               info.max_batch, dtypes[p->sampler.dtype ? p->sampler.dtype : CM_F32], methods[p->sample.method], yard);
+               info.max_batch, precisions[p->sampler.precision ? p->sampler.precision : CM_PRECISION_F32],
+               methods[p->sample.method], yard);
         if (p->bench) printf("null");
         else cli_json_string(stdout, output_name(&p->out));
         printf("}\n");

@@ -165,9 +165,9 @@ for work, name, batch, threads, target in INFERENCE:
     best, peer = compare(work + ", s/image", lambda: ours_infers(path, batch, threads, *["--dtype", "bf16"][:2 * bf16]),
                          "torch_net.py", path, ["--batch", batch, "--threads", threads, *["--bf16"][:bf16]], "seconds_per_image", target)
     if best and name == "cifar" and batch == 64 and not bf16:
-        lean = ours_infers(path, batch, threads, "--lean")
+        lean = ours_infers(path, batch, threads, "--memory", "small")
         table("  the same, peak MiB, fast", best["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 2, None, "of the strongest peer")
-        table("  the same, peak MiB, lean", lean["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 3, None,
+        table("  the same, peak MiB, --memory small", lean["peak_bytes"] / 2**20, peer and peer["peak_bytes"] / 2**20, 3, None,
               "%.4f s/image" % lean["seconds_per_image"])
 for work, name, batch, steps, target in TRAINING:
     if not wanted(work):

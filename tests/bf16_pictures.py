@@ -4,7 +4,7 @@
     bf16_pictures.py MODEL [--count 16] [--method heun --steps 18] [--peer PYTHON]
 
 Largest and rms deviation of values in [-1, 1], for plain sums and Winograd's tiles (2 x 4 is the default without AMX);
-beside them, those of `lean`, which is float32 by another algorithm.  Emulated where the processor has no bfloat16.
+beside them, those of memory "small", which is float32 by another algorithm.  Emulated where the processor has no bfloat16.
 With --peer, a Python that has torch: one evaluation at sigma 2 of an EDM model, PyTorch's bfloat16 (tests/peers) against
 its float32 beside ours against ours, all clipped to [-1, 1].  Needs numpy."""
 import argparse, subprocess, sys, tempfile
@@ -23,8 +23,8 @@ p.add_argument("--steps", type=int)
 p.add_argument("--peer", help="a Python with torch")
 o = p.parse_args()
 model, options = cm.Model.load(o.model), {"steps": o.steps} if o.steps else {}
-ARITHMETIC = [("lean float32", {"lean": True})] + [
-    ("bf16, " + name, {"dtype": "bf16", "bf16_emulate": True, "bf16_tile": tile})
+ARITHMETIC = [("small float32", {"memory": "small"})] + [
+    ("bf16, " + name, {"precision": "bf16", "debug": "bf16_emulate=1,bf16_tile=%d" % tile})
     for tile, name in ((1, "plain sums"), (2, "tiles of 2 x 2"), (3, "tiles of 2 x 4"), (4, "tiles of 4 x 4"))]
 
 

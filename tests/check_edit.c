@@ -137,7 +137,7 @@ START_TEST(masks_of_nothing_everything_and_half)
     ck_assert_mem_eq(x, y, 2 * SIZE * sizeof *x);
     for (int i = 0; i < SIZE; i++) mask[i] = 1;
     OK(cm_sampler_inpaint(s, &o, &given, &k, GRAY(2, x))); /* Algorithm 1 */
-    sampling.method = CM_METHOD_MULTISTEP, sampling.clip_denoised = 1;
+    sampling.method = CM_METHOD_MULTISTEP, sampling.clip_denoised = CM_CLIP_YES;
     OK(cm_sampler_run(s, &sampling, 2, plain));
     ck_assert_mem_eq(x, plain, 2 * SIZE * sizeof *x);
     for (int i = 0; i < SIZE; i++) mask[i] = 0.25f;
@@ -165,7 +165,7 @@ START_TEST(colorization_keeps_luminance)
     float *y = pictures(2, CSIZE), x[4 * CSIZE], loose[4 * CSIZE];
     const cm_images given = cm_images_f32(2, 3, CSIDE, CSIDE, y);
     OK(cm_sampler_colorize(s, &o, &given, COLOURS(4, x)));
-    sampling.clip_output = -1;
+    sampling.clip_output = CM_CLIP_NO;
     OK(cm_sampler_colorize(s, &o, &given, COLOURS(4, loose)));
     size_t beyond = 0, coloured = 0;
     for (size_t i = 0; i < 4; i++)
@@ -188,7 +188,7 @@ START_TEST(colorization_keeps_luminance)
     float gray[CPLANE], three[CSIZE], from_one[2 * CSIZE], from_three[2 * CSIZE];
     for (size_t p = 0; p < CPLANE; p++) gray[p] = three[p] = three[CPLANE + p] = three[2 * CPLANE + p] = y[p];
     const cm_images g1 = cm_images_f32(1, 1, CSIDE, CSIDE, gray), g3 = cm_images_f32(1, 3, CSIDE, CSIDE, three);
-    sampling.clip_output = 0;
+    sampling.clip_output = CM_CLIP_DEFAULT;
     OK(cm_sampler_colorize(s, &o, &g1, COLOURS(2, from_one)));
     OK(cm_sampler_colorize(s, &o, &g3, COLOURS(2, from_three)));
     for (size_t i = 0; i < 2 * CSIZE; i++) ck_assert_double_le(fabs((double)(from_one[i] - from_three[i])), 1e-5);
@@ -467,7 +467,7 @@ START_TEST(the_general_form_is_the_others)
     cm_edit_map map;
     const cm_images given = cm_images_f32(2, 3, CSIDE, CSIDE, y), k = cm_images_f32(1, 3, CSIDE, CSIDE, mask),
                     small = cm_images_f32(2, 3, 4, 4, low);
-    sampling.sigmas = sigmas, sampling.sigma_count = 3, sampling.clip_output = -1;
+    sampling.sigmas = sigmas, sampling.sigma_count = 3, sampling.clip_output = CM_CLIP_NO;
     cm_edit_map_init(&map, sizeof map);
     for (size_t i = 0; i < CSIZE; i++) mask[i] = (float)(i % 3) / 2;
     OK(cm_sampler_inpaint(s, &o, &given, &k, COLOURS(2, x)));

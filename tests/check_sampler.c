@@ -54,6 +54,21 @@ static float *draw(cm_sampler *s, const cm_sample_options *o, size_t n)
     return x;
 }
 
+/* The macros hold what the functions fill in. */
+START_TEST(initialisers)
+{
+    cm_sampler_options a = CM_SAMPLER_OPTIONS_INIT, b;
+    cm_sample_options c = CM_SAMPLE_OPTIONS_INIT, d;
+    cm_sampler_info e = CM_SAMPLER_INFO_INIT, f;
+    cm_sampler_options_init(&b, sizeof b);
+    cm_sample_options_init(&d, sizeof d);
+    cm_sampler_info_init(&f, sizeof f);
+    ck_assert_mem_eq(&a, &b, sizeof a);
+    ck_assert_mem_eq(&c, &d, sizeof c);
+    ck_assert_mem_eq(&e, &f, sizeof e);
+}
+END_TEST
+
 /* Ten images of recorded noise by PyTorch; float64 differs by up to 6e-6. */
 START_TEST(reference_images)
 {
@@ -78,7 +93,7 @@ START_TEST(reference_images)
         cm_sample_options o = options(k == 0 ? CM_METHOD_ONESTEP : k == 1 ? CM_METHOD_MULTISTEP : CM_METHOD_HEUN);
         o.noise = noise[0];
         o.condition = LABELS(labels);
-        o.clip_output = o.clip_denoised = -1;
+        o.clip_output = o.clip_denoised = CM_CLIP_NO;
         if (k == 1) o.step_noise = noise[1], o.noise_steps = 1;
         if (k == 2) o.steps = 18;
         float *x = draw(s, &o, 10);
@@ -430,10 +445,12 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_HEUN, o.s_noise = 1.1), "without s_churn");
     BAD((o.method = CM_METHOD_HEUN, o.edm_alpha = 0.5), "edm_");
     BAD((o.method = CM_METHOD_EDM, o.edm_schedule = 3), "edm_");
-    BAD(o.clip_denoised = 2, "clip");
+    BAD(o.clip_denoised = 3, "clip_denoised is 3, expected 0..2");
+    BAD(o.clip_output = -1, "clip_output is -1");
     BAD(o.condition = LABELS(ten), "-1..9");
     BAD(o.condition = LABELS(minus), "-2");
     BAD(o.noise_source = 3, "noise_source");
+    BAD(o.reserved = 1, "cm_sample_options: reserved is 1");
     BAD(o.num_samples = 3, "num_samples");
     BAD((o.method = CM_METHOD_EULER, o.step_noise = noise, o.noise_steps = 1), "step_noise has no effect");
     BAD((o.method = CM_METHOD_ANCESTRAL, o.step_noise = noise, o.noise_steps = 1), "18");
@@ -492,10 +509,10 @@ START_TEST(the_boundary_beside_other_levels)
 }
 END_TEST
 
-/* The estimate is what creation then takes; lean takes less. */
+/* The estimate is what creation then takes; the small one takes less. */
 START_TEST(memory_is_known_before)
 {
-    cm_sampler_info before, after, lean;
+    cm_sampler_info before, after, small;
     cm_sampler_options o;
     for (int batch = 1; batch <= 64; batch *= 4)
         for (int threads = 1; threads <= 3; threads++) {
@@ -503,7 +520,7 @@ START_TEST(memory_is_known_before)
             cm_sampler_options_init(&o, sizeof o);
             cm_sampler_info_init(&before, sizeof before);
             cm_sampler_info_init(&after, sizeof after);
-            cm_sampler_info_init(&lean, sizeof lean);
+            cm_sampler_info_init(&small, sizeof small);
             o.threads = threads, o.max_batch = batch;
             OK(cm_sampler_estimate(m, &o, &before));
             cm_sampler *s = sampler(m, threads, batch);
@@ -511,11 +528,11 @@ START_TEST(memory_is_known_before)
             ck_assert_uint_eq(before.activation_bytes, after.activation_bytes);
             ck_assert_uint_eq(before.packed_bytes, after.packed_bytes);
             ck_assert(before.threads == threads && before.max_batch == batch);
-            o.lean = 1;
-            OK(cm_sampler_estimate(m, &o, &lean));
-            ck_assert_uint_lt(lean.packed_bytes * 2, before.packed_bytes);
-            o.lean = 2;
-            FAILS(cm_sampler_estimate(m, &o, &lean), CM_ERR_ARGUMENT, "lean is 2");
+            o.memory = CM_MEMORY_SMALL;
+            OK(cm_sampler_estimate(m, &o, &small));
+            ck_assert_uint_lt(small.packed_bytes * 2, before.packed_bytes);
+            o.memory = 2;
+            FAILS(cm_sampler_estimate(m, &o, &small), CM_ERR_ARGUMENT, "memory is 2");
             cm_sampler_free(s);
             cm_model_free(m);
         }
@@ -554,7 +571,9 @@ START_TEST(bfloat16)
         cm_sampler_options s;
         cm_sampler *coarse;
         cm_sampler_options_init(&s, sizeof s);
-        s.dtype = CM_BF16, s.bf16_emulate = 1, s.bf16_tile = 1 + k / 3;
+        char debug[64];
+        (void)snprintf(debug, sizeof debug, "bf16_tile=%d,bf16_emulate=1", 1 + k / 3);
+        s.precision = CM_PRECISION_BF16, s.debug = debug;
         s.threads = threads[k % 3], s.max_batch = batches[k % 3];
         cm_model *fresh = load(CONSISTENCY);
         OK(cm_sampler_estimate(fresh, &s, &before));
@@ -588,6 +607,19 @@ END_TEST
 
 START_TEST(creation_refused)
 {
+    static const struct {
+        const char *debug, *message;
+    } texts[] = {{"bf16_tile=2", "debug: bf16_tile has no effect without precision bf16"},
+                 {"bf16_emulate=1", "debug: bf16_emulate has no effect"},
+                 {"bf16_emulate=2", "debug: bf16_emulate is 2, expected 0..1"},
+                 {"bf16_emulate=1,bf16_tile=5", "debug: bf16_tile is 5, expected 0..4"},
+                 {"bf16_tile=02", "bf16_tile is 02"},
+                 {"bf16_tile=", "bf16_tile is , expected"},
+                 {"bf16_tile", "not of the form key=number"},
+                 {"bf16_tile=1,", "not of the form key=number"},
+                 {"bf16_tile=1,bf16_tile=1", "given twice"},
+                 {"bf16_tiles=1", "no key 'bf16_tiles' (did you mean 'bf16_tile'?)"},
+                 {"a-key-that-is-longer-than-every-key-that-somebody-may-have-meant=1", "is no entry"}};
     cm_model *m = load(CONSISTENCY);
     cm_sampler *s;
     cm_sampler_options o;
@@ -596,20 +628,19 @@ START_TEST(creation_refused)
     FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "max_batch");
     o.max_batch = 1, o.threads = 300;
     FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "threads");
-    o.threads = 1, o.dtype = CM_F16;
-    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_UNSUPPORTED, "CM_F32 or CM_BF16");
+    o.threads = 1, o.precision = 3;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "precision is 3, expected 1 (f32), 2 (bf16)");
     ck_assert_ptr_null(s);
-    o.dtype = CM_F32, o.bf16_tile = 2;
-    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "bf16_tile has no effect");
-    o.bf16_tile = 0, o.bf16_emulate = 1;
-    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "bf16_emulate has no effect");
-    o.dtype = CM_BF16, o.bf16_emulate = 2;
-    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "bf16_emulate is 2");
-    o.bf16_emulate = 1, o.bf16_tile = 5;
-    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "bf16_tile is 5");
-    o.bf16_tile = 0, o.lean = 1;
-    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "lean is for float32");
-    o.lean = 0, o.bf16_emulate = 0;
+    o.precision = CM_PRECISION_F32;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        o.debug = texts[i].debug;
+        FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, texts[i].message);
+    }
+    o.precision = CM_PRECISION_BF16, o.debug = "bf16_emulate=1", o.memory = CM_MEMORY_SMALL;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "memory small is for precision f32");
+    o.memory = CM_MEMORY_FAST, o.reserved = 1;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "reserved is 1");
+    o.reserved = 0, o.debug = "";
     if (has_bf16()) {
         OK(cm_sampler_create(m, &o, &s));
         cm_sampler_free(s);
@@ -664,11 +695,11 @@ START_TEST(nothing_nonfinite_is_a_picture)
     cm_sample_options o = options(CM_METHOD_MULTISTEP);
     o.sigmas = levels, o.sigma_count = 3, o.noise = noise, o.step_noise = later[0], o.noise_steps = 2;
     OK(cm_sampler_run(s, &o, N, x));
-    for (int clip = -1; clip <= 1; clip++) {
-        o.clip_denoised = clip, o.clip_output = clip < 0 ? -1 : 0;
+    for (int clip = CM_CLIP_DEFAULT; clip <= CM_CLIP_NO; clip++) {
+        o.clip_denoised = clip, o.clip_output = clip == CM_CLIP_NO ? CM_CLIP_NO : CM_CLIP_DEFAULT;
         FAILS(cm_sampler_run(sl, &o, N, x), CM_ERR_NUMERIC, "evaluation 0 at sigma 80");
         ck_assert_ptr_nonnull(strstr(cm_last_message(), "image 0"));
-        noise[2 * S + 5] = clip < 0 ? NAN : INFINITY;
+        noise[2 * S + 5] = clip == CM_CLIP_NO ? NAN : INFINITY;
         FAILS(cm_sampler_run(s, &o, N, x), CM_ERR_NUMERIC, "noise of image 2 is");
         noise[2 * S + 5] = 0;
         later[1][S + 7] = -INFINITY;
@@ -680,7 +711,7 @@ START_TEST(nothing_nonfinite_is_a_picture)
         later[1][0] = 0, o.sigma_count = 3;
     }
     later[1][2 * S] = 3e38f; /* finite, but what the network makes of it is not */
-    o.clip_denoised = -1;
+    o.clip_denoised = CM_CLIP_NO;
     FAILS(cm_sampler_run(s, &o, N, x), CM_ERR_NUMERIC, "image 2, evaluation 2 at sigma 1");
     cm_edit_options e;
     const cm_images frames = cm_images_f32(4, 1, 8, 8, x);
@@ -798,6 +829,7 @@ Suite *make_suite(void)
     Suite *s = suite_create("sampler");
     TCase *t = tcase_create("sampler");
     tcase_set_timeout(t, 300);
+    tcase_add_test(t, initialisers);
     tcase_add_test(t, reference_images);
     tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, 8);
     tcase_add_test(t, seeds_and_labels_matter);

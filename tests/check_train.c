@@ -835,7 +835,7 @@ START_TEST(options_refused)
         {"edm", "flip=2", "flip is 2"},
         {"edm", "seed=-1", "below 2^64"},
         {"edm", "dtype=bfloat16", "one of default, f32, bf16"},
-        {"edm", "bf16_emulate=1", "no effect without dtype CM_BF16"},
+        {"edm", "bf16_emulate=1", "no effect without precision bf16"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cm_train_settings o;

@@ -5,7 +5,7 @@
                                                                    the distances of PyTorch's?
     fd_digits.py DATA --model FILE [FILE ...] [--sigmas 80,0.821]   any digit models: one step, two steps; Heun 18
                                                                    for those that are no consistency models
-    ... --dtype bf16 [--tile 4]                                     in bfloat16, emulated where it has to be
+    ... --precision bf16 [--tile 4]                                     in bfloat16, emulated where it has to be
 
 DATA holds mnist_lenet.safetensors and mnist_lenet_train_stats.npz (and the peer's digits_*.safetensors).  Labels are i mod 10; images are clamped, rounded
 to bytes, the middle 28 x 28 taken.  Needs numpy.  Reference (PyTorch's sampling of the same files): one step 29.6 and
@@ -77,10 +77,12 @@ def main():
     p.add_argument("--count", type=int, default=10000)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--teacher", type=int, default=0, help="also that many by the peer's teacher, Heun 18")
-    p.add_argument("--dtype")
+    p.add_argument("--precision")
     p.add_argument("--tile", type=int, default=0)
     o = p.parse_args()
-    arithmetic = {"dtype": o.dtype, "bf16_tile": o.tile, "bf16_emulate": o.dtype == "bf16"}
+    arithmetic = {"precision": o.precision}
+    if o.precision == "bf16":
+        arithmetic["debug"] = "bf16_emulate=1,bf16_tile=%d" % o.tile
     lenet, stats = load(o.data + "/mnist_lenet.safetensors"), np.load(o.data + "/mnist_lenet_train_stats.npz")
     runs, bad = [], False
     two = {"sigmas": [float(s) for s in o.sigmas.split(",")]}

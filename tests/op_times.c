@@ -55,9 +55,11 @@ int main(int argc, char **argv)
     const char *how = argc > 3 ? argv[3] : "";
     cm_arithmetic arithmetic;
     const int bf16 = strncmp(how, "bf16", 4) == 0, tile = strlen(how) > 5 ? atoi(how + 5) : 0;
-    if (cm_arithmetic_choose("op_times", bf16 ? CM_BF16 : CM_F32, tile,
-                             train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, bf16, strcmp(how, "lean") == 0,
-                             &arithmetic) != CM_OK)
+    char debug[64];
+    (void)snprintf(debug, sizeof debug, "bf16_emulate=1,bf16_tile=%d", tile);
+    if (cm_arithmetic_choose("op_times", bf16 ? CM_PRECISION_BF16 : CM_PRECISION_F32,
+                             strcmp(how, "lean") == 0 ? CM_MEMORY_SMALL : CM_MEMORY_FAST, bf16 ? debug : NULL,
+                             train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, &arithmetic) != CM_OK)
         goto failed;
     const cm_plan_options o = {.slice = slice,
                                .threads = 1,

@@ -38,10 +38,12 @@ expect 2 "columns has no effect" $bin/cm-sample $model --images "$dir/n-%d.png" 
 expect 2 "margin has no effect" $bin/cm-edit interpolate $model --images "$dir/n-%d.png" --margin 0
 expect 1 "labels[0] is 12" $bin/cm-sample $model --labels 12 -o $dir/f.png
 expect 1 "steps has no effect" $bin/cm-sample $model --method onestep --steps 4 -o $dir/f.png
-expect 1 "CM_F32 or CM_BF16" $bin/cm-sample $model --dtype f16 -o $dir/f.png
-expect 1 "bf16_tile has no effect" $bin/cm-sample $model --bf16-tile 4 -o $dir/f.png
-expect 2 "1..4" $bin/cm-sample $model --dtype bf16 --bf16-tile 5 -o $dir/f.png
-expect 0 '"dtype": "bf16"' $bin/cm-sample --bench --json --dtype bf16 --bf16-emulate --method onestep -n 2 $model
+expect 2 "none of" $bin/cm-sample $model --precision f16 -o $dir/f.png
+expect 2 "none of" $bin/cm-sample $model --memory lean -o $dir/f.png
+expect 1 "bf16_tile has no effect" $bin/cm-sample $model --debug bf16_tile=4 -o $dir/f.png
+expect 1 "0..4" $bin/cm-sample $model --precision bf16 --debug bf16_tile=5 -o $dir/f.png
+expect 0 "1 image in" $bin/cm-sample $model -n 1 --memory small -o $dir/small.png
+expect 0 '"precision": "bf16"' $bin/cm-sample --bench --json --dtype bf16 --debug bf16_emulate=1 --method onestep -n 2 $model
 expect 1 "No such file" $bin/cm-sample $dir/none.safetensors
 expect 1 "(its folder has to be made first)" $bin/cm-sample $model -n 1 -o $dir/no/f.png
 expect 1 "cm-sample: '$dir/f.bmp' ends neither" $bin/cm-sample $model -n 1 -o $dir/f.bmp

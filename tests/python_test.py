@@ -141,8 +141,8 @@ class Binding(unittest.TestCase):
             self.refuses("n is", s.sample, bad)
         y, mask = [[[0.25] * 32] * 32], [[1.0] * 32] * 32
         for name, bad in (("batch", 2**32 + 1), ("batch", 0), ("batch", 1.5), ("threads", -1), ("threads", 2**32 + 1),
-                          ("steps", 2**32 + 1), ("steps", 1.5), ("rho", "7"), ("rho", True), ("lean", "no"), ("lean", 2),
-                          ("bf16_tile", -1), ("clip_denoised", "no"), ("sigmas", "80"), ("sigmas", [80, "1"]),
+                          ("steps", 2**32 + 1), ("steps", 1.5), ("rho", "7"), ("rho", True), ("memory", "lean"), ("memory", 2),
+                          ("precision", "f16"), ("precision", 2), ("debug", 3), ("debug", "a\0b"), ("clip_denoised", "no"), ("sigmas", "80"), ("sigmas", [80, "1"]),
                           ("ts", [0, 1.5]), ("grid", 2**32 + 40), ("grid", 0), ("sigmas", 80), ("alpha", "1")):
             self.refuses(name, cm.Sampler, self.model, "multistep", **{name: bad})
         for name, bad in (("variations", 2**32 + 1), ("variations", 1.5), ("fill", "0"), ("first_index", -1), ("seed", 2**64)):
@@ -205,7 +205,7 @@ class Binding(unittest.TestCase):
         self.assertEqual(s.inpaint(a / 2, lower, labels=1, steps=2).tolist(), s.inpaint(a / 2, lower * 1.0, labels=1, steps=2).tolist())
         self.assertEqual(self.model.denoise(a, np.float32(2), labels=[1, 2]).tolist(),
                          self.model.denoise(a, np.array([2, 2]), labels=[1, 2]).tolist())
-        cm.Sampler(self.model, "multistep", sigmas=np.array([80, 0.821]), lean=np.bool_(False), batch=np.int16(2))
+        cm.Sampler(self.model, "multistep", sigmas=np.array([80, 0.821]), memory="small", batch=np.int16(2))
 
     def test_names(self):
         with tempfile.TemporaryDirectory() as d:
@@ -237,7 +237,8 @@ class Binding(unittest.TestCase):
 
     def test_words_of_python(self):
         for call, word, without in (
-                (lambda: cm.Sampler(self.model, dtype="f16"), "'f32' or 'bf16'", "CM_"),
+                (lambda: cm.Sampler(self.model, precision="f16"), "precision is 'f16'", "CM_"),
+                (lambda: cm.Sampler(self.model, debug="bf16_tile=3"), "no effect without precision bf16", "cm_"),
                 (lambda: cm.Sampler(cm.Model.load(TEACHER), "edm", alpha=-1.0), "alpha is -1", "edm_"),
                 (lambda: cm.Sampler(self.model).inpaint([[[2.0] * 32] * 32], [[1.0] * 32] * 32, labels=1), "images[0, 0, 0] is 2", "given"),
                 (lambda: cm.Sampler(self.model).super_resolve([[[0.5] * 5] * 5], labels=1), "images is 1 x 5 x 5", "given"),
@@ -288,9 +289,15 @@ class Binding(unittest.TestCase):
         self.assertRaises(TypeError, cm.Sampler, self.model, churn=1)
         self.assertRaises(cm.Error, cm.Sampler, self.model, "onestep", steps=4)
         self.assertRaises(cm.Error, cm.Sampler, self.model, "multistep", sigmas=[1, 2])
-        self.assertRaises(cm.Error, cm.Sampler, self.model, dtype="f16")
-        self.assertRaises(cm.Error, cm.Sampler, self.model, dtype="bf16", bf16_emulate=True, bf16_tile=5)
-        near = cm.Sampler(self.model, dtype="bf16", bf16_emulate=True).sample(1, seed=3)
+        for name, value, word in (("dtype", "bf16", "precision"), ("lean", True, "memory='small'"), ("bf16_tile", 2, "debug"),
+                                  ("bf16_emulate", True, "debug")):
+            for call in (cm.Sampler, cm.Sampler.estimate):
+                self.assertRaisesRegex(TypeError, word, call, self.model, **{name: value})
+        self.assertRaises(TypeError, cm.Sampler.estimate, self.model, lion=1)
+        self.assertRaises(cm.Error, cm.Sampler, self.model, precision="bf16", debug="bf16_emulate=1,bf16_tile=5")
+        small = cm.Sampler.estimate(self.model, memory="small")["packed_bytes"]
+        self.assertTrue(0 < 2 * small < cm.Sampler.estimate(self.model, memory="fast")["packed_bytes"])
+        near = cm.Sampler(self.model, precision="bf16", debug="bf16_emulate=1").sample(1, seed=3)
         exact = cm.Sampler(self.model).sample(1, seed=3)
         self.assertTrue(0 < max(abs(a - b) for a, b in zip(values(near), values(exact))) < 0.3)
         self.assertRaises(cm.Error, cm.Model.load, "/no/such/file")

@@ -92,6 +92,21 @@ typedef enum cm_dtype {
     CM_I64 = 6
 } cm_dtype;
 
+/* What products are computed in.  Everything else (state, sums, normalization) stays
+ * float32 or float64 with both. */
+typedef enum cm_precision {
+    CM_PRECISION_DEFAULT = 0, /* F32                                                        */
+    CM_PRECISION_F32 = 1,     /* float32 operands                                           */
+    CM_PRECISION_BF16 = 2     /* bfloat16 operands, float32 sums, in convolutions over multiples
+                                 of 16 channels; needs a processor with AMX_BF16 or AVX512_BF16 */
+} cm_precision;
+
+/* What a handle that evaluates networks spends memory on. */
+typedef enum cm_memory {
+    CM_MEMORY_FAST = 0, /* transformed copies of the weights: the fastest                   */
+    CM_MEMORY_SMALL = 1 /* a quarter of the packed weights, by slower direct convolutions   */
+} cm_memory;
+
 /* "0.1.0" and 0 * 1000000 + 1 * 1000 + 0 of the library that runs. */
 CM_API const char *cm_version(void);
 CM_API uint32_t cm_version_number(void);

@@ -58,8 +58,8 @@ typedef struct cm_edit_options {
      * multistep, with three differences.  Without sigmas and ts the times are
      * the task's: `steps` levels (0 = the task's number) falling as in a Karras
      * grid from sigma_max to sigma_min (0 = the task's, within the model's; docs/editing.md
-     * has the figures behind them).  clip_denoised defaults to yes.  clip_output -1 leaves results as the last
-     * step makes them.  NULL = defaults. */
+     * has the figures behind them).  clip_denoised defaults to yes.  clip_output CM_CLIP_NO leaves results as the
+     * last step makes them.  NULL = defaults. */
     const cm_sample_options *sampling;
     /* denoise: 1 = noise beyond [-1, 1] was cut off, as in any picture of bytes; the
      * values at -1 and 1 get the missing tail back before the first step.        */

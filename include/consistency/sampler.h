@@ -52,23 +52,34 @@ typedef enum cm_edm_schedule {
 typedef enum cm_edm_scaling { CM_EDM_SCALING_NONE = 0, CM_EDM_SCALING_VP = 1 } cm_edm_scaling;
 typedef enum cm_edm_solver { CM_EDM_SOLVER_HEUN = 0, CM_EDM_SOLVER_EULER = 1 } cm_edm_solver;
 
+/* Whether values are clamped to [-1, 1]. */
+typedef enum cm_clip { CM_CLIP_DEFAULT = 0, CM_CLIP_YES = 1, CM_CLIP_NO = 2 } cm_clip;
+
 typedef struct cm_sampler_options {
     uint32_t struct_size;
-    int32_t max_batch;    /* images in flight at a time, 1..65536; 0 = 16; memory grows with it     */
-    int32_t threads;      /* 1..256; 0 = the context's                                              */
-    int32_t dtype;        /* CM_F32 (default), or CM_BF16: products of the convolutions over multiples
-                             of 16 channels take bfloat16 operands and sum in float32; everything
-                             else stays float32.  For processors with AMX (AMX_BF16) or at
-                             least AVX512_BF16, else UNSUPPORTED; less than half the packed weights, pictures 0.3 to 0.5 %
-                             off (docs/numerics.md)                                              */
-    int32_t lean;         /* 1: direct convolutions only: slower, a quarter of the packed weights;
-                             other bits (docs/numerics.md)                                     */
-    int32_t bf16_tile;    /* CM_BF16: 1: plain sums, by AMX's matrix tiles; 2: Winograd tiles of
-                             2 x 2 outputs; 3: of at most 2 x 4; 4: of at most 4 x 4: 1/4 and
-                             7/16 fewer products than 2, 1.5 and 2.3 times its error;
-                             0: 1 on processors with AMX, else 3                              */
-    int32_t bf16_emulate; /* 1: CM_BF16 on any processor: slower than CM_F32                */
+    int32_t max_batch; /* images that are computed at a time, 1..65536; 0 = 16.  Memory for
+                          activations grows with it.                                        */
+    int32_t threads;   /* 1..256; 0 = the context's.                                        */
+    int32_t precision; /* cm_precision; default F32.  BF16 takes less than half the packed
+                          weights and moves pixels by 0.3 to 0.5 % (docs/numerics.md);
+                          UNSUPPORTED on a processor without AMX_BF16 and AVX512_BF16.      */
+    int32_t memory;    /* cm_memory; default FAST.  SMALL has other bits than FAST
+                          (docs/numerics.md) and is for F32.                                */
+    int32_t reserved;  /* must be 0                                                         */
+    /* For those who work on this library, and NOT STABLE: keys and their meaning may change
+     * in any version.  "key=number" entries with commas between them; NULL or "" = none;
+     * an unknown key, and one without effect, is an ARGUMENT error.  For BF16:
+     *   bf16_tile     1: plain sums, by the matrix tiles of AMX; 2: Winograd tiles of 2 x 2
+     *                 outputs; 3: of at most 2 x 4; 4: of at most 4 x 4.  3 and 4 make 1/4
+     *                 and 7/16 fewer products than 2, with 1.5 and 2.3 times its error.
+     *                 0, the default: 1 on processors with AMX, else 3.
+     *   bf16_emulate  1: on any processor, slower than F32 there. */
+    const char *debug;
 } cm_sampler_options;
+
+/* clang-format off */
+#define CM_SAMPLER_OPTIONS_INIT {sizeof(cm_sampler_options), 0, 0, 0, 0, 0, NULL}
+/* clang-format on */
 
 typedef struct cm_sample_options {
     uint32_t struct_size;
@@ -90,9 +101,9 @@ typedef struct cm_sample_options {
      * and ecm and wherever the file's number is not its family's default; else, and for the other
      * edm_discretizations, the customary range (EDM 0.002..80) as far as the model's goes along. */
     double sigma_min, sigma_max;
-    int32_t clip_denoised; /* clamp each estimate to [-1,1]; 0 default (as the method's
-                              reference), 1 yes, -1 no                                     */
-    int32_t clip_output;   /* clamp the result to [-1,1]: 0 default = yes, -1 no           */
+    int32_t clip_denoised; /* cm_clip: clamp each estimate to [-1, 1].  Default: as the method's
+                              reference does, yes but for edm and for ECT's models.         */
+    int32_t clip_output;   /* cm_clip: clamp the result to [-1, 1].  Default: yes.          */
     /* heun, dpm, edm; defaults 0, 0, infinity, 1.  s_noise is 0.1..10; a level may be raised to at most twice the
      * model's highest (churn alone makes it 1.41 of itself at most). */
     double s_churn, s_tmin, s_tmax, s_noise;
@@ -102,6 +113,7 @@ typedef struct cm_sample_options {
     uint64_t seed;
     uint64_t first_index; /* of image 0 of this run                                       */
     int32_t noise_source; /* cm_noise_source                                              */
+    int32_t reserved;     /* must be 0                                                    */
     uint64_t num_samples; /* CM_NOISE_TORCH_INDIV only: images of the whole job           */
     /* The caller's noise, unit normal and finite: n x C x H x W for the start,
      * and noise_steps x n x C x H x W for the later draws.  NULL = drawn. */
@@ -121,14 +133,24 @@ typedef struct cm_sample_options {
     void *step_user;
 } cm_sample_options;
 
+/* clang-format off */
+#define CM_SAMPLE_OPTIONS_INIT {sizeof(cm_sample_options), 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+                                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL}
+/* clang-format on */
+
 typedef struct cm_sampler_info {
     uint32_t struct_size;
     int32_t threads;
     int32_t max_batch;
+    int32_t reserved;          /* 0                                       */
     uint64_t activation_bytes; /* arenas, scratch and state               */
     uint64_t packed_bytes;     /* weights in the layout of the kernels, shared by the model's samplers */
     double plan_seconds;
 } cm_sampler_info;
+
+/* clang-format off */
+#define CM_SAMPLER_INFO_INIT {sizeof(cm_sampler_info), 0, 0, 0, 0, 0, 0}
+/* clang-format on */
 
 CM_API void cm_sampler_options_init(cm_sampler_options *options, size_t struct_size);
 CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_size);

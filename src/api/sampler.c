@@ -38,8 +38,9 @@ static cm_status resolve(const cm_model *model, const cm_sampler_options *option
         CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: threads is %d, expected 1..%d or 0 for the context's",
                 o->threads, CM_MAX_THREADS);
     if (o->threads == 0) o->threads = cm_context_threads(model->context);
-    return cm_arithmetic_choose("cm_sampler_options", o->dtype, o->bf16_tile, CM_BF16_TILE_SAMPLING, o->bf16_emulate,
-                                o->lean, arithmetic);
+    CM_TRY(cm_reserved_check("cm_sampler_options", o->reserved));
+    return cm_arithmetic_choose("cm_sampler_options", o->precision, o->memory, o->debug, CM_BF16_TILE_SAMPLING,
+                                arithmetic);
 }
 
 cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out)

@@ -17,6 +17,7 @@ cm_status cm_sample_options_read(const cm_sample_options *theirs, cm_sample_opti
 {
     memset(out, 0, sizeof *out);
     if (theirs) CM_TRY(cm_options_read(out, sizeof *out, theirs, "cm_sample_options"));
+    CM_TRY(cm_reserved_check("cm_sample_options", out->reserved));
     CM_TRY(cm_condition_read(out->condition, condition));
     out->condition = condition;
     return CM_OK;

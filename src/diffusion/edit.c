@@ -240,7 +240,7 @@ static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_
                 e->task->name, model->net.num_classes);
     if (!o->sigmas && !o->ts) CM_TRY(take_levels(e, model, options->sigma));
     if (o->method == CM_METHOD_DEFAULT) o->method = CM_METHOD_MULTISTEP;
-    if (o->clip_denoised == 0) o->clip_denoised = 1;
+    if (o->clip_denoised == CM_CLIP_DEFAULT) o->clip_denoised = CM_CLIP_YES;
     int once = o->sigma_count == 1 && !e->task->starts_noisy && !e->cut;
     if (once && e->variations > 1) return no_effect(e, "variations without noise (one step)");
     return CM_OK;

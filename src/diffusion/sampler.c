@@ -149,7 +149,7 @@ static cm_status store(const run *r, const cm_view *out)
 {
     size_t n = r->noise.count * r->noise.size;
     float *to = r->s->estimate;
-    int clip = r->o->clip_output >= 0;
+    int clip = r->o->clip_output != CM_CLIP_NO;
     for (size_t i = 0; clip && r->edit && i < r->noise.count; i++)
         cm_edit_fit(r->edit, r->noise.first + i, r->s->state + i * r->noise.size);
     for (size_t i = 0; i < n; i++) {

@@ -53,6 +53,13 @@ static cm_status check_number(const char *name, double v, double low, double hig
     return CM_OK;
 }
 
+/* A member of an enumeration that ends with `last`. */
+static cm_status check_choice(const char *name, int32_t v, int32_t last)
+{
+    if (v < 0 || v > last) CM_FAIL(CM_ERR_ARGUMENT, "option %s is %d, expected 0..%d", name, v, last);
+    return CM_OK;
+}
+
 /* Outside of these a schedule's levels cannot be told apart in double: the last
  * of rho 0.5 is off by 1e-7, of rho 0.3 by half. */
 cm_status cm_times_check_schedule(const cm_sample_options *o)
@@ -76,16 +83,16 @@ static cm_status check_ranges(const resolver *r)
     CM_TRY(check_number("edm_alpha", o->edm_alpha, 0.01, 1));
     if (isnan(o->s_tmax) || o->s_tmax < 0)
         CM_FAIL(CM_ERR_ARGUMENT, "option s_tmax is %g, expected a number >= 0", o->s_tmax);
-    if (o->clip_denoised < -1 || o->clip_denoised > 1 || o->clip_output < -1 || o->clip_output > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "options clip_denoised and clip_output are -1, 0 or 1, found %d and %d",
-                o->clip_denoised, o->clip_output);
+    CM_TRY(check_choice("clip_denoised", o->clip_denoised, CM_CLIP_NO));
+    CM_TRY(check_choice("clip_output", o->clip_output, CM_CLIP_NO));
+    CM_TRY(check_choice("edm_discretization", o->edm_discretization, CM_EDM_STEPS_IDDPM));
+    CM_TRY(check_choice("edm_schedule", o->edm_schedule, CM_EDM_SCHEDULE_VE));
+    CM_TRY(check_choice("edm_scaling", o->edm_scaling, CM_EDM_SCALING_VP));
+    CM_TRY(check_choice("edm_solver", o->edm_solver, CM_EDM_SOLVER_EULER));
     if ((o->sigmas == NULL) != (o->sigma_count == 0) || (o->ts == NULL) != (o->ts_count == 0))
         CM_FAIL(CM_ERR_ARGUMENT, "a list of times and its count have to be given together");
     if (o->sigma_count > MAX_STEPS || o->ts_count > MAX_STEPS) CM_FAIL(CM_ERR_LIMIT, "more than %d times", MAX_STEPS);
     if (o->sigmas && o->ts) CM_FAIL(CM_ERR_ARGUMENT, "options sigmas and ts say the same: give one of them");
-    if (o->edm_discretization < 0 || o->edm_discretization > 3 || o->edm_schedule < 0 || o->edm_schedule > 2 ||
-        o->edm_scaling < 0 || o->edm_scaling > 1 || o->edm_solver < 0 || o->edm_solver > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "an edm_* option is outside its enumeration");
     return CM_OK;
 }
 
@@ -395,7 +402,7 @@ static void fill_rest(const resolver *r)
     /* [CM] clamps estimates; EDM's sampler and ECT's models do not. */
     int clip = r->method != CM_METHOD_EDM && p->type != CM_PRECOND_ECM;
     s->method = r->method;
-    s->clip = o->clip_denoised ? o->clip_denoised > 0 : clip;
+    s->clip = o->clip_denoised ? o->clip_denoised == CM_CLIP_YES : clip;
     s->s_churn = o->s_churn;
     s->s_tmin = o->s_tmin;
     s->s_tmax = or_default(o->s_tmax, INFINITY);

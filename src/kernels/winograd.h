@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Outputs of a tile, down x across; bf16_tile of cm_sampler_options has these numbers. */
+/* Outputs of a tile, down x across; bf16_tile of the debug text of options has these numbers. */
 enum {
     CM_WINOGRAD_1X1 = 1,
     CM_WINOGRAD_2X2 = 2,

@@ -535,8 +535,8 @@ static cm_status check_effects(const cm_train_settings *o)
         CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
     CM_TRY(check_modes(o, &d));
     cm_arithmetic arithmetic;
-    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, CM_BF16_TILE_TRAINING, o->bf16_emulate, 0,
-                                &arithmetic));
+    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, CM_MEMORY_FAST,
+                                o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &arithmetic));
     if (o->sum_microbatches && o->microbatch == 0)
         CM_FAIL(CM_ERR_ARGUMENT, "sum_microbatches needs microbatch: say how large they are");
     return CM_OK;

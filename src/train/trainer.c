@@ -118,8 +118,8 @@ static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
         .own_target = t->objective->has_target && any_mu,
         .own_teacher = t->objective == &cm_objective_pd,
     };
-    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, 0, CM_BF16_TILE_TRAINING, o->bf16_emulate, 0,
-                                &out->arithmetic));
+    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, CM_MEMORY_FAST,
+                                o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &out->arithmetic));
     return CM_OK;
 }
 

@@ -223,7 +223,7 @@ static void run_sampler(golden_file *f, golden_result *r)
     double steps = golden_number(f, "steps", 0), rho = golden_number(f, "rho", 7);
     golden_says(f, r, "toy", "F=a*x+b*tanh(Mx+tscale*c*u+v+E[y]), c=250*ln(sigma)");
     o.method = method_of(json_string_value(sampler));
-    o.clip_denoised = golden_number(f, "clip_denoised", 1) != 0 ? 1 : -1;
+    o.clip_denoised = golden_number(f, "clip_denoised", 1) != 0 ? CM_CLIP_YES : CM_CLIP_NO;
     if (o.method != CM_METHOD_ONESTEP && o.method != CM_METHOD_MULTISTEP) o.steps = (int32_t)steps;
     if (o.method == CM_METHOD_MULTISTEP) {
         o.grid = (int32_t)steps;

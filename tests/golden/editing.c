@@ -233,7 +233,7 @@ static void run_alg4(const golden_file *f, golden_result *r)
     memset(&s, 0, sizeof s);
     double clamp = golden_number(f, "clamp_model_output", 1);
     if (clamp != 0 && clamp != 1) golden_fail(r, "clamp_model_output is %g", clamp);
-    s.clip_denoised = clamp != 0 ? 1 : -1;
+    s.clip_denoised = clamp != 0 ? CM_CLIP_YES : CM_CLIP_NO;
     golden_says(f, r, "omega", "1 = generate, 0 = keep reference (in transformed coordinates)");
     double *times = golden_read(f, "times", &s.sigma_count), *x = calloc(e.n, sizeof *x);
     size_t values = 0;
@@ -362,7 +362,7 @@ static void check_denoise(editing *e, double *x)
     memset(&o, 0, sizeof o);
     cm_sample_options s;
     memset(&s, 0, sizeof s);
-    s.clip_denoised = -1; /* the file's is not clamped */
+    s.clip_denoised = CM_CLIP_NO; /* the file's is not clamped */
     o.sampling = &s;
     o.sigma = golden_number(e->f, "denoise_sigma", 0);
     double *noise = golden_read(e->f, "denoise.noise", &n);

@@ -48,7 +48,11 @@ _CHOICES = {
     "scaling": ("edm_scaling", ["none", "vp"]),
     "solver": ("edm_solver", ["heun", "euler"]),
 }
-_DTYPES = [None, "f32", "bf16", "f16"]
+_PRECISIONS = [None, "f32", "bf16"]
+_MEMORIES = ["fast", "small"]
+# Arguments of other programs and libraries for what has another name here.
+_REMOVED = {"dtype": "precision='f32' or 'bf16'", "lean": "memory='small'", "bf16_tile": "debug='bf16_tile=N'",
+            "bf16_emulate": "debug='bf16_emulate=1'"}
 
 # Paths; and progress: True for a line on the terminal, or a function (done, total, seconds left).
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -58,7 +62,7 @@ Progress = Union[None, bool, Callable[[int, int, float], Any]]
 # The library's words for what has another name here.
 _WORDS = [(re.compile(pattern), word) for pattern, word in (
     (r"^cm_\w+: ", ""), (r"\bmax_batch\b", "batch"), (r"\bgiven (?=\d|is \d)", "images "), (r"\bedm_(?=[a-z])", ""),
-    (r"\bconfig_json\b", "config"), (r"\bCM_F32 or CM_BF16\b", "'f32' or 'bf16'"), (r"\bnoise_steps\b", "step_noise"),
+    (r"\bconfig_json\b", "config"), (r"\bnoise_steps\b", "step_noise"),
     (r" or 0 for the (context's|default)", " or None"), (r"^option(?=s? \w+ (is|has|are|have)\b)s? ", ""),
     (r"ask for overwriting to replace it", "overwrite=True replaces it"))]
 
@@ -280,9 +284,15 @@ def _condition(labels: Any) -> Any:
     return C.pointer(c)
 
 
-def _tristate(value: Optional[bool], what: str) -> int:
-    """0 default, 1 yes, -1 no."""
-    return 0 if value is None else 1 if _values.flag(value, what) else -1
+def _clip(value: Optional[bool], what: str) -> int:
+    """A cm_clip."""
+    return 0 if value is None else 1 if _values.flag(value, what) else 2
+
+
+def _refuse_removed(options: Dict[str, Any]) -> None:
+    for name in options:
+        if name in _REMOVED:
+            raise TypeError("%s is not an option: give %s" % (name, _REMOVED[name]))
 
 
 def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas: Optional[Sequence[float]] = None,
@@ -302,7 +312,7 @@ def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas
         o.steps = _values.size(steps, "steps", 1)
     if grid is not None:
         o.grid = _values.size(grid, "grid", 2)
-    o.clip_denoised, o.clip_output = _tristate(clip_denoised, "clip_denoised"), _tristate(clip_output, "clip_output")
+    o.clip_denoised, o.clip_output = _clip(clip_denoised, "clip_denoised"), _clip(clip_output, "clip_output")
     if alpha is not None:
         o.edm_alpha = _values.number(alpha, "alpha")
     for name, value in options.items():
@@ -322,17 +332,18 @@ class Sampler(Editing, Handle):
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
     "ancestral", "dpm", "edm", "progdist".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
-    solver, alpha.  For all: batch, threads, dtype ("f32"; "bf16": for processors with AMX or AVX512_BF16, less exact,
-    with bf16_tile 1 to 4 and bf16_emulate), lean (direct convolutions only: slower, less memory)."""
+    solver, alpha.  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
+    exact), memory ("fast"; "small": slower, with less memory), debug (entries "key=number", unstable)."""
 
     _what, _free = "sampler", lib.cm_sampler_free
 
     def __init__(self, model: Model, method: str = "default", batch: Optional[int] = None,
-                 threads: Optional[int] = None, dtype: Optional[str] = None, lean: bool = False, bf16_tile: int = 0,
-                 bf16_emulate: bool = False, **options: Any) -> None:
+                 threads: Optional[int] = None, precision: Optional[str] = None, memory: Optional[str] = None,
+                 debug: Optional[str] = None, **options: Any) -> None:
         self.model = model
+        _refuse_removed(options)
         self._options = _sample_options(method, **options)
-        s = self._sampler_options(batch, threads, dtype, lean, bf16_tile, bf16_emulate)
+        s = self._sampler_options(batch, threads, precision, memory, debug)
         handle = C.c_void_p()
         with model._held() as of:
             _check(lib.cm_sampler_create(of, C.byref(s), C.byref(handle)))
@@ -344,27 +355,31 @@ class Sampler(Editing, Handle):
             raise
 
     @staticmethod
-    def _sampler_options(batch: Optional[int] = None, threads: Optional[int] = None, dtype: Optional[str] = None,
-                         lean: bool = False, bf16_tile: int = 0, bf16_emulate: bool = False) -> SamplerOptions:
+    def _sampler_options(batch: Optional[int] = None, threads: Optional[int] = None, precision: Optional[str] = None,
+                         memory: Optional[str] = None, debug: Optional[str] = None, **removed: Any) -> SamplerOptions:
+        _refuse_removed(removed)
+        for name in removed:
+            raise TypeError("unknown option %r" % name)
         s = SamplerOptions()
         lib.cm_sampler_options_init(C.byref(s), C.sizeof(s))
         if batch is not None:
             s.max_batch = _values.integer(batch, "batch", 1, 65536)
         if threads is not None:
             s.threads = _values.integer(threads, "threads", 0, 256)
-        s.dtype = _values.choice("f32" if dtype == "float32" else dtype, "dtype", _DTYPES)
-        s.lean, s.bf16_emulate = _values.flag(lean, "lean"), _values.flag(bf16_emulate, "bf16_emulate")
-        s.bf16_tile = _values.size(bf16_tile, "bf16_tile")
+        s.precision = _values.choice("f32" if precision == "float32" else precision, "precision", _PRECISIONS)
+        s.memory = _values.choice("fast" if memory is None else memory, "memory", _MEMORIES)
+        if debug is not None:
+            s.debug = _values.text(debug, "debug")
         return s
 
     @classmethod
     def estimate(cls, model: Model, **options: Any) -> Dict[str, Any]:
-        """The memory that a sampler of these options (batch, threads, dtype, ...) would take, as .info has it afterwards."""
+        """The memory that a sampler of these options (batch, threads, precision, ...) would take, as .info has it afterwards."""
         i = SamplerInfo()
         lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
         with model._held() as of:
             _check(lib.cm_sampler_estimate(of, C.byref(cls._sampler_options(**options)), C.byref(i)))
-        return {name: getattr(i, name) for name in SamplerInfo.names()[1:]}
+        return {name: getattr(i, name) for name in SamplerInfo.names()[1:] if name != "reserved"}
 
     @property
     def nfe(self) -> int:
@@ -445,7 +460,7 @@ class Sampler(Editing, Handle):
         lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
         with self._held() as handle:
             _check(lib.cm_sampler_info_get(handle, C.byref(i)))
-        return {name: getattr(i, name) for name in SamplerInfo.names()[1:]}
+        return {name: getattr(i, name) for name in SamplerInfo.names()[1:] if name != "reserved"}
 
 
 def _pixels(images: Array) -> Tuple[int, int, int, int, Any]:

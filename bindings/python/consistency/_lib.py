@@ -105,8 +105,8 @@ STEP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.c_double, C.c_size_t, C.P
 
 class SamplerOptions(Struct):
     _c_name = "cm_sampler_options"
-    _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("dtype", C.c_int32),
-                ("lean", C.c_int32), ("bf16_tile", C.c_int32), ("bf16_emulate", C.c_int32)]
+    _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("precision", C.c_int32),
+                ("memory", C.c_int32), ("reserved", C.c_int32), ("debug", C.c_char_p)]
 
 
 class SampleOptions(Struct):
@@ -118,7 +118,7 @@ class SampleOptions(Struct):
                 ("s_churn", C.c_double), ("s_tmin", C.c_double), ("s_tmax", C.c_double), ("s_noise", C.c_double),
                 ("edm_discretization", C.c_int32), ("edm_schedule", C.c_int32), ("edm_scaling", C.c_int32),
                 ("edm_solver", C.c_int32), ("edm_alpha", C.c_double), ("seed", C.c_uint64),
-                ("first_index", C.c_uint64), ("noise_source", C.c_int32), ("num_samples", C.c_uint64),
+                ("first_index", C.c_uint64), ("noise_source", C.c_int32), ("reserved", C.c_int32), ("num_samples", C.c_uint64),
                 ("noise", C.POINTER(C.c_float)), ("step_noise", C.POINTER(C.c_float)), ("noise_steps", C.c_size_t),
                 ("condition", C.POINTER(Condition)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
                 ("step", STEP), ("step_user", C.c_void_p)]
@@ -127,7 +127,7 @@ class SampleOptions(Struct):
 class SamplerInfo(Struct):
     _c_name = "cm_sampler_info"
     _fields_ = [("struct_size", C.c_uint32), ("threads", C.c_int32), ("max_batch", C.c_int32),
-                ("activation_bytes", C.c_uint64), ("packed_bytes", C.c_uint64), ("plan_seconds", C.c_double)]
+                ("reserved", C.c_int32), ("activation_bytes", C.c_uint64), ("packed_bytes", C.c_uint64), ("plan_seconds", C.c_double)]
 
 
 class DatasetOptions(Struct):
