@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
-#include "graph/plan.h"
-#include "tensor/convert.h"
+#include "diffusion/inputs.h"
 
 /* A plan with its execs. */
 typedef struct {
@@ -87,8 +86,7 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, c
     cm_denoiser *d = cm_calloc(model->context, 1, sizeof *d);
     if (!d) return CM_ERR_MEMORY;
     d->model = model;
-    d->precond = model->precond;
-    d->precond.sigma_min = (double)(float)model->precond.sigma_min;
+    d->precond = cm_inputs_precond(&model->precond);
     d->threads = threads;
     cm_status status = plan_teams(d, max_batch, arithmetic);
     if (status != CM_OK) cm_denoiser_free(d);
@@ -153,56 +151,46 @@ const char *cm_denoiser_kernel(const cm_denoiser *d, int node, const char **scop
 
 /* --- one slice ------------------------------------------------------------------ */
 
-static double level_of(const cm_evaluation *e, size_t i)
-{
-    return (double)(float)e->sigma[i * e->sigma_step];
-}
-
 /* Where an ECT model is the identity: the network has no value there. */
 static int at_boundary(const cm_denoiser *d, const cm_evaluation *e, size_t i)
 {
-    return d->precond.type == CM_PRECOND_ECM && level_of(e, i) == 0;
+    return cm_precond_is_consistency(&d->precond) && cm_precond_boundary(&d->precond) == 0 &&
+           cm_inputs_level(e->sigma[i * e->sigma_step]) == 0;
 }
 
 /* Image i of the evaluation as number k of the slice; one at the boundary is
  * evaluated at some other level, for nobody. */
-static void fill_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, cm_exec *exec)
+static void write_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, cm_exec *exec)
 {
     const cm_model *m = d->model;
-    size_t pixels = (size_t)m->height * (size_t)m->width, dim = (size_t)m->net.augment_dim, size = dim ? dim : 1;
-    size_t values = pixels * (size_t)m->channels;
-    cm_scalings s = cm_precond_scalings(&d->precond, at_boundary(d, e, i) ? 1 : level_of(e, i));
-    float *augment = (float *)cm_exec_input(exec, CM_IN_AUGMENT) + k * size;
-    cm_planes_to_channels_last(m->channels, pixels, e->x + i * values,
-                               (float *)cm_exec_input(exec, CM_IN_X) + k * values);
-    ((float *)cm_exec_input(exec, CM_IN_C_IN))[k] = (float)s.c_in;
-    ((float *)cm_exec_input(exec, CM_IN_C_SKIP))[k] = (float)s.c_skip;
-    ((float *)cm_exec_input(exec, CM_IN_C_OUT))[k] = (float)s.c_out;
-    ((float *)cm_exec_input(exec, CM_IN_TIME))[k] = (float)s.c_noise;
-    ((int32_t *)cm_exec_input(exec, CM_IN_LABEL))[k] = e->labels ? e->labels[i] : -1;
-    if (dim && e->augment) memcpy(augment, e->augment + i * dim, dim * sizeof *augment);
-    else memset(augment, 0, size * sizeof *augment);
+    const size_t values = (size_t)m->height * (size_t)m->width * (size_t)m->channels;
+    const cm_inputs inputs = {
+        .x = e->x + i * values,
+        .sigma = at_boundary(d, e, i) ? 1 : e->sigma[i * e->sigma_step],
+        .label = e->labels ? e->labels[i] : -1,
+        .augment = e->augment ? e->augment + i * (size_t)m->net.augment_dim : NULL,
+    };
+    cm_inputs_write(m, &d->precond, &inputs, exec, k);
 }
 
 static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, const cm_exec *exec)
 {
     const cm_model *m = d->model;
-    size_t pixels = (size_t)m->height * (size_t)m->width;
-    size_t out = pixels * (size_t)m->out_channels, f = pixels * (size_t)m->net.out_channels;
+    const size_t pixels = (size_t)m->height * (size_t)m->width;
+    const size_t out = pixels * (size_t)m->out_channels;
     if (at_boundary(d, e, i)) {
         memmove(e->d + i * out, e->x + i * out, out * sizeof *e->d);
         return;
     }
-    if (e->f)
-        cm_channels_last_to_planes(m->net.out_channels, pixels, cm_exec_output(exec, CM_OUT_F) + k * f, e->f + i * f);
-    cm_channels_last_to_planes(m->out_channels, pixels, cm_exec_output(exec, CM_OUT_D) + k * out, e->d + i * out);
+    if (e->f) cm_outputs_read(m, CM_OUT_F, exec, k, e->f + i * pixels * (size_t)m->net.out_channels);
+    cm_outputs_read(m, CM_OUT_D, exec, k, e->d + i * out);
 }
 
 /* Images first .. first + slice - 1. */
 static cm_status run_slice(const cm_denoiser *d, const team *t, const cm_evaluation *e, size_t first, cm_exec *exec)
 {
     CM_TRY(cm_call_check(e->call));
-    for (size_t k = 0; k < t->slice; k++) fill_inputs(d, e, first + k, k, exec);
+    for (size_t k = 0; k < t->slice; k++) write_inputs(d, e, first + k, k, exec);
     CM_TRY(cm_exec_run(exec, t->weights));
     for (size_t k = 0; k < t->slice; k++) read_outputs(d, e, first + k, k, exec);
     return CM_OK;

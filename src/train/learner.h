@@ -24,13 +24,13 @@ typedef struct cm_weight_set {
 
 typedef struct cm_learner_options {
     int threads;
-    size_t batch, slice;
+    size_t batch, slice; /* images of a usual batch, of a slice */
     double dropout;
     int recompute;
     cm_arithmetic arithmetic;
-    int wants_target; /* the objective evaluates a target                 */
-    int own_target;   /* ... which is a set of its own, not the online one */
-    int own_teacher;  /* the teacher's weights will change                 */
+    int evaluates_target; /* of the objective                                   */
+    int separate_target;  /* ... whose weights are not the online ones          */
+    int separate_teacher; /* the teacher's weights will change: they are copied */
 } cm_learner_options;
 
 typedef struct cm_learner_worker cm_learner_worker;
@@ -47,7 +47,7 @@ typedef struct cm_learner {
     size_t all_floats;
     void **fold_scratch; /* of each of the threads that fold */
     int folders;
-    cm_weight_set online, target, taught;
+    cm_weight_set online, target, teacher_set; /* the last two: only where they are separate */
     cm_plan *train_plan, *target_plan, *teacher_plan;
     cm_weights *train_weights, *target_weights, *teacher_weights;
     cm_unpacking *unpacking;
@@ -69,9 +69,10 @@ cm_status cm_learner_estimate(const cm_model *model, const cm_precond *precond, 
                               const cm_learner_options *options, size_t *bytes, size_t *floats);
 
 typedef struct cm_learner_batch {
-    const float *images;   /* batch x C x H x W                        */
+    size_t n;              /* images: any number from 1                */
+    const float *images;   /* n x C x H x W                            */
     const int32_t *labels; /* or NULL = -1                             */
-    const float *augment;  /* batch x augment_dim, or NULL             */
+    const float *augment;  /* n x augment_dim, or NULL                 */
     uint64_t seed, first;  /* image i of the run is number first + i   */
     double label_dropout;
     double *loss;        /* out: per image                               */

@@ -41,7 +41,7 @@ static int list_parts(cm_trainer *t, part *parts)
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
     if (t->learner->target.values) parts[n++] = (part){"target.safetensors", t->learner->target.values, NULL, 1};
-    if (t->learner->taught.values) parts[n++] = (part){"teacher.safetensors", t->learner->taught.values, NULL, 1};
+    if (t->learner->teacher_set.values) parts[n++] = (part){"teacher.safetensors", t->learner->teacher_set.values, NULL, 1};
     if (t->m) parts[n++] = (part){"optimizer.safetensors", t->m, t->v, 0};
     return n;
 }

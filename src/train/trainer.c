@@ -113,10 +113,10 @@ static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
         .slice = slice_rule(o),
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
-        .wants_target =
+        .evaluates_target =
             t->objective->has_target || t->objective == &cm_objective_ict || t->objective == &cm_objective_ect,
-        .own_target = t->objective->has_target && any_mu,
-        .own_teacher = t->objective == &cm_objective_pd,
+        .separate_target = t->objective->has_target && any_mu,
+        .separate_teacher = t->objective == &cm_objective_pd,
     };
     CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, CM_MEMORY_FAST,
                                 o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &out->arithmetic));
@@ -324,7 +324,7 @@ cm_status cm_trainer_refresh(cm_trainer *t)
     cm_learner *l = t->learner;
     CM_TRY(cm_learner_refresh(l, &l->online));
     if (l->target.values) CM_TRY(cm_learner_refresh(l, &l->target));
-    return l->taught.values ? cm_learner_refresh(l, &l->taught) : CM_OK;
+    return l->teacher_set.values ? cm_learner_refresh(l, &l->teacher_set) : CM_OK;
 }
 
 /* --- a step ---------------------------------------------------------------------- */
@@ -335,8 +335,8 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
 {
     cm_learner *l = t->learner;
     if (t->objective == &cm_objective_pd && t->last_scales && t->last_scales != scales) {
-        memcpy(l->taught.values, l->online.values, l->floats * sizeof *l->taught.values);
-        CM_TRY(cm_learner_refresh(l, &l->taught));
+        memcpy(l->teacher_set.values, l->online.values, l->floats * sizeof *l->teacher_set.values);
+        CM_TRY(cm_learner_refresh(l, &l->teacher_set));
         if (t->m) {
             memset(t->m, 0, l->floats * sizeof *t->m);
             memset(t->v, 0, l->floats * sizeof *t->v);
@@ -465,7 +465,8 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
 static cm_status gradients(cm_trainer *t, const float *images, const int32_t *labels, const cm_moment *now)
 {
     cm_learner *l = t->learner;
-    cm_learner_batch b = {.labels = labels,
+    cm_learner_batch b = {.n = (size_t)t->o.batch,
+                          .labels = labels,
                           .seed = t->o.seed,
                           .first = (uint64_t)t->step * (uint64_t)t->o.batch,
                           .label_dropout = t->o.label_dropout,

@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "../support/fill.h"
-#include "diffusion/precond.h"
-#include "graph/plan.h"
+#include "diffusion/inputs.h"
 #include "networks.h"
 #include "tensor/convert.h"
 
@@ -44,8 +43,7 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
     if (!b->m) return CM_ERR_INTERNAL;
     if (table && b->m->precond.table)
         memcpy(b->m->precond.table, table, ((size_t)b->m->precond.M + 1) * sizeof *table);
-    b->precond = b->m->precond;
-    b->precond.sigma_min = (double)(float)b->precond.sigma_min;
+    b->precond = cm_inputs_precond(&b->m->precond);
     size_t n = (size_t)b->m->graph->n_params;
     b->offsets = calloc(n, sizeof *b->offsets);
     if (!b->offsets) CM_FAIL(CM_ERR_MEMORY, "out of memory");
@@ -63,26 +61,15 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
     return b->plain ? cm_unpacking_create(b->plan, 1, &b->unpacking) : CM_ERR_MEMORY;
 }
 
-static void set(const backward *b, int input, double value)
-{
-    *(float *)cm_exec_input(b->exec, input) = (float)value;
-}
-
 static cm_status run_image(backward *b, const inputs *in, const double *x, const double *cotangent, size_t i)
 {
     size_t pixels = (size_t)in->h * (size_t)in->w, per = pixels * (size_t)in->channels;
     size_t out = (size_t)b->m->out_channels * pixels, dim = (size_t)b->m->net.augment_dim;
-    cm_scalings s = cm_precond_scalings(&b->precond, (double)(float)in->sigma[i]);
-    cm_planes_to_channels_last(in->channels, pixels, x + i * per, cm_exec_input(b->exec, CM_IN_X));
-    set(b, CM_IN_C_IN, s.c_in);
-    set(b, CM_IN_C_SKIP, s.c_skip);
-    set(b, CM_IN_C_OUT, s.c_out);
-    set(b, CM_IN_TIME, s.c_noise);
-    *(int32_t *)cm_exec_input(b->exec, CM_IN_LABEL) = in->labels ? in->labels[i] : -1;
-    memset(cm_exec_input(b->exec, CM_IN_AUGMENT), 0, (dim ? dim : 1) * sizeof(float));
-    if (in->augment) memcpy(cm_exec_input(b->exec, CM_IN_AUGMENT), in->augment + i * dim, dim * sizeof(float));
+    const cm_inputs image = {x + i * per, in->sigma[i], in->labels ? in->labels[i] : -1,
+                             in->augment ? in->augment + i * dim : NULL};
+    cm_inputs_write(b->m, &b->precond, &image, b->exec, 0);
     CM_TRY(cm_exec_run(b->exec, b->weights));
-    cm_planes_to_channels_last(b->m->out_channels, pixels, cotangent + i * out, cm_exec_cotangent(b->exec));
+    cm_cotangent_write(b->m, cotangent + i * out, b->exec, 0);
     CM_TRY(cm_exec_backward(b->exec, b->weights));
     cm_channels_last_to_planes(in->channels, pixels, cm_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
     memcpy(b->plain, cm_exec_gradients(b->exec), cm_plan_gradient_floats(b->plan) * sizeof *b->plain);
