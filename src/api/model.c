@@ -231,7 +231,7 @@ cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count,
 
 static cm_status check_sigmas(const cm_model *m, size_t n, const float *sigma)
 {
-    int zero = m->precond.type == CM_PRECOND_ECM, any = m->precond.type == CM_PRECOND_NONE;
+    int zero = m->precond.kind->identity_at_0, any = m->precond.kind->raw;
     for (size_t i = 0; i < n; i++)
         if (!isfinite(sigma[i]) || (!any && !(sigma[i] > 0) && !(zero && sigma[i] == 0)))
             CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g, expected a finite number%s", i, (double)sigma[i],

@@ -154,8 +154,7 @@ const char *cm_denoiser_kernel(const cm_denoiser *d, int node, const char **scop
 /* Where an ECT model is the identity: the network has no value there. */
 static int at_boundary(const cm_denoiser *d, const cm_evaluation *e, size_t i)
 {
-    return cm_precond_is_consistency(&d->precond) && cm_precond_boundary(&d->precond) == 0 &&
-           cm_inputs_level(e->sigma[i * e->sigma_step]) == 0;
+    return d->precond.kind->identity_at_0 && cm_inputs_level(e->sigma[i * e->sigma_step]) == 0;
 }
 
 /* Image i of the evaluation as number k of the slice; one at the boundary is

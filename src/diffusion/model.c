@@ -22,12 +22,12 @@ static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *pr
     cm_value c_in = vector_input(g, 1), c_skip = vector_input(g, 1), c_out = vector_input(g, 1);
     cm_net_inputs in = {x, vector_input(g, 1), vector_input(g, 1),
                         vector_input(g, net->augment_dim ? net->augment_dim : 1)};
-    if (precond->type != CM_PRECOND_NONE && precond->type != CM_PRECOND_VE) { /* those have c_in = 1 */
+    if (!precond->kind->unit_input) {
         const cm_value scaled[2] = {x, c_in};
         in.x = cm_graph_node(g, &cm_op_scale, NULL, scaled, 2, -1, -1);
     }
     cm_value f = cm_net_describe(g, net, &in), d = f;
-    if (precond->type != CM_PRECOND_NONE) {
+    if (!precond->kind->raw) {
         const cm_value mixed[4] = {x, f, c_skip, c_out};
         d = cm_graph_node(g, &cm_op_mix, NULL, mixed, 4, -1, -1);
     }
@@ -99,14 +99,14 @@ static cm_status read_image(const json_t *object, cm_model *m)
 static cm_status check_channels(cm_model *m)
 {
     cm_net_config *net = &m->net;
-    if (m->precond.type == CM_PRECOND_IDDPM && net->out_channels == net->in_channels) net->out_channels *= 2;
-    int32_t expected = m->precond.type == CM_PRECOND_IDDPM ? 2 * net->in_channels : net->in_channels;
-    if (m->precond.type != CM_PRECOND_NONE && net->out_channels != expected)
+    if (m->precond.kind->variances && net->out_channels == net->in_channels) net->out_channels *= 2;
+    int32_t expected = m->precond.kind->variances ? 2 * net->in_channels : net->in_channels;
+    if (!m->precond.kind->raw && net->out_channels != expected)
         CM_FAIL(CM_ERR_FORMAT,
                 "consistency.network: out_channels is %d; precond \"%s\" on images of %d channels "
                 "needs %d",
                 net->out_channels, cm_precond_name(&m->precond), net->in_channels, expected);
-    m->out_channels = m->precond.type == CM_PRECOND_NONE ? net->out_channels : net->in_channels;
+    m->out_channels = m->precond.kind->raw ? net->out_channels : net->in_channels;
     return CM_OK;
 }
 
@@ -116,9 +116,10 @@ static cm_status check_channels(cm_model *m)
  * grid the network was trained on, in the reference's float32. */
 static cm_status take_table(cm_model *m, const char *path)
 {
-    const cm_tensor *t = cm_safetensors_find(&m->file.file, "u");
+    const char *name = m->precond.kind->table;
+    const cm_tensor *t = name ? cm_safetensors_find(&m->file.file, name) : NULL;
     size_t n = (size_t)m->precond.M + 1;
-    if (m->precond.type != CM_PRECOND_IDDPM || !t) return CM_OK;
+    if (!t) return CM_OK;
     if (t->count != n || t->type != CM_TENSOR_F32)
         CM_FAIL(CM_ERR_SHAPE, "%s: the table u has %zu values of type %s, expected %zu F32", path, t->count,
                 cm_tensor_type_name(t->type), n);
@@ -175,8 +176,7 @@ static cm_status open_parts(cm_model *m, const char *path, const cm_load_options
 {
     CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, options->copy, &m->file));
     CM_TRY(configure(m));
-    CM_TRY(cm_checkpoint_bind(&m->file, path, m->graph, &m->net, m->precond.type == CM_PRECOND_IDDPM ? "u" : NULL,
-                              m->sources));
+    CM_TRY(cm_checkpoint_bind(&m->file, path, m->graph, &m->net, m->precond.kind->table, m->sources));
     CM_TRY(take_table(m, path));
     CM_TRY(check_finite(m, path, options));
     CM_TRY(cm_model_bind(m));
@@ -286,7 +286,8 @@ static size_t collect_tensors(const cm_model *m, cm_tensor *tensors)
         const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
         if (t) tensors[n++] = *t;
     }
-    const cm_tensor *table = m->precond.type == CM_PRECOND_IDDPM ? cm_safetensors_find(&m->file.file, "u") : NULL;
+    const char *name = m->precond.kind->table;
+    const cm_tensor *table = name ? cm_safetensors_find(&m->file.file, name) : NULL;
     if (table) tensors[n++] = *table;
     return n;
 }

@@ -1,4 +1,4 @@
-/* precond.c - the scalings of each family. */
+/* precond.c - a row for each kind of preconditioning: its scalings and its range. */
 #include "diffusion/precond.h"
 
 #include <math.h>
@@ -7,7 +7,159 @@
 #include "diffusion/schedule.h"
 #include "nets/config.h"
 
-static const char *const names[] = {"cm", "edm", "ecm", "vp", "ve", "iddpm", "trigflow", "none", NULL};
+/* --- scalings --------------------------------------------------------------------- */
+
+static cm_scalings edm_scalings(const cm_precond *p, double s)
+{
+    double d = p->sigma_data, v = s * s + d * d;
+    cm_scalings out = {1 / sqrt(v), d * d / v, s * d / sqrt(v), 0};
+    /* 1e-44 guards s = 0 as the reference does: a float32 denormal there. */
+    out.c_noise = p->time == CM_TIME_250LN ? 250 * log(s + 1e-44) : 0.25 * log(s);
+    return out;
+}
+
+static cm_scalings consistency_scalings(const cm_precond *p, double s)
+{
+    double d = p->sigma_data, above = s - p->sigma_min;
+    cm_scalings out = edm_scalings(p, s);
+    out.c_skip = d * d / (above * above + d * d);
+    out.c_out = above * d / sqrt(s * s + d * d); /* the root keeps plain sigma */
+    return out;
+}
+
+static cm_scalings vp_scalings(const cm_precond *p, double s)
+{
+    return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, (p->M - 1) * cm_vp_sigma_inverse(s, p->beta_d, p->beta_min)};
+}
+
+static cm_scalings ve_scalings(const cm_precond *p, double s)
+{
+    (void)p;
+    return (cm_scalings){1, 1, s, log(0.5 * s)};
+}
+
+static cm_scalings iddpm_scalings(const cm_precond *p, double s)
+{
+    return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, p->M - 1 - cm_iddpm_nearest(p->table, p->M, s)};
+}
+
+static cm_scalings no_scalings(const cm_precond *p, double s)
+{
+    (void)p;
+    return (cm_scalings){1, 0, 1, s};
+}
+
+/* --- ranges ----------------------------------------------------------------------- */
+
+static void edm_range(const cm_precond *p, double *low, double *high)
+{
+    (void)p;
+    *low = 0.002;
+    *high = 80;
+}
+
+static void vp_range(const cm_precond *p, double *low, double *high)
+{
+    *low = cm_vp_sigma(p->epsilon_t, p->beta_d, p->beta_min);
+    *high = cm_vp_sigma(1, p->beta_d, p->beta_min);
+}
+
+static void ve_range(const cm_precond *p, double *low, double *high)
+{
+    (void)p;
+    *low = 0.02;
+    *high = 100;
+}
+
+static void iddpm_range(const cm_precond *p, double *low, double *high)
+{
+    *low = p->table[p->M - 1];
+    *high = p->table[0];
+}
+
+/* --- rows ------------------------------------------------------------------------- */
+
+static const char *const edm_members[] = {"time", NULL};
+static const char *const vp_members[] = {"beta_d", "beta_min", "epsilon_t", "M", NULL};
+static const char *const iddpm_members[] = {"C_1", "C_2", "M", NULL};
+static const char *const no_members[] = {NULL};
+
+static const cm_precond_kind kinds[] = {
+    {.name = "cm",
+     .about = "a consistency function with its boundary at sigma_min (Song et al. 2023)",
+     .members = edm_members,
+     .scalings = consistency_scalings,
+     .range = edm_range,
+     .is_consistency = 1,
+     .bounded = 1,
+     .clip = 1,
+     .trainable = 1},
+    {.name = "edm",
+     .about = "a diffusion model of Karras et al. 2022",
+     .members = edm_members,
+     .scalings = edm_scalings,
+     .range = edm_range,
+     .any_level = 1,
+     .clip = 1,
+     .trainable = 1},
+    {.name = "ecm",
+     .about = "a consistency function with the scalings of EDM and its boundary at 0 (Geng et al. 2024)",
+     .members = edm_members,
+     .scalings = edm_scalings,
+     .range = edm_range,
+     .is_consistency = 1,
+     .identity_at_0 = 1,
+     .any_level = 1,
+     .trainable = 1},
+    {.name = "vp",
+     .about = "the variance-preserving diffusion of Song et al. 2021 (DDPM++)",
+     .members = vp_members,
+     .scalings = vp_scalings,
+     .range = vp_range,
+     .clip = 1},
+    {.name = "ve",
+     .about = "the variance-exploding diffusion of Song et al. 2021 (NCSN++)",
+     .members = no_members,
+     .scalings = ve_scalings,
+     .range = ve_range,
+     .unit_input = 1,
+     .clip = 1},
+    {.name = "iddpm",
+     .about = "the discrete levels of Nichol and Dhariwal 2021, as used by ADM",
+     .members = iddpm_members,
+     .scalings = iddpm_scalings,
+     .range = iddpm_range,
+     .table = "u",
+     .variances = 1,
+     .clip = 1},
+    {.name = "trigflow",
+     .about = "TrigFlow (Lu and Song 2024); not supported by this version",
+     .members = no_members},
+    {.name = "none",
+     .about = "the network itself; it can be evaluated, not sampled from",
+     .members = no_members,
+     .scalings = no_scalings,
+     .range = edm_range,
+     .unit_input = 1,
+     .raw = 1,
+     .clip = 1},
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const cm_precond_kind *cm_precond_kind_at(size_t index)
+{
+    return index < KINDS ? &kinds[index] : NULL;
+}
+
+const cm_precond_kind *cm_precond_kind_find(const char *name)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (strcmp(name, kinds[i].name) == 0) return &kinds[i];
+    return NULL;
+}
+
+/* --- the configuration ------------------------------------------------------------ */
+
 static const char *const times[] = {"default", "250ln", "ln/4", NULL};
 
 #define AT(member) offsetof(cm_precond, member)
@@ -16,13 +168,14 @@ static const char *const times[] = {"default", "250ln", "ln/4", NULL};
 #name, CM_FIELD_NUMBER, AT(name), 0, low, high, NULL, 0                                                      \
     }
 
-enum { COMMON = 3 }; /* fields of every type: type, time, sigma_data */
+/* Members that every kind reads; those after them are only for kinds whose row lists them. */
+enum { TYPE, COMMON = 4 };
 static const cm_field fields[] = {
-    {"type", CM_FIELD_CHOICE, AT(type), 0, 0, 0, names, 1},
-    {"time", CM_FIELD_CHOICE, AT(time), 0, 0, 0, times, 0},
+    {"type", CM_FIELD_CHOICE, AT(index), 0, 0, 0, NULL, 1},
     NUMBER(sigma_data, 1e-6, 1e6),
     NUMBER(sigma_min, 0, 1e6),
     NUMBER(sigma_max, 1e-6, 1e9),
+    {"time", CM_FIELD_CHOICE, AT(time), 0, 0, 0, times, 0},
     NUMBER(beta_d, 1e-6, 1e6),
     NUMBER(beta_min, 0, 1e6),
     NUMBER(epsilon_t, 1e-12, 1),
@@ -30,6 +183,7 @@ static const cm_field fields[] = {
     NUMBER(C_2, 0, 10),
     {"M", CM_FIELD_INT, AT(M), 0, 2, 1000000, NULL, 0},
 };
+enum { FIELDS = sizeof fields / sizeof *fields };
 
 static void set_defaults(cm_precond *p)
 {
@@ -49,40 +203,45 @@ static int differs(double a, double b)
     return fabs(a - b) > 1e-9 * b;
 }
 
-/* The range of noise levels the family was made for, where none is given. */
 static void default_range(cm_precond *p)
 {
-    double low = 0.002, high = 80;
-    if (p->type == CM_PRECOND_VP) {
-        low = cm_vp_sigma(p->epsilon_t, p->beta_d, p->beta_min);
-        high = cm_vp_sigma(1, p->beta_d, p->beta_min);
-    } else if (p->type == CM_PRECOND_VE) {
-        low = 0.02;
-        high = 100;
-    } else if (p->type == CM_PRECOND_IDDPM) {
-        low = p->table[p->M - 1];
-        high = p->table[0];
-    }
-    p->own_min = p->sigma_min >= 0 && differs(p->sigma_min, low);
-    p->own_max = p->sigma_max >= 0 && differs(p->sigma_max, high);
+    double low, high;
+    p->kind->range(p, &low, &high);
+    p->sets_min = p->sigma_min >= 0 && differs(p->sigma_min, low);
+    p->sets_max = p->sigma_max >= 0 && differs(p->sigma_max, high);
     if (p->sigma_min < 0) p->sigma_min = low;
     if (p->sigma_max < 0) p->sigma_max = high;
 }
 
-static cm_status check_members(const json_t *object, int type)
+static int reads(const cm_precond_kind *kind, const char *member)
 {
-    static const char *const only[][6] = {{"beta_d", "beta_min", "epsilon_t", NULL}, {"C_1", "C_2", NULL}};
-    for (int family = 0; family < 2; family++)
-        for (int i = 0; only[family][i]; i++)
-            if (json_object_get(object, only[family][i]) && type != (family ? CM_PRECOND_IDDPM : CM_PRECOND_VP))
-                CM_FAIL(CM_ERR_FORMAT, "consistency.precond: '%s' has no effect on type \"%s\"", only[family][i],
-                        names[type]);
-    if (json_object_get(object, "M") && type != CM_PRECOND_VP && type != CM_PRECOND_IDDPM)
-        CM_FAIL(CM_ERR_FORMAT, "consistency.precond: 'M' has no effect on type \"%s\"", names[type]);
-    const json_t *time = json_object_get(object, "time");
-    if (time && !json_is_null(time) && type > CM_PRECOND_ECM)
-        CM_FAIL(CM_ERR_FORMAT, "consistency.precond: 'time' has no effect on type \"%s\"", names[type]);
+    int i = 0;
+    while (kind->members[i] && strcmp(member, kind->members[i]) != 0) i++;
+    return kind->members[i] != NULL;
+}
+
+static cm_status check_members(const json_t *object, const cm_precond_kind *kind)
+{
+    for (size_t i = COMMON; i < FIELDS; i++) {
+        const json_t *value = json_object_get(object, fields[i].name);
+        if (value && !json_is_null(value) && !reads(kind, fields[i].name))
+            CM_FAIL(CM_ERR_FORMAT, "consistency.precond: '%s' has no effect on type \"%s\"", fields[i].name,
+                    kind->name);
+    }
     return CM_OK;
+}
+
+/* The members as the file has them. */
+static cm_status read_members(const char *what, const json_t *object, cm_precond *p)
+{
+    const char *names[KINDS + 1] = {NULL};
+    cm_field all[FIELDS];
+    for (size_t i = 0; i < KINDS; i++) names[i] = kinds[i].name;
+    memcpy(all, fields, sizeof all);
+    all[TYPE].choices = names;
+    CM_TRY(cm_fields_read(what, object, all, FIELDS, p));
+    p->kind = &kinds[p->index];
+    return check_members(object, p->kind);
 }
 
 cm_status cm_precond_read(cm_context *context, const json_t *object, int adm, cm_precond *p)
@@ -91,12 +250,11 @@ cm_status cm_precond_read(cm_context *context, const json_t *object, int adm, cm
     memset(p, 0, sizeof *p);
     p->context = context;
     set_defaults(p);
-    CM_TRY(cm_fields_read(what, object, fields, sizeof fields / sizeof *fields, p));
-    CM_TRY(check_members(object, p->type));
-    if (p->type == CM_PRECOND_TRIGFLOW)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: type \"trigflow\" is not supported by this version", what);
+    CM_TRY(read_members(what, object, p));
+    if (!p->kind->scalings)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: type \"%s\" is not supported by this version", what, p->kind->name);
     if (p->time == CM_TIME_DEFAULT) p->time = adm ? CM_TIME_250LN : CM_TIME_LN4;
-    if (p->type == CM_PRECOND_IDDPM) {
+    if (p->kind->table) {
         p->table = cm_calloc(context, (size_t)p->M + 1, sizeof *p->table);
         if (!p->table) return CM_ERR_MEMORY;
         cm_iddpm_table(p->M, p->C_1, p->C_2, p->table);
@@ -115,49 +273,22 @@ void cm_precond_release(cm_precond *precond)
     precond->table = NULL;
 }
 
-static cm_scalings edm_scalings(const cm_precond *p, double s)
+cm_scalings cm_precond_scalings(const cm_precond *precond, double sigma)
 {
-    double d = p->sigma_data, v = s * s + d * d;
-    cm_scalings out = {1 / sqrt(v), d * d / v, s * d / sqrt(v), 0};
-    /* 1e-44 guards s = 0 as the reference does: a float32 denormal there. */
-    out.c_noise = p->time == CM_TIME_250LN ? 250 * log(s + 1e-44) : 0.25 * log(s);
-    return out;
-}
-
-cm_scalings cm_precond_scalings(const cm_precond *p, double s)
-{
-    cm_scalings out;
-    switch (p->type) {
-    case CM_PRECOND_VP:
-        out = (cm_scalings){1 / sqrt(s * s + 1), 1, -s, (p->M - 1) * cm_vp_sigma_inverse(s, p->beta_d, p->beta_min)};
-        return out;
-    case CM_PRECOND_VE: out = (cm_scalings){1, 1, s, log(0.5 * s)}; return out;
-    case CM_PRECOND_IDDPM:
-        out = (cm_scalings){1 / sqrt(s * s + 1), 1, -s, p->M - 1 - cm_iddpm_nearest(p->table, p->M, s)};
-        return out;
-    case CM_PRECOND_NONE: out = (cm_scalings){1, 0, 1, s}; return out;
-    case CM_PRECOND_CM: {
-        double d = p->sigma_data, above = s - p->sigma_min;
-        out = edm_scalings(p, s);
-        out.c_skip = d * d / (above * above + d * d);
-        out.c_out = above * d / sqrt(s * s + d * d); /* the root keeps plain sigma */
-        return out;
-    }
-    default: return edm_scalings(p, s);
-    }
+    return precond->kind->scalings(precond, sigma);
 }
 
 const char *cm_precond_name(const cm_precond *precond)
 {
-    return names[precond->type];
+    return precond->kind->name;
 }
 
 int cm_precond_is_consistency(const cm_precond *precond)
 {
-    return precond->type == CM_PRECOND_CM || precond->type == CM_PRECOND_ECM;
+    return precond->kind->is_consistency;
 }
 
 double cm_precond_boundary(const cm_precond *precond)
 {
-    return precond->type == CM_PRECOND_CM ? precond->sigma_min : 0;
+    return precond->kind->bounded ? precond->sigma_min : 0;
 }

@@ -7,40 +7,59 @@
 
 #include "base/context.h"
 
-enum {
-    CM_PRECOND_CM,  /* consistency model, boundary at sigma_min            */
-    CM_PRECOND_EDM, /* diffusion model of Karras et al. 2022               */
-    CM_PRECOND_ECM, /* consistency model with EDM scalings, boundary at 0  */
-    CM_PRECOND_VP,
-    CM_PRECOND_VE,
-    CM_PRECOND_IDDPM,
-    CM_PRECOND_TRIGFLOW,
-    CM_PRECOND_NONE /* the raw network; sigma is its time input            */
-};
 enum { CM_TIME_DEFAULT, CM_TIME_250LN, CM_TIME_LN4 };
 
-typedef struct cm_precond {
+typedef struct cm_scalings {
+    double c_in, c_skip, c_out, c_noise;
+} cm_scalings;
+
+typedef struct cm_precond cm_precond;
+
+/* One kind of preconditioning.  Everything that depends on the kind stands in its row. */
+typedef struct cm_precond_kind {
+    const char *name, *about;
+    /* Members of the configuration that this kind reads besides type and the common ones; NULL at the end. */
+    const char *const *members;
+    /* NULL: known, but not supported by this version. */
+    cm_scalings (*scalings)(const cm_precond *precond, double sigma);
+    /* The range of noise levels that the kind was made for. */
+    void (*range)(const cm_precond *precond, double *low, double *high);
+    const char *table;  /* the tensor that holds the levels the network was trained on (precond.table), or NULL */
+    int is_consistency; /* D is a consistency function: the identity at the boundary */
+    int bounded;        /* D is not defined below sigma_min, which is the boundary; else that is 0 */
+    int identity_at_0;  /* D(x; 0) = x, where the network has no value */
+    int any_level;      /* D is defined at every sigma: sigma_min and sigma_max bound only what is trained */
+    int unit_input;     /* c_in is 1 */
+    int raw;            /* D is the network itself, sigma its time input */
+    int variances;      /* the network has twice the channels; the second half are variances, not read here */
+    int clip;           /* samplers clamp its estimates unless told */
+    int trainable;
+} cm_precond_kind;
+
+/* Kind `index` of the table, NULL past its end; and the one of that name, or NULL. */
+const cm_precond_kind *cm_precond_kind_at(size_t index);
+const cm_precond_kind *cm_precond_kind_find(const char *name);
+
+struct cm_precond {
     cm_context *context;
-    int32_t type, time;
+    const cm_precond_kind *kind;
+    int32_t index, time; /* of the kind in the table; CM_TIME_  */
     double sigma_data, sigma_min, sigma_max;
-    int32_t own_min, own_max;                     /* 1: the file's number, which is not the family's default */
+    int32_t sets_min, sets_max;                   /* 1: the file's number, which is not the kind's default */
     double beta_d, beta_min, epsilon_t, C_1, C_2; /* VP and iDDPM               */
     int32_t M;
     double *table; /* iDDPM: M + 1 values        */
-} cm_precond;
+};
 
 /* adm: whether the network is of that type, which decides the time rule. */
 cm_status cm_precond_read(cm_context *context, const json_t *object, int adm, cm_precond *out);
 void cm_precond_release(cm_precond *precond);
 
-typedef struct cm_scalings {
-    double c_in, c_skip, c_out, c_noise;
-} cm_scalings;
 cm_scalings cm_precond_scalings(const cm_precond *precond, double sigma);
 
 const char *cm_precond_name(const cm_precond *precond);
 int cm_precond_is_consistency(const cm_precond *precond);
-/* Where f(x, sigma) = x: sigma_min for cm, 0 for ecm. */
+/* Below this level D is not defined; a consistency function is the identity there. */
 double cm_precond_boundary(const cm_precond *precond);
 
 #endif

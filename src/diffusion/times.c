@@ -150,13 +150,12 @@ static void default_range(resolver *r, int form)
 {
     static const double low[4] = {0.002, 0, 0.02, 0.002}, high[4] = {80, 0, 100, 81};
     const cm_precond *p = &r->m->precond;
-    int free_levels = p->type == CM_PRECOND_EDM || p->type == CM_PRECOND_ECM; /* defined at any */
-    int karras = form == CM_EDM_STEPS_EDM && (free_levels || p->type == CM_PRECOND_CM);
+    int karras = form == CM_EDM_STEPS_EDM && (p->kind->any_level || p->kind->bounded);
     double smin = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1e-3, 19.9, 0.1) : low[form];
     double smax = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1, 19.9, 0.1) : high[form];
-    int own_min = p->sigma_min > 0 && (p->own_min || karras || p->type == CM_PRECOND_CM);
+    int own_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
     if (own_min || smin < p->sigma_min) smin = p->sigma_min;
-    if (p->own_max || karras || (smax > p->sigma_max && !free_levels)) smax = p->sigma_max;
+    if (p->sets_max || karras || (smax > p->sigma_max && !p->kind->any_level)) smax = p->sigma_max;
     r->smin = smin;
     r->smax = smax;
     r->highest = fmax(smax, p->sigma_max);
@@ -400,7 +399,7 @@ static void fill_rest(const resolver *r)
     const cm_precond *p = &r->m->precond;
     cm_solver *s = &r->out->solver;
     /* [CM] clamps estimates; EDM's sampler and ECT's models do not. */
-    int clip = r->method != CM_METHOD_EDM && p->type != CM_PRECOND_ECM;
+    int clip = r->method != CM_METHOD_EDM && p->kind->clip;
     s->method = r->method;
     s->clip = o->clip_denoised ? o->clip_denoised == CM_CLIP_YES : clip;
     s->s_churn = o->s_churn;
@@ -412,7 +411,7 @@ static void fill_rest(const resolver *r)
     s->edm.solver = o->edm_solver;
     s->edm.alpha = or_default(o->edm_alpha, 1);
     cm_vp_betas(r->smin, r->smax, 1e-3, &s->edm.beta_d, &s->edm.beta_min);
-    if (p->type == CM_PRECOND_IDDPM) {
+    if (p->table) {
         s->edm.levels = p->table;
         s->edm.M = p->M;
     }
@@ -425,7 +424,7 @@ static cm_status resolve(resolver *r)
     int32_t method = r->o->method;
     if (method < 0 || method > CM_METHOD_PROGDIST)
         CM_FAIL(CM_ERR_ARGUMENT, "option method is %d, expected 0..%d", method, CM_METHOD_PROGDIST);
-    if (r->m->precond.type == CM_PRECOND_NONE)
+    if (r->m->precond.kind->raw)
         CM_FAIL(CM_ERR_UNSUPPORTED, "a model with precond none cannot be sampled from: say how its output is meant");
     if (method == CM_METHOD_DEFAULT) {
         method = cm_precond_is_consistency(&r->m->precond) ? CM_METHOD_ONESTEP : CM_METHOD_HEUN;

@@ -19,21 +19,15 @@
 /* The preconditioning the objective trains; the model's family has to allow it. */
 static cm_status set_precond(cm_trainer *t)
 {
-    static const struct {
-        const char *name;
-        int type;
-    } kinds[] = {{"edm", CM_PRECOND_EDM}, {"cm", CM_PRECOND_CM}, {"ecm", CM_PRECOND_ECM}};
-    int family = t->model->precond.type == CM_PRECOND_EDM || cm_precond_is_consistency(&t->model->precond);
     t->precond = t->model->precond;
     t->precond.context = NULL; /* the table is the model's */
-    if (!family)
+    if (!t->model->precond.kind->trainable)
         CM_FAIL(
             CM_ERR_UNSUPPORTED,
             "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
             "\"edm\", \"cm\" or \"ecm\"",
             cm_precond_name(&t->model->precond));
-    for (size_t i = 0; i < 3; i++)
-        if (strcmp(kinds[i].name, t->objective->precond) == 0) t->precond.type = kinds[i].type;
+    t->precond.kind = cm_precond_kind_find(t->objective->precond);
     return CM_OK;
 }
 
@@ -69,10 +63,10 @@ static cm_status check_teacher(const cm_trainer *t)
     if (teacher->net.num_classes != m->net.num_classes)
         CM_FAIL(CM_ERR_SHAPE, "the teacher knows %d classes, the model %d", teacher->net.num_classes,
                 m->net.num_classes);
-    if (teacher->precond.type == CM_PRECOND_NONE)
-        CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
+    if (teacher->precond.kind->raw) CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
     if (t->objective != &cm_objective_pd) return CM_OK;
-    if (teacher->graph->n_params != m->graph->n_params || teacher->precond.type != CM_PRECOND_EDM)
+    if (teacher->graph->n_params != m->graph->n_params ||
+        teacher->precond.kind != cm_precond_kind_find(t->objective->precond))
         CM_FAIL(CM_ERR_SHAPE, "progressive distillation needs a teacher of the same network with precond \"edm\"");
     for (int i = 0; i < m->graph->n_params; i++)
         if (cm_param_elements(&m->graph->params[i]) != cm_param_elements(&teacher->graph->params[i]))

@@ -143,9 +143,9 @@ static cm_status build(cm_model *m, const json_t *network, const json_t *precond
 {
     CM_TRY(cm_net_config_read(network, &m->net));
     CM_TRY(cm_precond_read(m->context, precond, m->net.type == CM_NET_ADM, &m->precond));
-    if (m->precond.type == CM_PRECOND_IDDPM && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
+    if (m->precond.kind->variances && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
     m->channels = m->net.in_channels;
-    m->out_channels = m->precond.type == CM_PRECOND_NONE ? m->net.out_channels : m->net.in_channels;
+    m->out_channels = m->precond.kind->raw ? m->net.out_channels : m->net.in_channels;
     CM_TRY(cm_model_describe_both(m));
     size_t n = (size_t)m->graph->n_params;
     float **values = calloc(n, sizeof *values);
