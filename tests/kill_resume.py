@@ -50,12 +50,28 @@ def losses(run):
     return {d["step"]: d["loss"] for d in map(json.loads, open(run + "/log.jsonl"))}
 
 
+# A shell or a job's keeper may have started us with these ignored, which a program inherits.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def end_of(child):
+    """What a stopped program printed; one that goes on is killed and is a failure."""
+    try:
+        return child.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, err = child.communicate()
+        fail("%s goes on after a signal: %s" % (child.args[0], err))
+        return out, err
+
+
 def stop_at_random(args, longest, number=signal.SIGKILL):
     """Starts, stops after a random time; returns the last announced step and the exit code."""
     child = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     time.sleep(random.random() * longest)
     child.send_signal(number)
-    out, err = child.communicate()
+    out, err = end_of(child)
     steps = [int(s) for s in re.findall(r"saved step (\d+)\n", out)]
     return (steps[-1] if steps else None), child.returncode, err
 
@@ -94,7 +110,7 @@ def stop_after(args, run, step, number):
         time.sleep(0.001)
     time.sleep(random.random() * 0.05)
     child.send_signal(number)
-    err = child.communicate()[1]
+    err = end_of(child)[1]
     return child.returncode, err
 
 
@@ -222,7 +238,7 @@ def stops():
             time.sleep(0.2)
             began = time.monotonic()
             child.send_signal(number)
-            err = child.communicate()[1]
+            err = end_of(child)[1]
             spent = time.monotonic() - began
             slowest = max(slowest, spent)
             if child.returncode != code or "continue with --resume" not in err:
