@@ -74,14 +74,14 @@ HEADERS := base model sampler edit image dataset trainer
 BASE_C    := status number hint context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
-IO_C      := file directory foreign json_text json_tree safetensors picture orient jpeg png zip npy
+IO_C      := file directory foreign json_text json_tree input tensors safetensors picture orient jpeg png zip npy
 KERNELS_C := dispatch
 CONV_C    := conv winograd amx few_outputs direct_conv
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := config fold layers init net adm edm_block songunet dhariwal checkpoint flax_names
-DIFFUSION_C := condition schedule weighting precond classes model inputs denoiser solver times noise edit_tasks edit interpolate sampler
+DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver times noise edit_tasks edit interpolate sampler
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner learner_slice learner_weights trainer state

@@ -61,9 +61,9 @@ static void write_variant(const char *path, int change, const char *key, const c
 {
     static float bad[1] = {NAN}, good[1] = {1};
     cm_context *context;
-    cm_safetensors st;
+    cm_tensors st;
     OK(cm_context_create(NULL, &context));
-    OK(cm_safetensors_open(context, MODEL, &st));
+    OK(cm_tensors_open_file(context, MODEL, CM_INPUT_IN_PLACE, &st));
     cm_tensor *t = calloc(st.count + 1, sizeof *t);
     static char names[1024][128];
     size_t n = 0;
@@ -87,7 +87,7 @@ static void write_variant(const char *path, int change, const char *key, const c
         }
         n++;
     }
-    if (change == EXTRA) t[n++] = (cm_tensor){"surplus", CM_TENSOR_F32, 1, {1}, 1, 4, (unsigned char *)good, 0};
+    if (change == EXTRA) t[n++] = (cm_tensor){"surplus", CM_TENSOR_F32, 1, {1}, 1, 4, (unsigned char *)good, 0, NULL};
     json_t *metadata = json_object();
     for (size_t i = 0; i < st.metadata_count; i++)
         json_object_set_new(metadata, st.metadata[i].key, json_string(st.metadata[i].value));
@@ -96,7 +96,7 @@ static void write_variant(const char *path, int change, const char *key, const c
     OK(cm_safetensors_write(context, path, 1, metadata, t, n));
     json_decref(metadata);
     free(t);
-    cm_safetensors_close(&st);
+    cm_tensors_close(&st);
     cm_context_free(context);
 }
 

@@ -1,6 +1,7 @@
 /* Files that appear whole or not at all, safetensors both ways, pictures. */
 #include "support/files.h"
 #include "support/suite.h"
+#include "support/tensors.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -189,12 +190,13 @@ START_TEST(foreign_files)
         FILE_OF("\377\0\0\0\0\0\0\0{\"a\":", CM_ERR_FORMAT, "truncated"),
         FILE_OF("\2\0\0\0\0\0\0\0{]", CM_ERR_FORMAT, "not valid JSON"),
     };
-    cm_safetensors f;
+    cm_tensors f;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         FILE *file = fopen(in_dir("model.safetensors"), "wb");
         ck_assert_int_eq((int)fwrite(files[i].bytes, 1, files[i].size, file), (int)files[i].size);
         fclose(file);
-        FAILS(cm_safetensors_open(context, in_dir("model.safetensors"), &f), files[i].status, files[i].word);
+        FAILS(cm_tensors_open_file(context, in_dir("model.safetensors"), CM_INPUT_IN_PLACE, &f), files[i].status,
+              files[i].word);
         ck_assert_ptr_nonnull(strstr(cm_last_message(), "model.safetensors"));
     }
 }
@@ -336,22 +338,22 @@ START_TEST(safetensors_round_trip)
 {
     static const float values[6] = {0, 1, 2, 3, -4, 5.5f};
     static const unsigned char bytes[3] = {7, 8, 9};
-    cm_tensor t[3] = {{"b\"\\\n\xc3\xa9", CM_TENSOR_F32, 2, {2, 3}, 6, 24, (const unsigned char *)values, 0},
-                      {"empty", CM_TENSOR_F32, 2, {0, 4}, 0, 0, (const unsigned char *)values, 0},
-                      {"u8", CM_TENSOR_U8, 1, {3}, 3, 3, bytes, 0}};
-    cm_safetensors st;
+    cm_tensor t[3] = {{"b\"\\\n\xc3\xa9", CM_TENSOR_F32, 2, {2, 3}, 6, 24, (const unsigned char *)values, 0, NULL},
+                      {"empty", CM_TENSOR_F32, 2, {0, 4}, 0, 0, (const unsigned char *)values, 0, NULL},
+                      {"u8", CM_TENSOR_U8, 1, {3}, 3, 3, bytes, 0, NULL}};
+    cm_tensors st;
     json_t *metadata = json_pack("{s:s}", "key", "value");
     OK(cm_safetensors_write(context, in_dir("t"), 0, metadata, t, 3));
     json_decref(metadata);
-    OK(cm_safetensors_open(context, in_dir("t"), &st));
+    OK(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &st));
     ck_assert_uint_eq(st.count, 3);
-    ck_assert_str_eq(cm_safetensors_metadata(&st, "key"), "value");
-    const cm_tensor *b = cm_safetensors_find(&st, t[0].name);
+    ck_assert_str_eq(cm_tensors_metadata(&st, "key"), "value");
+    const cm_tensor *b = cm_tensors_find(&st, t[0].name);
     ck_assert(b && b->rank == 2 && b->shape[1] == 3 && memcmp(b->data, values, 24) == 0);
-    ck_assert_uint_eq((size_t)(b->data - st.mapping.data) % 8, 0);
-    ck_assert(cm_safetensors_find(&st, "u8")->data[2] == 9);
-    ck_assert_ptr_null(cm_safetensors_find(&st, "nothing"));
-    cm_safetensors_close(&st);
+    ck_assert_uint_eq((size_t)(b->data - st.input.mapping.data) % 8, 0);
+    ck_assert(cm_tensors_find(&st, "u8")->data[2] == 9);
+    ck_assert_ptr_null(cm_tensors_find(&st, "nothing"));
+    cm_tensors_close(&st);
 }
 END_TEST
 
@@ -397,10 +399,10 @@ START_TEST(safetensors_refusals)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         unsigned char file[1024] = {0};
         size_t n = strlen(rows[i].header);
-        cm_safetensors st;
+        cm_tensors st;
         file[0] = (unsigned char)n, file[1] = (unsigned char)(n >> 8);
         memcpy(file + 8, rows[i].header, n);
-        FAILS(cm_safetensors_parse(context, "file", file, 8 + n + rows[i].data, &st), rows[i].status, rows[i].word);
+        FAILS(open_bytes(context, "file", file, 8 + n + rows[i].data, &st), rows[i].status, rows[i].word);
     }
 }
 END_TEST
@@ -438,7 +440,7 @@ START_TEST(large_headers)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         memory m;
         cm_context *counted;
-        cm_safetensors st;
+        cm_tensors st;
         size_t n;
         memory_reset(&m);
         cm_context_options o = memory_options(&m, 1);
@@ -447,7 +449,7 @@ START_TEST(large_headers)
         for (int k = 0; k < 8; k++) file[k] = (char)((uint64_t)n >> (8 * k));
         memcpy(file + 8, text, n);
         double begin = (double)clock();
-        FAILS(cm_safetensors_parse(counted, "file", file, n + 8, &st), rows[i].status, rows[i].word);
+        FAILS(open_bytes(counted, "file", file, n + 8, &st), rows[i].status, rows[i].word);
         ck_assert_msg((double)clock() - begin < 3.0 * CLOCKS_PER_SEC, "row %zu takes too long", i);
         ck_assert_msg(m.peak < (long long)n + (20 << 20), "row %zu: %lld bytes for a header of %zu", i, m.peak, n);
         cm_context_free(counted);
@@ -485,19 +487,21 @@ START_TEST(safetensors_without_mapping)
 {
     static float values[20000], back[20000];
     for (int i = 0; i < 20000; i++) values[i] = (float)i;
-    const cm_tensor t = {"x", CM_TENSOR_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values, 0};
-    cm_safetensors copied, fetched;
+    const cm_tensor t = {"x", CM_TENSOR_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values,
+                         0,   NULL};
+    cm_tensors copied, fetched;
     OK(cm_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1));
-    OK(cm_safetensors_open_as(context, in_dir("t"), CM_TENSORS_COPIED, &copied));
-    OK(cm_safetensors_open_as(context, in_dir("t"), CM_TENSORS_FETCHED, &fetched));
-    OK(cm_safetensors_fetch(&fetched, &fetched.tensors[0], back));
+    OK(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_COPIED, &copied));
+    OK(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_FETCHED, &fetched));
+    OK(cm_tensor_fetch(&fetched.tensors[0], back));
     ck_assert_int_eq(memcmp(back, values, sizeof values), 0);
     ck_assert_int_eq(truncate(in_dir("t"), 100), 0);
     ck_assert_int_eq(memcmp(copied.tensors[0].data, values, sizeof values), 0);
-    FAILS(cm_safetensors_fetch(&fetched, &fetched.tensors[0], back), CM_ERR_IO, "cut short");
-    FAILS(cm_safetensors_open(context, in_dir("t"), &(cm_safetensors){0}), CM_ERR_FORMAT, "data_offsets");
-    cm_safetensors_close(&copied);
-    cm_safetensors_close(&fetched);
+    FAILS(cm_tensor_fetch(&fetched.tensors[0], back), CM_ERR_IO, "cut short");
+    FAILS(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &(cm_tensors){0}), CM_ERR_FORMAT,
+          "data_offsets");
+    cm_tensors_close(&copied);
+    cm_tensors_close(&fetched);
 }
 END_TEST
 
@@ -1100,10 +1104,13 @@ START_TEST(finite_values)
             const cm_tensor tensor = {.type = types[t].type, .count = n, .data = data + 1};
             const cm_param_source source = {.user = &tensor};
             for (size_t i = 0; i < n; i++) memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
-            ck_assert_msg(cm_checkpoint_finite(&source), "type %zu, %zu values", t, n);
+            int finite;
+            OK(cm_checkpoint_finite(&source, &finite));
+            ck_assert_msg(finite, "type %zu, %zu values", t, n);
             for (size_t i = 0; i < n; i++) {
                 memcpy(data + 1 + i * types[t].bytes, &types[t].special[i % 4], types[t].bytes);
-                ck_assert_msg(!cm_checkpoint_finite(&source), "type %zu, %zu values: [%zu] was not seen", t, n, i);
+                OK(cm_checkpoint_finite(&source, &finite));
+                ck_assert_msg(!finite, "type %zu, %zu values: [%zu] was not seen", t, n, i);
                 memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
             }
         }

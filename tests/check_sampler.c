@@ -13,7 +13,7 @@
 
 #include "base/context.h"
 #include "diffusion/model.h"
-#include "io/safetensors.h"
+#include "io/tensors.h"
 
 #define CONSISTENCY "models/digits_consistency.safetensors"
 #define TEACHER "models/digits_teacher.safetensors"
@@ -73,7 +73,7 @@ END_TEST
 START_TEST(reference_images)
 {
     cm_context *context;
-    cm_safetensors st;
+    cm_tensors st;
     static float noise[2][10 * SIZE], want[10 * SIZE];
     static const char *const names[3] = {"onestep", "twostep", "heun18"};
     int32_t labels[10];
@@ -82,10 +82,10 @@ START_TEST(reference_images)
         return;
     }
     OK(cm_context_create(NULL, &context));
-    OK(cm_safetensors_open(context, PEER "digits_samples.safetensors", &st));
-    cm_tensor_widen(cm_safetensors_find(&st, "noise.0"), noise[0]);
-    cm_tensor_widen(cm_safetensors_find(&st, "noise.1"), noise[1]);
-    cm_tensor_widen(cm_safetensors_find(&st, "labels"), want);
+    OK(cm_tensors_open_file(context, PEER "digits_samples.safetensors", CM_INPUT_IN_PLACE, &st));
+    OK(cm_tensor_read(cm_tensors_find(&st, "noise.0"), noise[0]));
+    OK(cm_tensor_read(cm_tensors_find(&st, "noise.1"), noise[1]));
+    OK(cm_tensor_read(cm_tensors_find(&st, "labels"), want));
     for (int i = 0; i < 10; i++) labels[i] = (int32_t)want[i];
     for (int k = 0; k < (getenv("CHECK_SHORT") ? 2 : 3); k++) {
         cm_model *m = load(k == 2 ? PEER "digits_teacher.safetensors" : PEER "digits_consistency.safetensors");
@@ -97,7 +97,7 @@ START_TEST(reference_images)
         if (k == 1) o.step_noise = noise[1], o.noise_steps = 1;
         if (k == 2) o.steps = 18;
         float *x = draw(s, &o, 10);
-        cm_tensor_widen(cm_safetensors_find(&st, names[k]), want);
+        OK(cm_tensor_read(cm_tensors_find(&st, names[k]), want));
         for (int i = 0; i < 10 * SIZE; i++)
             ck_assert_msg(fabs((double)(x[i] - want[i])) <= 5e-5, "%s: value %d is %g, expected %g", names[k], i,
                           (double)x[i], (double)want[i]);
@@ -105,7 +105,7 @@ START_TEST(reference_images)
         cm_sampler_free(s);
         cm_model_free(m);
     }
-    cm_safetensors_close(&st);
+    cm_tensors_close(&st);
     cm_context_free(context);
 }
 END_TEST

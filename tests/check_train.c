@@ -170,7 +170,8 @@ static int same_state(cm_trainer *a, cm_trainer *b)
     same &= memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0;
     for (int i = 0; i < a->o.ema_count; i++) same &= memcmp(a->ema[i], b->ema[i], bytes) == 0;
     if (a->learner->target.values) same &= memcmp(a->learner->target.values, b->learner->target.values, bytes) == 0;
-    if (a->learner->teacher_set.values) same &= memcmp(a->learner->teacher_set.values, b->learner->teacher_set.values, bytes) == 0;
+    if (a->learner->teacher_set.values)
+        same &= memcmp(a->learner->teacher_set.values, b->learner->teacher_set.values, bytes) == 0;
     return same;
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
-import array, builtins, copy, json, logging, math, os, pickle, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import array, builtins, copy, gc, io, json, logging, math, mmap, os, pickle, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
 import unittest
+from pathlib import Path
 
 sys.path.insert(0, "bindings/python")
 import consistency as cm
@@ -206,6 +207,51 @@ class Binding(unittest.TestCase):
         self.assertEqual(self.model.denoise(a, np.float32(2), labels=[1, 2]).tolist(),
                          self.model.denoise(a, np.array([2, 2]), labels=[1, 2]).tolist())
         cm.Sampler(self.model, "multistep", sigmas=np.array([80, 0.821]), memory="small", batch=np.int16(2))
+
+    def test_load_sources(self):
+        """A name, content in memory of any kind and file objects give the same model; what goes wrong is told."""
+        want = values(self.model.param("map_layer0.bias"))
+        content = Path(MODEL).read_bytes()
+        odd = bytearray(b"x" + content)
+        with open(MODEL, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            for source in (MODEL, Path(MODEL), content, bytearray(content), memoryview(content), mapped,
+                           memoryview(odd)[1:], io.BytesIO(content), f):
+                for copy in (False, True):
+                    model = cm.Model.load(source, copy=copy)
+                    self.assertEqual(values(model.param("map_layer0.bias")), want)
+                    model.close()
+            del source
+        sampler = cm.Sampler(cm.Model.load(bytearray(content)))  # nobody else holds the content
+        gc.collect()
+        self.assertEqual(values(sampler.sample(1, labels=1, seed=3)), values(cm.Sampler(self.model).sample(1, labels=1, seed=3)))
+        self.assertRaisesRegex(cm.Error, "memory: .*cut|memory: truncated|data_offsets", cm.Model.load, content[:-4])
+        self.assertRaisesRegex(cm.Error, "memory", cm.Model.load, b"models/digits_consistency.safetensors")
+
+        class Broken(io.BytesIO):
+            def __init__(self, answer):
+                super().__init__(content)
+                self.answer = answer
+
+            def read(self, size=-1):
+                return self.answer(size)
+
+        def fail(size):
+            raise OSError("the line is dead")
+
+        self.assertRaisesRegex(OSError, "the line is dead", cm.Model.load, Broken(fail))
+        self.assertRaisesRegex(TypeError, "binary mode", cm.Model.load, Broken(lambda size: "text"))
+        self.assertRaisesRegex(ValueError, "gave", cm.Model.load, Broken(lambda size: bytes(size + 1)))
+        self.assertRaisesRegex(cm.Error, "ends at byte 0", cm.Model.load, Broken(lambda size: b""))
+        with open(MODEL, encoding="latin-1") as text:
+            self.assertRaisesRegex(TypeError, "binary mode", cm.Model.load, text)
+        self.assertRaises(TypeError, cm.Model.load, None)
+
+        calls = []
+        cm.Model.load(io.BytesIO(content), progress=lambda done, total: calls.append((done, total)))
+        self.assertEqual(calls[-1], (2 * len(content), 2 * len(content)))
+        self.assertEqual(calls, sorted(calls))
+        self.assertRaisesRegex(cm.Error, "cancelled", cm.Model.load, content, progress=lambda done, total: True)
+        self.assertRaises(ZeroDivisionError, cm.Model.load, content, progress=lambda done, total: 1 // 0)
 
     def test_names(self):
         with tempfile.TemporaryDirectory() as d:

@@ -2,11 +2,15 @@
  *
  * A native model is one safetensors file whose metadata says what network it
  * holds, how it is preconditioned and what images it makes (docs/model-file.md).
- * Weights are mapped, not copied: the file has to stay as it is while a model
- * is open.  Replacing it by rename is fine; writing into it changes the model,
- * and cutting it short makes the system end the process (SIGBUS).  Where others
- * may do that, or the file is on a drive that can go away, load with `copy`:
- * the file is read once, and what happens to it meanwhile is CM_ERR_IO.
+ * A model is loaded from a file, from memory or through a function that reads,
+ * or it is made from a configuration with fresh weights.  It never changes
+ * afterwards, and every thread may use it at the same time.
+ *
+ *     cm_model *model;
+ *     if (cm_model_load(NULL, "digits.safetensors", NULL, &model) != CM_OK)
+ *         fprintf(stderr, "%s\n", cm_last_message());
+ *     ...
+ *     cm_model_free(model);
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_MODEL_H
@@ -27,21 +31,62 @@ typedef struct cm_load_options {
     int32_t allow_nonfinite;
     /* JSON object with members "network", "precond", "image" (and "classes",
      * "training"), each as its consistency.* metadata entry.  Members given here replace
-     * those of the file; a file without metadata needs "network" and "precond". */
+     * those of the file; a file without metadata needs "network" and "precond".  The text
+     * is read during the call. */
     const char *config_json;
-    /* Stops loading between tensors; with `copy` once the file has been read. */
+    /* Called during the call, on its thread, with the bytes that are done and the bytes in
+     * total, those that are copied and those of the weights that are looked at; done never
+     * falls and ends at the total.  It is asked before each tensor, and every 4 MiB while
+     * bytes are copied.  Non-zero stops the call, which returns CM_ERR_CANCELLED. */
     cm_progress_fn progress;
     void *progress_user;
-    /* 1 reads the weights into memory of the context, as much as the file has
-     * bytes, instead of mapping the file; default 0. */
+    /* 1: the weights are copied into memory of the context, as many bytes as the model's
+     * file has, and the source is not needed after the call.  Default 0: a file is mapped,
+     * memory is used where it is.  A stream is always copied. */
     int32_t copy;
+    int32_t reserved; /* must be 0 */
 } cm_load_options;
+
+/* A function that reads a model: from an archive, over a network, out of a file object.
+ *
+ *     static int32_t read_part(void *user, uint64_t offset, void *bytes, size_t size)
+ *     {
+ *         return (int32_t)pread(*(int *)user, bytes, size, (off_t)offset);
+ *     }
+ *     ...
+ *     cm_reader reader = CM_READER_INIT;
+ *     reader.size = length_of(file);
+ *     reader.read = read_part;
+ *     reader.user = &file;
+ *     status = cm_model_load_stream(context, &reader, NULL, &model);
+ */
+typedef struct cm_reader {
+    uint32_t struct_size;
+    int32_t reserved; /* must be 0 */
+    uint64_t size;    /* bytes of the whole, at least 1 */
+    /* Puts up to `size` bytes (1 .. 4 MiB) from byte `offset` on into `bytes`, with
+     * offset + size <= reader.size.  Returns how many it has put; fewer than asked for are
+     * fine, the rest is asked for again.  0 says that there are no more and a negative number
+     * that reading failed: both end the call with CM_ERR_IO.  It runs on the thread of the
+     * call, never after its end, and must return normally (no longjmp, no exception). */
+    int32_t (*read)(void *user, uint64_t offset, void *bytes, size_t size);
+    void *user;
+} cm_reader;
+
+/* clang-format off */
+#define CM_LOAD_OPTIONS_INIT {sizeof(cm_load_options), 0, NULL, NULL, NULL, 0, 0}
+#define CM_READER_INIT {sizeof(cm_reader), 0, 0, NULL, NULL}
+/* clang-format on */
 
 typedef struct cm_save_options {
     uint32_t struct_size;
     /* 1 replaces an existing file; default 0 refuses it with CM_ERR_IO. */
     int32_t overwrite;
 } cm_save_options;
+
+/* clang-format off */
+#define CM_SAVE_OPTIONS_INIT {sizeof(cm_save_options), 0}
+/* clang-format on */
 
 /* What a network is conditioned on besides the noise level, in sampling, editing,
  * evaluation and training.  NULL in the place of a struct means the same as one whose
@@ -97,24 +142,63 @@ typedef struct cm_model_info {
 } cm_model_info;
 
 CM_API void cm_load_options_init(cm_load_options *options, size_t struct_size);
+CM_API void cm_reader_init(cm_reader *reader, size_t struct_size);
 CM_API void cm_save_options_init(cm_save_options *options, size_t struct_size);
 CM_API void cm_condition_init(cm_condition *condition, size_t struct_size);
 CM_API void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size);
 CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 
-/* Opens a native model.  Errors: IO (cannot read), FORMAT (not safetensors, or
- * its JSON is wrong: the message names the rule or the argument), SHAPE
- * (missing, extra or mismatched tensors, listed), NUMERIC (non-finite weights),
- * UNSUPPORTED (precond trigflow, other file kinds), LIMIT (65,536 tensors, a
- * configuration of 4 MiB or 100,000 values), MEMORY, CANCELLED.
- * The header takes its own size (at most 100 MB) and 20 MB of the context. */
+/* Loads a model from a file.  Without options.copy the file is mapped and has to stay as it
+ * is while the model or anything made from it lives: replacing it by rename is fine; writing
+ * into it changes the model, and cutting it short makes the system end the process (SIGBUS).
+ * Where others may do that, or the file is on a drive that can go away, load with `copy`: the
+ * file is read once, and what happens to it meanwhile is CM_ERR_IO.
+ *
+ * The context (NULL: a private one) lives as long as the model.  Nothing in a file is trusted:
+ * a damaged or hostile one ends in a status.  The header of a file takes its own size, at most
+ * 100 MB, and 20 MB of the context.  Errors: ARGUMENT (options; path is NULL or empty), IO (the
+ * file cannot be read), FORMAT (it is no model, or its JSON is wrong: the message names the
+ * rule or the argument), SHAPE (missing, extra or mismatched tensors, listed), NUMERIC
+ * (weights that are not finite), UNSUPPORTED (precond trigflow, other kinds of model files),
+ * LIMIT (65,536 tensors, a configuration of 4 MiB or 100,000 values), MEMORY, CANCELLED. */
 CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
+
+/* Loads a model from `size` bytes (at least 1), the content of such a file: part of a program,
+ * a download, a file that the caller has mapped.  Without options.copy the bytes are borrowed:
+ * they have to stay where and as they are until the model and every sampler and trainer made
+ * from it are freed.  Any address will do; float32 weights at a multiple of 4 are used in
+ * place, others are widened into memory of the context when they are first needed.  Messages say "memory" where
+ * those of cm_model_load say the path.  Errors: those of cm_model_load but IO.
+ *
+ *     status = cm_model_load_memory(context, digits, sizeof digits, NULL, &model);
+ */
+CM_API cm_status cm_model_load_memory(cm_context *context, const void *bytes, size_t size,
+                                      const cm_load_options *options, cm_model **out);
+
+/* Loads a model through a function; see cm_reader.  The weights are copied, and neither the
+ * reader nor its function is used after the call.  Messages say "stream".  Errors: those of
+ * cm_model_load; IO where the function fails, ends early or returns more than it was asked for. */
+CM_API cm_status cm_model_load_stream(cm_context *context, const cm_reader *reader, const cm_load_options *options,
+                                      cm_model **out);
+
+/* Frees the model, or nothing where it is NULL.  Samplers and trainers that were made from it
+ * keep what they need of it. */
 CM_API void cm_model_free(cm_model *model);
 
-/* A model with fresh weights: config_json is {"network": .., "precond": ..,
- * "image": ..} as in a native file's metadata.  Cannot be cancelled: 0.9 s for 220 MB. */
+/* Makes a model with fresh weights, drawn as the reference of its family draws them: a function
+ * of the configuration and the seed (any number) alone.  config_json is {"network": ..,
+ * "precond": .., "image": ..} as in a native file's metadata, and is read during the call.
+ * Cannot be cancelled: it takes 0.9 s for 220 MB.  Errors: ARGUMENT (NULL), FORMAT (the message
+ * names the argument), SHAPE (layers that do not fit each other), UNSUPPORTED, LIMIT, MEMORY.
+ *
+ *     status = cm_model_create(NULL,
+ *                              "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3},"
+ *                              " \"precond\": {\"type\": \"edm\"}}",
+ *                              1, &model);
+ */
 CM_API cm_status cm_model_create(cm_context *context, const char *config_json, uint64_t seed, cm_model **out);
-/* How many parameters such a model has, without making it. */
+/* Counts the parameters that such a model has, without making it.  Errors: those of
+ * cm_model_create; *parameters is then 0. */
 CM_API cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters);
 
 /* Writes the model as a native file: same tensors, bit for bit, and its

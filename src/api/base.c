@@ -51,15 +51,23 @@ size_t cm_abi_sizeof(const char *struct_name)
     static const struct {
         const char *name;
         size_t size;
-    } structs[] = {
-        {"cm_context_options", sizeof(cm_context_options)}, {"cm_load_options", sizeof(cm_load_options)},
-        {"cm_save_options", sizeof(cm_save_options)},       {"cm_model_info", sizeof(cm_model_info)},
-        {"cm_sampler_options", sizeof(cm_sampler_options)}, {"cm_sample_options", sizeof(cm_sample_options)},
-        {"cm_sampler_info", sizeof(cm_sampler_info)},       {"cm_dataset_options", sizeof(cm_dataset_options)},
-        {"cm_dataset_info", sizeof(cm_dataset_info)},       {"cm_train_inputs", sizeof(cm_train_inputs)},
-        {"cm_train_report", sizeof(cm_train_report)},       {"cm_images", sizeof(cm_images)},
-        {"cm_edit_options", sizeof(cm_edit_options)},       {"cm_edit_map", sizeof(cm_edit_map)},
-        {"cm_denoise_options", sizeof(cm_denoise_options)}, {"cm_condition", sizeof(cm_condition)}};
+    } structs[] = {{"cm_context_options", sizeof(cm_context_options)},
+                   {"cm_load_options", sizeof(cm_load_options)},
+                   {"cm_save_options", sizeof(cm_save_options)},
+                   {"cm_model_info", sizeof(cm_model_info)},
+                   {"cm_sampler_options", sizeof(cm_sampler_options)},
+                   {"cm_sample_options", sizeof(cm_sample_options)},
+                   {"cm_sampler_info", sizeof(cm_sampler_info)},
+                   {"cm_dataset_options", sizeof(cm_dataset_options)},
+                   {"cm_dataset_info", sizeof(cm_dataset_info)},
+                   {"cm_train_inputs", sizeof(cm_train_inputs)},
+                   {"cm_train_report", sizeof(cm_train_report)},
+                   {"cm_images", sizeof(cm_images)},
+                   {"cm_edit_options", sizeof(cm_edit_options)},
+                   {"cm_edit_map", sizeof(cm_edit_map)},
+                   {"cm_denoise_options", sizeof(cm_denoise_options)},
+                   {"cm_condition", sizeof(cm_condition)},
+                   {"cm_reader", sizeof(cm_reader)}};
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;
     return 0;

@@ -40,18 +40,55 @@ void cm_model_info_init(cm_model_info *info, size_t struct_size)
     cm_options_zero(info, struct_size);
 }
 
-cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
+void cm_reader_init(cm_reader *reader, size_t struct_size)
 {
-    cm_load_options o;
-    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load: out is NULL");
-    *out = NULL;
-    if (!path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load: path is NULL or empty");
-    memset(&o, 0, sizeof o);
+    cm_options_zero(reader, struct_size);
+}
+
+/* --- loading ------------------------------------------------------------------------------ */
+
+static cm_status load(cm_context *context, const cm_model_source *source, const cm_load_options *options,
+                      cm_model **out)
+{
+    cm_load_options o = CM_LOAD_OPTIONS_INIT;
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_load_options"));
+    CM_TRY(cm_reserved_check("cm_load_options", o.reserved));
     if (o.allow_nonfinite < 0 || o.allow_nonfinite > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: allow_nonfinite is %d, expected 0 or 1", o.allow_nonfinite);
     if (o.copy < 0 || o.copy > 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: copy is %d, expected 0 or 1", o.copy);
-    return cm_model_open(context, path, &o, out);
+    return cm_model_open(context, source, &o, out);
+}
+
+cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
+{
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load: out is NULL");
+    *out = NULL;
+    if (!path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load: path is NULL or empty");
+    return load(context, &(cm_model_source){path, NULL, NULL, 0}, options, out);
+}
+
+cm_status cm_model_load_memory(cm_context *context, const void *bytes, size_t size, const cm_load_options *options,
+                               cm_model **out)
+{
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load_memory: out is NULL");
+    *out = NULL;
+    if (!bytes || !size) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load_memory: bytes is NULL or size is 0");
+    return load(context, &(cm_model_source){NULL, NULL, bytes, size}, options, out);
+}
+
+cm_status cm_model_load_stream(cm_context *context, const cm_reader *reader, const cm_load_options *options,
+                               cm_model **out)
+{
+    cm_reader r = CM_READER_INIT;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load_stream: out is NULL");
+    *out = NULL;
+    if (!reader) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_load_stream: reader is NULL");
+    CM_TRY(cm_options_read(&r, sizeof r, reader, "cm_reader"));
+    CM_TRY(cm_reserved_check("cm_reader", r.reserved));
+    if (!r.read || !r.size || r.size > SIZE_MAX / 4)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_reader: read is NULL, or size is %llu, expected 1..%zu",
+                (unsigned long long)r.size, SIZE_MAX / 4);
+    return load(context, &(cm_model_source){NULL, &r, NULL, 0}, options, out);
 }
 
 /* --- models without a file ------------------------------------------------------------ */
@@ -223,8 +260,7 @@ cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count,
     if (count != t->count)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_read: tensor '%s' has %zu values, asked for %zu", t->name, t->count,
                 count);
-    cm_tensor_widen(t, values);
-    return CM_OK;
+    return cm_tensor_read(t, values);
 }
 
 /* --- one evaluation -------------------------------------------------------------------------- */

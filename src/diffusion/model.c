@@ -1,4 +1,4 @@
-/* model.c - file to graph and parameters. */
+/* model.c - a model in memory: from a configuration to graphs and parameters, and its end. */
 #include "diffusion/model.h"
 
 #include <stdlib.h>
@@ -8,56 +8,6 @@
 #include "diffusion/denoiser.h"
 #include "nets/fold.h"
 #include "nets/init.h"
-
-/* --- the graph of D ---------------------------------------------------------- */
-
-static cm_value vector_input(cm_graph *g, int32_t size)
-{
-    return cm_graph_input(g, (cm_desc){1, 1, 1, size});
-}
-
-static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *precond, int32_t height, int32_t width)
-{
-    cm_value x = cm_graph_input(g, (cm_desc){1, height, width, net->in_channels});
-    cm_value c_in = vector_input(g, 1), c_skip = vector_input(g, 1), c_out = vector_input(g, 1);
-    cm_net_inputs in = {x, vector_input(g, 1), vector_input(g, 1),
-                        vector_input(g, net->augment_dim ? net->augment_dim : 1)};
-    if (!precond->kind->unit_input) {
-        const cm_value scaled[2] = {x, c_in};
-        in.x = cm_graph_node(g, &cm_op_scale, NULL, scaled, 2, -1, -1);
-    }
-    cm_value f = cm_net_describe(g, net, &in), d = f;
-    if (!precond->kind->raw) {
-        const cm_value mixed[4] = {x, f, c_skip, c_out};
-        d = cm_graph_node(g, &cm_op_mix, NULL, mixed, 4, -1, -1);
-    }
-    cm_graph_output(g, f);
-    cm_graph_output(g, d);
-}
-
-cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, double dropout, int folded, cm_graph **out)
-{
-    CM_TRY(cm_graph_create(context, out));
-    (*out)->dropout = dropout;
-    (*out)->folded = folded;
-    describe(*out, net, precond, height, width);
-    if (folded) cm_fold_last(*out);
-    cm_status status = cm_graph_finish(*out);
-    if (status != CM_OK) {
-        cm_graph_free(*out);
-        *out = NULL;
-    }
-    return status;
-}
-
-cm_status cm_model_describe_both(cm_model *m)
-{
-    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, 0, &m->graph));
-    CM_TRY(cm_model_describe(m->context, &m->net, &m->precond, m->height, m->width, 0, 1, &m->inference));
-    m->sources = cm_calloc(m->context, (size_t)m->inference->n_params, sizeof *m->sources);
-    return m->sources ? CM_OK : CM_ERR_MEMORY;
-}
 
 cm_status cm_model_bind(cm_model *m)
 {
@@ -110,48 +60,9 @@ static cm_status check_channels(cm_model *m)
     return CM_OK;
 }
 
-/* --- weights ------------------------------------------------------------------ */
+/* --- a model ------------------------------------------------------------------ */
 
-/* The file's own table of iDDPM levels replaces the computed one: it is the
- * grid the network was trained on, in the reference's float32. */
-static cm_status take_table(cm_model *m, const char *path)
-{
-    const char *name = m->precond.kind->table;
-    const cm_tensor *t = name ? cm_safetensors_find(&m->file.file, name) : NULL;
-    size_t n = (size_t)m->precond.M + 1;
-    if (!t) return CM_OK;
-    if (t->count != n || t->type != CM_TENSOR_F32)
-        CM_FAIL(CM_ERR_SHAPE, "%s: the table u has %zu values of type %s, expected %zu F32", path, t->count,
-                cm_tensor_type_name(t->type), n);
-    float *u = cm_malloc(m->context, n, sizeof *u);
-    if (!u) return CM_ERR_MEMORY;
-    cm_tensor_widen(t, u);
-    cm_status status = CM_OK;
-    for (size_t i = 0; i < n && status == CM_OK; i++) {
-        double d = (double)u[i] - m->precond.table[i];
-        if (!(d * d <= 1e-6 * m->precond.table[i] * m->precond.table[i] + 1e-12))
-            status = cm_fail(CM_ERR_SHAPE, "%s: u[%zu] is %g; M, C_1 and C_2 give %g", path, i, (double)u[i],
-                             m->precond.table[i]);
-    }
-    for (size_t i = 0; i < n && status == CM_OK; i++) m->precond.table[i] = (double)u[i];
-    cm_free(m->context, u);
-    return status;
-}
-
-static cm_status check_finite(const cm_model *m, const char *path, const cm_load_options *options)
-{
-    uint64_t n = (uint64_t)m->graph->n_params;
-    for (int i = 0; i < m->graph->n_params; i++) {
-        if (options->progress && options->progress(options->progress_user, (uint64_t)i, n))
-            CM_FAIL(CM_ERR_CANCELLED, "loading %s was cancelled", path);
-        if (!options->allow_nonfinite && !cm_checkpoint_finite(&m->sources[i]))
-            CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds a NaN or an infinity (allow_nonfinite accepts it)", path,
-                    m->graph->params[i].name);
-    }
-    return CM_OK;
-}
-
-static cm_status keep_config(cm_model *m)
+cm_status cm_model_keep_config(cm_model *m)
 {
     char *text = json_dumps(m->file.config, JSON_COMPACT);
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
@@ -160,8 +71,7 @@ static cm_status keep_config(cm_model *m)
     return m->config_text ? CM_OK : CM_ERR_MEMORY;
 }
 
-/* Everything that follows from the configuration. */
-static cm_status configure(cm_model *m)
+cm_status cm_model_configure(cm_model *m)
 {
     const json_t *config = m->file.config;
     CM_TRY(cm_net_config_read(json_object_get(config, "network"), &m->net));
@@ -172,21 +82,7 @@ static cm_status configure(cm_model *m)
     return cm_model_describe_both(m);
 }
 
-static cm_status open_parts(cm_model *m, const char *path, const cm_load_options *options)
-{
-    CM_TRY(cm_checkpoint_open(m->context, path, options->config_json, options->copy, &m->file));
-    CM_TRY(configure(m));
-    CM_TRY(cm_checkpoint_bind(&m->file, path, m->graph, &m->net, m->precond.kind->table, m->sources));
-    CM_TRY(take_table(m, path));
-    CM_TRY(check_finite(m, path, options));
-    CM_TRY(cm_model_bind(m));
-    cm_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", path,
-           cm_net_type_name(m->net.type), cm_precond_name(&m->precond), m->channels, m->height, m->width,
-           m->file.file.count);
-    return keep_config(m);
-}
-
-static cm_status new_model(cm_context *context, cm_model **out)
+cm_status cm_model_new(cm_context *context, cm_model **out)
 {
     cm_context *owner;
     *out = NULL;
@@ -207,8 +103,7 @@ static cm_status new_model(cm_context *context, cm_model **out)
 
 static cm_status read_tensor(const cm_param_source *source, float *out)
 {
-    cm_tensor_widen(source->user, out);
-    return CM_OK;
+    return cm_tensor_read(source->user, out);
 }
 
 /* One tensor of the block. */
@@ -249,83 +144,45 @@ static cm_status make_parts(cm_model *m, const json_t *config, uint64_t seed, co
 {
     m->file.config = json_deep_copy(config);
     if (!m->file.config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    CM_TRY(configure(m));
+    CM_TRY(cm_model_configure(m));
     CM_TRY(fill_block(m, seed, values));
     CM_TRY(cm_model_bind(m));
-    return keep_config(m);
+    return cm_model_keep_config(m);
 }
 
 cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values, cm_model **out)
 {
     cm_model *m;
-    CM_TRY(new_model(context, &m));
+    CM_TRY(cm_model_new(context, &m));
     cm_status status = make_parts(m, config, seed, values);
     if (status != CM_OK) cm_model_release(m);
     *out = status == CM_OK ? m : NULL;
     return status;
 }
 
-void cm_model_values(const cm_model *m, float *block)
+cm_status cm_model_values(const cm_model *m, float *block)
 {
     size_t at = 0;
     for (int i = 0; i < m->graph->n_params; i++) {
         if (m->graph->params[i].constant) continue;
-        cm_tensor_widen(cm_checkpoint_tensor(&m->sources[i]), block + at);
+        CM_TRY(cm_tensor_read(cm_checkpoint_tensor(&m->sources[i]), block + at));
         if (m->sources[i].forget) m->sources[i].forget(&m->sources[i]); /* who copies all has them now */
         at += (cm_param_elements(&m->graph->params[i]) + 15) / 16 * 16;
     }
-}
-
-/* --- writing ---------------------------------------------------------------------- */
-
-/* The tensors in the network's order; iDDPM's table besides. */
-static size_t collect_tensors(const cm_model *m, cm_tensor *tensors)
-{
-    size_t n = 0;
-    for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
-        if (t) tensors[n++] = *t;
-    }
-    const char *name = m->precond.kind->table;
-    const cm_tensor *table = name ? cm_safetensors_find(&m->file.file, name) : NULL;
-    if (table) tensors[n++] = *table;
-    return n;
-}
-
-cm_status cm_model_write(const cm_model *m, const char *path, int overwrite)
-{
-    cm_tensor *tensors = cm_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
-    json_t *metadata = cm_checkpoint_metadata(m->file.config);
-    cm_status status = tensors ? CM_OK : CM_ERR_MEMORY;
-    if (tensors && !metadata) status = cm_fail(CM_ERR_MEMORY, "out of memory: metadata");
-    if (status == CM_OK)
-        status = cm_safetensors_write(m->context, path, overwrite, metadata, tensors, collect_tensors(m, tensors));
-    json_decref(metadata);
-    cm_free(m->context, tensors);
-    return status;
+    return CM_OK;
 }
 
 cm_status cm_model_parameters(cm_context *context, const json_t *config, uint64_t *out)
 {
     cm_model *m;
-    CM_TRY(new_model(context, &m));
+    CM_TRY(cm_model_new(context, &m));
     m->file.config = json_deep_copy(config);
-    cm_status status = m->file.config ? configure(m) : cm_fail(CM_ERR_MEMORY, "out of memory: configuration");
+    cm_status status =
+        m->file.config ? cm_model_configure(m) : cm_fail(CM_ERR_MEMORY, "out of memory: configuration");
     *out = 0;
     for (int i = 0; status == CM_OK && i < m->graph->n_params; i++)
         if (!m->graph->params[i].constant) *out += cm_param_elements(&m->graph->params[i]);
     cm_model_release(m);
-    return status;
-}
-
-cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out)
-{
-    cm_model *m;
-    *out = NULL;
-    CM_TRY(new_model(context, &m));
-    cm_status status = open_parts(m, path, options);
-    if (status != CM_OK) cm_model_release(m);
-    else *out = m;
     return status;
 }
 

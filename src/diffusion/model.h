@@ -39,6 +39,12 @@ struct cm_model {
     struct cm_denoiser *own; /* for cm_model_denoise   */
 };
 
+/* A model of the context (NULL: one of its own) without anything in it, then everything that follows from the
+ * configuration in m->file.config, then the configuration as text. */
+cm_status cm_model_new(cm_context *context, cm_model **out);
+cm_status cm_model_configure(cm_model *model);
+cm_status cm_model_keep_config(cm_model *model);
+
 /* The graph of D for images of the given size; see the enums above.  Folded: attention of one head in
  * its short form (nets/fold.h), derived parameters behind the file's. */
 cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
@@ -48,7 +54,15 @@ cm_status cm_model_describe_both(cm_model *model);
 /* The parameters, of the file's sources. */
 cm_status cm_model_bind(cm_model *model);
 
-cm_status cm_model_open(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
+/* Where the bytes of a model come from: one of the three. */
+typedef struct cm_model_source {
+    const char *path;
+    const cm_reader *reader;
+    const void *bytes;
+    size_t size; /* of `bytes` */
+} cm_model_source;
+cm_status cm_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,
+                        cm_model **out);
 /* From a configuration ({"network", "precond"[, "image", "classes", "training"]}) instead of
  * a file: fresh weights of `seed` when values is NULL, else a copy of a block
  * laid out by cm_param_offsets. */
@@ -57,7 +71,7 @@ cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed
 /* How many values such a model has, without making it. */
 cm_status cm_model_parameters(cm_context *context, const json_t *config, uint64_t *out);
 /* All values but constants into such a block. */
-void cm_model_values(const cm_model *model, float *block);
+cm_status cm_model_values(const cm_model *model, float *block);
 /* Writes a native file. */
 cm_status cm_model_write(const cm_model *model, const char *path, int overwrite);
 void cm_model_retain(cm_model *model);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "io/json_tree.h"
+#include "io/safetensors.h"
 
 /* --- configuration --------------------------------------------------------- */
 
@@ -21,16 +22,17 @@ static cm_status add_member(json_t *config, const char *member, json_t *value)
     return CM_OK;
 }
 
-static cm_status from_file(const char *path, cm_checkpoint *cp)
+static cm_status from_file(cm_checkpoint *cp)
 {
-    const char *format = cm_safetensors_metadata(&cp->file, "consistency.format");
+    const char *format = cm_tensors_metadata(&cp->file, "consistency.format");
     if (format && strcmp(format, "1") != 0)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: consistency.format is \"%.32s\"; this version reads \"1\"", path, format);
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: consistency.format is \"%.32s\"; this version reads \"1\"",
+                cp->file.input.name, format);
     for (int i = 0; i < MEMBERS; i++) {
         char key[64];
         json_t *value;
         (void)snprintf(key, sizeof key, "consistency.%s", members[i]);
-        const char *text = cm_safetensors_metadata(&cp->file, key);
+        const char *text = cm_tensors_metadata(&cp->file, key);
         if (!text) continue;
         CM_TRY(cm_json_tree(key, text, strlen(text), &value));
         CM_TRY(add_member(cp->config, members[i], value));
@@ -58,11 +60,11 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
     return status;
 }
 
-static cm_status read_config(const char *path, const char *config_json, cm_checkpoint *cp)
+static cm_status read_config(const char *config_json, cm_checkpoint *cp)
 {
     cp->config = json_object();
     if (!cp->config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    CM_TRY(from_file(path, cp));
+    CM_TRY(from_file(cp));
     if (config_json) CM_TRY(from_caller(config_json, cp));
     for (int i = 0; i < 2; i++)
         if (!json_object_get(cp->config, members[i]))
@@ -71,16 +73,15 @@ static cm_status read_config(const char *path, const char *config_json, cm_check
                     "config_json, for example {\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, "
                     "\"img_channels\": 3, ...}, \"precond\": {\"type\": \"edm\"}, \"image\": {\"channels\": 3, "
                     "\"height\": 32, \"width\": 32, \"labels\": 0}}",
-                    path, members[i]);
+                    cp->file.input.name, members[i]);
     return CM_OK;
 }
 
-cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *config_json, int copy,
-                             cm_checkpoint *out)
+cm_status cm_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out)
 {
     memset(out, 0, sizeof *out);
-    CM_TRY(cm_safetensors_open_as(context, path, copy ? CM_TENSORS_COPIED : CM_TENSORS_MAPPED, &out->file));
-    cm_status status = read_config(path, config_json, out);
+    CM_TRY(cm_tensors_open(input, &out->file));
+    cm_status status = read_config(config_json, out);
     if (status != CM_OK) cm_checkpoint_close(out);
     return status;
 }
@@ -88,11 +89,11 @@ cm_status cm_checkpoint_open(cm_context *context, const char *path, const char *
 void cm_checkpoint_close(cm_checkpoint *cp)
 {
     json_decref(cp->config);
-    cm_safetensors_close(&cp->file);
+    cm_tensors_close(&cp->file);
     memset(cp, 0, sizeof *cp);
 }
 
-json_t *cm_checkpoint_metadata(const json_t *config)
+static json_t *metadata_of(const json_t *config)
 {
     json_t *metadata = json_pack("{s:s}", "consistency.format", "1");
     int failed = metadata == NULL;
@@ -108,6 +109,16 @@ json_t *cm_checkpoint_metadata(const json_t *config)
     if (!failed) return metadata;
     json_decref(metadata);
     return NULL;
+}
+
+cm_status cm_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
+                              const cm_tensor *tensors, size_t count)
+{
+    json_t *metadata = config ? metadata_of(config) : NULL;
+    if (config && !metadata) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
+    cm_status status = cm_safetensors_write(context, path, overwrite, metadata, tensors, count);
+    json_decref(metadata);
+    return status;
 }
 
 /* --- tensors ---------------------------------------------------------------- */
@@ -143,8 +154,7 @@ static int same_shape(const cm_param_desc *p, const cm_tensor *t)
 
 static cm_status read_source(const cm_param_source *source, float *out)
 {
-    cm_tensor_widen(source->user, out);
-    return CM_OK;
+    return cm_tensor_read(source->user, out);
 }
 
 static void forget_source(const cm_param_source *source)
@@ -157,15 +167,15 @@ static int float_type(cm_tensor_type type)
     return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16;
 }
 
-static void bind_one(cm_param_source *source, const cm_tensor *t, int mapped)
+static void bind_one(cm_param_source *source, const cm_tensor *t)
 {
     source->data = t->data;
     source->bytes = t->bytes;
-    source->raw = t->type == CM_TENSOR_F32 && (uintptr_t)t->data % sizeof(float) == 0
-                      ? (const float *)(const void *)t->data
-                      : NULL;
+    int usable = t->data && t->type == CM_TENSOR_F32 && (uintptr_t)t->data % sizeof(float) == 0;
+    source->raw = usable ? (const float *)(const void *)t->data : NULL;
     source->read = read_source;
-    source->forget = mapped ? forget_source : NULL; /* memory of ours would be emptied by it */
+    source->forget =
+        cm_input_is_mapped(&t->from->input, t->data) ? forget_source : NULL; /* others' would be emptied */
     source->user = t;
 }
 
@@ -210,12 +220,23 @@ static int any_special16(size_t n, const unsigned char *p, uint16_t exponent)
     return bad != 0;
 }
 
-int cm_checkpoint_finite(const cm_param_source *source)
+static int finite_bytes(cm_tensor_type type, size_t n, const unsigned char *p)
+{
+    if (type == CM_TENSOR_F32) return !any_special32(n, p);
+    return !any_special16(n, p, type == CM_TENSOR_BF16 ? 0x7f80 : 0x7c00);
+}
+
+cm_status cm_checkpoint_finite(const cm_param_source *source, int *finite)
 {
     const cm_tensor *t = source->user;
-    if (!t) return 1;
-    if (t->type == CM_TENSOR_F32) return !any_special32(t->count, t->data);
-    return !any_special16(t->count, t->data, t->type == CM_TENSOR_BF16 ? 0x7f80 : 0x7c00);
+    *finite = !t || (t->data && finite_bytes(t->type, t->count, t->data));
+    if (!t || t->data) return CM_OK;
+    unsigned char *bytes = cm_malloc(t->from->context, t->bytes, 1);
+    if (!bytes) return CM_ERR_MEMORY;
+    cm_status status = cm_tensor_fetch(t, bytes);
+    if (status == CM_OK) *finite = finite_bytes(t->type, t->count, bytes);
+    cm_free(t->from->context, bytes);
+    return status;
 }
 
 /* resample_filter has to be outer(f, f) / (sum f)^2 of the configured f. */
@@ -224,8 +245,7 @@ static int right_filter(const cm_tensor *t, const cm_net_config *config)
     float v[CM_FIR_MAX * CM_FIR_MAX];
     int n = config->n_filter;
     double sum = 0;
-    if (t->count != (size_t)(n * n)) return 0;
-    cm_tensor_widen(t, v);
+    if (t->count != (size_t)(n * n) || cm_tensor_read(t, v) != CM_OK) return 0;
     for (int i = 0; i < n; i++) sum += config->filter[i];
     for (int i = 0; i < n * n; i++)
         if (!(fabs((double)v[i] - config->filter[i / n] * config->filter[i % n] / (sum * sum)) < 1e-6)) return 0;
@@ -244,7 +264,7 @@ typedef struct {
     names missing, extra, mismatched;
 } complaints;
 
-static void match(const cm_graph *graph, const cm_net_config *config, const cm_tensor *t, int index, int mapped,
+static void match(const cm_graph *graph, const cm_net_config *config, const cm_tensor *t, int index,
                   cm_param_source *sources, complaints *c)
 {
     const cm_param_desc *p = &graph->params[index];
@@ -260,7 +280,7 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_t
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
     else if (sources[index].user)
         append(&c->extra, "%s%s (twice, with and without 'model.')", c->extra.count ? ", " : "", t->name);
-    else bind_one(&sources[index], t, mapped);
+    else bind_one(&sources[index], t);
 }
 
 static cm_status report(const char *path, const cm_graph *graph, const complaints *c)
@@ -283,7 +303,7 @@ static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_ne
         if (extra && strcmp(t->name, extra) == 0) continue;
         if (config->type != CM_NET_ADM && strncmp(t->name, "model.", 6) == 0) key.name += 6;
         const entry *found = bsearch(&key, order, (size_t)graph->n_params, sizeof *order, by_name);
-        if (found) match(graph, config, t, found->index, cp->file.mapping.data != NULL, sources, c);
+        if (found) match(graph, config, t, found->index, sources, c);
         else append(&c->extra, "%s%s", c->extra.count ? ", " : "", t->name);
     }
     for (int i = 0; i < graph->n_params; i++)
@@ -291,8 +311,8 @@ static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_ne
             append(&c->missing, "%s%s", c->missing.count ? ", " : "", graph->params[i].name);
 }
 
-cm_status cm_checkpoint_bind(const cm_checkpoint *cp, const char *path, const cm_graph *graph,
-                             const cm_net_config *config, const char *extra, cm_param_source *sources)
+cm_status cm_checkpoint_bind(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config,
+                             const char *extra, cm_param_source *sources)
 {
     complaints c;
     memset(&c, 0, sizeof c);
@@ -303,5 +323,5 @@ cm_status cm_checkpoint_bind(const cm_checkpoint *cp, const char *path, const cm
     qsort(order, (size_t)graph->n_params, sizeof *order, by_name);
     bind_all(cp, graph, config, extra, order, sources, &c);
     cm_free(graph->context, order);
-    return report(path, graph, &c);
+    return report(cp->file.input.name, graph, &c);
 }

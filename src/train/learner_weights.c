@@ -88,7 +88,7 @@ cm_status cm_weight_set_create(cm_learner *l, const cm_model *from, int folded, 
     set->folded = folded;
     set->sources = cm_calloc(l->context, n, sizeof *set->sources);
     if (!set->values || !set->sources) return CM_ERR_MEMORY;
-    cm_model_values(from, set->values);
+    CM_TRY(cm_model_values(from, set->values));
     if (folded) CM_TRY(fold(l, set->values, NULL));
     for (size_t i = 0; i < n; i++) {
         if (l->offsets[i] == SIZE_MAX) continue;

@@ -18,7 +18,7 @@
 
 #include "io/directory.h"
 #include "io/json_tree.h"
-#include "io/safetensors.h"
+#include "io/tensors.h"
 #include "train/trainer.h"
 
 enum { PATH = 2048, MAX_FILES = CM_MAX_EMAS + 4 };
@@ -41,7 +41,8 @@ static int list_parts(cm_trainer *t, part *parts)
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
     if (t->learner->target.values) parts[n++] = (part){"target.safetensors", t->learner->target.values, NULL, 1};
-    if (t->learner->teacher_set.values) parts[n++] = (part){"teacher.safetensors", t->learner->teacher_set.values, NULL, 1};
+    if (t->learner->teacher_set.values)
+        parts[n++] = (part){"teacher.safetensors", t->learner->teacher_set.values, NULL, 1};
     if (t->m) parts[n++] = (part){"optimizer.safetensors", t->m, t->v, 0};
     return n;
 }
@@ -98,32 +99,27 @@ static cm_status with_tensors(cm_trainer *t, const part *f,
 
 static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int native)
 {
-    json_t *metadata = NULL;
-    if (native) {
-        json_t *config = cm_trainer_config(t);
-        metadata = config ? cm_checkpoint_metadata(config) : NULL;
-        json_decref(config);
-        if (!metadata) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
-    }
-    cm_status status = cm_safetensors_write(t->context, path, 1, metadata, tensors, n);
-    json_decref(metadata);
+    json_t *config = native ? cm_trainer_config(t) : NULL;
+    if (native && !config) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
+    cm_status status = cm_checkpoint_write(t->context, path, 1, config, tensors, n);
+    json_decref(config);
     return status;
 }
 
 static cm_status read_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int native)
 {
-    cm_safetensors file;
+    cm_tensors file;
     cm_status status = CM_OK;
     (void)native;
-    CM_TRY(cm_safetensors_open_as(t->context, path, CM_TENSORS_FETCHED, &file));
+    CM_TRY(cm_tensors_open_file(t->context, path, CM_INPUT_FETCHED, &file));
     for (size_t i = 0; i < n && status == CM_OK; i++) {
-        const cm_tensor *s = cm_safetensors_find(&file, tensors[i].name);
+        const cm_tensor *s = cm_tensors_find(&file, tensors[i].name);
         if (!s || s->type != CM_TENSOR_F32 || s->count != tensors[i].count)
             status = cm_fail(CM_ERR_SHAPE, "%s: tensor '%s' is %s; this run's network has %zu values there", path,
                              tensors[i].name, s ? "of another size" : "missing", tensors[i].count);
-        else status = cm_safetensors_fetch(&file, s, (void *)(uintptr_t)tensors[i].data);
+        else status = cm_tensor_fetch(s, (void *)(uintptr_t)tensors[i].data);
     }
-    cm_safetensors_close(&file);
+    cm_tensors_close(&file);
     return status;
 }
 

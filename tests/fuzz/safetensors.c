@@ -2,23 +2,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "io/safetensors.h"
+#include "support/tensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     cm_context *context;
-    cm_safetensors st;
+    cm_tensors st;
     volatile float sink = 0;
     if (cm_context_create(NULL, &context) != CM_OK) return 0;
-    if (cm_safetensors_parse(context, "input", data, size, &st) == CM_OK) {
+    if (open_bytes(context, "input", data, size, &st) == CM_OK) {
         for (size_t i = 0; i < st.count; i++) {
             float *v = malloc((st.tensors[i].count + 1) * sizeof *v);
-            cm_tensor_widen(&st.tensors[i], v);
+            (void)cm_tensor_read(&st.tensors[i], v);
             if (st.tensors[i].count) sink = v[st.tensors[i].count - 1];
             free(v);
         }
-        cm_safetensors_close(&st);
+        cm_tensors_close(&st);
     }
     (void)sink;
     cm_context_free(context);

@@ -70,7 +70,7 @@ static void check_scales(const golden_file *f, golden_result *r)
         } forms[] = {{"cm_t", 0, 0}, {"cm_t2", 1, 0}, {"pd_t", 0, 1}, {"pd_t2", 0.5, 1}, {"pd_t3", 1, 1}};
         for (size_t i = 0; i < 5; i++) {
             (void)snprintf(name, sizeof name, "%s.%d", forms[i].name, n);
-            if (cm_safetensors_find(&f->st, name))
+            if (cm_tensors_find(&f->st, name))
                 check_points(f, r, name, forms[i].first, n + forms[i].progressive, n - 1 + forms[i].progressive);
         }
     }
@@ -407,7 +407,7 @@ static void check_stacked(const golden_file *f, golden_result *r, const char *se
     double *b = golden_read(f, name, NULL);
     (void)snprintf(name, sizeof name, "%s.randint10_after_randn", prefix);
     double *k = golden_read(f, name, NULL);
-    const cm_tensor *t = cm_safetensors_find(&f->st, cm_name_of("%s.randn", prefix).text);
+    const cm_tensor *t = cm_tensors_find(&f->st, cm_name_of("%s.randn", prefix).text);
     size_t n = t ? (size_t)t->shape[0] : 0, size = n ? count / n : 0;
     float *got = calloc(size + 1, sizeof *got);
     const char *at = seeds;

@@ -12,6 +12,7 @@
 #include <consistency/model.h>
 
 #include "golden.h"
+#include "support/tensors.h"
 
 static int ends_with(const char *text, const char *end)
 {
@@ -27,11 +28,11 @@ static int acceptable(cm_status s)
 /* Parses a damaged copy: any answer but a clean one is for the sanitizers. */
 static void parse_copy(cm_context *context, const unsigned char *data, size_t size, golden_result *r)
 {
-    cm_safetensors st;
+    cm_tensors st;
     unsigned char *exact = malloc(size ? size : 1); /* so that reading past the end shows */
     memcpy(exact, data, size);
-    cm_status status = cm_safetensors_parse(context, "damaged", exact, size, &st);
-    if (status == CM_OK) cm_safetensors_close(&st);
+    cm_status status = open_bytes(context, "damaged", exact, size, &st);
+    if (status == CM_OK) cm_tensors_close(&st);
     else if (!acceptable(status)) golden_fail(r, "damaged copy: status %s", cm_status_name(status));
     r->compared++;
     free(exact);
@@ -57,11 +58,12 @@ static void damage(cm_context *context, const char *path, golden_result *r)
 static void run_hostile(cm_context *context, const char *path, golden_result *r)
 {
     cm_model *model;
-    cm_safetensors st;
-    cm_status parsed = cm_safetensors_open(context, path, &st), loaded = cm_model_load(context, path, NULL, &model);
+    cm_tensors st;
+    cm_status parsed = cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st),
+              loaded = cm_model_load(context, path, NULL, &model);
     if (parsed == CM_OK) {
         golden_fail(r, "was read although it has to be refused");
-        cm_safetensors_close(&st);
+        cm_tensors_close(&st);
     } else if (!acceptable(parsed) || !acceptable(loaded) || model) {
         golden_fail(r, "status %s", cm_status_name(parsed));
     } else if (strlen(cm_last_message()) < 20 || !strstr(cm_last_message(), path)) {
@@ -75,7 +77,7 @@ static void run_hostile(cm_context *context, const char *path, golden_result *r)
 /* --- files with outputs --------------------------------------------------------------------- */
 
 /* X_io.safetensors with X inside `name`; the longest X. */
-static int find_io(cm_context *context, const char *folder, const char *name, cm_safetensors *out)
+static int find_io(cm_context *context, const char *folder, const char *name, cm_tensors *out)
 {
     DIR *d = opendir(folder);
     struct dirent *e;
@@ -94,12 +96,12 @@ static int find_io(cm_context *context, const char *folder, const char *name, cm
     if (d) closedir(d);
     if (!longest) return 0;
     (void)snprintf(path, sizeof path, "%s/%s", folder, best);
-    return cm_safetensors_open(context, path, out) == CM_OK;
+    return cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, out) == CM_OK;
 }
 
-static char *make_config(const cm_safetensors *io)
+static char *make_config(const cm_tensors *io)
 {
-    json_t *config = json_loads(cm_safetensors_metadata(io, "config"), 0, NULL);
+    json_t *config = json_loads(cm_tensors_metadata(io, "config"), 0, NULL);
     json_object_set_new(config, "type", json_string("adm"));
     json_t *all = json_pack("{s:o,s:{s:s}}", "network", config, "precond", "type", "none");
     char *text = json_dumps(all, 0);
@@ -107,17 +109,17 @@ static char *make_config(const cm_safetensors *io)
     return text;
 }
 
-static float *floats(const cm_safetensors *st, const char *name, size_t *count)
+static float *floats(const cm_tensors *st, const char *name, size_t *count)
 {
-    const cm_tensor *t = cm_safetensors_find(st, name);
+    const cm_tensor *t = cm_tensors_find(st, name);
     if (!t) return NULL;
     float *out = malloc((t->count + 1) * sizeof *out);
-    cm_tensor_widen(t, out);
+    (void)cm_tensor_read(t, out);
     *count = t->count;
     return out;
 }
 
-static void compare_output(cm_model *model, const cm_safetensors *io, int half, golden_result *r)
+static void compare_output(cm_model *model, const cm_tensors *io, int half, golden_result *r)
 {
     size_t n = 0, nx = 0, nout = 0, ny = 0;
     float *x = floats(io, "x", &nx), *t = floats(io, "timesteps", &n), *y = floats(io, "y", &ny);
@@ -138,18 +140,18 @@ static void compare_output(cm_model *model, const cm_safetensors *io, int half, 
 
 static void run_good(cm_context *context, const char *folder, const char *name, const char *path, golden_result *r)
 {
-    cm_safetensors st, io;
+    cm_tensors st, io;
     cm_model *model;
     cm_load_options o;
-    if (cm_safetensors_open(context, path, &st) != CM_OK) {
+    if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st) != CM_OK) {
         golden_fail(r, "%s", cm_last_message());
         return;
     }
     r->compared++;
-    const cm_tensor *s = cm_safetensors_find(&st, "s");
+    const cm_tensor *s = cm_tensors_find(&st, "s");
     float v = 0;
-    if (s && s->rank == 0) cm_tensor_widen(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
-    if (strstr(name, "escaped") && !cm_safetensors_find(&st, "ab\"\\\xc3\xa9"))
+    if (s && s->rank == 0) (void)cm_tensor_read(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
+    if (strstr(name, "escaped") && !cm_tensors_find(&st, "ab\"\\\xc3\xa9"))
         golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
     if (find_io(context, folder, name, &io)) {
         char *config = make_config(&io);
@@ -159,16 +161,16 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
         else compare_output(model, &io, st.count && st.tensors[0].type == CM_TENSOR_F16, r);
         cm_model_free(model);
         free(config);
-        cm_safetensors_close(&io);
+        cm_tensors_close(&io);
     }
-    cm_safetensors_close(&st);
+    cm_tensors_close(&st);
     damage(context, path, r);
 }
 
 void golden_checkpoint(cm_context *context, const char *folder, const char *name, golden_result *r)
 {
     char path[8192];
-    cm_safetensors st;
+    cm_tensors st;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     if (!ends_with(name, ".safetensors")) {
         const char *end = strrchr(name, '.');
@@ -178,8 +180,9 @@ void golden_checkpoint(cm_context *context, const char *folder, const char *name
     } else if (strncmp(name, "h_", 2) == 0) {
         run_hostile(context, path, r);
     } else if (ends_with(name, "_io.safetensors") || ends_with(name, "_expected.safetensors")) {
-        if (cm_safetensors_open(context, path, &st) != CM_OK) golden_fail(r, "%s", cm_last_message());
-        else cm_safetensors_close(&st); /* the numbers themselves are used by the files they belong to */
+        if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st) != CM_OK)
+            golden_fail(r, "%s", cm_last_message());
+        else cm_tensors_close(&st); /* the numbers themselves are used by the files they belong to */
         r->compared++;
     } else {
         run_good(context, folder, name, path, r);

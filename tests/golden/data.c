@@ -18,7 +18,7 @@ static int open_expected(cm_context *context, const char *folder, golden_file *f
     static char path[4096];
     (void)snprintf(path, sizeof path, "%s/expected.safetensors", folder);
     *f = (golden_file){context, path, folder, "expected.safetensors", {0}, NULL};
-    if (cm_safetensors_open(context, path, &f->st) == CM_OK) return 1;
+    if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &f->st) == CM_OK) return 1;
     golden_fail(r, "%s", cm_last_message());
     return 0;
 }
@@ -92,7 +92,7 @@ static void check_to_u8(const golden_file *f, golden_result *r)
 {
     size_t n = 0;
     double *x = golden_read(f, "sample_to_u8.x", &n);
-    const cm_tensor *edm = cm_safetensors_find(&f->st, "sample_to_u8.edm");
+    const cm_tensor *edm = cm_tensors_find(&f->st, "sample_to_u8.edm");
     float *v = calloc(n, sizeof *v);
     uint8_t *u = calloc(n, 1);
     for (size_t i = 0; i < n; i++) v[i] = (float)x[i];
@@ -123,7 +123,7 @@ static void check_images(cm_context *context, const char *folder, golden_result 
         if (strchr(f.st.tensors[i].name, '/')) check_picture(context, folder, &f.st.tensors[i], r);
     check_to_u8(&f, r);
     check_bad_pictures(context, folder, r);
-    cm_safetensors_close(&f.st);
+    cm_tensors_close(&f.st);
 }
 
 /* --- npz -------------------------------------------------------------------------- */
@@ -203,7 +203,7 @@ static void check_npz(cm_context *context, const char *folder, golden_result *r)
         if (n > 4 && strcmp(e->d_name + n - 4, ".npz") == 0) check_archive(context, &f, folder, e->d_name, r);
     }
     if (d) closedir(d);
-    cm_safetensors_close(&f.st);
+    cm_tensors_close(&f.st);
 }
 
 int golden_data(cm_context *context, const char *folder, const char *name, golden_result *r)

@@ -89,7 +89,7 @@ static int open_file(const golden_file *f, golden_result *r, editing *e, const c
     memset(e, 0, sizeof *e);
     e->f = f;
     e->r = r;
-    int good = toy_weights(f, r, &e->t, &e->m, "cm", 1, cm_safetensors_find(&f->st, images));
+    int good = toy_weights(f, r, &e->t, &e->m, "cm", 1, cm_tensors_find(&f->st, images));
     e->y = read_floats(f, images, &e->n);
     e->start = start ? golden_read(f, start, NULL) : NULL;
     e->m.precond.sigma_min = golden_number(f, "eps", e->m.precond.sigma_min);
@@ -153,11 +153,11 @@ static double *matrix(const golden_file *f, const char *name, size_t side)
     const char *slash = strrchr(f->path, '/');
     (void)snprintf(path, sizeof path, "%.*s/edit_matrices.safetensors", slash ? (int)(slash - f->path) : 1,
                    slash ? f->path : ".");
-    if (cm_safetensors_open(f->context, path, &m.st) != CM_OK) return NULL;
+    if (cm_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &m.st) != CM_OK) return NULL;
     double *q = golden_read(&m, name, &n), *t = n == side * side ? calloc(n, sizeof *t) : NULL;
     for (size_t i = 0; t && i < n; i++) t[i % side * side + i / side] = q[i];
     free(q);
-    cm_safetensors_close(&m.st);
+    cm_tensors_close(&m.st);
     return t;
 }
 
@@ -165,7 +165,7 @@ static double *matrix(const golden_file *f, const char *name, size_t side)
  * as one mask of 3 x H x W. */
 static float *expand_omega(const golden_file *f, const editing *e, int32_t p)
 {
-    const cm_tensor *t = cm_safetensors_find(&f->st, "omega");
+    const cm_tensor *t = cm_tensors_find(&f->st, "omega");
     size_t n = 0, h = (size_t)e->m.height, w = (size_t)e->m.width, side = (size_t)p;
     float *omega = t ? read_floats(f, "omega", &n) : NULL, *mask = calloc(e->n, sizeof *mask);
     for (size_t i = 0; omega && i < e->n; i++) {

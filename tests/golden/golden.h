@@ -3,8 +3,10 @@
 #ifndef TESTS_GOLDEN_H
 #define TESTS_GOLDEN_H
 
+#include <jansson.h>
+
 #include "base/context.h"
-#include "io/safetensors.h"
+#include "io/tensors.h"
 
 /* Networks run with direct convolutions only (-l). */
 extern int golden_lean;
@@ -21,7 +23,7 @@ typedef struct golden_result {
 typedef struct golden_file {
     cm_context *context;
     const char *path, *folder, *name;
-    cm_safetensors st;
+    cm_tensors st;
     json_t *used; /* members of the metadata that were read; NULL: not counted */
 } golden_file;
 

@@ -88,7 +88,7 @@ typedef struct {
  * of VP loses digits in float32; "sin" fills nearly cancel. */
 static tolerances rule(const golden_file *f, const net_case *c)
 {
-    const char *name = cm_safetensors_metadata(&f->st, "case");
+    const char *name = cm_tensors_metadata(&f->st, "case");
     tolerances t = {1e-4, 1e-3, 2e-3};
     if (strncmp(c->wrapper, "VP", 2) == 0) t.x = t.param = 2e-3;
     if (name && strcmp(name, "adm_uncond_updown") == 0) t.row = 5e-3;
@@ -206,7 +206,7 @@ static double *read_cotangent(const golden_file *f, const net_case *c, const inp
 {
     size_t per, count = in->n * (size_t)in->h * (size_t)in->w * (size_t)in->channels;
     const json_t *key = json_object_get(c->fill_json, "cotangent_key_index");
-    if (cm_safetensors_find(&f->st, "cotangent")) return golden_images_read(f, c, "cotangent", in, &per);
+    if (cm_tensors_find(&f->st, "cotangent")) return golden_images_read(f, c, "cotangent", in, &per);
     if (!json_is_integer(key)) return NULL;
     double *v = malloc(count * sizeof *v), *planes = v;
     for (size_t i = 0; i < count; i++)
@@ -238,7 +238,7 @@ void golden_gradients(const golden_file *f, const golden_file *grads, const net_
         return;
     }
     if (c->family == EDM) golden_augment_read(f, c, &in);
-    if (c->family != ADM && !cm_safetensors_find(&f->st, "x")) x = golden_scaled(&in);
+    if (c->family != ADM && !cm_tensors_find(&f->st, "x")) x = golden_scaled(&in);
     cotangent = read_cotangent(f, c, &in);
     if (!cotangent) golden_fail(r, "no cotangent");
     else status = open_backward(f, c, precond, &in, table, &b);
@@ -252,7 +252,7 @@ void golden_gradients(const golden_file *f, const golden_file *grads, const net_
         tolerances t = rule(f, c);
         compare_x(grads, c, &in, &b, t.x, r);
         compare_params(grads, &b, names, n, dead, t.param, r);
-        if (cm_safetensors_find(&grads->st, "grad_proj")) compare_rows(grads, &b, names, n, dead, t.row, r);
+        if (cm_tensors_find(&grads->st, "grad_proj")) compare_rows(grads, &b, names, n, dead, t.row, r);
         for (int k = 0; k < n; k++) free(names[k].name);
         free(names);
         json_decref(dead);

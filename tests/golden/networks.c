@@ -245,7 +245,7 @@ int golden_inputs_read(const golden_file *f, const net_case *c, const char *x_na
     memset(in, 0, sizeof *in);
     in->sigma = golden_read(f, sigma_name, &in->n);
     if (!in->sigma || in->n == 0) return 0;
-    const cm_tensor *t = cm_safetensors_find(&f->st, x_name);
+    const cm_tensor *t = cm_tensors_find(&f->st, x_name);
     if (t && t->rank == 4) {
         int nhwc = c->family == FLAX;
         in->h = (int32_t)t->shape[nhwc ? 1 : 2];
@@ -311,11 +311,11 @@ static void run_adm(golden_file *f, const net_case *c, golden_result *r)
         noisy = in;
         noisy.sigma = golden_read(f, "sigma", NULL);
         double *x = golden_read(f, "x_noisy", NULL);
-        if (noisy.sigma && !x && !cm_safetensors_find(&f->st, "x")) x = golden_scaled(&noisy);
+        if (noisy.sigma && !x && !cm_tensors_find(&f->st, "x")) x = golden_scaled(&noisy);
         if (noisy.sigma && x && per) {
-            if (cm_safetensors_find(&f->st, "denoised.edm"))
+            if (cm_tensors_find(&f->st, "denoised.edm"))
                 check(f, c, r, edm, &noisy, x, NULL, 1, 0, "denoised.edm", NULL, tol, 0);
-            if (cm_safetensors_find(&f->st, "denoised.cm"))
+            if (cm_tensors_find(&f->st, "denoised.cm"))
                 check(f, c, r, cm, &noisy, x, NULL, 1, 0, "denoised.cm", NULL, tol, 0);
         }
         free(noisy.sigma);
@@ -352,13 +352,13 @@ static void run_edm(golden_file *f, const net_case *c, golden_result *r)
         golden_fail(r, "no inputs that can be read");
     } else {
         golden_augment_read(f, c, &in);
-        if (!cm_safetensors_find(&f->st, "x")) x = golden_scaled(&in);
+        if (!cm_tensors_find(&f->st, "x")) x = golden_scaled(&in);
         const double *start = x ? x : in.x;
         check_c_noise(f, c, r, &in, table);
         check(f, c, r, c->precond, &in, start, table, 1, 1, "D_x", "F_x", tol, raw);
-        if (cm_safetensors_find(&f->st, "D_x.nolabel"))
+        if (cm_tensors_find(&f->st, "D_x.nolabel"))
             check(f, c, r, c->precond, &in, start, table, 0, 1, "D_x.nolabel", NULL, tol, 0);
-        if (cm_safetensors_find(&f->st, "D_x.noaug"))
+        if (cm_tensors_find(&f->st, "D_x.noaug"))
             check(f, c, r, c->precond, &in, start, table, 1, 0, "D_x.noaug", NULL, tol, 0);
     }
     free(x);
@@ -374,9 +374,9 @@ static void run_flax(golden_file *f, const net_case *c, golden_result *r)
     if (!golden_inputs_read(f, c, "x", "sigma", &in)) {
         golden_fail(r, "no inputs that can be read");
     } else {
-        if (!cm_safetensors_find(&f->st, "x")) x = golden_scaled(&in);
+        if (!cm_tensors_find(&f->st, "x")) x = golden_scaled(&in);
         check(f, c, r, cm, &in, x ? x : in.x, NULL, 0, 0, "denoised.cm", "F_x", tol, tol);
-        if (cm_safetensors_find(&f->st, "denoised.edm"))
+        if (cm_tensors_find(&f->st, "denoised.edm"))
             check(f, c, r, edm, &in, x ? x : in.x, NULL, 0, 0, "denoised.edm", NULL, tol, 0);
     }
     free(x);
@@ -407,9 +407,9 @@ int golden_case_open(const golden_file *f, const char *name, golden_file *out, n
         (void)snprintf(path, sizeof path, "%s/%s", f->folder, e->d_name);
         *out = *f;
         out->used = NULL;
-        if (cm_safetensors_open(f->context, path, &out->st) != CM_OK) continue;
+        if (cm_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &out->st) != CM_OK) continue;
         found = strcmp(text_of(out, "case"), name) == 0 && !all_gradients(out) && golden_case_read(out, c);
-        if (!found) cm_safetensors_close(&out->st);
+        if (!found) cm_tensors_close(&out->st);
     }
     if (d) closedir(d);
     return found;
@@ -444,7 +444,7 @@ static void run_probe(golden_file *f, golden_result *r)
         golden_inputs_free(&in);
         json_decref(none);
         golden_case_free(&c);
-        cm_safetensors_close(&other.st);
+        cm_tensors_close(&other.st);
     }
 }
 
@@ -485,7 +485,7 @@ static void run_weights(golden_file *f, const char *name, golden_result *r)
     fill_model_free(m);
     json_decref(none);
     golden_case_free(&c);
-    cm_safetensors_close(&other.st);
+    cm_tensors_close(&other.st);
 }
 
 static int any_tensor(const golden_file *f, const char *end)
@@ -574,8 +574,7 @@ void golden_network(golden_file *f, golden_result *r)
         golden_fail(r, "the case is '%s'", text_of(f, "case"));
     (void)golden_metadata(f, "dead_params"); /* parameters without a gradient, where gradients are compared */
     (void)golden_metadata(f, "grad_proj_keys");
-    int config = cm_safetensors_metadata(&f->st, "config") != NULL,
-        fill = cm_safetensors_metadata(&f->st, "fill") != NULL;
+    int config = cm_tensors_metadata(&f->st, "config") != NULL, fill = cm_tensors_metadata(&f->st, "fill") != NULL;
     if (all_gradients(f)) {
         golden_file other;
         if (!golden_case_open(f, text_of(f, "case"), &other, &c)) {
@@ -585,10 +584,10 @@ void golden_network(golden_file *f, golden_result *r)
         check_same_config(f, &c, r);
         golden_gradients(&other, f, &c, r);
         golden_case_free(&c);
-        cm_safetensors_close(&other.st);
+        cm_tensors_close(&other.st);
     } else if (!config && any_tensor(f, ".out")) {
         run_probe(f, r);
-    } else if (config && !fill && cm_safetensors_metadata(&f->st, "case")) {
+    } else if (config && !fill && cm_tensors_metadata(&f->st, "case")) {
         run_weights(f, text_of(f, "case"), r);
     } else if (!config || !golden_case_read(f, &c)) {
         golden_fail(r, "metadata without a config and fill that can be read");

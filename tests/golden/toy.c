@@ -116,7 +116,7 @@ int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int consiste
 {
     size_t steps = 0, values = 0;
     const char *latents = edm ? "latents" : "noise.0_xT_unit";
-    int good = toy_weights(f, r, t, m, consistency ? "cm" : "edm", !edm, cm_safetensors_find(&f->st, latents));
+    int good = toy_weights(f, r, t, m, consistency ? "cm" : "edm", !edm, cm_tensors_find(&f->st, latents));
     t->y = golden_read(f, "y", NULL);
     *start = golden_read(f, latents, n);
     *want = golden_read(f, "sample.f64", &values);

@@ -82,7 +82,7 @@ void run_loss(golden_file *f, golden_result *r)
 {
     char mode[16];
     const cm_objective *o = cm_objective_by_name(text(f, "mode", mode, sizeof mode));
-    const cm_tensor *shape = cm_safetensors_find(&f->st, "x0");
+    const cm_tensor *shape = cm_tensors_find(&f->st, "x0");
     size_t n, count = 0;
     double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL),
            *index = golden_read(f, "indices", &n);

@@ -137,13 +137,13 @@ static void set_up(replay *w, golden_result *r)
     golden_says(w->f, r, "rule",
                 "student starts equal to the teacher; when N changes (before the step that uses the new N) "
                 "teacher := student and the optimizer state is reset");
-    if (w->t.p > 0 && !cm_safetensors_find(&w->f->st, "dropout_masks"))
+    if (w->t.p > 0 && !cm_tensors_find(&w->f->st, "dropout_masks"))
         golden_fail(r, "dropout is %g, but there are no masks", w->t.p);
     if (w->s.distance.metric < 0 || w->s.weighting < 0 || w->s.ode < 0 || w->c.mu < 0 || w->c.scales < 0)
         golden_fail(r, "a loss_norm, weight_schedule, solver or schedule that is not known");
     for (int which = 0; which < 3; which++) set_precond(&w->t, which, which == 2 ? "edm" : w->o->precond);
     read_weights(w->f, "init", w->t.weight[0], &w->t.params);
-    if (!read_weights(w->f, "teacher", w->t.weight[2], &w->t.params) || !cm_safetensors_find(&w->f->st, "teacher.M"))
+    if (!read_weights(w->f, "teacher", w->t.weight[2], &w->t.params) || !cm_tensors_find(&w->f->st, "teacher.M"))
         memcpy(w->t.weight[2], w->t.weight[0], sizeof w->t.weight[0]);
     to_float(w->t.weight[0], w->p);
     memcpy(w->target, w->p, sizeof w->p);
@@ -183,7 +183,7 @@ void run_train(golden_file *f, golden_result *r)
     double *masks = golden_read(f, "dropout_masks", NULL), *lr = golden_read(f, "lr", NULL);
     double *scales = golden_read(f, "N", NULL), *mu = golden_read(f, "mu", NULL);
     int32_t *all_labels = integers(f, "labels", &labels_count), labels[64];
-    const cm_tensor *shape = cm_safetensors_find(&f->st, "batch_index");
+    const cm_tensor *shape = cm_tensors_find(&f->st, "batch_index");
     w.steps = (size_t)shape->shape[0];
     w.batch = (size_t)shape->shape[1];
     golden_agrees(f, r, "steps", (double)w.steps);
@@ -223,8 +223,8 @@ void run_train(golden_file *f, golden_result *r)
     }
     compare(f, r, "losses", w.steps * w.batch, losses, FLOAT32);
     compare(f, r, "params_flat_per_step", w.steps * (size_t)w.t.params, flat, FLOAT32);
-    if (cm_safetensors_find(&f->st, "final.net.M")) check_final(&w, r, "net", w.p);
-    if (cm_safetensors_find(&f->st, "final.target.M")) check_final(&w, r, "target", w.target);
+    if (cm_tensors_find(&f->st, "final.net.M")) check_final(&w, r, "net", w.p);
+    if (cm_tensors_find(&f->st, "final.target.M")) check_final(&w, r, "target", w.target);
     for (int i = 0; i < w.rates; i++) {
         char set[32];
         (void)snprintf(set, sizeof set, "ema_%g", w.rate[i]);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/safetensors.h"
 #include "nets/flax_names.h"
 
 static double hash_value(uint64_t seed, uint64_t k, uint64_t i)

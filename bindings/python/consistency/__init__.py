@@ -30,7 +30,7 @@ import time
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type, Union
 
-from . import _values
+from . import _source, _values
 from ._handle import Error, Handle
 from ._interrupt import Interrupt, guarded
 from ._lib import (CM_ERR_CANCELLED, Condition, ContextOptions, DenoiseOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
@@ -127,10 +127,11 @@ class Model(Handle):
     collector."""
 
     _what, _free = "model", lib.cm_model_free
+    _source: Any = None
 
     def __init__(self, handle: Any) -> None:
         if not isinstance(handle, C.c_void_p):
-            raise TypeError("a model is made by Model.load(path), Model.create(...) or Trainer.model()")
+            raise TypeError("a model is made by Model.load(source), Model.create(...) or Trainer.model()")
         self._handle = handle
         info = ModelInfo()
         lib.cm_model_info_init(C.byref(info), C.sizeof(info))
@@ -154,20 +155,36 @@ class Model(Handle):
         return [name.decode() if name else None for name in names] if any(names) else []
 
     @classmethod
-    def load(cls, path: Path, config: Optional[Dict[str, Any]] = None, allow_nonfinite: bool = False,
-             copy: bool = False) -> "Model":
-        """config: a dict with members network, precond, image for files that carry no configuration; classes, a list of
+    def load(cls, source: Union["os.PathLike[str]", str, bytes, Any], config: Optional[Dict[str, Any]] = None,
+             allow_nonfinite: bool = False, copy: bool = False,
+             progress: Optional[Callable[[int, int], Any]] = None) -> "Model":
+        """source: the name of a file (text or a pathlib.Path), the content of one (bytes, bytearray, mmap, an array of
+        bytes), or a binary file object with read and seek.
+
+        config: a dict with members network, precond, image for files that carry no configuration; classes, a list of
         names, for those that carry none.
-        copy: True reads the weights into memory, so that the file may change or go away while the model is in use."""
+        copy: True reads the weights into memory, so that the file or the memory may change or go away while the model is
+        in use; without it content is used in place and kept alive.  What a file object reads is always copied.
+        progress: a function (bytes done, bytes in total) that may return a true value to stop."""
         options = LoadOptions()
         lib.cm_load_options_init(C.byref(options), C.sizeof(options))
         options.allow_nonfinite = _values.flag(allow_nonfinite, "allow_nonfinite")
         options.copy = _values.flag(copy, "copy")
         options.config_json = json.dumps(config).encode() if config is not None else None
-        handle = C.c_void_p()
-        with _context() as context:
-            _check(lib.cm_model_load(context, _values.path(path), C.byref(options), C.byref(handle)))
-        return cls(handle)
+        handle, failure = C.c_void_p(), []  # type: Any, List[BaseException]
+
+        def on_progress(_: Any, done: int, total: int) -> Any:
+            return progress and progress(done, total)
+
+        with Interrupt() as interrupt, _context() as context:
+            options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+            status, kept = _source.load(source, context, options, handle, failure, interrupt)
+        if failure and status:
+            raise failure[0]
+        _check(status)
+        model = cls(handle)
+        model._source = kept  # borrowed bytes
+        return model
 
     @classmethod
     def create(cls, config: Dict[str, Any], seed: int = 0) -> "Model":

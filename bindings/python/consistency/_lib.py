@@ -40,6 +40,7 @@ def _load() -> Any:
 
 
 PROGRESS = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_uint64, C.c_uint64)
+READ = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_uint64, C.c_void_p, C.c_size_t)
 ALLOC = C.CFUNCTYPE(C.c_void_p, C.c_void_p, C.c_size_t, C.c_size_t)
 FREE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
 LOG = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)
@@ -63,7 +64,13 @@ class ContextOptions(Struct):
 class LoadOptions(Struct):
     _c_name = "cm_load_options"
     _fields_ = [("struct_size", C.c_uint32), ("allow_nonfinite", C.c_int32), ("config_json", C.c_char_p),
-                ("progress", PROGRESS), ("progress_user", C.c_void_p), ("copy", C.c_int32)]
+                ("progress", PROGRESS), ("progress_user", C.c_void_p), ("copy", C.c_int32), ("reserved", C.c_int32)]
+
+
+class Reader(Struct):
+    _c_name = "cm_reader"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("size", C.c_uint64), ("read", READ),
+                ("user", C.c_void_p)]
 
 
 class SaveOptions(Struct):
@@ -176,8 +183,9 @@ class EditMap(Struct):
                 ("inverse", MAP), ("user", C.c_void_p)]
 
 
-STRUCTS: List[Any] = [ContextOptions, LoadOptions, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions, SampleOptions, SamplerInfo,
-           DatasetOptions, DatasetInfo, TrainInputs, TrainReport, Images, EditOptions, EditMap]
+STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
+                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, TrainReport, Images, EditOptions,
+                      EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -200,6 +208,9 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
     "cm_model_load": (C.c_int, [_p, C.c_char_p, C.POINTER(LoadOptions), C.POINTER(_p)]),
+    "cm_reader_init": (None, [C.POINTER(Reader), _size]),
+    "cm_model_load_memory": (C.c_int, [_p, _p, _size, C.POINTER(LoadOptions), C.POINTER(_p)]),
+    "cm_model_load_stream": (C.c_int, [_p, C.POINTER(Reader), C.POINTER(LoadOptions), C.POINTER(_p)]),
     "cm_model_free": (None, [_p]),
     "cm_model_save": (C.c_int, [_p, C.c_char_p, C.POINTER(SaveOptions)]),
     "cm_model_info_get": (C.c_int, [_p, C.POINTER(ModelInfo)]),

@@ -1,0 +1,105 @@
+/* tensors.h - the tensors of a model by name, whatever format holds them.
+ *
+ * A format is one row: `recognise` looks at the first bytes (or at the name of a folder), `open` lists the
+ * tensors and the metadata, `read` gives the values of a tensor that does not lie in memory as the list says.
+ * What a tensor is called, its shape, type and order are what the rest of the library asks for: PyTorch's
+ * (docs/model-file.md).  A format that stores kernels as height, width, in, out, compresses them or holds
+ * doubles lists the shape it gives, leaves `data` NULL and rearranges in `read`.  One that knows its network
+ * in another form writes the JSON of the native file's metadata; one that holds several sets of weights lists
+ * the tensors of one. */
+#ifndef CM_IO_TENSORS_H
+#define CM_IO_TENSORS_H
+
+#include "io/input.h"
+
+enum {
+    CM_TENSOR_RANK = 8,
+    CM_TENSOR_NAME = 4096, /* bytes */
+    CM_TENSORS_MAX = 65536,
+    CM_TENSORS_MAX_METADATA = 65536
+};
+
+typedef enum cm_tensor_type {
+    CM_TENSOR_BOOL,
+    CM_TENSOR_U8,
+    CM_TENSOR_I8,
+    CM_TENSOR_U16,
+    CM_TENSOR_I16,
+    CM_TENSOR_F16,
+    CM_TENSOR_BF16,
+    CM_TENSOR_U32,
+    CM_TENSOR_I32,
+    CM_TENSOR_F32,
+    CM_TENSOR_U64,
+    CM_TENSOR_I64,
+    CM_TENSOR_F64
+} cm_tensor_type;
+/* "F32"; 4. */
+const char *cm_tensor_type_name(cm_tensor_type type);
+size_t cm_tensor_type_size(cm_tensor_type type);
+/* -1 when there is no type of that name. */
+int cm_tensor_type_of(const char *name);
+
+typedef struct cm_tensors cm_tensors;
+
+/* Row-major, little-endian. */
+typedef struct cm_tensor {
+    const char *name; /* borrowed */
+    cm_tensor_type type;
+    int rank;
+    int64_t shape[CM_TENSOR_RANK];
+    size_t count, bytes;
+    const unsigned char *data; /* not aligned; NULL: the format reads it      */
+    size_t offset;             /* in the input, where the format has use for it */
+    const cm_tensors *from;    /* NULL where there is no file                 */
+} cm_tensor;
+
+typedef struct cm_tensor_note {
+    const char *key, *value; /* borrowed */
+} cm_tensor_note;
+
+typedef struct cm_tensor_format {
+    const char *name;
+    /* Of the first n bytes, at most 4096; more can be read from the input. */
+    int (*recognise)(const cm_input *input, const unsigned char *first, size_t n);
+    /* Fills in tensors, metadata and state; what it leaves when it fails is closed. */
+    cm_status (*open)(cm_tensors *tensors);
+    /* All bytes of a tensor. */
+    cm_status (*read)(const cm_tensor *tensor, void *out);
+    void (*close)(cm_tensors *tensors);
+} cm_tensor_format;
+
+extern const cm_tensor_format cm_format_safetensors;
+
+struct cm_tensors {
+    cm_context *context;
+    const cm_tensor_format *format;
+    cm_input input;
+    cm_tensor *tensors;
+    size_t count, room;
+    cm_tensor_note *metadata;
+    size_t metadata_count, metadata_room;
+    void *state; /* the format's */
+};
+
+/* Finds the format and opens; the input is taken over, also when that fails.  `out` stays where it is until it is
+ * closed: tensors point to it. */
+cm_status cm_tensors_open(cm_input *input, cm_tensors *out);
+/* The same by formats of the caller's: NULL ends them, the first says what is wrong with what nobody recognises. */
+cm_status cm_tensors_open_as(const cm_tensor_format *const *formats, cm_input *input, cm_tensors *out);
+cm_status cm_tensors_open_file(cm_context *context, const char *path, cm_input_access access, cm_tensors *out);
+void cm_tensors_close(cm_tensors *tensors);
+
+/* NULL when there is no such tensor or entry. */
+const cm_tensor *cm_tensors_find(const cm_tensors *tensors, const char *name);
+const char *cm_tensors_metadata(const cm_tensors *tensors, const char *key);
+
+/* The bytes as they are; widened to float32 (integers and F64 are converted). */
+cm_status cm_tensor_fetch(const cm_tensor *tensor, void *out);
+cm_status cm_tensor_read(const cm_tensor *tensor, float *out);
+
+/* For formats: one element more, of rank 0 and without data; LIMIT, MEMORY.  Texts are borrowed. */
+cm_status cm_tensors_add(cm_tensors *tensors, const char *name, cm_tensor **out);
+cm_status cm_tensors_add_metadata(cm_tensors *tensors, const char *key, const char *value);
+
+#endif
