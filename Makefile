@@ -70,7 +70,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 # --- what there is -------------------------------------------------------------
 
-HEADERS := base model sampler edit image dataset trainer
+HEADERS := base model sampler edit image dataset trainer run
 BASE_C    := status number hint context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
@@ -85,13 +85,14 @@ DIFFUSION_C := condition schedule weighting precond classes model model_graph mo
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner learner_slice learner_weights trainer state
-API_C     := base model sampler edit image dataset trainer train_options
+RUN_C     := text memory files pages options config inputs estimate run
+API_C     := base model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
            $(KERNELS_C:%=kernels/%) $(CONV_C:%=conv/%) $(ATTENTION_C:%=attention/%) $(OPS_C:%=ops/%) \
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
-           $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(API_C:%=api/%)
+           $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(RUN_C:%=run/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
 EACH_LEVEL := pointwise gemm_f32 gemm_bf16 winograd_f32 winograd_bf16
 KERNELS := $(foreach kind,$(EACH_LEVEL),$(LEVELS:%=$(kind)-%)) gemm_bf16-native winograd_bf16-native bf16-plain bf16-amx
@@ -160,19 +161,15 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 # --- programs --------------------------------------------------------------------
 
-PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -MMD -MP -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
+PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
 SHARED_C := examples/cli.c examples/output.c
-TRAIN_C := examples/machine.c examples/pages.c
-$(BUILD)/bin/cm-train: MORE_C := $(TRAIN_C)
-$(BUILD)/bin/cm-train: MORE_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
-$(BUILD)/bin/cm-train: $(TRAIN_C)
-$(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(SHARED) $(BUILD)/lib/libconsistency.so
+$(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) $(MORE_C) -L$(BUILD)/lib -lconsistency $(MORE_LIBS) \
+	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
 include tests/tests.mk
 

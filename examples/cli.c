@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
+static void (*volatile stop_work)(void *); /* what a signal calls, NULL: it only leaves a note */
+static void *volatile stopped_work;
 
 double cli_seconds(void)
 {
@@ -131,6 +134,17 @@ int cli_next(cli *c, const char **value)
         return i;
     }
     return -1;
+}
+
+void cli_all(cli *c, const char **values, int repeated, const char **list, int most)
+{
+    const char *value;
+    int option, n = 0;
+    while ((option = cli_next(c, &value)) >= 0) {
+        if (option == repeated && n == most) cli_usage_error(c, "more than %d --%s", most, c->options[option].name);
+        if (option == repeated) list[n++] = value;
+        values[option] = c->options[option].value ? value : "1";
+    }
 }
 
 /* --- numbers ---------------------------------------------------------------------- */
@@ -324,12 +338,64 @@ int cli_fail(const cli *c, cm_status status)
     return CLI_FAILED;
 }
 
+void cli_clear_line(void)
+{
+    if (isatty(2)) fprintf(stderr, "\r\033[K");
+}
+
+void cli_log(void *user, int32_t level, const char *message)
+{
+    enum { SAID = 256 };
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static uint64_t said[SAID]; /* hashes (FNV-1a) of what has been said */
+    static int n;
+    const cli *c = user;
+    uint64_t hash = 14695981039346656037u;
+    if (level > CM_LOG_WARNING) return;
+    for (const char *at = message; *at; at++) hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+    pthread_mutex_lock(&lock);
+    int known = 0;
+    for (int i = 0; i < n; i++) known |= said[i] == hash;
+    if (!known && n < SAID) said[n++] = hash;
+    if (!known) cli_clear_line();
+    if (!known) fprintf(stderr, "%s: %s%s\n", c->program, level == CM_LOG_WARNING ? "warning: " : "", message);
+    pthread_mutex_unlock(&lock);
+}
+
+const char *cli_duration(double seconds, char text[40])
+{
+    if (seconds < 90) snprintf(text, 40, "%.0f seconds", seconds < 1 ? 1 : seconds);
+    else if (seconds < 90 * 60) snprintf(text, 40, "%.0f minutes", seconds / 60);
+    else if (seconds < 48 * 3600) snprintf(text, 40, "%.1f hours", seconds / 3600);
+    else snprintf(text, 40, "%.1f days", seconds / 86400);
+    return text;
+}
+
 /* --- progress --------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
-    if (interrupted) _exit(CLI_SIGNALLED + number); /* the second time at once */
+    if (interrupted && (!stop_work || number == SIGINT)) _exit(CLI_SIGNALLED + number); /* the second time at once */
     interrupted = number;
+    if (stop_work) stop_work(stopped_work);
+}
+
+void cli_catch_signals_for(void (*stop)(void *work), void *work)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    struct sigaction action, before;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    stopped_work = work;
+    stop_work = stop;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+}
+
+int cli_interrupted(void)
+{
+    return interrupted;
 }
 
 void cli_catch_signals(void)
@@ -370,7 +436,7 @@ int32_t cli_progress_step(void *progress, uint64_t done, uint64_t total)
 
 void cli_progress_end(cli_progress *p)
 {
-    if (!p->quiet && isatty(2)) fprintf(stderr, "\r\033[K");
+    if (!p->quiet) cli_clear_line();
 }
 
 /* Bytes of the UTF-8 character that begins at s; 0 where none does. */

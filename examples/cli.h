@@ -59,6 +59,9 @@ size_t cli_integers(const cli *c, const char *name, const char *text, int32_t lo
  * alone is -1.  A whole number is that number even where a class is called so, and a
  * name that holds a comma is given by its number. */
 size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t *out, size_t most);
+/* The value of every option into values[n_options], that of a flag as "1"; of an option that may be
+ * repeated, number `repeated`, all of them into list[most], the rest of which is NULL. */
+void cli_all(cli *c, const char **values, int repeated, const char **list, int most);
 /* The index of text among NULL-terminated names. */
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names);
 /* A JSON text given directly, or the contents of the file of that name
@@ -84,6 +87,18 @@ void cli_progress_end(cli_progress *p);
 /* SIGINT, SIGTERM and, unless it is ignored, SIGHUP ask for a stop; the second one ends
  * the program at once. */
 void cli_catch_signals(void);
+/* For work that is stopped by a call, such as cm_run_stop, inside the handler: SIGUSR1 too; what is
+ * ignored when the program begins stays ignored, and only a second Ctrl-C ends the program at once. */
+void cli_catch_signals_for(void (*stop)(void *work), void *work);
+/* The number of the signal that has asked for a stop, 0 for none. */
+int cli_interrupted(void);
+
+/* A context's log hook (`user` is the cli): each error and warning once, on standard error. */
+void cli_log(void *user, int32_t level, const char *message);
+/* Clears the live line of a terminal, before other words. */
+void cli_clear_line(void);
+/* Seconds as people say them: "40 seconds", "2.5 hours". */
+const char *cli_duration(double seconds, char text[40]);
 
 double cli_seconds(void);
 /* A JSON string with quotes and escapes; bytes that are no UTF-8 become U+FFFD. */

@@ -8,6 +8,7 @@
  *   edit.h     change given images
  *   dataset.h  pictures and their classes in training order
  *   trainer.h  networks learn
+ *   run.h      a training run: its directory, checkpoints, stop and resume
  *   image.h    8-bit conversion, JPEG and PNG, pages of pictures
  *
  * SPDX-License-Identifier: MIT */
@@ -20,6 +21,7 @@
 #include "consistency/edit.h"
 #include "consistency/dataset.h"
 #include "consistency/trainer.h"
+#include "consistency/run.h"
 #include "consistency/image.h"
 
 #endif

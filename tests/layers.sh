@@ -18,7 +18,8 @@ allowed() {
     diffusion) echo "base tensor graph nets" ;;
     data) echo "base tensor io" ;;
     train) echo "base tensor kernels graph nets diffusion data io" ;;
-    api) echo "base tensor dnnl io graph nets diffusion data train" ;;
+    run) echo "base io diffusion" ;;
+    api) echo "base tensor dnnl io graph nets diffusion data train run" ;;
     *) echo "unknown" ;;
     esac
 }

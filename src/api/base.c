@@ -46,28 +46,23 @@ const char *cm_build_info(void)
     return text;
 }
 
+#define SIZED(type)                                                                                                  \
+    {                                                                                                                \
+#type, sizeof(type)                                                                                          \
+    }
+
 size_t cm_abi_sizeof(const char *struct_name)
 {
     static const struct {
         const char *name;
         size_t size;
-    } structs[] = {{"cm_context_options", sizeof(cm_context_options)},
-                   {"cm_load_options", sizeof(cm_load_options)},
-                   {"cm_save_options", sizeof(cm_save_options)},
-                   {"cm_model_info", sizeof(cm_model_info)},
-                   {"cm_sampler_options", sizeof(cm_sampler_options)},
-                   {"cm_sample_options", sizeof(cm_sample_options)},
-                   {"cm_sampler_info", sizeof(cm_sampler_info)},
-                   {"cm_dataset_options", sizeof(cm_dataset_options)},
-                   {"cm_dataset_info", sizeof(cm_dataset_info)},
-                   {"cm_train_inputs", sizeof(cm_train_inputs)},
-                   {"cm_train_report", sizeof(cm_train_report)},
-                   {"cm_images", sizeof(cm_images)},
-                   {"cm_edit_options", sizeof(cm_edit_options)},
-                   {"cm_edit_map", sizeof(cm_edit_map)},
-                   {"cm_denoise_options", sizeof(cm_denoise_options)},
-                   {"cm_condition", sizeof(cm_condition)},
-                   {"cm_reader", sizeof(cm_reader)}};
+    } structs[] = {
+        SIZED(cm_context_options), SIZED(cm_load_options),   SIZED(cm_save_options),    SIZED(cm_model_info),
+        SIZED(cm_sampler_options), SIZED(cm_sample_options), SIZED(cm_sampler_info),    SIZED(cm_dataset_options),
+        SIZED(cm_dataset_info),    SIZED(cm_train_inputs),   SIZED(cm_train_report),    SIZED(cm_images),
+        SIZED(cm_edit_options),    SIZED(cm_edit_map),       SIZED(cm_denoise_options), SIZED(cm_condition),
+        SIZED(cm_reader),          SIZED(cm_run_info),       SIZED(cm_run_needs),       SIZED(cm_run_report),
+    };
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;
     return 0;

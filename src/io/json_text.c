@@ -60,9 +60,9 @@ int cm_json_end(cm_json_text *t)
 
 /* --- strings -------------------------------------------------------------------------- */
 
-/* The length of the well-formed UTF-8 sequence at p, 0 when there is none. */
-static size_t utf8_length(const unsigned char *p, size_t left)
+size_t cm_utf8_length(const char *text, size_t left)
 {
+    const unsigned char *p = (const unsigned char *)text;
     size_t n = p[0] < 0x80                   ? 1
                : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
                : (p[0] & 0xf0) == 0xe0       ? 3
@@ -134,7 +134,7 @@ char *cm_json_string(cm_json_text *t)
     if (!cm_json_take(t, '"')) return fail(t, "a string expected"), NULL;
     char *begin = t->at, *out = begin;
     while (t->at < t->end && *t->at != '"') {
-        size_t n = utf8_length((const unsigned char *)t->at, (size_t)(t->end - t->at));
+        size_t n = cm_utf8_length(t->at, (size_t)(t->end - t->at));
         if (n == 0) return fail(t, "broken UTF-8"), NULL;
         if ((unsigned char)*t->at < 0x20) return fail(t, "a control character in a string"), NULL;
         if (*t->at == '\\') {

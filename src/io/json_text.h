@@ -35,6 +35,8 @@ int cm_json_integer(cm_json_text *text, int64_t *out);
 int cm_json_skip(cm_json_text *text);
 /* Nothing but white space is left. */
 int cm_json_end(cm_json_text *text);
+/* The bytes of the well-formed UTF-8 character at text, 0 where there is none among the `left` bytes. */
+size_t cm_utf8_length(const char *text, size_t left);
 size_t cm_json_place(const cm_json_text *text);
 
 #endif

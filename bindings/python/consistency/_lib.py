@@ -168,6 +168,31 @@ class TrainReport(Struct):
 
 TRAIN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(TrainReport))
 
+
+class RunInfo(Struct):
+    _c_name = "cm_run_info"
+    _fields_ = [("struct_size", C.c_uint32), ("batch", _i), ("step", _l), ("steps", _l), ("images", C.c_uint64),
+                ("bad", C.c_uint64), ("parameters", C.c_uint64), ("pages", _l), ("sample_share", _d), ("channels", _i),
+                ("height", _i), ("width", _i), ("classes", _i), ("is_finished", _i), ("reserved", _i),
+                ("kind", C.c_char_p), ("classes_from", C.c_char_p), ("data", C.c_char_p)]
+
+
+class RunNeeds(Struct):
+    _c_name = "cm_run_needs"
+    _fields_ = [("struct_size", C.c_uint32), ("fits", _i), ("bytes", C.c_uint64), ("free_bytes", C.c_uint64),
+                ("free_of", C.c_char_p), ("batch", _i), ("size", _i), ("batch_bytes", C.c_uint64),
+                ("size_bytes", C.c_uint64), ("step_seconds", _d), ("seconds", _d), ("sample_share", _d)]
+
+
+class RunReport(Struct):
+    _c_name = "cm_run_report"
+    _fields_ = [("struct_size", C.c_uint32), ("event", _i), ("step", _l), ("steps", _l), ("images", C.c_uint64),
+                ("loss", _d), ("grad_norm", _d), ("lr", _d), ("images_per_second", _d), ("seconds_left", _d),
+                ("path", C.c_char_p), ("training", C.POINTER(TrainReport))]
+
+
+RUN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(RunReport))
+
 class EditOptions(Struct):
     _c_name = "cm_edit_options"
     _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("sigma", _d), ("fill", _d),
@@ -184,7 +209,8 @@ class EditMap(Struct):
 
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
-                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, TrainReport, Images, EditOptions,
+                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, TrainReport, RunInfo, RunNeeds,
+                      RunReport, Images, EditOptions,
                       EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
@@ -295,6 +321,30 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_trainer_bytes": (C.c_int, [_p, C.POINTER(C.c_uint64)]),
     "cm_trainer_save": (C.c_int, [_p, C.c_char_p, _i32]),
     "cm_trainer_resume": (C.c_int, [_p, C.c_char_p, _p, _i32]),
+    "cm_run_options_create": (C.c_int, [_p, C.POINTER(_p)]),
+    "cm_run_options_free": (None, [_p]),
+    "cm_run_options_set": (C.c_int, [_p, C.c_char_p, C.c_char_p]),
+    "cm_run_options_set_number": (C.c_int, [_p, C.c_char_p, C.c_double]),
+    "cm_run_option_name": (C.c_char_p, [_size]),
+    "cm_run_option_about": (C.c_char_p, [_size]),
+    "cm_run_options_prefix": (None, [_p, C.c_char_p]),
+    "cm_run_options_inputs": (C.c_int, [_p, _p, _p, _p]),
+    "cm_run_options_json": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(_size)]),
+    "cm_run_options_read": (C.c_int, [_p, C.c_char_p]),
+    "cm_run_options_load": (C.c_int, [_p, C.c_char_p]),
+    "cm_run_options_check": (C.c_int, [_p]),
+    "cm_run_create": (C.c_int, [_p, C.c_char_p, C.POINTER(_p)]),
+    "cm_run_free": (None, [_p]),
+    "cm_run_info_init": (None, [C.POINTER(RunInfo), _size]),
+    "cm_run_info_get": (C.c_int, [_p, C.POINTER(RunInfo)]),
+    "cm_run_needs_init": (None, [C.POINTER(RunNeeds), _size]),
+    "cm_run_report_init": (None, [C.POINTER(RunReport), _size]),
+    "cm_run_estimate": (C.c_int, [_p, _i32, C.POINTER(RunNeeds)]),
+    "cm_run_begin": (C.c_int, [_p]),
+    "cm_run_execute": (C.c_int, [_p, C.c_int64, RUN, _p]),
+    "cm_run_stop": (None, [_p]),
+    "cm_run_cancel": (None, [_p]),
+    "cm_run_trainer": (_p, [_p]),
 }
 
 

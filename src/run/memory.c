@@ -1,5 +1,5 @@
-/* machine.c - see the header. */
-#include "machine.h"
+/* memory.c - see the header. */
+#include "run/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,14 +15,14 @@ static int read_number(const char *path, const char *key, uint64_t *out)
     char line[256];
     size_t n = strlen(key);
     int found = 0;
-    FILE *f = fopen(path, "r");
+    FILE *f = fopen(path, "re");
     while (f && !found && fgets(line, sizeof line, f))
         if (strncmp(line, key, n) == 0) found = sscanf(line + n, "%" SCNu64, out) == 1;
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
     return found;
 }
 
-static void bound(machine_memory *m, uint64_t limit, uint64_t used, const char *who)
+static void bound(cm_memory_bound *m, uint64_t limit, uint64_t used, const char *who)
 {
     uint64_t left = limit > used ? limit - used : 0;
     if (left >= m->bytes) return;
@@ -31,26 +31,26 @@ static void bound(machine_memory *m, uint64_t limit, uint64_t used, const char *
 }
 
 /* One directory of a control group; the cache of files gives way. */
-static void bound_by_group(machine_memory *m, const char *directory, const char *limit_name, const char *used_name,
+static void bound_by_group(cm_memory_bound *m, const char *directory, const char *limit_name, const char *used_name,
                            const char *cache_key)
 {
     char path[PATH];
     uint64_t limit, used, cache = 0;
-    snprintf(path, sizeof path, "%.3900s/%s", directory, limit_name);
+    (void)snprintf(path, sizeof path, "%.3900s/%s", directory, limit_name);
     if (!read_number(path, "", &limit)) return; /* "max", or there is none */
-    snprintf(path, sizeof path, "%.3900s/%s", directory, used_name);
+    (void)snprintf(path, sizeof path, "%.3900s/%s", directory, used_name);
     if (!read_number(path, "", &used)) return;
-    snprintf(path, sizeof path, "%.3900s/memory.stat", directory);
+    (void)snprintf(path, sizeof path, "%.3900s/memory.stat", directory);
     (void)read_number(path, cache_key, &cache);
     bound(m, limit, used > cache ? used - cache : 0, "its control group");
 }
 
 /* The group of this process and all above it; in a container the path may be one of outside, then the root counts. */
-static void bound_by_groups(machine_memory *m, const char *root, char *group, int version)
+static void bound_by_groups(cm_memory_bound *m, const char *root, char *group, int version)
 {
     char directory[PATH];
     for (;;) {
-        snprintf(directory, sizeof directory, "%s%.3800s", root, group);
+        (void)snprintf(directory, sizeof directory, "%s%.3800s", root, group);
         if (version == 2) bound_by_group(m, directory, "memory.max", "memory.current", "inactive_file ");
         else bound_by_group(m, directory, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ");
         char *slash = strrchr(group, '/');
@@ -59,10 +59,10 @@ static void bound_by_groups(machine_memory *m, const char *root, char *group, in
     }
 }
 
-static void bound_by_all_groups(machine_memory *m)
+static void bound_by_all_groups(cm_memory_bound *m)
 {
     char line[PATH];
-    FILE *f = fopen("/proc/self/cgroup", "r");
+    FILE *f = fopen("/proc/self/cgroup", "re");
     while (f && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = '\0';
         char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -71,12 +71,12 @@ static void bound_by_all_groups(machine_memory *m)
         if (strcmp(controllers, ":") == 0) bound_by_groups(m, "/sys/fs/cgroup", group, 2);
         else if (strstr(controllers, "memory")) bound_by_groups(m, "/sys/fs/cgroup/memory", group, 1);
     }
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
 }
 
-machine_memory machine_memory_left(void)
+cm_memory_bound cm_memory_left(void)
 {
-    machine_memory m = {UINT64_MAX, "unknown"};
+    cm_memory_bound m = {UINT64_MAX, "unknown"};
     uint64_t value;
     struct rlimit limit;
     if (read_number("/proc/meminfo", "MemAvailable:", &value)) bound(&m, value * 1024, 0, "the machine");

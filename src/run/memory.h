@@ -1,17 +1,17 @@
-/* machine.h - what the machine has left for a program. */
-#ifndef MACHINE_H
-#define MACHINE_H
+/* memory.h - what the machine has left for this process. */
+#ifndef CM_RUN_MEMORY_H
+#define CM_RUN_MEMORY_H
 
 #include <stdint.h>
 
-typedef struct machine_memory {
+typedef struct cm_memory_bound {
     uint64_t bytes;  /* that this process may still take; UINT64_MAX: unknown */
-    const char *who; /* what sets that bound, for a message                  */
-} machine_memory;
+    const char *who; /* what sets that bound, for a message                   */
+} cm_memory_bound;
 
 /* The least of what the kernel calls available, what the control groups of this
  * process leave (version 1 and 2), and what ulimit -v leaves.  Files that are
  * cached count as free; swap does not. */
-machine_memory machine_memory_left(void);
+cm_memory_bound cm_memory_left(void);
 
 #endif

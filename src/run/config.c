@@ -1,0 +1,202 @@
+/* config.c - config.json: all that a run is made with. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "diffusion/model.h"
+#include "io/directory.h"
+#include "io/json_tree.h"
+#include "run/options.h"
+
+/* --- reading --------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text && *text ? text : NULL;
+}
+
+static int64_t number_of(const json_t *object, const char *name, int64_t otherwise)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+static cm_status keep_text(cm_run_options *o, char **at, const char *text)
+{
+    if (!text) return CM_OK;
+    char *copy = cm_strdup(o->context, text);
+    if (!copy) return CM_ERR_MEMORY;
+    cm_free(o->context, *at);
+    *at = copy;
+    return CM_OK;
+}
+
+static cm_status keep_tree(cm_run_options *o, char **at, const json_t *tree)
+{
+    char *text = json_dumps(tree, JSON_REAL_PRECISION(17));
+    if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    cm_status status = keep_text(o, at, text);
+    free(text);
+    return status;
+}
+
+static cm_status read_training(cm_run_options *o, const json_t *options)
+{
+    char *text = json_dumps(options ? options : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
+    cm_status status = cm_train_options_read(o->train, text);
+    free(text);
+    return status;
+}
+
+static cm_status read_data(cm_run_options *o, const json_t *data)
+{
+    CM_TRY(keep_text(o, &o->data, text_of(data, "path")));
+    o->size = (int32_t)number_of(data, "size", 0);
+    o->labels = (int32_t)number_of(data, "labels", 0);
+    o->random_crop = (int32_t)number_of(data, "random_crop", 0);
+    o->stop_on_bad = (int32_t)number_of(data, "stop_on_bad", 0);
+    if (!o->resume) return CM_OK;
+    CM_TRY(keep_text(o, &o->fingerprint, text_of(data, "fingerprint")));
+    CM_TRY(keep_text(o, &o->before, text_of(data, "path")));
+    o->images_before = number_of(data, "images", 0);
+    return CM_OK;
+}
+
+static void read_pace(cm_run_options *o, const json_t *run)
+{
+    o->checkpoint_every = number_of(run, "checkpoint_every", 0);
+    o->checkpoint_seconds = json_number_value(json_object_get(run, "checkpoint_seconds"));
+    o->log_every = number_of(run, "log_every", 0);
+    o->keep = (int32_t)number_of(run, "keep", 3);
+    o->sample_rows = (int32_t)number_of(run, "sample_rows", 0);
+    o->sample_columns = (int32_t)number_of(run, "sample_columns", 0);
+    o->sample_share = json_number_value(json_object_get(run, "sample_share"));
+    if (!(o->sample_share > 0)) o->sample_every = number_of(run, "sample_every", -1);
+}
+
+static cm_status apply(cm_run_options *o, const json_t *config)
+{
+    const json_t *network = json_object_get(config, "begins_as");
+    CM_TRY(read_training(o, json_object_get(config, "options")));
+    CM_TRY(read_data(o, json_object_get(config, "data")));
+    read_pace(o, json_object_get(config, "run"));
+    CM_TRY(keep_text(o, &o->teacher_path, text_of(config, "teacher")));
+    CM_TRY(keep_text(o, &o->init, text_of(config, "init")));
+    if (!json_is_object(network)) return CM_OK;
+    o->network_of_config = 1;
+    return keep_tree(o, &o->network, network);
+}
+
+cm_status cm_run_config_read(cm_run_options *o, const char *what, const char *json, size_t size)
+{
+    json_t *config;
+    CM_TRY(cm_json_tree(what, json, size, &config));
+    cm_status status = json_is_object(config) ? apply(o, config)
+                                              : cm_fail(CM_ERR_FORMAT, "%s: '%.100s' is no JSON object", what, json);
+    json_decref(config);
+    return status;
+}
+
+cm_status cm_run_config_load(cm_run_options *o, const char *directory)
+{
+    unsigned char *text = NULL;
+    size_t size = 0;
+    int kind;
+    char *path = cm_path_join(o->context, directory, "config.json");
+    if (!path) return CM_ERR_MEMORY;
+    o->resume = 1;
+    cm_status status = cm_path_look(path, &kind);
+    if (status == CM_OK && kind) status = cm_file_read(o->context, path, CM_JSON_TEXT, &text, &size);
+    if (status == CM_OK && text) status = cm_run_config_read(o, path, (const char *)text, size);
+    cm_free(o->context, text);
+    cm_free(o->context, path);
+    return status;
+}
+
+/* --- writing ---------------------------------------------------------------------------- */
+
+static cm_status write_training(const cm_run_options *o, cm_text *out)
+{
+    size_t n = 0;
+    CM_TRY(cm_train_options_json(o->train, NULL, 0, &n));
+    char *text = cm_malloc(o->context, n + 1, 1);
+    cm_status status = text ? cm_train_options_json(o->train, text, n + 1, &n) : CM_ERR_MEMORY;
+    if (status == CM_OK) cm_text_add(out, "{\"options\": %s,\n", text);
+    cm_free(o->context, text);
+    return status;
+}
+
+static void write_classes(const cm_run_options *o, cm_text *out)
+{
+    cm_text_add(out, ", \"class_names\": [");
+    for (int32_t k = 0; cm_dataset_class_name(o->dataset, k); k++) {
+        cm_text_add(out, k ? ", " : "");
+        cm_text_add_string(out, cm_dataset_class_name(o->dataset, k));
+    }
+    cm_text_add(out, "]");
+}
+
+static void write_data(const cm_run_options *o, cm_text *out)
+{
+    cm_dataset_info d;
+    char *whole = o->data ? realpath(o->data, NULL) : NULL;
+    cm_dataset_info_init(&d, sizeof d);
+    cm_text_add(out, "\"data\": {\"path\": ");
+    cm_text_add_string(out, whole ? whole : o->data ? o->data : "");
+    free(whole);
+    cm_text_add(out, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", o->size,
+                o->labels < 0 ? 0 : o->labels, o->random_crop, o->stop_on_bad);
+    if (o->dataset && cm_dataset_info_get(o->dataset, &d) == CM_OK) {
+        cm_text_add(out, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\"",
+                    d.kind, (unsigned long long)d.images, d.classes, (unsigned long long)d.fingerprint);
+        write_classes(o, out);
+    }
+    cm_text_add(out, "},\n");
+}
+
+static void write_pace(const cm_run_options *o, cm_text *out)
+{
+    const cm_run_pace p = cm_run_options_pace(o);
+    cm_text_add(out, "\"run\": {\"checkpoint_every\": %lld, \"keep\": %d, \"log_every\": %lld, ",
+                (long long)p.checkpoint, p.keep, (long long)p.log);
+    if (o->checkpoint_seconds > 0) {
+        cm_text_add(out, "\"checkpoint_seconds\": ");
+        cm_text_add_number(out, 15, o->checkpoint_seconds);
+        cm_text_add(out, ", ");
+    }
+    if (o->sample_rows) cm_text_add(out, "\"sample_rows\": %d, ", o->sample_rows);
+    if (o->sample_columns) cm_text_add(out, "\"sample_columns\": %d, ", o->sample_columns);
+    if (p.share > 0) {
+        cm_text_add(out, "\"sample_share\": ");
+        cm_text_add_number(out, 6, 100 * p.share);
+    } else cm_text_add(out, "\"sample_every\": %lld", (long long)p.sample);
+    cm_text_add(out, "},\n");
+}
+
+static void write_string(cm_text *out, const char *before, const char *text, const char *after)
+{
+    cm_text_add(out, "%s", before);
+    cm_text_add_string(out, text ? text : "");
+    cm_text_add(out, "%s", after);
+}
+
+cm_status cm_run_config_write(const cm_run_options *o, cm_text *out)
+{
+    cm_model_info m;
+    const cm_model *learner = cm_run_learner(o);
+    const char *network = o->network ? o->network : o->init || o->teacher_path ? NULL : cm_run_preset_network(o);
+    cm_model_info_init(&m, sizeof m);
+    CM_TRY(write_training(o, out));
+    if (learner) CM_TRY(cm_model_info_get(learner, &m));
+    if (learner) network = m.config_json;
+    cm_text_add(out, "\"begins_as\": %s,\n", network ? network : "null");
+    if (learner) cm_text_add(out, "\"parameters\": %llu,\n", (unsigned long long)m.parameters);
+    if (o->data || o->dataset) write_data(o, out);
+    write_pace(o, out);
+    write_string(out, "\"init\": ", o->init, ",\n");
+    write_string(out, "\"teacher\": ", o->teacher_path, ",\n");
+    write_string(out, "\"build\": ", cm_build_info(), "}\n");
+    return cm_text_check(out);
+}

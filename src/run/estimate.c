@@ -1,0 +1,130 @@
+/* estimate.c - what a run will take, before anything of its size is made. */
+#include <string.h>
+
+#include "run/memory.h"
+#include "run/run.h"
+
+/* All that a run holds at a time: trainer, weights it began with, batches that are read ahead, and a page of samples
+ * with its snapshot. */
+static cm_status memory_of(const cm_run *r, cm_model *model, const cm_train_options *options, int32_t batch,
+                           uint64_t *bytes)
+{
+    enum { OTHERS = 64000000 };
+    cm_model_info m;
+    cm_sampler_info s;
+    cm_sampler_options so;
+    uint64_t trainer;
+    cm_train_inputs inputs = cm_run_inputs(r->options);
+    inputs.model = model;
+    cm_model_info_init(&m, sizeof m);
+    cm_sampler_info_init(&s, sizeof s);
+    cm_sampler_options_init(&so, sizeof so);
+    so.threads = r->options->n.threads;
+    CM_TRY(cm_trainer_estimate(&inputs, options, &trainer));
+    CM_TRY(cm_model_info_get(model, &m));
+    if (r->pace.sample) CM_TRY(cm_sampler_estimate(model, &so, &s));
+    *bytes = OTHERS + trainer + 4 * m.parameters * (r->pace.sample ? 2 : 1) +
+             8 * (uint64_t)batch * (uint64_t)(m.channels * m.height * m.width) + s.activation_bytes + s.packed_bytes;
+    return CM_OK;
+}
+
+/* The largest size of a network of our own that fits. */
+static cm_status propose_size(const cm_run *r, cm_run_needs *n)
+{
+    cm_dataset_info d;
+    cm_model *model;
+    cm_dataset_info_init(&d, sizeof d);
+    CM_TRY(cm_dataset_info_get(r->options->dataset, &d));
+    int32_t side = d.height > 256 ? 256 : d.height / 2 / 4 * 4;
+    for (; side >= 16 && !n->size; side = side / 2 / 4 * 4) {
+        CM_TRY(cm_run_own_model(r->options, side, &model));
+        cm_status status = memory_of(r, model, r->options->train, r->options->n.batch, &n->size_bytes);
+        cm_model_free(model);
+        CM_TRY(status);
+        if (n->size_bytes < n->free_bytes) n->size = side;
+    }
+    if (!n->size) n->size_bytes = 0;
+    return CM_OK;
+}
+
+static cm_status propose_batch(const cm_run *r, cm_run_needs *n)
+{
+    cm_train_options *o;
+    CM_TRY(cm_train_options_copy(r->options->train, &o));
+    cm_status status = CM_OK;
+    for (int32_t batch = r->options->n.batch / 2; batch >= 1 && status == CM_OK && !n->batch; batch /= 2) {
+        status = cm_train_options_set_number(o, "batch", batch);
+        if (status == CM_OK) status = memory_of(r, cm_run_learner(r->options), o, batch, &n->batch_bytes);
+        if (status == CM_OK && n->batch_bytes < n->free_bytes) n->batch = batch;
+    }
+    cm_train_options_free(o);
+    if (!n->batch) n->batch_bytes = 0;
+    return status;
+}
+
+static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
+{
+    const cm_memory_bound left = cm_memory_left();
+    CM_TRY(memory_of(r, cm_run_learner(r->options), r->options->train, r->options->n.batch, &n->bytes));
+    n->free_bytes = left.bytes;
+    n->free_of = left.who;
+    n->fits = n->bytes <= left.bytes;
+    if (n->fits) return CM_OK;
+    if (r->options->own_network) CM_TRY(propose_size(r, n));
+    return propose_batch(r, n);
+}
+
+cm_status cm_run_page_form(const cm_run *r, cm_page_form *form)
+{
+    const int32_t objective = r->options->n.objective;
+    cm_model_info m;
+    cm_model_info_init(&m, sizeof m);
+    CM_TRY(cm_model_info_get(cm_run_learner(r->options), &m));
+    m.is_consistency = objective != CM_TRAIN_EDM && objective != CM_TRAIN_PD;
+    *form = cm_pages_form(&r->pages, &m);
+    return CM_OK;
+}
+
+/* The share of the run that pages of samples take.  An evaluation is a third of a step of one network at most. */
+static cm_status share_of_pages(const cm_run *r, double *share)
+{
+    cm_page_form f;
+    *share = r->pace.share;
+    if (!r->pace.sample || r->pace.share > 0) return CM_OK;
+    CM_TRY(cm_run_page_form(r, &f));
+    *share = (double)f.rows * f.columns * f.evaluations / 3 / r->options->n.batch / (double)r->pace.sample;
+    return CM_OK;
+}
+
+static int32_t keep_report(void *user, const cm_train_report *report)
+{
+    *(cm_train_report *)user = *report;
+    return 0;
+}
+
+/* Two steps of a trainer that is then thrown away. */
+static cm_status measure_time(const cm_run *r, cm_run_needs *n)
+{
+    enum { STEPS = 2 };
+    const cm_run_options *o = r->options;
+    const cm_train_inputs inputs = cm_run_inputs(o);
+    cm_trainer *probe;
+    cm_train_report report;
+    cm_train_report_init(&report, sizeof report);
+    CM_TRY(cm_trainer_create(&inputs, o->train, &probe));
+    cm_status status = cm_trainer_run(probe, o->dataset, STEPS, keep_report, &report);
+    cm_trainer_free(probe);
+    CM_TRY(status);
+    CM_TRY(share_of_pages(r, &n->sample_share));
+    n->step_seconds = report.seconds;
+    n->seconds = report.seconds * (double)o->n.steps * (1 + n->sample_share);
+    return CM_OK;
+}
+
+cm_status cm_run_measure(const cm_run *r, int32_t parts, cm_run_needs *n)
+{
+    memset(n, 0, sizeof *n);
+    if (r->trainer) CM_FAIL(CM_ERR_STATE, "cm_run_estimate: the run has begun: what it takes is taken");
+    if (parts & CM_RUN_MEMORY) CM_TRY(measure_memory(r, n));
+    return parts & CM_RUN_TIME ? measure_time(r, n) : CM_OK;
+}

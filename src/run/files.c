@@ -1,0 +1,179 @@
+/* files.c - see the header. */
+#include "run/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/directory.h"
+#include "run/text.h"
+
+enum { PATH = 4096 };
+static const char log_name[] = "log.jsonl";
+
+/* --- the directory ------------------------------------------------------------------ */
+
+/* The folder that a new directory would be made in. */
+static void parent_of(const char *path, char parent[PATH])
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n > 0 && path[n - 1] != '/') n--;
+    (void)snprintf(parent, PATH, "%.*s", n ? (int)n : 1, n ? path : ".");
+}
+
+static int is_empty(const cm_names *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->name[i], "lost+found") != 0) return 0;
+    return 1;
+}
+
+static cm_status check_existing(cm_context *context, const char *directory, const char *prefix)
+{
+    cm_names names;
+    CM_TRY(cm_directory_list(context, directory, &names));
+    const int empty = is_empty(&names);
+    cm_names_free(&names);
+    if (!empty)
+        CM_FAIL(CM_ERR_IO, "'%s' is not empty: give a new directory, or %sresume to continue the run in it",
+                directory, prefix);
+    if (access(directory, W_OK | X_OK) != 0) return cm_file_fail("write to", directory);
+    return CM_OK;
+}
+
+cm_status cm_run_check_directory(cm_context *context, const char *directory, const char *prefix)
+{
+    char parent[PATH];
+    struct stat st;
+    if (strlen(directory) >= PATH / 2) errno = ENAMETOOLONG;
+    else if (stat(directory, &st) == 0 && S_ISDIR(st.st_mode)) return check_existing(context, directory, prefix);
+    else if (lstat(directory, &st) == 0) errno = S_ISLNK(st.st_mode) ? ENOENT : ENOTDIR;
+    else if (errno == ENOENT) {
+        parent_of(directory, parent);
+        if (access(parent, W_OK | X_OK) == 0) return CM_OK;
+    }
+    return cm_file_fail("write to", directory);
+}
+
+/* --- whole files --------------------------------------------------------------------- */
+
+cm_status cm_run_tidy(cm_context *context, const char *directory)
+{
+    cm_names names;
+    CM_TRY(cm_directory_list(context, directory, &names));
+    cm_status status = CM_OK;
+    for (size_t i = 0; i < names.count && status == CM_OK; i++) {
+        if (strncmp(names.name[i], "config.json.tmp-", 16) != 0 && strncmp(names.name[i], "log.jsonl.tmp-", 14) != 0)
+            continue;
+        char *path = cm_path_join(context, directory, names.name[i]);
+        status = path ? cm_directory_remove(context, path) : CM_ERR_MEMORY;
+        cm_free(context, path);
+    }
+    cm_names_free(&names);
+    return status;
+}
+
+cm_status cm_run_write(cm_context *context, const char *directory, const char *name, const char *text, size_t size)
+{
+    cm_file_writer writer;
+    char *path = cm_path_join(context, directory, name);
+    cm_status status = path ? cm_file_create(context, path, 1, &writer) : CM_ERR_MEMORY;
+    cm_free(context, path);
+    CM_TRY(status);
+    status = cm_file_write(&writer, text, size);
+    if (status == CM_OK) return cm_file_commit(&writer);
+    cm_file_abort(&writer);
+    return status;
+}
+
+/* --- the log -------------------------------------------------------------------------- */
+
+/* The lines that stay, moved to the beginning; returns their bytes. */
+static size_t keep_lines(char *text, size_t size, int64_t last)
+{
+    size_t kept = 0;
+    for (size_t at = 0; at < size;) {
+        char *line = text + at, *end = memchr(line, '\n', size - at);
+        if (!end) break; /* cut off */
+        const size_t n = (size_t)(end - line) + 1;
+        *end = '\0';
+        const char *step = strstr(line, "\"step\": ");
+        *end = '\n';
+        at += n;
+        if (!step || strtoll(step + 8, NULL, 10) > last) continue;
+        memmove(text + kept, line, n);
+        kept += n;
+    }
+    return kept;
+}
+
+static cm_status rewrite_log(cm_context *context, const char *directory, const char *path, int64_t last)
+{
+    enum { LARGEST = 1 << 30 };
+    unsigned char *text = NULL;
+    size_t size = 0;
+    int kind;
+    CM_TRY(cm_path_look(path, &kind));
+    if (kind == 2) CM_TRY(cm_file_read(context, path, LARGEST, &text, &size));
+    size = text ? keep_lines((char *)text, size, last) : 0;
+    cm_status status = cm_run_write(context, directory, log_name, text ? (char *)text : "", size);
+    cm_free(context, text);
+    return status;
+}
+
+cm_status cm_run_log_open(cm_context *context, const char *directory, int64_t last, int *descriptor)
+{
+    char *path = cm_path_join(context, directory, log_name);
+    if (!path) return CM_ERR_MEMORY;
+    cm_status status = rewrite_log(context, directory, path, last);
+    *descriptor = status == CM_OK ? cm_file_open(path, O_WRONLY | O_APPEND, 0) : -1;
+    if (status == CM_OK && *descriptor < 0) status = cm_file_fail("write", path);
+    cm_free(context, path);
+    return status;
+}
+
+static void add_number(cm_text *t, const char *name, int digits, double value)
+{
+    cm_text_add(t, ", \"%s\": ", name);
+    cm_text_add_number(t, digits, value);
+}
+
+static void describe(cm_text *t, const cm_run_line *line)
+{
+    const cm_train_report *r = line->report;
+    cm_text_add(t, "{\"step\": %lld, \"images\": %llu", (long long)r->step, (unsigned long long)r->images);
+    add_number(t, "epoch", 6, line->epoch);
+    add_number(t, "loss", 17, r->loss);
+    add_number(t, "grad_norm", 17, r->grad_norm);
+    add_number(t, "lr", 10, r->lr);
+    cm_text_add(t, ", \"scales\": %d", r->scales);
+    add_number(t, "mu", 10, r->mu);
+    cm_text_add(t, ", \"stage\": %d", r->ect_stage);
+    add_number(t, "img_per_s", 6, line->step_rate);
+    add_number(t, "data_wait_s", 6, r->data_wait);
+    cm_text_add(t, ", \"peak_rss\": %llu", (unsigned long long)r->peak_bytes);
+    add_number(t, "eta_s", 6, line->seconds_left);
+    cm_text_add(t, ", \"wall\": %lld.000}\n", (long long)time(NULL));
+}
+
+/* In one write, so that a line is whole or, when the disk is full, the last one is cut off. */
+cm_status cm_run_log_add(cm_context *context, int descriptor, const cm_run_line *line)
+{
+    cm_text t;
+    cm_text_begin(&t, context);
+    describe(&t, line);
+    cm_status status = cm_text_check(&t);
+    for (size_t done = 0; status == CM_OK && done < t.length;) {
+        ssize_t n = write(descriptor, t.text + done, t.length - done);
+        if (n < 0 && errno != EINTR) status = cm_file_fail("write", log_name);
+        else if (n > 0) done += (size_t)n;
+    }
+    cm_free(context, t.text);
+    return status;
+}

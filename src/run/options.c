@@ -1,0 +1,267 @@
+/* options.c - one row an option of a run; every other name is an option of training. */
+#include "run/options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "diffusion/model.h"
+#include "run/pages.h"
+
+typedef enum { TEXT, COUNT, NUMBER, FLAG, RULE } kind;
+
+typedef struct {
+    const char *name, *about;
+    kind kind;
+    size_t offset;
+    double low, high;
+} row;
+
+#define AT(field) offsetof(cm_run_options, field)
+enum { SIDE = 65535, MOST_KEPT = 1000000 };
+static const double many = 9.0e15; /* whole numbers are exact up to here */
+
+static const row rows[] = {
+    {"data", "the path of the pictures", TEXT, AT(data), 0, 0},
+    {"size", "the side of the images in pixels", COUNT, AT(size), 1, SIDE},
+    {"labels", "where classes come from: auto, none, folder or prefix", RULE, AT(labels), 0, 0},
+    {"random_crop", "1: random crops of 80 to 100 % instead of the centre", FLAG, AT(random_crop), 0, 1},
+    {"stop_on_bad", "1: a picture that cannot be read ends the run", FLAG, AT(stop_on_bad), 0, 1},
+    {"preset", "a named set of options of training, with its network", TEXT, AT(preset), 0, 0},
+    {"network", "the JSON of a new model, or given: that of init or teacher", TEXT, AT(network), 0, 0},
+    {"init", "the file of the model whose weights the run begins with", TEXT, AT(init), 0, 0},
+    {"teacher", "the file of the model to distil", TEXT, AT(teacher_path), 0, 0},
+    {"checkpoint_every", "steps between checkpoints", COUNT, AT(checkpoint_every), 1, many},
+    {"checkpoint_seconds", "seconds between checkpoints beside those, 0: none", NUMBER, AT(checkpoint_seconds), 0,
+     1e9},
+    {"keep", "checkpoints that are kept, 0: all", COUNT, AT(keep), 0, MOST_KEPT},
+    {"sample_every", "steps between pages of samples, which are drawn whole; 0: no pages", COUNT, AT(sample_every), 0,
+     many},
+    {"sample_share", "the percentage of the run's time that pages of samples may take", NUMBER, AT(sample_share),
+     0.01, 100},
+    {"sample_rows", "rows of a page", COUNT, AT(sample_rows), 1, CM_PAGE_SIDE},
+    {"sample_columns", "images in a row of a page", COUNT, AT(sample_columns), 1, CM_PAGE_SIDE},
+    {"log_every", "steps between lines of the log", COUNT, AT(log_every), 1, many},
+    {"allow_changes", "1: a run is continued although options or data differ", FLAG, AT(allow_changes), 0, 1},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+cm_status cm_run_options_make(cm_context *context, cm_run_options **out)
+{
+    cm_context *own;
+    CM_TRY(cm_context_retain(context, &own));
+    cm_run_options *o = cm_calloc(own, 1, sizeof *o);
+    if (!o) {
+        cm_context_free(own);
+        return CM_ERR_MEMORY;
+    }
+    o->context = own;
+    o->references = 1;
+    cm_status status = cm_train_options_create(own, &o->train);
+    if (status != CM_OK) {
+        cm_free(own, o);
+        cm_context_free(own);
+        return status;
+    }
+    o->sample_every = o->keep = o->labels = -1;
+    *out = o;
+    return CM_OK;
+}
+
+void cm_run_options_release(cm_run_options *o)
+{
+    if (!o || --o->references > 0) return;
+    cm_context *context = o->context;
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].kind == TEXT) cm_free(context, *(char **)(void *)((char *)o + rows[i].offset));
+    cm_train_options_free(o->train);
+    cm_free(context, o->fingerprint);
+    cm_free(context, o->before);
+    cm_model_release(o->model);
+    cm_model_release(o->teacher);
+    if (o->dataset_is_ours) cm_dataset_free(o->dataset);
+    cm_free(context, o);
+    cm_context_free(context);
+}
+
+int cm_run_option_find(const char *name)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (strcmp(rows[i].name, name) == 0) return i;
+    return -1;
+}
+
+const char *cm_run_option_text(size_t index, int about)
+{
+    return index >= ROWS ? NULL : about ? rows[index].about : rows[index].name;
+}
+
+const char *cm_run_option_shown(const cm_run_options *o, const char *name, char text[CM_RUN_SHOWN])
+{
+    int n = snprintf(text, CM_RUN_SHOWN, "%s%s", o->prefix, name);
+    for (int i = 0; o->prefix[0] && i < n && i < CM_RUN_SHOWN; i++)
+        if (text[i] == '_') text[i] = '-';
+    return text;
+}
+
+/* --- setting ----------------------------------------------------------------------------- */
+
+/* Decimals alone, whatever the host's locale, and k, M or G behind whole numbers. */
+static int read_number(const char *text, int whole, double *out)
+{
+    const char *c = text + (*text == '-');
+    double v = 0, place = 1;
+    if (*c < '0' || *c > '9') return 0;
+    for (; *c >= '0' && *c <= '9'; c++) v = 10 * v + (*c - '0');
+    if (whole && *c && strchr("kMG", *c)) v *= *c == 'k' ? 1e3 : *c == 'M' ? 1e6 : 1e9, c++;
+    if (!whole && *c == '.')
+        for (c++; *c >= '0' && *c <= '9'; c++) v += (*c - '0') * (place /= 10);
+    *out = *text == '-' ? -v : v;
+    return *c == '\0' && isfinite(v);
+}
+
+static cm_status put_text(cm_run_options *o, const row *r, const char *value)
+{
+    char **at = (char **)(void *)((char *)o + r->offset);
+    char *copy = *value ? cm_strdup(o->context, value) : NULL;
+    if (*value && !copy) return CM_ERR_MEMORY;
+    cm_free(o->context, *at);
+    *at = copy;
+    return CM_OK;
+}
+
+static cm_status put_rule(cm_run_options *o, const char *value)
+{
+    static const char *const names[] = {"auto", "none", "folder", "prefix", NULL};
+    char hint[160];
+    for (int32_t i = 0; names[i]; i++)
+        if (strcmp(names[i], value) == 0) {
+            o->labels = i;
+            return CM_OK;
+        }
+    (void)cm_name_hint(value, names, "", hint, sizeof hint);
+    CM_FAIL(CM_ERR_ARGUMENT, "%slabels: '%s' is none of auto, none, folder, prefix%s", o->prefix, value, hint);
+}
+
+static cm_status put_number(cm_run_options *o, const row *r, const char *value)
+{
+    void *at = (char *)o + r->offset;
+    char name[CM_RUN_SHOWN], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
+    double v;
+    if (!read_number(value, r->kind != NUMBER, &v) || !(v >= r->low && v <= r->high))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: '%s' is not a %snumber in %s..%s", cm_run_option_shown(o, r->name, name), value,
+                r->kind == NUMBER ? "" : "whole ", cm_number_text(r->low, low), cm_number_text(r->high, high));
+    if (r->kind == NUMBER) *(double *)at = v;
+    else if (r->offset == AT(checkpoint_every) || r->offset == AT(log_every) || r->offset == AT(sample_every))
+        *(int64_t *)at = (int64_t)v;
+    else *(int32_t *)at = (int32_t)v;
+    return CM_OK;
+}
+
+/* Sampling by steps and by share exclude each other; the later one wins over a config's. */
+static void note_sampling(cm_run_options *o, size_t offset)
+{
+    if (offset == AT(sample_every)) {
+        o->every_set = 1;
+        if (!o->share_set) o->sample_share = 0;
+    } else if (offset == AT(sample_share)) {
+        o->share_set = 1;
+        if (!o->every_set) o->sample_every = -1;
+    }
+}
+
+/* A network that was only the beginning of another run's gives way to one that is said; that of the run that is
+ * continued stays. */
+static cm_status put_network(cm_run_options *o, const row *r, const char *value)
+{
+    if (o->resume && o->network_of_config) return r->offset == AT(network) ? CM_OK : put_text(o, r, value);
+    if (o->network_of_config) CM_TRY(put_text(o, &rows[cm_run_option_find("network")], ""));
+    o->network_of_config = 0;
+    if (r->offset != AT(network)) return put_text(o, r, value);
+    o->as_given = strcmp(value, "given") == 0;
+    return put_text(o, r, o->as_given ? "" : value);
+}
+
+static cm_status put_own(cm_run_options *o, const row *r, const char *value)
+{
+    if (r->kind == RULE) return put_rule(o, value);
+    if (r->kind != TEXT) {
+        CM_TRY(put_number(o, r, value));
+        note_sampling(o, r->offset);
+        return CM_OK;
+    }
+    if (r->offset == AT(preset)) CM_TRY(cm_train_options_preset(o->train, value));
+    if (r->offset == AT(network) || r->offset == AT(preset) || r->offset == AT(init)) return put_network(o, r, value);
+    return put_text(o, r, value);
+}
+
+cm_status cm_run_options_put(cm_run_options *o, const char *name, const char *value)
+{
+    const int i = cm_run_option_find(name);
+    if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
+    if (i >= 0) return put_own(o, &rows[i], value);
+    CM_TRY(cm_train_options_set(o->train, name, value));
+    if (strcmp(name, "steps") == 0) o->more_steps = 1;
+    return CM_OK;
+}
+
+/* --- what follows ------------------------------------------------------------------------- */
+
+static double number(const cm_run_options *o, const char *name)
+{
+    double value = 0;
+    (void)cm_train_options_get_number(o->train, name, &value);
+    return value;
+}
+
+static void read_numbers(cm_run_options *o)
+{
+    char seed[24] = "", averages[8] = "";
+    (void)cm_train_options_get(o->train, "seed", seed, sizeof seed, NULL);
+    (void)cm_train_options_get(o->train, "ema", averages, sizeof averages, NULL);
+    o->n = (cm_run_numbers){.batch = (int32_t)number(o, "batch"),
+                            .threads = (int32_t)number(o, "threads"),
+                            .objective = (int32_t)number(o, "objective"),
+                            .averages = strcmp(averages, "none") != 0,
+                            .steps = (int64_t)number(o, "steps"),
+                            .seed = strtoull(seed, NULL, 10)};
+}
+
+cm_status cm_run_options_verify(cm_run_options *o)
+{
+    char a[CM_RUN_SHOWN], b[CM_RUN_SHOWN];
+    const char *p = o->prefix;
+    CM_TRY(cm_train_options_check(o->train));
+    read_numbers(o);
+    if (o->every_set && o->share_set && o->sample_share > 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect with %s, which draws every page",
+                cm_run_option_shown(o, "sample_share", a), cm_run_option_shown(o, "sample_every", b));
+    if (o->init && o->network && !o->network_of_config)
+        CM_FAIL(CM_ERR_ARGUMENT, "%snetwork has no effect with %sinit", p, p);
+    if (o->as_given && !o->init && !o->teacher_path && !o->model && !o->teacher)
+        CM_FAIL(CM_ERR_ARGUMENT, "%snetwork given needs %sinit or %steacher, whose network it takes", p, p, p);
+    if (o->allow_changes && !o->resume)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect without %sresume", cm_run_option_shown(o, "allow_changes", a), p);
+    return CM_OK;
+}
+
+cm_run_pace cm_run_options_pace(const cm_run_options *o)
+{
+    const int64_t steps = o->n.steps, twentieth = steps / 20 ? steps / 20 : 1;
+    cm_run_pace p = {.checkpoint = o->checkpoint_every ? o->checkpoint_every : twentieth,
+                     .log = o->log_every   ? o->log_every
+                            : steps / 2000 ? steps / 2000
+                                           : 1,
+                     .sample = o->sample_every,
+                     .keep = o->keep < 0 ? 3 : o->keep};
+    if (o->sample_every < 0) {
+        p.sample = twentieth;
+        p.share = (o->sample_share > 0 ? o->sample_share : 5) / 100;
+    }
+    return p;
+}

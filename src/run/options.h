@@ -1,0 +1,84 @@
+/* options.h - what a run is made with, by name; and what is opened for it. */
+#ifndef CM_RUN_OPTIONS_H
+#define CM_RUN_OPTIONS_H
+
+#include <consistency/run.h>
+
+#include "base/context.h"
+#include "run/text.h"
+
+/* Of the options of training, what a run asks for itself. */
+typedef struct cm_run_numbers {
+    int32_t batch, threads, objective, averages; /* averages: 1 where there is one */
+    int64_t steps;
+    uint64_t seed;
+} cm_run_numbers;
+
+struct cm_run_options {
+    cm_context *context;
+    int references; /* the caller's handle, and the run that was made of it */
+    int used;       /* a run was made: nothing may be changed               */
+    char prefix[8];
+    cm_train_options *train;
+    /* As set; texts are NULL and numbers -1 where nothing was said. */
+    char *data, *preset, *init, *teacher_path, *network;
+    int64_t checkpoint_every, log_every, sample_every;
+    double sample_share, checkpoint_seconds; /* percent */
+    int32_t keep, size, labels, random_crop, stop_on_bad, sample_rows, sample_columns;
+    int allow_changes;
+    int as_given;               /* network: that of init or teacher, whatever the preset says     */
+    int network_of_config;      /* `network` is the one that a config.json began with             */
+    int resume, more_steps;     /* of cm_run_options_load; `steps` was set after it               */
+    int every_set, share_set;   /* sample_every and sample_share were both said                   */
+    char *fingerprint, *before; /* of the data of the run that is continued; its path            */
+    int64_t images_before;
+    /* Opened, or the caller's. */
+    cm_model *model, *teacher; /* counted */
+    cm_dataset *dataset;
+    int dataset_is_ours;
+    cm_run_numbers n; /* by cm_run_options_verify */
+    int own_network;  /* the network is one of ours for the pictures at hand */
+};
+
+cm_status cm_run_options_make(cm_context *context, cm_run_options **out);
+void cm_run_options_release(cm_run_options *options);
+
+/* Index in the table, -1 for none; name and meaning of each. */
+int cm_run_option_find(const char *name);
+const char *cm_run_option_text(size_t index, int about);
+/* A name as messages write it: --checkpoint-every, or checkpoint_every without a prefix. */
+enum { CM_RUN_SHOWN = 40 };
+const char *cm_run_option_shown(const cm_run_options *options, const char *name, char text[CM_RUN_SHOWN]);
+cm_status cm_run_options_put(cm_run_options *options, const char *name, const char *value);
+/* Refuses combinations without effect; then the numbers are those of the options. */
+cm_status cm_run_options_verify(cm_run_options *options);
+
+/* The numbers that follow from the options where they say nothing. */
+typedef struct cm_run_pace {
+    int64_t checkpoint, log, sample;
+    double share; /* fraction of the time; 0: pages are drawn whole */
+    int32_t keep;
+} cm_run_pace;
+cm_run_pace cm_run_options_pace(const cm_run_options *options);
+
+/* config.c: config.json, read and written. */
+cm_status cm_run_config_read(cm_run_options *options, const char *what, const char *json, size_t size);
+cm_status cm_run_config_load(cm_run_options *options, const char *directory);
+cm_status cm_run_config_write(const cm_run_options *options, cm_text *out);
+
+/* inputs.c: networks and pictures. */
+cm_status cm_run_open_models(cm_run_options *options);
+/* Models, data, and the network where it is a new one. */
+cm_status cm_run_open_inputs(cm_run_options *options);
+/* Whether they go together, and the data is the run's. */
+cm_status cm_run_compare(const cm_run_options *options);
+/* The one whose weights a run begins with, NULL when nothing is opened. */
+cm_model *cm_run_learner(const cm_run_options *options);
+/* The JSON of a preset's network, NULL without one. */
+const char *cm_run_preset_network(const cm_run_options *options);
+/* What a trainer is made of. */
+cm_train_inputs cm_run_inputs(const cm_run_options *options);
+/* A network of ours for pictures of that side. */
+cm_status cm_run_own_model(const cm_run_options *options, int32_t side, cm_model **out);
+
+#endif

@@ -1,0 +1,96 @@
+/* pages.c - see the header. */
+#include "run/pages.h"
+
+#include <time.h>
+
+#include <consistency/image.h>
+
+#include "diffusion/model.h"
+
+enum { HEUN_STEPS = 5, MARGIN = 2, BACKGROUND = 128 };
+
+double cm_run_seconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+cm_page_form cm_pages_form(const cm_pages *p, const cm_model_info *model)
+{
+    cm_page_form f = {8, 8, model->is_consistency ? 1 : 2 * HEUN_STEPS - 1};
+    if (model->num_classes > 0 && model->num_classes < 9) f.columns = model->num_classes;
+    if (model->num_classes == 10) f.columns = 10, f.rows = 6;
+    if (p->rows) f.rows = p->rows;
+    if (p->columns) f.columns = p->columns;
+    return f;
+}
+
+int32_t cm_pages_rows(const cm_pages *p, const cm_page_form *form, double elapsed, double evaluation)
+{
+    const double row = p->row > 0 ? p->row : form->columns * form->evaluations * evaluation;
+    int32_t rows = form->rows;
+    while (p->share > 0 && rows > 0 && row * rows > p->share * elapsed - p->spent) rows /= 2;
+    return rows;
+}
+
+static cm_status draw(const cm_pages *p, cm_model *model, const cm_model_info *info, const cm_page_form *form,
+                      cm_sample_options *s, size_t n, float *images)
+{
+    cm_sampler *sampler;
+    cm_sampler_options so;
+    cm_condition condition = CM_CONDITION_INIT;
+    int32_t labels[CM_PAGE_SIDE * CM_PAGE_SIDE];
+    cm_sampler_options_init(&so, sizeof so);
+    so.threads = p->threads;
+    for (size_t i = 0; i < n; i++)
+        labels[i] = info->num_classes ? (int32_t)i % form->columns % info->num_classes : -1;
+    condition.labels = labels;
+    s->condition = &condition;
+    if (!info->is_consistency) s->method = CM_METHOD_HEUN, s->steps = HEUN_STEPS;
+    CM_TRY(cm_sampler_create(model, &so, &sampler));
+    cm_status status = cm_sampler_run(sampler, s, n, images);
+    cm_sampler_free(sampler);
+    return status;
+}
+
+static cm_status write_page(cm_context *context, const cm_model_info *m, int32_t columns, size_t n,
+                            const float *images, const char *path)
+{
+    int32_t height, width;
+    const size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+    CM_TRY(cm_image_grid_size(n, columns, MARGIN, m->height, m->width, &height, &width));
+    uint8_t *pixels = cm_malloc(context, n, image);
+    uint8_t *page = cm_malloc(context, (size_t)height * (size_t)width, (size_t)m->channels);
+    cm_status status = pixels && page ? CM_OK : CM_ERR_MEMORY;
+    if (status == CM_OK) status = cm_image_to_u8(n, m->channels, m->height, m->width, images, pixels);
+    if (status == CM_OK)
+        status = cm_image_grid(n, columns, MARGIN, BACKGROUND, m->channels, m->height, m->width, pixels, page);
+    if (status == CM_OK) status = cm_image_write(context, path, m->channels, height, width, page, 0, 1);
+    cm_free(context, pixels);
+    cm_free(context, page);
+    return status;
+}
+
+cm_status cm_pages_draw(cm_pages *p, cm_model *model, int32_t rows, cm_progress_fn stop, void *user, const char *path)
+{
+    cm_model_info info;
+    cm_sample_options s;
+    const double began = cm_run_seconds();
+    cm_model_info_init(&info, sizeof info);
+    cm_sample_options_init(&s, sizeof s);
+    s.progress = stop;
+    s.progress_user = user;
+    CM_TRY(cm_model_info_get(model, &info));
+    const cm_page_form form = cm_pages_form(p, &info);
+    const size_t n = (size_t)rows * (size_t)form.columns;
+    float *images =
+        cm_calloc(model->context, n, (size_t)info.channels * (size_t)info.height * (size_t)info.width * 4);
+    cm_status status = images ? draw(p, model, &info, &form, &s, n, images) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = write_page(model->context, &info, form.columns, n, images, path);
+    cm_free(model->context, images);
+    p->spent += cm_run_seconds() - began;
+    p->row = (cm_run_seconds() - began) / rows;
+    p->drawn += status == CM_OK;
+    return status;
+}

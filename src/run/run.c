@@ -1,0 +1,310 @@
+/* run.c - a run is begun, takes its steps, writes what is due, and stops when it is asked to. */
+#include "run/run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "diffusion/model.h"
+#include "io/directory.h"
+#include "run/files.h"
+
+enum { PATH = 4096 };
+
+/* --- the call ----------------------------------------------------------------------------- */
+
+/* 0 is an idle run. */
+enum { RUNNING = 1, STOP = 2, CANCEL = 4 };
+
+cm_status cm_run_call(cm_run *r)
+{
+    int idle = 0;
+    if (atomic_compare_exchange_strong(&r->state, &idle, RUNNING)) return CM_OK;
+    CM_FAIL(CM_ERR_STATE, "this run is already at work: one call at a time, and in its callback only those that its "
+                          "header lists");
+}
+
+void cm_run_call_end(cm_run *r)
+{
+    atomic_store(&r->state, 0);
+}
+
+/* The trainer gives up its step; what the run does between steps looks at the state. */
+void cm_run_ask(cm_run *r, int with_checkpoint)
+{
+    int state = atomic_load(&r->state);
+    do
+        if (!(state & RUNNING)) return;
+    while (!atomic_compare_exchange_weak(&r->state, &state, state | (with_checkpoint ? STOP : CANCEL)));
+    cm_trainer *trainer = r->trainer;
+    if (trainer) cm_trainer_cancel(trainer);
+}
+
+static int asked(cm_run *r)
+{
+    return (atomic_load(&r->state) & (STOP | CANCEL)) != 0;
+}
+
+/* --- making and ending ---------------------------------------------------------------------- */
+
+static cm_status check(cm_run_options *o, const char *directory)
+{
+    if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options already");
+    CM_TRY(cm_run_options_verify(o));
+    return o->resume ? CM_OK : cm_run_check_directory(o->context, directory, o->prefix);
+}
+
+static cm_status fill(cm_run *r, const char *directory)
+{
+    cm_dataset_info d;
+    cm_run_options *o = r->options;
+    cm_dataset_info_init(&d, sizeof d);
+    r->directory = cm_strdup(r->context, directory);
+    if (!r->directory) return CM_ERR_MEMORY;
+    CM_TRY(cm_dataset_info_get(o->dataset, &d));
+    r->images_an_epoch = d.images;
+    r->pace = cm_run_options_pace(o);
+    r->pages = (cm_pages){
+        .share = r->pace.share, .rows = o->sample_rows, .columns = o->sample_columns, .threads = o->n.threads};
+    r->log = -1;
+    return CM_OK;
+}
+
+cm_status cm_run_open(cm_run_options *o, const char *directory, cm_run **out)
+{
+    CM_TRY(check(o, directory));
+    CM_TRY(cm_run_open_inputs(o));
+    CM_TRY(cm_run_compare(o));
+    cm_run *r = cm_calloc(o->context, 1, sizeof *r);
+    if (!r) return CM_ERR_MEMORY;
+    r->context = o->context;
+    r->options = o;
+    atomic_init(&r->state, 0);
+    cm_status status = fill(r, directory);
+    if (status == CM_OK) {
+        o->references++;
+        o->used = 1;
+        *out = r;
+        return CM_OK;
+    }
+    cm_free(o->context, r->directory);
+    cm_free(o->context, r);
+    return status;
+}
+
+void cm_run_close(cm_run *r)
+{
+    if (!r) return;
+    cm_run_options *options = r->options;
+    if (r->log >= 0) (void)close(r->log);
+    cm_trainer_free(r->trainer);
+    cm_free(r->context, r->directory);
+    cm_free(r->context, r);
+    cm_run_options_release(options);
+}
+
+/* --- the beginning -------------------------------------------------------------------------- */
+
+static cm_status resume(cm_run *r, cm_trainer *trainer)
+{
+    const cm_run_options *o = r->options;
+    char text[1500], allow[CM_RUN_SHOWN];
+    const int32_t changes = o->allow_changes ? CM_RESUME_ANY : o->more_steps ? CM_RESUME_MORE_STEPS : CM_RESUME_SAME;
+    cm_status status = cm_trainer_resume(trainer, r->directory, o->dataset, changes);
+    if (status != CM_ERR_ARGUMENT || o->allow_changes) return status;
+    (void)snprintf(text, sizeof text, "%s", cm_last_message());
+    CM_FAIL(status, "%s; leave such options away to continue the run as it is, or give %s", text,
+            cm_run_option_shown(o, "allow_changes", allow));
+}
+
+static cm_status make_directories(const cm_run *r)
+{
+    char path[PATH];
+    CM_TRY(cm_directory_make(r->directory));
+    (void)snprintf(path, sizeof path, "%.4000s/samples", r->directory);
+    return r->pace.sample ? cm_directory_make(path) : CM_OK;
+}
+
+static cm_status write_config(const cm_run *r)
+{
+    cm_text text;
+    cm_text_begin(&text, r->context);
+    cm_status status = cm_run_config_write(r->options, &text);
+    if (status == CM_OK) status = cm_run_write(r->context, r->directory, "config.json", text.text, text.length);
+    cm_free(r->context, text.text);
+    return status;
+}
+
+/* Saving step 0, or verifying the checkpoint to go on from, takes the lock before anything else is written. */
+static cm_status settle(cm_run *r, cm_trainer *trainer)
+{
+    const cm_run_options *o = r->options;
+    uint64_t steps;
+    if (o->resume) CM_TRY(resume(r, trainer));
+    else CM_TRY(cm_run_check_directory(r->context, r->directory, o->prefix));
+    CM_TRY(make_directories(r));
+    if (!o->resume) CM_TRY(cm_trainer_save(trainer, r->directory, r->pace.keep));
+    CM_TRY(cm_trainer_steps(trainer, &steps));
+    r->last.step = (int64_t)steps;
+    if (o->resume && r->last.step >= o->n.steps) return CM_OK; /* finished: nothing is touched */
+    CM_TRY(cm_run_tidy(r->context, r->directory));
+    CM_TRY(write_config(r));
+    return cm_run_log_open(r->context, r->directory, r->last.step, &r->log);
+}
+
+cm_status cm_run_start(cm_run *r)
+{
+    const cm_run_options *o = r->options;
+    const cm_train_inputs inputs = cm_run_inputs(o);
+    cm_trainer *trainer;
+    if (r->trainer) return CM_OK;
+    CM_TRY(cm_trainer_create(&inputs, o->train, &trainer));
+    cm_status status = settle(r, trainer);
+    if (status == CM_OK) r->trainer = trainer;
+    else cm_trainer_free(trainer);
+    return status;
+}
+
+/* --- what is due after a step ------------------------------------------------------------------ */
+
+static double images_per_second(const cm_run *r)
+{
+    const double spent = cm_run_seconds() - r->began;
+    return spent > 0 ? (double)(r->last.step - r->first_step) * r->options->n.batch / spent : 0;
+}
+
+static double seconds_left(const cm_run *r, double rate)
+{
+    const cm_run_numbers *o = &r->options->n;
+    return rate > 0 ? (double)(o->steps - r->last.step) * o->batch / rate : 0;
+}
+
+/* What stops the run is kept as it was said, whatever is called on the way out. */
+static void fail(cm_run *r, cm_status status)
+{
+    if (status == CM_OK || r->failed != CM_OK) return;
+    r->failed = status;
+    (void)snprintf(r->message, sizeof r->message, "%s", cm_last_message());
+}
+
+static void tell(cm_run *r, int32_t event, const char *path)
+{
+    const cm_train_report *t = &r->last;
+    cm_run_report report = {sizeof report,
+                            event,
+                            t->step,
+                            r->options->n.steps,
+                            t->images,
+                            t->loss,
+                            t->grad_norm,
+                            t->lr,
+                            images_per_second(r),
+                            0,
+                            path,
+                            t};
+    report.seconds_left = seconds_left(r, report.images_per_second);
+    if (r->progress && r->progress(r->user, &report)) cm_run_ask(r, 1);
+}
+
+static void add_to_log(cm_run *r)
+{
+    const cm_train_report *t = &r->last;
+    const cm_run_line line = {.report = t,
+                              .epoch = (double)t->images / (double)r->images_an_epoch,
+                              .step_rate = t->seconds > 0 ? r->options->n.batch / t->seconds : 0,
+                              .seconds_left = seconds_left(r, images_per_second(r))};
+    fail(r, cm_run_log_add(r->context, r->log, &line));
+}
+
+static cm_status save(cm_run *r)
+{
+    char path[PATH];
+    CM_TRY(cm_trainer_save(r->trainer, r->directory, r->pace.keep));
+    r->saved_step = r->last.step;
+    r->saved_at = cm_run_seconds();
+    (void)snprintf(path, sizeof path, "%.4000s/checkpoints/step-%09lld", r->directory, (long long)r->last.step);
+    tell(r, CM_RUN_CHECKPOINT, path);
+    return CM_OK;
+}
+
+static int32_t stop_page(void *user, uint64_t done, uint64_t total)
+{
+    (void)done, (void)total;
+    return asked(user);
+}
+
+/* A page of the first average (or the weights themselves), where there is time for one. */
+static cm_status sample(cm_run *r)
+{
+    const cm_run_numbers *o = &r->options->n;
+    char path[PATH];
+    cm_page_form form;
+    cm_model *model;
+    CM_TRY(cm_run_page_form(r, &form));
+    const int32_t rows = cm_pages_rows(&r->pages, &form, cm_run_seconds() - r->began, r->last.seconds / o->batch / 2);
+    if (!rows) return CM_OK;
+    (void)snprintf(path, sizeof path, "%.4000s/samples/step-%09lld.png", r->directory, (long long)r->last.step);
+    CM_TRY(cm_trainer_model(r->trainer, o->averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model));
+    cm_status status = cm_pages_draw(&r->pages, model, rows, stop_page, r, path);
+    cm_model_release(model);
+    if (status == CM_ERR_CANCELLED && asked(r)) return CM_OK;
+    CM_TRY(status);
+    tell(r, CM_RUN_PAGE, path);
+    return CM_OK;
+}
+
+static int checkpoint_is_due(const cm_run *r)
+{
+    const double pause = r->options->checkpoint_seconds;
+    if (r->last.step >= r->options->n.steps) return 0; /* the end writes it */
+    return r->last.step % r->pace.checkpoint == 0 || (pause > 0 && cm_run_seconds() - r->saved_at >= pause);
+}
+
+static int is_due(const cm_run *r, int64_t every)
+{
+    return every && (r->last.step % every == 0 || r->last.step == r->options->n.steps);
+}
+
+/* A stop that was asked for comes before everything else that is due. */
+static int32_t after_step(void *user, const cm_train_report *report)
+{
+    cm_run *r = user;
+    r->last = *report;
+    if (is_due(r, r->pace.log)) add_to_log(r);
+    if (r->failed == CM_OK) tell(r, CM_RUN_STEP, NULL);
+    if (r->failed == CM_OK && !asked(r) && is_due(r, r->pace.sample)) fail(r, sample(r));
+    if (r->failed == CM_OK && !asked(r) && checkpoint_is_due(r)) fail(r, save(r));
+    return asked(r) || r->failed != CM_OK;
+}
+
+/* --- the steps ------------------------------------------------------------------------------------ */
+
+static cm_status finish(cm_run *r, cm_status status)
+{
+    if (r->failed != CM_OK) {
+        cm_message_set(r->message);
+        return r->failed;
+    }
+    if (status == CM_ERR_NUMERIC) {
+        char text[1500];
+        (void)snprintf(text, sizeof text, "%s", cm_last_message());
+        CM_FAIL(status, "%s; the last good checkpoint is in %s/checkpoints (see LATEST)", text, r->directory);
+    }
+    if (status != CM_OK && status != CM_ERR_CANCELLED) return status;
+    const int stepped = r->last.step > r->first_step || !r->options->resume;
+    const int cancelled = (atomic_load(&r->state) & CANCEL) != 0;
+    if (stepped && !cancelled && r->saved_step != r->last.step) CM_TRY(save(r));
+    if (status == CM_ERR_CANCELLED) CM_FAIL(status, "the run was stopped after step %lld", (long long)r->last.step);
+    return CM_OK;
+}
+
+cm_status cm_run_loop(cm_run *r, int64_t until)
+{
+    r->failed = CM_OK;
+    r->first_step = r->last.step;
+    r->saved_step = -1;
+    r->began = r->saved_at = cm_run_seconds();
+    r->pages.spent = 0;
+    if (r->last.step >= until) return CM_OK;
+    return finish(r, cm_trainer_run(r->trainer, r->options->dataset, until, after_step, r));
+}
