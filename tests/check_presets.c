@@ -1,6 +1,7 @@
 /* Presets: each is whole and allowed, its network is the published one to the last
  * tensor name and shape, its configuration hides nothing, and another network is
  * told from it; what lr does in the stages of progressive distillation. */
+#include "base/cpu_level.h"
 #include "support/suite.h"
 
 #include <math.h>
@@ -184,7 +185,7 @@ START_TEST(presets_hold)
         size_t length;
         o = cm_settings_of(NULL);
         OK(cm_preset_apply(&o, cm_train_preset_name(i)));
-        OK(cm_settings_check(&o));
+        OK(cm_settings_check(&o, cm_cpu_level()));
         OK(cm_train_options_json(&(cm_train_options){NULL, o}, text, sizeof text, &length));
         ck_assert(length < sizeof text && strstr(text, "\"lr\""));
         ck_assert_uint_gt(strlen(cm_train_preset_about(i)), 5);
@@ -435,24 +436,24 @@ START_TEST(rates_fall_in_every_stage)
     o = cm_settings_of(NULL);
     OK(cm_settings_set(&o, "objective", "pd"));
     o.start_scales = 8, o.distill_steps = 10, o.steps = 100, o.lr = 0.5;
-    OK(cm_settings_check(&o));
+    OK(cm_settings_check(&o, cm_cpu_level()));
     for (int i = 0; i < 4; i++)
         for (int64_t k = stages[i].begin; k < stages[i].end; k++)
             ck_assert_double_eq_tol(
                 rate(&o, k), 0.5 * (double)(stages[i].end - k) / (double)(stages[i].end - stages[i].begin), 1e-12);
     o.lr_final = 0.2;
-    OK(cm_settings_check(&o));
+    OK(cm_settings_check(&o, cm_cpu_level()));
     ck_assert_double_eq_tol(rate(&o, 19), 0.5 * (1 - 0.8 * 0.9), 1e-12);
     o.lr_final = 0, o.steps = 15; /* the end of the run ends the stage */
     ck_assert_double_eq_tol(rate(&o, 14), 0.5 * 0.2, 1e-12);
     o.steps = 100, o.anneal_stages = 0;
-    OK(cm_settings_check(&o));
+    OK(cm_settings_check(&o, cm_cpu_level()));
     ck_assert_double_eq_tol(rate(&o, 99), 0.5, 1e-15);
     o.anneal_stages = 1, o.anneal_begin = 5, o.anneal_end = 50;
-    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
+    FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
     o = cm_settings_of(NULL);
     o.anneal_stages = 1;
-    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
+    FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
     o = preset("cifar10-pd");
     ck_assert_double_eq_tol(rate(&o, 50000), 5e-5, 1e-18);
     ck_assert_double_eq_tol(rate(&o, 49999), 5e-5 / 50000, 1e-15);

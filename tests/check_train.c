@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cpu_level.h"
 #include "base/rng.h"
 #include "support/memory.h"
 #include "train/trainer.h"
@@ -850,17 +851,17 @@ START_TEST(options_refused)
             status = cm_settings_set(&o, key, value);
             at += n + (at[n] == ';');
         }
-        if (status == CM_OK) status = cm_settings_check(&o);
+        if (status == CM_OK) status = cm_settings_check(&o, cm_cpu_level());
         ck_assert_msg(status != CM_OK && strstr(cm_last_message(), rows[i].word), "%s %s: '%s' lacks '%s'",
                       rows[i].objective, rows[i].set, status == CM_OK ? "accepted" : cm_last_message(), rows[i].word);
     }
     cm_train_settings o;
     o = cm_settings_of(NULL);
     o.lr = NAN;
-    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "lr");
+    FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "lr");
     o = options("edm");
     o.objective = 17;
-    FAILS(cm_settings_check(&o), CM_ERR_ARGUMENT, "objective");
+    FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "objective");
 }
 END_TEST
 

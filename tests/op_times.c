@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/cpu_level.h"
 #include "diffusion/model.h"
 #include "graph/arithmetic.h"
 #include "graph/plan.h"
@@ -57,7 +58,7 @@ int main(int argc, char **argv)
     const int bf16 = strncmp(how, "bf16", 4) == 0, tile = strlen(how) > 5 ? atoi(how + 5) : 0;
     char debug[64];
     (void)snprintf(debug, sizeof debug, "bf16_emulate=1,bf16_tile=%d", tile);
-    if (cm_arithmetic_choose("op_times", bf16 ? CM_PRECISION_BF16 : CM_PRECISION_F32,
+    if (cm_arithmetic_choose("op_times", cm_cpu_level(), bf16 ? CM_PRECISION_BF16 : CM_PRECISION_F32,
                              strcmp(how, "lean") == 0 ? CM_MEMORY_SMALL : CM_MEMORY_FAST, bf16 ? debug : NULL,
                              train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, &arithmetic) != CM_OK)
         goto failed;

@@ -39,8 +39,8 @@ static cm_status resolve(const cm_model *model, const cm_sampler_options *option
                 o->threads, CM_MAX_THREADS);
     if (o->threads == 0) o->threads = cm_context_threads(model->context);
     CM_TRY(cm_reserved_check("cm_sampler_options", o->reserved));
-    return cm_arithmetic_choose("cm_sampler_options", o->precision, o->memory, o->debug, CM_BF16_TILE_SAMPLING,
-                                arithmetic);
+    return cm_arithmetic_choose("cm_sampler_options", cm_context_cpu_level(model->context), o->precision, o->memory,
+                                o->debug, CM_BF16_TILE_SAMPLING, arithmetic);
 }
 
 cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out)

@@ -121,7 +121,7 @@ cm_status cm_train_options_read(cm_train_options *options, const char *json)
 cm_status cm_train_options_check(const cm_train_options *options)
 {
     if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_check: options is NULL");
-    return cm_settings_check(&options->s);
+    return cm_settings_check(&options->s, cm_context_cpu_level(options->context));
 }
 
 /* --- presets ------------------------------------------------------------------- */

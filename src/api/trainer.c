@@ -59,7 +59,7 @@ cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, 
 {
     const cm_train_settings settings = cm_settings_of(options);
     if (!model || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_data_check: model or dataset is NULL");
-    CM_TRY(cm_settings_check(&settings));
+    CM_TRY(cm_settings_check(&settings, cm_context_cpu_level(model->context)));
     return cm_train_check_dataset(model, dataset, settings.batch);
 }
 

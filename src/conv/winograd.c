@@ -18,7 +18,8 @@ int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int3
 /* Blocks of equal size, near what keeps the transformed input in the cache. */
 static size_t block_of(const cm_winograd *w)
 {
-    size_t most = w->tile == CM_WINOGRAD_1X1 ? 256 : w->c >= 384 || w->oc >= 384 ? 128 : 64;
+    const int wide = w->geometry->rim && (w->c >= 384 || w->oc >= 384);
+    size_t most = wide ? 2 * w->geometry->most_tiles : w->geometry->most_tiles;
     size_t blocks = (w->tiles + most - 1) / most;
     return (w->tiles + blocks - 1) / blocks;
 }
@@ -32,7 +33,7 @@ const char *cm_winograd_name(const cm_winograd *w)
  * want is asked for, since it lies in short pieces far apart. */
 static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
 {
-    size_t n = g->taps, step = g->transposed ? n : (size_t)g->c * n,
+    size_t n = g->geometry->taps, step = g->transposed ? n : (size_t)g->c * n,
            ahead = g->transposed ? (size_t)g->oc * n : 4 * n;
     const float *from = plain + (g->transposed ? (c * (size_t)g->oc + first) * n : (first * (size_t)g->c + c) * n);
     for (size_t k = 0; k < width; k++, from += step) {
@@ -107,7 +108,6 @@ void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int t
     w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
     w->out_h = (size_t)h * g->down / g->step_down;
     w->out_w = (size_t)across * g->across / g->step_across;
-    w->taps = tile == CM_WINOGRAD_1X1 ? 1 : 9;
     w->tiles_down = (w->out_h + g->down - 1) / g->down;
     w->tiles_across = (w->out_w + g->across - 1) / g->across;
     w->tiles = (size_t)n * w->tiles_down * w->tiles_across;
@@ -125,7 +125,7 @@ static void pack_group(const cm_winograd *w, const float *plain, size_t first, u
         width = w->gemm->panel(columns - j);
         for (size_t k = 0; k < c; k += gemm->channels) {
             for (size_t i = 0; i < gemm->channels; i++)
-                gather(w, plain, first + j, width, k + i, gathered + i * w->taps * width);
+                gather(w, plain, first + j, width, k + i, gathered + i * w->geometry->taps * width);
             w->operands->weights(w->tile, width, gathered, to + (j * c + k * width) * gemm->bytes,
                                  weights_apart(w, columns));
         }
@@ -158,7 +158,7 @@ typedef struct {
 static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
                         const float **points)
 {
-    if (w->tile == CM_WINOGRAD_1X1) {
+    if (!w->geometry->rim) {
         points[0] = x + tile * c;
         return;
     }
@@ -176,12 +176,6 @@ static void find_points(const cm_winograd *w, const float *x, size_t c, size_t t
         }
 }
 
-/* Of a 3 x 3 convolution's input. */
-static int32_t rim(const cm_winograd *w)
-{
-    return w->tile != CM_WINOGRAD_1X1;
-}
-
 static cm_status input_piece(void *user, int piece, int worker)
 {
     const job *j = user;
@@ -189,7 +183,7 @@ static cm_status input_piece(void *user, int piece, int worker)
     const float *points[36];
     size_t c = (size_t)w->c;
     (void)worker;
-    find_points(w, j->x, c, j->first + (size_t)piece, rim(w), j->zero, points);
+    find_points(w, j->x, c, j->first + (size_t)piece, (int32_t)w->geometry->rim, j->zero, points);
     w->operands->input(w->tile, c, points, j->v + (size_t)piece * w->tile_stride * w->gemm->bytes, w->value_stride);
     return CM_OK;
 }
@@ -199,7 +193,7 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
 {
     const cm_winograd *w = j->w;
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
-    if (w->tile == CM_WINOGRAD_1X1) {
+    if (!w->geometry->rim) {
         to->y[0] = j->y + tile * oc + first;
         to->residual[0] = j->residual ? j->residual + tile * oc + first : NULL;
         return;
@@ -274,9 +268,9 @@ static cm_status output_piece(void *user, int piece, int worker)
     float *m = j->m + (size_t)worker * w->product_floats;
     if (count == 0) return CM_OK; /* more threads than tiles */
     for (size_t t = 0; t < w->geometry->positions; t++)
-        w->gemm->product(
-            count, columns, c, v + cm_winograd_value_of(w->tile, t) * w->value_stride * bytes, w->tile_stride,
-            packed + cm_winograd_matrix_of(w->tile, t) * weights_apart(w, columns) * bytes, m + t * m_apart, columns);
+        w->gemm->product(count, columns, c, v + w->geometry->value_of[t] * w->value_stride * bytes, w->tile_stride,
+                         packed + w->geometry->matrix_of[t] * weights_apart(w, columns) * bytes, m + t * m_apart,
+                         columns);
     outputs(j, first, begin, count, m, m_apart);
     return CM_OK;
 }
@@ -342,12 +336,6 @@ static size_t group_floats(const cm_winograd *w)
     return w->geometry->positions * matrix_apart(w);
 }
 
-/* Positions of a square tile, in each direction. */
-static size_t side(const cm_winograd *w)
-{
-    return w->tile == CM_WINOGRAD_UP ? 5 : w->geometry->down + 2;
-}
-
 /* Points that a 1 x 1 convolution's gradient takes at a time, where they lie and of copies. */
 enum { POINTS = 64, COPIED_POINTS = 128 };
 
@@ -360,9 +348,9 @@ static int collide(size_t c)
 size_t cm_winograd_gradient_bytes(const cm_winograd *w)
 {
     const size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    if (w->tile == CM_WINOGRAD_1X1) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
+    if (!w->geometry->rim) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
     const size_t factors = (1 + groups_of(oc)) * group_floats(w);
-    return (GROUP + factors + 4 * side(w) * (GROUP * GROUP + PAD)) * sizeof(float);
+    return (GROUP + factors + 4 * w->geometry->side * (GROUP * GROUP + PAD)) * sizeof(float);
 }
 
 /* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`.  Of wide
@@ -391,12 +379,11 @@ static void transform_group(const cm_winograd *w,
 static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, size_t tiles, const float *v,
                             const float *z, float *du, float *dw, int add)
 {
-    const size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc, m = side(w);
+    const size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc, m = w->geometry->side;
     float *halves = du + m * du_apart;
     for (size_t row = 0; row < m; row++) {
         for (size_t i = 0; i < m; i++, z += apart)
-            w->kernels->gemm->product_transposed(rows, columns, tiles,
-                                                 v + cm_winograd_value_of(w->tile, m * row + i) * apart,
+            w->kernels->gemm->product_transposed(rows, columns, tiles, v + w->geometry->value_of[m * row + i] * apart,
                                                  gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
         w->kernels->winograd->fold_rows(w->tile, rows, columns, du, du_apart, halves + 3 * row * columns,
                                         3 * m * columns);
@@ -431,7 +418,7 @@ static void gradient_of_points(const cm_winograd *w, const float *x, const float
 
 void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy, float *dw, void *scratch)
 {
-    if (w->tile == CM_WINOGRAD_1X1) {
+    if (!w->geometry->rim) {
         gradient_of_points(w, x, dy, dw, scratch);
         return;
     }
@@ -444,7 +431,8 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
         for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
             transform_group(w, w->kernels->winograd->gradient, 0, dy, oc, j, first, count, zero, z);
         for (size_t k = 0; k < c; k += GROUP) {
-            transform_group(w, w->kernels->winograd->float32.input, rim(w), x, c, k, first, count, zero, v);
+            transform_group(w, w->kernels->winograd->float32.input, (int32_t)w->geometry->rim, x, c, k, first, count,
+                            zero, v);
             z = all;
             for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
                 gradient_groups(w, c - k < GROUP ? c - k : GROUP, group_columns(w, j), count, v, z, du,

@@ -47,7 +47,7 @@ typedef struct cm_winograd {
     int transposed;         /* weights as the data gradient wants them */
     cm_threads threads;     /* of a run                           */
     int32_t n, h, w, c, oc; /* h, w: of the input                 */
-    size_t out_h, out_w, taps, tiles_down, tiles_across, tiles;
+    size_t out_h, out_w, tiles_down, tiles_across, tiles;
     size_t block;                     /* most tiles at a time               */
     size_t value_stride, tile_stride; /* of the transformed input, in operands */
     size_t product_floats;            /* of one worker                      */

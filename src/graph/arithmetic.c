@@ -58,9 +58,9 @@ static cm_status read_debug(const char *who, const char *text, debug_values *out
 
 /* ----------------------------------------------------------------------------------- */
 
-static cm_status choose_bf16(const char *who, const debug_values *debug, int32_t default_tile, cm_arithmetic *out)
+static cm_status choose_bf16(const char *who, int level, const debug_values *debug, int32_t default_tile,
+                             cm_arithmetic *out)
 {
-    const int level = cm_cpu_level();
     const int32_t tile = debug->value[BF16_TILE], emulate = debug->value[BF16_EMULATE];
     if (out->lean)
         CM_FAIL(CM_ERR_ARGUMENT,
@@ -81,7 +81,7 @@ static cm_status choose_bf16(const char *who, const debug_values *debug, int32_t
     return CM_OK;
 }
 
-cm_status cm_arithmetic_choose(const char *who, int32_t precision, int32_t memory, const char *debug,
+cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
                                int32_t default_tile, cm_arithmetic *out)
 {
     debug_values values;
@@ -92,7 +92,7 @@ cm_status cm_arithmetic_choose(const char *who, int32_t precision, int32_t memor
     if (memory < CM_MEMORY_FAST || memory > CM_MEMORY_SMALL)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: memory is %d, expected 0 (fast) or 1 (small)", who, memory);
     CM_TRY(read_debug(who, debug, &values));
-    if (precision == CM_PRECISION_BF16) return choose_bf16(who, &values, default_tile, out);
+    if (precision == CM_PRECISION_BF16) return choose_bf16(who, cpu_level, &values, default_tile, out);
     for (int i = 0; i < N_KEYS; i++)
         if (values.value[i])
             CM_FAIL(CM_ERR_ARGUMENT, "%s: debug: %s has no effect without precision bf16", who, keys[i]);

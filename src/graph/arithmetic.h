@@ -16,12 +16,13 @@ typedef struct cm_arithmetic {
 enum { CM_BF16_TILE_SAMPLING = 3, CM_BF16_TILE_TRAINING = 2 };
 
 /* From a caller's options.  `who` names their struct in messages.
+ *   cpu_level           of the context (CM_CPU_ of base/cpu_level.h)
  *   precision, memory   cm_precision and cm_memory
  *   debug               "key=number,key=number", or NULL; the keys are bf16_tile (1 to 4; 0 is 1 with AMX, else
  *                       default_tile) and bf16_emulate (1: bfloat16 on processors without instructions for it)
  * ARGUMENT for a number out of range, an unknown key and a key without effect; UNSUPPORTED for bfloat16 on a
  * processor without instructions for it. */
-cm_status cm_arithmetic_choose(const char *who, int32_t precision, int32_t memory, const char *debug,
+cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
                                int32_t default_tile, cm_arithmetic *out);
 
 #endif

@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+typedef float real;
+
 #include "kernels/bf16_values.h"
+#include "kernels/exponential.h"
 #include "kernels/few_outputs_loops.h"
 #include "kernels/philox_loops.h"
 #include "tensor/desc.h"
@@ -26,25 +29,17 @@ static inline float clamp(float x)
     return x;
 }
 
-/* exp x by 2^k p(r), r in [-ln2/2, ln2/2], x of -87 to 88; relative error below 2.2e-7.  p is 1 + r + r^2 q(r)
- * with the q of degree 3 whose largest relative error, 1.05e-7, is the least, its terms in pairs: one after
- * the other they keep the processor waiting. */
+/* exp x of -87 to 88; relative error below 2.2e-7. */
 static inline float exp_poly(float x)
 {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float shifted = x * 1.44269504f + magic;
-    float k = shifted - magic;
-    float r = x - k * 0.693359375f;
-    r = r + k * 2.12194440e-4f;
-    float r2 = r * r;
-    float q = (0.4999923110f + 0.1666711569f * r) + r2 * (0.0418903306f + 0.0083125010f * r);
-    float p = (1.0f + r) + r2 * q;
+    float shifted, power;
     int32_t bits;
+    exp_reduce(&x, &shifted);
+    exp_terms_pairs(&x);
     memcpy(&bits, &shifted, sizeof bits);
     bits = (int32_t)(((uint32_t)bits + 127u) << 23);
-    float power;
     memcpy(&power, &bits, sizeof power);
-    return p * power;
+    return x * power;
 }
 
 /* A NaN stays one by the numerator. */

@@ -11,6 +11,9 @@
 #include "kernels/bf16_values.h"
 
 typedef float vec __attribute__((vector_size(64)));
+typedef vec real;
+
+#include "kernels/exponential.h"
 
 #ifdef __AMX_BF16__
 #include <immintrin.h>
@@ -112,25 +115,15 @@ static inline __attribute__((always_inline)) void scale_by(vec *p, const vec *k)
 }
 #endif
 
-/* x to r in [-ln2/2, ln2/2] and whole k, x = k ln2 + r; x below -87 as there. */
-static inline __attribute__((always_inline)) void reduce(vec *x, vec *k)
+/* exp x of at most 87, below -87 as there. */
+static inline __attribute__((always_inline)) void exponential(vec *x, void (*terms)(vec *))
 {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    const vec least = (vec){0} - 87.0f;
-    raise_to(x, &least);
-    *k = *x * 1.44269504f + magic;
-    *k -= magic;
-    *x -= *k * 0.693359375f;
-    *x += *k * 2.12194440e-4f;
-}
-
-/* exp x to 5e-5 of it, an eightieth of bfloat16's rounding, for x of at most 87. */
-static inline __attribute__((always_inline)) void exponential(vec *x)
-{
+    const vec least = (vec){0} + CM_EXP_LOWEST;
     vec k;
-    reduce(x, &k);
-    const vec r = *x;
-    *x = (((r * (1.0f / 24) + 1.0f / 6) * r + 0.5f) * r + 1.0f) * r + 1.0f;
+    raise_to(x, &least);
+    exp_reduce(x, &k);
+    k -= CM_EXP_ROUNDER;
+    terms(x);
     scale_by(x, &k);
 }
 
@@ -149,17 +142,6 @@ static inline float largest(size_t n, const float *x)
     return most;
 }
 
-/* exp x to 2e-7 of it, otherwise the same. */
-static inline __attribute__((always_inline)) void exponential_float32(vec *x)
-{
-    vec k;
-    reduce(x, &k);
-    const vec r = *x;
-    const vec p = ((r * (1.0f / 720) + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6;
-    *x = ((p * r + 0.5f) * r + 1.0f) * r + 1.0f;
-    scale_by(x, &k);
-}
-
 static float softmax_row(size_t n, float scale, const float *x, uint16_t *p)
 {
     const float top = largest(n, x) * scale;
@@ -169,7 +151,7 @@ static float softmax_row(size_t n, float scale, const float *x, uint16_t *p)
         vec v;
         memcpy(&v, x + i, sizeof v);
         v = v * scale - top;
-        exponential(&v);
+        exponential(&v, exp_terms_bf16);
         sums += v;
         memcpy(lane, &v, sizeof lane);
         round_values(16, lane, p + i);
@@ -189,7 +171,7 @@ static float softmax_row_parts(size_t n, float scale, const float *x, uint16_t *
         memcpy(v, x + i, sizeof v);
         for (size_t k = 0; k < 2; k++) {
             v[k] = (v[k] - top) * scale;
-            exponential_float32(v + k);
+            exponential(v + k, exp_terms_series);
             sums[k] += v[k];
         }
         put_parts(v, p + i, part);
@@ -212,9 +194,9 @@ static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x
 static inline __attribute__((always_inline)) void silu_of(vec *x)
 {
     vec e = -*x;
-    const vec most = (vec){0} + 87.0f;
+    const vec most = (vec){0} + CM_EXP_HIGHEST;
     lower_to(&e, &most);
-    exponential(&e);
+    exponential(&e, exp_terms_bf16);
     e += 1.0f;
 #ifdef __AMX_BF16__
     *x *= (vec)_mm512_rcp14_ps((__m512)e);

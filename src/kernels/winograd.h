@@ -15,33 +15,43 @@ enum {
     CM_WINOGRAD_DOWN = 6
 };
 typedef struct cm_winograd_tile {
-    size_t down, across;           /* outputs                                       */
-    size_t step_down, step_across; /* points of input from one tile to the next     */
-    size_t points;                 /* of input that the outputs depend on           */
-    size_t values;                 /* of the transformed input                      */
-    size_t positions;              /* products                                      */
-    size_t matrices;               /* of transformed weights                        */
+    size_t taps;                    /* of the kernel: 9, or 1                        */
+    size_t rim;                     /* points around the outputs that these depend on */
+    size_t down, across;            /* outputs                                       */
+    size_t step_down, step_across;  /* points of input from one tile to the next     */
+    size_t points;                  /* of input that the outputs depend on           */
+    size_t values;                  /* of the transformed input                      */
+    size_t side;                    /* positions in each direction of a square tile  */
+    size_t positions;               /* products                                      */
+    size_t matrices;                /* of transformed weights                        */
+    size_t most_tiles;              /* of a block: what keeps the transformed input in the cache */
+    const unsigned char *value_of;  /* which of the values position t takes         */
+    const unsigned char *matrix_of; /* ... and which of the matrices                */
     const char *name, *name_bf16;
 } cm_winograd_tile;
+/* One after the other; of `up` at 0, 1, -1, -1 and infinity in each direction; of `down` a, b, e, f and g, of
+ * which the last two are alike. */
+static const unsigned char cm_winograd_each[36] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                                   12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
+                                                   24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35};
+static const unsigned char cm_winograd_up_values[25] = {0,  1,  2, 2, 3,  4,  5,  6,  6,  7,  8,  9, 10,
+                                                        10, 11, 8, 9, 10, 10, 11, 12, 13, 14, 14, 15};
+static const unsigned char cm_winograd_down_matrices[25] = {0,  1,  2,  3,  3,  4,  5,  6,  7,  7,  8,  9, 10,
+                                                            11, 11, 12, 13, 14, 15, 15, 12, 13, 14, 15, 15};
 static const cm_winograd_tile cm_winograd_tiles[] = {
-    [CM_WINOGRAD_1X1] = {1, 1, 1, 1, 1, 1, 1, 1, "product", "product bf16"},
-    [CM_WINOGRAD_2X2] = {2, 2, 2, 2, 16, 16, 16, 16, "winograd 2x2", "winograd 2x2 bf16"},
-    [CM_WINOGRAD_2X4] = {2, 4, 2, 4, 24, 24, 24, 24, "winograd 2x4", "winograd 2x4 bf16"},
-    [CM_WINOGRAD_4X4] = {4, 4, 4, 4, 36, 36, 36, 36, "winograd 4x4", "winograd 4x4 bf16"},
-    [CM_WINOGRAD_UP] = {4, 4, 2, 2, 16, 16, 25, 25, "winograd up", "winograd up bf16"},
-    [CM_WINOGRAD_DOWN] = {2, 2, 4, 4, 36, 25, 25, 16, "winograd down", "winograd down bf16"},
+    [CM_WINOGRAD_1X1] = {1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 256, cm_winograd_each, cm_winograd_each, "product",
+                         "product bf16"},
+    [CM_WINOGRAD_2X2] = {9, 1, 2, 2, 2, 2, 16, 16, 4, 16, 16, 64, cm_winograd_each, cm_winograd_each, "winograd 2x2",
+                         "winograd 2x2 bf16"},
+    [CM_WINOGRAD_2X4] = {9, 1, 2, 4, 2, 4, 24, 24, 0, 24, 24, 64, cm_winograd_each, cm_winograd_each, "winograd 2x4",
+                         "winograd 2x4 bf16"},
+    [CM_WINOGRAD_4X4] = {9, 1, 4, 4, 4, 4, 36, 36, 6, 36, 36, 64, cm_winograd_each, cm_winograd_each, "winograd 4x4",
+                         "winograd 4x4 bf16"},
+    [CM_WINOGRAD_UP] = {9, 1, 4, 4, 2, 2, 16, 16, 5, 25, 25, 64, cm_winograd_up_values, cm_winograd_each,
+                        "winograd up", "winograd up bf16"},
+    [CM_WINOGRAD_DOWN] = {9, 1, 2, 2, 4, 4, 36, 25, 5, 25, 16, 64, cm_winograd_each, cm_winograd_down_matrices,
+                          "winograd down", "winograd down bf16"},
 };
-/* Which of the values position t takes, and which of the matrices. */
-static inline size_t cm_winograd_value_of(int tile, size_t t)
-{
-    const size_t row = t / 5, column = t % 5; /* 0, 1, -1, -1 and infinity */
-    return tile == CM_WINOGRAD_UP ? 4 * (row - (row > 2)) + column - (column > 2) : t;
-}
-static inline size_t cm_winograd_matrix_of(int tile, size_t t)
-{
-    const size_t row = t / 5, column = t % 5; /* a, b, e, f and g, of which the last two are alike */
-    return tile == CM_WINOGRAD_DOWN ? 4 * (row - (row > 3)) + column - (column > 3) : t;
-}
 
 /* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:
  * nothing) and what the sum is multiplied by. */

@@ -520,7 +520,7 @@ static cm_status check_modes(const cm_train_settings *o, const cm_train_settings
 }
 
 /* Fields that the objective does not read have to stand at their defaults. */
-static cm_status check_effects(const cm_train_settings *o)
+static cm_status check_effects(const cm_train_settings *o, int cpu_level)
 {
     cm_train_settings d = {.objective = o->objective};
     cm_settings_defaults(&d);
@@ -535,7 +535,7 @@ static cm_status check_effects(const cm_train_settings *o)
         CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
     CM_TRY(check_modes(o, &d));
     cm_arithmetic arithmetic;
-    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, CM_MEMORY_FAST,
+    CM_TRY(cm_arithmetic_choose("cm_train_options", cpu_level, o->dtype, CM_MEMORY_FAST,
                                 o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &arithmetic));
     if (o->sum_microbatches && o->microbatch == 0)
         CM_FAIL(CM_ERR_ARGUMENT, "sum_microbatches needs microbatch: say how large they are");
@@ -573,7 +573,7 @@ static cm_status check_schedules(const cm_train_settings *o)
     return CM_OK;
 }
 
-cm_status cm_settings_check(const cm_train_settings *o)
+cm_status cm_settings_check(const cm_train_settings *o, int cpu_level)
 {
     for (int i = 0; i < FIELDS; i++) CM_TRY(check_range(&fields[i], get(o, &fields[i])));
     if (o->metric == CM_TRAIN_LPIPS)
@@ -581,7 +581,7 @@ cm_status cm_settings_check(const cm_train_settings *o)
     if (o->beta1 >= 1 || o->beta2 >= 1)
         CM_FAIL(CM_ERR_ARGUMENT, "%s has to be below 1", o->beta1 >= 1 ? "beta1" : "beta2");
     CM_TRY(check_averages(o));
-    CM_TRY(check_effects(o));
+    CM_TRY(check_effects(o, cpu_level));
     return check_schedules(o);
 }
 

@@ -91,7 +91,7 @@ cm_status cm_settings_read(cm_train_settings *options, const json_t *object);
 /* All fields; only those that decide the course of training when course is 1. */
 json_t *cm_settings_json(const cm_train_settings *o, int course);
 /* Ranges, fields without effect on the objective, combinations that cannot be. */
-cm_status cm_settings_check(const cm_train_settings *o);
+cm_status cm_settings_check(const cm_train_settings *o, int cpu_level);
 /* Combinations that are allowed but hardly meant, to the log. */
 void cm_settings_warn(const cm_context *context, const cm_train_settings *o);
 

@@ -112,7 +112,7 @@ static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
         .separate_target = t->objective->has_target && any_mu,
         .separate_teacher = t->objective == &cm_objective_pd,
     };
-    CM_TRY(cm_arithmetic_choose("cm_train_options", o->dtype, CM_MEMORY_FAST,
+    CM_TRY(cm_arithmetic_choose("cm_train_options", cm_context_cpu_level(t->context), o->dtype, CM_MEMORY_FAST,
                                 o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &out->arithmetic));
     return CM_OK;
 }
@@ -212,9 +212,9 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
 {
     cm_context *owner;
     *out = NULL;
-    CM_TRY(cm_settings_check(options));
     if (!model) model = teacher; /* distillation begins with the teacher's weights */
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: model is NULL");
+    CM_TRY(cm_settings_check(options, cm_context_cpu_level(model->context)));
     CM_TRY(cm_context_retain(model->context, &owner));
     cm_trainer *t = cm_calloc(owner, 1, sizeof *t);
     if (!t) {
