@@ -14,8 +14,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
-static void (*volatile stop_work)(void *); /* what a signal calls, NULL: it only leaves a note */
-static void *volatile stopped_work;
+static cm_run *volatile stopped_run; /* what a signal stops, NULL: it only leaves a note */
 
 double cli_seconds(void)
 {
@@ -134,6 +133,43 @@ int cli_next(cli *c, const char **value)
         return i;
     }
     return -1;
+}
+
+void cli_key(const char *word, char from, char to, char key[CLI_KEY])
+{
+    snprintf(key, CLI_KEY, "%s", word);
+    for (char *at = key; *at; at++)
+        if (*at == from) *at = to;
+}
+
+void cli_setting_hint(const char *word, int exact, char *text, size_t size)
+{
+    char key[CLI_KEY];
+    cm_train_options *o;
+    cli_key(word, '-', '_', key);
+    if (cm_train_options_create(NULL, &o) != CM_OK) return;
+    cm_status status = cm_train_options_set(o, key, "?");
+    cm_train_options_free(o);
+    if (status == CM_OK) return;
+    const char *hint = strstr(cm_last_message(), " (did you mean");
+    if (!strstr(cm_last_message(), "unknown training option"))
+        snprintf(text, size, ": a training option, give it as --set %s=VALUE", key);
+    else if (hint && !exact) snprintf(text, size, "%s; training options go as --set NAME=VALUE", hint);
+}
+
+const char *cli_pair(const cli *c, const char *pair, char key[CLI_KEY])
+{
+    char name[CLI_KEY], hint[256] = "";
+    const size_t n = strcspn(pair, "=");
+    if (!pair[n] || n >= CLI_KEY) cli_usage_error(c, "--set: '%s' is not KEY=VALUE", pair);
+    snprintf(key, CLI_KEY, "%.*s", (int)n, pair);
+    if (c->other_hint) c->other_hint(key, 1, hint, sizeof hint);
+    cli_key(key, '_', '-', name);
+    for (int i = 0; i < c->n_options && !hint[0]; i++)
+        if (strcmp(c->options[i].name, name) == 0)
+            cli_usage_error(c, "--set %s: give this one as --%s%s%s", pair, name, c->options[i].value ? " " : "",
+                            c->options[i].value ? pair + n + 1 : "");
+    return pair + n + 1;
 }
 
 void cli_all(cli *c, const char **values, int repeated, const char **list, int most)
@@ -343,7 +379,7 @@ void cli_clear_line(void)
     if (isatty(2)) fprintf(stderr, "\r\033[K");
 }
 
-void cli_log(void *user, int32_t level, const char *message)
+static void log_once(void *user, int32_t level, const char *message)
 {
     enum { SAID = 256 };
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -362,6 +398,28 @@ void cli_log(void *user, int32_t level, const char *message)
     pthread_mutex_unlock(&lock);
 }
 
+cm_status cli_context(cli *c, cm_context **out)
+{
+    cm_context_options o;
+    cm_context_options_init(&o, sizeof o);
+    o.log = log_once;
+    o.log_user = c;
+    return cm_context_create(&o, out);
+}
+
+int cli_list_presets(const cli *c)
+{
+    for (size_t i = 0; cm_train_preset_name(i); i++) {
+        const char *source = cm_train_preset_source(i);
+        uint64_t n = 0;
+        (void)cm_model_count(NULL, cm_train_preset_config(i), &n);
+        if (!i || strcmp(source, cm_train_preset_source(i - 1)) != 0)
+            printf("%s%s\n    %-22s %11s  what it is\n", i ? "\n" : "", source, "name", "parameters");
+        printf("    %-22s %9.3f M  %s\n", cm_train_preset_name(i), (double)n / 1e6, cm_train_preset_about(i));
+    }
+    return cli_end(c, CLI_OK);
+}
+
 const char *cli_duration(double seconds, char text[40])
 {
     if (seconds < 90) snprintf(text, 40, "%.0f seconds", seconds < 1 ? 1 : seconds);
@@ -375,19 +433,19 @@ const char *cli_duration(double seconds, char text[40])
 
 static void on_signal(int number)
 {
-    if (interrupted && (!stop_work || number == SIGINT)) _exit(CLI_SIGNALLED + number); /* the second time at once */
+    if (interrupted && (!stopped_run || number == SIGINT))
+        _exit(CLI_SIGNALLED + number); /* the second time at once */
     interrupted = number;
-    if (stop_work) stop_work(stopped_work);
+    cm_run_stop(stopped_run);
 }
 
-void cli_catch_signals_for(void (*stop)(void *work), void *work)
+void cli_catch_signals_for(cm_run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
     struct sigaction action, before;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    stopped_work = work;
-    stop_work = stop;
+    stopped_run = run;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);

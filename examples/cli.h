@@ -8,7 +8,7 @@
 
 #include <consistency.h>
 
-enum { CLI_OPERANDS = 1024 };
+enum { CLI_OPERANDS = 1024, CLI_KEY = 128 };
 /* Exit codes.  A program that a signal stopped ends with CLI_SIGNALLED plus its number. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128, CLI_INTERRUPTED = 130 };
 
@@ -59,6 +59,14 @@ size_t cli_integers(const cli *c, const char *name, const char *text, int32_t lo
  * alone is -1.  A whole number is that number even where a class is called so, and a
  * name that holds a comma is given by its number. */
 size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t *out, size_t most);
+/* "log-every" to "log_every", or back. */
+void cli_key(const char *word, char from, char to, char key[CLI_KEY]);
+/* For other_hint of a program whose --set takes options of training: --lr and --learning-rate are
+ * meant for --set. */
+void cli_setting_hint(const char *word, int exact, char *text, size_t size);
+/* The value of "KEY=VALUE", and its key.  Keys that are options of the program, but no options of
+ * training, end it with exit code 2. */
+const char *cli_pair(const cli *c, const char *pair, char key[CLI_KEY]);
 /* The value of every option into values[n_options], that of a flag as "1"; of an option that may be
  * repeated, number `repeated`, all of them into list[most], the rest of which is NULL. */
 void cli_all(cli *c, const char **values, int repeated, const char **list, int most);
@@ -87,14 +95,16 @@ void cli_progress_end(cli_progress *p);
 /* SIGINT, SIGTERM and, unless it is ignored, SIGHUP ask for a stop; the second one ends
  * the program at once. */
 void cli_catch_signals(void);
-/* For work that is stopped by a call, such as cm_run_stop, inside the handler: SIGUSR1 too; what is
- * ignored when the program begins stays ignored, and only a second Ctrl-C ends the program at once. */
-void cli_catch_signals_for(void (*stop)(void *work), void *work);
+/* They and SIGUSR1 stop the run instead, with a checkpoint; what is ignored when the program begins
+ * stays ignored, and only a second Ctrl-C ends the program at once.  NULL: before the run is freed. */
+void cli_catch_signals_for(cm_run *run);
 /* The number of the signal that has asked for a stop, 0 for none. */
 int cli_interrupted(void);
 
-/* A context's log hook (`user` is the cli): each error and warning once, on standard error. */
-void cli_log(void *user, int32_t level, const char *message);
+/* A context whose errors and warnings go to standard error, each once. */
+cm_status cli_context(cli *c, cm_context **out);
+/* The presets by their source, with the parameters of their networks; returns the exit code. */
+int cli_list_presets(const cli *c);
 /* Clears the live line of a terminal, before other words. */
 void cli_clear_line(void);
 /* Seconds as people say them: "40 seconds", "2.5 hours". */

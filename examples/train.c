@@ -50,64 +50,12 @@ typedef struct {
     double shown;
 } program;
 
-/* By source: name, parameters, what it is. */
-static int list_presets(void)
-{
-    for (size_t i = 0; cm_train_preset_name(i); i++) {
-        const char *source = cm_train_preset_source(i);
-        uint64_t n = 0;
-        (void)cm_model_count(NULL, cm_train_preset_config(i), &n);
-        if (!i || strcmp(source, cm_train_preset_source(i - 1)) != 0)
-            printf("%s%s\n    %-22s %11s  what it is\n", i ? "\n" : "", source, "name", "parameters");
-        printf("    %-22s %9.3f M  %s\n", cm_train_preset_name(i), (double)n / 1e6, cm_train_preset_about(i));
-    }
-    return CLI_OK;
-}
-
-static void write_key(const char *word, char from, char to, char key[128])
-{
-    snprintf(key, 128, "%s", word);
-    for (char *c = key; *c; c++)
-        if (*c == from) *c = to;
-}
-
-/* --lr and --learning-rate are meant for --set. */
-static void setting_hint(const char *word, int exact, char *text, size_t size)
-{
-    char key[128];
-    cm_train_options *o;
-    write_key(word, '-', '_', key);
-    if (cm_train_options_create(NULL, &o) != CM_OK) return;
-    cm_status status = cm_train_options_set(o, key, "?");
-    cm_train_options_free(o);
-    if (status == CM_OK) return;
-    const char *hint = strstr(cm_last_message(), " (did you mean");
-    if (!strstr(cm_last_message(), "unknown training option"))
-        snprintf(text, size, ": a training option, give it as --set %s=VALUE", key);
-    else if (hint && !exact) snprintf(text, size, "%s; training options go as --set NAME=VALUE", hint);
-}
-
 static void set(program *p, cm_run_options *o, const char *name, const char *value)
 {
-    char key[128];
-    write_key(name, '-', '_', key);
+    char key[CLI_KEY];
+    cli_key(name, '-', '_', key);
     if (cm_run_options_set(o, key, value) == CM_OK) return;
     cli_usage_error(&p->c, "%s%s", cm_last_message(), strcmp(key, "preset") ? "" : " (--list-presets shows them)");
-}
-
-static void set_pair(program *p, cm_run_options *o, const char *pair)
-{
-    char key[128], name[128], hint[256] = "";
-    const size_t n = strcspn(pair, "=");
-    if (!pair[n] || n >= sizeof key) cli_usage_error(&p->c, "--set: '%s' is not KEY=VALUE", pair);
-    snprintf(key, sizeof key, "%.*s", (int)n, pair);
-    setting_hint(key, 1, hint, sizeof hint);
-    write_key(key, '_', '-', name);
-    for (int i = 0; i < N_OPTIONS && !hint[0]; i++)
-        if (strcmp(options[i].name, name) == 0)
-            cli_usage_error(&p->c, "--set %s: give this one as --%s%s%s", pair, name, options[i].value ? " " : "",
-                            options[i].value ? pair + n + 1 : "");
-    set(p, o, key, pair + n + 1);
 }
 
 /* The run's own numbers or those of --config, then the options in the order of the table, then --set. */
@@ -125,7 +73,11 @@ static void fill(program *p, cm_run_options *o)
         const int json = strcmp(options[i].name, "network") == 0 && v[i] && strcmp(v[i], "given") != 0;
         if (v[i]) set(p, o, options[i].name, json ? cli_json_argument(&p->c, "network", v[i]) : v[i]);
     }
-    for (int i = 0; p->sets[i]; i++) set_pair(p, o, p->sets[i]);
+    for (int i = 0; p->sets[i]; i++) {
+        char key[CLI_KEY];
+        const char *value = cli_pair(&p->c, p->sets[i], key);
+        set(p, o, key, value);
+    }
 }
 
 static int print_config(const program *p, cm_run_options *o)
@@ -133,42 +85,29 @@ static int print_config(const program *p, cm_run_options *o)
     size_t n;
     cm_status status = cm_run_options_json(o, NULL, 0, &n);
     char *text = status == CM_OK ? calloc(1, n + 1) : NULL;
-    if (text) status = cm_run_options_json(o, text, n + 1, &n);
-    if (text) fputs(text, stdout);
+    if (text && (status = cm_run_options_json(o, text, n + 1, &n)) == CM_OK) fputs(text, stdout);
     free(text);
     return status == CM_OK ? CLI_OK : cli_fail(&p->c, status);
 }
 
-/* Whether the run fits into memory, with what would; then two steps are timed. */
+/* Whether the run fits into memory; then two steps are timed. */
 static cm_status estimate(const program *p, cm_run *run, const cm_run_info *i)
 {
     cm_run_needs n = CM_RUN_NEEDS_INIT;
     char text[40];
     cm_status status = cm_run_estimate(run, CM_RUN_MEMORY, &n);
-    if (status != CM_OK) return status;
-    if (!p->values[QUIET])
+    if (n.bytes && !p->values[QUIET])
         fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.2g GB of memory; %.2g GB are free\n",
                 (unsigned long long)i->parameters, (long long)i->steps, i->batch, (double)n.bytes / 1e9,
                 (double)n.free_bytes / 1e9);
-    if (!n.fits) {
-        fprintf(stderr, "%s: this run needs about %.2g GB of memory, and %s leaves %.2g GB\n%s: ", p->c.program,
-                (double)n.bytes / 1e9, n.free_of, (double)n.free_bytes / 1e9, p->c.program);
-        if (n.size) fprintf(stderr, "give --size %d (%.2g GB)", n.size, (double)n.size_bytes / 1e9);
-        if (n.batch)
-            fprintf(stderr, "%s--batch %d (%.2g GB)", n.size ? " or " : "give ", n.batch,
-                    (double)n.batch_bytes / 1e9);
-        if (!n.size && !n.batch) fprintf(stderr, "no batch fits: it takes a smaller network, or a larger machine");
-        fprintf(stderr, "; --no-estimate tries it all the same\n");
-        exit(cli_end(&p->c, CLI_FAILED));
-    }
-    if (p->values[RESUME] || p->values[QUIET]) return CM_OK;
-    status = cm_run_estimate(run, CM_RUN_TIME, &n);
-    if (status != CM_OK) return status;
-    fprintf(stderr, "two steps timed: about %.3g images/s, %s in all%s", i->batch / n.step_seconds,
-            cli_duration(n.seconds, text), n.sample_share > 0 ? ", pages of samples " : "\n");
+    if (status != CM_OK || p->values[RESUME] || p->values[QUIET]) return status;
+    if ((status = cm_run_estimate(run, CM_RUN_TIME, &n)) != CM_OK) return status;
+    fprintf(stderr, "two steps timed: about %.3g images/s, %s in all", i->batch / n.step_seconds,
+            cli_duration(n.seconds, text));
     if (n.sample_share > 0)
-        fprintf(stderr, "%s %.*f %% on top\n", i->sample_share > 0 ? "at most" : "about",
+        fprintf(stderr, ", pages of samples %s %.*f %% on top", i->sample_share > 0 ? "at most" : "about",
                 n.sample_share < 0.01 ? 2 : 0, 100 * n.sample_share);
+    fprintf(stderr, "\n");
     return CM_OK;
 }
 
@@ -191,11 +130,6 @@ static int32_t show(void *user, const cm_run_report *r)
     return 0;
 }
 
-static void stop_run(void *run)
-{
-    cm_run_stop(run);
-}
-
 static int execute(program *p, cm_run *run)
 {
     cm_run_info i = CM_RUN_INFO_INIT;
@@ -215,9 +149,9 @@ static int execute(program *p, cm_run *run)
                 p->c.program, p->values[OUT], (long long)i.step);
     if (i.is_finished) return CLI_OK;
     p->shown = cli_seconds();
-    cli_catch_signals_for(stop_run, run);
+    cli_catch_signals_for(run);
     status = cm_run_execute(run, i.steps, show, p);
-    cli_catch_signals_for(NULL, NULL);
+    cli_catch_signals_for(NULL);
     if (!quiet) cli_clear_line();
     (void)cm_run_info_get(run, &i);
     if (status == CM_OK && !quiet && i.sample_share > 0 && i.pages == 0)
@@ -233,26 +167,18 @@ static int execute(program *p, cm_run *run)
 
 int main(int argc, char **argv)
 {
-    static program p = {
-        .c = {.program = "cm-train",
-              .usage = "--data PATH --out RUN [--preset NAME] [options]",
-              .options = options,
-              .n_options = N_OPTIONS,
-              .other_hint = setting_hint,
-              .exits = "75 stopped by another signal than Ctrl-C after a checkpoint, to be continued with --resume"}};
-    cm_context_options co;
+    program p = {
+        .c = {.program = "cm-train", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv}};
     cm_context *context;
     cm_run_options *o;
     cm_run *run = NULL;
     cli_begin();
-    p.c.argc = argc;
-    p.c.argv = argv;
+    p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";
+    p.c.exits = "75 stopped by another signal than Ctrl-C after a checkpoint, to be continued with --resume";
+    p.c.other_hint = cli_setting_hint;
     cli_all(&p.c, p.values, SET, p.sets, MAX_SETS);
-    if (p.values[LIST_PRESETS]) return cli_end(&p.c, list_presets());
-    cm_context_options_init(&co, sizeof co);
-    co.log = cli_log;
-    co.log_user = &p.c;
-    cm_status status = cm_context_create(&co, &context);
+    if (p.values[LIST_PRESETS]) return cli_list_presets(&p.c);
+    cm_status status = cli_context(&p.c, &context);
     if (status == CM_OK) status = cm_run_options_create(context, &o);
     if (status != CM_OK) return cli_fail(&p.c, status);
     fill(&p, o);

@@ -179,7 +179,8 @@ typedef struct cm_run_needs {
     }
 CM_API void cm_run_needs_init(cm_run_needs *needs, size_t struct_size);
 /* parts: CM_RUN_MEMORY, CM_RUN_TIME or their sum.  What was not asked for is 0.  Only before the
- * run has begun: STATE.  Errors: those of cm_trainer_create, and of cm_trainer_run for the time. */
+ * run has begun: STATE.  Errors: MEMORY: the run does not fit, the message says what would, and
+ * `needs` is filled in all the same; those of cm_trainer_create, and of cm_trainer_run for the time. */
 CM_API cm_status cm_run_estimate(cm_run *run, int32_t parts, cm_run_needs *needs);
 
 /* Makes the trainer and the directory: of a new run the checkpoint of step 0, of one that is

@@ -67,6 +67,8 @@ cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_mod
     options->teacher = teacher;
     options->dataset = dataset;
     options->dataset_is_ours = 0;
+    options->model_is_given = model != NULL;
+    options->teacher_is_given = teacher != NULL;
     return CM_OK;
 }
 
@@ -155,7 +157,7 @@ static cm_status describe(const cm_run *r, cm_run_info *i)
                        .images = d.images,
                        .bad = d.bad,
                        .parameters = m.parameters,
-                       .pages = r->pages.drawn,
+                       .pages = r->drawn,
                        .sample_share = 100 * r->pace.share,
                        .channels = d.channels,
                        .height = d.height,
@@ -196,8 +198,9 @@ cm_status cm_run_estimate(cm_run *run, int32_t parts, cm_run_needs *needs)
     CM_TRY(cm_run_call(run));
     cm_status status = cm_run_measure(run, parts, &n);
     cm_run_call_end(run);
-    CM_TRY(status);
-    return cm_info_write(needs, &n, sizeof n, "cm_run_needs");
+    if (status != CM_OK && !(status == CM_ERR_MEMORY && n.bytes)) return status;
+    cm_status written = cm_info_write(needs, &n, sizeof n, "cm_run_needs");
+    return written == CM_OK ? status : written;
 }
 
 cm_status cm_run_begin(cm_run *run)

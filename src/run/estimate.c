@@ -1,4 +1,5 @@
 /* estimate.c - what a run will take, before anything of its size is made. */
+#include <stdio.h>
 #include <string.h>
 
 #include "run/memory.h"
@@ -62,6 +63,21 @@ static cm_status propose_batch(const cm_run *r, cm_run_needs *n)
     return status;
 }
 
+/* "this run needs .. and ULIMIT leaves ..: give --size 32 (.. GB) or --batch 4 (.. GB)" */
+static cm_status refuse(const cm_run *r, const cm_run_needs *n)
+{
+    const char *p = r->options->prefix;
+    char size[80] = "", batch[80] = "";
+    if (n->size)
+        (void)snprintf(size, sizeof size, "give %ssize %d (%.2g GB)", p, n->size, (double)n->size_bytes / 1e9);
+    if (n->batch)
+        (void)snprintf(batch, sizeof batch, "%s%sbatch %d (%.2g GB)", n->size ? " or " : "give ", p, n->batch,
+                       (double)n->batch_bytes / 1e9);
+    CM_FAIL(CM_ERR_MEMORY, "this run needs about %.2g GB of memory, and %s leaves %.2g GB: %s%s",
+            (double)n->bytes / 1e9, n->free_of, (double)n->free_bytes / 1e9, size,
+            n->size || n->batch ? batch : "no batch fits: it takes a smaller network, or a larger machine");
+}
+
 static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
 {
     const cm_memory_bound left = cm_memory_left();
@@ -71,7 +87,8 @@ static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
     n->fits = n->bytes <= left.bytes;
     if (n->fits) return CM_OK;
     if (r->options->own_network) CM_TRY(propose_size(r, n));
-    return propose_batch(r, n);
+    CM_TRY(propose_batch(r, n));
+    return refuse(r, n);
 }
 
 cm_status cm_run_page_form(const cm_run *r, cm_page_form *form)

@@ -163,16 +163,18 @@ static cm_status put_number(cm_run_options *o, const row *r, const char *value)
     return CM_OK;
 }
 
+static int said(const cm_run_options *o, size_t offset)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].offset == offset) return (o->said >> i & 1) != 0;
+    return 0;
+}
+
 /* Sampling by steps and by share exclude each other; the later one wins over a config's. */
 static void note_sampling(cm_run_options *o, size_t offset)
 {
-    if (offset == AT(sample_every)) {
-        o->every_set = 1;
-        if (!o->share_set) o->sample_share = 0;
-    } else if (offset == AT(sample_share)) {
-        o->share_set = 1;
-        if (!o->every_set) o->sample_every = -1;
-    }
+    if (offset == AT(sample_every) && !said(o, AT(sample_share))) o->sample_share = 0;
+    if (offset == AT(sample_share) && !said(o, AT(sample_every))) o->sample_every = -1;
 }
 
 /* A network that was only the beginning of another run's gives way to one that is said; that of the run that is
@@ -204,7 +206,11 @@ cm_status cm_run_options_put(cm_run_options *o, const char *name, const char *va
 {
     const int i = cm_run_option_find(name);
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
-    if (i >= 0) return put_own(o, &rows[i], value);
+    if (i >= 0) {
+        CM_TRY(put_own(o, &rows[i], value));
+        o->said |= 1u << i;
+        return CM_OK;
+    }
     CM_TRY(cm_train_options_set(o->train, name, value));
     if (strcmp(name, "steps") == 0) o->more_steps = 1;
     return CM_OK;
@@ -232,22 +238,42 @@ static void read_numbers(cm_run_options *o)
                             .seed = strtoull(seed, NULL, 10)};
 }
 
-cm_status cm_run_options_verify(cm_run_options *o)
+/* "NAME has no effect RELATION", which holds the other name. */
+static cm_status refuse(const cm_run_options *o, const char *name, const char *relation, const char *other)
 {
     char a[CM_RUN_SHOWN], b[CM_RUN_SHOWN];
+    const char *at = strstr(relation, "%s");
+    CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect %.*s%s%s", cm_run_option_shown(o, name, a), (int)(at - relation),
+            relation, cm_run_option_shown(o, other, b), at + 2);
+}
+
+/* What is opened already is not looked for by name. */
+static cm_status verify_handles(const cm_run_options *o)
+{
+    static const char *const of_data[] = {"data", "size", "labels", "random_crop", "stop_on_bad"};
+    const char *beside = NULL, *what = "data set";
+    for (size_t i = 0; i < sizeof of_data / sizeof *of_data && o->dataset && !o->dataset_is_ours; i++)
+        if (o->said >> cm_run_option_find(of_data[i]) & 1) beside = of_data[i];
+    if (!beside) what = "model";
+    if (o->model_is_given && said(o, AT(init))) beside = "init";
+    if (o->model_is_given && said(o, AT(network)) && !o->as_given) beside = "network";
+    if (o->teacher_is_given && said(o, AT(teacher_path))) beside = "teacher";
+    if (!beside) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT, "%s%s has no effect beside the %s that was given as a handle", o->prefix, beside, what);
+}
+
+cm_status cm_run_options_verify(cm_run_options *o)
+{
     const char *p = o->prefix;
     CM_TRY(cm_train_options_check(o->train));
     read_numbers(o);
-    if (o->every_set && o->share_set && o->sample_share > 0)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect with %s, which draws every page",
-                cm_run_option_shown(o, "sample_share", a), cm_run_option_shown(o, "sample_every", b));
-    if (o->init && o->network && !o->network_of_config)
-        CM_FAIL(CM_ERR_ARGUMENT, "%snetwork has no effect with %sinit", p, p);
+    if (said(o, AT(sample_every)) && said(o, AT(sample_share)))
+        CM_TRY(refuse(o, "sample_share", "with %s, which draws every page", "sample_every"));
+    if (o->init && o->network && !o->network_of_config) CM_TRY(refuse(o, "network", "with %s", "init"));
     if (o->as_given && !o->init && !o->teacher_path && !o->model && !o->teacher)
         CM_FAIL(CM_ERR_ARGUMENT, "%snetwork given needs %sinit or %steacher, whose network it takes", p, p, p);
-    if (o->allow_changes && !o->resume)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect without %sresume", cm_run_option_shown(o, "allow_changes", a), p);
-    return CM_OK;
+    if (o->allow_changes && !o->resume) CM_TRY(refuse(o, "allow_changes", "without %s", "resume"));
+    return verify_handles(o);
 }
 
 cm_run_pace cm_run_options_pace(const cm_run_options *o)

@@ -29,13 +29,13 @@ struct cm_run_options {
     int as_given;               /* network: that of init or teacher, whatever the preset says     */
     int network_of_config;      /* `network` is the one that a config.json began with             */
     int resume, more_steps;     /* of cm_run_options_load; `steps` was set after it               */
-    int every_set, share_set;   /* sample_every and sample_share were both said                   */
+    uint32_t said;              /* a bit for each row that was set, other than from a config     */
     char *fingerprint, *before; /* of the data of the run that is continued; its path            */
     int64_t images_before;
     /* Opened, or the caller's. */
     cm_model *model, *teacher; /* counted */
     cm_dataset *dataset;
-    int dataset_is_ours;
+    int dataset_is_ours, model_is_given, teacher_is_given;
     cm_run_numbers n; /* by cm_run_options_verify */
     int own_network;  /* the network is one of ours for the pictures at hand */
 };

@@ -91,6 +91,5 @@ cm_status cm_pages_draw(cm_pages *p, cm_model *model, int32_t rows, cm_progress_
     cm_free(model->context, images);
     p->spent += cm_run_seconds() - began;
     p->row = (cm_run_seconds() - began) / rows;
-    p->drawn += status == CM_OK;
     return status;
 }

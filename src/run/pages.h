@@ -13,7 +13,6 @@ typedef struct cm_pages {
     int32_t threads;       /* 0 = the context's                      */
     double spent;          /* seconds so far                         */
     double row;            /* seconds of a row of the last page; 0: not known */
-    int64_t drawn;
 } cm_pages;
 
 /* Rows of a whole page, images in a row, network evaluations of an image: one for

@@ -249,6 +249,7 @@ static cm_status sample(cm_run *r)
     cm_model_release(model);
     if (status == CM_ERR_CANCELLED && asked(r)) return CM_OK;
     CM_TRY(status);
+    r->drawn++;
     tell(r, CM_RUN_PAGE, path);
     return CM_OK;
 }
@@ -306,5 +307,6 @@ cm_status cm_run_loop(cm_run *r, int64_t until)
     r->began = r->saved_at = cm_run_seconds();
     r->pages.spent = 0;
     if (r->last.step >= until) return CM_OK;
+    if (asked(r)) return finish(r, CM_ERR_CANCELLED);
     return finish(r, cm_trainer_run(r->trainer, r->options->dataset, until, after_step, r));
 }

@@ -13,9 +13,10 @@ struct cm_run {
     char *directory;
     cm_run_pace pace;
     cm_pages pages;
-    cm_trainer *trainer; /* NULL before the run has begun */
-    int log;             /* its descriptor, -1: not open  */
-    atomic_int state;    /* of the call, see run.c        */
+    _Atomic(cm_trainer *) trainer; /* NULL before the run has begun */
+    int log;                       /* its descriptor, -1: not open  */
+    atomic_int state;              /* of the call, see run.c        */
+    _Atomic(int64_t) drawn;        /* pages                      */
     /* Of the call that runs: */
     cm_run_fn progress;
     void *user;
