@@ -175,21 +175,15 @@ static void check_usage(program *p)
 
 /* --- pictures in -------------------------------------------------------------------------- */
 
-/* A plane or picture as to x height x width values of the network's size. */
-static cm_status fitted(const program *p, const char *path, int channels, int32_t height, int32_t width,
-                        const uint8_t *pixels, uint8_t background, float *out)
+/* A picture as float32 planes of the network's size. */
+static cm_status fitted(const program *p, const char *path, const cm_images *from, uint8_t background, float *out)
 {
-    uint8_t *page = malloc((size_t)p->height * (size_t)p->width * (size_t)channels);
-    if (!page) return CM_ERR_MEMORY;
-    if (p->fit < 0 && (height != p->height || width != p->width))
+    const cm_images to = cm_images_f32(1, from->channels, p->height, p->width, out);
+    if (p->fit < 0 && (from->height != p->height || from->width != p->width))
         cli_usage_error(&p->c,
                         "%s is %d x %d pixels, this task and model take %d x %d: say --fit crop, pad or resize", path,
-                        width, height, p->width, p->height);
-    cm_status status = cm_image_fit(NULL, p->fit < 0 ? CM_FIT_RESIZE : p->fit, p->fit == CM_FIT_PAD ? background : 0,
-                                    channels, height, width, pixels, p->height, p->width, page);
-    if (status == CM_OK) status = cm_image_from_u8(1, channels, p->height, p->width, page, out);
-    free(page);
-    return status;
+                        from->width, from->height, p->width, p->height);
+    return cm_image_fit(NULL, p->fit < 0 ? CM_FIT_RESIZE : p->fit, p->fit == CM_FIT_PAD ? background : 0, from, &to);
 }
 
 /* Whether a mask in [-1, 1] asks for no pixel. */
@@ -200,32 +194,46 @@ static int is_nowhere(const float *mask, size_t n)
     return 1;
 }
 
-/* One picture; with alpha its mask, 1 where transparent.  What padding adds is generated. */
+/* The mask of a picture, 1 where it is transparent.  What padding adds is generated. */
+static cm_status read_missing(program *p, size_t i, const cm_images *picture, int alpha)
+{
+    static uint8_t nothing;
+    float *mask = p->masks + i * (size_t)p->height * (size_t)p->width;
+    cm_images missing = cm_images_u8(1, picture->height, picture->width, 1, &nothing);
+    missing.image_stride = 1; /* the same byte everywhere */
+    if (alpha) {
+        uint8_t *a = (uint8_t *)picture->data + picture->channels - 1;
+        missing.data = a;
+        missing.pixel_stride = picture->channels;
+        missing.row_stride = missing.pixel_stride * picture->width;
+        for (int32_t k = 0; k < picture->height * picture->width; k++, a += picture->channels)
+            *a = (uint8_t)(255 - *a);
+    }
+    cm_status status = fitted(p, p->c.operands[2 + i], &missing, 255, mask);
+    if (status == CM_OK && alpha && is_nowhere(mask, (size_t)p->height * (size_t)p->width))
+        cli_usage_error(&p->c, "--mask alpha: nothing of %s is transparent, so nothing would be generated",
+                        p->c.operands[2 + i]);
+    return status;
+}
+
 static cm_status read_given(program *p, size_t i)
 {
     const char *path = p->c.operands[2 + i];
-    size_t plane = (size_t)p->height * (size_t)p->width;
     int alpha = p->mask && strcmp(p->mask, "alpha") == 0;
-    int32_t channels = p->channels + alpha, height, width;
-    uint8_t *read;
-    cm_status status = cm_image_read(NULL, path, &channels, &height, &width, &read);
+    size_t size = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
+    cm_image_read_options o = CM_IMAGE_READ_OPTIONS_INIT;
+    cm_images picture = CM_IMAGES_INIT;
+    o.channels = p->channels + alpha;
+    cm_status status = cm_image_read(NULL, path, &o, &picture);
     if (status != CM_OK) return status;
-    size_t n = (size_t)height * (size_t)width, colours = (size_t)p->channels;
-    uint8_t *pixels = malloc(n * colours), *missing = calloc(n, 1);
-    for (size_t k = 0; pixels && missing && k < n; k++) {
-        memcpy(pixels + k * colours, read + k * (size_t)channels, colours);
-        if (alpha) missing[k] = (uint8_t)(255 - read[k * (size_t)channels + colours]);
-    }
-    status = pixels && missing
-                 ? fitted(p, path, p->channels, height, width, pixels, 128, p->given + i * plane * colours)
-                 : CM_ERR_MEMORY;
-    if (status == CM_OK && p->task == INPAINT)
-        status = fitted(p, path, 1, height, width, missing, 255, p->masks + i * plane);
-    if (status == CM_OK && alpha && is_nowhere(p->masks + i * plane, plane))
-        cli_usage_error(&p->c, "--mask alpha: nothing of %s is transparent, so nothing would be generated", path);
-    free(missing);
-    free(pixels);
-    cm_image_free(NULL, read);
+    cm_images colours = picture;
+    colours.channels = p->channels;
+    colours.channel_stride = 1;
+    colours.pixel_stride = picture.channels;
+    colours.row_stride = colours.pixel_stride * picture.width;
+    status = fitted(p, path, &colours, 128, p->given + i * size);
+    if (status == CM_OK && p->task == INPAINT) status = read_missing(p, i, &picture, alpha);
+    cm_image_free(NULL, &picture);
     return status;
 }
 
@@ -233,16 +241,16 @@ static cm_status read_given(program *p, size_t i)
 static cm_status read_mask(program *p)
 {
     size_t plane = (size_t)p->height * (size_t)p->width;
-    int32_t channels = 1, height, width;
-    uint8_t *read;
+    cm_image_read_options o = CM_IMAGE_READ_OPTIONS_INIT;
+    cm_images picture = CM_IMAGES_INIT;
     float *mask = malloc(plane * sizeof *mask);
-    cm_status status = mask ? cm_image_read(NULL, p->mask, &channels, &height, &width, &read) : CM_ERR_MEMORY;
-    if (status != CM_OK) return status;
-    status = fitted(p, p->mask, 1, height, width, read, 0, mask);
+    o.channels = 1;
+    cm_status status = mask ? cm_image_read(NULL, p->mask, &o, &picture) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = fitted(p, p->mask, &picture, 0, mask);
     for (size_t i = 0; status == CM_OK && i < p->n_given * plane; i++)
         if (mask[i % plane] > p->masks[i]) p->masks[i] = mask[i % plane];
     free(mask);
-    cm_image_free(NULL, read);
+    cm_image_free(NULL, &picture);
     return status;
 }
 
@@ -365,8 +373,8 @@ static cm_status estimate_levels(program *p)
     p->levels = calloc(p->n_given, sizeof *p->levels);
     if (!p->levels) return CM_ERR_MEMORY;
     for (size_t i = 0; i < p->n_given; i++) {
-        cm_status status =
-            cm_image_noise_level(NULL, p->channels, p->height, p->width, p->given + i * size, &p->levels[i]);
+        const cm_images image = cm_images_f32(1, p->channels, p->height, p->width, p->given + i * size);
+        cm_status status = cm_image_noise_level(NULL, &image, &p->levels[i]);
         if (status == CM_ERR_MEMORY) return status;
         if (status != CM_OK || p->levels[i] < least)
             cli_usage_error(&p->c, "%s: %s: say with --sigma what to take for noise", p->c.operands[2 + i],

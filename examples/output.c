@@ -33,9 +33,23 @@ void output_choose(output *o, const cli *c, const char *page, const char *patter
     o->page = pattern ? NULL : page ? page : fallback;
 }
 
+static cm_image_write_options write_options(const output *o)
+{
+    cm_image_write_options options = CM_IMAGE_WRITE_OPTIONS_INIT;
+    options.overwrite = o->force ? CM_OVERWRITE_YES : CM_OVERWRITE_NO;
+    return options;
+}
+
+static cm_images views(const output *o, size_t n, const uint8_t *pixels)
+{
+    return cm_images_u8(n, o->height, o->width, o->channels, pixels);
+}
+
 static cm_status check_file(const output *o, const char *path, int32_t height, int32_t width)
 {
-    return cm_image_write_check(NULL, path, o->channels ? o->channels : 3, height, width, 0, o->force);
+    const cm_images image = cm_images_u8(1, height, width, o->channels ? o->channels : 3, NULL);
+    const cm_image_write_options options = write_options(o);
+    return cm_image_write_check(NULL, path, &image, &options);
 }
 
 /* A trial of every file would take as long as writing them: they are looked for one by one
@@ -69,7 +83,8 @@ cm_status output_open(output *o)
     int32_t height, width;
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
     if (o->pattern) return check_files(o);
-    cm_status status = cm_image_grid_size(o->count, o->columns, o->margin, o->height, o->width, &height, &width);
+    const cm_images images = views(o, o->count, o->pixels);
+    cm_status status = cm_image_grid_size(&images, o->columns, o->margin, &height, &width);
     if (status == CM_OK) status = check_file(o, o->page, height, width);
     if (status != CM_OK) return status;
     o->pixels = malloc(o->count * size); /* a page's limits keep the product small */
@@ -82,8 +97,9 @@ static cm_status write_files(output *o, size_t n, const uint8_t *pixels)
     for (size_t i = 0; i < n; i++, o->done++) {
         char path[PATH];
         path_of(o, o->done, path);
-        cm_status status =
-            cm_image_write(NULL, path, o->channels, o->height, o->width, pixels + i * size, 0, o->force);
+        const cm_images image = views(o, 1, pixels + i * size);
+        const cm_image_write_options options = write_options(o);
+        cm_status status = cm_image_write(NULL, path, &image, &options);
         if (status != CM_OK) return status;
     }
     return CM_OK;
@@ -94,7 +110,8 @@ cm_status output_put(output *o, size_t n, const float *images)
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
     uint8_t *pixels = o->page ? o->pixels + o->done * size : malloc(n * size);
     if (!pixels) return CM_ERR_MEMORY;
-    cm_status status = cm_image_to_u8(n, o->channels, o->height, o->width, images, pixels);
+    const cm_images from = cm_images_f32(n, o->channels, o->height, o->width, images), to = views(o, n, pixels);
+    cm_status status = cm_images_convert(&from, &to);
     if (o->page) {
         o->done += n;
         return status;
@@ -108,12 +125,15 @@ cm_status output_finish(output *o)
 {
     int32_t height, width;
     if (o->pattern) return CM_OK;
-    cm_status status = cm_image_grid_size(o->count, o->columns, o->margin, o->height, o->width, &height, &width);
+    const cm_images images = views(o, o->count, o->pixels);
+    cm_status status = cm_image_grid_size(&images, o->columns, o->margin, &height, &width);
     if (status != CM_OK) return status;
     uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)o->channels);
     if (!page) return CM_ERR_MEMORY;
-    status = cm_image_grid(o->count, o->columns, o->margin, 128, o->channels, o->height, o->width, o->pixels, page);
-    if (status == CM_OK) status = cm_image_write(NULL, o->page, o->channels, height, width, page, 0, o->force);
+    const cm_images paper = cm_images_u8(1, height, width, o->channels, page);
+    const cm_image_write_options options = write_options(o);
+    status = cm_image_grid(&images, o->columns, o->margin, 128, &paper);
+    if (status == CM_OK) status = cm_image_write(NULL, o->page, &paper, &options);
     free(page);
     return status;
 }

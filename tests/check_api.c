@@ -20,6 +20,7 @@
 #include "base/context.h"
 #include "io/safetensors.h"
 #include "support/memory.h"
+#include "support/pictures.h"
 
 #define MODEL "models/digits_consistency.safetensors"
 enum { SIZE = 1024 };
@@ -259,10 +260,11 @@ START_TEST(sizes_before_reads)
         o.noise_steps = n;
         FAILS(cm_sampler_run(s, &o, 1, image), CM_ERR_LIMIT, "step_noise");
         FAILS(cm_model_denoise(m, n, image, image, NULL, image), CM_ERR_LIMIT, "x");
-        FAILS(cm_image_to_u8(n, 1, 32, 32, image, wall), CM_ERR_LIMIT, "cm_image_to_u8");
-        FAILS(cm_image_from_u8(n, 1, 32, 32, wall, image), CM_ERR_LIMIT, "cm_image_from_u8");
-        FAILS(cm_image_grid_size(n, 1, 65535, 1, 1, &h, &w), CM_ERR_LIMIT, "");
-        FAILS(cm_image_grid(n, INT32_MAX, 0, 0, 1, 32, 32, wall, wall), CM_ERR_LIMIT, "");
+        FAILS(floats_to_bytes(n, 1, 32, 32, image, wall), CM_ERR_LIMIT, "cm_images_convert");
+        FAILS(bytes_to_floats(n, 1, 32, 32, wall, image), CM_ERR_LIMIT, "cm_images_convert");
+        const cm_images many = cm_images_u8(n, 32, 32, 1, wall), paper = cm_images_u8(1, 32, 32, 1, wall);
+        FAILS(cm_image_grid_size(&many, 1, 65535, &h, &w), CM_ERR_LIMIT, "");
+        FAILS(cm_image_grid(&many, INT32_MAX, 0, 0, &paper), CM_ERR_LIMIT, "");
         cm_edit_options_init(&e, sizeof e);
         e.sampling = NULL;
         FAILS(cm_sampler_stroke(s, &e, &given, &single), CM_ERR_LIMIT, "given");
@@ -578,9 +580,9 @@ static cm_status whole_program(cm_context *context, float *images)
     if (status == CM_OK) status = cm_sampler_create(m, &so, &s);
     if (status == CM_OK) status = cm_sampler_run(s, &o, 2, images);
     if (status == CM_OK) status = cm_model_save(m, in_dir("saved.safetensors"), NULL);
-    if (status == CM_OK) status = cm_image_to_u8(2, 1, 32, 32, images, pixels);
-    if (status == CM_OK) status = cm_image_write(context, in_dir("saved.png"), 1, 64, 32, pixels, 0, 0);
-    if (status == CM_OK) status = cm_image_write(context, in_dir("saved.jpg"), 1, 64, 32, pixels, 0, 0);
+    if (status == CM_OK) status = floats_to_bytes(2, 1, 32, 32, images, pixels);
+    if (status == CM_OK) status = write_picture(context, in_dir("saved.png"), 1, 64, 32, pixels, 0, 0);
+    if (status == CM_OK) status = write_picture(context, in_dir("saved.jpg"), 1, 64, 32, pixels, 0, 0);
     cm_sampler_free(s);
     cm_model_free(m);
     return status;

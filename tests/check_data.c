@@ -23,6 +23,7 @@
 #include "data/names.h"
 #include "data/resize.h"
 #include "support/memory.h"
+#include "support/pictures.h"
 
 static char dir[40];
 
@@ -53,7 +54,7 @@ static void write_png(const char *path, int value)
 {
     uint8_t pixels[16 * 16 * 3];
     memset(pixels, value, sizeof pixels);
-    OK(cm_image_write(NULL, path, 3, 16, 16, pixels, 0, 1));
+    OK(write_picture(NULL, path, 3, 16, 16, pixels, 0, 1));
 }
 
 static cm_dataset *open_set(const char *path, cm_dataset_options *o)
@@ -644,7 +645,7 @@ START_TEST(picture_rewritten_while_read)
         }
     for (int i = 0; i < 3000; i++) {
         c = 0;
-        if (cm_image_read(NULL, path, &c, &h, &w, &pixels) == CM_OK) good++, cm_image_free(NULL, pixels);
+        if (read_picture(NULL, path, &c, &h, &w, &pixels) == CM_OK) good++, free_pixels(NULL, pixels);
         else bad++;
     }
     kill(pid, SIGKILL);
@@ -663,7 +664,7 @@ START_TEST(crops)
     float a[3 * 16 * 16], b[3 * 16 * 16];
     ck_assert_int_eq(mkdir(in_dir("wide"), 0777), 0);
     for (size_t i = 0; i < sizeof wide; i++) wide[i] = (uint8_t)(i * 7);
-    OK(cm_image_write(NULL, in_dir("wide/a.png"), 3, 40, 100, wide, 0, 1));
+    OK(write_picture(NULL, in_dir("wide/a.png"), 3, 40, 100, wide, 0, 1));
     d = open_set(in_dir("wide"), &o);
     ck_assert_int_eq(info_of(d).height, 40); /* the shorter side */
     cm_dataset_free(d);
@@ -774,7 +775,7 @@ START_TEST(thin_pictures)
             co = memory_options(&m, 1);
             o.channels = 1, o.height = SIDE, o.random_crop = random;
             (void)mkdir(in_dir("thin"), 0777);
-            OK(cm_image_write(NULL, in_dir("thin/a.png"), 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, 0, 1));
+            OK(write_picture(NULL, in_dir("thin/a.png"), 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, 0, 1));
             OK(cm_context_create(&co, &context));
             OK(cm_dataset_open(context, in_dir("thin"), &o, &d));
             OK(cm_dataset_read(d, 0, 1, image, NULL));
@@ -785,12 +786,10 @@ START_TEST(thin_pictures)
             cm_context_free(context);
             memory_reset(&m);
             OK(cm_context_create(&co, &context));
-            OK(cm_image_fit(context, CM_FIT_CROP, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE,
-                            page));
+            OK(fit_bytes(context, CM_FIT_CROP, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
             for (int i = 0; i < SIDE * SIDE; i++) ck_assert(page[i] == 100 || page[i] == 99);
-            OK(cm_image_fit(context, CM_FIT_PAD, 7, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
-            OK(cm_image_fit(context, CM_FIT_RESIZE, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE,
-                            page));
+            OK(fit_bytes(context, CM_FIT_PAD, 7, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
+            OK(fit_bytes(context, CM_FIT_RESIZE, 0, 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, SIDE, SIDE, page));
             ck_assert_msg(m.peak < 32 << 20, "lying %d: %lld bytes", lying, m.peak);
             cm_context_free(context);
         }
@@ -1328,7 +1327,7 @@ START_TEST(archives_cut_in_use)
     size_t a, size;
     unsigned state = 1;
     for (int i = 0; i < VALUES; i++) pixels[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
-    OK(cm_image_write(NULL, in_dir("rough.png"), 3, SIDE, SIDE, pixels, 0, 1));
+    OK(write_picture(NULL, in_dir("rough.png"), 3, SIDE, SIDE, pixels, 0, 1));
     unsigned char *png = read_bytes(in_dir("rough.png"), &a);
     const part parts[] = {{"cats/1.png", png, a}, {"cats/2.png", png, a}, {"dogs/1.png", png, a}};
     for (int how = 1; how < CONTAINERS; how++) {
@@ -1646,7 +1645,7 @@ static void write_tinted(const char *path, int red, int blue)
         pixels[3 * i + 2] = (uint8_t)blue;
         if (red == blue && red == 0) pixels[3 * i] = pixels[3 * i + 2] = (uint8_t)i;
     }
-    OK(cm_image_write(NULL, path, 3, 16, 16, pixels, 0, 1));
+    OK(write_picture(NULL, path, 3, 16, 16, pixels, 0, 1));
 }
 
 START_TEST(colours_for_a_gray_network)

@@ -11,6 +11,7 @@
 #include "base/context.h"
 #include "base/rng.h"
 #include "support/memory.h"
+#include "support/pictures.h"
 
 #define MODEL "models/digits_consistency.safetensors"
 enum { SIDE = 32, SIZE = SIDE * SIDE };
@@ -81,7 +82,7 @@ static float *pictures(size_t n, size_t size)
 static uint8_t byte_of(float v)
 {
     uint8_t b;
-    OK(cm_image_to_u8(1, 1, 1, 1, &v, &b));
+    OK(floats_to_bytes(1, 1, 1, 1, &v, &b));
     return b;
 }
 
@@ -276,10 +277,10 @@ static void noisy_digits(double sigma, int bytes, float *clean, float *noisy)
         float z[SIZE];
         const cm_stream stream = {77, (uint64_t)k, 0};
         snprintf(path, sizeof path, "tests/data/pictures/digit-%d.png", digit_labels[k]);
-        OK(cm_image_read(NULL, path, &channels, &height, &width, &pixels));
+        OK(read_picture(NULL, path, &channels, &height, &width, &pixels));
         ck_assert(height == SIDE && width == SIDE);
-        OK(cm_image_from_u8(1, 1, SIDE, SIDE, pixels, clean + k * SIZE));
-        cm_image_free(NULL, pixels);
+        OK(bytes_to_floats(1, 1, SIDE, SIDE, pixels, clean + k * SIZE));
+        free_pixels(NULL, pixels);
         cm_stream_normal(&stream, SIZE, z);
         for (int i = 0; i < SIZE; i++) {
             float v = clean[k * SIZE + i] + (float)sigma * z[i];
@@ -342,6 +343,9 @@ START_TEST(cut_noise_is_put_back)
 }
 END_TEST
 
+#define V(c, h, w, x)                                                                                                \
+    ((const cm_images){sizeof(cm_images), CM_F32, 1, (c), (h), (w), CM_LAYOUT_PLANAR, 0, 0, 0, 0, (x)})
+
 START_TEST(noise_is_estimated)
 {
     static float clean[DIGITS * SIZE], noisy[DIGITS * SIZE], tones[3 * SIZE];
@@ -350,26 +354,27 @@ START_TEST(noise_is_estimated)
         for (double sigma = 0.1; sigma < 0.9; sigma *= 2) {
             noisy_digits(sigma, bytes, clean, noisy);
             for (int k = 0; k < DIGITS; k++) {
-                OK(cm_image_noise_level(NULL, 1, SIDE, SIDE, noisy + k * SIZE, &found));
+                OK(cm_image_noise_level(NULL, &V(1, SIDE, SIDE, noisy + k * SIZE), &found));
                 ck_assert_msg(fabs(found / sigma - 1) < 0.2, "digit %d, bytes %d: %g of %g", digit_labels[k], bytes,
                               found, sigma);
             }
             if (bytes) continue;
             for (int i = 0; i < 3 * SIZE; i++) /* slopes of gray, three channels */
                 tones[i] = (float)(i % SIDE) / 40 - 0.4f + (noisy[i] - clean[i]);
-            OK(cm_image_noise_level(NULL, 3, SIDE, SIDE, tones, &found));
+            OK(cm_image_noise_level(NULL, &V(3, SIDE, SIDE, tones), &found));
             ck_assert_msg(fabs(found / sigma - 1) < 0.1, "slopes: %g of %g", found, sigma);
         }
     for (int i = 0; i < SIZE; i++) tones[i] = 0.25f;
-    OK(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found));
+    OK(cm_image_noise_level(NULL, &V(1, SIDE, SIDE, tones), &found));
     ck_assert_double_eq(found, 0);
     for (int i = 0; i < SIZE; i++) tones[i] = -1;
-    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_ARGUMENT, "cannot be estimated: 0 values");
+    FAILS(cm_image_noise_level(NULL, &V(1, SIDE, SIDE, tones), &found), CM_ERR_ARGUMENT,
+          "cannot be estimated: 0 values");
     tones[5] = NAN;
-    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, tones, &found), CM_ERR_NUMERIC, "value 5");
-    FAILS(cm_image_noise_level(NULL, 1, 0, SIDE, tones, &found), CM_ERR_ARGUMENT, "");
-    FAILS(cm_image_noise_level(NULL, 1, 1, 1, clean, &found), CM_ERR_ARGUMENT, "cannot be estimated");
-    FAILS(cm_image_noise_level(NULL, 1, SIDE, SIDE, NULL, &found), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_image_noise_level(NULL, &V(1, SIDE, SIDE, tones), &found), CM_ERR_NUMERIC, "value 5");
+    FAILS(cm_image_noise_level(NULL, &V(1, 0, SIDE, tones), &found), CM_ERR_ARGUMENT, "");
+    FAILS(cm_image_noise_level(NULL, &V(1, 1, 1, clean), &found), CM_ERR_ARGUMENT, "cannot be estimated");
+    FAILS(cm_image_noise_level(NULL, &V(1, SIDE, SIDE, NULL), &found), CM_ERR_ARGUMENT, "NULL");
 }
 END_TEST
 
@@ -821,30 +826,30 @@ START_TEST(alpha_is_read)
     for (size_t k = 0; k < 4; k++) {
         snprintf(path, sizeof path, "tests/data/pictures/%s", files[k].name);
         c = files[k].gray ? 2 : 4;
-        OK(cm_image_read(NULL, path, &c, &h, &w, &q));
+        OK(read_picture(NULL, path, &c, &h, &w, &q));
         ck_assert(h == 1 && w == 3 && c == (files[k].gray ? 2 : 4));
         ck_assert_msg(memcmp(q, files[k].pixels, (size_t)(3 * c)) == 0, "%s", path);
-        cm_image_free(NULL, q);
+        free_pixels(NULL, q);
         c = 0;
-        OK(cm_image_read(NULL, path, &c, &h, &w, &q)); /* without */
+        OK(read_picture(NULL, path, &c, &h, &w, &q)); /* without */
         ck_assert_int_eq(c, files[k].gray ? 1 : 3);
-        cm_image_free(NULL, q);
+        free_pixels(NULL, q);
         if (!files[k].gray) continue;
         c = 4;
-        OK(cm_image_read(NULL, path, &c, &h, &w, &q)); /* gray as colour */
+        OK(read_picture(NULL, path, &c, &h, &w, &q)); /* gray as colour */
         ck_assert(q[4] == q[5] && q[5] == q[6] && q[4] == files[k].pixels[2] && q[7] == files[k].pixels[3]);
-        cm_image_free(NULL, q);
+        free_pixels(NULL, q);
     }
     c = 2;
-    OK(cm_image_read(NULL, "tests/data/pictures/rgba.png", &c, &h, &w, &q)); /* colours as gray: luminance */
+    OK(read_picture(NULL, "tests/data/pictures/rgba.png", &c, &h, &w, &q)); /* colours as gray: luminance */
     for (int i = 0; i < 3; i++) {
         const uint8_t *v = files[0].pixels + 4 * i;
         ck_assert_int_eq(q[2 * i], (int)(0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2] + 0.5));
         ck_assert_int_eq(q[2 * i + 1], v[3]);
     }
-    cm_image_free(NULL, q);
+    free_pixels(NULL, q);
     c = 5;
-    FAILS(cm_image_read(NULL, "tests/data/pictures/rgba.png", &c, &h, &w, &q), CM_ERR_ARGUMENT, "0..4");
+    FAILS(read_picture(NULL, "tests/data/pictures/rgba.png", &c, &h, &w, &q), CM_ERR_ARGUMENT, "0..4");
 }
 END_TEST
 
@@ -852,35 +857,35 @@ START_TEST(pictures_come_to_size)
 {
     uint8_t in[4 * 8], out[6 * 6 * 3], row[6 * 2 * 3];
     for (int i = 0; i < 32; i++) in[i] = (uint8_t)(i % 8 < 4 ? 40 : 200); /* 4 high, 8 wide, two halves */
-    OK(cm_image_fit(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 4, 8, out));
+    OK(fit_bytes(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 4, 8, out));
     ck_assert_mem_eq(in, out, 32);
-    OK(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 4, 4, out)); /* columns 2..5 */
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 4, 4, out)); /* columns 2..5 */
     for (int i = 0; i < 16; i++) ck_assert_int_eq(out[i], i % 4 < 2 ? 40 : 200);
-    OK(cm_image_fit(NULL, CM_FIT_PAD, 7, 1, 4, 8, in, 6, 6, out)); /* 3 x 6 in the middle */
+    OK(fit_bytes(NULL, CM_FIT_PAD, 7, 1, 4, 8, in, 6, 6, out)); /* 3 x 6 in the middle */
     for (int i = 0; i < 36; i++)
         if (i / 6 < 1 || i / 6 > 3) ck_assert_int_eq(out[i], 7);
         else if (i % 6 == 0 || i % 6 == 5) ck_assert_int_eq(out[i], i % 6 ? 200 : 40);
     /* The bytes of Pillow's BICUBIC. */
     static const uint8_t half[8] = {38, 51, 189, 202, 38, 51, 189, 202}, middle[6] = {40, 30, 59, 181, 210, 200};
-    OK(cm_image_fit(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 2, 4, out));
+    OK(fit_bytes(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 2, 4, out));
     ck_assert_mem_eq(out, half, 8);
-    OK(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 6, 6, out)); /* 6 x 12, cut to its middle */
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 6, 6, out)); /* 6 x 12, cut to its middle */
     for (int i = 0; i < 6; i++) ck_assert_mem_eq(out + 6 * i, middle, 6);
     /* Colour, one pixel, tall and flat pages. */
     const uint8_t pixel[3] = {1, 2, 3};
-    OK(cm_image_fit(NULL, CM_FIT_CROP, 0, 3, 1, 1, pixel, 2, 6, row));
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 3, 1, 1, pixel, 2, 6, row));
     for (int i = 0; i < 36; i++) ck_assert_int_eq(row[i], pixel[i % 3]);
-    OK(cm_image_fit(NULL, CM_FIT_PAD, 9, 3, 1, 1, pixel, 6, 2, row));
+    OK(fit_bytes(NULL, CM_FIT_PAD, 9, 3, 1, 1, pixel, 6, 2, row));
     ck_assert(row[0] == 9 && row[2 * 2 * 3] == 1);
-    FAILS(cm_image_fit(NULL, 3, 0, 1, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "fit is 3");
-    FAILS(cm_image_fit(NULL, CM_FIT_CROP, 1, 1, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "background");
-    FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 2, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "channels");
-    FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 0, 4, out), CM_ERR_ARGUMENT, "0 pixels");
-    FAILS(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 4, 8, NULL, 4, 4, out), CM_ERR_ARGUMENT, "NULL");
+    FAILS(fit_bytes(NULL, 3, 0, 1, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "fit is 3");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 1, 1, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "background");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 0, 2, 4, 8, in, 4, 4, out), CM_ERR_SHAPE, "channels");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 0, 4, out), CM_ERR_ARGUMENT, "1 x 0 x 4");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, NULL, 4, 4, out), CM_ERR_ARGUMENT, "NULL");
     static uint8_t tall[65535]; /* scaled to 524280 x 65535, of which one column is made: between 40 and 200 */
-    OK(cm_image_fit(NULL, CM_FIT_CROP, 0, 1, 1, 8, in, 65535, 1, tall));
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 1, 8, in, 65535, 1, tall));
     for (int i = 0; i < 65535; i++) ck_assert_int_eq(tall[i], 120);
-    FAILS(cm_image_fit(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 65535, 65535, out), CM_ERR_LIMIT, "limits");
+    FAILS(fit_bytes(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 65535, 65535, out), CM_ERR_LIMIT, "limits");
 }
 END_TEST
 

@@ -25,6 +25,7 @@
 #include "io/safetensors.h"
 #include "nets/checkpoint.h"
 #include "support/memory.h"
+#include "support/pictures.h"
 
 static char dir[32];
 static cm_context *context;
@@ -254,7 +255,7 @@ START_TEST(odd_outputs_are_refused)
             FAILS(write_as(path, overwrite, "text"), CM_ERR_IO, words[i]);
             ck_assert_uint_eq(mode_of(path), kind);
         }
-    FAILS(cm_image_write(NULL, in_dir("pipe.png"), 1, 1, 1, &pixel, 0, 1), CM_ERR_IO, "a pipe");
+    FAILS(write_picture(NULL, in_dir("pipe.png"), 1, 1, 1, &pixel, 0, 1), CM_ERR_IO, "a pipe");
     ck_assert_int_eq(files_in_dir(), before);
     close(fd);
     /* One that comes between is found too. */
@@ -519,10 +520,10 @@ START_TEST(png_both_ways)
     for (int i = 0; i < 4; i++) {
         int32_t h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], rc = 0, rh, rw;
         uint8_t *p = noise_picture(h, w, c), *q;
-        OK(cm_image_write(context, in_dir("p.png"), c, h, w, p, 0, 1));
-        OK(cm_image_read(context, in_dir("p.png"), &rc, &rh, &rw, &q));
+        OK(write_picture(context, in_dir("p.png"), c, h, w, p, 0, 1));
+        OK(read_picture(context, in_dir("p.png"), &rc, &rh, &rw, &q));
         ck_assert(rc == c && rh == h && rw == w && memcmp(p, q, (size_t)(h * w * c)) == 0);
-        cm_image_free(context, q);
+        free_pixels(context, q);
         free(p);
     }
 }
@@ -534,15 +535,15 @@ START_TEST(jpeg_both_ways)
     uint8_t p[32 * 32 * 3], *q;
     for (int i = 0; i < 32 * 32; i++)
         p[3 * i] = (uint8_t)(8 * (i % 32)), p[3 * i + 1] = (uint8_t)(i / 4), p[3 * i + 2] = 100;
-    OK(cm_image_write(context, in_dir("p.jpg"), 3, 32, 32, p, 0, 0));
-    FAILS(cm_image_write(context, in_dir("p.jpg"), 3, 32, 32, p, 90, 0), CM_ERR_IO, "exists");
-    OK(cm_image_read(context, in_dir("p.jpg"), &c, &h, &w, &q));
+    OK(write_picture(context, in_dir("p.jpg"), 3, 32, 32, p, 0, 0));
+    FAILS(write_picture(context, in_dir("p.jpg"), 3, 32, 32, p, 90, 0), CM_ERR_IO, "exists");
+    OK(read_picture(context, in_dir("p.jpg"), &c, &h, &w, &q));
     ck_assert(c == 3 && h == 32 && w == 32);
     for (int i = 0; i < 32 * 32 * 3; i++) ck_assert_int_le(abs(p[i] - q[i]), 24);
-    cm_image_free(context, q);
+    free_pixels(context, q);
     c = 1;
-    OK(cm_image_read(context, in_dir("p.jpg"), &c, &h, &w, &q));
-    cm_image_free(context, q);
+    OK(read_picture(context, in_dir("p.jpg"), &c, &h, &w, &q));
+    free_pixels(context, q);
 }
 END_TEST
 
@@ -555,7 +556,7 @@ START_TEST(damaged_pictures)
         unsigned char *bytes;
         size_t size;
         cm_picture out;
-        OK(cm_image_write(context, in_dir(names[kind]), 3, 20, 20, p, 0, 1));
+        OK(write_picture(context, in_dir(names[kind]), 3, 20, 20, p, 0, 1));
         OK(cm_file_read(context, in_dir(names[kind]), 1 << 20, &bytes, &size));
         unsigned char *copy = malloc(size);
         memcpy(copy, bytes, size);
@@ -596,8 +597,8 @@ START_TEST(hostile_pictures)
     FAILS(cm_jpeg_read(context, "big.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_FORMAT, "cannot hold");
     int32_t c = 0, h, w;
     uint8_t *q;
-    FAILS(cm_image_read(context, "Makefile", &c, &h, &w, &q), CM_ERR_FORMAT, "neither");
-    FAILS(cm_image_read(context, in_dir("none.png"), &c, &h, &w, &q), CM_ERR_IO, "none.png");
+    FAILS(read_picture(context, "Makefile", &c, &h, &w, &q), CM_ERR_FORMAT, "neither");
+    FAILS(read_picture(context, in_dir("none.png"), &c, &h, &w, &q), CM_ERR_IO, "none.png");
 }
 END_TEST
 
@@ -706,23 +707,23 @@ START_TEST(colours_as_gray)
                                           {255, 255, 0}, {12, 200, 99}, {77, 77, 77}};
     uint8_t page[8 * 48 * 3];
     for (int i = 0; i < 8 * 48; i++) memcpy(page + 3 * i, colours[i % 48 / 8], 3);
-    OK(cm_image_write(context, in_dir("c.png"), 3, 8, 48, page, 0, 1));
-    OK(cm_image_write(context, in_dir("c.jpg"), 3, 8, 48, page, 100, 1));
+    OK(write_picture(context, in_dir("c.png"), 3, 8, 48, page, 0, 1));
+    OK(write_picture(context, in_dir("c.jpg"), 3, 8, 48, page, 100, 1));
     for (int kind = 0; kind < 2; kind++) {
         int32_t c = 1, h, w;
         uint8_t *q;
-        OK(cm_image_read(context, in_dir(kind ? "c.jpg" : "c.png"), &c, &h, &w, &q));
+        OK(read_picture(context, in_dir(kind ? "c.jpg" : "c.png"), &c, &h, &w, &q));
         ck_assert(c == 1 && h == 8 && w == 48);
         for (int i = 0; i < 6; i++) {
             double luma = 0.299 * colours[i][0] + 0.587 * colours[i][1] + 0.114 * colours[i][2];
             ck_assert_msg(abs(q[8 * i + 4] - (int)(luma + 0.5)) <= (kind ? 2 : 0), "file %d, colour %d: %d for %g",
                           kind, i, q[8 * i + 4], luma);
         }
-        cm_image_free(context, q);
+        free_pixels(context, q);
         c = 2;
-        OK(cm_image_read(context, in_dir(kind ? "c.jpg" : "c.png"), &c, &h, &w, &q));
+        OK(read_picture(context, in_dir(kind ? "c.jpg" : "c.png"), &c, &h, &w, &q));
         ck_assert(c == 2 && q[1] == 255 && abs(q[2 * 44] - 77) <= kind);
-        cm_image_free(context, q);
+        free_pixels(context, q);
     }
 }
 END_TEST
@@ -783,10 +784,10 @@ START_TEST(exif_turns)
                                           "adbecf", "daebfc", "fcebda", "cfbead"};
     unsigned char exif[64], piece[80], block[48 * 32 * 3];
     size_t png_size, jpg_size;
-    OK(cm_image_write(context, in_dir("e.png"), 1, 2, 3, (const uint8_t *)"abcdef", 0, 1));
+    OK(write_picture(context, in_dir("e.png"), 1, 2, 3, (const uint8_t *)"abcdef", 0, 1));
     for (int i = 0; i < 48 * 32; i++)
         memset(block + 3 * i, "\x10\x38\x60\x90\xb8\xe0"[i / 48 / 16 * 3 + i % 48 / 16], 3);
-    OK(cm_image_write(context, in_dir("e.jpg"), 3, 32, 48, block, 100, 1));
+    OK(write_picture(context, in_dir("e.jpg"), 3, 32, 48, block, 100, 1));
     unsigned char *png = read_bytes(in_dir("e.png"), &png_size), *jpg = read_bytes(in_dir("e.jpg"), &jpg_size);
     for (int k = 0; k < 16; k++) {
         int value = k / 2 + 1, across = value >= 5;
@@ -806,14 +807,14 @@ START_TEST(exif_turns)
         write_bytes(in_dir("t.jpg"), file, jpg_size + m);
         int32_t c = k % 3, h, w; /* kept, gray, gray with alpha */
         uint8_t *q;
-        OK(cm_image_read(context, in_dir("t.jpg"), &c, &h, &w, &q));
+        OK(read_picture(context, in_dir("t.jpg"), &c, &h, &w, &q));
         ck_assert(h == (across ? 48 : 32) && w == (across ? 32 : 48));
         for (int i = 0; i < 6; i++) {
             int columns = w / 16, got = q[((i / columns * 16 + 8) * w + i % columns * 16 + 8) * c];
             ck_assert_msg(abs(got - (unsigned char)"\x10\x38\x60\x90\xb8\xe0"[turned[value][i] - 'a']) <= 2,
                           "JPEG, orientation %d, block %d: %d", value, i, got);
         }
-        cm_image_free(context, q);
+        free_pixels(context, q);
         free(file);
     }
     free(png), free(jpg);
@@ -832,7 +833,7 @@ START_TEST(damaged_exif)
     unsigned char exif[64], piece[80];
     size_t size, n = make_exif(exif, 0, 6);
     uint8_t page[8 * 16] = {0};
-    OK(cm_image_write(context, in_dir("d.jpg"), 1, 8, 16, page, 0, 1));
+    OK(write_picture(context, in_dir("d.jpg"), 1, 8, 16, page, 0, 1));
     unsigned char *jpg = read_bytes(in_dir("d.jpg"), &size);
     size_t m = jpeg_segment(piece, exif, n);
     unsigned char *good = put_in(jpg, size, 2, piece, m);
@@ -858,7 +859,7 @@ START_TEST(damaged_exif)
         free(file), free(end);
     }
     free(good), free(jpg);
-    OK(cm_image_write(context, in_dir("d.png"), 1, 8, 16, page, 0, 1));
+    OK(write_picture(context, in_dir("d.png"), 1, 8, 16, page, 0, 1));
     unsigned char *png = read_bytes(in_dir("d.png"), &size);
     m = png_chunk(piece, exif, n);
     for (size_t i = 0; i < m; i++) { /* a wrong byte anywhere: its CRC tells */
@@ -890,7 +891,7 @@ START_TEST(pictures_without_memory)
     for (int kind = 0; kind < 2; kind++) {
         size_t size, failed = 0;
         cm_picture p;
-        OK(cm_image_write(context, in_dir(names[kind]), 3, 40, 33, pixels, 0, 1));
+        OK(write_picture(context, in_dir(names[kind]), 3, 40, 33, pixels, 0, 1));
         unsigned char *file = read_bytes(in_dir(names[kind]), &size);
         cm_status status = CM_ERR_MEMORY;
         for (long k = 1; status != CM_OK && k < 1000; k++) {
@@ -948,7 +949,7 @@ START_TEST(png_with_large_texts)
     memory_reset(&m);
     cm_context_options o = memory_options(&m, 1);
     OK(cm_context_create(&o, &counted));
-    OK(cm_image_write(context, in_dir("t.png"), 3, 20, 20, p, 0, 0));
+    OK(write_picture(context, in_dir("t.png"), 3, 20, 20, p, 0, 0));
     OK(cm_file_read(context, in_dir("t.png"), 1 << 20, &png, &size));
     memcpy(chunk + 4, "zTXtk\0", 7); /* the key's NUL and the method, 0 */
     ck_assert_int_eq(compress2(chunk + 11, &packed, text, TEXT, 9), Z_OK);
@@ -1008,20 +1009,19 @@ START_TEST(u8_conversion)
     float x[256];
     uint8_t u[256], v[256];
     for (int i = 0; i < 256; i++) u[i] = (uint8_t)i;
-    OK(cm_image_from_u8(1, 1, 16, 16, u, x));
+    OK(bytes_to_floats(1, 1, 16, 16, u, x));
     ck_assert(x[0] == -1 && x[255] == 1);
-    OK(cm_image_to_u8(1, 1, 16, 16, x, v));
+    OK(floats_to_bytes(1, 1, 16, 16, x, v));
     ck_assert_mem_eq(u, v, 256);
     float edge[4] = {-7, 7, 0.0f / 0.0f, 0};
-    OK(cm_image_to_u8(1, 1, 2, 2, edge, v));
+    OK(floats_to_bytes(1, 1, 2, 2, edge, v));
     ck_assert(v[0] == 0 && v[1] == 255 && v[2] == 0 && v[3] == 128);
     float planes[6] = {-1, 0, 1, 1, 0, -1}; /* 3 channels of 1 x 2 */
-    OK(cm_image_to_u8(1, 3, 1, 2, planes, v));
+    OK(floats_to_bytes(1, 3, 1, 2, planes, v));
     static const uint8_t mixed[6] = {0, 255, 128, 128, 255, 0};
     ck_assert_mem_eq(v, mixed, 6);
-    FAILS(cm_image_to_u8(0, 1, 2, 2, edge, v), CM_ERR_ARGUMENT, "at least one");
-    FAILS(cm_image_to_u8(1, 2, 2, 2, edge, v), CM_ERR_ARGUMENT, "channels");
-    FAILS(cm_image_to_u8(1, 1, 0, 2, edge, v), CM_ERR_ARGUMENT, "pixels");
+    FAILS(floats_to_bytes(0, 1, 2, 2, edge, v), CM_ERR_ARGUMENT, "at least one");
+    FAILS(floats_to_bytes(1, 1, 0, 2, edge, v), CM_ERR_ARGUMENT, "one pixel");
 }
 END_TEST
 
@@ -1029,25 +1029,36 @@ START_TEST(grids)
 {
     int32_t h, w;
     uint8_t pixels[5] = {1, 2, 3, 4, 5}, page[64];
-    OK(cm_image_grid_size(5, 3, 1, 1, 1, &h, &w));
+    cm_images images = cm_images_u8(5, 1, 1, 1, pixels), paper = cm_images_u8(1, 5, 7, 1, page);
+    OK(cm_image_grid_size(&images, 3, 1, &h, &w));
     ck_assert(h == 5 && w == 7);
-    OK(cm_image_grid(5, 3, 1, 9, 1, 1, 1, pixels, page));
+    OK(cm_image_grid(&images, 3, 1, 9, &paper));
     static const uint8_t want[35] = {9, 9, 9, 9, 9, 9, 9, 9, 1, 9, 2, 9, 3, 9, 9, 9, 9, 9,
                                      9, 9, 9, 9, 4, 9, 5, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9};
     ck_assert_mem_eq(page, want, 35);
-    FAILS(cm_image_grid_size(5, 0, 1, 1, 1, &h, &w), CM_ERR_ARGUMENT, "columns");
-    FAILS(cm_image_grid_size(1000000, 1, 0, 100, 100, &h, &w), CM_ERR_LIMIT, "limits");
+    FAILS(cm_image_grid_size(&images, 0, 1, &h, &w), CM_ERR_ARGUMENT, "columns");
+    FAILS(cm_image_grid_size(&images, 1, -1, &h, &w), CM_ERR_ARGUMENT, "margin");
+    FAILS(cm_image_grid_size(&images, 1, 1, &h, NULL), CM_ERR_ARGUMENT, "NULL");
+    paper.width = 8;
+    FAILS(cm_image_grid(&images, 3, 1, 9, &paper), CM_ERR_SHAPE,
+          "1 x 5 x 8 (channels, height, width), expected 1 x 5 x 7");
+    paper.width = 7, paper.n = 2;
+    FAILS(cm_image_grid(&images, 3, 1, 9, &paper), CM_ERR_SHAPE, "2 pages");
+    paper.n = 1, images.data = page + 3;
+    FAILS(cm_image_grid(&images, 3, 1, 9, &paper), CM_ERR_ARGUMENT, "memory of what it is made from");
+    images = cm_images_u8(1000000, 100, 100, 1, NULL);
+    FAILS(cm_image_grid_size(&images, 1, 0, &h, &w), CM_ERR_LIMIT, "limits");
 }
 END_TEST
 
 START_TEST(picture_arguments)
 {
     uint8_t p[4] = {0};
-    FAILS(cm_image_write(context, in_dir("x.gif"), 1, 2, 2, p, 0, 0), CM_ERR_ARGUMENT, ".png");
-    FAILS(cm_image_write(context, in_dir("x.png"), 1, 2, 2, p, 90, 0), CM_ERR_ARGUMENT, "quality");
-    FAILS(cm_image_write(context, in_dir("x.jpg"), 1, 2, 2, p, 101, 0), CM_ERR_ARGUMENT, "101");
-    FAILS(cm_image_write(context, in_dir("no/x.png"), 1, 2, 2, p, 0, 0), CM_ERR_IO, "no/x.png");
-    FAILS(cm_image_write(context, NULL, 1, 2, 2, p, 0, 0), CM_ERR_ARGUMENT, "NULL");
+    FAILS(write_picture(context, in_dir("x.gif"), 1, 2, 2, p, 0, 0), CM_ERR_ARGUMENT, ".png");
+    FAILS(write_picture(context, in_dir("x.png"), 1, 2, 2, p, 90, 0), CM_ERR_ARGUMENT, "quality");
+    FAILS(write_picture(context, in_dir("x.jpg"), 1, 2, 2, p, 101, 0), CM_ERR_ARGUMENT, "101");
+    FAILS(write_picture(context, in_dir("no/x.png"), 1, 2, 2, p, 0, 0), CM_ERR_IO, "no/x.png");
+    FAILS(write_picture(context, NULL, 1, 2, 2, p, 0, 0), CM_ERR_ARGUMENT, "NULL");
     ck_assert_int_eq(files_in_dir(), 0);
 }
 END_TEST
@@ -1056,7 +1067,7 @@ END_TEST
 START_TEST(write_checks)
 {
     uint8_t p[12] = {0};
-    OK(cm_image_write(context, in_dir("there.png"), 1, 2, 2, p, 0, 0));
+    OK(write_picture(context, in_dir("there.png"), 1, 2, 2, p, 0, 0));
     ck_assert_int_eq(mkdir(in_dir("folder.png"), 0700), 0);
     const struct {
         const char *name;
@@ -1069,20 +1080,21 @@ START_TEST(write_checks)
                  {"there.png/a.png", 1, 2, 2, 0, 1, CM_ERR_IO, "Not a directory"},
                  {"a.webp", 1, 2, 2, 0, 0, CM_ERR_ARGUMENT, "neither in .png"},
                  {"a", 1, 2, 2, 0, 0, CM_ERR_ARGUMENT, "neither in .png"},
-                 {"a.png", 2, 2, 2, 0, 0, CM_ERR_ARGUMENT, "channels"},
-                 {"a.png", 1, 65536, 2, 0, 0, CM_ERR_ARGUMENT, "65535"},
+                 {"a.png", 5, 2, 2, 0, 0, CM_ERR_SHAPE, "channels"},
+                 {"a.jpg", 2, 2, 2, 0, 0, CM_ERR_UNSUPPORTED, "no alpha"},
+                 {"a.png", 1, 65536, 2, 0, 0, CM_ERR_LIMIT, "65535"},
                  {"a.jpg", 1, 2, 65501, 0, 0, CM_ERR_LIMIT, "65500"},
                  {"a.png", 1, 2, 2, 90, 0, CM_ERR_ARGUMENT, "quality"},
                  {"a.jpg", 1, 2, 2, 101, 0, CM_ERR_ARGUMENT, "quality"},
                  {"a.jpg", 1, 2, 2, 0, 2, CM_ERR_ARGUMENT, "overwrite"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        FAILS(cm_image_write_check(context, in_dir(cases[i].name), cases[i].channels, cases[i].height, cases[i].width,
-                                   cases[i].quality, cases[i].overwrite),
+        FAILS(check_write(context, in_dir(cases[i].name), cases[i].channels, cases[i].height, cases[i].width,
+                          cases[i].quality, cases[i].overwrite),
               cases[i].status, cases[i].word);
     }
-    FAILS(cm_image_write_check(context, NULL, 1, 2, 2, 0, 0), CM_ERR_ARGUMENT, "NULL");
-    OK(cm_image_write_check(NULL, in_dir("there.png"), 1, 2, 2, 0, 1));
-    OK(cm_image_write_check(context, in_dir("new.JPEG"), 3, 2, 2, 100, 0));
+    FAILS(check_write(context, NULL, 1, 2, 2, 0, 0), CM_ERR_ARGUMENT, "NULL");
+    OK(check_write(NULL, in_dir("there.png"), 1, 2, 2, 0, 1));
+    OK(check_write(context, in_dir("new.JPEG"), 3, 2, 2, 100, 0));
     ck_assert_int_eq(files_in_dir(), 2);
 }
 END_TEST

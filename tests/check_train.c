@@ -20,6 +20,7 @@
 #include "base/cpu_level.h"
 #include "base/rng.h"
 #include "support/memory.h"
+#include "support/pictures.h"
 #include "train/trainer.h"
 
 enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 6 };
@@ -521,7 +522,7 @@ static void write_set(const char *folder)
     for (int i = 0; i < 30; i++) {
         memset(pixels, 8 * i, sizeof pixels);
         snprintf(path, sizeof path, "%s/%s_%02d.png", folder, i % 3 == 0 ? "ape" : i % 3 == 1 ? "cat" : "dog", i);
-        OK(cm_image_write(NULL, path, CHANNELS, SIDE, SIDE, pixels, 0, 0));
+        OK(write_picture(NULL, path, CHANNELS, SIDE, SIDE, pixels, 0, 0));
     }
 }
 
@@ -1069,7 +1070,7 @@ static cm_dataset *pictures(void)
     for (int i = 0; i < 16; i++) {
         memset(pixels, 16 * i, sizeof pixels);
         snprintf(path, sizeof path, "%s/pictures/%c/%d.png", dir, "ab"[i % 2], i);
-        OK(cm_image_write(NULL, path, CHANNELS, SIDE, SIDE, pixels, 0, 1));
+        OK(write_picture(NULL, path, CHANNELS, SIDE, SIDE, pixels, 0, 1));
     }
     OK(cm_dataset_open(NULL, in_dir("pictures"), NULL, &d));
     return d;

@@ -6,6 +6,8 @@
 
 #include <consistency.h>
 
+#include "support/pictures.h"
+
 static int report(const char *what, cm_status status)
 {
     if (status == CM_OK) return 0;
@@ -28,9 +30,9 @@ int main(int argc, char **argv)
     int code = report("save", cm_model_save(model, path, &o));
     if (!code) code = report("load", cm_model_load(NULL, path, NULL, &copy));
     snprintf(path, sizeof path, "%s/out.png", argv[1]);
-    if (!code) code = report("write", cm_image_write(NULL, path, 1, 64, 64, pixels, 0, 1));
-    if (!code) code = report("read", cm_image_read(NULL, path, &c, &h, &w, &back));
-    cm_image_free(NULL, back);
+    if (!code) code = report("write", write_picture(NULL, path, 1, 64, 64, pixels, 0, 1));
+    if (!code) code = report("read", read_picture(NULL, path, &c, &h, &w, &back));
+    free_pixels(NULL, back);
     cm_model_free(copy);
     cm_model_free(model);
     return code;

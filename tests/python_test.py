@@ -253,6 +253,78 @@ class Binding(unittest.TestCase):
         self.assertRaisesRegex(cm.Error, "cancelled", cm.Model.load, content, progress=lambda done, total: True)
         self.assertRaises(ZeroDivisionError, cm.Model.load, content, progress=lambda done, total: 1 // 0)
 
+    def test_pictures_in_place(self):
+        try:
+            import numpy as np
+        except ImportError:
+            print("test_pictures_in_place: there is no numpy: not run", file=sys.stderr)
+            return
+        s = cm.Sampler(self.model)
+        rng = np.random.default_rng(1)
+        bytes_ = rng.integers(0, 256, (2, 32, 32, 1), np.uint8)
+        floats = (bytes_.astype(np.float32) / np.float32(127.5) - 1).transpose(0, 3, 1, 2)
+        mask = np.zeros((32, 32), bool)
+        mask[16:] = True
+        want = s.inpaint(np.ascontiguousarray(floats), mask, labels=[3, 5], steps=2)
+        wide = rng.integers(0, 256, (2, 40, 50, 4), np.uint8)  # a window's buffer, of which a part is the picture
+        wide[:, 4:36, 7:39, 1:2] = bytes_
+        part, before = wide[:, 4:36, 7:39, 1:2], wide.copy()
+        spread = np.zeros((2, 1, 32, 64), np.float32)
+        spread[..., ::2] = floats
+        mirrored = np.ascontiguousarray(floats[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]
+        whole = mask.astype(np.uint8) * 255
+        for given, k in ((floats, mask), (bytes_, mask), (part, whole), (spread[..., ::2], whole[:, :, None]),
+                         (mirrored, mask.astype(np.uint8)), (floats.astype(np.float64), mask), (bytes_[..., 0][:, :, :, None], mask)):
+            self.assertTrue((s.inpaint(given, k, labels=[3, 5], steps=2) == want).all())
+        self.assertTrue((wide == before).all())
+        for given in (floats, part, spread[..., ::2], mirrored):
+            self.assertEqual(s.inpaint(given, np.zeros((32, 32), bool), labels=[3, 5], steps=2).tobytes(), floats.tobytes())
+        # results: float32 in another array, bytes in a window's buffer
+        out = np.zeros((2, 1, 32, 64), np.float32)
+        self.assertIs(s.inpaint(floats, mask, labels=[3, 5], steps=2, out=out[..., ::2]).base, out)
+        self.assertTrue((out[..., ::2] == want).all() and (out[..., 1::2] == 0).all())
+        page = np.full((2, 40, 50, 4), 7, np.uint8)
+        s.inpaint(floats, mask, labels=[3, 5], steps=2, out=page[:, 4:36, 7:39, 2:3])
+        inside = page[:, 4:36, 7:39, 2].copy()
+        self.assertTrue((inside == np.clip(want[:, 0] * np.float32(127.5) + 128, 0, 255).astype(np.uint8)).all())
+        page[:, 4:36, 7:39, 2] = 7
+        self.assertTrue((page == 7).all())
+        self.assertTrue((s.sample(2, labels=1, seed=4, out=out[..., ::2]) == s.sample(2, labels=1, seed=4)).all())
+        denoised = s.denoise(floats, labels=[3, 5])
+        self.assertTrue((s.denoise(part, labels=[3, 5], out=out[..., 1::2]) == denoised).all())
+        self.assertTrue((out[..., 1::2] == denoised).all())
+        broadcast = np.broadcast_to(np.float32(0.25), (2, 1, 32, 32))
+        self.assertTrue((s.inpaint(broadcast, np.zeros((32, 32)), labels=1) == np.float32(0.25)).all())
+        for bad in (np.zeros((2, 1, 32, 31), np.float32), np.zeros((2, 1, 32, 32)), np.zeros((1, 1, 32, 32), np.float32), [0.0],
+                    broadcast, np.broadcast_to(np.zeros(1, np.float32), (2, 1, 32, 32))):
+            self.refuses("out", s.sample, 2, labels=1, out=bad)
+        self.assertEqual(cm.noise_level(part[0]), cm.noise_level(np.ascontiguousarray(floats[0])))
+
+    def test_pictures_in_memory(self):
+        values = [[[(x * 16 + y) / 127.5 - 1 for x in range(8)] for y in range(6)]]
+        data = cm.encode_image(values)
+        self.assertEqual(data[:4], b"\x89PNG")
+        self.assertEqual(cm.decode_image(data).tolist(), cm.decode_image(bytearray(data), channels=1).tolist())
+        with tempfile.TemporaryDirectory() as d:
+            name = d + "/memory.png"
+            cm.write_page(name, values, margin=0)
+            with open(name, "rb") as f:
+                self.assertEqual(f.read(), data)
+            self.assertEqual(cm.read_image(name).tolist(), cm.decode_image(data).tolist())
+            self.assertEqual(cm.decode_image(data, size=(3, 4), fit="resize").tolist(),
+                             cm.read_image(name, size=(3, 4), fit="resize").tolist())
+        self.assertEqual(cm.encode_image(values, "jpeg", 90)[:2], b"\xff\xd8")
+        with self.assertRaises(cm.Error) as caught:
+            cm.encode_image(values, quality=90)
+        self.assertIn("quality", str(caught.exception))
+        self.refuses("format", cm.encode_image, values, "gif")
+        with self.assertRaises(cm.Error) as caught:
+            cm.decode_image(b"GIF89a")
+        self.assertIn("neither a JPEG nor a PNG", str(caught.exception))
+        self.assertRaises(TypeError, cm.decode_image, "text")
+        for n in range(0, len(data), 7):
+            self.assertRaises(cm.Error, cm.decode_image, data[:n])
+
     def test_names(self):
         with tempfile.TemporaryDirectory() as d:
             for function, arguments in ((cm.Model.load, ()), (self.model.save, ()), (cm.Dataset, ()), (cm.read_image, ()),

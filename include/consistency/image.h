@@ -1,9 +1,29 @@
-/* image.h - between tensors in [-1, 1] and pictures.
+/* image.h - pictures in memory and in files.
  *
- * Pictures are 8-bit, H x W x C interleaved, C = 1 (gray) or 3 (RGB); reading
- * gives alpha too when asked (2, 4).
- * Files appear whole or not at all: they are written under a temporary name,
- * flushed to the disk and renamed.
+ * cm_images describes pictures that lie in the caller's memory: how many there are, how
+ * large they are, and where each value stands.  Sampling, editing and data sets read and
+ * write through it, so that an array of Python, the buffer of a window or a part of a
+ * larger picture is used where it is.
+ *
+ *     uint8_t *screen;                       // 640 x 480 pixels of four bytes: B, G, R, A
+ *     cm_images view = cm_images_u8(1, 480, 640, 3, screen + 2);  // begins at the red byte
+ *     view.image_stride = 480 * 640 * 4;
+ *     view.row_stride = 640 * 4;
+ *     view.pixel_stride = 4;
+ *     view.channel_stride = -1;              // green and blue stand before red
+ *     cm_status status = cm_images_convert(&images, &view);
+ *
+ * Values.  A float32 value stands for a brightness in [-1, 1]; a byte stands for one in
+ * 0..255.  A float32 value x becomes the byte trunc(clamp(127.5 x + 128, 0, 255)), so that
+ * -1, 0 and 1 become 0, 128 and 255, and a NaN becomes 0.  A byte u becomes u / 127.5 - 1.
+ * A byte that becomes float32 and a byte again is the same byte.
+ *
+ * Channels are 1 (gray), 3 (red, green, blue), 2 (gray, alpha) or 4 (red, green, blue,
+ * alpha) where a picture is meant; 255 is opaque.  cm_images_convert and cm_image_grid take
+ * any number.
+ *
+ * Threads: every function of this header may be called from any thread at any time, as long
+ * as no two calls write to the same memory.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_IMAGE_H
@@ -15,28 +35,45 @@
 extern "C" {
 #endif
 
-/* How the values of dense pictures follow each other. */
+/* In which order the values of dense pictures follow each other. */
 typedef enum cm_layout {
-    CM_LAYOUT_PLANAR = 0,     /* n, channels, height, width: as networks have it */
-    CM_LAYOUT_INTERLEAVED = 1 /* n, height, width, channels: as screens have it  */
+    CM_LAYOUT_PLANAR = 0,     /* n, channels, height, width: networks, PyTorch       */
+    CM_LAYOUT_INTERLEAVED = 1 /* n, height, width, channels: screens, picture files  */
 } cm_layout;
 
-/* Pictures in the caller's memory. */
+/* Pictures in memory that the caller owns and that has to stay during the call.
+ *
+ * Value (i, c, y, x) stands at
+ *     data + i image_stride + c channel_stride + y row_stride + x pixel_stride
+ * with strides in bytes.  A stride may be negative (data then points at what comes last in
+ * memory, as in a picture that is stored bottom up) and need not be a multiple of the size
+ * of a value.  In pictures that are only read a stride may be 0: one gray plane as three
+ * channels, one picture as many.  Strides that are all four 0 mean dense pictures in
+ * `layout`; in a view of strides `layout` has no effect.
+ *
+ * Errors of every call that takes a cm_images:
+ *   ARGUMENT     a NULL pointer; no image, no channel or no pixel; an unknown dtype or
+ *                layout; a result in which two values would share a byte
+ *   LIMIT        the values or the strides reach beyond 2^47 bytes or the address space
+ *   UNSUPPORTED  a member of a newer interface is set (base.h)
+ * Nothing is read or written before these checks are through. */
 typedef struct cm_images {
     uint32_t struct_size;
-    int32_t dtype; /* CM_F32 (also 0): values in [-1, 1]; CM_U8: 0..255 */
-    size_t n;
-    int32_t channels, height, width;
-    int32_t layout;       /* cm_layout: what strides that are all 0 mean                     */
-    int64_t image_stride; /* bytes between neighbours; may be negative; all four 0 = dense    */
-    int64_t channel_stride, row_stride, pixel_stride;
-    void *data; /* of image 0, channel 0, row 0, pixel 0; inputs are never written to */
+    int32_t dtype;                   /* CM_F32 (0 means it too) or CM_U8                        */
+    size_t n;                        /* pictures, at least 1                                    */
+    int32_t channels, height, width; /* of each picture, at least 1                             */
+    int32_t layout;                  /* cm_layout: of dense pictures                            */
+    int64_t image_stride;            /* bytes from a picture to the next; unused where n is 1   */
+    int64_t channel_stride;          /* bytes from a channel to the next                        */
+    int64_t row_stride;              /* bytes from a row to the one below                       */
+    int64_t pixel_stride;            /* bytes from a pixel to the one on its right              */
+    void *data;                      /* value (0, 0, 0, 0); pictures given to a call as input
+                                        are never written to                                    */
 } cm_images;
 
-#define CM_IMAGES_INIT                                                                                               \
-    {                                                                                                                \
-        (uint32_t)sizeof(cm_images), CM_DTYPE_DEFAULT, 0, 0, 0, 0, CM_LAYOUT_PLANAR, 0, 0, 0, 0, NULL                \
-    }
+/* clang-format off */
+#define CM_IMAGES_INIT {sizeof(cm_images), CM_DTYPE_DEFAULT, 0, 0, 0, 0, CM_LAYOUT_PLANAR, 0, 0, 0, 0, NULL}
+/* clang-format on */
 CM_API void cm_images_init(cm_images *images, size_t struct_size);
 
 /* Dense float32 pictures, n x channels x height x width. */
@@ -66,80 +103,151 @@ static inline cm_images cm_images_u8(size_t n, int32_t height, int32_t width, in
     return v;
 }
 
-/* Every value of `from` into `to`: any element type, layout and strides on both sides, the same n and sizes (else
- * SHAPE).  float32 becomes bytes as trunc(clamp(127.5 x + 128, 0, 255)), so -1, 0 and 1 become 0, 128 and 255 and a
- * NaN 0; bytes become u / 127.5 - 1; values of one type are copied as they are. */
+/* Writes every value of `from` to its place in `to`, converted where the element types
+ * differ and copied bit by bit where they are the same.
+ * SHAPE: n, channels, height or width differ.  ARGUMENT: `to` lies in the memory of `from`
+ * (two parts of one buffer that share no value are fine where their sizes and strides are
+ * the same, as two tiles of a page). */
 CM_API cm_status cm_images_convert(const cm_images *from, const cm_images *to);
 
-/* u8 = trunc(clamp(127.5 x + 128, 0, 255)): -1 -> 0, 0 -> 128, 1 -> 255.  NaN
- * gives 0.  `images` n x C x H x W float32 to n x H x W x C bytes. */
-CM_API cm_status cm_image_to_u8(size_t n, int32_t channels, int32_t height, int32_t width, const float *images,
-                                uint8_t *pixels);
-/* x = u8 / 127.5 - 1, the other way round. */
-CM_API cm_status cm_image_from_u8(size_t n, int32_t channels, int32_t height, int32_t width, const uint8_t *pixels,
-                                  float *images);
+/* --- pages of pictures -------------------------------------------------------------------- */
 
-/* A page: n pictures in rows of `columns`, `margin` pixels of `background`
- * around and between.  Size of the page; then the page itself, into
- * page_height x page_width x channels bytes. */
-CM_API cm_status cm_image_grid_size(size_t n, int32_t columns, int32_t margin, int32_t height, int32_t width,
-                                    int32_t *page_height, int32_t *page_width);
-CM_API cm_status cm_image_grid(size_t n, int32_t columns, int32_t margin, uint8_t background, int32_t channels,
-                               int32_t height, int32_t width, const uint8_t *pixels, uint8_t *page);
+/* The size in pixels of a page of images->n pictures in rows of `columns` (at least 1), with
+ * `margin` pixels (0..65535) around and between them.  Of `images` only n and the sizes
+ * count; data may be NULL.  LIMIT: a side above 65535 or more than 2^28 pixels. */
+CM_API cm_status cm_image_grid_size(const cm_images *images, int32_t columns, int32_t margin, int32_t *height,
+                                    int32_t *width);
+/* Draws that page into `page`: one picture of the size above and of the channels of the
+ * images; `background`, a byte value, stands in the margins and in empty places.
+ * SHAPE: the page has another size.  ARGUMENT: it lies in the memory of the images. */
+CM_API cm_status cm_image_grid(const cm_images *images, int32_t columns, int32_t margin, uint8_t background,
+                               const cm_images *page);
 
-/* Writes a JPEG (name ends in .jpg or .jpeg; quality 1..100, 0 = 95; sides of at most
- * 65500, else LIMIT) or a PNG (.png; quality must be 0).  overwrite 0 refuses an existing
- * file with IO.  The file appears whole or not at all.  A symbolic link stays, and what
- * it leads to is written; a file that is replaced hands on its permissions; a directory,
- * device, pipe or socket is refused with IO and left as it is. */
-CM_API cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height,
-                                int32_t width, const uint8_t *pixels, int32_t quality, int32_t overwrite);
+/* --- files and their bytes ---------------------------------------------------------------- */
+
+typedef enum cm_image_format {
+    CM_IMAGE_FORMAT_DEFAULT = 0, /* cm_image_write: by the name; cm_image_encode: PNG         */
+    CM_IMAGE_FORMAT_PNG = 1,     /* exact; 1 to 4 channels; sides of at most 65535            */
+    CM_IMAGE_FORMAT_JPEG = 2     /* 1 or 3 channels; sides of at most 65500                   */
+} cm_image_format;
+
+typedef enum cm_overwrite {
+    CM_OVERWRITE_NO = 0, /* an existing file is an IO error */
+    CM_OVERWRITE_YES = 1
+} cm_overwrite;
+
+typedef struct cm_image_write_options {
+    uint32_t struct_size;
+    int32_t format;    /* cm_image_format                                                      */
+    int32_t quality;   /* of a JPEG, 1..100; 0 = 95; an error for a PNG                        */
+    int32_t overwrite; /* cm_overwrite; an error for cm_image_encode                           */
+} cm_image_write_options;
+
+/* clang-format off */
+#define CM_IMAGE_WRITE_OPTIONS_INIT {sizeof(cm_image_write_options), CM_IMAGE_FORMAT_DEFAULT, 0, CM_OVERWRITE_NO}
+/* clang-format on */
+CM_API void cm_image_write_options_init(cm_image_write_options *options, size_t struct_size);
+
+/* Writes one picture (image->n is 1) to a file.  Without a format the name decides: .png, or
+ * .jpg and .jpeg, in capitals or not.
+ *
+ *     cm_images image = cm_images_f32(1, 3, 64, 64, values);
+ *     cm_status status = cm_image_write(NULL, "picture.png", &image, NULL);
+ *
+ * The file appears whole or not at all: it is written under a temporary name, flushed to the
+ * disk and renamed.  A symbolic link stays, and what it leads to is written; a file that is
+ * replaced hands on its permissions.  A directory, a device, a pipe or a socket is refused
+ * with IO and left as it is.
+ * ARGUMENT: a name without a known ending and no format, a format that contradicts the name,
+ * an option out of range or without effect.  SHAPE: more than one image, more than four
+ * channels.  UNSUPPORTED: a JPEG with alpha.  LIMIT: too large a side, more than 2^28
+ * pixels.  IO: the system refuses.  MEMORY. */
+CM_API cm_status cm_image_write(cm_context *context, const char *path, const cm_images *image,
+                                const cm_image_write_options *options);
 
 /* Whether cm_image_write with these arguments could begin: the same errors for a name, a
- * size or an option that is wrong, an existing file, a folder that is missing or cannot
- * be written.  Nothing is left behind.  For a look before long work; the disk may still
- * fill, and somebody else may make the file, in the meantime. */
-CM_API cm_status cm_image_write_check(cm_context *context, const char *path, int32_t channels, int32_t height,
-                                      int32_t width, int32_t quality, int32_t overwrite);
+ * size or an option that is wrong, for an existing file, for a folder that is missing or
+ * cannot be written.  image->data may be NULL.  Nothing is left behind.  This is for a look
+ * before long work; the disk may still fill, and somebody else may make the file, in the
+ * meantime. */
+CM_API cm_status cm_image_write_check(cm_context *context, const char *path, const cm_images *image,
+                                      const cm_image_write_options *options);
 
-/* Reads a JPEG or PNG, recognised by content, as RGB (channels 3) or gray
- * (channels 1), 4 and 2 the same with alpha (255 = opaque, also where the file
- * has none); channels 0 keeps the file's kind, 1 or 3, and tells it in *channels.
- * Colours read as gray become their luminance by Rec. 601 (0.299 R + 0.587 G +
- * 0.114 B, rounded; a JPEG's own where it stores one), so that a gray picture stored
- * as RGB keeps its values.  EXIF's orientation (APP1 of a JPEG, eXIf of a PNG) is
- * applied: height and width are those of the upright picture; damaged EXIF is ignored.
- * PNG: palettes and 1 to 4 bits expanded, 16 bits cut to 8, alpha and tRNS dropped
- * unless asked for, interlaced or not; no gamma, no colour profile.  CMYK JPEGs are
- * UNSUPPORTED.  Both sides at most 65535 and their product at most 2^28 pixels, else
- * LIMIT; a truncated file is FORMAT; a file that cannot be read is IO.  *pixels ends
- * with cm_image_free of the same context. */
-CM_API cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height,
-                               int32_t *width, uint8_t **pixels);
-CM_API void cm_image_free(cm_context *context, uint8_t *pixels);
+/* The bytes of the file that cm_image_write would write.  *bytes has *size of them, belongs
+ * to the caller and ends with cm_bytes_free of the same context (NULL where NULL was given);
+ * after an error it is NULL. */
+CM_API cm_status cm_image_encode(cm_context *context, const cm_images *image, const cm_image_write_options *options,
+                                 uint8_t **bytes, size_t *size);
+/* Never fails and never allocates; NULL is fine. */
+CM_API void cm_bytes_free(cm_context *context, uint8_t *bytes);
 
-/* The level of Gaussian noise that an image seems to carry: its standard deviation in
- * the units of [-1, 1] (a step of a byte is 2/255), as cm_sampler_denoise takes it.
- * image: channels x height x width floats.  Noise that was cut at -1 and 1, as in any
- * picture of bytes, is accounted for.  A median, so edges and texture count little: on
- * pictures of 32 x 32 within a tenth from 0.1 on, too high below (fine texture looks
- * like noise of 0.02).  Scaling a picture changes its noise: estimate afterwards.
- * NUMERIC: a value that is not finite.  ARGUMENT: too few values that tell (nearly all cut). */
-CM_API cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width,
-                                      const float *image, double *sigma);
+typedef struct cm_image_read_options {
+    uint32_t struct_size;
+    int32_t channels; /* 1, 3, or 2 and 4 for the same with alpha; 0 = 1 or 3 as in the file   */
+    int32_t dtype;    /* CM_U8 (0 means it too): dense and interleaved; CM_F32: dense and planar */
+} cm_image_read_options;
 
-/* How a picture comes to another size; scaling is Pillow's bicubic. */
+/* clang-format off */
+#define CM_IMAGE_READ_OPTIONS_INIT {sizeof(cm_image_read_options), 0, CM_DTYPE_DEFAULT}
+/* clang-format on */
+CM_API void cm_image_read_options_init(cm_image_read_options *options, size_t struct_size);
+
+/* Reads one picture, a JPEG or a PNG, which is recognised by its content.
+ *
+ *     cm_images picture = CM_IMAGES_INIT;
+ *     cm_status status = cm_image_read(NULL, "picture.jpg", NULL, &picture);
+ *     // ... picture.height, picture.width, picture.data ...
+ *     cm_image_free(NULL, &picture);
+ *
+ * `out` has been initialised and describes the picture afterwards, whose memory ends with
+ * cm_image_free of the same context (NULL where NULL was given); after an error out->data is
+ * NULL.
+ * Colours that are read as gray become their luminance by Rec. 601, 0.299 R + 0.587 G +
+ * 0.114 B, rounded (a JPEG's own where it stores one), so that a gray picture that is stored
+ * as RGB keeps its values.  EXIF's orientation (APP1 of a JPEG, eXIf of a PNG) is applied:
+ * height and width are those of the upright picture; damaged EXIF is ignored.  Of a PNG,
+ * palettes and 1 to 4 bits are expanded, 16 bits are cut to 8, and alpha and tRNS are
+ * dropped unless they are asked for; gamma and colour profiles are not applied.
+ * FORMAT: a file that is truncated, damaged or of another kind.  UNSUPPORTED: a CMYK JPEG.
+ * LIMIT: a side above 65535, more than 2^28 pixels, or a file above 2^30 bytes.  IO: the
+ * file cannot be read.  ARGUMENT, MEMORY. */
+CM_API cm_status cm_image_read(cm_context *context, const char *path, const cm_image_read_options *options,
+                               cm_images *out);
+/* The same from the `size` bytes of a file in memory. */
+CM_API cm_status cm_image_decode(cm_context *context, const void *bytes, size_t size,
+                                 const cm_image_read_options *options, cm_images *out);
+/* Ends what cm_image_read and cm_image_decode gave; data becomes NULL and n becomes 0.
+ * Never fails and never allocates; NULL and a picture without data are fine. */
+CM_API void cm_image_free(cm_context *context, cm_images *picture);
+
+/* --- what editing needs ------------------------------------------------------------------- */
+
+/* How a picture comes to another size. */
 typedef enum cm_fit {
-    CM_FIT_RESIZE = 0, /* both sides at once: proportions change                   */
-    CM_FIT_CROP = 1,   /* scaled until it covers the page, the middle is cut out   */
-    CM_FIT_PAD = 2     /* scaled until it fits on the page, `background` around it */
+    CM_FIT_RESIZE = 0, /* both sides at once: proportions change                             */
+    CM_FIT_CROP = 1,   /* scaled until it covers the new size; the middle is cut out         */
+    CM_FIT_PAD = 2     /* scaled until it fits into the new size; `background` around it     */
 } cm_fit;
-/* out: out_height x out_width x channels bytes, not overlapping pixels.  Only what is
- * seen of the scaled picture is made, however long and thin it is; more than 2^28 pixels
- * of out are LIMIT. */
-CM_API cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int32_t channels, int32_t height,
-                              int32_t width, const uint8_t *pixels, int32_t out_height, int32_t out_width,
-                              uint8_t *out);
+
+/* Brings every picture of `from` to the size of the pictures of `to`, which has the same n
+ * and channels, 1 or 3.  Scaling is Pillow's bicubic filter, byte for byte: float32 values
+ * are rounded to bytes on the way.  `background` is a byte value, 0 unless the fit is PAD.
+ * Only what is seen of the scaled picture is made, however long and thin it is.
+ * SHAPE: n or channels differ or are others.  LIMIT: a side above 65535 or more than 2^28
+ * pixels.  ARGUMENT: an unknown fit, a background without effect, `to` in the memory of
+ * `from`.  MEMORY. */
+CM_API cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, const cm_images *from,
+                              const cm_images *to);
+
+/* The level of Gaussian noise that one image (image->n is 1) seems to carry: its standard
+ * deviation in the units of [-1, 1], where a step of a byte is 2/255, as cm_sampler_denoise
+ * takes it.  Noise that was cut at -1 and 1, as in any picture of bytes, is accounted for.
+ * The estimate is a median, so edges and texture count little: on pictures of 32 x 32 it is
+ * within a tenth from a level of 0.1 on, and too high below, since fine texture looks like
+ * noise of 0.02.  Scaling a picture changes its noise: estimate afterwards.
+ * NUMERIC: a value that is not finite.  ARGUMENT: too few values tell, since nearly all are
+ * cut.  SHAPE: more than one image.  MEMORY.  After an error *sigma is 0. */
+CM_API cm_status cm_image_noise_level(cm_context *context, const cm_images *image, double *sigma);
 
 #ifdef __cplusplus
 }

@@ -57,11 +57,14 @@ size_t cm_abi_sizeof(const char *struct_name)
         const char *name;
         size_t size;
     } structs[] = {
-        SIZED(cm_context_options), SIZED(cm_load_options),   SIZED(cm_save_options),    SIZED(cm_model_info),
-        SIZED(cm_sampler_options), SIZED(cm_sample_options), SIZED(cm_sampler_info),    SIZED(cm_dataset_options),
-        SIZED(cm_dataset_info),    SIZED(cm_train_inputs),   SIZED(cm_train_report),    SIZED(cm_images),
-        SIZED(cm_edit_options),    SIZED(cm_edit_map),       SIZED(cm_denoise_options), SIZED(cm_condition),
-        SIZED(cm_reader),          SIZED(cm_run_info),       SIZED(cm_run_needs),       SIZED(cm_run_report),
+        SIZED(cm_context_options),     SIZED(cm_load_options),    SIZED(cm_save_options),
+        SIZED(cm_model_info),          SIZED(cm_sampler_options), SIZED(cm_sample_options),
+        SIZED(cm_sampler_info),        SIZED(cm_dataset_options), SIZED(cm_dataset_info),
+        SIZED(cm_train_inputs),        SIZED(cm_train_report),    SIZED(cm_images),
+        SIZED(cm_edit_options),        SIZED(cm_edit_map),        SIZED(cm_denoise_options),
+        SIZED(cm_condition),           SIZED(cm_reader),          SIZED(cm_run_info),
+        SIZED(cm_run_needs),           SIZED(cm_run_report),      SIZED(cm_image_read_options),
+        SIZED(cm_image_write_options),
     };
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;

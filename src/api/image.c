@@ -16,10 +16,14 @@ void cm_images_init(cm_images *images, size_t struct_size)
     cm_options_zero(images, struct_size);
 }
 
-static cm_status check_same_size(const char *what, const cm_view *from, const cm_view *to)
+void cm_image_read_options_init(cm_image_read_options *options, size_t struct_size)
 {
-    if (from->n != to->n) CM_FAIL(CM_ERR_SHAPE, "%s: %zu images into %zu", what, from->n, to->n);
-    return cm_view_expect(what, to, from->channels, from->height, from->width);
+    cm_options_zero(options, struct_size);
+}
+
+void cm_image_write_options_init(cm_image_write_options *options, size_t struct_size)
+{
+    cm_options_zero(options, struct_size);
 }
 
 cm_status cm_images_convert(const cm_images *from, const cm_images *to)
@@ -27,275 +31,477 @@ cm_status cm_images_convert(const cm_images *from, const cm_images *to)
     cm_view in, out;
     CM_TRY(cm_view_open("cm_images_convert: from", from, CM_VIEW_READ, &in));
     CM_TRY(cm_view_open("cm_images_convert: to", to, CM_VIEW_WRITE, &out));
-    CM_TRY(check_same_size("cm_images_convert: to", &in, &out));
+    if (in.n != out.n) CM_FAIL(CM_ERR_SHAPE, "cm_images_convert: %zu images from, but %zu to", in.n, out.n);
+    CM_TRY(cm_view_expect("cm_images_convert: to", &out, in.channels, in.height, in.width));
     CM_TRY(cm_views_apart("cm_images_convert", &in, &out));
     cm_view_copy(&in, &out);
     return CM_OK;
 }
 
-static cm_status check_shape(const char *what, size_t n, int32_t channels, int32_t height, int32_t width,
-                             size_t *total)
-{
-    if (n == 0 || (channels != 1 && channels != 3))
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: %zu images of %d channels; expected at least one of 1 or 3 channels", what, n,
-                channels);
-    if (height < 1 || width < 1 || height > CM_PICTURE_SIDE || width > CM_PICTURE_SIDE)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: %d x %d pixels, expected sides of 1..%d", what, width, height, CM_PICTURE_SIDE);
-    size_t values = (size_t)height * (size_t)width * (size_t)channels;
-    CM_TRY(cm_check_array(what, n, values * sizeof(float)));
-    *total = n * values;
-    return CM_OK;
-}
-
-/* 127.5 x + 128 in float32, clamped and cut; the comparisons are false for NaN. */
-static uint8_t to_u8(float x)
-{
-    float v = x * 127.5f + 128.0f;
-    return (uint8_t)(v >= 255.0f ? 255.0f : v > 0.0f ? v : 0.0f);
-}
-
-cm_status cm_image_to_u8(size_t n, int32_t channels, int32_t height, int32_t width, const float *images,
-                         uint8_t *pixels)
-{
-    size_t total, plane = (size_t)(height > 0 ? height : 0) * (size_t)(width > 0 ? width : 0), c = (size_t)channels;
-    if (!images || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_to_u8: images or pixels is NULL");
-    CM_TRY(check_shape("cm_image_to_u8", n, channels, height, width, &total));
-    for (size_t i = 0; i < n; i++, images += c * plane, pixels += c * plane)
-        for (size_t k = 0; k < c; k++)
-            for (size_t p = 0; p < plane; p++) pixels[p * c + k] = to_u8(images[k * plane + p]);
-    return CM_OK;
-}
-
-cm_status cm_image_from_u8(size_t n, int32_t channels, int32_t height, int32_t width, const uint8_t *pixels,
-                           float *images)
-{
-    size_t total, plane = (size_t)(height > 0 ? height : 0) * (size_t)(width > 0 ? width : 0), c = (size_t)channels;
-    if (!images || !pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_from_u8: images or pixels is NULL");
-    CM_TRY(check_shape("cm_image_from_u8", n, channels, height, width, &total));
-    for (size_t i = 0; i < n; i++, images += c * plane, pixels += c * plane)
-        for (size_t k = 0; k < c; k++)
-            for (size_t p = 0; p < plane; p++) images[k * plane + p] = (float)pixels[p * c + k] / 127.5f - 1.0f;
-    return CM_OK;
-}
-
 /* --- pages ---------------------------------------------------------------------------- */
 
-cm_status cm_image_grid_size(size_t n, int32_t columns, int32_t margin, int32_t height, int32_t width,
-                             int32_t *page_height, int32_t *page_width)
+/* Where image i of a page stands. */
+typedef struct {
+    size_t across, margin, height, width;
+} page_layout;
+
+static cm_status lay_out(const cm_view *v, int32_t columns, int32_t margin, page_layout *p, size_t *height,
+                         size_t *width)
 {
-    size_t total;
-    if (!page_height || !page_width) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid_size: an output is NULL");
-    CM_TRY(check_shape("cm_image_grid_size", n, 1, height, width, &total));
     if (columns < 1 || margin < 0 || margin > CM_PICTURE_SIDE)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid_size: %d columns with a margin of %d", columns, margin);
-    if (n > CM_PICTURE_PIXELS) CM_FAIL(CM_ERR_LIMIT, "cm_image_grid_size: %zu pictures have no room on a page", n);
-    uint64_t across = n < (size_t)columns ? n : (uint64_t)columns, down = (n + across - 1) / across;
-    uint64_t w = across * (uint64_t)(width + margin) + (uint64_t)margin;
-    uint64_t h = down * (uint64_t)(height + margin) + (uint64_t)margin;
-    CM_TRY(cm_picture_check("page", h, w));
-    *page_height = (int32_t)h;
-    *page_width = (int32_t)w;
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "cm_image_grid: %d columns with a margin of %d; expected at least one column and a "
+                "margin of 0..%d",
+                columns, margin, CM_PICTURE_SIDE);
+    if (v->n > CM_PICTURE_PIXELS) CM_FAIL(CM_ERR_LIMIT, "cm_image_grid: a page does not hold %zu images", v->n);
+    CM_TRY(cm_picture_check("cm_image_grid: images", v->height, v->width));
+    *p = (page_layout){v->n < (size_t)columns ? v->n : (size_t)columns, (size_t)margin, v->height, v->width};
+    *width = p->across * (v->width + p->margin) + p->margin;
+    *height = (v->n + p->across - 1) / p->across * (v->height + p->margin) + p->margin;
+    return cm_picture_check("cm_image_grid: page", *height, *width);
+}
+
+static cm_view cell_of(const page_layout *p, const cm_view *page, size_t i)
+{
+    cm_view cell = *page;
+    cell.data += (ptrdiff_t)(p->margin + i / p->across * (p->height + p->margin)) * page->row;
+    cell.data += (ptrdiff_t)(p->margin + i % p->across * (p->width + p->margin)) * page->pixel;
+    cell.height = p->height;
+    cell.width = p->width;
+    return cell;
+}
+
+/* One byte value everywhere: a view that stands still. */
+static void fill(const cm_view *page, const uint8_t *background)
+{
+    const cm_view from = {
+        (unsigned char *)(uintptr_t)background, 1, page->channels, page->height, page->width, 0, 0, 0, 0, 1};
+    cm_view_copy(&from, page);
+}
+
+cm_status cm_image_grid_size(const cm_images *images, int32_t columns, int32_t margin, int32_t *height,
+                             int32_t *width)
+{
+    cm_view v;
+    page_layout p;
+    size_t h, w;
+    if (!height || !width) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid_size: an output is NULL");
+    CM_TRY(cm_view_open("cm_image_grid_size: images", images, CM_VIEW_SHAPE, &v));
+    CM_TRY(lay_out(&v, columns, margin, &p, &h, &w));
+    *height = (int32_t)h;
+    *width = (int32_t)w;
     return CM_OK;
 }
 
-cm_status cm_image_grid(size_t n, int32_t columns, int32_t margin, uint8_t background, int32_t channels,
-                        int32_t height, int32_t width, const uint8_t *pixels, uint8_t *page)
+cm_status cm_image_grid(const cm_images *images, int32_t columns, int32_t margin, uint8_t background,
+                        const cm_images *page)
 {
-    int32_t page_height, page_width;
-    size_t total;
-    if (!pixels || !page) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_grid: pixels or page is NULL");
-    CM_TRY(check_shape("cm_image_grid", n, channels, height, width, &total));
-    CM_TRY(cm_image_grid_size(n, columns, margin, height, width, &page_height, &page_width));
-    size_t c = (size_t)channels, row = (size_t)width * c, stride = (size_t)page_width * c;
-    size_t across = n < (size_t)columns ? n : (size_t)columns;
-    memset(page, background, (size_t)page_height * stride);
-    for (size_t i = 0; i < n; i++) {
-        size_t top = (size_t)margin + i / across * (size_t)(height + margin);
-        size_t left = (size_t)margin + i % across * (size_t)(width + margin);
-        for (size_t y = 0; y < (size_t)height; y++)
-            memcpy(page + (top + y) * stride + left * c, pixels + (i * (size_t)height + y) * row, row);
+    cm_view v, to;
+    page_layout p;
+    size_t height, width;
+    CM_TRY(cm_view_open("cm_image_grid: images", images, CM_VIEW_READ, &v));
+    CM_TRY(cm_view_open("cm_image_grid: page", page, CM_VIEW_WRITE, &to));
+    CM_TRY(lay_out(&v, columns, margin, &p, &height, &width));
+    if (to.n != 1) CM_FAIL(CM_ERR_SHAPE, "cm_image_grid: %zu pages, expected one", to.n);
+    CM_TRY(cm_view_expect("cm_image_grid: page", &to, v.channels, height, width));
+    CM_TRY(cm_views_apart("cm_image_grid", &v, &to));
+    fill(&to, &background);
+    for (size_t i = 0; i < v.n; i++) {
+        const cm_view one = cm_view_part(&v, i, 1), cell = cell_of(&p, &to, i);
+        cm_view_copy(&one, &cell);
     }
     return CM_OK;
 }
 
-/* --- files ------------------------------------------------------------------------------ */
+/* --- encoding --------------------------------------------------------------------------- */
 
-enum { NEITHER, JPEG, PNG };
-
-static int kind_by_name(const char *path)
+static int32_t format_by_name(const char *path)
 {
     const char *dot = strrchr(path, '.');
-    if (!dot) return NEITHER;
-    if (strcasecmp(dot, ".png") == 0) return PNG;
-    return strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ? JPEG : NEITHER;
+    if (!dot) return CM_IMAGE_FORMAT_DEFAULT;
+    if (strcasecmp(dot, ".png") == 0) return CM_IMAGE_FORMAT_PNG;
+    return strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ? CM_IMAGE_FORMAT_JPEG
+                                                                         : CM_IMAGE_FORMAT_DEFAULT;
 }
 
-static cm_status write_picture(cm_context *context, const char *path, const cm_picture *picture, int kind,
-                               int32_t quality, int32_t overwrite)
+/* One picture to be encoded, checked. */
+typedef struct {
+    const char *call; /* begins the messages */
+    cm_view image;
+    cm_image_write_options options; /* complete: format and quality are decided */
+} encoding;
+
+static cm_status read_write_options(encoding *e, const cm_image_write_options *options)
+{
+    cm_image_write_options *o = &e->options;
+    memset(o, 0, sizeof *o);
+    if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_image_write_options"));
+    if (o->format < CM_IMAGE_FORMAT_DEFAULT || o->format > CM_IMAGE_FORMAT_JPEG)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: format is %d, expected %d..%d", e->call, o->format, CM_IMAGE_FORMAT_DEFAULT,
+                CM_IMAGE_FORMAT_JPEG);
+    if (o->quality < 0 || o->quality > 100)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: quality is %d, expected 1..100 or 0 for the default", e->call, o->quality);
+    if (o->overwrite != CM_OVERWRITE_NO && o->overwrite != CM_OVERWRITE_YES)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: overwrite is %d, expected %d or %d", e->call, o->overwrite, CM_OVERWRITE_NO,
+                CM_OVERWRITE_YES);
+    return CM_OK;
+}
+
+/* After the format is decided. */
+static cm_status check_picture(encoding *e)
+{
+    enum { JPEG_SIDE = 65500, JPEG_QUALITY = 95 }; /* the side is libjpeg's bound */
+    const cm_view *v = &e->image;
+    int jpeg = e->options.format == CM_IMAGE_FORMAT_JPEG;
+    if (v->n != 1) CM_FAIL(CM_ERR_SHAPE, "%s: %zu images, expected one", e->call, v->n);
+    if (v->channels > 4)
+        CM_FAIL(CM_ERR_SHAPE, "%s: %zu channels, expected 1 (gray), 3 (RGB), or 2 and 4 with alpha", e->call,
+                v->channels);
+    if (jpeg && v->channels % 2 == 0)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: %zu channels, but a JPEG holds no alpha: expected 1 or 3", e->call,
+                v->channels);
+    if (!jpeg && e->options.quality)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: quality %d has no effect on a PNG", e->call, e->options.quality);
+    if (jpeg && (v->height > JPEG_SIDE || v->width > JPEG_SIDE))
+        CM_FAIL(CM_ERR_LIMIT, "%s: %zu x %zu pixels are too many for a JPEG, sides of %d at most", e->call, v->width,
+                v->height, JPEG_SIDE);
+    if (jpeg && !e->options.quality) e->options.quality = JPEG_QUALITY;
+    return cm_picture_check(e->call, v->height, v->width);
+}
+
+static cm_status encode(cm_context *context, const encoding *e, const cm_byte_sink *sink)
+{
+    if (e->options.format == CM_IMAGE_FORMAT_PNG) return cm_png_write(context, &e->image, sink);
+    return cm_jpeg_write(context, &e->image, e->options.quality, sink);
+}
+
+/* --- files ------------------------------------------------------------------------------ */
+
+static cm_status prepare_file(encoding *e, const char *path, const cm_images *image, cm_view_use use,
+                              const cm_image_write_options *options)
+{
+    e->call = "cm_image_write";
+    if (!path) CM_FAIL(CM_ERR_ARGUMENT, "%s: path is NULL", e->call);
+    CM_TRY(cm_view_open("cm_image_write: image", image, use, &e->image));
+    CM_TRY(read_write_options(e, options));
+    int32_t named = format_by_name(path), *format = &e->options.format;
+    if (!*format && !named)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: '%s' ends neither in .png nor in .jpg or .jpeg: give a format", e->call, path);
+    if (*format && named && *format != named)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: format %s, but '%s' is the name of another", e->call,
+                *format == CM_IMAGE_FORMAT_PNG ? "PNG" : "JPEG", path);
+    if (!*format) *format = named;
+    return check_picture(e);
+}
+
+static cm_status write_to_file(void *user, const void *bytes, size_t size)
+{
+    return cm_file_write(user, bytes, size);
+}
+
+static cm_status write_file(cm_context *context, const char *path, const encoding *e)
 {
     cm_file_writer writer;
-    CM_TRY(cm_file_create(context, path, overwrite, &writer));
-    cm_status status =
-        kind == PNG ? cm_png_write(picture, &writer) : cm_jpeg_write(picture, quality ? quality : 95, &writer);
+    const cm_byte_sink sink = {write_to_file, &writer};
+    CM_TRY(cm_file_create(context, path, e->options.overwrite == CM_OVERWRITE_YES, &writer));
+    cm_status status = encode(context, e, &sink);
     if (status == CM_OK) return cm_file_commit(&writer);
     cm_file_abort(&writer);
     return status;
 }
 
-/* *kind: what the name asks for. */
-static cm_status check_write(const char *path, int32_t channels, int32_t height, int32_t width, int32_t quality,
-                             int32_t overwrite, int *kind)
+cm_status cm_image_write(cm_context *context, const char *path, const cm_images *image,
+                         const cm_image_write_options *options)
 {
-    enum { JPEG_SIDE = 65500 }; /* of libjpeg */
-    size_t total;
-    if (!path) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: path is NULL");
-    CM_TRY(check_shape("cm_image_write", 1, channels, height, width, &total));
-    *kind = kind_by_name(path);
-    if (*kind == NEITHER)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: '%s' ends neither in .png nor in .jpg or .jpeg", path);
-    if (*kind == PNG && quality)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality %d has no effect on a PNG", quality);
-    if (*kind == JPEG && (height > JPEG_SIDE || width > JPEG_SIDE))
-        CM_FAIL(CM_ERR_LIMIT, "cm_image_write: '%s': %d x %d pixels are too many for a JPEG, sides of %d at most",
-                path, width, height, JPEG_SIDE);
-    if (quality < 0 || quality > 100)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: quality is %d, expected 1..100", quality);
-    if (overwrite < 0 || overwrite > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: overwrite is %d, expected 0 or 1", overwrite);
-    return CM_OK;
-}
-
-cm_status cm_image_write(cm_context *context, const char *path, int32_t channels, int32_t height, int32_t width,
-                         const uint8_t *pixels, int32_t quality, int32_t overwrite)
-{
-    int kind;
+    encoding e;
     cm_context *owner;
-    if (!pixels) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_write: pixels is NULL");
-    CM_TRY(check_write(path, channels, height, width, quality, overwrite, &kind));
+    CM_TRY(prepare_file(&e, path, image, CM_VIEW_READ, options));
     CM_TRY(cm_context_retain(context, &owner));
-    const cm_picture picture = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
-    cm_status status = write_picture(owner, path, &picture, kind, quality, overwrite);
+    cm_status status = write_file(owner, path, &e);
     cm_context_free(owner);
     return status;
 }
 
-cm_status cm_image_write_check(cm_context *context, const char *path, int32_t channels, int32_t height, int32_t width,
-                               int32_t quality, int32_t overwrite)
+cm_status cm_image_write_check(cm_context *context, const char *path, const cm_images *image,
+                               const cm_image_write_options *options)
 {
-    int kind;
+    encoding e;
     cm_context *owner;
     cm_file_writer writer;
-    CM_TRY(check_write(path, channels, height, width, quality, overwrite, &kind));
+    CM_TRY(prepare_file(&e, path, image, CM_VIEW_SHAPE, options));
     CM_TRY(cm_context_retain(context, &owner));
-    cm_status status = cm_file_create(owner, path, overwrite, &writer);
+    cm_status status = cm_file_create(owner, path, e.options.overwrite == CM_OVERWRITE_YES, &writer);
     if (status == CM_OK) cm_file_abort(&writer);
     cm_context_free(owner);
     return status;
 }
 
-cm_status cm_image_read(cm_context *context, const char *path, int32_t *channels, int32_t *height, int32_t *width,
-                        uint8_t **pixels)
+/* --- memory ------------------------------------------------------------------------------- */
+
+typedef struct {
+    cm_context *context;
+    uint8_t *bytes;
+    size_t size, capacity;
+} buffer;
+
+static cm_status write_to_buffer(void *user, const void *bytes, size_t size)
 {
+    buffer *b = user;
+    if (size > b->capacity - b->size) {
+        size_t capacity = 2 * b->capacity > b->size + size ? 2 * b->capacity : b->size + size;
+        uint8_t *larger = cm_malloc(b->context, capacity, 1);
+        if (!larger) return CM_ERR_MEMORY;
+        if (b->size) memcpy(larger, b->bytes, b->size);
+        cm_free(b->context, b->bytes);
+        b->bytes = larger;
+        b->capacity = capacity;
+    }
+    memcpy(b->bytes + b->size, bytes, size);
+    b->size += size;
+    return CM_OK;
+}
+
+cm_status cm_image_encode(cm_context *context, const cm_images *image, const cm_image_write_options *options,
+                          uint8_t **bytes, size_t *size)
+{
+    encoding e;
+    buffer b = {NULL, NULL, 0, 0};
+    const cm_byte_sink sink = {write_to_buffer, &b};
+    e.call = "cm_image_encode";
+    if (!bytes || !size) CM_FAIL(CM_ERR_ARGUMENT, "%s: bytes or size is NULL", e.call);
+    *bytes = NULL;
+    *size = 0;
+    CM_TRY(cm_view_open("cm_image_encode: image", image, CM_VIEW_READ, &e.image));
+    CM_TRY(read_write_options(&e, options));
+    if (e.options.overwrite) CM_FAIL(CM_ERR_ARGUMENT, "%s: overwrite has no effect on memory", e.call);
+    if (!e.options.format) e.options.format = CM_IMAGE_FORMAT_PNG;
+    CM_TRY(check_picture(&e));
+    CM_TRY(cm_context_retain(context, &b.context));
+    cm_status status = encode(b.context, &e, &sink);
+    if (status != CM_OK) cm_free(b.context, b.bytes);
+    cm_context_free(b.context);
+    if (status != CM_OK) return status;
+    *bytes = b.bytes;
+    *size = b.size;
+    return CM_OK;
+}
+
+void cm_bytes_free(cm_context *context, uint8_t *bytes)
+{
+    cm_free(context, bytes);
+}
+
+/* --- decoding --------------------------------------------------------------------------- */
+
+static cm_status prepare_read(const char *call, const cm_image_read_options *options, cm_image_read_options *o,
+                              cm_images *out)
+{
+    const cm_images empty = CM_IMAGES_INIT;
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "%s: out is NULL", call);
+    CM_TRY(cm_info_write(out, &empty, sizeof empty, "cm_images"));
+    memset(o, 0, sizeof *o);
+    if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_image_read_options"));
+    if (o->channels < 0 || o->channels > 4)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: %d channels, expected 0..4", call, o->channels);
+    if (o->dtype != CM_DTYPE_DEFAULT && o->dtype != CM_U8 && o->dtype != CM_F32)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: dtype is %d, expected CM_U8 (%d) or CM_F32 (%d)", call, o->dtype, CM_U8,
+                CM_F32);
+    return CM_OK;
+}
+
+static cm_status to_floats(cm_context *context, cm_images *images)
+{
+    cm_view bytes;
+    CM_TRY(cm_view_open("picture", images, CM_VIEW_READ, &bytes));
+    float *values = cm_malloc(context, cm_view_size(&bytes), sizeof *values);
+    if (!values) return CM_ERR_MEMORY;
+    const cm_view planes = cm_view_planes(1, bytes.channels, bytes.height, bytes.width, values, 0);
+    cm_view_copy(&bytes, &planes);
+    cm_free(context, images->data);
+    *images = cm_images_f32(1, images->channels, images->height, images->width, values);
+    return CM_OK;
+}
+
+static cm_status decode(cm_context *context, const char *name, const void *bytes, size_t size,
+                        const cm_image_read_options *o, cm_images *out)
+{
+    cm_picture p;
+    CM_TRY(cm_picture_read(context, name, bytes, size, o->channels, &p));
+    cm_images images = cm_images_u8(1, p.height, p.width, p.channels, p.pixels);
+    cm_status status = o->dtype == CM_F32 ? to_floats(context, &images) : CM_OK;
+    if (status == CM_OK) status = cm_info_write(out, &images, sizeof images, "cm_images");
+    if (status != CM_OK) cm_free(context, images.data);
+    return status;
+}
+
+cm_status cm_image_decode(cm_context *context, const void *bytes, size_t size, const cm_image_read_options *options,
+                          cm_images *out)
+{
+    cm_image_read_options o;
+    cm_context *owner;
+    CM_TRY(prepare_read("cm_image_decode", options, &o, out));
+    if (!bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_decode: bytes is NULL");
+    if (size > CM_PICTURE_FILE)
+        CM_FAIL(CM_ERR_LIMIT, "cm_image_decode: %zu bytes, expected at most %d", size, CM_PICTURE_FILE);
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_status status = decode(owner, "cm_image_decode", bytes, size, &o, out);
+    cm_context_free(owner);
+    return status;
+}
+
+cm_status cm_image_read(cm_context *context, const char *path, const cm_image_read_options *options, cm_images *out)
+{
+    cm_image_read_options o;
     cm_context *owner;
     unsigned char *data;
     size_t size;
-    cm_picture picture;
-    if (!path || !channels || !height || !width || !pixels)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: an argument is NULL");
-    *pixels = NULL;
-    if (*channels < 0 || *channels > 4)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: %d channels, expected 0..4", *channels);
+    CM_TRY(prepare_read("cm_image_read", options, &o, out));
+    if (!path) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_read: path is NULL");
     CM_TRY(cm_context_retain(context, &owner));
     cm_status status = cm_file_read(owner, path, CM_PICTURE_FILE, &data, &size);
-    if (status == CM_OK) status = cm_picture_read(owner, path, data, size, *channels, &picture);
-    cm_free(owner, data);
     if (status == CM_OK) {
-        *channels = picture.channels;
-        *height = picture.height;
-        *width = picture.width;
-        *pixels = picture.pixels;
+        status = decode(owner, path, data, size, &o, out);
+        cm_free(owner, data);
     }
     cm_context_free(owner);
     return status;
 }
 
-void cm_image_free(cm_context *context, uint8_t *pixels)
+void cm_image_free(cm_context *context, cm_images *images)
 {
-    cm_context *owner;
-    if (!pixels || cm_context_retain(context, &owner) != CM_OK) return;
-    cm_free(owner, pixels);
-    cm_context_free(owner);
+    if (!images) return;
+    cm_free(context, images->data);
+    images->data = NULL;
+    images->n = 0;
 }
 
 /* --- sizes --------------------------------------------------------------------------------- */
 
 /* The size that `fit` scales a picture to before it cuts or fills. */
-static void scaled_size(int32_t fit, int32_t height, int32_t width, int64_t *out_height, int64_t *out_width)
+static void scaled_size(int32_t fit, const cm_view *from, const cm_view *to, int64_t *height, int64_t *width)
 {
-    int64_t tall = *out_height * width, wide = *out_width * height;
+    int64_t h = (int64_t)from->height, w = (int64_t)from->width;
+    *height = (int64_t)to->height;
+    *width = (int64_t)to->width;
+    int64_t tall = *height * w, wide = *width * h;
     if (fit == CM_FIT_RESIZE || tall == wide) return;
     /* The side that follows the other one, rounded. */
-    if ((fit == CM_FIT_CROP) == (tall > wide)) *out_width = (2 * tall + height) / (2 * height);
-    else *out_height = (2 * wide + width) / (2 * width);
-    if (*out_height < 1) *out_height = 1;
-    if (*out_width < 1) *out_width = 1;
+    if ((fit == CM_FIT_CROP) == (tall > wide)) *width = (2 * tall + h) / (2 * h);
+    else *height = (2 * wide + w) / (2 * w);
+    if (*height < 1) *height = 1;
+    if (*width < 1) *width = 1;
 }
 
-/* Centres `from` on `to`, which has its channels and is at least as large. */
-static void place(const cm_picture *from, const cm_picture *to)
+/* Centres the bytes of `from` on `to`, which is at least as large. */
+static void place(const cm_picture *from, const cm_view *to)
 {
-    size_t c = (size_t)to->channels, row = (size_t)from->width * c;
-    size_t top = (size_t)(to->height - from->height) / 2, left = (size_t)(to->width - from->width) / 2;
-    for (size_t y = 0; y < (size_t)from->height; y++)
-        memcpy(to->pixels + ((top + y) * (size_t)to->width + left) * c, from->pixels + y * row, row);
+    const cm_view bytes =
+        cm_view_bytes(1, (size_t)from->height, (size_t)from->width, (size_t)from->channels, from->pixels);
+    cm_view part = *to;
+    part.data += (ptrdiff_t)((to->height - bytes.height) / 2) * to->row;
+    part.data += (ptrdiff_t)((to->width - bytes.width) / 2) * to->pixel;
+    part.height = bytes.height;
+    part.width = bytes.width;
+    cm_view_copy(&bytes, &part);
 }
 
-cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, int32_t channels, int32_t height,
-                       int32_t width, const uint8_t *pixels, int32_t out_height, int32_t out_width, uint8_t *out)
+typedef struct {
+    int32_t fit;
+    uint8_t background;
+} fitting;
+
+static cm_status fit_one(cm_context *context, const fitting *f, const cm_picture *in, const cm_view *from,
+                         const cm_view *to)
 {
-    size_t total;
-    cm_context *owner;
-    if (!pixels || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: pixels or out is NULL");
-    if (fit < CM_FIT_RESIZE || fit > CM_FIT_PAD)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: fit is %d, expected %d..%d", fit, CM_FIT_RESIZE, CM_FIT_PAD);
-    if (background && fit != CM_FIT_PAD)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: background %d has no effect without padding", background);
-    CM_TRY(check_shape("cm_image_fit", 1, channels, height, width, &total));
-    CM_TRY(check_shape("cm_image_fit", 1, channels, out_height, out_width, &total));
-    const cm_picture in = {channels, height, width, (uint8_t *)(uintptr_t)pixels};
-    const cm_picture page = {channels, out_height, out_width, out};
-    int64_t h = out_height, w = out_width;
-    scaled_size(fit, height, width, &h, &w);
-    cm_part part = {0, 0, h < out_height ? (int32_t)h : out_height, w < out_width ? (int32_t)w : out_width};
+    int64_t h, w;
+    cm_picture scaled;
+    scaled_size(f->fit, from, to, &h, &w);
+    cm_part part = {0, 0, h < (int64_t)to->height ? (int32_t)h : (int32_t)to->height,
+                    w < (int64_t)to->width ? (int32_t)w : (int32_t)to->width};
     part.y = (h - part.height) / 2;
     part.x = (w - part.width) / 2;
-    cm_picture scaled;
-    CM_TRY(cm_picture_check("cm_image_fit", (uint64_t)part.height, (uint64_t)part.width));
-    CM_TRY(cm_context_retain(context, &owner));
-    cm_status status = cm_resize_part(owner, &in, h, w, CM_FILTER_BICUBIC, &part, &scaled);
-    if (status == CM_OK) {
-        memset(out, background, total);
-        place(&scaled, &page);
-        cm_free(owner, scaled.pixels);
+    CM_TRY(cm_resize_part(context, in, h, w, CM_FILTER_BICUBIC, &part, &scaled));
+    fill(to, &f->background);
+    place(&scaled, to);
+    cm_free(context, scaled.pixels);
+    return CM_OK;
+}
+
+/* Through bytes, one image at a time. */
+static cm_status fit_all(cm_context *context, const fitting *f, const cm_view *from, const cm_view *to)
+{
+    const size_t size = cm_view_size(from);
+    const cm_picture in = {(int32_t)from->channels, (int32_t)from->height, (int32_t)from->width,
+                           cm_malloc(context, size, 1)};
+    const cm_view bytes = cm_view_bytes(1, from->height, from->width, from->channels, in.pixels);
+    cm_status status = in.pixels ? CM_OK : CM_ERR_MEMORY;
+    for (size_t i = 0; i < from->n && status == CM_OK; i++) {
+        const cm_view one = cm_view_part(from, i, 1), page = cm_view_part(to, i, 1);
+        cm_view_copy(&one, &bytes);
+        status = fit_one(context, f, &in, &one, &page);
     }
+    cm_free(context, in.pixels);
+    return status;
+}
+
+static cm_status check_fit(const fitting *f, const cm_view *from, const cm_view *to)
+{
+    if (f->fit < CM_FIT_RESIZE || f->fit > CM_FIT_PAD)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: fit is %d, expected %d..%d", f->fit, CM_FIT_RESIZE, CM_FIT_PAD);
+    if (f->background && f->fit != CM_FIT_PAD)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_image_fit: background %d has no effect without padding", f->background);
+    if (from->channels != 1 && from->channels != 3)
+        CM_FAIL(CM_ERR_SHAPE, "cm_image_fit: %zu channels, expected 1 or 3", from->channels);
+    if (from->n != to->n || from->channels != to->channels)
+        CM_FAIL(CM_ERR_SHAPE, "cm_image_fit: %zu images of %zu channels from, but %zu of %zu to", from->n,
+                from->channels, to->n, to->channels);
+    CM_TRY(cm_picture_check("cm_image_fit: from", from->height, from->width));
+    CM_TRY(cm_picture_check("cm_image_fit: to", to->height, to->width));
+    return cm_views_apart("cm_image_fit", from, to);
+}
+
+cm_status cm_image_fit(cm_context *context, int32_t fit, uint8_t background, const cm_images *from,
+                       const cm_images *to)
+{
+    const fitting f = {fit, background};
+    cm_view in, out;
+    cm_context *owner;
+    CM_TRY(cm_view_open("cm_image_fit: from", from, CM_VIEW_READ, &in));
+    CM_TRY(cm_view_open("cm_image_fit: to", to, CM_VIEW_WRITE, &out));
+    CM_TRY(check_fit(&f, &in, &out));
+    CM_TRY(cm_context_retain(context, &owner));
+    cm_status status = fit_all(owner, &f, &in, &out);
     cm_context_free(owner);
     return status;
 }
 
-cm_status cm_image_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width,
-                               const float *image, double *sigma)
+/* --- noise -------------------------------------------------------------------------------- */
+
+static cm_status find_noise(cm_context *context, const cm_view *image, float *planes, double *sigma)
 {
-    size_t total;
-    cm_context *owner;
-    if (!image || !sigma) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_noise_level: image or sigma is NULL");
-    *sigma = 0;
-    CM_TRY(check_shape("cm_image_noise_level", 1, channels, height, width, &total));
-    size_t i = cm_first_nonfinite_f32(total, image);
+    const cm_view to = cm_view_planes(1, image->channels, image->height, image->width, planes, 0);
+    size_t total = cm_view_size(image);
+    cm_view_copy(image, &to);
+    size_t i = cm_first_nonfinite_f32(total, planes);
     if (i < total)
         CM_FAIL(CM_ERR_NUMERIC, "cm_image_noise_level: value %zu is %g, expected finite numbers", i,
-                (double)image[i]);
+                (double)planes[i]);
+    return cm_noise_level(context, (int32_t)image->channels, (int32_t)image->height, (int32_t)image->width, planes,
+                          sigma);
+}
+
+cm_status cm_image_noise_level(cm_context *context, const cm_images *image, double *sigma)
+{
+    cm_view v;
+    cm_context *owner;
+    if (!sigma) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_noise_level: sigma is NULL");
+    *sigma = 0;
+    CM_TRY(cm_view_open("cm_image_noise_level: image", image, CM_VIEW_READ, &v));
+    if (v.n != 1) CM_FAIL(CM_ERR_SHAPE, "cm_image_noise_level: %zu images, expected one", v.n);
     CM_TRY(cm_context_retain(context, &owner));
-    cm_status status = cm_noise_level(owner, channels, height, width, image, sigma);
+    float *planes = cm_malloc(owner, cm_view_size(&v), sizeof *planes);
+    cm_status status = planes ? find_noise(owner, &v, planes, sigma) : CM_ERR_MEMORY;
+    cm_free(owner, planes);
     cm_context_free(owner);
     return status;
 }

@@ -182,7 +182,8 @@ void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_
 
 void cm_free(cm_context *context, void *memory)
 {
-    if (memory) context->options.free(context->options.memory_user, memory);
+    if (memory && context) context->options.free(context->options.memory_user, memory);
+    else default_free(NULL, memory);
 }
 
 char *cm_strdup(cm_context *context, const char *text)

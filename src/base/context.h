@@ -31,6 +31,7 @@ void *cm_malloc(cm_context *context, size_t count, size_t size);
 /* A list with room for one element more than the `count` that it has, whose place may be another; *room: elements
  * that fit.  It doubles.  NULL after setting the message, then `list` is as it was. */
 void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *room);
+/* Of memory from this context; NULL for the context: of memory from one with defaults, which may be gone. */
 void cm_free(cm_context *context, void *memory);
 char *cm_strdup(cm_context *context, const char *text);
 

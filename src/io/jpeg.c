@@ -133,38 +133,40 @@ typedef struct {
     errors errors;
     unsigned char *bytes;
     unsigned long size;
+    uint8_t *row; /* written next */
 } writer;
 
-static cm_status encode(writer *w, const cm_picture *p, int quality)
+static cm_status encode(writer *w, const cm_view *image, int quality)
 {
-    size_t stride = (size_t)p->width * (size_t)p->channels;
     if (setjmp(w->errors.back)) CM_FAIL(CM_ERR_MEMORY, "JPEG encoder: %s", w->errors.text);
     jpeg_create_compress(&w->info);
     jpeg_mem_dest(&w->info, &w->bytes, &w->size);
-    w->info.image_width = (JDIMENSION)p->width;
-    w->info.image_height = (JDIMENSION)p->height;
-    w->info.input_components = p->channels;
-    w->info.in_color_space = p->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    w->info.image_width = (JDIMENSION)image->width;
+    w->info.image_height = (JDIMENSION)image->height;
+    w->info.input_components = (int)image->channels;
+    w->info.in_color_space = image->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_set_defaults(&w->info);
     jpeg_set_quality(&w->info, quality, TRUE);
     jpeg_start_compress(&w->info, TRUE);
     while (w->info.next_scanline < w->info.image_height) {
-        JSAMPROW row = p->pixels + w->info.next_scanline * stride;
-        (void)jpeg_write_scanlines(&w->info, &row, 1);
+        cm_picture_row(image, w->info.next_scanline, w->row);
+        (void)jpeg_write_scanlines(&w->info, &w->row, 1);
     }
     jpeg_finish_compress(&w->info);
     return CM_OK;
 }
 
-cm_status cm_jpeg_write(const cm_picture *picture, int quality, cm_file_writer *file)
+cm_status cm_jpeg_write(cm_context *context, const cm_view *image, int quality, const cm_byte_sink *sink)
 {
-    writer *w = cm_calloc(file->context, 1, sizeof *w);
+    writer *w = cm_calloc(context, 1, sizeof *w);
     if (!w) return CM_ERR_MEMORY;
     w->info.err = init_errors(&w->errors);
-    cm_status status = encode(w, picture, quality);
-    if (status == CM_OK) status = cm_file_write(file, w->bytes, w->size);
+    w->row = cm_malloc(context, image->width, image->channels);
+    cm_status status = w->row ? encode(w, image, quality) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = sink->write(sink->user, w->bytes, w->size);
     jpeg_destroy_compress(&w->info);
     free(w->bytes); /* libjpeg's own malloc */
-    cm_free(file->context, w);
+    cm_free(context, w->row);
+    cm_free(context, w);
     return status;
 }

@@ -3,6 +3,7 @@
 #define CM_IO_PICTURE_H
 
 #include "io/file.h"
+#include "tensor/images.h"
 
 typedef struct cm_picture {
     int32_t channels, height, width; /* channels 1 or 3; 2 or 4 with alpha */
@@ -48,7 +49,24 @@ cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, 
                        cm_picture *out);
 cm_status cm_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
                       cm_picture *out);
-cm_status cm_jpeg_write(const cm_picture *picture, int quality, cm_file_writer *writer);
-cm_status cm_png_write(const cm_picture *picture, cm_file_writer *writer);
+
+/* Where the bytes of an encoded picture go, in order. */
+typedef struct cm_byte_sink {
+    cm_status (*write)(void *user, const void *bytes, size_t size);
+    void *user;
+} cm_byte_sink;
+
+/* One image of 1 or 3 channels, for a PNG 2 and 4 too, of any element type and strides. */
+cm_status cm_jpeg_write(cm_context *context, const cm_view *image, int quality, const cm_byte_sink *sink);
+cm_status cm_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink);
+
+/* A row of the image as bytes, channels together; `out` has room for width x channels. */
+static inline void cm_picture_row(const cm_view *image, size_t row, uint8_t *out)
+{
+    cm_view from = *image;
+    const cm_view to = cm_view_bytes(1, 1, image->width, image->channels, out);
+    from.data += (ptrdiff_t)row * from.row;
+    cm_view_copy(&from, &to);
+}
 
 #endif

@@ -13,12 +13,13 @@ typedef struct {
     const char *name;
     const unsigned char *data; /* reading */
     size_t size, at;
-    cm_file_writer *writer; /* writing */
-    cm_status status;       /* of the writer, or of our memory */
+    const cm_byte_sink *sink; /* writing */
+    cm_status status;         /* of the sink, or of our memory */
     char text[128];
     png_structp png;
     png_infop info;
     png_bytep *rows;
+    uint8_t *row; /* written next */
     cm_picture *out;
 } state;
 
@@ -59,10 +60,10 @@ static void read_bytes(png_structp png, png_bytep out, png_size_t n)
     s->at += n;
 }
 
-static void write_bytes(png_structp png, png_bytep data, png_size_t n)
+static void write_bytes(png_structp png, png_bytep bytes, png_size_t n)
 {
     state *s = png_get_io_ptr(png);
-    s->status = cm_file_write(s->writer, data, n);
+    s->status = s->sink->write(s->sink->user, bytes, n);
     if (s->status != CM_OK) png_error(png, "write failed");
 }
 
@@ -142,33 +143,40 @@ cm_status cm_png_read(cm_context *context, const char *name, const void *data, s
     return status;
 }
 
-static cm_status encode(state *s, const cm_picture *p)
+static cm_status encode(state *s, const cm_view *image)
 {
-    size_t stride = (size_t)p->width * (size_t)p->channels;
+    static const int types[5] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                                 PNG_COLOR_TYPE_RGB_ALPHA};
     if (setjmp(png_jmpbuf(s->png))) {
         if (s->status != CM_OK) return s->status;
         CM_FAIL(CM_ERR_MEMORY, "PNG encoder: %s", s->text);
     }
     png_set_write_fn(s->png, s, write_bytes, flush_bytes);
-    png_set_IHDR(s->png, s->info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
-                 p->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(s->png, s->info, (png_uint_32)image->width, (png_uint_32)image->height, 8, types[image->channels],
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(s->png, s->info);
-    for (int32_t y = 0; y < p->height; y++) png_write_row(s->png, p->pixels + (size_t)y * stride);
+    for (size_t y = 0; y < image->height; y++) {
+        cm_picture_row(image, y, s->row);
+        png_write_row(s->png, s->row);
+    }
     png_write_end(s->png, NULL);
     return CM_OK;
 }
 
-cm_status cm_png_write(const cm_picture *picture, cm_file_writer *file)
+cm_status cm_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink)
 {
-    state *s = cm_calloc(file->context, 1, sizeof *s);
+    state *s = cm_calloc(context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
-    s->context = file->context;
-    s->writer = file;
-    s->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
+    s->context = context;
+    s->sink = sink;
+    s->row = cm_malloc(context, image->width, image->channels);
+    if (s->row)
+        s->png =
+            png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
     s->info = s->png ? png_create_info_struct(s->png) : NULL;
-    cm_status status = s->info ? encode(s, picture) : cm_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
+    cm_status status = s->info ? encode(s, image) : cm_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
     png_destroy_write_struct(&s->png, &s->info);
-    cm_free(file->context, s);
+    cm_free(context, s->row);
+    cm_free(context, s);
     return status;
 }

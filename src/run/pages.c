@@ -55,20 +55,19 @@ static cm_status draw(const cm_pages *p, cm_model *model, const cm_model_info *i
 }
 
 static cm_status write_page(cm_context *context, const cm_model_info *m, int32_t columns, size_t n,
-                            const float *images, const char *path)
+                            const float *values, const char *path)
 {
     int32_t height, width;
-    const size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
-    CM_TRY(cm_image_grid_size(n, columns, MARGIN, m->height, m->width, &height, &width));
-    uint8_t *pixels = cm_malloc(context, n, image);
-    uint8_t *page = cm_malloc(context, (size_t)height * (size_t)width, (size_t)m->channels);
-    cm_status status = pixels && page ? CM_OK : CM_ERR_MEMORY;
-    if (status == CM_OK) status = cm_image_to_u8(n, m->channels, m->height, m->width, images, pixels);
-    if (status == CM_OK)
-        status = cm_image_grid(n, columns, MARGIN, BACKGROUND, m->channels, m->height, m->width, pixels, page);
-    if (status == CM_OK) status = cm_image_write(context, path, m->channels, height, width, page, 0, 1);
+    const cm_images images = cm_images_f32(n, m->channels, m->height, m->width, values);
+    cm_image_write_options options = CM_IMAGE_WRITE_OPTIONS_INIT;
+    options.overwrite = CM_OVERWRITE_YES;
+    CM_TRY(cm_image_grid_size(&images, columns, MARGIN, &height, &width));
+    uint8_t *pixels = cm_malloc(context, (size_t)height * (size_t)width, (size_t)m->channels);
+    if (!pixels) return CM_ERR_MEMORY;
+    const cm_images page = cm_images_u8(1, height, width, m->channels, pixels);
+    cm_status status = cm_image_grid(&images, columns, MARGIN, BACKGROUND, &page);
+    if (status == CM_OK) status = cm_image_write(context, path, &page, &options);
     cm_free(context, pixels);
-    cm_free(context, page);
     return status;
 }
 

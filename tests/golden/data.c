@@ -13,6 +13,8 @@
 #include "io/npy.h"
 #include "io/zip.h"
 
+#include "support/pictures.h"
+
 static int open_expected(cm_context *context, const char *folder, golden_file *f, golden_result *r)
 {
     static char path[4096];
@@ -24,7 +26,7 @@ static int open_expected(cm_context *context, const char *folder, golden_file *f
 }
 
 /* As stored: the reference does not turn pictures. */
-static cm_status read_picture(cm_context *context, const char *folder, const char *name, cm_picture *out)
+static cm_status load_picture(cm_context *context, const char *folder, const char *name, cm_picture *out)
 {
     char path[4096];
     unsigned char *data;
@@ -47,7 +49,7 @@ static void compare_tensor(golden_result *r, const cm_tensor *t, const cm_pictur
 {
     size_t side = (size_t)p->width, n = 3 * side * side;
     float *x = calloc(n, sizeof *x), *y = calloc(n, sizeof *y);
-    (void)cm_image_from_u8(1, 3, p->height, p->width, p->pixels, x);
+    (void)bytes_to_floats(1, 3, p->height, p->width, p->pixels, x);
     for (size_t i = 0; i < n; i++) y[i] = flip ? x[i / side * side + side - 1 - i % side] : x[i];
     same_bytes(r, t, y, n * sizeof *y);
     free(x), free(y);
@@ -63,7 +65,7 @@ static void check_picture(cm_context *context, const char *folder, const cm_tens
     cm_picture p;
     int gray16 = strncmp(name, "pgray16", 7) == 0;
     if (gray16 && strcmp(what, "rgb_shift8") != 0) return; /* Pillow's clipping, not wanted (README) */
-    cm_status status = read_picture(context, folder, name, &p);
+    cm_status status = load_picture(context, folder, name, &p);
     if (strncmp(name, "jcmyk", 5) == 0) { /* a documented refusal */
         golden_compare(r, t->name, status != CM_ERR_UNSUPPORTED, 0);
         if (status == CM_OK) cm_free(context, p.pixels);
@@ -96,7 +98,7 @@ static void check_to_u8(const golden_file *f, golden_result *r)
     float *v = calloc(n, sizeof *v);
     uint8_t *u = calloc(n, 1);
     for (size_t i = 0; i < n; i++) v[i] = (float)x[i];
-    (void)cm_image_to_u8(1, 1, 1, (int32_t)n, v, u);
+    (void)floats_to_bytes(1, 1, 1, (int32_t)n, v, u);
     same_bytes(r, edm, u, n);
     free(x), free(v), free(u);
 }
@@ -108,7 +110,7 @@ static void check_bad_pictures(cm_context *context, const char *folder, golden_r
     while (d && (e = readdir(d)) != NULL) {
         cm_picture p;
         if (strncmp(e->d_name, "bad_", 4) != 0) continue;
-        cm_status status = read_picture(context, folder, e->d_name, &p);
+        cm_status status = load_picture(context, folder, e->d_name, &p);
         golden_compare(r, e->d_name, status != CM_ERR_FORMAT, 0);
         if (status == CM_OK) cm_free(context, p.pixels);
     }

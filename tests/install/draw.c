@@ -6,13 +6,10 @@
 
 static cm_status write_picture(const cm_model_info *info, const float *image, const char *path)
 {
-    size_t bytes = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
-    uint8_t *pixels = (uint8_t *)malloc(bytes);
-    if (!pixels) return CM_ERR_MEMORY;
-    cm_status status = cm_image_to_u8(1, info->channels, info->height, info->width, image, pixels);
-    if (status == CM_OK) status = cm_image_write(NULL, path, info->channels, info->height, info->width, pixels, 0, 1);
-    free(pixels);
-    return status;
+    cm_images picture = cm_images_f32(1, info->channels, info->height, info->width, image);
+    cm_image_write_options options = CM_IMAGE_WRITE_OPTIONS_INIT;
+    options.overwrite = CM_OVERWRITE_YES;
+    return cm_image_write(NULL, path, &picture, &options);
 }
 
 int main(int argc, char **argv)

@@ -33,12 +33,14 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from . import _source, _values
 from ._handle import Error, Handle
 from ._interrupt import Interrupt, guarded
-from ._lib import (CM_ERR_CANCELLED, Condition, ContextOptions, DenoiseOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
+from ._lib import (CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOptions, ImageReadOptions,
+                   ImageWriteOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
                    SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, lib)
+from ._lib import Images as CImages
 from ._values import Array, Images
 
 __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
-           "read_image", "read_mask", "noise_level"]
+           "read_image", "read_mask", "encode_image", "decode_image", "noise_level"]
 
 _METHODS = ["default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"]
 _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
@@ -408,8 +410,10 @@ class Sampler(Editing, Handle):
 
     def sample(self, n: int, labels: Any = None, seed: int = 0, noise: Optional[Array] = None,
                progress: Progress = None, first_index: int = 0, step_noise: Optional[Array] = None,
-               torch_noise: bool = False, step: Optional[Callable[[int, float, int, Array], Any]] = None) -> Array:
-        """n images, float32 n x C x H x W in [-1, 1].
+               torch_noise: bool = False, step: Optional[Callable[[int, float, int, Array], Any]] = None,
+               out: Optional[Array] = None) -> Array:
+        """n images, float32 n x C x H x W in [-1, 1]; or written into `out`, a numpy array of that shape or of bytes
+        n x H x W x C, a slice of a larger one if need be.
 
         labels: a class number for all or n of them; -1 = none.  seed: 0 to 2^64 - 1.  noise: unit normal start, n x C x
         H x W, not multiplied by sigma; step_noise: draws x n x C x H x W; torch_noise: torch's stream of seed + index.
@@ -418,12 +422,13 @@ class Sampler(Editing, Handle):
         n = _values.integer(n, "n", 1, 2**48)
         return self._run(self._options, n, lambda o, out: lib.cm_sampler_run_images(self._alive(), C.byref(o), out),
                          labels=labels, seed=seed, noise=noise, progress=progress, first_index=first_index,
-                         step_noise=step_noise, torch_noise=torch_noise, step=step)
+                         step_noise=step_noise, torch_noise=torch_noise, step=step, out=out)
 
     def _run(self, options: SampleOptions, n: int, call: Callable[[SampleOptions, Any], int], labels: Any = None,
              seed: int = 0, noise: Optional[Array] = None, progress: Progress = None, first_index: int = 0,
              step_noise: Optional[Array] = None, torch_noise: bool = False,
-             step: Optional[Callable[[int, float, int, Array], Any]] = None, noises: Optional[int] = None) -> Array:
+             step: Optional[Callable[[int, float, int, Array], Any]] = None, noises: Optional[int] = None,
+             out: Optional[Array] = None) -> Array:
         """n images by call(options, pointer), with randomness and callbacks filled in; noises: how many start noises
         there are, n by default."""
         shape = self.model.image_shape
@@ -452,17 +457,20 @@ class Sampler(Editing, Handle):
                 report(done, total, spent * (total / done - 1))
 
         def on_step(_: Any, evaluation: int, sigma: float, first: int, images: Any) -> Any:
-            out, pointer = _values.new((images.contents.n,) + shape)
+            seen, pointer = _values.new((images.contents.n,) + shape)
             C.memmove(pointer, images.contents.data, 4 * images.contents.n * math.prod(shape))
             if step:
-                step(evaluation, sigma, first, out)
+                step(evaluation, sigma, first, seen)
 
-        out, pointer = _values.new((n,) + shape)
+        images = _values.target(out, "out", (n,) + shape) if out is not None else None
+        if images is None:
+            out, pointer = _values.new((n,) + shape)
+            images = _values.planes((n,) + shape, pointer)
         with Interrupt(self.cancel) as interrupt, self._held():
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
             if step:
                 o.step = STEP(guarded(failure, interrupt, on_step))
-            status = call(o, C.byref(_values.planes((n,) + shape, pointer)))
+            status = call(o, C.byref(images))
         _finish(status, failure)
         return out
 
@@ -480,59 +488,95 @@ class Sampler(Editing, Handle):
         return {name: getattr(i, name) for name in SamplerInfo.names()[1:] if name != "reserved"}
 
 
-def _pixels(images: Array) -> Tuple[int, int, int, int, Any]:
-    shape = _values.shape_of(images, "images")
-    if len(shape) not in (3, 4):
-        raise ValueError("images has shape %s, expected n x C x H x W" % (shape,))
-    n, c, h, w = (1,) * (4 - len(shape)) + shape
-    data, keep = _values.floats(images, (n, c, h, w), "images", finite=False)
-    pixels = (C.c_uint8 * (n * c * h * w))()
-    _check(lib.cm_image_to_u8(n, c, h, w, data, pixels))
-    return n, c, h, w, pixels
+def _write_options(quality: int = 0, overwrite: bool = False, image_format: str = "by name") -> ImageWriteOptions:
+    o = ImageWriteOptions()
+    lib.cm_image_write_options_init(C.byref(o), C.sizeof(o))
+    o.quality = _values.integer(quality, "quality", 0, 100)
+    o.overwrite = _values.flag(overwrite, "overwrite")
+    o.format = _values.choice(image_format, "format", ["by name", "png", "jpeg"])
+    return o
+
+
+def _bytes(n: int, channels: int, height: int, width: int) -> Tuple[CImages, Any]:
+    """Room for pictures of bytes, interleaved, and the array behind it."""
+    room = (C.c_uint8 * (n * channels * height * width))()
+    return CImages(C.sizeof(CImages), CM_U8, n, channels, height, width, 1, data=C.addressof(room)), room
 
 
 def write_page(path: Path, images: Array, columns: Optional[int] = None, margin: int = 2, background: int = 128,
                quality: int = 0, overwrite: bool = False) -> None:
-    """Writes images (n x C x H x W in [-1, 1]) as one PNG or JPEG."""
-    name, replace = _values.path(path), _values.flag(overwrite, "overwrite")
-    margin, quality = _values.size(margin, "margin"), _values.integer(quality, "quality", 0, 100)
-    background = _values.integer(background, "background", 0, 255)
-    n, c, h, w, pixels = _pixels(images)
-    across = math.isqrt(n - 1) + 1 if columns is None else _values.size(columns, "columns", 1)
+    """Writes images (n x C x H x W in [-1, 1], or n x H x W x C bytes) as one PNG or JPEG."""
+    name, options = _values.path(path), _write_options(quality, overwrite)
+    margin, background = _values.size(margin, "margin"), _values.integer(background, "background", 0, 255)
+    if len(_values.shape_of(images, "images")) < 3:
+        raise ValueError("images has shape %s, expected n x C x H x W" % (_values.shape_of(images),))
+    given = _values.images(images, "images", finite=False)
+    across = math.isqrt(given.n - 1) + 1 if columns is None else _values.size(columns, "columns", 1)
     height, width = C.c_int32(), C.c_int32()
-    _check(lib.cm_image_grid_size(n, across, margin, h, w, C.byref(height), C.byref(width)))
-    page = (C.c_uint8 * (height.value * width.value * c))()
-    _check(lib.cm_image_grid(n, across, margin, background, c, h, w, pixels, page))
-    _check(lib.cm_image_write(None, name, c, height, width, page, quality, replace))
+    _check(lib.cm_image_grid_size(C.byref(given), across, margin, C.byref(height), C.byref(width)))
+    page, room = _bytes(1, given.channels, height.value, width.value)
+    _check(lib.cm_image_grid(C.byref(given), across, margin, background, C.byref(page)))
+    _check(lib.cm_image_write(None, name, C.byref(page), C.byref(options)))
+
+
+def encode_image(image: Array, format: str = "png", quality: int = 0) -> bytes:
+    """The bytes of a file, "png" or "jpeg", of one image C x H x W in [-1, 1], or of bytes H x W x C; quality 1 to 100
+    is a JPEG's (95).  Two and four channels are gray and colours with alpha, which a PNG holds."""
+    given, options = _values.images(image, "image", finite=False), _write_options(quality, False, format)
+    data, size = C.POINTER(C.c_uint8)(), C.c_size_t()
+    _check(lib.cm_image_encode(None, C.byref(given), C.byref(options), C.byref(data), C.byref(size)))
+    try:
+        return C.string_at(data, size.value)
+    finally:
+        lib.cm_bytes_free(None, data)
 
 
 _FITS = ["resize", "crop", "pad"]
 
 
-def _read(path: Path, channels: int, size: Optional[Sequence[int]], fit: Optional[str]) -> Tuple[int, int, int, Any]:
-    """Bytes of a picture, H x W x C; brought to size (height, width) by fit."""
-    name, wanted = _values.path(path), None
+def _picture(read: Callable[[Any, Any], int], what: str, channels: int, size: Optional[Sequence[int]],
+             fit: Optional[str]) -> Tuple[CImages, Any]:
+    """A picture of bytes as read(options, picture) gives it; of one with alpha that alone; brought to size (height,
+    width) by fit."""
+    wanted = None
     if size is not None:
         if len(size) != 2:
             raise ValueError("size is %r, expected (height, width)" % (size,))
         wanted = tuple(_values.integer(v, "size[%d]" % i, 1, 65535) for i, v in enumerate(size))
-    c, h, w, pixels = C.c_int32(channels), C.c_int32(), C.c_int32(), C.POINTER(C.c_uint8)()
-    _check(lib.cm_image_read(None, name, C.byref(c), C.byref(h), C.byref(w), C.byref(pixels)))
+    options, picture = ImageReadOptions(), CImages()
+    lib.cm_image_read_options_init(C.byref(options), C.sizeof(options))
+    lib.cm_images_init(C.byref(picture), C.sizeof(picture))
+    options.channels = channels
+    _check(read(C.byref(options), C.byref(picture)))
     try:
-        out = (C.c_uint8 * (c.value * h.value * w.value)).from_buffer_copy(C.string_at(pixels, c.value * h.value * w.value))
+        view = CImages.from_buffer_copy(picture)
+        if view.channels in (2, 4):  # the alpha
+            view.pixel_stride, view.row_stride = view.channels, view.channels * view.width
+            view.data += view.channels - 1
+            view.channels = 1
+        to, room = _bytes(1, view.channels, *(wanted or (view.height, view.width)))
+        if wanted in (None, (view.height, view.width)):
+            _check(lib.cm_images_convert(C.byref(view), C.byref(to)))
+        elif fit not in _FITS:
+            raise ValueError("%s is %d x %d, not %d x %d: fit is %r, expected one of %s"
+                             % (what, view.height, view.width, to.height, to.width, fit, ", ".join(_FITS)))
+        else:
+            _check(lib.cm_image_fit(None, _FITS.index(fit), 0, C.byref(view), C.byref(to)))
     finally:
-        lib.cm_image_free(None, pixels)
-    kinds, plane = c.value, out
-    if kinds not in (1, 3):  # the alpha
-        kinds, plane = 1, (C.c_uint8 * (h.value * w.value))(*out[kinds - 1::kinds])
-    if wanted is None or wanted == (h.value, w.value):
-        return kinds, h.value, w.value, plane
-    if fit not in _FITS:
-        raise ValueError("%s is %d x %d, not %d x %d: fit is %r, expected one of %s"
-                         % (os.fsdecode(name), h.value, w.value, wanted[0], wanted[1], fit, ", ".join(_FITS)))
-    page = (C.c_uint8 * (kinds * wanted[0] * wanted[1]))()
-    _check(lib.cm_image_fit(None, _FITS.index(fit), 0, kinds, h, w, plane, wanted[0], wanted[1], page))
-    return kinds, wanted[0], wanted[1], page
+        lib.cm_image_free(None, C.byref(picture))
+    return to, room
+
+
+def _file(path: Path) -> Tuple[Callable[[Any, Any], int], str]:
+    name = _values.path(path)
+    return lambda options, picture: int(lib.cm_image_read(None, name, options, picture)), os.fsdecode(name)
+
+
+def _floats(picture: CImages) -> Array:
+    shape = (1, picture.channels, picture.height, picture.width)
+    out, pointer = _values.new(shape)
+    _check(lib.cm_images_convert(C.byref(picture), C.byref(_values.planes(shape, pointer))))
+    return out
 
 
 def read_image(path: Path, channels: int = 0, size: Optional[Sequence[int]] = None, fit: Optional[str] = None) -> Array:
@@ -540,22 +584,33 @@ def read_image(path: Path, channels: int = 0, size: Optional[Sequence[int]] = No
     fit: "resize", "crop" (the middle) or "pad" (black around)."""
     if channels not in (0, 1, 3):
         raise ValueError("channels is %s, expected 0, 1 or 3" % (channels,))
-    c, h, w, pixels = _read(path, channels, size, fit)
-    out, pointer = _values.new((1, c, h, w))
-    _check(lib.cm_image_from_u8(1, c, h, w, pixels, pointer))
-    return out
+    picture, room = _picture(*_file(path), channels, size, fit)
+    return _floats(picture)
+
+
+def decode_image(data: Any, channels: int = 0, size: Optional[Sequence[int]] = None, fit: Optional[str] = None) -> Array:
+    """The same as read_image from the bytes of such a file (bytes, bytearray, memoryview)."""
+    if channels not in (0, 1, 3):
+        raise ValueError("channels is %s, expected 0, 1 or 3" % (channels,))
+    if isinstance(data, (bytearray, memoryview)):
+        data = bytes(data)
+    if not isinstance(data, bytes):
+        raise TypeError("data is %s, expected bytes" % type(data).__name__)
+    picture, room = _picture(lambda o, p: int(lib.cm_image_decode(None, data, len(data), o, p)), "the picture", channels,
+                             size, fit)
+    return _floats(picture)
 
 
 def read_mask(path: Path, alpha: bool = False, size: Optional[Sequence[int]] = None, fit: Optional[str] = None) -> Array:
     """A mask for inpaint, 1 x 1 x H x W in [0, 1]: the brightness of a gray picture (white = generate) or, with alpha,
     its transparency (transparent = generate; ValueError where nothing is)."""
     transparent = _values.flag(alpha, "alpha")
-    c, h, w, pixels = _read(path, 4 if transparent else 1, size, fit)
+    picture, pixels = _picture(*_file(path), 4 if transparent else 1, size, fit)
     if transparent and all(v == 255 for v in pixels):
         raise ValueError("nothing of %s is transparent, so nothing would be generated" % os.fsdecode(path))
-    out, pointer = _values.new((1, 1, h, w))
-    for i in range(h * w):
-        pointer[i] = (255 - pixels[i] if transparent else pixels[i]) / 255
+    out, pointer = _values.new((1, 1, picture.height, picture.width))
+    for i, v in enumerate(pixels):
+        pointer[i] = (255 - v if transparent else v) / 255
     return out
 
 

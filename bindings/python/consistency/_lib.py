@@ -107,6 +107,16 @@ class Images(Struct):
                 ("data", C.c_void_p)]
 
 
+class ImageWriteOptions(Struct):
+    _c_name = "cm_image_write_options"
+    _fields_ = [("struct_size", C.c_uint32), ("format", C.c_int32), ("quality", C.c_int32), ("overwrite", C.c_int32)]
+
+
+class ImageReadOptions(Struct):
+    _c_name = "cm_image_read_options"
+    _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("dtype", C.c_int32)]
+
+
 STEP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.c_double, C.c_size_t, C.POINTER(Images))
 
 
@@ -210,8 +220,8 @@ class EditMap(Struct):
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, TrainReport, RunInfo, RunNeeds,
-                      RunReport, Images, EditOptions,
-                      EditMap]
+                      RunReport, Images, ImageWriteOptions,
+                      ImageReadOptions, EditOptions, EditMap]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -270,16 +280,20 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_sampler_interpolate": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(Images)]),
     "cm_sampler_edit": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(EditMap), C.POINTER(Images),
                                   C.POINTER(Images), C.POINTER(Images)]),
-    "cm_image_noise_level": (C.c_int, [_p, _i32, _i32, _i32, _f32p, C.POINTER(C.c_double)]),
-    "cm_image_fit": (C.c_int, [_p, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _i32, _i32, _u8p]),
-    "cm_image_to_u8": (C.c_int, [_size, _i32, _i32, _i32, _f32p, _u8p]),
-    "cm_image_from_u8": (C.c_int, [_size, _i32, _i32, _i32, _u8p, _f32p]),
-    "cm_image_grid_size": (C.c_int, [_size, _i32, _i32, _i32, _i32, _i32p, _i32p]),
-    "cm_image_grid": (C.c_int, [_size, _i32, _i32, C.c_uint8, _i32, _i32, _i32, _u8p, _u8p]),
-    "cm_image_write": (C.c_int, [_p, C.c_char_p, _i32, _i32, _i32, _u8p, _i32, _i32]),
-    "cm_image_write_check": (C.c_int, [_p, C.c_char_p, _i32, _i32, _i32, _i32, _i32]),
-    "cm_image_read": (C.c_int, [_p, C.c_char_p, _i32p, _i32p, _i32p, C.POINTER(_u8p)]),
-    "cm_image_free": (None, [_p, _u8p]),
+    "cm_image_grid_size": (C.c_int, [C.POINTER(Images), _i32, _i32, _i32p, _i32p]),
+    "cm_image_grid": (C.c_int, [C.POINTER(Images), _i32, _i32, C.c_uint8, C.POINTER(Images)]),
+    "cm_image_write_options_init": (None, [C.POINTER(ImageWriteOptions), _size]),
+    "cm_image_write": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), C.POINTER(ImageWriteOptions)]),
+    "cm_image_write_check": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), C.POINTER(ImageWriteOptions)]),
+    "cm_image_encode": (C.c_int, [_p, C.POINTER(Images), C.POINTER(ImageWriteOptions), C.POINTER(_u8p),
+                                  C.POINTER(_size)]),
+    "cm_bytes_free": (None, [_p, _u8p]),
+    "cm_image_read_options_init": (None, [C.POINTER(ImageReadOptions), _size]),
+    "cm_image_read": (C.c_int, [_p, C.c_char_p, C.POINTER(ImageReadOptions), C.POINTER(Images)]),
+    "cm_image_decode": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(ImageReadOptions), C.POINTER(Images)]),
+    "cm_image_free": (None, [_p, C.POINTER(Images)]),
+    "cm_image_fit": (C.c_int, [_p, _i32, C.c_uint8, C.POINTER(Images), C.POINTER(Images)]),
+    "cm_image_noise_level": (C.c_int, [_p, C.POINTER(Images), C.POINTER(C.c_double)]),
     "cm_dataset_options_init": (None, [C.POINTER(DatasetOptions), _size]),
     "cm_dataset_info_init": (None, [C.POINTER(DatasetInfo), _size]),
     "cm_dataset_open": (C.c_int, [_p, C.c_char_p, C.POINTER(DatasetOptions), C.POINTER(_p)]),

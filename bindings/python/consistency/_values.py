@@ -8,7 +8,7 @@ import numbers
 import os
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
-from ._lib import CM_F32
+from ._lib import CM_F32, CM_U8
 from ._lib import Images as CImages
 
 # Arrays and what is taken for them (lists, Images, numpy arrays, torch tensors, ...); what comes out is numpy's
@@ -57,11 +57,6 @@ def new(shape: Sequence[int]) -> Tuple[Array, Any]:
         return images, C.cast(images.data, C.POINTER(C.c_float))
     array = np.empty(shape, np.float32)
     return array, array.ctypes.data_as(C.POINTER(C.c_float))
-
-
-def planes(shape: Sequence[int], pointer: Any) -> CImages:
-    """Dense float32 images n x C x H x W as the C struct."""
-    return CImages(C.sizeof(CImages), CM_F32, shape[0], shape[1], shape[2], shape[3], data=C.cast(pointer, C.c_void_p))
 
 
 # --- single values ------------------------------------------------------------------------------
@@ -251,6 +246,80 @@ def floats(values: Any, shape: Sequence[int], what: str, limit: Optional[float] 
         if finite and not math.isfinite(v) or limit is not None and abs(v) > limit:
             _refuse(what, given, at, v, limit, meaning)
     return C.cast(flat, C.POINTER(C.c_float)), flat
+
+
+def planes(shape: Sequence[int], pointer: Any) -> CImages:
+    """Dense float32 images n x C x H x W as the C struct."""
+    return CImages(C.sizeof(CImages), CM_F32, shape[0], shape[1], shape[2], shape[3], data=C.cast(pointer, C.c_void_p))
+
+
+def _four(shape: Shape, what: str) -> Shape:
+    if not 2 <= len(shape) <= 4:
+        raise ValueError("%s has shape %s, expected n x C x H x W, or n x H x W x C bytes" % (what, shape))
+    return (1,) * (4 - len(shape)) + shape
+
+
+def _in_place(array: Any, what: str) -> CImages:
+    """A numpy array of float32 or uint8 as the C struct, wherever its values stand."""
+    is_u8 = array.dtype.itemsize == 1
+    if is_u8 and array.ndim in (3, 4) and array.shape[-1] <= 4:  # H x W x C
+        order = list(range(array.ndim))
+        array = array.transpose(order[:-3] + [array.ndim - 1, array.ndim - 3, array.ndim - 2])
+    n, c, h, w = _four(array.shape, what)
+    strides = (1,) * (4 - array.ndim) + array.strides
+    if not any(strides):  # one value as many, which C would take for dense images
+        return _in_place(array.copy(), what)
+    b = CImages(C.sizeof(CImages), CM_U8 if is_u8 else CM_F32, n, c, h, w, 0, *strides, array.ctypes.data)
+    b._keep = array
+    return b
+
+
+def images(values: Any, what: str, mask: bool = False, limit: Optional[float] = None, finite: bool = True) -> CImages:
+    """Pictures as the C struct, in place where they are numpy arrays of float32 or uint8.
+
+    Numbers are n x C x H x W.  Bytes (uint8) are n x H x W x C, or n x C x H x W where the last axis is longer than 4.
+    The axes in front may be left out, and that of the channel of a gray picture.  Numbers have to be finite, and within
+    -limit..limit where there is a limit.  In a mask, truth values and bytes that are all 0 or 1 mean the numbers 0 and 1,
+    other bytes 255ths."""
+    np = numpy()
+    if np is None or isinstance(values, Images):
+        shape = _four(shape_of(values, what), what)
+        data, keep = floats(values, shape, what, limit, "values in [-1, 1]", finite)
+        b = planes(shape, data)
+        b._keep = keep
+        return b
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists whose rows differ in length
+        raise ValueError("%s is no array: its rows differ in length" % what) from None
+    if array.size == 0:
+        raise ValueError("%s has shape %s: it is empty" % (what, array.shape))
+    if array.dtype == np.uint8:
+        return _in_place(array * np.uint8(255) if mask and array.max() <= 1 else array, what)
+    if array.dtype.kind not in ("fiub" if mask else "fiu"):
+        raise TypeError("%s holds values of type %s, expected numbers" % (what, array.dtype))
+    with np.errstate(over="ignore"):
+        array = np.asarray(array, np.float32)
+    wrong = ~np.isfinite(array) if finite else np.zeros(array.shape, bool)
+    if limit is not None:
+        wrong |= np.abs(array) > limit
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        _refuse(what, array.shape, at, float(array[np.unravel_index(at, array.shape)]), limit, "values in [-1, 1]")
+    return _in_place(array, what)
+
+
+def target(array: Any, what: str, shape: Sequence[int]) -> CImages:
+    """An array of the caller's that images of this shape n x C x H x W are written into."""
+    np = numpy()
+    if np is None or not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.uint8):
+        raise TypeError("%s is %s, expected a numpy array of float32 or uint8" % (what, type(array).__name__))
+    if not array.flags.writeable:
+        raise ValueError("%s cannot be written to" % what)
+    b = _in_place(array, what)
+    if (b.n, b.channels, b.height, b.width) != tuple(shape):
+        raise ValueError("%s has shape %s, expected %s" % (what, array.shape, tuple(shape)))
+    return b
 
 
 def integers(values: Any, count: int, what: str, low: int = -2**31) -> Any:

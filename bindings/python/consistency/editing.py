@@ -16,32 +16,23 @@ Map = Callable[[Array], Array]
 _STARTS = ["given", "noise"]
 
 
-def _batch(values: Array, what: str, mask: bool = False, limit: Optional[float] = None) -> Images:
-    """Images in [-1, 1], or masks, as the C struct; one image stands for a batch of one, H x W for one channel."""
-    shape = _values.shape_of(values, what)
-    if len(shape) > 4 or len(shape) < 2:
-        raise ValueError("%s has shape %s, expected n x C x H x W" % (what, shape))
-    shape = (1,) * (4 - len(shape)) + shape
-    data, keep = _values.floats(values, shape, what, limit, "values in [-1, 1]", allow_bool=mask)
-    b = _values.planes(shape, data)
-    b._keep = keep
-    return b
-
-
 def noise_level(image: Array) -> float:
-    """The standard deviation of the Gaussian noise that an image C x H x W in [-1, 1] seems to carry; cut noise, as of
-    pictures of bytes, is accounted for."""
-    b, sigma = _batch(image, "image"), C.c_double()
+    """The standard deviation of the Gaussian noise that an image C x H x W in [-1, 1], or of bytes H x W x C, seems to
+    carry; cut noise, as of pictures of bytes, is accounted for."""
+    b, sigma = _values.images(image, "image"), C.c_double()
     if b.n != 1:
         raise ValueError("noise_level takes one image, not %d" % b.n)
     from . import _check
-    _check(lib.cm_image_noise_level(None, b.channels, b.height, b.width, C.cast(b.data, C.POINTER(C.c_float)), C.byref(sigma)))
+    _check(lib.cm_image_noise_level(None, C.byref(b), C.byref(sigma)))
     return float(sigma.value)
 
 
 class Editing:
     """Methods of Sampler.  Common arguments:
 
+    images       n x C x H x W numbers in [-1, 1] or n x H x W x C bytes (numpy's uint8), n = 1 may be left out; arrays of
+                 float32 and of bytes, slices of larger ones too, are read where they are
+    out          an array of float32 or uint8, of one of these forms, for the results instead of a new one
     variations   results for each given image; result j of image i is number i * variations + j
     labels       a class number or name for all, one for each given image, or one for each result; conditional models need it
     steps, sigmas, ts with grid, rho, sigma_min, sigma_max   times; without them the task's own
@@ -54,9 +45,9 @@ class Editing:
         _run: Callable[..., Array]
 
     def inpaint(self, images: Array, mask: Array, fill: float = 0.0, **options: Any) -> Array:
-        """mask: 1 = generate, 0 = keep, n or 1 of it, 1 or C channels (H x W will do); fill: what stands in missing
+        """mask: 1 = generate, 0 = keep, n or 1 of it, 1 or C channels (H x W will do), or bytes, 255 = generate; fill: what stands in missing
         pixels at the start."""
-        return self._edit(lib.cm_sampler_inpaint, images, mask=_batch(mask, "mask", True), fill=fill, **options)
+        return self._edit(lib.cm_sampler_inpaint, images, mask=_values.images(mask, "mask", True), fill=fill, **options)
 
     def colorize(self, images: Array, luma: Optional[Sequence[float]] = None, **options: Any) -> Array:
         """Only the luminance of the images counts; 1 or 3 channels."""
@@ -85,15 +76,24 @@ class Editing:
         if labels is not None and len(labels) not in (n, n * variations):
             raise ValueError("labels has %d entries for %d images" % (len(labels), n))
         per = len(labels) // n if labels is not None and n else 0
-        out, pointer = _values.new((n * variations,) + tuple(self.model.image_shape))
-        size = math.prod(self.model.image_shape) * variations
+        whole, results = (n * variations,) + tuple(self.model.image_shape), options.pop("out", None)
+        if results is not None:
+            _values.target(results, "out", whole)
+        else:
+            results, pointer = _values.new(whole)
+        size = math.prod(whole[1:]) * variations
+        in_parts = getattr(results, "ndim", 0) == 4  # numpy's can be written into part by part
         for i in range(n):
             image = images if one else images[i]
+            if in_parts:
+                options["out"] = results[i * variations:(i + 1) * variations]
+            elif hasattr(results, "ndim"):
+                options["out"] = results
             result = self._edit(lib.cm_sampler_denoise, image, sigma=noise_level(image), first_index=first + i * variations,
                                 labels=list(labels[i * per:(i + 1) * per]) if labels is not None else None, **options)
-            data, keep = _values.floats(result, _values.shape_of(result), "result")
-            C.memmove(C.addressof(pointer.contents) + 4 * i * size, data, 4 * size)
-        return out
+            if not hasattr(results, "ndim"):
+                C.memmove(C.addressof(pointer.contents) + 4 * i * size, result.data, 4 * size)
+        return results
 
     def edit(self, images: Array, mask: Array, matrix: Optional[Array] = None, patch: int = 0,
              forward: Optional[Map] = None, inverse: Optional[Map] = None, **options: Any) -> Array:
@@ -107,7 +107,7 @@ class Editing:
         def call(handle: Any, o: Any, given: Any, mask: Any, out: Any) -> int:
             return int(lib.cm_sampler_edit(handle, o, C.byref(m), given, mask, out))
         try:
-            return self._edit(call, images, mask=_batch(mask, "mask", True), **options)
+            return self._edit(call, images, mask=_values.images(mask, "mask", True), **options)
         except Exception:
             if failure:
                 raise failure[0]
@@ -120,7 +120,7 @@ class Editing:
         from . import _sample_options
         frames = _values.integer(frames, "frames", 2, 2**31 - 1)
         o, run = self._edit_options(to=to), {}
-        for name in ("seed", "progress", "first_index", "step_noise", "torch_noise", "step"):
+        for name in ("seed", "progress", "first_index", "step_noise", "torch_noise", "step", "out"):
             if name in options:
                 run[name] = options.pop(name)
         times = _sample_options(method, **options)
@@ -151,10 +151,11 @@ class Editing:
               labels: Any = None, seed: int = 0, noise: Optional[Array] = None, progress: Any = None,
               first_index: int = 0, step_noise: Optional[Array] = None, torch_noise: bool = False,
               step: Optional[Callable[..., Any]] = None, start: str = "given", sigma: float = 0.0, fill: float = 0.0,
-              luma: Optional[Sequence[float]] = None, limit: Optional[float] = 1, cut: bool = False, **times: Any) -> Array:
+              luma: Optional[Sequence[float]] = None, limit: Optional[float] = 1, cut: bool = False,
+              out: Optional[Array] = None, **times: Any) -> Array:
         from . import _sample_options
         o = self._edit_options(variations, start, sigma, fill, luma, cut=cut)
-        given = _batch(images, "images", limit=limit)
+        given = _values.images(images, "images", limit=limit)
         n = given.n * o.variations
         labels = self.model._labels(labels)
         if hasattr(labels, "__len__") and getattr(labels, "ndim", 1) == 1 and len(labels) == given.n != n:
@@ -162,12 +163,12 @@ class Editing:
         if "method" in times:
             raise TypeError("unknown option 'method': editing runs by multistep")
 
-        def call(sampling: SampleOptions, out: Any) -> int:
+        def call(sampling: SampleOptions, results: Any) -> int:
             o.sampling = C.pointer(sampling)
             arguments: List[Any] = [self._alive(), C.byref(o), C.byref(given)] + ([C.byref(mask)] if mask is not None else [])
-            return function(*arguments, out)
+            return function(*arguments, results)
         return self._run(_sample_options(**times), n, call, labels=labels, seed=seed, noise=noise, progress=progress,
-                         first_index=first_index, step_noise=step_noise, torch_noise=torch_noise, step=step)
+                         first_index=first_index, step_noise=step_noise, torch_noise=torch_noise, step=step, out=out)
 
     def _map(self, matrix: Optional[Array], patch: int, forward: Optional[Map], inverse: Optional[Map],
              failure: List[BaseException]) -> Tuple[EditMap, List[Any]]:
