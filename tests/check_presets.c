@@ -10,7 +10,7 @@
 #include <zlib.h>
 
 #include "diffusion/model.h"
-#include "nets/flax_names.h"
+#include "support/flax_names.h"
 #include "train/curriculum.h"
 #include "train/settings.h"
 
@@ -133,7 +133,7 @@ static void list_network(const char *config, const char *keys, listing *l)
     const char *prefix = strncmp(keys, "edm_", 4) == 0 ? "model." : "";
     OK(cm_context_create(NULL, &context));
     OK(cm_net_config_read(json_object_get(c, "network"), &net));
-    OK(cm_precond_read(context, json_object_get(c, "precond"), net.type == CM_NET_ADM, &precond));
+    OK(cm_precond_read(context, json_object_get(c, "precond"), net.family->time, &precond));
     OK(cm_model_describe(context, &net, &precond, net.resolution, net.resolution, 0, 0, &graph));
     l->n = 0;
     if (strncmp(keys, "flax_", 5) == 0) {

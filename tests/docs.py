@@ -299,6 +299,10 @@ def complete(facts, faults):
     known = re.search(r"names\[\] = \{([^}]*)\}", read("src/diffusion/precond.c"))
     same("README.md", "preconditioning", row_of(readme, "preconditioning"),
          set(re.findall(r'"([\w-]+)"', known.group(1))) - {"trigflow"} if known else set())  # trigflow: refused
+    families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
+                for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\".*?\n};", read(f), re.S)}
+    same("README.md", "networks", row_of(readme, "networks"), set(families))
+    same("src/nets/net.c", "networks", set(re.findall(r"&cm_net_(\w+)", read("src/nets/net.c"))), set(families))
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
     same("docs/recipes.md", "presets", {s for s in re.findall(r"`([^`]+)`", recipes[recipes.index("## The presets"):])

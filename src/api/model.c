@@ -155,7 +155,7 @@ cm_status cm_model_info_get(const cm_model *m, cm_model_info *info)
         i.tensors++;
         i.weight_bytes += t->bytes;
     }
-    i.network = cm_net_type_name(m->net.type);
+    i.network = m->net.family->name;
     i.precond = cm_precond_name(&m->precond);
     i.config_json = m->config_text;
     return cm_info_write(info, &i, sizeof i, "cm_model_info");

@@ -75,7 +75,7 @@ cm_status cm_model_configure(cm_model *m)
 {
     const json_t *config = m->file.config;
     CM_TRY(cm_net_config_read(json_object_get(config, "network"), &m->net));
-    CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.type == CM_NET_ADM, &m->precond));
+    CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.family->time, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
     CM_TRY(cm_classes_check(json_object_get(config, "classes"), m->net.num_classes));
@@ -213,7 +213,7 @@ void cm_model_release(cm_model *m)
 
 int cm_model_needs_label(const cm_model *model)
 {
-    return model->net.type == CM_NET_ADM && model->net.num_classes > 0;
+    return model->net.family->needs_label && model->net.num_classes > 0;
 }
 
 cm_status cm_model_check_labels(const cm_model *model, const int32_t *labels, size_t n)

@@ -72,8 +72,7 @@ static cm_status open_parts(cm_model *m, const cm_model_source *source, const cm
     m->file.file.input.report = NULL;
     CM_TRY(cm_model_bind(m));
     cm_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", m->file.file.input.name,
-           cm_net_type_name(m->net.type), cm_precond_name(&m->precond), m->channels, m->height, m->width,
-           m->file.file.count);
+           m->net.family->name, cm_precond_name(&m->precond), m->channels, m->height, m->width, m->file.file.count);
     return cm_model_keep_config(m);
 }
 

@@ -17,7 +17,7 @@ static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *pr
         const cm_value scaled[2] = {x, c_in};
         in.x = cm_graph_node(g, &cm_op_scale, NULL, scaled, 2, -1, -1);
     }
-    cm_value f = cm_net_describe(g, net, &in), d = f;
+    cm_value f = net->family->describe(g, net, &in), d = f;
     if (!precond->kind->raw) {
         const cm_value mixed[4] = {x, f, c_skip, c_out};
         d = cm_graph_node(g, &cm_op_mix, NULL, mixed, 4, -1, -1);

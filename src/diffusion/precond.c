@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "diffusion/schedule.h"
-#include "nets/config.h"
+#include "nets/net.h"
 
 /* --- scalings --------------------------------------------------------------------- */
 
@@ -244,7 +244,7 @@ static cm_status read_members(const char *what, const json_t *object, cm_precond
     return check_members(object, p->kind);
 }
 
-cm_status cm_precond_read(cm_context *context, const json_t *object, int adm, cm_precond *p)
+cm_status cm_precond_read(cm_context *context, const json_t *object, int32_t time, cm_precond *p)
 {
     static const char what[] = "consistency.precond";
     memset(p, 0, sizeof *p);
@@ -253,7 +253,7 @@ cm_status cm_precond_read(cm_context *context, const json_t *object, int adm, cm
     CM_TRY(read_members(what, object, p));
     if (!p->kind->scalings)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: type \"%s\" is not supported by this version", what, p->kind->name);
-    if (p->time == CM_TIME_DEFAULT) p->time = adm ? CM_TIME_250LN : CM_TIME_LN4;
+    if (p->time == CM_TIME_DEFAULT) p->time = time;
     if (p->kind->table) {
         p->table = cm_calloc(context, (size_t)p->M + 1, sizeof *p->table);
         if (!p->table) return CM_ERR_MEMORY;

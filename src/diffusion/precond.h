@@ -7,8 +7,6 @@
 
 #include "base/context.h"
 
-enum { CM_TIME_DEFAULT, CM_TIME_250LN, CM_TIME_LN4 };
-
 typedef struct cm_scalings {
     double c_in, c_skip, c_out, c_noise;
 } cm_scalings;
@@ -51,8 +49,8 @@ struct cm_precond {
     double *table; /* iDDPM: M + 1 values        */
 };
 
-/* adm: whether the network is of that type, which decides the time rule. */
-cm_status cm_precond_read(cm_context *context, const json_t *object, int adm, cm_precond *out);
+/* time: the rule of the network's family (CM_TIME_*, nets/net.h), which "time" overrides. */
+cm_status cm_precond_read(cm_context *context, const json_t *object, int32_t time, cm_precond *out);
 void cm_precond_release(cm_precond *precond);
 
 cm_scalings cm_precond_scalings(const cm_precond *precond, double sigma);

@@ -261,16 +261,16 @@ static int trained_without_teacher(const cm_model *m)
     return objective && strncmp(objective, "ct", 2) == 0;
 }
 
-/* The second level of the published two-step samplers (algorithms 2.3), as a
- * point of the grid they count in; 0: nothing is published. */
+/* The second level of the published two-step samplers (algorithms 2.3); 0: nothing is published. */
 static double published_second(const resolver *r)
 {
-    const cm_model *m = r->m;
-    int ct = trained_without_teacher(m);
-    if (m->net.type != CM_NET_ADM) return m->height == 32 && m->width == 32 ? 0.821 : 0;
-    if (m->height == 64) return cm_karras_sigma(ct ? 106 : 22, ct ? 201 : 40, r->smin, r->smax, 7);
-    if (m->height == 256) return cm_karras_sigma(ct ? 67 : 17, ct ? 151 : 40, r->smin, r->smax, 7);
-    return 0;
+    const cm_published_level *p = r->m->net.family->two_step;
+    while (p && p->side && (p->side != r->m->height || p->side != r->m->width)) p++;
+    if (!p || !p->side) return 0;
+    if (p->sigma > 0) return p->sigma;
+    if (trained_without_teacher(r->m))
+        return cm_karras_sigma(p->trained.index, p->trained.count, r->smin, r->smax, 7);
+    return cm_karras_sigma(p->distilled.index, p->distilled.count, r->smin, r->smax, 7);
 }
 
 static cm_status default_multistep(const resolver *r, double *sigma, int32_t *n)

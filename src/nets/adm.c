@@ -1,5 +1,7 @@
 /* adm.c - the UNet of openai/guided-diffusion and openai/consistency_models
  * (networks A). */
+#include <string.h>
+
 #include "nets/net.h"
 
 enum { GROUPS = 32 };
@@ -129,7 +131,7 @@ static cm_value decoder(adm *u, cm_value x, int32_t rate)
     return x;
 }
 
-cm_value cm_adm_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
+static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
     adm u = {graph, config, 0, {0}, 0};
     int32_t rate = 1;
@@ -143,3 +145,69 @@ cm_value cm_adm_describe(cm_graph *graph, const cm_net_config *config, const cm_
     x = cm_groupnorm(graph, "out.0", x, GROUPS, eps, 1);
     return cm_conv(graph, "out.2", x, config->out_channels, 3, 1, 1);
 }
+
+/* --- the family ------------------------------------------------------------ */
+
+static const char *const layouts[] = {"qkv", "per_head", NULL};
+
+static const cm_field fields[] = {
+    CM_IGNORED_FIELD("type"),
+    CM_INT_FIELD("image_size", CM_NET_AT(resolution), 1, 65536, 1),
+    CM_INT_FIELD("in_channels", CM_NET_AT(in_channels), 1, 1024, 1),
+    CM_INT_FIELD("out_channels", CM_NET_AT(out_channels), 1, 1024, 1),
+    CM_INT_FIELD("model_channels", CM_NET_AT(model_channels), 1, 16384, 1),
+    CM_INT_FIELD("num_res_blocks", CM_NET_AT(num_blocks), 1, 64, 1),
+    {"attention_resolutions", CM_FIELD_INTS, CM_NET_AT(attn), CM_NET_AT(n_attn), 0, 2 * CM_NET_LEVELS, NULL, 1},
+    {"channel_mult", CM_FIELD_NUMBERS, CM_NET_AT(channel_mult), CM_NET_AT(levels), 0, CM_NET_LEVELS, NULL, 0},
+    CM_NUMBER_FIELD("dropout", CM_NET_AT(dropout), 0, 1),
+    CM_BOOL_FIELD("conv_resample", CM_NET_AT(conv_resample)),
+    CM_INT_FIELD("num_classes", CM_NET_AT(num_classes), 1, 1 << 24, 0),
+    CM_INT_FIELD("num_heads", CM_NET_AT(num_heads), 1, 65536, 0),
+    CM_INT_FIELD("num_head_channels", CM_NET_AT(num_head_channels), -1, 65536, 0),
+    CM_INT_FIELD("num_heads_upsample", CM_NET_AT(num_heads_upsample), -1, 65536, 0),
+    CM_BOOL_FIELD("use_scale_shift_norm", CM_NET_AT(scale_shift)),
+    CM_BOOL_FIELD("resblock_updown", CM_NET_AT(updown)),
+    CM_CHOICE_FIELD("attention_layout", CM_NET_AT(attention_layout), layouts),
+    CM_INT_FIELD("dims", CM_NET_AT(dims), 2, 2, 0),
+    CM_IGNORED_FIELD("use_fp16"),
+    CM_IGNORED_FIELD("use_checkpoint"),
+};
+
+static void defaults(cm_net_config *c)
+{
+    static const double mult[] = {1, 2, 4, 8};
+    c->levels = sizeof mult / sizeof *mult;
+    memcpy(c->channel_mult, mult, sizeof mult);
+    c->num_heads = 1;
+    c->num_head_channels = c->num_heads_upsample = -1;
+    c->conv_resample = 1;
+}
+
+static cm_status refuse(const char *what, const json_t *network)
+{
+    if (json_object_get(network, "use_new_attention_order"))
+        CM_FAIL(CM_ERR_FORMAT,
+                "%s: argument 'use_new_attention_order' is not used in native files: say "
+                "\"attention_layout\": \"per_head\" (guided-diffusion's false) or \"qkv\" (its true, and all of "
+                "openai/consistency_models)",
+                what);
+    return CM_OK;
+}
+
+/* The grids of Song et al. 2023: 40 points in distillation, 201 and 151 without a teacher. */
+static const cm_published_level two_step[] = {
+    {64, 0, {22, 40}, {106, 201}}, {256, 0, {17, 40}, {67, 151}}, {0, 0, {0, 0}, {0, 0}}};
+
+const cm_net_family cm_net_adm = {
+    .name = "adm",
+    .about = "the UNet of openai/guided-diffusion and openai/consistency_models",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .defaults = defaults,
+    .refuse = refuse,
+    .describe = describe,
+    .initial = cm_init_torch,
+    .time = CM_TIME_250LN,
+    .needs_label = 1,
+    .two_step = two_step,
+};

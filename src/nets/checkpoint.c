@@ -10,6 +10,7 @@
 
 #include "io/json_tree.h"
 #include "io/safetensors.h"
+#include "nets/net.h"
 
 /* --- configuration --------------------------------------------------------- */
 
@@ -279,7 +280,8 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_t
     else if (p->constant && !right_filter(t, config))
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
     else if (sources[index].user)
-        append(&c->extra, "%s%s (twice, with and without 'model.')", c->extra.count ? ", " : "", t->name);
+        append(&c->extra, "%s%s (twice, with and without '%s')", c->extra.count ? ", " : "", t->name,
+               config->family->prefix);
     else bind_one(&sources[index], t);
 }
 
@@ -297,11 +299,12 @@ static cm_status report(const char *path, const cm_graph *graph, const complaint
 static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config, const char *extra,
                      const entry *order, cm_param_source *sources, complaints *c)
 {
+    const char *prefix = config->family->prefix;
     for (size_t i = 0; i < cp->file.count; i++) {
         const cm_tensor *t = &cp->file.tensors[i];
         entry key = {t->name, 0};
         if (extra && strcmp(t->name, extra) == 0) continue;
-        if (config->type != CM_NET_ADM && strncmp(t->name, "model.", 6) == 0) key.name += 6;
+        if (prefix && strncmp(t->name, prefix, strlen(prefix)) == 0) key.name += strlen(prefix);
         const entry *found = bsearch(&key, order, (size_t)graph->n_params, sizeof *order, by_name);
         if (found) match(graph, config, t, found->index, sources, c);
         else append(&c->extra, "%s%s", c->extra.count ? ", " : "", t->name);

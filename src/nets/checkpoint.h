@@ -17,8 +17,8 @@ typedef struct cm_checkpoint {
 cm_status cm_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out);
 void cm_checkpoint_close(cm_checkpoint *checkpoint);
 
-/* Finds every parameter of the graph among the file's tensors; the EDM
- * networks' names may begin with "model.".  Constant buffers may be absent and
+/* Finds every parameter of the graph among the file's tensors; names may begin
+ * with the family's prefix.  Constant buffers may be absent and
  * are compared with the configuration where present.  `extra` names one tensor
  * that may be there besides (NULL: none).  sources: one per parameter. */
 cm_status cm_checkpoint_bind(const cm_checkpoint *checkpoint, const cm_graph *graph, const cm_net_config *config,

@@ -3,20 +3,17 @@
 #ifndef CM_NETS_CONFIG_H
 #define CM_NETS_CONFIG_H
 
-#include <jansson.h>
-
-#include "base/context.h"
+#include "nets/fields.h"
 #include "ops/op.h"
 
-enum { CM_NET_ADM = 0, CM_NET_SONGUNET = 1, CM_NET_DHARIWAL = 2 };
 enum { CM_NET_LEVELS = 12 };
 enum { CM_ENCODER_STANDARD = 0, CM_ENCODER_SKIP = 1, CM_ENCODER_RESIDUAL = 2 };
 enum { CM_DECODER_STANDARD = 0, CM_DECODER_SKIP = 1 };
 enum { CM_EMBEDDING_POSITIONAL = 0, CM_EMBEDDING_FOURIER = 1 };
 
 typedef struct cm_net_config {
-    int32_t type, model_type; /* CM_NET_*; the same                  */
-    int32_t resolution;       /* image_size, img_resolution          */
+    const struct cm_net_family *family;
+    int32_t resolution; /* image_size, img_resolution          */
     int32_t in_channels, out_channels, img_channels;
     int32_t model_channels, num_blocks, levels, n_attn;
     double channel_mult[CM_NET_LEVELS];
@@ -26,48 +23,24 @@ typedef struct cm_net_config {
     /* adm */
     int32_t num_heads, num_head_channels, num_heads_upsample;
     int32_t scale_shift, updown, conv_resample, attention_layout;
-    int32_t dims; /* of convolutions; the reference's default 2 is all there is */
+    int32_t dims;       /* of convolutions; the reference's default 2 is all there is */
+    int32_t model_type; /* the family's name at the reference; the only one it accepts */
     /* songunet, dhariwal */
     int32_t augment_dim, channel_mult_emb, channel_mult_noise;
     int32_t embedding, encoder, decoder, n_filter;
     double filter[CM_FIR_MAX];
     double fourier_scale; /* of the frequencies that fresh weights get */
 } cm_net_config;
+/* Where a field of it lies. */
+#define CM_NET_AT(member) offsetof(cm_net_config, member)
 
 /* Unknown, missing, mistyped and out-of-range arguments are errors that name
  * them. */
 cm_status cm_net_config_read(const json_t *network, cm_net_config *out);
 
-const char *cm_net_type_name(int type);
-
 /* How many arguments that decide the tensors or the function differ; text lists
  * them, each value followed by of_a and of_b (" in the preset"). */
 int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
                               char *text, size_t size);
-
-/* --- a table-driven reader, shared with the preconditioning ---------------- */
-
-typedef enum cm_field_kind {
-    CM_FIELD_INT,     /* int32_t in [low, high]                                  */
-    CM_FIELD_BOOL,    /* int32_t 0 or 1; accepts true, false, 0, 1               */
-    CM_FIELD_NUMBER,  /* double in [low, high]                                   */
-    CM_FIELD_CHOICE,  /* int32_t: index of the string among `choices`            */
-    CM_FIELD_INTS,    /* int32_t array of at most `high`, count at `count`       */
-    CM_FIELD_NUMBERS, /* double array likewise                                   */
-    CM_FIELD_IGNORED  /* known, without effect on the function computed here     */
-} cm_field_kind;
-
-typedef struct cm_field {
-    const char *name;
-    cm_field_kind kind;
-    size_t offset, count; /* into the struct                */
-    double low, high;
-    const char *const *choices; /* NULL-terminated               */
-    int required;
-} cm_field;
-
-/* `what` begins every message ("consistency.network").  Members that are null
- * count as absent; members not in the table are errors. */
-cm_status cm_fields_read(const char *what, const json_t *object, const cm_field *fields, size_t n, void *out);
 
 #endif

@@ -1,5 +1,8 @@
 /* dhariwal.c - ADM as NVlabs/edm describes it (networks B.4). */
+#include <string.h>
+
 #include "nets/edm_block.h"
+#include "nets/edm_config.h"
 
 typedef struct {
     cm_edm_family f;
@@ -70,7 +73,7 @@ static cm_value decoder(dhariwal *u, cm_value x)
     return x;
 }
 
-cm_value cm_dhariwal_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
+static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
     dhariwal u = {{graph, 0, cm_filter_box, 1e-5, 1, 0, 1, 64}, config, {0}, 0};
     u.f.emb = embedding(graph, config, in);
@@ -78,3 +81,35 @@ cm_value cm_dhariwal_describe(cm_graph *graph, const cm_net_config *config, cons
     x = cm_groupnorm(graph, "out_norm", x, cm_edm_groups(cm_channels(graph, x)), 1e-5, 1);
     return cm_conv(graph, "out_conv", x, config->out_channels, 3, 1, 1);
 }
+
+/* --- the family ------------------------------------------------------------ */
+
+static const char *const model_types[] = {"DhariwalUNet", NULL};
+
+static const cm_field fields[] = {CM_EDM_FIELDS(model_types)};
+
+static void defaults(cm_net_config *c)
+{
+    static const double mult[4] = {1, 2, 3, 4};
+    static const int32_t sides[3] = {32, 16, 8};
+    cm_edm_defaults(c, mult);
+    c->model_channels = 192;
+    c->num_blocks = 3;
+    memcpy(c->attn, sides, sizeof sides);
+    c->n_attn = 3;
+}
+
+const cm_net_family cm_net_dhariwal = {
+    .name = "dhariwal",
+    .about = "ADM as NVlabs/edm describes it",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .defaults = defaults,
+    .complete = cm_edm_complete,
+    .describe = describe,
+    .initial = cm_init_torch,
+    .prefix = "model.",
+    .time = CM_TIME_LN4,
+    .whole_widths = 1,
+    .two_step = cm_edm_two_step,
+};

@@ -1,11 +1,18 @@
-/* net.c - which description serves which configuration. */
+/* net.c - the table of families. */
 #include "nets/net.h"
 
-cm_value cm_net_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
+#include <string.h>
+
+static const cm_net_family *const families[] = {&cm_net_adm, &cm_net_songunet, &cm_net_dhariwal};
+
+const cm_net_family *cm_net_family_at(size_t index)
 {
-    switch (config->type) {
-    case CM_NET_SONGUNET: return cm_songunet_describe(graph, config, in);
-    case CM_NET_DHARIWAL: return cm_dhariwal_describe(graph, config, in);
-    default: return cm_adm_describe(graph, config, in);
-    }
+    return index < sizeof families / sizeof *families ? families[index] : NULL;
+}
+
+const cm_net_family *cm_net_family_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(families[i]->name, name) == 0) return families[i];
+    return NULL;
 }

@@ -1,8 +1,12 @@
-/* net.h - from a configuration to a description. */
+/* net.h - families of networks, each a row of one table.
+ *
+ * To add one: a file like adm.c with its row, a line at the end of this header and one in net.c.  Nothing
+ * outside of a row asks which family a network is of. */
 #ifndef CM_NETS_NET_H
 #define CM_NETS_NET_H
 
 #include "nets/config.h"
+#include "nets/init.h"
 #include "nets/layers.h"
 
 /* The inputs of a raw network. */
@@ -13,11 +17,43 @@ typedef struct cm_net_inputs {
     cm_value augment; /* [augment_dim]; unused when that is 0          */
 } cm_net_inputs;
 
-/* Adds the network to the graph and returns F, [H, W, out_channels]. */
-cm_value cm_net_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
+/* How a consistency model or an EDM teacher tells a network the noise level. */
+enum { CM_TIME_DEFAULT, CM_TIME_250LN, CM_TIME_LN4 };
 
-cm_value cm_adm_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
-cm_value cm_songunet_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
-cm_value cm_dhariwal_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
+/* The second noise level of the published two-step sampler for images of side x side; a list ends with side 0.
+ * Where sigma is 0 it is point `index` of `count` on the grid of the published training (algorithms 2.3), and
+ * models trained without a teacher have another. */
+typedef struct cm_published_level {
+    int32_t side;
+    double sigma;
+    struct {
+        int32_t index, count;
+    } distilled, trained;
+} cm_published_level;
+
+typedef struct cm_net_family {
+    const char *name, *about;
+    const cm_field *fields; /* of cm_net_config */
+    size_t n_fields;
+    void (*defaults)(cm_net_config *config); /* into zeros */
+    /* What the fields do not say: arguments to refuse with words of their own, before they are read (NULL: none);
+     * values that follow from others, after (NULL: none). */
+    cm_status (*refuse)(const char *what, const json_t *network);
+    cm_status (*complete)(const char *what, const json_t *network, cm_net_config *config);
+    /* Adds the network to the graph and returns F, [H, W, out_channels]. */
+    cm_value (*describe)(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
+    cm_init_rule *initial;              /* what fresh weights are drawn from                      */
+    const char *prefix;                 /* names in files may begin so; NULL: they do not         */
+    int32_t time;                       /* CM_TIME_*                                              */
+    int whole_widths;                   /* channel_mult x model_channels has to be a whole number */
+    int needs_label;                    /* with classes, label -1 ("none") is an error            */
+    const cm_published_level *two_step; /* NULL: none                                             */
+} cm_net_family;
+
+/* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */
+const cm_net_family *cm_net_family_at(size_t index);
+const cm_net_family *cm_net_family_find(const char *name);
+
+extern const cm_net_family cm_net_adm, cm_net_songunet, cm_net_dhariwal;
 
 #endif

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "nets/edm_block.h"
+#include "nets/edm_config.h"
 
 typedef struct {
     cm_edm_family f;
@@ -131,9 +132,65 @@ static cm_value decoder(song *u, cm_value x)
     return aux;
 }
 
-cm_value cm_songunet_describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
+static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
     song u = {{graph, 0, {config->n_filter, config->filter}, 1e-6, sqrt(0.5), 1, 0, 0}, config, {0}, 0};
     u.f.emb = embedding(graph, config, in);
     return decoder(&u, encoder(&u, in->x));
 }
+
+/* --- the family ------------------------------------------------------------ */
+
+static const char *const model_types[] = {"SongUNet", NULL};
+static const char *const embeddings[] = {"positional", "fourier", NULL};
+static const char *const encoders[] = {"standard", "skip", "residual", NULL};
+static const char *const decoders[] = {"standard", "skip", NULL};
+
+static const cm_field fields[] = {
+    CM_EDM_FIELDS(model_types),
+    CM_CHOICE_FIELD("embedding_type", CM_NET_AT(embedding), embeddings),
+    CM_INT_FIELD("channel_mult_noise", CM_NET_AT(channel_mult_noise), 1, 64, 0),
+    CM_CHOICE_FIELD("encoder_type", CM_NET_AT(encoder), encoders),
+    CM_CHOICE_FIELD("decoder_type", CM_NET_AT(decoder), decoders),
+    {"resample_filter", CM_FIELD_NUMBERS, CM_NET_AT(filter), CM_NET_AT(n_filter), 0, CM_FIR_MAX, NULL, 0},
+    CM_NUMBER_FIELD("fourier_scale", CM_NET_AT(fourier_scale), 0, 1e6),
+};
+
+static void defaults(cm_net_config *c)
+{
+    static const double mult[4] = {1, 2, 2, 2};
+    cm_edm_defaults(c, mult);
+    c->model_channels = 128;
+    c->num_blocks = 4;
+    c->attn[0] = 16;
+    c->n_attn = 1;
+}
+
+/* Xavier: sqrt(6 / (fi + fo)) U(-1, 1); what ends a residual branch is nearly
+ * zero; biases are zero. */
+static cm_init initial(const cm_param_desc *p, const cm_param_desc *weight)
+{
+    (void)weight;
+    if (p->rank < 2) return (cm_init){CM_INIT_ZERO, 0};
+    double fi = cm_init_fan_in(p), fo = (double)p->shape[0] * fi / (double)p->shape[1], scale = sqrt(6 / (fi + fo));
+    if (cm_init_contains(p->name, ".conv1.") || cm_init_contains(p->name, ".proj.") ||
+        cm_init_contains(p->name, "aux_conv."))
+        scale *= 1e-5;
+    if (cm_init_contains(p->name, ".qkv.")) scale *= sqrt(0.2);
+    return (cm_init){CM_INIT_UNIFORM, scale};
+}
+
+const cm_net_family cm_net_songunet = {
+    .name = "songunet",
+    .about = "DDPM++ and NCSN++ as NVlabs/edm describes them",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .defaults = defaults,
+    .complete = cm_edm_complete,
+    .describe = describe,
+    .initial = initial,
+    .prefix = "model.",
+    .time = CM_TIME_LN4,
+    .whole_widths = 1,
+    .two_step = cm_edm_two_step,
+};

@@ -101,7 +101,7 @@ int toy_weights(const golden_file *f, golden_result *r, toy *t, cm_model *m, con
     t->images = (size_t)x->shape[0];
     t->pixels = (size_t)(x->shape[2] * x->shape[3]);
     m->context = f->context;
-    m->net.type = adm ? CM_NET_ADM : CM_NET_SONGUNET;
+    m->net.family = adm ? &cm_net_adm : &cm_net_songunet;
     m->channels = m->out_channels = 3;
     m->height = (int32_t)x->shape[2];
     m->width = (int32_t)x->shape[3];

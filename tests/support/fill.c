@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "io/safetensors.h"
-#include "nets/flax_names.h"
+#include "support/flax_names.h"
 
 static double hash_value(uint64_t seed, uint64_t k, uint64_t i)
 {
@@ -143,7 +143,7 @@ static cm_status read_copy(const cm_param_source *source, float *out)
 static cm_status build(cm_model *m, const json_t *network, const json_t *precond, int flax, int kind, uint64_t seed)
 {
     CM_TRY(cm_net_config_read(network, &m->net));
-    CM_TRY(cm_precond_read(m->context, precond, m->net.type == CM_NET_ADM, &m->precond));
+    CM_TRY(cm_precond_read(m->context, precond, m->net.family->time, &m->precond));
     if (m->precond.kind->variances && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
     m->channels = m->net.in_channels;
     m->out_channels = m->precond.kind->raw ? m->net.out_channels : m->net.in_channels;

@@ -1,6 +1,6 @@
 /* flax_names.c - flax numbers its modules per class in order of creation; this
  * walks the network in that order with a counter per class. */
-#include "nets/flax_names.h"
+#include "support/flax_names.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* flax_names.h - where the tensors of a flax NCSN++ checkpoint belong in the
  * SongUNet of the same configuration (networks C.2). */
-#ifndef CM_NETS_FLAX_NAMES_H
-#define CM_NETS_FLAX_NAMES_H
+#ifndef TESTS_FLAX_NAMES_H
+#define TESTS_FLAX_NAMES_H
 
 #include "graph/graph.h"
 #include "nets/config.h"
