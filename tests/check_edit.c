@@ -70,7 +70,7 @@ static cm_edit_options options(int colour, int variations)
 /* n images whose values are those of bytes, some of them extreme. */
 static float *pictures(size_t n, size_t size)
 {
-    uint64_t state = 5;
+    uint64_t state = seeded(5);
     float *x = malloc(n * size * sizeof *x);
     for (size_t i = 0; i < n * size; i++) {
         int byte = random_int(&state, 0, 255);
@@ -587,7 +587,7 @@ START_TEST(same_bits_for_threads_and_batches)
     float *y = pictures(3, SIZE);
     sampling.steps = 3;
     OK(run_task(one, _i, &o, 3, y, want));
-    for (int threads = 1; threads <= (getenv("CHECK_SHORT") ? 2 : 8); threads++) {
+    for (int threads = 1; threads <= by_effort(2, 8, 8); threads++) {
         cm_sampler *s = sampler(m, threads, batches[threads % 5]);
         OK(run_task(s, _i, &o, 3, y, x));
         ck_assert_msg(memcmp(x, want, sizeof x) == 0, "task %d: %d threads, batch %d", _i, threads,

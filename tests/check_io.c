@@ -508,7 +508,7 @@ END_TEST
 
 static uint8_t *noise_picture(int h, int w, int c)
 {
-    uint64_t seed = 9;
+    uint64_t seed = seeded(9);
     uint8_t *p = malloc((size_t)(h * w * c));
     for (int i = 0; i < h * w * c; i++) p[i] = (uint8_t)(random_int(&seed, 0, 30) + i % 200);
     return p;

@@ -78,7 +78,7 @@ START_TEST(reference_images)
     static const char *const names[3] = {"onestep", "twostep", "heun18"};
     int32_t labels[10];
     if (access(PEER "digits_teacher.safetensors", R_OK) != 0) {
-        printf("check_sampler: " PEER " is absent: images by PyTorch were not compared\n");
+        skipped("images by PyTorch: " PEER " is absent");
         return;
     }
     OK(cm_context_create(NULL, &context));
@@ -87,7 +87,7 @@ START_TEST(reference_images)
     OK(cm_tensor_read(cm_tensors_find(&st, "noise.1"), noise[1]));
     OK(cm_tensor_read(cm_tensors_find(&st, "labels"), want));
     for (int i = 0; i < 10; i++) labels[i] = (int32_t)want[i];
-    for (int k = 0; k < (getenv("CHECK_SHORT") ? 2 : 3); k++) {
+    for (int k = 0; k < by_effort(2, 3, 3); k++) {
         cm_model *m = load(k == 2 ? PEER "digits_teacher.safetensors" : PEER "digits_consistency.safetensors");
         cm_sampler *s = sampler(m, 2, 4);
         cm_sample_options o = options(k == 0 ? CM_METHOD_ONESTEP : k == 1 ? CM_METHOD_MULTISTEP : CM_METHOD_HEUN);
@@ -128,7 +128,7 @@ START_TEST(same_bits_for_threads_and_batches)
     cm_model *m = load(methods[_i] <= CM_METHOD_MULTISTEP ? CONSISTENCY : TEACHER);
     cm_sample_options o = method_options(methods[_i]);
     enum { COUNT = 9 };
-    int most = getenv("CHECK_SHORT") ? 2 : 8; /* for slow tools */
+    int most = by_effort(2, 8, 8); /* for slow tools */
     cm_sampler *one = sampler(m, 1, 1);
     float *want = draw(one, &o, COUNT), *again = draw(one, &o, COUNT);
     ck_assert_mem_eq(want, again, COUNT * SIZE * sizeof *want);
@@ -333,7 +333,7 @@ static void *sample_in_thread(void *user)
     cm_sampler *s = sampler(j->m, 1, 2);
     cm_sample_options o = options(CM_METHOD_MULTISTEP);
     j->ok = 1;
-    for (int round = 0; round < (getenv("CHECK_SHORT") ? 1 : 5); round++) {
+    for (int round = 0; round < by_effort(1, 5, 5); round++) {
         float *x = draw(s, &o, 3);
         j->ok &= memcmp(x, j->want, 3 * SIZE * sizeof *x) == 0;
         free(x);
@@ -496,7 +496,7 @@ START_TEST(the_boundary_beside_other_levels)
     cm_model *m = load(CONSISTENCY);
     static float x[5 * SIZE], y[5 * SIZE], one[SIZE];
     const float sigma[5] = {0, 1, 0, 2, 0};
-    uint64_t state = 9;
+    uint64_t state = seeded(9);
     for (int i = 0; i < 5 * SIZE; i++) x[i] = random_float(&state);
     OK(cm_model_denoise(m, 5, x, sigma, NULL, y));
     for (int i = 0; i < 5; i++) {
@@ -687,7 +687,7 @@ START_TEST(nothing_nonfinite_is_a_picture)
     static float noise[N * S], later[2][N * S], x[(N + 1) * S];
     const float sigma[N] = {1, 2, 3};
     const double levels[3] = {80, 2, 1};
-    uint64_t state = 3;
+    uint64_t state = seeded(3);
     for (int i = 0; i < N * S; i++) noise[i] = random_float(&state), later[0][i] = later[1][i] = noise[i];
     cm_model *m = small("\"type\": \"cm\""), *large = small("\"type\": \"cm\"");
     grow(large, 1e30f);

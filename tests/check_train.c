@@ -1,6 +1,6 @@
 /* Training: the same bytes for any threads and after any resume, plans that
  * recompute, options and their errors, checkpoints and their damage, allocations
- * failing.  CHECK_LONG=1 does more of each. */
+ * failing.  CHECK_EFFORT=long does more of each. */
 #include "support/suite.h"
 
 #include <fcntl.h>
@@ -67,7 +67,7 @@ static cm_model *tiny(cm_context *context, uint64_t seed)
 /* Batch k of a made-up data set. */
 static void batch(int64_t k, float *images, int32_t *labels)
 {
-    uint64_t state = 77 + (uint64_t)k;
+    uint64_t state = seeded(77 + (uint64_t)k);
     for (int i = 0; i < BATCH; i++) {
         labels[i] = random_int(&state, 0, CLASSES - 1);
         for (int j = 0; j < VALUES; j++)
@@ -187,7 +187,7 @@ static double error_of(cm_trainer *t)
     static float x0[N * VALUES], x[N * VALUES], d[N * VALUES], sigma[N];
     int32_t labels[N];
     cm_model *m;
-    uint64_t state = 99;
+    uint64_t state = seeded(99);
     double sum = 0;
     for (int k = 0; k < 4; k++) batch(1000 + k, x0 + k * BATCH * VALUES, labels + k * BATCH);
     for (int i = 0; i < N; i++) sigma[i] = 2;
@@ -203,7 +203,7 @@ START_TEST(every_objective_learns)
 {
     const char *name = names[_i];
     cm_train_settings o = options(name);
-    int count = getenv("CHECK_SHORT") ? 2 : 120;
+    int count = by_effort(2, 120, 120);
     o.steps = count;
     o.lr = 3e-3;
     if (_i == 2)
@@ -216,8 +216,8 @@ START_TEST(every_objective_learns)
     OK(steps(t, count, NULL));
     double last = error_of(t);
     /* The teacher of cd and pd here is random and only has to be followed. */
-    if (count > 100)
-        ck_assert_msg(last < (needs_teacher(name) ? 1.5 : 0.7) * first, "%s: error %g, then %g", name, first, last);
+    if (count <= 100) skipped("%s: the error after 120 steps: short effort", name);
+    else ck_assert_msg(last < (needs_teacher(name) ? 1.5 : 0.7) * first, "%s: error %g, then %g", name, first, last);
     cm_trainer_free(t);
 }
 END_TEST
@@ -226,7 +226,7 @@ START_TEST(threads_change_no_bits)
 {
     const char *name = names[_i];
     cm_train_settings o = options(name);
-    int count = getenv("CHECK_SHORT") ? 3 : 20;
+    int count = by_effort(3, 20, 20);
     o.threads = 1;
     cm_trainer *one = trainer(name, &o);
     OK(steps(one, count, NULL));
@@ -468,8 +468,8 @@ START_TEST(damage_is_found)
     cm_train_settings o = options("cd");
     cm_trainer *t = trainer("cd", &o), *other;
     char run[64];
-    uint64_t state = 3;
-    int tries = getenv("CHECK_LONG") ? 1000 : 40;
+    uint64_t state = seeded(3);
+    int tries = by_effort(40, 40, 1000);
     snprintf(run, sizeof run, "%s/damaged", dir);
     OK(steps(t, 2, NULL));
     OK(cm_trainer_save(t, run, 0));
@@ -588,7 +588,8 @@ START_TEST(trouble_with_checkpoints)
     }
     snprintf(path, sizeof path, "%s/held/checkpoints/step-000000002/model.safetensors", dir);
     ck_assert_int_eq(chmod(path, 0), 0);
-    if (geteuid() != 0) FAILS(cm_trainer_resume(t, in_dir("held"), NULL, 0), CM_ERR_IO, "Permission denied");
+    if (geteuid() == 0) skipped("a directory without permission: root may read it");
+    else FAILS(cm_trainer_resume(t, in_dir("held"), NULL, 0), CM_ERR_IO, "Permission denied");
     ck_assert_int_eq(remove(path), 0);
     OK(cm_trainer_resume(t, in_dir("held"), NULL, 0));
     ck_assert_int_eq(t->step, 1);
@@ -1532,7 +1533,7 @@ START_TEST(allocations_fail)
     OK(whole(context, name)); /* the directory and the context's threads are there from now on */
     const long idle = m.live, before = m.requests;
     OK(whole(context, name));
-    long requests = m.requests - before, tries = getenv("CHECK_LONG") ? requests : getenv("CHECK_SHORT") ? 3 : 35;
+    long requests = m.requests - before, tries = by_effort(3, 35, (int)requests);
     for (int persistent = 0; persistent < 2; persistent++)
         for (long n = 1 + persistent; n <= requests; n += requests / tries ? requests / tries : 1) {
             memory_reset(&m);

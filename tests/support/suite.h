@@ -34,6 +34,25 @@ static inline int random_int(uint64_t *state, int low, int high)
     return low + (int)((*state >> 33) % (uint64_t)(high - low + 1));
 }
 
+/* --- what a run does and what it says of itself ------------------------------------------
+ *
+ * A program prints its effort, its seed, the CPU levels that it tried and those that this processor has not, and each
+ * case or part of one that did not run, with the reason; CHECK_SKIPS=FILE collects these lines of several programs.
+ */
+
+/* CHECK_EFFORT=short (for slow tools), usual (the same as nothing) or long. */
+int by_effort(int in_short, int usual, int in_long);
+
+/* The beginning of random cases: `own` unless CHECK_SEED=N asks for others. */
+uint64_t seeded(uint64_t own);
+
+/* The case, or a part of it, does not run: it is counted apart from what passed. */
+void skipped(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The loops of this CPU level are run, if the processor has it: for (int level = 0; tried(level) <= cm_cpu_level();
+ * level++).  Returns it. */
+int tried(int level);
+
 Suite *make_suite(void);
 
 #endif
