@@ -81,12 +81,13 @@ ATTENTION_C := attention_f32 attention_amx
 OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program plan exec
 NETS_C    := fields config edm_config fold layers init net adm edm_block songunet dhariwal checkpoint
-DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver times noise edit_tasks edit interpolate sampler
+DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver methods method_consistency \
+               method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect settings presets learner learner_slice learner_weights trainer state
 RUN_C     := text memory files pages options config inputs estimate run
-API_C     := base model sampler edit image dataset trainer train_options run
+API_C     := base choices model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \

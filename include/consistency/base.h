@@ -129,6 +129,18 @@ CM_API const char *cm_last_message(void);
  * length; 256 bytes hold every answer, a longer one is cut. */
 CM_API size_t cm_name_hint(const char *word, const char *const *names, const char *before, char *text, size_t size);
 
+/* What an option can be: the name of entry `index` of a list and a phrase about it; NULL
+ * past the end, and for a list that does not exist.  Where an enumeration stands behind
+ * the list, `index` is its value.  The text is the library's.  Lists: methods (cm_method),
+ * preconds, edm_discretizations, edm_schedules, edm_scalings, edm_solvers, noise_sources,
+ * precisions (cm_precision), memories (cm_memory).
+ *
+ *     for (size_t i = 0; cm_choice_name("methods", i); i++)
+ *         printf("%-10s %s\n", cm_choice_name("methods", i), cm_choice_about("methods", i));
+ */
+CM_API const char *cm_choice_name(const char *list, size_t index);
+CM_API const char *cm_choice_about(const char *list, size_t index);
+
 /* sizeof of the public struct with that name ("cm_sample_options"), 0 when
  * there is none.  Bindings compare it with their own idea on load. */
 CM_API size_t cm_abi_sizeof(const char *struct_name);

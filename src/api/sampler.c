@@ -111,6 +111,7 @@ cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *opt
     cm_condition condition;
     cm_times times;
     if (!sampler || !nfe) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_nfe: sampler or nfe is NULL");
+    CM_TRY(cm_context_check_process(sampler->model->context));
     CM_TRY(cm_sample_options_read(options, &o, &condition));
     CM_TRY(cm_times_resolve(sampler->model, &o, &times));
     *nfe = cm_solver_nfe(&times.solver);

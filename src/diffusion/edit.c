@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "diffusion/condition.h"
+#include "diffusion/method.h"
 #include "diffusion/schedule.h"
 #include "diffusion/times.h"
 
@@ -224,7 +226,8 @@ static cm_status check_level(const char *name, double sigma, const cm_model *mod
 static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_options *options)
 {
     cm_sample_options *o = &e->sampling;
-    if (o->method < 0 || o->method > CM_METHOD_MULTISTEP)
+    const cm_method_kind *method = o->method < 0 ? NULL : cm_method_at((size_t)o->method);
+    if (!method || (method->run && !method->edits))
         CM_FAIL(CM_ERR_ARGUMENT, "option method is %d; %s runs by method multistep", o->method, e->task->name);
     CM_TRY(cm_times_check_schedule(o));
     CM_TRY(check_level("sigma", options->sigma, model));
@@ -235,11 +238,11 @@ static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_
     if (e->task == &cm_edit_denoise && !(options->sigma > 0) && !o->sigmas)
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: give the level of the noise as option sigma");
     if (!e->task->starts_noisy && !e->cut && o->noise) return no_effect(e, "noise");
-    if (model->net.num_classes > 0 && !o->condition->labels)
+    if (model->net.num_classes > 0 && !cm_condition_labels(o))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: the model has %d classes; give a label for every result (-1 = none)",
                 e->task->name, model->net.num_classes);
     if (!o->sigmas && !o->ts) CM_TRY(take_levels(e, model, options->sigma));
-    if (o->method == CM_METHOD_DEFAULT) o->method = CM_METHOD_MULTISTEP;
+    if (!method->run) o->method = CM_METHOD_MULTISTEP;
     if (o->clip_denoised == CM_CLIP_DEFAULT) o->clip_denoised = CM_CLIP_YES;
     int once = o->sigma_count == 1 && !e->task->starts_noisy && !e->cut;
     if (once && e->variations > 1) return no_effect(e, "variations without noise (one step)");

@@ -2,6 +2,7 @@
 #include "diffusion/noise.h"
 
 #include "base/rng.h"
+#include "diffusion/condition.h"
 
 static uint64_t index_of(const cm_noise *noise, size_t i)
 {
@@ -57,7 +58,7 @@ void cm_noise_start(cm_noise *noise, double *out)
 
 void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels)
 {
-    const int32_t *given = noise->options->condition->labels;
+    const int32_t *given = cm_condition_labels(noise->options);
     for (size_t i = 0; i < noise->count; i++) {
         cm_stream s = stream(noise, i, 1);
         /* EDM's script draws a label even when the caller overrides it. */
@@ -75,4 +76,14 @@ void cm_noise_draw(cm_noise *noise, int draw, double *out)
         if (!given) normals(noise, i, 2 + (uint32_t)draw, noise->double_steps, to);
         else if (to) widen(noise->size, given + ((size_t)draw * noise->n + noise->first + i) * noise->size, to);
     }
+}
+
+cm_choice cm_noise_source_choice(size_t index)
+{
+    static const cm_choice choices[] = {
+        {"philox", "the library's own streams, the same numbers in every version"},
+        {"torch-image", "a torch generator for each image, seeded seed + index"},
+        {"torch-indiv", "a torch generator for each image, seeded index + num_samples * seed"},
+    };
+    return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
 }

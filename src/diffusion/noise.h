@@ -4,6 +4,7 @@
 
 #include <consistency/sampler.h>
 
+#include "base/choice.h"
 #include "base/context.h"
 #include "base/torch_rng.h"
 
@@ -27,5 +28,8 @@ void cm_noise_start(cm_noise *noise, double *out);
 void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels);
 /* out NULL: the draw only counts. */
 void cm_noise_draw(cm_noise *noise, int draw, double *out);
+
+/* The entries of cm_noise_source. */
+cm_choice cm_noise_source_choice(size_t index);
 
 #endif

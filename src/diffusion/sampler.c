@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "diffusion/condition.h"
+#include "diffusion/method.h"
 #include "diffusion/noise.h"
 #include "diffusion/times.h"
 #include "tensor/finite.h"
@@ -182,21 +184,6 @@ static cm_status round_of_images(run *r, const cm_view *out)
     return store(r, out);
 }
 
-static cm_status check_randomness(const cm_sampler *s, const cm_sample_options *o, int32_t draws)
-{
-    if (o->noise_source < 0 || o->noise_source > CM_NOISE_TORCH_INDIV)
-        CM_FAIL(CM_ERR_ARGUMENT, "option noise_source is %d, expected 0..%d", o->noise_source, CM_NOISE_TORCH_INDIV);
-    if (o->noise_source == CM_NOISE_TORCH_INDIV && !o->num_samples)
-        CM_FAIL(CM_ERR_ARGUMENT, "noise_source TORCH_INDIV needs num_samples, the images of the whole job");
-    if (o->noise_source == CM_NOISE_TORCH_INDIV && s->model->net.num_classes && !o->condition->labels)
-        CM_FAIL(CM_ERR_ARGUMENT, "noise_source TORCH_INDIV does not draw labels: give them");
-    if ((o->step_noise == NULL) != (o->noise_steps == 0))
-        CM_FAIL(CM_ERR_ARGUMENT, "step_noise and noise_steps have to be given together");
-    if (o->step_noise && o->noise_steps < (size_t)draws)
-        CM_FAIL(CM_ERR_ARGUMENT, "step_noise has %zu draws, this run makes %d", o->noise_steps, draws);
-    return CM_OK;
-}
-
 /* The caller's noise, of which `draws` later tensors are used. */
 static cm_status check_noise(const cm_sample_options *o, size_t n, size_t size, int32_t draws)
 {
@@ -228,19 +215,19 @@ static cm_status run_all(cm_sampler *s, const job *j, const cm_times *times)
 {
     const cm_model *m = s->model;
     const cm_sample_options *o = j->options;
-    int in_double = times->solver.method == CM_METHOD_EDM;
+    const int32_t draws = cm_solver_draws(&times->solver);
     run r = {s,
              o,
              j->edit,
              &times->solver,
-             {o, j->n, 0, 0, image_size(m), j->shared, in_double, s->noise, NULL},
+             {o, j->n, 0, 0, image_size(m), j->shared, times->solver.method->float64_draws, s->noise, NULL},
              m->net.num_classes > 0,
              0,
              0};
     r.total = (uint64_t)j->n * (uint64_t)cm_solver_nfe(&times->solver);
-    if (o->condition->labels) CM_TRY(cm_model_check_labels(m, o->condition->labels, j->n)); /* else they are drawn */
-    CM_TRY(check_randomness(s, o, times->draws));
-    CM_TRY(check_noise(o, j->n, r.noise.size, times->draws));
+    const int32_t *labels = cm_condition_labels(o);
+    if (labels) CM_TRY(cm_model_check_labels(m, labels, j->n)); /* else they are drawn */
+    CM_TRY(check_noise(o, j->n, r.noise.size, draws));
     if (o->noise_source != CM_NOISE_PHILOX) {
         if (!s->torch) s->torch = cm_calloc(m->context, s->max_batch, sizeof *s->torch);
         if (!s->torch) return CM_ERR_MEMORY;

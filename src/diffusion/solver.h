@@ -1,5 +1,4 @@
-/* solver.h - how a sequence of evaluations of D becomes a sample: one step
- * function per method (algorithms 2), on a state in double.
+/* solver.h - how a sequence of evaluations of D becomes a sample, on a state in double.
  *
  * A solver knows neither networks nor random numbers: it asks for both. */
 #ifndef CM_DIFFUSION_SOLVER_H
@@ -17,10 +16,11 @@ typedef struct cm_edm_form {
     int32_t M;
 } cm_edm_form;
 
+typedef struct cm_method_kind cm_method_kind; /* method.h */
+
 typedef struct cm_solver {
-    int32_t method; /* cm_method, resolved                                        */
-    /* Noise levels.  onestep: 1.  multistep: one per evaluation.  heun, euler,
-     * ancestral, dpm, edm: n levels and a final 0.  progdist: n + 1 levels. */
+    const cm_method_kind *method;
+    /* Noise levels, as many as the method's rule says (method.h). */
     const double *sigma;
     int32_t n;          /* evaluations of multistep, steps of the others              */
     double start;       /* standard deviation of the first state                      */
@@ -51,5 +51,7 @@ cm_status cm_solver_run(const cm_solver *solver, const cm_solver_io *io, double 
 
 /* Network evaluations one run makes. */
 int32_t cm_solver_nfe(const cm_solver *solver);
+/* Noise tensors it draws after the one it starts from. */
+int32_t cm_solver_draws(const cm_solver *solver);
 
 #endif

@@ -9,7 +9,6 @@
 typedef struct cm_times {
     cm_solver solver;
     double *sigma; /* behind solver.sigma */
-    int32_t draws; /* noise tensors after the start noise */
 } cm_times;
 
 /* rho, sigma_min, sigma_max and steps, whatever the model. */

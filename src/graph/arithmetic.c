@@ -98,3 +98,22 @@ cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision
             CM_FAIL(CM_ERR_ARGUMENT, "%s: debug: %s has no effect without precision bf16", who, keys[i]);
     return CM_OK;
 }
+
+cm_choice cm_precision_choice(size_t index)
+{
+    static const cm_choice choices[] = {
+        {"default", "f32"},
+        {"f32", "float32 operands"},
+        {"bf16", "bfloat16 operands and float32 sums: for processors with AMX_BF16 or AVX512_BF16"},
+    };
+    return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
+}
+
+cm_choice cm_memory_choice(size_t index)
+{
+    static const cm_choice choices[] = {
+        {"fast", "transformed copies of the weights"},
+        {"small", "a quarter of the packed weights, slower"},
+    };
+    return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
+}

@@ -4,6 +4,8 @@
 
 #include <consistency/base.h>
 
+#include "base/choice.h"
+
 typedef struct cm_arithmetic {
     int lean; /* CM_MEMORY_SMALL: direct convolutions only, with a quarter of the packed weights */
     /* 0: float32.  Else operands of the products are bfloat16, sums float32, and this
@@ -24,5 +26,9 @@ enum { CM_BF16_TILE_SAMPLING = 3, CM_BF16_TILE_TRAINING = 2 };
  * processor without instructions for it. */
 cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
                                int32_t default_tile, cm_arithmetic *out);
+
+/* The entries of cm_precision and cm_memory. */
+cm_choice cm_precision_choice(size_t index);
+cm_choice cm_memory_choice(size_t index);
 
 #endif

@@ -240,6 +240,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_context_free": (None, [_p]),
     "cm_load_options_init": (None, [C.POINTER(LoadOptions), _size]),
     "cm_save_options_init": (None, [C.POINTER(SaveOptions), _size]),
+    "cm_choice_about": (C.c_char_p, [C.c_char_p, _size]),
+    "cm_choice_name": (C.c_char_p, [C.c_char_p, _size]),
     "cm_condition_init": (None, [C.POINTER(Condition), _size]),
     "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),

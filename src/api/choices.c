@@ -1,0 +1,54 @@
+/* choices.c - the lists behind cm_choice_name: a line for each. */
+#include <string.h>
+
+#include <consistency/base.h>
+
+#include "base/choice.h"
+#include "diffusion/method.h"
+#include "diffusion/noise.h"
+#include "diffusion/precond.h"
+#include "graph/arithmetic.h"
+
+static cm_choice method_at(size_t i)
+{
+    const cm_method_kind *kind = cm_method_at(i);
+    return kind ? (cm_choice){kind->name, kind->about} : (cm_choice){NULL, NULL};
+}
+
+static cm_choice precond_at(size_t i)
+{
+    const cm_precond_kind *kind = cm_precond_kind_at(i);
+    return kind ? (cm_choice){kind->name, kind->about} : (cm_choice){NULL, NULL};
+}
+
+static const struct {
+    const char *name;
+    cm_choice (*at)(size_t index);
+} lists[] = {
+    {"methods", method_at},
+    {"preconds", precond_at},
+    {"edm_discretizations", cm_edm_discretization_choice},
+    {"edm_schedules", cm_edm_schedule_choice},
+    {"edm_scalings", cm_edm_scaling_choice},
+    {"edm_solvers", cm_edm_solver_choice},
+    {"noise_sources", cm_noise_source_choice},
+    {"precisions", cm_precision_choice},
+    {"memories", cm_memory_choice},
+};
+
+static cm_choice find(const char *list, size_t index)
+{
+    for (size_t i = 0; list && i < sizeof lists / sizeof *lists; i++)
+        if (strcmp(list, lists[i].name) == 0) return lists[i].at(index);
+    return (cm_choice){NULL, NULL};
+}
+
+const char *cm_choice_name(const char *list, size_t index)
+{
+    return find(list, index).name;
+}
+
+const char *cm_choice_about(const char *list, size_t index)
+{
+    return find(list, index).about;
+}

@@ -1,0 +1,223 @@
+/* levels.c - the noise levels of a run: schedules, lists of the caller, published defaults. */
+#include <math.h>
+#include <string.h>
+
+#include "diffusion/resolver.h"
+#include "diffusion/schedule.h"
+
+/* The levels of a schedule that is told none: the model's own.  Families that
+ * were made for no range, and schedules of other papers than the model's, have
+ * the samplers' customary one as far as the model goes along (algorithms 2.6). */
+static void default_range(cm_resolver *r, int form)
+{
+    static const double low[4] = {0.002, 0, 0.02, 0.002}, high[4] = {80, 0, 100, 81};
+    const cm_precond *p = &r->m->precond;
+    int karras = form == CM_EDM_STEPS_EDM && (p->kind->any_level || p->kind->bounded);
+    double smin = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1e-3, 19.9, 0.1) : low[form];
+    double smax = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1, 19.9, 0.1) : high[form];
+    int own_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
+    if (own_min || smin < p->sigma_min) smin = p->sigma_min;
+    if (p->sets_max || karras || (smax > p->sigma_max && !p->kind->any_level)) smax = p->sigma_max;
+    r->smin = smin;
+    r->smax = smax;
+    r->highest = fmax(smax, p->sigma_max);
+}
+
+cm_status cm_levels_range(cm_resolver *r)
+{
+    const cm_sample_options *o = r->o;
+    double boundary = cm_precond_boundary(&r->m->precond);
+    default_range(r, cm_resolver_form(r));
+    if (o->sigma_max > r->highest * (1 + 1e-6))
+        CM_FAIL(CM_ERR_ARGUMENT, "option sigma_max is %g; this model's noise levels end at %g", o->sigma_max,
+                r->highest);
+    if (o->sigma_min > 0 && o->sigma_min < boundary * (1 - 1e-6))
+        CM_FAIL(CM_ERR_ARGUMENT, "option sigma_min is %g; this model's noise levels begin at %g", o->sigma_min,
+                boundary);
+    r->smin = cm_or_default(o->sigma_min, r->smin);
+    r->smax = cm_or_default(o->sigma_max, r->smax);
+    r->rho = cm_or_default(o->rho, 7);
+    if (!(r->smin < r->smax) && (cm_resolver_scheduled(r) || o->ts))
+        CM_FAIL(CM_ERR_ARGUMENT, "sigma_min %g has to be below sigma_max %g", r->smin, r->smax);
+    return CM_OK;
+}
+
+/* Levels for sigma[0..n-1]. */
+static void fill_schedule(const cm_resolver *r, int n, double *sigma)
+{
+    const double eps_s = 1e-3;
+    int form = cm_resolver_form(r);
+    double bd, bmin;
+    cm_vp_betas(r->smin, r->smax, eps_s, &bd, &bmin);
+    for (int i = 0; i < n; i++) {
+        double u = n > 1 ? (double)i / (n - 1) : 0;
+        if (form == CM_EDM_STEPS_VP) sigma[i] = cm_vp_sigma(1 + u * (eps_s - 1), bd, bmin);
+        else if (form == CM_EDM_STEPS_VE) sigma[i] = r->smax * pow(r->smin / r->smax, u);
+        else sigma[i] = cm_karras_sigma(i, n, r->smin, r->smax, r->rho);
+    }
+}
+
+/* EDM's iDDPM discretization: n of the table's levels inside the range. */
+static cm_status fill_iddpm(const cm_resolver *r, int n, double *sigma)
+{
+    enum { M = 1000 };
+    double *u = cm_calloc(r->m->context, M + 1, sizeof *u);
+    int first = -1, last = -1;
+    if (!u) return CM_ERR_MEMORY;
+    cm_iddpm_table(M, 0.001, 0.008, u);
+    for (int j = 0; j <= M; j++)
+        if (u[j] >= r->smin && u[j] <= r->smax) {
+            if (first < 0) first = j;
+            last = j;
+        }
+    cm_status status = CM_OK;
+    if (first < 0 || last - first + 1 < n)
+        status = cm_fail(CM_ERR_ARGUMENT, "the iddpm table has fewer than %d levels between %g and %g", n, r->smin,
+                         r->smax);
+    for (int i = 0; i < n && status == CM_OK; i++) /* nearbyint: half to even, as the reference rounds */
+        sigma[i] = u[first + (n > 1 ? (int)nearbyint((double)(last - first) / (n - 1) * i) : 0)];
+    cm_free(r->m->context, u);
+    return status;
+}
+
+/* --- lists from the caller --------------------------------------------------------------- */
+
+static cm_status check_sigmas(const cm_resolver *r)
+{
+    const cm_sample_options *o = r->o;
+    const cm_precond *p = &r->m->precond;
+    double low = cm_precond_boundary(p), high = p->sigma_max;
+    for (size_t i = 0; i < o->sigma_count; i++) {
+        double s = o->sigmas[i];
+        if (!isfinite(s) || !(s > 0) || s < low * (1 - 1e-6) || s > high * (1 + 1e-6))
+            CM_FAIL(CM_ERR_ARGUMENT, "sigmas[%zu] is %g; this model's noise levels are in %s%g, %g]", i, s,
+                    low > 0 ? "[" : "(", low, high);
+        if (i && !(s < o->sigmas[i - 1]))
+            CM_FAIL(CM_ERR_ARGUMENT, "sigmas have to fall strictly: sigmas[%zu] is %g after %g", i, s,
+                    o->sigmas[i - 1]);
+    }
+    return CM_OK;
+}
+
+static cm_status check_ts(const cm_resolver *r)
+{
+    const cm_sample_options *o = r->o;
+    if (o->grid < 2 || o->grid > CM_MAX_STEPS)
+        CM_FAIL(CM_ERR_ARGUMENT, "option grid is %d; ts are indices into a grid of 2..%d points", o->grid,
+                CM_MAX_STEPS);
+    if (o->ts_count < 2)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "ts needs at least two entries: the last one only closes the list (0,%d for one step)", o->grid - 1);
+    for (size_t i = 0; i < o->ts_count; i++)
+        if (o->ts[i] < 0 || o->ts[i] >= o->grid || (i && o->ts[i] <= o->ts[i - 1]))
+            CM_FAIL(CM_ERR_ARGUMENT, "ts have to rise strictly within 0..%d: ts[%zu] is %d", o->grid - 1, i,
+                    o->ts[i]);
+    return CM_OK;
+}
+
+/* Whether the file says that the model comes from consistency training, not
+ * distillation: the published lists differ. */
+static int trained_without_teacher(const cm_model *m)
+{
+    const char *objective =
+        json_string_value(json_object_get(json_object_get(m->file.config, "training"), "objective"));
+    return objective && strncmp(objective, "ct", 2) == 0;
+}
+
+/* The second level of the published two-step samplers (algorithms 2.3); 0: nothing is published. */
+static double published_second(const cm_resolver *r)
+{
+    const cm_published_level *p = r->m->net.family->two_step;
+    while (p && p->side && (p->side != r->m->height || p->side != r->m->width)) p++;
+    if (!p || !p->side) return 0;
+    if (p->sigma > 0) return p->sigma;
+    if (trained_without_teacher(r->m))
+        return cm_karras_sigma(p->trained.index, p->trained.count, r->smin, r->smax, 7);
+    return cm_karras_sigma(p->distilled.index, p->distilled.count, r->smin, r->smax, 7);
+}
+
+static cm_status default_each(const cm_resolver *r, double *sigma, int32_t *n)
+{
+    double second = published_second(r), boundary = cm_precond_boundary(&r->m->precond);
+    if (!cm_precond_is_consistency(&r->m->precond) && r->o->steps != 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "method %s on precond %s: give the times as sigmas", r->method->name,
+                cm_precond_name(&r->m->precond));
+    *n = r->o->steps ? r->o->steps : 2;
+    if (*n > 2 || (*n == 2 && !(second > boundary && second < r->smax)))
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "no default times for %d steps with this model: give them as sigmas, for example sigmas = %g, %g", *n,
+                r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
+    sigma[0] = r->smax;
+    sigma[1] = second;
+    return CM_OK;
+}
+
+static cm_status fill_each(cm_resolver *r, double *sigma)
+{
+    const cm_sample_options *o = r->o;
+    cm_solver *s = &r->out->solver;
+    s->boundary = s->closing = cm_precond_boundary(&r->m->precond);
+    s->start = r->smax;
+    if (o->ts) { /* the official form: the driver's start is sigma_max whatever ts[0] says */
+        CM_TRY(check_ts(r));
+        s->n = (int32_t)o->ts_count - 1;
+        for (int i = 0; i < s->n; i++) sigma[i] = cm_karras_sigma(o->ts[i], o->grid, r->smin, r->smax, r->rho);
+        double last = cm_karras_sigma(o->ts[s->n], o->grid, r->smin, r->smax, r->rho);
+        s->boundary = r->smin;
+        s->closing = last > r->smin ? last : r->smin;
+        s->final_draw = 1;
+        return CM_OK;
+    }
+    if (o->sigmas) {
+        memcpy(sigma, o->sigmas, o->sigma_count * sizeof *sigma);
+        s->n = (int32_t)o->sigma_count;
+    } else {
+        CM_TRY(default_each(r, sigma, &s->n));
+    }
+    s->start = sigma[0];
+    return CM_OK;
+}
+
+static cm_status fill_schedule_or_list(cm_resolver *r, double *sigma)
+{
+    const cm_sample_options *o = r->o;
+    cm_solver *s = &r->out->solver;
+    int to_last = r->method->levels == CM_LEVELS_TO_LAST;
+    if (o->sigmas) {
+        memcpy(sigma, o->sigmas, o->sigma_count * sizeof *sigma);
+        s->n = (int32_t)o->sigma_count - to_last;
+        if (s->n < 1) CM_FAIL(CM_ERR_ARGUMENT, "method %s needs at least two sigmas", r->method->name);
+    } else {
+        s->n = o->steps ? o->steps : 18;
+        if (cm_resolver_form(r) == CM_EDM_STEPS_IDDPM) CM_TRY(fill_iddpm(r, s->n, sigma));
+        else fill_schedule(r, s->n + to_last, sigma);
+    }
+    if (!to_last) sigma[s->n] = 0;
+    s->start = sigma[0];
+    return CM_OK;
+}
+
+static cm_status fill_one(cm_resolver *r, double *sigma)
+{
+    const cm_sample_options *o = r->o;
+    if (o->sigma_count > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "method %s takes one time, found %zu sigmas", r->method->name, o->sigma_count);
+    sigma[0] = o->sigmas ? o->sigmas[0] : r->smax;
+    r->out->solver.n = 1;
+    r->out->solver.start = sigma[0];
+    return CM_OK;
+}
+
+cm_status cm_levels_fill(cm_resolver *r)
+{
+    const cm_sample_options *o = r->o;
+    size_t count = o->sigma_count > o->ts_count ? o->sigma_count : o->ts_count;
+    if (count < (size_t)(o->steps ? o->steps : 18)) count = (size_t)(o->steps ? o->steps : 18);
+    double *sigma = cm_calloc(r->m->context, count + 2, sizeof *sigma);
+    if (!sigma) return CM_ERR_MEMORY;
+    r->out->sigma = sigma;
+    r->out->solver.sigma = sigma;
+    if (o->sigmas) CM_TRY(check_sigmas(r));
+    if (r->method->levels == CM_LEVELS_EACH) return fill_each(r, sigma);
+    return cm_resolver_scheduled(r) ? fill_schedule_or_list(r, sigma) : fill_one(r, sigma);
+}

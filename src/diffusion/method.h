@@ -1,0 +1,76 @@
+/* method.h - a row for each sampling method (algorithms 2), and what its step function works with.
+ *
+ * A new method is a file with its step function and its row, a line in methods.c, and a value of cm_method. */
+#ifndef CM_DIFFUSION_METHOD_H
+#define CM_DIFFUSION_METHOD_H
+
+#include "base/choice.h"
+#include "diffusion/solver.h"
+
+/* The state of one run; `y` and `z` are free for the step function between its calls. */
+typedef struct cm_solver_state {
+    const cm_solver *s;
+    const cm_solver_io *io;
+    int evaluations, draws;
+    double *x, *d, *y, *z; /* state, estimate or slope, trial state, noise */
+} cm_solver_state;
+
+/* Which noise levels a method takes. */
+typedef enum cm_level_rule {
+    CM_LEVELS_ONE,     /* one                                          */
+    CM_LEVELS_EACH,    /* a list, an evaluation at each                */
+    CM_LEVELS_TO_ZERO, /* n levels of a schedule or a list, and then 0 */
+    CM_LEVELS_TO_LAST  /* n + 1 levels of a schedule or a list         */
+} cm_level_rule;
+
+/* Options that only some methods read. */
+enum { CM_READS_TS = 1, CM_READS_CHURN = 2, CM_READS_EDM = 4 };
+
+struct cm_method_kind {
+    const char *name, *about;
+    cm_level_rule levels;
+    unsigned reads;
+    /* Takes the state from unit normals times `start` to the sample. */
+    cm_status (*run)(cm_solver_state *r);
+    /* Network evaluations of a run. */
+    int32_t (*evaluations)(const cm_solver *s);
+    /* Noise tensors that a run draws after the one it starts from; NULL: none. */
+    int32_t (*draws)(const cm_solver *s);
+    /* The standard deviation of the first state; NULL: that of the first level. */
+    double (*start)(const cm_solver *s);
+    int clip;          /* clamps its estimates unless told, where the preconditioning does */
+    int float64_draws; /* torch's generators make its later draws in float64              */
+    int edits;         /* editing can run by it                                           */
+};
+
+extern const cm_method_kind cm_method_onestep, cm_method_multistep, cm_method_heun, cm_method_euler,
+    cm_method_ancestral, cm_method_dpm, cm_method_edm, cm_method_progdist;
+
+/* The row of a cm_method; row 0 has a name and nothing else.  NULL past the end. */
+const cm_method_kind *cm_method_at(size_t method);
+
+/* What the options of cm_method_edm can be. */
+cm_choice cm_edm_discretization_choice(size_t index);
+cm_choice cm_edm_schedule_choice(size_t index);
+cm_choice cm_edm_scaling_choice(size_t index);
+cm_choice cm_edm_solver_choice(size_t index);
+
+/* --- for step functions ------------------------------------------------------------ */
+
+/* out = D(x; sigma), clamped when asked; x may be out. */
+cm_status cm_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out);
+/* d = (x - D(x; sigma)) / sigma, the slope of the probability-flow ODE. */
+cm_status cm_solver_slope(cm_solver_state *r, double sigma, const double *x, double *d);
+/* The next noise tensor into z.  One that will be multiplied by 0 still counts as drawn, so that streams stay in
+ * step, but need not be made. */
+cm_status cm_solver_draw(cm_solver_state *r, int needed);
+/* to = from + k v */
+void cm_solver_advance(const cm_solver_state *r, double *to, const double *from, double k, const double *v);
+/* By how much churn raises the level sigma: gamma of algorithm 2 of Karras et al. 2022. */
+double cm_solver_gamma(const cm_solver *s, double sigma);
+
+/* Counts of evaluations and draws that several methods have. */
+int32_t cm_solver_once_a_step(const cm_solver *s);
+int32_t cm_solver_twice_but_last(const cm_solver *s);
+
+#endif

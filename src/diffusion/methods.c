@@ -1,0 +1,22 @@
+/* methods.c - the list of methods, in the order of cm_method. */
+#include "diffusion/method.h"
+
+static const cm_method_kind by_model = {.name = "default",
+                                        .about = "onestep or multistep for consistency models, heun for others"};
+
+static const cm_method_kind *const kinds[] = {
+    [CM_METHOD_DEFAULT] = &by_model,
+    [CM_METHOD_ONESTEP] = &cm_method_onestep,
+    [CM_METHOD_MULTISTEP] = &cm_method_multistep,
+    [CM_METHOD_HEUN] = &cm_method_heun,
+    [CM_METHOD_EULER] = &cm_method_euler,
+    [CM_METHOD_ANCESTRAL] = &cm_method_ancestral,
+    [CM_METHOD_DPM] = &cm_method_dpm,
+    [CM_METHOD_EDM] = &cm_method_edm,
+    [CM_METHOD_PROGDIST] = &cm_method_progdist,
+};
+
+const cm_method_kind *cm_method_at(size_t method)
+{
+    return method < sizeof kinds / sizeof *kinds ? kinds[method] : NULL;
+}
