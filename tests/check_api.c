@@ -516,6 +516,23 @@ START_TEST(denoise_reports_and_stops)
 }
 END_TEST
 
+/* Lists end, and what is no list is empty. */
+START_TEST(choices)
+{
+    ck_assert_str_eq(cm_choice_name("methods", CM_METHOD_DEFAULT), "default");
+    ck_assert_str_eq(cm_choice_name("methods", CM_METHOD_PROGDIST), "progdist");
+    ck_assert(strstr(cm_choice_about("methods", CM_METHOD_HEUN), "second order") != NULL);
+    ck_assert_ptr_null(cm_choice_name("methods", CM_METHOD_PROGDIST + 1));
+    ck_assert_ptr_null(cm_choice_about("methods", SIZE_MAX));
+    ck_assert_str_eq(cm_choice_name("precisions", CM_PRECISION_BF16), "bf16");
+    ck_assert_str_eq(cm_choice_name("memories", CM_MEMORY_SMALL), "small");
+    ck_assert_str_eq(cm_choice_name("noise_sources", CM_NOISE_TORCH_INDIV), "torch-indiv");
+    ck_assert_ptr_null(cm_choice_name("method", 0));
+    ck_assert_ptr_null(cm_choice_name(NULL, 0));
+    ck_assert_ptr_null(cm_choice_about("", 0));
+}
+END_TEST
+
 /* What a network is conditioned on: the same labels by either call, none by default, and its own struct checked. */
 START_TEST(conditions)
 {
@@ -854,6 +871,7 @@ Suite *make_suite(void)
     tcase_add_test(calls, cancel_before_the_network);
     tcase_add_test(calls, denoise_reports_and_stops);
     tcase_add_test(calls, conditions);
+    tcase_add_test(calls, choices);
     tcase_add_test(t, any_budget);
     tcase_add_test(t, a_run_allocates_little);
     tcase_add_test(t, log_goes_to_the_hook);

@@ -207,6 +207,7 @@ START_TEST(torch_stream)
     cm_sampler *s = sampler(m, 2, 3);
     cm_sample_options o = options(CM_METHOD_MULTISTEP);
     const int32_t labels[4] = {1, 2, 3, 4};
+    int32_t nfe;
     o.noise_source = CM_NOISE_TORCH_IMAGE;
     float *a = draw(s, &o, 4);
     o.first_index = 2;
@@ -214,8 +215,10 @@ START_TEST(torch_stream)
     ck_assert_mem_eq(a + 2 * SIZE, b, 2 * SIZE * sizeof *a); /* per image: no batch in it */
     o.noise_source = CM_NOISE_TORCH_INDIV;
     FAILS(cm_sampler_run(s, &o, 4, a), CM_ERR_ARGUMENT, "num_samples");
+    FAILS(cm_sampler_nfe(s, &o, &nfe), CM_ERR_ARGUMENT, "num_samples");
     o.num_samples = 10;
     FAILS(cm_sampler_run(s, &o, 4, a), CM_ERR_ARGUMENT, "labels");
+    FAILS(cm_sampler_nfe(s, &o, &nfe), CM_ERR_ARGUMENT, "labels");
     o.condition = LABELS(labels);
     OK(cm_sampler_run(s, &o, 4, a));
     free(a), free(b);
@@ -394,14 +397,17 @@ START_TEST(options_refused)
     cm_sampler *s = sampler(m, 1, 1);
     float x[SIZE];
     const int32_t ten[1] = {10}, minus[1] = {-2};
+    int32_t nfe;
     const float noise[SIZE] = {0};
 #define BAD(set, word)                                                                                               \
     do {                                                                                                             \
         cm_sample_options o = options(CM_METHOD_DEFAULT);                                                            \
         set;                                                                                                         \
         FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, word);                                                   \
+        if (!o.condition) FAILS(cm_sampler_nfe(s, &o, &nfe), CM_ERR_ARGUMENT, word); /* labels need n */             \
     } while (0)
     BAD(o.method = 9, "method");
+    BAD(o.method = -1, "method is -1");
     BAD((o.sigmas = rising, o.sigma_count = 2), "fall strictly");
     BAD((o.sigmas = nan_list, o.sigma_count = 1), "nan");
     BAD((o.sigmas = high, o.sigma_count = 1), "80]");

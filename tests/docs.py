@@ -292,13 +292,9 @@ def complete(facts, faults):
         help_text = re.search(r'\{"%s", [^,]+, "NAME", "([^"]*)"\}' % option, read("examples/%s.c" % program))
         named = set(re.findall(r"[a-z0-9-]+", help_text.group(1))) - {"or"} if help_text else None
         same("cm-%s --help" % program, option + "s", named, there)
-    python = re.search(r"_METHODS = \[(.*?)\]", read("bindings/python/consistency/__init__.py"), re.S)
-    same("Python", "methods", set(re.findall(r'"(\w+)"', python.group(1))) if python else None,
-         facts.methods | {"default"})
     same("README.md", "programs", set(re.findall(r"^    (cm-[a-z]+)", readme, re.M)), set(facts.programs))
-    known = re.search(r"names\[\] = \{([^}]*)\}", read("src/diffusion/precond.c"))
     same("README.md", "preconditioning", row_of(readme, "preconditioning"),
-         set(re.findall(r'"([\w-]+)"', known.group(1))) - {"trigflow"} if known else set())  # trigflow: refused
+         set(re.findall(r'\.name = "([\w-]+)"', read("src/diffusion/precond.c"))) - {"trigflow"})  # trigflow: refused
     families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
                 for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\".*?\n};", read(f), re.S)}
     same("README.md", "networks", row_of(readme, "networks"), set(families))

@@ -46,6 +46,30 @@ for s in _lib.STRUCTS:
     if [f[0] for f in s._fields_] != structs.get(s._c_name):
         failures.append("%s: fields differ: %s" % (s._c_name, structs.get(s._c_name)))
 
+# Lists of cm_choice_name beside the enumerations of the headers: entry i is called as member i is.
+ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm_discretization", "CM_EDM_STEPS_"),
+         "edm_schedules": ("cm_edm_schedule", "CM_EDM_SCHEDULE_"), "edm_scalings": ("cm_edm_scaling", "CM_EDM_SCALING_"),
+         "edm_solvers": ("cm_edm_solver", "CM_EDM_SOLVER_"), "noise_sources": ("cm_noise_source", "CM_NOISE_"),
+         "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_")}
+NO_ENUM = {"preconds"}
+table = re.search(r"lists\[\] = \{(.*?)\n\};", open("src/api/choices.c").read(), re.S).group(1)
+same("lists of src/api/choices.c and of this test", re.findall(r'\{"(\w+)",', table), set(ENUMS) | NO_ENUM)
+for name in list(ENUMS) + sorted(NO_ENUM):
+    entries = _lib.choices(name)
+    about = [_lib.lib.cm_choice_about(name.encode(), i) for i in range(len(entries) + 1)]
+    if len(entries) < 2 or not all(about[:-1]) or about[-1] is not None:
+        failures.append("%s: entries %s, about them %s" % (name, entries, about))
+    if name in NO_ENUM:
+        continue
+    enum, prefix = ENUMS[name]
+    block = re.search(r"typedef enum %s \{(.*?)\} %s;" % (enum, enum), text, re.S).group(1)
+    members = re.findall(r"(CM_\w+) = (\d+)", block)
+    expected = [(prefix + entry.upper().replace("-", "_"), str(i)) for i, entry in enumerate(entries)]
+    if members != expected:
+        failures.append("%s: the header has %s, the library %s" % (enum, members, expected))
+if _lib.choices("nothing") or "heun" not in _lib.choices("methods"):
+    failures.append("cm_choice_name of no list, or of methods")
+
 print("%d functions, %d structs" % (len(functions), len(structs)))
 for f in failures:
     print("FAIL", f)

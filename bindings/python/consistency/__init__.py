@@ -35,23 +35,23 @@ from ._handle import Error, Handle
 from ._interrupt import Interrupt, guarded
 from ._lib import (CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOptions, ImageReadOptions,
                    ImageWriteOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
-                   SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, lib)
+                   SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, choices, lib)
 from ._lib import Images as CImages
 from ._values import Array, Images
 
 __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
            "read_image", "read_mask", "encode_image", "decode_image", "noise_level"]
 
-_METHODS = ["default", "onestep", "multistep", "heun", "euler", "ancestral", "dpm", "edm", "progdist"]
+_METHODS = choices("methods")
 _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
 _CHOICES = {
-    "discretization": ("edm_discretization", ["edm", "vp", "ve", "iddpm"]),
-    "schedule": ("edm_schedule", ["linear", "vp", "ve"]),
-    "scaling": ("edm_scaling", ["none", "vp"]),
-    "solver": ("edm_solver", ["heun", "euler"]),
+    "discretization": ("edm_discretization", choices("edm_discretizations")),
+    "schedule": ("edm_schedule", choices("edm_schedules")),
+    "scaling": ("edm_scaling", choices("edm_scalings")),
+    "solver": ("edm_solver", choices("edm_solvers")),
 }
-_PRECISIONS = [None, "f32", "bf16"]
-_MEMORIES = ["fast", "small"]
+_PRECISIONS: List[Optional[str]] = [None] + choices("precisions")[1:]  # None: the default
+_MEMORIES = choices("memories")
 # Arguments of other programs and libraries for what has another name here.
 _REMOVED = {"dtype": "precision='f32' or 'bf16'", "lean": "memory='small'", "bf16_tile": "debug='bf16_tile=N'",
             "bf16_emulate": "debug='bf16_emulate=1'"}

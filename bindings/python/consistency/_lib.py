@@ -15,6 +15,14 @@ class LibraryNotFound(ImportError):
     pass
 
 
+def choices(name: str) -> List[str]:
+    """What an option can be: the entries of a list of cm_choice_name."""
+    entries: List[str] = []
+    while lib.cm_choice_name(name.encode(), len(entries)) is not None:
+        entries.append(lib.cm_choice_name(name.encode(), len(entries)).decode())
+    return entries
+
+
 def _candidates() -> Iterator[str]:
     here = os.path.dirname(os.path.abspath(__file__))
     if os.environ.get("CONSISTENCY_LIBRARY"):
