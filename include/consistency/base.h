@@ -132,7 +132,7 @@ CM_API size_t cm_name_hint(const char *word, const char *const *names, const cha
 /* What an option can be: the name of entry `index` of a list and a phrase about it; NULL
  * past the end, and for a list that does not exist.  Where an enumeration stands behind
  * the list, `index` is its value.  The text is the library's.  Lists: methods (cm_method),
- * preconds, edm_discretizations, edm_schedules, edm_scalings, edm_solvers, noise_sources,
+ * networks, preconds, edm_discretizations, edm_schedules, edm_scalings, edm_solvers, noise_sources,
  * precisions (cm_precision), memories (cm_memory).
  *
  *     for (size_t i = 0; cm_choice_name("methods", i); i++)

@@ -8,6 +8,7 @@
 #include "diffusion/noise.h"
 #include "diffusion/precond.h"
 #include "graph/arithmetic.h"
+#include "nets/net.h"
 
 static cm_choice method_at(size_t i)
 {
@@ -21,11 +22,18 @@ static cm_choice precond_at(size_t i)
     return kind ? (cm_choice){kind->name, kind->about} : (cm_choice){NULL, NULL};
 }
 
+static cm_choice network_at(size_t i)
+{
+    const cm_net_family *family = cm_net_family_at(i);
+    return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
+}
+
 static const struct {
     const char *name;
     cm_choice (*at)(size_t index);
 } lists[] = {
     {"methods", method_at},
+    {"networks", network_at},
     {"preconds", precond_at},
     {"edm_discretizations", cm_edm_discretization_choice},
     {"edm_schedules", cm_edm_schedule_choice},
