@@ -1,0 +1,757 @@
+/* Runs: a directory is made, continued with the same bytes, stopped from everywhere, and survives a full
+ * disk; options by name; what a run takes.  CHECK_EFFORT=long tries every allocation. */
+#include "support/suite.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support/memory.h"
+
+enum { PICTURES = 24, SIDE = 28, PATH = 200 };
+
+static char dir[40];
+
+/* Made-up digits in MNIST's format, of ten classes. */
+static void write_pictures(void)
+{
+    static const unsigned char images[16] = {0, 0, 8, 3, 0, 0, 0, PICTURES, 0, 0, 0, SIDE, 0, 0, 0, SIDE};
+    static const unsigned char labels[8] = {0, 0, 8, 1, 0, 0, 0, PICTURES};
+    char path[PATH];
+    uint64_t random = 1;
+    snprintf(path, sizeof path, "%s/train-images-idx3-ubyte", dir);
+    FILE *f = fopen(path, "wb");
+    ck_assert_uint_eq(fwrite(images, 1, sizeof images, f), sizeof images);
+    for (int i = 0; i < PICTURES * SIDE * SIDE; i++) fputc(random_int(&random, 0, 255), f);
+    fclose(f);
+    snprintf(path, sizeof path, "%s/train-labels-idx1-ubyte", dir);
+    f = fopen(path, "wb");
+    ck_assert_uint_eq(fwrite(labels, 1, sizeof labels, f), sizeof labels);
+    for (int i = 0; i < PICTURES; i++) fputc(i % 10, f);
+    fclose(f);
+}
+
+static void setup(void)
+{
+    strcpy(dir, "/tmp/cm-run-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    write_pictures();
+}
+
+static void teardown(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[4][PATH];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], PATH, "%s/%s", dir, name);
+    return path[turn];
+}
+
+static int exists(const char *name)
+{
+    return access(in_dir(name), F_OK) == 0;
+}
+
+static long lines_of(const char *name)
+{
+    long n = 0;
+    FILE *f = fopen(in_dir(name), "rb");
+    for (int c; f && (c = getc(f)) != EOF;) n += c == '\n';
+    if (f) fclose(f);
+    return n;
+}
+
+static int contains(const char *name, const char *words)
+{
+    static char text[1 << 16];
+    FILE *f = fopen(in_dir(name), "rb");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f) fclose(f);
+    text[n] = '\0';
+    return strstr(text, words) != NULL;
+}
+
+static void set(cm_run_options *o, const char *name, const char *value)
+{
+    OK(cm_run_options_set(o, name, value));
+}
+
+/* A small run of that many steps without pages, a checkpoint and a line of the log each step. */
+static cm_run_options *options_in(cm_context *context, const char *steps)
+{
+    static const char *const values[][2] = {{"preset", "smoke"},       {"batch", "4"},     {"threads", "1"},
+                                            {"checkpoint_every", "1"}, {"log_every", "1"}, {"sample_every", "0"}};
+    cm_run_options *o;
+    OK(cm_run_options_create(context, &o));
+    set(o, "data", dir);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) set(o, values[i][0], values[i][1]);
+    set(o, "steps", steps);
+    return o;
+}
+
+static cm_run_options *options(const char *steps)
+{
+    return options_in(NULL, steps);
+}
+
+static cm_run *made(cm_run_options *o, const char *name)
+{
+    cm_run *r;
+    OK(cm_run_create(o, in_dir(name), &r));
+    cm_run_options_free(o);
+    return r;
+}
+
+static cm_run *loaded(const char *name, const char *key, const char *value)
+{
+    cm_run_options *o;
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_load(o, in_dir(name)));
+    if (key) set(o, key, value);
+    return made(o, name);
+}
+
+static cm_run_info info_of(const cm_run *r)
+{
+    cm_run_info i = CM_RUN_INFO_INIT;
+    OK(cm_run_info_get(r, &i));
+    return i;
+}
+
+/* --- a run from its beginning to its end ------------------------------------------------------ */
+
+typedef struct {
+    int64_t steps, checkpoints, pages, stop_at;
+    double left;
+    char path[PATH];
+} seen;
+
+static int32_t look(void *user, const cm_run_report *r)
+{
+    seen *s = user;
+    s->steps += r->event == CM_RUN_STEP;
+    s->checkpoints += r->event == CM_RUN_CHECKPOINT;
+    s->pages += r->event == CM_RUN_PAGE;
+    s->left = r->seconds_left;
+    ck_assert_int_eq(r->struct_size, sizeof *r);
+    ck_assert_int_eq(r->training->step, r->step);
+    ck_assert(r->images == (uint64_t)r->step * 4 && r->loss > 0 && r->images_per_second > 0);
+    ck_assert_int_eq(r->path != NULL, r->event != CM_RUN_STEP);
+    if (r->path) ck_assert_int_eq(access(r->path, F_OK), 0);
+    if (r->path) snprintf(s->path, sizeof s->path, "%s", r->path);
+    return r->event == CM_RUN_STEP && r->step == s->stop_at;
+}
+
+START_TEST(a_new_run)
+{
+    seen s = {0};
+    cm_run_options *o = options("6");
+    set(o, "checkpoint_every", "2");
+    set(o, "sample_every", "3");
+    set(o, "sample_rows", "2");
+    set(o, "sample_columns", "3");
+    cm_run *r = made(o, "run");
+    cm_run_info i = info_of(r);
+    ck_assert(i.step == 0 && i.steps == 6 && i.batch == 4 && i.images == PICTURES && i.classes == 10);
+    ck_assert(i.channels == 1 && i.height == 32 && i.parameters > 1000 && !i.is_finished);
+    ck_assert_str_eq(i.kind, "idx");
+    ck_assert_ptr_null(cm_run_trainer(r));
+    ck_assert(!exists("run"));
+    FAILS(cm_run_execute(r, 0, look, &s), CM_ERR_ARGUMENT, "expected 1..6");
+    FAILS(cm_run_execute(r, 7, look, &s), CM_ERR_ARGUMENT, "expected 1..6");
+    ck_assert(!exists("run"));
+    OK(cm_run_execute(r, 6, look, &s));
+    ck_assert(s.steps == 6 && s.checkpoints == 3 && s.pages == 2 && s.left <= 0);
+    ck_assert_ptr_nonnull(strstr(s.path, "checkpoints/step-000000006"));
+    i = info_of(r);
+    ck_assert(i.step == 6 && i.is_finished && i.pages == 2);
+    ck_assert_ptr_nonnull(cm_run_trainer(r));
+    ck_assert_int_eq(lines_of("run/log.jsonl"), 6);
+    ck_assert(exists("run/samples/step-000000003.png") && exists("run/samples/step-000000006.png"));
+    ck_assert(contains("run/checkpoints/LATEST", "step-000000006"));
+    ck_assert(contains("run/config.json", "\"sample_rows\": 2") && contains("run/config.json", "\"steps\": 6"));
+    OK(cm_run_execute(r, 6, look, &s)); /* again: nothing is left to do */
+    ck_assert_int_eq(s.steps, 6);
+    cm_run_free(r);
+    r = loaded("run", NULL, NULL);
+    OK(cm_run_begin(r));
+    OK(cm_run_begin(r));
+    ck_assert(info_of(r).is_finished);
+    cm_run_free(r);
+}
+END_TEST
+
+/* Every file of two directories. */
+static void same_files(const char *a, const char *b)
+{
+    char command[3 * PATH];
+    snprintf(command, sizeof command, "diff -r %s/%s/checkpoints %s/%s/checkpoints", dir, a, dir, b);
+    ck_assert_int_eq(system(command), 0);
+    snprintf(command, sizeof command,
+             "for r in %s %s; do sed 's/, \"img_per_s.*//' %s/$r/log.jsonl >%s/$r.log; done; cmp %s/%s.log %s/%s.log",
+             a, b, dir, dir, dir, a, dir, b);
+    ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(the_same_bytes_in_pieces)
+{
+    cm_run *r = made(options("9"), "whole");
+    OK(cm_run_execute(r, 9, NULL, NULL));
+    cm_run_free(r);
+    r = made(options("9"), "parts");
+    OK(cm_run_execute(r, 2, NULL, NULL));
+    OK(cm_run_execute(r, 4, NULL, NULL));
+    seen s = {.stop_at = 6};
+    FAILS(cm_run_execute(r, 9, look, &s), CM_ERR_CANCELLED, "stopped after step 6");
+    cm_run_free(r);
+    FILE *log = fopen(in_dir("parts/log.jsonl"), "a"); /* as after a power failure */
+    fputs("{\"step\": 7, \"ima", log);
+    fclose(log);
+    r = loaded("parts", NULL, NULL);
+    OK(cm_run_execute(r, 9, NULL, NULL));
+    cm_run_free(r);
+    same_files("whole", "parts");
+}
+END_TEST
+
+/* A network and pictures that the caller has already; the run keeps the model. */
+START_TEST(handles)
+{
+    cm_run_options *o;
+    cm_model *model;
+    cm_dataset *data;
+    cm_dataset_options d;
+    size_t smoke = 0;
+    cm_dataset_options_init(&d, sizeof d);
+    OK(cm_dataset_open(NULL, dir, &d, &data));
+    while (strcmp(cm_train_preset_name(smoke), "smoke") != 0) smoke++;
+    OK(cm_model_create(NULL, cm_train_preset_config(smoke), 0, &model));
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_inputs(o, model, NULL, data));
+    cm_model_free(model);
+    set(o, "steps", "2");
+    set(o, "batch", "4");
+    set(o, "data", dir);
+    FAILS(cm_run_options_check(o), CM_ERR_ARGUMENT, "data has no effect beside the data set");
+    cm_run_options_free(o);
+    OK(cm_model_create(NULL, cm_train_preset_config(smoke), 0, &model));
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_inputs(o, model, NULL, data));
+    cm_model_free(model);
+    set(o, "steps", "2");
+    set(o, "batch", "4");
+    cm_run *r, *other;
+    OK(cm_run_create(o, in_dir("run"), &r));
+    FAILS(cm_run_create(o, in_dir("other"), &other), CM_ERR_STATE, "already");
+    FAILS(cm_run_options_set(o, "steps", "3"), CM_ERR_STATE, "make others");
+    cm_run_options_free(o);
+    OK(cm_run_execute(r, 2, NULL, NULL));
+    OK(cm_trainer_model(cm_run_trainer(r), CM_WEIGHTS_ONLINE, 0, &model));
+    cm_run_free(r);
+    cm_model_free(model);
+    cm_dataset_free(data);
+}
+END_TEST
+
+/* --- directories -------------------------------------------------------------------------------- */
+
+START_TEST(directories)
+{
+    cm_run *r, *second;
+    cm_run_options *o = options("2");
+    ck_assert_int_eq(mkdir(in_dir("used"), 0777), 0);
+    fclose(fopen(in_dir("used/file"), "w"));
+    ck_assert_int_eq(symlink("nowhere", in_dir("dangling")), 0);
+    FAILS(cm_run_create(o, in_dir("used"), &r), CM_ERR_IO, "not empty");
+    ck_assert_ptr_null(r);
+    FAILS(cm_run_create(o, in_dir("dangling"), &r), CM_ERR_IO, "dangling");
+    FAILS(cm_run_create(o, in_dir("no/run"), &r), CM_ERR_IO, "no/run");
+    FAILS(cm_run_create(o, in_dir("used/file"), &r), CM_ERR_IO, "Not a directory");
+    FAILS(cm_run_create(o, "", &r), CM_ERR_ARGUMENT, "empty");
+    OK(cm_run_create(o, in_dir("run"), &r));
+    cm_run_options_free(o);
+    second = made(options("2"), "run"); /* nothing is there yet */
+    OK(cm_run_begin(r));
+    FAILS(cm_run_begin(second), CM_ERR_IO, "not empty");
+    cm_run_free(second);
+    second = loaded("run", NULL, NULL);
+    FAILS(cm_run_begin(second), CM_ERR_STATE, "another trainer");
+    cm_run_free(r);
+    OK(cm_run_begin(second)); /* a call that failed may be repeated */
+    cm_run_free(second);
+    r = made(options("2"), "again");
+    cm_run_free(r);
+    ck_assert(!exists("again"));
+}
+END_TEST
+
+START_TEST(continued_with_changes)
+{
+    cm_run *r = made(options("2"), "run");
+    OK(cm_run_execute(r, 2, NULL, NULL));
+    cm_run_free(r);
+    r = loaded("run", "steps", "3");
+    OK(cm_run_execute(r, 3, NULL, NULL));
+    cm_run_free(r);
+    r = loaded("run", "lr", "0.5");
+    FAILS(cm_run_begin(r), CM_ERR_ARGUMENT, "allow_changes");
+    cm_run_free(r);
+    /* Other pictures under the same name are told as that. */
+    ck_assert_int_eq(truncate(in_dir("train-labels-idx1-ubyte"), 8 + PICTURES - 1), 0);
+    ck_assert_int_eq(truncate(in_dir("train-images-idx3-ubyte"), 16 + (PICTURES - 1) * SIDE * SIDE), 0);
+    for (int i = 0; i < 2; i++) {
+        FILE *f = fopen(in_dir(i ? "train-images-idx3-ubyte" : "train-labels-idx1-ubyte"), "r+b");
+        fseek(f, 7, SEEK_SET);
+        fputc(PICTURES - 1, f);
+        fclose(f);
+    }
+    cm_run_options *o;
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_load(o, in_dir("run")));
+    set(o, "steps", "4");
+    FAILS(cm_run_create(o, in_dir("run"), &r), CM_ERR_ARGUMENT, "the data has changed");
+    set(o, "allow_changes", "1");
+    OK(cm_run_create(o, in_dir("run"), &r));
+    cm_run_options_free(o);
+    OK(cm_run_execute(r, 4, NULL, NULL));
+    cm_run_free(r);
+    FILE *f = fopen(in_dir("run/config.json"), "w");
+    fputs("{\"options\": ", f);
+    fclose(f);
+    OK(cm_run_options_create(NULL, &o));
+    FAILS(cm_run_options_load(o, in_dir("run")), CM_ERR_FORMAT, "config.json");
+    cm_run_options_free(o);
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_load(o, in_dir("nothing")));
+    FAILS(cm_run_create(o, in_dir("nothing"), &r), CM_ERR_ARGUMENT, "data is needed");
+    cm_run_options_free(o);
+}
+END_TEST
+
+/* --- stopping ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    cm_run *run;
+    cm_status status;
+    int64_t until;
+} working;
+
+static void *work(void *user)
+{
+    working *w = user;
+    w->status = cm_run_execute(w->run, w->until, NULL, NULL);
+    return NULL;
+}
+
+static void pause_for(int64_t microseconds)
+{
+    struct timespec t = {0, microseconds * 1000};
+    nanosleep(&t, NULL);
+}
+
+static void start(working *w, pthread_t *thread)
+{
+    const int64_t before = info_of(w->run).step;
+    ck_assert_int_eq(pthread_create(thread, NULL, work, w), 0);
+    while (info_of(w->run).step == before) pause_for(200);
+}
+
+static cm_run *in_signal;
+static void on_signal(int number)
+{
+    (void)number;
+    cm_run_stop(in_signal);
+}
+
+/* From another thread, from a signal, without a checkpoint; and between two calls, where it is forgotten. */
+START_TEST(stopped)
+{
+    enum { ROUNDS = 12 };
+    char name[64];
+    pthread_t thread;
+    uint64_t random = seeded(3);
+    cm_run_options *o = options("100000");
+    set(o, "checkpoint_every", "100000");
+    cm_run *r = in_signal = made(o, "run");
+    working w = {r, CM_OK, 100000};
+    ck_assert(signal(SIGUSR2, on_signal) != SIG_ERR);
+    for (int round = 0; round < ROUNDS; round++) {
+        const int how = round % 3;
+        cm_run_stop(r);
+        cm_run_cancel(r);
+        const int64_t saved = info_of(r).step;
+        start(&w, &thread);
+        pause_for(random_int(&random, 0, 5000));
+        if (how == 0) cm_run_stop(r);
+        if (how == 1) ck_assert_int_eq(pthread_kill(thread, SIGUSR2), 0);
+        if (how == 2) cm_run_cancel(r);
+        pthread_join(thread, NULL);
+        ck_assert_int_eq(w.status, CM_ERR_CANCELLED);
+        const int64_t step = info_of(r).step;
+        ck_assert(step > saved);
+        snprintf(name, sizeof name, "run/checkpoints/step-%09lld", (long long)step);
+        ck_assert_int_eq(exists(name), how != 2);
+    }
+    cm_run_free(r);
+    cm_run_stop(NULL);
+}
+END_TEST
+
+/* A page of samples that takes far longer than a stop may. */
+START_TEST(stopped_within_a_page)
+{
+    pthread_t thread;
+    cm_run_options *o = options("1000");
+    set(o, "sample_every", "1");
+    set(o, "sample_rows", "32");
+    set(o, "sample_columns", "32");
+    working w = {made(o, "run"), CM_OK, 1000};
+    start(&w, &thread);
+    pause_for(100000);
+    const time_t began = time(NULL);
+    cm_run_stop(w.run);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(w.status, CM_ERR_CANCELLED);
+    ck_assert(time(NULL) - began < 5 && exists("run/checkpoints/step-000000001"));
+    ck_assert(!exists("run/samples/step-000000001.png"));
+    cm_run_free(w.run);
+}
+END_TEST
+
+/* A run within a run's callback, and a second call from another thread. */
+static int32_t call_again(void *user, const cm_run_report *report)
+{
+    cm_run *r = user;
+    uint64_t steps;
+    cm_model *model;
+    cm_run_needs n = CM_RUN_NEEDS_INIT;
+    FAILS(cm_run_execute(r, 2, NULL, NULL), CM_ERR_STATE, "already at work");
+    FAILS(cm_run_begin(r), CM_ERR_STATE, "already at work");
+    FAILS(cm_run_estimate(r, CM_RUN_MEMORY, &n), CM_ERR_STATE, "already at work");
+    ck_assert_int_eq(info_of(r).step, report->step);
+    OK(cm_trainer_steps(cm_run_trainer(r), &steps));
+    OK(cm_trainer_model(cm_run_trainer(r), CM_WEIGHTS_ONLINE, 0, &model));
+    cm_model_free(model);
+    return 0;
+}
+
+START_TEST(one_call_at_a_time)
+{
+    pthread_t thread;
+    cm_run *r = made(options("2"), "inside");
+    OK(cm_run_execute(r, 2, call_again, r));
+    cm_run_free(r);
+    working w = {made(options("100000"), "threads"), CM_OK, 100000};
+    start(&w, &thread);
+    FAILS(cm_run_execute(w.run, 5, NULL, NULL), CM_ERR_STATE, "already at work");
+    cm_run_cancel(w.run);
+    pthread_join(thread, NULL);
+    cm_run_free(w.run);
+}
+END_TEST
+
+/* --- trouble ----------------------------------------------------------------------------------------- */
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A disk without room for a checkpoint, then for a line of the log: IO, and the run goes on afterwards. */
+START_TEST(a_full_disk)
+{
+    enum { CHECKPOINT = 10000, LINE = 1000 };
+    ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    cm_run *r = made(options("9"), "parts");
+    OK(cm_run_execute(r, 2, NULL, NULL));
+    limit_files(CHECKPOINT);
+    FAILS(cm_run_execute(r, 9, NULL, NULL), CM_ERR_IO, "File too large");
+    limit_files(RLIM_INFINITY);
+    ck_assert(contains("parts/checkpoints/LATEST", "step-000000002"));
+    OK(cm_run_execute(r, 4, NULL, NULL));
+    ck_assert_int_eq(lines_of("parts/log.jsonl"), 4);
+    limit_files(LINE);
+    FAILS(cm_run_execute(r, 9, NULL, NULL), CM_ERR_IO, "log.jsonl");
+    limit_files(RLIM_INFINITY);
+    cm_run_free(r);
+    r = loaded("parts", NULL, NULL);
+    OK(cm_run_execute(r, 9, NULL, NULL));
+    cm_run_free(r);
+    r = made(options("9"), "whole");
+    OK(cm_run_execute(r, 9, NULL, NULL));
+    cm_run_free(r);
+    same_files("whole", "parts");
+}
+END_TEST
+
+START_TEST(odd_files)
+{
+    cm_run *r = made(options("3"), "run");
+    OK(cm_run_execute(r, 1, NULL, NULL));
+    cm_run_free(r);
+    ck_assert_int_eq(unlink(in_dir("run/log.jsonl")), 0);
+    ck_assert_int_eq(mkfifo(in_dir("run/log.jsonl"), 0666), 0);
+    r = loaded("run", NULL, NULL);
+    FAILS(cm_run_begin(r), CM_ERR_IO, "a pipe");
+    ck_assert_int_eq(unlink(in_dir("run/log.jsonl")), 0);
+    fclose(fopen(in_dir("run/config.json.tmp-1-0"), "w")); /* of a run that was killed */
+    OK(cm_run_execute(r, 2, NULL, NULL));
+    ck_assert(!exists("run/config.json.tmp-1-0") && lines_of("run/log.jsonl") == 1);
+    cm_run_free(r);
+}
+END_TEST
+
+/* --- options ------------------------------------------------------------------------------------------- */
+
+START_TEST(options_refused)
+{
+    static const char *const bad[][3] = {{"size", "0", "1..65535"},
+                                         {"size", "1.5", "whole number"},
+                                         {"labels", "folders", "did you mean 'folder'"},
+                                         {"random_crop", "2", "0..1"},
+                                         {"checkpoint_every", "0", "1.."},
+                                         {"checkpoint_seconds", "-1", "number in 0.."},
+                                         {"checkpoint_seconds", "nan", "number in 0.."},
+                                         {"keep", "-1", "whole number in 0.."},
+                                         {"sample_share", "0", "0.01..100"},
+                                         {"sample_rows", "33", "1..32"},
+                                         {"log_every", "many", "whole number"},
+                                         {"log_every", "", "whole number"},
+                                         {"preset", "smok", "did you mean"},
+                                         {"learning_rate", "1", "did you mean 'lr'"},
+                                         {"steps", "-1", "steps is"}};
+    cm_run_options *o;
+    OK(cm_run_options_create(NULL, &o));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        FAILS(cm_run_options_set(o, bad[i][0], bad[i][1]), CM_ERR_ARGUMENT, bad[i][2]);
+    FAILS(cm_run_options_set(o, NULL, "1"), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_run_options_set_number(o, "keep", 0.5), CM_ERR_ARGUMENT, "keep");
+    OK(cm_run_options_set_number(o, "keep", 5));
+    OK(cm_run_options_set(o, "log_every", "2k"));
+    OK(cm_run_options_set(o, "sample_every", "5"));
+    OK(cm_run_options_set(o, "sample_share", "2.5"));
+    FAILS(cm_run_options_check(o), CM_ERR_ARGUMENT, "sample_share has no effect with sample_every");
+    cm_run_options_prefix(o, "--");
+    FAILS(cm_run_options_check(o), CM_ERR_ARGUMENT, "--sample-share has no effect with --sample-every");
+    cm_run_options_free(o);
+    static const char *const pairs[][4] = {{"network", "{}", "init", "network has no effect"},
+                                           {"network", "given", "steps", "whose network it takes"},
+                                           {"allow_changes", "1", "steps", "without resume"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        OK(cm_run_options_create(NULL, &o));
+        set(o, pairs[i][0], pairs[i][1]);
+        set(o, pairs[i][2], "5");
+        FAILS(cm_run_options_check(o), CM_ERR_ARGUMENT, pairs[i][3]);
+        cm_run_options_free(o);
+    }
+    cm_run_options_free(NULL);
+}
+END_TEST
+
+static char *json_of(cm_run_options *o)
+{
+    size_t n;
+    OK(cm_run_options_json(o, NULL, 0, &n));
+    char *text = malloc(n + 1);
+    OK(cm_run_options_json(o, text, n + 1, &n));
+    ck_assert_uint_eq(strlen(text), n);
+    return text;
+}
+
+/* What is written is read back, and the table of names is that of the header. */
+START_TEST(options_are_read_back)
+{
+    static char header[1 << 16];
+    cm_run_options *o = options("70");
+    set(o, "checkpoint_seconds", "2.5");
+    set(o, "labels", "none");
+    char *before = json_of(o);
+    cm_run_options_free(o);
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_read(o, before));
+    char *after = json_of(o);
+    ck_assert_str_eq(before, after);
+    free(after);
+    FAILS(cm_run_options_read(o, "[]"), CM_ERR_FORMAT, "no JSON object");
+    FAILS(cm_run_options_read(o, "{\"options\": {\"lr\": -1}}"), CM_ERR_ARGUMENT, "lr");
+    cm_run_options_free(o);
+    free(before);
+    FILE *f = fopen("include/consistency/run.h", "rb");
+    header[fread(header, 1, sizeof header - 1, f)] = '\0';
+    fclose(f);
+    for (size_t i = 0; cm_run_option_name(i); i++) {
+        char row[64];
+        snprintf(row, sizeof row, "\n *   %-20s", cm_run_option_name(i));
+        ck_assert_msg(strstr(header, row) != NULL, "the header's table lacks '%s'", cm_run_option_name(i));
+        ck_assert(strlen(cm_run_option_about(i)) > 5);
+    }
+}
+END_TEST
+
+#define SAME_INIT(type, MACRO)                                                                                       \
+    do {                                                                                                             \
+        type a = MACRO, b;                                                                                           \
+        type##_init(&b, sizeof b);                                                                                   \
+        ck_assert_mem_eq(&a, &b, sizeof a);                                                                          \
+    } while (0)
+
+START_TEST(structs)
+{
+    SAME_INIT(cm_run_info, CM_RUN_INFO_INIT);
+    SAME_INIT(cm_run_needs, CM_RUN_NEEDS_INIT);
+    SAME_INIT(cm_run_report, CM_RUN_REPORT_INIT);
+    cm_run *r = made(options("2"), "run");
+    cm_run_info i;
+    memset(&i, 0x55, sizeof i);
+    i.struct_size = offsetof(cm_run_info, images); /* an older program's */
+    OK(cm_run_info_get(r, &i));
+    ck_assert(i.steps == 2 && i.images == 0x5555555555555555u);
+    cm_run_free(r);
+}
+END_TEST
+
+/* --- what a run takes -------------------------------------------------------------------------------------- */
+
+START_TEST(estimates)
+{
+    cm_run_needs n = CM_RUN_NEEDS_INIT;
+    cm_run_options *o = options("1000");
+    set(o, "sample_every", "10");
+    cm_run *r = made(o, "run");
+    FAILS(cm_run_estimate(r, 0, &n), CM_ERR_ARGUMENT, "parts is 0");
+    OK(cm_run_estimate(r, CM_RUN_MEMORY, &n));
+    ck_assert(n.fits && n.bytes > 1000000 && n.bytes < n.free_bytes && n.free_of && n.seconds <= 0);
+    OK(cm_run_estimate(r, CM_RUN_TIME, &n));
+    ck_assert(n.step_seconds > 0 && n.seconds > 900 * n.step_seconds && n.sample_share > 0 && n.bytes == 0);
+    ck_assert(!exists("run"));
+    OK(cm_run_begin(r));
+    FAILS(cm_run_estimate(r, CM_RUN_MEMORY, &n), CM_ERR_STATE, "begun");
+    cm_run_free(r);
+}
+END_TEST
+
+/* Under a limit a run is refused with what would fit, and that does fit. */
+START_TEST(what_does_not_fit)
+{
+    struct rlimit limit;
+    cm_run_needs n = CM_RUN_NEEDS_INIT;
+#ifdef __SANITIZE_ADDRESS__
+    skipped("under the address sanitizer the size of the address space says nothing");
+    return;
+#endif
+    cm_run_options *o = options("2");
+    set(o, "batch", "24");
+    set(o, "microbatch", "24");
+    cm_run *r = made(o, "run");
+    OK(cm_run_estimate(r, CM_RUN_MEMORY, &n));
+    const uint64_t whole = n.bytes;
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &limit), 0);
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    ck_assert_int_eq(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    limit.rlim_cur = pages * (uint64_t)sysconf(_SC_PAGESIZE) + whole - 1000000;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    cm_status status = cm_run_estimate(r, CM_RUN_MEMORY, &n);
+    char message[512];
+    snprintf(message, sizeof message, "%s", cm_last_message());
+    limit.rlim_cur = limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    ck_assert_msg(status == CM_ERR_MEMORY && strstr(message, "ulimit -v leaves") && strstr(message, "give batch "),
+                  "%s: %s", cm_status_name(status), message);
+    ck_assert(!n.fits && n.bytes > n.free_bytes && n.batch >= 1 && n.batch < 24 && n.batch_bytes < n.free_bytes);
+    cm_run_free(r);
+}
+END_TEST
+
+/* A run of two steps and a page, from its options to its end, in a directory that is gone afterwards. */
+static cm_status whole(cm_context *context)
+{
+    char command[128];
+    cm_run_options *o = NULL;
+    cm_run *r = NULL;
+    static const char *const values[][2] = {{"preset", "smoke"},   {"batch", "4"},       {"threads", "1"},
+                                            {"sample_every", "2"}, {"sample_rows", "1"}, {"steps", "2"}};
+    cm_status status = cm_run_options_create(context, &o);
+    if (status == CM_OK) status = cm_run_options_set(o, "data", dir);
+    for (size_t i = 0; i < sizeof values / sizeof *values && status == CM_OK; i++)
+        status = cm_run_options_set(o, values[i][0], values[i][1]);
+    if (status == CM_OK) status = cm_run_create(o, in_dir("run"), &r);
+    if (status == CM_OK) status = cm_run_execute(r, 2, NULL, NULL);
+    snprintf(command, sizeof command, "rm -rf %s/run", dir);
+    char message[256];
+    snprintf(message, sizeof message, "%s", cm_last_message());
+    cm_run_free(r);
+    cm_run_options_free(o);
+    ck_assert_int_eq(system(command), 0);
+    if (status == CM_ERR_MEMORY) ck_assert_ptr_nonnull(strstr(message, "memory"));
+    return status;
+}
+
+START_TEST(allocations_fail)
+{
+    memory m;
+    cm_context *context;
+    memory_reset(&m);
+    cm_context_options co = memory_options(&m, 1);
+    OK(cm_context_create(&co, &context));
+    OK(whole(context));
+    const long idle = m.live, before = m.requests;
+    OK(whole(context));
+    const long requests = m.requests - before, tries = getenv("CHECK_LONG")    ? requests
+                                                       : getenv("CHECK_SHORT") ? 3
+                                                                               : 40;
+    for (long n = 1; n <= requests; n += requests / tries ? requests / tries : 1) {
+        memory_reset(&m);
+        m.live = idle;
+        m.fail_at = n;
+        cm_status status = whole(context);
+        ck_assert_msg(status == CM_ERR_MEMORY && m.live == idle, "request %ld of %ld failing gave %s, %ld blocks: %s",
+                      n, requests, cm_status_name(status), m.live - idle, cm_last_message());
+    }
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("run");
+    TCase *t = tcase_create("run");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 600);
+    tcase_add_test(t, a_new_run);
+    tcase_add_test(t, the_same_bytes_in_pieces);
+    tcase_add_test(t, handles);
+    tcase_add_test(t, directories);
+    tcase_add_test(t, continued_with_changes);
+    tcase_add_test(t, stopped);
+    tcase_add_test(t, stopped_within_a_page);
+    tcase_add_test(t, one_call_at_a_time);
+    tcase_add_test(t, a_full_disk);
+    tcase_add_test(t, odd_files);
+    tcase_add_test(t, options_refused);
+    tcase_add_test(t, options_are_read_back);
+    tcase_add_test(t, structs);
+    tcase_add_test(t, estimates);
+    tcase_add_test(t, what_does_not_fit);
+    tcase_add_test(t, allocations_fail);
+    suite_add_tcase(s, t);
+    return s;
+}
