@@ -679,8 +679,8 @@ class Training(unittest.TestCase):
         for text in texts:
             with open(text, encoding="utf-8") as f:
                 blocks += re.findall(r"```python\n(.*?)```", f.read(), re.S)
-        from consistency import training
-        for doc in (cm.__doc__, training.__doc__):
+        from consistency import run, training
+        for doc in (cm.__doc__, training.__doc__, run.__doc__):
             block = re.search(r"\n\n((?:    .*\n)+)", doc).group(1)
             blocks.append(re.sub("(?m)^    ", "", block))
         self.assertGreaterEqual(len(blocks), 3)
@@ -851,6 +851,77 @@ class Calls(unittest.TestCase):
             self.assertEqual(self.trainer.steps, taken + 3)
         self.assertEqual(heard, rounds)
         self.trainer.close()
+
+    def runs(self):
+        """A folder that is not the data's."""
+        if not hasattr(self, "folder"):
+            self.folder = tempfile.TemporaryDirectory()
+            self.addCleanup(self.folder.cleanup)
+        return self.folder.name
+
+    def options(self, **more):
+        return dict({"preset": "smoke", "batch": 2, "threads": 1, "sample_every": 0, "checkpoint_every": 1000}, **more)
+
+    def test_a_run(self):
+        run, seen = cm.Run(self.runs() + "/run", data=self.dir.name, **self.options(steps=6, sample_every=3, sample_rows=1)), []
+        self.assertRaises(cm.Error, run.model)
+        self.assertTrue(run.estimate()["fits"])
+        self.assertGreater(run.estimate(time=True)["seconds"], 0)
+        last = run.execute(4, progress=seen.append)
+        self.assertEqual([r["event"] for r in seen], ["step"] * 3 + ["page", "step", "checkpoint"])
+        self.assertTrue(all(r["path"] is None or os.path.exists(r["path"]) for r in seen))
+        self.assertEqual((last["step"], last["steps"], last["training"]["images"], run.step), (4, 6, 8, 4))
+        self.assertEqual(run.info["classes"], 2)
+        self.assertEqual(run.options["options"]["batch"], 2)
+        self.assertEqual(run.model().image_shape, (1, 32, 32))
+        run.close()
+        self.refused(lambda: cm.Run(self.runs() + "/none", resume=True, data=self.data, steps=2, batch=2).begin())
+        run = cm.Run(self.runs() + "/run", resume=True)
+        run.execute()
+        self.assertTrue(run.info["is_finished"])
+        run.close()
+        with cm.Run(self.runs() + "/run", resume=True, steps=7) as run:
+            run.execute()
+        with open(self.runs() + "/run/log.jsonl") as f:
+            self.assertEqual([json.loads(line)["step"] for line in f], list(range(1, 8)))
+        self.assertEqual(run_apart("from consistency import report; sys.argv[1:] = sys.argv[1:]; "
+                                   "import runpy; runpy.run_module('consistency.report', run_name='__main__')",
+                                   self.runs() + "/run").returncode, 0)
+        with self.assertRaisesRegex(cm.Error, "did you mean 'lr'"):
+            cm.Run(self.runs() + "/x", data=self.dir.name, learning_rate=1)
+        self.assertIn("checkpoint_seconds", cm.run_options())
+
+    def test_a_run_of_handles(self):
+        data = cm.Dataset(self.dir.name, channels=1)
+        run = cm.Run(self.runs() + "/run", model=self.model, data=data, **self.options(steps=2))
+        self.refused(data.close)
+        run.execute()
+        run.close()
+        data.close()
+        config = dict(cm.presets()["smoke"]["config"])
+        with cm.Run(self.runs() + "/dict", model=config, data=self.data, steps=1, batch=2, threads=1) as run:
+            run.execute()
+        self.assertRaises(ValueError, run.execute)
+
+    def test_ctrl_c_and_stops_of_a_run(self):
+        run = cm.Run(self.runs() + "/run", data=self.data, model=self.model, **self.options(steps=10**6))
+        run.begin()
+        for i in range(6):
+            timer = threading.Timer(0.05 + 0.01 * i, lambda: os.kill(os.getpid(), signal.SIGINT))
+            timer.start()
+            self.assertRaises(KeyboardInterrupt, run.execute)
+            timer.join()
+            self.assertTrue(os.path.isdir(self.runs() + "/run/checkpoints/step-%09d" % run.step))
+        before = run.step
+        with self.assertRaises(cm.Error) as e:
+            run.execute(progress=lambda r: r["step"] == before + 3)
+        self.assertEqual((e.exception.status, run.step), ("CM_ERR_CANCELLED", before + 3))
+        self.assertRaises(ZeroDivisionError, run.execute, progress=lambda r: 1 / 0)
+        ready, self.stop = threading.Event(), run.stop
+        caught = self.beside(lambda: run.execute(progress=lambda r: ready.set()), ready, lambda: self.refused(run.execute))
+        self.assertEqual(caught, ["CM_ERR_CANCELLED"])
+        self.assertTrue(os.path.isdir(self.runs() + "/run/checkpoints/step-%09d" % run.step))
+        run.close()
 
     def test_ctrl_c_within_a_step(self):
         """A step that takes seconds is cut, not waited for; so is a long read."""

@@ -82,7 +82,7 @@ cm_status cm_run_options_json(cm_run_options *options, char *text, size_t size, 
 {
     cm_text t;
     if (!options || (!text && size)) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_json: options or text is NULL");
-    CM_TRY(cm_run_options_verify(options));
+    if (!options->used) CM_TRY(cm_run_options_verify(options));
     if (data_decides(options)) CM_TRY(cm_run_open_inputs(options));
     cm_text_begin(&t, options->context);
     cm_status status = cm_run_config_write(options, &t);

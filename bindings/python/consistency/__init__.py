@@ -39,7 +39,7 @@ from ._lib import (CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOp
 from ._lib import Images as CImages
 from ._values import Array, Images
 
-__all__ = ["Model", "Sampler", "Trainer", "Dataset", "Images", "Error", "presets", "version", "build_info", "write_page",
+__all__ = ["Model", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "version", "build_info", "write_page",
            "read_image", "read_mask", "encode_image", "decode_image", "noise_level"]
 
 _METHODS = choices("methods")
@@ -615,3 +615,4 @@ def read_mask(path: Path, alpha: bool = False, size: Optional[Sequence[int]] = N
 
 
 from .training import Dataset, Trainer, presets  # noqa: E402  (they need what stands above)
+from .run import Run, run_options  # noqa: E402
