@@ -743,7 +743,7 @@ START_TEST(parts_of_resized_pictures)
         cm_part part = {random_int(&seed, 0, oh - 1), random_int(&seed, 0, ow - 1), 0, 0};
         part.height = random_int(&seed, 1, oh - (int32_t)part.y),
         part.width = random_int(&seed, 1, ow - (int32_t)part.x);
-        OK(cm_resize(context, &in, oh, ow, filter, &whole));
+        OK(cm_resize_part(context, &in, oh, ow, filter, &(cm_part){0, 0, oh, ow}, &whole));
         OK(cm_resize_part(context, &in, oh, ow, filter, &part, &piece));
         ck_assert(whole.height == oh && whole.width == ow && piece.height == part.height &&
                   piece.width == part.width);

@@ -343,8 +343,8 @@ static cm_status take_turn(const job *j, size_t done)
 static cm_status evaluate(cm_model *m, const cm_evaluation *e)
 {
     const int threads = cm_context_threads(m->context);
-    if (!m->own) CM_TRY(cm_denoiser_create(m, threads, (size_t)threads, (cm_arithmetic){0, 0}, &m->own));
-    return cm_denoiser_run(m->own, e);
+    if (!m->denoiser) CM_TRY(cm_denoiser_create(m, threads, (size_t)threads, (cm_arithmetic){0, 0}, &m->denoiser));
+    return cm_denoiser_run(m->denoiser, e);
 }
 
 /* Images first .. first + count - 1 through double buffers, as the samplers hold their state. */

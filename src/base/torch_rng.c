@@ -25,7 +25,7 @@ static void refill(cm_torch_rng *rng)
     rng->position = 0;
 }
 
-uint32_t cm_torch_u32(cm_torch_rng *rng)
+static uint32_t next_u32(cm_torch_rng *rng)
 {
     if (rng->position == 624) refill(rng);
     uint32_t y = rng->state[rng->position++];
@@ -37,13 +37,13 @@ uint32_t cm_torch_u32(cm_torch_rng *rng)
 
 static double uniform_double(cm_torch_rng *rng)
 {
-    uint64_t high = cm_torch_u32(rng), u = high << 32 | cm_torch_u32(rng);
+    uint64_t high = next_u32(rng), u = high << 32 | next_u32(rng);
     return (double)(u & 0x1fffffffffffffu) * 0x1p-53;
 }
 
 static float uniform_float(cm_torch_rng *rng)
 {
-    return (float)(cm_torch_u32(rng) & 0xffffffu) * 0x1p-24f;
+    return (float)(next_u32(rng) & 0xffffffu) * 0x1p-24f;
 }
 
 void cm_torch_uniform(cm_torch_rng *rng, size_t n, float *out)
@@ -53,7 +53,7 @@ void cm_torch_uniform(cm_torch_rng *rng, size_t n, float *out)
 
 int64_t cm_torch_below(cm_torch_rng *rng, uint32_t range)
 {
-    return cm_torch_u32(rng) % range;
+    return next_u32(rng) % range;
 }
 
 /* Fewer than 16 values: scalar pairs in double, the second one kept. */

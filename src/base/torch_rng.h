@@ -14,7 +14,6 @@ typedef struct cm_torch_rng {
 } cm_torch_rng;
 
 void cm_torch_seed(cm_torch_rng *rng, uint64_t seed);
-uint32_t cm_torch_u32(cm_torch_rng *rng);
 /* What torch.rand, torch.randn (float32, float64) and torch.randint give. */
 void cm_torch_uniform(cm_torch_rng *rng, size_t n, float *out);
 void cm_torch_normal(cm_torch_rng *rng, size_t n, float *out);

@@ -131,12 +131,6 @@ cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t heig
     return status;
 }
 
-cm_status cm_resize(cm_context *context, const cm_picture *in, int32_t height, int32_t width, int filter,
-                    cm_picture *out)
-{
-    return cm_resize_part(context, in, height, width, filter, &(cm_part){0, 0, height, width}, out);
-}
-
 static cm_status replace(cm_context *context, cm_picture *picture, int64_t height, int64_t width, int filter,
                          const cm_part *part)
 {

@@ -13,11 +13,8 @@ typedef struct cm_part {
     int32_t height, width;
 } cm_part;
 
-/* out->pixels is of the context. */
-cm_status cm_resize(cm_context *context, const cm_picture *in, int32_t height, int32_t width, int filter,
-                    cm_picture *out);
-/* A part of what that gives, the same bytes; memory for that part and for the rows of
- * the input behind it. */
+/* A part of the picture of height x width that `in` becomes, in memory for that part and
+ * for the rows of the input behind it; out->pixels is of the context. */
 cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t height, int64_t width, int filter,
                          const cm_part *part, cm_picture *out);
 

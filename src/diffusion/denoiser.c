@@ -144,11 +144,6 @@ size_t cm_denoiser_bytes(const cm_denoiser *d)
     return bytes;
 }
 
-const char *cm_denoiser_kernel(const cm_denoiser *d, int node, const char **scope)
-{
-    return cm_plan_kernel(d->deep.plan, node, scope);
-}
-
 /* --- one slice ------------------------------------------------------------------ */
 
 /* Where an ECT model is the identity: the network has no value there. */

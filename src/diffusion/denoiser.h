@@ -38,7 +38,5 @@ cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, c
                                size_t *activations, size_t *packed);
 
 size_t cm_denoiser_bytes(const cm_denoiser *denoiser);
-/* Kernel of the i-th node of the plan; see cm_plan_kernel. */
-const char *cm_denoiser_kernel(const cm_denoiser *denoiser, int node, const char **scope);
 
 #endif

@@ -195,7 +195,7 @@ void cm_model_release(cm_model *m)
 {
     if (!m || atomic_fetch_sub(&m->references, 1) != 1) return;
     cm_context *context = m->context;
-    cm_denoiser_free(m->own);
+    cm_denoiser_free(m->denoiser);
     cm_params_free(m->params);
     cm_free(context, m->folded);
     cm_free(context, m->sources);

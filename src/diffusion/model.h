@@ -35,8 +35,8 @@ struct cm_model {
      * and a description of each tensor in it. */
     float *block;
     cm_tensor *tensors;
-    pthread_mutex_t lock;    /* of the member below    */
-    struct cm_denoiser *own; /* for cm_model_denoise   */
+    pthread_mutex_t lock;         /* of the member below    */
+    struct cm_denoiser *denoiser; /* of cm_model_denoise */
 };
 
 /* A model of the context (NULL: one of its own) without anything in it, then everything that follows from the

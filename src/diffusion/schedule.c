@@ -10,11 +10,6 @@ double cm_karras_sigma(double i, int n, double smin, double smax, double rho)
     return pow(top + i / (n - 1) * (bottom - top), rho);
 }
 
-void cm_karras(int n, double smin, double smax, double rho, double *out)
-{
-    for (int i = 0; i < n; i++) out[i] = cm_karras_sigma(i, n, smin, smax, rho);
-}
-
 double cm_vp_sigma(double t, double beta_d, double beta_min)
 {
     return sqrt(exp(0.5 * beta_d * t * t + beta_min * t) - 1);

@@ -7,7 +7,6 @@
 /* sigma_i = (smax^(1/rho) + i/(n-1) (smin^(1/rho) - smax^(1/rho)))^rho, i =
  * 0..n-1, falling; n = 1 gives smax. */
 double cm_karras_sigma(double i, int n, double smin, double smax, double rho);
-void cm_karras(int n, double smin, double smax, double rho, double *out);
 
 /* Variance-preserving SDE: sigma(t) = sqrt(exp(bd t^2/2 + bmin t) - 1). */
 double cm_vp_sigma(double t, double beta_d, double beta_min);

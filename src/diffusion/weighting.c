@@ -1,8 +1,6 @@
 /* weighting.c - algorithms 1.4. */
 #include "diffusion/weighting.h"
 
-#include <string.h>
-
 double cm_weight(cm_weighting kind, double sigma, double sigma_data)
 {
     double snr = 1 / (sigma * sigma);
@@ -14,12 +12,4 @@ double cm_weight(cm_weighting kind, double sigma, double sigma_data)
     case CM_WEIGHT_UNIFORM: break;
     }
     return 1;
-}
-
-int cm_weighting_by_name(const char *name)
-{
-    static const char *const names[] = {"uniform", "snr", "snr+1", "karras", "truncated-snr"};
-    for (int i = 0; i < 5; i++)
-        if (strcmp(name, names[i]) == 0) return i;
-    return -1;
 }

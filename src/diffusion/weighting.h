@@ -12,7 +12,5 @@ typedef enum cm_weighting {
 
 /* With snr = sigma^-2: 1, snr, snr + 1, snr + 1/sigma_data^2, max(snr, 1). */
 double cm_weight(cm_weighting kind, double sigma, double sigma_data);
-/* By the official name ("snr+1"); -1 for others. */
-int cm_weighting_by_name(const char *name);
 
 #endif

@@ -87,7 +87,7 @@ static int in_byte_order(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-void cm_names_sort(cm_names *names)
+static void sort(cm_names *names)
 {
     if (names->count > 1) qsort(names->name, names->count, sizeof *names->name, in_byte_order);
 }
@@ -113,7 +113,7 @@ cm_status cm_directory_list(cm_context *context, const char *path, cm_names *out
     if (status == CM_OK && errno) status = cm_file_fail("list", path);
     (void)closedir(directory);
     if (status != CM_OK) cm_names_free(out);
-    else cm_names_sort(out);
+    else sort(out);
     return status;
 }
 

@@ -20,7 +20,6 @@ typedef struct cm_names {
 } cm_names;
 cm_status cm_directory_list(cm_context *context, const char *path, cm_names *out);
 cm_status cm_names_add(cm_names *names, const char *name);
-void cm_names_sort(cm_names *names);
 void cm_names_free(cm_names *names);
 
 /* "a/b" of the context. */

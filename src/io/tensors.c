@@ -100,12 +100,12 @@ void cm_tensors_close(cm_tensors *t)
 
 /* --- lists ------------------------------------------------------------------------------ */
 
-/* Room for one element more in a list that ends at `limit`. */
-static cm_status grow(const cm_tensors *t, void **list, size_t size, size_t count, size_t *room, size_t limit,
+/* Space for one element more in a list that ends at `limit`. */
+static cm_status grow(const cm_tensors *t, void **list, size_t size, size_t count, size_t *capacity, size_t limit,
                       const char *what)
 {
     if (count == limit) CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %zu %s", t->input.name, limit, what);
-    void *larger = cm_grown(t->context, *list, size, count, room);
+    void *larger = cm_grown(t->context, *list, size, count, capacity);
     if (!larger) return CM_ERR_MEMORY;
     *list = larger;
     return CM_OK;
@@ -117,7 +117,7 @@ cm_status cm_tensors_add(cm_tensors *t, const char *name, cm_tensor **out)
     if (strlen(name) > CM_TENSOR_NAME)
         CM_FAIL(CM_ERR_LIMIT, "%s: a tensor name of %zu bytes is over the limit of %d", t->input.name, strlen(name),
                 CM_TENSOR_NAME);
-    CM_TRY(grow(t, &list, sizeof *t->tensors, t->count, &t->room, CM_TENSORS_MAX, "tensors"));
+    CM_TRY(grow(t, &list, sizeof *t->tensors, t->count, &t->capacity, CM_TENSORS_MAX, "tensors"));
     t->tensors = list;
     *out = &t->tensors[t->count++];
     memset(*out, 0, sizeof **out);
@@ -129,7 +129,7 @@ cm_status cm_tensors_add(cm_tensors *t, const char *name, cm_tensor **out)
 cm_status cm_tensors_add_metadata(cm_tensors *t, const char *key, const char *value)
 {
     void *list = t->metadata;
-    CM_TRY(grow(t, &list, sizeof *t->metadata, t->metadata_count, &t->metadata_room, CM_TENSORS_MAX_METADATA,
+    CM_TRY(grow(t, &list, sizeof *t->metadata, t->metadata_count, &t->metadata_capacity, CM_TENSORS_MAX_METADATA,
                 "entries of metadata"));
     t->metadata = list;
     t->metadata[t->metadata_count++] = (cm_tensor_note){key, value};

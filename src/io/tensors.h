@@ -76,9 +76,9 @@ struct cm_tensors {
     const cm_tensor_format *format;
     cm_input input;
     cm_tensor *tensors;
-    size_t count, room;
+    size_t count, capacity;
     cm_tensor_note *metadata;
-    size_t metadata_count, metadata_room;
+    size_t metadata_count, metadata_capacity;
     void *state; /* the format's */
 };
 

@@ -269,11 +269,12 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_t
                   cm_param_source *sources, complaints *c)
 {
     const cm_param_desc *p = &graph->params[index];
-    char want[64], have[224];
-    write_shape(want, sizeof want, p->rank, p->shape);
-    write_shape(have, sizeof have, t->rank, t->shape);
+    char expected[64], found[224];
+    write_shape(expected, sizeof expected, p->rank, p->shape);
+    write_shape(found, sizeof found, t->rank, t->shape);
     const char *comma = c->mismatched.count ? ", " : "";
-    if (!same_shape(p, t)) append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, want, have);
+    if (!same_shape(p, t))
+        append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, expected, found);
     else if (!float_type(t->type))
         append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16 or F16)", comma, t->name,
                cm_tensor_type_name(t->type));

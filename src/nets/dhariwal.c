@@ -29,10 +29,10 @@ static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inpu
     return cm_silu(g, e);
 }
 
-static cm_value block(dhariwal *u, const char *half, int32_t side, const char *what, cm_value x, int32_t out,
+static cm_value block(dhariwal *u, const char *path, int32_t side, const char *what, cm_value x, int32_t out,
                       int direction, int attention)
 {
-    return cm_edm_block(&u->f, cm_name_of("%s.%dx%d_%s", half, side, side, what).text, x, out, direction, attention);
+    return cm_edm_block(&u->f, cm_name_of("%s.%dx%d_%s", path, side, side, what).text, x, out, direction, attention);
 }
 
 static cm_value encoder(dhariwal *u, cm_value x)

@@ -11,9 +11,9 @@ typedef struct {
     int n_skips;
 } song;
 
-static cm_name at(int32_t side, const char *half, const char *what)
+static cm_name at(int32_t side, const char *path, const char *what)
 {
-    return cm_name_of("%s.%dx%d_%s", half, side, side, what);
+    return cm_name_of("%s.%dx%d_%s", path, side, side, what);
 }
 
 /* e = SiLU(map_layer1(SiLU(map_layer0(time + label + augment)))) */

@@ -27,9 +27,10 @@ static void check_karras(const golden_file *f, golden_result *r)
         golden_members(r, "karras_cases", c, known);
         int n = (int)json_integer_value(json_object_get(c, "n"));
         double *sigma = calloc((size_t)n + 1, sizeof *sigma);
-        cm_karras(n, json_number_value(json_object_get(c, "sigma_min")),
-                  json_number_value(json_object_get(c, "sigma_max")), json_number_value(json_object_get(c, "rho")),
-                  sigma);
+        for (int j = 0; j < n; j++)
+            sigma[j] = cm_karras_sigma(j, n, json_number_value(json_object_get(c, "sigma_min")),
+                                       json_number_value(json_object_get(c, "sigma_max")),
+                                       json_number_value(json_object_get(c, "rho")));
         (void)snprintf(name, sizeof name, "karras.%d", (int)json_integer_value(json_object_get(c, "i")));
         golden_compare_with(f, r, name, (size_t)n + 1, sigma);
         free(sigma);
@@ -105,7 +106,7 @@ static void check_weights(const golden_file *f, golden_result *r, const double *
     double *w = calloc(n, sizeof *w);
     for (size_t k = 0; k < 5; k++) {
         char name[64];
-        int kind = cm_weighting_by_name(names[k]);
+        int kind = golden_weighting(names[k]);
         for (size_t i = 0; i < n; i++) w[i] = cm_weight((cm_weighting)kind, sigma[i], 0.5);
         (void)snprintf(name, sizeof name, "weight.%s", names[k]);
         golden_compare_with(f, r, name, n, w);

@@ -35,6 +35,8 @@ void golden_compare(golden_result *r, const char *what, double deviation, double
 
 /* A tensor as doubles / int64 (malloc'ed); NULL when absent. */
 double *golden_read(const golden_file *f, const char *name, size_t *count);
+/* A weighting by the name that the references give it ("snr+1"); -1 for others. */
+int golden_weighting(const char *name);
 /* Every member of the metadata has to be read by one of these, else the file
  * fails: a number that is passed over is a case that was not tried. */
 /* As text, NULL when absent; as JSON (json_decref it). */

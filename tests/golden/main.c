@@ -94,6 +94,14 @@ json_t *golden_json(const golden_file *f, const char *key)
     return value ? value : json_string(text); /* plain text entries */
 }
 
+int golden_weighting(const char *name)
+{
+    static const char *const names[] = {"uniform", "snr", "snr+1", "karras", "truncated-snr"};
+    for (int i = 0; i < 5; i++)
+        if (strcmp(name, names[i]) == 0) return i;
+    return -1;
+}
+
 double golden_value(const json_t *v)
 {
     const char *text = json_string_value(v);

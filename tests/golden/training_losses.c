@@ -34,7 +34,7 @@ static void one_loss(const golden_file *f, golden_result *r, const cm_objective 
     cm_objective_settings s = settings_of(f, o, side);
     s.scales = (int32_t)number(f, "num_scales", 18);
     s.distance.metric = name_index(cm_metric_names, metric);
-    s.weighting = cm_weighting_by_name(weighting);
+    s.weighting = golden_weighting(weighting);
     s.ode = name_index(cm_ode_names, text(f, "solver", solver, sizeof solver));
     memset(t->gradient, 0, sizeof t->gradient);
     if (s.distance.metric < 0 || s.weighting < 0 || s.ode < 0 ||
