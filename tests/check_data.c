@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -84,7 +85,7 @@ static cm_dataset_options in_order(void)
 static int value_at(cm_dataset *d, uint64_t position, int32_t *label)
 {
     static float image[3 * 64 * 64];
-    OK(cm_dataset_read(d, position, 1, image, label));
+    OK(read_floats(d, position, 1, image, label));
     return (int)lround(((double)image[0] + 1) * 127.5);
 }
 
@@ -259,7 +260,7 @@ START_TEST(bad_pictures_are_left_out)
     cm_dataset_free(d);
     o.stop_on_bad = 1;
     OK(cm_dataset_open(context, in_dir("bad"), &o, &d));
-    FAILS(cm_dataset_read(d, 1, 1, image, NULL), CM_ERR_FORMAT, "p4.png");
+    FAILS(read_floats(d, 1, 1, image, NULL), CM_ERR_FORMAT, "p4.png");
     cm_dataset_free(d);
     cm_context_free(context);
     ck_assert_int_eq(mkdir(in_dir("allbad"), 0777), 0);
@@ -488,7 +489,7 @@ START_TEST(idx)
     d = open_set(dir, &o); /* a folder that holds them */
     cm_dataset_info i = info_of(d);
     ck_assert(i.images == 3 && i.channels == 1 && i.height == 32 && i.classes == 10);
-    OK(cm_dataset_read(d, 2, 1, x, &label));
+    OK(read_floats(d, 2, 1, x, &label));
     ck_assert_int_eq(label, 9);
     ck_assert(x[0] == -1 && x[2 * 32 + 2] == 200 / 127.5f - 1 && x[31 * 32] == -1);
     cm_dataset_free(d);
@@ -524,7 +525,7 @@ START_TEST(cifar)
     write_bytes(in_dir("data_batch_2.bin"), records, sizeof records);
     d = open_set(dir, &o);
     ck_assert_uint_eq(info_of(d).images, 4);
-    OK(cm_dataset_read(d, 2, 1, x, &label));
+    OK(read_floats(d, 2, 1, x, &label));
     ck_assert(label == 4 && x[0] == 1 && x[1024] == -1);
     cm_dataset_free(d);
     write_bytes(in_dir("data_batch_2.bin"), records, 3074);
@@ -582,9 +583,8 @@ START_TEST(more_pictures_than_memory)
     ck_assert_int_eq(mkdir(in_dir("few"), 0777), 0);
     write_png(in_dir("few/a.png"), 50);
     cm_dataset *d = open_set(in_dir("few"), &o);
-    for (size_t i = 0; i < sizeof n / sizeof *n; i++)
-        FAILS(cm_dataset_read(d, 0, n[i], x, NULL), CM_ERR_LIMIT, "memory");
-    FAILS(cm_dataset_read(d, UINT64_MAX, 1, x, NULL), CM_ERR_ARGUMENT, "position");
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) FAILS(read_floats(d, 0, n[i], x, NULL), CM_ERR_LIMIT, "memory");
+    FAILS(read_floats(d, UINT64_MAX, 1, x, NULL), CM_ERR_ARGUMENT, "position");
     cm_dataset_free(d);
 }
 END_TEST
@@ -613,9 +613,9 @@ START_TEST(containers_cut_short)
             const char *file = in_dir(i == 3 ? "cut/a.png" : names[i]);
             unsigned char *kept = read_bytes(file, &whole);
             OK(cm_dataset_open(NULL, in_dir(names[i]), &o, &d));
-            OK(cm_dataset_read(d, 0, 1, x, NULL));
+            OK(read_floats(d, 0, 1, x, NULL));
             ck_assert_int_eq(truncate(file, left == 2 ? 40 : left), 0);
-            cm_status status = cm_dataset_read(d, 0, 1, x, NULL);
+            cm_status status = read_floats(d, 0, 1, x, NULL);
             /* libzip keeps the bytes of so small a file */
             ck_assert_msg(status == CM_ERR_IO || (i == 1 && status == CM_OK) || (i == 3 && status == CM_ERR_FORMAT),
                           "%s: %s: %s", names[i], cm_status_name(status), cm_last_message());
@@ -673,10 +673,10 @@ START_TEST(crops)
     d = open_set(in_dir("wide"), &o);
     int differ = 0;
     for (uint64_t p = 1; p < 6; p++) {
-        OK(cm_dataset_read(d, 0, 1, a, NULL));
-        OK(cm_dataset_read(d, p, 1, b, NULL));
+        OK(read_floats(d, 0, 1, a, NULL));
+        OK(read_floats(d, p, 1, b, NULL));
         differ += memcmp(a, b, sizeof a) != 0;
-        OK(cm_dataset_read(d, 0, 1, b, NULL));
+        OK(read_floats(d, 0, 1, b, NULL));
         ck_assert_mem_eq(a, b, sizeof a);
     }
     ck_assert_int_ge(differ, 3);
@@ -687,6 +687,75 @@ START_TEST(crops)
 END_TEST
 
 /* A buffer made for what a network takes and a set cut otherwise: nothing is written. */
+/* The same pictures as floats and as bytes, in every layout; nothing beside them is touched. */
+START_TEST(reads_of_any_layout)
+{
+    enum { N = 2, SIDE = 16, WIDE = 40, ROWS = 20, PIXEL = 4 };
+    cm_dataset_options o = in_order();
+    static float want[N * 3 * SIDE * SIDE], floats[N * 3 * SIDE * SIDE];
+    static uint8_t screen[N * ROWS * WIDE * PIXEL], planar[N * 3 * SIDE * SIDE];
+    make_folder("layouts");
+    cm_dataset *d = open_set(in_dir("layouts"), &o);
+    OK(read_floats(d, 1, N, want, NULL));
+    /* Blue, green, red and something else, bottom up. */
+    memset(screen, 99, sizeof screen);
+    cm_images out = cm_images_u8(N, SIDE, SIDE, 3, screen + (18 * WIDE + 5) * PIXEL + 2);
+    out.image_stride = ROWS * WIDE * PIXEL, out.row_stride = -WIDE * PIXEL;
+    out.pixel_stride = PIXEL, out.channel_stride = -1;
+    OK(cm_dataset_read(d, 1, &out, NULL));
+    size_t same = 0;
+    for (int i = 0; i < N * ROWS * WIDE * PIXEL; i++) {
+        int n = i / (ROWS * WIDE * PIXEL), y = 18 - i / (WIDE * PIXEL) % ROWS, x = i / PIXEL % WIDE - 5;
+        int c = 2 - i % PIXEL, inside = y >= 0 && y < SIDE && x >= 0 && x < SIDE && c >= 0;
+        float v = inside ? want[((n * 3 + c) * SIDE + y) * SIDE + x] : 0;
+        if (inside) ck_assert_float_eq((float)screen[i] / 127.5f - 1.0f, v);
+        else ck_assert_uint_eq(screen[i], 99);
+        same += (size_t)inside;
+    }
+    ck_assert_uint_eq(same, N * 3 * SIDE * SIDE);
+    out = cm_images_u8(N, SIDE, SIDE, 3, planar);
+    out.layout = CM_LAYOUT_PLANAR;
+    OK(cm_dataset_read(d, 1, &out, NULL));
+    for (int i = 0; i < N * 3 * SIDE * SIDE; i++) ck_assert_float_eq((float)planar[i] / 127.5f - 1.0f, want[i]);
+    out = cm_images_f32(N, 3, SIDE, SIDE, floats);
+    out.layout = CM_LAYOUT_INTERLEAVED;
+    OK(cm_dataset_read(d, 1, &out, NULL));
+    for (int i = 0; i < N * 3 * SIDE * SIDE; i++)
+        ck_assert_float_eq(floats[i],
+                           want[(i / (3 * SIDE * SIDE) * 3 + i % 3) * SIDE * SIDE + i / 3 % (SIDE * SIDE)]);
+    out.image_stride = 4;
+    FAILS(cm_dataset_read(d, 1, &out, NULL), CM_ERR_ARGUMENT, "same bytes");
+    cm_dataset_free(d);
+}
+END_TEST
+
+START_TEST(choices_refused)
+{
+    cm_dataset_options init, macro = CM_DATASET_OPTIONS_INIT;
+    cm_dataset_info info, macro_info = CM_DATASET_INFO_INIT;
+    cm_dataset *d;
+    cm_dataset_options_init(&init, sizeof init);
+    cm_dataset_info_init(&info, sizeof info);
+    ck_assert(memcmp(&init, &macro, sizeof init) == 0 && memcmp(&info, &macro_info, sizeof info) == 0);
+    make_folder("choices");
+    const struct {
+        const char *name;
+        size_t at;
+        int32_t last;
+    } choices[] = {{"random_crop", offsetof(cm_dataset_options, random_crop), CM_CROP_RANDOM},
+                   {"labels", offsetof(cm_dataset_options, labels), CM_LABELS_PREFIX},
+                   {"stop_on_bad", offsetof(cm_dataset_options, stop_on_bad), CM_BAD_STOP},
+                   {"shuffle", offsetof(cm_dataset_options, shuffle), CM_SHUFFLE_NO}};
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        for (int wrong = 0; wrong < 2; wrong++) {
+            cm_dataset_options o = CM_DATASET_OPTIONS_INIT;
+            int32_t value = wrong ? choices[i].last + 1 : -1;
+            memcpy((char *)&o + choices[i].at, &value, sizeof value);
+            FAILS(cm_dataset_open(NULL, in_dir("choices"), &o, &d), CM_ERR_ARGUMENT, choices[i].name);
+        }
+}
+END_TEST
+
 START_TEST(sized_reads)
 {
     cm_dataset_options o = in_order();
@@ -697,13 +766,20 @@ START_TEST(sized_reads)
     make_folder("sized");
     cm_dataset *d = open_set(in_dir("sized"), &o);
     *end = 5;
-    FAILS(cm_dataset_read_sized(d, 1, 1, images, 3 * 8 * 8, &label), CM_ERR_SHAPE,
-          "room for 192 values, but 1 images of 3 x 16 x 16");
-    FAILS(cm_dataset_read_sized(d, 1, 2, images, 3 * 16 * 16, &label), CM_ERR_SHAPE, "2 images of 3 x 16 x 16");
-    FAILS(cm_dataset_read_sized(d, 1, SIZE_MAX / 3 * 2, images, 0, &label), CM_ERR_SHAPE, "room for 0 values");
-    FAILS(cm_dataset_read_sized(NULL, 1, 1, images, 3 * 16 * 16, &label), CM_ERR_ARGUMENT, "NULL");
+    cm_images out = cm_images_f32(1, 3, 8, 8, images);
+    FAILS(cm_dataset_read(d, 1, &out, &label), CM_ERR_SHAPE,
+          "is 3 x 8 x 8 (channels, height, width), expected 3 x 16 x 16");
+    out = cm_images_f32(SIZE_MAX / 3 * 2, 3, 16, 16, images);
+    FAILS(cm_dataset_read(d, 1, &out, &label), CM_ERR_LIMIT, "memory");
+    out.n = 0;
+    FAILS(cm_dataset_read(d, 1, &out, &label), CM_ERR_ARGUMENT, "0 images");
+    out.n = 1, out.channels = 1;
+    FAILS(cm_dataset_read(d, 1, &out, &label), CM_ERR_SHAPE, "1 x 16 x 16");
+    out.channels = 3;
+    FAILS(cm_dataset_read(NULL, 1, &out, &label), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_dataset_read(d, 1, NULL, &label), CM_ERR_ARGUMENT, "NULL");
     ck_assert(images[0] == 0 && label == 77);
-    OK(cm_dataset_read_sized(d, 1, 1, images, 3 * 16 * 16, &label));
+    OK(cm_dataset_read(d, 1, &out, &label));
     ck_assert(images[0] != 0 && *end == 5 && label != 77);
     /* ... and the comparison that comes before a trainer. */
     OK(cm_train_options_create(NULL, &t));
@@ -778,7 +854,7 @@ START_TEST(thin_pictures)
             OK(write_picture(NULL, in_dir("thin/a.png"), 1, lying ? 1 : LONG, lying ? LONG : 1, pixels, 0, 1));
             OK(cm_context_create(&co, &context));
             OK(cm_dataset_open(context, in_dir("thin"), &o, &d));
-            OK(cm_dataset_read(d, 0, 1, image, NULL));
+            OK(read_floats(d, 0, 1, image, NULL));
             if (!random)
                 for (int i = 0; i < SIDE * SIDE; i++) ck_assert(fabs((double)image[i] - (100 / 127.5 - 1)) < 0.01);
             ck_assert_msg(m.peak < 4 << 20, "lying %d, random %d: %lld bytes", lying, random, m.peak);
@@ -832,27 +908,27 @@ START_TEST(trouble_is_no_damage)
     make_folder("trouble");
     OK(cm_context_create(&co, &context));
     OK(cm_dataset_open(context, in_dir("trouble"), &o, &d));
-    OK(cm_dataset_read(d, 0, 6, want, NULL));
+    OK(read_floats(d, 0, 6, want, NULL));
     descriptors(0);
-    cm_status status = cm_dataset_read(d, 0, 6, got, NULL);
+    cm_status status = read_floats(d, 0, 6, got, NULL);
     descriptors(1);
     ck_assert_msg(status == CM_ERR_IO && strstr(cm_last_message(), "Too many open files"), "%s", cm_last_message());
     for (size_t i = 0; i < 3; i++) {
         ck_assert_int_eq(rename(in_dir(away[i]), in_dir("elsewhere")), 0);
-        FAILS(cm_dataset_read(d, 0, 6, got, NULL), CM_ERR_IO, ".png");
+        FAILS(read_floats(d, 0, 6, got, NULL), CM_ERR_IO, ".png");
         ck_assert_int_eq(rename(in_dir("elsewhere"), in_dir(away[i])), 0);
     }
     status = CM_ERR_MEMORY;
     for (long k = 1; status != CM_OK && k < 1000; k++) {
         m.requests = 0, m.fail_at = k;
-        status = cm_dataset_read(d, 0, 6, got, NULL);
+        status = read_floats(d, 0, 6, got, NULL);
         m.fail_at = 0;
         ck_assert_msg(status == CM_OK || status == CM_ERR_MEMORY, "request %ld: %s", k, cm_last_message());
     }
     ck_assert_int_eq(status, CM_OK);
     ck_assert_uint_eq(info_of(d).bad, 0);
     memset(got, 0, sizeof got);
-    OK(cm_dataset_read(d, 0, 6, got, NULL));
+    OK(read_floats(d, 0, 6, got, NULL));
     ck_assert_mem_eq(want, got, sizeof want);
     cm_dataset_free(d);
     cm_context_free(context);
@@ -1334,12 +1410,12 @@ START_TEST(archives_cut_in_use)
         const char *path = contain(how, "in_use", parts, 3);
         unsigned char *all = read_bytes(path, &size);
         cm_dataset *d = hearing(path);
-        OK(cm_dataset_read(d, 2, 1, want, NULL));
+        OK(read_floats(d, 2, 1, want, NULL));
         for (size_t cut = 0; cut <= a; cut += a / 2) { /* the third picture lies behind */
             ck_assert_int_eq(truncate(path, (off_t)cut), 0);
-            FAILS(cm_dataset_read(d, 2, 1, got, NULL), CM_ERR_IO, "in_use");
+            FAILS(read_floats(d, 2, 1, got, NULL), CM_ERR_IO, "in_use");
             write_bytes(path, all, size);
-            OK(cm_dataset_read(d, 2, 1, got, NULL));
+            OK(read_floats(d, 2, 1, got, NULL));
             ck_assert_mem_eq(want, got, sizeof want);
         }
         ck_assert_uint_eq(info_of(d).bad, 0);
@@ -1751,6 +1827,8 @@ Suite *make_suite(void)
     tcase_add_test(t, trouble_is_no_damage);
     tcase_add_test(t, opening_without_descriptors);
     tcase_add_test(t, sized_reads);
+    tcase_add_test(t, reads_of_any_layout);
+    tcase_add_test(t, choices_refused);
     tcase_add_test(t, names_of_files);
     tcase_add_test(t, system_files_are_no_data);
     tcase_add_test(t, other_formats_are_counted);

@@ -1279,7 +1279,7 @@ START_TEST(one_call_at_a_time)
         FAILS(cm_trainer_step(t, images, NULL, NULL), CM_ERR_STATE, "already running");
         FAILS(cm_trainer_run(t, d, 5, NULL, NULL), CM_ERR_STATE, "already running");
         FAILS(cm_trainer_run(other, d, 5, NULL, NULL), CM_ERR_STATE, "this data set is already running");
-        FAILS(cm_dataset_read(d, 0, 1, images, NULL), CM_ERR_STATE, "this data set is already running");
+        FAILS(read_floats(d, 0, 1, images, NULL), CM_ERR_STATE, "this data set is already running");
         OK(cm_trainer_steps(t, &taken));
         OK(cm_trainer_bytes(t, &bytes));
         cm_dataset_info_init(&info, sizeof info);
@@ -1319,7 +1319,7 @@ static int32_t from_the_callback(void *user, const cm_train_report *report)
     FAILS(cm_trainer_step(t, images, NULL, NULL), CM_ERR_STATE, "in its callbacks only those");
     FAILS(cm_trainer_run(t, r->dataset, 99, NULL, NULL), CM_ERR_STATE, "already running");
     FAILS(cm_trainer_resume(t, in_dir("inside"), NULL, 0), CM_ERR_STATE, "already running");
-    FAILS(cm_dataset_read(r->dataset, 0, 1, images, NULL), CM_ERR_STATE, "already running");
+    FAILS(read_floats(r->dataset, 0, 1, images, NULL), CM_ERR_STATE, "already running");
     if (report->step == 3) cm_trainer_cancel(t);
     return 0;
 }

@@ -1,5 +1,16 @@
 /* dataset.h - pictures and their classes, by number and in training order.
  *
+ *     cm_dataset *set = NULL;
+ *     cm_dataset_options options = CM_DATASET_OPTIONS_INIT;
+ *     options.height = options.width = 64;
+ *     float *values = (float *)malloc(sizeof(float) * 16 * 3 * 64 * 64);
+ *     int32_t labels[16];
+ *     cm_images images = cm_images_f32(16, 3, 64, 64, values);
+ *     cm_status status = cm_dataset_open(NULL, "pictures", &options, &set);
+ *     if (status == CM_OK) status = cm_dataset_read(set, 0, &images, labels);
+ *     if (status != CM_OK) fprintf(stderr, "%s\n", cm_last_message());
+ *     cm_dataset_free(set);
+ *
  * What a path is, is found from its content:
  *   a folder     JPEG and PNG files at any depth, in byte order of their names level
  *                by level
@@ -73,7 +84,7 @@
 #ifndef CONSISTENCY_DATASET_H
 #define CONSISTENCY_DATASET_H
 
-#include "base.h"
+#include "image.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -82,24 +93,50 @@ extern "C" {
 typedef struct cm_dataset cm_dataset;
 
 typedef enum cm_label_rule {
-    CM_LABELS_AUTO = 0, /* as above                                            */
-    CM_LABELS_NONE = 1,
-    CM_LABELS_FOLDER = 2, /* the innermost folder; ARGUMENT for pictures in none */
-    CM_LABELS_PREFIX = 3  /* the file name up to the first "_", all of it without */
+    CM_LABELS_AUTO = 0,   /* the rules above                                                   */
+    CM_LABELS_NONE = 1,   /* no classes                                                        */
+    CM_LABELS_FOLDER = 2, /* the innermost folder; ARGUMENT for a picture that is in none      */
+    CM_LABELS_PREFIX = 3  /* the file name up to the first "_", all of it without one          */
 } cm_label_rule;
+
+/* Which part of a picture becomes an image.  The picture is scaled first: halved by a box
+ * filter while its short side is at least twice what is wanted, then by a bicubic one. */
+typedef enum cm_crop {
+    CM_CROP_CENTER = 0, /* the short side becomes the image's, the middle is cut out           */
+    CM_CROP_RANDOM = 1  /* the image is 80 to 100 % of the short side, somewhere: a function of
+                           the seed and the position                                           */
+} cm_crop;
+
+/* What happens to a picture that is damaged. */
+typedef enum cm_bad_pictures {
+    CM_BAD_SKIP = 0, /* it is named in the log, counted, and the next one is taken             */
+    CM_BAD_STOP = 1  /* the call that meets it fails                                           */
+} cm_bad_pictures;
+
+typedef enum cm_shuffle {
+    CM_SHUFFLE_DEFAULT = 0, /* YES */
+    CM_SHUFFLE_YES = 1,     /* another order in every epoch */
+    CM_SHUFFLE_NO = 2       /* the order of the set, again and again */
+} cm_shuffle;
 
 typedef struct cm_dataset_options {
     uint32_t struct_size;
-    int32_t channels;      /* 1 or 3; 0 = 3 (idx files: 1).  1 and pictures in colour:
-                              a warning                                              */
-    int32_t height, width; /* of the images given out; equal; 0 = those of the first  */
-    int32_t random_crop;   /* 1: random crops of 80 to 100 % instead of the centre    */
-    int32_t labels;        /* cm_label_rule                                           */
-    int32_t stop_on_bad;   /* 1: a damaged picture is an error; default: it is named in
-                              the log, counted, and the next one taken                 */
-    int32_t shuffle;       /* 0 or 1 = yes, 2 = in order                              */
-    uint64_t seed;         /* of the order and the crops                              */
+    int32_t channels;    /* of the images: 1 or 3; 0 = 3, of idx files 1.  One channel of pictures
+                            in colour is their luminance, and a warning                        */
+    int32_t height;      /* of the images, 1..65535; equal to width; 0 = the width, or the short
+                            side of the first picture                                          */
+    int32_t width;       /* likewise; other than the pictures' an error for idx, CIFAR-10, npz   */
+    int32_t random_crop; /* cm_crop; RANDOM is an error for idx, CIFAR-10 and npz              */
+    int32_t labels;      /* cm_label_rule                                                      */
+    int32_t stop_on_bad; /* cm_bad_pictures                                                    */
+    int32_t shuffle;     /* cm_shuffle                                                         */
+    uint64_t seed;       /* of the order and the crops                                         */
 } cm_dataset_options;
+
+/* clang-format off */
+#define CM_DATASET_OPTIONS_INIT \
+    {sizeof(cm_dataset_options), 0, 0, 0, CM_CROP_CENTER, CM_LABELS_AUTO, CM_BAD_SKIP, CM_SHUFFLE_DEFAULT, 0}
+/* clang-format on */
 CM_API void cm_dataset_options_init(cm_dataset_options *options, size_t struct_size);
 
 typedef struct cm_dataset_info {
@@ -116,28 +153,37 @@ typedef struct cm_dataset_info {
      * Borrowed. */
     const char *classes_from;
 } cm_dataset_info;
+
+/* clang-format off */
+#define CM_DATASET_INFO_INIT {sizeof(cm_dataset_info), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
+/* clang-format on */
 CM_API void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size);
 
-/* Looks at every name and cannot be cancelled: 0.6 s of a processor for a folder of 100,000
+/* Opens the set at `path`; *out is the caller's and ends with cm_dataset_free.  The call looks
+ * at every name and cannot be cancelled: it takes 0.6 s of a processor for a folder of 100,000
  * files, beside what the disk takes.
- * IO, FORMAT (what is wrong with which file), LIMIT; ARGUMENT for an empty set. */
+ * ARGUMENT: a set without pictures, an option out of range or without effect.  IO, FORMAT
+ * (the message says what is wrong with which file), LIMIT, UNSUPPORTED, MEMORY. */
 CM_API cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options,
                                  cm_dataset **out);
 CM_API void cm_dataset_free(cm_dataset *dataset);
 CM_API cm_status cm_dataset_info_get(const cm_dataset *dataset, cm_dataset_info *info);
-/* Name of class `label`, NULL past the end or where classes have no names. */
+/* The name of class `label`, borrowed from the set; NULL past the end and where classes have
+ * no names. */
 CM_API const char *cm_dataset_class_name(const cm_dataset *dataset, int32_t label);
-/* Images at positions [position, position + n): float32 n x C x H x W in [-1, 1]
- * and labels (-1 = none; may be NULL).  A damaged picture (FORMAT, LIMIT, UNSUPPORTED
- * of its content) is left out; IO, a file that cannot be opened or read (too many open
- * files, not permitted, gone, a network drive that is away), and MEMORY end the call
- * and mark nothing: once the trouble is over the same call gives the same images. */
-CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
-/* The same into a buffer that has room for `floats` values: SHAPE, with nothing
- * written, unless that is n x C x H x W of this data set.  For callers whose buffer
- * has the size that something else, such as a network, takes. */
-CM_API cm_status cm_dataset_read_sized(cm_dataset *dataset, uint64_t position, size_t n, float *images, size_t floats,
-                                       int32_t *labels);
+
+/* Reads the images at positions position .. position + out->n - 1, position below 2^62, into
+ * `out`, which has the channels, height and width of the set (cm_dataset_info) and any element
+ * type, layout and strides; and their classes into labels, which holds out->n numbers (-1 = no
+ * class) or is NULL.  Bytes are those of the scaled picture, and float32 values are u / 127.5 - 1 of
+ * them.
+ * SHAPE, with nothing written: `out` has another size.  A picture that is damaged (FORMAT,
+ * LIMIT, UNSUPPORTED of its content) is left out or ends the call, as stop_on_bad says.  IO, a
+ * file that cannot be opened or read (too many open files, not permitted, gone, a network drive
+ * that is away), and MEMORY end the call and mark nothing: once the trouble is over the same
+ * call gives the same images.  CANCELLED; STATE: another call is running.  After an error the
+ * contents of `out` and labels are unspecified. */
+CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, const cm_images *out, int32_t *labels);
 
 /* Asks a running cm_dataset_read (or cm_trainer_run over this set) to stop: from any
  * thread or signal handler.  It returns CM_ERR_CANCELLED after the picture at hand,

@@ -16,19 +16,23 @@ void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size)
     cm_options_zero(info, struct_size);
 }
 
+static cm_status check_choice(const char *name, int32_t value, int32_t last)
+{
+    if (value < 0 || value > last)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: %s is %d, expected 0..%d", name, value, last);
+    return CM_OK;
+}
+
 static cm_status check(const cm_dataset_options *o)
 {
     if (o->channels != 0 && o->channels != 1 && o->channels != 3)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: channels is %d, expected 0, 1 or 3", o->channels);
     if (o->height < 0 || o->height > 65535 || o->width < 0 || o->width > 65535)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: %d x %d, expected 0..65535", o->height, o->width);
-    if (o->random_crop < 0 || o->random_crop > 1 || o->stop_on_bad < 0 || o->stop_on_bad > 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: random_crop and stop_on_bad are 0 or 1");
-    if (o->labels < CM_LABELS_AUTO || o->labels > CM_LABELS_PREFIX)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: labels is %d, expected 0..3", o->labels);
-    if (o->shuffle < 0 || o->shuffle > 2)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: shuffle is %d, expected 0, 1 or 2", o->shuffle);
-    return CM_OK;
+    CM_TRY(check_choice("random_crop", o->random_crop, CM_CROP_RANDOM));
+    CM_TRY(check_choice("stop_on_bad", o->stop_on_bad, CM_BAD_STOP));
+    CM_TRY(check_choice("labels", o->labels, CM_LABELS_PREFIX));
+    return check_choice("shuffle", o->shuffle, CM_SHUFFLE_NO);
 }
 
 cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out)
@@ -71,17 +75,18 @@ const char *cm_dataset_class_name(const cm_dataset *d, int32_t label)
     return d && d->classes && label >= 0 && label < d->n_classes ? d->classes[label] : NULL;
 }
 
-cm_status cm_dataset_read(cm_dataset *d, uint64_t position, size_t n, float *images, int32_t *labels)
+cm_status cm_dataset_read(cm_dataset *d, uint64_t position, const cm_images *out, int32_t *labels)
 {
-    if (!d || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: dataset or images is NULL");
-    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: n is 0");
-    CM_TRY(cm_check_array("cm_dataset_read: images", n,
-                          (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width * sizeof *images));
+    cm_view view;
+    if (!d) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: dataset is NULL");
+    CM_TRY(cm_view_open("cm_dataset_read: the images", out, CM_VIEW_WRITE, &view));
+    CM_TRY(cm_view_expect("cm_dataset_read: the images", &view, (size_t)d->o.channels, (size_t)d->o.height,
+                          (size_t)d->o.width));
     if (position > UINT64_MAX / 4)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: position %llu is out of range", (unsigned long long)position);
     CM_TRY(cm_context_check_process(d->context));
     CM_TRY(cm_call_begin(&d->call, "data set"));
-    cm_status status = cm_dataset_get(d, position, n, images, labels);
+    cm_status status = cm_dataset_get(d, position, &view, labels);
     if (cm_call_end(&d->call) && status == CM_OK) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
     return status;
 }
@@ -89,17 +94,4 @@ cm_status cm_dataset_read(cm_dataset *d, uint64_t position, size_t n, float *ima
 void cm_dataset_cancel(cm_dataset *dataset)
 {
     if (dataset) cm_call_ask(&dataset->call);
-}
-
-cm_status cm_dataset_read_sized(cm_dataset *d, uint64_t position, size_t n, float *images, size_t floats,
-                                int32_t *labels)
-{
-    size_t values;
-    if (!d) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read_sized: dataset is NULL");
-    if (!cm_mul_size(n, (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width, &values) ||
-        values != floats)
-        CM_FAIL(CM_ERR_SHAPE,
-                "the buffer has room for %zu values, but %zu images of %d x %d x %d (C x H x W) are asked for",
-                floats, n, d->o.channels, d->o.height, d->o.width);
-    return cm_dataset_read(d, position, n, images, labels);
 }

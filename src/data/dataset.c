@@ -80,7 +80,7 @@ static cm_status find_size(cm_dataset *d)
         if (d->o.height && (d->o.height != h || d->o.width != w))
             CM_FAIL(CM_ERR_ARGUMENT, "a %s set gives images of %d x %d, not %d x %d", d->source->kind->name, h, w,
                     d->o.height, d->o.width);
-        if (d->o.random_crop)
+        if (d->o.random_crop == CM_CROP_RANDOM)
             CM_FAIL(CM_ERR_ARGUMENT, "random_crop has no effect on a %s set", d->source->kind->name);
         d->o.height = h, d->o.width = w;
     } else if (!d->o.height) {
@@ -144,7 +144,7 @@ static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
             CM_FAIL(CM_ERR_FORMAT, "a picture of %d x %d among those of %d x %d", p->height, p->width, s, d->o.width);
         return CM_OK;
     }
-    if (!d->o.random_crop) return cm_center_crop(d->context, p, s);
+    if (d->o.random_crop == CM_CROP_CENTER) return cm_center_crop(d->context, p, s);
     const cm_stream stream = {d->o.seed, position | 1ull << 62, 0};
     cm_stream_uniform(&stream, 3, u);
     int32_t top = (int32_t)ceil(s / 0.8), side = s + (int32_t)(u[0] * (top - s + 1));
@@ -155,20 +155,15 @@ static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
     return cm_shrink_and_cut(d->context, p, side, &part);
 }
 
-/* H x W x C bytes to planes in [-1, 1]. */
-static void to_planes(const cm_picture *p, float *out)
-{
-    size_t c = (size_t)p->channels, pixels = (size_t)p->height * (size_t)p->width;
-    for (size_t k = 0; k < c; k++)
-        for (size_t i = 0; i < pixels; i++) out[k * pixels + i] = (float)p->pixels[i * c + k] / 127.5f - 1.0f;
-}
-
-static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, float *out)
+static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, const cm_view *out)
 {
     cm_picture p;
     CM_TRY(d->source->kind->picture(d->source, i, d->o.channels, &p));
     cm_status status = cut(d, position, &p);
-    if (status == CM_OK) to_planes(&p, out);
+    if (status == CM_OK) {
+        const cm_view bytes = cm_view_bytes(1, out->height, out->width, out->channels, p.pixels);
+        cm_view_copy(&bytes, out);
+    }
     cm_free(d->context, p.pixels);
     return status;
 }
@@ -185,15 +180,15 @@ static void note_bad(cm_dataset *d, size_t i)
            d->source->names ? ", " : "", d->source->names ? d->source->names[i] : "", text);
 }
 
-static cm_status get_one(cm_dataset *d, uint64_t position, float *image, int32_t *label)
+static cm_status get_one(cm_dataset *d, uint64_t position, const cm_view *image, int32_t *label)
 {
     uint64_t n = d->source->count, epoch = position / n, at = position % n;
-    size_t i = (size_t)(d->o.shuffle == 2 ? at : cm_shuffled(d->o.seed, epoch, at, n));
+    size_t i = (size_t)(d->o.shuffle == CM_SHUFFLE_NO ? at : cm_shuffled(d->o.seed, epoch, at, n));
     for (uint64_t tries = 0; tries < n; tries++, i = (i + 1) % n) {
         cm_status status = CM_ERR_FORMAT;
         if (!(d->known_bad[i / 8] & 1 << i % 8)) {
             status = try_picture(d, position, i, image);
-            if (status != CM_OK && (!is_damage(status) || d->o.stop_on_bad == 1)) return status;
+            if (status != CM_OK && (!is_damage(status) || d->o.stop_on_bad == CM_BAD_STOP)) return status;
             if (status != CM_OK) note_bad(d, i);
         }
         if (status != CM_OK) continue;
@@ -203,12 +198,12 @@ static cm_status get_one(cm_dataset *d, uint64_t position, float *image, int32_t
     CM_FAIL(CM_ERR_FORMAT, "none of the %llu pictures can be read", (unsigned long long)n);
 }
 
-cm_status cm_dataset_get(cm_dataset *d, uint64_t position, size_t n, float *images, int32_t *labels)
+cm_status cm_dataset_get(cm_dataset *d, uint64_t position, const cm_view *out, int32_t *labels)
 {
-    size_t size = (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width;
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < out->n; k++) {
+        const cm_view image = cm_view_part(out, k, 1);
         CM_TRY(cm_call_check(&d->call));
-        CM_TRY(get_one(d, position + k, images + k * size, labels ? labels + k : NULL));
+        CM_TRY(get_one(d, position + k, &image, labels ? labels + k : NULL));
     }
     return CM_OK;
 }

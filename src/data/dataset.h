@@ -4,6 +4,7 @@
 
 #include "base/call.h"
 #include "data/source.h"
+#include "tensor/images.h"
 
 struct cm_dataset {
     cm_context *context;
@@ -21,8 +22,8 @@ struct cm_dataset {
 
 cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out);
 void cm_dataset_release(cm_dataset *dataset);
-/* Within the data set's call. */
-cm_status cm_dataset_get(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels);
+/* Within the data set's call; out has the set's sizes. */
+cm_status cm_dataset_get(cm_dataset *dataset, uint64_t position, const cm_view *out, int32_t *labels);
 
 /* Image i of n in epoch `epoch`: a permutation for each (seed, epoch). */
 uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);

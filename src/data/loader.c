@@ -30,10 +30,12 @@ struct cm_loader {
 static cm_status read_batch(cm_loader *l, int to)
 {
     const cm_dataset *d = l->dataset;
-    size_t size = (size_t)d->o.channels * (size_t)d->o.height * (size_t)d->o.width;
+    const cm_view batch =
+        cm_view_planes(l->batch, (size_t)d->o.channels, (size_t)d->o.height, (size_t)d->o.width, l->images[to], 0);
     for (size_t i = 0; i < l->batch && !atomic_load(&l->stop); i++) {
+        const cm_view image = cm_view_part(&batch, i, 1);
         CM_TRY(cm_call_check(l->call));
-        CM_TRY(cm_dataset_get(l->dataset, l->position + i, 1, l->images[to] + i * size, l->labels[to] + i));
+        CM_TRY(cm_dataset_get(l->dataset, l->position + i, &image, l->labels[to] + i));
     }
     return CM_OK;
 }

@@ -535,7 +535,7 @@ static void remark_dataset(const cm_trainer *t, const cm_dataset *d)
     int32_t classes = t->model->net.num_classes;
     if (classes && !d->labels)
         cm_log(t->context, CM_LOG_WARNING, "the network knows %d classes, but the data set has no labels", classes);
-    if (d->o.shuffle != 2 && d->o.seed != t->o.seed)
+    if (d->o.shuffle != CM_SHUFFLE_NO && d->o.seed != t->o.seed)
         cm_log(t->context, CM_LOG_INFO, "the data set is shuffled by seed %llu", (unsigned long long)d->o.seed);
 }
 

@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <consistency/dataset.h>
+#include "support/pictures.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t values = (size_t)info.channels * (size_t)info.height * (size_t)info.width;
         float *images = values < 1 << 20 ? malloc(2 * values * sizeof *images) : NULL;
         int32_t labels[2];
-        if (images) (void)cm_dataset_read(d, 0, 2, images, labels);
+        if (images) (void)read_floats(d, 0, 2, images, labels);
         free(images);
         cm_dataset_free(d);
     }

@@ -2,7 +2,7 @@
 #ifndef TESTS_PICTURES_H
 #define TESTS_PICTURES_H
 
-#include <consistency/image.h>
+#include <consistency/dataset.h>
 
 static inline cm_image_write_options write_options(int32_t quality, int32_t overwrite)
 {
@@ -74,6 +74,15 @@ static inline cm_status fit_bytes(cm_context *context, int32_t fit, uint8_t back
     const cm_images from = cm_images_u8(1, height, width, channels, pixels);
     const cm_images to = cm_images_u8(1, out_height, out_width, channels, out);
     return cm_image_fit(context, fit, background, &from, &to);
+}
+
+/* n dense float32 images of the set's own size. */
+static inline cm_status read_floats(cm_dataset *dataset, uint64_t position, size_t n, float *images, int32_t *labels)
+{
+    cm_dataset_info info = CM_DATASET_INFO_INIT;
+    cm_status status = cm_dataset_info_get(dataset, &info);
+    const cm_images out = cm_images_f32(n, info.channels, info.height, info.width, images);
+    return status == CM_OK ? cm_dataset_read(dataset, position, &out, labels) : status;
 }
 
 #endif

@@ -96,13 +96,19 @@ class Dataset(Handle):
         """Pictures found unreadable so far."""
         return int(self._info().bad)
 
-    def read(self, position: int, n: int) -> Tuple[Array, List[int]]:
-        """Images n x C x H x W in [-1, 1] and a list of labels (-1 = none) at positions of the training order."""
+    def read(self, position: int, n: int, out: Optional[Array] = None) -> Tuple[Array, List[int]]:
+        """Images n x C x H x W in [-1, 1] and a list of labels (-1 = none) at positions of the training order; into `out`
+        where it is given, a numpy array of float32 or of bytes n x H x W x C."""
         position, n = _values.integer(position, "position", 0, 2**63 - 1), _values.integer(n, "n", 1, 2**40)
-        out, pointer = _values.new((n,) + self.image_shape)
+        shape = (n,) + self.image_shape
+        if out is not None:
+            images = _values.target(out, "out", shape)
+        else:
+            out, pointer = _values.new(shape)
+            images = _values.planes(shape, pointer)
         labels = (C.c_int32 * n)()
         with Interrupt(self.cancel), self._held() as handle:
-            status = lib.cm_dataset_read(handle, position, n, pointer, labels)
+            status = lib.cm_dataset_read(handle, position, C.byref(images), labels)
         _check(status)
         return out, list(labels)
 
