@@ -30,6 +30,11 @@ $bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = jso
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
 expect 2 "none of" $bin/cm-sample $model --method onestop
 expect 2 "one model file" $bin/cm-sample
+# Every option of the help is read by something, whatever it then says of this value.
+for option in $($bin/cm-sample --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 'help|version|bench'); do
+    n=$((n + 1))
+    $bin/cm-sample $option 1 $dir/none.safetensors 2>&1 </dev/null | grep "read by nothing" && fail "$option is read by nothing"
+done
 expect 2 "needs a value" $bin/cm-sample $model --steps
 expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"

@@ -1,0 +1,138 @@
+/* sampling.c - the options of sampling, taken by name. */
+#include "sampling.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+void sampling_init(sampling *s)
+{
+    memset(s, 0, sizeof *s);
+    cm_sampler_options_init(&s->sampler, sizeof s->sampler);
+    cm_sample_options_init(&s->sample, sizeof s->sample);
+}
+
+/* The number of an entry of a list of the library. */
+static int32_t choose(const cli *c, const char *name, const char *list, const char *value)
+{
+    const char *names[64] = {NULL};
+    for (size_t i = 0; i < 63 && cm_choice_name(list, i); i++) names[i] = cm_choice_name(list, i);
+    return (int32_t)cli_choice(c, name, value, names);
+}
+
+/* Options with a whole number. */
+static int whole(sampling *s, const cli *c, const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        int32_t *out;
+        int64_t low, high;
+    } rows[] = {{"steps", &s->sample.steps, 1, 1000000},
+                {"grid", &s->sample.grid, 2, 1000000},
+                {"batch", &s->sampler.max_batch, 1, 65536},
+                {"threads", &s->sampler.threads, 1, 256}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(name, rows[i].name) == 0) {
+            *rows[i].out = (int32_t)cli_integer(c, name, value, rows[i].low, rows[i].high);
+            return 1;
+        }
+    return 0;
+}
+
+void sampling_option(sampling *s, const cli *c, const char *name, const char *value)
+{
+    cm_sample_options *o = &s->sample;
+#define IS(word) (strcmp(name, word) == 0)
+    if (whole(s, c, name, value)) return;
+    if (IS("method")) o->method = choose(c, name, "methods", value);
+    else if (IS("sigmas")) o->sigma_count = cli_list(c, name, value, s->sigmas, SAMPLING_MOST), o->sigmas = s->sigmas;
+    else if (IS("ts")) o->ts_count = cli_integers(c, name, value, 0, s->ts, SAMPLING_MOST), o->ts = s->ts;
+    else if (IS("rho")) o->rho = cli_number(c, name, value, 0.5, 1e3);
+    else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
+    else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
+    else if (IS("seed")) o->seed = cli_seed(c, name, value);
+    else if (IS("first")) o->first_index = (uint64_t)cli_integer(c, name, value, 0, INT64_MAX);
+    else if (IS("torch-noise")) o->noise_source = CM_NOISE_TORCH_IMAGE;
+    else if (IS("precision") || IS("dtype")) s->sampler.precision = choose(c, name, "precisions", value);
+    else if (IS("memory")) s->sampler.memory = choose(c, name, "memories", value);
+    else if (IS("debug")) s->sampler.debug = value;
+    else if (IS("config")) s->config = cli_json_argument(c, name, value);
+    else cli_usage_error(c, "--%s is read by nothing: please report it", name);
+#undef IS
+}
+
+size_t sampling_batch(const sampling *s)
+{
+    return s->sampler.max_batch ? (size_t)s->sampler.max_batch : 16;
+}
+
+cm_status sampling_load(const sampling *s, const char *path, cm_model **model, cm_model_info *info, double *seconds)
+{
+    cm_load_options o;
+    const double before = cli_seconds();
+    cm_load_options_init(&o, sizeof o);
+    cm_model_info_init(info, sizeof *info);
+    o.config_json = s->config;
+    cm_status status = cm_model_load(NULL, path, &o, model);
+    if (seconds) *seconds = cli_seconds() - before;
+    return status == CM_OK ? cm_model_info_get(*model, info) : status;
+}
+
+/* --- the report ------------------------------------------------------------------- */
+
+/* A fixed piece of arithmetic that says how fast this machine is right now: seconds of 2^28 dependent
+ * multiply-adds on eight chains. */
+static double yardstick(void)
+{
+    volatile float sink;
+    float v[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    double before = cli_seconds();
+    for (int i = 0; i < (1 << 25); i++)
+        for (int k = 0; k < 8; k++) v[k] = v[k] * 0.999f + 0.001f;
+    sink = v[0] + v[1] + v[2] + v[3] + v[4] + v[5] + v[6] + v[7];
+    (void)sink;
+    return cli_seconds() - before;
+}
+
+/* The most memory that the process has had. */
+static double peak_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss * 1024;
+}
+
+static void report_json(const sampling *s, const cm_sampler_info *i, const sampling_result *r)
+{
+    const double n = (double)r->count, peak = peak_bytes();
+    const int32_t precision = s->sampler.precision ? s->sampler.precision : CM_PRECISION_F32;
+    printf("{\"images\": %zu, \"seconds\": %.6f, \"seconds_per_image\": %.6f, \"images_per_second\": %.3f, "
+           "\"nfe\": %d, \"load_seconds\": %.4f, \"plan_seconds\": %.4f, \"peak_bytes\": %.0f, ",
+           r->count, r->run, r->run / n, n / r->run, r->nfe, r->load, i->plan_seconds, peak);
+    printf("\"activation_bytes\": %llu, \"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, ",
+           (unsigned long long)i->activation_bytes, (unsigned long long)i->packed_bytes, i->threads, i->max_batch);
+    printf("\"precision\": \"%s\", \"method\": \"%s\", \"yardstick_seconds\": %.4f, \"output\": ",
+           cm_choice_name("precisions", (size_t)precision), cm_choice_name("methods", (size_t)s->sample.method),
+           r->output ? 0 : yardstick());
+    if (r->output) cli_json_string(stdout, r->output);
+    else printf("null");
+    printf("}\n");
+}
+
+void sampling_report(const sampling *s, const cm_sampler *sampler, const sampling_result *r, int json)
+{
+    cm_sampler_info i = CM_SAMPLER_INFO_INIT;
+    const double n = (double)r->count;
+    (void)cm_sampler_info_get(sampler, &i);
+    if (json) {
+        report_json(s, &i, r);
+        return;
+    }
+    printf("%zu image%s in %.2f s: %.1f images/s, %.2g s each, %d network evaluation%s an image (%d thread%s)\n",
+           r->count, r->count == 1 ? "" : "s", r->run, n / r->run, r->run / n, r->nfe, r->nfe == 1 ? "" : "s",
+           i.threads, i.threads == 1 ? "" : "s");
+    if (r->output) printf("%s\n", r->output);
+    else
+        printf("loading %.3f s, planning %.3f s, peak memory %.0f MiB, yardstick %.3f s\n", r->load, i.plan_seconds,
+               peak_bytes() / 1048576, yardstick());
+}

@@ -1,0 +1,38 @@
+/* sampling.h - the options of sampling, which cm-sample and cm-edit share. */
+#ifndef SAMPLING_H
+#define SAMPLING_H
+
+#include "cli.h"
+
+enum { SAMPLING_MOST = 1024 }; /* entries of a list */
+
+typedef struct sampling {
+    cm_sampler_options sampler;
+    cm_sample_options sample;
+    const char *config;           /* JSON text for cm_load_options */
+    double sigmas[SAMPLING_MOST]; /* behind sample.sigmas          */
+    int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
+    int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
+    size_t n_cycle;
+} sampling;
+
+void sampling_init(sampling *s);
+/* Takes the option that is called `name`; one that is not of sampling is a defect of the program.  A wrong
+ * value ends the program with exit code 2. */
+void sampling_option(sampling *s, const cli *c, const char *name, const char *value);
+/* Images that are computed at a time. */
+size_t sampling_batch(const sampling *s);
+
+/* The model with --config, and what it says of itself; *seconds is what loading took, may be NULL. */
+cm_status sampling_load(const sampling *s, const char *path, cm_model **model, cm_model_info *info, double *seconds);
+
+/* What cm-sample says at its end. */
+typedef struct sampling_result {
+    size_t count; /* images                                                     */
+    int32_t nfe;
+    double load, run;   /* seconds                                              */
+    const char *output; /* what was written; NULL: nothing, it was a benchmark */
+} sampling_result;
+void sampling_report(const sampling *s, const cm_sampler *sampler, const sampling_result *r, int json);
+
+#endif
