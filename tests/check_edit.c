@@ -420,6 +420,122 @@ START_TEST(interpolation)
 }
 END_TEST
 
+/* --- pictures of any layout ---------------------------------------------------------------- */
+
+enum { LAYOUTS = 5 };
+
+/* The same pictures in another form: 1 bytes, 2 bytes in a window's buffer (B, G, R, A, bottom up), 3 floats with
+ * gaps, the channels together, 4 bytes with the channels apart. */
+static cm_images laid_out(int form, size_t n, int32_t channels, int32_t side, const float *values,
+                          unsigned char *room)
+{
+    const cm_images dense = cm_images_f32(n, channels, side, side, values);
+    cm_images v = cm_images_u8(n, side, side, channels, room);
+    if (form == 0) return dense;
+    if (form == 2) {
+        v.data = room + (side - 1) * side * 4 + 2;
+        v.image_stride = side * side * 4, v.row_stride = -side * 4, v.pixel_stride = 4, v.channel_stride = -1;
+    }
+    if (form == 3) {
+        v.dtype = CM_F32;
+        v.data = room + 1;
+        v.channel_stride = 4, v.pixel_stride = 4 * channels + 3, v.row_stride = side * v.pixel_stride + 5;
+        v.image_stride = side * v.row_stride + 7;
+    }
+    if (form == 4) v.layout = CM_LAYOUT_PLANAR;
+    OK(cm_images_convert(&dense, &v));
+    return v;
+}
+
+/* Every task gives the same results whatever holds its pictures, and touches nothing but its results. */
+START_TEST(any_layout_the_same_results)
+{
+    static float mask[3 * CPLANE], want[4 * CSIZE], got[4 * CSIZE], weights[2 * CSIZE];
+    static unsigned char room[3][64 * CSIZE], before[2][64 * CSIZE];
+    cm_model *m = load(1);
+    cm_sampler *s = sampler(m, 1, 3);
+    float *y = pictures(2, CSIZE);
+    for (int i = 0; i < 3 * CPLANE; i++) mask[i] = (float)(i / 7 % 2);
+    for (int task = 0; task < 5; task++)
+        for (int form = 0; form < LAYOUTS; form++) {
+            const int32_t side = task == 2 ? CSIDE / 2 : CSIDE;
+            cm_edit_options o = options(1, 2);
+            sampling.steps = 2;
+            memset(room, 77, sizeof room);
+            o.sigma = task >= 3 ? 2 : 0;
+            const cm_images given = laid_out(form, 2, 3, side, y, room[0]);
+            cm_images k = laid_out(form, 1, 3, CSIDE, mask, room[1]);
+            const float *values = mask;
+            if (form) { /* a mask of bytes is 255ths; one of floats is not in [-1, 1] but [0, 1] */
+                for (int i = 0; i < 3 * CPLANE; i++) weights[i] = k.dtype == CM_U8 ? 2 * mask[i] - 1 : mask[i];
+                values = weights;
+            }
+            k = laid_out(form, 1, 3, CSIDE, values, room[1]);
+            memset(room[2], 77, sizeof room[2]);
+            memcpy(before, room, sizeof before);
+            cm_images out = laid_out(form, 4, 3, CSIDE, got, room[2]);
+            memset(room[2], 77, sizeof room[2]);
+            cm_status status = task == 0   ? cm_sampler_inpaint(s, &o, &given, &k, &out)
+                               : task == 1 ? cm_sampler_colorize(s, &o, &given, &out)
+                               : task == 2 ? cm_sampler_super_resolve(s, &o, &given, &out)
+                               : task == 3 ? cm_sampler_stroke(s, &o, &given, &out)
+                                           : cm_sampler_edit(s, (o.sigma = 0, &o), NULL, &given, &k, &out);
+            OK(status);
+            ck_assert_mem_eq(room, before, sizeof before);
+            const cm_images dense = cm_images_f32(4, 3, CSIDE, CSIDE, got);
+            if (form) OK(cm_images_convert(&out, &dense));
+            if (form == 0) memcpy(want, got, sizeof want);
+            for (int i = 0; i < 4 * CSIZE; i++) {
+                float w = out.dtype == CM_U8 ? (float)byte_of(want[i]) / 127.5f - 1.0f : want[i];
+                ck_assert_msg(got[i] == w, "task %d, form %d, value %d: %g, not %g", task, form, i, (double)got[i],
+                              (double)w);
+            }
+            size_t touched = 0; /* only the values of the results are */
+            for (size_t i = 0; i < sizeof room[2]; i++) touched += room[2][i] != 77;
+            ck_assert_uint_le(touched, 4 * CSIZE * (out.dtype == CM_U8 ? 1 : 4));
+        }
+    free(y);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
+/* Results may be written over what was given; other numbers of results are refused. */
+START_TEST(results_over_what_was_given)
+{
+    static float want[2 * CSIZE], mask[CPLANE];
+    cm_model *m = load(1);
+    cm_sampler *s = sampler(m, 1, 1);
+    float *y = pictures(2, CSIZE);
+    cm_edit_options o = options(1, 1), macro = CM_EDIT_OPTIONS_INIT, init;
+    cm_edit_map map = CM_EDIT_MAP_INIT, map_init;
+    cm_edit_options_init(&init, sizeof init);
+    cm_edit_map_init(&map_init, sizeof map_init);
+    ck_assert(memcmp(&macro, &init, sizeof init) == 0 && memcmp(&map, &map_init, sizeof map) == 0);
+    sampling.steps = 2;
+    for (int i = 0; i < CPLANE; i++) mask[i] = (float)(i % 2);
+    const cm_images given = cm_images_f32(2, 3, CSIDE, CSIDE, y), k = cm_images_f32(1, 1, CSIDE, CSIDE, mask);
+    OK(cm_sampler_inpaint(s, &o, &given, &k, COLOURS(2, want)));
+    FAILS(cm_sampler_inpaint(s, &o, &given, &k, COLOURS(1, want)), CM_ERR_SHAPE, "1 results of 2 given images");
+    o.variations = 2;
+    FAILS(cm_sampler_inpaint(s, &o, &given, &k, COLOURS(2, want)), CM_ERR_SHAPE, "expected 4");
+    o.variations = 1;
+    FAILS(cm_sampler_inpaint(s, &o, &given, &k, AT(2, 1, CSIDE, want)), CM_ERR_SHAPE, "1 x 16 x 16");
+    cm_images flat = *COLOURS(2, want);
+    flat.row_stride = 4;
+    FAILS(cm_sampler_inpaint(s, &o, &given, &k, &flat), CM_ERR_ARGUMENT, "same bytes");
+    flat = *COLOURS(2, NULL);
+    FAILS(cm_sampler_run_images(s, NULL, &flat), CM_ERR_ARGUMENT, "data is NULL");
+    FAILS(cm_sampler_run_images(s, NULL, NULL), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_sampler_run_images(s, NULL, AT(2, 1, CSIDE, want)), CM_ERR_SHAPE, "1 x 16 x 16");
+    OK(cm_sampler_inpaint(s, &o, &given, &k, &given));
+    ck_assert_mem_eq(y, want, sizeof want);
+    free(y);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
 /* --- the general form ---------------------------------------------------------------------------- */
 
 static int32_t reverse(void *user, const double *in, double *out)
@@ -912,6 +1028,8 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, super_resolution_keeps_means, 0, 4);
     tcase_add_test(t, the_general_form_is_the_others);
     tcase_add_test(t, noise_is_estimated);
+    tcase_add_test(t, any_layout_the_same_results);
+    tcase_add_test(t, results_over_what_was_given);
     tcase_add_test(t, maps_refused);
     tcase_add_test(t, input_refused);
     tcase_add_test(t, alpha_is_read);

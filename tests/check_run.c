@@ -730,6 +730,73 @@ START_TEST(allocations_fail)
 }
 END_TEST
 
+/* --- freeing ------------------------------------------------------------------------------------ */
+
+/* What ends a handle must work when there is no memory at all: it does not ask the allocation hook. */
+#define FREED(call)                                                                                                  \
+    do {                                                                                                             \
+        const long before = m.requests;                                                                              \
+        call;                                                                                                        \
+        ck_assert_msg(m.requests == before, #call " asked for memory %ld times", m.requests - before);               \
+    } while (0)
+
+START_TEST(freeing_never_allocates)
+{
+    memory m;
+    memory_reset(&m);
+    cm_context_options co = memory_options(&m, 2);
+    cm_context *context;
+    OK(cm_context_create(&co, &context));
+    cm_run_options *o = options_in(context, "2");
+    cm_run *run;
+    set(o, "sample_every", "1");
+    OK(cm_run_create(o, in_dir("freed"), &run));
+    OK(cm_run_execute(run, 2, NULL, NULL));
+    cm_model *trained, *loaded;
+    OK(cm_trainer_model(cm_run_trainer(run), CM_WEIGHTS_EMA, 0, &trained));
+
+    cm_dataset_options data = CM_DATASET_OPTIONS_INIT;
+    cm_dataset *set;
+    cm_train_options *options;
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    cm_trainer *trainer;
+    OK(cm_dataset_open(context, dir, &data, &set));
+    inputs.model = trained;
+    OK(cm_train_options_create(context, &options));
+    OK(cm_train_options_set(options, "batch", "4"));
+    OK(cm_train_options_set(options, "steps", "2"));
+    OK(cm_trainer_create(&inputs, options, &trainer));
+    OK(cm_trainer_run(trainer, set, 1, NULL, NULL));
+
+    cm_sampler *sampler;
+    static float images[2 * 32 * 32];
+    OK(cm_model_load(context, "models/digits_consistency.safetensors", NULL, &loaded));
+    OK(cm_sampler_create(loaded, NULL, &sampler));
+    OK(cm_sampler_run(sampler, NULL, 2, images));
+
+    const cm_images one = cm_images_f32(1, 1, 32, 32, images);
+    cm_images picture = CM_IMAGES_INIT;
+    uint8_t *bytes;
+    size_t size;
+    OK(cm_image_encode(context, &one, NULL, &bytes, &size));
+    OK(cm_image_decode(context, bytes, size, NULL, &picture));
+
+    m.fail_at = 1, m.persistent = 1;
+    FREED(cm_image_free(context, &picture));
+    FREED(cm_bytes_free(context, bytes));
+    FREED(cm_model_free(loaded)); /* the sampler still holds it */
+    FREED(cm_sampler_free(sampler));
+    FREED(cm_train_options_free(options));
+    FREED(cm_trainer_free(trainer));
+    FREED(cm_dataset_free(set));
+    FREED(cm_model_free(trained));
+    FREED(cm_run_options_free(o));
+    FREED(cm_run_free(run));
+    FREED(cm_context_free(context));
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("run");
@@ -752,6 +819,7 @@ Suite *make_suite(void)
     tcase_add_test(t, estimates);
     tcase_add_test(t, what_does_not_fit);
     tcase_add_test(t, allocations_fail);
+    tcase_add_test(t, freeing_never_allocates);
     suite_add_tcase(s, t);
     return s;
 }

@@ -53,7 +53,8 @@ static cm_status check_options(const cm_edit *e, const cm_edit_options *o)
     if (o->fill != 0 && o->start) return no_effect(e, "fill with start NOISE");
     if (weight > 0 && e->task != &cm_edit_colorize) return no_effect(e, "luma");
     if (o->to) return no_effect(e, "to");
-    if (o->cut < 0 || o->cut > 1) CM_FAIL(CM_ERR_ARGUMENT, "option cut is %d, expected 0 or 1", o->cut);
+    if (o->cut < 0 || o->cut > CM_EDIT_CUT_YES)
+        CM_FAIL(CM_ERR_ARGUMENT, "option cut is %d, expected 0..%d", o->cut, CM_EDIT_CUT_YES);
     if (o->cut && e->task != &cm_edit_denoise) return no_effect(e, "cut");
     if (!isfinite(o->sigma) || o->sigma < 0)
         CM_FAIL(CM_ERR_ARGUMENT, "option sigma is %g, expected a finite number >= 0", o->sigma);
@@ -280,7 +281,7 @@ cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm
     e->given_n = given->n;
     e->fill = options->fill;
     e->from_noise = options->start == CM_EDIT_START_NOISE;
-    e->cut = options->cut;
+    e->cut = options->cut == CM_EDIT_CUT_YES;
     if (options->sampling) e->sampling = *options->sampling;
     if (map) e->map = *map;
     cm_status status = open_all(model, options, given, mask, e);

@@ -213,8 +213,8 @@ RUN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(RunReport))
 
 class EditOptions(Struct):
     _c_name = "cm_edit_options"
-    _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("sigma", _d), ("fill", _d),
-                ("luma", _d * 3), ("to", C.c_uint64), ("sampling", C.POINTER(SampleOptions)), ("cut", _i)]
+    _fields_ = [("struct_size", C.c_uint32), ("variations", _i), ("start", _i), ("cut", _i), ("sigma", _d), ("fill", _d),
+                ("luma", _d * 3), ("to", C.c_uint64), ("sampling", C.POINTER(SampleOptions))]
 
 
 MAP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(C.c_double), C.POINTER(C.c_double))
