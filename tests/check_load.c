@@ -241,6 +241,9 @@ START_TEST(arguments)
     cm_reader r = reader_of(&s), filled;
     cm_load_options o = CM_LOAD_OPTIONS_INIT, loaded;
     cm_save_options so = CM_SAVE_OPTIONS_INIT, saved;
+    cm_model_info info = CM_MODEL_INFO_INIT, empty;
+    cm_model_info_init(&empty, sizeof empty);
+    ck_assert_mem_eq(&info, &empty, sizeof info);
     cm_load_options_init(&loaded, sizeof loaded);
     ck_assert_mem_eq(&o, &loaded, sizeof o);
     cm_save_options_init(&saved, sizeof saved);

@@ -107,6 +107,12 @@ typedef enum cm_memory {
     CM_MEMORY_SMALL = 1 /* a quarter of the packed weights, by slower direct convolutions   */
 } cm_memory;
 
+/* What writing does with a file that is there already. */
+typedef enum cm_overwrite {
+    CM_OVERWRITE_NO = 0, /* an existing file is an IO error */
+    CM_OVERWRITE_YES = 1
+} cm_overwrite;
+
 /* "0.1.0" and 0 * 1000000 + 1 * 1000 + 0 of the library that runs. */
 CM_API const char *cm_version(void);
 CM_API uint32_t cm_version_number(void);

@@ -131,11 +131,6 @@ typedef enum cm_image_format {
     CM_IMAGE_FORMAT_JPEG = 2     /* 1 or 3 channels; sides of at most 65500                   */
 } cm_image_format;
 
-typedef enum cm_overwrite {
-    CM_OVERWRITE_NO = 0, /* an existing file is an IO error */
-    CM_OVERWRITE_YES = 1
-} cm_overwrite;
-
 typedef struct cm_image_write_options {
     uint32_t struct_size;
     int32_t format;    /* cm_image_format                                                      */

@@ -24,11 +24,21 @@ extern "C" {
 
 typedef struct cm_model cm_model;
 
+/* What loading does with weights that are NaN or infinite. */
+typedef enum cm_nonfinite {
+    CM_NONFINITE_REFUSE = 0, /* CM_ERR_NUMERIC, naming the first such tensor */
+    CM_NONFINITE_ALLOW = 1
+} cm_nonfinite;
+
+/* Whether the weights are used where they are. */
+typedef enum cm_copy {
+    CM_COPY_NO = 0, /* a file is mapped, memory is used in place */
+    CM_COPY_YES = 1
+} cm_copy;
+
 typedef struct cm_load_options {
     uint32_t struct_size;
-    /* 1 accepts weights that are NaN or infinite; default 0 refuses them with
-     * CM_ERR_NUMERIC naming the first such tensor. */
-    int32_t allow_nonfinite;
+    int32_t allow_nonfinite; /* cm_nonfinite; default CM_NONFINITE_REFUSE */
     /* JSON object with members "network", "precond", "image" (and "classes",
      * "training"), each as its consistency.* metadata entry.  Members given here replace
      * those of the file; a file without metadata needs "network" and "precond".  The text
@@ -40,9 +50,9 @@ typedef struct cm_load_options {
      * bytes are copied.  Non-zero stops the call, which returns CM_ERR_CANCELLED. */
     cm_progress_fn progress;
     void *progress_user;
-    /* 1: the weights are copied into memory of the context, as many bytes as the model's
-     * file has, and the source is not needed after the call.  Default 0: a file is mapped,
-     * memory is used where it is.  A stream is always copied. */
+    /* cm_copy; default CM_COPY_NO.  With CM_COPY_YES the weights are copied into memory of
+     * the context, as many bytes as the model's file has, and the source is not needed after
+     * the call.  A stream is copied with either. */
     int32_t copy;
     int32_t reserved; /* must be 0 */
 } cm_load_options;
@@ -80,8 +90,7 @@ typedef struct cm_reader {
 
 typedef struct cm_save_options {
     uint32_t struct_size;
-    /* 1 replaces an existing file; default 0 refuses it with CM_ERR_IO. */
-    int32_t overwrite;
+    int32_t overwrite; /* cm_overwrite; default CM_OVERWRITE_NO */
 } cm_save_options;
 
 /* clang-format off */
@@ -125,22 +134,29 @@ typedef struct cm_denoise_options {
 #define CM_DENOISE_OPTIONS_INIT {sizeof(cm_denoise_options), 0, NULL, NULL, NULL}
 /* clang-format on */
 
+/* What is known of a model; filled in by cm_model_info_get. */
 typedef struct cm_model_info {
     uint32_t struct_size;
-    int32_t channels, height, width; /* of its images                         */
-    int32_t out_channels;            /* of cm_model_denoise's output          */
-    int32_t num_classes;             /* 0 = unconditional                     */
-    int32_t needs_label;             /* 1: label -1 ("none") is an error      */
-    int32_t is_consistency;          /* 1: precond cm or ecm                  */
-    double sigma_min, sigma_max, sigma_data;
-    uint64_t parameters; /* values, frequency buffer included     */
-    uint64_t tensors;
-    uint64_t weight_bytes;   /* in the file                           */
-    const char *network;     /* "adm", "songunet", "dhariwal"; borrowed */
-    const char *precond;     /* "cm", "edm", ...; borrowed            */
-    const char *config_json; /* the resolved configuration; borrowed  */
+    int32_t channels, height, width; /* of its images                                      */
+    int32_t out_channels;            /* of the output of cm_model_denoise                  */
+    int32_t num_classes;             /* labels are 0 .. num_classes - 1; 0 = unconditional */
+    int32_t needs_label;             /* 1: label -1 ("no label") is an error               */
+    int32_t is_consistency;          /* 1: D is a consistency function (precond cm or ecm) */
+    double sigma_min, sigma_max;     /* the range of noise levels it was made for          */
+    double sigma_data;               /* the standard deviation of its training images      */
+    uint64_t parameters;             /* values of the weights, frequencies included        */
+    uint64_t tensors;                /* of the weights                                     */
+    uint64_t weight_bytes;           /* of the weights, as the file holds them             */
+    const char *network;             /* a name of cm_choice_name("networks"); borrowed     */
+    const char *precond;             /* a name of cm_choice_name("preconds"); borrowed     */
+    const char *config_json;         /* the resolved configuration; borrowed               */
 } cm_model_info;
 
+/* clang-format off */
+#define CM_MODEL_INFO_INIT {sizeof(cm_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}
+/* clang-format on */
+
+/* Each fills the caller's struct_size bytes with defaults, as the macro of its name does. */
 CM_API void cm_load_options_init(cm_load_options *options, size_t struct_size);
 CM_API void cm_reader_init(cm_reader *reader, size_t struct_size);
 CM_API void cm_save_options_init(cm_save_options *options, size_t struct_size);
@@ -148,10 +164,10 @@ CM_API void cm_condition_init(cm_condition *condition, size_t struct_size);
 CM_API void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size);
 CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 
-/* Loads a model from a file.  Without options.copy the file is mapped and has to stay as it
+/* Loads a model from a file.  Without CM_COPY_YES the file is mapped and has to stay as it
  * is while the model or anything made from it lives: replacing it by rename is fine; writing
  * into it changes the model, and cutting it short makes the system end the process (SIGBUS).
- * Where others may do that, or the file is on a drive that can go away, load with `copy`: the
+ * Where others may do that, or the file is on a drive that can go away, load with CM_COPY_YES: the
  * file is read once, and what happens to it meanwhile is CM_ERR_IO.
  *
  * The context (NULL: a private one) lives as long as the model.  Nothing in a file is trusted:
@@ -164,7 +180,7 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
 
 /* Loads a model from `size` bytes (at least 1), the content of such a file: part of a program,
- * a download, a file that the caller has mapped.  Without options.copy the bytes are borrowed:
+ * a download, a file that the caller has mapped.  Without CM_COPY_YES the bytes are borrowed:
  * they have to stay where and as they are until the model and every sampler and trainer made
  * from it are freed.  Any address will do; float32 weights at a multiple of 4 are used in
  * place, others are widened into memory of the context when they are first needed.  Messages say "memory" where
@@ -201,34 +217,45 @@ CM_API cm_status cm_model_create(cm_context *context, const char *config_json, u
  * cm_model_create; *parameters is then 0. */
 CM_API cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters);
 
-/* Writes the model as a native file: same tensors, bit for bit, and its
- * resolved configuration.  The file appears whole or not at all.  A symbolic
- * link stays, and what it leads to is written; a file that is replaced hands on
- * its permissions; a directory, device, pipe or socket is refused with IO and left
- * as it is.  Cannot be cancelled: it takes what the disk takes to write and flush
- * weight_bytes. */
+/* Writes the model as a native file: the same tensors, bit for bit, and its resolved
+ * configuration.  The file appears whole or not at all.  A symbolic link stays, and what it
+ * leads to is written; a file that is replaced hands on its permissions; a directory, device,
+ * pipe or socket is refused with IO and left as it is.  Cannot be cancelled: it takes what the
+ * disk takes to write and flush weight_bytes.  Any number of threads may save one model.
+ * Errors: ARGUMENT (NULL, an empty path, options), IO (the file exists, the disk is full, the
+ * folder is missing), MEMORY, FORKED. */
 CM_API cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options);
 
-/* Fills in what is known of the model; strings live as long as the model. */
+/* Fills in what is known of the model.  The strings are borrowed and live as long as the model.
+ * Errors: ARGUMENT (NULL, struct_size).
+ *
+ *     cm_model_info info = CM_MODEL_INFO_INIT;
+ *     status = cm_model_info_get(model, &info);
+ */
 CM_API cm_status cm_model_info_get(const cm_model *model, cm_model_info *info);
 
-/* The name of class `label`: a folder's or a file name's part that the training data
- * were told apart by, as UTF-8; NULL for a class without a name and past the end.  Lives
- * as long as the model.  cm_load_options.config_json and cm_model_create take names as
- * member "classes", a list in which name i is that of label i. */
+/* Returns the name of class `label` as UTF-8: the part of a folder's or a file's name that the
+ * training data were told apart by.  Returns NULL for a class without a name, past the last
+ * class and for a model that is NULL.  The text lives as long as the model.
+ * cm_load_options.config_json and cm_model_create take names as member "classes", a list in
+ * which name i is that of label i. */
 CM_API const char *cm_model_class_name(const cm_model *model, int32_t label);
-/* The label that `text` says: a whole number is that number, even where a class is called
- * so (the log warns when that one has another number); anything else is a class's
- * name, in the same letters.  ARGUMENT: no such class; the message has the nearest name
- * and the known ones. */
+/* Finds the label that `text` says.  A whole number is that number, even where a class is called
+ * so (the log warns when that one has another number); anything else is a class's name, in the
+ * same letters.  Errors: ARGUMENT (NULL, or no such class; the message has the nearest name and
+ * the known ones; *label is as it was), MEMORY. */
 CM_API cm_status cm_model_find_class(const cm_model *model, const char *text, int32_t *label);
 
-/* The tensors, 0 <= index < cm_model_param_count(), in the network's order.
- * `shape` gets up to 8 sizes; name is borrowed. */
+/* The number of tensors, constant buffers excepted; 0 for NULL. */
 CM_API size_t cm_model_param_count(const cm_model *model);
+/* Describes tensor `index`, 0 .. cm_model_param_count() - 1, in the network's order.  Each of the
+ * four results may be NULL.  `name` is borrowed and lives as long as the model; `shape` gets
+ * `rank` sizes, outputs first, and zeros behind them; `dtype` is the type in the file, CM_F32,
+ * CM_BF16 or CM_F16.  Errors: ARGUMENT (NULL model, index). */
 CM_API cm_status cm_model_param_info(const cm_model *model, size_t index, const char **name, int32_t *rank,
                                      int64_t shape[8], int32_t *dtype);
-/* Copies a tensor's `count` values, widened to float32, row-major. */
+/* Copies the values of tensor `index`, widened to float32, row-major.  `count` is how many values
+ * fit into `values` and has to be the tensor's.  Errors: ARGUMENT (NULL, index, count). */
 CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count, float *values);
 
 /* D(x; sigma): one network evaluation per image with the model's

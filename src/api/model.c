@@ -15,6 +15,37 @@
 #include "io/json_tree.h"
 #include "tensor/finite.h"
 
+CM_PIN_SIZE(cm_load_options, 40);
+CM_PIN(cm_load_options, allow_nonfinite, 4);
+CM_PIN(cm_load_options, config_json, 8);
+CM_PIN(cm_load_options, progress, 16);
+CM_PIN(cm_load_options, progress_user, 24);
+CM_PIN(cm_load_options, copy, 32);
+CM_PIN(cm_load_options, reserved, 36);
+CM_PIN_SIZE(cm_reader, 32);
+CM_PIN(cm_reader, reserved, 4);
+CM_PIN(cm_reader, size, 8);
+CM_PIN(cm_reader, read, 16);
+CM_PIN(cm_reader, user, 24);
+CM_PIN_SIZE(cm_save_options, 8);
+CM_PIN(cm_save_options, overwrite, 4);
+CM_PIN_SIZE(cm_condition, 16);
+CM_PIN(cm_condition, reserved, 4);
+CM_PIN(cm_condition, labels, 8);
+CM_PIN_SIZE(cm_denoise_options, 32);
+CM_PIN(cm_denoise_options, reserved, 4);
+CM_PIN(cm_denoise_options, condition, 8);
+CM_PIN(cm_denoise_options, progress, 16);
+CM_PIN(cm_denoise_options, progress_user, 24);
+CM_PIN_SIZE(cm_model_info, 104);
+CM_PIN(cm_model_info, channels, 4);
+CM_PIN(cm_model_info, is_consistency, 28);
+CM_PIN(cm_model_info, sigma_min, 32);
+CM_PIN(cm_model_info, parameters, 56);
+CM_PIN(cm_model_info, weight_bytes, 72);
+CM_PIN(cm_model_info, network, 80);
+CM_PIN(cm_model_info, config_json, 96);
+
 void cm_load_options_init(cm_load_options *options, size_t struct_size)
 {
     cm_options_zero(options, struct_size);
@@ -53,9 +84,10 @@ static cm_status load(cm_context *context, const cm_model_source *source, const 
     cm_load_options o = CM_LOAD_OPTIONS_INIT;
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_load_options"));
     CM_TRY(cm_reserved_check("cm_load_options", o.reserved));
-    if (o.allow_nonfinite < 0 || o.allow_nonfinite > 1)
+    if (o.allow_nonfinite != CM_NONFINITE_REFUSE && o.allow_nonfinite != CM_NONFINITE_ALLOW)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: allow_nonfinite is %d, expected 0 or 1", o.allow_nonfinite);
-    if (o.copy < 0 || o.copy > 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: copy is %d, expected 0 or 1", o.copy);
+    if (o.copy != CM_COPY_NO && o.copy != CM_COPY_YES)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_load_options: copy is %d, expected 0 or 1", o.copy);
     return cm_model_open(context, source, &o, out);
 }
 
@@ -128,7 +160,7 @@ cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options
     CM_TRY(cm_context_check_process(model->context));
     memset(&o, 0, sizeof o);
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_save_options"));
-    if (o.overwrite < 0 || o.overwrite > 1)
+    if (o.overwrite != CM_OVERWRITE_NO && o.overwrite != CM_OVERWRITE_YES)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_save_options: overwrite is %d, expected 0 or 1", o.overwrite);
     return cm_model_write(model, path, o.overwrite);
 }
