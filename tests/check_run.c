@@ -595,11 +595,11 @@ START_TEST(options_are_read_back)
     FILE *f = fopen("include/consistency/run.h", "rb");
     header[fread(header, 1, sizeof header - 1, f)] = '\0';
     fclose(f);
-    for (size_t i = 0; cm_run_option_name(i); i++) {
+    for (size_t i = 0; cm_choice_name("run_options", i); i++) {
         char row[64];
-        snprintf(row, sizeof row, "\n *   %-20s", cm_run_option_name(i));
-        ck_assert_msg(strstr(header, row) != NULL, "the header's table lacks '%s'", cm_run_option_name(i));
-        ck_assert(strlen(cm_run_option_about(i)) > 5);
+        snprintf(row, sizeof row, "\n *   %-20s", cm_choice_name("run_options", i));
+        ck_assert_msg(strstr(header, row) != NULL, "the header's table lacks '%s'", cm_choice_name("run_options", i));
+        ck_assert(strlen(cm_choice_about("run_options", i)) > 5);
     }
 }
 END_TEST

@@ -314,6 +314,9 @@ def complete(facts, faults):
     c = re.search(r"```c\n(.*?)```", readme, re.S)
     if not c or c.group(1) != read("tests/install/draw.c"):
         faults.append("README.md: its C program is not tests/install/draw.c")
+    c = re.search(r"```c\n(.*?)```", read("docs/training.md"), re.S)
+    if not c or c.group(1) != read("tests/install/train.c"):
+        faults.append("docs/training.md: its C program is not tests/install/train.c")
 
 
 def runs_here(line):

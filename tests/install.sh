@@ -30,6 +30,18 @@ for compiler in "gcc -std=c99 $root/draw.c" "g++ -std=c++11 $root/draw.cc" "clan
     "$root/static" models/digits_consistency.safetensors "$root/static.png" || fail "$compiler static runs"
     cmp -s "$root/shared.png" "$root/static.png" || fail "$compiler static draws another picture"
 done
+# The program of docs/training.md: a run, stopped by Ctrl-C, and continued.
+mkdir "$root/pictures"
+for i in 1 2 3 4 5 6; do cp "$root/shared.png" "$root/pictures/$((i % 2))_$i.png"; done
+gcc -std=c99 $warn -o "$root/train" tests/install/train.c $(pc --cflags --libs) || fail "docs/training.md's program"
+for lines in 1 20; do
+    LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/train" "$root/pictures" "$root/run" 100000 >"$root/said" 2>&1 &
+    child=$!
+    until [ "$(grep -c . "$root/run/log.jsonl" 2>/dev/null || true)" -ge $lines ] 2>/dev/null || ! kill -0 $child 2>/dev/null; do sleep 0.05; done
+    kill -INT $child
+    wait $child
+    grep -q "the same command goes on" "$root/said" || fail "docs/training.md's program is not stopped: $(tail -1 "$root/said")"
+done
 "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null 2>&1 || LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null || fail "installed cm-info"
 for header in include/consistency.h include/consistency/*.h; do
     for std in c99 c11 c17; do echo "#include \"$PWD/$header\"" | gcc -std=$std $warn -Iinclude -fsyntax-only -xc - || fail "$header as $std"; done

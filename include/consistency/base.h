@@ -139,7 +139,7 @@ CM_API size_t cm_name_hint(const char *word, const char *const *names, const cha
  * past the end, and for a list that does not exist.  Where an enumeration stands behind
  * the list, `index` is its value.  The text is the library's.  Lists: methods (cm_method),
  * networks, preconds, edm_discretizations, edm_schedules, edm_scalings, edm_solvers, noise_sources,
- * precisions (cm_precision), memories (cm_memory).
+ * precisions (cm_precision), memories (cm_memory), run_options (run.h).
  *
  *     for (size_t i = 0; cm_choice_name("methods", i); i++)
  *         printf("%-10s %s\n", cm_choice_name("methods", i), cm_choice_about("methods", i));

@@ -77,7 +77,8 @@ typedef struct cm_run cm_run;
  *
  * Without network, init, teacher and preset the run trains a network of this library's own for
  * the pictures at hand: songunet of 32, 64 and 128 channels; the side has to be a multiple of 4.
- * Later calls win over earlier ones. */
+ * Later calls win over earlier ones.  cm_choice_name("run_options", i) lists the names of the table,
+ * cm_choice_about says what each means. */
 
 /* context: NULL means a private one.  Errors: MEMORY. */
 CM_API cm_status cm_run_options_create(cm_context *context, cm_run_options **out);
@@ -89,10 +90,6 @@ CM_API void cm_run_options_free(cm_run_options *options);
 CM_API cm_status cm_run_options_set(cm_run_options *options, const char *name, const char *value);
 /* The same from a number. */
 CM_API cm_status cm_run_options_set_number(cm_run_options *options, const char *name, double value);
-/* The name and, in one sentence, the meaning of the index-th option of the table above; NULL past
- * the end.  The text is static. */
-CM_API const char *cm_run_option_name(size_t index);
-CM_API const char *cm_run_option_about(size_t index);
 /* How messages write the names of options: "--" for a command line's, "" (the default) for the
  * plain ones.  At most 7 bytes; longer ones are cut. */
 CM_API void cm_run_options_prefix(cm_run_options *options, const char *prefix);

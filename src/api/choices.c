@@ -9,6 +9,7 @@
 #include "diffusion/precond.h"
 #include "graph/arithmetic.h"
 #include "nets/net.h"
+#include "run/options.h"
 
 static cm_choice method_at(size_t i)
 {
@@ -42,6 +43,7 @@ static const struct {
     {"noise_sources", cm_noise_source_choice},
     {"precisions", cm_precision_choice},
     {"memories", cm_memory_choice},
+    {"run_options", cm_run_option_choice},
 };
 
 static cm_choice find(const char *list, size_t index)

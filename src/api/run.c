@@ -36,16 +36,6 @@ cm_status cm_run_options_set_number(cm_run_options *options, const char *name, d
     return cm_run_options_set(options, name, cm_number_text(value, text));
 }
 
-const char *cm_run_option_name(size_t index)
-{
-    return cm_run_option_text(index, 0);
-}
-
-const char *cm_run_option_about(size_t index)
-{
-    return cm_run_option_text(index, 1);
-}
-
 void cm_run_options_prefix(cm_run_options *options, const char *prefix)
 {
     if (!options || !prefix) return;

@@ -96,9 +96,9 @@ int cm_run_option_find(const char *name)
     return -1;
 }
 
-const char *cm_run_option_text(size_t index, int about)
+cm_choice cm_run_option_choice(size_t index)
 {
-    return index >= ROWS ? NULL : about ? rows[index].about : rows[index].name;
+    return index < ROWS ? (cm_choice){rows[index].name, rows[index].about} : (cm_choice){NULL, NULL};
 }
 
 const char *cm_run_option_shown(const cm_run_options *o, const char *name, char text[CM_RUN_SHOWN])

@@ -4,6 +4,7 @@
 
 #include <consistency/run.h>
 
+#include "base/choice.h"
 #include "base/context.h"
 #include "run/text.h"
 
@@ -45,7 +46,7 @@ void cm_run_options_release(cm_run_options *options);
 
 /* Index in the table, -1 for none; name and meaning of each. */
 int cm_run_option_find(const char *name);
-const char *cm_run_option_text(size_t index, int about);
+cm_choice cm_run_option_choice(size_t index);
 /* A name as messages write it: --checkpoint-every, or checkpoint_every without a prefix. */
 enum { CM_RUN_SHOWN = 40 };
 const char *cm_run_option_shown(const cm_run_options *options, const char *name, char text[CM_RUN_SHOWN]);

@@ -348,8 +348,6 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_run_options_free": (None, [_p]),
     "cm_run_options_set": (C.c_int, [_p, C.c_char_p, C.c_char_p]),
     "cm_run_options_set_number": (C.c_int, [_p, C.c_char_p, C.c_double]),
-    "cm_run_option_name": (C.c_char_p, [_size]),
-    "cm_run_option_about": (C.c_char_p, [_size]),
     "cm_run_options_prefix": (None, [_p, C.c_char_p]),
     "cm_run_options_inputs": (C.c_int, [_p, _p, _p, _p]),
     "cm_run_options_json": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(_size)]),

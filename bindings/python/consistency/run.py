@@ -55,9 +55,9 @@ class _RunOptions(Handle):
 def run_options() -> Dict[str, str]:
     """Name -> meaning of every option of a run; the options of training come on top of them."""
     result: Dict[str, str] = {}
-    while lib.cm_run_option_name(len(result)):
+    while lib.cm_choice_name(b"run_options", len(result)):
         i = len(result)
-        result[lib.cm_run_option_name(i).decode()] = lib.cm_run_option_about(i).decode()
+        result[lib.cm_choice_name(b"run_options", i).decode()] = lib.cm_choice_about(b"run_options", i).decode()
     return result
 
 
