@@ -51,7 +51,7 @@ ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm
          "edm_schedules": ("cm_edm_schedule", "CM_EDM_SCHEDULE_"), "edm_scalings": ("cm_edm_scaling", "CM_EDM_SCALING_"),
          "edm_solvers": ("cm_edm_solver", "CM_EDM_SOLVER_"), "noise_sources": ("cm_noise_source", "CM_NOISE_"),
          "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_")}
-NO_ENUM = {"networks", "preconds"}
+NO_ENUM = {"networks", "preconds", "run_options"}
 table = re.search(r"lists\[\] = \{(.*?)\n\};", open("src/api/choices.c").read(), re.S).group(1)
 same("lists of src/api/choices.c and of this test", re.findall(r'\{"(\w+)",', table), set(ENUMS) | NO_ENUM)
 for name in list(ENUMS) + sorted(NO_ENUM):
