@@ -181,6 +181,10 @@ typedef struct cm_context_options {
     void *parallel_user;
 } cm_context_options;
 
+/* clang-format off */
+#define CM_CONTEXT_OPTIONS_INIT {sizeof(cm_context_options), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+/* clang-format on */
+/* Fills in the defaults that CM_CONTEXT_OPTIONS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_context_options_init(cm_context_options *options, size_t struct_size);
 /* Fails with ARGUMENT (threads out of range, one memory hook without the
  * other) or MEMORY.  Where a function takes a context, NULL means a private

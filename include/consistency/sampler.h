@@ -152,6 +152,8 @@ typedef struct cm_sampler_info {
 #define CM_SAMPLER_INFO_INIT {sizeof(cm_sampler_info), 0, 0, 0, 0, 0, 0}
 /* clang-format on */
 
+/* Each fills in the defaults that the INIT macro of its struct lists; struct_size is sizeof of the
+ * caller's struct. */
 CM_API void cm_sampler_options_init(cm_sampler_options *options, size_t struct_size);
 CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_size);
 CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);

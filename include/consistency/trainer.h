@@ -161,6 +161,11 @@ typedef struct cm_train_report {
     double data_wait;           /* of them waiting for data                      */
     uint64_t peak_bytes;        /* largest resident size of the process so far */
 } cm_train_report;
+
+/* clang-format off */
+#define CM_TRAIN_REPORT_INIT {sizeof(cm_train_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+/* clang-format on */
+/* Fills in the defaults that CM_TRAIN_REPORT_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 
 /* One step on the caller's batch: `batch` images of C x H x W in [-1, 1], labels
