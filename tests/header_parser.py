@@ -74,8 +74,6 @@ class Reader:
             said[0] = said[0].strip()
             self.interface.comments.append((self.header, first, first + body.count("\n"), "\n".join(said)))
             return " " + "\n" * body.count("\n")
-        if re.search(r"^[^\"\n]*//", text, re.M):
-            raise HeaderError("%s: a comment that begins with // (not C90, mixed styles)" % self.header)
         return re.sub(r"/\*.*?\*/", blank, text, flags=re.S)
 
     def directives(self, text):
