@@ -18,7 +18,7 @@ allowed() {
     diffusion) echo "base tensor graph nets" ;;
     data) echo "base tensor io" ;;
     train) echo "base tensor kernels graph nets diffusion data io" ;;
-    run) echo "base io diffusion" ;;
+    run) echo "base io diffusion train" ;;
     api) echo "base tensor dnnl io graph nets diffusion data train run" ;;
     *) echo "unknown" ;;
     esac

@@ -14,7 +14,7 @@
  *   context   shared freely
  *   model     shared freely; many samplers at a time
  *   sampler   one thread at a time, cm_sampler_cancel excepted
- *   trainer, data set   likewise; their headers have more exceptions
+ *   trainer, data set, run   likewise; their headers have more exceptions
  * A second call on a handle of one thread gets CM_ERR_STATE and changes nothing.
  * No handle may be freed while a call on it runs.
  * Every function may be called from any thread, with a stack of 256 KiB.
@@ -24,8 +24,8 @@
  * The process may end while threads are in the library: exit() waits up to two seconds
  * for those that are inside oneDNN, and calls that would enter it get CM_ERR_STATE.
  *
- * Cancelling.  cm_sampler_cancel, cm_trainer_cancel and cm_dataset_cancel ask the call
- * that runs on the handle to stop, wherever it is; it returns CM_ERR_CANCELLED and the
+ * Cancelling.  cm_sampler_cancel, cm_trainer_cancel, cm_dataset_cancel, cm_run_stop and
+ * cm_run_cancel ask the call that runs on the handle to stop, wherever it is; it returns CM_ERR_CANCELLED and the
  * handle stays usable.  A request ends with the call it was made for, and without a
  * running call it is forgotten.  Requests take no lock: any thread and any signal
  * handler may make them.  A callback that returns non-zero stops its call likewise.

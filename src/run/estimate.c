@@ -93,11 +93,10 @@ static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
 
 cm_status cm_run_page_form(const cm_run *r, cm_page_form *form)
 {
-    const int32_t objective = r->options->n.objective;
     cm_model_info m;
     cm_model_info_init(&m, sizeof m);
     CM_TRY(cm_model_info_get(cm_run_learner(r->options), &m));
-    m.is_consistency = objective != CM_TRAIN_EDM && objective != CM_TRAIN_PD;
+    m.is_consistency = r->options->n.is_consistency;
     *form = cm_pages_form(&r->pages, &m);
     return CM_OK;
 }

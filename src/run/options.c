@@ -12,6 +12,7 @@
 #include "base/number.h"
 #include "diffusion/model.h"
 #include "run/pages.h"
+#include "train/objective.h"
 
 typedef enum { TEXT, COUNT, NUMBER, FLAG, RULE } kind;
 
@@ -227,13 +228,16 @@ static double number(const cm_run_options *o, const char *name)
 
 static void read_numbers(cm_run_options *o)
 {
-    char seed[24] = "", averages[8] = "";
+    char seed[24] = "", averages[8] = "", name[16] = "";
+    (void)cm_train_options_get(o->train, "objective", name, sizeof name, NULL);
+    const cm_objective *objective = cm_objective_by_name(name);
+    const cm_precond_kind *precond = objective ? cm_precond_kind_find(objective->precond) : NULL;
     (void)cm_train_options_get(o->train, "seed", seed, sizeof seed, NULL);
     (void)cm_train_options_get(o->train, "ema", averages, sizeof averages, NULL);
     o->n = (cm_run_numbers){.batch = (int32_t)number(o, "batch"),
                             .threads = (int32_t)number(o, "threads"),
-                            .objective = (int32_t)number(o, "objective"),
                             .averages = strcmp(averages, "none") != 0,
+                            .is_consistency = precond && precond->is_consistency,
                             .steps = (int64_t)number(o, "steps"),
                             .seed = strtoull(seed, NULL, 10)};
 }

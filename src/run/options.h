@@ -10,7 +10,9 @@
 
 /* Of the options of training, what a run asks for itself. */
 typedef struct cm_run_numbers {
-    int32_t batch, threads, objective, averages; /* averages: 1 where there is one */
+    int32_t batch, threads;
+    int averages;       /* 1: there is one                                         */
+    int is_consistency; /* 1: what is trained draws images in one step             */
     int64_t steps;
     uint64_t seed;
 } cm_run_numbers;
