@@ -296,7 +296,7 @@ def complete(facts, faults):
     same("README.md", "preconditioning", row_of(readme, "preconditioning"),
          set(re.findall(r'\.name = "([\w-]+)"', read("src/diffusion/precond.c"))) - {"trigflow"})  # trigflow: refused
     families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
-                for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\".*?\n};", read(f), re.S)}
+                for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\"", read(f))}
     same("README.md", "networks", row_of(readme, "networks"), set(families))
     same("src/nets/net.c", "networks", set(re.findall(r"&cm_net_(\w+)", read("src/nets/net.c"))), set(families))
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))

@@ -81,10 +81,17 @@ cm_status cm_input_read(const cm_input *in, size_t offset, void *out, size_t siz
     if (offset > in->size || size > in->size - offset)
         CM_FAIL(CM_ERR_FORMAT, "%s: truncated: %zu bytes from byte %zu on are missing, %zu are there", in->name, size,
                 offset, in->size);
+    const unsigned char *at = in->held && offset >= in->held_from ? in->held + (offset - in->held_from)
+                              : in->memory                        ? in->memory + offset
+                                                                  : NULL;
+    if (!size) return CM_OK;
+    if (at) {
+        memcpy(out, at, size);
+        return CM_OK;
+    }
     if (in->reader.read) return read_stream(in, offset, out, size);
-    if (!in->memory) return cm_file_reader_read(&in->file, offset, out, size);
-    if (size) memcpy(out, in->memory + offset, size);
-    return CM_OK;
+    if (in->file.path) return cm_file_reader_read(&in->file, offset, out, size);
+    CM_FAIL(CM_ERR_INTERNAL, "%s: read after it was closed", in->name);
 }
 
 cm_status cm_input_report(const cm_input *in, uint64_t done)
@@ -119,8 +126,17 @@ cm_status cm_input_hold(cm_input *in, size_t offset, const unsigned char **out)
         CM_TRY(cm_file_reader_map(&in->file, &in->mapping));
         *out = in->mapping.data + offset;
     }
-    cm_file_reader_close(&in->file);
+    in->held = *out;
+    in->held_from = offset;
     return CM_OK;
+}
+
+void cm_input_settle(cm_input *in)
+{
+    if (in->access == CM_INPUT_FETCHED) return;
+    if (in->access == CM_INPUT_COPIED) in->memory = NULL;
+    in->reader.read = NULL;
+    cm_file_reader_close(&in->file);
 }
 
 int cm_input_is_mapped(const cm_input *in, const void *pointer)

@@ -23,8 +23,10 @@ typedef struct cm_input {
     cm_file_reader file;
     const unsigned char *memory;
     cm_reader reader;
-    cm_mapping mapping;    /* of the file, or nothing */
-    unsigned char *copy;   /* or nothing              */
+    cm_mapping mapping;        /* of the file, or nothing */
+    unsigned char *copy;       /* or nothing              */
+    const unsigned char *held; /* the bytes from held_from on, where cm_input_hold was called */
+    size_t held_from;
     cm_progress_fn report; /* NULL, or asked while copies are made: bytes done, of `work` in all */
     void *report_user;
     uint64_t work;
@@ -42,6 +44,9 @@ void cm_input_close(cm_input *input);
 cm_status cm_input_read(const cm_input *input, size_t offset, void *out, size_t size);
 /* The bytes from `offset` to the end, as long as the input is open; *out is NULL where they are fetched. */
 cm_status cm_input_hold(cm_input *input, size_t offset, const unsigned char **out);
+/* The end of opening: what is neither held nor to be fetched is not read any more, so the file is closed and the
+ * caller's function is not called again. */
+void cm_input_settle(cm_input *input);
 /* CANCELLED when the caller wants to stop. */
 cm_status cm_input_report(const cm_input *input, uint64_t done);
 /* Whether the pointer is into the mapped file. */

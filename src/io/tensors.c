@@ -71,6 +71,7 @@ cm_status cm_tensors_open_as(const cm_tensor_format *const *formats, cm_input *i
     memset(in, 0, sizeof *in);
     cm_status status = find_format(formats, &out->input, &out->format);
     if (status == CM_OK) status = out->format->open(out);
+    cm_input_settle(&out->input);
     if (status != CM_OK) cm_tensors_close(out);
     return status;
 }

@@ -64,7 +64,7 @@ typedef struct cm_tensor_format {
     int (*recognise)(const cm_input *input, const unsigned char *first, size_t n);
     /* Fills in tensors, metadata and state; what it leaves when it fails is closed. */
     cm_status (*open)(cm_tensors *tensors);
-    /* All bytes of a tensor. */
+    /* All bytes of a tensor; from the input where `open` has called cm_input_hold. */
     cm_status (*read)(const cm_tensor *tensor, void *out);
     void (*close)(cm_tensors *tensors);
 } cm_tensor_format;
