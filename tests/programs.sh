@@ -35,6 +35,10 @@ for option in $($bin/cm-sample --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 
     n=$((n + 1))
     $bin/cm-sample $option 1 $dir/none.safetensors 2>&1 </dev/null | grep "read by nothing" && fail "$option is read by nothing"
 done
+for option in $($bin/cm-edit --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 'help|version'); do
+    n=$((n + 1))
+    $bin/cm-edit inpaint $option 1 $dir/none.safetensors $dir/none.png 2>&1 </dev/null | grep "read by nothing" && fail "$option is read by nothing"
+done
 expect 2 "needs a value" $bin/cm-sample $model --steps
 expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"
