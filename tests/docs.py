@@ -72,7 +72,7 @@ class Facts:
         self.groups = {g for u in self.units for g in re.findall(r'tcase_create\("(\w+)"\)', read("tests/%s.c" % u))}
         self.methods = self.enum("sampler", "cm_method") - {"default"}
         self.objectives = self.enum("trainer", "cm_train_objective")
-        self.tasks = set(re.search(r"tasks\[\] = \{(.*?)\}", read("examples/edit.c"), re.S).group(1)
+        self.tasks = set(re.search(r"tasks\[\] = \{(.*?)\}", read("examples/editing.c"), re.S).group(1)
                          .replace('"', "").replace("NULL", "").replace(",", " ").split())
         self.presets = set(re.findall(r'^\s*\{"([a-z0-9.-]+)"', read("src/train/presets.c"), re.M))
         train = "".join(read(f) for f in self.files if f.startswith("src/train/") and f.endswith(".c"))
