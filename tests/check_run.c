@@ -336,6 +336,7 @@ START_TEST(continued_with_changes)
     cm_run_options_free(o);
     OK(cm_run_options_create(NULL, &o));
     OK(cm_run_options_load(o, in_dir("nothing")));
+    FAILS(cm_run_options_check(o), CM_ERR_ARGUMENT, "data is needed");
     FAILS(cm_run_create(o, in_dir("nothing"), &r), CM_ERR_ARGUMENT, "data is needed");
     cm_run_options_free(o);
 }

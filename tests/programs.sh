@@ -256,6 +256,8 @@ expect 2 "give this one as --sample-every 3" $t --out $dir/x --set sample_every=
 expect 2 "did you mean 'super-resolve'?" $e superres $model $d
 expect 2 "did you mean 'ancestral'?" $bin/cm-sample $model --method euler_ancestral
 expect 2 "are needed" $bin/cm-train
+expect 2 "data is needed" $bin/cm-train --out $dir/x
+expect 2 "no config.json that says it" $bin/cm-train --out $dir/x --resume
 expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
 expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
 # What a run needs is known before it is made: refused with numbers, and what is proposed fits.
@@ -323,6 +325,7 @@ expect 1 "--allow-changes to go on with this" $r --steps 7 --data $dir/set2
 expect 1 "the data has changed: the run was made with '$dir/set' of 12 pictures" $r --steps 7 --data $dir/set2
 expect 0 "saved step 7" $r --steps 7 --data $dir/set2 --allow-changes
 $bin/cm-train --preset smoke --steps 7 --print-config > $dir/printed.json
+expect 0 "saved step 2" $bin/cm-train --config $dir/again/config.json --steps 2 --out $dir/configured --no-estimate
 $bin/cm-train --config $dir/printed.json --print-config | cmp -s - $dir/printed.json || fail "--print-config is not read back"
 grep -q '"type": "songunet"' $dir/printed.json || fail "--print-config does not print the network"
 $bin/cm-train --data $dir/set --size 32 --print-config | grep -q '"type":"songunet"' || fail "--print-config does not print the network that the pictures decide"

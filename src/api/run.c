@@ -148,6 +148,7 @@ cm_status cm_run_options_check(cm_run_options *options)
     if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_check: options is NULL");
     CM_TRY(cm_context_check_process(options->context));
     CM_TRY(cm_run_options_verify(options));
+    CM_TRY(cm_run_needs_data(options));
     return cm_run_open_models(options);
 }
 
