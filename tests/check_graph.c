@@ -135,7 +135,7 @@ END_TEST
 
 /* bfloat16 by tiles, some values held in it: the same, near float32, in no larger arena.  Each
  * of some twenty layers rounds by up to 0.4 %: 0.5 to 2.1 % of the largest value on AMX, AVX2 and
- * SSE4.1, the rms of errors 0.3 to 1.7 % of that of the values.  Two networks under valgrind, where the sums are written out. */
+ * SSE4.1, the rms of errors 0.4 to 1.7 % of that of the values.  Two networks under valgrind, where the sums are written out. */
 START_TEST(values_held_in_bfloat16)
 {
     if (_i > 1 && by_effort(1, 0, 0)) {
