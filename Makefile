@@ -71,7 +71,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 # --- what there is -------------------------------------------------------------
 
 HEADERS := base model sampler edit image dataset trainer run
-BASE_C    := status number hint context call options cpus thread pool parallel turns rng torch_rng
+BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
 IO_C      := file directory foreign json_text json_tree input tensors safetensors picture orient jpeg png zip npy
@@ -84,8 +84,8 @@ NETS_C    := fields config edm_config fold layers init net adm edm_block songune
 DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
-TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
-             objective_ict objective_ect settings presets learner learner_slice learner_weights trainer state
+TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
+             objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer state
 RUN_C     := text memory files pages options config inputs estimate run
 API_C     := base choices model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train

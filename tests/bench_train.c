@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     (void)cm_model_info_get(model, &info);
     if (cm_train_options_create(NULL, &o) != CM_OK || set(o, "optimizer", "radam") || set(o, "ema", "none") ||
         set(o, "batch", argv[2]) || set(o, "threads", argv[3]) || set(o, "lr", "0.0001") ||
-        set(o, "microbatch", argc > 5 ? argv[5] : "0") || set(o, "dtype", argc > 6 ? argv[6] : "f32") ||
+        set(o, "microbatch", argc > 5 ? argv[5] : "0") || set(o, "precision", argc > 6 ? argv[6] : "f32") ||
         set(o, "dropout", argc > 7 ? argv[7] : "0"))
         return fail();
     size_t values = (size_t)atoi(argv[2]) * (size_t)(info.channels * info.height * info.width);

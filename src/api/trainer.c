@@ -110,7 +110,7 @@ static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_mode
 {
     const float *block = cm_trainer_block(t, weights, index);
     if (!block && weights == CM_WEIGHTS_EMA)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema_count);
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema.count);
     if (!block) CM_FAIL(CM_ERR_STATE, "cm_trainer_model: this objective has no target network of its own");
     json_t *config = cm_trainer_config(t);
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");

@@ -34,9 +34,9 @@ static int list_parts(cm_trainer *t, part *parts)
 {
     int n = 0;
     parts[n++] = (part){"model.safetensors", t->learner->online.values, NULL, 1};
-    for (int i = 0; i < t->o.ema_count; i++) {
+    for (int i = 0; i < t->o.ema.count; i++) {
         char average[48];
-        cm_settings_ema_name(&t->o, i, average, sizeof average);
+        cm_average_label(&t->o.ema.rates[i], average, sizeof average);
         parts[n] = (part){"", t->ema[i], NULL, 1};
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
@@ -422,8 +422,7 @@ static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_chang
     char text[400];
     json_t *options = cm_settings_json(&t->o, 1), *before = json_copy(json_object_get(state, "options"));
     /* An option that the checkpoint's library did not know had its default. */
-    cm_train_settings defaults = {.objective = t->o.objective};
-    cm_settings_defaults(&defaults);
+    const cm_train_settings defaults = cm_settings_defaults(t->o.objective);
     json_t *missing = cm_settings_json(&defaults, 1);
     (void)json_object_update_missing(before, missing);
     int64_t steps = json_integer_value(json_object_get(before, "steps"));

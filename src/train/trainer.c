@@ -64,10 +64,11 @@ static cm_status check_teacher(const cm_trainer *t)
         CM_FAIL(CM_ERR_SHAPE, "the teacher knows %d classes, the model %d", teacher->net.num_classes,
                 m->net.num_classes);
     if (teacher->precond.kind->raw) CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
-    if (t->objective != &cm_objective_pd) return CM_OK;
+    if (!t->objective->student_becomes_teacher) return CM_OK;
     if (teacher->graph->n_params != m->graph->n_params ||
         teacher->precond.kind != cm_precond_kind_find(t->objective->precond))
-        CM_FAIL(CM_ERR_SHAPE, "progressive distillation needs a teacher of the same network with precond \"edm\"");
+        CM_FAIL(CM_ERR_SHAPE, "objective %s needs a teacher of the same network with precond \"%s\"",
+                t->objective->name, t->objective->precond);
     for (int i = 0; i < m->graph->n_params; i++)
         if (cm_param_elements(&m->graph->params[i]) != cm_param_elements(&teacher->graph->params[i]))
             CM_FAIL(CM_ERR_SHAPE, "the teacher's tensor '%s' has another size", teacher->graph->params[i].name);
@@ -100,21 +101,17 @@ static size_t slice_rule(const cm_train_settings *o)
 static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
 {
     const cm_train_settings *o = &t->o;
-    int any_mu = o->mu > 0;
     *out = (cm_learner_options){
         .threads = o->threads ? o->threads : cm_context_threads(t->context),
         .batch = (size_t)o->batch,
         .slice = slice_rule(o),
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
-        .evaluates_target =
-            t->objective->has_target || t->objective == &cm_objective_ict || t->objective == &cm_objective_ect,
-        .separate_target = t->objective->has_target && any_mu,
-        .separate_teacher = t->objective == &cm_objective_pd,
+        .evaluates_target = t->objective->target != CM_TARGET_NONE,
+        .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
+        .separate_teacher = t->objective->student_becomes_teacher,
     };
-    CM_TRY(cm_arithmetic_choose("cm_train_options", cm_context_cpu_level(t->context), o->dtype, CM_MEMORY_FAST,
-                                o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &out->arithmetic));
-    return CM_OK;
+    return cm_settings_arithmetic(o, cm_context_cpu_level(t->context), &out->arithmetic);
 }
 
 static cm_status make_learner(cm_trainer *t)
@@ -137,12 +134,12 @@ static void find_frozen(cm_trainer *t)
 static cm_status make_buffers(cm_trainer *t)
 {
     size_t floats = t->learner->floats, batch = (size_t)t->o.batch;
-    if (t->o.optimizer != CM_OPTIM_SGD) {
+    if (cm_optimizer_at(t->o.optimizer)->has_moments) {
         t->m = cm_calloc(t->context, floats, sizeof *t->m);
         t->v = cm_calloc(t->context, floats, sizeof *t->v);
         if (!t->m || !t->v) return CM_ERR_MEMORY;
     }
-    for (int i = 0; i < t->o.ema_count; i++) {
+    for (int i = 0; i < t->o.ema.count; i++) {
         t->ema[i] = cm_malloc(t->context, floats, sizeof *t->ema[i]);
         if (!t->ema[i]) return CM_ERR_MEMORY;
         memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
@@ -162,14 +159,7 @@ static cm_status check_levels(const cm_trainer *t)
 {
     const cm_objective_settings *s = &t->settings;
     const cm_train_settings *o = &t->o;
-    int ict = t->objective == &cm_objective_ict,
-        drawn = ict || t->objective == &cm_objective_ect ||
-                (t->objective == &cm_objective_edm && o->levels == CM_LEVELS_LOGNORMAL);
-    double middle = exp(o->p_mean);
-    if (drawn && (middle > s->sigma_max || (ict && middle < s->sigma_min)))
-        CM_FAIL(CM_ERR_ARGUMENT,
-                "p_mean is %g: half of the levels are above exp(p_mean) = %g; the model's are %g to %g", o->p_mean,
-                middle, s->sigma_min, s->sigma_max);
+    if (t->objective->check_levels) CM_TRY(t->objective->check_levels(o, s));
     if (!t->objective->is_discrete) return CM_OK;
     if (!(s->sigma_min > 0))
         CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a precond with sigma_min above 0", t->objective->name);
@@ -189,12 +179,12 @@ static cm_status settle(cm_trainer *t)
     CM_TRY(check_augment(t));
     CM_TRY(set_precond(t));
     CM_TRY(set_config(t));
-    t->settings = cm_settings_of_objective(&t->o, m->channels, m->height, m->width);
+    t->settings = cm_objective_settings_of(&t->o, m->channels, m->height, m->width);
     t->settings.sigma_min = t->precond.sigma_min;
     t->settings.sigma_max = t->precond.sigma_max;
     t->settings.sigma_data = t->precond.sigma_data;
-    t->curriculum = cm_settings_of_curriculum(&t->o);
-    t->optim = cm_settings_of_optim(&t->o);
+    t->curriculum = cm_curriculum_of(&t->o);
+    t->optim = cm_optim_of(&t->o);
     CM_TRY(check_levels(t));
     return CM_OK;
 }
@@ -224,7 +214,7 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
     t->context = owner;
     t->locks.context = owner;
     t->o = *options;
-    t->objective = cm_settings_objective(options);
+    t->objective = cm_objective_at(options->objective);
     cm_model_retain(model);
     t->model = model;
     if (teacher) cm_model_retain(teacher);
@@ -250,7 +240,7 @@ cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_set
 /* learner: its bytes; floats: of a block of all parameters. */
 static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
 {
-    size_t blocks = (size_t)t->o.ema_count + (t->o.optimizer != CM_OPTIM_SGD ? 2 : 0);
+    size_t blocks = (size_t)t->o.ema.count + (cm_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
     size_t augmented = t->o.augment > 0 || t->o.flip > 0 ? (size_t)t->o.batch * image : 0;
     return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
@@ -300,7 +290,7 @@ float *cm_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
 {
     if (weights == CM_WEIGHTS_ONLINE) return t->learner->online.values;
     if (weights == CM_WEIGHTS_TARGET) return t->learner->target.values;
-    return index >= 0 && index < t->o.ema_count ? t->ema[index] : NULL;
+    return index >= 0 && index < t->o.ema.count ? t->ema[index] : NULL;
 }
 
 json_t *cm_trainer_config(const cm_trainer *t)
@@ -328,7 +318,7 @@ cm_status cm_trainer_refresh(cm_trainer *t)
 static cm_status change_stage(cm_trainer *t, int32_t scales)
 {
     cm_learner *l = t->learner;
-    if (t->objective == &cm_objective_pd && t->last_scales && t->last_scales != scales) {
+    if (t->objective->student_becomes_teacher && t->last_scales && t->last_scales != scales) {
         memcpy(l->teacher_set.values, l->online.values, l->floats * sizeof *l->teacher_set.values);
         CM_TRY(cm_learner_refresh(l, &l->teacher_set));
         if (t->m) {
@@ -384,7 +374,7 @@ static cm_status update_piece(void *user, int index, int worker)
     (void)worker;
     step_range(s, begin, end < t->frozen_begin ? end : t->frozen_begin);
     step_range(s, begin > t->frozen_end ? begin : t->frozen_end, end);
-    for (int i = 0; i < t->o.ema_count; i++) cm_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
+    for (int i = 0; i < t->o.ema.count; i++) cm_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
     if (l->target.values) cm_ema_apply(s->mu, end - begin, l->target.values + begin, p);
     return CM_OK;
 }
@@ -397,9 +387,8 @@ static cm_status update(cm_trainer *t, const cm_moment *now)
               .kernels = cm_kernels_for(cm_context_cpu_level(t->context)),
               .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr),
               .mu = now->mu};
-    for (int i = 0; i < t->o.ema_count; i++) {
-        const cm_ema_rate rate = {t->o.ema_kind[i], t->o.ema_value[i], t->o.ema_ramp[i]};
-        s.rates[i] = cm_ema_rate_at(&rate, t->step, t->o.batch);
+    for (int i = 0; i < t->o.ema.count; i++) {
+        s.rates[i] = cm_ema_rate_at(&t->o.ema.rates[i], t->step, t->o.batch);
     }
     const cm_threads threads = {t->context, l->options.threads};
     CM_TRY(cm_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
@@ -449,7 +438,7 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
     r->loss = loss;
     r->grad_norm = norm;
     r->lr = now->lr;
-    r->mu = t->objective->has_target ? now->mu : 0;
+    r->mu = t->objective->target == CM_TARGET_AVERAGE ? now->mu : 0;
     r->ect_stage = now->stage;
     r->skipped = t->skipped;
     r->seconds = seconds() - began;

@@ -6,7 +6,9 @@
 
 #include "data/augment.h"
 #include "io/directory.h"
+#include "train/curriculum.h"
 #include "train/learner.h"
+#include "train/optim.h"
 #include "train/settings.h"
 
 struct cm_trainer {
