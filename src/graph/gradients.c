@@ -60,7 +60,7 @@ struct cm_unpacking {
     cm_packed_form *forms; /* of each parameter, zero where it comes plain */
     int threads;
     size_t largest; /* floats of a gradient that is unpacked where it lies */
-    float *aside;   /* room for one a thread */
+    float *aside;   /* such gradients, one a thread */
     float *block;   /* of the run at hand */
 };
 
@@ -74,7 +74,7 @@ void cm_unpacking_free(cm_unpacking *u)
     cm_free(u->plan->context, u);
 }
 
-/* What unpacks parameter i, NULL where it comes plain or nobody wants it. */
+/* What unpacks parameter i, NULL where it comes plain or nobody reads it. */
 static const cm_packer *unpacker_of(const cm_unpacking *u, int i)
 {
     const cm_plan *plan = u->plan;

@@ -1,7 +1,7 @@
 /* weights.c - a plan meets a parameter set: what each node's parameters are packed for, and where they lie. */
 #include "graph/program.h"
 
-enum { POINTERS = CM_OP_MAX_PARAMS + 1 }; /* of a node: its parameters, and the first as backward wants it */
+enum { POINTERS = CM_OP_MAX_PARAMS + 1 }; /* of a node: its parameters, and the first as backward reads it */
 
 /* Bytes that a packer asks for unless `fits`, of the plan beside, gives the same. */
 static cm_status packed_size(const cm_packer *packer, const cm_packer *fits, size_t *bytes)
