@@ -64,17 +64,10 @@ static size_t describe(const cm_trainer *t, const float *block, const char *pref
     size_t n = 0;
     for (int i = 0; i < l->graph->n_params; i++) {
         const cm_param_desc *p = &l->graph->params[i];
-        cm_tensor *s = &tensors[n];
         if (l->offsets[i] == SIZE_MAX) continue;
         (void)snprintf(names[n], sizeof names[n], "%s%.140s", prefix, p->name);
-        memset(s, 0, sizeof *s);
-        s->name = names[n++];
-        s->type = CM_TENSOR_F32;
-        s->rank = p->rank;
-        for (int k = 0; k < p->rank; k++) s->shape[k] = p->shape[k];
-        s->count = cm_param_elements(p);
-        s->bytes = s->count * sizeof(float);
-        s->data = (const unsigned char *)(block + l->offsets[i]);
+        tensors[n] = cm_checkpoint_describe(p, names[n], block + l->offsets[i]);
+        n++;
     }
     return n;
 }
