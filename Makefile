@@ -82,7 +82,7 @@ OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dro
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
 NETS_C    := fields config edm_config fold layers init net adm edm_block songunet dhariwal checkpoint
 DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver methods method_consistency \
-               method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler
+               method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer state

@@ -15,8 +15,8 @@ static void default_range(cm_resolver *r, int form)
     int karras = form == CM_EDM_STEPS_EDM && (p->kind->any_level || p->kind->bounded);
     double smin = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1e-3, 19.9, 0.1) : low[form];
     double smax = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1, 19.9, 0.1) : high[form];
-    int own_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
-    if (own_min || smin < p->sigma_min) smin = p->sigma_min;
+    int keeps_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
+    if (keeps_min || smin < p->sigma_min) smin = p->sigma_min;
     if (p->sets_max || karras || (smax > p->sigma_max && !p->kind->any_level)) smax = p->sigma_max;
     r->smin = smin;
     r->smax = smax;
