@@ -135,7 +135,8 @@ END_TEST
 
 /* bfloat16 by tiles, some values held in it: the same, near float32, in no larger arena.  Each
  * of some twenty layers rounds by up to 0.4 %: 0.5 to 2.1 % of the largest value on AMX, AVX2 and
- * SSE4.1, the rms of errors 0.4 to 1.7 % of that of the values.  Two networks under valgrind, where the sums are written out. */
+ * SSE4.1, the rms of errors 0.4 to 1.7 % of that of the values.  Two networks under valgrind, where the sums are
+ * written out. */
 START_TEST(values_held_in_bfloat16)
 {
     if (_i > 1 && by_effort(1, 0, 0)) {
@@ -203,7 +204,7 @@ START_TEST(standard_networks_run_on_fast_kernels)
         OK(cm_precond_read(context, json_object_get(config, "precond"), net.family->time, &precond));
         OK(cm_model_describe(context, &net, &precond, (int32_t)json_integer_value(json_object_get(image, "height")),
                              (int32_t)json_integer_value(json_object_get(image, "width")), 0, 0, &graph));
-        const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .arithmetic.lean = _i};
+        const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .arithmetic.small_memory = _i};
         OK(cm_plan_create(graph, &options, &plan));
         int winograd = 0;
         for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++) {

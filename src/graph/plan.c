@@ -17,7 +17,7 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     p->kernels = kernels;
     p->threads = (cm_threads){plan->context, plan->options.threads};
     p->mode = plan->options.mode;
-    p->lean = plan->options.arithmetic.lean;
+    p->small_memory = plan->options.arithmetic.small_memory;
     p->bf16 = plan->options.arithmetic.bf16;
     p->n_in = node->n_in;
     for (int k = 0; k < node->n_in; k++) {

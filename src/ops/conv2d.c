@@ -90,7 +90,7 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
 static int choose(const cm_op_plan *p, cm_convolution *conv)
 {
     memset(conv, 0, sizeof *conv);
-    for (int up = p->attr->conv.up; up >= 0 && !p->lean && !conv->algorithm; up--) {
+    for (int up = p->attr->conv.up; up >= 0 && !p->small_memory && !conv->algorithm; up--) {
         const cm_conv_shape shape = conv_shape(p, 0, up);
         cm_conv_init(conv, p->kernels, p->bf16, p->threads, &shape);
         if (conv->algorithm) return up;
@@ -120,7 +120,7 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
     const cm_conv_shape forward = conv_shape(p, 0, s->up);
-    s->has_gradient = !p->lean && cm_conv_gradient_serves(&s->conv, &forward);
+    s->has_gradient = !p->small_memory && cm_conv_gradient_serves(&s->conv, &forward);
     if (!s->has_gradient) {
         CM_TRY(
             cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1, &s->gradient_of[WEIGHTS]));

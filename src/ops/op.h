@@ -87,7 +87,7 @@ typedef struct cm_op_plan {
     cm_threads threads;      /* inside the op; one in mode TRAIN            */
     int mode;                /* CM_MODE_*                                       */
     unsigned stored_bf16;    /* what is held in bfloat16, of what `offers_bf16` of the op offers */
-    int lean;                /* direct convolutions only                        */
+    int small_memory;        /* direct convolutions only                        */
     int bf16;                /* bfloat16 products, largest Winograd tile (1: none); or 0 */
     unsigned needs_gradient; /* TRAIN: bit k = the gradient of input k is wanted */
     unsigned has_tangent;    /* JVP: bit k = input k has a tangent              */
