@@ -515,6 +515,14 @@ START_TEST(odd_files)
     OK(cm_run_execute(r, 2, NULL, NULL));
     ck_assert(!exists("run/config.json.tmp-1-0") && lines_of("run/log.jsonl") == 1);
     cm_run_free(r);
+    FILE *log = fopen(in_dir("run/log.jsonl"), "a"); /* longer than any buffer, a line without an end among them */
+    for (int i = 0; i < 3000; i++) fprintf(log, "{\"step\": %d, \"wall\": %090d}\n", i % 3 + 1, i);
+    fprintf(log, "%0200000d\n{\"step\": 1}\n{\"step\": 2, ", 0);
+    fclose(log);
+    r = loaded("run", NULL, NULL);
+    OK(cm_run_begin(r));
+    ck_assert_int_eq(lines_of("run/log.jsonl"), 1 + 2000 + 1);
+    cm_run_free(r);
 }
 END_TEST
 

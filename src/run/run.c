@@ -301,8 +301,10 @@ static cm_status finish(cm_run *r, cm_status status)
 
 cm_status cm_run_loop(cm_run *r, int64_t until)
 {
+    uint64_t steps;
+    CM_TRY(cm_trainer_steps(r->trainer, &steps)); /* the caller may have taken some with the trainer */
     r->failed = CM_OK;
-    r->first_step = r->last.step;
+    r->first_step = r->last.step = (int64_t)steps;
     r->saved_step = -1;
     r->began = r->saved_at = cm_run_seconds();
     r->pages.spent = 0;
