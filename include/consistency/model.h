@@ -63,9 +63,10 @@ typedef struct cm_load_options {
  *     {
  *         return (int32_t)pread(*(int *)user, bytes, size, (off_t)offset);
  *     }
- *     ...
+ *
+ *     int file = open("model.safetensors", O_RDONLY);
  *     cm_reader reader = CM_READER_INIT;
- *     reader.size = length_of(file);
+ *     reader.size = (uint64_t)lseek(file, 0, SEEK_END);
  *     reader.read = read_part;
  *     reader.user = &file;
  *     status = cm_model_load_stream(context, &reader, NULL, &model);
