@@ -2,6 +2,9 @@
  *
  * The umbrella header: it includes every part of the public interface.  base.h begins with
  * the rules that hold everywhere: errors, ownership, threads, cancelling and options.
+ * Images are float32 in [-1, 1] or bytes, in the caller's memory; noise levels (sigma) are
+ * standard deviations in the units of [-1, 1].  Every header may be included alone, in C99 and
+ * later and in C++11 and later.
  *
  *     cm_model *model = NULL;
  *     cm_sampler *sampler = NULL;

@@ -74,6 +74,8 @@ typedef struct cm_images {
 /* clang-format off */
 #define CM_IMAGES_INIT {sizeof(cm_images), CM_DTYPE_DEFAULT, 0, 0, 0, 0, CM_LAYOUT_PLANAR, 0, 0, 0, 0, NULL}
 /* clang-format on */
+/* Fills in what CM_IMAGES_INIT lists, float32 without pictures; struct_size is sizeof of the
+ * caller's struct. */
 CM_API void cm_images_init(cm_images *images, size_t struct_size);
 
 /* Dense float32 pictures, n x channels x height x width, as every call takes them whose `data`

@@ -22,6 +22,15 @@
 extern "C" {
 #endif
 
+/* A network with its weights and what it takes to evaluate them.
+ *
+ *     cm_model *model = NULL;
+ *     cm_model_info info = CM_MODEL_INFO_INIT;
+ *     status = cm_model_load(NULL, "model.safetensors", NULL, &model);
+ *     if (status == CM_OK) status = cm_model_info_get(model, &info);
+ *     if (status == CM_OK) printf("%d x %d, %s\n", info.height, info.width, info.network);
+ *     cm_model_free(model);
+ */
 typedef struct cm_model cm_model;
 
 /* What loading does with weights that are NaN or infinite. */
@@ -189,6 +198,7 @@ CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_l
  * place, others are widened into memory of the context when they are first needed.  Messages say "memory" where
  * those of cm_model_load say the path.  Errors: those of cm_model_load but IO.
  *
+ *     static const unsigned char digits[] = {0}; // the bytes of a model file
  *     status = cm_model_load_memory(context, digits, sizeof digits, NULL, &model);
  */
 CM_API cm_status cm_model_load_memory(cm_context *context, const void *bytes, size_t size,
