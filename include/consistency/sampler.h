@@ -270,7 +270,7 @@ CM_API void cm_sampler_free(cm_sampler *sampler);
  * those of cm_sampler_create.
  *
  *     cm_sampler_info need = CM_SAMPLER_INFO_INIT;
- *     status = cm_sampler_estimate(model, &options, &need);
+ *     status = cm_sampler_estimate(model, NULL, &need);
  */
 CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info);
 
