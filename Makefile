@@ -87,7 +87,7 @@ DATA_C    := source names listing folder tar idx cifar zipset npzset resize nois
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer state
 RUN_C     := text memory files pages options config inputs estimate run
-API_C     := base choices model sampler edit image dataset trainer train_options run
+API_C     := base layout choices model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \

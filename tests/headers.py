@@ -212,7 +212,7 @@ def examples_c(api):
     out = ["#define _POSIX_C_SOURCE 200809L"] + ["#include <%s.h>" % name for name in (
         "consistency", "stdio", "stdlib", "string", "unistd", "fcntl")] + [""]
     given = ", ".join("cm_%s *%s" % (n[3:], n[3:]) for n in sorted(api.opaque) if n != "cm_train_options")
-    given += ", cm_status status, size_t n, float *images, uint8_t *bytes, const int32_t *labels"
+    given += ", cm_status status, size_t n, float *images, uint8_t *bytes, float *x, float *noisy, float *denoised, const int32_t *labels"
     for k, (header, line, text) in enumerate(examples(api)):
         place = '#line %d "%s"' % (line, os.path.relpath(header, ROOT))
         outside = re.match(r"(?:    static .*?\n    \}\n\n?)*", text, re.S).group(0)
@@ -453,12 +453,13 @@ def check_python(api):
 def layout_c(api):
     out = ["/* layout.c - sizes and places in the public structs, which programs are compiled with.",
            " *",
-           " * Printed by `python3 tests/headers.py --layout`; members are only ever appended, so a line of a member that",
-           " * stands here does not change within one version of the library's name. */",
+           " * Printed by `python3 tests/headers.py --layout > src/api/layout.c`.  Members are only ever appended: within one",
+           " * major version no line changes but sizes, and those grow. */",
            "#include <consistency.h>", "", "#include <stddef.h>", "", "#if UINTPTR_MAX > 0xffffffffu",
-           "#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type \" has another size\")",
+           "#define SIZE(type, bytes)                                                                                            \\",
+           "    _Static_assert(sizeof(type) == (bytes), #type \" has another size: see the head of this file\")",
            "#define PLACE(type, member, offset)                                                                                  \\",
-           "    _Static_assert(offsetof(type, member) == (offset), #type \".\" #member \" has another place\")", ""]
+           "    _Static_assert(offsetof(type, member) == (offset), #type \".\" #member \" stands elsewhere: see the head\")", ""]
     for name in sorted(api.structs):
         rows, size, holes = layout(api.structs[name])
         out.append("SIZE(%s, %d);" % (name, size))

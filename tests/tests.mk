@@ -87,6 +87,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/headers.py $(BUILD)
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py --no-numpy
 

@@ -23,6 +23,19 @@
 extern "C" {
 #endif
 
+/* A network that learns.
+ *
+ *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+ *     cm_trainer *trainer = NULL;
+ *     cm_model *snapshot = NULL;
+ *     inputs.model = model;
+ *     status = cm_trainer_create(&inputs, train_options, &trainer);
+ *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
+ *     if (status == CM_OK) status = cm_trainer_model(trainer, CM_WEIGHTS_EMA, 0, &snapshot);
+ *     if (status == CM_OK) status = cm_model_save(snapshot, "model.safetensors", NULL);
+ *     cm_model_free(snapshot);
+ *     cm_trainer_free(trainer);
+ */
 typedef struct cm_trainer cm_trainer;
 
 typedef enum cm_train_objective {

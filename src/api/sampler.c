@@ -9,56 +9,6 @@
 #include "diffusion/sampler.h"
 #include "diffusion/times.h"
 
-CM_PIN_SIZE(cm_sampler_options, 32);
-CM_PIN(cm_sampler_options, max_batch, 4);
-CM_PIN(cm_sampler_options, threads, 8);
-CM_PIN(cm_sampler_options, precision, 12);
-CM_PIN(cm_sampler_options, memory, 16);
-CM_PIN(cm_sampler_options, reserved, 20);
-CM_PIN(cm_sampler_options, debug, 24);
-CM_PIN_SIZE(cm_sample_options, 232);
-CM_PIN(cm_sample_options, method, 4);
-CM_PIN(cm_sample_options, sigmas, 8);
-CM_PIN(cm_sample_options, sigma_count, 16);
-CM_PIN(cm_sample_options, ts, 24);
-CM_PIN(cm_sample_options, ts_count, 32);
-CM_PIN(cm_sample_options, grid, 40);
-CM_PIN(cm_sample_options, steps, 44);
-CM_PIN(cm_sample_options, rho, 48);
-CM_PIN(cm_sample_options, sigma_min, 56);
-CM_PIN(cm_sample_options, sigma_max, 64);
-CM_PIN(cm_sample_options, clip_denoised, 72);
-CM_PIN(cm_sample_options, clip_output, 76);
-CM_PIN(cm_sample_options, s_churn, 80);
-CM_PIN(cm_sample_options, s_tmin, 88);
-CM_PIN(cm_sample_options, s_tmax, 96);
-CM_PIN(cm_sample_options, s_noise, 104);
-CM_PIN(cm_sample_options, edm_discretization, 112);
-CM_PIN(cm_sample_options, edm_schedule, 116);
-CM_PIN(cm_sample_options, edm_scaling, 120);
-CM_PIN(cm_sample_options, edm_solver, 124);
-CM_PIN(cm_sample_options, edm_alpha, 128);
-CM_PIN(cm_sample_options, seed, 136);
-CM_PIN(cm_sample_options, first_index, 144);
-CM_PIN(cm_sample_options, noise_source, 152);
-CM_PIN(cm_sample_options, reserved, 156);
-CM_PIN(cm_sample_options, num_samples, 160);
-CM_PIN(cm_sample_options, noise, 168);
-CM_PIN(cm_sample_options, step_noise, 176);
-CM_PIN(cm_sample_options, noise_steps, 184);
-CM_PIN(cm_sample_options, condition, 192);
-CM_PIN(cm_sample_options, progress, 200);
-CM_PIN(cm_sample_options, progress_user, 208);
-CM_PIN(cm_sample_options, step, 216);
-CM_PIN(cm_sample_options, step_user, 224);
-CM_PIN_SIZE(cm_sampler_info, 40);
-CM_PIN(cm_sampler_info, threads, 4);
-CM_PIN(cm_sampler_info, max_batch, 8);
-CM_PIN(cm_sampler_info, reserved, 12);
-CM_PIN(cm_sampler_info, activation_bytes, 16);
-CM_PIN(cm_sampler_info, packed_bytes, 24);
-CM_PIN(cm_sampler_info, plan_seconds, 32);
-
 enum { DEFAULT_BATCH = 16, MAX_BATCH = 65536 };
 
 void cm_sampler_options_init(cm_sampler_options *options, size_t struct_size)
