@@ -307,6 +307,11 @@ def complete(facts, faults):
     families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
                 for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\"", read(f))}
     same("README.md", "networks", row_of(readme, "networks"), set(families))
+    for file, row in (("adm.c", "`adm`"), ("edm_config.h", "`songunet`, `dhariwal`"), ("songunet.c", "`songunet` also")):
+        listed = re.search(r"^\| %s \|(.*)\|$" % row, read("docs/model-file.md"), re.M)
+        fields = set(re.findall(r'(?:CM_(?:INT|BOOL|NUMBER|CHOICE)_FIELD\(|\{)"(\w+)", CM_(?:NET_AT|FIELD)', read("src/nets/" + file)))
+        same("docs/model-file.md", "arguments of " + row, set(re.findall(r"\w+_\w+|dropout", listed.group(1)))
+             - {"per_head"} if listed else None, fields - {"dims", "model_type"})  # repeat what is known
     same("src/nets/net.c", "networks", set(re.findall(r"&cm_net_(\w+)", read("src/nets/net.c"))), set(families))
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
