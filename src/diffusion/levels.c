@@ -182,7 +182,7 @@ static cm_status fill_schedule_or_list(cm_resolver *r, double *sigma)
 {
     const cm_sample_options *o = r->o;
     cm_solver *s = &r->out->solver;
-    int to_last = r->method->levels == CM_LEVELS_TO_LAST;
+    int to_last = r->method->levels == CM_LEVEL_RULE_TO_LAST;
     if (o->sigmas) {
         memcpy(sigma, o->sigmas, o->sigma_count * sizeof *sigma);
         s->n = (int32_t)o->sigma_count - to_last;
@@ -218,6 +218,6 @@ cm_status cm_levels_fill(cm_resolver *r)
     r->out->sigma = sigma;
     r->out->solver.sigma = sigma;
     if (o->sigmas) CM_TRY(check_sigmas(r));
-    if (r->method->levels == CM_LEVELS_EACH) return fill_each(r, sigma);
+    if (r->method->levels == CM_LEVEL_RULE_EACH) return fill_each(r, sigma);
     return cm_resolver_scheduled(r) ? fill_schedule_or_list(r, sigma) : fill_one(r, sigma);
 }
