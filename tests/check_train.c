@@ -106,6 +106,15 @@ static cm_status create(cm_model *model, cm_model *teacher, const cm_train_setti
     return cm_trainer_create(&inputs, &options, out);
 }
 
+static cm_status step_of(cm_trainer *t, size_t n, float *values, const int32_t *labels, cm_train_report *report)
+{
+    const cm_model *m = t->model;
+    const cm_images images = cm_images_f32(n, m->channels, m->height, m->width, values);
+    cm_condition condition = CM_CONDITION_INIT;
+    condition.labels = labels;
+    return cm_trainer_step(t, &images, &condition, report);
+}
+
 static cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
 {
     const cm_train_options options = {NULL, *s};
@@ -157,7 +166,7 @@ static cm_status steps(cm_trainer *t, int64_t until, double *losses)
         cm_train_report r;
         cm_train_report_init(&r, sizeof r);
         batch(t->step, images, labels);
-        cm_status status = cm_trainer_step(t, images, labels, &r);
+        cm_status status = step_of(t, (size_t)t->o.batch, images, labels, &r);
         if (status != CM_OK) return status;
         if (losses) losses[r.step - 1] = r.loss;
     }
@@ -369,6 +378,50 @@ START_TEST(dropout_statistics)
 }
 END_TEST
 
+/* Steps of other numbers of images than batch: the bits of a trainer whose batch has that size, and of one that gets
+ * the same images as bytes side by side where those are the same values. */
+START_TEST(steps_of_any_count)
+{
+    static float images[2 * BATCH * VALUES];
+    static uint8_t bytes[2 * BATCH * VALUES];
+    int32_t labels[2 * BATCH];
+    const size_t counts[] = {5, 2 * BATCH, 1, BATCH};
+    const char *const name = names[_i];
+    cm_train_settings o = options(name);
+    o.microbatch = 4;
+    OK(cm_settings_set(&o, "ema", "0.9,halflife:50:0.5"));
+    for (size_t k = 0; k < 4; k++) {
+        const int32_t n = (int32_t)counts[k];
+        cm_train_report ra = CM_TRAIN_REPORT_INIT, rb = CM_TRAIN_REPORT_INIT;
+        cm_condition condition = CM_CONDITION_INIT;
+        uint64_t state = 9 + k;
+        for (int32_t i = 0; i < n; i++) labels[i] = i % CLASSES;
+        for (int32_t i = 0; i < n * VALUES; i++) bytes[i] = (uint8_t)random_int(&state, 0, 255);
+        cm_images of_bytes = cm_images_u8((size_t)n, SIDE, SIDE, CHANNELS, bytes);
+        const cm_images of_floats = cm_images_f32((size_t)n, CHANNELS, SIDE, SIDE, images);
+        OK(cm_images_convert(&of_bytes, &of_floats));
+        condition.labels = labels;
+        o.batch = BATCH;
+        cm_trainer *a = trainer(name, &o);
+        o.batch = n;
+        cm_trainer *b = trainer(name, &o);
+        for (int step = 0; step < 3; step++) {
+            OK(cm_trainer_step(a, &of_bytes, &condition, &ra));
+            OK(step_of(b, (size_t)n, images, labels, &rb));
+            ck_assert(ra.loss == rb.loss && ra.grad_norm == rb.grad_norm && ra.images == rb.images);
+            ck_assert_uint_eq(ra.images, (uint64_t)(step + 1) * (uint64_t)n);
+        }
+        ck_assert_msg(same_state(a, b), "%s: steps of %d images", name, n);
+        of_bytes.n = 0;
+        FAILS(cm_trainer_step(a, &of_bytes, NULL, NULL), CM_ERR_ARGUMENT, "images");
+        of_bytes.n = 1, of_bytes.width--;
+        FAILS(cm_trainer_step(a, &of_bytes, NULL, NULL), CM_ERR_SHAPE, "images");
+        cm_trainer_free(a);
+        cm_trainer_free(b);
+    }
+}
+END_TEST
+
 /* What the issue of micro-batches is: averaged they change rounding only, summed they
  * multiply the gradient. */
 START_TEST(microbatches)
@@ -384,7 +437,7 @@ START_TEST(microbatches)
         cm_trainer *t = trainer("edm", &o);
         cm_train_report_init(&r, sizeof r);
         batch(0, images, labels);
-        OK(cm_trainer_step(t, images, labels, &r));
+        OK(step_of(t, (size_t)t->o.batch, images, labels, &r));
         norm[k] = r.grad_norm;
         cm_trainer_free(t);
     }
@@ -1015,8 +1068,8 @@ START_TEST(trainers_refused)
     int32_t labels[BATCH];
     batch(0, images, labels);
     labels[3] = CLASSES;
-    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_ARGUMENT, "labels[3] is 3");
-    FAILS(cm_trainer_step(t, NULL, labels, NULL), CM_ERR_ARGUMENT, "NULL");
+    FAILS(step_of(t, (size_t)t->o.batch, images, labels, NULL), CM_ERR_ARGUMENT, "labels[3] is 3");
+    FAILS(cm_trainer_step(t, NULL, NULL, NULL), CM_ERR_ARGUMENT, "NULL");
     cm_trainer_free(t);
     cm_model_free(m);
     cm_model_free(digits);
@@ -1035,9 +1088,9 @@ START_TEST(nonfinite_stops)
     OK(steps(before, 2, NULL));
     batch(2, images, labels);
     images[VALUES + 7] = NAN; /* the caller's own is named and not left out */
-    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "image 1 is nan at value 7");
+    FAILS(step_of(t, (size_t)t->o.batch, images, labels, NULL), CM_ERR_NUMERIC, "image 1 is nan at value 7");
     images[VALUES + 7] = 0, images[100] = 3e38f; /* finite, but no gradient is */
-    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "step 2");
+    FAILS(step_of(t, (size_t)t->o.batch, images, labels, NULL), CM_ERR_NUMERIC, "step 2");
     ck_assert_ptr_nonnull(strstr(cm_last_message(), ".weight"));
     ck_assert(same_state(t, before)); /* and it can go on */
     OK(steps(t, 4, NULL));
@@ -1047,8 +1100,8 @@ START_TEST(nonfinite_stops)
     cm_trainer_free(before);
     o.skip_nonfinite = 1;
     t = trainer("edm", &o);
-    OK(cm_trainer_step(t, images, labels, NULL));
-    FAILS(cm_trainer_step(t, images, labels, NULL), CM_ERR_NUMERIC, "step 1");
+    OK(step_of(t, (size_t)t->o.batch, images, labels, NULL));
+    FAILS(step_of(t, (size_t)t->o.batch, images, labels, NULL), CM_ERR_NUMERIC, "step 1");
     ck_assert_int_eq(t->skipped, 1);
     cm_trainer_free(t);
 }
@@ -1204,7 +1257,7 @@ static void *keep_stepping(void *user)
     cm_trainer *t = s->trainer;
     float images[2 * VALUES] = {0.25f};
     while (!atomic_load(&s->stop) && t->step < STEPS_SEEN - 1) {
-        cm_status status = cm_trainer_step(t, images, NULL, NULL);
+        cm_status status = step_of(t, (size_t)t->o.batch, images, NULL, NULL);
         if (status == CM_ERR_STATE) atomic_fetch_add(&s->refused, 1);
         else if (status != CM_OK) break;
         else s->sums[t->step] = sum_of(t->learner->online.values, t->learner->floats);
@@ -1270,7 +1323,7 @@ START_TEST(one_call_at_a_time)
         ck_assert_ptr_null(m);
         FAILS(cm_trainer_save(t, in_dir("beside"), 0), CM_ERR_STATE, "already running");
         FAILS(cm_trainer_resume(t, in_dir("beside"), NULL, 0), CM_ERR_STATE, "already running");
-        FAILS(cm_trainer_step(t, images, NULL, NULL), CM_ERR_STATE, "already running");
+        FAILS(step_of(t, (size_t)t->o.batch, images, NULL, NULL), CM_ERR_STATE, "already running");
         FAILS(cm_trainer_run(t, d, 5, NULL, NULL), CM_ERR_STATE, "already running");
         FAILS(cm_trainer_run(other, d, 5, NULL, NULL), CM_ERR_STATE, "this data set is already running");
         FAILS(read_floats(d, 0, 1, images, NULL), CM_ERR_STATE, "this data set is already running");
@@ -1310,7 +1363,7 @@ static int32_t from_the_callback(void *user, const cm_train_report *report)
         cm_model_free(m);
     }
     OK(cm_trainer_save(t, in_dir("inside"), 0));
-    FAILS(cm_trainer_step(t, images, NULL, NULL), CM_ERR_STATE, "in its callbacks only those");
+    FAILS(step_of(t, (size_t)t->o.batch, images, NULL, NULL), CM_ERR_STATE, "in its callbacks only those");
     FAILS(cm_trainer_run(t, r->dataset, 99, NULL, NULL), CM_ERR_STATE, "already running");
     FAILS(cm_trainer_resume(t, in_dir("inside"), NULL, 0), CM_ERR_STATE, "already running");
     FAILS(read_floats(r->dataset, 0, 1, images, NULL), CM_ERR_STATE, "already running");
@@ -1387,7 +1440,7 @@ START_TEST(cancel_leaves_it_usable)
     OK(steps(t, 2, NULL));
     cm_trainer_cancel(t); /* nothing runs: forgotten */
     batch(2, images, labels);
-    OK(cm_trainer_step(t, images, labels, NULL));
+    OK(step_of(t, (size_t)t->o.batch, images, labels, NULL));
     cm_trainer_cancel(NULL);
     OK(steps(t, 5, NULL));
     OK(steps(calm, 5, NULL));
@@ -1446,12 +1499,12 @@ static cm_status whole(cm_context *context, const char *objective)
     cm_train_settings o = options(objective);
     batch(0, images, labels);
     cm_status status = open_trainer(context, objective, &o, &t);
-    if (status == CM_OK) status = cm_trainer_step(t, images, labels, NULL);
+    if (status == CM_OK) status = step_of(t, (size_t)t->o.batch, images, labels, NULL);
     if (status == CM_OK) status = cm_trainer_save(t, in_dir("memory"), 2);
     cm_trainer_free(t);
     if (status == CM_OK) status = open_trainer(context, objective, &o, &u);
     if (status == CM_OK) status = cm_trainer_resume(u, in_dir("memory"), NULL, 0);
-    if (status == CM_OK) status = cm_trainer_step(u, images, labels, NULL);
+    if (status == CM_OK) status = step_of(u, (size_t)u->o.batch, images, labels, NULL);
     cm_trainer_free(u);
     return status;
 }
@@ -1560,6 +1613,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 600);
     tcase_add_unchecked_fixture(calls, setup, teardown);
     tcase_set_timeout(calls, 600);
+    tcase_add_loop_test(steps_case, steps_of_any_count, 0, OBJECTIVES);
     tcase_add_loop_test(steps_case, every_objective_learns, 0, OBJECTIVES);
     tcase_add_test(steps_case, dropout_statistics);
     tcase_add_loop_test(t, threads_change_no_bits, 0, OBJECTIVES);

@@ -17,6 +17,7 @@
 #define CONSISTENCY_TRAINER_H
 
 #include "dataset.h"
+#include "image.h"
 #include "model.h"
 
 #ifdef __cplusplus
@@ -266,11 +267,17 @@ typedef struct cm_train_report {
 /* Fills in the defaults that CM_TRAIN_REPORT_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 
-/* One step on the caller's batch: `batch` images of C x H x W in [-1, 1], labels
- * (-1 = none) or NULL.  A failing step leaves the trainer as it was.  NUMERIC: a loss
- * or gradient that is not finite, the message names step and tensor; or an image that
- * is not, whatever skip_nonfinite says. */
-CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const int32_t *labels,
+/* One step on the caller's images: 1 to 1048576 of C x H x W, of any type, layout and strides (float32 in [-1, 1] or
+ * bytes); condition->labels: one an image (-1 = none), or NULL.  The number may be another than the option batch and
+ * may change from step to step: loss and gradient are means over the images of the step, and micro-batches are cut
+ * from them.  The schedules of lr, N, mu and of the averages rate, warmup and power count steps; half-lives, `images`
+ * of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step of n
+ * images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and images.
+ * More images than batch take more memory than cm_trainer_bytes says. A failing step leaves the trainer as it was.
+ * Errors: ARGUMENT (a label the network does not know, no labels where it needs them, the number of images), SHAPE
+ * (images of another size), MEMORY, CANCELLED, STATE.  NUMERIC: a loss or gradient that is not finite, the message
+ * names step and tensor; or an image that is not, whatever skip_nonfinite says. */
+CM_API cm_status cm_trainer_step(cm_trainer *trainer, const cm_images *images, const cm_condition *condition,
                                  cm_train_report *report);
 
 /* After every step; non-zero stops the run with CM_ERR_CANCELLED.  Of this trainer it may
@@ -279,7 +286,7 @@ typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
 /* Steps until `until` have been taken in all, reading batches ahead in a thread of
  * its own.  First the data set is compared with the network (SHAPE, ARGUMENT: image
  * shape, a class the network does not know, fewer images than a batch; another mapping
- * of class names to numbers than the run has had); with `until` 0 nothing else happens.
+ * of class names to numbers than the run has had; until below 1), which cm_train_data_check does alone.
  * The data set's names of classes go into every snapshot and checkpoint from then on
  * (cm_model_class_name); the log warns where the model or the teacher knows others. */
 CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,

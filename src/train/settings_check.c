@@ -111,8 +111,9 @@ static double remembered(const cm_train_settings *s, const cm_ema_rate *rate)
     enum { ONE_BY_ONE = 100000 };
     double left = 1;
     int64_t k = 0;
-    for (; k < s->steps && k < ONE_BY_ONE; k++) left *= cm_ema_rate_at(rate, k, s->batch);
-    return left * pow(cm_ema_rate_at(rate, s->steps - 1, s->batch), (double)(s->steps - k));
+    for (; k < s->steps && k < ONE_BY_ONE; k++) left *= cm_ema_rate_at(rate, k, (double)k * s->batch, s->batch);
+    return left * pow(cm_ema_rate_at(rate, s->steps - 1, (double)(s->steps - 1) * s->batch, s->batch),
+                      (double)(s->steps - k));
 }
 
 static void warn_of_averages(const cm_context *context, const cm_train_settings *s)

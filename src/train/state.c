@@ -166,9 +166,9 @@ static json_t *describe_state(cm_trainer *t, json_t *files)
 {
     json_t *state =
         json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(), "step",
-                  (json_int_t)t->step, "images", (json_int_t)(t->step * t->o.batch), "updates",
-                  (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
-                  json_incref(files), "options", cm_settings_json(&t->o, 1), "config", json_incref(t->config));
+                  (json_int_t)t->step, "images", (json_int_t)t->images, "updates", (json_int_t)t->updates, "skipped",
+                  t->skipped, "last_scales", t->last_scales, "files", json_incref(files), "options",
+                  cm_settings_json(&t->o, 1), "config", json_incref(t->config));
     if (state && t->dataset) (void)json_object_set(state, "dataset", t->dataset);
     return state;
 }
@@ -465,6 +465,7 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
     if (status == CM_OK) status = load_parts(t, directory);
     if (status == CM_OK) {
         t->step = integer(state, "step");
+        t->images = (uint64_t)integer(state, "images");
         t->updates = integer(state, "updates");
         t->skipped = (int32_t)integer(state, "skipped");
         t->last_scales = (int32_t)integer(state, "last_scales");

@@ -131,9 +131,34 @@ static void find_frozen(cm_trainer *t)
         }
 }
 
+static int augments(const cm_trainer *t)
+{
+    return t->o.augment > 0 || t->o.flip > 0;
+}
+
+/* Makes place for a step of n images. */
+static cm_status reserve(cm_trainer *t, size_t n)
+{
+    if (n <= t->capacity) return CM_OK;
+    t->capacity = 0;
+    cm_free(t->context, t->loss);
+    cm_free(t->context, t->augmented);
+    cm_free(t->context, t->augment_labels);
+    t->augmented = t->augment_labels = NULL;
+    t->loss = cm_calloc(t->context, n, sizeof *t->loss);
+    if (!t->loss) return CM_ERR_MEMORY;
+    if (augments(t)) {
+        t->augmented = cm_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
+        t->augment_labels = cm_calloc(t->context, n * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
+        if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
+    }
+    t->capacity = n;
+    return CM_OK;
+}
+
 static cm_status make_buffers(cm_trainer *t)
 {
-    size_t floats = t->learner->floats, batch = (size_t)t->o.batch;
+    size_t floats = t->learner->floats;
     if (cm_optimizer_at(t->o.optimizer)->has_moments) {
         t->m = cm_calloc(t->context, floats, sizeof *t->m);
         t->v = cm_calloc(t->context, floats, sizeof *t->v);
@@ -144,12 +169,8 @@ static cm_status make_buffers(cm_trainer *t)
         if (!t->ema[i]) return CM_ERR_MEMORY;
         memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
     }
-    t->loss = cm_calloc(t->context, batch, sizeof *t->loss);
-    if (!t->loss) return CM_ERR_MEMORY;
-    if (t->o.augment == 0 && t->o.flip == 0) return CM_OK;
-    t->augmented = cm_calloc(t->context, batch * t->learner->image_size, sizeof *t->augmented);
-    t->augment_labels = cm_calloc(t->context, batch * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
-    if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
+    CM_TRY(reserve(t, (size_t)t->o.batch));
+    if (!augments(t)) return CM_OK;
     return cm_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
                                t->o.flip, &t->augmenter);
 }
@@ -242,7 +263,7 @@ static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
 {
     size_t blocks = (size_t)t->o.ema.count + (cm_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
-    size_t augmented = t->o.augment > 0 || t->o.flip > 0 ? (size_t)t->o.batch * image : 0;
+    size_t augmented = augments(t) ? (size_t)t->o.batch * image : 0;
     return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
 }
 
@@ -296,9 +317,8 @@ float *cm_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
 json_t *cm_trainer_config(const cm_trainer *t)
 {
     json_t *config = json_deep_copy(t->config);
-    json_t *training =
-        json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps", (json_int_t)t->step, "images",
-                  (json_int_t)(t->step * t->o.batch), "library", cm_version());
+    json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps",
+                                 (json_int_t)t->step, "images", (json_int_t)t->images, "library", cm_version());
     if (config && training) (void)json_object_set_new(config, "training", training);
     return config;
 }
@@ -334,8 +354,8 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
 /* Flips and EDM's augmentations: functions of (seed, image number). */
 static const float *augment(cm_trainer *t, const float *images, cm_learner_batch *b)
 {
-    if (!t->augmented) return images;
-    for (size_t i = 0; i < (size_t)t->o.batch; i++) {
+    if (!augments(t)) return images;
+    for (size_t i = 0; i < b->n; i++) {
         const cm_stream s = {b->seed, cm_learner_stream(b->first + i), CM_DRAW_AUGMENT};
         cm_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
                            t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
@@ -380,7 +400,7 @@ static cm_status update_piece(void *user, int index, int worker)
 }
 
 /* Weights, averages, target; then the packed copies. */
-static cm_status update(cm_trainer *t, const cm_moment *now)
+static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
 {
     cm_learner *l = t->learner;
     pass s = {.t = t,
@@ -388,7 +408,7 @@ static cm_status update(cm_trainer *t, const cm_moment *now)
               .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr),
               .mu = now->mu};
     for (int i = 0; i < t->o.ema.count; i++) {
-        s.rates[i] = cm_ema_rate_at(&t->o.ema.rates[i], t->step, t->o.batch);
+        s.rates[i] = cm_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)n);
     }
     const cm_threads threads = {t->context, l->options.threads};
     CM_TRY(cm_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
@@ -396,11 +416,11 @@ static cm_status update(cm_trainer *t, const cm_moment *now)
     return l->target.values ? cm_learner_refresh(l, &l->target) : CM_OK;
 }
 
-static double mean_loss(const cm_trainer *t)
+static double mean_loss(const cm_trainer *t, size_t n)
 {
     double sum = 0;
-    for (size_t i = 0; i < (size_t)t->o.batch; i++) sum += t->loss[i];
-    return sum / t->o.batch;
+    for (size_t i = 0; i < n; i++) sum += t->loss[i];
+    return sum / (double)n;
 }
 
 /* A loss or gradient that is not finite: left out where options allow it. */
@@ -434,7 +454,7 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
     (void)getrusage(RUSAGE_SELF, &usage);
     r->scales = t->objective->is_discrete ? now->scales : 0;
     r->step = t->step;
-    r->images = (uint64_t)t->step * (uint64_t)t->o.batch;
+    r->images = t->images;
     r->loss = loss;
     r->grad_norm = norm;
     r->lr = now->lr;
@@ -445,13 +465,13 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
     r->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 }
 
-static cm_status gradients(cm_trainer *t, const float *images, const int32_t *labels, const cm_moment *now)
+static cm_status gradients(cm_trainer *t, size_t n, const float *images, const int32_t *labels, const cm_moment *now)
 {
     cm_learner *l = t->learner;
-    cm_learner_batch b = {.n = (size_t)t->o.batch,
+    cm_learner_batch b = {.n = n,
                           .labels = labels,
                           .seed = t->o.seed,
-                          .first = (uint64_t)t->step * (uint64_t)t->o.batch,
+                          .first = t->images,
                           .label_dropout = t->o.label_dropout,
                           .loss = t->loss,
                           .call = &t->call};
@@ -461,43 +481,46 @@ static cm_status gradients(cm_trainer *t, const float *images, const int32_t *la
     return cm_learner_run(l, t->objective, &t->settings, &b);
 }
 
-static cm_status advance(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+static cm_status advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels, cm_train_report *report)
 {
     cm_learner *l = t->learner;
     cm_moment now = cm_curriculum_at(&t->curriculum, t->step);
     const cm_threads threads = {t->context, l->options.threads};
     double norm, began = seconds();
+    CM_TRY(reserve(t, n));
     CM_TRY(change_stage(t, now.scales));
-    CM_TRY(gradients(t, images, labels, &now));
+    CM_TRY(gradients(t, n, images, labels, &now));
     if (t->o.sum_microbatches) {
-        double parts = ceil((double)t->o.batch / (double)l->options.slice);
+        double parts = ceil((double)n / (double)l->options.slice);
         CM_TRY(cm_gradient_scale(threads, l->floats, parts, l->gradient));
     }
     CM_TRY(cm_gradient_norm(threads, l->floats, l->gradient, &norm));
     CM_TRY(cm_call_check(&t->call)); /* the last time: from here on the step is taken whole */
-    double loss = mean_loss(t);
+    double loss = mean_loss(t, n);
     if (!isfinite(loss) || !isfinite(norm)) {
         CM_TRY(refuse_nonfinite(t, loss, norm));
     } else {
         if (t->o.grad_clip > 0)
             CM_TRY(cm_gradient_scale(threads, l->floats, cm_clip_factor(t->o.clip_rule, norm, t->o.grad_clip),
                                      l->gradient));
-        CM_TRY(update(t, &now));
+        CM_TRY(update(t, n, &now));
         t->updates++;
     }
     t->step++;
+    t->images += n;
     if (report) fill_report(t, &now, loss, norm, began, report);
     return CM_OK;
 }
 
-cm_status cm_trainer_advance(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+cm_status cm_trainer_advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels,
+                             cm_train_report *report)
 {
     if (labels) {
-        CM_TRY(cm_model_check_labels(t->model, labels, (size_t)t->o.batch));
+        CM_TRY(cm_model_check_labels(t->model, labels, n));
     } else if (cm_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
     }
-    return advance(t, images, labels, report);
+    return advance(t, n, images, labels, report);
 }
 
 /* --- over a data set ----------------------------------------------------------------- */
@@ -548,7 +571,7 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
         report.struct_size = sizeof report;
         CM_TRY(cm_loader_next(loader, &images, &labels, &waited));
         if (!t->model->net.num_classes) labels = NULL;
-        CM_TRY(cm_trainer_advance(t, images, labels, &report));
+        CM_TRY(cm_trainer_advance(t, (size_t)t->o.batch, images, labels, &report));
         report.data_wait = waited;
         report.seconds += waited;
         cm_call_pause(&t->call);
@@ -583,8 +606,7 @@ cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_
     CM_TRY(cm_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
     CM_TRY(cm_call_begin(&dataset->call, "data set"));
-    status =
-        cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &t->call, &loader);
+    status = cm_loader_create(dataset, t->images, (size_t)t->o.batch, &t->call, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cm_loader_free(loader);
     (void)cm_call_end(&dataset->call);

@@ -49,7 +49,8 @@ static void check_halflife(const golden_file *f, golden_result *r)
         const double *row = rows + 5 * i;
         const cm_ema_rate rate = {CM_EMA_HALFLIFE, row[1] * 1000, row[2] > 0 ? row[2] : 0};
         /* k steps of the batch have been taken: images = k batch */
-        double beta = cm_ema_rate_at(&rate, (int64_t)llround(row[3] / row[0]), row[0]);
+        double beta = cm_ema_rate_at(&rate, (int64_t)llround(row[3] / row[0]),
+                                     (double)llround(row[3] / row[0]) * row[0], row[0]);
         if (fmod(row[3], row[0]) != 0) continue; /* no whole number of steps */
         golden_compare(r, "halflife", fabs(beta - row[4]), 1e-12);
     }

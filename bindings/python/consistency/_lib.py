@@ -347,7 +347,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_trainer_create": (C.c_int, [C.POINTER(TrainInputs), _p, C.POINTER(_p)]),
     "cm_trainer_estimate": (C.c_int, [C.POINTER(TrainInputs), _p, C.POINTER(C.c_uint64)]),
     "cm_trainer_free": (None, [_p]),
-    "cm_trainer_step": (C.c_int, [_p, _f32p, _i32p, C.POINTER(TrainReport)]),
+    "cm_trainer_step": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Condition), C.POINTER(TrainReport)]),
     "cm_trainer_run": (C.c_int, [_p, _p, C.c_int64, TRAIN, _p]),
     "cm_trainer_cancel": (None, [_p]),
     "cm_trainer_model": (C.c_int, [_p, _i32, _i32, C.POINTER(_p)]),
