@@ -209,6 +209,8 @@ expect 0 "saved step 3" $t --out $dir/run --sample-every 2
 expect 0 "images/s" $bin/cm-sample $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors --steps 2 -n 2 -o $dir/run.png
 expect 0 "songunet" $bin/cm-info $dir/run/checkpoints/step-000000003/model.safetensors
 expect 1 "not empty" $t --out $dir/run
+cp -r $dir/set $dir/inside
+expect 0 "stands inside the folder of its pictures" $t --data $dir/inside --out $dir/inside/run
 expect 0 "12 pictures of 1 x 32 x 32" $t --out $dir/ect --objective ect --init $model --network given
 expect 2 "model_channels is 8 in the preset and 16 in the model" $t --out $dir/x --objective ect --init $model
 expect 2 "--teacher $model: the model's network is another than that of preset smoke" $t --out $dir/x --objective cd --teacher $model

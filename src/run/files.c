@@ -27,6 +27,19 @@ static void parent_of(const char *path, char parent[PATH])
     (void)snprintf(parent, PATH, "%.*s", n ? (int)n : 1, n ? path : ".");
 }
 
+int cm_run_is_inside(const char *directory, const char *folder)
+{
+    char parent[PATH];
+    if (strlen(directory) >= PATH / 2) return 0;
+    parent_of(directory, parent);
+    char *inner = realpath(parent, NULL), *outer = realpath(folder, NULL);
+    const size_t n = outer ? strlen(outer) : 0;
+    const int inside = inner && outer && strncmp(inner, outer, n) == 0 && (inner[n] == '/' || !inner[n]);
+    free(inner);
+    free(outer);
+    return inside;
+}
+
 static int is_empty(const cm_names *names)
 {
     for (size_t i = 0; i < names->count; i++)
