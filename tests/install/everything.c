@@ -126,12 +126,14 @@ static cm_status train(program *p)
 
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     cm_train_report report = CM_TRAIN_REPORT_INIT;
+    cm_condition condition = CM_CONDITION_INIT;
     inputs.model = p->model;
+    condition.labels = labels;
     TRY(cm_train_options_create(p->context, &p->training));
     TRY(cm_train_options_set(p->training, "objective", "edm"));
     TRY(cm_train_options_set_number(p->training, "batch", 4));
     TRY(cm_trainer_create(&inputs, p->training, &p->trainer));
-    TRY(cm_trainer_step(p->trainer, images, labels, &report));
+    TRY(cm_trainer_step(p->trainer, &batch, &condition, &report));
     return report.step == 1 && report.loss > 0 ? CM_OK : CM_ERR_INTERNAL;
 }
 

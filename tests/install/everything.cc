@@ -60,6 +60,7 @@ static void use(const std::string &path, const fs::path &folder)
     std::vector<int32_t> labels(4);
     const cm_images batch = cm_images_f32(4, 1, side, side, values.data());
     cm::check(cm_dataset_read(dataset.get(), 0, &batch, labels.data()));
+    condition.labels = labels.data();
 
     const auto options = cm::make<cm::train_options>(cm_train_options_create, context.get());
     cm::check(cm_train_options_set(options.get(), "objective", "edm"));
@@ -68,7 +69,7 @@ static void use(const std::string &path, const fs::path &folder)
     inputs.model = model.get();
     const auto trainer = cm::make<cm::trainer>(cm_trainer_create, &inputs, options.get());
     cm_train_report report = CM_TRAIN_REPORT_INIT;
-    cm::check(cm_trainer_step(trainer.get(), values.data(), labels.data(), &report));
+    cm::check(cm_trainer_step(trainer.get(), &batch, &condition, &report));
     if (report.step != 1) throw std::logic_error("no step was counted");
 
     const auto all = cm::make<cm::run_options>(cm_run_options_create, context.get());
