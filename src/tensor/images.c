@@ -238,21 +238,21 @@ static void copy_floats(size_t n, const unsigned char *from, ptrdiff_t from_step
         memcpy(to, from, n * sizeof(float));
         return;
     }
-    for (; n; n--, from += from_step, to += to_step) memcpy(to, from, sizeof(float));
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) memcpy(to + i * to_step, from + i * from_step, sizeof(float));
 }
 
 static void copy_bytes(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to, ptrdiff_t to_step)
 {
-    for (; n; n--, from += from_step, to += to_step) *to = *from;
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) to[i * to_step] = from[i * from_step];
 }
 
 static void floats_to_bytes(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to,
                             ptrdiff_t to_step)
 {
-    for (; n; n--, from += from_step, to += to_step) {
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) {
         float v;
-        memcpy(&v, from, sizeof v);
-        *to = to_u8(v);
+        memcpy(&v, from + i * from_step, sizeof v);
+        to[i * to_step] = to_u8(v);
     }
 }
 
@@ -273,7 +273,7 @@ static void bytes_to_plane(size_t n, const unsigned char *from, ptrdiff_t step, 
     }
     for (size_t done = 0, some; done < n; done += some) {
         some = n - done < CHUNK ? n - done : CHUNK;
-        for (size_t i = 0; i < some; i++, from += step) chunk[i] = *from;
+        for (size_t i = 0; i < some; i++) chunk[i] = from[(ptrdiff_t)(done + i) * step];
         widen(some, chunk, to + done);
     }
 }
@@ -285,9 +285,9 @@ static void bytes_to_floats(size_t n, const unsigned char *from, ptrdiff_t from_
         bytes_to_plane(n, from, from_step, (float *)(void *)to);
         return;
     }
-    for (; n; n--, from += from_step, to += to_step) {
-        const float v = (float)*from / 127.5f - 1.0f;
-        memcpy(to, &v, sizeof v);
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) {
+        const float v = (float)from[i * from_step] / 127.5f - 1.0f;
+        memcpy(to + i * to_step, &v, sizeof v);
     }
 }
 
