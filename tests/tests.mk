@@ -77,6 +77,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@sh tests/layers.sh
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/option_tables.py
 	@sh tests/symbols.sh $(SHARED) $(STATIC)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)

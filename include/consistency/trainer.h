@@ -231,7 +231,17 @@ typedef struct cm_train_inputs {
     }
 CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
 
-/* Makes a trainer; options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
+/* Makes a trainer:
+ *
+ *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+ *     cm_trainer *trainer = NULL;
+ *     inputs.model = model;
+ *     cm_status status = cm_trainer_create(&inputs, options, &trainer);
+ *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
+ *     if (status == CM_OK) status = cm_trainer_save(trainer, "run", 2);
+ *     cm_trainer_free(trainer);
+ *
+ * options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
  * keeps what it needs.  The trained model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
  * "cm", ect "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
  * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */

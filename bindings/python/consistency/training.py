@@ -14,12 +14,13 @@ import time
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
-from ._lib import DatasetInfo, DatasetOptions, TRAIN, TrainInputs, TrainReport, lib
+from ._lib import DatasetInfo, DatasetOptions, OptionInfo, TRAIN, TrainInputs, TrainReport, choices, lib
 from . import Model, Path, _check, _condition, _context, _finish, _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
 from ._values import Array
 
+_KINDS = ["integer", "real", "choice", "flag", "text"]
 _RULES = ["auto", "none", "folder", "prefix"]
 _WEIGHTS = ["online", "ema", "target"]
 
@@ -37,6 +38,28 @@ def presets() -> Dict[str, Dict[str, Any]]:
                                                         "source": lib.cm_train_preset_source(i).decode(),
                                                         "config": json.loads(lib.cm_train_preset_config(i).decode())}
         i += 1
+    return result
+
+
+def train_options() -> Dict[str, Dict[str, Any]]:
+    """What training options there are: name -> {"kind", "about", "choices" (names, or None), "minimum", "above_minimum"
+    (whether the minimum itself is not allowed), "maximum", "auto" (whether "auto" is a value), "defaults": objective -> text, for the objectives that it has an effect on}."""
+    result: Dict[str, Dict[str, Any]] = {}
+    objectives = choices("objectives")
+    for i in range(lib.cm_train_option_count()):
+        o = OptionInfo()
+        lib.cm_option_info_init(C.byref(o), C.sizeof(o))
+        _check(lib.cm_train_option_describe(i, C.byref(o)))
+        text = C.create_string_buffer(1024)
+        defaults = {}
+        for number, objective in enumerate(objectives):
+            if o.objectives >> number & 1:
+                _check(lib.cm_train_option_default(i, number, text, len(text), None))
+                defaults[objective] = text.value.decode()
+        result[o.name.decode()] = {"kind": _KINDS[o.kind - 1], "about": o.about.decode(),
+                                   "choices": choices(o.choices.decode()) if o.choices else None, "minimum": o.minimum,
+                                   "above_minimum": bool(o.above_minimum),
+                                   "maximum": o.maximum, "auto": bool(o.takes_auto), "defaults": defaults}
     return result
 
 
