@@ -63,6 +63,7 @@
 extern "C" {
 #endif
 
+/* What became of a call.  Errors are negative; numbers keep their meaning, new ones are appended. */
 typedef enum cm_status {
     CM_OK = 0,
     CM_ERR_ARGUMENT = -1,    /* a parameter or option out of its range        */
@@ -114,7 +115,8 @@ typedef enum cm_overwrite {
     CM_OVERWRITE_YES = 1
 } cm_overwrite;
 
-/* "0.1.0" and 0 * 1000000 + 1 * 1000 + 0 of the library that runs. */
+/* The version of the library that runs: "0.1.0", and the number 0 * 1000000 + 1 * 1000 + 0, to be
+ * compared with CM_VERSION_NUMBER, the version of these headers.  The text is static. */
 CM_API const char *cm_version(void);
 CM_API uint32_t cm_version_number(void);
 
@@ -122,11 +124,14 @@ CM_API uint32_t cm_version_number(void);
  * text is the calling thread's own and stands until its next call. */
 CM_API const char *cm_build_info(void);
 
-/* "CM_ERR_SHAPE" for CM_ERR_SHAPE; "unknown status" for other numbers. */
+/* The name of a status: "CM_ERR_SHAPE" for CM_ERR_SHAPE, "unknown status" for other numbers.  The
+ * text is static. */
 CM_API const char *cm_status_name(cm_status status);
 
 /* The calling thread's last message: what was attempted, where, what was
- * expected and what was found.  Meaningful right after a failing call. */
+ * expected and what was found.  Meaningful right after a failing call; "" before the first.
+ * The text is at most 2,047 bytes of UTF-8, the thread's own, and stands until the next call of
+ * this thread that fails. */
 CM_API const char *cm_last_message(void);
 
 /* The names of a NULL-terminated list that somebody may have meant by `word`: " (did
@@ -166,6 +171,7 @@ CM_API size_t cm_abi_sizeof(const char *struct_name);
  */
 typedef struct cm_context cm_context;
 
+/* How urgent a line of the log is.  The hook gets all of them and chooses. */
 enum cm_log_level { CM_LOG_ERROR = 1, CM_LOG_WARNING = 2, CM_LOG_INFO = 3, CM_LOG_DEBUG = 4 };
 
 typedef struct cm_context_options {

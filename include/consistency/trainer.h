@@ -24,21 +24,25 @@
 extern "C" {
 #endif
 
-/* A network that learns.
- *
- *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
- *     cm_trainer *trainer = NULL;
- *     cm_model *snapshot = NULL;
- *     inputs.model = model;
- *     status = cm_trainer_create(&inputs, train_options, &trainer);
- *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
- *     if (status == CM_OK) status = cm_trainer_model(trainer, CM_WEIGHTS_EMA, 0, &snapshot);
- *     if (status == CM_OK) status = cm_model_save(snapshot, "model.safetensors", NULL);
- *     cm_model_free(snapshot);
- *     cm_trainer_free(trainer);
- */
+/* A network that learns.  It is the caller's, ends with cm_trainer_free, and keeps what it needs of the models, the
+ * options and the context that it was made with. */
 typedef struct cm_trainer cm_trainer;
 
+/* What is minimised.  x0 is an image of the data, z unit normal noise, t > t' two noise levels, D(x; t) the model's
+ * estimate (cm_model_denoise), f the consistency function that it is with preconditioning cm or ecm, d the distance,
+ * w the weighting of the loss; f^- has weights through which no gradient runs.
+ *
+ *   edm   w(t) d(D(x0 + t z; t), x0), with ln t ~ N(p_mean, p_std^2)
+ *   cd    w(t) d(f(x0 + t z; t), f^-(x'; t')), where x' is one step of the teacher's probability-flow ODE from
+ *         x0 + t z down to t'; f^- is a slow average of f, the target network (mu_mode, mu)
+ *   ct    the same with x' = x0 + t' z, so without a teacher; t and t' are neighbours among the N levels of
+ *         cm_scales_mode, drawn evenly
+ *   pd    w(t) d(D(x0 + t z; t), target): the target is what makes one step of the student equal to two Euler steps
+ * of the teacher, t to t' to t''; every distill_steps the student becomes the teacher and N is halved ict   d(f(x0 +
+ * t z; t), f^-(x0 + t' z; t')) / (t - t'), f^- with the weights of this step; the pair of neighbours is drawn with
+ * the probability that a lognormal level lies between them ect   the same with ln t ~ N(p_mean, p_std^2) and t' =
+ * max(t (1 - q^-(stage + 1) n(t)), 0), n(t) of cm_ect_mapping
+ */
 typedef enum cm_train_objective {
     CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher: Karras et al. 2022                   */
     CM_TRAIN_CD = 1,  /* consistency distillation: Song et al. 2023, Algorithm 2; needs a teacher */
@@ -58,6 +62,7 @@ typedef enum cm_distance {
     CM_DISTANCE_LPIPS = 5         /* of learnt features: not in this version      */
 } cm_distance;
 
+/* How weights follow from gradients; the moments are float32. */
 typedef enum cm_optimizer {
     CM_OPTIMIZER_RADAM = 0, /* Liu et al. 2020           */
     CM_OPTIMIZER_ADAM = 1,  /* Kingma and Ba 2015        */
@@ -135,9 +140,9 @@ typedef struct cm_train_options cm_train_options;
 
 /* context: its memory hooks are used; NULL means a private one.  *out is the caller's.  Errors: MEMORY, ARGUMENT. */
 CM_API cm_status cm_train_options_create(cm_context *context, cm_train_options **out);
-/* A second handle with the same values and the same context. */
+/* A second handle with the same values and the same context; *out is the caller's.  Errors: MEMORY, ARGUMENT. */
 CM_API cm_status cm_train_options_copy(const cm_train_options *from, cm_train_options **out);
-/* NULL is fine. */
+/* Frees the options, or nothing where they are NULL; trainers that were made with them go on. */
 CM_API void cm_train_options_free(cm_train_options *options);
 /* One option by name from text: numbers, or names where the option is a choice ("objective", "cd"); averages of the
  * weights as "ema", "0.999,warmup:0.999,halflife:500000" or "none".  ARGUMENT: an unknown name, a value out of its
@@ -153,8 +158,9 @@ CM_API cm_status cm_train_options_get(const cm_train_options *options, const cha
                                       size_t *length);
 /* The value as a number.  ARGUMENT: an unknown name, "ema", or a seed above 2^53, which no double holds. */
 CM_API cm_status cm_train_options_get_number(const cm_train_options *options, const char *name, double *value);
-/* Fills in a named preset; cm_train_preset_name(i) lists them, NULL past the end,
- * cm_train_preset_about(i) says what each is. */
+/* Fills in a named preset: its objective, which brings the defaults of that one, and the options that it names.
+ * cm_train_preset_name(i) lists the names, cm_train_preset_about(i) says in a phrase what each is; both are NULL past
+ * the end, and their texts are the library's.  ARGUMENT: no such preset; the message has the nearest name. */
 CM_API cm_status cm_train_options_preset(cm_train_options *options, const char *name);
 CM_API const char *cm_train_preset_name(size_t index);
 CM_API const char *cm_train_preset_about(size_t index);
@@ -180,6 +186,7 @@ CM_API cm_status cm_train_options_check(const cm_train_options *options);
 
 /* --- What options there are ------------------------------------------------------------- */
 
+/* What the value of an option is. */
 typedef enum cm_option_kind {
     CM_OPTION_INTEGER = 1, /* a whole number                          */
     CM_OPTION_REAL = 2,    /* a number                                */
@@ -207,6 +214,7 @@ typedef struct cm_option_info {
     {                                                                                                                \
         sizeof(cm_option_info), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0                                          \
     }
+/* Fills in what CM_OPTION_INFO_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_option_info_init(cm_option_info *info, size_t struct_size);
 
 /* How many options there are: the others are called with 0 .. count - 1. */
@@ -229,6 +237,7 @@ typedef struct cm_train_inputs {
     {                                                                                                                \
         sizeof(cm_train_inputs), 0, NULL, NULL                                                                       \
     }
+/* Fills in what CM_TRAIN_INPUTS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
 
 /* Makes a trainer:
@@ -236,7 +245,7 @@ CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
  *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
  *     cm_trainer *trainer = NULL;
  *     inputs.model = model;
- *     cm_status status = cm_trainer_create(&inputs, options, &trainer);
+ *     cm_status status = cm_trainer_create(&inputs, train_options, &trainer);
  *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
  *     if (status == CM_OK) status = cm_trainer_save(trainer, "run", 2);
  *     cm_trainer_free(trainer);
@@ -246,6 +255,7 @@ CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
  * "cm", ect "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
  * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
 CM_API cm_status cm_trainer_create(const cm_train_inputs *inputs, const cm_train_options *options, cm_trainer **out);
+/* Frees the trainer, or nothing where it is NULL, and gives its directories back.  No call may run on it. */
 CM_API void cm_trainer_free(cm_trainer *trainer);
 /* What cm_trainer_bytes would say of that trainer, without making it: nothing of that
  * size is allocated.  The model's own weights, two batches of pictures and what
@@ -259,13 +269,18 @@ CM_API cm_status cm_trainer_estimate(const cm_train_inputs *inputs, const cm_tra
 CM_API cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset,
                                      const cm_train_options *options);
 
+/* What a step did.  Members that the objective has no use for are 0. */
 typedef struct cm_train_report {
     uint32_t struct_size;
     int32_t scales; /* N of this step; 0 where the objective has none */
     int64_t step;   /* steps taken, this one included                 */
+    /* Images seen so far, those of this step included. */
     uint64_t images;
-    double loss, grad_norm, lr, mu;
-    int32_t ect_stage, skipped; /* skipped: steps left out so far     */
+    double loss;                /* mean over the images of the step, weights of the loss included */
+    double grad_norm;           /* Euclidean norm of all gradients, before grad_clip                */
+    double lr;                  /* learning rate of this step                                       */
+    double mu;                  /* rate of the target network's average; 1 keeps it                 */
+    int32_t ect_stage, skipped; /* stage of ect; steps left out so far by skip_nonfinite            */
     double seconds;             /* of this step                                  */
     double data_wait;           /* of them waiting for data                      */
     uint64_t peak_bytes;        /* largest resident size of the process so far */
@@ -313,9 +328,9 @@ CM_API void cm_trainer_cancel(cm_trainer *trainer);
  * STATE: the objective has no target network, or the trainer is at work.  ARGUMENT: no
  * such average. */
 typedef enum cm_weights_of {
-    CM_WEIGHTS_ONLINE = 0,
-    CM_WEIGHTS_EMA = 1, /* average number `index` */
-    CM_WEIGHTS_TARGET = 2
+    CM_WEIGHTS_ONLINE = 0, /* those that the optimizer changes         */
+    CM_WEIGHTS_EMA = 1,    /* average number `index` of option "ema"    */
+    CM_WEIGHTS_TARGET = 2  /* the target network's, of cd and ct        */
 } cm_weights_of;
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
