@@ -122,10 +122,10 @@ typedef enum cm_ect_mapping {
 
 enum { CM_MAX_EMAS = 8 };
 
-/* The options of a run: a handle with one value for each name.  The names, their ranges and defaults stand in
- * docs/training.md.  A new handle has the defaults of objective edm; setting "objective" brings the defaults of that
- * one, and "threads", "batch", "seed" and "steps" stay.  An option that the chosen objective, optimizer or mode does
- * not use has to stand at its default: cm_train_options_check and cm_trainer_create say ARGUMENT.
+/* The options of a run: a handle with one value for each name.  A new handle has the defaults of objective edm;
+ * setting "objective" brings the defaults of that one, and "threads", "batch", "seed" and "steps" stay.  An option
+ * that the chosen objective, optimizer or mode does not use has to stand at its default: cm_train_options_check and
+ * cm_trainer_create say ARGUMENT.
  *
  *     cm_train_options *options;
  *     cm_status status = cm_train_options_create(context, &options);
@@ -133,6 +133,77 @@ enum { CM_MAX_EMAS = 8 };
  *     if (status == CM_OK) status = cm_train_options_set_number(options, "lr", 1e-4);
  *     ...
  *     cm_train_options_free(options);
+ *
+ * These are the names, with the defaults of objective edm (cm_train_option_default has those of the others);
+ * "of LIST" means the names of a list of cm_choice_name, or their numbers.  Which objectives read an option,
+ * cm_train_option_describe says.
+ *
+ *   name              default         range, meaning
+ *   objective         edm             of objectives.  What the network learns.
+ *   threads           auto            0..256.  Threads of a step; auto: those of the context.
+ *   batch             64              1..1048576.  Images a step.
+ *   microbatch        auto            0..65536.  Images that a thread takes through the networks at once,
+ *                                     memory against speed; auto: an eighth of the batch, 4 to 16.
+ *   sum_microbatches  0               0 or 1.  1: the gradients of micro-batches are added instead of averaged,
+ *                                     as openai/consistency_models does.
+ *   recompute         0               0..1000.  Above 1: activations are kept at the borders of so many parts
+ *                                     of the network only and computed again inside, for less memory and more
+ *                                     time.
+ *   seed              0               0 up.  Seed of noise, levels, flips, dropout and of fresh weights.
+ *   steps             10000           1 up.  Steps of the whole run, where schedules end.
+ *   optimizer         adam            of optimizers.  The rule by which gradients change weights.
+ *   lr                0.001           above 0 to 1000000.  Learning rate after the warm-up and before
+ *                                     annealing.
+ *   beta1             0.9             0..1.  Memory of the first moment, below 1; not of sgd.
+ *   beta2             0.999           0..1.  Memory of the second moment, below 1; not of sgd.
+ *   eps               1e-8            0..1.  Added to the root of the second moment; not of sgd.
+ *   weight_decay      0               0..1000.  Decay of the weights: apart from the gradient with adamw, added
+ *                                     to it with the others.
+ *   grad_clip         0               0 up.  Largest norm of the gradient; 0: not clipped.
+ *   clip_rule         torch           of clip_rules.  How a gradient is clipped.
+ *   warmup_steps      0               0 up.  Steps in which the learning rate rises linearly to lr.
+ *   anneal_begin      0               0 up.  Step from which the learning rate falls linearly.
+ *   anneal_end        0               0 up.  Step at which it has fallen; 0: it stays as it is.
+ *   lr_final          0               0..1.  The factor of lr at the end of annealing.
+ *   anneal_stages     0               0 or 1.  1: the learning rate falls to lr_final times lr within every
+ *                                     stage and begins anew with the next.
+ *   distance          default         of distances.  Distance of the output from its target.
+ *   huber_c           auto            0..1000000.  The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W)
+ *                                     with ict, 0 with the others.
+ *   sum_pixels        0               0 or 1.  1: l1 and l2 add up over the values of an image, as NVlabs/edm
+ *                                     does.
+ *   weighting         default         of weightings.  Weight of the loss by noise level.
+ *   levels            lognormal       of noise_levels.  Where noise levels are drawn from.
+ *   p_mean            -1.2            -20..20.  Mean of ln sigma; exp(p_mean) is at most the model's sigma_max.
+ *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma.
+ *   ode               heun            of odes.  The step with which the teacher is followed.
+ *   scales_mode       fixed           of scales_modes.  How the number N of time points changes.
+ *   start_scales      18              2..1048576.  N at the beginning, s0.
+ *   end_scales        18              2..1048576.  N at the end, s1.
+ *   distill_steps     1000            1 up.  Steps of a stage of progressive distillation.
+ *   mu_mode           fixed           of mu_modes.  How the rate of the target network changes.
+ *   mu                0               0..1.  Rate of the target network's average, mu or mu0; 0: the target has
+ *                                     the weights that learn.
+ *   mapping           sigmoid         of ect_mappings.  The function n(t) in r = t (1 - n(t) / q^(stage + 1)).
+ *   ect_q             2               1.0001..1000000000.  The base q of the mapping.
+ *   ect_k             8               0..1000000.  The height k of the mapping sigmoid.
+ *   ect_b             1               0..1000000.  The steepness b of the mapping sigmoid.
+ *   ect_stages        8               1..1000.  Stages of the mapping.
+ *   ect_stage_steps   auto            0 up.  Steps of a stage; auto: steps / ect_stages.
+ *   rho               7               0.5..1000.  Curvature of the time points.
+ *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
+ *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
+ *   flip              0               0..1.  Probability that an image is mirrored left to right.
+ *   augment           0               0..1.  Probability of EDM's augmentations; the network needs augment_dim
+ *                                     9.
+ *   skip_nonfinite    0               0..1073741824.  Steps with a loss or gradient that is not finite that may
+ *                                     be left out.
+ *   ema               warmup:0.9999   text.  Averages of the weights, at most 8: RATE, warmup:RATE,
+ *                                     halflife:IMAGES, halflife:IMAGES:RAMP or power:LENGTH with commas between
+ *                                     them, or none.
+ *   precision         default         of precisions.  What products are computed in.
+ *   debug             ""              text.  Settings for tests, which may change with any version, as
+ *                                     KEY=NUMBER with commas between them: bf16_tile, bf16_emulate.
  *
  * Threads: calls that only read (get, json, check, copy, cm_trainer_create) may run at the same time; a call that
  * changes the options must be the only one on them.  A trainer copies what it needs. */
