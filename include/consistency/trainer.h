@@ -120,6 +120,7 @@ typedef enum cm_ect_mapping {
     CM_MAPPING_CONST = 1    /* 1                   */
 } cm_ect_mapping;
 
+/* At most so many averages of the weights beside the weights themselves; each takes their memory. */
 enum { CM_MAX_EMAS = 8 };
 
 /* The options of a run: a handle with one value for each name.  A new handle has the defaults of objective edm;
@@ -245,7 +246,9 @@ CM_API const char *cm_train_preset_config(size_t index);
  * every argument that differs with both values.  Dropout and label_dropout, which are
  * matters of training, and where the first weights come from do not count. */
 CM_API cm_status cm_train_preset_check(const char *name, const cm_model *model);
-/* All fields as one JSON object; *length is what it needs without the final NUL. */
+/* All options as one JSON object, names to values, as cm_train_options_read takes it back: the same
+ * options and the same text again.  Writes at most `size` bytes with the final NUL (text may be NULL when
+ * size is 0); *length is what the whole text needs without the final NUL.  Errors: ARGUMENT, MEMORY. */
 CM_API cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length);
 /* The members of such an object, or of a part of it: what it does not name stays, but
  * for an objective, which brings its defaults.  FORMAT, or as cm_train_options_set;
@@ -281,16 +284,18 @@ typedef struct cm_option_info {
     int32_t decides_course;  /* 1: a resumed run has to have the same value; 0: it changes speed and memory alone */
     double automatic;        /* the number that cm_train_options_get_number gives for "auto"                */
 } cm_option_info;
-#define CM_OPTION_INFO_INIT                                                                                          \
-    {                                                                                                                \
-        sizeof(cm_option_info), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0                                          \
-    }
+
+/* clang-format off */
+#define CM_OPTION_INFO_INIT {sizeof(cm_option_info), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
+/* clang-format on */
 /* Fills in what CM_OPTION_INFO_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_option_info_init(cm_option_info *info, size_t struct_size);
 
-/* How many options there are: the others are called with 0 .. count - 1. */
+/* How many options there are: the functions below take 0 .. count - 1, in the order of the list above.
+ * The number is the library's, and a newer library may have more. */
 CM_API size_t cm_train_option_count(void);
-/* Fills in *info.  ARGUMENT: no such option. */
+/* Fills in *info with what is known of option `index`, in the order of the list above; what the caller's
+ * struct has no room for is left out.  ARGUMENT: no such option, or a struct without its size. */
 CM_API cm_status cm_train_option_describe(size_t index, cm_option_info *info);
 /* The default of an option with an objective (cm_train_objective), as cm_train_options_get gives it. */
 CM_API cm_status cm_train_option_default(size_t index, int32_t objective, char *text, size_t size, size_t *length);
@@ -304,10 +309,10 @@ typedef struct cm_train_inputs {
     cm_model *model;
     cm_model *teacher;
 } cm_train_inputs;
-#define CM_TRAIN_INPUTS_INIT                                                                                         \
-    {                                                                                                                \
-        sizeof(cm_train_inputs), 0, NULL, NULL                                                                       \
-    }
+
+/* clang-format off */
+#define CM_TRAIN_INPUTS_INIT {sizeof(cm_train_inputs), 0, NULL, NULL}
+/* clang-format on */
 /* Fills in what CM_TRAIN_INPUTS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
 
@@ -405,7 +410,8 @@ typedef enum cm_weights_of {
 } cm_weights_of;
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
-/* Steps taken so far; during a run those that are complete. */
+/* Steps taken so far, those of a checkpoint that was resumed included; during a run those that are
+ * complete.  May be called at any time, from any thread.  ARGUMENT: a NULL. */
 CM_API cm_status cm_trainer_steps(const cm_trainer *trainer, uint64_t *steps);
 
 /* What a trainer with these options will take: bytes for weights, averages, moments,
