@@ -177,7 +177,9 @@ CM_API size_t cm_abi_sizeof(const char *struct_name);
  */
 typedef struct cm_context cm_context;
 
-/* How urgent a line of the log is.  The hook gets all of them and chooses. */
+/* How urgent a line of the log is; the hook gets all of them and chooses.  WARNING: a doubt that was
+ * decided, and what would change it.  INFO: what was found or begun.  ERROR and DEBUG are not used by
+ * this version: what fails is a cm_status. */
 enum cm_log_level { CM_LOG_ERROR = 1, CM_LOG_WARNING = 2, CM_LOG_INFO = 3, CM_LOG_DEBUG = 4 };
 
 /* What a context is made with.  The hooks and what `user` pointers lead to have to stay until the
