@@ -28,28 +28,41 @@ extern "C" {
  * options and the context that it was made with. */
 typedef struct cm_trainer cm_trainer;
 
-/* What is minimised.  x0 is an image of the data, z unit normal noise, t > t' two noise levels, D(x; t) the model's
- * estimate (cm_model_denoise), f the consistency function that it is with preconditioning cm or ecm, d the distance,
- * w the weighting of the loss; f^- has weights through which no gradient runs.
+/* clang-format off */
+/* What is minimised, as a mean over the images of a step.  x0 is an image of the data and z unit normal noise.
+ * D(x, t) is the model's estimate at noise level t (cm_model_denoise); with preconditioning cm or ecm it is the
+ * consistency function f.  phi are the teacher's weights; a target f^- has weights through which no gradient runs.
+ * d is the distance (cm_distance), w the weight (cm_loss_weighting), and n(t) the mapping (cm_ect_mapping).
+ * t(i) = (sigma_max^(1/rho) + i/(N-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho, with N of cm_scales_mode.
  *
- *   edm   w(t) d(D(x0 + t z; t), x0), with ln t ~ N(p_mean, p_std^2)
- *   cd    w(t) d(f(x0 + t z; t), f^-(x'; t')), where x' is one step of the teacher's probability-flow ODE from
- *         x0 + t z down to t'; f^- is a slow average of f, the target network (mu_mode, mu)
- *   ct    the same with x' = x0 + t' z, so without a teacher; t and t' are neighbours among the N levels of
- *         cm_scales_mode, drawn evenly
- *   pd    w(t) d(D(x0 + t z; t), target): the target is what makes one step of the student equal to two Euler steps
- * of the teacher, t to t' to t''; every distill_steps the student becomes the teacher and N is halved ict   d(f(x0 +
- * t z; t), f^-(x0 + t' z; t')) / (t - t'), f^- with the weights of this step; the pair of neighbours is drawn with
- * the probability that a lognormal level lies between them ect   the same with ln t ~ N(p_mean, p_std^2) and t' =
- * max(t (1 - q^-(stage + 1) n(t)), 0), n(t) of cm_ect_mapping
+ *   edm   w(t) d(D(x0 + t z, t), x0), with ln t ~ N(p_mean, p_std^2).
+ *         The denoising loss of Karras et al. 2022 (arXiv 2206.00364).
+ *   cd    w(t) d(f(x_t, t), f^-(x', t')), with x_t = x0 + t z, t = t(i), t' = t(i+1) and i uniform on 0..N-2.
+ *         x' is one step of `ode` from x_t to t' along dx/dt = (x - D_phi(x, t)) / t.  The weights of f^- are
+ *         the average mu f^- + (1 - mu) f, taken after each step.
+ *         Algorithm 2, consistency distillation, of Song et al. 2023 (arXiv 2303.01469).
+ *   ct    The same with x' = x0 + t' z, so without a teacher.
+ *         Algorithm 3, consistency training, of Song et al. 2023.
+ *   pd    w(t) d(D(x_t, t), x_t - t (x'' - x_t) / (t'' - t)), where x'' is two Euler steps of the teacher from
+ *         x_t over t' to t''.  The three levels are half a step apart on a grid of N steps.  After
+ *         distill_steps the student becomes the teacher and N is halved.
+ *         Algorithm 2, progressive distillation, of Salimans and Ho 2022 (arXiv 2202.00512).
+ *   ict   d(f(x0 + t z, t), f^-(x0 + t' z, t')) / (t - t'), where f^- has the weights of this step.  The pair of
+ *         neighbours t > t' among the N levels has the probability that ln of a level of
+ *         N(p_mean, p_std^2) falls between ln t' and ln t.
+ *         Improved consistency training of Song and Dhariwal 2023 (arXiv 2310.14189).
+ *   ect   d(f(x0 + t z, t), f^-(x0 + r z, r)) / (t - r), with ln t ~ N(p_mean, p_std^2),
+ *         r = max(t (1 - n(t) / q^(stage + 1)), 0), and f^-(x0, 0) = x0; f^- has the weights of this step.
+ *         Easy consistency tuning of Geng et al. 2024 (arXiv 2406.14548).
  */
+/* clang-format on */
 typedef enum cm_train_objective {
-    CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher: Karras et al. 2022                   */
-    CM_TRAIN_CD = 1,  /* consistency distillation: Song et al. 2023, Algorithm 2; needs a teacher */
-    CM_TRAIN_CT = 2,  /* consistency training: Algorithm 3                                       */
-    CM_TRAIN_PD = 3,  /* progressive distillation: Salimans and Ho 2022; needs a teacher         */
-    CM_TRAIN_ICT = 4, /* improved consistency training: Song and Dhariwal 2023                   */
-    CM_TRAIN_ECT = 5  /* easy consistency tuning: Geng et al. 2024                               */
+    CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher         */
+    CM_TRAIN_CD = 1,  /* consistency distillation; needs a teacher */
+    CM_TRAIN_CT = 2,  /* consistency training                      */
+    CM_TRAIN_PD = 3,  /* progressive distillation; needs a teacher */
+    CM_TRAIN_ICT = 4, /* improved consistency training             */
+    CM_TRAIN_ECT = 5  /* easy consistency tuning                   */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
@@ -374,7 +387,7 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
  * from them.  The schedules of lr, N, mu and of the averages rate, warmup and power count steps; half-lives, `images`
  * of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step of n
  * images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and images.
- * More images than batch take more memory than cm_trainer_bytes says. A failing step leaves the trainer as it was.
+ * More images than batch take more memory than cm_trainer_bytes says.  A failing step leaves the trainer as it was.
  * Errors: ARGUMENT (a label the network does not know, no labels where it needs them, the number of images), SHAPE
  * (images of another size), MEMORY, CANCELLED, STATE.  NUMERIC: a loss or gradient that is not finite, the message
  * names step and tensor; or an image that is not, whatever skip_nonfinite says. */
