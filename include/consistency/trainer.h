@@ -292,9 +292,9 @@ typedef struct cm_option_info {
     uint64_t objectives;     /* bit CM_TRAIN_CD is set: it has an effect on cd                              */
     double minimum, maximum; /* of a number and the number of a choice; of a text the largest length or count */
     int32_t above_minimum;   /* 1: the minimum itself is not allowed                                        */
-    int32_t reserved;        /* 0                                                                           */
     int32_t takes_auto;      /* 1: "auto" is a value too                                                    */
     int32_t decides_course;  /* 1: a resumed run has to have the same value; 0: it changes speed and memory alone */
+    int32_t reserved;        /* 0                                                                           */
     double automatic;        /* the number that cm_train_options_get_number gives for "auto"                */
 } cm_option_info;
 
