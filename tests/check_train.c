@@ -1620,8 +1620,8 @@ static cm_status large_step(cm_trainer *t, memory *m, long fail_at, int persiste
     return status;
 }
 
-/* A step that grows the buffers, with every request failing once in a trainer of its own: the step after it, and one
- * of the usual size, have the bits of a trainer that never failed. */
+/* A step that grows the buffers, with every request failing once in a trainer of its own: a step of the usual size
+ * after it, and the large one again, have the bits of a trainer that never failed. */
 START_TEST(large_steps_without_memory)
 {
     const char *const name = names[_i];
@@ -1634,10 +1634,10 @@ START_TEST(large_steps_without_memory)
     if (strcmp(name, "pd") == 0) o.distill_steps = 1; /* the large step begins a stage */
     OK(cm_context_create(&co, &context));
     OK(open_trainer(context, name, &o, &b));
-    OK(steps(b, 1, NULL));
+    OK(steps(b, 2, NULL));
     OK(large_step(b, &m, 0, 0));
     const long requests = m.requests;
-    OK(steps(b, 3, NULL));
+    OK(steps(b, 4, NULL));
     ck_assert_int_gt(requests, 0);
     const long idle = m.live;
     for (int persistent = 0; persistent < 2; persistent++)
@@ -1648,8 +1648,9 @@ START_TEST(large_steps_without_memory)
             ck_assert_msg(status == CM_ERR_MEMORY, "%s: request %ld of %ld failing gave %s: %s", name, n, requests,
                           cm_status_name(status), cm_last_message());
             ck_assert_int_eq(a->step, 1);
+            OK(steps(a, 2, NULL));
             OK(large_step(a, &m, 0, 0));
-            OK(steps(a, 3, NULL));
+            OK(steps(a, 4, NULL));
             ck_assert_msg(same_state(a, b), "%s: other bits after request %ld of %ld has failed", name, n, requests);
             cm_trainer_free(a);
             ck_assert_msg(m.live == idle, "%s: request %ld of %ld failing leaks %ld blocks", name, n, requests,
