@@ -74,7 +74,7 @@ json_t *cm_trainer_config(const cm_trainer *trainer);
 /* Weights changed under the learner's feet (resume). */
 cm_status cm_trainer_refresh(cm_trainer *trainer);
 
-/* state.c */
+/* state_save.c, state_resume.c */
 cm_status cm_state_save(cm_trainer *trainer, const char *run, int32_t keep);
 cm_status cm_state_resume(cm_trainer *trainer, const char *run, int32_t allow_changes);
 
