@@ -165,7 +165,7 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := examples/cli.c examples/output.c examples/sampling.c examples/given.c examples/editing.c
+SHARED_C := examples/cli.c examples/listing.c examples/output.c examples/sampling.c examples/given.c examples/editing.c
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \
