@@ -1199,6 +1199,14 @@ START_TEST(view_arguments)
     ck_assert_uint_eq(byte, 255);
     OK(cm_images_convert(&there, &alone));
     ck_assert_float_eq(single, 1);
+    /* That of a single picture does not make it a view of strides. */
+    cm_images one = good;
+    one.image_stride = 32;
+    values[7] = 1;
+    OK(cm_images_convert(&one, &to));
+    ck_assert(bytes[0] == 128 && bytes[7] == 255);
+    one = to, one.image_stride = 8;
+    OK(cm_images_convert(&good, &one));
     /* A stride of 0 repeats what is read: gray as colours, one picture as many. */
     float gray[4] = {-1, 0, 0.5f, 1};
     uint8_t colours[2 * 4 * 3];
@@ -1281,6 +1289,9 @@ START_TEST(alpha_is_written)
         OK(cm_image_encode(context, &image, NULL, &bytes, &size));
         OK(cm_image_decode(context, bytes, size, &r, &back));
         ck_assert(back.channels == channels && memcmp(back.data, pixels, 4 * (size_t)channels) == 0);
+        cm_image_free(context, &back);
+        back.struct_size = offsetof(cm_images, data); /* the picture would be lost */
+        FAILS(cm_image_decode(context, bytes, size, &r, &back), CM_ERR_ARGUMENT, "no room for data");
         cm_image_free(context, &back);
         cm_bytes_free(context, bytes);
     }

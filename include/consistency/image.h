@@ -188,7 +188,7 @@ CM_API void cm_image_read_options_init(cm_image_read_options *options, size_t st
  *     // ... picture.height, picture.width, picture.data ...
  *     cm_image_free(NULL, &picture);
  *
- * `out` has been initialised and describes the picture afterwards, whose memory ends with
+ * `out` has been initialised (in its whole size) and describes the picture afterwards, whose memory ends with
  * cm_image_free of the same context (NULL where NULL was given); after an error out->data is
  * NULL.
  * Colours that are read as gray become their luminance by Rec. 601, 0.299 R + 0.587 G +

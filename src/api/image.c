@@ -299,6 +299,9 @@ static cm_status prepare_read(const char *call, const cm_image_read_options *opt
     const cm_images empty = CM_IMAGES_INIT;
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "%s: out is NULL", call);
     CM_TRY(cm_info_write(out, &empty, sizeof empty, "cm_images"));
+    if (out->struct_size < sizeof empty)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: out has a struct_size of %u, which leaves no room for data: expected %zu", call,
+                out->struct_size, sizeof empty);
     memset(o, 0, sizeof *o);
     if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_image_read_options"));
     if (o->channels < 0 || o->channels > 4)
@@ -369,7 +372,7 @@ cm_status cm_image_read(cm_context *context, const char *path, const cm_image_re
 
 void cm_image_free(cm_context *context, cm_images *images)
 {
-    if (!images) return;
+    if (!images || images->struct_size < sizeof *images) return; /* nothing was read into it */
     cm_free(context, images->data);
     images->data = NULL;
     images->n = 0;

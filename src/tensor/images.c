@@ -176,6 +176,7 @@ cm_status cm_view_open(const char *what, const cm_images *images, cm_view_use us
     CM_TRY(cm_options_read(&i, sizeof i, images, "cm_images"));
     CM_TRY(check_fields(what, &i, use));
     *v = (cm_view){i.data, i.n, (size_t)i.channels, (size_t)i.height, (size_t)i.width, 0, 0, 0, 0, i.dtype == CM_U8};
+    if (i.n == 1) i.image_stride = 0; /* unused: it decides nothing either */
     if (i.image_stride || i.channel_stride || i.row_stride || i.pixel_stride) {
         v->image = (ptrdiff_t)i.image_stride;
         v->channel = (ptrdiff_t)i.channel_stride;
