@@ -416,6 +416,15 @@ START_TEST(steps_of_any_count)
         FAILS(cm_trainer_step(a, &of_bytes, NULL, NULL), CM_ERR_ARGUMENT, "images");
         of_bytes.n = 1, of_bytes.width--;
         FAILS(cm_trainer_step(a, &of_bytes, NULL, NULL), CM_ERR_SHAPE, "images");
+        of_bytes.width++, ra.struct_size = 0;
+        FAILS(cm_trainer_step(a, &of_bytes, NULL, &ra), CM_ERR_ARGUMENT, "cm_train_report");
+        ck_assert_msg(same_state(a, b), "%s: a step that fails changes nothing", name);
+        /* Floats may stand at any byte. */
+        cm_images odd = cm_images_f32(1, CHANNELS, SIDE, SIDE, images);
+        OK(cm_trainer_step(b, &odd, &condition, NULL));
+        odd.data = memmove((char *)images + 1, images, sizeof(float) * VALUES);
+        OK(cm_trainer_step(a, &odd, &condition, NULL));
+        ck_assert_msg(same_state(a, b), "%s: a step of misaligned values", name);
         cm_trainer_free(a);
         cm_trainer_free(b);
     }
@@ -1049,6 +1058,27 @@ START_TEST(a_run_is_made_longer)
     FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, CM_RESUME_MORE_STEPS), CM_ERR_ARGUMENT, "steps was 20, is 10");
     FAILS(cm_trainer_resume(t, in_dir("longer"), NULL, 3), CM_ERR_ARGUMENT, "0..2");
     cm_trainer_free(t);
+}
+END_TEST
+
+/* Numbers of 16 and 17 digits come back from JSON as they were, others keep their few; what a
+ * text may not hold is refused where it is set, with the option's name. */
+START_TEST(texts_are_exact)
+{
+    const double awkward[] = {1.0 / 3, 0.1 + 0.2, 1e-3 / 7, 0.1};
+    char text[4096];
+    for (size_t i = 0; i < sizeof awkward / sizeof *awkward; i++) {
+        cm_train_settings o = options("edm"), back = options("edm");
+        o.lr = awkward[i];
+        OK(json_of(&o, text));
+        OK(read_json(&back, text));
+        ck_assert_double_eq(back.lr, o.lr);
+    }
+    ck_assert_ptr_nonnull(strstr(text, "\"lr\": 0.1,"));
+    cm_train_settings o = options("edm");
+    FAILS(cm_settings_set(&o, "debug", "\xff"), CM_ERR_ARGUMENT, "debug");
+    FAILS(cm_settings_set(&o, "ema", "0.9,1.5"), CM_ERR_ARGUMENT, "ema: average 1");
+    FAILS(cm_settings_set(&o, "ema", "0.9,0.9"), CM_ERR_ARGUMENT, "ema: averages 0 and 1");
 }
 END_TEST
 
@@ -1754,6 +1784,7 @@ Suite *make_suite(void)
     tcase_add_test(t, old_checkpoints_go);
     tcase_add_test(t, snapshots);
     tcase_add_test(options_case, options_refused);
+    tcase_add_test(t, texts_are_exact);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, options_are_read_back);
     tcase_add_test(t, options_by_name);

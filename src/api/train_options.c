@@ -97,11 +97,26 @@ cm_status cm_train_options_get_number(const cm_train_options *options, const cha
 
 /* --- all of them ------------------------------------------------------------------- */
 
+/* With as many digits as bring every number back, and no more: most have few. */
+static char *exact_text(const json_t *object)
+{
+    enum { FEW = 15, ALL = 17 };
+    for (size_t digits = FEW;; digits++) {
+        json_t *again = NULL;
+        char *text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(digits));
+        if (!text || digits == ALL) return text;
+        const int same = (again = json_loads(text, 0, NULL)) && json_equal(object, again);
+        json_decref(again);
+        if (same) return text;
+        free(text);
+    }
+}
+
 cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length)
 {
     if (!options || (!text && size)) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_json: options or text is NULL");
     json_t *object = cm_settings_json(&options->s, 0);
-    char *json = object ? json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : NULL;
+    char *json = object ? exact_text(object) : NULL;
     json_decref(object);
     if (!json) CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
     cm_status status = give_text(json, text, size, length);

@@ -95,8 +95,9 @@ static cm_status dense_values(const cm_trainer *t, const cm_view *view, float **
     const cm_view dense = cm_view_planes(view->n, view->channels, view->height, view->width, view->data, 0);
     *copy = NULL;
     *values = (const float *)(const void *)view->data;
-    if (!view->is_u8 && view->pixel == dense.pixel && view->row == dense.row && view->channel == dense.channel &&
-        view->image == dense.image)
+    const int aligned = (uintptr_t)view->data % sizeof(float) == 0;
+    if (!view->is_u8 && aligned && view->pixel == dense.pixel && view->row == dense.row &&
+        view->channel == dense.channel && view->image == dense.image)
         return CM_OK;
     *copy = cm_malloc(t->context, view->n * cm_view_size(view), sizeof **copy);
     if (!*copy) return CM_ERR_MEMORY;
@@ -127,6 +128,7 @@ cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condi
     const float *values;
     if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
     CM_TRY(cm_context_check_process(t->context));
+    if (report) CM_TRY(cm_info_check(report, "cm_train_report")); /* before anything is changed */
     CM_TRY(cm_condition_read(condition, &c));
     CM_TRY(open_images(t, images, &view));
     CM_TRY(dense_values(t, &view, &copy, &values));

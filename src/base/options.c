@@ -43,6 +43,12 @@ cm_status cm_reserved_check(const char *name, int32_t reserved)
     return CM_OK;
 }
 
+cm_status cm_info_check(const void *theirs, const char *name)
+{
+    uint32_t size;
+    return read_size(theirs, name, &size);
+}
+
 cm_status cm_info_write(void *theirs, const void *ours, size_t our_size, const char *name)
 {
     uint32_t size;

@@ -14,6 +14,9 @@ cm_status cm_options_read(void *ours, size_t our_size, const void *theirs, const
 /* ARGUMENT for a reserved member that is not 0. */
 cm_status cm_reserved_check(const char *name, int32_t reserved);
 
+/* ARGUMENT for a struct that cm_info_write would refuse: looked at before work that cannot be taken back. */
+cm_status cm_info_check(const void *theirs, const char *name);
+
 /* The other direction, for infos: fills as much as the caller's struct holds. */
 cm_status cm_info_write(void *theirs, const void *ours, size_t our_size, const char *name);
 

@@ -14,13 +14,14 @@ static cm_status check_rate(int i, const cm_ema_rate *rate)
     char is[CM_NUMBER_SIZE];
     (void)cm_number_text(v, is);
     if ((rate->form == CM_EMA_RATE || rate->form == CM_EMA_WARMUP) && !(v >= 0 && v <= 1))
-        CM_FAIL(CM_ERR_ARGUMENT, "average %d: the rate is %s, expected 0..1", i, is);
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the rate is %s, expected 0..1", i, is);
     if (rate->form == CM_EMA_HALFLIFE && !(v > 0 && isfinite(v)))
-        CM_FAIL(CM_ERR_ARGUMENT, "average %d: the half-life is %s images, expected a number above 0", i, is);
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the half-life is %s images, expected a number above 0", i, is);
     if (rate->form == CM_EMA_POWER && !(v > 0 && v < 0.28))
-        CM_FAIL(CM_ERR_ARGUMENT, "average %d: the relative length is %s, expected above 0 and below 0.28", i, is);
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the relative length is %s, expected above 0 and below 0.28", i,
+                is);
     if (!(ramp >= 0 && isfinite(ramp)) || (ramp > 0 && rate->form != CM_EMA_HALFLIFE))
-        CM_FAIL(CM_ERR_ARGUMENT, "average %d: a ramp of %s has no effect (half-lives take one, above 0)", i,
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: a ramp of %s has no effect (half-lives take one, above 0)", i,
                 cm_number_text(ramp, is));
     return CM_OK;
 }
@@ -32,7 +33,7 @@ static cm_status check(const cm_averages *a)
         CM_TRY(check_rate(i, &a->rates[i]));
         for (int k = 0; k < i; k++)
             if (a->rates[k].form == a->rates[i].form && a->rates[k].value == a->rates[i].value)
-                CM_FAIL(CM_ERR_ARGUMENT, "averages %d and %d are the same (%s %s)", k, i,
+                CM_FAIL(CM_ERR_ARGUMENT, "ema: averages %d and %d are the same (%s %s)", k, i,
                         cm_ema_form_names[a->rates[i].form], cm_number_text(a->rates[i].value, is));
     }
     return CM_OK;

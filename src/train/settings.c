@@ -99,6 +99,8 @@ static cm_status set_debug(cm_train_settings *s, const char *value)
     if (strlen(value) >= sizeof s->debug)
         CM_FAIL(CM_ERR_ARGUMENT, "debug has %zu characters, expected at most %zu", strlen(value),
                 sizeof s->debug - 1);
+    for (const char *c = value; *c; c++)
+        if (*c < ' ' || *c > '~') CM_FAIL(CM_ERR_ARGUMENT, "debug: character %td is not printable ASCII", c - value);
     strcpy(s->debug, value);
     return CM_OK;
 }
