@@ -599,6 +599,31 @@ START_TEST(options_are_read_back)
     free(after);
     FAILS(cm_run_options_read(o, "[]"), CM_ERR_FORMAT, "no JSON object");
     FAILS(cm_run_options_read(o, "{\"options\": {\"lr\": -1}}"), CM_ERR_ARGUMENT, "lr");
+    FAILS(cm_run_options_read(o, "{}"), CM_ERR_FORMAT, "\"options\" is missing");
+    /* Numbers out of range, each of which would be another number or none; nothing is changed. */
+    static const char *const damaged[][2] = {
+        {"keep", "\"run\": {\"keep\": 4294967299}"},
+        {"keep", "\"run\": {\"keep\": -5}"},
+        {"log_every", "\"run\": {\"log_every\": -1}"},
+        {"checkpoint_every", "\"run\": {\"checkpoint_every\": 0.5}"},
+        {"checkpoint_seconds", "\"run\": {\"checkpoint_seconds\": -1}"},
+        {"sample_every", "\"run\": {\"sample_every\": -9}"},
+        {"sample_share", "\"run\": {\"sample_share\": 1e9}"},
+        {"sample_rows", "\"run\": {\"sample_rows\": 100000}"},
+        {"sample_columns", "\"run\": {\"sample_columns\": -4}"},
+        {"size", "\"data\": {\"size\": -7}"},
+        {"labels", "\"data\": {\"labels\": 77}"},
+        {"random_crop", "\"data\": {\"random_crop\": 5}"},
+        {"stop_on_bad", "\"data\": {\"stop_on_bad\": 2}"},
+    };
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        char json[200];
+        (void)snprintf(json, sizeof json, "{\"options\": {\"lr\": 0.5}, %s}", damaged[i][1]);
+        FAILS(cm_run_options_read(o, json), CM_ERR_FORMAT, damaged[i][0]);
+    }
+    after = json_of(o);
+    ck_assert_str_eq(before, after);
+    free(after);
     cm_run_options_free(o);
     free(before);
     FILE *f = fopen("include/consistency/run.h", "rb");

@@ -16,10 +16,10 @@ static const char *text_of(const json_t *object, const char *name)
     return text && *text ? text : NULL;
 }
 
-static int64_t number_of(const json_t *object, const char *name, int64_t otherwise)
+static cm_status read_number(cm_run_options *o, const json_t *object, const char *name, double otherwise)
 {
     const json_t *value = json_object_get(object, name);
-    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+    return cm_run_option_take(o, name, json_is_number(value) ? json_number_value(value) : otherwise, otherwise);
 }
 
 static cm_status keep_text(cm_run_options *o, char **at, const char *text)
@@ -43,7 +43,8 @@ static cm_status keep_tree(cm_run_options *o, char **at, const json_t *tree)
 
 static cm_status read_training(cm_run_options *o, const json_t *options)
 {
-    char *text = json_dumps(options ? options : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    if (!json_is_object(options)) CM_FAIL(CM_ERR_FORMAT, "\"options\" is missing or no JSON object");
+    char *text = json_dumps(options, JSON_REAL_PRECISION(17));
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
     cm_status status = cm_train_options_read(o->train, text);
     free(text);
@@ -53,35 +54,39 @@ static cm_status read_training(cm_run_options *o, const json_t *options)
 static cm_status read_data(cm_run_options *o, const json_t *data)
 {
     CM_TRY(keep_text(o, &o->data, text_of(data, "path")));
-    o->size = (int32_t)number_of(data, "size", 0);
-    o->labels = (int32_t)number_of(data, "labels", 0);
-    o->random_crop = (int32_t)number_of(data, "random_crop", 0);
-    o->stop_on_bad = (int32_t)number_of(data, "stop_on_bad", 0);
     if (!o->resume) return CM_OK;
     CM_TRY(keep_text(o, &o->fingerprint, text_of(data, "fingerprint")));
     CM_TRY(keep_text(o, &o->before, text_of(data, "path")));
-    o->images_before = number_of(data, "images", 0);
+    o->images_before = json_integer_value(json_object_get(data, "images"));
     return CM_OK;
 }
 
-static void read_pace(cm_run_options *o, const json_t *run)
+/* Gives back no text and takes none: may be tried on a copy. */
+static cm_status read_numbers(cm_run_options *o, const json_t *data, const json_t *run)
 {
-    o->checkpoint_every = number_of(run, "checkpoint_every", 0);
-    o->checkpoint_seconds = json_number_value(json_object_get(run, "checkpoint_seconds"));
-    o->log_every = number_of(run, "log_every", 0);
-    o->keep = (int32_t)number_of(run, "keep", 3);
-    o->sample_rows = (int32_t)number_of(run, "sample_rows", 0);
-    o->sample_columns = (int32_t)number_of(run, "sample_columns", 0);
-    o->sample_share = json_number_value(json_object_get(run, "sample_share"));
-    if (!(o->sample_share > 0)) o->sample_every = number_of(run, "sample_every", -1);
+    CM_TRY(read_number(o, data, "size", 0));
+    CM_TRY(read_number(o, data, "labels", 0));
+    CM_TRY(read_number(o, data, "random_crop", 0));
+    CM_TRY(read_number(o, data, "stop_on_bad", 0));
+    CM_TRY(read_number(o, run, "checkpoint_every", 0));
+    CM_TRY(read_number(o, run, "checkpoint_seconds", 0));
+    CM_TRY(read_number(o, run, "log_every", 0));
+    CM_TRY(read_number(o, run, "keep", 3));
+    CM_TRY(read_number(o, run, "sample_rows", 0));
+    CM_TRY(read_number(o, run, "sample_columns", 0));
+    CM_TRY(read_number(o, run, "sample_share", 0));
+    return o->sample_share > 0 ? CM_OK : read_number(o, run, "sample_every", -1);
 }
 
 static cm_status apply(cm_run_options *o, const json_t *config)
 {
     const json_t *network = json_object_get(config, "begins_as");
+    const json_t *data = json_object_get(config, "data"), *run = json_object_get(config, "run");
+    cm_run_options trial = *o;
+    CM_TRY(read_numbers(&trial, data, run)); /* a damaged text changes nothing */
     CM_TRY(read_training(o, json_object_get(config, "options")));
-    CM_TRY(read_data(o, json_object_get(config, "data")));
-    read_pace(o, json_object_get(config, "run"));
+    CM_TRY(read_numbers(o, data, run));
+    CM_TRY(read_data(o, data));
     CM_TRY(keep_text(o, &o->teacher_path, text_of(config, "teacher")));
     CM_TRY(keep_text(o, &o->init, text_of(config, "init")));
     if (!json_is_object(network)) return CM_OK;

@@ -30,7 +30,7 @@ static const double many = 9.0e15; /* whole numbers are exact up to here */
 static const row rows[] = {
     {"data", "the path of the pictures", TEXT, AT(data), 0, 0},
     {"size", "the side of the images in pixels", COUNT, AT(size), 1, SIDE},
-    {"labels", "where classes come from: auto, none, folder or prefix", RULE, AT(labels), 0, 0},
+    {"labels", "where classes come from: auto, none, folder or prefix", RULE, AT(labels), 0, CM_LABELS_PREFIX},
     {"random_crop", "1: random crops of 80 to 100 % instead of the centre", FLAG, AT(random_crop), 0, 1},
     {"stop_on_bad", "1: a picture that cannot be read ends the run", FLAG, AT(stop_on_bad), 0, 1},
     {"preset", "a named set of options of training, with its network", TEXT, AT(preset), 0, 0},
@@ -149,18 +149,35 @@ static cm_status put_rule(cm_run_options *o, const char *value)
     CM_FAIL(CM_ERR_ARGUMENT, "%slabels: '%s' is none of auto, none, folder, prefix%s", o->prefix, value, hint);
 }
 
-static cm_status put_number(cm_run_options *o, const row *r, const char *value)
+static void store(cm_run_options *o, const row *r, double v)
 {
     void *at = (char *)o + r->offset;
+    if (r->kind == NUMBER) *(double *)at = v;
+    else if (r->offset == AT(checkpoint_every) || r->offset == AT(log_every) || r->offset == AT(sample_every))
+        *(int64_t *)at = (int64_t)v;
+    else *(int32_t *)at = (int32_t)v;
+}
+
+cm_status cm_run_option_take(cm_run_options *o, const char *name, double value, double otherwise)
+{
+    const row *r = &rows[cm_run_option_find(name)];
+    const int whole = r->kind == NUMBER || value == floor(value);
+    char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
+    if (value != otherwise && !(whole && value >= r->low && value <= r->high))
+        CM_FAIL(CM_ERR_FORMAT, "%s is %s, expected a %snumber in %s..%s", name, cm_number_text(value, is),
+                r->kind == NUMBER ? "" : "whole ", cm_number_text(r->low, low), cm_number_text(r->high, high));
+    store(o, r, value);
+    return CM_OK;
+}
+
+static cm_status put_number(cm_run_options *o, const row *r, const char *value)
+{
     char name[CM_RUN_SHOWN], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
     double v;
     if (!read_number(value, r->kind != NUMBER, &v) || !(v >= r->low && v <= r->high))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: '%s' is not a %snumber in %s..%s", cm_run_option_shown(o, r->name, name), value,
                 r->kind == NUMBER ? "" : "whole ", cm_number_text(r->low, low), cm_number_text(r->high, high));
-    if (r->kind == NUMBER) *(double *)at = v;
-    else if (r->offset == AT(checkpoint_every) || r->offset == AT(log_every) || r->offset == AT(sample_every))
-        *(int64_t *)at = (int64_t)v;
-    else *(int32_t *)at = (int32_t)v;
+    store(o, r, v);
     return CM_OK;
 }
 

@@ -53,6 +53,8 @@ cm_choice cm_run_option_choice(size_t index);
 enum { CM_RUN_SHOWN = 40 };
 const char *cm_run_option_shown(const cm_run_options *options, const char *name, char text[CM_RUN_SHOWN]);
 cm_status cm_run_options_put(cm_run_options *options, const char *name, const char *value);
+/* A number of a config.json.  FORMAT unless it is in the range of its row or `otherwise`, which says nothing. */
+cm_status cm_run_option_take(cm_run_options *options, const char *name, double value, double otherwise);
 /* Refuses combinations without effect; then the numbers are those of the options. */
 cm_status cm_run_options_verify(cm_run_options *options);
 
