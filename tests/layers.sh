@@ -24,6 +24,19 @@ allowed() {
     esac
 }
 
+# No circle: a row names folders of earlier rows only.
+earlier=" "
+for folder in $(sed -n 's/^    \([a-z |]*\)) echo .*/\1/p' tests/layers.sh | tr -d '|'); do
+    for named in $(allowed "$folder"); do
+        case "$earlier" in *" $named "*) ;; *) fail "the row of $folder names $named, which is not above it" ;; esac
+    done
+    earlier="$earlier$folder "
+done
+for folder in src/*/; do
+    folder=$(basename "$folder")
+    case "$earlier" in *" $folder "*) ;; *) fail "folder $folder has no row in tests/layers.sh" ;; esac
+done
+
 count=0
 for file in $(find src -name '*.[ch]' -o -name '*.cc'); do
     folder=$(echo "$file" | cut -d/ -f2)
