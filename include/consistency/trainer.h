@@ -249,26 +249,25 @@ CM_API cm_status cm_train_options_get_number(const cm_train_options *options, co
 CM_API cm_status cm_train_options_preset(cm_train_options *options, const char *name);
 CM_API const char *cm_train_preset_name(size_t index);
 CM_API const char *cm_train_preset_about(size_t index);
-/* Where its numbers are from: a table of a paper, a published configuration or launch
- * script, or "this library" (runs of docs/recipes.md). */
+/* Where the numbers of a preset are from: a table of a paper, a published configuration or launch script, or
+ * "this library" (runs of docs/recipes.md).  NULL past the end. */
 CM_API const char *cm_train_preset_source(size_t index);
-/* The JSON of the network that goes with a preset ({"network", "precond", "image"}),
- * every argument written out. */
+/* The JSON of the network that goes with a preset ({"network", "precond", "image"}), with every argument written out,
+ * as cm_model_create takes it.  NULL past the end. */
 CM_API const char *cm_train_preset_config(size_t index);
-/* ARGUMENT when the model's network is another than the preset's: the message names
- * every argument that differs with both values.  Dropout and label_dropout, which are
- * matters of training, and where the first weights come from do not count. */
+/* Whether the model's network is the preset's.  ARGUMENT: it is another one; the message names every argument that
+ * differs with both values.  Dropout and label_dropout do not count, since they are matters of training. */
 CM_API cm_status cm_train_preset_check(const char *name, const cm_model *model);
 /* All options as one JSON object, names to values, as cm_train_options_read takes it back: the same
  * options and the same text again.  Writes at most `size` bytes with the final NUL (text may be NULL when
  * size is 0); *length is what the whole text needs without the final NUL.  Errors: ARGUMENT, MEMORY. */
 CM_API cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length);
-/* The members of such an object, or of a part of it: what it does not name stays, but
- * for an objective, which brings its defaults.  FORMAT, or as cm_train_options_set;
- * then nothing is changed. */
+/* Sets the members of such an object, or of a part of it.  What it does not name stays, except that an objective
+ * brings its defaults.  Errors: FORMAT where the text is no such object, and those of cm_train_options_set; then
+ * nothing is changed. */
 CM_API cm_status cm_train_options_read(cm_train_options *options, const char *json);
-/* Ranges and combinations, without a model; suspicious ones go to the context's log
- * when a trainer is made. */
+/* Checks the combinations of values without a model.  Suspicious ones are written to the context's log when a trainer
+ * is made.  ARGUMENT: values that do not go together, or an option that the objective does not read. */
 CM_API cm_status cm_train_options_check(const cm_train_options *options);
 
 /* --- What options there are ------------------------------------------------------------- */
@@ -351,8 +350,8 @@ CM_API void cm_trainer_free(cm_trainer *trainer);
  * oneDNN's kernels take (some MiB) come on top.  Errors as of cm_trainer_create. */
 CM_API cm_status cm_trainer_estimate(const cm_train_inputs *inputs, const cm_train_options *options, uint64_t *bytes);
 
-/* Whether a run with these options can be fed from the data set: the comparison that
- * cm_trainer_run makes first, before there is a trainer.  model: the one that learns.
+/* Whether a run with these options can be fed from the data set.  It is the comparison that cm_trainer_run makes
+ * first, for programs that have no trainer yet.  model: the one that learns.
  * SHAPE: images of another size or number of channels.  ARGUMENT: a class the network
  * does not know, no labels where it needs them, fewer images than a batch. */
 CM_API cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset,
@@ -394,63 +393,69 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 CM_API cm_status cm_trainer_step(cm_trainer *trainer, const cm_images *images, const cm_condition *condition,
                                  cm_train_report *report);
 
-/* After every step; non-zero stops the run with CM_ERR_CANCELLED.  Of this trainer it may
- * call cm_trainer_model, _save, _steps, _bytes and _cancel; the run's data set is in use. */
+/* Is called after every step; a result other than 0 stops the run with CM_ERR_CANCELLED.  Of this trainer it may call
+ * cm_trainer_model, _save, _steps, _bytes and _cancel.  It must not use the run's data set. */
 typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
-/* Steps until `until` have been taken in all, reading batches ahead in a thread of
- * its own.  First the data set is compared with the network (SHAPE, ARGUMENT: image
- * shape, a class the network does not know, fewer images than a batch; another mapping
- * of class names to numbers than the run has had; until below 1), which cm_train_data_check does alone.
- * The data set's names of classes go into every snapshot and checkpoint from then on
- * (cm_model_class_name); the log warns where the model or the teacher knows others. */
+/* Takes steps until the trainer has taken `until` in all, at least 1.  A thread of the call reads batches ahead.
+ * First the data set is compared with the network, as cm_train_data_check does.  The data set's names of classes go
+ * into every snapshot and checkpoint from then on (cm_model_class_name); the log warns where the model or the teacher
+ * has others.  progress may be NULL.
+ * Errors: SHAPE: images of another size.  ARGUMENT: a class that the network does not know, fewer images than a
+ * batch, other numbers for class names than the run has had, or until below 1.  CANCELLED; those of reading the data
+ * (IO, FORMAT); those of cm_trainer_step.  The trainer is then as after the last whole step. */
 CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,
                                 void *user);
-/* Asks a running cm_trainer_step or cm_trainer_run to stop: from any thread or signal
- * handler.  Wherever it is (reading data, between two steps, in its callback), it
- * returns CM_ERR_CANCELLED within one network evaluation or one picture's reading, and
- * the trainer is as after the last whole step.  A step whose weights are being changed
- * is finished: cm_trainer_step returns CM_OK then, cm_trainer_run stops after it.
- * Without a running call the next one is not affected; a save is never cut short. */
+/* Asks a running cm_trainer_step or cm_trainer_run to stop; any thread or signal handler may call it.  Wherever the
+ * call is (reading data, between two steps, in its callback), it returns CM_ERR_CANCELLED within one network
+ * evaluation or the reading of one picture, and the trainer is as after the last whole step.  A step whose weights
+ * are being changed is finished: cm_trainer_step then returns CM_OK, and cm_trainer_run stops after it.  Where no
+ * call runs, the next one is not affected.  A save is never cut short. */
 CM_API void cm_trainer_cancel(cm_trainer *trainer);
 
-/* A snapshot that samplers can use: a model of its own, untouched by later steps.
- * STATE: the objective has no target network, or the trainer is at work.  ARGUMENT: no
- * such average. */
+/* Which weights a snapshot has. */
 typedef enum cm_weights_of {
     CM_WEIGHTS_ONLINE = 0, /* those that the optimizer changes         */
     CM_WEIGHTS_EMA = 1,    /* average number `index` of option "ema"    */
     CM_WEIGHTS_TARGET = 2  /* the target network's, of cd and ct        */
 } cm_weights_of;
+/* A snapshot that samplers can use: a model that later steps do not change.  weights: cm_weights_of; index: of an
+ * average, else 0.  *out is the caller's to free.  STATE: the objective has no target network, or the trainer is at
+ * work.  ARGUMENT: no such average.  MEMORY. */
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
 /* Steps taken so far, those of a checkpoint that was resumed included; during a run those that are
  * complete.  May be called at any time, from any thread.  ARGUMENT: a NULL. */
 CM_API cm_status cm_trainer_steps(const cm_trainer *trainer, uint64_t *steps);
 
-/* What a trainer with these options will take: bytes for weights, averages, moments,
- * gradients and activations of `threads` threads. */
+/* The bytes that this trainer takes for weights, averages, moments, gradients and the activations of `threads`
+ * threads, for steps of at most `batch` images.  May be called at any time.  ARGUMENT: a NULL. */
 CM_API cm_status cm_trainer_bytes(const cm_trainer *trainer, uint64_t *bytes);
 
-/* Checkpoints.  `run` is a directory; a checkpoint is run/checkpoints/step-NNNNNNNNN,
- * whole or not there at all, with hashes of its files; run/checkpoints/LATEST names
- * the newest.  The last `keep` are kept (0 = all, at least 2 otherwise).  Every directory
- * that a trainer saves to or resumes from is locked until the trainer is freed; another
- * one, of this process or any other, gets STATE.  A lock takes a file descriptor, and a
- * child that is forked and does not exec holds it too.
- * A save is not cancelled and takes what the disk takes: write and flush of weights,
- * averages and moments (cm_trainer_bytes is an upper bound), each read back once. */
+/* Writes a checkpoint into the directory `run`, which is made where it does not exist.  The checkpoint is the folder
+ * run/checkpoints/step-NNNNNNNNN.  It is whole or not there at all, and holds hashes of its files.
+ * run/checkpoints/LATEST names the newest one.  The last `keep` are kept; 0 keeps all, and 1 keeps 2.
+ * Every directory that a trainer saves to or resumes from is locked until the trainer is freed.  Another trainer, of
+ * this process or any other, gets STATE.  A lock takes a file descriptor, and a child that is forked and does not
+ * exec holds it too.
+ * A save cannot be cancelled.  It takes as long as the disk needs to write and flush weights, averages and moments
+ * (cm_trainer_bytes is an upper bound), and to read each back once.
+ * Errors: IO, and the trainer can be used and saved again; STATE; MEMORY; ARGUMENT. */
 CM_API cm_status cm_trainer_save(cm_trainer *trainer, const char *run, int32_t keep);
+/* Which differences between a checkpoint and the trainer are taken. */
 typedef enum cm_resume_changes {
     CM_RESUME_SAME = 0,      /* everything as the checkpoint has it            */
     CM_RESUME_ANY = 1,       /* other options and data are taken, with a warning */
     CM_RESUME_MORE_STEPS = 2 /* `steps` alone may be more than the checkpoint's */
 } cm_resume_changes;
-/* Continues from the newest good checkpoint of `run` (a damaged newest one is named
- * in the log).  dataset (may be NULL): the set that will be used, compared with the
- * checkpoint's.  Names of classes that do not stand for the same numbers are refused with
- * the first that differs (ARGUMENT; allow_changes 1 takes the data set's).  The options that decide the course of
- * training have to be the checkpoint's: ARGUMENT lists the differences, those of options before those of the data;
- * allow_changes: cm_resume_changes.  STATE when there is no checkpoint. */
+/* Continues from the newest checkpoint of `run` whose files are undamaged; a damaged newer one is named in the log.
+ * dataset (may be NULL): the set that will be used, which is compared with the checkpoint's.
+ * allow_changes: cm_resume_changes.  The options that decide the course of training (decides_course of
+ * cm_option_info) have to be the checkpoint's.  An option of the checkpoint that this library does not know is a
+ * difference, and one that the checkpoint lacks had its default.  Errors: ARGUMENT lists the differences, those of
+ * options before those of the data, or names the first class whose number differs (with CM_RESUME_ANY the data set's
+ * are taken).  STATE: there is no checkpoint, or the directory is locked.  FORMAT: no checkpoint is undamaged. SHAPE:
+ * the checkpoint's network is another one.  IO, MEMORY.  After SHAPE, IO or MEMORY the weights may be those of
+ * neither: resume again, or free the trainer. */
 CM_API cm_status cm_trainer_resume(cm_trainer *trainer, const char *run, const cm_dataset *dataset,
                                    int32_t allow_changes);
 
