@@ -5,7 +5,7 @@ What a document names has to exist: files and folders, functions and macros (cm_
 programs with their options, tasks, methods, objectives and presets, test programs and their cases, and what relative
 links lead to.  Lists in the README, docs and CONTRIBUTING have to be complete against the tables of the source.  The
 README's C program is tests/install/draw.c, which tests/install.sh builds; with BUILD its Python
-program is run, and the commands that draw, edit and inspect.
+program and that of docs/training.md are run, and the commands that draw, edit and inspect.
 
 Entries of docs/notebook tell what was: of them only links are checked.  Before the documents it reads a page of
 mistakes, one of each kind, and fails unless it finds all of them."""
@@ -358,9 +358,12 @@ SMALL = "import consistency as cm; cm.write_page('small.png', [[[[-1.0 + (i ^ j)
 
 
 def run(build, faults):
-    """The README's Python, and the commands of README and docs/editing.md for models that are here.  cm-train's are
+    """The Python of README and docs/training.md, and the commands of README and docs/editing.md for models that are here.  cm-train's are
     long: docs/recipes.md says how long; tests/programs.sh trains for a few steps."""
     python = re.search(r"```python\n(.*?)```", read("README.md"), re.S).group(1)
+    training = re.search(r"```python\n(.*?)```", read("docs/training.md"), re.S).group(1).replace("steps=100", "steps=3")
+    training += ("\nimport os\nos.mkdir('some')\nfor d in (2, 4, 5, 7): os.symlink('../digit-%d.png' % d, 'some/%d.png' % d)\n"
+                 "train('some', 'run')\n")
     lines = [c.split(" #")[0] for d in ("README.md", "docs/editing.md") for c in Document(None, d, read(d)).commands()
              if runs_here(c)]
     if len(lines) < 10:
@@ -373,11 +376,11 @@ def run(build, faults):
         environment = dict(os.environ, PYTHONPATH=os.path.join(ROOT, "bindings", "python"),
                            CONSISTENCY_BUILD=os.path.join(ROOT, build),
                            PATH=os.path.join(ROOT, build, "bin") + ":" + os.environ["PATH"])
-        for argument, page in ((python, "digits.png"), (SMALL, "small.png")):
+        for argument, made in ((python, "digits.png"), (SMALL, "small.png"), (training, "mine.safetensors")):
             done = subprocess.run([sys.executable, "-c", argument], cwd=folder, capture_output=True, text=True,
                                   env=environment)
-            if done.returncode or not os.path.exists(os.path.join(folder, page)):
-                faults.append("README.md: its Python program fails: %s" % done.stderr.strip()[-300:])
+            if done.returncode or not os.path.exists(os.path.join(folder, made)):
+                faults.append("a Python program of README.md or docs/training.md, which makes %s, fails: %s" % (made, done.stderr.strip()[-300:]))
         for line in lines:
             command = line
             for word, what in STANDS_FOR:
