@@ -748,9 +748,7 @@ START_TEST(allocations_fail)
     OK(whole(context));
     const long idle = m.live, before = m.requests;
     OK(whole(context));
-    const long requests = m.requests - before, tries = getenv("CHECK_LONG")    ? requests
-                                                       : getenv("CHECK_SHORT") ? 3
-                                                                               : 40;
+    const long requests = m.requests - before, tries = by_effort(3, 40, (int)requests);
     for (long n = 1; n <= requests; n += requests / tries ? requests / tries : 1) {
         memory_reset(&m);
         m.live = idle;

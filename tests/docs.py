@@ -313,6 +313,12 @@ def complete(facts, faults):
         same("docs/model-file.md", "arguments of " + row, set(re.findall(r"\w+_\w+|dropout", listed.group(1)))
              - {"per_head"} if listed else None, fields - {"dims", "model_type"})  # repeat what is known
     same("src/nets/net.c", "networks", set(re.findall(r"&cm_net_(\w+)", read("src/nets/net.c"))), set(families))
+    formats = {m for f in facts.files if re.match(r"src/io/\w+\.c$", f)
+               for m in re.findall(r"const cm_tensor_format cm_format_\w+ = \{\s*(?:\.name = )?\"(\w+)\"", read(f))}
+    files = re.search(r"^\| files \|(.*)\|$", readme, re.M)
+    same("README.md", "formats of model files", formats & set(re.findall(r"\w+", files.group(1))) if files and formats else None, formats)
+    switches = {w for f in facts.files if re.match(r"tests/.*\.c$", f) for w in re.findall(r'getenv\("(CHECK_\w+)"\)', read(f))} - {"CHECK_SKIPS"}  # make's own
+    same("CONTRIBUTING.md", "switches of the tests", set(re.findall(r"^\| `(CHECK_\w+)` \|", read("CONTRIBUTING.md"), re.M)), switches)
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
     same("docs/recipes.md", "presets", {s for s in re.findall(r"`([^`]+)`", recipes[recipes.index("## The presets"):])
