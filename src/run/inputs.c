@@ -88,7 +88,7 @@ cm_status cm_run_needs_data(const cm_run_options *o)
 {
     if (o->dataset || o->data) return CM_OK;
     CM_FAIL(CM_ERR_ARGUMENT, "%sdata is needed: which pictures the run learns from%s", o->prefix,
-            o->resume ? " (the directory has no config.json that says it)" : "");
+            o->resume ? " (the directory has no config.json that says it, or none that could be read)" : "");
 }
 
 /* --- data -------------------------------------------------------------------------------- */
