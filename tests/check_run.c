@@ -528,6 +528,31 @@ END_TEST
 
 /* --- options ------------------------------------------------------------------------------------------- */
 
+/* What was opened for options that were changed since is opened anew. */
+START_TEST(options_after_a_check)
+{
+    cm_run *r;
+    cm_model *model;
+    size_t smoke = 0;
+    cm_run_options *o = options("3");
+    while (strcmp(cm_train_preset_name(smoke), "smoke") != 0) smoke++;
+    OK(cm_model_create(NULL, cm_train_preset_config(smoke), 1, &model));
+    OK(cm_model_save(model, in_dir("first.safetensors"), NULL));
+    cm_model_free(model);
+    set(o, "init", in_dir("first.safetensors"));
+    OK(cm_run_options_check(o));
+    set(o, "init", in_dir("second.safetensors"));
+    FAILS(cm_run_create(o, in_dir("run"), &r), CM_ERR_IO, "second.safetensors");
+    set(o, "init", in_dir("first.safetensors"));
+    set(o, "data", in_dir("nothing"));
+    FAILS(cm_run_create(o, in_dir("run"), &r), CM_ERR_IO, "nothing");
+    set(o, "data", dir);
+    OK(cm_run_create(o, in_dir("run"), &r));
+    cm_run_options_free(o);
+    cm_run_free(r);
+}
+END_TEST
+
 START_TEST(options_refused)
 {
     static const char *const bad[][3] = {{"size", "0", "1..65535"},
@@ -845,6 +870,7 @@ Suite *make_suite(void)
     tcase_add_test(t, one_call_at_a_time);
     tcase_add_test(t, a_full_disk);
     tcase_add_test(t, odd_files);
+    tcase_add_test(t, options_after_a_check);
     tcase_add_test(t, options_refused);
     tcase_add_test(t, options_are_read_back);
     tcase_add_test(t, structs);

@@ -56,7 +56,7 @@ cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_mod
     options->model = model;
     options->teacher = teacher;
     options->dataset = dataset;
-    options->dataset_is_ours = 0;
+    options->dataset_is_ours = options->own_network = 0;
     options->model_is_given = model != NULL;
     options->teacher_is_given = teacher != NULL;
     return CM_OK;

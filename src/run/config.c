@@ -85,6 +85,7 @@ static cm_status apply(cm_run_options *o, const json_t *config)
     cm_run_options trial = *o;
     CM_TRY(read_numbers(&trial, data, run)); /* a damaged text changes nothing */
     CM_TRY(read_training(o, json_object_get(config, "options")));
+    cm_run_close_inputs(o);
     CM_TRY(read_numbers(o, data, run));
     CM_TRY(read_data(o, data));
     CM_TRY(keep_text(o, &o->teacher_path, text_of(config, "teacher")));

@@ -135,6 +135,14 @@ cm_status cm_run_open_inputs(cm_run_options *o)
     return make_model(o);
 }
 
+void cm_run_close_inputs(cm_run_options *o)
+{
+    if (!o->model_is_given) cm_model_release(o->model), o->model = NULL;
+    if (!o->teacher_is_given) cm_model_release(o->teacher), o->teacher = NULL;
+    if (o->dataset_is_ours) cm_dataset_free(o->dataset), o->dataset = NULL;
+    o->dataset_is_ours = o->own_network = 0;
+}
+
 /* --- whether they go together ------------------------------------------------------------- */
 
 /* Changed data is told as that, with both. */

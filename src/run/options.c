@@ -224,6 +224,7 @@ cm_status cm_run_options_put(cm_run_options *o, const char *name, const char *va
 {
     const int i = cm_run_option_find(name);
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
+    cm_run_close_inputs(o);
     if (i >= 0) {
         CM_TRY(put_own(o, &rows[i], value));
         o->said |= 1u << i;

@@ -76,6 +76,8 @@ cm_status cm_run_needs_data(const cm_run_options *options);
 cm_status cm_run_open_models(cm_run_options *options);
 /* Models, data, and the network where it is a new one. */
 cm_status cm_run_open_inputs(cm_run_options *options);
+/* Gives up what was opened by name, because another option may ask for another; the caller's handles stay. */
+void cm_run_close_inputs(cm_run_options *options);
 /* Whether they go together, and the data is the run's. */
 cm_status cm_run_compare(const cm_run_options *options);
 /* The one whose weights a run begins with, NULL when nothing is opened. */
