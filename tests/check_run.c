@@ -629,6 +629,7 @@ START_TEST(options_are_read_back)
     static const char *const damaged[][2] = {
         {"keep", "\"run\": {\"keep\": 4294967299}"},
         {"keep", "\"run\": {\"keep\": -5}"},
+        {"keep", "\"run\": {\"keep\": \"5\"}"},
         {"log_every", "\"run\": {\"log_every\": -1}"},
         {"checkpoint_every", "\"run\": {\"checkpoint_every\": 0.5}"},
         {"checkpoint_seconds", "\"run\": {\"checkpoint_seconds\": -1}"},

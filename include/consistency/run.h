@@ -107,7 +107,7 @@ CM_API cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model,
  * Where the pictures decide the network they are opened for that.  Errors: as of cm_run_create. */
 CM_API cm_status cm_run_options_json(cm_run_options *options, char *text, size_t size, size_t *length);
 /* The options of such a text.  Call it first: what is set later wins.  Errors: FORMAT, ARGUMENT:
- * a member that is missing, of another kind or out of its range; nothing is changed then. */
+ * no "options", or a number that is none or out of its range; nothing is changed then. */
 CM_API cm_status cm_run_options_read(cm_run_options *options, const char *json);
 /* Those of the run in a directory, which is to be continued from its newest checkpoint: call it
  * first, then cm_run_create with the same directory.  Options that decide the course of training

@@ -19,7 +19,8 @@ static const char *text_of(const json_t *object, const char *name)
 static cm_status read_number(cm_run_options *o, const json_t *object, const char *name, double otherwise)
 {
     const json_t *value = json_object_get(object, name);
-    return cm_run_option_take(o, name, json_is_number(value) ? json_number_value(value) : otherwise, otherwise);
+    if (value && !json_is_number(value)) CM_FAIL(CM_ERR_FORMAT, "%s is no number", name);
+    return cm_run_option_take(o, name, value ? json_number_value(value) : otherwise, otherwise);
 }
 
 static cm_status keep_text(cm_run_options *o, char **at, const char *text)
