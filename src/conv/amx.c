@@ -449,6 +449,7 @@ static void gradient_run(const cm_conv_gradient *g, const float *x, const float 
     cm_amx_conv_gradient(&g->as.amx, x, dy, dw, scratch);
 }
 
-const cm_conv_gradient_algorithm cm_amx_weight_gradient = {gradient_init, gradient_run};
-const cm_conv_algorithm cm_conv_amx_bf16 = {"amx bf16", fits_bf16, same_weights, pack, run, &cm_amx_weight_gradient};
+/* Of operands rounded to bfloat16. */
+static const cm_conv_gradient_algorithm weight_gradient = {gradient_init, gradient_run};
+const cm_conv_algorithm cm_conv_amx_bf16 = {"amx bf16", fits_bf16, same_weights, pack, run, &weight_gradient};
 const cm_conv_algorithm cm_conv_amx_f32 = {"amx", fits_f32, same_weights, pack, run, &cm_winograd_weight_gradient};

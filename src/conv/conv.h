@@ -56,7 +56,6 @@ struct cm_conv_gradient_algorithm {
     void (*run)(const cm_conv_gradient *gradient, const float *x, const float *dy, float *dw, void *scratch);
 };
 extern const cm_conv_gradient_algorithm cm_winograd_weight_gradient; /* float32 */
-extern const cm_conv_gradient_algorithm cm_amx_weight_gradient;      /* of operands rounded to bfloat16 */
 
 /* One algorithm; its row stands at the end of its file. */
 struct cm_conv_algorithm {

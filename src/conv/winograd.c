@@ -1,9 +1,10 @@
 /* winograd.c - which layers, packed weights, and the loop over blocks of tiles. */
-#include "conv/conv.h"
+#include "conv/winograd_parts.h"
 
 #include <string.h>
 
 #include "base/parallel.h"
+#include "conv/conv.h"
 
 int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                      int32_t w)
@@ -47,26 +48,9 @@ static void gather(const cm_winograd *g, const float *plain, size_t first, size_
     }
 }
 
-/* Columns of the products are served in groups of 64, whose results stay in the
- * nearest cache until they are transformed. */
-enum { GROUP = 64 };
-
-static size_t groups_of(size_t columns)
-{
-    return (columns + GROUP - 1) / GROUP;
-}
-
-static size_t group_columns(const cm_winograd *w, size_t first)
-{
-    size_t left = (size_t)w->oc - first;
-    return left < GROUP ? left : GROUP;
-}
-
-/* Matrices a power of two apart collide in the cache. */
-enum { PAD = 48 };
 static size_t padding(const cm_winograd *w) /* operands of so many floats */
 {
-    return PAD * sizeof(float) / w->gemm->bytes;
+    return CM_WINOGRAD_PAD * sizeof(float) / w->gemm->bytes;
 }
 
 /* From one matrix of a group's weights to the next, and from the first group to the one
@@ -77,7 +61,7 @@ static size_t weights_apart(const cm_winograd *w, size_t columns)
 }
 static size_t weights_before(const cm_winograd *w, size_t first)
 {
-    return w->geometry->matrices * ((size_t)w->c * first + first / GROUP * padding(w));
+    return w->geometry->matrices * ((size_t)w->c * first + first / CM_WINOGRAD_GROUP * padding(w));
 }
 
 /* What follows from the shape.  The transformed input is [tile][value][channels]: a tile's values lie side by
@@ -87,14 +71,15 @@ static void fill_sizes(cm_winograd *w)
 {
     const cm_winograd_tile *g = w->geometry;
     const size_t bytes = w->gemm->bytes, line = 64 / bytes, c = (size_t)w->c;
-    const size_t last = (groups_of((size_t)w->oc) - 1) * GROUP;
+    const size_t last = (cm_winograd_groups((size_t)w->oc) - 1) * CM_WINOGRAD_GROUP;
     w->value_stride = c + line;
     w->tile_stride = g->values * w->value_stride + line;
-    w->product_floats = g->positions * (w->block * GROUP + PAD);
-    w->packed_bytes = (weights_before(w, last) + g->matrices * weights_apart(w, group_columns(w, last))) * bytes;
+    w->product_floats = g->positions * (w->block * CM_WINOGRAD_GROUP + CM_WINOGRAD_PAD);
+    w->packed_bytes =
+        (weights_before(w, last) + g->matrices * weights_apart(w, cm_winograd_group_columns(w, last))) * bytes;
     w->scratch_bytes =
         (c + (size_t)w->threads.count * w->product_floats) * sizeof(float) + w->block * w->tile_stride * bytes;
-    const size_t group = g->matrices * weights_apart(w, group_columns(w, 0)) * bytes;
+    const size_t group = g->matrices * weights_apart(w, cm_winograd_group_columns(w, 0)) * bytes;
     w->fresh_bytes = w->tiles <= w->block ? group : w->packed_bytes;
 }
 
@@ -119,8 +104,8 @@ void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int t
 static void pack_group(const cm_winograd *w, const float *plain, size_t first, unsigned char *to)
 {
     const cm_gemm *gemm = w->gemm;
-    float gathered[2 * 9 * GROUP];
-    size_t c = (size_t)w->c, columns = group_columns(w, first);
+    float gathered[2 * 9 * CM_WINOGRAD_GROUP];
+    size_t c = (size_t)w->c, columns = cm_winograd_group_columns(w, first);
     for (size_t j = 0, width; j < columns; j += width) {
         width = w->gemm->panel(columns - j);
         for (size_t k = 0; k < c; k += gemm->channels) {
@@ -134,7 +119,7 @@ static void pack_group(const cm_winograd *w, const float *plain, size_t first, u
 
 void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 {
-    for (size_t first = 0; first < (size_t)w->oc; first += GROUP)
+    for (size_t first = 0; first < (size_t)w->oc; first += CM_WINOGRAD_GROUP)
         pack_group(w, plain, first, (unsigned char *)packed + weights_before(w, first) * w->gemm->bytes);
 }
 
@@ -153,29 +138,6 @@ typedef struct {
     size_t parts;        /* of the block's tiles, one a piece */
 } job;
 
-/* Tile number `tile`, in rows: with a `rim` 1 the points of x [n][h][w][c] that it depends on, with 0 those
- * of its outputs in an x like these; `zero` outside the image. */
-static void find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim, const float *zero,
-                        const float **points)
-{
-    if (!w->geometry->rim) {
-        points[0] = x + tile * c;
-        return;
-    }
-    const int32_t down = (int32_t)(rim ? w->geometry->step_down : w->geometry->down);
-    const int32_t across = (int32_t)(rim ? w->geometry->step_across : w->geometry->across);
-    const int32_t rows = rim ? w->h : (int32_t)w->out_h, columns = rim ? w->w : (int32_t)w->out_w;
-    size_t per = w->tiles_down * w->tiles_across;
-    const float *image = x + tile / per * (size_t)rows * (size_t)columns * c;
-    int32_t top = (int32_t)(tile % per / w->tiles_across) * down - rim;
-    int32_t left = (int32_t)(tile % w->tiles_across) * across - rim;
-    for (int32_t row = top; row < top + down + 2 * rim; row++)
-        for (int32_t column = left; column < left + across + 2 * rim; column++) {
-            int inside = row >= 0 && row < rows && column >= 0 && column < columns;
-            *points++ = inside ? image + ((size_t)row * (size_t)columns + (size_t)column) * c : zero;
-        }
-}
-
 static cm_status input_piece(void *user, int piece, int worker)
 {
     const job *j = user;
@@ -183,7 +145,7 @@ static cm_status input_piece(void *user, int piece, int worker)
     const float *points[36];
     size_t c = (size_t)w->c;
     (void)worker;
-    find_points(w, j->x, c, j->first + (size_t)piece, (int32_t)w->geometry->rim, j->zero, points);
+    cm_winograd_find_points(w, j->x, c, j->first + (size_t)piece, (int32_t)w->geometry->rim, j->zero, points);
     w->operands->input(w->tile, c, points, j->v + (size_t)piece * w->tile_stride * w->gemm->bytes, w->value_stride);
     return CM_OK;
 }
@@ -211,15 +173,10 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
         }
 }
 
-static size_t outputs_of(const cm_winograd *w)
-{
-    return w->geometry->down * w->geometry->across;
-}
-
 /* For where a tile's outputs go, and what is added to them. */
 static void ask_for(const cm_winograd *w, const cm_winograd_points *to, size_t columns)
 {
-    for (size_t i = 0; i < outputs_of(w); i++)
+    for (size_t i = 0; i < cm_winograd_outputs(w); i++)
         for (size_t k = 0; to->y[i] && k < columns; k += 16) {
             __builtin_prefetch(to->y[i] + k, 1);
             if (to->residual[i]) __builtin_prefetch(to->residual[i] + k);
@@ -232,10 +189,10 @@ static void outputs(const job *j, size_t first, size_t begin, size_t count, cons
 {
     const cm_winograd *w = j->w;
     const float *bias = j->bias ? j->bias + first : NULL;
-    const size_t columns = group_columns(w, first), ahead = 16 / outputs_of(w);
+    const size_t columns = cm_winograd_group_columns(w, first), ahead = 16 / cm_winograd_outputs(w);
     cm_winograd_points to = {.scale = j->scale};
     for (size_t i = 0; i < count; i++) {
-        if (w->oc > GROUP && i + ahead < count) {
+        if (w->oc > CM_WINOGRAD_GROUP && i + ahead < count) {
             find_outputs(j, j->first + begin + i + ahead, first, &to);
             ask_for(w, &to, columns);
         }
@@ -261,9 +218,10 @@ static cm_status output_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_winograd *w = j->w;
-    size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * GROUP;
+    size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * CM_WINOGRAD_GROUP;
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
-    size_t columns = group_columns(w, first), m_apart = w->block * GROUP + PAD, bytes = w->gemm->bytes;
+    size_t columns = cm_winograd_group_columns(w, first), m_apart = w->block * CM_WINOGRAD_GROUP + CM_WINOGRAD_PAD,
+           bytes = w->gemm->bytes;
     const unsigned char *packed = weights_of(j, first), *v = j->v + begin * w->tile_stride * bytes;
     float *m = j->m + (size_t)worker * w->product_floats;
     if (count == 0) return CM_OK; /* more threads than tiles */
@@ -278,7 +236,7 @@ static cm_status output_piece(void *user, int piece, int worker)
 static cm_status run_blocks(job *j, void *scratch)
 {
     const cm_winograd *w = j->w;
-    size_t c = (size_t)w->c, tiles = w->tiles, groups = groups_of((size_t)w->oc);
+    size_t c = (size_t)w->c, tiles = w->tiles, groups = cm_winograd_groups((size_t)w->oc);
     float *zero = scratch;
     memset(zero, 0, c * sizeof *zero);
     j->zero = zero, j->m = zero + c;
@@ -305,140 +263,6 @@ cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const floa
     job j = {
         .w = w, .x = x, .plain = plain, .fresh = scratch, .bias = bias, .residual = residual, .scale = scale, .y = y};
     return run_blocks(&j, (unsigned char *)scratch + w->fresh_bytes);
-}
-
-/* --- the weight gradient -------------------------------------------------------------------- */
-
-/* dU[t] [c][oc] = sum over tiles of V[t]^T Z[t], folded to 3 x 3.  Factors lie in groups of
- * columns, [position][tile][columns], all of Z and one of V, which stays near, so that each product
- * of two groups reads contiguous memory and its sums are folded while they are near. */
-
-static size_t gradient_block(const cm_winograd *w)
-{
-    size_t tiles = w->tiles, blocks = (tiles + 63) / 64;
-    return (tiles + blocks - 1) / blocks;
-}
-
-/* Floats from one tile to the next: an odd number of cache lines, or the lines that a product
- * reads of its tiles collide. */
-static size_t gradient_row(size_t columns)
-{
-    return (columns / 16 | 1) * 16;
-}
-
-static size_t matrix_apart(const cm_winograd *w)
-{
-    return gradient_block(w) * gradient_row(GROUP) + PAD;
-}
-
-static size_t group_floats(const cm_winograd *w)
-{
-    return w->geometry->positions * matrix_apart(w);
-}
-
-/* Points that a 1 x 1 convolution's gradient takes at a time, where they lie and of copies. */
-enum { POINTS = 64, COPIED_POINTS = 128 };
-
-/* Lines of points of so many channels meet in a few places of the nearest cache. */
-static int collide(size_t c)
-{
-    return c / 16 % 8 == 0;
-}
-
-size_t cm_winograd_gradient_bytes(const cm_winograd *w)
-{
-    const size_t c = (size_t)w->c, oc = (size_t)w->oc;
-    if (!w->geometry->rim) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
-    const size_t factors = (1 + groups_of(oc)) * group_floats(w);
-    return (GROUP + factors + 4 * w->geometry->side * (GROUP * GROUP + PAD)) * sizeof(float);
-}
-
-/* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`.  Of wide
- * points the next tile's are asked for: they are pieces far apart. */
-static void transform_group(const cm_winograd *w,
-                            void (*transform)(int, size_t, const float *const *, void *, size_t), int32_t rim,
-                            const float *x, size_t c, size_t column, size_t first, size_t count, const float *zero,
-                            float *out)
-{
-    const size_t columns = c - column < GROUP ? c - column : GROUP, n = rim ? w->geometry->points : outputs_of(w);
-    const float *points[36];
-    for (size_t i = 0; i < count; i++, out += gradient_row(columns)) {
-        if (c > 2 * GROUP && i + 1 < count) {
-            find_points(w, x + column, c, first + i + 1, rim, zero, points);
-            for (size_t k = 0; k < n; k++)
-                for (size_t j = 0; j < columns; j += 16) __builtin_prefetch(points[k] + j);
-        }
-        find_points(w, x + column, c, first + i, rim, zero, points);
-        transform(w->tile, columns, points, out, matrix_apart(w));
-    }
-}
-
-/* The products of one group of each, of `tiles` tiles: as soon as a row of positions is there it is
- * folded, 6 to 3, so that the other half of the work has half as much to read from afar, and to
- * [rows][positions folded once][columns], in the order that it is read in. */
-static void gradient_groups(const cm_winograd *w, size_t rows, size_t columns, size_t tiles, const float *v,
-                            const float *z, float *du, float *dw, int add)
-{
-    const size_t apart = matrix_apart(w), du_apart = GROUP * GROUP + PAD, oc = (size_t)w->oc, m = w->geometry->side;
-    float *halves = du + m * du_apart;
-    for (size_t row = 0; row < m; row++) {
-        for (size_t i = 0; i < m; i++, z += apart)
-            w->kernels->gemm->product_transposed(rows, columns, tiles, v + w->geometry->value_of[m * row + i] * apart,
-                                                 gradient_row(rows), z, gradient_row(columns), du + i * du_apart, 0);
-        w->kernels->winograd->fold_rows(w->tile, rows, columns, du, du_apart, halves + 3 * row * columns,
-                                        3 * m * columns);
-    }
-    w->kernels->winograd->fold(w->tile, rows, columns, halves, dw, oc, (size_t)w->c * oc, add);
-}
-
-static void copy_rows(size_t rows, size_t columns, const float *from, float *to)
-{
-    for (size_t i = 0; i < rows; i++)
-        memcpy(to + i * gradient_row(columns), from + i * columns, columns * sizeof *to);
-}
-
-/* x^T dy over all points, of copies where their lines collide. */
-static void gradient_of_points(const cm_winograd *w, const float *x, const float *dy, float *dw, float *scratch)
-{
-    const size_t c = (size_t)w->c, oc = (size_t)w->oc, points = w->tiles;
-    const int copied = collide(c) || collide(oc);
-    const size_t most = copied ? COPIED_POINTS : POINTS;
-    const size_t v_row = copied ? gradient_row(c) : c, z_row = copied ? gradient_row(oc) : oc;
-    for (size_t first = 0; first < points; first += most, x += most * c, dy += most * oc) {
-        const size_t count = points - first < most ? points - first : most;
-        float *v = scratch, *z = v + COPIED_POINTS * v_row;
-        if (copied) {
-            copy_rows(count, c, x, v);
-            copy_rows(count, oc, dy, z);
-        }
-        w->kernels->gemm->product_transposed(c, oc, count, copied ? v : x, v_row, copied ? z : dy, z_row, dw,
-                                             first > 0);
-    }
-}
-
-void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy, float *dw, void *scratch)
-{
-    if (!w->geometry->rim) {
-        gradient_of_points(w, x, dy, dw, scratch);
-        return;
-    }
-    size_t c = (size_t)w->c, oc = (size_t)w->oc, tiles = w->tiles;
-    float *zero = scratch, *v = zero + GROUP, *all = v + group_floats(w), *du = all + groups_of(oc) * group_floats(w);
-    memset(zero, 0, GROUP * sizeof *zero);
-    for (size_t first = 0; first < tiles; first += gradient_block(w)) {
-        size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w);
-        float *z = all;
-        for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
-            transform_group(w, w->kernels->winograd->gradient, 0, dy, oc, j, first, count, zero, z);
-        for (size_t k = 0; k < c; k += GROUP) {
-            transform_group(w, w->kernels->winograd->float32.input, (int32_t)w->geometry->rim, x, c, k, first, count,
-                            zero, v);
-            z = all;
-            for (size_t j = 0; j < oc; j += GROUP, z += group_floats(w))
-                gradient_groups(w, c - k < GROUP ? c - k : GROUP, group_columns(w, j), count, v, z, du,
-                                dw + k * oc + j, first > 0);
-        }
-    }
 }
 
 /* --- the row of the table ----------------------------------------------------------------------- */
@@ -478,19 +302,4 @@ static cm_status run(const cm_convolution *conv, const void *x, const void *weig
     return cm_winograd_run(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
 }
 
-static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
-{
-    const int tile = s->kernel == 1 ? CM_WINOGRAD_1X1
-                     : s->up        ? CM_WINOGRAD_UP
-                                    : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
-    cm_winograd_init(&g->as.winograd, kernels, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
-    g->scratch_bytes = cm_winograd_gradient_bytes(&g->as.winograd);
-}
-
-static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
-{
-    cm_winograd_gradient(&g->as.winograd, x, dy, dw, scratch);
-}
-
-const cm_conv_gradient_algorithm cm_winograd_weight_gradient = {gradient_init, gradient_run};
 const cm_conv_algorithm cm_conv_winograd = {"winograd", fits, same_weights, pack, run, &cm_winograd_weight_gradient};

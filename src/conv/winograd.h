@@ -83,8 +83,4 @@ cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const voi
 cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, const float *bias,
                                 const float *residual, float scale, float *y, void *scratch);
 
-/* The weight gradient as [3][3][c][oc], of a forward's `winograd` of square tiles; one thread. */
-size_t cm_winograd_gradient_bytes(const cm_winograd *winograd); /* of scratch memory */
-void cm_winograd_gradient(const cm_winograd *winograd, const float *x, const float *dy, float *dw, void *scratch);
-
 #endif
