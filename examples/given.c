@@ -56,10 +56,10 @@ static int is_nowhere(const float *mask, size_t n)
 /* The mask of a picture in [-1, 1], 1 where it is transparent or padded. */
 static cm_status read_missing(const given *g, size_t i, const cm_images *picture, int alpha)
 {
-    static uint8_t nothing;
-    cm_images missing = cm_images_u8(1, picture->height, picture->width, 1, &nothing);
+    uint8_t *nothing = calloc((size_t)picture->height, (size_t)picture->width);
+    cm_images missing = cm_images_u8(1, picture->height, picture->width, 1, nothing);
     const cm_images to = given_masks(g, i, 1);
-    missing.image_stride = 1; /* the same byte everywhere */
+    if (!nothing) return CM_ERR_MEMORY;
     if (alpha) {
         missing = part_of(picture, picture->channels - 1, 1);
         uint8_t *a = missing.data;
@@ -67,6 +67,7 @@ static cm_status read_missing(const given *g, size_t i, const cm_images *picture
             *a = (uint8_t)(255 - *a);
     }
     cm_status status = fit(g, g->paths[i], &missing, 255, &to);
+    free(nothing);
     if (status == CM_OK && alpha && is_nowhere(to.data, plane_of(g)))
         cli_usage_error(g->c, "--mask alpha: nothing of %s is transparent, so nothing would be generated",
                         g->paths[i]);
