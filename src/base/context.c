@@ -168,15 +168,15 @@ void *cm_calloc(cm_context *context, size_t count, size_t size)
     return memory;
 }
 
-void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *room)
+void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *capacity)
 {
-    if (count < *room) return list;
-    size_t wanted = *room ? 2 * *room : 64;
+    if (count < *capacity) return list;
+    size_t wanted = *capacity ? 2 * *capacity : 64;
     void *larger = cm_malloc(context, wanted, size);
     if (!larger) return NULL;
     if (count) memcpy(larger, list, count * size);
     cm_free(context, list);
-    *room = wanted;
+    *capacity = wanted;
     return larger;
 }
 

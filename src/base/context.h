@@ -28,9 +28,9 @@ void cm_log(const cm_context *context, int level, const char *format, ...) CM_PR
 void *cm_calloc(cm_context *context, size_t count, size_t size);
 /* The same without zeroing: for large buffers that are written before read. */
 void *cm_malloc(cm_context *context, size_t count, size_t size);
-/* A list with room for one element more than the `count` that it has, whose place may be another; *room: elements
- * that fit.  It doubles.  NULL after setting the message, then `list` is as it was. */
-void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *room);
+/* A list of `count` elements that can take one more, at the same address or another; *capacity: elements that fit.
+ * It doubles.  NULL after setting the message, then `list` is as it was. */
+void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *capacity);
 /* Of memory from this context; NULL for the context: of memory from one with defaults, which may be gone. */
 void cm_free(cm_context *context, void *memory);
 char *cm_strdup(cm_context *context, const char *text);

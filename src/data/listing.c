@@ -37,7 +37,7 @@ void cm_listing_end(cm_listing *l)
 
 /* --- adding ----------------------------------------------------------------------------- */
 
-static cm_status make_room(cm_listing *l)
+static cm_status reserve_entry(cm_listing *l)
 {
     if (l->count >= MAX_PICTURES) CM_FAIL(CM_ERR_LIMIT, "%s: more than %d pictures", l->container, MAX_PICTURES);
     cm_entry *list = cm_grown(l->context, l->entry, sizeof *list, l->count, &l->capacity);
@@ -139,7 +139,7 @@ cm_status cm_listing_add(cm_listing *l, const char *path, uint64_t location, uin
 {
     cm_entry e = {.location = location, .size = size};
     int yes = 0;
-    cm_status status = make_room(l);
+    cm_status status = reserve_entry(l);
     if (status == CM_OK) status = name_entry(l, &e, path);
     if (status == CM_OK && is_json(e.name)) {
         offer_json(l, &e);
@@ -155,7 +155,7 @@ cm_status cm_listing_add_hard_link(cm_listing *l, const char *path, const char *
 {
     cm_entry e = {0};
     int ending;
-    cm_status status = make_room(l);
+    cm_status status = reserve_entry(l);
     if (status == CM_OK) status = name_entry(l, &e, path);
     if (status == CM_OK && !(e.target = cm_strdup(l->context, target))) status = CM_ERR_MEMORY;
     if (status == CM_OK) status = cm_name_clean(l->container, e.target);

@@ -13,8 +13,8 @@ void cm_text_begin(cm_text *t, cm_context *context)
     *t = (cm_text){.context = context};
 }
 
-/* Room for `more` bytes and a NUL. */
-static int make_room(cm_text *t, size_t more)
+/* Space for `more` bytes and a NUL. */
+static int reserve(cm_text *t, size_t more)
 {
     if (!t->failed && t->capacity - t->length > more) return 1;
     size_t capacity = 2 * t->capacity + more + 64;
@@ -29,7 +29,7 @@ static int make_room(cm_text *t, size_t more)
 
 static void add_bytes(cm_text *t, const char *bytes, size_t n)
 {
-    if (!make_room(t, n)) return;
+    if (!reserve(t, n)) return;
     memcpy(t->text + t->length, bytes, n);
     t->length += n;
     t->text[t->length] = '\0';
@@ -42,7 +42,7 @@ void cm_text_add(cm_text *t, const char *format, ...)
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
     if (n < 0) t->failed = 1;
-    else if (make_room(t, (size_t)n)) {
+    else if (reserve(t, (size_t)n)) {
         (void)vsnprintf(t->text + t->length, (size_t)n + 1, format, again);
         t->length += (size_t)n;
     }
