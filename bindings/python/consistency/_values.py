@@ -267,7 +267,7 @@ def _in_place(array: Any, what: str) -> CImages:
         array = array.transpose(order[:-3] + [array.ndim - 1, array.ndim - 3, array.ndim - 2])
     n, c, h, w = _four(array.shape, what)
     strides = (1,) * (4 - array.ndim) + array.strides
-    if not any(strides):  # one value as many, which C would take for dense images
+    if not any(strides[n == 1:]):  # one value as many, which C would take for dense images
         return _in_place(array.copy(), what)
     b = CImages(C.sizeof(CImages), CM_U8 if is_u8 else CM_F32, n, c, h, w, 0, *strides, array.ctypes.data)
     b._keep = array
