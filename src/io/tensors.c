@@ -7,7 +7,8 @@
 #include "io/foreign.h"
 #include "tensor/convert.h"
 
-static const cm_tensor_format *const known[] = {&cm_format_safetensors, NULL};
+static const cm_tensor_format *const known[] = {&cm_format_safetensors, &cm_format_torch_zip, &cm_format_torch_legacy,
+                                                NULL};
 
 static const struct {
     const char *name;

@@ -69,7 +69,7 @@ typedef struct cm_tensor_format {
     void (*close)(cm_tensors *tensors);
 } cm_tensor_format;
 
-extern const cm_tensor_format cm_format_safetensors;
+extern const cm_tensor_format cm_format_safetensors, cm_format_torch_zip, cm_format_torch_legacy;
 
 struct cm_tensors {
     cm_context *context;
