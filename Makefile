@@ -71,7 +71,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 # --- what there is -------------------------------------------------------------
 
 HEADERS := base model sampler edit image dataset trainer run
-BASE_C    := status number hint context call options cpus thread pool parallel turns rng torch_rng
+BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
 IO_C      := file directory foreign json_text json_tree input tensors safetensors pickle pickle_symbols zip_directory torch torch_choice torch_zip torch_legacy picture orient jpeg png zip npy
@@ -79,15 +79,15 @@ KERNELS_C := dispatch
 CONV_C    := conv winograd amx few_outputs direct_conv
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dropout
-GRAPH_C   := arithmetic graph params arena program plan exec
+GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
 NETS_C    := fields config edm_config fold layers init net adm edm_block songunet dhariwal checkpoint
 DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver methods method_consistency \
-               method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler
+               method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
-TRAIN_C   := class_names distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
-             objective_ict objective_ect settings presets learner learner_slice learner_weights trainer state
+TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
+             objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer state
 RUN_C     := text memory files pages options config inputs estimate run
-API_C     := base choices model sampler edit image dataset trainer train_options run
+API_C     := base layout choices model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
@@ -164,7 +164,7 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := examples/cli.c examples/output.c examples/sampling.c
+SHARED_C := examples/cli.c examples/output.c examples/sampling.c examples/given.c examples/editing.c
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \

@@ -184,8 +184,7 @@ int main(int argc, char **argv)
     fill(&p, o);
     if (p.values[PRINT_CONFIG]) return cli_end(&p.c, print_config(&p, o));
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
-    if (!p.values[OUT] || (!p.values[DATA] && !p.values[RESUME]))
-        cli_usage_error(&p.c, "--data and --out are needed");
+    if (!p.values[OUT]) cli_usage_error(&p.c, "--data and --out are needed");
     status = cm_run_options_check(o);
     if (status == CM_ERR_ARGUMENT) cli_usage_error(&p.c, "%s", cm_last_message());
     if (status == CM_OK) status = cm_run_create(o, p.values[OUT], &run);

@@ -197,7 +197,7 @@ if o.rows in "two samplers":
             best = max(results, key=lambda r: r["ratio"])
             table("two samplers in two threads, %s, over one" % name, best["ratio"], None, 1.9, None, "reach: at least; no peer")
 if o.shares:
-    KINDS = [("conv 3x3", "winograd|brgconv:|tiles 3x3|few outputs"), ("conv 1x1", "1x1"), ("norm", "^groupnorm"), ("attention", "^attention"),
+    KINDS = [("conv 3x3", "winograd|brgconv:|amx 3x3|few outputs"), ("conv 1x1", "1x1"), ("norm", "^groupnorm"), ("attention", "^attention"),
              ("copies", "^(concat|add|fir|scale|mix)"), ("rest", "")]
     print("\nshares of the time of one thread, %: " + ", ".join(k for k, _ in KINDS))
     for name, slice_, mode in (("cifar", 8, ""), ("cifar", 1, ""), ("small", 8, ""), ("adm", 4, ""), ("cifar", 4, "train"), ("small", 4, "train"),

@@ -36,16 +36,17 @@ int main(int argc, char **argv)
     (void)cm_model_info_get(model, &info);
     if (cm_train_options_create(NULL, &o) != CM_OK || set(o, "optimizer", "radam") || set(o, "ema", "none") ||
         set(o, "batch", argv[2]) || set(o, "threads", argv[3]) || set(o, "lr", "0.0001") ||
-        set(o, "microbatch", argc > 5 ? argv[5] : "0") || set(o, "dtype", argc > 6 ? argv[6] : "f32") ||
+        set(o, "microbatch", argc > 5 ? argv[5] : "0") || set(o, "precision", argc > 6 ? argv[6] : "f32") ||
         set(o, "dropout", argc > 7 ? argv[7] : "0"))
         return fail();
     size_t values = (size_t)atoi(argv[2]) * (size_t)(info.channels * info.height * info.width);
     float *images = malloc(values * sizeof *images);
     for (size_t i = 0; images && i < values; i++) images[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
+    const cm_images view = cm_images_f32((size_t)atoi(argv[2]), info.channels, info.height, info.width, images);
     inputs.model = model;
     if (!images || cm_trainer_create(&inputs, o, &trainer) != CM_OK) return fail();
     for (int i = 0; i <= atoi(argv[4]); i++) {
-        if (cm_trainer_step(trainer, images, NULL, &r) != CM_OK) return fail();
+        if (cm_trainer_step(trainer, &view, NULL, &r) != CM_OK) return fail();
         if (i && r.seconds < best) best = r.seconds;
     }
     getrusage(RUSAGE_SELF, &usage);

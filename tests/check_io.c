@@ -1190,6 +1190,15 @@ START_TEST(view_arguments)
         CM_ERR_LIMIT, "out of the memory");
     BAD((v.data = (void *)(UINTPTR_MAX - 10), v.pixel_stride = 100), CM_ERR_LIMIT, "out of the memory");
 #undef BAD
+    /* A stride that leads to no second value may be anything. */
+    float single = 1;
+    uint8_t byte = 3;
+    cm_images alone = cm_images_f32(1, 1, 1, 1, &single), there = cm_images_u8(1, 1, 1, 1, &byte);
+    alone.pixel_stride = there.pixel_stride = INT64_MIN, alone.row_stride = there.image_stride = INT64_MAX;
+    OK(cm_images_convert(&alone, &there));
+    ck_assert_uint_eq(byte, 255);
+    OK(cm_images_convert(&there, &alone));
+    ck_assert_float_eq(single, 1);
     /* A stride of 0 repeats what is read: gray as colours, one picture as many. */
     float gray[4] = {-1, 0, 0.5f, 1};
     uint8_t colours[2 * 4 * 3];

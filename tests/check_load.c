@@ -273,6 +273,34 @@ START_TEST(arguments)
 }
 END_TEST
 
+/* Each allocation of each way fails once: a status, and nothing is lost. */
+START_TEST(allocations_fail)
+{
+    for (int way = 1; way < 3; way++)
+        for (long at = 1;; at++) {
+            memory counted;
+            cm_context *context;
+            cm_model *m;
+            stream s = {0};
+            cm_reader r = reader_of(&s);
+            memory_reset(&counted);
+            cm_context_options co = memory_options(&counted, 1);
+            OK(cm_context_create(&co, &context));
+            counted.fail_at = counted.requests + at;
+            cm_status status = way == 1 ? cm_model_load_memory(context, bytes, size, NULL, &m)
+                                        : cm_model_load_stream(context, &r, NULL, &m);
+            cm_model_free(m);
+            cm_context_free(context);
+            ck_assert_int_eq((int)counted.live, 0);
+            if (status == CM_OK) {
+                ck_assert_int_gt((int)at, 20);
+                break;
+            }
+            ck_assert_int_eq(status, CM_ERR_MEMORY);
+        }
+}
+END_TEST
+
 /* Every damage that fits into the header, cut short or turned: a status, and no byte outside of the block. */
 START_TEST(damaged_memory)
 {
@@ -432,6 +460,7 @@ Suite *make_suite(void)
     tcase_add_test(t, streams_that_fail);
     tcase_add_test(t, progress_and_stop);
     tcase_add_test(t, arguments);
+    tcase_add_test(t, allocations_fail);
     tcase_add_test(t, damaged_memory);
     tcase_add_test(t, another_format);
     tcase_add_test(t, another_format_read_later);

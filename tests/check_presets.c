@@ -12,7 +12,7 @@
 #include "diffusion/model.h"
 #include "support/flax_names.h"
 #include "train/curriculum.h"
-#include "train/settings.h"
+#include "train/presets.h"
 
 /* The published tensors of each preset's network, NULL where none are published, and the
  * published number of parameters; the 128 frequencies of NCSN++ are a buffer in PyTorch. */
@@ -183,7 +183,7 @@ START_TEST(presets_hold)
         cm_train_settings o;
         char text[4096];
         size_t length;
-        o = cm_settings_of(NULL);
+        o = cm_settings_defaults(CM_TRAIN_EDM);
         OK(cm_preset_apply(&o, cm_train_preset_name(i)));
         OK(cm_settings_check(&o, cm_cpu_level()));
         OK(cm_train_options_json(&(cm_train_options){NULL, o}, text, sizeof text, &length));
@@ -208,7 +208,7 @@ END_TEST
 static cm_train_settings preset(const char *name)
 {
     cm_train_settings o;
-    o = cm_settings_of(NULL);
+    o = cm_settings_defaults(CM_TRAIN_EDM);
     OK(cm_preset_apply(&o, name));
     return o;
 }
@@ -251,11 +251,11 @@ START_TEST(rows_of_the_papers)
         ck_assert_msg(o.objective == rows[i].objective && o.lr == rows[i].lr && o.batch == rows[i].batch &&
                           o.steps == rows[i].steps && o.start_scales == rows[i].start &&
                           o.end_scales == rows[i].end && o.mu == rows[i].mu && o.dropout == rows[i].dropout &&
-                          o.ema_value[0] == rows[i].average,
+                          o.ema.rates[0].value == rows[i].average,
                       "%s", rows[i].name);
     }
     cm_train_settings o = preset("cifar10-pd");
-    ck_assert(o.anneal_stages == 1 && o.lr == 5e-5 && o.start_scales == 4096 && o.ema_count == 0 && o.dropout == 0);
+    ck_assert(o.anneal_stages == 1 && o.lr == 5e-5 && o.start_scales == 4096 && o.ema.count == 0 && o.dropout == 0);
 }
 END_TEST
 
@@ -422,7 +422,7 @@ END_TEST
 
 static double rate(const cm_train_settings *o, int64_t k)
 {
-    const cm_curriculum c = cm_settings_of_curriculum(o);
+    const cm_curriculum c = cm_curriculum_of(o);
     return cm_curriculum_at(&c, k).lr;
 }
 
@@ -433,7 +433,7 @@ START_TEST(rates_fall_in_every_stage)
         int64_t begin, end;
     } stages[] = {{0, 10}, {10, 20}, {20, 40}, {40, 100}};
     cm_train_settings o;
-    o = cm_settings_of(NULL);
+    o = cm_settings_defaults(CM_TRAIN_EDM);
     OK(cm_settings_set(&o, "objective", "pd"));
     o.start_scales = 8, o.distill_steps = 10, o.steps = 100, o.lr = 0.5;
     OK(cm_settings_check(&o, cm_cpu_level()));
@@ -451,7 +451,7 @@ START_TEST(rates_fall_in_every_stage)
     ck_assert_double_eq_tol(rate(&o, 99), 0.5, 1e-15);
     o.anneal_stages = 1, o.anneal_begin = 5, o.anneal_end = 50;
     FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
-    o = cm_settings_of(NULL);
+    o = cm_settings_defaults(CM_TRAIN_EDM);
     o.anneal_stages = 1;
     FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
     o = preset("cifar10-pd");

@@ -336,6 +336,7 @@ START_TEST(continued_with_changes)
     cm_run_options_free(o);
     OK(cm_run_options_create(NULL, &o));
     OK(cm_run_options_load(o, in_dir("nothing")));
+    FAILS(cm_run_options_check(o), CM_ERR_ARGUMENT, "data is needed");
     FAILS(cm_run_create(o, in_dir("nothing"), &r), CM_ERR_ARGUMENT, "data is needed");
     cm_run_options_free(o);
 }
@@ -513,6 +514,14 @@ START_TEST(odd_files)
     fclose(fopen(in_dir("run/config.json.tmp-1-0"), "w")); /* of a run that was killed */
     OK(cm_run_execute(r, 2, NULL, NULL));
     ck_assert(!exists("run/config.json.tmp-1-0") && lines_of("run/log.jsonl") == 1);
+    cm_run_free(r);
+    FILE *log = fopen(in_dir("run/log.jsonl"), "a"); /* longer than any buffer, a line without an end among them */
+    for (int i = 0; i < 3000; i++) fprintf(log, "{\"step\": %d, \"wall\": %090d}\n", i % 3 + 1, i);
+    fprintf(log, "%0200000d\n{\"step\": 1}\n{\"step\": 2, ", 0);
+    fclose(log);
+    r = loaded("run", NULL, NULL);
+    OK(cm_run_begin(r));
+    ck_assert_int_eq(lines_of("run/log.jsonl"), 1 + 2000 + 1);
     cm_run_free(r);
 }
 END_TEST

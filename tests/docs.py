@@ -72,14 +72,14 @@ class Facts:
         self.groups = {g for u in self.units for g in re.findall(r'tcase_create\("(\w+)"\)', read("tests/%s.c" % u))}
         self.methods = self.enum("sampler", "cm_method") - {"default"}
         self.objectives = self.enum("trainer", "cm_train_objective")
-        self.tasks = set(re.search(r"tasks\[\] = \{(.*?)\}", read("examples/edit.c"), re.S).group(1)
+        self.tasks = set(re.search(r"tasks\[\] = \{(.*?)\}", read("examples/editing.c"), re.S).group(1)
                          .replace('"', "").replace("NULL", "").replace(",", " ").split())
         self.presets = set(re.findall(r'^\s*\{"([a-z0-9.-]+)"', read("src/train/presets.c"), re.M))
         train = "".join(read(f) for f in self.files if f.startswith("src/train/") and f.endswith(".c"))
-        self.optimisers = self.names_of(train, "optim")
-        self.distances = self.names_of(train, "metric|distance") - {"lpips"}  # has no network yet: refused
-        self.averages = self.names_of(train, "ema_form|average")
-        self.settings = train
+        self.optimisers = self.rows_of("train/optim.c", r'\{"(\w+)"')
+        self.distances = self.rows_of("train/distance.c", r'\.name = "([^"]+)"') - {"default", "lpips"}
+        self.averages = self.names_of(train, "ema_form")
+        self.settings = self.rows_of("train/option_rows.c", r"^    [A-Z]+\((\w+),")
 
     @staticmethod
     def enum(header, name):
@@ -90,6 +90,15 @@ class Facts:
         prefix = os.path.commonprefix(members)
         prefix = prefix[:prefix.rindex("_") + 1]
         return {m[len(prefix):].lower() for m in members}
+
+    @staticmethod
+    def rows_of(path, pattern):
+        """Names in the table rows[] of a source file."""
+        table = re.search(r"\brows\[\] = \{(.*?)^\};", read("src/" + path), re.S | re.M)
+        names = set(re.findall(pattern, table.group(1), re.M)) if table else set()
+        if len(names) < 3:
+            raise SystemExit("FAIL docs: no table rows[] in src/%s" % path)
+        return names
 
     @staticmethod
     def names_of(text, name):
@@ -183,7 +192,7 @@ class Document:
                 if value not in known and not value.isupper():
                     self.fail("there is no %s %s" % (option, value))
         for key in re.findall(r"--set (\w+)=", rest):
-            if not re.search(r"\b%s\b" % key, facts.settings) and key != "key":
+            if key not in facts.settings | {"key"}:
                 self.fail("there is no training option %s" % key)
         task = re.match(r"\s+([a-z][a-z-]+)", rest)
         if name == "cm-edit" and task and task.group(1) not in facts.tasks:
@@ -298,6 +307,11 @@ def complete(facts, faults):
     families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
                 for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\"", read(f))}
     same("README.md", "networks", row_of(readme, "networks"), set(families))
+    for file, row in (("adm.c", "`adm`"), ("edm_config.h", "`songunet`, `dhariwal`"), ("songunet.c", "`songunet` also")):
+        listed = re.search(r"^\| %s \|(.*)\|$" % row, read("docs/model-file.md"), re.M)
+        fields = set(re.findall(r'(?:CM_(?:INT|BOOL|NUMBER|CHOICE)_FIELD\(|\{)"(\w+)", CM_(?:NET_AT|FIELD)', read("src/nets/" + file)))
+        same("docs/model-file.md", "arguments of " + row, set(re.findall(r"\w+_\w+|dropout", listed.group(1)))
+             - {"per_head"} if listed else None, fields - {"dims", "model_type"})  # repeat what is known
     same("src/nets/net.c", "networks", set(re.findall(r"&cm_net_(\w+)", read("src/nets/net.c"))), set(families))
     same("docs/architecture.md", "folders", set(re.findall(r"^\| `(\w+)` \|", tour, re.M)), set(facts.src))
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))

@@ -1,7 +1,9 @@
 #!/bin/bash
 # install.sh: make install into a folder; the README's program in C and C++ is
-# built against it through pkg-config, shared and static, and runs; headers
-# compile alone; uninstall leaves nothing.
+# built against it through pkg-config, shared and static, and runs; so do
+# programs in C, C++ and Python that use every header, and the C and C++ ones
+# through CMake; Rust lays every struct out as C does; headers compile alone;
+# uninstall leaves nothing.
 make=$1 build=$2
 root=$(mktemp -d /tmp/cm-install-XXXXXX)
 trap 'rm -rf "$root"' EXIT
@@ -42,6 +44,50 @@ for lines in 1 20; do
     wait $child
     grep -q "the same command goes on" "$root/said" || fail "docs/training.md's program is not stopped: $(tail -1 "$root/said")"
 done
+# One use of every header, in each language: everything.* MODEL FOLDER.
+lib=$root/dest/opt/cm/lib/x model=models/digits_consistency.safetensors languages=""
+everything() { # NAME COMMAND...
+    name=$1
+    shift
+    mkdir "$root/$name"
+    LD_LIBRARY_PATH=$lib "$@" $model "$root/$name" >"$root/said" 2>&1 && grep -q "^everything: libconsistency" "$root/said" &&
+        [ -s "$root/$name/pictures/0_0.png" ] && [ -d "$root/$name/run/checkpoints/step-000000002" ] || fail "everything in $name: $(tail -1 "$root/said")"
+    cmp -s "$root/everything-gcc/pictures/0_0.png" "$root/$name/pictures/0_0.png" || fail "everything in $name draws another picture"
+    languages="$languages ${name#everything-}"
+}
+for compiler in "gcc -std=c99" "clang -std=c17" "g++ -std=c++17" "clang++ -std=c++20"; do
+    set -- $compiler
+    command -v "$1" >/dev/null || continue
+    case $1 in *++) source=everything.cc ;; *) source=everything.c ;; esac
+    $compiler $warn -D_DEFAULT_SOURCE -o "$root/e-$1" "tests/install/$source" $(pc --cflags --libs) || { fail "$compiler $source"; continue; }
+    everything "everything-$1" "$root/e-$1"
+    case $1 in clang*) continue ;; esac
+    $compiler $warn -D_DEFAULT_SOURCE -o "$root/s-$1" "tests/install/$source" $(pc --cflags) -L"$lib" -l:libconsistency.a -Wl,--as-needed $(pc --static --libs) ${CM_EXTRA_LIBS:-} || { fail "$compiler $source static"; continue; }
+    ldd "$root/s-$1" | grep -q libconsistency && fail "$compiler $source static is not static"
+    everything "everything-$1-static" "$root/s-$1"
+done
+if command -v cmake >/dev/null; then
+    sed "s|=/opt/cm|=$root/dest/opt/cm|" "$lib/pkgconfig/consistency.pc" >"$root/consistency.pc"
+    if PKG_CONFIG_PATH=$root cmake -S tests/install -B "$root/cmake" >"$root/said" 2>&1 && cmake --build "$root/cmake" >"$root/said" 2>&1; then
+        everything everything-cmake-c "$root/cmake/everything-c"
+        everything everything-cmake-cc "$root/cmake/everything-cc"
+    else
+        fail "cmake: $(grep -i error "$root/said" | head -3)"
+    fi
+else
+    echo "install: CMake was not run, it is absent"
+fi
+everything everything-python env CONSISTENCY_LIBRARY="$lib/libconsistency.so.0" PYTHONPATH=bindings/python "${PYTHON:-python3}" tests/install/everything.py
+# Rust's idea of every struct, from the declarations that headers.py prints.
+"${PYTHON:-python3}" tests/headers.py --rust-test >"$root/layout.rs" || fail "headers.py --rust-test"
+if command -v rustc >/dev/null; then
+    rustc -o "$root/layout" "$root/layout.rs" -L "$lib" 2>"$root/said" && LD_LIBRARY_PATH=$lib "$root/layout" >"$root/said" 2>&1 &&
+        grep -q "sizes and offsets" "$root/said" || fail "Rust: $(head -3 "$root/said")"
+    languages="$languages Rust ($(cat "$root/said"))"
+else
+    echo "install: Rust's sizes and offsets were not compared, rustc is absent"
+fi
+echo "install: everything in$languages"
 "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null 2>&1 || LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null || fail "installed cm-info"
 for header in include/consistency.h include/consistency/*.h; do
     for std in c99 c11 c17; do echo "#include \"$PWD/$header\"" | gcc -std=$std $warn -Iinclude -fsyntax-only -xc - || fail "$header as $std"; done

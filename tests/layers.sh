@@ -40,6 +40,9 @@ done
 # The CPU level comes from the context; the calls that have none, about the process, are these.
 grep -nE '\bcm_cpu_level\(\)' -r src --include='*.c' | grep -vE 'src/(base/context|api/base)\.c' && fail "the CPU level is asked above"
 
+# What depends on the kind of a thing stands in its row: nothing compares methods or preconditionings.
+grep -nE '([=!]=|[<>]=?|case) *(&cm_method_|&cm_precond_|CM_METHOD_)|strcmp\(cm_precond_name' -r src --include='*.[ch]' && fail "kinds are compared above"
+
 # Nothing a guest may not do, and memory through the context only.  (libjpeg
 # and jansson hand out malloc'ed memory, which free() returns; the boxes of
 # dnnl/native.c stand beside oneDNN's own memory.)

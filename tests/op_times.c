@@ -1,4 +1,4 @@
-/* op_times.c MODEL [SLICE [lean|train|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train]] - where the time of an evaluation
+/* op_times.c MODEL [SLICE [small|train|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train]] - where the time of an evaluation
  * goes: seconds an image and share of each kind of op, one thread, the best of several runs. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     char debug[64];
     (void)snprintf(debug, sizeof debug, "bf16_emulate=1,bf16_tile=%d", tile);
     if (cm_arithmetic_choose("op_times", cm_cpu_level(), bf16 ? CM_PRECISION_BF16 : CM_PRECISION_F32,
-                             strcmp(how, "lean") == 0 ? CM_MEMORY_SMALL : CM_MEMORY_FAST, bf16 ? debug : NULL,
+                             strcmp(how, "small") == 0 ? CM_MEMORY_SMALL : CM_MEMORY_FAST, bf16 ? debug : NULL,
                              train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, &arithmetic) != CM_OK)
         goto failed;
     const cm_plan_options o = {.slice = slice,

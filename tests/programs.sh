@@ -35,6 +35,10 @@ for option in $($bin/cm-sample --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 
     n=$((n + 1))
     $bin/cm-sample $option 1 $dir/none.safetensors 2>&1 </dev/null | grep "read by nothing" && fail "$option is read by nothing"
 done
+for option in $($bin/cm-edit --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 'help|version'); do
+    n=$((n + 1))
+    $bin/cm-edit inpaint $option 1 $dir/none.safetensors $dir/none.png 2>&1 </dev/null | grep "read by nothing" && fail "$option is read by nothing"
+done
 expect 2 "needs a value" $bin/cm-sample $model --steps
 expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"
@@ -205,6 +209,8 @@ expect 0 "saved step 3" $t --out $dir/run --sample-every 2
 expect 0 "images/s" $bin/cm-sample $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors --steps 2 -n 2 -o $dir/run.png
 expect 0 "songunet" $bin/cm-info $dir/run/checkpoints/step-000000003/model.safetensors
 expect 1 "not empty" $t --out $dir/run
+cp -r $dir/set $dir/inside
+expect 0 "stands inside the folder of its pictures" $t --data $dir/inside --out $dir/inside/run
 expect 0 "12 pictures of 1 x 32 x 32" $t --out $dir/ect --objective ect --init $model --network given
 expect 2 "model_channels is 8 in the preset and 16 in the model" $t --out $dir/x --objective ect --init $model
 expect 2 "--teacher $model: the model's network is another than that of preset smoke" $t --out $dir/x --objective cd --teacher $model
@@ -252,6 +258,8 @@ expect 2 "give this one as --sample-every 3" $t --out $dir/x --set sample_every=
 expect 2 "did you mean 'super-resolve'?" $e superres $model $d
 expect 2 "did you mean 'ancestral'?" $bin/cm-sample $model --method euler_ancestral
 expect 2 "are needed" $bin/cm-train
+expect 2 "data is needed" $bin/cm-train --out $dir/x
+expect 2 "no config.json that says it" $bin/cm-train --out $dir/x --resume
 expect 0 "digits-teacher-30min" $bin/cm-train --list-presets
 expect 0 '"ect_stages": 8' $bin/cm-train --preset cifar10-ect --print-config
 # What a run needs is known before it is made: refused with numbers, and what is proposed fits.
@@ -319,6 +327,7 @@ expect 1 "--allow-changes to go on with this" $r --steps 7 --data $dir/set2
 expect 1 "the data has changed: the run was made with '$dir/set' of 12 pictures" $r --steps 7 --data $dir/set2
 expect 0 "saved step 7" $r --steps 7 --data $dir/set2 --allow-changes
 $bin/cm-train --preset smoke --steps 7 --print-config > $dir/printed.json
+expect 0 "saved step 2" $bin/cm-train --config $dir/again/config.json --steps 2 --out $dir/configured --no-estimate
 $bin/cm-train --config $dir/printed.json --print-config | cmp -s - $dir/printed.json || fail "--print-config is not read back"
 grep -q '"type": "songunet"' $dir/printed.json || fail "--print-config does not print the network"
 $bin/cm-train --data $dir/set --size 32 --print-config | grep -q '"type":"songunet"' || fail "--print-config does not print the network that the pictures decide"

@@ -50,10 +50,19 @@ for s in _lib.STRUCTS:
 ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm_discretization", "CM_EDM_STEPS_"),
          "edm_schedules": ("cm_edm_schedule", "CM_EDM_SCHEDULE_"), "edm_scalings": ("cm_edm_scaling", "CM_EDM_SCALING_"),
          "edm_solvers": ("cm_edm_solver", "CM_EDM_SOLVER_"), "noise_sources": ("cm_noise_source", "CM_NOISE_"),
-         "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_")}
+         "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_"),
+         "objectives": ("cm_train_objective", "CM_TRAIN_"), "distances": ("cm_distance", "CM_DISTANCE_"),
+         "optimizers": ("cm_optimizer", "CM_OPTIMIZER_"), "weightings": ("cm_loss_weighting", "CM_WEIGHTING_"),
+         "clip_rules": ("cm_clip_rule", "CM_CLIP_RULE_"), "noise_levels": ("cm_noise_levels", "CM_LEVELS_"),
+         "odes": ("cm_ode", "CM_ODE_"), "scales_modes": ("cm_scales_mode", "CM_SCALES_"),
+         "mu_modes": ("cm_mu_mode", "CM_MU_"), "ect_mappings": ("cm_ect_mapping", "CM_MAPPING_")}
 NO_ENUM = {"networks", "preconds", "run_options"}
 table = re.search(r"lists\[\] = \{(.*?)\n\};", open("src/api/choices.c").read(), re.S).group(1)
-same("lists of src/api/choices.c and of this test", re.findall(r'\{"(\w+)",', table), set(ENUMS) | NO_ENUM)
+train = "".join(open(p).read() for p in glob.glob("src/train/*.c"))
+lists = re.findall(r'"(\w+)",', table)
+for variable in re.findall(r"&(cm_\w+)", table):  # its name stands where it is made
+    lists += re.findall(r'\b%s(?: = \{|, )"(\w+)"' % variable, train)
+same("lists of src/api/choices.c and of this test", lists, set(ENUMS) | NO_ENUM)
 for name in list(ENUMS) + sorted(NO_ENUM):
     entries = _lib.choices(name)
     about = [_lib.lib.cm_choice_about(name.encode(), i) for i in range(len(entries) + 1)]
@@ -64,7 +73,7 @@ for name in list(ENUMS) + sorted(NO_ENUM):
     enum, prefix = ENUMS[name]
     block = re.search(r"typedef enum %s \{(.*?)\} %s;" % (enum, enum), text, re.S).group(1)
     members = re.findall(r"(CM_\w+) = (\d+)", block)
-    expected = [(prefix + entry.upper().replace("-", "_"), str(i)) for i, entry in enumerate(entries)]
+    expected = [(prefix + entry.upper().replace("-", "_").replace("+", "_PLUS_"), str(i)) for i, entry in enumerate(entries)]
     if members != expected:
         failures.append("%s: the header has %s, the library %s" % (enum, members, expected))
 if _lib.choices("nothing") or "heun" not in _lib.choices("methods"):

@@ -589,8 +589,10 @@ class Training(unittest.TestCase):
             with self.assertRaises(ValueError) as caught:
                 t.step(bad, labels=[0, 1] if m.num_classes else None)
             self.assertIn(word, str(caught.exception))
-        self.assertRaisesRegex(ValueError, "images has shape", t.step, good[:1])
+        self.assertRaisesRegex(ValueError, "images has shape", t.step, [[[[0.5] * 31] * 32]] * 2)
         self.assertEqual(t.steps, 0)
+        labels = [0, 1, 1] if m.num_classes else None
+        self.assertEqual([t.step((good * 2)[:n], labels=labels and labels[:n])["images"] for n in (3, 1)], [3, 4])
         for seed in (0, 2**63 - 1, 2**63, 2**64 - 1, "18446744073709551615"):
             self.assertEqual(cm.Trainer(m, preset="smoke", seed=seed).options["seed"], int(seed))
         for bad in ({"seed": " -5"}, {"seed": "+5"}, {"seed": " 5"}, {"seed": -1}, {"seed": 2**64}, {"steps": 1.5}, {"lr": math.nan}, {"batch": 2**32 + 2}):

@@ -77,6 +77,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@sh tests/layers.sh
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/option_tables.py
 	@sh tests/symbols.sh $(SHARED) $(STATIC)
 	@$(BUILD)/tests/dlopen $(SHARED)
 	@bash tests/faults.sh $(BUILD)
@@ -87,6 +88,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/headers.py $(BUILD)
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py --no-numpy
 

@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     uint64_t step = 0;
     float images[BATCH * VALUES];
+    const cm_images view = cm_images_f32(BATCH, 1, 8, 8, images);
     if (argc != 3) return 2;
     if (cm_model_create(
             NULL,
@@ -49,7 +50,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     while (!code && step < strtoull(argv[2], NULL, 10)) {
         for (int i = 0; i < BATCH * VALUES; i++) images[i] = (float)((i * 7 + (int)step * 3) % 11) / 5 - 1;
-        code = report("step", cm_trainer_step(trainer, images, NULL, NULL));
+        code = report("step", cm_trainer_step(trainer, &view, NULL, NULL));
         if (!code) code = report("save", cm_trainer_save(trainer, argv[1], 2));
         if (!code) printf("saved %llu\n", (unsigned long long)++step);
         fflush(stdout);

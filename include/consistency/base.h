@@ -81,15 +81,16 @@ typedef enum cm_status {
     CM_ERR_PEER = -14        /* another process of a distributed run failed   */
 } cm_status;
 
-/* Element types.  In options 0 means "the default". */
+/* Types of the elements of weights, labels and pictures.  In options 0 means "the default"; each
+ * option says which of the others it takes. */
 typedef enum cm_dtype {
     CM_DTYPE_DEFAULT = 0,
-    CM_F32 = 1,
-    CM_BF16 = 2,
-    CM_F16 = 3,
-    CM_U8 = 4,
-    CM_I32 = 5,
-    CM_I64 = 6
+    CM_F32 = 1,  /* IEEE 754 binary32                                     */
+    CM_BF16 = 2, /* bfloat16: the upper half of a binary32                */
+    CM_F16 = 3,  /* IEEE 754 binary16                                     */
+    CM_U8 = 4,   /* bytes, 0..255                                         */
+    CM_I32 = 5,  /* whole numbers of 32 bits                              */
+    CM_I64 = 6   /* whole numbers of 64 bits                              */
 } cm_dtype;
 
 /* What products are computed in.  Everything else (state, sums, normalization) stays
@@ -139,7 +140,10 @@ CM_API size_t cm_name_hint(const char *word, const char *const *names, const cha
  * past the end, and for a list that does not exist.  Where an enumeration stands behind
  * the list, `index` is its value.  The text is the library's.  Lists: methods (cm_method),
  * networks, preconds, edm_discretizations, edm_schedules, edm_scalings, edm_solvers, noise_sources,
- * precisions (cm_precision), memories (cm_memory), run_options (run.h).
+ * precisions (cm_precision), memories (cm_memory); of training objectives (cm_train_objective), distances
+ * (cm_distance), optimizers (cm_optimizer), weightings (cm_loss_weighting), clip_rules (cm_clip_rule), noise_levels
+ * (cm_noise_levels), odes (cm_ode), scales_modes (cm_scales_mode), mu_modes (cm_mu_mode), ect_mappings
+ * (cm_ect_mapping); of runs run_options (run.h).
  *
  *     for (size_t i = 0; cm_choice_name("methods", i); i++)
  *         printf("%-10s %s\n", cm_choice_name("methods", i), cm_choice_about("methods", i));
@@ -151,32 +155,43 @@ CM_API const char *cm_choice_about(const char *list, size_t index);
  * there is none.  Bindings compare it with their own idea on load. */
 CM_API size_t cm_abi_sizeof(const char *struct_name);
 
+/* What a program gives the library once: threads, memory and a log.
+ *
+ *     cm_context *own = NULL;
+ *     cm_context_options options = CM_CONTEXT_OPTIONS_INIT;
+ *     options.threads = 4;
+ *     cm_status result = cm_context_create(&options, &own);
+ *     if (result == CM_OK) result = cm_model_load(own, "model.safetensors", NULL, &model);
+ *     cm_context_free(own); // the model keeps it as long as it needs it
+ */
 typedef struct cm_context cm_context;
 
 enum cm_log_level { CM_LOG_ERROR = 1, CM_LOG_WARNING = 2, CM_LOG_INFO = 3, CM_LOG_DEBUG = 4 };
 
 typedef struct cm_context_options {
     uint32_t struct_size;
-    /* Threads a call may use, the calling one included, 1..256; 0 = the CPUs of the
+    /* Threads that a call may use, the calling one included, 1..256; 0 = the CPUs of the
      * process's affinity mask, or fewer where a control group grants fewer.  The others
-     * belong to the context: they are made when a call has work for them, sleep when
-     * they have none, and end with the context and the handles that keep it.  A thread
-     * that the system refuses is one thread less, not a failure. */
+     * belong to the context: they are made when a call has work for them, sleep when they
+     * have none, and end with the context and the handles that keep it.  A thread that the
+     * system refuses is one thread less, not a failure. */
     int32_t threads;
-    /* Memory.  Both or neither.  `alloc` returns `size` bytes aligned to
-     * `alignment` (64) or NULL; called from any thread. */
+    /* All memory of the context and of its handles; both or neither, NULL = the C library's.
+     * `alloc` returns `size` bytes that are aligned to `alignment` (64), or NULL, which
+     * becomes CM_ERR_MEMORY.  Both are called from any thread, several at once.  What frees
+     * a handle calls `free` alone, so it works where there is no memory at all. */
     void *(*alloc)(void *user, size_t size, size_t alignment);
     void (*free)(void *user, void *memory);
     void *memory_user;
-    /* A ready line of text without newline; may be called from any thread. */
+    /* Gets warnings and notes, or NULL: a ready line of text without a newline, and its
+     * cm_log_level.  Called from any thread, several at once. */
     void (*log)(void *user, int32_t level, const char *message);
     void *log_user;
-    /* The host's own threads in place of the context's, or NULL: calls
-     * task(work, i) for i = 0 .. n - 1, each on any thread and in any order, and returns
-     * when all have returned.  Called from any thread that calls the library, so several
-     * times at once, with n at most the `threads` of the call.  Tasks wait for others only
-     * as long as those run, so they may run one after the other; they need a stack of
-     * 256 KiB. */
+    /* The host's own threads in place of the context's, or NULL: calls task(work, i) for
+     * i = 0 .. n - 1, each on any thread and in any order, and returns when all have
+     * returned.  It is called from any thread that calls the library, so several times at
+     * once, with n at most the `threads` of the call.  Tasks wait for others only as long as
+     * those run, so they may run one after the other; they need a stack of 256 KiB. */
     void (*parallel_for)(void *user, int32_t n, void (*task)(void *work, int32_t i), void *work);
     void *parallel_user;
 } cm_context_options;
@@ -186,10 +201,11 @@ typedef struct cm_context_options {
 /* clang-format on */
 /* Fills in the defaults that CM_CONTEXT_OPTIONS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_context_options_init(cm_context_options *options, size_t struct_size);
-/* Fails with ARGUMENT (threads out of range, one memory hook without the
- * other) or MEMORY.  Where a function takes a context, NULL means a private
- * one with defaults. */
+/* Makes a context; options NULL means defaults, and so does a NULL context wherever a function
+ * takes one: the call makes one of its own.  Fails with ARGUMENT (threads out of range, one
+ * memory hook without the other) or MEMORY. */
 CM_API cm_status cm_context_create(const cm_context_options *options, cm_context **out);
+/* The caller's own hold ends; the context ends with the last handle that was made with it. */
 CM_API void cm_context_free(cm_context *context);
 
 /* Called with work done and work in total (network evaluations x images).

@@ -5,13 +5,13 @@
  * write through it, so that an array of Python, the buffer of a window or a part of a
  * larger picture is used where it is.
  *
- *     uint8_t *screen;                       // 640 x 480 pixels of four bytes: B, G, R, A
+ *     uint8_t *screen = (uint8_t *)malloc(480 * 640 * 4);         // pixels of B, G, R, A
+ *     cm_images values = cm_images_f32(1, 3, 480, 640, images);   // red, green and blue planes
  *     cm_images view = cm_images_u8(1, 480, 640, 3, screen + 2);  // begins at the red byte
- *     view.image_stride = 480 * 640 * 4;
  *     view.row_stride = 640 * 4;
  *     view.pixel_stride = 4;
- *     view.channel_stride = -1;              // green and blue stand before red
- *     cm_status status = cm_images_convert(&images, &view);
+ *     view.channel_stride = -1;                                   // green and blue stand before it
+ *     cm_status status = cm_images_convert(&values, &view);
  *
  * Values.  A float32 value stands for a brightness in [-1, 1]; a byte stands for one in
  * 0..255.  A float32 value x becomes the byte trunc(clamp(127.5 x + 128, 0, 255)), so that
@@ -74,32 +74,26 @@ typedef struct cm_images {
 /* clang-format off */
 #define CM_IMAGES_INIT {sizeof(cm_images), CM_DTYPE_DEFAULT, 0, 0, 0, 0, CM_LAYOUT_PLANAR, 0, 0, 0, 0, NULL}
 /* clang-format on */
+/* Fills in what CM_IMAGES_INIT lists, float32 without pictures; struct_size is sizeof of the
+ * caller's struct. */
 CM_API void cm_images_init(cm_images *images, size_t struct_size);
 
-/* Dense float32 pictures, n x channels x height x width. */
+/* Dense float32 pictures, n x channels x height x width, as every call takes them whose `data`
+ * is a plain array of floats.  `data` is const so that inputs can be const; a call writes into
+ * its output all the same. */
 static inline cm_images cm_images_f32(size_t n, int32_t channels, int32_t height, int32_t width, const float *data)
 {
-    cm_images v = CM_IMAGES_INIT;
-    v.dtype = CM_F32;
-    v.n = n;
-    v.channels = channels;
-    v.height = height;
-    v.width = width;
-    v.data = (void *)(uintptr_t)data;
+    cm_images v = {sizeof(cm_images), CM_F32, n, channels, height, width,
+                   CM_LAYOUT_PLANAR,  0,      0, 0,        0,      (void *)(uintptr_t)data};
     return v;
 }
 
-/* Dense pictures of bytes, n x height x width x channels. */
+/* Dense pictures of bytes, n x height x width x channels, as picture files and most windows
+ * have them: the channels of a pixel stand together. */
 static inline cm_images cm_images_u8(size_t n, int32_t height, int32_t width, int32_t channels, const uint8_t *data)
 {
-    cm_images v = CM_IMAGES_INIT;
-    v.dtype = CM_U8;
-    v.layout = CM_LAYOUT_INTERLEAVED;
-    v.n = n;
-    v.channels = channels;
-    v.height = height;
-    v.width = width;
-    v.data = (void *)(uintptr_t)data;
+    cm_images v = {sizeof(cm_images),     CM_U8, n, channels, height, width,
+                   CM_LAYOUT_INTERLEAVED, 0,     0, 0,        0,      (void *)(uintptr_t)data};
     return v;
 }
 
@@ -146,7 +140,7 @@ CM_API void cm_image_write_options_init(cm_image_write_options *options, size_t 
 /* Writes one picture (image->n is 1) to a file.  Without a format the name decides: .png, or
  * .jpg and .jpeg, in capitals or not.
  *
- *     cm_images image = cm_images_f32(1, 3, 64, 64, values);
+ *     cm_images image = cm_images_f32(1, 3, 64, 64, x);
  *     cm_status status = cm_image_write(NULL, "picture.png", &image, NULL);
  *
  * The file appears whole or not at all: it is written under a temporary name, flushed to the

@@ -22,6 +22,15 @@
 extern "C" {
 #endif
 
+/* A network with its weights and what it takes to evaluate them.
+ *
+ *     cm_model *model = NULL;
+ *     cm_model_info info = CM_MODEL_INFO_INIT;
+ *     status = cm_model_load(NULL, "model.safetensors", NULL, &model);
+ *     if (status == CM_OK) status = cm_model_info_get(model, &info);
+ *     if (status == CM_OK) printf("%d x %d, %s\n", info.height, info.width, info.network);
+ *     cm_model_free(model);
+ */
 typedef struct cm_model cm_model;
 
 /* What loading does with weights that are NaN or infinite. */
@@ -63,9 +72,10 @@ typedef struct cm_load_options {
  *     {
  *         return (int32_t)pread(*(int *)user, bytes, size, (off_t)offset);
  *     }
- *     ...
+ *
+ *     int file = open("model.safetensors", O_RDONLY);
  *     cm_reader reader = CM_READER_INIT;
- *     reader.size = length_of(file);
+ *     reader.size = (uint64_t)lseek(file, 0, SEEK_END);
  *     reader.read = read_part;
  *     reader.user = &file;
  *     status = cm_model_load_stream(context, &reader, NULL, &model);
@@ -119,10 +129,12 @@ typedef struct cm_condition {
 #define CM_CONDITION_INIT {sizeof(cm_condition), 0, NULL}
 /* clang-format on */
 
+/* How cm_model_denoise_with evaluates.  Zero is the default of every member, and all
+ * pointers are borrowed for the call. */
 typedef struct cm_denoise_options {
     uint32_t struct_size;
-    int32_t reserved;              /* must be 0 */
-    const cm_condition *condition; /* borrowed for the call; NULL: no labels */
+    int32_t reserved;              /* must be 0                            */
+    const cm_condition *condition; /* NULL: label -1 ("none") for all      */
     /* After every few images, with how many of the call are done; non-zero stops the call
      * within one network evaluation.  While the call waits for another thread's it is asked
      * ten times a second.  May call anything, this function on this model included. */
@@ -186,6 +198,7 @@ CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_l
  * place, others are widened into memory of the context when they are first needed.  Messages say "memory" where
  * those of cm_model_load say the path.  Errors: those of cm_model_load but IO.
  *
+ *     static const unsigned char digits[] = {0}; // the bytes of a model file
  *     status = cm_model_load_memory(context, digits, sizeof digits, NULL, &model);
  */
 CM_API cm_status cm_model_load_memory(cm_context *context, const void *bytes, size_t size,
@@ -258,26 +271,46 @@ CM_API cm_status cm_model_param_info(const cm_model *model, size_t index, const 
  * fit into `values` and has to be the tensor's.  Errors: ARGUMENT (NULL, index, count). */
 CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count, float *values);
 
-/* D(x; sigma): one network evaluation per image with the model's
- * preconditioning, not clamped.
- *   x       float32, n x C x H x W, row-major: an image plus noise of standard
- *           deviation sigma
- *   sigma   n values > 0 and up to the model's sigma_max (for `ecm` 0 is
- *           allowed and gives x back); with precond `none` the network's own
- *           time input, any finite number
- *   labels  n class numbers, -1 = no label, or NULL = all -1; a conditional
- *           `adm` needs a label for every image
- *   out     float32, n x out_channels x H x W; may be x itself when
- *           out_channels equals C
- * Plans on first use and keeps that plan; calls on one model take turns, a few images
- * at a time.
- * Errors: ARGUMENT (n 0, NULL, sigma or label out of range), NUMERIC (x, or what
- * the network makes of it, is not finite; the image and the value are named, and
- * `out` is unspecified), LIMIT, MEMORY. */
+/* Evaluates D(x; sigma) = c_skip x + c_out F(c_in x, c_noise), the model's estimate of the
+ * image behind x, once for each of n images; the result is not clamped.  F is the network and
+ * the scalings are those of the model's preconditioning, with s for sigma and d for
+ * sigma_data:
+ *
+ *     cm          c_skip = d^2 / ((s - sigma_min)^2 + d^2), c_out = (s - sigma_min) d / r,
+ *                 c_in = 1 / r, r = sqrt(s^2 + d^2)     (Song et al. 2023, appendix C)
+ *     edm, ecm    c_skip = d^2 / r^2, c_out = s d / r, c_in = 1 / r    (Karras et al. 2022)
+ *     vp, iddpm   c_skip = 1, c_out = -s, c_in = 1 / sqrt(s^2 + 1)
+ *     ve          c_skip = 1, c_out = s, c_in = 1
+ *     none        F itself
+ *
+ * c_noise is 250 ln(s) or ln(s) / 4 for cm, edm and ecm, by the member "time" of the
+ * configuration, and the level's own number or logarithm for the others.
+ *
+ *   x       dense float32, n x C x H x W: images in [-1, 1] plus noise of standard
+ *           deviation sigma; finite
+ *   sigma   n noise levels, above 0 and up to the model's sigma_max; 0 is allowed for ecm
+ *           and gives x back; with precond none any finite number, which is the network's
+ *           own time input
+ *   labels  n class numbers, -1 = no label; NULL = all -1.  Where needs_label of
+ *           cm_model_info is 1, every image needs a label
+ *   out     dense float32, n x out_channels x H x W; may be x itself where out_channels
+ *           equals C
+ *
+ * The first call plans and allocates, for as many images at a time as the context has
+ * threads; the model keeps that.  Calls on one model from several threads take turns, a few
+ * images at a time; a sampler (sampler.h) does not wait for them.  Errors: ARGUMENT (n 0,
+ * NULL, sigma or a label out of range), NUMERIC (x, or what the network makes of it, is not
+ * finite; the message names the image and the value, and `out` is unspecified), LIMIT (n
+ * images do not fit into memory), MEMORY, FORKED.
+ *
+ *     const float sigma[2] = {1, 40};
+ *     status = cm_model_denoise(model, 2, noisy, sigma, NULL, denoised);
+ */
 CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma,
                                   const int32_t *labels, float *out);
-/* The same with options (NULL = defaults), which hold the labels; after CANCELLED `out`
- * is unspecified. */
+
+/* The same with options (NULL: defaults), which hold what the network is conditioned on.
+ * Errors: those of cm_model_denoise, and CANCELLED, after which `out` is unspecified. */
 CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
                                        const float *sigma, float *out);
 

@@ -111,7 +111,7 @@ CM_API cm_status cm_run_options_read(cm_run_options *options, const char *json);
  * A directory without config.json is no error here: all options have to be set then.
  * Errors: FORMAT: config.json is damaged, and the options are as if it were missing. */
 CM_API cm_status cm_run_options_load(cm_run_options *options, const char *directory);
-/* Whether the options go together, and whether the files of init and teacher are models of the
+/* Whether the options go together and say which pictures, and whether the files of init and teacher are models of the
  * preset's network.  cm_run_create makes the same check.
  * Errors: ARGUMENT; IO, FORMAT and others of cm_model_load. */
 CM_API cm_status cm_run_options_check(cm_run_options *options);

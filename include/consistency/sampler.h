@@ -1,7 +1,33 @@
 /* sampler.h - noise becomes images.
  *
- * Image i of a run depends on (model, seed, first_index + i, its label, the
- * options) alone: not on how many images run together, nor on threads.
+ * A sampler is a model made ready to run: kernels, packed weights and memory for a number
+ * of images at a time.  A run walks from noise to images by one of the methods below.
+ *
+ *     cm_sampler *sampler;
+ *     cm_sample_options options = CM_SAMPLE_OPTIONS_INIT;
+ *     const double sigmas[2] = {80, 0.821};
+ *     options.method = CM_METHOD_MULTISTEP;
+ *     options.sigmas = sigmas;
+ *     options.sigma_count = 2;
+ *     options.seed = 7;
+ *     cm_status status = cm_sampler_create(model, NULL, &sampler);
+ *     if (status == CM_OK) status = cm_sampler_run(sampler, &options, n, images);
+ *     if (status != CM_OK) fprintf(stderr, "%s\n", cm_last_message());
+ *     cm_sampler_free(sampler);
+ *
+ * The same bits.  Image i of a run is a function of the model, the seed, first_index + i,
+ * the label and the options.  How many images run together, how many threads there are and
+ * what other handles do change no bit.  docs/numerics.md says what does: the processor's
+ * instructions, the version of oneDNN, precision and memory.
+ *
+ * Words.  sigma is the standard deviation of the noise in an image whose values are in
+ * [-1, 1].  D(x; sigma) is the model's estimate of the image behind x (cm_model_denoise).
+ * NFE is the number of network evaluations that an image takes.  C, H and W are the model's
+ * channels, height and width (cm_model_info).
+ *
+ * Threads.  A sampler is for one thread at a time; a second call while one runs gets
+ * CM_ERR_STATE.  cm_sampler_cancel is for any thread.  Samplers of one model run side by
+ * side and share its packed weights.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef CONSISTENCY_SAMPLER_H
@@ -16,45 +42,80 @@ extern "C" {
 
 typedef struct cm_sampler cm_sampler;
 
-/* How the probability-flow ODE or the consistency function is used.  NFE =
- * network evaluations an image. */
+/* How noise becomes an image.  z are unit normals; sigma_0 > sigma_1 > ... are the noise
+ * levels of cm_sample_options; d(x; sigma) = (x - D(x; sigma)) / sigma is the slope of the
+ * probability-flow ODE dx / dsigma (Karras et al. 2022, equation 3). */
 typedef enum cm_method {
-    CM_METHOD_DEFAULT = 0,   /* onestep for consistency models, heun for others          */
-    CM_METHOD_ONESTEP = 1,   /* D(sigma_max z; sigma_max); NFE 1                         */
-    CM_METHOD_MULTISTEP = 2, /* Algorithm 1 of Song et al. 2023; NFE = number of times   */
-    CM_METHOD_HEUN = 3,      /* Karras et al. 2022, 2nd order, with churn; NFE 2n-1      */
-    CM_METHOD_EULER = 4,     /* 1st order; NFE n                                         */
-    CM_METHOD_ANCESTRAL = 5, /* Euler ancestral; NFE n                                   */
-    CM_METHOD_DPM = 6,       /* DPM-Solver-2; NFE 2n                                     */
-    CM_METHOD_EDM = 7,       /* EDM's stochastic sampler, general sigma(t) and s(t)      */
-    CM_METHOD_PROGDIST = 8   /* progressive distillation: Euler to sigma_min; NFE n      */
+    /* ONESTEP for consistency models (MULTISTEP where more than one step is asked for), HEUN
+     * for others. */
+    CM_METHOD_DEFAULT = 0,
+    /* x = D(sigma_0 z; sigma_0).  NFE 1. */
+    CM_METHOD_ONESTEP = 1,
+    /* Algorithm 1 of Song et al. 2023: x = D(sigma_0 z; sigma_0), then for each further level
+     * x = D(x + sqrt(sigma_i^2 - eps^2) z_i; sigma_i), where eps is sigma_min for precond cm
+     * and 0 for others.  NFE: the number of levels. */
+    CM_METHOD_MULTISTEP = 2,
+    /* Algorithm 2 of Karras et al. 2022, second order, with s_churn: from x at level s to
+     * level t, x + (t - s) (d(x; s) + d(x'; t)) / 2 with x' = x + (t - s) d(x; s); the step to
+     * 0 is first order.  NFE 2 n - 1 for n steps. */
+    CM_METHOD_HEUN = 3,
+    /* x + (t - s) d(x; s).  NFE n. */
+    CM_METHOD_EULER = 4,
+    /* Euler to a level below t, then noise that brings it to t: the level is
+     * sqrt(t^2 - u^2) with u^2 = t^2 (s^2 - t^2) / s^2.  NFE n. */
+    CM_METHOD_ANCESTRAL = 5,
+    /* DPM-Solver-2 with s_churn: x + (t - s) d(x'; m), where x' is the Euler step to the
+     * middle level m = ((s^(1/3) + t^(1/3)) / 2)^3.  NFE 2 n. */
+    CM_METHOD_DPM = 6,
+    /* The general sampler of Karras et al. 2022 (algorithms 1 and 2, table 1) with its own
+     * sigma(t), scaling s(t) and time steps: see the edm_ options.  NFE 2 n - 1, or n with
+     * CM_EDM_SOLVER_EULER. */
+    CM_METHOD_EDM = 7,
+    /* Progressive distillation (Salimans and Ho 2022): EULER that ends at the last level,
+     * not at 0.  NFE n. */
+    CM_METHOD_PROGDIST = 8
 } cm_method;
 
-/* Where unit normal noise comes from when the caller gives none. */
+/* Where unit normals come from when the caller gives none. */
 typedef enum cm_noise_source {
-    CM_NOISE_PHILOX = 0,      /* the library's own: the same numbers for ever            */
-    CM_NOISE_TORCH_IMAGE = 1, /* one torch CPU generator an image, seeded seed + index   */
-    CM_NOISE_TORCH_INDIV = 2  /* the same, seeded index + num_samples * seed             */
+    /* The library's own generator: the same numbers in every version and on every machine. */
+    CM_NOISE_PHILOX = 0,
+    /* What torch.randn draws on the CPU, from one generator for each image that is seeded
+     * with seed + index.  For comparison with other programs. */
+    CM_NOISE_TORCH_IMAGE = 1,
+    /* The same, seeded with index + num_samples * seed.  It needs num_samples, and labels
+     * where the model has classes. */
+    CM_NOISE_TORCH_INDIV = 2
 } cm_noise_source;
 
-/* Variants of CM_METHOD_EDM (Karras et al. 2022, table 1). */
+/* Variants of CM_METHOD_EDM: the columns of table 1 of Karras et al. 2022.  The time steps:
+ * EDM's own (rho), those of the variance-preserving and of the variance-exploding SDE, and
+ * levels of iDDPM's table. */
 typedef enum cm_edm_discretization {
     CM_EDM_STEPS_EDM = 0,
     CM_EDM_STEPS_VP = 1,
     CM_EDM_STEPS_VE = 2,
     CM_EDM_STEPS_IDDPM = 3
 } cm_edm_discretization;
+
+/* sigma(t): t; sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1) with the betas that fit the range
+ * of levels; sqrt(t). */
 typedef enum cm_edm_schedule {
     CM_EDM_SCHEDULE_LINEAR = 0,
     CM_EDM_SCHEDULE_VP = 1,
     CM_EDM_SCHEDULE_VE = 2
 } cm_edm_schedule;
+
+/* s(t): 1; 1 / sqrt(1 + sigma(t)^2). */
 typedef enum cm_edm_scaling { CM_EDM_SCALING_NONE = 0, CM_EDM_SCALING_VP = 1 } cm_edm_scaling;
+
+/* Second order, or first. */
 typedef enum cm_edm_solver { CM_EDM_SOLVER_HEUN = 0, CM_EDM_SOLVER_EULER = 1 } cm_edm_solver;
 
 /* Whether values are clamped to [-1, 1]. */
 typedef enum cm_clip { CM_CLIP_DEFAULT = 0, CM_CLIP_YES = 1, CM_CLIP_NO = 2 } cm_clip;
 
+/* What a sampler is made for; it holds until the sampler is freed. */
 typedef struct cm_sampler_options {
     uint32_t struct_size;
     int32_t max_batch; /* images that are computed at a time, 1..65536; 0 = 16.  Memory for
@@ -81,54 +142,85 @@ typedef struct cm_sampler_options {
 #define CM_SAMPLER_OPTIONS_INIT {sizeof(cm_sampler_options), 0, 0, 0, 0, 0, NULL}
 /* clang-format on */
 
+/* One run.  Zero is the default of every member, so CM_SAMPLE_OPTIONS_INIT is a good
+ * start.  An option that would have no effect on the method is an ARGUMENT error that names
+ * it, unless it says what holds anyway.  All pointers are borrowed for the call. */
 typedef struct cm_sample_options {
     uint32_t struct_size;
-    int32_t method; /* cm_method                                                    */
-    /* Times.  `sigmas`: standard deviations, strictly falling, each in
-     * [boundary, sigma_max]; multistep evaluates at each; heun, euler,
-     * ancestral, dpm and edm walk along them and then to 0; progdist walks
-     * along them and ends at the last.  `ts` with `grid`: indices into the
-     * Karras grid of `grid` points, the official code's form: the last entry
-     * only closes the list (algorithm: multistep). */
+    int32_t method; /* cm_method */
+
+    /* Noise levels, one of three ways.
+     *
+     * 1. `sigmas`: sigma_count standard deviations, strictly falling, each in
+     * [boundary, sigma_max] of the model, where the boundary is sigma_min for precond cm and
+     * 0, exclusive, for others.  ONESTEP takes one and MULTISTEP evaluates at each of them;
+     * HEUN, EULER, ANCESTRAL, DPM and EDM walk along them and then to 0; PROGDIST, with at
+     * least two, walks along them and ends at the last.
+     *
+     * 2. `ts` with `grid`, for MULTISTEP: ts_count >= 2 indices, strictly rising, into the
+     * Karras schedule of `grid` points (2..1,000,000), as the official code takes them.  The
+     * last entry only closes the list: {0, 22, 39} of 40 points makes two evaluations.
+     *
+     * 3. Neither: a schedule of `steps` levels (1..1,000,000; default 18).  With a_i =
+     * sigma_max^(1/rho) + i / (n - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)) the levels are
+     * a_i^rho (Karras et al. 2022, equation 5).  ONESTEP takes the first level; MULTISTEP has
+     * the published two levels of models whose papers give them. */
     const double *sigmas;
     size_t sigma_count;
     const int32_t *ts;
     size_t ts_count;
     int32_t grid;
-    int32_t steps; /* n of the Karras schedule; 0 = default (18)                    */
-    double rho;    /* 0.5..1000; 0 = 7                                             */
-    /* Of the schedule, sigma_min < sigma_max <= the model's.  0 = the model's: cm_model_info's for precond cm, edm
-     * and ecm and wherever the file's number is not its family's default; else, and for the other
-     * edm_discretizations, the customary range (EDM 0.002..80) as far as the model's goes along. */
+    int32_t steps;
+    double rho; /* of the schedule, 0.5..1000; default 7 */
+    /* Range of the schedule, sigma_min < sigma_max, neither beyond the model's.  Default: the
+     * model's (cm_model_info) for precond cm, edm and ecm and wherever its file gives another
+     * number than its kind has; else, and with an edm_discretization of another kind, the
+     * customary range (0.002..80 for EDM) as far as the model goes along. */
     double sigma_min, sigma_max;
-    int32_t clip_denoised; /* cm_clip: clamp each estimate to [-1, 1].  Default: as the method's
-                              reference does, yes but for edm and for ECT's models.         */
-    int32_t clip_output;   /* cm_clip: clamp the result to [-1, 1].  Default: yes.          */
-    /* heun, dpm, edm; defaults 0, 0, infinity, 1.  s_noise is 0.1..10; a level may be raised to at most twice the
-     * model's highest (churn alone makes it 1.41 of itself at most). */
+
+    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM and for models of precond
+     * ecm, whose reference code does not.  And the images at the end; default: yes. */
+    int32_t clip_denoised;
+    int32_t clip_output;
+
+    /* Noise that HEUN, DPM and EDM add before a step at level s: with gamma = min(s_churn / n,
+     * sqrt(2) - 1), where s_tmin <= s <= s_tmax, the level becomes s' = (1 + gamma) s by
+     * s_noise sqrt(s'^2 - s^2) z.  Defaults 0, 0, infinity, 1; s_churn is 0..1e9, s_noise
+     * 0.1..10.  A level may be raised to at most twice the model's highest. */
     double s_churn, s_tmin, s_tmax, s_noise;
-    int32_t edm_discretization, edm_schedule, edm_scaling, edm_solver; /* CM_METHOD_EDM only     */
-    double edm_alpha; /* second evaluation at alpha * h, 0.01..1; default 1; CM_METHOD_EDM */
-    /* Randomness. */
+
+    /* For CM_METHOD_EDM: members of the enumerations above, and the place of the second
+     * evaluation of a step, edm_alpha in 0.01..1 of it; default 1, which is Heun's. */
+    int32_t edm_discretization, edm_schedule, edm_scaling, edm_solver;
+    double edm_alpha;
+
+    /* Randomness: image i of the run draws its noise and, where none is given, its label from
+     * stream first_index + i of the seed.  Any numbers. */
     uint64_t seed;
-    uint64_t first_index; /* of image 0 of this run                                       */
-    int32_t noise_source; /* cm_noise_source                                              */
-    int32_t reserved;     /* must be 0                                                    */
-    uint64_t num_samples; /* CM_NOISE_TORCH_INDIV only: images of the whole job           */
-    /* The caller's noise, unit normal and finite: n x C x H x W for the start,
-     * and noise_steps x n x C x H x W for the later draws.  NULL = drawn. */
+    uint64_t first_index;
+    int32_t noise_source; /* cm_noise_source                                             */
+    int32_t reserved;     /* must be 0                                                   */
+    uint64_t num_samples; /* for CM_NOISE_TORCH_INDIV alone: the images of the whole job */
+
+    /* Noise of the caller's, unit normals, finite: n x C x H x W to start from, not
+     * multiplied by sigma; and noise_steps x n x C x H x W for the draws on the way, of which
+     * there have to be as many as the run makes (MULTISTEP NFE - 1, with `ts` NFE; HEUN,
+     * ANCESTRAL, DPM and EDM one for each step).  NULL: drawn. */
     const float *noise;
     const float *step_noise;
     size_t noise_steps;
-    /* Borrowed for the call.  NULL, or without labels: a label for each image of a
-     * conditional model is drawn from the stream of that image. */
+
+    /* NULL, or without labels: a label for each image of a conditional model is drawn. */
     const cm_condition *condition;
-    /* Of this sampler the callbacks may call cm_sampler_cancel, _info_get and _nfe. */
+
+    /* After each network evaluation of the images that are computed together, with
+     * evaluations x images.  Non-zero stops the run.  Of this sampler both callbacks may call
+     * cm_sampler_cancel, cm_sampler_info_get and cm_sampler_nfe. */
     cm_progress_fn progress;
     void *progress_user;
-    /* After each network evaluation of a batch: `denoised` is the current estimate
-     * of images first .. first + denoised->n - 1 of the run, dense float32; borrowed
-     * for the call.  Non-zero stops. */
+    /* After each network evaluation: number `evaluation` (from 0) of these images, at noise
+     * level `sigma`; `denoised` is the estimate of images first .. first + denoised->n - 1 of
+     * the run, dense float32, borrowed for the callback.  Non-zero stops the run. */
     int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *denoised);
     void *step_user;
 } cm_sample_options;
@@ -140,12 +232,13 @@ typedef struct cm_sample_options {
 
 typedef struct cm_sampler_info {
     uint32_t struct_size;
-    int32_t threads;
-    int32_t max_batch;
-    int32_t reserved;          /* 0                                       */
-    uint64_t activation_bytes; /* arenas, scratch and state               */
-    uint64_t packed_bytes;     /* weights in the layout of the kernels, shared by the model's samplers */
-    double plan_seconds;
+    int32_t threads;           /* what 0 in the options became                            */
+    int32_t max_batch;         /* likewise                                                */
+    int32_t reserved;          /* 0                                                       */
+    uint64_t activation_bytes; /* memory of this sampler: activations, scratch, states    */
+    uint64_t packed_bytes;     /* memory of the model: weights in the layout of kernels,
+                                  shared by all of its samplers                           */
+    double plan_seconds;       /* how long cm_sampler_create took                         */
 } cm_sampler_info;
 
 /* clang-format off */
@@ -158,39 +251,62 @@ CM_API void cm_sampler_options_init(cm_sampler_options *options, size_t struct_s
 CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_size);
 CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
 
-/* Plans and allocates for max_batch images; running allocates no tensors.
- * Keeps its own reference to the model.  It cannot be cancelled: it makes the kernels and
- * packs the weights, 1.6 s of a processor for a network of 220 MB. */
+/* Makes a sampler: kernels, packed weights, memory for max_batch images.  Runs allocate no
+ * tensors after that.  options NULL: defaults.  The sampler keeps its own reference to the
+ * model, so the two may be freed in any order.  It cannot be cancelled and takes 1.6 s of a
+ * processor for a network of 220 MB, less where another sampler of the model has packed the
+ * weights already.
+ *
+ * Errors: ARGUMENT (an option out of range, memory SMALL with precision BF16, NULL),
+ * UNSUPPORTED (precision BF16 on a processor without instructions for it, options of a newer
+ * interface), MEMORY, LIMIT (sizes that do not fit into memory), FORKED. *out is then NULL. */
 CM_API cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out);
+
+/* Frees the sampler, or nothing where it is NULL.  No call may be running on it. */
 CM_API void cm_sampler_free(cm_sampler *sampler);
 
-/* What cm_sampler_create would take, without allocating it: activation_bytes, and
- * packed_bytes of a model that no sampler has been made from; plan_seconds is 0.
- * Same errors as cm_sampler_create. */
+/* Fills in the memory that cm_sampler_create would take, without taking it: activation_bytes,
+ * and packed_bytes for a model that no sampler has been made from; plan_seconds is 0.  Errors:
+ * those of cm_sampler_create.
+ *
+ *     cm_sampler_info need = CM_SAMPLER_INFO_INIT;
+ *     status = cm_sampler_estimate(model, NULL, &need);
+ */
 CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info);
 
-/* Draws n images into `images`, float32, n x C x H x W.  An option that has
- * no effect on the chosen method is an ARGUMENT error, as are numbers out of
- * range, infinite (s_tmax excepted) or NaN, noise levels out of order or above
- * the model's, however they were given, and labels the model does not have.
- * NUMERIC: noise of the caller's, an evaluation or a result that is not finite;
- * the message names the image of the run (0..n-1), the evaluation and its sigma,
- * and the value.  After CANCELLED and NUMERIC the contents of `images` are
- * unspecified, the sampler is usable. */
+/* Draws n >= 1 images into `images`, dense float32, n x C x H x W, values in [-1, 1] unless
+ * clip_output says no.  options NULL: defaults.  More than max_batch images are computed in
+ * several rounds, those of a round together.
+ *
+ * Errors.  ARGUMENT: an option that has no effect on the method; a number out of range or not
+ * finite (s_tmax may be infinite); levels that do not fall or are above the model's, however
+ * they were given; labels that the model does not have.  UNSUPPORTED: a model of precond none.
+ * LIMIT: n images do not fit into memory.  NUMERIC: noise of the caller's, an evaluation or a
+ * result that is not finite; the message names the image of the run (0 .. n - 1), the
+ * evaluation, its sigma and the value.  CANCELLED, STATE, MEMORY, FORKED, BACKEND.  After
+ * CANCELLED and NUMERIC the contents of `images` are unspecified; the sampler stays usable
+ * after every error. */
 CM_API cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);
 
-/* The same into pictures of any type, layout and strides (image.h); out->n images are drawn.  SHAPE: out is not of
- * the model's channels, height and width. */
+/* The same into pictures of any type, layout and strides (image.h); out->n images are drawn.
+ * Errors: those of cm_sampler_run; SHAPE where out is not C x H x W.
+ *
+ *     const cm_images page = cm_images_u8(16, 32, 32, 3, bytes);
+ *     status = cm_sampler_run_images(sampler, NULL, &page);
+ */
 CM_API cm_status cm_sampler_run_images(cm_sampler *sampler, const cm_sample_options *options, const cm_images *out);
 
-/* Asks a running call (cm_sampler_run, every function of edit.h) to stop: from any
- * thread or signal handler.  Wherever the call is, it returns CM_ERR_CANCELLED within
- * one network evaluation.  Without a running call the next one is not affected. */
+/* Asks the call that runs on the sampler (those that draw, and all of edit.h) to stop: from
+ * any thread, callback or signal handler, without a lock.  The call returns
+ * CM_ERR_CANCELLED within one network evaluation.  Without a running call, or with NULL, it
+ * does nothing: the next call is not affected. */
 CM_API void cm_sampler_cancel(cm_sampler *sampler);
 
+/* Fills in what the sampler is and takes.  Errors: ARGUMENT. */
 CM_API cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info);
 
-/* Network evaluations an image that cm_sampler_run would make. */
+/* Says how many network evaluations an image takes with these options.  It refuses what
+ * cm_sampler_run refuses, but for what needs the number of images: labels and noise. */
 CM_API cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe);
 
 #ifdef __cplusplus

@@ -17,12 +17,26 @@
 #define CONSISTENCY_TRAINER_H
 
 #include "dataset.h"
+#include "image.h"
 #include "model.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* A network that learns.
+ *
+ *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+ *     cm_trainer *trainer = NULL;
+ *     cm_model *snapshot = NULL;
+ *     inputs.model = model;
+ *     status = cm_trainer_create(&inputs, train_options, &trainer);
+ *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
+ *     if (status == CM_OK) status = cm_trainer_model(trainer, CM_WEIGHTS_EMA, 0, &snapshot);
+ *     if (status == CM_OK) status = cm_model_save(snapshot, "model.safetensors", NULL);
+ *     cm_model_free(snapshot);
+ *     cm_trainer_free(trainer);
+ */
 typedef struct cm_trainer cm_trainer;
 
 typedef enum cm_train_objective {
@@ -34,25 +48,72 @@ typedef enum cm_train_objective {
     CM_TRAIN_ECT = 5  /* easy consistency tuning: Geng et al. 2024                               */
 } cm_train_objective;
 
-/* Distance of the output from its target.  1 = L1 and 2 = L2 are means over the
- * values, 3 is L2 after a bilinear resize to 32 x 32, 4 = pseudo-Huber
- * sqrt(|d|^2 + c^2) - c over the whole image; 5 = LPIPS is not in this version. */
-typedef enum cm_train_metric {
-    CM_METRIC_DEFAULT_OF_OBJECTIVE = 0, /* l2; ict and ect: pseudo-huber */
-    CM_TRAIN_L1 = 1,
-    CM_TRAIN_L2 = 2,
-    CM_TRAIN_L2_32 = 3,
-    CM_TRAIN_PSEUDO_HUBER = 4,
-    CM_TRAIN_LPIPS = 5
-} cm_train_metric;
+/* Distance of the output from its target, over the D = C H W values of an image. */
+typedef enum cm_distance {
+    CM_DISTANCE_DEFAULT = 0,      /* l2; with ict and ect pseudo-huber            */
+    CM_DISTANCE_L1 = 1,           /* the mean of |a - b|                          */
+    CM_DISTANCE_L2 = 2,           /* the mean of (a - b)^2                        */
+    CM_DISTANCE_L2_32 = 3,        /* l2 after both are resized to 32 x 32         */
+    CM_DISTANCE_PSEUDO_HUBER = 4, /* sqrt(|a - b|^2 + c^2) - c, c = huber_c       */
+    CM_DISTANCE_LPIPS = 5         /* of learnt features: not in this version      */
+} cm_distance;
 
-/* How a weight average's rate follows from its value (Karras et al. 2022, 2024). */
-typedef enum cm_ema_kind {
-    CM_EMA_KIND_RATE = 0,     /* e <- v e + (1 - v) p                                     */
-    CM_EMA_KIND_HALFLIFE = 1, /* v images halve the memory; ramp > 0: at most images x ramp */
-    CM_EMA_KIND_WARMUP = 2,   /* rate min(v, (1 + k) / (10 + k)) at step k                 */
-    CM_EMA_KIND_POWER = 3     /* a memory of relative length v                            */
-} cm_ema_kind;
+typedef enum cm_optimizer {
+    CM_OPTIMIZER_RADAM = 0, /* Liu et al. 2020           */
+    CM_OPTIMIZER_ADAM = 1,  /* Kingma and Ba 2015        */
+    CM_OPTIMIZER_ADAMW = 2, /* Loshchilov and Hutter 2019 */
+    CM_OPTIMIZER_SGD = 3
+} cm_optimizer;
+
+/* What a gradient of norm g is multiplied by so that its norm is at most grad_clip = c. */
+typedef enum cm_clip_rule {
+    CM_CLIP_RULE_TORCH = 0, /* min(c / (g + 1e-6), 1) */
+    CM_CLIP_RULE_OPTAX = 1  /* min(c / g, 1)          */
+} cm_clip_rule;
+
+/* Weight of the loss at noise level sigma; sigma_data is the model's. */
+typedef enum cm_loss_weighting {
+    CM_WEIGHTING_DEFAULT = 0,      /* edm karras, pd truncated-snr, cd and ct uniform */
+    CM_WEIGHTING_UNIFORM = 1,      /* 1                                               */
+    CM_WEIGHTING_SNR = 2,          /* 1 / sigma^2                                     */
+    CM_WEIGHTING_SNR_PLUS_1 = 3,   /* 1 / sigma^2 + 1                                 */
+    CM_WEIGHTING_KARRAS = 4,       /* 1 / sigma^2 + 1 / sigma_data^2                  */
+    CM_WEIGHTING_TRUNCATED_SNR = 5 /* max(1 / sigma^2, 1)                             */
+} cm_loss_weighting;
+
+/* Noise levels of denoising. */
+typedef enum cm_noise_levels {
+    CM_LEVELS_LOGNORMAL = 0, /* ln sigma ~ N(p_mean, p_std^2)              */
+    CM_LEVELS_VP = 1,        /* the variance preserving process of NVlabs/edm */
+    CM_LEVELS_VE = 2         /* the variance exploding process             */
+} cm_noise_levels;
+
+/* The step by which cd follows the teacher. */
+typedef enum cm_ode {
+    CM_ODE_HEUN = 0, /* second order, two evaluations */
+    CM_ODE_EULER = 1 /* first order, one evaluation   */
+} cm_ode;
+
+/* N(k), the number of time points at step k of K. */
+typedef enum cm_scales_mode {
+    CM_SCALES_FIXED = 0,       /* start_scales                                                       */
+    CM_SCALES_PROGRESSIVE = 1, /* ceil(sqrt(k/K ((s1 + 1)^2 - s0^2) + s0^2) - 1) + 1: Song et al. 2023 */
+    CM_SCALES_PROGDIST = 2,    /* halved every distill_steps, pd alone                                */
+    CM_SCALES_ICT = 3          /* min(s0 2^floor(k/K'), s1) + 1: Song and Dhariwal 2023               */
+} cm_scales_mode;
+
+/* Rate of the target network's average. */
+typedef enum cm_mu_mode {
+    CM_MU_FIXED = 0,         /* mu                                                  */
+    CM_MU_ADAPTIVE = 1,      /* exp(s0 ln(mu) / (N - 1)), as the published code has it */
+    CM_MU_ADAPTIVE_PAPER = 2 /* exp(s0 ln(mu) / N), as Song et al. 2023 write it    */
+} cm_mu_mode;
+
+/* n(t) of ect, in r = t (1 - n(t) / q^(stage + 1)). */
+typedef enum cm_ect_mapping {
+    CM_MAPPING_SIGMOID = 0, /* 1 + k sigmoid(-b t) */
+    CM_MAPPING_CONST = 1    /* 1                   */
+} cm_ect_mapping;
 
 enum { CM_MAX_EMAS = 8 };
 
@@ -117,6 +178,44 @@ CM_API cm_status cm_train_options_read(cm_train_options *options, const char *js
  * when a trainer is made. */
 CM_API cm_status cm_train_options_check(const cm_train_options *options);
 
+/* --- What options there are ------------------------------------------------------------- */
+
+typedef enum cm_option_kind {
+    CM_OPTION_INTEGER = 1, /* a whole number                          */
+    CM_OPTION_REAL = 2,    /* a number                                */
+    CM_OPTION_CHOICE = 3,  /* a name of a list, or its number         */
+    CM_OPTION_FLAG = 4,    /* 0 or 1                                  */
+    CM_OPTION_TEXT = 5     /* a text                                  */
+} cm_option_kind;
+
+/* What is known of an option.  The texts stand as long as the library. */
+typedef struct cm_option_info {
+    uint32_t struct_size;
+    int32_t kind; /* cm_option_kind */
+    const char *name;
+    const char *about;       /* one sentence                                                                */
+    const char *choices;     /* of a choice the list of cm_choice_name that has the names; else NULL        */
+    uint64_t objectives;     /* bit CM_TRAIN_CD is set: it has an effect on cd                              */
+    double minimum, maximum; /* of a number and the number of a choice; of a text the largest length or count */
+    int32_t above_minimum;   /* 1: the minimum itself is not allowed                                        */
+    int32_t reserved;        /* 0                                                                           */
+    int32_t takes_auto;      /* 1: "auto" is a value too                                                    */
+    int32_t decides_course;  /* 1: a resumed run has to have the same value; 0: it changes speed and memory alone */
+    double automatic;        /* the number that cm_train_options_get_number gives for "auto"                */
+} cm_option_info;
+#define CM_OPTION_INFO_INIT                                                                                          \
+    {                                                                                                                \
+        sizeof(cm_option_info), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0                                          \
+    }
+CM_API void cm_option_info_init(cm_option_info *info, size_t struct_size);
+
+/* How many options there are: the others are called with 0 .. count - 1. */
+CM_API size_t cm_train_option_count(void);
+/* Fills in *info.  ARGUMENT: no such option. */
+CM_API cm_status cm_train_option_describe(size_t index, cm_option_info *info);
+/* The default of an option with an objective (cm_train_objective), as cm_train_options_get gives it. */
+CM_API cm_status cm_train_option_default(size_t index, int32_t objective, char *text, size_t size, size_t *length);
+
 /* The models of a run; models that later versions need are appended.
  * model: the weights to begin with; NULL with a teacher: the teacher's.
  * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd: the same network). */
@@ -132,7 +231,17 @@ typedef struct cm_train_inputs {
     }
 CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
 
-/* Makes a trainer; options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
+/* Makes a trainer:
+ *
+ *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+ *     cm_trainer *trainer = NULL;
+ *     inputs.model = model;
+ *     cm_status status = cm_trainer_create(&inputs, options, &trainer);
+ *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
+ *     if (status == CM_OK) status = cm_trainer_save(trainer, "run", 2);
+ *     cm_trainer_free(trainer);
+ *
+ * options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
  * keeps what it needs.  The trained model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
  * "cm", ect "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
  * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
@@ -168,11 +277,17 @@ typedef struct cm_train_report {
 /* Fills in the defaults that CM_TRAIN_REPORT_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 
-/* One step on the caller's batch: `batch` images of C x H x W in [-1, 1], labels
- * (-1 = none) or NULL.  A failing step leaves the trainer as it was.  NUMERIC: a loss
- * or gradient that is not finite, the message names step and tensor; or an image that
- * is not, whatever skip_nonfinite says. */
-CM_API cm_status cm_trainer_step(cm_trainer *trainer, const float *images, const int32_t *labels,
+/* One step on the caller's images: 1 to 1048576 of C x H x W, of any type, layout and strides (float32 in [-1, 1] or
+ * bytes); condition->labels: one an image (-1 = none), or NULL.  The number may be another than the option batch and
+ * may change from step to step: loss and gradient are means over the images of the step, and micro-batches are cut
+ * from them.  The schedules of lr, N, mu and of the averages rate, warmup and power count steps; half-lives, `images`
+ * of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step of n
+ * images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and images.
+ * More images than batch take more memory than cm_trainer_bytes says. A failing step leaves the trainer as it was.
+ * Errors: ARGUMENT (a label the network does not know, no labels where it needs them, the number of images), SHAPE
+ * (images of another size), MEMORY, CANCELLED, STATE.  NUMERIC: a loss or gradient that is not finite, the message
+ * names step and tensor; or an image that is not, whatever skip_nonfinite says. */
+CM_API cm_status cm_trainer_step(cm_trainer *trainer, const cm_images *images, const cm_condition *condition,
                                  cm_train_report *report);
 
 /* After every step; non-zero stops the run with CM_ERR_CANCELLED.  Of this trainer it may
@@ -181,7 +296,7 @@ typedef int32_t (*cm_train_fn)(void *user, const cm_train_report *report);
 /* Steps until `until` have been taken in all, reading batches ahead in a thread of
  * its own.  First the data set is compared with the network (SHAPE, ARGUMENT: image
  * shape, a class the network does not know, fewer images than a batch; another mapping
- * of class names to numbers than the run has had); with `until` 0 nothing else happens.
+ * of class names to numbers than the run has had; until below 1), which cm_train_data_check does alone.
  * The data set's names of classes go into every snapshot and checkpoint from then on
  * (cm_model_class_name); the log warns where the model or the teacher knows others. */
 CM_API cm_status cm_trainer_run(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress,

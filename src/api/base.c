@@ -64,7 +64,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_edit_options),        SIZED(cm_edit_map),        SIZED(cm_denoise_options),
         SIZED(cm_condition),           SIZED(cm_reader),          SIZED(cm_run_info),
         SIZED(cm_run_needs),           SIZED(cm_run_report),      SIZED(cm_image_read_options),
-        SIZED(cm_image_write_options),
+        SIZED(cm_image_write_options), SIZED(cm_option_info),
     };
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;

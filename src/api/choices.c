@@ -10,6 +10,10 @@
 #include "graph/arithmetic.h"
 #include "nets/net.h"
 #include "run/options.h"
+#include "train/distance.h"
+#include "train/objective.h"
+#include "train/optim.h"
+#include "train/option_rows.h"
 
 static cm_choice method_at(size_t i)
 {
@@ -29,27 +33,39 @@ static cm_choice network_at(size_t i)
     return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
 }
 
-static const struct {
-    const char *name;
-    cm_choice (*at)(size_t index);
-} lists[] = {
-    {"methods", method_at},
-    {"networks", network_at},
-    {"preconds", precond_at},
-    {"edm_discretizations", cm_edm_discretization_choice},
-    {"edm_schedules", cm_edm_schedule_choice},
-    {"edm_scalings", cm_edm_scaling_choice},
-    {"edm_solvers", cm_edm_solver_choice},
-    {"noise_sources", cm_noise_source_choice},
-    {"precisions", cm_precision_choice},
-    {"memories", cm_memory_choice},
-    {"run_options", cm_run_option_choice},
+#define LIST(name, at)                                                                                               \
+    &(const cm_choice_list)                                                                                          \
+    {                                                                                                                \
+        name, at                                                                                                     \
+    }
+static const cm_choice_list *const lists[] = {
+    LIST("methods", method_at),
+    LIST("networks", network_at),
+    LIST("preconds", precond_at),
+    LIST("edm_discretizations", cm_edm_discretization_choice),
+    LIST("edm_schedules", cm_edm_schedule_choice),
+    LIST("edm_scalings", cm_edm_scaling_choice),
+    LIST("edm_solvers", cm_edm_solver_choice),
+    LIST("noise_sources", cm_noise_source_choice),
+    LIST("precisions", cm_precision_choice),
+    LIST("memories", cm_memory_choice),
+    LIST("run_options", cm_run_option_choice),
+    &cm_objective_choices,
+    &cm_distance_choices,
+    &cm_optimizer_choices,
+    &cm_weighting_choices,
+    &cm_clip_rule_choices,
+    &cm_level_choices,
+    &cm_ode_choices,
+    &cm_scales_choices,
+    &cm_mu_choices,
+    &cm_mapping_choices,
 };
 
 static cm_choice find(const char *list, size_t index)
 {
     for (size_t i = 0; list && i < sizeof lists / sizeof *lists; i++)
-        if (strcmp(list, lists[i].name) == 0) return lists[i].at(index);
+        if (strcmp(list, lists[i]->name) == 0) return lists[i]->at(index);
     return (cm_choice){NULL, NULL};
 }
 

@@ -15,37 +15,6 @@
 #include "io/json_tree.h"
 #include "tensor/finite.h"
 
-CM_PIN_SIZE(cm_load_options, 40);
-CM_PIN(cm_load_options, allow_nonfinite, 4);
-CM_PIN(cm_load_options, config_json, 8);
-CM_PIN(cm_load_options, progress, 16);
-CM_PIN(cm_load_options, progress_user, 24);
-CM_PIN(cm_load_options, copy, 32);
-CM_PIN(cm_load_options, reserved, 36);
-CM_PIN_SIZE(cm_reader, 32);
-CM_PIN(cm_reader, reserved, 4);
-CM_PIN(cm_reader, size, 8);
-CM_PIN(cm_reader, read, 16);
-CM_PIN(cm_reader, user, 24);
-CM_PIN_SIZE(cm_save_options, 8);
-CM_PIN(cm_save_options, overwrite, 4);
-CM_PIN_SIZE(cm_condition, 16);
-CM_PIN(cm_condition, reserved, 4);
-CM_PIN(cm_condition, labels, 8);
-CM_PIN_SIZE(cm_denoise_options, 32);
-CM_PIN(cm_denoise_options, reserved, 4);
-CM_PIN(cm_denoise_options, condition, 8);
-CM_PIN(cm_denoise_options, progress, 16);
-CM_PIN(cm_denoise_options, progress_user, 24);
-CM_PIN_SIZE(cm_model_info, 104);
-CM_PIN(cm_model_info, channels, 4);
-CM_PIN(cm_model_info, is_consistency, 28);
-CM_PIN(cm_model_info, sigma_min, 32);
-CM_PIN(cm_model_info, parameters, 56);
-CM_PIN(cm_model_info, weight_bytes, 72);
-CM_PIN(cm_model_info, network, 80);
-CM_PIN(cm_model_info, config_json, 96);
-
 void cm_load_options_init(cm_load_options *options, size_t struct_size)
 {
     cm_options_zero(options, struct_size);

@@ -9,49 +9,6 @@
 #include "base/options.h"
 #include "diffusion/model.h"
 
-CM_PIN_SIZE(cm_run_info, 112);
-CM_PIN(cm_run_info, batch, 4);
-CM_PIN(cm_run_info, step, 8);
-CM_PIN(cm_run_info, steps, 16);
-CM_PIN(cm_run_info, images, 24);
-CM_PIN(cm_run_info, bad, 32);
-CM_PIN(cm_run_info, parameters, 40);
-CM_PIN(cm_run_info, pages, 48);
-CM_PIN(cm_run_info, sample_share, 56);
-CM_PIN(cm_run_info, channels, 64);
-CM_PIN(cm_run_info, height, 68);
-CM_PIN(cm_run_info, width, 72);
-CM_PIN(cm_run_info, classes, 76);
-CM_PIN(cm_run_info, is_finished, 80);
-CM_PIN(cm_run_info, reserved, 84);
-CM_PIN(cm_run_info, kind, 88);
-CM_PIN(cm_run_info, classes_from, 96);
-CM_PIN(cm_run_info, data, 104);
-CM_PIN_SIZE(cm_run_needs, 80);
-CM_PIN(cm_run_needs, fits, 4);
-CM_PIN(cm_run_needs, bytes, 8);
-CM_PIN(cm_run_needs, free_bytes, 16);
-CM_PIN(cm_run_needs, free_of, 24);
-CM_PIN(cm_run_needs, batch, 32);
-CM_PIN(cm_run_needs, size, 36);
-CM_PIN(cm_run_needs, batch_bytes, 40);
-CM_PIN(cm_run_needs, size_bytes, 48);
-CM_PIN(cm_run_needs, step_seconds, 56);
-CM_PIN(cm_run_needs, seconds, 64);
-CM_PIN(cm_run_needs, sample_share, 72);
-CM_PIN_SIZE(cm_run_report, 88);
-CM_PIN(cm_run_report, event, 4);
-CM_PIN(cm_run_report, step, 8);
-CM_PIN(cm_run_report, steps, 16);
-CM_PIN(cm_run_report, images, 24);
-CM_PIN(cm_run_report, loss, 32);
-CM_PIN(cm_run_report, grad_norm, 40);
-CM_PIN(cm_run_report, lr, 48);
-CM_PIN(cm_run_report, images_per_second, 56);
-CM_PIN(cm_run_report, seconds_left, 64);
-CM_PIN(cm_run_report, path, 72);
-CM_PIN(cm_run_report, training, 80);
-
 /* --- options -------------------------------------------------------------------------------- */
 
 cm_status cm_run_options_create(cm_context *context, cm_run_options **out)
@@ -148,6 +105,7 @@ cm_status cm_run_options_check(cm_run_options *options)
     if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_check: options is NULL");
     CM_TRY(cm_context_check_process(options->context));
     CM_TRY(cm_run_options_verify(options));
+    CM_TRY(cm_run_needs_data(options));
     return cm_run_open_models(options);
 }
 

@@ -4,9 +4,12 @@
 
 #include <consistency/trainer.h>
 
+#include "base/options.h"
 #include "io/json_tree.h"
 #include "diffusion/model.h"
-#include "train/settings.h"
+#include "train/objective.h"
+#include "train/option_rows.h"
+#include "train/presets.h"
 
 /* --- the handle ------------------------------------------------------------------- */
 
@@ -122,6 +125,61 @@ cm_status cm_train_options_check(const cm_train_options *options)
 {
     if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_options_check: options is NULL");
     return cm_settings_check(&options->s, cm_context_cpu_level(options->context));
+}
+
+/* --- what there is ------------------------------------------------------------------- */
+
+void cm_option_info_init(cm_option_info *info, size_t struct_size)
+{
+    cm_options_zero(info, struct_size);
+}
+
+size_t cm_train_option_count(void)
+{
+    size_t n = 0;
+    while (cm_option_row_at(n)) n++;
+    return n;
+}
+
+static cm_status find(const char *call, size_t index, const cm_option_row **row)
+{
+    *row = cm_option_row_at(index);
+    if (*row) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT, "%s: there is no option %zu, expected 0..%zu", call, index, cm_train_option_count() - 1);
+}
+
+cm_status cm_train_option_describe(size_t index, cm_option_info *info)
+{
+    const cm_option_row *row;
+    const cm_objective *objective;
+    if (!info) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_option_describe: info is NULL");
+    CM_TRY(find("cm_train_option_describe", index, &row));
+    cm_option_info i = {.kind = row->kind,
+                        .name = row->name,
+                        .about = row->about,
+                        .choices = row->choices ? row->choices->name : NULL,
+                        .minimum = row->low == CM_ROW_ABOVE_0 ? 0 : row->low,
+                        .maximum = row->high,
+                        .above_minimum = row->low == CM_ROW_ABOVE_0,
+                        .takes_auto = (row->flags & CM_ROW_AUTO) != 0,
+                        .decides_course = (row->flags & CM_ROW_COURSE) != 0,
+                        .automatic = row->flags & CM_ROW_AUTO ? cm_option_auto(row) : 0};
+    for (int32_t k = 0; (objective = cm_objective_at(k)); k++)
+        i.objectives |= (uint64_t)cm_objective_reads(objective, row) << k;
+    return cm_info_write(info, &i, sizeof i, "cm_option_info");
+}
+
+cm_status cm_train_option_default(size_t index, int32_t objective, char *text, size_t size, size_t *length)
+{
+    const cm_option_row *row;
+    char whole[CM_SETTING_SIZE];
+    if (!text && size) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_option_default: text is NULL");
+    CM_TRY(find("cm_train_option_default", index, &row));
+    if (!cm_objective_at(objective))
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_train_option_default: objective is %d, which there is not", objective);
+    const cm_train_settings s = cm_settings_defaults(objective);
+    CM_TRY(cm_settings_get(&s, row->name, whole));
+    return give_text(whole, text, size, length);
 }
 
 /* --- presets ------------------------------------------------------------------- */

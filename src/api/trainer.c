@@ -7,7 +7,9 @@
 #include "base/options.h"
 #include "data/dataset.h"
 #include "io/json_tree.h"
+#include "diffusion/condition.h"
 #include "tensor/finite.h"
+#include "tensor/images.h"
 #include "train/trainer.h"
 
 void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size)
@@ -69,32 +71,75 @@ void cm_trainer_free(cm_trainer *trainer)
 }
 
 /* A NaN of the caller's is not for skip_nonfinite to leave out. */
-static cm_status check_images(const cm_trainer *t, const float *images)
+static cm_status check_finite(size_t n, size_t size, const float *values)
 {
-    size_t size = t->learner->image_size, n = (size_t)t->o.batch * size, i = cm_first_nonfinite_f32(n, images);
-    if (i == n) return CM_OK;
+    size_t i = cm_first_nonfinite_f32(n * size, values);
+    if (i == n * size) return CM_OK;
     CM_FAIL(CM_ERR_NUMERIC, "cm_trainer_step: image %zu is %g at value %zu, expected finite numbers", i / size,
-            (double)images[i], i % size);
+            (double)values[i], i % size);
 }
 
-cm_status cm_trainer_step(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+static cm_status open_images(const cm_trainer *t, const cm_images *images, cm_view *view)
+{
+    const cm_model *m = t->model;
+    CM_TRY(cm_view_open("cm_trainer_step: images", images, CM_VIEW_READ, view));
+    CM_TRY(cm_view_expect("cm_trainer_step: images", view, (size_t)m->channels, (size_t)m->height, (size_t)m->width));
+    if (view->n < 1 || view->n > CM_STEP_IMAGES)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: %zu images, expected 1..%d", view->n, CM_STEP_IMAGES);
+    return CM_OK;
+}
+
+/* The values as the step reads them: in place, or in *copy, which is the caller's to free. */
+static cm_status dense_values(const cm_trainer *t, const cm_view *view, float **copy, const float **values)
+{
+    const cm_view dense = cm_view_planes(view->n, view->channels, view->height, view->width, view->data, 0);
+    *copy = NULL;
+    *values = (const float *)(const void *)view->data;
+    if (!view->is_u8 && view->pixel == dense.pixel && view->row == dense.row && view->channel == dense.channel &&
+        view->image == dense.image)
+        return CM_OK;
+    *copy = cm_malloc(t->context, view->n * cm_view_size(view), sizeof **copy);
+    if (!*copy) return CM_ERR_MEMORY;
+    const cm_view to = cm_view_planes(view->n, view->channels, view->height, view->width, *copy, 0);
+    cm_view_copy(view, &to);
+    *values = *copy;
+    return CM_OK;
+}
+
+static cm_status step(cm_trainer *t, size_t n, const float *values, const int32_t *labels, cm_train_report *report)
 {
     cm_train_report r;
-    if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
-    CM_TRY(cm_context_check_process(t->context));
-    CM_TRY(check_images(t, images));
     memset(&r, 0, sizeof r);
+    CM_TRY(check_finite(n, t->learner->image_size, values));
     CM_TRY(cm_call_begin(&t->call, "trainer"));
-    cm_status status = cm_trainer_advance(t, images, labels, &r);
+    cm_status status = cm_trainer_advance(t, n, values, labels, &r);
     (void)cm_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
     CM_TRY(status);
     return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
+}
+
+cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condition *condition,
+                          cm_train_report *report)
+{
+    cm_view view;
+    cm_condition c;
+    float *copy;
+    const float *values;
+    if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
+    CM_TRY(cm_context_check_process(t->context));
+    CM_TRY(cm_condition_read(condition, &c));
+    CM_TRY(open_images(t, images, &view));
+    CM_TRY(dense_values(t, &view, &copy, &values));
+    cm_status status = step(t, view.n, values, c.labels, report);
+    cm_free(t->context, copy);
+    return status;
 }
 
 cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
 {
     if (!t || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: trainer or dataset is NULL");
     CM_TRY(cm_context_check_process(t->context));
+    if (until < 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: until is %lld, expected 1 or more", (long long)until);
     CM_TRY(cm_call_begin(&t->call, "trainer"));
     cm_status status = cm_trainer_loop(t, dataset, until, progress, user);
     (void)cm_call_end(&t->call);
@@ -110,7 +155,7 @@ static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_mode
 {
     const float *block = cm_trainer_block(t, weights, index);
     if (!block && weights == CM_WEIGHTS_EMA)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema_count);
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema.count);
     if (!block) CM_FAIL(CM_ERR_STATE, "cm_trainer_model: this objective has no target network of its own");
     json_t *config = cm_trainer_config(t);
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");

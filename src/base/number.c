@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 /* The fewest digits of |v| = 0.d1d2d3.. x 10^*point; the locale's point is left out. */
 static int shortest(double v, char digits[20], int *point)
 {
@@ -39,4 +41,13 @@ const char *cm_number_text(double v, char text[CM_NUMBER_SIZE])
     else if (point >= n) (void)snprintf(text, CM_NUMBER_SIZE, "%s%s%.*s", sign, digits, point - n, "00000000000000");
     else (void)snprintf(text, CM_NUMBER_SIZE, "%s%.*s.%s", sign, point, digits, digits + point);
     return text;
+}
+
+int cm_number_read(const char *text, double *out)
+{
+    json_t *v = strnlen(text, 400) < 400 ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    int ok = json_is_number(v);
+    if (ok) *out = json_number_value(v);
+    json_decref(v);
+    return ok;
 }

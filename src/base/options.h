@@ -2,15 +2,7 @@
 #ifndef CM_BASE_OPTIONS_H
 #define CM_BASE_OPTIONS_H
 
-#include <stddef.h>
-
 #include "base/status.h"
-
-/* A public struct as programs have been compiled with it; on machines of 64 bits. */
-#define CM_PIN_SIZE(type, bytes)                                                                                     \
-    _Static_assert(sizeof(void *) != 8 || sizeof(type) == (bytes), #type " has another size")
-#define CM_PIN(type, member, at)                                                                                     \
-    _Static_assert(sizeof(void *) != 8 || offsetof(type, member) == (at), #type "." #member " lies elsewhere")
 
 /* Zeroes the caller's struct_size bytes and records the size. */
 void cm_options_zero(void *options, size_t struct_size);

@@ -403,7 +403,7 @@ static int fits_bf16(cm_convolution *conv, const cm_kernels *kernels, int bf16, 
                      const cm_conv_shape *s)
 {
     if (bf16 != 1 || !fits(conv, 1, kernels, threads, s)) return 0;
-    conv->name = s->kernel == 3 ? "tiles 3x3 bf16" : "tiles 1x1 bf16";
+    conv->name = s->kernel == 3 ? "amx 3x3 bf16" : "amx 1x1 bf16";
     conv->takes_bf16 = 1;
     return 1;
 }
@@ -416,7 +416,7 @@ static int fits_f32(cm_convolution *conv, const cm_kernels *kernels, int bf16, c
     const int wide = s->c >= 128 && s->oc >= 128 && s->c + s->oc > 256;
     if (bf16 || !kernels->has_amx || s->kernel != 1 || !wide || s->h * s->w < 16) return 0;
     if (!fits(conv, 3, kernels, threads, s)) return 0;
-    conv->name = "tiles 1x1";
+    conv->name = "amx 1x1";
     return 1;
 }
 
@@ -450,6 +450,5 @@ static void gradient_run(const cm_conv_gradient *g, const float *x, const float 
 }
 
 const cm_conv_gradient_algorithm cm_amx_weight_gradient = {gradient_init, gradient_run};
-const cm_conv_algorithm cm_conv_amx_bf16 = {"tiles bf16", fits_bf16, same_weights,
-                                            pack,         run,       &cm_amx_weight_gradient};
-const cm_conv_algorithm cm_conv_amx_f32 = {"tiles", fits_f32, same_weights, pack, run, &cm_winograd_weight_gradient};
+const cm_conv_algorithm cm_conv_amx_bf16 = {"amx bf16", fits_bf16, same_weights, pack, run, &cm_amx_weight_gradient};
+const cm_conv_algorithm cm_conv_amx_f32 = {"amx", fits_f32, same_weights, pack, run, &cm_winograd_weight_gradient};

@@ -22,7 +22,7 @@ typedef struct cm_amx_conv {
     const cm_amx_kernels *kernels;
     int parts;              /* of a value: 1 (bfloat16) or 3 (float32, side 1) */
     int side;               /* of the kernel: 3 or 1                 */
-    int transposed;         /* weights as the data gradient wants them */
+    int transposed;         /* weights as the data gradient reads them */
     cm_threads threads;     /* of a run                              */
     int32_t n, h, w, c, oc; /* of a 1 x 1 convolution an image may be cut into several */
     int x_bf16, y_bf16;     /* held in bfloat16 */

@@ -17,7 +17,7 @@ typedef struct cm_conv_shape {
 typedef struct cm_conv_algorithm cm_conv_algorithm;
 typedef struct cm_convolution {
     const cm_conv_algorithm *algorithm; /* NULL: oneDNN's                                            */
-    const char *name;                   /* "winograd 4x4", "tiles 3x3 bf16", "few outputs 3x3"       */
+    const char *name;                   /* "winograd 4x4", "amx 3x3 bf16", "few outputs 3x3"       */
     int plain;                          /* weights come plain, packing has nothing to do             */
     int takes_bf16;                     /* forward's x and y may be held in bfloat16                 */
     size_t packed_bytes, scratch_bytes;

@@ -443,7 +443,7 @@ void cm_winograd_gradient(const cm_winograd *w, const float *x, const float *dy,
 
 /* --- the row of the table ----------------------------------------------------------------------- */
 
-/* Bfloat16 by matrix tiles (bf16 1) leaves the layers that tiles do not serve to oneDNN. */
+/* With bf16 1, plain sums by AMX, oneDNN serves the layers that AMX does not. */
 static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads, const cm_conv_shape *s)
 {
     cm_winograd *w = &conv->as.winograd;

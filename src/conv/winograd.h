@@ -44,7 +44,7 @@ typedef struct cm_winograd {
     const cm_winograd_operands *operands; /* these make             */
     const cm_winograd_tile *geometry;
     int tile;               /* CM_WINOGRAD_                           */
-    int transposed;         /* weights as the data gradient wants them */
+    int transposed;         /* weights as the data gradient reads them */
     cm_threads threads;     /* of a run                           */
     int32_t n, h, w, c, oc; /* h, w: of the input                 */
     size_t out_h, out_w, tiles_down, tiles_across, tiles;

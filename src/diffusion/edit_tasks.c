@@ -24,7 +24,7 @@ static void clamp_all(const cm_edit *e, const double *y, double *x)
 
 /* How far x may stay from a value c in [-1, 1]: the largest s <= 1 with
  * c + s (x - c) in [-1, 1]. */
-static double room(double c, double x)
+static double step_within(double c, double x)
 {
     double d = x - c, limit = d > 0 ? 1 - c : -1 - c;
     return fabs(d) > fabs(limit) ? limit / d : 1;
@@ -89,7 +89,7 @@ static void fit_colorize(const cm_edit *e, const double *y, double *x)
     size_t pixels = e->given_size;
     for (size_t p = 0; p < pixels; p++) {
         double s = 1;
-        for (size_t c = 0; c < 3; c++) s = fmin(s, room(y[p], x[c * pixels + p]));
+        for (size_t c = 0; c < 3; c++) s = fmin(s, step_within(y[p], x[c * pixels + p]));
         for (size_t c = 0; s < 1 && c < 3; c++) x[c * pixels + p] = y[p] + s * (x[c * pixels + p] - y[p]);
     }
 }
@@ -126,7 +126,7 @@ static void fit_block(const cm_edit *e, double mean, double *corner)
 {
     double s = 1;
     for (int32_t i = 0; i < e->factor; i++)
-        for (int32_t j = 0; j < e->factor; j++) s = fmin(s, room(mean, corner[i * e->width + j]));
+        for (int32_t j = 0; j < e->factor; j++) s = fmin(s, step_within(mean, corner[i * e->width + j]));
     for (int32_t i = 0; s < 1 && i < e->factor; i++)
         for (int32_t j = 0; j < e->factor; j++) {
             double *v = &corner[i * e->width + j];

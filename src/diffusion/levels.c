@@ -15,8 +15,8 @@ static void default_range(cm_resolver *r, int form)
     int karras = form == CM_EDM_STEPS_EDM && (p->kind->any_level || p->kind->bounded);
     double smin = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1e-3, 19.9, 0.1) : low[form];
     double smax = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1, 19.9, 0.1) : high[form];
-    int own_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
-    if (own_min || smin < p->sigma_min) smin = p->sigma_min;
+    int keeps_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
+    if (keeps_min || smin < p->sigma_min) smin = p->sigma_min;
     if (p->sets_max || karras || (smax > p->sigma_max && !p->kind->any_level)) smax = p->sigma_max;
     r->smin = smin;
     r->smax = smax;
@@ -182,7 +182,7 @@ static cm_status fill_schedule_or_list(cm_resolver *r, double *sigma)
 {
     const cm_sample_options *o = r->o;
     cm_solver *s = &r->out->solver;
-    int to_last = r->method->levels == CM_LEVELS_TO_LAST;
+    int to_last = r->method->levels == CM_LEVEL_RULE_TO_LAST;
     if (o->sigmas) {
         memcpy(sigma, o->sigmas, o->sigma_count * sizeof *sigma);
         s->n = (int32_t)o->sigma_count - to_last;
@@ -218,6 +218,6 @@ cm_status cm_levels_fill(cm_resolver *r)
     r->out->sigma = sigma;
     r->out->solver.sigma = sigma;
     if (o->sigmas) CM_TRY(check_sigmas(r));
-    if (r->method->levels == CM_LEVELS_EACH) return fill_each(r, sigma);
+    if (r->method->levels == CM_LEVEL_RULE_EACH) return fill_each(r, sigma);
     return cm_resolver_scheduled(r) ? fill_schedule_or_list(r, sigma) : fill_one(r, sigma);
 }

@@ -17,10 +17,10 @@ typedef struct cm_solver_state {
 
 /* Which noise levels a method takes. */
 typedef enum cm_level_rule {
-    CM_LEVELS_ONE,     /* one                                          */
-    CM_LEVELS_EACH,    /* a list, an evaluation at each                */
-    CM_LEVELS_TO_ZERO, /* n levels of a schedule or a list, and then 0 */
-    CM_LEVELS_TO_LAST  /* n + 1 levels of a schedule or a list         */
+    CM_LEVEL_RULE_ONE,     /* one                                          */
+    CM_LEVEL_RULE_EACH,    /* a list, an evaluation at each                */
+    CM_LEVEL_RULE_TO_ZERO, /* n levels of a schedule or a list, and then 0 */
+    CM_LEVEL_RULE_TO_LAST  /* n + 1 levels of a schedule or a list         */
 } cm_level_rule;
 
 /* Options that only some methods read. */

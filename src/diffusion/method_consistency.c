@@ -36,7 +36,7 @@ static int32_t multistep_draws(const cm_solver *s)
 
 const cm_method_kind cm_method_onestep = {.name = "onestep",
                                           .about = "one evaluation at the highest noise level",
-                                          .levels = CM_LEVELS_ONE,
+                                          .levels = CM_LEVEL_RULE_ONE,
                                           .run = onestep,
                                           .evaluations = one,
                                           .clip = 1,
@@ -44,7 +44,7 @@ const cm_method_kind cm_method_onestep = {.name = "onestep",
 
 const cm_method_kind cm_method_multistep = {.name = "multistep",
                                             .about = "algorithm 1 of Song et al. 2023: evaluation and noise in turn",
-                                            .levels = CM_LEVELS_EACH,
+                                            .levels = CM_LEVEL_RULE_EACH,
                                             .reads = CM_READS_TS,
                                             .run = multistep,
                                             .evaluations = cm_solver_once_a_step,

@@ -98,7 +98,7 @@ static int32_t edm_evaluations(const cm_solver *s)
 const cm_method_kind cm_method_edm = {.name = "edm",
                                       .about =
                                           "the stochastic sampler of Karras et al. 2022, general sigma(t) and s(t)",
-                                      .levels = CM_LEVELS_TO_ZERO,
+                                      .levels = CM_LEVEL_RULE_TO_ZERO,
                                       .reads = CM_READS_CHURN | CM_READS_EDM,
                                       .run = edm,
                                       .evaluations = edm_evaluations,

@@ -79,7 +79,7 @@ static int32_t twice_a_step(const cm_solver *s)
 
 const cm_method_kind cm_method_heun = {.name = "heun",
                                        .about = "second order, of Karras et al. 2022, with churn",
-                                       .levels = CM_LEVELS_TO_ZERO,
+                                       .levels = CM_LEVEL_RULE_TO_ZERO,
                                        .reads = CM_READS_CHURN,
                                        .run = heun,
                                        .evaluations = cm_solver_twice_but_last,
@@ -88,14 +88,14 @@ const cm_method_kind cm_method_heun = {.name = "heun",
 
 const cm_method_kind cm_method_euler = {.name = "euler",
                                         .about = "first order",
-                                        .levels = CM_LEVELS_TO_ZERO,
+                                        .levels = CM_LEVEL_RULE_TO_ZERO,
                                         .run = euler,
                                         .evaluations = cm_solver_once_a_step,
                                         .clip = 1};
 
 const cm_method_kind cm_method_ancestral = {.name = "ancestral",
                                             .about = "first order, with part of each step as fresh noise",
-                                            .levels = CM_LEVELS_TO_ZERO,
+                                            .levels = CM_LEVEL_RULE_TO_ZERO,
                                             .run = ancestral,
                                             .evaluations = cm_solver_once_a_step,
                                             .draws = cm_solver_once_a_step,
@@ -103,7 +103,7 @@ const cm_method_kind cm_method_ancestral = {.name = "ancestral",
 
 const cm_method_kind cm_method_dpm = {.name = "dpm",
                                       .about = "DPM-Solver-2: the slope at a middle level, with churn",
-                                      .levels = CM_LEVELS_TO_ZERO,
+                                      .levels = CM_LEVEL_RULE_TO_ZERO,
                                       .reads = CM_READS_CHURN,
                                       .run = dpm,
                                       .evaluations = twice_a_step,
@@ -112,7 +112,7 @@ const cm_method_kind cm_method_dpm = {.name = "dpm",
 
 const cm_method_kind cm_method_progdist = {.name = "progdist",
                                            .about = "progressive distillation: first order down to sigma_min",
-                                           .levels = CM_LEVELS_TO_LAST,
+                                           .levels = CM_LEVEL_RULE_TO_LAST,
                                            .run = euler,
                                            .evaluations = cm_solver_once_a_step,
                                            .clip = 1};

@@ -101,26 +101,6 @@ cm_status cm_model_new(cm_context *context, cm_model **out)
 
 /* --- without a file -------------------------------------------------------------- */
 
-static cm_status read_tensor(const cm_param_source *source, float *out)
-{
-    return cm_tensor_read(source->user, out);
-}
-
-/* One tensor of the block. */
-static void bind_block(cm_model *m, int index, float *values)
-{
-    const cm_param_desc *p = &m->graph->params[index];
-    cm_tensor *t = &m->tensors[index];
-    t->name = p->name;
-    t->type = CM_TENSOR_F32;
-    t->rank = p->rank;
-    for (int i = 0; i < p->rank; i++) t->shape[i] = p->shape[i];
-    t->count = cm_param_elements(p);
-    t->bytes = t->count * sizeof *values;
-    t->data = (const unsigned char *)values;
-    m->sources[index] = (cm_param_source){t->data, t->bytes, values, read_tensor, NULL, t};
-}
-
 static cm_status fill_block(cm_model *m, uint64_t seed, const float *values)
 {
     size_t n = (size_t)m->graph->n_params;
@@ -134,7 +114,8 @@ static cm_status fill_block(cm_model *m, uint64_t seed, const float *values)
     for (int i = 0; i < m->graph->n_params && status == CM_OK; i++) {
         if (m->graph->params[i].constant) continue;
         if (!values) cm_net_init(m->graph, &m->net, seed, i, m->block + offsets[i]);
-        bind_block(m, i, m->block + offsets[i]);
+        m->tensors[i] = cm_checkpoint_describe(&m->graph->params[i], m->graph->params[i].name, m->block + offsets[i]);
+        m->sources[i] = cm_checkpoint_source(&m->tensors[i]);
     }
     cm_free(m->context, offsets);
     return status;

@@ -3,10 +3,28 @@
 
 #include "base/rng.h"
 #include "diffusion/condition.h"
+#include "tensor/finite.h"
 
 static uint64_t index_of(const cm_noise *noise, size_t i)
 {
     return noise->options->first_index + (noise->shared ? 0 : noise->first + i);
+}
+
+cm_status cm_noise_check(const cm_sample_options *o, size_t n, size_t size, int32_t draws)
+{
+    size_t all = n * size;
+    size_t i = o->noise ? cm_first_nonfinite_f32(all, o->noise) : all;
+    if (i < all)
+        CM_FAIL(CM_ERR_NUMERIC, "noise of image %zu is %g at value %zu, expected finite numbers", i / size,
+                (double)o->noise[i], i % size);
+    for (int32_t k = 0; o->step_noise && k < draws; k++) {
+        const float *draw = o->step_noise + (size_t)k * all;
+        i = cm_first_nonfinite_f32(all, draw);
+        if (i < all)
+            CM_FAIL(CM_ERR_NUMERIC, "step_noise, draw %d of image %zu is %g at value %zu, expected finite numbers", k,
+                    i / size, (double)draw[i], i % size);
+    }
+    return CM_OK;
 }
 
 void cm_noise_begin(cm_noise *noise)

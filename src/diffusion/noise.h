@@ -18,6 +18,8 @@ typedef struct cm_noise {
     cm_torch_rng *torch;          /* count generators, or NULL for Philox */
 } cm_noise;
 
+/* NUMERIC for noise of the caller's that is not finite; `draws` of its later tensors are used. */
+cm_status cm_noise_check(const cm_sample_options *options, size_t n, size_t size, int32_t draws);
 /* Seeds the generators (torch) of the images at hand. */
 void cm_noise_begin(cm_noise *noise);
 /* The start noise, count x size; then the labels, then draws 0, 1, ...: torch's

@@ -76,7 +76,7 @@ static cm_status check_grid_options(const cm_resolver *r)
     if (o->ts && !(r->method->reads & CM_READS_TS)) return no_effect(r, "ts", "on");
     if (o->grid && !o->ts) return no_effect(r, "grid", "without ts on");
     if (o->steps && o->sigmas && (size_t)o->steps != o->sigma_count) return no_effect(r, "steps", "beside sigmas on");
-    if (o->steps && ((r->method->levels == CM_LEVELS_ONE && o->steps > 1) || o->ts))
+    if (o->steps && ((r->method->levels == CM_LEVEL_RULE_ONE && o->steps > 1) || o->ts))
         return no_effect(r, "steps", "on");
     if (changes(o->rho, 7) && !karras) return no_effect(r, "rho", "without a Karras grid on");
     if (changes(o->sigma_min, p->sigma_min) && !o->ts && !scheduled)

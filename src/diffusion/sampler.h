@@ -23,6 +23,12 @@ struct cm_sampler {
     cm_torch_rng *torch; /* max_batch; made when first asked for */
 };
 
+/* Values of an image. */
+static inline size_t cm_sampler_image_size(const cm_model *m)
+{
+    return (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+}
+
 cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, cm_sampler **out);
 void cm_sampler_close(cm_sampler *sampler);
 

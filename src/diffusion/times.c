@@ -12,7 +12,7 @@
 static cm_status check_levels(const cm_resolver *r)
 {
     const cm_solver *s = &r->out->solver;
-    int n = s->n + (r->method->levels == CM_LEVELS_TO_LAST);
+    int n = s->n + (r->method->levels == CM_LEVEL_RULE_TO_LAST);
     for (int i = 0; i < n; i++) {
         if (!(s->sigma[i] >= CM_LEAST_LEVEL && s->sigma[i] <= r->highest * (1 + 1e-6)))
             CM_FAIL(CM_ERR_ARGUMENT, "noise level %d of %d is %g; this model's end at %g", i, n, s->sigma[i],

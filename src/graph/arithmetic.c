@@ -62,7 +62,7 @@ static cm_status choose_bf16(const char *who, int level, const debug_values *deb
                              cm_arithmetic *out)
 {
     const int32_t tile = debug->value[BF16_TILE], emulate = debug->value[BF16_EMULATE];
-    if (out->lean)
+    if (out->small_memory)
         CM_FAIL(CM_ERR_ARGUMENT,
                 "%s: memory small is for precision f32: it takes oneDNN's direct convolutions, which bf16 does not",
                 who);

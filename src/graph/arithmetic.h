@@ -7,7 +7,7 @@
 #include "base/choice.h"
 
 typedef struct cm_arithmetic {
-    int lean; /* CM_MEMORY_SMALL: direct convolutions only, with a quarter of the packed weights */
+    int small_memory; /* CM_MEMORY_SMALL: direct convolutions only, with a quarter of the packed weights */
     /* 0: float32.  Else operands of the products are bfloat16, sums float32, and this
      * is the largest Winograd tile (CM_WINOGRAD_ of kernels/winograd.h), or 1 for plain sums. */
     int bf16;

@@ -1,7 +1,6 @@
 /* program.c - from a graph to steps: forward, and behind it backward or tangents.
  *
- * Buffers are numbered as they come up; a buffer lives from the step that first
- * writes it to the one that last reads it.  Gradients that meet at a value with
+ * Buffers are numbered as they come up.  Gradients that meet at a value with
  * several readers: the first is written in place, each further one into a buffer
  * of its own and added. */
 #include "graph/program.h"
@@ -195,66 +194,6 @@ static void add_all_backward(builder *b)
     }
 }
 
-/* --- lifetimes --------------------------------------------------------------- */
-
-static void writes(cm_program *p, int buffer, int step)
-{
-    if (buffer >= 0 && p->buffers[buffer].first == -2) p->buffers[buffer].first = p->buffers[buffer].last = step;
-}
-
-static void reads(cm_program *p, int buffer, int step)
-{
-    if (buffer >= 0 && p->buffers[buffer].last < step) p->buffers[buffer].last = step;
-}
-
-static void live(builder *b)
-{
-    cm_program *p = b->p;
-    for (int i = 0; i < b->g->n_inputs; i++) {
-        writes(p, p->input[i], -1);
-        if (b->plan->options.mode == CM_MODE_JVP) writes(p, p->input_more[i], -1);
-    }
-    for (int i = 0; i < p->n_steps; i++) {
-        const cm_step *s = &p->steps[i];
-        for (int k = 0; k < CM_OP_MAX_IN; k++) {
-            reads(p, s->in[k], i);
-            reads(p, s->tin[k], i);
-            writes(p, s->din[k], i);
-            if (s->sum[k] >= 0) reads(p, s->sum[k], i);
-        }
-        writes(p, s->out, i);
-        writes(p, s->tout, i);
-        writes(p, s->aux, i);
-        reads(p, s->aux, i);
-        if (s->kind == CM_STEP_PAUSE) writes(p, s->dout, i);
-        else reads(p, s->dout, i);
-    }
-    for (int i = 0; i < b->g->n_outputs; i++) {
-        reads(p, p->output[i], p->pause);
-        if (b->plan->options.mode == CM_MODE_JVP) reads(p, p->output_more[i], p->n_steps);
-    }
-    for (int i = 0; i < b->g->n_inputs && b->plan->options.mode == CM_MODE_TRAIN; i++)
-        reads(p, p->input_more[i], p->n_steps);
-    for (int i = 0; i < p->n_buffers; i++)
-        if (p->buffers[i].first == -2 || !b->plan->options.share)
-            p->buffers[i].first = -1, p->buffers[i].last = p->n_steps;
-}
-
-/* An in-place op whose first input dies there takes over its memory. */
-static void join_inplace(builder *b)
-{
-    cm_program *p = b->p;
-    for (int i = 0; i < p->n_steps; i++) {
-        const cm_step *s = &p->steps[i];
-        if (s->kind != CM_STEP_FORWARD || !(b->g->nodes[s->node].op->flags & CM_OP_INPLACE)) continue;
-        int in = s->in[0], shared = b->g->values[b->g->nodes[s->node].in[0]].producer < 0;
-        for (int k = 1; k < CM_OP_MAX_IN; k++) shared |= s->in[k] == in;
-        if (shared || p->buffers[in].last != i || p->buffers[in].size != p->buffers[s->out].size) continue;
-        int root = p->buffers[s->out].root = p->buffers[in].root;
-        if (p->buffers[s->out].last > p->buffers[root].last) p->buffers[root].last = p->buffers[s->out].last;
-    }
-}
-
 /* ------------------------------------------------------------------------------- */
 
 void cm_program_reach(const cm_plan *plan, unsigned char *reached)
@@ -323,8 +262,7 @@ cm_status cm_program_build(cm_plan *plan, const unsigned char *reached)
         write_steps(&b);
     }
     if (b.status == CM_OK) {
-        live(&b);
-        if (plan->options.share) join_inplace(&b);
+        cm_program_lifetimes(plan);
         b.status = cm_arena_place(context, plan->program.buffers, plan->program.n_buffers, &plan->program.arena);
     }
     cm_free(context, b.value);

@@ -18,7 +18,7 @@ typedef struct cm_amx_strip {
     size_t row, down, side, depth; /* side: taps a kernel row; depth: c / 32          */
     size_t part;                   /* or 0: bfloat16                                  */
     int width;                     /* columns: 32 or 16                               */
-    float *sums;                   /* room for two of [32][32]                        */
+    float *sums;                   /* memory for two of [32][32]                      */
     /* What becomes of sums, unless `points` is NULL and row after row of y, floats, takes them
      * as they are: y[point] = (sum + bias + residual) scale; points below 0 are
      * not wanted.  Rows of y and residual are `oc` floats. */

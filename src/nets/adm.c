@@ -43,13 +43,6 @@ static cm_value attention(adm *u, const char *p, cm_value x, int32_t num_heads)
                              d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN, 1);
 }
 
-static int attends(const cm_net_config *c, int32_t rate)
-{
-    for (int i = 0; i < c->n_attn; i++)
-        if (c->attn[i] == rate) return 1;
-    return 0;
-}
-
 static void push(adm *u, cm_value x)
 {
     u->skips[u->n_skips++] = x;
@@ -68,11 +61,6 @@ static cm_value upsample(adm *u, const char *p, cm_value x)
     if (!u->c->conv_resample) return cm_resample(u->g, x, CM_RESAMPLE_UP, cm_filter_box);
     return cm_resampled_conv(u->g, cm_name_of("%s.conv", p).text, x, cm_channels(u->g, x), 3, CM_RESAMPLE_UP,
                              cm_filter_box);
-}
-
-static int32_t level_width(const cm_net_config *c, int level)
-{
-    return (int32_t)(c->channel_mult[level] * c->model_channels);
 }
 
 /* A.2: e = Linear(SiLU(Linear(time))) + label; returns SiLU(e). */
@@ -97,12 +85,12 @@ static cm_value encoder(adm *u, cm_value x, int32_t *rate)
 {
     const cm_net_config *c = u->c;
     int k = 1;
-    x = cm_conv(u->g, "input_blocks.0.0", x, level_width(c, 0), 3, 1, 1);
+    x = cm_conv(u->g, "input_blocks.0.0", x, cm_net_width(c, 0), 3, 1, 1);
     push(u, x);
     for (int l = 0; l < c->levels; l++) {
         for (int i = 0; i < c->num_blocks; i++, k++) {
-            x = resblock(u, cm_name_of("input_blocks.%d.0", k).text, x, level_width(c, l), CM_RESAMPLE_NONE);
-            if (attends(c, *rate)) x = attention(u, cm_name_of("input_blocks.%d.1", k).text, x, c->num_heads);
+            x = resblock(u, cm_name_of("input_blocks.%d.0", k).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE);
+            if (cm_net_attends(c, *rate)) x = attention(u, cm_name_of("input_blocks.%d.1", k).text, x, c->num_heads);
             push(u, x);
         }
         if (l == c->levels - 1) break;
@@ -122,8 +110,8 @@ static cm_value decoder(adm *u, cm_value x, int32_t rate)
         for (int i = 0; i <= c->num_blocks; i++, k++) {
             int j = 1; /* position inside the entry */
             x = cm_concat(u->g, x, u->skips[--u->n_skips]);
-            x = resblock(u, cm_name_of("output_blocks.%d.0", k).text, x, level_width(c, l), CM_RESAMPLE_NONE);
-            if (attends(c, rate)) x = attention(u, cm_name_of("output_blocks.%d.%d", k, j++).text, x, heads);
+            x = resblock(u, cm_name_of("output_blocks.%d.0", k).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE);
+            if (cm_net_attends(c, rate)) x = attention(u, cm_name_of("output_blocks.%d.%d", k, j++).text, x, heads);
             if (l > 0 && i == c->num_blocks) x = upsample(u, cm_name_of("output_blocks.%d.%d", k, j).text, x);
         }
         rate /= 2;

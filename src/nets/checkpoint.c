@@ -168,16 +168,23 @@ static int float_type(cm_tensor_type type)
     return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16;
 }
 
-static void bind_one(cm_param_source *source, const cm_tensor *t)
+cm_param_source cm_checkpoint_source(const cm_tensor *t)
 {
-    source->data = t->data;
-    source->bytes = t->bytes;
     int usable = t->data && t->type == CM_TENSOR_F32 && (uintptr_t)t->data % sizeof(float) == 0;
-    source->raw = usable ? (const float *)(const void *)t->data : NULL;
-    source->read = read_source;
-    source->forget =
-        cm_input_is_mapped(&t->from->input, t->data) ? forget_source : NULL; /* others' would be emptied */
-    source->user = t;
+    cm_param_source source = {t->data, t->bytes, NULL, read_source, NULL, t};
+    if (usable) source.raw = (const float *)(const void *)t->data;
+    if (t->from && cm_input_is_mapped(&t->from->input, t->data))
+        source.forget = forget_source; /* others' would be emptied */
+    return source;
+}
+
+cm_tensor cm_checkpoint_describe(const cm_param_desc *p, const char *name, const float *values)
+{
+    cm_tensor t = {.name = name, .type = CM_TENSOR_F32, .rank = p->rank, .count = cm_param_elements(p)};
+    memcpy(t.shape, p->shape, (size_t)p->rank * sizeof *p->shape);
+    t.bytes = t.count * sizeof *values;
+    t.data = (const unsigned char *)values;
+    return t;
 }
 
 /* The graph's names in byte order, for look-up. */
@@ -283,7 +290,7 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_t
     else if (sources[index].user)
         append(&c->extra, "%s%s (twice, with and without '%s')", c->extra.count ? ", " : "", t->name,
                config->family->prefix);
-    else bind_one(&sources[index], t);
+    else sources[index] = cm_checkpoint_source(t);
 }
 
 static cm_status report(const char *path, const cm_graph *graph, const complaints *c)

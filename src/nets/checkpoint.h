@@ -28,6 +28,9 @@ cm_status cm_checkpoint_bind(const cm_checkpoint *checkpoint, const cm_graph *gr
 cm_status cm_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
                               const cm_tensor *tensors, size_t count);
 
+/* A parameter's float32 values as a tensor of that name, and any tensor as the source of a parameter. */
+cm_tensor cm_checkpoint_describe(const cm_param_desc *param, const char *name, const float *values);
+cm_param_source cm_checkpoint_source(const cm_tensor *tensor);
 /* The tensor behind parameter `index` after binding; NULL for an absent buffer. */
 const cm_tensor *cm_checkpoint_tensor(const cm_param_source *source);
 

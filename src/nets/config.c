@@ -61,6 +61,18 @@ cm_status cm_net_config_read(const json_t *network, cm_net_config *out)
     return check(what, out);
 }
 
+int cm_net_attends(const cm_net_config *config, int32_t at)
+{
+    for (int i = 0; i < config->n_attn; i++)
+        if (config->attn[i] == at) return 1;
+    return 0;
+}
+
+int32_t cm_net_width(const cm_net_config *config, int level)
+{
+    return (int32_t)(config->channel_mult[level] * config->model_channels);
+}
+
 /* --- two networks ------------------------------------------------------------ */
 
 /* What decides neither tensors nor the function they are used in. */

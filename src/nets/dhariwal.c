@@ -41,12 +41,12 @@ static cm_value encoder(dhariwal *u, cm_value x)
     for (int l = 0; l < c->levels; l++) {
         int32_t side = c->resolution >> l;
         if (l == 0)
-            x = cm_conv(u->f.g, cm_name_of("enc.%dx%d_conv", side, side).text, x, cm_edm_width(c, 0), 3, 1, 1);
+            x = cm_conv(u->f.g, cm_name_of("enc.%dx%d_conv", side, side).text, x, cm_net_width(c, 0), 3, 1, 1);
         else x = block(u, "enc", side, "down", x, cm_channels(u->f.g, x), CM_RESAMPLE_DOWN, 0);
         u->skips[u->n_skips++] = x;
         for (int i = 0; i < c->num_blocks; i++) {
-            x = block(u, "enc", side, cm_name_of("block%d", i).text, x, cm_edm_width(c, l), CM_RESAMPLE_NONE,
-                      cm_edm_attends(c, side));
+            x = block(u, "enc", side, cm_name_of("block%d", i).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE,
+                      cm_net_attends(c, side));
             u->skips[u->n_skips++] = x;
         }
     }
@@ -66,8 +66,8 @@ static cm_value decoder(dhariwal *u, cm_value x)
         }
         for (int i = 0; i <= c->num_blocks; i++) {
             x = cm_concat(u->f.g, x, u->skips[--u->n_skips]);
-            x = block(u, "dec", side, cm_name_of("block%d", i).text, x, cm_edm_width(c, l), CM_RESAMPLE_NONE,
-                      cm_edm_attends(c, side));
+            x = block(u, "dec", side, cm_name_of("block%d", i).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE,
+                      cm_net_attends(c, side));
         }
     }
     return x;

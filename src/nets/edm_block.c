@@ -7,18 +7,6 @@ int32_t cm_edm_groups(int32_t channels)
     return g < 1 ? 1 : g > 32 ? 32 : g;
 }
 
-int cm_edm_attends(const cm_net_config *config, int32_t resolution)
-{
-    for (int i = 0; i < config->n_attn; i++)
-        if (config->attn[i] == resolution) return 1;
-    return 0;
-}
-
-int32_t cm_edm_width(const cm_net_config *config, int level)
-{
-    return (int32_t)(config->channel_mult[level] * config->model_channels);
-}
-
 /* Resampling, then the k x k convolution; k = 0: resampling alone. */
 static cm_value resampled_conv(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int32_t k,
                                int direction)

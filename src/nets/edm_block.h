@@ -22,7 +22,4 @@ int32_t cm_edm_groups(int32_t channels);
 cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction,
                       int attention);
 
-int cm_edm_attends(const cm_net_config *config, int32_t resolution);
-int32_t cm_edm_width(const cm_net_config *config, int level);
-
 #endif

@@ -87,7 +87,7 @@ static cm_value encoder(song *u, cm_value x)
         }
         for (int i = 0; i < c->num_blocks; i++) {
             cm_name name = cm_name_of("enc.%dx%d_block%d", side, side, i);
-            x = cm_edm_block(&u->f, name.text, x, cm_edm_width(c, l), CM_RESAMPLE_NONE, cm_edm_attends(c, side));
+            x = cm_edm_block(&u->f, name.text, x, cm_net_width(c, l), CM_RESAMPLE_NONE, cm_net_attends(c, side));
             push(u, x);
         }
     }
@@ -123,8 +123,8 @@ static cm_value decoder(song *u, cm_value x)
         for (int i = 0; i <= c->num_blocks; i++) {
             cm_name name = cm_name_of("dec.%dx%d_block%d", side, side, i);
             x = cm_concat(u->f.g, x, u->skips[--u->n_skips]);
-            x = cm_edm_block(&u->f, name.text, x, cm_edm_width(c, l), CM_RESAMPLE_NONE,
-                             i == c->num_blocks && cm_edm_attends(c, side));
+            x = cm_edm_block(&u->f, name.text, x, cm_net_width(c, l), CM_RESAMPLE_NONE,
+                             i == c->num_blocks && cm_net_attends(c, side));
         }
         if (c->decoder == CM_DECODER_SKIP || l == 0)
             aux = output(u, x, aux, c->decoder == CM_DECODER_STANDARD || coarsest, side);

@@ -121,7 +121,7 @@ static cm_qkv qkv_of(const cm_op_plan *p, size_t j)
 static int by_amx(const cm_op_plan *p)
 {
     const int bf16 = p->bf16 == 1 && p->mode == CM_MODE_INFER;
-    const int float32 = !p->bf16 && !p->lean && p->kernels->has_amx;
+    const int float32 = !p->bf16 && !p->small_memory && p->kernels->has_amx;
     return (bf16 || float32) && cm_attention_amx_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 

@@ -42,7 +42,7 @@ typedef struct {
     cm_dnnl_primitive *gradient_of[GRADIENTS];
     cm_convolution conv, transposed; /* of x, and of the gradient; algorithm NULL: oneDNN's */
     cm_conv_gradient gradient;       /* of the weights                               */
-    size_t scaled;                   /* where in the scratch memory a scaled gradient stands that nobody else wants */
+    size_t scaled;                   /* where in the scratch memory a scaled gradient stands that nobody else reads */
     int has_gradient;                /* it serves                                    */
     int up;                          /* by the forms that take small points four times   */
     int enlarges;                    /* else; x then stands                              */
@@ -90,7 +90,7 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
 static int choose(const cm_op_plan *p, cm_convolution *conv)
 {
     memset(conv, 0, sizeof *conv);
-    for (int up = p->attr->conv.up; up >= 0 && !p->lean && !conv->algorithm; up--) {
+    for (int up = p->attr->conv.up; up >= 0 && !p->small_memory && !conv->algorithm; up--) {
         const cm_conv_shape shape = conv_shape(p, 0, up);
         cm_conv_init(conv, p->kernels, p->bf16, p->threads, &shape);
         if (conv->algorithm) return up;
@@ -120,7 +120,7 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
     const cm_conv_shape forward = conv_shape(p, 0, s->up);
-    s->has_gradient = !p->lean && cm_conv_gradient_serves(&s->conv, &forward);
+    s->has_gradient = !p->small_memory && cm_conv_gradient_serves(&s->conv, &forward);
     if (!s->has_gradient) {
         CM_TRY(
             cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1, &s->gradient_of[WEIGHTS]));
@@ -155,7 +155,7 @@ static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
     const int has_gradients = cm_conv_has_gradients(&s->conv);
-    if (s->conv.algorithm && !has_gradients) /* oneDNN wants it as a hint */
+    if (s->conv.algorithm && !has_gradients) /* oneDNN takes it as a hint */
         CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
     CM_TRY(prepare_weight_gradient(p, s));
     return p->needs_gradient & 1 ? prepare_data_gradient(p, s, has_gradients) : CM_OK;

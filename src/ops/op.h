@@ -87,16 +87,16 @@ typedef struct cm_op_plan {
     cm_threads threads;      /* inside the op; one in mode TRAIN            */
     int mode;                /* CM_MODE_*                                       */
     unsigned stored_bf16;    /* what is held in bfloat16, of what `offers_bf16` of the op offers */
-    int lean;                /* direct convolutions only                        */
+    int small_memory;        /* direct convolutions only                        */
     int bf16;                /* bfloat16 products, largest Winograd tile (1: none); or 0 */
     unsigned needs_gradient; /* TRAIN: bit k = the gradient of input k is wanted */
     unsigned has_tangent;    /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
     size_t scratch_bytes;               /* for one run, all inner threads together         */
-    size_t aux_bytes;                   /* TRAIN: what forward leaves for backward         */
+    size_t aux_bytes;                   /* TRAIN: what forward writes for backward         */
     void *state;                        /* what release frees                              */
     cm_packer packer[CM_OP_MAX_PARAMS]; /* how the parameters are wanted                  */
-    cm_packer back_packer;              /* param 0 once more, as backward or jvp wants it */
+    cm_packer back_packer;              /* param 0 once more, as backward or jvp reads it */
     cm_packer unpacker;                 /* the gradient of param 0 comes packed for it    */
 } cm_op_plan;
 

@@ -1,4 +1,4 @@
-/* packer.h - how an op wants a parameter (or leaves its gradient): plain, packed
+/* packer.h - how an op reads a parameter (or writes its gradient): plain, packed
  * for a oneDNN primitive or for an algorithm of conv/conv.h. */
 #ifndef CM_OPS_PACKER_H
 #define CM_OPS_PACKER_H

@@ -27,6 +27,19 @@ static void parent_of(const char *path, char parent[PATH])
     (void)snprintf(parent, PATH, "%.*s", n ? (int)n : 1, n ? path : ".");
 }
 
+int cm_run_is_inside(const char *directory, const char *folder)
+{
+    char parent[PATH];
+    if (strlen(directory) >= PATH / 2) return 0;
+    parent_of(directory, parent);
+    char *inner = realpath(parent, NULL), *outer = realpath(folder, NULL);
+    const size_t n = outer ? strlen(outer) : 0;
+    const int inside = inner && outer && strncmp(inner, outer, n) == 0 && (inner[n] == '/' || !inner[n]);
+    free(inner);
+    free(outer);
+    return inside;
+}
+
 static int is_empty(const cm_names *names)
 {
     for (size_t i = 0; i < names->count; i++)
@@ -94,36 +107,64 @@ cm_status cm_run_write(cm_context *context, const char *directory, const char *n
 
 /* --- the log -------------------------------------------------------------------------- */
 
-/* The lines that stay, moved to the beginning; returns their bytes. */
-static size_t keep_lines(char *text, size_t size, int64_t last)
+enum { BLOCK = 1 << 16 }; /* no line of the log is as long */
+
+/* The whole lines that stay, moved to the beginning; returns their bytes, and how many were looked at. */
+static size_t keep_lines(char *text, size_t size, int64_t last, size_t *seen)
 {
-    size_t kept = 0;
-    for (size_t at = 0; at < size;) {
-        char *line = text + at, *end = memchr(line, '\n', size - at);
-        if (!end) break; /* cut off */
-        const size_t n = (size_t)(end - line) + 1;
+    size_t kept = 0, at = 0;
+    for (char *end; (end = memchr(text + at, '\n', size - at)) != NULL;) {
+        const size_t n = (size_t)(end - text) + 1 - at;
         *end = '\0';
-        const char *step = strstr(line, "\"step\": ");
+        const char *step = strstr(text + at, "\"step\": ");
+        const int stays = step && strtoll(step + 8, NULL, 10) <= last;
         *end = '\n';
+        if (stays) memmove(text + kept, text + at, n);
+        kept += stays ? n : 0;
         at += n;
-        if (!step || strtoll(step + 8, NULL, 10) > last) continue;
-        memmove(text + kept, line, n);
-        kept += n;
     }
+    *seen = at;
     return kept;
 }
 
-static cm_status rewrite_log(cm_context *context, const char *directory, const char *path, int64_t last)
+/* A last line that is cut off is left out. */
+static cm_status copy_lines(const cm_file_reader *reader, int64_t last, char *block, cm_file_writer *writer)
 {
-    enum { LARGEST = 1 << 30 };
-    unsigned char *text = NULL;
-    size_t size = 0;
+    size_t seen, held = 0;
+    for (size_t at = 0; at < reader->size;) {
+        const size_t n = reader->size - at < BLOCK - held ? reader->size - at : BLOCK - held;
+        CM_TRY(cm_file_reader_read(reader, at, block + held, n));
+        at += n;
+        held += n;
+        CM_TRY(cm_file_write(writer, block, keep_lines(block, held, last, &seen)));
+        held -= seen;
+        memmove(block, block + seen, held);
+        if (held == BLOCK) held = 0; /* no line of ours */
+    }
+    return CM_OK;
+}
+
+static cm_status copy_log(cm_context *context, const char *path, int64_t last, cm_file_writer *writer)
+{
+    cm_file_reader reader;
     int kind;
     CM_TRY(cm_path_look(path, &kind));
-    if (kind == 2) CM_TRY(cm_file_read(context, path, LARGEST, &text, &size));
-    size = text ? keep_lines((char *)text, size, last) : 0;
-    cm_status status = cm_run_write(context, directory, log_name, text ? (char *)text : "", size);
-    cm_free(context, text);
+    if (kind != 2) return CM_OK;
+    CM_TRY(cm_file_reader_open(context, path, &reader));
+    char *block = cm_malloc(context, BLOCK, 1);
+    cm_status status = block ? copy_lines(&reader, last, block, writer) : CM_ERR_MEMORY;
+    cm_free(context, block);
+    cm_file_reader_close(&reader);
+    return status;
+}
+
+static cm_status rewrite_log(cm_context *context, const char *path, int64_t last)
+{
+    cm_file_writer writer;
+    CM_TRY(cm_file_create(context, path, 1, &writer));
+    cm_status status = copy_log(context, path, last, &writer);
+    if (status == CM_OK) return cm_file_commit(&writer);
+    cm_file_abort(&writer);
     return status;
 }
 
@@ -131,7 +172,7 @@ cm_status cm_run_log_open(cm_context *context, const char *directory, int64_t la
 {
     char *path = cm_path_join(context, directory, log_name);
     if (!path) return CM_ERR_MEMORY;
-    cm_status status = rewrite_log(context, directory, path, last);
+    cm_status status = rewrite_log(context, path, last);
     *descriptor = status == CM_OK ? cm_file_open(path, O_WRONLY | O_APPEND, 0) : -1;
     if (status == CM_OK && *descriptor < 0) status = cm_file_fail("write", path);
     cm_free(context, path);

@@ -9,6 +9,8 @@
 /* Whether a new run can go to a directory: one that can be made, or an empty one (a new file
  * system's own folder does not count), which is taken as it is.  `prefix` of options in messages. */
 cm_status cm_run_check_directory(cm_context *context, const char *directory, const char *prefix);
+/* Whether a directory, which need not exist, stands in a folder or below it. */
+int cm_run_is_inside(const char *directory, const char *folder);
 /* What killed runs have left of the files below. */
 cm_status cm_run_tidy(cm_context *context, const char *directory);
 /* A file of the directory, whole or as it was. */

@@ -84,6 +84,13 @@ static cm_status make_model(cm_run_options *o)
     return cm_run_own_model(o, d.height, &o->model);
 }
 
+cm_status cm_run_needs_data(const cm_run_options *o)
+{
+    if (o->dataset || o->data) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT, "%sdata is needed: which pictures the run learns from%s", o->prefix,
+            o->resume ? " (the directory has no config.json that says it)" : "");
+}
+
 /* --- data -------------------------------------------------------------------------------- */
 
 /* The shape of the images that the network takes, where one is known: of a new one by a throw-away. */
@@ -108,7 +115,7 @@ static cm_status open_data(cm_run_options *o)
 {
     cm_dataset_options d;
     if (o->dataset) return CM_OK;
-    if (!o->data) CM_FAIL(CM_ERR_ARGUMENT, "%sdata is needed: which pictures the run learns from", o->prefix);
+    CM_TRY(cm_run_needs_data(o));
     cm_dataset_options_init(&d, sizeof d);
     d.height = d.width = o->size;
     d.labels = o->labels < 0 ? CM_LABELS_AUTO : o->labels;

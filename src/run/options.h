@@ -69,7 +69,8 @@ cm_status cm_run_config_read(cm_run_options *options, const char *what, const ch
 cm_status cm_run_config_load(cm_run_options *options, const char *directory);
 cm_status cm_run_config_write(const cm_run_options *options, cm_text *out);
 
-/* inputs.c: networks and pictures. */
+/* inputs.c: networks and pictures.  ARGUMENT where nothing says which pictures. */
+cm_status cm_run_needs_data(const cm_run_options *options);
 cm_status cm_run_open_models(cm_run_options *options);
 /* Models, data, and the network where it is a new one. */
 cm_status cm_run_open_inputs(cm_run_options *options);

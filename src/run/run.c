@@ -62,6 +62,10 @@ static cm_status fill(cm_run *r, const char *directory)
     r->directory = cm_strdup(r->context, directory);
     if (!r->directory) return CM_ERR_MEMORY;
     CM_TRY(cm_dataset_info_get(o->dataset, &d));
+    if (o->data && strcmp(d.kind, "folder") == 0 && cm_run_is_inside(directory, o->data))
+        cm_log(r->context, CM_LOG_WARNING,
+               "the run '%s' stands inside the folder of its pictures: its pages of samples would become pictures",
+               directory);
     r->images_an_epoch = d.images;
     r->pace = cm_run_options_pace(o);
     r->pages = (cm_pages){
@@ -301,8 +305,10 @@ static cm_status finish(cm_run *r, cm_status status)
 
 cm_status cm_run_loop(cm_run *r, int64_t until)
 {
+    uint64_t steps;
+    CM_TRY(cm_trainer_steps(r->trainer, &steps)); /* the caller may have taken some with the trainer */
     r->failed = CM_OK;
-    r->first_step = r->last.step;
+    r->first_step = r->last.step = (int64_t)steps;
     r->saved_step = -1;
     r->began = r->saved_at = cm_run_seconds();
     r->pages.spent = 0;

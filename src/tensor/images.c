@@ -221,70 +221,88 @@ cm_status cm_view_expect(const char *what, const cm_view *v, size_t channels, si
 /* --- copying -------------------------------------------------------------------------- */
 
 /* 127.5 x + 128 in float32, clamped and cut; the comparisons are false for NaN. */
-static uint8_t to_u8(float x)
+static inline uint8_t to_u8(float x)
 {
     float v = x * 127.5f + 128.0f;
     return (uint8_t)(v >= 255.0f ? 255.0f : v > 0.0f ? v : 0.0f);
 }
 
-/* A caller's float may stand at any byte. */
-static inline float float_at(const unsigned char *p)
-{
-    float v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
+/* n values, steps in bytes.  A caller's float may stand at any byte. */
+typedef void copy_line(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to,
+                       ptrdiff_t to_step);
 
-static inline void float_to(unsigned char *p, float v)
+static void copy_floats(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to,
+                        ptrdiff_t to_step)
 {
-    memcpy(p, &v, sizeof v);
-}
-
-typedef struct {
-    const unsigned char *from;
-    unsigned char *to;
-    ptrdiff_t from_step, to_step;
-    size_t n;
-} line;
-
-static void copy_floats(const line *l)
-{
-    if (l->from_step == sizeof(float) && l->to_step == sizeof(float)) {
-        memcpy(l->to, l->from, l->n * sizeof(float));
+    if (from_step == sizeof(float) && to_step == sizeof(float)) {
+        memcpy(to, from, n * sizeof(float));
         return;
     }
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++)
-        memcpy(l->to + i * l->to_step, l->from + i * l->from_step, sizeof(float));
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) memcpy(to + i * to_step, from + i * from_step, sizeof(float));
 }
 
-static void copy_bytes(const line *l)
+static void copy_bytes(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to, ptrdiff_t to_step)
 {
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++) l->to[i * l->to_step] = l->from[i * l->from_step];
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) to[i * to_step] = from[i * from_step];
 }
 
-static void floats_to_bytes(const line *l)
+static void floats_to_bytes(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to,
+                            ptrdiff_t to_step)
 {
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++)
-        l->to[i * l->to_step] = to_u8(float_at(l->from + i * l->from_step));
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) {
+        float v;
+        memcpy(&v, from + i * from_step, sizeof v);
+        to[i * to_step] = to_u8(v);
+    }
 }
 
-static void bytes_to_floats(const line *l)
+static void widen(size_t n, const unsigned char *restrict from, float *restrict to)
 {
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)l->n; i++)
-        float_to(l->to + i * l->to_step, (float)l->from[i * l->from_step] / 127.5f - 1.0f);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) to[i] = (float)from[i] / 127.5f - 1.0f;
+}
+
+/* The bytes of a plane are gathered first: then they are divided several at a time. */
+static void bytes_to_plane(size_t n, const unsigned char *from, ptrdiff_t step, float *to)
+{
+    enum { CHUNK = 256 };
+    unsigned char chunk[CHUNK];
+    if (step == 1) {
+        widen(n, from, to);
+        return;
+    }
+    for (size_t done = 0, some; done < n; done += some) {
+        some = n - done < CHUNK ? n - done : CHUNK;
+        for (size_t i = 0; i < some; i++) chunk[i] = from[(ptrdiff_t)(done + i) * step];
+        widen(some, chunk, to + done);
+    }
+}
+
+static void bytes_to_floats(size_t n, const unsigned char *from, ptrdiff_t from_step, unsigned char *to,
+                            ptrdiff_t to_step)
+{
+    if (to_step == sizeof(float) && (uintptr_t)to % sizeof(float) == 0) {
+        bytes_to_plane(n, from, from_step, (float *)(void *)to);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) {
+        const float v = (float)from[i * from_step] / 127.5f - 1.0f;
+        memcpy(to + i * to_step, &v, sizeof v);
+    }
 }
 
 void cm_view_copy(const cm_view *from, const cm_view *to)
 {
-    static void (*const copies[2][2])(const line *) = {{copy_floats, floats_to_bytes}, {bytes_to_floats, copy_bytes}};
-    void (*copy)(const line *) = copies[from->is_u8][to->is_u8];
+    static copy_line *const copies[2][2] = {{copy_floats, floats_to_bytes}, {bytes_to_floats, copy_bytes}};
+    copy_line *copy = copies[from->is_u8][to->is_u8];
+    const ptrdiff_t width = (ptrdiff_t)to->width;
+    const int joined = from->row == width * from->pixel && to->row == width * to->pixel; /* rows form one line */
+    const size_t lines = joined ? 1 : to->height, n = joined ? to->width * to->height : to->width;
     for (size_t i = 0; i < to->n; i++)
-        for (size_t c = 0; c < to->channels; c++)
-            for (size_t y = 0; y < to->height; y++) {
-                const line l = {
-                    from->data + (ptrdiff_t)i * from->image + (ptrdiff_t)c * from->channel + (ptrdiff_t)y * from->row,
-                    to->data + (ptrdiff_t)i * to->image + (ptrdiff_t)c * to->channel + (ptrdiff_t)y * to->row,
-                    from->pixel, to->pixel, to->width};
-                copy(&l);
-            }
+        for (size_t c = 0; c < to->channels; c++) {
+            const unsigned char *a = from->data + (ptrdiff_t)i * from->image + (ptrdiff_t)c * from->channel;
+            unsigned char *b = to->data + (ptrdiff_t)i * to->image + (ptrdiff_t)c * to->channel;
+            for (size_t y = 0; y < lines; y++)
+                copy(n, a + (ptrdiff_t)y * from->row, from->pixel, b + (ptrdiff_t)y * to->row, to->pixel);
+        }
 }

@@ -4,8 +4,27 @@
 #include <math.h>
 #include <stddef.h>
 
-const char *const cm_scales_names[] = {"fixed", "progressive", "progdist", "ict", NULL};
-const char *const cm_mu_names[] = {"fixed", "adaptive", "adaptive-paper", NULL};
+#include "train/objective.h"
+
+cm_curriculum cm_curriculum_of(const cm_train_settings *s)
+{
+    const int staged = cm_objective_reads(cm_objective_at(s->objective), cm_option_row_find("ect_stages"));
+    return (cm_curriculum){.scales = s->scales_mode,
+                           .mu = s->mu_mode,
+                           .start = s->start_scales,
+                           .end = s->end_scales,
+                           .mu0 = s->mu,
+                           .total = s->steps,
+                           .distill_steps = s->distill_steps,
+                           .stages = staged ? s->ect_stages : 0,
+                           .stage_steps = s->ect_stage_steps,
+                           .lr = s->lr,
+                           .lr_final = s->lr_final,
+                           .warmup = s->warmup_steps,
+                           .anneal_begin = s->anneal_begin,
+                           .anneal_end = s->anneal_end,
+                           .anneal_stages = s->anneal_stages};
+}
 
 /* q of "N = q + 1": ceil(sqrt(k/K ((s1+1)^2 - s0^2) + s0^2) - 1), at least 1; the
  * reference lets it grow beyond K, we stop there. */

@@ -5,14 +5,10 @@
 #ifndef CM_TRAIN_CURRICULUM_H
 #define CM_TRAIN_CURRICULUM_H
 
-#include <stdint.h>
-
-enum { CM_SCALES_FIXED, CM_SCALES_PROGRESSIVE, CM_SCALES_PROGDIST, CM_SCALES_ICT };
-enum { CM_MU_FIXED, CM_MU_ADAPTIVE, CM_MU_ADAPTIVE_PAPER };
-extern const char *const cm_scales_names[], *const cm_mu_names[];
+#include "train/settings.h"
 
 typedef struct cm_curriculum {
-    int32_t scales, mu;                       /* CM_SCALES_*, CM_MU_* */
+    int32_t scales, mu;                       /* cm_scales_mode, cm_mu_mode */
     int32_t start, end;                       /* s0, s1               */
     double mu0;                               /* mu, or mu0           */
     int64_t total;                            /* K: steps in all      */
@@ -31,6 +27,7 @@ typedef struct cm_moment {
     double lr;
 } cm_moment;
 
+cm_curriculum cm_curriculum_of(const cm_train_settings *s);
 cm_moment cm_curriculum_at(const cm_curriculum *c, int64_t k);
 
 #endif

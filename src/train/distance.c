@@ -4,18 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-const char *const cm_metric_names[] = {"l1", "l2", "l2-32", "pseudo-huber", "lpips", NULL};
-
 enum { SMALL = 32 };
 
-static size_t values(const cm_distance *d)
+static size_t values(const cm_image_distance *d)
 {
     return (size_t)d->channels * (size_t)d->height * (size_t)d->width;
-}
-
-size_t cm_distance_work(const cm_distance *d)
-{
-    return d->metric == CM_METRIC_L2_32 ? 3 * (size_t)d->channels * SMALL * SMALL : 0;
 }
 
 /* --- bilinear ---------------------------------------------------------------- */
@@ -62,38 +55,59 @@ void cm_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, 
 
 /* --- distances ----------------------------------------------------------------- */
 
-static double l1(size_t n, double scale, const double *a, const double *b, double *g)
+static double scale_of(const cm_image_distance *d)
 {
+    return d->sum ? 1 : 1.0 / (double)values(d);
+}
+
+static double l1(const cm_image_distance *d, const double *a, const double *b, double *g, double *work)
+{
+    const double scale = scale_of(d);
     double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = a[i] - b[i];
-        sum += fabs(d);
-        if (g) g[i] = scale * ((d > 0) - (d < 0));
+    (void)work;
+    for (size_t i = 0, n = values(d); i < n; i++) {
+        double e = a[i] - b[i];
+        sum += fabs(e);
+        if (g) g[i] = scale * ((e > 0) - (e < 0));
     }
     return scale * sum;
 }
 
-static double l2(size_t n, double scale, const double *a, const double *b, double *g)
+static double squares(size_t n, double scale, const double *a, const double *b, double *g)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        double d = a[i] - b[i];
-        sum += d * d;
-        if (g) g[i] = 2 * scale * d;
+        double e = a[i] - b[i];
+        sum += e * e;
+        if (g) g[i] = 2 * scale * e;
     }
     return scale * sum;
 }
 
-static double huber(size_t n, double c, const double *a, const double *b, double *g)
+static double l2(const cm_image_distance *d, const double *a, const double *b, double *g, double *work)
 {
+    (void)work;
+    return squares(values(d), scale_of(d), a, b, g);
+}
+
+static double huber(const cm_image_distance *d, const double *a, const double *b, double *g, double *work)
+{
+    const double c = d->huber_c;
+    const size_t n = values(d);
     double sum = 0;
+    (void)work;
     for (size_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
     double root = sqrt(sum + c * c);
     for (size_t i = 0; g && i < n; i++) g[i] = root > 0 ? (a[i] - b[i]) / root : 0;
     return root - c;
 }
 
-static double small_l2(const cm_distance *d, const double *a, const double *b, double *g, double *work)
+static size_t small_work(const cm_image_distance *d)
+{
+    return 3 * (size_t)d->channels * SMALL * SMALL;
+}
+
+static double small_l2(const cm_image_distance *d, const double *a, const double *b, double *g, double *work)
 {
     size_t plane = (size_t)d->height * (size_t)d->width, small = SMALL * SMALL, n = (size_t)d->channels * small;
     double *sa = work, *sb = sa + n, *sg = sb + n;
@@ -101,7 +115,7 @@ static double small_l2(const cm_distance *d, const double *a, const double *b, d
         cm_bilinear(d->height, d->width, a + c * plane, SMALL, SMALL, sa + c * small);
         cm_bilinear(d->height, d->width, b + c * plane, SMALL, SMALL, sb + c * small);
     }
-    double value = l2(n, 1.0 / (double)n, sa, sb, g ? sg : NULL);
+    double value = squares(n, 1.0 / (double)n, sa, sb, g ? sg : NULL);
     if (!g) return value;
     memset(g, 0, values(d) * sizeof *g);
     for (size_t c = 0; c < (size_t)d->channels; c++)
@@ -109,14 +123,42 @@ static double small_l2(const cm_distance *d, const double *a, const double *b, d
     return value;
 }
 
-double cm_distance_of(const cm_distance *d, const double *a, const double *b, double *gradient, double *work)
+/* --- the table -------------------------------------------------------------------- */
+
+/* In the order of cm_distance. */
+static const cm_distance_row rows[] = {
+    {.name = "default", .about = "The distance of the objective: l2, with ict and ect pseudo-huber."},
+    {.name = "l1", .about = "The mean of |a - b|.", .reads_sum = 1, .value = l1},
+    {.name = "l2", .about = "The mean of (a - b)^2.", .reads_sum = 1, .value = l2},
+    {.name = "l2-32",
+     .about = "l2 after both are resized to 32 x 32, bilinear.",
+     .work = small_work,
+     .value = small_l2},
+    {.name = "pseudo-huber",
+     .about = "sqrt(|a - b|^2 + c^2) - c with the norm over the whole image; c is huber_c.",
+     .reads_c = 1,
+     .value = huber},
+    {.name = "lpips", .about = "A distance of learnt features; not in this version."},
+};
+enum { DISTANCES = sizeof rows / sizeof *rows };
+
+const cm_distance_row *cm_distance_at(int32_t kind)
 {
-    size_t n = values(d);
-    double scale = d->sum ? 1 : 1.0 / (double)n;
-    switch (d->metric) {
-    case CM_METRIC_L1: return l1(n, scale, a, b, gradient);
-    case CM_METRIC_L2_32: return small_l2(d, a, b, gradient, work);
-    case CM_METRIC_HUBER: return huber(n, d->huber_c, a, b, gradient);
-    default: return l2(n, scale, a, b, gradient);
-    }
+    return kind >= 0 && kind < DISTANCES ? &rows[kind] : NULL;
+}
+
+static cm_choice choice_at(size_t index)
+{
+    return index < DISTANCES ? (cm_choice){rows[index].name, rows[index].about} : (cm_choice){NULL, NULL};
+}
+const cm_choice_list cm_distance_choices = {"distances", choice_at};
+
+size_t cm_distance_work(const cm_image_distance *d)
+{
+    return rows[d->kind].work ? rows[d->kind].work(d) : 0;
+}
+
+double cm_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work)
+{
+    return rows[d->kind].value(d, a, b, gradient, work);
 }

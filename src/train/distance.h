@@ -11,24 +11,36 @@
 #ifndef CM_TRAIN_DISTANCE_H
 #define CM_TRAIN_DISTANCE_H
 
+#include <consistency/trainer.h>
+
+#include "base/choice.h"
 #include "base/context.h"
 
-enum { CM_METRIC_L1, CM_METRIC_L2, CM_METRIC_L2_32, CM_METRIC_HUBER, CM_METRIC_LPIPS };
-
-typedef struct cm_distance {
-    int32_t metric;
+/* A distance between images of channels x height x width. */
+typedef struct cm_image_distance {
+    int32_t kind; /* cm_distance */
     double huber_c;
     int32_t channels, height, width;
     int32_t sum; /* l1, l2: the sum over the values instead of their mean */
-} cm_distance;
+} cm_image_distance;
 
-/* Names by number, NULL at the end. */
-extern const char *const cm_metric_names[];
+/* What is known of a kind. */
+typedef struct cm_distance_row {
+    const char *name, *about;
+    int reads_c, reads_sum;                     /* huber_c, sum_pixels */
+    size_t (*work)(const cm_image_distance *d); /* NULL: none */
+    /* d(a, b); g (may be NULL): d/da.  NULL: not in this version. */
+    double (*value)(const cm_image_distance *d, const double *a, const double *b, double *g, double *work);
+} cm_distance_row;
+
+/* By number; NULL past the end. */
+const cm_distance_row *cm_distance_at(int32_t kind);
+extern const cm_choice_list cm_distance_choices;
 
 /* Doubles of work that cm_distance_of needs for one image. */
-size_t cm_distance_work(const cm_distance *d);
+size_t cm_distance_work(const cm_image_distance *d);
 /* d(a, b) of one image in planes; gradient (may be NULL): d/da. */
-double cm_distance_of(const cm_distance *d, const double *a, const double *b, double *gradient, double *work);
+double cm_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work);
 
 /* Bilinear resize of one plane, half-pixel centres, edges clamped, no
  * antialiasing; and its transpose, which adds to `in`. */

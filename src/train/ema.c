@@ -20,9 +20,9 @@ static double power_exponent(double q)
     return s;
 }
 
-double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double batch)
+double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch)
 {
-    double value = rate->value, seen = (double)k * batch, warm = (1 + (double)k) / (10 + (double)k);
+    double value = rate->value, warm = (1 + (double)k) / (10 + (double)k);
     switch (rate->form) {
     case CM_EMA_HALFLIFE:
         if (rate->ramp > 0 && seen * rate->ramp < value) value = seen * rate->ramp;

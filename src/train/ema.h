@@ -19,8 +19,8 @@ typedef struct cm_ema_rate {
     double value, ramp;
 } cm_ema_rate;
 
-/* The rate of step k (0 for the first) of batches of `batch` images. */
-double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double batch);
+/* The rate of step k (0 for the first), which takes `batch` images after `seen` in the steps before. */
+double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch);
 
 /* e <- r e + (1 - r) p; r = 0 copies. */
 void cm_ema_apply(double r, size_t n, float *e, const float *p);

@@ -1,23 +1,69 @@
 /* objective.c - the table, and what every objective ends with. */
 #include "train/objective.h"
 
+#include <math.h>
 #include <string.h>
-
-const char *const cm_ode_names[] = {"heun", "euler", NULL};
-const char *const cm_levels_names[] = {"lognormal", "vp", "ve", NULL};
-const char *const cm_mapping_names[] = {"sigmoid", "const", NULL};
-const char *const cm_weighting_names[] = {"uniform", "snr", "snr+1", "karras", "truncated-snr", NULL};
-const char cm_objective_list[] = "edm, cd, ct, pd, ict, ect";
 
 static const cm_objective *const all[] = {&cm_objective_edm, &cm_objective_cd,  &cm_objective_ct,
                                           &cm_objective_pd,  &cm_objective_ict, &cm_objective_ect};
+enum { OBJECTIVES = sizeof all / sizeof *all };
+
+const cm_objective *cm_objective_at(int32_t number)
+{
+    return number >= 0 && number < OBJECTIVES ? all[number] : NULL;
+}
+
+static cm_choice choice_at(size_t index)
+{
+    return index < OBJECTIVES ? (cm_choice){all[index]->name, all[index]->about} : (cm_choice){NULL, NULL};
+}
+const cm_choice_list cm_objective_choices = {"objectives", choice_at};
 
 const cm_objective *cm_objective_by_name(const char *name)
 {
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strcmp(all[i]->name, name) == 0) return all[i];
-    return NULL;
+    return cm_objective_at(cm_choice_find(&cm_objective_choices, name));
 }
+
+int cm_objective_reads(const cm_objective *objective, const cm_option_row *option)
+{
+    if (option->flags & CM_ROW_SHARED) return 1;
+    for (const char *const *name = objective->options; *name; name++)
+        if (strcmp(*name, option->name) == 0) return 1;
+    return 0;
+}
+
+/* --- from the settings ------------------------------------------------------------------ */
+
+int32_t cm_objective_distance(const cm_train_settings *s)
+{
+    return s->distance != CM_DISTANCE_DEFAULT ? s->distance : cm_objective_at(s->objective)->distance;
+}
+
+cm_objective_settings cm_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
+                                               int32_t width)
+{
+    const cm_objective *objective = cm_objective_at(s->objective);
+    cm_objective_settings o;
+    memset(&o, 0, sizeof o);
+    o.distance = (cm_image_distance){cm_objective_distance(s), s->huber_c, channels, height, width, s->sum_pixels};
+    if (s->huber_c < 0) o.distance.huber_c = objective->huber_scale * sqrt((double)channels * height * width);
+    o.weighting = (s->weighting != CM_WEIGHTING_DEFAULT ? s->weighting : objective->weighting) - CM_WEIGHTING_UNIFORM;
+    o.ode = s->ode, o.levels = s->levels, o.mapping = s->mapping;
+    o.rho = s->rho;
+    o.p_mean = s->p_mean, o.p_std = s->p_std;
+    o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
+    return o;
+}
+
+cm_status cm_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest)
+{
+    double middle = exp(s->p_mean);
+    if (middle <= o->sigma_max && (!lowest || middle >= o->sigma_min)) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT, "p_mean is %g: half of the levels are above exp(p_mean) = %g; the model's are %g to %g",
+            s->p_mean, middle, o->sigma_min, o->sigma_max);
+}
+
+/* --- what the pages share -------------------------------------------------------------- */
 
 enum { IMAGES = 6, NUMBERS = 4 };
 
@@ -31,9 +77,9 @@ size_t cm_objective_work(const cm_objective_settings *s, size_t n)
     return n * (IMAGES * image_size(s) + NUMBERS) + cm_distance_work(&s->distance);
 }
 
-cm_objective_room cm_objective_split(const cm_objective_settings *s, const cm_objective_batch *b)
+cm_objective_buffers cm_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b)
 {
-    cm_objective_room r;
+    cm_objective_buffers r;
     r.size = image_size(s);
     size_t images = b->n * r.size;
     r.x_t = b->work;
@@ -57,16 +103,16 @@ void cm_add_noise(const cm_objective_batch *b, size_t size, const double *t, dou
 }
 
 cm_status cm_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
-                               const cm_objective_nets *nets, cm_objective_room *room)
+                               const cm_objective_nets *nets, cm_objective_buffers *r)
 {
-    double *gradient = room->slope;
-    CM_TRY(nets->online(nets->user, room->x_t, room->t, room->online));
+    double *gradient = r->slope;
+    CM_TRY(nets->online(nets->user, r->x_t, r->t, r->online));
     for (size_t i = 0; i < b->n; i++) {
-        size_t at = i * room->size;
-        double d = cm_distance_of(&s->distance, room->online + at, room->target + at, gradient + at, room->distance);
-        double factor = room->weight[i] * b->share[i];
-        b->loss[i] = room->weight[i] * d;
-        for (size_t k = at; k < at + room->size; k++) gradient[k] *= factor;
+        size_t at = i * r->size;
+        double d = cm_distance_of(&s->distance, r->online + at, r->target + at, gradient + at, r->distance);
+        double factor = r->weight[i] * b->share[i];
+        b->loss[i] = r->weight[i] * d;
+        for (size_t k = at; k < at + r->size; k++) gradient[k] *= factor;
     }
     return nets->backward(nets->user, gradient);
 }

@@ -6,21 +6,17 @@
 #ifndef CM_TRAIN_OBJECTIVE_H
 #define CM_TRAIN_OBJECTIVE_H
 
+#include "base/choice.h"
 #include "diffusion/weighting.h"
 #include "train/distance.h"
+#include "train/option_rows.h"
 
 /* Which network besides the one that learns. */
 enum { CM_ROLE_TARGET, CM_ROLE_TEACHER };
-enum { CM_ODE_HEUN, CM_ODE_EULER };
-/* Where noise levels come from in denoising: exp(p_mean + p_std n); the VP and VE
- * processes at uniform times. */
-enum { CM_LEVELS_LOGNORMAL, CM_LEVELS_VP, CM_LEVELS_VE };
-enum { CM_MAPPING_SIGMOID, CM_MAPPING_CONST };
-extern const char *const cm_ode_names[], *const cm_levels_names[], *const cm_mapping_names[],
-                                                                       *const cm_weighting_names[];
 
+/* Numbers of one step. */
 typedef struct cm_objective_settings {
-    cm_distance distance;
+    cm_image_distance distance;
     int32_t weighting, ode, levels, mapping;
     double sigma_min, sigma_max, rho, sigma_data; /* of the time points */
     int32_t scales;                               /* N at this step     */
@@ -50,47 +46,77 @@ typedef struct cm_objective_nets {
     cm_status (*backward)(void *user, const double *cotangent);
 } cm_objective_nets;
 
+/* Where an objective's target is evaluated. */
+typedef enum cm_objective_target {
+    CM_TARGET_NONE,   /* no network                                                       */
+    CM_TARGET_ONLINE, /* the weights that learn, without gradient                         */
+    CM_TARGET_AVERAGE /* a network of its own, an average at rate mu; the online one at 0 */
+} cm_objective_target;
+
+typedef struct cm_objective_default {
+    const char *option;
+    double value; /* of a choice its number */
+} cm_objective_default;
+
+/* Everything that the rest of the library asks of an objective.  Its row stands in the file of its page. */
 typedef struct cm_objective {
-    const char *name;
+    int32_t number;           /* cm_train_objective, and the place in the table of objective.c */
+    const char *name, *about; /* about: one sentence */
     int needs_teacher;
-    int has_target;                   /* 1: a network of its own, by EMA; 0: none or the online weights */
-    int is_discrete;                  /* uses N(k)                                                      */
-    int metric, weighting, optimizer; /* defaults */
-    const char *precond;              /* what the trained network is: "edm", "cm", "ecm" */
+    int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
+    cm_objective_target target;
+    int is_discrete;                      /* uses N(k) */
+    const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
+    int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
+    double huber_scale;                   /* huber_c "auto" is this times sqrt(C H W) */
+    const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
+    const cm_objective_default *defaults; /* where they are others than the table's; {NULL} at the end */
+    /* Options that do not go together, against the defaults d; may be NULL. */
+    cm_status (*check)(const cm_train_settings *s, const cm_train_settings *d);
+    /* Options against the model's range of noise levels; may be NULL. */
+    cm_status (*check_levels)(const cm_train_settings *s, const cm_objective_settings *o);
     cm_status (*run)(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets);
 } cm_objective;
 
-extern const cm_objective cm_objective_edm; /* denoising: Karras et al. 2022           */
-extern const cm_objective cm_objective_cd;  /* consistency distillation: Song et al. 2023, Algorithm 2 */
-extern const cm_objective cm_objective_ct;  /* consistency training: Algorithm 3       */
-extern const cm_objective cm_objective_pd;  /* progressive distillation: Salimans and Ho 2022 */
-extern const cm_objective cm_objective_ict; /* improved consistency training: Song and Dhariwal 2023 */
-extern const cm_objective cm_objective_ect; /* easy consistency tuning: Geng et al. 2024 */
+extern const cm_objective cm_objective_edm, cm_objective_cd, cm_objective_ct, cm_objective_pd, cm_objective_ict,
+    cm_objective_ect;
 
-/* By name; NULL when there is none. */
+/* By number, and by name; NULL when there is none. */
+const cm_objective *cm_objective_at(int32_t number);
 const cm_objective *cm_objective_by_name(const char *name);
-/* "edm, cd, ct, ..." for messages. */
-extern const char cm_objective_list[];
+extern const cm_choice_list cm_objective_choices;
+/* Whether an option has an effect on it. */
+int cm_objective_reads(const cm_objective *objective, const cm_option_row *option);
+/* The distance that the settings choose, CM_DISTANCE_*. */
+int32_t cm_objective_distance(const cm_train_settings *s);
+/* What the settings make of an objective for images of channels x height x width; the range of noise levels is the
+ * model's and zero here. */
+cm_objective_settings cm_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
+                                               int32_t width);
 
+/* Doubles of work for a batch of n images. */
 size_t cm_objective_work(const cm_objective_settings *s, size_t n);
 
 /* --- what the pages share ------------------------------------------------------ */
 
 /* Buffers of a batch in its work: n images each, and n numbers each. */
-typedef struct cm_objective_room {
+typedef struct cm_objective_buffers {
     size_t size;                                      /* values of an image */
     double *x_t, *online, *x_t2, *target, *slope, *d; /* images  */
     double *t, *t2, *t3, *weight;                     /* numbers */
     double *distance;                                 /* work of cm_distance_of */
-} cm_objective_room;
-cm_objective_room cm_objective_split(const cm_objective_settings *s, const cm_objective_batch *b);
+} cm_objective_buffers;
+cm_objective_buffers cm_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b);
 
 /* x = x0 + t z */
 void cm_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x);
 /* Online evaluation at (x_t, t), the distance to `target` times `weight`, and the
  * gradient back. */
 cm_status cm_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
-                               const cm_objective_nets *nets, cm_objective_room *room);
+                               const cm_objective_nets *nets, cm_objective_buffers *r);
+
+/* p_mean: at most half of the levels may be above sigma_max, or, with `lowest`, below sigma_min. */
+cm_status cm_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest);
 
 /* ECT's r < t of a noise level and t - r, computed without cancellation. */
 void cm_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap);

@@ -13,7 +13,7 @@
 #include "train/objective.h"
 
 /* i uniform on 0..N-2, counted downwards in noise. */
-static void draw_pairs(const cm_objective_settings *s, const cm_objective_batch *b, cm_objective_room *r)
+static void draw_pairs(const cm_objective_settings *s, const cm_objective_batch *b, cm_objective_buffers *r)
 {
     int32_t n = s->scales;
     for (size_t i = 0; i < b->n; i++) {
@@ -27,7 +27,7 @@ static void draw_pairs(const cm_objective_settings *s, const cm_objective_batch 
 }
 
 /* slope = (x - D)/t; x_t2 = x + slope (t2 - t). */
-static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_room *r)
+static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_buffers *r)
 {
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t, r->t, r->d));
     for (size_t i = 0; i < b->n; i++)
@@ -38,7 +38,7 @@ static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *net
     return CM_OK;
 }
 
-static cm_status heun(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_room *r)
+static cm_status heun(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_buffers *r)
 {
     CM_TRY(euler(b, nets, r));
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t2, r->t2, r->d));
@@ -51,7 +51,7 @@ static cm_status heun(const cm_objective_batch *b, const cm_objective_nets *nets
 }
 
 static cm_status finish(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets,
-                        cm_objective_room *r)
+                        cm_objective_buffers *r)
 {
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r->x_t2, r->t2, r->target));
     return cm_compare_and_learn(s, b, nets, r);
@@ -59,7 +59,7 @@ static cm_status finish(const cm_objective_settings *s, const cm_objective_batch
 
 static cm_status distil(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_room r = cm_objective_split(s, b);
+    cm_objective_buffers r = cm_objective_buffers_of(s, b);
     draw_pairs(s, b, &r);
     CM_TRY(s->ode == CM_ODE_HEUN ? heun(b, nets, &r) : euler(b, nets, &r));
     return finish(s, b, nets, &r);
@@ -67,18 +67,49 @@ static cm_status distil(const cm_objective_settings *s, const cm_objective_batch
 
 static cm_status train(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_room r = cm_objective_split(s, b);
+    cm_objective_buffers r = cm_objective_buffers_of(s, b);
     draw_pairs(s, b, &r);
     cm_add_noise(b, r.size, r.t2, r.x_t2);
     return finish(s, b, nets, &r);
 }
 
-const cm_objective cm_objective_cd = {.name = "cd",
-                                      .needs_teacher = 1,
-                                      .has_target = 1,
-                                      .is_discrete = 1,
-                                      .metric = CM_METRIC_L2,
-                                      .precond = "cm",
-                                      .run = distil};
+static const char *const cd_options[] = {"sum_pixels", "weighting", "ode", "scales_mode", "start_scales",
+                                         "end_scales", "mu_mode",   "mu",  "rho",         NULL};
+static const cm_objective_default cd_defaults[] = {{"lr", 4e-4}, {NULL, 0}};
+const cm_objective cm_objective_cd = {
+    .number = CM_TRAIN_CD,
+    .name = "cd",
+    .about = "Consistency distillation of a diffusion model: Song et al. 2023, Algorithm 2.",
+    .needs_teacher = 1,
+    .target = CM_TARGET_AVERAGE,
+    .is_discrete = 1,
+    .precond = "cm",
+    .distance = CM_DISTANCE_L2,
+    .weighting = CM_WEIGHTING_UNIFORM,
+    .options = cd_options,
+    .defaults = cd_defaults,
+    .run = distil,
+};
+
+static const char *const ct_options[] = {
+    "sum_pixels", "weighting", "scales_mode", "start_scales", "end_scales", "mu_mode", "mu", "rho", NULL};
+static const cm_objective_default ct_defaults[] = {{"lr", 4e-4},
+                                                   {"scales_mode", CM_SCALES_PROGRESSIVE},
+                                                   {"start_scales", 2},
+                                                   {"end_scales", 150},
+                                                   {"mu_mode", CM_MU_ADAPTIVE},
+                                                   {"mu", 0.9},
+                                                   {NULL, 0}};
 const cm_objective cm_objective_ct = {
-    .name = "ct", .has_target = 1, .is_discrete = 1, .metric = CM_METRIC_L2, .precond = "cm", .run = train};
+    .number = CM_TRAIN_CT,
+    .name = "ct",
+    .about = "Consistency training from data alone: Song et al. 2023, Algorithm 3.",
+    .target = CM_TARGET_AVERAGE,
+    .is_discrete = 1,
+    .precond = "cm",
+    .distance = CM_DISTANCE_L2,
+    .weighting = CM_WEIGHTING_UNIFORM,
+    .options = ct_options,
+    .defaults = ct_defaults,
+    .run = train,
+};

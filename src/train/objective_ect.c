@@ -29,7 +29,7 @@ static double scrub(double v)
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_room r = cm_objective_split(s, b);
+    cm_objective_buffers r = cm_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         double gap;
         r.t[i] = exp(s->p_mean + s->p_std * b->normal[i]);
@@ -46,5 +46,34 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     return cm_compare_and_learn(s, b, nets, &r);
 }
 
+static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (s->mapping == CM_MAPPING_CONST && (s->ect_k != d->ect_k || s->ect_b != d->ect_b))
+        CM_FAIL(CM_ERR_ARGUMENT, "ect_k and ect_b have no effect on mapping const");
+    if (s->ect_stages == 1 && s->ect_stage_steps)
+        CM_FAIL(CM_ERR_ARGUMENT, "ect_stage_steps has no effect with ect_stages 1");
+    return CM_OK;
+}
+
+static cm_status check_levels(const cm_train_settings *s, const cm_objective_settings *o)
+{
+    return cm_check_p_mean(s, o, 0);
+}
+
+static const char *const options[] = {"p_mean", "p_std",      "mapping",         "ect_q", "ect_k",
+                                      "ect_b",  "ect_stages", "ect_stage_steps", NULL};
+static const cm_objective_default defaults[] = {{NULL, 0}};
 const cm_objective cm_objective_ect = {
-    .name = "ect", .metric = CM_METRIC_HUBER, .weighting = -1, .precond = "ecm", .run = run};
+    .number = CM_TRAIN_ECT,
+    .name = "ect",
+    .about = "Easy consistency tuning of a diffusion model's weights: Geng et al. 2024.",
+    .target = CM_TARGET_ONLINE,
+    .precond = "ecm",
+    .distance = CM_DISTANCE_PSEUDO_HUBER,
+    .weighting = CM_WEIGHTING_UNIFORM,
+    .options = options,
+    .defaults = defaults,
+    .check = check,
+    .check_levels = check_levels,
+    .run = run,
+};

@@ -22,7 +22,7 @@ static double level(const cm_objective_settings *s, double u, double normal)
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_room r = cm_objective_split(s, b);
+    cm_objective_buffers r = cm_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         r.t[i] = level(s, b->u[i], b->normal[i]);
         r.weight[i] = cm_weight((cm_weighting)s->weighting, r.t[i], s->sigma_data);
@@ -32,5 +32,32 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     return cm_compare_and_learn(s, b, nets, &r);
 }
 
+static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (s->levels != CM_LEVELS_LOGNORMAL && (s->p_mean != d->p_mean || s->p_std != d->p_std))
+        CM_FAIL(CM_ERR_ARGUMENT, "p_mean and p_std have no effect on levels %s",
+                cm_level_choices.at((size_t)s->levels).name);
+    return CM_OK;
+}
+
+static cm_status check_levels(const cm_train_settings *s, const cm_objective_settings *o)
+{
+    return s->levels == CM_LEVELS_LOGNORMAL ? cm_check_p_mean(s, o, 0) : CM_OK;
+}
+
+static const char *const options[] = {"sum_pixels", "weighting", "levels", "p_mean", "p_std", "augment", NULL};
+static const cm_objective_default defaults[] = {
+    {"optimizer", CM_OPTIMIZER_ADAM}, {"lr", 1e-3}, {"p_mean", -1.2}, {"p_std", 1.2}, {NULL, 0}};
 const cm_objective cm_objective_edm = {
-    .name = "edm", .metric = CM_METRIC_L2, .weighting = CM_WEIGHT_KARRAS, .precond = "edm", .run = run};
+    .number = CM_TRAIN_EDM,
+    .name = "edm",
+    .about = "Denoising, which makes a diffusion model, the teacher of others: Karras et al. 2022, equation 8.",
+    .precond = "edm",
+    .distance = CM_DISTANCE_L2,
+    .weighting = CM_WEIGHTING_KARRAS,
+    .options = options,
+    .defaults = defaults,
+    .check = check,
+    .check_levels = check_levels,
+    .run = run,
+};

@@ -47,7 +47,7 @@ static int32_t pair_of(const cm_objective_settings *s, double u)
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_room r = cm_objective_split(s, b);
+    cm_objective_buffers r = cm_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         int32_t j = pair_of(s, b->u[i]);
         r.t2[i] = rising(s, j);
@@ -60,5 +60,26 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     return cm_compare_and_learn(s, b, nets, &r);
 }
 
+static cm_status check_levels(const cm_train_settings *s, const cm_objective_settings *o)
+{
+    return cm_check_p_mean(s, o, 1);
+}
+
+static const char *const options[] = {"p_mean", "p_std", "scales_mode", "start_scales", "end_scales", "rho", NULL};
+static const cm_objective_default defaults[] = {
+    {"scales_mode", CM_SCALES_ICT}, {"start_scales", 10}, {"end_scales", 1280}, {NULL, 0}};
 const cm_objective cm_objective_ict = {
-    .name = "ict", .is_discrete = 1, .metric = CM_METRIC_HUBER, .weighting = -1, .precond = "cm", .run = run};
+    .number = CM_TRAIN_ICT,
+    .name = "ict",
+    .about = "Improved consistency training from data alone: Song and Dhariwal 2023.",
+    .target = CM_TARGET_ONLINE,
+    .is_discrete = 1,
+    .precond = "cm",
+    .distance = CM_DISTANCE_PSEUDO_HUBER,
+    .weighting = CM_WEIGHTING_UNIFORM,
+    .huber_scale = 0.00054,
+    .options = options,
+    .defaults = defaults,
+    .check_levels = check_levels,
+    .run = run,
+};

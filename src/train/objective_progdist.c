@@ -10,7 +10,7 @@
 #include "train/objective.h"
 
 /* x <- x + (x - D)/from (to - from) */
-static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_room *r, double *x,
+static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_buffers *r, double *x,
                        const double *from, const double *to)
 {
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, x, from, r->d));
@@ -22,7 +22,7 @@ static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *net
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_room r = cm_objective_split(s, b);
+    cm_objective_buffers r = cm_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         double index = floor(b->u[i] * s->scales);
         if (index > s->scales - 1) index = s->scales - 1;
@@ -41,10 +41,38 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     return cm_compare_and_learn(s, b, nets, &r);
 }
 
-const cm_objective cm_objective_pd = {.name = "pd",
-                                      .needs_teacher = 1,
-                                      .is_discrete = 1,
-                                      .metric = CM_METRIC_L2,
-                                      .weighting = CM_WEIGHT_TRUNCATED_SNR,
-                                      .precond = "edm",
-                                      .run = run};
+static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+{
+    (void)d;
+    if (s->scales_mode != CM_SCALES_PROGDIST)
+        CM_FAIL(CM_ERR_ARGUMENT, "scales_mode of progressive distillation is progdist");
+    if (s->start_scales & (s->start_scales - 1))
+        CM_FAIL(CM_ERR_ARGUMENT, "start_scales is %d; halving it every stage needs a power of two", s->start_scales);
+    return CM_OK;
+}
+
+static const char *const options[] = {"sum_pixels",    "weighting", "scales_mode",   "start_scales",
+                                      "distill_steps", "rho",       "anneal_stages", NULL};
+static const cm_objective_default defaults[] = {{"optimizer", CM_OPTIMIZER_ADAM},
+                                                {"lr", 5e-5},
+                                                {"scales_mode", CM_SCALES_PROGDIST},
+                                                {"start_scales", 64},
+                                                {"grad_clip", 1},
+                                                {"clip_rule", CM_CLIP_RULE_OPTAX},
+                                                {"anneal_stages", 1},
+                                                {NULL, 0}};
+const cm_objective cm_objective_pd = {
+    .number = CM_TRAIN_PD,
+    .name = "pd",
+    .about = "Progressive distillation of a diffusion model: Salimans and Ho 2022, Algorithm 2.",
+    .needs_teacher = 1,
+    .student_becomes_teacher = 1,
+    .is_discrete = 1,
+    .precond = "edm",
+    .distance = CM_DISTANCE_L2,
+    .weighting = CM_WEIGHTING_TRUNCATED_SNR,
+    .options = options,
+    .defaults = defaults,
+    .check = check,
+    .run = run,
+};

@@ -5,8 +5,6 @@
 
 #include "base/parallel.h"
 
-const char *const cm_optim_names[] = {"radam", "adam", "adamw", "sgd", NULL};
-
 enum { PIECE = 1 << 16 };
 
 static int pieces(size_t n)
@@ -14,33 +12,82 @@ static int pieces(size_t n)
     return (int)((n + PIECE - 1) / PIECE);
 }
 
+/* --- rules ------------------------------------------------------------------------ */
+
+static void adam(const cm_optim *o, int64_t k, double lr, double c1, double c2, cm_adam_update *u)
+{
+    (void)k;
+    u->decay = (float)o->weight_decay;
+    u->step = (float)(lr / c1);
+    u->root_scale = (float)(1 / sqrt(c2));
+}
+
+static void adamw(const cm_optim *o, int64_t k, double lr, double c1, double c2, cm_adam_update *u)
+{
+    adam(o, k, lr, c1, c2, u);
+    u->decay = 0;
+    u->keep = (float)(1 - lr * o->weight_decay);
+}
+
+/* Variance rectification of Liu et al. 2020; eps beside sqrt(v) itself. */
+static void radam(const cm_optim *o, int64_t k, double lr, double c1, double c2, cm_adam_update *u)
+{
+    double inf = 2 / (1 - o->beta2) - 1, r = inf - 2 * (double)k * pow(o->beta2, (double)k) / c2;
+    adam(o, k, lr, c1, c2, u);
+    u->root_scale = 1;
+    u->divide = r > 5;
+    if (u->divide)
+        u->step = (float)(lr / c1 * sqrt((r - 4) * (r - 2) * inf / ((inf - 4) * (inf - 2) * r)) * sqrt(c2));
+}
+
+static void sgd(const cm_optim *o, int64_t k, double lr, double c1, double c2, cm_adam_update *u)
+{
+    adam(o, k, lr, c1, c2, u);
+    u->step = (float)lr;
+}
+
+/* In the order of cm_optimizer. */
+static const cm_optimizer_row rows[] = {
+    {"radam", "Adam whose step is rectified while the second moment is young: Liu et al. 2020.", 1, radam},
+    {"adam", "Steps by the first over the root of the second moment: Kingma and Ba 2015.", 1, adam},
+    {"adamw", "Adam with weight decay apart from the gradient: Loshchilov and Hutter 2019.", 1, adamw},
+    {"sgd", "Steps along the gradient.", 0, sgd},
+};
+enum { OPTIMIZERS = sizeof rows / sizeof *rows };
+
+const cm_optimizer_row *cm_optimizer_at(int32_t kind)
+{
+    return kind >= 0 && kind < OPTIMIZERS ? &rows[kind] : NULL;
+}
+
+static cm_choice choice_at(size_t index)
+{
+    return index < OPTIMIZERS ? (cm_choice){rows[index].name, rows[index].about} : (cm_choice){NULL, NULL};
+}
+const cm_choice_list cm_optimizer_choices = {"optimizers", choice_at};
+
+cm_optim cm_optim_of(const cm_train_settings *s)
+{
+    return (cm_optim){s->optimizer, s->beta1, s->beta2, s->eps, s->weight_decay};
+}
+
+/* --- updates ---------------------------------------------------------------------- */
+
 cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
 {
-    cm_optim_update update = {.kind = o->kind};
-    cm_adam_update u = {.divide = 1, .keep = 1, .eps = (float)o->eps};
     double c1 = 1 - pow(o->beta1, (double)k), c2 = 1 - pow(o->beta2, (double)k);
+    cm_adam_update u = {.divide = 1, .keep = 1, .eps = (float)o->eps};
     u.beta1 = (float)o->beta1, u.beta2 = (float)o->beta2;
     u.left1 = (float)(1 - o->beta1), u.left2 = (float)(1 - o->beta2);
-    if (o->kind == CM_OPTIM_ADAMW) u.keep = (float)(1 - lr * o->weight_decay);
-    else u.decay = (float)o->weight_decay;
-    u.step = (float)(o->kind == CM_OPTIM_SGD ? lr : lr / c1);
-    u.root_scale = (float)(1 / sqrt(c2));
-    update.adam = u;
-    if (o->kind != CM_OPTIM_RADAM) return update;
-    /* Variance rectification of Liu et al. 2020; eps beside sqrt(v) itself. */
-    double inf = 2 / (1 - o->beta2) - 1, r = inf - 2 * (double)k * pow(o->beta2, (double)k) / c2;
-    u.root_scale = 1;
-    u.divide = r > 5;
-    if (u.divide) u.step = (float)(lr / c1 * sqrt((r - 4) * (r - 2) * inf / ((inf - 4) * (inf - 2) * r)) * sqrt(c2));
-    update.adam = u;
-    return update;
+    rows[o->kind].prepare(o, k, lr, c1, c2, &u);
+    return (cm_optim_update){rows[o->kind].has_moments, u};
 }
 
 void cm_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *restrict p,
                     const float *restrict g, float *restrict m, float *restrict v)
 {
     const cm_adam_update u = update->adam;
-    if (update->kind != CM_OPTIM_SGD) {
+    if (update->has_moments) {
         kernels->pointwise->adam(n, &u, p, g, m, v);
         return;
     }
@@ -87,9 +134,9 @@ cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double 
     return CM_OK;
 }
 
-double cm_clip_factor(int rule, double norm, double max)
+double cm_clip_factor(int32_t rule, double norm, double max)
 {
-    double factor = rule == CM_CLIP_TORCH ? max / (norm + 1e-6) : norm >= max ? max / norm : 1;
+    double factor = rule == CM_CLIP_RULE_TORCH ? max / (norm + 1e-6) : norm >= max ? max / norm : 1;
     return factor < 1 ? factor : 1;
 }
 

@@ -3,22 +3,35 @@
 #ifndef CM_TRAIN_OPTIM_H
 #define CM_TRAIN_OPTIM_H
 
+#include "base/choice.h"
 #include "base/parallel.h"
 #include "kernels/kernels.h"
-
-enum { CM_OPTIM_RADAM, CM_OPTIM_ADAM, CM_OPTIM_ADAMW, CM_OPTIM_SGD };
-extern const char *const cm_optim_names[];
+#include "train/settings.h"
 
 typedef struct cm_optim {
-    int32_t kind;
+    int32_t kind; /* cm_optimizer */
     double beta1, beta2, eps, weight_decay;
 } cm_optim;
+cm_optim cm_optim_of(const cm_train_settings *s);
 
 /* The scalars of one update; SGD has decay (L2: added to the gradient) and step. */
 typedef struct cm_optim_update {
-    int32_t kind;
+    int has_moments;
     cm_adam_update adam;
 } cm_optim_update;
+
+/* What is known of an optimizer. */
+typedef struct cm_optimizer_row {
+    const char *name, *about;
+    int has_moments; /* m and v; it reads beta1, beta2 and eps */
+    /* Scalars of update k = 1, 2, ... with c1 = 1 - beta1^k and c2 = 1 - beta2^k, over u, which has the betas and
+     * eps. */
+    void (*prepare)(const cm_optim *o, int64_t k, double lr, double c1, double c2, cm_adam_update *u);
+} cm_optimizer_row;
+
+/* By number; NULL past the end. */
+const cm_optimizer_row *cm_optimizer_at(int32_t kind);
+extern const cm_choice_list cm_optimizer_choices;
 
 /* Of update number k = 1, 2, ... */
 cm_optim_update cm_optim_prepare(const cm_optim *optim, int64_t k, double lr);
@@ -30,9 +43,8 @@ void cm_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, si
 /* sqrt(sum g^2), in double over fixed pieces. */
 cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm);
 /* What a gradient of that norm is multiplied by.  torch: max / (norm + 1e-6),
- * at most 1; optax: max / norm when norm >= max. */
-enum { CM_CLIP_TORCH, CM_CLIP_OPTAX };
-double cm_clip_factor(int rule, double norm, double max);
+ * at most 1; optax: max / norm when norm >= max.  rule: cm_clip_rule. */
+double cm_clip_factor(int32_t rule, double norm, double max);
 /* g *= factor. */
 cm_status cm_gradient_scale(cm_threads threads, size_t n, double factor, float *g);
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/hint.h"
-#include "train/settings.h"
+#include "train/presets.h"
 
 /* --- networks: every argument written out ----------------------------------------- */
 
@@ -58,11 +58,12 @@
 #define EDM_64 EDM_RUN "batch=256 steps=781250 lr=0.0002 warmup_steps=39062 augment=0.15 ema=halflife:500000:0.05 "
 #define CIFAR_CM "batch=512 steps=800000 optimizer=radam dropout=0 flip=0.5 ema=0.9999 "
 #define CIFAR_CD "objective=cd " CIFAR_CM "start_scales=18 end_scales=18 mu=0 "
-#define CIFAR_CT "objective=ct " CIFAR_CM "lr=0.0004 metric=l2 "
+#define CIFAR_CT "objective=ct " CIFAR_CM "lr=0.0004 distance=l2 "
 #define CD_40                                                                                                        \
-    "objective=cd steps=600000 optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=40 end_scales=40 mu=0.95 "
+    "objective=cd steps=600000 optimizer=radam dropout=0 flip=0.5 distance=l2 start_scales=40 end_scales=40 "        \
+    "mu=0.95 "
 #define CT_OF(end)                                                                                                   \
-    "objective=ct optimizer=radam dropout=0 flip=0.5 metric=l2 start_scales=2 end_scales=" #end " mu=0.95 "
+    "objective=ct optimizer=radam dropout=0 flip=0.5 distance=l2 start_scales=2 end_scales=" #end " mu=0.95 "
 #define IMAGENET_EMAS "ema=0.999,0.9999,0.9999432189950708"
 #define LSUN_EMAS "ema=0.9999,0.99994,0.9999432189950708"
 #define TABLE3_EMA "ema=0.999943"
@@ -88,12 +89,12 @@ static const cm_preset presets[] = {
      DIGITS},
     {"digits-cd-30min", "consistency distillation of that teacher (--teacher)", OURS,
      "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
-     "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
+     "grad_clip=1 distance=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
      DIGITS},
     {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min",
      OURS,
      "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
-     "grad_clip=1 metric=pseudo-huber huber_c=0.1728 start_scales=2 end_scales=80 ema=warmup:0.999",
+     "grad_clip=1 distance=pseudo-huber huber_c=0.1728 start_scales=2 end_scales=80 ema=warmup:0.999",
      DIGITS},
     {"digits-ict-30min", "improved consistency training from nothing", OURS,
      "objective=ict batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
@@ -126,8 +127,8 @@ static const cm_preset presets[] = {
      "flip=0.5 "
      "ema=halflife:500000",
      CIFAR(0, 0, 0.13, NCSNPP)},
-    {"cifar10-cd-l1", "CD with l1", JCM, CIFAR_CD "lr=0.0002 metric=l1", CIFAR(0, 0, 0, NCSNPP)},
-    {"cifar10-cd-l2", "CD with l2", JCM, CIFAR_CD "lr=0.0004 metric=l2", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-cd-l1", "CD with l1", JCM, CIFAR_CD "lr=0.0002 distance=l1", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-cd-l2", "CD with l2", JCM, CIFAR_CD "lr=0.0004 distance=l2", CIFAR(0, 0, 0, NCSNPP)},
     {"cifar10-ct", "CT, adaptive schedules (l2 where the paper has LPIPS)", JCM,
      CIFAR_CT "start_scales=2 end_scales=150 mu=0.9", CIFAR(0, 0, 0, NCSNPP)},
     {"cifar10-ct-fixed", "CT, N 120 and mu 0.99 fixed (l2 where the paper has LPIPS)", JCM,

@@ -34,9 +34,9 @@ static int list_parts(cm_trainer *t, part *parts)
 {
     int n = 0;
     parts[n++] = (part){"model.safetensors", t->learner->online.values, NULL, 1};
-    for (int i = 0; i < t->o.ema_count; i++) {
+    for (int i = 0; i < t->o.ema.count; i++) {
         char average[48];
-        cm_settings_ema_name(&t->o, i, average, sizeof average);
+        cm_average_label(&t->o.ema.rates[i], average, sizeof average);
         parts[n] = (part){"", t->ema[i], NULL, 1};
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
@@ -64,17 +64,10 @@ static size_t describe(const cm_trainer *t, const float *block, const char *pref
     size_t n = 0;
     for (int i = 0; i < l->graph->n_params; i++) {
         const cm_param_desc *p = &l->graph->params[i];
-        cm_tensor *s = &tensors[n];
         if (l->offsets[i] == SIZE_MAX) continue;
         (void)snprintf(names[n], sizeof names[n], "%s%.140s", prefix, p->name);
-        memset(s, 0, sizeof *s);
-        s->name = names[n++];
-        s->type = CM_TENSOR_F32;
-        s->rank = p->rank;
-        for (int k = 0; k < p->rank; k++) s->shape[k] = p->shape[k];
-        s->count = cm_param_elements(p);
-        s->bytes = s->count * sizeof(float);
-        s->data = (const unsigned char *)(block + l->offsets[i]);
+        tensors[n] = cm_checkpoint_describe(p, names[n], block + l->offsets[i]);
+        n++;
     }
     return n;
 }
@@ -173,9 +166,9 @@ static json_t *describe_state(cm_trainer *t, json_t *files)
 {
     json_t *state =
         json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(), "step",
-                  (json_int_t)t->step, "images", (json_int_t)(t->step * t->o.batch), "updates",
-                  (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
-                  json_incref(files), "options", cm_settings_json(&t->o, 1), "config", json_incref(t->config));
+                  (json_int_t)t->step, "images", (json_int_t)t->images, "updates", (json_int_t)t->updates, "skipped",
+                  t->skipped, "last_scales", t->last_scales, "files", json_incref(files), "options",
+                  cm_settings_json(&t->o, 1), "config", json_incref(t->config));
     if (state && t->dataset) (void)json_object_set(state, "dataset", t->dataset);
     return state;
 }
@@ -422,8 +415,7 @@ static cm_status compare(cm_trainer *t, const json_t *state, int32_t allow_chang
     char text[400];
     json_t *options = cm_settings_json(&t->o, 1), *before = json_copy(json_object_get(state, "options"));
     /* An option that the checkpoint's library did not know had its default. */
-    cm_train_settings defaults = {.objective = t->o.objective};
-    cm_settings_defaults(&defaults);
+    const cm_train_settings defaults = cm_settings_defaults(t->o.objective);
     json_t *missing = cm_settings_json(&defaults, 1);
     (void)json_object_update_missing(before, missing);
     int64_t steps = json_integer_value(json_object_get(before, "steps"));
@@ -473,6 +465,7 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
     if (status == CM_OK) status = load_parts(t, directory);
     if (status == CM_OK) {
         t->step = integer(state, "step");
+        t->images = (uint64_t)integer(state, "images");
         t->updates = integer(state, "updates");
         t->skipped = (int32_t)integer(state, "skipped");
         t->last_scales = (int32_t)integer(state, "last_scales");

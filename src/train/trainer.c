@@ -64,10 +64,11 @@ static cm_status check_teacher(const cm_trainer *t)
         CM_FAIL(CM_ERR_SHAPE, "the teacher knows %d classes, the model %d", teacher->net.num_classes,
                 m->net.num_classes);
     if (teacher->precond.kind->raw) CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
-    if (t->objective != &cm_objective_pd) return CM_OK;
+    if (!t->objective->student_becomes_teacher) return CM_OK;
     if (teacher->graph->n_params != m->graph->n_params ||
         teacher->precond.kind != cm_precond_kind_find(t->objective->precond))
-        CM_FAIL(CM_ERR_SHAPE, "progressive distillation needs a teacher of the same network with precond \"edm\"");
+        CM_FAIL(CM_ERR_SHAPE, "objective %s needs a teacher of the same network with precond \"%s\"",
+                t->objective->name, t->objective->precond);
     for (int i = 0; i < m->graph->n_params; i++)
         if (cm_param_elements(&m->graph->params[i]) != cm_param_elements(&teacher->graph->params[i]))
             CM_FAIL(CM_ERR_SHAPE, "the teacher's tensor '%s' has another size", teacher->graph->params[i].name);
@@ -100,21 +101,17 @@ static size_t slice_rule(const cm_train_settings *o)
 static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
 {
     const cm_train_settings *o = &t->o;
-    int any_mu = o->mu > 0;
     *out = (cm_learner_options){
         .threads = o->threads ? o->threads : cm_context_threads(t->context),
         .batch = (size_t)o->batch,
         .slice = slice_rule(o),
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
-        .evaluates_target =
-            t->objective->has_target || t->objective == &cm_objective_ict || t->objective == &cm_objective_ect,
-        .separate_target = t->objective->has_target && any_mu,
-        .separate_teacher = t->objective == &cm_objective_pd,
+        .evaluates_target = t->objective->target != CM_TARGET_NONE,
+        .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
+        .separate_teacher = t->objective->student_becomes_teacher,
     };
-    CM_TRY(cm_arithmetic_choose("cm_train_options", cm_context_cpu_level(t->context), o->dtype, CM_MEMORY_FAST,
-                                o->bf16_emulate ? "bf16_emulate=1" : NULL, CM_BF16_TILE_TRAINING, &out->arithmetic));
-    return CM_OK;
+    return cm_settings_arithmetic(o, cm_context_cpu_level(t->context), &out->arithmetic);
 }
 
 static cm_status make_learner(cm_trainer *t)
@@ -134,25 +131,46 @@ static void find_frozen(cm_trainer *t)
         }
 }
 
+static int augments(const cm_trainer *t)
+{
+    return t->o.augment > 0 || t->o.flip > 0;
+}
+
+/* Makes place for a step of n images. */
+static cm_status reserve(cm_trainer *t, size_t n)
+{
+    if (n <= t->capacity) return CM_OK;
+    t->capacity = 0;
+    cm_free(t->context, t->loss);
+    cm_free(t->context, t->augmented);
+    cm_free(t->context, t->augment_labels);
+    t->augmented = t->augment_labels = NULL;
+    t->loss = cm_calloc(t->context, n, sizeof *t->loss);
+    if (!t->loss) return CM_ERR_MEMORY;
+    if (augments(t)) {
+        t->augmented = cm_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
+        t->augment_labels = cm_calloc(t->context, n * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
+        if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
+    }
+    t->capacity = n;
+    return CM_OK;
+}
+
 static cm_status make_buffers(cm_trainer *t)
 {
-    size_t floats = t->learner->floats, batch = (size_t)t->o.batch;
-    if (t->o.optimizer != CM_OPTIM_SGD) {
+    size_t floats = t->learner->floats;
+    if (cm_optimizer_at(t->o.optimizer)->has_moments) {
         t->m = cm_calloc(t->context, floats, sizeof *t->m);
         t->v = cm_calloc(t->context, floats, sizeof *t->v);
         if (!t->m || !t->v) return CM_ERR_MEMORY;
     }
-    for (int i = 0; i < t->o.ema_count; i++) {
+    for (int i = 0; i < t->o.ema.count; i++) {
         t->ema[i] = cm_malloc(t->context, floats, sizeof *t->ema[i]);
         if (!t->ema[i]) return CM_ERR_MEMORY;
         memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
     }
-    t->loss = cm_calloc(t->context, batch, sizeof *t->loss);
-    if (!t->loss) return CM_ERR_MEMORY;
-    if (t->o.augment == 0 && t->o.flip == 0) return CM_OK;
-    t->augmented = cm_calloc(t->context, batch * t->learner->image_size, sizeof *t->augmented);
-    t->augment_labels = cm_calloc(t->context, batch * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
-    if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
+    CM_TRY(reserve(t, (size_t)t->o.batch));
+    if (!augments(t)) return CM_OK;
     return cm_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
                                t->o.flip, &t->augmenter);
 }
@@ -162,14 +180,7 @@ static cm_status check_levels(const cm_trainer *t)
 {
     const cm_objective_settings *s = &t->settings;
     const cm_train_settings *o = &t->o;
-    int ict = t->objective == &cm_objective_ict,
-        drawn = ict || t->objective == &cm_objective_ect ||
-                (t->objective == &cm_objective_edm && o->levels == CM_LEVELS_LOGNORMAL);
-    double middle = exp(o->p_mean);
-    if (drawn && (middle > s->sigma_max || (ict && middle < s->sigma_min)))
-        CM_FAIL(CM_ERR_ARGUMENT,
-                "p_mean is %g: half of the levels are above exp(p_mean) = %g; the model's are %g to %g", o->p_mean,
-                middle, s->sigma_min, s->sigma_max);
+    if (t->objective->check_levels) CM_TRY(t->objective->check_levels(o, s));
     if (!t->objective->is_discrete) return CM_OK;
     if (!(s->sigma_min > 0))
         CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a precond with sigma_min above 0", t->objective->name);
@@ -189,12 +200,12 @@ static cm_status settle(cm_trainer *t)
     CM_TRY(check_augment(t));
     CM_TRY(set_precond(t));
     CM_TRY(set_config(t));
-    t->settings = cm_settings_of_objective(&t->o, m->channels, m->height, m->width);
+    t->settings = cm_objective_settings_of(&t->o, m->channels, m->height, m->width);
     t->settings.sigma_min = t->precond.sigma_min;
     t->settings.sigma_max = t->precond.sigma_max;
     t->settings.sigma_data = t->precond.sigma_data;
-    t->curriculum = cm_settings_of_curriculum(&t->o);
-    t->optim = cm_settings_of_optim(&t->o);
+    t->curriculum = cm_curriculum_of(&t->o);
+    t->optim = cm_optim_of(&t->o);
     CM_TRY(check_levels(t));
     return CM_OK;
 }
@@ -224,7 +235,7 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
     t->context = owner;
     t->locks.context = owner;
     t->o = *options;
-    t->objective = cm_settings_objective(options);
+    t->objective = cm_objective_at(options->objective);
     cm_model_retain(model);
     t->model = model;
     if (teacher) cm_model_retain(teacher);
@@ -250,9 +261,9 @@ cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_set
 /* learner: its bytes; floats: of a block of all parameters. */
 static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
 {
-    size_t blocks = (size_t)t->o.ema_count + (t->o.optimizer != CM_OPTIM_SGD ? 2 : 0);
+    size_t blocks = (size_t)t->o.ema.count + (cm_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
-    size_t augmented = t->o.augment > 0 || t->o.flip > 0 ? (size_t)t->o.batch * image : 0;
+    size_t augmented = augments(t) ? (size_t)t->o.batch * image : 0;
     return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
 }
 
@@ -300,15 +311,14 @@ float *cm_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
 {
     if (weights == CM_WEIGHTS_ONLINE) return t->learner->online.values;
     if (weights == CM_WEIGHTS_TARGET) return t->learner->target.values;
-    return index >= 0 && index < t->o.ema_count ? t->ema[index] : NULL;
+    return index >= 0 && index < t->o.ema.count ? t->ema[index] : NULL;
 }
 
 json_t *cm_trainer_config(const cm_trainer *t)
 {
     json_t *config = json_deep_copy(t->config);
-    json_t *training =
-        json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps", (json_int_t)t->step, "images",
-                  (json_int_t)(t->step * t->o.batch), "library", cm_version());
+    json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps",
+                                 (json_int_t)t->step, "images", (json_int_t)t->images, "library", cm_version());
     if (config && training) (void)json_object_set_new(config, "training", training);
     return config;
 }
@@ -328,7 +338,7 @@ cm_status cm_trainer_refresh(cm_trainer *t)
 static cm_status change_stage(cm_trainer *t, int32_t scales)
 {
     cm_learner *l = t->learner;
-    if (t->objective == &cm_objective_pd && t->last_scales && t->last_scales != scales) {
+    if (t->objective->student_becomes_teacher && t->last_scales && t->last_scales != scales) {
         memcpy(l->teacher_set.values, l->online.values, l->floats * sizeof *l->teacher_set.values);
         CM_TRY(cm_learner_refresh(l, &l->teacher_set));
         if (t->m) {
@@ -344,8 +354,8 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
 /* Flips and EDM's augmentations: functions of (seed, image number). */
 static const float *augment(cm_trainer *t, const float *images, cm_learner_batch *b)
 {
-    if (!t->augmented) return images;
-    for (size_t i = 0; i < (size_t)t->o.batch; i++) {
+    if (!augments(t)) return images;
+    for (size_t i = 0; i < b->n; i++) {
         const cm_stream s = {b->seed, cm_learner_stream(b->first + i), CM_DRAW_AUGMENT};
         cm_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
                            t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
@@ -384,22 +394,21 @@ static cm_status update_piece(void *user, int index, int worker)
     (void)worker;
     step_range(s, begin, end < t->frozen_begin ? end : t->frozen_begin);
     step_range(s, begin > t->frozen_end ? begin : t->frozen_end, end);
-    for (int i = 0; i < t->o.ema_count; i++) cm_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
+    for (int i = 0; i < t->o.ema.count; i++) cm_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
     if (l->target.values) cm_ema_apply(s->mu, end - begin, l->target.values + begin, p);
     return CM_OK;
 }
 
 /* Weights, averages, target; then the packed copies. */
-static cm_status update(cm_trainer *t, const cm_moment *now)
+static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
 {
     cm_learner *l = t->learner;
     pass s = {.t = t,
               .kernels = cm_kernels_for(cm_context_cpu_level(t->context)),
               .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr),
               .mu = now->mu};
-    for (int i = 0; i < t->o.ema_count; i++) {
-        const cm_ema_rate rate = {t->o.ema_kind[i], t->o.ema_value[i], t->o.ema_ramp[i]};
-        s.rates[i] = cm_ema_rate_at(&rate, t->step, t->o.batch);
+    for (int i = 0; i < t->o.ema.count; i++) {
+        s.rates[i] = cm_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)n);
     }
     const cm_threads threads = {t->context, l->options.threads};
     CM_TRY(cm_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
@@ -407,11 +416,11 @@ static cm_status update(cm_trainer *t, const cm_moment *now)
     return l->target.values ? cm_learner_refresh(l, &l->target) : CM_OK;
 }
 
-static double mean_loss(const cm_trainer *t)
+static double mean_loss(const cm_trainer *t, size_t n)
 {
     double sum = 0;
-    for (size_t i = 0; i < (size_t)t->o.batch; i++) sum += t->loss[i];
-    return sum / t->o.batch;
+    for (size_t i = 0; i < n; i++) sum += t->loss[i];
+    return sum / (double)n;
 }
 
 /* A loss or gradient that is not finite: left out where options allow it. */
@@ -445,24 +454,24 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
     (void)getrusage(RUSAGE_SELF, &usage);
     r->scales = t->objective->is_discrete ? now->scales : 0;
     r->step = t->step;
-    r->images = (uint64_t)t->step * (uint64_t)t->o.batch;
+    r->images = t->images;
     r->loss = loss;
     r->grad_norm = norm;
     r->lr = now->lr;
-    r->mu = t->objective->has_target ? now->mu : 0;
+    r->mu = t->objective->target == CM_TARGET_AVERAGE ? now->mu : 0;
     r->ect_stage = now->stage;
     r->skipped = t->skipped;
     r->seconds = seconds() - began;
     r->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 }
 
-static cm_status gradients(cm_trainer *t, const float *images, const int32_t *labels, const cm_moment *now)
+static cm_status gradients(cm_trainer *t, size_t n, const float *images, const int32_t *labels, const cm_moment *now)
 {
     cm_learner *l = t->learner;
-    cm_learner_batch b = {.n = (size_t)t->o.batch,
+    cm_learner_batch b = {.n = n,
                           .labels = labels,
                           .seed = t->o.seed,
-                          .first = (uint64_t)t->step * (uint64_t)t->o.batch,
+                          .first = t->images,
                           .label_dropout = t->o.label_dropout,
                           .loss = t->loss,
                           .call = &t->call};
@@ -472,43 +481,46 @@ static cm_status gradients(cm_trainer *t, const float *images, const int32_t *la
     return cm_learner_run(l, t->objective, &t->settings, &b);
 }
 
-static cm_status advance(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+static cm_status advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels, cm_train_report *report)
 {
     cm_learner *l = t->learner;
     cm_moment now = cm_curriculum_at(&t->curriculum, t->step);
     const cm_threads threads = {t->context, l->options.threads};
     double norm, began = seconds();
+    CM_TRY(reserve(t, n));
     CM_TRY(change_stage(t, now.scales));
-    CM_TRY(gradients(t, images, labels, &now));
+    CM_TRY(gradients(t, n, images, labels, &now));
     if (t->o.sum_microbatches) {
-        double parts = ceil((double)t->o.batch / (double)l->options.slice);
+        double parts = ceil((double)n / (double)l->options.slice);
         CM_TRY(cm_gradient_scale(threads, l->floats, parts, l->gradient));
     }
     CM_TRY(cm_gradient_norm(threads, l->floats, l->gradient, &norm));
     CM_TRY(cm_call_check(&t->call)); /* the last time: from here on the step is taken whole */
-    double loss = mean_loss(t);
+    double loss = mean_loss(t, n);
     if (!isfinite(loss) || !isfinite(norm)) {
         CM_TRY(refuse_nonfinite(t, loss, norm));
     } else {
         if (t->o.grad_clip > 0)
             CM_TRY(cm_gradient_scale(threads, l->floats, cm_clip_factor(t->o.clip_rule, norm, t->o.grad_clip),
                                      l->gradient));
-        CM_TRY(update(t, &now));
+        CM_TRY(update(t, n, &now));
         t->updates++;
     }
     t->step++;
+    t->images += n;
     if (report) fill_report(t, &now, loss, norm, began, report);
     return CM_OK;
 }
 
-cm_status cm_trainer_advance(cm_trainer *t, const float *images, const int32_t *labels, cm_train_report *report)
+cm_status cm_trainer_advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels,
+                             cm_train_report *report)
 {
     if (labels) {
-        CM_TRY(cm_model_check_labels(t->model, labels, (size_t)t->o.batch));
+        CM_TRY(cm_model_check_labels(t->model, labels, n));
     } else if (cm_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
     }
-    return advance(t, images, labels, report);
+    return advance(t, n, images, labels, report);
 }
 
 /* --- over a data set ----------------------------------------------------------------- */
@@ -559,7 +571,7 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
         report.struct_size = sizeof report;
         CM_TRY(cm_loader_next(loader, &images, &labels, &waited));
         if (!t->model->net.num_classes) labels = NULL;
-        CM_TRY(cm_trainer_advance(t, images, labels, &report));
+        CM_TRY(cm_trainer_advance(t, (size_t)t->o.batch, images, labels, &report));
         report.data_wait = waited;
         report.seconds += waited;
         cm_call_pause(&t->call);
@@ -594,8 +606,7 @@ cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_
     CM_TRY(cm_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
     CM_TRY(cm_call_begin(&dataset->call, "data set"));
-    status =
-        cm_loader_create(dataset, (uint64_t)t->step * (uint64_t)t->o.batch, (size_t)t->o.batch, &t->call, &loader);
+    status = cm_loader_create(dataset, t->images, (size_t)t->o.batch, &t->call, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cm_loader_free(loader);
     (void)cm_call_end(&dataset->call);

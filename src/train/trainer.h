@@ -6,7 +6,9 @@
 
 #include "data/augment.h"
 #include "io/directory.h"
+#include "train/curriculum.h"
 #include "train/learner.h"
+#include "train/optim.h"
 #include "train/settings.h"
 
 struct cm_trainer {
@@ -25,11 +27,13 @@ struct cm_trainer {
     float *m, *v, *ema[CM_MAX_EMAS];
     /* The state that a checkpoint holds besides the blocks: */
     _Atomic(int64_t) step; /* steps taken; read at any time                */
+    uint64_t images;       /* that they have taken                               */
     int64_t updates;       /* since the optimizer's state began                  */
     int32_t skipped, last_scales;
     json_t *dataset; /* fingerprint of the set of the run, or NULL         */
     /* */
-    double *loss; /* of the images of a step */
+    size_t capacity; /* images that fit into the buffers of a step */
+    double *loss;
     cm_augmenter *augmenter;
     float *augmented, *augment_labels;
     cm_call call;
@@ -41,8 +45,10 @@ void cm_trainer_close(cm_trainer *trainer);
 /* The bytes that a trainer holds; and those of one that is not made. */
 uint64_t cm_trainer_size(const cm_trainer *trainer);
 cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
-/* Within the trainer's call.  images: batch x C x H x W; report may be NULL. */
-cm_status cm_trainer_advance(cm_trainer *trainer, const float *images, const int32_t *labels,
+/* Images of a step: the same range as the option batch. */
+enum { CM_STEP_IMAGES = 1 << 20 };
+/* One step within the trainer's call.  images: n x C x H x W; report may be NULL. */
+cm_status cm_trainer_advance(cm_trainer *trainer, size_t n, const float *images, const int32_t *labels,
                              cm_train_report *report);
 /* Whether a data set can feed a model `batch` images a step. */
 cm_status cm_train_check_dataset(const cm_model *model, const cm_dataset *dataset, int32_t batch);

@@ -33,11 +33,11 @@ static void one_loss(const golden_file *f, golden_result *r, const cm_objective 
     double loss[64];
     cm_objective_settings s = settings_of(f, o, side);
     s.scales = (int32_t)number(f, "num_scales", 18);
-    s.distance.metric = name_index(cm_metric_names, metric);
+    s.distance.kind = cm_choice_find(&cm_distance_choices, metric);
     s.weighting = golden_weighting(weighting);
-    s.ode = name_index(cm_ode_names, text(f, "solver", solver, sizeof solver));
+    s.ode = cm_choice_find(&cm_ode_choices, text(f, "solver", solver, sizeof solver));
     memset(t->gradient, 0, sizeof t->gradient);
-    if (s.distance.metric < 0 || s.weighting < 0 || s.ode < 0 ||
+    if (s.distance.kind < 0 || s.weighting < 0 || s.ode < 0 ||
         run_objective(o, &s, t, x0, z, u, u, 1.0 / (double)t->n, loss) != CM_OK)
         golden_fail(r, "cannot run %s.%s", metric, weighting);
     (void)snprintf(prefix, sizeof prefix, "%s.%s", metric, weighting);
@@ -161,7 +161,7 @@ void run_loss_edm(golden_file *f, golden_result *r)
         memset(t.gradient, 0, sizeof t.gradient);
         if (run_objective(o, &s, &t, x0, z, u, normal, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
         (void)snprintf(prefix, sizeof prefix, "%s.%s", nv ? "nvlabs" : "openai",
-                       nv ? theirs[kind - 5] : cm_weighting_names[kind]);
+                       nv ? theirs[kind - 5] : cm_weighting_choices.at((size_t)kind + 1).name);
         compare_gradients(f, r, prefix, &t);
         if (nv) {
             double total = 0;
@@ -193,7 +193,7 @@ static void ect_case(const golden_file *f, golden_result *r, const json_t *c, to
     s.q = member(c, "q", 2), s.k = member(c, "k", 8), s.b = member(c, "b", 1);
     s.distance.huber_c = member(c, "c", 0);
     s.stage = (int32_t)member(c, "stage", 0);
-    s.mapping = name_index(cm_mapping_names, json_string_value(json_object_get(c, "adj")));
+    s.mapping = cm_choice_find(&cm_mapping_choices, json_string_value(json_object_get(c, "adj")));
     memset(t->gradient, 0, sizeof t->gradient);
     memcpy(t->weight[1], t->weight[0], sizeof t->weight[0]);
     if (run_objective(&cm_objective_ect, &s, t, x0, z, normal, normal, 1.0 / (double)t->n, loss) != CM_OK)

@@ -83,7 +83,7 @@ static void read_optimizer(replay *w, golden_result *r)
 {
     static const char *const theirs[] = {"RAdam", "Adam", "AdamW", "SGD", NULL};
     char words[96], name[32] = "";
-    w->optim = (cm_optim){CM_OPTIM_RADAM, 0.9, 0.999, 1e-8, number(w->f, "weight_decay", 0)};
+    w->optim = (cm_optim){CM_OPTIMIZER_RADAM, 0.9, 0.999, 1e-8, number(w->f, "weight_decay", 0)};
     text(w->f, "optimizer", words, sizeof words);
     if (strcmp(words, "RAdam, restarted at each change of N") == 0 && w->o == &cm_objective_pd) return;
     int end = 0, read = sscanf(words, "%31s betas (%lf,%lf) eps %lf%n", name, &w->optim.beta1, &w->optim.beta2,
@@ -109,17 +109,17 @@ static void set_up(replay *w, golden_result *r)
     json_t *scales = golden_json(w->f, "ema_scale_args");
     w->s = settings_of(w->f, w->o, 8);
     w->s.p_mean = number(w->f, "P_mean", -1.2), w->s.p_std = number(w->f, "P_std", 1.2);
-    w->s.ode = name_index(cm_ode_names, text(w->f, "solver", word, sizeof word));
+    w->s.ode = cm_choice_find(&cm_ode_choices, text(w->f, "solver", word, sizeof word));
     if (!*word) w->s.ode = CM_ODE_HEUN; /* progressive distillation's file names none */
-    w->s.distance.metric = name_index(cm_metric_names, text(w->f, "loss_norm", word, sizeof word));
+    w->s.distance.kind = cm_choice_find(&cm_distance_choices, text(w->f, "loss_norm", word, sizeof word));
     w->s.weighting = golden_weighting(text(w->f, "weight_schedule", word, sizeof word));
     read_optimizer(w, r);
     w->c.lr = number(w->f, "lr", 1e-3);
     w->c.anneal_end = (int64_t)number(w->f, "lr_anneal_steps", 0);
     if (json_array_size(scales) == 7) {
-        w->c.mu = name_index(cm_mu_names, json_string_value(json_array_get(scales, 0)));
+        w->c.mu = cm_choice_find(&cm_mu_choices, json_string_value(json_array_get(scales, 0)));
         w->c.mu0 = json_number_value(json_array_get(scales, 1));
-        w->c.scales = name_index(cm_scales_names, json_string_value(json_array_get(scales, 2)));
+        w->c.scales = cm_choice_find(&cm_scales_choices, json_string_value(json_array_get(scales, 2)));
         w->c.start = (int32_t)json_integer_value(json_array_get(scales, 3));
         w->c.end = (int32_t)json_integer_value(json_array_get(scales, 4));
         w->c.total = json_integer_value(json_array_get(scales, 5));
@@ -139,7 +139,7 @@ static void set_up(replay *w, golden_result *r)
                 "teacher := student and the optimizer state is reset");
     if (w->t.p > 0 && !cm_tensors_find(&w->f->st, "dropout_masks"))
         golden_fail(r, "dropout is %g, but there are no masks", w->t.p);
-    if (w->s.distance.metric < 0 || w->s.weighting < 0 || w->s.ode < 0 || w->c.mu < 0 || w->c.scales < 0)
+    if (w->s.distance.kind < 0 || w->s.weighting < 0 || w->s.ode < 0 || w->c.mu < 0 || w->c.scales < 0)
         golden_fail(r, "a loss_norm, weight_schedule, solver or schedule that is not known");
     for (int which = 0; which < 3; which++) set_precond(&w->t, which, which == 2 ? "edm" : w->o->precond);
     read_weights(w->f, "init", w->t.weight[0], &w->t.params);
@@ -218,7 +218,7 @@ void run_train(golden_file *f, golden_result *r)
         const cm_optim_update update = cm_optim_prepare(&w.optim, since + 1, now.lr);
         cm_optim_apply(cm_kernels_for(cm_cpu_level()), &update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
         for (int i = 0; i < w.rates; i++) cm_ema_apply(w.rate[i], PARAMS, w.ema[i], w.p);
-        if (w.o->has_target) cm_ema_apply(now.mu, PARAMS, w.target, w.p);
+        if (w.o->target == CM_TARGET_AVERAGE) cm_ema_apply(now.mu, PARAMS, w.target, w.p);
         for (int i = 0; i < w.t.params; i++) flat[k * (size_t)w.t.params + (size_t)i] = (double)w.p[i];
     }
     compare(f, r, "losses", w.steps * w.batch, losses, FLOAT32);
@@ -269,7 +269,7 @@ static void optim_case(const golden_file *f, golden_result *r, const json_t *c, 
     }
     (void)snprintf(name, sizeof name, "case%d.traj.%d", i, tensor);
     compare(f, r, name, all, path, FLOAT32);
-    for (int moment = 0; moment < 2 && o.kind != CM_OPTIM_SGD; moment++) {
+    for (int moment = 0; moment < 2 && o.kind != CM_OPTIMIZER_SGD; moment++) {
         for (size_t k = 0; k < n; k++) last[k] = (double)(moment ? v : m)[k];
         (void)snprintf(name, sizeof name, "case%d.exp_avg%s.%d", i, moment ? "_sq" : "", tensor);
         compare(f, r, name, n, last, FLOAT32);

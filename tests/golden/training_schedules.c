@@ -49,7 +49,8 @@ static void check_halflife(const golden_file *f, golden_result *r)
         const double *row = rows + 5 * i;
         const cm_ema_rate rate = {CM_EMA_HALFLIFE, row[1] * 1000, row[2] > 0 ? row[2] : 0};
         /* k steps of the batch have been taken: images = k batch */
-        double beta = cm_ema_rate_at(&rate, (int64_t)llround(row[3] / row[0]), row[0]);
+        double beta = cm_ema_rate_at(&rate, (int64_t)llround(row[3] / row[0]),
+                                     (double)llround(row[3] / row[0]) * row[0], row[0]);
         if (fmod(row[3], row[0]) != 0) continue; /* no whole number of steps */
         golden_compare(r, "halflife", fabs(beta - row[4]), 1e-12);
     }
@@ -75,7 +76,7 @@ static void check_clipping(const golden_file *f, golden_result *r)
                 double max = strtod(name + length, NULL);
                 char which = name[strlen(name) - 1];
                 size_t count = which == '0' ? n[0] : n[1];
-                double factor = cm_clip_factor(rule ? CM_CLIP_OPTAX : CM_CLIP_TORCH, norm, max);
+                double factor = cm_clip_factor(rule ? CM_CLIP_RULE_OPTAX : CM_CLIP_RULE_TORCH, norm, max);
                 for (size_t i = 0; i < count; i++) got[i] = factor * g[which - '0'][i];
                 compare(f, r, name, count, got, FLOAT32);
             }
@@ -150,8 +151,8 @@ void run_scales(golden_file *f, golden_result *r)
                            .mu0 = member(v, "start_ema", 0),
                            .total = (int64_t)member(v, "total_steps", 1),
                            .distill_steps = (int64_t)member(v, "distill_steps_per_iter", 1)};
-        c.scales = name_index(cm_scales_names, json_string_value(json_object_get(v, "scale_mode")));
-        c.mu = name_index(cm_mu_names, json_string_value(json_object_get(v, "target_ema_mode")));
+        c.scales = cm_choice_find(&cm_scales_choices, json_string_value(json_object_get(v, "scale_mode")));
+        c.mu = cm_choice_find(&cm_mu_choices, json_string_value(json_object_get(v, "target_ema_mode")));
         if (c.scales < 0 || c.mu < 0) {
             golden_fail(r, "%s: a mode that is not known", key);
             continue;

@@ -203,8 +203,8 @@ void close_toy(toy *t)
 
 cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side)
 {
-    cm_objective_settings s = {.distance = {o->metric, 0, 3, side, side, 0},
-                               .weighting = o->weighting < 0 ? 0 : o->weighting,
+    cm_objective_settings s = {.distance = {o->distance, 0, 3, side, side, 0},
+                               .weighting = o->weighting - CM_WEIGHTING_UNIFORM,
                                .sigma_min = number(f, "sigma_min", 0.002),
                                .sigma_max = number(f, "sigma_max", 80),
                                .rho = number(f, "rho", 7),

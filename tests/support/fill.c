@@ -197,14 +197,7 @@ cm_status fill_model_write(cm_model *m, const json_t *network, const json_t *pre
     for (int i = 0; i < m->graph->n_params; i++) {
         const cm_param_desc *p = &m->graph->params[i];
         if (p->constant) continue;
-        cm_tensor *t = &tensors[n++];
-        t->name = p->name;
-        t->type = CM_TENSOR_F32;
-        t->rank = p->rank;
-        memcpy(t->shape, p->shape, sizeof p->shape);
-        t->count = cm_param_elements(p);
-        t->bytes = t->count * sizeof(float);
-        t->data = m->sources[i].data;
+        tensors[n++] = cm_checkpoint_describe(p, p->name, m->sources[i].raw);
     }
     char *net = json_dumps(network, 0), *pre = json_dumps(precond, 0), image[160];
     (void)snprintf(image, sizeof image, "{\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}",

@@ -87,7 +87,7 @@ static void encoder(walk *w)
         for (int i = 0; i < c->num_blocks; i++) {
             cm_name s = cm_name_of("enc.%dx%d_block%d", side, side, i);
             block(w, s);
-            if (cm_edm_attends(c, side)) attention(w, s);
+            if (cm_net_attends(c, side)) attention(w, s);
         }
         if (l == c->levels - 1) break;
         block(w, cm_name_of("enc.%dx%d_down", half, half));
@@ -103,7 +103,7 @@ static void decoder(walk *w)
     for (int l = c->levels - 1; l >= 0; l--) {
         int32_t side = c->resolution >> l;
         for (int i = 0; i <= c->num_blocks; i++) block(w, cm_name_of("dec.%dx%d_block%d", side, side, i));
-        if (cm_edm_attends(c, side)) attention(w, cm_name_of("dec.%dx%d_block%d", side, side, c->num_blocks));
+        if (cm_net_attends(c, side)) attention(w, cm_name_of("dec.%dx%d_block%d", side, side, c->num_blocks));
         if (l > 0) block(w, cm_name_of("dec.%dx%d_up", 2 * side, 2 * side));
     }
 }

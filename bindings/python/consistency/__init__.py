@@ -39,7 +39,7 @@ from ._lib import (CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOp
 from ._lib import Images as CImages
 from ._values import Array, Images
 
-__all__ = ["Model", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "version", "build_info", "write_page",
+__all__ = ["Model", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
            "read_image", "read_mask", "encode_image", "decode_image", "noise_level"]
 
 _METHODS = choices("methods")
@@ -614,5 +614,5 @@ def read_mask(path: Path, alpha: bool = False, size: Optional[Sequence[int]] = N
     return out
 
 
-from .training import Dataset, Trainer, presets  # noqa: E402  (they need what stands above)
+from .training import Dataset, Trainer, presets, train_options  # noqa: E402  (they need what stands above)
 from .run import Run, run_options  # noqa: E402

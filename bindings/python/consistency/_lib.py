@@ -177,6 +177,13 @@ class TrainInputs(Struct):
     _fields_ = [("struct_size", C.c_uint32), ("reserved", _i), ("model", C.c_void_p), ("teacher", C.c_void_p)]
 
 
+class OptionInfo(Struct):
+    _c_name = "cm_option_info"
+    _fields_ = [("struct_size", C.c_uint32), ("kind", _i), ("name", C.c_char_p), ("about", C.c_char_p),
+                ("choices", C.c_char_p), ("objectives", C.c_uint64), ("minimum", _d), ("maximum", _d),
+                ("above_minimum", _i), ("reserved", _i), ("takes_auto", _i), ("decides_course", _i), ("automatic", _d)]
+
+
 class TrainReport(Struct):
     _c_name = "cm_train_report"
     _fields_ = [("struct_size", C.c_uint32), ("scales", _i), ("step", _l), ("images", C.c_uint64), ("loss", _d),
@@ -227,7 +234,7 @@ class EditMap(Struct):
 
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
-                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, TrainReport, RunInfo, RunNeeds,
+                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap]
 
@@ -241,6 +248,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_build_info": (C.c_char_p, []),
     "cm_status_name": (C.c_char_p, [C.c_int]),
     "cm_name_hint": (_size, [C.c_char_p, C.POINTER(C.c_char_p), C.c_char_p, C.c_char_p, _size]),
+    "cm_choice_name": (C.c_char_p, [C.c_char_p, _size]),
+    "cm_choice_about": (C.c_char_p, [C.c_char_p, _size]),
     "cm_last_message": (C.c_char_p, []),
     "cm_abi_sizeof": (_size, [C.c_char_p]),
     "cm_context_options_init": (None, [C.POINTER(ContextOptions), _size]),
@@ -248,8 +257,6 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_context_free": (None, [_p]),
     "cm_load_options_init": (None, [C.POINTER(LoadOptions), _size]),
     "cm_save_options_init": (None, [C.POINTER(SaveOptions), _size]),
-    "cm_choice_about": (C.c_char_p, [C.c_char_p, _size]),
-    "cm_choice_name": (C.c_char_p, [C.c_char_p, _size]),
     "cm_condition_init": (None, [C.POINTER(Condition), _size]),
     "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
@@ -319,6 +326,10 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_train_options_set_number": (C.c_int, [_p, C.c_char_p, C.c_double]),
     "cm_train_options_get": (C.c_int, [_p, C.c_char_p, C.c_char_p, _size, C.POINTER(_size)]),
     "cm_train_options_get_number": (C.c_int, [_p, C.c_char_p, C.POINTER(C.c_double)]),
+    "cm_option_info_init": (None, [C.POINTER(OptionInfo), _size]),
+    "cm_train_option_count": (_size, []),
+    "cm_train_option_describe": (C.c_int, [_size, C.POINTER(OptionInfo)]),
+    "cm_train_option_default": (C.c_int, [_size, _i32, C.c_char_p, _size, C.POINTER(_size)]),
     "cm_train_inputs_init": (None, [C.POINTER(TrainInputs), _size]),
     "cm_train_options_preset": (C.c_int, [_p, C.c_char_p]),
     "cm_train_preset_name": (C.c_char_p, [_size]),
@@ -336,7 +347,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_trainer_create": (C.c_int, [C.POINTER(TrainInputs), _p, C.POINTER(_p)]),
     "cm_trainer_estimate": (C.c_int, [C.POINTER(TrainInputs), _p, C.POINTER(C.c_uint64)]),
     "cm_trainer_free": (None, [_p]),
-    "cm_trainer_step": (C.c_int, [_p, _f32p, _i32p, C.POINTER(TrainReport)]),
+    "cm_trainer_step": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Condition), C.POINTER(TrainReport)]),
     "cm_trainer_run": (C.c_int, [_p, _p, C.c_int64, TRAIN, _p]),
     "cm_trainer_cancel": (None, [_p]),
     "cm_trainer_model": (C.c_int, [_p, _i32, _i32, C.POINTER(_p)]),

@@ -14,12 +14,13 @@ import time
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
-from ._lib import DatasetInfo, DatasetOptions, TRAIN, TrainInputs, TrainReport, lib
-from . import Model, Path, _check, _context, _finish, _values
+from ._lib import DatasetInfo, DatasetOptions, OptionInfo, TRAIN, TrainInputs, TrainReport, choices, lib
+from . import Model, Path, _check, _condition, _context, _finish, _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
 from ._values import Array
 
+_KINDS = ["integer", "real", "choice", "flag", "text"]
 _RULES = ["auto", "none", "folder", "prefix"]
 _WEIGHTS = ["online", "ema", "target"]
 
@@ -37,6 +38,28 @@ def presets() -> Dict[str, Dict[str, Any]]:
                                                         "source": lib.cm_train_preset_source(i).decode(),
                                                         "config": json.loads(lib.cm_train_preset_config(i).decode())}
         i += 1
+    return result
+
+
+def train_options() -> Dict[str, Dict[str, Any]]:
+    """What training options there are: name -> {"kind", "about", "choices" (names, or None), "minimum", "above_minimum"
+    (whether the minimum itself is not allowed), "maximum", "auto" (whether "auto" is a value), "defaults": objective -> text, for the objectives that it has an effect on}."""
+    result: Dict[str, Dict[str, Any]] = {}
+    objectives = choices("objectives")
+    for i in range(lib.cm_train_option_count()):
+        o = OptionInfo()
+        lib.cm_option_info_init(C.byref(o), C.sizeof(o))
+        _check(lib.cm_train_option_describe(i, C.byref(o)))
+        text = C.create_string_buffer(1024)
+        defaults = {}
+        for number, objective in enumerate(objectives):
+            if o.objectives >> number & 1:
+                _check(lib.cm_train_option_default(i, number, text, len(text), None))
+                defaults[objective] = text.value.decode()
+        result[o.name.decode()] = {"kind": _KINDS[o.kind - 1], "about": o.about.decode(),
+                                   "choices": choices(o.choices.decode()) if o.choices else None, "minimum": o.minimum,
+                                   "above_minimum": bool(o.above_minimum),
+                                   "maximum": o.maximum, "auto": bool(o.takes_auto), "defaults": defaults}
     return result
 
 
@@ -228,16 +251,17 @@ class Trainer(Handle):
         return count.value
 
     def step(self, images: Array, labels: Any = None) -> Dict[str, Any]:
-        """One step on batch x C x H x W images in [-1, 1] (up to 2 passes, for what resampling overshoots; more is taken
-        for the bytes of pictures and refused); returns the report as a dict."""
-        n = int(self._options.text("batch"))
+        """One step on n x C x H x W images in [-1, 1]; n may be another number than the option batch.  Values up to 2 pass,
+        for what resampling overshoots; more is taken for the bytes of pictures and refused.  Returns the report as a dict."""
+        n = images.shape[0] if getattr(images, "shape", ()) else len(images)
         data, keep = _values.floats(images, (n,) + self._shape, "images", limit=2,
                                     meaning="values in [-1, 1] (x / 127.5 - 1 makes them of a picture's bytes)")
         label = _values.integers(self._known._labels(labels), n, "labels", -1) if labels is not None else None
+        view = _values.planes((n,) + self._shape, data)
         r = TrainReport()
         lib.cm_train_report_init(C.byref(r), C.sizeof(r))
         with Interrupt(self.cancel), self._held() as handle:
-            status = lib.cm_trainer_step(handle, data, label, C.byref(r))
+            status = lib.cm_trainer_step(handle, C.byref(view), _condition(label), C.byref(r))
         _check(status)
         return _report(r)
 
@@ -248,7 +272,7 @@ class Trainer(Handle):
         not read() of this dataset.  Returns the last report."""
         failure: List[BaseException] = []
         last: List[Dict[str, Any]] = []
-        until = _values.integer(until, "until", 0, 2**63 - 1)
+        until = _values.integer(until, "until", 1, 2**63 - 1)
         show = _Line(until) if progress is True else progress or None
 
         def on_step(_: Any, report: Any) -> Any:

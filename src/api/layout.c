@@ -1,0 +1,284 @@
+/* layout.c - sizes and places in the public structs, which programs are compiled with.
+ *
+ * Printed by `python3 tests/headers.py --layout > src/api/layout.c`.  Members are only ever appended: within one
+ * major version no line changes but sizes, and those grow. */
+#include <consistency.h>
+
+#include <stddef.h>
+
+#if UINTPTR_MAX > 0xffffffffu
+#define SIZE(type, bytes)                                                                                            \
+    _Static_assert(sizeof(type) == (bytes), #type " has another size: see the head of this file")
+#define PLACE(type, member, offset)                                                                                  \
+    _Static_assert(offsetof(type, member) == (offset), #type "." #member " stands elsewhere: see the head")
+
+SIZE(cm_condition, 16);
+PLACE(cm_condition, struct_size, 0);
+PLACE(cm_condition, reserved, 4);
+PLACE(cm_condition, labels, 8);
+
+SIZE(cm_context_options, 64);
+PLACE(cm_context_options, struct_size, 0);
+PLACE(cm_context_options, threads, 4);
+PLACE(cm_context_options, alloc, 8);
+PLACE(cm_context_options, free, 16);
+PLACE(cm_context_options, memory_user, 24);
+PLACE(cm_context_options, log, 32);
+PLACE(cm_context_options, log_user, 40);
+PLACE(cm_context_options, parallel_for, 48);
+PLACE(cm_context_options, parallel_user, 56);
+
+SIZE(cm_dataset_info, 64);
+PLACE(cm_dataset_info, struct_size, 0);
+PLACE(cm_dataset_info, channels, 4);
+PLACE(cm_dataset_info, height, 8);
+PLACE(cm_dataset_info, width, 12);
+PLACE(cm_dataset_info, images, 16);
+PLACE(cm_dataset_info, classes, 24);
+PLACE(cm_dataset_info, largest_label, 28);
+PLACE(cm_dataset_info, bad, 32);
+PLACE(cm_dataset_info, fingerprint, 40);
+PLACE(cm_dataset_info, kind, 48);
+PLACE(cm_dataset_info, classes_from, 56);
+
+SIZE(cm_dataset_options, 40);
+PLACE(cm_dataset_options, struct_size, 0);
+PLACE(cm_dataset_options, channels, 4);
+PLACE(cm_dataset_options, height, 8);
+PLACE(cm_dataset_options, width, 12);
+PLACE(cm_dataset_options, random_crop, 16);
+PLACE(cm_dataset_options, labels, 20);
+PLACE(cm_dataset_options, stop_on_bad, 24);
+PLACE(cm_dataset_options, shuffle, 28);
+PLACE(cm_dataset_options, seed, 32);
+
+SIZE(cm_denoise_options, 32);
+PLACE(cm_denoise_options, struct_size, 0);
+PLACE(cm_denoise_options, reserved, 4);
+PLACE(cm_denoise_options, condition, 8);
+PLACE(cm_denoise_options, progress, 16);
+PLACE(cm_denoise_options, progress_user, 24);
+
+SIZE(cm_edit_map, 40);
+PLACE(cm_edit_map, struct_size, 0);
+PLACE(cm_edit_map, patch, 4);
+PLACE(cm_edit_map, matrix, 8);
+PLACE(cm_edit_map, forward, 16);
+PLACE(cm_edit_map, inverse, 24);
+PLACE(cm_edit_map, user, 32);
+
+SIZE(cm_edit_options, 72);
+PLACE(cm_edit_options, struct_size, 0);
+PLACE(cm_edit_options, variations, 4);
+PLACE(cm_edit_options, start, 8);
+PLACE(cm_edit_options, cut, 12);
+PLACE(cm_edit_options, sigma, 16);
+PLACE(cm_edit_options, fill, 24);
+PLACE(cm_edit_options, luma, 32);
+PLACE(cm_edit_options, to, 56);
+PLACE(cm_edit_options, sampling, 64);
+
+SIZE(cm_image_read_options, 12);
+PLACE(cm_image_read_options, struct_size, 0);
+PLACE(cm_image_read_options, channels, 4);
+PLACE(cm_image_read_options, dtype, 8);
+
+SIZE(cm_image_write_options, 16);
+PLACE(cm_image_write_options, struct_size, 0);
+PLACE(cm_image_write_options, format, 4);
+PLACE(cm_image_write_options, quality, 8);
+PLACE(cm_image_write_options, overwrite, 12);
+
+SIZE(cm_images, 72);
+PLACE(cm_images, struct_size, 0);
+PLACE(cm_images, dtype, 4);
+PLACE(cm_images, n, 8);
+PLACE(cm_images, channels, 16);
+PLACE(cm_images, height, 20);
+PLACE(cm_images, width, 24);
+PLACE(cm_images, layout, 28);
+PLACE(cm_images, image_stride, 32);
+PLACE(cm_images, channel_stride, 40);
+PLACE(cm_images, row_stride, 48);
+PLACE(cm_images, pixel_stride, 56);
+PLACE(cm_images, data, 64);
+
+SIZE(cm_load_options, 40);
+PLACE(cm_load_options, struct_size, 0);
+PLACE(cm_load_options, allow_nonfinite, 4);
+PLACE(cm_load_options, config_json, 8);
+PLACE(cm_load_options, progress, 16);
+PLACE(cm_load_options, progress_user, 24);
+PLACE(cm_load_options, copy, 32);
+PLACE(cm_load_options, reserved, 36);
+
+SIZE(cm_model_info, 104);
+PLACE(cm_model_info, struct_size, 0);
+PLACE(cm_model_info, channels, 4);
+PLACE(cm_model_info, height, 8);
+PLACE(cm_model_info, width, 12);
+PLACE(cm_model_info, out_channels, 16);
+PLACE(cm_model_info, num_classes, 20);
+PLACE(cm_model_info, needs_label, 24);
+PLACE(cm_model_info, is_consistency, 28);
+PLACE(cm_model_info, sigma_min, 32);
+PLACE(cm_model_info, sigma_max, 40);
+PLACE(cm_model_info, sigma_data, 48);
+PLACE(cm_model_info, parameters, 56);
+PLACE(cm_model_info, tensors, 64);
+PLACE(cm_model_info, weight_bytes, 72);
+PLACE(cm_model_info, network, 80);
+PLACE(cm_model_info, precond, 88);
+PLACE(cm_model_info, config_json, 96);
+
+SIZE(cm_option_info, 80);
+PLACE(cm_option_info, struct_size, 0);
+PLACE(cm_option_info, kind, 4);
+PLACE(cm_option_info, name, 8);
+PLACE(cm_option_info, about, 16);
+PLACE(cm_option_info, choices, 24);
+PLACE(cm_option_info, objectives, 32);
+PLACE(cm_option_info, minimum, 40);
+PLACE(cm_option_info, maximum, 48);
+PLACE(cm_option_info, above_minimum, 56);
+PLACE(cm_option_info, reserved, 60);
+PLACE(cm_option_info, takes_auto, 64);
+PLACE(cm_option_info, decides_course, 68);
+PLACE(cm_option_info, automatic, 72);
+
+SIZE(cm_reader, 32);
+PLACE(cm_reader, struct_size, 0);
+PLACE(cm_reader, reserved, 4);
+PLACE(cm_reader, size, 8);
+PLACE(cm_reader, read, 16);
+PLACE(cm_reader, user, 24);
+
+SIZE(cm_run_info, 112);
+PLACE(cm_run_info, struct_size, 0);
+PLACE(cm_run_info, batch, 4);
+PLACE(cm_run_info, step, 8);
+PLACE(cm_run_info, steps, 16);
+PLACE(cm_run_info, images, 24);
+PLACE(cm_run_info, bad, 32);
+PLACE(cm_run_info, parameters, 40);
+PLACE(cm_run_info, pages, 48);
+PLACE(cm_run_info, sample_share, 56);
+PLACE(cm_run_info, channels, 64);
+PLACE(cm_run_info, height, 68);
+PLACE(cm_run_info, width, 72);
+PLACE(cm_run_info, classes, 76);
+PLACE(cm_run_info, is_finished, 80);
+PLACE(cm_run_info, reserved, 84);
+PLACE(cm_run_info, kind, 88);
+PLACE(cm_run_info, classes_from, 96);
+PLACE(cm_run_info, data, 104);
+
+SIZE(cm_run_needs, 80);
+PLACE(cm_run_needs, struct_size, 0);
+PLACE(cm_run_needs, fits, 4);
+PLACE(cm_run_needs, bytes, 8);
+PLACE(cm_run_needs, free_bytes, 16);
+PLACE(cm_run_needs, free_of, 24);
+PLACE(cm_run_needs, batch, 32);
+PLACE(cm_run_needs, size, 36);
+PLACE(cm_run_needs, batch_bytes, 40);
+PLACE(cm_run_needs, size_bytes, 48);
+PLACE(cm_run_needs, step_seconds, 56);
+PLACE(cm_run_needs, seconds, 64);
+PLACE(cm_run_needs, sample_share, 72);
+
+SIZE(cm_run_report, 88);
+PLACE(cm_run_report, struct_size, 0);
+PLACE(cm_run_report, event, 4);
+PLACE(cm_run_report, step, 8);
+PLACE(cm_run_report, steps, 16);
+PLACE(cm_run_report, images, 24);
+PLACE(cm_run_report, loss, 32);
+PLACE(cm_run_report, grad_norm, 40);
+PLACE(cm_run_report, lr, 48);
+PLACE(cm_run_report, images_per_second, 56);
+PLACE(cm_run_report, seconds_left, 64);
+PLACE(cm_run_report, path, 72);
+PLACE(cm_run_report, training, 80);
+
+SIZE(cm_sample_options, 232);
+PLACE(cm_sample_options, struct_size, 0);
+PLACE(cm_sample_options, method, 4);
+PLACE(cm_sample_options, sigmas, 8);
+PLACE(cm_sample_options, sigma_count, 16);
+PLACE(cm_sample_options, ts, 24);
+PLACE(cm_sample_options, ts_count, 32);
+PLACE(cm_sample_options, grid, 40);
+PLACE(cm_sample_options, steps, 44);
+PLACE(cm_sample_options, rho, 48);
+PLACE(cm_sample_options, sigma_min, 56);
+PLACE(cm_sample_options, sigma_max, 64);
+PLACE(cm_sample_options, clip_denoised, 72);
+PLACE(cm_sample_options, clip_output, 76);
+PLACE(cm_sample_options, s_churn, 80);
+PLACE(cm_sample_options, s_tmin, 88);
+PLACE(cm_sample_options, s_tmax, 96);
+PLACE(cm_sample_options, s_noise, 104);
+PLACE(cm_sample_options, edm_discretization, 112);
+PLACE(cm_sample_options, edm_schedule, 116);
+PLACE(cm_sample_options, edm_scaling, 120);
+PLACE(cm_sample_options, edm_solver, 124);
+PLACE(cm_sample_options, edm_alpha, 128);
+PLACE(cm_sample_options, seed, 136);
+PLACE(cm_sample_options, first_index, 144);
+PLACE(cm_sample_options, noise_source, 152);
+PLACE(cm_sample_options, reserved, 156);
+PLACE(cm_sample_options, num_samples, 160);
+PLACE(cm_sample_options, noise, 168);
+PLACE(cm_sample_options, step_noise, 176);
+PLACE(cm_sample_options, noise_steps, 184);
+PLACE(cm_sample_options, condition, 192);
+PLACE(cm_sample_options, progress, 200);
+PLACE(cm_sample_options, progress_user, 208);
+PLACE(cm_sample_options, step, 216);
+PLACE(cm_sample_options, step_user, 224);
+
+SIZE(cm_sampler_info, 40);
+PLACE(cm_sampler_info, struct_size, 0);
+PLACE(cm_sampler_info, threads, 4);
+PLACE(cm_sampler_info, max_batch, 8);
+PLACE(cm_sampler_info, reserved, 12);
+PLACE(cm_sampler_info, activation_bytes, 16);
+PLACE(cm_sampler_info, packed_bytes, 24);
+PLACE(cm_sampler_info, plan_seconds, 32);
+
+SIZE(cm_sampler_options, 32);
+PLACE(cm_sampler_options, struct_size, 0);
+PLACE(cm_sampler_options, max_batch, 4);
+PLACE(cm_sampler_options, threads, 8);
+PLACE(cm_sampler_options, precision, 12);
+PLACE(cm_sampler_options, memory, 16);
+PLACE(cm_sampler_options, reserved, 20);
+PLACE(cm_sampler_options, debug, 24);
+
+SIZE(cm_save_options, 8);
+PLACE(cm_save_options, struct_size, 0);
+PLACE(cm_save_options, overwrite, 4);
+
+SIZE(cm_train_inputs, 24);
+PLACE(cm_train_inputs, struct_size, 0);
+PLACE(cm_train_inputs, reserved, 4);
+PLACE(cm_train_inputs, model, 8);
+PLACE(cm_train_inputs, teacher, 16);
+
+SIZE(cm_train_report, 88);
+PLACE(cm_train_report, struct_size, 0);
+PLACE(cm_train_report, scales, 4);
+PLACE(cm_train_report, step, 8);
+PLACE(cm_train_report, images, 16);
+PLACE(cm_train_report, loss, 24);
+PLACE(cm_train_report, grad_norm, 32);
+PLACE(cm_train_report, lr, 40);
+PLACE(cm_train_report, mu, 48);
+PLACE(cm_train_report, ect_stage, 56);
+PLACE(cm_train_report, skipped, 60);
+PLACE(cm_train_report, seconds, 64);
+PLACE(cm_train_report, data_wait, 72);
+PLACE(cm_train_report, peak_bytes, 80);
+
+#endif

@@ -1,0 +1,69 @@
+/* lifetimes.c - from when to when each buffer of a program is in use, so that others may lie there before and after.
+ */
+#include "graph/program.h"
+
+static void writes(cm_program *p, int buffer, int step)
+{
+    if (buffer >= 0 && p->buffers[buffer].first == -2) p->buffers[buffer].first = p->buffers[buffer].last = step;
+}
+
+static void reads(cm_program *p, int buffer, int step)
+{
+    if (buffer >= 0 && p->buffers[buffer].last < step) p->buffers[buffer].last = step;
+}
+
+static void find_lifetimes(cm_plan *plan)
+{
+    cm_program *p = &plan->program;
+    const cm_graph *g = plan->graph;
+    for (int i = 0; i < g->n_inputs; i++) {
+        writes(p, p->input[i], -1);
+        if (plan->options.mode == CM_MODE_JVP) writes(p, p->input_more[i], -1);
+    }
+    for (int i = 0; i < p->n_steps; i++) {
+        const cm_step *s = &p->steps[i];
+        for (int k = 0; k < CM_OP_MAX_IN; k++) {
+            reads(p, s->in[k], i);
+            reads(p, s->tin[k], i);
+            writes(p, s->din[k], i);
+            if (s->sum[k] >= 0) reads(p, s->sum[k], i);
+        }
+        writes(p, s->out, i);
+        writes(p, s->tout, i);
+        writes(p, s->aux, i);
+        reads(p, s->aux, i);
+        if (s->kind == CM_STEP_PAUSE) writes(p, s->dout, i);
+        else reads(p, s->dout, i);
+    }
+    for (int i = 0; i < g->n_outputs; i++) {
+        reads(p, p->output[i], p->pause);
+        if (plan->options.mode == CM_MODE_JVP) reads(p, p->output_more[i], p->n_steps);
+    }
+    for (int i = 0; i < g->n_inputs && plan->options.mode == CM_MODE_TRAIN; i++)
+        reads(p, p->input_more[i], p->n_steps);
+    for (int i = 0; i < p->n_buffers; i++)
+        if (p->buffers[i].first == -2 || !plan->options.share)
+            p->buffers[i].first = -1, p->buffers[i].last = p->n_steps;
+}
+
+/* An in-place op whose first input dies there takes over its memory. */
+static void join_inplace(cm_plan *plan)
+{
+    cm_program *p = &plan->program;
+    const cm_graph *g = plan->graph;
+    for (int i = 0; i < p->n_steps; i++) {
+        const cm_step *s = &p->steps[i];
+        if (s->kind != CM_STEP_FORWARD || !(g->nodes[s->node].op->flags & CM_OP_INPLACE)) continue;
+        int in = s->in[0], shared = g->values[g->nodes[s->node].in[0]].producer < 0;
+        for (int k = 1; k < CM_OP_MAX_IN; k++) shared |= s->in[k] == in;
+        if (shared || p->buffers[in].last != i || p->buffers[in].size != p->buffers[s->out].size) continue;
+        int root = p->buffers[s->out].root = p->buffers[in].root;
+        if (p->buffers[s->out].last > p->buffers[root].last) p->buffers[root].last = p->buffers[s->out].last;
+    }
+}
+
+void cm_program_lifetimes(cm_plan *plan)
+{
+    find_lifetimes(plan);
+    if (plan->options.share) join_inplace(plan);
+}

@@ -1,0 +1,256 @@
+/* option_rows.c - a row an option: its member, range, default, who reads it, what it is. */
+#include "train/option_rows.h"
+
+#include <string.h>
+
+#include "base/number.h"
+#include "base/pool.h"
+#include "train/objective.h"
+#include "train/optim.h"
+
+/* --- choices -------------------------------------------------------------------------- */
+
+static const cm_choice clip_rules[] = {
+    {"torch", "The gradient is multiplied by max / (norm + 1e-6) where that is below 1."},
+    {"optax", "The gradient is multiplied by max / norm where the norm is at least max."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_clip_rule_choices, "clip_rules", clip_rules);
+
+static const cm_choice weightings[] = {
+    {"default", "The weighting of the objective."},
+    {"uniform", "1 at every noise level."},
+    {"snr", "1 / sigma^2."},
+    {"snr+1", "1 / sigma^2 + 1."},
+    {"karras", "1 / sigma^2 + 1 / sigma_data^2."},
+    {"truncated-snr", "1 / sigma^2, and at least 1."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_weighting_choices, "weightings", weightings);
+
+static const cm_choice levels[] = {
+    {"lognormal", "ln sigma is normal with mean p_mean and standard deviation p_std."},
+    {"vp", "The levels of the variance preserving process at uniform times."},
+    {"ve", "The levels of the variance exploding process at uniform times."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_level_choices, "noise_levels", levels);
+
+static const cm_choice odes[] = {
+    {"heun", "Heun's second-order step, two evaluations of the teacher."},
+    {"euler", "Euler's step, one evaluation of the teacher."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_ode_choices, "odes", odes);
+
+static const cm_choice scales[] = {
+    {"fixed", "N is start_scales."},
+    {"progressive", "N grows from start_scales to end_scales as its square root in Song et al. 2023."},
+    {"progdist", "N is halved every distill_steps: progressive distillation."},
+    {"ict", "N doubles from start_scales to end_scales in equal stages: Song and Dhariwal 2023."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_scales_choices, "scales_modes", scales);
+
+static const cm_choice mus[] = {
+    {"fixed", "The rate is mu."},
+    {"adaptive", "exp(s0 ln(mu) / (N - 1)), as the published code computes it."},
+    {"adaptive-paper", "exp(s0 ln(mu) / N), as the paper writes it."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_mu_choices, "mu_modes", mus);
+
+static const cm_choice mappings[] = {
+    {"sigmoid", "n(t) = 1 + ect_k sigmoid(-ect_b t)."},
+    {"const", "n(t) = 1."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cm_mapping_choices, "ect_mappings", mappings);
+
+static const cm_choice_list precisions = {"precisions", cm_precision_choice};
+
+/* --- options --------------------------------------------------------------------------- */
+
+#define WIDE 1e6 /* bounds from here on are told only when they are passed */
+#define LONG 1e15
+#define SHARED CM_ROW_SHARED
+#define COURSE CM_ROW_COURSE
+#define AUTO CM_ROW_AUTO
+
+#define ROW(member, kind, store, low, high, usual, choices, flags, about)                                            \
+    {                                                                                                                \
+#member, kind, store, offsetof(cm_train_settings, member), low, high, usual, choices, flags, about           \
+    }
+#define INT(member, low, high, usual, flags, about)                                                                  \
+    ROW(member, CM_OPTION_INTEGER, CM_STORE_INT32, low, high, usual, NULL, flags, about)
+#define STEPS(member, low, usual, flags, about)                                                                      \
+    ROW(member, CM_OPTION_INTEGER, CM_STORE_INT64, low, LONG, usual, NULL, flags, about)
+#define REAL(member, low, high, usual, flags, about)                                                                 \
+    ROW(member, CM_OPTION_REAL, CM_STORE_DOUBLE, low, high, usual, NULL, flags, about)
+#define FLAG(member, usual, flags, about) ROW(member, CM_OPTION_FLAG, CM_STORE_INT32, 0, 1, usual, NULL, flags, about)
+#define CHOICE(member, list, last, usual, flags, about)                                                              \
+    ROW(member, CM_OPTION_CHOICE, CM_STORE_INT32, 0, last, usual, &list, flags, about)
+
+static const cm_option_row rows[] = {
+    CHOICE(objective, cm_objective_choices, CM_TRAIN_ECT, CM_TRAIN_EDM, SHARED | COURSE, "What the network learns."),
+    INT(threads, 0, CM_MAX_THREADS, 0, SHARED | AUTO, "Threads of a step; auto: those of the context."),
+    INT(batch, 1, 1 << 20, 64, SHARED | COURSE, "Images a step."),
+    INT(microbatch, 0, 1 << 16, 0, SHARED | COURSE | AUTO,
+        "Images that a thread takes through the networks at once, memory against speed; auto: an eighth of the "
+        "batch, "
+        "4 to 16."),
+    FLAG(sum_microbatches, 0, SHARED | COURSE,
+         "1: the gradients of micro-batches are added instead of averaged, as openai/consistency_models does."),
+    INT(recompute, 0, 1000, 0, SHARED,
+        "Above 1: activations are kept at the borders of so many parts of the network only and computed again "
+        "inside, "
+        "for less memory and more time."),
+    ROW(seed, CM_OPTION_INTEGER, CM_STORE_UINT64, 0, 18446744073709551615.0, 0, NULL, SHARED | COURSE,
+        "Seed of noise, levels, flips, dropout and of fresh weights."),
+    STEPS(steps, 1, 10000, SHARED | COURSE, "Steps of the whole run, where schedules end."),
+    CHOICE(optimizer, cm_optimizer_choices, CM_OPTIMIZER_SGD, CM_OPTIMIZER_RADAM, SHARED | COURSE,
+           "The rule by which gradients change weights."),
+    REAL(lr, CM_ROW_ABOVE_0, 1e6, 1e-4, SHARED | COURSE, "Learning rate after the warm-up and before annealing."),
+    REAL(beta1, 0, 1, 0.9, SHARED | COURSE, "Memory of the first moment, below 1; not of sgd."),
+    REAL(beta2, 0, 1, 0.999, SHARED | COURSE, "Memory of the second moment, below 1; not of sgd."),
+    REAL(eps, 0, 1, 1e-8, SHARED | COURSE, "Added to the root of the second moment; not of sgd."),
+    REAL(weight_decay, 0, 1e3, 0, SHARED | COURSE,
+         "Decay of the weights: apart from the gradient with adamw, added to it with the others."),
+    REAL(grad_clip, 0, 1e30, 0, SHARED | COURSE, "Largest norm of the gradient; 0: not clipped."),
+    CHOICE(clip_rule, cm_clip_rule_choices, CM_CLIP_RULE_OPTAX, CM_CLIP_RULE_TORCH, SHARED | COURSE,
+           "How a gradient is clipped."),
+    STEPS(warmup_steps, 0, 0, SHARED | COURSE, "Steps in which the learning rate rises linearly to lr."),
+    STEPS(anneal_begin, 0, 0, SHARED | COURSE, "Step from which the learning rate falls linearly."),
+    STEPS(anneal_end, 0, 0, SHARED | COURSE, "Step at which it has fallen; 0: it stays as it is."),
+    REAL(lr_final, 0, 1, 0, SHARED | COURSE, "The factor of lr at the end of annealing."),
+    FLAG(anneal_stages, 0, COURSE,
+         "1: the learning rate falls to lr_final times lr within every stage and begins anew with the next."),
+    CHOICE(distance, cm_distance_choices, CM_DISTANCE_LPIPS, CM_DISTANCE_DEFAULT, SHARED | COURSE,
+           "Distance of the output from its target."),
+    REAL(huber_c, 0, 1e6, -1, SHARED | COURSE | AUTO,
+         "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 0 with the others."),
+    FLAG(sum_pixels, 0, COURSE, "1: l1 and l2 add up over the values of an image, as NVlabs/edm does."),
+    CHOICE(weighting, cm_weighting_choices, CM_WEIGHTING_TRUNCATED_SNR, CM_WEIGHTING_DEFAULT, COURSE,
+           "Weight of the loss by noise level."),
+    CHOICE(levels, cm_level_choices, CM_LEVELS_VE, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
+    REAL(p_mean, -20, 20, -1.1, COURSE, "Mean of ln sigma; exp(p_mean) is at most the model's sigma_max."),
+    REAL(p_std, 1e-6, 10, 2, COURSE, "Standard deviation of ln sigma."),
+    CHOICE(ode, cm_ode_choices, CM_ODE_EULER, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
+    CHOICE(scales_mode, cm_scales_choices, CM_SCALES_ICT, CM_SCALES_FIXED, COURSE,
+           "How the number N of time points changes."),
+    INT(start_scales, 2, 1 << 20, 18, COURSE, "N at the beginning, s0."),
+    INT(end_scales, 2, 1 << 20, 18, COURSE, "N at the end, s1."),
+    STEPS(distill_steps, 1, 1000, COURSE, "Steps of a stage of progressive distillation."),
+    CHOICE(mu_mode, cm_mu_choices, CM_MU_ADAPTIVE_PAPER, CM_MU_FIXED, COURSE,
+           "How the rate of the target network changes."),
+    REAL(mu, 0, 1, 0, COURSE,
+         "Rate of the target network's average, mu or mu0; 0: the target has the weights that learn."),
+    CHOICE(mapping, cm_mapping_choices, CM_MAPPING_CONST, CM_MAPPING_SIGMOID, COURSE,
+           "The function n(t) in r = t (1 - n(t) / q^(stage + 1))."),
+    REAL(ect_q, 1.0001, 1e9, 2, COURSE, "The base q of the mapping."),
+    REAL(ect_k, 0, 1e6, 8, COURSE, "The height k of the mapping sigmoid."),
+    REAL(ect_b, 0, 1e6, 1, COURSE, "The steepness b of the mapping sigmoid."),
+    INT(ect_stages, 1, 1000, 8, COURSE, "Stages of the mapping."),
+    STEPS(ect_stage_steps, 0, 0, COURSE | AUTO, "Steps of a stage; auto: steps / ect_stages."),
+    REAL(rho, 0.5, 1e3, 7, COURSE, "Curvature of the time points."),
+    REAL(dropout, 0, 0.999, -1, SHARED | COURSE | AUTO, "Dropout; auto: as the network's configuration says."),
+    REAL(label_dropout, 0, 1, 0, SHARED | COURSE, "Probability that an image is learnt without its label."),
+    REAL(flip, 0, 1, 0, SHARED | COURSE, "Probability that an image is mirrored left to right."),
+    REAL(augment, 0, 1, 0, COURSE, "Probability of EDM's augmentations; the network needs augment_dim 9."),
+    INT(skip_nonfinite, 0, 1 << 30, 0, SHARED | COURSE,
+        "Steps with a loss or gradient that is not finite that may be left out."),
+    ROW(ema, CM_OPTION_TEXT, CM_STORE_AVERAGES, 0, CM_MAX_EMAS, 0, NULL, SHARED | COURSE,
+        "Averages of the weights, at most 8: RATE, warmup:RATE, halflife:IMAGES, halflife:IMAGES:RAMP or "
+        "power:LENGTH "
+        "with commas between them, or none."),
+    CHOICE(precision, precisions, CM_PRECISION_BF16, CM_PRECISION_DEFAULT, SHARED | COURSE,
+           "What products are computed in."),
+    ROW(debug, CM_OPTION_TEXT, CM_STORE_TEXT, 0, CM_DEBUG_SIZE - 1, 0, NULL, SHARED | COURSE,
+        "Settings for tests, which may change with any version, as KEY=NUMBER with commas between them: bf16_tile, "
+        "bf16_emulate."),
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+const cm_option_row *cm_option_row_at(size_t index)
+{
+    return index < ROWS ? &rows[index] : NULL;
+}
+
+const cm_option_row *cm_option_row_find(const char *name)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (strcmp(rows[i].name, name) == 0) return &rows[i];
+    return NULL;
+}
+
+/* --- values ------------------------------------------------------------------------------ */
+
+double cm_option_value(const cm_option_row *row, const cm_train_settings *s)
+{
+    const unsigned char *at = (const unsigned char *)s + row->offset;
+    int32_t i;
+    int64_t l;
+    uint64_t u;
+    double d;
+    switch (row->store) {
+    case CM_STORE_INT32: memcpy(&i, at, sizeof i); return i;
+    case CM_STORE_INT64: memcpy(&l, at, sizeof l); return (double)l;
+    case CM_STORE_UINT64: memcpy(&u, at, sizeof u); return (double)u;
+    case CM_STORE_DOUBLE: memcpy(&d, at, sizeof d); return d;
+    default: return 0;
+    }
+}
+
+void cm_option_put(const cm_option_row *row, cm_train_settings *s, double value)
+{
+    unsigned char *at = (unsigned char *)s + row->offset;
+    int32_t i;
+    int64_t l;
+    uint64_t u;
+    switch (row->store) {
+    case CM_STORE_INT32: i = (int32_t)value, memcpy(at, &i, sizeof i); break;
+    case CM_STORE_INT64: l = (int64_t)value, memcpy(at, &l, sizeof l); break;
+    case CM_STORE_UINT64: u = (uint64_t)value, memcpy(at, &u, sizeof u); break;
+    case CM_STORE_DOUBLE: memcpy(at, &value, sizeof value); break;
+    default: break;
+    }
+}
+
+double cm_option_auto(const cm_option_row *row)
+{
+    return row->kind == CM_OPTION_REAL ? -1 : 0;
+}
+
+cm_status cm_option_check_range(const cm_option_row *row, double v)
+{
+    char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
+    if ((v >= row->low && v <= row->high) || ((row->flags & AUTO) && v == cm_option_auto(row))) return CM_OK;
+    const char *or_auto = row->flags & AUTO ? " or auto" : "";
+    (void)cm_number_text(v, is);
+    (void)cm_number_text(row->low, low);
+    (void)cm_number_text(row->high, high);
+    if (row->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected a name or 0..%s", row->name, is, high);
+    if (row->high < WIDE) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s..%s%s", row->name, is, low, high, or_auto);
+    if (v > row->high) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s or less", row->name, is, high);
+    if (row->low == CM_ROW_ABOVE_0) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected a number above 0", row->name, is);
+    CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s or more%s", row->name, is, low, or_auto);
+}
+
+static int same_averages(const cm_averages *a, const cm_averages *b)
+{
+    int same = a->count == b->count;
+    for (int i = 0; same && i < a->count; i++)
+        same = a->rates[i].form == b->rates[i].form && a->rates[i].value == b->rates[i].value &&
+               a->rates[i].ramp == b->rates[i].ramp;
+    return same;
+}
+
+int cm_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b)
+{
+    switch (row->store) {
+    case CM_STORE_AVERAGES: return same_averages(&a->ema, &b->ema);
+    case CM_STORE_TEXT: return strcmp(a->debug, b->debug) == 0;
+    case CM_STORE_UINT64: return a->seed == b->seed;
+    default: return cm_option_value(row, a) == cm_option_value(row, b);
+    }
+}
