@@ -235,6 +235,7 @@ static void place(cm_tensors *t)
 
 cm_status cm_torch_list(cm_tensors *t, const cm_pickled *top)
 {
+    cm_torch *torch = t->state;
     cm_torch_choice choice;
     size_t n = 0;
     CM_TRY(cm_torch_choose(&t->input, top, &choice));
@@ -245,7 +246,8 @@ cm_status cm_torch_list(cm_tensors *t, const cm_pickled *top)
         CM_TRY(add_entry(t, &choice, dict->u.items[i], dict->u.items[i + 1]));
     CM_TRY(check_names(t));
     place(t);
-    return CM_OK;
+    memcpy(torch->weights, choice.name, sizeof torch->weights);
+    return cm_tensors_add_metadata(t, "weights", torch->weights);
 }
 
 /* --- values -------------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ typedef struct cm_torch {
     size_t n_storages;
     cm_torch_view *views; /* cm_tensor.offset is the index */
     int swapped;          /* elements are big-endian */
+    char weights[192];    /* what was chosen (cm_torch_choice.name) */
 } cm_torch;
 
 /* Fills t->state in; it ends with cm_torch_close. */

@@ -67,6 +67,7 @@ static cm_status read_config(const char *config_json, cm_checkpoint *cp)
     if (!cp->config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     CM_TRY(from_file(cp));
     if (config_json) CM_TRY(from_caller(config_json, cp));
+    CM_TRY(cm_recognise(&cp->file, cp->config));
     for (int i = 0; i < 2; i++)
         if (!json_object_get(cp->config, members[i]))
             CM_FAIL(CM_ERR_FORMAT,
