@@ -8,11 +8,12 @@
 static const cli_option options[] = {
     {"tensors", 0, NULL, "list every tensor with its shape"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
     {"machine", 0, NULL, "show the version, the libraries and the instruction set"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print no report: the exit code says whether the file is a good model"},
 };
-enum { TENSORS, CONFIG, MACHINE, JSON, QUIET, N_OPTIONS };
+enum { TENSORS, CONFIG, WEIGHTS, MACHINE, JSON, QUIET, N_OPTIONS };
 
 static const char *dtype_name(int32_t dtype)
 {
@@ -125,6 +126,7 @@ int main(int argc, char **argv)
     for (int i; (i = cli_next(&c, &value)) >= 0;) {
         if (i == TENSORS) tensors = 1;
         if (i == CONFIG) load.config_json = cli_json_argument(&c, "config", value);
+        if (i == WEIGHTS) load.weights = value;
         if (i == MACHINE) machine = 1;
         if (i == JSON) json = 1;
         if (i == QUIET) quiet = 1;

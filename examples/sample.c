@@ -39,6 +39,7 @@ static const cli_option options[] = {
     {"memory", 0, "NAME", "fast, or small: less memory, slower"},
     {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 

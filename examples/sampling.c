@@ -57,6 +57,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("memory")) s->sampler.memory = choose(c, name, "memories", value);
     else if (IS("debug")) s->sampler.debug = value;
     else if (IS("config")) s->config = cli_json_argument(c, name, value);
+    else if (IS("weights")) s->weights = value;
     else cli_usage_error(c, "--%s is read by nothing: please report it", name);
 #undef IS
 }
@@ -73,6 +74,7 @@ cm_status sampling_load(const sampling *s, const char *path, cm_model **model, c
     cm_load_options_init(&o, sizeof o);
     cm_model_info_init(info, sizeof *info);
     o.config_json = s->config;
+    o.weights = s->weights;
     cm_status status = cm_model_load(NULL, path, &o, model);
     if (seconds) *seconds = cli_seconds() - before;
     return status == CM_OK ? cm_model_info_get(*model, info) : status;

@@ -9,7 +9,7 @@ enum { SAMPLING_MOST = 1024 }; /* entries of a list */
 typedef struct sampling {
     cm_sampler_options sampler;
     cm_sample_options sample;
-    const char *config;           /* JSON text for cm_load_options */
+    const char *config, *weights; /* for cm_load_options           */
     double sigmas[SAMPLING_MOST]; /* behind sample.sigmas          */
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */

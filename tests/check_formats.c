@@ -208,6 +208,7 @@ static void refuse(block pickle, const char *weights, cm_status status, const ch
 
 START_TEST(which_weights)
 {
+    cm_model *m;
     expect(two_sets("model", "ema"), NULL, 2, "ema");
     expect(two_sets("ema_model", "net"), NULL, 1, "ema_model");
     expect(two_sets("model", "ema"), "model", 1, "model");
@@ -218,6 +219,9 @@ START_TEST(which_weights)
     refuse(two_sets("model", "net"), NULL, CM_ERR_FORMAT, "'model', 'net'");
     refuse(two_sets("ema", "ema_model"), NULL, CM_ERR_FORMAT, "'ema', 'ema_model'");
     refuse(two_sets("model", "ema"), "net_ema", CM_ERR_ARGUMENT, "there are 'ema', 'model'");
+    FAILS(cm_model_load(context, path_of("st_ok.safetensors"),
+                        &(cm_load_options){.struct_size = sizeof(cm_load_options), .weights = "ema"}, &m),
+          CM_ERR_ARGUMENT, "holds one set");
     refuse(two_sets("critic", NULL), NULL, CM_ERR_FORMAT, "'epoch', 'critic'");
 }
 END_TEST

@@ -64,6 +64,11 @@ typedef struct cm_load_options {
      * the call.  A stream is copied with either. */
     int32_t copy;
     int32_t reserved; /* must be 0 */
+    /* Which weights are loaded from a file that holds several sets, as training programs
+     * write them: the name of a dictionary in it or of what tensors' names begin with
+     * ("ema", "model", "net_ema").  NULL: the average where there is one, else the only
+     * set.  ARGUMENT where there are no weights of that name or the format holds one set. */
+    const char *weights;
 } cm_load_options;
 
 /* A function that reads a model: from an archive, over a network, out of a file object.
@@ -94,7 +99,7 @@ typedef struct cm_reader {
 } cm_reader;
 
 /* clang-format off */
-#define CM_LOAD_OPTIONS_INIT {sizeof(cm_load_options), 0, NULL, NULL, NULL, 0, 0}
+#define CM_LOAD_OPTIONS_INIT {sizeof(cm_load_options), 0, NULL, NULL, NULL, 0, 0, NULL}
 #define CM_READER_INIT {sizeof(cm_reader), 0, 0, NULL, NULL}
 /* clang-format on */
 

@@ -267,7 +267,7 @@ static void close_tensors(cm_tensors *t)
 }
 
 const cm_tensor_format cm_format_safetensors = {"safetensors", recognise, open_tensors, read_tensor_bytes,
-                                                close_tensors};
+                                                close_tensors, 0};
 
 /* --- writing ------------------------------------------------------------ */
 

@@ -101,4 +101,4 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
 }
 
 const cm_tensor_format cm_format_torch_legacy = {"PyTorch (legacy)", recognise, open_tensors, cm_torch_read,
-                                                 cm_torch_close};
+                                                 cm_torch_close, 1};
