@@ -100,5 +100,5 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
     return n >= 2 && first[0] == 0x80 && first[1] >= 2 && first[1] <= 5;
 }
 
-const cm_tensor_format cm_format_torch_legacy = {"PyTorch (legacy)", recognise, open_tensors, cm_torch_read,
-                                                 cm_torch_close, 1};
+const cm_tensor_format cm_format_torch_legacy = {"PyTorch (legacy)", recognise,      open_tensors,
+                                                 cm_torch_read,      cm_torch_close, 1};

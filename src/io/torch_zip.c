@@ -116,5 +116,5 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
     return n >= 4 && memcmp(first, "PK\3\4", 4) == 0;
 }
 
-const cm_tensor_format cm_format_torch_zip = {"PyTorch (zip)", recognise, open_tensors, cm_torch_read,
-                                              cm_torch_close, 1};
+const cm_tensor_format cm_format_torch_zip = {"PyTorch (zip)", recognise,      open_tensors,
+                                              cm_torch_read,   cm_torch_close, 1};
