@@ -85,7 +85,7 @@ DIFFUSION_C := condition schedule weighting precond classes model model_graph mo
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
-             objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer state
+             objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer trainer_step trainer_data state
 RUN_C     := text memory files pages options config inputs estimate run
 API_C     := base layout choices model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train

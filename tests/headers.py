@@ -5,6 +5,7 @@
     headers.py --layout         prints src/api/layout.c: the static assertions of every public struct
     headers.py --rust           prints a Rust module of all declarations, as a -sys crate has them
     headers.py --rust-test      the same with a main that compares sizes and offsets
+    headers.py --options        prints the list of training options that stands in trainer.h
     headers.py --examples       prints a C file (that is C++ too) of the examples in the headers
 
 The headers are parsed without a compiler (header_parser.py) and compared with what the compilers say:
@@ -14,7 +15,8 @@ The headers are parsed without a compiler (header_parser.py) and compared with w
   3. every struct has cm_x_init and CM_X_INIT, which give the same bytes, and is known to cm_abi_sizeof; the macro is C99
      and C++11 without a warning
   4. every function stands below a comment or is named in one; every handle has an example in its header
-  5. the share of contract lines of all lines that are not blank, at least SHARE in each header.  A line is contract when
+  5. the list of training options in trainer.h is that of the library
+  6. the share of contract lines of all lines that are not blank, at least SHARE in each header.  A line is contract when
      words of a comment stand on it: alone, or beside the member that they are about.  The licence, marks of the formatter
      and lines without a word do not count.  The second figure of the table is the share of those that stand alone.
 Before all that, headers with one fault of each kind are read, and each fault has to be found."""
@@ -26,6 +28,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
@@ -222,7 +225,47 @@ def examples_c(api):
     return "\n".join(out)
 
 
-# --- 5. the share of contract lines --------------------------------------------------------------------
+# --- 5. the options of training ------------------------------------------------------------------------
+
+
+def option_rows():
+    """(name, default with objective edm, range, sentence) of every option, as the library describes it."""
+    sys.path.insert(0, os.path.join(ROOT, "bindings/python"))
+    from consistency import _lib
+    for i in range(_lib.lib.cm_train_option_count()):
+        info = _lib.OptionInfo(struct_size=ctypes.sizeof(_lib.OptionInfo))
+        text = ctypes.create_string_buffer(256)
+        if _lib.lib.cm_train_option_describe(i, ctypes.byref(info)) or _lib.lib.cm_train_option_default(i, 0, text, 256, None):
+            raise SystemExit("FAIL headers: option %d is not described" % i)
+        if info.choices:
+            bounds = "of " + info.choices.decode()
+        elif info.kind == 5:
+            bounds = "text"
+        elif info.kind == 4:
+            bounds = "0 or 1"
+        else:
+            low = ("above %.12g" if info.above_minimum else "%.12g") % info.minimum
+            bounds = low + (" up" if info.maximum >= 1e15 else (" to %.12g" if info.above_minimum else "..%.12g") % info.maximum)
+        yield info.name.decode(), text.value.decode() or '""', bounds, info.about.decode()
+
+
+def options_text():
+    lines = [" *   name              default         range, meaning"]
+    for name, default, bounds, about in option_rows():
+        head = " *   %-17s %-15s " % (name, default)
+        for line in textwrap.wrap(bounds + ".  " + about, 112 - len(head), break_long_words=False):
+            lines.append(head + line)
+            head = " *" + " " * 37
+    return "\n".join(lines) + "\n"
+
+
+def check_options(api):
+    header = [h for h in api.lines if h.endswith("/trainer.h")][0]
+    return [] if options_text() in "\n".join(api.lines[header]) else [
+        "trainer.h does not list the options of the library: python3 tests/headers.py --options prints them"]
+
+
+# --- 6. the share of contract lines --------------------------------------------------------------------
 
 
 def share(api, header):
@@ -614,7 +657,8 @@ def check_layout(api):
 
 def main():
     api = header_parser.read(header_paths())
-    printers = {"--layout": layout_c, "--rust": rust, "--rust-test": rust_test, "--examples": examples_c}
+    printers = {"--layout": layout_c, "--rust": rust, "--rust-test": rust_test, "--examples": examples_c,
+                "--options": lambda api: options_text()}
     if sys.argv[1:] and sys.argv[1] in printers:
         print(printers[sys.argv[1]](api), end="")
         return 0
@@ -623,7 +667,7 @@ def main():
     kinds = self_test()
     faults = check_kinds(api)
     if not faults:
-        faults += check_compilers(api, build) + check_python(api) + check_layout(api)
+        faults += check_compilers(api, build) + check_python(api) + check_layout(api) + check_options(api)
     faults += check_names(api)
     more, seen = check_standards(api)
     faults += more + check_contracts(api) + check_examples(api)

@@ -89,6 +89,11 @@ else
 fi
 echo "install: everything in$languages"
 "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null 2>&1 || LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null || fail "installed cm-info"
+# The examples of the headers, against those that are installed.
+"${PYTHON:-python3}" tests/headers.py --examples >"$root/examples.c" && cp "$root/examples.c" "$root/examples.cc"
+examples="-Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter -Wno-uninitialized -fsyntax-only"
+gcc -std=c17 $examples $(pc --cflags) "$root/examples.c" || fail "the examples of the headers in C"
+g++ -std=c++17 $examples $(pc --cflags) "$root/examples.cc" || fail "the examples of the headers in C++"
 for header in include/consistency.h include/consistency/*.h; do
     for std in c99 c11 c17; do echo "#include \"$PWD/$header\"" | gcc -std=$std $warn -Iinclude -fsyntax-only -xc - || fail "$header as $std"; done
     for std in c++11 c++14 c++17 c++20; do echo "#include \"$PWD/$header\"" | g++ -std=$std $warn -Iinclude -fsyntax-only -xc++ - || fail "$header as $std"; done

@@ -35,6 +35,10 @@
  * are only ever appended: a shorter struct (older program) gets defaults for
  * the rest, a longer one (newer program) is accepted when the part unknown to
  * the library is zero, else the call fails with CM_ERR_UNSUPPORTED.
+ * CM_X_OPTIONS_INIT is the same as an initialiser in C and C++.  For other languages:
+ * members are numbers of fixed width, size_t and pointers, without padding between them or
+ * at the end; what is a choice is an int32_t beside the name of its enum; members that are
+ * called reserved have to be 0.
  *
  * The library never ends the process, prints, installs signal handlers, reads
  * the environment or changes the locale.
@@ -63,6 +67,7 @@
 extern "C" {
 #endif
 
+/* What became of a call.  Errors are negative; numbers keep their meaning, new ones are appended. */
 typedef enum cm_status {
     CM_OK = 0,
     CM_ERR_ARGUMENT = -1,    /* a parameter or option out of its range        */
@@ -114,19 +119,24 @@ typedef enum cm_overwrite {
     CM_OVERWRITE_YES = 1
 } cm_overwrite;
 
-/* "0.1.0" and 0 * 1000000 + 1 * 1000 + 0 of the library that runs. */
+/* The version of the library that runs: "0.1.0", and the number 0 * 1000000 + 1 * 1000 + 0, to be
+ * compared with CM_VERSION_NUMBER, the version of these headers.  The text is static. */
 CM_API const char *cm_version(void);
 CM_API uint32_t cm_version_number(void);
 
-/* One line: compiler, oneDNN at build and at run time, codecs.  The
+/* One line for reports of faults: the version, the compiler, oneDNN at build and at run time,
+ * the kernels that this processor gets, and the codecs.  The
  * text is the calling thread's own and stands until its next call. */
 CM_API const char *cm_build_info(void);
 
-/* "CM_ERR_SHAPE" for CM_ERR_SHAPE; "unknown status" for other numbers. */
+/* The name of a status: "CM_ERR_SHAPE" for CM_ERR_SHAPE, "unknown status" for other numbers.  The
+ * text is static. */
 CM_API const char *cm_status_name(cm_status status);
 
 /* The calling thread's last message: what was attempted, where, what was
- * expected and what was found.  Meaningful right after a failing call. */
+ * expected and what was found.  Meaningful right after a failing call; "" before the first.
+ * The text is at most 2,047 bytes of UTF-8, the thread's own, and stands until the next call of
+ * this thread that fails. */
 CM_API const char *cm_last_message(void);
 
 /* The names of a NULL-terminated list that somebody may have meant by `word`: " (did
@@ -152,7 +162,8 @@ CM_API const char *cm_choice_name(const char *list, size_t index);
 CM_API const char *cm_choice_about(const char *list, size_t index);
 
 /* sizeof of the public struct with that name ("cm_sample_options"), 0 when
- * there is none.  Bindings compare it with their own idea on load. */
+ * there is none.  Bindings compare it with their own idea on load: a library whose struct is
+ * larger is a newer one and takes theirs, one whose struct is smaller is too old for them. */
 CM_API size_t cm_abi_sizeof(const char *struct_name);
 
 /* What a program gives the library once: threads, memory and a log.
@@ -166,8 +177,13 @@ CM_API size_t cm_abi_sizeof(const char *struct_name);
  */
 typedef struct cm_context cm_context;
 
+/* How urgent a line of the log is; the hook gets all of them and chooses.  WARNING: a doubt that was
+ * decided, and what would change it.  INFO: what was found or begun.  ERROR and DEBUG are not used by
+ * this version: what fails is a cm_status. */
 enum cm_log_level { CM_LOG_ERROR = 1, CM_LOG_WARNING = 2, CM_LOG_INFO = 3, CM_LOG_DEBUG = 4 };
 
+/* What a context is made with.  The hooks and what `user` pointers lead to have to stay until the
+ * last handle of the context is freed. */
 typedef struct cm_context_options {
     uint32_t struct_size;
     /* Threads that a call may use, the calling one included, 1..256; 0 = the CPUs of the
@@ -205,11 +221,13 @@ CM_API void cm_context_options_init(cm_context_options *options, size_t struct_s
  * takes one: the call makes one of its own.  Fails with ARGUMENT (threads out of range, one
  * memory hook without the other) or MEMORY. */
 CM_API cm_status cm_context_create(const cm_context_options *options, cm_context **out);
-/* The caller's own hold ends; the context ends with the last handle that was made with it. */
+/* Ends the caller's own hold, or does nothing where it is NULL; the context ends with the last handle that was made
+ * with it. */
 CM_API void cm_context_free(cm_context *context);
 
 /* Called with work done and work in total (network evaluations x images).
- * A non-zero result stops the call, which then returns CM_ERR_CANCELLED and
+ * `done` never falls and ends at `total`, unless the call fails; `user` is the pointer beside the
+ * function.  A non-zero result stops the call, which then returns CM_ERR_CANCELLED and
  * leaves its handle usable.  Runs on the thread that made the call; it must
  * return normally (no longjmp, no exception). */
 typedef int32_t (*cm_progress_fn)(void *user, uint64_t done, uint64_t total);

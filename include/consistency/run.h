@@ -43,7 +43,9 @@
 extern "C" {
 #endif
 
+/* The options of a run and of its training, by name; one thread at a time. */
 typedef struct cm_run_options cm_run_options;
+/* A run in a directory, which it holds from cm_run_begin to cm_run_free. */
 typedef struct cm_run cm_run;
 
 /* --- what a run is made with --------------------------------------------------------------
@@ -88,7 +90,8 @@ CM_API void cm_run_options_free(cm_run_options *options);
 /* One option by name.  Errors: ARGUMENT names the option, its range and the nearest name; STATE:
  * a run was made of these options already; MEMORY. */
 CM_API cm_status cm_run_options_set(cm_run_options *options, const char *name, const char *value);
-/* The same from a number. */
+/* The same from a number: of an option of training as cm_train_options_set_number takes it, of one
+ * of the table a number where the table has numbers.  Errors: ARGUMENT, STATE, MEMORY. */
 CM_API cm_status cm_run_options_set_number(cm_run_options *options, const char *name, double value);
 /* How messages write the names of options: "--" for a command line's, "" (the default) for the
  * plain ones.  At most 7 bytes; longer ones are cut. */
@@ -127,9 +130,11 @@ CM_API cm_status cm_run_options_check(cm_run_options *options);
  * and options do not go together, or the data is not the run's; those of cm_dataset_open and
  * cm_model_load. */
 CM_API cm_status cm_run_create(cm_run_options *options, const char *directory, cm_run **out);
-/* Frees the run with its trainer and gives the directory back. */
+/* Frees the run with its trainer, or nothing where it is NULL, and gives the directory back.  No call
+ * may run on it.  Nothing is written: what was taken since the last checkpoint is lost. */
 CM_API void cm_run_free(cm_run *run);
 
+/* What a run is and how far it has come. */
 typedef struct cm_run_info {
     uint32_t struct_size;
     int32_t batch;        /* images a step                                             */
@@ -145,19 +150,22 @@ typedef struct cm_run_info {
     const char *classes_from;                 /* where its classes come from, as in cm_dataset_info        */
     const char *data;                         /* its path as it was given, "" for a handle; of the run     */
 } cm_run_info;
-#define CM_RUN_INFO_INIT                                                                                             \
-    {                                                                                                                \
-        sizeof(cm_run_info), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL                            \
-    }
+
+/* clang-format off */
+#define CM_RUN_INFO_INIT {sizeof(cm_run_info), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}
+/* clang-format on */
+/* Fills in what CM_RUN_INFO_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_run_info_init(cm_run_info *info, size_t struct_size);
-/* Errors: ARGUMENT. */
+/* Fills in *info; may be called at any time, while cm_run_execute runs too.  The texts live as long as
+ * the run.  Errors: ARGUMENT (a NULL, a struct without its size). */
 CM_API cm_status cm_run_info_get(const cm_run *run, cm_run_info *info);
 
-/* What a run will take. */
+/* Which parts of what a run will take are to be found out: memory is computed, time is measured. */
 typedef enum cm_run_estimates {
     CM_RUN_MEMORY = 1, /* computed; nothing of that size is allocated            */
     CM_RUN_TIME = 2    /* two steps are timed with a trainer that is then freed  */
 } cm_run_estimates;
+/* What a run will take: memory in bytes, time in seconds. */
 typedef struct cm_run_needs {
     uint32_t struct_size;
     int32_t fits;                     /* 1: `bytes` are free                                              */
@@ -170,10 +178,11 @@ typedef struct cm_run_needs {
     double seconds;                   /* CM_RUN_TIME: of all the steps, pages of samples included         */
     double sample_share;              /* fraction of the time that pages take on top, 0..1 or more        */
 } cm_run_needs;
-#define CM_RUN_NEEDS_INIT                                                                                            \
-    {                                                                                                                \
-        sizeof(cm_run_needs), 0, 0, 0, NULL, 0, 0, 0, 0, 0.0, 0.0, 0.0                                               \
-    }
+
+/* clang-format off */
+#define CM_RUN_NEEDS_INIT {sizeof(cm_run_needs), 0, 0, 0, NULL, 0, 0, 0, 0, 0.0, 0.0, 0.0}
+/* clang-format on */
+/* Fills in what CM_RUN_NEEDS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_run_needs_init(cm_run_needs *needs, size_t struct_size);
 /* parts: CM_RUN_MEMORY, CM_RUN_TIME or their sum.  What was not asked for is 0.  Only before the
  * run has begun: STATE.  Errors: MEMORY: the run does not fit, the message says what would, and
@@ -188,26 +197,30 @@ CM_API cm_status cm_run_estimate(cm_run *run, int32_t parts, cm_run_needs *needs
  * be repeated. */
 CM_API cm_status cm_run_begin(cm_run *run);
 
+/* What a call of cm_run_fn is about. */
 typedef enum cm_run_event {
     CM_RUN_STEP = 0,       /* a step was taken                     */
     CM_RUN_CHECKPOINT = 1, /* a checkpoint was written: `path`     */
     CM_RUN_PAGE = 2        /* a page of samples was written: `path` */
 } cm_run_event;
+/* How a run stands, for a line of progress. */
 typedef struct cm_run_report {
     uint32_t struct_size;
     int32_t event;       /* cm_run_event: what has just happened                            */
     int64_t step, steps; /* taken, and in all                                               */
     uint64_t images;     /* seen in all                                                     */
+    /* Of the last step, as in cm_train_report. */
     double loss, grad_norm, lr;
     double images_per_second;        /* since cm_run_execute began, checkpoints and pages included      */
     double seconds_left;             /* to the last of `steps` at that rate                             */
     const char *path;                /* of the file, or NULL; borrowed for the call                     */
     const cm_train_report *training; /* the whole report of the last step; borrowed for the call */
 } cm_run_report;
-#define CM_RUN_REPORT_INIT                                                                                           \
-    {                                                                                                                \
-        sizeof(cm_run_report), 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, NULL, NULL                                       \
-    }
+
+/* clang-format off */
+#define CM_RUN_REPORT_INIT {sizeof(cm_run_report), 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, NULL, NULL}
+/* clang-format on */
+/* Fills in what CM_RUN_REPORT_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_run_report_init(cm_run_report *report, size_t struct_size);
 /* Called after every step and for every file, on the thread of cm_run_execute.  Non-zero stops as
  * cm_run_stop does.  Of this run it may call cm_run_stop, cm_run_cancel, cm_run_info_get and

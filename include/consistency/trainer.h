@@ -24,28 +24,45 @@
 extern "C" {
 #endif
 
-/* A network that learns.
- *
- *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
- *     cm_trainer *trainer = NULL;
- *     cm_model *snapshot = NULL;
- *     inputs.model = model;
- *     status = cm_trainer_create(&inputs, train_options, &trainer);
- *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
- *     if (status == CM_OK) status = cm_trainer_model(trainer, CM_WEIGHTS_EMA, 0, &snapshot);
- *     if (status == CM_OK) status = cm_model_save(snapshot, "model.safetensors", NULL);
- *     cm_model_free(snapshot);
- *     cm_trainer_free(trainer);
- */
+/* A network that learns.  It is the caller's, ends with cm_trainer_free, and keeps what it needs of the models, the
+ * options and the context that it was made with. */
 typedef struct cm_trainer cm_trainer;
 
+/* clang-format off */
+/* What is minimised, as a mean over the images of a step.  x0 is an image of the data and z unit normal noise.
+ * D(x, t) is the model's estimate at noise level t (cm_model_denoise); with preconditioning cm or ecm it is the
+ * consistency function f.  phi are the teacher's weights; a target f^- has weights through which no gradient runs.
+ * d is the distance (cm_distance), w the weight (cm_loss_weighting), and n(t) the mapping (cm_ect_mapping).
+ * t(i) = (sigma_max^(1/rho) + i/(N-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho, with N of cm_scales_mode.
+ *
+ *   edm   w(t) d(D(x0 + t z, t), x0), with ln t ~ N(p_mean, p_std^2).
+ *         The denoising loss of Karras et al. 2022 (arXiv 2206.00364).
+ *   cd    w(t) d(f(x_t, t), f^-(x', t')), with x_t = x0 + t z, t = t(i), t' = t(i+1) and i uniform on 0..N-2.
+ *         x' is one step of `ode` from x_t to t' along dx/dt = (x - D_phi(x, t)) / t.  The weights of f^- are
+ *         the average mu f^- + (1 - mu) f, taken after each step.
+ *         Algorithm 2, consistency distillation, of Song et al. 2023 (arXiv 2303.01469).
+ *   ct    The same with x' = x0 + t' z, so without a teacher.
+ *         Algorithm 3, consistency training, of Song et al. 2023.
+ *   pd    w(t) d(D(x_t, t), x_t - t (x'' - x_t) / (t'' - t)), where x'' is two Euler steps of the teacher from
+ *         x_t over t' to t''.  The three levels are half a step apart on a grid of N steps.  After
+ *         distill_steps the student becomes the teacher and N is halved.
+ *         Algorithm 2, progressive distillation, of Salimans and Ho 2022 (arXiv 2202.00512).
+ *   ict   d(f(x0 + t z, t), f^-(x0 + t' z, t')) / (t - t'), where f^- has the weights of this step.  The pair of
+ *         neighbours t > t' among the N levels has the probability that ln of a level of
+ *         N(p_mean, p_std^2) falls between ln t' and ln t.
+ *         Improved consistency training of Song and Dhariwal 2023 (arXiv 2310.14189).
+ *   ect   d(f(x0 + t z, t), f^-(x0 + r z, r)) / (t - r), with ln t ~ N(p_mean, p_std^2),
+ *         r = max(t (1 - n(t) / q^(stage + 1)), 0), and f^-(x0, 0) = x0; f^- has the weights of this step.
+ *         Easy consistency tuning of Geng et al. 2024 (arXiv 2406.14548).
+ */
+/* clang-format on */
 typedef enum cm_train_objective {
-    CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher: Karras et al. 2022                   */
-    CM_TRAIN_CD = 1,  /* consistency distillation: Song et al. 2023, Algorithm 2; needs a teacher */
-    CM_TRAIN_CT = 2,  /* consistency training: Algorithm 3                                       */
-    CM_TRAIN_PD = 3,  /* progressive distillation: Salimans and Ho 2022; needs a teacher         */
-    CM_TRAIN_ICT = 4, /* improved consistency training: Song and Dhariwal 2023                   */
-    CM_TRAIN_ECT = 5  /* easy consistency tuning: Geng et al. 2024                               */
+    CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher         */
+    CM_TRAIN_CD = 1,  /* consistency distillation; needs a teacher */
+    CM_TRAIN_CT = 2,  /* consistency training                      */
+    CM_TRAIN_PD = 3,  /* progressive distillation; needs a teacher */
+    CM_TRAIN_ICT = 4, /* improved consistency training             */
+    CM_TRAIN_ECT = 5  /* easy consistency tuning                   */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
@@ -58,6 +75,7 @@ typedef enum cm_distance {
     CM_DISTANCE_LPIPS = 5         /* of learnt features: not in this version      */
 } cm_distance;
 
+/* How weights follow from gradients; the moments are float32. */
 typedef enum cm_optimizer {
     CM_OPTIMIZER_RADAM = 0, /* Liu et al. 2020           */
     CM_OPTIMIZER_ADAM = 1,  /* Kingma and Ba 2015        */
@@ -115,12 +133,13 @@ typedef enum cm_ect_mapping {
     CM_MAPPING_CONST = 1    /* 1                   */
 } cm_ect_mapping;
 
+/* At most so many averages of the weights beside the weights themselves; each takes their memory. */
 enum { CM_MAX_EMAS = 8 };
 
-/* The options of a run: a handle with one value for each name.  The names, their ranges and defaults stand in
- * docs/training.md.  A new handle has the defaults of objective edm; setting "objective" brings the defaults of that
- * one, and "threads", "batch", "seed" and "steps" stay.  An option that the chosen objective, optimizer or mode does
- * not use has to stand at its default: cm_train_options_check and cm_trainer_create say ARGUMENT.
+/* The options of a run: a handle with one value for each name.  A new handle has the defaults of objective edm;
+ * setting "objective" brings the defaults of that one, and "threads", "batch", "seed" and "steps" stay.  An option
+ * that the chosen objective, optimizer or mode does not use has to stand at its default: cm_train_options_check and
+ * cm_trainer_create say ARGUMENT.
  *
  *     cm_train_options *options;
  *     cm_status status = cm_train_options_create(context, &options);
@@ -129,15 +148,86 @@ enum { CM_MAX_EMAS = 8 };
  *     ...
  *     cm_train_options_free(options);
  *
+ * These are the names, with the defaults of objective edm (cm_train_option_default has those of the others);
+ * "of LIST" means the names of a list of cm_choice_name, or their numbers.  Which objectives read an option,
+ * cm_train_option_describe says.
+ *
+ *   name              default         range, meaning
+ *   objective         edm             of objectives.  What the network learns.
+ *   threads           auto            0..256.  Threads of a step; auto: those of the context.
+ *   batch             64              1..1048576.  Images a step.
+ *   microbatch        auto            0..65536.  Images that a thread takes through the networks at once,
+ *                                     memory against speed; auto: an eighth of the batch, 4 to 16.
+ *   sum_microbatches  0               0 or 1.  1: the gradients of micro-batches are added instead of averaged,
+ *                                     as openai/consistency_models does.
+ *   recompute         0               0..1000.  Above 1: activations are kept at the borders of so many parts
+ *                                     of the network only and computed again inside, for less memory and more
+ *                                     time.
+ *   seed              0               0 up.  Seed of noise, levels, flips, dropout and of fresh weights.
+ *   steps             10000           1 up.  Steps of the whole run, where schedules end.
+ *   optimizer         adam            of optimizers.  The rule by which gradients change weights.
+ *   lr                0.001           above 0 to 1000000.  Learning rate after the warm-up and before
+ *                                     annealing.
+ *   beta1             0.9             0..1.  Memory of the first moment, below 1; not of sgd.
+ *   beta2             0.999           0..1.  Memory of the second moment, below 1; not of sgd.
+ *   eps               1e-8            0..1.  Added to the root of the second moment; not of sgd.
+ *   weight_decay      0               0..1000.  Decay of the weights: apart from the gradient with adamw, added
+ *                                     to it with the others.
+ *   grad_clip         0               0 up.  Largest norm of the gradient; 0: not clipped.
+ *   clip_rule         torch           of clip_rules.  How a gradient is clipped.
+ *   warmup_steps      0               0 up.  Steps in which the learning rate rises linearly to lr.
+ *   anneal_begin      0               0 up.  Step from which the learning rate falls linearly.
+ *   anneal_end        0               0 up.  Step at which it has fallen; 0: it stays as it is.
+ *   lr_final          0               0..1.  The factor of lr at the end of annealing.
+ *   anneal_stages     0               0 or 1.  1: the learning rate falls to lr_final times lr within every
+ *                                     stage and begins anew with the next.
+ *   distance          default         of distances.  Distance of the output from its target.
+ *   huber_c           auto            0..1000000.  The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W)
+ *                                     with ict, 0 with the others.
+ *   sum_pixels        0               0 or 1.  1: l1 and l2 add up over the values of an image, as NVlabs/edm
+ *                                     does.
+ *   weighting         default         of weightings.  Weight of the loss by noise level.
+ *   levels            lognormal       of noise_levels.  Where noise levels are drawn from.
+ *   p_mean            -1.2            -20..20.  Mean of ln sigma; exp(p_mean) is at most the model's sigma_max.
+ *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma.
+ *   ode               heun            of odes.  The step with which the teacher is followed.
+ *   scales_mode       fixed           of scales_modes.  How the number N of time points changes.
+ *   start_scales      18              2..1048576.  N at the beginning, s0.
+ *   end_scales        18              2..1048576.  N at the end, s1.
+ *   distill_steps     1000            1 up.  Steps of a stage of progressive distillation.
+ *   mu_mode           fixed           of mu_modes.  How the rate of the target network changes.
+ *   mu                0               0..1.  Rate of the target network's average, mu or mu0; 0: the target has
+ *                                     the weights that learn.
+ *   mapping           sigmoid         of ect_mappings.  The function n(t) in r = t (1 - n(t) / q^(stage + 1)).
+ *   ect_q             2               1.0001..1000000000.  The base q of the mapping.
+ *   ect_k             8               0..1000000.  The height k of the mapping sigmoid.
+ *   ect_b             1               0..1000000.  The steepness b of the mapping sigmoid.
+ *   ect_stages        8               1..1000.  Stages of the mapping.
+ *   ect_stage_steps   auto            0 up.  Steps of a stage; auto: steps / ect_stages.
+ *   rho               7               0.5..1000.  Curvature of the time points.
+ *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
+ *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
+ *   flip              0               0..1.  Probability that an image is mirrored left to right.
+ *   augment           0               0..1.  Probability of EDM's augmentations; the network needs augment_dim
+ *                                     9.
+ *   skip_nonfinite    0               0..1073741824.  Steps with a loss or gradient that is not finite that may
+ *                                     be left out.
+ *   ema               warmup:0.9999   text.  Averages of the weights, at most 8: RATE, warmup:RATE,
+ *                                     halflife:IMAGES, halflife:IMAGES:RAMP or power:LENGTH with commas between
+ *                                     them, or none.
+ *   precision         default         of precisions.  What products are computed in.
+ *   debug             ""              text.  Settings for tests, which may change with any version, as
+ *                                     KEY=NUMBER with commas between them: bf16_tile, bf16_emulate.
+ *
  * Threads: calls that only read (get, json, check, copy, cm_trainer_create) may run at the same time; a call that
  * changes the options must be the only one on them.  A trainer copies what it needs. */
 typedef struct cm_train_options cm_train_options;
 
 /* context: its memory hooks are used; NULL means a private one.  *out is the caller's.  Errors: MEMORY, ARGUMENT. */
 CM_API cm_status cm_train_options_create(cm_context *context, cm_train_options **out);
-/* A second handle with the same values and the same context. */
+/* A second handle with the same values and the same context; *out is the caller's.  Errors: MEMORY, ARGUMENT. */
 CM_API cm_status cm_train_options_copy(const cm_train_options *from, cm_train_options **out);
-/* NULL is fine. */
+/* Frees the options, or nothing where they are NULL; trainers that were made with them go on. */
 CM_API void cm_train_options_free(cm_train_options *options);
 /* One option by name from text: numbers, or names where the option is a choice ("objective", "cd"); averages of the
  * weights as "ema", "0.999,warmup:0.999,halflife:500000" or "none".  ARGUMENT: an unknown name, a value out of its
@@ -153,8 +243,9 @@ CM_API cm_status cm_train_options_get(const cm_train_options *options, const cha
                                       size_t *length);
 /* The value as a number.  ARGUMENT: an unknown name, "ema", or a seed above 2^53, which no double holds. */
 CM_API cm_status cm_train_options_get_number(const cm_train_options *options, const char *name, double *value);
-/* Fills in a named preset; cm_train_preset_name(i) lists them, NULL past the end,
- * cm_train_preset_about(i) says what each is. */
+/* Fills in a named preset: its objective, which brings the defaults of that one, and the options that it names.
+ * cm_train_preset_name(i) lists the names, cm_train_preset_about(i) says in a phrase what each is; both are NULL past
+ * the end, and their texts are the library's.  ARGUMENT: no such preset; the message has the nearest name. */
 CM_API cm_status cm_train_options_preset(cm_train_options *options, const char *name);
 CM_API const char *cm_train_preset_name(size_t index);
 CM_API const char *cm_train_preset_about(size_t index);
@@ -168,7 +259,9 @@ CM_API const char *cm_train_preset_config(size_t index);
  * every argument that differs with both values.  Dropout and label_dropout, which are
  * matters of training, and where the first weights come from do not count. */
 CM_API cm_status cm_train_preset_check(const char *name, const cm_model *model);
-/* All fields as one JSON object; *length is what it needs without the final NUL. */
+/* All options as one JSON object, names to values, as cm_train_options_read takes it back: the same
+ * options and the same text again.  Writes at most `size` bytes with the final NUL (text may be NULL when
+ * size is 0); *length is what the whole text needs without the final NUL.  Errors: ARGUMENT, MEMORY. */
 CM_API cm_status cm_train_options_json(const cm_train_options *options, char *text, size_t size, size_t *length);
 /* The members of such an object, or of a part of it: what it does not name stays, but
  * for an objective, which brings its defaults.  FORMAT, or as cm_train_options_set;
@@ -180,6 +273,7 @@ CM_API cm_status cm_train_options_check(const cm_train_options *options);
 
 /* --- What options there are ------------------------------------------------------------- */
 
+/* What the value of an option is. */
 typedef enum cm_option_kind {
     CM_OPTION_INTEGER = 1, /* a whole number                          */
     CM_OPTION_REAL = 2,    /* a number                                */
@@ -198,20 +292,23 @@ typedef struct cm_option_info {
     uint64_t objectives;     /* bit CM_TRAIN_CD is set: it has an effect on cd                              */
     double minimum, maximum; /* of a number and the number of a choice; of a text the largest length or count */
     int32_t above_minimum;   /* 1: the minimum itself is not allowed                                        */
-    int32_t reserved;        /* 0                                                                           */
     int32_t takes_auto;      /* 1: "auto" is a value too                                                    */
     int32_t decides_course;  /* 1: a resumed run has to have the same value; 0: it changes speed and memory alone */
+    int32_t reserved;        /* 0                                                                           */
     double automatic;        /* the number that cm_train_options_get_number gives for "auto"                */
 } cm_option_info;
-#define CM_OPTION_INFO_INIT                                                                                          \
-    {                                                                                                                \
-        sizeof(cm_option_info), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0                                          \
-    }
+
+/* clang-format off */
+#define CM_OPTION_INFO_INIT {sizeof(cm_option_info), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
+/* clang-format on */
+/* Fills in what CM_OPTION_INFO_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_option_info_init(cm_option_info *info, size_t struct_size);
 
-/* How many options there are: the others are called with 0 .. count - 1. */
+/* How many options there are: the functions below take 0 .. count - 1, in the order of the list above.
+ * The number is the library's, and a newer library may have more. */
 CM_API size_t cm_train_option_count(void);
-/* Fills in *info.  ARGUMENT: no such option. */
+/* Fills in *info with what is known of option `index`, in the order of the list above; what the caller's
+ * struct has no room for is left out.  ARGUMENT: no such option, or a struct without its size. */
 CM_API cm_status cm_train_option_describe(size_t index, cm_option_info *info);
 /* The default of an option with an objective (cm_train_objective), as cm_train_options_get gives it. */
 CM_API cm_status cm_train_option_default(size_t index, int32_t objective, char *text, size_t size, size_t *length);
@@ -225,10 +322,11 @@ typedef struct cm_train_inputs {
     cm_model *model;
     cm_model *teacher;
 } cm_train_inputs;
-#define CM_TRAIN_INPUTS_INIT                                                                                         \
-    {                                                                                                                \
-        sizeof(cm_train_inputs), 0, NULL, NULL                                                                       \
-    }
+
+/* clang-format off */
+#define CM_TRAIN_INPUTS_INIT {sizeof(cm_train_inputs), 0, NULL, NULL}
+/* clang-format on */
+/* Fills in what CM_TRAIN_INPUTS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
 
 /* Makes a trainer:
@@ -236,7 +334,7 @@ CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
  *     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
  *     cm_trainer *trainer = NULL;
  *     inputs.model = model;
- *     cm_status status = cm_trainer_create(&inputs, options, &trainer);
+ *     cm_status status = cm_trainer_create(&inputs, train_options, &trainer);
  *     if (status == CM_OK) status = cm_trainer_run(trainer, dataset, 1000, NULL, NULL);
  *     if (status == CM_OK) status = cm_trainer_save(trainer, "run", 2);
  *     cm_trainer_free(trainer);
@@ -246,6 +344,7 @@ CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
  * "cm", ect "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
  * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
 CM_API cm_status cm_trainer_create(const cm_train_inputs *inputs, const cm_train_options *options, cm_trainer **out);
+/* Frees the trainer, or nothing where it is NULL, and gives its directories back.  No call may run on it. */
 CM_API void cm_trainer_free(cm_trainer *trainer);
 /* What cm_trainer_bytes would say of that trainer, without making it: nothing of that
  * size is allocated.  The model's own weights, two batches of pictures and what
@@ -259,13 +358,18 @@ CM_API cm_status cm_trainer_estimate(const cm_train_inputs *inputs, const cm_tra
 CM_API cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset,
                                      const cm_train_options *options);
 
+/* What a step did.  Members that the objective has no use for are 0. */
 typedef struct cm_train_report {
     uint32_t struct_size;
     int32_t scales; /* N of this step; 0 where the objective has none */
     int64_t step;   /* steps taken, this one included                 */
+    /* Images seen so far, those of this step included. */
     uint64_t images;
-    double loss, grad_norm, lr, mu;
-    int32_t ect_stage, skipped; /* skipped: steps left out so far     */
+    double loss;                /* mean over the images of the step, weights of the loss included */
+    double grad_norm;           /* Euclidean norm of all gradients, before grad_clip                */
+    double lr;                  /* learning rate of this step                                       */
+    double mu;                  /* rate of the target network's average; 1 keeps it                 */
+    int32_t ect_stage, skipped; /* stage of ect; steps left out so far by skip_nonfinite            */
     double seconds;             /* of this step                                  */
     double data_wait;           /* of them waiting for data                      */
     uint64_t peak_bytes;        /* largest resident size of the process so far */
@@ -283,7 +387,7 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
  * from them.  The schedules of lr, N, mu and of the averages rate, warmup and power count steps; half-lives, `images`
  * of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step of n
  * images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and images.
- * More images than batch take more memory than cm_trainer_bytes says. A failing step leaves the trainer as it was.
+ * More images than batch take more memory than cm_trainer_bytes says.  A failing step leaves the trainer as it was.
  * Errors: ARGUMENT (a label the network does not know, no labels where it needs them, the number of images), SHAPE
  * (images of another size), MEMORY, CANCELLED, STATE.  NUMERIC: a loss or gradient that is not finite, the message
  * names step and tensor; or an image that is not, whatever skip_nonfinite says. */
@@ -313,13 +417,14 @@ CM_API void cm_trainer_cancel(cm_trainer *trainer);
  * STATE: the objective has no target network, or the trainer is at work.  ARGUMENT: no
  * such average. */
 typedef enum cm_weights_of {
-    CM_WEIGHTS_ONLINE = 0,
-    CM_WEIGHTS_EMA = 1, /* average number `index` */
-    CM_WEIGHTS_TARGET = 2
+    CM_WEIGHTS_ONLINE = 0, /* those that the optimizer changes         */
+    CM_WEIGHTS_EMA = 1,    /* average number `index` of option "ema"    */
+    CM_WEIGHTS_TARGET = 2  /* the target network's, of cd and ct        */
 } cm_weights_of;
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
-/* Steps taken so far; during a run those that are complete. */
+/* Steps taken so far, those of a checkpoint that was resumed included; during a run those that are
+ * complete.  May be called at any time, from any thread.  ARGUMENT: a NULL. */
 CM_API cm_status cm_trainer_steps(const cm_trainer *trainer, uint64_t *steps);
 
 /* What a trainer with these options will take: bytes for weights, averages, moments,

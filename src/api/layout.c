@@ -142,9 +142,9 @@ PLACE(cm_option_info, objectives, 32);
 PLACE(cm_option_info, minimum, 40);
 PLACE(cm_option_info, maximum, 48);
 PLACE(cm_option_info, above_minimum, 56);
-PLACE(cm_option_info, reserved, 60);
-PLACE(cm_option_info, takes_auto, 64);
-PLACE(cm_option_info, decides_course, 68);
+PLACE(cm_option_info, takes_auto, 60);
+PLACE(cm_option_info, decides_course, 64);
+PLACE(cm_option_info, reserved, 68);
 PLACE(cm_option_info, automatic, 72);
 
 SIZE(cm_reader, 32);

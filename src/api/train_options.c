@@ -159,7 +159,7 @@ cm_status cm_train_option_describe(size_t index, cm_option_info *info)
                         .about = row->about,
                         .choices = row->choices ? row->choices->name : NULL,
                         .minimum = row->low == CM_ROW_ABOVE_0 ? 0 : row->low,
-                        .maximum = row->high,
+                        .maximum = cm_option_high(row),
                         .above_minimum = row->low == CM_ROW_ABOVE_0,
                         .takes_auto = (row->flags & CM_ROW_AUTO) != 0,
                         .decides_course = (row->flags & CM_ROW_COURSE) != 0,

@@ -2,15 +2,10 @@
 #ifndef CM_DIFFUSION_WEIGHTING_H
 #define CM_DIFFUSION_WEIGHTING_H
 
-typedef enum cm_weighting {
-    CM_WEIGHT_UNIFORM,
-    CM_WEIGHT_SNR,
-    CM_WEIGHT_SNR_PLUS_1,
-    CM_WEIGHT_KARRAS,
-    CM_WEIGHT_TRUNCATED_SNR
-} cm_weighting;
+#include <consistency/trainer.h>
 
-/* With snr = sigma^-2: 1, snr, snr + 1, snr + 1/sigma_data^2, max(snr, 1). */
-double cm_weight(cm_weighting kind, double sigma, double sigma_data);
+/* With snr = sigma^-2: 1, snr, snr + 1, snr + 1/sigma_data^2, max(snr, 1); "default", which is for an objective to
+ * replace, is 1 too. */
+double cm_weight(cm_loss_weighting kind, double sigma, double sigma_data);
 
 #endif

@@ -47,7 +47,7 @@ cm_objective_settings cm_objective_settings_of(const cm_train_settings *s, int32
     memset(&o, 0, sizeof o);
     o.distance = (cm_image_distance){cm_objective_distance(s), s->huber_c, channels, height, width, s->sum_pixels};
     if (s->huber_c < 0) o.distance.huber_c = objective->huber_scale * sqrt((double)channels * height * width);
-    o.weighting = (s->weighting != CM_WEIGHTING_DEFAULT ? s->weighting : objective->weighting) - CM_WEIGHTING_UNIFORM;
+    o.weighting = (cm_loss_weighting)(s->weighting != CM_WEIGHTING_DEFAULT ? s->weighting : objective->weighting);
     o.ode = s->ode, o.levels = s->levels, o.mapping = s->mapping;
     o.rho = s->rho;
     o.p_mean = s->p_mean, o.p_std = s->p_std;

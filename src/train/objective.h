@@ -17,7 +17,8 @@ enum { CM_ROLE_TARGET, CM_ROLE_TEACHER };
 /* Numbers of one step. */
 typedef struct cm_objective_settings {
     cm_image_distance distance;
-    int32_t weighting, ode, levels, mapping;
+    cm_loss_weighting weighting; /* never the default */
+    int32_t ode, levels, mapping;
     double sigma_min, sigma_max, rho, sigma_data; /* of the time points */
     int32_t scales;                               /* N at this step     */
     double p_mean, p_std;                         /* of ln sigma        */

@@ -21,7 +21,7 @@ static void draw_pairs(const cm_objective_settings *s, const cm_objective_batch 
         if (index > n - 2) index = n - 2;
         r->t[i] = cm_karras_sigma(index, n, s->sigma_min, s->sigma_max, s->rho);
         r->t2[i] = cm_karras_sigma(index + 1, n, s->sigma_min, s->sigma_max, s->rho);
-        r->weight[i] = cm_weight((cm_weighting)s->weighting, r->t[i], s->sigma_data);
+        r->weight[i] = cm_weight(s->weighting, r->t[i], s->sigma_data);
     }
     cm_add_noise(b, r->size, r->t, r->x_t);
 }

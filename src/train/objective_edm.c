@@ -25,7 +25,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     cm_objective_buffers r = cm_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         r.t[i] = level(s, b->u[i], b->normal[i]);
-        r.weight[i] = cm_weight((cm_weighting)s->weighting, r.t[i], s->sigma_data);
+        r.weight[i] = cm_weight(s->weighting, r.t[i], s->sigma_data);
     }
     cm_add_noise(b, r.size, r.t, r.x_t);
     memcpy(r.target, b->x0, b->n * r.size * sizeof *r.target);

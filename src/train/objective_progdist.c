@@ -29,7 +29,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
         r.t[i] = cm_karras_sigma(index, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
         r.t2[i] = cm_karras_sigma(index + 0.5, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
         r.t3[i] = cm_karras_sigma(index + 1, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
-        r.weight[i] = cm_weight((cm_weighting)s->weighting, r.t[i], s->sigma_data);
+        r.weight[i] = cm_weight(s->weighting, r.t[i], s->sigma_data);
     }
     cm_add_noise(b, r.size, r.t, r.x_t);
     for (size_t k = 0; k < b->n * r.size; k++) r.x_t2[k] = r.x_t[k];

@@ -88,11 +88,11 @@ static const cm_choice_list precisions = {"precisions", cm_precision_choice};
 #define REAL(member, low, high, usual, flags, about)                                                                 \
     ROW(member, CM_OPTION_REAL, CM_STORE_DOUBLE, low, high, usual, NULL, flags, about)
 #define FLAG(member, usual, flags, about) ROW(member, CM_OPTION_FLAG, CM_STORE_INT32, 0, 1, usual, NULL, flags, about)
-#define CHOICE(member, list, last, usual, flags, about)                                                              \
-    ROW(member, CM_OPTION_CHOICE, CM_STORE_INT32, 0, last, usual, &list, flags, about)
+#define CHOICE(member, list, usual, flags, about)                                                                    \
+    ROW(member, CM_OPTION_CHOICE, CM_STORE_INT32, 0, 0, usual, &list, flags, about)
 
 static const cm_option_row rows[] = {
-    CHOICE(objective, cm_objective_choices, CM_TRAIN_ECT, CM_TRAIN_EDM, SHARED | COURSE, "What the network learns."),
+    CHOICE(objective, cm_objective_choices, CM_TRAIN_EDM, SHARED | COURSE, "What the network learns."),
     INT(threads, 0, CM_MAX_THREADS, 0, SHARED | AUTO, "Threads of a step; auto: those of the context."),
     INT(batch, 1, 1 << 20, 64, SHARED | COURSE, "Images a step."),
     INT(microbatch, 0, 1 << 16, 0, SHARED | COURSE | AUTO,
@@ -108,7 +108,7 @@ static const cm_option_row rows[] = {
     ROW(seed, CM_OPTION_INTEGER, CM_STORE_UINT64, 0, 18446744073709551615.0, 0, NULL, SHARED | COURSE,
         "Seed of noise, levels, flips, dropout and of fresh weights."),
     STEPS(steps, 1, 10000, SHARED | COURSE, "Steps of the whole run, where schedules end."),
-    CHOICE(optimizer, cm_optimizer_choices, CM_OPTIMIZER_SGD, CM_OPTIMIZER_RADAM, SHARED | COURSE,
+    CHOICE(optimizer, cm_optimizer_choices, CM_OPTIMIZER_RADAM, SHARED | COURSE,
            "The rule by which gradients change weights."),
     REAL(lr, CM_ROW_ABOVE_0, 1e6, 1e-4, SHARED | COURSE, "Learning rate after the warm-up and before annealing."),
     REAL(beta1, 0, 1, 0.9, SHARED | COURSE, "Memory of the first moment, below 1; not of sgd."),
@@ -117,35 +117,31 @@ static const cm_option_row rows[] = {
     REAL(weight_decay, 0, 1e3, 0, SHARED | COURSE,
          "Decay of the weights: apart from the gradient with adamw, added to it with the others."),
     REAL(grad_clip, 0, 1e30, 0, SHARED | COURSE, "Largest norm of the gradient; 0: not clipped."),
-    CHOICE(clip_rule, cm_clip_rule_choices, CM_CLIP_RULE_OPTAX, CM_CLIP_RULE_TORCH, SHARED | COURSE,
-           "How a gradient is clipped."),
+    CHOICE(clip_rule, cm_clip_rule_choices, CM_CLIP_RULE_TORCH, SHARED | COURSE, "How a gradient is clipped."),
     STEPS(warmup_steps, 0, 0, SHARED | COURSE, "Steps in which the learning rate rises linearly to lr."),
     STEPS(anneal_begin, 0, 0, SHARED | COURSE, "Step from which the learning rate falls linearly."),
     STEPS(anneal_end, 0, 0, SHARED | COURSE, "Step at which it has fallen; 0: it stays as it is."),
     REAL(lr_final, 0, 1, 0, SHARED | COURSE, "The factor of lr at the end of annealing."),
     FLAG(anneal_stages, 0, COURSE,
          "1: the learning rate falls to lr_final times lr within every stage and begins anew with the next."),
-    CHOICE(distance, cm_distance_choices, CM_DISTANCE_LPIPS, CM_DISTANCE_DEFAULT, SHARED | COURSE,
+    CHOICE(distance, cm_distance_choices, CM_DISTANCE_DEFAULT, SHARED | COURSE,
            "Distance of the output from its target."),
     REAL(huber_c, 0, 1e6, -1, SHARED | COURSE | AUTO,
          "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 0 with the others."),
     FLAG(sum_pixels, 0, COURSE, "1: l1 and l2 add up over the values of an image, as NVlabs/edm does."),
-    CHOICE(weighting, cm_weighting_choices, CM_WEIGHTING_TRUNCATED_SNR, CM_WEIGHTING_DEFAULT, COURSE,
-           "Weight of the loss by noise level."),
-    CHOICE(levels, cm_level_choices, CM_LEVELS_VE, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
+    CHOICE(weighting, cm_weighting_choices, CM_WEIGHTING_DEFAULT, COURSE, "Weight of the loss by noise level."),
+    CHOICE(levels, cm_level_choices, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
     REAL(p_mean, -20, 20, -1.1, COURSE, "Mean of ln sigma; exp(p_mean) is at most the model's sigma_max."),
     REAL(p_std, 1e-6, 10, 2, COURSE, "Standard deviation of ln sigma."),
-    CHOICE(ode, cm_ode_choices, CM_ODE_EULER, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
-    CHOICE(scales_mode, cm_scales_choices, CM_SCALES_ICT, CM_SCALES_FIXED, COURSE,
-           "How the number N of time points changes."),
+    CHOICE(ode, cm_ode_choices, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
+    CHOICE(scales_mode, cm_scales_choices, CM_SCALES_FIXED, COURSE, "How the number N of time points changes."),
     INT(start_scales, 2, 1 << 20, 18, COURSE, "N at the beginning, s0."),
     INT(end_scales, 2, 1 << 20, 18, COURSE, "N at the end, s1."),
     STEPS(distill_steps, 1, 1000, COURSE, "Steps of a stage of progressive distillation."),
-    CHOICE(mu_mode, cm_mu_choices, CM_MU_ADAPTIVE_PAPER, CM_MU_FIXED, COURSE,
-           "How the rate of the target network changes."),
+    CHOICE(mu_mode, cm_mu_choices, CM_MU_FIXED, COURSE, "How the rate of the target network changes."),
     REAL(mu, 0, 1, 0, COURSE,
          "Rate of the target network's average, mu or mu0; 0: the target has the weights that learn."),
-    CHOICE(mapping, cm_mapping_choices, CM_MAPPING_CONST, CM_MAPPING_SIGMOID, COURSE,
+    CHOICE(mapping, cm_mapping_choices, CM_MAPPING_SIGMOID, COURSE,
            "The function n(t) in r = t (1 - n(t) / q^(stage + 1))."),
     REAL(ect_q, 1.0001, 1e9, 2, COURSE, "The base q of the mapping."),
     REAL(ect_k, 0, 1e6, 8, COURSE, "The height k of the mapping sigmoid."),
@@ -163,8 +159,7 @@ static const cm_option_row rows[] = {
         "Averages of the weights, at most 8: RATE, warmup:RATE, halflife:IMAGES, halflife:IMAGES:RAMP or "
         "power:LENGTH "
         "with commas between them, or none."),
-    CHOICE(precision, precisions, CM_PRECISION_BF16, CM_PRECISION_DEFAULT, SHARED | COURSE,
-           "What products are computed in."),
+    CHOICE(precision, precisions, CM_PRECISION_DEFAULT, SHARED | COURSE, "What products are computed in."),
     ROW(debug, CM_OPTION_TEXT, CM_STORE_TEXT, 0, CM_DEBUG_SIZE - 1, 0, NULL, SHARED | COURSE,
         "Settings for tests, which may change with any version, as KEY=NUMBER with commas between them: bf16_tile, "
         "bf16_emulate."),
@@ -221,14 +216,23 @@ double cm_option_auto(const cm_option_row *row)
     return row->kind == CM_OPTION_REAL ? -1 : 0;
 }
 
+double cm_option_high(const cm_option_row *row)
+{
+    size_t n = 0;
+    if (!row->choices) return row->high;
+    while (row->choices->at(n).name) n++;
+    return (double)n - 1;
+}
+
 cm_status cm_option_check_range(const cm_option_row *row, double v)
 {
     char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
-    if ((v >= row->low && v <= row->high) || ((row->flags & AUTO) && v == cm_option_auto(row))) return CM_OK;
+    const double highest = cm_option_high(row);
+    if ((v >= row->low && v <= highest) || ((row->flags & AUTO) && v == cm_option_auto(row))) return CM_OK;
     const char *or_auto = row->flags & AUTO ? " or auto" : "";
     (void)cm_number_text(v, is);
     (void)cm_number_text(row->low, low);
-    (void)cm_number_text(row->high, high);
+    (void)cm_number_text(highest, high);
     if (row->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected a name or 0..%s", row->name, is, high);
     if (row->high < WIDE) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s..%s%s", row->name, is, low, high, or_auto);
     if (v > row->high) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s or less", row->name, is, high);

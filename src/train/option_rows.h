@@ -45,6 +45,8 @@ const cm_option_row *cm_option_row_find(const char *name);
 /* The value of a row with a number: all but averages and texts. */
 double cm_option_value(const cm_option_row *row, const cm_train_settings *s);
 void cm_option_put(const cm_option_row *row, cm_train_settings *s, double value);
+/* The largest value; of a choice the number of the last one. */
+double cm_option_high(const cm_option_row *row);
 /* The number that "auto" stands for. */
 double cm_option_auto(const cm_option_row *row);
 /* ARGUMENT with the range, or the number of choices. */

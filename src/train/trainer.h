@@ -45,6 +45,9 @@ void cm_trainer_close(cm_trainer *trainer);
 /* The bytes that a trainer holds; and those of one that is not made. */
 uint64_t cm_trainer_size(const cm_trainer *trainer);
 cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
+/* trainer.c: whether images are changed before a step, and buffers for a step of n images. */
+int cm_trainer_augments(const cm_trainer *trainer);
+cm_status cm_trainer_reserve(cm_trainer *trainer, size_t n);
 /* Images of a step: the same range as the option batch. */
 enum { CM_STEP_IMAGES = 1 << 20 };
 /* One step within the trainer's call.  images: n x C x H x W; report may be NULL. */

@@ -107,7 +107,7 @@ static void check_weights(const golden_file *f, golden_result *r, const double *
     for (size_t k = 0; k < 5; k++) {
         char name[64];
         int kind = golden_weighting(names[k]);
-        for (size_t i = 0; i < n; i++) w[i] = cm_weight((cm_weighting)kind, sigma[i], 0.5);
+        for (size_t i = 0; i < n; i++) w[i] = cm_weight((cm_loss_weighting)kind, sigma[i], 0.5);
         (void)snprintf(name, sizeof name, "weight.%s", names[k]);
         golden_compare_with(f, r, name, n, w);
     }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "golden.h"
+#include "train/option_rows.h"
 
 static int counts[3];
 static json_t *missing; /* kind: how many files */
@@ -96,10 +97,7 @@ json_t *golden_json(const golden_file *f, const char *key)
 
 int golden_weighting(const char *name)
 {
-    static const char *const names[] = {"uniform", "snr", "snr+1", "karras", "truncated-snr"};
-    for (int i = 0; i < 5; i++)
-        if (strcmp(name, names[i]) == 0) return i;
-    return -1;
+    return cm_choice_find(&cm_weighting_choices, name);
 }
 
 double golden_value(const json_t *v)

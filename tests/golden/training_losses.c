@@ -34,7 +34,7 @@ static void one_loss(const golden_file *f, golden_result *r, const cm_objective 
     cm_objective_settings s = settings_of(f, o, side);
     s.scales = (int32_t)number(f, "num_scales", 18);
     s.distance.kind = cm_choice_find(&cm_distance_choices, metric);
-    s.weighting = golden_weighting(weighting);
+    s.weighting = (cm_loss_weighting)golden_weighting(weighting);
     s.ode = cm_choice_find(&cm_ode_choices, text(f, "solver", solver, sizeof solver));
     memset(t->gradient, 0, sizeof t->gradient);
     if (s.distance.kind < 0 || s.weighting < 0 || s.ode < 0 ||
@@ -157,7 +157,7 @@ void run_loss_edm(golden_file *f, golden_result *r)
         read_weights(f, nv ? "netE" : "net", t.weight[0], &t.params);
         s.distance.sum = nv;
         s.levels = nv ? kind - 5 : CM_LEVELS_LOGNORMAL;
-        s.weighting = nv ? (kind == 5 ? CM_WEIGHT_KARRAS : CM_WEIGHT_SNR) : kind;
+        s.weighting = nv ? (kind == 5 ? CM_WEIGHTING_KARRAS : CM_WEIGHTING_SNR) : (cm_loss_weighting)(kind + 1);
         memset(t.gradient, 0, sizeof t.gradient);
         if (run_objective(o, &s, &t, x0, z, u, normal, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
         (void)snprintf(prefix, sizeof prefix, "%s.%s", nv ? "nvlabs" : "openai",

@@ -112,7 +112,7 @@ static void set_up(replay *w, golden_result *r)
     w->s.ode = cm_choice_find(&cm_ode_choices, text(w->f, "solver", word, sizeof word));
     if (!*word) w->s.ode = CM_ODE_HEUN; /* progressive distillation's file names none */
     w->s.distance.kind = cm_choice_find(&cm_distance_choices, text(w->f, "loss_norm", word, sizeof word));
-    w->s.weighting = golden_weighting(text(w->f, "weight_schedule", word, sizeof word));
+    w->s.weighting = (cm_loss_weighting)golden_weighting(text(w->f, "weight_schedule", word, sizeof word));
     read_optimizer(w, r);
     w->c.lr = number(w->f, "lr", 1e-3);
     w->c.anneal_end = (int64_t)number(w->f, "lr_anneal_steps", 0);

@@ -204,7 +204,7 @@ void close_toy(toy *t)
 cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side)
 {
     cm_objective_settings s = {.distance = {o->distance, 0, 3, side, side, 0},
-                               .weighting = o->weighting - CM_WEIGHTING_UNIFORM,
+                               .weighting = (cm_loss_weighting)o->weighting,
                                .sigma_min = number(f, "sigma_min", 0.002),
                                .sigma_max = number(f, "sigma_max", 80),
                                .rho = number(f, "rho", 7),

@@ -182,7 +182,7 @@ class OptionInfo(Struct):
     _c_name = "cm_option_info"
     _fields_ = [("struct_size", C.c_uint32), ("kind", _i), ("name", C.c_char_p), ("about", C.c_char_p),
                 ("choices", C.c_char_p), ("objectives", C.c_uint64), ("minimum", _d), ("maximum", _d),
-                ("above_minimum", _i), ("reserved", _i), ("takes_auto", _i), ("decides_course", _i), ("automatic", _d)]
+                ("above_minimum", _i), ("takes_auto", _i), ("decides_course", _i), ("reserved", _i), ("automatic", _d)]
 
 
 class TrainReport(Struct):
