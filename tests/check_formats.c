@@ -357,6 +357,107 @@ START_TEST(networks_of_all_kinds)
 }
 END_TEST
 
+/* --- whole models ----------------------------------------------------------------------------------- */
+
+static void evaluate(cm_model *m, float *out)
+{
+    float x[3 * 8 * 8], sigma = 3;
+    for (int i = 0; i < 3 * 8 * 8; i++) x[i] = (float)(i % 17) / 8 - 1;
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, out));
+}
+
+/* Fresh weights of ADM end in zeros; these do not. */
+static cm_model *filled_model(const json_t *config)
+{
+    cm_model *fresh, *m;
+    size_t offsets[200];
+    uint64_t state = 9;
+    OK(cm_model_make(context, config, 5, NULL, &fresh));
+    ck_assert_int_le(fresh->graph->n_params, 200);
+    size_t n = cm_param_offsets(fresh->graph, offsets);
+    float *values = calloc(n, sizeof *values);
+    for (size_t i = 0; i < n; i++) values[i] = 0.1f * random_float(&state);
+    OK(cm_model_make(context, config, 5, values, &m));
+    free(values);
+    cm_model_free(fresh);
+    return m;
+}
+
+/* All weights of a model as PyTorch would save them, as float32 or as double. */
+static block saved(const cm_model *m, int doubles)
+{
+    enum { MOST = 200 };
+    block pickle = {NULL, 0, 0}, data[MOST] = {{NULL, 0, 0}};
+    member members[MOST + 1];
+    static char names[MOST][32];
+    int n = m->graph->n_params;
+    ck_assert_int_lt(n, MOST);
+    PUT(&pickle, "\x80\2}(");
+    for (int i = 0; i < n; i++) {
+        const cm_param_desc *p = &m->graph->params[i];
+        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        char key[8];
+        float *values = malloc((t->count + 1) * sizeof *values);
+        OK(cm_tensor_read(t, values));
+        for (size_t k = 0; k < t->count; k++) {
+            double d = (double)values[k];
+            if (doubles) put(&data[i], &d, sizeof d);
+            else put(&data[i], &values[k], sizeof *values);
+        }
+        free(values);
+        snprintf(key, sizeof key, "%d", i);
+        snprintf(names[i], sizeof names[i], "archive/data/%d", i);
+        put_text(&pickle, p->name);
+        put_plain(&pickle, doubles ? "DoubleStorage" : "FloatStorage", key, p->rank, p->shape, 0);
+        members[i + 1] = (member){names[i], data[i].bytes, data[i].size};
+    }
+    PUT(&pickle, "u.");
+    members[0] = (member){"archive/data.pkl", pickle.bytes, pickle.size};
+    block zip = zip_of(members, (size_t)n + 1);
+    for (int i = 0; i < n; i++) free(data[i].bytes);
+    free(pickle.bytes);
+    return zip;
+}
+
+/* The same pictures from the file that PyTorch would write, without a word about the network. */
+START_TEST(whole_models)
+{
+    json_t *config = json_loads(
+        "{\"network\": {\"type\": \"adm\", \"image_size\": 8, \"in_channels\": 3, \"out_channels\": 3, "
+        "\"model_channels\": 32, \"num_res_blocks\": 1, \"channel_mult\": [1], \"attention_resolutions\": [1]}, "
+        "\"precond\": {\"type\": \"cm\"}}",
+        0, NULL);
+    float want[3 * 8 * 8], got[3 * 8 * 8];
+    cm_model *m, *loaded;
+    m = filled_model(config);
+    evaluate(m, want);
+    for (int doubles = 0; doubles < 2; doubles++) {
+        cm_model_info info = CM_MODEL_INFO_INIT;
+        block file = saved(m, doubles);
+        OK(cm_model_load_memory(context, file.bytes, file.size, NULL, &loaded));
+        OK(cm_model_info_get(loaded, &info));
+        ck_assert_str_eq(info.network, "adm");
+        ck_assert_str_eq(info.precond, "cm");
+        ck_assert_ptr_nonnull(strstr(info.config_json, "\"assumed\""));
+        evaluate(loaded, got);
+        ck_assert_mem_eq(got, want, sizeof want);
+        char path[] = "/tmp/cm-formats-XXXXXX";
+        cm_save_options o = {sizeof o, CM_OVERWRITE_YES};
+        close(mkstemp(path));
+        OK(cm_model_save(loaded, path, &o));
+        cm_model_free(loaded);
+        free(file.bytes);
+        OK(cm_model_load(context, path, NULL, &loaded));
+        evaluate(loaded, got);
+        ck_assert_mem_eq(got, want, sizeof want);
+        cm_model_free(loaded);
+        unlink(path);
+    }
+    cm_model_free(m);
+    json_decref(config);
+}
+END_TEST
+
 /* --- hostile files ------------------------------------------------------------------------------ */
 
 START_TEST(reasons)
@@ -595,6 +696,7 @@ Suite *make_suite(void)
     tcase_add_test(t, wrappers);
     tcase_add_test(t, published_networks);
     tcase_add_test(t, networks_of_all_kinds);
+    tcase_add_test(t, whole_models);
     tcase_add_test(t, reasons);
     tcase_add_test(t, memory_bound);
     tcase_add_test(t, many_tensors);

@@ -42,19 +42,32 @@ static inline void put_int(block *b, int32_t v)
     put_number(b, (uint32_t)v, 4);
 }
 
-/* A tensor of one dimension in a storage of its length; `legacy` as torch before 1.6 wrote it. */
-static inline void put_tensor(block *b, const char *class, const char *key, int n, int legacy)
+/* A plain tensor in a storage of its length; `legacy` as torch before 1.6 wrote it. */
+static inline void put_plain(block *b, const char *class, const char *key, int rank, const int64_t *shape, int legacy)
 {
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++) n *= shape[i];
     PUT(b, "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\n");
     put(b, class, strlen(class));
     PUT(b, "\n");
     put_text(b, key);
     put_text(b, "cpu");
-    put_int(b, n);
+    put_int(b, (int32_t)n);
     if (legacy) PUT(b, "N");
-    PUT(b, "tQK\0");
-    put_int(b, n);
-    PUT(b, "\x85K\1\x85\x89}tR");
+    PUT(b, "tQK\0(");
+    for (int i = 0; i < rank; i++) put_int(b, (int32_t)shape[i]);
+    PUT(b, "t(");
+    for (int i = 0; i < rank; i++) {
+        n = shape[i] ? n / shape[i] : 0;
+        put_int(b, (int32_t)n);
+    }
+    PUT(b, "t\x89}tR");
+}
+
+static inline void put_tensor(block *b, const char *class, const char *key, int n, int legacy)
+{
+    const int64_t shape[1] = {n};
+    put_plain(b, class, key, 1, shape, legacy);
 }
 
 /* "name": tensor of two floats in storage `key`. */
