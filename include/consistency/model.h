@@ -2,6 +2,8 @@
  *
  * A native model is one safetensors file whose metadata says what network it
  * holds, how it is preconditioned and what images it makes (docs/model-file.md).
+ * Checkpoints of PyTorch (.pt, .pth: state dictionaries, zip and legacy) are read
+ * too; nothing in them is run.
  * A model is loaded from a file, from memory or through a function that reads,
  * or it is made from a configuration with fresh weights.  It never changes
  * afterwards, and every thread may use it at the same time.
@@ -187,9 +189,16 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * Where others may do that, or the file is on a drive that can go away, load with CM_COPY_YES: the
  * file is read once, and what happens to it meanwhile is CM_ERR_IO.
  *
+ * What a file is, is found by its content.  A file without a configuration gets one where the
+ * names and shapes of its tensors tell the network (adm).  What they do not tell is taken as in
+ * the published models: images of 8 x 2^(levels - 1) pixels a side, heads of 64 channels, precond
+ * "cm", or "edm" where the file's name begins with "edm_".  That is a warning of the context and
+ * stands in config_json under "training"; cm_load_options.config_json says otherwise.
+ *
  * The context (NULL: a private one) lives as long as the model.  Nothing in a file is trusted:
  * a damaged or hostile one ends in a status.  The header of a file takes its own size, at most
- * 100 MB, and 20 MB of the context.  Errors: ARGUMENT (options; path is NULL or empty), IO (the
+ * 100 MB, and 20 MB of the context; a checkpoint of PyTorch takes 8 MiB and 8 bytes for each
+ * byte of its pickle at most.  Errors: ARGUMENT (options; path is NULL or empty), IO (the
  * file cannot be read), FORMAT (it is no model, or its JSON is wrong: the message names the
  * rule or the argument), SHAPE (missing, extra or mismatched tensors, listed), NUMERIC
  * (weights that are not finite), UNSUPPORTED (precond trigflow, other kinds of model files),

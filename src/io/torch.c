@@ -167,7 +167,7 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': its view leaves storage '%s' of %zu elements", t->input.name,
                 tensor->name, s->key, most);
     view->at = s->at + (tensor->count ? from + offset : 0) * cm_tensor_type_size(s->type);
-    view->gathered = !lies_plainly(tensor, view->strides);
+    view->gathered = tensor->count && !lies_plainly(tensor, view->strides);
     return CM_OK;
 }
 
