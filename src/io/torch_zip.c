@@ -72,21 +72,12 @@ static cm_status check_sums(const cm_input *in, const cm_zip_directory *d)
     return CM_OK;
 }
 
-/* Bytes that are to be copied are checked where they are then: they are read once.  Others are checked through a
- * small buffer, before they are mapped. */
-static cm_status hold_and_check(cm_tensors *t, const cm_zip_directory *d)
-{
-    const unsigned char *held;
-    if (t->input.access != CM_INPUT_COPIED) CM_TRY(check_sums(&t->input, d));
-    CM_TRY(cm_input_hold(&t->input, 0, &held));
-    return t->input.access == CM_INPUT_COPIED ? check_sums(&t->input, d) : CM_OK;
-}
-
 static cm_status open_members(cm_tensors *t, const cm_zip_directory *d)
 {
     char root[CM_TENSOR_NAME + 1];
     cm_torch *torch;
     cm_pickled *top;
+    const unsigned char *held;
     size_t after;
     CM_TRY(find_root(&t->input, d, root));
     const cm_zip_member *m = find(d, root, "", "data.pkl");
@@ -97,7 +88,8 @@ static cm_status open_members(cm_tensors *t, const cm_zip_directory *d)
         CM_FAIL(CM_ERR_FORMAT, "%s: data.pkl has %zu bytes behind its STOP", t->input.name, m->at + m->size - after);
     CM_TRY(cm_torch_collect(t));
     CM_TRY(place_storages(t, d, root));
-    CM_TRY(hold_and_check(t, d));
+    CM_TRY(cm_input_hold(&t->input, 0, &held));
+    CM_TRY(check_sums(&t->input, d)); /* of what is used from here on */
     return cm_torch_list(t, top);
 }
 
