@@ -184,7 +184,7 @@ int main(int argc, char **argv)
     read_command(&p);
     cli_catch_signals();
     cm_status status = output_check_names(&p.out);
-    if (status == CM_OK) status = sampling_load(&p.s, p.c.operands[1], &model, &p.info, NULL);
+    if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[1], &model, &p.info, NULL);
     if (status == CM_OK) status = choose_page(&p, model);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p);

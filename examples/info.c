@@ -145,7 +145,10 @@ int main(int argc, char **argv)
         return cli_end(&c, CLI_OK);
     }
     if (c.n_operands != 1) cli_usage_error(&c, "give one model file");
-    cm_status status = cm_model_load(NULL, c.operands[0], &load, &model);
+    cm_context *context = NULL;
+    cm_status status = cli_context(&c, &context);
+    if (status == CM_OK) status = cm_model_load(context, c.operands[0], &load, &model);
+    cm_context_free(context); /* the model keeps it */
     if (status == CM_OK && !quiet) status = describe(c.operands[0], model, json, tensors);
     int code = status == CM_OK ? CLI_OK : cli_fail(&c, status);
     cm_model_free(model);

@@ -177,7 +177,7 @@ int main(int argc, char **argv)
     read_command(&p);
     cli_catch_signals();
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
-    if (status == CM_OK) status = sampling_load(&p.s, p.c.operands[0], &model, &p.info, &load);
+    if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[0], &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p, load);

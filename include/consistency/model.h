@@ -52,8 +52,8 @@ typedef struct cm_load_options {
     int32_t allow_nonfinite; /* cm_nonfinite; default CM_NONFINITE_REFUSE */
     /* JSON object with members "network", "precond", "image" (and "classes",
      * "training"), each as its consistency.* metadata entry.  Members given here replace
-     * those of the file; a file without metadata needs "network" and "precond".  The text
-     * is read during the call. */
+     * those of the file, and what its tensors' names tell.  The text is read during the
+     * call. */
     const char *config_json;
     /* Called during the call, on its thread, with the bytes that are done and the bytes in
      * total, those that are copied and those of the weights that are looked at; done never
@@ -189,11 +189,12 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * Where others may do that, or the file is on a drive that can go away, load with CM_COPY_YES: the
  * file is read once, and what happens to it meanwhile is CM_ERR_IO.
  *
- * What a file is, is found by its content.  A file without a configuration gets one where the
- * names and shapes of its tensors tell the network (adm).  What they do not tell is taken as in
- * the published models: images of 8 x 2^(levels - 1) pixels a side, heads of 64 channels, precond
- * "cm", or "edm" where the file's name begins with "edm_".  That is a warning of the context and
- * stands in config_json under "training"; cm_load_options.config_json says otherwise.
+ * What a file is, is found by its content.  A file without a configuration gets one from the
+ * names and shapes of its tensors.  What they do not tell is taken as in the published models:
+ * for adm images of 8 x 2^(levels - 1) pixels a side, heads of 64 channels and precond "cm", or
+ * "edm" where the file's name begins with "edm_"; for the others precond "edm".  That is a
+ * warning of the context and stands in config_json under "training"; what
+ * cm_load_options.config_json says goes before.
  *
  * The context (NULL: a private one) lives as long as the model.  Nothing in a file is trusted:
  * a damaged or hostile one ends in a status.  The header of a file takes its own size, at most
