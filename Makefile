@@ -85,7 +85,8 @@ DIFFUSION_C := condition schedule weighting precond classes model model_graph mo
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
-             objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer trainer_step trainer_data state
+             objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
+             learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
 RUN_C     := text memory files pages options config inputs estimate run
 API_C     := base layout choices model sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
@@ -164,7 +165,7 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := examples/cli.c examples/output.c examples/sampling.c examples/given.c examples/editing.c
+SHARED_C := examples/cli.c examples/listing.c examples/output.c examples/sampling.c examples/given.c examples/editing.c
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \

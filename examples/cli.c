@@ -407,19 +407,6 @@ cm_status cli_context(cli *c, cm_context **out)
     return cm_context_create(&o, out);
 }
 
-int cli_list_presets(const cli *c)
-{
-    for (size_t i = 0; cm_train_preset_name(i); i++) {
-        const char *source = cm_train_preset_source(i);
-        uint64_t n = 0;
-        (void)cm_model_count(NULL, cm_train_preset_config(i), &n);
-        if (!i || strcmp(source, cm_train_preset_source(i - 1)) != 0)
-            printf("%s%s\n    %-22s %11s  what it is\n", i ? "\n" : "", source, "name", "parameters");
-        printf("    %-22s %9.3f M  %s\n", cm_train_preset_name(i), (double)n / 1e6, cm_train_preset_about(i));
-    }
-    return cli_end(c, CLI_OK);
-}
-
 const char *cli_duration(double seconds, char text[40])
 {
     if (seconds < 90) snprintf(text, 40, "%.0f seconds", seconds < 1 ? 1 : seconds);

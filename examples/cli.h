@@ -103,8 +103,10 @@ int cli_interrupted(void);
 
 /* A context whose errors and warnings go to standard error, each once. */
 cm_status cli_context(cli *c, cm_context **out);
-/* The presets by their source, with the parameters of their networks; returns the exit code. */
+/* listing.c: the presets by their source, with the parameters of their networks; returns the exit code. */
 int cli_list_presets(const cli *c);
+/* The options of training with their values, defaults and the objectives that read them; returns the exit code. */
+int cli_list_options(const cli *c);
 /* Clears the live line of a terminal, before other words. */
 void cli_clear_line(void);
 /* Seconds as people say them: "40 seconds", "2.5 hours". */

@@ -6,15 +6,16 @@
 #include "cli.h"
 
 /* What only the program knows comes first; from DATA on each is an option of the run, "-" written for its "_". */
-enum { OUT, RESUME, CONFIG, SET, NO_ESTIMATE, PRINT_CONFIG, LIST_PRESETS, QUIET, DATA };
+enum { OUT, RESUME, CONFIG, SET, NO_ESTIMATE, PRINT_CONFIG, LIST_PRESETS, LIST_OPTIONS, QUIET, DATA };
 static const cli_option options[] = {
     {"out", 'o', "RUN", "the run's directory: new or empty, or with --resume one to continue"},
     {"resume", 0, NULL, "continue RUN from its newest checkpoint"},
     {"config", 0, "FILE", "begin with the numbers of a run's config.json, or of what --print-config prints"},
-    {"set", 0, "KEY=VALUE", "any other number, as --print-config shows them; may be repeated"},
+    {"set", 0, "KEY=VALUE", "any other option; --list-options and docs/training.md have them; may be repeated"},
     {"no-estimate", 0, NULL, "neither compare memory nor time two steps before the run"},
     {"print-config", 0, NULL, "print all that a run would be made with, for --config, and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
+    {"list-options", 0, NULL, "print the options of training, which --set takes, and stop"},
     {"quiet", 'q', NULL, "print nothing but warnings and errors"},
     {"data", 'd', "PATH", "the pictures: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
     {"preset", 'p', "NAME", "a named set of options; --list-presets shows them all"},
@@ -178,6 +179,7 @@ int main(int argc, char **argv)
     p.c.other_hint = cli_setting_hint;
     cli_all(&p.c, p.values, SET, p.sets, MAX_SETS);
     if (p.values[LIST_PRESETS]) return cli_list_presets(&p.c);
+    if (p.values[LIST_OPTIONS]) return cli_list_options(&p.c);
     cm_status status = cli_context(&p.c, &context);
     if (status == CM_OK) status = cm_run_options_create(context, &o);
     if (status != CM_OK) return cli_fail(&p.c, status);

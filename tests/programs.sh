@@ -194,7 +194,7 @@ for command in "cm-sample $model -n 1 -o $dir/q1.png" "cm-edit stroke $model $di
 done
 expect 0 '"images": 1' $bin/cm-sample $model -n 1 -o $dir/q3.png -q --json
 for command in "cm-sample --help" "cm-sample --version" "cm-edit --help" "cm-info --version" "cm-info --machine" "cm-info $model" "cm-train --help" "cm-train --version" \
-    "cm-train --list-presets" "cm-train --print-config" "cm-sample $model -n 1 -o $dir/full.png" "cm-edit stroke $model $dir/d3.png -l 3 --sigma 3 --steps 2 -o $dir/full2.png"; do
+    "cm-train --list-presets" "cm-train --list-options" "cm-train --print-config" "cm-sample $model -n 1 -o $dir/full.png" "cm-edit stroke $model $dir/d3.png -l 3 --sigma 3 --steps 2 -o $dir/full2.png"; do
     n=$((n + 1)); $bin/$command >/dev/full 2>$dir/err && fail "$command succeeds into a full output"
     grep -q "standard output" $dir/err || fail "$command: no word of the full output: $(cat $dir/err)"
 done
@@ -219,6 +219,10 @@ expect 0 "12 pictures of 1 x 32 x 32" $t --out $dir/ect --objective ect --init $
 expect 2 "model_channels is 8 in the preset and 16 in the model" $t --out $dir/x --objective ect --init $model
 expect 2 "--teacher $model: the model's network is another than that of preset smoke" $t --out $dir/x --objective cd --teacher $model
 expect 2 "needs --init or --teacher" $t --out $dir/x --network given
+expect 0 "default: 0.001 (edm), 0.0004 (cd, ct), 0.00005 (pd), 0.0001 (ict, ect)" $bin/cm-train --list-options
+$bin/cm-train --list-options | grep -v '^ ' | sed -n 's/^\([a-z0-9_]*\)  *[A-Z0-9].*[.]$/\1/p' > $dir/listed
+sed -n '/tables of tests/,/end of the tables/s/^| `\([a-z0-9_]*\)` .* | .* | .* |$/\1/p' docs/training.md | cmp -s - $dir/listed && [ -s $dir/listed ] ||
+    fail "--list-options has other options than docs/training.md: $(tr '\n' ' ' < $dir/listed)"
 expect 0 "526.305 M  EDM, the --teacher of lsun256-cd-l2" $bin/cm-train --list-presets
 expect 0 "saved step 3" $t --out $dir/cd --objective cd --teacher $dir/run/checkpoints/step-000000003/model.safetensors
 expect 0 '"precond": "cm"' $bin/cm-info --json $dir/cd/checkpoints/step-000000003/model.safetensors

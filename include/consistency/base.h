@@ -15,6 +15,8 @@
  *   model     shared freely; many samplers at a time
  *   sampler   one thread at a time, cm_sampler_cancel excepted
  *   trainer, data set, run   likewise; their headers have more exceptions
+ *   options of training      many threads that read them, or one that changes them
+ *   options of runs          one thread at a time
  * A second call on a handle of one thread gets CM_ERR_STATE and changes nothing.
  * No handle may be freed while a call on it runs.
  * Every function may be called from any thread, with a stack of 256 KiB.

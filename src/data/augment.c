@@ -50,7 +50,7 @@ static int32_t mirror(int32_t i, int32_t n)
     return i < n ? i : period - i;
 }
 
-/* Doubled sample j of a line of n: zeros between, 6 at both ends, the filter turned. */
+/* Doubled sample j of a line of n: zeros between, 6 at both ends, the filter reversed. */
 static double doubled(const double *line, size_t step, int32_t n, int32_t j)
 {
     double sum = 0;

@@ -1,5 +1,5 @@
 /* augment.h - flips, and the augmentation pipeline of Karras et al. 2022
- * (algorithms 4.11), with the labels the network is told. */
+ * (algorithms 4.11), with the labels that the network is given. */
 #ifndef CM_DATA_AUGMENT_H
 #define CM_DATA_AUGMENT_H
 

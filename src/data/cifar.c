@@ -53,7 +53,7 @@ static cm_status read_record(const cm_source *s, size_t i, unsigned char *out, s
     return cm_file_reader_read(&st->file[k], i * RECORD, out, size);
 }
 
-/* Those of a folder; what is missing among them is told. */
+/* Those of a folder; what is missing among them is logged. */
 static cm_status open_batches(cm_source *s, const char *folder)
 {
     state *st = s->state;

@@ -27,7 +27,7 @@ cm_status cm_dataset_look_for_colours(cm_dataset *d)
         cm_picture p;
         cm_status status = s->kind->picture(d->source, k * (s->count / n), 3, &p);
         if (status == CM_ERR_MEMORY || status == CM_ERR_IO) return status;
-        if (status != CM_OK) continue; /* told when it is read */
+        if (status != CM_OK) continue; /* logged when it is read */
         coloured += (size_t)has_colours(&p);
         seen++;
         cm_free(d->context, p.pixels);

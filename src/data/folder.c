@@ -35,24 +35,24 @@ typedef struct {
 typedef struct {
     cm_context *context;
     identity *slot;
-    size_t count, room; /* room a power of two */
+    size_t count, capacity; /* capacity a power of two */
 } seen_set;
 
 static identity *slot_of(const seen_set *set, dev_t device, ino_t inode)
 {
     size_t at = ((size_t)inode * 0x9e3779b97f4a7c15u ^ (size_t)device * 0xc2b2ae3d27d4eb4fu) >> 7;
     for (;; at++) {
-        identity *s = &set->slot[at & (set->room - 1)];
+        identity *s = &set->slot[at & (set->capacity - 1)];
         if (!s->used || (s->device == device && s->inode == inode)) return s;
     }
 }
 
 static cm_status grow(seen_set *set)
 {
-    seen_set larger = {set->context, NULL, set->count, set->room ? 2 * set->room : 64};
-    larger.slot = cm_calloc(set->context, larger.room, sizeof *larger.slot);
+    seen_set larger = {set->context, NULL, set->count, set->capacity ? 2 * set->capacity : 64};
+    larger.slot = cm_calloc(set->context, larger.capacity, sizeof *larger.slot);
     if (!larger.slot) return CM_ERR_MEMORY;
-    for (size_t i = 0; i < set->room; i++)
+    for (size_t i = 0; i < set->capacity; i++)
         if (set->slot[i].used) *slot_of(&larger, set->slot[i].device, set->slot[i].inode) = set->slot[i];
     cm_free(set->context, set->slot);
     *set = larger;
@@ -62,7 +62,7 @@ static cm_status grow(seen_set *set)
 /* *new is 1 when it was not there. */
 static cm_status see(seen_set *set, const struct stat *info, int *new)
 {
-    if (2 * set->count >= set->room) CM_TRY(grow(set));
+    if (2 * set->count >= set->capacity) CM_TRY(grow(set));
     identity *s = slot_of(set, info->st_dev, info->st_ino);
     *new = !s->used;
     if (*new) set->count++;
@@ -224,13 +224,13 @@ static cm_status walk_all(walker *w)
 /* --- the table's functions ------------------------------------------------------------------- */
 
 /* What cannot be opened here was no picture by its name either. */
-static cm_status read_head(void *user, const char *relative, uint64_t place, unsigned char *out, size_t n,
+static cm_status read_head(void *user, const char *relative, uint64_t location, unsigned char *out, size_t n,
                            size_t *got)
 {
     cm_source *s = user;
     int fd;
     ssize_t r;
-    (void)place;
+    (void)location;
     *got = 0;
     char *path = cm_path_join(s->context, ((state *)s->state)->root, relative);
     if (!path) return CM_ERR_MEMORY;

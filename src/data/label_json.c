@@ -23,7 +23,7 @@ typedef struct {
     cm_dataset *d;
     cm_json_text text;
     entry *entries; /* by name, once all are read; then without repetitions */
-    size_t count, room;
+    size_t count, capacity;
     size_t repeated; /* entries that are there again */
 } reader;
 
@@ -71,7 +71,7 @@ static cm_status not_a_pair(const reader *r)
 static cm_status read_entry(reader *r)
 {
     entry e = {NULL, r->count, 0, 0};
-    entry *list = cm_grown(r->d->context, r->entries, sizeof *list, r->count, &r->room);
+    entry *list = cm_grown(r->d->context, r->entries, sizeof *list, r->count, &r->capacity);
     if (!list) return CM_ERR_MEMORY;
     r->entries = list;
     if (!cm_json_take(&r->text, '[') || cm_json_next(&r->text) != '"') return not_a_pair(r);

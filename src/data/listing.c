@@ -47,9 +47,9 @@ static cm_status make_room(cm_listing *l)
 }
 
 /* The first name of each kind of omission is kept for the message. */
-static void note(size_t *n, char *first, size_t room, const char *name)
+static void note(size_t *n, char *first, size_t size, const char *name)
 {
-    if ((*n)++ == 0) (void)snprintf(first, room, "%s", name);
+    if ((*n)++ == 0) (void)snprintf(first, size, "%s", name);
 }
 #define NOTE(what, name) note(&(what).n, (what).first, sizeof(what).first, name)
 
@@ -85,7 +85,7 @@ static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
     *yes = kind == CM_NAME_PICTURE;
     if (kind == CM_NAME_SYSTEM) cm_listing_skip_system(l, e->name);
     if (kind == CM_NAME_PLAIN || kind == CM_NAME_FORMAT) {
-        CM_TRY(l->head(l->user, e->path ? e->path : e->name, e->place, head, sizeof head, &got));
+        CM_TRY(l->head(l->user, e->path ? e->path : e->name, e->location, head, sizeof head, &got));
         *yes = is_picture_content(head, got < e->size ? got : (size_t)e->size);
         if (!*yes && kind == CM_NAME_PLAIN) note_foreign(l, e->name, head, got);
     }
@@ -135,9 +135,9 @@ static cm_status name_entry(cm_listing *l, cm_entry *e, const char *path)
     return e->path ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_listing_add(cm_listing *l, const char *path, uint64_t place, uint64_t size)
+cm_status cm_listing_add(cm_listing *l, const char *path, uint64_t location, uint64_t size)
 {
-    cm_entry e = {.place = place, .size = size};
+    cm_entry e = {.location = location, .size = size};
     int yes = 0;
     cm_status status = make_room(l);
     if (status == CM_OK) status = name_entry(l, &e, path);
@@ -172,7 +172,7 @@ static int by_name(const void *a, const void *b)
 {
     const cm_entry *x = *(cm_entry *const *)a, *y = *(cm_entry *const *)b;
     int order = cm_name_order(x->name, y->name);
-    return order ? order : x < y ? -1 : x > y; /* places in the list: as they were added */
+    return order ? order : x < y ? -1 : x > y; /* positions in the list: as they were added */
 }
 
 /* The last entry of that name among the sorted, or NULL. */
@@ -195,7 +195,7 @@ static void settle(cm_listing *l, cm_entry **sorted)
         cm_entry *e = &l->entry[i];
         const cm_entry *to = e->target ? find(sorted, l->count, e->target) : NULL;
         if (!to || to->target) continue;
-        e->place = to->place;
+        e->location = to->location;
         e->size = to->size;
         cm_free(l->context, e->target);
         e->target = NULL;
@@ -214,15 +214,15 @@ static cm_status hand_over(cm_listing *l, cm_source *s, cm_entry *const *order)
 {
     s->names = cm_calloc(s->context, l->count, sizeof *s->names);
     s->paths = cm_calloc(s->context, l->count, sizeof *s->paths);
-    s->places = cm_calloc(s->context, l->count, sizeof *s->places);
+    s->locations = cm_calloc(s->context, l->count, sizeof *s->locations);
     s->sizes = cm_calloc(s->context, l->count, sizeof *s->sizes);
-    if (!s->names || !s->paths || !s->places || !s->sizes) return CM_ERR_MEMORY;
+    if (!s->names || !s->paths || !s->locations || !s->sizes) return CM_ERR_MEMORY;
     for (size_t i = 0; i < l->count; i++) {
         cm_entry *e = order[i];
         if (e->size == UINT64_MAX) continue;
         s->names[s->count] = e->name;
         s->paths[s->count] = e->path;
-        s->places[s->count] = e->place;
+        s->locations[s->count] = e->location;
         s->sizes[s->count++] = e->size;
         s->bytes += e->size;
         e->name = e->path = NULL;
@@ -231,21 +231,21 @@ static cm_status hand_over(cm_listing *l, cm_source *s, cm_entry *const *order)
 }
 
 /* "37 .webp, 3 .gif and 5 others" */
-static void describe(const cm_listing *l, int packed, char *text, size_t room)
+static void describe(const cm_listing *l, int packed, char *text, size_t size)
 {
     size_t used = 0, others = 0, shown = 0;
     text[0] = '\0';
     for (int i = 0; cm_name_ending(i); i++) {
         if (!l->endings[i] || cm_name_ending_packed(i) != packed) continue;
-        if (shown == 6 || used >= room) {
+        if (shown == 6 || used >= size) {
             others += l->endings[i];
             continue;
         }
-        used += (size_t)snprintf(text + used, room - used, "%s%zu %s", shown ? ", " : "", l->endings[i],
+        used += (size_t)snprintf(text + used, size - used, "%s%zu %s", shown ? ", " : "", l->endings[i],
                                  cm_name_ending(i));
         shown++;
     }
-    if (others && used < room) (void)snprintf(text + used, room - used, " and %zu others", others);
+    if (others && used < size) (void)snprintf(text + used, size - used, " and %zu others", others);
 }
 
 #define S(n) ((n) == 1 ? "" : "s")

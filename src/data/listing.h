@@ -10,11 +10,11 @@ typedef struct cm_entry {
     char *name;   /* cleaned                                           */
     char *path;   /* as the container has it, NULL: the same           */
     char *target; /* of a hard link in an archive, cleaned; else NULL  */
-    uint64_t place, size;
+    uint64_t location, size;
 } cm_entry;
 
 /* Reads up to n bytes from the beginning of a member; *got says how many. */
-typedef cm_status (*cm_head_fn)(void *user, const char *path, uint64_t place, unsigned char *out, size_t n,
+typedef cm_status (*cm_head_fn)(void *user, const char *path, uint64_t location, unsigned char *out, size_t n,
                                 size_t *got);
 
 typedef struct cm_listing {
@@ -36,14 +36,14 @@ typedef struct cm_listing {
 
 void cm_listing_begin(cm_listing *listing, cm_context *context, const char *container, cm_head_fn head, void *user);
 /* A regular file.  `path` is its name in the container. */
-cm_status cm_listing_add(cm_listing *listing, const char *path, uint64_t place, uint64_t size);
+cm_status cm_listing_add(cm_listing *listing, const char *path, uint64_t location, uint64_t size);
 /* A member that is another name of the member `target`. */
 cm_status cm_listing_add_hard_link(cm_listing *listing, const char *path, const char *target);
 /* What is not followed: a link that leads nowhere, or to what is listed anyway. */
 void cm_listing_skip_link(cm_listing *listing, const char *path, int dangling);
 void cm_listing_skip_system(cm_listing *listing, const char *path);
 
-/* Hands the pictures over to the source: names, paths, places, sizes, the count and
+/* Hands the pictures over to the source: names, paths, locations, sizes, the count and
  * the bytes; in the order of cm_name_order when sorted, else as they were added.  Logs
  * what was left out; ARGUMENT when no picture is left.  A dataset.json is in
  * listing->json afterwards, its folder in source->json_folder. */

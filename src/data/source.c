@@ -55,7 +55,7 @@ void cm_source_close(cm_source *s)
     for (size_t i = 0; s->paths && i < s->count; i++) cm_free(s->context, s->paths[i]);
     cm_free(s->context, s->names);
     cm_free(s->context, s->paths);
-    cm_free(s->context, s->places);
+    cm_free(s->context, s->locations);
     cm_free(s->context, s->sizes);
     cm_free(s->context, s->labels);
     cm_free(s->context, s->dataset_json);

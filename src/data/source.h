@@ -30,15 +30,15 @@ struct cm_source {
     cm_context *context;
     const cm_source_kind *kind;
     size_t count;
-    char **names;             /* of each picture, relative and cleaned; NULL where there are none */
-    char **paths;             /* as the container has them; NULL: like the name       */
-    uint64_t *places, *sizes; /* of files: where it lies in an archive, bytes */
-    int32_t *labels;          /* of each picture, or NULL: from the names             */
-    const char *labels_from;  /* "labels file"; as in cm_dataset_info          */
-    char *dataset_json;       /* its text, or NULL                                  */
-    size_t json_folder;       /* bytes of every name that are the folder it lies in */
-    uint64_t bytes;           /* of all pictures, for the fingerprint                 */
-    int raw;                  /* 1: pixels are taken as they are, no crop             */
+    char **names;                /* of each picture, relative and cleaned; NULL where there are none */
+    char **paths;                /* as the container has them; NULL: like the name       */
+    uint64_t *locations, *sizes; /* of files: where it lies in an archive, bytes */
+    int32_t *labels;             /* of each picture, or NULL: from the names             */
+    const char *labels_from;     /* "labels file"; as in cm_dataset_info          */
+    char *dataset_json;          /* its text, or NULL                                  */
+    size_t json_folder;          /* bytes of every name that are the folder it lies in */
+    uint64_t bytes;              /* of all pictures, for the fingerprint                 */
+    int raw;                     /* 1: pixels are taken as they are, no crop             */
     void *state;
 };
 

@@ -84,9 +84,9 @@ typedef struct {
     char name[4096], link[4096];
 } longer;
 
-static void copy_name(char *to, const void *from, size_t size, size_t room)
+static void copy_name(char *to, const void *from, size_t size, size_t capacity)
 {
-    if (size >= room) return;
+    if (size >= capacity) return;
     memcpy(to, from, size);
     to[size] = '\0';
 }
@@ -201,19 +201,19 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
     return CM_OK;
 }
 
-static cm_status read_head(void *user, const char *path, uint64_t place, unsigned char *out, size_t n, size_t *got)
+static cm_status read_head(void *user, const char *path, uint64_t location, unsigned char *out, size_t n, size_t *got)
 {
     const state *st = user;
     (void)path;
-    *got = st->file.size - place < n ? st->file.size - (size_t)place : n;
-    return cm_file_reader_read(&st->file, (size_t)place, out, *got);
+    *got = st->file.size - location < n ? st->file.size - (size_t)location : n;
+    return cm_file_reader_read(&st->file, (size_t)location, out, *got);
 }
 
 static cm_status take_json(cm_source *s, const cm_entry *json)
 {
     unsigned char *text;
     if (!json->name) return CM_OK;
-    CM_TRY(fetch(s, json->name, (size_t)json->place, (size_t)json->size, CM_SOURCE_JSON, &text));
+    CM_TRY(fetch(s, json->name, (size_t)json->location, (size_t)json->size, CM_SOURCE_JSON, &text));
     s->dataset_json = (char *)text;
     return CM_OK;
 }
@@ -243,7 +243,7 @@ static void close_tar(cm_source *s)
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     unsigned char *data;
-    CM_TRY(fetch(s, s->names[i], (size_t)s->places[i], (size_t)s->sizes[i], CM_PICTURE_FILE, &data));
+    CM_TRY(fetch(s, s->names[i], (size_t)s->locations[i], (size_t)s->sizes[i], CM_PICTURE_FILE, &data));
     cm_status status = cm_source_decode(s, s->names[i], data, (size_t)s->sizes[i], channels, out);
     cm_free(s->context, data);
     return status;

@@ -16,10 +16,10 @@ static int recognise(const char *path)
     return cm_path_kind(path) == 2 && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) && cm_zip_is(path);
 }
 
-static cm_status read_head(void *user, const char *path, uint64_t place, unsigned char *out, size_t n, size_t *got)
+static cm_status read_head(void *user, const char *path, uint64_t location, unsigned char *out, size_t n, size_t *got)
 {
     (void)path;
-    return cm_zip_head(user, (size_t)place, out, n, got);
+    return cm_zip_head(user, (size_t)location, out, n, got);
 }
 
 static cm_status collect(cm_source *s, cm_zip *zip, cm_listing *listing)
@@ -33,7 +33,7 @@ static cm_status collect(cm_source *s, cm_zip *zip, cm_listing *listing)
     }
     CM_TRY(cm_listing_finish(listing, s, 1));
     if (!listing->json.name) return CM_OK;
-    CM_TRY(cm_zip_read(zip, (size_t)listing->json.place, &text, &size));
+    CM_TRY(cm_zip_read(zip, (size_t)listing->json.location, &text, &size));
     s->dataset_json = (char *)text;
     return CM_OK;
 }
@@ -63,7 +63,7 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     const state *st = s->state;
     unsigned char *data;
     size_t size;
-    CM_TRY(cm_zip_read(st->zip, (size_t)s->places[i], &data, &size));
+    CM_TRY(cm_zip_read(st->zip, (size_t)s->locations[i], &data, &size));
     cm_status status = cm_source_decode(s, s->names[i], data, size, channels, out);
     cm_free(s->context, data);
     return status;

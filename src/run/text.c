@@ -16,14 +16,14 @@ void cm_text_begin(cm_text *t, cm_context *context)
 /* Room for `more` bytes and a NUL. */
 static int make_room(cm_text *t, size_t more)
 {
-    if (!t->failed && t->room - t->length > more) return 1;
-    size_t room = 2 * t->room + more + 64;
-    char *text = t->failed ? NULL : cm_malloc(t->context, room, 1);
+    if (!t->failed && t->capacity - t->length > more) return 1;
+    size_t capacity = 2 * t->capacity + more + 64;
+    char *text = t->failed ? NULL : cm_malloc(t->context, capacity, 1);
     if (!text) return t->failed = 1, 0;
     if (t->text) memcpy(text, t->text, t->length);
     cm_free(t->context, t->text);
     t->text = text;
-    t->room = room;
+    t->capacity = capacity;
     return 1;
 }
 

@@ -7,7 +7,7 @@
 typedef struct cm_text {
     cm_context *context;
     char *text; /* NULL before anything was added */
-    size_t length, room;
+    size_t length, capacity;
     int failed; /* 1: there was no memory for something, and what was added since is lost */
 } cm_text;
 

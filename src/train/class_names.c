@@ -42,15 +42,15 @@ cm_status cm_trainer_take_names(cm_trainer *t, const cm_dataset *d)
     if (t->model->net.num_classes) CM_TRY(of_dataset(d, &classes));
     if (!classes) return CM_OK;
     cm_status status = CM_OK;
-    if (t->named && cm_classes_differ(of_config(t->config), classes, text, sizeof text))
+    if (t->classes_from_data && cm_classes_differ(of_config(t->config), classes, text, sizeof text))
         status = cm_fail(CM_ERR_ARGUMENT, "the classes of this data set are not those of the run: %s", text);
-    if (status == CM_OK && !t->named) {
+    if (status == CM_OK && !t->classes_from_data) {
         warn_of(t, "model", t->model, classes);
         if (t->teacher != t->model) warn_of(t, "teacher", t->teacher, classes);
     }
     if (status == CM_OK && json_object_set(t->config, "classes", classes) != 0)
         status = cm_fail(CM_ERR_MEMORY, "out of memory: class names");
-    if (status == CM_OK) t->named = 1;
+    if (status == CM_OK) t->classes_from_data = 1;
     json_decref(classes);
     return status;
 }
@@ -59,7 +59,8 @@ cm_status cm_trainer_compare_names(const cm_trainer *t, const json_t *config, in
 {
     char text[200];
     const json_t *before = of_config(config);
-    if (!t->named || !json_array_size(before) || !cm_classes_differ(before, of_config(t->config), text, sizeof text))
+    if (!t->classes_from_data || !json_array_size(before) ||
+        !cm_classes_differ(before, of_config(t->config), text, sizeof text))
         return CM_OK;
     if (allow_changes != CM_RESUME_ANY)
         CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other classes: %s (labels would change their meaning)",
@@ -71,8 +72,8 @@ cm_status cm_trainer_compare_names(const cm_trainer *t, const json_t *config, in
 cm_status cm_trainer_adopt_names(cm_trainer *t, const json_t *config)
 {
     json_t *before = json_object_get(config, "classes");
-    if (t->named || !json_array_size(before)) return CM_OK;
+    if (t->classes_from_data || !json_array_size(before)) return CM_OK;
     if (json_object_set(t->config, "classes", before) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: class names");
-    t->named = 1;
+    t->classes_from_data = 1;
     return CM_OK;
 }

@@ -71,7 +71,7 @@ static const cm_choice_list precisions = {"precisions", cm_precision_choice};
 
 /* --- options --------------------------------------------------------------------------- */
 
-#define WIDE 1e6 /* bounds from here on are told only when they are passed */
+#define WIDE 1e6 /* bounds from here on are named only when they are passed */
 #define LONG 1e15
 #define SHARED CM_ROW_SHARED
 #define COURSE CM_ROW_COURSE

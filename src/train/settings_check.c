@@ -105,26 +105,26 @@ cm_status cm_settings_check(const cm_train_settings *s, int cpu_level)
 
 /* --- hardly meant -------------------------------------------------------------------------- */
 
-/* What is left in an average of the weights it began with when the run ends: the product of its rates. */
+/* What remains in an average of the weights it began with when the run ends: the product of its rates. */
 static double remembered(const cm_train_settings *s, const cm_ema_rate *rate)
 {
     enum { ONE_BY_ONE = 100000 };
-    double left = 1;
+    double remaining = 1;
     int64_t k = 0;
-    for (; k < s->steps && k < ONE_BY_ONE; k++) left *= cm_ema_rate_at(rate, k, (double)k * s->batch, s->batch);
-    return left * pow(cm_ema_rate_at(rate, s->steps - 1, (double)(s->steps - 1) * s->batch, s->batch),
-                      (double)(s->steps - k));
+    for (; k < s->steps && k < ONE_BY_ONE; k++) remaining *= cm_ema_rate_at(rate, k, (double)k * s->batch, s->batch);
+    return remaining * pow(cm_ema_rate_at(rate, s->steps - 1, (double)(s->steps - 1) * s->batch, s->batch),
+                           (double)(s->steps - k));
 }
 
 static void warn_of_averages(const cm_context *context, const cm_train_settings *s)
 {
     for (int i = 0; i < s->ema.count; i++) {
         const cm_ema_rate *rate = &s->ema.rates[i];
-        double left = remembered(s, rate);
-        if (left < 0.135) continue; /* exp(-2): two memories have gone by */
+        double remaining = remembered(s, rate);
+        if (remaining < 0.135) continue; /* exp(-2): two memories have gone by */
         cm_log(context, CM_LOG_WARNING,
                "average %d (%s %.10g): after %lld steps %.0f %% of it are the weights it began with%s", i,
-               cm_ema_form_names[rate->form], rate->value, (long long)s->steps, 100 * left,
+               cm_ema_form_names[rate->form], rate->value, (long long)s->steps, 100 * remaining,
                rate->form == CM_EMA_RATE ? "; a warm-up (ema=warmup:RATE) forgets them" : "");
     }
 }

@@ -19,9 +19,9 @@ struct cm_trainer {
     cm_objective_settings settings;
     cm_curriculum curriculum;
     cm_optim optim;
-    cm_precond precond; /* of the trained network; borrows the model's table */
-    json_t *config;     /* of the trained model, without "training" */
-    int named;          /* its "classes" are those of the run's data set, not of where it began */
+    cm_precond precond;    /* of the trained network; borrows the model's table */
+    json_t *config;        /* of the trained model, without "training" */
+    int classes_from_data; /* its "classes" are those of the run's data set, not of where it began */
     cm_learner *learner;
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
     float *m, *v, *ema[CM_MAX_EMAS];
@@ -74,7 +74,7 @@ json_t *cm_trainer_config(const cm_trainer *trainer);
 /* Weights changed under the learner's feet (resume). */
 cm_status cm_trainer_refresh(cm_trainer *trainer);
 
-/* state.c */
+/* state_save.c, state_resume.c */
 cm_status cm_state_save(cm_trainer *trainer, const char *run, int32_t keep);
 cm_status cm_state_resume(cm_trainer *trainer, const char *run, int32_t allow_changes);
 

@@ -40,8 +40,8 @@ static const float *augment(cm_trainer *t, const float *images, cm_learner_batch
     return t->augmented;
 }
 
-/* One pass over the parameters: weights, averages, target, piece by piece while the
- * piece is near. */
+/* One pass over the parameters: weights, averages, target, piece by piece, so that a
+ * piece stays in the cache. */
 enum { PIECE = 1 << 16 };
 
 typedef struct {

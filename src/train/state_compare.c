@@ -1,0 +1,82 @@
+/* state_compare.c - whether a checkpoint was made with the options and the data of this run. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/state.h"
+
+static int same_value(const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b)) return json_number_value(a) == json_number_value(b);
+    return json_equal(a, b);
+}
+
+/* Adds a member that was `before` and is `now`; NULL: it is not there. */
+static void add_difference(const char *key, const json_t *before, const json_t *now, char *text, size_t size)
+{
+    char *a = before ? json_dumps(before, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *b = now ? json_dumps(now, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    const size_t n = strlen(text);
+    (void)snprintf(text + n, size - n, "%s%s was %.60s, is %.60s", n ? "; " : "", key, a ? a : "absent",
+                   b ? b : "unknown to this library");
+    free(a);
+    free(b);
+}
+
+/* Lists the members that differ, as many as the text has room for. */
+static void list_differences(const json_t *before, const json_t *now, char *text, size_t size)
+{
+    const char *key;
+    json_t *value;
+    text[0] = '\0';
+    json_object_foreach((json_t *)(uintptr_t)now, key, value)
+    {
+        const json_t *other = json_object_get(before, key);
+        if (!other || !same_value(other, value)) add_difference(key, other, value, text, size);
+    }
+    json_object_foreach((json_t *)(uintptr_t)before, key, value) if (!json_object_get(now, key))
+        add_difference(key, value, NULL, text, size);
+}
+
+/* what: options or data; text: how they differ, if they do. */
+static cm_status take_changes(const cm_trainer *t, const char *what, const char *text, int32_t allow_changes)
+{
+    if (!text[0]) return CM_OK;
+    if (allow_changes != CM_RESUME_ANY)
+        CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other %s: %s (allow_changes takes them)", what, text);
+    cm_log(t->context, CM_LOG_WARNING, "continuing with other %s: %s", what, text);
+    return CM_OK;
+}
+
+static cm_status compare_options(const cm_trainer *t, json_t *before, const json_t *now, int32_t allow_changes)
+{
+    char text[400];
+    const int64_t steps = json_integer_value(json_object_get(before, "steps"));
+    if (allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps) {
+        cm_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps,
+               (long long)steps);
+        (void)json_object_set(before, "steps", json_object_get(now, "steps"));
+    }
+    list_differences(before, now, text, sizeof text);
+    return take_changes(t, "options", text, allow_changes);
+}
+
+cm_status cm_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
+{
+    char text[400];
+    const cm_train_settings defaults = cm_settings_defaults(t->o.objective);
+    json_t *options = cm_settings_json(&t->o, 1), *before = json_object();
+    json_t *usual = cm_settings_json(&defaults, 1); /* of an option that the checkpoint's library did not know */
+    cm_status status = CM_OK;
+    if (!options || !usual || json_object_update(before, usual) != 0)
+        status = cm_fail(CM_ERR_MEMORY, "out of memory: options");
+    (void)json_object_update(before, json_object_get(state, "options"));
+    if (status == CM_OK) status = compare_options(t, before, options, allow_changes);
+    json_decref(usual);
+    json_decref(before);
+    json_decref(options);
+    CM_TRY(status);
+    if (!t->dataset || !json_object_get(state, "dataset")) return CM_OK;
+    list_differences(json_object_get(state, "dataset"), t->dataset, text, sizeof text);
+    return take_changes(t, "data", text, allow_changes);
+}

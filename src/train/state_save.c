@@ -1,0 +1,150 @@
+/* state_save.c - writes checkpoints that are whole or not there (reliability R3, R4). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/directory.h"
+#include "io/json_tree.h"
+#include "train/state.h"
+
+static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model)
+{
+    json_t *config = is_model ? cm_trainer_config(t) : NULL;
+    if (is_model && !config) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
+    cm_status status = cm_checkpoint_write(t->context, path, 1, config, tensors, n);
+    json_decref(config);
+    return status;
+}
+
+static json_t *describe_state(cm_trainer *t, json_t *files)
+{
+    json_t *state =
+        json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(), "step",
+                  (json_int_t)t->step, "images", (json_int_t)t->images, "updates", (json_int_t)t->updates, "skipped",
+                  t->skipped, "last_scales", t->last_scales, "files", json_incref(files), "options",
+                  cm_settings_json(&t->o, 1), "config", json_incref(t->config));
+    if (state && t->dataset) (void)json_object_set(state, "dataset", t->dataset);
+    return state;
+}
+
+static cm_status write_text(cm_trainer *t, const char *path, const char *text)
+{
+    cm_file_writer w;
+    CM_TRY(cm_file_create(t->context, path, 1, &w));
+    cm_status status = cm_file_write(&w, text, strlen(text));
+    if (status == CM_OK) return cm_file_commit(&w);
+    cm_file_abort(&w);
+    return status;
+}
+
+static cm_status write_state(cm_trainer *t, const char *directory, json_t *files)
+{
+    char path[CM_STATE_PATH];
+    json_t *state = describe_state(t, files);
+    char *text = state ? json_dumps(state, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
+    cm_status status =
+        text ? cm_state_path(path, directory, "state.json") : cm_fail(CM_ERR_MEMORY, "out of memory: state");
+    if (status == CM_OK) status = write_text(t, path, text);
+    free(text);
+    json_decref(state);
+    return status;
+}
+
+static cm_status write_parts(cm_trainer *t, const char *directory, json_t *files)
+{
+    cm_state_part parts[CM_STATE_FILES];
+    int n = cm_state_parts(t, parts);
+    for (int i = 0; i < n; i++) {
+        char path[CM_STATE_PATH], hash[33];
+        size_t size;
+        CM_TRY(cm_state_path(path, directory, parts[i].name));
+        CM_TRY(cm_state_tensors(t, &parts[i], write_part, path));
+        CM_TRY(cm_state_hash(t->context, path, &size, hash));
+        json_t *entry = json_pack("{s:I, s:s}", "bytes", (json_int_t)size, "xxh3_128", hash);
+        if (json_object_set_new(files, parts[i].name, entry) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
+    }
+    return CM_OK;
+}
+
+static cm_status write_checkpoint(cm_trainer *t, const char *directory)
+{
+    json_t *files = json_object();
+    if (!files) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
+    cm_status status = cm_directory_make(directory);
+    if (status == CM_OK) status = write_parts(t, directory, files);
+    if (status == CM_OK) status = write_state(t, directory, files);
+    if (status == CM_OK) status = cm_directory_sync(directory);
+    json_decref(files);
+    return status;
+}
+
+/* Leftovers of killed saves; then all but the newest `keep`, never `newest`. */
+static cm_status tidy(cm_trainer *t, const char *checkpoints, int32_t keep, const char *newest)
+{
+    cm_names names;
+    size_t steps = 0, seen = 0;
+    char path[CM_STATE_PATH];
+    CM_TRY(cm_directory_list(t->context, checkpoints, &names));
+    cm_status status = CM_OK;
+    for (size_t i = 0; i < names.count; i++) steps += (size_t)cm_state_is_step(names.name[i]);
+    for (size_t i = 0; i < names.count && status == CM_OK; i++) {
+        const char *name = names.name[i];
+        int old = cm_state_is_step(name) && keep > 0 && seen++ + (size_t)(keep < 2 ? 2 : keep) < steps;
+        if (newest && strcmp(name, newest) == 0) old = 0;
+        if (!old && strncmp(name, ".tmp-", 5) != 0 && !strstr(name, "LATEST.tmp-")) continue;
+        status = cm_state_path(path, checkpoints, name);
+        if (status == CM_OK) status = cm_directory_remove(t->context, path);
+    }
+    cm_names_free(&names);
+    return status;
+}
+
+static cm_status publish(cm_trainer *t, const char *checkpoints, const char *temporary, int32_t keep)
+{
+    char name[32], path[CM_STATE_PATH], aside[CM_STATE_PATH];
+    (void)snprintf(name, sizeof name, "step-%09lld", (long long)t->step);
+    CM_TRY(cm_state_path(path, checkpoints, name));
+    if (cm_path_exists(path)) { /* saved before: the new one takes its place */
+        CM_TRY(cm_state_path(aside, checkpoints, ".tmp-replaced"));
+        CM_TRY(cm_directory_remove(t->context, aside));
+        CM_TRY(cm_path_rename(path, aside));
+    }
+    CM_TRY(cm_path_rename(temporary, path));
+    CM_TRY(cm_directory_sync(checkpoints));
+    char latest[CM_STATE_PATH], line[40];
+    CM_TRY(cm_state_path(latest, checkpoints, "LATEST"));
+    (void)snprintf(line, sizeof line, "%s\n", name);
+    CM_TRY(write_text(t, latest, line));
+    return tidy(t, checkpoints, keep, name);
+}
+
+static cm_status save(cm_trainer *t, const char *run, int32_t keep)
+{
+    char checkpoints[CM_STATE_PATH], temporary[CM_STATE_PATH], name[64];
+    CM_TRY(cm_directory_make(run));
+    CM_TRY(cm_state_lock(t, run));
+    CM_TRY(cm_state_path(checkpoints, run, "checkpoints"));
+    CM_TRY(cm_directory_make(checkpoints));
+    CM_TRY(tidy(t, checkpoints, 0, NULL));
+    (void)snprintf(name, sizeof name, ".tmp-%lld-%ld", (long long)t->step, (long)getpid());
+    CM_TRY(cm_state_path(temporary, checkpoints, name));
+    cm_status status = write_checkpoint(t, temporary);
+    if (status == CM_OK) status = publish(t, checkpoints, temporary, keep);
+    if (status != CM_OK) { /* keep the message of what went wrong */
+        char text[512];
+        (void)snprintf(text, sizeof text, "%s", cm_last_message());
+        (void)cm_directory_remove(t->context, temporary);
+        cm_message_set(text);
+    }
+    return status;
+}
+
+/* A call that fails gives back the lock that it took. */
+cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
+{
+    size_t held = t->locks.count;
+    cm_status status = save(t, run, keep);
+    if (status != CM_OK) cm_locks_release(&t->locks, held);
+    return status;
+}
