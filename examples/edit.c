@@ -25,8 +25,7 @@ static const cli_option options[] = {
     {"frames", 0, "N", "interpolate: the number of images from end to end (8)"},
     {"to", 0, "N", "interpolate: go from image --first to the Nth after it (1)"},
     {"variations", 'v', "N", "the number of results for each picture (4; denoise 1)"},
-    {"start", 0, "HOW",
-     "given: begin with the picture plus noise; noise: with noise alone, as the official code does"},
+    {"start", 0, "HOW", "given: begin with the picture plus noise; noise: with noise alone, as the official code"},
     {"steps", 0, "N", "the number of network evaluations"},
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,20,5"},
     {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
@@ -41,6 +40,7 @@ static const cli_option options[] = {
     {"memory", 0, "NAME", "fast, or small: less memory, slower"},
     {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
@@ -184,7 +184,7 @@ int main(int argc, char **argv)
     read_command(&p);
     cli_catch_signals();
     cm_status status = output_check_names(&p.out);
-    if (status == CM_OK) status = sampling_load(&p.s, p.c.operands[1], &model, &p.info, NULL);
+    if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[1], &model, &p.info, NULL);
     if (status == CM_OK) status = choose_page(&p, model);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p);

@@ -8,11 +8,12 @@
 static const cli_option options[] = {
     {"tensors", 0, NULL, "list every tensor with its shape"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
     {"machine", 0, NULL, "show the version, the libraries and the instruction set"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print no report: the exit code says whether the file is a good model"},
 };
-enum { TENSORS, CONFIG, MACHINE, JSON, QUIET, N_OPTIONS };
+enum { TENSORS, CONFIG, WEIGHTS, MACHINE, JSON, QUIET, N_OPTIONS };
 
 static const char *dtype_name(int32_t dtype)
 {
@@ -125,6 +126,7 @@ int main(int argc, char **argv)
     for (int i; (i = cli_next(&c, &value)) >= 0;) {
         if (i == TENSORS) tensors = 1;
         if (i == CONFIG) load.config_json = cli_json_argument(&c, "config", value);
+        if (i == WEIGHTS) load.weights = value;
         if (i == MACHINE) machine = 1;
         if (i == JSON) json = 1;
         if (i == QUIET) quiet = 1;
@@ -143,7 +145,10 @@ int main(int argc, char **argv)
         return cli_end(&c, CLI_OK);
     }
     if (c.n_operands != 1) cli_usage_error(&c, "give one model file");
-    cm_status status = cm_model_load(NULL, c.operands[0], &load, &model);
+    cm_context *context = NULL;
+    cm_status status = cli_context(&c, &context);
+    if (status == CM_OK) status = cm_model_load(context, c.operands[0], &load, &model);
+    cm_context_free(context); /* the model keeps it */
     if (status == CM_OK && !quiet) status = describe(c.operands[0], model, json, tensors);
     int code = status == CM_OK ? CLI_OK : cli_fail(&c, status);
     cm_model_free(model);

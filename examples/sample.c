@@ -39,6 +39,7 @@ static const cli_option options[] = {
     {"memory", 0, "NAME", "fast, or small: less memory, slower"},
     {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
+    {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
@@ -176,7 +177,7 @@ int main(int argc, char **argv)
     read_command(&p);
     cli_catch_signals();
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
-    if (status == CM_OK) status = sampling_load(&p.s, p.c.operands[0], &model, &p.info, &load);
+    if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[0], &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p, load);

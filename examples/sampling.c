@@ -57,6 +57,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("memory")) s->sampler.memory = choose(c, name, "memories", value);
     else if (IS("debug")) s->sampler.debug = value;
     else if (IS("config")) s->config = cli_json_argument(c, name, value);
+    else if (IS("weights")) s->weights = value;
     else cli_usage_error(c, "--%s is read by nothing: please report it", name);
 #undef IS
 }
@@ -66,14 +67,19 @@ size_t sampling_batch(const sampling *s)
     return s->sampler.max_batch ? (size_t)s->sampler.max_batch : 16;
 }
 
-cm_status sampling_load(const sampling *s, const char *path, cm_model **model, cm_model_info *info, double *seconds)
+cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,
+                        double *seconds)
 {
     cm_load_options o;
+    cm_context *context = NULL;
     const double before = cli_seconds();
     cm_load_options_init(&o, sizeof o);
     cm_model_info_init(info, sizeof *info);
     o.config_json = s->config;
-    cm_status status = cm_model_load(NULL, path, &o, model);
+    o.weights = s->weights;
+    cm_status status = cli_context(c, &context);
+    if (status == CM_OK) status = cm_model_load(context, path, &o, model);
+    cm_context_free(context); /* the model keeps it */
     if (seconds) *seconds = cli_seconds() - before;
     return status == CM_OK ? cm_model_info_get(*model, info) : status;
 }

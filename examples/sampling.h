@@ -9,7 +9,7 @@ enum { SAMPLING_MOST = 1024 }; /* entries of a list */
 typedef struct sampling {
     cm_sampler_options sampler;
     cm_sample_options sample;
-    const char *config;           /* JSON text for cm_load_options */
+    const char *config, *weights; /* for cm_load_options           */
     double sigmas[SAMPLING_MOST]; /* behind sample.sigmas          */
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
@@ -23,8 +23,10 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
 /* Images that are computed at a time. */
 size_t sampling_batch(const sampling *s);
 
-/* The model with --config, and what it says of itself; *seconds is what loading took, may be NULL. */
-cm_status sampling_load(const sampling *s, const char *path, cm_model **model, cm_model_info *info, double *seconds);
+/* The model with --config and --weights, and what it says of itself; *seconds is what loading took, may be NULL.  The
+ * library's warnings are printed; `c` lives as long as the model. */
+cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,
+                        double *seconds);
 
 /* What cm-sample says at its end. */
 typedef struct sampling_result {

@@ -368,7 +368,7 @@ static void toy_close(cm_tensors *t)
     (void)t;
 }
 
-static const cm_tensor_format toy = {"toy", toy_recognise, toy_open, toy_read, toy_close};
+static const cm_tensor_format toy = {"toy", toy_recognise, toy_open, toy_read, toy_close, 0};
 
 START_TEST(another_format)
 {

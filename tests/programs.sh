@@ -64,9 +64,13 @@ expect 0 "744401 parameters" $bin/cm-info $model
 expect 0 "map_layer0.weight" $bin/cm-info $model --tensors
 expect 0 "oneDNN" $bin/cm-info --machine
 tiny=tests/data/golden/checkpoints/tiny_adm_fp32.safetensors
+plain=tests/data/golden/checkpoints/st_ok.safetensors
 echo '{"network": {"type": "adm", "image_size": 8, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1, "attention_resolutions": [],
  "channel_mult": [1], "num_head_channels": 32, "use_scale_shift_norm": true, "resblock_updown": true, "num_classes": 10}, "precond": {"type": "cm"}}' > $dir/side.json
-expect 1 "consistency.network" $bin/cm-info $tiny
+expect 1 "consistency.network" $bin/cm-info $plain
+expect 0 "185251 parameters" $bin/cm-info $tiny
+expect 1 "holds one set" $bin/cm-info $tiny --weights ema
+expect 0 "assumed: image_size 8, one head" $bin/cm-sample $tiny -n 2 -o $dir/tiny.png
 expect 0 "185251 parameters" $bin/cm-info $tiny --config $dir/side.json
 expect 0 "images/s" $bin/cm-sample $tiny --config $dir/side.json -n 2 -o $dir/h.png
 expect 2 "neither JSON nor a file" $bin/cm-info $tiny --config $dir/none.json
@@ -223,7 +227,7 @@ expect 0 "526.305 M  EDM, the --teacher of lsun256-cd-l2" $bin/cm-train --list-p
 expect 0 "saved step 3" $t --out $dir/cd --objective cd --teacher $dir/run/checkpoints/step-000000003/model.safetensors
 expect 0 '"precond": "cm"' $bin/cm-info --json $dir/cd/checkpoints/step-000000003/model.safetensors
 expect 1 "needs a teacher" $t --out $dir/x --objective cd
-expect 1 "no configuration" $t --out $dir/x --objective cd --teacher $tiny
+expect 1 "no configuration" $t --out $dir/x --objective cd --teacher $plain
 expect 1 "give --batch 12 or less" $t --out $dir/x --batch 13
 expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64
 expect 1 "1 x 16 x 16 (C x H x W), the network takes 1 x 32 x 32" $t --out $dir/x --size 16 --init $model --objective ect --network given

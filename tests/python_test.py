@@ -153,6 +153,9 @@ class Binding(unittest.TestCase):
         self.refuses("luma", s.colorize, y, luma=[1, 2])
         self.refuses("seed", cm.Model.create, self.model.config, seed=-1)
         self.refuses("allow_nonfinite", cm.Model.load, MODEL, allow_nonfinite="no")
+        self.refuses("weights", cm.Model.load, MODEL, weights=3)
+        with self.assertRaisesRegex(cm.Error, "holds one set"):
+            cm.Model.load(MODEL, weights="ema")
 
     def test_arrays_as_meant_or_refused(self):
         s = cm.Sampler(self.model)
@@ -344,7 +347,7 @@ class Binding(unittest.TestCase):
     def test_foreign_models(self):
         with tempfile.TemporaryDirectory() as d:
             for data, word in ((b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"), (b"<!DOCTYPE html><html>", "HTML"),
-                               (b"\x80\x02}q\x00.", "pickle"), (b"PK\3\4" + b"\0" * 40, "PyTorch"), (b"GGUF\3\0\0\0", "GGUF"),
+                               (b"\x80\x02}q\x00.", "pickle"), (b"PK\3\4" + b"\0" * 40, "zip archive"), (b"GGUF\3\0\0\0", "GGUF"),
                                (b'{"a": 1}', "JSON"), (b"", "empty")):
                 with open(d + "/m.safetensors", "wb") as f:
                     f.write(data)

@@ -5,7 +5,7 @@ TEST_FLAGS = -std=c11 $(filter-out -Wframe-larger-than=%,$(WARN)) $(FORTIFY) -fo
 TEST_LINK  = $(INTERNAL) $(ALL_LIBS)
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 
-UNITS := check_base check_io check_load check_kernels check_ops check_graph check_sampler check_edit check_data check_train check_run check_presets check_api
+UNITS := check_base check_io check_load check_formats check_kernels check_ops check_graph check_sampler check_edit check_data check_train check_run check_presets check_api
 SUPPORT := $(BUILD)/tests/support/flax_names.o $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients toy algorithms editing training training_toy training_losses training_runs training_schedules data checkpoints)
 UNIT_PROGRAMS := $(UNITS:%=$(BUILD)/tests/%)
@@ -185,9 +185,12 @@ digests: all $(BUILD)/tests/make_model
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer,
 # FUZZ_SECONDS a target.
 
-FUZZ := safetensors model picture config dataset npy options
+FUZZ := safetensors torch pickle model picture config dataset npy options
 FUZZ_SECONDS ?= 900
+FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; esac)
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
+corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt)
+corpus_pickle      = $(wildcard tests/fuzz/corpus/pickle/*)
 corpus_model       = $(wildcard tests/fuzz/corpus/model/*)
 corpus_picture     = $(wildcard tests/fuzz/corpus/picture/*)
 corpus_config      = $(wildcard tests/fuzz/corpus/config/*)
@@ -195,12 +198,14 @@ corpus_dataset     = $(wildcard tests/fuzz/corpus/dataset/*)
 corpus_npy         = $(wildcard tests/fuzz/corpus/npy/*)
 corpus_options     = $(wildcard tests/fuzz/corpus/options/*)
 
-$(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(INTERNAL)
+$(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/support/memory.o $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK)
 
 .PHONY: check-corpus fuzz
 check-corpus: $(FUZZ:%=$(BUILD)/tests/replay-%)
 	@$(BUILD)/tests/replay-safetensors $(corpus_safetensors)
+	@$(BUILD)/tests/replay-torch $(corpus_torch)
+	@$(BUILD)/tests/replay-pickle $(corpus_pickle)
 	@$(BUILD)/tests/replay-model $(corpus_model)
 	@$(BUILD)/tests/replay-picture $(corpus_picture)
 	@$(BUILD)/tests/replay-config $(corpus_config)
@@ -213,13 +218,14 @@ FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=f
 fuzz:
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
 .PHONY: fuzz-run
-fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(INTERNAL)
+fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(BUILD)/tests/support/memory.o $(INTERNAL)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; \
-	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(TEST_LINK) || exit 1; done
+	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(BUILD)/tests/support/memory.o $(TEST_LINK) || exit 1; done
 	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/
-	for t in model picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
+	cp $(corpus_torch) $(BUILD)/corpus/torch/
+	for t in pickle model picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
-	    -verbosity=0 -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t || exit 1; done
+	    $(FUZZ_DICTIONARY) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t || exit 1; done
 
 # --- oneDNN's own allocations ------------------------------------------------------------
 

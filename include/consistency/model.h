@@ -2,6 +2,8 @@
  *
  * A native model is one safetensors file whose metadata says what network it
  * holds, how it is preconditioned and what images it makes (docs/model-file.md).
+ * Checkpoints of PyTorch (.pt, .pth: state dictionaries, zip and legacy) are read
+ * too; nothing in them is run.
  * A model is loaded from a file, from memory or through a function that reads,
  * or it is made from a configuration with fresh weights.  It never changes
  * afterwards, and every thread may use it at the same time.
@@ -50,8 +52,8 @@ typedef struct cm_load_options {
     int32_t allow_nonfinite; /* cm_nonfinite; default CM_NONFINITE_REFUSE */
     /* JSON object with members "network", "precond", "image" (and "classes",
      * "training"), each as its consistency.* metadata entry.  Members given here replace
-     * those of the file; a file without metadata needs "network" and "precond".  The text
-     * is read during the call. */
+     * those of the file, and what its tensors' names tell.  The text is read during the
+     * call. */
     const char *config_json;
     /* Called during the call, on its thread, with the bytes that are done and the bytes in
      * total, those that are copied and those of the weights that are looked at; done never
@@ -64,6 +66,11 @@ typedef struct cm_load_options {
      * the call.  A stream is copied with either. */
     int32_t copy;
     int32_t reserved; /* must be 0 */
+    /* Which weights are loaded from a file that holds several sets, as training programs
+     * write them: the name of a dictionary in it or of what tensors' names begin with
+     * ("ema", "model", "net_ema").  NULL: the average where there is one, else the only
+     * set.  ARGUMENT where there are no weights of that name or the format holds one set. */
+    const char *weights;
 } cm_load_options;
 
 /* A function that reads a model: from an archive, over a network, out of a file object.
@@ -94,7 +101,7 @@ typedef struct cm_reader {
 } cm_reader;
 
 /* clang-format off */
-#define CM_LOAD_OPTIONS_INIT {sizeof(cm_load_options), 0, NULL, NULL, NULL, 0, 0}
+#define CM_LOAD_OPTIONS_INIT {sizeof(cm_load_options), 0, NULL, NULL, NULL, 0, 0, NULL}
 #define CM_READER_INIT {sizeof(cm_reader), 0, 0, NULL, NULL}
 /* clang-format on */
 
@@ -182,9 +189,17 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * Where others may do that, or the file is on a drive that can go away, load with CM_COPY_YES: the
  * file is read once, and what happens to it meanwhile is CM_ERR_IO.
  *
+ * What a file is, is found by its content.  A file without a configuration gets one from the
+ * names and shapes of its tensors.  What they do not tell is taken as in the published models:
+ * for adm images of 8 x 2^(levels - 1) pixels a side, heads of 64 channels and precond "cm", or
+ * "edm" where the file's name begins with "edm_"; for the others precond "edm".  That is a
+ * warning of the context and stands in config_json under "training"; what
+ * cm_load_options.config_json says goes before.
+ *
  * The context (NULL: a private one) lives as long as the model.  Nothing in a file is trusted:
  * a damaged or hostile one ends in a status.  The header of a file takes its own size, at most
- * 100 MB, and 20 MB of the context.  Errors: ARGUMENT (options; path is NULL or empty), IO (the
+ * 100 MB, and 20 MB of the context; a checkpoint of PyTorch takes 8 MiB and 8 bytes for each
+ * byte of its pickle at most.  Errors: ARGUMENT (options; path is NULL or empty), IO (the
  * file cannot be read), FORMAT (it is no model, or its JSON is wrong: the message names the
  * rule or the argument), SHAPE (missing, extra or mismatched tensors, listed), NUMERIC
  * (weights that are not finite), UNSUPPORTED (precond trigflow, other kinds of model files),

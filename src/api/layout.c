@@ -103,7 +103,7 @@ PLACE(cm_images, row_stride, 48);
 PLACE(cm_images, pixel_stride, 56);
 PLACE(cm_images, data, 64);
 
-SIZE(cm_load_options, 40);
+SIZE(cm_load_options, 48);
 PLACE(cm_load_options, struct_size, 0);
 PLACE(cm_load_options, allow_nonfinite, 4);
 PLACE(cm_load_options, config_json, 8);
@@ -111,6 +111,7 @@ PLACE(cm_load_options, progress, 16);
 PLACE(cm_load_options, progress_user, 24);
 PLACE(cm_load_options, copy, 32);
 PLACE(cm_load_options, reserved, 36);
+PLACE(cm_load_options, weights, 40);
 
 SIZE(cm_model_info, 104);
 PLACE(cm_model_info, struct_size, 0);

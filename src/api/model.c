@@ -248,7 +248,7 @@ cm_status cm_model_param_info(const cm_model *model, size_t index, const char **
     if (name) *name = p->name;
     if (rank) *rank = p->rank;
     for (int k = 0; shape && k < 8; k++) shape[k] = k < p->rank ? p->shape[k] : 0;
-    if (dtype) *dtype = type == CM_TENSOR_F32 ? CM_F32 : type == CM_TENSOR_BF16 ? CM_BF16 : CM_F16;
+    if (dtype) *dtype = type == CM_TENSOR_BF16 ? CM_BF16 : type == CM_TENSOR_F16 ? CM_F16 : CM_F32;
     return CM_OK;
 }
 

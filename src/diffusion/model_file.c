@@ -54,6 +54,7 @@ static cm_status open_input(cm_context *context, const cm_model_source *source, 
     if (source->path) CM_TRY(cm_input_file(context, source->path, access, in));
     else if (source->reader) CM_TRY(cm_input_reader(context, source->reader, access, in));
     else CM_TRY(cm_input_memory(context, "memory", source->bytes, source->size, access, in));
+    in->weights = options->weights;
     in->report = options->progress;
     in->report_user = options->progress_user;
     in->work = access == CM_INPUT_COPIED ? 2 * (uint64_t)in->size : in->size;

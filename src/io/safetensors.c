@@ -266,8 +266,8 @@ static void close_tensors(cm_tensors *t)
     cm_free(t->context, t->state);
 }
 
-const cm_tensor_format cm_format_safetensors = {"safetensors", recognise, open_tensors, read_tensor_bytes,
-                                                close_tensors};
+const cm_tensor_format cm_format_safetensors = {"safetensors",     recognise,     open_tensors,
+                                                read_tensor_bytes, close_tensors, 0};
 
 /* --- writing ------------------------------------------------------------ */
 

@@ -7,7 +7,8 @@
 #include "io/foreign.h"
 #include "tensor/convert.h"
 
-static const cm_tensor_format *const known[] = {&cm_format_safetensors, NULL};
+static const cm_tensor_format *const known[] = {&cm_format_safetensors, &cm_format_torch_zip, &cm_format_torch_legacy,
+                                                NULL};
 
 static const struct {
     const char *name;
@@ -70,6 +71,9 @@ cm_status cm_tensors_open_as(const cm_tensor_format *const *formats, cm_input *i
     out->input = *in;
     memset(in, 0, sizeof *in);
     cm_status status = find_format(formats, &out->input, &out->format);
+    if (status == CM_OK && out->input.weights && !out->format->has_sets)
+        status = cm_fail(CM_ERR_ARGUMENT, "%s: weights is '%.64s', but a %s file holds one set of them",
+                         out->input.name, out->input.weights, out->format->name);
     if (status == CM_OK) status = out->format->open(out);
     cm_input_settle(&out->input);
     if (status != CM_OK) cm_tensors_close(out);

@@ -67,9 +67,10 @@ typedef struct cm_tensor_format {
     /* All bytes of a tensor; from the input where `open` has called cm_input_hold. */
     cm_status (*read)(const cm_tensor *tensor, void *out);
     void (*close)(cm_tensors *tensors);
+    int has_sets; /* a file may hold several sets of weights: `open` looks at input.weights */
 } cm_tensor_format;
 
-extern const cm_tensor_format cm_format_safetensors;
+extern const cm_tensor_format cm_format_safetensors, cm_format_torch_zip, cm_format_torch_legacy;
 
 struct cm_tensors {
     cm_context *context;

@@ -194,6 +194,7 @@ const cm_net_family cm_net_adm = {
     .defaults = defaults,
     .refuse = refuse,
     .describe = describe,
+    .recognise = cm_adm_recognise,
     .initial = cm_init_torch,
     .time = CM_TIME_250LN,
     .needs_label = 1,

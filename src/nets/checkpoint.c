@@ -67,6 +67,7 @@ static cm_status read_config(const char *config_json, cm_checkpoint *cp)
     if (!cp->config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     CM_TRY(from_file(cp));
     if (config_json) CM_TRY(from_caller(config_json, cp));
+    CM_TRY(cm_recognise(&cp->file, cp->config));
     for (int i = 0; i < 2; i++)
         if (!json_object_get(cp->config, members[i]))
             CM_FAIL(CM_ERR_FORMAT,
@@ -165,7 +166,7 @@ static void forget_source(const cm_param_source *source)
 
 static int float_type(cm_tensor_type type)
 {
-    return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16;
+    return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16 || type == CM_TENSOR_F64;
 }
 
 cm_param_source cm_checkpoint_source(const cm_tensor *t)
@@ -228,9 +229,21 @@ static int any_special16(size_t n, const unsigned char *p, uint16_t exponent)
     return bad != 0;
 }
 
+/* Doubles are used as float32: those that become infinite there count as such. */
+static int any_special64(size_t n, const unsigned char *p)
+{
+    for (size_t i = 0; i < n; i++) {
+        double v;
+        memcpy(&v, p + 8 * i, sizeof v);
+        if (!isfinite((float)v)) return 1;
+    }
+    return 0;
+}
+
 static int finite_bytes(cm_tensor_type type, size_t n, const unsigned char *p)
 {
     if (type == CM_TENSOR_F32) return !any_special32(n, p);
+    if (type == CM_TENSOR_F64) return !any_special64(n, p);
     return !any_special16(n, p, type == CM_TENSOR_BF16 ? 0x7f80 : 0x7c00);
 }
 
@@ -283,7 +296,7 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_t
     if (!same_shape(p, t))
         append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, expected, found);
     else if (!float_type(t->type))
-        append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16 or F16)", comma, t->name,
+        append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16, F16 or F64)", comma, t->name,
                cm_tensor_type_name(t->type));
     else if (p->constant && !right_filter(t, config))
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);

@@ -107,6 +107,7 @@ const cm_net_family cm_net_dhariwal = {
     .defaults = defaults,
     .complete = cm_edm_complete,
     .describe = describe,
+    .recognise = cm_dhariwal_recognise,
     .initial = cm_init_torch,
     .prefix = "model.",
     .time = CM_TIME_LN4,

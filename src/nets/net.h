@@ -8,6 +8,7 @@
 #include "nets/config.h"
 #include "nets/init.h"
 #include "nets/layers.h"
+#include "nets/recognise.h"
 
 /* The inputs of a raw network. */
 typedef struct cm_net_inputs {
@@ -42,6 +43,7 @@ typedef struct cm_net_family {
     cm_status (*complete)(const char *what, const json_t *network, cm_net_config *config);
     /* Adds the network to the graph and returns F, [H, W, out_channels]. */
     cm_value (*describe)(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
+    cm_status (*recognise)(const cm_tensors *file, cm_recognised *out); /* NULL: by its configuration alone */
     cm_init_rule *initial;              /* what fresh weights are drawn from                      */
     const char *prefix;                 /* names in files may begin so; NULL: they do not         */
     int32_t time;                       /* CM_TIME_*                                              */

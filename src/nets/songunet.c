@@ -188,6 +188,7 @@ const cm_net_family cm_net_songunet = {
     .defaults = defaults,
     .complete = cm_edm_complete,
     .describe = describe,
+    .recognise = cm_songunet_recognise,
     .initial = initial,
     .prefix = "model.",
     .time = CM_TIME_LN4,

@@ -159,7 +159,7 @@ class Model(Handle):
     @classmethod
     def load(cls, source: Union["os.PathLike[str]", str, bytes, Any], config: Optional[Dict[str, Any]] = None,
              allow_nonfinite: bool = False, copy: bool = False,
-             progress: Optional[Callable[[int, int], Any]] = None) -> "Model":
+             progress: Optional[Callable[[int, int], Any]] = None, weights: Optional[str] = None) -> "Model":
         """source: the name of a file (text or a pathlib.Path), the content of one (bytes, bytearray, mmap, an array of
         bytes), or a binary file object with read and seek.
 
@@ -167,12 +167,14 @@ class Model(Handle):
         names, for those that carry none.
         copy: True reads the weights into memory, so that the file or the memory may change or go away while the model is
         in use; without it content is used in place and kept alive.  What a file object reads is always copied.
-        progress: a function (bytes done, bytes in total) that may return a true value to stop."""
+        progress: a function (bytes done, bytes in total) that may return a true value to stop.
+        weights: which set of a file that holds several ("ema", "model"); None: the average where there is one."""
         options = LoadOptions()
         lib.cm_load_options_init(C.byref(options), C.sizeof(options))
         options.allow_nonfinite = _values.flag(allow_nonfinite, "allow_nonfinite")
         options.copy = _values.flag(copy, "copy")
         options.config_json = json.dumps(config).encode() if config is not None else None
+        options.weights = _values.text(weights, "weights") if weights is not None else None
         handle, failure = C.c_void_p(), []  # type: Any, List[BaseException]
 
         def on_progress(_: Any, done: int, total: int) -> Any:

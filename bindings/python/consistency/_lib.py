@@ -72,7 +72,8 @@ class ContextOptions(Struct):
 class LoadOptions(Struct):
     _c_name = "cm_load_options"
     _fields_ = [("struct_size", C.c_uint32), ("allow_nonfinite", C.c_int32), ("config_json", C.c_char_p),
-                ("progress", PROGRESS), ("progress_user", C.c_void_p), ("copy", C.c_int32), ("reserved", C.c_int32)]
+                ("progress", PROGRESS), ("progress_user", C.c_void_p), ("copy", C.c_int32), ("reserved", C.c_int32),
+                ("weights", C.c_char_p)]
 
 
 class Reader(Struct):

@@ -1,0 +1,304 @@
+/* torch.c - storages and views of PyTorch's files as tensors. */
+#include "io/torch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A view with strides of 0 can claim any number of values: it gets this many bytes for each of the file. */
+enum { MOST_STORAGES = 4 * CM_TENSORS_MAX, VIEW_SHARE = 8, VIEW_BASE = 1 << 20 };
+
+cm_status cm_torch_begin(cm_tensors *t, size_t pickle_size, cm_torch **out)
+{
+    *out = t->state = cm_calloc(t->context, 1, sizeof **out);
+    return *out ? cm_pickle_open(&t->input, pickle_size, &(*out)->pickle) : CM_ERR_MEMORY;
+}
+
+void cm_torch_close(cm_tensors *t)
+{
+    cm_torch *torch = t->state;
+    if (!torch) return;
+    cm_pickle_close(torch->pickle);
+    cm_free(t->context, torch->storages);
+    cm_free(t->context, torch->views);
+    cm_free(t->context, torch);
+}
+
+/* --- storages ------------------------------------------------------------------------------ */
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const cm_torch_storage *)a)->key, ((const cm_torch_storage *)b)->key);
+}
+
+cm_status cm_torch_collect(cm_tensors *t)
+{
+    cm_torch *torch = t->state;
+    size_t n, kept = 0, bytes;
+    cm_pickled *const *named = cm_pickle_storages(torch->pickle, &n);
+    if (n > MOST_STORAGES)
+        CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d storages", t->input.name, MOST_STORAGES);
+    cm_torch_storage *list = torch->storages = cm_calloc(t->context, n + 1, sizeof *list);
+    if (!list) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        list[i] = (cm_torch_storage){.key = cm_pickled_text(named[i]->u.items[2]),
+                                     .type = (cm_tensor_type)named[i]->u.items[1]->u.symbol->type,
+                                     .count = (size_t)named[i]->u.items[4]->u.integer};
+    qsort(list, n, sizeof *list, by_key);
+    for (size_t i = 0; i < n; i++) {
+        const cm_torch_storage *before = kept ? &list[kept - 1] : NULL;
+        if (!cm_mul_size(list[i].count, cm_tensor_type_size(list[i].type), &bytes))
+            CM_FAIL(CM_ERR_FORMAT, "%s: storage '%s': its number of elements overflows", t->input.name, list[i].key);
+        if (!before || strcmp(before->key, list[i].key) != 0) list[kept++] = list[i];
+        else if (before->type != list[i].type || before->count != list[i].count)
+            CM_FAIL(CM_ERR_FORMAT, "%s: storage '%s' is named with two classes or lengths: %zu %s and %zu %s",
+                    t->input.name, before->key, before->count, cm_tensor_type_name(before->type), list[i].count,
+                    cm_tensor_type_name(list[i].type));
+    }
+    torch->n_storages = kept;
+    return CM_OK;
+}
+
+cm_torch_storage *cm_torch_find(const cm_torch *torch, const char *key)
+{
+    const cm_torch_storage wanted = {.key = key};
+    return torch->n_storages ? bsearch(&wanted, torch->storages, torch->n_storages, sizeof wanted, by_key) : NULL;
+}
+
+/* --- views --------------------------------------------------------------------------------- */
+
+static cm_status broken(const cm_tensors *t, const cm_tensor *tensor, const char *rule)
+{
+    CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': %s", t->input.name, tensor->name, rule);
+}
+
+/* Numbers of a tuple that may not be negative. */
+static cm_status read_numbers(const cm_tensors *t, const cm_tensor *tensor, const cm_pickled *tuple, const char *what,
+                              int64_t *out)
+{
+    for (uint32_t i = 0; i < tuple->count; i++) {
+        const cm_pickled *v = tuple->u.items[i];
+        if (v->kind != CM_PICKLED_INT)
+            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': %s %u is not a number but %s", t->input.name, tensor->name, what,
+                    i, cm_pickled_name(v));
+        if (v->u.integer < 0)
+            CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': %s %u is negative: %lld", t->input.name, tensor->name, what, i,
+                    (long long)v->u.integer);
+        out[i] = v->u.integer;
+    }
+    return CM_OK;
+}
+
+/* Legacy files may have a storage that is a part of another: (key, offset, length) in elements. */
+static cm_status read_part(const cm_tensors *t, const cm_tensor *tensor, const cm_pickled *storage, size_t *offset,
+                           size_t *count)
+{
+    const cm_pickled *part = storage->count == 6 ? storage->u.items[5] : NULL;
+    if (!part || part->kind == CM_PICKLED_NONE) return CM_OK;
+    if (part->kind != CM_PICKLED_TUPLE || part->count != 3 || part->u.items[1]->kind != CM_PICKLED_INT ||
+        part->u.items[2]->kind != CM_PICKLED_INT)
+        return broken(t, tensor, "its storage is a part that is not described by key, offset and length");
+    int64_t from = part->u.items[1]->u.integer, n = part->u.items[2]->u.integer;
+    if (from < 0 || n < 0 || (uint64_t)from > *count || (uint64_t)n > *count - (size_t)from)
+        return broken(t, tensor, "its storage is a part that leaves the whole");
+    *offset = (size_t)from;
+    *count = (size_t)n;
+    return CM_OK;
+}
+
+/* The place of the last element, counted from the first. */
+static int reach(const cm_tensor *tensor, const int64_t *strides, size_t *out)
+{
+    size_t sum = 0, step;
+    for (int i = 0; i < tensor->rank; i++)
+        if (!cm_mul_size((size_t)(tensor->shape[i] - 1), (size_t)strides[i], &step) || !cm_add_size(sum, step, &sum))
+            return 0;
+    *out = sum;
+    return 1;
+}
+
+static int lies_plainly(const cm_tensor *tensor, const int64_t *strides)
+{
+    int64_t expected = 1;
+    for (int i = tensor->rank - 1; i >= 0; i--) {
+        if (tensor->shape[i] > 1 && strides[i] != expected) return 0;
+        expected *= tensor->shape[i];
+    }
+    return 1;
+}
+
+/* count and bytes of the shape, which the file does not bound. */
+static cm_status measure(const cm_tensors *t, cm_tensor *tensor)
+{
+    size_t most = t->input.size < SIZE_MAX / 16 ? VIEW_SHARE * t->input.size + VIEW_BASE : SIZE_MAX;
+    tensor->count = 1;
+    int empty = 0;
+    for (int i = 0; i < tensor->rank; i++) empty |= tensor->shape[i] == 0;
+    for (int i = 0; i < tensor->rank && !empty; i++)
+        if (!cm_mul_size(tensor->count, (size_t)tensor->shape[i], &tensor->count))
+            return broken(t, tensor, "its number of elements overflows");
+    if (empty) tensor->count = 0;
+    if (!cm_mul_size(tensor->count, cm_tensor_type_size(tensor->type), &tensor->bytes))
+        return broken(t, tensor, "its number of elements overflows");
+    if (tensor->bytes > most)
+        CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s' claims %zu elements, far more than the file has bytes", t->input.name,
+                tensor->name, tensor->count);
+    return CM_OK;
+}
+
+/* `value`: storage, offset, size, stride. */
+static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tensor *tensor, cm_torch_view *view)
+{
+    const cm_torch *torch = t->state;
+    const cm_pickled *const *v = (const cm_pickled *const *)value->u.items;
+    const cm_torch_storage *s = cm_torch_find(torch, cm_pickled_text(v[0]->u.items[2]));
+    size_t from = 0, most = s->count, last = 0, offset = (size_t)v[1]->u.integer;
+    if (v[2]->count != v[3]->count) return broken(t, tensor, "size and stride are of different ranks");
+    if (v[2]->count > CM_TENSOR_RANK)
+        CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': its rank %u is over the limit of %d", t->input.name, tensor->name,
+                v[2]->count, CM_TENSOR_RANK);
+    tensor->rank = (int)v[2]->count;
+    tensor->type = s->type;
+    CM_TRY(read_numbers(t, tensor, v[2], "dimension", tensor->shape));
+    CM_TRY(read_numbers(t, tensor, v[3], "stride", view->strides));
+    if (v[1]->u.integer < 0) return broken(t, tensor, "its storage offset is negative");
+    CM_TRY(read_part(t, tensor, v[0], &from, &most));
+    CM_TRY(measure(t, tensor));
+    if (tensor->count && (!reach(tensor, view->strides, &last) || offset >= most || last >= most - offset))
+        CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': its view leaves storage '%s' of %zu elements", t->input.name,
+                tensor->name, s->key, most);
+    view->at = s->at + (tensor->count ? from + offset : 0) * cm_tensor_type_size(s->type);
+    view->gathered = tensor->count && !lies_plainly(tensor, view->strides);
+    return CM_OK;
+}
+
+/* --- the list ------------------------------------------------------------------------------ */
+
+static int by_name(const void *a, const void *b)
+{
+    const cm_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static cm_status check_names(const cm_tensors *t)
+{
+    const cm_tensor **order = cm_calloc(t->context, t->count + 1, sizeof *order), *twice = NULL;
+    if (!order) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < t->count; i++) order[i] = &t->tensors[i];
+    qsort(order, t->count, sizeof *order, by_name);
+    for (size_t i = 1; i < t->count && !twice; i++)
+        if (strcmp(order[i - 1]->name, order[i]->name) == 0) twice = order[i];
+    cm_free(t->context, order);
+    if (twice) return broken(t, twice, "the name stands there twice");
+    return CM_OK;
+}
+
+/* Room for all at once: a list that grows would take three times as much for a while. */
+static cm_status reserve(cm_tensors *t, size_t n)
+{
+    cm_torch *torch = t->state;
+    if (n > CM_TENSORS_MAX)
+        CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d tensors", t->input.name, CM_TENSORS_MAX);
+    torch->views = cm_calloc(t->context, n + 1, sizeof *torch->views);
+    t->tensors = cm_calloc(t->context, n + 1, sizeof *t->tensors);
+    t->capacity = t->tensors ? n + 1 : 0;
+    return torch->views && t->tensors ? CM_OK : CM_ERR_MEMORY;
+}
+
+static cm_status add_entry(cm_tensors *t, const cm_torch_choice *choice, const cm_pickled *key,
+                           const cm_pickled *value)
+{
+    cm_torch *torch = t->state;
+    size_t skip = strlen(choice->prefix);
+    const char *name = cm_pickled_text(key);
+    cm_tensor *tensor;
+    if (value->kind != CM_PICKLED_TENSOR) return CM_OK;
+    if (!name)
+        CM_FAIL(CM_ERR_FORMAT, "%s: the key of a tensor is not a string of at most %d bytes without NUL, but %s",
+                t->input.name, CM_TENSOR_NAME, cm_pickled_name(key));
+    if (strncmp(name, choice->prefix, skip) != 0) return CM_OK;
+    CM_TRY(cm_tensors_add(t, name + skip, &tensor));
+    tensor->offset = t->count - 1;
+    return make_view(t, value, tensor, &torch->views[tensor->offset]);
+}
+
+/* Those that lie in memory as they have to. */
+static void place(cm_tensors *t)
+{
+    const cm_torch *torch = t->state;
+    const cm_input *in = &t->input;
+    for (size_t i = 0; i < t->count; i++) {
+        const cm_torch_view *view = &torch->views[i];
+        if (in->held && view->at >= in->held_from && !view->gathered && !torch->swapped)
+            t->tensors[i].data = in->held + (view->at - in->held_from);
+    }
+}
+
+cm_status cm_torch_list(cm_tensors *t, const cm_pickled *top)
+{
+    cm_torch *torch = t->state;
+    cm_torch_choice choice;
+    size_t n = 0;
+    CM_TRY(cm_torch_choose(&t->input, top, &choice));
+    const cm_pickled *dict = choice.tensors;
+    for (uint32_t i = 0; i < dict->count; i += 2) n += dict->u.items[i + 1]->kind == CM_PICKLED_TENSOR;
+    CM_TRY(reserve(t, n));
+    for (uint32_t i = 0; i < dict->count; i += 2)
+        CM_TRY(add_entry(t, &choice, dict->u.items[i], dict->u.items[i + 1]));
+    CM_TRY(check_names(t));
+    place(t);
+    memcpy(torch->weights, choice.name, sizeof torch->weights);
+    return cm_tensors_add_metadata(t, "weights", torch->weights);
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+/* Row by row, the last index fastest. */
+static void gather(const cm_tensor *t, const int64_t *strides, const unsigned char *from, unsigned char *out)
+{
+    int64_t index[CM_TENSOR_RANK] = {0};
+    size_t size = cm_tensor_type_size(t->type), at = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        memcpy(out + i * size, from + at * size, size);
+        for (int k = t->rank - 1; k >= 0; k--) {
+            at += (size_t)strides[k];
+            if (++index[k] < t->shape[k]) break;
+            at -= (size_t)(strides[k] * t->shape[k]);
+            index[k] = 0;
+        }
+    }
+}
+
+static void swap_bytes(unsigned char *p, size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++, p += size)
+        for (size_t a = 0, b = size - 1; a < b; a++, b--) {
+            unsigned char kept = p[a];
+            p[a] = p[b];
+            p[b] = kept;
+        }
+}
+
+static cm_status read_gathered(const cm_tensor *t, const cm_torch_view *view, void *out)
+{
+    const cm_input *in = &t->from->input;
+    size_t last = 0, span;
+    if (!t->count) return CM_OK;
+    (void)reach(t, view->strides, &last); /* was checked */
+    span = (last + 1) * cm_tensor_type_size(t->type);
+    unsigned char *bytes = cm_malloc(t->from->context, span, 1);
+    if (!bytes) return CM_ERR_MEMORY;
+    cm_status status = cm_input_read(in, view->at, bytes, span);
+    if (status == CM_OK) gather(t, view->strides, bytes, out);
+    cm_free(t->from->context, bytes);
+    return status;
+}
+
+cm_status cm_torch_read(const cm_tensor *t, void *out)
+{
+    const cm_torch *torch = t->from->state;
+    const cm_torch_view *view = &torch->views[t->offset];
+    if (view->gathered) CM_TRY(read_gathered(t, view, out));
+    else CM_TRY(cm_input_read(&t->from->input, view->at, out, t->bytes));
+    if (torch->swapped) swap_bytes(out, t->count, cm_tensor_type_size(t->type));
+    return CM_OK;
+}

@@ -1,0 +1,56 @@
+/* torch.h - what PyTorch's two containers share: storages, views of them, and which tensors are the model's.
+ *
+ * A storage is a block of elements in the file; a tensor is a view of one, with an offset, a size and strides in
+ * elements, and several may share a storage.  A view that lies in memory as a tensor of ours does is used where it
+ * is; any other one is gathered when it is read. */
+#ifndef CM_IO_TORCH_H
+#define CM_IO_TORCH_H
+
+#include "io/pickle.h"
+
+typedef struct cm_torch_storage {
+    const char *key; /* borrowed from the pickle */
+    cm_tensor_type type;
+    size_t count; /* elements */
+    size_t at;    /* in the input, once `placed` */
+    int placed;
+} cm_torch_storage;
+
+typedef struct cm_torch_view {
+    size_t at; /* the first element, in the input */
+    int64_t strides[CM_TENSOR_RANK];
+    int gathered; /* does not lie in the file as in memory */
+} cm_torch_view;
+
+/* The state of a list of tensors of either container. */
+typedef struct cm_torch {
+    cm_pickle *pickle;
+    cm_torch_storage *storages; /* by key, each once */
+    size_t n_storages;
+    cm_torch_view *views; /* cm_tensor.offset is the index */
+    int swapped;          /* elements are big-endian */
+    char weights[192];    /* what was chosen (cm_torch_choice.name) */
+} cm_torch;
+
+/* Fills t->state in; it ends with cm_torch_close. */
+cm_status cm_torch_begin(cm_tensors *tensors, size_t pickle_size, cm_torch **out);
+/* The storages that the pickle has named; FORMAT where one key has two classes or lengths. */
+cm_status cm_torch_collect(cm_tensors *tensors);
+cm_torch_storage *cm_torch_find(const cm_torch *torch, const char *key);
+/* The tensors of the unpickled object, once every storage is placed. */
+cm_status cm_torch_list(cm_tensors *tensors, const cm_pickled *top);
+
+cm_status cm_torch_read(const cm_tensor *tensor, void *out);
+void cm_torch_close(cm_tensors *tensors);
+
+/* Which dictionary of the object holds the weights, and what their names begin with there. */
+typedef struct cm_torch_choice {
+    const cm_pickled *tensors;
+    char prefix[128];
+    char name[192]; /* "ema", "net_ema", "the whole file" */
+} cm_torch_choice;
+
+/* By the caller's wish (input->weights), else the average where there is one. */
+cm_status cm_torch_choose(const cm_input *input, const cm_pickled *top, cm_torch_choice *out);
+
+#endif

@@ -1,0 +1,158 @@
+/* torch_choice.c - which tensors of a saved object are the model's: those at its top, or those of one of the
+ * dictionaries that training programs put them into; the average where there is one. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/torch.h"
+
+/* Names under which programs keep averaged weights, and the weights themselves. */
+static const char *const averages[] = {"ema",     "ema_model",      "model_ema",  "net_ema",
+                                       "ema_net", "ema_state_dict", "params_ema", NULL};
+static const char *const plain[] = {"state_dict", "model_state_dict", "model",  "net",
+                                    "network",    "params",           "module", NULL};
+/* What wrappers of modules put before every name. */
+static const char *const wrappers[] = {"module.", "_orig_mod.", "model.", "net.", NULL};
+
+static size_t tensors_in(const cm_pickled *dict, const char *prefix)
+{
+    size_t n = 0, length = strlen(prefix);
+    if (dict->kind != CM_PICKLED_DICT) return 0;
+    for (uint32_t i = 0; i < dict->count; i += 2) {
+        if (dict->u.items[i + 1]->kind != CM_PICKLED_TENSOR) continue;
+        const char *name = cm_pickled_text(dict->u.items[i]);
+        n += !length || (name && strncmp(name, prefix, length) == 0);
+    }
+    return n;
+}
+
+/* The names that a caller could ask for: dictionaries with tensors, and beginnings of names. */
+typedef struct {
+    char text[400];
+    size_t length;
+    int count;
+} name_list;
+
+static void add_name(name_list *list, const char *name)
+{
+    int n = snprintf(list->text + list->length, sizeof list->text - list->length, "%s'%.40s'",
+                     list->count ? ", " : "", name);
+    list->count++;
+    list->length += (size_t)n;
+    if (list->length >= sizeof list->text) list->length = sizeof list->text - 1;
+}
+
+static int has_set(const cm_pickled *dict, const char *name)
+{
+    const cm_pickled *inner = cm_pickled_get(dict, name);
+    char prefix[64];
+    (void)snprintf(prefix, sizeof prefix, "%s.", name);
+    return (inner && tensors_in(inner, "")) || tensors_in(dict, prefix);
+}
+
+static void add_sets(const cm_pickled *dict, const char *const *names, name_list *list)
+{
+    for (; *names; names++)
+        if (has_set(dict, *names)) add_name(list, *names);
+}
+
+/* --- one set of several -------------------------------------------------------------------- */
+
+static void take_set(const cm_pickled *dict, const char *name, cm_torch_choice *out)
+{
+    const cm_pickled *inner = cm_pickled_get(dict, name);
+    (void)snprintf(out->name, sizeof out->name, "%.64s", name);
+    if (inner && tensors_in(inner, "")) out->tensors = inner;
+    else (void)snprintf(out->prefix, sizeof out->prefix, "%.62s.", name);
+}
+
+static cm_status choose_wanted(const cm_input *in, const cm_pickled *dict, cm_torch_choice *out)
+{
+    name_list list = {.count = 0};
+    if (strlen(in->weights) < 60 && has_set(dict, in->weights)) {
+        take_set(dict, in->weights, out);
+        return CM_OK;
+    }
+    add_sets(dict, averages, &list);
+    add_sets(dict, plain, &list);
+    CM_FAIL(CM_ERR_ARGUMENT, "%s: there are no weights '%.64s'; %s%s", in->name, in->weights,
+            list.count ? "there are " : "the tensors have no other names than their own", list.text);
+}
+
+/* The one set of that kind; *found is 0 where there is none. */
+static cm_status choose_only(const cm_input *in, const cm_pickled *dict, const char *const *names,
+                             cm_torch_choice *out, int *found)
+{
+    name_list list = {.count = 0};
+    add_sets(dict, names, &list);
+    *found = list.count > 0;
+    if (list.count > 1)
+        CM_FAIL(CM_ERR_FORMAT, "%s: it holds several sets of weights, %s: say which (option 'weights')", in->name,
+                list.text);
+    for (; *found && *names; names++)
+        if (has_set(dict, *names)) take_set(dict, *names, out);
+    return CM_OK;
+}
+
+static void strip_wrappers(cm_torch_choice *c)
+{
+    for (int again = 1; again;) {
+        again = 0;
+        for (int i = 0; wrappers[i]; i++) {
+            char longer[sizeof c->prefix];
+            if (strlen(c->prefix) + strlen(wrappers[i]) >= sizeof longer) return;
+            (void)snprintf(longer, sizeof longer, "%.100s%s", c->prefix, wrappers[i]);
+            if (tensors_in(c->tensors, longer) != tensors_in(c->tensors, c->prefix)) continue;
+            memcpy(c->prefix, longer, sizeof longer);
+            again = 1;
+        }
+    }
+}
+
+/* --- objects that are no model ----------------------------------------------------------------- */
+
+static cm_status refuse(const cm_input *in, const cm_pickled *top)
+{
+    name_list keys = {.count = 0};
+    if (top->kind != CM_PICKLED_DICT)
+        CM_FAIL(CM_ERR_FORMAT, "%s: the saved object is %s, not a dictionary of tensors by name", in->name,
+                cm_pickled_name(top));
+    if (cm_pickled_get(top, "param_groups") && cm_pickled_get(top, "state"))
+        CM_FAIL(CM_ERR_UNSUPPORTED,
+                "%s: this is the state of an optimizer (state, param_groups), not a model's "
+                "weights",
+                in->name);
+    for (uint32_t i = 0; i < top->count && keys.count < 6; i += 2)
+        if (cm_pickled_text(top->u.items[i])) add_name(&keys, cm_pickled_text(top->u.items[i]));
+    CM_FAIL(CM_ERR_FORMAT,
+            "%s: no tensors by name, neither at the top of the saved dictionary nor under a known name such as "
+            "'state_dict', 'model' or 'ema'; its keys are %s",
+            in->name, keys.count ? keys.text : "no strings");
+}
+
+/* Of the top: in a dictionary of it where there are no tensors beside. */
+static cm_status choose_within(const cm_input *in, cm_torch_choice *out)
+{
+    const cm_pickled *dict = out->tensors;
+    int found = 0;
+    if (in->weights) return choose_wanted(in, dict, out);
+    CM_TRY(choose_only(in, dict, averages, out, &found));
+    if (!found && !tensors_in(dict, "")) CM_TRY(choose_only(in, dict, plain, out, &found));
+    return CM_OK;
+}
+
+cm_status cm_torch_choose(const cm_input *in, const cm_pickled *top, cm_torch_choice *out)
+{
+    memset(out, 0, sizeof *out);
+    (void)snprintf(out->name, sizeof out->name, "the whole file");
+    out->tensors = top;
+    CM_TRY(choose_within(in, out));
+    if (!tensors_in(out->tensors, "")) return refuse(in, top);
+    /* Averages may stand beside the weights inside of a dictionary too: state_dict with net.* and net_ema.* */
+    if (out->tensors != top && !in->weights) {
+        int found = 0;
+        CM_TRY(choose_only(in, out->tensors, averages, out, &found));
+    }
+    strip_wrappers(out);
+    return CM_OK;
+}

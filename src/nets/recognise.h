@@ -1,0 +1,25 @@
+/* recognise.h - which network a file without a configuration holds, from what its tensors are called and their
+ * shapes. */
+#ifndef CM_NETS_RECOGNISE_H
+#define CM_NETS_RECOGNISE_H
+
+#include <jansson.h>
+
+#include "io/tensors.h"
+
+/* What a family makes of a file.  `network` stays NULL where the tensors are not its. */
+typedef struct cm_recognised {
+    json_t *network, *precond; /* as in the metadata of a native file                        */
+    char assumed[256];         /* what no tensor tells and the published models have, in words */
+} cm_recognised;
+
+/* Of each family that has one (cm_net_family.recognise). */
+cm_status cm_adm_recognise(const cm_tensors *file, cm_recognised *out);
+cm_status cm_songunet_recognise(const cm_tensors *file, cm_recognised *out);
+cm_status cm_dhariwal_recognise(const cm_tensors *file, cm_recognised *out);
+
+/* Adds "network" and "precond" to a configuration that lacks them, where a family recognises the file, and what the
+ * file was to "training" where that is free.  What was assumed is a warning of the context. */
+cm_status cm_recognise(const cm_tensors *file, json_t *config);
+
+#endif

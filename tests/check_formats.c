@@ -1,0 +1,727 @@
+/* Checkpoints of PyTorch: every value and every way to the bytes, which of several sets of weights is read, networks
+ * from their tensors' names, and hostile files: refused for the right reason, within a bound of memory. */
+#include "support/suite.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "diffusion/model.h"
+#include "nets/net.h"
+#include "support/files.h"
+#include "support/memory.h"
+#include "support/tensors.h"
+#include "support/torch_file.h"
+
+#define FOLDER "tests/data/golden/checkpoints/"
+
+static cm_context *context;
+
+static void setup(void)
+{
+    OK(cm_context_create(NULL, &context));
+}
+
+static void teardown(void)
+{
+    cm_context_free(context);
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+static const char *const good[] = {
+    "small.pt",     "small_byteorder_little.pt", "small_byteorder_big.pt", "small_crc_zero.pt", "handmade_ok.pt",
+    "odd_views.pt", "odd_views_legacy.pt"};
+enum { GOOD = sizeof good / sizeof *good };
+
+static const char *path_of(const char *name)
+{
+    static char path[300];
+    snprintf(path, sizeof path, FOLDER "%s", name);
+    return path;
+}
+
+static int32_t give(void *user, uint64_t offset, void *to, size_t n)
+{
+    const block *b = user;
+    if (n > 97) n = 97;
+    memcpy(to, b->bytes + offset, n);
+    return (int32_t)n;
+}
+
+/* The same tensors from a mapping, from memory, from a function, copied and fetched each time. */
+START_TEST(every_way)
+{
+    for (int i = 0; i < GOOD; i++) {
+        block file = {NULL, 0, 0};
+        cm_tensors mapped, t;
+        file.bytes = read_bytes(path_of(good[i]), &file.size);
+        OK(cm_tensors_open_file(context, path_of(good[i]), CM_INPUT_IN_PLACE, &mapped));
+        for (int way = 0; way < 5; way++) {
+            cm_input in;
+            cm_reader r = {sizeof r, 0, file.size, give, &file};
+            if (way == 0) OK(cm_input_file(context, path_of(good[i]), CM_INPUT_COPIED, &in));
+            if (way == 1) OK(cm_input_file(context, path_of(good[i]), CM_INPUT_FETCHED, &in));
+            if (way == 2) OK(cm_input_memory(context, "memory", file.bytes, file.size, CM_INPUT_IN_PLACE, &in));
+            if (way == 3) OK(cm_input_reader(context, &r, CM_INPUT_COPIED, &in));
+            if (way == 4) OK(cm_input_reader(context, &r, CM_INPUT_FETCHED, &in));
+            OK(cm_tensors_open(&in, &t));
+            ck_assert_uint_eq(t.count, mapped.count);
+            for (size_t k = 0; k < t.count; k++) {
+                const cm_tensor *a = &mapped.tensors[k], *b = &t.tensors[k];
+                unsigned char x[512], y[512];
+                ck_assert_str_eq(a->name, b->name);
+                ck_assert(a->bytes == b->bytes && a->bytes <= sizeof x);
+                OK(cm_tensor_fetch(a, x));
+                OK(cm_tensor_fetch(b, y));
+                ck_assert_msg(memcmp(x, y, a->bytes) == 0, "%s: %s by way %d", good[i], a->name, way);
+            }
+            cm_tensors_close(&t);
+        }
+        cm_tensors_close(&mapped);
+        free(file.bytes);
+    }
+}
+END_TEST
+
+/* Stored bytes, whatever their type and the view of them. */
+START_TEST(bits)
+{
+    cm_tensors got, want;
+    OK(cm_tensors_open_file(context, path_of("odd_views_expected.safetensors"), CM_INPUT_IN_PLACE, &want));
+    for (int i = 5; i < GOOD; i++) {
+        OK(cm_tensors_open_file(context, path_of(good[i]), CM_INPUT_IN_PLACE, &got));
+        int same = 0;
+        for (size_t k = 0; k < want.count; k++) {
+            const cm_tensor *w = &want.tensors[k], *g = cm_tensors_find(&got, w->name);
+            unsigned char x[512], y[512];
+            ck_assert_ptr_nonnull(g);
+            if (g->type != w->type) continue; /* widened there; the golden runner compares the values */
+            ck_assert_uint_eq(g->bytes, w->bytes);
+            OK(cm_tensor_fetch(w, x));
+            OK(cm_tensor_fetch(g, y));
+            ck_assert_msg(memcmp(x, y, w->bytes) == 0, "%s: %s", good[i], w->name);
+            same++;
+        }
+        ck_assert_int_ge(same, 11);
+        cm_tensors_close(&got);
+    }
+    cm_tensors_close(&want);
+}
+END_TEST
+
+/* What lies in the file as in memory is used where it is; what does not is read. */
+START_TEST(in_place)
+{
+    cm_tensors t;
+    OK(cm_tensors_open_file(context, path_of("odd_views.pt"), CM_INPUT_IN_PLACE, &t));
+    ck_assert(cm_input_is_mapped(&t.input, cm_tensors_find(&t, "base")->data));
+    ck_assert(cm_input_is_mapped(&t.input, cm_tensors_find(&t, "f16")->data));
+    ck_assert_ptr_null(cm_tensors_find(&t, "transposed")->data);
+    ck_assert_ptr_null(cm_tensors_find(&t, "expanded")->data);
+    cm_tensors_close(&t);
+    OK(cm_tensors_open_file(context, path_of("small_byteorder_big.pt"), CM_INPUT_IN_PLACE, &t));
+    ck_assert_ptr_null(cm_tensors_find(&t, "w")->data);
+    cm_tensors_close(&t);
+}
+END_TEST
+
+/* --- which weights ------------------------------------------------------------------------------ */
+
+/* A zip of a pickle whose tensors are in storages 0 .. 3, each of which holds its number. */
+static block torch_zip(const block *pickle)
+{
+    static const float values[4][2] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}};
+    const member members[] = {{"a/data.pkl", pickle->bytes, pickle->size},
+                              {"a/data/0", values[0], 8},
+                              {"a/data/1", values[1], 8},
+                              {"a/data/2", values[2], 8},
+                              {"a/data/3", values[3], 8}};
+    return zip_of(members, 5);
+}
+
+static cm_status open_pickle(block *pickle, const char *weights, block *zip, cm_tensors *out)
+{
+    cm_input in;
+    *zip = torch_zip(pickle);
+    free(pickle->bytes);
+    *pickle = (block){NULL, 0, 0};
+    CM_TRY(cm_input_memory(context, "x.pt", zip->bytes, zip->size, CM_INPUT_IN_PLACE, &in));
+    in.weights = weights;
+    return cm_tensors_open(&in, out);
+}
+
+/* {"epoch": 3, a: {w: storage 1}, b: {w: storage 2}}; NULL: without. */
+static block two_sets(const char *a, const char *b)
+{
+    block p = {NULL, 0, 0};
+    PUT(&p, "\x80\2}(X\5\0\0\0epochK\3");
+    for (int i = 0; i < 2; i++) {
+        if (!(i ? b : a)) continue;
+        put_text(&p, i ? b : a);
+        PUT(&p, "}");
+        put_text(&p, "w");
+        put_tensor(&p, "FloatStorage", i ? "2" : "1", 2, 0);
+        PUT(&p, "s");
+    }
+    PUT(&p, "u.");
+    return p;
+}
+
+/* The same as one dictionary: {a.w, b.w}. */
+static block two_prefixes(const char *a, const char *b)
+{
+    block p = {NULL, 0, 0};
+    char name[64];
+    PUT(&p, "\x80\2}(");
+    snprintf(name, sizeof name, "%s.w", a);
+    put_entry(&p, name, "1");
+    snprintf(name, sizeof name, "%s.w", b);
+    put_entry(&p, name, "2");
+    PUT(&p, "u.");
+    return p;
+}
+
+static void expect(block pickle, const char *weights, float value, const char *name)
+{
+    cm_tensors t;
+    block zip;
+    float got[2];
+    OK(open_pickle(&pickle, weights, &zip, &t));
+    ck_assert_uint_eq(t.count, 1);
+    ck_assert_str_eq(t.tensors[0].name, "w");
+    OK(cm_tensor_read(&t.tensors[0], got));
+    ck_assert(got[0] == value && got[1] == value);
+    ck_assert_str_eq(cm_tensors_metadata(&t, "weights"), name);
+    cm_tensors_close(&t);
+    free(zip.bytes);
+}
+
+static void refuse(block pickle, const char *weights, cm_status status, const char *word)
+{
+    cm_tensors t;
+    block zip;
+    FAILS(open_pickle(&pickle, weights, &zip, &t), status, word);
+    free(zip.bytes);
+}
+
+START_TEST(which_weights)
+{
+    cm_model *m;
+    expect(two_sets("model", "ema"), NULL, 2, "ema");
+    expect(two_sets("ema_model", "net"), NULL, 1, "ema_model");
+    expect(two_sets("model", "ema"), "model", 1, "model");
+    expect(two_sets("state_dict", NULL), NULL, 1, "state_dict");
+    expect(two_sets("state_dict", "optimizer"), NULL, 1, "state_dict");
+    expect(two_prefixes("net", "net_ema"), NULL, 2, "net_ema");
+    expect(two_prefixes("net", "net_ema"), "net", 1, "net");
+    refuse(two_sets("model", "net"), NULL, CM_ERR_FORMAT, "'model', 'net'");
+    refuse(two_sets("ema", "ema_model"), NULL, CM_ERR_FORMAT, "'ema', 'ema_model'");
+    refuse(two_sets("model", "ema"), "net_ema", CM_ERR_ARGUMENT, "there are 'ema', 'model'");
+    FAILS(cm_model_load(context, path_of("st_ok.safetensors"),
+                        &(cm_load_options){.struct_size = sizeof(cm_load_options), .weights = "ema"}, &m),
+          CM_ERR_ARGUMENT, "holds one set");
+    refuse(two_sets("critic", NULL), NULL, CM_ERR_FORMAT, "'epoch', 'critic'");
+}
+END_TEST
+
+START_TEST(wrappers)
+{
+    block p = {NULL, 0, 0};
+    PUT(&p, "\x80\2}(");
+    put_entry(&p, "module.model.w", "3");
+    PUT(&p, "u.");
+    expect(p, NULL, 3, "the whole file");
+    p = (block){NULL, 0, 0}; /* {"state_dict": {net.w, net_ema.w}} */
+    PUT(&p, "\x80\2}X\12\0\0\0state_dict}(");
+    put_entry(&p, "net.w", "1");
+    put_entry(&p, "net_ema.w", "2");
+    PUT(&p, "us.");
+    expect(p, NULL, 2, "net_ema");
+    p = (block){NULL, 0, 0};
+    PUT(&p, "\x80\2}(X\5\0\0\0state}X\14\0\0\0param_groups]u.");
+    refuse(p, NULL, CM_ERR_UNSUPPORTED, "optimizer");
+    p = (block){NULL, 0, 0}; /* protocol 4, as pickle_protocol=4 writes it */
+    PUT(&p, "\x80\4\x95\0\0\0\0\0\0\0\0\x8c\1w\x94\x8c\13collections\x94\x8c\13OrderedDict\x93)R\x94K\1s.");
+    refuse(p, NULL, CM_ERR_FORMAT, "cannot take items");
+    p = (block){NULL, 0, 0};
+    PUT(&p, "\x80\4\x8c\13collections\x94\x8c\13OrderedDict\x94\x93\x94)R\x94\x8c\1w\x94");
+    put_tensor(&p, "FloatStorage", "2", 2, 0);
+    PUT(&p, "s.");
+    expect(p, NULL, 2, "the whole file");
+}
+END_TEST
+
+/* --- networks by their tensors ------------------------------------------------------------------- */
+
+static void add_tensor(cm_tensors *t, const char *name, int rank, const int64_t *shape)
+{
+    cm_tensor *tensor;
+    OK(cm_tensors_add(t, name, &tensor));
+    tensor->rank = rank;
+    memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape);
+}
+
+static void expect_network(const cm_tensors *t, const char *json)
+{
+    cm_recognised r = {.network = NULL};
+    cm_net_config got, want;
+    char text[1000];
+    for (size_t i = 0; cm_net_family_at(i) && !r.network; i++) OK(cm_net_family_at(i)->recognise(t, &r));
+    ck_assert_msg(r.network != NULL, "not recognised: %s", json);
+    json_t *expected = json_loads(json, 0, NULL);
+    OK(cm_net_config_read(r.network, &got));
+    OK(cm_net_config_read(expected, &want));
+    ck_assert_msg(cm_net_config_differences(&got, &want, " found", " expected", text, sizeof text) == 0, "%s", text);
+    json_decref(expected);
+    json_decref(r.network);
+    json_decref(r.precond);
+}
+
+/* A line of a list: a name and its shape. */
+static void add_line(cm_tensors *t, char *line)
+{
+    int64_t shape[CM_TENSOR_RANK];
+    int rank = 0;
+    char *at = strchr(line, ' ');
+    line[strcspn(line, "\n")] = '\0';
+    *at++ = '\0';
+    while (rank < CM_TENSOR_RANK && *at) shape[rank++] = strtoll(at, &at, 10);
+    add_tensor(t, line, rank, shape);
+}
+
+START_TEST(published_networks)
+{
+    static const struct {
+        const char *keys, *network;
+    } rows[] = {
+        {"adm_imagenet64",
+         "{\"type\": \"adm\", \"image_size\": 64, \"in_channels\": 3, \"out_channels\": 3, \"model_channels\": 192, "
+         "\"num_res_blocks\": 3, \"channel_mult\": [1, 2, 3, 4], \"attention_resolutions\": [2, 4, 8], "
+         "\"num_head_channels\": 64, \"use_scale_shift_norm\": true, \"resblock_updown\": true, "
+         "\"num_classes\": 1000}"},
+        {"adm_lsun256",
+         "{\"type\": \"adm\", \"image_size\": 256, \"in_channels\": 3, \"out_channels\": 3, \"model_channels\": "
+         "256, \"num_res_blocks\": 2, \"channel_mult\": [1, 1, 2, 2, 4, 4], \"attention_resolutions\": [8, 16, "
+         "32], \"num_head_channels\": 64, \"resblock_updown\": true}"},
+        {"edm_cifar10_uncond_vp", "{\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, "
+                                  "\"label_dim\": 0, \"augment_dim\": 9, \"channel_mult\": [2, 2, 2]}"},
+        {"edm_cifar10_cond_vp", "{\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, "
+                                "\"label_dim\": 10, \"augment_dim\": 9, \"channel_mult\": [2, 2, 2]}"},
+        {"edm_cifar10_uncond_ve",
+         "{\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, \"label_dim\": 0, \"augment_dim\": "
+         "9, \"channel_mult\": [2, 2, 2], \"embedding_type\": \"fourier\", \"channel_mult_noise\": 2, "
+         "\"encoder_type\": \"residual\", \"resample_filter\": [1, 3, 3, 1]}"},
+        {"edm_cifar10_cond_ve",
+         "{\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 3, \"label_dim\": 10, \"augment_dim\": "
+         "9, \"channel_mult\": [2, 2, 2], \"embedding_type\": \"fourier\", \"channel_mult_noise\": 2, "
+         "\"encoder_type\": \"residual\", \"resample_filter\": [1, 3, 3, 1]}"},
+        {"edm_ffhq_afhqv2_64_vp", "{\"type\": \"songunet\", \"img_resolution\": 64, \"img_channels\": 3, "
+                                  "\"label_dim\": 0, \"augment_dim\": 9, \"channel_mult\": [1, 2, 2, 2]}"},
+        {"edm_ffhq_afhqv2_64_ve",
+         "{\"type\": \"songunet\", \"img_resolution\": 64, \"img_channels\": 3, \"label_dim\": 0, \"augment_dim\": "
+         "9, \"channel_mult\": [1, 2, 2, 2], \"embedding_type\": \"fourier\", \"channel_mult_noise\": 2, "
+         "\"encoder_type\": \"residual\", \"resample_filter\": [1, 3, 3, 1]}"},
+        {"edm_imagenet64_cond_adm",
+         "{\"type\": \"dhariwal\", \"img_resolution\": 64, \"img_channels\": 3, \"label_dim\": 1000}"}};
+    static char lines[700][128];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_tensors t = {.context = context};
+        char path[200];
+        int n = 0;
+        snprintf(path, sizeof path, "tests/data/keys/%s.txt.gz", rows[i].keys);
+        gzFile f = gzopen(path, "rb");
+        ck_assert_ptr_nonnull(f);
+        t.input.name = path;
+        while (gzgets(f, lines[n], sizeof lines[n])) add_line(&t, lines[n++]);
+        gzclose(f);
+        ck_assert_int_gt(n, 300);
+        expect_network(&t, rows[i].network);
+        cm_free(context, t.tensors);
+    }
+}
+END_TEST
+
+/* Every argument that shapes tell, from networks of our own. */
+START_TEST(networks_of_all_kinds)
+{
+    static const char *const networks[] = {
+        "{\"type\": \"adm\", \"image_size\": 8, \"in_channels\": 3, \"out_channels\": 3, \"model_channels\": 64, "
+        "\"num_res_blocks\": 1, \"channel_mult\": [1], \"attention_resolutions\": [1], \"num_head_channels\": 64}",
+        "{\"type\": \"adm\", \"image_size\": 32, \"in_channels\": 1, \"out_channels\": 1, \"model_channels\": 64, "
+        "\"num_res_blocks\": 2, \"channel_mult\": [0.5, 1, 2], \"attention_resolutions\": [2], "
+        "\"num_head_channels\": "
+        "64, \"use_scale_shift_norm\": true, \"num_classes\": 7}",
+        "{\"type\": \"adm\", \"image_size\": 32, \"in_channels\": 3, \"out_channels\": 3, \"model_channels\": 32, "
+        "\"num_res_blocks\": 2, \"channel_mult\": [1, 2, 3], \"attention_resolutions\": [], \"conv_resample\": "
+        "false}",
+        "{\"type\": \"adm\", \"image_size\": 16, \"in_channels\": 3, \"out_channels\": 3, \"model_channels\": 96, "
+        "\"num_res_blocks\": 3, \"channel_mult\": [1, 1.3333333333333333], \"attention_resolutions\": [1, 2], "
+        "\"resblock_updown\": true}",
+    };
+    for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
+        cm_tensors t = {.context = context};
+        cm_model *m;
+        json_t *network = json_loads(networks[i], 0, NULL);
+        json_t *config = json_pack("{s:o, s:{s:s}}", "network", network, "precond", "type", "cm");
+        OK(cm_model_make(context, config, 1, NULL, &m));
+        t.input.name = "x.pt";
+        for (int k = 0; k < m->graph->n_params; k++)
+            add_tensor(&t, m->graph->params[k].name, m->graph->params[k].rank, m->graph->params[k].shape);
+        expect_network(&t, networks[i]);
+        cm_free(context, t.tensors);
+        cm_model_free(m);
+        json_decref(config);
+    }
+}
+END_TEST
+
+/* --- whole models ----------------------------------------------------------------------------------- */
+
+static void evaluate(cm_model *m, float *out)
+{
+    float x[3 * 8 * 8], sigma = 3;
+    for (int i = 0; i < 3 * 8 * 8; i++) x[i] = (float)(i % 17) / 8 - 1;
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, out));
+}
+
+/* Fresh weights of ADM end in zeros; these do not. */
+static cm_model *filled_model(const json_t *config)
+{
+    cm_model *fresh, *m;
+    size_t offsets[200];
+    uint64_t state = 9;
+    OK(cm_model_make(context, config, 5, NULL, &fresh));
+    ck_assert_int_le(fresh->graph->n_params, 200);
+    size_t n = cm_param_offsets(fresh->graph, offsets);
+    float *values = calloc(n, sizeof *values);
+    for (size_t i = 0; i < n; i++) values[i] = 0.1f * random_float(&state);
+    OK(cm_model_make(context, config, 5, values, &m));
+    free(values);
+    cm_model_free(fresh);
+    return m;
+}
+
+/* All weights of a model as PyTorch would save them, as float32 or as double. */
+static block saved(const cm_model *m, int doubles)
+{
+    enum { MOST = 200 };
+    block pickle = {NULL, 0, 0}, data[MOST] = {{NULL, 0, 0}};
+    member members[MOST + 1];
+    static char names[MOST][32];
+    int n = m->graph->n_params;
+    ck_assert_int_lt(n, MOST);
+    PUT(&pickle, "\x80\2}(");
+    for (int i = 0; i < n; i++) {
+        const cm_param_desc *p = &m->graph->params[i];
+        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        char key[8];
+        float *values = malloc((t->count + 1) * sizeof *values);
+        OK(cm_tensor_read(t, values));
+        for (size_t k = 0; k < t->count; k++) {
+            double d = (double)values[k];
+            if (doubles) put(&data[i], &d, sizeof d);
+            else put(&data[i], &values[k], sizeof *values);
+        }
+        free(values);
+        snprintf(key, sizeof key, "%d", i);
+        snprintf(names[i], sizeof names[i], "archive/data/%d", i);
+        put_text(&pickle, p->name);
+        put_plain(&pickle, doubles ? "DoubleStorage" : "FloatStorage", key, p->rank, p->shape, 0);
+        members[i + 1] = (member){names[i], data[i].bytes, data[i].size};
+    }
+    PUT(&pickle, "u.");
+    members[0] = (member){"archive/data.pkl", pickle.bytes, pickle.size};
+    block zip = zip_of(members, (size_t)n + 1);
+    for (int i = 0; i < n; i++) free(data[i].bytes);
+    free(pickle.bytes);
+    return zip;
+}
+
+/* The same pictures from the file that PyTorch would write, without a word about the network. */
+START_TEST(whole_models)
+{
+    json_t *config = json_loads(
+        "{\"network\": {\"type\": \"adm\", \"image_size\": 8, \"in_channels\": 3, \"out_channels\": 3, "
+        "\"model_channels\": 32, \"num_res_blocks\": 1, \"channel_mult\": [1], \"attention_resolutions\": [1]}, "
+        "\"precond\": {\"type\": \"cm\"}}",
+        0, NULL);
+    float want[3 * 8 * 8], got[3 * 8 * 8];
+    cm_model *m, *loaded;
+    m = filled_model(config);
+    evaluate(m, want);
+    for (int doubles = 0; doubles < 2; doubles++) {
+        cm_model_info info = CM_MODEL_INFO_INIT;
+        block file = saved(m, doubles);
+        OK(cm_model_load_memory(context, file.bytes, file.size, NULL, &loaded));
+        OK(cm_model_info_get(loaded, &info));
+        ck_assert_str_eq(info.network, "adm");
+        ck_assert_str_eq(info.precond, "cm");
+        ck_assert_ptr_nonnull(strstr(info.config_json, "\"assumed\""));
+        evaluate(loaded, got);
+        ck_assert_mem_eq(got, want, sizeof want);
+        char path[] = "/tmp/cm-formats-XXXXXX";
+        cm_save_options o = {sizeof o, CM_OVERWRITE_YES};
+        close(mkstemp(path));
+        OK(cm_model_save(loaded, path, &o));
+        cm_model_free(loaded);
+        free(file.bytes);
+        OK(cm_model_load(context, path, NULL, &loaded));
+        evaluate(loaded, got);
+        ck_assert_mem_eq(got, want, sizeof want);
+        cm_model_free(loaded);
+        unlink(path);
+    }
+    cm_model_free(m);
+    json_decref(config);
+}
+END_TEST
+
+/* --- hostile files ------------------------------------------------------------------------------ */
+
+START_TEST(reasons)
+{
+    static const struct {
+        const char *file;
+        cm_status status;
+        const char *word;
+    } rows[] = {
+        {"h_os_system.pt", CM_ERR_FORMAT, "posix system"},
+        {"h_os_system_in_dict.pt", CM_ERR_FORMAT, "posix system"},
+        {"h_os_system_legacy.pt", CM_ERR_FORMAT, "posix system"},
+        {"h_builtins_eval.pt", CM_ERR_FORMAT, "builtins eval"},
+        {"h_getattr_chain.pt", CM_ERR_FORMAT, "builtins getattr"},
+        {"h_build_setstate.pt", CM_ERR_FORMAT, "torch.nn.modules.linear Linear"},
+        {"h_inst_opcode.pt", CM_ERR_FORMAT, "INST"},
+        {"h_truncated_half.pt", CM_ERR_FORMAT, "truncated"},
+        {"h_truncated_eocd.pt", CM_ERR_FORMAT, "truncated"},
+        {"h_empty.pt", CM_ERR_FORMAT, "empty"},
+        {"h_missing_pkl.pt", CM_ERR_FORMAT, "data.pkl"},
+        {"h_missing_storage.pt", CM_ERR_FORMAT, "data/1"},
+        {"h_short_storage.pt", CM_ERR_FORMAT, "storage '0'"},
+        {"h_numel_too_big.pt", CM_ERR_FORMAT, "storage '0'"},
+        {"h_deflated.pt", CM_ERR_UNSUPPORTED, "compressed"},
+        {"h_duplicate_record.pt", CM_ERR_FORMAT, "twice"},
+        {"h_cd_offset.pt", CM_ERR_FORMAT, "outside"},
+        {"h_cd_size.pt", CM_ERR_FORMAT, "past"},
+        {"h_bad_crc.pt", CM_ERR_FORMAT, "checksum"},
+        {"h_byteorder_bad.pt", CM_ERR_FORMAT, "middle"},
+        {"h_view_past_end.pt", CM_ERR_FORMAT, "tensor 'w': its view leaves"},
+        {"h_view_stride_huge.pt", CM_ERR_FORMAT, "tensor 'w': its view leaves"},
+        {"h_negative_stride.pt", CM_ERR_FORMAT, "stride 0 is negative"},
+        {"h_negative_offset.pt", CM_ERR_FORMAT, "offset is negative"},
+        {"h_negative_size.pt", CM_ERR_FORMAT, "dimension 0 is negative"},
+        {"h_size_overflow.pt", CM_ERR_FORMAT, "overflows"},
+        {"h_expand_bomb.pt", CM_ERR_LIMIT, "1099511627776 elements"},
+        {"h_rank_mismatch.pt", CM_ERR_FORMAT, "ranks"},
+        {"h_rank_65.pt", CM_ERR_LIMIT, "rank 65"},
+        {"h_path_traversal_key.pt", CM_ERR_FORMAT, "'../version'"},
+        {"h_unknown_storage_class.pt", CM_ERR_UNSUPPORTED, "QUInt8Storage"},
+        {"h_dtype_conflict.pt", CM_ERR_FORMAT, "two classes"},
+        {"h_binget_unknown.pt", CM_ERR_FORMAT, "memo"},
+        {"h_stack_underflow.pt", CM_ERR_FORMAT, "stack"},
+        {"h_no_stop.pt", CM_ERR_FORMAT, "STOP"},
+        {"h_unicode_past_end.pt", CM_ERR_FORMAT, "BINUNICODE"},
+        {"h_bad_utf8_key.pt", CM_ERR_FORMAT, "UTF-8"},
+        {"h_long_huge.pt", CM_ERR_FORMAT, "LONG4"},
+        {"h_protocol_9.pt", CM_ERR_FORMAT, "PROTO 9"},
+        {"h_memo_index_huge.pt", CM_ERR_LIMIT, "2147483647"},
+        {"h_dup_key.pt", CM_ERR_FORMAT, "tensor 'w': the name stands there twice"},
+        {"h_not_a_dict.pt", CM_ERR_FORMAT, "a number"},
+        {"h_key_not_string.pt", CM_ERR_FORMAT, "not a string"},
+        {"h_self_reference.pt", CM_ERR_FORMAT, "no tensors by name"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_tensors t;
+        FAILS(cm_tensors_open_file(context, path_of(rows[i].file), CM_INPUT_IN_PLACE, &t), rows[i].status,
+              rows[i].word);
+        ck_assert_ptr_nonnull(strstr(cm_last_message(), rows[i].file));
+    }
+}
+END_TEST
+
+/* A legacy file up to its object. */
+static block legacy(void)
+{
+    block b = {NULL, 0, 0};
+    PUT(&b,
+        "\x80\2\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe9\3.\x80\2}X\15\0\0\0little_endian\x88s.");
+    return b;
+}
+
+/* What a file of n pieces makes us take: at most 16 bytes for each of its bytes, and 16 MiB. */
+static void bounded(const char *begin, size_t begins, const char *piece, size_t size, size_t bytes)
+{
+    memory counted;
+    cm_tensors t;
+    cm_context *own;
+    block b = legacy();
+    memory_reset(&counted);
+    cm_context_options o = memory_options(&counted, 1);
+    OK(cm_context_create(&o, &own));
+    put(&b, begin, begins);
+    while (b.size < bytes) put(&b, piece, size);
+    cm_status status = open_bytes(own, "x.pt", b.bytes, b.size, &t);
+    if (status == CM_OK) cm_tensors_close(&t);
+    ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT, "%s: %s", cm_status_name(status),
+                  cm_last_message());
+    ck_assert_msg(counted.peak < 16 * (long long)b.size + (16 << 20), "'%.*s' of %zu bytes: %lld bytes taken",
+                  (int)size, piece, b.size, counted.peak);
+    cm_context_free(own);
+    ck_assert_int_eq((int)counted.live, 0);
+    free(b.bytes);
+}
+
+#define BOUNDED(begin, piece, bytes) bounded(begin, sizeof(begin) - 1, piece, sizeof(piece) - 1, bytes)
+
+START_TEST(memory_bound)
+{
+    for (size_t bytes = 1 << 20; bytes <= 4 << 20; bytes *= 4) {
+        BOUNDED("\x80\2", "}", bytes);
+        BOUNDED("\x80\2", ")", bytes);
+        BOUNDED("\x80\2", "N", bytes);
+        BOUNDED("\x80\2", "K\1", bytes);
+        BOUNDED("\x80\2", "(", bytes);
+        BOUNDED("\x80\2", "(]", bytes);
+        BOUNDED("\x80\2", ")\x85", bytes);
+        BOUNDED("\x80\2)", "\x85", bytes);
+        BOUNDED("\x80\2", "X\0\0\0\0", bytes);
+        BOUNDED("\x80\2N", "\x94", bytes);
+        BOUNDED("\x80\2Nq\0", "h\0", bytes);
+        BOUNDED("\x80\2]q\0", "h\0a", bytes);
+        BOUNDED("\x80\2]q\0", "Na", bytes);
+        BOUNDED("\x80\2]q\0", "]a", bytes);
+        BOUNDED("\x80\2}q\0", "NNs", bytes);
+        BOUNDED("\x80\2", "ccollections\nOrderedDict\n", bytes);
+        BOUNDED("\x80\2ccollections\nOrderedDict\nq\0", "h\0)R", bytes);
+        BOUNDED("\x80\2(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+                "0NK\0tq\0",
+                "h\0Q", bytes);
+    }
+}
+END_TEST
+
+/* As many tensors as there may be, in as few bytes as they can have. */
+START_TEST(many_tensors)
+{
+    memory counted;
+    cm_tensors t;
+    cm_context *own;
+    block b = legacy();
+    memory_reset(&counted);
+    cm_context_options o = memory_options(&counted, 1);
+    OK(cm_context_create(&o, &own));
+    PUT(&b, "\x80\2}(");
+    put_text(&b, "w");
+    put_tensor(&b, "FloatStorage", "0", 0, 1);
+    PUT(&b, "q\1");
+    for (int i = 1; i < CM_TENSORS_MAX; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%x", i);
+        put_text(&b, name);
+        PUT(&b, "h\1");
+    }
+    PUT(&b, "u.\x80\2]X\1\0\0\0"
+            "0a.\0\0\0\0\0\0\0\0");
+    OK(open_bytes(own, "x.pt", b.bytes, b.size, &t));
+    ck_assert_uint_eq(t.count, CM_TENSORS_MAX);
+    ck_assert_msg(counted.peak < 16 * (long long)b.size + (16 << 20), "%zu bytes: %lld", b.size, counted.peak);
+    cm_tensors_close(&t);
+    cm_context_free(own);
+    free(b.bytes);
+}
+END_TEST
+
+static void read_all(const cm_tensors *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        float *v = malloc((t->tensors[i].count + 1) * sizeof *v);
+        OK(cm_tensor_read(&t->tensors[i], v));
+        free(v);
+    }
+}
+
+/* Every beginning of a file, and flipped bytes: read whole or refused. */
+START_TEST(damaged)
+{
+    uint64_t state = seeded(26);
+    int flips = by_effort(200, 2000, 10000), refused = 0;
+    for (int i = 0; i < GOOD; i++) {
+        size_t size;
+        cm_tensors t;
+        unsigned char *bytes = read_bytes(path_of(good[i]), &size);
+        for (size_t n = 0; n < size; n++) {
+            unsigned char *exact = malloc(n + 1);
+            memcpy(exact + 1, bytes, n); /* tools see a read past its end */
+            ck_assert_msg(open_bytes(context, "cut", exact + 1, n, &t) != CM_OK, "%s: %zu bytes are enough", good[i],
+                          n);
+            free(exact);
+        }
+        for (int k = 0; k < flips; k++) {
+            int at = random_int(&state, 0, (int)size - 1);
+            unsigned char before = bytes[at];
+            bytes[at] = (unsigned char)random_int(&state, 0, 255);
+            cm_status status = open_bytes(context, "flipped", bytes, size, &t);
+            if (status == CM_OK) {
+                read_all(&t);
+                cm_tensors_close(&t);
+            } else {
+                ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED, "%s",
+                              cm_last_message());
+                refused++;
+            }
+            bytes[at] = before;
+        }
+        free(bytes);
+    }
+    ck_assert_int_gt(refused, flips);
+}
+END_TEST
+
+/* Each allocation fails once: MEMORY, and nothing is left behind. */
+START_TEST(allocations_fail)
+{
+    for (int i = 0; i < GOOD; i++) {
+        cm_status status = CM_ERR_MEMORY;
+        for (long n = 1; status != CM_OK; n++) {
+            memory counted;
+            cm_context *own;
+            cm_tensors t;
+            memory_reset(&counted);
+            cm_context_options o = memory_options(&counted, 1);
+            OK(cm_context_create(&o, &own));
+            long live = counted.live;
+            counted.fail_at = counted.requests + n;
+            status = cm_tensors_open_file(own, path_of(good[i]), CM_INPUT_COPIED, &t);
+            if (status == CM_OK) cm_tensors_close(&t);
+            else ck_assert_int_eq(status, CM_ERR_MEMORY);
+            ck_assert_int_eq((int)counted.live, (int)live);
+            cm_context_free(own);
+        }
+    }
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("formats");
+    TCase *t = tcase_create("formats");
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, every_way);
+    tcase_add_test(t, bits);
+    tcase_add_test(t, in_place);
+    tcase_add_test(t, which_weights);
+    tcase_add_test(t, wrappers);
+    tcase_add_test(t, published_networks);
+    tcase_add_test(t, networks_of_all_kinds);
+    tcase_add_test(t, whole_models);
+    tcase_add_test(t, reasons);
+    tcase_add_test(t, memory_bound);
+    tcase_add_test(t, many_tensors);
+    tcase_add_test(t, damaged);
+    tcase_add_test(t, allocations_fail);
+    suite_add_tcase(s, t);
+    return s;
+}
