@@ -21,6 +21,7 @@
 #include "base/context.h"
 #include "data/augment.h"
 #include "data/dataset.h"
+#include "data/loader.h"
 #include "data/names.h"
 #include "data/resize.h"
 #include "support/memory.h"
@@ -936,6 +937,40 @@ START_TEST(trouble_is_no_damage)
 END_TEST
 
 /* Without a descriptor no kind of set becomes another kind, another size or a damaged one. */
+/* Requests for memory of a loader that may read `count` batches and has the time to, where one is taken. */
+static long loader_requests(memory *m, cm_dataset *d, int64_t count)
+{
+    cm_loader *loader;
+    const float *images;
+    const int32_t *labels;
+    double waited;
+    const long before = m->requests;
+    OK(cm_loader_create(d, 0, 2, count, NULL, &loader));
+    OK(cm_loader_next(loader, &images, &labels, &waited));
+    usleep(100000);
+    cm_loader_free(loader);
+    return m->requests - before;
+}
+
+/* What nobody asks for is not read ahead: a failure there would be lost. */
+START_TEST(nothing_is_read_behind_the_last_batch)
+{
+    cm_dataset_options o = in_order();
+    memory m;
+    memory_reset(&m);
+    cm_context_options co = memory_options(&m, 1);
+    cm_context *context;
+    cm_dataset *d;
+    make_folder("ahead");
+    OK(cm_context_create(&co, &context));
+    OK(cm_dataset_open(context, in_dir("ahead"), &o, &d));
+    const long one = loader_requests(&m, d, 1), two = loader_requests(&m, d, 2), three = loader_requests(&m, d, 3);
+    ck_assert_msg(one < two && two == three, "%ld, %ld, %ld requests", one, two, three);
+    cm_dataset_free(d);
+    cm_context_free(context);
+}
+END_TEST
+
 START_TEST(opening_without_descriptors)
 {
     static unsigned char archive[1 << 14], images[16 + 784], records[3073];
@@ -1825,6 +1860,7 @@ Suite *make_suite(void)
     tcase_add_test(t, parts_of_resized_pictures);
     tcase_add_test(t, thin_pictures);
     tcase_add_test(t, trouble_is_no_damage);
+    tcase_add_test(t, nothing_is_read_behind_the_last_batch);
     tcase_add_test(t, opening_without_descriptors);
     tcase_add_test(t, sized_reads);
     tcase_add_test(t, reads_of_any_layout);

@@ -13,6 +13,7 @@ struct cm_loader {
     const cm_call *call;
     uint64_t position; /* of the batch read next */
     size_t batch;
+    int64_t left; /* batches that are still to be read */
     float *images[2];
     int32_t *labels[2];
     int filled; /* buffer 0 or 1 is ready, -1 none */
@@ -50,6 +51,7 @@ static void read_next(cm_loader *l)
     l->status = status;
     if (status != CM_OK) (void)snprintf(l->text, sizeof l->text, "%s", cm_last_message());
     l->position += l->batch;
+    l->left--;
     l->filled = to;
     l->next = 1 - to;
     (void)pthread_cond_broadcast(&l->changed);
@@ -59,7 +61,7 @@ static void *read_ahead(void *argument)
 {
     cm_loader *l = argument;
     (void)pthread_mutex_lock(&l->lock);
-    while (!atomic_load(&l->stop) && l->status == CM_OK) {
+    while (!atomic_load(&l->stop) && l->status == CM_OK && l->left > 0) {
         if (l->filled < 0) read_next(l);
         else (void)pthread_cond_wait(&l->changed, &l->lock);
     }
@@ -82,7 +84,8 @@ static cm_status start(cm_loader *l)
     return CM_OK;
 }
 
-cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, const cm_call *call, cm_loader **out)
+cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, int64_t count, const cm_call *call,
+                           cm_loader **out)
 {
     *out = NULL;
     cm_loader *l = cm_calloc(dataset->context, 1, sizeof *l);
@@ -92,6 +95,7 @@ cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch,
     l->call = call;
     l->position = position;
     l->batch = batch;
+    l->left = count;
     l->filled = -1;
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)pthread_cond_init(&l->changed, NULL);

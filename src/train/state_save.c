@@ -24,8 +24,9 @@ static json_t *describe_state(cm_trainer *t, json_t *files)
                   (json_int_t)t->step, "images", (json_int_t)t->images, "updates", (json_int_t)t->updates, "skipped",
                   t->skipped, "last_scales", t->last_scales, "files", json_incref(files), "options",
                   cm_settings_json(&t->o, 1), "config", json_incref(t->config));
-    if (state && t->dataset) (void)json_object_set(state, "dataset", t->dataset);
-    return state;
+    if (!t->dataset || json_object_set(state, "dataset", t->dataset) == 0) return state;
+    json_decref(state);
+    return NULL;
 }
 
 static cm_status write_text(cm_trainer *t, const char *path, const char *text)

@@ -312,8 +312,9 @@ json_t *cm_trainer_config(const cm_trainer *t)
     json_t *config = json_deep_copy(t->config);
     json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps",
                                  (json_int_t)t->step, "images", (json_int_t)t->images, "library", cm_version());
-    if (config && training) (void)json_object_set_new(config, "training", training);
-    return config;
+    if (json_object_set_new(config, "training", training) == 0) return config;
+    json_decref(config);
+    return NULL;
 }
 
 cm_status cm_trainer_refresh(cm_trainer *t)

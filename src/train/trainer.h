@@ -69,7 +69,7 @@ cm_status cm_trainer_adopt_names(cm_trainer *trainer, const json_t *config);
 /* The block of a set of weights: online, an average or the target (NULL when there
  * is none). */
 float *cm_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);
-/* The configuration of a snapshot; json_decref it. */
+/* The configuration of a snapshot; json_decref it.  NULL: out of memory. */
 json_t *cm_trainer_config(const cm_trainer *trainer);
 /* Weights changed under the learner's feet (resume). */
 cm_status cm_trainer_refresh(cm_trainer *trainer);

@@ -86,7 +86,7 @@ cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_
     CM_TRY(cm_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
     CM_TRY(cm_call_begin(&dataset->call, "data set"));
-    status = cm_loader_create(dataset, t->images, (size_t)t->o.batch, &t->call, &loader);
+    status = cm_loader_create(dataset, t->images, (size_t)t->o.batch, until - t->step, &t->call, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cm_loader_free(loader);
     (void)cm_call_end(&dataset->call);
