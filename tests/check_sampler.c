@@ -753,6 +753,47 @@ static int32_t note_ends(void *user, int32_t evaluation, double sigma, size_t fi
     return 0;
 }
 
+/* The published lists of consistency training are those of its models alone: by the whole name of the objective. */
+START_TEST(published_levels_go_by_the_objective)
+{
+    static const struct {
+        const char *training;
+        int index, count;
+    } rows[] = {
+        {"{\"objective\": \"ct\"}", 106, 201},
+        {"{\"objective\": \"cd\"}", 22, 40},
+        {"{\"objective\": \"ctx\"}", 22, 40},
+        {"{\"objective\": \"ct-lpips\"}", 22, 40},
+        {"{\"objective\": \"c\"}", 22, 40},
+        {"{\"objective\": 7}", 22, 40},
+        {"{}", 22, 40},
+    };
+    enum { VALUES = 3 * 64 * 64 };
+    static float x[VALUES];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char config[512];
+        ends seen = {0, 0};
+        cm_model *m;
+        snprintf(config, sizeof config,
+                 "{\"network\": {\"type\": \"adm\", \"image_size\": 64, \"in_channels\": 3, \"out_channels\": 3, "
+                 "\"model_channels\": 32, \"num_res_blocks\": 1, \"channel_mult\": [1], \"attention_resolutions\": "
+                 "[]}, \"precond\": {\"type\": \"cm\"}, \"training\": %s}",
+                 rows[i].training);
+        OK(cm_model_create(NULL, config, 3, &m));
+        cm_sampler *s = sampler(m, 1, 1);
+        cm_sample_options o = options(CM_METHOD_MULTISTEP);
+        o.step = note_ends, o.step_user = &seen;
+        o.steps = 2;
+        OK(cm_sampler_run(s, &o, 1, x));
+        const double top = pow(80, 1.0 / 7), bottom = pow(0.002, 1.0 / 7);
+        const double want = pow(top + (double)rows[i].index / (rows[i].count - 1) * (bottom - top), 7);
+        ck_assert_msg(fabs(seen.last / want - 1) < 1e-6, "%s: %g, expected %g", rows[i].training, seen.last, want);
+        cm_sampler_free(s);
+        cm_model_free(m);
+    }
+}
+END_TEST
+
 /* "0 = the model's": the levels that the file gives, of every family. */
 START_TEST(levels_are_the_models)
 {
@@ -851,6 +892,7 @@ Suite *make_suite(void)
     tcase_add_test(t, memory_is_known_before);
     tcase_add_test(t, creation_refused);
     tcase_add_test(t, nothing_nonfinite_is_a_picture);
+    tcase_add_test(t, published_levels_go_by_the_objective);
     tcase_add_test(t, levels_are_the_models);
     tcase_add_test(t, levels_of_editing_are_the_models);
     tcase_add_test(t, bfloat16);

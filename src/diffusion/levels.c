@@ -121,7 +121,7 @@ static int trained_without_teacher(const cm_model *m)
 {
     const char *objective =
         json_string_value(json_object_get(json_object_get(m->file.config, "training"), "objective"));
-    return objective && strncmp(objective, "ct", 2) == 0;
+    return objective && strcmp(objective, "ct") == 0;
 }
 
 /* The second level of the published two-step samplers (algorithms 2.3); 0: nothing is published. */
