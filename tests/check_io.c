@@ -1146,6 +1146,44 @@ START_TEST(overlaps_are_refused)
 }
 END_TEST
 
+/* Large views whose steps interlock are answered soon: exactly, or with a refusal. */
+START_TEST(overlaps_are_found_in_time)
+{
+    static const int64_t strides[][4] = {
+        {10000000019, 10000000033, 10000000061, 10000000069},
+        {30000000001, 29999999999, 7000000001, 6999999999},
+        {100000000003, 1, 999983, 1000000007},
+        {1, 1999993, 20000003000, 2000003},
+        {1001, 1003, 1007, 100000000003},
+        {-10000000019, 10000000033, 0, 10000000069},
+    };
+    static uint8_t line[1000], out[1];
+    for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+        cm_images from = cm_images_u8(1000, 1000, 1000, 1000, line), to = cm_images_u8(1000, 1000, 1000, 1000, out);
+        from.pixel_stride = 1;
+        from.channels = to.channels = 1000, from.height = to.height = 1000, from.width = to.width = 1000;
+        to.image_stride = strides[i][0], to.channel_stride = strides[i][1];
+        to.row_stride = strides[i][2], to.pixel_stride = strides[i][3];
+        const double began = (double)clock();
+        FAILS(cm_images_convert(&from, &to), CM_ERR_ARGUMENT, "same bytes");
+        const double seconds = ((double)clock() - began) / CLOCKS_PER_SEC;
+        ck_assert_msg(seconds < 1, "row %zu took %g s", i, seconds);
+    }
+    /* Every third byte, and rows that begin between: 3 a = 1001 b has no solution within 1000. */
+    enum { PLANE = 999 * 1001 + 999 * 3 + 1 };
+    uint8_t *interlocked = malloc(6 * PLANE);
+    cm_images from = cm_images_u8(2, 1000, 1000, 3, line), to = from;
+    ck_assert_ptr_nonnull(interlocked);
+    from.pixel_stride = 1;
+    to.data = interlocked;
+    to.pixel_stride = 3, to.row_stride = 1001, to.channel_stride = PLANE, to.image_stride = 3 * (int64_t)PLANE;
+    OK(cm_images_convert(&from, &to));
+    to.row_stride = 999; /* 333 pixels on */
+    FAILS(cm_images_convert(&from, &to), CM_ERR_ARGUMENT, "values lie in the same bytes");
+    free(interlocked);
+}
+END_TEST
+
 START_TEST(view_arguments)
 {
     float values[8] = {0};
@@ -1542,6 +1580,7 @@ Suite *make_suite(void)
     tcase_add_test(t, jpeg_with_many_scans);
     tcase_add_test(t, views_against_the_formula);
     tcase_add_test(t, overlaps_are_refused);
+    tcase_add_test(t, overlaps_are_found_in_time);
     tcase_add_test(t, view_arguments);
     tcase_add_test(t, encoded_in_memory);
     tcase_add_test(t, alpha_is_written);

@@ -73,39 +73,69 @@ static int is_nested(const grid *g)
     return 1;
 }
 
-/* Whether a step of the last size, of -(count - 1) to count - 1, brings `offset` closer to 0 than a value is long.
- * own: the step 0 does not count. */
-static int closes(int64_t offset, int64_t count, int64_t stride, int64_t item, int own)
+typedef enum { APART, MEETS, UNDECIDED } meeting;
+
+/* The search for a difference of two places that is shorter than a value.  The longest steps come first: the shorter
+ * ones have to bring it back, so that few differences of the longer ones need to be tried. */
+typedef struct {
+    int64_t count[DIMENSIONS], stride[DIMENSIONS];
+    int64_t rest[DIMENSIONS]; /* as far as the sizes behind lead, and a value */
+    int64_t item, tries;
+    int same;
+} search;
+
+static search search_of(const grid *g, int same)
 {
-    if (!own && llabs(offset) < item) return 1;
-    if (count == 1) return 0;
-    if (stride == 0) return own;
-    int64_t k = -offset / stride;
-    for (int64_t step = k - 1; step <= k + 1; step++)
-        if ((step || !own) && step > -count && step < count && llabs(offset + step * stride) < item) return 1;
-    return 0;
+    enum { TRIES = 10000000 }; /* less than a second */
+    search s = {.item = g->item, .tries = TRIES, .same = same};
+    for (int i = 0; i < DIMENSIONS; i++) {
+        const int64_t stride = g->count[i] > 1 ? llabs(g->stride[i]) : 0; /* differences have both signs */
+        int at = i;
+        for (; at > 0 && s.stride[at - 1] < stride; at--)
+            s.stride[at] = s.stride[at - 1], s.count[at] = s.count[at - 1];
+        s.stride[at] = stride, s.count[at] = g->count[i];
+    }
+    int64_t reached = s.item - 1;
+    for (int i = DIMENSIONS - 1; i >= 0; i--) {
+        s.rest[i] = reached;
+        reached += (s.count[i] - 1) * s.stride[i];
+    }
+    return s;
+}
+
+/* Of a positive b, rounded down. */
+static int64_t floor_divide(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+
+/* From the difference `at` on, by steps of the sizes from `level` on; moved: it is one of two different values. */
+static meeting try_from(search *s, int level, int64_t at, int moved)
+{
+    if (level == DIMENSIONS) return llabs(at) < s->item && (moved || !s->same) ? MEETS : APART;
+    const int64_t most = s->count[level] - 1, stride = s->stride[level];
+    int64_t first = 0, last = 0;
+    if (stride > 0) {
+        first = -floor_divide(s->rest[level] + at, stride), last = floor_divide(s->rest[level] - at, stride);
+        if (first < -most) first = -most;
+        if (last > most) last = most;
+    }
+    for (int64_t d = first; d <= last; d++) {
+        if (--s->tries < 0) return UNDECIDED;
+        meeting m = try_from(s, level + 1, at + d * stride, moved || d);
+        if (m != APART) return m;
+    }
+    return APART;
 }
 
 /* Whether two values of grids of these steps share bytes, where one grid begins `offset` bytes behind the other; of
- * one grid with itself (offset 0) where they are two different values.  Exact; tries all differences of three sizes,
- * the fourth, the longest, is solved for. */
-static int meets(const grid *g, int64_t offset, int same)
+ * one grid with itself (offset 0) where they are two different values.  Exact; gives up where that takes long. */
+static meeting meets(const grid *g, int64_t offset, int same)
 {
-    int last = 0, other[DIMENSIONS - 1], n = 0;
-    int64_t d[DIMENSIONS - 1];
-    for (int i = 1; i < DIMENSIONS; i++)
-        if (g->count[i] > g->count[last]) last = i;
-    for (int i = 0; i < DIMENSIONS; i++)
-        if (i != last) other[n++] = i;
-    const int64_t *count = g->count, *stride = g->stride;
-    for (d[0] = 1 - count[other[0]]; d[0] < count[other[0]]; d[0]++)
-        for (d[1] = 1 - count[other[1]]; d[1] < count[other[1]]; d[1]++)
-            for (d[2] = 1 - count[other[2]]; d[2] < count[other[2]]; d[2]++) {
-                int64_t at = offset;
-                for (int i = 0; i < 3; i++) at += d[i] * stride[other[i]];
-                if (closes(at, count[last], stride[last], g->item, same && !d[0] && !d[1] && !d[2])) return 1;
-            }
-    return 0;
+    search s = search_of(g, same);
+    for (int i = 0; i < DIMENSIONS && same; i++)
+        if (s.count[i] > 1 && s.stride[i] == 0) return MEETS;
+    return try_from(&s, 0, offset, 0);
 }
 
 static cm_status check_overlap(const char *what, const cm_view *v)
@@ -115,12 +145,13 @@ static cm_status check_overlap(const char *what, const cm_view *v)
     if (is_nested(&g)) return CM_OK;
     reach(&g, &low, &high);
     size_t values = v->n * cm_view_size(v);
-    if ((uint64_t)(high - low) / (uint64_t)g.item < values || meets(&g, 0, 1))
-        CM_FAIL(CM_ERR_ARGUMENT,
-                "%s: with strides of %lld, %lld, %lld and %lld bytes (image, channel, row, pixel) values lie in the "
-                "same bytes; what is written to has to lie apart",
-                what, (long long)v->image, (long long)v->channel, (long long)v->row, (long long)v->pixel);
-    return CM_OK;
+    meeting met = (uint64_t)(high - low) / (uint64_t)g.item < values ? MEETS : meets(&g, 0, 1);
+    if (met == APART) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT,
+            "%s: with strides of %lld, %lld, %lld and %lld bytes (image, channel, row, pixel) %s the same bytes; "
+            "what is written to has to lie apart",
+            what, (long long)v->image, (long long)v->channel, (long long)v->row, (long long)v->pixel,
+            met == MEETS ? "values lie in" : "it takes too long to tell whether values lie in");
 }
 
 cm_status cm_views_apart(const char *what, const cm_view *from, const cm_view *to)
@@ -131,7 +162,8 @@ cm_status cm_views_apart(const char *what, const cm_view *from, const cm_view *t
     reach(&b, &low[1], &high[1]);
     uint64_t x = (uint64_t)(uintptr_t)from->data, y = (uint64_t)(uintptr_t)to->data;
     if (x + (uint64_t)high[0] <= y + (uint64_t)low[1] || y + (uint64_t)high[1] <= x + (uint64_t)low[0]) return CM_OK;
-    if (memcmp(&a, &b, sizeof a) == 0 && !meets(&a, (int64_t)(y - x), 0)) return CM_OK; /* two tiles of a page */
+    if (memcmp(&a, &b, sizeof a) == 0 && meets(&a, (int64_t)(y - x), 0) == APART)
+        return CM_OK; /* two tiles of a page */
     CM_FAIL(CM_ERR_ARGUMENT, "%s: the result may not lie in the memory of what it is made from", what);
 }
 
