@@ -54,6 +54,37 @@ START_TEST(older_and_newer_structs)
 }
 END_TEST
 
+/* No version of a struct ends within a member: half a pointer is neither followed nor written. */
+START_TEST(structs_that_end_within_a_member)
+{
+    cm_context *context;
+    cm_context_options o = CM_CONTEXT_OPTIONS_INIT;
+    for (o.struct_size = 8; o.struct_size < sizeof o; o.struct_size++) {
+        if (o.struct_size % _Alignof(cm_context_options) == 0) continue;
+        FAILS(cm_context_create(&o, &context), CM_ERR_ARGUMENT, "cm_context_options_init");
+    }
+    struct {
+        uint32_t struct_size;
+        int32_t number;
+        const void *pointer;
+    } ours = {0, 0, &o}, theirs = {12, 0, NULL};
+    FAILS(cm_info_check(&theirs, "cm_some"), CM_ERR_ARGUMENT, "struct_size is 12");
+    FAILS(cm_info_write(&theirs, &ours, sizeof ours, "cm_some"), CM_ERR_ARGUMENT, "struct_size is 12");
+    ck_assert_ptr_null(theirs.pointer);
+    FAILS(cm_options_read(&ours, sizeof ours, &theirs, "cm_some"), CM_ERR_ARGUMENT, "struct_size is 12");
+    ck_assert_ptr_eq(ours.pointer, &o);
+    struct {
+        uint32_t struct_size;
+        int32_t number[3];
+    } numbers, shorter = {12, {1, 2, 0}};
+    memset(&numbers, 0, sizeof numbers);
+    OK(cm_options_read(&numbers, sizeof numbers, &shorter, "cm_some")); /* between two members */
+    ck_assert_int_eq(numbers.number[1], 2);
+    shorter.struct_size = 14;
+    FAILS(cm_options_read(&numbers, sizeof numbers, &shorter, "cm_some"), CM_ERR_ARGUMENT, "struct_size is 14");
+}
+END_TEST
+
 START_TEST(context_arguments)
 {
     cm_context *context;
@@ -562,6 +593,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, status_names);
     tcase_add_test(t, older_and_newer_structs);
+    tcase_add_test(t, structs_that_end_within_a_member);
     tcase_add_test(t, context_arguments);
     tcase_add_test(t, memory_is_the_callers);
     tcase_add_test(t, philox_known_answers);

@@ -1207,6 +1207,7 @@ START_TEST(view_arguments)
     FAILS(cm_images_convert(NULL, &to), CM_ERR_ARGUMENT, "from is NULL");
     FAILS(cm_images_convert(&good, NULL), CM_ERR_ARGUMENT, "to is NULL");
     BAD(v.struct_size = 0, CM_ERR_ARGUMENT, "cm_images_init");
+    BAD(v.struct_size = 68, CM_ERR_ARGUMENT, "struct_size is 68"); /* half of a stride */
     BAD(v.dtype = CM_F16, CM_ERR_ARGUMENT, "dtype is 3");
     BAD(v.dtype = -1, CM_ERR_ARGUMENT, "dtype is -1");
     BAD(v.layout = 2, CM_ERR_ARGUMENT, "layout is 2");

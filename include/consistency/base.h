@@ -36,7 +36,8 @@
  * sizeof o) fills in the defaults; a NULL pointer means defaults too.  Fields
  * are only ever appended: a shorter struct (older program) gets defaults for
  * the rest, a longer one (newer program) is accepted when the part unknown to
- * the library is zero, else the call fails with CM_ERR_UNSUPPORTED.
+ * the library is zero, else the call fails with CM_ERR_UNSUPPORTED.  A struct_size
+ * that is no multiple of the struct's alignment is CM_ERR_ARGUMENT.
  * CM_X_OPTIONS_INIT is the same as an initialiser in C and C++.  For other languages:
  * members are numbers of fixed width, size_t and pointers, without padding between them or
  * at the end; what is a choice is an int32_t beside the name of its enum; members that are

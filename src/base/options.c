@@ -11,20 +11,21 @@ void cm_options_zero(void *options, size_t struct_size)
     memcpy(options, &size, sizeof size);
 }
 
-static cm_status read_size(const void *theirs, const char *name, uint32_t *size)
+/* A size that is no multiple of the alignment would cut a member in two. */
+static cm_status read_size(const void *theirs, size_t alignment, const char *name, uint32_t *size)
 {
     memcpy(size, theirs, sizeof *size);
-    if (*size < 2 * sizeof(uint32_t) || *size > 65536)
+    if (*size < 2 * sizeof(uint32_t) || *size > 65536 || *size % alignment)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: struct_size is %u; fill the struct with %s_init(&o, sizeof o) first", name,
                 *size, name);
     return CM_OK;
 }
 
-cm_status cm_options_read(void *ours, size_t our_size, const void *theirs, const char *name)
+cm_status cm_options_read_aligned(void *ours, size_t our_size, size_t alignment, const void *theirs, const char *name)
 {
     uint32_t size;
     uint32_t whole = (uint32_t)our_size;
-    CM_TRY(read_size(theirs, name, &size));
+    CM_TRY(read_size(theirs, alignment, name, &size));
     const unsigned char *bytes = theirs;
     for (size_t i = our_size; i < size; i++)
         if (bytes[i])
@@ -43,16 +44,16 @@ cm_status cm_reserved_check(const char *name, int32_t reserved)
     return CM_OK;
 }
 
-cm_status cm_info_check(const void *theirs, const char *name)
+cm_status cm_info_check_aligned(const void *theirs, size_t alignment, const char *name)
 {
     uint32_t size;
-    return read_size(theirs, name, &size);
+    return read_size(theirs, alignment, name, &size);
 }
 
-cm_status cm_info_write(void *theirs, const void *ours, size_t our_size, const char *name)
+cm_status cm_info_write_aligned(void *theirs, const void *ours, size_t our_size, size_t alignment, const char *name)
 {
     uint32_t size;
-    CM_TRY(read_size(theirs, name, &size));
+    CM_TRY(read_size(theirs, alignment, name, &size));
     memset(theirs, 0, size);
     memcpy(theirs, ours, size < our_size ? size : our_size);
     memcpy(theirs, &size, sizeof size);
