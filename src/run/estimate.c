@@ -25,7 +25,8 @@ static cm_status memory_of(const cm_run *r, cm_model *model, const cm_train_opti
     CM_TRY(cm_model_info_get(model, &m));
     if (r->pace.sample) CM_TRY(cm_sampler_estimate(model, &so, &s));
     *bytes = OTHERS + trainer + 4 * m.parameters * (r->pace.sample ? 2 : 1) +
-             8 * (uint64_t)batch * (uint64_t)(m.channels * m.height * m.width) + s.activation_bytes + s.packed_bytes;
+             8 * (uint64_t)batch * (uint64_t)m.channels * (uint64_t)m.height * (uint64_t)m.width +
+             s.activation_bytes + s.packed_bytes;
     return CM_OK;
 }
 
