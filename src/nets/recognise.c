@@ -34,6 +34,8 @@ cm_status cm_recognise(const cm_tensors *file, json_t *config)
     cm_status status = CM_OK;
     cm_recognised r = {.network = NULL};
     if (json_object_get(config, "network") && json_object_get(config, "precond")) return CM_OK;
+    if (cm_tensors_metadata(file, "consistency.format"))
+        return CM_OK; /* a native file that lacks a part is damaged */
     for (size_t i = 0; cm_net_family_at(i) && !r.network && status == CM_OK; i++)
         if (cm_net_family_at(i)->recognise) status = cm_net_family_at(i)->recognise(file, &r);
     if (status == CM_OK && r.network) status = add_all(file, &r, config);
