@@ -1167,7 +1167,8 @@ START_TEST(overlaps_are_found_in_time)
         const double began = (double)clock();
         FAILS(cm_images_convert(&from, &to), CM_ERR_ARGUMENT, "same bytes");
         const double seconds = ((double)clock() - began) / CLOCKS_PER_SEC;
-        ck_assert_msg(seconds < 1, "row %zu took %g s", i, seconds);
+        /* Under valgrind, which asks for the short effort, all takes some thirty times as long. */
+        ck_assert_msg(seconds < by_effort(60, 1, 1), "row %zu took %g s", i, seconds);
     }
     /* Every third byte, and rows that begin between: 3 a = 1001 b has no solution within 1000. */
     enum { PLANE = 999 * 1001 + 999 * 3 + 1 };
