@@ -936,7 +936,6 @@ START_TEST(trouble_is_no_damage)
 }
 END_TEST
 
-/* Without a descriptor no kind of set becomes another kind, another size or a damaged one. */
 /* Requests for memory of a loader that may read `count` batches and has the time to, where one is taken. */
 static long loader_requests(memory *m, cm_dataset *d, int64_t count)
 {
@@ -952,7 +951,8 @@ static long loader_requests(memory *m, cm_dataset *d, int64_t count)
     return m->requests - before;
 }
 
-/* What nobody asks for is not read ahead: a failure there would be lost. */
+/* What nobody asks for is not read ahead: a failure there would be lost.  Under valgrind, which asks for the short
+ * effort, the library has no thread and nothing is read ahead. */
 START_TEST(nothing_is_read_behind_the_last_batch)
 {
     cm_dataset_options o = in_order();
@@ -965,12 +965,13 @@ START_TEST(nothing_is_read_behind_the_last_batch)
     OK(cm_context_create(&co, &context));
     OK(cm_dataset_open(context, in_dir("ahead"), &o, &d));
     const long one = loader_requests(&m, d, 1), two = loader_requests(&m, d, 2), three = loader_requests(&m, d, 3);
-    ck_assert_msg(one < two && two == three, "%ld, %ld, %ld requests", one, two, three);
+    ck_assert_msg(one < two + by_effort(1, 0, 0) && two == three, "%ld, %ld, %ld requests", one, two, three);
     cm_dataset_free(d);
     cm_context_free(context);
 }
 END_TEST
 
+/* Without a descriptor no kind of set becomes another kind, another size or a damaged one. */
 START_TEST(opening_without_descriptors)
 {
     static unsigned char archive[1 << 14], images[16 + 784], records[3073];
