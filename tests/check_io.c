@@ -1157,9 +1157,12 @@ START_TEST(overlaps_are_found_in_time)
         {1001, 1003, 1007, 100000000003},
         {-10000000019, 10000000033, 0, 10000000069},
     };
-    static uint8_t line[1000], out[1];
+    static uint8_t line[1000];
+    uint8_t *const nowhere =
+        (uint8_t *)((uintptr_t)1 << 60); /* far from both ends of the memory, and never written */
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
-        cm_images from = cm_images_u8(1000, 1000, 1000, 1000, line), to = cm_images_u8(1000, 1000, 1000, 1000, out);
+        cm_images from = cm_images_u8(1000, 1000, 1000, 1000, line),
+                  to = cm_images_u8(1000, 1000, 1000, 1000, nowhere);
         from.pixel_stride = 1;
         from.channels = to.channels = 1000, from.height = to.height = 1000, from.width = to.width = 1000;
         to.image_stride = strides[i][0], to.channel_stride = strides[i][1];

@@ -1702,6 +1702,27 @@ START_TEST(large_steps_without_memory)
 }
 END_TEST
 
+/* Buffers are made by the first step that needs them, those for bytes included. */
+START_TEST(further_steps_take_no_memory)
+{
+    memory m;
+    cm_context *context;
+    cm_trainer *t;
+    const cm_train_settings o = options(names[_i]);
+    memory_reset(&m);
+    const cm_context_options co = memory_options(&m, 1);
+    OK(cm_context_create(&co, &context));
+    OK(open_trainer(context, names[_i], &o, &t));
+    OK(large_step(t, &m, 0, 0));
+    ck_assert_int_gt(m.requests, 0);
+    OK(large_step(t, &m, 0, 0));
+    ck_assert_int_eq(m.requests, 0);
+    cm_trainer_free(t);
+    cm_context_free(context);
+    ck_assert_int_eq(m.live, 0);
+}
+END_TEST
+
 /* Everything that the handle of options can do. */
 static cm_status use_options(cm_context *context)
 {
@@ -1800,6 +1821,7 @@ Suite *make_suite(void)
     tcase_add_test(options_case, suspicious_numbers_are_named);
     tcase_add_test(memory_case, options_without_memory);
     tcase_add_loop_test(memory_case, large_steps_without_memory, 0, OBJECTIVES);
+    tcase_add_loop_test(memory_case, further_steps_take_no_memory, 0, OBJECTIVES);
     tcase_add_loop_test(memory_case, allocations_fail, 0, OBJECTIVES);
     tcase_add_loop_test(memory_case, estimates_hold, 0, OBJECTIVES);
     suite_add_tcase(s, options_case);

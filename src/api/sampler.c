@@ -92,9 +92,9 @@ cm_status cm_sampler_run_images(cm_sampler *sampler, const cm_sample_options *op
     cm_sample_options o;
     cm_condition condition;
     cm_view view;
-    if (!sampler) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run: sampler is NULL");
+    if (!sampler) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run_images: sampler is NULL");
     CM_TRY(cm_context_check_process(sampler->model->context));
-    CM_TRY(cm_view_open("cm_sampler_run: images", out, CM_VIEW_WRITE, &view));
+    CM_TRY(cm_view_open("cm_sampler_run_images: images", out, CM_VIEW_WRITE, &view));
     CM_TRY(cm_sample_options_read(options, &o, &condition));
     CM_TRY(cm_call_begin(&sampler->call, "sampler"));
     return cm_sampler_end(sampler, cm_sampler_draw(sampler, &o, &view));

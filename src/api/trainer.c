@@ -31,7 +31,7 @@ static cm_status read_inputs(const char *call, const cm_train_inputs *theirs, co
     cm_train_inputs_init(inputs, sizeof *inputs);
     if (!theirs) CM_FAIL(CM_ERR_ARGUMENT, "%s: inputs is NULL", call);
     CM_TRY(cm_options_read(inputs, sizeof *inputs, theirs, "cm_train_inputs"));
-    if (inputs->reserved) CM_FAIL(CM_ERR_ARGUMENT, "%s: reserved is %d, expected 0", call, inputs->reserved);
+    CM_TRY(cm_reserved_check("cm_train_inputs", inputs->reserved));
     if (!inputs->model && !inputs->teacher) CM_FAIL(CM_ERR_ARGUMENT, "%s: inputs.model is NULL", call);
     CM_TRY(cm_context_check_process((inputs->model ? inputs->model : inputs->teacher)->context));
     *settings = cm_settings_of(options);
@@ -89,34 +89,31 @@ static cm_status open_images(const cm_trainer *t, const cm_images *images, cm_vi
     return CM_OK;
 }
 
-/* The values as the step reads them: in place, or in *copy, which is the caller's to free. */
-static cm_status dense_values(const cm_trainer *t, const cm_view *view, float **copy, const float **values)
+static int is_dense_floats(const cm_view *view)
 {
     const cm_view dense = cm_view_planes(view->n, view->channels, view->height, view->width, view->data, 0);
-    *copy = NULL;
+    return !view->is_u8 && (uintptr_t)view->data % sizeof(float) == 0 && view->pixel == dense.pixel &&
+           view->row == dense.row && view->channel == dense.channel && view->image == dense.image;
+}
+
+/* The values as the step reads them: in place, or in a buffer that the trainer keeps for the next step. */
+static cm_status dense_values(cm_trainer *t, const cm_view *view, const float **values)
+{
     *values = (const float *)(const void *)view->data;
-    const int aligned = (uintptr_t)view->data % sizeof(float) == 0;
-    if (!view->is_u8 && aligned && view->pixel == dense.pixel && view->row == dense.row &&
-        view->channel == dense.channel && view->image == dense.image)
-        return CM_OK;
-    *copy = cm_malloc(t->context, view->n * cm_view_size(view), sizeof **copy);
-    if (!*copy) return CM_ERR_MEMORY;
-    const cm_view to = cm_view_planes(view->n, view->channels, view->height, view->width, *copy, 0);
+    if (is_dense_floats(view)) return CM_OK;
+    CM_TRY(cm_trainer_reserve_dense(t, view->n));
+    const cm_view to = cm_view_planes(view->n, view->channels, view->height, view->width, t->dense, 0);
     cm_view_copy(view, &to);
-    *values = *copy;
+    *values = t->dense;
     return CM_OK;
 }
 
-static cm_status step(cm_trainer *t, size_t n, const float *values, const int32_t *labels, cm_train_report *report)
+static cm_status step(cm_trainer *t, const cm_view *view, const int32_t *labels, cm_train_report *r)
 {
-    cm_train_report r;
-    memset(&r, 0, sizeof r);
-    CM_TRY(check_finite(n, t->learner->image_size, values));
-    CM_TRY(cm_call_begin(&t->call, "trainer"));
-    cm_status status = cm_trainer_advance(t, n, values, labels, &r);
-    (void)cm_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
-    CM_TRY(status);
-    return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
+    const float *values;
+    CM_TRY(dense_values(t, view, &values));
+    CM_TRY(check_finite(view->n, t->learner->image_size, values));
+    return cm_trainer_advance(t, view->n, values, labels, r);
 }
 
 cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condition *condition,
@@ -124,17 +121,18 @@ cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condi
 {
     cm_view view;
     cm_condition c;
-    float *copy;
-    const float *values;
+    cm_train_report r;
+    memset(&r, 0, sizeof r);
     if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
     CM_TRY(cm_context_check_process(t->context));
     if (report) CM_TRY(cm_info_check(report, "cm_train_report")); /* before anything is changed */
     CM_TRY(cm_condition_read(condition, &c));
     CM_TRY(open_images(t, images, &view));
-    CM_TRY(dense_values(t, &view, &copy, &values));
-    cm_status status = step(t, view.n, values, c.labels, report);
-    cm_free(t->context, copy);
-    return status;
+    CM_TRY(cm_call_begin(&t->call, "trainer"));
+    cm_status status = step(t, &view, c.labels, &r);
+    (void)cm_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
+    CM_TRY(status);
+    return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
 }
 
 cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)

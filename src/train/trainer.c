@@ -149,6 +149,17 @@ cm_status cm_trainer_reserve(cm_trainer *t, size_t n)
     return CM_OK;
 }
 
+cm_status cm_trainer_reserve_dense(cm_trainer *t, size_t n)
+{
+    if (n <= t->dense_capacity) return CM_OK;
+    t->dense_capacity = 0;
+    cm_free(t->context, t->dense);
+    t->dense = cm_malloc(t->context, n * t->learner->image_size, sizeof *t->dense);
+    if (!t->dense) return CM_ERR_MEMORY;
+    t->dense_capacity = n;
+    return CM_OK;
+}
+
 static cm_status make_buffers(cm_trainer *t)
 {
     size_t floats = t->learner->floats;
@@ -292,6 +303,7 @@ void cm_trainer_close(cm_trainer *t)
     cm_augmenter_free(t->augmenter);
     cm_free(context, t->augmented);
     cm_free(context, t->augment_labels);
+    cm_free(context, t->dense);
     json_decref(t->config);
     json_decref(t->dataset);
     cm_model_release(t->model);

@@ -36,6 +36,8 @@ struct cm_trainer {
     double *loss;
     cm_augmenter *augmenter;
     float *augmented, *augment_labels;
+    float *dense; /* images that the caller holds in another layout or type */
+    size_t dense_capacity;
     cm_call call;
     cm_locks locks; /* of the directories it has saved to or resumed from */
 };
@@ -48,6 +50,8 @@ cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_set
 /* trainer.c: whether images are changed before a step, and buffers for a step of n images. */
 int cm_trainer_augments(const cm_trainer *trainer);
 cm_status cm_trainer_reserve(cm_trainer *trainer, size_t n);
+/* trainer->dense for n images, larger from the first step that asks for it on. */
+cm_status cm_trainer_reserve_dense(cm_trainer *trainer, size_t n);
 /* Images of a step: the same range as the option batch. */
 enum { CM_STEP_IMAGES = 1 << 20 };
 /* One step within the trainer's call.  images: n x C x H x W; report may be NULL. */

@@ -111,8 +111,7 @@ static cm_status refuse_nonfinite(cm_trainer *t, double loss, double norm)
     }
     CM_FAIL(CM_ERR_NUMERIC,
             "step %lld: loss %g, gradient norm %g%s%s; the weights are those before this step (a smaller lr, "
-            "grad_clip or "
-            "skip_nonfinite may help)",
+            "grad_clip or skip_nonfinite may help)",
             (long long)t->step, loss, norm, tensor ? ", first in " : "", tensor ? tensor : "");
 }
 
