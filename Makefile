@@ -134,7 +134,7 @@ AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vecto
 define KERNEL_RULE
 $(BUILD)/obj/kernels/$(1)-%.o: src/kernels/$(1).c
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(KERNEL_FLAGS) $$(MACHINE) -DCM_TABLE=cm_$(1)_$$* -DCM_LANES=$$(CM_LANES) -c -o $$@ $$<
+	$$(CC) $$(ALL_CFLAGS) $$(KERNEL_FLAGS) $$(MACHINE) -DCM_TABLE=cmi_$(1)_$$* -DCM_LANES=$$(CM_LANES) -c -o $$@ $$<
 endef
 $(foreach kind,$(EACH_LEVEL) bf16,$(eval $(call KERNEL_RULE,$(kind))))
 

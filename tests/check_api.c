@@ -64,7 +64,7 @@ static void write_variant(const char *path, int change, const char *key, const c
     cm_context *context;
     cm_tensors st;
     OK(cm_context_create(NULL, &context));
-    OK(cm_tensors_open_file(context, MODEL, CM_INPUT_IN_PLACE, &st));
+    OK(cmi_tensors_open_file(context, MODEL, CM_INPUT_IN_PLACE, &st));
     cm_tensor *t = calloc(st.count + 1, sizeof *t);
     static char names[1024][128];
     size_t n = 0;
@@ -94,10 +94,10 @@ static void write_variant(const char *path, int change, const char *key, const c
         json_object_set_new(metadata, st.metadata[i].key, json_string(st.metadata[i].value));
     if (key && value) json_object_set_new(metadata, key, json_string(value));
     if (key && !value) json_object_del(metadata, key);
-    OK(cm_safetensors_write(context, path, 1, metadata, t, n));
+    OK(cmi_safetensors_write(context, path, 1, metadata, t, n));
     json_decref(metadata);
     free(t);
-    cm_tensors_close(&st);
+    cmi_tensors_close(&st);
     cm_context_free(context);
 }
 

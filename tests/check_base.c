@@ -47,7 +47,7 @@ START_TEST(older_and_newer_structs)
     older.struct_size = 8; /* knows threads only: the rest is defaults */
     older.threads = 3;
     OK(cm_context_create(&older, &context));
-    ck_assert_int_eq(cm_context_threads(context), 3);
+    ck_assert_int_eq(cmi_context_threads(context), 3);
     cm_context_free(context);
     older.struct_size = 0;
     FAILS(cm_context_create(&older, &context), CM_ERR_ARGUMENT, "struct_size");
@@ -111,14 +111,14 @@ START_TEST(memory_is_the_callers)
     memory_reset(&m);
     cm_context_options o = memory_options(&m, 1);
     OK(cm_context_create(&o, &context));
-    char *p = cm_calloc(context, 100, 3);
+    char *p = cmi_calloc(context, 100, 3);
     ck_assert_ptr_nonnull(p);
     for (int i = 0; i < 300; i++) ck_assert_int_eq(p[i], 0);
     ck_assert_uint_eq((uintptr_t)p % 64, 0);
-    ck_assert_ptr_null(cm_calloc(context, SIZE_MAX / 2, 3));
+    ck_assert_ptr_null(cmi_calloc(context, SIZE_MAX / 2, 3));
     ck_assert(strstr(cm_last_message(), "out of memory") != NULL);
-    ck_assert_ptr_null(cm_calloc(context, SIZE_MAX, 1));
-    cm_free(context, p);
+    ck_assert_ptr_null(cmi_calloc(context, SIZE_MAX, 1));
+    cmi_free(context, p);
     cm_context_free(context);
     ck_assert_int_eq(m.live, 0);
 }
@@ -139,7 +139,7 @@ START_TEST(philox_known_answers)
     };
     for (size_t i = 0; i < 3; i++) {
         uint32_t out[4];
-        cm_philox4x32(cases[i].counter, cases[i].key, out);
+        cmi_philox4x32(cases[i].counter, cases[i].key, out);
         for (int k = 0; k < 4; k++) ck_assert_uint_eq(out[k], cases[i].out[k]);
     }
 }
@@ -157,7 +157,7 @@ START_TEST(normals_for_ever)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float v[16];
         uint32_t bits[16];
-        cm_stream_normal(&cases[i].stream, 16, v);
+        cmi_stream_normal(&cases[i].stream, 16, v);
         memcpy(bits, v, sizeof bits);
         for (int k = 0; k < 4; k++) ck_assert_uint_eq(bits[5 * k], cases[i].bits[k]);
     }
@@ -170,7 +170,7 @@ START_TEST(normals_are_normal)
     float *v = malloc(N * sizeof *v);
     cm_stream s = {12345, 7, 2};
     double m1 = 0, m2 = 0, m3 = 0, m4 = 0, lag = 0;
-    cm_stream_normal(&s, N, v);
+    cmi_stream_normal(&s, N, v);
     for (int i = 0; i < N; i++) {
         double x = (double)v[i];
         m1 += x, m2 += x * x, m3 += x * x * x, m4 += x * x * x * x;
@@ -192,8 +192,8 @@ START_TEST(box_muller_matches_libm)
     cm_stream s = {99, 1, 0};
     double u[8], want[8];
     float got[8];
-    cm_stream_uniform(&s, 8, u);
-    cm_stream_normal(&s, 8, got);
+    cmi_stream_uniform(&s, 8, u);
+    cmi_stream_normal(&s, 8, got);
     for (int j = 0; j < 8; j += 2) {
         double r = sqrt(-2 * log(u[j])), a = 6.283185307179586476925 * u[j + 1];
         want[j] = r * cos(a), want[j + 1] = r * sin(a);
@@ -206,12 +206,12 @@ START_TEST(streams_are_independent_of_length)
 {
     cm_stream s = {5, 6, 7};
     float a[37], b[5];
-    cm_stream_normal(&s, 37, a);
-    cm_stream_normal(&s, 5, b);
+    cmi_stream_normal(&s, 37, a);
+    cmi_stream_normal(&s, 5, b);
     ck_assert_mem_eq(a, b, sizeof b);
     for (uint32_t i = 0; i < 1000; i++) {
         cm_stream t = {1, i, 1};
-        ck_assert_uint_lt(cm_stream_below(&t, 10), 10);
+        ck_assert_uint_lt(cmi_stream_below(&t, 10), 10);
     }
 }
 END_TEST
@@ -231,11 +231,11 @@ START_TEST(parallel_pieces)
     OK(cm_context_create(NULL, &threads.context));
     for (threads.count = 1; threads.count <= 8; threads.count++) {
         int seen[100] = {0};
-        OK(cm_parallel(threads, 70, sum_piece, seen));
+        OK(cmi_parallel(threads, 70, sum_piece, seen));
         for (int i = 0; i < 70; i++) ck_assert_int_eq(seen[i], 1);
-        FAILS(cm_parallel(threads, 100, sum_piece, seen), CM_ERR_LIMIT, "piece 77");
+        FAILS(cmi_parallel(threads, 100, sum_piece, seen), CM_ERR_LIMIT, "piece 77");
     }
-    OK(cm_parallel(threads, 0, sum_piece, NULL));
+    OK(cmi_parallel(threads, 0, sum_piece, NULL));
     cm_context_free(threads.context);
 }
 END_TEST
@@ -256,24 +256,24 @@ START_TEST(quotas_of_control_groups)
     snprintf(inner, sizeof inner, "%s/pod", root);
     snprintf(leaf, sizeof leaf, "%s/pod/app", root);
     ck_assert(mkdir(inner, 0700) == 0 && mkdir(leaf, 0700) == 0);
-    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 0);
+    ck_assert_int_eq(cmi_cpus_of_group(root, "/pod/app"), 0);
     write_line(leaf, "cpu.max", "max 100000\n");
-    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 0);
+    ck_assert_int_eq(cmi_cpus_of_group(root, "/pod/app"), 0);
     write_line(inner, "cpu.max", "350000 100000\n");
-    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 4);
+    ck_assert_int_eq(cmi_cpus_of_group(root, "/pod/app"), 4);
     write_line(leaf, "cpu.max", "50000 100000\n");
-    ck_assert_int_eq(cm_cpus_of_group(root, "/pod/app"), 1);
-    ck_assert_int_eq(cm_cpus_of_group(root, "/pod"), 4);
-    ck_assert_int_eq(cm_cpus_of_group(root, ""), 0);
+    ck_assert_int_eq(cmi_cpus_of_group(root, "/pod/app"), 1);
+    ck_assert_int_eq(cmi_cpus_of_group(root, "/pod"), 4);
+    ck_assert_int_eq(cmi_cpus_of_group(root, ""), 0);
     write_line(root, "cpu.cfs_quota_us", "-1\n"); /* version 1 */
     write_line(root, "cpu.cfs_period_us", "100000\n");
-    ck_assert_int_eq(cm_cpus_of_group(root, ""), 0);
+    ck_assert_int_eq(cmi_cpus_of_group(root, ""), 0);
     write_line(root, "cpu.cfs_quota_us", "150000\n");
-    ck_assert_int_eq(cm_cpus_of_group(root, ""), 2);
-    ck_assert_int_eq(cm_cpus_of_group(root, "/no/such/group"), 2);
+    ck_assert_int_eq(cmi_cpus_of_group(root, ""), 2);
+    ck_assert_int_eq(cmi_cpus_of_group(root, "/no/such/group"), 2);
     write_line(leaf, "cpu.max", "nonsense");
-    ck_assert_int_eq(cm_cpus_of_group(leaf, ""), 0);
-    ck_assert(cm_cpus() >= 1 && cm_cpus() <= 256);
+    ck_assert_int_eq(cmi_cpus_of_group(leaf, ""), 0);
+    ck_assert(cmi_cpus() >= 1 && cmi_cpus() <= 256);
     snprintf(command, sizeof command, "rm -rf %s", root);
     ck_assert_int_eq(system(command), 0);
 }
@@ -295,13 +295,13 @@ static cm_status visit(void *user, int piece, int worker)
         for (volatile int i = 0; i < (piece * 7919 + place * 104729) % 20000; i++) {
         }
         if ((piece == v->bad[0] && place == 0) || (piece == v->bad[1] && place == 2)) {
-            status = cm_fail(CM_ERR_LIMIT, "piece %d", piece);
-        } else status = cm_turns_enter(v->turns, (size_t)place, piece);
+            status = cmi_fail(CM_ERR_LIMIT, "piece %d", piece);
+        } else status = cmi_turns_enter(v->turns, (size_t)place, piece);
         if (status != CM_OK) break;
         v->order[place][v->count[place]++] = piece;
-        cm_turns_leave(v->turns, (size_t)place);
+        cmi_turns_leave(v->turns, (size_t)place);
     }
-    if (status != CM_OK) cm_turns_fail(v->turns, piece);
+    if (status != CM_OK) cmi_turns_fail(v->turns, piece);
     return status;
 }
 
@@ -313,14 +313,14 @@ START_TEST(turns_are_kept)
     cm_context *context;
     OK(cm_context_create(NULL, &context));
     memset(&v, 0, sizeof v);
-    OK(cm_turns_create(context, 4, &v.turns));
+    OK(cmi_turns_create(context, 4, &v.turns));
     for (int round = 0; round < 200; round++) {
         int threads = 1 + round % 8, fails = round % 3;
         memset(v.count, 0, sizeof v.count);
         v.bad[0] = fails == 1 ? round % 24 : -1;
         v.bad[1] = fails ? round * 5 % 24 : -1;
-        cm_turns_begin(v.turns);
-        cm_status status = cm_parallel_in_order((cm_threads){context, threads}, 24, visit, &v);
+        cmi_turns_begin(v.turns);
+        cm_status status = cmi_parallel_in_order((cm_threads){context, threads}, 24, visit, &v);
         int first = v.bad[1] < v.bad[0] || v.bad[0] < 0 ? v.bad[1] : v.bad[0];
         if (fails) {
             char text[32];
@@ -333,8 +333,8 @@ START_TEST(turns_are_kept)
             if (!fails) ck_assert_int_eq(v.count[place], 24);
         }
     }
-    cm_turns_free(v.turns);
-    cm_turns_free(NULL);
+    cmi_turns_free(v.turns);
+    cmi_turns_free(NULL);
     cm_context_free(context);
 }
 END_TEST
@@ -344,26 +344,26 @@ END_TEST
 START_TEST(calls_and_requests)
 {
     cm_call c;
-    cm_call_init(&c);
+    cmi_call_init(&c);
     for (int round = 0; round < 2; round++) {
-        cm_call_ask(&c); /* nobody is there: forgotten */
-        OK(cm_call_begin(&c, "thing"));
-        OK(cm_call_check(&c));
-        FAILS(cm_call_begin(&c, "thing"), CM_ERR_STATE, "this thing is already running");
-        FAILS(cm_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running"); /* not in a callback */
-        cm_call_ask(&c);
-        FAILS(cm_call_check(&c), CM_ERR_CANCELLED, "cancelled");
-        ck_assert_int_eq(cm_call_end(&c), 1);
-        OK(cm_call_begin_inside(&c, "thing")); /* an idle handle has room for anyone */
-        ck_assert_int_eq(cm_call_end(&c), 0);
+        cmi_call_ask(&c); /* nobody is there: forgotten */
+        OK(cmi_call_begin(&c, "thing"));
+        OK(cmi_call_check(&c));
+        FAILS(cmi_call_begin(&c, "thing"), CM_ERR_STATE, "this thing is already running");
+        FAILS(cmi_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running"); /* not in a callback */
+        cmi_call_ask(&c);
+        FAILS(cmi_call_check(&c), CM_ERR_CANCELLED, "cancelled");
+        ck_assert_int_eq(cmi_call_end(&c), 1);
+        OK(cmi_call_begin_inside(&c, "thing")); /* an idle handle has room for anyone */
+        ck_assert_int_eq(cmi_call_end(&c), 0);
     }
-    OK(cm_call_check(NULL));
+    OK(cmi_call_check(NULL));
 }
 END_TEST
 
 static void *come_in(void *user)
 {
-    return (void *)(intptr_t)cm_call_begin_inside(user, "thing");
+    return (void *)(intptr_t)cmi_call_begin_inside(user, "thing");
 }
 
 START_TEST(calls_inside_a_callback)
@@ -371,24 +371,24 @@ START_TEST(calls_inside_a_callback)
     cm_call c;
     pthread_t thread;
     void *status;
-    cm_call_init(&c);
-    OK(cm_call_begin(&c, "thing"));
-    cm_call_pause(&c);
-    FAILS(cm_call_begin(&c, "thing"), CM_ERR_STATE, "already running");
+    cmi_call_init(&c);
+    OK(cmi_call_begin(&c, "thing"));
+    cmi_call_pause(&c);
+    FAILS(cmi_call_begin(&c, "thing"), CM_ERR_STATE, "already running");
     ck_assert_int_eq(pthread_create(&thread, NULL, come_in, &c), 0);
     ck_assert_int_eq(pthread_join(thread, &status), 0);
     ck_assert_int_eq((intptr_t)status, CM_ERR_STATE); /* the pause is for the thread of the call */
-    OK(cm_call_begin_inside(&c, "thing"));
-    FAILS(cm_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running"); /* one at a time there too */
-    cm_call_ask(&c);
-    ck_assert_int_eq(cm_call_end(&c), 0); /* the request was for the call outside ... */
-    OK(cm_call_begin_inside(&c, "thing"));
-    ck_assert_int_eq(cm_call_end(&c), 0);
-    cm_call_resume(&c);
-    FAILS(cm_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running");
-    ck_assert_int_eq(cm_call_end(&c), 1); /* ... which remembers it */
-    OK(cm_call_begin(&c, "thing"));
-    ck_assert_int_eq(cm_call_end(&c), 0);
+    OK(cmi_call_begin_inside(&c, "thing"));
+    FAILS(cmi_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running"); /* one at a time there too */
+    cmi_call_ask(&c);
+    ck_assert_int_eq(cmi_call_end(&c), 0); /* the request was for the call outside ... */
+    OK(cmi_call_begin_inside(&c, "thing"));
+    ck_assert_int_eq(cmi_call_end(&c), 0);
+    cmi_call_resume(&c);
+    FAILS(cmi_call_begin_inside(&c, "thing"), CM_ERR_STATE, "already running");
+    ck_assert_int_eq(cmi_call_end(&c), 1); /* ... which remembers it */
+    OK(cmi_call_begin(&c, "thing"));
+    ck_assert_int_eq(cmi_call_end(&c), 0);
 }
 END_TEST
 
@@ -405,10 +405,10 @@ static void *ask_each(void *user)
     for (int i = 1; i <= REQUESTS; i++) {
         while (sem_wait(&a->running) != 0) {
         }
-        cm_call_ask(&a->call); /* once, while the call runs: it must not be lost */
+        cmi_call_ask(&a->call); /* once, while the call runs: it must not be lost */
         while (sem_wait(&a->ended) != 0) {
         }
-        cm_call_ask(&a->call); /* and while nothing runs, or the next call begins */
+        cmi_call_ask(&a->call); /* and while nothing runs, or the next call begins */
     }
     return NULL;
 }
@@ -417,18 +417,18 @@ START_TEST(no_request_is_lost)
 {
     asked_calls a;
     pthread_t thread;
-    cm_call_init(&a.call);
+    cmi_call_init(&a.call);
     ck_assert(sem_init(&a.running, 0, 0) == 0 && sem_init(&a.ended, 0, 0) == 0);
     ck_assert_int_eq(pthread_create(&thread, NULL, ask_each, &a), 0);
     for (int i = 1; i <= REQUESTS; i++) {
-        OK(cm_call_begin(&a.call, "thing"));
+        OK(cmi_call_begin(&a.call, "thing"));
         (void)sem_post(&a.running);
-        while (!cm_call_asked(&a.call)) { /* a pause now and then */
-            cm_call_pause(&a.call);
-            if (i % 2 && cm_call_begin_inside(&a.call, "thing") == CM_OK) (void)cm_call_end(&a.call);
-            cm_call_resume(&a.call);
+        while (!cmi_call_asked(&a.call)) { /* a pause now and then */
+            cmi_call_pause(&a.call);
+            if (i % 2 && cmi_call_begin_inside(&a.call, "thing") == CM_OK) (void)cmi_call_end(&a.call);
+            cmi_call_resume(&a.call);
         }
-        ck_assert_int_eq(cm_call_end(&a.call), 1);
+        ck_assert_int_eq(cmi_call_end(&a.call), 1);
         (void)sem_post(&a.ended);
     }
     pthread_join(thread, NULL);
@@ -440,10 +440,10 @@ START_TEST(half_precision)
     static const unsigned char half[] = {0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b, 0x00, 0x7c, 0x00, 0x80};
     static const unsigned char bf[] = {0x80, 0x3f, 0x00, 0xc0};
     float v[6];
-    cm_f16_to_f32(6, half, v);
+    cmi_f16_to_f32(6, half, v);
     ck_assert(v[0] == 1 && v[1] == -2 && v[2] == 0x1p-24f && v[3] == 65504 && isinf(v[4]) && v[5] == 0 &&
               signbit(v[5]));
-    cm_bf16_to_f32(2, bf, v);
+    cmi_bf16_to_f32(2, bf, v);
     ck_assert(v[0] == 1 && v[1] == -2);
 }
 END_TEST
@@ -469,15 +469,15 @@ START_TEST(lists_grow)
     for (size_t n = 0; n < 1000; n++) {
         int *same = list;
         size_t before = room;
-        list = cm_grown(c, list, sizeof *list, n, &room);
+        list = cmi_grown(c, list, sizeof *list, n, &room);
         ck_assert_ptr_nonnull(list);
         ck_assert(n < before ? list == same && room == before : room > n && room <= 2 * n + 64);
         list[n] = (int)n;
     }
     for (int n = 0; n < 1000; n++) ck_assert_int_eq(list[n], n);
-    ck_assert_ptr_null(cm_grown(c, NULL, SIZE_MAX / 2, 0, &none));
+    ck_assert_ptr_null(cmi_grown(c, NULL, SIZE_MAX / 2, 0, &none));
     ck_assert(none == 0 && strstr(cm_last_message(), "out of memory"));
-    cm_free(c, list);
+    cmi_free(c, list);
     cm_context_free(c);
 }
 END_TEST
@@ -578,10 +578,10 @@ START_TEST(numbers_as_people_write_them)
     char text[CM_NUMBER_SIZE];
     uint64_t state = seeded(3);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        ck_assert_str_eq(cm_number_text(rows[i].v, text), rows[i].text);
+        ck_assert_str_eq(cmi_number_text(rows[i].v, text), rows[i].text);
     for (int i = 0; i < 2000; i++) { /* every digit counts */
         double v = (double)random_float(&state) * pow(10, random_int(&state, -20, 20));
-        ck_assert_msg(strtod(cm_number_text(v, text), NULL) == v, "%.17g became %s", v, text);
+        ck_assert_msg(strtod(cmi_number_text(v, text), NULL) == v, "%.17g became %s", v, text);
     }
 }
 END_TEST

@@ -207,7 +207,7 @@ START_TEST(order_of_classes)
     enum { N = sizeof order / sizeof *order };
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
-            int got = cm_class_order(order[i], order[j]);
+            int got = cmi_class_order(order[i], order[j]);
             ck_assert_msg((got > 0) - (got < 0) == (i > j) - (i < j), "'%s' and '%s': %d", order[i], order[j], got);
         }
     cm_dataset_options o = in_order();
@@ -284,11 +284,11 @@ START_TEST(shuffling_is_a_permutation)
         uint64_t n = sizes[k], moved = 0, same = 0;
         unsigned char *seen = calloc(n, 1);
         for (uint64_t i = 0; i < n; i++) {
-            uint64_t a = cm_shuffled(3, 0, i, n);
+            uint64_t a = cmi_shuffled(3, 0, i, n);
             ck_assert(a < n && !seen[a]);
             seen[a] = 1;
             moved += a != i;
-            same += a == cm_shuffled(3, 1, i, n);
+            same += a == cmi_shuffled(3, 1, i, n);
         }
         if (n >= 64) ck_assert_msg(moved > n * 9 / 10 && same < n / 4, "n %llu", (unsigned long long)n);
         free(seen);
@@ -296,7 +296,7 @@ START_TEST(shuffling_is_a_permutation)
     /* 10 classes in order, as archives have them: batches of 100 are mixed */
     for (uint64_t b = 0; b < 20; b++) {
         int count[10] = {0};
-        for (uint64_t i = 0; i < 100; i++) count[cm_shuffled(1, 0, b * 100 + i, 50000) / 5000]++;
+        for (uint64_t i = 0; i < 100; i++) count[cmi_shuffled(1, 0, b * 100 + i, 50000) / 5000]++;
         for (int c = 0; c < 10; c++)
             ck_assert_msg(count[c] > 0 && count[c] < 30, "batch %llu: %d of class %d", (unsigned long long)b,
                           count[c], c);
@@ -820,15 +820,15 @@ START_TEST(parts_of_resized_pictures)
         cm_part part = {random_int(&seed, 0, oh - 1), random_int(&seed, 0, ow - 1), 0, 0};
         part.height = random_int(&seed, 1, oh - (int32_t)part.y),
         part.width = random_int(&seed, 1, ow - (int32_t)part.x);
-        OK(cm_resize_part(context, &in, oh, ow, filter, &(cm_part){0, 0, oh, ow}, &whole));
-        OK(cm_resize_part(context, &in, oh, ow, filter, &part, &piece));
+        OK(cmi_resize_part(context, &in, oh, ow, filter, &(cm_part){0, 0, oh, ow}, &whole));
+        OK(cmi_resize_part(context, &in, oh, ow, filter, &part, &piece));
         ck_assert(whole.height == oh && whole.width == ow && piece.height == part.height &&
                   piece.width == part.width);
         for (int32_t y = 0; y < part.height; y++)
             ck_assert_msg(memcmp(piece.pixels + y * part.width * c, whole.pixels + ((part.y + y) * ow + part.x) * c,
                                  (size_t)(part.width * c)) == 0,
                           "case %d, row %d", k, y);
-        cm_free(context, whole.pixels), cm_free(context, piece.pixels);
+        cmi_free(context, whole.pixels), cmi_free(context, piece.pixels);
     }
     cm_context_free(context);
 }
@@ -872,7 +872,7 @@ START_TEST(thin_pictures)
         }
     /* as wide as a picture may be, at the largest size: no number overflows */
     int64_t height, width;
-    cm_shrunk_size(1, 65535, 65535, &height, &width);
+    cmi_shrunk_size(1, 65535, 65535, &height, &width);
     ck_assert(height == 65535 && width == 65535ll * 65535);
 }
 END_TEST
@@ -944,10 +944,10 @@ static long loader_requests(memory *m, cm_dataset *d, int64_t count)
     const int32_t *labels;
     double waited;
     const long before = m->requests;
-    OK(cm_loader_create(d, 0, 2, count, NULL, &loader));
-    OK(cm_loader_next(loader, &images, &labels, &waited));
+    OK(cmi_loader_create(d, 0, 2, count, NULL, &loader));
+    OK(cmi_loader_next(loader, &images, &labels, &waited));
     usleep(100000);
-    cm_loader_free(loader);
+    cmi_loader_free(loader);
     return m->requests - before;
 }
 
@@ -1014,21 +1014,21 @@ START_TEST(augmentation_without_change_gives_the_image_back)
     float in[2 * 20 * 20], out[2 * 20 * 20];
     uint64_t state = seeded(4);
     OK(cm_context_create(NULL, &context));
-    OK(cm_augmenter_create(context, 2, 20, 20, 0.5, 0, &a));
+    OK(cmi_augmenter_create(context, 2, 20, 20, 0.5, 0, &a));
     for (size_t i = 0; i < 800; i++) in[i] = random_float(&state);
-    cm_augmenter_resample(a, identity, in, out);
+    cmi_augmenter_resample(a, identity, in, out);
     for (size_t i = 0; i < 800; i++) /* algorithms 4.11: within 4e-6 */
         ck_assert_msg(fabs((double)out[i] - (double)in[i]) < 4e-6, "value %zu: %g, was %g", i, (double)out[i],
                       (double)in[i]);
     /* A quarter turn of a smooth image, away from the edges: out(q) = in(G q).  The
      * filter is not quite symmetric, so this holds to three hundredths only. */
     for (int i = 0; i < 400; i++) in[i] = (float)sin(0.2 * (i % 20) + 0.1 * (i / 20));
-    cm_augmenter_resample(a, quarter, in, out);
+    cmi_augmenter_resample(a, quarter, in, out);
     for (int y = 5; y < 15; y++)
         for (int x = 5; x < 15; x++)
             ck_assert_msg(fabs((double)out[20 * y + x] - (double)in[20 * x + 19 - y]) < 0.03,
                           "%d %d: %g, expected %g", y, x, (double)out[20 * y + x], (double)in[20 * x + 19 - y]);
-    cm_augmenter_free(a);
+    cmi_augmenter_free(a);
     cm_context_free(context);
 }
 END_TEST
@@ -1040,11 +1040,11 @@ START_TEST(augmentation_labels_tell_what_was_done)
     float in[16 * 16], out[16 * 16], labels[9];
     int seen[9] = {0};
     OK(cm_context_create(NULL, &context));
-    OK(cm_augmenter_create(context, 1, 16, 16, 0.12, 0, &a));
+    OK(cmi_augmenter_create(context, 1, 16, 16, 0.12, 0, &a));
     for (int i = 0; i < 256; i++) in[i] = (float)(i % 16) / 8 - 1;
     for (uint64_t k = 0; k < 2000; k++) {
         const cm_stream s = {1, k, 4};
-        cm_augmenter_image(a, &s, in, out, labels);
+        cmi_augmenter_image(a, &s, in, out, labels);
         int none = 1;
         for (int i = 0; i < 9; i++) seen[i] += labels[i] != 0;
         for (int i = 1; i < 9; i++) none &= labels[i] == 0;
@@ -1059,7 +1059,7 @@ START_TEST(augmentation_labels_tell_what_was_done)
         int expected = i == 6 ? 120 : 240;
         ck_assert_msg(abs(seen[i] - expected) < 75, "label %d: %d of 2000", i, seen[i]);
     }
-    cm_augmenter_free(a);
+    cmi_augmenter_free(a);
     cm_context_free(context);
 }
 END_TEST
@@ -1204,7 +1204,7 @@ START_TEST(names_of_files)
                 {"a.png.tmp", CM_NAME_SYSTEM}};
     int ending;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        cm_name_kind kind = cm_name_kind_of(rows[i].name, &ending);
+        cm_name_kind kind = cmi_name_kind_of(rows[i].name, &ending);
         ck_assert_msg(kind == rows[i].kind, "'%s' is of kind %d, expected %d", rows[i].name, kind, rows[i].kind);
     }
     static const struct {
@@ -1228,14 +1228,14 @@ START_TEST(names_of_files)
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s", paths[i].given);
-        cm_status status = cm_name_clean("x", name);
+        cm_status status = cmi_name_clean("x", name);
         ck_assert_msg((status == CM_OK) == (paths[i].clean != NULL), "'%s'", paths[i].given);
         if (paths[i].clean) ck_assert_str_eq(name, paths[i].clean);
     }
     static const char *const sorted[] = {"a", "a/b", "a/b-", "a/c", "a b/a", "a-b", "a.png", "b"};
     for (int i = 0; i < 8; i++)
         for (int k = 0; k < 8; k++) {
-            int order = cm_name_order(sorted[i], sorted[k]);
+            int order = cmi_name_order(sorted[i], sorted[k]);
             ck_assert_msg(order == (i > k) - (i < k), "'%s' and '%s': %d", sorted[i], sorted[k], order);
         }
 }

@@ -281,7 +281,7 @@ static void noisy_digits(double sigma, int bytes, float *clean, float *noisy)
         ck_assert(height == SIDE && width == SIDE);
         OK(bytes_to_floats(1, 1, SIDE, SIDE, pixels, clean + k * SIZE));
         free_pixels(NULL, pixels);
-        cm_stream_normal(&stream, SIZE, z);
+        cmi_stream_normal(&stream, SIZE, z);
         for (int i = 0; i < SIZE; i++) {
             float v = clean[k * SIZE + i] + (float)sigma * z[i];
             noisy[k * SIZE + i] = bytes ? (float)byte_of(v) / 127.5f - 1.0f : v;

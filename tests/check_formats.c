@@ -57,29 +57,29 @@ START_TEST(every_way)
         block file = {NULL, 0, 0};
         cm_tensors mapped, t;
         file.bytes = read_bytes(path_of(good[i]), &file.size);
-        OK(cm_tensors_open_file(context, path_of(good[i]), CM_INPUT_IN_PLACE, &mapped));
+        OK(cmi_tensors_open_file(context, path_of(good[i]), CM_INPUT_IN_PLACE, &mapped));
         for (int way = 0; way < 5; way++) {
             cm_input in;
             cm_reader r = {sizeof r, 0, file.size, give, &file};
-            if (way == 0) OK(cm_input_file(context, path_of(good[i]), CM_INPUT_COPIED, &in));
-            if (way == 1) OK(cm_input_file(context, path_of(good[i]), CM_INPUT_FETCHED, &in));
-            if (way == 2) OK(cm_input_memory(context, "memory", file.bytes, file.size, CM_INPUT_IN_PLACE, &in));
-            if (way == 3) OK(cm_input_reader(context, &r, CM_INPUT_COPIED, &in));
-            if (way == 4) OK(cm_input_reader(context, &r, CM_INPUT_FETCHED, &in));
-            OK(cm_tensors_open(&in, &t));
+            if (way == 0) OK(cmi_input_file(context, path_of(good[i]), CM_INPUT_COPIED, &in));
+            if (way == 1) OK(cmi_input_file(context, path_of(good[i]), CM_INPUT_FETCHED, &in));
+            if (way == 2) OK(cmi_input_memory(context, "memory", file.bytes, file.size, CM_INPUT_IN_PLACE, &in));
+            if (way == 3) OK(cmi_input_reader(context, &r, CM_INPUT_COPIED, &in));
+            if (way == 4) OK(cmi_input_reader(context, &r, CM_INPUT_FETCHED, &in));
+            OK(cmi_tensors_open(&in, &t));
             ck_assert_uint_eq(t.count, mapped.count);
             for (size_t k = 0; k < t.count; k++) {
                 const cm_tensor *a = &mapped.tensors[k], *b = &t.tensors[k];
                 unsigned char x[512], y[512];
                 ck_assert_str_eq(a->name, b->name);
                 ck_assert(a->bytes == b->bytes && a->bytes <= sizeof x);
-                OK(cm_tensor_fetch(a, x));
-                OK(cm_tensor_fetch(b, y));
+                OK(cmi_tensor_fetch(a, x));
+                OK(cmi_tensor_fetch(b, y));
                 ck_assert_msg(memcmp(x, y, a->bytes) == 0, "%s: %s by way %d", good[i], a->name, way);
             }
-            cm_tensors_close(&t);
+            cmi_tensors_close(&t);
         }
-        cm_tensors_close(&mapped);
+        cmi_tensors_close(&mapped);
         free(file.bytes);
     }
 }
@@ -89,25 +89,25 @@ END_TEST
 START_TEST(bits)
 {
     cm_tensors got, want;
-    OK(cm_tensors_open_file(context, path_of("odd_views_expected.safetensors"), CM_INPUT_IN_PLACE, &want));
+    OK(cmi_tensors_open_file(context, path_of("odd_views_expected.safetensors"), CM_INPUT_IN_PLACE, &want));
     for (int i = 5; i < GOOD; i++) {
-        OK(cm_tensors_open_file(context, path_of(good[i]), CM_INPUT_IN_PLACE, &got));
+        OK(cmi_tensors_open_file(context, path_of(good[i]), CM_INPUT_IN_PLACE, &got));
         int same = 0;
         for (size_t k = 0; k < want.count; k++) {
-            const cm_tensor *w = &want.tensors[k], *g = cm_tensors_find(&got, w->name);
+            const cm_tensor *w = &want.tensors[k], *g = cmi_tensors_find(&got, w->name);
             unsigned char x[512], y[512];
             ck_assert_ptr_nonnull(g);
             if (g->type != w->type) continue; /* widened there; the golden runner compares the values */
             ck_assert_uint_eq(g->bytes, w->bytes);
-            OK(cm_tensor_fetch(w, x));
-            OK(cm_tensor_fetch(g, y));
+            OK(cmi_tensor_fetch(w, x));
+            OK(cmi_tensor_fetch(g, y));
             ck_assert_msg(memcmp(x, y, w->bytes) == 0, "%s: %s", good[i], w->name);
             same++;
         }
         ck_assert_int_ge(same, 11);
-        cm_tensors_close(&got);
+        cmi_tensors_close(&got);
     }
-    cm_tensors_close(&want);
+    cmi_tensors_close(&want);
 }
 END_TEST
 
@@ -115,15 +115,15 @@ END_TEST
 START_TEST(in_place)
 {
     cm_tensors t;
-    OK(cm_tensors_open_file(context, path_of("odd_views.pt"), CM_INPUT_IN_PLACE, &t));
-    ck_assert(cm_input_is_mapped(&t.input, cm_tensors_find(&t, "base")->data));
-    ck_assert(cm_input_is_mapped(&t.input, cm_tensors_find(&t, "f16")->data));
-    ck_assert_ptr_null(cm_tensors_find(&t, "transposed")->data);
-    ck_assert_ptr_null(cm_tensors_find(&t, "expanded")->data);
-    cm_tensors_close(&t);
-    OK(cm_tensors_open_file(context, path_of("small_byteorder_big.pt"), CM_INPUT_IN_PLACE, &t));
-    ck_assert_ptr_null(cm_tensors_find(&t, "w")->data);
-    cm_tensors_close(&t);
+    OK(cmi_tensors_open_file(context, path_of("odd_views.pt"), CM_INPUT_IN_PLACE, &t));
+    ck_assert(cmi_input_is_mapped(&t.input, cmi_tensors_find(&t, "base")->data));
+    ck_assert(cmi_input_is_mapped(&t.input, cmi_tensors_find(&t, "f16")->data));
+    ck_assert_ptr_null(cmi_tensors_find(&t, "transposed")->data);
+    ck_assert_ptr_null(cmi_tensors_find(&t, "expanded")->data);
+    cmi_tensors_close(&t);
+    OK(cmi_tensors_open_file(context, path_of("small_byteorder_big.pt"), CM_INPUT_IN_PLACE, &t));
+    ck_assert_ptr_null(cmi_tensors_find(&t, "w")->data);
+    cmi_tensors_close(&t);
 }
 END_TEST
 
@@ -147,9 +147,9 @@ static cm_status open_pickle(block *pickle, const char *weights, block *zip, cm_
     *zip = torch_zip(pickle);
     free(pickle->bytes);
     *pickle = (block){NULL, 0, 0};
-    CM_TRY(cm_input_memory(context, "x.pt", zip->bytes, zip->size, CM_INPUT_IN_PLACE, &in));
+    CM_TRY(cmi_input_memory(context, "x.pt", zip->bytes, zip->size, CM_INPUT_IN_PLACE, &in));
     in.weights = weights;
-    return cm_tensors_open(&in, out);
+    return cmi_tensors_open(&in, out);
 }
 
 /* {"epoch": 3, a: {w: storage 1}, b: {w: storage 2}}; NULL: without. */
@@ -191,10 +191,10 @@ static void expect(block pickle, const char *weights, float value, const char *n
     OK(open_pickle(&pickle, weights, &zip, &t));
     ck_assert_uint_eq(t.count, 1);
     ck_assert_str_eq(t.tensors[0].name, "w");
-    OK(cm_tensor_read(&t.tensors[0], got));
+    OK(cmi_tensor_read(&t.tensors[0], got));
     ck_assert(got[0] == value && got[1] == value);
-    ck_assert_str_eq(cm_tensors_metadata(&t, "weights"), name);
-    cm_tensors_close(&t);
+    ck_assert_str_eq(cmi_tensors_metadata(&t, "weights"), name);
+    cmi_tensors_close(&t);
     free(zip.bytes);
 }
 
@@ -258,7 +258,7 @@ END_TEST
 static void add_tensor(cm_tensors *t, const char *name, int rank, const int64_t *shape)
 {
     cm_tensor *tensor;
-    OK(cm_tensors_add(t, name, &tensor));
+    OK(cmi_tensors_add(t, name, &tensor));
     tensor->rank = rank;
     memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape);
 }
@@ -268,12 +268,12 @@ static void expect_network(const cm_tensors *t, const char *json)
     cm_recognised r = {.network = NULL};
     cm_net_config got, want;
     char text[1000];
-    for (size_t i = 0; cm_net_family_at(i) && !r.network; i++) OK(cm_net_family_at(i)->recognise(t, &r));
+    for (size_t i = 0; cmi_net_family_at(i) && !r.network; i++) OK(cmi_net_family_at(i)->recognise(t, &r));
     ck_assert_msg(r.network != NULL, "not recognised: %s", json);
     json_t *expected = json_loads(json, 0, NULL);
-    OK(cm_net_config_read(r.network, &got));
-    OK(cm_net_config_read(expected, &want));
-    ck_assert_msg(cm_net_config_differences(&got, &want, " found", " expected", text, sizeof text) == 0, "%s", text);
+    OK(cmi_net_config_read(r.network, &got));
+    OK(cmi_net_config_read(expected, &want));
+    ck_assert_msg(cmi_net_config_differences(&got, &want, " found", " expected", text, sizeof text) == 0, "%s", text);
     json_decref(expected);
     json_decref(r.network);
     json_decref(r.precond);
@@ -338,7 +338,7 @@ START_TEST(published_networks)
         gzclose(f);
         ck_assert_int_gt(n, 300);
         expect_network(&t, rows[i].network);
-        cm_free(context, t.tensors);
+        cmi_free(context, t.tensors);
     }
 }
 END_TEST
@@ -365,12 +365,12 @@ START_TEST(networks_of_all_kinds)
         cm_model *m;
         json_t *network = json_loads(networks[i], 0, NULL);
         json_t *config = json_pack("{s:o, s:{s:s}}", "network", network, "precond", "type", "cm");
-        OK(cm_model_make(context, config, 1, NULL, &m));
+        OK(cmi_model_make(context, config, 1, NULL, &m));
         t.input.name = "x.pt";
         for (int k = 0; k < m->graph->n_params; k++)
             add_tensor(&t, m->graph->params[k].name, m->graph->params[k].rank, m->graph->params[k].shape);
         expect_network(&t, networks[i]);
-        cm_free(context, t.tensors);
+        cmi_free(context, t.tensors);
         cm_model_free(m);
         json_decref(config);
     }
@@ -392,12 +392,12 @@ static cm_model *filled_model(const json_t *config)
     cm_model *fresh, *m;
     size_t offsets[200];
     uint64_t state = 9;
-    OK(cm_model_make(context, config, 5, NULL, &fresh));
+    OK(cmi_model_make(context, config, 5, NULL, &fresh));
     ck_assert_int_le(fresh->graph->n_params, 200);
-    size_t n = cm_param_offsets(fresh->graph, offsets);
+    size_t n = cmi_param_offsets(fresh->graph, offsets);
     float *values = calloc(n, sizeof *values);
     for (size_t i = 0; i < n; i++) values[i] = 0.1f * random_float(&state);
-    OK(cm_model_make(context, config, 5, values, &m));
+    OK(cmi_model_make(context, config, 5, values, &m));
     free(values);
     cm_model_free(fresh);
     return m;
@@ -415,10 +415,10 @@ static block saved(const cm_model *m, int doubles)
     PUT(&pickle, "\x80\2}(");
     for (int i = 0; i < n; i++) {
         const cm_param_desc *p = &m->graph->params[i];
-        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        const cm_tensor *t = cmi_checkpoint_tensor(&m->sources[i]);
         char key[8];
         float *values = malloc((t->count + 1) * sizeof *values);
-        OK(cm_tensor_read(t, values));
+        OK(cmi_tensor_read(t, values));
         for (size_t k = 0; k < t->count; k++) {
             double d = (double)values[k];
             if (doubles) put(&data[i], &d, sizeof d);
@@ -534,7 +534,7 @@ START_TEST(reasons)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cm_tensors t;
-        FAILS(cm_tensors_open_file(context, path_of(rows[i].file), CM_INPUT_IN_PLACE, &t), rows[i].status,
+        FAILS(cmi_tensors_open_file(context, path_of(rows[i].file), CM_INPUT_IN_PLACE, &t), rows[i].status,
               rows[i].word);
         ck_assert_ptr_nonnull(strstr(cm_last_message(), rows[i].file));
     }
@@ -563,7 +563,7 @@ static void bounded(const char *begin, size_t begins, const char *piece, size_t 
     put(&b, begin, begins);
     while (b.size < bytes) put(&b, piece, size);
     cm_status status = open_bytes(own, "x.pt", b.bytes, b.size, &t);
-    if (status == CM_OK) cm_tensors_close(&t);
+    if (status == CM_OK) cmi_tensors_close(&t);
     ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT, "%s: %s", cm_status_name(status),
                   cm_last_message());
     ck_assert_msg(counted.peak < 16 * (long long)b.size + (16 << 20), "'%.*s' of %zu bytes: %lld bytes taken",
@@ -627,7 +627,7 @@ START_TEST(many_tensors)
     OK(open_bytes(own, "x.pt", b.bytes, b.size, &t));
     ck_assert_uint_eq(t.count, CM_TENSORS_MAX);
     ck_assert_msg(counted.peak < 16 * (long long)b.size + (16 << 20), "%zu bytes: %lld", b.size, counted.peak);
-    cm_tensors_close(&t);
+    cmi_tensors_close(&t);
     cm_context_free(own);
     free(b.bytes);
 }
@@ -637,7 +637,7 @@ static void read_all(const cm_tensors *t)
 {
     for (size_t i = 0; i < t->count; i++) {
         float *v = malloc((t->tensors[i].count + 1) * sizeof *v);
-        OK(cm_tensor_read(&t->tensors[i], v));
+        OK(cmi_tensor_read(&t->tensors[i], v));
         free(v);
     }
 }
@@ -665,7 +665,7 @@ START_TEST(damaged)
             cm_status status = open_bytes(context, "flipped", bytes, size, &t);
             if (status == CM_OK) {
                 read_all(&t);
-                cm_tensors_close(&t);
+                cmi_tensors_close(&t);
             } else {
                 ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED, "%s",
                               cm_last_message());
@@ -693,8 +693,8 @@ START_TEST(allocations_fail)
             OK(cm_context_create(&o, &own));
             long live = counted.live;
             counted.fail_at = counted.requests + n;
-            status = cm_tensors_open_file(own, path_of(good[i]), CM_INPUT_COPIED, &t);
-            if (status == CM_OK) cm_tensors_close(&t);
+            status = cmi_tensors_open_file(own, path_of(good[i]), CM_INPUT_COPIED, &t);
+            if (status == CM_OK) cmi_tensors_close(&t);
             else ck_assert_int_eq(status, CM_ERR_MEMORY);
             ck_assert_int_eq((int)counted.live, (int)live);
             cm_context_free(own);

@@ -50,14 +50,14 @@ static cm_model *make_model(const char *network, const char *precond)
 static void fill_inputs(const cm_model *m, cm_exec *exec)
 {
     uint64_t seed = seeded(4);
-    float *x = cm_exec_input(exec, CM_IN_X);
+    float *x = cmi_exec_input(exec, CM_IN_X);
     for (int i = 0; i < m->channels * 256; i++) x[i] = random_float(&seed);
-    *(float *)cm_exec_input(exec, CM_IN_C_IN) = 0.5f;
-    *(float *)cm_exec_input(exec, CM_IN_C_SKIP) = 0.25f;
-    *(float *)cm_exec_input(exec, CM_IN_C_OUT) = 0.75f;
-    *(float *)cm_exec_input(exec, CM_IN_TIME) = -0.3f;
-    *(int32_t *)cm_exec_input(exec, CM_IN_LABEL) = m->net.num_classes ? 1 : -1;
-    memset(cm_exec_input(exec, CM_IN_AUGMENT), 0,
+    *(float *)cmi_exec_input(exec, CM_IN_C_IN) = 0.5f;
+    *(float *)cmi_exec_input(exec, CM_IN_C_SKIP) = 0.25f;
+    *(float *)cmi_exec_input(exec, CM_IN_C_OUT) = 0.75f;
+    *(float *)cmi_exec_input(exec, CM_IN_TIME) = -0.3f;
+    *(int32_t *)cmi_exec_input(exec, CM_IN_LABEL) = m->net.num_classes ? 1 : -1;
+    memset(cmi_exec_input(exec, CM_IN_AUGMENT), 0,
            sizeof(float) * (size_t)(m->net.augment_dim ? m->net.augment_dim : 1));
 }
 
@@ -71,20 +71,20 @@ static float *run_graph(const cm_model *m, const cm_graph *graph, int bf16, int 
     cm_exec *exec;
     size_t n = (size_t)m->out_channels * 256 * sizeof(float);
     float *first = malloc(n);
-    OK(cm_plan_create(graph, &options, &plan));
-    OK(cm_weights_create(plan, m->params, &weights));
-    OK(cm_exec_create(plan, &exec));
+    OK(cmi_plan_create(graph, &options, &plan));
+    OK(cmi_weights_create(plan, m->params, &weights));
+    OK(cmi_exec_create(plan, &exec));
     for (int round = 0; round < 2; round++) {
         fill_inputs(m, exec);
-        cm_exec_poison(exec);
-        OK(cm_exec_run(exec, weights));
-        if (round) ck_assert_msg(memcmp(first, cm_exec_output(exec, CM_OUT_D), n) == 0, "the second run differs");
-        else memcpy(first, cm_exec_output(exec, CM_OUT_D), n);
+        cmi_exec_poison(exec);
+        OK(cmi_exec_run(exec, weights));
+        if (round) ck_assert_msg(memcmp(first, cmi_exec_output(exec, CM_OUT_D), n) == 0, "the second run differs");
+        else memcpy(first, cmi_exec_output(exec, CM_OUT_D), n);
     }
-    *arena = cm_plan_arena_bytes(plan);
-    cm_exec_free(exec);
-    cm_weights_free(weights);
-    cm_plan_free(plan);
+    *arena = cmi_plan_arena_bytes(plan);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
     return first;
 }
 
@@ -123,9 +123,9 @@ START_TEST(folded_attention_is_the_same)
     ck_assert_msg(attentions[_i] ? off > 0 && off < 1e-5f * most : off == 0, "%g of %g off", (double)off,
                   (double)most);
     for (int i = 0; i < m->graph->n_params; i++) m->sources[i].raw = NULL; /* to be read */
-    cm_params_free(m->params);
+    cmi_params_free(m->params);
     free(m->folded);
-    OK(cm_model_bind(m));
+    OK(cmi_model_bind(m));
     float *read = run(m, 0, 1, 1, &arena);
     ck_assert_mem_eq(read, folded, n * sizeof *read);
     free(read), free(folded), free(whole);
@@ -173,11 +173,11 @@ START_TEST(no_reference_kernels)
     const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1};
     cm_plan *plan;
     const char *scope, *kernel;
-    OK(cm_plan_create(m->inference, &options, &plan));
-    for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++)
-        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cm_cpu_level() == CM_CPU_BASELINE, "%s runs on %s", scope,
+    OK(cmi_plan_create(m->inference, &options, &plan));
+    for (int i = 0; (kernel = cmi_plan_kernel(plan, i, &scope)) != NULL; i++)
+        ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cmi_cpu_level() == CM_CPU_BASELINE, "%s runs on %s", scope,
                       kernel);
-    cm_plan_free(plan);
+    cmi_plan_free(plan);
     fill_model_free(m);
 }
 END_TEST
@@ -200,23 +200,23 @@ START_TEST(standard_networks_run_on_fast_kernels)
         cm_plan *plan;
         json_t *config = json_loads(cm_train_preset_config(k), 0, NULL);
         json_t *image = json_object_get(config, "image");
-        OK(cm_net_config_read(json_object_get(config, "network"), &net));
-        OK(cm_precond_read(context, json_object_get(config, "precond"), net.family->time, &precond));
-        OK(cm_model_describe(context, &net, &precond, (int32_t)json_integer_value(json_object_get(image, "height")),
-                             (int32_t)json_integer_value(json_object_get(image, "width")), 0, 0, &graph));
+        OK(cmi_net_config_read(json_object_get(config, "network"), &net));
+        OK(cmi_precond_read(context, json_object_get(config, "precond"), net.family->time, &precond));
+        OK(cmi_model_describe(context, &net, &precond, (int32_t)json_integer_value(json_object_get(image, "height")),
+                              (int32_t)json_integer_value(json_object_get(image, "width")), 0, 0, &graph));
         const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .arithmetic.small_memory = _i};
-        OK(cm_plan_create(graph, &options, &plan));
+        OK(cmi_plan_create(graph, &options, &plan));
         int winograd = 0;
-        for (int i = 0; (kernel = cm_plan_kernel(plan, i, &scope)) != NULL; i++) {
+        for (int i = 0; (kernel = cmi_plan_kernel(plan, i, &scope)) != NULL; i++) {
             winograd += strncmp(kernel, "winograd", 8) == 0;
-            ck_assert_msg(cm_cpu_level() == CM_CPU_BASELINE ||
+            ck_assert_msg(cmi_cpu_level() == CM_CPU_BASELINE ||
                               (strncmp(kernel, "ref", 3) != 0 && strncmp(kernel, "gemm:ref", 8) != 0),
                           "%s: %s runs on %s", name, scope, kernel);
         }
         ck_assert_msg(_i ? winograd == 0 : winograd > 30, "%s: %d layers by Winograd", name, winograd);
-        cm_plan_free(plan);
-        cm_graph_free(graph);
-        cm_precond_release(&precond);
+        cmi_plan_free(plan);
+        cmi_graph_free(graph);
+        cmi_precond_release(&precond);
         json_decref(config);
         checked++;
     }
@@ -235,10 +235,10 @@ typedef struct {
 static ready make_ready_of(const cm_model *m, const cm_graph *graph, const cm_plan_options *options)
 {
     ready r;
-    OK(cm_plan_create(graph, options, &r.plan));
-    OK(cm_weights_create(r.plan, m->params, &r.weights));
-    OK(cm_exec_create(r.plan, &r.exec));
-    cm_exec_poison(r.exec);
+    OK(cmi_plan_create(graph, options, &r.plan));
+    OK(cmi_weights_create(r.plan, m->params, &r.weights));
+    OK(cmi_exec_create(r.plan, &r.exec));
+    cmi_exec_poison(r.exec);
     fill_inputs(m, r.exec);
     return r;
 }
@@ -250,9 +250,9 @@ static ready make_ready(const cm_model *m, const cm_plan_options *options)
 
 static void unmake(ready *r)
 {
-    cm_exec_free(r->exec);
-    cm_weights_free(r->weights);
-    cm_plan_free(r->plan);
+    cmi_exec_free(r->exec);
+    cmi_weights_free(r->weights);
+    cmi_plan_free(r->plan);
 }
 
 /* <u, J v> = <J^T u, v> for whole networks, v a direction of x and of the time input:
@@ -270,28 +270,30 @@ START_TEST(gradients_and_tangents_agree)
     ready t = make_ready(m, &train), j = make_ready(m, &jvp), plain = make_ready(m, &infer);
     size_t n = (size_t)m->channels * 256;
     uint64_t seed = seeded(8);
-    float *v = cm_exec_tangent_input(j.exec, CM_IN_X);
+    float *v = cmi_exec_tangent_input(j.exec, CM_IN_X);
     double left = 0, right = 0, size[3] = {0, 0, 0};
     for (size_t i = 0; i < n; i++) v[i] = random_float(&seed);
-    float *tv = cm_exec_tangent_input(j.exec, CM_IN_TIME);
+    float *tv = cmi_exec_tangent_input(j.exec, CM_IN_TIME);
     *tv = 0.7f;
     float keep = *tv, *kept = malloc(n * sizeof *kept);
     memcpy(kept, v, n * sizeof *kept);
-    OK(cm_exec_run(plain.exec, plain.weights));
-    OK(cm_exec_run(j.exec, j.weights));
-    OK(cm_exec_run(t.exec, t.weights));
-    ck_assert(memcmp(cm_exec_output(plain.exec, CM_OUT_D), cm_exec_output(t.exec, CM_OUT_D), n * sizeof(float)) == 0);
-    ck_assert(memcmp(cm_exec_output(plain.exec, CM_OUT_D), cm_exec_output(j.exec, CM_OUT_D), n * sizeof(float)) == 0);
-    float *u = cm_exec_cotangent(t.exec);
-    const float *jv = cm_exec_tangent_output(j.exec, CM_OUT_D);
+    OK(cmi_exec_run(plain.exec, plain.weights));
+    OK(cmi_exec_run(j.exec, j.weights));
+    OK(cmi_exec_run(t.exec, t.weights));
+    ck_assert(memcmp(cmi_exec_output(plain.exec, CM_OUT_D), cmi_exec_output(t.exec, CM_OUT_D), n * sizeof(float)) ==
+              0);
+    ck_assert(memcmp(cmi_exec_output(plain.exec, CM_OUT_D), cmi_exec_output(j.exec, CM_OUT_D), n * sizeof(float)) ==
+              0);
+    float *u = cmi_exec_cotangent(t.exec);
+    const float *jv = cmi_exec_tangent_output(j.exec, CM_OUT_D);
     for (size_t i = 0; i < n; i++) {
         u[i] = random_float(&seed);
         left += (double)u[i] * (double)jv[i];
         size[0] += (double)u[i] * (double)u[i];
         size[1] += (double)jv[i] * (double)jv[i];
     }
-    OK(cm_exec_backward(t.exec, t.weights));
-    const float *g = cm_exec_input_gradient(t.exec, CM_IN_X), *gt = cm_exec_input_gradient(t.exec, CM_IN_TIME);
+    OK(cmi_exec_backward(t.exec, t.weights));
+    const float *g = cmi_exec_input_gradient(t.exec, CM_IN_X), *gt = cmi_exec_input_gradient(t.exec, CM_IN_TIME);
     for (size_t i = 0; i < n; i++) right += (double)g[i] * (double)kept[i];
     right += (double)gt[0] * (double)keep;
     ck_assert_msg(fabs(left - right) <= 2e-5 * sqrt(size[0] * size[1]), "%.9g and %.9g of %g", left, right,
@@ -308,32 +310,32 @@ static float *gradients_by(const cm_model *m, const cm_graph *graph, size_t *off
     const cm_plan_options train = {.slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D};
     ready r = make_ready_of(m, graph, &train);
     cm_unpacking *unpacking;
-    size_t floats = cm_plan_gradient_floats(r.plan);
+    size_t floats = cmi_plan_gradient_floats(r.plan);
     float *block = malloc(floats * sizeof *block), *values = calloc(floats, sizeof *values);
-    (void)cm_param_offsets(graph, offsets);
-    OK(cm_exec_run(r.exec, r.weights));
-    for (int i = 0; i < m->channels * 256; i++) cm_exec_cotangent(r.exec)[i] = (float)(i * 7 % 11) / 5 - 1;
-    OK(cm_exec_backward(r.exec, r.weights));
-    memcpy(block, cm_exec_gradients(r.exec), floats * sizeof *block);
-    OK(cm_unpacking_create(r.plan, 1, &unpacking));
-    OK(cm_unpacking_run(unpacking, block));
+    (void)cmi_param_offsets(graph, offsets);
+    OK(cmi_exec_run(r.exec, r.weights));
+    for (int i = 0; i < m->channels * 256; i++) cmi_exec_cotangent(r.exec)[i] = (float)(i * 7 % 11) / 5 - 1;
+    OK(cmi_exec_backward(r.exec, r.weights));
+    memcpy(block, cmi_exec_gradients(r.exec), floats * sizeof *block);
+    OK(cmi_unpacking_create(r.plan, 1, &unpacking));
+    OK(cmi_unpacking_run(unpacking, block));
     for (int i = 0; i < m->graph->n_params; i++) {
         const float *plain;
         if (m->graph->params[i].constant) continue;
-        OK(cm_params_plain(m->params, i, &plain));
-        memcpy(values + offsets[i], plain, cm_param_elements(&graph->params[i]) * sizeof *plain);
+        OK(cmi_params_plain(m->params, i, &plain));
+        memcpy(values + offsets[i], plain, cmi_param_elements(&graph->params[i]) * sizeof *plain);
     }
-    void *scratch = aligned_alloc(64, cm_fold_scratch_bytes(graph) + 64);
-    for (int i = 0; i < cm_fold_pieces(graph); i++) {
-        OK(cm_fold_values(graph, offsets, i, values, scratch));
-        OK(cm_fold_gradients(graph, offsets, i, values, block, scratch));
+    void *scratch = aligned_alloc(64, cmi_fold_scratch_bytes(graph) + 64);
+    for (int i = 0; i < cmi_fold_pieces(graph); i++) {
+        OK(cmi_fold_values(graph, offsets, i, values, scratch));
+        OK(cmi_fold_gradients(graph, offsets, i, values, block, scratch));
     }
     for (int i = m->graph->n_params; i < graph->n_params; i++) { /* what plans of inference read */
         const float *plain;
-        OK(cm_params_plain(m->params, i, &plain));
-        ck_assert_mem_eq(plain, values + offsets[i], cm_param_elements(&graph->params[i]) * sizeof *plain);
+        OK(cmi_params_plain(m->params, i, &plain));
+        ck_assert_mem_eq(plain, values + offsets[i], cmi_param_elements(&graph->params[i]) * sizeof *plain);
     }
-    cm_unpacking_free(unpacking);
+    cmi_unpacking_free(unpacking);
     free(scratch), free(values);
     unmake(&r);
     return block;
@@ -348,14 +350,14 @@ START_TEST(folded_gradients_are_the_same)
     size_t *offsets = calloc((size_t)m->inference->n_params, sizeof *offsets);
     float *whole = gradients_by(m, m->graph, offsets), *folded = gradients_by(m, m->inference, offsets), all = 0;
     for (int i = 0; i < m->graph->n_params; i++)
-        for (size_t k = 0; !m->graph->params[i].constant && k < cm_param_elements(&m->graph->params[i]); k++)
+        for (size_t k = 0; !m->graph->params[i].constant && k < cmi_param_elements(&m->graph->params[i]); k++)
             all = fmaxf(all, fabsf(whole[offsets[i] + k]));
     for (int i = 0; i < m->graph->n_params; i++) {
         const cm_param_desc *p = &m->graph->params[i];
         if (p->constant) continue;
         const float *a = whole + offsets[i], *b = folded + offsets[i];
         float most = 0, off = 0;
-        for (size_t k = 0; k < cm_param_elements(p); k++) {
+        for (size_t k = 0; k < cmi_param_elements(p); k++) {
             most = fmaxf(most, fabsf(a[k]));
             off = fmaxf(off, fabsf(a[k] - b[k]));
         }
@@ -378,17 +380,17 @@ START_TEST(recomputing_gives_the_same_gradients)
     for (int k = 0; k < 4; k++) {
         o.recompute = pieces[k];
         ready r = make_ready(m, &o);
-        size_t floats = cm_plan_gradient_floats(r.plan), bytes = cm_plan_arena_bytes(r.plan);
-        OK(cm_exec_run(r.exec, r.weights));
-        for (int i = 0; i < m->channels * 256; i++) cm_exec_cotangent(r.exec)[i] = (float)(i % 5) - 2;
-        OK(cm_exec_backward(r.exec, r.weights));
+        size_t floats = cmi_plan_gradient_floats(r.plan), bytes = cmi_plan_arena_bytes(r.plan);
+        OK(cmi_exec_run(r.exec, r.weights));
+        for (int i = 0; i < m->channels * 256; i++) cmi_exec_cotangent(r.exec)[i] = (float)(i % 5) - 2;
+        OK(cmi_exec_backward(r.exec, r.weights));
         if (k == 0) {
             whole = bytes;
             want = malloc(floats * sizeof *want);
-            memcpy(want, cm_exec_gradients(r.exec), floats * sizeof *want);
+            memcpy(want, cmi_exec_gradients(r.exec), floats * sizeof *want);
         }
         /* the gaps between parameters keep the poison, so NaNs are equal bits too */
-        ck_assert_msg(memcmp(want, cm_exec_gradients(r.exec), floats * sizeof *want) == 0, "%d pieces", pieces[k]);
+        ck_assert_msg(memcmp(want, cmi_exec_gradients(r.exec), floats * sizeof *want) == 0, "%d pieces", pieces[k]);
         ck_assert_msg(bytes <= whole, "%d pieces take %zu bytes, keeping all %zu", pieces[k], bytes, whole);
         unmake(&r);
     }
@@ -402,13 +404,13 @@ START_TEST(errors_stick)
     cm_context *context;
     cm_graph *g;
     OK(cm_context_create(NULL, &context));
-    OK(cm_graph_create(context, &g));
-    cm_value a = cm_graph_input(g, (cm_desc){1, 4, 4, 3}), b = cm_graph_input(g, (cm_desc){1, 5, 4, 3});
-    cm_value c = cm_concat(g, a, b);
-    c = cm_silu(g, cm_add(g, c, a, 1));
-    cm_graph_output(g, c);
-    FAILS(cm_graph_finish(g), CM_ERR_SHAPE, "4 x 4 and 5 x 4");
-    cm_graph_free(g);
+    OK(cmi_graph_create(context, &g));
+    cm_value a = cmi_graph_input(g, (cm_desc){1, 4, 4, 3}), b = cmi_graph_input(g, (cm_desc){1, 5, 4, 3});
+    cm_value c = cmi_concat(g, a, b);
+    c = cmi_silu(g, cmi_add(g, c, a, 1));
+    cmi_graph_output(g, c);
+    FAILS(cmi_graph_finish(g), CM_ERR_SHAPE, "4 x 4 and 5 x 4");
+    cmi_graph_free(g);
     cm_context_free(context);
 }
 END_TEST
@@ -442,7 +444,7 @@ START_TEST(configurations_refused)
     cm_net_config c;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_t *n = json_loads(rows[i].json, 0, NULL);
-        FAILS(cm_net_config_read(n, &c), CM_ERR_FORMAT, rows[i].word);
+        FAILS(cmi_net_config_read(n, &c), CM_ERR_FORMAT, rows[i].word);
         json_decref(n);
     }
 }
@@ -456,7 +458,7 @@ START_TEST(null_members_are_absent)
                    "\"attention_resolutions\":[],\"num_classes\":null,\"use_fp16\":true,\"channel_mult\":[0.5,1]}",
                    0, NULL);
     cm_net_config c;
-    OK(cm_net_config_read(n, &c));
+    OK(cmi_net_config_read(n, &c));
     ck_assert(c.num_classes == 0 && c.levels == 2 && c.num_heads_upsample == -1 && c.conv_resample == 1);
     json_decref(n);
 }
@@ -485,7 +487,7 @@ START_TEST(preconditionings_refused)
     OK(cm_context_create(NULL, &context));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_t *n = json_loads(rows[i].json, 0, NULL);
-        FAILS(cm_precond_read(context, n, 0, &p), rows[i].status, rows[i].word);
+        FAILS(cmi_precond_read(context, n, 0, &p), rows[i].status, rows[i].word);
         json_decref(n);
     }
     cm_context_free(context);
@@ -517,17 +519,17 @@ START_TEST(default_times)
         int side;
         const char *training;
         double second;
-    } rows[] = {{&cm_net_adm, 64, "{}", 1.382368},   {&cm_net_adm, 64, "{\"objective\":\"ct\"}", 1.912844},
-                {&cm_net_adm, 256, "{}", 4.365562},  {&cm_net_adm, 256, "{\"objective\":\"ct\"}", 3.991219},
-                {&cm_net_songunet, 32, "{}", 0.821}, {&cm_net_dhariwal, 32, "{}", 0.821},
-                {&cm_net_songunet, 64, "{}", 0}};
+    } rows[] = {{&cmi_net_adm, 64, "{}", 1.382368},   {&cmi_net_adm, 64, "{\"objective\":\"ct\"}", 1.912844},
+                {&cmi_net_adm, 256, "{}", 4.365562},  {&cmi_net_adm, 256, "{\"objective\":\"ct\"}", 3.991219},
+                {&cmi_net_songunet, 32, "{}", 0.821}, {&cmi_net_dhariwal, 32, "{}", 0.821},
+                {&cmi_net_songunet, 64, "{}", 0}};
     cm_model m;
     cm_times times;
     cm_sample_options o;
     memset(&m, 0, sizeof m);
     OK(cm_context_create(NULL, &m.context));
     json_t *cm = json_pack("{s:s}", "type", "cm");
-    OK(cm_precond_read(m.context, cm, 0, &m.precond));
+    OK(cmi_precond_read(m.context, cm, 0, &m.precond));
     cm_sample_options_init(&o, sizeof o);
     o.method = CM_METHOD_MULTISTEP;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -535,12 +537,12 @@ START_TEST(default_times)
         m.height = m.width = rows[i].side;
         m.file.config = json_pack("{s:o}", "training", json_loads(rows[i].training, 0, NULL));
         if (rows[i].second > 0) {
-            OK(cm_times_resolve(&m, &o, &times));
+            OK(cmi_times_resolve(&m, &o, &times));
             ck_assert(times.solver.n == 2 && times.solver.sigma[0] == 80);
             ck_assert_double_le(fabs(times.solver.sigma[1] - rows[i].second), 1e-6);
-            cm_times_release(&m, &times);
+            cmi_times_release(&m, &times);
         } else {
-            FAILS(cm_times_resolve(&m, &o, &times), CM_ERR_ARGUMENT, "no default times");
+            FAILS(cmi_times_resolve(&m, &o, &times), CM_ERR_ARGUMENT, "no default times");
         }
         json_decref(m.file.config);
     }

@@ -67,27 +67,27 @@ START_TEST(whole_or_nothing)
     cm_file_writer w;
     unsigned char *m;
     size_t size;
-    OK(cm_file_create(context, in_dir("a"), 0, &w));
-    OK(cm_file_write(&w, "hello", 5));
+    OK(cmi_file_create(context, in_dir("a"), 0, &w));
+    OK(cmi_file_write(&w, "hello", 5));
     ck_assert_int_ne(access(in_dir("a"), F_OK), 0); /* not under its name yet */
-    OK(cm_file_commit(&w));
-    OK(cm_file_read(context, in_dir("a"), 5, &m, &size));
+    OK(cmi_file_commit(&w));
+    OK(cmi_file_read(context, in_dir("a"), 5, &m, &size));
     ck_assert(size == 5 && memcmp(m, "hello", 6) == 0);
-    cm_free(context, m);
-    FAILS(cm_file_read(context, in_dir("a"), 4, &m, &size), CM_ERR_LIMIT, "5 bytes");
-    FAILS(cm_file_create(context, in_dir("a"), 0, &w), CM_ERR_IO, "exists");
-    OK(cm_file_create(context, in_dir("a"), 1, &w));
-    OK(cm_file_write(&w, "other", 5));
-    cm_file_abort(&w);
-    OK(cm_file_read(context, in_dir("a"), 9, &m, &size));
+    cmi_free(context, m);
+    FAILS(cmi_file_read(context, in_dir("a"), 4, &m, &size), CM_ERR_LIMIT, "5 bytes");
+    FAILS(cmi_file_create(context, in_dir("a"), 0, &w), CM_ERR_IO, "exists");
+    OK(cmi_file_create(context, in_dir("a"), 1, &w));
+    OK(cmi_file_write(&w, "other", 5));
+    cmi_file_abort(&w);
+    OK(cmi_file_read(context, in_dir("a"), 9, &m, &size));
     ck_assert(memcmp(m, "hello", 5) == 0); /* as it was */
-    cm_free(context, m);
+    cmi_free(context, m);
     ck_assert_int_eq(files_in_dir(), 1);
-    FAILS(cm_file_create(context, in_dir("no/such/dir"), 0, &w), CM_ERR_IO, "No such file");
-    FAILS(cm_file_read(context, dir, 9, &m, &size), CM_ERR_IO, "regular");
-    FAILS(cm_file_read(context, "/dev/zero", 9, &m, &size), CM_ERR_IO, "regular");
+    FAILS(cmi_file_create(context, in_dir("no/such/dir"), 0, &w), CM_ERR_IO, "No such file");
+    FAILS(cmi_file_read(context, dir, 9, &m, &size), CM_ERR_IO, "regular");
+    FAILS(cmi_file_read(context, "/dev/zero", 9, &m, &size), CM_ERR_IO, "regular");
     ck_assert_int_eq(mkfifo(in_dir("pipe"), 0600), 0);
-    FAILS(cm_file_read(context, in_dir("pipe"), 9, &m, &size), CM_ERR_IO, "regular");
+    FAILS(cmi_file_read(context, in_dir("pipe"), 9, &m, &size), CM_ERR_IO, "regular");
 }
 END_TEST
 
@@ -102,21 +102,21 @@ START_TEST(long_names)
             name[n - n % 3 * (size_t)kind] = '\0';
             snprintf(path, sizeof path, "%s/%s", dir, name);
             if (strlen(name) > 255) {
-                FAILS(cm_file_create(context, path, 0, &w), CM_ERR_IO, "too long");
+                FAILS(cmi_file_create(context, path, 0, &w), CM_ERR_IO, "too long");
                 continue;
             }
-            OK(cm_file_create(context, path, 0, &w));
+            OK(cmi_file_create(context, path, 0, &w));
             ck_assert(strlen(strrchr(w.temporary, '/') + 1) <= 255);
             const char *cut = strstr(w.temporary, ".tmp-");
             ck_assert(!kind || (cut - strrchr(w.temporary, '/') - 1) % 3 == 0);
-            OK(cm_file_write(&w, "hello", 5));
-            OK(cm_file_commit(&w));
+            OK(cmi_file_write(&w, "hello", 5));
+            OK(cmi_file_commit(&w));
             ck_assert_int_eq(unlink(path), 0);
         }
     }
     ck_assert_int_eq(mkdir(in_dir("folder"), 0700), 0);
-    FAILS(cm_file_create(context, in_dir("folder"), 1, &w), CM_ERR_IO, "is a directory");
-    FAILS(cm_file_create(context, in_dir("folder"), 0, &w), CM_ERR_IO, "is a directory");
+    FAILS(cmi_file_create(context, in_dir("folder"), 1, &w), CM_ERR_IO, "is a directory");
+    FAILS(cmi_file_create(context, in_dir("folder"), 0, &w), CM_ERR_IO, "is a directory");
 }
 END_TEST
 
@@ -130,9 +130,9 @@ START_TEST(closed_descriptors)
         kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
         close(i);
     }
-    cm_status made = cm_file_create(context, in_dir("a"), 0, &w), locked = cm_locks_take(&locks, in_dir("lock"));
+    cm_status made = cmi_file_create(context, in_dir("a"), 0, &w), locked = cmi_locks_take(&locks, in_dir("lock"));
     ssize_t printed = write(1, "noise", 5);
-    cm_status written = cm_file_write(&w, "hello", 5), whole = cm_file_commit(&w);
+    cm_status written = cmi_file_write(&w, "hello", 5), whole = cmi_file_commit(&w);
     for (int i = 0; i < 3; i++)
         if (kept[i] >= 0) {
             dup2(kept[i], i);
@@ -141,12 +141,12 @@ START_TEST(closed_descriptors)
     ck_assert(made == CM_OK && locked == CM_OK && written == CM_OK && whole == CM_OK);
     ck_assert_int_eq((int)printed, -1);
     ck_assert_int_gt(locks.descriptor[0], 2);
-    cm_locks_release(&locks, 0);
+    cmi_locks_release(&locks, 0);
     unsigned char *m;
     size_t size;
-    OK(cm_file_read(context, in_dir("a"), 9, &m, &size));
+    OK(cmi_file_read(context, in_dir("a"), 9, &m, &size));
     ck_assert(size == 5 && memcmp(m, "hello", 5) == 0);
-    cm_free(context, m);
+    cmi_free(context, m);
 }
 END_TEST
 
@@ -197,7 +197,7 @@ START_TEST(foreign_files)
         FILE *file = fopen(in_dir("model.safetensors"), "wb");
         ck_assert_int_eq((int)fwrite(files[i].bytes, 1, files[i].size, file), (int)files[i].size);
         fclose(file);
-        FAILS(cm_tensors_open_file(context, in_dir("model.safetensors"), CM_INPUT_IN_PLACE, &f), files[i].status,
+        FAILS(cmi_tensors_open_file(context, in_dir("model.safetensors"), CM_INPUT_IN_PLACE, &f), files[i].status,
               files[i].word);
         ck_assert_ptr_nonnull(strstr(cm_last_message(), "model.safetensors"));
     }
@@ -207,9 +207,9 @@ END_TEST
 static cm_status write_as(const char *path, int overwrite, const char *text)
 {
     cm_file_writer w;
-    CM_TRY(cm_file_create(context, path, overwrite, &w));
-    CM_TRY(cm_file_write(&w, text, strlen(text)));
-    return cm_file_commit(&w);
+    CM_TRY(cmi_file_create(context, path, overwrite, &w));
+    CM_TRY(cmi_file_write(&w, text, strlen(text)));
+    return cmi_file_commit(&w);
 }
 
 static int holds(const char *path, const char *text)
@@ -261,9 +261,9 @@ START_TEST(odd_outputs_are_refused)
     close(fd);
     /* One that comes between is found too. */
     cm_file_writer w;
-    OK(cm_file_create(context, in_dir("late"), 1, &w));
+    OK(cmi_file_create(context, in_dir("late"), 1, &w));
     ck_assert_int_eq(mkfifo(in_dir("late"), 0600), 0);
-    FAILS(cm_file_commit(&w), CM_ERR_IO, "a pipe");
+    FAILS(cmi_file_commit(&w), CM_ERR_IO, "a pipe");
     ck_assert(S_ISFIFO(mode_of(in_dir("late"))));
     ck_assert_int_eq(files_in_dir(), before + 1);
 }
@@ -290,9 +290,9 @@ START_TEST(links_are_written_through)
     FAILS(write_as(in_dir("nowhere"), 0, "second"), CM_ERR_IO, "exists");
     ck_assert_int_eq(files_in_dir(), before);
     cm_file_writer w; /* given up: both as they were */
-    OK(cm_file_create(context, in_dir("link"), 1, &w));
-    OK(cm_file_write(&w, "half", 4));
-    cm_file_abort(&w);
+    OK(cmi_file_create(context, in_dir("link"), 1, &w));
+    OK(cmi_file_write(&w, "half", 4));
+    cmi_file_abort(&w);
     ck_assert(holds(in_dir("link"), "new"));
     ck_assert_int_eq(symlink("no/such/folder/file", in_dir("lost")), 0);
     FAILS(write_as(in_dir("lost"), 1, "text"), CM_ERR_IO, "No such file");
@@ -328,9 +328,9 @@ START_TEST(full_disk)
     small = before;
     small.rlim_cur = 65536;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
-    OK(cm_file_create(context, in_dir("big"), 0, &w));
-    FAILS(cm_file_write(&w, block, sizeof block), CM_ERR_IO, "big");
-    cm_file_abort(&w);
+    OK(cmi_file_create(context, in_dir("big"), 0, &w));
+    FAILS(cmi_file_write(&w, block, sizeof block), CM_ERR_IO, "big");
+    cmi_file_abort(&w);
     ck_assert_int_eq(files_in_dir(), 0);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
 }
@@ -345,17 +345,17 @@ START_TEST(safetensors_round_trip)
                       {"u8", CM_TENSOR_U8, 1, {3}, 3, 3, bytes, 0, NULL}};
     cm_tensors st;
     json_t *metadata = json_pack("{s:s}", "key", "value");
-    OK(cm_safetensors_write(context, in_dir("t"), 0, metadata, t, 3));
+    OK(cmi_safetensors_write(context, in_dir("t"), 0, metadata, t, 3));
     json_decref(metadata);
-    OK(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &st));
+    OK(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &st));
     ck_assert_uint_eq(st.count, 3);
-    ck_assert_str_eq(cm_tensors_metadata(&st, "key"), "value");
-    const cm_tensor *b = cm_tensors_find(&st, t[0].name);
+    ck_assert_str_eq(cmi_tensors_metadata(&st, "key"), "value");
+    const cm_tensor *b = cmi_tensors_find(&st, t[0].name);
     ck_assert(b && b->rank == 2 && b->shape[1] == 3 && memcmp(b->data, values, 24) == 0);
     ck_assert_uint_eq((size_t)(b->data - st.input.mapping.data) % 8, 0);
-    ck_assert(cm_tensors_find(&st, "u8")->data[2] == 9);
-    ck_assert_ptr_null(cm_tensors_find(&st, "nothing"));
-    cm_tensors_close(&st);
+    ck_assert(cmi_tensors_find(&st, "u8")->data[2] == 9);
+    ck_assert_ptr_null(cmi_tensors_find(&st, "nothing"));
+    cmi_tensors_close(&st);
 }
 END_TEST
 
@@ -467,20 +467,20 @@ START_TEST(bounded_trees)
     json_t *tree;
     size_t n;
     char *text = repeat("[", "{},", 1 << 20, &n);
-    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "values");
+    FAILS(cmi_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "values");
     free(text);
     text = repeat("", "[", 65, &n);
-    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_FORMAT, "JSON");
+    FAILS(cmi_json_tree("config", text, n, &tree), CM_ERR_FORMAT, "JSON");
     free(text);
     text = repeat("", "[", 100, &n);
-    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "nested");
+    FAILS(cmi_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "nested");
     free(text);
     text = repeat("\"", "[", CM_JSON_TEXT + 2, &n);
-    FAILS(cm_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "bytes");
+    FAILS(cmi_json_tree("config", text, n, &tree), CM_ERR_LIMIT, "bytes");
     free(text);
-    OK(cm_json_tree("config", "{\"a\\\"[\": [1, \"]\"]}", strlen("{\"a\\\"[\": [1, \"]\"]}"), &tree));
+    OK(cmi_json_tree("config", "{\"a\\\"[\": [1, \"]\"]}", strlen("{\"a\\\"[\": [1, \"]\"]}"), &tree));
     json_decref(tree);
-    FAILS(cm_json_tree("config", "{\"a\":1,\"a\":2}", 13, &tree), CM_ERR_FORMAT, "config");
+    FAILS(cmi_json_tree("config", "{\"a\":1,\"a\":2}", 13, &tree), CM_ERR_FORMAT, "config");
 }
 END_TEST
 
@@ -492,18 +492,18 @@ START_TEST(safetensors_without_mapping)
     const cm_tensor t = {"x", CM_TENSOR_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values,
                          0,   NULL};
     cm_tensors copied, fetched;
-    OK(cm_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1));
-    OK(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_COPIED, &copied));
-    OK(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_FETCHED, &fetched));
-    OK(cm_tensor_fetch(&fetched.tensors[0], back));
+    OK(cmi_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1));
+    OK(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_COPIED, &copied));
+    OK(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_FETCHED, &fetched));
+    OK(cmi_tensor_fetch(&fetched.tensors[0], back));
     ck_assert_int_eq(memcmp(back, values, sizeof values), 0);
     ck_assert_int_eq(truncate(in_dir("t"), 100), 0);
     ck_assert_int_eq(memcmp(copied.tensors[0].data, values, sizeof values), 0);
-    FAILS(cm_tensor_fetch(&fetched.tensors[0], back), CM_ERR_IO, "cut short");
-    FAILS(cm_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &(cm_tensors){0}), CM_ERR_FORMAT,
+    FAILS(cmi_tensor_fetch(&fetched.tensors[0], back), CM_ERR_IO, "cut short");
+    FAILS(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &(cm_tensors){0}), CM_ERR_FORMAT,
           "data_offsets");
-    cm_tensors_close(&copied);
-    cm_tensors_close(&fetched);
+    cmi_tensors_close(&copied);
+    cmi_tensors_close(&fetched);
 }
 END_TEST
 
@@ -558,26 +558,26 @@ START_TEST(damaged_pictures)
         size_t size;
         cm_picture out;
         OK(write_picture(context, in_dir(names[kind]), 3, 20, 20, p, 0, 1));
-        OK(cm_file_read(context, in_dir(names[kind]), 1 << 20, &bytes, &size));
+        OK(cmi_file_read(context, in_dir(names[kind]), 1 << 20, &bytes, &size));
         unsigned char *copy = malloc(size);
         memcpy(copy, bytes, size);
         for (size_t n = 0; n < size; n++) {
-            cm_status s =
-                kind ? cm_jpeg_read(context, "cut", copy, n, 0, &out) : cm_png_read(context, "cut", copy, n, 0, &out);
+            cm_status s = kind ? cmi_jpeg_read(context, "cut", copy, n, 0, &out)
+                               : cmi_png_read(context, "cut", copy, n, 0, &out);
             ck_assert_msg(s != CM_OK || n + 2 >= size || (kind == 0 && n + 12 > size),
                           "%s cut at %zu of %zu was read", names[kind], n, size);
-            if (s == CM_OK) cm_free(context, out.pixels);
+            if (s == CM_OK) cmi_free(context, out.pixels);
         }
         for (size_t i = 0; i < 3000; i++) {
             size_t at = i * 7919 % size;
             copy[at] ^= (unsigned char)(1 << i % 8);
-            cm_status s = kind ? cm_jpeg_read(context, "flip", copy, size, 0, &out)
-                               : cm_png_read(context, "flip", copy, size, 0, &out);
-            if (s == CM_OK) cm_free(context, out.pixels);
+            cm_status s = kind ? cmi_jpeg_read(context, "flip", copy, size, 0, &out)
+                               : cmi_png_read(context, "flip", copy, size, 0, &out);
+            if (s == CM_OK) cmi_free(context, out.pixels);
             copy[at] = bytes[at];
         }
         free(copy);
-        cm_free(context, bytes);
+        cmi_free(context, bytes);
     }
     free(p);
 }
@@ -591,11 +591,11 @@ START_TEST(hostile_pictures)
     unsigned char jpg[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0xff, 0xdc, 0xff, 0xdc, 1, 1,
                            0x11, 0,    0xff, 0xda, 0, 8,  1, 1,    0,    0,    63,   0};
     cm_picture out;
-    ck_assert_int_ne(cm_png_read(context, "huge.png", png, sizeof png, 0, &out), CM_OK);
+    ck_assert_int_ne(cmi_png_read(context, "huge.png", png, sizeof png, 0, &out), CM_OK);
     ck_assert(strstr(cm_last_message(), "huge.png") != NULL);
-    FAILS(cm_jpeg_read(context, "huge.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_LIMIT, "65500");
+    FAILS(cmi_jpeg_read(context, "huge.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_LIMIT, "65500");
     jpg[7] = 0, jpg[9] = 9; /* 220 x 2524 pixels: within the limits, but not in 25 bytes */
-    FAILS(cm_jpeg_read(context, "big.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_FORMAT, "cannot hold");
+    FAILS(cmi_jpeg_read(context, "big.jpg", jpg, sizeof jpg, 0, &out), CM_ERR_FORMAT, "cannot hold");
     int32_t c = 0, h, w;
     uint8_t *q;
     FAILS(read_picture(context, "Makefile", &c, &h, &w, &q), CM_ERR_FORMAT, "neither");
@@ -680,7 +680,7 @@ START_TEST(png_kinds)
         unsigned char *bytes = gray_png(type, depth, (int)(k % 2), trns, &size);
         for (int channels = 0; channels <= 4; channels++) {
             cm_picture p;
-            OK(cm_picture_read(context, "kind", bytes, size, channels, &p));
+            OK(cmi_picture_read(context, "kind", bytes, size, channels, &p));
             ck_assert_int_eq(p.channels, channels ? channels : type & PNG_COLOR_MASK_COLOR ? 3 : 1);
             for (int i = 0; i < WIDE * HIGH; i++) {
                 unsigned s = sample_at(i, depth);
@@ -694,7 +694,7 @@ START_TEST(png_kinds)
                                   is_alpha ? alpha : want);
                 }
             }
-            cm_free(context, p.pixels);
+            cmi_free(context, p.pixels);
         }
         free(bytes);
     }
@@ -775,7 +775,7 @@ static size_t png_chunk(unsigned char *out, const unsigned char *exif, size_t n)
 
 static int kind_of(const unsigned char *file, size_t size)
 {
-    return cm_picture_orientation(file, size);
+    return cmi_picture_orientation(file, size);
 }
 
 START_TEST(exif_turns)
@@ -796,11 +796,11 @@ START_TEST(exif_turns)
         for (int place = 0; place < 2; place++) { /* behind IHDR, before IEND */
             cm_picture p;
             unsigned char *file = put_in(png, png_size, place ? png_size - 12 : 33, piece, m);
-            OK(cm_picture_read(context, "e", file, png_size + m, 0, &p));
+            OK(cmi_picture_read(context, "e", file, png_size + m, 0, &p));
             ck_assert(p.height == (across ? 3 : 2) && p.width == (across ? 2 : 3) && p.channels == 1);
             ck_assert_msg(memcmp(p.pixels, turned[value], 6) == 0, "PNG, orientation %d: %.6s", value,
                           (char *)p.pixels);
-            cm_free(context, p.pixels);
+            cmi_free(context, p.pixels);
             free(file);
         }
         m = jpeg_segment(piece, exif, n);
@@ -845,9 +845,9 @@ START_TEST(damaged_exif)
         good[6 + damages[i].at] = damages[i].value;
         ck_assert_msg(kind_of(good, size + m) == 1, "byte %zu as %d: %d", damages[i].at, damages[i].value,
                       kind_of(good, size + m));
-        OK(cm_picture_read(context, "d", good, size + m, 0, &p));
+        OK(cmi_picture_read(context, "d", good, size + m, 0, &p));
         ck_assert(p.height == 8 && p.width == 16);
-        cm_free(context, p.pixels);
+        cmi_free(context, p.pixels);
         good[6 + damages[i].at] = before;
     }
     for (size_t cut = 0; cut < n; cut++) { /* a shorter segment; a file that ends inside */
@@ -868,10 +868,10 @@ START_TEST(damaged_exif)
         unsigned char *file = put_in(png, size, 33, piece, m);
         file[33 + i] ^= 1;
         ck_assert_int_eq(kind_of(file, size + m), 1);
-        cm_status status = cm_picture_read(context, "d.png", file, size + m, 0, &p);
+        cm_status status = cmi_picture_read(context, "d.png", file, size + m, 0, &p);
         if (status == CM_OK) {
             ck_assert(p.height == 8 && p.width == 16);
-            cm_free(context, p.pixels);
+            cmi_free(context, p.pixels);
         } else ck_assert_msg(i < 8, "byte %zu: %s", i, cm_last_message()); /* chunks no longer follow each other */
         free(file);
     }
@@ -898,11 +898,11 @@ START_TEST(pictures_without_memory)
         for (long k = 1; status != CM_OK && k < 1000; k++) {
             long live = m.live;
             m.requests = 0, m.fail_at = k;
-            status = cm_picture_read(poor, names[kind], file, size, 4, &p);
+            status = cmi_picture_read(poor, names[kind], file, size, 4, &p);
             m.fail_at = 0;
             ck_assert_msg(status == CM_OK || status == CM_ERR_MEMORY, "request %ld of %s: %s", k, names[kind],
                           cm_last_message());
-            if (status == CM_OK) cm_free(poor, p.pixels);
+            if (status == CM_OK) cmi_free(poor, p.pixels);
             else failed++;
             ck_assert_int_eq(m.live, live);
         }
@@ -926,7 +926,7 @@ START_TEST(too_large)
         put32(png + 29, (uint32_t)crc32(0, png + 12, 17));
         memcpy(png + 33, "\0\0\0\0IDAT", 8);
         put32(png + 41, (uint32_t)crc32(0, png + 37, 4));
-        FAILS(cm_picture_read(context, "wide.png", png, sizeof png, 0, &p), CM_ERR_LIMIT, "wide.png");
+        FAILS(cmi_picture_read(context, "wide.png", png, sizeof png, 0, &p), CM_ERR_LIMIT, "wide.png");
     }
 }
 END_TEST
@@ -951,7 +951,7 @@ START_TEST(png_with_large_texts)
     cm_context_options o = memory_options(&m, 1);
     OK(cm_context_create(&o, &counted));
     OK(write_picture(context, in_dir("t.png"), 3, 20, 20, p, 0, 0));
-    OK(cm_file_read(context, in_dir("t.png"), 1 << 20, &png, &size));
+    OK(cmi_file_read(context, in_dir("t.png"), 1 << 20, &png, &size));
     memcpy(chunk + 4, "zTXtk\0", 7); /* the key's NUL and the method, 0 */
     ck_assert_int_eq(compress2(chunk + 11, &packed, text, TEXT, 9), Z_OK);
     put_be32(chunk, (uint32_t)packed + 3);
@@ -960,12 +960,12 @@ START_TEST(png_with_large_texts)
     memcpy(file, png, n);
     for (int i = 0; i < CHUNKS; i++, n += packed + 15) memcpy(file + n, chunk, packed + 15);
     memcpy(file + n, png + 33, size - 33);
-    OK(cm_png_read(counted, "texts", file, n + size - 33, 0, &out));
+    OK(cmi_png_read(counted, "texts", file, n + size - 33, 0, &out));
     ck_assert_int_eq(memcmp(out.pixels, p, 1200), 0);
     ck_assert_msg(m.peak < 1 << 20, "%lld bytes for a picture of 1,200", m.peak);
-    cm_free(counted, out.pixels);
+    cmi_free(counted, out.pixels);
     cm_context_free(counted);
-    cm_free(context, png);
+    cmi_free(context, png);
     free(p), free(text), free(chunk), free(file);
 }
 END_TEST
@@ -992,15 +992,15 @@ START_TEST(jpeg_with_many_scans)
     while (info.next_scanline < SIDE) jpeg_write_scanlines(&info, &row, 1);
     jpeg_finish_compress(&info);
     jpeg_destroy_compress(&info);
-    OK(cm_jpeg_read(context, "one", jpeg, size, 0, &out));
-    cm_free(context, out.pixels);
+    OK(cmi_jpeg_read(context, "one", jpeg, size, 0, &out));
+    cmi_free(context, out.pixels);
     for (scan = size - 2; jpeg[scan] != 0xff || jpeg[scan + 1] != 0xda;) scan--;
     n = size - 2 - scan;
     file = malloc(size + SCANS * n);
     memcpy(file, jpeg, scan);
     for (size_t i = 0; i < SCANS; i++) memcpy(file + scan + i * n, jpeg + scan, n);
     memcpy(file + scan + SCANS * n, "\xff\xd9", 2);
-    FAILS(cm_jpeg_read(context, "many", file, scan + SCANS * n + 2, 0, &out), CM_ERR_FORMAT, "progress");
+    FAILS(cmi_jpeg_read(context, "many", file, scan + SCANS * n + 2, 0, &out), CM_ERR_FORMAT, "progress");
     free(jpeg), free(row), free(file);
 }
 END_TEST
@@ -1538,11 +1538,11 @@ START_TEST(finite_values)
             const cm_param_source source = {.user = &tensor};
             for (size_t i = 0; i < n; i++) memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
             int finite;
-            OK(cm_checkpoint_finite(&source, &finite));
+            OK(cmi_checkpoint_finite(&source, &finite));
             ck_assert_msg(finite, "type %zu, %zu values", t, n);
             for (size_t i = 0; i < n; i++) {
                 memcpy(data + 1 + i * types[t].bytes, &types[t].special[i % 4], types[t].bytes);
-                OK(cm_checkpoint_finite(&source, &finite));
+                OK(cmi_checkpoint_finite(&source, &finite));
                 ck_assert_msg(!finite, "type %zu, %zu values: [%zu] was not seen", t, n, i);
                 memcpy(data + 1 + i * types[t].bytes, &types[t].largest, types[t].bytes);
             }

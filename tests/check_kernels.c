@@ -55,8 +55,8 @@ START_TEST(bf16_products)
     enum { MOST_ROWS = 20, COLUMNS = 64, K = 544 };
     static uint16_t a[MOST_ROWS * K], packed[COLUMNS * K], b[K][COLUMNS];
     static float c[MOST_ROWS * COLUMNS];
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++) {
-        const cm_gemm *gemm = cm_kernels_for(level)->gemm_bf16;
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++) {
+        const cm_gemm *gemm = cmi_kernels_for(level)->gemm_bf16;
         size_t rows = (size_t)pick(1, MOST_ROWS), columns = 16 * (size_t)pick(1, 4), k = 16 * (size_t)pick(1, K / 16);
         for (size_t i = 0; i < MOST_ROWS * K; i++)
             a[i] = (uint16_t)pick(0x3e00, 0x4080) | (uint16_t)(pick(0, 1) << 15);
@@ -97,26 +97,26 @@ START_TEST(winograd_rounding)
     enum { C = 1536, OUTPUTS = 16 };
     const cm_attr attr = {.conv = {.out = OUTPUTS, .kernel = 3, .stride = 1, .pad = 1}};
     for (int side = 8; side <= 16; side *= 2)
-        for (int level = CM_CPU_BASELINE; tried(level) <= cm_cpu_level() && level <= CM_CPU_AVX512; level++) {
+        for (int level = CM_CPU_BASELINE; tried(level) <= cmi_cpu_level() && level <= CM_CPU_AVX512; level++) {
             cm_winograd w;
-            const int tile = cm_winograd_rule(0, 3, 1, 1, C, OUTPUTS, side, side);
-            cm_winograd_init(&w, cm_kernels_for(level), 0, tile, 0, cm_one_thread(), 1, side, side, C, OUTPUTS);
+            const int tile = cmi_winograd_rule(0, 3, 1, 1, C, OUTPUTS, side, side);
+            cmi_winograd_init(&w, cmi_kernels_for(level), 0, tile, 0, cmi_one_thread(), 1, side, side, C, OUTPUTS);
             const cm_desc in = {1, side, side, C}, out = {1, side, side, OUTPUTS};
-            float *x = numbers(cm_desc_count(in), 1, 0), *weights = numbers(OUTPUTS * C * 9, 1, 0);
-            float *y = calloc(cm_desc_count(out), sizeof *y);
-            double *wide[2] = {doubles(cm_desc_count(in), x), doubles(OUTPUTS * C * 9, weights)};
-            double *want = calloc(cm_desc_count(out), sizeof *want);
-            naive_forward(&cm_op_conv2d, &attr, &in, (const double *const[]){wide[0]}, NULL,
+            float *x = numbers(cmi_desc_count(in), 1, 0), *weights = numbers(OUTPUTS * C * 9, 1, 0);
+            float *y = calloc(cmi_desc_count(out), sizeof *y);
+            double *wide[2] = {doubles(cmi_desc_count(in), x), doubles(OUTPUTS * C * 9, weights)};
+            double *want = calloc(cmi_desc_count(out), sizeof *want);
+            naive_forward(&cmi_op_conv2d, &attr, &in, (const double *const[]){wide[0]}, NULL,
                           (const double *const[]){wide[1], NULL}, out, want);
             void *packed = aligned_alloc(64, (w.packed_bytes + 63) / 64 * 64);
             void *scratch = aligned_alloc(64, (w.scratch_bytes + 63) / 64 * 64);
-            cm_winograd_pack(&w, weights, packed);
-            OK(cm_winograd_run(&w, x, packed, NULL, NULL, 1, y, scratch));
+            cmi_winograd_pack(&w, weights, packed);
+            OK(cmi_winograd_run(&w, x, packed, NULL, NULL, 1, y, scratch));
             double off = 0, size = 0;
-            for (size_t i = 0; i < cm_desc_count(out); i++)
+            for (size_t i = 0; i < cmi_desc_count(out); i++)
                 off += pow((double)y[i] - want[i], 2), size += pow(want[i], 2);
             ck_assert_msg(sqrt(off / size) < (tile == CM_WINOGRAD_4X4 ? 1.5e-6 : 6e-7),
-                          "level %d, %s: off by %g of the rms", level, cm_winograd_name(&w), sqrt(off / size));
+                          "level %d, %s: off by %g of the rms", level, cmi_winograd_name(&w), sqrt(off / size));
             free(x), free(weights), free(y), free(packed), free(scratch);
             free(wide[0]), free(wide[1]), free(want);
         }
@@ -161,26 +161,26 @@ START_TEST(tile_sums)
         float *dy = numbers((size_t)n * out, 1, 0), *y[2], *dw[2];
         for (int k = 0; k < 2; k++) { /* plain, all images; what the processor has, one by one */
             cm_amx_conv t;
-            const int level = k ? cm_cpu_level() : CM_CPU_BASELINE;
-            cm_amx_conv_init(&t, cm_kernels_for(level), parts, side, turned, (cm_threads){context, k ? threads : 1},
-                             k ? 1 : n, h, w, c, oc);
+            const int level = k ? cmi_cpu_level() : CM_CPU_BASELINE;
+            cmi_amx_conv_init(&t, cmi_kernels_for(level), parts, side, turned, (cm_threads){context, k ? threads : 1},
+                              k ? 1 : n, h, w, c, oc);
             void *packed = aligned_alloc(64, t.packed_bytes);
             size_t bytes = (t.scratch_bytes + 63) / 64 * 64;
             void *scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
             y[k] = calloc((size_t)n * out, sizeof *y[k]);
-            cm_amx_conv_pack(&t, weights, packed);
+            cmi_amx_conv_pack(&t, weights, packed);
             for (int image = 0; image < n; image += k ? 1 : n)
-                OK(cm_amx_conv_run(&t, x + (size_t)image * in, packed, bias, r ? r + (size_t)image * out : NULL, 0.7f,
-                                   y[k] + (size_t)image * out, scratch));
+                OK(cmi_amx_conv_run(&t, x + (size_t)image * in, packed, bias, r ? r + (size_t)image * out : NULL,
+                                    0.7f, y[k] + (size_t)image * out, scratch));
             free(packed);
             free(scratch);
-            cm_amx_conv_init(&t, cm_kernels_for(level), 1, side, turned, cm_one_thread(), n, h, w, c, oc);
-            bytes = (cm_amx_conv_gradient_bytes(&t) + 63) / 64 * 64;
+            cmi_amx_conv_init(&t, cmi_kernels_for(level), 1, side, turned, cmi_one_thread(), n, h, w, c, oc);
+            bytes = (cmi_amx_conv_gradient_bytes(&t) + 63) / 64 * 64;
             scratch = aligned_alloc(64, bytes);
             memset(scratch, 0xff, bytes);
             dw[k] = calloc((size_t)(side * side * c * oc), sizeof *dw[k]);
-            cm_amx_conv_gradient(&t, x, dy, dw[k], scratch);
+            cmi_amx_conv_gradient(&t, x, dy, dw[k], scratch);
             for (int number = 0; number < 20; number++) check_gradient(&t, x, dy, dw[k]);
             free(scratch);
         }
@@ -204,8 +204,8 @@ START_TEST(tile_float32)
         const int h = shapes[i][0], w = shapes[i][1], c = shapes[i][2], oc = shapes[i][3], n = 2;
         const size_t points = (size_t)(n * h * w);
         cm_amx_conv t;
-        cm_amx_conv_init(&t, cm_kernels_for(cm_cpu_level()), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w, c,
-                         oc);
+        cmi_amx_conv_init(&t, cmi_kernels_for(cmi_cpu_level()), 3, 1, 0, (cm_threads){context, pick(1, 3)}, n, h, w,
+                          c, oc);
         ck_assert_int_eq(t.n * t.h, n * h);
         ck_assert_int_eq(t.n > n, i >= 3); /* what leaves the cache is cut */
         float *x = numbers(points * (size_t)c, 1, 0), *weights = numbers((size_t)(c * oc), 1, 0);
@@ -213,8 +213,8 @@ START_TEST(tile_float32)
         float *y = calloc(points * (size_t)oc, sizeof *y);
         void *packed = aligned_alloc(64, t.packed_bytes);
         void *scratch = aligned_alloc(64, (t.scratch_bytes + 63) / 64 * 64);
-        cm_amx_conv_pack(&t, weights, packed);
-        OK(cm_amx_conv_run(&t, x, packed, NULL, NULL, 1, y, scratch));
+        cmi_amx_conv_pack(&t, weights, packed);
+        OK(cmi_amx_conv_run(&t, x, packed, NULL, NULL, 1, y, scratch));
         double worst = 0;
         for (size_t p = 0; p < points; p++)
             for (size_t o = 0; o < (size_t)oc; o++) {
@@ -237,7 +237,7 @@ START_TEST(tile_passes)
 {
     enum { COUNT = 64 };
     for (int k = 0; k < 2; k++) {
-        const cm_amx_kernels *kernels = cm_kernels_for(k ? cm_cpu_level() : CM_CPU_BASELINE)->amx;
+        const cm_amx_kernels *kernels = cmi_kernels_for(k ? cmi_cpu_level() : CM_CPU_BASELINE)->amx;
         float *x = numbers(COUNT, 8, 0), *m = numbers(COUNT, 1, 0), *a = numbers(COUNT, 2, 0),
               *b = numbers(COUNT, 1, 0);
         uint16_t half[COUNT], out[COUNT];
@@ -280,16 +280,16 @@ START_TEST(bf16_rounding)
                                     0x00000000, 0x80000000, 0x47c35000, 0x3eaaaaab};
     static const uint16_t out[16] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0x3f80, 0xbf81, 0x7f80, 0xff80,
                                      0x7fc0, 0x7fff, 0xffff, 0x7f80, 0x0000, 0x8000, 0x47c3, 0x3eab};
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++) {
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++) {
         float x[16];
         uint16_t y[16];
         const float *points[1] = {x};
         memcpy(x, in, sizeof x);
-        cm_kernels_for(level)->winograd_bf16->input(1, 16, points, y, 0);
+        cmi_kernels_for(level)->winograd_bf16->input(1, 16, points, y, 0);
         for (int k = 0; k < 2; k++) {
             for (int i = 0; i < 16; i++)
                 ck_assert_msg(y[i] == out[i], "level %d: %08x is %04x, expected %04x", level, in[i], y[i], out[i]);
-            cm_kernels_for(level)->amx->round(16, x, y);
+            cmi_kernels_for(level)->amx->round(16, x, y);
         }
     }
 }
@@ -332,9 +332,9 @@ START_TEST(attention_float32_on_tiles)
         double exact[64];
         for (int layout = 0; layout < 3; layout++)
             for (int real = 0; real < 2; real++) {
-                const int level = real ? cm_cpu_level() : CM_CPU_BASELINE;
+                const int level = real ? cmi_cpu_level() : CM_CPU_BASELINE;
                 const size_t by[3][3] = {{d, c, 1}, {3 * d, d, 1}, {3 * d, 1, 3}};
-                cm_attention_amx a = {.kernels = cm_kernels_for(level),
+                cm_attention_amx a = {.kernels = cmi_kernels_for(level),
                                       .parts = 3,
                                       .threads = {context, pick(1, 3)},
                                       .tokens = tokens,
@@ -343,8 +343,8 @@ START_TEST(attention_float32_on_tiles)
                 for (size_t kind = 0; kind < 3; kind++)
                     a.qkv[kind] = (cm_qkv){0, 3 * c, kind * by[layout][1], by[layout][0], by[layout][2]};
                 const void *in[2] = {qkv, NULL};
-                void *scratch = aligned_alloc(64, (cm_attention_amx_scratch_bytes(&a) + 63) / 64 * 64);
-                OK(cm_attention_amx_run(&a, in, out, scratch));
+                void *scratch = aligned_alloc(64, (cmi_attention_amx_scratch_bytes(&a) + 63) / 64 * 64);
+                OK(cmi_attention_amx_run(&a, in, out, scratch));
                 for (size_t t = 0; t < tokens; t += 7)
                     for (size_t h = 0; h < heads; h++) {
                         exact_attention(&a, qkv, t, h, exact);
@@ -365,22 +365,22 @@ START_TEST(dropout_words)
 {
     enum { MOST = 300 };
     const float scale = 1.25f;
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++)
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++)
         for (size_t n = 1; n < MOST; n++) {
             uint32_t stream[5], limit = (uint32_t)pick(0, 0xffff) << 16;
             float *x = numbers(n, 1, 2), y[MOST];
             unsigned char mask[MOST / 8 + 2];
             for (int i = 0; i < 5; i++) stream[i] = (uint32_t)pick(0, 0xffff) << 16 | (uint32_t)pick(0, 0xffff);
             y[n] = 7, mask[(n + 7) / 8] = 7;
-            cm_kernels_for(level)->pointwise->dropout_mask(n, stream, limit, mask);
-            cm_kernels_for(level)->pointwise->masked(n, mask, scale, x, y);
+            cmi_kernels_for(level)->pointwise->dropout_mask(n, stream, limit, mask);
+            cmi_kernels_for(level)->pointwise->masked(n, mask, scale, x, y);
             for (size_t i = 0; i < n; i++) {
                 const uint32_t counter[4] = {(uint32_t)(i / 4), stream[2], stream[3], stream[4]};
                 uint32_t words[4];
-                cm_philox4x32(counter, stream, words);
+                cmi_philox4x32(counter, stream, words);
                 const float want = words[i % 4] < limit ? 0 : x[i] * scale;
                 ck_assert_int_eq(mask[i / 8] >> i % 8 & 1, words[i % 4] >= limit);
-                ck_assert_msg(y[i] == want, "%s, %zu values: [%zu] is %g, expected %g", cm_kernels_for(level)->name,
+                ck_assert_msg(y[i] == want, "%s, %zu values: [%zu] is %g, expected %g", cmi_kernels_for(level)->name,
                               n, i, (double)y[i], (double)want);
             }
             ck_assert_msg(y[n] == 7 && mask[(n + 7) / 8] == 7, "%zu values: one more was written", n);
@@ -393,11 +393,11 @@ END_TEST
  * its largest value first, one last, one has a NaN.  The power is rounded twice, by 2^-24 of it each, before exp. */
 START_TEST(softmax_rows)
 {
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++)
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++)
         for (int i = 0; i < 60; i++) {
             const size_t rows = (size_t)pick(1, 20), n = (size_t)pick(1, 70), apart = n + (size_t)pick(0, 5);
             const float scale = 0.125f * (float)pick(1, 8);
-            const cm_kernels *kernels = cm_kernels_for(level);
+            const cm_kernels *kernels = cmi_kernels_for(level);
             float *x = numbers(rows * apart, 4, 0), *y = numbers(rows * apart, 1, 0),
                   *d = numbers(rows * apart, 2, 0);
             x[0] = 9, x[(rows - 1) * apart + n - 1] = 11;
@@ -436,9 +436,9 @@ END_TEST
 START_TEST(moved_values)
 {
     enum { MOST = 80 };
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++)
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++)
         for (size_t n = 1; n < MOST; n++) {
-            const cm_kernels *kernels = cm_kernels_for(level);
+            const cm_kernels *kernels = cmi_kernels_for(level);
             float *x = numbers(3 * n, 1, 0), part[3][MOST], back[3 * MOST];
             part[0][n] = part[1][n] = part[2][n] = back[3 * n] = 7;
             kernels->pointwise->split3(n, x, part[0], part[1], part[2]);
@@ -448,14 +448,14 @@ START_TEST(moved_values)
             ck_assert(part[0][n] == 7 && part[1][n] == 7 && part[2][n] == 7 && back[3 * n] == 7);
             free(x);
         }
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++)
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++)
         for (int i = 0; i < 40; i++) {
             const size_t rows = 4 * (size_t)pick(1, 9), columns = 4 * (size_t)pick(1, 9);
             const size_t from_row = columns + (size_t)pick(0, 3), to_row = rows + (size_t)pick(0, 3);
             float *from = numbers(rows * from_row, 1, 0), *to = numbers(columns * to_row, 1, 0),
                   *before = numbers(columns * to_row, 1, 0);
             memcpy(before, to, columns * to_row * sizeof *to);
-            cm_kernels_for(level)->pointwise->transpose(rows, columns, from, from_row, to, to_row);
+            cmi_kernels_for(level)->pointwise->transpose(rows, columns, from, from_row, to, to_row);
             for (size_t k = 0; k < columns; k++)
                 for (size_t r = 0; r < to_row; r++)
                     ck_assert(to[k * to_row + r] == (r < rows ? from[r * from_row + k] : before[k * to_row + r]));
@@ -469,15 +469,15 @@ END_TEST
 START_TEST(silu_is_exact)
 {
     enum { N = 1000 };
-    for (int level = 0; tried(level) <= cm_cpu_level(); level++)
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++)
         for (int part = -80; part < 80; part++) {
             float x[N], y[N];
             for (int i = 0; i < N; i++) x[i] = (float)part + (float)i / N;
-            cm_kernels_for(level)->pointwise->silu(N, x, y);
+            cmi_kernels_for(level)->pointwise->silu(N, x, y);
             for (int i = 0; i < N; i++) {
                 const double want = (double)x[i] / (1 + exp(-(double)x[i]));
                 ck_assert_msg(fabs((double)y[i] - want) <= 4e-7 * fabs(want),
-                              "%s: SiLU of %.9g is %.9g, expected %.9g", cm_kernels_for(level)->name, (double)x[i],
+                              "%s: SiLU of %.9g is %.9g, expected %.9g", cmi_kernels_for(level)->name, (double)x[i],
                               (double)y[i], want);
             }
         }
@@ -486,8 +486,8 @@ END_TEST
 
 START_TEST(kernels_at_the_edges)
 {
-    const cm_kernels *tables[3] = {cm_kernels_for(0), cm_kernels_for(1), cm_kernels_for(2)};
-    int levels = cm_cpu_level() < 2 ? cm_cpu_level() + 1 : 3;
+    const cm_kernels *tables[3] = {cmi_kernels_for(0), cmi_kernels_for(1), cmi_kernels_for(2)};
+    int levels = cmi_cpu_level() < 2 ? cmi_cpu_level() + 1 : 3;
     for (int l = 0; l < levels; l++) {
         float x[7] = {-200, -88, -1e-3f, 0, 1e-3f, 100, NAN}, y[7];
         tables[l]->pointwise->silu(7, x, y);

@@ -340,22 +340,22 @@ static cm_status toy_open(cm_tensors *t)
     static const int64_t shape[4] = {OUT, IN, SIDE, SIDE};
     const unsigned char *held;
     cm_tensor *k;
-    CM_TRY(cm_input_hold(&t->input, 0, &held));
-    CM_TRY(cm_tensors_add(t, "kernel", &k));
+    CM_TRY(cmi_input_hold(&t->input, 0, &held));
+    CM_TRY(cmi_tensors_add(t, "kernel", &k));
     k->type = CM_TENSOR_F32;
     k->rank = 4;
     memcpy(k->shape, shape, sizeof shape);
     k->count = VALUES;
     k->bytes = VALUES * sizeof(float);
     k->offset = 4;
-    return cm_tensors_add_metadata(t, "consistency.network", "{}");
+    return cmi_tensors_add_metadata(t, "consistency.network", "{}");
 }
 
 static cm_status toy_read(const cm_tensor *t, void *out)
 {
     double stored[VALUES];
     float *values = out;
-    CM_TRY(cm_input_read(&t->from->input, t->offset, stored, sizeof stored));
+    CM_TRY(cmi_input_read(&t->from->input, t->offset, stored, sizeof stored));
     for (int o = 0; o < OUT; o++)
         for (int i = 0; i < IN; i++)
             for (int s = 0; s < SIDE * SIDE; s++)
@@ -372,7 +372,7 @@ static const cm_tensor_format toy = {"toy", toy_recognise, toy_open, toy_read, t
 
 START_TEST(another_format)
 {
-    static const cm_tensor_format *const formats[] = {&cm_format_safetensors, &toy, NULL};
+    static const cm_tensor_format *const formats[] = {&cmi_format_safetensors, &toy, NULL};
     unsigned char file[4 + 8 * VALUES] = "TOY\n";
     double stored[VALUES];
     float values[VALUES];
@@ -382,30 +382,30 @@ START_TEST(another_format)
     for (int i = 0; i < VALUES; i++) stored[i] = i;
     memcpy(file + 4, stored, sizeof stored);
     OK(cm_context_create(NULL, &context));
-    OK(cm_input_memory(context, "toy", file, sizeof file, CM_INPUT_IN_PLACE, &in));
-    OK(cm_tensors_open_as(formats, &in, &t));
+    OK(cmi_input_memory(context, "toy", file, sizeof file, CM_INPUT_IN_PLACE, &in));
+    OK(cmi_tensors_open_as(formats, &in, &t));
     ck_assert_str_eq(t.format->name, "toy");
-    const cm_tensor *k = cm_tensors_find(&t, "kernel");
+    const cm_tensor *k = cmi_tensors_find(&t, "kernel");
     ck_assert_ptr_null(k->data);
-    OK(cm_tensor_read(k, values));
+    OK(cmi_tensor_read(k, values));
     ck_assert(values[0] == 0 && values[1] == IN * OUT && values[SIDE * SIDE] == OUT && values[IN * SIDE * SIDE] == 1);
     const cm_param_source source = {.user = k};
     int finite;
-    OK(cm_checkpoint_finite(&source, &finite));
+    OK(cmi_checkpoint_finite(&source, &finite));
     ck_assert_int_eq(finite, 1);
     char path[] = "/tmp/cm-load-XXXXXX";
     close(mkstemp(path));
-    OK(cm_safetensors_write(context, path, 1, NULL, k, 1)); /* the same values in a native file */
+    OK(cmi_safetensors_write(context, path, 1, NULL, k, 1)); /* the same values in a native file */
     stored[5] = INFINITY;
     memcpy(file + 4, stored, sizeof stored);
-    OK(cm_checkpoint_finite(&source, &finite));
+    OK(cmi_checkpoint_finite(&source, &finite));
     ck_assert_int_eq(finite, 0);
-    cm_tensors_close(&t);
-    OK(cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &t));
-    ck_assert_mem_eq(cm_tensors_find(&t, "kernel")->data, values, sizeof values);
-    cm_tensors_close(&t);
-    OK(cm_input_memory(context, "toy", "\x89PNG\r\n\x1a\n........", 16, CM_INPUT_IN_PLACE, &in));
-    FAILS(cm_tensors_open_as(formats, &in, &t), CM_ERR_FORMAT, "not a safetensors or toy file but a PNG");
+    cmi_tensors_close(&t);
+    OK(cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &t));
+    ck_assert_mem_eq(cmi_tensors_find(&t, "kernel")->data, values, sizeof values);
+    cmi_tensors_close(&t);
+    OK(cmi_input_memory(context, "toy", "\x89PNG\r\n\x1a\n........", 16, CM_INPUT_IN_PLACE, &in));
+    FAILS(cmi_tensors_open_as(formats, &in, &t), CM_ERR_FORMAT, "not a safetensors or toy file but a PNG");
     unlink(path);
     cm_context_free(context);
 }
@@ -414,7 +414,7 @@ END_TEST
 /* Wherever the bytes come from, a tensor that is read later is not read from what the caller has taken back. */
 START_TEST(another_format_read_later)
 {
-    static const cm_tensor_format *const formats[] = {&cm_format_safetensors, &toy, NULL};
+    static const cm_tensor_format *const formats[] = {&cmi_format_safetensors, &toy, NULL};
     unsigned char *whole = bytes;
     size_t whole_size = size;
     float values[VALUES];
@@ -431,17 +431,17 @@ START_TEST(another_format_read_later)
         char path[] = "/tmp/cm-load-XXXXXX";
         close(mkstemp(path));
         write_bytes(path, file, sizeof file);
-        if (way == 0) OK(cm_input_memory(context, "toy", file, sizeof file, CM_INPUT_COPIED, &in));
-        if (way == 1) OK(cm_input_reader(context, &r, CM_INPUT_COPIED, &in));
-        if (way == 2) OK(cm_input_file(context, path, CM_INPUT_COPIED, &in));
-        OK(cm_tensors_open_as(formats, &in, &t));
+        if (way == 0) OK(cmi_input_memory(context, "toy", file, sizeof file, CM_INPUT_COPIED, &in));
+        if (way == 1) OK(cmi_input_reader(context, &r, CM_INPUT_COPIED, &in));
+        if (way == 2) OK(cmi_input_file(context, path, CM_INPUT_COPIED, &in));
+        OK(cmi_tensors_open_as(formats, &in, &t));
         memset(file, 0, sizeof file);
         write_bytes(path, file, 1);
         size_t calls = s.calls;
-        OK(cm_tensor_read(cm_tensors_find(&t, "kernel"), values));
+        OK(cmi_tensor_read(cmi_tensors_find(&t, "kernel"), values));
         ck_assert_uint_eq(s.calls, calls);
         ck_assert(values[0] == 0 && values[VALUES - 1] == VALUES - 1);
-        cm_tensors_close(&t);
+        cmi_tensors_close(&t);
         unlink(path);
     }
     bytes = whole, size = whole_size;

@@ -44,33 +44,33 @@ static void open_case(node_case *t, const int64_t (*shapes)[4], const int *ranks
     cm_value in[CM_OP_MAX_IN];
     cm_param_source sources[CM_OP_MAX_PARAMS];
     int index[CM_OP_MAX_PARAMS] = {-1, -1};
-    OK(cm_graph_create(context(), &t->graph));
+    OK(cmi_graph_create(context(), &t->graph));
     for (int i = 0; i < t->n_in; i++) {
-        in[i] = cm_graph_input(t->graph, t->in[i]);
+        in[i] = cmi_graph_input(t->graph, t->in[i]);
         t->in[i].n = N;
-        t->x[i] = numbers(cm_desc_count(t->in[i]), 2, t->op == &cm_op_groupnorm && i == 0 ? 5 : 0);
+        t->x[i] = numbers(cmi_desc_count(t->in[i]), 2, t->op == &cmi_op_groupnorm && i == 0 ? 5 : 0);
     }
     for (int k = 0; k < CM_OP_MAX_PARAMS && ranks && ranks[k]; k++) {
-        index[k] = cm_graph_param(t->graph, ranks[k], shapes[k], "p%d", k);
-        size_t n = cm_param_elements(&t->graph->params[index[k]]);
+        index[k] = cmi_graph_param(t->graph, ranks[k], shapes[k], "p%d", k);
+        size_t n = cmi_param_elements(&t->graph->params[index[k]]);
         t->p[k] = numbers(n, 0.5f, 0.25f);
         sources[k] = (cm_param_source){t->p[k], n * sizeof(float), t->p[k], read_copy, NULL, NULL};
         t->n_params++;
     }
-    cm_value y = cm_graph_node(t->graph, t->op, &t->attr, in, t->n_in, index[0], index[1]);
-    t->out = cm_graph_desc(t->graph, y);
+    cm_value y = cmi_graph_node(t->graph, t->op, &t->attr, in, t->n_in, index[0], index[1]);
+    t->out = cmi_graph_desc(t->graph, y);
     t->out.n = N;
-    cm_graph_output(t->graph, y);
-    OK(cm_graph_finish(t->graph));
-    OK(cm_params_create(t->graph, sources, &t->params));
+    cmi_graph_output(t->graph, y);
+    OK(cmi_graph_finish(t->graph));
+    OK(cmi_params_create(t->graph, sources, &t->params));
 }
 
 static void close_case(node_case *t)
 {
     for (int i = 0; i < t->n_in; i++) free(t->x[i]);
-    cm_params_free(t->params);
+    cmi_params_free(t->params);
     for (int k = 0; k < t->n_params; k++) free(t->p[k]);
-    cm_graph_free(t->graph);
+    cmi_graph_free(t->graph);
 }
 
 /* All N images by plans of the given slice. */
@@ -81,24 +81,24 @@ static void run_case(const node_case *t, int slice, int threads, float *y)
     cm_plan *plan;
     cm_weights *weights;
     cm_exec *exec;
-    OK(cm_plan_create(t->graph, &options, &plan));
-    OK(cm_weights_create(plan, t->params, &weights));
-    OK(cm_exec_create(plan, &exec));
-    cm_exec_poison(exec);
+    OK(cmi_plan_create(t->graph, &options, &plan));
+    OK(cmi_weights_create(plan, t->params, &weights));
+    OK(cmi_exec_create(plan, &exec));
+    cmi_exec_poison(exec);
     for (int first = 0; first < N; first += slice) {
         for (int i = 0; i < t->n_in; i++) {
-            size_t n = cm_desc_count(t->in[i]) / N;
-            const void *from = t->op == &cm_op_embed_label && i == 1 ? (const void *)(t->labels + first)
-                                                                     : (const void *)(t->x[i] + (size_t)first * n);
-            memcpy(cm_exec_input(exec, i), from, (size_t)slice * n * sizeof(float));
+            size_t n = cmi_desc_count(t->in[i]) / N;
+            const void *from = t->op == &cmi_op_embed_label && i == 1 ? (const void *)(t->labels + first)
+                                                                      : (const void *)(t->x[i] + (size_t)first * n);
+            memcpy(cmi_exec_input(exec, i), from, (size_t)slice * n * sizeof(float));
         }
-        OK(cm_exec_run(exec, weights));
-        size_t n = cm_desc_count(t->out) / N;
-        memcpy(y + (size_t)first * n, cm_exec_output(exec, 0), (size_t)slice * n * sizeof *y);
+        OK(cmi_exec_run(exec, weights));
+        size_t n = cmi_desc_count(t->out) / N;
+        memcpy(y + (size_t)first * n, cmi_exec_output(exec, 0), (size_t)slice * n * sizeof *y);
     }
-    cm_exec_free(exec);
-    cm_weights_free(weights);
-    cm_plan_free(plan);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
 }
 
 static double *widen(const float *v, size_t n)
@@ -112,25 +112,25 @@ static double *widen(const float *v, size_t n)
 
 static int is_labels(const node_case *t, int i)
 {
-    return t->op == &cm_op_embed_label && i == 1;
+    return t->op == &cmi_op_embed_label && i == 1;
 }
 
 /* J v of the naive loops in double, by central differences along (tx, tp). */
 static void directional(const node_case *t, double *const *x, double *const *p, double *const *tx, double *const *tp,
                         double *out)
 {
-    size_t n = cm_desc_count(t->out);
+    size_t n = cmi_desc_count(t->out);
     const double h = 1e-5;
     double *y[2] = {calloc(n, sizeof(double)), calloc(n, sizeof(double))};
     for (int side = 0; side < 2; side++) {
         double step = side ? -h : h, *xs[CM_OP_MAX_IN] = {0}, *ps[CM_OP_MAX_PARAMS] = {0};
         for (int i = 0; i < t->n_in; i++) {
-            size_t m = cm_desc_count(t->in[i]);
+            size_t m = cmi_desc_count(t->in[i]);
             xs[i] = calloc(m, sizeof(double));
             for (size_t k = 0; k < m; k++) xs[i][k] = x[i][k] + (tx && tx[i] ? step * tx[i][k] : 0);
         }
         for (int i = 0; i < t->n_params; i++) {
-            size_t m = cm_param_elements(&t->graph->params[i]);
+            size_t m = cmi_param_elements(&t->graph->params[i]);
             ps[i] = calloc(m, sizeof(double));
             for (size_t k = 0; k < m; k++) ps[i][k] = p[i][k] + (tp && tp[i] ? step * tp[i][k] : 0);
         }
@@ -160,8 +160,8 @@ static double size_of(size_t n, const double *a, const float *b)
 static void load(const node_case *t, cm_exec *exec)
 {
     for (int i = 0; i < t->n_in; i++)
-        memcpy(cm_exec_input(exec, i), is_labels(t, i) ? (const void *)t->labels : (const void *)t->x[i],
-               cm_desc_count(t->in[i]) * sizeof(float));
+        memcpy(cmi_exec_input(exec, i), is_labels(t, i) ? (const void *)t->labels : (const void *)t->x[i],
+               cmi_desc_count(t->in[i]) * sizeof(float));
 }
 
 /* The largest error of bfloat16 over the largest value: 2^-9 an operand, some terms
@@ -191,9 +191,9 @@ static void check_rms(const node_case *t, size_t n, const float *y, const double
  * jvp of v>; one direction at a time, so every gradient is seen on its own. */
 static void check_gradients(node_case *t, double *const *x, double *const *p)
 {
-    size_t n = cm_desc_count(t->out), offsets[CM_OP_MAX_PARAMS] = {0};
+    size_t n = cmi_desc_count(t->out), offsets[CM_OP_MAX_PARAMS] = {0};
     uint32_t all = 0;
-    const int frozen = t->op == &cm_op_embed_time; /* its frequencies are constants */
+    const int frozen = t->op == &cmi_op_embed_time; /* its frequencies are constants */
     for (int i = 0; i < t->n_in; i++) all |= is_labels(t, i) ? 0 : 1u << i;
     const cm_plan_options train = {
         .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = all, .arithmetic.bf16 = t->bf16};
@@ -202,30 +202,30 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
     cm_weights *weights;
     cm_exec *exec;
     cm_unpacking *unpacking;
-    OK(cm_plan_create(t->graph, &train, &plan));
-    OK(cm_weights_create(plan, t->params, &weights));
-    OK(cm_exec_create(plan, &exec));
-    (void)cm_param_offsets(t->graph, offsets);
-    OK(cm_unpacking_create(plan, 1, &unpacking));
-    const size_t floats = cm_plan_gradient_floats(plan);
+    OK(cmi_plan_create(t->graph, &train, &plan));
+    OK(cmi_weights_create(plan, t->params, &weights));
+    OK(cmi_exec_create(plan, &exec));
+    (void)cmi_param_offsets(t->graph, offsets);
+    OK(cmi_unpacking_create(plan, 1, &unpacking));
+    const size_t floats = cmi_plan_gradient_floats(plan);
     float *u = numbers(n, 1, 0), *dp = calloc(floats + 1, sizeof *dp);
-    cm_exec_poison(exec);
+    cmi_exec_poison(exec);
     load(t, exec);
-    OK(cm_exec_run(exec, weights));
-    memcpy(cm_exec_cotangent(exec), u, n * sizeof *u);
-    OK(cm_exec_backward(exec, weights));
-    memcpy(dp, cm_exec_gradients(exec), floats * sizeof *dp);
-    OK(cm_unpacking_run(unpacking, dp));
+    OK(cmi_exec_run(exec, weights));
+    memcpy(cmi_exec_cotangent(exec), u, n * sizeof *u);
+    OK(cmi_exec_backward(exec, weights));
+    memcpy(dp, cmi_exec_gradients(exec), floats * sizeof *dp);
+    OK(cmi_unpacking_run(unpacking, dp));
     double *jv = calloc(n, sizeof *jv);
     /* The absolute part: differences of values around 10 at h = 1e-5 carry 1e-15 * 10 / 1e-5 of noise. */
     for (int i = 0; i < t->n_in + t->n_params; i++) {
         int is_param = i >= t->n_in, k = is_param ? i - t->n_in : i;
         if (is_param ? frozen : is_labels(t, k)) continue;
-        size_t m = is_param ? cm_param_elements(&t->graph->params[k]) : cm_desc_count(t->in[k]);
+        size_t m = is_param ? cmi_param_elements(&t->graph->params[k]) : cmi_desc_count(t->in[k]);
         float *v = numbers(m, 1, 0);
         double *tangent[CM_OP_MAX_IN] = {0}, *wide = tangent[k] = widen(v, m);
         directional(t, x, p, is_param ? NULL : tangent, is_param ? tangent : NULL, jv);
-        const float *g = is_param ? dp + offsets[k] : cm_exec_input_gradient(exec, k);
+        const float *g = is_param ? dp + offsets[k] : cmi_exec_input_gradient(exec, k);
         double left = dot(n, jv, u), right = dot(m, wide, g);
         /* Where a norm takes away all that v adds, J v = 0 and float leaves a few of its 1.2e-7. */
         double floor = 1e-8 + 2e-7 * size_of(n, NULL, u) * size_of(m, NULL, v);
@@ -243,14 +243,14 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
             cm_plan *jplan;
             cm_weights *jweights;
             cm_exec *jexec;
-            OK(cm_plan_create(t->graph, &options, &jplan));
-            OK(cm_weights_create(jplan, t->params, &jweights));
-            OK(cm_exec_create(jplan, &jexec));
-            cm_exec_poison(jexec);
+            OK(cmi_plan_create(t->graph, &options, &jplan));
+            OK(cmi_weights_create(jplan, t->params, &jweights));
+            OK(cmi_exec_create(jplan, &jexec));
+            cmi_exec_poison(jexec);
             load(t, jexec);
-            memcpy(cm_exec_tangent_input(jexec, k), v, m * sizeof *v);
-            OK(cm_exec_run(jexec, jweights));
-            const float *ours = cm_exec_tangent_output(jexec, 0);
+            memcpy(cmi_exec_tangent_input(jexec, k), v, m * sizeof *v);
+            OK(cmi_exec_run(jexec, jweights));
+            const float *ours = cmi_exec_tangent_output(jexec, 0);
             double most = 0;
             for (size_t j = 0; j < n; j++) most = fmax(most, fabs(jv[j]));
             for (size_t j = 0; j < n; j++)
@@ -260,27 +260,27 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
             double both = dot(n, jv, u);
             for (size_t j = 0; j < n; j++) jv[j] = (double)ours[j];
             ck_assert_msg(fabs(dot(n, jv, u) - both) <= (1e-5 + coarse) * scale + floor, "%s: <u, J v>", t->op->name);
-            cm_exec_free(jexec);
-            cm_weights_free(jweights);
-            cm_plan_free(jplan);
+            cmi_exec_free(jexec);
+            cmi_weights_free(jweights);
+            cmi_plan_free(jplan);
         }
         free(v), free(wide);
     }
     free(jv), free(u), free(dp);
-    cm_unpacking_free(unpacking);
-    cm_exec_free(exec);
-    cm_weights_free(weights);
-    cm_plan_free(plan);
+    cmi_unpacking_free(unpacking);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
 }
 
 /* tolerance: of the largest value of the result, per element of its sums. */
 static void check_case(node_case *t, double tolerance)
 {
-    size_t n = cm_desc_count(t->out);
+    size_t n = cmi_desc_count(t->out);
     float *y = calloc(n, sizeof *y), *other = calloc(n, sizeof *other);
     double *x[CM_OP_MAX_IN] = {0}, *p[CM_OP_MAX_PARAMS] = {0}, *want = calloc(n, sizeof *want), most = 0;
-    for (int i = 0; i < t->n_in; i++) x[i] = widen(t->x[i], cm_desc_count(t->in[i]));
-    for (int k = 0; k < t->n_params; k++) p[k] = widen(t->p[k], cm_param_elements(&t->graph->params[k]));
+    for (int i = 0; i < t->n_in; i++) x[i] = widen(t->x[i], cmi_desc_count(t->in[i]));
+    for (int k = 0; k < t->n_params; k++) p[k] = widen(t->p[k], cmi_param_elements(&t->graph->params[k]));
     naive_forward(t->op, &t->attr, t->in, (const double *const *)x, t->labels, (const double *const *)p, t->out,
                   want);
     run_case(t, 1, 1, y);
@@ -320,12 +320,13 @@ START_TEST(conv2d)
         if (i % 16 == 0)
             k = 1, stride = 1, pad = 0, c = 16 * pick(8, 10), out = 16 * pick(9, 10); /* with AMX by tiles */
         const float scale = pick(0, 1) ? 0.7f : 0;                                    /* 0: nothing is added */
-        node_case t = {
-            .op = &cm_op_conv2d, .attr = {.conv = {out, k, stride, pad, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
+        node_case t = {.op = &cmi_op_conv2d,
+                       .attr = {.conv = {out, k, stride, pad, bias, scale, 0}},
+                       .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = image(k, 13, c);
-        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
         check_case(&t, 3e-6);
     }
@@ -343,22 +344,22 @@ START_TEST(winograd)
         const int side = c > 128 ? 16 : 8;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {
-            .op = &cm_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
+            .op = &cmi_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = large    ? image(side, side + 5, c)
                   : i == 0 ? image(4, 4, c) /* fewer tiles than threads */
                            : image(4, side - 1, c);
-        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
-        ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, c, out, t.in[0].h, t.in[0].w),
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        ck_assert_int_eq(cmi_winograd_rule(0, 3, 1, 1, c, out, t.in[0].h, t.in[0].w),
                          large ? CM_WINOGRAD_4X4 : CM_WINOGRAD_2X2);
         open_case(&t, shapes, ranks);
         check_case(&t, large ? 6e-6 : 2e-6);
     }
-    ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, 24, 32, 16, 16), 0);
-    ck_assert_int_eq(cm_winograd_rule(0, 3, 2, 1, 32, 32, 16, 16), 0);
-    ck_assert_int_eq(cm_winograd_rule(0, 1, 1, 0, 32, 32, 16, 16), 0);
-    ck_assert_int_eq(cm_winograd_rule(0, 3, 1, 1, 32, 32, 3, 16), 0);
+    ck_assert_int_eq(cmi_winograd_rule(0, 3, 1, 1, 24, 32, 16, 16), 0);
+    ck_assert_int_eq(cmi_winograd_rule(0, 3, 2, 1, 32, 32, 16, 16), 0);
+    ck_assert_int_eq(cmi_winograd_rule(0, 1, 1, 0, 32, 32, 16, 16), 0);
+    ck_assert_int_eq(cmi_winograd_rule(0, 3, 1, 1, 32, 32, 3, 16), 0);
 }
 END_TEST
 
@@ -371,7 +372,7 @@ START_TEST(conv2d_up)
         const int own = i % 3, c = own ? wide[pick(0, 5)] : pick(1, 20), out = own ? wide[pick(0, 4)] : pick(1, 20);
         const int bias = pick(0, 1), k = own || pick(0, 1) ? 3 : 5;
         const float scale = pick(0, 1) ? 0.7f : 0;
-        node_case t = {.op = &cm_op_conv2d,
+        node_case t = {.op = &cmi_op_conv2d,
                        .attr = {.conv = {out, k, 1, k / 2, bias, scale, 1}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = own == 2 ? pick(1, 4) : 0};
@@ -380,10 +381,10 @@ START_TEST(conv2d_up)
         const cm_conv_shape small = {
             .n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
         cm_convolution conv;
-        cm_conv_init(&conv, cm_kernels_for(cm_cpu_level()), t.bf16, cm_one_thread(), &small);
-        if (own) ck_assert_ptr_eq(conv.algorithm, t.bf16 == 1 ? NULL : &cm_conv_winograd);
+        cmi_conv_init(&conv, cmi_kernels_for(cmi_cpu_level()), t.bf16, cmi_one_thread(), &small);
+        if (own) ck_assert_ptr_eq(conv.algorithm, t.bf16 == 1 ? NULL : &cmi_conv_winograd);
         t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
-        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
         check_case(&t, t.bf16 ? bf16_error(&t) : 3e-6);
     }
@@ -406,7 +407,7 @@ START_TEST(conv2d_transposed)
                            .pad = k / 2,
                            .up = up};
         cm_convolution values, gradient;
-        cm_conv_init(&values, cm_kernels_for(level), bf16, cm_one_thread(), &s);
+        cmi_conv_init(&values, cmi_kernels_for(level), bf16, cmi_one_thread(), &s);
         s = (cm_conv_shape){.n = 1,
                             .h = scale * s.h,
                             .w = scale * s.w,
@@ -417,7 +418,7 @@ START_TEST(conv2d_transposed)
                             .pad = k / 2,
                             .transposed = 1,
                             .up = up};
-        cm_conv_init(&gradient, cm_kernels_for(level), bf16, cm_one_thread(), &s);
+        cmi_conv_init(&gradient, cmi_kernels_for(level), bf16, cmi_one_thread(), &s);
         ck_assert_msg(values.algorithm == gradient.algorithm,
                       "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %s and %s", level, bf16, k, s.oc,
                       s.c, s.h, s.w, values.name ? values.name : "none", gradient.name ? gradient.name : "none");
@@ -431,22 +432,22 @@ START_TEST(few_outputs)
     for (int i = 0; i < ROUNDS / 4 + 4; i++) {
         int c = 16 * pick(1, 9), out = pick(1, 3), bias = pick(0, 1);
         const float scale = pick(0, 1) ? 0.7f : 0;
-        node_case t = {.op = &cm_op_conv2d,
+        node_case t = {.op = &cmi_op_conv2d,
                        .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = i % 3 == 2};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = i == 0 ? image(1, 1, c) : image(1, 20, c);
-        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
         check_case(&t, 3e-6);
     }
-    ck_assert_int_eq(cm_few_outputs_rule(3, 1, 1, 32, 4), 0);
-    ck_assert_int_eq(cm_few_outputs_rule(3, 1, 1, 24, 3), 0);
-    ck_assert_int_eq(cm_few_outputs_rule(3, 2, 1, 32, 3), 0);
-    ck_assert_int_eq(cm_few_outputs_rule(1, 1, 0, 32, 3), 0);
-    ck_assert_int_eq(cm_few_outputs_rule(3, 1, 1, 32, 3), 1);
+    ck_assert_int_eq(cmi_few_outputs_rule(3, 1, 1, 32, 4), 0);
+    ck_assert_int_eq(cmi_few_outputs_rule(3, 1, 1, 24, 3), 0);
+    ck_assert_int_eq(cmi_few_outputs_rule(3, 2, 1, 32, 3), 0);
+    ck_assert_int_eq(cmi_few_outputs_rule(1, 1, 0, 32, 3), 0);
+    ck_assert_int_eq(cmi_few_outputs_rule(3, 1, 1, 32, 3), 1);
 }
 END_TEST
 
@@ -457,23 +458,23 @@ START_TEST(conv2d_bf16)
         static const int wide[] = {16, 48, 64, 112, 32, 288};
         int c = wide[pick(0, i % 4 ? 4 : 5)], out = wide[pick(0, 4)], bias = pick(0, 1), k = i % 3 ? 3 : 1;
         const float scale = pick(0, 1) ? 0.7f : 0;
-        node_case t = {.op = &cm_op_conv2d,
+        node_case t = {.op = &cmi_op_conv2d,
                        .attr = {.conv = {out, k, 1, k / 2, bias, scale, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = pick(1, 4)};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = i % 2 ? image(16, 21, c) : i == 0 ? image(1, 4, c) /* fewer tiles than threads */ : image(4, 15, c);
-        OK(cm_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
         check_case(&t, bf16_error(&t));
     }
     for (int tile = CM_WINOGRAD_2X2; tile <= CM_WINOGRAD_4X4; tile++) {
-        ck_assert_int_eq(cm_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 16), tile);
-        ck_assert_int_eq(cm_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 15), CM_WINOGRAD_2X2);
+        ck_assert_int_eq(cmi_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 16), tile);
+        ck_assert_int_eq(cmi_winograd_rule(tile, 3, 1, 1, 32, 32, 16, 15), CM_WINOGRAD_2X2);
     }
-    ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 32, 1, 1), CM_WINOGRAD_1X1);
-    ck_assert_int_eq(cm_winograd_rule(2, 1, 1, 0, 32, 24, 8, 8), 0);
+    ck_assert_int_eq(cmi_winograd_rule(2, 1, 1, 0, 32, 32, 1, 1), CM_WINOGRAD_1X1);
+    ck_assert_int_eq(cmi_winograd_rule(2, 1, 1, 0, 32, 24, 8, 8), 0);
 }
 END_TEST
 
@@ -481,7 +482,7 @@ START_TEST(linear)
 {
     for (int i = 0; i < ROUNDS; i++) {
         int k = pick(1, 300), out = pick(1, 200), bias = pick(0, 1);
-        node_case t = {.op = &cm_op_linear, .attr = {.linear = {out, bias}}, .n_in = 1};
+        node_case t = {.op = &cmi_op_linear, .attr = {.linear = {out, bias}}, .n_in = 1};
         const int64_t shapes[2][4] = {{out, k, 0, 0}, {out, 0, 0, 0}};
         const int ranks[2] = {2, bias};
         t.in[0] = (cm_desc){1, 1, 1, k};
@@ -496,7 +497,7 @@ START_TEST(groupnorm)
     for (int i = 0; i < ROUNDS; i++) {
         int groups = pick(1, 8), c = groups * pick(1, 9), mode = pick(0, 2);
         node_case t = {
-            .op = &cm_op_groupnorm, .attr = {.groupnorm = {groups, mode, pick(0, 1), 1e-5f}}, .n_in = mode ? 2 : 1};
+            .op = &cmi_op_groupnorm, .attr = {.groupnorm = {groups, mode, pick(0, 1), 1e-5f}}, .n_in = mode ? 2 : 1};
         const int64_t shapes[2][4] = {{c, 0, 0, 0}, {c, 0, 0, 0}};
         const int ranks[2] = {1, 1};
         t.in[0] = image(1, 19, c);
@@ -511,7 +512,7 @@ END_TEST
 static node_case attention_case(int heads, int layout, int d, cm_desc points)
 {
     const int n_in = pick(1, 2);
-    node_case t = {.op = &cm_op_attention, .attr = {.attention = {heads, layout}}, .n_in = n_in};
+    node_case t = {.op = &cmi_op_attention, .attr = {.attention = {heads, layout}}, .n_in = n_in};
     points.c = (n_in > 1 ? 1 : 3) * heads * d;
     t.in[0] = t.in[1] = points;
     return t;
@@ -565,7 +566,7 @@ START_TEST(fir)
     static const int lengths[4] = {2, 4, 3, 4};
     for (int i = 0; i < ROUNDS; i++) {
         int which = pick(0, 3), up = pick(0, 1), n = lengths[which];
-        node_case t = {.op = &cm_op_fir, .n_in = 1};
+        node_case t = {.op = &cmi_op_fir, .n_in = 1};
         t.attr.fir.up = up;
         t.attr.fir.stride = up ? 2 : pick(1, 2);
         t.attr.fir.pad = pick(0, 1) ? (n - 1) / 2 : up ? 0 : pick(0, 3);
@@ -583,11 +584,11 @@ START_TEST(pointwise)
     for (int i = 0; i < ROUNDS; i++) {
         int c = pick(1, 70), f = c + pick(0, 1) * pick(1, 30);
         cm_desc d = image(1, 17, c), one = {1, 1, 1, 1};
-        node_case silu = {.op = &cm_op_silu, .n_in = 1, .in = {d}};
-        node_case add = {.op = &cm_op_add, .attr = {.add = {0.70710678f}}, .n_in = 2, .in = {d, d}};
-        node_case scale = {.op = &cm_op_scale, .n_in = 2, .in = {d, one}};
-        node_case mix = {.op = &cm_op_mix, .n_in = 4, .in = {d, {1, d.h, d.w, f}, one, one}};
-        node_case concat = {.op = &cm_op_concat, .n_in = 2, .in = {d, {1, d.h, d.w, f}}};
+        node_case silu = {.op = &cmi_op_silu, .n_in = 1, .in = {d}};
+        node_case add = {.op = &cmi_op_add, .attr = {.add = {0.70710678f}}, .n_in = 2, .in = {d, d}};
+        node_case scale = {.op = &cmi_op_scale, .n_in = 2, .in = {d, one}};
+        node_case mix = {.op = &cmi_op_mix, .n_in = 4, .in = {d, {1, d.h, d.w, f}, one, one}};
+        node_case concat = {.op = &cmi_op_concat, .n_in = 2, .in = {d, {1, d.h, d.w, f}}};
         node_case *const all[] = {&silu, &add, &scale, &mix, &concat};
         for (size_t k = 0; k < 5; k++) {
             open_case(all[k], NULL, NULL);
@@ -601,7 +602,7 @@ START_TEST(embeddings)
 {
     for (int i = 0; i < ROUNDS; i++) {
         int size = pick(4, 65), kind = pick(0, 2), classes = pick(1, 12), transposed = pick(0, 1), bias = pick(0, 1);
-        node_case time = {.op = &cm_op_embed_time,
+        node_case time = {.op = &cmi_op_embed_time,
                           .attr = {.time = {kind, kind ? size / 2 * 2 : size, pick(0, 1)}},
                           .n_in = 1,
                           .in = {{1, 1, 1, 1}}};
@@ -609,7 +610,7 @@ START_TEST(embeddings)
         const int rank[2] = {1, 0};
         open_case(&time, freqs, kind == CM_TIME_FOURIER ? rank : NULL);
         check_case(&time, 1e-6);
-        node_case label = {.op = &cm_op_embed_label,
+        node_case label = {.op = &cmi_op_embed_label,
                            .attr = {.label = {classes, size, bias, transposed, 1.5f}},
                            .n_in = 2,
                            .in = {{1, 1, 1, size}, {1, 1, 1, 1}}};
@@ -627,11 +628,11 @@ END_TEST
 START_TEST(groupnorm_far_from_zero)
 {
     node_case t = {
-        .op = &cm_op_groupnorm, .attr = {.groupnorm = {2, CM_GN_PLAIN, 0, 1e-5f}}, .n_in = 1, .in = {{1, 8, 8, 16}}};
+        .op = &cmi_op_groupnorm, .attr = {.groupnorm = {2, CM_GN_PLAIN, 0, 1e-5f}}, .n_in = 1, .in = {{1, 8, 8, 16}}};
     const int64_t shapes[2][4] = {{16, 0, 0, 0}, {16, 0, 0, 0}};
     const int ranks[2] = {1, 1};
     open_case(&t, shapes, ranks);
-    for (size_t i = 0; i < cm_desc_count(t.in[0]); i++) t.x[0][i] = 1e4f + (float)(i % 7) * 0.01f;
+    for (size_t i = 0; i < cmi_desc_count(t.in[0]); i++) t.x[0][i] = 1e4f + (float)(i % 7) * 0.01f;
     check_case(&t, 1e-5);
 }
 END_TEST

@@ -132,20 +132,20 @@ static void list_network(const char *config, const char *keys, listing *l)
     json_t *c = json_loads(config, 0, NULL);
     const char *prefix = strncmp(keys, "edm_", 4) == 0 ? "model." : "";
     OK(cm_context_create(NULL, &context));
-    OK(cm_net_config_read(json_object_get(c, "network"), &net));
-    OK(cm_precond_read(context, json_object_get(c, "precond"), net.family->time, &precond));
-    OK(cm_model_describe(context, &net, &precond, net.resolution, net.resolution, 0, 0, &graph));
+    OK(cmi_net_config_read(json_object_get(c, "network"), &net));
+    OK(cmi_precond_read(context, json_object_get(c, "precond"), net.family->time, &precond));
+    OK(cmi_model_describe(context, &net, &precond, net.resolution, net.resolution, 0, 0, &graph));
     l->n = 0;
     if (strncmp(keys, "flax_", 5) == 0) {
         walk w = {graph, l};
-        ck_assert_int_eq(cm_flax_names(graph, &net, add_flax, &w), 0);
+        ck_assert_int_eq(cmi_flax_names(graph, &net, add_flax, &w), 0);
     }
     for (int i = 0; l->n == (size_t)i && i < graph->n_params; i++) {
         char name[LINE];
         snprintf(name, sizeof name, "%s%s", prefix, graph->params[i].name);
         add(l, name, graph->params[i].rank, graph->params[i].shape);
     }
-    cm_graph_free(graph);
+    cmi_graph_free(graph);
     cm_context_free(context);
     json_decref(c);
 }
@@ -183,9 +183,9 @@ START_TEST(presets_hold)
         cm_train_settings o;
         char text[4096];
         size_t length;
-        o = cm_settings_defaults(CM_TRAIN_EDM);
-        OK(cm_preset_apply(&o, cm_train_preset_name(i)));
-        OK(cm_settings_check(&o, cm_cpu_level()));
+        o = cmi_settings_defaults(CM_TRAIN_EDM);
+        OK(cmi_preset_apply(&o, cm_train_preset_name(i)));
+        OK(cmi_settings_check(&o, cmi_cpu_level()));
         OK(cm_train_options_json(&(cm_train_options){NULL, o}, text, sizeof text, &length));
         ck_assert(length < sizeof text && strstr(text, "\"lr\""));
         ck_assert_uint_gt(strlen(cm_train_preset_about(i)), 5);
@@ -200,7 +200,7 @@ START_TEST(presets_hold)
             ck_assert_msg(o.dropout >= 0, "%s leaves dropout to the teacher", cm_train_preset_name(i));
         json_decref(config);
     }
-    FAILS(cm_preset_apply(&(cm_train_settings){0}, "cifar"), CM_ERR_ARGUMENT, "cifar");
+    FAILS(cmi_preset_apply(&(cm_train_settings){0}, "cifar"), CM_ERR_ARGUMENT, "cifar");
     ck_assert_ptr_null(cm_train_preset_source(1000));
 }
 END_TEST
@@ -208,8 +208,8 @@ END_TEST
 static cm_train_settings preset(const char *name)
 {
     cm_train_settings o;
-    o = cm_settings_defaults(CM_TRAIN_EDM);
-    OK(cm_preset_apply(&o, name));
+    o = cmi_settings_defaults(CM_TRAIN_EDM);
+    OK(cmi_preset_apply(&o, name));
     return o;
 }
 
@@ -325,9 +325,9 @@ START_TEST(teachers_fit_their_students)
         size_t k = 0;
         while (cm_train_preset_name(k) && strcmp(cm_train_preset_name(k), pairs[i].teacher) != 0) k++;
         json_t *config = json_loads(cm_train_preset_config(k), 0, NULL);
-        OK(cm_net_config_read(json_object_get(config, "network"), &net));
+        OK(cmi_net_config_read(json_object_get(config, "network"), &net));
         json_decref(config);
-        int fits = cm_preset_check(pairs[i].student, &net) == CM_OK;
+        int fits = cmi_preset_check(pairs[i].student, &net) == CM_OK;
         ck_assert_msg(fits == pairs[i].fits, "%s of %s: %s", pairs[i].student, pairs[i].teacher,
                       fits ? "fits" : cm_last_message());
     }
@@ -422,8 +422,8 @@ END_TEST
 
 static double rate(const cm_train_settings *o, int64_t k)
 {
-    const cm_curriculum c = cm_curriculum_of(o);
-    return cm_curriculum_at(&c, k).lr;
+    const cm_curriculum c = cmi_curriculum_of(o);
+    return cmi_curriculum_at(&c, k).lr;
 }
 
 /* N is 8, 4 for 10 steps each, 2 for 20, then 1 until the end. */
@@ -433,27 +433,27 @@ START_TEST(rates_fall_in_every_stage)
         int64_t begin, end;
     } stages[] = {{0, 10}, {10, 20}, {20, 40}, {40, 100}};
     cm_train_settings o;
-    o = cm_settings_defaults(CM_TRAIN_EDM);
-    OK(cm_settings_set(&o, "objective", "pd"));
+    o = cmi_settings_defaults(CM_TRAIN_EDM);
+    OK(cmi_settings_set(&o, "objective", "pd"));
     o.start_scales = 8, o.distill_steps = 10, o.steps = 100, o.lr = 0.5;
-    OK(cm_settings_check(&o, cm_cpu_level()));
+    OK(cmi_settings_check(&o, cmi_cpu_level()));
     for (int i = 0; i < 4; i++)
         for (int64_t k = stages[i].begin; k < stages[i].end; k++)
             ck_assert_double_eq_tol(
                 rate(&o, k), 0.5 * (double)(stages[i].end - k) / (double)(stages[i].end - stages[i].begin), 1e-12);
     o.lr_final = 0.2;
-    OK(cm_settings_check(&o, cm_cpu_level()));
+    OK(cmi_settings_check(&o, cmi_cpu_level()));
     ck_assert_double_eq_tol(rate(&o, 19), 0.5 * (1 - 0.8 * 0.9), 1e-12);
     o.lr_final = 0, o.steps = 15; /* the end of the run ends the stage */
     ck_assert_double_eq_tol(rate(&o, 14), 0.5 * 0.2, 1e-12);
     o.steps = 100, o.anneal_stages = 0;
-    OK(cm_settings_check(&o, cm_cpu_level()));
+    OK(cmi_settings_check(&o, cmi_cpu_level()));
     ck_assert_double_eq_tol(rate(&o, 99), 0.5, 1e-15);
     o.anneal_stages = 1, o.anneal_begin = 5, o.anneal_end = 50;
-    FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
-    o = cm_settings_defaults(CM_TRAIN_EDM);
+    FAILS(cmi_settings_check(&o, cmi_cpu_level()), CM_ERR_ARGUMENT, "no effect beside anneal_stages");
+    o = cmi_settings_defaults(CM_TRAIN_EDM);
     o.anneal_stages = 1;
-    FAILS(cm_settings_check(&o, cm_cpu_level()), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
+    FAILS(cmi_settings_check(&o, cmi_cpu_level()), CM_ERR_ARGUMENT, "anneal_stages has no effect on objective edm");
     o = preset("cifar10-pd");
     ck_assert_double_eq_tol(rate(&o, 50000), 5e-5, 1e-18);
     ck_assert_double_eq_tol(rate(&o, 49999), 5e-5 / 50000, 1e-15);

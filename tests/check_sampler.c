@@ -82,10 +82,10 @@ START_TEST(reference_images)
         return;
     }
     OK(cm_context_create(NULL, &context));
-    OK(cm_tensors_open_file(context, PEER "digits_samples.safetensors", CM_INPUT_IN_PLACE, &st));
-    OK(cm_tensor_read(cm_tensors_find(&st, "noise.0"), noise[0]));
-    OK(cm_tensor_read(cm_tensors_find(&st, "noise.1"), noise[1]));
-    OK(cm_tensor_read(cm_tensors_find(&st, "labels"), want));
+    OK(cmi_tensors_open_file(context, PEER "digits_samples.safetensors", CM_INPUT_IN_PLACE, &st));
+    OK(cmi_tensor_read(cmi_tensors_find(&st, "noise.0"), noise[0]));
+    OK(cmi_tensor_read(cmi_tensors_find(&st, "noise.1"), noise[1]));
+    OK(cmi_tensor_read(cmi_tensors_find(&st, "labels"), want));
     for (int i = 0; i < 10; i++) labels[i] = (int32_t)want[i];
     for (int k = 0; k < by_effort(2, 3, 3); k++) {
         cm_model *m = load(k == 2 ? PEER "digits_teacher.safetensors" : PEER "digits_consistency.safetensors");
@@ -97,7 +97,7 @@ START_TEST(reference_images)
         if (k == 1) o.step_noise = noise[1], o.noise_steps = 1;
         if (k == 2) o.steps = 18;
         float *x = draw(s, &o, 10);
-        OK(cm_tensor_read(cm_tensors_find(&st, names[k]), want));
+        OK(cmi_tensor_read(cmi_tensors_find(&st, names[k]), want));
         for (int i = 0; i < 10 * SIZE; i++)
             ck_assert_msg(fabs((double)(x[i] - want[i])) <= 5e-5, "%s: value %d is %g, expected %g", names[k], i,
                           (double)x[i], (double)want[i]);
@@ -105,7 +105,7 @@ START_TEST(reference_images)
         cm_sampler_free(s);
         cm_model_free(m);
     }
-    cm_tensors_close(&st);
+    cmi_tensors_close(&st);
     cm_context_free(context);
 }
 END_TEST
@@ -681,7 +681,7 @@ static cm_model *small(const char *precond)
 static void grow(cm_model *m, float factor)
 {
     for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        const cm_tensor *t = cmi_checkpoint_tensor(&m->sources[i]);
         float *v = (float *)(uintptr_t)t->data;
         for (size_t k = 0; k < t->count; k++) v[k] = (v[k] + 0.1f) * factor;
     }

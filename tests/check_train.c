@@ -79,8 +79,8 @@ static void batch(int64_t k, float *images, int32_t *labels)
 static cm_train_settings options(const char *objective)
 {
     cm_train_settings o;
-    o = cm_settings_defaults(CM_TRAIN_EDM);
-    OK(cm_settings_set(&o, "objective", objective));
+    o = cmi_settings_defaults(CM_TRAIN_EDM);
+    OK(cmi_settings_set(&o, "objective", objective));
     o.batch = BATCH;
     o.steps = 20;
     o.seed = 5;
@@ -88,7 +88,7 @@ static cm_train_settings options(const char *objective)
     o.grad_clip = 1;
     o.flip = 0.5;
     o.label_dropout = 0.2;
-    OK(cm_settings_set(&o, "ema", "0.9,warmup:0.99"));
+    OK(cmi_settings_set(&o, "ema", "0.9,warmup:0.99"));
     if (strcmp(objective, "edm") == 0) o.augment = 0.5;
     if (strcmp(objective, "cd") == 0) o.mu = 0.8;
     if (strcmp(objective, "ct") == 0) o.end_scales = 20;
@@ -262,8 +262,8 @@ START_TEST(bfloat16)
     cm_train_settings o = options(name);
     cm_trainer *f32 = trainer(name, &o);
     OK(steps(f32, COUNT, exact));
-    OK(cm_settings_set(&o, "precision", "bf16"));
-    OK(cm_settings_set(&o, "debug", "bf16_emulate=1"));
+    OK(cmi_settings_set(&o, "precision", "bf16"));
+    OK(cmi_settings_set(&o, "debug", "bf16_emulate=1"));
     cm_trainer *bf16 = trainer(name, &o);
     OK(steps(bf16, COUNT, coarse));
     o.threads = 3;
@@ -291,7 +291,7 @@ START_TEST(recomputing_changes_no_bits)
     OK(steps(kept, 4, NULL));
     OK(steps(again, 4, NULL));
     ck_assert(same_state(kept, again));
-    size_t a = cm_plan_arena_bytes(kept->learner->train_plan), b = cm_plan_arena_bytes(again->learner->train_plan);
+    size_t a = cmi_plan_arena_bytes(kept->learner->train_plan), b = cmi_plan_arena_bytes(again->learner->train_plan);
     ck_assert_msg(b < a, "recomputing takes %zu bytes, keeping %zu", b, a);
     cm_trainer_free(kept);
     cm_trainer_free(again);
@@ -307,29 +307,29 @@ START_TEST(dropout_is_a_function_of_the_image)
     cm_exec *a, *b;
     size_t slice = l->options.slice, n = slice * VALUES;
     uint64_t ids[16], others[16];
-    OK(cm_exec_create(l->target_plan, &a));
-    OK(cm_exec_create(l->target_plan, &b));
-    for (size_t i = 0; i < slice; i++) ids[i] = cm_learner_stream(i), others[i] = cm_learner_stream(100 + i);
+    OK(cmi_exec_create(l->target_plan, &a));
+    OK(cmi_exec_create(l->target_plan, &b));
+    for (size_t i = 0; i < slice; i++) ids[i] = cmi_learner_stream(i), others[i] = cmi_learner_stream(100 + i);
     const uint64_t *const seeds[3] = {ids, ids, others};
     float *out[3];
     for (int k = 0; k < 3; k++) {
         cm_exec *e = k == 1 ? b : a;
-        for (size_t i = 0; i < n; i++) ((float *)cm_exec_input(e, CM_IN_X))[i] = 0.01f * (float)(i % 97);
+        for (size_t i = 0; i < n; i++) ((float *)cmi_exec_input(e, CM_IN_X))[i] = 0.01f * (float)(i % 97);
         for (size_t i = 0; i < slice; i++) {
-            for (int c = 0; c < 4; c++) ((float *)cm_exec_input(e, CM_IN_C_IN + c))[i] = 0.5f;
-            ((int32_t *)cm_exec_input(e, CM_IN_LABEL))[i] = 1;
+            for (int c = 0; c < 4; c++) ((float *)cmi_exec_input(e, CM_IN_C_IN + c))[i] = 0.5f;
+            ((int32_t *)cmi_exec_input(e, CM_IN_LABEL))[i] = 1;
         }
-        memset(cm_exec_input(e, CM_IN_AUGMENT), 0, slice * 9 * sizeof(float));
-        cm_exec_seed(e, 5, seeds[k]);
-        OK(cm_exec_run(e, l->target_weights));
+        memset(cmi_exec_input(e, CM_IN_AUGMENT), 0, slice * 9 * sizeof(float));
+        cmi_exec_seed(e, 5, seeds[k]);
+        OK(cmi_exec_run(e, l->target_weights));
         out[k] = malloc(n * sizeof(float));
-        memcpy(out[k], cm_exec_output(e, CM_OUT_D), n * sizeof(float));
+        memcpy(out[k], cmi_exec_output(e, CM_OUT_D), n * sizeof(float));
     }
     ck_assert(memcmp(out[0], out[1], n * sizeof(float)) == 0);
     ck_assert(memcmp(out[0], out[2], n * sizeof(float)) != 0);
     for (int k = 0; k < 3; k++) free(out[k]);
-    cm_exec_free(a);
-    cm_exec_free(b);
+    cmi_exec_free(a);
+    cmi_exec_free(b);
     cm_trainer_free(t);
 }
 END_TEST
@@ -345,35 +345,35 @@ START_TEST(dropout_statistics)
     cm_params *params;
     const cm_attr attr = {.dropout = {0.3, 0}};
     OK(cm_context_create(NULL, &context));
-    OK(cm_graph_create(context, &g));
-    cm_value x = cm_graph_input(g, (cm_desc){1, 63, 63, 17});
-    cm_graph_output(g, cm_graph_node(g, &cm_op_dropout, &attr, &x, 1, -1, -1));
+    OK(cmi_graph_create(context, &g));
+    cm_value x = cmi_graph_input(g, (cm_desc){1, 63, 63, 17});
+    cmi_graph_output(g, cmi_graph_node(g, &cmi_op_dropout, &attr, &x, 1, -1, -1));
     const cm_plan_options o = {.slice = 1, .threads = 1, .share = 1};
-    OK(cm_plan_create(g, &o, &plan));
-    OK(cm_params_create(g, NULL, &params));
-    OK(cm_weights_create(plan, params, &weights));
-    OK(cm_exec_create(plan, &exec));
+    OK(cmi_plan_create(g, &o, &plan));
+    OK(cmi_params_create(g, NULL, &params));
+    OK(cmi_weights_create(plan, params, &weights));
+    OK(cmi_exec_create(plan, &exec));
     size_t n = 63 * 63 * 17, zeros = 0;
-    for (size_t i = 0; i < n; i++) ((float *)cm_exec_input(exec, 0))[i] = 2;
+    for (size_t i = 0; i < n; i++) ((float *)cmi_exec_input(exec, 0))[i] = 2;
     const uint64_t seed = 0x123456789abcdefu, image = 0xfedcba9876543u;
     const cm_stream stream = {seed, image, 1 << 20};
-    cm_exec_seed(exec, seed, &image);
-    OK(cm_exec_run(exec, weights));
+    cmi_exec_seed(exec, seed, &image);
+    OK(cmi_exec_run(exec, weights));
     for (size_t i = 0; i < n; i++) {
-        float y = cm_exec_output(exec, 0)[i];
+        float y = cmi_exec_output(exec, 0)[i];
         uint32_t words[4];
-        cm_stream_block(&stream, (uint32_t)(i / 4), words);
+        cmi_stream_block(&stream, (uint32_t)(i / 4), words);
         ck_assert_int_eq(y == 0, words[i % 4] < (uint32_t)(0.3 * 4294967296.0));
         zeros += y == 0;
         ck_assert(y == 0 || fabs((double)y - 2 / 0.7) < 1e-6);
     }
     /* binomial: five standard deviations */
     ck_assert_msg(fabs((double)zeros - 0.3 * (double)n) < 5 * sqrt((double)n * 0.21), "%zu of %zu", zeros, n);
-    cm_exec_free(exec);
-    cm_weights_free(weights);
-    cm_params_free(params);
-    cm_plan_free(plan);
-    cm_graph_free(g);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_params_free(params);
+    cmi_plan_free(plan);
+    cmi_graph_free(g);
     cm_context_free(context);
 }
 END_TEST
@@ -389,7 +389,7 @@ START_TEST(steps_of_any_count)
     const char *const name = names[_i];
     cm_train_settings o = options(name);
     o.microbatch = 4;
-    OK(cm_settings_set(&o, "ema", "0.9,halflife:50:0.5"));
+    OK(cmi_settings_set(&o, "ema", "0.9,halflife:50:0.5"));
     for (size_t k = 0; k < 4; k++) {
         const int32_t n = (int32_t)counts[k];
         cm_train_report ra = CM_TRAIN_REPORT_INIT, rb = CM_TRAIN_REPORT_INIT;
@@ -917,16 +917,16 @@ START_TEST(options_refused)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cm_train_settings o;
         cm_status status = CM_OK;
-        o = cm_settings_defaults(CM_TRAIN_EDM);
-        OK(cm_settings_set(&o, "objective", rows[i].objective));
+        o = cmi_settings_defaults(CM_TRAIN_EDM);
+        OK(cmi_settings_set(&o, "objective", rows[i].objective));
         for (const char *at = rows[i].set; *at && status == CM_OK;) { /* key=value;key=value */
             char key[64], value[64];
             int n = 0;
             ck_assert_int_eq(sscanf(at, "%63[^=]=%63[^;]%n", key, value, &n), 2);
-            status = cm_settings_set(&o, key, value);
+            status = cmi_settings_set(&o, key, value);
             at += n + (at[n] == ';');
         }
-        if (status == CM_OK) status = cm_settings_check(&o, cm_cpu_level());
+        if (status == CM_OK) status = cmi_settings_check(&o, cmi_cpu_level());
         ck_assert_msg(status != CM_OK && strstr(cm_last_message(), rows[i].word), "%s %s: '%s' lacks '%s'",
                       rows[i].objective, rows[i].set, status == CM_OK ? "accepted" : cm_last_message(), rows[i].word);
     }
@@ -939,13 +939,13 @@ START_TEST(options_are_read_back)
     char text[4096], again[4096];
     for (size_t n = 0; cm_train_preset_name(n); n++) {
         cm_train_settings o, back;
-        o = cm_settings_defaults(CM_TRAIN_EDM);
-        back = cm_settings_defaults(CM_TRAIN_EDM);
-        OK(cm_preset_apply(&o, cm_train_preset_name(n)));
+        o = cmi_settings_defaults(CM_TRAIN_EDM);
+        back = cmi_settings_defaults(CM_TRAIN_EDM);
+        OK(cmi_preset_apply(&o, cm_train_preset_name(n)));
         o.seed = n % 2 ? UINT64_MAX : n;
         if (n == 1) o.ema.count = 0;
         OK(json_of(&o, text));
-        OK(cm_preset_apply(&back, cm_train_preset_name(n ? n - 1 : 1)));
+        OK(cmi_preset_apply(&back, cm_train_preset_name(n ? n - 1 : 1)));
         OK(read_json(&back, text));
         OK(json_of(&back, again));
         ck_assert_str_eq(text, again);
@@ -1076,9 +1076,9 @@ START_TEST(texts_are_exact)
     }
     ck_assert_ptr_nonnull(strstr(text, "\"lr\": 0.1,"));
     cm_train_settings o = options("edm");
-    FAILS(cm_settings_set(&o, "debug", "\xff"), CM_ERR_ARGUMENT, "debug");
-    FAILS(cm_settings_set(&o, "ema", "0.9,1.5"), CM_ERR_ARGUMENT, "ema: average 1");
-    FAILS(cm_settings_set(&o, "ema", "0.9,0.9"), CM_ERR_ARGUMENT, "ema: averages 0 and 1");
+    FAILS(cmi_settings_set(&o, "debug", "\xff"), CM_ERR_ARGUMENT, "debug");
+    FAILS(cmi_settings_set(&o, "ema", "0.9,1.5"), CM_ERR_ARGUMENT, "ema: average 1");
+    FAILS(cmi_settings_set(&o, "ema", "0.9,0.9"), CM_ERR_ARGUMENT, "ema: averages 0 and 1");
 }
 END_TEST
 
@@ -1510,7 +1510,7 @@ START_TEST(suspicious_numbers_are_named)
     co.log = note;
     warnings[0] = '\0';
     OK(cm_context_create(&co, &context));
-    OK(cm_settings_set(&o, "ema", "0.9999"));
+    OK(cmi_settings_set(&o, "ema", "0.9999"));
     o.warmup_steps = 500;
     o.scales_mode = CM_SCALES_FIXED;
     o.start_scales = o.end_scales = 18;
@@ -1520,7 +1520,7 @@ START_TEST(suspicious_numbers_are_named)
     ck_assert_msg(strstr(warnings, "mu is adaptive but N is fixed"), "%s", warnings);
     cm_trainer_free(t);
     warnings[0] = '\0'; /* a warm-up forgets them */
-    OK(cm_settings_set(&o, "ema", "warmup:0.9999,0.5"));
+    OK(cmi_settings_set(&o, "ema", "warmup:0.9999,0.5"));
     OK(open_trainer(context, "ct", &o, &t));
     ck_assert_msg(!strstr(warnings, "average"), "%s", warnings);
     cm_trainer_free(t);
@@ -1586,8 +1586,8 @@ START_TEST(estimates_hold)
         OK(cm_model_load(context, "models/digits_consistency.safetensors", NULL, &digits));
         OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL,
                          &teacher)); /* anew: models keep packed weights */
-        o = cm_settings_defaults(CM_TRAIN_EDM);
-        OK(cm_settings_set(&o, "objective", names[_i]));
+        o = cmi_settings_defaults(CM_TRAIN_EDM);
+        OK(cmi_settings_set(&o, "objective", names[_i]));
         o.batch = i == 1 ? 4 : 64;
         if (i == 1) o.microbatch = 1;
         if (i == 2) o.recompute = 3;

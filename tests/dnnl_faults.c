@@ -31,20 +31,20 @@ static cm_status whole(cm_context *context)
     cm_dnnl_primitive *p[2] = {NULL, NULL};
     cm_dnnl_call *call[2] = {NULL, NULL};
     cm_dnnl_packing *packing = NULL;
-    cm_status status = cm_dnnl_engine_create(context, &engine);
-    if (status == CM_OK) status = cm_dnnl_conv_create(engine, &conv, &p[0]);
-    if (status == CM_OK) status = cm_dnnl_matmul_create(engine, &product, &p[1]);
-    if (status == CM_OK) status = cm_dnnl_packing_create(p[0], &packing);
-    if (status == CM_OK) status = cm_dnnl_packing_run(packing, w, packed);
-    for (int i = 0; i < 2 && status == CM_OK; i++) status = cm_dnnl_call_create(p[i], &call[i]);
-    if (status == CM_OK) status = cm_dnnl_execute(call[0], x, packed, bias, y, scratch);
-    if (status == CM_OK) status = cm_dnnl_execute(call[1], x, w, NULL, y, scratch);
-    cm_dnnl_packing_free(packing);
+    cm_status status = cmi_dnnl_engine_create(context, &engine);
+    if (status == CM_OK) status = cmi_dnnl_conv_create(engine, &conv, &p[0]);
+    if (status == CM_OK) status = cmi_dnnl_matmul_create(engine, &product, &p[1]);
+    if (status == CM_OK) status = cmi_dnnl_packing_create(p[0], &packing);
+    if (status == CM_OK) status = cmi_dnnl_packing_run(packing, w, packed);
+    for (int i = 0; i < 2 && status == CM_OK; i++) status = cmi_dnnl_call_create(p[i], &call[i]);
+    if (status == CM_OK) status = cmi_dnnl_execute(call[0], x, packed, bias, y, scratch);
+    if (status == CM_OK) status = cmi_dnnl_execute(call[1], x, w, NULL, y, scratch);
+    cmi_dnnl_packing_free(packing);
     for (int i = 0; i < 2; i++) {
-        cm_dnnl_call_free(call[i]);
-        cm_dnnl_primitive_free(p[i]);
+        cmi_dnnl_call_free(call[i]);
+        cmi_dnnl_primitive_free(p[i]);
     }
-    cm_dnnl_engine_free(engine);
+    cmi_dnnl_engine_free(engine);
     return status;
 }
 

@@ -53,7 +53,7 @@ class Facts:
         self.words = set()
         for f in code:
             if f != "tests/docs.py":
-                self.words.update(re.findall(r"\b(?:cm|CM)_\w+", read(f)))
+                self.words.update(re.findall(r"\b(?:cmi?|CM)_\w+", read(f)))
         self.make = read("Makefile") + read("tests/tests.mk")
         self.programs = re.search(r"^PROGRAMS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.units = re.search(r"^UNITS\s*:=(.*)$", self.make, re.M).group(1).split()
@@ -156,7 +156,7 @@ class Document:
                 self.fail("the link %s leads nowhere" % target)
 
     def identifiers(self):
-        for word in sorted(set(re.findall(r"(?<![\w-])(?:cm|CM)_\w*\*?", self.text))):
+        for word in sorted(set(re.findall(r"(?<![\w-])(?:cmi?|CM)_\w*\*?", self.text))):
             stem = word.rstrip("*")
             if stem.endswith("_") or word.endswith("*"):
                 if not any(w.startswith(stem) for w in self.facts.words):
@@ -261,7 +261,7 @@ class Document:
 
 
 MISTAKES = """
-[a link](docs/nowhere.md) and `cm_no_such_function`, `CM_NO_SUCH_MACRO`, `src/nofolder/x.c`, `tests/nofile.py`, `nofile.h`,
+[a link](docs/nowhere.md) and `cm_no_such_function`, `cmi_no_such_function`, `CM_NO_SUCH_MACRO`, `src/nofolder/x.c`, `tests/nofile.py`, `nofile.h`,
 `make no-such-target`, `make check NOVARIABLE=1`, `check-nothing`, `check_nothing`, `check_ops` (no_such_case), `--no-such-option`,
 `cm-nothing`, `CK_RUN_CASE=nogroup build/tests/check_ops`
 
@@ -270,7 +270,7 @@ MISTAKES = """
     cm-train --objective noobjective --preset nopreset --set nosetting=1
     tests/fd_digits.py DATA --no-such-argument
 """
-FOUND = ["docs/nowhere.md", "cm_no_such_function", "CM_NO_SUCH_MACRO", "src/nofolder/x.c", "tests/nofile.py", "nofile.h",
+FOUND = ["docs/nowhere.md", "cm_no_such_function", "cmi_no_such_function", "CM_NO_SUCH_MACRO", "src/nofolder/x.c", "tests/nofile.py", "nofile.h",
          "no-such-target", "NOVARIABLE", "check-nothing", "check_nothing", "no_such_case", "--no-such-option", "cm-nothing",
          "nogroup", "--no-such-flag", "-Z", "nomethod", "notask", "noobjective", "nopreset", "nosetting",
          "--no-such-argument"]
@@ -305,16 +305,16 @@ def complete(facts, faults):
     same("README.md", "preconditioning", row_of(readme, "preconditioning"),
          set(re.findall(r'\.name = "([\w-]+)"', read("src/diffusion/precond.c"))) - {"trigflow"})  # trigflow: refused
     families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
-                for m in re.finditer(r"const cm_net_family cm_net_\w+ = \{\s*\.name = \"(\w+)\"", read(f))}
+                for m in re.finditer(r"const cm_net_family cmi_net_\w+ = \{\s*\.name = \"(\w+)\"", read(f))}
     same("README.md", "networks", row_of(readme, "networks"), set(families))
     for file, row in (("adm.c", "`adm`"), ("edm_config.h", "`songunet`, `dhariwal`"), ("songunet.c", "`songunet` also")):
         listed = re.search(r"^\| %s \|(.*)\|$" % row, read("docs/model-file.md"), re.M)
         fields = set(re.findall(r'(?:CM_(?:INT|BOOL|NUMBER|CHOICE)_FIELD\(|\{)"(\w+)", CM_(?:NET_AT|FIELD)', read("src/nets/" + file)))
         same("docs/model-file.md", "arguments of " + row, set(re.findall(r"\w+_\w+|dropout", listed.group(1)))
              - {"per_head"} if listed else None, fields - {"dims", "model_type"})  # repeat what is known
-    same("src/nets/net.c", "networks", set(re.findall(r"&cm_net_(\w+)", read("src/nets/net.c"))), set(families))
+    same("src/nets/net.c", "networks", set(re.findall(r"&cmi_net_(\w+)", read("src/nets/net.c"))), set(families))
     formats = {m for f in facts.files if re.match(r"src/io/\w+\.c$", f)
-               for m in re.findall(r"const cm_tensor_format cm_format_\w+ = \{\s*(?:\.name = )?\"(\w+)\"", read(f))}
+               for m in re.findall(r"const cm_tensor_format cmi_format_\w+ = \{\s*(?:\.name = )?\"(\w+)\"", read(f))}
     files = re.search(r"^\| files \|(.*)\|$", readme, re.M)
     same("README.md", "formats of model files", formats & set(re.findall(r"\w+", files.group(1))) if files and formats else None, formats)
     switches = {w for f in facts.files if re.match(r"tests/.*\.c$", f) for w in re.findall(r'getenv\("(CHECK_\w+)"\)', read(f))} - {"CHECK_SKIPS"}  # make's own

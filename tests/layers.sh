@@ -51,15 +51,15 @@ done
 [ $count -gt 50 ] || fail "only $count includes were seen"
 
 # The CPU level comes from the context; the calls that have none, about the process, are these.
-grep -nE '\bcm_cpu_level\(\)' -r src --include='*.c' | grep -vE 'src/(base/context|api/base)\.c' && fail "the CPU level is asked above"
+grep -nE '\bcmi_cpu_level\(\)' -r src --include='*.c' | grep -vE 'src/(base/context|api/base)\.c' && fail "the CPU level is asked above"
 
 # What depends on the kind of a thing stands in its row: nothing compares methods or preconditionings.
-grep -nE '([=!]=|[<>]=?|case) *(&cm_method_|&cm_precond_|CM_METHOD_)|strcmp\(cm_precond_name' -r src --include='*.[ch]' && fail "kinds are compared above"
+grep -nE '([=!]=|[<>]=?|case) *(&cmi_method_|&cmi_precond_|CM_METHOD_)|strcmp\(cmi_precond_name' -r src --include='*.[ch]' && fail "kinds are compared above"
 
 # Nothing a guest may not do, and memory through the context only.  (libjpeg
 # and jansson hand out malloc'ed memory, which free() returns; the boxes of
 # dnnl/native.c stand beside oneDNN's own memory.)
 grep -nE '\b(abort|exit|_exit|printf|puts|perror|assert|getenv|setlocale|strtok|srand|rand)\(' -r src --include='*.[ch]' && fail "calls above"
-grep -nE '\b(malloc|calloc|realloc)\(' -r src --include='*.c' | grep -vE 'src/(base/context|dnnl/native)\.c|cm_(malloc|calloc)' && fail "bare allocations above"
+grep -nE '\b(malloc|calloc|realloc)\(' -r src --include='*.c' | grep -vE 'src/(base/context|dnnl/native)\.c|cmi_(malloc|calloc)' && fail "bare allocations above"
 [ $status = 0 ] && echo "layers: $count includes, all downwards"
 exit $status

@@ -58,9 +58,9 @@ int main(int argc, char **argv)
     const int bf16 = strncmp(how, "bf16", 4) == 0, tile = strlen(how) > 5 ? atoi(how + 5) : 0;
     char debug[64];
     (void)snprintf(debug, sizeof debug, "bf16_emulate=1,bf16_tile=%d", tile);
-    if (cm_arithmetic_choose("op_times", cm_cpu_level(), bf16 ? CM_PRECISION_BF16 : CM_PRECISION_F32,
-                             strcmp(how, "small") == 0 ? CM_MEMORY_SMALL : CM_MEMORY_FAST, bf16 ? debug : NULL,
-                             train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, &arithmetic) != CM_OK)
+    if (cmi_arithmetic_choose("op_times", cmi_cpu_level(), bf16 ? CM_PRECISION_BF16 : CM_PRECISION_F32,
+                              strcmp(how, "small") == 0 ? CM_MEMORY_SMALL : CM_MEMORY_FAST, bf16 ? debug : NULL,
+                              train ? CM_BF16_TILE_TRAINING : CM_BF16_TILE_SAMPLING, &arithmetic) != CM_OK)
         goto failed;
     const cm_plan_options o = {.slice = slice,
                                .threads = 1,
@@ -68,15 +68,15 @@ int main(int argc, char **argv)
                                .arithmetic = arithmetic,
                                .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER,
                                .output = CM_OUT_D};
-    if (cm_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK ||
-        cm_weights_create(plan, m->params, &weights) != CM_OK || cm_exec_create(plan, &exec) != CM_OK)
+    if (cmi_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK ||
+        cmi_weights_create(plan, m->params, &weights) != CM_OK || cmi_exec_create(plan, &exec) != CM_OK)
         goto failed;
-    cm_exec_watch(exec, watch, &c);
+    cmi_exec_watch(exec, watch, &c);
     for (int run = 0; run < 5; run++) {
-        memset(cm_exec_input(exec, CM_IN_LABEL), 0,
+        memset(cmi_exec_input(exec, CM_IN_LABEL), 0,
                (size_t)slice * sizeof(int32_t)); /* the run before may have used its memory */
         c.last = seconds();
-        if (cm_exec_run(exec, weights) != CM_OK || (train && cm_exec_backward(exec, weights) != CM_OK)) goto failed;
+        if (cmi_exec_run(exec, weights) != CM_OK || (train && cmi_exec_backward(exec, weights) != CM_OK)) goto failed;
         for (int i = 0; i < c.n; i++) {
             if (run == 0 || c.kinds[i].now < c.kinds[i].best) c.kinds[i].best = c.kinds[i].now;
             c.kinds[i].now = 0;
@@ -86,9 +86,9 @@ int main(int argc, char **argv)
     printf("%.4f s an image, slices of %d\n", total / slice, slice);
     for (int i = 0; i < c.n; i++)
         printf("%-32s %8.4f s %5.1f %%\n", c.kinds[i].name, c.kinds[i].best / slice, 100 * c.kinds[i].best / total);
-    cm_exec_free(exec);
-    cm_weights_free(weights);
-    cm_plan_free(plan);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
     cm_model_free(m);
     return 0;
 failed:

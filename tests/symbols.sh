@@ -17,9 +17,11 @@ readelf -dW "$library" | grep -qE 'BIND_NOW|FLAGS.*NOW' || fail "not bound at lo
 # message is thread-local, constants are read-only after relocation), and those
 # that src/dnnl/forked.c explains.
 objdump -t "$library" | awk '($4 == ".data" || $4 == ".bss" || $5 == ".data" || $5 == ".bss") && $NF !~ /^\./ {print $NF}' |
-    grep -vE '^(completed\.0|__dso_handle|__TMC_END__|__bss_start|_edata|_end|DW\.ref\.__gxx_personality_v0|cm_dnnl_(inside|running|process|closing|kinds|made))$' &&
+    grep -vE '^(completed\.0|__dso_handle|__TMC_END__|__bss_start|_edata|_end|DW\.ref\.__gxx_personality_v0|cmi_dnnl_(inside|running|process|closing|kinds|made))$' &&
     fail "writable objects above"
 exports() { nm "$@" --defined-only | awk 'NF == 3 && $2 != "A" {print $3}' | sed 's/@.*//' | sort; }
+# A function of the library that is not of the interface is called cmi_.
+nm "$archive" --defined-only | awk 'NF == 3 && $2 ~ /[tdrb]/ && $3 ~ /^cm_[a-z0-9_]*$/ {print $3}' | grep . && fail "internal names that look public above"
 [ "$(exports -D "$library")" = "$(exports -g "$archive")" ] || fail "the static library shows other symbols than the shared one"
 [ $status = 0 ] && echo "symbols: $(nm -D --defined-only "$library" | grep -c ' T cm_') exports"
 exit $status

@@ -17,19 +17,19 @@
 
 static cm_choice method_at(size_t i)
 {
-    const cm_method_kind *kind = cm_method_at(i);
+    const cm_method_kind *kind = cmi_method_at(i);
     return kind ? (cm_choice){kind->name, kind->about} : (cm_choice){NULL, NULL};
 }
 
 static cm_choice precond_at(size_t i)
 {
-    const cm_precond_kind *kind = cm_precond_kind_at(i);
+    const cm_precond_kind *kind = cmi_precond_kind_at(i);
     return kind ? (cm_choice){kind->name, kind->about} : (cm_choice){NULL, NULL};
 }
 
 static cm_choice network_at(size_t i)
 {
-    const cm_net_family *family = cm_net_family_at(i);
+    const cm_net_family *family = cmi_net_family_at(i);
     return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
 }
 
@@ -42,24 +42,24 @@ static const cm_choice_list *const lists[] = {
     LIST("methods", method_at),
     LIST("networks", network_at),
     LIST("preconds", precond_at),
-    LIST("edm_discretizations", cm_edm_discretization_choice),
-    LIST("edm_schedules", cm_edm_schedule_choice),
-    LIST("edm_scalings", cm_edm_scaling_choice),
-    LIST("edm_solvers", cm_edm_solver_choice),
-    LIST("noise_sources", cm_noise_source_choice),
-    LIST("precisions", cm_precision_choice),
-    LIST("memories", cm_memory_choice),
-    LIST("run_options", cm_run_option_choice),
-    &cm_objective_choices,
-    &cm_distance_choices,
-    &cm_optimizer_choices,
-    &cm_weighting_choices,
-    &cm_clip_rule_choices,
-    &cm_level_choices,
-    &cm_ode_choices,
-    &cm_scales_choices,
-    &cm_mu_choices,
-    &cm_mapping_choices,
+    LIST("edm_discretizations", cmi_edm_discretization_choice),
+    LIST("edm_schedules", cmi_edm_schedule_choice),
+    LIST("edm_scalings", cmi_edm_scaling_choice),
+    LIST("edm_solvers", cmi_edm_solver_choice),
+    LIST("noise_sources", cmi_noise_source_choice),
+    LIST("precisions", cmi_precision_choice),
+    LIST("memories", cmi_memory_choice),
+    LIST("run_options", cmi_run_option_choice),
+    &cmi_objective_choices,
+    &cmi_distance_choices,
+    &cmi_optimizer_choices,
+    &cmi_weighting_choices,
+    &cmi_clip_rule_choices,
+    &cmi_level_choices,
+    &cmi_ode_choices,
+    &cmi_scales_choices,
+    &cmi_mu_choices,
+    &cmi_mapping_choices,
 };
 
 static cm_choice find(const char *list, size_t index)

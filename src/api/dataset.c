@@ -8,12 +8,12 @@
 
 void cm_dataset_options_init(cm_dataset_options *options, size_t struct_size)
 {
-    cm_options_zero(options, struct_size);
+    cmi_options_zero(options, struct_size);
 }
 
 void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size)
 {
-    cm_options_zero(info, struct_size);
+    cmi_options_zero(info, struct_size);
 }
 
 static cm_status check_choice(const char *name, int32_t value, int32_t last)
@@ -44,12 +44,12 @@ cm_status cm_dataset_open(cm_context *context, const char *path, const cm_datase
     memset(&o, 0, sizeof o);
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_dataset_options"));
     CM_TRY(check(&o));
-    return cm_dataset_make(context, path, &o, out);
+    return cmi_dataset_make(context, path, &o, out);
 }
 
 void cm_dataset_free(cm_dataset *dataset)
 {
-    cm_dataset_release(dataset);
+    cmi_dataset_release(dataset);
 }
 
 cm_status cm_dataset_info_get(const cm_dataset *d, cm_dataset_info *info)
@@ -79,19 +79,19 @@ cm_status cm_dataset_read(cm_dataset *d, uint64_t position, const cm_images *out
 {
     cm_view view;
     if (!d) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: dataset is NULL");
-    CM_TRY(cm_view_open("cm_dataset_read: the images", out, CM_VIEW_WRITE, &view));
-    CM_TRY(cm_view_expect("cm_dataset_read: the images", &view, (size_t)d->o.channels, (size_t)d->o.height,
-                          (size_t)d->o.width));
+    CM_TRY(cmi_view_open("cm_dataset_read: the images", out, CM_VIEW_WRITE, &view));
+    CM_TRY(cmi_view_expect("cm_dataset_read: the images", &view, (size_t)d->o.channels, (size_t)d->o.height,
+                           (size_t)d->o.width));
     if (position > UINT64_MAX / 4)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_read: position %llu is out of range", (unsigned long long)position);
-    CM_TRY(cm_context_check_process(d->context));
-    CM_TRY(cm_call_begin(&d->call, "data set"));
-    cm_status status = cm_dataset_get(d, position, &view, labels);
-    if (cm_call_end(&d->call) && status == CM_OK) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    CM_TRY(cmi_context_check_process(d->context));
+    CM_TRY(cmi_call_begin(&d->call, "data set"));
+    cm_status status = cmi_dataset_get(d, position, &view, labels);
+    if (cmi_call_end(&d->call) && status == CM_OK) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
     return status;
 }
 
 void cm_dataset_cancel(cm_dataset *dataset)
 {
-    if (dataset) cm_call_ask(&dataset->call);
+    if (dataset) cmi_call_ask(&dataset->call);
 }

@@ -15,25 +15,25 @@ cm_status cm_run_options_create(cm_context *context, cm_run_options **out)
 {
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_create: out is NULL");
     *out = NULL;
-    if (context) CM_TRY(cm_context_check_process(context));
-    return cm_run_options_make(context, out);
+    if (context) CM_TRY(cmi_context_check_process(context));
+    return cmi_run_options_make(context, out);
 }
 
 void cm_run_options_free(cm_run_options *options)
 {
-    cm_run_options_release(options);
+    cmi_run_options_release(options);
 }
 
 cm_status cm_run_options_set(cm_run_options *options, const char *name, const char *value)
 {
     if (!options || !name || !value) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_set: options, name or value is NULL");
-    return cm_run_options_put(options, name, value);
+    return cmi_run_options_put(options, name, value);
 }
 
 cm_status cm_run_options_set_number(cm_run_options *options, const char *name, double value)
 {
     char text[CM_NUMBER_SIZE];
-    return cm_run_options_set(options, name, cm_number_text(value, text));
+    return cm_run_options_set(options, name, cmi_number_text(value, text));
 }
 
 void cm_run_options_prefix(cm_run_options *options, const char *prefix)
@@ -48,10 +48,10 @@ cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_mod
 {
     if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_inputs: options is NULL");
     if (options->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
-    if (model) cm_model_retain(model);
-    if (teacher) cm_model_retain(teacher);
-    cm_model_release(options->model);
-    cm_model_release(options->teacher);
+    if (model) cmi_model_retain(model);
+    if (teacher) cmi_model_retain(teacher);
+    cmi_model_release(options->model);
+    cmi_model_release(options->teacher);
     if (options->dataset_is_ours) cm_dataset_free(options->dataset);
     options->model = model;
     options->teacher = teacher;
@@ -65,24 +65,25 @@ cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_mod
 /* Where the pictures decide the network, they are looked at. */
 static int data_decides(const cm_run_options *o)
 {
-    return o->data && !o->network && !o->init && !o->teacher_path && !cm_run_learner(o) && !cm_run_preset_network(o);
+    return o->data && !o->network && !o->init && !o->teacher_path && !cmi_run_learner(o) &&
+           !cmi_run_preset_network(o);
 }
 
 cm_status cm_run_options_json(cm_run_options *options, char *text, size_t size, size_t *length)
 {
     cm_text t;
     if (!options || (!text && size)) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_json: options or text is NULL");
-    if (!options->used) CM_TRY(cm_run_options_verify(options));
-    if (data_decides(options)) CM_TRY(cm_run_open_inputs(options));
-    cm_text_begin(&t, options->context);
-    cm_status status = cm_run_config_write(options, &t);
+    if (!options->used) CM_TRY(cmi_run_options_verify(options));
+    if (data_decides(options)) CM_TRY(cmi_run_open_inputs(options));
+    cmi_text_begin(&t, options->context);
+    cm_status status = cmi_run_config_write(options, &t);
     if (status == CM_OK && length) *length = t.length;
     if (status == CM_OK && size) {
         const size_t fits = t.length < size ? t.length : size - 1;
         memcpy(text, t.text, fits);
         text[fits] = '\0';
     }
-    cm_free(options->context, t.text);
+    cmi_free(options->context, t.text);
     return status;
 }
 
@@ -90,23 +91,23 @@ cm_status cm_run_options_read(cm_run_options *options, const char *json)
 {
     if (!options || !json) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_read: options or json is NULL");
     if (options->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
-    return cm_run_config_read(options, "config", json, strlen(json));
+    return cmi_run_config_read(options, "config", json, strlen(json));
 }
 
 cm_status cm_run_options_load(cm_run_options *options, const char *directory)
 {
     if (!options || !directory) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_load: options or directory is NULL");
     if (options->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
-    return cm_run_config_load(options, directory);
+    return cmi_run_config_load(options, directory);
 }
 
 cm_status cm_run_options_check(cm_run_options *options)
 {
     if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_check: options is NULL");
-    CM_TRY(cm_context_check_process(options->context));
-    CM_TRY(cm_run_options_verify(options));
-    CM_TRY(cm_run_needs_data(options));
-    return cm_run_open_models(options);
+    CM_TRY(cmi_context_check_process(options->context));
+    CM_TRY(cmi_run_options_verify(options));
+    CM_TRY(cmi_run_needs_data(options));
+    return cmi_run_open_models(options);
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */
@@ -117,18 +118,18 @@ cm_status cm_run_create(cm_run_options *options, const char *directory, cm_run *
     *out = NULL;
     if (!options || !directory || !*directory)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_run_create: options is NULL, or directory is NULL or empty");
-    CM_TRY(cm_context_check_process(options->context));
-    return cm_run_open(options, directory, out);
+    CM_TRY(cmi_context_check_process(options->context));
+    return cmi_run_open(options, directory, out);
 }
 
 void cm_run_free(cm_run *run)
 {
-    cm_run_close(run);
+    cmi_run_close(run);
 }
 
 void cm_run_info_init(cm_run_info *info, size_t struct_size)
 {
-    cm_options_zero(info, struct_size);
+    cmi_options_zero(info, struct_size);
 }
 
 static cm_status describe(const cm_run *r, cm_run_info *i)
@@ -140,7 +141,7 @@ static cm_status describe(const cm_run *r, cm_run_info *i)
     cm_dataset_info_init(&d, sizeof d);
     cm_model_info_init(&m, sizeof m);
     CM_TRY(cm_dataset_info_get(o->dataset, &d));
-    CM_TRY(cm_model_info_get(cm_run_learner(o), &m));
+    CM_TRY(cm_model_info_get(cmi_run_learner(o), &m));
     if (r->trainer) CM_TRY(cm_trainer_steps(r->trainer, &steps));
     *i = (cm_run_info){.batch = o->n.batch,
                        .step = (int64_t)steps,
@@ -171,12 +172,12 @@ cm_status cm_run_info_get(const cm_run *run, cm_run_info *info)
 
 void cm_run_needs_init(cm_run_needs *needs, size_t struct_size)
 {
-    cm_options_zero(needs, struct_size);
+    cmi_options_zero(needs, struct_size);
 }
 
 void cm_run_report_init(cm_run_report *report, size_t struct_size)
 {
-    cm_options_zero(report, struct_size);
+    cmi_options_zero(report, struct_size);
 }
 
 cm_status cm_run_estimate(cm_run *run, int32_t parts, cm_run_needs *needs)
@@ -185,10 +186,10 @@ cm_status cm_run_estimate(cm_run *run, int32_t parts, cm_run_needs *needs)
     if (!run || !needs) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_estimate: run or needs is NULL");
     if (parts < 1 || parts > (CM_RUN_MEMORY | CM_RUN_TIME))
         CM_FAIL(CM_ERR_ARGUMENT, "cm_run_estimate: parts is %d, expected 1..3", parts);
-    CM_TRY(cm_context_check_process(run->context));
-    CM_TRY(cm_run_call(run));
-    cm_status status = cm_run_measure(run, parts, &n);
-    cm_run_call_end(run);
+    CM_TRY(cmi_context_check_process(run->context));
+    CM_TRY(cmi_run_call(run));
+    cm_status status = cmi_run_measure(run, parts, &n);
+    cmi_run_call_end(run);
     if (status != CM_OK && !(status == CM_ERR_MEMORY && n.bytes)) return status;
     cm_status written = cm_info_write(needs, &n, sizeof n, "cm_run_needs");
     return written == CM_OK ? status : written;
@@ -197,10 +198,10 @@ cm_status cm_run_estimate(cm_run *run, int32_t parts, cm_run_needs *needs)
 cm_status cm_run_begin(cm_run *run)
 {
     if (!run) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_begin: run is NULL");
-    CM_TRY(cm_context_check_process(run->context));
-    CM_TRY(cm_run_call(run));
-    cm_status status = cm_run_start(run);
-    cm_run_call_end(run);
+    CM_TRY(cmi_context_check_process(run->context));
+    CM_TRY(cmi_run_call(run));
+    cm_status status = cmi_run_start(run);
+    cmi_run_call_end(run);
     return status;
 }
 
@@ -210,24 +211,24 @@ cm_status cm_run_execute(cm_run *run, int64_t until, cm_run_fn progress, void *u
     if (until < 1 || until > run->options->n.steps)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_run_execute: until is %lld, expected 1..%lld (the option steps)",
                 (long long)until, (long long)run->options->n.steps);
-    CM_TRY(cm_context_check_process(run->context));
-    CM_TRY(cm_run_call(run));
+    CM_TRY(cmi_context_check_process(run->context));
+    CM_TRY(cmi_run_call(run));
     run->progress = progress;
     run->user = user;
-    cm_status status = cm_run_start(run);
-    if (status == CM_OK) status = cm_run_loop(run, until);
-    cm_run_call_end(run);
+    cm_status status = cmi_run_start(run);
+    if (status == CM_OK) status = cmi_run_loop(run, until);
+    cmi_run_call_end(run);
     return status;
 }
 
 void cm_run_stop(cm_run *run)
 {
-    if (run) cm_run_ask(run, 1);
+    if (run) cmi_run_ask(run, 1);
 }
 
 void cm_run_cancel(cm_run *run)
 {
-    if (run) cm_run_ask(run, 0);
+    if (run) cmi_run_ask(run, 0);
 }
 
 cm_trainer *cm_run_trainer(cm_run *run)

@@ -13,17 +13,17 @@ enum { DEFAULT_BATCH = 16, MAX_BATCH = 65536 };
 
 void cm_sampler_options_init(cm_sampler_options *options, size_t struct_size)
 {
-    cm_options_zero(options, struct_size);
+    cmi_options_zero(options, struct_size);
 }
 
 void cm_sample_options_init(cm_sample_options *options, size_t struct_size)
 {
-    cm_options_zero(options, struct_size);
+    cmi_options_zero(options, struct_size);
 }
 
 void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size)
 {
-    cm_options_zero(info, struct_size);
+    cmi_options_zero(info, struct_size);
 }
 
 static cm_status resolve(const cm_model *model, const cm_sampler_options *options, cm_sampler_options *o,
@@ -37,10 +37,10 @@ static cm_status resolve(const cm_model *model, const cm_sampler_options *option
     if (o->threads < 0 || o->threads > CM_MAX_THREADS)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_options: threads is %d, expected 1..%d or 0 for the context's",
                 o->threads, CM_MAX_THREADS);
-    if (o->threads == 0) o->threads = cm_context_threads(model->context);
-    CM_TRY(cm_reserved_check("cm_sampler_options", o->reserved));
-    return cm_arithmetic_choose("cm_sampler_options", cm_context_cpu_level(model->context), o->precision, o->memory,
-                                o->debug, CM_BF16_TILE_SAMPLING, arithmetic);
+    if (o->threads == 0) o->threads = cmi_context_threads(model->context);
+    CM_TRY(cmi_reserved_check("cm_sampler_options", o->reserved));
+    return cmi_arithmetic_choose("cm_sampler_options", cmi_context_cpu_level(model->context), o->precision, o->memory,
+                                 o->debug, CM_BF16_TILE_SAMPLING, arithmetic);
 }
 
 cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out)
@@ -50,9 +50,9 @@ cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, 
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: out is NULL");
     *out = NULL;
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: model is NULL");
-    CM_TRY(cm_context_check_process(model->context));
+    CM_TRY(cmi_context_check_process(model->context));
     CM_TRY(resolve(model, options, &o, &arithmetic));
-    return cm_sampler_open(model, o.threads, (size_t)o.max_batch, arithmetic, out);
+    return cmi_sampler_open(model, o.threads, (size_t)o.max_batch, arithmetic, out);
 }
 
 cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info)
@@ -62,20 +62,20 @@ cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options
     cm_arithmetic arithmetic;
     size_t activations, packed;
     if (!model || !info) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_estimate: model or info is NULL");
-    CM_TRY(cm_context_check_process(model->context));
+    CM_TRY(cmi_context_check_process(model->context));
     CM_TRY(resolve(model, options, &o, &arithmetic));
-    CM_TRY(cm_denoiser_estimate(model, o.threads, (size_t)o.max_batch, arithmetic, &activations, &packed));
+    CM_TRY(cmi_denoiser_estimate(model, o.threads, (size_t)o.max_batch, arithmetic, &activations, &packed));
     memset(&i, 0, sizeof i);
     i.threads = o.threads;
     i.max_batch = o.max_batch;
-    i.activation_bytes = activations + cm_sampler_state_bytes(model, (size_t)o.max_batch);
+    i.activation_bytes = activations + cmi_sampler_state_bytes(model, (size_t)o.max_batch);
     i.packed_bytes = packed;
     return cm_info_write(info, &i, sizeof i, "cm_sampler_info");
 }
 
 void cm_sampler_free(cm_sampler *sampler)
 {
-    cm_sampler_close(sampler);
+    cmi_sampler_close(sampler);
 }
 
 cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images)
@@ -93,16 +93,16 @@ cm_status cm_sampler_run_images(cm_sampler *sampler, const cm_sample_options *op
     cm_condition condition;
     cm_view view;
     if (!sampler) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_run_images: sampler is NULL");
-    CM_TRY(cm_context_check_process(sampler->model->context));
-    CM_TRY(cm_view_open("cm_sampler_run_images: images", out, CM_VIEW_WRITE, &view));
-    CM_TRY(cm_sample_options_read(options, &o, &condition));
-    CM_TRY(cm_call_begin(&sampler->call, "sampler"));
-    return cm_sampler_end(sampler, cm_sampler_draw(sampler, &o, &view));
+    CM_TRY(cmi_context_check_process(sampler->model->context));
+    CM_TRY(cmi_view_open("cm_sampler_run_images: images", out, CM_VIEW_WRITE, &view));
+    CM_TRY(cmi_sample_options_read(options, &o, &condition));
+    CM_TRY(cmi_call_begin(&sampler->call, "sampler"));
+    return cmi_sampler_end(sampler, cmi_sampler_draw(sampler, &o, &view));
 }
 
 void cm_sampler_cancel(cm_sampler *sampler)
 {
-    if (sampler) cm_call_ask(&sampler->call);
+    if (sampler) cmi_call_ask(&sampler->call);
 }
 
 cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe)
@@ -111,11 +111,11 @@ cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *opt
     cm_condition condition;
     cm_times times;
     if (!sampler || !nfe) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_nfe: sampler or nfe is NULL");
-    CM_TRY(cm_context_check_process(sampler->model->context));
-    CM_TRY(cm_sample_options_read(options, &o, &condition));
-    CM_TRY(cm_times_resolve(sampler->model, &o, &times));
-    *nfe = cm_solver_nfe(&times.solver);
-    cm_times_release(sampler->model, &times);
+    CM_TRY(cmi_context_check_process(sampler->model->context));
+    CM_TRY(cmi_sample_options_read(options, &o, &condition));
+    CM_TRY(cmi_times_resolve(sampler->model, &o, &times));
+    *nfe = cmi_solver_nfe(&times.solver);
+    cmi_times_release(sampler->model, &times);
     return CM_OK;
 }
 
@@ -126,8 +126,8 @@ cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info)
     memset(&i, 0, sizeof i);
     i.threads = sampler->threads;
     i.max_batch = (int32_t)sampler->max_batch;
-    i.activation_bytes = cm_sampler_bytes(sampler);
-    i.packed_bytes = cm_params_copied_bytes(sampler->model->params);
+    i.activation_bytes = cmi_sampler_bytes(sampler);
+    i.packed_bytes = cmi_params_copied_bytes(sampler->model->params);
     i.plan_seconds = sampler->plan_seconds;
     return cm_info_write(info, &i, sizeof i, "cm_sampler_info");
 }

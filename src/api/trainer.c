@@ -14,12 +14,12 @@
 
 void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size)
 {
-    cm_options_zero(inputs, struct_size);
+    cmi_options_zero(inputs, struct_size);
 }
 
 void cm_train_report_init(cm_train_report *report, size_t struct_size)
 {
-    cm_options_zero(report, struct_size);
+    cmi_options_zero(report, struct_size);
 }
 
 /* --- the trainer ------------------------------------------------------------------------ */
@@ -31,10 +31,10 @@ static cm_status read_inputs(const char *call, const cm_train_inputs *theirs, co
     cm_train_inputs_init(inputs, sizeof *inputs);
     if (!theirs) CM_FAIL(CM_ERR_ARGUMENT, "%s: inputs is NULL", call);
     CM_TRY(cm_options_read(inputs, sizeof *inputs, theirs, "cm_train_inputs"));
-    CM_TRY(cm_reserved_check("cm_train_inputs", inputs->reserved));
+    CM_TRY(cmi_reserved_check("cm_train_inputs", inputs->reserved));
     if (!inputs->model && !inputs->teacher) CM_FAIL(CM_ERR_ARGUMENT, "%s: inputs.model is NULL", call);
-    CM_TRY(cm_context_check_process((inputs->model ? inputs->model : inputs->teacher)->context));
-    *settings = cm_settings_of(options);
+    CM_TRY(cmi_context_check_process((inputs->model ? inputs->model : inputs->teacher)->context));
+    *settings = cmi_settings_of(options);
     return CM_OK;
 }
 
@@ -45,7 +45,7 @@ cm_status cm_trainer_create(const cm_train_inputs *theirs, const cm_train_option
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: out is NULL");
     *out = NULL;
     CM_TRY(read_inputs("cm_trainer_create", theirs, options, &inputs, &settings));
-    return cm_trainer_open(inputs.model, inputs.teacher, &settings, out);
+    return cmi_trainer_open(inputs.model, inputs.teacher, &settings, out);
 }
 
 cm_status cm_trainer_estimate(const cm_train_inputs *theirs, const cm_train_options *options, uint64_t *bytes)
@@ -54,26 +54,26 @@ cm_status cm_trainer_estimate(const cm_train_inputs *theirs, const cm_train_opti
     cm_train_settings settings;
     if (!bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_estimate: bytes is NULL");
     CM_TRY(read_inputs("cm_trainer_estimate", theirs, options, &inputs, &settings));
-    return cm_trainer_plan(inputs.model, inputs.teacher, &settings, bytes);
+    return cmi_trainer_plan(inputs.model, inputs.teacher, &settings, bytes);
 }
 
 cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options)
 {
-    const cm_train_settings settings = cm_settings_of(options);
+    const cm_train_settings settings = cmi_settings_of(options);
     if (!model || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_data_check: model or dataset is NULL");
-    CM_TRY(cm_settings_check(&settings, cm_context_cpu_level(model->context)));
-    return cm_train_check_dataset(model, dataset, settings.batch);
+    CM_TRY(cmi_settings_check(&settings, cmi_context_cpu_level(model->context)));
+    return cmi_train_check_dataset(model, dataset, settings.batch);
 }
 
 void cm_trainer_free(cm_trainer *trainer)
 {
-    cm_trainer_close(trainer);
+    cmi_trainer_close(trainer);
 }
 
 /* A NaN of the caller's is not for skip_nonfinite to leave out. */
 static cm_status check_finite(size_t n, size_t size, const float *values)
 {
-    size_t i = cm_first_nonfinite_f32(n * size, values);
+    size_t i = cmi_first_nonfinite_f32(n * size, values);
     if (i == n * size) return CM_OK;
     CM_FAIL(CM_ERR_NUMERIC, "cm_trainer_step: image %zu is %g at value %zu, expected finite numbers", i / size,
             (double)values[i], i % size);
@@ -82,8 +82,9 @@ static cm_status check_finite(size_t n, size_t size, const float *values)
 static cm_status open_images(const cm_trainer *t, const cm_images *images, cm_view *view)
 {
     const cm_model *m = t->model;
-    CM_TRY(cm_view_open("cm_trainer_step: images", images, CM_VIEW_READ, view));
-    CM_TRY(cm_view_expect("cm_trainer_step: images", view, (size_t)m->channels, (size_t)m->height, (size_t)m->width));
+    CM_TRY(cmi_view_open("cm_trainer_step: images", images, CM_VIEW_READ, view));
+    CM_TRY(
+        cmi_view_expect("cm_trainer_step: images", view, (size_t)m->channels, (size_t)m->height, (size_t)m->width));
     if (view->n < 1 || view->n > CM_STEP_IMAGES)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: %zu images, expected 1..%d", view->n, CM_STEP_IMAGES);
     return CM_OK;
@@ -91,7 +92,7 @@ static cm_status open_images(const cm_trainer *t, const cm_images *images, cm_vi
 
 static int is_dense_floats(const cm_view *view)
 {
-    const cm_view dense = cm_view_planes(view->n, view->channels, view->height, view->width, view->data, 0);
+    const cm_view dense = cmi_view_planes(view->n, view->channels, view->height, view->width, view->data, 0);
     return !view->is_u8 && (uintptr_t)view->data % sizeof(float) == 0 && view->pixel == dense.pixel &&
            view->row == dense.row && view->channel == dense.channel && view->image == dense.image;
 }
@@ -101,9 +102,9 @@ static cm_status dense_values(cm_trainer *t, const cm_view *view, const float **
 {
     *values = (const float *)(const void *)view->data;
     if (is_dense_floats(view)) return CM_OK;
-    CM_TRY(cm_trainer_reserve_dense(t, view->n));
-    const cm_view to = cm_view_planes(view->n, view->channels, view->height, view->width, t->dense, 0);
-    cm_view_copy(view, &to);
+    CM_TRY(cmi_trainer_reserve_dense(t, view->n));
+    const cm_view to = cmi_view_planes(view->n, view->channels, view->height, view->width, t->dense, 0);
+    cmi_view_copy(view, &to);
     *values = t->dense;
     return CM_OK;
 }
@@ -113,7 +114,7 @@ static cm_status step(cm_trainer *t, const cm_view *view, const int32_t *labels,
     const float *values;
     CM_TRY(dense_values(t, view, &values));
     CM_TRY(check_finite(view->n, t->learner->image_size, values));
-    return cm_trainer_advance(t, view->n, values, labels, r);
+    return cmi_trainer_advance(t, view->n, values, labels, r);
 }
 
 cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condition *condition,
@@ -124,13 +125,13 @@ cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condi
     cm_train_report r;
     memset(&r, 0, sizeof r);
     if (!t || !images) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_step: trainer or images is NULL");
-    CM_TRY(cm_context_check_process(t->context));
+    CM_TRY(cmi_context_check_process(t->context));
     if (report) CM_TRY(cm_info_check(report, "cm_train_report")); /* before anything is changed */
-    CM_TRY(cm_condition_read(condition, &c));
+    CM_TRY(cmi_condition_read(condition, &c));
     CM_TRY(open_images(t, images, &view));
-    CM_TRY(cm_call_begin(&t->call, "trainer"));
+    CM_TRY(cmi_call_begin(&t->call, "trainer"));
     cm_status status = step(t, &view, c.labels, &r);
-    (void)cm_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
+    (void)cmi_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
     CM_TRY(status);
     return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
 }
@@ -138,28 +139,28 @@ cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condi
 cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
 {
     if (!t || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: trainer or dataset is NULL");
-    CM_TRY(cm_context_check_process(t->context));
+    CM_TRY(cmi_context_check_process(t->context));
     if (until < 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: until is %lld, expected 1 or more", (long long)until);
-    CM_TRY(cm_call_begin(&t->call, "trainer"));
-    cm_status status = cm_trainer_loop(t, dataset, until, progress, user);
-    (void)cm_call_end(&t->call);
+    CM_TRY(cmi_call_begin(&t->call, "trainer"));
+    cm_status status = cmi_trainer_loop(t, dataset, until, progress, user);
+    (void)cmi_call_end(&t->call);
     return status;
 }
 
 void cm_trainer_cancel(cm_trainer *trainer)
 {
-    if (trainer) cm_call_ask(&trainer->call);
+    if (trainer) cmi_call_ask(&trainer->call);
 }
 
 static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
 {
-    const float *block = cm_trainer_block(t, weights, index);
+    const float *block = cmi_trainer_block(t, weights, index);
     if (!block && weights == CM_WEIGHTS_EMA)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema.count);
     if (!block) CM_FAIL(CM_ERR_STATE, "cm_trainer_model: this objective has no target network of its own");
-    json_t *config = cm_trainer_config(t);
+    json_t *config = cmi_trainer_config(t);
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    cm_status status = cm_model_make(t->context, config, 0, block, out);
+    cm_status status = cmi_model_make(t->context, config, 0, block, out);
     json_decref(config);
     return status;
 }
@@ -171,17 +172,17 @@ cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_mod
     if (!t) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: trainer is NULL");
     if (weights < CM_WEIGHTS_ONLINE || weights > CM_WEIGHTS_TARGET)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: weights is %d, expected 0..2", weights);
-    CM_TRY(cm_context_check_process(t->context));
-    CM_TRY(cm_call_begin_inside(&t->call, "trainer"));
+    CM_TRY(cmi_context_check_process(t->context));
+    CM_TRY(cmi_call_begin_inside(&t->call, "trainer"));
     cm_status status = snapshot(t, weights, index, out);
-    (void)cm_call_end(&t->call);
+    (void)cmi_call_end(&t->call);
     return status;
 }
 
 cm_status cm_trainer_bytes(const cm_trainer *t, uint64_t *bytes)
 {
     if (!t || !bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_bytes: trainer or bytes is NULL");
-    *bytes = cm_trainer_size(t);
+    *bytes = cmi_trainer_size(t);
     return CM_OK;
 }
 
@@ -196,10 +197,10 @@ cm_status cm_trainer_save(cm_trainer *t, const char *run, int32_t keep)
 {
     if (!t || !run || !*run) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_save: trainer or run is NULL or empty");
     if (keep < 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_save: keep is %d", keep);
-    CM_TRY(cm_context_check_process(t->context));
-    CM_TRY(cm_call_begin_inside(&t->call, "trainer"));
-    cm_status status = cm_state_save(t, run, keep);
-    (void)cm_call_end(&t->call);
+    CM_TRY(cmi_context_check_process(t->context));
+    CM_TRY(cmi_call_begin_inside(&t->call, "trainer"));
+    cm_status status = cmi_state_save(t, run, keep);
+    (void)cmi_call_end(&t->call);
     return status;
 }
 
@@ -208,10 +209,10 @@ cm_status cm_trainer_resume(cm_trainer *t, const char *run, const cm_dataset *da
     if (!t || !run || !*run) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: trainer or run is NULL or empty");
     if (allow_changes < 0 || allow_changes > CM_RESUME_MORE_STEPS)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_resume: allow_changes is %d, expected 0..2", allow_changes);
-    CM_TRY(cm_context_check_process(t->context));
-    CM_TRY(cm_call_begin(&t->call, "trainer"));
-    cm_status status = dataset ? cm_trainer_note_dataset(t, dataset) : CM_OK;
-    if (status == CM_OK) status = cm_state_resume(t, run, allow_changes);
-    (void)cm_call_end(&t->call);
+    CM_TRY(cmi_context_check_process(t->context));
+    CM_TRY(cmi_call_begin(&t->call, "trainer"));
+    cm_status status = dataset ? cmi_trainer_note_dataset(t, dataset) : CM_OK;
+    if (status == CM_OK) status = cmi_state_resume(t, run, allow_changes);
+    (void)cmi_call_end(&t->call);
     return status;
 }

@@ -40,7 +40,7 @@ static size_t worker_bytes(const cm_attention_amx *a)
            (BLOCK * row_of(a, a->tokens) + 16 * (size_t)a->parts * a->d) * sizeof(uint16_t);
 }
 
-size_t cm_attention_amx_scratch_bytes(const cm_attention_amx *a)
+size_t cmi_attention_amx_scratch_bytes(const cm_attention_amx *a)
 {
     return q_bytes(a) + 2 * packed_bytes(a) + (size_t)a->threads.count * worker_bytes(a);
 }
@@ -79,7 +79,7 @@ static void take(const job *j, size_t token, size_t head, size_t kind, float *fl
     const cm_qkv *p = &a->qkv[kind];
     const size_t s = p->step, d = a->d; /* every step-th: 1 or 3 */
     const int is_bf16 = a->x_bf16[p->input];
-    const void *from = cm_values_at(j->in[p->input], is_bf16, token * p->row + p->first + head * p->by_head);
+    const void *from = cmi_values_at(j->in[p->input], is_bf16, token * p->row + p->first + head * p->by_head);
     const float *whole = from;
     if (s > 1) a->kernels->amx->thirds(d, from, is_bf16, is_bf16 ? (void *)to : floats);
     else if (is_bf16) memcpy(to, from, d * sizeof *to);
@@ -207,12 +207,12 @@ static cm_status block_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_attention_amx_run(const cm_attention_amx *a, const void *const in[2], void *out, void *scratch)
+cm_status cmi_attention_amx_run(const cm_attention_amx *a, const void *const in[2], void *out, void *scratch)
 {
     job j = {.a = a, .in = in, .out = out, .q = scratch};
     j.k = j.q + q_bytes(a) / sizeof *j.q;
     j.v = j.k + packed_bytes(a) / sizeof *j.k;
     j.workers = (unsigned char *)(j.v + packed_bytes(a) / sizeof *j.v);
-    CM_TRY(cm_parallel(a->threads, (int)(a->heads * (a->tokens / 32)), pack_piece, &j));
-    return cm_parallel(a->threads, (int)(a->heads * ((a->tokens + BLOCK - 1) / BLOCK)), block_piece, &j);
+    CM_TRY(cmi_parallel(a->threads, (int)(a->heads * (a->tokens / 32)), pack_piece, &j));
+    return cmi_parallel(a->threads, (int)(a->heads * ((a->tokens + BLOCK - 1) / BLOCK)), block_piece, &j);
 }

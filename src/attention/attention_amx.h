@@ -18,12 +18,12 @@ typedef struct cm_attention_amx {
     int x_bf16[2], y_bf16; /* held in bfloat16; parts 1 */
 } cm_attention_amx;
 
-static inline int cm_attention_amx_fit(size_t tokens, size_t d)
+static inline int cmi_attention_amx_fit(size_t tokens, size_t d)
 {
     return tokens % 32 == 0 && d % 32 == 0;
 }
-size_t cm_attention_amx_scratch_bytes(const cm_attention_amx *a);
+size_t cmi_attention_amx_scratch_bytes(const cm_attention_amx *a);
 /* One image: out [tokens][heads d]. */
-cm_status cm_attention_amx_run(const cm_attention_amx *a, const void *const in[2], void *out, void *scratch);
+cm_status cmi_attention_amx_run(const cm_attention_amx *a, const void *const in[2], void *out, void *scratch);
 
 #endif

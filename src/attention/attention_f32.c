@@ -33,7 +33,7 @@ static size_t worker_floats(const cm_attention_f32 *a, size_t blocks)
     return scores > rows ? scores : rows;
 }
 
-size_t cm_attention_f32_scratch_bytes(const cm_attention_f32 *a, int gradients)
+size_t cmi_attention_f32_scratch_bytes(const cm_attention_f32 *a, int gradients)
 {
     const size_t forward = 3 * a->heads * matrix_floats(a) + (size_t)a->threads.count * worker_floats(a, 1);
     const size_t backward = 7 * matrix_floats(a) + worker_floats(a, 2) + BLOCK * a->d;
@@ -158,14 +158,14 @@ static cm_status block_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_attention_f32_run(const cm_attention_f32 *a, const float *const in[2], float *out, void *scratch)
+cm_status cmi_attention_f32_run(const cm_attention_f32 *a, const float *const in[2], float *out, void *scratch)
 {
     job j = {.a = a, .in = in, .out = out, .q = scratch};
     j.k = j.q + a->heads * matrix_floats(a);
     j.v = j.k + a->heads * matrix_floats(a);
     j.scores = j.v + a->heads * matrix_floats(a);
-    CM_TRY(cm_parallel(a->threads, (int)blocks_of(a), pack_piece, &j));
-    return cm_parallel(a->threads, (int)(a->heads * blocks_of(a)), block_piece, &j);
+    CM_TRY(cmi_parallel(a->threads, (int)blocks_of(a), pack_piece, &j));
+    return cmi_parallel(a->threads, (int)(a->heads * blocks_of(a)), block_piece, &j);
 }
 
 /* --- gradients ------------------------------------------------------------------------------------ */
@@ -240,8 +240,8 @@ static void put_head(const cm_attention_f32 *a, const workspace *r, size_t head,
                                      to[Q] + row * a->qkv[Q].row);
 }
 
-void cm_attention_f32_gradient(const cm_attention_f32 *a, const float *const in[2], const float *dout,
-                               float *const din[2], void *scratch)
+void cmi_attention_f32_gradient(const cm_attention_f32 *a, const float *const in[2], const float *dout,
+                                float *const din[2], void *scratch)
 {
     const workspace r = workspace_of(a, scratch);
     for (size_t h = 0; h < a->heads; h++) {

@@ -15,15 +15,15 @@ typedef struct cm_attention_f32 {
     cm_qkv qkv[3];
 } cm_attention_f32;
 
-static inline int cm_attention_f32_fits(size_t tokens, size_t d)
+static inline int cmi_attention_f32_fits(size_t tokens, size_t d)
 {
     return tokens % 16 == 0 && d % 16 == 0;
 }
-size_t cm_attention_f32_scratch_bytes(const cm_attention_f32 *a, int gradients);
+size_t cmi_attention_f32_scratch_bytes(const cm_attention_f32 *a, int gradients);
 /* One image: out [tokens][heads d]. */
-cm_status cm_attention_f32_run(const cm_attention_f32 *a, const float *const in[2], float *out, void *scratch);
+cm_status cmi_attention_f32_run(const cm_attention_f32 *a, const float *const in[2], float *out, void *scratch);
 /* One image: din[i] = the gradient of input i where it is not NULL, from dout [tokens][heads d]. */
-void cm_attention_f32_gradient(const cm_attention_f32 *a, const float *const in[2], const float *dout,
-                               float *const din[2], void *scratch);
+void cmi_attention_f32_gradient(const cm_attention_f32 *a, const float *const in[2], const float *dout,
+                                float *const din[2], void *scratch);
 
 #endif

@@ -13,7 +13,7 @@ typedef struct cm_qkv {
 } cm_qkv;
 
 /* n elements of one head of one token. */
-static inline void cm_qkv_copy(const cm_qkv *qkv, size_t n, const float *from, float *to)
+static inline void cmi_qkv_copy(const cm_qkv *qkv, size_t n, const float *from, float *to)
 {
     if (qkv->step == 1) memcpy(to, from, n * sizeof *to);
     else

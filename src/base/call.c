@@ -8,7 +8,7 @@
 /* 0 is an idle handle. */
 enum { BUSY = 1, ASKED = 2, PAUSED = 4, INSIDE = 8 };
 
-void cm_call_init(cm_call *c)
+void cmi_call_init(cm_call *c)
 {
     atomic_init(&c->state, 0);
     atomic_init(&c->thread, pthread_self());
@@ -38,17 +38,17 @@ static cm_status busy(const char *handle)
             handle);
 }
 
-cm_status cm_call_begin(cm_call *c, const char *handle)
+cm_status cmi_call_begin(cm_call *c, const char *handle)
 {
     return try_begin(c) ? CM_OK : busy(handle);
 }
 
-cm_status cm_call_begin_inside(cm_call *c, const char *handle)
+cm_status cmi_call_begin_inside(cm_call *c, const char *handle)
 {
     return try_begin(c) || try_begin_inside(c) ? CM_OK : busy(handle);
 }
 
-int cm_call_end(cm_call *c)
+int cmi_call_end(cm_call *c)
 {
     if (atomic_load(&c->state) & INSIDE) {
         (void)atomic_fetch_xor(&c->state, PAUSED | INSIDE);
@@ -57,30 +57,30 @@ int cm_call_end(cm_call *c)
     return (atomic_exchange(&c->state, 0) & ASKED) != 0;
 }
 
-void cm_call_pause(cm_call *c)
+void cmi_call_pause(cm_call *c)
 {
     (void)atomic_fetch_or(&c->state, PAUSED);
 }
 
-void cm_call_resume(cm_call *c)
+void cmi_call_resume(cm_call *c)
 {
     (void)atomic_fetch_and(&c->state, ~PAUSED);
 }
 
-void cm_call_ask(cm_call *c)
+void cmi_call_ask(cm_call *c)
 {
     int state = atomic_load(&c->state);
     while ((state & BUSY) && !atomic_compare_exchange_weak(&c->state, &state, state | ASKED)) {
     }
 }
 
-int cm_call_asked(const cm_call *c)
+int cmi_call_asked(const cm_call *c)
 {
     return c && (atomic_load(&c->state) & ASKED);
 }
 
-cm_status cm_call_check(const cm_call *c)
+cm_status cmi_call_check(const cm_call *c)
 {
-    if (cm_call_asked(c)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    if (cmi_call_asked(c)) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
     return CM_OK;
 }

@@ -6,8 +6,8 @@
  * may come from any thread and from a signal handler.
  *
  * From a callback the thread that made the call may make others that only look at the
- * handle (snapshots): cm_call_pause and cm_call_resume stand around the callback,
- * cm_call_begin_inside takes the place of cm_call_begin. */
+ * handle (snapshots): cmi_call_pause and cmi_call_resume stand around the callback,
+ * cmi_call_begin_inside takes the place of cmi_call_begin. */
 #ifndef CM_BASE_CALL_H
 #define CM_BASE_CALL_H
 
@@ -21,22 +21,22 @@ typedef struct cm_call {
     _Atomic(pthread_t) thread; /* that made the call; means something in a pause */
 } cm_call;
 
-void cm_call_init(cm_call *call);
+void cmi_call_init(cm_call *call);
 /* STATE when a call is at work; `handle` ("sampler") is for the message. */
-cm_status cm_call_begin(cm_call *call, const char *handle);
+cm_status cmi_call_begin(cm_call *call, const char *handle);
 /* The same; in a pause the running call's own thread may come in. */
-cm_status cm_call_begin_inside(cm_call *call, const char *handle);
+cm_status cmi_call_begin_inside(cm_call *call, const char *handle);
 /* Ends what was begun.  1 when the call that ended had been asked to stop. */
-int cm_call_end(cm_call *call);
+int cmi_call_end(cm_call *call);
 
-void cm_call_pause(cm_call *call);
-void cm_call_resume(cm_call *call);
+void cmi_call_pause(cm_call *call);
+void cmi_call_resume(cm_call *call);
 
 /* Asks the running call to stop. */
-void cm_call_ask(cm_call *call);
+void cmi_call_ask(cm_call *call);
 /* NULL is a call that nobody can ask. */
-int cm_call_asked(const cm_call *call);
+int cmi_call_asked(const cm_call *call);
 /* CANCELLED once the call has been asked to stop. */
-cm_status cm_call_check(const cm_call *call);
+cm_status cmi_call_check(const cm_call *call);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-int cm_choice_find(const cm_choice_list *list, const char *name)
+int cmi_choice_find(const cm_choice_list *list, const char *name)
 {
     for (int i = 0; list->at((size_t)i).name; i++)
         if (strcmp(list->at((size_t)i).name, name) == 0) return i;

@@ -14,7 +14,7 @@ typedef struct cm_choice_list {
 } cm_choice_list;
 
 /* The number of a name; -1 when there is none. */
-int cm_choice_find(const cm_choice_list *list, const char *name);
+int cmi_choice_find(const cm_choice_list *list, const char *name);
 
 /* A list over a static array whose last element is {NULL, NULL}. */
 #define CM_CHOICE_LIST(variable, title, array)                                                                       \

@@ -47,7 +47,7 @@ static void default_free(void *user, void *memory)
 
 void cm_context_options_init(cm_context_options *options, size_t struct_size)
 {
-    cm_options_zero(options, struct_size);
+    cmi_options_zero(options, struct_size);
 }
 
 static cm_status check(const cm_context_options *o)
@@ -72,15 +72,15 @@ cm_status cm_context_create(const cm_context_options *options, cm_context **out)
         o.alloc = default_alloc;
         o.free = default_free;
     }
-    if (o.threads == 0) o.threads = cm_cpus();
+    if (o.threads == 0) o.threads = cmi_cpus();
     cm_context *context = o.alloc(o.memory_user, (sizeof *context + 63) / 64 * 64, 64);
     if (!context) CM_FAIL(CM_ERR_MEMORY, "out of memory: %zu bytes for a context", sizeof *context);
     memset(context, 0, sizeof *context);
     atomic_init(&context->references, 1);
     context->process = getpid();
     context->options = o;
-    context->cpu_level = cm_cpu_level();
-    context->pool = cm_pool_create(&o);
+    context->cpu_level = cmi_cpu_level();
+    context->pool = cmi_pool_create(&o);
     if (!context->pool) {
         o.free(o.memory_user, context);
         CM_FAIL(CM_ERR_MEMORY, "out of memory: a context's threads");
@@ -92,21 +92,21 @@ cm_status cm_context_create(const cm_context_options *options, cm_context **out)
 void cm_context_free(cm_context *context)
 {
     if (!context || atomic_fetch_sub(&context->references, 1) != 1) return;
-    cm_pool_free(context->pool);
+    cmi_pool_free(context->pool);
     context->options.free(context->options.memory_user, context);
 }
 
-cm_status cm_context_retain(cm_context *context, cm_context **out)
+cm_status cmi_context_retain(cm_context *context, cm_context **out)
 {
     *out = NULL;
     if (!context) return cm_context_create(NULL, out);
-    CM_TRY(cm_context_check_process(context));
+    CM_TRY(cmi_context_check_process(context));
     atomic_fetch_add(&context->references, 1);
     *out = context;
     return CM_OK;
 }
 
-cm_status cm_context_check_process(const cm_context *context)
+cm_status cmi_context_check_process(const cm_context *context)
 {
     if (context->process != getpid())
         CM_FAIL(CM_ERR_FORKED,
@@ -116,22 +116,22 @@ cm_status cm_context_check_process(const cm_context *context)
     return CM_OK;
 }
 
-int cm_context_cpu_level(const cm_context *context)
+int cmi_context_cpu_level(const cm_context *context)
 {
     return context->cpu_level;
 }
 
-int cm_context_threads(const cm_context *context)
+int cmi_context_threads(const cm_context *context)
 {
     return context->options.threads;
 }
 
-cm_pool *cm_context_pool(const cm_context *context)
+cm_pool *cmi_context_pool(const cm_context *context)
 {
     return context->pool;
 }
 
-void cm_log(const cm_context *context, int level, const char *format, ...)
+void cmi_log(const cm_context *context, int level, const char *format, ...)
 {
     char line[512];
     va_list args;
@@ -142,54 +142,54 @@ void cm_log(const cm_context *context, int level, const char *format, ...)
     context->options.log(context->options.log_user, level, line);
 }
 
-cm_status cm_check_array(const char *what, size_t count, size_t size)
+cm_status cmi_check_array(const char *what, size_t count, size_t size)
 {
     size_t bytes;
-    if (cm_mul_size(count, size, &bytes) && (uint64_t)bytes >> 47 == 0) return CM_OK;
+    if (cmi_mul_size(count, size, &bytes) && (uint64_t)bytes >> 47 == 0) return CM_OK;
     CM_FAIL(CM_ERR_LIMIT, "%s: %zu x %zu bytes do not fit into memory", what, count, size);
 }
 
-void *cm_malloc(cm_context *context, size_t count, size_t size)
+void *cmi_malloc(cm_context *context, size_t count, size_t size)
 {
     size_t bytes;
     void *memory = NULL;
-    if (cm_mul_size(count, size, &bytes) && bytes <= SIZE_MAX / 2) {
+    if (cmi_mul_size(count, size, &bytes) && bytes <= SIZE_MAX / 2) {
         bytes = bytes ? (bytes + 63) / 64 * 64 : 64;
         memory = context->options.alloc(context->options.memory_user, bytes, 64);
     }
-    if (!memory) (void)cm_fail(CM_ERR_MEMORY, "out of memory: %zu x %zu bytes", count, size);
+    if (!memory) (void)cmi_fail(CM_ERR_MEMORY, "out of memory: %zu x %zu bytes", count, size);
     return memory;
 }
 
-void *cm_calloc(cm_context *context, size_t count, size_t size)
+void *cmi_calloc(cm_context *context, size_t count, size_t size)
 {
-    void *memory = cm_malloc(context, count, size);
+    void *memory = cmi_malloc(context, count, size);
     if (memory) memset(memory, 0, count * size);
     return memory;
 }
 
-void *cm_grown(cm_context *context, void *list, size_t size, size_t count, size_t *capacity)
+void *cmi_grown(cm_context *context, void *list, size_t size, size_t count, size_t *capacity)
 {
     if (count < *capacity) return list;
     size_t wanted = *capacity ? 2 * *capacity : 64;
-    void *larger = cm_malloc(context, wanted, size);
+    void *larger = cmi_malloc(context, wanted, size);
     if (!larger) return NULL;
     if (count) memcpy(larger, list, count * size);
-    cm_free(context, list);
+    cmi_free(context, list);
     *capacity = wanted;
     return larger;
 }
 
-void cm_free(cm_context *context, void *memory)
+void cmi_free(cm_context *context, void *memory)
 {
     if (memory && context) context->options.free(context->options.memory_user, memory);
     else default_free(NULL, memory);
 }
 
-char *cm_strdup(cm_context *context, const char *text)
+char *cmi_strdup(cm_context *context, const char *text)
 {
     size_t n = strlen(text) + 1;
-    char *copy = cm_malloc(context, n, 1);
+    char *copy = cmi_malloc(context, n, 1);
     if (copy) memcpy(copy, text, n);
     return copy;
 }

@@ -6,6 +6,6 @@ enum { CM_CPU_BASELINE, CM_CPU_AVX2, CM_CPU_AVX512, CM_CPU_AVX512_BF16, CM_CPU_A
 
 /* The level of this process: the instructions that oneDNN may use (dnnl/engine.c asks it), so that a cap on
  * its kernels is one on ours too. */
-int cm_cpu_level(void);
+int cmi_cpu_level(void);
 
 #endif

@@ -50,7 +50,7 @@ static int quota_of(const char *directory)
     return sscanf(line, "%lld", &period) == 1 ? rounded_up(quota, period) : 0;
 }
 
-int cm_cpus_of_group(const char *mount, const char *path)
+int cmi_cpus_of_group(const char *mount, const char *path)
 {
     char directory[1024];
     int least = 0;
@@ -81,14 +81,14 @@ static int in_groups(void)
         const int first = controllers[0] == '\0', second = strstr(controllers, "cpu") != NULL;
         if (!first && !second) continue;
         if (strcmp(path, "/") == 0) path[0] = '\0';
-        int n = cm_cpus_of_group(first ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu", path);
+        int n = cmi_cpus_of_group(first ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu", path);
         if (n && (!least || n < least)) least = n;
     }
     (void)fclose(file);
     return least;
 }
 
-int cm_cpus(void)
+int cmi_cpus(void)
 {
     int n = in_affinity_mask(), granted = in_groups();
     if (granted && granted < n) n = granted;

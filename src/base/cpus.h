@@ -4,10 +4,10 @@
 
 /* The CPUs of the affinity mask, or the share of them that a control group grants
  * (cpu.max, cpu.cfs_quota_us), rounded up; at least 1, at most CM_MAX_THREADS. */
-int cm_cpus(void);
+int cmi_cpus(void);
 
 /* The share that the control groups at and above `path` of the hierarchy mounted at `mount`
- * grant, in CPUs rounded up; 0 where none limits it.  For cm_cpus and its test. */
-int cm_cpus_of_group(const char *mount, const char *path);
+ * grant, in CPUs rounded up; 0 where none limits it.  For cmi_cpus and its test. */
+int cmi_cpus_of_group(const char *mount, const char *path);
 
 #endif

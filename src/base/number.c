@@ -25,7 +25,7 @@ static int shortest(double v, char digits[20], int *point)
     return n;
 }
 
-const char *cm_number_text(double v, char text[CM_NUMBER_SIZE])
+const char *cmi_number_text(double v, char text[CM_NUMBER_SIZE])
 {
     char digits[20];
     int point, n;
@@ -43,7 +43,7 @@ const char *cm_number_text(double v, char text[CM_NUMBER_SIZE])
     return text;
 }
 
-int cm_number_read(const char *text, double *out)
+int cmi_number_read(const char *text, double *out)
 {
     json_t *v = strnlen(text, 400) < 400 ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
     int ok = json_is_number(v);

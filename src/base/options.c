@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void cm_options_zero(void *options, size_t struct_size)
+void cmi_options_zero(void *options, size_t struct_size)
 {
     if (!options || struct_size < sizeof(uint32_t)) return;
     uint32_t size = (uint32_t)struct_size;
@@ -21,7 +21,8 @@ static cm_status read_size(const void *theirs, size_t alignment, const char *nam
     return CM_OK;
 }
 
-cm_status cm_options_read_aligned(void *ours, size_t our_size, size_t alignment, const void *theirs, const char *name)
+cm_status cmi_options_read_aligned(void *ours, size_t our_size, size_t alignment, const void *theirs,
+                                   const char *name)
 {
     uint32_t size;
     uint32_t whole = (uint32_t)our_size;
@@ -38,19 +39,19 @@ cm_status cm_options_read_aligned(void *ours, size_t our_size, size_t alignment,
     return CM_OK;
 }
 
-cm_status cm_reserved_check(const char *name, int32_t reserved)
+cm_status cmi_reserved_check(const char *name, int32_t reserved)
 {
     if (reserved) CM_FAIL(CM_ERR_ARGUMENT, "%s: reserved is %d, expected 0", name, reserved);
     return CM_OK;
 }
 
-cm_status cm_info_check_aligned(const void *theirs, size_t alignment, const char *name)
+cm_status cmi_info_check_aligned(const void *theirs, size_t alignment, const char *name)
 {
     uint32_t size;
     return read_size(theirs, alignment, name, &size);
 }
 
-cm_status cm_info_write_aligned(void *theirs, const void *ours, size_t our_size, size_t alignment, const char *name)
+cm_status cmi_info_write_aligned(void *theirs, const void *ours, size_t our_size, size_t alignment, const char *name)
 {
     uint32_t size;
     CM_TRY(read_size(theirs, alignment, name, &size));

@@ -94,18 +94,18 @@ static cm_status run(cm_threads threads, int shares, int pieces, cm_piece_fn wor
     r.status = CM_OK;
     atomic_init(&r.failed, INT_MAX);
     r.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    cm_pool_run(cm_context_pool(threads.context), count - 1, participate, &r);
-    if (r.status != CM_OK) cm_message_set(r.text);
+    cmi_pool_run(cmi_context_pool(threads.context), count - 1, participate, &r);
+    if (r.status != CM_OK) cmi_message_set(r.text);
     (void)pthread_mutex_destroy(&r.lock);
     return r.status;
 }
 
-cm_status cm_parallel(cm_threads threads, int pieces, cm_piece_fn work, void *user)
+cm_status cmi_parallel(cm_threads threads, int pieces, cm_piece_fn work, void *user)
 {
     return run(threads, MOST_SHARES, pieces, work, user);
 }
 
-cm_status cm_parallel_in_order(cm_threads threads, int pieces, cm_piece_fn work, void *user)
+cm_status cmi_parallel_in_order(cm_threads threads, int pieces, cm_piece_fn work, void *user)
 {
     return run(threads, 1, pieces, work, user);
 }

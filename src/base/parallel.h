@@ -16,7 +16,7 @@ typedef struct cm_threads {
     int count;
 } cm_threads;
 
-static inline cm_threads cm_one_thread(void)
+static inline cm_threads cmi_one_thread(void)
 {
     return (cm_threads){NULL, 1};
 }
@@ -28,10 +28,10 @@ typedef cm_status (*cm_piece_fn)(void *user, int piece, int worker);
 /* Runs work(user, piece, worker) for piece = 0 .. pieces-1 and returns when all are
  * done.  After a failure no further piece is begun; the failure of the smallest piece
  * comes back with its message. */
-cm_status cm_parallel(cm_threads threads, int pieces, cm_piece_fn work, void *user);
+cm_status cmi_parallel(cm_threads threads, int pieces, cm_piece_fn work, void *user);
 
 /* The same with pieces begun in the order of their numbers: the smallest piece that is
  * not yet done is always running (turns.h). */
-cm_status cm_parallel_in_order(cm_threads threads, int pieces, cm_piece_fn work, void *user);
+cm_status cmi_parallel_in_order(cm_threads threads, int pieces, cm_piece_fn work, void *user);
 
 #endif

@@ -143,7 +143,7 @@ static size_t whole_lines(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-cm_pool *cm_pool_create(const cm_context_options *options)
+cm_pool *cmi_pool_create(const cm_context_options *options)
 {
     cm_pool *pool = options->alloc(options->memory_user, whole_lines(sizeof *pool), 64);
     if (!pool) return NULL;
@@ -166,7 +166,7 @@ static void end_worker(worker *w)
     (void)pthread_mutex_destroy(&w->lock);
 }
 
-void cm_pool_free(cm_pool *pool)
+void cmi_pool_free(cm_pool *pool)
 {
     if (!pool) return;
     void (*free_memory)(void *, void *) = pool->options.free;
@@ -186,7 +186,7 @@ static worker *make_worker(cm_pool *pool)
     memset(w, 0, sizeof *w);
     w->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     w->wake = w->done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-    if (cm_thread_start(&w->thread, work, w)) return w;
+    if (cmi_thread_start(&w->thread, work, w)) return w;
     o->free(o->memory_user, w);
     return NULL;
 }
@@ -238,7 +238,7 @@ static void run_hosted(void *user, int32_t index)
     h->task(h->region, index);
 }
 
-void cm_pool_run(cm_pool *pool, int helpers, cm_pool_task task, void *region)
+void cmi_pool_run(cm_pool *pool, int helpers, cm_pool_task task, void *region)
 {
     worker *taken[CM_MAX_THREADS];
     if (helpers > CM_MAX_THREADS - 1) helpers = CM_MAX_THREADS - 1;

@@ -14,9 +14,9 @@
 typedef struct cm_pool cm_pool;
 
 /* Memory from the hooks of the options; NULL when there is none. */
-cm_pool *cm_pool_create(const cm_context_options *options);
+cm_pool *cmi_pool_create(const cm_context_options *options);
 /* Ends the workers.  In a child of the process that made the pool there are none. */
-void cm_pool_free(cm_pool *pool);
+void cmi_pool_free(cm_pool *pool);
 
 /* One participant's part of a region; `id` 0 is the caller's. */
 typedef void (*cm_pool_task)(void *region, int id);
@@ -24,6 +24,6 @@ typedef void (*cm_pool_task)(void *region, int id);
 /* Calls task(region, id) on the calling thread with id 0 and on up to helpers other
  * threads with id 1 .. helpers, and returns when all that began have returned.  A task
  * whose id is not called has to be superfluous once the caller's has returned. */
-void cm_pool_run(cm_pool *pool, int helpers, cm_pool_task task, void *region);
+void cmi_pool_run(cm_pool *pool, int helpers, cm_pool_task task, void *region);
 
 #endif

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-void cm_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+void cmi_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
@@ -65,11 +65,11 @@ static inline void portable_cos_sin(reals u, reals *c, reals *s)
     *s = (reals)((words64)select_reals(swap, cosine, sine) ^ s_minus);
 }
 
-void cm_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4])
+void cmi_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4])
 {
     const uint32_t counter[4] = {index, stream->draw, (uint32_t)stream->image, (uint32_t)(stream->image >> 32)};
     const uint32_t key[2] = {(uint32_t)stream->seed, (uint32_t)(stream->seed >> 32)};
-    cm_philox4x32(counter, key, out);
+    cmi_philox4x32(counter, key, out);
 }
 
 static double unit(uint32_t u)
@@ -77,20 +77,20 @@ static double unit(uint32_t u)
     return (u + 0.5) * (1.0 / 4294967296.0);
 }
 
-void cm_stream_uniform(const cm_stream *stream, size_t n, double *out)
+void cmi_stream_uniform(const cm_stream *stream, size_t n, double *out)
 {
     uint32_t u[4];
     for (size_t i = 0; i < n; i++) {
-        if (i % 4 == 0) cm_stream_block(stream, (uint32_t)(i / 4), u);
+        if (i % 4 == 0) cmi_stream_block(stream, (uint32_t)(i / 4), u);
         out[i] = unit(u[i % 4]);
     }
 }
 
-void cm_stream_normal(const cm_stream *stream, size_t n, float *out)
+void cmi_stream_normal(const cm_stream *stream, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i += 4) {
         uint32_t u[4];
-        cm_stream_block(stream, (uint32_t)(i / 4), u);
+        cmi_stream_block(stream, (uint32_t)(i / 4), u);
         const reals first = {unit(u[0]), unit(u[2])}, second = {unit(u[1]), unit(u[3])};
         reals c, s, square = -2 * portable_log(first);
         portable_cos_sin(second, &c, &s);
@@ -101,9 +101,9 @@ void cm_stream_normal(const cm_stream *stream, size_t n, float *out)
     }
 }
 
-uint32_t cm_stream_below(const cm_stream *stream, uint32_t range)
+uint32_t cmi_stream_below(const cm_stream *stream, uint32_t range)
 {
     uint32_t u[4];
-    cm_stream_block(stream, 0, u);
+    cmi_stream_block(stream, 0, u);
     return (uint32_t)(((uint64_t)u[0] * range) >> 32);
 }

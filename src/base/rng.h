@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void cm_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+void cmi_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 /* One stream: `draw` numbers the tensors drawn for one image: 0 the start
  * noise, 1 the label, 2 + k the noise of step k. */
@@ -20,12 +20,12 @@ typedef struct cm_stream {
 } cm_stream;
 
 /* The index-th four words of the stream. */
-void cm_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4]);
+void cmi_stream_block(const cm_stream *stream, uint32_t index, uint32_t out[4]);
 /* n unit normals, as float32 values. */
-void cm_stream_normal(const cm_stream *stream, size_t n, float *out);
+void cmi_stream_normal(const cm_stream *stream, size_t n, float *out);
 /* Uniform on 0..range-1, range >= 1. */
-uint32_t cm_stream_below(const cm_stream *stream, uint32_t range);
+uint32_t cmi_stream_below(const cm_stream *stream, uint32_t range);
 /* n uniforms in (0, 1): (u32 + 1/2) / 2^32. */
-void cm_stream_uniform(const cm_stream *stream, size_t n, double *out);
+void cmi_stream_uniform(const cm_stream *stream, size_t n, double *out);
 
 #endif

@@ -7,7 +7,7 @@
 
 static _Thread_local char message[2048];
 
-cm_status cm_fail(cm_status code, const char *format, ...)
+cm_status cmi_fail(cm_status code, const char *format, ...)
 {
     /* Apart first: an argument may be the message before. */
     char text[sizeof message];
@@ -15,11 +15,11 @@ cm_status cm_fail(cm_status code, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    cm_message_set(text);
+    cmi_message_set(text);
     return code;
 }
 
-void cm_message_set(const char *text)
+void cmi_message_set(const char *text)
 {
     size_t n = strlen(text);
     if (n >= sizeof message) n = sizeof message - 1;

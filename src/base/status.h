@@ -26,12 +26,12 @@
         if (status != CM_OK) goto done;                                                                              \
     } while (0)
 
-#define CM_FAIL(code, ...) return cm_fail((code), __VA_ARGS__)
+#define CM_FAIL(code, ...) return cmi_fail((code), __VA_ARGS__)
 
 /* Sets the message and returns the code. */
-cm_status cm_fail(cm_status code, const char *format, ...) CM_PRINTF(2, 3);
+cm_status cmi_fail(cm_status code, const char *format, ...) CM_PRINTF(2, 3);
 
 /* Carries a message from a worker thread to the thread that waits for it. */
-void cm_message_set(const char *text);
+void cmi_message_set(const char *text);
 
 #endif

@@ -5,7 +5,7 @@
 
 enum { STACK = 1 << 20 };
 
-int cm_thread_start(pthread_t *thread, void *(*work)(void *), void *user)
+int cmi_thread_start(pthread_t *thread, void *(*work)(void *), void *user)
 {
     pthread_attr_t attributes;
     sigset_t all, before;

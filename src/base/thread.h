@@ -7,6 +7,6 @@
 /* Starts work(user) on a thread with a stack of 1 MiB, so that many fit into a small
  * address space, that blocks all signals: they are the host's and its threads'.
  * Whether the system gave one; pthread_join ends it. */
-int cm_thread_start(pthread_t *thread, void *(*work)(void *), void *user);
+int cmi_thread_start(pthread_t *thread, void *(*work)(void *), void *user);
 
 #endif

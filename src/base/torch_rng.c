@@ -5,7 +5,7 @@
 
 static const double two_pi = 6.283185307179586476925;
 
-void cm_torch_seed(cm_torch_rng *rng, uint64_t seed)
+void cmi_torch_seed(cm_torch_rng *rng, uint64_t seed)
 {
     rng->state[0] = (uint32_t)seed;
     for (uint32_t i = 1; i < 624; i++)
@@ -46,12 +46,12 @@ static float uniform_float(cm_torch_rng *rng)
     return (float)(next_u32(rng) & 0xffffffu) * 0x1p-24f;
 }
 
-void cm_torch_uniform(cm_torch_rng *rng, size_t n, float *out)
+void cmi_torch_uniform(cm_torch_rng *rng, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i++) out[i] = uniform_float(rng);
 }
 
-int64_t cm_torch_below(cm_torch_rng *rng, uint32_t range)
+int64_t cmi_torch_below(cm_torch_rng *rng, uint32_t range)
 {
     return next_u32(rng) % range;
 }
@@ -91,21 +91,21 @@ static void transform16_float(float *a)
     }
 }
 
-void cm_torch_normal(cm_torch_rng *rng, size_t n, float *out)
+void cmi_torch_normal(cm_torch_rng *rng, size_t n, float *out)
 {
     if (n < 16) {
         for (size_t i = 0; i < n; i++) out[i] = (float)scalar_normal(rng);
         return;
     }
-    cm_torch_uniform(rng, n, out);
+    cmi_torch_uniform(rng, n, out);
     for (size_t i = 0; i + 16 <= n; i += 16) transform16_float(out + i);
     if (n % 16) { /* the last 16 are drawn anew */
-        cm_torch_uniform(rng, 16, out + n - 16);
+        cmi_torch_uniform(rng, 16, out + n - 16);
         transform16_float(out + n - 16);
     }
 }
 
-void cm_torch_normal64(cm_torch_rng *rng, size_t n, double *out)
+void cmi_torch_normal64(cm_torch_rng *rng, size_t n, double *out)
 {
     if (n < 16) {
         for (size_t i = 0; i < n; i++) out[i] = scalar_normal(rng);

@@ -13,11 +13,11 @@ typedef struct cm_torch_rng {
     double cached;
 } cm_torch_rng;
 
-void cm_torch_seed(cm_torch_rng *rng, uint64_t seed);
+void cmi_torch_seed(cm_torch_rng *rng, uint64_t seed);
 /* What torch.rand, torch.randn (float32, float64) and torch.randint give. */
-void cm_torch_uniform(cm_torch_rng *rng, size_t n, float *out);
-void cm_torch_normal(cm_torch_rng *rng, size_t n, float *out);
-void cm_torch_normal64(cm_torch_rng *rng, size_t n, double *out);
-int64_t cm_torch_below(cm_torch_rng *rng, uint32_t range);
+void cmi_torch_uniform(cm_torch_rng *rng, size_t n, float *out);
+void cmi_torch_normal(cm_torch_rng *rng, size_t n, float *out);
+void cmi_torch_normal64(cm_torch_rng *rng, size_t n, double *out);
+int64_t cmi_torch_below(cm_torch_rng *rng, uint32_t range);
 
 #endif

@@ -15,41 +15,41 @@ struct cm_turns {
     int failed; /* the smallest piece that has */
 };
 
-cm_status cm_turns_create(cm_context *context, size_t places, cm_turns **out)
+cm_status cmi_turns_create(cm_context *context, size_t places, cm_turns **out)
 {
     *out = NULL;
-    cm_turns *t = cm_calloc(context, 1, sizeof *t);
+    cm_turns *t = cmi_calloc(context, 1, sizeof *t);
     if (!t) return CM_ERR_MEMORY;
     t->context = context;
     t->places = places;
-    t->next = cm_calloc(context, places, sizeof *t->next);
+    t->next = cmi_calloc(context, places, sizeof *t->next);
     int locked = t->next && pthread_mutex_init(&t->lock, NULL) == 0;
     if (!locked || pthread_cond_init(&t->moved, NULL) != 0) {
         if (locked) (void)pthread_mutex_destroy(&t->lock);
-        cm_free(context, t->next);
-        cm_free(context, t);
+        cmi_free(context, t->next);
+        cmi_free(context, t);
         return CM_ERR_MEMORY;
     }
     *out = t;
     return CM_OK;
 }
 
-void cm_turns_free(cm_turns *t)
+void cmi_turns_free(cm_turns *t)
 {
     if (!t) return;
     (void)pthread_cond_destroy(&t->moved);
     (void)pthread_mutex_destroy(&t->lock);
-    cm_free(t->context, t->next);
-    cm_free(t->context, t);
+    cmi_free(t->context, t->next);
+    cmi_free(t->context, t);
 }
 
-void cm_turns_begin(cm_turns *t)
+void cmi_turns_begin(cm_turns *t)
 {
     memset(t->next, 0, t->places * sizeof *t->next);
     t->failed = INT_MAX;
 }
 
-cm_status cm_turns_enter(cm_turns *t, size_t place, int piece)
+cm_status cmi_turns_enter(cm_turns *t, size_t place, int piece)
 {
     (void)pthread_mutex_lock(&t->lock);
     while (t->next[place] != piece && t->failed > piece) (void)pthread_cond_wait(&t->moved, &t->lock);
@@ -59,7 +59,7 @@ cm_status cm_turns_enter(cm_turns *t, size_t place, int piece)
     return CM_OK;
 }
 
-void cm_turns_leave(cm_turns *t, size_t place)
+void cmi_turns_leave(cm_turns *t, size_t place)
 {
     (void)pthread_mutex_lock(&t->lock);
     t->next[place]++;
@@ -67,7 +67,7 @@ void cm_turns_leave(cm_turns *t, size_t place)
     (void)pthread_mutex_unlock(&t->lock);
 }
 
-void cm_turns_fail(cm_turns *t, int piece)
+void cmi_turns_fail(cm_turns *t, int piece)
 {
     (void)pthread_mutex_lock(&t->lock);
     if (piece < t->failed) t->failed = piece;

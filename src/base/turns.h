@@ -7,15 +7,15 @@
 
 typedef struct cm_turns cm_turns;
 
-cm_status cm_turns_create(cm_context *context, size_t places, cm_turns **out);
-void cm_turns_free(cm_turns *turns);
+cm_status cmi_turns_create(cm_context *context, size_t places, cm_turns **out);
+void cmi_turns_free(cm_turns *turns);
 /* Before a round: piece 0 is next everywhere. */
-void cm_turns_begin(cm_turns *turns);
+void cmi_turns_begin(cm_turns *turns);
 /* Waits until all pieces before `piece` have left the place.  CANCELLED once one of
  * them has failed.  The smallest piece not yet done has to be running. */
-cm_status cm_turns_enter(cm_turns *turns, size_t place, int piece);
-void cm_turns_leave(cm_turns *turns, size_t place);
+cm_status cmi_turns_enter(cm_turns *turns, size_t place, int piece);
+void cmi_turns_leave(cm_turns *turns, size_t place);
 /* Nobody waits for this piece any more. */
-void cm_turns_fail(cm_turns *turns, int piece);
+void cmi_turns_fail(cm_turns *turns, int piece);
 
 #endif

@@ -47,7 +47,7 @@ static void cut_tile(const float *values, uint16_t *out, size_t apart)
 }
 
 /* [columns in groups of 32][c / 32][tap][part][tile of 16 columns]. */
-void cm_amx_conv_pack(const cm_amx_conv *t, const float *plain, void *packed)
+void cmi_amx_conv_pack(const cm_amx_conv *t, const float *plain, void *packed)
 {
     uint16_t *to = packed;
     float values[512];
@@ -96,8 +96,8 @@ static void fill_sizes(cm_amx_conv *t)
                        17 * t->starts_ints * sizeof(int32_t) + (size_t)t->threads.count * SUMS * sizeof(float);
 }
 
-void cm_amx_conv_init(cm_amx_conv *t, const cm_kernels *kernels, int parts, int side, int transposed,
-                      cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
+void cmi_amx_conv_init(cm_amx_conv *t, const cm_kernels *kernels, int parts, int side, int transposed,
+                       cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc)
 {
     *t = (cm_amx_conv){kernels->amx, parts, side, transposed, threads, n, h, w, c, oc, .margin = side == 3};
     t->taps = (size_t)side * (size_t)side;
@@ -155,7 +155,7 @@ static cm_status round_piece(void *user, int piece, int worker)
     const job *j = user;
     const cm_amx_conv *t = j->t;
     size_t w = (size_t)t->w, c = (size_t)t->c, row = t->row, h = (size_t)t->h, i = (size_t)piece / h;
-    const void *x = cm_values_at(j->x, t->x_bf16, (size_t)piece * w * c);
+    const void *x = cmi_values_at(j->x, t->x_bf16, (size_t)piece * w * c);
     uint16_t *to = j->image + i * t->image_values;
     (void)worker;
     to += (t->margin * (t->pitch + 1) + (size_t)piece % h * t->pitch) * row;
@@ -212,7 +212,7 @@ static cm_status sum_piece(void *user, int piece, int worker)
         .bias = j->bias ? j->bias + o : NULL,
         .residual = j->residual ? j->residual + o : NULL,
         .scale = j->scale,
-        .y = cm_values_at(j->y, t->y_bf16, o),
+        .y = cmi_values_at(j->y, t->y_bf16, o),
         .y_bf16 = t->y_bf16,
         .oc = (size_t)t->oc,
     };
@@ -222,8 +222,8 @@ static cm_status sum_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
-cm_status cm_amx_conv_run(const cm_amx_conv *t, const void *x, const void *packed, const float *bias,
-                          const float *residual, float scale, void *y, void *scratch)
+cm_status cmi_amx_conv_run(const cm_amx_conv *t, const void *x, const void *packed, const float *bias,
+                           const float *residual, float scale, void *y, void *scratch)
 {
     size_t points = (size_t)t->h * (size_t)t->w;
     job j = {.t = t, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
@@ -236,10 +236,10 @@ cm_status cm_amx_conv_run(const cm_amx_conv *t, const void *x, const void *packe
     for (size_t done = 0; done < (size_t)t->n; done += j.images) {
         j.images = (size_t)t->n - done < (size_t)t->together ? (size_t)t->n - done : (size_t)t->together;
         j.parts = parts_of(t, j.images);
-        CM_TRY(cm_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
-        CM_TRY(cm_parallel(t->threads, (int)(groups_of(t) * j.parts), sum_piece, &j));
-        j.x = cm_values_at(j.x, t->x_bf16, j.images * points * (size_t)t->c);
-        j.y = cm_values_at(j.y, t->y_bf16, j.images * points * (size_t)t->oc);
+        CM_TRY(cmi_parallel(t->threads, t->h * (int)j.images, round_piece, &j));
+        CM_TRY(cmi_parallel(t->threads, (int)(groups_of(t) * j.parts), sum_piece, &j));
+        j.x = cmi_values_at(j.x, t->x_bf16, j.images * points * (size_t)t->c);
+        j.y = cmi_values_at(j.y, t->y_bf16, j.images * points * (size_t)t->oc);
         if (j.residual) j.residual += j.images * points * (size_t)t->oc;
     }
     return CM_OK;
@@ -286,7 +286,7 @@ static size_t most_channels(const cm_amx_conv *t)
     return (size_t)(t->c > t->oc ? t->c : t->oc);
 }
 
-size_t cm_amx_conv_gradient_bytes(const cm_amx_conv *t)
+size_t cmi_amx_conv_gradient_bytes(const cm_amx_conv *t)
 {
     return 17 * most_channels(t) * sizeof(uint32_t) +
            ((size_t)t->c * transposed_row(t) + (size_t)t->oc / 16 * paired_values(t)) * sizeof(uint16_t);
@@ -370,7 +370,7 @@ static void sum_part(const cm_amx_conv *t, size_t first, size_t depth, const uin
             }
 }
 
-void cm_amx_conv_gradient(const cm_amx_conv *t, const float *x, const float *dy, float *dw, void *scratch)
+void cmi_amx_conv_gradient(const cm_amx_conv *t, const float *x, const float *dy, float *dw, void *scratch)
 {
     const size_t depth = gradient_depth(t), most = t->side == 3 ? 144 : 32; /* the second-level cache holds */
     float *zero = scratch;
@@ -392,8 +392,8 @@ static int fits(cm_convolution *conv, int parts, const cm_kernels *kernels, cm_t
                 const cm_conv_shape *s)
 {
     cm_amx_conv *t = &conv->as.amx;
-    if (s->up || !cm_winograd_rule(1, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w)) return 0;
-    cm_amx_conv_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    if (s->up || !cmi_winograd_rule(1, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w)) return 0;
+    cmi_amx_conv_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
     conv->packed_bytes = t->packed_bytes;
     conv->scratch_bytes = t->scratch_bytes;
     return 1;
@@ -429,27 +429,27 @@ static int same_weights(const cm_convolution *a, const cm_convolution *b)
 
 static void pack(const cm_convolution *conv, const float *plain, void *packed)
 {
-    cm_amx_conv_pack(&conv->as.amx, plain, packed);
+    cmi_amx_conv_pack(&conv->as.amx, plain, packed);
 }
 
 static cm_status run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
                      const float *residual, float scale, void *y, void *scratch)
 {
-    return cm_amx_conv_run(&conv->as.amx, x, packed, bias, residual, scale, y, scratch);
+    return cmi_amx_conv_run(&conv->as.amx, x, packed, bias, residual, scale, y, scratch);
 }
 
 static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
 {
-    cm_amx_conv_init(&g->as.amx, kernels, 1, s->kernel, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
-    g->scratch_bytes = cm_amx_conv_gradient_bytes(&g->as.amx);
+    cmi_amx_conv_init(&g->as.amx, kernels, 1, s->kernel, 0, cmi_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    g->scratch_bytes = cmi_amx_conv_gradient_bytes(&g->as.amx);
 }
 
 static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
 {
-    cm_amx_conv_gradient(&g->as.amx, x, dy, dw, scratch);
+    cmi_amx_conv_gradient(&g->as.amx, x, dy, dw, scratch);
 }
 
 /* Of operands rounded to bfloat16. */
 static const cm_conv_gradient_algorithm weight_gradient = {gradient_init, gradient_run};
-const cm_conv_algorithm cm_conv_amx_bf16 = {"amx bf16", fits_bf16, same_weights, pack, run, &weight_gradient};
-const cm_conv_algorithm cm_conv_amx_f32 = {"amx", fits_f32, same_weights, pack, run, &cm_winograd_weight_gradient};
+const cm_conv_algorithm cmi_conv_amx_bf16 = {"amx bf16", fits_bf16, same_weights, pack, run, &weight_gradient};
+const cm_conv_algorithm cmi_conv_amx_f32 = {"amx", fits_f32, same_weights, pack, run, &cmi_winograd_weight_gradient};

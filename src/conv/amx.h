@@ -41,17 +41,17 @@ typedef struct cm_amx_conv {
     size_t packed_bytes, scratch_bytes;
 } cm_amx_conv;
 
-void cm_amx_conv_init(cm_amx_conv *conv, const cm_kernels *kernels, int parts, int side, int transposed,
-                      cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
+void cmi_amx_conv_init(cm_amx_conv *conv, const cm_kernels *kernels, int parts, int side, int transposed,
+                       cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 /* plain [oc][c][side][side]; of a transposed one [c][oc][side][side], the forward's. */
-void cm_amx_conv_pack(const cm_amx_conv *conv, const float *plain, void *packed);
+void cmi_amx_conv_pack(const cm_amx_conv *conv, const float *plain, void *packed);
 /* x [n][h][w][c], y [n][h][w][oc], floats or bfloat16 as `conv` says; with a residual of
  * floats like y: y = (convolution + residual) scale. */
-cm_status cm_amx_conv_run(const cm_amx_conv *conv, const void *x, const void *packed, const float *bias,
-                          const float *residual, float scale, void *y, void *scratch);
+cm_status cmi_amx_conv_run(const cm_amx_conv *conv, const void *x, const void *packed, const float *bias,
+                           const float *residual, float scale, void *y, void *scratch);
 
 /* The weight gradient as [side][side][c][oc]; one thread.  x [n][h][w][c], dy [n][h][w][oc] floats. */
-size_t cm_amx_conv_gradient_bytes(const cm_amx_conv *conv); /* of scratch memory */
-void cm_amx_conv_gradient(const cm_amx_conv *conv, const float *x, const float *dy, float *dw, void *scratch);
+size_t cmi_amx_conv_gradient_bytes(const cm_amx_conv *conv); /* of scratch memory */
+void cmi_amx_conv_gradient(const cm_amx_conv *conv, const float *x, const float *dy, float *dw, void *scratch);
 
 #endif

@@ -32,12 +32,12 @@ typedef struct cm_convolution {
 typedef struct cm_conv_gradient_layout {
     size_t taps, c, oc;
 } cm_conv_gradient_layout;
-static inline size_t cm_conv_gradient_bytes(const cm_conv_gradient_layout *layout)
+static inline size_t cmi_conv_gradient_bytes(const cm_conv_gradient_layout *layout)
 {
     return layout->taps * layout->c * layout->oc * sizeof(float);
 }
 /* To plain [oc][c][kernel][kernel]; channels multiples of 16. */
-void cm_conv_gradient_unpack(const cm_conv_gradient_layout *layout, const float *gradient, float *plain);
+void cmi_conv_gradient_unpack(const cm_conv_gradient_layout *layout, const float *gradient, float *plain);
 
 /* The weight gradient and the bias's, or NULL; one thread. */
 typedef struct cm_conv_gradient_algorithm cm_conv_gradient_algorithm;
@@ -55,7 +55,7 @@ struct cm_conv_gradient_algorithm {
     void (*init)(cm_conv_gradient *gradient, const cm_kernels *kernels, const cm_conv_shape *shape);
     void (*run)(const cm_conv_gradient *gradient, const float *x, const float *dy, float *dw, void *scratch);
 };
-extern const cm_conv_gradient_algorithm cm_winograd_weight_gradient; /* float32 */
+extern const cm_conv_gradient_algorithm cmi_winograd_weight_gradient; /* float32 */
 
 /* One algorithm; its row stands at the end of its file. */
 struct cm_conv_algorithm {
@@ -73,37 +73,37 @@ struct cm_conv_algorithm {
     /* NULL: it has no gradients, oneDNN's are taken. */
     const cm_conv_gradient_algorithm *weight_gradient;
 };
-extern const cm_conv_algorithm cm_conv_few_outputs, cm_conv_amx_bf16, cm_conv_amx_f32, cm_conv_winograd;
+extern const cm_conv_algorithm cmi_conv_few_outputs, cmi_conv_amx_bf16, cmi_conv_amx_f32, cmi_conv_winograd;
 
 /* The first algorithm of the table that fits, or none. */
-void cm_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                  const cm_conv_shape *shape);
+void cmi_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
+                   const cm_conv_shape *shape);
 /* What forward's x and y are held in, where it takes bfloat16. */
-void cm_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
+void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
 /* Takes plain weights from now on if it is one by Winograd in float32 of many channels, with one thread:
  * they are packed when they are wanted, near the processor, a fifth of a run of four images at 16 x 16.
  * To hold them would take four times the weights; bfloat16's take at most half of that. */
-void cm_conv_take_plain(cm_convolution *conv);
+void cmi_conv_take_plain(cm_convolution *conv);
 
-static inline int cm_conv_has_gradients(const cm_convolution *conv)
+static inline int cmi_conv_has_gradients(const cm_convolution *conv)
 {
     return conv->algorithm && conv->algorithm->weight_gradient;
 }
-static inline int cm_conv_same_weights(const cm_convolution *a, const cm_convolution *b)
+static inline int cmi_conv_same_weights(const cm_convolution *a, const cm_convolution *b)
 {
     return a->algorithm == b->algorithm && a->plain == b->plain && a->algorithm->same_weights(a, b);
 }
-static inline cm_status cm_conv_run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
-                                    const float *residual, float scale, void *y, void *scratch)
+static inline cm_status cmi_conv_run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
+                                     const float *residual, float scale, void *y, void *scratch)
 {
     return conv->algorithm->run(conv, x, packed, bias, residual, scale, y, scratch);
 }
 
 /* Whether a convolution has a weight gradient here: one whose algorithm has, or a 1 x 1 one of oneDNN's. */
-int cm_conv_gradient_serves(const cm_convolution *conv, const cm_conv_shape *shape);
-void cm_conv_gradient_init(cm_conv_gradient *gradient, const cm_convolution *conv, const cm_kernels *kernels,
-                           const cm_conv_shape *shape);
-void cm_conv_gradient_run(const cm_conv_gradient *gradient, const cm_kernels *kernels, const float *x,
-                          const float *dy, float *dw, float *dbias, void *scratch);
+int cmi_conv_gradient_serves(const cm_convolution *conv, const cm_conv_shape *shape);
+void cmi_conv_gradient_init(cm_conv_gradient *gradient, const cm_convolution *conv, const cm_kernels *kernels,
+                            const cm_conv_shape *shape);
+void cmi_conv_gradient_run(const cm_conv_gradient *gradient, const cm_kernels *kernels, const float *x,
+                           const float *dy, float *dw, float *dbias, void *scratch);
 
 #endif

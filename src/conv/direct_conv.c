@@ -13,7 +13,7 @@ enum { FIRST, INNER, LAST };
 
 static int32_t out_rows(const cm_dnnl_conv_shape *s)
 {
-    return cm_dnnl_conv_size(s->h, s->kernel, s->stride, s->pad);
+    return cmi_dnnl_conv_size(s->h, s->kernel, s->stride, s->pad);
 }
 
 /* Of a strip: its output rows, and the input rows that they reach. */
@@ -44,13 +44,13 @@ static int may_be_cut(const cm_direct_conv *c)
 {
     const cm_dnnl_conv_shape *s = &c->shape;
     return c->threads.count > 1 && s->n == 1 && s->c % 16 == 0 && s->oc % 16 == 0 && out_rows(s) > 1 &&
-           s->pad < s->kernel && !strstr(cm_dnnl_kernel_name(c->part[FIRST]), "gemm");
+           s->pad < s->kernel && !strstr(cmi_dnnl_kernel_name(c->part[FIRST]), "gemm");
 }
 
 static void free_parts(cm_direct_conv *c)
 {
     for (int i = 0; i < 3; i++) {
-        cm_dnnl_primitive_free(c->part[i]);
+        cmi_dnnl_primitive_free(c->part[i]);
         c->part[i] = NULL;
     }
 }
@@ -63,7 +63,7 @@ static cm_status create_strips(cm_dnnl_engine *engine, cm_direct_conv *c)
         cm_dnnl_conv_shape s = c->shape;
         if (kind == INNER && c->strips < 3) continue;
         s.h = t.h, s.top = t.top, s.rows = t.rows;
-        CM_TRY(cm_dnnl_conv_create(engine, &s, &c->part[kind]));
+        CM_TRY(cmi_dnnl_conv_create(engine, &s, &c->part[kind]));
     }
     return CM_OK;
 }
@@ -72,13 +72,13 @@ static cm_status create_strips(cm_dnnl_engine *engine, cm_direct_conv *c)
 static cm_status alike(const cm_direct_conv *c, const cm_dnnl_primitive *whole, int *same)
 {
     cm_dnnl_layout *layout;
-    CM_TRY(cm_dnnl_layout_of(whole, &layout));
+    CM_TRY(cmi_dnnl_layout_of(whole, &layout));
     *same = 1;
     for (int i = 0; i < 3; i++)
         if (c->part[i])
-            *same = *same && strcmp(cm_dnnl_kernel_name(c->part[i]), cm_dnnl_kernel_name(whole)) == 0 &&
-                    cm_dnnl_layout_fits(layout, c->part[i]);
-    cm_dnnl_layout_free(layout);
+            *same = *same && strcmp(cmi_dnnl_kernel_name(c->part[i]), cmi_dnnl_kernel_name(whole)) == 0 &&
+                    cmi_dnnl_layout_fits(layout, c->part[i]);
+    cmi_dnnl_layout_free(layout);
     return CM_OK;
 }
 
@@ -102,17 +102,17 @@ static cm_status cut(cm_dnnl_engine *engine, cm_direct_conv *c)
     return status;
 }
 
-cm_status cm_direct_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_threads threads,
-                                cm_direct_conv *conv)
+cm_status cmi_direct_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_threads threads,
+                                 cm_direct_conv *conv)
 {
     *conv = (cm_direct_conv){.shape = *shape, .threads = threads, .strips = 1, .rows = out_rows(shape)};
-    CM_TRY(cm_dnnl_conv_create(engine, shape, &conv->part[FIRST]));
+    CM_TRY(cmi_dnnl_conv_create(engine, shape, &conv->part[FIRST]));
     cm_status status = may_be_cut(conv) ? cut(engine, conv) : CM_OK;
     if (status != CM_OK) free_parts(conv);
     return status;
 }
 
-void cm_direct_conv_release(cm_direct_conv *conv)
+void cmi_direct_conv_release(cm_direct_conv *conv)
 {
     free_parts(conv);
 }
@@ -122,34 +122,34 @@ static size_t worker_bytes(const cm_direct_conv *c)
 {
     size_t most = 0;
     for (int i = 0; i < 3; i++) {
-        size_t bytes = c->part[i] ? cm_dnnl_scratch_bytes(c->part[i]) : 0;
+        size_t bytes = c->part[i] ? cmi_dnnl_scratch_bytes(c->part[i]) : 0;
         if (bytes > most) most = bytes;
     }
     return (most + 63) / 64 * 64;
 }
 
-size_t cm_direct_conv_scratch_bytes(const cm_direct_conv *conv)
+size_t cmi_direct_conv_scratch_bytes(const cm_direct_conv *conv)
 {
     if (!conv->part[FIRST]) return 0;
     return (size_t)(conv->strips > 1 ? conv->threads.count : 1) * worker_bytes(conv);
 }
 
-cm_status cm_direct_calls_create(cm_context *context, const cm_direct_conv *conv, cm_direct_calls **out)
+cm_status cmi_direct_calls_create(cm_context *context, const cm_direct_conv *conv, cm_direct_calls **out)
 {
-    *out = cm_calloc(context, 1, sizeof **out + (size_t)conv->strips * sizeof(*out)->call[0]);
+    *out = cmi_calloc(context, 1, sizeof **out + (size_t)conv->strips * sizeof(*out)->call[0]);
     if (!*out) return CM_ERR_MEMORY;
     (*out)->context = context;
     (*out)->n = conv->strips;
     for (int i = 0; i < conv->strips; i++)
-        CM_TRY(cm_dnnl_call_create(conv->part[kind_of(conv, i)], &(*out)->call[i])); /* freed with *out */
+        CM_TRY(cmi_dnnl_call_create(conv->part[kind_of(conv, i)], &(*out)->call[i])); /* freed with *out */
     return CM_OK;
 }
 
-void cm_direct_calls_free(cm_direct_calls *calls)
+void cmi_direct_calls_free(cm_direct_calls *calls)
 {
     if (!calls) return;
-    for (int32_t i = 0; i < calls->n; i++) cm_dnnl_call_free(calls->call[i]);
-    cm_free(calls->context, calls);
+    for (int32_t i = 0; i < calls->n; i++) cmi_dnnl_call_free(calls->call[i]);
+    cmi_free(calls->context, calls);
 }
 
 typedef struct {
@@ -167,15 +167,15 @@ static cm_status strip_piece(void *user, int index, int worker)
     const cm_dnnl_conv_shape *s = &j->conv->shape;
     const strip t = strip_of(j->conv, index);
     const size_t in_row = (size_t)s->w * (size_t)s->c;
-    const size_t out_row = (size_t)cm_dnnl_conv_size(s->w, s->kernel, s->stride, s->pad) * (size_t)s->oc;
-    return cm_dnnl_execute(j->calls->call[index], j->x + (size_t)t.from * in_row, j->packed, j->bias,
-                           j->y + (size_t)t.first * out_row, j->scratch + (size_t)worker * worker_bytes(j->conv));
+    const size_t out_row = (size_t)cmi_dnnl_conv_size(s->w, s->kernel, s->stride, s->pad) * (size_t)s->oc;
+    return cmi_dnnl_execute(j->calls->call[index], j->x + (size_t)t.from * in_row, j->packed, j->bias,
+                            j->y + (size_t)t.first * out_row, j->scratch + (size_t)worker * worker_bytes(j->conv));
 }
 
-cm_status cm_direct_conv_run(const cm_direct_conv *conv, const cm_direct_calls *calls, const float *x,
-                             const void *packed, const float *bias, float *y, void *scratch)
+cm_status cmi_direct_conv_run(const cm_direct_conv *conv, const cm_direct_calls *calls, const float *x,
+                              const void *packed, const float *bias, float *y, void *scratch)
 {
     job j = {conv, calls, x, bias, packed, y, scratch};
-    if (conv->strips == 1) return cm_dnnl_execute(calls->call[0], x, packed, bias, y, scratch);
-    return cm_parallel(conv->threads, conv->strips, strip_piece, &j);
+    if (conv->strips == 1) return cmi_dnnl_execute(calls->call[0], x, packed, bias, y, scratch);
+    return cmi_parallel(conv->threads, conv->strips, strip_piece, &j);
 }

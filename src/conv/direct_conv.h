@@ -20,16 +20,16 @@ typedef struct cm_direct_conv {
 /* What a thread that runs it holds: a call a strip. */
 typedef struct cm_direct_calls cm_direct_calls;
 
-cm_status cm_direct_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_threads threads,
-                                cm_direct_conv *conv);
-void cm_direct_conv_release(cm_direct_conv *conv);
-size_t cm_direct_conv_scratch_bytes(const cm_direct_conv *conv);
+cm_status cmi_direct_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_threads threads,
+                                 cm_direct_conv *conv);
+void cmi_direct_conv_release(cm_direct_conv *conv);
+size_t cmi_direct_conv_scratch_bytes(const cm_direct_conv *conv);
 
-cm_status cm_direct_calls_create(cm_context *context, const cm_direct_conv *conv, cm_direct_calls **out);
-void cm_direct_calls_free(cm_direct_calls *calls);
+cm_status cmi_direct_calls_create(cm_context *context, const cm_direct_conv *conv, cm_direct_calls **out);
+void cmi_direct_calls_free(cm_direct_calls *calls);
 
 /* y of x, packed weights and a bias or NULL. */
-cm_status cm_direct_conv_run(const cm_direct_conv *conv, const cm_direct_calls *calls, const float *x,
-                             const void *packed, const float *bias, float *y, void *scratch);
+cm_status cmi_direct_conv_run(const cm_direct_conv *conv, const cm_direct_calls *calls, const float *x,
+                              const void *packed, const float *bias, float *y, void *scratch);
 
 #endif

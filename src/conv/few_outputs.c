@@ -7,7 +7,7 @@
 
 enum { TAPS = 9, MOST = 3, POINTS = 4 };
 
-int cm_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc)
+int cmi_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc)
 {
     return kernel == 3 && stride == 1 && pad == 1 && c % 16 == 0 && oc <= MOST;
 }
@@ -15,7 +15,7 @@ int cm_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, 
 static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads, const cm_conv_shape *s)
 {
     (void)bf16; /* float32 whatever the network's arithmetic */
-    if (s->up || s->transposed || !cm_few_outputs_rule(s->kernel, s->stride, s->pad, s->c, s->oc)) return 0;
+    if (s->up || s->transposed || !cmi_few_outputs_rule(s->kernel, s->stride, s->pad, s->c, s->oc)) return 0;
     conv->as.few_outputs = (cm_few_outputs){kernels, threads, s->n, s->h, s->w, s->c, s->oc};
     conv->name = "few outputs 3x3";
     conv->packed_bytes = TAPS * MOST * (size_t)s->c * sizeof(float);
@@ -93,7 +93,7 @@ static cm_status run(const cm_convolution *conv, const void *x, const void *pack
     const cm_few_outputs *f = &conv->as.few_outputs;
     job j = {f, x, packed, bias, residual, scratch, scale, y};
     memset(scratch, 0, conv->scratch_bytes);
-    return cm_parallel(f->threads, f->n * f->h, row_piece, &j);
+    return cmi_parallel(f->threads, f->n * f->h, row_piece, &j);
 }
 
-const cm_conv_algorithm cm_conv_few_outputs = {"few outputs", fits, same_weights, pack, run, NULL};
+const cm_conv_algorithm cmi_conv_few_outputs = {"few outputs", fits, same_weights, pack, run, NULL};

@@ -15,5 +15,5 @@ typedef struct cm_few_outputs {
 } cm_few_outputs;
 
 /* A function of the layer's shape alone. */
-int cm_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc);
+int cmi_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc);
 #endif

@@ -6,12 +6,12 @@
 #include "base/parallel.h"
 #include "conv/conv.h"
 
-int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
-                     int32_t w)
+int cmi_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
+                      int32_t w)
 {
     if (bf16 && kernel == 1 && stride == 1 && pad == 0 && c % 16 == 0 && oc % 16 == 0) return CM_WINOGRAD_1X1;
     if (kernel != 3 || stride != 1 || pad != 1 || c % 16 || oc % 16 || h < 4 || w < 4) return 0;
-    const int32_t side = !bf16 && cm_winograd_few_channels(c, oc) ? 8 : 16;
+    const int32_t side = !bf16 && cmi_winograd_few_channels(c, oc) ? 8 : 16;
     if (h < side || w < side) return CM_WINOGRAD_2X2;
     return bf16 ? bf16 : CM_WINOGRAD_4X4;
 }
@@ -25,7 +25,7 @@ static size_t block_of(const cm_winograd *w)
     return (w->tiles + blocks - 1) / blocks;
 }
 
-const char *cm_winograd_name(const cm_winograd *w)
+const char *cmi_winograd_name(const cm_winograd *w)
 {
     return w->gemm->bytes == 2 ? w->geometry->name_bf16 : w->geometry->name;
 }
@@ -71,22 +71,22 @@ static void fill_sizes(cm_winograd *w)
 {
     const cm_winograd_tile *g = w->geometry;
     const size_t bytes = w->gemm->bytes, line = 64 / bytes, c = (size_t)w->c;
-    const size_t last = (cm_winograd_groups((size_t)w->oc) - 1) * CM_WINOGRAD_GROUP;
+    const size_t last = (cmi_winograd_groups((size_t)w->oc) - 1) * CM_WINOGRAD_GROUP;
     w->value_stride = c + line;
     w->tile_stride = g->values * w->value_stride + line;
     w->product_floats = g->positions * (w->block * CM_WINOGRAD_GROUP + CM_WINOGRAD_PAD);
     w->packed_bytes =
-        (weights_before(w, last) + g->matrices * weights_apart(w, cm_winograd_group_columns(w, last))) * bytes;
+        (weights_before(w, last) + g->matrices * weights_apart(w, cmi_winograd_group_columns(w, last))) * bytes;
     w->scratch_bytes =
         (c + (size_t)w->threads.count * w->product_floats) * sizeof(float) + w->block * w->tile_stride * bytes;
-    const size_t group = g->matrices * weights_apart(w, cm_winograd_group_columns(w, 0)) * bytes;
+    const size_t group = g->matrices * weights_apart(w, cmi_winograd_group_columns(w, 0)) * bytes;
     w->fresh_bytes = w->tiles <= w->block ? group : w->packed_bytes;
 }
 
-void cm_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int tile, int transposed,
-                      cm_threads threads, int32_t n, int32_t h, int32_t across, int32_t c, int32_t oc)
+void cmi_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int tile, int transposed,
+                       cm_threads threads, int32_t n, int32_t h, int32_t across, int32_t c, int32_t oc)
 {
-    const cm_winograd_tile *g = &cm_winograd_tiles[tile];
+    const cm_winograd_tile *g = &cmi_winograd_tiles[tile];
     *w = (cm_winograd){.kernels = kernels, .geometry = g, .tile = tile, .transposed = transposed, .threads = threads};
     w->gemm = bf16 ? kernels->gemm_bf16 : kernels->gemm;
     w->operands = bf16 ? kernels->winograd_bf16 : &kernels->winograd->float32;
@@ -105,7 +105,7 @@ static void pack_group(const cm_winograd *w, const float *plain, size_t first, u
 {
     const cm_gemm *gemm = w->gemm;
     float gathered[2 * 9 * CM_WINOGRAD_GROUP];
-    size_t c = (size_t)w->c, columns = cm_winograd_group_columns(w, first);
+    size_t c = (size_t)w->c, columns = cmi_winograd_group_columns(w, first);
     for (size_t j = 0, width; j < columns; j += width) {
         width = w->gemm->panel(columns - j);
         for (size_t k = 0; k < c; k += gemm->channels) {
@@ -117,7 +117,7 @@ static void pack_group(const cm_winograd *w, const float *plain, size_t first, u
     }
 }
 
-void cm_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
+void cmi_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 {
     for (size_t first = 0; first < (size_t)w->oc; first += CM_WINOGRAD_GROUP)
         pack_group(w, plain, first, (unsigned char *)packed + weights_before(w, first) * w->gemm->bytes);
@@ -145,7 +145,7 @@ static cm_status input_piece(void *user, int piece, int worker)
     const float *points[36];
     size_t c = (size_t)w->c;
     (void)worker;
-    cm_winograd_find_points(w, j->x, c, j->first + (size_t)piece, (int32_t)w->geometry->rim, j->zero, points);
+    cmi_winograd_find_points(w, j->x, c, j->first + (size_t)piece, (int32_t)w->geometry->rim, j->zero, points);
     w->operands->input(w->tile, c, points, j->v + (size_t)piece * w->tile_stride * w->gemm->bytes, w->value_stride);
     return CM_OK;
 }
@@ -176,7 +176,7 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
 /* For where a tile's outputs go, and what is added to them. */
 static void ask_for(const cm_winograd *w, const cm_winograd_points *to, size_t columns)
 {
-    for (size_t i = 0; i < cm_winograd_outputs(w); i++)
+    for (size_t i = 0; i < cmi_winograd_outputs(w); i++)
         for (size_t k = 0; to->y[i] && k < columns; k += 16) {
             __builtin_prefetch(to->y[i] + k, 1);
             if (to->residual[i]) __builtin_prefetch(to->residual[i] + k);
@@ -189,7 +189,7 @@ static void outputs(const job *j, size_t first, size_t begin, size_t count, cons
 {
     const cm_winograd *w = j->w;
     const float *bias = j->bias ? j->bias + first : NULL;
-    const size_t columns = cm_winograd_group_columns(w, first), ahead = 16 / cm_winograd_outputs(w);
+    const size_t columns = cmi_winograd_group_columns(w, first), ahead = 16 / cmi_winograd_outputs(w);
     cm_winograd_points to = {.scale = j->scale};
     for (size_t i = 0; i < count; i++) {
         if (w->oc > CM_WINOGRAD_GROUP && i + ahead < count) {
@@ -220,7 +220,7 @@ static cm_status output_piece(void *user, int piece, int worker)
     const cm_winograd *w = j->w;
     size_t c = (size_t)w->c, part = (size_t)piece % j->parts, first = (size_t)piece / j->parts * CM_WINOGRAD_GROUP;
     size_t begin = j->tiles * part / j->parts, count = j->tiles * (part + 1) / j->parts - begin;
-    size_t columns = cm_winograd_group_columns(w, first), m_apart = w->block * CM_WINOGRAD_GROUP + CM_WINOGRAD_PAD,
+    size_t columns = cmi_winograd_group_columns(w, first), m_apart = w->block * CM_WINOGRAD_GROUP + CM_WINOGRAD_PAD,
            bytes = w->gemm->bytes;
     const unsigned char *packed = weights_of(j, first), *v = j->v + begin * w->tile_stride * bytes;
     float *m = j->m + (size_t)worker * w->product_floats;
@@ -236,7 +236,7 @@ static cm_status output_piece(void *user, int piece, int worker)
 static cm_status run_blocks(job *j, void *scratch)
 {
     const cm_winograd *w = j->w;
-    size_t c = (size_t)w->c, tiles = w->tiles, groups = cm_winograd_groups((size_t)w->oc);
+    size_t c = (size_t)w->c, tiles = w->tiles, groups = cmi_winograd_groups((size_t)w->oc);
     float *zero = scratch;
     memset(zero, 0, c * sizeof *zero);
     j->zero = zero, j->m = zero + c;
@@ -244,21 +244,21 @@ static cm_status run_blocks(job *j, void *scratch)
     j->parts = groups % (size_t)w->threads.count ? (size_t)w->threads.count : 1;
     for (; j->first < tiles; j->first += j->tiles) {
         j->tiles = tiles - j->first < w->block ? tiles - j->first : w->block;
-        CM_TRY(cm_parallel(w->threads, (int)j->tiles, input_piece, j));
-        CM_TRY(cm_parallel(w->threads, (int)(groups * j->parts), output_piece, j));
+        CM_TRY(cmi_parallel(w->threads, (int)j->tiles, input_piece, j));
+        CM_TRY(cmi_parallel(w->threads, (int)(groups * j->parts), output_piece, j));
     }
     return CM_OK;
 }
 
-cm_status cm_winograd_run(const cm_winograd *w, const float *x, const void *packed, const float *bias,
-                          const float *residual, float scale, float *y, void *scratch)
+cm_status cmi_winograd_run(const cm_winograd *w, const float *x, const void *packed, const float *bias,
+                           const float *residual, float scale, float *y, void *scratch)
 {
     job j = {.w = w, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
     return run_blocks(&j, scratch);
 }
 
-cm_status cm_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, const float *bias,
-                                const float *residual, float scale, float *y, void *scratch)
+cm_status cmi_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, const float *bias,
+                                 const float *residual, float scale, float *y, void *scratch)
 {
     job j = {
         .w = w, .x = x, .plain = plain, .fresh = scratch, .bias = bias, .residual = residual, .scale = scale, .y = y};
@@ -273,11 +273,11 @@ static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_th
     cm_winograd *w = &conv->as.winograd;
     const int32_t scale = s->up && !s->transposed ? 2 : 1;
     int tile =
-        cm_winograd_rule(s->up ? 0 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
+        cmi_winograd_rule(s->up ? 0 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
     if (bf16 == 1 || tile == 0) return 0;
     if (s->up) tile = s->transposed ? CM_WINOGRAD_DOWN : CM_WINOGRAD_UP;
-    cm_winograd_init(w, kernels, bf16, tile, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
-    conv->name = cm_winograd_name(w);
+    cmi_winograd_init(w, kernels, bf16, tile, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    conv->name = cmi_winograd_name(w);
     conv->packed_bytes = w->packed_bytes;
     conv->scratch_bytes = w->scratch_bytes;
     return 1;
@@ -292,14 +292,15 @@ static int same_weights(const cm_convolution *a, const cm_convolution *b)
 
 static void pack(const cm_convolution *conv, const float *plain, void *packed)
 {
-    cm_winograd_pack(&conv->as.winograd, plain, packed);
+    cmi_winograd_pack(&conv->as.winograd, plain, packed);
 }
 
 static cm_status run(const cm_convolution *conv, const void *x, const void *weights, const float *bias,
                      const float *residual, float scale, void *y, void *scratch)
 {
-    if (conv->plain) return cm_winograd_run_plain(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
-    return cm_winograd_run(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
+    if (conv->plain) return cmi_winograd_run_plain(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
+    return cmi_winograd_run(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
 }
 
-const cm_conv_algorithm cm_conv_winograd = {"winograd", fits, same_weights, pack, run, &cm_winograd_weight_gradient};
+const cm_conv_algorithm cmi_conv_winograd = {"winograd", fits, same_weights,
+                                             pack,       run,  &cmi_winograd_weight_gradient};

@@ -57,7 +57,7 @@ typedef struct cm_winograd {
 } cm_winograd;
 
 /* Layers whose transformed weights are few enough to stay near the processor. */
-static inline int cm_winograd_few_channels(int32_t c, int32_t oc)
+static inline int cmi_winograd_few_channels(int32_t c, int32_t oc)
 {
     return c <= 128 && oc <= 128;
 }
@@ -65,22 +65,22 @@ static inline int cm_winograd_few_channels(int32_t c, int32_t oc)
 /* The tile where Winograd serves a convolution better than the direct kernel, else
  * 0.  A function of the layer's shape and the arithmetic alone.  bf16: 0 or the largest
  * tile; then CM_WINOGRAD_1X1 for a 1 x 1 convolution. */
-int cm_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
-                     int32_t w);
-void cm_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int transposed,
-                      cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
+int cmi_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
+                      int32_t w);
+void cmi_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int transposed,
+                       cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
 /* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "winograd down", "product bf16". */
-const char *cm_winograd_name(const cm_winograd *winograd);
+const char *cmi_winograd_name(const cm_winograd *winograd);
 /* plain [oc][c][3][3]; of a transposed one [c][oc][3][3], the forward's. */
-void cm_winograd_pack(const cm_winograd *winograd, const float *plain, void *packed);
+void cmi_winograd_pack(const cm_winograd *winograd, const float *plain, void *packed);
 /* x [n][h][w][c], y [n][h][w][oc] (up: 2h, 2w; down: h/2, w/2); with a residual like y: y = (convolution +
  * residual) scale. */
-cm_status cm_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
-                          const float *residual, float scale, float *y, void *scratch);
+cm_status cmi_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
+                           const float *residual, float scale, float *y, void *scratch);
 
 /* The same of plain weights: each group of outputs is packed where it is used, so that it is
  * near; one thread, scratch_bytes + fresh_bytes of scratch memory. */
-cm_status cm_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, const float *bias,
-                                const float *residual, float scale, float *y, void *scratch);
+cm_status cmi_winograd_run_plain(const cm_winograd *winograd, const float *x, const float *plain, const float *bias,
+                                 const float *residual, float scale, float *y, void *scratch);
 
 #endif

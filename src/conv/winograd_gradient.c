@@ -46,7 +46,7 @@ static size_t gradient_bytes(const cm_winograd *w)
 {
     const size_t c = (size_t)w->c, oc = (size_t)w->oc;
     if (!w->geometry->rim) return COPIED_POINTS * (gradient_row(c) + gradient_row(oc)) * sizeof(float);
-    const size_t factors = (1 + cm_winograd_groups(oc)) * group_floats(w);
+    const size_t factors = (1 + cmi_winograd_groups(oc)) * group_floats(w);
     return (CM_WINOGRAD_GROUP + factors +
             4 * w->geometry->side * (CM_WINOGRAD_GROUP * CM_WINOGRAD_GROUP + CM_WINOGRAD_PAD)) *
            sizeof(float);
@@ -60,15 +60,15 @@ static void transform_group(const cm_winograd *w,
                             float *out)
 {
     const size_t columns = c - column < CM_WINOGRAD_GROUP ? c - column : CM_WINOGRAD_GROUP,
-                 n = rim ? w->geometry->points : cm_winograd_outputs(w);
+                 n = rim ? w->geometry->points : cmi_winograd_outputs(w);
     const float *points[36];
     for (size_t i = 0; i < count; i++, out += gradient_row(columns)) {
         if (c > 2 * CM_WINOGRAD_GROUP && i + 1 < count) {
-            cm_winograd_find_points(w, x + column, c, first + i + 1, rim, zero, points);
+            cmi_winograd_find_points(w, x + column, c, first + i + 1, rim, zero, points);
             for (size_t k = 0; k < n; k++)
                 for (size_t j = 0; j < columns; j += 16) __builtin_prefetch(points[k] + j);
         }
-        cm_winograd_find_points(w, x + column, c, first + i, rim, zero, points);
+        cmi_winograd_find_points(w, x + column, c, first + i, rim, zero, points);
         transform(w->tile, columns, points, out, matrix_apart(w));
     }
 }
@@ -126,7 +126,7 @@ static void weight_gradient(const cm_winograd *w, const float *x, const float *d
     }
     size_t c = (size_t)w->c, oc = (size_t)w->oc, tiles = w->tiles;
     float *zero = scratch, *v = zero + CM_WINOGRAD_GROUP, *all = v + group_floats(w),
-          *du = all + cm_winograd_groups(oc) * group_floats(w);
+          *du = all + cmi_winograd_groups(oc) * group_floats(w);
     memset(zero, 0, CM_WINOGRAD_GROUP * sizeof *zero);
     for (size_t first = 0; first < tiles; first += gradient_block(w)) {
         size_t count = tiles - first < gradient_block(w) ? tiles - first : gradient_block(w);
@@ -139,7 +139,7 @@ static void weight_gradient(const cm_winograd *w, const float *x, const float *d
             z = all;
             for (size_t j = 0; j < oc; j += CM_WINOGRAD_GROUP, z += group_floats(w))
                 gradient_groups(w, c - k < CM_WINOGRAD_GROUP ? c - k : CM_WINOGRAD_GROUP,
-                                cm_winograd_group_columns(w, j), count, v, z, du, dw + k * oc + j, first > 0);
+                                cmi_winograd_group_columns(w, j), count, v, z, du, dw + k * oc + j, first > 0);
         }
     }
 }
@@ -150,8 +150,8 @@ static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const 
 {
     const int tile = s->kernel == 1 ? CM_WINOGRAD_1X1
                      : s->up        ? CM_WINOGRAD_UP
-                                    : cm_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
-    cm_winograd_init(&g->as.winograd, kernels, 0, tile, 0, cm_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+                                    : cmi_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
+    cmi_winograd_init(&g->as.winograd, kernels, 0, tile, 0, cmi_one_thread(), s->n, s->h, s->w, s->c, s->oc);
     g->scratch_bytes = gradient_bytes(&g->as.winograd);
 }
 
@@ -160,4 +160,4 @@ static void gradient_run(const cm_conv_gradient *g, const float *x, const float 
     weight_gradient(&g->as.winograd, x, dy, dw, scratch);
 }
 
-const cm_conv_gradient_algorithm cm_winograd_weight_gradient = {gradient_init, gradient_run};
+const cm_conv_gradient_algorithm cmi_winograd_weight_gradient = {gradient_init, gradient_run};

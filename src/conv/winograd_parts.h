@@ -12,27 +12,27 @@ enum { CM_WINOGRAD_GROUP = 64 };
 /* Matrices a power of two apart collide in the cache: so many floats more lie between them. */
 enum { CM_WINOGRAD_PAD = 48 };
 
-static inline size_t cm_winograd_groups(size_t columns)
+static inline size_t cmi_winograd_groups(size_t columns)
 {
     return (columns + CM_WINOGRAD_GROUP - 1) / CM_WINOGRAD_GROUP;
 }
 
-static inline size_t cm_winograd_group_columns(const cm_winograd *w, size_t first)
+static inline size_t cmi_winograd_group_columns(const cm_winograd *w, size_t first)
 {
     size_t left = (size_t)w->oc - first;
     return left < CM_WINOGRAD_GROUP ? left : CM_WINOGRAD_GROUP;
 }
 
 /* Of a tile. */
-static inline size_t cm_winograd_outputs(const cm_winograd *w)
+static inline size_t cmi_winograd_outputs(const cm_winograd *w)
 {
     return w->geometry->down * w->geometry->across;
 }
 
 /* Tile number `tile`, in rows: with a `rim` 1 the points of x [n][h][w][c] that it depends on, with 0 those
  * of its outputs in an x like these; `zero` outside the image. */
-static inline void cm_winograd_find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim,
-                                           const float *zero, const float **points)
+static inline void cmi_winograd_find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim,
+                                            const float *zero, const float **points)
 {
     if (!w->geometry->rim) {
         points[0] = x + tile * c;

@@ -140,7 +140,7 @@ static void resample_plane(const cm_augmenter *b, const double g[9], const int32
             out[(size_t)y * (size_t)b->w + (size_t)x] = (float)halved(b->half + x, (size_t)b->w, gh, y);
 }
 
-void cm_augmenter_resample(cm_augmenter *a, const double G[9], const float *in, float *out)
+void cmi_augmenter_resample(cm_augmenter *a, const double G[9], const float *in, float *out)
 {
     static const double half_up[9] = {2, 0, 0, 0, 2, 0, 0, 0, 1}, half_down[9] = {0.5, 0, 0, 0, 0.5, 0, 0, 0, 1};
     double g[9], t[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
@@ -198,10 +198,10 @@ static void draw_map(const double *u, double p, int32_t w, int32_t h, double g[9
     memcpy(labels + 2, values, sizeof values);
 }
 
-void cm_augmenter_image(cm_augmenter *a, const cm_stream *stream, const float *in, float *out, float *labels)
+void cmi_augmenter_image(cm_augmenter *a, const cm_stream *stream, const float *in, float *out, float *labels)
 {
     double u[24], l[CM_AUGMENT_LABELS] = {0}, g[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
-    cm_stream_uniform(stream, 24, u);
+    cmi_stream_uniform(stream, 24, u);
     int across = u[0] < a->flip, down = 0;
     if (a->p > 0) {
         int labelled = u[1] < 0.5; /* never gated, as in the reference */
@@ -210,7 +210,7 @@ void cm_augmenter_image(cm_augmenter *a, const cm_stream *stream, const float *i
         l[1] = down = u[2] < a->p && u[3] < 0.5;
         draw_map(u + 4, a->p, a->w, a->h, g, l);
         mirror_image(a, across, down, in, a->mirrored);
-        cm_augmenter_resample(a, g, a->mirrored, out);
+        cmi_augmenter_resample(a, g, a->mirrored, out);
     } else {
         mirror_image(a, across, 0, in, out);
     }
@@ -219,42 +219,42 @@ void cm_augmenter_image(cm_augmenter *a, const cm_stream *stream, const float *i
 
 /* --- making -------------------------------------------------------------------------------- */
 
-cm_status cm_augmenter_create(cm_context *context, int32_t channels, int32_t height, int32_t width, double p,
-                              double flip, cm_augmenter **out)
+cm_status cmi_augmenter_create(cm_context *context, int32_t channels, int32_t height, int32_t width, double p,
+                               double flip, cm_augmenter **out)
 {
     size_t w = (size_t)width, h = (size_t)height, pw = 3 * w, ph = 3 * h;
     *out = NULL;
-    cm_augmenter *a = cm_calloc(context, 1, sizeof *a);
+    cm_augmenter *a = cmi_calloc(context, 1, sizeof *a);
     if (!a) return CM_ERR_MEMORY;
     a->context = context;
     a->channels = channels, a->h = height, a->w = width;
     a->p = p, a->flip = flip;
     int whole = 1;
     if (p > 0) {
-        a->padded = cm_malloc(context, pw * ph, sizeof *a->padded);
-        a->wide = cm_malloc(context, 2 * pw * ph, sizeof *a->wide);
-        a->big = cm_malloc(context, 4 * pw * ph, sizeof *a->big);
-        a->grid = cm_malloc(context, 4 * (w + 6) * (h + 6), sizeof *a->grid);
-        a->half = cm_malloc(context, 2 * w * (h + 6), sizeof *a->half);
-        a->mirrored = cm_malloc(context, (size_t)channels * w * h, sizeof *a->mirrored);
+        a->padded = cmi_malloc(context, pw * ph, sizeof *a->padded);
+        a->wide = cmi_malloc(context, 2 * pw * ph, sizeof *a->wide);
+        a->big = cmi_malloc(context, 4 * pw * ph, sizeof *a->big);
+        a->grid = cmi_malloc(context, 4 * (w + 6) * (h + 6), sizeof *a->grid);
+        a->half = cmi_malloc(context, 2 * w * (h + 6), sizeof *a->half);
+        a->mirrored = cmi_malloc(context, (size_t)channels * w * h, sizeof *a->mirrored);
         whole = a->padded && a->wide && a->big && a->grid && a->half && a->mirrored;
     }
     if (!whole) {
-        cm_augmenter_free(a);
+        cmi_augmenter_free(a);
         return CM_ERR_MEMORY;
     }
     *out = a;
     return CM_OK;
 }
 
-void cm_augmenter_free(cm_augmenter *a)
+void cmi_augmenter_free(cm_augmenter *a)
 {
     if (!a) return;
-    cm_free(a->context, a->padded);
-    cm_free(a->context, a->wide);
-    cm_free(a->context, a->big);
-    cm_free(a->context, a->grid);
-    cm_free(a->context, a->half);
-    cm_free(a->context, a->mirrored);
-    cm_free(a->context, a);
+    cmi_free(a->context, a->padded);
+    cmi_free(a->context, a->wide);
+    cmi_free(a->context, a->big);
+    cmi_free(a->context, a->grid);
+    cmi_free(a->context, a->half);
+    cmi_free(a->context, a->mirrored);
+    cmi_free(a->context, a);
 }

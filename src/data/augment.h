@@ -12,15 +12,16 @@ typedef struct cm_augmenter cm_augmenter;
 
 /* p: probability of each geometric change, 0 = none of them; flip: probability of
  * mirroring left-right, without a label. */
-cm_status cm_augmenter_create(cm_context *context, int32_t channels, int32_t height, int32_t width, double p,
-                              double flip, cm_augmenter **out);
-void cm_augmenter_free(cm_augmenter *augmenter);
+cm_status cmi_augmenter_create(cm_context *context, int32_t channels, int32_t height, int32_t width, double p,
+                               double flip, cm_augmenter **out);
+void cmi_augmenter_free(cm_augmenter *augmenter);
 
 /* in to out (planes of C x H x W, different memory); labels gets 9 values. */
-void cm_augmenter_image(cm_augmenter *augmenter, const cm_stream *stream, const float *in, float *out, float *labels);
+void cmi_augmenter_image(cm_augmenter *augmenter, const cm_stream *stream, const float *in, float *out,
+                         float *labels);
 
 /* The resampling alone: G is 3 x 3, from centred output to centred input
  * positions. */
-void cm_augmenter_resample(cm_augmenter *augmenter, const double G[9], const float *in, float *out);
+void cmi_augmenter_resample(cm_augmenter *augmenter, const double G[9], const float *in, float *out);
 
 #endif

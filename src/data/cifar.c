@@ -17,26 +17,26 @@ typedef struct {
 
 static int batch_path(const char *folder, int k, char *out, size_t size)
 {
-    return (size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) < size && cm_path_kind(out) == 2;
+    return (size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) < size && cmi_path_kind(out) == 2;
 }
 
 static int recognise(const char *path)
 {
     char file[4096];
     size_t n = strlen(path);
-    for (int k = 0; k < MAX_BATCHES && cm_path_kind(path) == 1; k++)
+    for (int k = 0; k < MAX_BATCHES && cmi_path_kind(path) == 1; k++)
         if (batch_path(path, k, file, sizeof file)) return 1;
-    if (cm_path_kind(path) == 1) return 0;
+    if (cmi_path_kind(path) == 1) return 0;
     return n > 4 && strcasecmp(path + n - 4, ".bin") == 0;
 }
 
 static cm_status open_batch(cm_source *s, const char *path)
 {
     state *st = s->state;
-    CM_TRY(cm_file_reader_open(s->context, path, &st->file[st->n]));
+    CM_TRY(cmi_file_reader_open(s->context, path, &st->file[st->n]));
     size_t size = st->file[st->n].size;
     st->records[st->n++] = size / RECORD;
-    if (size % RECORD || size == 0) CM_TRY(cm_source_refuse_foreign(path, "CIFAR-10's binary batch"));
+    if (size % RECORD || size == 0) CM_TRY(cmi_source_refuse_foreign(path, "CIFAR-10's binary batch"));
     if (size % RECORD)
         CM_FAIL(CM_ERR_FORMAT,
                 "%s: %zu bytes are not a multiple of a CIFAR-10 record's %d (truncated, or CIFAR-100?)", path, size,
@@ -50,7 +50,7 @@ static cm_status read_record(const cm_source *s, size_t i, unsigned char *out, s
     const state *st = s->state;
     int k = 0;
     while (i >= st->records[k]) i -= st->records[k++];
-    return cm_file_reader_read(&st->file[k], i * RECORD, out, size);
+    return cmi_file_reader_read(&st->file[k], i * RECORD, out, size);
 }
 
 /* Those of a folder; what is missing among them is logged. */
@@ -64,18 +64,18 @@ static cm_status open_batches(cm_source *s, const char *folder)
         else used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", k + 1);
     }
     if (used)
-        cm_log(s->context, CM_LOG_WARNING,
-               "%s: of data_batch_1.bin to data_batch_5.bin, %s %s missing; the other %d are read", folder, missing,
-               strchr(missing, ',') ? "are" : "is", st->n);
+        cmi_log(s->context, CM_LOG_WARNING,
+                "%s: of data_batch_1.bin to data_batch_5.bin, %s %s missing; the other %d are read", folder, missing,
+                strchr(missing, ',') ? "are" : "is", st->n);
     return CM_OK;
 }
 
 static cm_status open_cifar(cm_source *s, const char *path)
 {
-    state *st = cm_calloc(s->context, 1, sizeof *st);
+    state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    if (cm_path_kind(path) == 2) {
+    if (cmi_path_kind(path) == 2) {
         CM_TRY(open_batch(s, path));
     } else {
         CM_TRY(open_batches(s, path));
@@ -83,7 +83,7 @@ static cm_status open_cifar(cm_source *s, const char *path)
     for (int k = 0; k < st->n; k++) s->count += st->records[k];
     s->bytes = (uint64_t)s->count * RECORD;
     s->raw = 1;
-    s->labels = cm_calloc(s->context, s->count, sizeof *s->labels);
+    s->labels = cmi_calloc(s->context, s->count, sizeof *s->labels);
     if (!s->labels) return CM_ERR_MEMORY;
     s->labels_from = "records";
     for (size_t i = 0; i < s->count; i++) {
@@ -99,20 +99,20 @@ static cm_status open_cifar(cm_source *s, const char *path)
 static void close_cifar(cm_source *s)
 {
     state *st = s->state;
-    for (int k = 0; k < st->n; k++) cm_file_reader_close(&st->file[k]);
-    cm_free(s->context, st);
+    for (int k = 0; k < st->n; k++) cmi_file_reader_close(&st->file[k]);
+    cmi_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     unsigned char whole[RECORD], *planes = whole + 1;
     CM_TRY(read_record(s, i, whole, RECORD));
-    *out = (cm_picture){3, SIDE, SIDE, cm_malloc(s->context, 3 * PLANE, 1)};
+    *out = (cm_picture){3, SIDE, SIDE, cmi_malloc(s->context, 3 * PLANE, 1)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t k = 0; k < PLANE; k++)
         for (size_t c = 0; c < 3; c++) out->pixels[3 * k + c] = planes[c * PLANE + k];
-    if (channels == 1) cm_picture_to_gray(out);
+    if (channels == 1) cmi_picture_to_gray(out);
     return CM_OK;
 }
 
-const cm_source_kind cm_source_cifar = {"cifar10", recognise, open_cifar, close_cifar, picture};
+const cm_source_kind cmi_source_cifar = {"cifar10", recognise, open_cifar, close_cifar, picture};

@@ -77,7 +77,7 @@ static int compare_natural(const char *a, const char *b)
     return (int)(unsigned char)*a - (int)(unsigned char)*b;
 }
 
-int cm_class_order(const char *a, const char *b)
+int cmi_class_order(const char *a, const char *b)
 {
     decimal x, y;
     int first = read_decimal(a, &x), second = read_decimal(b, &y), order;

@@ -18,11 +18,11 @@ static int has_colours(const cm_picture *p)
     return 100 * coloured > pixels;
 }
 
-cm_status cm_dataset_look_for_colours(cm_dataset *d)
+cm_status cmi_dataset_look_for_colours(cm_dataset *d)
 {
     const cm_source *s = d->source;
     size_t n = s->count < LOOKED_AT ? s->count : LOOKED_AT, coloured = 0, seen = 0;
-    if (d->o.channels != 1 || s->kind == &cm_source_idx) return CM_OK;
+    if (d->o.channels != 1 || s->kind == &cmi_source_idx) return CM_OK;
     for (size_t k = 0; k < n; k++) {
         cm_picture p;
         cm_status status = s->kind->picture(d->source, k * (s->count / n), 3, &p);
@@ -30,12 +30,12 @@ cm_status cm_dataset_look_for_colours(cm_dataset *d)
         if (status != CM_OK) continue; /* logged when it is read */
         coloured += (size_t)has_colours(&p);
         seen++;
-        cm_free(d->context, p.pixels);
+        cmi_free(d->context, p.pixels);
     }
     if (coloured)
-        cm_log(d->context, CM_LOG_WARNING,
-               "the pictures are in colour (%zu of the %zu looked at) and are read as gray, since one channel is "
-               "asked for",
-               coloured, seen);
+        cmi_log(d->context, CM_LOG_WARNING,
+                "the pictures are in colour (%zu of the %zu looked at) and are read as gray, since one channel is "
+                "asked for",
+                coloured, seen);
     return CM_OK;
 }

@@ -13,7 +13,7 @@
 /* --- order ---------------------------------------------------------------------- */
 
 /* A Feistel network on 2 b bits, walked until it lands below n. */
-uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
+uint64_t cmi_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     int b = 1;
@@ -25,7 +25,7 @@ uint64_t cm_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
             const uint32_t counter[4] = {(uint32_t)right, round, (uint32_t)epoch,
                                          (uint32_t)(epoch >> 32) ^ 0x5eed5eedu};
             uint32_t bits[4];
-            cm_philox4x32(counter, key, bits);
+            cmi_philox4x32(counter, key, bits);
             uint64_t next = left ^ (bits[0] & mask);
             left = right;
             right = next;
@@ -65,7 +65,7 @@ static cm_status find_size(cm_dataset *d)
 {
     cm_picture p;
     cm_status status = CM_ERR_FORMAT;
-    if (d->o.channels == 0) d->o.channels = d->source->kind == &cm_source_idx ? 1 : 3;
+    if (d->o.channels == 0) d->o.channels = d->source->kind == &cmi_source_idx ? 1 : 3;
     if (d->o.height > 0 && d->o.width == 0) d->o.width = d->o.height;
     if (d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
     if (d->o.height != d->o.width)
@@ -75,7 +75,7 @@ static cm_status find_size(cm_dataset *d)
     if (status != CM_OK && !is_damage(status)) return status;
     if (status != CM_OK) CM_FAIL(status, "no picture of the set can be read; of the last: %s", cm_last_message());
     int32_t h = p.height, w = p.width;
-    cm_free(d->context, p.pixels);
+    cmi_free(d->context, p.pixels);
     if (d->source->raw) {
         if (d->o.height && (d->o.height != h || d->o.width != w))
             CM_FAIL(CM_ERR_ARGUMENT, "a %s set gives images of %d x %d, not %d x %d", d->source->kind->name, h, w,
@@ -91,45 +91,45 @@ static cm_status find_size(cm_dataset *d)
 
 static cm_status build(cm_dataset *d, const char *path)
 {
-    CM_TRY(cm_source_open(d->context, path, &d->source));
-    d->known_bad = cm_calloc(d->context, d->source->count / 8 + 1, 1);
+    CM_TRY(cmi_source_open(d->context, path, &d->source));
+    d->known_bad = cmi_calloc(d->context, d->source->count / 8 + 1, 1);
     if (!d->known_bad) return CM_ERR_MEMORY;
-    CM_TRY(cm_dataset_find_labels(d));
+    CM_TRY(cmi_dataset_find_labels(d));
     CM_TRY(find_size(d));
-    CM_TRY(cm_dataset_look_for_colours(d));
+    CM_TRY(cmi_dataset_look_for_colours(d));
     return make_fingerprint(d);
 }
 
-cm_status cm_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out)
+cm_status cmi_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out)
 {
     cm_context *owner;
     *out = NULL;
-    CM_TRY(cm_context_retain(context, &owner));
-    cm_dataset *d = cm_calloc(owner, 1, sizeof *d);
+    CM_TRY(cmi_context_retain(context, &owner));
+    cm_dataset *d = cmi_calloc(owner, 1, sizeof *d);
     if (!d) {
         cm_context_free(owner);
         return CM_ERR_MEMORY;
     }
     d->context = owner;
     atomic_init(&d->bad, 0);
-    cm_call_init(&d->call);
+    cmi_call_init(&d->call);
     d->o = *options;
     cm_status status = build(d, path);
-    if (status != CM_OK) cm_dataset_release(d);
+    if (status != CM_OK) cmi_dataset_release(d);
     else *out = d;
     return status;
 }
 
-void cm_dataset_release(cm_dataset *d)
+void cmi_dataset_release(cm_dataset *d)
 {
     if (!d) return;
     cm_context *context = d->context;
-    for (int32_t i = 0; d->classes && i < d->n_classes; i++) cm_free(context, d->classes[i]);
-    cm_free(context, d->classes);
-    cm_free(context, d->labels);
-    cm_free(context, d->known_bad);
-    cm_source_close(d->source);
-    cm_free(context, d);
+    for (int32_t i = 0; d->classes && i < d->n_classes; i++) cmi_free(context, d->classes[i]);
+    cmi_free(context, d->classes);
+    cmi_free(context, d->labels);
+    cmi_free(context, d->known_bad);
+    cmi_source_close(d->source);
+    cmi_free(context, d);
     cm_context_free(context);
 }
 
@@ -144,15 +144,15 @@ static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
             CM_FAIL(CM_ERR_FORMAT, "a picture of %d x %d among those of %d x %d", p->height, p->width, s, d->o.width);
         return CM_OK;
     }
-    if (d->o.random_crop == CM_CROP_CENTER) return cm_center_crop(d->context, p, s);
+    if (d->o.random_crop == CM_CROP_CENTER) return cmi_center_crop(d->context, p, s);
     const cm_stream stream = {d->o.seed, position | 1ull << 62, 0};
-    cm_stream_uniform(&stream, 3, u);
+    cmi_stream_uniform(&stream, 3, u);
     int32_t top = (int32_t)ceil(s / 0.8), side = s + (int32_t)(u[0] * (top - s + 1));
     int64_t height, width;
-    cm_shrunk_size(p->height, p->width, side, &height, &width);
+    cmi_shrunk_size(p->height, p->width, side, &height, &width);
     const cm_part part = {(int64_t)(u[1] * (double)(height - s + 1)), (int64_t)(u[2] * (double)(width - s + 1)), s,
                           s};
-    return cm_shrink_and_cut(d->context, p, side, &part);
+    return cmi_shrink_and_cut(d->context, p, side, &part);
 }
 
 static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, const cm_view *out)
@@ -161,10 +161,10 @@ static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, const c
     CM_TRY(d->source->kind->picture(d->source, i, d->o.channels, &p));
     cm_status status = cut(d, position, &p);
     if (status == CM_OK) {
-        const cm_view bytes = cm_view_bytes(1, out->height, out->width, out->channels, p.pixels);
-        cm_view_copy(&bytes, out);
+        const cm_view bytes = cmi_view_bytes(1, out->height, out->width, out->channels, p.pixels);
+        cmi_view_copy(&bytes, out);
     }
-    cm_free(d->context, p.pixels);
+    cmi_free(d->context, p.pixels);
     return status;
 }
 
@@ -176,14 +176,14 @@ static void note_bad(cm_dataset *d, size_t i)
     d->known_bad[i / 8] |= (unsigned char)(1 << i % 8);
     d->bad++;
     (void)snprintf(text, sizeof text, "%s", cm_last_message());
-    cm_log(d->context, CM_LOG_WARNING, "picture %zu%s%.100s cannot be read and is left out: %s", i,
-           d->source->names ? ", " : "", d->source->names ? d->source->names[i] : "", text);
+    cmi_log(d->context, CM_LOG_WARNING, "picture %zu%s%.100s cannot be read and is left out: %s", i,
+            d->source->names ? ", " : "", d->source->names ? d->source->names[i] : "", text);
 }
 
 static cm_status get_one(cm_dataset *d, uint64_t position, const cm_view *image, int32_t *label)
 {
     uint64_t n = d->source->count, epoch = position / n, at = position % n;
-    size_t i = (size_t)(d->o.shuffle == CM_SHUFFLE_NO ? at : cm_shuffled(d->o.seed, epoch, at, n));
+    size_t i = (size_t)(d->o.shuffle == CM_SHUFFLE_NO ? at : cmi_shuffled(d->o.seed, epoch, at, n));
     for (uint64_t tries = 0; tries < n; tries++, i = (i + 1) % n) {
         cm_status status = CM_ERR_FORMAT;
         if (!(d->known_bad[i / 8] & 1 << i % 8)) {
@@ -198,11 +198,11 @@ static cm_status get_one(cm_dataset *d, uint64_t position, const cm_view *image,
     CM_FAIL(CM_ERR_FORMAT, "none of the %llu pictures can be read", (unsigned long long)n);
 }
 
-cm_status cm_dataset_get(cm_dataset *d, uint64_t position, const cm_view *out, int32_t *labels)
+cm_status cmi_dataset_get(cm_dataset *d, uint64_t position, const cm_view *out, int32_t *labels)
 {
     for (size_t k = 0; k < out->n; k++) {
-        const cm_view image = cm_view_part(out, k, 1);
-        CM_TRY(cm_call_check(&d->call));
+        const cm_view image = cmi_view_part(out, k, 1);
+        CM_TRY(cmi_call_check(&d->call));
         CM_TRY(get_one(d, position + k, &image, labels ? labels + k : NULL));
     }
     return CM_OK;

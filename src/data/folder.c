@@ -20,7 +20,7 @@ typedef struct {
 
 static int recognise(const char *path)
 {
-    return cm_path_kind(path) == 1;
+    return cmi_path_kind(path) == 1;
 }
 
 /* --- what was seen -------------------------------------------------------------------- */
@@ -50,11 +50,11 @@ static identity *slot_of(const seen_set *set, dev_t device, ino_t inode)
 static cm_status grow(seen_set *set)
 {
     seen_set larger = {set->context, NULL, set->count, set->capacity ? 2 * set->capacity : 64};
-    larger.slot = cm_calloc(set->context, larger.capacity, sizeof *larger.slot);
+    larger.slot = cmi_calloc(set->context, larger.capacity, sizeof *larger.slot);
     if (!larger.slot) return CM_ERR_MEMORY;
     for (size_t i = 0; i < set->capacity; i++)
         if (set->slot[i].used) *slot_of(&larger, set->slot[i].device, set->slot[i].inode) = set->slot[i];
-    cm_free(set->context, set->slot);
+    cmi_free(set->context, set->slot);
     *set = larger;
     return CM_OK;
 }
@@ -83,14 +83,14 @@ typedef struct {
 /* "x" within "a": "a/x"; within the root: "x". */
 static char *within(walker *w, const char *folder, const char *name)
 {
-    return *folder ? cm_path_join(w->context, folder, name) : cm_strdup(w->context, name);
+    return *folder ? cmi_path_join(w->context, folder, name) : cmi_strdup(w->context, name);
 }
 
 static cm_status add_file(walker *w, const char *relative, const struct stat *info)
 {
     int new;
     size_t before = w->listing->count;
-    CM_TRY(cm_listing_add(w->listing, relative, 0, (uint64_t)info->st_size));
+    CM_TRY(cmi_listing_add(w->listing, relative, 0, (uint64_t)info->st_size));
     return w->listing->count > before ? see(&w->files, info, &new) : CM_OK;
 }
 
@@ -99,19 +99,19 @@ static cm_status walk(walker *w, const char *relative, const struct stat *info, 
 static cm_status visit(walker *w, const char *relative, int depth)
 {
     struct stat info;
-    char *path = cm_path_join(w->context, w->root, relative);
+    char *path = cmi_path_join(w->context, w->root, relative);
     if (!path) return CM_ERR_MEMORY;
     cm_status status = CM_OK;
     if (lstat(path, &info) != 0) {
-        if (errno != ENOENT) status = cm_file_fail("look at", path); /* else gone since it was listed */
+        if (errno != ENOENT) status = cmi_file_fail("look at", path); /* else gone since it was listed */
     } else if (S_ISLNK(info.st_mode)) {
-        status = cm_names_add(&w->links, relative);
+        status = cmi_names_add(&w->links, relative);
     } else if (S_ISDIR(info.st_mode)) {
         status = walk(w, relative, &info, depth + 1);
     } else if (S_ISREG(info.st_mode)) {
         status = add_file(w, relative, &info);
     }
-    cm_free(w->context, path);
+    cmi_free(w->context, path);
     return status;
 }
 
@@ -124,23 +124,23 @@ static cm_status walk(walker *w, const char *relative, const struct stat *info, 
         CM_FAIL(CM_ERR_LIMIT, "'%s/%s' is nested deeper than %d folders", w->root, relative, MAX_DEPTH);
     CM_TRY(see(&w->folders, info, &new));
     if (!new) {
-        cm_listing_skip_link(w->listing, relative, 0);
+        cmi_listing_skip_link(w->listing, relative, 0);
         return CM_OK;
     }
     char *folder = within(w, w->root, relative);
     if (!folder) return CM_ERR_MEMORY;
-    cm_status status = cm_directory_list(w->context, folder, &names);
+    cm_status status = cmi_directory_list(w->context, folder, &names);
     for (size_t i = 0; status == CM_OK && i < names.count; i++) {
         char *inner = within(w, relative, names.name[i]);
         int whole = !strchr(names.name[i], '\\'); /* a file of that name is judged when cleaned */
         if (!inner) status = CM_ERR_MEMORY;
-        else if (whole && cm_name_is_system(names.name[i], strlen(names.name[i])))
-            cm_listing_skip_system(w->listing, inner);
+        else if (whole && cmi_name_is_system(names.name[i], strlen(names.name[i])))
+            cmi_listing_skip_system(w->listing, inner);
         else status = visit(w, inner, depth);
-        cm_free(w->context, inner);
+        cmi_free(w->context, inner);
     }
-    cm_names_free(&names);
-    cm_free(w->context, folder);
+    cmi_names_free(&names);
+    cmi_free(w->context, folder);
     return status;
 }
 
@@ -169,27 +169,27 @@ static int leads_up(const char *path, const struct stat *target)
 
 static cm_status leads_nowhere(walker *w, const char *relative, const char *path)
 {
-    if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return cm_file_fail("look at", path);
+    if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return cmi_file_fail("look at", path);
     const char *slash = strrchr(relative, '/');
     if (strcmp(slash ? slash + 1 : relative, "dataset.json") == 0)
         CM_FAIL(CM_ERR_IO, "'%s' is a link that leads nowhere", path);
-    cm_listing_skip_link(w->listing, relative, 1);
+    cmi_listing_skip_link(w->listing, relative, 1);
     return CM_OK;
 }
 
 static cm_status follow(walker *w, const char *relative)
 {
     struct stat info;
-    char *path = cm_path_join(w->context, w->root, relative);
+    char *path = cmi_path_join(w->context, w->root, relative);
     if (!path) return CM_ERR_MEMORY;
     int depth = 0;
     for (const char *c = relative; *c; c++) depth += *c == '/';
     cm_status status = CM_OK;
     if (stat(path, &info) != 0) status = leads_nowhere(w, relative, path);
-    else if (S_ISREG(info.st_mode)) status = cm_names_add(&w->file_links, relative);
-    else if (S_ISDIR(info.st_mode) && leads_up(path, &info)) cm_listing_skip_link(w->listing, relative, 0);
+    else if (S_ISREG(info.st_mode)) status = cmi_names_add(&w->file_links, relative);
+    else if (S_ISDIR(info.st_mode) && leads_up(path, &info)) cmi_listing_skip_link(w->listing, relative, 0);
     else if (S_ISDIR(info.st_mode)) status = walk(w, relative, &info, depth + 1);
-    cm_free(w->context, path);
+    cmi_free(w->context, path);
     return status;
 }
 
@@ -198,15 +198,15 @@ static cm_status follow_to_file(walker *w, const char *relative)
 {
     struct stat info;
     int ending;
-    char *path = cm_path_join(w->context, w->root, relative);
+    char *path = cmi_path_join(w->context, w->root, relative);
     if (!path) return CM_ERR_MEMORY;
     cm_status status = CM_OK;
     if (stat(path, &info) != 0) status = leads_nowhere(w, relative, path);
     else if (w->files.count && slot_of(&w->files, info.st_dev, info.st_ino)->used &&
-             cm_name_kind_of(relative, &ending) != CM_NAME_OTHER)
-        cm_listing_skip_link(w->listing, relative, 0);
+             cmi_name_kind_of(relative, &ending) != CM_NAME_OTHER)
+        cmi_listing_skip_link(w->listing, relative, 0);
     else status = add_file(w, relative, &info);
-    cm_free(w->context, path);
+    cmi_free(w->context, path);
     return status;
 }
 
@@ -214,7 +214,7 @@ static cm_status follow_to_file(walker *w, const char *relative)
 static cm_status walk_all(walker *w)
 {
     struct stat info;
-    if (stat(w->root, &info) != 0) return cm_file_fail("look at", w->root);
+    if (stat(w->root, &info) != 0) return cmi_file_fail("look at", w->root);
     CM_TRY(walk(w, "", &info, 0));
     for (size_t i = 0; i < w->links.count; i++) CM_TRY(follow(w, w->links.name[i]));
     for (size_t i = 0; i < w->file_links.count; i++) CM_TRY(follow_to_file(w, w->file_links.name[i]));
@@ -232,19 +232,19 @@ static cm_status read_head(void *user, const char *relative, uint64_t location, 
     ssize_t r;
     (void)location;
     *got = 0;
-    char *path = cm_path_join(s->context, ((state *)s->state)->root, relative);
+    char *path = cmi_path_join(s->context, ((state *)s->state)->root, relative);
     if (!path) return CM_ERR_MEMORY;
-    fd = cm_file_open(path, O_RDONLY | O_NONBLOCK, 0);
-    cm_status status = fd < 0 && errno != EACCES && errno != ENOENT ? cm_file_fail("open", path) : CM_OK;
+    fd = cmi_file_open(path, O_RDONLY | O_NONBLOCK, 0);
+    cm_status status = fd < 0 && errno != EACCES && errno != ENOENT ? cmi_file_fail("open", path) : CM_OK;
     while (fd >= 0 && status == CM_OK && *got < n) {
         do r = read(fd, out + *got, n - *got);
         while (r < 0 && errno == EINTR);
-        if (r < 0) status = cm_file_fail("read", path);
+        if (r < 0) status = cmi_file_fail("read", path);
         if (r <= 0) break;
         *got += (size_t)r;
     }
     if (fd >= 0) (void)close(fd);
-    cm_free(s->context, path);
+    cmi_free(s->context, path);
     return status;
 }
 
@@ -253,54 +253,54 @@ static cm_status read_json(cm_source *s, const char *root, const cm_entry *json)
     unsigned char *text;
     size_t size;
     if (!json->name) return CM_OK;
-    char *path = cm_path_join(s->context, root, json->path ? json->path : json->name);
+    char *path = cmi_path_join(s->context, root, json->path ? json->path : json->name);
     if (!path) return CM_ERR_MEMORY;
-    cm_status status = cm_file_read(s->context, path, CM_SOURCE_JSON, &text, &size);
+    cm_status status = cmi_file_read(s->context, path, CM_SOURCE_JSON, &text, &size);
     s->dataset_json = (char *)text;
-    cm_free(s->context, path);
+    cmi_free(s->context, path);
     return status;
 }
 
 static cm_status open_folder(cm_source *s, const char *root)
 {
     cm_listing listing;
-    state *st = cm_calloc(s->context, 1, sizeof *st);
+    state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    st->root = cm_strdup(s->context, root);
+    st->root = cmi_strdup(s->context, root);
     if (!st->root) return CM_ERR_MEMORY;
     walker w = {.context = s->context, .root = root, .listing = &listing};
     w.links.context = w.file_links.context = w.folders.context = w.files.context = s->context;
-    cm_listing_begin(&listing, s->context, root, read_head, s);
+    cmi_listing_begin(&listing, s->context, root, read_head, s);
     cm_status status = walk_all(&w);
-    if (status == CM_OK) status = cm_listing_finish(&listing, s, 1);
+    if (status == CM_OK) status = cmi_listing_finish(&listing, s, 1);
     if (status == CM_OK) status = read_json(s, root, &listing.json);
-    cm_listing_end(&listing);
-    cm_names_free(&w.links);
-    cm_names_free(&w.file_links);
-    cm_free(s->context, w.folders.slot);
-    cm_free(s->context, w.files.slot);
+    cmi_listing_end(&listing);
+    cmi_names_free(&w.links);
+    cmi_names_free(&w.file_links);
+    cmi_free(s->context, w.folders.slot);
+    cmi_free(s->context, w.files.slot);
     return status;
 }
 
 static void close_folder(cm_source *s)
 {
     state *st = s->state;
-    cm_free(s->context, st->root);
-    cm_free(s->context, st);
+    cmi_free(s->context, st->root);
+    cmi_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     unsigned char *data;
     size_t size;
-    char *path = cm_path_join(s->context, ((state *)s->state)->root, s->paths[i] ? s->paths[i] : s->names[i]);
+    char *path = cmi_path_join(s->context, ((state *)s->state)->root, s->paths[i] ? s->paths[i] : s->names[i]);
     if (!path) return CM_ERR_MEMORY;
-    cm_status status = cm_file_read(s->context, path, CM_PICTURE_FILE, &data, &size);
-    if (status == CM_OK) status = cm_source_decode(s, path, data, size, channels, out);
-    cm_free(s->context, data);
-    cm_free(s->context, path);
+    cm_status status = cmi_file_read(s->context, path, CM_PICTURE_FILE, &data, &size);
+    if (status == CM_OK) status = cmi_source_decode(s, path, data, size, channels, out);
+    cmi_free(s->context, data);
+    cmi_free(s->context, path);
     return status;
 }
 
-const cm_source_kind cm_source_folder = {"folder", recognise, open_folder, close_folder, picture};
+const cm_source_kind cmi_source_folder = {"folder", recognise, open_folder, close_folder, picture};

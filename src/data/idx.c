@@ -21,7 +21,7 @@ enum { MAX_PATH = 4096, MAX_NAME = 256 };
 static int plain_name(const char *name, char out[MAX_NAME])
 {
     size_t n = strlen(name);
-    if (n >= MAX_NAME || cm_name_is_system(name, n)) return 0;
+    if (n >= MAX_NAME || cmi_name_is_system(name, n)) return 0;
     for (size_t i = 0; i <= n; i++)
         out[i] = name[i] == '.' || name[i] == '_' ? '-'
                                                   : (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
@@ -54,7 +54,7 @@ static void consider(choice *c, const char *folder, const char *name)
     char path[MAX_PATH], mine[MAX_NAME], best[MAX_NAME] = "";
     int rank = rank_of(name);
     if (rank < 0 || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path ||
-        cm_path_kind(path) != 2)
+        cmi_path_kind(path) != 2)
         return;
     (void)plain_name(name, mine);
     if (c->name[0]) (void)plain_name(c->name, best);
@@ -86,7 +86,7 @@ static int find(const char *path, choice *out)
 {
     static const char *const below[] = {"", "/raw", "/MNIST/raw"}; /* as torchvision puts them */
     memset(out, 0, sizeof *out);
-    if (cm_path_kind(path) == 2) return (size_t)snprintf(out->path, sizeof out->path, "%s", path) < sizeof out->path;
+    if (cmi_path_kind(path) == 2) return (size_t)snprintf(out->path, sizeof out->path, "%s", path) < sizeof out->path;
     for (size_t i = 0; i < sizeof below / sizeof *below && !out->name[0]; i++) {
         char folder[MAX_PATH];
         if ((size_t)snprintf(folder, sizeof folder, "%s%s", path, below[i]) < sizeof folder)
@@ -107,7 +107,7 @@ static void consider_labels(void *user, const char *folder, const char *name)
     char path[MAX_PATH], plain[MAX_NAME];
     if (!plain_name(name, plain) || strcmp(plain, l->wanted) != 0 || (l->path[0] && is_packed(name) != l->packed))
         return;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path && cm_path_kind(path) == 2)
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path && cmi_path_kind(path) == 2)
         (void)snprintf(l->path, sizeof l->path, "%s", path);
 }
 
@@ -162,7 +162,7 @@ static cm_status read_failed(gzFile gz, const char *path, uint64_t at, uint64_t 
 {
     int code;
     (void)gzerror(gz, &code);
-    if (code == Z_ERRNO) return cm_file_fail("read", path);
+    if (code == Z_ERRNO) return cmi_file_fail("read", path);
     if (code == Z_MEM_ERROR) CM_FAIL(CM_ERR_MEMORY, "out of memory: %s", path);
     CM_FAIL(CM_ERR_FORMAT, "%s: truncated or damaged after %llu of %llu bytes", path, (unsigned long long)at,
             (unsigned long long)bytes);
@@ -175,33 +175,34 @@ static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32
     cm_file_reader file;
     int ranks = magic == 0x803 ? 3 : 1, got;
     uint64_t bytes = 1;
-    CM_TRY(cm_file_reader_open(s->context, path, &file));
+    CM_TRY(cmi_file_reader_open(s->context, path, &file));
     size_t size = file.size;
-    cm_file_reader_close(&file);
+    cmi_file_reader_close(&file);
     gzFile gz = gzopen(path, "rb");
-    if (!gz) return cm_file_fail("open", path);
+    if (!gz) return cmi_file_fail("open", path);
     cm_status status = CM_OK;
     got = gzread(gz, head, (unsigned)(4 + 4 * ranks));
-    if (gzdirect(gz) && (got < 4 || word(head) >> 16 != 0)) status = cm_source_refuse_foreign(path, "an idx file");
+    if (gzdirect(gz) && (got < 4 || word(head) >> 16 != 0)) status = cmi_source_refuse_foreign(path, "an idx file");
     if (status == CM_OK && (got != 4 + 4 * ranks || word(head) != magic))
-        status = cm_fail(CM_ERR_FORMAT, "%s: not an idx file of %s", path, magic == 0x803 ? "images" : "labels");
+        status = cmi_fail(CM_ERR_FORMAT, "%s: not an idx file of %s", path, magic == 0x803 ? "images" : "labels");
     for (int i = 0; i < ranks && status == CM_OK; i++) {
         dims[i] = word(head + 4 + 4 * i);
         if (dims[i] > (i ? 65535u : 1u << 30))
-            status = cm_fail(CM_ERR_LIMIT, "%s: dimension %d is %u", path, i, dims[i]);
+            status = cmi_fail(CM_ERR_LIMIT, "%s: dimension %d is %u", path, i, dims[i]);
         bytes *= dims[i];
     }
     /* Deflate makes at most 1032 bytes of one. */
     if (status == CM_OK && bytes > (uint64_t)size * 1032 + 1024)
-        status = cm_fail(CM_ERR_FORMAT, "%s: %zu bytes cannot hold the %llu it claims", path, size,
-                         (unsigned long long)bytes);
-    if (status == CM_OK && !(*out = cm_malloc(s->context, (size_t)bytes, 1))) status = CM_ERR_MEMORY;
+        status = cmi_fail(CM_ERR_FORMAT, "%s: %zu bytes cannot hold the %llu it claims", path, size,
+                          (unsigned long long)bytes);
+    if (status == CM_OK && !(*out = cmi_malloc(s->context, (size_t)bytes, 1))) status = CM_ERR_MEMORY;
     for (uint64_t at = 0; status == CM_OK && at < bytes; at += (uint64_t)got) {
         uint64_t left = bytes - at;
         got = gzread(gz, *out + at, (unsigned)(left < (1u << 30) ? left : 1u << 30));
         if (got <= 0) status = read_failed(gz, path, at, bytes);
     }
-    if (status == CM_OK && gzread(gz, head, 1) != 0) status = cm_fail(CM_ERR_FORMAT, "%s: bytes after the end", path);
+    if (status == CM_OK && gzread(gz, head, 1) != 0)
+        status = cmi_fail(CM_ERR_FORMAT, "%s: bytes after the end", path);
     (void)gzclose(gz);
     return status;
 }
@@ -214,24 +215,24 @@ static cm_status read_labels(cm_source *s, const char *images)
     unsigned char *labels = NULL;
     find_labels(images, found);
     if (!path[0]) {
-        cm_log(s->context, CM_LOG_WARNING, "%s: no classes, since there is no labels file beside it%s%s%s", images,
-               found->wanted[0] ? " ('" : "", found->wanted, found->wanted[0] ? "')" : "");
+        cmi_log(s->context, CM_LOG_WARNING, "%s: no classes, since there is no labels file beside it%s%s%s", images,
+                found->wanted[0] ? " ('" : "", found->wanted, found->wanted[0] ? "')" : "");
         return CM_OK;
     }
     cm_status status = read_idx(s, path, 0x801, dims, &labels);
     if (status == CM_OK && dims[0] != s->count)
-        status = cm_fail(CM_ERR_FORMAT, "%s: %u labels for %zu images", path, dims[0], s->count);
-    if (status == CM_OK && !(s->labels = cm_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;
+        status = cmi_fail(CM_ERR_FORMAT, "%s: %u labels for %zu images", path, dims[0], s->count);
+    if (status == CM_OK && !(s->labels = cmi_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;
     for (size_t i = 0; status == CM_OK && i < s->count; i++) s->labels[i] = labels[i];
     s->labels_from = "labels file";
-    cm_free(s->context, labels);
+    cmi_free(s->context, labels);
     return status;
 }
 
 static cm_status open_idx(cm_source *s, const char *path)
 {
     uint32_t dims[3];
-    state *st = cm_calloc(s->context, 1, sizeof *st);
+    state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
     const char *file = st->images.path;
@@ -254,8 +255,8 @@ static cm_status open_idx(cm_source *s, const char *path)
 static void close_idx(cm_source *s)
 {
     state *st = s->state;
-    cm_free(s->context, st->pixels);
-    cm_free(s->context, st);
+    cmi_free(s->context, st->pixels);
+    cmi_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
@@ -264,11 +265,11 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     size_t w = (size_t)st->columns, h = (size_t)st->rows, pad = (size_t)st->pad, c = channels == 3 ? 3 : 1;
     size_t wide = w + 2 * pad, high = h + 2 * pad;
     const unsigned char *from = st->pixels + i * w * h;
-    *out = (cm_picture){(int32_t)c, (int32_t)high, (int32_t)wide, cm_calloc(s->context, wide * high, c)};
+    *out = (cm_picture){(int32_t)c, (int32_t)high, (int32_t)wide, cmi_calloc(s->context, wide * high, c)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t y = 0; y < h; y++)
         for (size_t x = 0; x < w; x++) memset(out->pixels + ((y + pad) * wide + x + pad) * c, from[y * w + x], c);
     return CM_OK;
 }
 
-const cm_source_kind cm_source_idx = {"idx", recognise, open_idx, close_idx, picture};
+const cm_source_kind cmi_source_idx = {"idx", recognise, open_idx, close_idx, picture};

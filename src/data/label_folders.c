@@ -90,10 +90,10 @@ static void count_names(span *folders, size_t n, cm_folder_survey *out)
     }
 }
 
-cm_status cm_survey_folders(const cm_source *s, cm_folder_survey *out)
+cm_status cmi_survey_folders(const cm_source *s, cm_folder_survey *out)
 {
     memset(out, 0, sizeof *out);
-    span *folders = cm_calloc(s->context, s->count, sizeof *folders);
+    span *folders = cmi_calloc(s->context, s->count, sizeof *folders);
     if (!folders) return CM_ERR_MEMORY;
     for (size_t i = 0; i < s->count; i++) folders[i] = folder_of(s->names[i]);
     size_t n = sort_unique(folders, s->count), below = 0;
@@ -107,7 +107,7 @@ cm_status cm_survey_folders(const cm_source *s, cm_folder_survey *out)
         if (folders[i].length > top.length) folders[below++] = folders[i];
     look_below(folders, below, top, out);
     count_names(folders, below, out);
-    cm_free(s->context, folders);
+    cmi_free(s->context, folders);
     return CM_OK;
 }
 
@@ -116,7 +116,7 @@ static int digits(const char *text, size_t n)
     return strspn(text, "0123456789") >= n;
 }
 
-int cm_folders_are_counters(const cm_source *s)
+int cmi_folders_are_counters(const cm_source *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         span folder = last_part(folder_of(s->names[i]));

@@ -13,9 +13,9 @@ typedef struct cm_folder_survey {
     char twin[2][100];  /* two folders of the same name; "" for none         */
 } cm_folder_survey;
 
-cm_status cm_survey_folders(const cm_source *source, cm_folder_survey *out);
+cm_status cmi_survey_folders(const cm_source *source, cm_folder_survey *out);
 
 /* All are NNNNN/imgNNNNNNNN.xxx: folders of EDM's tool, which count. */
-int cm_folders_are_counters(const cm_source *source);
+int cmi_folders_are_counters(const cm_source *source);
 
 #endif

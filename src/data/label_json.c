@@ -49,11 +49,11 @@ static const char *kind_of(char first)
 static cm_status read_label(reader *r, const char *name, int32_t *out)
 {
     int64_t label;
-    char first = cm_json_next(&r->text);
+    char first = cmi_json_next(&r->text);
     if (first == '[')
         CM_FAIL(CM_ERR_UNSUPPORTED, "dataset.json: '%.200s' has a vector for its label; class numbers are supported",
                 name);
-    if (!cm_json_integer(&r->text, &label))
+    if (!cmi_json_integer(&r->text, &label))
         CM_FAIL(CM_ERR_FORMAT, "dataset.json: the label of '%.200s' is %s, no class number (a whole number from 0)",
                 name, kind_of(first));
     if (label < 0 || label > MAX_LABEL)
@@ -71,16 +71,16 @@ static cm_status not_a_pair(const reader *r)
 static cm_status read_entry(reader *r)
 {
     entry e = {NULL, r->count, 0, 0};
-    entry *list = cm_grown(r->d->context, r->entries, sizeof *list, r->count, &r->capacity);
+    entry *list = cmi_grown(r->d->context, r->entries, sizeof *list, r->count, &r->capacity);
     if (!list) return CM_ERR_MEMORY;
     r->entries = list;
-    if (!cm_json_take(&r->text, '[') || cm_json_next(&r->text) != '"') return not_a_pair(r);
-    char *name = cm_json_string(&r->text);
+    if (!cmi_json_take(&r->text, '[') || cmi_json_next(&r->text) != '"') return not_a_pair(r);
+    char *name = cmi_json_string(&r->text);
     if (!name) return broken(r);
-    if (!cm_json_take(&r->text, ',')) return not_a_pair(r);
+    if (!cmi_json_take(&r->text, ',')) return not_a_pair(r);
     CM_TRY(read_label(r, name, &e.label));
-    if (!cm_json_take(&r->text, ']')) return not_a_pair(r);
-    CM_TRY(cm_name_clean("dataset.json", name));
+    if (!cmi_json_take(&r->text, ']')) return not_a_pair(r);
+    CM_TRY(cmi_name_clean("dataset.json", name));
     e.name = name;
     r->entries[r->count++] = e;
     return CM_OK;
@@ -88,10 +88,10 @@ static cm_status read_entry(reader *r)
 
 static cm_status read_list(reader *r)
 {
-    if (!cm_json_expect(&r->text, '[')) return broken(r);
-    if (cm_json_take(&r->text, ']')) return CM_OK;
+    if (!cmi_json_expect(&r->text, '[')) return broken(r);
+    if (cmi_json_take(&r->text, ']')) return CM_OK;
     do CM_TRY(read_entry(r));
-    while (cm_json_more(&r->text, ']'));
+    while (cmi_json_more(&r->text, ']'));
     return r->text.error ? broken(r) : CM_OK;
 }
 
@@ -99,25 +99,25 @@ static cm_status read_list(reader *r)
 static cm_status read_root(reader *r, char *kind)
 {
     *kind = '\0';
-    if (!cm_json_take(&r->text, '{')) return cm_json_skip(&r->text) && cm_json_end(&r->text) ? CM_OK : broken(r);
-    int more = !cm_json_take(&r->text, '}');
+    if (!cmi_json_take(&r->text, '{')) return cmi_json_skip(&r->text) && cmi_json_end(&r->text) ? CM_OK : broken(r);
+    int more = !cmi_json_take(&r->text, '}');
     while (more) {
-        const char *key = cm_json_key(&r->text);
+        const char *key = cmi_json_key(&r->text);
         if (!key) return broken(r);
         if (strcmp(key, "labels") != 0) {
-            if (!cm_json_skip(&r->text)) return broken(r);
+            if (!cmi_json_skip(&r->text)) return broken(r);
         } else {
             if (*kind) CM_FAIL(CM_ERR_FORMAT, "dataset.json: not valid JSON: \"labels\" stands there twice");
-            *kind = cm_json_next(&r->text);
+            *kind = cmi_json_next(&r->text);
             if (*kind == '\0') return broken(r);
             if (*kind != '[' && *kind != 'n')
                 CM_FAIL(CM_ERR_FORMAT, "dataset.json: 'labels' is neither a list nor null");
             if (*kind == '[') CM_TRY(read_list(r));
-            else if (!cm_json_skip(&r->text)) return broken(r);
+            else if (!cmi_json_skip(&r->text)) return broken(r);
         }
-        more = cm_json_more(&r->text, '}');
+        more = cmi_json_more(&r->text, '}');
     }
-    return !r->text.error && cm_json_end(&r->text) ? CM_OK : broken(r);
+    return !r->text.error && cmi_json_end(&r->text) ? CM_OK : broken(r);
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -173,7 +173,7 @@ static cm_status give_labels(reader *r)
     cm_dataset *d = r->d;
     const cm_source *s = d->source;
     size_t missing = 0, first = 0, n;
-    d->labels = cm_calloc(d->context, s->count, sizeof *d->labels);
+    d->labels = cmi_calloc(d->context, s->count, sizeof *d->labels);
     if (!d->labels) return CM_ERR_MEMORY;
     for (size_t i = 0; i < s->count; i++) {
         const char *name = s->names[i] + s->json_folder;
@@ -197,11 +197,11 @@ static void log_doubts(const reader *r)
     size_t n;
     const char *unused = unused_entry(r, &n);
     if (unused)
-        cm_log(r->d->context, CM_LOG_WARNING,
-               "dataset.json: %zu of its entries name pictures that are not there (one: '%.200s')", n, unused);
+        cmi_log(r->d->context, CM_LOG_WARNING,
+                "dataset.json: %zu of its entries name pictures that are not there (one: '%.200s')", n, unused);
     if (r->repeated)
-        cm_log(r->d->context, CM_LOG_WARNING, "dataset.json: %zu pictures are listed again, with the same label",
-               r->repeated);
+        cmi_log(r->d->context, CM_LOG_WARNING, "dataset.json: %zu pictures are listed again, with the same label",
+                r->repeated);
 }
 
 /* --- what is decided ---------------------------------------------------------------------------- */
@@ -212,13 +212,13 @@ static cm_status decide(reader *r, int *decided)
     cm_context *context = r->d->context;
     CM_TRY(read_root(r, &kind));
     if (!kind) {
-        cm_log(context, CM_LOG_WARNING,
-               "dataset.json was not used: it has no \"labels\" (a list of [name, number], or null)");
+        cmi_log(context, CM_LOG_WARNING,
+                "dataset.json was not used: it has no \"labels\" (a list of [name, number], or null)");
         return CM_OK;
     }
     *decided = 1;
     if (kind == 'n') {
-        cm_log(context, CM_LOG_INFO, "dataset.json says that there are no labels");
+        cmi_log(context, CM_LOG_INFO, "dataset.json says that there are no labels");
         return CM_OK;
     }
     r->d->classes_from = "dataset.json";
@@ -229,15 +229,15 @@ static cm_status decide(reader *r, int *decided)
 }
 
 /* Decodes the text in place, so it is read once. */
-cm_status cm_labels_from_json(cm_dataset *d, int *decided)
+cm_status cmi_labels_from_json(cm_dataset *d, int *decided)
 {
     reader r = {.d = d};
     char *text = d->source->dataset_json;
     *decided = 0;
     if (!text) return CM_OK;
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0) text += 3; /* as Windows begins a text */
-    cm_json_begin(&r.text, text, strlen(text));
+    cmi_json_begin(&r.text, text, strlen(text));
     cm_status status = decide(&r, decided);
-    cm_free(d->context, r.entries);
+    cmi_free(d->context, r.entries);
     return status;
 }

@@ -10,7 +10,7 @@
 
 enum { MAX_PICTURES = 100000000 };
 
-void cm_listing_begin(cm_listing *l, cm_context *context, const char *container, cm_head_fn head, void *user)
+void cmi_listing_begin(cm_listing *l, cm_context *context, const char *container, cm_head_fn head, void *user)
 {
     memset(l, 0, sizeof *l);
     l->context = context;
@@ -21,17 +21,17 @@ void cm_listing_begin(cm_listing *l, cm_context *context, const char *container,
 
 static void free_entry(cm_context *context, cm_entry *e)
 {
-    cm_free(context, e->name);
-    cm_free(context, e->path);
-    cm_free(context, e->target);
+    cmi_free(context, e->name);
+    cmi_free(context, e->path);
+    cmi_free(context, e->target);
     memset(e, 0, sizeof *e);
 }
 
-void cm_listing_end(cm_listing *l)
+void cmi_listing_end(cm_listing *l)
 {
     for (size_t i = 0; i < l->count; i++) free_entry(l->context, &l->entry[i]);
     free_entry(l->context, &l->json);
-    if (l->context) cm_free(l->context, l->entry);
+    if (l->context) cmi_free(l->context, l->entry);
     memset(l, 0, sizeof *l);
 }
 
@@ -40,7 +40,7 @@ void cm_listing_end(cm_listing *l)
 static cm_status reserve_entry(cm_listing *l)
 {
     if (l->count >= MAX_PICTURES) CM_FAIL(CM_ERR_LIMIT, "%s: more than %d pictures", l->container, MAX_PICTURES);
-    cm_entry *list = cm_grown(l->context, l->entry, sizeof *list, l->count, &l->capacity);
+    cm_entry *list = cmi_grown(l->context, l->entry, sizeof *list, l->count, &l->capacity);
     if (!list) return CM_ERR_MEMORY;
     l->entry = list;
     return CM_OK;
@@ -53,13 +53,13 @@ static void note(size_t *n, char *first, size_t size, const char *name)
 }
 #define NOTE(what, name) note(&(what).n, (what).first, sizeof(what).first, name)
 
-void cm_listing_skip_link(cm_listing *l, const char *path, int dangling)
+void cmi_listing_skip_link(cm_listing *l, const char *path, int dangling)
 {
     if (dangling) NOTE(l->dangling, path);
     else NOTE(l->again, path);
 }
 
-void cm_listing_skip_system(cm_listing *l, const char *path)
+void cmi_listing_skip_system(cm_listing *l, const char *path)
 {
     NOTE(l->system, path);
 }
@@ -71,7 +71,7 @@ static int is_picture_content(const unsigned char *head, size_t n)
 
 static void note_foreign(cm_listing *l, const char *name, const unsigned char *head, size_t n)
 {
-    const cm_foreign *kind = l->foreign[0] ? NULL : cm_foreign_kind(head, n);
+    const cm_foreign *kind = l->foreign[0] ? NULL : cmi_foreign_kind(head, n);
     if (kind) (void)snprintf(l->foreign, sizeof l->foreign, "'%.60s' is %s", name, kind->what);
 }
 
@@ -81,9 +81,9 @@ static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
     unsigned char head[64];
     size_t got = 0;
     int ending;
-    cm_name_kind kind = cm_name_kind_of(e->name, &ending);
+    cm_name_kind kind = cmi_name_kind_of(e->name, &ending);
     *yes = kind == CM_NAME_PICTURE;
-    if (kind == CM_NAME_SYSTEM) cm_listing_skip_system(l, e->name);
+    if (kind == CM_NAME_SYSTEM) cmi_listing_skip_system(l, e->name);
     if (kind == CM_NAME_PLAIN || kind == CM_NAME_FORMAT) {
         CM_TRY(l->head(l->user, e->path ? e->path : e->name, e->location, head, sizeof head, &got));
         *yes = is_picture_content(head, got < e->size ? got : (size_t)e->size);
@@ -108,7 +108,7 @@ static int is_json(const char *name)
 {
     const char *slash = strrchr(name, '/');
     int ending;
-    return strcmp(slash ? slash + 1 : name, "dataset.json") == 0 && cm_name_kind_of(name, &ending) != CM_NAME_SYSTEM;
+    return strcmp(slash ? slash + 1 : name, "dataset.json") == 0 && cmi_name_kind_of(name, &ending) != CM_NAME_SYSTEM;
 }
 
 /* The one nearest to the root is kept; of two members of one name the last. */
@@ -127,15 +127,15 @@ static void offer_json(cm_listing *l, cm_entry *e)
 /* Fills the names of an entry: cleaned, and as they were where that differs. */
 static cm_status name_entry(cm_listing *l, cm_entry *e, const char *path)
 {
-    e->name = cm_strdup(l->context, path);
+    e->name = cmi_strdup(l->context, path);
     if (!e->name) return CM_ERR_MEMORY;
-    CM_TRY(cm_name_clean(l->container, e->name));
+    CM_TRY(cmi_name_clean(l->container, e->name));
     if (strcmp(e->name, path) == 0) return CM_OK;
-    e->path = cm_strdup(l->context, path);
+    e->path = cmi_strdup(l->context, path);
     return e->path ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_listing_add(cm_listing *l, const char *path, uint64_t location, uint64_t size)
+cm_status cmi_listing_add(cm_listing *l, const char *path, uint64_t location, uint64_t size)
 {
     cm_entry e = {.location = location, .size = size};
     int yes = 0;
@@ -151,16 +151,16 @@ cm_status cm_listing_add(cm_listing *l, const char *path, uint64_t location, uin
     return status;
 }
 
-cm_status cm_listing_add_hard_link(cm_listing *l, const char *path, const char *target)
+cm_status cmi_listing_add_hard_link(cm_listing *l, const char *path, const char *target)
 {
     cm_entry e = {0};
     int ending;
     cm_status status = reserve_entry(l);
     if (status == CM_OK) status = name_entry(l, &e, path);
-    if (status == CM_OK && !(e.target = cm_strdup(l->context, target))) status = CM_ERR_MEMORY;
-    if (status == CM_OK) status = cm_name_clean(l->container, e.target);
-    cm_name_kind kind = status == CM_OK ? cm_name_kind_of(e.name, &ending) : CM_NAME_OTHER;
-    if (kind == CM_NAME_SYSTEM) cm_listing_skip_system(l, e.name);
+    if (status == CM_OK && !(e.target = cmi_strdup(l->context, target))) status = CM_ERR_MEMORY;
+    if (status == CM_OK) status = cmi_name_clean(l->container, e.target);
+    cm_name_kind kind = status == CM_OK ? cmi_name_kind_of(e.name, &ending) : CM_NAME_OTHER;
+    if (kind == CM_NAME_SYSTEM) cmi_listing_skip_system(l, e.name);
     if (kind == CM_NAME_PICTURE || kind == CM_NAME_PLAIN) l->entry[l->count++] = e;
     else free_entry(l->context, &e);
     return status;
@@ -171,7 +171,7 @@ cm_status cm_listing_add_hard_link(cm_listing *l, const char *path, const char *
 static int by_name(const void *a, const void *b)
 {
     const cm_entry *x = *(cm_entry *const *)a, *y = *(cm_entry *const *)b;
-    int order = cm_name_order(x->name, y->name);
+    int order = cmi_name_order(x->name, y->name);
     return order ? order : x < y ? -1 : x > y; /* positions in the list: as they were added */
 }
 
@@ -181,7 +181,7 @@ static const cm_entry *find(cm_entry *const *sorted, size_t n, const char *name)
     size_t low = 0, high = n;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (cm_name_order(sorted[middle]->name, name) <= 0) low = middle + 1;
+        if (cmi_name_order(sorted[middle]->name, name) <= 0) low = middle + 1;
         else high = middle;
     }
     return low && strcmp(sorted[low - 1]->name, name) == 0 ? sorted[low - 1] : NULL;
@@ -197,7 +197,7 @@ static void settle(cm_listing *l, cm_entry **sorted)
         if (!to || to->target) continue;
         e->location = to->location;
         e->size = to->size;
-        cm_free(l->context, e->target);
+        cmi_free(l->context, e->target);
         e->target = NULL;
     }
     for (size_t i = 0; i < l->count; i++) {
@@ -205,17 +205,17 @@ static void settle(cm_listing *l, cm_entry **sorted)
         int repeated = i + 1 < l->count && strcmp(e->name, sorted[i + 1]->name) == 0;
         if (!repeated && !e->target) continue;
         if (repeated) NOTE(l->twice, e->name);
-        else cm_listing_skip_link(l, e->name, 1);
+        else cmi_listing_skip_link(l, e->name, 1);
         e->size = UINT64_MAX; /* marked; its name is still compared with the next one's */
     }
 }
 
 static cm_status hand_over(cm_listing *l, cm_source *s, cm_entry *const *order)
 {
-    s->names = cm_calloc(s->context, l->count, sizeof *s->names);
-    s->paths = cm_calloc(s->context, l->count, sizeof *s->paths);
-    s->locations = cm_calloc(s->context, l->count, sizeof *s->locations);
-    s->sizes = cm_calloc(s->context, l->count, sizeof *s->sizes);
+    s->names = cmi_calloc(s->context, l->count, sizeof *s->names);
+    s->paths = cmi_calloc(s->context, l->count, sizeof *s->paths);
+    s->locations = cmi_calloc(s->context, l->count, sizeof *s->locations);
+    s->sizes = cmi_calloc(s->context, l->count, sizeof *s->sizes);
     if (!s->names || !s->paths || !s->locations || !s->sizes) return CM_ERR_MEMORY;
     for (size_t i = 0; i < l->count; i++) {
         cm_entry *e = order[i];
@@ -235,14 +235,14 @@ static void describe(const cm_listing *l, int packed, char *text, size_t size)
 {
     size_t used = 0, others = 0, shown = 0;
     text[0] = '\0';
-    for (int i = 0; cm_name_ending(i); i++) {
-        if (!l->endings[i] || cm_name_ending_packed(i) != packed) continue;
+    for (int i = 0; cmi_name_ending(i); i++) {
+        if (!l->endings[i] || cmi_name_ending_packed(i) != packed) continue;
         if (shown == 6 || used >= size) {
             others += l->endings[i];
             continue;
         }
         used += (size_t)snprintf(text + used, size - used, "%s%zu %s", shown ? ", " : "", l->endings[i],
-                                 cm_name_ending(i));
+                                 cmi_name_ending(i));
         shown++;
     }
     if (others && used < size) (void)snprintf(text + used, size - used, " and %zu others", others);
@@ -254,26 +254,27 @@ static void log_left_out(const cm_listing *l)
     char text[160];
     describe(l, 0, text, sizeof text);
     if (text[0])
-        cm_log(l->context, CM_LOG_WARNING,
-               "%s: %s files were left out: only JPEG and PNG are read, convert them (the first: '%s')", l->container,
-               text, l->format.first);
+        cmi_log(l->context, CM_LOG_WARNING,
+                "%s: %s files were left out: only JPEG and PNG are read, convert them (the first: '%s')",
+                l->container, text, l->format.first);
     if (l->dangling.n)
-        cm_log(l->context, CM_LOG_WARNING, "%s: left out, since they lead nowhere: %zu link%s (the first: '%s')",
-               l->container, l->dangling.n, S(l->dangling.n), l->dangling.first);
+        cmi_log(l->context, CM_LOG_WARNING, "%s: left out, since they lead nowhere: %zu link%s (the first: '%s')",
+                l->container, l->dangling.n, S(l->dangling.n), l->dangling.first);
     if (l->again.n)
-        cm_log(l->context, CM_LOG_WARNING,
-               "%s: left out, since every folder and every picture is read once, under its own name: %zu link%s (the "
-               "first: "
-               "'%s')",
-               l->container, l->again.n, S(l->again.n), l->again.first);
+        cmi_log(
+            l->context, CM_LOG_WARNING,
+            "%s: left out, since every folder and every picture is read once, under its own name: %zu link%s (the "
+            "first: "
+            "'%s')",
+            l->container, l->again.n, S(l->again.n), l->again.first);
     if (l->twice.n)
-        cm_log(l->context, CM_LOG_WARNING,
-               "%s: left out, since one of the same name comes later: %zu picture%s (the first: '%s')", l->container,
-               l->twice.n, S(l->twice.n), l->twice.first);
+        cmi_log(l->context, CM_LOG_WARNING,
+                "%s: left out, since one of the same name comes later: %zu picture%s (the first: '%s')", l->container,
+                l->twice.n, S(l->twice.n), l->twice.first);
     if (l->system.n)
-        cm_log(l->context, CM_LOG_INFO,
-               "%s: no data, since hidden, a system's or unfinished: %zu file%s or folder%s (the first: '%s')",
-               l->container, l->system.n, S(l->system.n), S(l->system.n), l->system.first);
+        cmi_log(l->context, CM_LOG_INFO,
+                "%s: no data, since hidden, a system's or unfinished: %zu file%s or folder%s (the first: '%s')",
+                l->container, l->system.n, S(l->system.n), S(l->system.n), l->system.first);
 }
 #undef S
 
@@ -309,10 +310,10 @@ static cm_status place_json(cm_listing *l, cm_source *s)
     int fits = l->jsons == 1;
     for (size_t i = 0; i < s->count && fits; i++) fits = strncmp(s->names[i], l->json.name, n) == 0;
     if (!fits) {
-        cm_log(l->context, CM_LOG_WARNING,
-               "%s: '%s' was not used, since there are pictures outside of its folder: open that folder, or put one "
-               "dataset.json at the root",
-               l->container, l->json.name);
+        cmi_log(l->context, CM_LOG_WARNING,
+                "%s: '%s' was not used, since there are pictures outside of its folder: open that folder, or put one "
+                "dataset.json at the root",
+                l->container, l->json.name);
         free_entry(l->context, &l->json);
         return CM_OK;
     }
@@ -320,16 +321,16 @@ static cm_status place_json(cm_listing *l, cm_source *s)
     return CM_OK;
 }
 
-cm_status cm_listing_finish(cm_listing *l, cm_source *s, int sorted)
+cm_status cmi_listing_finish(cm_listing *l, cm_source *s, int sorted)
 {
-    cm_entry **order = cm_calloc(l->context, l->count, sizeof *order);
+    cm_entry **order = cmi_calloc(l->context, l->count, sizeof *order);
     if (!order) return CM_ERR_MEMORY;
     for (size_t i = 0; i < l->count; i++) order[i] = &l->entry[i];
     if (l->count > 1) qsort(order, l->count, sizeof *order, by_name);
     settle(l, order);
     for (size_t i = 0; i < l->count && !sorted; i++) order[i] = &l->entry[i];
     cm_status status = hand_over(l, s, order);
-    cm_free(l->context, order);
+    cmi_free(l->context, order);
     if (status == CM_OK && s->count == 0) return fail_empty(l, s->kind->name);
     if (status == CM_OK) log_left_out(l);
     return status == CM_OK ? place_json(l, s) : status;

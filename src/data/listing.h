@@ -34,20 +34,20 @@ typedef struct cm_listing {
     char foreign[200]; /* what the first file without an ending is, "" for none */
 } cm_listing;
 
-void cm_listing_begin(cm_listing *listing, cm_context *context, const char *container, cm_head_fn head, void *user);
+void cmi_listing_begin(cm_listing *listing, cm_context *context, const char *container, cm_head_fn head, void *user);
 /* A regular file.  `path` is its name in the container. */
-cm_status cm_listing_add(cm_listing *listing, const char *path, uint64_t location, uint64_t size);
+cm_status cmi_listing_add(cm_listing *listing, const char *path, uint64_t location, uint64_t size);
 /* A member that is another name of the member `target`. */
-cm_status cm_listing_add_hard_link(cm_listing *listing, const char *path, const char *target);
+cm_status cmi_listing_add_hard_link(cm_listing *listing, const char *path, const char *target);
 /* What is not followed: a link that leads nowhere, or to what is listed anyway. */
-void cm_listing_skip_link(cm_listing *listing, const char *path, int dangling);
-void cm_listing_skip_system(cm_listing *listing, const char *path);
+void cmi_listing_skip_link(cm_listing *listing, const char *path, int dangling);
+void cmi_listing_skip_system(cm_listing *listing, const char *path);
 
 /* Hands the pictures over to the source: names, paths, locations, sizes, the count and
- * the bytes; in the order of cm_name_order when sorted, else as they were added.  Logs
+ * the bytes; in the order of cmi_name_order when sorted, else as they were added.  Logs
  * what was left out; ARGUMENT when no picture is left.  A dataset.json is in
  * listing->json afterwards, its folder in source->json_folder. */
-cm_status cm_listing_finish(cm_listing *listing, cm_source *source, int sorted);
-void cm_listing_end(cm_listing *listing);
+cm_status cmi_listing_finish(cm_listing *listing, cm_source *source, int sorted);
+void cmi_listing_end(cm_listing *listing);
 
 #endif

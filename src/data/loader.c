@@ -32,11 +32,11 @@ static cm_status read_batch(cm_loader *l, int to)
 {
     const cm_dataset *d = l->dataset;
     const cm_view batch =
-        cm_view_planes(l->batch, (size_t)d->o.channels, (size_t)d->o.height, (size_t)d->o.width, l->images[to], 0);
+        cmi_view_planes(l->batch, (size_t)d->o.channels, (size_t)d->o.height, (size_t)d->o.width, l->images[to], 0);
     for (size_t i = 0; i < l->batch && !atomic_load(&l->stop); i++) {
-        const cm_view image = cm_view_part(&batch, i, 1);
-        CM_TRY(cm_call_check(l->call));
-        CM_TRY(cm_dataset_get(l->dataset, l->position + i, &image, l->labels[to] + i));
+        const cm_view image = cmi_view_part(&batch, i, 1);
+        CM_TRY(cmi_call_check(l->call));
+        CM_TRY(cmi_dataset_get(l->dataset, l->position + i, &image, l->labels[to] + i));
     }
     return CM_OK;
 }
@@ -72,23 +72,23 @@ static void *read_ahead(void *argument)
 static cm_status start(cm_loader *l)
 {
     size_t size = (size_t)l->dataset->o.channels * (size_t)l->dataset->o.height * (size_t)l->dataset->o.width, values;
-    if (!cm_mul_size(size, l->batch, &values)) CM_FAIL(CM_ERR_LIMIT, "a batch of %zu images is too large", l->batch);
+    if (!cmi_mul_size(size, l->batch, &values)) CM_FAIL(CM_ERR_LIMIT, "a batch of %zu images is too large", l->batch);
     for (int i = 0; i < 2; i++) {
-        l->images[i] = cm_calloc(l->context, values, sizeof *l->images[i]);
-        l->labels[i] = cm_calloc(l->context, l->batch, sizeof *l->labels[i]);
+        l->images[i] = cmi_calloc(l->context, values, sizeof *l->images[i]);
+        l->labels[i] = cmi_calloc(l->context, l->batch, sizeof *l->labels[i]);
         if (!l->images[i] || !l->labels[i]) return CM_ERR_MEMORY;
     }
-    l->started = cm_thread_start(&l->thread, read_ahead, l);
+    l->started = cmi_thread_start(&l->thread, read_ahead, l);
     if (!l->started)
-        cm_log(l->context, CM_LOG_WARNING, "the system gives no thread that reads ahead: steps wait for data");
+        cmi_log(l->context, CM_LOG_WARNING, "the system gives no thread that reads ahead: steps wait for data");
     return CM_OK;
 }
 
-cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, int64_t count, const cm_call *call,
-                           cm_loader **out)
+cm_status cmi_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, int64_t count, const cm_call *call,
+                            cm_loader **out)
 {
     *out = NULL;
-    cm_loader *l = cm_calloc(dataset->context, 1, sizeof *l);
+    cm_loader *l = cmi_calloc(dataset->context, 1, sizeof *l);
     if (!l) return CM_ERR_MEMORY;
     l->context = dataset->context;
     l->dataset = dataset;
@@ -100,12 +100,12 @@ cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch,
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)pthread_cond_init(&l->changed, NULL);
     cm_status status = start(l);
-    if (status != CM_OK) cm_loader_free(l);
+    if (status != CM_OK) cmi_loader_free(l);
     else *out = l;
     return status;
 }
 
-void cm_loader_free(cm_loader *l)
+void cmi_loader_free(cm_loader *l)
 {
     if (!l) return;
     if (l->started) {
@@ -116,12 +116,12 @@ void cm_loader_free(cm_loader *l)
         (void)pthread_join(l->thread, NULL);
     }
     for (int i = 0; i < 2; i++) {
-        cm_free(l->context, l->images[i]);
-        cm_free(l->context, l->labels[i]);
+        cmi_free(l->context, l->images[i]);
+        cmi_free(l->context, l->labels[i]);
     }
     (void)pthread_mutex_destroy(&l->lock);
     (void)pthread_cond_destroy(&l->changed);
-    cm_free(l->context, l);
+    cmi_free(l->context, l);
 }
 
 static double seconds(void)
@@ -131,7 +131,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-cm_status cm_loader_next(cm_loader *l, const float **images, const int32_t **labels, double *waited)
+cm_status cmi_loader_next(cm_loader *l, const float **images, const int32_t **labels, double *waited)
 {
     double began = seconds();
     (void)pthread_mutex_lock(&l->lock);
@@ -144,7 +144,7 @@ cm_status cm_loader_next(cm_loader *l, const float **images, const int32_t **lab
     (void)pthread_mutex_unlock(&l->lock);
     *waited = seconds() - began;
     if (status != CM_OK) {
-        cm_message_set(l->text);
+        cmi_message_set(l->text);
         return status;
     }
     *images = l->images[from];

@@ -11,10 +11,10 @@ typedef struct cm_loader cm_loader;
  * call the caller has begun, is the loader's until it is freed.  Nothing is read behind the
  * last batch, so no failure is lost there.  A request to stop `call` ends the reading, and so
  * the waiting, after the picture at hand. */
-cm_status cm_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, int64_t count, const cm_call *call,
-                           cm_loader **out);
-void cm_loader_free(cm_loader *loader);
+cm_status cmi_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, int64_t count, const cm_call *call,
+                            cm_loader **out);
+void cmi_loader_free(cm_loader *loader);
 /* The batch in turn, good until the next call, at most `count` times; *waited: seconds that took. */
-cm_status cm_loader_next(cm_loader *loader, const float **images, const int32_t **labels, double *waited);
+cm_status cmi_loader_next(cm_loader *loader, const float **images, const int32_t **labels, double *waited);
 
 #endif

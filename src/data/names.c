@@ -17,7 +17,7 @@ static int ends(const char *part, size_t length, const char *end)
 
 /* --- what is no data ------------------------------------------------------------------ */
 
-int cm_name_is_system(const char *part, size_t length)
+int cmi_name_is_system(const char *part, size_t length)
 {
     static const char *const names[] = {/* macOS */
                                         "__MACOSX", "Network Trash Folder", "Temporary Items", "Icon\r",
@@ -47,7 +47,7 @@ static int any_system(const char *name)
 {
     while (*name) {
         size_t n = strcspn(name, "/");
-        if (cm_name_is_system(name, n)) return 1;
+        if (cmi_name_is_system(name, n)) return 1;
         name += n + (name[n] == '/');
     }
     return 0;
@@ -67,18 +67,18 @@ static const char *const packed[] = {
 enum { FORMATS = sizeof formats / sizeof *formats, PACKED = sizeof packed / sizeof *packed };
 _Static_assert(FORMATS + PACKED <= CM_NAME_ENDINGS, "more endings than are counted");
 
-const char *cm_name_ending(int number)
+const char *cmi_name_ending(int number)
 {
     if (number < 0 || number >= FORMATS + PACKED) return NULL;
     return number < FORMATS ? formats[number] : packed[number - FORMATS];
 }
 
-int cm_name_ending_packed(int number)
+int cmi_name_ending_packed(int number)
 {
     return number >= FORMATS;
 }
 
-cm_name_kind cm_name_kind_of(const char *name, int *ending)
+cm_name_kind cmi_name_kind_of(const char *name, int *ending)
 {
     static const char *const read[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
@@ -88,9 +88,9 @@ cm_name_kind cm_name_kind_of(const char *name, int *ending)
     if (!strchr(base, '.')) return n ? CM_NAME_PLAIN : CM_NAME_OTHER;
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         if (ends(base, n, read[i])) return CM_NAME_PICTURE;
-    for (int i = 0; cm_name_ending(i); i++)
-        if (ends(base, n, cm_name_ending(i))) *ending = i;
-    return *ending < 0 ? CM_NAME_OTHER : cm_name_ending_packed(*ending) ? CM_NAME_PACKED : CM_NAME_FORMAT;
+    for (int i = 0; cmi_name_ending(i); i++)
+        if (ends(base, n, cmi_name_ending(i))) *ending = i;
+    return *ending < 0 ? CM_NAME_OTHER : cmi_name_ending_packed(*ending) ? CM_NAME_PACKED : CM_NAME_FORMAT;
 }
 
 /* --- paths ------------------------------------------------------------------------------- */
@@ -105,7 +105,7 @@ static int leads_up(const char *name)
     return 0;
 }
 
-cm_status cm_name_clean(const char *container, char *name)
+cm_status cmi_name_clean(const char *container, char *name)
 {
     char *to = name;
     for (char *c = name; *c; c++)
@@ -127,7 +127,7 @@ cm_status cm_name_clean(const char *container, char *name)
     return CM_OK;
 }
 
-int cm_name_order(const char *a, const char *b)
+int cmi_name_order(const char *a, const char *b)
 {
     while (*a && *a == *b) a++, b++;
     /* The end of a part comes before whatever continues it. */

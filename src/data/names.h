@@ -15,24 +15,24 @@ typedef enum cm_name_kind {
 } cm_name_kind;
 
 /* Of a cleaned name.  For FORMAT and PACKED *ending is its number, for
- * cm_name_ending; else -1.  A folder on the way that is a system's makes SYSTEM. */
-cm_name_kind cm_name_kind_of(const char *name, int *ending);
+ * cmi_name_ending; else -1.  A folder on the way that is a system's makes SYSTEM. */
+cm_name_kind cmi_name_kind_of(const char *name, int *ending);
 
 /* One part of a name, or a folder's: hidden or a system's? */
-int cm_name_is_system(const char *part, size_t length);
+int cmi_name_is_system(const char *part, size_t length);
 
 enum { CM_NAME_ENDINGS = 128 }; /* at most */
 
 /* ".webp" and so on, in lower case; NULL past the end. */
-const char *cm_name_ending(int number);
-int cm_name_ending_packed(int number);
+const char *cmi_name_ending(int number);
+int cmi_name_ending_packed(int number);
 
 /* In place: "\" to "/", without "./" and empty parts.  FORMAT for absolute names
  * and for "..". */
-cm_status cm_name_clean(const char *container, char *name);
+cm_status cmi_name_clean(const char *container, char *name);
 
 /* Byte order of the parts from left to right: the order in which a walk with
  * sorted folders meets them. */
-int cm_name_order(const char *a, const char *b);
+int cmi_name_order(const char *a, const char *b);
 
 #endif

@@ -69,11 +69,11 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-cm_status cm_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width, const float *image,
-                         double *sigma)
+cm_status cmi_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width, const float *image,
+                          double *sigma)
 {
     size_t size = (size_t)height * (size_t)width, n = 0;
-    double *samples = cm_malloc(context, size * (size_t)channels, sizeof *samples);
+    double *samples = cmi_malloc(context, size * (size_t)channels, sizeof *samples);
     if (!samples) return CM_ERR_MEMORY;
     for (int32_t k = 0; k < channels; k++) {
         const plane p = {image + (size_t)k * size, height, width};
@@ -85,7 +85,7 @@ cm_status cm_noise_level(cm_context *context, int32_t channels, int32_t height, 
     }
     if (n >= LEAST) qsort(samples, n, sizeof *samples, ascending);
     *sigma = n >= LEAST ? (samples[(n - 1) / 2] + samples[n / 2]) / 2 / 0.67448975 : 0;
-    cm_free(context, samples);
+    cmi_free(context, samples);
     if (n < LEAST)
         CM_FAIL(CM_ERR_ARGUMENT,
                 "the noise cannot be estimated: %zu values of %d x %d x %d tell of it, at least %d are needed", n,

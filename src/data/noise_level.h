@@ -6,7 +6,7 @@
 
 /* The standard deviation, of channels x height x width values of which those beyond
  * -1 and 1 may have been cut to just these.  ARGUMENT: too few values tell. */
-cm_status cm_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width, const float *image,
-                         double *sigma);
+cm_status cmi_noise_level(cm_context *context, int32_t channels, int32_t height, int32_t width, const float *image,
+                          double *sigma);
 
 #endif

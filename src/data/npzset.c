@@ -15,7 +15,7 @@ typedef struct {
 static int recognise(const char *path)
 {
     size_t n = strlen(path);
-    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cm_path_kind(path) == 2;
+    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cmi_path_kind(path) == 2;
 }
 
 /* The last entry of that name, or *bytes NULL when there is none. */
@@ -23,12 +23,12 @@ static cm_status read_array(cm_source *s, cm_zip *zip, const char *name, unsigne
 {
     size_t size;
     *bytes = NULL;
-    for (size_t i = cm_zip_count(zip); i-- > 0;) {
-        if (strcmp(cm_zip_name(zip, i), name) != 0) continue;
-        CM_TRY(cm_zip_read(zip, i, bytes, &size));
-        cm_status status = cm_npy_parse(name, *bytes, size, out);
+    for (size_t i = cmi_zip_count(zip); i-- > 0;) {
+        if (strcmp(cmi_zip_name(zip, i), name) != 0) continue;
+        CM_TRY(cmi_zip_read(zip, i, bytes, &size));
+        cm_status status = cmi_npy_parse(name, *bytes, size, out);
         if (status == CM_OK) return CM_OK;
-        cm_free(s->context, *bytes);
+        cmi_free(s->context, *bytes);
         *bytes = NULL;
         return status;
     }
@@ -44,14 +44,14 @@ static cm_status read_labels(cm_source *s, cm_zip *zip, const char *path)
     if (!bytes) return CM_OK;
     s->labels_from = "arr_1";
     if (labels.rank != 1 || labels.count != s->count || labels.kind == 'f')
-        status = cm_fail(CM_ERR_FORMAT, "%s: arr_1 has to be %zu whole numbers", path, s->count);
-    if (status == CM_OK && !(s->labels = cm_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;
+        status = cmi_fail(CM_ERR_FORMAT, "%s: arr_1 has to be %zu whole numbers", path, s->count);
+    if (status == CM_OK && !(s->labels = cmi_calloc(s->context, s->count, sizeof *s->labels))) status = CM_ERR_MEMORY;
     for (size_t i = 0; status == CM_OK && i < s->count; i++) {
-        double v = cm_npy_value(&labels, i);
-        if (!(v >= -1 && v < 1 << 24)) status = cm_fail(CM_ERR_FORMAT, "%s: label %zu is %g", path, i, v);
+        double v = cmi_npy_value(&labels, i);
+        if (!(v >= -1 && v < 1 << 24)) status = cmi_fail(CM_ERR_FORMAT, "%s: label %zu is %g", path, i, v);
         else s->labels[i] = (int32_t)v;
     }
-    cm_free(s->context, bytes);
+    cmi_free(s->context, bytes);
     return status;
 }
 
@@ -77,22 +77,22 @@ static cm_status read_images(cm_source *s, cm_zip *zip, const char *path)
 static cm_status open_npz(cm_source *s, const char *path)
 {
     cm_zip *zip;
-    state *st = cm_calloc(s->context, 1, sizeof *st);
+    state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    if (!cm_zip_is(path)) CM_TRY(cm_source_refuse_foreign(path, "an .npz file"));
-    CM_TRY(cm_zip_open(s->context, path, &zip));
+    if (!cmi_zip_is(path)) CM_TRY(cmi_source_refuse_foreign(path, "an .npz file"));
+    CM_TRY(cmi_zip_open(s->context, path, &zip));
     cm_status status = read_images(s, zip, path);
     if (status == CM_OK) status = read_labels(s, zip, path);
-    cm_zip_close(zip);
+    cmi_zip_close(zip);
     return status;
 }
 
 static void close_npz(cm_source *s)
 {
     state *st = s->state;
-    cm_free(s->context, st->bytes);
-    cm_free(s->context, st);
+    cmi_free(s->context, st->bytes);
+    cmi_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
@@ -100,11 +100,11 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     const cm_npy *a = &((const state *)s->state)->images;
     size_t c = a->rank == 4 ? a->shape[3] : 1, pixels = a->shape[1] * a->shape[2], wanted = channels == 3 ? 3 : c;
     *out = (cm_picture){(int32_t)wanted, (int32_t)a->shape[1], (int32_t)a->shape[2],
-                        cm_malloc(s->context, pixels, wanted)};
+                        cmi_malloc(s->context, pixels, wanted)};
     if (!out->pixels) return CM_ERR_MEMORY;
     for (size_t k = 0; k < pixels * wanted; k++) out->pixels[k] = a->data[i * pixels * c + (wanted == c ? k : k / 3)];
-    if (channels == 1 && c == 3) cm_picture_to_gray(out);
+    if (channels == 1 && c == 3) cmi_picture_to_gray(out);
     return CM_OK;
 }
 
-const cm_source_kind cm_source_npz = {"npz", recognise, open_npz, close_npz, picture};
+const cm_source_kind cmi_source_npz = {"npz", recognise, open_npz, close_npz, picture};

@@ -77,8 +77,8 @@ typedef struct {
 static cm_status run_pass(cm_context *context, const pass *p, int filter, const uint8_t *from, uint8_t *to)
 {
     int32_t most = most_taps(p->in, p->out, filter);
-    double *work = cm_malloc(context, (size_t)most, sizeof *work);
-    taps t = {0, 0, cm_malloc(context, (size_t)most, sizeof *t.weight)};
+    double *work = cmi_malloc(context, (size_t)most, sizeof *work);
+    taps t = {0, 0, cmi_malloc(context, (size_t)most, sizeof *t.weight)};
     cm_status status = work && t.weight ? CM_OK : CM_ERR_MEMORY;
     for (int32_t i = 0; i < p->count && status == CM_OK; i++) {
         find_taps(p->first + i, p->in, p->out, filter, work, &t);
@@ -88,13 +88,13 @@ static cm_status run_pass(cm_context *context, const pass *p, int filter, const 
                 to[line * p->out_line + (size_t)i * p->out_step + k] =
                     weighted(&t, first + line * p->in_line + k, p->in_step);
     }
-    cm_free(context, work);
-    cm_free(context, t.weight);
+    cmi_free(context, work);
+    cmi_free(context, t.weight);
     return status;
 }
 
-cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t height, int64_t width, int filter,
-                         const cm_part *part, cm_picture *out)
+cm_status cmi_resize_part(cm_context *context, const cm_picture *in, int64_t height, int64_t width, int filter,
+                          const cm_part *part, cm_picture *out)
 {
     size_t c = (size_t)in->channels, line = (size_t)in->width * c, row = (size_t)part->width * c;
     int32_t begin = (int32_t)part->y, end = begin + part->height, unused; /* the rows that are needed */
@@ -106,11 +106,11 @@ cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t heig
     const uint8_t *from = in->pixels + (size_t)begin * line;
     uint8_t *middle = NULL;
     cm_status status = CM_OK;
-    *out = (cm_picture){in->channels, part->height, part->width, cm_malloc(context, (size_t)part->height, row)};
+    *out = (cm_picture){in->channels, part->height, part->width, cmi_malloc(context, (size_t)part->height, row)};
     if (!out->pixels) return CM_ERR_MEMORY;
     if (width != in->width) {
         const pass across = {in->width, 0, part->width, width, part->x, rows, c, c, line, c, row};
-        middle = cm_malloc(context, rows, row);
+        middle = cmi_malloc(context, rows, row);
         status = middle ? run_pass(context, &across, filter, from, middle) : CM_ERR_MEMORY;
         from = middle;
         line = row;
@@ -123,9 +123,9 @@ cm_status cm_resize_part(cm_context *context, const cm_picture *in, int64_t heig
     } else if (status == CM_OK) {
         for (size_t y = 0; y < rows; y++) memcpy(out->pixels + y * row, from + y * line, row);
     }
-    cm_free(context, middle);
+    cmi_free(context, middle);
     if (status != CM_OK) {
-        cm_free(context, out->pixels);
+        cmi_free(context, out->pixels);
         out->pixels = NULL;
     }
     return status;
@@ -137,8 +137,8 @@ static cm_status replace(cm_context *context, cm_picture *picture, int64_t heigh
     cm_picture out;
     if (height == picture->height && width == picture->width && part->height == height && part->width == width)
         return CM_OK;
-    CM_TRY(cm_resize_part(context, picture, height, width, filter, part, &out));
-    cm_free(context, picture->pixels);
+    CM_TRY(cmi_resize_part(context, picture, height, width, filter, part, &out));
+    cmi_free(context, picture->pixels);
     *picture = out;
     return CM_OK;
 }
@@ -148,7 +148,7 @@ static int32_t shorter(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
-void cm_shrunk_size(int32_t height, int32_t width, int32_t d, int64_t *to_height, int64_t *to_width)
+void cmi_shrunk_size(int32_t height, int32_t width, int32_t d, int64_t *to_height, int64_t *to_width)
 {
     while (shorter(height, width) >= 2 * d) height /= 2, width /= 2;
     double scale = (double)d / shorter(height, width);
@@ -157,10 +157,10 @@ void cm_shrunk_size(int32_t height, int32_t width, int32_t d, int64_t *to_height
     *to_width = (int64_t)nearbyint(width * scale);
 }
 
-cm_status cm_shrink_and_cut(cm_context *context, cm_picture *p, int32_t d, const cm_part *part)
+cm_status cmi_shrink_and_cut(cm_context *context, cm_picture *p, int32_t d, const cm_part *part)
 {
     int64_t height, width;
-    cm_shrunk_size(p->height, p->width, d, &height, &width);
+    cmi_shrunk_size(p->height, p->width, d, &height, &width);
     while (shorter(p->height, p->width) >= 2 * d) {
         const cm_part whole = {0, 0, p->height / 2, p->width / 2};
         CM_TRY(replace(context, p, whole.height, whole.width, CM_FILTER_BOX, &whole));
@@ -168,9 +168,9 @@ cm_status cm_shrink_and_cut(cm_context *context, cm_picture *p, int32_t d, const
     return replace(context, p, height, width, CM_FILTER_BICUBIC, part);
 }
 
-cm_status cm_center_crop(cm_context *context, cm_picture *p, int32_t s)
+cm_status cmi_center_crop(cm_context *context, cm_picture *p, int32_t s)
 {
     int64_t height, width;
-    cm_shrunk_size(p->height, p->width, s, &height, &width);
-    return cm_shrink_and_cut(context, p, s, &(cm_part){(height - s) / 2, (width - s) / 2, s, s});
+    cmi_shrunk_size(p->height, p->width, s, &height, &width);
+    return cmi_shrink_and_cut(context, p, s, &(cm_part){(height - s) / 2, (width - s) / 2, s, s});
 }

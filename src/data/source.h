@@ -21,7 +21,7 @@ typedef struct cm_source_kind {
     /* Sets count, labels where the container has them, names, state. */
     cm_status (*open)(cm_source *source, const char *path);
     void (*close)(cm_source *source);
-    /* Decodes picture i; channels 1 or 3 as wanted, by cm_picture_to_gray where colour
+    /* Decodes picture i; channels 1 or 3 as wanted, by cmi_picture_to_gray where colour
      * is stored. */
     cm_status (*picture)(cm_source *source, size_t i, int32_t channels, cm_picture *out);
 } cm_source_kind;
@@ -42,18 +42,18 @@ struct cm_source {
     void *state;
 };
 
-extern const cm_source_kind cm_source_folder, cm_source_tar, cm_source_zip, cm_source_cifar, cm_source_idx,
-    cm_source_npz;
+extern const cm_source_kind cmi_source_folder, cmi_source_tar, cmi_source_zip, cmi_source_cifar, cmi_source_idx,
+    cmi_source_npz;
 
 /* Finds the kind and opens. */
-cm_status cm_source_open(cm_context *context, const char *path, cm_source **out);
-void cm_source_close(cm_source *source);
+cm_status cmi_source_open(cm_context *context, const char *path, cm_source **out);
+void cmi_source_close(cm_source *source);
 
 /* Shared by kinds that hold files: a JPEG or PNG in memory. */
-cm_status cm_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
-                           cm_picture *out);
+cm_status cmi_source_decode(cm_source *source, const char *name, const void *data, size_t size, int32_t channels,
+                            cm_picture *out);
 
 /* FORMAT when the file is known to be something else: "PATH: not EXPECTED but ...". */
-cm_status cm_source_refuse_foreign(const char *path, const char *expected);
+cm_status cmi_source_refuse_foreign(const char *path, const char *expected);
 
 #endif

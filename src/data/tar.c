@@ -74,7 +74,7 @@ static void ustar_name(const unsigned char *h, char *name)
 static int recognise(const char *path)
 {
     unsigned char first[BLOCK];
-    if (cm_path_kind(path) != 2 || cm_file_peek(path, first, BLOCK) != BLOCK) return 0;
+    if (cmi_path_kind(path) != 2 || cmi_file_peek(path, first, BLOCK) != BLOCK) return 0;
     /* the oldest tars have no mark, only the sum */
     return memcmp(first + 257, "ustar", 5) == 0 || (first[0] && checksum_fits(first));
 }
@@ -100,12 +100,12 @@ static cm_status fetch(const cm_source *s, const char *name, size_t at, size_t s
     if (size > limit)
         CM_FAIL(CM_ERR_LIMIT, "%s: the member '%.200s' of %zu bytes is over the limit of %zu", st->file.path, name,
                 size, limit);
-    *out = cm_malloc(s->context, size + 1, 1);
+    *out = cmi_malloc(s->context, size + 1, 1);
     if (!*out) return CM_ERR_MEMORY;
     (*out)[size] = '\0';
-    cm_status status = cm_file_reader_read(&st->file, at, *out, size);
+    cm_status status = cmi_file_reader_read(&st->file, at, *out, size);
     if (status == CM_OK) return CM_OK;
-    cm_free(s->context, *out);
+    cmi_free(s->context, *out);
     *out = NULL;
     return status;
 }
@@ -128,7 +128,7 @@ static cm_status read_longer(const cm_source *s, longer *l, char type, size_t at
     if (size > MAX_PAX) return CM_OK;
     CM_TRY(fetch(s, "of a long name", at, size, MAX_PAX, &data));
     note_longer(l, type, data, size);
-    cm_free(s->context, data);
+    cmi_free(s->context, data);
     return CM_OK;
 }
 
@@ -138,9 +138,9 @@ static cm_status take_member(cm_listing *listing, const longer *l, const unsigne
     if (l->name[0]) memcpy(name, l->name, sizeof name);
     else ustar_name(h, name);
     memcpy(link, h + 157, 100);
-    if (type == '0' || type == '\0' || type == '7') return cm_listing_add(listing, name, at, size);
-    if (type == '1') return cm_listing_add_hard_link(listing, name, l->link[0] ? l->link : link);
-    if (type == '2') cm_listing_skip_link(listing, name, 0);
+    if (type == '0' || type == '\0' || type == '7') return cmi_listing_add(listing, name, at, size);
+    if (type == '1') return cmi_listing_add_hard_link(listing, name, l->link[0] ? l->link : link);
+    if (type == '2') cmi_listing_skip_link(listing, name, 0);
     return CM_OK;
 }
 
@@ -152,9 +152,9 @@ static cm_status look_behind(const cm_source *s, const char *path, size_t at)
     size_t end = st->file.size - at > LOOK_BEHIND ? at + LOOK_BEHIND : st->file.size;
     for (; at + BLOCK <= end; at += BLOCK) {
         unsigned char h[BLOCK];
-        CM_TRY(cm_file_reader_read(&st->file, at, h, BLOCK));
+        CM_TRY(cmi_file_reader_read(&st->file, at, h, BLOCK));
         if (memcmp(h, zeros, BLOCK) == 0) continue;
-        cm_log(
+        cmi_log(
             s->context, CM_LOG_WARNING,
             "%s: what follows the archive's end at byte %zu is left out; archives joined by cat have to be joined by "
             "tar -A",
@@ -173,7 +173,7 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
     while (at + BLOCK <= st->file.size) {
         unsigned char h[BLOCK];
         uint64_t size;
-        CM_TRY(cm_file_reader_read(&st->file, at, h, BLOCK));
+        CM_TRY(cmi_file_reader_read(&st->file, at, h, BLOCK));
         if (h[0] == '\0') return look_behind(s, path, at); /* the end: blocks of zeros */
         if (!checksum_fits(h) || !number(h + 124, 12, &size))
             CM_FAIL(CM_ERR_FORMAT, "%s: the header at byte %zu is damaged", path, at);
@@ -195,9 +195,9 @@ static cm_status read_members(cm_source *s, const char *path, cm_listing *listin
     if (at != st->file.size)
         CM_FAIL(CM_ERR_FORMAT, "%s: truncated after %zu bytes, in the middle of a block of %d", path, st->file.size,
                 BLOCK);
-    cm_log(s->context, CM_LOG_WARNING,
-           "%s has no end mark (two blocks of zeros): unless it was made so, it was cut off and has lost members",
-           path);
+    cmi_log(s->context, CM_LOG_WARNING,
+            "%s has no end mark (two blocks of zeros): unless it was made so, it was cut off and has lost members",
+            path);
     return CM_OK;
 }
 
@@ -206,7 +206,7 @@ static cm_status read_head(void *user, const char *path, uint64_t location, unsi
     const state *st = user;
     (void)path;
     *got = st->file.size - location < n ? st->file.size - (size_t)location : n;
-    return cm_file_reader_read(&st->file, (size_t)location, out, *got);
+    return cmi_file_reader_read(&st->file, (size_t)location, out, *got);
 }
 
 static cm_status take_json(cm_source *s, const cm_entry *json)
@@ -221,32 +221,32 @@ static cm_status take_json(cm_source *s, const cm_entry *json)
 static cm_status open_tar(cm_source *s, const char *path)
 {
     cm_listing listing;
-    state *st = cm_calloc(s->context, 1, sizeof *st);
+    state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    CM_TRY(cm_file_reader_open(s->context, path, &st->file));
-    cm_listing_begin(&listing, s->context, path, read_head, st);
+    CM_TRY(cmi_file_reader_open(s->context, path, &st->file));
+    cmi_listing_begin(&listing, s->context, path, read_head, st);
     cm_status status = read_members(s, path, &listing);
-    if (status == CM_OK) status = cm_listing_finish(&listing, s, 0);
+    if (status == CM_OK) status = cmi_listing_finish(&listing, s, 0);
     if (status == CM_OK) status = take_json(s, &listing.json);
-    cm_listing_end(&listing);
+    cmi_listing_end(&listing);
     return status;
 }
 
 static void close_tar(cm_source *s)
 {
     state *st = s->state;
-    cm_file_reader_close(&st->file);
-    cm_free(s->context, st);
+    cmi_file_reader_close(&st->file);
+    cmi_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     unsigned char *data;
     CM_TRY(fetch(s, s->names[i], (size_t)s->locations[i], (size_t)s->sizes[i], CM_PICTURE_FILE, &data));
-    cm_status status = cm_source_decode(s, s->names[i], data, (size_t)s->sizes[i], channels, out);
-    cm_free(s->context, data);
+    cm_status status = cmi_source_decode(s, s->names[i], data, (size_t)s->sizes[i], channels, out);
+    cmi_free(s->context, data);
     return status;
 }
 
-const cm_source_kind cm_source_tar = {"tar", recognise, open_tar, close_tar, picture};
+const cm_source_kind cmi_source_tar = {"tar", recognise, open_tar, close_tar, picture};

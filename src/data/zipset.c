@@ -13,27 +13,27 @@ typedef struct {
 static int recognise(const char *path)
 {
     size_t n = strlen(path);
-    return cm_path_kind(path) == 2 && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) && cm_zip_is(path);
+    return cmi_path_kind(path) == 2 && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) && cmi_zip_is(path);
 }
 
 static cm_status read_head(void *user, const char *path, uint64_t location, unsigned char *out, size_t n, size_t *got)
 {
     (void)path;
-    return cm_zip_head(user, (size_t)location, out, n, got);
+    return cmi_zip_head(user, (size_t)location, out, n, got);
 }
 
 static cm_status collect(cm_source *s, cm_zip *zip, cm_listing *listing)
 {
-    size_t n = cm_zip_count(zip), size;
+    size_t n = cmi_zip_count(zip), size;
     unsigned char *text;
     for (size_t i = 0; i < n; i++) {
-        const char *name = cm_zip_name(zip, i);
-        if (cm_zip_is_link(zip, i)) cm_listing_skip_link(listing, name, 0);
-        else CM_TRY(cm_listing_add(listing, name, i, cm_zip_size(zip, i)));
+        const char *name = cmi_zip_name(zip, i);
+        if (cmi_zip_is_link(zip, i)) cmi_listing_skip_link(listing, name, 0);
+        else CM_TRY(cmi_listing_add(listing, name, i, cmi_zip_size(zip, i)));
     }
-    CM_TRY(cm_listing_finish(listing, s, 1));
+    CM_TRY(cmi_listing_finish(listing, s, 1));
     if (!listing->json.name) return CM_OK;
-    CM_TRY(cm_zip_read(zip, (size_t)listing->json.location, &text, &size));
+    CM_TRY(cmi_zip_read(zip, (size_t)listing->json.location, &text, &size));
     s->dataset_json = (char *)text;
     return CM_OK;
 }
@@ -41,21 +41,21 @@ static cm_status collect(cm_source *s, cm_zip *zip, cm_listing *listing)
 static cm_status open_zip(cm_source *s, const char *path)
 {
     cm_listing listing;
-    state *st = cm_calloc(s->context, 1, sizeof *st);
+    state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    CM_TRY(cm_zip_open(s->context, path, &st->zip));
-    cm_listing_begin(&listing, s->context, path, read_head, st->zip);
+    CM_TRY(cmi_zip_open(s->context, path, &st->zip));
+    cmi_listing_begin(&listing, s->context, path, read_head, st->zip);
     cm_status status = collect(s, st->zip, &listing);
-    cm_listing_end(&listing);
+    cmi_listing_end(&listing);
     return status;
 }
 
 static void close_zip(cm_source *s)
 {
     state *st = s->state;
-    cm_zip_close(st->zip);
-    cm_free(s->context, st);
+    cmi_zip_close(st->zip);
+    cmi_free(s->context, st);
 }
 
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
@@ -63,10 +63,10 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     const state *st = s->state;
     unsigned char *data;
     size_t size;
-    CM_TRY(cm_zip_read(st->zip, (size_t)s->locations[i], &data, &size));
-    cm_status status = cm_source_decode(s, s->names[i], data, size, channels, out);
-    cm_free(s->context, data);
+    CM_TRY(cmi_zip_read(st->zip, (size_t)s->locations[i], &data, &size));
+    cm_status status = cmi_source_decode(s, s->names[i], data, size, channels, out);
+    cmi_free(s->context, data);
     return status;
 }
 
-const cm_source_kind cm_source_zip = {"zip", recognise, open_zip, close_zip, picture};
+const cm_source_kind cmi_source_zip = {"zip", recognise, open_zip, close_zip, picture};

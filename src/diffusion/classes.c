@@ -7,24 +7,24 @@
 
 #include "base/hint.h"
 
-json_t *cm_class_json(cm_context *context, const char *bytes)
+json_t *cmi_class_json(cm_context *context, const char *bytes)
 {
     json_t *name = json_string(bytes);
     if (name) return name;
     /* JSON holds UTF-8: bytes that are not are taken for Latin-1. */
     size_t n = strlen(bytes), at = 0;
-    char *text = cm_malloc(context, 2 * n + 1, 1);
+    char *text = cmi_malloc(context, 2 * n + 1, 1);
     for (size_t i = 0; text && i < n; i++) {
         unsigned char c = (unsigned char)bytes[i];
         if (c >= 0x80) text[at++] = (char)(0xc0 | c >> 6);
         text[at++] = (char)(c < 0x80 ? c : 0x80 | (c & 0x3f));
     }
     if (text) name = json_stringn(text, at);
-    cm_free(context, text);
+    cmi_free(context, text);
     return name;
 }
 
-cm_status cm_classes_check(const json_t *classes, int32_t num_classes)
+cm_status cmi_classes_check(const json_t *classes, int32_t num_classes)
 {
     static const char what[] = "consistency.classes";
     if (!classes || json_is_null(classes)) return CM_OK;
@@ -40,12 +40,12 @@ cm_status cm_classes_check(const json_t *classes, int32_t num_classes)
     return CM_OK;
 }
 
-const char *cm_classes_name(const json_t *classes, int32_t label)
+const char *cmi_classes_name(const json_t *classes, int32_t label)
 {
     return label >= 0 ? json_string_value(json_array_get(classes, (size_t)label)) : NULL;
 }
 
-int32_t cm_classes_index(const json_t *classes, const char *name)
+int32_t cmi_classes_index(const json_t *classes, const char *name)
 {
     for (size_t i = 0; i < json_array_size(classes); i++) {
         const char *other = json_string_value(json_array_get(classes, i));
@@ -60,14 +60,14 @@ int32_t cm_classes_index(const json_t *classes, const char *name)
 static cm_status hint_at(cm_context *context, const json_t *classes, const char *text, char hint[CM_HINT_SIZE])
 {
     size_t n = json_array_size(classes), given = 0;
-    const char **names = cm_calloc(context, n + 1, sizeof *names);
+    const char **names = cmi_calloc(context, n + 1, sizeof *names);
     if (!names) return CM_ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
-        const char *name = cm_classes_name(classes, (int32_t)i);
+        const char *name = cmi_classes_name(classes, (int32_t)i);
         if (name) names[given++] = name;
     }
     (void)cm_name_hint(text, names, NULL, hint, CM_HINT_SIZE);
-    cm_free(context, names);
+    cmi_free(context, names);
     return CM_OK;
 }
 
@@ -77,13 +77,13 @@ static void list(const json_t *classes, char *text, size_t size)
     size_t n = json_array_size(classes), at = 0;
     text[0] = '\0';
     for (size_t i = 0; i < n && i < SHOWN && at + LONGEST + 8 < size; i++) {
-        const char *name = cm_classes_name(classes, (int32_t)i);
+        const char *name = cmi_classes_name(classes, (int32_t)i);
         at += (size_t)snprintf(text + at, size - at, "%s%.63s", i ? ", " : "", name ? name : "(no name)");
     }
     if (n > SHOWN) (void)snprintf(text + at, size - at, ", ... (%zu in all)", n);
 }
 
-cm_status cm_classes_unknown(cm_context *context, const json_t *classes, int32_t num_classes, const char *text)
+cm_status cmi_classes_unknown(cm_context *context, const json_t *classes, int32_t num_classes, const char *text)
 {
     char known[1400], hint[CM_HINT_SIZE];
     if (!num_classes) CM_FAIL(CM_ERR_ARGUMENT, "no class '%.63s': the model is unconditional", text);
@@ -97,11 +97,11 @@ cm_status cm_classes_unknown(cm_context *context, const json_t *classes, int32_t
 
 /* --- two lists -------------------------------------------------------------------- */
 
-int cm_classes_differ(const json_t *a, const json_t *b, char *text, size_t size)
+int cmi_classes_differ(const json_t *a, const json_t *b, char *text, size_t size)
 {
     size_t n = json_array_size(a) > json_array_size(b) ? json_array_size(a) : json_array_size(b);
     for (size_t i = 0; i < n; i++) {
-        const char *was = cm_classes_name(a, (int32_t)i), *is = cm_classes_name(b, (int32_t)i);
+        const char *was = cmi_classes_name(a, (int32_t)i), *is = cmi_classes_name(b, (int32_t)i);
         if (was && is ? strcmp(was, is) == 0 : was == is) continue;
         (void)snprintf(text, size, "class %zu was %s%.63s%s, is %s%.63s%s", i, was ? "'" : "", was ? was : "absent",
                        was ? "'" : "", is ? "'" : "", is ? is : "absent", is ? "'" : "");

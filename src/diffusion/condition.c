@@ -5,20 +5,20 @@
 
 #include "base/options.h"
 
-cm_status cm_condition_read(const cm_condition *theirs, cm_condition *out)
+cm_status cmi_condition_read(const cm_condition *theirs, cm_condition *out)
 {
     memset(out, 0, sizeof *out);
     if (!theirs) return CM_OK;
     CM_TRY(cm_options_read(out, sizeof *out, theirs, "cm_condition"));
-    return cm_reserved_check("cm_condition", out->reserved);
+    return cmi_reserved_check("cm_condition", out->reserved);
 }
 
-cm_status cm_sample_options_read(const cm_sample_options *theirs, cm_sample_options *out, cm_condition *condition)
+cm_status cmi_sample_options_read(const cm_sample_options *theirs, cm_sample_options *out, cm_condition *condition)
 {
     memset(out, 0, sizeof *out);
     if (theirs) CM_TRY(cm_options_read(out, sizeof *out, theirs, "cm_sample_options"));
-    CM_TRY(cm_reserved_check("cm_sample_options", out->reserved));
-    CM_TRY(cm_condition_read(out->condition, condition));
+    CM_TRY(cmi_reserved_check("cm_sample_options", out->reserved));
+    CM_TRY(cmi_condition_read(out->condition, condition));
     out->condition = condition;
     return CM_OK;
 }

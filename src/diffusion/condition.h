@@ -5,13 +5,13 @@
 #include <consistency/sampler.h>
 
 /* NULL is a condition without labels. */
-cm_status cm_condition_read(const cm_condition *theirs, cm_condition *out);
+cm_status cmi_condition_read(const cm_condition *theirs, cm_condition *out);
 
 /* NULL is the defaults.  out->condition is `condition`, which is filled as well. */
-cm_status cm_sample_options_read(const cm_sample_options *theirs, cm_sample_options *out, cm_condition *condition);
+cm_status cmi_sample_options_read(const cm_sample_options *theirs, cm_sample_options *out, cm_condition *condition);
 
 /* The labels of complete options, or NULL. */
-static inline const int32_t *cm_condition_labels(const cm_sample_options *options)
+static inline const int32_t *cmi_condition_labels(const cm_sample_options *options)
 {
     return options->condition ? options->condition->labels : NULL;
 }

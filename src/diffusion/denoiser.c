@@ -34,33 +34,33 @@ static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, 
     const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .arithmetic = arithmetic};
     t->slice = slice;
     t->wanted = execs;
-    return cm_plan_create(model->inference, &options, &t->plan);
+    return cmi_plan_create(model->inference, &options, &t->plan);
 }
 
 static cm_status team_equip(cm_model *model, team *t)
 {
     cm_context *context = model->context;
     if (!t->plan) return CM_OK;
-    CM_TRY(cm_weights_create(t->plan, model->params, &t->weights));
-    t->execs = cm_calloc(context, (size_t)t->wanted, sizeof *t->execs);
+    CM_TRY(cmi_weights_create(t->plan, model->params, &t->weights));
+    t->execs = cmi_calloc(context, (size_t)t->wanted, sizeof *t->execs);
     if (!t->execs) return CM_ERR_MEMORY;
-    for (; t->n_execs < t->wanted; t->n_execs++) CM_TRY(cm_exec_create(t->plan, &t->execs[t->n_execs]));
+    for (; t->n_execs < t->wanted; t->n_execs++) CM_TRY(cmi_exec_create(t->plan, &t->execs[t->n_execs]));
     return CM_OK;
 }
 
 static void team_free(cm_context *context, team *t)
 {
-    for (int i = 0; i < t->n_execs; i++) cm_exec_free(t->execs[i]);
-    cm_free(context, t->execs);
-    cm_weights_free(t->weights);
-    cm_plan_free(t->plan);
+    for (int i = 0; i < t->n_execs; i++) cmi_exec_free(t->execs[i]);
+    cmi_free(context, t->execs);
+    cmi_weights_free(t->weights);
+    cmi_plan_free(t->plan);
 }
 
 /* The largest slice of bounded activations: what a slice shares, packed weights, costs more than
  * activations that leave the cache (four images of ADM ImageNet-64 against two: 9 %). */
 static size_t largest_slice(const team *one, size_t each)
 {
-    size_t most = ACTIVATIONS / (cm_plan_arena_bytes(one->plan) + 1);
+    size_t most = ACTIVATIONS / (cmi_plan_arena_bytes(one->plan) + 1);
     if (most > MOST) most = MOST;
     if (most > each) most = each;
     return most ? most : 1;
@@ -83,61 +83,61 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, c
                                cm_denoiser **out)
 {
     *out = NULL;
-    cm_denoiser *d = cm_calloc(model->context, 1, sizeof *d);
+    cm_denoiser *d = cmi_calloc(model->context, 1, sizeof *d);
     if (!d) return CM_ERR_MEMORY;
     d->model = model;
-    d->precond = cm_inputs_precond(&model->precond);
+    d->precond = cmi_inputs_precond(&model->precond);
     d->threads = threads;
     cm_status status = plan_teams(d, max_batch, arithmetic);
-    if (status != CM_OK) cm_denoiser_free(d);
+    if (status != CM_OK) cmi_denoiser_free(d);
     else *out = d;
     return status;
 }
 
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                             cm_denoiser **out)
+cm_status cmi_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                              cm_denoiser **out)
 {
     CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, out));
     cm_denoiser *d = *out;
     cm_status status = team_equip(model, &d->deep);
     for (int i = 0; i < TEAMS && status == CM_OK; i++) status = team_equip(model, &d->wide[i]);
     if (status == CM_OK) return CM_OK;
-    cm_denoiser_free(d);
+    cmi_denoiser_free(d);
     *out = NULL;
     return status;
 }
 
-cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                               size_t *activations, size_t *packed)
+cm_status cmi_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                                size_t *activations, size_t *packed)
 {
     cm_denoiser *d;
     CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, &d));
-    *activations = cm_denoiser_bytes(d);
-    cm_status status = cm_plan_packed_bytes(d->deep.plan, NULL, packed);
+    *activations = cmi_denoiser_bytes(d);
+    cm_status status = cmi_plan_packed_bytes(d->deep.plan, NULL, packed);
     for (int i = 0; i < TEAMS && d->wide[i].plan && status == CM_OK; i++) {
         size_t more;
-        status = cm_plan_packed_bytes(d->wide[i].plan, i ? d->wide[0].plan : d->deep.plan, &more);
+        status = cmi_plan_packed_bytes(d->wide[i].plan, i ? d->wide[0].plan : d->deep.plan, &more);
         if (status == CM_OK) *packed += more;
     }
-    cm_denoiser_free(d);
+    cmi_denoiser_free(d);
     return status;
 }
 
-void cm_denoiser_free(cm_denoiser *d)
+void cmi_denoiser_free(cm_denoiser *d)
 {
     if (!d) return;
     for (int i = 0; i < TEAMS; i++) team_free(d->model->context, &d->wide[i]);
     team_free(d->model->context, &d->deep);
-    cm_free(d->model->context, d);
+    cmi_free(d->model->context, d);
 }
 
 static size_t team_bytes(const team *t)
 {
     if (!t->plan) return 0;
-    return (size_t)t->wanted * (cm_plan_arena_bytes(t->plan) + cm_plan_scratch_bytes(t->plan));
+    return (size_t)t->wanted * (cmi_plan_arena_bytes(t->plan) + cmi_plan_scratch_bytes(t->plan));
 }
 
-size_t cm_denoiser_bytes(const cm_denoiser *d)
+size_t cmi_denoiser_bytes(const cm_denoiser *d)
 {
     size_t bytes = team_bytes(&d->deep);
     for (int i = 0; i < TEAMS; i++) bytes += team_bytes(&d->wide[i]);
@@ -149,7 +149,7 @@ size_t cm_denoiser_bytes(const cm_denoiser *d)
 /* Where an ECT model is the identity: the network has no value there. */
 static int at_boundary(const cm_denoiser *d, const cm_evaluation *e, size_t i)
 {
-    return d->precond.kind->identity_at_0 && cm_inputs_level(e->sigma[i * e->sigma_step]) == 0;
+    return d->precond.kind->identity_at_0 && cmi_inputs_level(e->sigma[i * e->sigma_step]) == 0;
 }
 
 /* Image i of the evaluation as number k of the slice; one at the boundary is
@@ -164,7 +164,7 @@ static void write_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
         .label = e->labels ? e->labels[i] : -1,
         .augment = e->augment ? e->augment + i * (size_t)m->net.augment_dim : NULL,
     };
-    cm_inputs_write(m, &d->precond, &inputs, exec, k);
+    cmi_inputs_write(m, &d->precond, &inputs, exec, k);
 }
 
 static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, const cm_exec *exec)
@@ -176,16 +176,16 @@ static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
         memmove(e->d + i * out, e->x + i * out, out * sizeof *e->d);
         return;
     }
-    if (e->f) cm_outputs_read(m, CM_OUT_F, exec, k, e->f + i * pixels * (size_t)m->net.out_channels);
-    cm_outputs_read(m, CM_OUT_D, exec, k, e->d + i * out);
+    if (e->f) cmi_outputs_read(m, CM_OUT_F, exec, k, e->f + i * pixels * (size_t)m->net.out_channels);
+    cmi_outputs_read(m, CM_OUT_D, exec, k, e->d + i * out);
 }
 
 /* Images first .. first + slice - 1. */
 static cm_status run_slice(const cm_denoiser *d, const team *t, const cm_evaluation *e, size_t first, cm_exec *exec)
 {
-    CM_TRY(cm_call_check(e->call));
+    CM_TRY(cmi_call_check(e->call));
     for (size_t k = 0; k < t->slice; k++) write_inputs(d, e, first + k, k, exec);
-    CM_TRY(cm_exec_run(exec, t->weights));
+    CM_TRY(cmi_exec_run(exec, t->weights));
     for (size_t k = 0; k < t->slice; k++) read_outputs(d, e, first + k, k, exec);
     return CM_OK;
 }
@@ -203,14 +203,14 @@ static cm_status wide_piece(void *user, int piece, int worker)
     return run_slice(j->d, j->team, j->e, j->first + (size_t)piece * j->team->slice, j->team->execs[worker]);
 }
 
-cm_status cm_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
+cm_status cmi_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
 {
     size_t done = 0;
     for (int i = 0; i < TEAMS && d->wide[i].plan; i++) {
         const team *t = &d->wide[i];
         size_t round = t->slice * (size_t)d->threads, slices = (e->n - done) / round * (size_t)d->threads;
         job j = {d, e, t, done};
-        CM_TRY(cm_parallel((cm_threads){d->model->context, d->threads}, (int)slices, wide_piece, &j));
+        CM_TRY(cmi_parallel((cm_threads){d->model->context, d->threads}, (int)slices, wide_piece, &j));
         done += slices * t->slice;
     }
     for (; done < e->n; done++) CM_TRY(run_slice(d, &d->deep, e, done, d->deep.execs[0]));

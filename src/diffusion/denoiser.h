@@ -13,9 +13,9 @@
 typedef struct cm_denoiser cm_denoiser;
 
 /* The model must outlive it.  max_batch decides what is planned. */
-cm_status cm_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                             cm_denoiser **out);
-void cm_denoiser_free(cm_denoiser *denoiser);
+cm_status cmi_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                              cm_denoiser **out);
+void cmi_denoiser_free(cm_denoiser *denoiser);
 
 typedef struct cm_evaluation {
     size_t n;
@@ -30,13 +30,13 @@ typedef struct cm_evaluation {
 
 /* x and d may be the same.  sigma is rounded to float32 first, as the
  * references take it; at float32(sigma_min) a `cm` model is the identity. */
-cm_status cm_denoiser_run(cm_denoiser *denoiser, const cm_evaluation *evaluation);
+cm_status cmi_denoiser_run(cm_denoiser *denoiser, const cm_evaluation *evaluation);
 
-/* What cm_denoiser_create would take: activations and scratch, packed weights.
+/* What cmi_denoiser_create would take: activations and scratch, packed weights.
  * Allocates little: plans are made, their memory is not. */
-cm_status cm_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                               size_t *activations, size_t *packed);
+cm_status cmi_denoiser_estimate(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                                size_t *activations, size_t *packed);
 
-size_t cm_denoiser_bytes(const cm_denoiser *denoiser);
+size_t cmi_denoiser_bytes(const cm_denoiser *denoiser);
 
 #endif

@@ -49,16 +49,16 @@ static cm_status check_options(const cm_edit *e, const cm_edit_options *o)
         CM_FAIL(CM_ERR_ARGUMENT, "option start is %d, expected 0..%d", o->start, CM_EDIT_START_NOISE);
     if (o->start && !keeps) return no_effect(e, "start");
     if (!(o->fill >= -1 && o->fill <= 1)) CM_FAIL(CM_ERR_ARGUMENT, "option fill is %g, expected -1..1", o->fill);
-    if (o->fill != 0 && e->task != &cm_edit_inpaint) return no_effect(e, "fill");
+    if (o->fill != 0 && e->task != &cmi_edit_inpaint) return no_effect(e, "fill");
     if (o->fill != 0 && o->start) return no_effect(e, "fill with start NOISE");
-    if (weight > 0 && e->task != &cm_edit_colorize) return no_effect(e, "luma");
+    if (weight > 0 && e->task != &cmi_edit_colorize) return no_effect(e, "luma");
     if (o->to) return no_effect(e, "to");
     if (o->cut < 0 || o->cut > CM_EDIT_CUT_YES)
         CM_FAIL(CM_ERR_ARGUMENT, "option cut is %d, expected 0..%d", o->cut, CM_EDIT_CUT_YES);
-    if (o->cut && e->task != &cm_edit_denoise) return no_effect(e, "cut");
+    if (o->cut && e->task != &cmi_edit_denoise) return no_effect(e, "cut");
     if (!isfinite(o->sigma) || o->sigma < 0)
         CM_FAIL(CM_ERR_ARGUMENT, "option sigma is %g, expected a finite number >= 0", o->sigma);
-    if (o->sigma > 0 && !is_one_of(e, &cm_edit_stroke, &cm_edit_denoise)) return no_effect(e, "sigma");
+    if (o->sigma > 0 && !is_one_of(e, &cmi_edit_stroke, &cmi_edit_denoise)) return no_effect(e, "sigma");
     if (o->sigma > 0 && e->sampling.ts) return no_effect(e, "sigma beside ts");
     if (o->sigma > 0 && e->sampling.sigmas && e->sampling.sigma_count && o->sigma != e->sampling.sigmas[0])
         CM_FAIL(CM_ERR_ARGUMENT, "option sigma is %g but sigmas begin with %g", o->sigma, e->sampling.sigmas[0]);
@@ -69,7 +69,7 @@ static cm_status expect_size(const cm_edit *e, const char *what, const cm_view *
 {
     char name[64];
     (void)snprintf(name, sizeof name, "%s: %s", e->task->name, what);
-    return cm_view_expect(name, v, channels, (size_t)e->height, (size_t)e->width);
+    return cmi_view_expect(name, v, channels, (size_t)e->height, (size_t)e->width);
 }
 
 /* The factor of a C x H/f x W/f image. */
@@ -89,8 +89,8 @@ static cm_status find_factor(cm_edit *e, const cm_view *given)
 static cm_status check_given(cm_edit *e, const cm_view *given)
 {
     size_t channels = (size_t)e->channels;
-    if (e->task == &cm_edit_super_resolve) return find_factor(e, given);
-    if (e->task == &cm_edit_colorize) {
+    if (e->task == &cmi_edit_super_resolve) return find_factor(e, given);
+    if (e->task == &cmi_edit_colorize) {
         if (channels != 3)
             CM_FAIL(CM_ERR_SHAPE, "colorize: the model makes images of %d channel(s), not of 3", e->channels);
         if (given->channels == 1) channels = 1;
@@ -102,8 +102,8 @@ static cm_status check_given(cm_edit *e, const cm_view *given)
 static void copy_mask(const cm_view *mask, size_t values, float *out)
 {
     const unsigned char *bytes = (const unsigned char *)out;
-    cm_view to = cm_view_planes(mask->n, mask->channels, mask->height, mask->width, out, mask->is_u8);
-    cm_view_copy(mask, &to);
+    cm_view to = cmi_view_planes(mask->n, mask->channels, mask->height, mask->width, out, mask->is_u8);
+    cmi_view_copy(mask, &to);
     for (size_t i = values; mask->is_u8 && i-- > 0;) out[i] = (float)bytes[i] / 255.0f;
 }
 
@@ -115,8 +115,8 @@ static cm_status take_mask(cm_edit *e, const cm_view *mask)
         CM_FAIL(CM_ERR_SHAPE, "%s: %zu masks for %zu images, expected one for all or one each", e->task->name,
                 mask->n, e->given_n);
     CM_TRY(expect_size(e, "mask", mask, mask->channels == 1 ? 1 : (size_t)e->channels));
-    size_t size = cm_view_size(mask);
-    e->mask = cm_malloc(e->context, mask->n * size, sizeof *e->mask);
+    size_t size = cmi_view_size(mask);
+    e->mask = cmi_malloc(e->context, mask->n * size, sizeof *e->mask);
     if (!e->mask) return CM_ERR_MEMORY;
     e->mask_gray = mask->channels == 1;
     e->mask_step = mask->n > 1 ? size : 0;
@@ -127,7 +127,7 @@ static cm_status take_mask(cm_edit *e, const cm_view *mask)
 
 static cm_status check_image(const cm_edit *e, size_t image, size_t n, const float *values)
 {
-    int noisy = e->task == &cm_edit_denoise && !e->cut;
+    int noisy = e->task == &cmi_edit_denoise && !e->cut;
     return check_values(e,
                         noisy    ? "given image"
                         : e->cut ? "given image (cut to [-1, 1])"
@@ -140,26 +140,26 @@ static cm_status take_image(const cm_edit *e, size_t channels, const float *from
 {
     const double *w = e->luma;
     size_t pixels = e->given_size;
-    int mix = e->task == &cm_edit_colorize && channels == 3;
+    int mix = e->task == &cmi_edit_colorize && channels == 3;
     for (size_t i = 0; i < e->given_size; i++) {
         to[i] = (double)from[i];
         if (mix)
             to[i] = (w[0] * to[i] + w[1] * (double)from[i + pixels] + w[2] * (double)from[i + 2 * pixels]) /
                     (w[0] + w[1] + w[2]);
     }
-    if (e->task != &cm_edit_general) return CM_OK;
-    CM_TRY(cm_edit_apply(e, 0, to, e->work));
+    if (e->task != &cmi_edit_general) return CM_OK;
+    CM_TRY(cmi_edit_apply(e, 0, to, e->work));
     memcpy(to, e->work, e->size * sizeof *to);
     return CM_OK;
 }
 
 static cm_status take_all(cm_edit *e, const cm_view *given, float *image)
 {
-    size_t size = cm_view_size(given);
-    const cm_view planes = cm_view_planes(1, given->channels, given->height, given->width, image, 0);
+    size_t size = cmi_view_size(given);
+    const cm_view planes = cmi_view_planes(1, given->channels, given->height, given->width, image, 0);
     for (size_t n = 0; n < e->given_n; n++) {
-        const cm_view one = cm_view_part(given, n, 1);
-        cm_view_copy(&one, &planes);
+        const cm_view one = cmi_view_part(given, n, 1);
+        cmi_view_copy(&one, &planes);
         CM_TRY(check_image(e, n, size, image));
         CM_TRY(take_image(e, given->channels, image, e->given + n * e->given_size));
     }
@@ -169,13 +169,13 @@ static cm_status take_all(cm_edit *e, const cm_view *given, float *image)
 static cm_status take_given(cm_edit *e, const cm_view *given)
 {
     size_t all;
-    e->given_size = e->task == &cm_edit_colorize ? (size_t)e->height * (size_t)e->width : cm_view_size(given);
-    if (!cm_mul_size(e->given_n, e->given_size, &all))
+    e->given_size = e->task == &cmi_edit_colorize ? (size_t)e->height * (size_t)e->width : cmi_view_size(given);
+    if (!cmi_mul_size(e->given_n, e->given_size, &all))
         CM_FAIL(CM_ERR_LIMIT, "%zu images do not fit into memory", e->given_n);
-    float *image = cm_malloc(e->context, cm_view_size(given), sizeof *image);
-    e->given = cm_malloc(e->context, all, sizeof *e->given);
+    float *image = cmi_malloc(e->context, cmi_view_size(given), sizeof *image);
+    e->given = cmi_malloc(e->context, all, sizeof *e->given);
     cm_status status = image && e->given ? take_all(e, given, image) : CM_ERR_MEMORY;
-    cm_free(e->context, image);
+    cmi_free(e->context, image);
     return status;
 }
 
@@ -185,8 +185,8 @@ static cm_status take_given(cm_edit *e, const cm_view *given)
  * grows to the published 5.38 at a side of 256. */
 static double first_level(const cm_edit *e, const cm_model *model)
 {
-    double scale = e->task == &cm_edit_super_resolve ? e->factor / 4.0 : e->height / 32.0;
-    if (e->task == &cm_edit_stroke) scale = pow(scale, 0.281);
+    double scale = e->task == &cmi_edit_super_resolve ? e->factor / 4.0 : e->height / 32.0;
+    if (e->task == &cmi_edit_stroke) scale = pow(scale, 0.281);
     double top = e->task->top * scale, most = model->precond.sigma_max;
     return top > 0 && top < most ? top : most;
 }
@@ -197,16 +197,16 @@ static cm_status take_levels(cm_edit *e, const cm_model *model, double sigma)
     cm_sample_options *o = &e->sampling;
     const cm_edit_task *t = e->task;
     double top = sigma > 0 ? sigma : o->sigma_max > 0 ? o->sigma_max : first_level(e, model);
-    double last = cm_precond_is_consistency(&model->precond) ? t->low : t->low_diffusion;
+    double last = cmi_precond_is_consistency(&model->precond) ? t->low : t->low_diffusion;
     double low = o->sigma_min > 0 ? o->sigma_min : fmin(fmax(last, model->precond.sigma_min), top / 2);
     int32_t n = o->steps ? o->steps : t->steps;
     if (sigma > 0 && o->sigma_max > 0) return no_effect(e, "sigma_max beside sigma");
     if (n > 1 && !(low < top))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: sigma_min %g has to be below the first level %g", t->name, low, top);
     if (n == 1 && (o->sigma_min > 0 || o->rho > 0)) return no_effect(e, "sigma_min or rho with one step");
-    e->levels = cm_calloc(e->context, (size_t)n, sizeof *e->levels);
+    e->levels = cmi_calloc(e->context, (size_t)n, sizeof *e->levels);
     if (!e->levels) return CM_ERR_MEMORY;
-    for (int i = 0; i < n; i++) e->levels[i] = cm_karras_sigma(i, n, low, top, o->rho > 0 ? o->rho : 7);
+    for (int i = 0; i < n; i++) e->levels[i] = cmi_karras_sigma(i, n, low, top, o->rho > 0 ? o->rho : 7);
     e->levels[0] = top;
     o->sigmas = e->levels;
     o->sigma_count = (size_t)n;
@@ -217,7 +217,7 @@ static cm_status take_levels(cm_edit *e, const cm_model *model, double sigma)
 
 static cm_status check_level(const char *name, double sigma, const cm_model *model)
 {
-    double low = cm_precond_boundary(&model->precond), high = model->precond.sigma_max;
+    double low = cmi_precond_boundary(&model->precond), high = model->precond.sigma_max;
     if (sigma > 0 && (sigma < low * (1 - 1e-6) || sigma > high * (1 + 1e-6)))
         CM_FAIL(CM_ERR_ARGUMENT, "option %s is %g; this model's noise levels are in %s%g, %g]", name, sigma,
                 low > 0 ? "[" : "(", low, high);
@@ -227,19 +227,19 @@ static cm_status check_level(const char *name, double sigma, const cm_model *mod
 static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_options *options)
 {
     cm_sample_options *o = &e->sampling;
-    const cm_method_kind *method = o->method < 0 ? NULL : cm_method_at((size_t)o->method);
+    const cm_method_kind *method = o->method < 0 ? NULL : cmi_method_at((size_t)o->method);
     if (!method || (method->run && !method->edits))
         CM_FAIL(CM_ERR_ARGUMENT, "option method is %d; %s runs by method multistep", o->method, e->task->name);
-    CM_TRY(cm_times_check_schedule(o));
+    CM_TRY(cmi_times_check_schedule(o));
     CM_TRY(check_level("sigma", options->sigma, model));
     CM_TRY(check_level("sigma_max", o->sigma_max, model));
     CM_TRY(check_level("sigma_min", o->sigma_min, model));
-    if (e->task == &cm_edit_denoise && o->ts)
+    if (e->task == &cmi_edit_denoise && o->ts)
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: ts begin at sigma_max; give the level of the noise as sigma");
-    if (e->task == &cm_edit_denoise && !(options->sigma > 0) && !o->sigmas)
+    if (e->task == &cmi_edit_denoise && !(options->sigma > 0) && !o->sigmas)
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: give the level of the noise as option sigma");
     if (!e->task->starts_noisy && !e->cut && o->noise) return no_effect(e, "noise");
-    if (model->net.num_classes > 0 && !cm_condition_labels(o))
+    if (model->net.num_classes > 0 && !cmi_condition_labels(o))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: the model has %d classes; give a label for every result (-1 = none)",
                 e->task->name, model->net.num_classes);
     if (!o->sigmas && !o->ts) CM_TRY(take_levels(e, model, options->sigma));
@@ -259,16 +259,16 @@ static cm_status open_all(const cm_model *model, const cm_edit_options *o, const
     CM_TRY(check_given(e, given));
     CM_TRY(take_mask(e, mask));
     CM_TRY(take_sampling(e, model, o));
-    if (e->task == &cm_edit_general) {
-        CM_TRY(cm_edit_check_map(e));
-        e->work = cm_calloc(e->context, e->size, sizeof *e->work);
+    if (e->task == &cmi_edit_general) {
+        CM_TRY(cmi_edit_check_map(e));
+        e->work = cmi_calloc(e->context, e->size, sizeof *e->work);
         if (!e->work) return CM_ERR_MEMORY;
     }
     return take_given(e, given);
 }
 
-cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
-                       const cm_edit_map *map, const cm_view *given, const cm_view *mask, cm_edit *e)
+cm_status cmi_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
+                        const cm_edit_map *map, const cm_view *given, const cm_view *mask, cm_edit *e)
 {
     memset(e, 0, sizeof *e);
     e->task = task;
@@ -285,16 +285,16 @@ cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm
     if (options->sampling) e->sampling = *options->sampling;
     if (map) e->map = *map;
     cm_status status = open_all(model, options, given, mask, e);
-    if (status != CM_OK) cm_edit_close(e);
+    if (status != CM_OK) cmi_edit_close(e);
     return status;
 }
 
-void cm_edit_close(cm_edit *e)
+void cmi_edit_close(cm_edit *e)
 {
-    cm_free(e->context, e->levels);
-    cm_free(e->context, e->given);
-    cm_free(e->context, e->mask);
-    cm_free(e->context, e->work);
+    cmi_free(e->context, e->levels);
+    cmi_free(e->context, e->given);
+    cmi_free(e->context, e->mask);
+    cmi_free(e->context, e->work);
     e->levels = e->given = e->work = NULL;
     e->mask = NULL;
 }
@@ -318,7 +318,7 @@ static void missing_tail(const cm_edit *e, const double *y, double level, double
     for (size_t i = 0; i < e->size; i++) z[i] = y[i] <= -1 ? -level * fabs(z[i]) : y[i] >= 1 ? level * fabs(z[i]) : 0;
 }
 
-cm_status cm_edit_begin(const cm_edit *e, size_t image, double top, double *x, double *scratch)
+cm_status cmi_edit_begin(const cm_edit *e, size_t image, double top, double *x, double *scratch)
 {
     double noise = e->task->starts_noisy ? top : 0;
     if (e->cut) missing_tail(e, given_of(e, image), top, x);
@@ -330,12 +330,12 @@ cm_status cm_edit_begin(const cm_edit *e, size_t image, double top, double *x, d
     return CM_OK;
 }
 
-cm_status cm_edit_keep(const cm_edit *e, size_t image, double *x)
+cm_status cmi_edit_keep(const cm_edit *e, size_t image, double *x)
 {
     return e->task->keep ? e->task->keep(e, given_of(e, image), mask_of(e, image), x) : CM_OK;
 }
 
-void cm_edit_fit(const cm_edit *e, size_t image, double *x)
+void cmi_edit_fit(const cm_edit *e, size_t image, double *x)
 {
     e->task->fit(e, given_of(e, image), x);
 }

@@ -22,8 +22,8 @@ typedef struct cm_edit_task {
     void (*fit)(const cm_edit *e, const double *y, double *x);
 } cm_edit_task;
 
-extern const cm_edit_task cm_edit_inpaint, cm_edit_colorize, cm_edit_super_resolve, cm_edit_stroke, cm_edit_denoise,
-    cm_edit_general;
+extern const cm_edit_task cmi_edit_inpaint, cmi_edit_colorize, cmi_edit_super_resolve, cmi_edit_stroke,
+    cmi_edit_denoise, cmi_edit_general;
 
 /* One call.  Image i of the run is variation i % variations of given image
  * i / variations. */
@@ -49,24 +49,24 @@ struct cm_edit {
 
 /* options and map are complete (every field of this version); mask may be NULL
  * for tasks without one.  Checks everything but the times. */
-cm_status cm_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
-                       const cm_edit_map *map, const cm_view *given, const cm_view *mask, cm_edit *out);
-void cm_edit_close(cm_edit *edit);
+cm_status cmi_edit_open(const cm_model *model, const cm_edit_task *task, const cm_edit_options *options,
+                        const cm_edit_map *map, const cm_view *given, const cm_view *mask, cm_edit *out);
+void cmi_edit_close(cm_edit *edit);
 /* A, or its inverse, on size values. */
-cm_status cm_edit_apply(const cm_edit *edit, int inverse, const double *in, double *out);
+cm_status cmi_edit_apply(const cm_edit *edit, int inverse, const double *in, double *out);
 /* ARGUMENT when the map is not orthogonal. */
-cm_status cm_edit_check_map(const cm_edit *edit);
+cm_status cmi_edit_check_map(const cm_edit *edit);
 
 /* x: unit normals in; the first state out, noise of level `top`.  scratch: size
  * values. */
-cm_status cm_edit_begin(const cm_edit *edit, size_t image, double top, double *x, double *scratch);
+cm_status cmi_edit_begin(const cm_edit *edit, size_t image, double top, double *x, double *scratch);
 /* x = A^-1((1 - m) A(y) + m A(x)) */
-cm_status cm_edit_keep(const cm_edit *edit, size_t image, double *x);
+cm_status cmi_edit_keep(const cm_edit *edit, size_t image, double *x);
 /* Into [-1, 1] without touching what is kept. */
-void cm_edit_fit(const cm_edit *edit, size_t image, double *x);
+void cmi_edit_fit(const cm_edit *edit, size_t image, double *x);
 
 /* Spherical interpolation of n values; alpha 0 gives z1, 1 gives z2.  Straight
  * where the directions nearly agree or oppose. */
-void cm_slerp(size_t n, const double *z1, const double *z2, double alpha, double *out);
+void cmi_slerp(size_t n, const double *z1, const double *z2, double alpha, double *out);
 
 #endif

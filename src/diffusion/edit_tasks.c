@@ -190,14 +190,14 @@ static void apply_matrix(const cm_edit *e, int inverse, const double *in, double
             rotate(e->map.matrix, p * p, inverse, in + row * w + column, at, out + row * w + column);
 }
 
-cm_status cm_edit_apply(const cm_edit *e, int inverse, const double *in, double *out)
+cm_status cmi_edit_apply(const cm_edit *e, int inverse, const double *in, double *out)
 {
     int32_t (*call)(void *, const double *, double *) = inverse ? e->map.inverse : e->map.forward;
     if (e->map.matrix) apply_matrix(e, inverse, in, out);
     else if (!call) memcpy(out, in, e->size * sizeof *out);
     else if (call(e->map.user, in, out))
         CM_FAIL(CM_ERR_CANCELLED, "cancelled by the map's %s callback", inverse ? "inverse" : "forward");
-    size_t i = call ? cm_first_nonfinite(e->size, out) : e->size;
+    size_t i = call ? cmi_first_nonfinite(e->size, out) : e->size;
     if (i < e->size)
         CM_FAIL(CM_ERR_NUMERIC, "the map's %s callback gave %g at value %zu, expected finite numbers",
                 inverse ? "inverse" : "forward", out[i], i);
@@ -207,17 +207,17 @@ cm_status cm_edit_apply(const cm_edit *e, int inverse, const double *in, double 
 static cm_status begin_general(const cm_edit *e, const double *y, const float *m, double *x)
 {
     for (size_t i = 0; i < e->size; i++) e->work[i] = (1 - mask_at(e, m, i)) * y[i];
-    return cm_edit_apply(e, 1, e->work, x);
+    return cmi_edit_apply(e, 1, e->work, x);
 }
 
 static cm_status keep_general(const cm_edit *e, const double *y, const float *m, double *x)
 {
-    CM_TRY(cm_edit_apply(e, 0, x, e->work));
+    CM_TRY(cmi_edit_apply(e, 0, x, e->work));
     for (size_t i = 0; i < e->size; i++) {
         double g = mask_at(e, m, i);
         e->work[i] = (1 - g) * y[i] + g * e->work[i];
     }
-    return cm_edit_apply(e, 1, e->work, x);
+    return cmi_edit_apply(e, 1, e->work, x);
 }
 
 static cm_status check_matrix(const cm_edit *e)
@@ -249,10 +249,10 @@ static cm_status try_map(const cm_edit *e, uint64_t trial, double *v)
     size_t n = e->size;
     double *there = v + n, *back = there + n, off = 0;
     const cm_stream s = {trial, 0, 0};
-    cm_stream_uniform(&s, n, v);
+    cmi_stream_uniform(&s, n, v);
     for (size_t i = 0; i < n; i++) v[i] = 2 * v[i] - 1;
-    CM_TRY(cm_edit_apply(e, 0, v, there));
-    CM_TRY(cm_edit_apply(e, 1, there, back));
+    CM_TRY(cmi_edit_apply(e, 0, v, there));
+    CM_TRY(cmi_edit_apply(e, 1, there, back));
     double before = norm(n, v), after = norm(n, there);
     for (size_t i = 0; i < n; i++)
         if (!(fabs(back[i] - v[i]) <= off)) off = fabs(back[i] - v[i]);
@@ -266,7 +266,7 @@ static cm_status try_map(const cm_edit *e, uint64_t trial, double *v)
     return CM_OK;
 }
 
-cm_status cm_edit_check_map(const cm_edit *e)
+cm_status cmi_edit_check_map(const cm_edit *e)
 {
     const cm_edit_map *m = &e->map;
     if ((m->forward == NULL) != (m->inverse == NULL))
@@ -278,10 +278,10 @@ cm_status cm_edit_check_map(const cm_edit *e)
                 e->height, e->width);
     if (m->matrix) return check_matrix(e);
     if (!m->forward) return CM_OK;
-    double *v = cm_calloc(e->context, 3 * e->size, sizeof *v);
+    double *v = cmi_calloc(e->context, 3 * e->size, sizeof *v);
     cm_status status = v ? CM_OK : CM_ERR_MEMORY;
     for (uint64_t trial = 0; trial < 2 && status == CM_OK; trial++) status = try_map(e, trial, v);
-    cm_free(e->context, v);
+    cmi_free(e->context, v);
     return status;
 }
 
@@ -291,11 +291,11 @@ cm_status cm_edit_check_map(const cm_edit *e)
  * docs/editing.md has the figures.  What is kept is in the state from the start,
  * so levels near 80 spend evaluations on nothing.  A diffusion model's estimate
  * is a mean, so it has to come further down. */
-const cm_edit_task cm_edit_inpaint = {"inpaint", 1, 1, 8, 6, 0.6, 0.05, begin_inpaint, keep_inpaint, clamp_all};
-const cm_edit_task cm_edit_colorize = {"colorize",    0,           1, 16, 6, 0.1, 0.05, begin_colorize,
-                                       keep_colorize, fit_colorize};
-const cm_edit_task cm_edit_super_resolve = {
+const cm_edit_task cmi_edit_inpaint = {"inpaint", 1, 1, 8, 6, 0.6, 0.05, begin_inpaint, keep_inpaint, clamp_all};
+const cm_edit_task cmi_edit_colorize = {"colorize",    0,           1, 16, 6, 0.1, 0.05, begin_colorize,
+                                        keep_colorize, fit_colorize};
+const cm_edit_task cmi_edit_super_resolve = {
     "super_resolve", 0, 1, 16, 3, 0.3, 0.05, begin_super_resolve, keep_super_resolve, fit_super_resolve};
-const cm_edit_task cm_edit_stroke = {"stroke", 0, 1, 2, 3, 0.5, 0.05, begin_given, NULL, clamp_all};
-const cm_edit_task cm_edit_denoise = {"denoise", 0, 0, 1, 0, 0.1, 0.05, begin_given, NULL, clamp_all};
-const cm_edit_task cm_edit_general = {"edit", 1, 1, 8, 6, 0.6, 0.05, begin_general, keep_general, clamp_all};
+const cm_edit_task cmi_edit_stroke = {"stroke", 0, 1, 2, 3, 0.5, 0.05, begin_given, NULL, clamp_all};
+const cm_edit_task cmi_edit_denoise = {"denoise", 0, 0, 1, 0, 0.1, 0.05, begin_given, NULL, clamp_all};
+const cm_edit_task cmi_edit_general = {"edit", 1, 1, 8, 6, 0.6, 0.05, begin_general, keep_general, clamp_all};

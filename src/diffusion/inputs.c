@@ -10,48 +10,48 @@ static size_t pixels(const cm_model *m)
     return (size_t)m->height * (size_t)m->width;
 }
 
-double cm_inputs_level(double sigma)
+double cmi_inputs_level(double sigma)
 {
     return (double)(float)sigma;
 }
 
-cm_precond cm_inputs_precond(const cm_precond *precond)
+cm_precond cmi_inputs_precond(const cm_precond *precond)
 {
     cm_precond rounded = *precond;
-    rounded.sigma_min = cm_inputs_level(precond->sigma_min);
+    rounded.sigma_min = cmi_inputs_level(precond->sigma_min);
     return rounded;
 }
 
 static void write_number(cm_exec *exec, int input, size_t k, double value)
 {
-    ((float *)cm_exec_input(exec, input))[k] = (float)value;
+    ((float *)cmi_exec_input(exec, input))[k] = (float)value;
 }
 
-void cm_inputs_write(const cm_model *m, const cm_precond *precond, const cm_inputs *in, cm_exec *exec, size_t k)
+void cmi_inputs_write(const cm_model *m, const cm_precond *precond, const cm_inputs *in, cm_exec *exec, size_t k)
 {
-    const cm_scalings s = cm_precond_scalings(precond, cm_inputs_level(in->sigma));
+    const cm_scalings s = cmi_precond_scalings(precond, cmi_inputs_level(in->sigma));
     const size_t values = pixels(m) * (size_t)m->channels;
     const size_t dim = (size_t)m->net.augment_dim, size = dim ? dim : 1; /* one unused number without */
-    float *augment = (float *)cm_exec_input(exec, CM_IN_AUGMENT) + k * size;
-    cm_planes_to_channels_last(m->channels, pixels(m), in->x, (float *)cm_exec_input(exec, CM_IN_X) + k * values);
+    float *augment = (float *)cmi_exec_input(exec, CM_IN_AUGMENT) + k * size;
+    cmi_planes_to_channels_last(m->channels, pixels(m), in->x, (float *)cmi_exec_input(exec, CM_IN_X) + k * values);
     write_number(exec, CM_IN_C_IN, k, s.c_in);
     write_number(exec, CM_IN_C_SKIP, k, s.c_skip);
     write_number(exec, CM_IN_C_OUT, k, s.c_out);
     write_number(exec, CM_IN_TIME, k, s.c_noise);
-    ((int32_t *)cm_exec_input(exec, CM_IN_LABEL))[k] = in->label;
+    ((int32_t *)cmi_exec_input(exec, CM_IN_LABEL))[k] = in->label;
     if (dim && in->augment) memcpy(augment, in->augment, dim * sizeof *augment);
     else memset(augment, 0, size * sizeof *augment);
 }
 
-void cm_outputs_read(const cm_model *m, int output, const cm_exec *exec, size_t k, double *planes)
+void cmi_outputs_read(const cm_model *m, int output, const cm_exec *exec, size_t k, double *planes)
 {
     const int32_t channels = output == CM_OUT_F ? m->net.out_channels : m->out_channels;
-    cm_channels_last_to_planes(channels, pixels(m), cm_exec_output(exec, output) + k * pixels(m) * (size_t)channels,
-                               planes);
+    cmi_channels_last_to_planes(channels, pixels(m), cmi_exec_output(exec, output) + k * pixels(m) * (size_t)channels,
+                                planes);
 }
 
-void cm_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)
+void cmi_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)
 {
-    cm_planes_to_channels_last(m->out_channels, pixels(m), planes,
-                               cm_exec_cotangent(exec) + k * pixels(m) * (size_t)m->out_channels);
+    cmi_planes_to_channels_last(m->out_channels, pixels(m), planes,
+                                cmi_exec_cotangent(exec) + k * pixels(m) * (size_t)m->out_channels);
 }

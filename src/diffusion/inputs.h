@@ -16,15 +16,15 @@ typedef struct cm_inputs {
 
 /* The references take noise levels in float32: a level, and the boundary in a preconditioning (its
  * tables are borrowed). */
-double cm_inputs_level(double sigma);
-cm_precond cm_inputs_precond(const cm_precond *precond);
+double cmi_inputs_level(double sigma);
+cm_precond cmi_inputs_precond(const cm_precond *precond);
 
-/* As image k of the slice of exec; precond is rounded (cm_inputs_precond), sigma need not be. */
-void cm_inputs_write(const cm_model *model, const cm_precond *precond, const cm_inputs *inputs, cm_exec *exec,
-                     size_t k);
+/* As image k of the slice of exec; precond is rounded (cmi_inputs_precond), sigma need not be. */
+void cmi_inputs_write(const cm_model *model, const cm_precond *precond, const cm_inputs *inputs, cm_exec *exec,
+                      size_t k);
 /* Image k of an output (CM_OUT_F, CM_OUT_D) into planes. */
-void cm_outputs_read(const cm_model *model, int output, const cm_exec *exec, size_t k, double *planes);
+void cmi_outputs_read(const cm_model *model, int output, const cm_exec *exec, size_t k, double *planes);
 /* Planes into image k of the gradient of the output D. */
-void cm_cotangent_write(const cm_model *model, const double *planes, cm_exec *exec, size_t k);
+void cmi_cotangent_write(const cm_model *model, const double *planes, cm_exec *exec, size_t k);
 
 #endif

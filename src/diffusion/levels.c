@@ -13,8 +13,8 @@ static void default_range(cm_resolver *r, int form)
     static const double low[4] = {0.002, 0, 0.02, 0.002}, high[4] = {80, 0, 100, 81};
     const cm_precond *p = &r->m->precond;
     int karras = form == CM_EDM_STEPS_EDM && (p->kind->any_level || p->kind->bounded);
-    double smin = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1e-3, 19.9, 0.1) : low[form];
-    double smax = form == CM_EDM_STEPS_VP ? cm_vp_sigma(1, 19.9, 0.1) : high[form];
+    double smin = form == CM_EDM_STEPS_VP ? cmi_vp_sigma(1e-3, 19.9, 0.1) : low[form];
+    double smax = form == CM_EDM_STEPS_VP ? cmi_vp_sigma(1, 19.9, 0.1) : high[form];
     int keeps_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
     if (keeps_min || smin < p->sigma_min) smin = p->sigma_min;
     if (p->sets_max || karras || (smax > p->sigma_max && !p->kind->any_level)) smax = p->sigma_max;
@@ -23,21 +23,21 @@ static void default_range(cm_resolver *r, int form)
     r->highest = fmax(smax, p->sigma_max);
 }
 
-cm_status cm_levels_range(cm_resolver *r)
+cm_status cmi_levels_range(cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
-    double boundary = cm_precond_boundary(&r->m->precond);
-    default_range(r, cm_resolver_form(r));
+    double boundary = cmi_precond_boundary(&r->m->precond);
+    default_range(r, cmi_resolver_form(r));
     if (o->sigma_max > r->highest * (1 + 1e-6))
         CM_FAIL(CM_ERR_ARGUMENT, "option sigma_max is %g; this model's noise levels end at %g", o->sigma_max,
                 r->highest);
     if (o->sigma_min > 0 && o->sigma_min < boundary * (1 - 1e-6))
         CM_FAIL(CM_ERR_ARGUMENT, "option sigma_min is %g; this model's noise levels begin at %g", o->sigma_min,
                 boundary);
-    r->smin = cm_or_default(o->sigma_min, r->smin);
-    r->smax = cm_or_default(o->sigma_max, r->smax);
-    r->rho = cm_or_default(o->rho, 7);
-    if (!(r->smin < r->smax) && (cm_resolver_scheduled(r) || o->ts))
+    r->smin = cmi_or_default(o->sigma_min, r->smin);
+    r->smax = cmi_or_default(o->sigma_max, r->smax);
+    r->rho = cmi_or_default(o->rho, 7);
+    if (!(r->smin < r->smax) && (cmi_resolver_scheduled(r) || o->ts))
         CM_FAIL(CM_ERR_ARGUMENT, "sigma_min %g has to be below sigma_max %g", r->smin, r->smax);
     return CM_OK;
 }
@@ -46,14 +46,14 @@ cm_status cm_levels_range(cm_resolver *r)
 static void fill_schedule(const cm_resolver *r, int n, double *sigma)
 {
     const double eps_s = 1e-3;
-    int form = cm_resolver_form(r);
+    int form = cmi_resolver_form(r);
     double bd, bmin;
-    cm_vp_betas(r->smin, r->smax, eps_s, &bd, &bmin);
+    cmi_vp_betas(r->smin, r->smax, eps_s, &bd, &bmin);
     for (int i = 0; i < n; i++) {
         double u = n > 1 ? (double)i / (n - 1) : 0;
-        if (form == CM_EDM_STEPS_VP) sigma[i] = cm_vp_sigma(1 + u * (eps_s - 1), bd, bmin);
+        if (form == CM_EDM_STEPS_VP) sigma[i] = cmi_vp_sigma(1 + u * (eps_s - 1), bd, bmin);
         else if (form == CM_EDM_STEPS_VE) sigma[i] = r->smax * pow(r->smin / r->smax, u);
-        else sigma[i] = cm_karras_sigma(i, n, r->smin, r->smax, r->rho);
+        else sigma[i] = cmi_karras_sigma(i, n, r->smin, r->smax, r->rho);
     }
 }
 
@@ -61,10 +61,10 @@ static void fill_schedule(const cm_resolver *r, int n, double *sigma)
 static cm_status fill_iddpm(const cm_resolver *r, int n, double *sigma)
 {
     enum { M = 1000 };
-    double *u = cm_calloc(r->m->context, M + 1, sizeof *u);
+    double *u = cmi_calloc(r->m->context, M + 1, sizeof *u);
     int first = -1, last = -1;
     if (!u) return CM_ERR_MEMORY;
-    cm_iddpm_table(M, 0.001, 0.008, u);
+    cmi_iddpm_table(M, 0.001, 0.008, u);
     for (int j = 0; j <= M; j++)
         if (u[j] >= r->smin && u[j] <= r->smax) {
             if (first < 0) first = j;
@@ -72,11 +72,11 @@ static cm_status fill_iddpm(const cm_resolver *r, int n, double *sigma)
         }
     cm_status status = CM_OK;
     if (first < 0 || last - first + 1 < n)
-        status = cm_fail(CM_ERR_ARGUMENT, "the iddpm table has fewer than %d levels between %g and %g", n, r->smin,
-                         r->smax);
+        status = cmi_fail(CM_ERR_ARGUMENT, "the iddpm table has fewer than %d levels between %g and %g", n, r->smin,
+                          r->smax);
     for (int i = 0; i < n && status == CM_OK; i++) /* nearbyint: half to even, as the reference rounds */
         sigma[i] = u[first + (n > 1 ? (int)nearbyint((double)(last - first) / (n - 1) * i) : 0)];
-    cm_free(r->m->context, u);
+    cmi_free(r->m->context, u);
     return status;
 }
 
@@ -86,7 +86,7 @@ static cm_status check_sigmas(const cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
     const cm_precond *p = &r->m->precond;
-    double low = cm_precond_boundary(p), high = p->sigma_max;
+    double low = cmi_precond_boundary(p), high = p->sigma_max;
     for (size_t i = 0; i < o->sigma_count; i++) {
         double s = o->sigmas[i];
         if (!isfinite(s) || !(s > 0) || s < low * (1 - 1e-6) || s > high * (1 + 1e-6))
@@ -132,16 +132,16 @@ static double published_second(const cm_resolver *r)
     if (!p || !p->side) return 0;
     if (p->sigma > 0) return p->sigma;
     if (trained_without_teacher(r->m))
-        return cm_karras_sigma(p->trained.index, p->trained.count, r->smin, r->smax, 7);
-    return cm_karras_sigma(p->distilled.index, p->distilled.count, r->smin, r->smax, 7);
+        return cmi_karras_sigma(p->trained.index, p->trained.count, r->smin, r->smax, 7);
+    return cmi_karras_sigma(p->distilled.index, p->distilled.count, r->smin, r->smax, 7);
 }
 
 static cm_status default_each(const cm_resolver *r, double *sigma, int32_t *n)
 {
-    double second = published_second(r), boundary = cm_precond_boundary(&r->m->precond);
-    if (!cm_precond_is_consistency(&r->m->precond) && r->o->steps != 1)
+    double second = published_second(r), boundary = cmi_precond_boundary(&r->m->precond);
+    if (!cmi_precond_is_consistency(&r->m->precond) && r->o->steps != 1)
         CM_FAIL(CM_ERR_ARGUMENT, "method %s on precond %s: give the times as sigmas", r->method->name,
-                cm_precond_name(&r->m->precond));
+                cmi_precond_name(&r->m->precond));
     *n = r->o->steps ? r->o->steps : 2;
     if (*n > 2 || (*n == 2 && !(second > boundary && second < r->smax)))
         CM_FAIL(CM_ERR_ARGUMENT,
@@ -156,13 +156,13 @@ static cm_status fill_each(cm_resolver *r, double *sigma)
 {
     const cm_sample_options *o = r->o;
     cm_solver *s = &r->out->solver;
-    s->boundary = s->closing = cm_precond_boundary(&r->m->precond);
+    s->boundary = s->closing = cmi_precond_boundary(&r->m->precond);
     s->start = r->smax;
     if (o->ts) { /* the official form: the driver's start is sigma_max whatever ts[0] says */
         CM_TRY(check_ts(r));
         s->n = (int32_t)o->ts_count - 1;
-        for (int i = 0; i < s->n; i++) sigma[i] = cm_karras_sigma(o->ts[i], o->grid, r->smin, r->smax, r->rho);
-        double last = cm_karras_sigma(o->ts[s->n], o->grid, r->smin, r->smax, r->rho);
+        for (int i = 0; i < s->n; i++) sigma[i] = cmi_karras_sigma(o->ts[i], o->grid, r->smin, r->smax, r->rho);
+        double last = cmi_karras_sigma(o->ts[s->n], o->grid, r->smin, r->smax, r->rho);
         s->boundary = r->smin;
         s->closing = last > r->smin ? last : r->smin;
         s->final_draw = 1;
@@ -189,7 +189,7 @@ static cm_status fill_schedule_or_list(cm_resolver *r, double *sigma)
         if (s->n < 1) CM_FAIL(CM_ERR_ARGUMENT, "method %s needs at least two sigmas", r->method->name);
     } else {
         s->n = o->steps ? o->steps : 18;
-        if (cm_resolver_form(r) == CM_EDM_STEPS_IDDPM) CM_TRY(fill_iddpm(r, s->n, sigma));
+        if (cmi_resolver_form(r) == CM_EDM_STEPS_IDDPM) CM_TRY(fill_iddpm(r, s->n, sigma));
         else fill_schedule(r, s->n + to_last, sigma);
     }
     if (!to_last) sigma[s->n] = 0;
@@ -208,16 +208,16 @@ static cm_status fill_one(cm_resolver *r, double *sigma)
     return CM_OK;
 }
 
-cm_status cm_levels_fill(cm_resolver *r)
+cm_status cmi_levels_fill(cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
     size_t count = o->sigma_count > o->ts_count ? o->sigma_count : o->ts_count;
     if (count < (size_t)(o->steps ? o->steps : 18)) count = (size_t)(o->steps ? o->steps : 18);
-    double *sigma = cm_calloc(r->m->context, count + 2, sizeof *sigma);
+    double *sigma = cmi_calloc(r->m->context, count + 2, sizeof *sigma);
     if (!sigma) return CM_ERR_MEMORY;
     r->out->sigma = sigma;
     r->out->solver.sigma = sigma;
     if (o->sigmas) CM_TRY(check_sigmas(r));
     if (r->method->levels == CM_LEVEL_RULE_EACH) return fill_each(r, sigma);
-    return cm_resolver_scheduled(r) ? fill_schedule_or_list(r, sigma) : fill_one(r, sigma);
+    return cmi_resolver_scheduled(r) ? fill_schedule_or_list(r, sigma) : fill_one(r, sigma);
 }

@@ -43,34 +43,34 @@ struct cm_method_kind {
     int edits;         /* editing can run by it                                           */
 };
 
-extern const cm_method_kind cm_method_onestep, cm_method_multistep, cm_method_heun, cm_method_euler,
-    cm_method_ancestral, cm_method_dpm, cm_method_edm, cm_method_progdist;
+extern const cm_method_kind cmi_method_onestep, cmi_method_multistep, cmi_method_heun, cmi_method_euler,
+    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist;
 
 /* The row of a cm_method; row 0 has a name and nothing else.  NULL past the end. */
-const cm_method_kind *cm_method_at(size_t method);
+const cm_method_kind *cmi_method_at(size_t method);
 
-/* What the options of cm_method_edm can be. */
-cm_choice cm_edm_discretization_choice(size_t index);
-cm_choice cm_edm_schedule_choice(size_t index);
-cm_choice cm_edm_scaling_choice(size_t index);
-cm_choice cm_edm_solver_choice(size_t index);
+/* What the options of cmi_method_edm can be. */
+cm_choice cmi_edm_discretization_choice(size_t index);
+cm_choice cmi_edm_schedule_choice(size_t index);
+cm_choice cmi_edm_scaling_choice(size_t index);
+cm_choice cmi_edm_solver_choice(size_t index);
 
 /* --- for step functions ------------------------------------------------------------ */
 
 /* out = D(x; sigma), clamped when asked; x may be out. */
-cm_status cm_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out);
+cm_status cmi_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out);
 /* d = (x - D(x; sigma)) / sigma, the slope of the probability-flow ODE. */
-cm_status cm_solver_slope(cm_solver_state *r, double sigma, const double *x, double *d);
+cm_status cmi_solver_slope(cm_solver_state *r, double sigma, const double *x, double *d);
 /* The next noise tensor into z.  One that will be multiplied by 0 still counts as drawn, so that streams stay in
  * step, but need not be made. */
-cm_status cm_solver_draw(cm_solver_state *r, int needed);
+cm_status cmi_solver_draw(cm_solver_state *r, int needed);
 /* to = from + k v */
-void cm_solver_advance(const cm_solver_state *r, double *to, const double *from, double k, const double *v);
+void cmi_solver_advance(const cm_solver_state *r, double *to, const double *from, double k, const double *v);
 /* By how much churn raises the level sigma: gamma of algorithm 2 of Karras et al. 2022. */
-double cm_solver_gamma(const cm_solver *s, double sigma);
+double cmi_solver_gamma(const cm_solver *s, double sigma);
 
 /* Counts of evaluations and draws that several methods have. */
-int32_t cm_solver_once_a_step(const cm_solver *s);
-int32_t cm_solver_twice_but_last(const cm_solver *s);
+int32_t cmi_solver_once_a_step(const cm_solver *s);
+int32_t cmi_solver_twice_but_last(const cm_solver *s);
 
 #endif

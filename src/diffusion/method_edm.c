@@ -6,21 +6,21 @@
 
 static double level_of(const cm_edm_form *f, double t)
 {
-    if (f->schedule == CM_EDM_SCHEDULE_VP) return cm_vp_sigma(t, f->beta_d, f->beta_min);
+    if (f->schedule == CM_EDM_SCHEDULE_VP) return cmi_vp_sigma(t, f->beta_d, f->beta_min);
     return f->schedule == CM_EDM_SCHEDULE_VE ? sqrt(t) : t;
 }
 
 static double level_slope(const cm_edm_form *f, double t)
 {
-    if (f->schedule == CM_EDM_SCHEDULE_VP) return cm_vp_sigma_slope(t, f->beta_d, f->beta_min);
+    if (f->schedule == CM_EDM_SCHEDULE_VP) return cmi_vp_sigma_slope(t, f->beta_d, f->beta_min);
     return f->schedule == CM_EDM_SCHEDULE_VE ? 0.5 / sqrt(t) : 1;
 }
 
 /* To the nearest level the network knows, then to time. */
 static double time_of(const cm_edm_form *f, double sigma)
 {
-    if (f->levels) sigma = f->levels[cm_iddpm_nearest(f->levels, f->M, sigma)];
-    if (f->schedule == CM_EDM_SCHEDULE_VP) return cm_vp_sigma_inverse(sigma, f->beta_d, f->beta_min);
+    if (f->levels) sigma = f->levels[cmi_iddpm_nearest(f->levels, f->M, sigma)];
+    if (f->schedule == CM_EDM_SCHEDULE_VP) return cmi_vp_sigma_inverse(sigma, f->beta_d, f->beta_min);
     return f->schedule == CM_EDM_SCHEDULE_VE ? sigma * sigma : sigma;
 }
 
@@ -43,7 +43,7 @@ static cm_status edm_slope(cm_solver_state *r, double t, const double *x, double
     double sigma = level_of(f, t), rate = level_slope(f, t), s = scale_of(f, t);
     double a = rate / sigma + scale_slope(f, t) / s, b = rate * s / sigma;
     for (size_t i = 0; i < r->io->n; i++) d[i] = x[i] / s;
-    CM_TRY(cm_solver_evaluate(r, sigma, d, d));
+    CM_TRY(cmi_solver_evaluate(r, sigma, d, d));
     for (size_t i = 0; i < r->io->n; i++) d[i] = a * x[i] - b * d[i];
     return CM_OK;
 }
@@ -53,12 +53,12 @@ static cm_status edm_churn(cm_solver_state *r, double t, double *raised)
 {
     const cm_solver *s = r->s;
     const cm_edm_form *f = &s->edm;
-    double sigma = level_of(f, t), gamma = cm_solver_gamma(s, sigma);
+    double sigma = level_of(f, t), gamma = cmi_solver_gamma(s, sigma);
     *raised = gamma > 0 || f->levels ? time_of(f, sigma + gamma * sigma) : t;
     double above = level_of(f, *raised), variance = above * above - sigma * sigma;
     double grow = scale_of(f, *raised) / scale_of(f, t);
     double noise = (variance > 0 ? sqrt(variance) : 0) * scale_of(f, *raised) * s->s_noise;
-    CM_TRY(cm_solver_draw(r, noise > 0));
+    CM_TRY(cmi_solver_draw(r, noise > 0));
     for (size_t i = 0; i < r->io->n; i++) r->x[i] = grow * r->x[i] + (noise > 0 ? noise * r->z[i] : 0);
     return CM_OK;
 }
@@ -73,10 +73,10 @@ static cm_status edm(cm_solver_state *r)
         double h = next - raised, middle = raised + f->alpha * h;
         CM_TRY(edm_slope(r, raised, r->x, r->d));
         if (f->solver == CM_EDM_SOLVER_EULER || i + 1 == s->n) {
-            cm_solver_advance(r, r->x, r->x, h, r->d);
+            cmi_solver_advance(r, r->x, r->x, h, r->d);
             continue;
         }
-        cm_solver_advance(r, r->y, r->x, f->alpha * h, r->d);
+        cmi_solver_advance(r, r->y, r->x, f->alpha * h, r->d);
         CM_TRY(edm_slope(r, middle, r->y, r->z));
         double w = 1 / (2 * f->alpha);
         for (size_t k = 0; k < r->io->n; k++) r->x[k] += h * ((1 - w) * r->d[k] + w * r->z[k]);
@@ -92,23 +92,23 @@ static double edm_start(const cm_solver *s)
 
 static int32_t edm_evaluations(const cm_solver *s)
 {
-    return s->edm.solver == CM_EDM_SOLVER_EULER ? s->n : cm_solver_twice_but_last(s);
+    return s->edm.solver == CM_EDM_SOLVER_EULER ? s->n : cmi_solver_twice_but_last(s);
 }
 
-const cm_method_kind cm_method_edm = {.name = "edm",
-                                      .about =
-                                          "the stochastic sampler of Karras et al. 2022, general sigma(t) and s(t)",
-                                      .levels = CM_LEVEL_RULE_TO_ZERO,
-                                      .reads = CM_READS_CHURN | CM_READS_EDM,
-                                      .run = edm,
-                                      .evaluations = edm_evaluations,
-                                      .draws = cm_solver_once_a_step,
-                                      .start = edm_start,
-                                      .float64_draws = 1};
+const cm_method_kind cmi_method_edm = {.name = "edm",
+                                       .about =
+                                           "the stochastic sampler of Karras et al. 2022, general sigma(t) and s(t)",
+                                       .levels = CM_LEVEL_RULE_TO_ZERO,
+                                       .reads = CM_READS_CHURN | CM_READS_EDM,
+                                       .run = edm,
+                                       .evaluations = edm_evaluations,
+                                       .draws = cmi_solver_once_a_step,
+                                       .start = edm_start,
+                                       .float64_draws = 1};
 
 /* --- what its options can be, in the order of their enumerations --------------------- */
 
-cm_choice cm_edm_discretization_choice(size_t index)
+cm_choice cmi_edm_discretization_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"edm", "the levels of Karras et al. 2022"},
@@ -119,7 +119,7 @@ cm_choice cm_edm_discretization_choice(size_t index)
     return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
 }
 
-cm_choice cm_edm_schedule_choice(size_t index)
+cm_choice cmi_edm_schedule_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"linear", "sigma(t) = t"},
@@ -129,7 +129,7 @@ cm_choice cm_edm_schedule_choice(size_t index)
     return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
 }
 
-cm_choice cm_edm_scaling_choice(size_t index)
+cm_choice cmi_edm_scaling_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"none", "s(t) = 1"},
@@ -138,7 +138,7 @@ cm_choice cm_edm_scaling_choice(size_t index)
     return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
 }
 
-cm_choice cm_edm_solver_choice(size_t index)
+cm_choice cmi_edm_solver_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"heun", "second order"},

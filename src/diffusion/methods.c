@@ -6,17 +6,17 @@ static const cm_method_kind by_model = {.name = "default",
 
 static const cm_method_kind *const kinds[] = {
     [CM_METHOD_DEFAULT] = &by_model,
-    [CM_METHOD_ONESTEP] = &cm_method_onestep,
-    [CM_METHOD_MULTISTEP] = &cm_method_multistep,
-    [CM_METHOD_HEUN] = &cm_method_heun,
-    [CM_METHOD_EULER] = &cm_method_euler,
-    [CM_METHOD_ANCESTRAL] = &cm_method_ancestral,
-    [CM_METHOD_DPM] = &cm_method_dpm,
-    [CM_METHOD_EDM] = &cm_method_edm,
-    [CM_METHOD_PROGDIST] = &cm_method_progdist,
+    [CM_METHOD_ONESTEP] = &cmi_method_onestep,
+    [CM_METHOD_MULTISTEP] = &cmi_method_multistep,
+    [CM_METHOD_HEUN] = &cmi_method_heun,
+    [CM_METHOD_EULER] = &cmi_method_euler,
+    [CM_METHOD_ANCESTRAL] = &cmi_method_ancestral,
+    [CM_METHOD_DPM] = &cmi_method_dpm,
+    [CM_METHOD_EDM] = &cmi_method_edm,
+    [CM_METHOD_PROGDIST] = &cmi_method_progdist,
 };
 
-const cm_method_kind *cm_method_at(size_t method)
+const cm_method_kind *cmi_method_at(size_t method)
 {
     return method < sizeof kinds / sizeof *kinds ? kinds[method] : NULL;
 }

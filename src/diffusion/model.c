@@ -9,10 +9,10 @@
 #include "nets/fold.h"
 #include "nets/init.h"
 
-cm_status cm_model_bind(cm_model *m)
+cm_status cmi_model_bind(cm_model *m)
 {
-    m->folded = cm_fold_bind(m->inference, m->graph->n_params, m->sources);
-    return m->folded ? cm_params_create(m->inference, m->sources, &m->params) : CM_ERR_MEMORY;
+    m->folded = cmi_fold_bind(m->inference, m->graph->n_params, m->sources);
+    return m->folded ? cmi_params_create(m->inference, m->sources, &m->params) : CM_ERR_MEMORY;
 }
 
 /* --- the image --------------------------------------------------------------- */
@@ -32,7 +32,7 @@ static cm_status read_image(const json_t *object, cm_model *m)
     static const char what[] = "consistency.image";
     image_config image = {m->net.in_channels, m->net.resolution, m->net.resolution, m->net.num_classes};
     if (object)
-        CM_TRY(cm_fields_read(what, object, image_fields, sizeof image_fields / sizeof *image_fields, &image));
+        CM_TRY(cmi_fields_read(what, object, image_fields, sizeof image_fields / sizeof *image_fields, &image));
     if (image.channels != m->net.in_channels)
         CM_FAIL(CM_ERR_FORMAT, "%s: channels is %d, but the network takes %d", what, image.channels,
                 m->net.in_channels);
@@ -55,39 +55,39 @@ static cm_status check_channels(cm_model *m)
         CM_FAIL(CM_ERR_FORMAT,
                 "consistency.network: out_channels is %d; precond \"%s\" on images of %d channels "
                 "needs %d",
-                net->out_channels, cm_precond_name(&m->precond), net->in_channels, expected);
+                net->out_channels, cmi_precond_name(&m->precond), net->in_channels, expected);
     m->out_channels = m->precond.kind->raw ? net->out_channels : net->in_channels;
     return CM_OK;
 }
 
 /* --- a model ------------------------------------------------------------------ */
 
-cm_status cm_model_keep_config(cm_model *m)
+cm_status cmi_model_keep_config(cm_model *m)
 {
     char *text = json_dumps(m->file.config, JSON_COMPACT);
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    m->config_text = cm_strdup(m->context, text);
+    m->config_text = cmi_strdup(m->context, text);
     free(text);
     return m->config_text ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_model_configure(cm_model *m)
+cm_status cmi_model_configure(cm_model *m)
 {
     const json_t *config = m->file.config;
-    CM_TRY(cm_net_config_read(json_object_get(config, "network"), &m->net));
-    CM_TRY(cm_precond_read(m->context, json_object_get(config, "precond"), m->net.family->time, &m->precond));
+    CM_TRY(cmi_net_config_read(json_object_get(config, "network"), &m->net));
+    CM_TRY(cmi_precond_read(m->context, json_object_get(config, "precond"), m->net.family->time, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
-    CM_TRY(cm_classes_check(json_object_get(config, "classes"), m->net.num_classes));
-    return cm_model_describe_both(m);
+    CM_TRY(cmi_classes_check(json_object_get(config, "classes"), m->net.num_classes));
+    return cmi_model_describe_both(m);
 }
 
-cm_status cm_model_new(cm_context *context, cm_model **out)
+cm_status cmi_model_new(cm_context *context, cm_model **out)
 {
     cm_context *owner;
     *out = NULL;
-    CM_TRY(cm_context_retain(context, &owner));
-    cm_model *m = cm_calloc(owner, 1, sizeof *m);
+    CM_TRY(cmi_context_retain(context, &owner));
+    cm_model *m = cmi_calloc(owner, 1, sizeof *m);
     if (!m) {
         cm_context_free(owner);
         return CM_ERR_MEMORY;
@@ -104,20 +104,21 @@ cm_status cm_model_new(cm_context *context, cm_model **out)
 static cm_status fill_block(cm_model *m, uint64_t seed, const float *values)
 {
     size_t n = (size_t)m->graph->n_params;
-    size_t *offsets = cm_calloc(m->context, n, sizeof *offsets);
+    size_t *offsets = cmi_calloc(m->context, n, sizeof *offsets);
     if (!offsets) return CM_ERR_MEMORY;
-    size_t floats = cm_param_offsets(m->graph, offsets);
-    m->block = cm_calloc(m->context, floats, sizeof *m->block);
-    m->tensors = cm_calloc(m->context, n, sizeof *m->tensors);
+    size_t floats = cmi_param_offsets(m->graph, offsets);
+    m->block = cmi_calloc(m->context, floats, sizeof *m->block);
+    m->tensors = cmi_calloc(m->context, n, sizeof *m->tensors);
     cm_status status = m->block && m->tensors ? CM_OK : CM_ERR_MEMORY;
     if (status == CM_OK && values) memcpy(m->block, values, floats * sizeof *values);
     for (int i = 0; i < m->graph->n_params && status == CM_OK; i++) {
         if (m->graph->params[i].constant) continue;
-        if (!values) cm_net_init(m->graph, &m->net, seed, i, m->block + offsets[i]);
-        m->tensors[i] = cm_checkpoint_describe(&m->graph->params[i], m->graph->params[i].name, m->block + offsets[i]);
-        m->sources[i] = cm_checkpoint_source(&m->tensors[i]);
+        if (!values) cmi_net_init(m->graph, &m->net, seed, i, m->block + offsets[i]);
+        m->tensors[i] =
+            cmi_checkpoint_describe(&m->graph->params[i], m->graph->params[i].name, m->block + offsets[i]);
+        m->sources[i] = cmi_checkpoint_source(&m->tensors[i]);
     }
-    cm_free(m->context, offsets);
+    cmi_free(m->context, offsets);
     return status;
 }
 
@@ -125,81 +126,82 @@ static cm_status make_parts(cm_model *m, const json_t *config, uint64_t seed, co
 {
     m->file.config = json_deep_copy(config);
     if (!m->file.config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    CM_TRY(cm_model_configure(m));
+    CM_TRY(cmi_model_configure(m));
     CM_TRY(fill_block(m, seed, values));
-    CM_TRY(cm_model_bind(m));
-    return cm_model_keep_config(m);
+    CM_TRY(cmi_model_bind(m));
+    return cmi_model_keep_config(m);
 }
 
-cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values, cm_model **out)
+cm_status cmi_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,
+                         cm_model **out)
 {
     cm_model *m;
-    CM_TRY(cm_model_new(context, &m));
+    CM_TRY(cmi_model_new(context, &m));
     cm_status status = make_parts(m, config, seed, values);
-    if (status != CM_OK) cm_model_release(m);
+    if (status != CM_OK) cmi_model_release(m);
     *out = status == CM_OK ? m : NULL;
     return status;
 }
 
-cm_status cm_model_values(const cm_model *m, float *block)
+cm_status cmi_model_values(const cm_model *m, float *block)
 {
     size_t at = 0;
     for (int i = 0; i < m->graph->n_params; i++) {
         if (m->graph->params[i].constant) continue;
-        CM_TRY(cm_tensor_read(cm_checkpoint_tensor(&m->sources[i]), block + at));
+        CM_TRY(cmi_tensor_read(cmi_checkpoint_tensor(&m->sources[i]), block + at));
         if (m->sources[i].forget) m->sources[i].forget(&m->sources[i]); /* who copies all has them now */
-        at += (cm_param_elements(&m->graph->params[i]) + 15) / 16 * 16;
+        at += (cmi_param_elements(&m->graph->params[i]) + 15) / 16 * 16;
     }
     return CM_OK;
 }
 
-cm_status cm_model_parameters(cm_context *context, const json_t *config, uint64_t *out)
+cm_status cmi_model_parameters(cm_context *context, const json_t *config, uint64_t *out)
 {
     cm_model *m;
-    CM_TRY(cm_model_new(context, &m));
+    CM_TRY(cmi_model_new(context, &m));
     m->file.config = json_deep_copy(config);
     cm_status status =
-        m->file.config ? cm_model_configure(m) : cm_fail(CM_ERR_MEMORY, "out of memory: configuration");
+        m->file.config ? cmi_model_configure(m) : cmi_fail(CM_ERR_MEMORY, "out of memory: configuration");
     *out = 0;
     for (int i = 0; status == CM_OK && i < m->graph->n_params; i++)
-        if (!m->graph->params[i].constant) *out += cm_param_elements(&m->graph->params[i]);
-    cm_model_release(m);
+        if (!m->graph->params[i].constant) *out += cmi_param_elements(&m->graph->params[i]);
+    cmi_model_release(m);
     return status;
 }
 
-void cm_model_retain(cm_model *model)
+void cmi_model_retain(cm_model *model)
 {
     atomic_fetch_add(&model->references, 1);
 }
 
-void cm_model_release(cm_model *m)
+void cmi_model_release(cm_model *m)
 {
     if (!m || atomic_fetch_sub(&m->references, 1) != 1) return;
     cm_context *context = m->context;
-    cm_denoiser_free(m->denoiser);
-    cm_params_free(m->params);
-    cm_free(context, m->folded);
-    cm_free(context, m->sources);
-    cm_graph_free(m->inference);
-    cm_graph_free(m->graph);
-    cm_precond_release(&m->precond);
-    cm_checkpoint_close(&m->file);
-    cm_free(context, m->block);
-    cm_free(context, m->tensors);
-    cm_free(context, m->config_text);
+    cmi_denoiser_free(m->denoiser);
+    cmi_params_free(m->params);
+    cmi_free(context, m->folded);
+    cmi_free(context, m->sources);
+    cmi_graph_free(m->inference);
+    cmi_graph_free(m->graph);
+    cmi_precond_release(&m->precond);
+    cmi_checkpoint_close(&m->file);
+    cmi_free(context, m->block);
+    cmi_free(context, m->tensors);
+    cmi_free(context, m->config_text);
     (void)pthread_mutex_destroy(&m->lock);
-    cm_free(context, m);
+    cmi_free(context, m);
     cm_context_free(context);
 }
 
-int cm_model_needs_label(const cm_model *model)
+int cmi_model_needs_label(const cm_model *model)
 {
     return model->net.family->needs_label && model->net.num_classes > 0;
 }
 
-cm_status cm_model_check_labels(const cm_model *model, const int32_t *labels, size_t n)
+cm_status cmi_model_check_labels(const cm_model *model, const int32_t *labels, size_t n)
 {
-    int32_t low = cm_model_needs_label(model) ? 0 : -1, classes = model->net.num_classes;
+    int32_t low = cmi_model_needs_label(model) ? 0 : -1, classes = model->net.num_classes;
     if (!labels && low == 0)
         CM_FAIL(CM_ERR_ARGUMENT, "this model is class-conditional: labels 0..%d are needed", classes - 1);
     for (size_t i = 0; labels && i < n; i++) {

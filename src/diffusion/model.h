@@ -31,7 +31,7 @@ struct cm_model {
     struct cm_folded *folded;        /* behind the last sources          */
     cm_params *params;               /* for plans of either graph        */
     char *config_text;
-    /* A model that is not from a file: all values in one block (cm_param_offsets),
+    /* A model that is not from a file: all values in one block (cmi_param_offsets),
      * and a description of each tensor in it. */
     float *block;
     cm_tensor *tensors;
@@ -41,18 +41,18 @@ struct cm_model {
 
 /* A model of the context (NULL: one of its own) without anything in it, then everything that follows from the
  * configuration in m->file.config, then the configuration as text. */
-cm_status cm_model_new(cm_context *context, cm_model **out);
-cm_status cm_model_configure(cm_model *model);
-cm_status cm_model_keep_config(cm_model *model);
+cm_status cmi_model_new(cm_context *context, cm_model **out);
+cm_status cmi_model_configure(cm_model *model);
+cm_status cmi_model_keep_config(cm_model *model);
 
 /* The graph of D for images of the given size; see the enums above.  Folded: attention of one head in
  * its short form (nets/fold.h), derived parameters behind the file's. */
-cm_status cm_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
-                            int32_t width, double dropout, int folded, cm_graph **out);
+cm_status cmi_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
+                             int32_t width, double dropout, int folded, cm_graph **out);
 /* Both graphs of a model whose configuration stands, and room for the sources. */
-cm_status cm_model_describe_both(cm_model *model);
+cm_status cmi_model_describe_both(cm_model *model);
 /* The parameters, of the file's sources. */
-cm_status cm_model_bind(cm_model *model);
+cm_status cmi_model_bind(cm_model *model);
 
 /* Where the bytes of a model come from: one of the three. */
 typedef struct cm_model_source {
@@ -61,24 +61,24 @@ typedef struct cm_model_source {
     const void *bytes;
     size_t size; /* of `bytes` */
 } cm_model_source;
-cm_status cm_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,
-                        cm_model **out);
+cm_status cmi_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,
+                         cm_model **out);
 /* From a configuration ({"network", "precond"[, "image", "classes", "training"]}) instead of
  * a file: fresh weights of `seed` when values is NULL, else a copy of a block
- * laid out by cm_param_offsets. */
-cm_status cm_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,
-                        cm_model **out);
+ * laid out by cmi_param_offsets. */
+cm_status cmi_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,
+                         cm_model **out);
 /* How many values such a model has, without making it. */
-cm_status cm_model_parameters(cm_context *context, const json_t *config, uint64_t *out);
+cm_status cmi_model_parameters(cm_context *context, const json_t *config, uint64_t *out);
 /* All values but constants into such a block. */
-cm_status cm_model_values(const cm_model *model, float *block);
+cm_status cmi_model_values(const cm_model *model, float *block);
 /* Writes a native file. */
-cm_status cm_model_write(const cm_model *model, const char *path, int overwrite);
-void cm_model_retain(cm_model *model);
-void cm_model_release(cm_model *model);
+cm_status cmi_model_write(const cm_model *model, const char *path, int overwrite);
+void cmi_model_retain(cm_model *model);
+void cmi_model_release(cm_model *model);
 /* 1 when label -1 ("no label") is an error. */
-int cm_model_needs_label(const cm_model *model);
+int cmi_model_needs_label(const cm_model *model);
 /* ARGUMENT for a label the model does not have; NULL is all -1. */
-cm_status cm_model_check_labels(const cm_model *model, const int32_t *labels, size_t n);
+cm_status cmi_model_check_labels(const cm_model *model, const int32_t *labels, size_t n);
 
 #endif

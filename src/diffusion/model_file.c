@@ -10,23 +10,23 @@
 static cm_status take_table(cm_model *m)
 {
     const char *name = m->file.file.input.name, *table = m->precond.kind->table;
-    const cm_tensor *t = table ? cm_tensors_find(&m->file.file, table) : NULL;
+    const cm_tensor *t = table ? cmi_tensors_find(&m->file.file, table) : NULL;
     size_t n = (size_t)m->precond.M + 1;
     if (!t) return CM_OK;
     if (t->count != n || t->type != CM_TENSOR_F32)
         CM_FAIL(CM_ERR_SHAPE, "%s: the table u has %zu values of type %s, expected %zu F32", name, t->count,
-                cm_tensor_type_name(t->type), n);
-    float *u = cm_malloc(m->context, n, sizeof *u);
+                cmi_tensor_type_name(t->type), n);
+    float *u = cmi_malloc(m->context, n, sizeof *u);
     if (!u) return CM_ERR_MEMORY;
-    cm_status status = cm_tensor_read(t, u);
+    cm_status status = cmi_tensor_read(t, u);
     for (size_t i = 0; i < n && status == CM_OK; i++) {
         double d = (double)u[i] - m->precond.table[i];
         if (!(d * d <= 1e-6 * m->precond.table[i] * m->precond.table[i] + 1e-12))
-            status = cm_fail(CM_ERR_SHAPE, "%s: u[%zu] is %g; M, C_1 and C_2 give %g", name, i, (double)u[i],
-                             m->precond.table[i]);
+            status = cmi_fail(CM_ERR_SHAPE, "%s: u[%zu] is %g; M, C_1 and C_2 give %g", name, i, (double)u[i],
+                              m->precond.table[i]);
     }
     for (size_t i = 0; i < n && status == CM_OK; i++) m->precond.table[i] = (double)u[i];
-    cm_free(m->context, u);
+    cmi_free(m->context, u);
     return status;
 }
 
@@ -37,23 +37,23 @@ static cm_status check_finite(const cm_model *m, const cm_load_options *options)
     uint64_t done = in->work - in->size;
     for (int i = 0; i < m->graph->n_params; i++) {
         int finite = 1;
-        CM_TRY(cm_input_report(in, done));
-        if (!options->allow_nonfinite) CM_TRY(cm_checkpoint_finite(&m->sources[i], &finite));
+        CM_TRY(cmi_input_report(in, done));
+        if (!options->allow_nonfinite) CM_TRY(cmi_checkpoint_finite(&m->sources[i], &finite));
         if (!finite)
             CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds a NaN or an infinity (allow_nonfinite accepts it)",
                     in->name, m->graph->params[i].name);
         done += m->sources[i].bytes;
     }
-    return cm_input_report(in, in->work);
+    return cmi_input_report(in, in->work);
 }
 
 static cm_status open_input(cm_context *context, const cm_model_source *source, const cm_load_options *options,
                             cm_input *in)
 {
     cm_input_access access = options->copy || source->reader ? CM_INPUT_COPIED : CM_INPUT_IN_PLACE;
-    if (source->path) CM_TRY(cm_input_file(context, source->path, access, in));
-    else if (source->reader) CM_TRY(cm_input_reader(context, source->reader, access, in));
-    else CM_TRY(cm_input_memory(context, "memory", source->bytes, source->size, access, in));
+    if (source->path) CM_TRY(cmi_input_file(context, source->path, access, in));
+    else if (source->reader) CM_TRY(cmi_input_reader(context, source->reader, access, in));
+    else CM_TRY(cmi_input_memory(context, "memory", source->bytes, source->size, access, in));
     in->weights = options->weights;
     in->report = options->progress;
     in->report_user = options->progress_user;
@@ -65,26 +65,26 @@ static cm_status open_parts(cm_model *m, const cm_model_source *source, const cm
 {
     cm_input in;
     CM_TRY(open_input(m->context, source, options, &in));
-    CM_TRY(cm_checkpoint_open(&in, options->config_json, &m->file));
-    CM_TRY(cm_model_configure(m));
-    CM_TRY(cm_checkpoint_bind(&m->file, m->graph, &m->net, m->precond.kind->table, m->sources));
+    CM_TRY(cmi_checkpoint_open(&in, options->config_json, &m->file));
+    CM_TRY(cmi_model_configure(m));
+    CM_TRY(cmi_checkpoint_bind(&m->file, m->graph, &m->net, m->precond.kind->table, m->sources));
     CM_TRY(take_table(m));
     CM_TRY(check_finite(m, options));
     m->file.file.input.report = NULL;
-    CM_TRY(cm_model_bind(m));
-    cm_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", m->file.file.input.name,
-           m->net.family->name, cm_precond_name(&m->precond), m->channels, m->height, m->width, m->file.file.count);
-    return cm_model_keep_config(m);
+    CM_TRY(cmi_model_bind(m));
+    cmi_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", m->file.file.input.name,
+            m->net.family->name, cmi_precond_name(&m->precond), m->channels, m->height, m->width, m->file.file.count);
+    return cmi_model_keep_config(m);
 }
 
-cm_status cm_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,
-                        cm_model **out)
+cm_status cmi_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,
+                         cm_model **out)
 {
     cm_model *m;
     *out = NULL;
-    CM_TRY(cm_model_new(context, &m));
+    CM_TRY(cmi_model_new(context, &m));
     cm_status status = open_parts(m, source, options);
-    if (status != CM_OK) cm_model_release(m);
+    if (status != CM_OK) cmi_model_release(m);
     else *out = m;
     return status;
 }
@@ -96,21 +96,21 @@ static size_t collect_tensors(const cm_model *m, cm_tensor *tensors)
 {
     size_t n = 0;
     for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_tensor *t = cm_checkpoint_tensor(&m->sources[i]);
+        const cm_tensor *t = cmi_checkpoint_tensor(&m->sources[i]);
         if (t) tensors[n++] = *t;
     }
     const char *name = m->precond.kind->table;
-    const cm_tensor *table = name ? cm_tensors_find(&m->file.file, name) : NULL;
+    const cm_tensor *table = name ? cmi_tensors_find(&m->file.file, name) : NULL;
     if (table) tensors[n++] = *table;
     return n;
 }
 
-cm_status cm_model_write(const cm_model *m, const char *path, int overwrite)
+cm_status cmi_model_write(const cm_model *m, const char *path, int overwrite)
 {
-    cm_tensor *tensors = cm_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
+    cm_tensor *tensors = cmi_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
     if (!tensors) return CM_ERR_MEMORY;
     size_t n = collect_tensors(m, tensors);
-    cm_status status = cm_checkpoint_write(m->context, path, overwrite, m->file.config, tensors, n);
-    cm_free(m->context, tensors);
+    cm_status status = cmi_checkpoint_write(m->context, path, overwrite, m->file.config, tensors, n);
+    cmi_free(m->context, tensors);
     return status;
 }

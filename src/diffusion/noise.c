@@ -10,16 +10,16 @@ static uint64_t index_of(const cm_noise *noise, size_t i)
     return noise->options->first_index + (noise->shared ? 0 : noise->first + i);
 }
 
-cm_status cm_noise_check(const cm_sample_options *o, size_t n, size_t size, int32_t draws)
+cm_status cmi_noise_check(const cm_sample_options *o, size_t n, size_t size, int32_t draws)
 {
     size_t all = n * size;
-    size_t i = o->noise ? cm_first_nonfinite_f32(all, o->noise) : all;
+    size_t i = o->noise ? cmi_first_nonfinite_f32(all, o->noise) : all;
     if (i < all)
         CM_FAIL(CM_ERR_NUMERIC, "noise of image %zu is %g at value %zu, expected finite numbers", i / size,
                 (double)o->noise[i], i % size);
     for (int32_t k = 0; o->step_noise && k < draws; k++) {
         const float *draw = o->step_noise + (size_t)k * all;
-        i = cm_first_nonfinite_f32(all, draw);
+        i = cmi_first_nonfinite_f32(all, draw);
         if (i < all)
             CM_FAIL(CM_ERR_NUMERIC, "step_noise, draw %d of image %zu is %g at value %zu, expected finite numbers", k,
                     i / size, (double)draw[i], i % size);
@@ -27,13 +27,13 @@ cm_status cm_noise_check(const cm_sample_options *o, size_t n, size_t size, int3
     return CM_OK;
 }
 
-void cm_noise_begin(cm_noise *noise)
+void cmi_noise_begin(cm_noise *noise)
 {
     const cm_sample_options *o = noise->options;
     for (size_t i = 0; noise->torch && i < noise->count; i++) {
         uint64_t index = index_of(noise, i);
         uint64_t seed = o->noise_source == CM_NOISE_TORCH_INDIV ? index + o->num_samples * o->seed : o->seed + index;
-        cm_torch_seed(&noise->torch[i], seed);
+        cmi_torch_seed(&noise->torch[i], seed);
     }
 }
 
@@ -53,19 +53,19 @@ static void normals(cm_noise *noise, size_t i, uint32_t tag, int in_double, doub
 {
     float *floats = (float *)(void *)noise->buffer;
     if (noise->torch && in_double) {
-        cm_torch_normal64(&noise->torch[i], noise->size, out ? out : noise->buffer);
+        cmi_torch_normal64(&noise->torch[i], noise->size, out ? out : noise->buffer);
         return;
     }
     if (noise->torch) {
-        cm_torch_normal(&noise->torch[i], noise->size, floats);
+        cmi_torch_normal(&noise->torch[i], noise->size, floats);
     } else if (out) {
         cm_stream s = stream(noise, i, tag);
-        cm_stream_normal(&s, noise->size, floats);
+        cmi_stream_normal(&s, noise->size, floats);
     }
     if (out) widen(noise->size, floats, out);
 }
 
-void cm_noise_start(cm_noise *noise, double *out)
+void cmi_noise_start(cm_noise *noise, double *out)
 {
     const float *given = noise->options->noise;
     for (size_t i = 0; i < noise->count; i++, out += noise->size) {
@@ -74,19 +74,19 @@ void cm_noise_start(cm_noise *noise, double *out)
     }
 }
 
-void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels)
+void cmi_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels)
 {
-    const int32_t *given = cm_condition_labels(noise->options);
+    const int32_t *given = cmi_condition_labels(noise->options);
     for (size_t i = 0; i < noise->count; i++) {
         cm_stream s = stream(noise, i, 1);
         /* EDM's script draws a label even when the caller overrides it. */
-        int32_t drawn = noise->torch ? (int32_t)cm_torch_below(&noise->torch[i], (uint32_t)classes)
-                                     : (int32_t)cm_stream_below(&s, (uint32_t)classes);
+        int32_t drawn = noise->torch ? (int32_t)cmi_torch_below(&noise->torch[i], (uint32_t)classes)
+                                     : (int32_t)cmi_stream_below(&s, (uint32_t)classes);
         labels[i] = given ? given[noise->first + i] : drawn;
     }
 }
 
-void cm_noise_draw(cm_noise *noise, int draw, double *out)
+void cmi_noise_draw(cm_noise *noise, int draw, double *out)
 {
     const float *given = noise->options->step_noise;
     for (size_t i = 0; i < noise->count; i++) {
@@ -96,7 +96,7 @@ void cm_noise_draw(cm_noise *noise, int draw, double *out)
     }
 }
 
-cm_choice cm_noise_source_choice(size_t index)
+cm_choice cmi_noise_source_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"philox", "the library's own streams, the same numbers in every version"},

@@ -19,19 +19,19 @@ typedef struct cm_noise {
 } cm_noise;
 
 /* NUMERIC for noise of the caller's that is not finite; `draws` of its later tensors are used. */
-cm_status cm_noise_check(const cm_sample_options *options, size_t n, size_t size, int32_t draws);
+cm_status cmi_noise_check(const cm_sample_options *options, size_t n, size_t size, int32_t draws);
 /* Seeds the generators (torch) of the images at hand. */
-void cm_noise_begin(cm_noise *noise);
+void cmi_noise_begin(cm_noise *noise);
 /* The start noise, count x size; then the labels, then draws 0, 1, ...: torch's
  * streams have to be asked in this order. */
-void cm_noise_start(cm_noise *noise, double *out);
+void cmi_noise_start(cm_noise *noise, double *out);
 /* Labels for count images of a model with `classes` > 0; the caller's where
  * given. */
-void cm_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels);
+void cmi_noise_labels(cm_noise *noise, int32_t classes, int32_t *labels);
 /* out NULL: the draw only counts. */
-void cm_noise_draw(cm_noise *noise, int draw, double *out);
+void cmi_noise_draw(cm_noise *noise, int draw, double *out);
 
 /* The entries of cm_noise_source. */
-cm_choice cm_noise_source_choice(size_t index);
+cm_choice cmi_noise_source_choice(size_t index);
 
 #endif

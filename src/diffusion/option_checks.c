@@ -26,7 +26,7 @@ static cm_status check_choice(const char *name, int32_t v, int32_t last)
 
 /* Outside of these a schedule's levels cannot be told apart in double: the last
  * of rho 0.5 is off by 1e-7, of rho 0.3 by half. */
-cm_status cm_times_check_schedule(const cm_sample_options *o)
+cm_status cmi_times_check_schedule(const cm_sample_options *o)
 {
     CM_TRY(check_number("rho", o->rho, 0.5, 1000));
     CM_TRY(check_number("sigma_min", o->sigma_min, CM_LEAST_LEVEL, CM_MOST_LEVEL));
@@ -37,10 +37,10 @@ cm_status cm_times_check_schedule(const cm_sample_options *o)
 }
 
 /* Ranges that hold for every method. */
-cm_status cm_options_check_ranges(const cm_resolver *r)
+cm_status cmi_options_check_ranges(const cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
-    CM_TRY(cm_times_check_schedule(o));
+    CM_TRY(cmi_times_check_schedule(o));
     CM_TRY(check_number("s_churn", o->s_churn, 0, 1e9));
     CM_TRY(check_number("s_tmin", o->s_tmin, 0, CM_MOST_LEVEL));
     CM_TRY(check_number("s_noise", o->s_noise, 0.1, 10));
@@ -71,8 +71,8 @@ static cm_status check_grid_options(const cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
     const cm_precond *p = &r->m->precond;
-    int scheduled = cm_resolver_scheduled(r) && !o->sigmas;
-    int karras = o->ts || (scheduled && cm_resolver_form(r) == CM_EDM_STEPS_EDM);
+    int scheduled = cmi_resolver_scheduled(r) && !o->sigmas;
+    int karras = o->ts || (scheduled && cmi_resolver_form(r) == CM_EDM_STEPS_EDM);
     if (o->ts && !(r->method->reads & CM_READS_TS)) return no_effect(r, "ts", "on");
     if (o->grid && !o->ts) return no_effect(r, "grid", "without ts on");
     if (o->steps && o->sigmas && (size_t)o->steps != o->sigma_count) return no_effect(r, "steps", "beside sigmas on");
@@ -102,20 +102,20 @@ static cm_status check_method_options(const cm_resolver *r)
     return CM_OK;
 }
 
-cm_status cm_options_check_effects(const cm_resolver *r)
+cm_status cmi_options_check_effects(const cm_resolver *r)
 {
     CM_TRY(check_grid_options(r));
     return check_method_options(r);
 }
 
-cm_status cm_options_check_randomness(const cm_resolver *r)
+cm_status cmi_options_check_randomness(const cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
-    const int32_t draws = cm_solver_draws(&r->out->solver);
+    const int32_t draws = cmi_solver_draws(&r->out->solver);
     CM_TRY(check_choice("noise_source", o->noise_source, CM_NOISE_TORCH_INDIV));
     if (o->noise_source == CM_NOISE_TORCH_INDIV && !o->num_samples)
         CM_FAIL(CM_ERR_ARGUMENT, "noise_source TORCH_INDIV needs num_samples, the images of the whole job");
-    if (o->noise_source == CM_NOISE_TORCH_INDIV && r->m->net.num_classes && !cm_condition_labels(o))
+    if (o->noise_source == CM_NOISE_TORCH_INDIV && r->m->net.num_classes && !cmi_condition_labels(o))
         CM_FAIL(CM_ERR_ARGUMENT, "noise_source TORCH_INDIV does not draw labels: give them");
     if ((o->step_noise == NULL) != (o->noise_steps == 0))
         CM_FAIL(CM_ERR_ARGUMENT, "step_noise and noise_steps have to be given together");

@@ -29,7 +29,7 @@ static cm_scalings consistency_scalings(const cm_precond *p, double s)
 
 static cm_scalings vp_scalings(const cm_precond *p, double s)
 {
-    return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, (p->M - 1) * cm_vp_sigma_inverse(s, p->beta_d, p->beta_min)};
+    return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, (p->M - 1) * cmi_vp_sigma_inverse(s, p->beta_d, p->beta_min)};
 }
 
 static cm_scalings ve_scalings(const cm_precond *p, double s)
@@ -40,7 +40,7 @@ static cm_scalings ve_scalings(const cm_precond *p, double s)
 
 static cm_scalings iddpm_scalings(const cm_precond *p, double s)
 {
-    return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, p->M - 1 - cm_iddpm_nearest(p->table, p->M, s)};
+    return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, p->M - 1 - cmi_iddpm_nearest(p->table, p->M, s)};
 }
 
 static cm_scalings no_scalings(const cm_precond *p, double s)
@@ -60,8 +60,8 @@ static void edm_range(const cm_precond *p, double *low, double *high)
 
 static void vp_range(const cm_precond *p, double *low, double *high)
 {
-    *low = cm_vp_sigma(p->epsilon_t, p->beta_d, p->beta_min);
-    *high = cm_vp_sigma(1, p->beta_d, p->beta_min);
+    *low = cmi_vp_sigma(p->epsilon_t, p->beta_d, p->beta_min);
+    *high = cmi_vp_sigma(1, p->beta_d, p->beta_min);
 }
 
 static void ve_range(const cm_precond *p, double *low, double *high)
@@ -146,12 +146,12 @@ static const cm_precond_kind kinds[] = {
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-const cm_precond_kind *cm_precond_kind_at(size_t index)
+const cm_precond_kind *cmi_precond_kind_at(size_t index)
 {
     return index < KINDS ? &kinds[index] : NULL;
 }
 
-const cm_precond_kind *cm_precond_kind_find(const char *name)
+const cm_precond_kind *cmi_precond_kind_find(const char *name)
 {
     for (size_t i = 0; i < KINDS; i++)
         if (strcmp(name, kinds[i].name) == 0) return &kinds[i];
@@ -239,12 +239,12 @@ static cm_status read_members(const char *what, const json_t *object, cm_precond
     for (size_t i = 0; i < KINDS; i++) names[i] = kinds[i].name;
     memcpy(all, fields, sizeof all);
     all[TYPE].choices = names;
-    CM_TRY(cm_fields_read(what, object, all, FIELDS, p));
+    CM_TRY(cmi_fields_read(what, object, all, FIELDS, p));
     p->kind = &kinds[p->index];
     return check_members(object, p->kind);
 }
 
-cm_status cm_precond_read(cm_context *context, const json_t *object, int32_t time, cm_precond *p)
+cm_status cmi_precond_read(cm_context *context, const json_t *object, int32_t time, cm_precond *p)
 {
     static const char what[] = "consistency.precond";
     memset(p, 0, sizeof *p);
@@ -255,40 +255,40 @@ cm_status cm_precond_read(cm_context *context, const json_t *object, int32_t tim
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: type \"%s\" is not supported by this version", what, p->kind->name);
     if (p->time == CM_TIME_DEFAULT) p->time = time;
     if (p->kind->table) {
-        p->table = cm_calloc(context, (size_t)p->M + 1, sizeof *p->table);
+        p->table = cmi_calloc(context, (size_t)p->M + 1, sizeof *p->table);
         if (!p->table) return CM_ERR_MEMORY;
-        cm_iddpm_table(p->M, p->C_1, p->C_2, p->table);
+        cmi_iddpm_table(p->M, p->C_1, p->C_2, p->table);
     }
     default_range(p);
     if (!(p->sigma_min < p->sigma_max)) {
-        cm_precond_release(p);
+        cmi_precond_release(p);
         CM_FAIL(CM_ERR_FORMAT, "%s: sigma_min %g is not below sigma_max %g", what, p->sigma_min, p->sigma_max);
     }
     return CM_OK;
 }
 
-void cm_precond_release(cm_precond *precond)
+void cmi_precond_release(cm_precond *precond)
 {
-    if (precond->context) cm_free(precond->context, precond->table);
+    if (precond->context) cmi_free(precond->context, precond->table);
     precond->table = NULL;
 }
 
-cm_scalings cm_precond_scalings(const cm_precond *precond, double sigma)
+cm_scalings cmi_precond_scalings(const cm_precond *precond, double sigma)
 {
     return precond->kind->scalings(precond, sigma);
 }
 
-const char *cm_precond_name(const cm_precond *precond)
+const char *cmi_precond_name(const cm_precond *precond)
 {
     return precond->kind->name;
 }
 
-int cm_precond_is_consistency(const cm_precond *precond)
+int cmi_precond_is_consistency(const cm_precond *precond)
 {
     return precond->kind->is_consistency;
 }
 
-double cm_precond_boundary(const cm_precond *precond)
+double cmi_precond_boundary(const cm_precond *precond)
 {
     return precond->kind->bounded ? precond->sigma_min : 0;
 }

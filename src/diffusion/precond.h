@@ -35,8 +35,8 @@ typedef struct cm_precond_kind {
 } cm_precond_kind;
 
 /* Kind `index` of the table, NULL past its end; and the one of that name, or NULL. */
-const cm_precond_kind *cm_precond_kind_at(size_t index);
-const cm_precond_kind *cm_precond_kind_find(const char *name);
+const cm_precond_kind *cmi_precond_kind_at(size_t index);
+const cm_precond_kind *cmi_precond_kind_find(const char *name);
 
 struct cm_precond {
     cm_context *context;
@@ -50,14 +50,14 @@ struct cm_precond {
 };
 
 /* time: the rule of the network's family (CM_TIME_*, nets/net.h), which "time" overrides. */
-cm_status cm_precond_read(cm_context *context, const json_t *object, int32_t time, cm_precond *out);
-void cm_precond_release(cm_precond *precond);
+cm_status cmi_precond_read(cm_context *context, const json_t *object, int32_t time, cm_precond *out);
+void cmi_precond_release(cm_precond *precond);
 
-cm_scalings cm_precond_scalings(const cm_precond *precond, double sigma);
+cm_scalings cmi_precond_scalings(const cm_precond *precond, double sigma);
 
-const char *cm_precond_name(const cm_precond *precond);
-int cm_precond_is_consistency(const cm_precond *precond);
+const char *cmi_precond_name(const cm_precond *precond);
+int cmi_precond_is_consistency(const cm_precond *precond);
 /* Below this level D is not defined; a consistency function is the identity there. */
-double cm_precond_boundary(const cm_precond *precond);
+double cmi_precond_boundary(const cm_precond *precond);
 
 #endif

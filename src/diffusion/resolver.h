@@ -22,30 +22,30 @@ typedef struct cm_resolver {
 } cm_resolver;
 
 /* Whether the levels are those of a schedule or of a list in its place. */
-static inline int cm_resolver_scheduled(const cm_resolver *r)
+static inline int cmi_resolver_scheduled(const cm_resolver *r)
 {
     return r->method->levels == CM_LEVEL_RULE_TO_ZERO || r->method->levels == CM_LEVEL_RULE_TO_LAST;
 }
 
 /* The cm_edm_discretization; methods without one have EDM's. */
-static inline int cm_resolver_form(const cm_resolver *r)
+static inline int cmi_resolver_form(const cm_resolver *r)
 {
     return r->method->reads & CM_READS_EDM ? r->o->edm_discretization : CM_EDM_STEPS_EDM;
 }
 
-static inline double cm_or_default(double v, double fallback)
+static inline double cmi_or_default(double v, double fallback)
 {
     return v > 0 ? v : fallback;
 }
 
 /* option_checks.c: ranges of the options, and a refusal of each that has no effect on the method. */
-cm_status cm_options_check_ranges(const cm_resolver *r);
-cm_status cm_options_check_effects(const cm_resolver *r);
+cm_status cmi_options_check_ranges(const cm_resolver *r);
+cm_status cmi_options_check_effects(const cm_resolver *r);
 /* With the solver complete. */
-cm_status cm_options_check_randomness(const cm_resolver *r);
+cm_status cmi_options_check_randomness(const cm_resolver *r);
 
 /* levels.c: the schedule's range, then the noise levels of the solver. */
-cm_status cm_levels_range(cm_resolver *r);
-cm_status cm_levels_fill(cm_resolver *r);
+cm_status cmi_levels_range(cm_resolver *r);
+cm_status cmi_levels_fill(cm_resolver *r);
 
 #endif

@@ -24,28 +24,29 @@ struct cm_sampler {
 };
 
 /* Values of an image. */
-static inline size_t cm_sampler_image_size(const cm_model *m)
+static inline size_t cmi_sampler_image_size(const cm_model *m)
 {
     return (size_t)m->channels * (size_t)m->height * (size_t)m->width;
 }
 
-cm_status cm_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, cm_sampler **out);
-void cm_sampler_close(cm_sampler *sampler);
+cm_status cmi_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                           cm_sampler **out);
+void cmi_sampler_close(cm_sampler *sampler);
 
-/* The calls of a handle: within cm_call_begin and cm_sampler_end.  options are complete
+/* The calls of a handle: within cmi_call_begin and cmi_sampler_end.  options are complete
  * (every field of this version); SHAPE where `out` is not of the model's images. */
-cm_status cm_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, const cm_view *out);
+cm_status cmi_sampler_draw(cm_sampler *sampler, const cm_sample_options *options, const cm_view *out);
 
 /* The same for given images: out->n has to be edit->given_n x edit->variations. */
-cm_status cm_sampler_change(cm_sampler *sampler, const cm_edit *edit, const cm_view *out);
+cm_status cmi_sampler_change(cm_sampler *sampler, const cm_edit *edit, const cm_view *out);
 /* out->n frames between two noises; images 0 and `to` of the run, or options->noise. */
-cm_status cm_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, const cm_view *out);
+cm_status cmi_sampler_frames(cm_sampler *sampler, const cm_sample_options *options, uint64_t to, const cm_view *out);
 
 /* Ends the handle's call: CANCELLED where it was asked to stop, else `status`. */
-cm_status cm_sampler_end(cm_sampler *sampler, cm_status status);
+cm_status cmi_sampler_end(cm_sampler *sampler, cm_status status);
 
 /* Bytes of a sampler's own buffers besides the denoiser's. */
-size_t cm_sampler_state_bytes(const cm_model *model, size_t max_batch);
-size_t cm_sampler_bytes(const cm_sampler *sampler);
+size_t cmi_sampler_state_bytes(const cm_model *model, size_t max_batch);
+size_t cmi_sampler_bytes(const cm_sampler *sampler);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct {
 /* A clamp would let a NaN through and turn an infinity into a picture. */
 static cm_status check_evaluation(const run *r, int evaluation, double sigma, const double *out)
 {
-    size_t n = r->noise.count * r->noise.size, i = cm_first_nonfinite(n, out);
+    size_t n = r->noise.count * r->noise.size, i = cmi_first_nonfinite(n, out);
     if (i == n) return CM_OK;
     CM_FAIL(
         CM_ERR_NUMERIC,
@@ -35,7 +35,7 @@ static cm_status denoise(void *user, int evaluation, double sigma, const double 
     cm_sampler *s = r->s;
     const cm_evaluation e = {r->noise.count, x,   &sigma, 0,       r->conditional ? s->labels : NULL,
                              NULL,           out, NULL,   &s->call};
-    CM_TRY(cm_denoiser_run(s->denoiser, &e));
+    CM_TRY(cmi_denoiser_run(s->denoiser, &e));
     CM_TRY(check_evaluation(r, evaluation, sigma, out));
     r->done += r->noise.count;
     if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
@@ -46,7 +46,7 @@ static cm_status denoise(void *user, int evaluation, double sigma, const double 
 static cm_status noise(void *user, int draw, double *out)
 {
     run *r = user;
-    cm_noise_draw(&r->noise, draw, out);
+    cmi_noise_draw(&r->noise, draw, out);
     return CM_OK;
 }
 
@@ -54,8 +54,8 @@ static cm_status keep(void *user, double *denoised)
 {
     const run *r = user;
     for (size_t i = 0; i < r->noise.count; i++) {
-        CM_TRY(cm_call_check(&r->s->call)); /* the map may be the caller's, and slow */
-        CM_TRY(cm_edit_keep(r->edit, r->noise.first + i, denoised + i * r->noise.size));
+        CM_TRY(cmi_call_check(&r->s->call)); /* the map may be the caller's, and slow */
+        CM_TRY(cmi_edit_keep(r->edit, r->noise.first + i, denoised + i * r->noise.size));
     }
     return CM_OK;
 }
@@ -78,18 +78,18 @@ static cm_status store(const run *r, const cm_view *out)
     float *to = r->s->estimate;
     int clip = r->o->clip_output != CM_CLIP_NO;
     for (size_t i = 0; clip && r->edit && i < r->noise.count; i++)
-        cm_edit_fit(r->edit, r->noise.first + i, r->s->state + i * r->noise.size);
+        cmi_edit_fit(r->edit, r->noise.first + i, r->s->state + i * r->noise.size);
     for (size_t i = 0; i < n; i++) {
         double v = r->s->state[i];
         to[i] = (float)(!clip ? v : v < -1 ? -1 : v > 1 ? 1 : v);
     }
-    size_t i = cm_first_nonfinite_f32(n, to);
+    size_t i = cmi_first_nonfinite_f32(n, to);
     if (i < n)
         CM_FAIL(CM_ERR_NUMERIC, "image %zu: the result is %g at value %zu, expected finite numbers",
                 r->noise.first + i / r->noise.size, (double)to[i], i % r->noise.size);
-    const cm_view from = cm_view_planes(r->noise.count, out->channels, out->height, out->width, to, 0);
-    const cm_view part = cm_view_part(out, r->noise.first, r->noise.count);
-    cm_view_copy(&from, &part);
+    const cm_view from = cmi_view_planes(r->noise.count, out->channels, out->height, out->width, to, 0);
+    const cm_view part = cmi_view_part(out, r->noise.first, r->noise.count);
+    cmi_view_copy(&from, &part);
     return CM_OK;
 }
 
@@ -99,13 +99,13 @@ static cm_status round_of_images(run *r, const cm_view *out)
     cm_solver solver = *r->solver;
     const cm_solver_io io = {r,     r->noise.count * r->noise.size, denoise,
                              noise, r->edit ? keep : NULL,          r->o->step ? estimate : NULL};
-    cm_noise_begin(&r->noise);
-    cm_noise_start(&r->noise, s->state);
+    cmi_noise_begin(&r->noise);
+    cmi_noise_start(&r->noise, s->state);
     for (size_t i = 0; r->edit && i < r->noise.count; i++)
-        CM_TRY(cm_edit_begin(r->edit, r->noise.first + i, solver.start, s->state + i * r->noise.size, s->noise));
+        CM_TRY(cmi_edit_begin(r->edit, r->noise.first + i, solver.start, s->state + i * r->noise.size, s->noise));
     if (r->edit) solver.start = 1;
-    if (r->conditional) cm_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
-    CM_TRY(cm_solver_run(&solver, &io, s->state, s->work));
+    if (r->conditional) cmi_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
+    CM_TRY(cmi_solver_run(&solver, &io, s->state, s->work));
     return store(r, out);
 }
 
@@ -113,22 +113,22 @@ static cm_status run_all(cm_sampler *s, const cm_sampler_job *j, const cm_times 
 {
     const cm_model *m = s->model;
     const cm_sample_options *o = j->options;
-    const int32_t draws = cm_solver_draws(&times->solver);
+    const int32_t draws = cmi_solver_draws(&times->solver);
     run r = {
         s,
         o,
         j->edit,
         &times->solver,
-        {o, j->n, 0, 0, cm_sampler_image_size(m), j->shared, times->solver.method->float64_draws, s->noise, NULL},
+        {o, j->n, 0, 0, cmi_sampler_image_size(m), j->shared, times->solver.method->float64_draws, s->noise, NULL},
         m->net.num_classes > 0,
         0,
         0};
-    r.total = (uint64_t)j->n * (uint64_t)cm_solver_nfe(&times->solver);
-    const int32_t *labels = cm_condition_labels(o);
-    if (labels) CM_TRY(cm_model_check_labels(m, labels, j->n)); /* else they are drawn */
-    CM_TRY(cm_noise_check(o, j->n, r.noise.size, draws));
+    r.total = (uint64_t)j->n * (uint64_t)cmi_solver_nfe(&times->solver);
+    const int32_t *labels = cmi_condition_labels(o);
+    if (labels) CM_TRY(cmi_model_check_labels(m, labels, j->n)); /* else they are drawn */
+    CM_TRY(cmi_noise_check(o, j->n, r.noise.size, draws));
     if (o->noise_source != CM_NOISE_PHILOX) {
-        if (!s->torch) s->torch = cm_calloc(m->context, s->max_batch, sizeof *s->torch);
+        if (!s->torch) s->torch = cmi_calloc(m->context, s->max_batch, sizeof *s->torch);
         if (!s->torch) return CM_ERR_MEMORY;
         r.noise.torch = s->torch;
     }
@@ -140,31 +140,31 @@ static cm_status run_all(cm_sampler *s, const cm_sampler_job *j, const cm_times 
     return CM_OK;
 }
 
-cm_status cm_sampler_run_job(cm_sampler *s, const cm_sampler_job *j)
+cm_status cmi_sampler_run_job(cm_sampler *s, const cm_sampler_job *j)
 {
     cm_times times;
-    size_t bytes = cm_sampler_image_size(s->model) * sizeof(float);
-    CM_TRY(cm_view_expect("the images to draw", j->out, (size_t)s->model->channels, (size_t)s->model->height,
-                          (size_t)s->model->width));
-    if (j->options->step_noise) CM_TRY(cm_check_array("step_noise", j->options->noise_steps, j->n * bytes));
-    CM_TRY(cm_times_resolve(s->model, j->options, &times));
+    size_t bytes = cmi_sampler_image_size(s->model) * sizeof(float);
+    CM_TRY(cmi_view_expect("the images to draw", j->out, (size_t)s->model->channels, (size_t)s->model->height,
+                           (size_t)s->model->width));
+    if (j->options->step_noise) CM_TRY(cmi_check_array("step_noise", j->options->noise_steps, j->n * bytes));
+    CM_TRY(cmi_times_resolve(s->model, j->options, &times));
     cm_status status = run_all(s, j, &times);
-    cm_times_release(s->model, &times);
+    cmi_times_release(s->model, &times);
     return status;
 }
 
-cm_status cm_sampler_draw(cm_sampler *s, const cm_sample_options *o, const cm_view *out)
+cm_status cmi_sampler_draw(cm_sampler *s, const cm_sample_options *o, const cm_view *out)
 {
     const cm_sampler_job j = {o, NULL, 0, out->n, out};
-    return cm_sampler_run_job(s, &j);
+    return cmi_sampler_run_job(s, &j);
 }
 
-cm_status cm_sampler_change(cm_sampler *s, const cm_edit *edit, const cm_view *out)
+cm_status cmi_sampler_change(cm_sampler *s, const cm_edit *edit, const cm_view *out)
 {
     const cm_sampler_job j = {&edit->sampling, edit, 0, out->n, out};
     size_t results;
-    if (!cm_mul_size(edit->given_n, edit->variations, &results) || results != out->n)
+    if (!cmi_mul_size(edit->given_n, edit->variations, &results) || results != out->n)
         CM_FAIL(CM_ERR_SHAPE, "%s: %zu results of %zu given images with %zu variation(s) each, expected %zu",
                 edit->task->name, out->n, edit->given_n, edit->variations, results);
-    return cm_sampler_run_job(s, &j);
+    return cmi_sampler_run_job(s, &j);
 }

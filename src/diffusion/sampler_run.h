@@ -12,6 +12,6 @@ typedef struct cm_sampler_job {
     const cm_view *out;
 } cm_sampler_job;
 
-cm_status cm_sampler_run_job(cm_sampler *s, const cm_sampler_job *j);
+cm_status cmi_sampler_run_job(cm_sampler *s, const cm_sampler_job *j);
 
 #endif

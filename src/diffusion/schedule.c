@@ -3,36 +3,36 @@
 
 #include <math.h>
 
-double cm_karras_sigma(double i, int n, double smin, double smax, double rho)
+double cmi_karras_sigma(double i, int n, double smin, double smax, double rho)
 {
     double top = pow(smax, 1 / rho), bottom = pow(smin, 1 / rho);
     if (n < 2) return smax;
     return pow(top + i / (n - 1) * (bottom - top), rho);
 }
 
-double cm_vp_sigma(double t, double beta_d, double beta_min)
+double cmi_vp_sigma(double t, double beta_d, double beta_min)
 {
     return sqrt(exp(0.5 * beta_d * t * t + beta_min * t) - 1);
 }
 
-double cm_vp_sigma_inverse(double sigma, double beta_d, double beta_min)
+double cmi_vp_sigma_inverse(double sigma, double beta_d, double beta_min)
 {
     return (sqrt(beta_min * beta_min + 2 * beta_d * log(1 + sigma * sigma)) - beta_min) / beta_d;
 }
 
-double cm_vp_sigma_slope(double t, double beta_d, double beta_min)
+double cmi_vp_sigma_slope(double t, double beta_d, double beta_min)
 {
-    double sigma = cm_vp_sigma(t, beta_d, beta_min);
+    double sigma = cmi_vp_sigma(t, beta_d, beta_min);
     return 0.5 * (beta_min + beta_d * t) * (sigma + 1 / sigma);
 }
 
-void cm_vp_betas(double smin, double smax, double eps_s, double *beta_d, double *beta_min)
+void cmi_vp_betas(double smin, double smax, double eps_s, double *beta_d, double *beta_min)
 {
     *beta_d = 2 * (log(smin * smin + 1) / eps_s - log(smax * smax + 1)) / (eps_s - 1);
     *beta_min = log(smax * smax + 1) - 0.5 * *beta_d;
 }
 
-double cm_ve_sigma(double u, double smin, double smax)
+double cmi_ve_sigma(double u, double smin, double smax)
 {
     return smin * pow(smax / smin, u);
 }
@@ -43,7 +43,7 @@ static double alpha_bar(int j, int M, double C_2)
     return s * s;
 }
 
-void cm_iddpm_table(int M, double C_1, double C_2, double *u)
+void cmi_iddpm_table(int M, double C_1, double C_2, double *u)
 {
     u[M] = 0;
     for (int j = M; j >= 1; j--) {
@@ -52,7 +52,7 @@ void cm_iddpm_table(int M, double C_1, double C_2, double *u)
     }
 }
 
-int cm_iddpm_nearest(const double *u, int M, double sigma)
+int cmi_iddpm_nearest(const double *u, int M, double sigma)
 {
     int best = 0;
     for (int j = 1; j <= M; j++)
@@ -60,7 +60,7 @@ int cm_iddpm_nearest(const double *u, int M, double sigma)
     return best;
 }
 
-void cm_ancestral_split(double from, double to, double *down, double *up)
+void cmi_ancestral_split(double from, double to, double *down, double *up)
 {
     double variance = to * to * (from * from - to * to) / (from * from);
     *up = sqrt(variance > 0 ? variance : 0);

@@ -6,7 +6,7 @@
 
 #include "diffusion/method.h"
 
-cm_status cm_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out)
+cm_status cmi_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out)
 {
     CM_TRY(r->io->denoise(r->io->user, r->evaluations, sigma, x, out));
     if (r->s->clip)
@@ -17,24 +17,24 @@ cm_status cm_solver_evaluate(cm_solver_state *r, double sigma, const double *x, 
     return CM_OK;
 }
 
-cm_status cm_solver_draw(cm_solver_state *r, int needed)
+cm_status cmi_solver_draw(cm_solver_state *r, int needed)
 {
     return r->io->noise(r->io->user, r->draws++, needed ? r->z : NULL);
 }
 
-void cm_solver_advance(const cm_solver_state *r, double *to, const double *from, double k, const double *v)
+void cmi_solver_advance(const cm_solver_state *r, double *to, const double *from, double k, const double *v)
 {
     for (size_t i = 0; i < r->io->n; i++) to[i] = from[i] + k * v[i];
 }
 
-cm_status cm_solver_slope(cm_solver_state *r, double sigma, const double *x, double *d)
+cm_status cmi_solver_slope(cm_solver_state *r, double sigma, const double *x, double *d)
 {
-    CM_TRY(cm_solver_evaluate(r, sigma, x, d));
+    CM_TRY(cmi_solver_evaluate(r, sigma, x, d));
     for (size_t i = 0; i < r->io->n; i++) d[i] = (x[i] - d[i]) / sigma;
     return CM_OK;
 }
 
-double cm_solver_gamma(const cm_solver *s, double sigma)
+double cmi_solver_gamma(const cm_solver *s, double sigma)
 {
     double gamma = s->s_churn / s->n;
     if (gamma > sqrt(2.0) - 1) gamma = sqrt(2.0) - 1;
@@ -42,17 +42,17 @@ double cm_solver_gamma(const cm_solver *s, double sigma)
     return gamma;
 }
 
-int32_t cm_solver_once_a_step(const cm_solver *s)
+int32_t cmi_solver_once_a_step(const cm_solver *s)
 {
     return s->n;
 }
 
-int32_t cm_solver_twice_but_last(const cm_solver *s)
+int32_t cmi_solver_twice_but_last(const cm_solver *s)
 {
     return 2 * s->n - 1;
 }
 
-cm_status cm_solver_run(const cm_solver *s, const cm_solver_io *io, double *x, double *work)
+cm_status cmi_solver_run(const cm_solver *s, const cm_solver_io *io, double *x, double *work)
 {
     cm_solver_state r = {s, io, 0, 0, x, work, work + io->n, work + 2 * io->n};
     double start = s->method->start ? s->method->start(s) : s->start;
@@ -60,12 +60,12 @@ cm_status cm_solver_run(const cm_solver *s, const cm_solver_io *io, double *x, d
     return s->method->run(&r);
 }
 
-int32_t cm_solver_nfe(const cm_solver *s)
+int32_t cmi_solver_nfe(const cm_solver *s)
 {
     return s->method->evaluations(s);
 }
 
-int32_t cm_solver_draws(const cm_solver *s)
+int32_t cmi_solver_draws(const cm_solver *s)
 {
     return s->method->draws ? s->method->draws(s) : 0;
 }

@@ -47,11 +47,11 @@ typedef struct cm_solver_io {
 
 /* x: unit normals in, the sample out.  work: cm_solver_work() x io->n values. */
 enum { CM_SOLVER_WORK = 3 };
-cm_status cm_solver_run(const cm_solver *solver, const cm_solver_io *io, double *x, double *work);
+cm_status cmi_solver_run(const cm_solver *solver, const cm_solver_io *io, double *x, double *work);
 
 /* Network evaluations one run makes. */
-int32_t cm_solver_nfe(const cm_solver *solver);
+int32_t cmi_solver_nfe(const cm_solver *solver);
 /* Noise tensors it draws after the one it starts from. */
-int32_t cm_solver_draws(const cm_solver *solver);
+int32_t cmi_solver_draws(const cm_solver *solver);
 
 #endif

@@ -54,13 +54,13 @@ static void fill_rest(const cm_resolver *r)
     s->clip = o->clip_denoised ? o->clip_denoised == CM_CLIP_YES : clip;
     s->s_churn = o->s_churn;
     s->s_tmin = o->s_tmin;
-    s->s_tmax = cm_or_default(o->s_tmax, INFINITY);
-    s->s_noise = cm_or_default(o->s_noise, 1);
+    s->s_tmax = cmi_or_default(o->s_tmax, INFINITY);
+    s->s_noise = cmi_or_default(o->s_noise, 1);
     s->edm.schedule = o->edm_schedule;
     s->edm.scaling = o->edm_scaling;
     s->edm.solver = o->edm_solver;
-    s->edm.alpha = cm_or_default(o->edm_alpha, 1);
-    cm_vp_betas(r->smin, r->smax, 1e-3, &s->edm.beta_d, &s->edm.beta_min);
+    s->edm.alpha = cmi_or_default(o->edm_alpha, 1);
+    cmi_vp_betas(r->smin, r->smax, 1e-3, &s->edm.beta_d, &s->edm.beta_min);
     if (p->table) {
         s->edm.levels = p->table;
         s->edm.M = p->M;
@@ -69,18 +69,18 @@ static void fill_rest(const cm_resolver *r)
 
 static const cm_method_kind *default_method(const cm_model *model, const cm_sample_options *o)
 {
-    if (!cm_precond_is_consistency(&model->precond)) return &cm_method_heun;
-    return o->ts || o->sigma_count > 1 || o->steps > 1 ? &cm_method_multistep : &cm_method_onestep;
+    if (!cmi_precond_is_consistency(&model->precond)) return &cmi_method_heun;
+    return o->ts || o->sigma_count > 1 || o->steps > 1 ? &cmi_method_multistep : &cmi_method_onestep;
 }
 
 static cm_status resolve_method(cm_resolver *r)
 {
     int32_t method = r->o->method;
-    r->method = method < 0 ? NULL : cm_method_at((size_t)method);
+    r->method = method < 0 ? NULL : cmi_method_at((size_t)method);
     if (!r->method) CM_FAIL(CM_ERR_ARGUMENT, "option method is %d, expected a cm_method", method);
     if (r->m->precond.kind->raw)
         CM_FAIL(CM_ERR_UNSUPPORTED, "a model with precond %s cannot be sampled from: say how its output is meant",
-                cm_precond_name(&r->m->precond));
+                cmi_precond_name(&r->m->precond));
     if (!r->method->run) r->method = default_method(r->m, r->o);
     return CM_OK;
 }
@@ -88,27 +88,27 @@ static cm_status resolve_method(cm_resolver *r)
 static cm_status resolve(cm_resolver *r)
 {
     CM_TRY(resolve_method(r));
-    CM_TRY(cm_options_check_ranges(r));
-    CM_TRY(cm_options_check_effects(r));
-    CM_TRY(cm_levels_range(r));
-    CM_TRY(cm_levels_fill(r));
+    CM_TRY(cmi_options_check_ranges(r));
+    CM_TRY(cmi_options_check_effects(r));
+    CM_TRY(cmi_levels_range(r));
+    CM_TRY(cmi_levels_fill(r));
     CM_TRY(check_levels(r));
     fill_rest(r);
     CM_TRY(check_churn(r));
-    return cm_options_check_randomness(r);
+    return cmi_options_check_randomness(r);
 }
 
-cm_status cm_times_resolve(const cm_model *model, const cm_sample_options *options, cm_times *out)
+cm_status cmi_times_resolve(const cm_model *model, const cm_sample_options *options, cm_times *out)
 {
     cm_resolver r = {.m = model, .o = options, .out = out};
     memset(out, 0, sizeof *out);
     cm_status status = resolve(&r);
-    if (status != CM_OK) cm_times_release(model, out);
+    if (status != CM_OK) cmi_times_release(model, out);
     return status;
 }
 
-void cm_times_release(const cm_model *model, cm_times *times)
+void cmi_times_release(const cm_model *model, cm_times *times)
 {
-    cm_free(model->context, times->sigma);
+    cmi_free(model->context, times->sigma);
     times->sigma = NULL;
 }

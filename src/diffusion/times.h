@@ -12,8 +12,8 @@ typedef struct cm_times {
 } cm_times;
 
 /* rho, sigma_min, sigma_max and steps, whatever the model. */
-cm_status cm_times_check_schedule(const cm_sample_options *options);
-cm_status cm_times_resolve(const cm_model *model, const cm_sample_options *options, cm_times *out);
-void cm_times_release(const cm_model *model, cm_times *times);
+cm_status cmi_times_check_schedule(const cm_sample_options *options);
+cm_status cmi_times_resolve(const cm_model *model, const cm_sample_options *options, cm_times *out);
+void cmi_times_release(const cm_model *model, cm_times *times);
 
 #endif

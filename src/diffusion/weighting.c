@@ -1,7 +1,7 @@
 /* weighting.c - algorithms 1.4. */
 #include "diffusion/weighting.h"
 
-double cm_weight(cm_loss_weighting kind, double sigma, double sigma_data)
+double cmi_weight(cm_loss_weighting kind, double sigma, double sigma_data)
 {
     double snr = 1 / (sigma * sigma);
     switch (kind) {

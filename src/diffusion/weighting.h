@@ -6,6 +6,6 @@
 
 /* With snr = sigma^-2: 1, snr, snr + 1, snr + 1/sigma_data^2, max(snr, 1); "default", which is for an objective to
  * replace, is 1 too. */
-double cm_weight(cm_loss_weighting kind, double sigma, double sigma_data);
+double cmi_weight(cm_loss_weighting kind, double sigma, double sigma_data);
 
 #endif

@@ -24,10 +24,10 @@ typedef struct cm_dnnl_layout cm_dnnl_layout;
 typedef struct cm_dnnl_packing cm_dnnl_packing;
 
 /* "oneDNN 2.6.3" of the header and of the library that runs. */
-void cm_dnnl_versions(int built[3], int running[3]);
+void cmi_dnnl_versions(int built[3], int running[3]);
 
-cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out);
-void cm_dnnl_engine_free(cm_dnnl_engine *engine);
+cm_status cmi_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out);
+void cmi_dnnl_engine_free(cm_dnnl_engine *engine);
 
 /* Cross-correlation over channels-last images, direct algorithm:
  *   src [n, h, w, c] -> dst [n, oh, ow, oc], weights [oc, c, kernel, kernel],
@@ -39,46 +39,46 @@ typedef struct cm_dnnl_conv_shape {
     int32_t rows, top;
 } cm_dnnl_conv_shape;
 
-int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad);
+int32_t cmi_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad);
 
-cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out);
+cm_status cmi_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out);
 
 /* The data gradient (diff dst, packed weights -> diff src) or the weight
  * gradient (src, diff dst -> packed gradient, and the bias's) of a convolution
  * made before. */
-cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
-                                       const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out);
+cm_status cmi_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
+                                        const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out);
 
 /* dst [m, n] = a b, row-major; a is [m, k], or [k, m] when a_transposed, b is
  * [k, n], or [n, k] when b_transposed. */
 typedef struct cm_dnnl_matmul_shape {
     int32_t m, n, k, b_transposed, a_transposed;
 } cm_dnnl_matmul_shape;
-cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out);
+cm_status cmi_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out);
 
-void cm_dnnl_primitive_free(cm_dnnl_primitive *primitive);
-size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *primitive);
+void cmi_dnnl_primitive_free(cm_dnnl_primitive *primitive);
+size_t cmi_dnnl_scratch_bytes(const cm_dnnl_primitive *primitive);
 /* oneDNN's name of the kernel chosen ("brgconv:avx512_core", "ref:any"). */
-const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *primitive);
+const char *cmi_dnnl_kernel_name(const cm_dnnl_primitive *primitive);
 
 /* Packed weights of a convolution, or the packed gradient that a weight
  * gradient writes.  A packing is used by one thread at a time and may outlive
  * the primitive it was made for. */
-size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *primitive);
-cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out);
-void cm_dnnl_packing_free(cm_dnnl_packing *packing);
+size_t cmi_dnnl_packed_bytes(const cm_dnnl_primitive *primitive);
+cm_status cmi_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out);
+void cmi_dnnl_packing_free(cm_dnnl_packing *packing);
 /* Plain [oc, c, kernel, kernel] to packed; of a weight gradient the other way. */
-cm_status cm_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to);
-cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out);
-int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive);
-void cm_dnnl_layout_free(cm_dnnl_layout *layout);
+cm_status cmi_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to);
+cm_status cmi_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out);
+int cmi_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive);
+void cmi_dnnl_layout_free(cm_dnnl_layout *layout);
 
-cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out);
-void cm_dnnl_call_free(cm_dnnl_call *call);
+cm_status cmi_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out);
+void cmi_dnnl_call_free(cm_dnnl_call *call);
 /* Convolution: src, packed weights, bias or NULL, dst.  Matrix product: a, b,
  * NULL, dst.  Data gradient: diff dst, packed weights, NULL, diff src.  Weight
  * gradient: src, diff dst, diff bias or NULL, packed gradient. */
-cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
-                          void *scratch);
+cm_status cmi_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
+                           void *scratch);
 
 #endif

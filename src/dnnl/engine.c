@@ -3,7 +3,7 @@
 #include "dnnl/forked.h"
 #include "dnnl/native.h"
 
-int cm_cpu_level(void)
+int cmi_cpu_level(void)
 {
     int isa = (int)dnnl_get_effective_cpu_isa();
     /* It asks the system for the tiles before it says that they are there. */
@@ -14,7 +14,7 @@ int cm_cpu_level(void)
     return CM_CPU_BASELINE;
 }
 
-void cm_dnnl_versions(int built[3], int running[3])
+void cmi_dnnl_versions(int built[3], int running[3])
 {
     const dnnl_version_t *v = dnnl_version();
     built[0] = DNNL_VERSION_MAJOR, built[1] = DNNL_VERSION_MINOR, built[2] = DNNL_VERSION_PATCH;
@@ -29,11 +29,11 @@ static dnnl_status_t touch_reorders(dnnl_engine_t engine)
     const dnnl_dims_t one = {1, 1, 1, 1};
     dnnl_primitive_desc_t desc = NULL;
     cm_md md;
-    dnnl_status_t s = cm_md_create(&md, 4, one, NULL, dnnl_nchw);
+    dnnl_status_t s = cmi_md_create(&md, 4, one, NULL, dnnl_nchw);
     if (s != dnnl_success) return s;
-    s = cm_md_reorder(&desc, md, md, engine);
+    s = cmi_md_reorder(&desc, md, md, engine);
     if (desc) dnnl_primitive_desc_destroy(desc);
-    cm_md_free(md);
+    cmi_md_free(md);
     return s;
 }
 
@@ -48,27 +48,27 @@ static int create_engine(void *argument)
     return (int)s;
 }
 
-cm_status cm_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
+cm_status cmi_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
 {
     *out = NULL;
     if (dnnl_version()->major != DNNL_VERSION_MAJOR)
         CM_FAIL(CM_ERR_BACKEND, "built for oneDNN %d, but oneDNN %d is loaded", DNNL_VERSION_MAJOR,
                 dnnl_version()->major);
-    cm_dnnl_engine *engine = cm_calloc(context, 1, sizeof *engine);
+    cm_dnnl_engine *engine = cmi_calloc(context, 1, sizeof *engine);
     if (!engine) return CM_ERR_MEMORY;
     engine->context = context;
-    cm_status status = cm_dnnl_make(CM_DNNL_ENGINE, create_engine, engine, "create the CPU engine");
-    if (status != CM_OK) cm_free(context, engine);
+    cm_status status = cmi_dnnl_make(CM_DNNL_ENGINE, create_engine, engine, "create the CPU engine");
+    if (status != CM_OK) cmi_free(context, engine);
     else *out = engine;
     return status;
 }
 
-void cm_dnnl_engine_free(cm_dnnl_engine *engine)
+void cmi_dnnl_engine_free(cm_dnnl_engine *engine)
 {
     if (!engine) return;
-    if (cm_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use() == CM_OK) {
         (void)dnnl_engine_destroy(engine->native);
-        cm_dnnl_used();
+        cmi_dnnl_used();
     }
-    cm_free(engine->context, engine);
+    cmi_free(engine->context, engine);
 }

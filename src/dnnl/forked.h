@@ -12,14 +12,14 @@
 
 /* Around every call of a constructor.  FORKED in a child that was made in the midst of
  * one, STATE once the process is ending; then there is nothing to leave. */
-cm_status cm_dnnl_enter(void);
-void cm_dnnl_leave(void);
+cm_status cmi_dnnl_enter(void);
+void cmi_dnnl_leave(void);
 /* Around what runs or destroys: no locks are held there, so a fork does no harm. */
-cm_status cm_dnnl_use(void);
-void cm_dnnl_used(void);
+cm_status cmi_dnnl_use(void);
+void cmi_dnnl_used(void);
 
 /* Something of that kind, 0..31, was made or run for the first time: exit has to wait for
  * who is inside, and turn away who comes, before it destroys what oneDNN made for it. */
-void cm_dnnl_expect_exit(int kind);
+void cmi_dnnl_expect_exit(int kind);
 
 #endif

@@ -4,7 +4,7 @@
  * -fexceptions so that it may pass through them. */
 #include "dnnl/guard.h"
 
-int cm_dnnl_guard(int (*function)(void *), void *argument)
+int cmi_dnnl_guard(int (*function)(void *), void *argument)
 {
     try {
         return function(argument);

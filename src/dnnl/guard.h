@@ -9,6 +9,6 @@
 extern "C"
 #endif
     int
-    cm_dnnl_guard(int (*function)(void *argument), void *argument);
+    cmi_dnnl_guard(int (*function)(void *argument), void *argument);
 
 #endif

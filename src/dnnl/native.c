@@ -11,36 +11,36 @@
 
 #if DNNL_VERSION_MAJOR >= 3
 
-dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag)
+dnnl_status_t cmi_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag)
 {
     *out = NULL;
     return strides ? dnnl_memory_desc_create_with_strides(out, rank, dims, dnnl_f32, strides)
                    : dnnl_memory_desc_create_with_tag(out, rank, dims, dnnl_f32, tag);
 }
 
-dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
+dnnl_status_t cmi_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
 {
     *out = NULL;
     const_dnnl_memory_desc_t md = dnnl_primitive_desc_query_md(desc, what, 0);
     return md ? dnnl_memory_desc_clone(out, md) : dnnl_unimplemented;
 }
 
-void cm_md_free(cm_md md)
+void cmi_md_free(cm_md md)
 {
     if (md) dnnl_memory_desc_destroy(md);
 }
 
-cm_md_view cm_md_seen(cm_md md)
+cm_md_view cmi_md_seen(cm_md md)
 {
     return md;
 }
 
-dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
+dnnl_status_t cmi_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
 {
     return dnnl_memory_create(out, md, engine, handle);
 }
 
-dnnl_status_t cm_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine)
+dnnl_status_t cmi_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine)
 {
     return dnnl_reorder_primitive_desc_create(out, from, engine, to, engine, NULL);
 }
@@ -56,7 +56,7 @@ static cm_md box(const dnnl_memory_desc_t *value)
     return md;
 }
 
-dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag)
+dnnl_status_t cmi_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag)
 {
     dnnl_memory_desc_t value;
     *out = NULL;
@@ -67,7 +67,7 @@ dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int6
     return *out ? dnnl_success : dnnl_out_of_memory;
 }
 
-dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
+dnnl_status_t cmi_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
 {
     *out = NULL;
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, what, 0);
@@ -76,22 +76,22 @@ dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, 
     return *out ? dnnl_success : dnnl_out_of_memory;
 }
 
-void cm_md_free(cm_md md)
+void cmi_md_free(cm_md md)
 {
     free(md);
 }
 
-cm_md_view cm_md_seen(cm_md md)
+cm_md_view cmi_md_seen(cm_md md)
 {
     return &md->value;
 }
 
-dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
+dnnl_status_t cmi_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle)
 {
     return dnnl_memory_create(out, &md->value, engine, handle);
 }
 
-dnnl_status_t cm_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine)
+dnnl_status_t cmi_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine)
 {
     return dnnl_reorder_primitive_desc_create(out, &from->value, engine, &to->value, engine, NULL);
 }
@@ -134,9 +134,9 @@ static int has_room(void)
 static cm_status make_room(const char *what)
 {
     if (has_room()) return CM_OK;
-    CM_TRY(cm_dnnl_enter());
-    (void)cm_dnnl_guard(empty_cache, NULL);
-    cm_dnnl_leave();
+    CM_TRY(cmi_dnnl_enter());
+    (void)cmi_dnnl_guard(empty_cache, NULL);
+    cmi_dnnl_leave();
     if (has_room()) return CM_OK;
     CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is given %d MB of room, which are not there: %s", ROOM >> 20, what);
 }
@@ -151,10 +151,10 @@ static int call_guarded(int (*function)(void *), void *argument)
     /* Kernels ask OpenMP for its threads when they are made and again when they run. */
     const int before = omp_get_max_threads();
     if (before != 1) omp_set_num_threads(1);
-    int result = cm_dnnl_guard(function, argument);
+    int result = cmi_dnnl_guard(function, argument);
     if (before != 1) omp_set_num_threads(before);
     /* A half-made entry in its cache would make the retry fail too. */
-    if (short_of_memory(result)) (void)cm_dnnl_guard(empty_cache, NULL);
+    if (short_of_memory(result)) (void)cmi_dnnl_guard(empty_cache, NULL);
     return result;
 }
 
@@ -165,25 +165,25 @@ static cm_status status_of(int result, const char *what)
     CM_FAIL(CM_ERR_BACKEND, "oneDNN refused (%s): %s", status_text(result), what);
 }
 
-cm_status cm_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what)
+cm_status cmi_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what)
 {
     CM_TRY(make_room(what));
-    CM_TRY(cm_dnnl_enter());
+    CM_TRY(cmi_dnnl_enter());
     int result = call_guarded(function, argument);
-    cm_dnnl_expect_exit(kind);
-    cm_dnnl_leave();
+    cmi_dnnl_expect_exit(kind);
+    cmi_dnnl_leave();
     return status_of(result, what);
 }
 
-cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what)
+cm_status cmi_dnnl_run(int (*function)(void *), void *argument, const char *what)
 {
-    CM_TRY(cm_dnnl_use());
+    CM_TRY(cmi_dnnl_use());
     int result = call_guarded(function, argument);
-    cm_dnnl_used();
+    cmi_dnnl_used();
     return status_of(result, what);
 }
 
-dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out)
+dnnl_status_t cmi_dnnl_attributes(dnnl_primitive_attr_t *out)
 {
     dnnl_status_t s = dnnl_primitive_attr_create(out);
     if (s != dnnl_success) return s;

@@ -40,16 +40,16 @@ struct cm_dnnl_layout {
 };
 
 /* A float32 tensor by tag, or by strides when `strides` is given. */
-dnnl_status_t cm_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag);
-dnnl_status_t cm_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
-void cm_md_free(cm_md md);
-cm_md_view cm_md_seen(cm_md md);
-dnnl_status_t cm_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine);
-dnnl_status_t cm_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle);
+dnnl_status_t cmi_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag);
+dnnl_status_t cmi_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
+void cmi_md_free(cm_md md);
+cm_md_view cmi_md_seen(cm_md md);
+dnnl_status_t cmi_md_reorder(dnnl_primitive_desc_t *out, cm_md from, cm_md to, dnnl_engine_t engine);
+dnnl_status_t cmi_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, void *handle);
 
 /* Runs `function` guarded and turns the result into a status; `what` says what
  * was attempted. */
-cm_status cm_dnnl_run(int (*function)(void *), void *argument, const char *what);
+cm_status cmi_dnnl_run(int (*function)(void *), void *argument, const char *what);
 
 /* Kinds of things that are made; those of primitives are FORWARD and so on. */
 enum {
@@ -64,10 +64,10 @@ enum {
 
 /* The same for a function that makes objects or generates code: CM_ERR_MEMORY before it is entered when memory is so
  * short that oneDNN could fall over it. */
-cm_status cm_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what);
+cm_status cmi_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what);
 
 /* User-mode scratchpad, on which everything here relies. */
-dnnl_status_t cm_dnnl_attributes(dnnl_primitive_attr_t *out);
+dnnl_status_t cmi_dnnl_attributes(dnnl_primitive_attr_t *out);
 
 #define DNNL_TRY(expression)                                                                                         \
     do {                                                                                                             \

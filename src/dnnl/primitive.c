@@ -25,7 +25,7 @@ typedef struct {
     const cm_dnnl_primitive *hint; /* gradients: the forward primitive */
 } creation;
 
-int32_t cm_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
+int32_t cmi_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
 {
     return (size + 2 * pad - kernel) / stride + 1;
 }
@@ -37,10 +37,10 @@ typedef struct {
 
 static void free_descs(descs *d)
 {
-    cm_md_free(d->src);
-    cm_md_free(d->weights);
-    cm_md_free(d->bias);
-    cm_md_free(d->dst);
+    cmi_md_free(d->src);
+    cmi_md_free(d->weights);
+    cmi_md_free(d->bias);
+    cmi_md_free(d->dst);
 }
 
 /* What a convolution's descriptor is made of besides memory. */
@@ -54,7 +54,7 @@ typedef struct {
  * model could not share them: twice the memory.  The kernels of 2.6 come after them. */
 static int layout_depends_on_threads(const cm_dnnl_primitive *p)
 {
-    const char *name = cm_dnnl_kernel_name(p);
+    const char *name = cmi_dnnl_kernel_name(p);
     return strcmp(name, "brgconv:avx2") == 0 || strcmp(name, "brgconv_1x1:avx2") == 0;
 }
 
@@ -123,9 +123,9 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
                                    dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
-    int32_t oh = c->rows ? c->rows : cm_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
+    int32_t oh = c->rows ? c->rows : cmi_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
     int32_t top = c->rows ? c->top : c->pad;
-    int32_t ow = cm_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
+    int32_t ow = cmi_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
     const dnnl_dims_t src = {c->n, c->c, c->h, c->w}, dst = {c->n, c->oc, oh, ow}, bias = {c->oc};
     const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel};
     const window w = {
@@ -133,10 +133,10 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
         {top, c->pad},
         {(oh - 1) * c->stride + c->kernel - c->h - top, (ow - 1) * c->stride + c->kernel - c->w - c->pad}};
     int bias_too = c->has_bias && p->kind != CM_DNNL_BACKWARD_DATA;
-    dnnl_status_t s = cm_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
-    if (s == dnnl_success) s = cm_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
-    if (s == dnnl_success && bias_too) s = cm_md_create(&d.bias, 1, bias, NULL, dnnl_a);
-    if (s == dnnl_success) s = cm_md_create(&d.dst, 4, dst, NULL, dnnl_nhwc);
+    dnnl_status_t s = cmi_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
+    if (s == dnnl_success) s = cmi_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
+    if (s == dnnl_success && bias_too) s = cmi_md_create(&d.bias, 1, bias, NULL, dnnl_a);
+    if (s == dnnl_success) s = cmi_md_create(&d.dst, 4, dst, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = conv_desc(p, hint, &d, &w, attr);
     free_descs(&d);
     p->has_bias = bias_too;
@@ -149,9 +149,9 @@ static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_
     descs d = {NULL, NULL, NULL, NULL};
     const dnnl_dims_t a = {m->m, m->k}, b = {m->k, m->n}, dst = {m->m, m->n};
     const dnnl_dims_t transposed_a = {1, m->m}, transposed_b = {1, m->k};
-    dnnl_status_t s = cm_md_create(&d.src, 2, a, m->a_transposed ? transposed_a : NULL, dnnl_ab);
-    if (s == dnnl_success) s = cm_md_create(&d.weights, 2, b, m->b_transposed ? transposed_b : NULL, dnnl_ab);
-    if (s == dnnl_success) s = cm_md_create(&d.dst, 2, dst, NULL, dnnl_ab);
+    dnnl_status_t s = cmi_md_create(&d.src, 2, a, m->a_transposed ? transposed_a : NULL, dnnl_ab);
+    if (s == dnnl_success) s = cmi_md_create(&d.weights, 2, b, m->b_transposed ? transposed_b : NULL, dnnl_ab);
+    if (s == dnnl_success) s = cmi_md_create(&d.dst, 2, dst, NULL, dnnl_ab);
     if (s == dnnl_success) s = matmul_desc(p, &d, attr);
     free_descs(&d);
     return s;
@@ -161,12 +161,12 @@ static int create(void *argument)
 {
     creation *c = argument;
     dnnl_primitive_attr_t attr;
-    DNNL_TRY(cm_dnnl_attributes(&attr));
+    DNNL_TRY(cmi_dnnl_attributes(&attr));
     dnnl_status_t s = c->conv ? describe_conv(c->primitive, c->conv, c->hint, attr)
                               : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
     /* Its maps are there, and generating code takes a while. */
-    cm_dnnl_expect_exit(CM_DNNL_DESCRIBED + (c->conv ? c->primitive->kind : CM_DNNL_MATMUL));
+    cmi_dnnl_expect_exit(CM_DNNL_DESCRIBED + (c->conv ? c->primitive->kind : CM_DNNL_MATMUL));
     if (s == dnnl_success) s = dnnl_primitive_create(&c->primitive->native, c->primitive->desc);
     return (int)s;
 }
@@ -175,12 +175,12 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind,
                                   cm_dnnl_primitive **out)
 {
     *out = NULL;
-    c->primitive = cm_calloc(engine->context, 1, sizeof *c->primitive);
+    c->primitive = cmi_calloc(engine->context, 1, sizeof *c->primitive);
     if (!c->primitive) return CM_ERR_MEMORY;
     c->primitive->engine = engine;
     c->primitive->kind = kind;
-    cm_status status = cm_dnnl_make(c->matmul ? CM_DNNL_MATMUL : kind, create, c, what);
-    if (status != CM_OK) cm_dnnl_primitive_free(c->primitive);
+    cm_status status = cmi_dnnl_make(c->matmul ? CM_DNNL_MATMUL : kind, create, c, what);
+    if (status != CM_OK) cmi_dnnl_primitive_free(c->primitive);
     else *out = c->primitive;
     return status;
 }
@@ -191,7 +191,7 @@ static void name_conv(char *what, size_t size, const char *kind, const cm_dnnl_c
                    shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
 }
 
-cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out)
+cm_status cmi_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out)
 {
     char what[128];
     creation c = {.conv = shape};
@@ -199,8 +199,8 @@ cm_status cm_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *
     return create_primitive(engine, &c, CM_DNNL_FORWARD, what, out);
 }
 
-cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
-                                       const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out)
+cm_status cmi_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
+                                        const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out)
 {
     char what[128];
     creation c = {.conv = shape, .hint = forward};
@@ -208,7 +208,7 @@ cm_status cm_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_con
     return create_primitive(engine, &c, of_weights ? CM_DNNL_BACKWARD_WEIGHTS : CM_DNNL_BACKWARD_DATA, what, out);
 }
 
-cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
+cm_status cmi_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_shape *shape, cm_dnnl_primitive **out)
 {
     char what[128];
     creation c = {.matmul = shape};
@@ -216,29 +216,29 @@ cm_status cm_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_sha
     return create_primitive(engine, &c, CM_DNNL_FORWARD, what, out);
 }
 
-void cm_dnnl_primitive_free(cm_dnnl_primitive *p)
+void cmi_dnnl_primitive_free(cm_dnnl_primitive *p)
 {
     if (!p) return;
-    if (cm_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use() == CM_OK) {
         if (p->native) dnnl_primitive_destroy(p->native);
         if (p->desc) dnnl_primitive_desc_destroy(p->desc);
-        cm_dnnl_used();
+        cmi_dnnl_used();
     }
-    cm_free(p->engine->context, p);
+    cmi_free(p->engine->context, p);
 }
 
-size_t cm_dnnl_scratch_bytes(const cm_dnnl_primitive *p)
+size_t cmi_dnnl_scratch_bytes(const cm_dnnl_primitive *p)
 {
     cm_md_view scratch = dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0);
     return scratch ? dnnl_memory_desc_get_size(scratch) : 0;
 }
 
-size_t cm_dnnl_packed_bytes(const cm_dnnl_primitive *p)
+size_t cmi_dnnl_packed_bytes(const cm_dnnl_primitive *p)
 {
     return dnnl_memory_desc_get_size(weights_of(p));
 }
 
-const char *cm_dnnl_kernel_name(const cm_dnnl_primitive *p)
+const char *cmi_dnnl_kernel_name(const cm_dnnl_primitive *p)
 {
     const char *name = NULL;
     if (dnnl_primitive_desc_query(p->desc, dnnl_query_impl_info_str, 0, &name) != dnnl_success || !name)
@@ -267,45 +267,45 @@ static int create_packing(void *argument)
     dnnl_engine_t engine = p->engine->native;
     int unpack = p->kind == CM_DNNL_BACKWARD_WEIGHTS;
     const dnnl_dims_t dims = {p->weight_dims[0], p->weight_dims[1], p->weight_dims[2], p->weight_dims[3]};
-    DNNL_TRY(cm_md_create(&k->plain, 4, dims, NULL, dnnl_oihw));
-    DNNL_TRY(cm_md_clone_queried(&k->packed, p->desc, weights_query(p)));
+    DNNL_TRY(cmi_md_create(&k->plain, 4, dims, NULL, dnnl_oihw));
+    DNNL_TRY(cmi_md_clone_queried(&k->packed, p->desc, weights_query(p)));
     cm_md from = unpack ? k->packed : k->plain, to = unpack ? k->plain : k->packed;
-    DNNL_TRY(cm_md_memory(&k->from, from, engine, DNNL_MEMORY_NONE));
-    DNNL_TRY(cm_md_memory(&k->to, to, engine, DNNL_MEMORY_NONE));
-    DNNL_TRY(cm_md_reorder(&k->desc, from, to, engine));
-    cm_dnnl_expect_exit(CM_DNNL_DESCRIBED + CM_DNNL_PACKING);
+    DNNL_TRY(cmi_md_memory(&k->from, from, engine, DNNL_MEMORY_NONE));
+    DNNL_TRY(cmi_md_memory(&k->to, to, engine, DNNL_MEMORY_NONE));
+    DNNL_TRY(cmi_md_reorder(&k->desc, from, to, engine));
+    cmi_dnnl_expect_exit(CM_DNNL_DESCRIBED + CM_DNNL_PACKING);
     DNNL_TRY(dnnl_primitive_create(&k->reorder, k->desc));
     return (int)dnnl_stream_create(&k->stream, engine, dnnl_stream_default_flags);
 }
 
-cm_status cm_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out)
+cm_status cmi_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out)
 {
     *out = NULL;
-    cm_dnnl_packing *k = cm_calloc(primitive->engine->context, 1, sizeof *k);
+    cm_dnnl_packing *k = cmi_calloc(primitive->engine->context, 1, sizeof *k);
     if (!k) return CM_ERR_MEMORY;
     k->context = primitive->engine->context;
     k->primitive = primitive;
     cm_status status =
-        cm_dnnl_make(CM_DNNL_PACKING, create_packing, k, "prepare to pack the weights of a convolution");
-    if (status != CM_OK) cm_dnnl_packing_free(k);
+        cmi_dnnl_make(CM_DNNL_PACKING, create_packing, k, "prepare to pack the weights of a convolution");
+    if (status != CM_OK) cmi_dnnl_packing_free(k);
     else *out = k;
     return status;
 }
 
-void cm_dnnl_packing_free(cm_dnnl_packing *k)
+void cmi_dnnl_packing_free(cm_dnnl_packing *k)
 {
     if (!k) return;
-    if (cm_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use() == CM_OK) {
         if (k->stream) dnnl_stream_destroy(k->stream);
         if (k->reorder) dnnl_primitive_destroy(k->reorder);
         if (k->desc) dnnl_primitive_desc_destroy(k->desc);
         if (k->from) dnnl_memory_destroy(k->from);
         if (k->to) dnnl_memory_destroy(k->to);
-        cm_md_free(k->plain);
-        cm_md_free(k->packed);
-        cm_dnnl_used();
+        cmi_md_free(k->plain);
+        cmi_md_free(k->packed);
+        cmi_dnnl_used();
     }
-    cm_free(k->context, k);
+    cmi_free(k->context, k);
 }
 
 static int run_packing(void *argument)
@@ -318,11 +318,11 @@ static int run_packing(void *argument)
     return (int)dnnl_stream_wait(k->stream);
 }
 
-cm_status cm_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to)
+cm_status cmi_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to)
 {
     packing->from_data = from;
     packing->to_data = to;
-    return cm_dnnl_run(run_packing, packing, "pack the weights of a convolution");
+    return cmi_dnnl_run(run_packing, packing, "pack the weights of a convolution");
 }
 
 typedef struct {
@@ -333,34 +333,34 @@ typedef struct {
 static int query_layout(void *argument)
 {
     layout_query *q = argument;
-    return (int)cm_md_clone_queried(&q->md, q->primitive->desc, weights_query(q->primitive));
+    return (int)cmi_md_clone_queried(&q->md, q->primitive->desc, weights_query(q->primitive));
 }
 
-cm_status cm_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out)
+cm_status cmi_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out)
 {
     layout_query q = {primitive, NULL};
     cm_context *context = primitive->engine->context;
     *out = NULL;
-    cm_dnnl_layout *layout = cm_calloc(context, 1, sizeof *layout);
+    cm_dnnl_layout *layout = cmi_calloc(context, 1, sizeof *layout);
     if (!layout) return CM_ERR_MEMORY;
     layout->context = context;
-    cm_status status = cm_dnnl_make(CM_DNNL_LAYOUT, query_layout, &q, "read the layout of packed weights");
+    cm_status status = cmi_dnnl_make(CM_DNNL_LAYOUT, query_layout, &q, "read the layout of packed weights");
     layout->md = q.md;
-    if (status != CM_OK) cm_dnnl_layout_free(layout);
+    if (status != CM_OK) cmi_dnnl_layout_free(layout);
     else *out = layout;
     return status;
 }
 
-int cm_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive)
+int cmi_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive)
 {
-    return dnnl_memory_desc_equal(cm_md_seen(layout->md), weights_of(primitive));
+    return dnnl_memory_desc_equal(cmi_md_seen(layout->md), weights_of(primitive));
 }
 
-void cm_dnnl_layout_free(cm_dnnl_layout *layout)
+void cmi_dnnl_layout_free(cm_dnnl_layout *layout)
 {
     if (!layout) return;
-    cm_md_free(layout->md);
-    cm_free(layout->context, layout);
+    cmi_md_free(layout->md);
+    cmi_free(layout->context, layout);
 }
 
 /* --- execution --------------------------------------------------------- */
@@ -398,39 +398,39 @@ static int create_call(void *argument)
         if (i == BIAS_ARG) {
             const dnnl_dims_t dims = {p->weight_dims[0]};
             if (!p->has_bias) continue;
-            DNNL_TRY(cm_md_create(&md, 1, dims, NULL, dnnl_a));
+            DNNL_TRY(cmi_md_create(&md, 1, dims, NULL, dnnl_a));
         } else {
-            DNNL_TRY(cm_md_clone_queried(&md, p->desc, queries[p->kind][i]));
+            DNNL_TRY(cmi_md_clone_queried(&md, p->desc, queries[p->kind][i]));
         }
-        dnnl_status_t s = cm_md_memory(&call->memory[i], md, p->engine->native, DNNL_MEMORY_NONE);
-        cm_md_free(md);
+        dnnl_status_t s = cmi_md_memory(&call->memory[i], md, p->engine->native, DNNL_MEMORY_NONE);
+        cmi_md_free(md);
         DNNL_TRY(s);
     }
     return (int)dnnl_success;
 }
 
-cm_status cm_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out)
+cm_status cmi_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out)
 {
     *out = NULL;
-    cm_dnnl_call *call = cm_calloc(primitive->engine->context, 1, sizeof *call);
+    cm_dnnl_call *call = cmi_calloc(primitive->engine->context, 1, sizeof *call);
     if (!call) return CM_ERR_MEMORY;
     call->primitive = primitive;
-    cm_status status = cm_dnnl_make(CM_DNNL_CALL, create_call, call, "create memory objects");
-    if (status != CM_OK) cm_dnnl_call_free(call);
+    cm_status status = cmi_dnnl_make(CM_DNNL_CALL, create_call, call, "create memory objects");
+    if (status != CM_OK) cmi_dnnl_call_free(call);
     else *out = call;
     return status;
 }
 
-void cm_dnnl_call_free(cm_dnnl_call *call)
+void cmi_dnnl_call_free(cm_dnnl_call *call)
 {
     if (!call) return;
-    if (cm_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use() == CM_OK) {
         for (int i = 0; i < ARGS; i++)
             if (call->memory[i]) dnnl_memory_destroy(call->memory[i]);
         if (call->stream) dnnl_stream_destroy(call->stream);
-        cm_dnnl_used();
+        cmi_dnnl_used();
     }
-    cm_free(call->primitive->engine->context, call);
+    cmi_free(call->primitive->engine->context, call);
 }
 
 static int execute(void *argument)
@@ -452,14 +452,14 @@ static cm_status run_call(cm_dnnl_call *call)
 {
     const cm_dnnl_primitive *p = call->primitive;
     int kind = CM_DNNL_FIRST_RUN + (p->weight_dims[0] ? p->kind : CM_DNNL_MATMUL);
-    cm_status status = call->ran ? cm_dnnl_run(execute, call, "execute a primitive")
-                                 : cm_dnnl_make(kind, execute, call, "execute a primitive");
+    cm_status status = call->ran ? cmi_dnnl_run(execute, call, "execute a primitive")
+                                 : cmi_dnnl_make(kind, execute, call, "execute a primitive");
     call->ran |= status == CM_OK;
     return status;
 }
 
-cm_status cm_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
-                          void *scratch)
+cm_status cmi_dnnl_execute(cm_dnnl_call *call, const void *src, const void *weights, const void *bias, void *dst,
+                           void *scratch)
 {
     call->handle[SRC] = src;
     call->handle[WEIGHTS] = weights;

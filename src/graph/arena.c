@@ -28,10 +28,10 @@ static size_t lowest(cm_span **order, int placed, const cm_span *s)
     return at;
 }
 
-cm_status cm_arena_place(cm_context *context, cm_span *spans, int n, size_t *total)
+cm_status cmi_arena_place(cm_context *context, cm_span *spans, int n, size_t *total)
 {
     int roots = 0;
-    cm_span **order = cm_calloc(context, (size_t)n, sizeof *order);
+    cm_span **order = cmi_calloc(context, (size_t)n, sizeof *order);
     if (!order) return CM_ERR_MEMORY;
     for (int i = 0; i < n; i++)
         if (spans[i].root == i) order[roots++] = &spans[i];
@@ -43,6 +43,6 @@ cm_status cm_arena_place(cm_context *context, cm_span *spans, int n, size_t *tot
         if (end > *total) *total = end;
     }
     for (int i = 0; i < n; i++) spans[i].offset = spans[spans[i].root].offset;
-    cm_free(context, order);
+    cmi_free(context, order);
     return CM_OK;
 }

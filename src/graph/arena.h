@@ -13,6 +13,6 @@ typedef struct cm_span {
 
 /* Sets the offsets of all n spans; *total is the size of the arena.  First fit,
  * largest first. */
-cm_status cm_arena_place(cm_context *context, cm_span *spans, int n, size_t *total);
+cm_status cmi_arena_place(cm_context *context, cm_span *spans, int n, size_t *total);
 
 #endif

@@ -81,8 +81,8 @@ static cm_status choose_bf16(const char *who, int level, const debug_values *deb
     return CM_OK;
 }
 
-cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
-                               int32_t default_tile, cm_arithmetic *out)
+cm_status cmi_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
+                                int32_t default_tile, cm_arithmetic *out)
 {
     debug_values values;
     *out = (cm_arithmetic){memory == CM_MEMORY_SMALL, 0};
@@ -99,7 +99,7 @@ cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision
     return CM_OK;
 }
 
-cm_choice cm_precision_choice(size_t index)
+cm_choice cmi_precision_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"default", "f32"},
@@ -109,7 +109,7 @@ cm_choice cm_precision_choice(size_t index)
     return index < sizeof choices / sizeof *choices ? choices[index] : (cm_choice){NULL, NULL};
 }
 
-cm_choice cm_memory_choice(size_t index)
+cm_choice cmi_memory_choice(size_t index)
 {
     static const cm_choice choices[] = {
         {"fast", "transformed copies of the weights"},

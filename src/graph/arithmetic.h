@@ -24,11 +24,11 @@ enum { CM_BF16_TILE_SAMPLING = 3, CM_BF16_TILE_TRAINING = 2 };
  *                       default_tile) and bf16_emulate (1: bfloat16 on processors without instructions for it)
  * ARGUMENT for a number out of range, an unknown key and a key without effect; UNSUPPORTED for bfloat16 on a
  * processor without instructions for it. */
-cm_status cm_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
-                               int32_t default_tile, cm_arithmetic *out);
+cm_status cmi_arithmetic_choose(const char *who, int cpu_level, int32_t precision, int32_t memory, const char *debug,
+                                int32_t default_tile, cm_arithmetic *out);
 
 /* The entries of cm_precision and cm_memory. */
-cm_choice cm_precision_choice(size_t index);
-cm_choice cm_memory_choice(size_t index);
+cm_choice cmi_precision_choice(size_t index);
+cm_choice cmi_memory_choice(size_t index);
 
 #endif

@@ -65,92 +65,92 @@ static cm_status attach(cm_exec *exec)
     return CM_OK;
 }
 
-cm_status cm_exec_create(const cm_plan *plan, cm_exec **out)
+cm_status cmi_exec_create(const cm_plan *plan, cm_exec **out)
 {
-    return cm_exec_create_streaming(plan, NULL, NULL, out);
+    return cmi_exec_create_streaming(plan, NULL, NULL, out);
 }
 
-cm_status cm_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out)
+cm_status cmi_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out)
 {
     cm_context *context = plan->context;
     *out = NULL;
-    cm_exec *exec = cm_calloc(context, 1, sizeof *exec);
+    cm_exec *exec = cmi_calloc(context, 1, sizeof *exec);
     if (!exec) return CM_ERR_MEMORY;
     exec->plan = plan;
     exec->sink = sink, exec->sink_user = user;
-    exec->gradient_floats = sink ? cm_plan_node_gradient_floats(plan) : plan->gradient_floats;
+    exec->gradient_floats = sink ? cmi_plan_node_gradient_floats(plan) : plan->gradient_floats;
     /* Zeroed, that is touched, once: fresh pages cost more than arithmetic. */
-    exec->arena = cm_calloc(context, plan->program.arena, 1);
-    exec->scratch = cm_calloc(context, plan->scratch, 1);
-    exec->gradients = cm_calloc(context, exec->gradient_floats, sizeof *exec->gradients);
-    exec->local = cm_calloc(context, (size_t)plan->graph->n_nodes, sizeof *exec->local);
-    exec->runs = cm_calloc(context, (size_t)plan->program.n_steps, sizeof *exec->runs);
-    exec->images = cm_calloc(context, (size_t)plan->options.slice, sizeof *exec->images);
+    exec->arena = cmi_calloc(context, plan->program.arena, 1);
+    exec->scratch = cmi_calloc(context, plan->scratch, 1);
+    exec->gradients = cmi_calloc(context, exec->gradient_floats, sizeof *exec->gradients);
+    exec->local = cmi_calloc(context, (size_t)plan->graph->n_nodes, sizeof *exec->local);
+    exec->runs = cmi_calloc(context, (size_t)plan->program.n_steps, sizeof *exec->runs);
+    exec->images = cmi_calloc(context, (size_t)plan->options.slice, sizeof *exec->images);
     exec->random.image = exec->images;
     int whole = exec->arena && exec->scratch && exec->gradients && exec->local && exec->runs && exec->images;
     cm_status status = whole ? attach(exec) : CM_ERR_MEMORY;
-    if (status != CM_OK) cm_exec_free(exec);
+    if (status != CM_OK) cmi_exec_free(exec);
     else *out = exec;
     return status;
 }
 
-void cm_exec_free(cm_exec *exec)
+void cmi_exec_free(cm_exec *exec)
 {
     if (!exec) return;
     const cm_plan *plan = exec->plan;
     for (int i = 0; exec->local && i < plan->graph->n_nodes; i++)
         if (exec->local[i]) plan->graph->nodes[i].op->detach(&plan->ops[i], exec->local[i]);
-    cm_free(plan->context, exec->local);
-    cm_free(plan->context, exec->runs);
-    cm_free(plan->context, exec->images);
-    cm_free(plan->context, exec->gradients);
-    cm_free(plan->context, exec->arena);
-    cm_free(plan->context, exec->scratch);
-    cm_free(plan->context, exec);
+    cmi_free(plan->context, exec->local);
+    cmi_free(plan->context, exec->runs);
+    cmi_free(plan->context, exec->images);
+    cmi_free(plan->context, exec->gradients);
+    cmi_free(plan->context, exec->arena);
+    cmi_free(plan->context, exec->scratch);
+    cmi_free(plan->context, exec);
 }
 
-void *cm_exec_input(cm_exec *exec, int index)
+void *cmi_exec_input(cm_exec *exec, int index)
 {
     return at(exec, exec->plan->program.input[index]);
 }
 
-const float *cm_exec_output(const cm_exec *exec, int index)
+const float *cmi_exec_output(const cm_exec *exec, int index)
 {
     return at(exec, exec->plan->program.output[index]);
 }
 
-float *cm_exec_cotangent(cm_exec *exec)
+float *cmi_exec_cotangent(cm_exec *exec)
 {
     return at(exec, exec->plan->program.cotangent);
 }
 
-const float *cm_exec_input_gradient(const cm_exec *exec, int index)
+const float *cmi_exec_input_gradient(const cm_exec *exec, int index)
 {
     return at(exec, exec->plan->program.input_more[index]);
 }
 
-float *cm_exec_tangent_input(cm_exec *exec, int index)
+float *cmi_exec_tangent_input(cm_exec *exec, int index)
 {
     return at(exec, exec->plan->program.input_more[index]);
 }
 
-const float *cm_exec_tangent_output(const cm_exec *exec, int index)
+const float *cmi_exec_tangent_output(const cm_exec *exec, int index)
 {
     return at(exec, exec->plan->program.output_more[index]);
 }
 
-const float *cm_exec_gradients(const cm_exec *exec)
+const float *cmi_exec_gradients(const cm_exec *exec)
 {
     return exec->gradients;
 }
 
-void cm_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images)
+void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images)
 {
     exec->random.seed = seed;
     memcpy(exec->images, images, (size_t)exec->plan->options.slice * sizeof *images);
 }
 
-void cm_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user)
+void cmi_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user)
 {
     exec->watcher = watcher;
     exec->watcher_user = user;
@@ -160,7 +160,7 @@ static void tell(const cm_exec *exec, const cm_step *s)
 {
     const cm_op_plan *op = &exec->plan->ops[s->node];
     exec->watcher(exec->watcher_user, op->op->name, exec->plan->graph->nodes[s->node].scope,
-                  cm_packer_kernel(&op->packer[0]));
+                  cmi_packer_kernel(&op->packer[0]));
 }
 
 /* Gradients that arrive at a value a second time join the first. */
@@ -168,7 +168,7 @@ static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {
     for (int k = 0; k < CM_OP_MAX_IN; k++)
         if (s->sum[k] >= 0)
-            run->p->kernels->pointwise->axpy(cm_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
+            run->p->kernels->pointwise->axpy(cmi_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
 }
 
 static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)
@@ -189,7 +189,7 @@ static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, 
         const cm_step *s = &exec->plan->program.steps[i];
         cm_op_run *run = &exec->runs[i];
         if (s->kind == CM_STEP_PAUSE) continue;
-        cm_weights_bind(weights, s->node, run);
+        cmi_weights_bind(weights, s->node, run);
         if (s->kind == CM_STEP_FORWARD) {
             CM_TRY(run->p->op->forward(run));
         } else if (s->kind == CM_STEP_JVP) {
@@ -204,17 +204,17 @@ static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, 
     return CM_OK;
 }
 
-cm_status cm_exec_run(cm_exec *exec, const cm_weights *weights)
+cm_status cmi_exec_run(cm_exec *exec, const cm_weights *weights)
 {
     return run_steps(exec, weights, 0, exec->plan->program.pause);
 }
 
-cm_status cm_exec_backward(cm_exec *exec, const cm_weights *weights)
+cm_status cmi_exec_backward(cm_exec *exec, const cm_weights *weights)
 {
     return run_steps(exec, weights, exec->plan->program.pause, exec->plan->program.n_steps);
 }
 
-void cm_exec_poison(cm_exec *exec)
+void cmi_exec_poison(cm_exec *exec)
 {
     const cm_program *p = &exec->plan->program;
     for (int b = 0; b < p->n_buffers; b++) {

@@ -10,25 +10,25 @@ static size_t whole_lines(size_t floats)
     return (floats + 15) / 16 * 16;
 }
 
-cm_status cm_plan_lay_out_gradients(cm_plan *plan)
+cm_status cmi_plan_lay_out_gradients(cm_plan *plan)
 {
     const cm_graph *g = plan->graph;
-    plan->gradient = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient);
-    plan->gradient_size = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient_size);
-    plan->reader = cm_calloc(plan->context, (size_t)g->n_params, sizeof *plan->reader);
+    plan->gradient = cmi_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient);
+    plan->gradient_size = cmi_calloc(plan->context, (size_t)g->n_params, sizeof *plan->gradient_size);
+    plan->reader = cmi_calloc(plan->context, (size_t)g->n_params, sizeof *plan->reader);
     if (!plan->gradient || !plan->gradient_size || !plan->reader) return CM_ERR_MEMORY;
     for (int i = 0; i < g->n_params; i++) plan->reader[i] = -1;
     if (plan->options.mode != CM_MODE_TRAIN) return CM_OK;
-    plan->gradient_floats = cm_param_offsets(g, plan->gradient);
+    plan->gradient_floats = cmi_param_offsets(g, plan->gradient);
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
             int index = g->nodes[i].param[k];
             if (index < 0) continue;
             if (plan->reader[index] >= 0)
                 CM_FAIL(CM_ERR_INTERNAL, "parameter '%s' is read by two nodes", g->params[index].name);
-            size_t elements = cm_param_elements(&g->params[index]), floats = elements;
-            if (k == 0 && !cm_packer_plain(&plan->ops[i].unpacker))
-                floats = (cm_packer_gradient_bytes(&plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
+            size_t elements = cmi_param_elements(&g->params[index]), floats = elements;
+            if (k == 0 && !cmi_packer_plain(&plan->ops[i].unpacker))
+                floats = (cmi_packer_gradient_bytes(&plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
             plan->reader[index] = i;
             plan->gradient_size[index] = floats;
             if (plan->gradient[index] != SIZE_MAX && floats <= whole_lines(elements)) continue;
@@ -38,7 +38,7 @@ cm_status cm_plan_lay_out_gradients(cm_plan *plan)
     return CM_OK;
 }
 
-size_t cm_plan_node_gradient_floats(const cm_plan *plan)
+size_t cmi_plan_node_gradient_floats(const cm_plan *plan)
 {
     size_t most = 0;
     for (int i = 0; i < plan->graph->n_nodes; i++) {
@@ -64,14 +64,14 @@ struct cm_unpacking {
     float *block;   /* of the run at hand */
 };
 
-void cm_unpacking_free(cm_unpacking *u)
+void cmi_unpacking_free(cm_unpacking *u)
 {
     if (!u) return;
-    for (int i = 0; u->forms && i < u->plan->graph->n_params; i++) cm_packed_form_release(&u->forms[i]);
-    cm_free(u->plan->context, u->aside);
-    cm_free(u->plan->context, u->forms);
-    cm_free(u->plan->context, u->offsets);
-    cm_free(u->plan->context, u);
+    for (int i = 0; u->forms && i < u->plan->graph->n_params; i++) cmi_packed_form_release(&u->forms[i]);
+    cmi_free(u->plan->context, u->aside);
+    cmi_free(u->plan->context, u->forms);
+    cmi_free(u->plan->context, u->offsets);
+    cmi_free(u->plan->context, u);
 }
 
 /* What unpacks parameter i, NULL where it comes plain or nobody reads it. */
@@ -81,44 +81,44 @@ static const cm_packer *unpacker_of(const cm_unpacking *u, int i)
     const int node = plan->reader[i];
     if (node < 0 || u->offsets[i] == SIZE_MAX || plan->graph->nodes[node].param[0] != i) return NULL;
     const cm_packer *packer = &plan->ops[node].unpacker;
-    return cm_packer_plain(packer) ? NULL : packer;
+    return cmi_packer_plain(packer) ? NULL : packer;
 }
 
 static cm_status prepare_unpacking(cm_unpacking *u)
 {
     const cm_plan *plan = u->plan;
     size_t n = (size_t)plan->graph->n_params;
-    u->offsets = cm_calloc(plan->context, n, sizeof *u->offsets);
-    u->forms = cm_calloc(plan->context, n, sizeof *u->forms);
+    u->offsets = cmi_calloc(plan->context, n, sizeof *u->offsets);
+    u->forms = cmi_calloc(plan->context, n, sizeof *u->forms);
     if (!u->offsets || !u->forms) return CM_ERR_MEMORY;
-    (void)cm_param_offsets(plan->graph, u->offsets);
+    (void)cmi_param_offsets(plan->graph, u->offsets);
     for (int i = 0; i < plan->graph->n_params; i++) {
         const cm_packer *packer = unpacker_of(u, i);
         if (!packer) continue;
-        CM_TRY(cm_packed_form_of(packer, &u->forms[i]));
-        CM_TRY(cm_packed_form_ready(&u->forms[i], packer));
+        CM_TRY(cmi_packed_form_of(packer, &u->forms[i]));
+        CM_TRY(cmi_packed_form_ready(&u->forms[i], packer));
         if (plan->gradient[i] == u->offsets[i] && plan->gradient_size[i] > u->largest)
             u->largest = plan->gradient_size[i];
     }
     u->largest = whole_lines(u->largest);
-    u->aside = cm_calloc(plan->context, (size_t)u->threads * u->largest, sizeof *u->aside);
+    u->aside = cmi_calloc(plan->context, (size_t)u->threads * u->largest, sizeof *u->aside);
     return u->aside || !u->largest ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **out)
+cm_status cmi_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **out)
 {
     *out = NULL;
-    cm_unpacking *u = cm_calloc(plan->context, 1, sizeof *u);
+    cm_unpacking *u = cmi_calloc(plan->context, 1, sizeof *u);
     if (!u) return CM_ERR_MEMORY;
     u->plan = plan;
     u->threads = threads;
     cm_status status = prepare_unpacking(u);
-    if (status != CM_OK) cm_unpacking_free(u);
+    if (status != CM_OK) cmi_unpacking_free(u);
     else *out = u;
     return status;
 }
 
-size_t cm_unpacking_bytes(const cm_unpacking *u)
+size_t cmi_unpacking_bytes(const cm_unpacking *u)
 {
     return (size_t)u->threads * u->largest * sizeof *u->aside;
 }
@@ -133,11 +133,11 @@ static cm_status unpack_piece(void *user, int index, int worker)
         float *aside = u->aside + (size_t)worker * u->largest;
         from = memcpy(aside, to, u->plan->gradient_size[index] * sizeof *to);
     }
-    return cm_packed_form_unpack(&u->forms[index], from, to);
+    return cmi_packed_form_unpack(&u->forms[index], from, to);
 }
 
-cm_status cm_unpacking_run(cm_unpacking *u, float *block)
+cm_status cmi_unpacking_run(cm_unpacking *u, float *block)
 {
     u->block = block;
-    return cm_parallel((cm_threads){u->plan->context, u->threads}, u->plan->graph->n_params, unpack_piece, u);
+    return cmi_parallel((cm_threads){u->plan->context, u->threads}, u->plan->graph->n_params, unpack_piece, u);
 }

@@ -2,7 +2,7 @@
  * arrays of indices.
  *
  * The builder keeps a sticky status: a description reads top to bottom without
- * checks and asks once at the end (cm_graph_finish).  After a failure every
+ * checks and asks once at the end (cmi_graph_finish).  After a failure every
  * call returns value 0 and does nothing. */
 #ifndef CM_GRAPH_GRAPH_H
 #define CM_GRAPH_GRAPH_H
@@ -55,18 +55,18 @@ typedef struct cm_graph {
     char message[512];
 } cm_graph;
 
-cm_status cm_graph_create(cm_context *context, cm_graph **out);
-void cm_graph_free(cm_graph *graph);
+cm_status cmi_graph_create(cm_context *context, cm_graph **out);
+void cmi_graph_free(cm_graph *graph);
 
 /* desc.n is ignored.  Inputs and outputs are numbered in the order made. */
-cm_value cm_graph_input(cm_graph *graph, cm_desc desc);
-void cm_graph_output(cm_graph *graph, cm_value value);
-int cm_graph_param(cm_graph *graph, int rank, const int64_t *shape, const char *format, ...) CM_PRINTF(4, 5);
+cm_value cmi_graph_input(cm_graph *graph, cm_desc desc);
+void cmi_graph_output(cm_graph *graph, cm_value value);
+int cmi_graph_param(cm_graph *graph, int rank, const int64_t *shape, const char *format, ...) CM_PRINTF(4, 5);
 /* params: indices, -1 for none; scope is copied from the first parameter. */
-cm_value cm_graph_node(cm_graph *graph, const cm_op *op, const cm_attr *attr, const cm_value *in, int n_in,
-                       int param0, int param1);
-cm_desc cm_graph_desc(const cm_graph *graph, cm_value value);
-void cm_graph_fail(cm_graph *graph, cm_status status, const char *format, ...) CM_PRINTF(3, 4);
-cm_status cm_graph_finish(const cm_graph *graph);
+cm_value cmi_graph_node(cm_graph *graph, const cm_op *op, const cm_attr *attr, const cm_value *in, int n_in,
+                        int param0, int param1);
+cm_desc cmi_graph_desc(const cm_graph *graph, cm_value value);
+void cmi_graph_fail(cm_graph *graph, cm_status status, const char *format, ...) CM_PRINTF(3, 4);
+cm_status cmi_graph_finish(const cm_graph *graph);
 
 #endif

@@ -62,7 +62,7 @@ static void join_inplace(cm_plan *plan)
     }
 }
 
-void cm_program_lifetimes(cm_plan *plan)
+void cmi_program_lifetimes(cm_plan *plan)
 {
     find_lifetimes(plan);
     if (plan->options.share) join_inplace(plan);

@@ -26,37 +26,37 @@ struct cm_params {
     pthread_mutex_t lock;
 };
 
-size_t cm_param_elements(const cm_param_desc *desc)
+size_t cmi_param_elements(const cm_param_desc *desc)
 {
     size_t n = 1;
     for (int i = 0; i < desc->rank; i++) n *= (size_t)desc->shape[i];
     return n;
 }
 
-size_t cm_param_offsets(const cm_graph *graph, size_t *offsets)
+size_t cmi_param_offsets(const cm_graph *graph, size_t *offsets)
 {
     size_t at = 0;
     for (int i = 0; i < graph->n_params; i++) {
         offsets[i] = graph->params[i].constant ? SIZE_MAX : at;
-        if (!graph->params[i].constant) at += (cm_param_elements(&graph->params[i]) + 15) / 16 * 16;
+        if (!graph->params[i].constant) at += (cmi_param_elements(&graph->params[i]) + 15) / 16 * 16;
     }
     return at;
 }
 
-cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources, cm_params **out)
+cm_status cmi_params_create(const cm_graph *graph, const cm_param_source *sources, cm_params **out)
 {
     size_t n = (size_t)graph->n_params;
     *out = NULL;
-    cm_params *params = cm_calloc(graph->context, 1, sizeof *params);
+    cm_params *params = cmi_calloc(graph->context, 1, sizeof *params);
     if (!params) return CM_ERR_MEMORY;
     params->context = graph->context;
     params->graph = graph;
-    params->sources = cm_calloc(graph->context, n, sizeof *params->sources);
-    params->widened = cm_calloc(graph->context, n, sizeof *params->widened);
+    params->sources = cmi_calloc(graph->context, n, sizeof *params->sources);
+    params->widened = cmi_calloc(graph->context, n, sizeof *params->widened);
     if (!params->sources || !params->widened || pthread_mutex_init(&params->lock, NULL) != 0) {
-        cm_free(graph->context, params->sources);
-        cm_free(graph->context, params->widened);
-        cm_free(graph->context, params);
+        cmi_free(graph->context, params->sources);
+        cmi_free(graph->context, params->widened);
+        cmi_free(graph->context, params);
         return CM_ERR_MEMORY;
     }
     if (n) memcpy(params->sources, sources, n * sizeof *sources);
@@ -66,12 +66,12 @@ cm_status cm_params_create(const cm_graph *graph, const cm_param_source *sources
 
 static void packed_free(cm_params *params, packed *p)
 {
-    cm_packed_form_release(&p->form);
-    cm_free(params->context, p->data);
-    cm_free(params->context, p);
+    cmi_packed_form_release(&p->form);
+    cmi_free(params->context, p->data);
+    cmi_free(params->context, p);
 }
 
-void cm_params_free(cm_params *params)
+void cmi_params_free(cm_params *params)
 {
     if (!params) return;
     while (params->packed) {
@@ -79,25 +79,25 @@ void cm_params_free(cm_params *params)
         params->packed = p->next;
         packed_free(params, p);
     }
-    cm_free(params->context, params->order);
-    for (int i = 0; i < params->graph->n_params; i++) cm_free(params->context, params->widened[i]);
-    cm_free(params->context, params->widened);
-    cm_free(params->context, params->sources);
+    cmi_free(params->context, params->order);
+    for (int i = 0; i < params->graph->n_params; i++) cmi_free(params->context, params->widened[i]);
+    cmi_free(params->context, params->widened);
+    cmi_free(params->context, params->sources);
     (void)pthread_mutex_destroy(&params->lock);
-    cm_free(params->context, params);
+    cmi_free(params->context, params);
 }
 
 static cm_status widen(cm_params *params, int index, const float **out)
 {
     const cm_param_source *source = &params->sources[index];
-    size_t n = cm_param_elements(&params->graph->params[index]);
+    size_t n = cmi_param_elements(&params->graph->params[index]);
     *out = source->raw ? source->raw : params->widened[index];
     if (*out) return CM_OK;
-    float *copy = cm_malloc(params->context, n, sizeof *copy);
+    float *copy = cmi_malloc(params->context, n, sizeof *copy);
     if (!copy) return CM_ERR_MEMORY;
     cm_status status = source->read(source, copy);
     if (status != CM_OK) {
-        cm_free(params->context, copy);
+        cmi_free(params->context, copy);
         return status;
     }
     params->widened[index] = copy;
@@ -106,7 +106,7 @@ static cm_status widen(cm_params *params, int index, const float **out)
     return CM_OK;
 }
 
-cm_status cm_params_plain(cm_params *params, int index, const float **out)
+cm_status cmi_params_plain(cm_params *params, int index, const float **out)
 {
     (void)pthread_mutex_lock(&params->lock);
     cm_status status = widen(params, index, out);
@@ -120,32 +120,32 @@ static cm_status pack_into(cm_params *params, packed *p)
     const cm_param_source *source = &params->sources[p->index];
     float *copy = NULL;
     cm_status status = CM_OK;
-    CM_TRY(cm_packed_form_ready(&p->form, &p->packer));
+    CM_TRY(cmi_packed_form_ready(&p->form, &p->packer));
     if (!source->raw) {
-        copy = cm_malloc(params->context, cm_param_elements(&params->graph->params[p->index]), sizeof *copy);
+        copy = cmi_malloc(params->context, cmi_param_elements(&params->graph->params[p->index]), sizeof *copy);
         if (!copy) return CM_ERR_MEMORY;
         status = source->read(source, copy);
     }
-    if (status == CM_OK) status = cm_packed_form_run(&p->form, source->raw ? source->raw : copy, p->data);
+    if (status == CM_OK) status = cmi_packed_form_run(&p->form, source->raw ? source->raw : copy, p->data);
     if (source->forget) source->forget(source);
-    cm_free(params->context, copy);
+    cmi_free(params->context, copy);
     return status;
 }
 
 static cm_status pack(cm_params *params, int index, const cm_packer *packer, const void **out)
 {
     for (packed *p = params->packed; p; p = p->next)
-        if (p->index == index && cm_packed_form_fits(&p->form, packer)) {
+        if (p->index == index && cmi_packed_form_fits(&p->form, packer)) {
             *out = p->data;
             return CM_OK;
         }
-    size_t bytes = cm_packer_bytes(packer);
-    packed *p = cm_calloc(params->context, 1, sizeof *p);
+    size_t bytes = cmi_packer_bytes(packer);
+    packed *p = cmi_calloc(params->context, 1, sizeof *p);
     if (!p) return CM_ERR_MEMORY;
     p->index = index;
     p->packer = *packer;
-    p->data = cm_malloc(params->context, bytes, 1);
-    cm_status status = p->data ? cm_packed_form_of(packer, &p->form) : CM_ERR_MEMORY;
+    p->data = cmi_malloc(params->context, bytes, 1);
+    cm_status status = p->data ? cmi_packed_form_of(packer, &p->form) : CM_ERR_MEMORY;
     if (status == CM_OK) status = pack_into(params, p);
     if (status != CM_OK) {
         packed_free(params, p);
@@ -159,7 +159,7 @@ static cm_status pack(cm_params *params, int index, const cm_packer *packer, con
     return CM_OK;
 }
 
-cm_status cm_params_packed(cm_params *params, int index, const cm_packer *packer, const void **out)
+cm_status cmi_params_packed(cm_params *params, int index, const cm_packer *packer, const void **out)
 {
     (void)pthread_mutex_lock(&params->lock);
     cm_status status = pack(params, index, packer, out);
@@ -174,12 +174,12 @@ static cm_status prepare_refresh(cm_params *params)
 {
     int n = 0;
     if (params->n_order == params->n_packed) return CM_OK;
-    cm_free(params->context, params->order);
+    cmi_free(params->context, params->order);
     params->n_order = 0;
-    params->order = cm_calloc(params->context, (size_t)params->n_packed, sizeof *params->order);
+    params->order = cmi_calloc(params->context, (size_t)params->n_packed, sizeof *params->order);
     if (!params->order) return CM_ERR_MEMORY;
     for (packed *p = params->packed; p; p = p->next) {
-        CM_TRY(cm_packed_form_ready(&p->form, &p->packer));
+        CM_TRY(cmi_packed_form_ready(&p->form, &p->packer));
         params->order[n++] = p;
     }
     params->n_order = n;
@@ -191,20 +191,20 @@ static cm_status refresh_piece(void *user, int index, int worker)
     (void)worker;
     const cm_params *params = user;
     packed *p = params->order[index];
-    return cm_packed_form_run(&p->form, params->sources[p->index].raw, p->data);
+    return cmi_packed_form_run(&p->form, params->sources[p->index].raw, p->data);
 }
 
-cm_status cm_params_refresh(cm_params *params, int threads)
+cm_status cmi_params_refresh(cm_params *params, int threads)
 {
     (void)pthread_mutex_lock(&params->lock);
     cm_status status = prepare_refresh(params);
     const cm_threads team = {params->context, threads};
-    if (status == CM_OK) status = cm_parallel(team, params->n_order, refresh_piece, params);
+    if (status == CM_OK) status = cmi_parallel(team, params->n_order, refresh_piece, params);
     (void)pthread_mutex_unlock(&params->lock);
     return status;
 }
 
-size_t cm_params_copied_bytes(cm_params *params)
+size_t cmi_params_copied_bytes(cm_params *params)
 {
     (void)pthread_mutex_lock(&params->lock);
     size_t bytes = params->copied;

@@ -39,8 +39,8 @@ enum { OP_WORTH_THREADS = 1 << 19, NETWORK_WORTH_THREADS = 1 << 28, OF_A_VALUE =
 static double work_of(const cm_op_plan *p)
 {
     if (p->op->work) return p->op->work(p);
-    double values = (double)cm_desc_count(p->out);
-    for (int k = 0; k < p->n_in; k++) values += (double)cm_desc_count(p->in[k]);
+    double values = (double)cmi_desc_count(p->out);
+    for (int k = 0; k < p->n_in; k++) values += (double)cmi_desc_count(p->in[k]);
     return OF_A_VALUE * values;
 }
 
@@ -52,7 +52,7 @@ static void choose_threads(cm_plan *plan)
     for (int i = 0; i < plan->graph->n_nodes; i++) all += work_of(&plan->ops[i]);
     for (int i = 0; i < plan->graph->n_nodes; i++)
         if (all < NETWORK_WORTH_THREADS || work_of(&plan->ops[i]) < OP_WORTH_THREADS)
-            plan->ops[i].threads = cm_one_thread();
+            plan->ops[i].threads = cmi_one_thread();
 }
 
 static cm_status prepare_op(cm_plan *plan, int index)
@@ -62,10 +62,10 @@ static cm_status prepare_op(cm_plan *plan, int index)
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
     const cm_packer used[3] = {p->packer[0], p->back_packer, p->unpacker};
     for (int i = 0; i < 3; i++) {
-        const char *kernel = cm_packer_kernel(&used[i]);
+        const char *kernel = cmi_packer_kernel(&used[i]);
         if (strncmp(kernel, "ref", 3) == 0)
-            cm_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope,
-                   kernel);
+            cmi_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope,
+                    kernel);
     }
     if (p->scratch_bytes > plan->scratch) plan->scratch = p->scratch_bytes;
     return CM_OK;
@@ -96,21 +96,21 @@ static void choose_storage(cm_plan *plan)
 
 static cm_status build_with(cm_plan *plan, unsigned char *reached)
 {
-    const cm_kernels *kernels = cm_kernels_for(cm_context_cpu_level(plan->context));
-    CM_TRY(cm_dnnl_engine_create(plan->context, &plan->engine));
-    plan->ops = cm_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
-    plan->stored_bf16 = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
+    const cm_kernels *kernels = cmi_kernels_for(cmi_context_cpu_level(plan->context));
+    CM_TRY(cmi_dnnl_engine_create(plan->context, &plan->engine));
+    plan->ops = cmi_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
+    plan->stored_bf16 = cmi_calloc(plan->context, (size_t)plan->graph->n_values, 1);
     if (!plan->ops || !plan->stored_bf16) return CM_ERR_MEMORY;
-    cm_program_reach(plan, reached);
+    cmi_program_reach(plan, reached);
     for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, reached);
     choose_threads(plan);
     choose_storage(plan);
     for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_op(plan, i));
-    CM_TRY(cm_program_build(plan, reached));
-    CM_TRY(cm_plan_lay_out_gradients(plan));
-    cm_log(plan->context, CM_LOG_INFO,
-           "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->program.n_steps,
-           plan->options.threads, plan->program.arena, plan->scratch, kernels->name);
+    CM_TRY(cmi_program_build(plan, reached));
+    CM_TRY(cmi_plan_lay_out_gradients(plan));
+    cmi_log(plan->context, CM_LOG_INFO,
+            "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->program.n_steps,
+            plan->options.threads, plan->program.arena, plan->scratch, kernels->name);
     return CM_OK;
 }
 
@@ -118,61 +118,61 @@ static cm_status build(cm_plan *plan)
 {
     if (plan->options.mode == CM_MODE_TRAIN && plan->options.threads != 1)
         CM_FAIL(CM_ERR_INTERNAL, "plans for training run one thread each");
-    unsigned char *reached = cm_calloc(plan->context, (size_t)plan->graph->n_values, 1);
+    unsigned char *reached = cmi_calloc(plan->context, (size_t)plan->graph->n_values, 1);
     if (!reached) return CM_ERR_MEMORY;
     cm_status status = build_with(plan, reached);
-    cm_free(plan->context, reached);
+    cmi_free(plan->context, reached);
     return status;
 }
 
-cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out)
+cm_status cmi_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out)
 {
     *out = NULL;
-    CM_TRY(cm_graph_finish(graph));
-    cm_plan *plan = cm_calloc(graph->context, 1, sizeof *plan);
+    CM_TRY(cmi_graph_finish(graph));
+    cm_plan *plan = cmi_calloc(graph->context, 1, sizeof *plan);
     if (!plan) return CM_ERR_MEMORY;
     plan->context = graph->context;
     plan->graph = graph;
     plan->options = *options;
     cm_status status = build(plan);
-    if (status != CM_OK) cm_plan_free(plan);
+    if (status != CM_OK) cmi_plan_free(plan);
     else *out = plan;
     return status;
 }
 
-void cm_plan_free(cm_plan *plan)
+void cmi_plan_free(cm_plan *plan)
 {
     if (!plan) return;
     for (int i = 0; plan->ops && i < plan->graph->n_nodes; i++)
         if (plan->ops[i].op && plan->ops[i].op->release) plan->ops[i].op->release(&plan->ops[i]);
-    cm_free(plan->context, plan->ops);
-    cm_free(plan->context, plan->stored_bf16);
-    cm_program_release(plan);
-    cm_free(plan->context, plan->gradient);
-    cm_free(plan->context, plan->gradient_size);
-    cm_free(plan->context, plan->reader);
-    cm_dnnl_engine_free(plan->engine);
-    cm_free(plan->context, plan);
+    cmi_free(plan->context, plan->ops);
+    cmi_free(plan->context, plan->stored_bf16);
+    cmi_program_release(plan);
+    cmi_free(plan->context, plan->gradient);
+    cmi_free(plan->context, plan->gradient_size);
+    cmi_free(plan->context, plan->reader);
+    cmi_dnnl_engine_free(plan->engine);
+    cmi_free(plan->context, plan);
 }
 
-size_t cm_plan_arena_bytes(const cm_plan *plan)
+size_t cmi_plan_arena_bytes(const cm_plan *plan)
 {
     return plan->program.arena;
 }
 
-size_t cm_plan_scratch_bytes(const cm_plan *plan)
+size_t cmi_plan_scratch_bytes(const cm_plan *plan)
 {
     return plan->scratch;
 }
 
-size_t cm_plan_gradient_floats(const cm_plan *plan)
+size_t cmi_plan_gradient_floats(const cm_plan *plan)
 {
     return plan->gradient_floats;
 }
 
-const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope)
+const char *cmi_plan_kernel(const cm_plan *plan, int node, const char **scope)
 {
     if (node < 0 || node >= plan->graph->n_nodes) return NULL;
     *scope = plan->graph->nodes[node].scope;
-    return cm_packer_kernel(&plan->ops[node].packer[0]);
+    return cmi_packer_kernel(&plan->ops[node].packer[0]);
 }

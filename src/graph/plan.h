@@ -37,68 +37,68 @@ typedef struct cm_plan_options {
     int32_t recompute;
 } cm_plan_options;
 
-cm_status cm_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out);
-void cm_plan_free(cm_plan *plan);
-size_t cm_plan_arena_bytes(const cm_plan *plan);
-size_t cm_plan_scratch_bytes(const cm_plan *plan);
+cm_status cmi_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out);
+void cmi_plan_free(cm_plan *plan);
+size_t cmi_plan_arena_bytes(const cm_plan *plan);
+size_t cmi_plan_scratch_bytes(const cm_plan *plan);
 /* Bytes of packed weights that the plan asks for and `beside` (or NULL) does not. */
-cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes);
+cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes);
 /* Name of the kernel behind node i ("" when it is ours), NULL past the end. */
-const char *cm_plan_kernel(const cm_plan *plan, int node, const char **scope);
+const char *cmi_plan_kernel(const cm_plan *plan, int node, const char **scope);
 
-cm_status cm_weights_create(const cm_plan *plan, cm_params *params, cm_weights **out);
-void cm_weights_free(cm_weights *weights);
+cm_status cmi_weights_create(const cm_plan *plan, cm_params *params, cm_weights **out);
+void cmi_weights_free(cm_weights *weights);
 
-cm_status cm_exec_create(const cm_plan *plan, cm_exec **out);
-void cm_exec_free(cm_exec *exec);
+cm_status cmi_exec_create(const cm_plan *plan, cm_exec **out);
+void cmi_exec_free(cm_exec *exec);
 /* Memory of input i / output i, slice x H x W x C, channels-last. */
-void *cm_exec_input(cm_exec *exec, int index);
-const float *cm_exec_output(const cm_exec *exec, int index);
+void *cmi_exec_input(cm_exec *exec, int index);
+const float *cmi_exec_output(const cm_exec *exec, int index);
 /* Inputs may have been overwritten afterwards (not in mode TRAIN before
- * cm_exec_backward). */
-cm_status cm_exec_run(cm_exec *exec, const cm_weights *weights);
+ * cmi_exec_backward). */
+cm_status cmi_exec_run(cm_exec *exec, const cm_weights *weights);
 /* Fills everything but the inputs with NaN: a test's way to see stale reads. */
-void cm_exec_poison(cm_exec *exec);
+void cmi_exec_poison(cm_exec *exec);
 /* Called after every step of a run with the step's op and scope: for clocks and
  * for comparing values on the way.  NULL: nobody. */
 typedef void (*cm_exec_watcher)(void *user, const char *op, const char *scope, const char *kernel);
-void cm_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user);
+void cmi_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user);
 /* Where dropout's bits come from in the next runs; the images' numbers (slice
  * of them) are copied. */
-void cm_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);
+void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);
 
 /* --- TRAIN ------------------------------------------------------------------ */
 
-/* After cm_exec_run: where the gradient of the output goes, as the output. */
-float *cm_exec_cotangent(cm_exec *exec);
-cm_status cm_exec_backward(cm_exec *exec, const cm_weights *weights);
-/* The gradient of a wanted input after cm_exec_backward. */
-const float *cm_exec_input_gradient(const cm_exec *exec, int index);
+/* After cmi_exec_run: where the gradient of the output goes, as the output. */
+float *cmi_exec_cotangent(cm_exec *exec);
+cm_status cmi_exec_backward(cm_exec *exec, const cm_weights *weights);
+/* The gradient of a wanted input after cmi_exec_backward. */
+const float *cmi_exec_input_gradient(const cm_exec *exec, int index);
 
 /* A block of parameter gradients: floats in the layouts that backward writes
- * (cm_exec_backward overwrites the whole of the exec's own block).  Blocks of
+ * (cmi_exec_backward overwrites the whole of the exec's own block).  Blocks of
  * one plan are added value by value; a sum is unpacked at the end. */
-size_t cm_plan_gradient_floats(const cm_plan *plan);
-const float *cm_exec_gradients(const cm_exec *exec);
+size_t cmi_plan_gradient_floats(const cm_plan *plan);
+const float *cmi_exec_gradients(const cm_exec *exec);
 /* Or no block: each gradient is handed on as soon as it is there, with where it
  * belongs in a block, and its memory used again; the exec has that of the largest
- * node.  What the sink returns other than CM_OK ends cm_exec_backward. */
+ * node.  What the sink returns other than CM_OK ends cmi_exec_backward. */
 typedef cm_status (*cm_gradient_sink)(void *user, int parameter, size_t first, size_t floats, const float *gradient);
-cm_status cm_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out);
-size_t cm_plan_node_gradient_floats(const cm_plan *plan);
-/* Turns a block, where it lies, into plain tensors where cm_param_offsets says; what
+cm_status cmi_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out);
+size_t cmi_plan_node_gradient_floats(const cm_plan *plan);
+/* Turns a block, where it lies, into plain tensors where cmi_param_offsets says; what
  * stands behind these is then of no use. */
 typedef struct cm_unpacking cm_unpacking;
-cm_status cm_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **out);
-void cm_unpacking_free(cm_unpacking *unpacking);
-size_t cm_unpacking_bytes(const cm_unpacking *unpacking);
-cm_status cm_unpacking_run(cm_unpacking *unpacking, float *block);
+cm_status cmi_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **out);
+void cmi_unpacking_free(cm_unpacking *unpacking);
+size_t cmi_unpacking_bytes(const cm_unpacking *unpacking);
+cm_status cmi_unpacking_run(cm_unpacking *unpacking, float *block);
 
 /* --- JVP -------------------------------------------------------------------- */
 
 /* The tangent of input i (bit i of options.inputs) / of output i: NULL when it
  * is zero whatever the inputs. */
-float *cm_exec_tangent_input(cm_exec *exec, int index);
-const float *cm_exec_tangent_output(const cm_exec *exec, int index);
+float *cmi_exec_tangent_input(cm_exec *exec, int index);
+const float *cmi_exec_tangent_output(const cm_exec *exec, int index);
 
 #endif

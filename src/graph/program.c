@@ -26,13 +26,13 @@ static void *grown(builder *b, void *array, int count, int *capacity, size_t siz
 {
     if (b->status != CM_OK || count < *capacity) return array;
     int wanted = *capacity ? 2 * *capacity : 256;
-    void *more = cm_calloc(b->plan->context, (size_t)wanted, size);
+    void *more = cmi_calloc(b->plan->context, (size_t)wanted, size);
     if (!more) {
         b->status = CM_ERR_MEMORY;
         return array;
     }
     if (array) memcpy(more, array, (size_t)count * size);
-    cm_free(b->plan->context, array);
+    cmi_free(b->plan->context, array);
     *capacity = wanted;
     return more;
 }
@@ -50,7 +50,7 @@ static size_t value_bytes(const builder *b, int value)
 {
     cm_desc d = b->g->values[value].desc;
     d.n = b->plan->options.slice;
-    return cm_desc_count(d) * (b->plan->stored_bf16[value] ? sizeof(uint16_t) : sizeof(float));
+    return cmi_desc_count(d) * (b->plan->stored_bf16[value] ? sizeof(uint16_t) : sizeof(float));
 }
 
 static int new_value_buffer(builder *b, int value)
@@ -196,7 +196,7 @@ static void add_all_backward(builder *b)
 
 /* ------------------------------------------------------------------------------- */
 
-void cm_program_reach(const cm_plan *plan, unsigned char *reached)
+void cmi_program_reach(const cm_plan *plan, unsigned char *reached)
 {
     const cm_graph *g = plan->graph;
     if (plan->options.mode == CM_MODE_INFER) return;
@@ -245,14 +245,14 @@ static void write_steps(builder *b)
     for (int i = 0; i < g->n_inputs; i++) b->p->input_more[i] = b->gradient[g->inputs[i]];
 }
 
-cm_status cm_program_build(cm_plan *plan, const unsigned char *reached)
+cm_status cmi_program_build(cm_plan *plan, const unsigned char *reached)
 {
     const cm_graph *g = plan->graph;
     cm_context *context = plan->context;
     size_t values = (size_t)g->n_values;
     builder b = {plan, g, &plan->program, reached, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CM_OK};
-    b.value = cm_calloc(context, 4 * values, sizeof *b.value);
-    b.kept = cm_calloc(context, 2 * values, 1);
+    b.value = cmi_calloc(context, 4 * values, sizeof *b.value);
+    b.kept = cmi_calloc(context, 2 * values, 1);
     if (!b.value || !b.kept) b.status = CM_ERR_MEMORY;
     if (b.status == CM_OK) {
         b.gradient = b.value + values;
@@ -262,16 +262,16 @@ cm_status cm_program_build(cm_plan *plan, const unsigned char *reached)
         write_steps(&b);
     }
     if (b.status == CM_OK) {
-        cm_program_lifetimes(plan);
-        b.status = cm_arena_place(context, plan->program.buffers, plan->program.n_buffers, &plan->program.arena);
+        cmi_program_lifetimes(plan);
+        b.status = cmi_arena_place(context, plan->program.buffers, plan->program.n_buffers, &plan->program.arena);
     }
-    cm_free(context, b.value);
-    cm_free(context, b.kept);
+    cmi_free(context, b.value);
+    cmi_free(context, b.kept);
     return b.status;
 }
 
-void cm_program_release(cm_plan *plan)
+void cmi_program_release(cm_plan *plan)
 {
-    cm_free(plan->context, plan->program.steps);
-    cm_free(plan->context, plan->program.buffers);
+    cmi_free(plan->context, plan->program.steps);
+    cmi_free(plan->context, plan->program.buffers);
 }

@@ -45,17 +45,17 @@ struct cm_plan {
 
 /* TRAIN: which values need a gradient; JVP: which have a tangent.  reached: one
  * entry per value. */
-void cm_program_reach(const cm_plan *plan, unsigned char *reached);
+void cmi_program_reach(const cm_plan *plan, unsigned char *reached);
 /* Needs plan->ops prepared (aux_bytes). */
-cm_status cm_program_build(cm_plan *plan, const unsigned char *reached);
-void cm_program_release(cm_plan *plan);
+cm_status cmi_program_build(cm_plan *plan, const unsigned char *reached);
+void cmi_program_release(cm_plan *plan);
 /* lifetimes.c: a buffer lives from the step that first writes it to the one that last reads it. */
-void cm_program_lifetimes(cm_plan *plan);
+void cmi_program_lifetimes(cm_plan *plan);
 
 /* gradients.c: where the gradient of each parameter lies in a block: where its plain values will, or behind all
  * of these where the layout it comes in is larger. */
-cm_status cm_plan_lay_out_gradients(cm_plan *plan);
+cm_status cmi_plan_lay_out_gradients(cm_plan *plan);
 /* weights.c: the parameters of a node into a run. */
-void cm_weights_bind(const cm_weights *weights, int node, cm_op_run *run);
+void cmi_weights_bind(const cm_weights *weights, int node, cm_op_run *run);
 
 #endif

@@ -7,25 +7,25 @@ enum { POINTERS = CM_OP_MAX_PARAMS + 1 }; /* of a node: its parameters, and the 
 static cm_status packed_size(const cm_packer *packer, const cm_packer *fits, size_t *bytes)
 {
     cm_packed_form form;
-    CM_TRY(cm_packed_form_of(packer, &form));
-    if (!fits || !cm_packed_form_fits(&form, fits)) *bytes += cm_packer_bytes(packer);
-    cm_packed_form_release(&form);
+    CM_TRY(cmi_packed_form_of(packer, &form));
+    if (!fits || !cmi_packed_form_fits(&form, fits)) *bytes += cmi_packer_bytes(packer);
+    cmi_packed_form_release(&form);
     return CM_OK;
 }
 
-cm_status cm_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes)
+cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes)
 {
     *bytes = 0;
     for (int i = 0; i < plan->graph->n_nodes; i++) {
         const cm_op_plan *op = &plan->ops[i], *other = beside ? &beside->ops[i] : NULL;
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
             const int index = plan->graph->nodes[i].param[k];
-            if (!cm_packer_plain(&op->packer[k]))
+            if (!cmi_packer_plain(&op->packer[k]))
                 CM_TRY(packed_size(&op->packer[k], other ? &other->packer[k] : NULL, bytes));
             else if (index >= 0 && plan->graph->params[index].derived.kind && !beside)
-                *bytes += cm_param_elements(&plan->graph->params[index]) * sizeof(float);
+                *bytes += cmi_param_elements(&plan->graph->params[index]) * sizeof(float);
         }
-        if (!cm_packer_plain(&op->back_packer))
+        if (!cmi_packer_plain(&op->back_packer))
             CM_TRY(packed_size(&op->back_packer, other ? &other->back_packer : NULL, bytes));
     }
     return CM_OK;
@@ -39,8 +39,8 @@ struct cm_weights {
 static cm_status resolve_one(cm_params *params, int index, const cm_packer *packer, const void **to)
 {
     const float *plain;
-    if (!cm_packer_plain(packer)) return cm_params_packed(params, index, packer, to);
-    CM_TRY(cm_params_plain(params, index, &plain));
+    if (!cmi_packer_plain(packer)) return cmi_params_packed(params, index, packer, to);
+    CM_TRY(cmi_params_plain(params, index, &plain));
     *to = plain;
     return CM_OK;
 }
@@ -59,27 +59,27 @@ static cm_status resolve(const cm_plan *plan, cm_params *params, cm_weights *wei
     return CM_OK;
 }
 
-cm_status cm_weights_create(const cm_plan *plan, cm_params *params, cm_weights **out)
+cm_status cmi_weights_create(const cm_plan *plan, cm_params *params, cm_weights **out)
 {
     *out = NULL;
-    cm_weights *weights = cm_calloc(plan->context, 1, sizeof *weights);
+    cm_weights *weights = cmi_calloc(plan->context, 1, sizeof *weights);
     if (!weights) return CM_ERR_MEMORY;
     weights->context = plan->context;
-    weights->pointers = cm_calloc(plan->context, (size_t)plan->graph->n_nodes * POINTERS, sizeof *weights->pointers);
+    weights->pointers = cmi_calloc(plan->context, (size_t)plan->graph->n_nodes * POINTERS, sizeof *weights->pointers);
     cm_status status = weights->pointers ? resolve(plan, params, weights) : CM_ERR_MEMORY;
-    if (status != CM_OK) cm_weights_free(weights);
+    if (status != CM_OK) cmi_weights_free(weights);
     else *out = weights;
     return status;
 }
 
-void cm_weights_free(cm_weights *weights)
+void cmi_weights_free(cm_weights *weights)
 {
     if (!weights) return;
-    cm_free(weights->context, weights->pointers);
-    cm_free(weights->context, weights);
+    cmi_free(weights->context, weights->pointers);
+    cmi_free(weights->context, weights);
 }
 
-void cm_weights_bind(const cm_weights *weights, int node, cm_op_run *run)
+void cmi_weights_bind(const cm_weights *weights, int node, cm_op_run *run)
 {
     const void *const *from = &weights->pointers[node * POINTERS];
     for (int k = 0; k < CM_OP_MAX_PARAMS; k++) run->param[k] = from[k];

@@ -12,71 +12,71 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-cm_status cm_directory_make(const char *path)
+cm_status cmi_directory_make(const char *path)
 {
     struct stat st;
     if (mkdir(path, 0777) == 0) return CM_OK;
     if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return CM_OK;
-    return cm_file_fail("make the directory", path);
+    return cmi_file_fail("make the directory", path);
 }
 
-int cm_path_exists(const char *path)
+int cmi_path_exists(const char *path)
 {
     struct stat st;
     return lstat(path, &st) == 0;
 }
 
-int cm_path_kind(const char *path)
+int cmi_path_kind(const char *path)
 {
     struct stat st;
     if (stat(path, &st) != 0) return 0;
     return S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
 }
 
-cm_status cm_path_look(const char *path, int *kind)
+cm_status cmi_path_look(const char *path, int *kind)
 {
     struct stat st;
     *kind = 0;
     if (stat(path, &st) != 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? CM_OK : cm_file_fail("look at", path);
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? CM_OK : cmi_file_fail("look at", path);
     *kind = S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
     return CM_OK;
 }
 
-cm_status cm_directory_sync(const char *path)
+cm_status cmi_directory_sync(const char *path)
 {
-    int result, fd = cm_file_open(path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) return cm_file_fail("open", path);
+    int result, fd = cmi_file_open(path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return cmi_file_fail("open", path);
     do result = fsync(fd);
     while (result != 0 && errno == EINTR);
     /* File systems that cannot flush a directory say EINVAL. */
-    cm_status status = result != 0 && errno != EINVAL ? cm_file_fail("flush to the disk", path) : CM_OK;
+    cm_status status = result != 0 && errno != EINVAL ? cmi_file_fail("flush to the disk", path) : CM_OK;
     (void)close(fd);
     return status;
 }
 
-cm_status cm_path_rename(const char *from, const char *to)
+cm_status cmi_path_rename(const char *from, const char *to)
 {
-    if (rename(from, to) != 0) return cm_file_fail("rename to", to);
+    if (rename(from, to) != 0) return cmi_file_fail("rename to", to);
     return CM_OK;
 }
 
-char *cm_path_join(cm_context *context, const char *a, const char *b)
+char *cmi_path_join(cm_context *context, const char *a, const char *b)
 {
     size_t n = strlen(a) + strlen(b) + 2;
-    char *path = cm_malloc(context, n, 1);
+    char *path = cmi_malloc(context, n, 1);
     if (path) (void)snprintf(path, n, "%s/%s", a, b);
     return path;
 }
 
 /* --- names ------------------------------------------------------------------------ */
 
-cm_status cm_names_add(cm_names *names, const char *name)
+cm_status cmi_names_add(cm_names *names, const char *name)
 {
-    char **list = cm_grown(names->context, names->name, sizeof *list, names->count, &names->capacity);
+    char **list = cmi_grown(names->context, names->name, sizeof *list, names->count, &names->capacity);
     if (!list) return CM_ERR_MEMORY;
     names->name = list;
-    names->name[names->count] = cm_strdup(names->context, name);
+    names->name[names->count] = cmi_strdup(names->context, name);
     if (!names->name[names->count]) return CM_ERR_MEMORY;
     names->count++;
     return CM_OK;
@@ -92,46 +92,46 @@ static void sort(cm_names *names)
     if (names->count > 1) qsort(names->name, names->count, sizeof *names->name, in_byte_order);
 }
 
-void cm_names_free(cm_names *names)
+void cmi_names_free(cm_names *names)
 {
-    for (size_t i = 0; i < names->count; i++) cm_free(names->context, names->name[i]);
-    if (names->context) cm_free(names->context, names->name);
+    for (size_t i = 0; i < names->count; i++) cmi_free(names->context, names->name[i]);
+    if (names->context) cmi_free(names->context, names->name);
     memset(names, 0, sizeof *names);
 }
 
-cm_status cm_directory_list(cm_context *context, const char *path, cm_names *out)
+cm_status cmi_directory_list(cm_context *context, const char *path, cm_names *out)
 {
     cm_status status = CM_OK;
     struct dirent *entry;
     memset(out, 0, sizeof *out);
     out->context = context;
     DIR *directory = opendir(path);
-    if (!directory) return cm_file_fail("list", path);
+    if (!directory) return cmi_file_fail("list", path);
     for (errno = 0; status == CM_OK && (entry = readdir(directory)) != NULL; errno = 0)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            status = cm_names_add(out, entry->d_name);
-    if (status == CM_OK && errno) status = cm_file_fail("list", path);
+            status = cmi_names_add(out, entry->d_name);
+    if (status == CM_OK && errno) status = cmi_file_fail("list", path);
     (void)closedir(directory);
-    if (status != CM_OK) cm_names_free(out);
+    if (status != CM_OK) cmi_names_free(out);
     else sort(out);
     return status;
 }
 
-cm_status cm_directory_remove(cm_context *context, const char *path)
+cm_status cmi_directory_remove(cm_context *context, const char *path)
 {
     struct stat st;
     cm_names names;
     cm_status status = CM_OK;
     if (lstat(path, &st) != 0) return CM_OK;
-    if (!S_ISDIR(st.st_mode)) return unlink(path) == 0 ? CM_OK : cm_file_fail("remove", path);
-    CM_TRY(cm_directory_list(context, path, &names));
+    if (!S_ISDIR(st.st_mode)) return unlink(path) == 0 ? CM_OK : cmi_file_fail("remove", path);
+    CM_TRY(cmi_directory_list(context, path, &names));
     for (size_t i = 0; i < names.count && status == CM_OK; i++) {
-        char *child = cm_path_join(context, path, names.name[i]);
-        status = child ? cm_directory_remove(context, child) : CM_ERR_MEMORY;
-        cm_free(context, child);
+        char *child = cmi_path_join(context, path, names.name[i]);
+        status = child ? cmi_directory_remove(context, child) : CM_ERR_MEMORY;
+        cmi_free(context, child);
     }
-    cm_names_free(&names);
-    if (status == CM_OK && rmdir(path) != 0) status = cm_file_fail("remove", path);
+    cmi_names_free(&names);
+    if (status == CM_OK && rmdir(path) != 0) status = cmi_file_fail("remove", path);
     return status;
 }
 
@@ -160,7 +160,7 @@ static int same_file(int a, int b)
 
 static cm_status hold(cm_locks *l, int descriptor)
 {
-    int *list = cm_grown(l->context, l->descriptor, sizeof *list, l->count, &l->capacity);
+    int *list = cmi_grown(l->context, l->descriptor, sizeof *list, l->count, &l->capacity);
     if (!list) return CM_ERR_MEMORY;
     l->descriptor = list;
     l->descriptor[l->count++] = descriptor;
@@ -173,13 +173,13 @@ static cm_status lock_file(cm_locks *l, const char *path, int descriptor)
     if (error == EACCES || error == EAGAIN)
         CM_FAIL(CM_ERR_STATE, "'%s' is locked: another trainer is at work in this directory", path);
     errno = error;
-    return error ? cm_file_fail("lock", path) : hold(l, descriptor);
+    return error ? cmi_file_fail("lock", path) : hold(l, descriptor);
 }
 
-cm_status cm_locks_take(cm_locks *l, const char *path)
+cm_status cmi_locks_take(cm_locks *l, const char *path)
 {
-    int descriptor = cm_file_open(path, O_RDWR | O_CREAT, 0666);
-    if (descriptor < 0) return cm_file_fail("open", path);
+    int descriptor = cmi_file_open(path, O_RDWR | O_CREAT, 0666);
+    if (descriptor < 0) return cmi_file_fail("open", path);
     int held = 0;
     for (size_t i = 0; i < l->count && !held; i++) held = same_file(l->descriptor[i], descriptor);
     cm_status status = held ? CM_OK : lock_file(l, path, descriptor);
@@ -187,10 +187,10 @@ cm_status cm_locks_take(cm_locks *l, const char *path)
     return status;
 }
 
-void cm_locks_release(cm_locks *l, size_t keep)
+void cmi_locks_release(cm_locks *l, size_t keep)
 {
     while (l->count > keep) (void)close(l->descriptor[--l->count]);
     if (keep) return;
-    cm_free(l->context, l->descriptor);
+    cmi_free(l->context, l->descriptor);
     *l = (cm_locks){.context = l->context};
 }

@@ -5,12 +5,12 @@
 #include "io/file.h"
 
 /* An existing directory is fine. */
-cm_status cm_directory_make(const char *path);
-int cm_path_exists(const char *path);
-cm_status cm_directory_sync(const char *path);
+cm_status cmi_directory_make(const char *path);
+int cmi_path_exists(const char *path);
+cm_status cmi_directory_sync(const char *path);
 /* With everything in it; a missing one is fine. */
-cm_status cm_directory_remove(cm_context *context, const char *path);
-cm_status cm_path_rename(const char *from, const char *to);
+cm_status cmi_directory_remove(cm_context *context, const char *path);
+cm_status cmi_path_rename(const char *from, const char *to);
 
 /* Names in byte order, without "." and "..". */
 typedef struct cm_names {
@@ -18,19 +18,19 @@ typedef struct cm_names {
     char **name;
     size_t count, capacity;
 } cm_names;
-cm_status cm_directory_list(cm_context *context, const char *path, cm_names *out);
-cm_status cm_names_add(cm_names *names, const char *name);
-void cm_names_free(cm_names *names);
+cm_status cmi_directory_list(cm_context *context, const char *path, cm_names *out);
+cm_status cmi_names_add(cm_names *names, const char *name);
+void cmi_names_free(cm_names *names);
 
 /* "a/b" of the context. */
-char *cm_path_join(cm_context *context, const char *a, const char *b);
+char *cmi_path_join(cm_context *context, const char *a, const char *b);
 /* 1 directory, 2 regular file, 0 neither or missing. */
-int cm_path_kind(const char *path);
+int cmi_path_kind(const char *path);
 /* The same where a path that cannot be looked at (not permitted, a drive that is away)
  * is no missing one: IO. */
-cm_status cm_path_look(const char *path, int *kind);
+cm_status cmi_path_look(const char *path, int *kind);
 
-/* The locked files of one owner.  A lock ends with cm_locks_release or with the process
+/* The locked files of one owner.  A lock ends with cmi_locks_release or with the process
  * and the children it has forked that have not exec'ed. */
 typedef struct cm_locks {
     cm_context *context;
@@ -39,8 +39,8 @@ typedef struct cm_locks {
 } cm_locks;
 /* Locks a file, made when missing, for this owner alone; one that it holds is fine.
  * STATE when another owner holds it, of this process or any other. */
-cm_status cm_locks_take(cm_locks *locks, const char *path);
+cm_status cmi_locks_take(cm_locks *locks, const char *path);
 /* All but the first `keep`. */
-void cm_locks_release(cm_locks *locks, size_t keep);
+void cmi_locks_release(cm_locks *locks, size_t keep);
 
 #endif

@@ -21,7 +21,7 @@ static const char *posix_form(int result, const char *buffer)
     return result == 0 ? buffer : "unknown error";
 }
 
-cm_status cm_file_fail(const char *doing, const char *path)
+cm_status cmi_file_fail(const char *doing, const char *path)
 {
     int error = errno;
     char buffer[128] = "";
@@ -41,7 +41,7 @@ static int above_standard(int fd)
     return other;
 }
 
-int cm_file_open(const char *path, int flags, unsigned mode)
+int cmi_file_open(const char *path, int flags, unsigned mode)
 {
     int fd;
     do fd = open(path, flags | O_CLOEXEC, mode);
@@ -55,32 +55,32 @@ static cm_status open_regular(const char *path, int *fd, size_t *size)
 {
     struct stat st;
     /* O_NONBLOCK: opening a pipe must not wait for a writer. */
-    *fd = cm_file_open(path, O_RDONLY | O_NONBLOCK, 0);
-    if (*fd < 0) return cm_file_fail("open", path);
+    *fd = cmi_file_open(path, O_RDONLY | O_NONBLOCK, 0);
+    if (*fd < 0) return cmi_file_fail("open", path);
     cm_status status = CM_OK;
-    if (fstat(*fd, &st) != 0) status = cm_file_fail("stat", path);
-    else if (!S_ISREG(st.st_mode)) status = cm_fail(CM_ERR_IO, "cannot read '%s': not a regular file", path);
+    if (fstat(*fd, &st) != 0) status = cmi_file_fail("stat", path);
+    else if (!S_ISREG(st.st_mode)) status = cmi_fail(CM_ERR_IO, "cannot read '%s': not a regular file", path);
     if (status != CM_OK) (void)close(*fd);
     else *size = (size_t)st.st_size;
     return status;
 }
 
-cm_status cm_file_reader_open(cm_context *context, const char *path, cm_file_reader *r)
+cm_status cmi_file_reader_open(cm_context *context, const char *path, cm_file_reader *r)
 {
-    *r = (cm_file_reader){context, cm_strdup(context, path), -1, 0};
+    *r = (cm_file_reader){context, cmi_strdup(context, path), -1, 0};
     if (!r->path) return CM_ERR_MEMORY;
     cm_status status = open_regular(path, &r->descriptor, &r->size);
     if (status == CM_OK) return CM_OK;
     r->descriptor = -1;
-    cm_file_reader_close(r);
+    cmi_file_reader_close(r);
     return status;
 }
 
-void cm_file_reader_close(cm_file_reader *r)
+void cmi_file_reader_close(cm_file_reader *r)
 {
     if (!r->path) return;
     if (r->descriptor >= 0) (void)close(r->descriptor);
-    cm_free(r->context, r->path);
+    cmi_free(r->context, r->path);
     r->path = NULL;
     r->descriptor = -1;
 }
@@ -100,10 +100,10 @@ static ssize_t read_at(int fd, size_t offset, void *out, size_t size)
     return (ssize_t)done;
 }
 
-cm_status cm_file_reader_read(const cm_file_reader *r, size_t offset, void *out, size_t size)
+cm_status cmi_file_reader_read(const cm_file_reader *r, size_t offset, void *out, size_t size)
 {
     ssize_t n = read_at(r->descriptor, offset, out, size);
-    if (n < 0) return cm_file_fail("read", r->path);
+    if (n < 0) return cmi_file_fail("read", r->path);
     if ((size_t)n < size)
         CM_FAIL(CM_ERR_IO,
                 "cannot read '%s': it ends at byte %zu and had %zu bytes when it was opened: it has been cut short",
@@ -111,25 +111,25 @@ cm_status cm_file_reader_read(const cm_file_reader *r, size_t offset, void *out,
     return CM_OK;
 }
 
-cm_status cm_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size)
+cm_status cmi_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size)
 {
     cm_file_reader r;
     *data = NULL;
-    CM_TRY(cm_file_reader_open(context, path, &r));
+    CM_TRY(cmi_file_reader_open(context, path, &r));
     *size = r.size;
     cm_status status = CM_OK;
     if (r.size > limit)
         status =
-            cm_fail(CM_ERR_LIMIT, "'%s' has %zu bytes, at most %zu are read of such a file", path, r.size, limit);
-    else if (!(*data = cm_malloc(context, r.size + 1, 1))) status = CM_ERR_MEMORY;
-    else status = cm_file_reader_read(&r, 0, *data, r.size);
-    cm_file_reader_close(&r);
+            cmi_fail(CM_ERR_LIMIT, "'%s' has %zu bytes, at most %zu are read of such a file", path, r.size, limit);
+    else if (!(*data = cmi_malloc(context, r.size + 1, 1))) status = CM_ERR_MEMORY;
+    else status = cmi_file_reader_read(&r, 0, *data, r.size);
+    cmi_file_reader_close(&r);
     if (status == CM_OK) (*data)[*size] = '\0';
-    else cm_free(context, *data), *data = NULL;
+    else cmi_free(context, *data), *data = NULL;
     return status;
 }
 
-size_t cm_file_peek(const char *path, void *out, size_t size)
+size_t cmi_file_peek(const char *path, void *out, size_t size)
 {
     int fd;
     size_t whole;
@@ -139,27 +139,27 @@ size_t cm_file_peek(const char *path, void *out, size_t size)
     return n < 0 ? 0 : (size_t)n;
 }
 
-cm_status cm_file_reader_map(const cm_file_reader *r, cm_mapping *out)
+cm_status cmi_file_reader_map(const cm_file_reader *r, cm_mapping *out)
 {
     *out = (cm_mapping){NULL, 0};
     if (r->size == 0) return CM_OK;
     void *data = mmap(NULL, r->size, PROT_READ, MAP_PRIVATE, r->descriptor, 0);
     if (data == MAP_FAILED)
         return errno == ENOMEM
-                   ? cm_fail(CM_ERR_MEMORY, "out of memory: no room to map the %zu bytes of '%s'", r->size, r->path)
-                   : cm_file_fail("map", r->path);
+                   ? cmi_fail(CM_ERR_MEMORY, "out of memory: no room to map the %zu bytes of '%s'", r->size, r->path)
+                   : cmi_file_fail("map", r->path);
     *out = (cm_mapping){data, r->size};
     return CM_OK;
 }
 
-void cm_mapping_close(cm_mapping *mapping)
+void cmi_mapping_close(cm_mapping *mapping)
 {
     if (mapping->data) (void)munmap((void *)(uintptr_t)mapping->data, mapping->size);
     mapping->data = NULL;
     mapping->size = 0;
 }
 
-void cm_mapping_forget(const void *data, size_t size)
+void cmi_mapping_forget(const void *data, size_t size)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = ((uintptr_t)data + page - 1) / page * page, last = ((uintptr_t)data + size) / page * page;
@@ -173,7 +173,7 @@ static char *link_target(cm_context *context, const char *from, const char *to)
 {
     const char *slash = strrchr(from, '/');
     size_t folder = slash && to[0] != '/' ? (size_t)(slash - from) + 1 : 0;
-    char *path = cm_malloc(context, folder + strlen(to) + 1, 1);
+    char *path = cmi_malloc(context, folder + strlen(to) + 1, 1);
     if (!path) return NULL;
     memcpy(path, from, folder);
     memcpy(path + folder, to, strlen(to) + 1);
@@ -186,18 +186,18 @@ static cm_status follow_links(cm_context *context, const char *path, char **out)
 {
     enum { MOST = 40 };
     char to[4096];
-    *out = cm_strdup(context, path);
+    *out = cmi_strdup(context, path);
     for (int links = 0; *out; links++) {
         ssize_t n = readlink(*out, to, sizeof to);
         if (n < 0) return CM_OK; /* no link, or nothing: writing says what is wrong */
         if (links == MOST || (size_t)n == sizeof to) break;
         to[n] = '\0';
         char *next = link_target(context, *out, to);
-        cm_free(context, *out);
+        cmi_free(context, *out);
         *out = next;
     }
     if (!*out) return CM_ERR_MEMORY;
-    cm_free(context, *out);
+    cmi_free(context, *out);
     *out = NULL;
     CM_FAIL(CM_ERR_IO, "cannot write '%s': its symbolic links lead in a circle or too far", path);
 }
@@ -223,7 +223,7 @@ static cm_status check_target(const cm_file_writer *w, struct stat *st)
 {
     if (lstat(w->path, st) != 0) {
         st->st_mode = 0;
-        return errno == ENOENT ? CM_OK : cm_file_fail("write", w->path);
+        return errno == ENOENT ? CM_OK : cmi_file_fail("write", w->path);
     }
     CM_TRY(refuse_others(w->path, st->st_mode));
     if (!w->overwrite)
@@ -233,8 +233,8 @@ static cm_status check_target(const cm_file_writer *w, struct stat *st)
 
 static void reset(cm_file_writer *w)
 {
-    if (w->path) cm_free(w->context, w->path);
-    if (w->temporary) cm_free(w->context, w->temporary);
+    if (w->path) cmi_free(w->context, w->path);
+    if (w->temporary) cmi_free(w->context, w->temporary);
     w->path = w->temporary = NULL;
     w->descriptor = -1;
 }
@@ -248,7 +248,7 @@ static char *temporary_name(cm_context *context, const char *path, size_t size)
     size_t before = slash ? (size_t)(slash - path) + 1 : 0, n = strlen(path + before);
     if (n > NAME)
         for (n = NAME; n > NAME - 4 && ((unsigned char)path[before + n] & 0xc0) == 0x80;) n--;
-    char *name = cm_malloc(context, size, 1);
+    char *name = cmi_malloc(context, size, 1);
     if (name) (void)snprintf(name, size, "%.*s.tmp-%ld-", (int)(before + n), path, (long)getpid());
     return name;
 }
@@ -261,16 +261,16 @@ static cm_status open_temporary(cm_file_writer *w, mode_t mode)
     size_t stem = strlen(w->temporary);
     for (int attempt = 0; w->descriptor < 0; attempt++) {
         (void)snprintf(w->temporary + stem, length - stem, "%d", attempt);
-        w->descriptor = cm_file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+        w->descriptor = cmi_file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
         if (w->descriptor < 0 && errno == ENOENT)
             CM_FAIL(CM_ERR_IO, "cannot create '%s': No such file or directory (its folder has to be made first)",
                     w->path);
-        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) return cm_file_fail("create", w->path);
+        if (w->descriptor < 0 && (errno != EEXIST || attempt == 999)) return cmi_file_fail("create", w->path);
     }
     return CM_OK;
 }
 
-cm_status cm_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *w)
+cm_status cmi_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *w)
 {
     struct stat st;
     memset(w, 0, sizeof *w);
@@ -286,13 +286,13 @@ cm_status cm_file_create(cm_context *context, const char *path, int overwrite, c
     return status;
 }
 
-cm_status cm_file_write(cm_file_writer *w, const void *data, size_t size)
+cm_status cmi_file_write(cm_file_writer *w, const void *data, size_t size)
 {
     const char *p = data;
     while (size > 0) {
         ssize_t n = write(w->descriptor, p, size < (1u << 30) ? size : (1u << 30));
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return cm_file_fail("write", w->path);
+        if (n < 0) return cmi_file_fail("write", w->path);
         p += n;
         size -= (size_t)n;
     }
@@ -304,7 +304,7 @@ static cm_status flush(int fd, const char *path)
     int result;
     do result = fsync(fd);
     while (result != 0 && errno == EINTR);
-    if (result != 0) return cm_file_fail("flush to the disk", path);
+    if (result != 0) return cmi_file_fail("flush to the disk", path);
     return CM_OK;
 }
 
@@ -316,10 +316,10 @@ static void flush_directory(char *path)
     int fd;
     if (slash && slash != path) {
         *slash = '\0';
-        fd = cm_file_open(path, O_RDONLY | O_DIRECTORY, 0);
+        fd = cmi_file_open(path, O_RDONLY | O_DIRECTORY, 0);
         *slash = '/';
     } else {
-        fd = cm_file_open(slash ? "/" : ".", O_RDONLY | O_DIRECTORY, 0);
+        fd = cmi_file_open(slash ? "/" : ".", O_RDONLY | O_DIRECTORY, 0);
     }
     if (fd < 0) return;
     (void)fsync(fd);
@@ -334,7 +334,7 @@ static cm_status keep_permissions(const cm_file_writer *w)
     if (!st.st_mode) return CM_OK;
     int given = fchown(w->descriptor, st.st_uid, st.st_gid);
     (void)given;
-    if (fchmod(w->descriptor, st.st_mode & 0777) != 0) return cm_file_fail("keep the permissions of", w->path);
+    if (fchmod(w->descriptor, st.st_mode & 0777) != 0) return cmi_file_fail("keep the permissions of", w->path);
     return CM_OK;
 }
 
@@ -345,17 +345,17 @@ static cm_status publish(cm_file_writer *w)
     CM_TRY(flush(w->descriptor, w->path));
     int closed = close(w->descriptor);
     w->descriptor = -1;
-    if (closed != 0 && errno != EINTR) return cm_file_fail("close", w->path);
+    if (closed != 0 && errno != EINTR) return cmi_file_fail("close", w->path);
     CM_TRY(check_target(w, &st));
-    if (rename(w->temporary, w->path) != 0) return cm_file_fail("rename the temporary file to", w->path);
+    if (rename(w->temporary, w->path) != 0) return cmi_file_fail("rename the temporary file to", w->path);
     return CM_OK;
 }
 
-cm_status cm_file_commit(cm_file_writer *w)
+cm_status cmi_file_commit(cm_file_writer *w)
 {
     cm_status status = publish(w);
     if (status != CM_OK) {
-        cm_file_abort(w);
+        cmi_file_abort(w);
         return status;
     }
     flush_directory(w->path);
@@ -363,7 +363,7 @@ cm_status cm_file_commit(cm_file_writer *w)
     return CM_OK;
 }
 
-void cm_file_abort(cm_file_writer *w)
+void cmi_file_abort(cm_file_writer *w)
 {
     if (w->descriptor >= 0) (void)close(w->descriptor);
     if (w->temporary) (void)unlink(w->temporary);

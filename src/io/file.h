@@ -11,10 +11,10 @@ typedef struct cm_mapping {
 } cm_mapping;
 
 /* "cannot DOING 'PATH': REASON" from errno, CM_ERR_IO. */
-cm_status cm_file_fail(const char *doing, const char *path);
+cm_status cmi_file_fail(const char *doing, const char *path);
 
 /* open(2), never 0, 1 or 2, closed on exec; -1 with errno. */
-int cm_file_open(const char *path, int flags, unsigned mode);
+int cmi_file_open(const char *path, int flags, unsigned mode);
 
 /* A regular file that is read by copy: what others do to it meanwhile ends in a status.  Directories, devices and
  * pipes are refused. */
@@ -25,20 +25,20 @@ typedef struct cm_file_reader {
     size_t size;    /* when it was opened */
 } cm_file_reader;
 
-cm_status cm_file_reader_open(cm_context *context, const char *path, cm_file_reader *out);
-void cm_file_reader_close(cm_file_reader *reader);
+cm_status cmi_file_reader_open(cm_context *context, const char *path, cm_file_reader *out);
+void cmi_file_reader_close(cm_file_reader *reader);
 /* Exactly `size` bytes from `offset` on; IO when the file has become shorter. */
-cm_status cm_file_reader_read(const cm_file_reader *reader, size_t offset, void *out, size_t size);
-/* The whole of a file of at most `limit` bytes (else LIMIT); *data is the caller's (cm_free), with a NUL behind. */
-cm_status cm_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size);
+cm_status cmi_file_reader_read(const cm_file_reader *reader, size_t offset, void *out, size_t size);
+/* The whole of a file of at most `limit` bytes (else LIMIT); *data is the caller's (cmi_free), with a NUL behind. */
+cm_status cmi_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size);
 /* The first bytes of a regular file; returns how many there are, 0 when it cannot be read. */
-size_t cm_file_peek(const char *path, void *out, size_t size);
+size_t cmi_file_peek(const char *path, void *out, size_t size);
 
 /* A mapping, read-only: where the file is cut short later, touching it ends the process.  For weights alone. */
-cm_status cm_file_reader_map(const cm_file_reader *reader, cm_mapping *out);
-void cm_mapping_close(cm_mapping *mapping);
+cm_status cmi_file_reader_map(const cm_file_reader *reader, cm_mapping *out);
+void cmi_mapping_close(cm_mapping *mapping);
 /* The pages wholly inside [data, data + size) are not needed for now. */
-void cm_mapping_forget(const void *data, size_t size);
+void cmi_mapping_forget(const void *data, size_t size);
 
 /* Write to `path`.tmp-PID-N (a long name is cut there) in the same directory, then commit: fsync, rename,
  * fsync of the directory.  Abort (or a failed commit) removes the temporary
@@ -53,9 +53,9 @@ typedef struct cm_file_writer {
 } cm_file_writer;
 
 /* overwrite 0: an existing `path` is an error, now and at commit; a directory always is. */
-cm_status cm_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *out);
-cm_status cm_file_write(cm_file_writer *writer, const void *data, size_t size);
-cm_status cm_file_commit(cm_file_writer *writer);
-void cm_file_abort(cm_file_writer *writer);
+cm_status cmi_file_create(cm_context *context, const char *path, int overwrite, cm_file_writer *out);
+cm_status cmi_file_write(cm_file_writer *writer, const void *data, size_t size);
+cm_status cmi_file_commit(cm_file_writer *writer);
+void cmi_file_abort(cm_file_writer *writer);
 
 #endif

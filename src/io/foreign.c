@@ -130,7 +130,7 @@ static int is_zeros(const unsigned char *bytes, size_t size)
     return 1;
 }
 
-const cm_foreign *cm_foreign_kind(const unsigned char *bytes, size_t size)
+const cm_foreign *cmi_foreign_kind(const unsigned char *bytes, size_t size)
 {
     if (size == 0) return &empty;
     for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {

@@ -10,6 +10,6 @@ typedef struct cm_foreign {
 } cm_foreign;
 
 /* By the first bytes; NULL where they say nothing. */
-const cm_foreign *cm_foreign_kind(const unsigned char *bytes, size_t size);
+const cm_foreign *cmi_foreign_kind(const unsigned char *bytes, size_t size);
 
 #endif

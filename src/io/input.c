@@ -11,23 +11,23 @@ static cm_status begin(cm_context *context, const char *name, cm_input_access ac
     in->context = context;
     in->access = access;
     in->file.descriptor = -1;
-    in->name = cm_strdup(context, name);
+    in->name = cmi_strdup(context, name);
     return in->name ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status cm_input_file(cm_context *context, const char *path, cm_input_access access, cm_input *in)
+cm_status cmi_input_file(cm_context *context, const char *path, cm_input_access access, cm_input *in)
 {
     CM_TRY(begin(context, path, access, in));
-    in->is_folder = cm_path_kind(path) == 1;
+    in->is_folder = cmi_path_kind(path) == 1;
     if (in->is_folder) return CM_OK;
-    cm_status status = cm_file_reader_open(context, path, &in->file);
+    cm_status status = cmi_file_reader_open(context, path, &in->file);
     in->size = in->file.size;
-    if (status != CM_OK) cm_input_close(in);
+    if (status != CM_OK) cmi_input_close(in);
     return status;
 }
 
-cm_status cm_input_memory(cm_context *context, const char *name, const void *bytes, size_t size,
-                          cm_input_access access, cm_input *in)
+cm_status cmi_input_memory(cm_context *context, const char *name, const void *bytes, size_t size,
+                           cm_input_access access, cm_input *in)
 {
     CM_TRY(begin(context, name, access, in));
     in->memory = bytes;
@@ -35,7 +35,7 @@ cm_status cm_input_memory(cm_context *context, const char *name, const void *byt
     return CM_OK;
 }
 
-cm_status cm_input_reader(cm_context *context, const cm_reader *reader, cm_input_access access, cm_input *in)
+cm_status cmi_input_reader(cm_context *context, const cm_reader *reader, cm_input_access access, cm_input *in)
 {
     CM_TRY(begin(context, "stream", access, in));
     in->reader = *reader;
@@ -43,13 +43,13 @@ cm_status cm_input_reader(cm_context *context, const cm_reader *reader, cm_input
     return CM_OK;
 }
 
-void cm_input_close(cm_input *in)
+void cmi_input_close(cm_input *in)
 {
     if (!in->context) return;
-    cm_file_reader_close(&in->file);
-    cm_mapping_close(&in->mapping);
-    cm_free(in->context, in->copy);
-    cm_free(in->context, in->name);
+    cmi_file_reader_close(&in->file);
+    cmi_mapping_close(&in->mapping);
+    cmi_free(in->context, in->copy);
+    cmi_free(in->context, in->name);
     memset(in, 0, sizeof *in);
 }
 
@@ -76,7 +76,7 @@ static cm_status read_stream(const cm_input *in, size_t offset, unsigned char *o
     return CM_OK;
 }
 
-cm_status cm_input_read(const cm_input *in, size_t offset, void *out, size_t size)
+cm_status cmi_input_read(const cm_input *in, size_t offset, void *out, size_t size)
 {
     if (offset > in->size || size > in->size - offset)
         CM_FAIL(CM_ERR_FORMAT, "%s: truncated: %zu bytes from byte %zu on are missing, %zu are there", in->name, size,
@@ -90,11 +90,11 @@ cm_status cm_input_read(const cm_input *in, size_t offset, void *out, size_t siz
         return CM_OK;
     }
     if (in->reader.read) return read_stream(in, offset, out, size);
-    if (in->file.path) return cm_file_reader_read(&in->file, offset, out, size);
+    if (in->file.path) return cmi_file_reader_read(&in->file, offset, out, size);
     CM_FAIL(CM_ERR_INTERNAL, "%s: read after it was closed", in->name);
 }
 
-cm_status cm_input_report(const cm_input *in, uint64_t done)
+cm_status cmi_input_report(const cm_input *in, uint64_t done)
 {
     if (in->report && in->report(in->report_user, done, in->work))
         CM_FAIL(CM_ERR_CANCELLED, "loading %s was cancelled", in->name);
@@ -104,16 +104,16 @@ cm_status cm_input_report(const cm_input *in, uint64_t done)
 static cm_status copy_from(cm_input *in, size_t offset)
 {
     size_t size = in->size - offset;
-    in->copy = cm_malloc(in->context, size, 1);
+    in->copy = cmi_malloc(in->context, size, 1);
     if (!in->copy) return CM_ERR_MEMORY;
     for (size_t at = 0; at < size; at += PIECE) {
-        CM_TRY(cm_input_report(in, offset + at));
-        CM_TRY(cm_input_read(in, offset + at, in->copy + at, size - at < PIECE ? size - at : PIECE));
+        CM_TRY(cmi_input_report(in, offset + at));
+        CM_TRY(cmi_input_read(in, offset + at, in->copy + at, size - at < PIECE ? size - at : PIECE));
     }
     return CM_OK;
 }
 
-cm_status cm_input_hold(cm_input *in, size_t offset, const unsigned char **out)
+cm_status cmi_input_hold(cm_input *in, size_t offset, const unsigned char **out)
 {
     *out = NULL;
     if (in->access == CM_INPUT_FETCHED) return CM_OK;
@@ -123,7 +123,7 @@ cm_status cm_input_hold(cm_input *in, size_t offset, const unsigned char **out)
     } else if (in->memory) {
         *out = in->memory + offset;
     } else {
-        CM_TRY(cm_file_reader_map(&in->file, &in->mapping));
+        CM_TRY(cmi_file_reader_map(&in->file, &in->mapping));
         *out = in->mapping.data + offset;
     }
     in->held = *out;
@@ -131,15 +131,15 @@ cm_status cm_input_hold(cm_input *in, size_t offset, const unsigned char **out)
     return CM_OK;
 }
 
-void cm_input_settle(cm_input *in)
+void cmi_input_settle(cm_input *in)
 {
     if (in->access == CM_INPUT_FETCHED) return;
     if (in->access == CM_INPUT_COPIED) in->memory = NULL;
     in->reader.read = NULL;
-    cm_file_reader_close(&in->file);
+    cmi_file_reader_close(&in->file);
 }
 
-int cm_input_is_mapped(const cm_input *in, const void *pointer)
+int cmi_input_is_mapped(const cm_input *in, const void *pointer)
 {
     uintptr_t p = (uintptr_t)pointer, begins = (uintptr_t)in->mapping.data;
     return in->mapping.data && p >= begins && p - begins <= in->mapping.size;

@@ -25,7 +25,7 @@ typedef struct cm_input {
     cm_reader reader;
     cm_mapping mapping;        /* of the file, or nothing */
     unsigned char *copy;       /* or nothing              */
-    const unsigned char *held; /* the bytes from held_from on, where cm_input_hold was called */
+    const unsigned char *held; /* the bytes from held_from on, where cmi_input_hold was called */
     size_t held_from;
     const char *weights;   /* which of several sets is wanted (NULL: the format's choice); while it is opened */
     cm_progress_fn report; /* NULL, or asked while copies are made: bytes done, of `work` in all */
@@ -34,23 +34,23 @@ typedef struct cm_input {
 } cm_input;
 
 /* Each leaves `out` closed when it fails. */
-cm_status cm_input_file(cm_context *context, const char *path, cm_input_access access, cm_input *out);
-cm_status cm_input_memory(cm_context *context, const char *name, const void *bytes, size_t size,
-                          cm_input_access access, cm_input *out);
+cm_status cmi_input_file(cm_context *context, const char *path, cm_input_access access, cm_input *out);
+cm_status cmi_input_memory(cm_context *context, const char *name, const void *bytes, size_t size,
+                           cm_input_access access, cm_input *out);
 /* Copied, or fetched as long as the caller's function stands. */
-cm_status cm_input_reader(cm_context *context, const cm_reader *reader, cm_input_access access, cm_input *out);
-void cm_input_close(cm_input *input);
+cm_status cmi_input_reader(cm_context *context, const cm_reader *reader, cm_input_access access, cm_input *out);
+void cmi_input_close(cm_input *input);
 
 /* Exactly these bytes; IO where there are fewer or the caller's function fails. */
-cm_status cm_input_read(const cm_input *input, size_t offset, void *out, size_t size);
+cm_status cmi_input_read(const cm_input *input, size_t offset, void *out, size_t size);
 /* The bytes from `offset` to the end, as long as the input is open; *out is NULL where they are fetched. */
-cm_status cm_input_hold(cm_input *input, size_t offset, const unsigned char **out);
+cm_status cmi_input_hold(cm_input *input, size_t offset, const unsigned char **out);
 /* The end of opening: what is neither held nor to be fetched is not read any more, so the file is closed and the
  * caller's function is not called again. */
-void cm_input_settle(cm_input *input);
+void cmi_input_settle(cm_input *input);
 /* CANCELLED when the caller wants to stop. */
-cm_status cm_input_report(const cm_input *input, uint64_t done);
+cm_status cmi_input_report(const cm_input *input, uint64_t done);
 /* Whether the pointer is into the mapped file. */
-int cm_input_is_mapped(const cm_input *input, const void *pointer);
+int cmi_input_is_mapped(const cm_input *input, const void *pointer);
 
 #endif

@@ -89,28 +89,28 @@ static cm_status decode(reader *r, const void *data, size_t size, int channels)
     r->info.progress = &r->progress;
     jpeg_mem_src(&r->info, data, (unsigned long)size);
     (void)jpeg_read_header(&r->info, TRUE);
-    CM_TRY(cm_picture_check_file(r->name, r->info.image_height, r->info.image_width, size));
+    CM_TRY(cmi_picture_check_file(r->name, r->info.image_height, r->info.image_width, size));
     CM_TRY(choose_output(r, channels));
     (void)jpeg_start_decompress(&r->info);
     size_t stride = (size_t)r->info.output_width * (size_t)r->out->channels;
     r->out->height = (int32_t)r->info.output_height;
     r->out->width = (int32_t)r->info.output_width;
-    r->out->pixels = cm_malloc(r->context, r->info.output_height, stride);
+    r->out->pixels = cmi_malloc(r->context, r->info.output_height, stride);
     if (!r->out->pixels) return CM_ERR_MEMORY;
     while (r->info.output_scanline < r->info.output_height) {
         JSAMPROW row = r->out->pixels + r->info.output_scanline * stride;
         (void)jpeg_read_scanlines(&r->info, &row, 1);
     }
     (void)jpeg_finish_decompress(&r->info);
-    if (r->out->channels == channels + 2) cm_picture_to_gray(r->out);
+    if (r->out->channels == channels + 2) cmi_picture_to_gray(r->out);
     return CM_OK;
 }
 
-cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
-                       cm_picture *out)
+cm_status cmi_jpeg_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                        cm_picture *out)
 {
     memset(out, 0, sizeof *out);
-    reader *r = cm_calloc(context, 1, sizeof *r);
+    reader *r = cmi_calloc(context, 1, sizeof *r);
     if (!r) return CM_ERR_MEMORY;
     r->context = context;
     r->name = name;
@@ -118,9 +118,9 @@ cm_status cm_jpeg_read(cm_context *context, const char *name, const void *data, 
     r->info.err = init_errors(&r->errors);
     cm_status status = decode(r, data, size, channels);
     jpeg_destroy_decompress(&r->info);
-    cm_free(context, r);
+    cmi_free(context, r);
     if (status != CM_OK) {
-        cm_free(context, out->pixels);
+        cmi_free(context, out->pixels);
         memset(out, 0, sizeof *out);
     }
     return status;
@@ -149,24 +149,24 @@ static cm_status encode(writer *w, const cm_view *image, int quality)
     jpeg_set_quality(&w->info, quality, TRUE);
     jpeg_start_compress(&w->info, TRUE);
     while (w->info.next_scanline < w->info.image_height) {
-        cm_picture_row(image, w->info.next_scanline, w->row);
+        cmi_picture_row(image, w->info.next_scanline, w->row);
         (void)jpeg_write_scanlines(&w->info, &w->row, 1);
     }
     jpeg_finish_compress(&w->info);
     return CM_OK;
 }
 
-cm_status cm_jpeg_write(cm_context *context, const cm_view *image, int quality, const cm_byte_sink *sink)
+cm_status cmi_jpeg_write(cm_context *context, const cm_view *image, int quality, const cm_byte_sink *sink)
 {
-    writer *w = cm_calloc(context, 1, sizeof *w);
+    writer *w = cmi_calloc(context, 1, sizeof *w);
     if (!w) return CM_ERR_MEMORY;
     w->info.err = init_errors(&w->errors);
-    w->row = cm_malloc(context, image->width, image->channels);
+    w->row = cmi_malloc(context, image->width, image->channels);
     cm_status status = w->row ? encode(w, image, quality) : CM_ERR_MEMORY;
     if (status == CM_OK) status = sink->write(sink->user, w->bytes, w->size);
     jpeg_destroy_compress(&w->info);
     free(w->bytes); /* libjpeg's own malloc */
-    cm_free(context, w->row);
-    cm_free(context, w);
+    cmi_free(context, w->row);
+    cmi_free(context, w);
     return status;
 }

@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-void cm_json_begin(cm_json_text *t, char *bytes, size_t size)
+void cmi_json_begin(cm_json_text *t, char *bytes, size_t size)
 {
     *t = (cm_json_text){bytes, bytes + size, bytes, NULL};
 }
 
-size_t cm_json_place(const cm_json_text *t)
+size_t cmi_json_place(const cm_json_text *t)
 {
     return (size_t)(t->at - t->begin);
 }
@@ -19,23 +19,23 @@ static int fail(cm_json_text *t, const char *reason)
     return 0;
 }
 
-char cm_json_next(cm_json_text *t)
+char cmi_json_next(cm_json_text *t)
 {
     while (t->at < t->end && (*t->at == ' ' || *t->at == '\t' || *t->at == '\n' || *t->at == '\r')) t->at++;
     return t->at < t->end && !t->error ? *t->at : '\0';
 }
 
-int cm_json_take(cm_json_text *t, char c)
+int cmi_json_take(cm_json_text *t, char c)
 {
-    if (cm_json_next(t) != c) return 0;
+    if (cmi_json_next(t) != c) return 0;
     t->at++;
     return 1;
 }
 
-int cm_json_expect(cm_json_text *t, char c)
+int cmi_json_expect(cm_json_text *t, char c)
 {
-    if (cm_json_take(t, c)) return 1;
-    if (cm_json_next(t) == '\0') return fail(t, "it ends too early");
+    if (cmi_json_take(t, c)) return 1;
+    if (cmi_json_next(t) == '\0') return fail(t, "it ends too early");
     switch (c) {
     case '{': return fail(t, "'{' expected");
     case '[': return fail(t, "'[' expected");
@@ -45,22 +45,22 @@ int cm_json_expect(cm_json_text *t, char c)
     }
 }
 
-int cm_json_more(cm_json_text *t, char close)
+int cmi_json_more(cm_json_text *t, char close)
 {
-    if (cm_json_take(t, ',')) return 1;
-    (void)cm_json_expect(t, close);
+    if (cmi_json_take(t, ',')) return 1;
+    (void)cmi_json_expect(t, close);
     return 0;
 }
 
-int cm_json_end(cm_json_text *t)
+int cmi_json_end(cm_json_text *t)
 {
-    (void)cm_json_next(t);
+    (void)cmi_json_next(t);
     return t->at == t->end ? !t->error : fail(t, "something follows its end");
 }
 
 /* --- strings -------------------------------------------------------------------------- */
 
-size_t cm_utf8_length(const char *text, size_t left)
+size_t cmi_utf8_length(const char *text, size_t left)
 {
     const unsigned char *p = (const unsigned char *)text;
     size_t n = p[0] < 0x80                   ? 1
@@ -129,12 +129,12 @@ static char *escape(cm_json_text *t, char *out)
 }
 
 /* Decoded text is never longer than its source, so it overtakes nothing that is still to be read. */
-char *cm_json_string(cm_json_text *t)
+char *cmi_json_string(cm_json_text *t)
 {
-    if (!cm_json_take(t, '"')) return fail(t, "a string expected"), NULL;
+    if (!cmi_json_take(t, '"')) return fail(t, "a string expected"), NULL;
     char *begin = t->at, *out = begin;
     while (t->at < t->end && *t->at != '"') {
-        size_t n = cm_utf8_length(t->at, (size_t)(t->end - t->at));
+        size_t n = cmi_utf8_length(t->at, (size_t)(t->end - t->at));
         if (n == 0) return fail(t, "broken UTF-8"), NULL;
         if ((unsigned char)*t->at < 0x20) return fail(t, "a control character in a string"), NULL;
         if (*t->at == '\\') {
@@ -153,10 +153,10 @@ char *cm_json_string(cm_json_text *t)
     return begin;
 }
 
-char *cm_json_key(cm_json_text *t)
+char *cmi_json_key(cm_json_text *t)
 {
-    char *key = cm_json_string(t);
-    return key && cm_json_expect(t, ':') ? key : NULL;
+    char *key = cmi_json_string(t);
+    return key && cmi_json_expect(t, ':') ? key : NULL;
 }
 
 /* --- numbers and the rest ---------------------------------------------------------------- */
@@ -171,10 +171,10 @@ static int is_fraction(const cm_json_text *t)
     return t->at < t->end && (*t->at == '.' || *t->at == 'e' || *t->at == 'E');
 }
 
-int cm_json_integer(cm_json_text *t, int64_t *out)
+int cmi_json_integer(cm_json_text *t, int64_t *out)
 {
     uint64_t v = 0;
-    int minus = cm_json_take(t, '-');
+    int minus = cmi_json_take(t, '-');
     if (!digit(t)) return fail(t, "a whole number expected");
     if (*t->at == '0' && t->at + 1 < t->end && t->at[1] >= '0' && t->at[1] <= '9')
         return fail(t, "a number with a leading zero");
@@ -190,7 +190,7 @@ int cm_json_integer(cm_json_text *t, int64_t *out)
 
 static int skip_number(cm_json_text *t)
 {
-    (void)cm_json_take(t, '-');
+    (void)cmi_json_take(t, '-');
     if (!digit(t)) return fail(t, "a value expected");
     if (*t->at == '0') t->at++;
     else
@@ -222,28 +222,28 @@ static int skip_word(cm_json_text *t)
 }
 
 /* The brackets that are open stand in `open`; a value is followed by what closes them. */
-int cm_json_skip(cm_json_text *t)
+int cmi_json_skip(cm_json_text *t)
 {
     char open[CM_JSON_DEPTH];
     int depth = 0;
     for (;;) {
-        char c = cm_json_next(t), close = c == '{' ? '}' : ']';
+        char c = cmi_json_next(t), close = c == '{' ? '}' : ']';
         if (c == '{' || c == '[') {
             if (depth == CM_JSON_DEPTH) return fail(t, "it is nested too deeply");
             t->at++;
-            if (!cm_json_take(t, close)) {
+            if (!cmi_json_take(t, close)) {
                 open[depth++] = close;
-                if (c == '{' && !cm_json_key(t)) return 0;
+                if (c == '{' && !cmi_json_key(t)) return 0;
                 continue;
             }
-        } else if (c == '"' ? cm_json_string(t) == NULL : !skip_word(t)) {
+        } else if (c == '"' ? cmi_json_string(t) == NULL : !skip_word(t)) {
             return 0;
         }
-        while (depth > 0 && !cm_json_more(t, open[depth - 1])) {
+        while (depth > 0 && !cmi_json_more(t, open[depth - 1])) {
             if (t->error) return 0;
             depth--;
         }
         if (depth == 0) return !t->error;
-        if (open[depth - 1] == '}' && !cm_json_key(t)) return 0;
+        if (open[depth - 1] == '}' && !cmi_json_key(t)) return 0;
     }
 }

@@ -16,27 +16,27 @@ typedef struct cm_json_text {
 
 enum { CM_JSON_DEPTH = 64 };
 
-void cm_json_begin(cm_json_text *text, char *bytes, size_t size);
+void cmi_json_begin(cm_json_text *text, char *bytes, size_t size);
 /* The next byte that is no white space, not taken; 0 at the end. */
-char cm_json_next(cm_json_text *text);
+char cmi_json_next(cm_json_text *text);
 /* 1 when the next byte is `c`, which is taken; else 0, which is no error. */
-int cm_json_take(cm_json_text *text, char c);
+int cmi_json_take(cm_json_text *text, char c);
 /* Takes `c` or fails. */
-int cm_json_expect(cm_json_text *text, char c);
+int cmi_json_expect(cm_json_text *text, char c);
 /* After an element of a list or object: 1 when another one follows, 0 when `close` ended it or on an error. */
-int cm_json_more(cm_json_text *text, char close);
+int cmi_json_more(cm_json_text *text, char close);
 /* A string, decoded, with a NUL behind it; NULL for anything else, for broken UTF-8 and for a NUL inside. */
-char *cm_json_string(cm_json_text *text);
+char *cmi_json_string(cm_json_text *text);
 /* A name and its colon. */
-char *cm_json_key(cm_json_text *text);
+char *cmi_json_key(cm_json_text *text);
 /* A whole number that fits; a fraction or an exponent fails. */
-int cm_json_integer(cm_json_text *text, int64_t *out);
+int cmi_json_integer(cm_json_text *text, int64_t *out);
 /* Any value, at most CM_JSON_DEPTH levels deep. */
-int cm_json_skip(cm_json_text *text);
+int cmi_json_skip(cm_json_text *text);
 /* Nothing but white space is left. */
-int cm_json_end(cm_json_text *text);
+int cmi_json_end(cm_json_text *text);
 /* The bytes of the well-formed UTF-8 character at text, 0 where there is none among the `left` bytes. */
-size_t cm_utf8_length(const char *text, size_t left);
-size_t cm_json_place(const cm_json_text *text);
+size_t cmi_utf8_length(const char *text, size_t left);
+size_t cmi_json_place(const cm_json_text *text);
 
 #endif

@@ -22,7 +22,7 @@ static cm_status check_bounds(const char *what, const char *text, size_t length)
     return CM_OK;
 }
 
-cm_status cm_json_tree(const char *what, const char *text, size_t length, json_t **out)
+cm_status cmi_json_tree(const char *what, const char *text, size_t length, json_t **out)
 {
     json_error_t error;
     *out = NULL;

@@ -14,6 +14,6 @@ enum { CM_JSON_TEXT = 4 << 20, CM_JSON_VALUES = 100000, CM_JSON_LEVELS = 64 };
 
 /* `what` begins the messages.  LIMIT for a text over one of the bounds, MEMORY when there is none left, FORMAT for
  * what is not JSON or has a name twice. */
-cm_status cm_json_tree(const char *what, const char *text, size_t length, json_t **out);
+cm_status cmi_json_tree(const char *what, const char *text, size_t length, json_t **out);
 
 #endif

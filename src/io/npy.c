@@ -38,7 +38,7 @@ static int read_shape(const char *at, cm_npy *out)
         char *end;
         if (out->rank == 8 || *at < '0' || *at > '9') return 0;
         unsigned long long v = strtoull(at, &end, 10);
-        if (v > SIZE_MAX / 2 || !cm_mul_size(out->count, (size_t)v, &out->count)) return 0;
+        if (v > SIZE_MAX / 2 || !cmi_mul_size(out->count, (size_t)v, &out->count)) return 0;
         out->shape[out->rank++] = (size_t)v;
         at = end + strspn(end, " ");
         if (*at == ',') at += 1 + strspn(at + 1, " ");
@@ -58,7 +58,7 @@ static cm_status parse_header(const char *name, char *header, cm_npy *out)
     return CM_OK;
 }
 
-cm_status cm_npy_parse(const char *name, const unsigned char *bytes, size_t size, cm_npy *out)
+cm_status cmi_npy_parse(const char *name, const unsigned char *bytes, size_t size, cm_npy *out)
 {
     char header[4096];
     size_t begin, length, data;
@@ -74,14 +74,14 @@ cm_status cm_npy_parse(const char *name, const unsigned char *bytes, size_t size
     memcpy(header, bytes + begin, length);
     header[length] = '\0';
     CM_TRY(parse_header(name, header, out));
-    if (!cm_mul_size(out->count, (size_t)out->bytes, &data) || data != size - begin - length)
+    if (!cmi_mul_size(out->count, (size_t)out->bytes, &data) || data != size - begin - length)
         CM_FAIL(CM_ERR_FORMAT, "%s: %zu values of %d bytes do not fill the %zu bytes there are", name, out->count,
                 out->bytes, size - begin - length);
     out->data = bytes + begin + length;
     return CM_OK;
 }
 
-double cm_npy_value(const cm_npy *a, size_t i)
+double cmi_npy_value(const cm_npy *a, size_t i)
 {
     uint64_t bits = 0;
     const unsigned char *p = a->data + i * (size_t)a->bytes;
@@ -89,7 +89,7 @@ double cm_npy_value(const cm_npy *a, size_t i)
     if (a->kind == 'f' && a->bytes == 2) {
         const unsigned char half[2] = {(unsigned char)bits, (unsigned char)(bits >> 8)};
         float f;
-        cm_f16_to_f32(1, half, &f);
+        cmi_f16_to_f32(1, half, &f);
         return (double)f;
     }
     if (a->kind == 'f' && a->bytes == 4) {

@@ -16,8 +16,8 @@ typedef struct cm_npy {
 
 /* Versions 1 to 3; object arrays and everything that is not a plain number are
  * refused; the data has to fill what is left exactly. */
-cm_status cm_npy_parse(const char *name, const unsigned char *bytes, size_t size, cm_npy *out);
+cm_status cmi_npy_parse(const char *name, const unsigned char *bytes, size_t size, cm_npy *out);
 /* Element i in memory order as a double (exact for integers below 2^53). */
-double cm_npy_value(const cm_npy *array, size_t i);
+double cmi_npy_value(const cm_npy *array, size_t i);
 
 #endif

@@ -84,25 +84,25 @@ static int of_png(const unsigned char *p, size_t size)
     return 1;
 }
 
-int cm_picture_orientation(const void *data, size_t size)
+int cmi_picture_orientation(const void *data, size_t size)
 {
-    return cm_picture_is_png(data, size)    ? of_png(data, size)
-           : cm_picture_is_jpeg(data, size) ? of_jpeg(data, size)
-                                            : 1;
+    return cmi_picture_is_png(data, size)    ? of_png(data, size)
+           : cmi_picture_is_jpeg(data, size) ? of_jpeg(data, size)
+                                             : 1;
 }
 
 /* --- turning ---------------------------------------------------------------------- */
 
 /* Orientations 5 to 8 exchange rows and columns; 3, 4, 6 and 7 count the stored rows
  * from below, 2, 3, 7 and 8 the stored columns from the right. */
-cm_status cm_picture_turn(cm_context *context, cm_picture *p, int orientation)
+cm_status cmi_picture_turn(cm_context *context, cm_picture *p, int orientation)
 {
     int across = orientation >= 5, up = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
     int left = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
     size_t rows = (size_t)p->height, columns = (size_t)p->width, c = (size_t)p->channels;
     size_t height = across ? columns : rows, width = across ? rows : columns;
     if (orientation == 1) return CM_OK;
-    uint8_t *turned = cm_malloc(context, rows * columns, c), *to = turned;
+    uint8_t *turned = cmi_malloc(context, rows * columns, c), *to = turned;
     if (!turned) return CM_ERR_MEMORY;
     for (size_t y = 0; y < height; y++)
         for (size_t x = 0; x < width; x++, to += c) {
@@ -111,7 +111,7 @@ cm_status cm_picture_turn(cm_context *context, cm_picture *p, int orientation)
             column = left ? columns - 1 - column : column;
             memcpy(to, p->pixels + (row * columns + column) * c, c);
         }
-    cm_free(context, p->pixels);
+    cmi_free(context, p->pixels);
     *p = (cm_picture){p->channels, (int32_t)height, (int32_t)width, turned};
     return CM_OK;
 }

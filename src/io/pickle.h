@@ -56,26 +56,26 @@ struct cm_pickled {
 };
 
 /* A machine for the pickles of one input, of at most `size` bytes in all. */
-cm_status cm_pickle_open(const cm_input *input, size_t size, cm_pickle **out);
-void cm_pickle_close(cm_pickle *pickle);
+cm_status cmi_pickle_open(const cm_input *input, size_t size, cm_pickle **out);
+void cmi_pickle_close(cm_pickle *pickle);
 /* Runs the pickle that begins at byte `at` and may not pass `end`; *after is the byte behind it.  `what` names it in
  * messages ("data.pkl"). */
-cm_status cm_pickle_run(cm_pickle *pickle, const char *what, size_t at, size_t end, cm_pickled **value,
-                        size_t *after);
+cm_status cmi_pickle_run(cm_pickle *pickle, const char *what, size_t at, size_t end, cm_pickled **value,
+                         size_t *after);
 /* All storages that were named so far, in the order of their names' appearance; borrowed. */
-cm_pickled *const *cm_pickle_storages(const cm_pickle *pickle, size_t *count);
+cm_pickled *const *cmi_pickle_storages(const cm_pickle *pickle, size_t *count);
 
 /* "a dictionary", "a number", ... */
-const char *cm_pickled_name(const cm_pickled *value);
+const char *cmi_pickled_name(const cm_pickled *value);
 /* The text of a short string without NUL inside, else NULL. */
-const char *cm_pickled_text(const cm_pickled *value);
+const char *cmi_pickled_text(const cm_pickled *value);
 /* Whether there are two entries of that key, and the first one's value or NULL. */
-const cm_pickled *cm_pickled_get(const cm_pickled *dict, const char *key);
+const cm_pickled *cmi_pickled_get(const cm_pickled *dict, const char *key);
 
 /* For the descriptions of symbols: FORMAT with the machine's place before the words. */
-cm_status cm_pickle_fail(const cm_pickle *pickle, cm_status status, const char *format, ...) CM_PRINTF(3, 4);
-cm_status cm_pickle_make(cm_pickle *pickle, cm_pickled_kind kind, cm_pickled **out);
-cm_status cm_pickle_append(cm_pickle *pickle, cm_pickled *to, cm_pickled *item);
-const cm_pickle_symbol *cm_pickle_symbol_find(const char *module, const char *name);
+cm_status cmi_pickle_fail(const cm_pickle *pickle, cm_status status, const char *format, ...) CM_PRINTF(3, 4);
+cm_status cmi_pickle_make(cm_pickle *pickle, cm_pickled_kind kind, cm_pickled **out);
+cm_status cmi_pickle_append(cm_pickle *pickle, cm_pickled *to, cm_pickled *item);
+const cm_pickle_symbol *cmi_pickle_symbol_find(const char *module, const char *name);
 
 #endif

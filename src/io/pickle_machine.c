@@ -7,7 +7,7 @@
 
 enum { BASE_MEMORY = 8 << 20, MEMORY_PER_BYTE = 8, CHUNK = 16 << 10, WORDS = 256 };
 
-cm_status cm_pickle_fail(const cm_pickle *p, cm_status status, const char *format, ...)
+cm_status cmi_pickle_fail(const cm_pickle *p, cm_status status, const char *format, ...)
 {
     char words[WORDS];
     va_list args;
@@ -22,19 +22,19 @@ cm_status cm_pickle_fail(const cm_pickle *p, cm_status status, const char *forma
 static cm_status charge(cm_pickle *p, size_t bytes)
 {
     if (bytes > p->most - p->memory)
-        return cm_pickle_fail(p, CM_ERR_LIMIT, "its values need more than the limit of %zu bytes", p->most);
+        return cmi_pickle_fail(p, CM_ERR_LIMIT, "its values need more than the limit of %zu bytes", p->most);
     p->memory += bytes;
     return CM_OK;
 }
 
-cm_status cm_pickle_allocate(cm_pickle *p, size_t bytes, void **out)
+cm_status cmi_pickle_allocate(cm_pickle *p, size_t bytes, void **out)
 {
     cm_pickle_chunk *c = p->chunks;
     bytes = (bytes + 7) / 8 * 8;
     if (!c || bytes > c->size - c->used) {
         size_t size = bytes > CHUNK ? bytes : CHUNK;
         CM_TRY(charge(p, size + sizeof *c));
-        c = cm_malloc(p->context, size + sizeof *c, 1);
+        c = cmi_malloc(p->context, size + sizeof *c, 1);
         if (!c) return CM_ERR_MEMORY;
         *c = (cm_pickle_chunk){p->chunks, 0, size};
         p->chunks = c;
@@ -45,36 +45,36 @@ cm_status cm_pickle_allocate(cm_pickle *p, size_t bytes, void **out)
 }
 
 /* Room for one element more in an array of the machine. */
-cm_status cm_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *room)
+cm_status cmi_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *room)
 {
     size_t before = *room;
     if (count < before) return CM_OK;
     CM_TRY(charge(p, (before ? before : 64) * size));
-    void *larger = cm_grown(p->context, *list, size, count, room);
+    void *larger = cmi_grown(p->context, *list, size, count, room);
     if (!larger) return CM_ERR_MEMORY;
     *list = larger;
     return CM_OK;
 }
 
-cm_status cm_pickle_make(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out)
+cm_status cmi_pickle_make(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out)
 {
     void *memory;
-    CM_TRY(cm_pickle_allocate(p, sizeof **out, &memory));
+    CM_TRY(cmi_pickle_allocate(p, sizeof **out, &memory));
     *out = memory;
     memset(*out, 0, sizeof **out);
     (*out)->kind = (uint8_t)kind;
     return CM_OK;
 }
 
-cm_status cm_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
+cm_status cmi_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
 {
     if (item->depth >= CM_PICKLE_DEPTH)
-        return cm_pickle_fail(p, CM_ERR_LIMIT, "values nest deeper than the limit of %d", CM_PICKLE_DEPTH);
+        return cmi_pickle_fail(p, CM_ERR_LIMIT, "values nest deeper than the limit of %d", CM_PICKLE_DEPTH);
     if (to->count == to->room) {
         uint32_t room = to->room ? 2 * to->room : 2;
         void *memory;
-        if (to->room > UINT32_MAX / 4) return cm_pickle_fail(p, CM_ERR_LIMIT, "too many items");
-        CM_TRY(cm_pickle_allocate(p, room * sizeof *to->u.items, &memory));
+        if (to->room > UINT32_MAX / 4) return cmi_pickle_fail(p, CM_ERR_LIMIT, "too many items");
+        CM_TRY(cmi_pickle_allocate(p, room * sizeof *to->u.items, &memory));
         if (to->count) memcpy(memory, to->u.items, to->count * sizeof *to->u.items);
         to->u.items = memory;
         to->room = room;
@@ -86,23 +86,23 @@ cm_status cm_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
 
 /* --- bytes ------------------------------------------------------------------------------ */
 
-cm_status cm_pickle_check_left(const cm_pickle *p, uint64_t n, const char *of)
+cm_status cmi_pickle_check_left(const cm_pickle *p, uint64_t n, const char *of)
 {
     if (n > p->end - p->at)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "truncated: %s needs %llu bytes, %zu are left", of,
-                              (unsigned long long)n, p->end - p->at);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "truncated: %s needs %llu bytes, %zu are left", of,
+                               (unsigned long long)n, p->end - p->at);
     return CM_OK;
 }
 
 /* The next n bytes, at most CM_PICKLE_WINDOW. */
-cm_status cm_pickle_take(cm_pickle *p, size_t n, const char *of, const unsigned char **out)
+cm_status cmi_pickle_take(cm_pickle *p, size_t n, const char *of, const unsigned char **out)
 {
-    CM_TRY(cm_pickle_check_left(p, n, of));
+    CM_TRY(cmi_pickle_check_left(p, n, of));
     if (p->at < p->window_at || p->at - p->window_at > p->window_size ||
         n > p->window_size - (p->at - p->window_at)) {
         size_t size = p->end - p->at < CM_PICKLE_WINDOW ? p->end - p->at : CM_PICKLE_WINDOW;
         p->window_size = 0;
-        CM_TRY(cm_input_read(p->input, p->at, p->window, size));
+        CM_TRY(cmi_input_read(p->input, p->at, p->window, size));
         p->window_at = p->at;
         p->window_size = size;
     }
@@ -111,70 +111,70 @@ cm_status cm_pickle_take(cm_pickle *p, size_t n, const char *of, const unsigned 
     return CM_OK;
 }
 
-uint64_t cm_pickle_little_endian(const unsigned char *bytes, size_t n)
+uint64_t cmi_pickle_little_endian(const unsigned char *bytes, size_t n)
 {
     uint64_t v = 0;
     while (n-- > 0) v = v << 8 | bytes[n];
     return v;
 }
 
-cm_status cm_pickle_number(cm_pickle *p, size_t n, const char *of, uint64_t *out)
+cm_status cmi_pickle_number(cm_pickle *p, size_t n, const char *of, uint64_t *out)
 {
     const unsigned char *bytes;
-    CM_TRY(cm_pickle_take(p, n, of, &bytes));
-    *out = cm_pickle_little_endian(bytes, n);
+    CM_TRY(cmi_pickle_take(p, n, of, &bytes));
+    *out = cmi_pickle_little_endian(bytes, n);
     return CM_OK;
 }
 
 /* --- the stack -------------------------------------------------------------------------- */
 
-size_t cm_pickle_floor(const cm_pickle *p)
+size_t cmi_pickle_floor(const cm_pickle *p)
 {
     return p->n_marks ? p->marks[p->n_marks - 1] : 0;
 }
 
-cm_status cm_pickle_push(cm_pickle *p, cm_pickled *v)
+cm_status cmi_pickle_push(cm_pickle *p, cm_pickled *v)
 {
     void *list = p->stack;
-    CM_TRY(cm_pickle_grow(p, &list, sizeof *p->stack, p->depth, &p->stack_room));
+    CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->stack, p->depth, &p->stack_room));
     p->stack = list;
     p->stack[p->depth++] = v;
     return CM_OK;
 }
 
-cm_status cm_pickle_pop(cm_pickle *p, cm_pickled **out)
+cm_status cmi_pickle_pop(cm_pickle *p, cm_pickled **out)
 {
-    if (p->depth == cm_pickle_floor(p)) return cm_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
+    if (p->depth == cmi_pickle_floor(p)) return cmi_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
     *out = p->stack[--p->depth];
     return CM_OK;
 }
 
-cm_status cm_pickle_top(cm_pickle *p, cm_pickled **out)
+cm_status cmi_pickle_top(cm_pickle *p, cm_pickled **out)
 {
-    CM_TRY(cm_pickle_pop(p, out));
+    CM_TRY(cmi_pickle_pop(p, out));
     p->depth++;
     return CM_OK;
 }
 
 /* The values above the last mark: *from is the place of the first. */
-cm_status cm_pickle_pop_mark(cm_pickle *p, size_t *from)
+cm_status cmi_pickle_pop_mark(cm_pickle *p, size_t *from)
 {
-    if (!p->n_marks) return cm_pickle_fail(p, CM_ERR_FORMAT, "there is no mark on the stack");
+    if (!p->n_marks) return cmi_pickle_fail(p, CM_ERR_FORMAT, "there is no mark on the stack");
     *from = p->marks[--p->n_marks];
     return CM_OK;
 }
 
-cm_status cm_pickle_push_new(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out)
+cm_status cmi_pickle_push_new(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out)
 {
-    CM_TRY(cm_pickle_make(p, kind, out));
-    return cm_pickle_push(p, *out);
+    CM_TRY(cmi_pickle_make(p, kind, out));
+    return cmi_pickle_push(p, *out);
 }
 
 /* --- its beginning and end ---------------------------------------------------------------- */
 
-cm_status cm_pickle_open(const cm_input *input, size_t size, cm_pickle **out)
+cm_status cmi_pickle_open(const cm_input *input, size_t size, cm_pickle **out)
 {
-    cm_pickle *p = cm_calloc(input->context, 1, sizeof *p);
+    cm_pickle *p = cmi_calloc(input->context, 1, sizeof *p);
     *out = p;
     if (!p) return CM_ERR_MEMORY;
     p->context = input->context;
@@ -183,16 +183,16 @@ cm_status cm_pickle_open(const cm_input *input, size_t size, cm_pickle **out)
     return CM_OK;
 }
 
-void cm_pickle_close(cm_pickle *p)
+void cmi_pickle_close(cm_pickle *p)
 {
     if (!p) return;
     for (cm_pickle_chunk *c = p->chunks, *next; c; c = next) {
         next = c->next;
-        cm_free(p->context, c);
+        cmi_free(p->context, c);
     }
-    cm_free(p->context, p->stack);
-    cm_free(p->context, p->memo);
-    cm_free(p->context, p->marks);
-    cm_free(p->context, p->storages);
-    cm_free(p->context, p);
+    cmi_free(p->context, p->stack);
+    cmi_free(p->context, p->memo);
+    cmi_free(p->context, p->marks);
+    cmi_free(p->context, p->storages);
+    cmi_free(p->context, p);
 }

@@ -37,26 +37,26 @@ typedef struct cm_opcode {
 } cm_opcode;
 
 /* By their bytes.  What has no name here is a byte that no protocol gives a meaning. */
-extern const cm_opcode cm_opcodes[256];
+extern const cm_opcode cmi_opcodes[256];
 
 /* Memory that ends with the machine; room for one element more in an array of it. */
-cm_status cm_pickle_allocate(cm_pickle *p, size_t bytes, void **out);
-cm_status cm_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *room);
+cm_status cmi_pickle_allocate(cm_pickle *p, size_t bytes, void **out);
+cm_status cmi_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *room);
 
 /* FORMAT where fewer than n bytes are left; `of` is who needs them. */
-cm_status cm_pickle_check_left(const cm_pickle *p, uint64_t n, const char *of);
+cm_status cmi_pickle_check_left(const cm_pickle *p, uint64_t n, const char *of);
 /* The next n bytes, at most CM_PICKLE_WINDOW, until the next call; as a number. */
-cm_status cm_pickle_take(cm_pickle *p, size_t n, const char *of, const unsigned char **out);
-cm_status cm_pickle_number(cm_pickle *p, size_t n, const char *of, uint64_t *out);
-uint64_t cm_pickle_little_endian(const unsigned char *bytes, size_t n);
+cm_status cmi_pickle_take(cm_pickle *p, size_t n, const char *of, const unsigned char **out);
+cm_status cmi_pickle_number(cm_pickle *p, size_t n, const char *of, uint64_t *out);
+uint64_t cmi_pickle_little_endian(const unsigned char *bytes, size_t n);
 
 /* Where the values above the last mark begin: what lies below is not touched. */
-size_t cm_pickle_floor(const cm_pickle *p);
-cm_status cm_pickle_push(cm_pickle *p, cm_pickled *value);
-cm_status cm_pickle_push_new(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out);
-cm_status cm_pickle_pop(cm_pickle *p, cm_pickled **out);
-cm_status cm_pickle_top(cm_pickle *p, cm_pickled **out);
+size_t cmi_pickle_floor(const cm_pickle *p);
+cm_status cmi_pickle_push(cm_pickle *p, cm_pickled *value);
+cm_status cmi_pickle_push_new(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out);
+cm_status cmi_pickle_pop(cm_pickle *p, cm_pickled **out);
+cm_status cmi_pickle_top(cm_pickle *p, cm_pickled **out);
 /* The place of the first value above the last mark, which is taken off. */
-cm_status cm_pickle_pop_mark(cm_pickle *p, size_t *from);
+cm_status cmi_pickle_pop_mark(cm_pickle *p, size_t *from);
 
 #endif

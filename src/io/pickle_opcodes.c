@@ -7,9 +7,9 @@
 static cm_status op_proto(cm_pickle *p, const cm_opcode *op)
 {
     uint64_t version;
-    CM_TRY(cm_pickle_number(p, 1, op->name, &version));
+    CM_TRY(cmi_pickle_number(p, 1, op->name, &version));
     if (version < 2 || version > 5)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "PROTO %d: protocols 2 to 5 are known", (int)version);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "PROTO %d: protocols 2 to 5 are known", (int)version);
     return CM_OK;
 }
 
@@ -17,16 +17,16 @@ static cm_status op_proto(cm_pickle *p, const cm_opcode *op)
 static cm_status op_frame(cm_pickle *p, const cm_opcode *op)
 {
     uint64_t size;
-    CM_TRY(cm_pickle_number(p, 8, op->name, &size));
-    return cm_pickle_check_left(p, size, op->name);
+    CM_TRY(cmi_pickle_number(p, 8, op->name, &size));
+    return cmi_pickle_check_left(p, size, op->name);
 }
 
 static cm_status op_mark(cm_pickle *p, const cm_opcode *op)
 {
     void *list = p->marks;
     (void)op;
-    if (p->depth > UINT32_MAX) return cm_pickle_fail(p, CM_ERR_LIMIT, "the stack is too high");
-    CM_TRY(cm_pickle_grow(p, &list, sizeof *p->marks, p->n_marks, &p->mark_room));
+    if (p->depth > UINT32_MAX) return cmi_pickle_fail(p, CM_ERR_LIMIT, "the stack is too high");
+    CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->marks, p->n_marks, &p->mark_room));
     p->marks = list;
     p->marks[p->n_marks++] = (uint32_t)p->depth;
     return CM_OK;
@@ -35,7 +35,7 @@ static cm_status op_mark(cm_pickle *p, const cm_opcode *op)
 static cm_status op_constant(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *v;
-    CM_TRY(cm_pickle_push_new(p, op->value < 0 ? CM_PICKLED_NONE : CM_PICKLED_BOOL, &v));
+    CM_TRY(cmi_pickle_push_new(p, op->value < 0 ? CM_PICKLED_NONE : CM_PICKLED_BOOL, &v));
     v->u.integer = op->value;
     return CM_OK;
 }
@@ -44,8 +44,8 @@ static cm_status op_int(cm_pickle *p, const cm_opcode *op)
 {
     uint64_t bits;
     cm_pickled *v;
-    CM_TRY(cm_pickle_number(p, (size_t)op->size, op->name, &bits));
-    CM_TRY(cm_pickle_push_new(p, CM_PICKLED_INT, &v));
+    CM_TRY(cmi_pickle_number(p, (size_t)op->size, op->name, &bits));
+    CM_TRY(cmi_pickle_push_new(p, CM_PICKLED_INT, &v));
     v->u.integer = op->size == 4 ? (int32_t)(uint32_t)bits : (int64_t)bits;
     return CM_OK;
 }
@@ -57,14 +57,14 @@ static cm_status op_long(cm_pickle *p, const cm_opcode *op)
     const unsigned char *bytes;
     uint64_t n;
     cm_pickled *v;
-    CM_TRY(cm_pickle_number(p, 1, op->name, &n));
-    CM_TRY(cm_pickle_take(p, (size_t)n, op->name, &bytes));
+    CM_TRY(cmi_pickle_number(p, 1, op->name, &n));
+    CM_TRY(cmi_pickle_take(p, (size_t)n, op->name, &bytes));
     int is_magic = n == sizeof magic && memcmp(bytes, magic, sizeof magic) == 0;
     if (n > 8 && !is_magic)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "LONG1: an integer of %d bytes; at most 8 are read", (int)n);
-    uint64_t bits = is_magic ? 0 : cm_pickle_little_endian(bytes, (size_t)n);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "LONG1: an integer of %d bytes; at most 8 are read", (int)n);
+    uint64_t bits = is_magic ? 0 : cmi_pickle_little_endian(bytes, (size_t)n);
     if (n > 0 && n < 8 && bytes[n - 1] & 0x80) bits |= UINT64_MAX << (8 * n);
-    CM_TRY(cm_pickle_push_new(p, is_magic ? CM_PICKLED_MAGIC : CM_PICKLED_INT, &v));
+    CM_TRY(cmi_pickle_push_new(p, is_magic ? CM_PICKLED_MAGIC : CM_PICKLED_INT, &v));
     v->u.integer = (int64_t)bits;
     return CM_OK;
 }
@@ -74,9 +74,9 @@ static cm_status op_float(cm_pickle *p, const cm_opcode *op)
     const unsigned char *bytes;
     uint64_t bits = 0;
     cm_pickled *v;
-    CM_TRY(cm_pickle_take(p, 8, op->name, &bytes));
+    CM_TRY(cmi_pickle_take(p, 8, op->name, &bytes));
     for (int i = 0; i < 8; i++) bits = bits << 8 | bytes[i];
-    CM_TRY(cm_pickle_push_new(p, CM_PICKLED_FLOAT, &v));
+    CM_TRY(cmi_pickle_push_new(p, CM_PICKLED_FLOAT, &v));
     memcpy(&v->u.number, &bits, sizeof bits);
     return CM_OK;
 }
@@ -85,12 +85,12 @@ static cm_status keep_text(cm_pickle *p, const cm_opcode *op, size_t n, const ch
 {
     const unsigned char *bytes;
     void *memory;
-    CM_TRY(cm_pickle_take(p, n, op->name, &bytes));
+    CM_TRY(cmi_pickle_take(p, n, op->name, &bytes));
     for (size_t i = 0, step; i < n; i += step) {
-        step = cm_utf8_length((const char *)bytes + i, n - i);
-        if (!step) return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: a string that is not valid UTF-8", op->name);
+        step = cmi_utf8_length((const char *)bytes + i, n - i);
+        if (!step) return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: a string that is not valid UTF-8", op->name);
     }
-    CM_TRY(cm_pickle_allocate(p, n + 1, &memory));
+    CM_TRY(cmi_pickle_allocate(p, n + 1, &memory));
     memcpy(memory, bytes, n);
     ((char *)memory)[n] = '\0';
     *out = memory;
@@ -102,10 +102,10 @@ static cm_status op_string(cm_pickle *p, const cm_opcode *op)
 {
     uint64_t n;
     cm_pickled *v;
-    CM_TRY(cm_pickle_number(p, (size_t)op->size, op->name, &n));
-    CM_TRY(cm_pickle_check_left(p, n, op->name));
-    if (n > UINT32_MAX) return cm_pickle_fail(p, CM_ERR_LIMIT, "%s: more than 4 GiB", op->name);
-    CM_TRY(cm_pickle_push_new(p, (cm_pickled_kind)op->value, &v));
+    CM_TRY(cmi_pickle_number(p, (size_t)op->size, op->name, &n));
+    CM_TRY(cmi_pickle_check_left(p, n, op->name));
+    if (n > UINT32_MAX) return cmi_pickle_fail(p, CM_ERR_LIMIT, "%s: more than 4 GiB", op->name);
+    CM_TRY(cmi_pickle_push_new(p, (cm_pickled_kind)op->value, &v));
     v->count = (uint32_t)n;
     if (v->kind == CM_PICKLED_TEXT && n <= CM_TENSOR_NAME) return keep_text(p, op, (size_t)n, &v->u.text);
     if (v->kind == CM_PICKLED_BYTES) v->u.integer = (int64_t)p->at;
@@ -116,7 +116,7 @@ static cm_status op_string(cm_pickle *p, const cm_opcode *op)
 static cm_status op_empty(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *v;
-    return cm_pickle_push_new(p, (cm_pickled_kind)op->value, &v);
+    return cmi_pickle_push_new(p, (cm_pickled_kind)op->value, &v);
 }
 
 /* op->value: how many of the stack; -1: those above the mark. */
@@ -124,13 +124,13 @@ static cm_status op_tuple(cm_pickle *p, const cm_opcode *op)
 {
     size_t from = 0, n = (size_t)op->value;
     cm_pickled *v;
-    if (op->value < 0) CM_TRY(cm_pickle_pop_mark(p, &from));
-    else if (p->depth - cm_pickle_floor(p) < n) return cm_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
+    if (op->value < 0) CM_TRY(cmi_pickle_pop_mark(p, &from));
+    else if (p->depth - cmi_pickle_floor(p) < n) return cmi_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
     else from = p->depth - n;
-    CM_TRY(cm_pickle_make(p, CM_PICKLED_TUPLE, &v));
-    for (size_t i = from; i < p->depth; i++) CM_TRY(cm_pickle_append(p, v, p->stack[i]));
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_TUPLE, &v));
+    for (size_t i = from; i < p->depth; i++) CM_TRY(cmi_pickle_append(p, v, p->stack[i]));
     p->depth = from;
-    return cm_pickle_push(p, v);
+    return cmi_pickle_push(p, v);
 }
 
 /* Appends to what lies under the values; op->value is what that has to be, op->size whether there is a mark. */
@@ -138,19 +138,19 @@ static cm_status op_fill(cm_pickle *p, const cm_opcode *op)
 {
     size_t step = op->value == CM_PICKLED_DICT ? 2 : 1, from = p->depth - step;
     cm_pickled *to;
-    if (op->size) CM_TRY(cm_pickle_pop_mark(p, &from));
-    else if (p->depth - cm_pickle_floor(p) < step) return cm_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
+    if (op->size) CM_TRY(cmi_pickle_pop_mark(p, &from));
+    else if (p->depth - cmi_pickle_floor(p) < step) return cmi_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
     size_t n = p->depth - from;
-    if (n % step) return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: a key without a value", op->name);
-    if (from == cm_pickle_floor(p)) return cm_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
+    if (n % step) return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: a key without a value", op->name);
+    if (from == cmi_pickle_floor(p)) return cmi_pickle_fail(p, CM_ERR_FORMAT, "the stack is empty");
     to = p->stack[from - 1];
     if (to->kind == CM_PICKLED_OPAQUE) { /* an array of objects, say */
         p->depth = from;
         return CM_OK;
     }
     if (to->kind != op->value)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: %s cannot take items", op->name, cm_pickled_name(to));
-    for (size_t i = from; i < p->depth; i++) CM_TRY(cm_pickle_append(p, to, p->stack[i]));
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: %s cannot take items", op->name, cmi_pickled_name(to));
+    for (size_t i = from; i < p->depth; i++) CM_TRY(cmi_pickle_append(p, to, p->stack[i]));
     p->depth = from;
     return CM_OK;
 }
@@ -158,13 +158,13 @@ static cm_status op_fill(cm_pickle *p, const cm_opcode *op)
 static cm_status put(cm_pickle *p, uint64_t index)
 {
     cm_pickled *v = NULL;
-    CM_TRY(cm_pickle_top(p, &v));
+    CM_TRY(cmi_pickle_top(p, &v));
     if (index > 2 * p->operations + 256)
-        return cm_pickle_fail(p, CM_ERR_LIMIT, "memo index %llu is far beyond the %llu opcodes before it",
-                              (unsigned long long)index, (unsigned long long)p->operations);
+        return cmi_pickle_fail(p, CM_ERR_LIMIT, "memo index %llu is far beyond the %llu opcodes before it",
+                               (unsigned long long)index, (unsigned long long)p->operations);
     while (p->memo_count <= index) {
         void *list = p->memo;
-        CM_TRY(cm_pickle_grow(p, &list, sizeof *p->memo, p->memo_count, &p->memo_room));
+        CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->memo, p->memo_count, &p->memo_room));
         p->memo = list;
         p->memo[p->memo_count++] = NULL;
     }
@@ -175,7 +175,7 @@ static cm_status put(cm_pickle *p, uint64_t index)
 static cm_status op_put(cm_pickle *p, const cm_opcode *op)
 {
     uint64_t index;
-    CM_TRY(cm_pickle_number(p, (size_t)op->size, op->name, &index));
+    CM_TRY(cmi_pickle_number(p, (size_t)op->size, op->name, &index));
     return put(p, index);
 }
 
@@ -188,23 +188,23 @@ static cm_status op_memoize(cm_pickle *p, const cm_opcode *op)
 static cm_status op_get(cm_pickle *p, const cm_opcode *op)
 {
     uint64_t index;
-    CM_TRY(cm_pickle_number(p, (size_t)op->size, op->name, &index));
+    CM_TRY(cmi_pickle_number(p, (size_t)op->size, op->name, &index));
     if (index >= p->memo_count || !p->memo[index])
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: the memo has nothing at index %llu", op->name,
-                              (unsigned long long)index);
-    return cm_pickle_push(p, p->memo[index]);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: the memo has nothing at index %llu", op->name,
+                               (unsigned long long)index);
+    return cmi_pickle_push(p, p->memo[index]);
 }
 
 static cm_status push_symbol(cm_pickle *p, const char *module, const char *name)
 {
     cm_pickled *v;
-    const cm_pickle_symbol *s = cm_pickle_symbol_find(module, name);
+    const cm_pickle_symbol *s = cmi_pickle_symbol_find(module, name);
     if (!s)
-        return cm_pickle_fail(p, CM_ERR_FORMAT,
-                              "symbol '%.64s %.64s' is not allowed: nothing that a file names is run", module, name);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT,
+                               "symbol '%.64s %.64s' is not allowed: nothing that a file names is run", module, name);
     if (!s->describe && s->type < 0)
-        return cm_pickle_fail(p, CM_ERR_UNSUPPORTED, "'%s %s' is not supported", module, name);
-    CM_TRY(cm_pickle_push_new(p, CM_PICKLED_SYMBOL, &v));
+        return cmi_pickle_fail(p, CM_ERR_UNSUPPORTED, "'%s %s' is not supported", module, name);
+    CM_TRY(cmi_pickle_push_new(p, CM_PICKLED_SYMBOL, &v));
     v->u.symbol = s;
     return CM_OK;
 }
@@ -214,13 +214,13 @@ static cm_status take_line(cm_pickle *p, char *out, size_t size)
 {
     const unsigned char *byte;
     for (size_t i = 0; i < size; i++) {
-        CM_TRY(cm_pickle_take(p, 1, "GLOBAL", &byte));
+        CM_TRY(cmi_pickle_take(p, 1, "GLOBAL", &byte));
         out[i] = (char)(*byte == '\n' ? '\0' : *byte);
         if (*byte == '\n') return CM_OK;
         if (*byte < ' ' || *byte > '~')
-            return cm_pickle_fail(p, CM_ERR_FORMAT, "GLOBAL: a name with the byte 0x%02x", *byte);
+            return cmi_pickle_fail(p, CM_ERR_FORMAT, "GLOBAL: a name with the byte 0x%02x", *byte);
     }
-    return cm_pickle_fail(p, CM_ERR_LIMIT, "GLOBAL: a name of more than %zu bytes", size - 1);
+    return cmi_pickle_fail(p, CM_ERR_LIMIT, "GLOBAL: a name of more than %zu bytes", size - 1);
 }
 
 static cm_status op_global(cm_pickle *p, const cm_opcode *op)
@@ -235,56 +235,56 @@ static cm_status op_global(cm_pickle *p, const cm_opcode *op)
 static cm_status op_stack_global(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *module = NULL, *name = NULL;
-    CM_TRY(cm_pickle_pop(p, &name));
-    CM_TRY(cm_pickle_pop(p, &module));
-    if (!cm_pickled_text(module) || !cm_pickled_text(name))
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: its names are not strings", op->name);
-    return push_symbol(p, cm_pickled_text(module), cm_pickled_text(name));
+    CM_TRY(cmi_pickle_pop(p, &name));
+    CM_TRY(cmi_pickle_pop(p, &module));
+    if (!cmi_pickled_text(module) || !cmi_pickled_text(name))
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: its names are not strings", op->name);
+    return push_symbol(p, cmi_pickled_text(module), cmi_pickled_text(name));
 }
 
 static cm_status op_reduce(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *arguments = NULL, *callable = NULL, *v;
-    CM_TRY(cm_pickle_pop(p, &arguments));
-    CM_TRY(cm_pickle_pop(p, &callable));
+    CM_TRY(cmi_pickle_pop(p, &arguments));
+    CM_TRY(cmi_pickle_pop(p, &callable));
     if (callable->kind != CM_PICKLED_SYMBOL || !callable->u.symbol->describe)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: %s is called", op->name, cm_pickled_name(callable));
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: %s is called", op->name, cmi_pickled_name(callable));
     if (arguments->kind != CM_PICKLED_TUPLE)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: the arguments are %s", op->name, cm_pickled_name(arguments));
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: the arguments are %s", op->name, cmi_pickled_name(arguments));
     CM_TRY(callable->u.symbol->describe(p, arguments, &v));
-    return cm_pickle_push(p, v);
+    return cmi_pickle_push(p, v);
 }
 
 /* The attributes that a dictionary carries besides its entries say nothing about tensors. */
 static cm_status op_build(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *state = NULL, *to = NULL;
-    CM_TRY(cm_pickle_pop(p, &state));
-    CM_TRY(cm_pickle_top(p, &to));
+    CM_TRY(cmi_pickle_pop(p, &state));
+    CM_TRY(cmi_pickle_top(p, &to));
     if (to->kind != CM_PICKLED_OPAQUE && (to->kind != CM_PICKLED_DICT || state->kind != CM_PICKLED_DICT))
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "%s: %s gets %s for its state", op->name, cm_pickled_name(to),
-                              cm_pickled_name(state));
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: %s gets %s for its state", op->name, cmi_pickled_name(to),
+                               cmi_pickled_name(state));
     return CM_OK;
 }
 
 /* ('storage', class, key, location, number of elements[, view]) */
 static cm_status check_storage(const cm_pickle *p, const cm_pickled *id)
 {
-    const char *word = id->kind == CM_PICKLED_TUPLE && id->count > 0 ? cm_pickled_text(id->u.items[0]) : NULL;
+    const char *word = id->kind == CM_PICKLED_TUPLE && id->count > 0 ? cmi_pickled_text(id->u.items[0]) : NULL;
     if (!word || id->count < 5 || id->count > 6)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "BINPERSID: not the five or six parts of a storage");
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "BINPERSID: not the five or six parts of a storage");
     if (strcmp(word, "module") == 0)
-        return cm_pickle_fail(p, CM_ERR_FORMAT,
-                              "BINPERSID: a module with its source text: a whole model was saved, "
-                              "not its state_dict");
+        return cmi_pickle_fail(p, CM_ERR_FORMAT,
+                               "BINPERSID: a module with its source text: a whole model was saved, "
+                               "not its state_dict");
     const cm_pickled *class = id->u.items[1], *key = id->u.items[2], *count = id->u.items[4];
     if (strcmp(word, "storage") != 0 || class->kind != CM_PICKLED_SYMBOL || class->u.symbol->type < 0)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "BINPERSID: not a storage of a known class");
-    const char *text = cm_pickled_text(key);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "BINPERSID: not a storage of a known class");
+    const char *text = cmi_pickled_text(key);
     if (!text || !*text || key->count > 20 || strspn(text, "0123456789") != key->count)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "storage key '%.64s' is not a decimal number", text ? text : "");
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "storage key '%.64s' is not a decimal number", text ? text : "");
     if (count->kind != CM_PICKLED_INT || count->u.integer < 0)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "storage '%s': its number of elements is not a number", text);
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "storage '%s': its number of elements is not a number", text);
     return CM_OK;
 }
 
@@ -293,19 +293,19 @@ static cm_status op_persistent(cm_pickle *p, const cm_opcode *op)
     cm_pickled *id = NULL, *v;
     void *list = p->storages;
     (void)op;
-    CM_TRY(cm_pickle_pop(p, &id));
+    CM_TRY(cmi_pickle_pop(p, &id));
     CM_TRY(check_storage(p, id));
-    CM_TRY(cm_pickle_push_new(p, CM_PICKLED_STORAGE, &v));
+    CM_TRY(cmi_pickle_push_new(p, CM_PICKLED_STORAGE, &v));
     v->count = v->room = id->count;
     v->depth = id->depth;
     v->u.items = id->u.items; /* tuples never change */
-    CM_TRY(cm_pickle_grow(p, &list, sizeof *p->storages, p->n_storages, &p->storage_room));
+    CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->storages, p->n_storages, &p->storage_room));
     p->storages = list;
     p->storages[p->n_storages++] = v;
     return CM_OK;
 }
 
-const cm_opcode cm_opcodes[256] = {
+const cm_opcode cmi_opcodes[256] = {
     [0x80] = {"PROTO", op_proto, 0, 0},
     [0x95] = {"FRAME", op_frame, 0, 0},
     ['('] = {"MARK", op_mark, 0, 0},

@@ -6,16 +6,16 @@
 /* () or (a list or tuple of pairs). */
 static cm_status ordered_dict(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
 {
-    CM_TRY(cm_pickle_make(p, CM_PICKLED_DICT, out));
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_DICT, out));
     if (!arguments->count) return CM_OK;
     const cm_pickled *pairs = arguments->u.items[0];
     if (arguments->count != 1 || (pairs->kind != CM_PICKLED_LIST && pairs->kind != CM_PICKLED_TUPLE))
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "OrderedDict is not given a list of pairs");
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "OrderedDict is not given a list of pairs");
     for (uint32_t i = 0; i < pairs->count; i++) {
         const cm_pickled *pair = pairs->u.items[i];
         if ((pair->kind != CM_PICKLED_LIST && pair->kind != CM_PICKLED_TUPLE) || pair->count != 2)
-            return cm_pickle_fail(p, CM_ERR_FORMAT, "OrderedDict is given an entry that is no pair");
-        for (int j = 0; j < 2; j++) CM_TRY(cm_pickle_append(p, *out, pair->u.items[j]));
+            return cmi_pickle_fail(p, CM_ERR_FORMAT, "OrderedDict is given an entry that is no pair");
+        for (int j = 0; j < 2; j++) CM_TRY(cmi_pickle_append(p, *out, pair->u.items[j]));
     }
     return CM_OK;
 }
@@ -26,9 +26,9 @@ static cm_status tensor(cm_pickle *p, const cm_pickled *arguments, cm_pickled **
     if (arguments->count < 4 || arguments->count > 7 || arguments->u.items[0]->kind != CM_PICKLED_STORAGE ||
         arguments->u.items[1]->kind != CM_PICKLED_INT || arguments->u.items[2]->kind != CM_PICKLED_TUPLE ||
         arguments->u.items[3]->kind != CM_PICKLED_TUPLE)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "a tensor is not described by storage, offset, size and stride");
-    CM_TRY(cm_pickle_make(p, CM_PICKLED_TENSOR, out));
-    for (uint32_t i = 0; i < 4; i++) CM_TRY(cm_pickle_append(p, *out, arguments->u.items[i]));
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a tensor is not described by storage, offset, size and stride");
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_TENSOR, out));
+    for (uint32_t i = 0; i < 4; i++) CM_TRY(cmi_pickle_append(p, *out, arguments->u.items[i]));
     return CM_OK;
 }
 
@@ -36,7 +36,7 @@ static cm_status tensor(cm_pickle *p, const cm_pickled *arguments, cm_pickled **
 static cm_status parameter(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
 {
     if (!arguments->count || arguments->u.items[0]->kind != CM_PICKLED_TENSOR)
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "a parameter without its tensor");
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a parameter without its tensor");
     *out = arguments->u.items[0];
     return CM_OK;
 }
@@ -46,16 +46,16 @@ static cm_status size(cm_pickle *p, const cm_pickled *arguments, cm_pickled **ou
 {
     const cm_pickled *from = arguments->count == 1 ? arguments->u.items[0] : NULL;
     if (!from || (from->kind != CM_PICKLED_TUPLE && from->kind != CM_PICKLED_LIST))
-        return cm_pickle_fail(p, CM_ERR_FORMAT, "torch.Size is not given a tuple");
-    CM_TRY(cm_pickle_make(p, CM_PICKLED_TUPLE, out));
-    for (uint32_t i = 0; i < from->count; i++) CM_TRY(cm_pickle_append(p, *out, from->u.items[i]));
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "torch.Size is not given a tuple");
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_TUPLE, out));
+    for (uint32_t i = 0; i < from->count; i++) CM_TRY(cmi_pickle_append(p, *out, from->u.items[i]));
     return CM_OK;
 }
 
 static cm_status opaque(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
 {
     (void)arguments;
-    return cm_pickle_make(p, CM_PICKLED_OPAQUE, out);
+    return cmi_pickle_make(p, CM_PICKLED_OPAQUE, out);
 }
 
 static const cm_pickle_symbol symbols[] = {
@@ -97,7 +97,7 @@ static const cm_pickle_symbol symbols[] = {
     {"torch._utils", "_rebuild_meta_tensor_no_storage", NULL, -1},
 };
 
-const cm_pickle_symbol *cm_pickle_symbol_find(const char *module, const char *name)
+const cm_pickle_symbol *cmi_pickle_symbol_find(const char *module, const char *name)
 {
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++)
         if (strcmp(symbols[i].module, module) == 0 && strcmp(symbols[i].name, name) == 0) return &symbols[i];

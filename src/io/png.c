@@ -41,7 +41,7 @@ static void stay_silent(png_structp png, png_const_charp message)
 static png_voidp allocate(png_structp png, png_alloc_size_t size)
 {
     state *s = png_get_mem_ptr(png);
-    void *memory = cm_malloc(s->context, size, 1);
+    void *memory = cmi_malloc(s->context, size, 1);
     if (!memory) s->status = CM_ERR_MEMORY; /* libpng's own error does not say so */
     return memory;
 }
@@ -49,7 +49,7 @@ static png_voidp allocate(png_structp png, png_alloc_size_t size)
 static void release(png_structp png, png_voidp memory)
 {
     state *s = png_get_mem_ptr(png);
-    cm_free(s->context, memory);
+    cmi_free(s->context, memory);
 }
 
 static void read_bytes(png_structp png, png_bytep out, png_size_t n)
@@ -101,29 +101,29 @@ static cm_status decode(state *s, int channels)
     png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, unused, sizeof unused / 5);
     png_read_info(s->png, s->info);
     cm_picture *p = s->out;
-    CM_TRY(cm_picture_check_file(s->name, png_get_image_height(s->png, s->info), png_get_image_width(s->png, s->info),
-                                 s->size));
+    CM_TRY(cmi_picture_check_file(s->name, png_get_image_height(s->png, s->info),
+                                  png_get_image_width(s->png, s->info), s->size));
     set_conversions(s, channels);
     p->height = (int32_t)png_get_image_height(s->png, s->info);
     p->width = (int32_t)png_get_image_width(s->png, s->info);
     size_t stride = png_get_rowbytes(s->png, s->info);
     if (stride != (size_t)p->width * (size_t)p->channels)
         CM_FAIL(CM_ERR_INTERNAL, "%s: PNG row of %zu bytes", s->name, stride);
-    p->pixels = cm_malloc(s->context, (size_t)p->height, stride);
-    s->rows = cm_calloc(s->context, (size_t)p->height, sizeof *s->rows);
+    p->pixels = cmi_malloc(s->context, (size_t)p->height, stride);
+    s->rows = cmi_calloc(s->context, (size_t)p->height, sizeof *s->rows);
     if (!p->pixels || !s->rows) return CM_ERR_MEMORY;
     for (int32_t y = 0; y < p->height; y++) s->rows[y] = p->pixels + (size_t)y * stride;
     png_read_image(s->png, s->rows);
     png_read_end(s->png, NULL);
-    if (p->channels == channels + 2) cm_picture_to_gray(p);
+    if (p->channels == channels + 2) cmi_picture_to_gray(p);
     return CM_OK;
 }
 
-cm_status cm_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
-                      cm_picture *out)
+cm_status cmi_png_read(cm_context *context, const char *name, const void *data, size_t size, int channels,
+                       cm_picture *out)
 {
     memset(out, 0, sizeof *out);
-    state *s = cm_calloc(context, 1, sizeof *s);
+    state *s = cmi_calloc(context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     s->context = context;
     s->name = name;
@@ -132,12 +132,12 @@ cm_status cm_png_read(cm_context *context, const char *name, const void *data, s
     s->out = out;
     s->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
     s->info = s->png ? png_create_info_struct(s->png) : NULL;
-    cm_status status = s->info ? decode(s, channels) : cm_fail(CM_ERR_MEMORY, "out of memory: PNG reader");
+    cm_status status = s->info ? decode(s, channels) : cmi_fail(CM_ERR_MEMORY, "out of memory: PNG reader");
     png_destroy_read_struct(&s->png, &s->info, NULL);
-    cm_free(context, s->rows);
-    cm_free(context, s);
+    cmi_free(context, s->rows);
+    cmi_free(context, s);
     if (status != CM_OK) {
-        cm_free(context, out->pixels);
+        cmi_free(context, out->pixels);
         memset(out, 0, sizeof *out);
     }
     return status;
@@ -156,27 +156,27 @@ static cm_status encode(state *s, const cm_view *image)
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(s->png, s->info);
     for (size_t y = 0; y < image->height; y++) {
-        cm_picture_row(image, y, s->row);
+        cmi_picture_row(image, y, s->row);
         png_write_row(s->png, s->row);
     }
     png_write_end(s->png, NULL);
     return CM_OK;
 }
 
-cm_status cm_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink)
+cm_status cmi_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink)
 {
-    state *s = cm_calloc(context, 1, sizeof *s);
+    state *s = cmi_calloc(context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     s->context = context;
     s->sink = sink;
-    s->row = cm_malloc(context, image->width, image->channels);
+    s->row = cmi_malloc(context, image->width, image->channels);
     if (s->row)
         s->png =
             png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
     s->info = s->png ? png_create_info_struct(s->png) : NULL;
-    cm_status status = s->info ? encode(s, image) : cm_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
+    cm_status status = s->info ? encode(s, image) : cmi_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
     png_destroy_write_struct(&s->png, &s->info);
-    cm_free(context, s->row);
-    cm_free(context, s);
+    cmi_free(context, s->row);
+    cmi_free(context, s);
     return status;
 }

@@ -19,15 +19,15 @@ typedef struct {
 static cm_status broken(const header_reader *h)
 {
     CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: %s (byte %zu)", h->file,
-            h->text.error ? h->text.error : "something else expected", cm_json_place(&h->text));
+            h->text.error ? h->text.error : "something else expected", cmi_json_place(&h->text));
 }
 
 static cm_status read_type(header_reader *h, cm_tensor *t)
 {
-    const char *text = cm_json_next(&h->text) == '"' ? cm_json_string(&h->text) : NULL;
+    const char *text = cmi_json_next(&h->text) == '"' ? cmi_json_string(&h->text) : NULL;
     if (h->text.error) return broken(h);
     if (!text) CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dtype is missing or not a string", h->file, t->name);
-    int type = cm_tensor_type_of(text);
+    int type = cmi_tensor_type_of(text);
     if (type < 0) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: tensor '%s': unknown dtype '%.32s'", h->file, t->name, text);
     t->type = (cm_tensor_type)type;
     return CM_OK;
@@ -35,18 +35,18 @@ static cm_status read_type(header_reader *h, cm_tensor *t)
 
 static cm_status read_shape(header_reader *h, cm_tensor *t)
 {
-    if (!cm_json_take(&h->text, '['))
+    if (!cmi_json_take(&h->text, '['))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': shape is missing or not an array", h->file, t->name);
-    if (cm_json_take(&h->text, ']')) return CM_OK;
+    if (cmi_json_take(&h->text, ']')) return CM_OK;
     do {
         if (t->rank == CM_TENSOR_RANK)
             CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': its rank is over the limit of %d", h->file, t->name,
                     CM_TENSOR_RANK);
-        if (!cm_json_integer(&h->text, &t->shape[t->rank]) || t->shape[t->rank] < 0)
+        if (!cmi_json_integer(&h->text, &t->shape[t->rank]) || t->shape[t->rank] < 0)
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': dimension %d of the shape is not a non-negative integer",
                     h->file, t->name, t->rank);
         t->rank++;
-    } while (cm_json_more(&h->text, ']'));
+    } while (cmi_json_more(&h->text, ']'));
     return h->text.error ? broken(h) : CM_OK;
 }
 
@@ -54,12 +54,12 @@ static cm_status read_offsets(header_reader *h, const cm_tensor *t, uint64_t ran
 {
     for (int i = 0; i < 2; i++) {
         int64_t v;
-        if (!cm_json_take(&h->text, i ? ',' : '[') || !cm_json_integer(&h->text, &v) || v < 0)
+        if (!cmi_json_take(&h->text, i ? ',' : '[') || !cmi_json_integer(&h->text, &v) || v < 0)
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets is not a pair of non-negative integers", h->file,
                     t->name);
         range[i] = (uint64_t)v;
     }
-    if (!cm_json_take(&h->text, ']'))
+    if (!cmi_json_take(&h->text, ']'))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets is not a pair of non-negative integers", h->file,
                 t->name);
     return CM_OK;
@@ -69,7 +69,7 @@ enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
 
 static cm_status read_member(header_reader *h, cm_tensor *t, uint64_t range[2], int *seen)
 {
-    const char *key = cm_json_key(&h->text);
+    const char *key = cmi_json_key(&h->text);
     if (!key) return broken(h);
     int which = strcmp(key, "dtype") == 0          ? DTYPE
                 : strcmp(key, "shape") == 0        ? SHAPE
@@ -85,10 +85,10 @@ static cm_status read_member(header_reader *h, cm_tensor *t, uint64_t range[2], 
 static cm_status check_size(const char *file, cm_tensor *t, const uint64_t range[2], size_t size)
 {
     t->count = 1;
-    t->bytes = cm_tensor_type_size(t->type);
+    t->bytes = cmi_tensor_type_size(t->type);
     for (int i = 0; i < t->rank; i++)
-        if (!cm_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
-            !cm_mul_size(t->bytes, (size_t)t->shape[i], &t->bytes))
+        if (!cmi_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
+            !cmi_mul_size(t->bytes, (size_t)t->shape[i], &t->bytes))
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': the shape's product overflows", file, t->name);
     if (range[0] > range[1])
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': data_offsets begin at %llu, after their end %llu", file, t->name,
@@ -108,12 +108,12 @@ static cm_status read_tensor(header_reader *h, const char *name)
     uint64_t range[2] = {0, 0};
     int seen = 0;
     cm_tensor *t;
-    CM_TRY(cm_tensors_add(h->out, name, &t));
-    if (!cm_json_take(&h->text, '{'))
+    CM_TRY(cmi_tensors_add(h->out, name, &t));
+    if (!cmi_json_take(&h->text, '{'))
         CM_FAIL(CM_ERR_FORMAT, "%s: the entry of tensor '%s' is not an object", h->file, name);
-    if (!cm_json_take(&h->text, '}')) {
+    if (!cmi_json_take(&h->text, '}')) {
         do CM_TRY(read_member(h, t, range, &seen));
-        while (cm_json_more(&h->text, '}'));
+        while (cmi_json_more(&h->text, '}'));
     }
     if (h->text.error) return broken(h);
     if (seen != (DTYPE | SHAPE | OFFSETS))
@@ -126,34 +126,34 @@ static cm_status read_tensor(header_reader *h, const char *name)
 
 static cm_status read_metadata(header_reader *h)
 {
-    if (!cm_json_take(&h->text, '{')) CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ is not an object", h->file);
-    if (cm_json_take(&h->text, '}')) return CM_OK;
+    if (!cmi_json_take(&h->text, '{')) CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ is not an object", h->file);
+    if (cmi_json_take(&h->text, '}')) return CM_OK;
     do {
-        const char *key = cm_json_key(&h->text);
+        const char *key = cmi_json_key(&h->text);
         if (!key) return broken(h);
-        if (cm_json_next(&h->text) != '"')
+        if (cmi_json_next(&h->text) != '"')
             CM_FAIL(CM_ERR_FORMAT, "%s: __metadata__ entry '%.64s' is not a string", h->file, key);
-        const char *value = cm_json_string(&h->text);
+        const char *value = cmi_json_string(&h->text);
         if (!value) return broken(h);
-        CM_TRY(cm_tensors_add_metadata(h->out, key, value));
-    } while (cm_json_more(&h->text, '}'));
+        CM_TRY(cmi_tensors_add_metadata(h->out, key, value));
+    } while (cmi_json_more(&h->text, '}'));
     return h->text.error ? broken(h) : CM_OK;
 }
 
 static cm_status read_entries(header_reader *h)
 {
     int metadata = 0;
-    if (!cm_json_expect(&h->text, '{')) return broken(h);
-    if (cm_json_take(&h->text, '}')) return cm_json_end(&h->text) ? CM_OK : broken(h);
+    if (!cmi_json_expect(&h->text, '{')) return broken(h);
+    if (cmi_json_take(&h->text, '}')) return cmi_json_end(&h->text) ? CM_OK : broken(h);
     do {
-        const char *name = cm_json_key(&h->text);
+        const char *name = cmi_json_key(&h->text);
         if (!name) return broken(h);
         if (strcmp(name, "__metadata__") != 0) CM_TRY(read_tensor(h, name));
         else if (metadata++)
             CM_FAIL(CM_ERR_FORMAT, "%s: the header is not valid JSON: __metadata__ stands there twice", h->file);
         else CM_TRY(read_metadata(h));
-    } while (cm_json_more(&h->text, '}'));
-    return cm_json_end(&h->text) ? CM_OK : broken(h);
+    } while (cmi_json_more(&h->text, '}'));
+    return cmi_json_end(&h->text) ? CM_OK : broken(h);
 }
 
 static int by_name(const void *a, const void *b)
@@ -223,8 +223,8 @@ static cm_status header_length(const char *file, const unsigned char first[9], s
 static cm_status read_header(cm_tensors *t, size_t length, size_t size)
 {
     header_reader h = {.file = t->input.name, .out = t, .size = size};
-    CM_TRY(cm_input_read(&t->input, 8, t->state, length));
-    cm_json_begin(&h.text, t->state, length);
+    CM_TRY(cmi_input_read(&t->input, 8, t->state, length));
+    cmi_json_begin(&h.text, t->state, length);
     CM_TRY(read_entries(&h));
     CM_TRY(check_names(h.file, t));
     return check_tiling(h.file, t, size);
@@ -236,12 +236,12 @@ static cm_status open_tensors(cm_tensors *t)
     const unsigned char *data;
     size_t length = 0, size = t->input.size;
     if (size < 9) CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes are too few for a safetensors file", t->input.name, size);
-    CM_TRY(cm_input_read(&t->input, 0, first, sizeof first));
+    CM_TRY(cmi_input_read(&t->input, 0, first, sizeof first));
     CM_TRY(header_length(t->input.name, first, size, &length));
-    t->state = cm_malloc(t->context, length, 1); /* the header, decoded in place: names and metadata are its parts */
+    t->state = cmi_malloc(t->context, length, 1); /* the header, decoded in place: names and metadata are its parts */
     if (!t->state) return CM_ERR_MEMORY;
     CM_TRY(read_header(t, length, size - 8 - length));
-    CM_TRY(cm_input_hold(&t->input, 8 + length, &data));
+    CM_TRY(cmi_input_hold(&t->input, 8 + length, &data));
     for (size_t i = 0; i < t->count; i++) {
         if (data) t->tensors[i].data = data + t->tensors[i].offset;
         t->tensors[i].offset += 8 + length;
@@ -258,16 +258,16 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
 
 static cm_status read_tensor_bytes(const cm_tensor *tensor, void *out)
 {
-    return cm_input_read(&tensor->from->input, tensor->offset, out, tensor->bytes);
+    return cmi_input_read(&tensor->from->input, tensor->offset, out, tensor->bytes);
 }
 
 static void close_tensors(cm_tensors *t)
 {
-    cm_free(t->context, t->state);
+    cmi_free(t->context, t->state);
 }
 
-const cm_tensor_format cm_format_safetensors = {"safetensors",     recognise,     open_tensors,
-                                                read_tensor_bytes, close_tensors, 0};
+const cm_tensor_format cmi_format_safetensors = {"safetensors",     recognise,     open_tensors,
+                                                 read_tensor_bytes, close_tensors, 0};
 
 /* --- writing ------------------------------------------------------------ */
 
@@ -275,7 +275,7 @@ static json_t *describe(const cm_tensor *t, size_t begin)
 {
     json_t *shape = json_array();
     for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer(t->shape[i]));
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cm_tensor_type_name(t->type), "shape", shape, "data_offsets",
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cmi_tensor_type_name(t->type), "shape", shape, "data_offsets",
                      (json_int_t)begin, (json_int_t)(begin + t->bytes));
 }
 
@@ -296,12 +296,12 @@ static char *make_header(const json_t *metadata, const cm_tensor *tensors, size_
 
 static cm_status write_tensor(cm_file_writer *w, const cm_tensor *t)
 {
-    if (t->data) return cm_file_write(w, t->data, t->bytes);
-    void *bytes = cm_malloc(w->context, t->bytes, 1);
+    if (t->data) return cmi_file_write(w, t->data, t->bytes);
+    void *bytes = cmi_malloc(w->context, t->bytes, 1);
     if (!bytes) return CM_ERR_MEMORY;
-    cm_status status = cm_tensor_fetch(t, bytes);
-    if (status == CM_OK) status = cm_file_write(w, bytes, t->bytes);
-    cm_free(w->context, bytes);
+    cm_status status = cmi_tensor_fetch(t, bytes);
+    if (status == CM_OK) status = cmi_file_write(w, bytes, t->bytes);
+    cmi_free(w->context, bytes);
     return status;
 }
 
@@ -311,24 +311,24 @@ static cm_status write_all(cm_file_writer *w, const char *text, const cm_tensor 
     unsigned char prefix[8];
     size_t length = strlen(text), pad = (8 - length % 8) % 8;
     for (int i = 0; i < 8; i++) prefix[i] = (unsigned char)((uint64_t)(length + pad) >> (8 * i));
-    CM_TRY(cm_file_write(w, prefix, 8));
-    CM_TRY(cm_file_write(w, text, length));
-    CM_TRY(cm_file_write(w, spaces, pad));
+    CM_TRY(cmi_file_write(w, prefix, 8));
+    CM_TRY(cmi_file_write(w, text, length));
+    CM_TRY(cmi_file_write(w, spaces, pad));
     for (size_t i = 0; i < count; i++) CM_TRY(write_tensor(w, &tensors[i]));
     return CM_OK;
 }
 
-cm_status cm_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
-                               const cm_tensor *tensors, size_t count)
+cm_status cmi_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
+                                const cm_tensor *tensors, size_t count)
 {
     cm_file_writer writer;
     char *text = make_header(metadata, tensors, count);
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: the header of '%s'", path);
-    cm_status status = cm_file_create(context, path, overwrite, &writer);
+    cm_status status = cmi_file_create(context, path, overwrite, &writer);
     if (status == CM_OK) {
         status = write_all(&writer, text, tensors, count);
-        if (status == CM_OK) status = cm_file_commit(&writer);
-        else cm_file_abort(&writer);
+        if (status == CM_OK) status = cmi_file_commit(&writer);
+        else cmi_file_abort(&writer);
     }
     free(text);
     return status;

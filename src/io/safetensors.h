@@ -15,7 +15,7 @@ enum { CM_SAFETENSORS_HEADER = 100000000 };
 
 /* Writes tensors in the order given, the header padded so that the data starts
  * at a multiple of 8.  `metadata` is an object of strings or NULL. */
-cm_status cm_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
-                               const cm_tensor *tensors, size_t count);
+cm_status cmi_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
+                                const cm_tensor *tensors, size_t count);
 
 #endif

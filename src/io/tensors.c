@@ -7,8 +7,8 @@
 #include "io/foreign.h"
 #include "tensor/convert.h"
 
-static const cm_tensor_format *const known[] = {&cm_format_safetensors, &cm_format_torch_zip, &cm_format_torch_legacy,
-                                                NULL};
+static const cm_tensor_format *const known[] = {&cmi_format_safetensors, &cmi_format_torch_zip,
+                                                &cmi_format_torch_legacy, NULL};
 
 static const struct {
     const char *name;
@@ -16,17 +16,17 @@ static const struct {
 } types[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"U16", 2}, {"I16", 2}, {"F16", 2}, {"BF16", 2},
              {"U32", 4},  {"I32", 4}, {"F32", 4}, {"U64", 8}, {"I64", 8}, {"F64", 8}};
 
-const char *cm_tensor_type_name(cm_tensor_type type)
+const char *cmi_tensor_type_name(cm_tensor_type type)
 {
     return types[type].name;
 }
 
-size_t cm_tensor_type_size(cm_tensor_type type)
+size_t cmi_tensor_type_size(cm_tensor_type type)
 {
     return types[type].size;
 }
 
-int cm_tensor_type_of(const char *name)
+int cmi_tensor_type_of(const char *name)
 {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(name, types[i].name) == 0) return (int)i;
@@ -39,7 +39,7 @@ int cm_tensor_type_of(const char *name)
 static cm_status refuse_foreign(const cm_tensor_format *const *formats, const cm_input *in,
                                 const unsigned char *first, size_t n)
 {
-    const cm_foreign *kind = cm_foreign_kind(first, n);
+    const cm_foreign *kind = cmi_foreign_kind(first, n);
     char names[256] = "";
     size_t at = 0;
     if (!kind) return CM_OK;
@@ -53,7 +53,7 @@ static cm_status find_format(const cm_tensor_format *const *formats, const cm_in
 {
     unsigned char first[4096];
     size_t n = in->size < sizeof first ? in->size : sizeof first;
-    CM_TRY(cm_input_read(in, 0, first, n));
+    CM_TRY(cmi_input_read(in, 0, first, n));
     for (size_t i = 0; formats[i]; i++)
         if (formats[i]->recognise(in, first, n)) {
             *out = formats[i];
@@ -64,7 +64,7 @@ static cm_status find_format(const cm_tensor_format *const *formats, const cm_in
     return refuse_foreign(formats, in, first, n);
 }
 
-cm_status cm_tensors_open_as(const cm_tensor_format *const *formats, cm_input *in, cm_tensors *out)
+cm_status cmi_tensors_open_as(const cm_tensor_format *const *formats, cm_input *in, cm_tensors *out)
 {
     memset(out, 0, sizeof *out);
     out->context = in->context;
@@ -72,34 +72,34 @@ cm_status cm_tensors_open_as(const cm_tensor_format *const *formats, cm_input *i
     memset(in, 0, sizeof *in);
     cm_status status = find_format(formats, &out->input, &out->format);
     if (status == CM_OK && out->input.weights && !out->format->has_sets)
-        status = cm_fail(CM_ERR_ARGUMENT, "%s: weights is '%.64s', but a %s file holds one set of them",
-                         out->input.name, out->input.weights, out->format->name);
+        status = cmi_fail(CM_ERR_ARGUMENT, "%s: weights is '%.64s', but a %s file holds one set of them",
+                          out->input.name, out->input.weights, out->format->name);
     if (status == CM_OK) status = out->format->open(out);
-    cm_input_settle(&out->input);
-    if (status != CM_OK) cm_tensors_close(out);
+    cmi_input_settle(&out->input);
+    if (status != CM_OK) cmi_tensors_close(out);
     return status;
 }
 
-cm_status cm_tensors_open(cm_input *in, cm_tensors *out)
+cm_status cmi_tensors_open(cm_input *in, cm_tensors *out)
 {
-    return cm_tensors_open_as(known, in, out);
+    return cmi_tensors_open_as(known, in, out);
 }
 
-cm_status cm_tensors_open_file(cm_context *context, const char *path, cm_input_access access, cm_tensors *out)
+cm_status cmi_tensors_open_file(cm_context *context, const char *path, cm_input_access access, cm_tensors *out)
 {
     cm_input in;
     memset(out, 0, sizeof *out);
-    CM_TRY(cm_input_file(context, path, access, &in));
-    return cm_tensors_open(&in, out);
+    CM_TRY(cmi_input_file(context, path, access, &in));
+    return cmi_tensors_open(&in, out);
 }
 
-void cm_tensors_close(cm_tensors *t)
+void cmi_tensors_close(cm_tensors *t)
 {
     if (!t->context) return;
     if (t->format) t->format->close(t);
-    cm_free(t->context, t->tensors);
-    cm_free(t->context, t->metadata);
-    cm_input_close(&t->input);
+    cmi_free(t->context, t->tensors);
+    cmi_free(t->context, t->metadata);
+    cmi_input_close(&t->input);
     memset(t, 0, sizeof *t);
 }
 
@@ -110,13 +110,13 @@ static cm_status grow(const cm_tensors *t, void **list, size_t size, size_t coun
                       const char *what)
 {
     if (count == limit) CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %zu %s", t->input.name, limit, what);
-    void *larger = cm_grown(t->context, *list, size, count, capacity);
+    void *larger = cmi_grown(t->context, *list, size, count, capacity);
     if (!larger) return CM_ERR_MEMORY;
     *list = larger;
     return CM_OK;
 }
 
-cm_status cm_tensors_add(cm_tensors *t, const char *name, cm_tensor **out)
+cm_status cmi_tensors_add(cm_tensors *t, const char *name, cm_tensor **out)
 {
     void *list = t->tensors;
     if (strlen(name) > CM_TENSOR_NAME)
@@ -131,7 +131,7 @@ cm_status cm_tensors_add(cm_tensors *t, const char *name, cm_tensor **out)
     return CM_OK;
 }
 
-cm_status cm_tensors_add_metadata(cm_tensors *t, const char *key, const char *value)
+cm_status cmi_tensors_add_metadata(cm_tensors *t, const char *key, const char *value)
 {
     void *list = t->metadata;
     CM_TRY(grow(t, &list, sizeof *t->metadata, t->metadata_count, &t->metadata_capacity, CM_TENSORS_MAX_METADATA,
@@ -141,14 +141,14 @@ cm_status cm_tensors_add_metadata(cm_tensors *t, const char *key, const char *va
     return CM_OK;
 }
 
-const cm_tensor *cm_tensors_find(const cm_tensors *t, const char *name)
+const cm_tensor *cmi_tensors_find(const cm_tensors *t, const char *name)
 {
     for (size_t i = 0; i < t->count; i++)
         if (strcmp(t->tensors[i].name, name) == 0) return &t->tensors[i];
     return NULL;
 }
 
-const char *cm_tensors_metadata(const cm_tensors *t, const char *key)
+const char *cmi_tensors_metadata(const cm_tensors *t, const char *key)
 {
     for (size_t i = 0; i < t->metadata_count; i++)
         if (strcmp(t->metadata[i].key, key) == 0) return t->metadata[i].value;
@@ -190,31 +190,31 @@ static void widen(const cm_tensor *t, const unsigned char *p, float *out)
     case CM_TENSOR_F32:
         if (t->bytes) memcpy(out, p, t->bytes);
         return;
-    case CM_TENSOR_BF16: cm_bf16_to_f32(t->count, p, out); return;
-    case CM_TENSOR_F16: cm_f16_to_f32(t->count, p, out); return;
+    case CM_TENSOR_BF16: cmi_bf16_to_f32(t->count, p, out); return;
+    case CM_TENSOR_F16: cmi_f16_to_f32(t->count, p, out); return;
     default: break;
     }
     for (size_t i = 0; i < t->count; i++) out[i] = widen_one(t->type, p + i * types[t->type].size);
 }
 
-cm_status cm_tensor_fetch(const cm_tensor *t, void *out)
+cm_status cmi_tensor_fetch(const cm_tensor *t, void *out)
 {
     if (!t->data) return t->from->format->read(t, out);
     if (t->bytes) memcpy(out, t->data, t->bytes);
     return CM_OK;
 }
 
-cm_status cm_tensor_read(const cm_tensor *t, float *out)
+cm_status cmi_tensor_read(const cm_tensor *t, float *out)
 {
     if (t->data) {
         widen(t, t->data, out);
         return CM_OK;
     }
-    if (t->type == CM_TENSOR_F32) return cm_tensor_fetch(t, out);
-    unsigned char *bytes = cm_malloc(t->from->context, t->bytes, 1);
+    if (t->type == CM_TENSOR_F32) return cmi_tensor_fetch(t, out);
+    unsigned char *bytes = cmi_malloc(t->from->context, t->bytes, 1);
     if (!bytes) return CM_ERR_MEMORY;
-    cm_status status = cm_tensor_fetch(t, bytes);
+    cm_status status = cmi_tensor_fetch(t, bytes);
     if (status == CM_OK) widen(t, bytes, out);
-    cm_free(t->from->context, bytes);
+    cmi_free(t->from->context, bytes);
     return status;
 }

@@ -35,10 +35,10 @@ typedef enum cm_tensor_type {
     CM_TENSOR_F64
 } cm_tensor_type;
 /* "F32"; 4. */
-const char *cm_tensor_type_name(cm_tensor_type type);
-size_t cm_tensor_type_size(cm_tensor_type type);
+const char *cmi_tensor_type_name(cm_tensor_type type);
+size_t cmi_tensor_type_size(cm_tensor_type type);
 /* -1 when there is no type of that name. */
-int cm_tensor_type_of(const char *name);
+int cmi_tensor_type_of(const char *name);
 
 typedef struct cm_tensors cm_tensors;
 
@@ -64,13 +64,13 @@ typedef struct cm_tensor_format {
     int (*recognise)(const cm_input *input, const unsigned char *first, size_t n);
     /* Fills in tensors, metadata and state; what it leaves when it fails is closed. */
     cm_status (*open)(cm_tensors *tensors);
-    /* All bytes of a tensor; from the input where `open` has called cm_input_hold. */
+    /* All bytes of a tensor; from the input where `open` has called cmi_input_hold. */
     cm_status (*read)(const cm_tensor *tensor, void *out);
     void (*close)(cm_tensors *tensors);
     int has_sets; /* a file may hold several sets of weights: `open` looks at input.weights */
 } cm_tensor_format;
 
-extern const cm_tensor_format cm_format_safetensors, cm_format_torch_zip, cm_format_torch_legacy;
+extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy;
 
 struct cm_tensors {
     cm_context *context;
@@ -85,22 +85,22 @@ struct cm_tensors {
 
 /* Finds the format and opens; the input is taken over, also when that fails.  `out` stays where it is until it is
  * closed: tensors point to it. */
-cm_status cm_tensors_open(cm_input *input, cm_tensors *out);
+cm_status cmi_tensors_open(cm_input *input, cm_tensors *out);
 /* The same by formats of the caller's: NULL ends them, the first says what is wrong with what nobody recognises. */
-cm_status cm_tensors_open_as(const cm_tensor_format *const *formats, cm_input *input, cm_tensors *out);
-cm_status cm_tensors_open_file(cm_context *context, const char *path, cm_input_access access, cm_tensors *out);
-void cm_tensors_close(cm_tensors *tensors);
+cm_status cmi_tensors_open_as(const cm_tensor_format *const *formats, cm_input *input, cm_tensors *out);
+cm_status cmi_tensors_open_file(cm_context *context, const char *path, cm_input_access access, cm_tensors *out);
+void cmi_tensors_close(cm_tensors *tensors);
 
 /* NULL when there is no such tensor or entry. */
-const cm_tensor *cm_tensors_find(const cm_tensors *tensors, const char *name);
-const char *cm_tensors_metadata(const cm_tensors *tensors, const char *key);
+const cm_tensor *cmi_tensors_find(const cm_tensors *tensors, const char *name);
+const char *cmi_tensors_metadata(const cm_tensors *tensors, const char *key);
 
 /* The bytes as they are; widened to float32 (integers and F64 are converted). */
-cm_status cm_tensor_fetch(const cm_tensor *tensor, void *out);
-cm_status cm_tensor_read(const cm_tensor *tensor, float *out);
+cm_status cmi_tensor_fetch(const cm_tensor *tensor, void *out);
+cm_status cmi_tensor_read(const cm_tensor *tensor, float *out);
 
 /* For formats: one element more, of rank 0 and without data; LIMIT, MEMORY.  Texts are borrowed. */
-cm_status cm_tensors_add(cm_tensors *tensors, const char *name, cm_tensor **out);
-cm_status cm_tensors_add_metadata(cm_tensors *tensors, const char *key, const char *value);
+cm_status cmi_tensors_add(cm_tensors *tensors, const char *name, cm_tensor **out);
+cm_status cmi_tensors_add_metadata(cm_tensors *tensors, const char *key, const char *value);
 
 #endif

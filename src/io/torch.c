@@ -7,20 +7,20 @@
 /* A view with strides of 0 can claim any number of values: it gets this many bytes for each of the file. */
 enum { MOST_STORAGES = 4 * CM_TENSORS_MAX, VIEW_SHARE = 8, VIEW_BASE = 1 << 20 };
 
-cm_status cm_torch_begin(cm_tensors *t, size_t pickle_size, cm_torch **out)
+cm_status cmi_torch_begin(cm_tensors *t, size_t pickle_size, cm_torch **out)
 {
-    *out = t->state = cm_calloc(t->context, 1, sizeof **out);
-    return *out ? cm_pickle_open(&t->input, pickle_size, &(*out)->pickle) : CM_ERR_MEMORY;
+    *out = t->state = cmi_calloc(t->context, 1, sizeof **out);
+    return *out ? cmi_pickle_open(&t->input, pickle_size, &(*out)->pickle) : CM_ERR_MEMORY;
 }
 
-void cm_torch_close(cm_tensors *t)
+void cmi_torch_close(cm_tensors *t)
 {
     cm_torch *torch = t->state;
     if (!torch) return;
-    cm_pickle_close(torch->pickle);
-    cm_free(t->context, torch->storages);
-    cm_free(t->context, torch->views);
-    cm_free(t->context, torch);
+    cmi_pickle_close(torch->pickle);
+    cmi_free(t->context, torch->storages);
+    cmi_free(t->context, torch->views);
+    cmi_free(t->context, torch);
 }
 
 /* --- storages ------------------------------------------------------------------------------ */
@@ -30,35 +30,35 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const cm_torch_storage *)a)->key, ((const cm_torch_storage *)b)->key);
 }
 
-cm_status cm_torch_collect(cm_tensors *t)
+cm_status cmi_torch_collect(cm_tensors *t)
 {
     cm_torch *torch = t->state;
     size_t n, kept = 0, bytes;
-    cm_pickled *const *named = cm_pickle_storages(torch->pickle, &n);
+    cm_pickled *const *named = cmi_pickle_storages(torch->pickle, &n);
     if (n > MOST_STORAGES)
         CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d storages", t->input.name, MOST_STORAGES);
-    cm_torch_storage *list = torch->storages = cm_calloc(t->context, n + 1, sizeof *list);
+    cm_torch_storage *list = torch->storages = cmi_calloc(t->context, n + 1, sizeof *list);
     if (!list) return CM_ERR_MEMORY;
     for (size_t i = 0; i < n; i++)
-        list[i] = (cm_torch_storage){.key = cm_pickled_text(named[i]->u.items[2]),
+        list[i] = (cm_torch_storage){.key = cmi_pickled_text(named[i]->u.items[2]),
                                      .type = (cm_tensor_type)named[i]->u.items[1]->u.symbol->type,
                                      .count = (size_t)named[i]->u.items[4]->u.integer};
     qsort(list, n, sizeof *list, by_key);
     for (size_t i = 0; i < n; i++) {
         const cm_torch_storage *before = kept ? &list[kept - 1] : NULL;
-        if (!cm_mul_size(list[i].count, cm_tensor_type_size(list[i].type), &bytes))
+        if (!cmi_mul_size(list[i].count, cmi_tensor_type_size(list[i].type), &bytes))
             CM_FAIL(CM_ERR_FORMAT, "%s: storage '%s': its number of elements overflows", t->input.name, list[i].key);
         if (!before || strcmp(before->key, list[i].key) != 0) list[kept++] = list[i];
         else if (before->type != list[i].type || before->count != list[i].count)
             CM_FAIL(CM_ERR_FORMAT, "%s: storage '%s' is named with two classes or lengths: %zu %s and %zu %s",
-                    t->input.name, before->key, before->count, cm_tensor_type_name(before->type), list[i].count,
-                    cm_tensor_type_name(list[i].type));
+                    t->input.name, before->key, before->count, cmi_tensor_type_name(before->type), list[i].count,
+                    cmi_tensor_type_name(list[i].type));
     }
     torch->n_storages = kept;
     return CM_OK;
 }
 
-cm_torch_storage *cm_torch_find(const cm_torch *torch, const char *key)
+cm_torch_storage *cmi_torch_find(const cm_torch *torch, const char *key)
 {
     const cm_torch_storage wanted = {.key = key};
     return torch->n_storages ? bsearch(&wanted, torch->storages, torch->n_storages, sizeof wanted, by_key) : NULL;
@@ -79,7 +79,7 @@ static cm_status read_numbers(const cm_tensors *t, const cm_tensor *tensor, cons
         const cm_pickled *v = tuple->u.items[i];
         if (v->kind != CM_PICKLED_INT)
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': %s %u is not a number but %s", t->input.name, tensor->name, what,
-                    i, cm_pickled_name(v));
+                    i, cmi_pickled_name(v));
         if (v->u.integer < 0)
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': %s %u is negative: %lld", t->input.name, tensor->name, what, i,
                     (long long)v->u.integer);
@@ -110,7 +110,8 @@ static int reach(const cm_tensor *tensor, const int64_t *strides, size_t *out)
 {
     size_t sum = 0, step;
     for (int i = 0; i < tensor->rank; i++)
-        if (!cm_mul_size((size_t)(tensor->shape[i] - 1), (size_t)strides[i], &step) || !cm_add_size(sum, step, &sum))
+        if (!cmi_mul_size((size_t)(tensor->shape[i] - 1), (size_t)strides[i], &step) ||
+            !cmi_add_size(sum, step, &sum))
             return 0;
     *out = sum;
     return 1;
@@ -134,10 +135,10 @@ static cm_status measure(const cm_tensors *t, cm_tensor *tensor)
     int empty = 0;
     for (int i = 0; i < tensor->rank; i++) empty |= tensor->shape[i] == 0;
     for (int i = 0; i < tensor->rank && !empty; i++)
-        if (!cm_mul_size(tensor->count, (size_t)tensor->shape[i], &tensor->count))
+        if (!cmi_mul_size(tensor->count, (size_t)tensor->shape[i], &tensor->count))
             return broken(t, tensor, "its number of elements overflows");
     if (empty) tensor->count = 0;
-    if (!cm_mul_size(tensor->count, cm_tensor_type_size(tensor->type), &tensor->bytes))
+    if (!cmi_mul_size(tensor->count, cmi_tensor_type_size(tensor->type), &tensor->bytes))
         return broken(t, tensor, "its number of elements overflows");
     if (tensor->bytes > most)
         CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s' claims %zu elements, far more than the file has bytes", t->input.name,
@@ -150,7 +151,7 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
 {
     const cm_torch *torch = t->state;
     const cm_pickled *const *v = (const cm_pickled *const *)value->u.items;
-    const cm_torch_storage *s = cm_torch_find(torch, cm_pickled_text(v[0]->u.items[2]));
+    const cm_torch_storage *s = cmi_torch_find(torch, cmi_pickled_text(v[0]->u.items[2]));
     size_t from = 0, most = s->count, last = 0, offset = (size_t)v[1]->u.integer;
     if (v[2]->count != v[3]->count) return broken(t, tensor, "size and stride are of different ranks");
     if (v[2]->count > CM_TENSOR_RANK)
@@ -166,7 +167,7 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
     if (tensor->count && (!reach(tensor, view->strides, &last) || offset >= most || last >= most - offset))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': its view leaves storage '%s' of %zu elements", t->input.name,
                 tensor->name, s->key, most);
-    view->at = s->at + (tensor->count ? from + offset : 0) * cm_tensor_type_size(s->type);
+    view->at = s->at + (tensor->count ? from + offset : 0) * cmi_tensor_type_size(s->type);
     view->gathered = tensor->count && !lies_plainly(tensor, view->strides);
     return CM_OK;
 }
@@ -181,13 +182,13 @@ static int by_name(const void *a, const void *b)
 
 static cm_status check_names(const cm_tensors *t)
 {
-    const cm_tensor **order = cm_calloc(t->context, t->count + 1, sizeof *order), *twice = NULL;
+    const cm_tensor **order = cmi_calloc(t->context, t->count + 1, sizeof *order), *twice = NULL;
     if (!order) return CM_ERR_MEMORY;
     for (size_t i = 0; i < t->count; i++) order[i] = &t->tensors[i];
     qsort(order, t->count, sizeof *order, by_name);
     for (size_t i = 1; i < t->count && !twice; i++)
         if (strcmp(order[i - 1]->name, order[i]->name) == 0) twice = order[i];
-    cm_free(t->context, order);
+    cmi_free(t->context, order);
     if (twice) return broken(t, twice, "the name stands there twice");
     return CM_OK;
 }
@@ -198,8 +199,8 @@ static cm_status reserve(cm_tensors *t, size_t n)
     cm_torch *torch = t->state;
     if (n > CM_TENSORS_MAX)
         CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d tensors", t->input.name, CM_TENSORS_MAX);
-    torch->views = cm_calloc(t->context, n + 1, sizeof *torch->views);
-    t->tensors = cm_calloc(t->context, n + 1, sizeof *t->tensors);
+    torch->views = cmi_calloc(t->context, n + 1, sizeof *torch->views);
+    t->tensors = cmi_calloc(t->context, n + 1, sizeof *t->tensors);
     t->capacity = t->tensors ? n + 1 : 0;
     return torch->views && t->tensors ? CM_OK : CM_ERR_MEMORY;
 }
@@ -209,14 +210,14 @@ static cm_status add_entry(cm_tensors *t, const cm_torch_choice *choice, const c
 {
     cm_torch *torch = t->state;
     size_t skip = strlen(choice->prefix);
-    const char *name = cm_pickled_text(key);
+    const char *name = cmi_pickled_text(key);
     cm_tensor *tensor;
     if (value->kind != CM_PICKLED_TENSOR) return CM_OK;
     if (!name)
         CM_FAIL(CM_ERR_FORMAT, "%s: the key of a tensor is not a string of at most %d bytes without NUL, but %s",
-                t->input.name, CM_TENSOR_NAME, cm_pickled_name(key));
+                t->input.name, CM_TENSOR_NAME, cmi_pickled_name(key));
     if (strncmp(name, choice->prefix, skip) != 0) return CM_OK;
-    CM_TRY(cm_tensors_add(t, name + skip, &tensor));
+    CM_TRY(cmi_tensors_add(t, name + skip, &tensor));
     tensor->offset = t->count - 1;
     return make_view(t, value, tensor, &torch->views[tensor->offset]);
 }
@@ -233,12 +234,12 @@ static void place(cm_tensors *t)
     }
 }
 
-cm_status cm_torch_list(cm_tensors *t, const cm_pickled *top)
+cm_status cmi_torch_list(cm_tensors *t, const cm_pickled *top)
 {
     cm_torch *torch = t->state;
     cm_torch_choice choice;
     size_t n = 0;
-    CM_TRY(cm_torch_choose(&t->input, top, &choice));
+    CM_TRY(cmi_torch_choose(&t->input, top, &choice));
     const cm_pickled *dict = choice.tensors;
     for (uint32_t i = 0; i < dict->count; i += 2) n += dict->u.items[i + 1]->kind == CM_PICKLED_TENSOR;
     CM_TRY(reserve(t, n));
@@ -247,7 +248,7 @@ cm_status cm_torch_list(cm_tensors *t, const cm_pickled *top)
     CM_TRY(check_names(t));
     place(t);
     memcpy(torch->weights, choice.name, sizeof torch->weights);
-    return cm_tensors_add_metadata(t, "weights", torch->weights);
+    return cmi_tensors_add_metadata(t, "weights", torch->weights);
 }
 
 /* --- values -------------------------------------------------------------------------------- */
@@ -256,7 +257,7 @@ cm_status cm_torch_list(cm_tensors *t, const cm_pickled *top)
 static void gather(const cm_tensor *t, const int64_t *strides, const unsigned char *from, unsigned char *out)
 {
     int64_t index[CM_TENSOR_RANK] = {0};
-    size_t size = cm_tensor_type_size(t->type), at = 0;
+    size_t size = cmi_tensor_type_size(t->type), at = 0;
     for (size_t i = 0; i < t->count; i++) {
         memcpy(out + i * size, from + at * size, size);
         for (int k = t->rank - 1; k >= 0; k--) {
@@ -284,21 +285,21 @@ static cm_status read_gathered(const cm_tensor *t, const cm_torch_view *view, vo
     size_t last = 0, span;
     if (!t->count) return CM_OK;
     (void)reach(t, view->strides, &last); /* was checked */
-    span = (last + 1) * cm_tensor_type_size(t->type);
-    unsigned char *bytes = cm_malloc(t->from->context, span, 1);
+    span = (last + 1) * cmi_tensor_type_size(t->type);
+    unsigned char *bytes = cmi_malloc(t->from->context, span, 1);
     if (!bytes) return CM_ERR_MEMORY;
-    cm_status status = cm_input_read(in, view->at, bytes, span);
+    cm_status status = cmi_input_read(in, view->at, bytes, span);
     if (status == CM_OK) gather(t, view->strides, bytes, out);
-    cm_free(t->from->context, bytes);
+    cmi_free(t->from->context, bytes);
     return status;
 }
 
-cm_status cm_torch_read(const cm_tensor *t, void *out)
+cm_status cmi_torch_read(const cm_tensor *t, void *out)
 {
     const cm_torch *torch = t->from->state;
     const cm_torch_view *view = &torch->views[t->offset];
     if (view->gathered) CM_TRY(read_gathered(t, view, out));
-    else CM_TRY(cm_input_read(&t->from->input, view->at, out, t->bytes));
-    if (torch->swapped) swap_bytes(out, t->count, cm_tensor_type_size(t->type));
+    else CM_TRY(cmi_input_read(&t->from->input, view->at, out, t->bytes));
+    if (torch->swapped) swap_bytes(out, t->count, cmi_tensor_type_size(t->type));
     return CM_OK;
 }

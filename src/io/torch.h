@@ -32,16 +32,16 @@ typedef struct cm_torch {
     char weights[192];    /* what was chosen (cm_torch_choice.name) */
 } cm_torch;
 
-/* Fills t->state in; it ends with cm_torch_close. */
-cm_status cm_torch_begin(cm_tensors *tensors, size_t pickle_size, cm_torch **out);
+/* Fills t->state in; it ends with cmi_torch_close. */
+cm_status cmi_torch_begin(cm_tensors *tensors, size_t pickle_size, cm_torch **out);
 /* The storages that the pickle has named; FORMAT where one key has two classes or lengths. */
-cm_status cm_torch_collect(cm_tensors *tensors);
-cm_torch_storage *cm_torch_find(const cm_torch *torch, const char *key);
+cm_status cmi_torch_collect(cm_tensors *tensors);
+cm_torch_storage *cmi_torch_find(const cm_torch *torch, const char *key);
 /* The tensors of the unpickled object, once every storage is placed. */
-cm_status cm_torch_list(cm_tensors *tensors, const cm_pickled *top);
+cm_status cmi_torch_list(cm_tensors *tensors, const cm_pickled *top);
 
-cm_status cm_torch_read(const cm_tensor *tensor, void *out);
-void cm_torch_close(cm_tensors *tensors);
+cm_status cmi_torch_read(const cm_tensor *tensor, void *out);
+void cmi_torch_close(cm_tensors *tensors);
 
 /* Which dictionary of the object holds the weights, and what their names begin with there. */
 typedef struct cm_torch_choice {
@@ -51,6 +51,6 @@ typedef struct cm_torch_choice {
 } cm_torch_choice;
 
 /* By the caller's wish (input->weights), else the average where there is one. */
-cm_status cm_torch_choose(const cm_input *input, const cm_pickled *top, cm_torch_choice *out);
+cm_status cmi_torch_choose(const cm_input *input, const cm_pickled *top, cm_torch_choice *out);
 
 #endif

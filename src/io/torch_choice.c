@@ -20,7 +20,7 @@ static size_t tensors_in(const cm_pickled *dict, const char *prefix)
     if (dict->kind != CM_PICKLED_DICT) return 0;
     for (uint32_t i = 0; i < dict->count; i += 2) {
         if (dict->u.items[i + 1]->kind != CM_PICKLED_TENSOR) continue;
-        const char *name = cm_pickled_text(dict->u.items[i]);
+        const char *name = cmi_pickled_text(dict->u.items[i]);
         n += !length || (name && strncmp(name, prefix, length) == 0);
     }
     return n;
@@ -44,7 +44,7 @@ static void add_name(name_list *list, const char *name)
 
 static int has_set(const cm_pickled *dict, const char *name)
 {
-    const cm_pickled *inner = cm_pickled_get(dict, name);
+    const cm_pickled *inner = cmi_pickled_get(dict, name);
     char prefix[64];
     (void)snprintf(prefix, sizeof prefix, "%s.", name);
     return (inner && tensors_in(inner, "")) || tensors_in(dict, prefix);
@@ -60,7 +60,7 @@ static void add_sets(const cm_pickled *dict, const char *const *names, name_list
 
 static void take_set(const cm_pickled *dict, const char *name, cm_torch_choice *out)
 {
-    const cm_pickled *inner = cm_pickled_get(dict, name);
+    const cm_pickled *inner = cmi_pickled_get(dict, name);
     (void)snprintf(out->name, sizeof out->name, "%.64s", name);
     if (inner && tensors_in(inner, "")) out->tensors = inner;
     else (void)snprintf(out->prefix, sizeof out->prefix, "%.62s.", name);
@@ -116,14 +116,14 @@ static cm_status refuse(const cm_input *in, const cm_pickled *top)
     name_list keys = {.count = 0};
     if (top->kind != CM_PICKLED_DICT)
         CM_FAIL(CM_ERR_FORMAT, "%s: the saved object is %s, not a dictionary of tensors by name", in->name,
-                cm_pickled_name(top));
-    if (cm_pickled_get(top, "param_groups") && cm_pickled_get(top, "state"))
+                cmi_pickled_name(top));
+    if (cmi_pickled_get(top, "param_groups") && cmi_pickled_get(top, "state"))
         CM_FAIL(CM_ERR_UNSUPPORTED,
                 "%s: this is the state of an optimizer (state, param_groups), not a model's "
                 "weights",
                 in->name);
     for (uint32_t i = 0; i < top->count && keys.count < 6; i += 2)
-        if (cm_pickled_text(top->u.items[i])) add_name(&keys, cm_pickled_text(top->u.items[i]));
+        if (cmi_pickled_text(top->u.items[i])) add_name(&keys, cmi_pickled_text(top->u.items[i]));
     CM_FAIL(CM_ERR_FORMAT,
             "%s: no tensors by name, neither at the top of the saved dictionary nor under a known name such as "
             "'state_dict', 'model' or 'ema'; its keys are %s",
@@ -141,7 +141,7 @@ static cm_status choose_within(const cm_input *in, cm_torch_choice *out)
     return CM_OK;
 }
 
-cm_status cm_torch_choose(const cm_input *in, const cm_pickled *top, cm_torch_choice *out)
+cm_status cmi_torch_choose(const cm_input *in, const cm_pickled *top, cm_torch_choice *out)
 {
     memset(out, 0, sizeof *out);
     (void)snprintf(out->name, sizeof out->name, "the whole file");

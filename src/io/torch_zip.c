@@ -12,7 +12,7 @@ static const cm_zip_member *find(const cm_zip_directory *d, const char *root, co
 {
     char path[PATH];
     int n = snprintf(path, sizeof path, "%s/%s%s", root, folder, name);
-    return n > 0 && (size_t)n < sizeof path ? cm_zip_directory_find(d, path) : NULL;
+    return n > 0 && (size_t)n < sizeof path ? cmi_zip_directory_find(d, path) : NULL;
 }
 
 /* All members lie in one folder. */
@@ -38,7 +38,7 @@ static cm_status read_byte_order(const cm_input *in, const cm_zip_member *m, int
 {
     char text[7] = "";
     if (!m) return CM_OK;
-    if (m->size < sizeof text) CM_TRY(cm_input_read(in, m->at, text, m->size));
+    if (m->size < sizeof text) CM_TRY(cmi_input_read(in, m->at, text, m->size));
     *swapped = strcmp(text, "big") == 0;
     if (!*swapped && strcmp(text, "little") != 0)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s' is '%.6s'; 'little' and 'big' are known", in->name, m->name,
@@ -52,14 +52,14 @@ static cm_status place_storages(const cm_tensors *t, const cm_zip_directory *d, 
     for (size_t i = 0; i < torch->n_storages; i++) {
         cm_torch_storage *s = &torch->storages[i];
         const cm_zip_member *m = find(d, root, "data/", s->key);
-        size_t size = s->count * cm_tensor_type_size(s->type);
+        size_t size = s->count * cmi_tensor_type_size(s->type);
         if (!m)
             CM_FAIL(CM_ERR_FORMAT, "%s: storage '%s': there is no zip member '%.200s/data/%s'", t->input.name, s->key,
                     root, s->key);
         if (m->size != size)
             CM_FAIL(CM_ERR_FORMAT,
                     "%s: storage '%s': %zu elements of type %s need %zu bytes, zip member '%.200s' has %zu",
-                    t->input.name, s->key, s->count, cm_tensor_type_name(s->type), size, m->name, m->size);
+                    t->input.name, s->key, s->count, cmi_tensor_type_name(s->type), size, m->name, m->size);
         s->at = m->at;
         s->placed = 1;
     }
@@ -68,7 +68,7 @@ static cm_status place_storages(const cm_tensors *t, const cm_zip_directory *d, 
 
 static cm_status check_sums(const cm_input *in, const cm_zip_directory *d)
 {
-    for (size_t i = 0; i < d->count; i++) CM_TRY(cm_zip_member_check(in, &d->members[i]));
+    for (size_t i = 0; i < d->count; i++) CM_TRY(cmi_zip_member_check(in, &d->members[i]));
     return CM_OK;
 }
 
@@ -81,24 +81,24 @@ static cm_status open_members(cm_tensors *t, const cm_zip_directory *d)
     size_t after;
     CM_TRY(find_root(&t->input, d, root));
     const cm_zip_member *m = find(d, root, "", "data.pkl");
-    CM_TRY(cm_torch_begin(t, m->size, &torch));
+    CM_TRY(cmi_torch_begin(t, m->size, &torch));
     CM_TRY(read_byte_order(&t->input, find(d, root, "", "byteorder"), &torch->swapped));
-    CM_TRY(cm_pickle_run(torch->pickle, "data.pkl", m->at, m->at + m->size, &top, &after));
+    CM_TRY(cmi_pickle_run(torch->pickle, "data.pkl", m->at, m->at + m->size, &top, &after));
     if (after != m->at + m->size)
         CM_FAIL(CM_ERR_FORMAT, "%s: data.pkl has %zu bytes behind its STOP", t->input.name, m->at + m->size - after);
-    CM_TRY(cm_torch_collect(t));
+    CM_TRY(cmi_torch_collect(t));
     CM_TRY(place_storages(t, d, root));
-    CM_TRY(cm_input_hold(&t->input, 0, &held));
+    CM_TRY(cmi_input_hold(&t->input, 0, &held));
     CM_TRY(check_sums(&t->input, d)); /* of what is used from here on */
-    return cm_torch_list(t, top);
+    return cmi_torch_list(t, top);
 }
 
 static cm_status open_tensors(cm_tensors *t)
 {
     cm_zip_directory directory;
-    CM_TRY(cm_zip_directory_read(&t->input, &directory));
+    CM_TRY(cmi_zip_directory_read(&t->input, &directory));
     cm_status status = open_members(t, &directory);
-    cm_zip_directory_close(&directory);
+    cmi_zip_directory_close(&directory);
     return status;
 }
 
@@ -108,5 +108,5 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
     return n >= 4 && memcmp(first, "PK\3\4", 4) == 0;
 }
 
-const cm_tensor_format cm_format_torch_zip = {"PyTorch (zip)", recognise,      open_tensors,
-                                              cm_torch_read,   cm_torch_close, 1};
+const cm_tensor_format cmi_format_torch_zip = {"PyTorch (zip)", recognise,       open_tensors,
+                                               cmi_torch_read,  cmi_torch_close, 1};

@@ -30,10 +30,10 @@ static cm_status kind_of(zip_error_t *error)
     }
 }
 
-int cm_zip_is(const char *path)
+int cmi_zip_is(const char *path)
 {
     char first[4];
-    if (cm_file_peek(path, first, sizeof first) != sizeof first) return 0;
+    if (cmi_file_peek(path, first, sizeof first) != sizeof first) return 0;
     return memcmp(first, "PK\3\4", 4) == 0 || memcmp(first, "PK\5\6", 4) == 0;
 }
 
@@ -45,14 +45,14 @@ static zip_t *open_archive(const char *path, int *error)
     return archive || *error != ZIP_ER_EXISTS ? archive : zip_open(path, ZIP_RDONLY, error);
 }
 
-cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
+cm_status cmi_zip_open(cm_context *context, const char *path, cm_zip **out)
 {
     int error = 0;
     *out = NULL;
-    cm_zip *z = cm_calloc(context, 1, sizeof *z);
+    cm_zip *z = cmi_calloc(context, 1, sizeof *z);
     if (!z) return CM_ERR_MEMORY;
     z->context = context;
-    z->path = cm_strdup(context, path);
+    z->path = cmi_strdup(context, path);
     (void)stat(path, &z->opened); /* where it fails the next line says why */
     z->archive = z->path ? open_archive(path, &error) : NULL;
     cm_status status = z->path ? CM_OK : CM_ERR_MEMORY;
@@ -60,46 +60,46 @@ cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out)
         zip_error_t reason;
         zip_error_init_with_code(&reason, error);
         status = kind_of(&reason) == CM_ERR_FORMAT
-                     ? cm_fail(CM_ERR_FORMAT, "%s: not a good zip archive: %s", path, zip_error_strerror(&reason))
-                     : cm_fail(kind_of(&reason), "cannot read '%s': %s", path, zip_error_strerror(&reason));
+                     ? cmi_fail(CM_ERR_FORMAT, "%s: not a good zip archive: %s", path, zip_error_strerror(&reason))
+                     : cmi_fail(kind_of(&reason), "cannot read '%s': %s", path, zip_error_strerror(&reason));
         zip_error_fini(&reason);
     }
     if (status == CM_OK) {
         zip_int64_t n = zip_get_num_entries(z->archive, 0);
         z->count = n > 0 ? (size_t)n : 0;
-        if (z->count > MAX_ENTRIES) status = cm_fail(CM_ERR_LIMIT, "%s: %zu entries", path, z->count);
+        if (z->count > MAX_ENTRIES) status = cmi_fail(CM_ERR_LIMIT, "%s: %zu entries", path, z->count);
     }
-    if (status != CM_OK) cm_zip_close(z);
+    if (status != CM_OK) cmi_zip_close(z);
     else *out = z;
     return status;
 }
 
-void cm_zip_close(cm_zip *z)
+void cmi_zip_close(cm_zip *z)
 {
     if (!z) return;
     if (z->archive) zip_discard(z->archive);
-    cm_free(z->context, z->path);
-    cm_free(z->context, z);
+    cmi_free(z->context, z->path);
+    cmi_free(z->context, z);
 }
 
-size_t cm_zip_count(const cm_zip *z)
+size_t cmi_zip_count(const cm_zip *z)
 {
     return z->count;
 }
 
-const char *cm_zip_name(const cm_zip *z, size_t index)
+const char *cmi_zip_name(const cm_zip *z, size_t index)
 {
     const char *name = zip_get_name(z->archive, index, ZIP_FL_ENC_GUESS);
     return name ? name : "";
 }
 
-uint64_t cm_zip_size(const cm_zip *z, size_t index)
+uint64_t cmi_zip_size(const cm_zip *z, size_t index)
 {
     zip_stat_t st;
     return zip_stat_index(z->archive, index, 0, &st) == 0 && st.valid & ZIP_STAT_SIZE ? st.size : 0;
 }
 
-int cm_zip_is_link(const cm_zip *z, size_t index)
+int cmi_zip_is_link(const cm_zip *z, size_t index)
 {
     zip_uint8_t system;
     zip_uint32_t attributes;
@@ -122,18 +122,18 @@ static cm_status damaged(const cm_zip *z, size_t index, const char *reason)
 {
     if (changed(z))
         CM_FAIL(CM_ERR_IO, "cannot read '%s', which has changed since it was opened: entry '%.200s': %s", z->path,
-                cm_zip_name(z, index), reason);
-    CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), reason);
+                cmi_zip_name(z, index), reason);
+    CM_FAIL(CM_ERR_FORMAT, "%s: entry '%.200s': %s", z->path, cmi_zip_name(z, index), reason);
 }
 
 /* Of libzip's error, which the message ends with. */
 static cm_status failed(const cm_zip *z, size_t index, zip_error_t *error)
 {
     if (kind_of(error) == CM_ERR_FORMAT) return damaged(z, index, zip_error_strerror(error));
-    CM_FAIL(kind_of(error), "%s: entry '%.200s': %s", z->path, cm_zip_name(z, index), zip_error_strerror(error));
+    CM_FAIL(kind_of(error), "%s: entry '%.200s': %s", z->path, cmi_zip_name(z, index), zip_error_strerror(error));
 }
 
-cm_status cm_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n, size_t *got)
+cm_status cmi_zip_head(cm_zip *z, size_t index, unsigned char *out, size_t n, size_t *got)
 {
     zip_file_t *f = zip_fopen_index(z->archive, index, 0);
     zip_int64_t r = 1;
@@ -169,7 +169,7 @@ static cm_status read_all(cm_zip *z, size_t index, unsigned char *data, size_t s
     return status;
 }
 
-cm_status cm_zip_read(cm_zip *z, size_t index, unsigned char **data, size_t *size)
+cm_status cmi_zip_read(cm_zip *z, size_t index, unsigned char **data, size_t *size)
 {
     zip_stat_t st;
     *data = NULL;
@@ -179,12 +179,12 @@ cm_status cm_zip_read(cm_zip *z, size_t index, unsigned char **data, size_t *siz
     if (st.size > st.comp_size * MAX_RATIO + 1024 || st.size > SIZE_MAX / 2)
         return damaged(z, index, "it claims more bytes than deflate can make of it");
     *size = (size_t)st.size;
-    *data = cm_malloc(z->context, *size + 1, 1);
+    *data = cmi_malloc(z->context, *size + 1, 1);
     if (!*data) return CM_ERR_MEMORY;
     (*data)[*size] = '\0';
     cm_status status = read_all(z, index, *data, *size);
     if (status == CM_OK) return CM_OK;
-    cm_free(z->context, *data);
+    cmi_free(z->context, *data);
     *data = NULL;
     return status;
 }

@@ -7,19 +7,19 @@
 typedef struct cm_zip cm_zip;
 
 /* Whether a file begins like a zip archive; 0 too when it cannot be read. */
-int cm_zip_is(const char *path);
+int cmi_zip_is(const char *path);
 /* FORMAT for damage that libzip's consistency check finds. */
-cm_status cm_zip_open(cm_context *context, const char *path, cm_zip **out);
-void cm_zip_close(cm_zip *zip);
-size_t cm_zip_count(const cm_zip *zip);
+cm_status cmi_zip_open(cm_context *context, const char *path, cm_zip **out);
+void cmi_zip_close(cm_zip *zip);
+size_t cmi_zip_count(const cm_zip *zip);
 /* Borrowed; a folder's name ends in "/". */
-const char *cm_zip_name(const cm_zip *zip, size_t index);
-uint64_t cm_zip_size(const cm_zip *zip, size_t index);
+const char *cmi_zip_name(const cm_zip *zip, size_t index);
+uint64_t cmi_zip_size(const cm_zip *zip, size_t index);
 /* 1 for a symbolic link, whose content is where it leads. */
-int cm_zip_is_link(const cm_zip *zip, size_t index);
+int cmi_zip_is_link(const cm_zip *zip, size_t index);
 /* Up to n bytes from the beginning of an entry; fewer when it is shorter or damaged. */
-cm_status cm_zip_head(cm_zip *zip, size_t index, unsigned char *out, size_t n, size_t *got);
-/* The whole entry, CRC checked; *data is the caller's (cm_free), with a NUL behind. */
-cm_status cm_zip_read(cm_zip *zip, size_t index, unsigned char **data, size_t *size);
+cm_status cmi_zip_head(cm_zip *zip, size_t index, unsigned char *out, size_t n, size_t *got);
+/* The whole entry, CRC checked; *data is the caller's (cmi_free), with a NUL behind. */
+cm_status cmi_zip_read(cm_zip *zip, size_t index, unsigned char **data, size_t *size);
 
 #endif

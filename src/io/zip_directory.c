@@ -59,7 +59,7 @@ static cm_status read_end64(const cm_input *in, const unsigned char locator[LOCA
     if (in->size < END64 || at > in->size - END64)
         CM_FAIL(CM_ERR_FORMAT, "%s: the zip64 end record lies at %llu, outside of the file", in->name,
                 (unsigned long long)at);
-    CM_TRY(cm_input_read(in, (size_t)at, r, sizeof r));
+    CM_TRY(cmi_input_read(in, (size_t)at, r, sizeof r));
     if (memcmp(r, "PK\6\6", 4) != 0) CM_FAIL(CM_ERR_FORMAT, "%s: there is no zip64 end record", in->name);
     if (!merge(&e->disk, number(r + 16, 4), 0xffff) || !merge(&e->directory_disk, number(r + 20, 4), 0xffff) ||
         !merge(&e->here, number(r + 24, 8), 0xffff) || !merge(&e->count, number(r + 32, 8), 0xffff) ||
@@ -91,11 +91,11 @@ static cm_status read_end_in(const cm_input *in, const unsigned char *tail, size
 static cm_status read_end(const cm_input *in, ending *e)
 {
     size_t most = LOCATOR + END + COMMENT, n = in->size < most ? in->size : most;
-    unsigned char *tail = cm_malloc(in->context, n, 1);
+    unsigned char *tail = cmi_malloc(in->context, n, 1);
     if (!tail) return CM_ERR_MEMORY;
-    cm_status status = cm_input_read(in, in->size - n, tail, n);
+    cm_status status = cmi_input_read(in, in->size - n, tail, n);
     if (status == CM_OK) status = read_end_in(in, tail, n, e);
-    cm_free(in->context, tail);
+    cmi_free(in->context, tail);
     return status;
 }
 
@@ -104,7 +104,7 @@ static cm_status read_end(const cm_input *in, ending *e)
 static int valid_utf8(const char *name, size_t n)
 {
     for (size_t i = 0, step; i < n; i += step)
-        if (!(step = cm_utf8_length(name + i, n - i))) return 0;
+        if (!(step = cmi_utf8_length(name + i, n - i))) return 0;
     return 1;
 }
 
@@ -146,7 +146,7 @@ static cm_status read_local(const cm_input *in, const char *name, size_t n, uint
     if (limit < LOCAL + n || at > limit - LOCAL - n)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s' lies at %llu, outside of the archive", in->name, name,
                 (unsigned long long)at);
-    CM_TRY(cm_input_read(in, (size_t)at, h, LOCAL + n));
+    CM_TRY(cmi_input_read(in, (size_t)at, h, LOCAL + n));
     if (memcmp(h, "PK\3\4", 4) != 0 || number(h + 26, 2) != n || memcmp(h + LOCAL, name, n) != 0 ||
         number(h + 8, 2) != 0)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': its local header is of something else", in->name, name);
@@ -235,32 +235,32 @@ static cm_status read_directory(const cm_input *in, cm_zip_directory *d)
 {
     ending e;
     CM_TRY(read_end(in, &e));
-    d->text = cm_malloc(in->context, (size_t)e.size + 1, 1);
-    d->members = cm_calloc(in->context, (size_t)e.count + 1, sizeof *d->members);
+    d->text = cmi_malloc(in->context, (size_t)e.size + 1, 1);
+    d->members = cmi_calloc(in->context, (size_t)e.count + 1, sizeof *d->members);
     if (!d->text || !d->members) return CM_ERR_MEMORY;
-    CM_TRY(cm_input_read(in, (size_t)e.at, d->text, (size_t)e.size));
+    CM_TRY(cmi_input_read(in, (size_t)e.at, d->text, (size_t)e.size));
     CM_TRY(read_entries(in, &e, d));
     return check_members(in, d);
 }
 
-cm_status cm_zip_directory_read(const cm_input *in, cm_zip_directory *out)
+cm_status cmi_zip_directory_read(const cm_input *in, cm_zip_directory *out)
 {
     memset(out, 0, sizeof *out);
     out->context = in->context;
     cm_status status = read_directory(in, out);
-    if (status != CM_OK) cm_zip_directory_close(out);
+    if (status != CM_OK) cmi_zip_directory_close(out);
     return status;
 }
 
-void cm_zip_directory_close(cm_zip_directory *d)
+void cmi_zip_directory_close(cm_zip_directory *d)
 {
     if (!d->context) return;
-    cm_free(d->context, d->text);
-    cm_free(d->context, d->members);
+    cmi_free(d->context, d->text);
+    cmi_free(d->context, d->members);
     memset(d, 0, sizeof *d);
 }
 
-const cm_zip_member *cm_zip_directory_find(const cm_zip_directory *d, const char *name)
+const cm_zip_member *cmi_zip_directory_find(const cm_zip_directory *d, const char *name)
 {
     const cm_zip_member key = {.name = name};
     return d->count ? bsearch(&key, d->members, d->count, sizeof key, by_name) : NULL;
@@ -268,22 +268,22 @@ const cm_zip_member *cm_zip_directory_find(const cm_zip_directory *d, const char
 
 /* --- checksums ------------------------------------------------------------------------------ */
 
-cm_status cm_zip_member_check(const cm_input *in, const cm_zip_member *m)
+cm_status cmi_zip_member_check(const cm_input *in, const cm_zip_member *m)
 {
     size_t most = m->size < PIECE ? m->size + 1 : PIECE;
     uLong sum = crc32(0, NULL, 0);
     cm_status status = CM_OK;
     if (!m->crc) return CM_OK;
     int held = in->held && m->at >= in->held_from;
-    unsigned char *piece = held ? NULL : cm_malloc(in->context, most, 1);
+    unsigned char *piece = held ? NULL : cmi_malloc(in->context, most, 1);
     if (!held && !piece) return CM_ERR_MEMORY;
     for (size_t done = 0, n; status == CM_OK && done < m->size; done += n) {
         n = m->size - done < most ? m->size - done : most;
-        status = cm_input_report(in, in->work - in->size);
-        if (status == CM_OK && !held) status = cm_input_read(in, m->at + done, piece, n);
+        status = cmi_input_report(in, in->work - in->size);
+        if (status == CM_OK && !held) status = cmi_input_read(in, m->at + done, piece, n);
         if (status == CM_OK) sum = crc32(sum, held ? in->held + (m->at - in->held_from) + done : piece, (uInt)n);
     }
-    cm_free(in->context, piece);
+    cmi_free(in->context, piece);
     if (status == CM_OK && sum != m->crc)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': its checksum is %08lx, its bytes give %08lx", in->name, m->name,
                 (unsigned long)m->crc, sum);

@@ -23,11 +23,11 @@ typedef struct cm_zip_directory {
 } cm_zip_directory;
 
 /* FORMAT, UNSUPPORTED (compressed or encrypted members, several disks), LIMIT, IO, MEMORY; closed when it fails. */
-cm_status cm_zip_directory_read(const cm_input *input, cm_zip_directory *out);
-void cm_zip_directory_close(cm_zip_directory *directory);
+cm_status cmi_zip_directory_read(const cm_input *input, cm_zip_directory *out);
+void cmi_zip_directory_close(cm_zip_directory *directory);
 /* NULL when there is none of that name. */
-const cm_zip_member *cm_zip_directory_find(const cm_zip_directory *directory, const char *name);
+const cm_zip_member *cmi_zip_directory_find(const cm_zip_directory *directory, const char *name);
 /* FORMAT where a member is not what its checksum says. */
-cm_status cm_zip_member_check(const cm_input *input, const cm_zip_member *member);
+cm_status cmi_zip_member_check(const cm_input *input, const cm_zip_member *member);
 
 #endif

@@ -64,6 +64,6 @@ typedef struct cm_amx_kernels {
      * values the pairs are i and 16 + i, zeros where there are 16. */
     void (*split)(size_t n, const float *x, uint16_t *out, size_t part);
 } cm_amx_kernels;
-extern const cm_amx_kernels cm_bf16_plain, cm_bf16_amx;
+extern const cm_amx_kernels cmi_bf16_plain, cmi_bf16_amx;
 
 #endif

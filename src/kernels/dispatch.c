@@ -4,8 +4,8 @@
 
 #define TABLE(name, has_amx, float32, bf16, tiles)                                                                   \
     {                                                                                                                \
-        name, has_amx, &cm_pointwise_##float32, &cm_gemm_f32_##float32, &cm_gemm_bf16_##bf16,                        \
-            &cm_winograd_f32_##float32, &cm_winograd_bf16_##bf16, &cm_bf16_##tiles                                   \
+        name, has_amx, &cmi_pointwise_##float32, &cmi_gemm_f32_##float32, &cmi_gemm_bf16_##bf16,                     \
+            &cmi_winograd_f32_##float32, &cmi_winograd_bf16_##bf16, &cmi_bf16_##tiles                                \
     }
 
 static const cm_kernels levels[] = {
@@ -18,7 +18,7 @@ static const cm_kernels levels[] = {
 #endif
 };
 
-const cm_kernels *cm_kernels_for(int level)
+const cm_kernels *cmi_kernels_for(int level)
 {
     const int last = (int)(sizeof levels / sizeof *levels) - 1;
     return &levels[level < last ? level : last];

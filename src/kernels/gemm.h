@@ -18,7 +18,7 @@ typedef struct cm_gemm {
                                size_t ldb, float *c, int add);
 } cm_gemm;
 
-extern const cm_gemm cm_gemm_f32_baseline, cm_gemm_f32_avx2, cm_gemm_f32_avx512;
-extern const cm_gemm cm_gemm_bf16_baseline, cm_gemm_bf16_avx2, cm_gemm_bf16_avx512, cm_gemm_bf16_native;
+extern const cm_gemm cmi_gemm_f32_baseline, cmi_gemm_f32_avx2, cmi_gemm_f32_avx512;
+extern const cm_gemm cmi_gemm_bf16_baseline, cmi_gemm_bf16_avx2, cmi_gemm_bf16_avx512, cmi_gemm_bf16_native;
 
 #endif

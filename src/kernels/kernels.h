@@ -1,5 +1,5 @@
 /* kernels.h - the hot loops that are ours: one table a CPU level, which is all that anybody sees of CPUs.  A
- * context knows its level (cm_context_cpu_level). */
+ * context knows its level (cmi_context_cpu_level). */
 #ifndef CM_KERNELS_KERNELS_H
 #define CM_KERNELS_KERNELS_H
 
@@ -19,6 +19,6 @@ typedef struct cm_kernels {
 } cm_kernels;
 
 /* level: CM_CPU_* of base/cpu_level.h. */
-const cm_kernels *cm_kernels_for(int level);
+const cm_kernels *cmi_kernels_for(int level);
 
 #endif

@@ -61,7 +61,7 @@ static inline __attribute__((always_inline)) void moments_of(size_t rows, size_t
 {
     float m[64], s[64] = {0}, q[64] = {0};
     memcpy(m, shift, N * sizeof *m);
-    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, is_bf16, c))
+    for (size_t r = 0; r < rows; r++, x = cmi_values_at(x, is_bf16, c))
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
             float d = value_at(x, is_bf16, i) - m[i];
@@ -76,7 +76,7 @@ static inline __attribute__((always_inline)) void moments_by(size_t rows, size_t
                                                              const float *shift, float *sum, float *square)
 {
     size_t i = 0;
-#define CHUNK(N) moments_of(rows, c, N, cm_values_at(x, is_bf16, i), is_bf16, shift + i, sum + i, square + i)
+#define CHUNK(N) moments_of(rows, c, N, cmi_values_at(x, is_bf16, i), is_bf16, shift + i, sum + i, square + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);
@@ -101,7 +101,7 @@ static inline __attribute__((always_inline)) void affine_of(size_t rows, size_t 
     memcpy(m, shift, N * sizeof *m);
     memcpy(f, a, N * sizeof *f);
     memcpy(t, b, N * sizeof *t);
-    for (size_t r = 0; r < rows; r++, x = cm_values_at(x, is_bf16, c), out += c)
+    for (size_t r = 0; r < rows; r++, x = cmi_values_at(x, is_bf16, c), out += c)
 #pragma omp simd
         for (size_t i = 0; i < N; i++) {
             float v = f[i] * (value_at(x, is_bf16, i) - m[i]) + t[i];
@@ -114,7 +114,7 @@ static inline __attribute__((always_inline)) void affine_by(size_t rows, size_t 
                                                             const int silu, float *out)
 {
     size_t i = 0;
-#define CHUNK(N) affine_of(rows, c, N, cm_values_at(x, is_bf16, i), is_bf16, shift + i, a + i, b + i, silu, out + i)
+#define CHUNK(N) affine_of(rows, c, N, cmi_values_at(x, is_bf16, i), is_bf16, shift + i, a + i, b + i, silu, out + i)
     for (; i + 64 <= c; i += 64) CHUNK(64);
     for (; i + 32 <= c; i += 32) CHUNK(32);
     if (i < c) CHUNK(c - i);

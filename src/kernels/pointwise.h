@@ -71,6 +71,6 @@ typedef struct cm_pointwise {
     void (*softmax_back)(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d);
 } cm_pointwise;
 
-extern const cm_pointwise cm_pointwise_baseline, cm_pointwise_avx2, cm_pointwise_avx512;
+extern const cm_pointwise cmi_pointwise_baseline, cmi_pointwise_avx2, cmi_pointwise_avx512;
 
 #endif

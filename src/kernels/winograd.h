@@ -31,25 +31,25 @@ typedef struct cm_winograd_tile {
 } cm_winograd_tile;
 /* One after the other; of `up` at 0, 1, -1, -1 and infinity in each direction; of `down` a, b, e, f and g, of
  * which the last two are alike. */
-static const unsigned char cm_winograd_each[36] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
-                                                   12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
-                                                   24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35};
-static const unsigned char cm_winograd_up_values[25] = {0,  1,  2, 2, 3,  4,  5,  6,  6,  7,  8,  9, 10,
-                                                        10, 11, 8, 9, 10, 10, 11, 12, 13, 14, 14, 15};
-static const unsigned char cm_winograd_down_matrices[25] = {0,  1,  2,  3,  3,  4,  5,  6,  7,  7,  8,  9, 10,
-                                                            11, 11, 12, 13, 14, 15, 15, 12, 13, 14, 15, 15};
-static const cm_winograd_tile cm_winograd_tiles[] = {
-    [CM_WINOGRAD_1X1] = {1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 256, cm_winograd_each, cm_winograd_each, "product",
+static const unsigned char cmi_winograd_each[36] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                                    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
+                                                    24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35};
+static const unsigned char cmi_winograd_up_values[25] = {0,  1,  2, 2, 3,  4,  5,  6,  6,  7,  8,  9, 10,
+                                                         10, 11, 8, 9, 10, 10, 11, 12, 13, 14, 14, 15};
+static const unsigned char cmi_winograd_down_matrices[25] = {0,  1,  2,  3,  3,  4,  5,  6,  7,  7,  8,  9, 10,
+                                                             11, 11, 12, 13, 14, 15, 15, 12, 13, 14, 15, 15};
+static const cm_winograd_tile cmi_winograd_tiles[] = {
+    [CM_WINOGRAD_1X1] = {1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 256, cmi_winograd_each, cmi_winograd_each, "product",
                          "product bf16"},
-    [CM_WINOGRAD_2X2] = {9, 1, 2, 2, 2, 2, 16, 16, 4, 16, 16, 64, cm_winograd_each, cm_winograd_each, "winograd 2x2",
-                         "winograd 2x2 bf16"},
-    [CM_WINOGRAD_2X4] = {9, 1, 2, 4, 2, 4, 24, 24, 0, 24, 24, 64, cm_winograd_each, cm_winograd_each, "winograd 2x4",
-                         "winograd 2x4 bf16"},
-    [CM_WINOGRAD_4X4] = {9, 1, 4, 4, 4, 4, 36, 36, 6, 36, 36, 64, cm_winograd_each, cm_winograd_each, "winograd 4x4",
-                         "winograd 4x4 bf16"},
-    [CM_WINOGRAD_UP] = {9, 1, 4, 4, 2, 2, 16, 16, 5, 25, 25, 64, cm_winograd_up_values, cm_winograd_each,
+    [CM_WINOGRAD_2X2] = {9, 1, 2, 2, 2, 2, 16, 16, 4, 16, 16, 64, cmi_winograd_each, cmi_winograd_each,
+                         "winograd 2x2", "winograd 2x2 bf16"},
+    [CM_WINOGRAD_2X4] = {9, 1, 2, 4, 2, 4, 24, 24, 0, 24, 24, 64, cmi_winograd_each, cmi_winograd_each,
+                         "winograd 2x4", "winograd 2x4 bf16"},
+    [CM_WINOGRAD_4X4] = {9, 1, 4, 4, 4, 4, 36, 36, 6, 36, 36, 64, cmi_winograd_each, cmi_winograd_each,
+                         "winograd 4x4", "winograd 4x4 bf16"},
+    [CM_WINOGRAD_UP] = {9, 1, 4, 4, 2, 2, 16, 16, 5, 25, 25, 64, cmi_winograd_up_values, cmi_winograd_each,
                         "winograd up", "winograd up bf16"},
-    [CM_WINOGRAD_DOWN] = {9, 1, 2, 2, 4, 4, 36, 25, 5, 25, 16, 64, cm_winograd_each, cm_winograd_down_matrices,
+    [CM_WINOGRAD_DOWN] = {9, 1, 2, 2, 4, 4, 36, 25, 5, 25, 16, 64, cmi_winograd_each, cmi_winograd_down_matrices,
                           "winograd down", "winograd down bf16"},
 };
 
@@ -70,8 +70,8 @@ typedef struct cm_winograd_operands {
     /* U of `width` outputs: w[channels][9 or 1][width] to u[t][width][channels]. */
     void (*weights)(int tile, size_t width, const float *w, void *u, size_t apart);
 } cm_winograd_operands;
-extern const cm_winograd_operands cm_winograd_bf16_baseline, cm_winograd_bf16_avx2, cm_winograd_bf16_avx512,
-    cm_winograd_bf16_native;
+extern const cm_winograd_operands cmi_winograd_bf16_baseline, cmi_winograd_bf16_avx2, cmi_winograd_bf16_avx512,
+    cmi_winograd_bf16_native;
 
 /* The rest is float32's for both forms; winograd_f32.c. */
 typedef struct cm_winograd_kernels {
@@ -87,6 +87,6 @@ typedef struct cm_winograd_kernels {
     void (*fold)(int tile, size_t rows, size_t width, const float *t, float *w, size_t w_row, size_t w_apart,
                  int add);
 } cm_winograd_kernels;
-extern const cm_winograd_kernels cm_winograd_f32_baseline, cm_winograd_f32_avx2, cm_winograd_f32_avx512;
+extern const cm_winograd_kernels cmi_winograd_f32_baseline, cmi_winograd_f32_avx2, cmi_winograd_f32_avx512;
 
 #endif

@@ -316,7 +316,7 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
 static inline __attribute__((always_inline)) void weights_of(const int tile, size_t width, const float *w, word *u,
                                                              size_t apart)
 {
-    const size_t taps = tile == CM_WINOGRAD_1X1 ? 1 : 9, n = cm_winograd_tiles[tile].matrices;
+    const size_t taps = tile == CM_WINOGRAD_1X1 ? 1 : 9, n = cmi_winograd_tiles[tile].matrices;
     vec g[9], r[CHANNELS][36];
     for (size_t k = 0; k < width; k += LANES) {
         word *to = u + k;

@@ -19,28 +19,28 @@ typedef struct {
 static cm_value resblock(adm *u, const char *p, cm_value x, int32_t out, int direction)
 {
     cm_graph *g = u->g;
-    cm_value h = cm_groupnorm(g, cm_name_of("%s.in_layers.0", p).text, x, GROUPS, eps, 1);
-    x = cm_resample(g, x, direction, cm_filter_box);
-    h = cm_resampled_conv(g, cm_name_of("%s.in_layers.2", p).text, h, out, 3, direction, cm_filter_box);
+    cm_value h = cmi_groupnorm(g, cmi_name_of("%s.in_layers.0", p).text, x, GROUPS, eps, 1);
+    x = cmi_resample(g, x, direction, cmi_filter_box);
+    h = cmi_resampled_conv(g, cmi_name_of("%s.in_layers.2", p).text, h, out, 3, direction, cmi_filter_box);
     int32_t width = u->c->scale_shift ? 2 * out : out;
-    cm_value s = cm_linear(g, cm_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
-    h = cm_groupnorm_embedded(g, cm_name_of("%s.out_layers.0", p).text, h, s,
-                              u->c->scale_shift ? CM_GN_SCALE_SHIFT : CM_GN_ADD, GROUPS, eps);
-    h = cm_dropout(g, h);
-    cm_filters last = cm_conv_filters(g, cm_name_of("%s.out_layers.3", p).text, out, out, 3);
-    if (cm_channels(g, x) != out) x = cm_conv(g, cm_name_of("%s.skip_connection", p).text, x, out, 1, 1, 0);
-    return cm_conv_add(g, last, h, x, 1);
+    cm_value s = cmi_linear(g, cmi_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
+    h = cmi_groupnorm_embedded(g, cmi_name_of("%s.out_layers.0", p).text, h, s,
+                               u->c->scale_shift ? CM_GN_SCALE_SHIFT : CM_GN_ADD, GROUPS, eps);
+    h = cmi_dropout(g, h);
+    cm_filters last = cmi_conv_filters(g, cmi_name_of("%s.out_layers.3", p).text, out, out, 3);
+    if (cmi_channels(g, x) != out) x = cmi_conv(g, cmi_name_of("%s.skip_connection", p).text, x, out, 1, 1, 0);
+    return cmi_conv_add(g, last, h, x, 1);
 }
 
 static cm_value attention(adm *u, const char *p, cm_value x, int32_t num_heads)
 {
     cm_graph *g = u->g;
-    int32_t c = cm_channels(g, x), d = u->c->num_head_channels;
+    int32_t c = cmi_channels(g, x), d = u->c->num_head_channels;
     if (d != -1 && (d < 1 || c % d))
-        cm_graph_fail(g, CM_ERR_SHAPE, "%s: %d channels do not divide into heads of num_head_channels %d", p, c, d);
-    cm_value h = cm_groupnorm(g, cm_name_of("%s.norm", p).text, x, GROUPS, eps, 0);
-    return cm_self_attention(g, cm_name_of("%s.qkv", p).text, cm_name_of("%s.proj_out", p).text, h, x,
-                             d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN, 1);
+        cmi_graph_fail(g, CM_ERR_SHAPE, "%s: %d channels do not divide into heads of num_head_channels %d", p, c, d);
+    cm_value h = cmi_groupnorm(g, cmi_name_of("%s.norm", p).text, x, GROUPS, eps, 0);
+    return cmi_self_attention(g, cmi_name_of("%s.qkv", p).text, cmi_name_of("%s.proj_out", p).text, h, x,
+                              d > 0 ? c / d : num_heads, u->c->attention_layout ? CM_QKV_PER_HEAD : CM_QKV_PLAIN, 1);
 }
 
 static void push(adm *u, cm_value x)
@@ -50,17 +50,17 @@ static void push(adm *u, cm_value x)
 
 static cm_value downsample(adm *u, const char *p, cm_value x)
 {
-    if (u->c->updown) return resblock(u, p, x, cm_channels(u->g, x), CM_RESAMPLE_DOWN);
-    if (!u->c->conv_resample) return cm_resample(u->g, x, CM_RESAMPLE_DOWN, cm_filter_box);
-    return cm_conv(u->g, cm_name_of("%s.op", p).text, x, cm_channels(u->g, x), 3, 2, 1);
+    if (u->c->updown) return resblock(u, p, x, cmi_channels(u->g, x), CM_RESAMPLE_DOWN);
+    if (!u->c->conv_resample) return cmi_resample(u->g, x, CM_RESAMPLE_DOWN, cmi_filter_box);
+    return cmi_conv(u->g, cmi_name_of("%s.op", p).text, x, cmi_channels(u->g, x), 3, 2, 1);
 }
 
 static cm_value upsample(adm *u, const char *p, cm_value x)
 {
-    if (u->c->updown) return resblock(u, p, x, cm_channels(u->g, x), CM_RESAMPLE_UP);
-    if (!u->c->conv_resample) return cm_resample(u->g, x, CM_RESAMPLE_UP, cm_filter_box);
-    return cm_resampled_conv(u->g, cm_name_of("%s.conv", p).text, x, cm_channels(u->g, x), 3, CM_RESAMPLE_UP,
-                             cm_filter_box);
+    if (u->c->updown) return resblock(u, p, x, cmi_channels(u->g, x), CM_RESAMPLE_UP);
+    if (!u->c->conv_resample) return cmi_resample(u->g, x, CM_RESAMPLE_UP, cmi_filter_box);
+    return cmi_resampled_conv(u->g, cmi_name_of("%s.conv", p).text, x, cmi_channels(u->g, x), 3, CM_RESAMPLE_UP,
+                              cmi_filter_box);
 }
 
 /* A.2: e = Linear(SiLU(Linear(time))) + label; returns SiLU(e). */
@@ -68,33 +68,34 @@ static cm_value embedding(adm *u, const cm_net_inputs *in)
 {
     cm_graph *g = u->g;
     int32_t width = 4 * u->c->model_channels, classes = u->c->num_classes;
-    cm_value e = cm_embed_time(g, in->time, CM_TIME_POSITIONAL, u->c->model_channels, 0, NULL);
-    e = cm_silu(g, cm_linear(g, "time_embed.0", e, width, 1));
-    e = cm_linear(g, "time_embed.2", e, width, 1);
+    cm_value e = cmi_embed_time(g, in->time, CM_TIME_POSITIONAL, u->c->model_channels, 0, NULL);
+    e = cmi_silu(g, cmi_linear(g, "time_embed.0", e, width, 1));
+    e = cmi_linear(g, "time_embed.2", e, width, 1);
     if (classes) {
         const int64_t shape[2] = {classes, width};
         const cm_attr attr = {.label = {classes, width, 0, 0, 1}};
         const cm_value inputs[2] = {e, in->label};
-        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, cm_graph_param(g, 2, shape, "label_emb.weight"),
-                          -1);
+        e = cmi_graph_node(g, &cmi_op_embed_label, &attr, inputs, 2, cmi_graph_param(g, 2, shape, "label_emb.weight"),
+                           -1);
     }
-    return cm_silu(g, e);
+    return cmi_silu(g, e);
 }
 
 static cm_value encoder(adm *u, cm_value x, int32_t *rate)
 {
     const cm_net_config *c = u->c;
     int k = 1;
-    x = cm_conv(u->g, "input_blocks.0.0", x, cm_net_width(c, 0), 3, 1, 1);
+    x = cmi_conv(u->g, "input_blocks.0.0", x, cmi_net_width(c, 0), 3, 1, 1);
     push(u, x);
     for (int l = 0; l < c->levels; l++) {
         for (int i = 0; i < c->num_blocks; i++, k++) {
-            x = resblock(u, cm_name_of("input_blocks.%d.0", k).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE);
-            if (cm_net_attends(c, *rate)) x = attention(u, cm_name_of("input_blocks.%d.1", k).text, x, c->num_heads);
+            x = resblock(u, cmi_name_of("input_blocks.%d.0", k).text, x, cmi_net_width(c, l), CM_RESAMPLE_NONE);
+            if (cmi_net_attends(c, *rate))
+                x = attention(u, cmi_name_of("input_blocks.%d.1", k).text, x, c->num_heads);
             push(u, x);
         }
         if (l == c->levels - 1) break;
-        x = downsample(u, cm_name_of("input_blocks.%d.0", k++).text, x);
+        x = downsample(u, cmi_name_of("input_blocks.%d.0", k++).text, x);
         push(u, x);
         *rate *= 2;
     }
@@ -109,10 +110,10 @@ static cm_value decoder(adm *u, cm_value x, int32_t rate)
     for (int l = c->levels - 1; l >= 0; l--) {
         for (int i = 0; i <= c->num_blocks; i++, k++) {
             int j = 1; /* position inside the entry */
-            x = cm_concat(u->g, x, u->skips[--u->n_skips]);
-            x = resblock(u, cm_name_of("output_blocks.%d.0", k).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE);
-            if (cm_net_attends(c, rate)) x = attention(u, cm_name_of("output_blocks.%d.%d", k, j++).text, x, heads);
-            if (l > 0 && i == c->num_blocks) x = upsample(u, cm_name_of("output_blocks.%d.%d", k, j).text, x);
+            x = cmi_concat(u->g, x, u->skips[--u->n_skips]);
+            x = resblock(u, cmi_name_of("output_blocks.%d.0", k).text, x, cmi_net_width(c, l), CM_RESAMPLE_NONE);
+            if (cmi_net_attends(c, rate)) x = attention(u, cmi_name_of("output_blocks.%d.%d", k, j++).text, x, heads);
+            if (l > 0 && i == c->num_blocks) x = upsample(u, cmi_name_of("output_blocks.%d.%d", k, j).text, x);
         }
         rate /= 2;
     }
@@ -125,13 +126,13 @@ static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_
     int32_t rate = 1;
     u.emb = embedding(&u, in);
     cm_value x = encoder(&u, in->x, &rate);
-    int32_t c = cm_channels(graph, x);
+    int32_t c = cmi_channels(graph, x);
     x = resblock(&u, "middle_block.0", x, c, CM_RESAMPLE_NONE);
     x = attention(&u, "middle_block.1", x, config->num_heads);
     x = resblock(&u, "middle_block.2", x, c, CM_RESAMPLE_NONE);
     x = decoder(&u, x, rate);
-    x = cm_groupnorm(graph, "out.0", x, GROUPS, eps, 1);
-    return cm_conv(graph, "out.2", x, config->out_channels, 3, 1, 1);
+    x = cmi_groupnorm(graph, "out.0", x, GROUPS, eps, 1);
+    return cmi_conv(graph, "out.2", x, config->out_channels, 3, 1, 1);
 }
 
 /* --- the family ------------------------------------------------------------ */
@@ -186,7 +187,7 @@ static cm_status refuse(const char *what, const json_t *network)
 static const cm_published_level two_step[] = {
     {64, 0, {22, 40}, {106, 201}}, {256, 0, {17, 40}, {67, 151}}, {0, 0, {0, 0}, {0, 0}}};
 
-const cm_net_family cm_net_adm = {
+const cm_net_family cmi_net_adm = {
     .name = "adm",
     .about = "the UNet of openai/guided-diffusion and openai/consistency_models",
     .fields = fields,
@@ -194,8 +195,8 @@ const cm_net_family cm_net_adm = {
     .defaults = defaults,
     .refuse = refuse,
     .describe = describe,
-    .recognise = cm_adm_recognise,
-    .initial = cm_init_torch,
+    .recognise = cmi_adm_recognise,
+    .initial = cmi_init_torch,
     .time = CM_TIME_250LN,
     .needs_label = 1,
     .two_step = two_step,

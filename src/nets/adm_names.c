@@ -28,7 +28,7 @@ static const cm_tensor *find(const adm_file *a, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    return cm_tensors_find(a->file, name);
+    return cmi_tensors_find(a->file, name);
 }
 
 /* The first dimension of a tensor, 0 where there is none. */
@@ -141,7 +141,7 @@ static int is_adm(adm_file *a)
     return a->model_channels > 0 && read_levels(a) && read_widths(a);
 }
 
-cm_status cm_adm_recognise(const cm_tensors *file, cm_recognised *out)
+cm_status cmi_adm_recognise(const cm_tensors *file, cm_recognised *out)
 {
     adm_file a = {.file = file, .divisor = HEAD};
     if (!is_adm(&a)) return CM_OK;

@@ -25,7 +25,7 @@ static cm_status add_member(json_t *config, const char *member, json_t *value)
 
 static cm_status from_file(cm_checkpoint *cp)
 {
-    const char *format = cm_tensors_metadata(&cp->file, "consistency.format");
+    const char *format = cmi_tensors_metadata(&cp->file, "consistency.format");
     if (format && strcmp(format, "1") != 0)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: consistency.format is \"%.32s\"; this version reads \"1\"",
                 cp->file.input.name, format);
@@ -33,9 +33,9 @@ static cm_status from_file(cm_checkpoint *cp)
         char key[64];
         json_t *value;
         (void)snprintf(key, sizeof key, "consistency.%s", members[i]);
-        const char *text = cm_tensors_metadata(&cp->file, key);
+        const char *text = cmi_tensors_metadata(&cp->file, key);
         if (!text) continue;
-        CM_TRY(cm_json_tree(key, text, strlen(text), &value));
+        CM_TRY(cmi_json_tree(key, text, strlen(text), &value));
         CM_TRY(add_member(cp->config, members[i], value));
     }
     return CM_OK;
@@ -46,15 +46,16 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
     json_t *given, *value;
     const char *key;
     cm_status status = CM_OK;
-    CM_TRY(cm_json_tree("config_json", text, strlen(text), &given));
-    if (!json_is_object(given)) status = cm_fail(CM_ERR_FORMAT, "config_json: expected an object");
+    CM_TRY(cmi_json_tree("config_json", text, strlen(text), &given));
+    if (!json_is_object(given)) status = cmi_fail(CM_ERR_FORMAT, "config_json: expected an object");
     json_object_foreach(given, key, value)
     {
         int i = 0;
         while (i < MEMBERS && strcmp(members[i], key) != 0) i++;
         if (status == CM_OK && i == MEMBERS)
-            status = cm_fail(CM_ERR_FORMAT,
-                             "config_json: unknown member '%.64s' (network, precond, image, classes, training)", key);
+            status =
+                cmi_fail(CM_ERR_FORMAT,
+                         "config_json: unknown member '%.64s' (network, precond, image, classes, training)", key);
         if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
     }
     json_decref(given);
@@ -67,7 +68,7 @@ static cm_status read_config(const char *config_json, cm_checkpoint *cp)
     if (!cp->config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     CM_TRY(from_file(cp));
     if (config_json) CM_TRY(from_caller(config_json, cp));
-    CM_TRY(cm_recognise(&cp->file, cp->config));
+    CM_TRY(cmi_recognise(&cp->file, cp->config));
     for (int i = 0; i < 2; i++)
         if (!json_object_get(cp->config, members[i]))
             CM_FAIL(CM_ERR_FORMAT,
@@ -79,19 +80,19 @@ static cm_status read_config(const char *config_json, cm_checkpoint *cp)
     return CM_OK;
 }
 
-cm_status cm_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out)
+cm_status cmi_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out)
 {
     memset(out, 0, sizeof *out);
-    CM_TRY(cm_tensors_open(input, &out->file));
+    CM_TRY(cmi_tensors_open(input, &out->file));
     cm_status status = read_config(config_json, out);
-    if (status != CM_OK) cm_checkpoint_close(out);
+    if (status != CM_OK) cmi_checkpoint_close(out);
     return status;
 }
 
-void cm_checkpoint_close(cm_checkpoint *cp)
+void cmi_checkpoint_close(cm_checkpoint *cp)
 {
     json_decref(cp->config);
-    cm_tensors_close(&cp->file);
+    cmi_tensors_close(&cp->file);
     memset(cp, 0, sizeof *cp);
 }
 
@@ -113,12 +114,12 @@ static json_t *metadata_of(const json_t *config)
     return NULL;
 }
 
-cm_status cm_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
-                              const cm_tensor *tensors, size_t count)
+cm_status cmi_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
+                               const cm_tensor *tensors, size_t count)
 {
     json_t *metadata = config ? metadata_of(config) : NULL;
     if (config && !metadata) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
-    cm_status status = cm_safetensors_write(context, path, overwrite, metadata, tensors, count);
+    cm_status status = cmi_safetensors_write(context, path, overwrite, metadata, tensors, count);
     json_decref(metadata);
     return status;
 }
@@ -156,12 +157,12 @@ static int same_shape(const cm_param_desc *p, const cm_tensor *t)
 
 static cm_status read_source(const cm_param_source *source, float *out)
 {
-    return cm_tensor_read(source->user, out);
+    return cmi_tensor_read(source->user, out);
 }
 
 static void forget_source(const cm_param_source *source)
 {
-    cm_mapping_forget(source->data, source->bytes);
+    cmi_mapping_forget(source->data, source->bytes);
 }
 
 static int float_type(cm_tensor_type type)
@@ -169,19 +170,19 @@ static int float_type(cm_tensor_type type)
     return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16 || type == CM_TENSOR_F64;
 }
 
-cm_param_source cm_checkpoint_source(const cm_tensor *t)
+cm_param_source cmi_checkpoint_source(const cm_tensor *t)
 {
     int usable = t->data && t->type == CM_TENSOR_F32 && (uintptr_t)t->data % sizeof(float) == 0;
     cm_param_source source = {t->data, t->bytes, NULL, read_source, NULL, t};
     if (usable) source.raw = (const float *)(const void *)t->data;
-    if (t->from && cm_input_is_mapped(&t->from->input, t->data))
+    if (t->from && cmi_input_is_mapped(&t->from->input, t->data))
         source.forget = forget_source; /* others' would be emptied */
     return source;
 }
 
-cm_tensor cm_checkpoint_describe(const cm_param_desc *p, const char *name, const float *values)
+cm_tensor cmi_checkpoint_describe(const cm_param_desc *p, const char *name, const float *values)
 {
-    cm_tensor t = {.name = name, .type = CM_TENSOR_F32, .rank = p->rank, .count = cm_param_elements(p)};
+    cm_tensor t = {.name = name, .type = CM_TENSOR_F32, .rank = p->rank, .count = cmi_param_elements(p)};
     memcpy(t.shape, p->shape, (size_t)p->rank * sizeof *p->shape);
     t.bytes = t.count * sizeof *values;
     t.data = (const unsigned char *)values;
@@ -199,7 +200,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
-const cm_tensor *cm_checkpoint_tensor(const cm_param_source *source)
+const cm_tensor *cmi_checkpoint_tensor(const cm_param_source *source)
 {
     return source->user;
 }
@@ -247,16 +248,16 @@ static int finite_bytes(cm_tensor_type type, size_t n, const unsigned char *p)
     return !any_special16(n, p, type == CM_TENSOR_BF16 ? 0x7f80 : 0x7c00);
 }
 
-cm_status cm_checkpoint_finite(const cm_param_source *source, int *finite)
+cm_status cmi_checkpoint_finite(const cm_param_source *source, int *finite)
 {
     const cm_tensor *t = source->user;
     *finite = !t || (t->data && finite_bytes(t->type, t->count, t->data));
     if (!t || t->data) return CM_OK;
-    unsigned char *bytes = cm_malloc(t->from->context, t->bytes, 1);
+    unsigned char *bytes = cmi_malloc(t->from->context, t->bytes, 1);
     if (!bytes) return CM_ERR_MEMORY;
-    cm_status status = cm_tensor_fetch(t, bytes);
+    cm_status status = cmi_tensor_fetch(t, bytes);
     if (status == CM_OK) *finite = finite_bytes(t->type, t->count, bytes);
-    cm_free(t->from->context, bytes);
+    cmi_free(t->from->context, bytes);
     return status;
 }
 
@@ -266,7 +267,7 @@ static int right_filter(const cm_tensor *t, const cm_net_config *config)
     float v[CM_FIR_MAX * CM_FIR_MAX];
     int n = config->n_filter;
     double sum = 0;
-    if (t->count != (size_t)(n * n) || cm_tensor_read(t, v) != CM_OK) return 0;
+    if (t->count != (size_t)(n * n) || cmi_tensor_read(t, v) != CM_OK) return 0;
     for (int i = 0; i < n; i++) sum += config->filter[i];
     for (int i = 0; i < n * n; i++)
         if (!(fabs((double)v[i] - config->filter[i / n] * config->filter[i % n] / (sum * sum)) < 1e-6)) return 0;
@@ -297,13 +298,13 @@ static void match(const cm_graph *graph, const cm_net_config *config, const cm_t
         append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, expected, found);
     else if (!float_type(t->type))
         append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16, F16 or F64)", comma, t->name,
-               cm_tensor_type_name(t->type));
+               cmi_tensor_type_name(t->type));
     else if (p->constant && !right_filter(t, config))
         append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
     else if (sources[index].user)
         append(&c->extra, "%s%s (twice, with and without '%s')", c->extra.count ? ", " : "", t->name,
                config->family->prefix);
-    else sources[index] = cm_checkpoint_source(t);
+    else sources[index] = cmi_checkpoint_source(t);
 }
 
 static cm_status report(const char *path, const cm_graph *graph, const complaints *c)
@@ -335,17 +336,17 @@ static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_ne
             append(&c->missing, "%s%s", c->missing.count ? ", " : "", graph->params[i].name);
 }
 
-cm_status cm_checkpoint_bind(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config,
-                             const char *extra, cm_param_source *sources)
+cm_status cmi_checkpoint_bind(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config,
+                              const char *extra, cm_param_source *sources)
 {
     complaints c;
     memset(&c, 0, sizeof c);
     memset(sources, 0, (size_t)graph->n_params * sizeof *sources);
-    entry *order = cm_calloc(graph->context, (size_t)graph->n_params, sizeof *order);
+    entry *order = cmi_calloc(graph->context, (size_t)graph->n_params, sizeof *order);
     if (!order) return CM_ERR_MEMORY;
     for (int i = 0; i < graph->n_params; i++) order[i] = (entry){graph->params[i].name, i};
     qsort(order, (size_t)graph->n_params, sizeof *order, by_name);
     bind_all(cp, graph, config, extra, order, sources, &c);
-    cm_free(graph->context, order);
+    cmi_free(graph->context, order);
     return report(cp->file.input.name, graph, &c);
 }

@@ -13,28 +13,28 @@ typedef struct cm_checkpoint {
 } cm_checkpoint;
 
 /* Takes the input over, also when it fails.  config_json may be NULL.  The configuration
- * is only parsed here, its members are read by cm_net_config_read and cm_precond_read. */
-cm_status cm_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out);
-void cm_checkpoint_close(cm_checkpoint *checkpoint);
+ * is only parsed here, its members are read by cmi_net_config_read and cmi_precond_read. */
+cm_status cmi_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out);
+void cmi_checkpoint_close(cm_checkpoint *checkpoint);
 
 /* Finds every parameter of the graph among the file's tensors; names may begin
  * with the family's prefix.  Constant buffers may be absent and
  * are compared with the configuration where present.  `extra` names one tensor
  * that may be there besides (NULL: none).  sources: one per parameter. */
-cm_status cm_checkpoint_bind(const cm_checkpoint *checkpoint, const cm_graph *graph, const cm_net_config *config,
-                             const char *extra, cm_param_source *sources);
+cm_status cmi_checkpoint_bind(const cm_checkpoint *checkpoint, const cm_graph *graph, const cm_net_config *config,
+                              const char *extra, cm_param_source *sources);
 
 /* Writes a native file; config NULL: tensors without metadata. */
-cm_status cm_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
-                              const cm_tensor *tensors, size_t count);
+cm_status cmi_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
+                               const cm_tensor *tensors, size_t count);
 
 /* A parameter's float32 values as a tensor of that name, and any tensor as the source of a parameter. */
-cm_tensor cm_checkpoint_describe(const cm_param_desc *param, const char *name, const float *values);
-cm_param_source cm_checkpoint_source(const cm_tensor *tensor);
+cm_tensor cmi_checkpoint_describe(const cm_param_desc *param, const char *name, const float *values);
+cm_param_source cmi_checkpoint_source(const cm_tensor *tensor);
 /* The tensor behind parameter `index` after binding; NULL for an absent buffer. */
-const cm_tensor *cm_checkpoint_tensor(const cm_param_source *source);
+const cm_tensor *cmi_checkpoint_tensor(const cm_param_source *source);
 
 /* 0 where there is a NaN or an infinity among the values. */
-cm_status cm_checkpoint_finite(const cm_param_source *source, int *finite);
+cm_status cmi_checkpoint_finite(const cm_param_source *source, int *finite);
 
 #endif

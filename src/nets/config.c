@@ -31,20 +31,20 @@ static cm_status find_family(const char *what, const json_t *network, const cm_n
     const char *names[MOST + 1] = {NULL}, *text = json_string_value(json_object_get(network, "type"));
     char list[256] = "", hint[CM_HINT_SIZE];
     size_t n = 0, at = 0;
-    for (; n < MOST && cm_net_family_at(n) && at < sizeof list; n++) {
-        names[n] = cm_net_family_at(n)->name;
+    for (; n < MOST && cmi_net_family_at(n) && at < sizeof list; n++) {
+        names[n] = cmi_net_family_at(n)->name;
         at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", n ? ", " : "", names[n]);
     }
     if (!json_object_get(network, "type"))
         CM_FAIL(CM_ERR_FORMAT, "%s: argument 'type' is missing (one of %s)", what, list);
     if (!text) CM_FAIL(CM_ERR_FORMAT, "%s: argument 'type' has to be a string", what);
-    *out = cm_net_family_find(text);
+    *out = cmi_net_family_find(text);
     if (*out) return CM_OK;
     (void)cm_name_hint(text, names, NULL, hint, sizeof hint);
     CM_FAIL(CM_ERR_FORMAT, "%s: argument 'type' is \"%.64s\", expected one of %s%s", what, text, list, hint);
 }
 
-cm_status cm_net_config_read(const json_t *network, cm_net_config *out)
+cm_status cmi_net_config_read(const json_t *network, cm_net_config *out)
 {
     static const char what[] = "consistency.network";
     const cm_net_family *family;
@@ -56,19 +56,19 @@ cm_status cm_net_config_read(const json_t *network, cm_net_config *out)
     out->n_filter = 2;
     family->defaults(out);
     if (family->refuse) CM_TRY(family->refuse(what, network));
-    CM_TRY(cm_fields_read(what, network, family->fields, family->n_fields, out));
+    CM_TRY(cmi_fields_read(what, network, family->fields, family->n_fields, out));
     if (family->complete) CM_TRY(family->complete(what, network, out));
     return check(what, out);
 }
 
-int cm_net_attends(const cm_net_config *config, int32_t at)
+int cmi_net_attends(const cm_net_config *config, int32_t at)
 {
     for (int i = 0; i < config->n_attn; i++)
         if (config->attn[i] == at) return 1;
     return 0;
 }
 
-int32_t cm_net_width(const cm_net_config *config, int level)
+int32_t cmi_net_width(const cm_net_config *config, int level)
 {
     return (int32_t)(config->channel_mult[level] * config->model_channels);
 }
@@ -83,8 +83,8 @@ static int is_training(const cm_field *f)
            f->offset == CM_NET_AT(model_type);
 }
 
-int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
-                              char *text, size_t size)
+int cmi_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
+                               char *text, size_t size)
 {
     const cm_net_family *family = a->family;
     int found = 0;
@@ -98,8 +98,8 @@ int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, co
         const cm_field *f = &family->fields[i];
         char left[256], right[256];
         if (is_training(f)) continue;
-        cm_field_show(a, f, left, sizeof left);
-        cm_field_show(b, f, right, sizeof right);
+        cmi_field_show(a, f, left, sizeof left);
+        cmi_field_show(b, f, right, sizeof right);
         if (strcmp(left, right) == 0) continue;
         if (at < size)
             at += (size_t)snprintf(text + at, size - at, "%s%s is %s%s and %s%s", found ? "; " : "", f->name, left,

@@ -36,16 +36,16 @@ typedef struct cm_net_config {
 
 /* Unknown, missing, mistyped and out-of-range arguments are errors that name
  * them. */
-cm_status cm_net_config_read(const json_t *network, cm_net_config *out);
+cm_status cmi_net_config_read(const json_t *network, cm_net_config *out);
 
 /* Whether there is attention at that number of the list: a rate, or pixels a side. */
-int cm_net_attends(const cm_net_config *config, int32_t at);
+int cmi_net_attends(const cm_net_config *config, int32_t at);
 /* Channels of a level. */
-int32_t cm_net_width(const cm_net_config *config, int level);
+int32_t cmi_net_width(const cm_net_config *config, int level);
 
 /* How many arguments that decide the tensors or the function differ; text lists
  * them, each value followed by of_a and of_b (" in the preset"). */
-int cm_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
-                              char *text, size_t size);
+int cmi_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,
+                               char *text, size_t size);
 
 #endif

@@ -15,24 +15,25 @@ typedef struct {
 static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
 {
     int32_t nc = c->model_channels, width = nc * c->channel_mult_emb, classes = c->num_classes;
-    cm_value e = cm_embed_time(g, in->time, CM_TIME_POSITIONAL, nc, 0, NULL);
-    if (c->augment_dim) e = cm_add(g, e, cm_linear(g, "map_augment", in->augment, nc, 0), 1);
-    e = cm_silu(g, cm_linear(g, "map_layer0", e, width, 1));
-    e = cm_linear(g, "map_layer1", e, width, 1);
+    cm_value e = cmi_embed_time(g, in->time, CM_TIME_POSITIONAL, nc, 0, NULL);
+    if (c->augment_dim) e = cmi_add(g, e, cmi_linear(g, "map_augment", in->augment, nc, 0), 1);
+    e = cmi_silu(g, cmi_linear(g, "map_layer0", e, width, 1));
+    e = cmi_linear(g, "map_layer1", e, width, 1);
     if (classes) {
         const int64_t shape[2] = {width, classes};
         const cm_attr attr = {.label = {classes, width, 0, 1, 1}};
         const cm_value inputs[2] = {e, in->label};
-        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, cm_graph_param(g, 2, shape, "map_label.weight"),
-                          -1);
+        e = cmi_graph_node(g, &cmi_op_embed_label, &attr, inputs, 2, cmi_graph_param(g, 2, shape, "map_label.weight"),
+                           -1);
     }
-    return cm_silu(g, e);
+    return cmi_silu(g, e);
 }
 
 static cm_value block(dhariwal *u, const char *path, int32_t side, const char *what, cm_value x, int32_t out,
                       int direction, int attention)
 {
-    return cm_edm_block(&u->f, cm_name_of("%s.%dx%d_%s", path, side, side, what).text, x, out, direction, attention);
+    return cmi_edm_block(&u->f, cmi_name_of("%s.%dx%d_%s", path, side, side, what).text, x, out, direction,
+                         attention);
 }
 
 static cm_value encoder(dhariwal *u, cm_value x)
@@ -41,12 +42,12 @@ static cm_value encoder(dhariwal *u, cm_value x)
     for (int l = 0; l < c->levels; l++) {
         int32_t side = c->resolution >> l;
         if (l == 0)
-            x = cm_conv(u->f.g, cm_name_of("enc.%dx%d_conv", side, side).text, x, cm_net_width(c, 0), 3, 1, 1);
-        else x = block(u, "enc", side, "down", x, cm_channels(u->f.g, x), CM_RESAMPLE_DOWN, 0);
+            x = cmi_conv(u->f.g, cmi_name_of("enc.%dx%d_conv", side, side).text, x, cmi_net_width(c, 0), 3, 1, 1);
+        else x = block(u, "enc", side, "down", x, cmi_channels(u->f.g, x), CM_RESAMPLE_DOWN, 0);
         u->skips[u->n_skips++] = x;
         for (int i = 0; i < c->num_blocks; i++) {
-            x = block(u, "enc", side, cm_name_of("block%d", i).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE,
-                      cm_net_attends(c, side));
+            x = block(u, "enc", side, cmi_name_of("block%d", i).text, x, cmi_net_width(c, l), CM_RESAMPLE_NONE,
+                      cmi_net_attends(c, side));
             u->skips[u->n_skips++] = x;
         }
     }
@@ -57,7 +58,7 @@ static cm_value decoder(dhariwal *u, cm_value x)
 {
     const cm_net_config *c = u->c;
     for (int l = c->levels - 1; l >= 0; l--) {
-        int32_t side = c->resolution >> l, same = cm_channels(u->f.g, x);
+        int32_t side = c->resolution >> l, same = cmi_channels(u->f.g, x);
         if (l == c->levels - 1) {
             x = block(u, "dec", side, "in0", x, same, CM_RESAMPLE_NONE, 1);
             x = block(u, "dec", side, "in1", x, same, CM_RESAMPLE_NONE, 0);
@@ -65,9 +66,9 @@ static cm_value decoder(dhariwal *u, cm_value x)
             x = block(u, "dec", side, "up", x, same, CM_RESAMPLE_UP, 0);
         }
         for (int i = 0; i <= c->num_blocks; i++) {
-            x = cm_concat(u->f.g, x, u->skips[--u->n_skips]);
-            x = block(u, "dec", side, cm_name_of("block%d", i).text, x, cm_net_width(c, l), CM_RESAMPLE_NONE,
-                      cm_net_attends(c, side));
+            x = cmi_concat(u->f.g, x, u->skips[--u->n_skips]);
+            x = block(u, "dec", side, cmi_name_of("block%d", i).text, x, cmi_net_width(c, l), CM_RESAMPLE_NONE,
+                      cmi_net_attends(c, side));
         }
     }
     return x;
@@ -75,11 +76,11 @@ static cm_value decoder(dhariwal *u, cm_value x)
 
 static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
-    dhariwal u = {{graph, 0, cm_filter_box, 1e-5, 1, 0, 1, 64}, config, {0}, 0};
+    dhariwal u = {{graph, 0, cmi_filter_box, 1e-5, 1, 0, 1, 64}, config, {0}, 0};
     u.f.emb = embedding(graph, config, in);
     cm_value x = decoder(&u, encoder(&u, in->x));
-    x = cm_groupnorm(graph, "out_norm", x, cm_edm_groups(cm_channels(graph, x)), 1e-5, 1);
-    return cm_conv(graph, "out_conv", x, config->out_channels, 3, 1, 1);
+    x = cmi_groupnorm(graph, "out_norm", x, cmi_edm_groups(cmi_channels(graph, x)), 1e-5, 1);
+    return cmi_conv(graph, "out_conv", x, config->out_channels, 3, 1, 1);
 }
 
 /* --- the family ------------------------------------------------------------ */
@@ -92,25 +93,25 @@ static void defaults(cm_net_config *c)
 {
     static const double mult[4] = {1, 2, 3, 4};
     static const int32_t sides[3] = {32, 16, 8};
-    cm_edm_defaults(c, mult);
+    cmi_edm_defaults(c, mult);
     c->model_channels = 192;
     c->num_blocks = 3;
     memcpy(c->attn, sides, sizeof sides);
     c->n_attn = 3;
 }
 
-const cm_net_family cm_net_dhariwal = {
+const cm_net_family cmi_net_dhariwal = {
     .name = "dhariwal",
     .about = "ADM as NVlabs/edm describes it",
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
     .defaults = defaults,
-    .complete = cm_edm_complete,
+    .complete = cmi_edm_complete,
     .describe = describe,
-    .recognise = cm_dhariwal_recognise,
-    .initial = cm_init_torch,
+    .recognise = cmi_dhariwal_recognise,
+    .initial = cmi_init_torch,
     .prefix = "model.",
     .time = CM_TIME_LN4,
     .whole_widths = 1,
-    .two_step = cm_edm_two_step,
+    .two_step = cmi_edm_two_step,
 };

@@ -16,10 +16,10 @@ typedef struct cm_edm_family {
     int32_t channels_per_head; /* 0: one head                                   */
 } cm_edm_family;
 
-int32_t cm_edm_groups(int32_t channels);
+int32_t cmi_edm_groups(int32_t channels);
 
 /* One block called `name`, C_in from x. */
-cm_value cm_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction,
-                      int attention);
+cm_value cmi_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction,
+                       int attention);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-const cm_published_level cm_edm_two_step[] = {{32, 0.821, {0, 0}, {0, 0}}, {0, 0, {0, 0}, {0, 0}}};
+const cm_published_level cmi_edm_two_step[] = {{32, 0.821, {0, 0}, {0, 0}}, {0, 0, {0, 0}, {0, 0}}};
 
-void cm_edm_defaults(cm_net_config *c, const double mult[4])
+void cmi_edm_defaults(cm_net_config *c, const double mult[4])
 {
     c->levels = 4;
     memcpy(c->channel_mult, mult, 4 * sizeof *mult);
@@ -16,7 +16,7 @@ void cm_edm_defaults(cm_net_config *c, const double mult[4])
 }
 
 /* img_channels may stand for both counts. */
-cm_status cm_edm_complete(const char *what, const json_t *network, cm_net_config *c)
+cm_status cmi_edm_complete(const char *what, const json_t *network, cm_net_config *c)
 {
     if (json_object_get(network, "fourier_scale") && c->embedding != CM_EMBEDDING_FOURIER)
         CM_FAIL(CM_ERR_FORMAT, "%s: argument 'fourier_scale' has no effect on embedding_type \"positional\"", what);

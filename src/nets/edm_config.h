@@ -21,10 +21,10 @@
         CM_NUMBER_FIELD("dropout", CM_NET_AT(dropout), 0, 1),                                                        \
         CM_NUMBER_FIELD("label_dropout", CM_NET_AT(label_dropout), 0, 1), CM_IGNORED_FIELD("use_fp16")
 
-void cm_edm_defaults(cm_net_config *config, const double mult[4]);
+void cmi_edm_defaults(cm_net_config *config, const double mult[4]);
 /* img_channels for both counts; fourier_scale without frequencies is an error. */
-cm_status cm_edm_complete(const char *what, const json_t *network, cm_net_config *config);
+cm_status cmi_edm_complete(const char *what, const json_t *network, cm_net_config *config);
 /* The level of iCT's and ECT's two-step samplers. */
-extern const cm_published_level cm_edm_two_step[];
+extern const cm_published_level cmi_edm_two_step[];
 
 #endif

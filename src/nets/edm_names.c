@@ -25,7 +25,7 @@ static const cm_tensor *find(const edm_file *e, const char *format, ...)
     memcpy(name, e->prefix, n);
     (void)vsnprintf(name + n, sizeof name - n, format, args);
     va_end(args);
-    return cm_tensors_find(e->file, name);
+    return cmi_tensors_find(e->file, name);
 }
 
 /* A dimension of a tensor, 0 where there is none. */
@@ -112,7 +112,7 @@ static json_t *filter_of(const edm_file *e, int fourier)
     return longer ? json_pack("[i, i, i, i]", 1, 3, 3, 1) : json_pack("[i, i]", 1, 1);
 }
 
-cm_status cm_songunet_recognise(const cm_tensors *file, cm_recognised *out)
+cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out)
 {
     edm_file e = {.file = file};
     if (!read_side(&e) || !read_levels(&e)) return CM_OK;
@@ -138,7 +138,7 @@ cm_status cm_songunet_recognise(const cm_tensors *file, cm_recognised *out)
 
 /* --- DhariwalUNet --------------------------------------------------------------------------- */
 
-cm_status cm_dhariwal_recognise(const cm_tensors *file, cm_recognised *out)
+cm_status cmi_dhariwal_recognise(const cm_tensors *file, cm_recognised *out)
 {
     edm_file e = {.file = file};
     if (!read_side(&e) || !read_levels(&e)) return CM_OK;

@@ -105,7 +105,7 @@ static cm_status unknown(const char *what, const char *key, const cm_field *fiel
     CM_FAIL(CM_ERR_FORMAT, "%s: unknown argument '%.64s'%s", what, key, hint);
 }
 
-cm_status cm_fields_read(const char *what, const json_t *object, const cm_field *fields, size_t n, void *out)
+cm_status cmi_fields_read(const char *what, const json_t *object, const cm_field *fields, size_t n, void *out)
 {
     const char *key;
     json_t *value;
@@ -125,7 +125,7 @@ cm_status cm_fields_read(const char *what, const json_t *object, const cm_field 
     return CM_OK;
 }
 
-void cm_field_show(const void *from, const cm_field *f, char *out, size_t size)
+void cmi_field_show(const void *from, const cm_field *f, char *out, size_t size)
 {
     const unsigned char *base = from;
     int32_t n = 1, i;

@@ -31,10 +31,10 @@ typedef struct cm_field {
 
 /* `what` begins every message ("consistency.network").  Members that are null
  * count as absent; members not in the table are errors. */
-cm_status cm_fields_read(const char *what, const json_t *object, const cm_field *fields, size_t n, void *out);
+cm_status cmi_fields_read(const char *what, const json_t *object, const cm_field *fields, size_t n, void *out);
 
 /* A field's value as it is written in JSON. */
-void cm_field_show(const void *from, const cm_field *field, char *text, size_t size);
+void cmi_field_show(const void *from, const cm_field *field, char *text, size_t size);
 
 /* clang-format off */
 /* Rows of a table; `at` is offsetof of the member. */

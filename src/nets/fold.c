@@ -5,23 +5,23 @@
 
 #include "conv/winograd.h"
 
-int cm_fold(cm_graph *g, const char *name, const cm_attention_maps *m, int kind)
+int cmi_fold(cm_graph *g, const char *name, const cm_attention_maps *m, int kind)
 {
     const int weight = kind == CM_FOLD_QUERY_WEIGHT || kind == CM_FOLD_VALUE_WEIGHT;
     const int64_t shape[4] = {m->c, m->c, 1, 1};
-    const int index = cm_graph_param(g, weight ? 4 : 1, shape, "%s", name);
+    const int index = cmi_graph_param(g, weight ? 4 : 1, shape, "%s", name);
     if (index < 0) return index;
     const cm_derived d = {kind, m->layout, {m->qkv_weight, m->qkv_bias, m->weight, m->bias}};
     g->params[index].derived = d;
     return index;
 }
 
-void cm_fold_last(cm_graph *g)
+void cmi_fold_last(cm_graph *g)
 {
     int n = 0;
-    int *moved = cm_calloc(g->context, (size_t)g->n_params + 1, sizeof *moved);
-    cm_param_desc *sorted = cm_calloc(g->context, (size_t)g->n_params + 1, sizeof *sorted);
-    if (!moved || !sorted) cm_graph_fail(g, CM_ERR_MEMORY, "%s", cm_last_message());
+    int *moved = cmi_calloc(g->context, (size_t)g->n_params + 1, sizeof *moved);
+    cm_param_desc *sorted = cmi_calloc(g->context, (size_t)g->n_params + 1, sizeof *sorted);
+    if (!moved || !sorted) cmi_graph_fail(g, CM_ERR_MEMORY, "%s", cm_last_message());
     if (g->status == CM_OK) {
         for (int folded = 0; folded < 2; folded++)
             for (int i = 0; i < g->n_params; i++)
@@ -33,8 +33,8 @@ void cm_fold_last(cm_graph *g)
             for (int k = 0; k < CM_OP_MAX_PARAMS; k++)
                 if (g->nodes[i].param[k] >= 0) g->nodes[i].param[k] = moved[g->nodes[i].param[k]];
     }
-    cm_free(g->context, sorted);
-    cm_free(g->context, moved);
+    cmi_free(g->context, sorted);
+    cmi_free(g->context, moved);
 }
 
 /* --- values ------------------------------------------------------------------ */
@@ -77,26 +77,26 @@ typedef struct {
 static cm_winograd product_of(const cm_kernels *kernels, size_t c)
 {
     cm_winograd w;
-    cm_winograd_init(&w, kernels, 0, CM_WINOGRAD_1X1, 1, cm_one_thread(), 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
+    cmi_winograd_init(&w, kernels, 0, CM_WINOGRAD_1X1, 1, cmi_one_thread(), 1, 1, (int32_t)c, (int32_t)c, (int32_t)c);
     return w;
 }
 
 static size_t workspace_bytes(const cm_context *context, size_t c)
 {
-    const cm_winograd w = product_of(cm_kernels_for(cm_context_cpu_level(context)), c);
+    const cm_winograd w = product_of(cmi_kernels_for(cmi_context_cpu_level(context)), c);
     return 3 * c * c * sizeof(float) + w.fresh_bytes + w.scratch_bytes;
 }
 
 static workspace workspace_in(const cm_context *context, size_t c, float *scratch)
 {
-    return (workspace){cm_kernels_for(cm_context_cpu_level(context)), scratch, scratch + c * c, scratch + 2 * c * c,
+    return (workspace){cmi_kernels_for(cmi_context_cpu_level(context)), scratch, scratch + c * c, scratch + 2 * c * c,
                        scratch + 3 * c * c};
 }
 
 static cm_status multiply(size_t c, const float *a, const float *b, float *y, const workspace *r)
 {
     const cm_winograd w = product_of(r->kernels, c);
-    return cm_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, r->rest);
+    return cmi_winograd_run_plain(&w, a, b, NULL, NULL, 1, y, r->rest);
 }
 
 static void transpose(size_t c, const float *from, float *to)
@@ -138,7 +138,7 @@ static cm_status take(const cm_folded *f, const cm_derived *d, maps *m)
         const cm_param_source *from = &f->sources[d->from[k]];
         m->in[k] = from->raw;
         if (from->raw) continue;
-        m->copy[k] = cm_malloc(f->context, cm_param_elements(&f->params[d->from[k]]), sizeof *m->copy[k]);
+        m->copy[k] = cmi_malloc(f->context, cmi_param_elements(&f->params[d->from[k]]), sizeof *m->copy[k]);
         if (!m->copy[k]) return CM_ERR_MEMORY;
         CM_TRY(from->read(from, m->copy[k]));
         m->in[k] = m->copy[k];
@@ -153,11 +153,11 @@ static int is_query(const cm_derived *d)
 
 static cm_status read_weight(const cm_folded *f, const maps *m, float *out)
 {
-    float *scratch = cm_malloc(f->context, workspace_bytes(f->context, m->c), 1);
+    float *scratch = cmi_malloc(f->context, workspace_bytes(f->context, m->c), 1);
     if (!scratch) return CM_ERR_MEMORY;
     const workspace r = workspace_in(f->context, m->c, scratch);
     cm_status status = fold_weight(m, &r, out);
-    cm_free(f->context, scratch);
+    cmi_free(f->context, scratch);
     return status;
 }
 
@@ -172,7 +172,7 @@ static cm_status read_folded(const cm_param_source *source, float *out)
         if (param->rank == 1) fold_bias(&m, out);
         else status = read_weight(f, &m, out);
     }
-    for (int k = 0; k < INPUTS; k++) cm_free(f->context, m.copy[k]);
+    for (int k = 0; k < INPUTS; k++) cmi_free(f->context, m.copy[k]);
     return status;
 }
 
@@ -185,9 +185,9 @@ static void forget_folded(const cm_param_source *source)
     }
 }
 
-cm_folded *cm_fold_bind(const cm_graph *g, int count, cm_param_source *sources)
+cm_folded *cmi_fold_bind(const cm_graph *g, int count, cm_param_source *sources)
 {
-    cm_folded *all = cm_calloc(g->context, (size_t)(g->n_params - count) + 1, sizeof *all);
+    cm_folded *all = cmi_calloc(g->context, (size_t)(g->n_params - count) + 1, sizeof *all);
     for (int i = count; all && i < g->n_params; i++) {
         all[i - count] = (cm_folded){g->context, g->params, sources, i};
         sources[i] = (cm_param_source){.read = read_folded, .forget = forget_folded, .user = &all[i - count]};
@@ -202,14 +202,14 @@ static int is_weight(const cm_param_desc *p)
     return p->derived.kind == CM_FOLD_QUERY_WEIGHT || p->derived.kind == CM_FOLD_VALUE_WEIGHT;
 }
 
-int cm_fold_pieces(const cm_graph *g)
+int cmi_fold_pieces(const cm_graph *g)
 {
     int n = 0;
     for (int i = 0; i < g->n_params; i++) n += is_weight(&g->params[i]);
     return n;
 }
 
-size_t cm_fold_scratch_bytes(const cm_graph *g)
+size_t cmi_fold_scratch_bytes(const cm_graph *g)
 {
     size_t most = 0;
     for (int i = 0; i < g->n_params; i++) {
@@ -236,7 +236,7 @@ static maps maps_in(const cm_graph *g, const size_t *offsets, int index, const f
     return m;
 }
 
-cm_status cm_fold_values(const cm_graph *g, const size_t *offsets, int piece, float *values, void *scratch)
+cm_status cmi_fold_values(const cm_graph *g, const size_t *offsets, int piece, float *values, void *scratch)
 {
     const int index = weight_of(g, piece);
     const maps m = maps_in(g, offsets, index, values);
@@ -303,8 +303,8 @@ static cm_status value_gradients(const maps *m, const workspace *r, const float 
     return CM_OK;
 }
 
-cm_status cm_fold_gradients(const cm_graph *g, const size_t *offsets, int piece, const float *values, float *gradient,
-                            void *scratch)
+cm_status cmi_fold_gradients(const cm_graph *g, const size_t *offsets, int piece, const float *values,
+                             float *gradient, void *scratch)
 {
     const int index = weight_of(g, piece);
     const maps m = maps_in(g, offsets, index, values);

@@ -38,22 +38,22 @@ typedef struct cm_attention_maps {
 } cm_attention_maps;
 
 /* Adds the parameter NAME of one kind to the graph. */
-int cm_fold(cm_graph *graph, const char *name, const cm_attention_maps *maps, int kind);
+int cmi_fold(cm_graph *graph, const char *name, const cm_attention_maps *maps, int kind);
 /* Folded parameters behind the others, whose numbers are then those of the graph as the file has it. */
-void cm_fold_last(cm_graph *graph);
+void cmi_fold_last(cm_graph *graph);
 
 /* Their sources, behind `count` of the file's: the sums are made when somebody asks.  `sources`
  * has to stay where it is as long as they are read; NULL when memory is out. */
 typedef struct cm_folded cm_folded;
-cm_folded *cm_fold_bind(const cm_graph *graph, int count, cm_param_source *sources);
+cm_folded *cmi_fold_bind(const cm_graph *graph, int count, cm_param_source *sources);
 
 /* For training: folded values, and the gradients of what they are made of, in blocks of all parameters
- * (cm_param_offsets).  Pieces, a matrix and its bias each, may be done at a time, with scratch memory of
+ * (cmi_param_offsets).  Pieces, a matrix and its bias each, may be done at a time, with scratch memory of
  * their own. */
-int cm_fold_pieces(const cm_graph *graph);
-size_t cm_fold_scratch_bytes(const cm_graph *graph);
-cm_status cm_fold_values(const cm_graph *graph, const size_t *offsets, int piece, float *values, void *scratch);
-cm_status cm_fold_gradients(const cm_graph *graph, const size_t *offsets, int piece, const float *values,
-                            float *gradient, void *scratch);
+int cmi_fold_pieces(const cm_graph *graph);
+size_t cmi_fold_scratch_bytes(const cm_graph *graph);
+cm_status cmi_fold_values(const cm_graph *graph, const size_t *offsets, int piece, float *values, void *scratch);
+cm_status cmi_fold_gradients(const cm_graph *graph, const size_t *offsets, int piece, const float *values,
+                             float *gradient, void *scratch);
 
 #endif

@@ -16,13 +16,13 @@ typedef struct cm_init {
 typedef cm_init cm_init_rule(const cm_param_desc *p, const cm_param_desc *weight);
 
 /* U(-1, 1) / sqrt(inputs of a value), as PyTorch draws weights and biases. */
-cm_init_rule cm_init_torch;
+cm_init_rule cmi_init_torch;
 /* For rules: whether the name has that part; inputs of one output value, C k k of a convolution. */
-int cm_init_contains(const char *name, const char *part);
-double cm_init_fan_in(const cm_param_desc *p);
+int cmi_init_contains(const char *name, const char *part);
+double cmi_init_fan_in(const cm_param_desc *p);
 
 /* Values of parameter `index` of the network's graph into out: a function of
  * (seed, index) alone.  Constant buffers are not drawn. */
-void cm_net_init(const cm_graph *graph, const cm_net_config *config, uint64_t seed, int index, float *out);
+void cmi_net_init(const cm_graph *graph, const cm_net_config *config, uint64_t seed, int index, float *out);
 
 #endif

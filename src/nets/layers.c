@@ -8,9 +8,9 @@
 #include "nets/fold.h"
 
 static const double box[2] = {1, 1};
-const cm_filter cm_filter_box = {2, box};
+const cm_filter cmi_filter_box = {2, box};
 
-cm_name cm_name_of(const char *format, ...)
+cm_name cmi_name_of(const char *format, ...)
 {
     cm_name name;
     va_list args;
@@ -20,62 +20,62 @@ cm_name cm_name_of(const char *format, ...)
     return name;
 }
 
-int32_t cm_channels(const cm_graph *g, cm_value x)
+int32_t cmi_channels(const cm_graph *g, cm_value x)
 {
-    return cm_graph_desc(g, x).c;
+    return cmi_graph_desc(g, x).c;
 }
 
 static int vector(cm_graph *g, const char *name, const char *member, int32_t size)
 {
     const int64_t shape[1] = {size};
-    return cm_graph_param(g, 1, shape, "%s.%s", name, member);
+    return cmi_graph_param(g, 1, shape, "%s.%s", name, member);
 }
 
-cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
+cm_value cmi_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
 {
     const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0}};
-    const cm_filters f = cm_conv_filters(g, name, cm_channels(g, x), out, k);
-    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
+    const cm_filters f = cmi_conv_filters(g, name, cmi_channels(g, x), out, k);
+    return cmi_graph_node(g, &cmi_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
-cm_filters cm_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k)
+cm_filters cmi_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k)
 {
     const int64_t shape[4] = {out, in, k, k};
-    cm_filters f = {out, k, cm_graph_param(g, 4, shape, "%s.weight", name), -1};
+    cm_filters f = {out, k, cmi_graph_param(g, 4, shape, "%s.weight", name), -1};
     f.bias = vector(g, name, "bias", out);
     return f;
 }
 
-cm_value cm_conv_add(cm_graph *g, cm_filters f, cm_value x, cm_value r, double scale)
+cm_value cmi_conv_add(cm_graph *g, cm_filters f, cm_value x, cm_value r, double scale)
 {
     const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, (float)scale, 0}};
     const cm_value in[2] = {x, r};
-    return cm_graph_node(g, &cm_op_conv2d, &attr, in, 2, f.weight, f.bias);
+    return cmi_graph_node(g, &cmi_op_conv2d, &attr, in, 2, f.weight, f.bias);
 }
 
-cm_value cm_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias)
+cm_value cmi_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias)
 {
-    const int64_t shape[2] = {out, cm_channels(g, x)};
+    const int64_t shape[2] = {out, cmi_channels(g, x)};
     const cm_attr attr = {.linear = {out, bias}};
-    int weight = cm_graph_param(g, 2, shape, "%s.weight", name);
-    return cm_graph_node(g, &cm_op_linear, &attr, &x, 1, weight, bias ? vector(g, name, "bias", out) : -1);
+    int weight = cmi_graph_param(g, 2, shape, "%s.weight", name);
+    return cmi_graph_node(g, &cmi_op_linear, &attr, &x, 1, weight, bias ? vector(g, name, "bias", out) : -1);
 }
 
 static cm_value groupnorm(cm_graph *g, const char *name, const cm_value *in, int n_in, const cm_attr *attr)
 {
-    int32_t c = cm_channels(g, in[0]);
+    int32_t c = cmi_channels(g, in[0]);
     int weight = vector(g, name, "weight", c);
-    return cm_graph_node(g, &cm_op_groupnorm, attr, in, n_in, weight, vector(g, name, "bias", c));
+    return cmi_graph_node(g, &cmi_op_groupnorm, attr, in, n_in, weight, vector(g, name, "bias", c));
 }
 
-cm_value cm_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu)
+cm_value cmi_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu)
 {
     const cm_attr attr = {.groupnorm = {groups, CM_GN_PLAIN, silu, (float)eps}};
     return groupnorm(g, name, &x, 1, &attr);
 }
 
-cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
-                               double eps)
+cm_value cmi_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
+                                double eps)
 {
     const cm_attr attr = {.groupnorm = {groups, mode, 1, (float)eps}};
     const cm_value in[2] = {x, e};
@@ -85,23 +85,23 @@ cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_val
 static cm_value map(cm_graph *g, cm_filters f, cm_value x)
 {
     const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, 0, 0}};
-    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
+    return cmi_graph_node(g, &cmi_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
 /* A map of C to C channels that is made of two. */
 static cm_filters folded(cm_graph *g, const char *name, const cm_attention_maps *m, int weight, int bias)
 {
-    cm_filters f = {m->c, 1, cm_fold(g, cm_name_of("%s.folded.weight", name).text, m, weight), -1};
-    f.bias = cm_fold(g, cm_name_of("%s.folded.bias", name).text, m, bias);
+    cm_filters f = {m->c, 1, cmi_fold(g, cmi_name_of("%s.folded.weight", name).text, m, weight), -1};
+    f.bias = cmi_fold(g, cmi_name_of("%s.folded.bias", name).text, m, bias);
     return f;
 }
 
-cm_value cm_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
-                           int layout, double scale)
+cm_value cmi_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
+                            int layout, double scale)
 {
     const cm_attr attr = {.attention = {heads, layout}};
-    const int32_t c = cm_channels(g, x);
-    cm_filters before = cm_conv_filters(g, qkv, c, 3 * c, 1), behind = cm_conv_filters(g, proj, c, c, 1);
+    const int32_t c = cmi_channels(g, x);
+    cm_filters before = cmi_conv_filters(g, qkv, c, 3 * c, 1), behind = cmi_conv_filters(g, proj, c, c, 1);
     cm_value in[2] = {0, x};
     const int fold = g->folded && heads == 1 && c % 16 == 0;
     if (fold) {
@@ -110,33 +110,33 @@ cm_value cm_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_va
         behind = folded(g, proj, &m, CM_FOLD_VALUE_WEIGHT, CM_FOLD_VALUE_BIAS);
     }
     in[0] = map(g, before, x);
-    cm_value h = cm_graph_node(g, &cm_op_attention, &attr, in, fold ? 2 : 1, -1, -1);
-    return cm_conv_add(g, behind, h, r, scale);
+    cm_value h = cmi_graph_node(g, &cmi_op_attention, &attr, in, fold ? 2 : 1, -1, -1);
+    return cmi_conv_add(g, behind, h, r, scale);
 }
 
-cm_value cm_silu(cm_graph *g, cm_value x)
+cm_value cmi_silu(cm_graph *g, cm_value x)
 {
-    return cm_graph_node(g, &cm_op_silu, NULL, &x, 1, -1, -1);
+    return cmi_graph_node(g, &cmi_op_silu, NULL, &x, 1, -1, -1);
 }
 
-cm_value cm_dropout(cm_graph *g, cm_value x)
+cm_value cmi_dropout(cm_graph *g, cm_value x)
 {
     if (g->dropout == 0) return x;
     const cm_attr attr = {.dropout = {g->dropout, g->n_dropouts++}};
-    return cm_graph_node(g, &cm_op_dropout, &attr, &x, 1, -1, -1);
+    return cmi_graph_node(g, &cmi_op_dropout, &attr, &x, 1, -1, -1);
 }
 
-cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale)
+cm_value cmi_add(cm_graph *g, cm_value a, cm_value b, double scale)
 {
     const cm_attr attr = {.add = {(float)scale}};
     const cm_value in[2] = {a, b};
-    return cm_graph_node(g, &cm_op_add, &attr, in, 2, -1, -1);
+    return cmi_graph_node(g, &cmi_op_add, &attr, in, 2, -1, -1);
 }
 
-cm_value cm_concat(cm_graph *g, cm_value a, cm_value b)
+cm_value cmi_concat(cm_graph *g, cm_value a, cm_value b)
 {
     const cm_value in[2] = {a, b};
-    return cm_graph_node(g, &cm_op_concat, NULL, in, 2, -1, -1);
+    return cmi_graph_node(g, &cmi_op_concat, NULL, in, 2, -1, -1);
 }
 
 static cm_value fir(cm_graph *g, cm_value x, cm_filter filter, int up, int32_t stride, int32_t pad)
@@ -148,10 +148,10 @@ static cm_value fir(cm_graph *g, cm_value x, cm_filter filter, int up, int32_t s
     attr.fir.pad = pad;
     attr.fir.n = filter.n;
     memcpy(attr.fir.f, filter.f, (size_t)filter.n * sizeof *filter.f);
-    return cm_graph_node(g, &cm_op_fir, &attr, &x, 1, -1, -1);
+    return cmi_graph_node(g, &cmi_op_fir, &attr, &x, 1, -1, -1);
 }
 
-cm_value cm_resample(cm_graph *g, cm_value x, int direction, cm_filter filter)
+cm_value cmi_resample(cm_graph *g, cm_value x, int direction, cm_filter filter)
 {
     if (direction == CM_RESAMPLE_NONE) return x;
     return fir(g, x, filter, direction == CM_RESAMPLE_UP, 2, (filter.n - 1) / 2);
@@ -163,33 +163,33 @@ static int repeats(cm_filter filter)
     return filter.n == 2 && filter.f[0] == filter.f[1];
 }
 
-cm_value cm_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
-                           cm_filter filter)
+cm_value cmi_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
+                            cm_filter filter)
 {
     const cm_attr attr = {.conv = {out, k, 1, k / 2, 1, 0, 1}};
     if (direction != CM_RESAMPLE_UP || !repeats(filter))
-        return cm_conv(g, name, cm_resample(g, x, direction, filter), out, k, 1, k / 2);
-    const cm_filters f = cm_conv_filters(g, name, cm_channels(g, x), out, k);
-    if (k == 1) return cm_resample(g, map(g, f, x), direction, filter);
-    return cm_graph_node(g, &cm_op_conv2d, &attr, &x, 1, f.weight, f.bias);
+        return cmi_conv(g, name, cmi_resample(g, x, direction, filter), out, k, 1, k / 2);
+    const cm_filters f = cmi_conv_filters(g, name, cmi_channels(g, x), out, k);
+    if (k == 1) return cmi_resample(g, map(g, f, x), direction, filter);
+    return cmi_graph_node(g, &cmi_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
-cm_value cm_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad)
+cm_value cmi_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad)
 {
     return fir(g, x, filter, 0, 1, pad);
 }
 
-void cm_filter_buffer(cm_graph *g, const char *name, cm_filter filter)
+void cmi_filter_buffer(cm_graph *g, const char *name, cm_filter filter)
 {
     const int64_t shape[4] = {1, 1, filter.n, filter.n};
-    int index = cm_graph_param(g, 4, shape, "%s.resample_filter", name);
+    int index = cmi_graph_param(g, 4, shape, "%s.resample_filter", name);
     if (index >= 0) g->params[index].constant = 1;
 }
 
-cm_value cm_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin_first, const char *freqs)
+cm_value cmi_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin_first, const char *freqs)
 {
     const int64_t shape[1] = {size / 2};
     const cm_attr attr = {.time = {kind, size, sin_first}};
-    int param = freqs ? cm_graph_param(g, 1, shape, "%s", freqs) : -1;
-    return cm_graph_node(g, &cm_op_embed_time, &attr, &t, 1, param, -1);
+    int param = freqs ? cmi_graph_param(g, 1, shape, "%s", freqs) : -1;
+    return cmi_graph_node(g, &cmi_op_embed_time, &attr, &t, 1, param, -1);
 }

@@ -13,52 +13,52 @@ typedef struct cm_filter {
     const double *f;
 } cm_filter;
 
-extern const cm_filter cm_filter_box; /* [1, 1] */
+extern const cm_filter cmi_filter_box; /* [1, 1] */
 
 /* A name in a bounded buffer: cm_name("%s.norm", prefix).text */
 typedef struct cm_name {
     char text[192];
 } cm_name;
-cm_name cm_name_of(const char *format, ...) CM_PRINTF(1, 2);
+cm_name cmi_name_of(const char *format, ...) CM_PRINTF(1, 2);
 
-int32_t cm_channels(const cm_graph *g, cm_value x);
+int32_t cmi_channels(const cm_graph *g, cm_value x);
 
 /* kernel k, stride s, zero padding `pad`. */
-cm_value cm_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad);
+cm_value cmi_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad);
 /* (conv(x) + r) scale at stride 1, odd k.  The parameters are declared apart, so that
  * they keep their place among the others while r is described. */
 typedef struct cm_filters {
     int32_t out, k;
     int weight, bias;
 } cm_filters;
-cm_filters cm_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k);
-cm_value cm_conv_add(cm_graph *g, cm_filters filters, cm_value x, cm_value r, double scale);
-cm_value cm_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias);
-cm_value cm_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu);
+cm_filters cmi_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t out, int32_t k);
+cm_value cmi_conv_add(cm_graph *g, cm_filters filters, cm_value x, cm_value r, double scale);
+cm_value cmi_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias);
+cm_value cmi_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu);
 /* mode CM_GN_ADD or CM_GN_SCALE_SHIFT with the embedding e. */
-cm_value cm_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
-                               double eps);
+cm_value cmi_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
+                                double eps);
 /* (proj(attention(qkv(x))) + r) scale, maps of 1 x 1; of one head over a multiple of 16 channels
  * with half of them where the graph is to be folded (fold.h). */
-cm_value cm_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
-                           int layout, double scale);
-cm_value cm_silu(cm_graph *g, cm_value x);
+cm_value cmi_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
+                            int layout, double scale);
+cm_value cmi_silu(cm_graph *g, cm_value x);
 /* Dropout with the graph's probability; x itself when that is 0. */
-cm_value cm_dropout(cm_graph *g, cm_value x);
-cm_value cm_add(cm_graph *g, cm_value a, cm_value b, double scale);
-cm_value cm_concat(cm_graph *g, cm_value a, cm_value b);
+cm_value cmi_dropout(cm_graph *g, cm_value x);
+cm_value cmi_add(cm_graph *g, cm_value a, cm_value b, double scale);
+cm_value cmi_concat(cm_graph *g, cm_value a, cm_value b);
 /* Depthwise FIR by 2 up or down; NONE gives x back. */
-cm_value cm_resample(cm_graph *g, cm_value x, int direction, cm_filter filter);
+cm_value cmi_resample(cm_graph *g, cm_value x, int direction, cm_filter filter);
 /* Resampling, then the k x k convolution, odd k, stride 1.  Up by [1, 1] each point is repeated: a
  * 1 x 1 convolution may as well come first, with a quarter of the products, and others read the
  * small image. */
-cm_value cm_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
-                           cm_filter filter);
+cm_value cmi_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
+                            cm_filter filter);
 /* FIR at stride 1 with `pad` zeros around. */
-cm_value cm_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad);
+cm_value cmi_smooth(cm_graph *g, cm_value x, cm_filter filter, int32_t pad);
 /* The buffer "NAME.resample_filter" that reference files carry. */
-void cm_filter_buffer(cm_graph *g, const char *name, cm_filter filter);
+void cmi_filter_buffer(cm_graph *g, const char *name, cm_filter filter);
 /* kind CM_TIME_*; freqs: parameter name for CM_TIME_FOURIER, else NULL. */
-cm_value cm_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin_first, const char *freqs);
+cm_value cmi_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin_first, const char *freqs);
 
 #endif

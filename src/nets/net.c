@@ -3,14 +3,14 @@
 
 #include <string.h>
 
-static const cm_net_family *const families[] = {&cm_net_adm, &cm_net_songunet, &cm_net_dhariwal};
+static const cm_net_family *const families[] = {&cmi_net_adm, &cmi_net_songunet, &cmi_net_dhariwal};
 
-const cm_net_family *cm_net_family_at(size_t index)
+const cm_net_family *cmi_net_family_at(size_t index)
 {
     return index < sizeof families / sizeof *families ? families[index] : NULL;
 }
 
-const cm_net_family *cm_net_family_find(const char *name)
+const cm_net_family *cmi_net_family_find(const char *name)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i]->name, name) == 0) return families[i];

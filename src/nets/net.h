@@ -53,9 +53,9 @@ typedef struct cm_net_family {
 } cm_net_family;
 
 /* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */
-const cm_net_family *cm_net_family_at(size_t index);
-const cm_net_family *cm_net_family_find(const char *name);
+const cm_net_family *cmi_net_family_at(size_t index);
+const cm_net_family *cmi_net_family_find(const char *name);
 
-extern const cm_net_family cm_net_adm, cm_net_songunet, cm_net_dhariwal;
+extern const cm_net_family cmi_net_adm, cmi_net_songunet, cmi_net_dhariwal;
 
 #endif

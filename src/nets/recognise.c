@@ -6,7 +6,7 @@
 /* Where a model came from, for whoever asks it or a file that is made of it. */
 static json_t *provenance(const cm_tensors *file, const cm_recognised *r)
 {
-    const char *weights = cm_tensors_metadata(file, "weights");
+    const char *weights = cmi_tensors_metadata(file, "weights");
     return json_pack("{s:{s:s, s:s*, s:s}}", "read_from", "format", file->format->name, "weights", weights, "assumed",
                      r->assumed);
 }
@@ -23,21 +23,21 @@ static cm_status add_all(const cm_tensors *file, const cm_recognised *r, json_t 
                  add(config, "training", training);
     json_decref(training);
     if (failed) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    cm_log(file->context, CM_LOG_WARNING,
-           "%s says nothing of its network; from its tensors' names it is %s, assumed: %s", file->input.name,
-           json_string_value(json_object_get(r->network, "type")), r->assumed);
+    cmi_log(file->context, CM_LOG_WARNING,
+            "%s says nothing of its network; from its tensors' names it is %s, assumed: %s", file->input.name,
+            json_string_value(json_object_get(r->network, "type")), r->assumed);
     return CM_OK;
 }
 
-cm_status cm_recognise(const cm_tensors *file, json_t *config)
+cm_status cmi_recognise(const cm_tensors *file, json_t *config)
 {
     cm_status status = CM_OK;
     cm_recognised r = {.network = NULL};
     if (json_object_get(config, "network") && json_object_get(config, "precond")) return CM_OK;
-    if (cm_tensors_metadata(file, "consistency.format"))
+    if (cmi_tensors_metadata(file, "consistency.format"))
         return CM_OK; /* a native file that lacks a part is damaged */
-    for (size_t i = 0; cm_net_family_at(i) && !r.network && status == CM_OK; i++)
-        if (cm_net_family_at(i)->recognise) status = cm_net_family_at(i)->recognise(file, &r);
+    for (size_t i = 0; cmi_net_family_at(i) && !r.network && status == CM_OK; i++)
+        if (cmi_net_family_at(i)->recognise) status = cmi_net_family_at(i)->recognise(file, &r);
     if (status == CM_OK && r.network) status = add_all(file, &r, config);
     json_decref(r.network);
     json_decref(r.precond);

@@ -14,12 +14,12 @@ typedef struct cm_recognised {
 } cm_recognised;
 
 /* Of each family that has one (cm_net_family.recognise). */
-cm_status cm_adm_recognise(const cm_tensors *file, cm_recognised *out);
-cm_status cm_songunet_recognise(const cm_tensors *file, cm_recognised *out);
-cm_status cm_dhariwal_recognise(const cm_tensors *file, cm_recognised *out);
+cm_status cmi_adm_recognise(const cm_tensors *file, cm_recognised *out);
+cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out);
+cm_status cmi_dhariwal_recognise(const cm_tensors *file, cm_recognised *out);
 
 /* Adds "network" and "precond" to a configuration that lacks them, where a family recognises the file, and what the
  * file was to "training" where that is free.  What was assumed is a warning of the context. */
-cm_status cm_recognise(const cm_tensors *file, json_t *config);
+cm_status cmi_recognise(const cm_tensors *file, json_t *config);
 
 #endif

@@ -13,7 +13,7 @@ typedef struct {
 
 static cm_name at(int32_t side, const char *path, const char *what)
 {
-    return cm_name_of("%s.%dx%d_%s", path, side, side, what);
+    return cmi_name_of("%s.%dx%d_%s", path, side, side, what);
 }
 
 /* e = SiLU(map_layer1(SiLU(map_layer0(time + label + augment)))) */
@@ -21,19 +21,19 @@ static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inpu
 {
     int32_t nc = c->model_channels * c->channel_mult_noise, width = c->model_channels * c->channel_mult_emb;
     int fourier = c->embedding == CM_EMBEDDING_FOURIER, classes = c->num_classes;
-    cm_value e = cm_embed_time(g, in->time, fourier ? CM_TIME_FOURIER : CM_TIME_POSITIONAL_ENDPOINT, nc, 1,
-                               fourier ? "map_noise.freqs" : NULL);
+    cm_value e = cmi_embed_time(g, in->time, fourier ? CM_TIME_FOURIER : CM_TIME_POSITIONAL_ENDPOINT, nc, 1,
+                                fourier ? "map_noise.freqs" : NULL);
     if (classes) { /* a linear layer over onehot * sqrt(classes) */
         const int64_t shape[2] = {nc, classes}, bias[1] = {nc};
         const cm_attr attr = {.label = {classes, nc, 1, 1, (float)sqrt(classes)}};
         const cm_value inputs[2] = {e, in->label};
-        int weight = cm_graph_param(g, 2, shape, "map_label.weight");
-        e = cm_graph_node(g, &cm_op_embed_label, &attr, inputs, 2, weight,
-                          cm_graph_param(g, 1, bias, "map_label.bias"));
+        int weight = cmi_graph_param(g, 2, shape, "map_label.weight");
+        e = cmi_graph_node(g, &cmi_op_embed_label, &attr, inputs, 2, weight,
+                           cmi_graph_param(g, 1, bias, "map_label.bias"));
     }
-    if (c->augment_dim) e = cm_add(g, e, cm_linear(g, "map_augment", in->augment, nc, 0), 1);
-    e = cm_silu(g, cm_linear(g, "map_layer0", e, width, 1));
-    return cm_silu(g, cm_linear(g, "map_layer1", e, width, 1));
+    if (c->augment_dim) e = cmi_add(g, e, cmi_linear(g, "map_augment", in->augment, nc, 0), 1);
+    e = cmi_silu(g, cmi_linear(g, "map_layer0", e, width, 1));
+    return cmi_silu(g, cmi_linear(g, "map_layer1", e, width, 1));
 }
 
 static void push(song *u, cm_value x)
@@ -47,9 +47,9 @@ static void push(song *u, cm_value x)
 static cm_value fused_down(song *u, const char *name, cm_value x, int32_t out)
 {
     cm_filter filter = u->f.filter;
-    cm_value h = cm_smooth(u->f.g, x, filter, 1 + (filter.n - 1) / 2);
-    h = cm_conv(u->f.g, name, h, out, 3, 2, 0);
-    cm_filter_buffer(u->f.g, name, filter);
+    cm_value h = cmi_smooth(u->f.g, x, filter, 1 + (filter.n - 1) / 2);
+    h = cmi_conv(u->f.g, name, h, out, 3, 2, 0);
+    cmi_filter_buffer(u->f.g, name, filter);
     return h;
 }
 
@@ -57,18 +57,18 @@ static cm_value fused_down(song *u, const char *name, cm_value x, int32_t out)
 static cm_value down(song *u, cm_value x, cm_value *aux, int32_t side)
 {
     cm_graph *g = u->f.g;
-    int32_t out = cm_channels(g, x);
-    x = cm_edm_block(&u->f, at(side, "enc", "down").text, x, out, CM_RESAMPLE_DOWN, 0);
+    int32_t out = cmi_channels(g, x);
+    x = cmi_edm_block(&u->f, at(side, "enc", "down").text, x, out, CM_RESAMPLE_DOWN, 0);
     push(u, x);
     if (u->c->encoder == CM_ENCODER_SKIP) {
-        *aux = cm_resample(g, *aux, CM_RESAMPLE_DOWN, u->f.filter);
-        cm_filter_buffer(g, at(side, "enc", "aux_down").text, u->f.filter);
-        cm_value s = cm_conv(g, at(side, "enc", "aux_skip").text, *aux, out, 1, 1, 0);
-        x = u->skips[u->n_skips - 1] = cm_add(g, x, s, 1);
+        *aux = cmi_resample(g, *aux, CM_RESAMPLE_DOWN, u->f.filter);
+        cmi_filter_buffer(g, at(side, "enc", "aux_down").text, u->f.filter);
+        cm_value s = cmi_conv(g, at(side, "enc", "aux_skip").text, *aux, out, 1, 1, 0);
+        x = u->skips[u->n_skips - 1] = cmi_add(g, x, s, 1);
     }
     if (u->c->encoder == CM_ENCODER_RESIDUAL) {
         cm_value s = fused_down(u, at(side, "enc", "aux_residual").text, *aux, out);
-        x = u->skips[u->n_skips - 1] = *aux = cm_add(g, x, s, sqrt(0.5));
+        x = u->skips[u->n_skips - 1] = *aux = cmi_add(g, x, s, sqrt(0.5));
     }
     return x;
 }
@@ -80,14 +80,14 @@ static cm_value encoder(song *u, cm_value x)
     for (int l = 0; l < c->levels; l++) {
         int32_t side = c->resolution >> l;
         if (l == 0) {
-            x = cm_conv(u->f.g, at(side, "enc", "conv").text, x, c->model_channels, 3, 1, 1);
+            x = cmi_conv(u->f.g, at(side, "enc", "conv").text, x, c->model_channels, 3, 1, 1);
             push(u, x);
         } else {
             x = down(u, x, &aux, side);
         }
         for (int i = 0; i < c->num_blocks; i++) {
-            cm_name name = cm_name_of("enc.%dx%d_block%d", side, side, i);
-            x = cm_edm_block(&u->f, name.text, x, cm_net_width(c, l), CM_RESAMPLE_NONE, cm_net_attends(c, side));
+            cm_name name = cmi_name_of("enc.%dx%d_block%d", side, side, i);
+            x = cmi_edm_block(&u->f, name.text, x, cmi_net_width(c, l), CM_RESAMPLE_NONE, cmi_net_attends(c, side));
             push(u, x);
         }
     }
@@ -99,12 +99,13 @@ static cm_value output(song *u, cm_value x, cm_value aux, int first, int32_t sid
 {
     cm_graph *g = u->f.g;
     if (!first) {
-        aux = cm_resample(g, aux, CM_RESAMPLE_UP, u->f.filter);
-        cm_filter_buffer(g, at(side, "dec", "aux_up").text, u->f.filter);
+        aux = cmi_resample(g, aux, CM_RESAMPLE_UP, u->f.filter);
+        cmi_filter_buffer(g, at(side, "dec", "aux_up").text, u->f.filter);
     }
-    cm_value h = cm_groupnorm(g, at(side, "dec", "aux_norm").text, x, cm_edm_groups(cm_channels(g, x)), u->f.eps, 1);
-    h = cm_conv(g, at(side, "dec", "aux_conv").text, h, u->c->out_channels, 3, 1, 1);
-    return first ? h : cm_add(g, h, aux, 1);
+    cm_value h =
+        cmi_groupnorm(g, at(side, "dec", "aux_norm").text, x, cmi_edm_groups(cmi_channels(g, x)), u->f.eps, 1);
+    h = cmi_conv(g, at(side, "dec", "aux_conv").text, h, u->c->out_channels, 3, 1, 1);
+    return first ? h : cmi_add(g, h, aux, 1);
 }
 
 static cm_value decoder(song *u, cm_value x)
@@ -112,19 +113,19 @@ static cm_value decoder(song *u, cm_value x)
     const cm_net_config *c = u->c;
     cm_value aux = x;
     for (int l = c->levels - 1; l >= 0; l--) {
-        int32_t side = c->resolution >> l, same = cm_channels(u->f.g, x);
+        int32_t side = c->resolution >> l, same = cmi_channels(u->f.g, x);
         int coarsest = l == c->levels - 1;
         if (coarsest) {
-            x = cm_edm_block(&u->f, at(side, "dec", "in0").text, x, same, CM_RESAMPLE_NONE, 1);
-            x = cm_edm_block(&u->f, at(side, "dec", "in1").text, x, same, CM_RESAMPLE_NONE, 0);
+            x = cmi_edm_block(&u->f, at(side, "dec", "in0").text, x, same, CM_RESAMPLE_NONE, 1);
+            x = cmi_edm_block(&u->f, at(side, "dec", "in1").text, x, same, CM_RESAMPLE_NONE, 0);
         } else {
-            x = cm_edm_block(&u->f, at(side, "dec", "up").text, x, same, CM_RESAMPLE_UP, 0);
+            x = cmi_edm_block(&u->f, at(side, "dec", "up").text, x, same, CM_RESAMPLE_UP, 0);
         }
         for (int i = 0; i <= c->num_blocks; i++) {
-            cm_name name = cm_name_of("dec.%dx%d_block%d", side, side, i);
-            x = cm_concat(u->f.g, x, u->skips[--u->n_skips]);
-            x = cm_edm_block(&u->f, name.text, x, cm_net_width(c, l), CM_RESAMPLE_NONE,
-                             i == c->num_blocks && cm_net_attends(c, side));
+            cm_name name = cmi_name_of("dec.%dx%d_block%d", side, side, i);
+            x = cmi_concat(u->f.g, x, u->skips[--u->n_skips]);
+            x = cmi_edm_block(&u->f, name.text, x, cmi_net_width(c, l), CM_RESAMPLE_NONE,
+                              i == c->num_blocks && cmi_net_attends(c, side));
         }
         if (c->decoder == CM_DECODER_SKIP || l == 0)
             aux = output(u, x, aux, c->decoder == CM_DECODER_STANDARD || coarsest, side);
@@ -159,7 +160,7 @@ static const cm_field fields[] = {
 static void defaults(cm_net_config *c)
 {
     static const double mult[4] = {1, 2, 2, 2};
-    cm_edm_defaults(c, mult);
+    cmi_edm_defaults(c, mult);
     c->model_channels = 128;
     c->num_blocks = 4;
     c->attn[0] = 16;
@@ -172,26 +173,26 @@ static cm_init initial(const cm_param_desc *p, const cm_param_desc *weight)
 {
     (void)weight;
     if (p->rank < 2) return (cm_init){CM_INIT_ZERO, 0};
-    double fi = cm_init_fan_in(p), fo = (double)p->shape[0] * fi / (double)p->shape[1], scale = sqrt(6 / (fi + fo));
-    if (cm_init_contains(p->name, ".conv1.") || cm_init_contains(p->name, ".proj.") ||
-        cm_init_contains(p->name, "aux_conv."))
+    double fi = cmi_init_fan_in(p), fo = (double)p->shape[0] * fi / (double)p->shape[1], scale = sqrt(6 / (fi + fo));
+    if (cmi_init_contains(p->name, ".conv1.") || cmi_init_contains(p->name, ".proj.") ||
+        cmi_init_contains(p->name, "aux_conv."))
         scale *= 1e-5;
-    if (cm_init_contains(p->name, ".qkv.")) scale *= sqrt(0.2);
+    if (cmi_init_contains(p->name, ".qkv.")) scale *= sqrt(0.2);
     return (cm_init){CM_INIT_UNIFORM, scale};
 }
 
-const cm_net_family cm_net_songunet = {
+const cm_net_family cmi_net_songunet = {
     .name = "songunet",
     .about = "DDPM++ and NCSN++ as NVlabs/edm describes them",
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
     .defaults = defaults,
-    .complete = cm_edm_complete,
+    .complete = cmi_edm_complete,
     .describe = describe,
-    .recognise = cm_songunet_recognise,
+    .recognise = cmi_songunet_recognise,
     .initial = initial,
     .prefix = "model.",
     .time = CM_TIME_LN4,
     .whole_widths = 1,
-    .two_step = cm_edm_two_step,
+    .two_step = cmi_edm_two_step,
 };

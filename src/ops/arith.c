@@ -19,7 +19,7 @@ static cm_status same(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc 
 /* Runs a piece function over pieces of 64 points. */
 static cm_status over_rows(const cm_op_run *r, cm_piece_fn piece)
 {
-    return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), piece, (void *)(uintptr_t)r);
+    return cmi_parallel(r->p->threads, cmi_op_row_pieces(cmi_desc_pixels(r->p->out)), piece, (void *)(uintptr_t)r);
 }
 
 /* The flat range of a piece. */
@@ -27,7 +27,7 @@ static size_t range(const cm_op_run *r, int index, size_t *first)
 {
     size_t c = (size_t)r->p->out.c;
     *first = (size_t)index * 64 * c;
-    return cm_op_piece_rows(cm_desc_pixels(r->p->out), index) * c;
+    return cmi_op_piece_rows(cmi_desc_pixels(r->p->out), index) * c;
 }
 
 /* --- silu: x / (1 + exp(-x)) -------------------------------------------- */
@@ -48,7 +48,7 @@ static cm_status silu_forward(const cm_op_run *r)
 
 static cm_status silu_backward(const cm_op_run *r)
 {
-    r->p->kernels->pointwise->silu_back(cm_desc_count(r->p->out), in(r, 0), r->dout, r->din[0]);
+    r->p->kernels->pointwise->silu_back(cmi_desc_count(r->p->out), in(r, 0), r->dout, r->din[0]);
     return CM_OK;
 }
 
@@ -56,24 +56,24 @@ static cm_status silu_backward(const cm_op_run *r)
  * place, forward has overwritten its input; plans for JVP keep it.) */
 static cm_status silu_jvp(const cm_op_run *r)
 {
-    r->p->kernels->pointwise->silu_back(cm_desc_count(r->p->out), in(r, 0), r->tin[0], r->tout);
+    r->p->kernels->pointwise->silu_back(cmi_desc_count(r->p->out), in(r, 0), r->tin[0], r->tout);
     return CM_OK;
 }
 
-const cm_op cm_op_silu = {.name = "silu",
-                          .flags = CM_OP_INPLACE,
-                          .saves = 1,
-                          .shape = same,
-                          .forward = silu_forward,
-                          .backward = silu_backward,
-                          .jvp = silu_jvp};
+const cm_op cmi_op_silu = {.name = "silu",
+                           .flags = CM_OP_INPLACE,
+                           .saves = 1,
+                           .shape = same,
+                           .forward = silu_forward,
+                           .backward = silu_backward,
+                           .jvp = silu_jvp};
 
 /* --- add: (a + b) scale -------------------------------------------------- */
 
 static cm_status add_shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
     (void)attr, (void)n_in;
-    if (!cm_desc_equal(in[0], in[1]))
+    if (!cmi_desc_equal(in[0], in[1]))
         CM_FAIL(CM_ERR_SHAPE, "add: %d x %d x %d and %d x %d x %d (H x W x C) differ", in[0].h, in[0].w, in[0].c,
                 in[1].h, in[1].w, in[1].c);
     *out = in[0];
@@ -98,31 +98,31 @@ static cm_status add_backward(const cm_op_run *r)
 {
     for (int k = 0; k < 2; k++)
         if (r->din[k])
-            r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->add.scale, r->dout, r->din[k]);
+            r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->add.scale, r->dout, r->din[k]);
     return CM_OK;
 }
 
 static cm_status add_jvp(const cm_op_run *r)
 {
-    size_t n = cm_desc_count(r->p->out);
+    size_t n = cmi_desc_count(r->p->out);
     float s = r->p->attr->add.scale;
     if (r->tin[0] && r->tin[1]) r->p->kernels->pointwise->add(n, r->tin[0], r->tin[1], s, r->tout);
     else r->p->kernels->pointwise->scale(n, s, r->tin[0] ? r->tin[0] : r->tin[1], r->tout);
     return CM_OK;
 }
 
-const cm_op cm_op_add = {.name = "add",
-                         .flags = CM_OP_INPLACE,
-                         .shape = add_shape,
-                         .forward = add_forward,
-                         .backward = add_backward,
-                         .jvp = add_jvp};
+const cm_op cmi_op_add = {.name = "add",
+                          .flags = CM_OP_INPLACE,
+                          .shape = add_shape,
+                          .forward = add_forward,
+                          .backward = add_backward,
+                          .jvp = add_jvp};
 
 /* --- scale: x s, one s per image ----------------------------------------- */
 
 static cm_status scale_forward(const cm_op_run *r)
 {
-    size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
+    size_t n = cmi_desc_count(r->p->out) / (size_t)r->p->out.n;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++)
         r->p->kernels->pointwise->scale(n, in(r, 1)[i], in(r, 0) + i * n, (float *)r->out + i * n);
     return CM_OK;
@@ -139,7 +139,7 @@ static float inner(size_t rows, size_t c, const float *a, const float *b, size_t
 
 static cm_status scale_backward(const cm_op_run *r)
 {
-    size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
+    size_t n = cmi_desc_count(r->p->out) / (size_t)r->p->out.n;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         float ds = r->din[1] ? inner(1, n, r->dout + i * n, in(r, 0) + i * n, n) : 0;
         if (r->din[0]) r->p->kernels->pointwise->scale(n, in(r, 1)[i], r->dout + i * n, r->din[0] + i * n);
@@ -151,8 +151,8 @@ static cm_status scale_backward(const cm_op_run *r)
 /* ty = s tx + ts x */
 static cm_status scale_jvp(const cm_op_run *r)
 {
-    size_t n = cm_desc_count(r->p->out) / (size_t)r->p->out.n;
-    memset(r->tout, 0, cm_desc_count(r->p->out) * sizeof *r->tout);
+    size_t n = cmi_desc_count(r->p->out) / (size_t)r->p->out.n;
+    memset(r->tout, 0, cmi_desc_count(r->p->out) * sizeof *r->tout);
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         if (r->tin[0]) r->p->kernels->pointwise->axpy(n, in(r, 1)[i], r->tin[0] + i * n, r->tout + i * n);
         if (r->tin[1]) r->p->kernels->pointwise->axpy(n, r->tin[1][i], in(r, 0) + i * n, r->tout + i * n);
@@ -160,13 +160,13 @@ static cm_status scale_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_scale = {.name = "scale",
-                           .flags = CM_OP_INPLACE,
-                           .saves = 1 | 2,
-                           .shape = same,
-                           .forward = scale_forward,
-                           .backward = scale_backward,
-                           .jvp = scale_jvp};
+const cm_op cmi_op_scale = {.name = "scale",
+                            .flags = CM_OP_INPLACE,
+                            .saves = 1 | 2,
+                            .shape = same,
+                            .forward = scale_forward,
+                            .backward = scale_backward,
+                            .jvp = scale_jvp};
 
 /* --- mix: s x + t f, f may have more channels than x (iDDPM's variances) -- */
 
@@ -213,7 +213,7 @@ static cm_status mix_jvp(const cm_op_run *r)
     const cm_op_plan *p = r->p;
     size_t rows = (size_t)p->out.h * (size_t)p->out.w, c = (size_t)p->out.c, fc = (size_t)p->in[1].c;
     const cm_kernels *k = p->kernels;
-    memset(r->tout, 0, cm_desc_count(p->out) * sizeof *r->tout);
+    memset(r->tout, 0, cmi_desc_count(p->out) * sizeof *r->tout);
     for (size_t row = 0; row < (size_t)p->out.n * rows; row++) {
         size_t i = row / rows;
         float *to = r->tout + row * c;
@@ -225,9 +225,9 @@ static cm_status mix_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_mix = {.name = "mix",
-                         .saves = 1 | 2 | 4 | 8,
-                         .shape = mix_shape,
-                         .forward = mix_forward,
-                         .backward = mix_backward,
-                         .jvp = mix_jvp};
+const cm_op cmi_op_mix = {.name = "mix",
+                          .saves = 1 | 2 | 4 | 8,
+                          .shape = mix_shape,
+                          .forward = mix_forward,
+                          .backward = mix_backward,
+                          .jvp = mix_jvp};

@@ -41,7 +41,7 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     if (in->c % parts || heads < 1 || in->c / parts % heads)
         CM_FAIL(CM_ERR_SHAPE, "attention: %d channels are not q%s of %d heads", in->c, n_in > 1 ? "" : ", k, v",
                 heads);
-    if (n_in > 1 && !cm_desc_equal(in[0], in[1]))
+    if (n_in > 1 && !cmi_desc_equal(in[0], in[1]))
         CM_FAIL(CM_ERR_SHAPE, "attention: q is %d x %d x %d, k and v are %d x %d x %d (H x W x C)", in->h, in->w,
                 in->c, in[1].h, in[1].w, in[1].c);
     *out = (cm_desc){in->n, in->h, in->w, in->c / parts};
@@ -69,7 +69,7 @@ static size_t backend_scratch(const primitives *s)
     for (int i = 0; i < 2; i++) {
         const cm_dnnl_primitive *const all[3] = {s->scores[i], s->values[i], s->transposed[i]};
         for (int k = 0; k < 3; k++) {
-            size_t bytes = all[k] ? cm_dnnl_scratch_bytes(all[k]) : 0;
+            size_t bytes = all[k] ? cmi_dnnl_scratch_bytes(all[k]) : 0;
             most = bytes > most ? bytes : most;
         }
     }
@@ -90,11 +90,11 @@ static void release(cm_op_plan *p)
     primitives *s = p->state;
     if (!s) return;
     for (int i = 0; i < 2; i++) {
-        cm_dnnl_primitive_free(s->scores[i]);
-        cm_dnnl_primitive_free(s->values[i]);
-        cm_dnnl_primitive_free(s->transposed[i]);
+        cmi_dnnl_primitive_free(s->scores[i]);
+        cmi_dnnl_primitive_free(s->values[i]);
+        cmi_dnnl_primitive_free(s->transposed[i]);
     }
-    cm_free(p->context, s);
+    cmi_free(p->context, s);
 }
 
 /* Where element i of head h of q, k or v (j = 0, 1, 2) stands in the 3C. */
@@ -122,7 +122,7 @@ static int by_amx(const cm_op_plan *p)
 {
     const int bf16 = p->bf16 == 1 && p->mode == CM_MODE_INFER;
     const int float32 = !p->bf16 && !p->small_memory && p->kernels->has_amx;
-    return (bf16 || float32) && cm_attention_amx_fit((size_t)tokens(p), (size_t)head_size(p));
+    return (bf16 || float32) && cmi_attention_amx_fit((size_t)tokens(p), (size_t)head_size(p));
 }
 
 static unsigned offers_bf16(const cm_op_plan *p)
@@ -132,7 +132,7 @@ static unsigned offers_bf16(const cm_op_plan *p)
 
 static int by_products(const cm_op_plan *p)
 {
-    return cm_attention_f32_fits((size_t)tokens(p), (size_t)head_size(p));
+    return cmi_attention_f32_fits((size_t)tokens(p), (size_t)head_size(p));
 }
 
 static void need(cm_op_plan *p, size_t bytes)
@@ -146,7 +146,7 @@ static void prepare_f32(cm_op_plan *p, cm_attention_f32 *a)
     *a = (cm_attention_f32){
         .kernels = p->kernels, .threads = p->threads, .tokens = (size_t)tokens(p), .heads = c / d, .d = d};
     for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
-    need(p, cm_attention_f32_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
+    need(p, cmi_attention_f32_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
 }
 
 static void prepare_amx(cm_op_plan *p, cm_attention_amx *a)
@@ -161,7 +161,7 @@ static void prepare_amx(cm_op_plan *p, cm_attention_amx *a)
                             .x_bf16 = {p->stored_bf16 & 1, p->stored_bf16 >> 1 & 1},
                             .y_bf16 = (p->stored_bf16 & CM_BF16_OUT) != 0};
     for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
-    need(p, cm_attention_amx_scratch_bytes(a));
+    need(p, cmi_attention_amx_scratch_bytes(a));
 }
 
 /* Products of oneDNN and what they need. */
@@ -171,9 +171,9 @@ static cm_status prepare_products(cm_op_plan *p, primitives *s)
     for (int i = 0; i < 2 && rows[i]; i++) {
         const cm_dnnl_matmul_shape scores = {rows[i], t, d, 1, 0}, values = {rows[i], d, t, 0, 0};
         const cm_dnnl_matmul_shape transposed = {t, d, rows[i], 0, 1};
-        CM_TRY(cm_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
-        CM_TRY(cm_dnnl_matmul_create(p->engine, &values, &s->values[i]));
-        if (p->mode == CM_MODE_TRAIN) CM_TRY(cm_dnnl_matmul_create(p->engine, &transposed, &s->transposed[i]));
+        CM_TRY(cmi_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
+        CM_TRY(cmi_dnnl_matmul_create(p->engine, &values, &s->values[i]));
+        if (p->mode == CM_MODE_TRAIN) CM_TRY(cmi_dnnl_matmul_create(p->engine, &transposed, &s->transposed[i]));
     }
     /* q, k, v; their gradients or tangents */
     const size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
@@ -184,7 +184,7 @@ static cm_status prepare_products(cm_op_plan *p, primitives *s)
 
 static cm_status prepare(cm_op_plan *p)
 {
-    primitives *s = cm_calloc(p->context, 1, sizeof *s);
+    primitives *s = cmi_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
     if (by_amx(p)) prepare_amx(p, &s->amx);
@@ -198,24 +198,24 @@ static void detach(const cm_op_plan *p, void *local)
     if (!all) return;
     for (int w = 0; w < p->threads.count; w++)
         for (int i = 0; i < 2; i++) {
-            cm_dnnl_call_free(all[w].scores[i]);
-            cm_dnnl_call_free(all[w].values[i]);
-            cm_dnnl_call_free(all[w].transposed[i]);
+            cmi_dnnl_call_free(all[w].scores[i]);
+            cmi_dnnl_call_free(all[w].values[i]);
+            cmi_dnnl_call_free(all[w].transposed[i]);
         }
-    cm_free(p->context, all);
+    cmi_free(p->context, all);
 }
 
 static cm_status attach(const cm_op_plan *p, void **local)
 {
     const primitives *s = p->state;
-    calls *all = cm_calloc(p->context, (size_t)p->threads.count, sizeof *all);
+    calls *all = cmi_calloc(p->context, (size_t)p->threads.count, sizeof *all);
     if (!all) return CM_ERR_MEMORY;
     *local = all;
     for (int w = 0; w < p->threads.count; w++)
         for (int i = 0; i < 2 && s->scores[i]; i++) {
-            CM_TRY(cm_dnnl_call_create(s->scores[i], &all[w].scores[i]));
-            CM_TRY(cm_dnnl_call_create(s->values[i], &all[w].values[i]));
-            if (s->transposed[i]) CM_TRY(cm_dnnl_call_create(s->transposed[i], &all[w].transposed[i]));
+            CM_TRY(cmi_dnnl_call_create(s->scores[i], &all[w].scores[i]));
+            CM_TRY(cmi_dnnl_call_create(s->values[i], &all[w].values[i]));
+            if (s->transposed[i]) CM_TRY(cmi_dnnl_call_create(s->transposed[i], &all[w].transposed[i]));
         }
     return CM_OK;
 }
@@ -250,7 +250,7 @@ static cm_status gather_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
-    size_t first = (size_t)index * BLOCK, last = first + cm_op_piece_rows(t, index);
+    size_t first = (size_t)index * BLOCK, last = first + cmi_op_piece_rows(t, index);
     for (size_t j = 0; j < 3; j++) {
         const cm_qkv at = qkv_of(p, j);
         for (size_t h = 0; h < c / d; h++) {
@@ -258,7 +258,7 @@ static cm_status gather_piece(void *user, int index, int worker)
             const float *from = m->in[at.input];
             if (!from) memset(to + first * d, 0, (last - first) * d * sizeof *to);
             for (size_t row = first; from && row < last; row++)
-                cm_qkv_copy(&at, d, from + row * at.row + at.first + h * at.by_head, to + row * d);
+                cmi_qkv_copy(&at, d, from + row * at.row + at.first + h * at.by_head, to + row * d);
         }
     }
     return CM_OK;
@@ -278,15 +278,15 @@ static cm_status block_piece(void *user, int index, int worker)
     const cm_op_plan *p = m->run->p;
     const calls *call = (const calls *)m->run->local + worker;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
-    size_t blocks = (size_t)cm_op_row_pieces(t), h = (size_t)index / blocks, b = (size_t)index % blocks;
-    size_t rows = cm_op_piece_rows(t, (int)b);
+    size_t blocks = (size_t)cmi_op_row_pieces(t), h = (size_t)index / blocks, b = (size_t)index % blocks;
+    size_t rows = cmi_op_piece_rows(t, (int)b);
     int tail = b > 0 && rows < BLOCK;
     const float *q = (const float *)m->run->scratch + h * t * d, *k = q + align16(t * c), *v = k + align16(t * c);
     float *scores = workers(m->run) + (size_t)worker * worker_floats(p);
     float *result = scores + align16(BLOCK * t), *scratch = result + align16(BLOCK * d);
-    CM_TRY(cm_dnnl_execute(call->scores[tail], q + b * BLOCK * d, k, NULL, scores, scratch));
+    CM_TRY(cmi_dnnl_execute(call->scores[tail], q + b * BLOCK * d, k, NULL, scores, scratch));
     p->kernels->pointwise->softmax(rows, t, t, (float)(1 / sqrt((double)d)), scores);
-    CM_TRY(cm_dnnl_execute(call->values[tail], scores, v, NULL, result, scratch));
+    CM_TRY(cmi_dnnl_execute(call->values[tail], scores, v, NULL, result, scratch));
     for (size_t row = 0; row < rows; row++)
         memcpy(m->out + (b * BLOCK + row) * c + h * d, result + row * d, d * sizeof *result);
     return CM_OK;
@@ -297,9 +297,9 @@ static cm_status forward_amx(const cm_op_run *r)
     const cm_attention_amx *a = &((const primitives *)r->p->state)->amx;
     for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
         const void *in[2] = {NULL, NULL};
-        for (int k = 0; k < r->p->n_in; k++) in[k] = cm_values_at(r->in[k], a->x_bf16[k], i * per_image(r->p, k));
-        void *out = cm_values_at(r->out, a->y_bf16, i * a->tokens * (size_t)r->p->out.c);
-        CM_TRY(cm_attention_amx_run(a, in, out, r->scratch));
+        for (int k = 0; k < r->p->n_in; k++) in[k] = cmi_values_at(r->in[k], a->x_bf16[k], i * per_image(r->p, k));
+        void *out = cmi_values_at(r->out, a->y_bf16, i * a->tokens * (size_t)r->p->out.c);
+        CM_TRY(cmi_attention_amx_run(a, in, out, r->scratch));
     }
     return CM_OK;
 }
@@ -307,16 +307,16 @@ static cm_status forward_amx(const cm_op_run *r)
 static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
-    const int blocks = cm_op_row_pieces((size_t)tokens(p));
+    const int blocks = cmi_op_row_pieces((size_t)tokens(p));
     if (by_amx(p)) return forward_amx(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         image m = image_of(r, r->in, i, r->scratch);
         if (by_products(p)) {
-            CM_TRY(cm_attention_f32_run(&((const primitives *)p->state)->f32, m.in, m.out, r->scratch));
+            CM_TRY(cmi_attention_f32_run(&((const primitives *)p->state)->f32, m.in, m.out, r->scratch));
             continue;
         }
-        CM_TRY(cm_parallel(p->threads, blocks, gather_piece, &m));
-        CM_TRY(cm_parallel(p->threads, blocks * p->attr->attention.heads, block_piece, &m));
+        CM_TRY(cmi_parallel(p->threads, blocks, gather_piece, &m));
+        CM_TRY(cmi_parallel(p->threads, blocks * p->attr->attention.heads, block_piece, &m));
     }
     return CM_OK;
 }
@@ -352,7 +352,7 @@ static float scale_of(const cm_op_plan *p)
 static cm_status probabilities(const cm_op_run *r, const calls *call, int tail, size_t rows, const float *q,
                                const float *k, workspace *w)
 {
-    CM_TRY(cm_dnnl_execute(call->scores[tail], q, k, NULL, w->scores, w->backend));
+    CM_TRY(cmi_dnnl_execute(call->scores[tail], q, k, NULL, w->scores, w->backend));
     r->p->kernels->pointwise->softmax(rows, (size_t)tokens(r->p), (size_t)tokens(r->p), scale_of(r->p), w->scores);
     return CM_OK;
 }
@@ -375,15 +375,15 @@ static cm_status head_backward(const cm_op_run *r, const float *dout, size_t h, 
     memset(dk, 0, t * d * sizeof *dk);
     memset(dv, 0, t * d * sizeof *dv);
     for (size_t b = 0; b * BLOCK < t; b++) {
-        size_t first = b * BLOCK, rows = cm_op_piece_rows(t, (int)b);
+        size_t first = b * BLOCK, rows = cmi_op_piece_rows(t, (int)b);
         int tail = b > 0 && rows < BLOCK;
         CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
         gather_rows(p, dout, h, first, rows, w->result);
-        CM_TRY(cm_dnnl_execute(call->transposed[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
-        CM_TRY(cm_dnnl_execute(call->scores[tail], w->result, v, NULL, w->more_scores, w->backend));
+        CM_TRY(cmi_dnnl_execute(call->transposed[tail], w->scores, w->result, NULL, w->sum[0], w->backend));
+        CM_TRY(cmi_dnnl_execute(call->scores[tail], w->result, v, NULL, w->more_scores, w->backend));
         p->kernels->pointwise->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
-        CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, k, NULL, dq + first * d, w->backend));
-        CM_TRY(cm_dnnl_execute(call->transposed[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
+        CM_TRY(cmi_dnnl_execute(call->values[tail], w->more_scores, k, NULL, dq + first * d, w->backend));
+        CM_TRY(cmi_dnnl_execute(call->transposed[tail], w->more_scores, q + first * d, NULL, w->sum[1], w->backend));
         p->kernels->pointwise->axpy(t * d, 1, w->sum[0], dv);
         p->kernels->pointwise->axpy(t * d, 1, w->sum[1], dk);
     }
@@ -406,7 +406,7 @@ static void scatter(const cm_op_plan *p, const float *matrices, size_t j, int ad
 
 static cm_status gather(image m)
 {
-    for (int i = 0; i < cm_op_row_pieces((size_t)tokens(m.run->p)); i++) CM_TRY(gather_piece(&m, i, 0));
+    for (int i = 0; i < cmi_op_row_pieces((size_t)tokens(m.run->p)); i++) CM_TRY(gather_piece(&m, i, 0));
     return CM_OK;
 }
 
@@ -423,7 +423,7 @@ static void backward_f32(const cm_op_run *r)
         const image m = image_of(r, r->in, i, r->scratch);
         float *din[2];
         gradients_of(r, i, din);
-        cm_attention_f32_gradient(a, m.in, r->dout + i * a->tokens * (size_t)r->p->out.c, din, r->scratch);
+        cmi_attention_f32_gradient(a, m.in, r->dout + i * a->tokens * (size_t)r->p->out.c, din, r->scratch);
     }
 }
 
@@ -457,16 +457,16 @@ static cm_status head_jvp(const cm_op_run *r, size_t h, workspace *w, float *out
     const float *q = (const float *)r->scratch + h * t * d, *k = q + third, *v = k + third;
     const float *tq = q + 3 * third, *tk = tq + third, *tv = tk + third;
     for (size_t b = 0; b * BLOCK < t; b++) {
-        size_t first = b * BLOCK, rows = cm_op_piece_rows(t, (int)b);
+        size_t first = b * BLOCK, rows = cmi_op_piece_rows(t, (int)b);
         int tail = b > 0 && rows < BLOCK;
         /* ts = tq k^T + q tk^T needs two [b, T]; the sum goes over through `scores`. */
-        CM_TRY(cm_dnnl_execute(call->scores[tail], tq + first * d, k, NULL, w->more_scores, w->backend));
-        CM_TRY(cm_dnnl_execute(call->scores[tail], q + first * d, tk, NULL, w->scores, w->backend));
+        CM_TRY(cmi_dnnl_execute(call->scores[tail], tq + first * d, k, NULL, w->more_scores, w->backend));
+        CM_TRY(cmi_dnnl_execute(call->scores[tail], q + first * d, tk, NULL, w->scores, w->backend));
         p->kernels->pointwise->axpy(rows * t, 1, w->scores, w->more_scores);
         CM_TRY(probabilities(r, call, tail, rows, q + first * d, k, w));
         p->kernels->pointwise->softmax_back(rows, t, t, scale_of(p), w->scores, w->more_scores);
-        CM_TRY(cm_dnnl_execute(call->values[tail], w->more_scores, v, NULL, w->rows[0], w->backend));
-        CM_TRY(cm_dnnl_execute(call->values[tail], w->scores, tv, NULL, w->rows[1], w->backend));
+        CM_TRY(cmi_dnnl_execute(call->values[tail], w->more_scores, v, NULL, w->rows[0], w->backend));
+        CM_TRY(cmi_dnnl_execute(call->values[tail], w->scores, tv, NULL, w->rows[1], w->backend));
         for (size_t i = 0; i < rows; i++)
             for (size_t j = 0; j < d; j++)
                 out[(first + i) * c + h * d + j] = w->rows[0][i * d + j] + w->rows[1][i * d + j];
@@ -490,18 +490,18 @@ static cm_status jvp(const cm_op_run *r)
 
 static double work(const cm_op_plan *p)
 {
-    return 2.0 * (double)cm_desc_count(p->out) * p->out.h * p->out.w;
+    return 2.0 * (double)cmi_desc_count(p->out) * p->out.h * p->out.w;
 }
 
-const cm_op cm_op_attention = {.name = "attention",
-                               .saves = 3,
-                               .shape = shape,
-                               .work = work,
-                               .offers_bf16 = offers_bf16,
-                               .prepare = prepare,
-                               .release = release,
-                               .attach = attach,
-                               .detach = detach,
-                               .forward = forward,
-                               .backward = backward,
-                               .jvp = jvp};
+const cm_op cmi_op_attention = {.name = "attention",
+                                .saves = 3,
+                                .shape = shape,
+                                .work = work,
+                                .offers_bf16 = offers_bf16,
+                                .prepare = prepare,
+                                .release = release,
+                                .attach = attach,
+                                .detach = detach,
+                                .forward = forward,
+                                .backward = backward,
+                                .jvp = jvp};

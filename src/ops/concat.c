@@ -36,7 +36,7 @@ static cm_status piece(void *user, int index, int worker)
     const joining *j = user;
     const cm_op_plan *p = j->run->p;
     size_t a = (size_t)p->in[0].c, b = (size_t)p->in[1].c, first = (size_t)index * 64;
-    size_t last = first + cm_op_piece_rows(cm_desc_pixels(p->out), index);
+    size_t last = first + cmi_op_piece_rows(cmi_desc_pixels(p->out), index);
     for (size_t i = first; i < last; i++) {
         put(j->out + i * (a + b), j->x ? j->x + i * a : NULL, a);
         put(j->out + i * (a + b) + a, j->y ? j->y + i * b : NULL, b);
@@ -47,7 +47,7 @@ static cm_status piece(void *user, int index, int worker)
 static cm_status join(const cm_op_run *r, const float *x, const float *y, float *out)
 {
     joining j = {r, x, y, out};
-    return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), piece, &j);
+    return cmi_parallel(r->p->threads, cmi_op_row_pieces(cmi_desc_pixels(r->p->out)), piece, &j);
 }
 
 static cm_status forward(const cm_op_run *r)
@@ -62,7 +62,7 @@ static cm_status jvp(const cm_op_run *r)
 
 static cm_status backward(const cm_op_run *r)
 {
-    size_t a = (size_t)r->p->in[0].c, b = (size_t)r->p->in[1].c, rows = cm_desc_pixels(r->p->out);
+    size_t a = (size_t)r->p->in[0].c, b = (size_t)r->p->in[1].c, rows = cmi_desc_pixels(r->p->out);
     for (size_t i = 0; i < rows; i++) {
         const float *dy = r->dout + i * (a + b);
         if (r->din[0]) memcpy(r->din[0] + i * a, dy, a * sizeof *dy);
@@ -71,5 +71,5 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_concat = {
+const cm_op cmi_op_concat = {
     .name = "concat", .flags = CM_OP_CHEAP, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};

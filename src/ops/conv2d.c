@@ -26,7 +26,7 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     const cm_desc x = large(attr, in[0]);
     if (x.h + 2 * pad < k || x.w + 2 * pad < k)
         CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", x.h, x.w, k, k);
-    *out = (cm_desc){x.n, cm_dnnl_conv_size(x.h, k, s, pad), cm_dnnl_conv_size(x.w, k, s, pad), attr->conv.out};
+    *out = (cm_desc){x.n, cmi_dnnl_conv_size(x.h, k, s, pad), cmi_dnnl_conv_size(x.w, k, s, pad), attr->conv.out};
     if (n_in > 1 && (in[1].h != out->h || in[1].w != out->w || in[1].c != out->c))
         CM_FAIL(CM_ERR_SHAPE, "conv2d: %d x %d x %d is added to %d x %d x %d (H x W x C)", in[1].h, in[1].w, in[1].c,
                 out->h, out->w, out->c);
@@ -92,7 +92,7 @@ static int choose(const cm_op_plan *p, cm_convolution *conv)
     memset(conv, 0, sizeof *conv);
     for (int up = p->attr->conv.up; up >= 0 && !p->small_memory && !conv->algorithm; up--) {
         const cm_conv_shape shape = conv_shape(p, 0, up);
-        cm_conv_init(conv, p->kernels, p->bf16, p->threads, &shape);
+        cmi_conv_init(conv, p->kernels, p->bf16, p->threads, &shape);
         if (conv->algorithm) return up;
     }
     return 0;
@@ -101,7 +101,7 @@ static int choose(const cm_op_plan *p, cm_convolution *conv)
 static double work(const cm_op_plan *p)
 {
     const int32_t k = p->attr->conv.kernel;
-    return (double)cm_desc_count(p->out) * k * k * p->in[0].c;
+    return (double)cmi_desc_count(p->out) * k * k * p->in[0].c;
 }
 
 static unsigned offers_bf16(const cm_op_plan *p)
@@ -120,14 +120,14 @@ static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
     const cm_conv_shape forward = conv_shape(p, 0, s->up);
-    s->has_gradient = !p->small_memory && cm_conv_gradient_serves(&s->conv, &forward);
+    s->has_gradient = !p->small_memory && cmi_conv_gradient_serves(&s->conv, &forward);
     if (!s->has_gradient) {
-        CM_TRY(
-            cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1, &s->gradient_of[WEIGHTS]));
+        CM_TRY(cmi_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1,
+                                             &s->gradient_of[WEIGHTS]));
         p->unpacker.dnnl = s->gradient_of[WEIGHTS];
         return CM_OK;
     }
-    cm_conv_gradient_init(&s->gradient, &s->conv, p->kernels, &forward);
+    cmi_conv_gradient_init(&s->gradient, &s->conv, p->kernels, &forward);
     need(p, s->gradient.scratch_bytes);
     p->unpacker.gradient = &s->gradient.layout;
     return CM_OK;
@@ -141,12 +141,13 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int has_gradient
     const int bf16 = p->bf16 == CM_WINOGRAD_2X2 ? CM_WINOGRAD_2X4 : p->bf16;
     const cm_conv_shape transposed = conv_shape(p, 1, s->up);
     if (!has_gradients) {
-        CM_TRY(cm_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 0, &s->gradient_of[DATA]));
+        CM_TRY(
+            cmi_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 0, &s->gradient_of[DATA]));
         p->back_packer.dnnl = s->gradient_of[DATA];
         return CM_OK;
     }
-    cm_conv_init(&s->transposed, p->kernels, bf16, cm_one_thread(), &transposed);
-    cm_conv_take_plain(&s->transposed);
+    cmi_conv_init(&s->transposed, p->kernels, bf16, cmi_one_thread(), &transposed);
+    cmi_conv_take_plain(&s->transposed);
     p->back_packer.conv = &s->transposed;
     return CM_OK;
 }
@@ -154,9 +155,9 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int has_gradient
 static cm_status prepare_gradients(cm_op_plan *p, state *s)
 {
     const cm_dnnl_conv_shape shape = shape_of(p);
-    const int has_gradients = cm_conv_has_gradients(&s->conv);
+    const int has_gradients = cmi_conv_has_gradients(&s->conv);
     if (s->conv.algorithm && !has_gradients) /* oneDNN takes it as a hint */
-        CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
+        CM_TRY(cmi_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
     CM_TRY(prepare_weight_gradient(p, s));
     return p->needs_gradient & 1 ? prepare_data_gradient(p, s, has_gradients) : CM_OK;
 }
@@ -166,7 +167,7 @@ static cm_status prepare_tangent(cm_op_plan *p, state *s)
     cm_dnnl_conv_shape shape = shape_of(p);
     if (s->conv.algorithm) return CM_OK; /* the same kernel */
     shape.has_bias = 0;
-    CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[TANGENT]));
+    CM_TRY(cmi_direct_conv_create(p->engine, &shape, p->threads, &s->direct[TANGENT]));
     p->back_packer.dnnl = s->direct[TANGENT].part[0];
     return CM_OK;
 }
@@ -177,18 +178,18 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
     s->up = choose(p, &s->conv);
     s->enlarges = p->attr->conv.up && !s->up;
     if (s->conv.algorithm) {
-        if (p->stored_bf16) cm_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
+        if (p->stored_bf16) cmi_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
         p->packer[0].conv = &s->conv;
         return CM_OK;
     }
-    CM_TRY(cm_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
+    CM_TRY(cmi_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
     p->packer[0].dnnl = s->direct[FORWARD].part[0];
     return CM_OK;
 }
 
 static cm_status prepare(cm_op_plan *p)
 {
-    state *s = cm_calloc(p->context, 1, sizeof *s);
+    state *s = cmi_calloc(p->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
     CM_TRY(prepare_forward(p, s));
@@ -196,43 +197,43 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_JVP && (p->has_tangent & 1)) CM_TRY(prepare_tangent(p, s));
     need(p, s->conv.scratch_bytes);
     need(p, s->transposed.scratch_bytes);
-    for (int i = 0; i < DIRECT; i++) need(p, cm_direct_conv_scratch_bytes(&s->direct[i]));
-    for (int i = 0; i < GRADIENTS; i++) need(p, s->gradient_of[i] ? cm_dnnl_scratch_bytes(s->gradient_of[i]) : 0);
+    for (int i = 0; i < DIRECT; i++) need(p, cmi_direct_conv_scratch_bytes(&s->direct[i]));
+    for (int i = 0; i < GRADIENTS; i++) need(p, s->gradient_of[i] ? cmi_dnnl_scratch_bytes(s->gradient_of[i]) : 0);
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->needs_gradient & 2))
-        p->scratch_bytes = s->scaled + cm_desc_count(p->out) * sizeof(float);
+        p->scratch_bytes = s->scaled + cmi_desc_count(p->out) * sizeof(float);
     s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
-    if (s->enlarges) p->scratch_bytes = s->enlarged + cm_desc_count(large(p->attr, p->in[0])) * sizeof(float);
+    if (s->enlarges) p->scratch_bytes = s->enlarged + cmi_desc_count(large(p->attr, p->in[0])) * sizeof(float);
     return CM_OK;
 }
 
 static void release(cm_op_plan *p)
 {
     state *s = p->state;
-    for (int i = 0; s && i < DIRECT; i++) cm_direct_conv_release(&s->direct[i]);
-    for (int i = 0; s && i < GRADIENTS; i++) cm_dnnl_primitive_free(s->gradient_of[i]);
-    cm_free(p->context, s);
+    for (int i = 0; s && i < DIRECT; i++) cmi_direct_conv_release(&s->direct[i]);
+    for (int i = 0; s && i < GRADIENTS; i++) cmi_dnnl_primitive_free(s->gradient_of[i]);
+    cmi_free(p->context, s);
 }
 
 static cm_status attach(const cm_op_plan *p, void **local)
 {
     const state *s = p->state;
-    calls *c = cm_calloc(p->context, 1, sizeof *c);
+    calls *c = cmi_calloc(p->context, 1, sizeof *c);
     if (!c) return CM_ERR_MEMORY;
     *local = c;
     for (int i = 0; i < DIRECT; i++)
-        if (s->direct[i].strips) CM_TRY(cm_direct_calls_create(p->context, &s->direct[i], &c->direct[i]));
+        if (s->direct[i].strips) CM_TRY(cmi_direct_calls_create(p->context, &s->direct[i], &c->direct[i]));
     for (int i = 0; i < GRADIENTS; i++)
-        if (s->gradient_of[i]) CM_TRY(cm_dnnl_call_create(s->gradient_of[i], &c->gradient_of[i]));
+        if (s->gradient_of[i]) CM_TRY(cmi_dnnl_call_create(s->gradient_of[i], &c->gradient_of[i]));
     return CM_OK;
 }
 
 static void detach(const cm_op_plan *p, void *local)
 {
     calls *c = local;
-    for (int i = 0; c && i < DIRECT; i++) cm_direct_calls_free(c->direct[i]);
-    for (int i = 0; c && i < GRADIENTS; i++) cm_dnnl_call_free(c->gradient_of[i]);
-    cm_free(p->context, c);
+    for (int i = 0; c && i < DIRECT; i++) cmi_direct_calls_free(c->direct[i]);
+    for (int i = 0; c && i < GRADIENTS; i++) cmi_dnnl_call_free(c->gradient_of[i]);
+    cmi_free(p->context, c);
 }
 
 /* out = (out + r) scale over a piece of 64 points. */
@@ -248,7 +249,7 @@ static cm_status residual_piece(void *user, int index, int worker)
     const cm_op_plan *p = s->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
     (void)worker;
-    p->kernels->pointwise->add(cm_op_piece_rows(cm_desc_pixels(p->out), index) * c, s->out + at, s->r + at,
+    p->kernels->pointwise->add(cmi_op_piece_rows(cmi_desc_pixels(p->out), index) * c, s->out + at, s->r + at,
                                p->attr->conv.scale, s->out + at);
     return CM_OK;
 }
@@ -286,7 +287,7 @@ static cm_status enlarge(const cm_op_run *r, const void **x)
     const cm_desc d = r->p->in[0];
     enlarging e = {r, *x};
     *x = enlarged_of(r);
-    return cm_parallel(r->p->threads, d.n * d.h, enlarge_piece, &e);
+    return cmi_parallel(r->p->threads, d.n * d.h, enlarge_piece, &e);
 }
 
 /* The gradient of the large image to that of the small: sums of four. */
@@ -311,11 +312,11 @@ static cm_status convolve(const cm_op_run *r, int kind, const void *x, const voi
     residual more = {r, added, y};
     if (s->enlarges) CM_TRY(enlarge(r, &x));
     if (s->conv.algorithm)
-        return cm_conv_run(&s->conv, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
-    CM_TRY(cm_direct_conv_run(&s->direct[kind], ((const calls *)r->local)->direct[kind], x, weights, bias, y,
-                              r->scratch));
+        return cmi_conv_run(&s->conv, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
+    CM_TRY(cmi_direct_conv_run(&s->direct[kind], ((const calls *)r->local)->direct[kind], x, weights, bias, y,
+                               r->scratch));
     if (!added) return CM_OK;
-    return cm_parallel(r->p->threads, cm_op_row_pieces(cm_desc_pixels(r->p->out)), residual_piece, &more);
+    return cmi_parallel(r->p->threads, cmi_op_row_pieces(cmi_desc_pixels(r->p->out)), residual_piece, &more);
 }
 
 static cm_status forward(const cm_op_run *r)
@@ -329,7 +330,7 @@ static const float *inner_gradient(const cm_op_run *r)
     const state *s = r->p->state;
     if (r->p->n_in == 1) return r->dout;
     float *scaled = r->din[1] ? r->din[1] : (float *)(void *)((unsigned char *)r->scratch + s->scaled);
-    r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->dout, scaled);
+    r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->dout, scaled);
     return scaled;
 }
 
@@ -342,14 +343,14 @@ static cm_status backward(const cm_op_run *r)
     float *dx = s->enlarges ? enlarged_of(r) : r->din[0];
     if (r->din[0]) {
         if (s->transposed.algorithm)
-            CM_TRY(cm_conv_run(&s->transposed, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
-        else CM_TRY(cm_dnnl_execute(c->gradient_of[DATA], dy, r->back_param, NULL, dx, r->scratch));
+            CM_TRY(cmi_conv_run(&s->transposed, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
+        else CM_TRY(cmi_dnnl_execute(c->gradient_of[DATA], dy, r->back_param, NULL, dx, r->scratch));
         if (s->enlarges) shrink(r, r->din[0]);
     }
     if (s->enlarges) CM_TRY(enlarge(r, &x));
     if (!s->has_gradient)
-        return cm_dnnl_execute(c->gradient_of[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
-    cm_conv_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
+        return cmi_dnnl_execute(c->gradient_of[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
+    cmi_conv_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
     return CM_OK;
 }
 
@@ -357,25 +358,25 @@ static cm_status jvp(const cm_op_run *r)
 {
     const state *s = r->p->state;
     if (!r->tin[0]) { /* the tangent of r alone */
-        r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
+        r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
         return CM_OK;
     }
     CM_TRY(
         convolve(r, TANGENT, r->tin[0], s->conv.algorithm ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
     if (r->p->n_in > 1 && !r->tin[1])
-        r->p->kernels->pointwise->scale(cm_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
+        r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
     return CM_OK;
 }
 
-const cm_op cm_op_conv2d = {.name = "conv2d",
-                            .saves = 1,
-                            .shape = shape,
-                            .work = work,
-                            .offers_bf16 = offers_bf16,
-                            .prepare = prepare,
-                            .release = release,
-                            .attach = attach,
-                            .detach = detach,
-                            .forward = forward,
-                            .backward = backward,
-                            .jvp = jvp};
+const cm_op cmi_op_conv2d = {.name = "conv2d",
+                             .saves = 1,
+                             .shape = shape,
+                             .work = work,
+                             .offers_bf16 = offers_bf16,
+                             .prepare = prepare,
+                             .release = release,
+                             .attach = attach,
+                             .detach = detach,
+                             .forward = forward,
+                             .backward = backward,
+                             .jvp = jvp};

@@ -19,7 +19,7 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 
 static size_t values(const cm_op_plan *p)
 {
-    return cm_desc_count(p->out) / (size_t)p->out.n;
+    return cmi_desc_count(p->out) / (size_t)p->out.n;
 }
 
 /* Of one image. */
@@ -82,10 +82,10 @@ static cm_status jvp(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_dropout = {.name = "dropout",
-                             .flags = CM_OP_INPLACE | CM_OP_CHEAP,
-                             .shape = shape,
-                             .prepare = prepare,
-                             .forward = forward,
-                             .backward = backward,
-                             .jvp = jvp};
+const cm_op cmi_op_dropout = {.name = "dropout",
+                              .flags = CM_OP_INPLACE | CM_OP_CHEAP,
+                              .shape = shape,
+                              .prepare = prepare,
+                              .forward = forward,
+                              .backward = backward,
+                              .jvp = jvp};

@@ -32,7 +32,7 @@ static cm_status time_forward(const cm_op_run *r)
     int32_t size = attr->time.size, half = size / 2;
     const float *t = r->in[0];
     float *out = r->out;
-    memset(out, 0, cm_desc_count(r->p->out) * sizeof *out);
+    memset(out, 0, cmi_desc_count(r->p->out) * sizeof *out);
     for (int32_t n = 0; n < r->p->out.n; n++, out += size) {
         float *c = attr->time.sin_first ? out + half : out, *s = attr->time.sin_first ? out : out + half;
         for (int32_t i = 0; i < half; i++) {
@@ -76,12 +76,12 @@ static cm_status time_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_embed_time = {.name = "embed_time",
-                                .saves = 1,
-                                .shape = time_shape,
-                                .forward = time_forward,
-                                .backward = time_backward,
-                                .jvp = time_jvp};
+const cm_op cmi_op_embed_time = {.name = "embed_time",
+                                 .saves = 1,
+                                 .shape = time_shape,
+                                 .forward = time_forward,
+                                 .backward = time_backward,
+                                 .jvp = time_jvp};
 
 /* --- label: e + scale table[label] + bias; label -1 adds the bias alone ----
  * The table is [classes, out], or [out, classes] (a linear layer over one-hot
@@ -134,20 +134,20 @@ static cm_status label_backward(const cm_op_run *r)
                 attr->label.scale * dy[i];
         }
     }
-    if (r->din[0]) memcpy(r->din[0], r->dout, cm_desc_count(r->p->out) * sizeof(float));
+    if (r->din[0]) memcpy(r->din[0], r->dout, cmi_desc_count(r->p->out) * sizeof(float));
     return CM_OK;
 }
 
 static cm_status label_jvp(const cm_op_run *r)
 {
-    memcpy(r->tout, r->tin[0], cm_desc_count(r->p->out) * sizeof *r->tout);
+    memcpy(r->tout, r->tin[0], cmi_desc_count(r->p->out) * sizeof *r->tout);
     return CM_OK;
 }
 
-const cm_op cm_op_embed_label = {.name = "embed_label",
-                                 .flags = CM_OP_INPLACE,
-                                 .saves = 2,
-                                 .shape = label_shape,
-                                 .forward = label_forward,
-                                 .backward = label_backward,
-                                 .jvp = label_jvp};
+const cm_op cmi_op_embed_label = {.name = "embed_label",
+                                  .flags = CM_OP_INPLACE,
+                                  .saves = 2,
+                                  .shape = label_shape,
+                                  .forward = label_forward,
+                                  .backward = label_backward,
+                                  .jvp = label_jvp};

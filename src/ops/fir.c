@@ -106,7 +106,7 @@ static cm_status run_walk(walk *w)
     line *across = w->run->scratch;
     for (int32_t o = 0; o < w->to.w; o++) across[o] = taps_of(w->run->p->attr, o, w->from.w, w->from_input);
     w->across = across;
-    return cm_parallel(w->run->p->threads, w->to.n * w->to.h, row_piece, w);
+    return cmi_parallel(w->run->p->threads, w->to.n * w->to.h, row_piece, w);
 }
 
 static cm_status forward(const cm_op_run *r)
@@ -127,10 +127,10 @@ static cm_status jvp(const cm_op_run *r)
     return run_walk(&w);
 }
 
-const cm_op cm_op_fir = {.name = "fir",
-                         .flags = CM_OP_CHEAP,
-                         .shape = shape,
-                         .prepare = prepare,
-                         .forward = forward,
-                         .backward = backward,
-                         .jvp = jvp};
+const cm_op cmi_op_fir = {.name = "fir",
+                          .flags = CM_OP_CHEAP,
+                          .shape = shape,
+                          .prepare = prepare,
+                          .forward = forward,
+                          .backward = backward,
+                          .jvp = jvp};

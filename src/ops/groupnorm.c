@@ -62,7 +62,7 @@ static size_t kept_bytes(const cm_op_plan *p)
 
 static size_t partial_bytes(const cm_op_plan *p)
 {
-    return (size_t)cm_op_row_pieces(points(p)) * 2 * (size_t)p->out.c * sizeof(float);
+    return (size_t)cmi_op_row_pieces(points(p)) * 2 * (size_t)p->out.c * sizeof(float);
 }
 
 /* The buffers of image i. */
@@ -125,9 +125,9 @@ static cm_status moments_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c;
-    size_t rows = cm_op_piece_rows(points(p), index);
+    size_t rows = cmi_op_piece_rows(points(p), index);
     float *sum = m->b.partial + (size_t)index * 2 * c;
-    const void *x = cm_values_at(m->x, x_bf16(p), (size_t)index * 64 * c);
+    const void *x = cmi_values_at(m->x, x_bf16(p), (size_t)index * 64 * c);
     if (x_bf16(p)) p->kernels->pointwise->moments_bf16(rows, c, x, m->b.shift, sum, sum + c);
     else p->kernels->pointwise->moments(rows, c, x, m->b.shift, sum, sum + c);
     return CM_OK;
@@ -192,9 +192,9 @@ static cm_status apply_piece(void *user, int index, int worker)
     const image *m = user;
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    const void *x = cm_values_at(m->x, x_bf16(p), at);
-    void *out = cm_values_at(m->out, out_bf16(p), at);
-    size_t rows = cm_op_piece_rows(points(p), index);
+    const void *x = cmi_values_at(m->x, x_bf16(p), at);
+    void *out = cmi_values_at(m->out, out_bf16(p), at);
+    size_t rows = cmi_op_piece_rows(points(p), index);
     const buffers *b = &m->b;
     int silu = p->attr->groupnorm.silu;
     if (out_bf16(p)) p->kernels->amx->affine(rows, c, x, x_bf16(p), b->shift, b->factor, b->offset, silu, out);
@@ -208,10 +208,10 @@ static cm_status find_moments(image *m, const float *e)
 {
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
-    int pieces = cm_op_row_pieces(n);
-    if (x_bf16(p)) cm_bf16_to_f32(c, (const uint16_t *)(const void *)m->x, m->b.shift);
+    int pieces = cmi_op_row_pieces(n);
+    if (x_bf16(p)) cmi_bf16_to_f32(c, (const uint16_t *)(const void *)m->x, m->b.shift);
     else memcpy(m->b.shift, m->x, c * sizeof *m->x);
-    CM_TRY(cm_parallel(p->threads, pieces, moments_piece, m));
+    CM_TRY(cmi_parallel(p->threads, pieces, moments_piece, m));
     join_pieces(m, c, n, pieces);
     for (size_t k = 0; k < c; k += width) fold_group(m, k, k + width, c, n, e);
     return CM_OK;
@@ -221,15 +221,15 @@ static cm_status forward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t c = (size_t)p->out.c, n = points(p);
-    int pieces = cm_op_row_pieces(n);
+    int pieces = cmi_op_row_pieces(n);
     const float *e = r->in[1];
     image m = {r, r->in[0], r->out, split(r, 0)};
     for (int32_t i = 0; i < p->out.n; i++) {
-        m.x = cm_values_at(r->in[0], x_bf16(p), (size_t)i * n * c);
-        m.out = cm_values_at(r->out, out_bf16(p), (size_t)i * n * c);
+        m.x = cmi_values_at(r->in[0], x_bf16(p), (size_t)i * n * c);
+        m.out = cmi_values_at(r->out, out_bf16(p), (size_t)i * n * c);
         m.b = split(r, i);
         if (!r->again) CM_TRY(find_moments(&m, e ? e + (size_t)i * (size_t)p->in[1].c : NULL));
-        CM_TRY(cm_parallel(p->threads, pieces, apply_piece, &m));
+        CM_TRY(cmi_parallel(p->threads, pieces, apply_piece, &m));
     }
     return CM_OK;
 }
@@ -262,10 +262,10 @@ static void channel_sums(const image *m, const float *dy, float *g, slopes *s)
     const cm_op_plan *p = m->run->p;
     size_t c = (size_t)p->out.c;
     memset(s->sum, 0, 2 * c * sizeof *s->sum);
-    for (int i = 0; i < cm_op_row_pieces(points(p)); i++) {
+    for (int i = 0; i < cmi_op_row_pieces(points(p)); i++) {
         size_t at = (size_t)i * 64 * c;
         memset(m->b.partial, 0, 2 * c * sizeof *m->b.partial);
-        p->kernels->pointwise->affine_sums(cm_op_piece_rows(points(p), i), c, m->x + at, m->b.shift, m->b.factor,
+        p->kernels->pointwise->affine_sums(cmi_op_piece_rows(points(p), i), c, m->x + at, m->b.shift, m->b.factor,
                                            m->b.offset, p->attr->groupnorm.silu, dy + at, g ? g + at : s->unwanted,
                                            m->b.partial, m->b.partial + c);
         for (size_t k = 0; k < c; k++) {
@@ -399,12 +399,12 @@ static cm_status jvp(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cm_op_groupnorm = {.name = "groupnorm",
-                               .flags = CM_OP_INPLACE | CM_OP_CHEAP,
-                               .saves = 1 | 2,
-                               .shape = shape,
-                               .offers_bf16 = offers_bf16,
-                               .prepare = prepare,
-                               .forward = forward,
-                               .backward = backward,
-                               .jvp = jvp};
+const cm_op cmi_op_groupnorm = {.name = "groupnorm",
+                                .flags = CM_OP_INPLACE | CM_OP_CHEAP,
+                                .saves = 1 | 2,
+                                .shape = shape,
+                                .offers_bf16 = offers_bf16,
+                                .prepare = prepare,
+                                .forward = forward,
+                                .backward = backward,
+                                .jvp = jvp};

@@ -30,7 +30,7 @@ static cm_status piece(void *user, int index, int worker)
     const product *q = user;
     const cm_op_run *r = q->run;
     size_t k = (size_t)r->p->in[0].c, m = (size_t)r->p->out.c, first = (size_t)index * 64;
-    size_t rows = cm_op_piece_rows(m, index);
+    size_t rows = cmi_op_piece_rows(m, index);
     const float *w = r->param[0], *bias = q->bias, *x = q->x;
     float *out = q->out;
     for (int32_t n = 0; n < r->p->out.n; n++, x += k, out += m)
@@ -41,7 +41,7 @@ static cm_status piece(void *user, int index, int worker)
 static cm_status multiply(product *q)
 {
     const cm_op_plan *p = q->run->p;
-    return cm_parallel(p->threads, cm_op_row_pieces((size_t)p->out.c), piece, q);
+    return cmi_parallel(p->threads, cmi_op_row_pieces((size_t)p->out.c), piece, q);
 }
 
 static cm_status forward(const cm_op_run *r)
@@ -79,8 +79,8 @@ enum { OF_A_WEIGHT = 8 }; /* each is read for one multiply-add */
 
 static double work(const cm_op_plan *p)
 {
-    return OF_A_WEIGHT * (double)cm_desc_count(p->out) * p->in[0].c;
+    return OF_A_WEIGHT * (double)cmi_desc_count(p->out) * p->in[0].c;
 }
 
-const cm_op cm_op_linear = {
+const cm_op cmi_op_linear = {
     .name = "linear", .saves = 1, .shape = shape, .work = work, .forward = forward, .backward = backward, .jvp = jvp};

@@ -155,28 +155,28 @@ struct cm_op {
 
 /* Work over points (rows of c values) is cut into pieces of 64, whatever the
  * number of threads. */
-static inline int cm_op_row_pieces(size_t rows)
+static inline int cmi_op_row_pieces(size_t rows)
 {
     return (int)((rows + 63) / 64);
 }
-static inline size_t cm_op_piece_rows(size_t rows, int piece)
+static inline size_t cmi_op_piece_rows(size_t rows, int piece)
 {
     size_t first = (size_t)piece * 64;
     return rows - first < 64 ? rows - first : 64;
 }
 
-extern const cm_op cm_op_conv2d;      /* x, [r]; weight [out, C, k, k], bias [out]     */
-extern const cm_op cm_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
-extern const cm_op cm_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
-extern const cm_op cm_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */
-extern const cm_op cm_op_silu;        /* x                                              */
-extern const cm_op cm_op_add;         /* (a + b) scale                                  */
-extern const cm_op cm_op_concat;      /* a, b along channels                            */
-extern const cm_op cm_op_fir;         /* depthwise FIR, up or down by 2                 */
-extern const cm_op cm_op_scale;       /* x s, s [N]                                     */
-extern const cm_op cm_op_mix;         /* s x + t f[..C], s and t [N]                    */
-extern const cm_op cm_op_embed_time;  /* t [N] -> cos and sin features; [freqs]         */
-extern const cm_op cm_op_embed_label; /* e, labels int32 [N]: e + scale table[label]    */
-extern const cm_op cm_op_dropout;     /* x m / (1 - p), m 0 with probability p         */
+extern const cm_op cmi_op_conv2d;      /* x, [r]; weight [out, C, k, k], bias [out]     */
+extern const cm_op cmi_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
+extern const cm_op cmi_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
+extern const cm_op cmi_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */
+extern const cm_op cmi_op_silu;        /* x                                              */
+extern const cm_op cmi_op_add;         /* (a + b) scale                                  */
+extern const cm_op cmi_op_concat;      /* a, b along channels                            */
+extern const cm_op cmi_op_fir;         /* depthwise FIR, up or down by 2                 */
+extern const cm_op cmi_op_scale;       /* x s, s [N]                                     */
+extern const cm_op cmi_op_mix;         /* s x + t f[..C], s and t [N]                    */
+extern const cm_op cmi_op_embed_time;  /* t [N] -> cos and sin features; [freqs]         */
+extern const cm_op cmi_op_embed_label; /* e, labels int32 [N]: e + scale table[label]    */
+extern const cm_op cmi_op_dropout;     /* x m / (1 - p), m 0 with probability p         */
 
 #endif

@@ -21,22 +21,22 @@ typedef struct cm_packed_form {
     cm_conv_gradient_layout gradient; /* taps 0: oneDNN's                       */
 } cm_packed_form;
 
-static inline int cm_packer_plain(const cm_packer *packer)
+static inline int cmi_packer_plain(const cm_packer *packer)
 {
     return !packer->dnnl && !(packer->conv && !packer->conv->plain) && !packer->gradient;
 }
-size_t cm_packer_bytes(const cm_packer *packer);
+size_t cmi_packer_bytes(const cm_packer *packer);
 /* What computes with it: oneDNN's name, "winograd 4x4", "" when plain. */
-const char *cm_packer_kernel(const cm_packer *packer);
+const char *cmi_packer_kernel(const cm_packer *packer);
 
 /* The form of a packer; `ready` once more before it runs. */
-cm_status cm_packed_form_of(const cm_packer *packer, cm_packed_form *out);
-cm_status cm_packed_form_ready(cm_packed_form *form, const cm_packer *packer);
-int cm_packed_form_fits(const cm_packed_form *form, const cm_packer *packer);
-cm_status cm_packed_form_run(const cm_packed_form *form, const float *plain, void *packed);
+cm_status cmi_packed_form_of(const cm_packer *packer, cm_packed_form *out);
+cm_status cmi_packed_form_ready(cm_packed_form *form, const cm_packer *packer);
+int cmi_packed_form_fits(const cm_packed_form *form, const cm_packer *packer);
+cm_status cmi_packed_form_run(const cm_packed_form *form, const float *plain, void *packed);
 /* Of a gradient: its floats as it comes, and from there to plain. */
-size_t cm_packer_gradient_bytes(const cm_packer *packer);
-cm_status cm_packed_form_unpack(const cm_packed_form *form, const float *packed, float *plain);
-void cm_packed_form_release(cm_packed_form *form);
+size_t cmi_packer_gradient_bytes(const cm_packer *packer);
+cm_status cmi_packed_form_unpack(const cm_packed_form *form, const float *packed, float *plain);
+void cmi_packed_form_release(cm_packed_form *form);
 
 #endif

@@ -20,15 +20,15 @@ static cm_status read_number(cm_run_options *o, const json_t *object, const char
 {
     const json_t *value = json_object_get(object, name);
     if (value && !json_is_number(value)) CM_FAIL(CM_ERR_FORMAT, "%s is no number", name);
-    return cm_run_option_take(o, name, value ? json_number_value(value) : otherwise, otherwise);
+    return cmi_run_option_take(o, name, value ? json_number_value(value) : otherwise, otherwise);
 }
 
 static cm_status keep_text(cm_run_options *o, char **at, const char *text)
 {
     if (!text) return CM_OK;
-    char *copy = cm_strdup(o->context, text);
+    char *copy = cmi_strdup(o->context, text);
     if (!copy) return CM_ERR_MEMORY;
-    cm_free(o->context, *at);
+    cmi_free(o->context, *at);
     *at = copy;
     return CM_OK;
 }
@@ -86,7 +86,7 @@ static cm_status apply(cm_run_options *o, const json_t *config)
     cm_run_options trial = *o;
     CM_TRY(read_numbers(&trial, data, run)); /* a damaged text changes nothing */
     CM_TRY(read_training(o, json_object_get(config, "options")));
-    cm_run_close_inputs(o);
+    cmi_run_close_inputs(o);
     CM_TRY(read_numbers(o, data, run));
     CM_TRY(read_data(o, data));
     CM_TRY(keep_text(o, &o->teacher_path, text_of(config, "teacher")));
@@ -96,29 +96,29 @@ static cm_status apply(cm_run_options *o, const json_t *config)
     return keep_tree(o, &o->network, network);
 }
 
-cm_status cm_run_config_read(cm_run_options *o, const char *what, const char *json, size_t size)
+cm_status cmi_run_config_read(cm_run_options *o, const char *what, const char *json, size_t size)
 {
     json_t *config;
-    CM_TRY(cm_json_tree(what, json, size, &config));
+    CM_TRY(cmi_json_tree(what, json, size, &config));
     cm_status status = json_is_object(config) ? apply(o, config)
-                                              : cm_fail(CM_ERR_FORMAT, "%s: '%.100s' is no JSON object", what, json);
+                                              : cmi_fail(CM_ERR_FORMAT, "%s: '%.100s' is no JSON object", what, json);
     json_decref(config);
     return status;
 }
 
-cm_status cm_run_config_load(cm_run_options *o, const char *directory)
+cm_status cmi_run_config_load(cm_run_options *o, const char *directory)
 {
     unsigned char *text = NULL;
     size_t size = 0;
     int kind;
-    char *path = cm_path_join(o->context, directory, "config.json");
+    char *path = cmi_path_join(o->context, directory, "config.json");
     if (!path) return CM_ERR_MEMORY;
     o->resume = 1;
-    cm_status status = cm_path_look(path, &kind);
-    if (status == CM_OK && kind) status = cm_file_read(o->context, path, CM_JSON_TEXT, &text, &size);
-    if (status == CM_OK && text) status = cm_run_config_read(o, path, (const char *)text, size);
-    cm_free(o->context, text);
-    cm_free(o->context, path);
+    cm_status status = cmi_path_look(path, &kind);
+    if (status == CM_OK && kind) status = cmi_file_read(o->context, path, CM_JSON_TEXT, &text, &size);
+    if (status == CM_OK && text) status = cmi_run_config_read(o, path, (const char *)text, size);
+    cmi_free(o->context, text);
+    cmi_free(o->context, path);
     return status;
 }
 
@@ -128,21 +128,21 @@ static cm_status write_training(const cm_run_options *o, cm_text *out)
 {
     size_t n = 0;
     CM_TRY(cm_train_options_json(o->train, NULL, 0, &n));
-    char *text = cm_malloc(o->context, n + 1, 1);
+    char *text = cmi_malloc(o->context, n + 1, 1);
     cm_status status = text ? cm_train_options_json(o->train, text, n + 1, &n) : CM_ERR_MEMORY;
-    if (status == CM_OK) cm_text_add(out, "{\"options\": %s,\n", text);
-    cm_free(o->context, text);
+    if (status == CM_OK) cmi_text_add(out, "{\"options\": %s,\n", text);
+    cmi_free(o->context, text);
     return status;
 }
 
 static void write_classes(const cm_run_options *o, cm_text *out)
 {
-    cm_text_add(out, ", \"class_names\": [");
+    cmi_text_add(out, ", \"class_names\": [");
     for (int32_t k = 0; cm_dataset_class_name(o->dataset, k); k++) {
-        cm_text_add(out, k ? ", " : "");
-        cm_text_add_string(out, cm_dataset_class_name(o->dataset, k));
+        cmi_text_add(out, k ? ", " : "");
+        cmi_text_add_string(out, cm_dataset_class_name(o->dataset, k));
     }
-    cm_text_add(out, "]");
+    cmi_text_add(out, "]");
 }
 
 static void write_data(const cm_run_options *o, cm_text *out)
@@ -150,60 +150,60 @@ static void write_data(const cm_run_options *o, cm_text *out)
     cm_dataset_info d;
     char *whole = o->data ? realpath(o->data, NULL) : NULL;
     cm_dataset_info_init(&d, sizeof d);
-    cm_text_add(out, "\"data\": {\"path\": ");
-    cm_text_add_string(out, whole ? whole : o->data ? o->data : "");
+    cmi_text_add(out, "\"data\": {\"path\": ");
+    cmi_text_add_string(out, whole ? whole : o->data ? o->data : "");
     free(whole);
-    cm_text_add(out, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", o->size,
-                o->labels < 0 ? 0 : o->labels, o->random_crop, o->stop_on_bad);
+    cmi_text_add(out, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", o->size,
+                 o->labels < 0 ? 0 : o->labels, o->random_crop, o->stop_on_bad);
     if (o->dataset && cm_dataset_info_get(o->dataset, &d) == CM_OK) {
-        cm_text_add(out, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\"",
-                    d.kind, (unsigned long long)d.images, d.classes, (unsigned long long)d.fingerprint);
+        cmi_text_add(out, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\"",
+                     d.kind, (unsigned long long)d.images, d.classes, (unsigned long long)d.fingerprint);
         write_classes(o, out);
     }
-    cm_text_add(out, "},\n");
+    cmi_text_add(out, "},\n");
 }
 
 static void write_pace(const cm_run_options *o, cm_text *out)
 {
-    const cm_run_pace p = cm_run_options_pace(o);
-    cm_text_add(out, "\"run\": {\"checkpoint_every\": %lld, \"keep\": %d, \"log_every\": %lld, ",
-                (long long)p.checkpoint, p.keep, (long long)p.log);
+    const cm_run_pace p = cmi_run_options_pace(o);
+    cmi_text_add(out, "\"run\": {\"checkpoint_every\": %lld, \"keep\": %d, \"log_every\": %lld, ",
+                 (long long)p.checkpoint, p.keep, (long long)p.log);
     if (o->checkpoint_seconds > 0) {
-        cm_text_add(out, "\"checkpoint_seconds\": ");
-        cm_text_add_number(out, 15, o->checkpoint_seconds);
-        cm_text_add(out, ", ");
+        cmi_text_add(out, "\"checkpoint_seconds\": ");
+        cmi_text_add_number(out, 15, o->checkpoint_seconds);
+        cmi_text_add(out, ", ");
     }
-    if (o->sample_rows) cm_text_add(out, "\"sample_rows\": %d, ", o->sample_rows);
-    if (o->sample_columns) cm_text_add(out, "\"sample_columns\": %d, ", o->sample_columns);
+    if (o->sample_rows) cmi_text_add(out, "\"sample_rows\": %d, ", o->sample_rows);
+    if (o->sample_columns) cmi_text_add(out, "\"sample_columns\": %d, ", o->sample_columns);
     if (p.share > 0) {
-        cm_text_add(out, "\"sample_share\": ");
-        cm_text_add_number(out, 6, 100 * p.share);
-    } else cm_text_add(out, "\"sample_every\": %lld", (long long)p.sample);
-    cm_text_add(out, "},\n");
+        cmi_text_add(out, "\"sample_share\": ");
+        cmi_text_add_number(out, 6, 100 * p.share);
+    } else cmi_text_add(out, "\"sample_every\": %lld", (long long)p.sample);
+    cmi_text_add(out, "},\n");
 }
 
 static void write_string(cm_text *out, const char *before, const char *text, const char *after)
 {
-    cm_text_add(out, "%s", before);
-    cm_text_add_string(out, text ? text : "");
-    cm_text_add(out, "%s", after);
+    cmi_text_add(out, "%s", before);
+    cmi_text_add_string(out, text ? text : "");
+    cmi_text_add(out, "%s", after);
 }
 
-cm_status cm_run_config_write(const cm_run_options *o, cm_text *out)
+cm_status cmi_run_config_write(const cm_run_options *o, cm_text *out)
 {
     cm_model_info m;
-    const cm_model *learner = cm_run_learner(o);
-    const char *network = o->network ? o->network : o->init || o->teacher_path ? NULL : cm_run_preset_network(o);
+    const cm_model *learner = cmi_run_learner(o);
+    const char *network = o->network ? o->network : o->init || o->teacher_path ? NULL : cmi_run_preset_network(o);
     cm_model_info_init(&m, sizeof m);
     CM_TRY(write_training(o, out));
     if (learner) CM_TRY(cm_model_info_get(learner, &m));
     if (learner) network = m.config_json;
-    cm_text_add(out, "\"begins_as\": %s,\n", network ? network : "null");
-    if (learner) cm_text_add(out, "\"parameters\": %llu,\n", (unsigned long long)m.parameters);
+    cmi_text_add(out, "\"begins_as\": %s,\n", network ? network : "null");
+    if (learner) cmi_text_add(out, "\"parameters\": %llu,\n", (unsigned long long)m.parameters);
     if (o->data || o->dataset) write_data(o, out);
     write_pace(o, out);
     write_string(out, "\"init\": ", o->init, ",\n");
     write_string(out, "\"teacher\": ", o->teacher_path, ",\n");
     write_string(out, "\"build\": ", cm_build_info(), "}\n");
-    return cm_text_check(out);
+    return cmi_text_check(out);
 }

@@ -15,7 +15,7 @@ static cm_status memory_of(const cm_run *r, cm_model *model, const cm_train_opti
     cm_sampler_info s;
     cm_sampler_options so;
     uint64_t trainer;
-    cm_train_inputs inputs = cm_run_inputs(r->options);
+    cm_train_inputs inputs = cmi_run_inputs(r->options);
     inputs.model = model;
     cm_model_info_init(&m, sizeof m);
     cm_sampler_info_init(&s, sizeof s);
@@ -39,7 +39,7 @@ static cm_status propose_size(const cm_run *r, cm_run_needs *n)
     CM_TRY(cm_dataset_info_get(r->options->dataset, &d));
     int32_t side = d.height > 256 ? 256 : d.height / 2 / 4 * 4;
     for (; side >= 16 && !n->size; side = side / 2 / 4 * 4) {
-        CM_TRY(cm_run_own_model(r->options, side, &model));
+        CM_TRY(cmi_run_own_model(r->options, side, &model));
         cm_status status = memory_of(r, model, r->options->train, r->options->n.batch, &n->size_bytes);
         cm_model_free(model);
         CM_TRY(status);
@@ -56,7 +56,7 @@ static cm_status propose_batch(const cm_run *r, cm_run_needs *n)
     cm_status status = CM_OK;
     for (int32_t batch = r->options->n.batch / 2; batch >= 1 && status == CM_OK && !n->batch; batch /= 2) {
         status = cm_train_options_set_number(o, "batch", batch);
-        if (status == CM_OK) status = memory_of(r, cm_run_learner(r->options), o, batch, &n->batch_bytes);
+        if (status == CM_OK) status = memory_of(r, cmi_run_learner(r->options), o, batch, &n->batch_bytes);
         if (status == CM_OK && n->batch_bytes < n->free_bytes) n->batch = batch;
     }
     cm_train_options_free(o);
@@ -81,8 +81,8 @@ static cm_status refuse(const cm_run *r, const cm_run_needs *n)
 
 static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
 {
-    const cm_memory_bound left = cm_memory_left();
-    CM_TRY(memory_of(r, cm_run_learner(r->options), r->options->train, r->options->n.batch, &n->bytes));
+    const cm_memory_bound left = cmi_memory_left();
+    CM_TRY(memory_of(r, cmi_run_learner(r->options), r->options->train, r->options->n.batch, &n->bytes));
     n->free_bytes = left.bytes;
     n->free_of = left.who;
     n->fits = n->bytes <= left.bytes;
@@ -92,13 +92,13 @@ static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
     return refuse(r, n);
 }
 
-cm_status cm_run_page_form(const cm_run *r, cm_page_form *form)
+cm_status cmi_run_page_form(const cm_run *r, cm_page_form *form)
 {
     cm_model_info m;
     cm_model_info_init(&m, sizeof m);
-    CM_TRY(cm_model_info_get(cm_run_learner(r->options), &m));
+    CM_TRY(cm_model_info_get(cmi_run_learner(r->options), &m));
     m.is_consistency = r->options->n.is_consistency;
-    *form = cm_pages_form(&r->pages, &m);
+    *form = cmi_pages_form(&r->pages, &m);
     return CM_OK;
 }
 
@@ -108,7 +108,7 @@ static cm_status share_of_pages(const cm_run *r, double *share)
     cm_page_form f;
     *share = r->pace.share;
     if (!r->pace.sample || r->pace.share > 0) return CM_OK;
-    CM_TRY(cm_run_page_form(r, &f));
+    CM_TRY(cmi_run_page_form(r, &f));
     *share = (double)f.rows * f.columns * f.evaluations / 3 / r->options->n.batch / (double)r->pace.sample;
     return CM_OK;
 }
@@ -124,7 +124,7 @@ static cm_status measure_time(const cm_run *r, cm_run_needs *n)
 {
     enum { STEPS = 2 };
     const cm_run_options *o = r->options;
-    const cm_train_inputs inputs = cm_run_inputs(o);
+    const cm_train_inputs inputs = cmi_run_inputs(o);
     cm_trainer *probe;
     cm_train_report report;
     cm_train_report_init(&report, sizeof report);
@@ -138,7 +138,7 @@ static cm_status measure_time(const cm_run *r, cm_run_needs *n)
     return CM_OK;
 }
 
-cm_status cm_run_measure(const cm_run *r, int32_t parts, cm_run_needs *n)
+cm_status cmi_run_measure(const cm_run *r, int32_t parts, cm_run_needs *n)
 {
     memset(n, 0, sizeof *n);
     if (r->trainer) CM_FAIL(CM_ERR_STATE, "cm_run_estimate: the run has begun: what it takes is taken");

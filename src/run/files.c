@@ -27,7 +27,7 @@ static void parent_of(const char *path, char parent[PATH])
     (void)snprintf(parent, PATH, "%.*s", n ? (int)n : 1, n ? path : ".");
 }
 
-int cm_run_is_inside(const char *directory, const char *folder)
+int cmi_run_is_inside(const char *directory, const char *folder)
 {
     char parent[PATH];
     if (strlen(directory) >= PATH / 2) return 0;
@@ -50,17 +50,17 @@ static int is_empty(const cm_names *names)
 static cm_status check_existing(cm_context *context, const char *directory, const char *prefix)
 {
     cm_names names;
-    CM_TRY(cm_directory_list(context, directory, &names));
+    CM_TRY(cmi_directory_list(context, directory, &names));
     const int empty = is_empty(&names);
-    cm_names_free(&names);
+    cmi_names_free(&names);
     if (!empty)
         CM_FAIL(CM_ERR_IO, "'%s' is not empty: give a new directory, or %sresume to continue the run in it",
                 directory, prefix);
-    if (access(directory, W_OK | X_OK) != 0) return cm_file_fail("write to", directory);
+    if (access(directory, W_OK | X_OK) != 0) return cmi_file_fail("write to", directory);
     return CM_OK;
 }
 
-cm_status cm_run_check_directory(cm_context *context, const char *directory, const char *prefix)
+cm_status cmi_run_check_directory(cm_context *context, const char *directory, const char *prefix)
 {
     char parent[PATH];
     struct stat st;
@@ -71,37 +71,37 @@ cm_status cm_run_check_directory(cm_context *context, const char *directory, con
         parent_of(directory, parent);
         if (access(parent, W_OK | X_OK) == 0) return CM_OK;
     }
-    return cm_file_fail("write to", directory);
+    return cmi_file_fail("write to", directory);
 }
 
 /* --- whole files --------------------------------------------------------------------- */
 
-cm_status cm_run_tidy(cm_context *context, const char *directory)
+cm_status cmi_run_tidy(cm_context *context, const char *directory)
 {
     cm_names names;
-    CM_TRY(cm_directory_list(context, directory, &names));
+    CM_TRY(cmi_directory_list(context, directory, &names));
     cm_status status = CM_OK;
     for (size_t i = 0; i < names.count && status == CM_OK; i++) {
         if (strncmp(names.name[i], "config.json.tmp-", 16) != 0 && strncmp(names.name[i], "log.jsonl.tmp-", 14) != 0)
             continue;
-        char *path = cm_path_join(context, directory, names.name[i]);
-        status = path ? cm_directory_remove(context, path) : CM_ERR_MEMORY;
-        cm_free(context, path);
+        char *path = cmi_path_join(context, directory, names.name[i]);
+        status = path ? cmi_directory_remove(context, path) : CM_ERR_MEMORY;
+        cmi_free(context, path);
     }
-    cm_names_free(&names);
+    cmi_names_free(&names);
     return status;
 }
 
-cm_status cm_run_write(cm_context *context, const char *directory, const char *name, const char *text, size_t size)
+cm_status cmi_run_write(cm_context *context, const char *directory, const char *name, const char *text, size_t size)
 {
     cm_file_writer writer;
-    char *path = cm_path_join(context, directory, name);
-    cm_status status = path ? cm_file_create(context, path, 1, &writer) : CM_ERR_MEMORY;
-    cm_free(context, path);
+    char *path = cmi_path_join(context, directory, name);
+    cm_status status = path ? cmi_file_create(context, path, 1, &writer) : CM_ERR_MEMORY;
+    cmi_free(context, path);
     CM_TRY(status);
-    status = cm_file_write(&writer, text, size);
-    if (status == CM_OK) return cm_file_commit(&writer);
-    cm_file_abort(&writer);
+    status = cmi_file_write(&writer, text, size);
+    if (status == CM_OK) return cmi_file_commit(&writer);
+    cmi_file_abort(&writer);
     return status;
 }
 
@@ -133,10 +133,10 @@ static cm_status copy_lines(const cm_file_reader *reader, int64_t last, char *bl
     size_t seen, held = 0;
     for (size_t at = 0; at < reader->size;) {
         const size_t n = reader->size - at < BLOCK - held ? reader->size - at : BLOCK - held;
-        CM_TRY(cm_file_reader_read(reader, at, block + held, n));
+        CM_TRY(cmi_file_reader_read(reader, at, block + held, n));
         at += n;
         held += n;
-        CM_TRY(cm_file_write(writer, block, keep_lines(block, held, last, &seen)));
+        CM_TRY(cmi_file_write(writer, block, keep_lines(block, held, last, &seen)));
         held -= seen;
         memmove(block, block + seen, held);
         if (held == BLOCK) held = 0; /* no line of ours */
@@ -148,73 +148,73 @@ static cm_status copy_log(cm_context *context, const char *path, int64_t last, c
 {
     cm_file_reader reader;
     int kind;
-    CM_TRY(cm_path_look(path, &kind));
+    CM_TRY(cmi_path_look(path, &kind));
     if (kind != 2) return CM_OK;
-    CM_TRY(cm_file_reader_open(context, path, &reader));
-    char *block = cm_malloc(context, BLOCK, 1);
+    CM_TRY(cmi_file_reader_open(context, path, &reader));
+    char *block = cmi_malloc(context, BLOCK, 1);
     cm_status status = block ? copy_lines(&reader, last, block, writer) : CM_ERR_MEMORY;
-    cm_free(context, block);
-    cm_file_reader_close(&reader);
+    cmi_free(context, block);
+    cmi_file_reader_close(&reader);
     return status;
 }
 
 static cm_status rewrite_log(cm_context *context, const char *path, int64_t last)
 {
     cm_file_writer writer;
-    CM_TRY(cm_file_create(context, path, 1, &writer));
+    CM_TRY(cmi_file_create(context, path, 1, &writer));
     cm_status status = copy_log(context, path, last, &writer);
-    if (status == CM_OK) return cm_file_commit(&writer);
-    cm_file_abort(&writer);
+    if (status == CM_OK) return cmi_file_commit(&writer);
+    cmi_file_abort(&writer);
     return status;
 }
 
-cm_status cm_run_log_open(cm_context *context, const char *directory, int64_t last, int *descriptor)
+cm_status cmi_run_log_open(cm_context *context, const char *directory, int64_t last, int *descriptor)
 {
-    char *path = cm_path_join(context, directory, log_name);
+    char *path = cmi_path_join(context, directory, log_name);
     if (!path) return CM_ERR_MEMORY;
     cm_status status = rewrite_log(context, path, last);
-    *descriptor = status == CM_OK ? cm_file_open(path, O_WRONLY | O_APPEND, 0) : -1;
-    if (status == CM_OK && *descriptor < 0) status = cm_file_fail("write", path);
-    cm_free(context, path);
+    *descriptor = status == CM_OK ? cmi_file_open(path, O_WRONLY | O_APPEND, 0) : -1;
+    if (status == CM_OK && *descriptor < 0) status = cmi_file_fail("write", path);
+    cmi_free(context, path);
     return status;
 }
 
 static void add_number(cm_text *t, const char *name, int digits, double value)
 {
-    cm_text_add(t, ", \"%s\": ", name);
-    cm_text_add_number(t, digits, value);
+    cmi_text_add(t, ", \"%s\": ", name);
+    cmi_text_add_number(t, digits, value);
 }
 
 static void describe(cm_text *t, const cm_run_line *line)
 {
     const cm_train_report *r = line->report;
-    cm_text_add(t, "{\"step\": %lld, \"images\": %llu", (long long)r->step, (unsigned long long)r->images);
+    cmi_text_add(t, "{\"step\": %lld, \"images\": %llu", (long long)r->step, (unsigned long long)r->images);
     add_number(t, "epoch", 6, line->epoch);
     add_number(t, "loss", 17, r->loss);
     add_number(t, "grad_norm", 17, r->grad_norm);
     add_number(t, "lr", 10, r->lr);
-    cm_text_add(t, ", \"scales\": %d", r->scales);
+    cmi_text_add(t, ", \"scales\": %d", r->scales);
     add_number(t, "mu", 10, r->mu);
-    cm_text_add(t, ", \"stage\": %d", r->ect_stage);
+    cmi_text_add(t, ", \"stage\": %d", r->ect_stage);
     add_number(t, "img_per_s", 6, line->step_rate);
     add_number(t, "data_wait_s", 6, r->data_wait);
-    cm_text_add(t, ", \"peak_rss\": %llu", (unsigned long long)r->peak_bytes);
+    cmi_text_add(t, ", \"peak_rss\": %llu", (unsigned long long)r->peak_bytes);
     add_number(t, "eta_s", 6, line->seconds_left);
-    cm_text_add(t, ", \"wall\": %lld.000}\n", (long long)time(NULL));
+    cmi_text_add(t, ", \"wall\": %lld.000}\n", (long long)time(NULL));
 }
 
 /* In one write, so that a line is whole or, when the disk is full, the last one is cut off. */
-cm_status cm_run_log_add(cm_context *context, int descriptor, const cm_run_line *line)
+cm_status cmi_run_log_add(cm_context *context, int descriptor, const cm_run_line *line)
 {
     cm_text t;
-    cm_text_begin(&t, context);
+    cmi_text_begin(&t, context);
     describe(&t, line);
-    cm_status status = cm_text_check(&t);
+    cm_status status = cmi_text_check(&t);
     for (size_t done = 0; status == CM_OK && done < t.length;) {
         ssize_t n = write(descriptor, t.text + done, t.length - done);
-        if (n < 0 && errno != EINTR) status = cm_file_fail("write", log_name);
+        if (n < 0 && errno != EINTR) status = cmi_file_fail("write", log_name);
         else if (n > 0) done += (size_t)n;
     }
-    cm_free(context, t.text);
+    cmi_free(context, t.text);
     return status;
 }

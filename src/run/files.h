@@ -8,23 +8,23 @@
 
 /* Whether a new run can go to a directory: one that can be made, or an empty one (a new file
  * system's own folder does not count), which is taken as it is.  `prefix` of options in messages. */
-cm_status cm_run_check_directory(cm_context *context, const char *directory, const char *prefix);
+cm_status cmi_run_check_directory(cm_context *context, const char *directory, const char *prefix);
 /* Whether a directory, which need not exist, stands in a folder or below it. */
-int cm_run_is_inside(const char *directory, const char *folder);
+int cmi_run_is_inside(const char *directory, const char *folder);
 /* What killed runs have left of the files below. */
-cm_status cm_run_tidy(cm_context *context, const char *directory);
+cm_status cmi_run_tidy(cm_context *context, const char *directory);
 /* A file of the directory, whole or as it was. */
-cm_status cm_run_write(cm_context *context, const char *directory, const char *name, const char *text, size_t size);
+cm_status cmi_run_write(cm_context *context, const char *directory, const char *name, const char *text, size_t size);
 
 /* log.jsonl: lines of steps beyond `last`, which will be taken again, and damaged ones go; then it is
  * open at its end. */
-cm_status cm_run_log_open(cm_context *context, const char *directory, int64_t last, int *descriptor);
+cm_status cmi_run_log_open(cm_context *context, const char *directory, int64_t last, int *descriptor);
 
 /* A line of it. */
 typedef struct cm_run_line {
     const cm_train_report *report;
     double epoch, step_rate, seconds_left; /* step_rate: images a second of the step alone */
 } cm_run_line;
-cm_status cm_run_log_add(cm_context *context, int descriptor, const cm_run_line *line);
+cm_status cmi_run_log_add(cm_context *context, int descriptor, const cm_run_line *line);
 
 #endif

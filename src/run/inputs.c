@@ -7,12 +7,12 @@
 
 enum { NETWORK = 1024 };
 
-cm_model *cm_run_learner(const cm_run_options *o)
+cm_model *cmi_run_learner(const cm_run_options *o)
 {
     return o->model ? o->model : o->teacher;
 }
 
-cm_train_inputs cm_run_inputs(const cm_run_options *o)
+cm_train_inputs cmi_run_inputs(const cm_run_options *o)
 {
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     inputs.model = o->model;
@@ -20,7 +20,7 @@ cm_train_inputs cm_run_inputs(const cm_run_options *o)
     return inputs;
 }
 
-const char *cm_run_preset_network(const cm_run_options *o)
+const char *cmi_run_preset_network(const cm_run_options *o)
 {
     for (size_t i = 0; o->preset && cm_train_preset_name(i); i++)
         if (strcmp(cm_train_preset_name(i), o->preset) == 0) return cm_train_preset_config(i);
@@ -42,7 +42,7 @@ static cm_status check_network(const cm_run_options *o, const cm_model *model, c
             p, option, path ? path : "", cm_last_message(), option, p);
 }
 
-cm_status cm_run_open_models(cm_run_options *o)
+cm_status cmi_run_open_models(cm_run_options *o)
 {
     cm_load_options load;
     cm_load_options_init(&load, sizeof load);
@@ -53,7 +53,7 @@ cm_status cm_run_open_models(cm_run_options *o)
     return check_network(o, o->teacher, "teacher", o->teacher_path);
 }
 
-cm_status cm_run_own_model(const cm_run_options *o, int32_t side, cm_model **out)
+cm_status cmi_run_own_model(const cm_run_options *o, int32_t side, cm_model **out)
 {
     char text[NETWORK];
     cm_dataset_info d;
@@ -75,16 +75,16 @@ cm_status cm_run_own_model(const cm_run_options *o, int32_t side, cm_model **out
 static cm_status make_model(cm_run_options *o)
 {
     cm_dataset_info d;
-    const char *config = o->network ? o->network : cm_run_preset_network(o);
+    const char *config = o->network ? o->network : cmi_run_preset_network(o);
     if (o->model || (o->teacher && !o->network)) return CM_OK;
     if (config) return cm_model_create(o->context, config, o->n.seed, &o->model);
     o->own_network = 1;
     cm_dataset_info_init(&d, sizeof d);
     CM_TRY(cm_dataset_info_get(o->dataset, &d));
-    return cm_run_own_model(o, d.height, &o->model);
+    return cmi_run_own_model(o, d.height, &o->model);
 }
 
-cm_status cm_run_needs_data(const cm_run_options *o)
+cm_status cmi_run_needs_data(const cm_run_options *o)
 {
     if (o->dataset || o->data) return CM_OK;
     CM_FAIL(CM_ERR_ARGUMENT, "%sdata is needed: which pictures the run learns from%s", o->prefix,
@@ -98,13 +98,13 @@ static cm_status shape_of_network(const cm_run_options *o, cm_dataset_options *d
 {
     cm_model_info m;
     cm_model *probe = NULL;
-    const cm_model *model = cm_run_learner(o);
-    const char *config = o->network ? o->network : cm_run_preset_network(o);
+    const cm_model *model = cmi_run_learner(o);
+    const char *config = o->network ? o->network : cmi_run_preset_network(o);
     if (!model && !config) return CM_OK;
     if (!model) CM_TRY(cm_model_create(o->context, config, 0, &probe));
     cm_model_info_init(&m, sizeof m);
     cm_status status = cm_model_info_get(model ? model : probe, &m);
-    cm_model_release(probe);
+    cmi_model_release(probe);
     CM_TRY(status);
     d->channels = m.channels;
     if (!d->height) d->height = d->width = m.height;
@@ -115,7 +115,7 @@ static cm_status open_data(cm_run_options *o)
 {
     cm_dataset_options d;
     if (o->dataset) return CM_OK;
-    CM_TRY(cm_run_needs_data(o));
+    CM_TRY(cmi_run_needs_data(o));
     cm_dataset_options_init(&d, sizeof d);
     d.height = d.width = o->size;
     d.labels = o->labels < 0 ? CM_LABELS_AUTO : o->labels;
@@ -128,17 +128,17 @@ static cm_status open_data(cm_run_options *o)
     return CM_OK;
 }
 
-cm_status cm_run_open_inputs(cm_run_options *o)
+cm_status cmi_run_open_inputs(cm_run_options *o)
 {
-    CM_TRY(cm_run_open_models(o));
+    CM_TRY(cmi_run_open_models(o));
     CM_TRY(open_data(o));
     return make_model(o);
 }
 
-void cm_run_close_inputs(cm_run_options *o)
+void cmi_run_close_inputs(cm_run_options *o)
 {
-    if (!o->model_is_given) cm_model_release(o->model), o->model = NULL;
-    if (!o->teacher_is_given) cm_model_release(o->teacher), o->teacher = NULL;
+    if (!o->model_is_given) cmi_model_release(o->model), o->model = NULL;
+    if (!o->teacher_is_given) cmi_model_release(o->teacher), o->teacher = NULL;
     if (o->dataset_is_ours) cm_dataset_free(o->dataset), o->dataset = NULL;
     o->dataset_is_ours = o->own_network = 0;
 }
@@ -156,20 +156,20 @@ static cm_status compare_data(const cm_run_options *o, const cm_dataset_info *no
             "(fingerprint %s): give the run's data, or %s to go on with this",
             o->before ? o->before : "?", (long long)o->images_before, o->fingerprint,
             o->data ? o->data : "the data set", (unsigned long long)now->images, print,
-            cm_run_option_shown(o, "allow_changes", allow));
+            cmi_run_option_shown(o, "allow_changes", allow));
 }
 
-cm_status cm_run_compare(const cm_run_options *o)
+cm_status cmi_run_compare(const cm_run_options *o)
 {
     cm_model_info m;
     cm_dataset_info d;
     char text[1024];
     cm_model_info_init(&m, sizeof m);
     cm_dataset_info_init(&d, sizeof d);
-    CM_TRY(cm_model_info_get(cm_run_learner(o), &m));
+    CM_TRY(cm_model_info_get(cmi_run_learner(o), &m));
     CM_TRY(cm_dataset_info_get(o->dataset, &d));
     CM_TRY(compare_data(o, &d));
-    cm_status status = cm_train_data_check(cm_run_learner(o), o->dataset, o->train);
+    cm_status status = cm_train_data_check(cmi_run_learner(o), o->dataset, o->train);
     if (status == CM_OK) return CM_OK;
     (void)snprintf(text, sizeof text, "%s", cm_last_message());
     if (o->size && o->size != m.height)

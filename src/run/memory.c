@@ -74,7 +74,7 @@ static void bound_by_all_groups(cm_memory_bound *m)
     if (f) (void)fclose(f);
 }
 
-cm_memory_bound cm_memory_left(void)
+cm_memory_bound cmi_memory_left(void)
 {
     cm_memory_bound m = {UINT64_MAX, "unknown"};
     uint64_t value;

@@ -12,6 +12,6 @@ typedef struct cm_memory_bound {
 /* The least of what the kernel calls available, what the control groups of this
  * process leave (version 1 and 2), and what ulimit -v leaves.  Files that are
  * cached count as free; swap does not. */
-cm_memory_bound cm_memory_left(void);
+cm_memory_bound cmi_memory_left(void);
 
 #endif

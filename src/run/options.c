@@ -52,11 +52,11 @@ static const row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-cm_status cm_run_options_make(cm_context *context, cm_run_options **out)
+cm_status cmi_run_options_make(cm_context *context, cm_run_options **out)
 {
     cm_context *own;
-    CM_TRY(cm_context_retain(context, &own));
-    cm_run_options *o = cm_calloc(own, 1, sizeof *o);
+    CM_TRY(cmi_context_retain(context, &own));
+    cm_run_options *o = cmi_calloc(own, 1, sizeof *o);
     if (!o) {
         cm_context_free(own);
         return CM_ERR_MEMORY;
@@ -65,7 +65,7 @@ cm_status cm_run_options_make(cm_context *context, cm_run_options **out)
     o->references = 1;
     cm_status status = cm_train_options_create(own, &o->train);
     if (status != CM_OK) {
-        cm_free(own, o);
+        cmi_free(own, o);
         cm_context_free(own);
         return status;
     }
@@ -74,35 +74,35 @@ cm_status cm_run_options_make(cm_context *context, cm_run_options **out)
     return CM_OK;
 }
 
-void cm_run_options_release(cm_run_options *o)
+void cmi_run_options_release(cm_run_options *o)
 {
     if (!o || --o->references > 0) return;
     cm_context *context = o->context;
     for (int i = 0; i < ROWS; i++)
-        if (rows[i].kind == TEXT) cm_free(context, *(char **)(void *)((char *)o + rows[i].offset));
+        if (rows[i].kind == TEXT) cmi_free(context, *(char **)(void *)((char *)o + rows[i].offset));
     cm_train_options_free(o->train);
-    cm_free(context, o->fingerprint);
-    cm_free(context, o->before);
-    cm_model_release(o->model);
-    cm_model_release(o->teacher);
+    cmi_free(context, o->fingerprint);
+    cmi_free(context, o->before);
+    cmi_model_release(o->model);
+    cmi_model_release(o->teacher);
     if (o->dataset_is_ours) cm_dataset_free(o->dataset);
-    cm_free(context, o);
+    cmi_free(context, o);
     cm_context_free(context);
 }
 
-int cm_run_option_find(const char *name)
+int cmi_run_option_find(const char *name)
 {
     for (int i = 0; i < ROWS; i++)
         if (strcmp(rows[i].name, name) == 0) return i;
     return -1;
 }
 
-cm_choice cm_run_option_choice(size_t index)
+cm_choice cmi_run_option_choice(size_t index)
 {
     return index < ROWS ? (cm_choice){rows[index].name, rows[index].about} : (cm_choice){NULL, NULL};
 }
 
-const char *cm_run_option_shown(const cm_run_options *o, const char *name, char text[CM_RUN_SHOWN])
+const char *cmi_run_option_shown(const cm_run_options *o, const char *name, char text[CM_RUN_SHOWN])
 {
     int n = snprintf(text, CM_RUN_SHOWN, "%s%s", o->prefix, name);
     for (int i = 0; o->prefix[0] && i < n && i < CM_RUN_SHOWN; i++)
@@ -129,9 +129,9 @@ static int read_number(const char *text, int whole, double *out)
 static cm_status put_text(cm_run_options *o, const row *r, const char *value)
 {
     char **at = (char **)(void *)((char *)o + r->offset);
-    char *copy = *value ? cm_strdup(o->context, value) : NULL;
+    char *copy = *value ? cmi_strdup(o->context, value) : NULL;
     if (*value && !copy) return CM_ERR_MEMORY;
-    cm_free(o->context, *at);
+    cmi_free(o->context, *at);
     *at = copy;
     return CM_OK;
 }
@@ -158,14 +158,14 @@ static void store(cm_run_options *o, const row *r, double v)
     else *(int32_t *)at = (int32_t)v;
 }
 
-cm_status cm_run_option_take(cm_run_options *o, const char *name, double value, double otherwise)
+cm_status cmi_run_option_take(cm_run_options *o, const char *name, double value, double otherwise)
 {
-    const row *r = &rows[cm_run_option_find(name)];
+    const row *r = &rows[cmi_run_option_find(name)];
     const int whole = r->kind == NUMBER || value == floor(value);
     char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
     if (value != otherwise && !(whole && value >= r->low && value <= r->high))
-        CM_FAIL(CM_ERR_FORMAT, "%s is %s, expected a %snumber in %s..%s", name, cm_number_text(value, is),
-                r->kind == NUMBER ? "" : "whole ", cm_number_text(r->low, low), cm_number_text(r->high, high));
+        CM_FAIL(CM_ERR_FORMAT, "%s is %s, expected a %snumber in %s..%s", name, cmi_number_text(value, is),
+                r->kind == NUMBER ? "" : "whole ", cmi_number_text(r->low, low), cmi_number_text(r->high, high));
     store(o, r, value);
     return CM_OK;
 }
@@ -175,8 +175,9 @@ static cm_status put_number(cm_run_options *o, const row *r, const char *value)
     char name[CM_RUN_SHOWN], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
     double v;
     if (!read_number(value, r->kind != NUMBER, &v) || !(v >= r->low && v <= r->high))
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: '%s' is not a %snumber in %s..%s", cm_run_option_shown(o, r->name, name), value,
-                r->kind == NUMBER ? "" : "whole ", cm_number_text(r->low, low), cm_number_text(r->high, high));
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: '%s' is not a %snumber in %s..%s", cmi_run_option_shown(o, r->name, name),
+                value, r->kind == NUMBER ? "" : "whole ", cmi_number_text(r->low, low),
+                cmi_number_text(r->high, high));
     store(o, r, v);
     return CM_OK;
 }
@@ -200,7 +201,7 @@ static void note_sampling(cm_run_options *o, size_t offset)
 static cm_status put_network(cm_run_options *o, const row *r, const char *value)
 {
     if (o->resume && o->network_of_config) return r->offset == AT(network) ? CM_OK : put_text(o, r, value);
-    if (o->network_of_config) CM_TRY(put_text(o, &rows[cm_run_option_find("network")], ""));
+    if (o->network_of_config) CM_TRY(put_text(o, &rows[cmi_run_option_find("network")], ""));
     o->network_of_config = 0;
     if (r->offset != AT(network)) return put_text(o, r, value);
     o->as_given = strcmp(value, "given") == 0;
@@ -220,11 +221,11 @@ static cm_status put_own(cm_run_options *o, const row *r, const char *value)
     return put_text(o, r, value);
 }
 
-cm_status cm_run_options_put(cm_run_options *o, const char *name, const char *value)
+cm_status cmi_run_options_put(cm_run_options *o, const char *name, const char *value)
 {
-    const int i = cm_run_option_find(name);
+    const int i = cmi_run_option_find(name);
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
-    cm_run_close_inputs(o);
+    cmi_run_close_inputs(o);
     if (i >= 0) {
         CM_TRY(put_own(o, &rows[i], value));
         o->said |= 1u << i;
@@ -248,8 +249,8 @@ static void read_numbers(cm_run_options *o)
 {
     char seed[24] = "", averages[8] = "", name[16] = "";
     (void)cm_train_options_get(o->train, "objective", name, sizeof name, NULL);
-    const cm_objective *objective = cm_objective_by_name(name);
-    const cm_precond_kind *precond = objective ? cm_precond_kind_find(objective->precond) : NULL;
+    const cm_objective *objective = cmi_objective_by_name(name);
+    const cm_precond_kind *precond = objective ? cmi_precond_kind_find(objective->precond) : NULL;
     (void)cm_train_options_get(o->train, "seed", seed, sizeof seed, NULL);
     (void)cm_train_options_get(o->train, "ema", averages, sizeof averages, NULL);
     o->n = (cm_run_numbers){.batch = (int32_t)number(o, "batch"),
@@ -265,8 +266,8 @@ static cm_status refuse(const cm_run_options *o, const char *name, const char *r
 {
     char a[CM_RUN_SHOWN], b[CM_RUN_SHOWN];
     const char *at = strstr(relation, "%s");
-    CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect %.*s%s%s", cm_run_option_shown(o, name, a), (int)(at - relation),
-            relation, cm_run_option_shown(o, other, b), at + 2);
+    CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect %.*s%s%s", cmi_run_option_shown(o, name, a), (int)(at - relation),
+            relation, cmi_run_option_shown(o, other, b), at + 2);
 }
 
 /* What is opened already is not looked for by name. */
@@ -275,7 +276,7 @@ static cm_status verify_handles(const cm_run_options *o)
     static const char *const of_data[] = {"data", "size", "labels", "random_crop", "stop_on_bad"};
     const char *beside = NULL, *what = "data set";
     for (size_t i = 0; i < sizeof of_data / sizeof *of_data && o->dataset && !o->dataset_is_ours; i++)
-        if (o->said >> cm_run_option_find(of_data[i]) & 1) beside = of_data[i];
+        if (o->said >> cmi_run_option_find(of_data[i]) & 1) beside = of_data[i];
     if (!beside) what = "model";
     if (o->model_is_given && said(o, AT(init))) beside = "init";
     if (o->model_is_given && said(o, AT(network)) && !o->as_given) beside = "network";
@@ -284,7 +285,7 @@ static cm_status verify_handles(const cm_run_options *o)
     CM_FAIL(CM_ERR_ARGUMENT, "%s%s has no effect beside the %s that was given as a handle", o->prefix, beside, what);
 }
 
-cm_status cm_run_options_verify(cm_run_options *o)
+cm_status cmi_run_options_verify(cm_run_options *o)
 {
     const char *p = o->prefix;
     CM_TRY(cm_train_options_check(o->train));
@@ -298,7 +299,7 @@ cm_status cm_run_options_verify(cm_run_options *o)
     return verify_handles(o);
 }
 
-cm_run_pace cm_run_options_pace(const cm_run_options *o)
+cm_run_pace cmi_run_options_pace(const cm_run_options *o)
 {
     const int64_t steps = o->n.steps, twentieth = steps / 20 ? steps / 20 : 1;
     cm_run_pace p = {.checkpoint = o->checkpoint_every ? o->checkpoint_every : twentieth,

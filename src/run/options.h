@@ -39,24 +39,24 @@ struct cm_run_options {
     cm_model *model, *teacher; /* counted */
     cm_dataset *dataset;
     int dataset_is_ours, model_is_given, teacher_is_given;
-    cm_run_numbers n; /* by cm_run_options_verify */
+    cm_run_numbers n; /* by cmi_run_options_verify */
     int own_network;  /* the network is one of ours for the pictures at hand */
 };
 
-cm_status cm_run_options_make(cm_context *context, cm_run_options **out);
-void cm_run_options_release(cm_run_options *options);
+cm_status cmi_run_options_make(cm_context *context, cm_run_options **out);
+void cmi_run_options_release(cm_run_options *options);
 
 /* Index in the table, -1 for none; name and meaning of each. */
-int cm_run_option_find(const char *name);
-cm_choice cm_run_option_choice(size_t index);
+int cmi_run_option_find(const char *name);
+cm_choice cmi_run_option_choice(size_t index);
 /* A name as messages write it: --checkpoint-every, or checkpoint_every without a prefix. */
 enum { CM_RUN_SHOWN = 40 };
-const char *cm_run_option_shown(const cm_run_options *options, const char *name, char text[CM_RUN_SHOWN]);
-cm_status cm_run_options_put(cm_run_options *options, const char *name, const char *value);
+const char *cmi_run_option_shown(const cm_run_options *options, const char *name, char text[CM_RUN_SHOWN]);
+cm_status cmi_run_options_put(cm_run_options *options, const char *name, const char *value);
 /* A number of a config.json.  FORMAT unless it is in the range of its row or `otherwise`, which says nothing. */
-cm_status cm_run_option_take(cm_run_options *options, const char *name, double value, double otherwise);
+cm_status cmi_run_option_take(cm_run_options *options, const char *name, double value, double otherwise);
 /* Refuses combinations without effect; then the numbers are those of the options. */
-cm_status cm_run_options_verify(cm_run_options *options);
+cm_status cmi_run_options_verify(cm_run_options *options);
 
 /* The numbers that follow from the options where they say nothing. */
 typedef struct cm_run_pace {
@@ -64,29 +64,29 @@ typedef struct cm_run_pace {
     double share; /* fraction of the time; 0: pages are drawn whole */
     int32_t keep;
 } cm_run_pace;
-cm_run_pace cm_run_options_pace(const cm_run_options *options);
+cm_run_pace cmi_run_options_pace(const cm_run_options *options);
 
 /* config.c: config.json, read and written. */
-cm_status cm_run_config_read(cm_run_options *options, const char *what, const char *json, size_t size);
-cm_status cm_run_config_load(cm_run_options *options, const char *directory);
-cm_status cm_run_config_write(const cm_run_options *options, cm_text *out);
+cm_status cmi_run_config_read(cm_run_options *options, const char *what, const char *json, size_t size);
+cm_status cmi_run_config_load(cm_run_options *options, const char *directory);
+cm_status cmi_run_config_write(const cm_run_options *options, cm_text *out);
 
 /* inputs.c: networks and pictures.  ARGUMENT where nothing says which pictures. */
-cm_status cm_run_needs_data(const cm_run_options *options);
-cm_status cm_run_open_models(cm_run_options *options);
+cm_status cmi_run_needs_data(const cm_run_options *options);
+cm_status cmi_run_open_models(cm_run_options *options);
 /* Models, data, and the network where it is a new one. */
-cm_status cm_run_open_inputs(cm_run_options *options);
+cm_status cmi_run_open_inputs(cm_run_options *options);
 /* Gives up what was opened by name, because another option may ask for another; the caller's handles stay. */
-void cm_run_close_inputs(cm_run_options *options);
+void cmi_run_close_inputs(cm_run_options *options);
 /* Whether they go together, and the data is the run's. */
-cm_status cm_run_compare(const cm_run_options *options);
+cm_status cmi_run_compare(const cm_run_options *options);
 /* The one whose weights a run begins with, NULL when nothing is opened. */
-cm_model *cm_run_learner(const cm_run_options *options);
+cm_model *cmi_run_learner(const cm_run_options *options);
 /* The JSON of a preset's network, NULL without one. */
-const char *cm_run_preset_network(const cm_run_options *options);
+const char *cmi_run_preset_network(const cm_run_options *options);
 /* What a trainer is made of. */
-cm_train_inputs cm_run_inputs(const cm_run_options *options);
+cm_train_inputs cmi_run_inputs(const cm_run_options *options);
 /* A network of ours for pictures of that side. */
-cm_status cm_run_own_model(const cm_run_options *options, int32_t side, cm_model **out);
+cm_status cmi_run_own_model(const cm_run_options *options, int32_t side, cm_model **out);
 
 #endif

@@ -9,14 +9,14 @@
 
 enum { HEUN_STEPS = 5, MARGIN = 2, BACKGROUND = 128 };
 
-double cm_run_seconds(void)
+double cmi_run_seconds(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-cm_page_form cm_pages_form(const cm_pages *p, const cm_model_info *model)
+cm_page_form cmi_pages_form(const cm_pages *p, const cm_model_info *model)
 {
     cm_page_form f = {8, 8, model->is_consistency ? 1 : 2 * HEUN_STEPS - 1};
     if (model->num_classes > 0 && model->num_classes < 9) f.columns = model->num_classes;
@@ -26,7 +26,7 @@ cm_page_form cm_pages_form(const cm_pages *p, const cm_model_info *model)
     return f;
 }
 
-int32_t cm_pages_rows(const cm_pages *p, const cm_page_form *form, double elapsed, double evaluation)
+int32_t cmi_pages_rows(const cm_pages *p, const cm_page_form *form, double elapsed, double evaluation)
 {
     const double row = p->row > 0 ? p->row : form->columns * form->evaluations * evaluation;
     int32_t rows = form->rows;
@@ -62,33 +62,34 @@ static cm_status write_page(cm_context *context, const cm_model_info *m, int32_t
     cm_image_write_options options = CM_IMAGE_WRITE_OPTIONS_INIT;
     options.overwrite = CM_OVERWRITE_YES;
     CM_TRY(cm_image_grid_size(&images, columns, MARGIN, &height, &width));
-    uint8_t *pixels = cm_malloc(context, (size_t)height * (size_t)width, (size_t)m->channels);
+    uint8_t *pixels = cmi_malloc(context, (size_t)height * (size_t)width, (size_t)m->channels);
     if (!pixels) return CM_ERR_MEMORY;
     const cm_images page = cm_images_u8(1, height, width, m->channels, pixels);
     cm_status status = cm_image_grid(&images, columns, MARGIN, BACKGROUND, &page);
     if (status == CM_OK) status = cm_image_write(context, path, &page, &options);
-    cm_free(context, pixels);
+    cmi_free(context, pixels);
     return status;
 }
 
-cm_status cm_pages_draw(cm_pages *p, cm_model *model, int32_t rows, cm_progress_fn stop, void *user, const char *path)
+cm_status cmi_pages_draw(cm_pages *p, cm_model *model, int32_t rows, cm_progress_fn stop, void *user,
+                         const char *path)
 {
     cm_model_info info;
     cm_sample_options s;
-    const double began = cm_run_seconds();
+    const double began = cmi_run_seconds();
     cm_model_info_init(&info, sizeof info);
     cm_sample_options_init(&s, sizeof s);
     s.progress = stop;
     s.progress_user = user;
     CM_TRY(cm_model_info_get(model, &info));
-    const cm_page_form form = cm_pages_form(p, &info);
+    const cm_page_form form = cmi_pages_form(p, &info);
     const size_t n = (size_t)rows * (size_t)form.columns;
     float *images =
-        cm_calloc(model->context, n, (size_t)info.channels * (size_t)info.height * (size_t)info.width * 4);
+        cmi_calloc(model->context, n, (size_t)info.channels * (size_t)info.height * (size_t)info.width * 4);
     cm_status status = images ? draw(p, model, &info, &form, &s, n, images) : CM_ERR_MEMORY;
     if (status == CM_OK) status = write_page(model->context, &info, form.columns, n, images, path);
-    cm_free(model->context, images);
-    p->spent += cm_run_seconds() - began;
-    p->row = (cm_run_seconds() - began) / rows;
+    cmi_free(model->context, images);
+    p->spent += cmi_run_seconds() - began;
+    p->row = (cmi_run_seconds() - began) / rows;
     return status;
 }

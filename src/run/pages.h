@@ -20,18 +20,18 @@ typedef struct cm_pages {
 typedef struct cm_page_form {
     int32_t rows, columns, evaluations;
 } cm_page_form;
-cm_page_form cm_pages_form(const cm_pages *pages, const cm_model_info *model);
+cm_page_form cmi_pages_form(const cm_pages *pages, const cm_model_info *model);
 
 /* How many rows there is time for now, 0 for none: `elapsed` seconds of the run have
  * gone; until a page was drawn an evaluation is taken to be `evaluation` seconds an image. */
-int32_t cm_pages_rows(const cm_pages *pages, const cm_page_form *form, double elapsed, double evaluation);
+int32_t cmi_pages_rows(const cm_pages *pages, const cm_page_form *form, double elapsed, double evaluation);
 
 /* Draws and writes a page.  stop as cm_progress_fn: CM_ERR_CANCELLED within one
  * network evaluation, and no file. */
-cm_status cm_pages_draw(cm_pages *pages, cm_model *model, int32_t rows, cm_progress_fn stop, void *user,
-                        const char *path);
+cm_status cmi_pages_draw(cm_pages *pages, cm_model *model, int32_t rows, cm_progress_fn stop, void *user,
+                         const char *path);
 
 /* Of a clock that only goes forward. */
-double cm_run_seconds(void);
+double cmi_run_seconds(void);
 
 #endif

@@ -16,7 +16,7 @@ enum { PATH = 4096 };
 /* 0 is an idle run. */
 enum { RUNNING = 1, STOP = 2, CANCEL = 4 };
 
-cm_status cm_run_call(cm_run *r)
+cm_status cmi_run_call(cm_run *r)
 {
     int idle = 0;
     if (atomic_compare_exchange_strong(&r->state, &idle, RUNNING)) return CM_OK;
@@ -24,13 +24,13 @@ cm_status cm_run_call(cm_run *r)
                           "header lists");
 }
 
-void cm_run_call_end(cm_run *r)
+void cmi_run_call_end(cm_run *r)
 {
     atomic_store(&r->state, 0);
 }
 
 /* The trainer gives up its step; what the run does between steps looks at the state. */
-void cm_run_ask(cm_run *r, int with_checkpoint)
+void cmi_run_ask(cm_run *r, int with_checkpoint)
 {
     int state = atomic_load(&r->state);
     do
@@ -50,8 +50,8 @@ static int asked(cm_run *r)
 static cm_status check(cm_run_options *o, const char *directory)
 {
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options already");
-    CM_TRY(cm_run_options_verify(o));
-    return o->resume ? CM_OK : cm_run_check_directory(o->context, directory, o->prefix);
+    CM_TRY(cmi_run_options_verify(o));
+    return o->resume ? CM_OK : cmi_run_check_directory(o->context, directory, o->prefix);
 }
 
 static cm_status fill(cm_run *r, const char *directory)
@@ -59,27 +59,27 @@ static cm_status fill(cm_run *r, const char *directory)
     cm_dataset_info d;
     cm_run_options *o = r->options;
     cm_dataset_info_init(&d, sizeof d);
-    r->directory = cm_strdup(r->context, directory);
+    r->directory = cmi_strdup(r->context, directory);
     if (!r->directory) return CM_ERR_MEMORY;
     CM_TRY(cm_dataset_info_get(o->dataset, &d));
-    if (o->data && strcmp(d.kind, "folder") == 0 && cm_run_is_inside(directory, o->data))
-        cm_log(r->context, CM_LOG_WARNING,
-               "the run '%s' stands inside the folder of its pictures: its pages of samples would become pictures",
-               directory);
+    if (o->data && strcmp(d.kind, "folder") == 0 && cmi_run_is_inside(directory, o->data))
+        cmi_log(r->context, CM_LOG_WARNING,
+                "the run '%s' stands inside the folder of its pictures: its pages of samples would become pictures",
+                directory);
     r->images_an_epoch = d.images;
-    r->pace = cm_run_options_pace(o);
+    r->pace = cmi_run_options_pace(o);
     r->pages = (cm_pages){
         .share = r->pace.share, .rows = o->sample_rows, .columns = o->sample_columns, .threads = o->n.threads};
     r->log = -1;
     return CM_OK;
 }
 
-cm_status cm_run_open(cm_run_options *o, const char *directory, cm_run **out)
+cm_status cmi_run_open(cm_run_options *o, const char *directory, cm_run **out)
 {
     CM_TRY(check(o, directory));
-    CM_TRY(cm_run_open_inputs(o));
-    CM_TRY(cm_run_compare(o));
-    cm_run *r = cm_calloc(o->context, 1, sizeof *r);
+    CM_TRY(cmi_run_open_inputs(o));
+    CM_TRY(cmi_run_compare(o));
+    cm_run *r = cmi_calloc(o->context, 1, sizeof *r);
     if (!r) return CM_ERR_MEMORY;
     r->context = o->context;
     r->options = o;
@@ -91,20 +91,20 @@ cm_status cm_run_open(cm_run_options *o, const char *directory, cm_run **out)
         *out = r;
         return CM_OK;
     }
-    cm_free(o->context, r->directory);
-    cm_free(o->context, r);
+    cmi_free(o->context, r->directory);
+    cmi_free(o->context, r);
     return status;
 }
 
-void cm_run_close(cm_run *r)
+void cmi_run_close(cm_run *r)
 {
     if (!r) return;
     cm_run_options *options = r->options;
     if (r->log >= 0) (void)close(r->log);
     cm_trainer_free(r->trainer);
-    cm_free(r->context, r->directory);
-    cm_free(r->context, r);
-    cm_run_options_release(options);
+    cmi_free(r->context, r->directory);
+    cmi_free(r->context, r);
+    cmi_run_options_release(options);
 }
 
 /* --- the beginning -------------------------------------------------------------------------- */
@@ -118,24 +118,24 @@ static cm_status resume(cm_run *r, cm_trainer *trainer)
     if (status != CM_ERR_ARGUMENT || o->allow_changes) return status;
     (void)snprintf(text, sizeof text, "%s", cm_last_message());
     CM_FAIL(status, "%s; leave such options away to continue the run as it is, or give %s", text,
-            cm_run_option_shown(o, "allow_changes", allow));
+            cmi_run_option_shown(o, "allow_changes", allow));
 }
 
 static cm_status make_directories(const cm_run *r)
 {
     char path[PATH];
-    CM_TRY(cm_directory_make(r->directory));
+    CM_TRY(cmi_directory_make(r->directory));
     (void)snprintf(path, sizeof path, "%.4000s/samples", r->directory);
-    return r->pace.sample ? cm_directory_make(path) : CM_OK;
+    return r->pace.sample ? cmi_directory_make(path) : CM_OK;
 }
 
 static cm_status write_config(const cm_run *r)
 {
     cm_text text;
-    cm_text_begin(&text, r->context);
-    cm_status status = cm_run_config_write(r->options, &text);
-    if (status == CM_OK) status = cm_run_write(r->context, r->directory, "config.json", text.text, text.length);
-    cm_free(r->context, text.text);
+    cmi_text_begin(&text, r->context);
+    cm_status status = cmi_run_config_write(r->options, &text);
+    if (status == CM_OK) status = cmi_run_write(r->context, r->directory, "config.json", text.text, text.length);
+    cmi_free(r->context, text.text);
     return status;
 }
 
@@ -145,21 +145,21 @@ static cm_status settle(cm_run *r, cm_trainer *trainer)
     const cm_run_options *o = r->options;
     uint64_t steps;
     if (o->resume) CM_TRY(resume(r, trainer));
-    else CM_TRY(cm_run_check_directory(r->context, r->directory, o->prefix));
+    else CM_TRY(cmi_run_check_directory(r->context, r->directory, o->prefix));
     CM_TRY(make_directories(r));
     if (!o->resume) CM_TRY(cm_trainer_save(trainer, r->directory, r->pace.keep));
     CM_TRY(cm_trainer_steps(trainer, &steps));
     r->last.step = (int64_t)steps;
     if (o->resume && r->last.step >= o->n.steps) return CM_OK; /* finished: nothing is touched */
-    CM_TRY(cm_run_tidy(r->context, r->directory));
+    CM_TRY(cmi_run_tidy(r->context, r->directory));
     CM_TRY(write_config(r));
-    return cm_run_log_open(r->context, r->directory, r->last.step, &r->log);
+    return cmi_run_log_open(r->context, r->directory, r->last.step, &r->log);
 }
 
-cm_status cm_run_start(cm_run *r)
+cm_status cmi_run_start(cm_run *r)
 {
     const cm_run_options *o = r->options;
-    const cm_train_inputs inputs = cm_run_inputs(o);
+    const cm_train_inputs inputs = cmi_run_inputs(o);
     cm_trainer *trainer;
     if (r->trainer) return CM_OK;
     CM_TRY(cm_trainer_create(&inputs, o->train, &trainer));
@@ -173,7 +173,7 @@ cm_status cm_run_start(cm_run *r)
 
 static double images_per_second(const cm_run *r)
 {
-    const double spent = cm_run_seconds() - r->began;
+    const double spent = cmi_run_seconds() - r->began;
     return spent > 0 ? (double)(r->last.step - r->first_step) * r->options->n.batch / spent : 0;
 }
 
@@ -207,7 +207,7 @@ static void tell(cm_run *r, int32_t event, const char *path)
                             path,
                             t};
     report.seconds_left = seconds_left(r, report.images_per_second);
-    if (r->progress && r->progress(r->user, &report)) cm_run_ask(r, 1);
+    if (r->progress && r->progress(r->user, &report)) cmi_run_ask(r, 1);
 }
 
 static void add_to_log(cm_run *r)
@@ -217,7 +217,7 @@ static void add_to_log(cm_run *r)
                               .epoch = (double)t->images / (double)r->images_an_epoch,
                               .step_rate = t->seconds > 0 ? r->options->n.batch / t->seconds : 0,
                               .seconds_left = seconds_left(r, images_per_second(r))};
-    fail(r, cm_run_log_add(r->context, r->log, &line));
+    fail(r, cmi_run_log_add(r->context, r->log, &line));
 }
 
 static cm_status save(cm_run *r)
@@ -225,7 +225,7 @@ static cm_status save(cm_run *r)
     char path[PATH];
     CM_TRY(cm_trainer_save(r->trainer, r->directory, r->pace.keep));
     r->saved_step = r->last.step;
-    r->saved_at = cm_run_seconds();
+    r->saved_at = cmi_run_seconds();
     (void)snprintf(path, sizeof path, "%.4000s/checkpoints/step-%09lld", r->directory, (long long)r->last.step);
     tell(r, CM_RUN_CHECKPOINT, path);
     return CM_OK;
@@ -244,13 +244,14 @@ static cm_status sample(cm_run *r)
     char path[PATH];
     cm_page_form form;
     cm_model *model;
-    CM_TRY(cm_run_page_form(r, &form));
-    const int32_t rows = cm_pages_rows(&r->pages, &form, cm_run_seconds() - r->began, r->last.seconds / o->batch / 2);
+    CM_TRY(cmi_run_page_form(r, &form));
+    const int32_t rows =
+        cmi_pages_rows(&r->pages, &form, cmi_run_seconds() - r->began, r->last.seconds / o->batch / 2);
     if (!rows) return CM_OK;
     (void)snprintf(path, sizeof path, "%.4000s/samples/step-%09lld.png", r->directory, (long long)r->last.step);
     CM_TRY(cm_trainer_model(r->trainer, o->averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model));
-    cm_status status = cm_pages_draw(&r->pages, model, rows, stop_page, r, path);
-    cm_model_release(model);
+    cm_status status = cmi_pages_draw(&r->pages, model, rows, stop_page, r, path);
+    cmi_model_release(model);
     if (status == CM_ERR_CANCELLED && asked(r)) return CM_OK;
     CM_TRY(status);
     r->drawn++;
@@ -262,7 +263,7 @@ static int checkpoint_is_due(const cm_run *r)
 {
     const double pause = r->options->checkpoint_seconds;
     if (r->last.step >= r->options->n.steps) return 0; /* the end writes it */
-    return r->last.step % r->pace.checkpoint == 0 || (pause > 0 && cm_run_seconds() - r->saved_at >= pause);
+    return r->last.step % r->pace.checkpoint == 0 || (pause > 0 && cmi_run_seconds() - r->saved_at >= pause);
 }
 
 static int is_due(const cm_run *r, int64_t every)
@@ -287,7 +288,7 @@ static int32_t after_step(void *user, const cm_train_report *report)
 static cm_status finish(cm_run *r, cm_status status)
 {
     if (r->failed != CM_OK) {
-        cm_message_set(r->message);
+        cmi_message_set(r->message);
         return r->failed;
     }
     if (status == CM_ERR_NUMERIC) {
@@ -303,14 +304,14 @@ static cm_status finish(cm_run *r, cm_status status)
     return CM_OK;
 }
 
-cm_status cm_run_loop(cm_run *r, int64_t until)
+cm_status cmi_run_loop(cm_run *r, int64_t until)
 {
     uint64_t steps;
     CM_TRY(cm_trainer_steps(r->trainer, &steps)); /* the caller may have taken some with the trainer */
     r->failed = CM_OK;
     r->first_step = r->last.step = (int64_t)steps;
     r->saved_step = -1;
-    r->began = r->saved_at = cm_run_seconds();
+    r->began = r->saved_at = cmi_run_seconds();
     r->pages.spent = 0;
     if (r->last.step >= until) return CM_OK;
     if (asked(r)) return finish(r, CM_ERR_CANCELLED);

@@ -29,21 +29,21 @@ struct cm_run {
     char message[512];
 };
 
-cm_status cm_run_open(cm_run_options *options, const char *directory, cm_run **out);
-void cm_run_close(cm_run *run);
+cm_status cmi_run_open(cm_run_options *options, const char *directory, cm_run **out);
+void cmi_run_close(cm_run *run);
 /* Within the run's call. */
-cm_status cm_run_start(cm_run *run);
-cm_status cm_run_loop(cm_run *run, int64_t until);
+cm_status cmi_run_start(cm_run *run);
+cm_status cmi_run_loop(cm_run *run, int64_t until);
 
 /* The call of a run: STATE where one is at work. */
-cm_status cm_run_call(cm_run *run);
-void cm_run_call_end(cm_run *run);
+cm_status cmi_run_call(cm_run *run);
+void cmi_run_call_end(cm_run *run);
 /* Asks it to stop, with a checkpoint or without. */
-void cm_run_ask(cm_run *run, int with_checkpoint);
+void cmi_run_ask(cm_run *run, int with_checkpoint);
 
 /* estimate.c */
-cm_status cm_run_measure(const cm_run *run, int32_t parts, cm_run_needs *needs);
+cm_status cmi_run_measure(const cm_run *run, int32_t parts, cm_run_needs *needs);
 /* Whether images of what it learns are drawn in one step: of the trained model, not of where it began. */
-cm_status cm_run_page_form(const cm_run *run, cm_page_form *form);
+cm_status cmi_run_page_form(const cm_run *run, cm_page_form *form);
 
 #endif

@@ -11,14 +11,14 @@ typedef struct cm_text {
     int failed; /* 1: there was no memory for something, and what was added since is lost */
 } cm_text;
 
-/* Ends with cm_free(context, text). */
-void cm_text_begin(cm_text *text, cm_context *context);
-void cm_text_add(cm_text *text, const char *format, ...) CM_PRINTF(2, 3);
+/* Ends with cmi_free(context, text). */
+void cmi_text_begin(cm_text *text, cm_context *context);
+void cmi_text_add(cm_text *text, const char *format, ...) CM_PRINTF(2, 3);
 /* A string with quotes and escapes; bytes that are no UTF-8 become U+FFFD. */
-void cm_text_add_string(cm_text *text, const char *string);
+void cmi_text_add_string(cm_text *text, const char *string);
 /* A number of so many digits, or null, since JSON has neither NaN nor infinity. */
-void cm_text_add_number(cm_text *text, int digits, double value);
+void cmi_text_add_number(cm_text *text, int digits, double value);
 /* MEMORY where something is lost. */
-cm_status cm_text_check(const cm_text *text);
+cm_status cmi_text_check(const cm_text *text);
 
 #endif

@@ -15,7 +15,7 @@ static uint32_t load16(const unsigned char *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8;
 }
 
-void cm_bf16_to_f32(size_t n, const void *in, float *out)
+void cmi_bf16_to_f32(size_t n, const void *in, float *out)
 {
     const unsigned char *p = in;
     for (size_t i = 0; i < n; i++) out[i] = from_bits(load16(p + 2 * i) << 16);
@@ -31,20 +31,20 @@ static float half_to_float(uint32_t h)
     return sign ? -tiny : tiny;
 }
 
-void cm_f16_to_f32(size_t n, const void *in, float *out)
+void cmi_f16_to_f32(size_t n, const void *in, float *out)
 {
     const unsigned char *p = in;
     for (size_t i = 0; i < n; i++) out[i] = half_to_float(load16(p + 2 * i));
 }
 
-void cm_planes_to_channels_last(int channels, size_t pixels, const double *in, float *out)
+void cmi_planes_to_channels_last(int channels, size_t pixels, const double *in, float *out)
 {
     size_t C = (size_t)channels;
     for (size_t c = 0; c < C; c++)
         for (size_t i = 0; i < pixels; i++) out[i * C + c] = (float)in[c * pixels + i];
 }
 
-void cm_channels_last_to_planes(int channels, size_t pixels, const float *in, double *out)
+void cmi_channels_last_to_planes(int channels, size_t pixels, const float *in, double *out)
 {
     size_t C = (size_t)channels;
     for (size_t c = 0; c < C; c++)

@@ -6,11 +6,11 @@
 #include <stdint.h>
 
 /* n values of 2 bytes (unaligned, little-endian) to float32, exactly. */
-void cm_bf16_to_f32(size_t n, const void *in, float *out);
-void cm_f16_to_f32(size_t n, const void *in, float *out);
+void cmi_bf16_to_f32(size_t n, const void *in, float *out);
+void cmi_f16_to_f32(size_t n, const void *in, float *out);
 
 /* One image, C x H x W of doubles (planes) to H x W x C of floats and back. */
-void cm_planes_to_channels_last(int channels, size_t pixels, const double *in, float *out);
-void cm_channels_last_to_planes(int channels, size_t pixels, const float *in, double *out);
+void cmi_planes_to_channels_last(int channels, size_t pixels, const double *in, float *out);
+void cmi_channels_last_to_planes(int channels, size_t pixels, const float *in, double *out);
 
 #endif

@@ -12,23 +12,23 @@ typedef struct cm_desc {
 } cm_desc;
 
 /* Elements; shapes are bounded when a graph is built, so this cannot wrap. */
-static inline size_t cm_desc_count(cm_desc d)
+static inline size_t cmi_desc_count(cm_desc d)
 {
     return (size_t)d.n * (size_t)d.h * (size_t)d.w * (size_t)d.c;
 }
 
-static inline size_t cm_desc_pixels(cm_desc d)
+static inline size_t cmi_desc_pixels(cm_desc d)
 {
     return (size_t)d.n * (size_t)d.h * (size_t)d.w;
 }
 
 /* n values further. */
-static inline void *cm_values_at(const void *values, int is_bf16, size_t n)
+static inline void *cmi_values_at(const void *values, int is_bf16, size_t n)
 {
     return (unsigned char *)values + n * (is_bf16 ? sizeof(uint16_t) : sizeof(float));
 }
 
-static inline int cm_desc_equal(cm_desc a, cm_desc b)
+static inline int cmi_desc_equal(cm_desc a, cm_desc b)
 {
     return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
 }

@@ -13,7 +13,7 @@ static size_t block_end(size_t from, size_t n)
     return n - from < BLOCK ? n : from + BLOCK;
 }
 
-size_t cm_first_nonfinite(size_t n, const double *values)
+size_t cmi_first_nonfinite(size_t n, const double *values)
 {
     const uint64_t exponent = 0x7ff0000000000000u, one = 0x0010000000000000u;
     for (size_t from = 0, end; from < n; from = end) {
@@ -30,7 +30,7 @@ size_t cm_first_nonfinite(size_t n, const double *values)
     return n;
 }
 
-size_t cm_first_nonfinite_f32(size_t n, const float *values)
+size_t cmi_first_nonfinite_f32(size_t n, const float *values)
 {
     const uint32_t exponent = 0x7f800000u, one = 0x00800000u;
     for (size_t from = 0, end; from < n; from = end) {

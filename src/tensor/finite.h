@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-size_t cm_first_nonfinite(size_t n, const double *values);
-size_t cm_first_nonfinite_f32(size_t n, const float *values);
+size_t cmi_first_nonfinite(size_t n, const double *values);
+size_t cmi_first_nonfinite_f32(size_t n, const float *values);
 
 #endif

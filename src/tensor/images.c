@@ -144,7 +144,7 @@ static cm_status check_overlap(const char *what, const cm_view *v)
     int64_t low, high;
     if (is_nested(&g)) return CM_OK;
     reach(&g, &low, &high);
-    size_t values = v->n * cm_view_size(v);
+    size_t values = v->n * cmi_view_size(v);
     meeting met = (uint64_t)(high - low) / (uint64_t)g.item < values ? MEETS : meets(&g, 0, 1);
     if (met == APART) return CM_OK;
     CM_FAIL(CM_ERR_ARGUMENT,
@@ -154,7 +154,7 @@ static cm_status check_overlap(const char *what, const cm_view *v)
             met == MEETS ? "values lie in" : "it takes too long to tell whether values lie in");
 }
 
-cm_status cm_views_apart(const char *what, const cm_view *from, const cm_view *to)
+cm_status cmi_views_apart(const char *what, const cm_view *from, const cm_view *to)
 {
     const grid a = grid_of(from), b = grid_of(to);
     int64_t low[2], high[2];
@@ -176,7 +176,7 @@ static void dense_strides(cm_view *v, int layout)
     v->pixel = interleaved ? (ptrdiff_t)v->channels * item : item;
     v->row = (ptrdiff_t)v->width * v->pixel;
     v->channel = interleaved ? item : (ptrdiff_t)v->height * v->row;
-    v->image = (ptrdiff_t)cm_view_size(v) * item;
+    v->image = (ptrdiff_t)cmi_view_size(v) * item;
 }
 
 static cm_status check_fields(const char *what, const cm_images *i, cm_view_use use)
@@ -194,13 +194,13 @@ static cm_status check_fields(const char *what, const cm_images *i, cm_view_use 
                 "one channel and one pixel",
                 what, i->n, i->channels, i->height, i->width);
     if (!i->data && use != CM_VIEW_SHAPE) CM_FAIL(CM_ERR_ARGUMENT, "%s: data is NULL", what);
-    if (!cm_mul_size((size_t)i->channels * (size_t)i->height, (size_t)i->width, &values) || values > (size_t)1 << 45)
+    if (!cmi_mul_size((size_t)i->channels * (size_t)i->height, (size_t)i->width, &values) || values > (size_t)1 << 45)
         CM_FAIL(CM_ERR_LIMIT, "%s: %d x %d x %d values (channels, height, width) do not fit into memory", what,
                 i->channels, i->height, i->width);
-    return cm_check_array(what, i->n, values * sizeof(float));
+    return cmi_check_array(what, i->n, values * sizeof(float));
 }
 
-cm_status cm_view_open(const char *what, const cm_images *images, cm_view_use use, cm_view *v)
+cm_status cmi_view_open(const char *what, const cm_images *images, cm_view_use use, cm_view *v)
 {
     cm_images i;
     memset(&i, 0, sizeof i);
@@ -221,21 +221,21 @@ cm_status cm_view_open(const char *what, const cm_images *images, cm_view_use us
     return use == CM_VIEW_WRITE ? check_overlap(what, v) : CM_OK;
 }
 
-cm_view cm_view_planes(size_t n, size_t channels, size_t height, size_t width, const void *values, int is_u8)
+cm_view cmi_view_planes(size_t n, size_t channels, size_t height, size_t width, const void *values, int is_u8)
 {
     cm_view v = {(unsigned char *)(uintptr_t)values, n, channels, height, width, 0, 0, 0, 0, is_u8};
     dense_strides(&v, CM_LAYOUT_PLANAR);
     return v;
 }
 
-cm_view cm_view_bytes(size_t n, size_t height, size_t width, size_t channels, const uint8_t *values)
+cm_view cmi_view_bytes(size_t n, size_t height, size_t width, size_t channels, const uint8_t *values)
 {
     cm_view v = {(unsigned char *)(uintptr_t)values, n, channels, height, width, 0, 0, 0, 0, 1};
     dense_strides(&v, CM_LAYOUT_INTERLEAVED);
     return v;
 }
 
-cm_view cm_view_part(const cm_view *view, size_t first, size_t count)
+cm_view cmi_view_part(const cm_view *view, size_t first, size_t count)
 {
     cm_view v = *view;
     v.data += (ptrdiff_t)first * v.image;
@@ -243,7 +243,7 @@ cm_view cm_view_part(const cm_view *view, size_t first, size_t count)
     return v;
 }
 
-cm_status cm_view_expect(const char *what, const cm_view *v, size_t channels, size_t height, size_t width)
+cm_status cmi_view_expect(const char *what, const cm_view *v, size_t channels, size_t height, size_t width)
 {
     if (v->channels != channels || v->height != height || v->width != width)
         CM_FAIL(CM_ERR_SHAPE, "%s is %zu x %zu x %zu (channels, height, width), expected %zu x %zu x %zu", what,
@@ -324,7 +324,7 @@ static void bytes_to_floats(size_t n, const unsigned char *from, ptrdiff_t from_
     }
 }
 
-void cm_view_copy(const cm_view *from, const cm_view *to)
+void cmi_view_copy(const cm_view *from, const cm_view *to)
 {
     static copy_line *const copies[2][2] = {{copy_floats, floats_to_bytes}, {bytes_to_floats, copy_bytes}};
     copy_line *copy = copies[from->is_u8][to->is_u8];

@@ -21,26 +21,26 @@ typedef enum cm_view_use {
 
 /* The view that a caller's struct of any version describes.  `what` begins the messages ("cm_image_write: image").
  * ARGUMENT, LIMIT as image.h says of cm_images. */
-cm_status cm_view_open(const char *what, const cm_images *images, cm_view_use use, cm_view *out);
+cm_status cmi_view_open(const char *what, const cm_images *images, cm_view_use use, cm_view *out);
 
 /* n images of c x h x w float32 values or bytes, dense and planar; nothing is checked. */
-cm_view cm_view_planes(size_t n, size_t channels, size_t height, size_t width, const void *values, int is_u8);
+cm_view cmi_view_planes(size_t n, size_t channels, size_t height, size_t width, const void *values, int is_u8);
 /* Of h x w x c bytes, dense and interleaved. */
-cm_view cm_view_bytes(size_t n, size_t height, size_t width, size_t channels, const uint8_t *values);
+cm_view cmi_view_bytes(size_t n, size_t height, size_t width, size_t channels, const uint8_t *values);
 /* `count` images of it from image `first` on. */
-cm_view cm_view_part(const cm_view *view, size_t first, size_t count);
+cm_view cmi_view_part(const cm_view *view, size_t first, size_t count);
 
-static inline size_t cm_view_size(const cm_view *view) /* values of one image */
+static inline size_t cmi_view_size(const cm_view *view) /* values of one image */
 {
     return view->channels * view->height * view->width;
 }
 
 /* SHAPE where the images are not of this size. */
-cm_status cm_view_expect(const char *what, const cm_view *view, size_t channels, size_t height, size_t width);
+cm_status cmi_view_expect(const char *what, const cm_view *view, size_t channels, size_t height, size_t width);
 /* ARGUMENT where bytes of `from` may be written as `to`. */
-cm_status cm_views_apart(const char *what, const cm_view *from, const cm_view *to);
+cm_status cmi_views_apart(const char *what, const cm_view *from, const cm_view *to);
 
 /* Every value of `from` into `to`, which has the same n, channels, height and width. */
-void cm_view_copy(const cm_view *from, const cm_view *to);
+void cmi_view_copy(const cm_view *from, const cm_view *to);
 
 #endif

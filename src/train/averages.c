@@ -12,7 +12,7 @@ static cm_status check_rate(int i, const cm_ema_rate *rate)
 {
     const double v = rate->value, ramp = rate->ramp;
     char is[CM_NUMBER_SIZE];
-    (void)cm_number_text(v, is);
+    (void)cmi_number_text(v, is);
     if ((rate->form == CM_EMA_RATE || rate->form == CM_EMA_WARMUP) && !(v >= 0 && v <= 1))
         CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the rate is %s, expected 0..1", i, is);
     if (rate->form == CM_EMA_HALFLIFE && !(v > 0 && isfinite(v)))
@@ -22,7 +22,7 @@ static cm_status check_rate(int i, const cm_ema_rate *rate)
                 is);
     if (!(ramp >= 0 && isfinite(ramp)) || (ramp > 0 && rate->form != CM_EMA_HALFLIFE))
         CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: a ramp of %s has no effect (half-lives take one, above 0)", i,
-                cm_number_text(ramp, is));
+                cmi_number_text(ramp, is));
     return CM_OK;
 }
 
@@ -34,7 +34,7 @@ static cm_status check(const cm_averages *a)
         for (int k = 0; k < i; k++)
             if (a->rates[k].form == a->rates[i].form && a->rates[k].value == a->rates[i].value)
                 CM_FAIL(CM_ERR_ARGUMENT, "ema: averages %d and %d are the same (%s %s)", k, i,
-                        cm_ema_form_names[a->rates[i].form], cm_number_text(a->rates[i].value, is));
+                        cmi_ema_form_names[a->rates[i].form], cmi_number_text(a->rates[i].value, is));
     }
     return CM_OK;
 }
@@ -44,9 +44,9 @@ static cm_status check(const cm_averages *a)
 /* "warmup:" before a number; returns what is behind it. */
 static char *read_form(char *item, int32_t *form)
 {
-    for (int k = 1; cm_ema_form_names[k]; k++) {
-        size_t length = strlen(cm_ema_form_names[k]);
-        if (strncmp(item, cm_ema_form_names[k], length) != 0 || item[length] != ':') continue;
+    for (int k = 1; cmi_ema_form_names[k]; k++) {
+        size_t length = strlen(cmi_ema_form_names[k]);
+        if (strncmp(item, cmi_ema_form_names[k], length) != 0 || item[length] != ':') continue;
         *form = k;
         return item + length + 1;
     }
@@ -58,12 +58,12 @@ static cm_status read_rate(char *item, cm_ema_rate *rate)
 {
     char *value = read_form(item, &rate->form), *ramp = strchr(value, ':');
     if (ramp) *ramp++ = '\0';
-    if (cm_number_read(value, &rate->value) && (!ramp || cm_number_read(ramp, &rate->ramp))) return CM_OK;
+    if (cmi_number_read(value, &rate->value) && (!ramp || cmi_number_read(ramp, &rate->ramp))) return CM_OK;
     CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)",
             value);
 }
 
-cm_status cm_averages_read(const char *text, cm_averages *out)
+cm_status cmi_averages_read(const char *text, cm_averages *out)
 {
     char copy[512];
     cm_averages a;
@@ -81,7 +81,7 @@ cm_status cm_averages_read(const char *text, cm_averages *out)
     return CM_OK;
 }
 
-void cm_averages_text(const cm_averages *a, char text[CM_AVERAGES_SIZE])
+void cmi_averages_text(const cm_averages *a, char text[CM_AVERAGES_SIZE])
 {
     char number[CM_NUMBER_SIZE], ramp[CM_NUMBER_SIZE];
     size_t n = 0;
@@ -89,41 +89,41 @@ void cm_averages_text(const cm_averages *a, char text[CM_AVERAGES_SIZE])
     for (int i = 0; i < a->count; i++) {
         const cm_ema_rate *r = &a->rates[i];
         n += (size_t)snprintf(text + n, CM_AVERAGES_SIZE - n, "%s%s%s%s%s%s", i ? "," : "",
-                              r->form ? cm_ema_form_names[r->form] : "", r->form ? ":" : "",
-                              cm_number_text(r->value, number), r->ramp > 0 ? ":" : "",
-                              r->ramp > 0 ? cm_number_text(r->ramp, ramp) : "");
+                              r->form ? cmi_ema_form_names[r->form] : "", r->form ? ":" : "",
+                              cmi_number_text(r->value, number), r->ramp > 0 ? ":" : "",
+                              r->ramp > 0 ? cmi_number_text(r->ramp, ramp) : "");
     }
 }
 
-void cm_average_label(const cm_ema_rate *rate, char *out, size_t size)
+void cmi_average_label(const cm_ema_rate *rate, char *out, size_t size)
 {
     char number[40];
     (void)snprintf(number, sizeof number, "%.10g", rate->value);
     for (char *c = number; *c; c++)
         if (*c == ',') *c = '.'; /* whatever the host's locale prints */
     if (rate->form == CM_EMA_RATE) (void)snprintf(out, size, "%s", number);
-    else (void)snprintf(out, size, "%s-%s", cm_ema_form_names[rate->form], number);
+    else (void)snprintf(out, size, "%s-%s", cmi_ema_form_names[rate->form], number);
 }
 
 /* --- JSON ------------------------------------------------------------------------- */
 
-json_t *cm_averages_json(const cm_averages *a)
+json_t *cmi_averages_json(const cm_averages *a)
 {
     json_t *list = json_array();
     for (int i = 0; i < a->count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cm_ema_form_names[a->rates[i].form], "value",
-                                              a->rates[i].value, "ramp", a->rates[i].ramp));
+        json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cmi_ema_form_names[a->rates[i].form],
+                                              "value", a->rates[i].value, "ramp", a->rates[i].ramp));
     return list;
 }
 
 static int form_number(const char *name)
 {
-    for (int k = 0; name && cm_ema_form_names[k]; k++)
-        if (strcmp(cm_ema_form_names[k], name) == 0) return k;
+    for (int k = 0; name && cmi_ema_form_names[k]; k++)
+        if (strcmp(cmi_ema_form_names[k], name) == 0) return k;
     return -1;
 }
 
-cm_status cm_averages_from_json(const json_t *list, cm_averages *out)
+cm_status cmi_averages_from_json(const json_t *list, cm_averages *out)
 {
     cm_averages a;
     memset(&a, 0, sizeof a);

@@ -16,12 +16,12 @@ typedef struct cm_averages {
 enum { CM_AVERAGES_SIZE = 1024 };
 
 /* "0.999,warmup:0.999,halflife:500000:0.05" or "none".  ARGUMENT names the average and its range. */
-cm_status cm_averages_read(const char *text, cm_averages *out);
-void cm_averages_text(const cm_averages *averages, char text[CM_AVERAGES_SIZE]);
+cm_status cmi_averages_read(const char *text, cm_averages *out);
+void cmi_averages_text(const cm_averages *averages, char text[CM_AVERAGES_SIZE]);
 /* [{"form", "value", "ramp"}, ...] */
-json_t *cm_averages_json(const cm_averages *averages);
-cm_status cm_averages_from_json(const json_t *list, cm_averages *out);
+json_t *cmi_averages_json(const cm_averages *averages);
+cm_status cmi_averages_from_json(const json_t *list, cm_averages *out);
 /* "0.999", "warmup-0.999", "halflife-500000": a part of a file's name. */
-void cm_average_label(const cm_ema_rate *rate, char *out, size_t size);
+void cmi_average_label(const cm_ema_rate *rate, char *out, size_t size);
 
 #endif

@@ -12,7 +12,7 @@ static cm_status of_dataset(const cm_dataset *d, json_t **out)
     json_t *classes = json_array();
     int failed = !classes;
     for (int32_t i = 0; i < d->n_classes && !failed; i++)
-        failed = json_array_append_new(classes, cm_class_json(d->context, d->classes[i])) != 0;
+        failed = json_array_append_new(classes, cmi_class_json(d->context, d->classes[i])) != 0;
     if (!failed) {
         *out = classes;
         return CM_OK;
@@ -31,45 +31,45 @@ static void warn_of(const cm_trainer *t, const char *whose, const cm_model *m, c
 {
     char text[200];
     const json_t *before = m ? of_config(m->file.config) : NULL;
-    if (json_array_size(before) && cm_classes_differ(before, classes, text, sizeof text))
-        cm_log(t->context, CM_LOG_WARNING, "the classes of the data set are not those of the %s: %s", whose, text);
+    if (json_array_size(before) && cmi_classes_differ(before, classes, text, sizeof text))
+        cmi_log(t->context, CM_LOG_WARNING, "the classes of the data set are not those of the %s: %s", whose, text);
 }
 
-cm_status cm_trainer_take_names(cm_trainer *t, const cm_dataset *d)
+cm_status cmi_trainer_take_names(cm_trainer *t, const cm_dataset *d)
 {
     char text[200];
     json_t *classes = NULL;
     if (t->model->net.num_classes) CM_TRY(of_dataset(d, &classes));
     if (!classes) return CM_OK;
     cm_status status = CM_OK;
-    if (t->classes_from_data && cm_classes_differ(of_config(t->config), classes, text, sizeof text))
-        status = cm_fail(CM_ERR_ARGUMENT, "the classes of this data set are not those of the run: %s", text);
+    if (t->classes_from_data && cmi_classes_differ(of_config(t->config), classes, text, sizeof text))
+        status = cmi_fail(CM_ERR_ARGUMENT, "the classes of this data set are not those of the run: %s", text);
     if (status == CM_OK && !t->classes_from_data) {
         warn_of(t, "model", t->model, classes);
         if (t->teacher != t->model) warn_of(t, "teacher", t->teacher, classes);
     }
     if (status == CM_OK && json_object_set(t->config, "classes", classes) != 0)
-        status = cm_fail(CM_ERR_MEMORY, "out of memory: class names");
+        status = cmi_fail(CM_ERR_MEMORY, "out of memory: class names");
     if (status == CM_OK) t->classes_from_data = 1;
     json_decref(classes);
     return status;
 }
 
-cm_status cm_trainer_compare_names(const cm_trainer *t, const json_t *config, int32_t allow_changes)
+cm_status cmi_trainer_compare_names(const cm_trainer *t, const json_t *config, int32_t allow_changes)
 {
     char text[200];
     const json_t *before = of_config(config);
     if (!t->classes_from_data || !json_array_size(before) ||
-        !cm_classes_differ(before, of_config(t->config), text, sizeof text))
+        !cmi_classes_differ(before, of_config(t->config), text, sizeof text))
         return CM_OK;
     if (allow_changes != CM_RESUME_ANY)
         CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other classes: %s (labels would change their meaning)",
                 text);
-    cm_log(t->context, CM_LOG_WARNING, "continuing with other classes: %s", text);
+    cmi_log(t->context, CM_LOG_WARNING, "continuing with other classes: %s", text);
     return CM_OK;
 }
 
-cm_status cm_trainer_adopt_names(cm_trainer *t, const json_t *config)
+cm_status cmi_trainer_adopt_names(cm_trainer *t, const json_t *config)
 {
     json_t *before = json_object_get(config, "classes");
     if (t->classes_from_data || !json_array_size(before)) return CM_OK;

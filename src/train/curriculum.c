@@ -6,9 +6,9 @@
 
 #include "train/objective.h"
 
-cm_curriculum cm_curriculum_of(const cm_train_settings *s)
+cm_curriculum cmi_curriculum_of(const cm_train_settings *s)
 {
-    const int staged = cm_objective_reads(cm_objective_at(s->objective), cm_option_row_find("ect_stages"));
+    const int staged = cmi_objective_reads(cmi_objective_at(s->objective), cmi_option_row_find("ect_stages"));
     return (cm_curriculum){.scales = s->scales_mode,
                            .mu = s->mu_mode,
                            .start = s->start_scales,
@@ -78,7 +78,7 @@ static double learning_rate(const cm_curriculum *c, int64_t k)
     return rate;
 }
 
-cm_moment cm_curriculum_at(const cm_curriculum *c, int64_t k)
+cm_moment cmi_curriculum_at(const cm_curriculum *c, int64_t k)
 {
     cm_moment m = {c->start, c->mu0, 0, learning_rate(c, k)};
     int32_t q = c->start;

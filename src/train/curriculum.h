@@ -27,7 +27,7 @@ typedef struct cm_moment {
     double lr;
 } cm_moment;
 
-cm_curriculum cm_curriculum_of(const cm_train_settings *s);
-cm_moment cm_curriculum_at(const cm_curriculum *c, int64_t k);
+cm_curriculum cmi_curriculum_of(const cm_train_settings *s);
+cm_moment cmi_curriculum_at(const cm_curriculum *c, int64_t k);
 
 #endif

@@ -27,7 +27,7 @@ static tap tap_of(int32_t i, int32_t in, int32_t out)
     return t;
 }
 
-void cm_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out)
+void cmi_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out)
 {
     for (int32_t y = 0; y < oh; y++)
         for (int32_t x = 0; x < ow; x++) {
@@ -39,7 +39,7 @@ void cm_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow,
         }
 }
 
-void cm_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out)
+void cmi_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out)
 {
     for (int32_t y = 0; y < oh; y++)
         for (int32_t x = 0; x < ow; x++) {
@@ -112,14 +112,14 @@ static double small_l2(const cm_image_distance *d, const double *a, const double
     size_t plane = (size_t)d->height * (size_t)d->width, small = SMALL * SMALL, n = (size_t)d->channels * small;
     double *sa = work, *sb = sa + n, *sg = sb + n;
     for (size_t c = 0; c < (size_t)d->channels; c++) {
-        cm_bilinear(d->height, d->width, a + c * plane, SMALL, SMALL, sa + c * small);
-        cm_bilinear(d->height, d->width, b + c * plane, SMALL, SMALL, sb + c * small);
+        cmi_bilinear(d->height, d->width, a + c * plane, SMALL, SMALL, sa + c * small);
+        cmi_bilinear(d->height, d->width, b + c * plane, SMALL, SMALL, sb + c * small);
     }
     double value = squares(n, 1.0 / (double)n, sa, sb, g ? sg : NULL);
     if (!g) return value;
     memset(g, 0, values(d) * sizeof *g);
     for (size_t c = 0; c < (size_t)d->channels; c++)
-        cm_bilinear_back(d->height, d->width, g + c * plane, SMALL, SMALL, sg + c * small);
+        cmi_bilinear_back(d->height, d->width, g + c * plane, SMALL, SMALL, sg + c * small);
     return value;
 }
 
@@ -142,7 +142,7 @@ static const cm_distance_row rows[] = {
 };
 enum { DISTANCES = sizeof rows / sizeof *rows };
 
-const cm_distance_row *cm_distance_at(int32_t kind)
+const cm_distance_row *cmi_distance_at(int32_t kind)
 {
     return kind >= 0 && kind < DISTANCES ? &rows[kind] : NULL;
 }
@@ -151,14 +151,14 @@ static cm_choice choice_at(size_t index)
 {
     return index < DISTANCES ? (cm_choice){rows[index].name, rows[index].about} : (cm_choice){NULL, NULL};
 }
-const cm_choice_list cm_distance_choices = {"distances", choice_at};
+const cm_choice_list cmi_distance_choices = {"distances", choice_at};
 
-size_t cm_distance_work(const cm_image_distance *d)
+size_t cmi_distance_work(const cm_image_distance *d)
 {
     return rows[d->kind].work ? rows[d->kind].work(d) : 0;
 }
 
-double cm_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work)
+double cmi_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work)
 {
     return rows[d->kind].value(d, a, b, gradient, work);
 }

@@ -34,17 +34,17 @@ typedef struct cm_distance_row {
 } cm_distance_row;
 
 /* By number; NULL past the end. */
-const cm_distance_row *cm_distance_at(int32_t kind);
-extern const cm_choice_list cm_distance_choices;
+const cm_distance_row *cmi_distance_at(int32_t kind);
+extern const cm_choice_list cmi_distance_choices;
 
-/* Doubles of work that cm_distance_of needs for one image. */
-size_t cm_distance_work(const cm_image_distance *d);
+/* Doubles of work that cmi_distance_of needs for one image. */
+size_t cmi_distance_work(const cm_image_distance *d);
 /* d(a, b) of one image in planes; gradient (may be NULL): d/da. */
-double cm_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work);
+double cmi_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work);
 
 /* Bilinear resize of one plane, half-pixel centres, edges clamped, no
  * antialiasing; and its transpose, which adds to `in`. */
-void cm_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out);
-void cm_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out);
+void cmi_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out);
+void cmi_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out);
 
 #endif

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-const char *const cm_ema_form_names[] = {"rate", "halflife", "warmup", "power", NULL};
+const char *const cmi_ema_form_names[] = {"rate", "halflife", "warmup", "power", NULL};
 
 /* Largest root of s^3 + 7 s^2 + (16 - 1/q^2) s + (12 - 1/q^2) (Karras et al.
  * 2024, the power function's width q), by Newton from above. */
@@ -20,7 +20,7 @@ static double power_exponent(double q)
     return s;
 }
 
-double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch)
+double cmi_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch)
 {
     double value = rate->value, warm = (1 + (double)k) / (10 + (double)k);
     switch (rate->form) {
@@ -33,7 +33,7 @@ double cm_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double ba
     }
 }
 
-void cm_ema_apply(double rate, size_t n, float *restrict e, const float *restrict p)
+void cmi_ema_apply(double rate, size_t n, float *restrict e, const float *restrict p)
 {
     const float r = (float)rate, q = (float)(1 - rate);
     if (r == 0) {

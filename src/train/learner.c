@@ -7,9 +7,9 @@
 
 static cm_status make_sets(cm_learner *l)
 {
-    CM_TRY(cm_weight_set_create(l, l->model, 1, &l->online));
-    if (l->options.separate_target) CM_TRY(cm_weight_set_create(l, l->model, 1, &l->target));
-    if (l->options.separate_teacher) CM_TRY(cm_weight_set_create(l, l->teacher, 0, &l->teacher_set));
+    CM_TRY(cmi_weight_set_create(l, l->model, 1, &l->online));
+    if (l->options.separate_target) CM_TRY(cmi_weight_set_create(l, l->model, 1, &l->target));
+    if (l->options.separate_teacher) CM_TRY(cmi_weight_set_create(l, l->teacher, 0, &l->teacher_set));
     return CM_OK;
 }
 
@@ -23,97 +23,97 @@ static cm_status make_plans(cm_learner *l)
     train.mode = CM_MODE_TRAIN;
     train.output = CM_OUT_D;
     train.recompute = l->options.recompute;
-    CM_TRY(cm_plan_create(cm_learner_graph(l), &train, &l->train_plan));
-    if (l->options.evaluates_target) CM_TRY(cm_plan_create(cm_learner_graph(l), &infer, &l->target_plan));
-    return teacher ? cm_plan_create(teacher, &infer, &l->teacher_plan) : CM_OK;
+    CM_TRY(cmi_plan_create(cmi_learner_graph(l), &train, &l->train_plan));
+    if (l->options.evaluates_target) CM_TRY(cmi_plan_create(cmi_learner_graph(l), &infer, &l->target_plan));
+    return teacher ? cmi_plan_create(teacher, &infer, &l->teacher_plan) : CM_OK;
 }
 
 /* Plans meet their weights. */
 static cm_status bind_plans(cm_learner *l)
 {
-    CM_TRY(cm_weights_create(l->train_plan, l->online.params, &l->train_weights));
-    CM_TRY(cm_unpacking_create(l->train_plan, l->options.threads, &l->unpacking));
+    CM_TRY(cmi_weights_create(l->train_plan, l->online.params, &l->train_weights));
+    CM_TRY(cmi_unpacking_create(l->train_plan, l->options.threads, &l->unpacking));
     if (l->target_plan)
-        CM_TRY(cm_weights_create(l->target_plan, l->options.separate_target ? l->target.params : l->online.params,
-                                 &l->target_weights));
+        CM_TRY(cmi_weights_create(l->target_plan, l->options.separate_target ? l->target.params : l->online.params,
+                                  &l->target_weights));
     if (!l->teacher_plan) return CM_OK;
-    return cm_weights_create(l->teacher_plan,
-                             l->options.separate_teacher ? l->teacher_set.params : l->teacher->params,
-                             &l->teacher_weights);
+    return cmi_weights_create(l->teacher_plan,
+                              l->options.separate_teacher ? l->teacher_set.params : l->teacher->params,
+                              &l->teacher_weights);
 }
 
 static cm_status build(cm_learner *l, const cm_objective_settings *settings)
 {
-    CM_TRY(cm_learner_describe(l));
+    CM_TRY(cmi_learner_describe(l));
     CM_TRY(make_sets(l));
     CM_TRY(make_plans(l));
     CM_TRY(bind_plans(l));
-    l->gradient = cm_calloc(l->context, cm_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
+    l->gradient = cmi_calloc(l->context, cmi_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
     if (!l->gradient) return CM_ERR_MEMORY;
-    CM_TRY(cm_turns_create(l->context, (size_t)cm_learner_graph(l)->n_params, &l->turns));
-    CM_TRY(cm_learner_make_workers(l, settings));
+    CM_TRY(cmi_turns_create(l->context, (size_t)cmi_learner_graph(l)->n_params, &l->turns));
+    CM_TRY(cmi_learner_make_workers(l, settings));
     /* Packing objects are made now, not in the first step. */
-    CM_TRY(cm_learner_refresh(l, &l->online));
-    if (l->options.separate_target) CM_TRY(cm_learner_refresh(l, &l->target));
-    return l->options.separate_teacher ? cm_learner_refresh(l, &l->teacher_set) : CM_OK;
+    CM_TRY(cmi_learner_refresh(l, &l->online));
+    if (l->options.separate_target) CM_TRY(cmi_learner_refresh(l, &l->target));
+    return l->options.separate_teacher ? cmi_learner_refresh(l, &l->teacher_set) : CM_OK;
 }
 
 static cm_learner *begin(const cm_model *model, const cm_precond *precond, cm_model *teacher,
                          const cm_learner_options *options)
 {
-    cm_learner *l = cm_calloc(model->context, 1, sizeof *l);
+    cm_learner *l = cmi_calloc(model->context, 1, sizeof *l);
     if (!l) return NULL;
     l->context = model->context;
     l->options = *options;
     l->model = model;
     l->teacher = teacher;
-    l->precond = cm_inputs_precond(precond);
-    if (teacher) l->teacher_precond = cm_inputs_precond(&teacher->precond);
+    l->precond = cmi_inputs_precond(precond);
+    if (teacher) l->teacher_precond = cmi_inputs_precond(&teacher->precond);
     l->image_size = (size_t)model->channels * (size_t)model->height * (size_t)model->width;
     return l;
 }
 
-cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
-                            const cm_objective_settings *settings, const cm_learner_options *options,
-                            cm_learner **out)
+cm_status cmi_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                             const cm_objective_settings *settings, const cm_learner_options *options,
+                             cm_learner **out)
 {
     *out = NULL;
     cm_learner *l = begin(model, precond, teacher, options);
     if (!l) return CM_ERR_MEMORY;
     cm_status status = build(l, settings);
-    if (status != CM_OK) cm_learner_free(l);
+    if (status != CM_OK) cmi_learner_free(l);
     else *out = l;
     return status;
 }
 
-void cm_learner_free(cm_learner *l)
+void cmi_learner_free(cm_learner *l)
 {
     if (!l) return;
     cm_context *context = l->context;
-    cm_learner_free_workers(l);
-    cm_turns_free(l->turns);
-    cm_free(context, l->gradient);
-    cm_unpacking_free(l->unpacking);
-    cm_weights_free(l->train_weights);
-    cm_weights_free(l->target_weights);
-    cm_weights_free(l->teacher_weights);
-    cm_weight_set_free(l, &l->online);
-    cm_weight_set_free(l, &l->target);
-    cm_weight_set_free(l, &l->teacher_set);
-    cm_plan_free(l->train_plan);
-    cm_plan_free(l->target_plan);
-    cm_plan_free(l->teacher_plan);
-    cm_graph_free(l->graph);
-    cm_graph_free(l->folded);
-    for (int i = 0; l->fold_scratch && i < l->folders; i++) cm_free(context, l->fold_scratch[i]);
-    cm_free(context, l->fold_scratch);
-    cm_free(context, l->offsets);
-    cm_free(context, l);
+    cmi_learner_free_workers(l);
+    cmi_turns_free(l->turns);
+    cmi_free(context, l->gradient);
+    cmi_unpacking_free(l->unpacking);
+    cmi_weights_free(l->train_weights);
+    cmi_weights_free(l->target_weights);
+    cmi_weights_free(l->teacher_weights);
+    cmi_weight_set_free(l, &l->online);
+    cmi_weight_set_free(l, &l->target);
+    cmi_weight_set_free(l, &l->teacher_set);
+    cmi_plan_free(l->train_plan);
+    cmi_plan_free(l->target_plan);
+    cmi_plan_free(l->teacher_plan);
+    cmi_graph_free(l->graph);
+    cmi_graph_free(l->folded);
+    for (int i = 0; l->fold_scratch && i < l->folders; i++) cmi_free(context, l->fold_scratch[i]);
+    cmi_free(context, l->fold_scratch);
+    cmi_free(context, l->offsets);
+    cmi_free(context, l);
 }
 
 static size_t plan_bytes(const cm_plan *plan)
 {
-    return plan ? cm_plan_arena_bytes(plan) + cm_plan_scratch_bytes(plan) : 0;
+    return plan ? cmi_plan_arena_bytes(plan) + cmi_plan_scratch_bytes(plan) : 0;
 }
 
 /* packed: bytes of packed weights; aside: of what turns gradients into plain tensors. */
@@ -121,52 +121,52 @@ static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
 {
     size_t sets = 1u + (l->options.separate_target != 0), floats = l->floats, image = l->image_size * sizeof(double);
     size_t teacher = l->options.separate_teacher ? floats : 0;
-    size_t block = cm_plan_gradient_floats(l->train_plan) * sizeof(float);
-    size_t streamed = cm_plan_node_gradient_floats(l->train_plan) * sizeof(float);
+    size_t block = cmi_plan_gradient_floats(l->train_plan) * sizeof(float);
+    size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
                     l->options.slice * image * 8;
-    size_t folds = l->folded ? (size_t)l->folders * cm_fold_scratch_bytes(l->folded) : 0;
+    size_t folds = l->folded ? (size_t)l->folders * cmi_fold_scratch_bytes(l->folded) : 0;
     return (sets * l->all_floats + teacher) * sizeof(float) + folds + block + aside + packed +
-           (size_t)cm_learner_count_workers(l) * worker;
+           (size_t)cmi_learner_count_workers(l) * worker;
 }
 
-size_t cm_learner_bytes(const cm_learner *l)
+size_t cmi_learner_bytes(const cm_learner *l)
 {
-    size_t packed = cm_params_copied_bytes(l->online.params);
-    if (l->target.params) packed += cm_params_copied_bytes(l->target.params);
-    if (l->teacher_set.params) packed += cm_params_copied_bytes(l->teacher_set.params);
-    else if (l->teacher) packed += cm_params_copied_bytes(l->teacher->params);
-    return total_bytes(l, packed, cm_unpacking_bytes(l->unpacking));
+    size_t packed = cmi_params_copied_bytes(l->online.params);
+    if (l->target.params) packed += cmi_params_copied_bytes(l->target.params);
+    if (l->teacher_set.params) packed += cmi_params_copied_bytes(l->teacher_set.params);
+    else if (l->teacher) packed += cmi_params_copied_bytes(l->teacher->params);
+    return total_bytes(l, packed, cmi_unpacking_bytes(l->unpacking));
 }
 
 /* What the plans ask to have packed.  Folded values are counted with the sets they lie in. */
 static cm_status packed_bytes(const cm_learner *l, size_t *bytes)
 {
     size_t online, target = 0, teacher = 0, folded = (l->all_floats - l->floats) * sizeof(float);
-    CM_TRY(cm_plan_packed_bytes(l->train_plan, NULL, &online));
+    CM_TRY(cmi_plan_packed_bytes(l->train_plan, NULL, &online));
     if (l->target_plan)
-        CM_TRY(cm_plan_packed_bytes(l->target_plan, l->options.separate_target ? NULL : l->train_plan, &target));
-    if (l->teacher_plan) CM_TRY(cm_plan_packed_bytes(l->teacher_plan, NULL, &teacher));
+        CM_TRY(cmi_plan_packed_bytes(l->target_plan, l->options.separate_target ? NULL : l->train_plan, &target));
+    if (l->teacher_plan) CM_TRY(cmi_plan_packed_bytes(l->teacher_plan, NULL, &teacher));
     if (l->target_plan && l->options.separate_target) folded *= 2;
     *bytes = online + target + teacher;
     *bytes -= folded < *bytes ? folded : 0;
     return CM_OK;
 }
 
-cm_status cm_learner_estimate(const cm_model *model, const cm_precond *precond, cm_model *teacher,
-                              const cm_learner_options *options, size_t *bytes, size_t *floats)
+cm_status cmi_learner_estimate(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                               const cm_learner_options *options, size_t *bytes, size_t *floats)
 {
     cm_learner *l = begin(model, precond, teacher, options);
     size_t packed = 0;
     if (!l) return CM_ERR_MEMORY;
-    cm_status status = cm_learner_describe(l);
+    cm_status status = cmi_learner_describe(l);
     if (status == CM_OK) status = make_plans(l);
     if (status == CM_OK) status = packed_bytes(l, &packed);
     if (status == CM_OK) {
-        size_t aside = (size_t)options->threads * cm_plan_node_gradient_floats(l->train_plan) * sizeof(float);
+        size_t aside = (size_t)options->threads * cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
         *bytes = total_bytes(l, packed, aside);
         *floats = l->floats;
     }
-    cm_learner_free(l);
+    cmi_learner_free(l);
     return status;
 }

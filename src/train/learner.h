@@ -14,7 +14,7 @@
 #include "graph/plan.h"
 #include "train/objective.h"
 
-/* Values of all parameters in one block (cm_param_offsets) and their packed copies. */
+/* Values of all parameters in one block (cmi_param_offsets) and their packed copies. */
 typedef struct cm_weight_set {
     float *values;
     int folded; /* holds folded values too */
@@ -59,14 +59,14 @@ typedef struct cm_learner {
 } cm_learner;
 
 /* precond: what the network that learns is trained as. */
-cm_status cm_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
-                            const cm_objective_settings *settings, const cm_learner_options *options,
-                            cm_learner **out);
-void cm_learner_free(cm_learner *learner);
-/* cm_learner_bytes of a learner that is not made: plans without weights and memory.
+cm_status cmi_learner_create(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                             const cm_objective_settings *settings, const cm_learner_options *options,
+                             cm_learner **out);
+void cmi_learner_free(cm_learner *learner);
+/* cmi_learner_bytes of a learner that is not made: plans without weights and memory.
  * *floats: of a block of all parameters. */
-cm_status cm_learner_estimate(const cm_model *model, const cm_precond *precond, cm_model *teacher,
-                              const cm_learner_options *options, size_t *bytes, size_t *floats);
+cm_status cmi_learner_estimate(const cm_model *model, const cm_precond *precond, cm_model *teacher,
+                               const cm_learner_options *options, size_t *bytes, size_t *floats);
 
 typedef struct cm_learner_batch {
     size_t n;              /* images: any number from 1                */
@@ -80,19 +80,19 @@ typedef struct cm_learner_batch {
 } cm_learner_batch;
 
 /* learner->gradient = d mean(loss) / d parameters. */
-cm_status cm_learner_run(cm_learner *learner, const cm_objective *objective, const cm_objective_settings *settings,
-                         const cm_learner_batch *batch);
+cm_status cmi_learner_run(cm_learner *learner, const cm_objective *objective, const cm_objective_settings *settings,
+                          const cm_learner_batch *batch);
 
 /* After the values of a set have changed. */
-cm_status cm_learner_refresh(cm_learner *learner, cm_weight_set *set);
+cm_status cmi_learner_refresh(cm_learner *learner, cm_weight_set *set);
 
 /* Bytes of weights, gradients, packed copies and activations. */
-size_t cm_learner_bytes(const cm_learner *learner);
+size_t cmi_learner_bytes(const cm_learner *learner);
 /* Name of the first parameter with a gradient that is not finite, NULL for none. */
-const char *cm_learner_nonfinite(const cm_learner *learner);
+const char *cmi_learner_nonfinite(const cm_learner *learner);
 
 /* What an image's streams are numbered: apart from the samplers' images. */
-static inline uint64_t cm_learner_stream(uint64_t image)
+static inline uint64_t cmi_learner_stream(uint64_t image)
 {
     return image | 1ull << 63;
 }

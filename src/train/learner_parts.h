@@ -7,22 +7,22 @@
 /* --- learner_weights.c ---------------------------------------------------------- */
 
 /* The graphs of the network that learns, and where its parameters lie in a block. */
-cm_status cm_learner_describe(cm_learner *learner);
+cm_status cmi_learner_describe(cm_learner *learner);
 /* The graph that runs. */
-const cm_graph *cm_learner_graph(const cm_learner *learner);
+const cm_graph *cmi_learner_graph(const cm_learner *learner);
 /* A set with the values of a model; folded: in the form that runs. */
-cm_status cm_weight_set_create(cm_learner *learner, const cm_model *from, int folded, cm_weight_set *set);
-void cm_weight_set_free(cm_learner *learner, cm_weight_set *set);
+cm_status cmi_weight_set_create(cm_learner *learner, const cm_model *from, int folded, cm_weight_set *set);
+void cmi_weight_set_free(cm_learner *learner, cm_weight_set *set);
 /* The gradient of the folded values becomes one of the file's. */
-cm_status cm_learner_fold_gradient(const cm_learner *learner);
+cm_status cmi_learner_fold_gradient(const cm_learner *learner);
 
 /* --- learner_slice.c ------------------------------------------------------------- */
 
 /* Of a batch of so many images. */
-size_t cm_learner_slices(const cm_learner *learner, size_t images);
+size_t cmi_learner_slices(const cm_learner *learner, size_t images);
 /* All of them, as many as a batch of options.batch keeps busy. */
-int cm_learner_count_workers(const cm_learner *learner);
-cm_status cm_learner_make_workers(cm_learner *learner, const cm_objective_settings *settings);
-void cm_learner_free_workers(cm_learner *learner);
+int cmi_learner_count_workers(const cm_learner *learner);
+cm_status cmi_learner_make_workers(cm_learner *learner, const cm_objective_settings *settings);
+void cmi_learner_free_workers(cm_learner *learner);
 
 #endif

@@ -27,13 +27,13 @@ static cm_status add_gradient(void *user, int parameter, size_t first, size_t fl
     const cm_learner *l = w->learner;
     float *restrict total = l->gradient + first;
     const float *restrict from = slice;
-    CM_TRY(cm_turns_enter(l->turns, (size_t)parameter, w->slice));
+    CM_TRY(cmi_turns_enter(l->turns, (size_t)parameter, w->slice));
     if (w->slice == 0) memcpy(total, from, floats * sizeof *total);
     else {
 #pragma omp simd
         for (size_t i = 0; i < floats; i++) total[i] += from[i];
     }
-    cm_turns_leave(l->turns, (size_t)parameter);
+    cmi_turns_leave(l->turns, (size_t)parameter);
     return CM_OK;
 }
 
@@ -44,16 +44,16 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     cm_context *context = l->context;
     size_t slice = l->options.slice, values = slice * l->image_size;
     w->learner = l;
-    CM_TRY(cm_exec_create_streaming(l->train_plan, add_gradient, w, &w->train));
-    if (l->target_plan) CM_TRY(cm_exec_create(l->target_plan, &w->target));
-    if (l->teacher_plan) CM_TRY(cm_exec_create(l->teacher_plan, &w->teacher));
-    w->x0 = cm_calloc(context, values, sizeof *w->x0);
-    w->z = cm_calloc(context, values, sizeof *w->z);
-    w->work = cm_calloc(context, cm_objective_work(settings, slice), sizeof *w->work);
-    w->u = cm_calloc(context, 4 * slice, sizeof *w->u);
-    w->single = cm_calloc(context, l->image_size, sizeof *w->single);
-    w->images = cm_calloc(context, slice, sizeof *w->images);
-    w->labels = cm_calloc(context, 2 * slice, sizeof *w->labels);
+    CM_TRY(cmi_exec_create_streaming(l->train_plan, add_gradient, w, &w->train));
+    if (l->target_plan) CM_TRY(cmi_exec_create(l->target_plan, &w->target));
+    if (l->teacher_plan) CM_TRY(cmi_exec_create(l->teacher_plan, &w->teacher));
+    w->x0 = cmi_calloc(context, values, sizeof *w->x0);
+    w->z = cmi_calloc(context, values, sizeof *w->z);
+    w->work = cmi_calloc(context, cmi_objective_work(settings, slice), sizeof *w->work);
+    w->u = cmi_calloc(context, 4 * slice, sizeof *w->u);
+    w->single = cmi_calloc(context, l->image_size, sizeof *w->single);
+    w->images = cmi_calloc(context, slice, sizeof *w->images);
+    w->labels = cmi_calloc(context, 2 * slice, sizeof *w->labels);
     if (!w->x0 || !w->z || !w->work || !w->u || !w->single || !w->images || !w->labels) return CM_ERR_MEMORY;
     w->normal = w->u + slice;
     w->share = w->normal + slice;
@@ -64,33 +64,33 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
 
 static void free_worker(cm_context *context, cm_learner_worker *w)
 {
-    cm_exec_free(w->train);
-    cm_exec_free(w->target);
-    cm_exec_free(w->teacher);
-    cm_free(context, w->x0);
-    cm_free(context, w->z);
-    cm_free(context, w->work);
-    cm_free(context, w->u);
-    cm_free(context, w->single);
-    cm_free(context, w->images);
-    cm_free(context, w->labels);
+    cmi_exec_free(w->train);
+    cmi_exec_free(w->target);
+    cmi_exec_free(w->teacher);
+    cmi_free(context, w->x0);
+    cmi_free(context, w->z);
+    cmi_free(context, w->work);
+    cmi_free(context, w->u);
+    cmi_free(context, w->single);
+    cmi_free(context, w->images);
+    cmi_free(context, w->labels);
 }
 
-size_t cm_learner_slices(const cm_learner *l, size_t images)
+size_t cmi_learner_slices(const cm_learner *l, size_t images)
 {
     return (images + l->options.slice - 1) / l->options.slice;
 }
 
-int cm_learner_count_workers(const cm_learner *l)
+int cmi_learner_count_workers(const cm_learner *l)
 {
-    const size_t slices = cm_learner_slices(l, l->options.batch);
+    const size_t slices = cmi_learner_slices(l, l->options.batch);
     return l->options.threads < (int)slices ? l->options.threads : (int)slices;
 }
 
-cm_status cm_learner_make_workers(cm_learner *l, const cm_objective_settings *settings)
+cm_status cmi_learner_make_workers(cm_learner *l, const cm_objective_settings *settings)
 {
-    const int n = cm_learner_count_workers(l);
-    l->workers = cm_calloc(l->context, (size_t)n, sizeof *l->workers);
+    const int n = cmi_learner_count_workers(l);
+    l->workers = cmi_calloc(l->context, (size_t)n, sizeof *l->workers);
     if (!l->workers) return CM_ERR_MEMORY;
     for (; l->n_workers < n; l->n_workers++) {
         cm_status status = make_worker(l, settings, &l->workers[l->n_workers]);
@@ -102,10 +102,10 @@ cm_status cm_learner_make_workers(cm_learner *l, const cm_objective_settings *se
     return CM_OK;
 }
 
-void cm_learner_free_workers(cm_learner *l)
+void cmi_learner_free_workers(cm_learner *l)
 {
     for (int i = 0; i < l->n_workers; i++) free_worker(l->context, &l->workers[i]);
-    cm_free(l->context, l->workers);
+    cmi_free(l->context, l->workers);
 }
 
 /* --- networks for the objective --------------------------------------------------- */
@@ -123,14 +123,15 @@ static cm_status answer(const cm_learner_worker *w, const question *q, const cm_
 {
     const cm_learner *l = w->learner;
     const size_t dim = (size_t)l->model->net.augment_dim;
-    CM_TRY(cm_call_check(w->call));
+    CM_TRY(cmi_call_check(w->call));
     for (size_t i = 0; i < l->options.slice; i++) {
         const float *augment = q->augment && i < w->count ? q->augment + i * dim : NULL;
         const cm_inputs image = {q->x + i * l->image_size, q->sigma[i], q->labels[i], augment};
-        cm_inputs_write(l->model, q->precond, &image, exec, i);
+        cmi_inputs_write(l->model, q->precond, &image, exec, i);
     }
-    CM_TRY(cm_exec_run(exec, weights));
-    for (size_t i = 0; i < l->options.slice; i++) cm_outputs_read(l->model, CM_OUT_D, exec, i, d + i * l->image_size);
+    CM_TRY(cmi_exec_run(exec, weights));
+    for (size_t i = 0; i < l->options.slice; i++)
+        cmi_outputs_read(l->model, CM_OUT_D, exec, i, d + i * l->image_size);
     return CM_OK;
 }
 
@@ -157,10 +158,10 @@ static cm_status backward(void *user, const double *cotangent)
 {
     cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
-    CM_TRY(cm_call_check(w->call));
+    CM_TRY(cmi_call_check(w->call));
     for (size_t i = 0; i < l->options.slice; i++)
-        cm_cotangent_write(l->model, cotangent + i * l->image_size, w->train, i);
-    return cm_exec_backward(w->train, l->train_weights);
+        cmi_cotangent_write(l->model, cotangent + i * l->image_size, w->train, i);
+    return cmi_exec_backward(w->train, l->train_weights);
 }
 
 /* --- a batch ------------------------------------------------------------------------ */
@@ -176,16 +177,16 @@ static void draw_image(cm_learner_worker *w, const cm_learner_batch *b, size_t i
 {
     size_t size = w->learner->image_size;
     double chance;
-    cm_stream s = {b->seed, cm_learner_stream(image), CM_DRAW_NOISE};
-    cm_stream_normal(&s, size, w->single);
+    cm_stream s = {b->seed, cmi_learner_stream(image), CM_DRAW_NOISE};
+    cmi_stream_normal(&s, size, w->single);
     for (size_t k = 0; k < size; k++) w->z[i * size + k] = (double)w->single[k];
     s.draw = CM_DRAW_UNIFORM;
-    cm_stream_uniform(&s, 1, &w->u[i]);
+    cmi_stream_uniform(&s, 1, &w->u[i]);
     s.draw = CM_DRAW_NORMAL;
-    cm_stream_normal(&s, 1, w->single);
+    cmi_stream_normal(&s, 1, w->single);
     w->normal[i] = (double)w->single[0];
     s.draw = CM_DRAW_LABEL;
-    cm_stream_uniform(&s, 1, &chance);
+    cmi_stream_uniform(&s, 1, &chance);
     w->labels[i] = chance < b->label_dropout ? -1 : w->true_labels[i];
     w->images[i] = s.image;
 }
@@ -216,8 +217,8 @@ static cm_status run_slice(const job *j, int index, int worker)
     w->slice = index;
     w->call = j->batch->call;
     load_slice(w, j->batch, first);
-    cm_exec_seed(w->train, j->batch->seed, w->images);
-    if (w->target) cm_exec_seed(w->target, j->batch->seed, w->images);
+    cmi_exec_seed(w->train, j->batch->seed, w->images);
+    if (w->target) cmi_exec_seed(w->target, j->batch->seed, w->images);
     CM_TRY(j->objective->run(j->settings, &b, &nets));
     for (size_t i = 0; i < w->count; i++) j->batch->loss[first + i] = w->loss[i];
     return CM_OK;
@@ -227,17 +228,17 @@ static cm_status slice_piece(void *user, int index, int worker)
 {
     const job *j = user;
     cm_status status = run_slice(j, index, worker);
-    if (status != CM_OK) cm_turns_fail(j->learner->turns, index);
+    if (status != CM_OK) cmi_turns_fail(j->learner->turns, index);
     return status;
 }
 
-cm_status cm_learner_run(cm_learner *l, const cm_objective *objective, const cm_objective_settings *settings,
-                         const cm_learner_batch *batch)
+cm_status cmi_learner_run(cm_learner *l, const cm_objective *objective, const cm_objective_settings *settings,
+                          const cm_learner_batch *batch)
 {
     job j = {l, objective, settings, batch};
-    const int slices = (int)cm_learner_slices(l, batch->n);
-    cm_turns_begin(l->turns);
-    cm_status status = cm_parallel_in_order((cm_threads){l->context, l->n_workers}, slices, slice_piece, &j);
-    if (status == CM_OK) status = cm_unpacking_run(l->unpacking, l->gradient);
-    return status == CM_OK ? cm_learner_fold_gradient(l) : status;
+    const int slices = (int)cmi_learner_slices(l, batch->n);
+    cmi_turns_begin(l->turns);
+    cm_status status = cmi_parallel_in_order((cm_threads){l->context, l->n_workers}, slices, slice_piece, &j);
+    if (status == CM_OK) status = cmi_unpacking_run(l->unpacking, l->gradient);
+    return status == CM_OK ? cmi_learner_fold_gradient(l) : status;
 }

@@ -4,11 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-static const cm_objective *const all[] = {&cm_objective_edm, &cm_objective_cd,  &cm_objective_ct,
-                                          &cm_objective_pd,  &cm_objective_ict, &cm_objective_ect};
+static const cm_objective *const all[] = {&cmi_objective_edm, &cmi_objective_cd,  &cmi_objective_ct,
+                                          &cmi_objective_pd,  &cmi_objective_ict, &cmi_objective_ect};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
-const cm_objective *cm_objective_at(int32_t number)
+const cm_objective *cmi_objective_at(int32_t number)
 {
     return number >= 0 && number < OBJECTIVES ? all[number] : NULL;
 }
@@ -17,14 +17,14 @@ static cm_choice choice_at(size_t index)
 {
     return index < OBJECTIVES ? (cm_choice){all[index]->name, all[index]->about} : (cm_choice){NULL, NULL};
 }
-const cm_choice_list cm_objective_choices = {"objectives", choice_at};
+const cm_choice_list cmi_objective_choices = {"objectives", choice_at};
 
-const cm_objective *cm_objective_by_name(const char *name)
+const cm_objective *cmi_objective_by_name(const char *name)
 {
-    return cm_objective_at(cm_choice_find(&cm_objective_choices, name));
+    return cmi_objective_at(cmi_choice_find(&cmi_objective_choices, name));
 }
 
-int cm_objective_reads(const cm_objective *objective, const cm_option_row *option)
+int cmi_objective_reads(const cm_objective *objective, const cm_option_row *option)
 {
     if (option->flags & CM_ROW_SHARED) return 1;
     for (const char *const *name = objective->options; *name; name++)
@@ -34,18 +34,18 @@ int cm_objective_reads(const cm_objective *objective, const cm_option_row *optio
 
 /* --- from the settings ------------------------------------------------------------------ */
 
-int32_t cm_objective_distance(const cm_train_settings *s)
+int32_t cmi_objective_distance(const cm_train_settings *s)
 {
-    return s->distance != CM_DISTANCE_DEFAULT ? s->distance : cm_objective_at(s->objective)->distance;
+    return s->distance != CM_DISTANCE_DEFAULT ? s->distance : cmi_objective_at(s->objective)->distance;
 }
 
-cm_objective_settings cm_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
-                                               int32_t width)
+cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
+                                                int32_t width)
 {
-    const cm_objective *objective = cm_objective_at(s->objective);
+    const cm_objective *objective = cmi_objective_at(s->objective);
     cm_objective_settings o;
     memset(&o, 0, sizeof o);
-    o.distance = (cm_image_distance){cm_objective_distance(s), s->huber_c, channels, height, width, s->sum_pixels};
+    o.distance = (cm_image_distance){cmi_objective_distance(s), s->huber_c, channels, height, width, s->sum_pixels};
     if (s->huber_c < 0) o.distance.huber_c = objective->huber_scale * sqrt((double)channels * height * width);
     o.weighting = (cm_loss_weighting)(s->weighting != CM_WEIGHTING_DEFAULT ? s->weighting : objective->weighting);
     o.ode = s->ode, o.levels = s->levels, o.mapping = s->mapping;
@@ -55,7 +55,7 @@ cm_objective_settings cm_objective_settings_of(const cm_train_settings *s, int32
     return o;
 }
 
-cm_status cm_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest)
+cm_status cmi_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest)
 {
     double middle = exp(s->p_mean);
     if (middle <= o->sigma_max && (!lowest || middle >= o->sigma_min)) return CM_OK;
@@ -72,12 +72,12 @@ static size_t image_size(const cm_objective_settings *s)
     return (size_t)s->distance.channels * (size_t)s->distance.height * (size_t)s->distance.width;
 }
 
-size_t cm_objective_work(const cm_objective_settings *s, size_t n)
+size_t cmi_objective_work(const cm_objective_settings *s, size_t n)
 {
-    return n * (IMAGES * image_size(s) + NUMBERS) + cm_distance_work(&s->distance);
+    return n * (IMAGES * image_size(s) + NUMBERS) + cmi_distance_work(&s->distance);
 }
 
-cm_objective_buffers cm_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b)
+cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b)
 {
     cm_objective_buffers r;
     r.size = image_size(s);
@@ -96,20 +96,20 @@ cm_objective_buffers cm_objective_buffers_of(const cm_objective_settings *s, con
     return r;
 }
 
-void cm_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x)
+void cmi_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x)
 {
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * size; k < (i + 1) * size; k++) x[k] = b->x0[k] + t[i] * b->z[k];
 }
 
-cm_status cm_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
-                               const cm_objective_nets *nets, cm_objective_buffers *r)
+cm_status cmi_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
+                                const cm_objective_nets *nets, cm_objective_buffers *r)
 {
     double *gradient = r->slope;
     CM_TRY(nets->online(nets->user, r->x_t, r->t, r->online));
     for (size_t i = 0; i < b->n; i++) {
         size_t at = i * r->size;
-        double d = cm_distance_of(&s->distance, r->online + at, r->target + at, gradient + at, r->distance);
+        double d = cmi_distance_of(&s->distance, r->online + at, r->target + at, gradient + at, r->distance);
         double factor = r->weight[i] * b->share[i];
         b->loss[i] = r->weight[i] * d;
         for (size_t k = at; k < at + r->size; k++) gradient[k] *= factor;

@@ -33,7 +33,7 @@ typedef struct cm_objective_batch {
     const double *u, *normal; /* per image: uniform in (0, 1), unit normal   */
     double *loss;             /* out: weighted distance of each image        */
     const double *share;      /* of each image in the gradient: 1 / batch, 0 for padding */
-    double *work;             /* cm_objective_work() doubles                 */
+    double *work;             /* cmi_objective_work() doubles                 */
 } cm_objective_batch;
 
 typedef struct cm_objective_nets {
@@ -79,24 +79,24 @@ typedef struct cm_objective {
     cm_status (*run)(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets);
 } cm_objective;
 
-extern const cm_objective cm_objective_edm, cm_objective_cd, cm_objective_ct, cm_objective_pd, cm_objective_ict,
-    cm_objective_ect;
+extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
+    cmi_objective_ect;
 
 /* By number, and by name; NULL when there is none. */
-const cm_objective *cm_objective_at(int32_t number);
-const cm_objective *cm_objective_by_name(const char *name);
-extern const cm_choice_list cm_objective_choices;
+const cm_objective *cmi_objective_at(int32_t number);
+const cm_objective *cmi_objective_by_name(const char *name);
+extern const cm_choice_list cmi_objective_choices;
 /* Whether an option has an effect on it. */
-int cm_objective_reads(const cm_objective *objective, const cm_option_row *option);
+int cmi_objective_reads(const cm_objective *objective, const cm_option_row *option);
 /* The distance that the settings choose, CM_DISTANCE_*. */
-int32_t cm_objective_distance(const cm_train_settings *s);
+int32_t cmi_objective_distance(const cm_train_settings *s);
 /* What the settings make of an objective for images of channels x height x width; the range of noise levels is the
  * model's and zero here. */
-cm_objective_settings cm_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
-                                               int32_t width);
+cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
+                                                int32_t width);
 
 /* Doubles of work for a batch of n images. */
-size_t cm_objective_work(const cm_objective_settings *s, size_t n);
+size_t cmi_objective_work(const cm_objective_settings *s, size_t n);
 
 /* --- what the pages share ------------------------------------------------------ */
 
@@ -105,23 +105,23 @@ typedef struct cm_objective_buffers {
     size_t size;                                      /* values of an image */
     double *x_t, *online, *x_t2, *target, *slope, *d; /* images  */
     double *t, *t2, *t3, *weight;                     /* numbers */
-    double *distance;                                 /* work of cm_distance_of */
+    double *distance;                                 /* work of cmi_distance_of */
 } cm_objective_buffers;
-cm_objective_buffers cm_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b);
+cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b);
 
 /* x = x0 + t z */
-void cm_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x);
+void cmi_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x);
 /* Online evaluation at (x_t, t), the distance to `target` times `weight`, and the
  * gradient back. */
-cm_status cm_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
-                               const cm_objective_nets *nets, cm_objective_buffers *r);
+cm_status cmi_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
+                                const cm_objective_nets *nets, cm_objective_buffers *r);
 
 /* p_mean: at most half of the levels may be above sigma_max, or, with `lowest`, below sigma_min. */
-cm_status cm_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest);
+cm_status cmi_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest);
 
 /* ECT's r < t of a noise level and t - r, computed without cancellation. */
-void cm_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap);
+void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap);
 /* iCT: probabilities (n - 1) and levels (n) of the pairs, rising. */
-void cm_ict_levels(const cm_objective_settings *s, double *levels, double *probability);
+void cmi_ict_levels(const cm_objective_settings *s, double *levels, double *probability);
 
 #endif

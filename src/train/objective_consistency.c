@@ -19,11 +19,11 @@ static void draw_pairs(const cm_objective_settings *s, const cm_objective_batch 
     for (size_t i = 0; i < b->n; i++) {
         double index = floor(b->u[i] * (n - 1));
         if (index > n - 2) index = n - 2;
-        r->t[i] = cm_karras_sigma(index, n, s->sigma_min, s->sigma_max, s->rho);
-        r->t2[i] = cm_karras_sigma(index + 1, n, s->sigma_min, s->sigma_max, s->rho);
-        r->weight[i] = cm_weight(s->weighting, r->t[i], s->sigma_data);
+        r->t[i] = cmi_karras_sigma(index, n, s->sigma_min, s->sigma_max, s->rho);
+        r->t2[i] = cmi_karras_sigma(index + 1, n, s->sigma_min, s->sigma_max, s->rho);
+        r->weight[i] = cmi_weight(s->weighting, r->t[i], s->sigma_data);
     }
-    cm_add_noise(b, r->size, r->t, r->x_t);
+    cmi_add_noise(b, r->size, r->t, r->x_t);
 }
 
 /* slope = (x - D)/t; x_t2 = x + slope (t2 - t). */
@@ -54,12 +54,12 @@ static cm_status finish(const cm_objective_settings *s, const cm_objective_batch
                         cm_objective_buffers *r)
 {
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r->x_t2, r->t2, r->target));
-    return cm_compare_and_learn(s, b, nets, r);
+    return cmi_compare_and_learn(s, b, nets, r);
 }
 
 static cm_status distil(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_buffers r = cm_objective_buffers_of(s, b);
+    cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     draw_pairs(s, b, &r);
     CM_TRY(s->ode == CM_ODE_HEUN ? heun(b, nets, &r) : euler(b, nets, &r));
     return finish(s, b, nets, &r);
@@ -67,16 +67,16 @@ static cm_status distil(const cm_objective_settings *s, const cm_objective_batch
 
 static cm_status train(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_buffers r = cm_objective_buffers_of(s, b);
+    cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     draw_pairs(s, b, &r);
-    cm_add_noise(b, r.size, r.t2, r.x_t2);
+    cmi_add_noise(b, r.size, r.t2, r.x_t2);
     return finish(s, b, nets, &r);
 }
 
 static const char *const cd_options[] = {"sum_pixels", "weighting", "ode", "scales_mode", "start_scales",
                                          "end_scales", "mu_mode",   "mu",  "rho",         NULL};
 static const cm_objective_default cd_defaults[] = {{"lr", 4e-4}, {NULL, 0}};
-const cm_objective cm_objective_cd = {
+const cm_objective cmi_objective_cd = {
     .number = CM_TRAIN_CD,
     .name = "cd",
     .about = "Consistency distillation of a diffusion model: Song et al. 2023, Algorithm 2.",
@@ -100,7 +100,7 @@ static const cm_objective_default ct_defaults[] = {{"lr", 4e-4},
                                                    {"mu_mode", CM_MU_ADAPTIVE},
                                                    {"mu", 0.9},
                                                    {NULL, 0}};
-const cm_objective cm_objective_ct = {
+const cm_objective cmi_objective_ct = {
     .number = CM_TRAIN_CT,
     .name = "ct",
     .about = "Consistency training from data alone: Song et al. 2023, Algorithm 3.",

@@ -12,7 +12,7 @@
 
 #include "train/objective.h"
 
-void cm_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap)
+void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap)
 {
     double adjust = s->mapping == CM_MAPPING_SIGMOID ? 1 + s->k / (1 + exp(s->b * t)) : 1;
     double share = pow(s->q, -(s->stage + 1)) * adjust;
@@ -29,21 +29,21 @@ static double scrub(double v)
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_buffers r = cm_objective_buffers_of(s, b);
+    cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         double gap;
         r.t[i] = exp(s->p_mean + s->p_std * b->normal[i]);
-        cm_ect_pair(s, r.t[i], &r.t2[i], &gap);
+        cmi_ect_pair(s, r.t[i], &r.t2[i], &gap);
         r.weight[i] = 1 / gap;
         r.t3[i] = r.t2[i] > 0 ? r.t2[i] : r.t[i]; /* at 0 the network is not asked: f(x, 0) = x */
     }
-    cm_add_noise(b, r.size, r.t, r.x_t);
-    cm_add_noise(b, r.size, r.t2, r.x_t2);
+    cmi_add_noise(b, r.size, r.t, r.x_t);
+    cmi_add_noise(b, r.size, r.t2, r.x_t2);
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t3, r.target));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r.size; k < (i + 1) * r.size; k++)
             r.target[k] = r.t2[i] > 0 ? scrub(r.target[k]) : b->x0[k];
-    return cm_compare_and_learn(s, b, nets, &r);
+    return cmi_compare_and_learn(s, b, nets, &r);
 }
 
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
@@ -57,13 +57,13 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 
 static cm_status check_levels(const cm_train_settings *s, const cm_objective_settings *o)
 {
-    return cm_check_p_mean(s, o, 0);
+    return cmi_check_p_mean(s, o, 0);
 }
 
 static const char *const options[] = {"p_mean", "p_std",      "mapping",         "ect_q", "ect_k",
                                       "ect_b",  "ect_stages", "ect_stage_steps", NULL};
 static const cm_objective_default defaults[] = {{NULL, 0}};
-const cm_objective cm_objective_ect = {
+const cm_objective cmi_objective_ect = {
     .number = CM_TRAIN_ECT,
     .name = "ect",
     .about = "Easy consistency tuning of a diffusion model's weights: Geng et al. 2024.",

@@ -14,41 +14,41 @@
 static double level(const cm_objective_settings *s, double u, double normal)
 {
     switch (s->levels) {
-    case CM_LEVELS_VP: return cm_vp_sigma(1 + u * (1e-5 - 1), 19.9, 0.1);
-    case CM_LEVELS_VE: return cm_ve_sigma(u, 0.02, 100);
+    case CM_LEVELS_VP: return cmi_vp_sigma(1 + u * (1e-5 - 1), 19.9, 0.1);
+    case CM_LEVELS_VE: return cmi_ve_sigma(u, 0.02, 100);
     default: return exp(s->p_mean + s->p_std * normal);
     }
 }
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_buffers r = cm_objective_buffers_of(s, b);
+    cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         r.t[i] = level(s, b->u[i], b->normal[i]);
-        r.weight[i] = cm_weight(s->weighting, r.t[i], s->sigma_data);
+        r.weight[i] = cmi_weight(s->weighting, r.t[i], s->sigma_data);
     }
-    cm_add_noise(b, r.size, r.t, r.x_t);
+    cmi_add_noise(b, r.size, r.t, r.x_t);
     memcpy(r.target, b->x0, b->n * r.size * sizeof *r.target);
-    return cm_compare_and_learn(s, b, nets, &r);
+    return cmi_compare_and_learn(s, b, nets, &r);
 }
 
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 {
     if (s->levels != CM_LEVELS_LOGNORMAL && (s->p_mean != d->p_mean || s->p_std != d->p_std))
         CM_FAIL(CM_ERR_ARGUMENT, "p_mean and p_std have no effect on levels %s",
-                cm_level_choices.at((size_t)s->levels).name);
+                cmi_level_choices.at((size_t)s->levels).name);
     return CM_OK;
 }
 
 static cm_status check_levels(const cm_train_settings *s, const cm_objective_settings *o)
 {
-    return s->levels == CM_LEVELS_LOGNORMAL ? cm_check_p_mean(s, o, 0) : CM_OK;
+    return s->levels == CM_LEVELS_LOGNORMAL ? cmi_check_p_mean(s, o, 0) : CM_OK;
 }
 
 static const char *const options[] = {"sum_pixels", "weighting", "levels", "p_mean", "p_std", "augment", NULL};
 static const cm_objective_default defaults[] = {
     {"optimizer", CM_OPTIMIZER_ADAM}, {"lr", 1e-3}, {"p_mean", -1.2}, {"p_std", 1.2}, {NULL, 0}};
-const cm_objective cm_objective_edm = {
+const cm_objective cmi_objective_edm = {
     .number = CM_TRAIN_EDM,
     .name = "edm",
     .about = "Denoising, which makes a diffusion model, the teacher of others: Karras et al. 2022, equation 8.",

@@ -11,7 +11,7 @@
 
 static double rising(const cm_objective_settings *s, int32_t j)
 {
-    return cm_karras_sigma(s->scales - 1 - j, s->scales, s->sigma_min, s->sigma_max, s->rho);
+    return cmi_karras_sigma(s->scales - 1 - j, s->scales, s->sigma_min, s->sigma_max, s->rho);
 }
 
 static double erf_at(const cm_objective_settings *s, double level)
@@ -19,7 +19,7 @@ static double erf_at(const cm_objective_settings *s, double level)
     return erf((log(level) - s->p_mean) / (1.41421356237309504880 * s->p_std));
 }
 
-void cm_ict_levels(const cm_objective_settings *s, double *levels, double *probability)
+void cmi_ict_levels(const cm_objective_settings *s, double *levels, double *probability)
 {
     double sum = 0;
     for (int32_t j = 0; j < s->scales; j++) levels[j] = rising(s, j);
@@ -47,28 +47,28 @@ static int32_t pair_of(const cm_objective_settings *s, double u)
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_buffers r = cm_objective_buffers_of(s, b);
+    cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         int32_t j = pair_of(s, b->u[i]);
         r.t2[i] = rising(s, j);
         r.t[i] = rising(s, j + 1);
         r.weight[i] = 1 / (r.t[i] - r.t2[i]);
     }
-    cm_add_noise(b, r.size, r.t, r.x_t);
-    cm_add_noise(b, r.size, r.t2, r.x_t2);
+    cmi_add_noise(b, r.size, r.t, r.x_t);
+    cmi_add_noise(b, r.size, r.t2, r.x_t2);
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t2, r.target));
-    return cm_compare_and_learn(s, b, nets, &r);
+    return cmi_compare_and_learn(s, b, nets, &r);
 }
 
 static cm_status check_levels(const cm_train_settings *s, const cm_objective_settings *o)
 {
-    return cm_check_p_mean(s, o, 1);
+    return cmi_check_p_mean(s, o, 1);
 }
 
 static const char *const options[] = {"p_mean", "p_std", "scales_mode", "start_scales", "end_scales", "rho", NULL};
 static const cm_objective_default defaults[] = {
     {"scales_mode", CM_SCALES_ICT}, {"start_scales", 10}, {"end_scales", 1280}, {NULL, 0}};
-const cm_objective cm_objective_ict = {
+const cm_objective cmi_objective_ict = {
     .number = CM_TRAIN_ICT,
     .name = "ict",
     .about = "Improved consistency training from data alone: Song and Dhariwal 2023.",

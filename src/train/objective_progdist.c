@@ -22,23 +22,23 @@ static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *net
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
-    cm_objective_buffers r = cm_objective_buffers_of(s, b);
+    cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         double index = floor(b->u[i] * s->scales);
         if (index > s->scales - 1) index = s->scales - 1;
-        r.t[i] = cm_karras_sigma(index, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
-        r.t2[i] = cm_karras_sigma(index + 0.5, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
-        r.t3[i] = cm_karras_sigma(index + 1, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
-        r.weight[i] = cm_weight(s->weighting, r.t[i], s->sigma_data);
+        r.t[i] = cmi_karras_sigma(index, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
+        r.t2[i] = cmi_karras_sigma(index + 0.5, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
+        r.t3[i] = cmi_karras_sigma(index + 1, s->scales + 1, s->sigma_min, s->sigma_max, s->rho);
+        r.weight[i] = cmi_weight(s->weighting, r.t[i], s->sigma_data);
     }
-    cm_add_noise(b, r.size, r.t, r.x_t);
+    cmi_add_noise(b, r.size, r.t, r.x_t);
     for (size_t k = 0; k < b->n * r.size; k++) r.x_t2[k] = r.x_t[k];
     CM_TRY(euler(b, nets, &r, r.x_t2, r.t, r.t2));
     CM_TRY(euler(b, nets, &r, r.x_t2, r.t2, r.t3));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r.size; k < (i + 1) * r.size; k++)
             r.target[k] = r.x_t[k] - r.t[i] * (r.x_t2[k] - r.x_t[k]) / (r.t3[i] - r.t[i]);
-    return cm_compare_and_learn(s, b, nets, &r);
+    return cmi_compare_and_learn(s, b, nets, &r);
 }
 
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
@@ -61,7 +61,7 @@ static const cm_objective_default defaults[] = {{"optimizer", CM_OPTIMIZER_ADAM}
                                                 {"clip_rule", CM_CLIP_RULE_OPTAX},
                                                 {"anneal_stages", 1},
                                                 {NULL, 0}};
-const cm_objective cm_objective_pd = {
+const cm_objective cmi_objective_pd = {
     .number = CM_TRAIN_PD,
     .name = "pd",
     .about = "Progressive distillation of a diffusion model: Salimans and Ho 2022, Algorithm 2.",

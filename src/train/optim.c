@@ -55,7 +55,7 @@ static const cm_optimizer_row rows[] = {
 };
 enum { OPTIMIZERS = sizeof rows / sizeof *rows };
 
-const cm_optimizer_row *cm_optimizer_at(int32_t kind)
+const cm_optimizer_row *cmi_optimizer_at(int32_t kind)
 {
     return kind >= 0 && kind < OPTIMIZERS ? &rows[kind] : NULL;
 }
@@ -64,16 +64,16 @@ static cm_choice choice_at(size_t index)
 {
     return index < OPTIMIZERS ? (cm_choice){rows[index].name, rows[index].about} : (cm_choice){NULL, NULL};
 }
-const cm_choice_list cm_optimizer_choices = {"optimizers", choice_at};
+const cm_choice_list cmi_optimizer_choices = {"optimizers", choice_at};
 
-cm_optim cm_optim_of(const cm_train_settings *s)
+cm_optim cmi_optim_of(const cm_train_settings *s)
 {
     return (cm_optim){s->optimizer, s->beta1, s->beta2, s->eps, s->weight_decay};
 }
 
 /* --- updates ---------------------------------------------------------------------- */
 
-cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
+cm_optim_update cmi_optim_prepare(const cm_optim *o, int64_t k, double lr)
 {
     double c1 = 1 - pow(o->beta1, (double)k), c2 = 1 - pow(o->beta2, (double)k);
     cm_adam_update u = {.divide = 1, .keep = 1, .eps = (float)o->eps};
@@ -83,8 +83,8 @@ cm_optim_update cm_optim_prepare(const cm_optim *o, int64_t k, double lr)
     return (cm_optim_update){rows[o->kind].has_moments, u};
 }
 
-void cm_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *restrict p,
-                    const float *restrict g, float *restrict m, float *restrict v)
+void cmi_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *restrict p,
+                     const float *restrict g, float *restrict m, float *restrict v)
 {
     const cm_adam_update u = update->adam;
     if (update->has_moments) {
@@ -121,20 +121,20 @@ static cm_status norm_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm)
+cm_status cmi_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm)
 {
     /* 8 KiB of sums: parts grow with n, never with threads. */
     pass s = {.n = n, .part = (n + MAX_PARTS - 1) / MAX_PARTS, .g = g};
     double sum = 0;
     if (s.part < 4096) s.part = 4096;
     int parts = (int)((n + s.part - 1) / s.part);
-    CM_TRY(cm_parallel(threads, parts, norm_piece, &s));
+    CM_TRY(cmi_parallel(threads, parts, norm_piece, &s));
     for (int i = 0; i < parts; i++) sum += s.sums[i];
     *norm = sqrt(sum);
     return CM_OK;
 }
 
-double cm_clip_factor(int32_t rule, double norm, double max)
+double cmi_clip_factor(int32_t rule, double norm, double max)
 {
     double factor = rule == CM_CLIP_RULE_TORCH ? max / (norm + 1e-6) : norm >= max ? max / norm : 1;
     return factor < 1 ? factor : 1;
@@ -149,8 +149,8 @@ static cm_status scale_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-cm_status cm_gradient_scale(cm_threads threads, size_t n, double factor, float *g)
+cm_status cmi_gradient_scale(cm_threads threads, size_t n, double factor, float *g)
 {
     pass s = {.n = n, .out = g, .factor = (float)factor};
-    return factor == 1 ? CM_OK : cm_parallel(threads, pieces(n), scale_piece, &s);
+    return factor == 1 ? CM_OK : cmi_parallel(threads, pieces(n), scale_piece, &s);
 }

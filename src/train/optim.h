@@ -12,7 +12,7 @@ typedef struct cm_optim {
     int32_t kind; /* cm_optimizer */
     double beta1, beta2, eps, weight_decay;
 } cm_optim;
-cm_optim cm_optim_of(const cm_train_settings *s);
+cm_optim cmi_optim_of(const cm_train_settings *s);
 
 /* The scalars of one update; SGD has decay (L2: added to the gradient) and step. */
 typedef struct cm_optim_update {
@@ -30,22 +30,22 @@ typedef struct cm_optimizer_row {
 } cm_optimizer_row;
 
 /* By number; NULL past the end. */
-const cm_optimizer_row *cm_optimizer_at(int32_t kind);
-extern const cm_choice_list cm_optimizer_choices;
+const cm_optimizer_row *cmi_optimizer_at(int32_t kind);
+extern const cm_choice_list cmi_optimizer_choices;
 
 /* Of update number k = 1, 2, ... */
-cm_optim_update cm_optim_prepare(const cm_optim *optim, int64_t k, double lr);
+cm_optim_update cmi_optim_prepare(const cm_optim *optim, int64_t k, double lr);
 /* To n values p with gradients g; m and v are the moments (unused by SGD).  Value by
  * value: any part of the parameters at a time. */
-void cm_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *p, const float *g,
-                    float *m, float *v);
+void cmi_optim_apply(const cm_kernels *kernels, const cm_optim_update *update, size_t n, float *p, const float *g,
+                     float *m, float *v);
 
 /* sqrt(sum g^2), in double over fixed pieces. */
-cm_status cm_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm);
+cm_status cmi_gradient_norm(cm_threads threads, size_t n, const float *g, double *norm);
 /* What a gradient of that norm is multiplied by.  torch: max / (norm + 1e-6),
  * at most 1; optax: max / norm when norm >= max.  rule: cm_clip_rule. */
-double cm_clip_factor(int32_t rule, double norm, double max);
+double cmi_clip_factor(int32_t rule, double norm, double max);
 /* g *= factor. */
-cm_status cm_gradient_scale(cm_threads threads, size_t n, double factor, float *g);
+cm_status cmi_gradient_scale(cm_threads threads, size_t n, double factor, float *g);
 
 #endif

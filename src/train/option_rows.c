@@ -15,7 +15,7 @@ static const cm_choice clip_rules[] = {
     {"optax", "The gradient is multiplied by max / norm where the norm is at least max."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_clip_rule_choices, "clip_rules", clip_rules);
+CM_CHOICE_LIST(cmi_clip_rule_choices, "clip_rules", clip_rules);
 
 static const cm_choice weightings[] = {
     {"default", "The weighting of the objective."},
@@ -26,7 +26,7 @@ static const cm_choice weightings[] = {
     {"truncated-snr", "1 / sigma^2, and at least 1."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_weighting_choices, "weightings", weightings);
+CM_CHOICE_LIST(cmi_weighting_choices, "weightings", weightings);
 
 static const cm_choice levels[] = {
     {"lognormal", "ln sigma is normal with mean p_mean and standard deviation p_std."},
@@ -34,14 +34,14 @@ static const cm_choice levels[] = {
     {"ve", "The levels of the variance exploding process at uniform times."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_level_choices, "noise_levels", levels);
+CM_CHOICE_LIST(cmi_level_choices, "noise_levels", levels);
 
 static const cm_choice odes[] = {
     {"heun", "Heun's second-order step, two evaluations of the teacher."},
     {"euler", "Euler's step, one evaluation of the teacher."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_ode_choices, "odes", odes);
+CM_CHOICE_LIST(cmi_ode_choices, "odes", odes);
 
 static const cm_choice scales[] = {
     {"fixed", "N is start_scales."},
@@ -50,7 +50,7 @@ static const cm_choice scales[] = {
     {"ict", "N doubles from start_scales to end_scales in equal stages: Song and Dhariwal 2023."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_scales_choices, "scales_modes", scales);
+CM_CHOICE_LIST(cmi_scales_choices, "scales_modes", scales);
 
 static const cm_choice mus[] = {
     {"fixed", "The rate is mu."},
@@ -58,16 +58,16 @@ static const cm_choice mus[] = {
     {"adaptive-paper", "exp(s0 ln(mu) / N), as the paper writes it."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_mu_choices, "mu_modes", mus);
+CM_CHOICE_LIST(cmi_mu_choices, "mu_modes", mus);
 
 static const cm_choice mappings[] = {
     {"sigmoid", "n(t) = 1 + ect_k sigmoid(-ect_b t)."},
     {"const", "n(t) = 1."},
     {NULL, NULL},
 };
-CM_CHOICE_LIST(cm_mapping_choices, "ect_mappings", mappings);
+CM_CHOICE_LIST(cmi_mapping_choices, "ect_mappings", mappings);
 
-static const cm_choice_list precisions = {"precisions", cm_precision_choice};
+static const cm_choice_list precisions = {"precisions", cmi_precision_choice};
 
 /* --- options --------------------------------------------------------------------------- */
 
@@ -92,7 +92,7 @@ static const cm_choice_list precisions = {"precisions", cm_precision_choice};
     ROW(member, CM_OPTION_CHOICE, CM_STORE_INT32, 0, 0, usual, &list, flags, about)
 
 static const cm_option_row rows[] = {
-    CHOICE(objective, cm_objective_choices, CM_TRAIN_EDM, SHARED | COURSE, "What the network learns."),
+    CHOICE(objective, cmi_objective_choices, CM_TRAIN_EDM, SHARED | COURSE, "What the network learns."),
     INT(threads, 0, CM_MAX_THREADS, 0, SHARED | AUTO, "Threads of a step; auto: those of the context."),
     INT(batch, 1, 1 << 20, 64, SHARED | COURSE, "Images a step."),
     INT(microbatch, 0, 1 << 16, 0, SHARED | COURSE | AUTO,
@@ -108,7 +108,7 @@ static const cm_option_row rows[] = {
     ROW(seed, CM_OPTION_INTEGER, CM_STORE_UINT64, 0, 18446744073709551615.0, 0, NULL, SHARED | COURSE,
         "Seed of noise, levels, flips, dropout and of fresh weights."),
     STEPS(steps, 1, 10000, SHARED | COURSE, "Steps of the whole run, where schedules end."),
-    CHOICE(optimizer, cm_optimizer_choices, CM_OPTIMIZER_RADAM, SHARED | COURSE,
+    CHOICE(optimizer, cmi_optimizer_choices, CM_OPTIMIZER_RADAM, SHARED | COURSE,
            "The rule by which gradients change weights."),
     REAL(lr, CM_ROW_ABOVE_0, 1e6, 1e-4, SHARED | COURSE, "Learning rate after the warm-up and before annealing."),
     REAL(beta1, 0, 1, 0.9, SHARED | COURSE, "Memory of the first moment, below 1; not of sgd."),
@@ -117,31 +117,31 @@ static const cm_option_row rows[] = {
     REAL(weight_decay, 0, 1e3, 0, SHARED | COURSE,
          "Decay of the weights: apart from the gradient with adamw, added to it with the others."),
     REAL(grad_clip, 0, 1e30, 0, SHARED | COURSE, "Largest norm of the gradient; 0: not clipped."),
-    CHOICE(clip_rule, cm_clip_rule_choices, CM_CLIP_RULE_TORCH, SHARED | COURSE, "How a gradient is clipped."),
+    CHOICE(clip_rule, cmi_clip_rule_choices, CM_CLIP_RULE_TORCH, SHARED | COURSE, "How a gradient is clipped."),
     STEPS(warmup_steps, 0, 0, SHARED | COURSE, "Steps in which the learning rate rises linearly to lr."),
     STEPS(anneal_begin, 0, 0, SHARED | COURSE, "Step from which the learning rate falls linearly."),
     STEPS(anneal_end, 0, 0, SHARED | COURSE, "Step at which it has fallen; 0: it stays as it is."),
     REAL(lr_final, 0, 1, 0, SHARED | COURSE, "The factor of lr at the end of annealing."),
     FLAG(anneal_stages, 0, COURSE,
          "1: the learning rate falls to lr_final times lr within every stage and begins anew with the next."),
-    CHOICE(distance, cm_distance_choices, CM_DISTANCE_DEFAULT, SHARED | COURSE,
+    CHOICE(distance, cmi_distance_choices, CM_DISTANCE_DEFAULT, SHARED | COURSE,
            "Distance of the output from its target."),
     REAL(huber_c, 0, 1e6, -1, SHARED | COURSE | AUTO,
          "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 0 with the others."),
     FLAG(sum_pixels, 0, COURSE, "1: l1 and l2 add up over the values of an image, as NVlabs/edm does."),
-    CHOICE(weighting, cm_weighting_choices, CM_WEIGHTING_DEFAULT, COURSE, "Weight of the loss by noise level."),
-    CHOICE(levels, cm_level_choices, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
+    CHOICE(weighting, cmi_weighting_choices, CM_WEIGHTING_DEFAULT, COURSE, "Weight of the loss by noise level."),
+    CHOICE(levels, cmi_level_choices, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
     REAL(p_mean, -20, 20, -1.1, COURSE, "Mean of ln sigma; exp(p_mean) is at most the model's sigma_max."),
     REAL(p_std, 1e-6, 10, 2, COURSE, "Standard deviation of ln sigma."),
-    CHOICE(ode, cm_ode_choices, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
-    CHOICE(scales_mode, cm_scales_choices, CM_SCALES_FIXED, COURSE, "How the number N of time points changes."),
+    CHOICE(ode, cmi_ode_choices, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
+    CHOICE(scales_mode, cmi_scales_choices, CM_SCALES_FIXED, COURSE, "How the number N of time points changes."),
     INT(start_scales, 2, 1 << 20, 18, COURSE, "N at the beginning, s0."),
     INT(end_scales, 2, 1 << 20, 18, COURSE, "N at the end, s1."),
     STEPS(distill_steps, 1, 1000, COURSE, "Steps of a stage of progressive distillation."),
-    CHOICE(mu_mode, cm_mu_choices, CM_MU_FIXED, COURSE, "How the rate of the target network changes."),
+    CHOICE(mu_mode, cmi_mu_choices, CM_MU_FIXED, COURSE, "How the rate of the target network changes."),
     REAL(mu, 0, 1, 0, COURSE,
          "Rate of the target network's average, mu or mu0; 0: the target has the weights that learn."),
-    CHOICE(mapping, cm_mapping_choices, CM_MAPPING_SIGMOID, COURSE,
+    CHOICE(mapping, cmi_mapping_choices, CM_MAPPING_SIGMOID, COURSE,
            "The function n(t) in r = t (1 - n(t) / q^(stage + 1))."),
     REAL(ect_q, 1.0001, 1e9, 2, COURSE, "The base q of the mapping."),
     REAL(ect_k, 0, 1e6, 8, COURSE, "The height k of the mapping sigmoid."),
@@ -166,12 +166,12 @@ static const cm_option_row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-const cm_option_row *cm_option_row_at(size_t index)
+const cm_option_row *cmi_option_row_at(size_t index)
 {
     return index < ROWS ? &rows[index] : NULL;
 }
 
-const cm_option_row *cm_option_row_find(const char *name)
+const cm_option_row *cmi_option_row_find(const char *name)
 {
     for (size_t i = 0; i < ROWS; i++)
         if (strcmp(rows[i].name, name) == 0) return &rows[i];
@@ -180,7 +180,7 @@ const cm_option_row *cm_option_row_find(const char *name)
 
 /* --- values ------------------------------------------------------------------------------ */
 
-double cm_option_value(const cm_option_row *row, const cm_train_settings *s)
+double cmi_option_value(const cm_option_row *row, const cm_train_settings *s)
 {
     const unsigned char *at = (const unsigned char *)s + row->offset;
     int32_t i;
@@ -196,7 +196,7 @@ double cm_option_value(const cm_option_row *row, const cm_train_settings *s)
     }
 }
 
-void cm_option_put(const cm_option_row *row, cm_train_settings *s, double value)
+void cmi_option_put(const cm_option_row *row, cm_train_settings *s, double value)
 {
     unsigned char *at = (unsigned char *)s + row->offset;
     int32_t i;
@@ -211,12 +211,12 @@ void cm_option_put(const cm_option_row *row, cm_train_settings *s, double value)
     }
 }
 
-double cm_option_auto(const cm_option_row *row)
+double cmi_option_auto(const cm_option_row *row)
 {
     return row->kind == CM_OPTION_REAL ? -1 : 0;
 }
 
-double cm_option_high(const cm_option_row *row)
+double cmi_option_high(const cm_option_row *row)
 {
     size_t n = 0;
     if (!row->choices) return row->high;
@@ -224,15 +224,15 @@ double cm_option_high(const cm_option_row *row)
     return (double)n - 1;
 }
 
-cm_status cm_option_check_range(const cm_option_row *row, double v)
+cm_status cmi_option_check_range(const cm_option_row *row, double v)
 {
     char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
-    const double highest = cm_option_high(row);
-    if ((v >= row->low && v <= highest) || ((row->flags & AUTO) && v == cm_option_auto(row))) return CM_OK;
+    const double highest = cmi_option_high(row);
+    if ((v >= row->low && v <= highest) || ((row->flags & AUTO) && v == cmi_option_auto(row))) return CM_OK;
     const char *or_auto = row->flags & AUTO ? " or auto" : "";
-    (void)cm_number_text(v, is);
-    (void)cm_number_text(row->low, low);
-    (void)cm_number_text(highest, high);
+    (void)cmi_number_text(v, is);
+    (void)cmi_number_text(row->low, low);
+    (void)cmi_number_text(highest, high);
     if (row->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected a name or 0..%s", row->name, is, high);
     if (row->high < WIDE) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s..%s%s", row->name, is, low, high, or_auto);
     if (v > row->high) CM_FAIL(CM_ERR_ARGUMENT, "%s is %s, expected %s or less", row->name, is, high);
@@ -249,12 +249,12 @@ static int same_averages(const cm_averages *a, const cm_averages *b)
     return same;
 }
 
-int cm_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b)
+int cmi_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b)
 {
     switch (row->store) {
     case CM_STORE_AVERAGES: return same_averages(&a->ema, &b->ema);
     case CM_STORE_TEXT: return strcmp(a->debug, b->debug) == 0;
     case CM_STORE_UINT64: return a->seed == b->seed;
-    default: return cm_option_value(row, a) == cm_option_value(row, b);
+    default: return cmi_option_value(row, a) == cmi_option_value(row, b);
     }
 }

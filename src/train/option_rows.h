@@ -38,23 +38,23 @@ typedef struct cm_option_row {
 } cm_option_row;
 
 /* Row i; NULL past the end.  Row 0 is "objective". */
-const cm_option_row *cm_option_row_at(size_t index);
+const cm_option_row *cmi_option_row_at(size_t index);
 /* By name; NULL when there is none. */
-const cm_option_row *cm_option_row_find(const char *name);
+const cm_option_row *cmi_option_row_find(const char *name);
 
 /* The value of a row with a number: all but averages and texts. */
-double cm_option_value(const cm_option_row *row, const cm_train_settings *s);
-void cm_option_put(const cm_option_row *row, cm_train_settings *s, double value);
+double cmi_option_value(const cm_option_row *row, const cm_train_settings *s);
+void cmi_option_put(const cm_option_row *row, cm_train_settings *s, double value);
 /* The largest value; of a choice the number of the last one. */
-double cm_option_high(const cm_option_row *row);
+double cmi_option_high(const cm_option_row *row);
 /* The number that "auto" stands for. */
-double cm_option_auto(const cm_option_row *row);
+double cmi_option_auto(const cm_option_row *row);
 /* ARGUMENT with the range, or the number of choices. */
-cm_status cm_option_check_range(const cm_option_row *row, double value);
+cm_status cmi_option_check_range(const cm_option_row *row, double value);
 /* Whether two settings have the same value there. */
-int cm_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b);
+int cmi_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b);
 
-extern const cm_choice_list cm_clip_rule_choices, cm_weighting_choices, cm_level_choices, cm_ode_choices,
-    cm_scales_choices, cm_mu_choices, cm_mapping_choices;
+extern const cm_choice_list cmi_clip_rule_choices, cmi_weighting_choices, cmi_level_choices, cmi_ode_choices,
+    cmi_scales_choices, cmi_mu_choices, cmi_mapping_choices;
 
 #endif

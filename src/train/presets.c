@@ -188,7 +188,7 @@ enum { PRESETS = sizeof presets / sizeof *presets };
 
 /* --- by name -------------------------------------------------------------------------- */
 
-const cm_preset *cm_preset_at(size_t index)
+const cm_preset *cmi_preset_at(size_t index)
 {
     return index < PRESETS ? &presets[index] : NULL;
 }
@@ -216,20 +216,20 @@ static cm_status apply(cm_train_settings *o, const char *text)
         word[n] = '\0';
         char *value = strchr(word, '=');
         *value++ = '\0';
-        CM_TRY(cm_settings_set(o, word, value));
+        CM_TRY(cmi_settings_set(o, word, value));
         text += n + strspn(text + n, " ");
     }
     return CM_OK;
 }
 
-cm_status cm_preset_apply(cm_train_settings *o, const char *name)
+cm_status cmi_preset_apply(cm_train_settings *o, const char *name)
 {
     const cm_preset *preset = NULL;
     CM_TRY(find(name, &preset));
     return apply(o, preset->fields);
 }
 
-cm_status cm_preset_check(const char *name, const cm_net_config *net)
+cm_status cmi_preset_check(const char *name, const cm_net_config *net)
 {
     const cm_preset *preset = NULL;
     cm_net_config theirs;
@@ -237,10 +237,10 @@ cm_status cm_preset_check(const char *name, const cm_net_config *net)
     CM_TRY(find(name, &preset));
     json_t *config = json_loads(preset->config, 0, NULL);
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: preset '%s'", name);
-    cm_status status = cm_net_config_read(json_object_get(config, "network"), &theirs);
+    cm_status status = cmi_net_config_read(json_object_get(config, "network"), &theirs);
     json_decref(config);
     CM_TRY(status);
-    if (cm_net_config_differences(&theirs, net, " in the preset", " in the model", text, sizeof text))
+    if (cmi_net_config_differences(&theirs, net, " in the preset", " in the model", text, sizeof text))
         CM_FAIL(CM_ERR_ARGUMENT, "the model's network is another than that of preset %s: %s", preset->name, text);
     return CM_OK;
 }

@@ -11,9 +11,9 @@ typedef struct cm_preset {
 } cm_preset;
 
 /* NULL past the end. */
-const cm_preset *cm_preset_at(size_t index);
-cm_status cm_preset_apply(cm_train_settings *s, const char *name);
+const cm_preset *cmi_preset_at(size_t index);
+cm_status cmi_preset_apply(cm_train_settings *s, const char *name);
 /* ARGUMENT, with every difference, when this is another network than the preset's. */
-cm_status cm_preset_check(const char *name, const cm_net_config *net);
+cm_status cmi_preset_check(const char *name, const cm_net_config *net);
 
 #endif

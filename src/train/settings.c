@@ -17,23 +17,23 @@
 
 /* --- defaults ---------------------------------------------------------------------- */
 
-cm_train_settings cm_settings_defaults(int32_t objective)
+cm_train_settings cmi_settings_defaults(int32_t objective)
 {
     cm_train_settings s;
     const cm_option_row *row;
     memset(&s, 0, sizeof s);
-    for (size_t i = 0; (row = cm_option_row_at(i)); i++) cm_option_put(row, &s, row->usual);
+    for (size_t i = 0; (row = cmi_option_row_at(i)); i++) cmi_option_put(row, &s, row->usual);
     s.ema.count = 1;
     s.ema.rates[0] = (cm_ema_rate){CM_EMA_WARMUP, 0.9999, 0};
     s.objective = objective;
-    for (const cm_objective_default *d = cm_objective_at(objective)->defaults; d->option; d++)
-        cm_option_put(cm_option_row_find(d->option), &s, d->value);
+    for (const cm_objective_default *d = cmi_objective_at(objective)->defaults; d->option; d++)
+        cmi_option_put(cmi_option_row_find(d->option), &s, d->value);
     return s;
 }
 
-cm_train_settings cm_settings_of(const cm_train_options *options)
+cm_train_settings cmi_settings_of(const cm_train_options *options)
 {
-    return options ? options->s : cm_settings_defaults(CM_TRAIN_EDM);
+    return options ? options->s : cmi_settings_defaults(CM_TRAIN_EDM);
 }
 
 /* --- setting ------------------------------------------------------------------------- */
@@ -43,9 +43,9 @@ static cm_status find(const char *name, const cm_option_row **row)
     enum { MOST = 128 };
     const char *names[MOST + 1] = {NULL};
     char hint[CM_HINT_SIZE];
-    *row = cm_option_row_find(name);
+    *row = cmi_option_row_find(name);
     if (*row) return CM_OK;
-    for (size_t i = 0; i < MOST && cm_option_row_at(i); i++) names[i] = cm_option_row_at(i)->name;
+    for (size_t i = 0; i < MOST && cmi_option_row_at(i); i++) names[i] = cmi_option_row_at(i)->name;
     (void)cm_name_hint(name, names, NULL, hint, sizeof hint);
     CM_FAIL(CM_ERR_ARGUMENT, "unknown training option '%.64s'%s", name, hint);
 }
@@ -68,9 +68,9 @@ static cm_status refuse_choice(const cm_option_row *row, const char *value)
 static void put(cm_train_settings *s, const cm_option_row *row, double value)
 {
     const cm_train_settings before = *s;
-    cm_option_put(row, s, value);
-    if (row != cm_option_row_at(0)) return;
-    *s = cm_settings_defaults(s->objective);
+    cmi_option_put(row, s, value);
+    if (row != cmi_option_row_at(0)) return;
+    *s = cmi_settings_defaults(s->objective);
     s->threads = before.threads, s->batch = before.batch, s->seed = before.seed, s->steps = before.steps;
 }
 
@@ -78,7 +78,7 @@ static cm_status set_number(cm_train_settings *s, const cm_option_row *row, doub
 {
     if (row->kind != CM_OPTION_REAL && value != floor(value))
         CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", row->name, text);
-    CM_TRY(cm_option_check_range(row, value));
+    CM_TRY(cmi_option_check_range(row, value));
     put(s, row, value);
     return CM_OK;
 }
@@ -107,22 +107,22 @@ static cm_status set_debug(cm_train_settings *s, const char *value)
 
 static cm_status set_by_text(cm_train_settings *s, const cm_option_row *row, const char *value)
 {
-    double v = cm_option_auto(row);
-    if (((row->flags & CM_ROW_AUTO) && strcmp(value, "auto") == 0) || cm_number_read(value, &v))
+    double v = cmi_option_auto(row);
+    if (((row->flags & CM_ROW_AUTO) && strcmp(value, "auto") == 0) || cmi_number_read(value, &v))
         return set_number(s, row, v, value);
     if (!row->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", row->name, value);
-    int choice = cm_choice_find(row->choices, value);
+    int choice = cmi_choice_find(row->choices, value);
     if (choice < 0) return refuse_choice(row, value);
     put(s, row, choice);
     return CM_OK;
 }
 
-cm_status cm_settings_set(cm_train_settings *s, const char *name, const char *value)
+cm_status cmi_settings_set(cm_train_settings *s, const char *name, const char *value)
 {
     const cm_option_row *row;
     CM_TRY(find(name, &row));
     switch (row->store) {
-    case CM_STORE_AVERAGES: return cm_averages_read(value, &s->ema);
+    case CM_STORE_AVERAGES: return cmi_averages_read(value, &s->ema);
     case CM_STORE_TEXT: return set_debug(s, value);
     case CM_STORE_UINT64: return set_seed(s, value);
     default: return set_by_text(s, row, value);
@@ -134,13 +134,13 @@ static cm_status refuse_text(const cm_option_row *row)
     CM_FAIL(CM_ERR_ARGUMENT, "%s is a text: cm_train_options_set and cm_train_options_get are its calls", row->name);
 }
 
-cm_status cm_settings_set_number(cm_train_settings *s, const char *name, double value)
+cm_status cmi_settings_set_number(cm_train_settings *s, const char *name, double value)
 {
     char text[CM_NUMBER_SIZE];
     const cm_option_row *row;
     CM_TRY(find(name, &row));
     if (row->kind == CM_OPTION_TEXT) return refuse_text(row);
-    (void)cm_number_text(value, text);
+    (void)cmi_number_text(value, text);
     if (row->store != CM_STORE_UINT64) return set_number(s, row, value, text);
     if (!(value >= 0 && value <= WHOLE && value == floor(value)))
         CM_FAIL(CM_ERR_ARGUMENT, "seed is %s, expected a whole number up to 2^53 (as text up to 2^64 - 1)", text);
@@ -150,7 +150,7 @@ cm_status cm_settings_set_number(cm_train_settings *s, const char *name, double 
 
 /* --- getting ------------------------------------------------------------------------- */
 
-cm_status cm_settings_get_number(const cm_train_settings *s, const char *name, double *value)
+cm_status cmi_settings_get_number(const cm_train_settings *s, const char *name, double *value)
 {
     const cm_option_row *row;
     CM_TRY(find(name, &row));
@@ -158,29 +158,29 @@ cm_status cm_settings_get_number(const cm_train_settings *s, const char *name, d
     if (row->store == CM_STORE_UINT64 && s->seed > (uint64_t)WHOLE)
         CM_FAIL(CM_ERR_ARGUMENT, "seed is %llu, which no double holds: cm_train_options_get gives it as text",
                 (unsigned long long)s->seed);
-    *value = cm_option_value(row, s);
+    *value = cmi_option_value(row, s);
     return CM_OK;
 }
 
 static void number_text(const cm_option_row *row, double value, char *text)
 {
     char number[CM_NUMBER_SIZE];
-    const int automatic = (row->flags & CM_ROW_AUTO) && value == cm_option_auto(row);
+    const int automatic = (row->flags & CM_ROW_AUTO) && value == cmi_option_auto(row);
     const char *word = row->choices ? row->choices->at((size_t)value).name
                        : automatic  ? "auto"
-                                    : cm_number_text(value, number);
+                                    : cmi_number_text(value, number);
     (void)snprintf(text, CM_SETTING_SIZE, "%s", word);
 }
 
-cm_status cm_settings_get(const cm_train_settings *s, const char *name, char text[CM_SETTING_SIZE])
+cm_status cmi_settings_get(const cm_train_settings *s, const char *name, char text[CM_SETTING_SIZE])
 {
     const cm_option_row *row;
     CM_TRY(find(name, &row));
     switch (row->store) {
-    case CM_STORE_AVERAGES: cm_averages_text(&s->ema, text); break;
+    case CM_STORE_AVERAGES: cmi_averages_text(&s->ema, text); break;
     case CM_STORE_TEXT: (void)snprintf(text, CM_SETTING_SIZE, "%s", s->debug); break;
     case CM_STORE_UINT64: (void)snprintf(text, CM_SETTING_SIZE, "%llu", (unsigned long long)s->seed); break;
-    default: number_text(row, cm_option_value(row, s), text);
+    default: number_text(row, cmi_option_value(row, s), text);
     }
     return CM_OK;
 }

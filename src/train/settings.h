@@ -47,28 +47,28 @@ struct cm_train_options {
 };
 
 /* The defaults of an objective. */
-cm_train_settings cm_settings_defaults(int32_t objective);
+cm_train_settings cmi_settings_defaults(int32_t objective);
 /* Those of a caller's handle; NULL: the defaults of edm. */
-cm_train_settings cm_settings_of(const cm_train_options *options);
+cm_train_settings cmi_settings_of(const cm_train_options *options);
 
 /* One by name, from text or a number, and as both.  A call that fails changes nothing. */
 enum { CM_SETTING_SIZE = 1024 };
-cm_status cm_settings_set(cm_train_settings *s, const char *name, const char *value);
-cm_status cm_settings_set_number(cm_train_settings *s, const char *name, double value);
-cm_status cm_settings_get(const cm_train_settings *s, const char *name, char text[CM_SETTING_SIZE]);
-cm_status cm_settings_get_number(const cm_train_settings *s, const char *name, double *value);
+cm_status cmi_settings_set(cm_train_settings *s, const char *name, const char *value);
+cm_status cmi_settings_set_number(cm_train_settings *s, const char *name, double value);
+cm_status cmi_settings_get(const cm_train_settings *s, const char *name, char text[CM_SETTING_SIZE]);
+cm_status cmi_settings_get_number(const cm_train_settings *s, const char *name, double *value);
 
 /* settings_json.c: all of them as an object; only those that decide the course of training when course is 1. */
-json_t *cm_settings_json(const cm_train_settings *s, int course);
+json_t *cmi_settings_json(const cm_train_settings *s, int course);
 /* The members of such an object, or of a part of it. */
-cm_status cm_settings_read(cm_train_settings *s, const json_t *object);
+cm_status cmi_settings_read(cm_train_settings *s, const json_t *object);
 
 /* settings_check.c: options without effect, and combinations that cannot be.  Ranges are checked when a value is set.
  */
-cm_status cm_settings_check(const cm_train_settings *s, int cpu_level);
+cm_status cmi_settings_check(const cm_train_settings *s, int cpu_level);
 /* Combinations that are allowed but hardly meant, to the log. */
-void cm_settings_warn(const cm_context *context, const cm_train_settings *s);
+void cmi_settings_warn(const cm_context *context, const cm_train_settings *s);
 /* What precision and debug ask for, on a processor of that level (CM_CPU_ of base/cpu_level.h). */
-cm_status cm_settings_arithmetic(const cm_train_settings *s, int cpu_level, cm_arithmetic *out);
+cm_status cmi_settings_arithmetic(const cm_train_settings *s, int cpu_level, cm_arithmetic *out);
 
 #endif

@@ -8,10 +8,10 @@
 #include "train/optim.h"
 #include "train/option_rows.h"
 
-cm_status cm_settings_arithmetic(const cm_train_settings *s, int cpu_level, cm_arithmetic *out)
+cm_status cmi_settings_arithmetic(const cm_train_settings *s, int cpu_level, cm_arithmetic *out)
 {
-    return cm_arithmetic_choose("cm_train_options", cpu_level, s->precision, CM_MEMORY_FAST, s->debug,
-                                CM_BF16_TILE_TRAINING, out);
+    return cmi_arithmetic_choose("cm_train_options", cpu_level, s->precision, CM_MEMORY_FAST, s->debug,
+                                 CM_BF16_TILE_TRAINING, out);
 }
 
 /* --- without effect --------------------------------------------------------------------- */
@@ -19,10 +19,10 @@ cm_status cm_settings_arithmetic(const cm_train_settings *s, int cpu_level, cm_a
 /* What the objective does not read has to stand at its default. */
 static cm_status check_objective(const cm_train_settings *s, const cm_train_settings *d)
 {
-    const cm_objective *objective = cm_objective_at(s->objective);
+    const cm_objective *objective = cmi_objective_at(s->objective);
     const cm_option_row *row;
-    for (size_t i = 0; (row = cm_option_row_at(i)); i++)
-        if (!cm_objective_reads(objective, row) && !cm_option_same(row, s, d))
+    for (size_t i = 0; (row = cmi_option_row_at(i)); i++)
+        if (!cmi_objective_reads(objective, row) && !cmi_option_same(row, s, d))
             CM_FAIL(CM_ERR_ARGUMENT, "%s has no effect on objective %s", row->name, objective->name);
     return CM_OK;
 }
@@ -31,10 +31,10 @@ static cm_status check_optimizer(const cm_train_settings *s, const cm_train_sett
 {
     if (s->beta1 >= 1 || s->beta2 >= 1)
         CM_FAIL(CM_ERR_ARGUMENT, "%s has to be below 1", s->beta1 >= 1 ? "beta1" : "beta2");
-    if (!cm_optimizer_at(s->optimizer)->has_moments &&
+    if (!cmi_optimizer_at(s->optimizer)->has_moments &&
         (s->beta1 != d->beta1 || s->beta2 != d->beta2 || s->eps != d->eps))
         CM_FAIL(CM_ERR_ARGUMENT, "beta1, beta2 and eps have no effect on optimizer %s",
-                cm_optimizer_at(s->optimizer)->name);
+                cmi_optimizer_at(s->optimizer)->name);
     if (s->clip_rule != d->clip_rule && s->grad_clip == 0)
         CM_FAIL(CM_ERR_ARGUMENT, "clip_rule has no effect without grad_clip");
     if (s->sum_microbatches && s->microbatch == 0)
@@ -44,7 +44,7 @@ static cm_status check_optimizer(const cm_train_settings *s, const cm_train_sett
 
 static cm_status check_distance(const cm_train_settings *s)
 {
-    const cm_distance_row *row = cm_distance_at(cm_objective_distance(s));
+    const cm_distance_row *row = cmi_distance_at(cmi_objective_distance(s));
     if (!row->value)
         CM_FAIL(CM_ERR_UNSUPPORTED, "distance %s is not in this version: it comes with the metrics", row->name);
     if (s->huber_c >= 0 && !row->reads_c) CM_FAIL(CM_ERR_ARGUMENT, "huber_c has no effect on distance %s", row->name);
@@ -71,7 +71,7 @@ static cm_status check_annealing(const cm_train_settings *s)
 
 static cm_status check_scales(const cm_train_settings *s, const cm_train_settings *d)
 {
-    const cm_objective *objective = cm_objective_at(s->objective);
+    const cm_objective *objective = cmi_objective_at(s->objective);
     const int fixed = s->scales_mode == CM_SCALES_FIXED, halved = s->scales_mode == CM_SCALES_PROGDIST;
     char number[CM_NUMBER_SIZE];
     if (!objective->is_discrete) return CM_OK;
@@ -85,19 +85,19 @@ static cm_status check_scales(const cm_train_settings *s, const cm_train_setting
         CM_FAIL(CM_ERR_ARGUMENT, "end_scales %d is below start_scales %d", s->end_scales, s->start_scales);
     if (s->mu_mode != CM_MU_FIXED && !(s->mu > 0 && s->mu < 1))
         CM_FAIL(CM_ERR_ARGUMENT, "mu is %s; an adaptive rate needs a number between 0 and 1",
-                cm_number_text(s->mu, number));
+                cmi_number_text(s->mu, number));
     return CM_OK;
 }
 
-cm_status cm_settings_check(const cm_train_settings *s, int cpu_level)
+cm_status cmi_settings_check(const cm_train_settings *s, int cpu_level)
 {
-    const cm_train_settings d = cm_settings_defaults(s->objective);
-    const cm_objective *objective = cm_objective_at(s->objective);
+    const cm_train_settings d = cmi_settings_defaults(s->objective);
+    const cm_objective *objective = cmi_objective_at(s->objective);
     cm_arithmetic arithmetic;
     CM_TRY(check_objective(s, &d));
     CM_TRY(check_optimizer(s, &d));
     CM_TRY(check_distance(s));
-    CM_TRY(cm_settings_arithmetic(s, cpu_level, &arithmetic));
+    CM_TRY(cmi_settings_arithmetic(s, cpu_level, &arithmetic));
     CM_TRY(check_annealing(s));
     CM_TRY(check_scales(s, &d));
     return objective->check ? objective->check(s, &d) : CM_OK;
@@ -111,8 +111,8 @@ static double remembered(const cm_train_settings *s, const cm_ema_rate *rate)
     enum { ONE_BY_ONE = 100000 };
     double remaining = 1;
     int64_t k = 0;
-    for (; k < s->steps && k < ONE_BY_ONE; k++) remaining *= cm_ema_rate_at(rate, k, (double)k * s->batch, s->batch);
-    return remaining * pow(cm_ema_rate_at(rate, s->steps - 1, (double)(s->steps - 1) * s->batch, s->batch),
+    for (; k < s->steps && k < ONE_BY_ONE; k++) remaining *= cmi_ema_rate_at(rate, k, (double)k * s->batch, s->batch);
+    return remaining * pow(cmi_ema_rate_at(rate, s->steps - 1, (double)(s->steps - 1) * s->batch, s->batch),
                            (double)(s->steps - k));
 }
 
@@ -122,36 +122,36 @@ static void warn_of_averages(const cm_context *context, const cm_train_settings 
         const cm_ema_rate *rate = &s->ema.rates[i];
         double remaining = remembered(s, rate);
         if (remaining < 0.135) continue; /* exp(-2): two memories have gone by */
-        cm_log(context, CM_LOG_WARNING,
-               "average %d (%s %.10g): after %lld steps %.0f %% of it are the weights it began with%s", i,
-               cm_ema_form_names[rate->form], rate->value, (long long)s->steps, 100 * remaining,
-               rate->form == CM_EMA_RATE ? "; a warm-up (ema=warmup:RATE) forgets them" : "");
+        cmi_log(context, CM_LOG_WARNING,
+                "average %d (%s %.10g): after %lld steps %.0f %% of it are the weights it began with%s", i,
+                cmi_ema_form_names[rate->form], rate->value, (long long)s->steps, 100 * remaining,
+                rate->form == CM_EMA_RATE ? "; a warm-up (ema=warmup:RATE) forgets them" : "");
     }
 }
 
 static void warn_of_target(const cm_context *context, const cm_train_settings *s)
 {
     if (s->mu_mode != CM_MU_FIXED && s->scales_mode == CM_SCALES_FIXED)
-        cm_log(context, CM_LOG_WARNING, "mu is adaptive but N is fixed: mu(k) will be constant");
+        cmi_log(context, CM_LOG_WARNING, "mu is adaptive but N is fixed: mu(k) will be constant");
     if (s->mu_mode == CM_MU_FIXED && s->mu > 0 && s->scales_mode == CM_SCALES_PROGRESSIVE)
-        cm_log(context, CM_LOG_WARNING, "N grows but mu stays at %g: early on the target lags behind many steps",
-               s->mu);
+        cmi_log(context, CM_LOG_WARNING, "N grows but mu stays at %g: early on the target lags behind many steps",
+                s->mu);
     if (s->mu > 0 && 2 / (1 - (s->mu < 1 ? s->mu : 0.999999)) > (double)s->steps)
-        cm_log(context, CM_LOG_WARNING, "the target (mu %g) barely moves within %lld steps", s->mu,
-               (long long)s->steps);
+        cmi_log(context, CM_LOG_WARNING, "the target (mu %g) barely moves within %lld steps", s->mu,
+                (long long)s->steps);
 }
 
-void cm_settings_warn(const cm_context *context, const cm_train_settings *s)
+void cmi_settings_warn(const cm_context *context, const cm_train_settings *s)
 {
     warn_of_averages(context, s);
     if (s->warmup_steps > s->steps)
-        cm_log(context, CM_LOG_WARNING, "warmup_steps %lld is longer than the run of %lld steps",
-               (long long)s->warmup_steps, (long long)s->steps);
+        cmi_log(context, CM_LOG_WARNING, "warmup_steps %lld is longer than the run of %lld steps",
+                (long long)s->warmup_steps, (long long)s->steps);
     if (s->anneal_end > 0 && s->anneal_end != s->steps)
-        cm_log(context, CM_LOG_WARNING, "the learning rate falls until step %lld, but schedules end at %lld",
-               (long long)s->anneal_end, (long long)s->steps);
+        cmi_log(context, CM_LOG_WARNING, "the learning rate falls until step %lld, but schedules end at %lld",
+                (long long)s->anneal_end, (long long)s->steps);
     warn_of_target(context, s);
     if (s->ect_stage_steps > 0 && s->ect_stage_steps * (s->ect_stages - 1) >= s->steps)
-        cm_log(context, CM_LOG_WARNING, "the last of %d stages of %lld steps begins after the end at %lld",
-               s->ect_stages, (long long)s->ect_stage_steps, (long long)s->steps);
+        cmi_log(context, CM_LOG_WARNING, "the last of %d stages of %lld steps begins after the end at %lld",
+                s->ect_stages, (long long)s->ect_stage_steps, (long long)s->steps);
 }

@@ -17,9 +17,9 @@ static json_t *seed_json(uint64_t seed)
 
 static json_t *value_json(const cm_option_row *row, const cm_train_settings *s)
 {
-    const double v = cm_option_value(row, s);
+    const double v = cmi_option_value(row, s);
     switch (row->store) {
-    case CM_STORE_AVERAGES: return cm_averages_json(&s->ema);
+    case CM_STORE_AVERAGES: return cmi_averages_json(&s->ema);
     case CM_STORE_TEXT: return json_string(s->debug);
     case CM_STORE_UINT64: return seed_json(s->seed);
     case CM_STORE_DOUBLE: return json_real(v);
@@ -27,28 +27,28 @@ static json_t *value_json(const cm_option_row *row, const cm_train_settings *s)
     }
 }
 
-json_t *cm_settings_json(const cm_train_settings *s, int course)
+json_t *cmi_settings_json(const cm_train_settings *s, int course)
 {
     json_t *object = json_object();
     const cm_option_row *row;
-    for (size_t i = 0; (row = cm_option_row_at(i)); i++)
+    for (size_t i = 0; (row = cmi_option_row_at(i)); i++)
         if (!course || (row->flags & CM_ROW_COURSE)) json_object_set_new(object, row->name, value_json(row, s));
     return object;
 }
 
 static cm_status read_member(cm_train_settings *s, const char *name, const json_t *value)
 {
-    if (strcmp(name, "ema") == 0 && json_is_array(value)) return cm_averages_from_json(value, &s->ema);
-    if (json_is_string(value)) return cm_settings_set(s, name, json_string_value(value));
-    if (json_is_boolean(value)) return cm_settings_set(s, name, json_is_true(value) ? "1" : "0");
+    if (strcmp(name, "ema") == 0 && json_is_array(value)) return cmi_averages_from_json(value, &s->ema);
+    if (json_is_string(value)) return cmi_settings_set(s, name, json_string_value(value));
+    if (json_is_boolean(value)) return cmi_settings_set(s, name, json_is_true(value) ? "1" : "0");
     char *text = json_is_number(value) ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
     if (!text) CM_FAIL(CM_ERR_FORMAT, "options: \"%.64s\" is neither a number nor a name", name);
-    cm_status status = cm_settings_set(s, name, text);
+    cm_status status = cmi_settings_set(s, name, text);
     free(text);
     return status;
 }
 
-cm_status cm_settings_read(cm_train_settings *s, const json_t *object)
+cm_status cmi_settings_read(cm_train_settings *s, const json_t *object)
 {
     const char *name;
     json_t *value, *objective = json_object_get(object, "objective");

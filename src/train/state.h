@@ -26,21 +26,21 @@ typedef struct cm_state_part {
 } cm_state_part;
 
 /* state_parts.c: which files there are; returns how many. */
-int cm_state_parts(cm_trainer *t, cm_state_part *parts);
+int cmi_state_parts(cm_trainer *t, cm_state_part *parts);
 /* Writes or reads the file `path` through its tensors, whose data are the part's blocks. */
 typedef cm_status (*cm_state_use)(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model);
-cm_status cm_state_tensors(cm_trainer *t, const cm_state_part *part, cm_state_use use, const char *path);
+cm_status cmi_state_tensors(cm_trainer *t, const cm_state_part *part, cm_state_use use, const char *path);
 /* The size of a file and its XXH3 hash in hexadecimal digits. */
-cm_status cm_state_hash(cm_context *context, const char *path, size_t *size, char text[33]);
+cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, char text[33]);
 /* "a/b" into out, which has CM_STATE_PATH bytes. */
-cm_status cm_state_path(char *out, const char *a, const char *b);
+cm_status cmi_state_path(char *out, const char *a, const char *b);
 /* Whether a name is that of a whole checkpoint: "step-" and digits. */
-int cm_state_is_step(const char *name);
+int cmi_state_is_step(const char *name);
 /* The run's directory is the trainer's until it is freed. */
-cm_status cm_state_lock(cm_trainer *t, const char *run);
+cm_status cmi_state_lock(cm_trainer *t, const char *run);
 
 /* state_compare.c: ARGUMENT where the options or the data of a checkpoint's state.json are not the trainer's and
  * allow_changes (cm_resume_changes) does not take them. */
-cm_status cm_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes);
+cm_status cmi_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes);
 
 #endif

@@ -44,7 +44,7 @@ static cm_status take_changes(const cm_trainer *t, const char *what, const char 
     if (!text[0]) return CM_OK;
     if (allow_changes != CM_RESUME_ANY)
         CM_FAIL(CM_ERR_ARGUMENT, "the checkpoint was made with other %s: %s (allow_changes takes them)", what, text);
-    cm_log(t->context, CM_LOG_WARNING, "continuing with other %s: %s", what, text);
+    cmi_log(t->context, CM_LOG_WARNING, "continuing with other %s: %s", what, text);
     return CM_OK;
 }
 
@@ -53,23 +53,23 @@ static cm_status compare_options(const cm_trainer *t, json_t *before, const json
     char text[400];
     const int64_t steps = json_integer_value(json_object_get(before, "steps"));
     if (allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps) {
-        cm_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps,
-               (long long)steps);
+        cmi_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps,
+                (long long)steps);
         (void)json_object_set(before, "steps", json_object_get(now, "steps"));
     }
     list_differences(before, now, text, sizeof text);
     return take_changes(t, "options", text, allow_changes);
 }
 
-cm_status cm_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
+cm_status cmi_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
 {
     char text[400];
-    const cm_train_settings defaults = cm_settings_defaults(t->o.objective);
-    json_t *options = cm_settings_json(&t->o, 1), *before = json_object();
-    json_t *usual = cm_settings_json(&defaults, 1); /* of an option that the checkpoint's library did not know */
+    const cm_train_settings defaults = cmi_settings_defaults(t->o.objective);
+    json_t *options = cmi_settings_json(&t->o, 1), *before = json_object();
+    json_t *usual = cmi_settings_json(&defaults, 1); /* of an option that the checkpoint's library did not know */
     cm_status status = CM_OK;
     if (!options || !usual || json_object_update(before, usual) != 0)
-        status = cm_fail(CM_ERR_MEMORY, "out of memory: options");
+        status = cmi_fail(CM_ERR_MEMORY, "out of memory: options");
     (void)json_object_update(before, json_object_get(state, "options"));
     if (status == CM_OK) status = compare_options(t, before, options, allow_changes);
     json_decref(usual);

@@ -7,13 +7,13 @@
 
 #include "train/state.h"
 
-int cm_state_parts(cm_trainer *t, cm_state_part *parts)
+int cmi_state_parts(cm_trainer *t, cm_state_part *parts)
 {
     int n = 0;
     parts[n++] = (cm_state_part){"model.safetensors", t->learner->online.values, NULL, 1};
     for (int i = 0; i < t->o.ema.count; i++) {
         char average[48];
-        cm_average_label(&t->o.ema.rates[i], average, sizeof average);
+        cmi_average_label(&t->o.ema.rates[i], average, sizeof average);
         parts[n] = (cm_state_part){"", t->ema[i], NULL, 1};
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
@@ -25,23 +25,23 @@ int cm_state_parts(cm_trainer *t, cm_state_part *parts)
     return n;
 }
 
-cm_status cm_state_path(char *out, const char *a, const char *b)
+cm_status cmi_state_path(char *out, const char *a, const char *b)
 {
     if ((size_t)snprintf(out, CM_STATE_PATH, "%s/%s", a, b) >= CM_STATE_PATH)
         CM_FAIL(CM_ERR_ARGUMENT, "the path '%.200s...' is too long", a);
     return CM_OK;
 }
 
-int cm_state_is_step(const char *name)
+int cmi_state_is_step(const char *name)
 {
     return strncmp(name, "step-", 5) == 0 && strspn(name + 5, "0123456789") == strlen(name + 5) && name[5];
 }
 
-cm_status cm_state_lock(cm_trainer *t, const char *run)
+cm_status cmi_state_lock(cm_trainer *t, const char *run)
 {
     char path[CM_STATE_PATH];
-    CM_TRY(cm_state_path(path, run, ".lock"));
-    return cm_locks_take(&t->locks, path);
+    CM_TRY(cmi_state_path(path, run, ".lock"));
+    return cmi_locks_take(&t->locks, path);
 }
 
 /* --- tensors ------------------------------------------------------------------------- */
@@ -56,25 +56,25 @@ static size_t describe(const cm_trainer *t, const float *block, const char *pref
         const cm_param_desc *p = &l->graph->params[i];
         if (l->offsets[i] == SIZE_MAX) continue;
         (void)snprintf(names[n], sizeof names[n], "%s%.140s", prefix, p->name);
-        tensors[n] = cm_checkpoint_describe(p, names[n], block + l->offsets[i]);
+        tensors[n] = cmi_checkpoint_describe(p, names[n], block + l->offsets[i]);
         n++;
     }
     return n;
 }
 
-cm_status cm_state_tensors(cm_trainer *t, const cm_state_part *f, cm_state_use use, const char *path)
+cm_status cmi_state_tensors(cm_trainer *t, const cm_state_part *f, cm_state_use use, const char *path)
 {
     size_t most = 2 * (size_t)t->learner->graph->n_params;
-    cm_tensor *tensors = cm_calloc(t->context, most, sizeof *tensors);
-    char(*names)[160] = cm_calloc(t->context, most, sizeof *names);
+    cm_tensor *tensors = cmi_calloc(t->context, most, sizeof *tensors);
+    char(*names)[160] = cmi_calloc(t->context, most, sizeof *names);
     cm_status status = tensors && names ? CM_OK : CM_ERR_MEMORY;
     if (status == CM_OK) {
         size_t n = describe(t, f->block, f->is_model ? "" : "exp_avg.", tensors, names);
         if (f->second) n += describe(t, f->second, "exp_avg_sq.", tensors + n, names + n);
         status = use(t, path, tensors, n, f->is_model);
     }
-    cm_free(t->context, tensors);
-    cm_free(t->context, names);
+    cmi_free(t->context, tensors);
+    cmi_free(t->context, names);
     return status;
 }
 
@@ -85,24 +85,24 @@ static cm_status hash_blocks(XXH3_state_t *state, const cm_file_reader *r, unsig
     (void)XXH3_128bits_reset(state);
     for (size_t at = 0; at < r->size; at += size) {
         size_t n = r->size - at < size ? r->size - at : size;
-        CM_TRY(cm_file_reader_read(r, at, block, n));
+        CM_TRY(cmi_file_reader_read(r, at, block, n));
         (void)XXH3_128bits_update(state, block, n);
     }
     return CM_OK;
 }
 
-cm_status cm_state_hash(cm_context *context, const char *path, size_t *size, char text[33])
+cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, char text[33])
 {
     enum { BLOCK = 1 << 20 };
     cm_file_reader r;
     int kind;
-    CM_TRY(cm_path_look(path, &kind));
+    CM_TRY(cmi_path_look(path, &kind));
     if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
-    CM_TRY(cm_file_reader_open(context, path, &r));
-    unsigned char *block = cm_malloc(context, BLOCK, 1);
+    CM_TRY(cmi_file_reader_open(context, path, &r));
+    unsigned char *block = cmi_malloc(context, BLOCK, 1);
     XXH3_state_t *state = block ? XXH3_createState() : NULL;
     cm_status status = block ? CM_OK : CM_ERR_MEMORY;
-    if (block && !state) status = cm_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", path);
+    if (block && !state) status = cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", path);
     if (status == CM_OK) status = hash_blocks(state, &r, block, BLOCK);
     if (status == CM_OK) {
         XXH128_hash_t h = XXH3_128bits_digest(state);
@@ -110,7 +110,7 @@ cm_status cm_state_hash(cm_context *context, const char *path, size_t *size, cha
         (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
     }
     (void)XXH3_freeState(state);
-    cm_free(context, block);
-    cm_file_reader_close(&r);
+    cmi_free(context, block);
+    cmi_file_reader_close(&r);
     return status;
 }

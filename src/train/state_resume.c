@@ -11,15 +11,15 @@ static cm_status read_part(cm_trainer *t, const char *path, const cm_tensor *ten
     cm_tensors file;
     cm_status status = CM_OK;
     (void)is_model;
-    CM_TRY(cm_tensors_open_file(t->context, path, CM_INPUT_FETCHED, &file));
+    CM_TRY(cmi_tensors_open_file(t->context, path, CM_INPUT_FETCHED, &file));
     for (size_t i = 0; i < n && status == CM_OK; i++) {
-        const cm_tensor *s = cm_tensors_find(&file, tensors[i].name);
+        const cm_tensor *s = cmi_tensors_find(&file, tensors[i].name);
         if (!s || s->type != CM_TENSOR_F32 || s->count != tensors[i].count)
-            status = cm_fail(CM_ERR_SHAPE, "%s: tensor '%s' is %s; this run's network has %zu values there", path,
-                             tensors[i].name, s ? "of another size" : "missing", tensors[i].count);
-        else status = cm_tensor_fetch(s, (void *)(uintptr_t)tensors[i].data);
+            status = cmi_fail(CM_ERR_SHAPE, "%s: tensor '%s' is %s; this run's network has %zu values there", path,
+                              tensors[i].name, s ? "of another size" : "missing", tensors[i].count);
+        else status = cmi_tensor_fetch(s, (void *)(uintptr_t)tensors[i].data);
     }
-    cm_tensors_close(&file);
+    cmi_tensors_close(&file);
     return status;
 }
 
@@ -27,9 +27,9 @@ static cm_status read_state(cm_trainer *t, const char *path, json_t **out)
 {
     unsigned char *text;
     size_t size;
-    CM_TRY(cm_file_read(t->context, path, CM_JSON_TEXT, &text, &size));
-    cm_status status = cm_json_tree(path, (const char *)text, size, out);
-    cm_free(t->context, text);
+    CM_TRY(cmi_file_read(t->context, path, CM_JSON_TEXT, &text, &size));
+    cm_status status = cmi_json_tree(path, (const char *)text, size, out);
+    cmi_free(t->context, text);
     if (status != CM_OK || json_is_object(*out)) return status;
     json_decref(*out);
     CM_FAIL(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
@@ -42,27 +42,27 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
     const char *name;
     json_t *entry, *state;
     int kind;
-    CM_TRY(cm_state_path(path, directory, "state.json"));
-    CM_TRY(cm_path_look(path, &kind));
+    CM_TRY(cmi_state_path(path, directory, "state.json"));
+    CM_TRY(cmi_path_look(path, &kind));
     if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
     CM_TRY(read_state(t, path, &state));
     cm_status status = CM_OK;
     if (json_integer_value(json_object_get(state, "format")) != 1)
-        status = cm_fail(CM_ERR_UNSUPPORTED, "%s: its format is not 1: written by a newer version?", path);
+        status = cmi_fail(CM_ERR_UNSUPPORTED, "%s: its format is not 1: written by a newer version?", path);
     json_object_foreach(json_object_get(state, "files"), name, entry)
     {
         size_t size = 0;
         if (status != CM_OK) break;
         if (strchr(name, '/'))
-            status = cm_fail(CM_ERR_FORMAT, "%s: the file name '%.80s' has a slash", directory, name);
-        if (status == CM_OK) status = cm_state_path(path, directory, name);
-        if (status == CM_OK) status = cm_state_hash(t->context, path, &size, hash);
+            status = cmi_fail(CM_ERR_FORMAT, "%s: the file name '%.80s' has a slash", directory, name);
+        if (status == CM_OK) status = cmi_state_path(path, directory, name);
+        if (status == CM_OK) status = cmi_state_hash(t->context, path, &size, hash);
         const char *expected = json_string_value(json_object_get(entry, "xxh3_128"));
         if (status == CM_OK && (json_integer_value(json_object_get(entry, "bytes")) != (json_int_t)size ||
                                 !expected || strcmp(expected, hash) != 0))
-            status =
-                cm_fail(CM_ERR_FORMAT, "%s: %zu bytes with hash %s, expected %lld with %s: damaged", path, size, hash,
-                        (long long)json_integer_value(json_object_get(entry, "bytes")), expected ? expected : "none");
+            status = cmi_fail(CM_ERR_FORMAT, "%s: %zu bytes with hash %s, expected %lld with %s: damaged", path, size,
+                              hash, (long long)json_integer_value(json_object_get(entry, "bytes")),
+                              expected ? expected : "none");
     }
     if (status != CM_OK) json_decref(state);
     else *out = state;
@@ -72,9 +72,9 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
 static void read_latest(const char *checkpoints, char *name, size_t size)
 {
     char path[CM_STATE_PATH];
-    size_t n = cm_state_path(path, checkpoints, "LATEST") == CM_OK ? cm_file_peek(path, name, size) : 0;
+    size_t n = cmi_state_path(path, checkpoints, "LATEST") == CM_OK ? cmi_file_peek(path, name, size) : 0;
     name[n > 1 && n < size ? n - 1 : 0] = '\0'; /* without the newline */
-    if (!cm_state_is_step(name)) name[0] = '\0';
+    if (!cmi_state_is_step(name)) name[0] = '\0';
 }
 
 /* The newest checkpoint that verifies; LATEST's first. */
@@ -82,20 +82,20 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
 {
     char latest[64], reason[512] = "";
     cm_names names;
-    CM_TRY(cm_directory_list(t->context, checkpoints, &names));
+    CM_TRY(cmi_directory_list(t->context, checkpoints, &names));
     read_latest(checkpoints, latest, sizeof latest);
     cm_status status = CM_ERR_STATE;
     for (size_t i = 0; i <= names.count && status != CM_OK; i++) {
         const char *name = i == 0 ? latest : names.name[names.count - i];
-        if (!cm_state_is_step(name) || (i > 0 && strcmp(name, latest) == 0)) continue;
-        status = cm_state_path(directory, checkpoints, name);
+        if (!cmi_state_is_step(name) || (i > 0 && strcmp(name, latest) == 0)) continue;
+        status = cmi_state_path(directory, checkpoints, name);
         if (status == CM_OK) status = verify(t, directory, state);
         if (status == CM_ERR_IO || status == CM_ERR_MEMORY) break; /* no damage: the next call may read it */
         if (status == CM_OK && reason[0])
-            cm_log(t->context, CM_LOG_WARNING, "continuing from %s, because %s", directory, reason);
+            cmi_log(t->context, CM_LOG_WARNING, "continuing from %s, because %s", directory, reason);
         if (status != CM_OK && !reason[0]) (void)snprintf(reason, sizeof reason, "%s", cm_last_message());
     }
-    cm_names_free(&names);
+    cmi_names_free(&names);
     if (status == CM_OK || status == CM_ERR_IO || status == CM_ERR_MEMORY) return status;
     if (reason[0]) CM_FAIL(CM_ERR_FORMAT, "no good checkpoint in %s: %s", checkpoints, reason);
     CM_FAIL(CM_ERR_STATE, "there is no checkpoint in %s", checkpoints);
@@ -104,11 +104,11 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
 static cm_status load_parts(cm_trainer *t, const char *directory)
 {
     cm_state_part parts[CM_STATE_FILES];
-    int n = cm_state_parts(t, parts);
+    int n = cmi_state_parts(t, parts);
     for (int i = 0; i < n; i++) {
         char path[CM_STATE_PATH];
-        CM_TRY(cm_state_path(path, directory, parts[i].name));
-        CM_TRY(cm_state_tensors(t, &parts[i], read_part, path));
+        CM_TRY(cmi_state_path(path, directory, parts[i].name));
+        CM_TRY(cmi_state_tensors(t, &parts[i], read_part, path));
     }
     return CM_OK;
 }
@@ -122,12 +122,12 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
 {
     char checkpoints[CM_STATE_PATH], directory[CM_STATE_PATH];
     json_t *state = NULL;
-    CM_TRY(cm_state_path(checkpoints, run, "checkpoints"));
-    if (cm_path_kind(checkpoints) != 1) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
-    CM_TRY(cm_state_lock(t, run));
+    CM_TRY(cmi_state_path(checkpoints, run, "checkpoints"));
+    if (cmi_path_kind(checkpoints) != 1) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
+    CM_TRY(cmi_state_lock(t, run));
     CM_TRY(find_good(t, checkpoints, directory, &state));
-    cm_status status = cm_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);
-    if (status == CM_OK) status = cm_state_compare(t, state, allow_changes);
+    cm_status status = cmi_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);
+    if (status == CM_OK) status = cmi_state_compare(t, state, allow_changes);
     if (status == CM_OK) status = load_parts(t, directory);
     if (status == CM_OK) {
         t->step = integer(state, "step");
@@ -135,17 +135,17 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
         t->updates = integer(state, "updates");
         t->skipped = (int32_t)integer(state, "skipped");
         t->last_scales = (int32_t)integer(state, "last_scales");
-        status = cm_trainer_refresh(t);
+        status = cmi_trainer_refresh(t);
     }
-    if (status == CM_OK) status = cm_trainer_adopt_names(t, json_object_get(state, "config"));
+    if (status == CM_OK) status = cmi_trainer_adopt_names(t, json_object_get(state, "config"));
     json_decref(state);
     return status;
 }
 
-cm_status cm_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
+cm_status cmi_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
 {
     size_t held = t->locks.count;
     cm_status status = resume(t, run, allow_changes);
-    if (status != CM_OK) cm_locks_release(&t->locks, held);
+    if (status != CM_OK) cmi_locks_release(&t->locks, held);
     return status;
 }

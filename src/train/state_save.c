@@ -10,9 +10,9 @@
 
 static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model)
 {
-    json_t *config = is_model ? cm_trainer_config(t) : NULL;
+    json_t *config = is_model ? cmi_trainer_config(t) : NULL;
     if (is_model && !config) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
-    cm_status status = cm_checkpoint_write(t->context, path, 1, config, tensors, n);
+    cm_status status = cmi_checkpoint_write(t->context, path, 1, config, tensors, n);
     json_decref(config);
     return status;
 }
@@ -23,7 +23,7 @@ static json_t *describe_state(cm_trainer *t, json_t *files)
         json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(), "step",
                   (json_int_t)t->step, "images", (json_int_t)t->images, "updates", (json_int_t)t->updates, "skipped",
                   t->skipped, "last_scales", t->last_scales, "files", json_incref(files), "options",
-                  cm_settings_json(&t->o, 1), "config", json_incref(t->config));
+                  cmi_settings_json(&t->o, 1), "config", json_incref(t->config));
     if (!t->dataset || json_object_set(state, "dataset", t->dataset) == 0) return state;
     json_decref(state);
     return NULL;
@@ -32,10 +32,10 @@ static json_t *describe_state(cm_trainer *t, json_t *files)
 static cm_status write_text(cm_trainer *t, const char *path, const char *text)
 {
     cm_file_writer w;
-    CM_TRY(cm_file_create(t->context, path, 1, &w));
-    cm_status status = cm_file_write(&w, text, strlen(text));
-    if (status == CM_OK) return cm_file_commit(&w);
-    cm_file_abort(&w);
+    CM_TRY(cmi_file_create(t->context, path, 1, &w));
+    cm_status status = cmi_file_write(&w, text, strlen(text));
+    if (status == CM_OK) return cmi_file_commit(&w);
+    cmi_file_abort(&w);
     return status;
 }
 
@@ -45,7 +45,7 @@ static cm_status write_state(cm_trainer *t, const char *directory, json_t *files
     json_t *state = describe_state(t, files);
     char *text = state ? json_dumps(state, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     cm_status status =
-        text ? cm_state_path(path, directory, "state.json") : cm_fail(CM_ERR_MEMORY, "out of memory: state");
+        text ? cmi_state_path(path, directory, "state.json") : cmi_fail(CM_ERR_MEMORY, "out of memory: state");
     if (status == CM_OK) status = write_text(t, path, text);
     free(text);
     json_decref(state);
@@ -55,13 +55,13 @@ static cm_status write_state(cm_trainer *t, const char *directory, json_t *files
 static cm_status write_parts(cm_trainer *t, const char *directory, json_t *files)
 {
     cm_state_part parts[CM_STATE_FILES];
-    int n = cm_state_parts(t, parts);
+    int n = cmi_state_parts(t, parts);
     for (int i = 0; i < n; i++) {
         char path[CM_STATE_PATH], hash[33];
         size_t size;
-        CM_TRY(cm_state_path(path, directory, parts[i].name));
-        CM_TRY(cm_state_tensors(t, &parts[i], write_part, path));
-        CM_TRY(cm_state_hash(t->context, path, &size, hash));
+        CM_TRY(cmi_state_path(path, directory, parts[i].name));
+        CM_TRY(cmi_state_tensors(t, &parts[i], write_part, path));
+        CM_TRY(cmi_state_hash(t->context, path, &size, hash));
         json_t *entry = json_pack("{s:I, s:s}", "bytes", (json_int_t)size, "xxh3_128", hash);
         if (json_object_set_new(files, parts[i].name, entry) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
     }
@@ -72,10 +72,10 @@ static cm_status write_checkpoint(cm_trainer *t, const char *directory)
 {
     json_t *files = json_object();
     if (!files) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
-    cm_status status = cm_directory_make(directory);
+    cm_status status = cmi_directory_make(directory);
     if (status == CM_OK) status = write_parts(t, directory, files);
     if (status == CM_OK) status = write_state(t, directory, files);
-    if (status == CM_OK) status = cm_directory_sync(directory);
+    if (status == CM_OK) status = cmi_directory_sync(directory);
     json_decref(files);
     return status;
 }
@@ -86,18 +86,18 @@ static cm_status tidy(cm_trainer *t, const char *checkpoints, int32_t keep, cons
     cm_names names;
     size_t steps = 0, seen = 0;
     char path[CM_STATE_PATH];
-    CM_TRY(cm_directory_list(t->context, checkpoints, &names));
+    CM_TRY(cmi_directory_list(t->context, checkpoints, &names));
     cm_status status = CM_OK;
-    for (size_t i = 0; i < names.count; i++) steps += (size_t)cm_state_is_step(names.name[i]);
+    for (size_t i = 0; i < names.count; i++) steps += (size_t)cmi_state_is_step(names.name[i]);
     for (size_t i = 0; i < names.count && status == CM_OK; i++) {
         const char *name = names.name[i];
-        int old = cm_state_is_step(name) && keep > 0 && seen++ + (size_t)(keep < 2 ? 2 : keep) < steps;
+        int old = cmi_state_is_step(name) && keep > 0 && seen++ + (size_t)(keep < 2 ? 2 : keep) < steps;
         if (newest && strcmp(name, newest) == 0) old = 0;
         if (!old && strncmp(name, ".tmp-", 5) != 0 && !strstr(name, "LATEST.tmp-")) continue;
-        status = cm_state_path(path, checkpoints, name);
-        if (status == CM_OK) status = cm_directory_remove(t->context, path);
+        status = cmi_state_path(path, checkpoints, name);
+        if (status == CM_OK) status = cmi_directory_remove(t->context, path);
     }
-    cm_names_free(&names);
+    cmi_names_free(&names);
     return status;
 }
 
@@ -105,16 +105,16 @@ static cm_status publish(cm_trainer *t, const char *checkpoints, const char *tem
 {
     char name[32], path[CM_STATE_PATH], aside[CM_STATE_PATH];
     (void)snprintf(name, sizeof name, "step-%09lld", (long long)t->step);
-    CM_TRY(cm_state_path(path, checkpoints, name));
-    if (cm_path_exists(path)) { /* saved before: the new one takes its place */
-        CM_TRY(cm_state_path(aside, checkpoints, ".tmp-replaced"));
-        CM_TRY(cm_directory_remove(t->context, aside));
-        CM_TRY(cm_path_rename(path, aside));
+    CM_TRY(cmi_state_path(path, checkpoints, name));
+    if (cmi_path_exists(path)) { /* saved before: the new one takes its place */
+        CM_TRY(cmi_state_path(aside, checkpoints, ".tmp-replaced"));
+        CM_TRY(cmi_directory_remove(t->context, aside));
+        CM_TRY(cmi_path_rename(path, aside));
     }
-    CM_TRY(cm_path_rename(temporary, path));
-    CM_TRY(cm_directory_sync(checkpoints));
+    CM_TRY(cmi_path_rename(temporary, path));
+    CM_TRY(cmi_directory_sync(checkpoints));
     char latest[CM_STATE_PATH], line[40];
-    CM_TRY(cm_state_path(latest, checkpoints, "LATEST"));
+    CM_TRY(cmi_state_path(latest, checkpoints, "LATEST"));
     (void)snprintf(line, sizeof line, "%s\n", name);
     CM_TRY(write_text(t, latest, line));
     return tidy(t, checkpoints, keep, name);
@@ -123,29 +123,29 @@ static cm_status publish(cm_trainer *t, const char *checkpoints, const char *tem
 static cm_status save(cm_trainer *t, const char *run, int32_t keep)
 {
     char checkpoints[CM_STATE_PATH], temporary[CM_STATE_PATH], name[64];
-    CM_TRY(cm_directory_make(run));
-    CM_TRY(cm_state_lock(t, run));
-    CM_TRY(cm_state_path(checkpoints, run, "checkpoints"));
-    CM_TRY(cm_directory_make(checkpoints));
+    CM_TRY(cmi_directory_make(run));
+    CM_TRY(cmi_state_lock(t, run));
+    CM_TRY(cmi_state_path(checkpoints, run, "checkpoints"));
+    CM_TRY(cmi_directory_make(checkpoints));
     CM_TRY(tidy(t, checkpoints, 0, NULL));
     (void)snprintf(name, sizeof name, ".tmp-%lld-%ld", (long long)t->step, (long)getpid());
-    CM_TRY(cm_state_path(temporary, checkpoints, name));
+    CM_TRY(cmi_state_path(temporary, checkpoints, name));
     cm_status status = write_checkpoint(t, temporary);
     if (status == CM_OK) status = publish(t, checkpoints, temporary, keep);
     if (status != CM_OK) { /* keep the message of what went wrong */
         char text[512];
         (void)snprintf(text, sizeof text, "%s", cm_last_message());
-        (void)cm_directory_remove(t->context, temporary);
-        cm_message_set(text);
+        (void)cmi_directory_remove(t->context, temporary);
+        cmi_message_set(text);
     }
     return status;
 }
 
 /* A call that fails gives back the lock that it took. */
-cm_status cm_state_save(cm_trainer *t, const char *run, int32_t keep)
+cm_status cmi_state_save(cm_trainer *t, const char *run, int32_t keep)
 {
     size_t held = t->locks.count;
     cm_status status = save(t, run, keep);
-    if (status != CM_OK) cm_locks_release(&t->locks, held);
+    if (status != CM_OK) cmi_locks_release(&t->locks, held);
     return status;
 }

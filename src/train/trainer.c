@@ -20,8 +20,8 @@ static cm_status set_precond(cm_trainer *t)
             CM_ERR_UNSUPPORTED,
             "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
             "\"edm\", \"cm\" or \"ecm\"",
-            cm_precond_name(&t->model->precond));
-    t->precond.kind = cm_precond_kind_find(t->objective->precond);
+            cmi_precond_name(&t->model->precond));
+    t->precond.kind = cmi_precond_kind_find(t->objective->precond);
     return CM_OK;
 }
 
@@ -30,7 +30,7 @@ static cm_status set_config(cm_trainer *t)
     const cm_precond *p = &t->precond;
     t->config = json_deep_copy(t->model->file.config);
     json_t *precond =
-        json_pack("{s:s, s:f, s:f, s:f, s:s}", "type", cm_precond_name(p), "sigma_data", p->sigma_data, "sigma_min",
+        json_pack("{s:s, s:f, s:f, s:f, s:s}", "type", cmi_precond_name(p), "sigma_data", p->sigma_data, "sigma_min",
                   p->sigma_min, "sigma_max", p->sigma_max, "time", p->time == CM_TIME_250LN ? "250ln" : "ln/4");
     if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
@@ -60,11 +60,11 @@ static cm_status check_teacher(const cm_trainer *t)
     if (teacher->precond.kind->raw) CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
     if (!t->objective->student_becomes_teacher) return CM_OK;
     if (teacher->graph->n_params != m->graph->n_params ||
-        teacher->precond.kind != cm_precond_kind_find(t->objective->precond))
+        teacher->precond.kind != cmi_precond_kind_find(t->objective->precond))
         CM_FAIL(CM_ERR_SHAPE, "objective %s needs a teacher of the same network with precond \"%s\"",
                 t->objective->name, t->objective->precond);
     for (int i = 0; i < m->graph->n_params; i++)
-        if (cm_param_elements(&m->graph->params[i]) != cm_param_elements(&teacher->graph->params[i]))
+        if (cmi_param_elements(&m->graph->params[i]) != cmi_param_elements(&teacher->graph->params[i]))
             CM_FAIL(CM_ERR_SHAPE, "the teacher's tensor '%s' has another size", teacher->graph->params[i].name);
     return CM_OK;
 }
@@ -74,7 +74,7 @@ static cm_status check_augment(const cm_trainer *t)
     if (t->o.augment > 0 && t->model->net.augment_dim != CM_AUGMENT_LABELS)
         CM_FAIL(CM_ERR_ARGUMENT, "augment needs a network with augment_dim %d; this one has %d", CM_AUGMENT_LABELS,
                 t->model->net.augment_dim);
-    if (t->o.label_dropout > 0 && (t->model->net.num_classes == 0 || cm_model_needs_label(t->model)))
+    if (t->o.label_dropout > 0 && (t->model->net.num_classes == 0 || cmi_model_needs_label(t->model)))
         CM_FAIL(CM_ERR_ARGUMENT, "label_dropout needs a network that knows \"no label\"; this one %s",
                 t->model->net.num_classes ? "always takes one" : "has no classes");
     return CM_OK;
@@ -96,7 +96,7 @@ static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
 {
     const cm_train_settings *o = &t->o;
     *out = (cm_learner_options){
-        .threads = o->threads ? o->threads : cm_context_threads(t->context),
+        .threads = o->threads ? o->threads : cmi_context_threads(t->context),
         .batch = (size_t)o->batch,
         .slice = slice_rule(o),
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
@@ -105,14 +105,14 @@ static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .separate_teacher = t->objective->student_becomes_teacher,
     };
-    return cm_settings_arithmetic(o, cm_context_cpu_level(t->context), &out->arithmetic);
+    return cmi_settings_arithmetic(o, cmi_context_cpu_level(t->context), &out->arithmetic);
 }
 
 static cm_status make_learner(cm_trainer *t)
 {
     cm_learner_options options;
     CM_TRY(learner_options(t, &options));
-    return cm_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
+    return cmi_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
 }
 
 static void find_frozen(cm_trainer *t)
@@ -121,40 +121,40 @@ static void find_frozen(cm_trainer *t)
     for (int i = 0; i < g->n_params; i++)
         if (strstr(g->params[i].name, "freqs")) {
             t->frozen_begin = t->learner->offsets[i];
-            t->frozen_end = t->frozen_begin + cm_param_elements(&g->params[i]);
+            t->frozen_end = t->frozen_begin + cmi_param_elements(&g->params[i]);
         }
 }
 
-int cm_trainer_augments(const cm_trainer *t)
+int cmi_trainer_augments(const cm_trainer *t)
 {
     return t->o.augment > 0 || t->o.flip > 0;
 }
 
-cm_status cm_trainer_reserve(cm_trainer *t, size_t n)
+cm_status cmi_trainer_reserve(cm_trainer *t, size_t n)
 {
     if (n <= t->capacity) return CM_OK;
     t->capacity = 0;
-    cm_free(t->context, t->loss);
-    cm_free(t->context, t->augmented);
-    cm_free(t->context, t->augment_labels);
+    cmi_free(t->context, t->loss);
+    cmi_free(t->context, t->augmented);
+    cmi_free(t->context, t->augment_labels);
     t->augmented = t->augment_labels = NULL;
-    t->loss = cm_calloc(t->context, n, sizeof *t->loss);
+    t->loss = cmi_calloc(t->context, n, sizeof *t->loss);
     if (!t->loss) return CM_ERR_MEMORY;
-    if (cm_trainer_augments(t)) {
-        t->augmented = cm_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
-        t->augment_labels = cm_calloc(t->context, n * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
+    if (cmi_trainer_augments(t)) {
+        t->augmented = cmi_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
+        t->augment_labels = cmi_calloc(t->context, n * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
         if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
     }
     t->capacity = n;
     return CM_OK;
 }
 
-cm_status cm_trainer_reserve_dense(cm_trainer *t, size_t n)
+cm_status cmi_trainer_reserve_dense(cm_trainer *t, size_t n)
 {
     if (n <= t->dense_capacity) return CM_OK;
     t->dense_capacity = 0;
-    cm_free(t->context, t->dense);
-    t->dense = cm_malloc(t->context, n * t->learner->image_size, sizeof *t->dense);
+    cmi_free(t->context, t->dense);
+    t->dense = cmi_malloc(t->context, n * t->learner->image_size, sizeof *t->dense);
     if (!t->dense) return CM_ERR_MEMORY;
     t->dense_capacity = n;
     return CM_OK;
@@ -163,20 +163,20 @@ cm_status cm_trainer_reserve_dense(cm_trainer *t, size_t n)
 static cm_status make_buffers(cm_trainer *t)
 {
     size_t floats = t->learner->floats;
-    if (cm_optimizer_at(t->o.optimizer)->has_moments) {
-        t->m = cm_calloc(t->context, floats, sizeof *t->m);
-        t->v = cm_calloc(t->context, floats, sizeof *t->v);
+    if (cmi_optimizer_at(t->o.optimizer)->has_moments) {
+        t->m = cmi_calloc(t->context, floats, sizeof *t->m);
+        t->v = cmi_calloc(t->context, floats, sizeof *t->v);
         if (!t->m || !t->v) return CM_ERR_MEMORY;
     }
     for (int i = 0; i < t->o.ema.count; i++) {
-        t->ema[i] = cm_malloc(t->context, floats, sizeof *t->ema[i]);
+        t->ema[i] = cmi_malloc(t->context, floats, sizeof *t->ema[i]);
         if (!t->ema[i]) return CM_ERR_MEMORY;
         memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
     }
-    CM_TRY(cm_trainer_reserve(t, (size_t)t->o.batch));
-    if (!cm_trainer_augments(t)) return CM_OK;
-    return cm_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
-                               t->o.flip, &t->augmenter);
+    CM_TRY(cmi_trainer_reserve(t, (size_t)t->o.batch));
+    if (!cmi_trainer_augments(t)) return CM_OK;
+    return cmi_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
+                                t->o.flip, &t->augmenter);
 }
 
 /* What the options make of the model's range of noise levels. */
@@ -189,7 +189,7 @@ static cm_status check_levels(const cm_trainer *t)
     if (!(s->sigma_min > 0))
         CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a precond with sigma_min above 0", t->objective->name);
     int32_t n = o->end_scales > o->start_scales ? o->end_scales : o->start_scales;
-    double last = cm_karras_sigma(n - 1, n, s->sigma_min, s->sigma_max, s->rho);
+    double last = cmi_karras_sigma(n - 1, n, s->sigma_min, s->sigma_max, s->rho);
     if (!(fabs(last - s->sigma_min) <= 1e-3 * s->sigma_min))
         CM_FAIL(CM_ERR_ARGUMENT, "rho %g makes %g of the last of %d levels between %g and %g, expected %g", s->rho,
                 last, n, s->sigma_max, s->sigma_min, s->sigma_min);
@@ -204,19 +204,19 @@ static cm_status settle(cm_trainer *t)
     CM_TRY(check_augment(t));
     CM_TRY(set_precond(t));
     CM_TRY(set_config(t));
-    t->settings = cm_objective_settings_of(&t->o, m->channels, m->height, m->width);
+    t->settings = cmi_objective_settings_of(&t->o, m->channels, m->height, m->width);
     t->settings.sigma_min = t->precond.sigma_min;
     t->settings.sigma_max = t->precond.sigma_max;
     t->settings.sigma_data = t->precond.sigma_data;
-    t->curriculum = cm_curriculum_of(&t->o);
-    t->optim = cm_optim_of(&t->o);
+    t->curriculum = cmi_curriculum_of(&t->o);
+    t->optim = cmi_optim_of(&t->o);
     CM_TRY(check_levels(t));
     return CM_OK;
 }
 
 static cm_status build(cm_trainer *t)
 {
-    cm_settings_warn(t->context, &t->o);
+    cmi_settings_warn(t->context, &t->o);
     CM_TRY(make_learner(t));
     find_frozen(t);
     return make_buffers(t);
@@ -229,9 +229,9 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
     *out = NULL;
     if (!model) model = teacher; /* distillation begins with the teacher's weights */
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: model is NULL");
-    CM_TRY(cm_settings_check(options, cm_context_cpu_level(model->context)));
-    CM_TRY(cm_context_retain(model->context, &owner));
-    cm_trainer *t = cm_calloc(owner, 1, sizeof *t);
+    CM_TRY(cmi_settings_check(options, cmi_context_cpu_level(model->context)));
+    CM_TRY(cmi_context_retain(model->context, &owner));
+    cm_trainer *t = cmi_calloc(owner, 1, sizeof *t);
     if (!t) {
         cm_context_free(owner);
         return CM_ERR_MEMORY;
@@ -239,25 +239,25 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
     t->context = owner;
     t->locks.context = owner;
     t->o = *options;
-    t->objective = cm_objective_at(options->objective);
-    cm_model_retain(model);
+    t->objective = cmi_objective_at(options->objective);
+    cmi_model_retain(model);
     t->model = model;
-    if (teacher) cm_model_retain(teacher);
+    if (teacher) cmi_model_retain(teacher);
     t->teacher = teacher;
     atomic_init(&t->step, 0);
-    cm_call_init(&t->call);
+    cmi_call_init(&t->call);
     cm_status status = settle(t);
-    if (status != CM_OK) cm_trainer_close(t);
+    if (status != CM_OK) cmi_trainer_close(t);
     else *out = t;
     return status;
 }
 
-cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out)
+cm_status cmi_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out)
 {
     CM_TRY(begin(model, teacher, options, out));
     cm_status status = build(*out);
     if (status == CM_OK) return CM_OK;
-    cm_trainer_close(*out);
+    cmi_trainer_close(*out);
     *out = NULL;
     return status;
 }
@@ -265,18 +265,18 @@ cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_set
 /* learner: its bytes; floats: of a block of all parameters. */
 static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
 {
-    size_t blocks = (size_t)t->o.ema.count + (cm_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
+    size_t blocks = (size_t)t->o.ema.count + (cmi_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
-    size_t augmented = cm_trainer_augments(t) ? (size_t)t->o.batch * image : 0;
+    size_t augmented = cmi_trainer_augments(t) ? (size_t)t->o.batch * image : 0;
     return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
 }
 
-uint64_t cm_trainer_size(const cm_trainer *t)
+uint64_t cmi_trainer_size(const cm_trainer *t)
 {
-    return total_bytes(t, cm_learner_bytes(t->learner), t->learner->floats);
+    return total_bytes(t, cmi_learner_bytes(t->learner), t->learner->floats);
 }
 
-cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes)
+cm_status cmi_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes)
 {
     cm_trainer *t;
     cm_learner_options learner;
@@ -284,42 +284,42 @@ cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_set
     CM_TRY(begin(model, teacher, options, &t));
     cm_status status = learner_options(t, &learner);
     if (status == CM_OK)
-        status = cm_learner_estimate(t->model, &t->precond, t->teacher, &learner, &of_learner, &floats);
+        status = cmi_learner_estimate(t->model, &t->precond, t->teacher, &learner, &of_learner, &floats);
     if (status == CM_OK) *bytes = total_bytes(t, of_learner, floats);
-    cm_trainer_close(t);
+    cmi_trainer_close(t);
     return status;
 }
 
-void cm_trainer_close(cm_trainer *t)
+void cmi_trainer_close(cm_trainer *t)
 {
     if (!t) return;
     cm_context *context = t->context;
-    cm_locks_release(&t->locks, 0);
-    cm_learner_free(t->learner);
-    for (int i = 0; i < CM_MAX_EMAS; i++) cm_free(context, t->ema[i]);
-    cm_free(context, t->m);
-    cm_free(context, t->v);
-    cm_free(context, t->loss);
-    cm_augmenter_free(t->augmenter);
-    cm_free(context, t->augmented);
-    cm_free(context, t->augment_labels);
-    cm_free(context, t->dense);
+    cmi_locks_release(&t->locks, 0);
+    cmi_learner_free(t->learner);
+    for (int i = 0; i < CM_MAX_EMAS; i++) cmi_free(context, t->ema[i]);
+    cmi_free(context, t->m);
+    cmi_free(context, t->v);
+    cmi_free(context, t->loss);
+    cmi_augmenter_free(t->augmenter);
+    cmi_free(context, t->augmented);
+    cmi_free(context, t->augment_labels);
+    cmi_free(context, t->dense);
     json_decref(t->config);
     json_decref(t->dataset);
-    cm_model_release(t->model);
-    cm_model_release(t->teacher);
-    cm_free(context, t);
+    cmi_model_release(t->model);
+    cmi_model_release(t->teacher);
+    cmi_free(context, t);
     cm_context_free(context);
 }
 
-float *cm_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
+float *cmi_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
 {
     if (weights == CM_WEIGHTS_ONLINE) return t->learner->online.values;
     if (weights == CM_WEIGHTS_TARGET) return t->learner->target.values;
     return index >= 0 && index < t->o.ema.count ? t->ema[index] : NULL;
 }
 
-json_t *cm_trainer_config(const cm_trainer *t)
+json_t *cmi_trainer_config(const cm_trainer *t)
 {
     json_t *config = json_deep_copy(t->config);
     json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps",
@@ -329,10 +329,10 @@ json_t *cm_trainer_config(const cm_trainer *t)
     return NULL;
 }
 
-cm_status cm_trainer_refresh(cm_trainer *t)
+cm_status cmi_trainer_refresh(cm_trainer *t)
 {
     cm_learner *l = t->learner;
-    CM_TRY(cm_learner_refresh(l, &l->online));
-    if (l->target.values) CM_TRY(cm_learner_refresh(l, &l->target));
-    return l->teacher_set.values ? cm_learner_refresh(l, &l->teacher_set) : CM_OK;
+    CM_TRY(cmi_learner_refresh(l, &l->online));
+    if (l->target.values) CM_TRY(cmi_learner_refresh(l, &l->target));
+    return l->teacher_set.values ? cmi_learner_refresh(l, &l->teacher_set) : CM_OK;
 }

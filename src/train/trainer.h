@@ -42,44 +42,44 @@ struct cm_trainer {
     cm_locks locks; /* of the directories it has saved to or resumed from */
 };
 
-cm_status cm_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out);
-void cm_trainer_close(cm_trainer *trainer);
+cm_status cmi_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out);
+void cmi_trainer_close(cm_trainer *trainer);
 /* The bytes that a trainer holds; and those of one that is not made. */
-uint64_t cm_trainer_size(const cm_trainer *trainer);
-cm_status cm_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
+uint64_t cmi_trainer_size(const cm_trainer *trainer);
+cm_status cmi_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
 /* trainer.c: whether images are changed before a step, and buffers for a step of n images. */
-int cm_trainer_augments(const cm_trainer *trainer);
-cm_status cm_trainer_reserve(cm_trainer *trainer, size_t n);
+int cmi_trainer_augments(const cm_trainer *trainer);
+cm_status cmi_trainer_reserve(cm_trainer *trainer, size_t n);
 /* trainer->dense for n images, larger from the first step that asks for it on. */
-cm_status cm_trainer_reserve_dense(cm_trainer *trainer, size_t n);
+cm_status cmi_trainer_reserve_dense(cm_trainer *trainer, size_t n);
 /* Images of a step: the same range as the option batch. */
 enum { CM_STEP_IMAGES = 1 << 20 };
 /* One step within the trainer's call.  images: n x C x H x W; report may be NULL. */
-cm_status cm_trainer_advance(cm_trainer *trainer, size_t n, const float *images, const int32_t *labels,
-                             cm_train_report *report);
+cm_status cmi_trainer_advance(cm_trainer *trainer, size_t n, const float *images, const int32_t *labels,
+                              cm_train_report *report);
 /* Whether a data set can feed a model `batch` images a step. */
-cm_status cm_train_check_dataset(const cm_model *model, const cm_dataset *dataset, int32_t batch);
+cm_status cmi_train_check_dataset(const cm_model *model, const cm_dataset *dataset, int32_t batch);
 /* Checks that a data set fits and remembers which it was: before a resume, so that
  * the checkpoint's can be compared. */
-cm_status cm_trainer_note_dataset(cm_trainer *trainer, const cm_dataset *dataset);
-cm_status cm_trainer_loop(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user);
+cm_status cmi_trainer_note_dataset(cm_trainer *trainer, const cm_dataset *dataset);
+cm_status cmi_trainer_loop(cm_trainer *trainer, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user);
 /* class_names.c: the data set's names of classes become those of the run, whose first set or
  * checkpoint decides: ARGUMENT for another mapping from names to numbers. */
-cm_status cm_trainer_take_names(cm_trainer *trainer, const cm_dataset *dataset);
+cm_status cmi_trainer_take_names(cm_trainer *trainer, const cm_dataset *dataset);
 /* With those of a checkpoint's configuration, and the checkpoint's where there are none
  * of a set yet. */
-cm_status cm_trainer_compare_names(const cm_trainer *trainer, const json_t *config, int32_t allow_changes);
-cm_status cm_trainer_adopt_names(cm_trainer *trainer, const json_t *config);
+cm_status cmi_trainer_compare_names(const cm_trainer *trainer, const json_t *config, int32_t allow_changes);
+cm_status cmi_trainer_adopt_names(cm_trainer *trainer, const json_t *config);
 /* The block of a set of weights: online, an average or the target (NULL when there
  * is none). */
-float *cm_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);
+float *cmi_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);
 /* The configuration of a snapshot; json_decref it.  NULL: out of memory. */
-json_t *cm_trainer_config(const cm_trainer *trainer);
+json_t *cmi_trainer_config(const cm_trainer *trainer);
 /* Weights changed under the learner's feet (resume). */
-cm_status cm_trainer_refresh(cm_trainer *trainer);
+cm_status cmi_trainer_refresh(cm_trainer *trainer);
 
 /* state_save.c, state_resume.c */
-cm_status cm_state_save(cm_trainer *trainer, const char *run, int32_t keep);
-cm_status cm_state_resume(cm_trainer *trainer, const char *run, int32_t allow_changes);
+cm_status cmi_state_save(cm_trainer *trainer, const char *run, int32_t keep);
+cm_status cmi_state_resume(cm_trainer *trainer, const char *run, int32_t allow_changes);
 
 #endif

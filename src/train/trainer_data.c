@@ -5,7 +5,7 @@
 #include "data/loader.h"
 #include "train/trainer.h"
 
-cm_status cm_train_check_dataset(const cm_model *m, const cm_dataset *d, int32_t batch)
+cm_status cmi_train_check_dataset(const cm_model *m, const cm_dataset *d, int32_t batch)
 {
     int32_t classes = m->net.num_classes;
     if (d->o.channels != m->channels || d->o.height != m->height || d->o.width != m->width)
@@ -14,7 +14,7 @@ cm_status cm_train_check_dataset(const cm_model *m, const cm_dataset *d, int32_t
     if (classes && d->labels && d->largest_label >= classes)
         CM_FAIL(CM_ERR_ARGUMENT, "the data set has class %d%s%s, the network knows %d classes", d->largest_label,
                 d->classes ? ", " : "", d->classes ? d->classes[d->largest_label] : "", classes);
-    if (cm_model_needs_label(m) && !d->labels)
+    if (cmi_model_needs_label(m) && !d->labels)
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d and the data set has none", classes - 1);
     if (d->source->count < (size_t)batch)
         CM_FAIL(CM_ERR_ARGUMENT, "the data set has %zu images, fewer than a batch of %d", d->source->count, batch);
@@ -26,9 +26,9 @@ static void remark_dataset(const cm_trainer *t, const cm_dataset *d)
 {
     int32_t classes = t->model->net.num_classes;
     if (classes && !d->labels)
-        cm_log(t->context, CM_LOG_WARNING, "the network knows %d classes, but the data set has no labels", classes);
+        cmi_log(t->context, CM_LOG_WARNING, "the network knows %d classes, but the data set has no labels", classes);
     if (d->o.shuffle != CM_SHUFFLE_NO && d->o.seed != t->o.seed)
-        cm_log(t->context, CM_LOG_INFO, "the data set is shuffled by seed %llu", (unsigned long long)d->o.seed);
+        cmi_log(t->context, CM_LOG_INFO, "the data set is shuffled by seed %llu", (unsigned long long)d->o.seed);
 }
 
 static json_t *fingerprint(const cm_dataset *d)
@@ -49,25 +49,25 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
         double waited;
         memset(&report, 0, sizeof report);
         report.struct_size = sizeof report;
-        CM_TRY(cm_loader_next(loader, &images, &labels, &waited));
+        CM_TRY(cmi_loader_next(loader, &images, &labels, &waited));
         if (!t->model->net.num_classes) labels = NULL;
-        CM_TRY(cm_trainer_advance(t, (size_t)t->o.batch, images, labels, &report));
+        CM_TRY(cmi_trainer_advance(t, (size_t)t->o.batch, images, labels, &report));
         report.data_wait = waited;
         report.seconds += waited;
-        cm_call_pause(&t->call);
+        cmi_call_pause(&t->call);
         int stop = progress && progress(user, &report);
-        cm_call_resume(&t->call);
-        if (stop || cm_call_asked(&t->call))
+        cmi_call_resume(&t->call);
+        if (stop || cmi_call_asked(&t->call))
             CM_FAIL(CM_ERR_CANCELLED, "training was stopped after step %lld", (long long)t->step);
     }
     return CM_OK;
 }
 
-cm_status cm_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
+cm_status cmi_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
 {
-    CM_TRY(cm_train_check_dataset(t->model, d, t->o.batch));
+    CM_TRY(cmi_train_check_dataset(t->model, d, t->o.batch));
     if (!t->dataset) remark_dataset(t, d);
-    CM_TRY(cm_trainer_take_names(t, d));
+    CM_TRY(cmi_trainer_take_names(t, d));
     json_t *print = fingerprint(d);
     if (!print) CM_FAIL(CM_ERR_MEMORY, "out of memory: fingerprint");
     if (t->dataset && !json_equal(t->dataset, print)) {
@@ -79,16 +79,16 @@ cm_status cm_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
     return CM_OK;
 }
 
-cm_status cm_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
+cm_status cmi_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
 {
     cm_loader *loader;
     cm_status status;
-    CM_TRY(cm_trainer_note_dataset(t, dataset));
+    CM_TRY(cmi_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
-    CM_TRY(cm_call_begin(&dataset->call, "data set"));
-    status = cm_loader_create(dataset, t->images, (size_t)t->o.batch, until - t->step, &t->call, &loader);
+    CM_TRY(cmi_call_begin(&dataset->call, "data set"));
+    status = cmi_loader_create(dataset, t->images, (size_t)t->o.batch, until - t->step, &t->call, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
-    cm_loader_free(loader);
-    (void)cm_call_end(&dataset->call);
+    cmi_loader_free(loader);
+    (void)cmi_call_end(&dataset->call);
     return status;
 }

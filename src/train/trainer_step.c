@@ -16,7 +16,7 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
     cm_learner *l = t->learner;
     if (t->objective->student_becomes_teacher && t->last_scales && t->last_scales != scales) {
         memcpy(l->teacher_set.values, l->online.values, l->floats * sizeof *l->teacher_set.values);
-        CM_TRY(cm_learner_refresh(l, &l->teacher_set));
+        CM_TRY(cmi_learner_refresh(l, &l->teacher_set));
         if (t->m) {
             memset(t->m, 0, l->floats * sizeof *t->m);
             memset(t->v, 0, l->floats * sizeof *t->v);
@@ -30,11 +30,11 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
 /* Flips and EDM's augmentations: functions of (seed, image number). */
 static const float *augment(cm_trainer *t, const float *images, cm_learner_batch *b)
 {
-    if (!cm_trainer_augments(t)) return images;
+    if (!cmi_trainer_augments(t)) return images;
     for (size_t i = 0; i < b->n; i++) {
-        const cm_stream s = {b->seed, cm_learner_stream(b->first + i), CM_DRAW_AUGMENT};
-        cm_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
-                           t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
+        const cm_stream s = {b->seed, cmi_learner_stream(b->first + i), CM_DRAW_AUGMENT};
+        cmi_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
+                            t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
     }
     if (t->o.augment > 0) b->augment = t->augment_labels;
     return t->augmented;
@@ -56,8 +56,8 @@ static void step_range(const pass *s, size_t begin, size_t end)
     const cm_trainer *t = s->t;
     const cm_learner *l = t->learner;
     if (begin >= end) return;
-    cm_optim_apply(s->kernels, &s->update, end - begin, l->online.values + begin, l->gradient + begin,
-                   t->m ? t->m + begin : NULL, t->v ? t->v + begin : NULL);
+    cmi_optim_apply(s->kernels, &s->update, end - begin, l->online.values + begin, l->gradient + begin,
+                    t->m ? t->m + begin : NULL, t->v ? t->v + begin : NULL);
 }
 
 static cm_status update_piece(void *user, int index, int worker)
@@ -70,8 +70,8 @@ static cm_status update_piece(void *user, int index, int worker)
     (void)worker;
     step_range(s, begin, end < t->frozen_begin ? end : t->frozen_begin);
     step_range(s, begin > t->frozen_end ? begin : t->frozen_end, end);
-    for (int i = 0; i < t->o.ema.count; i++) cm_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
-    if (l->target.values) cm_ema_apply(s->mu, end - begin, l->target.values + begin, p);
+    for (int i = 0; i < t->o.ema.count; i++) cmi_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
+    if (l->target.values) cmi_ema_apply(s->mu, end - begin, l->target.values + begin, p);
     return CM_OK;
 }
 
@@ -80,16 +80,16 @@ static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
 {
     cm_learner *l = t->learner;
     pass s = {.t = t,
-              .kernels = cm_kernels_for(cm_context_cpu_level(t->context)),
-              .update = cm_optim_prepare(&t->optim, t->updates + 1, now->lr),
+              .kernels = cmi_kernels_for(cmi_context_cpu_level(t->context)),
+              .update = cmi_optim_prepare(&t->optim, t->updates + 1, now->lr),
               .mu = now->mu};
     for (int i = 0; i < t->o.ema.count; i++) {
-        s.rates[i] = cm_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)n);
+        s.rates[i] = cmi_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)n);
     }
     const cm_threads threads = {t->context, l->options.threads};
-    CM_TRY(cm_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
-    CM_TRY(cm_learner_refresh(l, &l->online));
-    return l->target.values ? cm_learner_refresh(l, &l->target) : CM_OK;
+    CM_TRY(cmi_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
+    CM_TRY(cmi_learner_refresh(l, &l->online));
+    return l->target.values ? cmi_learner_refresh(l, &l->target) : CM_OK;
 }
 
 static double mean_loss(const cm_trainer *t, size_t n)
@@ -102,11 +102,11 @@ static double mean_loss(const cm_trainer *t, size_t n)
 /* A loss or gradient that is not finite: left out where options allow it. */
 static cm_status refuse_nonfinite(cm_trainer *t, double loss, double norm)
 {
-    const char *tensor = isfinite(norm) ? NULL : cm_learner_nonfinite(t->learner);
+    const char *tensor = isfinite(norm) ? NULL : cmi_learner_nonfinite(t->learner);
     if (t->skipped < t->o.skip_nonfinite) {
         t->skipped++;
-        cm_log(t->context, CM_LOG_WARNING, "step %lld is left out: loss %g, gradient norm %g (%d of %d)",
-               (long long)t->step, loss, norm, t->skipped, t->o.skip_nonfinite);
+        cmi_log(t->context, CM_LOG_WARNING, "step %lld is left out: loss %g, gradient norm %g (%d of %d)",
+                (long long)t->step, loss, norm, t->skipped, t->o.skip_nonfinite);
         return CM_OK;
     }
     CM_FAIL(CM_ERR_NUMERIC,
@@ -153,31 +153,31 @@ static cm_status gradients(cm_trainer *t, size_t n, const float *images, const i
     t->settings.scales = now->scales;
     t->settings.stage = now->stage;
     b.images = augment(t, images, &b);
-    return cm_learner_run(l, t->objective, &t->settings, &b);
+    return cmi_learner_run(l, t->objective, &t->settings, &b);
 }
 
 static cm_status advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels, cm_train_report *report)
 {
     cm_learner *l = t->learner;
-    cm_moment now = cm_curriculum_at(&t->curriculum, t->step);
+    cm_moment now = cmi_curriculum_at(&t->curriculum, t->step);
     const cm_threads threads = {t->context, l->options.threads};
     double norm, began = seconds();
-    CM_TRY(cm_trainer_reserve(t, n));
+    CM_TRY(cmi_trainer_reserve(t, n));
     CM_TRY(change_stage(t, now.scales));
     CM_TRY(gradients(t, n, images, labels, &now));
     if (t->o.sum_microbatches) {
         double parts = ceil((double)n / (double)l->options.slice);
-        CM_TRY(cm_gradient_scale(threads, l->floats, parts, l->gradient));
+        CM_TRY(cmi_gradient_scale(threads, l->floats, parts, l->gradient));
     }
-    CM_TRY(cm_gradient_norm(threads, l->floats, l->gradient, &norm));
-    CM_TRY(cm_call_check(&t->call)); /* the last time: from here on the step is taken whole */
+    CM_TRY(cmi_gradient_norm(threads, l->floats, l->gradient, &norm));
+    CM_TRY(cmi_call_check(&t->call)); /* the last time: from here on the step is taken whole */
     double loss = mean_loss(t, n);
     if (!isfinite(loss) || !isfinite(norm)) {
         CM_TRY(refuse_nonfinite(t, loss, norm));
     } else {
         if (t->o.grad_clip > 0)
-            CM_TRY(cm_gradient_scale(threads, l->floats, cm_clip_factor(t->o.clip_rule, norm, t->o.grad_clip),
-                                     l->gradient));
+            CM_TRY(cmi_gradient_scale(threads, l->floats, cmi_clip_factor(t->o.clip_rule, norm, t->o.grad_clip),
+                                      l->gradient));
         CM_TRY(update(t, n, &now));
         t->updates++;
     }
@@ -187,12 +187,12 @@ static cm_status advance(cm_trainer *t, size_t n, const float *images, const int
     return CM_OK;
 }
 
-cm_status cm_trainer_advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels,
-                             cm_train_report *report)
+cm_status cmi_trainer_advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels,
+                              cm_train_report *report)
 {
     if (labels) {
-        CM_TRY(cm_model_check_labels(t->model, labels, n));
-    } else if (cm_model_needs_label(t->model)) {
+        CM_TRY(cmi_model_check_labels(t->model, labels, n));
+    } else if (cmi_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
     }
     return advance(t, n, images, labels, report);

@@ -14,13 +14,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
     if (json && cm_context_create(NULL, &context) == CM_OK) {
         json_t *edm = json_pack("{s:s}", "type", "edm");
-        if (cm_precond_read(context, json, 0, &precond) == CM_OK) {
-            (void)cm_precond_scalings(&precond, 1);
-            cm_precond_release(&precond);
+        if (cmi_precond_read(context, json, 0, &precond) == CM_OK) {
+            (void)cmi_precond_scalings(&precond, 1);
+            cmi_precond_release(&precond);
         }
-        if (cm_net_config_read(json, &net) == CM_OK && cm_precond_read(context, edm, 0, &precond) == CM_OK) {
-            if (cm_model_describe(context, &net, &precond, 16, 16, 0, 0, &graph) == CM_OK) cm_graph_free(graph);
-            cm_precond_release(&precond);
+        if (cmi_net_config_read(json, &net) == CM_OK && cmi_precond_read(context, edm, 0, &precond) == CM_OK) {
+            if (cmi_model_describe(context, &net, &precond, 16, 16, 0, 0, &graph) == CM_OK) cmi_graph_free(graph);
+            cmi_precond_release(&precond);
         }
         json_decref(edm);
         cm_context_free(context);

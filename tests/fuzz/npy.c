@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     cm_npy a;
     volatile double sum = 0;
-    if (cm_npy_parse("fuzz", data, size, &a) != CM_OK) return 0;
-    for (size_t i = 0; i < a.count; i++) sum = sum + cm_npy_value(&a, i);
+    if (cmi_npy_parse("fuzz", data, size, &a) != CM_OK) return 0;
+    for (size_t i = 0; i < a.count; i++) sum = sum + cmi_npy_value(&a, i);
     return 0;
 }

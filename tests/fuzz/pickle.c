@@ -8,9 +8,9 @@ static size_t walk(const cm_pickled *v, int depth)
 {
     size_t n = 1;
     const int inner = v->kind >= CM_PICKLED_TUPLE && v->kind <= CM_PICKLED_DICT;
-    (void)cm_pickled_name(v);
-    (void)cm_pickled_text(v);
-    (void)cm_pickled_get(v, "w");
+    (void)cmi_pickled_name(v);
+    (void)cmi_pickled_text(v);
+    (void)cmi_pickled_get(v, "w");
     for (uint32_t i = 0; inner && depth < 4 && i < v->count && i < 8; i++) n += walk(v->u.items[i], depth + 1);
     return n;
 }
@@ -24,12 +24,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cm_pickled *value;
     size_t after;
     if (cm_context_create(NULL, &context) != CM_OK) return 0;
-    if (cm_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in) == CM_OK) {
-        if (cm_pickle_open(&in, size, &pickle) == CM_OK &&
-            cm_pickle_run(pickle, "it", 0, size, &value, &after) == CM_OK)
+    if (cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in) == CM_OK) {
+        if (cmi_pickle_open(&in, size, &pickle) == CM_OK &&
+            cmi_pickle_run(pickle, "it", 0, size, &value, &after) == CM_OK)
             if (after > size || walk(value, 0) == 0) __builtin_trap();
-        cm_pickle_close(pickle);
-        cm_input_close(&in);
+        cmi_pickle_close(pickle);
+        cmi_input_close(&in);
     }
     cm_context_free(context);
     return 0;

@@ -11,9 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned sum = 0;
     if (cm_context_create(NULL, &context) != CM_OK) return 0;
     for (int channels = 0; channels <= 4; channels++) {
-        if (cm_picture_read(context, "input", data, size, channels, &p) != CM_OK) continue;
+        if (cmi_picture_read(context, "input", data, size, channels, &p) != CM_OK) continue;
         for (size_t i = 0; i < (size_t)p.height * (size_t)p.width * (size_t)p.channels; i++) sum += p.pixels[i];
-        cm_free(context, p.pixels);
+        cmi_free(context, p.pixels);
     }
     (void)sum;
     cm_context_free(context);

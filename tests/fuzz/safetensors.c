@@ -14,11 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (open_bytes(context, "input", data, size, &st) == CM_OK) {
         for (size_t i = 0; i < st.count; i++) {
             float *v = malloc((st.tensors[i].count + 1) * sizeof *v);
-            (void)cm_tensor_read(&st.tensors[i], v);
+            (void)cmi_tensor_read(&st.tensors[i], v);
             if (st.tensors[i].count) sink = v[st.tensors[i].count - 1];
             free(v);
         }
-        cm_tensors_close(&st);
+        cmi_tensors_close(&st);
     }
     (void)sink;
     cm_context_free(context);

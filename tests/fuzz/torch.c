@@ -19,11 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (open_bytes(context, "input", data, size, &t) == CM_OK) {
         for (size_t i = 0; i < t.count; i++) {
             float *v = malloc((t.tensors[i].count + 1) * sizeof *v);
-            (void)cm_tensor_read(&t.tensors[i], v);
+            (void)cmi_tensor_read(&t.tensors[i], v);
             if (t.tensors[i].count) sink = v[t.tensors[i].count - 1];
             free(v);
         }
-        cm_tensors_close(&t);
+        cmi_tensors_close(&t);
     }
     (void)sink;
     cm_context_free(context);

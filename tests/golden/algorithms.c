@@ -28,9 +28,9 @@ static void check_karras(const golden_file *f, golden_result *r)
         int n = (int)json_integer_value(json_object_get(c, "n"));
         double *sigma = calloc((size_t)n + 1, sizeof *sigma);
         for (int j = 0; j < n; j++)
-            sigma[j] = cm_karras_sigma(j, n, json_number_value(json_object_get(c, "sigma_min")),
-                                       json_number_value(json_object_get(c, "sigma_max")),
-                                       json_number_value(json_object_get(c, "rho")));
+            sigma[j] = cmi_karras_sigma(j, n, json_number_value(json_object_get(c, "sigma_min")),
+                                        json_number_value(json_object_get(c, "sigma_max")),
+                                        json_number_value(json_object_get(c, "rho")));
         (void)snprintf(name, sizeof name, "karras.%d", (int)json_integer_value(json_object_get(c, "i")));
         golden_compare_with(f, r, name, (size_t)n + 1, sigma);
         free(sigma);
@@ -44,7 +44,7 @@ static void check_points(const golden_file *f, golden_result *r, const char *for
 {
     char name[64];
     double *t = calloc((size_t)n, sizeof *t);
-    for (int i = 0; i < n; i++) t[i] = cm_karras_sigma(i + first, points, 0.002, 80, 7);
+    for (int i = 0; i < n; i++) t[i] = cmi_karras_sigma(i + first, points, 0.002, 80, 7);
     (void)snprintf(name, sizeof name, "%s", form);
     golden_compare_with(f, r, name, (size_t)n, t);
     free(t);
@@ -71,7 +71,7 @@ static void check_scales(const golden_file *f, golden_result *r)
         } forms[] = {{"cm_t", 0, 0}, {"cm_t2", 1, 0}, {"pd_t", 0, 1}, {"pd_t2", 0.5, 1}, {"pd_t3", 1, 1}};
         for (size_t i = 0; i < 5; i++) {
             (void)snprintf(name, sizeof name, "%s.%d", forms[i].name, n);
-            if (cm_tensors_find(&f->st, name))
+            if (cmi_tensors_find(&f->st, name))
                 check_points(f, r, name, forms[i].first, n + forms[i].progressive, n - 1 + forms[i].progressive);
         }
     }
@@ -85,9 +85,9 @@ static void check_scalings(const golden_file *f, golden_result *r, const double 
     json_t *config = json_pack("{s:s,s:s}", "type", type, "time", "250ln");
     double *v[4];
     for (int k = 0; k < 4; k++) v[k] = calloc(n, sizeof(double));
-    if (cm_precond_read(f->context, config, 1, &p) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    if (cmi_precond_read(f->context, config, 1, &p) != CM_OK) golden_fail(r, "%s", cm_last_message());
     for (size_t i = 0; i < n; i++) {
-        cm_scalings s = cm_precond_scalings(&p, sigma[i]);
+        cm_scalings s = cmi_precond_scalings(&p, sigma[i]);
         v[0][i] = s.c_skip, v[1][i] = s.c_out, v[2][i] = s.c_in, v[3][i] = s.c_noise;
     }
     static const char *const members[] = {"c_skip", "c_out", "c_in"};
@@ -107,7 +107,7 @@ static void check_weights(const golden_file *f, golden_result *r, const double *
     for (size_t k = 0; k < 5; k++) {
         char name[64];
         int kind = golden_weighting(names[k]);
-        for (size_t i = 0; i < n; i++) w[i] = cm_weight((cm_loss_weighting)kind, sigma[i], 0.5);
+        for (size_t i = 0; i < n; i++) w[i] = cmi_weight((cm_loss_weighting)kind, sigma[i], 0.5);
         (void)snprintf(name, sizeof name, "weight.%s", names[k]);
         golden_compare_with(f, r, name, n, w);
     }
@@ -131,15 +131,15 @@ static void check_families(const golden_file *f, golden_result *r)
     double *u = golden_read(f, "vp.u", &n), *level = golden_read(f, "vp.sigma", NULL), *v = calloc(n + 1, sizeof *v);
     double bd = member(f, r, "vp", "beta_d"), bmin = member(f, r, "vp", "beta_min"),
            eps = member(f, r, "vp", "epsilon_t");
-    for (size_t i = 0; u && i < n; i++) v[i] = cm_vp_sigma(1 + u[i] * (eps - 1), bd, bmin);
+    for (size_t i = 0; u && i < n; i++) v[i] = cmi_vp_sigma(1 + u[i] * (eps - 1), bd, bmin);
     if (u && level) golden_compare_with(f, r, "vp.sigma", n, v);
     for (size_t i = 0; u && i < n; i++)
-        v[i] = cm_ve_sigma(u[i], member(f, r, "ve", "sigma_min"), member(f, r, "ve", "sigma_max"));
+        v[i] = cmi_ve_sigma(u[i], member(f, r, "ve", "sigma_min"), member(f, r, "ve", "sigma_max"));
     if (u) golden_compare_with(f, r, "ve.sigma", n, v);
     double *of_t = golden_read(f, "vp.sigma_of_t", &m);
     for (size_t i = 0; of_t && i < m; i++) { /* at the inner points u[1..]; and the inverse gives them back */
-        double t = cm_vp_sigma_inverse(of_t[i], bd, bmin);
-        golden_compare(r, "vp.sigma_of_t", fabs(cm_vp_sigma(u ? u[i + 1] : t, bd, bmin) - of_t[i]),
+        double t = cmi_vp_sigma_inverse(of_t[i], bd, bmin);
+        golden_compare(r, "vp.sigma_of_t", fabs(cmi_vp_sigma(u ? u[i + 1] : t, bd, bmin) - of_t[i]),
                        1e-11 * of_t[m - 1]);
         golden_compare(r, "vp inverse", fabs(t - (u ? u[i + 1] : t)), 1e-11);
     }
@@ -149,7 +149,7 @@ static void check_families(const golden_file *f, golden_result *r)
     free(v);
     double *from = golden_read(f, "anc.from", &n), *to = golden_read(f, "anc.to", NULL);
     double *down = calloc(n + 1, sizeof *down), *up = calloc(n + 1, sizeof *up);
-    for (size_t i = 0; from && to && i < n; i++) cm_ancestral_split(from[i], to[i], &down[i], &up[i]);
+    for (size_t i = 0; from && to && i < n; i++) cmi_ancestral_split(from[i], to[i], &down[i], &up[i]);
     if (from && to) {
         golden_compare_with(f, r, "anc.down", n, down);
         golden_compare_with(f, r, "anc.up", n, up);
@@ -182,19 +182,19 @@ static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t
 {
     cm_times times;
     double *work = calloc(n, CM_SOLVER_WORK * sizeof *work);
-    if (cm_times_resolve(t->model, o, &times) != CM_OK) {
+    if (cmi_times_resolve(t->model, o, &times) != CM_OK) {
         golden_fail(r, "%s", cm_last_message());
         free(work);
         return;
     }
     const cm_solver_io io = {t, n, toy_on_denoise, toy_on_noise, NULL, NULL};
-    if (cm_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
-    if (t->seen != t->evals || (size_t)cm_solver_nfe(&times.solver) != t->evals)
-        golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen, cm_solver_nfe(&times.solver),
-                    t->evals);
+    if (cmi_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    if (t->seen != t->evals || (size_t)cmi_solver_nfe(&times.solver) != t->evals)
+        golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen,
+                    cmi_solver_nfe(&times.solver), t->evals);
     for (size_t i = 0; clamp && i < n; i++) x[i] = x[i] < -1 ? -1 : x[i] > 1 ? 1 : x[i];
     golden_compare_double(r, "sample", n, x, want);
-    cm_times_release(t->model, &times);
+    cmi_times_release(t->model, &times);
     free(work);
 }
 
@@ -340,22 +340,22 @@ static void check_stream(const golden_file *f, golden_result *r, const cm_tensor
     double *want = golden_read(f, t->name, NULL), *wide = calloc(n, sizeof *wide);
     float *got = calloc(n, sizeof *got);
     cm_torch_rng rng;
-    cm_torch_seed(&rng, seed);
+    cmi_torch_seed(&rng, seed);
     if (strcmp(kind, "randn") == 0 || (strncmp(kind, "randn_", 6) == 0 && *rest == 'a')) {
-        cm_torch_normal(&rng, n, got);
+        cmi_torch_normal(&rng, n, got);
         check_values(r, t->name, n, got, want, 1e-6);
     } else if (strncmp(kind, "randn_", 6) == 0 && *rest == 'b') { /* the second draw of the same size */
-        cm_torch_normal(&rng, n, got);
-        cm_torch_normal(&rng, n, got);
+        cmi_torch_normal(&rng, n, got);
+        cmi_torch_normal(&rng, n, got);
         check_values(r, t->name, n, got, want, 1e-6);
     } else if (strcmp(kind, "rand") == 0) {
-        cm_torch_uniform(&rng, n, got);
+        cmi_torch_uniform(&rng, n, got);
         check_values(r, t->name, n, got, want, 0);
     } else if (strncmp(kind, "randint", 7) == 0) {
         for (size_t i = 0; i < n; i++)
-            golden_compare(r, t->name, fabs((double)cm_torch_below(&rng, 1000) - want[i]), 0);
+            golden_compare(r, t->name, fabs((double)cmi_torch_below(&rng, 1000) - want[i]), 0);
     } else if (strcmp(kind, "randn64") == 0) {
-        cm_torch_normal64(&rng, n, wide);
+        cmi_torch_normal64(&rng, n, wide);
         for (size_t i = 0; i < n; i++) golden_compare(r, t->name, fabs(wide[i] - want[i]), 1e-6);
     } else {
         golden_fail(r, "%s: unknown kind of draw", t->name);
@@ -379,15 +379,15 @@ static void check_determ(const golden_file *f, golden_result *r, const cm_tensor
     float *got = calloc(samples * size, sizeof *got);
     cm_torch_rng rng;
     for (size_t i = 0; indiv && i < samples; i++) {
-        cm_torch_seed(&rng, i + samples * seed);
+        cmi_torch_seed(&rng, i + samples * seed);
         for (size_t d = 0; d < draws; d++) {
-            cm_torch_normal(&rng, size, got);
+            cmi_torch_normal(&rng, size, got);
             check_values(r, t->name, size, got, want + (i * draws + d) * size, 1e-6);
         }
     }
-    cm_torch_seed(&rng, seed);
+    cmi_torch_seed(&rng, seed);
     for (size_t d = 0; !indiv && d < draws; d++) {
-        cm_torch_normal(&rng, samples * size, got);
+        cmi_torch_normal(&rng, samples * size, got);
         for (size_t i = 0; i < samples; i++)
             check_values(r, t->name, size, got + i * size, want + (i * draws + d) * size, 1e-6);
     }
@@ -408,7 +408,7 @@ static void check_stacked(const golden_file *f, golden_result *r, const char *se
     double *b = golden_read(f, name, NULL);
     (void)snprintf(name, sizeof name, "%s.randint10_after_randn", prefix);
     double *k = golden_read(f, name, NULL);
-    const cm_tensor *t = cm_tensors_find(&f->st, cm_name_of("%s.randn", prefix).text);
+    const cm_tensor *t = cmi_tensors_find(&f->st, cmi_name_of("%s.randn", prefix).text);
     size_t n = t ? (size_t)t->shape[0] : 0, size = n ? count / n : 0;
     float *got = calloc(size + 1, sizeof *got);
     const char *at = seeds;
@@ -416,17 +416,17 @@ static void check_stacked(const golden_file *f, golden_result *r, const char *se
     for (size_t i = 0; i < n; i++) {
         char *end;
         cm_torch_rng rng, other;
-        cm_torch_seed(&rng, strtoull(at, &end, 10));
+        cmi_torch_seed(&rng, strtoull(at, &end, 10));
         at = *end == '_' ? end + 1 : end;
-        cm_torch_normal(&rng, size, got);
+        cmi_torch_normal(&rng, size, got);
         check_values(r, prefix, size, got, a + i * size, 1e-6);
         other = rng;
         if (b) {
-            cm_torch_normal(&rng, size, got);
+            cmi_torch_normal(&rng, size, got);
             check_values(r, prefix, size, got, b + i * size, 1e-6);
         }
         if (k) {
-            double one = (double)cm_torch_below(&other, 10), two = (double)cm_torch_below(&rng, 10);
+            double one = (double)cmi_torch_below(&other, 10), two = (double)cmi_torch_below(&rng, 10);
             after_one += one == k[i];
             after_two += two == k[i];
         }

@@ -33,7 +33,7 @@ static void parse_copy(cm_context *context, const unsigned char *data, size_t si
     unsigned char *exact = malloc(size ? size : 1); /* so that reading past the end shows */
     memcpy(exact, data, size);
     cm_status status = open_bytes(context, "damaged", exact, size, &st);
-    if (status == CM_OK) cm_tensors_close(&st);
+    if (status == CM_OK) cmi_tensors_close(&st);
     else if (!acceptable(status)) golden_fail(r, "damaged copy: status %s", cm_status_name(status));
     r->compared++;
     free(exact);
@@ -43,7 +43,7 @@ static void damage(cm_context *context, const char *path, golden_result *r)
 {
     unsigned char *copy;
     size_t size;
-    if (cm_file_read(context, path, SIZE_MAX / 2, &copy, &size) != CM_OK) return;
+    if (cmi_file_read(context, path, SIZE_MAX / 2, &copy, &size) != CM_OK) return;
     size_t most = size < 512 ? size : 512;
     for (size_t n = 0; n < most; n++) parse_copy(context, copy, n, r);
     for (size_t i = 0; i < 400 && size; i++) {
@@ -53,18 +53,18 @@ static void damage(cm_context *context, const char *path, golden_result *r)
         parse_copy(context, copy, size, r);
         copy[at] = before;
     }
-    cm_free(context, copy);
+    cmi_free(context, copy);
 }
 
 static void run_hostile(cm_context *context, const char *path, golden_result *r)
 {
     cm_model *model;
     cm_tensors st;
-    cm_status parsed = cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st),
+    cm_status parsed = cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st),
               loaded = cm_model_load(context, path, NULL, &model);
     if (parsed == CM_OK) {
         golden_fail(r, "was read although it has to be refused");
-        cm_tensors_close(&st);
+        cmi_tensors_close(&st);
     } else if (!acceptable(parsed) || !acceptable(loaded) || model) {
         golden_fail(r, "status %s", cm_status_name(parsed));
     } else if (strlen(cm_last_message()) < 20 || !strstr(cm_last_message(), path)) {
@@ -97,12 +97,12 @@ static int find_io(cm_context *context, const char *folder, const char *name, cm
     if (d) closedir(d);
     if (!longest) return 0;
     (void)snprintf(path, sizeof path, "%s/%s", folder, best);
-    return cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, out) == CM_OK;
+    return cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, out) == CM_OK;
 }
 
 static char *make_config(const cm_tensors *io)
 {
-    json_t *config = json_loads(cm_tensors_metadata(io, "config"), 0, NULL);
+    json_t *config = json_loads(cmi_tensors_metadata(io, "config"), 0, NULL);
     json_object_set_new(config, "type", json_string("adm"));
     json_t *all = json_pack("{s:o,s:{s:s}}", "network", config, "precond", "type", "none");
     char *text = json_dumps(all, 0);
@@ -112,10 +112,10 @@ static char *make_config(const cm_tensors *io)
 
 static float *floats(const cm_tensors *st, const char *name, size_t *count)
 {
-    const cm_tensor *t = cm_tensors_find(st, name);
+    const cm_tensor *t = cmi_tensors_find(st, name);
     if (!t) return NULL;
     float *out = malloc((t->count + 1) * sizeof *out);
-    (void)cm_tensor_read(t, out);
+    (void)cmi_tensor_read(t, out);
     *count = t->count;
     return out;
 }
@@ -159,7 +159,7 @@ static void compare_tensors(const cm_tensors *got, const cm_tensors *want, int h
 {
     if (got->count != want->count) golden_fail(r, "%zu tensors, expected %zu", got->count, want->count);
     for (size_t i = 0; i < want->count; i++) {
-        const cm_tensor *w = &want->tensors[i], *g = cm_tensors_find(got, w->name);
+        const cm_tensor *w = &want->tensors[i], *g = cmi_tensors_find(got, w->name);
         size_t n = 0, m = 0;
         /* numpy has written the scalar as one value */
         int same = g && (g->rank == w->rank || (g->rank == 0 && w->count == 1));
@@ -192,12 +192,12 @@ static void compare_with(cm_context *context, const char *folder, const char *ot
     cm_tensors want;
     char path[8192];
     (void)snprintf(path, sizeof path, "%s/%s", folder, other);
-    if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &want) != CM_OK) {
+    if (cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &want) != CM_OK) {
         golden_fail(r, "%s", cm_last_message());
         return;
     }
     compare_tensors(st, &want, strstr(other, "fp32") != NULL, r);
-    cm_tensors_close(&want);
+    cmi_tensors_close(&want);
 }
 
 static void compare_known(cm_context *context, const char *folder, const char *name, const cm_tensors *st,
@@ -213,15 +213,15 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
     cm_tensors st, io;
     cm_model *model;
     cm_load_options o;
-    if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st) != CM_OK) {
+    if (cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st) != CM_OK) {
         golden_fail(r, "%s", cm_last_message());
         return;
     }
     r->compared++;
-    const cm_tensor *s = cm_tensors_find(&st, "s");
+    const cm_tensor *s = cmi_tensors_find(&st, "s");
     float v = 0;
-    if (s && s->rank == 0) (void)cm_tensor_read(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
-    if (strstr(name, "escaped") && !cm_tensors_find(&st, "ab\"\\\xc3\xa9"))
+    if (s && s->rank == 0) (void)cmi_tensor_read(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
+    if (strstr(name, "escaped") && !cmi_tensors_find(&st, "ab\"\\\xc3\xa9"))
         golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
     compare_known(context, folder, name, &st, r);
     /* Of the half convolutions and whole rest of a mixed file nobody has recorded outputs. */
@@ -239,9 +239,9 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
             cm_model_free(model);
         }
         free(config);
-        cm_tensors_close(&io);
+        cmi_tensors_close(&io);
     }
-    cm_tensors_close(&st);
+    cmi_tensors_close(&st);
     damage(context, path, r);
 }
 
@@ -258,9 +258,9 @@ void golden_checkpoint(cm_context *context, const char *folder, const char *name
     } else if (strncmp(name, "h_", 2) == 0) {
         run_hostile(context, path, r);
     } else if (ends_with(name, "_io.safetensors") || ends_with(name, "_expected.safetensors")) {
-        if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st) != CM_OK)
+        if (cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &st) != CM_OK)
             golden_fail(r, "%s", cm_last_message());
-        else cm_tensors_close(&st); /* the numbers themselves are used by the files they belong to */
+        else cmi_tensors_close(&st); /* the numbers themselves are used by the files they belong to */
         r->compared++;
     } else {
         run_good(context, folder, name, path, r);

@@ -20,7 +20,7 @@ static int open_expected(cm_context *context, const char *folder, golden_file *f
     static char path[4096];
     (void)snprintf(path, sizeof path, "%s/expected.safetensors", folder);
     *f = (golden_file){context, path, folder, "expected.safetensors", {0}, NULL};
-    if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &f->st) == CM_OK) return 1;
+    if (cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &f->st) == CM_OK) return 1;
     golden_fail(r, "%s", cm_last_message());
     return 0;
 }
@@ -32,10 +32,10 @@ static cm_status load_picture(cm_context *context, const char *folder, const cha
     unsigned char *data;
     size_t size;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    CM_TRY(cm_file_read(context, path, CM_PICTURE_FILE, &data, &size));
-    cm_status status = cm_picture_is_png(data, size) ? cm_png_read(context, name, data, size, 3, out)
-                                                     : cm_jpeg_read(context, name, data, size, 3, out);
-    cm_free(context, data);
+    CM_TRY(cmi_file_read(context, path, CM_PICTURE_FILE, &data, &size));
+    cm_status status = cmi_picture_is_png(data, size) ? cmi_png_read(context, name, data, size, 3, out)
+                                                      : cmi_jpeg_read(context, name, data, size, 3, out);
+    cmi_free(context, data);
     return status;
 }
 
@@ -68,7 +68,7 @@ static void check_picture(cm_context *context, const char *folder, const cm_tens
     cm_status status = load_picture(context, folder, name, &p);
     if (strncmp(name, "jcmyk", 5) == 0) { /* a documented refusal */
         golden_compare(r, t->name, status != CM_ERR_UNSUPPORTED, 0);
-        if (status == CM_OK) cm_free(context, p.pixels);
+        if (status == CM_OK) cmi_free(context, p.pixels);
         return;
     }
     if (strncmp(name, "odd_", 4) == 0 && status == CM_ERR_FORMAT) { /* an error or these pixels */
@@ -80,21 +80,21 @@ static void check_picture(cm_context *context, const char *folder, const cm_tens
         return;
     }
     if (sscanf(what, "rcrop_%d_%d_%d_%d", &s, &d, &y, &x) == 4) {
-        status = cm_shrink_and_cut(context, &p, d, &(cm_part){y, x, s, s});
+        status = cmi_shrink_and_cut(context, &p, d, &(cm_part){y, x, s, s});
     } else if (sscanf(what, "crop%d", &s) == 1) {
-        status = cm_center_crop(context, &p, s);
+        status = cmi_center_crop(context, &p, s);
     }
     if (status != CM_OK) golden_fail(r, "%s", cm_last_message());
     else if (strstr(what, "f32_chw")) compare_tensor(r, t, &p, strstr(what, "flip") != NULL);
     else same_bytes(r, t, p.pixels, (size_t)p.width * (size_t)p.height * 3);
-    cm_free(context, p.pixels);
+    cmi_free(context, p.pixels);
 }
 
 static void check_to_u8(const golden_file *f, golden_result *r)
 {
     size_t n = 0;
     double *x = golden_read(f, "sample_to_u8.x", &n);
-    const cm_tensor *edm = cm_tensors_find(&f->st, "sample_to_u8.edm");
+    const cm_tensor *edm = cmi_tensors_find(&f->st, "sample_to_u8.edm");
     float *v = calloc(n, sizeof *v);
     uint8_t *u = calloc(n, 1);
     for (size_t i = 0; i < n; i++) v[i] = (float)x[i];
@@ -112,7 +112,7 @@ static void check_bad_pictures(cm_context *context, const char *folder, golden_r
         if (strncmp(e->d_name, "bad_", 4) != 0) continue;
         cm_status status = load_picture(context, folder, e->d_name, &p);
         golden_compare(r, e->d_name, status != CM_ERR_FORMAT, 0);
-        if (status == CM_OK) cm_free(context, p.pixels);
+        if (status == CM_OK) cmi_free(context, p.pixels);
     }
     if (d) closedir(d);
 }
@@ -125,7 +125,7 @@ static void check_images(cm_context *context, const char *folder, golden_result 
         if (strchr(f.st.tensors[i].name, '/')) check_picture(context, folder, &f.st.tensors[i], r);
     check_to_u8(&f, r);
     check_bad_pictures(context, folder, r);
-    cm_tensors_close(&f.st);
+    cmi_tensors_close(&f.st);
 }
 
 /* --- npz -------------------------------------------------------------------------- */
@@ -145,8 +145,8 @@ static const char *expected_name(const char *file, const char *entry)
 /* Element i of C order. */
 static double c_order(const cm_npy *a, size_t i)
 {
-    if (!a->fortran || a->rank != 2) return cm_npy_value(a, i);
-    return cm_npy_value(a, i % a->shape[1] * a->shape[0] + i / a->shape[1]);
+    if (!a->fortran || a->rank != 2) return cmi_npy_value(a, i);
+    return cmi_npy_value(a, i % a->shape[1] * a->shape[0] + i / a->shape[1]);
 }
 
 static void check_entry(const golden_file *f, const char *file, const char *entry, const unsigned char *bytes,
@@ -154,13 +154,13 @@ static void check_entry(const golden_file *f, const char *file, const char *entr
 {
     cm_npy a;
     size_t count = 0;
-    if (cm_npy_parse(entry, bytes, size, &a) != CM_OK) {
+    if (cmi_npy_parse(entry, bytes, size, &a) != CM_OK) {
         golden_fail(r, "%s: %s", file, cm_last_message());
         return;
     }
     double *want = golden_read(f, expected_name(file, entry), &count);
     int f32 = strstr(file, "f32") != NULL;
-    if (!want && a.rank == 0) golden_compare(r, entry, fabs(cm_npy_value(&a, 0) - 2.5), 0);
+    if (!want && a.rank == 0) golden_compare(r, entry, fabs(cmi_npy_value(&a, 0) - 2.5), 0);
     if (!want && a.count == 0) golden_compare(r, entry, a.rank != 2 || a.shape[1] != 3, 0);
     /* files of part of the images hold the first ones */
     if (want && a.count > count) golden_fail(r, "%s/%s has %zu values", file, entry, a.count);
@@ -176,20 +176,20 @@ static void check_archive(cm_context *context, const golden_file *f, const char 
     cm_zip *zip;
     int bad = strncmp(file, "bad_", 4) == 0, failed;
     (void)snprintf(path, sizeof path, "%s/%s", folder, file);
-    failed = cm_zip_open(context, path, &zip) != CM_OK;
-    for (size_t i = 0; !failed && i < cm_zip_count(zip); i++) {
+    failed = cmi_zip_open(context, path, &zip) != CM_OK;
+    for (size_t i = 0; !failed && i < cmi_zip_count(zip); i++) {
         unsigned char *bytes = NULL;
         size_t size;
         cm_npy a;
-        if (cm_zip_read(zip, i, &bytes, &size) != CM_OK || cm_npy_parse(file, bytes, size, &a) != CM_OK) {
+        if (cmi_zip_read(zip, i, &bytes, &size) != CM_OK || cmi_npy_parse(file, bytes, size, &a) != CM_OK) {
             failed = 1;
             if (!bad) golden_fail(r, "%s: %s", file, cm_last_message());
         } else if (!bad) {
-            check_entry(f, file, cm_zip_name(zip, i), bytes, size, r);
+            check_entry(f, file, cmi_zip_name(zip, i), bytes, size, r);
         }
-        cm_free(context, bytes);
+        cmi_free(context, bytes);
     }
-    if (!failed || zip) cm_zip_close(zip);
+    if (!failed || zip) cmi_zip_close(zip);
     if (bad) golden_compare(r, file, !failed, 0);
     else if (failed) golden_fail(r, "%s: %s", file, cm_last_message());
 }
@@ -205,7 +205,7 @@ static void check_npz(cm_context *context, const char *folder, golden_result *r)
         if (n > 4 && strcmp(e->d_name + n - 4, ".npz") == 0) check_archive(context, &f, folder, e->d_name, r);
     }
     if (d) closedir(d);
-    cm_tensors_close(&f.st);
+    cmi_tensors_close(&f.st);
 }
 
 int golden_data(cm_context *context, const char *folder, const char *name, golden_result *r)

@@ -37,7 +37,7 @@ static cm_status on_keep(void *user, double *x)
 {
     editing *e = (editing *)((char *)user - offsetof(editing, t));
     size_t size = e->n / e->t.images;
-    for (size_t i = 0; i < e->t.images; i++) CM_TRY(cm_edit_keep(e->edit, i, x + i * size));
+    for (size_t i = 0; i < e->t.images; i++) CM_TRY(cmi_edit_keep(e->edit, i, x + i * size));
     return CM_OK;
 }
 
@@ -59,15 +59,15 @@ static void run(editing *e, const cm_edit *edit, double *x)
     e->edit = edit;
     e->t.seen = 0;
     memcpy(x, e->start, e->n * sizeof *x);
-    cm_status status = cm_times_resolve(&e->m, &edit->sampling, &times);
+    cm_status status = cmi_times_resolve(&e->m, &edit->sampling, &times);
     for (size_t i = 0; i < e->t.images && status == CM_OK; i++)
-        status = cm_edit_begin(edit, i, times.solver.start, x + i * size, work);
+        status = cmi_edit_begin(edit, i, times.solver.start, x + i * size, work);
     if (status == CM_OK) {
         const cm_solver_io io = {&e->t, e->n, toy_on_denoise, toy_on_noise, on_keep, on_estimate};
         times.solver.start = 1;
-        status = cm_solver_run(&times.solver, &io, x, work);
-        if (e->t.seen != (size_t)cm_solver_nfe(&times.solver)) golden_fail(e->r, "%zu evaluations", e->t.seen);
-        cm_times_release(&e->m, &times);
+        status = cmi_solver_run(&times.solver, &io, x, work);
+        if (e->t.seen != (size_t)cmi_solver_nfe(&times.solver)) golden_fail(e->r, "%zu evaluations", e->t.seen);
+        cmi_times_release(&e->m, &times);
     }
     if (status != CM_OK) golden_fail(e->r, "%s: %s", edit->task->name, cm_last_message());
     free(work);
@@ -78,7 +78,7 @@ static void compare_origin(const editing *e, const cm_edit *edit, const char *na
 {
     size_t size = e->n / e->t.images;
     double *x = calloc(e->n, sizeof *x), *scratch = calloc(size, sizeof *scratch);
-    for (size_t i = 0; i < e->t.images; i++) (void)cm_edit_begin(edit, i, 0, x + i * size, scratch);
+    for (size_t i = 0; i < e->t.images; i++) (void)cmi_edit_begin(edit, i, 0, x + i * size, scratch);
     golden_compare_with(e->f, e->r, name, e->n, x);
     free(x);
     free(scratch);
@@ -89,7 +89,7 @@ static int open_file(const golden_file *f, golden_result *r, editing *e, const c
     memset(e, 0, sizeof *e);
     e->f = f;
     e->r = r;
-    int good = toy_weights(f, r, &e->t, &e->m, "cm", 1, cm_tensors_find(&f->st, images));
+    int good = toy_weights(f, r, &e->t, &e->m, "cm", 1, cmi_tensors_find(&f->st, images));
     e->y = read_floats(f, images, &e->n);
     e->start = start ? golden_read(f, start, NULL) : NULL;
     e->m.precond.sigma_min = golden_number(f, "eps", e->m.precond.sigma_min);
@@ -105,8 +105,8 @@ static void close_file(editing *e)
 
 static cm_view given(const editing *e, const float *data, int32_t channels, int32_t factor)
 {
-    return cm_view_planes(e->t.images, (size_t)channels, (size_t)(e->m.height / factor),
-                          (size_t)(e->m.width / factor), data, 0);
+    return cmi_view_planes(e->t.images, (size_t)channels, (size_t)(e->m.height / factor),
+                           (size_t)(e->m.width / factor), data, 0);
 }
 
 /* Means of p x p blocks, rounded for the call; the exact ones go into edit->given. */
@@ -129,13 +129,13 @@ static void run_super_resolve(editing *e, const cm_edit_options *o, int32_t p, d
     block_means(e, (size_t)p, mean);
     for (size_t i = 0; i < small; i++) low[i] = (float)mean[i];
     const cm_view g = given(e, low, 3, p);
-    if (cm_edit_open(&e->m, &cm_edit_super_resolve, o, NULL, &g, NULL, &edit) != CM_OK)
+    if (cmi_edit_open(&e->m, &cmi_edit_super_resolve, o, NULL, &g, NULL, &edit) != CM_OK)
         golden_fail(e->r, "%s", cm_last_message());
     else {
         memcpy(edit.given, mean, small * sizeof *mean);
         if (origin) compare_origin(e, &edit, origin);
         if (x) run(e, &edit, x);
-        cm_edit_close(&edit);
+        cmi_edit_close(&edit);
     }
     free(mean);
     free(low);
@@ -153,11 +153,11 @@ static double *matrix(const golden_file *f, const char *name, size_t side)
     const char *slash = strrchr(f->path, '/');
     (void)snprintf(path, sizeof path, "%.*s/edit_matrices.safetensors", slash ? (int)(slash - f->path) : 1,
                    slash ? f->path : ".");
-    if (cm_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &m.st) != CM_OK) return NULL;
+    if (cmi_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &m.st) != CM_OK) return NULL;
     double *q = golden_read(&m, name, &n), *t = n == side * side ? calloc(n, sizeof *t) : NULL;
     for (size_t i = 0; t && i < n; i++) t[i % side * side + i / side] = q[i];
     free(q);
-    cm_tensors_close(&m.st);
+    cmi_tensors_close(&m.st);
     return t;
 }
 
@@ -165,7 +165,7 @@ static double *matrix(const golden_file *f, const char *name, size_t side)
  * as one mask of 3 x H x W. */
 static float *expand_omega(const golden_file *f, const editing *e, int32_t p)
 {
-    const cm_tensor *t = cm_tensors_find(&f->st, "omega");
+    const cm_tensor *t = cmi_tensors_find(&f->st, "omega");
     size_t n = 0, h = (size_t)e->m.height, w = (size_t)e->m.width, side = (size_t)p;
     float *omega = t ? read_floats(f, "omega", &n) : NULL, *mask = calloc(e->n, sizeof *mask);
     for (size_t i = 0; omega && i < e->n; i++) {
@@ -190,12 +190,12 @@ static void run_general(editing *e, const cm_edit_options *o, const char *name, 
     float *mask = expand_omega(e->f, e, p);
     const cm_view y = given(e, e->y, 3, 1), m = given(e, mask, 3, 1);
     if (name && !q) golden_fail(e->r, "edit_matrices.safetensors has no %s", name);
-    else if (cm_edit_open(&e->m, &cm_edit_general, o, &map, &y, &m, &edit) != CM_OK)
+    else if (cmi_edit_open(&e->m, &cmi_edit_general, o, &map, &y, &m, &edit) != CM_OK)
         golden_fail(e->r, "%s", cm_last_message());
     else {
         compare_origin(e, &edit, "y_masked");
         run(e, &edit, x);
-        cm_edit_close(&edit);
+        cmi_edit_close(&edit);
     }
     free(q);
     free(mask);
@@ -207,12 +207,12 @@ static void run_task(editing *e, const cm_edit_options *o, double *x)
     int inpaint = strstr(e->f->name, "inpaint") != NULL;
     float *mask = inpaint ? expand_omega(e->f, e, 0) : NULL;
     const cm_view y = given(e, e->y, 3, 1), m = given(e, mask, 3, 1);
-    if (cm_edit_open(&e->m, inpaint ? &cm_edit_inpaint : &cm_edit_colorize, o, NULL, &y, &m, &edit) != CM_OK)
+    if (cmi_edit_open(&e->m, inpaint ? &cmi_edit_inpaint : &cmi_edit_colorize, o, NULL, &y, &m, &edit) != CM_OK)
         golden_fail(e->r, "%s", cm_last_message());
     else {
         compare_origin(e, &edit, "y_masked");
         run(e, &edit, x);
-        cm_edit_close(&edit);
+        cmi_edit_close(&edit);
     }
     free(mask);
 }
@@ -300,23 +300,23 @@ static void run_official(const golden_file *f, golden_result *r)
     float *mask = inpaint ? read_floats(f, "mask_known", &n) : NULL;
     for (size_t i = 0; mask && i < e.n; i++) mask[i] = 1 - mask[i];
     const cm_view y = given(&e, e.y, 3, 1), m = given(&e, mask, 3, 1);
-    const cm_edit_task *task = inpaint ? &cm_edit_inpaint : &cm_edit_colorize;
+    const cm_edit_task *task = inpaint ? &cmi_edit_inpaint : &cmi_edit_colorize;
     /* What the reference shows of the given images: with its fill. */
     if (inpaint) o.fill = -1;
     if (strstr(f->name, "superres")) {
         run_super_resolve(&e, &o, 8, NULL, "images_projected");
-    } else if (cm_edit_open(&e.m, task, &o, NULL, &y, &m, &edit) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    } else if (cmi_edit_open(&e.m, task, &o, NULL, &y, &m, &edit) != CM_OK) golden_fail(r, "%s", cm_last_message());
     else {
         compare_origin(&e, &edit, "images_projected");
-        cm_edit_close(&edit);
+        cmi_edit_close(&edit);
     }
     o.fill = 0;
     o.start = CM_EDIT_START_NOISE;
     if (strstr(f->name, "superres")) run_super_resolve(&e, &o, 8, x, NULL);
-    else if (cm_edit_open(&e.m, task, &o, NULL, &y, &m, &edit) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    else if (cmi_edit_open(&e.m, task, &o, NULL, &y, &m, &edit) != CM_OK) golden_fail(r, "%s", cm_last_message());
     else {
         run(&e, &edit, x);
-        cm_edit_close(&edit);
+        cmi_edit_close(&edit);
     }
     golden_compare_with(f, r, "x", e.n, x);
     free(x);
@@ -332,7 +332,7 @@ static void check_slerp(const golden_file *f, golden_result *r)
     size_t n = 0, frames = 0;
     double *z1 = golden_read(f, "slerp.z1", &n), *z2 = golden_read(f, "slerp.z2", NULL);
     double *alpha = golden_read(f, "slerp.alpha", &frames), *z = calloc(n * frames + 1, sizeof *z);
-    for (size_t k = 0; z1 && z2 && alpha && k < frames; k++) cm_slerp(n, z1, z2, alpha[k], z + k * n);
+    for (size_t k = 0; z1 && z2 && alpha && k < frames; k++) cmi_slerp(n, z1, z2, alpha[k], z + k * n);
     golden_compare_with(f, r, "slerp.z", n * frames, z);
     free(z1);
     free(z2);
@@ -344,12 +344,12 @@ static void run_one(editing *e, const cm_edit_task *task, const cm_edit_options 
 {
     cm_edit edit;
     const cm_view g = given(e, y, 3, 1);
-    if (cm_edit_open(&e->m, task, o, NULL, &g, NULL, &edit) != CM_OK) {
+    if (cmi_edit_open(&e->m, task, o, NULL, &g, NULL, &edit) != CM_OK) {
         golden_fail(e->r, "%s", cm_last_message());
         return;
     }
     run(e, &edit, x);
-    cm_edit_close(&edit);
+    cmi_edit_close(&edit);
 }
 
 /* Denoising takes a noisy image in float32; the file's is y + sigma z in float64.
@@ -368,13 +368,13 @@ static void check_denoise(editing *e, double *x)
     double *noise = golden_read(e->f, "denoise.noise", &n);
     float *noisy = calloc(e->n, sizeof *noisy);
     const cm_view g = given(e, noisy, 3, 1);
-    if (n != e->n || cm_edit_open(&e->m, &cm_edit_denoise, &o, NULL, &g, NULL, &edit) != CM_OK)
+    if (n != e->n || cmi_edit_open(&e->m, &cmi_edit_denoise, &o, NULL, &g, NULL, &edit) != CM_OK)
         golden_fail(e->r, "denoise: %s", cm_last_message());
     else {
         for (size_t i = 0; i < n; i++) edit.given[i] = (double)e->y[i] + o.sigma * noise[i];
         run(e, &edit, x);
         golden_compare_with(e->f, e->r, "denoise.out", e->n, x);
-        cm_edit_close(&edit);
+        cmi_edit_close(&edit);
     }
     free(noise);
     free(noisy);
@@ -400,10 +400,10 @@ static void run_stroke(const golden_file *f, golden_result *r)
         memcpy(e.t.noise, e.start + e.n, e.n * sizeof(double));
         e.t.draws = 1;
         s.sigma_count = 1;
-        run_one(&e, &cm_edit_stroke, &o, e.y, x);
+        run_one(&e, &cmi_edit_stroke, &o, e.y, x);
         golden_compare_with(f, r, "x1", e.n, x);
         s.sigma_count = 2;
-        run_one(&e, &cm_edit_stroke, &o, e.y, x);
+        run_one(&e, &cmi_edit_stroke, &o, e.y, x);
         golden_compare_with(f, r, "x2", e.n, x);
         check_denoise(&e, x);
         check_slerp(f, r);

@@ -26,10 +26,10 @@ typedef struct {
 
 static void backward_free(backward *b)
 {
-    cm_unpacking_free(b->unpacking);
-    cm_exec_free(b->exec);
-    cm_weights_free(b->weights);
-    cm_plan_free(b->plan);
+    cmi_unpacking_free(b->unpacking);
+    cmi_exec_free(b->exec);
+    cmi_weights_free(b->weights);
+    cmi_plan_free(b->plan);
     fill_model_free(b->m);
     free(b->offsets), free(b->plain), free(b->sum), free(b->grad_x);
 }
@@ -43,22 +43,22 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
     if (!b->m) return CM_ERR_INTERNAL;
     if (table && b->m->precond.table)
         memcpy(b->m->precond.table, table, ((size_t)b->m->precond.M + 1) * sizeof *table);
-    b->precond = cm_inputs_precond(&b->m->precond);
+    b->precond = cmi_inputs_precond(&b->m->precond);
     size_t n = (size_t)b->m->graph->n_params;
     b->offsets = calloc(n, sizeof *b->offsets);
     if (!b->offsets) CM_FAIL(CM_ERR_MEMORY, "out of memory");
-    b->floats = cm_param_offsets(b->m->graph, b->offsets);
+    b->floats = cmi_param_offsets(b->m->graph, b->offsets);
     b->sum = calloc(b->floats, sizeof *b->sum);
     b->grad_x = calloc(in->n * (size_t)in->h * (size_t)in->w * (size_t)in->channels, sizeof *b->grad_x);
     if (!b->sum || !b->grad_x) CM_FAIL(CM_ERR_MEMORY, "out of memory");
     /* Every second case computes its activations again instead of keeping them. */
     if (c->seed % 2) options.recompute = 5;
-    CM_TRY(cm_plan_create(b->m->graph, &options, &b->plan));
-    CM_TRY(cm_weights_create(b->plan, b->m->params, &b->weights));
-    CM_TRY(cm_exec_create(b->plan, &b->exec));
-    cm_exec_poison(b->exec);
-    b->plain = calloc(cm_plan_gradient_floats(b->plan), sizeof *b->plain);
-    return b->plain ? cm_unpacking_create(b->plan, 1, &b->unpacking) : CM_ERR_MEMORY;
+    CM_TRY(cmi_plan_create(b->m->graph, &options, &b->plan));
+    CM_TRY(cmi_weights_create(b->plan, b->m->params, &b->weights));
+    CM_TRY(cmi_exec_create(b->plan, &b->exec));
+    cmi_exec_poison(b->exec);
+    b->plain = calloc(cmi_plan_gradient_floats(b->plan), sizeof *b->plain);
+    return b->plain ? cmi_unpacking_create(b->plan, 1, &b->unpacking) : CM_ERR_MEMORY;
 }
 
 static cm_status run_image(backward *b, const inputs *in, const double *x, const double *cotangent, size_t i)
@@ -67,13 +67,13 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
     size_t out = (size_t)b->m->out_channels * pixels, dim = (size_t)b->m->net.augment_dim;
     const cm_inputs image = {x + i * per, in->sigma[i], in->labels ? in->labels[i] : -1,
                              in->augment ? in->augment + i * dim : NULL};
-    cm_inputs_write(b->m, &b->precond, &image, b->exec, 0);
-    CM_TRY(cm_exec_run(b->exec, b->weights));
-    cm_cotangent_write(b->m, cotangent + i * out, b->exec, 0);
-    CM_TRY(cm_exec_backward(b->exec, b->weights));
-    cm_channels_last_to_planes(in->channels, pixels, cm_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
-    memcpy(b->plain, cm_exec_gradients(b->exec), cm_plan_gradient_floats(b->plan) * sizeof *b->plain);
-    CM_TRY(cm_unpacking_run(b->unpacking, b->plain));
+    cmi_inputs_write(b->m, &b->precond, &image, b->exec, 0);
+    CM_TRY(cmi_exec_run(b->exec, b->weights));
+    cmi_cotangent_write(b->m, cotangent + i * out, b->exec, 0);
+    CM_TRY(cmi_exec_backward(b->exec, b->weights));
+    cmi_channels_last_to_planes(in->channels, pixels, cmi_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
+    memcpy(b->plain, cmi_exec_gradients(b->exec), cmi_plan_gradient_floats(b->plan) * sizeof *b->plain);
+    CM_TRY(cmi_unpacking_run(b->unpacking, b->plain));
     for (size_t k = 0; k < b->floats; k++) b->sum[k] += (double)b->plain[k];
     return CM_OK;
 }
@@ -88,7 +88,7 @@ typedef struct {
  * of VP loses digits in float32; "sin" fills nearly cancel. */
 static tolerances rule(const golden_file *f, const net_case *c)
 {
-    const char *name = cm_tensors_metadata(&f->st, "case");
+    const char *name = cmi_tensors_metadata(&f->st, "case");
     tolerances t = {1e-4, 1e-3, 2e-3};
     if (strncmp(c->wrapper, "VP", 2) == 0) t.x = t.param = 2e-3;
     if (name && strcmp(name, "adm_uncond_updown") == 0) t.row = 5e-3;
@@ -206,7 +206,7 @@ static double *read_cotangent(const golden_file *f, const net_case *c, const inp
 {
     size_t per, count = in->n * (size_t)in->h * (size_t)in->w * (size_t)in->channels;
     const json_t *key = json_object_get(c->fill_json, "cotangent_key_index");
-    if (cm_tensors_find(&f->st, "cotangent")) return golden_images_read(f, c, "cotangent", in, &per);
+    if (cmi_tensors_find(&f->st, "cotangent")) return golden_images_read(f, c, "cotangent", in, &per);
     if (!json_is_integer(key)) return NULL;
     double *v = malloc(count * sizeof *v), *planes = v;
     for (size_t i = 0; i < count; i++)
@@ -238,7 +238,7 @@ void golden_gradients(const golden_file *f, const golden_file *grads, const net_
         return;
     }
     if (c->family == EDM) golden_augment_read(f, c, &in);
-    if (c->family != ADM && !cm_tensors_find(&f->st, "x")) x = golden_scaled(&in);
+    if (c->family != ADM && !cmi_tensors_find(&f->st, "x")) x = golden_scaled(&in);
     cotangent = read_cotangent(f, c, &in);
     if (!cotangent) golden_fail(r, "no cotangent");
     else status = open_backward(f, c, precond, &in, table, &b);
@@ -252,7 +252,7 @@ void golden_gradients(const golden_file *f, const golden_file *grads, const net_
         tolerances t = rule(f, c);
         compare_x(grads, c, &in, &b, t.x, r);
         compare_params(grads, &b, names, n, dead, t.param, r);
-        if (cm_tensors_find(&grads->st, "grad_proj")) compare_rows(grads, &b, names, n, dead, t.row, r);
+        if (cmi_tensors_find(&grads->st, "grad_proj")) compare_rows(grads, &b, names, n, dead, t.row, r);
         for (int k = 0; k < n; k++) free(names[k].name);
         free(names);
         json_decref(dead);

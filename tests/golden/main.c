@@ -54,7 +54,7 @@ void golden_compare(golden_result *r, const char *what, double deviation, double
 
 static double as_double(const cm_tensor *t, size_t i)
 {
-    const unsigned char *p = t->data + i * cm_tensor_type_size(t->type);
+    const unsigned char *p = t->data + i * cmi_tensor_type_size(t->type);
     double d;
     float s;
     int64_t n;
@@ -72,7 +72,7 @@ static double as_double(const cm_tensor *t, size_t i)
 
 double *golden_read(const golden_file *f, const char *name, size_t *count)
 {
-    const cm_tensor *t = cm_tensors_find(&f->st, name);
+    const cm_tensor *t = cmi_tensors_find(&f->st, name);
     if (!t) return NULL;
     double *out = malloc((t->count + 1) * sizeof *out);
     for (size_t i = 0; i < t->count; i++) out[i] = as_double(t, i);
@@ -82,7 +82,7 @@ double *golden_read(const golden_file *f, const char *name, size_t *count)
 
 const char *golden_metadata(const golden_file *f, const char *key)
 {
-    const char *text = cm_tensors_metadata(&f->st, key);
+    const char *text = cmi_tensors_metadata(&f->st, key);
     if (text && f->used) json_object_set_new(f->used, key, json_true());
     return text;
 }
@@ -97,7 +97,7 @@ json_t *golden_json(const golden_file *f, const char *key)
 
 int golden_weighting(const char *name)
 {
-    return cm_choice_find(&cm_weighting_choices, name);
+    return cmi_choice_find(&cmi_weighting_choices, name);
 }
 
 double golden_value(const json_t *v)
@@ -188,7 +188,7 @@ static void run_tensor_file(cm_context *context, const char *root, const char *f
     (void)snprintf(path, sizeof path, "%s/%s/%s", root, folder, name);
     (void)snprintf(directory, sizeof directory, "%s/%s", root, folder);
     golden_file f = {context, path, directory, name, {0}, json_object()};
-    if (cm_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &f.st) != CM_OK) {
+    if (cmi_tensors_open_file(context, path, CM_INPUT_IN_PLACE, &f.st) != CM_OK) {
         golden_fail(r, "%s", cm_last_message());
         json_decref(f.used);
         return;
@@ -196,7 +196,7 @@ static void run_tensor_file(cm_context *context, const char *root, const char *f
     check(&f, r);
     if (r->outcome == GOLDEN_OK && r->compared == 0) golden_fail(r, "nothing was compared");
     if (r->outcome == GOLDEN_OK) check_used(&f, r);
-    cm_tensors_close(&f.st);
+    cmi_tensors_close(&f.st);
     json_decref(f.used);
 }
 

@@ -190,9 +190,10 @@ static cm_status evaluate(const golden_file *f, const net_case *c, const json_t 
     out->f = malloc(in->n * pixels * (size_t)m->net.out_channels * sizeof(double));
     const cm_evaluation e = {in->n,  x,      in->sigma, 1, labels ? in->labels : NULL, augment ? in->augment : NULL,
                              out->d, out->f, NULL};
-    CM_TRY(cm_denoiser_create(m, cm_context_threads(m->context), in->n, (cm_arithmetic){golden_lean, 0}, &denoiser));
-    cm_status status = cm_denoiser_run(denoiser, &e);
-    cm_denoiser_free(denoiser);
+    CM_TRY(
+        cmi_denoiser_create(m, cmi_context_threads(m->context), in->n, (cm_arithmetic){golden_lean, 0}, &denoiser));
+    cm_status status = cmi_denoiser_run(denoiser, &e);
+    cmi_denoiser_free(denoiser);
     return status;
 }
 
@@ -245,7 +246,7 @@ int golden_inputs_read(const golden_file *f, const net_case *c, const char *x_na
     memset(in, 0, sizeof *in);
     in->sigma = golden_read(f, sigma_name, &in->n);
     if (!in->sigma || in->n == 0) return 0;
-    const cm_tensor *t = cm_tensors_find(&f->st, x_name);
+    const cm_tensor *t = cmi_tensors_find(&f->st, x_name);
     if (t && t->rank == 4) {
         int nhwc = c->family == FLAX;
         in->h = (int32_t)t->shape[nhwc ? 1 : 2];
@@ -311,11 +312,11 @@ static void run_adm(golden_file *f, const net_case *c, golden_result *r)
         noisy = in;
         noisy.sigma = golden_read(f, "sigma", NULL);
         double *x = golden_read(f, "x_noisy", NULL);
-        if (noisy.sigma && !x && !cm_tensors_find(&f->st, "x")) x = golden_scaled(&noisy);
+        if (noisy.sigma && !x && !cmi_tensors_find(&f->st, "x")) x = golden_scaled(&noisy);
         if (noisy.sigma && x && per) {
-            if (cm_tensors_find(&f->st, "denoised.edm"))
+            if (cmi_tensors_find(&f->st, "denoised.edm"))
                 check(f, c, r, edm, &noisy, x, NULL, 1, 0, "denoised.edm", NULL, tol, 0);
-            if (cm_tensors_find(&f->st, "denoised.cm"))
+            if (cmi_tensors_find(&f->st, "denoised.cm"))
                 check(f, c, r, cm, &noisy, x, NULL, 1, 0, "denoised.cm", NULL, tol, 0);
         }
         free(noisy.sigma);
@@ -333,12 +334,12 @@ static void check_c_noise(const golden_file *f, const net_case *c, golden_result
 {
     cm_precond p;
     double *want = golden_read(f, "c_noise", NULL), most = 0;
-    if (want && cm_precond_read(f->context, c->precond, 0, &p) == CM_OK) {
+    if (want && cmi_precond_read(f->context, c->precond, 0, &p) == CM_OK) {
         if (table && p.table) memcpy(p.table, table, ((size_t)p.M + 1) * sizeof *table);
         for (size_t i = 0; i < in->n; i++) most = fmax(most, fabs(want[i]));
         for (size_t i = 0; i < in->n; i++)
-            golden_compare(r, "c_noise", fabs(cm_precond_scalings(&p, in->sigma[i]).c_noise - want[i]) / most, 1e-5);
-        cm_precond_release(&p);
+            golden_compare(r, "c_noise", fabs(cmi_precond_scalings(&p, in->sigma[i]).c_noise - want[i]) / most, 1e-5);
+        cmi_precond_release(&p);
     }
     free(want);
 }
@@ -352,13 +353,13 @@ static void run_edm(golden_file *f, const net_case *c, golden_result *r)
         golden_fail(r, "no inputs that can be read");
     } else {
         golden_augment_read(f, c, &in);
-        if (!cm_tensors_find(&f->st, "x")) x = golden_scaled(&in);
+        if (!cmi_tensors_find(&f->st, "x")) x = golden_scaled(&in);
         const double *start = x ? x : in.x;
         check_c_noise(f, c, r, &in, table);
         check(f, c, r, c->precond, &in, start, table, 1, 1, "D_x", "F_x", tol, raw);
-        if (cm_tensors_find(&f->st, "D_x.nolabel"))
+        if (cmi_tensors_find(&f->st, "D_x.nolabel"))
             check(f, c, r, c->precond, &in, start, table, 0, 1, "D_x.nolabel", NULL, tol, 0);
-        if (cm_tensors_find(&f->st, "D_x.noaug"))
+        if (cmi_tensors_find(&f->st, "D_x.noaug"))
             check(f, c, r, c->precond, &in, start, table, 1, 0, "D_x.noaug", NULL, tol, 0);
     }
     free(x);
@@ -374,9 +375,9 @@ static void run_flax(golden_file *f, const net_case *c, golden_result *r)
     if (!golden_inputs_read(f, c, "x", "sigma", &in)) {
         golden_fail(r, "no inputs that can be read");
     } else {
-        if (!cm_tensors_find(&f->st, "x")) x = golden_scaled(&in);
+        if (!cmi_tensors_find(&f->st, "x")) x = golden_scaled(&in);
         check(f, c, r, cm, &in, x ? x : in.x, NULL, 0, 0, "denoised.cm", "F_x", tol, tol);
-        if (cm_tensors_find(&f->st, "denoised.edm"))
+        if (cmi_tensors_find(&f->st, "denoised.edm"))
             check(f, c, r, edm, &in, x ? x : in.x, NULL, 0, 0, "denoised.edm", NULL, tol, 0);
     }
     free(x);
@@ -407,9 +408,9 @@ int golden_case_open(const golden_file *f, const char *name, golden_file *out, n
         (void)snprintf(path, sizeof path, "%s/%s", f->folder, e->d_name);
         *out = *f;
         out->used = NULL;
-        if (cm_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &out->st) != CM_OK) continue;
+        if (cmi_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &out->st) != CM_OK) continue;
         found = strcmp(text_of(out, "case"), name) == 0 && !all_gradients(out) && golden_case_read(out, c);
-        if (!found) cm_tensors_close(&out->st);
+        if (!found) cmi_tensors_close(&out->st);
     }
     if (d) closedir(d);
     return found;
@@ -426,7 +427,7 @@ static void run_probe(golden_file *f, golden_result *r)
         net_case c;
         inputs in;
         if (n < 5 || strcmp(full + n - 4, ".out") != 0) continue;
-        cm_name name = cm_name_of("%.*s", (int)(n - 4), full);
+        cm_name name = cmi_name_of("%.*s", (int)(n - 4), full);
         if (!golden_case_open(f, name.text, &other, &c)) {
             golden_fail(r, "no file describes the case %s", name.text);
             continue;
@@ -436,15 +437,16 @@ static void run_probe(golden_file *f, golden_result *r)
             strcmp(json_string_value(json_object_get(c.precond, "type")), "iddpm") == 0)
             json_object_set_new(c.network, "out_channels",
                                 json_integer(2 * json_integer_value(json_object_get(c.network, "img_channels"))));
-        if (!golden_inputs_read(f, &c, cm_name_of("%s.x", name.text).text, cm_name_of("%s.t", name.text).text, &in) ||
-            !golden_labels_read(f, cm_name_of("%s.y", name.text).text, cm_name_of("%s.class_labels", name.text).text,
-                                &in))
+        if (!golden_inputs_read(f, &c, cmi_name_of("%s.x", name.text).text, cmi_name_of("%s.t", name.text).text,
+                                &in) ||
+            !golden_labels_read(f, cmi_name_of("%s.y", name.text).text,
+                                cmi_name_of("%s.class_labels", name.text).text, &in))
             golden_fail(r, "no inputs of %s that can be read", name.text);
         else check(f, &c, r, none, &in, in.x, NULL, 1, 0, full, NULL, 1e-4, 0);
         golden_inputs_free(&in);
         json_decref(none);
         golden_case_free(&c);
-        cm_tensors_close(&other.st);
+        cmi_tensors_close(&other.st);
     }
 }
 
@@ -485,7 +487,7 @@ static void run_weights(golden_file *f, const char *name, golden_result *r)
     fill_model_free(m);
     json_decref(none);
     golden_case_free(&c);
-    cm_tensors_close(&other.st);
+    cmi_tensors_close(&other.st);
 }
 
 static int any_tensor(const golden_file *f, const char *end)
@@ -574,7 +576,7 @@ void golden_network(golden_file *f, golden_result *r)
         golden_fail(r, "the case is '%s'", text_of(f, "case"));
     (void)golden_metadata(f, "dead_params"); /* parameters without a gradient, where gradients are compared */
     (void)golden_metadata(f, "grad_proj_keys");
-    int config = cm_tensors_metadata(&f->st, "config") != NULL, fill = cm_tensors_metadata(&f->st, "fill") != NULL;
+    int config = cmi_tensors_metadata(&f->st, "config") != NULL, fill = cmi_tensors_metadata(&f->st, "fill") != NULL;
     if (all_gradients(f)) {
         golden_file other;
         if (!golden_case_open(f, text_of(f, "case"), &other, &c)) {
@@ -584,10 +586,10 @@ void golden_network(golden_file *f, golden_result *r)
         check_same_config(f, &c, r);
         golden_gradients(&other, f, &c, r);
         golden_case_free(&c);
-        cm_tensors_close(&other.st);
+        cmi_tensors_close(&other.st);
     } else if (!config && any_tensor(f, ".out")) {
         run_probe(f, r);
-    } else if (config && !fill && cm_tensors_metadata(&f->st, "case")) {
+    } else if (config && !fill && cmi_tensors_metadata(&f->st, "case")) {
         run_weights(f, text_of(f, "case"), r);
     } else if (!config || !golden_case_read(f, &c)) {
         golden_fail(r, "metadata without a config and fill that can be read");

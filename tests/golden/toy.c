@@ -49,7 +49,7 @@ static double toy_network(const toy *t, size_t image, const double *x, size_t st
 
 static void toy_denoise(const toy *t, double sigma, const double *x, double *out)
 {
-    cm_scalings s = cm_precond_scalings(&t->model->precond, sigma);
+    cm_scalings s = cmi_precond_scalings(&t->model->precond, sigma);
     for (size_t i = 0; i < t->images; i++)
         for (size_t p = 0; p < t->pixels; p++) {
             double in[3], result[3];
@@ -101,12 +101,12 @@ int toy_weights(const golden_file *f, golden_result *r, toy *t, cm_model *m, con
     t->images = (size_t)x->shape[0];
     t->pixels = (size_t)(x->shape[2] * x->shape[3]);
     m->context = f->context;
-    m->net.family = adm ? &cm_net_adm : &cm_net_songunet;
+    m->net.family = adm ? &cmi_net_adm : &cmi_net_songunet;
     m->channels = m->out_channels = 3;
     m->height = (int32_t)x->shape[2];
     m->width = (int32_t)x->shape[3];
     json_t *config = json_pack("{s:s}", "type", precond);
-    cm_status status = cm_precond_read(f->context, config, adm, &m->precond);
+    cm_status status = cmi_precond_read(f->context, config, adm, &m->precond);
     json_decref(config);
     return status == CM_OK;
 }
@@ -116,7 +116,7 @@ int toy_open(golden_file *f, golden_result *r, toy *t, cm_model *m, int consiste
 {
     size_t steps = 0, values = 0;
     const char *latents = edm ? "latents" : "noise.0_xT_unit";
-    int good = toy_weights(f, r, t, m, consistency ? "cm" : "edm", !edm, cm_tensors_find(&f->st, latents));
+    int good = toy_weights(f, r, t, m, consistency ? "cm" : "edm", !edm, cmi_tensors_find(&f->st, latents));
     t->y = golden_read(f, "y", NULL);
     *start = golden_read(f, latents, n);
     *want = golden_read(f, "sample.f64", &values);

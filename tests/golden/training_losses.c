@@ -33,9 +33,9 @@ static void one_loss(const golden_file *f, golden_result *r, const cm_objective 
     double loss[64];
     cm_objective_settings s = settings_of(f, o, side);
     s.scales = (int32_t)number(f, "num_scales", 18);
-    s.distance.kind = cm_choice_find(&cm_distance_choices, metric);
+    s.distance.kind = cmi_choice_find(&cmi_distance_choices, metric);
     s.weighting = (cm_loss_weighting)golden_weighting(weighting);
-    s.ode = cm_choice_find(&cm_ode_choices, text(f, "solver", solver, sizeof solver));
+    s.ode = cmi_choice_find(&cmi_ode_choices, text(f, "solver", solver, sizeof solver));
     memset(t->gradient, 0, sizeof t->gradient);
     if (s.distance.kind < 0 || s.weighting < 0 || s.ode < 0 ||
         run_objective(o, &s, t, x0, z, u, u, 1.0 / (double)t->n, loss) != CM_OK)
@@ -81,8 +81,8 @@ static void check_lists(const golden_file *f, golden_result *r, const json_t *no
 void run_loss(golden_file *f, golden_result *r)
 {
     char mode[16];
-    const cm_objective *o = cm_objective_by_name(text(f, "mode", mode, sizeof mode));
-    const cm_tensor *shape = cm_tensors_find(&f->st, "x0");
+    const cm_objective *o = cmi_objective_by_name(text(f, "mode", mode, sizeof mode));
+    const cm_tensor *shape = cmi_tensors_find(&f->st, "x0");
     size_t n, count = 0;
     double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL),
            *index = golden_read(f, "indices", &n);
@@ -95,7 +95,7 @@ void run_loss(golden_file *f, golden_result *r)
         golden_fail(r, "no inputs");
         return;
     }
-    int32_t side = (int32_t)shape->shape[3], pairs = (int32_t)number(f, "num_scales", 18) - (o != &cm_objective_pd);
+    int32_t side = (int32_t)shape->shape[3], pairs = (int32_t)number(f, "num_scales", 18) - (o != &cmi_objective_pd);
     open_toy(f, n, (size_t)(side * side), &t);
     t.labels = integers(f, "y", &count);
     t.classes = t.labels != NULL;
@@ -141,7 +141,7 @@ static void check_even(const golden_file *f, golden_result *r)
 
 void run_loss_edm(golden_file *f, golden_result *r)
 {
-    const cm_objective *o = &cm_objective_edm;
+    const cm_objective *o = &cmi_objective_edm;
     size_t n = 0;
     double *x0 = golden_read(f, "x0", NULL), *z = golden_read(f, "noise", NULL);
     double *normal = golden_read(f, "rnd_normal", &n), *u = golden_read(f, "rnd_uniform", NULL), loss[64];
@@ -161,7 +161,7 @@ void run_loss_edm(golden_file *f, golden_result *r)
         memset(t.gradient, 0, sizeof t.gradient);
         if (run_objective(o, &s, &t, x0, z, u, normal, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
         (void)snprintf(prefix, sizeof prefix, "%s.%s", nv ? "nvlabs" : "openai",
-                       nv ? theirs[kind - 5] : cm_weighting_choices.at((size_t)kind + 1).name);
+                       nv ? theirs[kind - 5] : cmi_weighting_choices.at((size_t)kind + 1).name);
         compare_gradients(f, r, prefix, &t);
         if (nv) {
             double total = 0;
@@ -188,20 +188,20 @@ static void ect_case(const golden_file *f, golden_result *r, const json_t *c, to
     char prefix[32], name[64];
     double loss[64], times[2][64], gap;
     static const char *const known[] = {"i", "q", "c", "k", "b", "adj", "stage", "max_abs_f32_f64", NULL};
-    cm_objective_settings s = settings_of(f, &cm_objective_ect, 8);
+    cm_objective_settings s = settings_of(f, &cmi_objective_ect, 8);
     golden_members(r, "cases", c, known);
     s.q = member(c, "q", 2), s.k = member(c, "k", 8), s.b = member(c, "b", 1);
     s.distance.huber_c = member(c, "c", 0);
     s.stage = (int32_t)member(c, "stage", 0);
-    s.mapping = cm_choice_find(&cm_mapping_choices, json_string_value(json_object_get(c, "adj")));
+    s.mapping = cmi_choice_find(&cmi_mapping_choices, json_string_value(json_object_get(c, "adj")));
     memset(t->gradient, 0, sizeof t->gradient);
     memcpy(t->weight[1], t->weight[0], sizeof t->weight[0]);
-    if (run_objective(&cm_objective_ect, &s, t, x0, z, normal, normal, 1.0 / (double)t->n, loss) != CM_OK)
+    if (run_objective(&cmi_objective_ect, &s, t, x0, z, normal, normal, 1.0 / (double)t->n, loss) != CM_OK)
         golden_fail(r, "run");
     (void)snprintf(prefix, sizeof prefix, "case%d", (int)member(c, "i", 0));
     for (size_t i = 0; i < t->n; i++) {
         times[0][i] = exp(s.p_mean + s.p_std * normal[i]);
-        cm_ect_pair(&s, times[0][i], &times[1][i], &gap);
+        cmi_ect_pair(&s, times[0][i], &times[1][i], &gap);
     }
     (void)snprintf(name, sizeof name, "%s.t", prefix);
     compare(f, r, name, t->n, times[0], DOUBLE);
@@ -219,12 +219,12 @@ static void check_mapping(const golden_file *f, golden_result *r)
     for (size_t i = 0; i < f->st.count; i++) {
         const char *name = f->st.tensors[i].name, *q = strstr(name, ".q"), *s = strstr(name, ".s");
         if (strncmp(name, "map.", 4) != 0 || !q || strstr(name, ".f64")) continue;
-        cm_objective_settings o = settings_of(f, &cm_objective_ect, 8);
+        cm_objective_settings o = settings_of(f, &cmi_objective_ect, 8);
         o.mapping = strncmp(name + 4, "const", 5) == 0 ? CM_MAPPING_CONST : CM_MAPPING_SIGMOID;
         o.q = strtod(q + 2, NULL), o.k = 8, o.b = 1;
         while (s && strstr(s + 1, ".s")) s = strstr(s + 1, ".s");
         o.stage = atoi(s + 2);
-        for (size_t k = 0; k < n; k++) cm_ect_pair(&o, t[k], &got[k], &gap);
+        for (size_t k = 0; k < n; k++) cmi_ect_pair(&o, t[k], &got[k], &gap);
         compare(f, r, name, n, got, DOUBLE);
     }
     free(t), free(got);
@@ -290,14 +290,14 @@ static void check_ict_tables(const golden_file *f, golden_result *r)
             k = golden_read(f, name, &n);
             scales = golden_read(f, other, NULL);
             for (size_t j = 0; j < n; j++)
-                golden_compare(r, other, fabs(cm_curriculum_at(&c, (int64_t)k[j]).scales - scales[j]), 0);
+                golden_compare(r, other, fabs(cmi_curriculum_at(&c, (int64_t)k[j]).scales - scales[j]), 0);
             free(k), free(scales);
         } else if (strncmp(name, "sig.", 4) == 0) {
-            cm_objective_settings s = settings_of(f, &cm_objective_ict, 8);
+            cm_objective_settings s = settings_of(f, &cmi_objective_ict, 8);
             char other[64];
             s.scales = atoi(name + 4);
             double *levels = calloc((size_t)s.scales, sizeof *levels), *p = calloc((size_t)s.scales, sizeof *p);
-            cm_ict_levels(&s, levels, p);
+            cmi_ict_levels(&s, levels, p);
             compare(f, r, name, (size_t)s.scales, levels, DOUBLE);
             (void)snprintf(other, sizeof other, "p.%d", s.scales);
             compare(f, r, other, (size_t)s.scales - 1, p, DOUBLE);
@@ -317,13 +317,13 @@ void run_ict(golden_file *f, golden_result *r)
            *z = golden_read(f, "loss.noise", NULL);
     double u[64], loss[64], *hx = golden_read(f, "huber.x", NULL), *hy = golden_read(f, "huber.y", NULL), value[3],
                             grad[3 * 192];
-    cm_objective_settings s = settings_of(f, &cm_objective_ict, 8);
+    cm_objective_settings s = settings_of(f, &cmi_objective_ict, 8);
     toy t;
     check_ict_tables(f, r);
     s.distance.huber_c = number(f, "huber_c", 0);
     s.scales = (int32_t)number(f, "loss_N", 41);
     for (size_t i = 0; i < 3; i++)
-        value[i] = cm_distance_of(&s.distance, hx + i * 192, hy + i * 192, grad + i * 192, NULL);
+        value[i] = cmi_distance_of(&s.distance, hx + i * 192, hy + i * 192, grad + i * 192, NULL);
     compare(f, r, "huber.value", 3, value, DOUBLE);
     compare(f, r, "huber.grad_x", 3 * 192, grad, DOUBLE);
     open_toy(f, n, 64, &t);
@@ -333,12 +333,12 @@ void run_ict(golden_file *f, golden_result *r)
     memcpy(t.weight[1], t.weight[0], sizeof t.weight[0]);
     /* u in the middle of the pair's share of the cumulated probability */
     double *levels = calloc((size_t)s.scales, sizeof *levels), *p = calloc((size_t)s.scales, sizeof *p);
-    cm_ict_levels(&s, levels, p);
+    cmi_ict_levels(&s, levels, p);
     for (size_t i = 0; i < n; i++) {
         u[i] = p[(int)index[i]] / 2;
         for (int j = 0; j < (int)index[i]; j++) u[i] += p[j];
     }
-    if (run_objective(&cm_objective_ict, &s, &t, x0, z, u, u, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
+    if (run_objective(&cmi_objective_ict, &s, &t, x0, z, u, u, 1.0 / (double)n, loss) != CM_OK) golden_fail(r, "run");
     compare(f, r, "loss.per_sample", n, loss, DOUBLE);
     compare_gradients(f, r, "loss", &t);
     free(levels), free(p), free(index), free(x0), free(z), free(hx), free(hy);

@@ -85,7 +85,7 @@ static void read_optimizer(replay *w, golden_result *r)
     char words[96], name[32] = "";
     w->optim = (cm_optim){CM_OPTIMIZER_RADAM, 0.9, 0.999, 1e-8, number(w->f, "weight_decay", 0)};
     text(w->f, "optimizer", words, sizeof words);
-    if (strcmp(words, "RAdam, restarted at each change of N") == 0 && w->o == &cm_objective_pd) return;
+    if (strcmp(words, "RAdam, restarted at each change of N") == 0 && w->o == &cmi_objective_pd) return;
     int end = 0, read = sscanf(words, "%31s betas (%lf,%lf) eps %lf%n", name, &w->optim.beta1, &w->optim.beta2,
                                &w->optim.eps, &end);
     w->optim.kind = name_index(theirs, name);
@@ -109,22 +109,22 @@ static void set_up(replay *w, golden_result *r)
     json_t *scales = golden_json(w->f, "ema_scale_args");
     w->s = settings_of(w->f, w->o, 8);
     w->s.p_mean = number(w->f, "P_mean", -1.2), w->s.p_std = number(w->f, "P_std", 1.2);
-    w->s.ode = cm_choice_find(&cm_ode_choices, text(w->f, "solver", word, sizeof word));
+    w->s.ode = cmi_choice_find(&cmi_ode_choices, text(w->f, "solver", word, sizeof word));
     if (!*word) w->s.ode = CM_ODE_HEUN; /* progressive distillation's file names none */
-    w->s.distance.kind = cm_choice_find(&cm_distance_choices, text(w->f, "loss_norm", word, sizeof word));
+    w->s.distance.kind = cmi_choice_find(&cmi_distance_choices, text(w->f, "loss_norm", word, sizeof word));
     w->s.weighting = (cm_loss_weighting)golden_weighting(text(w->f, "weight_schedule", word, sizeof word));
     read_optimizer(w, r);
     w->c.lr = number(w->f, "lr", 1e-3);
     w->c.anneal_end = (int64_t)number(w->f, "lr_anneal_steps", 0);
     if (json_array_size(scales) == 7) {
-        w->c.mu = cm_choice_find(&cm_mu_choices, json_string_value(json_array_get(scales, 0)));
+        w->c.mu = cmi_choice_find(&cmi_mu_choices, json_string_value(json_array_get(scales, 0)));
         w->c.mu0 = json_number_value(json_array_get(scales, 1));
-        w->c.scales = cm_choice_find(&cm_scales_choices, json_string_value(json_array_get(scales, 2)));
+        w->c.scales = cmi_choice_find(&cmi_scales_choices, json_string_value(json_array_get(scales, 2)));
         w->c.start = (int32_t)json_integer_value(json_array_get(scales, 3));
         w->c.end = (int32_t)json_integer_value(json_array_get(scales, 4));
         w->c.total = json_integer_value(json_array_get(scales, 5));
         w->c.distill_steps = json_integer_value(json_array_get(scales, 6));
-    } else if (w->o == &cm_objective_pd) {
+    } else if (w->o == &cmi_objective_pd) {
         w->c.scales = CM_SCALES_PROGDIST;
         w->c.start = (int32_t)number(w->f, "start_scales", 8);
         w->c.distill_steps = (int64_t)number(w->f, "distill_steps_per_iter", 6);
@@ -137,13 +137,13 @@ static void set_up(replay *w, golden_result *r)
     golden_says(w->f, r, "rule",
                 "student starts equal to the teacher; when N changes (before the step that uses the new N) "
                 "teacher := student and the optimizer state is reset");
-    if (w->t.p > 0 && !cm_tensors_find(&w->f->st, "dropout_masks"))
+    if (w->t.p > 0 && !cmi_tensors_find(&w->f->st, "dropout_masks"))
         golden_fail(r, "dropout is %g, but there are no masks", w->t.p);
     if (w->s.distance.kind < 0 || w->s.weighting < 0 || w->s.ode < 0 || w->c.mu < 0 || w->c.scales < 0)
         golden_fail(r, "a loss_norm, weight_schedule, solver or schedule that is not known");
     for (int which = 0; which < 3; which++) set_precond(&w->t, which, which == 2 ? "edm" : w->o->precond);
     read_weights(w->f, "init", w->t.weight[0], &w->t.params);
-    if (!read_weights(w->f, "teacher", w->t.weight[2], &w->t.params) || !cm_tensors_find(&w->f->st, "teacher.M"))
+    if (!read_weights(w->f, "teacher", w->t.weight[2], &w->t.params) || !cmi_tensors_find(&w->f->st, "teacher.M"))
         memcpy(w->t.weight[2], w->t.weight[0], sizeof w->t.weight[0]);
     to_float(w->t.weight[0], w->p);
     memcpy(w->target, w->p, sizeof w->p);
@@ -175,15 +175,15 @@ void run_train(golden_file *f, golden_result *r)
     size_t count = 0, labels_count = 0;
     memset(&w, 0, sizeof w);
     w.f = f;
-    w.o = cm_objective_by_name(text(f, "mode", mode, sizeof mode));
-    if (!w.o) w.o = &cm_objective_pd; /* train_progdist names no mode */
+    w.o = cmi_objective_by_name(text(f, "mode", mode, sizeof mode));
+    if (!w.o) w.o = &cmi_objective_pd; /* train_progdist names no mode */
     double *data = golden_read(f, "data", NULL), *index = golden_read(f, "batch_index", &count);
     double *flip = golden_read(f, "flip", NULL), *noise = golden_read(f, "noise", NULL);
     double *u = golden_read(f, "u_index", NULL), *normal = golden_read(f, "rnd_normal", NULL);
     double *masks = golden_read(f, "dropout_masks", NULL), *lr = golden_read(f, "lr", NULL);
     double *scales = golden_read(f, "N", NULL), *mu = golden_read(f, "mu", NULL);
     int32_t *all_labels = integers(f, "labels", &labels_count), labels[64];
-    const cm_tensor *shape = cm_tensors_find(&f->st, "batch_index");
+    const cm_tensor *shape = cmi_tensors_find(&f->st, "batch_index");
     w.steps = (size_t)shape->shape[0];
     w.batch = (size_t)shape->shape[1];
     golden_agrees(f, r, "steps", (double)w.steps);
@@ -197,12 +197,12 @@ void run_train(golden_file *f, golden_result *r)
     int32_t before = 0;
     int64_t since = 0;
     for (size_t k = 0; k < w.steps && r->outcome == GOLDEN_OK; k++, since++) {
-        cm_moment now = cm_curriculum_at(&w.c, (int64_t)k);
+        cm_moment now = cmi_curriculum_at(&w.c, (int64_t)k);
         if (scales) golden_compare(r, "N", fabs(now.scales - scales[k]), 0);
         if (mu) golden_compare(r, "mu", fabs(now.mu - mu[k]), 1e-12);
         if (lr) golden_compare(r, "lr", fabs(now.lr - lr[k]), 1e-11 * w.c.lr);
         w.s.scales = now.scales;
-        if (w.o == &cm_objective_pd && before && before != now.scales) { /* the student teaches */
+        if (w.o == &cmi_objective_pd && before && before != now.scales) { /* the student teaches */
             to_double(w.p, w.t.weight[2]);
             memset(w.m, 0, sizeof w.m);
             memset(w.v, 0, sizeof w.v);
@@ -215,16 +215,16 @@ void run_train(golden_file *f, golden_result *r)
                      normal ? normal + k * w.batch : NULL, all_labels ? labels : NULL,
                      masks ? masks + k * w.batch * 192 : NULL, losses + k * w.batch) != CM_OK)
             golden_fail(r, "step %zu: %s", k, cm_last_message());
-        const cm_optim_update update = cm_optim_prepare(&w.optim, since + 1, now.lr);
-        cm_optim_apply(cm_kernels_for(cm_cpu_level()), &update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
-        for (int i = 0; i < w.rates; i++) cm_ema_apply(w.rate[i], PARAMS, w.ema[i], w.p);
-        if (w.o->target == CM_TARGET_AVERAGE) cm_ema_apply(now.mu, PARAMS, w.target, w.p);
+        const cm_optim_update update = cmi_optim_prepare(&w.optim, since + 1, now.lr);
+        cmi_optim_apply(cmi_kernels_for(cmi_cpu_level()), &update, (size_t)w.t.params, w.p, w.g, w.m, w.v);
+        for (int i = 0; i < w.rates; i++) cmi_ema_apply(w.rate[i], PARAMS, w.ema[i], w.p);
+        if (w.o->target == CM_TARGET_AVERAGE) cmi_ema_apply(now.mu, PARAMS, w.target, w.p);
         for (int i = 0; i < w.t.params; i++) flat[k * (size_t)w.t.params + (size_t)i] = (double)w.p[i];
     }
     compare(f, r, "losses", w.steps * w.batch, losses, FLOAT32);
     compare(f, r, "params_flat_per_step", w.steps * (size_t)w.t.params, flat, FLOAT32);
-    if (cm_tensors_find(&f->st, "final.net.M")) check_final(&w, r, "net", w.p);
-    if (cm_tensors_find(&f->st, "final.target.M")) check_final(&w, r, "target", w.target);
+    if (cmi_tensors_find(&f->st, "final.net.M")) check_final(&w, r, "net", w.p);
+    if (cmi_tensors_find(&f->st, "final.target.M")) check_final(&w, r, "target", w.target);
     for (int i = 0; i < w.rates; i++) {
         char set[32];
         (void)snprintf(set, sizeof set, "ema_%g", w.rate[i]);
@@ -263,8 +263,8 @@ static void optim_case(const golden_file *f, golden_result *r, const json_t *c, 
     for (size_t k = 0; k < n; k++) p[k] = (float)start[k];
     for (size_t step = 0; step < all / n; step++) {
         for (size_t k = 0; k < n; k++) g[k] = (float)grads[step * n + k];
-        const cm_optim_update update = cm_optim_prepare(&o, (int64_t)step + 1, member(c, "lr", 0));
-        cm_optim_apply(cm_kernels_for(cm_cpu_level()), &update, n, p, g, m, v);
+        const cm_optim_update update = cmi_optim_prepare(&o, (int64_t)step + 1, member(c, "lr", 0));
+        cmi_optim_apply(cmi_kernels_for(cmi_cpu_level()), &update, n, p, g, m, v);
         for (size_t k = 0; k < n; k++) path[step * n + k] = (double)p[k];
     }
     (void)snprintf(name, sizeof name, "case%d.traj.%d", i, tensor);

@@ -24,7 +24,7 @@ static void check_averages(const golden_file *f, golden_result *r)
         for (size_t k = 0; k < n; k++) e[k] = (float)init[k];
         for (size_t step = 0; step < all / n; step++) {
             for (size_t k = 0; k < n; k++) p[k] = (float)src[step * n + k];
-            cm_ema_apply(rate, n, e, p);
+            cmi_ema_apply(rate, n, e, p);
             for (size_t k = 0; k < n; k++) path[step * n + k] = (double)e[k];
         }
         compare(f, r, name, all, path, FLOAT32);
@@ -49,8 +49,8 @@ static void check_halflife(const golden_file *f, golden_result *r)
         const double *row = rows + 5 * i;
         const cm_ema_rate rate = {CM_EMA_HALFLIFE, row[1] * 1000, row[2] > 0 ? row[2] : 0};
         /* k steps of the batch have been taken: images = k batch */
-        double beta = cm_ema_rate_at(&rate, (int64_t)llround(row[3] / row[0]),
-                                     (double)llround(row[3] / row[0]) * row[0], row[0]);
+        double beta = cmi_ema_rate_at(&rate, (int64_t)llround(row[3] / row[0]),
+                                      (double)llround(row[3] / row[0]) * row[0], row[0]);
         if (fmod(row[3], row[0]) != 0) continue; /* no whole number of steps */
         golden_compare(r, "halflife", fabs(beta - row[4]), 1e-12);
     }
@@ -64,7 +64,7 @@ static void check_clipping(const golden_file *f, golden_result *r)
     double *g[2] = {golden_read(f, "clip.g0", &n[0]), golden_read(f, "clip.g1", &n[1])}, norm = 0;
     float all[64];
     for (size_t i = 0; i < n[0] + n[1]; i++) all[i] = (float)(i < n[0] ? g[0][i] : g[1][i - n[0]]);
-    (void)cm_gradient_norm(cm_one_thread(), n[0] + n[1], all, &norm);
+    (void)cmi_gradient_norm(cmi_one_thread(), n[0] + n[1], all, &norm);
     compare(f, r, "clip.norm", 1, &norm, FLOAT32);
     for (size_t t = 0; t < f->st.count; t++) {
         const char *name = f->st.tensors[t].name, *rules[] = {"torch", "optax"};
@@ -76,7 +76,7 @@ static void check_clipping(const golden_file *f, golden_result *r)
                 double max = strtod(name + length, NULL);
                 char which = name[strlen(name) - 1];
                 size_t count = which == '0' ? n[0] : n[1];
-                double factor = cm_clip_factor(rule ? CM_CLIP_RULE_OPTAX : CM_CLIP_RULE_TORCH, norm, max);
+                double factor = cmi_clip_factor(rule ? CM_CLIP_RULE_OPTAX : CM_CLIP_RULE_TORCH, norm, max);
                 for (size_t i = 0; i < count; i++) got[i] = factor * g[which - '0'][i];
                 compare(f, r, name, count, got, FLOAT32);
             }
@@ -99,7 +99,7 @@ static void check_loss_scale(const golden_file *f, golden_result *r)
     for (size_t k = 0; after && k < n; k++) {
         int overflow = 0;
         for (size_t i = 0; i < overflows; i++) overflow |= (size_t)at[i] == k;
-        golden_compare(r, "fp16.took_step", fabs(cm_loss_scale_step(&lg, growth, overflow) - took[k]), 0);
+        golden_compare(r, "fp16.took_step", fabs(cmi_loss_scale_step(&lg, growth, overflow) - took[k]), 0);
         golden_compare(r, "fp16.lg_loss_scale_after", fabs(lg - after[k]), 1e-11 * 20);
     }
     if (!after) golden_fail(r, "no loss scale trace");
@@ -116,7 +116,7 @@ static void check_warmup(const golden_file *f, golden_result *r)
         const double *row = rows + 4 * i;
         cm_curriculum c = {.lr = row[0], .warmup = (int64_t)llround(row[1] * 1000)};
         if (row[2] < 1) continue;
-        golden_compare(r, "edm_lr", fabs(cm_curriculum_at(&c, (int64_t)llround(row[2]) - 1).lr - row[3]),
+        golden_compare(r, "edm_lr", fabs(cmi_curriculum_at(&c, (int64_t)llround(row[2]) - 1).lr - row[3]),
                        1e-12 * row[0]);
     }
     if (!rows) golden_fail(r, "no warm-up table");
@@ -151,8 +151,8 @@ void run_scales(golden_file *f, golden_result *r)
                            .mu0 = member(v, "start_ema", 0),
                            .total = (int64_t)member(v, "total_steps", 1),
                            .distill_steps = (int64_t)member(v, "distill_steps_per_iter", 1)};
-        c.scales = cm_choice_find(&cm_scales_choices, json_string_value(json_object_get(v, "scale_mode")));
-        c.mu = cm_choice_find(&cm_mu_choices, json_string_value(json_object_get(v, "target_ema_mode")));
+        c.scales = cmi_choice_find(&cmi_scales_choices, json_string_value(json_object_get(v, "scale_mode")));
+        c.mu = cmi_choice_find(&cmi_mu_choices, json_string_value(json_object_get(v, "target_ema_mode")));
         if (c.scales < 0 || c.mu < 0) {
             golden_fail(r, "%s: a mode that is not known", key);
             continue;
@@ -168,12 +168,12 @@ void run_scales(golden_file *f, golden_result *r)
         for (size_t i = 0; k && i < n; i++) {
             /* Beyond K the reference's N keeps growing; ours stops (algorithms 4.5). */
             if (c.scales == CM_SCALES_PROGRESSIVE && k[i] > (double)c.total) continue;
-            cm_moment now = cm_curriculum_at(&c, (int64_t)k[i]);
+            cm_moment now = cmi_curriculum_at(&c, (int64_t)k[i]);
             golden_compare(r, name, fabs(now.scales - scales[i]), 0);
             golden_compare(r, name, fabs(now.mu - mu[i]), 1e-11);
             if (!paper) continue;
             c.mu = CM_MU_ADAPTIVE_PAPER;
-            golden_compare(r, name, fabs(cm_curriculum_at(&c, (int64_t)k[i]).mu - paper[i]), 1e-11);
+            golden_compare(r, name, fabs(cmi_curriculum_at(&c, (int64_t)k[i]).mu - paper[i]), 1e-11);
             c.mu = CM_MU_ADAPTIVE;
         }
         free(k), free(scales), free(mu), free(paper);
@@ -198,7 +198,7 @@ void run_bilinear(golden_file *f, golden_result *r)
             int32_t h = (int32_t)from->shape[2], w = (int32_t)from->shape[3], oh = (int32_t)to->shape[2],
                     ow = (int32_t)to->shape[3];
             for (int64_t plane = 0; plane < from->shape[0] * from->shape[1]; plane++)
-                cm_bilinear(h, w, in + plane * h * w, oh, ow, out + plane * oh * ow);
+                cmi_bilinear(h, w, in + plane * h * w, oh, ow, out + plane * oh * ow);
             char base[96];
             (void)snprintf(base, sizeof base, "%.*s", (int)(end - name), name);
             compare(f, r, base, to->count, out, DOUBLE);

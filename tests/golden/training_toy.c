@@ -106,7 +106,7 @@ static void evaluate_toy(toy *t, int which, int masked, const double *x, const d
 {
     const double *w = t->weight[which];
     for (size_t i = 0; i < t->n; i++) {
-        cm_scalings s = cm_precond_scalings(&t->precond[which], sigma[i]);
+        cm_scalings s = cmi_precond_scalings(&t->precond[which], sigma[i]);
         for (size_t q = 0; q < t->pixels; q++) {
             double in[3], th[3];
             for (size_t d = 0; d < 3; d++) in[d] = s.c_in * x[(i * 3 + d) * t->pixels + q];
@@ -154,7 +154,7 @@ static cm_status backward(void *user, const double *cotangent)
     toy *t = user;
     const double *w = t->weight[0];
     for (size_t i = 0; i < t->n; i++) {
-        cm_scalings s = cm_precond_scalings(&t->precond[0], t->sigma[i]);
+        cm_scalings s = cmi_precond_scalings(&t->precond[0], t->sigma[i]);
         for (size_t q = 0; q < t->pixels; q++) {
             double in[3], th[3];
             for (size_t d = 0; d < 3; d++) in[d] = s.c_in * t->x[(i * 3 + d) * t->pixels + q];
@@ -180,7 +180,7 @@ void set_precond(toy *t, int which, const char *type)
     json_t *config = json_pack("{s:s,s:s,s:f,s:f,s:f}", "type", type, "time", t->tscale < 0.5 ? "250ln" : "ln/4",
                                "sigma_data", number(t->f, "sigma_data", 0.5), "sigma_min",
                                number(t->f, "sigma_min", 0.002), "sigma_max", number(t->f, "sigma_max", 80));
-    if (cm_precond_read(t->f->context, config, 1, &t->precond[which]) != CM_OK) abort();
+    if (cmi_precond_read(t->f->context, config, 1, &t->precond[which]) != CM_OK) abort();
     json_decref(config);
 }
 
@@ -221,7 +221,7 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
     const cm_objective_nets nets = {t, evaluate, online, backward};
     cm_objective_batch b = {t->n, x0, z, u, normal, loss, shares, NULL};
     for (size_t i = 0; i < t->n; i++) shares[i] = share;
-    b.work = calloc(cm_objective_work(s, t->n), sizeof *b.work);
+    b.work = calloc(cmi_objective_work(s, t->n), sizeof *b.work);
     cm_status status = o->run(s, &b, &nets);
     free(b.work);
     return status;

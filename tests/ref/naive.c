@@ -145,22 +145,22 @@ static void embed_label(const cm_attr *a, const double *e, const int32_t *labels
 void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
                    const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
-    if (op == &cm_op_conv2d) conv(a, in[0], x[0], a->conv.scale != 0 ? x[1] : NULL, p, out, y);
-    else if (op == &cm_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
-    else if (op == &cm_op_attention) attention(a, in[0], x, out, y);
-    else if (op == &cm_op_fir) fir(a, in[0], x[0], out, y);
-    else if (op == &cm_op_embed_time) embed_time(a, x[0], p[0], out, y);
-    else if (op == &cm_op_embed_label) embed_label(a, x[0], labels, p, out, y);
+    if (op == &cmi_op_conv2d) conv(a, in[0], x[0], a->conv.scale != 0 ? x[1] : NULL, p, out, y);
+    else if (op == &cmi_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
+    else if (op == &cmi_op_attention) attention(a, in[0], x, out, y);
+    else if (op == &cmi_op_fir) fir(a, in[0], x[0], out, y);
+    else if (op == &cmi_op_embed_time) embed_time(a, x[0], p[0], out, y);
+    else if (op == &cmi_op_embed_label) embed_label(a, x[0], labels, p, out, y);
     else EACH(out)
         {
             size_t i = at(out, n, h, w, c);
-            if (op == &cm_op_silu) y[i] = silu(x[0][i]);
-            else if (op == &cm_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
-            else if (op == &cm_op_scale) y[i] = x[0][i] * x[1][n];
-            else if (op == &cm_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
-            else if (op == &cm_op_concat)
+            if (op == &cmi_op_silu) y[i] = silu(x[0][i]);
+            else if (op == &cmi_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
+            else if (op == &cmi_op_scale) y[i] = x[0][i] * x[1][n];
+            else if (op == &cmi_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
+            else if (op == &cmi_op_concat)
                 y[i] = c < in[0].c ? x[0][at(in[0], n, h, w, c)] : x[1][at(in[1], n, h, w, c - in[0].c)];
-            else if (op == &cm_op_linear) {
+            else if (op == &cmi_op_linear) {
                 y[i] = p[1] ? p[1][c] : 0;
                 for (int k = 0; k < in[0].c; k++) y[i] += p[0][c * in[0].c + k] * x[0][at(in[0], n, 0, 0, k)];
             }

@@ -90,7 +90,7 @@ static size_t place(const item *it, const cm_param_desc *p, size_t i)
 
 static void fill_item(const item *it, const cm_param_desc *p, int flax, int kind, uint64_t seed, float *values)
 {
-    size_t n = cm_param_elements(p) / (it->kind == CM_FLAX_QKV ? 3 : 1);
+    size_t n = cmi_param_elements(p) / (it->kind == CM_FLAX_QKV ? 3 : 1);
     double fan_in = 1;
     for (int d = 1; d < p->rank; d++) fan_in *= (double)p->shape[d]; /* all but the last in flax's order: the same */
     rule r = rule_of(it->name, p->rank, fan_in);
@@ -103,7 +103,7 @@ int fill_names(const cm_model *m, int flax, fill_name **out)
 {
     inventory v = {m->graph, calloc(8192, sizeof(item)), 0};
     *out = v.items;
-    if (flax && cm_flax_names(m->graph, &m->net, add_flax, &v)) return -1;
+    if (flax && cmi_flax_names(m->graph, &m->net, add_flax, &v)) return -1;
     for (int i = 0; !flax && i < m->graph->n_params; i++)
         if (!m->graph->params[i].constant)
             v.items[v.n++] = (item){strdup(m->graph->params[i].name), i, CM_FLAX_COPY, 0, 0, 0};
@@ -111,7 +111,7 @@ int fill_names(const cm_model *m, int flax, fill_name **out)
     for (int k = 0; k < v.n; k++) {
         v.items[k].k = (uint64_t)k;
         v.items[k].count =
-            cm_param_elements(&m->graph->params[v.items[k].param]) / (v.items[k].kind == CM_FLAX_QKV ? 3 : 1);
+            cmi_param_elements(&m->graph->params[v.items[k].param]) / (v.items[k].kind == CM_FLAX_QKV ? 3 : 1);
     }
     return v.n;
 }
@@ -142,30 +142,30 @@ static cm_status read_copy(const cm_param_source *source, float *out)
 
 static cm_status build(cm_model *m, const json_t *network, const json_t *precond, int flax, int kind, uint64_t seed)
 {
-    CM_TRY(cm_net_config_read(network, &m->net));
-    CM_TRY(cm_precond_read(m->context, precond, m->net.family->time, &m->precond));
+    CM_TRY(cmi_net_config_read(network, &m->net));
+    CM_TRY(cmi_precond_read(m->context, precond, m->net.family->time, &m->precond));
     if (m->precond.kind->variances && m->net.out_channels == m->net.in_channels) m->net.out_channels *= 2;
     m->channels = m->net.in_channels;
     m->out_channels = m->precond.kind->raw ? m->net.out_channels : m->net.in_channels;
-    CM_TRY(cm_model_describe_both(m));
+    CM_TRY(cmi_model_describe_both(m));
     size_t n = (size_t)m->graph->n_params;
     float **values = calloc(n, sizeof *values);
     for (size_t i = 0; i < n; i++) {
-        size_t count = cm_param_elements(&m->graph->params[i]);
+        size_t count = cmi_param_elements(&m->graph->params[i]);
         values[i] = aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
         m->sources[i] = (cm_param_source){values[i], count * sizeof(float), values[i], read_copy, NULL, NULL};
     }
     CM_TRY(fill_all(m, flax, kind, seed, values));
     free(values);
-    return cm_model_bind(m);
+    return cmi_model_bind(m);
 }
 
 cm_model *fill_model(cm_context *context, const json_t *network, const json_t *precond, int32_t height, int32_t width,
                      int flax, int kind, uint64_t seed)
 {
     cm_context *owner;
-    if (cm_context_retain(context, &owner) != CM_OK) return NULL;
-    cm_model *m = cm_calloc(owner, 1, sizeof *m);
+    if (cmi_context_retain(context, &owner) != CM_OK) return NULL;
+    cm_model *m = cmi_calloc(owner, 1, sizeof *m);
     if (!m) return NULL;
     m->context = owner;
     atomic_init(&m->references, 1);
@@ -182,7 +182,7 @@ void fill_model_free(cm_model *m)
     if (!m) return;
     for (int i = 0; m->graph && m->sources && i < m->graph->n_params; i++)
         free((void *)(uintptr_t)m->sources[i].data);
-    cm_model_release(m);
+    cmi_model_release(m);
 }
 
 const float *fill_param(const cm_model *model, int index)
@@ -197,14 +197,14 @@ cm_status fill_model_write(cm_model *m, const json_t *network, const json_t *pre
     for (int i = 0; i < m->graph->n_params; i++) {
         const cm_param_desc *p = &m->graph->params[i];
         if (p->constant) continue;
-        tensors[n++] = cm_checkpoint_describe(p, p->name, m->sources[i].raw);
+        tensors[n++] = cmi_checkpoint_describe(p, p->name, m->sources[i].raw);
     }
     char *net = json_dumps(network, 0), *pre = json_dumps(precond, 0), image[160];
     (void)snprintf(image, sizeof image, "{\"channels\": %d, \"height\": %d, \"width\": %d, \"labels\": %d}",
                    m->channels, m->height, m->width, m->net.num_classes);
     json_t *metadata = json_pack("{s:s,s:s,s:s,s:s}", "consistency.format", "1", "consistency.network", net,
                                  "consistency.precond", pre, "consistency.image", image);
-    cm_status status = cm_safetensors_write(m->context, path, 1, metadata, tensors, n);
+    cm_status status = cmi_safetensors_write(m->context, path, 1, metadata, tensors, n);
     json_decref(metadata);
     free(net);
     free(pre);

@@ -8,9 +8,9 @@
 enum { FILL_HASH, FILL_SIN };
 double fill_value(int kind, uint64_t seed, uint64_t k, uint64_t i);
 
-/* A model with weights by formula, as cm_model_open would make it from a file.
+/* A model with weights by formula, as cmi_model_open would make it from a file.
  * `network` and `precond` as in a native file; flax: the fill indexes flax's
- * names and layouts.  NULL after cm_fail. */
+ * names and layouts.  NULL after cmi_fail. */
 cm_model *fill_model(cm_context *context, const json_t *network, const json_t *precond, int32_t height, int32_t width,
                      int flax, int kind, uint64_t seed);
 void fill_model_free(cm_model *model);

@@ -24,7 +24,7 @@ static void send(walk *w, const char *song, const char *flax, cm_flax_kind kind,
 /* One tensor of a module: song "S.member" from flax "F/leaf". */
 static void tensor(walk *w, const char *s, const char *member, const char *f, const char *leaf, cm_flax_kind kind)
 {
-    cm_name song = cm_name_of("%s.%s", s, member), flax = cm_name_of("%s/%s", f, leaf);
+    cm_name song = cmi_name_of("%s.%s", s, member), flax = cmi_name_of("%s/%s", f, leaf);
     send(w, song.text, flax.text, kind, 0);
 }
 
@@ -55,28 +55,29 @@ static int has_param(const walk *w, const char *name)
 
 static void block(walk *w, cm_name s)
 {
-    cm_name f = cm_name_of("ResnetBlockBigGANpp_%d", w->blocks++);
-    norm(w, cm_name_of("%s.norm0", s.text).text, cm_name_of("%s/GroupNorm_0", f.text).text);
-    conv(w, cm_name_of("%s.conv0", s.text).text, cm_name_of("%s/Conv_0", f.text).text, "kernel");
-    dense(w, cm_name_of("%s.affine", s.text).text, cm_name_of("%s/Dense_0", f.text).text);
-    norm(w, cm_name_of("%s.norm1", s.text).text, cm_name_of("%s/GroupNorm_1", f.text).text);
-    conv(w, cm_name_of("%s.conv1", s.text).text, cm_name_of("%s/Conv_1", f.text).text, "kernel");
-    if (has_param(w, cm_name_of("%s.skip.weight", s.text).text))
-        conv(w, cm_name_of("%s.skip", s.text).text, cm_name_of("%s/Conv_2", f.text).text, "kernel");
+    cm_name f = cmi_name_of("ResnetBlockBigGANpp_%d", w->blocks++);
+    norm(w, cmi_name_of("%s.norm0", s.text).text, cmi_name_of("%s/GroupNorm_0", f.text).text);
+    conv(w, cmi_name_of("%s.conv0", s.text).text, cmi_name_of("%s/Conv_0", f.text).text, "kernel");
+    dense(w, cmi_name_of("%s.affine", s.text).text, cmi_name_of("%s/Dense_0", f.text).text);
+    norm(w, cmi_name_of("%s.norm1", s.text).text, cmi_name_of("%s/GroupNorm_1", f.text).text);
+    conv(w, cmi_name_of("%s.conv1", s.text).text, cmi_name_of("%s/Conv_1", f.text).text, "kernel");
+    if (has_param(w, cmi_name_of("%s.skip.weight", s.text).text))
+        conv(w, cmi_name_of("%s.skip", s.text).text, cmi_name_of("%s/Conv_2", f.text).text, "kernel");
 }
 
 /* The attention of song block s, a module of its own in flax. */
 static void attention(walk *w, cm_name s)
 {
-    cm_name f = cm_name_of("AttnBlockpp_%d", w->attentions++);
-    norm(w, cm_name_of("%s.norm2", s.text).text, cm_name_of("%s/GroupNorm_0", f.text).text);
+    cm_name f = cmi_name_of("AttnBlockpp_%d", w->attentions++);
+    norm(w, cmi_name_of("%s.norm2", s.text).text, cmi_name_of("%s/GroupNorm_0", f.text).text);
     for (int part = 0; part < 3; part++) {
-        cm_name weight = cm_name_of("%s/NIN_%d/W", f.text, part), bias = cm_name_of("%s/NIN_%d/b", f.text, part);
-        send(w, cm_name_of("%s.qkv.weight", s.text).text, weight.text, CM_FLAX_QKV, part);
-        send(w, cm_name_of("%s.qkv.bias", s.text).text, bias.text, CM_FLAX_QKV, part);
+        cm_name weight = cmi_name_of("%s/NIN_%d/W", f.text, part), bias = cmi_name_of("%s/NIN_%d/b", f.text, part);
+        send(w, cmi_name_of("%s.qkv.weight", s.text).text, weight.text, CM_FLAX_QKV, part);
+        send(w, cmi_name_of("%s.qkv.bias", s.text).text, bias.text, CM_FLAX_QKV, part);
     }
-    tensor(w, cm_name_of("%s.proj", s.text).text, "weight", cm_name_of("%s/NIN_3", f.text).text, "W", CM_FLAX_DENSE);
-    tensor(w, cm_name_of("%s.proj", s.text).text, "bias", cm_name_of("%s/NIN_3", f.text).text, "b", CM_FLAX_COPY);
+    tensor(w, cmi_name_of("%s.proj", s.text).text, "weight", cmi_name_of("%s/NIN_3", f.text).text, "W",
+           CM_FLAX_DENSE);
+    tensor(w, cmi_name_of("%s.proj", s.text).text, "bias", cmi_name_of("%s/NIN_3", f.text).text, "b", CM_FLAX_COPY);
 }
 
 static void encoder(walk *w)
@@ -85,15 +86,15 @@ static void encoder(walk *w)
     for (int l = 0; l < c->levels; l++) {
         int32_t side = c->resolution >> l, half = side / 2;
         for (int i = 0; i < c->num_blocks; i++) {
-            cm_name s = cm_name_of("enc.%dx%d_block%d", side, side, i);
+            cm_name s = cmi_name_of("enc.%dx%d_block%d", side, side, i);
             block(w, s);
-            if (cm_net_attends(c, side)) attention(w, s);
+            if (cmi_net_attends(c, side)) attention(w, s);
         }
         if (l == c->levels - 1) break;
-        block(w, cm_name_of("enc.%dx%d_down", half, half));
+        block(w, cmi_name_of("enc.%dx%d_down", half, half));
         if (c->encoder == CM_ENCODER_RESIDUAL)
-            conv(w, cm_name_of("enc.%dx%d_aux_residual", half, half).text,
-                 cm_name_of("Downsample_%d/Conv2d_0", w->downs++).text, "weight");
+            conv(w, cmi_name_of("enc.%dx%d_aux_residual", half, half).text,
+                 cmi_name_of("Downsample_%d/Conv2d_0", w->downs++).text, "weight");
     }
 }
 
@@ -102,13 +103,13 @@ static void decoder(walk *w)
     const cm_net_config *c = w->c;
     for (int l = c->levels - 1; l >= 0; l--) {
         int32_t side = c->resolution >> l;
-        for (int i = 0; i <= c->num_blocks; i++) block(w, cm_name_of("dec.%dx%d_block%d", side, side, i));
-        if (cm_net_attends(c, side)) attention(w, cm_name_of("dec.%dx%d_block%d", side, side, c->num_blocks));
-        if (l > 0) block(w, cm_name_of("dec.%dx%d_up", 2 * side, 2 * side));
+        for (int i = 0; i <= c->num_blocks; i++) block(w, cmi_name_of("dec.%dx%d_block%d", side, side, i));
+        if (cmi_net_attends(c, side)) attention(w, cmi_name_of("dec.%dx%d_block%d", side, side, c->num_blocks));
+        if (l > 0) block(w, cmi_name_of("dec.%dx%d_up", 2 * side, 2 * side));
     }
 }
 
-int cm_flax_names(const cm_graph *graph, const cm_net_config *config, cm_flax_fn emit, void *user)
+int cmi_flax_names(const cm_graph *graph, const cm_net_config *config, cm_flax_fn emit, void *user)
 {
     walk w = {graph, config, emit, user, 0, 0, 0, 0};
     int32_t top = config->resolution, low = config->resolution >> (config->levels - 1);
@@ -116,13 +117,13 @@ int cm_flax_names(const cm_graph *graph, const cm_net_config *config, cm_flax_fn
         send(&w, "map_noise.freqs", "GaussianFourierProjection_0/W", CM_FLAX_COPY, 0);
     dense(&w, "map_layer0", "Dense_0");
     dense(&w, "map_layer1", "Dense_1");
-    conv(&w, cm_name_of("enc.%dx%d_conv", top, top).text, "Conv_0", "kernel");
+    conv(&w, cmi_name_of("enc.%dx%d_conv", top, top).text, "Conv_0", "kernel");
     encoder(&w);
-    block(&w, cm_name_of("dec.%dx%d_in0", low, low));
-    attention(&w, cm_name_of("dec.%dx%d_in0", low, low));
-    block(&w, cm_name_of("dec.%dx%d_in1", low, low));
+    block(&w, cmi_name_of("dec.%dx%d_in0", low, low));
+    attention(&w, cmi_name_of("dec.%dx%d_in0", low, low));
+    block(&w, cmi_name_of("dec.%dx%d_in1", low, low));
     decoder(&w);
-    norm(&w, cm_name_of("dec.%dx%d_aux_norm", top, top).text, "GroupNorm_0");
-    conv(&w, cm_name_of("dec.%dx%d_aux_conv", top, top).text, "Conv_1", "kernel");
+    norm(&w, cmi_name_of("dec.%dx%d_aux_norm", top, top).text, "GroupNorm_0");
+    conv(&w, cmi_name_of("dec.%dx%d_aux_conv", top, top).text, "Conv_1", "kernel");
     return w.stop;
 }

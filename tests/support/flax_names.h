@@ -22,6 +22,6 @@ typedef struct cm_flax_name {
 /* Calls emit for every tensor, in the order flax creates them; a non-zero
  * result ends the walk and comes back. */
 typedef int (*cm_flax_fn)(void *user, const cm_flax_name *name);
-int cm_flax_names(const cm_graph *graph, const cm_net_config *config, cm_flax_fn emit, void *user);
+int cmi_flax_names(const cm_graph *graph, const cm_net_config *config, cm_flax_fn emit, void *user);
 
 #endif

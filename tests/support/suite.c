@@ -64,7 +64,7 @@ void skipped(const char *format, ...)
 
 int tried(int level)
 {
-    if (level <= cm_cpu_level()) atomic_fetch_or(&told->levels, 1u << level);
+    if (level <= cmi_cpu_level()) atomic_fetch_or(&told->levels, 1u << level);
     return level;
 }
 
@@ -73,7 +73,7 @@ static void print_levels(int with)
     const char *before = "";
     for (int level = CM_CPU_BASELINE; level <= CM_CPU_AMX_BF16; level++) {
         if ((atomic_load(&told->levels) >> level & 1) != (unsigned)with) continue;
-        printf("%s%s", before, cm_kernels_for(level)->name);
+        printf("%s%s", before, cmi_kernels_for(level)->name);
         before = ", ";
     }
     printf("%s", *before ? "" : "none");
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
     const unsigned long long seed = chosen_seed();
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (told == MAP_FAILED) return EXIT_FAILURE;
-    tried(cm_cpu_level());
+    tried(cmi_cpu_level());
     SRunner *runner = srunner_create(make_suite());
     srunner_run_all(runner, CK_ENV);
     const int failed = srunner_ntests_failed(runner);

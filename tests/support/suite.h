@@ -49,7 +49,7 @@ uint64_t seeded(uint64_t own);
 /* The case, or a part of it, does not run: it is counted apart from what passed. */
 void skipped(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The loops of this CPU level are run, if the processor has it: for (int level = 0; tried(level) <= cm_cpu_level();
+/* The loops of this CPU level are run, if the processor has it: for (int level = 0; tried(level) <= cmi_cpu_level();
  * level++).  Returns it. */
 int tried(int level);
 

@@ -8,8 +8,8 @@ static inline cm_status open_bytes(cm_context *context, const char *name, const 
                                    cm_tensors *out)
 {
     cm_input in;
-    CM_TRY(cm_input_memory(context, name, bytes, size, CM_INPUT_IN_PLACE, &in));
-    return cm_tensors_open(&in, out);
+    CM_TRY(cmi_input_memory(context, name, bytes, size, CM_INPUT_IN_PLACE, &in));
+    return cmi_tensors_open(&in, out);
 }
 
 #endif
