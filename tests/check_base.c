@@ -296,10 +296,10 @@ static cm_status visit(void *user, int piece, int worker)
         }
         if ((piece == v->bad[0] && place == 0) || (piece == v->bad[1] && place == 2)) {
             status = cmi_fail(CM_ERR_LIMIT, "piece %d", piece);
-        } else status = cmi_turns_enter(v->turns, (size_t)place, piece);
+        } else status = cmi_turns_await(v->turns, (size_t)place, piece);
         if (status != CM_OK) break;
         v->order[place][v->count[place]++] = piece;
-        cmi_turns_leave(v->turns, (size_t)place);
+        cmi_turns_advance(v->turns, (size_t)place);
     }
     if (status != CM_OK) cmi_turns_fail(v->turns, piece);
     return status;

@@ -1334,7 +1334,7 @@ START_TEST(alpha_is_written)
         ck_assert(back.channels == channels && memcmp(back.data, pixels, 4 * (size_t)channels) == 0);
         cm_image_free(context, &back);
         back.struct_size = offsetof(cm_images, data); /* the picture would be lost */
-        FAILS(cm_image_decode(context, bytes, size, &r, &back), CM_ERR_ARGUMENT, "no room for data");
+        FAILS(cm_image_decode(context, bytes, size, &r, &back), CM_ERR_ARGUMENT, "does not reach its member data");
         cm_image_free(context, &back);
         cm_bytes_free(context, bytes);
     }

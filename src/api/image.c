@@ -300,7 +300,8 @@ static cm_status prepare_read(const char *call, const cm_image_read_options *opt
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "%s: out is NULL", call);
     CM_TRY(cm_info_write(out, &empty, sizeof empty, "cm_images"));
     if (out->struct_size < sizeof empty)
-        CM_FAIL(CM_ERR_ARGUMENT, "%s: out has a struct_size of %u, which leaves no room for data: expected %zu", call,
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "%s: out has a struct_size of %u, which does not reach its member data: expected %zu", call,
                 out->struct_size, sizeof empty);
     memset(o, 0, sizeof *o);
     if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_image_read_options"));

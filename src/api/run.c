@@ -52,11 +52,11 @@ cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_mod
     if (teacher) cmi_model_retain(teacher);
     cmi_model_release(options->model);
     cmi_model_release(options->teacher);
-    if (options->dataset_is_ours) cm_dataset_free(options->dataset);
+    if (options->owns_dataset) cm_dataset_free(options->dataset);
     options->model = model;
     options->teacher = teacher;
     options->dataset = dataset;
-    options->dataset_is_ours = options->own_network = 0;
+    options->owns_dataset = options->default_network = 0;
     options->model_is_given = model != NULL;
     options->teacher_is_given = teacher != NULL;
     return CM_OK;

@@ -4,6 +4,6 @@
 
 #include <consistency/base.h>
 
-enum { CM_HINT_SIZE = 256 }; /* room for what cm_name_hint writes */
+enum { CM_HINT_SIZE = 256 }; /* bytes that cm_name_hint writes at most */
 
 #endif

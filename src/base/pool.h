@@ -1,6 +1,6 @@
 /* pool.h - the worker threads of a context.
  *
- * Workers are made when a region wants more than are idle, never above what the
+ * Workers are made when a region can use more than are idle, never above what the
  * regions that run at one time ask for.  A thread that cannot be made is one thread
  * less.  A worker waits for its next region for some microseconds with open eyes and
  * then sleeps; it blocks all signals, and it ends with the pool. */

@@ -81,7 +81,7 @@ void cmi_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm
 /* What forward's x and y are held in, where it takes bfloat16. */
 void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
 /* Takes plain weights from now on if it is one by Winograd in float32 of many channels, with one thread:
- * they are packed when they are wanted, near the processor, a fifth of a run of four images at 16 x 16.
+ * they are packed when they are used, near the processor, a fifth of a run of four images at 16 x 16.
  * To hold them would take four times the weights; bfloat16's take at most half of that. */
 void cmi_conv_take_plain(cm_convolution *conv);
 

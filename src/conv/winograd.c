@@ -31,7 +31,7 @@ const char *cmi_winograd_name(const cm_winograd *w)
 }
 
 /* One input channel of `width` outputs from `first` on: w[taps][width].  What the next ones
- * want is asked for, since it lies in short pieces far apart. */
+ * read is prefetched, since it lies in short pieces far apart. */
 static void gather(const cm_winograd *g, const float *plain, size_t first, size_t width, size_t c, float *w)
 {
     size_t n = g->geometry->taps, step = g->transposed ? n : (size_t)g->c * n,

@@ -40,7 +40,7 @@ static void find_sources(int64_t i, int32_t in, int64_t out, int filter, int32_t
     if (*high > in) *high = in;
 }
 
-/* weight has room for most_taps; work for as many doubles. */
+/* weight has most_taps elements, and work as many doubles. */
 static void find_taps(int64_t i, int32_t in, int64_t out, int filter, double *work, taps *t)
 {
     double scale = (double)in / (double)out, fs = scale > 1 ? scale : 1, centre = ((double)i + 0.5) * scale, sum = 0;

@@ -49,7 +49,7 @@ cm_status cmi_model_keep_config(cm_model *model);
  * its short form (nets/fold.h), derived parameters behind the file's. */
 cm_status cmi_model_describe(cm_context *context, const cm_net_config *net, const cm_precond *precond, int32_t height,
                              int32_t width, double dropout, int folded, cm_graph **out);
-/* Both graphs of a model whose configuration stands, and room for the sources. */
+/* Both graphs of a model whose configuration stands, and memory for the sources. */
 cm_status cmi_model_describe_both(cm_model *model);
 /* The parameters, of the file's sources. */
 cm_status cmi_model_bind(cm_model *model);

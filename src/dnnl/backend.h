@@ -6,7 +6,7 @@
  *   primitive  a convolution or matrix product of fixed shapes, made at plan
  *              time; read-only afterwards, shared by all threads
  *   call       what one executing thread needs besides: memory objects, stream
- *   layout     how a primitive wants its weights packed
+ *   layout     how a primitive expects its weights packed
  *   packing    plain weights to packed ones, or a packed gradient to a plain one
  *
  * Every tensor, packed weight and scratch buffer belongs to the caller.  Everything
@@ -33,7 +33,7 @@ void cmi_dnnl_engine_free(cm_dnnl_engine *engine);
  *   src [n, h, w, c] -> dst [n, oh, ow, oc], weights [oc, c, kernel, kernel],
  *   zero padding `pad` on all sides (an uneven rest at the end is dropped).
  * A strip of an image has `rows` output rows, padding `top` above and below what the
- * rows want beyond its h; rows 0: not a strip. */
+ * rows read beyond its h; rows 0: not a strip. */
 typedef struct cm_dnnl_conv_shape {
     int32_t n, h, w, c, oc, kernel, stride, pad, has_bias;
     int32_t rows, top;

@@ -66,9 +66,9 @@ cm_status cmi_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out)
 void cmi_dnnl_engine_free(cm_dnnl_engine *engine)
 {
     if (!engine) return;
-    if (cmi_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use_begin() == CM_OK) {
         (void)dnnl_engine_destroy(engine->native);
-        cmi_dnnl_used();
+        cmi_dnnl_use_end();
     }
     cmi_free(engine->context, engine);
 }

@@ -14,7 +14,7 @@ static atomic_int cmi_dnnl_closing;  /* 1: exit has begun                       
 static atomic_uint cmi_dnnl_kinds;   /* a bit for each kind that cmi_dnnl_expect_exit saw */
 static atomic_ulong cmi_dnnl_made;   /* how often it was asked                         */
 
-static cm_status come_in(atomic_int *threads)
+static cm_status begin(atomic_int *threads)
 {
     atomic_fetch_add(threads, 1);
     if (!atomic_load(&cmi_dnnl_closing)) return CM_OK;
@@ -37,24 +37,24 @@ static cm_status adopt(long process, long parent)
     return CM_OK;
 }
 
-cm_status cmi_dnnl_enter(void)
+cm_status cmi_dnnl_make_begin(void)
 {
     const long process = (long)getpid(), mark = atomic_load(&cmi_dnnl_process);
     if (mark != process) CM_TRY(adopt(process, mark));
-    return come_in(&cmi_dnnl_inside);
+    return begin(&cmi_dnnl_inside);
 }
 
-void cmi_dnnl_leave(void)
+void cmi_dnnl_make_end(void)
 {
     atomic_fetch_sub(&cmi_dnnl_inside, 1);
 }
 
-cm_status cmi_dnnl_use(void)
+cm_status cmi_dnnl_use_begin(void)
 {
-    return come_in(&cmi_dnnl_running);
+    return begin(&cmi_dnnl_running);
 }
 
-void cmi_dnnl_used(void)
+void cmi_dnnl_use_end(void)
 {
     atomic_fetch_sub(&cmi_dnnl_running, 1);
 }

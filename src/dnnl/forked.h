@@ -11,12 +11,12 @@
 #include "base/status.h"
 
 /* Around every call of a constructor.  FORKED in a child that was made in the midst of
- * one, STATE once the process is ending; then there is nothing to leave. */
-cm_status cmi_dnnl_enter(void);
-void cmi_dnnl_leave(void);
+ * one, STATE once the process is ending; after a failure there is nothing to end. */
+cm_status cmi_dnnl_make_begin(void);
+void cmi_dnnl_make_end(void);
 /* Around what runs or destroys: no locks are held there, so a fork does no harm. */
-cm_status cmi_dnnl_use(void);
-void cmi_dnnl_used(void);
+cm_status cmi_dnnl_use_begin(void);
+void cmi_dnnl_use_end(void);
 
 /* Something of that kind, 0..31, was made or run for the first time: exit has to wait for
  * who is inside, and turn away who comes, before it destroys what oneDNN made for it. */

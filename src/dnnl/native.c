@@ -123,22 +123,23 @@ static const char *status_text(int status)
  * inside of them the process ends.  So they are entered only while the process can have more than they take: at most
  * 5.6 MB (measured over shapes and kinds of both versions, for AVX-512, AVX2 and SSE4.1); the rest is for what other
  * threads take meanwhile.  The pages are never touched, which makes this a matter of a microsecond. */
-enum { ROOM = 16 << 20 };
+enum { FREE_BYTES = 16 << 20 };
 
-static int has_room(void)
+static int memory_is_free(void)
 {
-    void *room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return room != MAP_FAILED && munmap(room, ROOM) == 0;
+    void *memory = mmap(NULL, FREE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED && munmap(memory, FREE_BYTES) == 0;
 }
 
-static cm_status make_room(const char *what)
+static cm_status require_memory(const char *what)
 {
-    if (has_room()) return CM_OK;
-    CM_TRY(cmi_dnnl_enter());
+    if (memory_is_free()) return CM_OK;
+    CM_TRY(cmi_dnnl_make_begin());
     (void)cmi_dnnl_guard(empty_cache, NULL);
-    cmi_dnnl_leave();
-    if (has_room()) return CM_OK;
-    CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is given %d MB of room, which are not there: %s", ROOM >> 20, what);
+    cmi_dnnl_make_end();
+    if (memory_is_free()) return CM_OK;
+    CM_FAIL(CM_ERR_MEMORY, "out of memory: oneDNN is called only where %d MB are free, and they are not: %s",
+            FREE_BYTES >> 20, what);
 }
 
 static int short_of_memory(int result)
@@ -167,19 +168,19 @@ static cm_status status_of(int result, const char *what)
 
 cm_status cmi_dnnl_make(int kind, int (*function)(void *), void *argument, const char *what)
 {
-    CM_TRY(make_room(what));
-    CM_TRY(cmi_dnnl_enter());
+    CM_TRY(require_memory(what));
+    CM_TRY(cmi_dnnl_make_begin());
     int result = call_guarded(function, argument);
     cmi_dnnl_expect_exit(kind);
-    cmi_dnnl_leave();
+    cmi_dnnl_make_end();
     return status_of(result, what);
 }
 
 cm_status cmi_dnnl_run(int (*function)(void *), void *argument, const char *what)
 {
-    CM_TRY(cmi_dnnl_use());
+    CM_TRY(cmi_dnnl_use_begin());
     int result = call_guarded(function, argument);
-    cmi_dnnl_used();
+    cmi_dnnl_use_end();
     return status_of(result, what);
 }
 

@@ -219,10 +219,10 @@ cm_status cmi_dnnl_matmul_create(cm_dnnl_engine *engine, const cm_dnnl_matmul_sh
 void cmi_dnnl_primitive_free(cm_dnnl_primitive *p)
 {
     if (!p) return;
-    if (cmi_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use_begin() == CM_OK) {
         if (p->native) dnnl_primitive_destroy(p->native);
         if (p->desc) dnnl_primitive_desc_destroy(p->desc);
-        cmi_dnnl_used();
+        cmi_dnnl_use_end();
     }
     cmi_free(p->engine->context, p);
 }
@@ -295,7 +295,7 @@ cm_status cmi_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pa
 void cmi_dnnl_packing_free(cm_dnnl_packing *k)
 {
     if (!k) return;
-    if (cmi_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use_begin() == CM_OK) {
         if (k->stream) dnnl_stream_destroy(k->stream);
         if (k->reorder) dnnl_primitive_destroy(k->reorder);
         if (k->desc) dnnl_primitive_desc_destroy(k->desc);
@@ -303,7 +303,7 @@ void cmi_dnnl_packing_free(cm_dnnl_packing *k)
         if (k->to) dnnl_memory_destroy(k->to);
         cmi_md_free(k->plain);
         cmi_md_free(k->packed);
-        cmi_dnnl_used();
+        cmi_dnnl_use_end();
     }
     cmi_free(k->context, k);
 }
@@ -424,11 +424,11 @@ cm_status cmi_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call 
 void cmi_dnnl_call_free(cm_dnnl_call *call)
 {
     if (!call) return;
-    if (cmi_dnnl_use() == CM_OK) {
+    if (cmi_dnnl_use_begin() == CM_OK) {
         for (int i = 0; i < ARGS; i++)
             if (call->memory[i]) dnnl_memory_destroy(call->memory[i]);
         if (call->stream) dnnl_stream_destroy(call->stream);
-        cmi_dnnl_used();
+        cmi_dnnl_use_end();
     }
     cmi_free(call->primitive->engine->context, call);
 }

@@ -41,13 +41,13 @@ cm_status cmi_graph_finish(const cm_graph *graph)
     return graph->status;
 }
 
-/* Makes room for one more element of an array; false after a failure. */
+/* Enlarges an array for one more element; false after a failure. */
 static int reserve(cm_graph *graph, void **array, int *capacity, int count, size_t size)
 {
     if (graph->status != CM_OK) return 0;
     if (count < *capacity) return 1;
-    int wanted = *capacity ? 2 * *capacity : 64;
-    void *grown = cmi_calloc(graph->context, (size_t)wanted, size);
+    int larger = *capacity ? 2 * *capacity : 64;
+    void *grown = cmi_calloc(graph->context, (size_t)larger, size);
     if (!grown) {
         cmi_graph_fail(graph, CM_ERR_MEMORY, "%s", cm_last_message());
         return 0;
@@ -55,7 +55,7 @@ static int reserve(cm_graph *graph, void **array, int *capacity, int count, size
     if (*array) memcpy(grown, *array, (size_t)count * size);
     cmi_free(graph->context, *array);
     *array = grown;
-    *capacity = wanted;
+    *capacity = larger;
     return 1;
 }
 

@@ -25,15 +25,15 @@ typedef struct {
 static void *grown(builder *b, void *array, int count, int *capacity, size_t size)
 {
     if (b->status != CM_OK || count < *capacity) return array;
-    int wanted = *capacity ? 2 * *capacity : 256;
-    void *more = cmi_calloc(b->plan->context, (size_t)wanted, size);
+    int larger = *capacity ? 2 * *capacity : 256;
+    void *more = cmi_calloc(b->plan->context, (size_t)larger, size);
     if (!more) {
         b->status = CM_ERR_MEMORY;
         return array;
     }
     if (array) memcpy(more, array, (size_t)count * size);
     cmi_free(b->plan->context, array);
-    *capacity = wanted;
+    *capacity = larger;
     return more;
 }
 

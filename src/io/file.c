@@ -146,7 +146,8 @@ cm_status cmi_file_reader_map(const cm_file_reader *r, cm_mapping *out)
     void *data = mmap(NULL, r->size, PROT_READ, MAP_PRIVATE, r->descriptor, 0);
     if (data == MAP_FAILED)
         return errno == ENOMEM
-                   ? cmi_fail(CM_ERR_MEMORY, "out of memory: no room to map the %zu bytes of '%s'", r->size, r->path)
+                   ? cmi_fail(CM_ERR_MEMORY, "out of memory: the address space cannot hold the %zu bytes of '%s'",
+                              r->size, r->path)
                    : cmi_file_fail("map", r->path);
     *out = (cm_mapping){data, r->size};
     return CM_OK;

@@ -48,7 +48,7 @@ cm_status cmi_input_hold(cm_input *input, size_t offset, const unsigned char **o
 /* The end of opening: what is neither held nor to be fetched is not read any more, so the file is closed and the
  * caller's function is not called again. */
 void cmi_input_settle(cm_input *input);
-/* CANCELLED when the caller wants to stop. */
+/* CANCELLED when the caller asks to stop. */
 cm_status cmi_input_report(const cm_input *input, uint64_t done);
 /* Whether the pointer is into the mapped file. */
 int cmi_input_is_mapped(const cm_input *input, const void *pointer);

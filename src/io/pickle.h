@@ -45,7 +45,7 @@ typedef struct cm_pickle_symbol {
 
 struct cm_pickled {
     uint8_t kind, depth;
-    uint32_t count, room; /* items; the length of text and bytes */
+    uint32_t count, capacity; /* items; the length of text and bytes */
     union {
         int64_t integer; /* BOOL, INT; where the bytes of BYTES lie in the input */
         double number;

@@ -45,12 +45,12 @@ cm_status cmi_pickle_allocate(cm_pickle *p, size_t bytes, void **out)
 }
 
 /* Room for one element more in an array of the machine. */
-cm_status cmi_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *room)
+cm_status cmi_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *capacity)
 {
-    size_t before = *room;
+    size_t before = *capacity;
     if (count < before) return CM_OK;
     CM_TRY(charge(p, (before ? before : 64) * size));
-    void *larger = cmi_grown(p->context, *list, size, count, room);
+    void *larger = cmi_grown(p->context, *list, size, count, capacity);
     if (!larger) return CM_ERR_MEMORY;
     *list = larger;
     return CM_OK;
@@ -70,14 +70,14 @@ cm_status cmi_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
 {
     if (item->depth >= CM_PICKLE_DEPTH)
         return cmi_pickle_fail(p, CM_ERR_LIMIT, "values nest deeper than the limit of %d", CM_PICKLE_DEPTH);
-    if (to->count == to->room) {
-        uint32_t room = to->room ? 2 * to->room : 2;
+    if (to->count == to->capacity) {
+        uint32_t capacity = to->capacity ? 2 * to->capacity : 2;
         void *memory;
-        if (to->room > UINT32_MAX / 4) return cmi_pickle_fail(p, CM_ERR_LIMIT, "too many items");
-        CM_TRY(cmi_pickle_allocate(p, room * sizeof *to->u.items, &memory));
+        if (to->capacity > UINT32_MAX / 4) return cmi_pickle_fail(p, CM_ERR_LIMIT, "too many items");
+        CM_TRY(cmi_pickle_allocate(p, capacity * sizeof *to->u.items, &memory));
         if (to->count) memcpy(memory, to->u.items, to->count * sizeof *to->u.items);
         to->u.items = memory;
-        to->room = room;
+        to->capacity = capacity;
     }
     to->u.items[to->count++] = item;
     if (to->depth < item->depth + 1) to->depth = (uint8_t)(item->depth + 1);

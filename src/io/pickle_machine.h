@@ -39,9 +39,9 @@ typedef struct cm_opcode {
 /* By their bytes.  What has no name here is a byte that no protocol gives a meaning. */
 extern const cm_opcode cmi_opcodes[256];
 
-/* Memory that ends with the machine; room for one element more in an array of it. */
+/* Memory that ends with the machine; one element more in an array of it. */
 cm_status cmi_pickle_allocate(cm_pickle *p, size_t bytes, void **out);
-cm_status cmi_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *room);
+cm_status cmi_pickle_grow(cm_pickle *p, void **list, size_t size, size_t count, size_t *capacity);
 
 /* FORMAT where fewer than n bytes are left; `of` is who needs them. */
 cm_status cmi_pickle_check_left(const cm_pickle *p, uint64_t n, const char *of);

@@ -296,7 +296,7 @@ static cm_status op_persistent(cm_pickle *p, const cm_opcode *op)
     CM_TRY(cmi_pickle_pop(p, &id));
     CM_TRY(check_storage(p, id));
     CM_TRY(cmi_pickle_push_new(p, CM_PICKLED_STORAGE, &v));
-    v->count = v->room = id->count;
+    v->count = v->capacity = id->count;
     v->depth = id->depth;
     v->u.items = id->u.items; /* tuples never change */
     CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->storages, p->n_storages, &p->storage_room));

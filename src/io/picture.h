@@ -60,7 +60,7 @@ typedef struct cm_byte_sink {
 cm_status cmi_jpeg_write(cm_context *context, const cm_view *image, int quality, const cm_byte_sink *sink);
 cm_status cmi_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink);
 
-/* A row of the image as bytes, channels together; `out` has room for width x channels. */
+/* A row of the image as bytes, channels together; `out` has width x channels bytes. */
 static inline void cmi_picture_row(const cm_view *image, size_t row, uint8_t *out)
 {
     cm_view from = *image;

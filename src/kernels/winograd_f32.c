@@ -30,10 +30,11 @@ static inline __attribute__((always_inline)) void put_output(vec v, size_t i, si
     store(to->y[i] + k, v);
 }
 
-/* Two rows of outputs at a time, of four the even or the odd ones, so that their values fit into the registers. */
-static inline __attribute__((always_inline)) void output_half(const size_t down, const size_t half, const float *in,
-                                                              size_t k, size_t apart, vec bias, const int whole,
-                                                              const int adds, const cm_winograd_points *to)
+/* A block of two rows of outputs, of four the even or the odd ones, so that their values fit into the registers. */
+static inline __attribute__((always_inline)) void output_row_block(const size_t down, const size_t block,
+                                                                   const float *in, size_t k, size_t apart, vec bias,
+                                                                   const int whole, const int adds,
+                                                                   const cm_winograd_points *to)
 {
     vec v[2][6], d[6];
 #pragma GCC unroll 6
@@ -43,11 +44,11 @@ static inline __attribute__((always_inline)) void output_half(const size_t down,
         for (size_t j = 0; j < down + 2; j++) d[j] = load(in + (6 * j + i) * apart + k);
         if (down == 4) output6(d, 1, all, 1);
         else output4(d, 1, all, 1);
-        for (size_t j = 0; j < 2; j++) v[j][i] = all[half + j * (down / 2)];
+        for (size_t j = 0; j < 2; j++) v[j][i] = all[block + j * (down / 2)];
     }
     for (size_t j = 0; j < 2; j++) {
         output6(v[j], 1, d, 1);
-        for (size_t i = 0; i < 4; i++) put_output(d[i] + bias, 4 * (half + j * (down / 2)) + i, k, whole, adds, to);
+        for (size_t i = 0; i < 4; i++) put_output(d[i] + bias, 4 * (block + j * (down / 2)) + i, k, whole, adds, to);
     }
 }
 
@@ -57,8 +58,8 @@ static inline __attribute__((always_inline)) void output_wide(const size_t down,
 {
     for (size_t k = 0; k < c; k += LANES) {
         const vec b = bias ? load(bias + k) : (vec){0};
-        output_half(down, 0, in, k, apart, b, whole, adds, to);
-        if (down == 4) output_half(down, 1, in, k, apart, b, whole, adds, to);
+        output_row_block(down, 0, in, k, apart, b, whole, adds, to);
+        if (down == 4) output_row_block(down, 1, in, k, apart, b, whole, adds, to);
     }
 }
 

@@ -190,8 +190,8 @@ static inline __attribute__((always_inline)) void fold_up(const vec *u, size_t s
 /* Found from the one before, not kept for all rows at once: there are not so many registers. */
 #define STEP(at) __asm__("" : "+r"(at))
 
-/* A tile's points are lines far apart, too many for the processor to see where each goes: what is wanted
- * AHEAD channels later is asked for. */
+/* A tile's points are lines far apart, too many for the processor to see where each goes: what is
+ * read AHEAD channels later is prefetched. */
 enum { AHEAD = 64 };
 static inline vec load_point(const float *point, size_t k)
 {
@@ -199,25 +199,25 @@ static inline vec load_point(const float *point, size_t k)
     return load(point + k);
 }
 
-/* Half of the rows of positions at a time, so that their values fit into the registers: tiles of 4 x 4 outputs,
- * or with `down` 2 of 2 x 4.  What a half does not need of the transform of a column the compiler leaves out;
+/* A block of half of the rows of positions, so that its values fit into the registers: tiles of 4 x 4 outputs,
+ * or with `down` 2 of 2 x 4.  What a block does not need of the transform of a column the compiler leaves out;
  * to ask for what comes next in more rows than the first and the last took longer than it saved. */
 static inline __attribute__((always_inline)) void
-input_half(const size_t down, const size_t half, const float *const *points, size_t k, void *out, size_t apart)
+input_row_block(const size_t down, const size_t block, const float *const *points, size_t k, void *out, size_t apart)
 {
     const size_t rows = down + 2;
-    size_t at = half * (rows / 2) * 6 * apart + k;
+    size_t at = block * (rows / 2) * 6 * apart + k;
     vec v[3][6];
 #pragma GCC unroll 6
     for (size_t i = 0; i < 6; i++) {
         vec d[6], all[6];
 #pragma GCC unroll 6
         for (size_t j = 0; j < rows; j++)
-            d[j] = j == half * (rows - 1) ? load_point(points[6 * j + i], k) : load(points[6 * j + i] + k);
+            d[j] = j == block * (rows - 1) ? load_point(points[6 * j + i], k) : load(points[6 * j + i] + k);
         if (down == 4) input6(d, 1, all, 1);
         else input4(d, 1, all, 1);
 #pragma GCC unroll 3
-        for (size_t j = 0; j < rows / 2; j++) v[j][i] = all[half * (rows / 2) + j];
+        for (size_t j = 0; j < rows / 2; j++) v[j][i] = all[block * (rows / 2) + j];
     }
 #pragma GCC unroll 3
     for (size_t i = 0; i < rows / 2; i++, at += 6 * apart) {
@@ -256,16 +256,16 @@ static inline void input25(const float *const *points, size_t k, void *out, size
 EACH_VECTOR input_4x4(size_t c, const float *const *points, void *out, size_t apart)
 {
     for (size_t k = 0; k < c; k += LANES) {
-        input_half(4, 0, points, k, out, apart);
-        input_half(4, 1, points, k, out, apart);
+        input_row_block(4, 0, points, k, out, apart);
+        input_row_block(4, 1, points, k, out, apart);
     }
 }
 
 EACH_VECTOR input_2x4(size_t c, const float *const *points, void *out, size_t apart)
 {
     for (size_t k = 0; k < c; k += LANES) {
-        input_half(2, 0, points, k, out, apart);
-        input_half(2, 1, points, k, out, apart);
+        input_row_block(2, 0, points, k, out, apart);
+        input_row_block(2, 1, points, k, out, apart);
     }
 }
 

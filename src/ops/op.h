@@ -95,7 +95,7 @@ typedef struct cm_op_plan {
     size_t scratch_bytes;               /* for one run, all inner threads together         */
     size_t aux_bytes;                   /* TRAIN: what forward writes for backward         */
     void *state;                        /* what release frees                              */
-    cm_packer packer[CM_OP_MAX_PARAMS]; /* how the parameters are wanted                  */
+    cm_packer packer[CM_OP_MAX_PARAMS]; /* how the parameters are packed                  */
     cm_packer back_packer;              /* param 0 once more, as backward or jvp reads it */
     cm_packer unpacker;                 /* the gradient of param 0 comes packed for it    */
 } cm_op_plan;

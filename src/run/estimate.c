@@ -39,7 +39,7 @@ static cm_status propose_size(const cm_run *r, cm_run_needs *n)
     CM_TRY(cm_dataset_info_get(r->options->dataset, &d));
     int32_t side = d.height > 256 ? 256 : d.height / 2 / 4 * 4;
     for (; side >= 16 && !n->size; side = side / 2 / 4 * 4) {
-        CM_TRY(cmi_run_own_model(r->options, side, &model));
+        CM_TRY(cmi_run_default_model(r->options, side, &model));
         cm_status status = memory_of(r, model, r->options->train, r->options->n.batch, &n->size_bytes);
         cm_model_free(model);
         CM_TRY(status);
@@ -87,7 +87,7 @@ static cm_status measure_memory(const cm_run *r, cm_run_needs *n)
     n->free_of = left.who;
     n->fits = n->bytes <= left.bytes;
     if (n->fits) return CM_OK;
-    if (r->options->own_network) CM_TRY(propose_size(r, n));
+    if (r->options->default_network) CM_TRY(propose_size(r, n));
     CM_TRY(propose_batch(r, n));
     return refuse(r, n);
 }

@@ -53,7 +53,7 @@ cm_status cmi_run_open_models(cm_run_options *o)
     return check_network(o, o->teacher, "teacher", o->teacher_path);
 }
 
-cm_status cmi_run_own_model(const cm_run_options *o, int32_t side, cm_model **out)
+cm_status cmi_run_default_model(const cm_run_options *o, int32_t side, cm_model **out)
 {
     char text[NETWORK];
     cm_dataset_info d;
@@ -78,10 +78,10 @@ static cm_status make_model(cm_run_options *o)
     const char *config = o->network ? o->network : cmi_run_preset_network(o);
     if (o->model || (o->teacher && !o->network)) return CM_OK;
     if (config) return cm_model_create(o->context, config, o->n.seed, &o->model);
-    o->own_network = 1;
+    o->default_network = 1;
     cm_dataset_info_init(&d, sizeof d);
     CM_TRY(cm_dataset_info_get(o->dataset, &d));
-    return cmi_run_own_model(o, d.height, &o->model);
+    return cmi_run_default_model(o, d.height, &o->model);
 }
 
 cm_status cmi_run_needs_data(const cm_run_options *o)
@@ -124,7 +124,7 @@ static cm_status open_data(cm_run_options *o)
     d.seed = o->n.seed;
     CM_TRY(shape_of_network(o, &d));
     CM_TRY(cm_dataset_open(o->context, o->data, &d, &o->dataset));
-    o->dataset_is_ours = 1;
+    o->owns_dataset = 1;
     return CM_OK;
 }
 
@@ -139,8 +139,8 @@ void cmi_run_close_inputs(cm_run_options *o)
 {
     if (!o->model_is_given) cmi_model_release(o->model), o->model = NULL;
     if (!o->teacher_is_given) cmi_model_release(o->teacher), o->teacher = NULL;
-    if (o->dataset_is_ours) cm_dataset_free(o->dataset), o->dataset = NULL;
-    o->dataset_is_ours = o->own_network = 0;
+    if (o->owns_dataset) cm_dataset_free(o->dataset), o->dataset = NULL;
+    o->owns_dataset = o->default_network = 0;
 }
 
 /* --- whether they go together ------------------------------------------------------------- */

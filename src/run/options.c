@@ -85,7 +85,7 @@ void cmi_run_options_release(cm_run_options *o)
     cmi_free(context, o->before);
     cmi_model_release(o->model);
     cmi_model_release(o->teacher);
-    if (o->dataset_is_ours) cm_dataset_free(o->dataset);
+    if (o->owns_dataset) cm_dataset_free(o->dataset);
     cmi_free(context, o);
     cm_context_free(context);
 }
@@ -208,7 +208,7 @@ static cm_status put_network(cm_run_options *o, const row *r, const char *value)
     return put_text(o, r, o->as_given ? "" : value);
 }
 
-static cm_status put_own(cm_run_options *o, const row *r, const char *value)
+static cm_status put_run_option(cm_run_options *o, const row *r, const char *value)
 {
     if (r->kind == RULE) return put_rule(o, value);
     if (r->kind != TEXT) {
@@ -227,7 +227,7 @@ cm_status cmi_run_options_put(cm_run_options *o, const char *name, const char *v
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
     cmi_run_close_inputs(o);
     if (i >= 0) {
-        CM_TRY(put_own(o, &rows[i], value));
+        CM_TRY(put_run_option(o, &rows[i], value));
         o->said |= 1u << i;
         return CM_OK;
     }
@@ -275,7 +275,7 @@ static cm_status verify_handles(const cm_run_options *o)
 {
     static const char *const of_data[] = {"data", "size", "labels", "random_crop", "stop_on_bad"};
     const char *beside = NULL, *what = "data set";
-    for (size_t i = 0; i < sizeof of_data / sizeof *of_data && o->dataset && !o->dataset_is_ours; i++)
+    for (size_t i = 0; i < sizeof of_data / sizeof *of_data && o->dataset && !o->owns_dataset; i++)
         if (o->said >> cmi_run_option_find(of_data[i]) & 1) beside = of_data[i];
     if (!beside) what = "model";
     if (o->model_is_given && said(o, AT(init))) beside = "init";

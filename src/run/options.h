@@ -38,9 +38,9 @@ struct cm_run_options {
     /* Opened, or the caller's. */
     cm_model *model, *teacher; /* counted */
     cm_dataset *dataset;
-    int dataset_is_ours, model_is_given, teacher_is_given;
-    cm_run_numbers n; /* by cmi_run_options_verify */
-    int own_network;  /* the network is one of ours for the pictures at hand */
+    int owns_dataset, model_is_given, teacher_is_given;
+    cm_run_numbers n;    /* by cmi_run_options_verify */
+    int default_network; /* the network is the default one for the pictures */
 };
 
 cm_status cmi_run_options_make(cm_context *context, cm_run_options **out);
@@ -86,7 +86,7 @@ cm_model *cmi_run_learner(const cm_run_options *options);
 const char *cmi_run_preset_network(const cm_run_options *options);
 /* What a trainer is made of. */
 cm_train_inputs cmi_run_inputs(const cm_run_options *options);
-/* A network of ours for pictures of that side. */
-cm_status cmi_run_own_model(const cm_run_options *options, int32_t side, cm_model **out);
+/* The default network for pictures of that side. */
+cm_status cmi_run_default_model(const cm_run_options *options, int32_t side, cm_model **out);
 
 #endif

@@ -27,13 +27,13 @@ static cm_status add_gradient(void *user, int parameter, size_t first, size_t fl
     const cm_learner *l = w->learner;
     float *restrict total = l->gradient + first;
     const float *restrict from = slice;
-    CM_TRY(cmi_turns_enter(l->turns, (size_t)parameter, w->slice));
+    CM_TRY(cmi_turns_await(l->turns, (size_t)parameter, w->slice));
     if (w->slice == 0) memcpy(total, from, floats * sizeof *total);
     else {
 #pragma omp simd
         for (size_t i = 0; i < floats; i++) total[i] += from[i];
     }
-    cmi_turns_leave(l->turns, (size_t)parameter);
+    cmi_turns_advance(l->turns, (size_t)parameter);
     return CM_OK;
 }
 
