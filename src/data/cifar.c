@@ -17,16 +17,17 @@ typedef struct {
 
 static int batch_path(const char *folder, int k, char *out, size_t size)
 {
-    return (size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) < size && cmi_path_kind(out) == 2;
+    return (size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) < size &&
+           cmi_path_kind(out) == CM_PATH_FILE;
 }
 
 static int recognise(const char *path)
 {
     char file[4096];
     size_t n = strlen(path);
-    for (int k = 0; k < MAX_BATCHES && cmi_path_kind(path) == 1; k++)
+    for (int k = 0; k < MAX_BATCHES && cmi_path_kind(path) == CM_PATH_DIRECTORY; k++)
         if (batch_path(path, k, file, sizeof file)) return 1;
-    if (cmi_path_kind(path) == 1) return 0;
+    if (cmi_path_kind(path) == CM_PATH_DIRECTORY) return 0;
     return n > 4 && strcasecmp(path + n - 4, ".bin") == 0;
 }
 
@@ -75,7 +76,7 @@ static cm_status open_cifar(cm_source *s, const char *path)
     state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    if (cmi_path_kind(path) == 2) {
+    if (cmi_path_kind(path) == CM_PATH_FILE) {
         CM_TRY(open_batch(s, path));
     } else {
         CM_TRY(open_batches(s, path));

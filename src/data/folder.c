@@ -20,7 +20,7 @@ typedef struct {
 
 static int recognise(const char *path)
 {
-    return cmi_path_kind(path) == 1;
+    return cmi_path_kind(path) == CM_PATH_DIRECTORY;
 }
 
 /* --- what was seen -------------------------------------------------------------------- */

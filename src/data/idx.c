@@ -54,7 +54,7 @@ static void consider(choice *c, const char *folder, const char *name)
     char path[MAX_PATH], mine[MAX_NAME], best[MAX_NAME] = "";
     int rank = rank_of(name);
     if (rank < 0 || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path ||
-        cmi_path_kind(path) != 2)
+        cmi_path_kind(path) != CM_PATH_FILE)
         return;
     (void)plain_name(name, mine);
     if (c->name[0]) (void)plain_name(c->name, best);
@@ -86,7 +86,8 @@ static int find(const char *path, choice *out)
 {
     static const char *const below[] = {"", "/raw", "/MNIST/raw"}; /* as torchvision puts them */
     memset(out, 0, sizeof *out);
-    if (cmi_path_kind(path) == 2) return (size_t)snprintf(out->path, sizeof out->path, "%s", path) < sizeof out->path;
+    if (cmi_path_kind(path) == CM_PATH_FILE)
+        return (size_t)snprintf(out->path, sizeof out->path, "%s", path) < sizeof out->path;
     for (size_t i = 0; i < sizeof below / sizeof *below && !out->name[0]; i++) {
         char folder[MAX_PATH];
         if ((size_t)snprintf(folder, sizeof folder, "%s%s", path, below[i]) < sizeof folder)
@@ -107,7 +108,8 @@ static void consider_labels(void *user, const char *folder, const char *name)
     char path[MAX_PATH], plain[MAX_NAME];
     if (!plain_name(name, plain) || strcmp(plain, l->wanted) != 0 || (l->path[0] && is_packed(name) != l->packed))
         return;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path && cmi_path_kind(path) == 2)
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path &&
+        cmi_path_kind(path) == CM_PATH_FILE)
         (void)snprintf(l->path, sizeof l->path, "%s", path);
 }
 

@@ -15,7 +15,7 @@ typedef struct {
 static int recognise(const char *path)
 {
     size_t n = strlen(path);
-    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cmi_path_kind(path) == 2;
+    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cmi_path_kind(path) == CM_PATH_FILE;
 }
 
 /* The last entry of that name, or *bytes NULL when there is none. */

@@ -24,7 +24,7 @@ cm_status cmi_source_open(cm_context *context, const char *path, cm_source **out
         "binary version or MNIST idx)";
     const cm_source_kind *kind = NULL;
     *out = NULL;
-    if (cmi_path_kind(path) != 1) {
+    if (cmi_path_kind(path) != CM_PATH_DIRECTORY) {
         cm_file_reader probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
         CM_TRY(cmi_file_reader_open(context, path, &probe));
         cmi_file_reader_close(&probe);

@@ -74,7 +74,7 @@ static void ustar_name(const unsigned char *h, char *name)
 static int recognise(const char *path)
 {
     unsigned char first[BLOCK];
-    if (cmi_path_kind(path) != 2 || cmi_file_peek(path, first, BLOCK) != BLOCK) return 0;
+    if (cmi_path_kind(path) != CM_PATH_FILE || cmi_file_peek(path, first, BLOCK) != BLOCK) return 0;
     /* the oldest tars have no mark, only the sum */
     return memcmp(first + 257, "ustar", 5) == 0 || (first[0] && checksum_fits(first));
 }

@@ -13,7 +13,8 @@ typedef struct {
 static int recognise(const char *path)
 {
     size_t n = strlen(path);
-    return cmi_path_kind(path) == 2 && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) && cmi_zip_is(path);
+    return cmi_path_kind(path) == CM_PATH_FILE && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) &&
+           cmi_zip_is(path);
 }
 
 static cm_status read_head(void *user, const char *path, uint64_t location, unsigned char *out, size_t n, size_t *got)

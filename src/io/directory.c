@@ -26,20 +26,24 @@ int cmi_path_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-int cmi_path_kind(const char *path)
+static cm_path_kind kind_of(const struct stat *st)
 {
-    struct stat st;
-    if (stat(path, &st) != 0) return 0;
-    return S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
+    return S_ISDIR(st->st_mode) ? CM_PATH_DIRECTORY : S_ISREG(st->st_mode) ? CM_PATH_FILE : CM_PATH_OTHER;
 }
 
-cm_status cmi_path_look(const char *path, int *kind)
+cm_path_kind cmi_path_kind(const char *path)
 {
     struct stat st;
-    *kind = 0;
+    return stat(path, &st) == 0 ? kind_of(&st) : CM_PATH_MISSING;
+}
+
+cm_status cmi_path_look(const char *path, cm_path_kind *kind)
+{
+    struct stat st;
+    *kind = CM_PATH_MISSING;
     if (stat(path, &st) != 0)
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? CM_OK : cmi_file_fail("look at", path);
-    *kind = S_ISDIR(st.st_mode) ? 1 : S_ISREG(st.st_mode) ? 2 : 0;
+    *kind = kind_of(&st);
     return CM_OK;
 }
 

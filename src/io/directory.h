@@ -24,11 +24,18 @@ void cmi_names_free(cm_names *names);
 
 /* "a/b" of the context. */
 char *cmi_path_join(cm_context *context, const char *a, const char *b);
-/* 1 directory, 2 regular file, 0 neither or missing. */
-int cmi_path_kind(const char *path);
+typedef enum cm_path_kind {
+    CM_PATH_MISSING, /* a link that leads nowhere as well */
+    CM_PATH_DIRECTORY,
+    CM_PATH_FILE, /* a regular one */
+    CM_PATH_OTHER /* a device, a pipe, a socket */
+} cm_path_kind;
+
+/* What a path is, through symbolic links; what cannot be looked at counts as missing. */
+cm_path_kind cmi_path_kind(const char *path);
 /* The same where a path that cannot be looked at (not permitted, a drive that is away)
  * is no missing one: IO. */
-cm_status cmi_path_look(const char *path, int *kind);
+cm_status cmi_path_look(const char *path, cm_path_kind *kind);
 
 /* The locked files of one owner.  A lock ends with cmi_locks_release or with the process
  * and the children it has forked that have not exec'ed. */

@@ -110,12 +110,13 @@ cm_status cmi_run_config_load(cm_run_options *o, const char *directory)
 {
     unsigned char *text = NULL;
     size_t size = 0;
-    int kind;
+    cm_path_kind kind;
     char *path = cmi_path_join(o->context, directory, "config.json");
     if (!path) return CM_ERR_MEMORY;
     o->resume = 1;
     cm_status status = cmi_path_look(path, &kind);
-    if (status == CM_OK && kind) status = cmi_file_read(o->context, path, CM_JSON_TEXT, &text, &size);
+    if (status == CM_OK && kind != CM_PATH_MISSING)
+        status = cmi_file_read(o->context, path, CM_JSON_TEXT, &text, &size);
     if (status == CM_OK && text) status = cmi_run_config_read(o, path, (const char *)text, size);
     cmi_free(o->context, text);
     cmi_free(o->context, path);

@@ -147,9 +147,9 @@ static cm_status copy_lines(const cm_file_reader *reader, int64_t last, char *bl
 static cm_status copy_log(cm_context *context, const char *path, int64_t last, cm_file_writer *writer)
 {
     cm_file_reader reader;
-    int kind;
+    cm_path_kind kind;
     CM_TRY(cmi_path_look(path, &kind));
-    if (kind != 2) return CM_OK;
+    if (kind != CM_PATH_FILE) return CM_OK;
     CM_TRY(cmi_file_reader_open(context, path, &reader));
     char *block = cmi_malloc(context, BLOCK, 1);
     cm_status status = block ? copy_lines(&reader, last, block, writer) : CM_ERR_MEMORY;

@@ -95,9 +95,9 @@ cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, ch
 {
     enum { BLOCK = 1 << 20 };
     cm_file_reader r;
-    int kind;
+    cm_path_kind kind;
     CM_TRY(cmi_path_look(path, &kind));
-    if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
+    if (kind == CM_PATH_MISSING) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
     CM_TRY(cmi_file_reader_open(context, path, &r));
     unsigned char *block = cmi_malloc(context, BLOCK, 1);
     XXH3_state_t *state = block ? XXH3_createState() : NULL;

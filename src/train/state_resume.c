@@ -41,10 +41,10 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
     char path[CM_STATE_PATH], hash[33];
     const char *name;
     json_t *entry, *state;
-    int kind;
+    cm_path_kind kind;
     CM_TRY(cmi_state_path(path, directory, "state.json"));
     CM_TRY(cmi_path_look(path, &kind));
-    if (!kind) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
+    if (kind == CM_PATH_MISSING) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
     CM_TRY(read_state(t, path, &state));
     cm_status status = CM_OK;
     if (json_integer_value(json_object_get(state, "format")) != 1)
@@ -123,7 +123,7 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
     char checkpoints[CM_STATE_PATH], directory[CM_STATE_PATH];
     json_t *state = NULL;
     CM_TRY(cmi_state_path(checkpoints, run, "checkpoints"));
-    if (cmi_path_kind(checkpoints) != 1) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
+    if (cmi_path_kind(checkpoints) != CM_PATH_DIRECTORY) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
     CM_TRY(cmi_state_lock(t, run));
     CM_TRY(find_good(t, checkpoints, directory, &state));
     cm_status status = cmi_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);
