@@ -253,6 +253,99 @@ START_TEST(wrappers)
 }
 END_TEST
 
+/* --- what newer versions of PyTorch write ---------------------------------------------------------- */
+
+/* A function of torch's, and the storage of eight bytes `key` as the first of its arguments. */
+static void put_untyped(block *p, const char *function, const char *key)
+{
+    PUT(p, "c");
+    put(p, function, strlen(function));
+    PUT(p, "\n((X\7\0\0\0storagectorch.storage\nUntypedStorage\n");
+    put_text(p, key);
+    put_text(p, "cpu");
+    PUT(p, "K\10tQ");
+}
+
+/* {"w": that tensor}, with the arguments behind its storage. */
+static block one_tensor(const char *function, const char *arguments, size_t n)
+{
+    block p = {NULL, 0, 0};
+    PUT(&p, "\x80\2}");
+    put_text(&p, "w");
+    put_untyped(&p, function, "1");
+    put(&p, arguments, n);
+    PUT(&p, "tRs.");
+    return p;
+}
+
+#define V3(arguments) one_tensor("torch._utils\n_rebuild_tensor_v3", arguments, sizeof(arguments) - 1)
+
+/* Storage 1 holds 1.0f twice: 0, 0x3f80, 0, 0x3f80 as unsigned numbers of 16 bits. */
+static void expect_one(block pickle, cm_tensor_type type, size_t count, const float *values)
+{
+    cm_tensors t;
+    block zip;
+    float got[8];
+    OK(open_pickle(&pickle, NULL, &zip, &t));
+    ck_assert_uint_eq(t.count, 1);
+    ck_assert_int_eq((int)t.tensors[0].type, (int)type);
+    ck_assert_uint_eq(t.tensors[0].count, count);
+    OK(cmi_tensor_read(&t.tensors[0], got));
+    ck_assert_mem_eq(got, values, count * sizeof *values);
+    cmi_tensors_close(&t);
+    free(zip.bytes);
+}
+
+START_TEST(newer_members)
+{
+    static const float ones[] = {1, 1}, words[] = {16256, 0, 16256}, bytes[] = {128, 63};
+    expect_one(V3("K\0K\2\x85K\1\x85\x89}ctorch\nfloat32\n"), CM_TENSOR_F32, 2, ones);
+    expect_one(V3("K\1K\3\x85K\1\x85\x89}ctorch\nuint16\n"), CM_TENSOR_U16, 3, words);
+    expect_one(V3("K\6K\2\x85K\1\x85\x89}ctorch\nuint8\n}"), CM_TENSOR_U8, 2, bytes);
+    refuse(V3("K\2K\3\x85K\1\x85\x89}ctorch\nuint16\n"), NULL, CM_ERR_FORMAT, "leaves storage '1'");
+    refuse(V3("K\0K\2\x85K\1\x85\x89}ctorch\nuint64\n"), NULL, CM_ERR_FORMAT, "leaves storage '1'");
+    refuse(V3("K\0K\2\x85K\1\x85\x89}K\1"), NULL, CM_ERR_FORMAT, "without its dtype");
+    refuse(V3("K\0K\2\x85K\1\x85\x89}ctorch\nFloatStorage\n"), NULL, CM_ERR_FORMAT, "without its dtype");
+    refuse(V3("K\0K\2\x85K\1\x85\x89}ctorch\nfloat8_e5m2\n"), NULL, CM_ERR_UNSUPPORTED, "'torch float8_e5m2'");
+}
+END_TEST
+
+/* Attributes of tensors and parameters, and what else stands beside tensors. */
+START_TEST(beside_tensors)
+{
+    static const char state[] = "\x80\2}X\1\0\0\0wctorch._utils\n_rebuild_parameter_with_state\n(";
+    block p = {NULL, 0, 0};
+    PUT(&p, "\x80\2}(");
+    put_text(&p, "extra");
+    PUT(&p, "(ctorch\ndevice\nX\4\0\0\0cuda\x85Rctorch\nfloat16\nc__builtin__\nset\n]\x85R"
+            "ccollections\ndefaultdict\nc__builtin__\nlist\n\x85Rc_codecs\nencode\nX\0\0\0\0N\x86Rt");
+    put_entry(&p, "w", "3");
+    PUT(&p, "u.");
+    expect(p, NULL, 3, "the whole file");
+    p = (block){NULL, 0, 0};
+    put(&p, state, sizeof state - 1);
+    put_tensor(&p, "FloatStorage", "2", 2, 0);
+    PUT(&p, "\x88}}X\4\0\0\0noteK\1stRs.");
+    expect(p, NULL, 2, "the whole file");
+    p = one_tensor("torch._tensor\n_rebuild_from_type_v2\nctorch._utils\n_rebuild_tensor_v3", "", 0);
+    free(p.bytes);
+    p = (block){NULL, 0, 0};
+    PUT(&p, "\x80\2}X\1\0\0\0wctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\n"
+            "ctorch\nTensor\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0003X\3\0\0\0cpuK\2tQ"
+            "K\0K\2\x85K\1\x85\x89}t}tRs.");
+    expect(p, NULL, 3, "the whole file");
+    p = (block){NULL, 0, 0};
+    PUT(&p, "\x80\2ctorch\nTensor\n)R.");
+    refuse(p, NULL, CM_ERR_FORMAT, "only known by its name");
+    p = (block){NULL, 0, 0};
+    PUT(&p, "\x80\2ctorch._tensor\n_rebuild_from_type_v2\n(ctorch\ndevice\nctorch\nTensor\n)}tR.");
+    refuse(p, NULL, CM_ERR_FORMAT, "how it is made");
+    p = (block){NULL, 0, 0};
+    PUT(&p, "\x80\2(X\7\0\0\0storagectorch\nfloat32\nX\1\0\0\0001X\3\0\0\0cpuK\2tQ.");
+    refuse(p, NULL, CM_ERR_FORMAT, "not a storage of a known class");
+}
+END_TEST
+
 /* --- networks by their tensors ------------------------------------------------------------------- */
 
 static void add_tensor(cm_tensors *t, const char *name, int rank, const int64_t *shape)
@@ -714,6 +807,8 @@ Suite *make_suite(void)
     tcase_add_test(t, in_place);
     tcase_add_test(t, which_weights);
     tcase_add_test(t, wrappers);
+    tcase_add_test(t, newer_members);
+    tcase_add_test(t, beside_tensors);
     tcase_add_test(t, published_networks);
     tcase_add_test(t, networks_of_all_kinds);
     tcase_add_test(t, whole_models);

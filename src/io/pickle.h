@@ -28,7 +28,7 @@ typedef enum cm_pickled_kind {
     CM_PICKLED_DICT, /* items: key, value, key, value ... in the order of writing */
     CM_PICKLED_SYMBOL,
     CM_PICKLED_STORAGE, /* items: those of the persistent id                             */
-    CM_PICKLED_TENSOR,  /* items: storage, offset, size, stride ...                      */
+    CM_PICKLED_TENSOR,  /* items: storage, offset, size, stride[, dtype]                 */
     CM_PICKLED_OPAQUE   /* something known that has no meaning here: a number of numpy's */
 } cm_pickled_kind;
 
@@ -40,7 +40,7 @@ typedef struct cm_pickle_symbol {
     const char *module, *name;
     /* NULL: known, but not supported (a type of tensor that this version does not read). */
     cm_status (*describe)(cm_pickle *pickle, const cm_pickled *arguments, cm_pickled **out);
-    int type; /* of a storage's class: cm_tensor_type, else -1 */
+    int type; /* of a storage's class or of a dtype: cm_tensor_type, else -1 */
 } cm_pickle_symbol;
 
 struct cm_pickled {
@@ -77,5 +77,6 @@ cm_status cmi_pickle_fail(const cm_pickle *pickle, cm_status status, const char 
 cm_status cmi_pickle_make(cm_pickle *pickle, cm_pickled_kind kind, cm_pickled **out);
 cm_status cmi_pickle_append(cm_pickle *pickle, cm_pickled *to, cm_pickled *item);
 const cm_pickle_symbol *cmi_pickle_symbol_find(const char *module, const char *name);
+int cmi_pickle_symbol_is_dtype(const cm_pickle_symbol *symbol);
 
 #endif

@@ -278,7 +278,8 @@ static cm_status check_storage(const cm_pickle *p, const cm_pickled *id)
                                "BINPERSID: a module with its source text: a whole model was saved, "
                                "not its state_dict");
     const cm_pickled *class = id->u.items[1], *key = id->u.items[2], *count = id->u.items[4];
-    if (strcmp(word, "storage") != 0 || class->kind != CM_PICKLED_SYMBOL || class->u.symbol->type < 0)
+    if (strcmp(word, "storage") != 0 || class->kind != CM_PICKLED_SYMBOL || class->u.symbol->type < 0 ||
+        cmi_pickle_symbol_is_dtype(class->u.symbol))
         return cmi_pickle_fail(p, CM_ERR_FORMAT, "BINPERSID: not a storage of a known class");
     const char *text = cmi_pickled_text(key);
     if (!text || !*text || key->count > 20 || strspn(text, "0123456789") != key->count)

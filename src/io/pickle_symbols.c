@@ -32,13 +32,52 @@ static cm_status tensor(cm_pickle *p, const cm_pickled *arguments, cm_pickled **
     return CM_OK;
 }
 
-/* (tensor, requires_grad, hooks): the tensor. */
+/* (storage, offset, size, stride, requires_grad, hooks, dtype[, metadata]): the type is the tensor's, not its
+ * storage's. */
+static cm_status tensor_of_type(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    const cm_pickled *type = arguments->count == 7 || arguments->count == 8 ? arguments->u.items[6] : NULL;
+    if (!type || type->kind != CM_PICKLED_SYMBOL || !cmi_pickle_symbol_is_dtype(type->u.symbol))
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a tensor of _rebuild_tensor_v3 without its dtype");
+    const cm_pickled first = {.kind = CM_PICKLED_TUPLE, .count = 6, .u.items = arguments->u.items};
+    CM_TRY(tensor(p, &first, out));
+    return cmi_pickle_append(p, *out, arguments->u.items[6]);
+}
+
+/* (tensor, requires_grad, hooks[, state]): the tensor. */
 static cm_status parameter(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
 {
     if (!arguments->count || arguments->u.items[0]->kind != CM_PICKLED_TENSOR)
         return cmi_pickle_fail(p, CM_ERR_FORMAT, "a parameter without its tensor");
     *out = arguments->u.items[0];
     return CM_OK;
+}
+
+/* (function, class, its arguments, state): a tensor with attributes, which say nothing of its values. */
+static cm_status tensor_with_state(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    cm_pickled *const *v = arguments->u.items;
+    if (arguments->count != 4 || v[0]->kind != CM_PICKLED_SYMBOL || v[2]->kind != CM_PICKLED_TUPLE ||
+        (v[0]->u.symbol->describe != tensor && v[0]->u.symbol->describe != tensor_of_type))
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a tensor with attributes is not described by how it is made");
+    return v[0]->u.symbol->describe(p, v[2], out);
+}
+
+/* A class that only stands beside values. */
+static cm_status never(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    (void)arguments;
+    (void)out;
+    return cmi_pickle_fail(p, CM_ERR_FORMAT, "a class is called that is only known by its name");
+}
+
+/* (default[, entries]): what a dictionary gives for a missing key does not matter here. */
+static cm_status default_dict(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    const cm_pickled rest = {.kind = CM_PICKLED_TUPLE,
+                             .count = arguments->count ? arguments->count - 1 : 0,
+                             .u.items = arguments->u.items + (arguments->count > 0)};
+    return ordered_dict(p, &rest, out);
 }
 
 /* A list or tuple as a tuple. */
@@ -62,7 +101,11 @@ static const cm_pickle_symbol symbols[] = {
     {"collections", "OrderedDict", ordered_dict, -1},
     {"torch._utils", "_rebuild_tensor_v2", tensor, -1},
     {"torch._utils", "_rebuild_tensor", tensor, -1},
+    {"torch._utils", "_rebuild_tensor_v3", tensor_of_type, -1},
     {"torch._utils", "_rebuild_parameter", parameter, -1},
+    {"torch._utils", "_rebuild_parameter_with_state", parameter, -1},
+    {"torch._tensor", "_rebuild_from_type_v2", tensor_with_state, -1},
+    {"torch", "Tensor", never, -1},
     {"torch", "Size", size, -1},
     {"torch", "FloatStorage", NULL, CM_TENSOR_F32},
     {"torch", "HalfStorage", NULL, CM_TENSOR_F16},
@@ -74,6 +117,8 @@ static const cm_pickle_symbol symbols[] = {
     {"torch", "CharStorage", NULL, CM_TENSOR_I8},
     {"torch", "ByteStorage", NULL, CM_TENSOR_U8},
     {"torch", "BoolStorage", NULL, CM_TENSOR_BOOL},
+    {"torch.storage", "UntypedStorage", NULL, CM_TENSOR_U8}, /* its elements are bytes */
+    {"torch", "UntypedStorage", NULL, CM_TENSOR_U8},
     /* Numbers of numpy's beside the tensors: a learning rate, a loss. */
     {"numpy.core.multiarray", "scalar", opaque, -1},
     {"numpy._core.multiarray", "scalar", opaque, -1},
@@ -81,6 +126,34 @@ static const cm_pickle_symbol symbols[] = {
     {"numpy._core.multiarray", "_reconstruct", opaque, -1},
     {"numpy", "dtype", opaque, -1},
     {"numpy", "ndarray", opaque, -1},
+    /* Settings and the states of random generators beside them; bytes as protocol 2 writes them. */
+    {"_codecs", "encode", opaque, -1},
+    {"torch", "device", opaque, -1},
+    {"torch.serialization", "_get_layout", opaque, -1},
+    {"collections", "defaultdict", default_dict, -1},
+    {"collections", "Counter", opaque, -1},
+    {"__builtin__", "set", opaque, -1},
+    {"__builtin__", "frozenset", opaque, -1},
+    {"__builtin__", "bytearray", opaque, -1},
+    {"__builtin__", "complex", opaque, -1},
+    {"__builtin__", "int", never, -1},
+    {"__builtin__", "float", never, -1},
+    {"__builtin__", "list", never, -1},
+    {"__builtin__", "dict", never, -1},
+    {"builtins", "set", opaque, -1},
+    {"builtins", "frozenset", opaque, -1},
+    {"builtins", "bytearray", opaque, -1},
+    {"builtins", "complex", opaque, -1},
+    {"builtins", "int", never, -1},
+    {"builtins", "float", never, -1},
+    {"builtins", "list", never, -1},
+    {"builtins", "dict", never, -1},
+    {"pathlib", "PosixPath", opaque, -1},
+    {"pathlib", "WindowsPath", opaque, -1},
+    {"pathlib._local", "PosixPath", opaque, -1},
+    {"pathlib._local", "WindowsPath", opaque, -1},
+    {"datetime", "datetime", opaque, -1},
+    {"datetime", "timedelta", opaque, -1},
     /* Known and not supported. */
     {"torch", "QUInt8Storage", NULL, -1},
     {"torch", "QInt8Storage", NULL, -1},
@@ -89,17 +162,51 @@ static const cm_pickle_symbol symbols[] = {
     {"torch", "QUInt2x4Storage", NULL, -1},
     {"torch", "ComplexFloatStorage", NULL, -1},
     {"torch", "ComplexDoubleStorage", NULL, -1},
-    {"torch.storage", "UntypedStorage", NULL, -1},
-    {"torch", "UntypedStorage", NULL, -1},
-    {"torch._utils", "_rebuild_tensor_v3", NULL, -1},
     {"torch._utils", "_rebuild_sparse_tensor", NULL, -1},
     {"torch._utils", "_rebuild_qtensor", NULL, -1},
     {"torch._utils", "_rebuild_meta_tensor_no_storage", NULL, -1},
 };
 
+/* torch.dtype: of a tensor of _rebuild_tensor_v3, or a setting beside the tensors. */
+static const cm_pickle_symbol dtypes[] = {
+    {"torch", "float32", NULL, CM_TENSOR_F32},
+    {"torch", "float16", NULL, CM_TENSOR_F16},
+    {"torch", "bfloat16", NULL, CM_TENSOR_BF16},
+    {"torch", "float64", NULL, CM_TENSOR_F64},
+    {"torch", "int64", NULL, CM_TENSOR_I64},
+    {"torch", "int32", NULL, CM_TENSOR_I32},
+    {"torch", "int16", NULL, CM_TENSOR_I16},
+    {"torch", "int8", NULL, CM_TENSOR_I8},
+    {"torch", "uint64", NULL, CM_TENSOR_U64},
+    {"torch", "uint32", NULL, CM_TENSOR_U32},
+    {"torch", "uint16", NULL, CM_TENSOR_U16},
+    {"torch", "uint8", NULL, CM_TENSOR_U8},
+    {"torch", "bool", NULL, CM_TENSOR_BOOL},
+    {"torch", "complex32", NULL, -1},
+    {"torch", "complex64", NULL, -1},
+    {"torch", "complex128", NULL, -1},
+    {"torch", "float8_e4m3fn", NULL, -1},
+    {"torch", "float8_e4m3fnuz", NULL, -1},
+    {"torch", "float8_e5m2", NULL, -1},
+    {"torch", "float8_e5m2fnuz", NULL, -1},
+    {"torch", "float8_e8m0fnu", NULL, -1},
+    {"torch", "float4_e2m1fn_x2", NULL, -1},
+};
+
+static const cm_pickle_symbol *find(const cm_pickle_symbol *list, size_t n, const char *module, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].module, module) == 0 && strcmp(list[i].name, name) == 0) return &list[i];
+    return NULL;
+}
+
 const cm_pickle_symbol *cmi_pickle_symbol_find(const char *module, const char *name)
 {
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++)
-        if (strcmp(symbols[i].module, module) == 0 && strcmp(symbols[i].name, name) == 0) return &symbols[i];
-    return NULL;
+    const cm_pickle_symbol *s = find(symbols, sizeof symbols / sizeof *symbols, module, name);
+    return s ? s : find(dtypes, sizeof dtypes / sizeof *dtypes, module, name);
+}
+
+int cmi_pickle_symbol_is_dtype(const cm_pickle_symbol *symbol)
+{
+    return find(dtypes, sizeof dtypes / sizeof *dtypes, symbol->module, symbol->name) == symbol;
 }

@@ -146,7 +146,7 @@ static cm_status measure(const cm_tensors *t, cm_tensor *tensor)
     return CM_OK;
 }
 
-/* `value`: storage, offset, size, stride. */
+/* `value`: storage, offset, size, stride[, dtype]; offset and stride count elements of the tensor's type. */
 static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tensor *tensor, cm_torch_view *view)
 {
     const cm_torch *torch = t->state;
@@ -158,16 +158,18 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
         CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': its rank %u is over the limit of %d", t->input.name, tensor->name,
                 v[2]->count, CM_TENSOR_RANK);
     tensor->rank = (int)v[2]->count;
-    tensor->type = s->type;
+    tensor->type = value->count > 4 ? (cm_tensor_type)v[4]->u.symbol->type : s->type;
+    size_t stored = cmi_tensor_type_size(s->type), size = cmi_tensor_type_size(tensor->type);
     CM_TRY(read_numbers(t, tensor, v[2], "dimension", tensor->shape));
     CM_TRY(read_numbers(t, tensor, v[3], "stride", view->strides));
     if (v[1]->u.integer < 0) return broken(t, tensor, "its storage offset is negative");
     CM_TRY(read_part(t, tensor, v[0], &from, &most));
     CM_TRY(measure(t, tensor));
+    most = most * stored / size;
     if (tensor->count && (!reach(tensor, view->strides, &last) || offset >= most || last >= most - offset))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': its view leaves storage '%s' of %zu elements", t->input.name,
                 tensor->name, s->key, most);
-    view->at = s->at + (tensor->count ? from + offset : 0) * cmi_tensor_type_size(s->type);
+    view->at = s->at + (tensor->count ? from * stored + offset * size : 0);
     view->gathered = tensor->count && !lies_plainly(tensor, view->strides);
     return CM_OK;
 }
