@@ -70,25 +70,25 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 # --- what there is -------------------------------------------------------------
 
-HEADERS := base model sampler edit image dataset trainer run
+HEADERS := base model checkpoint sampler edit image dataset trainer run
 BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
-IO_C      := file directory foreign json_text json_tree input tensors safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_zip torch_legacy picture orient jpeg png zip npy
+IO_C      := file directory foreign json_text json_tree input tensors nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_zip torch_legacy picture orient jpeg png zip npy
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs direct_conv
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
 NETS_C    := fields config edm_config fold layers init net recognise adm adm_names edm_block edm_names songunet dhariwal checkpoint
-DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inputs denoiser solver methods method_consistency \
+DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
 RUN_C     := text memory files pages options config inputs estimate run
-API_C     := base layout choices model sampler edit image dataset trainer train_options run
+API_C     := base layout choices model checkpoint sampler edit image dataset trainer train_options run
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \

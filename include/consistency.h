@@ -19,6 +19,8 @@
  *
  *   base.h     status codes, messages, the context (memory, threads, log)
  *   model.h    load, describe, save a network and evaluate it once
+ *   checkpoint.h  open any file of tensors as data: weights of other programs, states
+ *              of optimizers, arrays
  *   sampler.h  turn noise into images
  *   edit.h     change given images
  *   dataset.h  pictures and their classes in training order
@@ -32,6 +34,7 @@
 
 #include "consistency/base.h"
 #include "consistency/model.h"
+#include "consistency/checkpoint.h"
 #include "consistency/sampler.h"
 #include "consistency/edit.h"
 #include "consistency/dataset.h"

@@ -60,7 +60,7 @@ NO_ENUM = {"networks", "preconds", "run_options"}
 table = re.search(r"lists\[\] = \{(.*?)\n\};", open("src/api/choices.c").read(), re.S).group(1)
 train = "".join(open(p).read() for p in glob.glob("src/train/*.c"))
 lists = re.findall(r'"(\w+)",', table)
-for variable in re.findall(r"&(cm_\w+)", table):  # its name stands where it is made
+for variable in re.findall(r"&(cmi?_\w+)", table):  # its name stands where it is made
     lists += re.findall(r'\b%s(?: = \{|, )"(\w+)"' % variable, train)
 same("lists of src/api/choices.c and of this test", lists, set(ENUMS) | NO_ENUM)
 for name in list(ENUMS) + sorted(NO_ENUM):

@@ -13,6 +13,7 @@
  * Threads.
  *   context   shared freely
  *   model     shared freely; many samplers at a time
+ *   checkpoint  shared freely
  *   sampler   one thread at a time, cm_sampler_cancel excepted
  *   trainer, data set, run   likewise; their headers have more exceptions
  *   options of training      many threads that read them, or one that changes them
@@ -93,12 +94,19 @@ typedef enum cm_status {
  * option says which of the others it takes. */
 typedef enum cm_dtype {
     CM_DTYPE_DEFAULT = 0,
-    CM_F32 = 1,  /* IEEE 754 binary32                                     */
-    CM_BF16 = 2, /* bfloat16: the upper half of a binary32                */
-    CM_F16 = 3,  /* IEEE 754 binary16                                     */
-    CM_U8 = 4,   /* bytes, 0..255                                         */
-    CM_I32 = 5,  /* whole numbers of 32 bits                              */
-    CM_I64 = 6   /* whole numbers of 64 bits                              */
+    CM_F32 = 1,   /* IEEE 754 binary32                                     */
+    CM_BF16 = 2,  /* bfloat16: the upper half of a binary32                */
+    CM_F16 = 3,   /* IEEE 754 binary16                                     */
+    CM_U8 = 4,    /* bytes, 0..255                                         */
+    CM_I32 = 5,   /* whole numbers of 32 bits                              */
+    CM_I64 = 6,   /* whole numbers of 64 bits                              */
+    CM_F64 = 7,   /* IEEE 754 binary64                                     */
+    CM_I8 = 8,    /* whole numbers of 8 bits                               */
+    CM_I16 = 9,   /* whole numbers of 16 bits                              */
+    CM_BOOL = 10, /* bytes that are 0 or 1                                */
+    CM_U16 = 11,  /* whole numbers of 16 bits without a sign               */
+    CM_U32 = 12,  /* whole numbers of 32 bits without a sign               */
+    CM_U64 = 13   /* whole numbers of 64 bits without a sign               */
 } cm_dtype;
 
 /* What products are computed in.  Everything else (state, sums, normalization) stays

@@ -12,6 +12,47 @@
 #define PLACE(type, member, offset)                                                                                  \
     _Static_assert(offsetof(type, member) == (offset), #type "." #member " stands elsewhere: see the head")
 
+SIZE(cm_checkpoint_check_options, 40);
+PLACE(cm_checkpoint_check_options, struct_size, 0);
+PLACE(cm_checkpoint_check_options, reserved, 4);
+PLACE(cm_checkpoint_check_options, progress, 8);
+PLACE(cm_checkpoint_check_options, progress_user, 16);
+PLACE(cm_checkpoint_check_options, found, 24);
+PLACE(cm_checkpoint_check_options, found_user, 32);
+
+SIZE(cm_checkpoint_info, 104);
+PLACE(cm_checkpoint_info, struct_size, 0);
+PLACE(cm_checkpoint_info, kind, 4);
+PLACE(cm_checkpoint_info, bytes, 8);
+PLACE(cm_checkpoint_info, tensors, 16);
+PLACE(cm_checkpoint_info, values, 24);
+PLACE(cm_checkpoint_info, tensor_bytes, 32);
+PLACE(cm_checkpoint_info, sets, 40);
+PLACE(cm_checkpoint_info, notes, 48);
+PLACE(cm_checkpoint_info, format, 56);
+PLACE(cm_checkpoint_info, about, 64);
+PLACE(cm_checkpoint_info, weights, 72);
+PLACE(cm_checkpoint_info, network, 80);
+PLACE(cm_checkpoint_info, precond, 88);
+PLACE(cm_checkpoint_info, problem, 96);
+
+SIZE(cm_checkpoint_options, 24);
+PLACE(cm_checkpoint_options, struct_size, 0);
+PLACE(cm_checkpoint_options, reserved, 4);
+PLACE(cm_checkpoint_options, weights, 8);
+PLACE(cm_checkpoint_options, config_json, 16);
+
+SIZE(cm_checkpoint_report, 64);
+PLACE(cm_checkpoint_report, struct_size, 0);
+PLACE(cm_checkpoint_report, is_sound, 4);
+PLACE(cm_checkpoint_report, bytes, 8);
+PLACE(cm_checkpoint_report, checksums, 16);
+PLACE(cm_checkpoint_report, without_checksum, 24);
+PLACE(cm_checkpoint_report, nan_values, 32);
+PLACE(cm_checkpoint_report, infinite_values, 40);
+PLACE(cm_checkpoint_report, nonfinite_tensors, 48);
+PLACE(cm_checkpoint_report, findings, 56);
+
 SIZE(cm_condition, 16);
 PLACE(cm_condition, struct_size, 0);
 PLACE(cm_condition, reserved, 4);

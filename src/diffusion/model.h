@@ -20,7 +20,7 @@ enum { CM_OUT_F, CM_OUT_D };
 struct cm_model {
     cm_context *context;
     atomic_int references;
-    cm_checkpoint file;
+    cm_model_file file;
     cm_net_config net;
     cm_precond precond;
     int32_t channels, height, width; /* of the images          */
@@ -51,6 +51,9 @@ cm_status cmi_model_describe(cm_context *context, const cm_net_config *net, cons
                              int32_t width, double dropout, int folded, cm_graph **out);
 /* Both graphs of a model whose configuration stands, and memory for the sources. */
 cm_status cmi_model_describe_both(cm_model *model);
+/* All of this for a model whose file's tensors are open: its configuration (config_json as in cm_load_options), the
+ * graphs, and every parameter found among the tensors. */
+cm_status cmi_model_fit(cm_model *model, const char *config_json);
 /* The parameters, of the file's sources. */
 cm_status cmi_model_bind(cm_model *model);
 

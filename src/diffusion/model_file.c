@@ -61,20 +61,27 @@ static cm_status open_input(cm_context *context, const cm_model_source *source, 
     return CM_OK;
 }
 
+cm_status cmi_model_fit(cm_model *m, const char *config_json)
+{
+    CM_TRY(cmi_checkpoint_configure(&m->file, config_json));
+    CM_TRY(cmi_model_configure(m));
+    CM_TRY(cmi_checkpoint_bind(&m->file, m->graph, &m->net, m->precond.kind->table, m->sources));
+    CM_TRY(take_table(m));
+    return cmi_model_keep_config(m);
+}
+
 static cm_status open_parts(cm_model *m, const cm_model_source *source, const cm_load_options *options)
 {
     cm_input in;
     CM_TRY(open_input(m->context, source, options, &in));
-    CM_TRY(cmi_checkpoint_open(&in, options->config_json, &m->file));
-    CM_TRY(cmi_model_configure(m));
-    CM_TRY(cmi_checkpoint_bind(&m->file, m->graph, &m->net, m->precond.kind->table, m->sources));
-    CM_TRY(take_table(m));
+    CM_TRY(cmi_tensors_open(&in, &m->file.file));
+    CM_TRY(cmi_model_fit(m, options->config_json));
     CM_TRY(check_finite(m, options));
     m->file.file.input.report = NULL;
     CM_TRY(cmi_model_bind(m));
     cmi_log(m->context, CM_LOG_INFO, "loaded %s: %s, precond %s, %d x %d x %d, %zu tensors", m->file.file.input.name,
             m->net.family->name, cmi_precond_name(&m->precond), m->channels, m->height, m->width, m->file.file.count);
-    return cmi_model_keep_config(m);
+    return CM_OK;
 }
 
 cm_status cmi_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,

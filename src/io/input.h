@@ -27,6 +27,7 @@ typedef struct cm_input {
     unsigned char *copy;       /* or nothing              */
     const unsigned char *held; /* the bytes from held_from on, where cmi_input_hold was called */
     size_t held_from;
+    int as_data;           /* whatever the tensors are they are listed: no model is asked for       */
     const char *weights;   /* which of several sets is wanted (NULL: the format's choice); while it is opened */
     cm_progress_fn report; /* NULL, or asked while copies are made: bytes done, of `work` in all */
     void *report_user;

@@ -99,6 +99,8 @@ void cmi_tensors_close(cm_tensors *t)
     if (t->format) t->format->close(t);
     cmi_free(t->context, t->tensors);
     cmi_free(t->context, t->metadata);
+    cmi_free(t->context, t->sets);
+    cmi_free(t->context, t->refusal);
     cmi_input_close(&t->input);
     memset(t, 0, sizeof *t);
 }
@@ -138,6 +140,15 @@ cm_status cmi_tensors_add_metadata(cm_tensors *t, const char *key, const char *v
                 "entries of metadata"));
     t->metadata = list;
     t->metadata[t->metadata_count++] = (cm_tensor_note){key, value};
+    return CM_OK;
+}
+
+cm_status cmi_tensors_add_set(cm_tensors *t, const char *name)
+{
+    void *list = t->sets;
+    CM_TRY(grow(t, &list, sizeof *t->sets, t->sets_count, &t->sets_capacity, CM_TENSORS_MAX, "sets of weights"));
+    t->sets = list;
+    t->sets[t->sets_count++] = name;
     return CM_OK;
 }
 

@@ -80,7 +80,13 @@ struct cm_tensors {
     size_t count, capacity;
     cm_tensor_note *metadata;
     size_t metadata_count, metadata_capacity;
-    void *state; /* the format's */
+    /* What a file has that holds several sets of weights: their names, borrowed. */
+    const char **sets;
+    size_t sets_count, sets_capacity;
+    size_t checksums, without_checksum; /* found right while it was opened; parts that carry none            */
+    char *refusal;                      /* why these are no model's weights (input.as_data), or NULL         */
+    int of_optimizer;                   /* with a refusal: the moments of an optimizer                       */
+    void *state;                        /* the format's */
 };
 
 /* Finds the format and opens; the input is taken over, also when that fails.  `out` stays where it is until it is
@@ -98,9 +104,13 @@ const char *cmi_tensors_metadata(const cm_tensors *tensors, const char *key);
 /* The bytes as they are; widened to float32 (integers and F64 are converted). */
 cm_status cmi_tensor_fetch(const cm_tensor *tensor, void *out);
 cm_status cmi_tensor_read(const cm_tensor *tensor, float *out);
+/* How many values are no number, and how many infinite. */
+cm_status cmi_tensor_count_nonfinite(const cm_tensor *tensor, uint64_t *nans, uint64_t *infinities);
 
 /* For formats: one element more, of rank 0 and without data; LIMIT, MEMORY.  Texts are borrowed. */
 cm_status cmi_tensors_add(cm_tensors *tensors, const char *name, cm_tensor **out);
 cm_status cmi_tensors_add_metadata(cm_tensors *tensors, const char *key, const char *value);
+/* A name that input.weights could be. */
+cm_status cmi_tensors_add_set(cm_tensors *tensors, const char *name);
 
 #endif

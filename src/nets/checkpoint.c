@@ -23,7 +23,7 @@ static cm_status add_member(json_t *config, const char *member, json_t *value)
     return CM_OK;
 }
 
-static cm_status from_file(cm_checkpoint *cp)
+static cm_status from_file(cm_model_file *cp)
 {
     const char *format = cmi_tensors_metadata(&cp->file, "consistency.format");
     if (format && strcmp(format, "1") != 0)
@@ -41,7 +41,7 @@ static cm_status from_file(cm_checkpoint *cp)
     return CM_OK;
 }
 
-static cm_status from_caller(const char *text, cm_checkpoint *cp)
+static cm_status from_caller(const char *text, cm_model_file *cp)
 {
     json_t *given, *value;
     const char *key;
@@ -62,7 +62,7 @@ static cm_status from_caller(const char *text, cm_checkpoint *cp)
     return status;
 }
 
-static cm_status read_config(const char *config_json, cm_checkpoint *cp)
+cm_status cmi_checkpoint_configure(cm_model_file *cp, const char *config_json)
 {
     cp->config = json_object();
     if (!cp->config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
@@ -80,16 +80,7 @@ static cm_status read_config(const char *config_json, cm_checkpoint *cp)
     return CM_OK;
 }
 
-cm_status cmi_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out)
-{
-    memset(out, 0, sizeof *out);
-    CM_TRY(cmi_tensors_open(input, &out->file));
-    cm_status status = read_config(config_json, out);
-    if (status != CM_OK) cmi_checkpoint_close(out);
-    return status;
-}
-
-void cmi_checkpoint_close(cm_checkpoint *cp)
+void cmi_checkpoint_close(cm_model_file *cp)
 {
     json_decref(cp->config);
     cmi_tensors_close(&cp->file);
@@ -318,7 +309,7 @@ static cm_status report(const char *path, const cm_graph *graph, const complaint
             c->mismatched.text);
 }
 
-static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config, const char *extra,
+static void bind_all(const cm_model_file *cp, const cm_graph *graph, const cm_net_config *config, const char *extra,
                      const entry *order, cm_param_source *sources, complaints *c)
 {
     const char *prefix = config->family->prefix;
@@ -336,7 +327,7 @@ static void bind_all(const cm_checkpoint *cp, const cm_graph *graph, const cm_ne
             append(&c->missing, "%s%s", c->missing.count ? ", " : "", graph->params[i].name);
 }
 
-cm_status cmi_checkpoint_bind(const cm_checkpoint *cp, const cm_graph *graph, const cm_net_config *config,
+cm_status cmi_checkpoint_bind(const cm_model_file *cp, const cm_graph *graph, const cm_net_config *config,
                               const char *extra, cm_param_source *sources)
 {
     complaints c;

@@ -6,22 +6,22 @@
 #include "io/tensors.h"
 #include "nets/config.h"
 
-typedef struct cm_checkpoint {
+typedef struct cm_model_file {
     cm_tensors file;
     /* {"network", "precond", "image"[, "classes", "training"]}: the file's, overridden by the caller's */
     json_t *config;
-} cm_checkpoint;
+} cm_model_file;
 
-/* Takes the input over, also when it fails.  config_json may be NULL.  The configuration
- * is only parsed here, its members are read by cmi_net_config_read and cmi_precond_read. */
-cm_status cmi_checkpoint_open(cm_input *input, const char *config_json, cm_checkpoint *out);
-void cmi_checkpoint_close(cm_checkpoint *checkpoint);
+/* The configuration of a file whose tensors are open; config_json may be NULL.  It is only parsed here, its members
+ * are read by cmi_net_config_read and cmi_precond_read. */
+cm_status cmi_checkpoint_configure(cm_model_file *file, const char *config_json);
+void cmi_checkpoint_close(cm_model_file *checkpoint);
 
 /* Finds every parameter of the graph among the file's tensors; names may begin
  * with the family's prefix.  Constant buffers may be absent and
  * are compared with the configuration where present.  `extra` names one tensor
  * that may be there besides (NULL: none).  sources: one per parameter. */
-cm_status cmi_checkpoint_bind(const cm_checkpoint *checkpoint, const cm_graph *graph, const cm_net_config *config,
+cm_status cmi_checkpoint_bind(const cm_model_file *checkpoint, const cm_graph *graph, const cm_net_config *config,
                               const char *extra, cm_param_source *sources);
 
 /* Writes a native file; config NULL: tensors without metadata. */

@@ -87,6 +87,35 @@ class SaveOptions(Struct):
     _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32)]
 
 
+FOUND = C.CFUNCTYPE(None, C.c_void_p, C.c_char_p)
+
+
+class CheckpointOptions(Struct):
+    _c_name = "cm_checkpoint_options"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("weights", C.c_char_p), ("config_json", C.c_char_p)]
+
+
+class CheckpointInfo(Struct):
+    _c_name = "cm_checkpoint_info"
+    _fields_ = [("struct_size", C.c_uint32), ("kind", C.c_int32), ("bytes", C.c_uint64), ("tensors", C.c_uint64),
+                ("values", C.c_uint64), ("tensor_bytes", C.c_uint64), ("sets", C.c_uint64), ("notes", C.c_uint64),
+                ("format", C.c_char_p), ("about", C.c_char_p), ("weights", C.c_char_p), ("network", C.c_char_p),
+                ("precond", C.c_char_p), ("problem", C.c_char_p)]
+
+
+class CheckpointCheckOptions(Struct):
+    _c_name = "cm_checkpoint_check_options"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("progress", PROGRESS),
+                ("progress_user", C.c_void_p), ("found", FOUND), ("found_user", C.c_void_p)]
+
+
+class CheckpointReport(Struct):
+    _c_name = "cm_checkpoint_report"
+    _fields_ = [("struct_size", C.c_uint32), ("is_sound", C.c_int32), ("bytes", C.c_uint64), ("checksums", C.c_uint64),
+                ("without_checksum", C.c_uint64), ("nan_values", C.c_uint64), ("infinite_values", C.c_uint64),
+                ("nonfinite_tensors", C.c_uint64), ("findings", C.c_uint64)]
+
+
 class Condition(Struct):
     _c_name = "cm_condition"
     _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("labels", C.POINTER(C.c_int32))]
@@ -237,7 +266,8 @@ class EditMap(Struct):
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
-                      ImageReadOptions, EditOptions, EditMap]
+                      ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
+                      CheckpointReport]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p = C.POINTER(C.c_int32)
@@ -275,6 +305,22 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_model_param_read": (C.c_int, [_p, _size, _size, _f32p]),
     "cm_model_denoise": (C.c_int, [_p, _size, _f32p, _f32p, _i32p, _f32p]),
     "cm_model_denoise_with": (C.c_int, [_p, C.POINTER(DenoiseOptions), _size, _f32p, _f32p, _f32p]),
+    "cm_checkpoint_options_init": (None, [C.POINTER(CheckpointOptions), _size]),
+    "cm_checkpoint_info_init": (None, [C.POINTER(CheckpointInfo), _size]),
+    "cm_checkpoint_check_options_init": (None, [C.POINTER(CheckpointCheckOptions), _size]),
+    "cm_checkpoint_report_init": (None, [C.POINTER(CheckpointReport), _size]),
+    "cm_checkpoint_open": (C.c_int, [_p, C.c_char_p, C.POINTER(CheckpointOptions), C.POINTER(_p)]),
+    "cm_checkpoint_open_memory": (C.c_int, [_p, _p, _size, C.POINTER(CheckpointOptions), C.POINTER(_p)]),
+    "cm_checkpoint_free": (None, [_p]),
+    "cm_checkpoint_info_get": (C.c_int, [_p, C.POINTER(CheckpointInfo)]),
+    "cm_checkpoint_model": (_p, [_p]),
+    "cm_checkpoint_tensor": (C.c_int, [_p, _size, C.POINTER(C.c_char_p), _i32p, C.POINTER(C.c_int64), _i32p]),
+    "cm_checkpoint_find": (C.c_int, [_p, C.c_char_p, C.POINTER(_size)]),
+    "cm_checkpoint_read": (C.c_int, [_p, _size, _size, _p]),
+    "cm_checkpoint_read_f32": (C.c_int, [_p, _size, _size, _f32p]),
+    "cm_checkpoint_set_name": (C.c_char_p, [_p, _size]),
+    "cm_checkpoint_note": (C.c_int, [_p, _size, C.POINTER(C.c_char_p), C.POINTER(C.c_char_p)]),
+    "cm_checkpoint_check": (C.c_int, [_p, C.POINTER(CheckpointCheckOptions), C.POINTER(CheckpointReport)]),
     "cm_sampler_options_init": (None, [C.POINTER(SamplerOptions), _size]),
     "cm_sample_options_init": (None, [C.POINTER(SampleOptions), _size]),
     "cm_sampler_info_init": (None, [C.POINTER(SamplerInfo), _size]),
