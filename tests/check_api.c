@@ -94,7 +94,7 @@ static void write_variant(const char *path, int change, const char *key, const c
         json_object_set_new(metadata, st.metadata[i].key, json_string(st.metadata[i].value));
     if (key && value) json_object_set_new(metadata, key, json_string(value));
     if (key && !value) json_object_del(metadata, key);
-    OK(cmi_safetensors_write(context, path, 1, metadata, t, n));
+    OK(cmi_safetensors_write(context, path, 1, metadata, t, n, NULL));
     json_decref(metadata);
     free(t);
     cmi_tensors_close(&st);

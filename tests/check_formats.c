@@ -555,7 +555,7 @@ START_TEST(whole_models)
         evaluate(loaded, got);
         ck_assert_mem_eq(got, want, sizeof want);
         char path[] = "/tmp/cm-formats-XXXXXX";
-        cm_save_options o = {sizeof o, CM_OVERWRITE_YES};
+        cm_save_options o = {.struct_size = sizeof o, .overwrite = CM_OVERWRITE_YES};
         close(mkstemp(path));
         OK(cm_model_save(loaded, path, &o));
         cm_model_free(loaded);

@@ -345,7 +345,7 @@ START_TEST(safetensors_round_trip)
                       {"u8", CM_TENSOR_U8, 1, {3}, 3, 3, bytes, 0, NULL}};
     cm_tensors st;
     json_t *metadata = json_pack("{s:s}", "key", "value");
-    OK(cmi_safetensors_write(context, in_dir("t"), 0, metadata, t, 3));
+    OK(cmi_safetensors_write(context, in_dir("t"), 0, metadata, t, 3, NULL));
     json_decref(metadata);
     OK(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_IN_PLACE, &st));
     ck_assert_uint_eq(st.count, 3);
@@ -492,7 +492,7 @@ START_TEST(safetensors_without_mapping)
     const cm_tensor t = {"x", CM_TENSOR_F32, 1, {20000}, 20000, sizeof values, (const unsigned char *)values,
                          0,   NULL};
     cm_tensors copied, fetched;
-    OK(cmi_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1));
+    OK(cmi_safetensors_write(context, in_dir("t"), 0, NULL, &t, 1, NULL));
     OK(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_COPIED, &copied));
     OK(cmi_tensors_open_file(context, in_dir("t"), CM_INPUT_FETCHED, &fetched));
     OK(cmi_tensor_fetch(&fetched.tensors[0], back));

@@ -395,7 +395,7 @@ START_TEST(another_format)
     ck_assert_int_eq(finite, 1);
     char path[] = "/tmp/cm-load-XXXXXX";
     close(mkstemp(path));
-    OK(cmi_safetensors_write(context, path, 1, NULL, k, 1)); /* the same values in a native file */
+    OK(cmi_safetensors_write(context, path, 1, NULL, k, 1, NULL)); /* the same values in a native file */
     stored[5] = INFINITY;
     memcpy(file + 4, stored, sizeof stored);
     OK(cmi_checkpoint_finite(&source, &finite));

@@ -105,13 +105,33 @@ typedef struct cm_reader {
 #define CM_READER_INIT {sizeof(cm_reader), 0, 0, NULL, NULL}
 /* clang-format on */
 
+/* What cm_model_save writes. */
+typedef enum cm_model_format {
+    CM_MODEL_NATIVE = 0,   /* one safetensors file that says what it is (docs/model-file.md)         */
+    CM_MODEL_TORCH = 1,    /* one file of PyTorch, a state dictionary in a zip archive (.pt, .pth)   */
+    CM_MODEL_DIFFUSERS = 2 /* a folder as the library diffusers reads it: a ConsistencyModelPipeline */
+} cm_model_format;
+
 typedef struct cm_save_options {
     uint32_t struct_size;
     int32_t overwrite; /* cm_overwrite; default CM_OVERWRITE_NO */
+    int32_t format;    /* cm_model_format; default CM_MODEL_NATIVE */
+    /* cm_dtype of the weights: CM_F32, CM_F16 or CM_BF16, rounded to the nearest; 0 leaves each
+     * as the model holds it.  The frequencies of a time embedding, the levels of iddpm and filters
+     * stay as they are with any.  A number that would become infinite is CM_ERR_NUMERIC. */
+    int32_t dtype;
+    /* For CM_MODEL_DIFFUSERS: the most bytes of weights in one file, above which there are several
+     * and an index; a tensor that is larger has a file of its own.  0: one file.  ARGUMENT with the other formats. */
+    uint64_t shard_bytes;
+    /* Called during the call, on its thread, with the bytes of weights that are written and those
+     * in total; done never falls and ends at the total.  It is asked before each tensor and every
+     * 4 MiB.  Non-zero stops the call, which returns CM_ERR_CANCELLED and leaves nothing. */
+    cm_progress_fn progress;
+    void *progress_user;
 } cm_save_options;
 
 /* clang-format off */
-#define CM_SAVE_OPTIONS_INIT {sizeof(cm_save_options), 0}
+#define CM_SAVE_OPTIONS_INIT {sizeof(cm_save_options), 0, 0, 0, 0, NULL, NULL}
 /* clang-format on */
 
 /* What a network is conditioned on besides the noise level, in sampling, editing,
@@ -245,13 +265,25 @@ CM_API cm_status cm_model_create(cm_context *context, const char *config_json, u
  * cm_model_create; *parameters is then 0. */
 CM_API cm_status cm_model_count(cm_context *context, const char *config_json, uint64_t *parameters);
 
-/* Writes the model as a native file: the same tensors, bit for bit, and its resolved
- * configuration.  The file appears whole or not at all.  A symbolic link stays, and what it
- * leads to is written; a file that is replaced hands on its permissions; a directory, device,
- * pipe or socket is refused with IO and left as it is.  Cannot be cancelled: it takes what the
- * disk takes to write and flush weight_bytes.  Any number of threads may save one model.
+/* Writes the model: as a native file where the options say nothing else, with the same tensors,
+ * bit for bit, and its resolved configuration.  What is written appears whole or not at all.
+ * A symbolic link stays, and what it leads to is written; a file that is replaced hands on its
+ * permissions; a directory, device, pipe or socket in the place of a file is refused with IO and left as it is.
+ * Any number of threads may save one model.
+ *
+ * CM_MODEL_TORCH: torch.load(path, weights_only=True) gives a state dictionary under the names of
+ * the reference network; the configuration stands in a member of the archive that PyTorch passes
+ * over, so that cm_model_load needs nothing else.
+ *
+ * CM_MODEL_DIFFUSERS: path is a folder, in whose place none may be but an empty one; with
+ * CM_OVERWRITE_YES another such model is replaced, never a folder with other things in it.  It has
+ * networks adm with resblock_updown, channel_mult[0] 1 and one number of channels a head, and precond cm;
+ * others are UNSUPPORTED.
+ *
  * Errors: ARGUMENT (NULL, an empty path, options), IO (the file exists, the disk is full, the
- * folder is missing), MEMORY, FORKED. */
+ * folder around it is missing), UNSUPPORTED (the format cannot say what the model is; the message
+ * says which can), NUMERIC (a number is too large for dtype; the message names the tensor),
+ * CANCELLED, MEMORY, FORKED. */
 CM_API cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options);
 
 /* Fills in what is known of the model.  The strings are borrowed and live as long as the model.

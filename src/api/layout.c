@@ -298,9 +298,14 @@ PLACE(cm_sampler_options, memory, 16);
 PLACE(cm_sampler_options, reserved, 20);
 PLACE(cm_sampler_options, debug, 24);
 
-SIZE(cm_save_options, 8);
+SIZE(cm_save_options, 40);
 PLACE(cm_save_options, struct_size, 0);
 PLACE(cm_save_options, overwrite, 4);
+PLACE(cm_save_options, format, 8);
+PLACE(cm_save_options, dtype, 12);
+PLACE(cm_save_options, shard_bytes, 16);
+PLACE(cm_save_options, progress, 24);
+PLACE(cm_save_options, progress_user, 32);
 
 SIZE(cm_train_inputs, 24);
 PLACE(cm_train_inputs, struct_size, 0);

@@ -124,14 +124,13 @@ void cm_model_free(cm_model *model)
 
 cm_status cm_model_save(cm_model *model, const char *path, const cm_save_options *options)
 {
-    cm_save_options o;
+    cm_save_options o = CM_SAVE_OPTIONS_INIT;
     if (!model || !path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_save: model or path is NULL or empty");
     CM_TRY(cmi_context_check_process(model->context));
-    memset(&o, 0, sizeof o);
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_save_options"));
     if (o.overwrite != CM_OVERWRITE_NO && o.overwrite != CM_OVERWRITE_YES)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_save_options: overwrite is %d, expected 0 or 1", o.overwrite);
-    return cmi_model_write(model, path, o.overwrite);
+    return cmi_model_write(model, path, &o);
 }
 
 cm_status cm_model_info_get(const cm_model *m, cm_model_info *info)

@@ -75,8 +75,8 @@ cm_status cmi_model_make(cm_context *context, const json_t *config, uint64_t see
 cm_status cmi_model_parameters(cm_context *context, const json_t *config, uint64_t *out);
 /* All values but constants into such a block. */
 cm_status cmi_model_values(const cm_model *model, float *block);
-/* Writes a native file. */
-cm_status cmi_model_write(const cm_model *model, const char *path, int overwrite);
+/* Writes a file or a folder of the format that the options say; they are checked there. */
+cm_status cmi_model_write(const cm_model *model, const char *path, const cm_save_options *options);
 void cmi_model_retain(cm_model *model);
 void cmi_model_release(cm_model *model);
 /* 1 when label -1 ("no label") is an error. */

@@ -1,7 +1,8 @@
-/* model_file.c - a file, memory or a stream to a model, and a model to a file. */
+/* model_file.c - a file, memory or a stream to a model, and a model to a file or a folder. */
 #include <string.h>
 
 #include "diffusion/model.h"
+#include "nets/export.h"
 
 /* --- reading ---------------------------------------------------------------------- */
 
@@ -98,26 +99,21 @@ cm_status cmi_model_open(cm_context *context, const cm_model_source *source, con
 
 /* --- writing ---------------------------------------------------------------------- */
 
-/* The tensors in the network's order; iDDPM's table besides. */
-static size_t collect_tensors(const cm_model *m, cm_tensor *tensors)
+cm_status cmi_model_write(const cm_model *m, const char *path, const cm_save_options *options)
 {
-    size_t n = 0;
-    for (int i = 0; i < m->graph->n_params; i++) {
-        const cm_tensor *t = cmi_checkpoint_tensor(&m->sources[i]);
-        if (t) tensors[n++] = *t;
-    }
-    const char *name = m->precond.kind->table;
-    const cm_tensor *table = name ? cmi_tensors_find(&m->file.file, name) : NULL;
-    if (table) tensors[n++] = *table;
-    return n;
-}
-
-cm_status cmi_model_write(const cm_model *m, const char *path, int overwrite)
-{
-    cm_tensor *tensors = cmi_calloc(m->context, (size_t)m->graph->n_params + 1, sizeof *tensors);
-    if (!tensors) return CM_ERR_MEMORY;
-    size_t n = collect_tensors(m, tensors);
-    cm_status status = cmi_checkpoint_write(m->context, path, overwrite, m->file.config, tensors, n);
-    cmi_free(m->context, tensors);
-    return status;
+    const cm_precond *p = &m->precond;
+    const cm_export model = {
+        .context = m->context,
+        .path = path,
+        .options = options,
+        .config = m->file.config,
+        .net = &m->net,
+        .height = m->height,
+        .width = m->width,
+        .precond = {cmi_precond_name(p), p->sigma_data, p->sigma_min, p->sigma_max, p->time},
+        .graph = m->graph,
+        .sources = m->sources,
+        .table = p->kind->table ? cmi_tensors_find(&m->file.file, p->kind->table) : NULL,
+    };
+    return cmi_export_write(&model);
 }

@@ -36,6 +36,7 @@ typedef struct cm_param_desc {
     int rank;
     int64_t shape[4];
     int constant; /* a buffer that follows from the configuration: no node reads it */
+    int exact;    /* no weight but a table: whoever rounds the weights leaves it as it is */
     cm_derived derived;
 } cm_param_desc;
 

@@ -294,18 +294,8 @@ static char *make_header(const json_t *metadata, const cm_tensor *tensors, size_
     return text;
 }
 
-static cm_status write_tensor(cm_file_writer *w, const cm_tensor *t)
-{
-    if (t->data) return cmi_file_write(w, t->data, t->bytes);
-    void *bytes = cmi_malloc(w->context, t->bytes, 1);
-    if (!bytes) return CM_ERR_MEMORY;
-    cm_status status = cmi_tensor_fetch(t, bytes);
-    if (status == CM_OK) status = cmi_file_write(w, bytes, t->bytes);
-    cmi_free(w->context, bytes);
-    return status;
-}
-
-static cm_status write_all(cm_file_writer *w, const char *text, const cm_tensor *tensors, size_t count)
+static cm_status write_all(cm_file_writer *w, const char *text, const cm_tensor *tensors, size_t count,
+                           cm_write_report *report)
 {
     static const char spaces[8] = "        ";
     unsigned char prefix[8];
@@ -314,19 +304,19 @@ static cm_status write_all(cm_file_writer *w, const char *text, const cm_tensor 
     CM_TRY(cmi_file_write(w, prefix, 8));
     CM_TRY(cmi_file_write(w, text, length));
     CM_TRY(cmi_file_write(w, spaces, pad));
-    for (size_t i = 0; i < count; i++) CM_TRY(write_tensor(w, &tensors[i]));
+    for (size_t i = 0; i < count; i++) CM_TRY(cmi_write_tensor(w, report, &tensors[i]));
     return CM_OK;
 }
 
 cm_status cmi_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,
-                                const cm_tensor *tensors, size_t count)
+                                const cm_tensor *tensors, size_t count, cm_write_report *report)
 {
     cm_file_writer writer;
     char *text = make_header(metadata, tensors, count);
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: the header of '%s'", path);
     cm_status status = cmi_file_create(context, path, overwrite, &writer);
     if (status == CM_OK) {
-        status = write_all(&writer, text, tensors, count);
+        status = write_all(&writer, text, tensors, count, report);
         if (status == CM_OK) status = cmi_file_commit(&writer);
         else cmi_file_abort(&writer);
     }

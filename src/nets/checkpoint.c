@@ -87,30 +87,34 @@ void cmi_checkpoint_close(cm_model_file *cp)
     memset(cp, 0, sizeof *cp);
 }
 
-static json_t *metadata_of(const json_t *config)
+static int add_text(json_t *metadata, const char *member, const json_t *value)
 {
-    json_t *metadata = json_pack("{s:s}", "consistency.format", "1");
+    char key[64], *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    (void)snprintf(key, sizeof key, "consistency.%s", member);
+    int failed = !text || json_object_set_new(metadata, key, json_string(text)) != 0;
+    free(text);
+    return failed;
+}
+
+cm_status cmi_checkpoint_metadata(const json_t *config, json_t **out)
+{
+    json_t *metadata = *out = json_pack("{s:s}", "consistency.format", "1");
     int failed = metadata == NULL;
-    for (int i = 0; i < MEMBERS; i++) {
-        char key[64];
-        json_t *value = json_object_get(config, members[i]);
-        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-        if (!value) continue;
-        (void)snprintf(key, sizeof key, "consistency.%s", members[i]);
-        failed |= !text || json_object_set_new(metadata, key, json_string(text)) != 0;
-        free(text);
-    }
-    if (!failed) return metadata;
+    for (int i = 0; i < MEMBERS && !failed; i++)
+        if (json_object_get(config, members[i]))
+            failed = add_text(metadata, members[i], json_object_get(config, members[i]));
+    if (!failed) return CM_OK;
     json_decref(metadata);
-    return NULL;
+    *out = NULL;
+    CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
 }
 
 cm_status cmi_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
-                               const cm_tensor *tensors, size_t count)
+                               const cm_tensor *tensors, size_t count, cm_write_report *report)
 {
-    json_t *metadata = config ? metadata_of(config) : NULL;
-    if (config && !metadata) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
-    cm_status status = cmi_safetensors_write(context, path, overwrite, metadata, tensors, count);
+    json_t *metadata = NULL;
+    if (config) CM_TRY(cmi_checkpoint_metadata(config, &metadata));
+    cm_status status = cmi_safetensors_write(context, path, overwrite, metadata, tensors, count, report);
     json_decref(metadata);
     return status;
 }

@@ -3,7 +3,7 @@
 #define CM_NETS_CHECKPOINT_H
 
 #include "graph/params.h"
-#include "io/tensors.h"
+#include "io/write_tensors.h"
 #include "nets/config.h"
 
 typedef struct cm_model_file {
@@ -24,9 +24,11 @@ void cmi_checkpoint_close(cm_model_file *checkpoint);
 cm_status cmi_checkpoint_bind(const cm_model_file *checkpoint, const cm_graph *graph, const cm_net_config *config,
                               const char *extra, cm_param_source *sources);
 
-/* Writes a native file; config NULL: tensors without metadata. */
+/* Writes a native file; config NULL: tensors without metadata; report NULL: nobody is asked. */
 cm_status cmi_checkpoint_write(cm_context *context, const char *path, int overwrite, const json_t *config,
-                               const cm_tensor *tensors, size_t count);
+                               const cm_tensor *tensors, size_t count, cm_write_report *report);
+/* The members of a configuration as the metadata of a native file, each a text; MEMORY. */
+cm_status cmi_checkpoint_metadata(const json_t *config, json_t **out);
 
 /* A parameter's float32 values as a tensor of that name, and any tensor as the source of a parameter. */
 cm_tensor cmi_checkpoint_describe(const cm_param_desc *param, const char *name, const float *values);

@@ -191,5 +191,6 @@ cm_value cmi_embed_time(cm_graph *g, cm_value t, int kind, int32_t size, int sin
     const int64_t shape[1] = {size / 2};
     const cm_attr attr = {.time = {kind, size, sin_first}};
     int param = freqs ? cmi_graph_param(g, 1, shape, "%s", freqs) : -1;
+    if (param >= 0) g->params[param].exact = 1;
     return cmi_graph_node(g, &cmi_op_embed_time, &attr, &t, 1, param, -1);
 }

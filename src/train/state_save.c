@@ -12,7 +12,7 @@ static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *te
 {
     json_t *config = is_model ? cmi_trainer_config(t) : NULL;
     if (is_model && !config) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
-    cm_status status = cmi_checkpoint_write(t->context, path, 1, config, tensors, n);
+    cm_status status = cmi_checkpoint_write(t->context, path, 1, config, tensors, n, NULL);
     json_decref(config);
     return status;
 }

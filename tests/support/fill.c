@@ -204,7 +204,7 @@ cm_status fill_model_write(cm_model *m, const json_t *network, const json_t *pre
                    m->channels, m->height, m->width, m->net.num_classes);
     json_t *metadata = json_pack("{s:s,s:s,s:s,s:s}", "consistency.format", "1", "consistency.network", net,
                                  "consistency.precond", pre, "consistency.image", image);
-    cm_status status = cmi_safetensors_write(m->context, path, 1, metadata, tensors, n);
+    cm_status status = cmi_safetensors_write(m->context, path, 1, metadata, tensors, n, NULL);
     json_decref(metadata);
     free(net);
     free(pre);

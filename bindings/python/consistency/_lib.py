@@ -84,7 +84,8 @@ class Reader(Struct):
 
 class SaveOptions(Struct):
     _c_name = "cm_save_options"
-    _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32)]
+    _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32), ("format", C.c_int32), ("dtype", C.c_int32),
+                ("shard_bytes", C.c_uint64), ("progress", PROGRESS), ("progress_user", C.c_void_p)]
 
 
 FOUND = C.CFUNCTYPE(None, C.c_void_p, C.c_char_p)
