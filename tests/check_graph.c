@@ -12,6 +12,7 @@
 #include "graph/plan.h"
 #include "nets/fold.h"
 #include "support/fill.h"
+#include "support/probe.h"
 
 static const char *const networks[] = {
     "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_"
@@ -76,7 +77,7 @@ static float *run_graph(const cm_model *m, const cm_graph *graph, int bf16, int 
     OK(cmi_exec_create(plan, &exec));
     for (int round = 0; round < 2; round++) {
         fill_inputs(m, exec);
-        cmi_exec_poison(exec);
+        probe_poison(exec);
         OK(cmi_exec_run(exec, weights));
         if (round) ck_assert_msg(memcmp(first, cmi_exec_output(exec, CM_OUT_D), n) == 0, "the second run differs");
         else memcpy(first, cmi_exec_output(exec, CM_OUT_D), n);
@@ -174,7 +175,7 @@ START_TEST(no_reference_kernels)
     cm_plan *plan;
     const char *scope, *kernel;
     OK(cmi_plan_create(m->inference, &options, &plan));
-    for (int i = 0; (kernel = cmi_plan_kernel(plan, i, &scope)) != NULL; i++)
+    for (int i = 0; (kernel = probe_kernel(plan, i, &scope)) != NULL; i++)
         ck_assert_msg(strncmp(kernel, "ref", 3) != 0 || cmi_cpu_level() == CM_CPU_BASELINE, "%s runs on %s", scope,
                       kernel);
     cmi_plan_free(plan);
@@ -207,7 +208,7 @@ START_TEST(standard_networks_run_on_fast_kernels)
         const cm_plan_options options = {.slice = 1, .threads = 1, .share = 1, .arithmetic.small_memory = _i};
         OK(cmi_plan_create(graph, &options, &plan));
         int winograd = 0;
-        for (int i = 0; (kernel = cmi_plan_kernel(plan, i, &scope)) != NULL; i++) {
+        for (int i = 0; (kernel = probe_kernel(plan, i, &scope)) != NULL; i++) {
             winograd += strncmp(kernel, "winograd", 8) == 0;
             ck_assert_msg(cmi_cpu_level() == CM_CPU_BASELINE ||
                               (strncmp(kernel, "ref", 3) != 0 && strncmp(kernel, "gemm:ref", 8) != 0),
@@ -238,7 +239,7 @@ static ready make_ready_of(const cm_model *m, const cm_graph *graph, const cm_pl
     OK(cmi_plan_create(graph, options, &r.plan));
     OK(cmi_weights_create(r.plan, m->params, &r.weights));
     OK(cmi_exec_create(r.plan, &r.exec));
-    cmi_exec_poison(r.exec);
+    probe_poison(r.exec);
     fill_inputs(m, r.exec);
     return r;
 }

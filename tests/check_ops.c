@@ -1,6 +1,7 @@
 /* Every op against plain loops in double, on random odd shapes, for 1, 2, 3 and 8
  * threads inside the op (same bits) and slices of 1 to 3 images (same bits). */
 #include "support/cases.h"
+#include "support/probe.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -84,7 +85,7 @@ static void run_case(const node_case *t, int slice, int threads, float *y)
     OK(cmi_plan_create(t->graph, &options, &plan));
     OK(cmi_weights_create(plan, t->params, &weights));
     OK(cmi_exec_create(plan, &exec));
-    cmi_exec_poison(exec);
+    probe_poison(exec);
     for (int first = 0; first < N; first += slice) {
         for (int i = 0; i < t->n_in; i++) {
             size_t n = cmi_desc_count(t->in[i]) / N;
@@ -209,7 +210,7 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
     OK(cmi_unpacking_create(plan, 1, &unpacking));
     const size_t floats = cmi_plan_gradient_floats(plan);
     float *u = numbers(n, 1, 0), *dp = calloc(floats + 1, sizeof *dp);
-    cmi_exec_poison(exec);
+    probe_poison(exec);
     load(t, exec);
     OK(cmi_exec_run(exec, weights));
     memcpy(cmi_exec_cotangent(exec), u, n * sizeof *u);
@@ -246,7 +247,7 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
             OK(cmi_plan_create(t->graph, &options, &jplan));
             OK(cmi_weights_create(jplan, t->params, &jweights));
             OK(cmi_exec_create(jplan, &jexec));
-            cmi_exec_poison(jexec);
+            probe_poison(jexec);
             load(t, jexec);
             memcpy(cmi_exec_tangent_input(jexec, k), v, m * sizeof *v);
             OK(cmi_exec_run(jexec, jweights));

@@ -8,7 +8,7 @@
 #include "base/cpu_level.h"
 #include "diffusion/model.h"
 #include "graph/arithmetic.h"
-#include "graph/plan.h"
+#include "graph/exec.h"
 
 typedef struct {
     char name[64];
@@ -27,18 +27,30 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void watch(void *user, const char *op, const char *scope, const char *kernel)
+static void count(clock_of_kinds *c, const char *op, const char *kernel)
 {
-    clock_of_kinds *c = user;
     char name[64];
     double now = seconds();
     int i = 0;
-    (void)scope;
     snprintf(name, sizeof name, "%s%s%s", op, *kernel ? " " : "", kernel);
     while (i < c->n && strcmp(c->kinds[i].name, name)) i++;
     if (i == c->n && c->n < 64) strcpy(c->kinds[c->n++].name, name);
     if (i < 64) c->kinds[i].now += now - c->last;
     c->last = seconds();
+}
+
+/* All steps of a run, and the time of each to its op and kernel. */
+static cm_status run_steps(clock_of_kinds *c, cm_exec *exec, const cm_weights *weights)
+{
+    const cm_program *p = &exec->plan->program;
+    c->last = seconds();
+    for (int i = 0; i < p->n_steps; i++) {
+        CM_TRY(cmi_exec_step(exec, weights, i));
+        if (p->steps[i].kind == CM_STEP_PAUSE) continue;
+        const cm_op_plan *op = exec->runs[i].p;
+        count(c, op->op->name, cmi_packer_kernel(&op->packer[0]));
+    }
+    return CM_OK;
 }
 
 int main(int argc, char **argv)
@@ -71,12 +83,10 @@ int main(int argc, char **argv)
     if (cmi_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK ||
         cmi_weights_create(plan, m->params, &weights) != CM_OK || cmi_exec_create(plan, &exec) != CM_OK)
         goto failed;
-    cmi_exec_watch(exec, watch, &c);
     for (int run = 0; run < 5; run++) {
         memset(cmi_exec_input(exec, CM_IN_LABEL), 0,
                (size_t)slice * sizeof(int32_t)); /* the run before may have used its memory */
-        c.last = seconds();
-        if (cmi_exec_run(exec, weights) != CM_OK || (train && cmi_exec_backward(exec, weights) != CM_OK)) goto failed;
+        if (run_steps(&c, exec, weights) != CM_OK) goto failed;
         for (int i = 0; i < c.n; i++) {
             if (run == 0 || c.kinds[i].now < c.kinds[i].best) c.kinds[i].best = c.kinds[i].now;
             c.kinds[i].now = 0;

@@ -1,22 +1,7 @@
 /* exec.c - one thread's memory for a plan, and the loop over its steps. */
 #include <string.h>
 
-#include "graph/program.h"
-
-struct cm_exec {
-    const cm_plan *plan;
-    unsigned char *arena, *scratch;
-    float *gradients; /* a block, or with a sink those of one node */
-    size_t gradient_floats;
-    cm_gradient_sink sink;
-    void *sink_user;
-    void **local;    /* of each node */
-    cm_op_run *runs; /* of each step */
-    uint64_t *images;
-    cm_op_random random;
-    cm_exec_watcher watcher;
-    void *watcher_user;
-};
+#include "graph/exec.h"
 
 static void *at(const cm_exec *exec, int buffer)
 {
@@ -150,19 +135,6 @@ void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images)
     memcpy(exec->images, images, (size_t)exec->plan->options.slice * sizeof *images);
 }
 
-void cmi_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user)
-{
-    exec->watcher = watcher;
-    exec->watcher_user = user;
-}
-
-static void tell(const cm_exec *exec, const cm_step *s)
-{
-    const cm_op_plan *op = &exec->plan->ops[s->node];
-    exec->watcher(exec->watcher_user, op->op->name, exec->plan->graph->nodes[s->node].scope,
-                  cmi_packer_kernel(&op->packer[0]));
-}
-
 /* Gradients that arrive at a value a second time join the first. */
 static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {
@@ -183,24 +155,22 @@ static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)
     return CM_OK;
 }
 
+cm_status cmi_exec_step(cm_exec *exec, const cm_weights *weights, int step)
+{
+    const cm_step *s = &exec->plan->program.steps[step];
+    cm_op_run *run = &exec->runs[step];
+    if (s->kind == CM_STEP_PAUSE) return CM_OK;
+    cmi_weights_bind(weights, s->node, run);
+    if (s->kind == CM_STEP_FORWARD) return run->p->op->forward(run);
+    if (s->kind == CM_STEP_JVP) return run->p->op->jvp(run);
+    CM_TRY(run->p->op->backward(run));
+    add_up(exec, s, run);
+    return hand_on(exec, s, run);
+}
+
 static cm_status run_steps(cm_exec *exec, const cm_weights *weights, int first, int last)
 {
-    for (int i = first; i < last; i++) {
-        const cm_step *s = &exec->plan->program.steps[i];
-        cm_op_run *run = &exec->runs[i];
-        if (s->kind == CM_STEP_PAUSE) continue;
-        cmi_weights_bind(weights, s->node, run);
-        if (s->kind == CM_STEP_FORWARD) {
-            CM_TRY(run->p->op->forward(run));
-        } else if (s->kind == CM_STEP_JVP) {
-            CM_TRY(run->p->op->jvp(run));
-        } else {
-            CM_TRY(run->p->op->backward(run));
-            add_up(exec, s, run);
-            CM_TRY(hand_on(exec, s, run));
-        }
-        if (exec->watcher) tell(exec, s);
-    }
+    for (int i = first; i < last; i++) CM_TRY(cmi_exec_step(exec, weights, i));
     return CM_OK;
 }
 
@@ -212,22 +182,4 @@ cm_status cmi_exec_run(cm_exec *exec, const cm_weights *weights)
 cm_status cmi_exec_backward(cm_exec *exec, const cm_weights *weights)
 {
     return run_steps(exec, weights, exec->plan->program.pause, exec->plan->program.n_steps);
-}
-
-void cmi_exec_poison(cm_exec *exec)
-{
-    const cm_program *p = &exec->plan->program;
-    for (int b = 0; b < p->n_buffers; b++) {
-        /* A buffer may share memory with an input only after that input's death;
-         * so keep the inputs' ranges and spoil the rest. */
-        size_t offset = p->buffers[b].offset, size = p->buffers[b].size;
-        int overlaps = 0;
-        for (int i = 0; i < exec->plan->graph->n_inputs && !overlaps; i++) {
-            const cm_span *in = &p->buffers[p->input[i]];
-            overlaps = offset < in->offset + in->size && in->offset < offset + size;
-        }
-        if (!overlaps) memset(exec->arena + offset, 0xff, size);
-    }
-    memset(exec->scratch, 0xff, exec->plan->scratch);
-    memset(exec->gradients, 0xff, exec->gradient_floats * sizeof *exec->gradients);
 }

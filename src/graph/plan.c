@@ -169,10 +169,3 @@ size_t cmi_plan_gradient_floats(const cm_plan *plan)
 {
     return plan->gradient_floats;
 }
-
-const char *cmi_plan_kernel(const cm_plan *plan, int node, const char **scope)
-{
-    if (node < 0 || node >= plan->graph->n_nodes) return NULL;
-    *scope = plan->graph->nodes[node].scope;
-    return cmi_packer_kernel(&plan->ops[node].packer[0]);
-}

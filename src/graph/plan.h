@@ -43,8 +43,6 @@ size_t cmi_plan_arena_bytes(const cm_plan *plan);
 size_t cmi_plan_scratch_bytes(const cm_plan *plan);
 /* Bytes of packed weights that the plan asks for and `beside` (or NULL) does not. */
 cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes);
-/* Name of the kernel behind node i ("" when it is ours), NULL past the end. */
-const char *cmi_plan_kernel(const cm_plan *plan, int node, const char **scope);
 
 cm_status cmi_weights_create(const cm_plan *plan, cm_params *params, cm_weights **out);
 void cmi_weights_free(cm_weights *weights);
@@ -57,12 +55,6 @@ const float *cmi_exec_output(const cm_exec *exec, int index);
 /* Inputs may have been overwritten afterwards (not in mode TRAIN before
  * cmi_exec_backward). */
 cm_status cmi_exec_run(cm_exec *exec, const cm_weights *weights);
-/* Fills everything but the inputs with NaN: a test's way to see stale reads. */
-void cmi_exec_poison(cm_exec *exec);
-/* Called after every step of a run with the step's op and scope: for clocks and
- * for comparing values on the way.  NULL: nobody. */
-typedef void (*cm_exec_watcher)(void *user, const char *op, const char *scope, const char *kernel);
-void cmi_exec_watch(cm_exec *exec, cm_exec_watcher watcher, void *user);
 /* Where dropout's bits come from in the next runs; the images' numbers (slice
  * of them) are copied. */
 void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);

@@ -90,7 +90,8 @@ void cmi_run_options_release(cm_run_options *o)
     cm_context_free(context);
 }
 
-int cmi_run_option_find(const char *name)
+/* The index in the table, -1 for none. */
+static int option_find(const char *name)
 {
     for (int i = 0; i < ROWS; i++)
         if (strcmp(rows[i].name, name) == 0) return i;
@@ -160,7 +161,7 @@ static void store(cm_run_options *o, const row *r, double v)
 
 cm_status cmi_run_option_take(cm_run_options *o, const char *name, double value, double otherwise)
 {
-    const row *r = &rows[cmi_run_option_find(name)];
+    const row *r = &rows[option_find(name)];
     const int whole = r->kind == NUMBER || value == floor(value);
     char is[CM_NUMBER_SIZE], low[CM_NUMBER_SIZE], high[CM_NUMBER_SIZE];
     if (value != otherwise && !(whole && value >= r->low && value <= r->high))
@@ -201,7 +202,7 @@ static void note_sampling(cm_run_options *o, size_t offset)
 static cm_status put_network(cm_run_options *o, const row *r, const char *value)
 {
     if (o->resume && o->network_of_config) return r->offset == AT(network) ? CM_OK : put_text(o, r, value);
-    if (o->network_of_config) CM_TRY(put_text(o, &rows[cmi_run_option_find("network")], ""));
+    if (o->network_of_config) CM_TRY(put_text(o, &rows[option_find("network")], ""));
     o->network_of_config = 0;
     if (r->offset != AT(network)) return put_text(o, r, value);
     o->as_given = strcmp(value, "given") == 0;
@@ -223,7 +224,7 @@ static cm_status put_run_option(cm_run_options *o, const row *r, const char *val
 
 cm_status cmi_run_options_put(cm_run_options *o, const char *name, const char *value)
 {
-    const int i = cmi_run_option_find(name);
+    const int i = option_find(name);
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
     cmi_run_close_inputs(o);
     if (i >= 0) {
@@ -276,7 +277,7 @@ static cm_status verify_handles(const cm_run_options *o)
     static const char *const of_data[] = {"data", "size", "labels", "random_crop", "stop_on_bad"};
     const char *beside = NULL, *what = "data set";
     for (size_t i = 0; i < sizeof of_data / sizeof *of_data && o->dataset && !o->owns_dataset; i++)
-        if (o->said >> cmi_run_option_find(of_data[i]) & 1) beside = of_data[i];
+        if (o->said >> option_find(of_data[i]) & 1) beside = of_data[i];
     if (!beside) what = "model";
     if (o->model_is_given && said(o, AT(init))) beside = "init";
     if (o->model_is_given && said(o, AT(network)) && !o->as_given) beside = "network";

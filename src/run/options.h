@@ -46,8 +46,7 @@ struct cm_run_options {
 cm_status cmi_run_options_make(cm_context *context, cm_run_options **out);
 void cmi_run_options_release(cm_run_options *options);
 
-/* Index in the table, -1 for none; name and meaning of each. */
-int cmi_run_option_find(const char *name);
+/* Name and meaning of each row of the table. */
 cm_choice cmi_run_option_choice(size_t index);
 /* A name as messages write it: --checkpoint-every, or checkpoint_every without a prefix. */
 enum { CM_RUN_SHOWN = 40 };

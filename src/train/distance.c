@@ -39,7 +39,8 @@ void cmi_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow
         }
 }
 
-void cmi_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out)
+/* The transpose of cmi_bilinear, which adds to `in`. */
+static void bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out)
 {
     for (int32_t y = 0; y < oh; y++)
         for (int32_t x = 0; x < ow; x++) {
@@ -119,7 +120,7 @@ static double small_l2(const cm_image_distance *d, const double *a, const double
     if (!g) return value;
     memset(g, 0, values(d) * sizeof *g);
     for (size_t c = 0; c < (size_t)d->channels; c++)
-        cmi_bilinear_back(d->height, d->width, g + c * plane, SMALL, SMALL, sg + c * small);
+        bilinear_back(d->height, d->width, g + c * plane, SMALL, SMALL, sg + c * small);
     return value;
 }
 

@@ -42,9 +42,7 @@ size_t cmi_distance_work(const cm_image_distance *d);
 /* d(a, b) of one image in planes; gradient (may be NULL): d/da. */
 double cmi_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work);
 
-/* Bilinear resize of one plane, half-pixel centres, edges clamped, no
- * antialiasing; and its transpose, which adds to `in`. */
+/* Bilinear resize of one plane, half-pixel centres, edges clamped, no antialiasing. */
 void cmi_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out);
-void cmi_bilinear_back(int32_t h, int32_t w, double *in, int32_t oh, int32_t ow, const double *out);
 
 #endif

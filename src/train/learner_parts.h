@@ -18,8 +18,6 @@ cm_status cmi_learner_fold_gradient(const cm_learner *learner);
 
 /* --- learner_slice.c ------------------------------------------------------------- */
 
-/* Of a batch of so many images. */
-size_t cmi_learner_slices(const cm_learner *learner, size_t images);
 /* All of them, as many as a batch of options.batch keeps busy. */
 int cmi_learner_count_workers(const cm_learner *learner);
 cm_status cmi_learner_make_workers(cm_learner *learner, const cm_objective_settings *settings);

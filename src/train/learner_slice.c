@@ -76,14 +76,15 @@ static void free_worker(cm_context *context, cm_learner_worker *w)
     cmi_free(context, w->labels);
 }
 
-size_t cmi_learner_slices(const cm_learner *l, size_t images)
+/* Of a batch of so many images. */
+static size_t slices_of(const cm_learner *l, size_t images)
 {
     return (images + l->options.slice - 1) / l->options.slice;
 }
 
 int cmi_learner_count_workers(const cm_learner *l)
 {
-    const size_t slices = cmi_learner_slices(l, l->options.batch);
+    const size_t slices = slices_of(l, l->options.batch);
     return l->options.threads < (int)slices ? l->options.threads : (int)slices;
 }
 
@@ -236,7 +237,7 @@ cm_status cmi_learner_run(cm_learner *l, const cm_objective *objective, const cm
                           const cm_learner_batch *batch)
 {
     job j = {l, objective, settings, batch};
-    const int slices = (int)cmi_learner_slices(l, batch->n);
+    const int slices = (int)slices_of(l, batch->n);
     cmi_turns_begin(l->turns);
     cm_status status = cmi_parallel_in_order((cm_threads){l->context, l->n_workers}, slices, slice_piece, &j);
     if (status == CM_OK) status = cmi_unpacking_run(l->unpacking, l->gradient);

@@ -121,7 +121,9 @@ cm_status cmi_check_p_mean(const cm_train_settings *s, const cm_objective_settin
 
 /* ECT's r < t of a noise level and t - r, computed without cancellation. */
 void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap);
-/* iCT: probabilities (n - 1) and levels (n) of the pairs, rising. */
-void cmi_ict_levels(const cm_objective_settings *s, double *levels, double *probability);
+/* iCT: the levels j = 0 .. scales - 1, rising, and the erf of each in the lognormal.  Pair j has the difference of
+ * those of j + 1 and j as a share of that of the last and the first. */
+double cmi_ict_level(const cm_objective_settings *s, int32_t j);
+double cmi_ict_cumulated(const cm_objective_settings *s, int32_t j);
 
 #endif

@@ -9,37 +9,27 @@
 #include "diffusion/schedule.h"
 #include "train/objective.h"
 
-static double rising(const cm_objective_settings *s, int32_t j)
+double cmi_ict_level(const cm_objective_settings *s, int32_t j)
 {
     return cmi_karras_sigma(s->scales - 1 - j, s->scales, s->sigma_min, s->sigma_max, s->rho);
 }
 
-static double erf_at(const cm_objective_settings *s, double level)
+double cmi_ict_cumulated(const cm_objective_settings *s, int32_t j)
 {
+    const double level = cmi_ict_level(s, j);
     return erf((log(level) - s->p_mean) / (1.41421356237309504880 * s->p_std));
-}
-
-void cmi_ict_levels(const cm_objective_settings *s, double *levels, double *probability)
-{
-    double sum = 0;
-    for (int32_t j = 0; j < s->scales; j++) levels[j] = rising(s, j);
-    for (int32_t j = 0; j + 1 < s->scales; j++) {
-        probability[j] = erf_at(s, levels[j + 1]) - erf_at(s, levels[j]);
-        sum += probability[j];
-    }
-    for (int32_t j = 0; j + 1 < s->scales; j++) probability[j] /= sum;
 }
 
 /* The pair whose interval of the cumulated probability holds u.  The sum
  * telescopes, so the boundary is found by bisection. */
 static int32_t pair_of(const cm_objective_settings *s, double u)
 {
-    double bottom = erf_at(s, rising(s, 0)), top = erf_at(s, rising(s, s->scales - 1));
+    double bottom = cmi_ict_cumulated(s, 0), top = cmi_ict_cumulated(s, s->scales - 1);
     double wanted = bottom + u * (top - bottom);
     int32_t low = 0, high = s->scales - 1; /* erf(level low) <= wanted < erf(level high) */
     while (high - low > 1) {
         int32_t middle = low + (high - low) / 2;
-        if (erf_at(s, rising(s, middle)) <= wanted) low = middle;
+        if (cmi_ict_cumulated(s, middle) <= wanted) low = middle;
         else high = middle;
     }
     return low;
@@ -50,8 +40,8 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     for (size_t i = 0; i < b->n; i++) {
         int32_t j = pair_of(s, b->u[i]);
-        r.t2[i] = rising(s, j);
-        r.t[i] = rising(s, j + 1);
+        r.t2[i] = cmi_ict_level(s, j);
+        r.t[i] = cmi_ict_level(s, j + 1);
         r.weight[i] = 1 / (r.t[i] - r.t2[i]);
     }
     cmi_add_noise(b, r.size, r.t, r.x_t);

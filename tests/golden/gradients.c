@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../support/fill.h"
+#include "../support/probe.h"
 #include "diffusion/inputs.h"
 #include "networks.h"
 #include "tensor/convert.h"
@@ -56,7 +57,7 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
     CM_TRY(cmi_plan_create(b->m->graph, &options, &b->plan));
     CM_TRY(cmi_weights_create(b->plan, b->m->params, &b->weights));
     CM_TRY(cmi_exec_create(b->plan, &b->exec));
-    cmi_exec_poison(b->exec);
+    probe_poison(b->exec);
     b->plain = calloc(cmi_plan_gradient_floats(b->plan), sizeof *b->plain);
     return b->plain ? cmi_unpacking_create(b->plan, 1, &b->unpacking) : CM_ERR_MEMORY;
 }

@@ -273,6 +273,16 @@ void run_ect(golden_file *f, golden_result *r)
     close_toy(&t);
 }
 
+/* iCT: levels (scales) and probabilities of the pairs (scales - 1). */
+static void ict_tables(const cm_objective_settings *s, double *levels, double *probability)
+{
+    double sum = 0;
+    for (int32_t j = 0; j < s->scales; j++) levels[j] = cmi_ict_level(s, j);
+    for (int32_t j = 0; j + 1 < s->scales; j++)
+        sum += probability[j] = cmi_ict_cumulated(s, j + 1) - cmi_ict_cumulated(s, j);
+    for (int32_t j = 0; j + 1 < s->scales; j++) probability[j] /= sum;
+}
+
 static void check_ict_tables(const golden_file *f, golden_result *r)
 {
     int named = 0;
@@ -297,7 +307,7 @@ static void check_ict_tables(const golden_file *f, golden_result *r)
             char other[64];
             s.scales = atoi(name + 4);
             double *levels = calloc((size_t)s.scales, sizeof *levels), *p = calloc((size_t)s.scales, sizeof *p);
-            cmi_ict_levels(&s, levels, p);
+            ict_tables(&s, levels, p);
             compare(f, r, name, (size_t)s.scales, levels, DOUBLE);
             (void)snprintf(other, sizeof other, "p.%d", s.scales);
             compare(f, r, other, (size_t)s.scales - 1, p, DOUBLE);
@@ -333,7 +343,7 @@ void run_ict(golden_file *f, golden_result *r)
     memcpy(t.weight[1], t.weight[0], sizeof t.weight[0]);
     /* u in the middle of the pair's share of the cumulated probability */
     double *levels = calloc((size_t)s.scales, sizeof *levels), *p = calloc((size_t)s.scales, sizeof *p);
-    cmi_ict_levels(&s, levels, p);
+    ict_tables(&s, levels, p);
     for (size_t i = 0; i < n; i++) {
         u[i] = p[(int)index[i]] / 2;
         for (int j = 0; j < (int)index[i]; j++) u[i] += p[j];
