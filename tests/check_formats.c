@@ -223,6 +223,13 @@ START_TEST(which_weights)
                         &(cm_load_options){.struct_size = sizeof(cm_load_options), .weights = "ema"}, &m),
           CM_ERR_ARGUMENT, "holds one set");
     refuse(two_sets("critic", NULL), NULL, CM_ERR_FORMAT, "'epoch', 'critic'");
+    block p = {NULL, 0, 0}; /* a tensor beside the dictionary: the state of a generator */
+    PUT(&p, "\x80\2}(");
+    put_entry(&p, "rng", "1");
+    PUT(&p, "X\12\0\0\0state_dict}(");
+    put_entry(&p, "w", "2");
+    PUT(&p, "uu.");
+    expect(p, NULL, 2, "state_dict");
 }
 END_TEST
 
@@ -318,7 +325,8 @@ START_TEST(beside_tensors)
     PUT(&p, "\x80\2}(");
     put_text(&p, "extra");
     PUT(&p, "(ctorch\ndevice\nX\4\0\0\0cuda\x85Rctorch\nfloat16\nc__builtin__\nset\n]\x85R"
-            "ccollections\ndefaultdict\nc__builtin__\nlist\n\x85Rc_codecs\nencode\nX\0\0\0\0N\x86Rt");
+            "ccollections\ndefaultdict\nc__builtin__\nlist\n\x85Rc_codecs\nencode\nX\0\0\0\0N\x86R"
+            "cargparse\nNamespace\n)\x81}X\2\0\0\0lrK\1sbt");
     put_entry(&p, "w", "3");
     PUT(&p, "u.");
     expect(p, NULL, 3, "the whole file");

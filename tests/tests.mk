@@ -142,6 +142,11 @@ check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/gol
 	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
 
+# Files of torch, diffusers, flax and safetensors read by ours, and ours by them: PYTHON has those packages.
+.PHONY: check-writers
+check-writers: all $(BUILD)/tests/make_model
+	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/check_writers.py
+
 # oneDNN 3.x for the OpenMP of gcc, from the package index that pip uses here.
 ONEDNN3 := $(BUILD)/onednn3
 $(ONEDNN3)/lib/libdnnl.so:

@@ -152,6 +152,8 @@ static const cm_pickle_symbol symbols[] = {
     {"pathlib", "WindowsPath", opaque, -1},
     {"pathlib._local", "PosixPath", opaque, -1},
     {"pathlib._local", "WindowsPath", opaque, -1},
+    {"argparse", "Namespace", opaque, -1},
+    {"types", "SimpleNamespace", opaque, -1},
     {"datetime", "datetime", opaque, -1},
     {"datetime", "timedelta", opaque, -1},
     /* Known and not supported. */

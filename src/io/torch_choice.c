@@ -50,6 +50,18 @@ static int has_set(const cm_pickled *dict, const char *name)
     return (inner && tensors_in(inner, "")) || tensors_in(dict, prefix);
 }
 
+/* The most tensors that a dictionary of one of these names has. */
+static size_t most_within(const cm_pickled *dict, const char *const *names)
+{
+    size_t most = 0;
+    for (; *names; names++) {
+        const cm_pickled *inner = cmi_pickled_get(dict, *names);
+        size_t n = inner ? tensors_in(inner, "") : 0;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
 static void add_sets(const cm_pickled *dict, const char *const *names, name_list *list)
 {
     for (; *names; names++)
@@ -130,14 +142,14 @@ static cm_status refuse(const cm_input *in, const cm_pickled *top)
             in->name, keys.count ? keys.text : "no strings");
 }
 
-/* Of the top: in a dictionary of it where there are no tensors beside. */
+/* Of the top: in a dictionary of it where there are no more tensors beside it, as the state of a generator. */
 static cm_status choose_within(const cm_input *in, cm_torch_choice *out)
 {
     const cm_pickled *dict = out->tensors;
     int found = 0;
     if (in->weights) return choose_wanted(in, dict, out);
     CM_TRY(choose_only(in, dict, averages, out, &found));
-    if (!found && !tensors_in(dict, "")) CM_TRY(choose_only(in, dict, plain, out, &found));
+    if (!found && tensors_in(dict, "") <= most_within(dict, plain)) CM_TRY(choose_only(in, dict, plain, out, &found));
     return CM_OK;
 }
 
