@@ -80,8 +80,8 @@ CONV_C    := conv winograd winograd_gradient amx few_outputs direct_conv
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := packer conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
-NETS_C    := fields config edm_config fold layers init net recognise adm adm_names edm_block edm_names songunet dhariwal checkpoint export
-DIFFUSION_C := condition schedule weighting precond classes model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
+NETS_C    := fields config edm_config fold layers init net recognise published adm adm_names edm_block edm_names songunet dhariwal checkpoint export
+DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \

@@ -115,40 +115,32 @@ static cm_status check_ts(const cm_resolver *r)
     return CM_OK;
 }
 
-/* Whether the file says that the model comes from consistency training, not
- * distillation: the published lists differ. */
-static int trained_without_teacher(const cm_model *m)
+/* The highest level where no times are given. */
+static double first_level(const cm_resolver *r)
 {
-    const char *objective =
-        json_string_value(json_object_get(json_object_get(m->file.config, "training"), "objective"));
-    return objective && strcmp(objective, "ct") == 0;
+    return r->o->sigma_max > 0 || !r->m->sampling.n_sigmas
+               ? r->smax
+               : cmi_sampling_defaults_level(&r->m->sampling, 0, r->smin, r->smax);
 }
 
-/* The second level of the published two-step samplers (algorithms 2.3); 0: nothing is published. */
-static double published_second(const cm_resolver *r)
-{
-    const cm_published_level *p = r->m->net.family->two_step;
-    while (p && p->side && (p->side != r->m->height || p->side != r->m->width)) p++;
-    if (!p || !p->side) return 0;
-    if (p->sigma > 0) return p->sigma;
-    if (trained_without_teacher(r->m))
-        return cmi_karras_sigma(p->trained.index, p->trained.count, r->smin, r->smax, 7);
-    return cmi_karras_sigma(p->distilled.index, p->distilled.count, r->smin, r->smax, 7);
-}
-
+/* The model's own levels: one, or as many as there are. */
 static cm_status default_each(const cm_resolver *r, double *sigma, int32_t *n)
 {
-    double second = published_second(r), boundary = cmi_precond_boundary(&r->m->precond);
+    const cm_sampling_defaults *d = &r->m->sampling;
+    int32_t own = cmi_sampling_defaults_count(d);
+    double boundary = cmi_precond_boundary(&r->m->precond);
     if (!cmi_precond_is_consistency(&r->m->precond) && r->o->steps != 1)
         CM_FAIL(CM_ERR_ARGUMENT, "method %s on precond %s: give the times as sigmas", r->method->name,
                 cmi_precond_name(&r->m->precond));
-    *n = r->o->steps ? r->o->steps : 2;
-    if (*n > 2 || (*n == 2 && !(second > boundary && second < r->smax)))
+    *n = r->o->steps ? r->o->steps : own > 1 ? own : 2;
+    sigma[0] = first_level(r);
+    for (int32_t i = 1; i < *n && *n == own; i++) sigma[i] = cmi_sampling_defaults_level(d, i, r->smin, r->smax);
+    int fits = *n == 1 || (*n == own && sigma[*n - 1] > boundary);
+    for (int32_t i = 1; i < *n && fits; i++) fits = sigma[i] < sigma[i - 1];
+    if (!fits)
         CM_FAIL(CM_ERR_ARGUMENT,
                 "no default times for %d steps with this model: give them as sigmas, for example sigmas = %g, %g", *n,
                 r->smax, r->smax > 1.6 ? 0.8 : r->smax / 2);
-    sigma[0] = r->smax;
-    sigma[1] = second;
     return CM_OK;
 }
 
@@ -188,7 +180,7 @@ static cm_status fill_schedule_or_list(cm_resolver *r, double *sigma)
         s->n = (int32_t)o->sigma_count - to_last;
         if (s->n < 1) CM_FAIL(CM_ERR_ARGUMENT, "method %s needs at least two sigmas", r->method->name);
     } else {
-        s->n = o->steps ? o->steps : 18;
+        s->n = cmi_resolver_steps(r);
         if (cmi_resolver_form(r) == CM_EDM_STEPS_IDDPM) CM_TRY(fill_iddpm(r, s->n, sigma));
         else fill_schedule(r, s->n + to_last, sigma);
     }
@@ -202,7 +194,7 @@ static cm_status fill_one(cm_resolver *r, double *sigma)
     const cm_sample_options *o = r->o;
     if (o->sigma_count > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "method %s takes one time, found %zu sigmas", r->method->name, o->sigma_count);
-    sigma[0] = o->sigmas ? o->sigmas[0] : r->smax;
+    sigma[0] = o->sigmas ? o->sigmas[0] : first_level(r);
     r->out->solver.n = 1;
     r->out->solver.start = sigma[0];
     return CM_OK;
@@ -212,7 +204,8 @@ cm_status cmi_levels_fill(cm_resolver *r)
 {
     const cm_sample_options *o = r->o;
     size_t count = o->sigma_count > o->ts_count ? o->sigma_count : o->ts_count;
-    if (count < (size_t)(o->steps ? o->steps : 18)) count = (size_t)(o->steps ? o->steps : 18);
+    if (count < (size_t)cmi_resolver_steps(r)) count = (size_t)cmi_resolver_steps(r);
+    if (count < CM_DEFAULT_LEVELS) count = CM_DEFAULT_LEVELS;
     double *sigma = cmi_calloc(r->m->context, count + 2, sizeof *sigma);
     if (!sigma) return CM_ERR_MEMORY;
     r->out->sigma = sigma;

@@ -78,6 +78,8 @@ cm_status cmi_model_configure(cm_model *m)
     CM_TRY(cmi_precond_read(m->context, json_object_get(config, "precond"), m->net.family->time, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
+    CM_TRY(cmi_sampling_defaults_read(config, &m->net, &m->precond, m->height == m->width ? m->height : 0,
+                                      &m->sampling));
     CM_TRY(cmi_classes_check(json_object_get(config, "classes"), m->net.num_classes));
     return cmi_model_describe_both(m);
 }

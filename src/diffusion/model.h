@@ -7,6 +7,7 @@
 
 #include <consistency/model.h>
 
+#include "diffusion/defaults.h"
 #include "diffusion/precond.h"
 #include "graph/params.h"
 #include "nets/checkpoint.h"
@@ -23,6 +24,7 @@ struct cm_model {
     cm_model_file file;
     cm_net_config net;
     cm_precond precond;
+    cm_sampling_defaults sampling;
     int32_t channels, height, width; /* of the images          */
     int32_t out_channels;            /* of D                   */
     cm_graph *graph;                 /* parameters are the file's */
@@ -66,7 +68,7 @@ typedef struct cm_model_source {
 } cm_model_source;
 cm_status cmi_model_open(cm_context *context, const cm_model_source *source, const cm_load_options *options,
                          cm_model **out);
-/* From a configuration ({"network", "precond"[, "image", "classes", "training"]}) instead of
+/* From a configuration ({"network", "precond"[, "image", "classes", "training", "sampling"]}) instead of
  * a file: fresh weights of `seed` when values is NULL, else a copy of a block
  * laid out by cmi_param_offsets. */
 cm_status cmi_model_make(cm_context *context, const json_t *config, uint64_t seed, const float *values,

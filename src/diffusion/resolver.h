@@ -33,6 +33,12 @@ static inline int cmi_resolver_form(const cm_resolver *r)
     return r->method->reads & CM_READS_EDM ? r->o->edm_discretization : CM_EDM_STEPS_EDM;
 }
 
+/* Of a schedule. */
+static inline int32_t cmi_resolver_steps(const cm_resolver *r)
+{
+    return r->o->steps ? r->o->steps : r->m->sampling.steps ? r->m->sampling.steps : 18;
+}
+
 static inline double cmi_or_default(double v, double fallback)
 {
     return v > 0 ? v : fallback;

@@ -69,6 +69,8 @@ static void fill_rest(const cm_resolver *r)
 
 static const cm_method_kind *default_method(const cm_model *model, const cm_sample_options *o)
 {
+    const cm_method_kind *own = cmi_method_at((size_t)model->sampling.method);
+    if (own->run && !o->ts && !o->sigmas) return own;
     if (!cmi_precond_is_consistency(&model->precond)) return &cmi_method_heun;
     return o->ts || o->sigma_count > 1 || o->steps > 1 ? &cmi_method_multistep : &cmi_method_onestep;
 }

@@ -58,6 +58,23 @@ typedef struct cm_tensor_note {
     const char *key, *value; /* borrowed */
 } cm_tensor_note;
 
+/* Entries of the metadata that formats write about a file, in words for people but for the last two. */
+#define CM_NOTE_ABOUT "read.about"     /* what it is: "a snapshot of EDM's training: EDMPrecond of SongUNet" */
+#define CM_NOTE_ASSUMED "read.assumed" /* what it does not say and was taken as in the published models */
+#define CM_NOTE_UNSUPPORTED "read.unsupported" /* why this library cannot run the network in it                 */
+#define CM_NOTE_PUBLISHED "read.published"     /* one of the following: decides the default noise levels       */
+#define CM_NOTE_GRID "read.grid"               /* points of the training's grid of noise levels: "40"           */
+
+#define CM_PUBLISHED_CD "cd"             /* distilled from a diffusion model      */
+#define CM_PUBLISHED_CT "ct"             /* trained without one                   */
+#define CM_PUBLISHED_TEACHER "teacher"   /* a diffusion model that is distilled   */
+#define CM_PUBLISHED_CIFAR "cifar"       /* openai/consistency_models_cifar10     */
+#define CM_PUBLISHED_CIFAR_CD "cifar-cd" /* of those, distilled                   */
+#define CM_PUBLISHED_ECT "ect"           /* Geng et al. 2024                      */
+#define CM_PUBLISHED_CMT "cmt"           /* Hu et al. 2025, before ECT            */
+#define CM_PUBLISHED_TCM "tcm"           /* Lee et al. 2024                       */
+#define CM_PUBLISHED_SID "sid"           /* Zhou et al. 2024: one level           */
+
 typedef struct cm_tensor_format {
     const char *name;
     /* Of the first n bytes, at most 4096; more can be read from the input. */

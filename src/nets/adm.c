@@ -146,7 +146,7 @@ static const cm_field fields[] = {
     CM_INT_FIELD("out_channels", CM_NET_AT(out_channels), 1, 1024, 1),
     CM_INT_FIELD("model_channels", CM_NET_AT(model_channels), 1, 16384, 1),
     CM_INT_FIELD("num_res_blocks", CM_NET_AT(num_blocks), 1, 64, 1),
-    {"attention_resolutions", CM_FIELD_INTS, CM_NET_AT(attn), CM_NET_AT(n_attn), 0, 2 * CM_NET_LEVELS, NULL, 1},
+    {"attention_resolutions", CM_FIELD_INTS, CM_NET_AT(attn), CM_NET_AT(n_attn), 1, 2 * CM_NET_LEVELS, NULL, 1},
     {"channel_mult", CM_FIELD_NUMBERS, CM_NET_AT(channel_mult), CM_NET_AT(levels), 0, CM_NET_LEVELS, NULL, 0},
     CM_NUMBER_FIELD("dropout", CM_NET_AT(dropout), 0, 1),
     CM_BOOL_FIELD("conv_resample", CM_NET_AT(conv_resample)),
@@ -183,10 +183,6 @@ static cm_status refuse(const char *what, const json_t *network)
     return CM_OK;
 }
 
-/* The grids of Song et al. 2023: 40 points in distillation, 201 and 151 without a teacher. */
-static const cm_published_level two_step[] = {
-    {64, 0, {22, 40}, {106, 201}}, {256, 0, {17, 40}, {67, 151}}, {0, 0, {0, 0}, {0, 0}}};
-
 const cm_net_family cmi_net_adm = {
     .name = "adm",
     .about = "the UNet of openai/guided-diffusion and openai/consistency_models",
@@ -199,5 +195,4 @@ const cm_net_family cmi_net_adm = {
     .initial = cmi_init_torch,
     .time = CM_TIME_250LN,
     .needs_label = 1,
-    .two_step = two_step,
 };

@@ -14,7 +14,7 @@
 
 /* --- configuration --------------------------------------------------------- */
 
-static const char *const members[] = {"network", "precond", "image", "classes", "training"};
+static const char *const members[] = {"network", "precond", "image", "classes", "training", "sampling"};
 enum { MEMBERS = sizeof members / sizeof *members };
 
 static cm_status add_member(json_t *config, const char *member, json_t *value)
@@ -55,7 +55,7 @@ static cm_status from_caller(const char *text, cm_model_file *cp)
         if (status == CM_OK && i == MEMBERS)
             status =
                 cmi_fail(CM_ERR_FORMAT,
-                         "config_json: unknown member '%.64s' (network, precond, image, classes, training)", key);
+                         "config_json: unknown member '%.64s' (network, precond, image, classes, training, sampling)", key);
         if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
     }
     json_decref(given);

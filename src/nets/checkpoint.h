@@ -8,7 +8,7 @@
 
 typedef struct cm_model_file {
     cm_tensors file;
-    /* {"network", "precond", "image"[, "classes", "training"]}: the file's, overridden by the caller's */
+    /* {"network", "precond", "image"[, "classes", "training", "sampling"]}: the file's, overridden by the caller's */
     json_t *config;
 } cm_model_file;
 

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-const cm_published_level cmi_edm_two_step[] = {{32, 0.821, {0, 0}, {0, 0}}, {0, 0, {0, 0}, {0, 0}}};
-
 void cmi_edm_defaults(cm_net_config *c, const double mult[4])
 {
     c->levels = 4;

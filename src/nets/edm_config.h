@@ -17,14 +17,12 @@
         {"channel_mult", CM_FIELD_NUMBERS, CM_NET_AT(channel_mult), CM_NET_AT(levels), 0, CM_NET_LEVELS, NULL, 0},   \
         CM_INT_FIELD("channel_mult_emb", CM_NET_AT(channel_mult_emb), 1, 64, 0),                                     \
         CM_INT_FIELD("num_blocks", CM_NET_AT(num_blocks), 1, 64, 0),                                                 \
-        {"attn_resolutions", CM_FIELD_INTS, CM_NET_AT(attn), CM_NET_AT(n_attn), 0, 2 * CM_NET_LEVELS, NULL, 0},      \
+        {"attn_resolutions", CM_FIELD_INTS, CM_NET_AT(attn), CM_NET_AT(n_attn), 1, 2 * CM_NET_LEVELS, NULL, 0},      \
         CM_NUMBER_FIELD("dropout", CM_NET_AT(dropout), 0, 1),                                                        \
         CM_NUMBER_FIELD("label_dropout", CM_NET_AT(label_dropout), 0, 1), CM_IGNORED_FIELD("use_fp16")
 
 void cmi_edm_defaults(cm_net_config *config, const double mult[4]);
 /* img_channels for both counts; fourier_scale without frequencies is an error. */
 cm_status cmi_edm_complete(const char *what, const json_t *network, cm_net_config *config);
-/* The level of iCT's and ECT's two-step samplers. */
-extern const cm_published_level cmi_edm_two_step[];
 
 #endif

@@ -65,7 +65,6 @@ static cm_status read_list(const char *what, const cm_field *f, const json_t *v,
     size_t n = json_array_size(v);
     cm_field element = *f;
     int32_t *count = (int32_t *)(void *)(out + f->count);
-    element.low = f->kind == CM_FIELD_INTS ? 1 : 0;
     element.high = 65536;
     if (!json_is_array(v)) return wrong(what, f, "a list of numbers");
     if (n > (size_t)f->high)

@@ -15,7 +15,7 @@ typedef enum cm_field_kind {
     CM_FIELD_BOOL,    /* int32_t 0 or 1; accepts true, false, 0, 1               */
     CM_FIELD_NUMBER,  /* double in [low, high]                                   */
     CM_FIELD_CHOICE,  /* int32_t: index of the string among `choices`            */
-    CM_FIELD_INTS,    /* int32_t array of at most `high`, count at `count`       */
+    CM_FIELD_INTS,    /* int32_t array of at most `high`, each in [low, 65536], count at `count` */
     CM_FIELD_NUMBERS, /* double array likewise                                   */
     CM_FIELD_IGNORED  /* known, without effect on the function computed here     */
 } cm_field_kind;

@@ -21,17 +21,6 @@ typedef struct cm_net_inputs {
 /* How a consistency model or an EDM teacher tells a network the noise level. */
 enum { CM_TIME_DEFAULT, CM_TIME_250LN, CM_TIME_LN4 };
 
-/* The second noise level of the published two-step sampler for images of side x side; a list ends with side 0.
- * Where sigma is 0 it is point `index` of `count` on the grid of the published training (algorithms 2.3), and
- * models trained without a teacher have another. */
-typedef struct cm_published_level {
-    int32_t side;
-    double sigma;
-    struct {
-        int32_t index, count;
-    } distilled, trained;
-} cm_published_level;
-
 typedef struct cm_net_family {
     const char *name, *about;
     const cm_field *fields; /* of cm_net_config */
@@ -49,7 +38,6 @@ typedef struct cm_net_family {
     int32_t time;                       /* CM_TIME_*                                              */
     int whole_widths;                   /* channel_mult x model_channels has to be a whole number */
     int needs_label;                    /* with classes, label -1 ("none") is an error            */
-    const cm_published_level *two_step; /* NULL: none                                             */
 } cm_net_family;
 
 /* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */

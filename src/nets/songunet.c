@@ -194,5 +194,4 @@ const cm_net_family cmi_net_songunet = {
     .prefix = "model.",
     .time = CM_TIME_LN4,
     .whole_widths = 1,
-    .two_step = cmi_edm_two_step,
 };

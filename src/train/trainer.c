@@ -35,6 +35,7 @@ static cm_status set_config(cm_trainer *t)
     if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     (void)json_object_del(t->config, "training");
+    (void)json_object_del(t->config, "sampling"); /* that of the model it begins with */
     json_t *names = t->teacher && !json_object_get(t->config, "classes")
                         ? json_object_get(t->teacher->file.config, "classes")
                         : NULL;

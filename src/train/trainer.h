@@ -20,7 +20,7 @@ struct cm_trainer {
     cm_curriculum curriculum;
     cm_optim optim;
     cm_precond precond;    /* of the trained network; borrows the model's table */
-    json_t *config;        /* of the trained model, without "training" */
+    json_t *config;        /* of the trained model, without "training" and "sampling" */
     int classes_from_data; /* its "classes" are those of the run's data set, not of where it began */
     cm_learner *learner;
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
