@@ -305,7 +305,7 @@ static cm_status write_all(cm_file_writer *w, const char *text, const cm_tensor 
     CM_TRY(cmi_file_write(w, text, length));
     CM_TRY(cmi_file_write(w, spaces, pad));
     for (size_t i = 0; i < count; i++) CM_TRY(cmi_write_tensor(w, report, &tensors[i]));
-    return CM_OK;
+    return cmi_write_ask(report, w->path);
 }
 
 cm_status cmi_safetensors_write(cm_context *context, const char *path, int overwrite, const json_t *metadata,

@@ -20,6 +20,7 @@ void cmi_torch_close(cm_tensors *t)
     cmi_pickle_close(torch->pickle);
     cmi_free(t->context, torch->storages);
     cmi_free(t->context, torch->views);
+    json_decref(torch->metadata);
     cmi_free(t->context, torch);
 }
 

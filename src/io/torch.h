@@ -6,6 +6,8 @@
 #ifndef CM_IO_TORCH_H
 #define CM_IO_TORCH_H
 
+#include <jansson.h>
+
 #include "io/pickle.h"
 
 typedef struct cm_torch_storage {
@@ -30,6 +32,7 @@ typedef struct cm_torch {
     cm_torch_view *views; /* cm_tensor.offset is the index */
     int swapped;          /* elements are big-endian */
     char weights[192];    /* what was chosen (cm_torch_choice.name) */
+    json_t *metadata;     /* of a file that we have written, or NULL */
 } cm_torch;
 
 /* Fills t->state in; it ends with cmi_torch_close. */

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/json_tree.h"
 #include "io/torch.h"
+#include "io/torch_write.h"
 #include "io/zip_directory.h"
 
 enum { PATH = CM_TENSOR_NAME + 64 };
@@ -72,6 +74,38 @@ static cm_status check_sums(const cm_input *in, const cm_zip_directory *d)
     return CM_OK;
 }
 
+/* What our writer puts beside the pickle: texts by key, of which those of a native file's metadata count. */
+static cm_status list_metadata(cm_tensors *t, const char *member)
+{
+    const cm_torch *torch = t->state;
+    const char *key;
+    json_t *value;
+    if (!json_is_object(torch->metadata))
+        CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s' is no JSON object", t->input.name, member);
+    json_object_foreach(torch->metadata, key, value)
+    {
+        if (!json_is_string(value))
+            CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': entry '%.64s' is not a string", t->input.name, member, key);
+        if (strncmp(key, "consistency.", 12) == 0) CM_TRY(cmi_tensors_add_metadata(t, key, json_string_value(value)));
+    }
+    return CM_OK;
+}
+
+static cm_status read_metadata(cm_tensors *t, const cm_zip_member *m)
+{
+    cm_torch *torch = t->state;
+    if (!m) return CM_OK;
+    if (m->size > CM_JSON_TEXT)
+        CM_FAIL(CM_ERR_LIMIT, "%s: zip member '%s' of %zu bytes is over the limit of %d", t->input.name, m->name,
+                m->size, CM_JSON_TEXT);
+    char *text = cmi_malloc(t->context, m->size, 1);
+    if (!text) return CM_ERR_MEMORY;
+    cm_status status = cmi_input_read(&t->input, m->at, text, m->size);
+    if (status == CM_OK) status = cmi_json_tree(m->name, text, m->size, &torch->metadata);
+    cmi_free(t->context, text);
+    return status == CM_OK ? list_metadata(t, m->name) : status;
+}
+
 static cm_status open_members(cm_tensors *t, const cm_zip_directory *d)
 {
     char root[CM_TENSOR_NAME + 1];
@@ -88,6 +122,7 @@ static cm_status open_members(cm_tensors *t, const cm_zip_directory *d)
         CM_FAIL(CM_ERR_FORMAT, "%s: data.pkl has %zu bytes behind its STOP", t->input.name, m->at + m->size - after);
     CM_TRY(cmi_torch_collect(t));
     CM_TRY(place_storages(t, d, root));
+    CM_TRY(read_metadata(t, find(d, root, "extra/", CM_TORCH_METADATA)));
     CM_TRY(cmi_input_hold(&t->input, 0, &held));
     CM_TRY(check_sums(&t->input, d)); /* of what is used from here on */
     return cmi_torch_list(t, top);

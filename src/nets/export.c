@@ -2,14 +2,26 @@
 #include "nets/export.h"
 
 #include "io/recast.h"
+#include "io/torch_write.h"
 
 static cm_status write_native(const cm_export *m, const cm_tensors *t, cm_write_report *report)
 {
     return cmi_checkpoint_write(m->context, m->path, m->options->overwrite, m->config, t->tensors, t->count, report);
 }
 
+static cm_status write_torch(const cm_export *m, const cm_tensors *t, cm_write_report *report)
+{
+    json_t *metadata;
+    CM_TRY(cmi_checkpoint_metadata(m->config, &metadata));
+    cm_status status =
+        cmi_torch_write(m->context, m->path, m->options->overwrite, metadata, t->tensors, t->count, report);
+    json_decref(metadata);
+    return status;
+}
+
 static const cm_export_format formats[] = {
     {"native", "one safetensors file that says what it is", write_native, 0},
+    {"torch", "one file of PyTorch, a state dictionary in a zip archive (.pt, .pth)", write_torch, 0},
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
