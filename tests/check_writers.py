@@ -17,7 +17,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from writers import checks
 
-GROUPS = ["torch_files"]
+GROUPS = ["torch_files", "safetensors_files", "diffusers_files", "edm_files", "ours"]
 
 
 def main():

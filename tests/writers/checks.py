@@ -27,7 +27,9 @@ class Report:
             count[0] += 1
         except Exception as error:
             count[1] += 1
-            text = str(error) if isinstance(error, (AssertionError, cm.Error)) else traceback.format_exc(limit=-2)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            text = str(error) if isinstance(error, (AssertionError, cm.Error)) else "%s (%s:%d): %s" % (
+                type(error).__name__, os.path.basename(where.filename), where.lineno, error)
             self.failed.append("%s: %s: %s" % (group, name, text))
 
     def finish(self):
