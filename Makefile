@@ -74,7 +74,7 @@ HEADERS := base model checkpoint sampler edit image dataset trainer run
 BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
-IO_C      := file directory foreign json_text json_tree input tensors recast write_tensors zip_write torch_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_zip torch_legacy picture orient jpeg png zip npy
+IO_C      := file directory foreign json_text json_tree input tensors recast write_tensors zip_write torch_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy picture orient jpeg png zip npy
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs direct_conv
 ATTENTION_C := attention_f32 attention_amx
@@ -165,7 +165,8 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := examples/cli.c examples/listing.c examples/output.c examples/sampling.c examples/given.c examples/editing.c
+SHARED_C := examples/cli.c examples/listing.c examples/output.c examples/sampling.c examples/given.c examples/editing.c \
+            examples/describing.c examples/describing_json.c
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \

@@ -350,6 +350,16 @@ const char *cli_json_argument(const cli *c, const char *name, const char *text)
     return content;
 }
 
+void cli_print_text(FILE *out, const char *text, int width)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++, width--) {
+        const int second = s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0; /* U+0080 to U+009F */
+        putc(*s < 32 || *s == 127 || second ? '?' : *s, out);
+        s += second;
+    }
+    while (width-- > 0) putc(' ', out);
+}
+
 /* What the library calls otherwise is told in the words of the command line. */
 static void print_message(const char *message)
 {
@@ -357,8 +367,9 @@ static void print_message(const char *message)
     const char *at = strstr(message, asked);
     size_t name = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789_"); /* "cm_image_write: " */
     if (strncmp(message, "cm_", 3) == 0 && strncmp(message + name, ": ", 2) == 0) message += name + 2;
-    if (at) fprintf(stderr, "%.*s--force replaces it%s\n", (int)(at - message), message, at + sizeof asked - 1);
-    else fprintf(stderr, "%s\n", message);
+    if (at) fprintf(stderr, "%.*s--force replaces it%s", (int)(at - message), message, at + sizeof asked - 1);
+    else cli_print_text(stderr, message, 0);
+    putc('\n', stderr);
 }
 
 int cli_fail(const cli *c, cm_status status)
@@ -394,7 +405,11 @@ static void log_once(void *user, int32_t level, const char *message)
     for (int i = 0; i < n; i++) known |= said[i] == hash;
     if (!known && n < SAID) said[n++] = hash;
     if (!known) cli_clear_line();
-    if (!known) fprintf(stderr, "%s: %s%s\n", c->program, level == CM_LOG_WARNING ? "warning: " : "", message);
+    if (!known) {
+        fprintf(stderr, "%s: %s", c->program, level == CM_LOG_WARNING ? "warning: " : "");
+        cli_print_text(stderr, message, 0);
+        putc('\n', stderr);
+    }
     pthread_mutex_unlock(&lock);
 }
 

@@ -113,6 +113,9 @@ void cli_clear_line(void);
 const char *cli_duration(double seconds, char text[40]);
 
 double cli_seconds(void);
+/* Text of a file or a message: control characters, which a terminal would obey, become '?'.  At least `width`
+ * columns. */
+void cli_print_text(FILE *out, const char *text, int width);
 /* A JSON string with quotes and escapes; bytes that are no UTF-8 become U+FFFD. */
 void cli_json_string(FILE *out, const char *text);
 /* A number of `digits` digits, or null where JSON has none for it. */

@@ -67,7 +67,11 @@ tiny=tests/data/golden/checkpoints/tiny_adm_fp32.safetensors
 plain=tests/data/golden/checkpoints/st_ok.safetensors
 echo '{"network": {"type": "adm", "image_size": 8, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1, "attention_resolutions": [],
  "channel_mult": [1], "num_head_channels": 32, "use_scale_shift_norm": true, "resblock_updown": true, "num_classes": 10}, "precond": {"type": "cm"}}' > $dir/side.json
-expect 1 "consistency.network" $bin/cm-info $plain
+expect 0 "no network of this library" $bin/cm-info $plain
+expect 0 "sound: 24 bytes" $bin/cm-info $plain --check
+expect 1 "lacks 'consistency.network'" $bin/cm-sample $plain -n 1 -o $dir/plain.png
+expect 1 "checksum is 12345678" $bin/cm-info tests/data/golden/checkpoints/h_bad_crc.pt
+expect 1 "attributes" $bin/cm-info $plain --config '{"network": {"type": "adm"}, "attributes": 1}'
 expect 0 "185251 parameters" $bin/cm-info $tiny
 expect 1 "holds one set" $bin/cm-info $tiny --weights ema
 expect 0 "assumed: image_size 8, one head" $bin/cm-sample $tiny -n 2 -o $dir/tiny.png

@@ -35,7 +35,8 @@ static void describe_model(cm_checkpoint *c)
 static void describe_other(cm_checkpoint *c, cm_status reason)
 {
     const cm_tensors *t = cmi_inspect_tensors(c);
-    const char *about = "tensors that are no network of this library";
+    const char *said = cmi_tensors_metadata(t, CM_NOTE_ABOUT);
+    const char *about = said ? said : "tensors that are no network of this library";
     c->kind = CM_CHECKPOINT_TENSORS;
     c->reason = reason;
     if (t->of_optimizer) c->kind = CM_CHECKPOINT_OPTIMIZER, about = "the state of an optimizer, not weights";

@@ -75,6 +75,8 @@ const cm_pickled *cmi_pickled_get(const cm_pickled *dict, const char *key);
 /* For the descriptions of symbols: FORMAT with the machine's place before the words. */
 cm_status cmi_pickle_fail(const cm_pickle *pickle, cm_status status, const char *format, ...) CM_PRINTF(3, 4);
 cm_status cmi_pickle_make(cm_pickle *pickle, cm_pickled_kind kind, cm_pickled **out);
+/* A copy of the text that ends with the machine. */
+cm_status cmi_pickle_keep(cm_pickle *pickle, const char *text, const char **out);
 cm_status cmi_pickle_append(cm_pickle *pickle, cm_pickled *to, cm_pickled *item);
 const cm_pickle_symbol *cmi_pickle_symbol_find(const char *module, const char *name);
 int cmi_pickle_symbol_is_dtype(const cm_pickle_symbol *symbol);

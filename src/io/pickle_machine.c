@@ -66,6 +66,16 @@ cm_status cmi_pickle_make(cm_pickle *p, cm_pickled_kind kind, cm_pickled **out)
     return CM_OK;
 }
 
+cm_status cmi_pickle_keep(cm_pickle *p, const char *text, const char **out)
+{
+    const size_t n = strlen(text) + 1;
+    void *memory;
+    CM_TRY(cmi_pickle_allocate(p, n, &memory));
+    memcpy(memory, text, n);
+    *out = memory;
+    return CM_OK;
+}
+
 cm_status cmi_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
 {
     if (item->depth >= CM_PICKLE_DEPTH)

@@ -146,6 +146,8 @@ cm_status cmi_tensors_add_metadata(cm_tensors *t, const char *key, const char *v
 cm_status cmi_tensors_add_set(cm_tensors *t, const char *name)
 {
     void *list = t->sets;
+    for (size_t i = 0; i < t->sets_count; i++)
+        if (strcmp(t->sets[i], name) == 0) return CM_OK;
     CM_TRY(grow(t, &list, sizeof *t->sets, t->sets_count, &t->sets_capacity, CM_TENSORS_MAX, "sets of weights"));
     t->sets = list;
     t->sets[t->sets_count++] = name;

@@ -196,33 +196,40 @@ static cm_status check_names(const cm_tensors *t)
     return CM_OK;
 }
 
-/* Room for all at once: a list that grows would take three times as much for a while. */
-static cm_status reserve(cm_tensors *t, size_t n)
+/* Room for all at once: a list that grows would take three times as much for a while.  A tensor takes more bytes of a
+ * file than one of these, unless it is named again and again. */
+cm_status cmi_torch_reserve(cm_tensors *t, size_t n)
 {
+    enum { SHARED = 1024, BYTES_EACH = 16 };
     cm_torch *torch = t->state;
-    if (n > CM_TENSORS_MAX)
-        CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d tensors", t->input.name, CM_TENSORS_MAX);
+    if (n > CM_TENSORS_MAX || n > SHARED + t->input.size / BYTES_EACH)
+        CM_FAIL(CM_ERR_LIMIT, "%s: %zu tensors are more than the limit of %d, or than a file of %zu bytes has",
+                t->input.name, n, CM_TENSORS_MAX, t->input.size);
     torch->views = cmi_calloc(t->context, n + 1, sizeof *torch->views);
     t->tensors = cmi_calloc(t->context, n + 1, sizeof *t->tensors);
     t->capacity = t->tensors ? n + 1 : 0;
     return torch->views && t->tensors ? CM_OK : CM_ERR_MEMORY;
 }
 
+cm_status cmi_torch_add(cm_tensors *t, const char *name, const cm_pickled *value)
+{
+    cm_torch *torch = t->state;
+    cm_tensor *tensor;
+    CM_TRY(cmi_tensors_add(t, name, &tensor));
+    tensor->offset = t->count - 1;
+    return make_view(t, value, tensor, &torch->views[tensor->offset]);
+}
+
 static cm_status add_entry(cm_tensors *t, const cm_torch_choice *choice, const cm_pickled *key,
                            const cm_pickled *value)
 {
-    cm_torch *torch = t->state;
     size_t skip = strlen(choice->prefix);
     const char *name = cmi_pickled_text(key);
-    cm_tensor *tensor;
     if (value->kind != CM_PICKLED_TENSOR) return CM_OK;
     if (!name)
         CM_FAIL(CM_ERR_FORMAT, "%s: the key of a tensor is not a string of at most %d bytes without NUL, but %s",
                 t->input.name, CM_TENSOR_NAME, cmi_pickled_name(key));
-    if (strncmp(name, choice->prefix, skip) != 0) return CM_OK;
-    CM_TRY(cmi_tensors_add(t, name + skip, &tensor));
-    tensor->offset = t->count - 1;
-    return make_view(t, value, tensor, &torch->views[tensor->offset]);
+    return strncmp(name, choice->prefix, skip) == 0 ? cmi_torch_add(t, name + skip, value) : CM_OK;
 }
 
 /* Those that lie in memory as they have to. */
@@ -237,21 +244,29 @@ static void place(cm_tensors *t)
     }
 }
 
-cm_status cmi_torch_list(cm_tensors *t, const cm_pickled *top)
+static cm_status list_choice(cm_tensors *t, const cm_torch_choice *choice)
 {
     cm_torch *torch = t->state;
-    cm_torch_choice choice;
+    const cm_pickled *dict = choice->tensors;
     size_t n = 0;
-    CM_TRY(cmi_torch_choose(&t->input, top, &choice));
-    const cm_pickled *dict = choice.tensors;
     for (uint32_t i = 0; i < dict->count; i += 2) n += dict->u.items[i + 1]->kind == CM_PICKLED_TENSOR;
-    CM_TRY(reserve(t, n));
+    CM_TRY(cmi_torch_reserve(t, n));
     for (uint32_t i = 0; i < dict->count; i += 2)
-        CM_TRY(add_entry(t, &choice, dict->u.items[i], dict->u.items[i + 1]));
+        CM_TRY(add_entry(t, choice, dict->u.items[i], dict->u.items[i + 1]));
+    memcpy(torch->weights, choice->name, sizeof torch->weights);
+    return cmi_tensors_add_metadata(t, "weights", torch->weights);
+}
+
+cm_status cmi_torch_list(cm_tensors *t, const cm_pickled *top)
+{
+    cm_torch_choice choice;
+    cm_status status = cmi_torch_choose(&t->input, top, &choice);
+    if (status == CM_OK) status = list_choice(t, &choice);
+    else if (t->input.as_data) status = cmi_torch_list_all(t, top, status);
+    CM_TRY(status);
     CM_TRY(check_names(t));
     place(t);
-    memcpy(torch->weights, choice.name, sizeof torch->weights);
-    return cmi_tensors_add_metadata(t, "weights", torch->weights);
+    return t->input.as_data ? cmi_torch_describe(t, top) : CM_OK;
 }
 
 /* --- values -------------------------------------------------------------------------------- */

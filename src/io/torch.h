@@ -43,6 +43,15 @@ cm_torch_storage *cmi_torch_find(const cm_torch *torch, const char *key);
 /* The tensors of the unpickled object, once every storage is placed. */
 cm_status cmi_torch_list(cm_tensors *tensors, const cm_pickled *top);
 
+/* What that is made of: room for n tensors, and one more of them, by a value that describes it. */
+cm_status cmi_torch_reserve(cm_tensors *tensors, size_t n);
+cm_status cmi_torch_add(cm_tensors *tensors, const char *name, const cm_pickled *value);
+
+/* Where the object is read as data.  All its tensors by their paths, "state.0.exp_avg", where the choice among them
+ * was refused with that status; it is given back where there are none.  Then the sets and what stands beside. */
+cm_status cmi_torch_list_all(cm_tensors *tensors, const cm_pickled *top, cm_status refused);
+cm_status cmi_torch_describe(cm_tensors *tensors, const cm_pickled *top);
+
 cm_status cmi_torch_read(const cm_tensor *tensor, void *out);
 void cmi_torch_close(cm_tensors *tensors);
 
@@ -55,5 +64,8 @@ typedef struct cm_torch_choice {
 
 /* By the caller's wish (input->weights), else the average where there is one. */
 cm_status cmi_torch_choose(const cm_input *input, const cm_pickled *top, cm_torch_choice *out);
+/* The names that input->weights could be. */
+cm_status cmi_torch_add_sets(cm_tensors *tensors, const cm_pickled *top);
+int cmi_torch_is_optimizer(const cm_pickled *top);
 
 #endif

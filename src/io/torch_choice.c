@@ -78,11 +78,24 @@ static void take_set(const cm_pickled *dict, const char *name, cm_torch_choice *
     else (void)snprintf(out->prefix, sizeof out->prefix, "%.62s.", name);
 }
 
+/* The dictionary that has the set: the top, or one of the usual dictionaries in it. */
+static const cm_pickled *find_set(const cm_pickled *dict, const char *name)
+{
+    if (has_set(dict, name)) return dict;
+    for (const char *const *usual = plain; *usual; usual++) {
+        const cm_pickled *inner = cmi_pickled_get(dict, *usual);
+        if (inner && has_set(inner, name)) return inner;
+    }
+    return NULL;
+}
+
 static cm_status choose_wanted(const cm_input *in, const cm_pickled *dict, cm_torch_choice *out)
 {
     name_list list = {.count = 0};
-    if (strlen(in->weights) < 60 && has_set(dict, in->weights)) {
-        take_set(dict, in->weights, out);
+    const cm_pickled *holder = strlen(in->weights) < 60 ? find_set(dict, in->weights) : NULL;
+    if (holder) {
+        out->tensors = holder;
+        take_set(holder, in->weights, out);
         return CM_OK;
     }
     add_sets(dict, averages, &list);
@@ -123,13 +136,18 @@ static void strip_wrappers(cm_torch_choice *c)
 
 /* --- objects that are no model ----------------------------------------------------------------- */
 
+int cmi_torch_is_optimizer(const cm_pickled *top)
+{
+    return cmi_pickled_get(top, "param_groups") && cmi_pickled_get(top, "state");
+}
+
 static cm_status refuse(const cm_input *in, const cm_pickled *top)
 {
     name_list keys = {.count = 0};
     if (top->kind != CM_PICKLED_DICT)
         CM_FAIL(CM_ERR_FORMAT, "%s: the saved object is %s, not a dictionary of tensors by name", in->name,
                 cmi_pickled_name(top));
-    if (cmi_pickled_get(top, "param_groups") && cmi_pickled_get(top, "state"))
+    if (cmi_torch_is_optimizer(top))
         CM_FAIL(CM_ERR_UNSUPPORTED,
                 "%s: this is the state of an optimizer (state, param_groups), not a model's "
                 "weights",
@@ -167,4 +185,52 @@ cm_status cmi_torch_choose(const cm_input *in, const cm_pickled *top, cm_torch_c
     }
     strip_wrappers(out);
     return CM_OK;
+}
+
+/* --- what could be asked for ---------------------------------------------------------------------- */
+
+static int is_usual(const char *name)
+{
+    for (const char *const *n = averages; *n; n++)
+        if (strcmp(*n, name) == 0) return 1;
+    for (const char *const *n = plain; *n; n++)
+        if (strcmp(*n, name) == 0) return 1;
+    return 0;
+}
+
+/* The usual names, whether they name a dictionary or begin the names of some tensors but not of all. */
+static cm_status add_usual(cm_tensors *t, const cm_pickled *dict, const char *const *names)
+{
+    for (; *names; names++) {
+        const cm_pickled *inner = cmi_pickled_get(dict, *names);
+        char prefix[64];
+        (void)snprintf(prefix, sizeof prefix, "%s.", *names);
+        const size_t n = tensors_in(dict, prefix);
+        if ((inner && tensors_in(inner, "")) || (n && n < tensors_in(dict, "")))
+            CM_TRY(cmi_tensors_add_set(t, *names));
+    }
+    return CM_OK;
+}
+
+/* Dictionaries of tensors by names of their own. */
+static cm_status add_others(cm_tensors *t, const cm_pickled *dict)
+{
+    for (uint32_t i = 0; i < dict->count; i += 2) {
+        const char *name = cmi_pickled_text(dict->u.items[i]);
+        if (name && strlen(name) < 60 && !is_usual(name) && tensors_in(dict->u.items[i + 1], ""))
+            CM_TRY(cmi_tensors_add_set(t, name));
+    }
+    return CM_OK;
+}
+
+cm_status cmi_torch_add_sets(cm_tensors *t, const cm_pickled *top)
+{
+    if (top->kind != CM_PICKLED_DICT) return CM_OK;
+    CM_TRY(add_usual(t, top, averages));
+    CM_TRY(add_usual(t, top, plain));
+    for (const char *const *usual = plain; *usual; usual++) {
+        const cm_pickled *inner = cmi_pickled_get(top, *usual);
+        if (inner && inner->kind == CM_PICKLED_DICT) CM_TRY(add_usual(t, inner, averages));
+    }
+    return add_others(t, top);
 }

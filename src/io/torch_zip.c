@@ -68,9 +68,13 @@ static cm_status place_storages(const cm_tensors *t, const cm_zip_directory *d, 
     return CM_OK;
 }
 
-static cm_status check_sums(const cm_input *in, const cm_zip_directory *d)
+static cm_status check_sums(cm_tensors *t, const cm_zip_directory *d)
 {
-    for (size_t i = 0; i < d->count; i++) CM_TRY(cmi_zip_member_check(in, &d->members[i]));
+    for (size_t i = 0; i < d->count; i++) {
+        CM_TRY(cmi_zip_member_check(&t->input, &d->members[i]));
+        if (d->members[i].crc || !d->members[i].size) t->checksums++;
+        else t->without_checksum++;
+    }
     return CM_OK;
 }
 
@@ -124,7 +128,7 @@ static cm_status open_members(cm_tensors *t, const cm_zip_directory *d)
     CM_TRY(place_storages(t, d, root));
     CM_TRY(read_metadata(t, find(d, root, "extra/", CM_TORCH_METADATA)));
     CM_TRY(cmi_input_hold(&t->input, 0, &held));
-    CM_TRY(check_sums(&t->input, d)); /* of what is used from here on */
+    CM_TRY(check_sums(t, d)); /* of what is used from here on */
     return cmi_torch_list(t, top);
 }
 
