@@ -34,6 +34,11 @@ class Binding(unittest.TestCase):
         other.close()
         self.assertRaises(ValueError, other.params)
 
+    def test_names_of_files_stay(self):
+        with self.assertRaises(cm.Error) as caught:
+            cm.Model.load("edm_imagenet64_ema.pt")
+        self.assertIn("edm_imagenet64_ema.pt", str(caught.exception))
+
     def test_denoise(self):
         x = [[[[0.5] * 32] * 32]] * 2
         y = self.model.denoise(x, [1.0, 2.0], labels=[1, -1])
