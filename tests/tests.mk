@@ -31,14 +31,21 @@ check-scripts: | forget-skips
 $(RUNS): run-%: $(BUILD)/tests/% | forget-skips
 	@$<
 
+# cm-info over folders of files: what is called h_* is refused, everything else reads, within bounds.
+INFO_FILES = $(BUILD)/tests/info_files $(BUILD)/bin/cm-info
+$(BUILD)/tests/info_files: tests/info_files.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 -g -Wall -Wextra -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -o $@ $<
+
 check-data: $(BUILD)/tests/golden/golden
 	@$(BUILD)/tests/golden/golden tests/data/golden
 	@$(BUILD)/tests/golden/golden -l tests/data/golden networks
 	@$(PYTHON) tests/golden_members.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms
 	@$(PYTHON) tests/golden_twins.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms/train_cd_*.safetensors
 
-check-golden: $(BUILD)/tests/golden/golden
+check-golden: $(BUILD)/tests/golden/golden $(INFO_FILES)
 	@$(BUILD)/tests/golden/golden $(GOLDEN)
+	@if [ -d $(GOLDEN)/checkpoints ]; then $(INFO_FILES) $(GOLDEN)/checkpoints; fi
 	@if [ -d $(GOLDEN)/networks ]; then echo "networks by direct convolutions (lean):"; \
 	$(BUILD)/tests/golden/golden -l $(GOLDEN) networks; fi
 
@@ -73,7 +80,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
-check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
+check-scripts: all $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
 	@sh tests/layers.sh
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
@@ -85,6 +92,7 @@ check-scripts: all $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/
 	@bash tests/address_space.sh $(BUILD)
 	@bash tests/exit.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
+	@$(INFO_FILES) tests/data/golden/checkpoints
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
