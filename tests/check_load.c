@@ -368,7 +368,8 @@ static void toy_close(cm_tensors *t)
     (void)t;
 }
 
-static const cm_tensor_format toy = {"toy", toy_recognise, toy_open, toy_read, toy_close, 0};
+static const cm_tensor_format toy = {
+    .name = "toy", .recognise = toy_recognise, .open = toy_open, .read = toy_read, .close = toy_close};
 
 START_TEST(another_format)
 {

@@ -10,7 +10,6 @@
 #include <zlib.h>
 
 #include "diffusion/model.h"
-#include "support/flax_names.h"
 #include "train/curriculum.h"
 #include "train/presets.h"
 
@@ -104,20 +103,18 @@ typedef struct {
 } walk;
 
 /* The tensor as flax has it: HWIO, [in, out], q, k and v apart. */
-static int add_flax(void *user, const cm_flax_name *name)
+static int add_flax(void *user, const cm_net_name *name)
 {
     const walk *w = user;
     for (int i = 0; i < w->graph->n_params; i++) {
         const cm_param_desc *p = &w->graph->params[i];
-        if (strcmp(p->name, name->song) != 0) continue;
+        if (strcmp(p->name, name->param) != 0) continue;
         const int64_t *s = p->shape, conv[4] = {s[2], s[3], s[1], s[0]}, dense[2] = {s[1], s[0]};
         const int64_t third[2] = {s[0] / 3, s[0] / 3};
-        switch (name->kind) {
-        case CM_FLAX_COPY: add(w->listing, name->flax, p->rank, s); break;
-        case CM_FLAX_CONV: add(w->listing, name->flax, 4, conv); break;
-        case CM_FLAX_DENSE: add(w->listing, name->flax, 2, dense); break;
-        case CM_FLAX_QKV: add(w->listing, name->flax, p->rank > 1 ? 2 : 1, third); break;
-        }
+        if (name->parts == 3) add(w->listing, name->name, p->rank > 1 ? 2 : 1, third);
+        else if (name->order == CM_ORDER_HWIO) add(w->listing, name->name, 4, conv);
+        else if (name->order == CM_ORDER_IO) add(w->listing, name->name, 2, dense);
+        else add(w->listing, name->name, p->rank, s);
         return 0;
     }
     return 1;
@@ -138,7 +135,7 @@ static void list_network(const char *config, const char *keys, listing *l)
     l->n = 0;
     if (strncmp(keys, "flax_", 5) == 0) {
         walk w = {graph, l};
-        ck_assert_int_eq(cmi_flax_names(graph, &net, add_flax, &w), 0);
+        ck_assert_int_eq(cmi_naming_flax.walk(graph, &net, add_flax, &w), 0);
     }
     for (int i = 0; l->n == (size_t)i && i < graph->n_params; i++) {
         char name[LINE];

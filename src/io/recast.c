@@ -110,7 +110,14 @@ static void close_recast(cm_tensors *t)
     cmi_free(t->context, t->state);
 }
 
-static const cm_tensor_format recast = {"recast", NULL, NULL, read_recast, close_recast, 0};
+static void forget_recast(const cm_tensor *t)
+{
+    const cm_recast *how = (const cm_recast *)t->from->state + t->offset;
+    for (int p = 0; p < CM_RECAST_PARTS && how->of[p]; p++) cmi_tensor_forget(how->of[p]);
+}
+
+static const cm_tensor_format recast = {
+    .name = "recast", .read = read_recast, .close = close_recast, .forget = forget_recast};
 
 cm_status cmi_recast_begin(cm_context *context, const char *name, size_t capacity, cm_tensors *out)
 {

@@ -266,8 +266,11 @@ static void close_tensors(cm_tensors *t)
     cmi_free(t->context, t->state);
 }
 
-const cm_tensor_format cmi_format_safetensors = {"safetensors",     recognise,     open_tensors,
-                                                 read_tensor_bytes, close_tensors, 0};
+const cm_tensor_format cmi_format_safetensors = {.name = "safetensors",
+                                                 .recognise = recognise,
+                                                 .open = open_tensors,
+                                                 .read = read_tensor_bytes,
+                                                 .close = close_tensors};
 
 /* --- writing ------------------------------------------------------------ */
 

@@ -8,7 +8,7 @@
 #include "tensor/convert.h"
 
 static const cm_tensor_format *const known[] = {&cmi_format_safetensors, &cmi_format_torch_zip,
-                                                &cmi_format_torch_legacy, NULL};
+                                                &cmi_format_torch_legacy, &cmi_format_flax, NULL};
 
 static const struct {
     const char *name;
@@ -230,4 +230,12 @@ cm_status cmi_tensor_read(const cm_tensor *t, float *out)
     if (status == CM_OK) widen(t, bytes, out);
     cmi_free(t->from->context, bytes);
     return status;
+}
+
+void cmi_tensor_forget(const cm_tensor *t)
+{
+    if (!t->from) return;
+    if (!t->data && t->from->format->forget) t->from->format->forget(t);
+    if (t->data && cmi_input_is_mapped(&t->from->input, t->data)) /* others' would be emptied */
+        cmi_mapping_forget(t->data, t->bytes);
 }

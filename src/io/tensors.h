@@ -84,10 +84,12 @@ typedef struct cm_tensor_format {
     /* All bytes of a tensor; from the input where `open` has called cmi_input_hold. */
     cm_status (*read)(const cm_tensor *tensor, void *out);
     void (*close)(cm_tensors *tensors);
+    /* A tensor that `read` gives will not be asked for again soon (NULL: nothing is held for it). */
+    void (*forget)(const cm_tensor *tensor);
     int has_sets; /* a file may hold several sets of weights: `open` looks at input.weights */
 } cm_tensor_format;
 
-extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy;
+extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy, cmi_format_flax;
 
 struct cm_tensors {
     cm_context *context;
@@ -123,6 +125,8 @@ cm_status cmi_tensor_fetch(const cm_tensor *tensor, void *out);
 cm_status cmi_tensor_read(const cm_tensor *tensor, float *out);
 /* How many values are no number, and how many infinite. */
 cm_status cmi_tensor_count_nonfinite(const cm_tensor *tensor, uint64_t *nans, uint64_t *infinities);
+/* The pages of the mapped file that hold it may leave memory: they are read again when somebody asks. */
+void cmi_tensor_forget(const cm_tensor *tensor);
 
 /* For formats: one element more, of rank 0 and without data; LIMIT, MEMORY.  Texts are borrowed. */
 cm_status cmi_tensors_add(cm_tensors *tensors, const char *name, cm_tensor **out);

@@ -321,3 +321,15 @@ cm_status cmi_torch_read(const cm_tensor *t, void *out)
     if (torch->swapped) swap_bytes(out, t->count, cmi_tensor_type_size(t->type));
     return CM_OK;
 }
+
+void cmi_torch_forget(const cm_tensor *t)
+{
+    const cm_torch *torch = t->from->state;
+    const cm_input *in = &t->from->input;
+    const cm_torch_view *view = &torch->views[t->offset];
+    size_t last = 0;
+    if (!t->count || !in->held || view->at < in->held_from) return;
+    const unsigned char *at = in->held + (view->at - in->held_from);
+    (void)reach(t, view->strides, &last); /* was checked */
+    if (cmi_input_is_mapped(in, at)) cmi_mapping_forget(at, (last + 1) * cmi_tensor_type_size(t->type));
+}

@@ -53,6 +53,7 @@ cm_status cmi_torch_list_all(cm_tensors *tensors, const cm_pickled *top, cm_stat
 cm_status cmi_torch_describe(cm_tensors *tensors, const cm_pickled *top);
 
 cm_status cmi_torch_read(const cm_tensor *tensor, void *out);
+void cmi_torch_forget(const cm_tensor *tensor);
 void cmi_torch_close(cm_tensors *tensors);
 
 /* Which dictionary of the object holds the weights, and what their names begin with there. */

@@ -100,5 +100,10 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
     return n >= 2 && first[0] == 0x80 && first[1] >= 2 && first[1] <= 5;
 }
 
-const cm_tensor_format cmi_format_torch_legacy = {"PyTorch (legacy)", recognise,       open_tensors,
-                                                  cmi_torch_read,     cmi_torch_close, 1};
+const cm_tensor_format cmi_format_torch_legacy = {.name = "PyTorch (legacy)",
+                                                  .recognise = recognise,
+                                                  .open = open_tensors,
+                                                  .read = cmi_torch_read,
+                                                  .close = cmi_torch_close,
+                                                  .forget = cmi_torch_forget,
+                                                  .has_sets = 1};

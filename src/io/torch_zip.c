@@ -147,5 +147,10 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
     return n >= 4 && memcmp(first, "PK\3\4", 4) == 0;
 }
 
-const cm_tensor_format cmi_format_torch_zip = {"PyTorch (zip)", recognise,       open_tensors,
-                                               cmi_torch_read,  cmi_torch_close, 1};
+const cm_tensor_format cmi_format_torch_zip = {.name = "PyTorch (zip)",
+                                               .recognise = recognise,
+                                               .open = open_tensors,
+                                               .read = cmi_torch_read,
+                                               .close = cmi_torch_close,
+                                               .forget = cmi_torch_forget,
+                                               .has_sets = 1};

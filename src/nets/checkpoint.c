@@ -53,9 +53,9 @@ static cm_status from_caller(const char *text, cm_model_file *cp)
         int i = 0;
         while (i < MEMBERS && strcmp(members[i], key) != 0) i++;
         if (status == CM_OK && i == MEMBERS)
-            status =
-                cmi_fail(CM_ERR_FORMAT,
-                         "config_json: unknown member '%.64s' (network, precond, image, classes, training, sampling)", key);
+            status = cmi_fail(
+                CM_ERR_FORMAT,
+                "config_json: unknown member '%.64s' (network, precond, image, classes, training, sampling)", key);
         if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
     }
     json_decref(given);
@@ -83,6 +83,7 @@ cm_status cmi_checkpoint_configure(cm_model_file *cp, const char *config_json)
 void cmi_checkpoint_close(cm_model_file *cp)
 {
     json_decref(cp->config);
+    cmi_tensors_close(&cp->named);
     cmi_tensors_close(&cp->file);
     memset(cp, 0, sizeof *cp);
 }
@@ -157,7 +158,7 @@ static cm_status read_source(const cm_param_source *source, float *out)
 
 static void forget_source(const cm_param_source *source)
 {
-    cmi_mapping_forget(source->data, source->bytes);
+    cmi_tensor_forget(source->user);
 }
 
 static int float_type(cm_tensor_type type)
@@ -168,10 +169,8 @@ static int float_type(cm_tensor_type type)
 cm_param_source cmi_checkpoint_source(const cm_tensor *t)
 {
     int usable = t->data && t->type == CM_TENSOR_F32 && (uintptr_t)t->data % sizeof(float) == 0;
-    cm_param_source source = {t->data, t->bytes, NULL, read_source, NULL, t};
+    cm_param_source source = {t->data, t->bytes, NULL, read_source, forget_source, t};
     if (usable) source.raw = (const float *)(const void *)t->data;
-    if (t->from && cmi_input_is_mapped(&t->from->input, t->data))
-        source.forget = forget_source; /* others' would be emptied */
     return source;
 }
 
@@ -313,12 +312,12 @@ static cm_status report(const char *path, const cm_graph *graph, const complaint
             c->mismatched.text);
 }
 
-static void bind_all(const cm_model_file *cp, const cm_graph *graph, const cm_net_config *config, const char *extra,
+static void bind_all(const cm_tensors *file, const cm_graph *graph, const cm_net_config *config, const char *extra,
                      const entry *order, cm_param_source *sources, complaints *c)
 {
     const char *prefix = config->family->prefix;
-    for (size_t i = 0; i < cp->file.count; i++) {
-        const cm_tensor *t = &cp->file.tensors[i];
+    for (size_t i = 0; i < file->count; i++) {
+        const cm_tensor *t = &file->tensors[i];
         entry key = {t->name, 0};
         if (extra && strcmp(t->name, extra) == 0) continue;
         if (prefix && strncmp(t->name, prefix, strlen(prefix)) == 0) key.name += strlen(prefix);
@@ -331,17 +330,20 @@ static void bind_all(const cm_model_file *cp, const cm_graph *graph, const cm_ne
             append(&c->missing, "%s%s", c->missing.count ? ", " : "", graph->params[i].name);
 }
 
-cm_status cmi_checkpoint_bind(const cm_model_file *cp, const cm_graph *graph, const cm_net_config *config,
+cm_status cmi_checkpoint_bind(cm_model_file *cp, const cm_graph *graph, const cm_net_config *config,
                               const char *extra, cm_param_source *sources)
 {
     complaints c;
+    const cm_naming *naming = config->family->names;
+    const int foreign = naming && naming->knows(&cp->file);
     memset(&c, 0, sizeof c);
     memset(sources, 0, (size_t)graph->n_params * sizeof *sources);
+    if (foreign) CM_TRY(cmi_names_apply(naming, graph, config, &cp->file, &cp->named));
     entry *order = cmi_calloc(graph->context, (size_t)graph->n_params, sizeof *order);
     if (!order) return CM_ERR_MEMORY;
     for (int i = 0; i < graph->n_params; i++) order[i] = (entry){graph->params[i].name, i};
     qsort(order, (size_t)graph->n_params, sizeof *order, by_name);
-    bind_all(cp, graph, config, extra, order, sources, &c);
+    bind_all(foreign ? &cp->named : &cp->file, graph, config, extra, order, sources, &c);
     cmi_free(graph->context, order);
     return report(cp->file.input.name, graph, &c);
 }

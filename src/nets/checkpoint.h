@@ -8,6 +8,7 @@
 
 typedef struct cm_model_file {
     cm_tensors file;
+    cm_tensors named; /* the same as the graph calls them, once bound; empty where the file does so itself */
     /* {"network", "precond", "image"[, "classes", "training", "sampling"]}: the file's, overridden by the caller's */
     json_t *config;
 } cm_model_file;
@@ -18,10 +19,10 @@ cm_status cmi_checkpoint_configure(cm_model_file *file, const char *config_json)
 void cmi_checkpoint_close(cm_model_file *checkpoint);
 
 /* Finds every parameter of the graph among the file's tensors; names may begin
- * with the family's prefix.  Constant buffers may be absent and
+ * with the family's prefix, or be another framework's (cm_net_family.names).  Constant buffers may be absent and
  * are compared with the configuration where present.  `extra` names one tensor
  * that may be there besides (NULL: none).  sources: one per parameter. */
-cm_status cmi_checkpoint_bind(const cm_model_file *checkpoint, const cm_graph *graph, const cm_net_config *config,
+cm_status cmi_checkpoint_bind(cm_model_file *checkpoint, const cm_graph *graph, const cm_net_config *config,
                               const char *extra, cm_param_source *sources);
 
 /* Writes a native file; config NULL: tensors without metadata; report NULL: nobody is asked. */

@@ -8,6 +8,7 @@
 #include "nets/config.h"
 #include "nets/init.h"
 #include "nets/layers.h"
+#include "nets/names.h"
 #include "nets/recognise.h"
 
 /* The inputs of a raw network. */
@@ -33,11 +34,12 @@ typedef struct cm_net_family {
     /* Adds the network to the graph and returns F, [H, W, out_channels]. */
     cm_value (*describe)(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
     cm_status (*recognise)(const cm_tensors *file, cm_recognised *out); /* NULL: by its configuration alone */
-    cm_init_rule *initial;              /* what fresh weights are drawn from                      */
-    const char *prefix;                 /* names in files may begin so; NULL: they do not         */
-    int32_t time;                       /* CM_TIME_*                                              */
-    int whole_widths;                   /* channel_mult x model_channels has to be a whole number */
-    int needs_label;                    /* with classes, label -1 ("none") is an error            */
+    const cm_naming *names; /* another framework's names; NULL: none                  */
+    cm_init_rule *initial;  /* what fresh weights are drawn from                      */
+    const char *prefix;     /* names in files may begin so; NULL: they do not         */
+    int32_t time;           /* CM_TIME_*                                              */
+    int whole_widths;       /* channel_mult x model_channels has to be a whole number */
+    int needs_label;        /* with classes, label -1 ("none") is an error            */
 } cm_net_family;
 
 /* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */

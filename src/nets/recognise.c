@@ -32,8 +32,11 @@ static cm_status by_tensors(const cm_tensors *file, json_t *config)
 {
     cm_status status = CM_OK;
     cm_recognised r = {.network = NULL};
-    for (size_t i = 0; cmi_net_family_at(i) && !r.network && status == CM_OK; i++)
-        if (cmi_net_family_at(i)->recognise) status = cmi_net_family_at(i)->recognise(file, &r);
+    for (size_t i = 0; cmi_net_family_at(i) && !r.network && status == CM_OK; i++) {
+        const cm_net_family *family = cmi_net_family_at(i);
+        if (family->recognise) status = family->recognise(file, &r);
+        if (family->names && !r.network && status == CM_OK) status = family->names->recognise(file, &r);
+    }
     if (status == CM_OK && r.network) {
         status = add_all(file, &r, r.assumed, config);
         cmi_log(file->context, CM_LOG_WARNING,

@@ -190,6 +190,7 @@ const cm_net_family cmi_net_songunet = {
     .complete = cmi_edm_complete,
     .describe = describe,
     .recognise = cmi_songunet_recognise,
+    .names = &cmi_naming_flax,
     .initial = initial,
     .prefix = "model.",
     .time = CM_TIME_LN4,

@@ -175,12 +175,19 @@ static void compare_tensors(const cm_tensors *got, const cm_tensors *want, int h
     }
 }
 
-/* w is 0..5 as 2 x 3, b is 0.5, -1. */
+/* w is 0..5, as 2 x 3 where it has two dimensions; b is 0.5, -1; h is w, n has nothing, s (scalar) is checked apart.
+ */
 static void compare_small(const cm_tensors *st, golden_result *r)
 {
     size_t n = 0, m = 0;
     float *w = floats(st, "w", &n), *b = floats(st, "b", &m);
+    const cm_tensor *h = cmi_tensors_find(st, "h"), *none = cmi_tensors_find(st, "n");
+    float halves[6] = {0};
     if (!w || n != 6) golden_fail(r, "there is no w of six values");
+    if (h && (h->type != CM_TENSOR_F16 || h->count != 6 || cmi_tensor_read(h, halves) != CM_OK))
+        golden_fail(r, "h is not the half copy of w");
+    for (size_t i = 0; h && i < 6; i++) golden_compare(r, "h", fabs((double)halves[i] - (double)i), 0);
+    if (none && (none->count != 0 || none->rank != 2 || none->shape[1] != 3)) golden_fail(r, "n is not empty");
     for (size_t i = 0; w && i < n; i++) golden_compare(r, "w", fabs((double)w[i] - (double)i), 0);
     for (size_t i = 0; b && i < m; i++) golden_compare(r, "b", fabs((double)b[i] - (i ? -1 : 0.5)), 0);
     free(w), free(b);
@@ -206,6 +213,15 @@ static void compare_known(cm_context *context, const char *folder, const char *n
     if (strncmp(name, "odd_views", 9) == 0) compare_with(context, folder, "odd_views_expected.safetensors", st, r);
     if (strncmp(name, "tiny_adm", 8) == 0) compare_with(context, folder, "tiny_adm_fp32.safetensors", st, r);
     if (strncmp(name, "small", 5) == 0 || strncmp(name, "handmade", 8) == 0) compare_small(st, r);
+    if (strcmp(name, "flax_ok_small.msgpack") == 0 || strcmp(name, "flax_ok_chunked.msgpack") == 0)
+        compare_small(st, r);
+    if (strcmp(name, "flax_ok_bfloat16.msgpack") == 0) {
+        size_t n = 0;
+        float *w = floats(st, "w", &n);
+        if (!w || n != 2 || w[0] != 1 || w[1] != -2 || st->tensors[0].type != CM_TENSOR_BF16)
+            golden_fail(r, "w is not bfloat16 1, -2");
+        free(w);
+    }
 }
 
 static void run_good(cm_context *context, const char *folder, const char *name, const char *path, golden_result *r)
@@ -219,13 +235,17 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
     }
     r->compared++;
     const cm_tensor *s = cmi_tensors_find(&st, "s");
-    float v = 0;
-    if (s && s->rank == 0) (void)cmi_tensor_read(s, &v), golden_compare(r, "scalar s", fabs((double)v - 1), 0);
+    float v = 0, one = ends_with(name, ".msgpack") ? 2.5f : 1;
+    if (s && s->rank == 0)
+        (void)cmi_tensor_read(s, &v), golden_compare(r, "scalar s", fabs((double)v - (double)one), 0);
     if (strstr(name, "escaped") && !cmi_tensors_find(&st, "ab\"\\\xc3\xa9"))
         golden_fail(r, "the name ab\"\\\xc3\xa9 is not there");
     compare_known(context, folder, name, &st, r);
     /* Of the half convolutions and whole rest of a mixed file nobody has recorded outputs. */
-    if (!strstr(name, "mixed") && find_io(context, folder, name, &io)) {
+    if (ends_with(name, ".msgpack") && find_io(context, folder, name, &io)) {
+        golden_flax_state(context, path, &io, r);
+        cmi_tensors_close(&io);
+    } else if (!strstr(name, "mixed") && find_io(context, folder, name, &io)) {
         char *config = make_config(&io);
         const int half = st.count && st.tensors[0].type == CM_TENSOR_F16;
         /* With its configuration given, and the tiny one also by what its tensors are called: of others' heads
@@ -250,7 +270,7 @@ void golden_checkpoint(cm_context *context, const char *folder, const char *name
     char path[8192];
     cm_tensors st;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!ends_with(name, ".safetensors") && !ends_with(name, ".pt")) {
+    if (!ends_with(name, ".safetensors") && !ends_with(name, ".pt") && !ends_with(name, ".msgpack")) {
         const char *end = strrchr(name, '.');
         char kind[64];
         (void)snprintf(kind, sizeof kind, "checkpoints %.32s", end ? end : name);

@@ -60,5 +60,7 @@ void golden_algorithm(golden_file *f, golden_result *r);
 /* Folders of golden/metrics about pictures and arrays; 0 for other entries. */
 int golden_data(cm_context *context, const char *folder, const char *name, golden_result *r);
 void golden_checkpoint(cm_context *context, const char *folder, const char *name, golden_result *r);
+/* A training state of flax, with the numbers in `io`: each set of weights bit for bit, and its outputs. */
+void golden_flax_state(cm_context *context, const char *path, const cm_tensors *io, golden_result *r);
 
 #endif

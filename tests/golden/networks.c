@@ -33,7 +33,7 @@ static void move(json_t *from, json_t *to, const char *name, const char *as)
 }
 
 /* Which flax arguments exist and cannot change the function computed here. */
-static void flax_network(json_t *config, json_t *to)
+void golden_flax_network(json_t *config, json_t *to)
 {
     json_t *filter = json_object_get(config, "fir_kernel");
     int fir = json_is_true(json_object_get(config, "fir"));
@@ -102,7 +102,7 @@ int golden_case_read(const golden_file *f, net_case *c)
         edm_network(f, config, c);
     } else if (strcmp(text_of(f, "layout"), "NHWC") == 0) {
         c->family = FLAX;
-        flax_network(config, c->network);
+        golden_flax_network(config, c->network);
     } else {
         c->family = ADM;
         adm_network(f, config, c->network);

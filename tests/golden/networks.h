@@ -21,6 +21,8 @@ int golden_case_read(const golden_file *f, net_case *c);
 /* The file of the same folder that describes case `name`. */
 int golden_case_open(const golden_file *f, const char *name, golden_file *out, net_case *c);
 void golden_case_free(net_case *c);
+/* The arguments of a flax network, which are taken out of `config`, as those of a SongUNet. */
+void golden_flax_network(json_t *config, json_t *to);
 
 /* Inputs of one evaluation, planes; sizes from the model. */
 typedef struct {

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "io/safetensors.h"
-#include "support/flax_names.h"
 
 static double hash_value(uint64_t seed, uint64_t k, uint64_t i)
 {
@@ -59,12 +58,12 @@ static int find(const cm_graph *g, const char *name)
     return -1;
 }
 
-static int add_flax(void *user, const cm_flax_name *name)
+static int add_flax(void *user, const cm_net_name *name)
 {
     inventory *v = user;
-    int param = find(v->graph, name->song);
+    int param = find(v->graph, name->param);
     if (param < 0 || v->n == 8192) return 1;
-    v->items[v->n++] = (item){strdup(name->flax), param, (int)name->kind, name->part, 0, 0};
+    v->items[v->n++] = (item){strdup(name->name), param, (int)name->order, name->part, name->parts, 0, 0};
     return 0;
 }
 
@@ -78,19 +77,18 @@ static size_t place(const item *it, const cm_param_desc *p, size_t i)
 {
     size_t out = (size_t)p->shape[0], in = p->rank > 1 ? (size_t)p->shape[1] : 1;
     size_t area = p->rank == 4 ? (size_t)(p->shape[2] * p->shape[3]) : 1;
+    if (it->parts == 3 && p->rank == 1) return 3 * i + (size_t)it->part;
+    if (it->parts == 3) return (3 * (i % in) + (size_t)it->part) * in + i / in; /* W [in, C], C = in */
     switch (it->kind) {
-    case CM_FLAX_CONV: return (i % out * in + i / out % in) * area + i / (out * in);
-    case CM_FLAX_DENSE: return i % out * in + i / out;
-    case CM_FLAX_QKV:
-        if (p->rank == 1) return 3 * i + (size_t)it->part;
-        return (3 * (i % in) + (size_t)it->part) * in + i / in; /* W [in, C], C = in */
+    case CM_ORDER_HWIO: return (i % out * in + i / out % in) * area + i / (out * in);
+    case CM_ORDER_IO: return i % out * in + i / out;
     default: return i;
     }
 }
 
 static void fill_item(const item *it, const cm_param_desc *p, int flax, int kind, uint64_t seed, float *values)
 {
-    size_t n = cmi_param_elements(p) / (it->kind == CM_FLAX_QKV ? 3 : 1);
+    size_t n = cmi_param_elements(p) / (size_t)it->parts;
     double fan_in = 1;
     for (int d = 1; d < p->rank; d++) fan_in *= (double)p->shape[d]; /* all but the last in flax's order: the same */
     rule r = rule_of(it->name, p->rank, fan_in);
@@ -103,15 +101,14 @@ int fill_names(const cm_model *m, int flax, fill_name **out)
 {
     inventory v = {m->graph, calloc(8192, sizeof(item)), 0};
     *out = v.items;
-    if (flax && cmi_flax_names(m->graph, &m->net, add_flax, &v)) return -1;
+    if (flax && cmi_naming_flax.walk(m->graph, &m->net, add_flax, &v)) return -1;
     for (int i = 0; !flax && i < m->graph->n_params; i++)
         if (!m->graph->params[i].constant)
-            v.items[v.n++] = (item){strdup(m->graph->params[i].name), i, CM_FLAX_COPY, 0, 0, 0};
+            v.items[v.n++] = (item){strdup(m->graph->params[i].name), i, CM_ORDER_SAME, 0, 1, 0, 0};
     qsort(v.items, (size_t)v.n, sizeof *v.items, by_name);
     for (int k = 0; k < v.n; k++) {
         v.items[k].k = (uint64_t)k;
-        v.items[k].count =
-            cmi_param_elements(&m->graph->params[v.items[k].param]) / (v.items[k].kind == CM_FLAX_QKV ? 3 : 1);
+        v.items[k].count = cmi_param_elements(&m->graph->params[v.items[k].param]) / (size_t)v.items[k].parts;
     }
     return v.n;
 }

@@ -20,7 +20,7 @@ const float *fill_param(const cm_model *model, int index);
  * of the graph each is (a part of), and where its value i stands there. */
 typedef struct fill_name {
     char *name;
-    int param, kind, part;
+    int param, kind, part, parts;
     uint64_t k;
     size_t count;
 } fill_name;
