@@ -84,6 +84,7 @@ check-scripts: all $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tes
 	@sh tests/layers.sh
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
+	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/published.py
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/option_tables.py
 	@sh tests/symbols.sh $(SHARED) $(STATIC)
 	@$(BUILD)/tests/dlopen $(SHARED)
@@ -147,6 +148,7 @@ check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/gol
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=gradients $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=steps $(VALGRIND) $(BUILD)/tests/check_train
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
+	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/published.py --memory
 	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
 

@@ -63,7 +63,7 @@ Progress = Union[None, bool, Callable[[int, int, float], Any]]
 
 # The library's words for what has another name here.
 _WORDS = [(re.compile(pattern), word) for pattern, word in (
-    (r"^cm_\w+: ", ""), (r"\bmax_batch\b", "batch"), (r"\bgiven (?=\d|is \d)", "images "), 
+    (r"^cm_\w+: ", ""), (r"\bmax_batch\b", "batch"), (r"\bgiven (?=\d|is \d)", "images "),
     (r"\bedm_(?=(?:discretization|schedule|scaling|solver|alpha)\b)", ""),
     (r"\bconfig_json\b", "config"), (r"\bnoise_steps\b", "step_noise"),
     (r" or 0 for the (context's|default)", " or None"), (r"^option(?=s? \w+ (is|has|are|have)\b)s? ", ""),
