@@ -44,9 +44,9 @@ SONAME := libconsistency.so.$(MAJOR)
 
 # --- flags -------------------------------------------------------------------
 
-DEPS := jansson libjpeg libpng zlib libzip libxxhash
+DEPS := lapack jansson libjpeg libpng zlib libzip libxxhash
 DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
-DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null || echo -ljansson -ljpeg -lpng -lz -lzip -lxxhash)
+DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null || echo -llapack -ljansson -ljpeg -lpng -lz -lzip -lxxhash)
 ifdef DNNL_PREFIX
 DNNL_CFLAGS := -isystem $(DNNL_PREFIX)/include
 DNNL_LIBS   := -L$(DNNL_PREFIX)/lib -Wl,-rpath,$(DNNL_PREFIX)/lib -ldnnl
@@ -70,11 +70,11 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 # --- what there is -------------------------------------------------------------
 
-HEADERS := base model checkpoint sampler edit image dataset trainer run
+HEADERS := base model checkpoint sampler edit image dataset trainer run metrics
 BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
-IO_C      := file directory foreign json_text json_tree input tensors recast write_tensors zip_write torch_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy msgpack flax picture orient jpeg png zip npy
+IO_C      := file directory foreign json_text json_tree input tensors recast write_tensors zip_write torch_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy msgpack flax picture orient jpeg png zip npy npz
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs direct_conv
 ATTENTION_C := attention_f32 attention_amx
@@ -87,16 +87,17 @@ DATA_C    := source names listing folder tar idx cifar zipset npzset resize nois
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
+METRICS_C := tiles statistics statistics_file frechet inception_score neighbours kernel_distance subsets
 RUN_C     := text memory files pages options config inputs estimate run
-API_C     := base layout choices model checkpoint sampler edit image dataset trainer train_options run
+API_C     := base layout choices model checkpoint sampler edit image dataset trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
            $(KERNELS_C:%=kernels/%) $(CONV_C:%=conv/%) $(ATTENTION_C:%=attention/%) $(OPS_C:%=ops/%) \
            $(GRAPH_C:%=graph/%) $(NETS_C:%=nets/%) $(DIFFUSION_C:%=diffusion/%) \
-           $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(RUN_C:%=run/%) $(API_C:%=api/%)
+           $(DATA_C:%=data/%) $(TRAIN_C:%=train/%) $(METRICS_C:%=metrics/%) $(RUN_C:%=run/%) $(API_C:%=api/%)
 LEVELS  := baseline avx2 avx512
-EACH_LEVEL := pointwise gemm_f32 gemm_bf16 winograd_f32 winograd_bf16
+EACH_LEVEL := pointwise sums_f64 gemm_f32 gemm_bf16 winograd_f32 winograd_bf16
 KERNELS := $(foreach kind,$(EACH_LEVEL),$(LEVELS:%=$(kind)-%)) gemm_bf16-native winograd_bf16-native bf16-plain bf16-amx
 OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o \
            $(KERNELS:%=$(BUILD)/obj/kernels/%.o)

@@ -26,6 +26,8 @@
  *   dataset.h  pictures and their classes in training order
  *   trainer.h  networks learn
  *   run.h      a training run: its directory, checkpoints, stop and resume
+ *   metrics.h  how close sets of images are: Frechet distance, scores, precision and recall,
+ *              from the features that a network makes of them
  *   image.h    8-bit conversion, JPEG and PNG, pages of pictures
  *
  * SPDX-License-Identifier: MIT */
@@ -41,5 +43,6 @@
 #include "consistency/trainer.h"
 #include "consistency/run.h"
 #include "consistency/image.h"
+#include "consistency/metrics.h"
 
 #endif

@@ -17,7 +17,7 @@ cp tests/install/draw.c "$root/draw.c"; cp tests/install/draw.c "$root/draw.cc"
 warn="-Wall -Wextra -Wpedantic -Wconversion -Werror"
 # A program that links the archive alone needs the packages of ./bootstrap, not what their own archives need.
 for name in $(pc --static --libs); do
-    case $name in -l*) echo " consistency dnnl jansson jpeg png png16 z zip xxhash stdc++ m gomp " | grep -qF " ${name#-l} " || fail "pkg-config --static asks for $name" ;; esac
+    case $name in -l*) echo " consistency dnnl lapack blas jansson jpeg png png16 z zip xxhash stdc++ m gomp " | grep -qF " ${name#-l} " || fail "pkg-config --static asks for $name" ;; esac
 done
 for compiler in "gcc -std=c99 $root/draw.c" "g++ -std=c++11 $root/draw.cc" "clang -std=c11 $root/draw.c" "clang++ -std=c++17 $root/draw.cc"; do
     set -- $compiler

@@ -18,8 +18,9 @@ allowed() {
     diffusion) echo "base tensor graph nets" ;;
     data) echo "base tensor io" ;;
     train) echo "base tensor kernels graph nets diffusion data io" ;;
+    metrics) echo "base tensor kernels ops graph nets io data" ;;
     run) echo "base io diffusion train" ;;
-    api) echo "base tensor dnnl io graph nets diffusion data train run" ;;
+    api) echo "base tensor dnnl io graph nets diffusion data train metrics run" ;;
     *) echo "unknown" ;;
     esac
 }

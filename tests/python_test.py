@@ -977,6 +977,51 @@ class Calls(unittest.TestCase):
         self.assertLess(time.monotonic() - began, 10)
         model.denoise(x[:1], 1.0)
 
+    def test_metrics(self):
+        a = [[float((7 * i * (k + 3) + i * i) % 11) for k in range(4)] for i in range(30)]
+        b = [[1.5 * v + 1 for v in row] for row in a]
+        s = cm.Statistics(4)
+        s.add(a[:10])
+        other = cm.Statistics(4)
+        other.add(a[10:])
+        s.merge(other)
+        self.assertEqual((s.count, s.dimension), (30, 4))
+        mean, covariance = s.values
+        trace = sum(float(covariance[i][i]) for i in range(4))
+        expected = sum((0.5 * float(m) + 1) ** 2 for m in mean) + 0.25 * trace
+        self.assertAlmostEqual(cm.frechet_distance(s, b), expected, 9)
+        self.assertEqual(cm.frechet_distance(a, a), 0)
+        with tempfile.TemporaryDirectory() as d:
+            path = Path(d) / "stats.npz"
+            s.write(path, spatial=other)
+            self.assertEqual([list(map(float, v)) for v in cm.Statistics.read(path).values[1]],
+                             [list(map(float, v)) for v in covariance])
+            self.assertEqual(cm.Statistics.read(path, "_s").dimension, 4)
+            self.assertRaises(cm.Error, s.write, path)
+            s.write(path, overwrite=True)
+            try:
+                import numpy as np
+            except ImportError:
+                pass
+            else:
+                with np.load(path) as z:
+                    self.assertEqual((z["mu"].tolist(), z["sigma"].tolist(), int(z["count"])),
+                                     (mean.tolist(), covariance.tolist(), 30))
+        self.assertAlmostEqual(cm.inception_score([[1, 0], [0, 1]] * 5), 2, 12)
+        self.assertAlmostEqual(cm.inception_score([[5, 5], [2, 2]], logits=True), 1, 12)
+        self.assertEqual(cm.precision_recall(a, a), (1, 1))
+        self.assertEqual(cm.precision_recall(a, [[v + 1000 for v in row] for row in a]), (0, 0))
+        self.assertGreater(cm.kernel_distance(a, b, subsets=3)[0], 0)
+        self.assertGreater(cm.frechet_subsets(s, b, subsets=3)[0], 0)
+        self.assertGreater(cm.frechet_infinity(s, b, size=10), 0)
+        self.assertRaises(ValueError, s.add, [[1, 2, 3]])
+        self.assertRaises(ValueError, s.add, [1, 2, 3])
+        self.assertRaises(ValueError, cm.precision_recall, a, [[1, 2, 3]] * 9)
+        self.assertRaises(ValueError, cm.inception_score, [[math.nan, 1]])
+        with self.assertRaises(cm.Error) as caught:
+            cm.frechet_distance(a, a[:1])
+        self.assertEqual(caught.exception.status, "CM_ERR_STATE")
+
     def test_garbage_and_the_end_of_the_interpreter(self):
         code = """
 s = cm.Sampler(cm.Model.load(%r), "heun", steps=50, threads=int(sys.argv[1]))

@@ -84,6 +84,10 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_checkpoint_info),
         SIZED(cm_checkpoint_check_options),
         SIZED(cm_checkpoint_report),
+        SIZED(cm_statistics_info),
+        SIZED(cm_subset_options),
+        SIZED(cm_score_options),
+        SIZED(cm_neighbour_options),
     };
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)
         if (strcmp(structs[i].name, struct_name) == 0) return structs[i].size;

@@ -173,6 +173,10 @@ PLACE(cm_model_info, network, 80);
 PLACE(cm_model_info, precond, 88);
 PLACE(cm_model_info, config_json, 96);
 
+SIZE(cm_neighbour_options, 8);
+PLACE(cm_neighbour_options, struct_size, 0);
+PLACE(cm_neighbour_options, neighbours, 4);
+
 SIZE(cm_option_info, 80);
 PLACE(cm_option_info, struct_size, 0);
 PLACE(cm_option_info, kind, 4);
@@ -306,6 +310,24 @@ PLACE(cm_save_options, dtype, 12);
 PLACE(cm_save_options, shard_bytes, 16);
 PLACE(cm_save_options, progress, 24);
 PLACE(cm_save_options, progress_user, 32);
+
+SIZE(cm_score_options, 16);
+PLACE(cm_score_options, struct_size, 0);
+PLACE(cm_score_options, split, 4);
+PLACE(cm_score_options, probabilities, 8);
+PLACE(cm_score_options, reserved, 12);
+
+SIZE(cm_statistics_info, 16);
+PLACE(cm_statistics_info, struct_size, 0);
+PLACE(cm_statistics_info, dimension, 4);
+PLACE(cm_statistics_info, count, 8);
+
+SIZE(cm_subset_options, 24);
+PLACE(cm_subset_options, struct_size, 0);
+PLACE(cm_subset_options, subsets, 4);
+PLACE(cm_subset_options, size, 8);
+PLACE(cm_subset_options, reserved, 12);
+PLACE(cm_subset_options, seed, 16);
 
 SIZE(cm_train_inputs, 24);
 PLACE(cm_train_inputs, struct_size, 0);

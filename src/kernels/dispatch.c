@@ -5,7 +5,7 @@
 #define TABLE(name, has_amx, float32, bf16, tiles)                                                                   \
     {                                                                                                                \
         name, has_amx, &cmi_pointwise_##float32, &cmi_gemm_f32_##float32, &cmi_gemm_bf16_##bf16,                     \
-            &cmi_winograd_f32_##float32, &cmi_winograd_bf16_##bf16, &cmi_bf16_##tiles                                \
+            &cmi_winograd_f32_##float32, &cmi_winograd_bf16_##bf16, &cmi_bf16_##tiles, &cmi_sums_f64_##float32       \
     }
 
 static const cm_kernels levels[] = {

@@ -6,6 +6,7 @@
 #include "kernels/gemm.h"
 #include "kernels/pointwise.h"
 #include "kernels/amx_kernels.h"
+#include "kernels/sums_f64.h"
 #include "kernels/winograd.h"
 
 typedef struct cm_kernels {
@@ -16,6 +17,7 @@ typedef struct cm_kernels {
     const cm_winograd_kernels *winograd;
     const cm_winograd_operands *winograd_bf16;
     const cm_amx_kernels *amx;
+    const cm_sums_f64 *sums;
 } cm_kernels;
 
 /* level: CM_CPU_* of base/cpu_level.h. */

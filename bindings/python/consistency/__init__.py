@@ -40,7 +40,8 @@ from ._lib import Images as CImages
 from ._values import Array, Images
 
 __all__ = ["Model", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
-           "read_image", "read_mask", "encode_image", "decode_image", "noise_level"]
+           "read_image", "read_mask", "encode_image", "decode_image", "noise_level", "Statistics", "frechet_distance",
+           "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall"]
 
 _METHODS = choices("methods")
 _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
@@ -619,3 +620,5 @@ def read_mask(path: Path, alpha: bool = False, size: Optional[Sequence[int]] = N
 
 from .training import Dataset, Trainer, presets, train_options  # noqa: E402  (they need what stands above)
 from .run import Run, run_options  # noqa: E402
+from .metrics import (Statistics, frechet_distance, frechet_infinity, frechet_subsets, inception_score,  # noqa: E402
+                      kernel_distance, precision_recall)

@@ -264,14 +264,36 @@ class EditMap(Struct):
                 ("inverse", MAP), ("user", C.c_void_p)]
 
 
+class StatisticsInfo(Struct):
+    _c_name = "cm_statistics_info"
+    _fields_ = [("struct_size", C.c_uint32), ("dimension", C.c_int32), ("count", C.c_uint64)]
+
+
+class SubsetOptions(Struct):
+    _c_name = "cm_subset_options"
+    _fields_ = [("struct_size", C.c_uint32), ("subsets", C.c_int32), ("size", C.c_int32), ("reserved", C.c_int32),
+                ("seed", C.c_uint64)]
+
+
+class ScoreOptions(Struct):
+    _c_name = "cm_score_options"
+    _fields_ = [("struct_size", C.c_uint32), ("split", C.c_int32), ("probabilities", C.c_int32),
+                ("reserved", C.c_int32)]
+
+
+class NeighbourOptions(Struct):
+    _c_name = "cm_neighbour_options"
+    _fields_ = [("struct_size", C.c_uint32), ("neighbours", C.c_int32)]
+
+
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
-                      CheckpointReport]
+                      CheckpointReport, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
-_i32p = C.POINTER(C.c_int32)
+_i32p, _f64p = C.POINTER(C.c_int32), C.POINTER(C.c_double)
 
 # name: (result, arguments)
 PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
@@ -425,6 +447,26 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_run_stop": (None, [_p]),
     "cm_run_cancel": (None, [_p]),
     "cm_run_trainer": (_p, [_p]),
+    "cm_statistics_create": (C.c_int, [_p, _i32, C.POINTER(_p)]),
+    "cm_statistics_free": (None, [_p]),
+    "cm_statistics_add": (C.c_int, [_p, _size, _f32p]),
+    "cm_statistics_merge": (C.c_int, [_p, _p]),
+    "cm_statistics_given": (C.c_int, [_p, _i32, C.c_uint64, _f64p, _f64p, C.POINTER(_p)]),
+    "cm_statistics_read": (C.c_int, [_p, C.c_char_p, C.c_char_p, C.POINTER(_p)]),
+    "cm_statistics_write": (C.c_int, [_p, _p, C.c_char_p, _i32]),
+    "cm_statistics_info_init": (None, [C.POINTER(StatisticsInfo), _size]),
+    "cm_statistics_info_get": (C.c_int, [_p, C.POINTER(StatisticsInfo)]),
+    "cm_statistics_values": (C.c_int, [_p, _f64p, _f64p]),
+    "cm_frechet_distance": (C.c_int, [_p, _p, _f64p]),
+    "cm_subset_options_init": (None, [C.POINTER(SubsetOptions), _size]),
+    "cm_frechet_subsets": (C.c_int, [_p, _size, _f32p, C.POINTER(SubsetOptions), _f64p, _f64p]),
+    "cm_frechet_infinity": (C.c_int, [_p, _size, _f32p, C.POINTER(SubsetOptions), _f64p]),
+    "cm_kernel_distance": (C.c_int, [_p, _i32, _size, _f32p, _size, _f32p, C.POINTER(SubsetOptions), _f64p, _f64p]),
+    "cm_score_options_init": (None, [C.POINTER(ScoreOptions), _size]),
+    "cm_inception_score": (C.c_int, [_p, _i32, _size, _f32p, C.POINTER(ScoreOptions), _f64p, _f64p]),
+    "cm_neighbour_options_init": (None, [C.POINTER(NeighbourOptions), _size]),
+    "cm_precision_recall": (C.c_int, [_p, _i32, _size, _f32p, _size, _f32p, C.POINTER(NeighbourOptions), _f64p,
+                                      _f64p]),
 }
 
 

@@ -1,0 +1,173 @@
+"""How close sets of images are: metrics.h through ctypes.
+
+Features are n x d numbers, one row an image; where they come from is the caller's choice."""
+
+import ctypes as C
+from typing import Any, Optional, Tuple, Union
+
+from . import _values
+from ._handle import Handle
+from ._lib import NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
+from ._values import Array
+
+
+def _checked(status: int) -> None:
+    from . import _check
+    _check(status)
+
+
+class _Rows:
+    """n x d float32 values and a pointer to them."""
+
+    def __init__(self, values: Array, what: str, d: Optional[int] = None) -> None:
+        shape = _values.shape_of(values, what)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError("%s has shape %s, expected n x d features" % (what, shape))
+        if d is not None and shape[1] != d:
+            raise ValueError("%s has rows of %d features, expected %d" % (what, shape[1], d))
+        self.n, self.d = shape
+        self.data, self._keep = _values.floats(values, shape, what)
+
+
+class Statistics(Handle):
+    """Mean and covariance of features, gathered by add() and merge(), or read from an .npz file with mu and sigma.
+
+        ours = cm.Statistics(64)
+        ours.add(features)
+        distance = cm.frechet_distance(ours, cm.Statistics.read("reference.npz"))"""
+
+    _what, _free = "statistics", lib.cm_statistics_free
+
+    def __init__(self, dimension: int) -> None:
+        handle = C.c_void_p()
+        _checked(lib.cm_statistics_create(None, _values.size(dimension, "dimension"), C.byref(handle)))
+        self._handle = handle
+
+    @classmethod
+    def read(cls, path: Any, suffix: str = "") -> "Statistics":
+        """suffix: what follows mu and sigma in the file, "_s" for OpenAI's spatial features."""
+        self: Statistics = cls.__new__(cls)
+        handle = C.c_void_p()
+        _checked(lib.cm_statistics_read(None, _values.path(path), _values.text(suffix, "suffix"), C.byref(handle)))
+        self._handle = handle
+        return self
+
+    def write(self, path: Any, spatial: Optional["Statistics"] = None, overwrite: bool = False) -> None:
+        """mu, sigma and count; of `spatial` mu_s and sigma_s."""
+        if spatial is not None and not isinstance(spatial, Statistics):
+            raise TypeError("spatial is %r, expected Statistics" % (spatial,))
+        with self._held() as handle:
+            _checked(lib.cm_statistics_write(handle, spatial._alive() if spatial else None, _values.path(path),
+                                             _values.flag(overwrite, "overwrite")))
+
+    def add(self, features: Array) -> None:
+        rows = _Rows(features, "features", self.dimension)
+        with self._held() as handle:
+            _checked(lib.cm_statistics_add(handle, rows.n, rows.data))
+
+    def merge(self, other: "Statistics") -> None:
+        with self._held() as handle, other._held() as theirs:
+            _checked(lib.cm_statistics_merge(handle, theirs))
+
+    def _info(self) -> StatisticsInfo:
+        info = StatisticsInfo()
+        lib.cm_statistics_info_init(C.byref(info), C.sizeof(info))
+        with self._held() as handle:
+            _checked(lib.cm_statistics_info_get(handle, C.byref(info)))
+        return info
+
+    @property
+    def dimension(self) -> int:
+        return int(self._info().dimension)
+
+    @property
+    def count(self) -> int:
+        """Images; 0 where a file does not tell."""
+        return int(self._info().count)
+
+    @property
+    def values(self) -> Tuple[Array, Array]:
+        """The mean, d doubles, and the covariance, d x d (nested lists where numpy is absent)."""
+        d = self.dimension
+        mean, covariance = (C.c_double * d)(), (C.c_double * (d * d))()
+        with self._held() as handle:
+            _checked(lib.cm_statistics_values(handle, mean, covariance))
+        np = _values.numpy()
+        if np is None:
+            return list(mean), [list(covariance[i * d:(i + 1) * d]) for i in range(d)]
+        return np.array(mean), np.array(covariance).reshape(d, d)
+
+
+def _statistics(given: Union[Statistics, Array], what: str) -> Statistics:
+    if isinstance(given, Statistics):
+        return given
+    rows = _Rows(given, what)
+    s = Statistics(rows.d)
+    s.add(given)
+    return s
+
+
+def frechet_distance(a: Union[Statistics, Array], b: Union[Statistics, Array]) -> float:
+    """Between two sets, each n x d features or Statistics."""
+    x, y, distance = _statistics(a, "a"), _statistics(b, "b"), C.c_double()
+    with x._held() as first, y._held() as second:
+        _checked(lib.cm_frechet_distance(first, second, C.byref(distance)))
+    return float(distance.value)
+
+
+def _subset_options(subsets: int, size: int, seed: int) -> SubsetOptions:
+    o = SubsetOptions()
+    lib.cm_subset_options_init(C.byref(o), C.sizeof(o))
+    o.subsets, o.size = _values.size(subsets, "subsets"), _values.size(size, "size")
+    o.seed = _values.seed(seed)
+    return o
+
+
+def frechet_subsets(reference: Union[Statistics, Array], features: Array, subsets: int = 0, size: int = 0,
+                    seed: int = 0) -> Tuple[float, float]:
+    """Mean and standard deviation of the distances of random subsets of the features to the reference."""
+    s, mean, deviation = _statistics(reference, "reference"), C.c_double(), C.c_double()
+    rows = _Rows(features, "features", s.dimension)
+    with s._held() as handle:
+        _checked(lib.cm_frechet_subsets(handle, rows.n, rows.data, C.byref(_subset_options(subsets, size, seed)),
+                                        C.byref(mean), C.byref(deviation)))
+    return float(mean.value), float(deviation.value)
+
+
+def frechet_infinity(reference: Union[Statistics, Array], features: Array, subsets: int = 0, size: int = 0,
+                     seed: int = 0) -> float:
+    """What the distance would be with infinitely many images, by a line through subsets of several sizes."""
+    s, distance = _statistics(reference, "reference"), C.c_double()
+    rows = _Rows(features, "features", s.dimension)
+    with s._held() as handle:
+        _checked(lib.cm_frechet_infinity(handle, rows.n, rows.data, C.byref(_subset_options(subsets, size, seed)),
+                                         C.byref(distance)))
+    return float(distance.value)
+
+
+def kernel_distance(a: Array, b: Array, subsets: int = 0, size: int = 0, seed: int = 0) -> Tuple[float, float]:
+    """Mean and standard deviation over subsets of the kernel distance (KID) of two sets of n x d features."""
+    x, mean, deviation = _Rows(a, "a"), C.c_double(), C.c_double()
+    y = _Rows(b, "b", x.d)
+    _checked(lib.cm_kernel_distance(None, x.d, x.n, x.data, y.n, y.data, C.byref(_subset_options(subsets, size, seed)),
+                                    C.byref(mean), C.byref(deviation)))
+    return float(mean.value), float(deviation.value)
+
+
+def inception_score(p: Array, split: int = 0, logits: bool = False) -> float:
+    """Of n x classes probabilities (or logits), in consecutive parts of `split` images (0: 5000)."""
+    rows, score, o = _Rows(p, "p"), C.c_double(), ScoreOptions()
+    lib.cm_score_options_init(C.byref(o), C.sizeof(o))
+    o.split, o.probabilities = _values.size(split, "split"), not _values.flag(logits, "logits")
+    _checked(lib.cm_inception_score(None, rows.d, rows.n, rows.data, C.byref(o), C.byref(score), None))
+    return float(score.value)
+
+
+def precision_recall(reference: Array, samples: Array, neighbours: int = 3) -> Tuple[float, float]:
+    """Precision and recall of samples against a reference, both n x d features."""
+    r, precision, recall, o = _Rows(reference, "reference"), C.c_double(), C.c_double(), NeighbourOptions()
+    s = _Rows(samples, "samples", r.d)
+    lib.cm_neighbour_options_init(C.byref(o), C.sizeof(o))
+    o.neighbours = _values.integer(neighbours, "neighbours", 1, 64)
+    _checked(lib.cm_precision_recall(None, r.d, r.n, r.data, s.n, s.data, C.byref(o), C.byref(precision), C.byref(recall)))
+    return float(precision.value), float(recall.value)

@@ -1,0 +1,206 @@
+/* metrics.h - how close sets of images are, in numbers that agree with the literature.
+ *
+ * Images are compared by their features: for each image d numbers that a network makes of it,
+ * float32, row after row.  Where features come from is the caller's choice; values compare only
+ * when they were made by the same network, with the same preparation of the images.
+ *
+ *   Frechet distance   of mean and covariance of two sets.  Of the 2048 features of the FID
+ *                      Inception network it is called FID, of its 2023 spatial features sFID
+ *   Inception Score    of the class probabilities of one set
+ *   precision, recall  of the nearest neighbours of two sets (Kynkaanniemi et al. 2019)
+ *   kernel distance    KID with those features (Binkowski et al. 2018)
+ *
+ * A feature that is NaN or infinite is NUMERIC wherever it is met, with the number of the image and
+ * of the feature; every other value is used as it is.  Sets are ordered only for the parts of an
+ * Inception Score and the choice of subsets.
+ *
+ * All sums are made in double.  A result is the same, bit for bit, for any number of threads and
+ * however the images were divided into calls.
+ *
+ *     float *features = (float *)malloc(sizeof(float) * 50 * 2048);   // of 50 images
+ *     cm_statistics *ours = NULL, *reference = NULL;
+ *     double distance = 0;
+ *     cm_status status = cm_statistics_create(NULL, 2048, &ours);
+ *     if (status == CM_OK) status = cm_statistics_add(ours, 50, features);
+ *     if (status == CM_OK) status = cm_statistics_read(NULL, "reference.npz", NULL, &reference);
+ *     if (status == CM_OK) status = cm_frechet_distance(ours, reference, &distance);
+ *     if (status != CM_OK) fprintf(stderr, "%s\n", cm_last_message());
+ *     cm_statistics_free(reference);
+ *     cm_statistics_free(ours);
+ *
+ * Few images make a Frechet distance too large, by about c / n: values compare for equal n, by
+ * convention 50,000.  cm_frechet_subsets says how far a value may be off by chance, and
+ * cm_frechet_infinity what it would be with infinitely many.  A value is worth nothing without
+ * the name of the network, the number of images and how they were resized and made into bytes.
+ *
+ * Threads: one call at a time for statistics that are added to or merged into.  Everything else
+ * only reads, from any thread at any time.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef CONSISTENCY_METRICS_H
+#define CONSISTENCY_METRICS_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- mean and covariance ---------------------------------------------------------------- */
+
+/* Mean and covariance of features, gathered from images or given. */
+typedef struct cm_statistics cm_statistics;
+
+/* Empty statistics of `dimension` features, 1..65536, which take 8 dimension^2 bytes (34 MB for
+ * 2048); *out is the caller's and ends with cm_statistics_free.  ARGUMENT, MEMORY. */
+CM_API cm_status cm_statistics_create(cm_context *context, int32_t dimension, cm_statistics **out);
+/* NULL is fine.  No call may be using the statistics. */
+CM_API void cm_statistics_free(cm_statistics *statistics);
+
+/* Adds n images with `dimension` features each; any n, 0 too.  Many images in one call go faster
+ * than one after the other: each call passes over the whole matrix.
+ * NUMERIC, naming the first one: a feature is NaN or infinite, and nothing is added.  STATE: the
+ * statistics were given (cm_statistics_given, cm_statistics_read).  ARGUMENT, MEMORY. */
+CM_API cm_status cm_statistics_add(cm_statistics *statistics, size_t n, const float *features);
+
+/* Adds all images of `from`, which stays as it is: so parts of a set may be gathered in several
+ * threads, processes or runs.  The last digits of a result follow from which parts are merged in
+ * which order.  SHAPE: other numbers of features.  STATE: either was given.  ARGUMENT. */
+CM_API cm_status cm_statistics_merge(cm_statistics *into, const cm_statistics *from);
+
+/* Statistics from `dimension` means and dimension x dimension covariances (divisor n - 1), both
+ * copied; count: of how many images, 0 = unknown.  Whether the matrix can be a covariance is
+ * looked at when a distance is asked for.  NUMERIC: a value is NaN or infinite.  ARGUMENT,
+ * MEMORY. */
+CM_API cm_status cm_statistics_given(cm_context *context, int32_t dimension, uint64_t count, const double *mean,
+                                     const double *covariance, cm_statistics **out);
+
+/* Reads the arrays mu and sigma of an .npz file, in any type and order of elements, and the
+ * array count where there is one.  suffix: NULL, or what follows both names ("_s" for the
+ * spatial features in files of OpenAI's evaluator).
+ * FORMAT: no .npz file, a damaged one, no such arrays, images instead of statistics, sizes that
+ * do not fit together; the message says which.  NUMERIC: a value is NaN or infinite.  IO, LIMIT,
+ * MEMORY. */
+CM_API cm_status cm_statistics_read(cm_context *context, const char *path, const char *suffix, cm_statistics **out);
+
+/* Writes an .npz file with mu, sigma and count, and with mu_s and sigma_s where `spatial` is not
+ * NULL: doubles in C order, as numpy.savez writes them, which pytorch-fid, EDM and OpenAI's
+ * evaluator read.  overwrite: cm_overwrite.  The file appears whole or not at all.  STATE: fewer than two images. IO,
+ * MEMORY.
+ */
+CM_API cm_status cm_statistics_write(const cm_statistics *statistics, const cm_statistics *spatial, const char *path,
+                                     int32_t overwrite);
+
+typedef struct cm_statistics_info {
+    uint32_t struct_size;
+    int32_t dimension; /* features of an image                                          */
+    uint64_t count;    /* images; of given statistics 0 where the number is unknown     */
+} cm_statistics_info;
+
+/* clang-format off */
+#define CM_STATISTICS_INFO_INIT {sizeof(cm_statistics_info), 0, 0}
+/* clang-format on */
+CM_API void cm_statistics_info_init(cm_statistics_info *info, size_t struct_size);
+
+/* Fills in what the caller's struct has room for.  ARGUMENT. */
+CM_API cm_status cm_statistics_info_get(const cm_statistics *statistics, cm_statistics_info *info);
+
+/* Writes `dimension` means and dimension x dimension covariances, row after row, divisor n - 1;
+ * either may be NULL.  STATE: fewer than two images (one for the mean alone). */
+CM_API cm_status cm_statistics_values(const cm_statistics *statistics, double *mean, double *covariance);
+
+/* |mu - mu'|^2 + tr S + tr S' - 2 tr (S S')^(1/2), at least 0.  The root is not taken by a general
+ * square root of a matrix: sets of fewer images than features lose no digits (src/metrics/frechet.c).
+ * Two sets of 2048 features take memory for ten matrices of 34 MB and some seconds.
+ * SHAPE: other numbers of features.  STATE: fewer than two images.  NUMERIC: a covariance that is
+ * none (not symmetric, a variance below 0).  MEMORY. */
+CM_API cm_status cm_frechet_distance(const cm_statistics *a, const cm_statistics *b, double *distance);
+
+/* --- over subsets -------------------------------------------------------------------------- */
+
+/* Random subsets, without repetition inside one.  Subset i follows from the seed, i, the number of
+ * images and the size alone, so a call that is made again gives the same bits. */
+typedef struct cm_subset_options {
+    uint32_t struct_size;
+    int32_t subsets;  /* how many; 0 = 10 (cm_frechet_subsets), 15 (_infinity), 100 (kernel distance) */
+    int32_t size;     /* images of one, at least 2; cm_frechet_infinity: of the smallest.  0 = half of
+                         the images, a tenth of them, at most 1000                             */
+    int32_t reserved; /* must be 0                                                             */
+    uint64_t seed;    /* of the choice                                                         */
+} cm_subset_options;
+
+/* clang-format off */
+#define CM_SUBSET_OPTIONS_INIT {sizeof(cm_subset_options), 0, 0, 0, 0}
+/* clang-format on */
+CM_API void cm_subset_options_init(cm_subset_options *options, size_t struct_size);
+
+/* Mean and standard deviation (NULL: not wanted) of the distances between `reference` and random
+ * subsets of n images with `features`: how far a value may be off by chance.
+ * A row has as many features as the reference.  ARGUMENT: sizes that the set does not have.
+ * NUMERIC, STATE, MEMORY. */
+CM_API cm_status cm_frechet_subsets(const cm_statistics *reference, size_t n, const float *features,
+                                    const cm_subset_options *options, double *mean, double *deviation);
+
+/* The distance that infinitely many images would have: the line through distances of subsets of
+ * growing size over 1 / size, at 0 (Chong and Forsyth 2020).  It may be a little below 0.  The
+ * reference keeps the bias of its own number of images.
+ * Errors as of cm_frechet_subsets. */
+CM_API cm_status cm_frechet_infinity(const cm_statistics *reference, size_t n, const float *features,
+                                     const cm_subset_options *options, double *distance);
+
+/* The kernel distance of two sets by the kernel (x y / dimension + 1)^3, without bias, so that it
+ * may be below 0: mean and standard deviation (NULL: not wanted) over subsets of both sets.  The
+ * literature has 100 subsets of 1000 images, and often prints 1000 times the value.
+ * ARGUMENT: subsets larger than the smaller set.  NUMERIC, MEMORY. */
+CM_API cm_status cm_kernel_distance(cm_context *context, int32_t dimension, size_t n_a, const float *a, size_t n_b,
+                                    const float *b, const cm_subset_options *options, double *mean,
+                                    double *deviation);
+
+/* --- scores ---------------------------------------------------------------------------------- */
+
+typedef struct cm_score_options {
+    uint32_t struct_size;
+    int32_t split;         /* images of one part; 0 = 5000.  The last part may be smaller       */
+    int32_t probabilities; /* 1: rows are probabilities, 0: logits                              */
+    int32_t reserved;      /* must be 0                                                         */
+} cm_score_options;
+
+/* clang-format off */
+#define CM_SCORE_OPTIONS_INIT {sizeof(cm_score_options), 0, 0, 0}
+/* clang-format on */
+CM_API void cm_score_options_init(cm_score_options *options, size_t struct_size);
+
+/* exp of the mean of sum p log(p / mean p), for consecutive parts of n images; their mean, and
+ * their standard deviation (NULL: not wanted; 0 of one part).  `values` has `classes` numbers a
+ * row.  The Inception Score of the literature has the 1008 logits without bias.  Parts are
+ * consecutive, so images ought not to be sorted by class: a part of one class has the score 1.
+ * Other programs make ten equal parts (split = n / 10).
+ * ARGUMENT: no images, probabilities that do not add up to 1.  NUMERIC, MEMORY. */
+CM_API cm_status cm_inception_score(cm_context *context, int32_t classes, size_t n, const float *values,
+                                    const cm_score_options *options, double *score, double *deviation);
+
+typedef struct cm_neighbour_options {
+    uint32_t struct_size;
+    int32_t neighbours; /* 1..64; 0 = 3 */
+} cm_neighbour_options;
+
+/* clang-format off */
+#define CM_NEIGHBOUR_OPTIONS_INIT {sizeof(cm_neighbour_options), 0}
+/* clang-format on */
+CM_API void cm_neighbour_options_init(cm_neighbour_options *options, size_t struct_size);
+
+/* Precision asks whether samples look like the reference, recall whether all that is in the
+ * reference occurs among the samples.  A point lies within a set where some point of the set is no farther from it
+ * than from its own third neighbour.  precision: the share of the samples within the reference; recall: the share of
+ * the reference within the samples.  A point is its own nearest one, and points that are the same have radius 0,
+ * within which others of them lie.  Distances are sums of squared differences in double.  Memory grows with the
+ * number of images, never with its square; time grows with the square.  ARGUMENT: a set with no more images than
+ * neighbours.  NUMERIC, MEMORY. */
+CM_API cm_status cm_precision_recall(cm_context *context, int32_t dimension, size_t n_reference,
+                                     const float *reference, size_t n_samples, const float *samples,
+                                     const cm_neighbour_options *options, double *precision, double *recall);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

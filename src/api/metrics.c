@@ -1,0 +1,216 @@
+/* metrics.c - the calls of metrics.h. */
+#include <consistency/metrics.h>
+
+#include <string.h>
+
+#include "base/options.h"
+#include "metrics/frechet.h"
+#include "metrics/scores.h"
+#include "metrics/statistics.h"
+
+#define NEED(pointer, call)                                                                                          \
+    do {                                                                                                             \
+        if (!(pointer)) CM_FAIL(CM_ERR_ARGUMENT, call ": " #pointer " is NULL");                                     \
+    } while (0)
+
+void cm_statistics_info_init(cm_statistics_info *info, size_t struct_size)
+{
+    cmi_options_zero(info, struct_size);
+}
+
+void cm_subset_options_init(cm_subset_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+void cm_score_options_init(cm_score_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+void cm_neighbour_options_init(cm_neighbour_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+/* --- statistics ------------------------------------------------------------------ */
+
+cm_status cm_statistics_create(cm_context *context, int32_t dimension, cm_statistics **out)
+{
+    NEED(out, "cm_statistics_create");
+    return cmi_statistics_create(context, dimension, out);
+}
+
+void cm_statistics_free(cm_statistics *statistics)
+{
+    cmi_statistics_free(statistics);
+}
+
+cm_status cm_statistics_add(cm_statistics *statistics, size_t n, const float *features)
+{
+    NEED(statistics, "cm_statistics_add");
+    if (n) NEED(features, "cm_statistics_add");
+    CM_TRY(cmi_context_check_process(statistics->context));
+    return cmi_statistics_add(statistics, n, features);
+}
+
+cm_status cm_statistics_merge(cm_statistics *into, const cm_statistics *from)
+{
+    NEED(into, "cm_statistics_merge");
+    NEED(from, "cm_statistics_merge");
+    return cmi_statistics_merge(into, from);
+}
+
+cm_status cm_statistics_given(cm_context *context, int32_t dimension, uint64_t count, const double *mean,
+                              const double *covariance, cm_statistics **out)
+{
+    NEED(out, "cm_statistics_given");
+    *out = NULL;
+    NEED(mean, "cm_statistics_given");
+    NEED(covariance, "cm_statistics_given");
+    return cmi_statistics_given(context, dimension, count, mean, covariance, out);
+}
+
+cm_status cm_statistics_read(cm_context *context, const char *path, const char *suffix, cm_statistics **out)
+{
+    NEED(out, "cm_statistics_read");
+    *out = NULL;
+    NEED(path, "cm_statistics_read");
+    return cmi_statistics_read(context, path, suffix, out);
+}
+
+cm_status cm_statistics_write(const cm_statistics *statistics, const cm_statistics *spatial, const char *path,
+                              int32_t overwrite)
+{
+    NEED(statistics, "cm_statistics_write");
+    NEED(path, "cm_statistics_write");
+    if (overwrite < 0 || overwrite > CM_OVERWRITE_YES)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_statistics_write: overwrite is %d, expected 0 or 1", overwrite);
+    return cmi_statistics_write(statistics, spatial, path, overwrite);
+}
+
+cm_status cm_statistics_info_get(const cm_statistics *s, cm_statistics_info *info)
+{
+    cm_statistics_info i;
+    NEED(s, "cm_statistics_info_get");
+    NEED(info, "cm_statistics_info_get");
+    memset(&i, 0, sizeof i);
+    i.dimension = s->dimension;
+    i.count = s->count;
+    return cm_info_write(info, &i, sizeof i, "cm_statistics_info");
+}
+
+cm_status cm_statistics_values(const cm_statistics *statistics, double *mean, double *covariance)
+{
+    NEED(statistics, "cm_statistics_values");
+    return cmi_statistics_values(statistics, mean, covariance);
+}
+
+cm_status cm_frechet_distance(const cm_statistics *a, const cm_statistics *b, double *distance)
+{
+    NEED(a, "cm_frechet_distance");
+    NEED(b, "cm_frechet_distance");
+    NEED(distance, "cm_frechet_distance");
+    CM_TRY(cmi_context_check_process(a->context));
+    return cmi_frechet_distance(a, b, distance);
+}
+
+/* --- sets of features ------------------------------------------------------------ */
+
+/* Rows of a caller's array. */
+static cm_status open_set(const char *call, int32_t dimension, size_t n, const float *values, cm_feature_set *out)
+{
+    if (dimension < 1 || dimension > CM_FEATURES_MAX)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: rows of %d numbers, expected 1..%d", call, dimension, CM_FEATURES_MAX);
+    if (!n || !values) CM_FAIL(CM_ERR_ARGUMENT, "%s: %s", call, n ? "features are NULL" : "there are no images");
+    if (n > INT32_MAX) CM_FAIL(CM_ERR_LIMIT, "%s: %zu images, at most %d", call, n, INT32_MAX);
+    *out = (cm_feature_set){n, (size_t)dimension, values};
+    return CM_OK;
+}
+
+static cm_status read_subsets(const cm_subset_options *options, cm_subset_options *o)
+{
+    memset(o, 0, sizeof *o);
+    if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_subset_options"));
+    if (o->subsets < 0 || o->size < 0 || o->subsets > 1000000)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_subset_options: %d subsets of %d images", o->subsets, o->size);
+    return cmi_reserved_check("cm_subset_options", o->reserved);
+}
+
+cm_status cm_frechet_subsets(const cm_statistics *reference, size_t n, const float *features,
+                             const cm_subset_options *options, double *mean, double *deviation)
+{
+    cm_subset_options o;
+    cm_feature_set set;
+    NEED(reference, "cm_frechet_subsets");
+    NEED(mean, "cm_frechet_subsets");
+    CM_TRY(cmi_context_check_process(reference->context));
+    CM_TRY(open_set("cm_frechet_subsets", reference->dimension, n, features, &set));
+    CM_TRY(read_subsets(options, &o));
+    return cmi_frechet_subsets(reference, &set, &o, mean, deviation);
+}
+
+cm_status cm_frechet_infinity(const cm_statistics *reference, size_t n, const float *features,
+                              const cm_subset_options *options, double *distance)
+{
+    cm_subset_options o;
+    cm_feature_set set;
+    NEED(reference, "cm_frechet_infinity");
+    NEED(distance, "cm_frechet_infinity");
+    CM_TRY(cmi_context_check_process(reference->context));
+    CM_TRY(open_set("cm_frechet_infinity", reference->dimension, n, features, &set));
+    CM_TRY(read_subsets(options, &o));
+    return cmi_frechet_infinity(reference, &set, &o, distance);
+}
+
+cm_status cm_kernel_distance(cm_context *context, int32_t dimension, size_t n_a, const float *a, size_t n_b,
+                             const float *b, const cm_subset_options *options, double *mean, double *deviation)
+{
+    cm_subset_options o;
+    cm_feature_set first, second;
+    NEED(mean, "cm_kernel_distance");
+    CM_TRY(open_set("cm_kernel_distance", dimension, n_a, a, &first));
+    CM_TRY(open_set("cm_kernel_distance", dimension, n_b, b, &second));
+    CM_TRY(read_subsets(options, &o));
+    CM_TRY(cmi_context_retain(context, &context));
+    cm_status status = cmi_kernel_distance(context, &first, &second, &o, mean, deviation);
+    cm_context_free(context);
+    return status;
+}
+
+cm_status cm_inception_score(cm_context *context, int32_t classes, size_t n, const float *values,
+                             const cm_score_options *options, double *score, double *deviation)
+{
+    cm_score_options o;
+    cm_feature_set set;
+    NEED(score, "cm_inception_score");
+    CM_TRY(open_set("cm_inception_score", classes, n, values, &set));
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_score_options"));
+    if (o.split < 0 || o.probabilities < 0 || o.probabilities > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_score_options: split is %d, probabilities is %d", o.split, o.probabilities);
+    CM_TRY(cmi_reserved_check("cm_score_options", o.reserved));
+    CM_TRY(cmi_context_retain(context, &context));
+    cm_status status = cmi_inception_score(context, &set, &o, score, deviation);
+    cm_context_free(context);
+    return status;
+}
+
+cm_status cm_precision_recall(cm_context *context, int32_t dimension, size_t n_reference, const float *reference,
+                              size_t n_samples, const float *samples, const cm_neighbour_options *options,
+                              double *precision, double *recall)
+{
+    cm_neighbour_options o;
+    cm_feature_set first, second;
+    NEED(precision, "cm_precision_recall");
+    NEED(recall, "cm_precision_recall");
+    CM_TRY(open_set("cm_precision_recall: reference", dimension, n_reference, reference, &first));
+    CM_TRY(open_set("cm_precision_recall: samples", dimension, n_samples, samples, &second));
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_neighbour_options"));
+    CM_TRY(cmi_context_retain(context, &context));
+    cm_status status =
+        cmi_precision_recall(context, &first, &second, o.neighbours ? o.neighbours : 3, precision, recall);
+    cm_context_free(context);
+    return status;
+}

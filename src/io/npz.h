@@ -1,0 +1,29 @@
+/* npz.h - NumPy's archives of arrays: a zip of NAME.npy. */
+#ifndef CM_IO_NPZ_H
+#define CM_IO_NPZ_H
+
+#include "io/npy.h"
+
+typedef struct cm_npz cm_npz;
+
+/* IO; FORMAT for what is no zip archive, with what it is where that is known. */
+cm_status cmi_npz_open(cm_context *context, const char *path, cm_npz **out);
+void cmi_npz_close(cm_npz *npz);
+int cmi_npz_has(const cm_npz *npz, const char *name);
+/* Array NAME; FORMAT when there is none, and its checksum is compared.  Its bytes are the archive's until that is
+ * closed or another array is read. */
+cm_status cmi_npz_read(cm_npz *npz, const char *name, cm_npy *out);
+/* Element (i, j, ...) in C order as doubles, whatever the order and type of the array. */
+void cmi_npy_doubles(const cm_npy *array, double *out);
+
+/* An array to write: elements in C order, of this machine's (little-endian) form. */
+typedef struct cm_npz_array {
+    const char *name, *descr; /* "mu", "<f8" */
+    int rank;
+    size_t shape[4], bytes; /* of an element */
+    const void *data;
+} cm_npz_array;
+/* Stored members; whole or not at all (io/file.h). */
+cm_status cmi_npz_write(cm_context *context, const char *path, int overwrite, const cm_npz_array *arrays, size_t n);
+
+#endif

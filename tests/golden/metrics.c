@@ -1,0 +1,303 @@
+/* metrics.c - golden/metrics: distances, scores and neighbours, by what the tensors of a file are called: CASE.fd,
+ * CASE.is, CASE.precision_recall. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <consistency/metrics.h>
+
+#include "golden.h"
+#include "metrics/scores.h"
+#include "support/formula.h"
+
+/* CASE.MEMBER; NULL when there is none. */
+static const cm_tensor *member(const golden_file *f, const char *name, const char *what)
+{
+    char key[256];
+    (void)snprintf(key, sizeof key, "%.120s.%.120s", name, what);
+    return cmi_tensors_find(&f->st, key);
+}
+
+static double *doubles(const golden_file *f, const char *name, const char *what, size_t *count)
+{
+    const cm_tensor *t = member(f, name, what);
+    return t ? golden_read(f, t->name, count) : NULL;
+}
+
+static float *floats(const golden_file *f, const char *name, const char *what)
+{
+    const cm_tensor *t = member(f, name, what);
+    float *out = t ? malloc((t->count + 1) * sizeof *out) : NULL;
+    if (out && cmi_tensor_read(t, out) != CM_OK) {
+        free(out);
+        return NULL;
+    }
+    return out;
+}
+
+/* Rows of CASE.MEMBER; the values are the caller's to free. */
+static cm_feature_set rows_of(const golden_file *f, const char *name, const char *what)
+{
+    const cm_tensor *t = member(f, name, what);
+    if (!t || t->rank != 2) return (cm_feature_set){0, 0, NULL};
+    return (cm_feature_set){(size_t)t->shape[0], (size_t)t->shape[1], floats(f, name, what)};
+}
+
+static void release(cm_feature_set *set)
+{
+    free((void *)(uintptr_t)set->values);
+    set->values = NULL;
+}
+
+static double relative(double found, double expected)
+{
+    return fabs(found - expected) / fmax(fabs(expected), 1e-300);
+}
+
+static void failed(golden_result *r, const char *name)
+{
+    golden_fail(r, "%s: %s", name, cm_last_message());
+}
+
+/* --- Frechet distances ---------------------------------------------------------- */
+
+/* In parts of odd sizes, the last of which is gathered apart and merged. */
+static cm_statistics *gather(const golden_file *f, const cm_feature_set *set)
+{
+    cm_statistics *s = NULL, *last = NULL;
+    const size_t first = set->n / 3, second = set->n - set->n / 4;
+    cm_status status = cm_statistics_create(f->context, (int32_t)set->d, &s);
+    if (status == CM_OK) status = cm_statistics_create(f->context, (int32_t)set->d, &last);
+    if (status == CM_OK) status = cm_statistics_add(s, first, set->values);
+    if (status == CM_OK) status = cm_statistics_add(s, second - first, set->values + first * set->d);
+    if (status == CM_OK) status = cm_statistics_add(last, set->n - second, set->values + second * set->d);
+    if (status == CM_OK) status = cm_statistics_merge(s, last);
+    cm_statistics_free(last);
+    if (status == CM_OK) return s;
+    cm_statistics_free(s);
+    return NULL;
+}
+
+static double worst(const double *found, const double *expected, size_t n)
+{
+    double apart = 0, largest = 1e-300;
+    for (size_t i = 0; i < n; i++) {
+        apart = fmax(apart, fabs(found[i] - expected[i]));
+        largest = fmax(largest, fabs(expected[i]));
+    }
+    return apart / largest;
+}
+
+static void compare_moments(const golden_file *f, golden_result *r, const char *name, const cm_statistics *s)
+{
+    size_t d = 0, dd = 0;
+    double *mu = doubles(f, name, "mu_x", &d), *sigma = doubles(f, name, "sigma_x", &dd), *trace;
+    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
+    (void)cm_statistics_info_get(s, &info);
+    const size_t n = (size_t)info.dimension;
+    double *mean = calloc(n, sizeof *mean), *covariance = calloc(n * n, sizeof *covariance), sum = 0;
+    if (cm_statistics_values(s, mean, covariance) != CM_OK) failed(r, name);
+    if (mu && d == n) golden_compare(r, "mu", worst(mean, mu, d), 1e-12);
+    if (sigma && dd == n * n) golden_compare(r, "sigma", worst(covariance, sigma, dd), 1e-12);
+    for (size_t i = 0; i < n; i++) sum += covariance[i * n + i];
+    if ((trace = doubles(f, name, "trace_sigma_x", NULL)) != NULL)
+        golden_compare(r, "trace", relative(sum, *trace), 1e-12);
+    free(mu), free(sigma), free(trace), free(mean), free(covariance);
+}
+
+static void compare_distance(golden_result *r, const char *name, const cm_statistics *a, const cm_statistics *b,
+                             double expected, double tolerance)
+{
+    double found = NAN, back = NAN;
+    if (!a || !b || cm_frechet_distance(a, b, &found) != CM_OK || cm_frechet_distance(b, a, &back) != CM_OK) {
+        failed(r, name);
+        return;
+    }
+    if (expected < 1e-9) golden_compare(r, name, fmax(found, back), 1e-9);
+    else golden_compare(r, name, fmax(relative(found, expected), relative(back, expected)), tolerance);
+}
+
+static void check_features_distance(const golden_file *f, golden_result *r, const char *name, double expected)
+{
+    cm_feature_set x = rows_of(f, name, "x"), y = rows_of(f, name, "y");
+    cm_statistics *a = gather(f, &x), *b = y.values ? gather(f, &y) : NULL;
+    if (a) compare_moments(f, r, name, a);
+    compare_distance(r, name, a, y.values ? b : a, expected, 1e-9);
+    cm_statistics_free(a);
+    cm_statistics_free(b);
+    release(&x), release(&y);
+}
+
+/* mu1, sigma1 (or the diagonal var1), mu2, sigma2. */
+static cm_statistics *given(const golden_file *f, const char *name, int number)
+{
+    char mu[8], sigma[8], variance[8];
+    size_t d = 0, n = 0;
+    cm_statistics *out = NULL;
+    (void)snprintf(mu, sizeof mu, "mu%d", number);
+    (void)snprintf(sigma, sizeof sigma, "sigma%d", number);
+    (void)snprintf(variance, sizeof variance, "var%d", number);
+    double *mean = doubles(f, name, mu, &d), *covariance = doubles(f, name, sigma, &n);
+    double *diagonal = doubles(f, name, variance, NULL);
+    if (!covariance && diagonal) {
+        covariance = calloc(d * d, sizeof *covariance);
+        for (size_t i = 0; i < d; i++) covariance[i * d + i] = diagonal[i];
+    }
+    if (mean && covariance) (void)cm_statistics_given(f->context, (int32_t)d, 0, mean, covariance, &out);
+    free(mean), free(covariance), free(diagonal);
+    return out;
+}
+
+/* Features of full size that are made, not stored (README). */
+static cm_statistics *made(const golden_file *f, const char *seed, const char *shift, double scale, size_t n)
+{
+    enum { D = 2048, PART = 100 };
+    cm_statistics *s = NULL;
+    float *rows = malloc(PART * D * sizeof *rows);
+    if (cm_statistics_create(f->context, D, &s) != CM_OK) return NULL;
+    for (size_t row = 0; row < n; row += PART) {
+        const size_t count = n - row < PART ? n - row : PART;
+        for (size_t i = 0; i < count * D; i++) {
+            double v = scale * sqrt(3.0) * formula_uniform(seed, row * D + i);
+            if (shift) v += 0.1 * formula_uniform(shift, i % D);
+            rows[i] = (float)v;
+        }
+        if (cm_statistics_add(s, count, rows) != CM_OK) break;
+    }
+    free(rows);
+    return s;
+}
+
+static void check_made_distance(const golden_file *f, golden_result *r, const char *name, double expected)
+{
+    const int full = strcmp(name, "big_full") == 0;
+    cm_statistics *a = made(f, full ? "fd/bigfull/x" : "fd/big/x", NULL, 1, full ? 2500 : 256);
+    cm_statistics *b = made(f, full ? "fd/bigfull/y" : "fd/big/y", full ? "fd/bigfull/shift" : "fd/big/shift", 1.3,
+                            full ? 2600 : 300);
+    double found = NAN;
+    if (!a || !b || cm_frechet_distance(a, b, &found) != CM_OK) failed(r, name);
+    golden_compare(r, name, relative(found, expected), 1e-8);
+    cm_statistics_free(a);
+    cm_statistics_free(b);
+}
+
+static void check_distance(const golden_file *f, golden_result *r, const char *name)
+{
+    double *expected = doubles(f, name, "fd", NULL);
+    if (member(f, name, "x")) check_features_distance(f, r, name, *expected);
+    else if (member(f, name, "mu1")) {
+        cm_statistics *a = given(f, name, 1), *b = given(f, name, 2);
+        compare_distance(r, name, a, b, *expected, 1e-9);
+        cm_statistics_free(a);
+        cm_statistics_free(b);
+    } else if (strncmp(name, "big_", 4) == 0) check_made_distance(f, r, name, *expected);
+    else golden_fail(r, "%s: a distance of what?", name);
+    free(expected);
+}
+
+/* --- Inception Score -------------------------------------------------------------- */
+
+/* Logits of the case, or of the one whose name it begins with (k10s uses those of k10). */
+static cm_feature_set logits_of(const golden_file *f, const char *name)
+{
+    char shorter[128];
+    cm_feature_set set = rows_of(f, name, "logits");
+    (void)snprintf(shorter, sizeof shorter, "%.100s", name);
+    for (size_t n = strlen(shorter); !set.values && n > 1; n--) {
+        shorter[n - 1] = '\0';
+        set = rows_of(f, shorter, "logits");
+    }
+    return set;
+}
+
+static void check_score(const golden_file *f, golden_result *r, const char *name)
+{
+    size_t parts = 0;
+    double *expected = doubles(f, name, "is", NULL), *splits = doubles(f, name, "is_splits", &parts);
+    double *size = doubles(f, name, "split_size", NULL), found = NAN;
+    cm_feature_set set = logits_of(f, name);
+    cm_score_options o = CM_SCORE_OPTIONS_INIT;
+    o.split = size ? (int32_t)*size : 0;
+    if (!set.values || cm_inception_score(f->context, (int32_t)set.d, set.n, set.values, &o, &found, NULL) != CM_OK)
+        failed(r, name);
+    golden_compare(r, name, relative(found, *expected), 1e-6);
+    for (size_t i = 0; splits && i < parts; i++) {
+        const size_t first = i * (size_t)o.split, left = set.n - first;
+        const size_t n = left < (size_t)o.split ? left : (size_t)o.split;
+        if (cm_inception_score(f->context, (int32_t)set.d, n, set.values + first * set.d, &o, &found, NULL) != CM_OK)
+            failed(r, name);
+        golden_compare(r, "is_splits", relative(found, splits[i]), 1e-6);
+    }
+    free(expected), free(splits), free(size);
+    release(&set);
+}
+
+/* --- precision and recall ----------------------------------------------------------- */
+
+static void check_radii(const golden_file *f, golden_result *r, const char *name, const char *what,
+                        const cm_feature_set *set, double *radii)
+{
+    double *expected = doubles(f, name, what, NULL);
+    if (cmi_radii(f->context, set, 3, radii) != CM_OK) failed(r, name);
+    if (expected) golden_compare(r, what, worst(radii, expected, set->n), 1e-12);
+    free(expected);
+}
+
+static void check_inside(const golden_file *f, golden_result *r, const char *name, const char *what,
+                         const cm_feature_set *set, const double *radii, const cm_feature_set *points)
+{
+    const cm_tensor *t = member(f, name, what);
+    unsigned char *inside = calloc(points->n + 1, 1);
+    if (cmi_inside(f->context, set, radii, points, inside) != CM_OK) failed(r, name);
+    if (t) golden_compare(r, what, t->count != points->n || memcmp(inside, t->data, points->n) != 0, 0);
+    free(inside);
+}
+
+static void check_neighbours(const golden_file *f, golden_result *r, const char *name)
+{
+    double *expected = doubles(f, name, "precision_recall", NULL), precision = NAN, recall = NAN;
+    cm_feature_set reference = rows_of(f, name, "ref"), samples = rows_of(f, name, "sample");
+    double *radii = calloc(reference.n + samples.n + 1, sizeof *radii);
+    if (!reference.values || !samples.values ||
+        cm_precision_recall(f->context, (int32_t)reference.d, reference.n, reference.values, samples.n,
+                            samples.values, NULL, &precision, &recall) != CM_OK)
+        failed(r, name);
+    golden_compare(r, "precision", fabs(precision - expected[0]), 0);
+    golden_compare(r, "recall", fabs(recall - expected[1]), 0);
+    check_radii(f, r, name, "radii2_ref", &reference, radii);
+    check_radii(f, r, name, "radii2_sample", &samples, radii + reference.n);
+    check_inside(f, r, name, "in_ref", &reference, radii, &samples);
+    check_inside(f, r, name, "in_sample", &samples, radii + reference.n, &reference);
+    free(expected), free(radii);
+    release(&reference), release(&samples);
+}
+
+/* --- what a file holds ---------------------------------------------------------------- */
+
+static const struct {
+    const char *member;
+    void (*check)(const golden_file *f, golden_result *r, const char *name);
+} kinds[] = {{"fd", check_distance}, {"is", check_score}, {"precision_recall", check_neighbours}};
+
+/* CASE of CASE.MEMBER; 0 for other names. */
+static int case_of(const char *tensor, const char *what, char *out, size_t size)
+{
+    const char *dot = strrchr(tensor, '.');
+    if (!dot || strcmp(dot + 1, what) != 0) return 0;
+    (void)snprintf(out, size, "%.*s", (int)(dot - tensor), tensor);
+    return 1;
+}
+
+void golden_metric(golden_file *f, golden_result *r)
+{
+    char name[128];
+    int cases = 0;
+    for (size_t i = 0; i < f->st.count; i++)
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            if (case_of(f->st.tensors[i].name, kinds[k].member, name, sizeof name)) {
+                kinds[k].check(f, r, name);
+                cases++;
+            }
+    if (!cases) golden_missing(r, "metrics");
+}
