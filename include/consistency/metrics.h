@@ -12,7 +12,12 @@
  *
  * A feature that is NaN or infinite is NUMERIC wherever it is met, with the number of the image and
  * of the feature; every other value is used as it is.  Sets are ordered only for the parts of an
- * Inception Score and the choice of subsets.
+ * Inception Score and the choice of subsets.  Nothing is written before all of a call's features
+ * have been looked at.
+ *
+ * Where an image is missing in one of two sets the values still compare, but not with those of the
+ * whole sets: state the numbers of images.  Samples that are float32 become bytes first, by
+ * rounding (image.h), since files of samples hold bytes.
  *
  * All sums are made in double.  A result is the same, bit for bit, for any number of threads and
  * however the images were divided into calls.
