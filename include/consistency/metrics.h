@@ -33,6 +33,9 @@
  *     cm_statistics_free(reference);
  *     cm_statistics_free(ours);
  *
+ * The file docs/architecture.md names the sources; the definitions are those of the papers named
+ * here, and what other programs do differently stands with each function.
+ *
  * Few images make a Frechet distance too large, by about c / n: values compare for equal n, by
  * convention 50,000.  cm_frechet_subsets says how far a value may be off by chance, and
  * cm_frechet_infinity what it would be with infinitely many.  A value is worth nothing without
