@@ -33,9 +33,6 @@
  *     cm_statistics_free(reference);
  *     cm_statistics_free(ours);
  *
- * The file docs/architecture.md names the sources; the definitions are those of the papers named
- * here, and what other programs do differently stands with each function.
- *
  * Few images make a Frechet distance too large, by about c / n: values compare for equal n, by
  * convention 50,000.  cm_frechet_subsets says how far a value may be off by chance, and
  * cm_frechet_infinity what it would be with infinitely many.  A value is worth nothing without
@@ -72,8 +69,9 @@ CM_API void cm_statistics_free(cm_statistics *statistics);
 CM_API cm_status cm_statistics_add(cm_statistics *statistics, size_t n, const float *features);
 
 /* Adds all images of `from`, which stays as it is: so parts of a set may be gathered in several
- * threads, processes or runs.  The last digits of a result follow from which parts are merged in
- * which order.  SHAPE: other numbers of features.  STATE: either was given.  ARGUMENT. */
+ * threads, each in statistics of its own.  Parts of several runs go through features that are kept,
+ * since statistics from a file have no sums that others could be added to.  The last digits of a result follow from
+ * which parts are merged in which order.  SHAPE: other numbers of features.  STATE: either was given.  ARGUMENT. */
 CM_API cm_status cm_statistics_merge(cm_statistics *into, const cm_statistics *from);
 
 /* Statistics from `dimension` means and dimension x dimension covariances (divisor n - 1), both
@@ -114,7 +112,8 @@ CM_API void cm_statistics_info_init(cm_statistics_info *info, size_t struct_size
 CM_API cm_status cm_statistics_info_get(const cm_statistics *statistics, cm_statistics_info *info);
 
 /* Writes `dimension` means and dimension x dimension covariances, row after row, divisor n - 1;
- * either may be NULL.  STATE: fewer than two images (one for the mean alone). */
+ * either may be NULL.  Those of statistics that were given are the values that were given, whether
+ * symmetric or not.  STATE: fewer than two images (one for the mean alone). */
 CM_API cm_status cm_statistics_values(const cm_statistics *statistics, double *mean, double *covariance);
 
 /* |mu - mu'|^2 + tr S + tr S' - 2 tr (S S')^(1/2), at least 0.  The root is not taken by a general
@@ -144,7 +143,8 @@ CM_API void cm_subset_options_init(cm_subset_options *options, size_t struct_siz
 
 /* Mean and standard deviation (NULL: not wanted) of the distances between `reference` and random
  * subsets of n images with `features`: how far a value may be off by chance.
- * A row has as many features as the reference.  ARGUMENT: sizes that the set does not have.
+ * Each subset costs what cm_statistics_add and cm_frechet_distance cost for as many images: of 2048
+ * features some seconds.  A row has as many features as the reference.  ARGUMENT: sizes that the set does not have.
  * NUMERIC, STATE, MEMORY. */
 CM_API cm_status cm_frechet_subsets(const cm_statistics *reference, size_t n, const float *features,
                                     const cm_subset_options *options, double *mean, double *deviation);
@@ -189,7 +189,8 @@ CM_API cm_status cm_inception_score(cm_context *context, int32_t classes, size_t
 
 typedef struct cm_neighbour_options {
     uint32_t struct_size;
-    int32_t neighbours; /* 1..64; 0 = 3 */
+    int32_t neighbours; /* 1..64, which of them bounds a point's neighbourhood; 0 = 3, as the
+                           literature has it                                                   */
 } cm_neighbour_options;
 
 /* clang-format off */
