@@ -5,6 +5,7 @@
 
 #include "base/options.h"
 #include "diffusion/inspect.h"
+#include "nets/nearest.h"
 
 void cm_checkpoint_options_init(cm_checkpoint_options *options, size_t struct_size)
 {
@@ -142,13 +143,25 @@ cm_status cm_checkpoint_tensor(const cm_checkpoint *checkpoint, size_t index, co
     return CM_OK;
 }
 
+static const char *name_at(const void *tensors, size_t i)
+{
+    return ((const cm_tensors *)tensors)->tensors[i].name;
+}
+
+static cm_status unknown(const cm_tensors *t, const char *name)
+{
+    const char *near = cmi_nearest_name(name, name_at, t, t->count);
+    if (!near) CM_FAIL(CM_ERR_ARGUMENT, "%s: there is no tensor '%.200s'", t->input.name, name);
+    CM_FAIL(CM_ERR_ARGUMENT, "%s: there is no tensor '%.200s' (did you mean '%s'?)", t->input.name, name, near);
+}
+
 cm_status cm_checkpoint_find(const cm_checkpoint *checkpoint, const char *name, size_t *index)
 {
     if (!checkpoint || !name || !index)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_checkpoint_find: checkpoint, name or index is NULL");
     const cm_tensors *tensors = cmi_inspect_tensors(checkpoint);
     const cm_tensor *t = cmi_tensors_find(tensors, name);
-    if (!t) CM_FAIL(CM_ERR_ARGUMENT, "%s: there is no tensor '%.200s'", tensors->input.name, name);
+    if (!t) return unknown(tensors, name);
     *index = (size_t)(t - tensors->tensors);
     return CM_OK;
 }

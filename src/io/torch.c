@@ -196,15 +196,12 @@ static cm_status check_names(const cm_tensors *t)
     return CM_OK;
 }
 
-/* Room for all at once: a list that grows would take three times as much for a while.  A tensor takes more bytes of a
- * file than one of these, unless it is named again and again. */
+/* Room for all at once: a list that grows would take three times as much for a while. */
 cm_status cmi_torch_reserve(cm_tensors *t, size_t n)
 {
-    enum { SHARED = 1024, BYTES_EACH = 16 };
     cm_torch *torch = t->state;
-    if (n > CM_TENSORS_MAX || n > SHARED + t->input.size / BYTES_EACH)
-        CM_FAIL(CM_ERR_LIMIT, "%s: %zu tensors are more than the limit of %d, or than a file of %zu bytes has",
-                t->input.name, n, CM_TENSORS_MAX, t->input.size);
+    if (n > CM_TENSORS_MAX)
+        CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d tensors", t->input.name, CM_TENSORS_MAX);
     torch->views = cmi_calloc(t->context, n + 1, sizeof *torch->views);
     t->tensors = cmi_calloc(t->context, n + 1, sizeof *t->tensors);
     t->capacity = t->tensors ? n + 1 : 0;

@@ -5,8 +5,16 @@
 
 #include "io/torch.h"
 
-/* Objects may refer to each other and form circles. */
-enum { MOST_VISITS = 16 * CM_TENSORS_MAX, MOST_NOTES = 64, NOTE_DEPTH = 3, NOTE_SIZE = 200 };
+/* Objects may refer to each other and form circles.  A tensor takes more bytes of a file than BYTES_EACH, unless what
+ * it is in is named again and again. */
+enum {
+    SHARED = 1024,
+    BYTES_EACH = 16,
+    MOST_VISITS = 16 * CM_TENSORS_MAX,
+    MOST_NOTES = 64,
+    NOTE_DEPTH = 3,
+    NOTE_SIZE = 200
+};
 
 /* A walk through the values of an object that are in dictionaries and lists, with the path of each. */
 typedef struct walk {
@@ -78,6 +86,11 @@ cm_status cmi_torch_list_all(cm_tensors *t, const cm_pickled *top, cm_status ref
     CM_TRY(descend(&w, top, 0));
     if (!w.found && !of_optimizer) return refused;
     t->of_optimizer = of_optimizer;
+    if (w.found > SHARED + t->input.size / BYTES_EACH)
+        CM_FAIL(CM_ERR_LIMIT,
+                "%s: %zu tensors by their paths, more than a file of %zu bytes has: its dictionaries stand in "
+                "each other",
+                t->input.name, w.found, t->input.size);
     CM_TRY(cmi_torch_reserve(t, w.found));
     w.visits = 0;
     w.visit = list;
@@ -109,6 +122,7 @@ static cm_status note(walk *w, const cm_pickled *value)
     const cm_torch *torch = w->tensors->state;
     char text[NOTE_SIZE];
     const char *key, *kept;
+    if (w->tensors->of_optimizer && strncmp(w->path, "state.", 6) == 0) return CM_OK; /* steps of single parameters */
     int n = write_note(value, text);
     if (n < 0 || n >= NOTE_SIZE || w->found == MOST_NOTES || is_ours(w->path)) return CM_OK;
     w->found++;

@@ -1,9 +1,7 @@
-/* checkpoint.c - metadata to JSON, names to parameters, with complaints that
- * list what is missing, extra and mismatched. */
+/* checkpoint.c - metadata to JSON and back, tensors as sources of parameters. */
 #include "nets/checkpoint.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,35 +120,6 @@ cm_status cmi_checkpoint_write(cm_context *context, const char *path, int overwr
 
 /* --- tensors ---------------------------------------------------------------- */
 
-/* A list of names for a message: the first few, then how many more. */
-typedef struct {
-    char text[480];
-    size_t length;
-    int count;
-} names;
-
-static void append(names *list, const char *format, ...) CM_PRINTF(2, 3);
-static void append(names *list, const char *format, ...)
-{
-    va_list args;
-    if (list->count++ >= 5) return;
-    va_start(args, format);
-    int n = vsnprintf(list->text + list->length, sizeof list->text - list->length, format, args);
-    va_end(args);
-    if (n > 0) list->length += (size_t)n;
-    if (list->length >= sizeof list->text) list->length = sizeof list->text - 1;
-}
-
-static int same_shape(const cm_param_desc *p, const cm_tensor *t)
-{
-    int rank = p->rank;
-    if (t->rank == 3 && rank == 4 && p->shape[2] == 1 && p->shape[3] == 1) rank = 3; /* a 1-D convolution's 1x1 */
-    if (t->rank != rank) return 0;
-    for (int i = 0; i < rank; i++)
-        if (t->shape[i] != p->shape[i]) return 0;
-    return 1;
-}
-
 static cm_status read_source(const cm_param_source *source, float *out)
 {
     return cmi_tensor_read(source->user, out);
@@ -159,11 +128,6 @@ static cm_status read_source(const cm_param_source *source, float *out)
 static void forget_source(const cm_param_source *source)
 {
     cmi_tensor_forget(source->user);
-}
-
-static int float_type(cm_tensor_type type)
-{
-    return type == CM_TENSOR_F32 || type == CM_TENSOR_BF16 || type == CM_TENSOR_F16 || type == CM_TENSOR_F64;
 }
 
 cm_param_source cmi_checkpoint_source(const cm_tensor *t)
@@ -181,17 +145,6 @@ cm_tensor cmi_checkpoint_describe(const cm_param_desc *p, const char *name, cons
     t.bytes = t.count * sizeof *values;
     t.data = (const unsigned char *)values;
     return t;
-}
-
-/* The graph's names in byte order, for look-up. */
-typedef struct {
-    const char *name;
-    int index;
-} entry;
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
 const cm_tensor *cmi_checkpoint_tensor(const cm_param_source *source)
@@ -253,97 +206,4 @@ cm_status cmi_checkpoint_finite(const cm_param_source *source, int *finite)
     if (status == CM_OK) *finite = finite_bytes(t->type, t->count, bytes);
     cmi_free(t->from->context, bytes);
     return status;
-}
-
-/* resample_filter has to be outer(f, f) / (sum f)^2 of the configured f. */
-static int right_filter(const cm_tensor *t, const cm_net_config *config)
-{
-    float v[CM_FIR_MAX * CM_FIR_MAX];
-    int n = config->n_filter;
-    double sum = 0;
-    if (t->count != (size_t)(n * n) || cmi_tensor_read(t, v) != CM_OK) return 0;
-    for (int i = 0; i < n; i++) sum += config->filter[i];
-    for (int i = 0; i < n * n; i++)
-        if (!(fabs((double)v[i] - config->filter[i / n] * config->filter[i % n] / (sum * sum)) < 1e-6)) return 0;
-    return 1;
-}
-
-static void write_shape(char *out, size_t size, int rank, const int64_t *shape)
-{
-    size_t n = 0;
-    out[0] = '\0';
-    for (int i = 0; i < rank && n + 24 < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%lld", i ? "," : "", (long long)shape[i]);
-}
-
-typedef struct {
-    names missing, extra, mismatched;
-} complaints;
-
-static void match(const cm_graph *graph, const cm_net_config *config, const cm_tensor *t, int index,
-                  cm_param_source *sources, complaints *c)
-{
-    const cm_param_desc *p = &graph->params[index];
-    char expected[64], found[224];
-    write_shape(expected, sizeof expected, p->rank, p->shape);
-    write_shape(found, sizeof found, t->rank, t->shape);
-    const char *comma = c->mismatched.count ? ", " : "";
-    if (!same_shape(p, t))
-        append(&c->mismatched, "%s%s (expected [%s], found [%s])", comma, t->name, expected, found);
-    else if (!float_type(t->type))
-        append(&c->mismatched, "%s%s (dtype %s, expected F32, BF16, F16 or F64)", comma, t->name,
-               cmi_tensor_type_name(t->type));
-    else if (p->constant && !right_filter(t, config))
-        append(&c->mismatched, "%s%s (not the configured resample_filter)", comma, t->name);
-    else if (sources[index].user)
-        append(&c->extra, "%s%s (twice, with and without '%s')", c->extra.count ? ", " : "", t->name,
-               config->family->prefix);
-    else sources[index] = cmi_checkpoint_source(t);
-}
-
-static cm_status report(const char *path, const cm_graph *graph, const complaints *c)
-{
-    if (!c->missing.count && !c->extra.count && !c->mismatched.count) return CM_OK;
-    CM_FAIL(CM_ERR_SHAPE,
-            "%s does not fit its network of %d tensors: %d missing%s%s; %d extra%s%s; %d mismatched%s%s "
-            "(at most 5 of each are named)",
-            path, graph->n_params, c->missing.count, c->missing.count ? ": " : "", c->missing.text, c->extra.count,
-            c->extra.count ? ": " : "", c->extra.text, c->mismatched.count, c->mismatched.count ? ": " : "",
-            c->mismatched.text);
-}
-
-static void bind_all(const cm_tensors *file, const cm_graph *graph, const cm_net_config *config, const char *extra,
-                     const entry *order, cm_param_source *sources, complaints *c)
-{
-    const char *prefix = config->family->prefix;
-    for (size_t i = 0; i < file->count; i++) {
-        const cm_tensor *t = &file->tensors[i];
-        entry key = {t->name, 0};
-        if (extra && strcmp(t->name, extra) == 0) continue;
-        if (prefix && strncmp(t->name, prefix, strlen(prefix)) == 0) key.name += strlen(prefix);
-        const entry *found = bsearch(&key, order, (size_t)graph->n_params, sizeof *order, by_name);
-        if (found) match(graph, config, t, found->index, sources, c);
-        else append(&c->extra, "%s%s", c->extra.count ? ", " : "", t->name);
-    }
-    for (int i = 0; i < graph->n_params; i++)
-        if (!sources[i].user && !graph->params[i].constant && !c->mismatched.count)
-            append(&c->missing, "%s%s", c->missing.count ? ", " : "", graph->params[i].name);
-}
-
-cm_status cmi_checkpoint_bind(cm_model_file *cp, const cm_graph *graph, const cm_net_config *config,
-                              const char *extra, cm_param_source *sources)
-{
-    complaints c;
-    const cm_naming *naming = config->family->names;
-    const int foreign = naming && naming->knows(&cp->file);
-    memset(&c, 0, sizeof c);
-    memset(sources, 0, (size_t)graph->n_params * sizeof *sources);
-    if (foreign) CM_TRY(cmi_names_apply(naming, graph, config, &cp->file, &cp->named));
-    entry *order = cmi_calloc(graph->context, (size_t)graph->n_params, sizeof *order);
-    if (!order) return CM_ERR_MEMORY;
-    for (int i = 0; i < graph->n_params; i++) order[i] = (entry){graph->params[i].name, i};
-    qsort(order, (size_t)graph->n_params, sizeof *order, by_name);
-    bind_all(foreign ? &cp->named : &cp->file, graph, config, extra, order, sources, &c);
-    cmi_free(graph->context, order);
-    return report(cp->file.input.name, graph, &c);
 }
