@@ -140,7 +140,8 @@ static long damage(const char *path, const char *within, size_t whole, int count
 
 /* --- files and folders ---------------------------------------------------------------------- */
 
-/* What files of one format have in common here: the last ending, "legacy" of PyTorch's older files, "/" of folders. */
+/* What files of one format have in common here: the last ending, "legacy" of PyTorch's older files, "/" of folders.
+ */
 static const char *kind_of(const char *path)
 {
     struct stat s;
