@@ -83,13 +83,13 @@ GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradie
 NETS_C    := fields config edm_config fold layers init net recognise published names adm adm_names edm_block edm_names flax_names songunet dhariwal checkpoint bind mismatch nearest export
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
-DATA_C    := source names listing folder tar idx cifar zipset npzset resize noise_level class_order labels label_json label_folders colours dataset loader augment
+DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
 METRICS_C := tiles statistics statistics_file frechet inception_score neighbours kernel_distance subsets
 RUN_C     := text memory files pages options config inputs estimate run
-API_C     := base layout choices model checkpoint sampler edit image dataset trainer train_options run metrics
+API_C     := base layout choices model checkpoint sampler edit image image_coding dataset trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
@@ -166,8 +166,7 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := examples/cli.c examples/listing.c examples/output.c examples/sampling.c examples/given.c examples/editing.c \
-            examples/describing.c examples/describing_json.c
+SHARED_C := $(patsubst %,examples/%.c,cli cli_values cli_progress cli_json listing output sampling given editing describing describing_json)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \

@@ -1,27 +1,14 @@
-/* cli.c - option parsing and progress for the programs; nothing of the library's
- * work. */
+/* cli.c - what every program begins, reads its options and ends with. */
 #include "cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static volatile sig_atomic_t interrupted;
-static cm_run *volatile stopped_run; /* what a signal stops, NULL: it only leaves a note */
-
-double cli_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- standard descriptors ------------------------------------------------------------ */
 
@@ -183,172 +170,7 @@ void cli_all(cli *c, const char **values, int repeated, const char **list, int m
     }
 }
 
-/* --- numbers ---------------------------------------------------------------------- */
-
-/* Decimals alone: strtod also takes "nan", "0x1p3" and blanks.  Returns what stands behind, NULL for no number. */
-static const char *read_decimal(const char *text, double *out)
-{
-    size_t n = strspn(text, "0123456789+-.eE");
-    char *end;
-    *out = strtod(text, &end);
-    return end == text || end != text + n || *text == '+' || !isfinite(*out) ? NULL : end;
-}
-
-/* Digits with a minus at most, and k, M or G behind them. */
-static const char *read_whole(const char *text, int64_t *out)
-{
-    const char *digits = text + (*text == '-');
-    size_t n = strspn(digits, "0123456789");
-    errno = 0;
-    long long v = strtoll(text, NULL, 10), unit = 1;
-    if (n == 0 || errno) return NULL;
-    const char *end = digits + n;
-    if (*end == 'k') unit = 1000, end++;
-    else if (*end == 'M') unit = 1000000, end++;
-    else if (*end == 'G') unit = 1000000000, end++;
-    if (v > INT64_MAX / unit || v < INT64_MIN / unit) return NULL;
-    *out = v * unit;
-    return end;
-}
-
-/* A bound as people write it: 0.000001, not 1e-06. */
-static const char *limit(double v, char text[40])
-{
-    snprintf(text, 40, fabs(v) < 1e15 && (fabs(v) >= 1e-9 || !(fabs(v) > 0)) ? "%.9f" : "%g", v);
-    if (!strchr(text, 'e') && strpbrk(text, ".,")) {
-        char *end = text + strlen(text);
-        while (end[-1] == '0') *--end = '\0';
-        if (end[-1] == '.' || end[-1] == ',') *--end = '\0';
-    }
-    return text;
-}
-
-double cli_number(const cli *c, const char *name, const char *text, double low, double high)
-{
-    char lowest[40], highest[40];
-    double v;
-    const char *end = read_decimal(text, &v);
-    if (!end || *end || !(v >= low && v <= high))
-        cli_usage_error(c, "--%s: '%s' is not a number in %s..%s", name, text, limit(low, lowest),
-                        limit(high, highest));
-    return v;
-}
-
-int64_t cli_integer(const cli *c, const char *name, const char *text, int64_t low, int64_t high)
-{
-    int64_t v;
-    const char *end = read_whole(text, &v);
-    if (!end || *end || v < low || v > high)
-        cli_usage_error(c, "--%s: '%s' is not a whole number in %lld..%lld", name, text, (long long)low,
-                        (long long)high);
-    return v;
-}
-
-uint64_t cli_seed(const cli *c, const char *name, const char *text)
-{
-    errno = 0;
-    unsigned long long v = strtoull(text, NULL, 10);
-    if (!*text || text[strspn(text, "0123456789")] || errno)
-        cli_usage_error(c, "--%s: '%s' is not a whole number in 0..%llu", name, text, (unsigned long long)UINT64_MAX);
-    return v;
-}
-
-size_t cli_list(const cli *c, const char *name, const char *text, double *out, size_t most)
-{
-    size_t n = 0;
-    for (const char *at = text;; n++) {
-        if (n == most) cli_usage_error(c, "--%s: more than %zu numbers", name, most);
-        const char *end = read_decimal(at, &out[n]);
-        if (!end || (*end && *end != ','))
-            cli_usage_error(c, "--%s: '%s' is not a list of numbers like 80,0.821", name, text);
-        if (!*end) return n + 1;
-        at = end + 1;
-    }
-}
-
-size_t cli_integers(const cli *c, const char *name, const char *text, int32_t low, int32_t *out, size_t most)
-{
-    size_t n = 0;
-    for (const char *at = text;; n++) {
-        int64_t v;
-        if (n == most) cli_usage_error(c, "--%s: more than %zu numbers", name, most);
-        const char *end = read_whole(at, &v);
-        if (!end || (*end && *end != ','))
-            cli_usage_error(c, "--%s: '%s' is not a list of whole numbers like 0,22,39", name, text);
-        if (v < low || v > INT32_MAX)
-            cli_usage_error(c, "--%s: %lld in '%s' is outside %d..%d", name, (long long)v, text, low, INT32_MAX);
-        out[n] = (int32_t)v;
-        if (!*end) return n + 1;
-        at = end + 1;
-    }
-}
-
-/* A number is what was typed; told when a class of another number is called so. */
-static int32_t label_number(const cli *c, const cm_model *model, const char *piece, int64_t v)
-{
-    const char *name;
-    if (v < -1 || v > INT32_MAX)
-        cli_usage_error(c, "--labels: %lld in '%s' is outside %d..%d", (long long)v, piece, -1, INT32_MAX);
-    for (int32_t k = 0; (name = cm_model_class_name(model, k)) != NULL; k++)
-        if (k != v && strcmp(name, piece) == 0)
-            fprintf(
-                stderr,
-                "%s: warning: --labels: %s is taken for the number; the class that is called '%s' has number %d\n",
-                c->program, piece, piece, k);
-    return (int32_t)v;
-}
-
-size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t *out, size_t most)
-{
-    size_t n = 0;
-    if (strcmp(text, "none") == 0) {
-        out[0] = -1;
-        return 1;
-    }
-    for (const char *at = text;; n++) {
-        int64_t v;
-        size_t length = strcspn(at, ",");
-        char *piece = strndup(at, length);
-        if (n == most) cli_usage_error(c, "--labels: more than %zu", most);
-        if (!piece || !*piece) cli_usage_error(c, "--labels: '%s' is not a list like 3,7 or cat,dog", text);
-        const char *end = read_whole(piece, &v);
-        if (end && !*end) out[n] = label_number(c, model, piece, v);
-        else if (cm_model_find_class(model, piece, &out[n]) != CM_OK)
-            cli_usage_error(c, "--labels: %s", cm_last_message());
-        free(piece);
-        if (!at[length]) return n + 1;
-        at += length + 1;
-    }
-}
-
-int cli_choice(const cli *c, const char *name, const char *text, const char *const *names)
-{
-    char list[256] = "", hint[256];
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(text, names[i]) == 0) return i;
-        if (strlen(list) + strlen(names[i]) + 3 < sizeof list) strcat(strcat(list, i ? ", " : ""), names[i]);
-    }
-    cm_name_hint(text, names, NULL, hint, sizeof hint);
-    cli_usage_error(c, "%s%s%s'%s' is none of %s%s", name ? "--" : "", name ? name : "", name ? ": " : "", text, list,
-                    hint);
-    return -1;
-}
-
-const char *cli_json_argument(const cli *c, const char *name, const char *text)
-{
-    enum { MOST = 1 << 20 };
-    if (text[strspn(text, " \t\r\n")] == '{') return text;
-    FILE *file = fopen(text, "rb");
-    char *content = calloc(1, MOST + 1);
-    if (!file || !content) cli_usage_error(c, "--%s: '%s' is neither JSON nor a file that can be read", name, text);
-    size_t n = fread(content, 1, MOST + 1, file);
-    int failed = ferror(file);
-    fclose(file);
-    if (failed) cli_usage_error(c, "--%s: '%s' cannot be read", name, text);
-    if (n > MOST) cli_usage_error(c, "--%s: '%s' is over 1 MiB", name, text);
-    if (memchr(content, '\0', n)) cli_usage_error(c, "--%s: '%s' holds a NUL: it is no text", name, text);
-    return content;
-}
+/* --- messages ------------------------------------------------------------------------ */
 
 void cli_print_text(FILE *out, const char *text, int width)
 {
@@ -374,20 +196,15 @@ static void print_message(const char *message)
 
 int cli_fail(const cli *c, cm_status status)
 {
-    if (interrupted && status == CM_ERR_CANCELLED) {
+    if (cli_interrupted() && status == CM_ERR_CANCELLED) {
         fprintf(stderr, "%s: interrupted\n", c->program);
-        return CLI_SIGNALLED + interrupted;
+        return CLI_SIGNALLED + cli_interrupted();
     }
     const char *message = cm_last_message();
     if (status == CM_ERR_MEMORY && !strstr(message, "memory")) message = "out of memory"; /* of the program itself */
     fprintf(stderr, "%s: ", c->program);
     print_message(message);
     return CLI_FAILED;
-}
-
-void cli_clear_line(void)
-{
-    if (isatty(2)) fprintf(stderr, "\r\033[K");
 }
 
 static void log_once(void *user, int32_t level, const char *message)
@@ -420,118 +237,4 @@ cm_status cli_context(cli *c, cm_context **out)
     o.log = log_once;
     o.log_user = c;
     return cm_context_create(&o, out);
-}
-
-const char *cli_duration(double seconds, char text[40])
-{
-    if (seconds < 90) snprintf(text, 40, "%.0f seconds", seconds < 1 ? 1 : seconds);
-    else if (seconds < 90 * 60) snprintf(text, 40, "%.0f minutes", seconds / 60);
-    else if (seconds < 48 * 3600) snprintf(text, 40, "%.1f hours", seconds / 3600);
-    else snprintf(text, 40, "%.1f days", seconds / 86400);
-    return text;
-}
-
-/* --- progress --------------------------------------------------------------------- */
-
-static void on_signal(int number)
-{
-    if (interrupted && (!stopped_run || number == SIGINT))
-        _exit(CLI_SIGNALLED + number); /* the second time at once */
-    interrupted = number;
-    cm_run_stop(stopped_run);
-}
-
-void cli_catch_signals_for(cm_run *run)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
-    struct sigaction action, before;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    stopped_run = run;
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-            sigaction(numbers[i], &action, NULL);
-}
-
-int cli_interrupted(void)
-{
-    return interrupted;
-}
-
-void cli_catch_signals(void)
-{
-    struct sigaction action, before;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
-}
-
-void cli_progress_begin(cli_progress *p, const char *what, int quiet)
-{
-    memset(p, 0, sizeof *p);
-    p->what = what;
-    p->began = p->shown = cli_seconds();
-    p->quiet = quiet;
-}
-
-int32_t cli_progress_step(void *progress, uint64_t done, uint64_t total)
-{
-    cli_progress *p = progress;
-    if (p->now) { /* evaluations an image times images */
-        done += total / p->now * p->before;
-        total = total / p->now * p->all;
-    }
-    double now = cli_seconds(), pause = isatty(2) ? 0.1 : 10, spent = now - p->began;
-    if (!p->quiet && now - p->shown > pause && total) {
-        double left = done ? spent * ((double)total / (double)done - 1) : 0;
-        fprintf(stderr, "%s%s %3.0f%%  %.0f s, about %.0f s left%s", isatty(2) ? "\r" : "", p->what,
-                100 * (double)done / (double)total, spent, left, isatty(2) ? "\033[K" : "\n");
-        fflush(stderr);
-        p->shown = now;
-    }
-    return interrupted;
-}
-
-void cli_progress_end(cli_progress *p)
-{
-    if (!p->quiet) cli_clear_line();
-}
-
-/* Bytes of the UTF-8 character that begins at s; 0 where none does. */
-static size_t character(const unsigned char *s)
-{
-    size_t n = *s < 0x80                 ? 1
-               : *s >= 0xc2 && *s < 0xe0 ? 2
-               : *s >= 0xe0 && *s < 0xf0 ? 3
-               : *s >= 0xf0 && *s < 0xf5 ? 4
-                                         : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    /* Forms that are too long, surrogates, and what is above U+10FFFF. */
-    if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) || (*s == 0xf0 && s[1] < 0x90) ||
-        (*s == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
-void cli_json_string(FILE *out, const char *text)
-{
-    putc('"', out);
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        size_t n = character(s);
-        if (n == 0) fprintf(out, "\\ufffd");
-        else if (*s == '"' || *s == '\\') fprintf(out, "\\%c", *s);
-        else if (*s < 32) fprintf(out, "\\u%04x", *s);
-        else fwrite(s, 1, n, out);
-        s += n ? n : 1;
-    }
-    putc('"', out);
-}
-
-void cli_json_number(FILE *out, int digits, double value)
-{
-    if (isfinite(value)) fprintf(out, "%.*g", digits, value);
-    else fprintf(out, "null");
 }

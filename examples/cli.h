@@ -72,6 +72,8 @@ const char *cli_pair(const cli *c, const char *pair, char key[CLI_KEY]);
 void cli_all(cli *c, const char **values, int repeated, const char **list, int most);
 /* The index of text among NULL-terminated names. */
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names);
+/* The same for a list of cm_choice_name. */
+int32_t cli_listed(const cli *c, const char *name, const char *text, const char *list);
 /* A JSON text given directly, or the contents of the file of that name
  * (malloc'ed; lives until the program ends). */
 const char *cli_json_argument(const cli *c, const char *name, const char *text);

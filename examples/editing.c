@@ -29,11 +29,11 @@ static void read_luma(editing *e, const cli *c, const char *value)
 
 void editing_option(editing *e, const char *name, const char *value)
 {
-    static const char *const fits[] = {"resize", "crop", "pad", NULL}, *const starts[] = {"given", "noise", NULL};
+    static const char *const starts[] = {"given", "noise", NULL};
     const cli *c = e->pictures.c;
     cm_edit_options *o = &e->options;
 #define IS(word) (strcmp(name, word) == 0)
-    if (IS("fit")) e->pictures.fit = cli_choice(c, name, value, fits);
+    if (IS("fit")) e->pictures.fit = cli_listed(c, name, value, "fits");
     else if (IS("mask")) e->pictures.mask = value;
     else if (IS("fill")) o->fill = cli_number(c, name, value, -1, 1);
     else if (IS("luma")) read_luma(e, c, value);

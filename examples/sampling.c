@@ -12,14 +12,6 @@ void sampling_init(sampling *s)
     cm_sample_options_init(&s->sample, sizeof s->sample);
 }
 
-/* The number of an entry of a list of the library. */
-static int32_t choose(const cli *c, const char *name, const char *list, const char *value)
-{
-    const char *names[64] = {NULL};
-    for (size_t i = 0; i < 63 && cm_choice_name(list, i); i++) names[i] = cm_choice_name(list, i);
-    return (int32_t)cli_choice(c, name, value, names);
-}
-
 /* Options with a whole number. */
 static int whole(sampling *s, const cli *c, const char *name, const char *value)
 {
@@ -44,7 +36,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     cm_sample_options *o = &s->sample;
 #define IS(word) (strcmp(name, word) == 0)
     if (whole(s, c, name, value)) return;
-    if (IS("method")) o->method = choose(c, name, "methods", value);
+    if (IS("method")) o->method = cli_listed(c, name, value, "methods");
     else if (IS("sigmas")) o->sigma_count = cli_list(c, name, value, s->sigmas, SAMPLING_MOST), o->sigmas = s->sigmas;
     else if (IS("ts")) o->ts_count = cli_integers(c, name, value, 0, s->ts, SAMPLING_MOST), o->ts = s->ts;
     else if (IS("rho")) o->rho = cli_number(c, name, value, 0.5, 1e3);
@@ -53,8 +45,8 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("seed")) o->seed = cli_seed(c, name, value);
     else if (IS("first")) o->first_index = (uint64_t)cli_integer(c, name, value, 0, INT64_MAX);
     else if (IS("torch-noise")) o->noise_source = CM_NOISE_TORCH_IMAGE;
-    else if (IS("precision") || IS("dtype")) s->sampler.precision = choose(c, name, "precisions", value);
-    else if (IS("memory")) s->sampler.memory = choose(c, name, "memories", value);
+    else if (IS("precision") || IS("dtype")) s->sampler.precision = cli_listed(c, name, value, "precisions");
+    else if (IS("memory")) s->sampler.memory = cli_listed(c, name, value, "memories");
     else if (IS("debug")) s->sampler.debug = value;
     else if (IS("config")) s->config = cli_json_argument(c, name, value);
     else if (IS("weights")) s->weights = value;

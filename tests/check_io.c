@@ -1457,7 +1457,7 @@ START_TEST(grids)
     static const uint8_t want[35] = {9, 9, 9, 9, 9, 9, 9, 9, 1, 9, 2, 9, 3, 9, 9, 9, 9, 9,
                                      9, 9, 9, 9, 4, 9, 5, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9};
     ck_assert_mem_eq(page, want, 35);
-    FAILS(cm_image_grid_size(&images, 0, 1, &h, &w), CM_ERR_ARGUMENT, "columns");
+    FAILS(cm_image_grid_size(&images, 0, 1, &h, &w), CM_ERR_ARGUMENT, "cm_image_grid_size: 0 columns");
     FAILS(cm_image_grid_size(&images, 1, -1, &h, &w), CM_ERR_ARGUMENT, "margin");
     FAILS(cm_image_grid_size(&images, 1, 1, &h, NULL), CM_ERR_ARGUMENT, "NULL");
     paper.width = 8;
@@ -1512,8 +1512,9 @@ START_TEST(write_checks)
         FAILS(check_write(context, in_dir(cases[i].name), cases[i].channels, cases[i].height, cases[i].width,
                           cases[i].quality, cases[i].overwrite),
               cases[i].status, cases[i].word);
+        if (cases[i].status != CM_ERR_IO) ck_assert(strncmp(cm_last_message(), "cm_image_write_check: ", 22) == 0);
     }
-    FAILS(check_write(context, NULL, 1, 2, 2, 0, 0), CM_ERR_ARGUMENT, "NULL");
+    FAILS(check_write(context, NULL, 1, 2, 2, 0, 0), CM_ERR_ARGUMENT, "cm_image_write_check: path is NULL");
     OK(check_write(NULL, in_dir("there.png"), 1, 2, 2, 0, 1));
     OK(check_write(context, in_dir("new.JPEG"), 3, 2, 2, 100, 0));
     ck_assert_int_eq(files_in_dir(), 2);

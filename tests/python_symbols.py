@@ -54,11 +54,11 @@ ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm
          "objectives": ("cm_train_objective", "CM_TRAIN_"), "distances": ("cm_distance", "CM_DISTANCE_"),
          "optimizers": ("cm_optimizer", "CM_OPTIMIZER_"), "weightings": ("cm_loss_weighting", "CM_WEIGHTING_"),
          "clip_rules": ("cm_clip_rule", "CM_CLIP_RULE_"), "noise_levels": ("cm_noise_levels", "CM_LEVELS_"),
-         "odes": ("cm_ode", "CM_ODE_"), "scales_modes": ("cm_scales_mode", "CM_SCALES_"),
+         "odes": ("cm_ode", "CM_ODE_"), "fits": ("cm_fit", "CM_FIT_"), "label_rules": ("cm_label_rule", "CM_LABELS_"), "scales_modes": ("cm_scales_mode", "CM_SCALES_"),
          "mu_modes": ("cm_mu_mode", "CM_MU_"), "ect_mappings": ("cm_ect_mapping", "CM_MAPPING_")}
 NO_ENUM = {"networks", "preconds", "run_options"}
 table = re.search(r"lists\[\] = \{(.*?)\n\};", open("src/api/choices.c").read(), re.S).group(1)
-train = "".join(open(p).read() for p in glob.glob("src/train/*.c"))
+train = "".join(open(p).read() for p in glob.glob("src/train/*.c") + glob.glob("src/data/*.c"))
 lists = re.findall(r'"(\w+)",', table)
 for variable in re.findall(r"&(cmi?_\w+)", table):  # its name stands where it is made
     lists += re.findall(r'\b%s(?: = \{|, )"(\w+)"' % variable, train)

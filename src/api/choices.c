@@ -4,6 +4,8 @@
 #include <consistency/base.h>
 
 #include "base/choice.h"
+#include "data/dataset.h"
+#include "data/fit.h"
 #include "diffusion/method.h"
 #include "diffusion/noise.h"
 #include "diffusion/precond.h"
@@ -50,6 +52,8 @@ static const cm_choice_list *const lists[] = {
     LIST("precisions", cmi_precision_choice),
     LIST("memories", cmi_memory_choice),
     LIST("run_options", cmi_run_option_choice),
+    &cmi_fit_choices,
+    &cmi_label_rule_choices,
     &cmi_objective_choices,
     &cmi_distance_choices,
     &cmi_optimizer_choices,

@@ -3,6 +3,7 @@
 #define CM_DATA_DATASET_H
 
 #include "base/call.h"
+#include "base/choice.h"
 #include "data/source.h"
 #include "tensor/images.h"
 
@@ -33,6 +34,7 @@ uint64_t cmi_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);
 cm_status cmi_dataset_look_for_colours(cm_dataset *dataset);
 
 /* labels.c */
+extern const cm_choice_list cmi_label_rule_choices;
 cm_status cmi_dataset_find_labels(cm_dataset *dataset);
 
 /* class_order.c: below, equal to or above 0 as class a comes before, is or comes after b. */

@@ -6,6 +6,15 @@
 #include "data/dataset.h"
 #include "data/label_folders.h"
 
+static const cm_choice rules[] = {
+    {"auto", "by dataset.json, the container, folders or names, whatever there is first"},
+    {"none", "no classes"},
+    {"folder", "the innermost folder"},
+    {"prefix", "the file name up to the first \"_\""},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cmi_label_rule_choices, "label_rules", rules);
+
 /* --- names to classes ----------------------------------------------------------- */
 
 /* The "_" that ends a class in a base name; one at the beginning ends nothing. */

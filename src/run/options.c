@@ -139,9 +139,9 @@ static cm_status put_text(cm_run_options *o, const row *r, const char *value)
 
 static cm_status put_rule(cm_run_options *o, const char *value)
 {
-    static const char *const names[] = {"auto", "none", "folder", "prefix", NULL};
+    const char *names[8] = {NULL};
     char hint[160];
-    for (int32_t i = 0; names[i]; i++)
+    for (int32_t i = 0; i < 7 && (names[i] = cm_choice_name("label_rules", (size_t)i)); i++)
         if (strcmp(names[i], value) == 0) {
             o->labels = i;
             return CM_OK;

@@ -339,3 +339,9 @@ void cmi_view_copy(const cm_view *from, const cm_view *to)
                 copy(n, a + (ptrdiff_t)y * from->row, from->pixel, b + (ptrdiff_t)y * to->row, to->pixel);
         }
 }
+
+void cmi_view_fill(const cm_view *to, uint8_t value)
+{
+    const cm_view still = {&value, to->n, to->channels, to->height, to->width, 0, 0, 0, 0, 1}; /* its strides are 0 */
+    cmi_view_copy(&still, to);
+}

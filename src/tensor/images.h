@@ -42,5 +42,7 @@ cm_status cmi_views_apart(const char *what, const cm_view *from, const cm_view *
 
 /* Every value of `from` into `to`, which has the same n, channels, height and width. */
 void cmi_view_copy(const cm_view *from, const cm_view *to);
+/* One byte value everywhere. */
+void cmi_view_fill(const cm_view *to, uint8_t value);
 
 #endif

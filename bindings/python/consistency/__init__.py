@@ -535,7 +535,7 @@ def encode_image(image: Array, format: str = "png", quality: int = 0) -> bytes:
         lib.cm_bytes_free(None, data)
 
 
-_FITS = ["resize", "crop", "pad"]
+_FITS = choices("fits")
 
 
 def _picture(read: Callable[[Any, Any], int], what: str, channels: int, size: Optional[Sequence[int]],

@@ -21,7 +21,7 @@ from ._interrupt import Interrupt, guarded
 from ._values import Array
 
 _KINDS = ["integer", "real", "choice", "flag", "text"]
-_RULES = ["auto", "none", "folder", "prefix"]
+_RULES = choices("label_rules")
 _WEIGHTS = ["online", "ema", "target"]
 
 
