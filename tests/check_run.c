@@ -608,6 +608,48 @@ static char *json_of(cm_run_options *o)
     return text;
 }
 
+/* JSON holds no path that is not UTF-8; a run that has one goes on from its configuration all the same. */
+START_TEST(paths_of_any_bytes)
+{
+    static const char folder[] = "caf\xe9 \xff\"";
+    static const char *const files[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"};
+    ck_assert_int_eq(mkdir(in_dir(folder), 0700), 0);
+    for (int i = 0; i < 2; i++) {
+        char path[PATH];
+        (void)snprintf(path, sizeof path, "%s/%s/%s", dir, folder, files[i]);
+        ck_assert_int_eq(link(in_dir(files[i]), path), 0);
+    }
+    cm_run_options *o = options("1");
+    set(o, "data", in_dir(folder));
+    char *json = json_of(o);
+    ck_assert_ptr_nonnull(strstr(json, "/caf\\ufffd \\ufffd\\\"\", \"path_hex\": \"2f746d70"));
+    ck_assert_ptr_nonnull(strstr(json, "636166e920ff22\""));
+    cm_run *r = made(o, "run");
+    OK(cm_run_execute(r, 1, NULL, NULL));
+    cm_run_free(r);
+    r = loaded("run", "steps", "2");
+    OK(cm_run_execute(r, 2, NULL, NULL));
+    cm_run_free(r);
+    OK(cm_run_options_create(NULL, &o));
+    OK(cm_run_options_read(o, json));
+    char *again = json_of(o);
+    ck_assert_str_eq(json, again);
+    free(again);
+    free(json);
+    static const char *const damaged[] = {"\"2f7\"", "\"2f0041\"", "\"2G\"", "\"2F\""};
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        char text[200];
+        (void)snprintf(text, sizeof text, "{\"options\": {}, \"data\": {\"path_hex\": %s}}", damaged[i]);
+        FAILS(cm_run_options_read(o, text), CM_ERR_FORMAT, "path_hex is no path");
+    }
+    OK(cm_run_options_read(o, "{\"options\": {}, \"data\": {\"random_crop\": true, \"stop_on_bad\": false}}"));
+    again = json_of(o);
+    ck_assert_ptr_nonnull(strstr(again, "\"random_crop\": 1, \"stop_on_bad\": 0"));
+    free(again);
+    cm_run_options_free(o);
+}
+END_TEST
+
 /* What is written is read back, and the table of names is that of the header. */
 START_TEST(options_are_read_back)
 {
@@ -874,6 +916,7 @@ Suite *make_suite(void)
     tcase_add_test(t, options_after_a_check);
     tcase_add_test(t, options_refused);
     tcase_add_test(t, options_are_read_back);
+    tcase_add_test(t, paths_of_any_bytes);
     tcase_add_test(t, structs);
     tcase_add_test(t, estimates);
     tcase_add_test(t, what_does_not_fit);

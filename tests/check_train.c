@@ -4,6 +4,7 @@
 #include "support/suite.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
@@ -1034,6 +1035,65 @@ START_TEST(options_by_name)
 }
 END_TEST
 
+/* JSON's true and false are values of a flag alone. */
+START_TEST(options_from_json)
+{
+    static const char *const bad[][2] = {{"{\"batch\": true}", "\"batch\" is true, expected a number"},
+                                         {"{\"lr\": false}", "\"lr\" is false, expected a number"},
+                                         {"{\"seed\": true}", "\"seed\" is true, expected a number"},
+                                         {"{\"objective\": true}", "\"objective\" is true, expected a name"},
+                                         {"{\"ema\": true}", "\"ema\" is true, expected a text"},
+                                         {"{\"sum_pixels\": null}", "neither a number nor a name"}};
+    cm_train_options *o;
+    OK(cm_train_options_create(NULL, &o));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        FAILS(cm_train_options_read(o, bad[i][0]), CM_ERR_FORMAT, bad[i][1]);
+    FAILS(cm_train_options_read(o, "{\"batches\": true}"), CM_ERR_ARGUMENT, "did you mean 'batch'");
+    OK(cm_train_options_read(o, "{\"sum_pixels\": true}"));
+    check_text(o, "sum_pixels", "1");
+    OK(cm_train_options_read(o, "{\"sum_pixels\": false, \"sum_microbatches\": 1}"));
+    check_text(o, "sum_pixels", "0");
+    check_text(o, "sum_microbatches", "1");
+    cm_train_options_free(o);
+}
+END_TEST
+
+static long json_requests, json_fails_at;
+
+static void *json_memory(size_t size)
+{
+    return ++json_requests == json_fails_at ? NULL : malloc(size);
+}
+
+/* Of every request for memory while JSON is made: the whole text or MEMORY, never a text that lacks something. */
+START_TEST(json_without_memory)
+{
+    static char whole[4096], text[4096];
+    cm_train_options *o;
+    size_t length;
+    OK(cm_train_options_create(NULL, &o));
+    OK(cm_train_options_set(o, "ema", "0.9,halflife:500000:0.05"));
+    OK(cm_train_options_json(o, whole, sizeof whole, &length));
+    ck_assert_uint_lt(length, sizeof whole);
+    json_set_alloc_funcs(json_memory, free);
+    json_requests = json_fails_at = 0;
+    OK(cm_train_options_json(o, text, sizeof text, &length));
+    const long requests = json_requests;
+    long refused = 0;
+    for (long n = 1; n <= requests; n++) {
+        json_requests = 0;
+        json_fails_at = n;
+        const cm_status status = cm_train_options_json(o, text, sizeof text, &length);
+        ck_assert_msg(status == CM_ERR_MEMORY || strcmp(text, whole) == 0, "request %ld of %ld failing gave %s:\n%s",
+                      n, requests, cm_status_name(status), text);
+        refused += status == CM_ERR_MEMORY;
+    }
+    json_set_alloc_funcs(malloc, free);
+    ck_assert_int_gt(refused, requests / 4); /* a number that was not read back is only written longer */
+    cm_train_options_free(o);
+}
+END_TEST
+
 /* More steps alone, where that is asked for. */
 START_TEST(a_run_is_made_longer)
 {
@@ -1808,7 +1868,9 @@ Suite *make_suite(void)
     tcase_add_test(t, texts_are_exact);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, options_are_read_back);
-    tcase_add_test(t, options_by_name);
+    tcase_add_test(options_case, options_by_name);
+    tcase_add_test(options_case, options_from_json);
+    tcase_add_test(memory_case, json_without_memory);
     tcase_add_test(t, a_run_is_made_longer);
     tcase_add_test(t, nonfinite_stops);
     tcase_add_test(calls, no_cancel_is_lost);

@@ -277,7 +277,12 @@ const cm_tensor_format cmi_format_safetensors = {.name = "safetensors",
 static json_t *describe(const cm_tensor *t, size_t begin)
 {
     json_t *shape = json_array();
-    for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer(t->shape[i]));
+    int failed = !shape;
+    for (int i = 0; i < t->rank; i++) failed |= json_array_append_new(shape, json_integer(t->shape[i])) != 0;
+    if (failed) {
+        json_decref(shape);
+        return NULL;
+    }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cmi_tensor_type_name(t->type), "shape", shape, "data_offsets",
                      (json_int_t)begin, (json_int_t)(begin + t->bytes));
 }

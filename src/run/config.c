@@ -5,6 +5,7 @@
 
 #include "diffusion/model.h"
 #include "io/directory.h"
+#include "io/json_text.h"
 #include "io/json_tree.h"
 #include "run/options.h"
 
@@ -16,6 +17,40 @@ static const char *text_of(const json_t *object, const char *name)
     return text && *text ? text : NULL;
 }
 
+/* A path is bytes, and JSON holds UTF-8 alone: where the two differ NAME_hex has the bytes. */
+enum { MOST_PATH = 4096 };
+
+static int is_utf8(const char *text)
+{
+    size_t n = strlen(text), step;
+    for (; n; text += step, n -= step)
+        if (!(step = cmi_utf8_length(text, n))) return 0;
+    return 1;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The path of a member, "" for none; FORMAT for bytes that are no path. */
+static cm_status path_of(const json_t *object, const char *name, char path[MOST_PATH])
+{
+    char member[32];
+    (void)snprintf(member, sizeof member, "%s_hex", name);
+    const char *hex = text_of(object, member), *text = text_of(object, name);
+    const size_t n = hex ? strlen(hex) / 2 : text ? strlen(text) : 0;
+    if (n >= MOST_PATH || (hex && strlen(hex) % 2)) CM_FAIL(CM_ERR_FORMAT, "%s is no path", hex ? member : name);
+    if (!hex && n) memcpy(path, text, n);
+    for (size_t i = 0; hex && i < n; i++) {
+        const int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
+        if (high < 0 || low < 0 || high + low == 0) CM_FAIL(CM_ERR_FORMAT, "%s is no path", member);
+        path[i] = (char)(16 * high + low);
+    }
+    path[n] = '\0';
+    return CM_OK;
+}
+
 static cm_status read_number(cm_run_options *o, const json_t *object, const char *name, double otherwise)
 {
     const json_t *value = json_object_get(object, name);
@@ -23,9 +58,16 @@ static cm_status read_number(cm_run_options *o, const json_t *object, const char
     return cmi_run_option_take(o, name, value ? json_number_value(value) : otherwise, otherwise);
 }
 
+static cm_status read_flag(cm_run_options *o, const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    if (!json_is_boolean(value)) return read_number(o, object, name, 0);
+    return cmi_run_option_take(o, name, json_is_true(value), 0);
+}
+
 static cm_status keep_text(cm_run_options *o, char **at, const char *text)
 {
-    if (!text) return CM_OK;
+    if (!text || !*text) return CM_OK;
     char *copy = cmi_strdup(o->context, text);
     if (!copy) return CM_ERR_MEMORY;
     cmi_free(o->context, *at);
@@ -52,12 +94,12 @@ static cm_status read_training(cm_run_options *o, const json_t *options)
     return status;
 }
 
-static cm_status read_data(cm_run_options *o, const json_t *data)
+static cm_status read_data(cm_run_options *o, const json_t *data, const char *path)
 {
-    CM_TRY(keep_text(o, &o->data, text_of(data, "path")));
+    CM_TRY(keep_text(o, &o->data, path));
     if (!o->resume) return CM_OK;
     CM_TRY(keep_text(o, &o->fingerprint, text_of(data, "fingerprint")));
-    CM_TRY(keep_text(o, &o->before, text_of(data, "path")));
+    CM_TRY(keep_text(o, &o->before, path));
     o->images_before = json_integer_value(json_object_get(data, "images"));
     return CM_OK;
 }
@@ -67,8 +109,8 @@ static cm_status read_numbers(cm_run_options *o, const json_t *data, const json_
 {
     CM_TRY(read_number(o, data, "size", 0));
     CM_TRY(read_number(o, data, "labels", 0));
-    CM_TRY(read_number(o, data, "random_crop", 0));
-    CM_TRY(read_number(o, data, "stop_on_bad", 0));
+    CM_TRY(read_flag(o, data, "random_crop"));
+    CM_TRY(read_flag(o, data, "stop_on_bad"));
     CM_TRY(read_number(o, run, "checkpoint_every", 0));
     CM_TRY(read_number(o, run, "checkpoint_seconds", 0));
     CM_TRY(read_number(o, run, "log_every", 0));
@@ -83,14 +125,18 @@ static cm_status apply(cm_run_options *o, const json_t *config)
 {
     const json_t *network = json_object_get(config, "begins_as");
     const json_t *data = json_object_get(config, "data"), *run = json_object_get(config, "run");
+    char teacher[MOST_PATH], init[MOST_PATH], path[MOST_PATH];
     cm_run_options trial = *o;
     CM_TRY(read_numbers(&trial, data, run)); /* a damaged text changes nothing */
+    CM_TRY(path_of(data, "path", path));
+    CM_TRY(path_of(config, "teacher", teacher));
+    CM_TRY(path_of(config, "init", init));
     CM_TRY(read_training(o, json_object_get(config, "options")));
     cmi_run_close_inputs(o);
     CM_TRY(read_numbers(o, data, run));
-    CM_TRY(read_data(o, data));
-    CM_TRY(keep_text(o, &o->teacher_path, text_of(config, "teacher")));
-    CM_TRY(keep_text(o, &o->init, text_of(config, "init")));
+    CM_TRY(read_data(o, data, path));
+    CM_TRY(keep_text(o, &o->teacher_path, teacher));
+    CM_TRY(keep_text(o, &o->init, init));
     if (!json_is_object(network)) return CM_OK;
     o->network_of_config = 1;
     return keep_tree(o, &o->network, network);
@@ -146,13 +192,23 @@ static void write_classes(const cm_run_options *o, cm_text *out)
     cmi_text_add(out, "]");
 }
 
+static void write_path(cm_text *out, const char *name, const char *path)
+{
+    cmi_text_add(out, "\"%s\": ", name);
+    cmi_text_add_string(out, path);
+    if (is_utf8(path)) return;
+    cmi_text_add(out, ", \"%s_hex\": \"", name);
+    for (; *path; path++) cmi_text_add(out, "%02x", (unsigned char)*path);
+    cmi_text_add(out, "\"");
+}
+
 static void write_data(const cm_run_options *o, cm_text *out)
 {
     cm_dataset_info d;
     char *whole = o->data ? realpath(o->data, NULL) : NULL;
     cm_dataset_info_init(&d, sizeof d);
-    cmi_text_add(out, "\"data\": {\"path\": ");
-    cmi_text_add_string(out, whole ? whole : o->data ? o->data : "");
+    cmi_text_add(out, "\"data\": {");
+    write_path(out, "path", whole ? whole : o->data ? o->data : "");
     free(whole);
     cmi_text_add(out, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", o->size,
                  o->labels < 0 ? 0 : o->labels, o->random_crop, o->stop_on_bad);
@@ -183,13 +239,6 @@ static void write_pace(const cm_run_options *o, cm_text *out)
     cmi_text_add(out, "},\n");
 }
 
-static void write_string(cm_text *out, const char *before, const char *text, const char *after)
-{
-    cmi_text_add(out, "%s", before);
-    cmi_text_add_string(out, text ? text : "");
-    cmi_text_add(out, "%s", after);
-}
-
 cm_status cmi_run_config_write(const cm_run_options *o, cm_text *out)
 {
     cm_model_info m;
@@ -203,8 +252,11 @@ cm_status cmi_run_config_write(const cm_run_options *o, cm_text *out)
     if (learner) cmi_text_add(out, "\"parameters\": %llu,\n", (unsigned long long)m.parameters);
     if (o->data || o->dataset) write_data(o, out);
     write_pace(o, out);
-    write_string(out, "\"init\": ", o->init, ",\n");
-    write_string(out, "\"teacher\": ", o->teacher_path, ",\n");
-    write_string(out, "\"build\": ", cm_build_info(), "}\n");
+    write_path(out, "init", o->init ? o->init : "");
+    cmi_text_add(out, ",\n");
+    write_path(out, "teacher", o->teacher_path ? o->teacher_path : "");
+    cmi_text_add(out, ",\n\"build\": ");
+    cmi_text_add_string(out, cm_build_info());
+    cmi_text_add(out, "}\n");
     return cmi_text_check(out);
 }

@@ -110,10 +110,14 @@ void cmi_average_label(const cm_ema_rate *rate, char *out, size_t size)
 json_t *cmi_averages_json(const cm_averages *a)
 {
     json_t *list = json_array();
-    for (int i = 0; i < a->count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cmi_ema_form_names[a->rates[i].form],
-                                              "value", a->rates[i].value, "ramp", a->rates[i].ramp));
-    return list;
+    int failed = !list;
+    for (int i = 0; i < a->count && !failed; i++)
+        failed =
+            json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "form", cmi_ema_form_names[a->rates[i].form],
+                                                  "value", a->rates[i].value, "ramp", a->rates[i].ramp)) != 0;
+    if (!failed) return list;
+    json_decref(list);
+    return NULL;
 }
 
 static int form_number(const char *name)

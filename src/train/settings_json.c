@@ -31,16 +31,31 @@ json_t *cmi_settings_json(const cm_train_settings *s, int course)
 {
     json_t *object = json_object();
     const cm_option_row *row;
-    for (size_t i = 0; (row = cmi_option_row_at(i)); i++)
-        if (!course || (row->flags & CM_ROW_COURSE)) json_object_set_new(object, row->name, value_json(row, s));
-    return object;
+    int failed = !object;
+    for (size_t i = 0; (row = cmi_option_row_at(i)) && !failed; i++)
+        if (!course || (row->flags & CM_ROW_COURSE))
+            failed = json_object_set_new(object, row->name, value_json(row, s)) != 0;
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
+}
+
+static cm_status read_flag(cm_train_settings *s, const char *name, const char *word)
+{
+    const cm_option_row *row = cmi_option_row_find(name);
+    if (row && row->kind != CM_OPTION_FLAG)
+        CM_FAIL(CM_ERR_FORMAT, "options: \"%s\" is %s, expected %s", row->name, word,
+                row->kind == CM_OPTION_CHOICE ? "a name"
+                : row->kind == CM_OPTION_TEXT ? "a text"
+                                              : "a number");
+    return cmi_settings_set(s, name, *word == 't' ? "1" : "0");
 }
 
 static cm_status read_member(cm_train_settings *s, const char *name, const json_t *value)
 {
     if (strcmp(name, "ema") == 0 && json_is_array(value)) return cmi_averages_from_json(value, &s->ema);
     if (json_is_string(value)) return cmi_settings_set(s, name, json_string_value(value));
-    if (json_is_boolean(value)) return cmi_settings_set(s, name, json_is_true(value) ? "1" : "0");
+    if (json_is_boolean(value)) return read_flag(s, name, json_is_true(value) ? "true" : "false");
     char *text = json_is_number(value) ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
     if (!text) CM_FAIL(CM_ERR_FORMAT, "options: \"%.64s\" is neither a number nor a name", name);
     cm_status status = cmi_settings_set(s, name, text);

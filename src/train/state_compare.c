@@ -55,7 +55,8 @@ static cm_status compare_options(const cm_trainer *t, json_t *before, const json
     if (allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps) {
         cmi_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps,
                 (long long)steps);
-        (void)json_object_set(before, "steps", json_object_get(now, "steps"));
+        if (json_object_set(before, "steps", json_object_get(now, "steps")) != 0)
+            CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
     }
     list_differences(before, now, text, sizeof text);
     return take_changes(t, "options", text, allow_changes);
@@ -67,10 +68,12 @@ cm_status cmi_state_compare(cm_trainer *t, const json_t *state, int32_t allow_ch
     const cm_train_settings defaults = cmi_settings_defaults(t->o.objective);
     json_t *options = cmi_settings_json(&t->o, 1), *before = json_object();
     json_t *usual = cmi_settings_json(&defaults, 1); /* of an option that the checkpoint's library did not know */
+    const json_t *saved = json_object_get(state, "options");
     cm_status status = CM_OK;
-    if (!options || !usual || json_object_update(before, usual) != 0)
+    if (!json_is_object(saved)) status = cmi_fail(CM_ERR_FORMAT, "the checkpoint's state.json has no options");
+    else if (!options || !usual || json_object_update(before, usual) != 0 ||
+             json_object_update(before, (json_t *)(uintptr_t)saved) != 0)
         status = cmi_fail(CM_ERR_MEMORY, "out of memory: options");
-    (void)json_object_update(before, json_object_get(state, "options"));
     if (status == CM_OK) status = compare_options(t, before, options, allow_changes);
     json_decref(usual);
     json_decref(before);
