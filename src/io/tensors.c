@@ -7,8 +7,9 @@
 #include "io/foreign.h"
 #include "tensor/convert.h"
 
-static const cm_tensor_format *const known[] = {&cmi_format_safetensors, &cmi_format_torch_zip,
-                                                &cmi_format_torch_legacy, &cmi_format_flax, NULL};
+static const cm_tensor_format *const known[] = {&cmi_format_safetensors,  &cmi_format_torch_zip,
+                                                &cmi_format_torch_legacy, &cmi_format_flax,
+                                                &cmi_format_diffusers,    NULL};
 
 static const struct {
     const char *name;
@@ -59,7 +60,11 @@ static cm_status find_format(const cm_tensor_format *const *formats, const cm_in
             *out = formats[i];
             return CM_OK;
         }
-    if (in->is_folder) CM_FAIL(CM_ERR_IO, "cannot read '%s': not a regular file", in->name);
+    if (in->is_folder)
+        CM_FAIL(CM_ERR_IO,
+                "cannot read '%s': not a regular file, and not a folder of diffusers, which has a file "
+                "model_index.json or config.json",
+                in->name);
     *out = formats[0];
     return refuse_foreign(formats, in, first, n);
 }

@@ -89,7 +89,8 @@ typedef struct cm_tensor_format {
     int has_sets; /* a file may hold several sets of weights: `open` looks at input.weights */
 } cm_tensor_format;
 
-extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy, cmi_format_flax;
+extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy, cmi_format_flax,
+    cmi_format_diffusers;
 
 struct cm_tensors {
     cm_context *context;

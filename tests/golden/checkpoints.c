@@ -270,7 +270,8 @@ void golden_checkpoint(cm_context *context, const char *folder, const char *name
     char path[8192];
     cm_tensors st;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!ends_with(name, ".safetensors") && !ends_with(name, ".pt") && !ends_with(name, ".msgpack")) {
+    int is_folder = strncmp(name, "diffusers_", 10) == 0;
+    if (!is_folder && !ends_with(name, ".safetensors") && !ends_with(name, ".pt") && !ends_with(name, ".msgpack")) {
         const char *end = strrchr(name, '.');
         char kind[64];
         (void)snprintf(kind, sizeof kind, "checkpoints %.32s", end ? end : name);
