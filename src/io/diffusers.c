@@ -329,4 +329,16 @@ static void close_tensors(cm_tensors *t)
     cmi_free(t->context, s);
 }
 
-const cm_tensor_format cmi_format_diffusers = {"diffusers", recognise, open_tensors, read_joined, close_tensors, 1};
+static void forget_joined(const cm_tensor *tensor)
+{
+    const state *s = tensor->from->state;
+    for (int p = 0; p < CM_RECAST_PARTS; p++) cmi_tensor_forget(s->recasts[tensor->offset].of[p]);
+}
+
+const cm_tensor_format cmi_format_diffusers = {.name = "diffusers",
+                                               .recognise = recognise,
+                                               .open = open_tensors,
+                                               .read = read_joined,
+                                               .close = close_tensors,
+                                               .forget = forget_joined,
+                                               .has_sets = 1};
