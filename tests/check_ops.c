@@ -381,8 +381,10 @@ START_TEST(conv2d_up)
         const int ranks[2] = {4, bias};
         const cm_conv_shape small = {
             .n = 1, .h = 2, .w = 2, .c = c, .oc = out, .kernel = k, .stride = 1, .pad = k / 2, .up = 1};
+        const cm_conv_options options = {
+            .kernels = cmi_kernels_for(cmi_cpu_level()), .threads = cmi_one_thread(), .bf16 = t.bf16};
         cm_convolution conv;
-        cmi_conv_init(&conv, cmi_kernels_for(cmi_cpu_level()), t.bf16, cmi_one_thread(), &small);
+        cmi_conv_init(&conv, &options, &small);
         if (own) ck_assert_ptr_eq(conv.algorithm, t.bf16 == 1 ? NULL : &cmi_conv_winograd);
         t.in[0] = i < 3 ? image(2, 2, c) : image(2, 9, c);
         OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
@@ -407,8 +409,10 @@ START_TEST(conv2d_transposed)
                            .stride = 1,
                            .pad = k / 2,
                            .up = up};
+        const cm_conv_options options = {
+            .kernels = cmi_kernels_for(level), .threads = cmi_one_thread(), .bf16 = bf16};
         cm_convolution values, gradient;
-        cmi_conv_init(&values, cmi_kernels_for(level), bf16, cmi_one_thread(), &s);
+        cmi_conv_init(&values, &options, &s);
         s = (cm_conv_shape){.n = 1,
                             .h = scale * s.h,
                             .w = scale * s.w,
@@ -419,7 +423,7 @@ START_TEST(conv2d_transposed)
                             .pad = k / 2,
                             .transposed = 1,
                             .up = up};
-        cmi_conv_init(&gradient, cmi_kernels_for(level), bf16, cmi_one_thread(), &s);
+        cmi_conv_init(&gradient, &options, &s);
         ck_assert_msg(values.algorithm == gradient.algorithm,
                       "level %d, bf16 %d, kernel %d, %d to %d channels, %d x %d: %s and %s", level, bf16, k, s.oc,
                       s.c, s.h, s.w, values.name ? values.name : "none", gradient.name ? gradient.name : "none");

@@ -48,7 +48,7 @@ static cm_status run_steps(clock_of_kinds *c, cm_exec *exec, const cm_weights *w
         CM_TRY(cmi_exec_step(exec, weights, i));
         if (p->steps[i].kind == CM_STEP_PAUSE) continue;
         const cm_op_plan *op = exec->runs[i].p;
-        count(c, op->op->name, cmi_packer_kernel(&op->packer[0]));
+        count(c, op->op->name, cmi_conv_name(op->packer[0]));
     }
     return CM_OK;
 }

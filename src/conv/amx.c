@@ -388,21 +388,19 @@ void cmi_amx_conv_gradient(const cm_amx_conv *t, const float *x, const float *dy
 
 /* --- the rows of the table ---------------------------------------------------------------------- */
 
-static int fits(cm_convolution *conv, int parts, const cm_kernels *kernels, cm_threads threads,
-                const cm_conv_shape *s)
+static int fits(cm_convolution *conv, int parts, const cm_conv_options *o, const cm_conv_shape *s)
 {
     cm_amx_conv *t = &conv->as.amx;
     if (s->up || !cmi_winograd_rule(1, s->kernel, s->stride, s->pad, s->c, s->oc, s->h, s->w)) return 0;
-    cmi_amx_conv_init(t, kernels, parts, s->kernel, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    cmi_amx_conv_init(t, o->kernels, parts, s->kernel, s->transposed, o->threads, s->n, s->h, s->w, s->c, s->oc);
     conv->packed_bytes = t->packed_bytes;
     conv->scratch_bytes = t->scratch_bytes;
     return 1;
 }
 
-static int fits_bf16(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                     const cm_conv_shape *s)
+static int fits_bf16(cm_convolution *conv, const cm_conv_options *o, const cm_conv_shape *s)
 {
-    if (bf16 != 1 || !fits(conv, 1, kernels, threads, s)) return 0;
+    if (o->bf16 != 1 || !fits(conv, 1, o, s)) return 0;
     conv->name = s->kernel == 3 ? "amx 3x3 bf16" : "amx 1x1 bf16";
     conv->takes_bf16 = 1;
     return 1;
@@ -410,12 +408,11 @@ static int fits_bf16(cm_convolution *conv, const cm_kernels *kernels, int bf16, 
 
 /* To cut a value in three takes as long as 128 outputs save by it (measured).  The same for a layer and its
  * data gradient, whose channels change places. */
-static int fits_f32(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                    const cm_conv_shape *s)
+static int fits_f32(cm_convolution *conv, const cm_conv_options *o, const cm_conv_shape *s)
 {
     const int wide = s->c >= 128 && s->oc >= 128 && s->c + s->oc > 256;
-    if (bf16 || !kernels->has_amx || s->kernel != 1 || !wide || s->h * s->w < 16) return 0;
-    if (!fits(conv, 3, kernels, threads, s)) return 0;
+    if (o->bf16 || !o->kernels->has_amx || s->kernel != 1 || !wide || s->h * s->w < 16) return 0;
+    if (!fits(conv, 3, o, s)) return 0;
     conv->name = "amx 1x1";
     return 1;
 }
@@ -427,29 +424,44 @@ static int same_weights(const cm_convolution *a, const cm_convolution *b)
            u->oc == t->oc;
 }
 
-static void pack(const cm_convolution *conv, const float *plain, void *packed)
+static cm_status pack(const cm_convolution *conv, const float *plain, void *packed)
 {
     cmi_amx_conv_pack(&conv->as.amx, plain, packed);
+    return CM_OK;
 }
 
-static cm_status run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
-                     const float *residual, float scale, void *y, void *scratch)
+static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
 {
-    return cmi_amx_conv_run(&conv->as.amx, x, packed, bias, residual, scale, y, scratch);
+    return cmi_amx_conv_run(&conv->as.amx, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
 }
 
-static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
+static cm_status gradient_create(cm_conv_gradient *g, const cm_conv_options *o, const cm_conv_shape *s)
 {
-    cmi_amx_conv_init(&g->as.amx, kernels, 1, s->kernel, 0, cmi_one_thread(), s->n, s->h, s->w, s->c, s->oc);
-    g->scratch_bytes = cmi_amx_conv_gradient_bytes(&g->as.amx);
+    cm_amx_conv *t = &g->as.amx;
+    cmi_amx_conv_init(t, o->kernels, 1, s->kernel, 0, cmi_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    cmi_conv_gradient_fill(g, o->kernels, s, cmi_amx_conv_gradient_bytes(t));
+    return CM_OK;
 }
 
-static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
+static cm_status gradient_run(const cm_conv_gradient *g, const cm_conv_gradient_run *r)
 {
-    cmi_amx_conv_gradient(&g->as.amx, x, dy, dw, scratch);
+    cmi_amx_conv_gradient(&g->as.amx, r->x, r->dy, r->dw, r->scratch);
+    cmi_conv_gradient_bias(g, r);
+    return CM_OK;
 }
 
 /* Of operands rounded to bfloat16. */
-static const cm_conv_gradient_algorithm weight_gradient = {gradient_init, gradient_run};
-const cm_conv_algorithm cmi_conv_amx_bf16 = {"amx bf16", fits_bf16, same_weights, pack, run, &weight_gradient};
-const cm_conv_algorithm cmi_conv_amx_f32 = {"amx", fits_f32, same_weights, pack, run, &cmi_winograd_weight_gradient};
+static const cm_conv_gradient_algorithm weight_gradient = {
+    .create = gradient_create, .run = gradient_run, .unpack = cmi_conv_gradient_by_taps};
+const cm_conv_algorithm cmi_conv_amx_bf16 = {.name = "amx bf16",
+                                             .fits = fits_bf16,
+                                             .same_weights = same_weights,
+                                             .pack = pack,
+                                             .run = run,
+                                             .weight_gradient = &weight_gradient};
+const cm_conv_algorithm cmi_conv_amx_f32 = {.name = "amx",
+                                            .fits = fits_f32,
+                                            .same_weights = same_weights,
+                                            .pack = pack,
+                                            .run = run,
+                                            .weight_gradient = &cmi_winograd_weight_gradient};

@@ -4,14 +4,15 @@
 #include <string.h>
 
 static const cm_conv_algorithm *const algorithms[] = {&cmi_conv_few_outputs, &cmi_conv_amx_bf16, &cmi_conv_amx_f32,
-                                                      &cmi_conv_winograd};
+                                                      &cmi_conv_winograd, &cmi_conv_dnnl};
 
-void cmi_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                   const cm_conv_shape *shape)
+void cmi_conv_init(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape)
 {
     memset(conv, 0, sizeof *conv);
-    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && !conv->algorithm; i++)
-        if (algorithms[i]->fits(conv, kernels, bf16, threads, shape)) conv->algorithm = algorithms[i];
+    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && !conv->algorithm; i++) {
+        const cm_conv_algorithm *a = algorithms[i];
+        if ((a->small_memory || !options->small_memory) && a->fits(conv, options, shape)) conv->algorithm = a;
+    }
 }
 
 void cmi_conv_take_plain(cm_convolution *conv)
@@ -29,61 +30,130 @@ void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16)
     conv->as.amx.x_bf16 = x_bf16, conv->as.amx.y_bf16 = y_bf16;
 }
 
+cm_status cmi_conv_create(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape)
+{
+    if (!conv->algorithm) CM_FAIL(CM_ERR_INTERNAL, "no convolution of %d x %d serves", shape->kernel, shape->kernel);
+    return conv->algorithm->create ? conv->algorithm->create(conv, options, shape) : CM_OK;
+}
+
+void cmi_conv_release(cm_convolution *conv)
+{
+    if (conv->algorithm && conv->algorithm->release) conv->algorithm->release(conv);
+}
+
+cm_status cmi_conv_attach(const cm_convolution *conv, void **local)
+{
+    *local = NULL;
+    return conv->algorithm && conv->algorithm->attach ? conv->algorithm->attach(conv, local) : CM_OK;
+}
+
+void cmi_conv_detach(const cm_convolution *conv, void *local)
+{
+    if (local) conv->algorithm->detach(conv, local);
+}
+
+cm_status cmi_conv_run(const cm_convolution *conv, const cm_conv_run *run)
+{
+    return conv->algorithm->run(conv, run);
+}
+
+/* --- packing ------------------------------------------------------------------------------------ */
+
+cm_status cmi_conv_packer_create(cm_convolution *packer, const cm_convolution *conv)
+{
+    *packer = *conv;
+    return conv->algorithm->packer_create ? conv->algorithm->packer_create(packer, conv) : CM_OK;
+}
+
+cm_status cmi_conv_pack(const cm_convolution *packer, const float *plain, void *packed)
+{
+    return packer->algorithm->pack(packer, plain, packed);
+}
+
+int cmi_conv_same_weights(const cm_convolution *a, const cm_convolution *b)
+{
+    return a->algorithm == b->algorithm && a->plain == b->plain && a->algorithm->same_weights(a, b);
+}
+
 /* --- the weight gradient ------------------------------------------------------------------------ */
 
-int cmi_conv_gradient_serves(const cm_convolution *conv, const cm_conv_shape *s)
-{
-    if (cmi_conv_has_gradients(conv)) return 1;
-    return s->kernel == 1 && s->stride == 1 && s->pad == 0 && s->c % 16 == 0 && s->oc % 16 == 0;
-}
-
-/* Floats of scratch memory that the bias takes: zeros and two sums. */
-static size_t bias_floats(const cm_conv_gradient *g)
-{
-    return 3 * g->layout.oc;
-}
-
-void cmi_conv_gradient_init(cm_conv_gradient *g, const cm_convolution *conv, const cm_kernels *kernels,
-                            const cm_conv_shape *s)
+cm_status cmi_conv_gradient_create(cm_conv_gradient *g, const cm_convolution *conv, const cm_conv_options *options,
+                                   const cm_conv_shape *shape)
 {
     memset(g, 0, sizeof *g);
-    g->algorithm = cmi_conv_has_gradients(conv) ? conv->algorithm->weight_gradient : &cmi_winograd_weight_gradient;
-    g->layout = (cm_conv_gradient_layout){(size_t)s->kernel * (size_t)s->kernel, (size_t)s->c, (size_t)s->oc};
+    g->algorithm = conv->algorithm->weight_gradient;
+    return g->algorithm->create(g, options, shape);
+}
+
+void cmi_conv_gradient_release(cm_conv_gradient *g)
+{
+    if (g->algorithm && g->algorithm->release) g->algorithm->release(g);
+}
+
+cm_status cmi_conv_gradient_attach(const cm_conv_gradient *g, void **local)
+{
+    *local = NULL;
+    return g->algorithm && g->algorithm->attach ? g->algorithm->attach(g, local) : CM_OK;
+}
+
+void cmi_conv_gradient_detach(const cm_conv_gradient *g, void *local)
+{
+    if (local) g->algorithm->detach(g, local);
+}
+
+cm_status cmi_conv_gradient_run(const cm_conv_gradient *g, const cm_conv_gradient_run *run)
+{
+    return g->algorithm->run(g, run);
+}
+
+cm_status cmi_conv_unpacker_create(cm_conv_gradient *unpacker, const cm_conv_gradient *g)
+{
+    *unpacker = *g;
+    return g->algorithm->unpacker_create ? g->algorithm->unpacker_create(unpacker, g) : CM_OK;
+}
+
+cm_status cmi_conv_unpack(const cm_conv_gradient *unpacker, const float *gradient, float *plain)
+{
+    return unpacker->algorithm->unpack(unpacker, gradient, plain);
+}
+
+/* --- gradients by taps -------------------------------------------------------------------------- */
+
+void cmi_conv_gradient_fill(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s,
+                            size_t scratch_bytes)
+{
+    const size_t bias = 3 * (size_t)s->oc * sizeof(float); /* zeros and two sums */
+    g->name = "";
+    g->kernels = kernels;
+    g->taps = (size_t)s->kernel * (size_t)s->kernel, g->c = (size_t)s->c, g->oc = (size_t)s->oc;
     g->points = (size_t)s->n * (size_t)s->h * (size_t)s->w * (s->up ? 4 : 1);
-    g->algorithm->init(g, kernels, s);
-    const size_t bias = bias_floats(g) * sizeof(float);
-    if (g->scratch_bytes < bias) g->scratch_bytes = bias;
+    g->bytes = g->taps * g->c * g->oc * sizeof(float);
+    g->scratch_bytes = scratch_bytes < bias ? bias : scratch_bytes;
 }
 
 /* Sums over all points, of 64 first. */
-static void bias_gradient(const cm_conv_gradient *g, const cm_kernels *kernels, const float *dy, float *dbias,
-                          float *scratch)
+void cmi_conv_gradient_bias(const cm_conv_gradient *g, const cm_conv_gradient_run *r)
 {
-    const size_t oc = g->layout.oc, rows = g->points;
-    float *zero = scratch, *sums = scratch + oc;
+    const size_t oc = g->oc, rows = g->points;
+    float *zero = r->scratch, *sums = zero + oc;
+    if (!r->dbias) return;
     memset(zero, 0, oc * sizeof *zero);
-    memset(dbias, 0, oc * sizeof *dbias);
+    memset(r->dbias, 0, oc * sizeof *r->dbias);
     for (size_t row = 0; row < rows; row += 64) {
         size_t count = rows - row < 64 ? rows - row : 64;
-        kernels->pointwise->moments(count, oc, dy + row * oc, zero, sums, sums + oc);
-        kernels->pointwise->axpy(oc, 1, sums, dbias);
+        g->kernels->pointwise->moments(count, oc, r->dy + row * oc, zero, sums, sums + oc);
+        g->kernels->pointwise->axpy(oc, 1, sums, r->dbias);
     }
 }
 
-void cmi_conv_gradient_run(const cm_conv_gradient *g, const cm_kernels *kernels, const float *x, const float *dy,
-                           float *dw, float *dbias, void *scratch)
-{
-    g->algorithm->run(g, x, dy, dw, scratch);
-    if (dbias) bias_gradient(g, kernels, dy, dbias, scratch);
-}
-
-void cmi_conv_gradient_unpack(const cm_conv_gradient_layout *layout, const float *gradient, float *plain)
+cm_status cmi_conv_gradient_by_taps(const cm_conv_gradient *g, const float *gradient, float *plain)
 {
     enum { INPUTS = 4, OUTPUTS = 16 }; /* at a time: their lines lie in the nearest cache */
-    const size_t c = layout->c, oc = layout->oc, n = layout->taps;
+    const size_t c = g->c, oc = g->oc, n = g->taps;
     for (size_t j0 = 0; j0 < oc; j0 += OUTPUTS)
         for (size_t k0 = 0; k0 < c; k0 += INPUTS)
             for (size_t j = j0; j < j0 + OUTPUTS; j++)
                 for (size_t k = k0; k < k0 + INPUTS; k++)
                     for (size_t i = 0; i < n; i++) plain[(j * c + k) * n + i] = gradient[(i * c + k) * oc + j];
+    return CM_OK;
 }

@@ -1,109 +1,170 @@
-/* conv.h - the algorithms of a convolution behind one table: Winograd's filtering (winograd.h), matrix tiles
- * (amx.h), few outputs (few_outputs.h).  What none of them serves is oneDNN's (direct_conv.h). */
+/* conv.h - the algorithms of a convolution behind one table: few outputs (few_outputs.h), matrix tiles (amx.h),
+ * Winograd's filtering (winograd.h), and oneDNN's (dnnl_conv.h), which serves what none of the others does. */
 #ifndef CM_CONV_CONV_H
 #define CM_CONV_CONV_H
 
-#include "conv/few_outputs.h"
 #include "conv/amx.h"
+#include "conv/dnnl_conv.h"
+#include "conv/few_outputs.h"
 #include "conv/winograd.h"
 
 /* What is convolved with what; `transposed`: the data gradient's, channels as it sees them; `up`: of
  * points that each stand for four (h, w: as they are), its data gradient: sums of four (h, w: of
  * the large image). */
 typedef struct cm_conv_shape {
-    int32_t n, h, w, c, oc, kernel, stride, pad, transposed, up;
+    int32_t n, h, w, c, oc, kernel, stride, pad, bias, transposed, up;
 } cm_conv_shape;
+
+/* What a convolution is made with; all of it outlives the convolution. */
+typedef struct cm_conv_options {
+    cm_context *context;
+    cm_dnnl_engine *engine;
+    const cm_kernels *kernels;
+    cm_threads threads;     /* of a run                                                     */
+    int bf16, small_memory; /* as in cm_op_plan                                              */
+} cm_conv_options;
 
 typedef struct cm_conv_algorithm cm_conv_algorithm;
 typedef struct cm_convolution {
-    const cm_conv_algorithm *algorithm; /* NULL: oneDNN's                                            */
-    const char *name;                   /* "winograd 4x4", "amx 3x3 bf16", "few outputs 3x3"       */
-    int plain;                          /* weights come plain, packing has nothing to do             */
-    int takes_bf16;                     /* forward's x and y may be held in bfloat16                 */
+    const cm_conv_algorithm *algorithm;
+    const char *name; /* "winograd 4x4", "amx 3x3 bf16", "few outputs 3x3", oneDNN's ("brgconv:avx512_core") */
+    int plain;        /* weights come plain, packing has nothing to do */
+    int takes_bf16;   /* forward's x and y may be held in bfloat16     */
     size_t packed_bytes, scratch_bytes;
     union {
         cm_winograd winograd;
         cm_amx_conv amx;
         cm_few_outputs few_outputs;
+        cm_dnnl_conv dnnl;
     } as;
 } cm_convolution;
 
-/* A weight gradient as [kernel][kernel][c][oc], taps = kernel^2; taps 0: another layout. */
-typedef struct cm_conv_gradient_layout {
-    size_t taps, c, oc;
-} cm_conv_gradient_layout;
-static inline size_t cmi_conv_gradient_bytes(const cm_conv_gradient_layout *layout)
-{
-    return layout->taps * layout->c * layout->oc * sizeof(float);
-}
-/* To plain [oc][c][kernel][kernel]; channels multiples of 16. */
-void cmi_conv_gradient_unpack(const cm_conv_gradient_layout *layout, const float *gradient, float *plain);
+/* One run: y of x and weights as they are packed (or plain).  Without a bias NULL; with a residual of floats like y:
+ * y = (convolution + residual) scale. */
+typedef struct cm_conv_run {
+    const void *x, *weights;
+    const float *bias, *residual;
+    float scale;
+    void *y, *scratch;
+    void *local; /* of cmi_conv_attach */
+} cm_conv_run;
 
-/* The weight gradient and the bias's, or NULL; one thread. */
+/* --- the weight gradient ------------------------------------------------------------------------ */
+
 typedef struct cm_conv_gradient_algorithm cm_conv_gradient_algorithm;
+/* The weight gradient and the bias's; one thread.  It comes in a form of the algorithm's own. */
 typedef struct cm_conv_gradient {
     const cm_conv_gradient_algorithm *algorithm;
-    cm_conv_gradient_layout layout;
-    size_t points; /* of the output */
+    const char *name; /* oneDNN's; else "" */
+    size_t bytes;     /* as it comes      */
     size_t scratch_bytes;
+    const cm_kernels *kernels;
+    size_t taps, c, oc; /* where it comes as [kernel][kernel][c][oc], taps = kernel^2 */
+    size_t points;      /* of the output */
     union {
         cm_winograd winograd;
         cm_amx_conv amx;
+        cm_dnnl_conv dnnl;
     } as;
 } cm_conv_gradient;
+
+typedef struct cm_conv_gradient_run {
+    const float *x, *dy;
+    float *dw, *dbias; /* dbias: or NULL */
+    void *scratch;
+    void *local; /* of cmi_conv_gradient_attach */
+} cm_conv_gradient_run;
+
+/* Members that may be NULL: those of a gradient that owns nothing. */
 struct cm_conv_gradient_algorithm {
-    void (*init)(cm_conv_gradient *gradient, const cm_kernels *kernels, const cm_conv_shape *shape);
-    void (*run)(const cm_conv_gradient *gradient, const float *x, const float *dy, float *dw, void *scratch);
+    /* Fills in *gradient, zero before, but for the algorithm. */
+    cm_status (*create)(cm_conv_gradient *gradient, const cm_conv_options *options, const cm_conv_shape *shape);
+    void (*release)(cm_conv_gradient *gradient);                         /* NULL */
+    cm_status (*attach)(const cm_conv_gradient *gradient, void **local); /* NULL */
+    void (*detach)(const cm_conv_gradient *gradient, void *local);       /* NULL */
+    cm_status (*run)(const cm_conv_gradient *gradient, const cm_conv_gradient_run *run);
+    cm_status (*unpacker_create)(cm_conv_gradient *unpacker, const cm_conv_gradient *gradient); /* NULL: a copy */
+    cm_status (*unpack)(const cm_conv_gradient *unpacker, const float *gradient, float *plain);
 };
 extern const cm_conv_gradient_algorithm cmi_winograd_weight_gradient; /* float32 */
+extern const cm_conv_gradient_algorithm cmi_dnnl_weight_gradient;
 
-/* One algorithm; its row stands at the end of its file. */
+/* For rows whose gradient comes as [kernel][kernel][c][oc], channels multiples of 16: the sizes, the bias's gradient
+ * and the way to plain [oc][c][kernel][kernel]. */
+void cmi_conv_gradient_fill(cm_conv_gradient *gradient, const cm_kernels *kernels, const cm_conv_shape *shape,
+                            size_t scratch_bytes);
+void cmi_conv_gradient_bias(const cm_conv_gradient *gradient, const cm_conv_gradient_run *run);
+cm_status cmi_conv_gradient_by_taps(const cm_conv_gradient *unpacker, const float *gradient, float *plain);
+
+/* --- the table ---------------------------------------------------------------------------------- */
+
+/* One algorithm; its row stands at the end of its file.  Members that may be NULL: those of an algorithm whose
+ * convolutions own nothing. */
 struct cm_conv_algorithm {
     const char *name;
-    /* Fills in *conv, zero before, but for the algorithm, where it serves the layer; else 0.  A function of the
-     * shape and the arithmetic (bf16 of cm_op_plan) alone. */
-    int (*fits)(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                const cm_conv_shape *shape);
-    /* The packed weights of one serve the other. */
-    int (*same_weights)(const cm_convolution *a, const cm_convolution *b);
-    void (*pack)(const cm_convolution *conv, const float *plain, void *packed);
-    /* With a residual of floats like y: y = (convolution + residual) scale. */
-    cm_status (*run)(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
-                     const float *residual, float scale, void *y, void *scratch);
-    /* NULL: it has no gradients, oneDNN's are taken. */
+    int small_memory; /* it is asked there too: its weights take no more room than plain ones */
+    /* Fills in *conv, zero before, but for the algorithm and what `create` finds, where it serves the layer; else 0.
+     * A function of the shape and the arithmetic alone. */
+    int (*fits)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
+    cm_status (*create)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape); /* NULL */
+    void (*release)(cm_convolution *conv);                                                                 /* NULL */
+    cm_status (*attach)(const cm_convolution *conv, void **local);                                         /* NULL */
+    void (*detach)(const cm_convolution *conv, void *local);                                               /* NULL */
+    /* The packed weights of one, which may be a packer, serve the other. */
+    int (*same_weights)(const cm_convolution *packer, const cm_convolution *conv);
+    /* Makes what packs for `conv`, of which *packer is a copy. */
+    cm_status (*packer_create)(cm_convolution *packer, const cm_convolution *conv); /* NULL: the copy does */
+    cm_status (*pack)(const cm_convolution *packer, const float *plain, void *packed);
+    cm_status (*run)(const cm_convolution *conv, const cm_conv_run *run);
     const cm_conv_gradient_algorithm *weight_gradient;
 };
-extern const cm_conv_algorithm cmi_conv_few_outputs, cmi_conv_amx_bf16, cmi_conv_amx_f32, cmi_conv_winograd;
+extern const cm_conv_algorithm cmi_conv_few_outputs, cmi_conv_amx_bf16, cmi_conv_amx_f32, cmi_conv_winograd,
+    cmi_conv_dnnl;
 
-/* The first algorithm of the table that fits, or none. */
-void cmi_conv_init(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads,
-                   const cm_conv_shape *shape);
+/* Chooses the first algorithm of the table that fits.  One does, but perhaps where `up` is set: then the algorithm is
+ * NULL, and the caller has to make the image large. */
+void cmi_conv_init(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
 /* What forward's x and y are held in, where it takes bfloat16. */
 void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
 /* Takes plain weights from now on if it is one by Winograd in float32 of many channels, with one thread:
  * they are packed when they are used, near the processor, a fifth of a run of four images at 16 x 16.
  * To hold them would take four times the weights; bfloat16's take at most half of that. */
 void cmi_conv_take_plain(cm_convolution *conv);
+/* Makes what runs, of a convolution that was chosen for the same options and shape.  Release it after a failure too;
+ * one that is all zero may be released. */
+cm_status cmi_conv_create(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
+void cmi_conv_release(cm_convolution *conv);
+/* What one executing thread needs; detach it after a failure too. */
+cm_status cmi_conv_attach(const cm_convolution *conv, void **local);
+void cmi_conv_detach(const cm_convolution *conv, void *local);
+cm_status cmi_conv_run(const cm_convolution *conv, const cm_conv_run *run);
 
-static inline int cmi_conv_has_gradients(const cm_convolution *conv)
+/* A convolution that only packs, for `conv` and for all whose packed weights are the same; it outlives conv.  Used by
+ * one thread at a time; cmi_conv_release, after a failure too. */
+cm_status cmi_conv_packer_create(cm_convolution *packer, const cm_convolution *conv);
+cm_status cmi_conv_pack(const cm_convolution *packer, const float *plain, void *packed);
+/* a may be a packer. */
+int cmi_conv_same_weights(const cm_convolution *a, const cm_convolution *b);
+
+/* Of a parameter that no convolution reads, NULL. */
+static inline int cmi_conv_reads_plain(const cm_convolution *conv)
 {
-    return conv->algorithm && conv->algorithm->weight_gradient;
+    return !conv || conv->plain;
 }
-static inline int cmi_conv_same_weights(const cm_convolution *a, const cm_convolution *b)
+static inline const char *cmi_conv_name(const cm_convolution *conv)
 {
-    return a->algorithm == b->algorithm && a->plain == b->plain && a->algorithm->same_weights(a, b);
-}
-static inline cm_status cmi_conv_run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
-                                     const float *residual, float scale, void *y, void *scratch)
-{
-    return conv->algorithm->run(conv, x, packed, bias, residual, scale, y, scratch);
+    return conv ? conv->name : "";
 }
 
-/* Whether a convolution has a weight gradient here: one whose algorithm has, or a 1 x 1 one of oneDNN's. */
-int cmi_conv_gradient_serves(const cm_convolution *conv, const cm_conv_shape *shape);
-void cmi_conv_gradient_init(cm_conv_gradient *gradient, const cm_convolution *conv, const cm_kernels *kernels,
-                            const cm_conv_shape *shape);
-void cmi_conv_gradient_run(const cm_conv_gradient *gradient, const cm_kernels *kernels, const float *x,
-                           const float *dy, float *dw, float *dbias, void *scratch);
+/* The weight gradient of a convolution that was created with these options; the rest as above. */
+cm_status cmi_conv_gradient_create(cm_conv_gradient *gradient, const cm_convolution *conv,
+                                   const cm_conv_options *options, const cm_conv_shape *shape);
+void cmi_conv_gradient_release(cm_conv_gradient *gradient);
+cm_status cmi_conv_gradient_attach(const cm_conv_gradient *gradient, void **local);
+void cmi_conv_gradient_detach(const cm_conv_gradient *gradient, void *local);
+cm_status cmi_conv_gradient_run(const cm_conv_gradient *gradient, const cm_conv_gradient_run *run);
+/* What makes plain tensors of its gradients, and outlives it. */
+cm_status cmi_conv_unpacker_create(cm_conv_gradient *unpacker, const cm_conv_gradient *gradient);
+cm_status cmi_conv_unpack(const cm_conv_gradient *unpacker, const float *gradient, float *plain);
 
 #endif

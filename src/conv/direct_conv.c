@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "tensor/desc.h"
+
 struct cm_direct_calls {
     cm_context *context;
     int32_t n;
@@ -13,7 +15,7 @@ enum { FIRST, INNER, LAST };
 
 static int32_t out_rows(const cm_dnnl_conv_shape *s)
 {
-    return cmi_dnnl_conv_size(s->h, s->kernel, s->stride, s->pad);
+    return cmi_conv_size(s->h, s->kernel, s->stride, s->pad);
 }
 
 /* Of a strip: its output rows, and the input rows that they reach. */
@@ -69,17 +71,13 @@ static cm_status create_strips(cm_dnnl_engine *engine, cm_direct_conv *c)
 }
 
 /* Whether the strips are done by one kernel, with weights packed alike. */
-static cm_status alike(const cm_direct_conv *c, const cm_dnnl_primitive *whole, int *same)
+static int alike(const cm_direct_conv *c, const cm_dnnl_primitive *whole)
 {
-    cm_dnnl_layout *layout;
-    CM_TRY(cmi_dnnl_layout_of(whole, &layout));
-    *same = 1;
     for (int i = 0; i < 3; i++)
-        if (c->part[i])
-            *same = *same && strcmp(cmi_dnnl_kernel_name(c->part[i]), cmi_dnnl_kernel_name(whole)) == 0 &&
-                    cmi_dnnl_layout_fits(layout, c->part[i]);
-    cmi_dnnl_layout_free(layout);
-    return CM_OK;
+        if (c->part[i] && (strcmp(cmi_dnnl_kernel_name(c->part[i]), cmi_dnnl_kernel_name(whole)) != 0 ||
+                           !cmi_dnnl_same_layout(c->part[i], whole)))
+            return 0;
+    return 1;
 }
 
 /* The strips take the place of the whole where they are done alike. */
@@ -87,13 +85,11 @@ static cm_status cut(cm_dnnl_engine *engine, cm_direct_conv *c)
 {
     const int32_t rows = out_rows(&c->shape), wanted = 2 * c->threads.count;
     cm_direct_conv strips = *c;
-    int same = 0;
     memset(strips.part, 0, sizeof strips.part);
     strips.rows = (rows + wanted - 1) / wanted;
     strips.strips = (rows + strips.rows - 1) / strips.rows;
     cm_status status = create_strips(engine, &strips);
-    if (status == CM_OK) status = alike(&strips, c->part[FIRST], &same);
-    if (status == CM_OK && same) {
+    if (status == CM_OK && alike(&strips, c->part[FIRST])) {
         free_parts(c);
         *c = strips;
     } else {
@@ -167,7 +163,7 @@ static cm_status strip_piece(void *user, int index, int worker)
     const cm_dnnl_conv_shape *s = &j->conv->shape;
     const strip t = strip_of(j->conv, index);
     const size_t in_row = (size_t)s->w * (size_t)s->c;
-    const size_t out_row = (size_t)cmi_dnnl_conv_size(s->w, s->kernel, s->stride, s->pad) * (size_t)s->oc;
+    const size_t out_row = (size_t)cmi_conv_size(s->w, s->kernel, s->stride, s->pad) * (size_t)s->oc;
     return cmi_dnnl_execute(j->calls->call[index], j->x + (size_t)t.from * in_row, j->packed, j->bias,
                             j->y + (size_t)t.first * out_row, j->scratch + (size_t)worker * worker_bytes(j->conv));
 }

@@ -12,11 +12,11 @@ int cmi_few_outputs_rule(int32_t kernel, int32_t stride, int32_t pad, int32_t c,
     return kernel == 3 && stride == 1 && pad == 1 && c % 16 == 0 && oc <= MOST;
 }
 
-static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads, const cm_conv_shape *s)
+/* Float32 whatever the network's arithmetic. */
+static int fits(cm_convolution *conv, const cm_conv_options *o, const cm_conv_shape *s)
 {
-    (void)bf16; /* float32 whatever the network's arithmetic */
     if (s->up || s->transposed || !cmi_few_outputs_rule(s->kernel, s->stride, s->pad, s->c, s->oc)) return 0;
-    conv->as.few_outputs = (cm_few_outputs){kernels, threads, s->n, s->h, s->w, s->c, s->oc};
+    conv->as.few_outputs = (cm_few_outputs){o->kernels, o->threads, s->n, s->h, s->w, s->c, s->oc};
     conv->name = "few outputs 3x3";
     conv->packed_bytes = TAPS * MOST * (size_t)s->c * sizeof(float);
     conv->scratch_bytes = (size_t)s->c * sizeof(float); /* zeros: what is outside the image */
@@ -29,7 +29,7 @@ static int same_weights(const cm_convolution *a, const cm_convolution *b)
 }
 
 /* plain [oc][c][3][3] to [9][3][c]. */
-static void pack(const cm_convolution *conv, const float *plain, void *packed)
+static cm_status pack(const cm_convolution *conv, const float *plain, void *packed)
 {
     const size_t c = (size_t)conv->as.few_outputs.c, oc = (size_t)conv->as.few_outputs.oc;
     float *to = packed;
@@ -37,6 +37,7 @@ static void pack(const cm_convolution *conv, const float *plain, void *packed)
     for (size_t o = 0; o < oc; o++)
         for (size_t k = 0; k < c; k++)
             for (size_t tap = 0; tap < TAPS; tap++) to[(tap * MOST + o) * c + k] = *plain++;
+    return CM_OK;
 }
 
 typedef struct {
@@ -87,13 +88,17 @@ static cm_status row_piece(void *user, int piece, int worker)
     return CM_OK;
 }
 
-static cm_status run(const cm_convolution *conv, const void *x, const void *packed, const float *bias,
-                     const float *residual, float scale, void *y, void *scratch)
+static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
 {
     const cm_few_outputs *f = &conv->as.few_outputs;
-    job j = {f, x, packed, bias, residual, scratch, scale, y};
-    memset(scratch, 0, conv->scratch_bytes);
+    job j = {f, r->x, r->weights, r->bias, r->residual, r->scratch, r->scale, r->y};
+    memset(r->scratch, 0, conv->scratch_bytes);
     return cmi_parallel(f->threads, f->n * f->h, row_piece, &j);
 }
 
-const cm_conv_algorithm cmi_conv_few_outputs = {"few outputs", fits, same_weights, pack, run, NULL};
+const cm_conv_algorithm cmi_conv_few_outputs = {.name = "few outputs",
+                                                .fits = fits,
+                                                .same_weights = same_weights,
+                                                .pack = pack,
+                                                .run = run,
+                                                .weight_gradient = &cmi_dnnl_weight_gradient};

@@ -268,15 +268,15 @@ cm_status cmi_winograd_run_plain(const cm_winograd *w, const float *x, const flo
 /* --- the row of the table ----------------------------------------------------------------------- */
 
 /* With bf16 1, plain sums by AMX, oneDNN serves the layers that AMX does not. */
-static int fits(cm_convolution *conv, const cm_kernels *kernels, int bf16, cm_threads threads, const cm_conv_shape *s)
+static int fits(cm_convolution *conv, const cm_conv_options *o, const cm_conv_shape *s)
 {
     cm_winograd *w = &conv->as.winograd;
     const int32_t scale = s->up && !s->transposed ? 2 : 1;
     int tile =
-        cmi_winograd_rule(s->up ? 0 : bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
-    if (bf16 == 1 || tile == 0) return 0;
+        cmi_winograd_rule(s->up ? 0 : o->bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
+    if (o->bf16 == 1 || tile == 0) return 0;
     if (s->up) tile = s->transposed ? CM_WINOGRAD_DOWN : CM_WINOGRAD_UP;
-    cmi_winograd_init(w, kernels, bf16, tile, s->transposed, threads, s->n, s->h, s->w, s->c, s->oc);
+    cmi_winograd_init(w, o->kernels, o->bf16, tile, s->transposed, o->threads, s->n, s->h, s->w, s->c, s->oc);
     conv->name = cmi_winograd_name(w);
     conv->packed_bytes = w->packed_bytes;
     conv->scratch_bytes = w->scratch_bytes;
@@ -290,17 +290,23 @@ static int same_weights(const cm_convolution *a, const cm_convolution *b)
            u->oc == w->oc;
 }
 
-static void pack(const cm_convolution *conv, const float *plain, void *packed)
+static cm_status pack(const cm_convolution *conv, const float *plain, void *packed)
 {
     cmi_winograd_pack(&conv->as.winograd, plain, packed);
+    return CM_OK;
 }
 
-static cm_status run(const cm_convolution *conv, const void *x, const void *weights, const float *bias,
-                     const float *residual, float scale, void *y, void *scratch)
+static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
 {
-    if (conv->plain) return cmi_winograd_run_plain(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
-    return cmi_winograd_run(&conv->as.winograd, x, weights, bias, residual, scale, y, scratch);
+    const cm_winograd *w = &conv->as.winograd;
+    if (conv->plain)
+        return cmi_winograd_run_plain(w, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
+    return cmi_winograd_run(w, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
 }
 
-const cm_conv_algorithm cmi_conv_winograd = {"winograd", fits, same_weights,
-                                             pack,       run,  &cmi_winograd_weight_gradient};
+const cm_conv_algorithm cmi_conv_winograd = {.name = "winograd",
+                                             .fits = fits,
+                                             .same_weights = same_weights,
+                                             .pack = pack,
+                                             .run = run,
+                                             .weight_gradient = &cmi_winograd_weight_gradient};

@@ -146,18 +146,22 @@ static void weight_gradient(const cm_winograd *w, const float *x, const float *d
 
 /* --- the row of the table ----------------------------------------------------------------------- */
 
-static void gradient_init(cm_conv_gradient *g, const cm_kernels *kernels, const cm_conv_shape *s)
+static cm_status gradient_create(cm_conv_gradient *g, const cm_conv_options *o, const cm_conv_shape *s)
 {
     const int tile = s->kernel == 1 ? CM_WINOGRAD_1X1
                      : s->up        ? CM_WINOGRAD_UP
                                     : cmi_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);
-    cmi_winograd_init(&g->as.winograd, kernels, 0, tile, 0, cmi_one_thread(), s->n, s->h, s->w, s->c, s->oc);
-    g->scratch_bytes = gradient_bytes(&g->as.winograd);
+    cmi_winograd_init(&g->as.winograd, o->kernels, 0, tile, 0, cmi_one_thread(), s->n, s->h, s->w, s->c, s->oc);
+    cmi_conv_gradient_fill(g, o->kernels, s, gradient_bytes(&g->as.winograd));
+    return CM_OK;
 }
 
-static void gradient_run(const cm_conv_gradient *g, const float *x, const float *dy, float *dw, void *scratch)
+static cm_status gradient_run(const cm_conv_gradient *g, const cm_conv_gradient_run *r)
 {
-    weight_gradient(&g->as.winograd, x, dy, dw, scratch);
+    weight_gradient(&g->as.winograd, r->x, r->dy, r->dw, r->scratch);
+    cmi_conv_gradient_bias(g, r);
+    return CM_OK;
 }
 
-const cm_conv_gradient_algorithm cmi_winograd_weight_gradient = {gradient_init, gradient_run};
+const cm_conv_gradient_algorithm cmi_winograd_weight_gradient = {
+    .create = gradient_create, .run = gradient_run, .unpack = cmi_conv_gradient_by_taps};

@@ -6,7 +6,6 @@
  *   primitive  a convolution or matrix product of fixed shapes, made at plan
  *              time; read-only afterwards, shared by all threads
  *   call       what one executing thread needs besides: memory objects, stream
- *   layout     how a primitive expects its weights packed
  *   packing    plain weights to packed ones, or a packed gradient to a plain one
  *
  * Every tensor, packed weight and scratch buffer belongs to the caller.  Everything
@@ -20,7 +19,6 @@
 typedef struct cm_dnnl_engine cm_dnnl_engine;
 typedef struct cm_dnnl_primitive cm_dnnl_primitive;
 typedef struct cm_dnnl_call cm_dnnl_call;
-typedef struct cm_dnnl_layout cm_dnnl_layout;
 typedef struct cm_dnnl_packing cm_dnnl_packing;
 
 /* "oneDNN 2.6.3" of the header and of the library that runs. */
@@ -39,15 +37,12 @@ typedef struct cm_dnnl_conv_shape {
     int32_t rows, top;
 } cm_dnnl_conv_shape;
 
-int32_t cmi_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad);
-
 cm_status cmi_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out);
 
 /* The data gradient (diff dst, packed weights -> diff src) or the weight
- * gradient (src, diff dst -> packed gradient, and the bias's) of a convolution
- * made before. */
-cm_status cmi_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
-                                        const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out);
+ * gradient (src, diff dst -> packed gradient, and the bias's) of such a convolution. */
+cm_status cmi_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int of_weights,
+                                        cm_dnnl_primitive **out);
 
 /* dst [m, n] = a b, row-major; a is [m, k], or [k, m] when a_transposed, b is
  * [k, n], or [n, k] when b_transposed. */
@@ -69,9 +64,9 @@ cm_status cmi_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_pa
 void cmi_dnnl_packing_free(cm_dnnl_packing *packing);
 /* Plain [oc, c, kernel, kernel] to packed; of a weight gradient the other way. */
 cm_status cmi_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to);
-cm_status cmi_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out);
-int cmi_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive);
-void cmi_dnnl_layout_free(cm_dnnl_layout *layout);
+/* Whether what a packing makes serves a primitive; whether what serves one serves another. */
+int cmi_dnnl_packing_fits(const cm_dnnl_packing *packing, const cm_dnnl_primitive *primitive);
+int cmi_dnnl_same_layout(const cm_dnnl_primitive *a, const cm_dnnl_primitive *b);
 
 cm_status cmi_dnnl_call_create(const cm_dnnl_primitive *primitive, cm_dnnl_call **out);
 void cmi_dnnl_call_free(cm_dnnl_call *call);

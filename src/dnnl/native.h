@@ -17,7 +17,7 @@ enum { CM_DNNL_FORWARD = 0, CM_DNNL_BACKWARD_DATA = 1, CM_DNNL_BACKWARD_WEIGHTS 
 struct cm_dnnl_primitive {
     cm_dnnl_engine *engine; /* borrowed: the plan keeps it */
     int kind;
-    dnnl_primitive_desc_t desc;
+    dnnl_primitive_desc_t desc, hint; /* hint: of a gradient, its forward convolution */
     dnnl_primitive_t native;
     int has_bias;
     int32_t weight_dims[4]; /* convolution: oc, c, kernel, kernel */
@@ -34,11 +34,6 @@ typedef cm_md_box *cm_md; /* a heap copy, so that both are pointers */
 typedef const dnnl_memory_desc_t *cm_md_view;
 #endif
 
-struct cm_dnnl_layout {
-    cm_context *context;
-    cm_md md;
-};
-
 /* A float32 tensor by tag, or by strides when `strides` is given. */
 dnnl_status_t cmi_md_create(cm_md *out, int rank, const int64_t *dims, const int64_t *strides, dnnl_format_tag_t tag);
 dnnl_status_t cmi_md_clone_queried(cm_md *out, const_dnnl_primitive_desc_t desc, dnnl_query_t what);
@@ -52,15 +47,7 @@ dnnl_status_t cmi_md_memory(dnnl_memory_t *out, cm_md md, dnnl_engine_t engine, 
 cm_status cmi_dnnl_run(int (*function)(void *), void *argument, const char *what);
 
 /* Kinds of things that are made; those of primitives are FORWARD and so on. */
-enum {
-    CM_DNNL_MATMUL = 3,
-    CM_DNNL_ENGINE,
-    CM_DNNL_PACKING,
-    CM_DNNL_LAYOUT,
-    CM_DNNL_CALL,
-    CM_DNNL_FIRST_RUN,
-    CM_DNNL_DESCRIBED = 16
-};
+enum { CM_DNNL_MATMUL = 3, CM_DNNL_ENGINE, CM_DNNL_PACKING, CM_DNNL_CALL, CM_DNNL_FIRST_RUN, CM_DNNL_DESCRIBED = 16 };
 
 /* The same for a function that makes objects or generates code: CM_ERR_MEMORY before it is entered when memory is so
  * short that oneDNN could fall over it. */

@@ -4,6 +4,7 @@
 
 #include "dnnl/forked.h"
 #include "dnnl/native.h"
+#include "tensor/desc.h"
 
 /* Where a primitive's weights, or their gradient, stand among its memory. */
 static dnnl_query_t weights_query(const cm_dnnl_primitive *p)
@@ -16,19 +17,21 @@ static cm_md_view weights_of(const cm_dnnl_primitive *p)
     return dnnl_primitive_desc_query_md(p->desc, weights_query(p), 0);
 }
 
+static const char *kernel_name(const_dnnl_primitive_desc_t desc)
+{
+    const char *name = NULL;
+    if (dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) != dnnl_success || !name)
+        return "unknown";
+    return name;
+}
+
 /* --- creation ---------------------------------------------------------- */
 
 typedef struct {
     cm_dnnl_primitive *primitive;
     const cm_dnnl_conv_shape *conv;
     const cm_dnnl_matmul_shape *matmul;
-    const cm_dnnl_primitive *hint; /* gradients: the forward primitive */
 } creation;
-
-int32_t cmi_dnnl_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
-{
-    return (size + 2 * pad - kernel) / stride + 1;
-}
 
 /* The four descriptors of a creation, freed together. */
 typedef struct {
@@ -52,33 +55,33 @@ typedef struct {
 
 /* These pack weights in blocks that fit the number of images and threads, so the plans of a
  * model could not share them: twice the memory.  The kernels of 2.6 come after them. */
-static int layout_depends_on_threads(const cm_dnnl_primitive *p)
+static int layout_depends_on_threads(const_dnnl_primitive_desc_t desc)
 {
-    const char *name = cmi_dnnl_kernel_name(p);
+    const char *name = kernel_name(desc);
     return strcmp(name, "brgconv:avx2") == 0 || strcmp(name, "brgconv_1x1:avx2") == 0;
 }
 
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hint, descs *d, const window *w,
-                               dnnl_primitive_attr_t attr)
+static dnnl_status_t forward_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const descs *d, const window *w,
+                                  dnnl_primitive_attr_t attr)
 {
     const dnnl_dims_t dilates = {0, 0};
-    dnnl_engine_t engine = p->engine->native;
-    switch (p->kind) {
-    case CM_DNNL_BACKWARD_DATA:
-        return dnnl_convolution_backward_data_primitive_desc_create(&p->desc, engine, dnnl_convolution_direct, d->src,
-                                                                    d->weights, d->dst, w->stride, dilates, w->low,
-                                                                    w->high, hint->desc, attr);
-    case CM_DNNL_BACKWARD_WEIGHTS:
-        return dnnl_convolution_backward_weights_primitive_desc_create(&p->desc, engine, dnnl_convolution_direct,
-                                                                       d->src, d->weights, d->bias, d->dst, w->stride,
-                                                                       dilates, w->low, w->high, hint->desc, attr);
-    default: break;
-    }
     dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
-        &p->desc, engine, dnnl_forward_inference, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst,
-        w->stride, dilates, w->low, w->high, attr);
-    while (s == dnnl_success && layout_depends_on_threads(p)) s = dnnl_primitive_desc_next_impl(p->desc);
+        out, engine, dnnl_forward_inference, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst, w->stride,
+        dilates, w->low, w->high, attr);
+    while (s == dnnl_success && layout_depends_on_threads(*out)) s = dnnl_primitive_desc_next_impl(*out);
     return s;
+}
+
+static dnnl_status_t gradient_desc(cm_dnnl_primitive *p, const descs *d, const window *w, dnnl_primitive_attr_t attr)
+{
+    const dnnl_dims_t dilates = {0, 0};
+    if (p->kind == CM_DNNL_BACKWARD_DATA)
+        return dnnl_convolution_backward_data_primitive_desc_create(
+            &p->desc, p->engine->native, dnnl_convolution_direct, d->src, d->weights, d->dst, w->stride, dilates,
+            w->low, w->high, p->hint, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        &p->desc, p->engine->native, dnnl_convolution_direct, d->src, d->weights, d->bias, d->dst, w->stride, dilates,
+        w->low, w->high, p->hint, attr);
 }
 
 static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
@@ -86,28 +89,34 @@ static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_
     return dnnl_matmul_primitive_desc_create(&p->desc, p->engine->native, d->src, d->weights, NULL, d->dst, attr);
 }
 #else
-static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const cm_dnnl_primitive *hint, descs *d, const window *w,
-                               dnnl_primitive_attr_t attr)
+static const dnnl_memory_desc_t *bias_of(const descs *d)
+{
+    return d->bias ? &d->bias->value : NULL;
+}
+
+static dnnl_status_t forward_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const descs *d, const window *w,
+                                  dnnl_primitive_attr_t attr)
 {
     dnnl_convolution_desc_t op;
-    dnnl_status_t s;
-    const dnnl_memory_desc_t *bias = d->bias ? &d->bias->value : NULL;
-    switch (p->kind) {
-    case CM_DNNL_BACKWARD_DATA:
-        s = dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d->src->value, &d->weights->value,
-                                                     &d->dst->value, w->stride, w->low, w->high);
-        break;
-    case CM_DNNL_BACKWARD_WEIGHTS:
-        s = dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d->src->value,
-                                                        &d->weights->value, bias, &d->dst->value, w->stride, w->low,
-                                                        w->high);
-        break;
-    default:
-        s = dnnl_convolution_forward_desc_init(&op, dnnl_forward_inference, dnnl_convolution_direct, &d->src->value,
-                                               &d->weights->value, bias, &d->dst->value, w->stride, w->low, w->high);
-    }
+    dnnl_status_t s = dnnl_convolution_forward_desc_init(&op, dnnl_forward_inference, dnnl_convolution_direct,
+                                                         &d->src->value, &d->weights->value, bias_of(d),
+                                                         &d->dst->value, w->stride, w->low, w->high);
     if (s != dnnl_success) return s;
-    return dnnl_primitive_desc_create(&p->desc, &op, attr, p->engine->native, hint ? hint->desc : NULL);
+    return dnnl_primitive_desc_create(out, &op, attr, engine, NULL);
+}
+
+static dnnl_status_t gradient_desc(cm_dnnl_primitive *p, const descs *d, const window *w, dnnl_primitive_attr_t attr)
+{
+    dnnl_convolution_desc_t op;
+    dnnl_status_t s =
+        p->kind == CM_DNNL_BACKWARD_DATA
+            ? dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d->src->value,
+                                                       &d->weights->value, &d->dst->value, w->stride, w->low, w->high)
+            : dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d->src->value,
+                                                          &d->weights->value, bias_of(d), &d->dst->value, w->stride,
+                                                          w->low, w->high);
+    if (s != dnnl_success) return s;
+    return dnnl_primitive_desc_create(&p->desc, &op, attr, p->engine->native, p->hint);
 }
 
 static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_attr_t attr)
@@ -119,27 +128,33 @@ static dnnl_status_t matmul_desc(cm_dnnl_primitive *p, descs *d, dnnl_primitive_
 }
 #endif
 
-static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shape *c, const cm_dnnl_primitive *hint,
-                                   dnnl_primitive_attr_t attr)
+/* A gradient is asked for with its forward convolution as a hint. */
+static dnnl_status_t conv_desc(cm_dnnl_primitive *p, const descs *d, const window *w, dnnl_primitive_attr_t attr)
+{
+    if (p->kind == CM_DNNL_FORWARD) return forward_desc(&p->desc, p->engine->native, d, w, attr);
+    dnnl_status_t s = forward_desc(&p->hint, p->engine->native, d, w, attr);
+    return s == dnnl_success ? gradient_desc(p, d, w, attr) : s;
+}
+
+static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shape *c, dnnl_primitive_attr_t attr)
 {
     descs d = {NULL, NULL, NULL, NULL};
-    int32_t oh = c->rows ? c->rows : cmi_dnnl_conv_size(c->h, c->kernel, c->stride, c->pad);
+    int32_t oh = c->rows ? c->rows : cmi_conv_size(c->h, c->kernel, c->stride, c->pad);
     int32_t top = c->rows ? c->top : c->pad;
-    int32_t ow = cmi_dnnl_conv_size(c->w, c->kernel, c->stride, c->pad);
+    int32_t ow = cmi_conv_size(c->w, c->kernel, c->stride, c->pad);
     const dnnl_dims_t src = {c->n, c->c, c->h, c->w}, dst = {c->n, c->oc, oh, ow}, bias = {c->oc};
     const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel};
     const window w = {
         {c->stride, c->stride},
         {top, c->pad},
         {(oh - 1) * c->stride + c->kernel - c->h - top, (ow - 1) * c->stride + c->kernel - c->w - c->pad}};
-    int bias_too = c->has_bias && p->kind != CM_DNNL_BACKWARD_DATA;
     dnnl_status_t s = cmi_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = cmi_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
-    if (s == dnnl_success && bias_too) s = cmi_md_create(&d.bias, 1, bias, NULL, dnnl_a);
+    if (s == dnnl_success && c->has_bias) s = cmi_md_create(&d.bias, 1, bias, NULL, dnnl_a);
     if (s == dnnl_success) s = cmi_md_create(&d.dst, 4, dst, NULL, dnnl_nhwc);
-    if (s == dnnl_success) s = conv_desc(p, hint, &d, &w, attr);
+    if (s == dnnl_success) s = conv_desc(p, &d, &w, attr);
     free_descs(&d);
-    p->has_bias = bias_too;
+    p->has_bias = c->has_bias && p->kind != CM_DNNL_BACKWARD_DATA;
     for (int i = 0; i < 4; i++) p->weight_dims[i] = (int32_t)weights[i];
     return s;
 }
@@ -162,8 +177,8 @@ static int create(void *argument)
     creation *c = argument;
     dnnl_primitive_attr_t attr;
     DNNL_TRY(cmi_dnnl_attributes(&attr));
-    dnnl_status_t s = c->conv ? describe_conv(c->primitive, c->conv, c->hint, attr)
-                              : describe_matmul(c->primitive, c->matmul, attr);
+    dnnl_status_t s =
+        c->conv ? describe_conv(c->primitive, c->conv, attr) : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
     /* Its maps are there, and generating code takes a while. */
     cmi_dnnl_expect_exit(CM_DNNL_DESCRIBED + (c->conv ? c->primitive->kind : CM_DNNL_MATMUL));
@@ -199,11 +214,11 @@ cm_status cmi_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape 
     return create_primitive(engine, &c, CM_DNNL_FORWARD, what, out);
 }
 
-cm_status cmi_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape,
-                                        const cm_dnnl_primitive *forward, int of_weights, cm_dnnl_primitive **out)
+cm_status cmi_dnnl_conv_gradient_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, int of_weights,
+                                        cm_dnnl_primitive **out)
 {
     char what[128];
-    creation c = {.conv = shape, .hint = forward};
+    creation c = {.conv = shape};
     name_conv(what, sizeof what, of_weights ? " weight gradient" : " data gradient", shape);
     return create_primitive(engine, &c, of_weights ? CM_DNNL_BACKWARD_WEIGHTS : CM_DNNL_BACKWARD_DATA, what, out);
 }
@@ -222,6 +237,7 @@ void cmi_dnnl_primitive_free(cm_dnnl_primitive *p)
     if (cmi_dnnl_use_begin() == CM_OK) {
         if (p->native) dnnl_primitive_destroy(p->native);
         if (p->desc) dnnl_primitive_desc_destroy(p->desc);
+        if (p->hint) dnnl_primitive_desc_destroy(p->hint);
         cmi_dnnl_use_end();
     }
     cmi_free(p->engine->context, p);
@@ -240,10 +256,12 @@ size_t cmi_dnnl_packed_bytes(const cm_dnnl_primitive *p)
 
 const char *cmi_dnnl_kernel_name(const cm_dnnl_primitive *p)
 {
-    const char *name = NULL;
-    if (dnnl_primitive_desc_query(p->desc, dnnl_query_impl_info_str, 0, &name) != dnnl_success || !name)
-        return "unknown";
-    return name;
+    return kernel_name(p->desc);
+}
+
+int cmi_dnnl_same_layout(const cm_dnnl_primitive *a, const cm_dnnl_primitive *b)
+{
+    return dnnl_memory_desc_equal(weights_of(a), weights_of(b));
 }
 
 /* --- packing ----------------------------------------------------------- */
@@ -325,42 +343,9 @@ cm_status cmi_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void 
     return cmi_dnnl_run(run_packing, packing, "pack the weights of a convolution");
 }
 
-typedef struct {
-    const cm_dnnl_primitive *primitive;
-    cm_md md;
-} layout_query;
-
-static int query_layout(void *argument)
+int cmi_dnnl_packing_fits(const cm_dnnl_packing *packing, const cm_dnnl_primitive *primitive)
 {
-    layout_query *q = argument;
-    return (int)cmi_md_clone_queried(&q->md, q->primitive->desc, weights_query(q->primitive));
-}
-
-cm_status cmi_dnnl_layout_of(const cm_dnnl_primitive *primitive, cm_dnnl_layout **out)
-{
-    layout_query q = {primitive, NULL};
-    cm_context *context = primitive->engine->context;
-    *out = NULL;
-    cm_dnnl_layout *layout = cmi_calloc(context, 1, sizeof *layout);
-    if (!layout) return CM_ERR_MEMORY;
-    layout->context = context;
-    cm_status status = cmi_dnnl_make(CM_DNNL_LAYOUT, query_layout, &q, "read the layout of packed weights");
-    layout->md = q.md;
-    if (status != CM_OK) cmi_dnnl_layout_free(layout);
-    else *out = layout;
-    return status;
-}
-
-int cmi_dnnl_layout_fits(const cm_dnnl_layout *layout, const cm_dnnl_primitive *primitive)
-{
-    return dnnl_memory_desc_equal(cmi_md_seen(layout->md), weights_of(primitive));
-}
-
-void cmi_dnnl_layout_free(cm_dnnl_layout *layout)
-{
-    if (!layout) return;
-    cmi_md_free(layout->md);
-    cmi_free(layout->context, layout);
+    return dnnl_memory_desc_equal(cmi_md_seen(packing->packed), weights_of(primitive));
 }
 
 /* --- execution --------------------------------------------------------- */

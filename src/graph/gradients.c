@@ -27,8 +27,8 @@ cm_status cmi_plan_lay_out_gradients(cm_plan *plan)
             if (plan->reader[index] >= 0)
                 CM_FAIL(CM_ERR_INTERNAL, "parameter '%s' is read by two nodes", g->params[index].name);
             size_t elements = cmi_param_elements(&g->params[index]), floats = elements;
-            if (k == 0 && !cmi_packer_plain(&plan->ops[i].unpacker))
-                floats = (cmi_packer_gradient_bytes(&plan->ops[i].unpacker) + sizeof(float) - 1) / sizeof(float);
+            if (k == 0 && plan->ops[i].unpacker)
+                floats = (plan->ops[i].unpacker->bytes + sizeof(float) - 1) / sizeof(float);
             plan->reader[index] = i;
             plan->gradient_size[index] = floats;
             if (plan->gradient[index] != SIZE_MAX && floats <= whole_lines(elements)) continue;
@@ -56,8 +56,8 @@ size_t cmi_plan_node_gradient_floats(const cm_plan *plan)
 
 struct cm_unpacking {
     const cm_plan *plan;
-    size_t *offsets;       /* of the plain tensors */
-    cm_packed_form *forms; /* of each parameter, zero where it comes plain */
+    size_t *offsets;             /* of the plain tensors */
+    cm_conv_gradient *unpackers; /* of each parameter, zero where it comes plain */
     int threads;
     size_t largest; /* floats of a gradient that is unpacked where it lies */
     float *aside;   /* such gradients, one a thread */
@@ -67,21 +67,20 @@ struct cm_unpacking {
 void cmi_unpacking_free(cm_unpacking *u)
 {
     if (!u) return;
-    for (int i = 0; u->forms && i < u->plan->graph->n_params; i++) cmi_packed_form_release(&u->forms[i]);
+    for (int i = 0; u->unpackers && i < u->plan->graph->n_params; i++) cmi_conv_gradient_release(&u->unpackers[i]);
     cmi_free(u->plan->context, u->aside);
-    cmi_free(u->plan->context, u->forms);
+    cmi_free(u->plan->context, u->unpackers);
     cmi_free(u->plan->context, u->offsets);
     cmi_free(u->plan->context, u);
 }
 
-/* What unpacks parameter i, NULL where it comes plain or nobody reads it. */
-static const cm_packer *unpacker_of(const cm_unpacking *u, int i)
+/* What makes the gradient of parameter i, NULL where it comes plain or nobody reads it. */
+static const cm_conv_gradient *gradient_of(const cm_unpacking *u, int i)
 {
     const cm_plan *plan = u->plan;
     const int node = plan->reader[i];
     if (node < 0 || u->offsets[i] == SIZE_MAX || plan->graph->nodes[node].param[0] != i) return NULL;
-    const cm_packer *packer = &plan->ops[node].unpacker;
-    return cmi_packer_plain(packer) ? NULL : packer;
+    return plan->ops[node].unpacker;
 }
 
 static cm_status prepare_unpacking(cm_unpacking *u)
@@ -89,14 +88,13 @@ static cm_status prepare_unpacking(cm_unpacking *u)
     const cm_plan *plan = u->plan;
     size_t n = (size_t)plan->graph->n_params;
     u->offsets = cmi_calloc(plan->context, n, sizeof *u->offsets);
-    u->forms = cmi_calloc(plan->context, n, sizeof *u->forms);
-    if (!u->offsets || !u->forms) return CM_ERR_MEMORY;
+    u->unpackers = cmi_calloc(plan->context, n, sizeof *u->unpackers);
+    if (!u->offsets || !u->unpackers) return CM_ERR_MEMORY;
     (void)cmi_param_offsets(plan->graph, u->offsets);
     for (int i = 0; i < plan->graph->n_params; i++) {
-        const cm_packer *packer = unpacker_of(u, i);
-        if (!packer) continue;
-        CM_TRY(cmi_packed_form_of(packer, &u->forms[i]));
-        CM_TRY(cmi_packed_form_ready(&u->forms[i], packer));
+        const cm_conv_gradient *gradient = gradient_of(u, i);
+        if (!gradient) continue;
+        CM_TRY(cmi_conv_unpacker_create(&u->unpackers[i], gradient));
         if (plan->gradient[i] == u->offsets[i] && plan->gradient_size[i] > u->largest)
             u->largest = plan->gradient_size[i];
     }
@@ -126,14 +124,14 @@ size_t cmi_unpacking_bytes(const cm_unpacking *u)
 static cm_status unpack_piece(void *user, int index, int worker)
 {
     const cm_unpacking *u = user;
-    if (!unpacker_of(u, index)) return CM_OK;
+    if (!gradient_of(u, index)) return CM_OK;
     const float *from = u->block + u->plan->gradient[index];
     float *to = u->block + u->offsets[index];
     if (from == to) {
         float *aside = u->aside + (size_t)worker * u->largest;
         from = memcpy(aside, to, u->plan->gradient_size[index] * sizeof *to);
     }
-    return cmi_packed_form_unpack(&u->forms[index], from, to);
+    return cmi_conv_unpack(&u->unpackers[index], from, to);
 }
 
 cm_status cmi_unpacking_run(cm_unpacking *u, float *block)

@@ -8,8 +8,7 @@
 
 typedef struct packed {
     struct packed *next;
-    cm_packed_form form;
-    cm_packer packer; /* of the plan that asked first */
+    cm_convolution packer;
     void *data;
     int index;
 } packed;
@@ -66,7 +65,7 @@ cm_status cmi_params_create(const cm_graph *graph, const cm_param_source *source
 
 static void packed_free(cm_params *params, packed *p)
 {
-    cmi_packed_form_release(&p->form);
+    cmi_conv_release(&p->packer);
     cmi_free(params->context, p->data);
     cmi_free(params->context, p);
 }
@@ -120,32 +119,30 @@ static cm_status pack_into(cm_params *params, packed *p)
     const cm_param_source *source = &params->sources[p->index];
     float *copy = NULL;
     cm_status status = CM_OK;
-    CM_TRY(cmi_packed_form_ready(&p->form, &p->packer));
     if (!source->raw) {
         copy = cmi_malloc(params->context, cmi_param_elements(&params->graph->params[p->index]), sizeof *copy);
         if (!copy) return CM_ERR_MEMORY;
         status = source->read(source, copy);
     }
-    if (status == CM_OK) status = cmi_packed_form_run(&p->form, source->raw ? source->raw : copy, p->data);
+    if (status == CM_OK) status = cmi_conv_pack(&p->packer, source->raw ? source->raw : copy, p->data);
     if (source->forget) source->forget(source);
     cmi_free(params->context, copy);
     return status;
 }
 
-static cm_status pack(cm_params *params, int index, const cm_packer *packer, const void **out)
+static cm_status pack(cm_params *params, int index, const cm_convolution *conv, const void **out)
 {
     for (packed *p = params->packed; p; p = p->next)
-        if (p->index == index && cmi_packed_form_fits(&p->form, packer)) {
+        if (p->index == index && cmi_conv_same_weights(&p->packer, conv)) {
             *out = p->data;
             return CM_OK;
         }
-    size_t bytes = cmi_packer_bytes(packer);
+    const size_t bytes = conv->packed_bytes;
     packed *p = cmi_calloc(params->context, 1, sizeof *p);
     if (!p) return CM_ERR_MEMORY;
     p->index = index;
-    p->packer = *packer;
     p->data = cmi_malloc(params->context, bytes, 1);
-    cm_status status = p->data ? cmi_packed_form_of(packer, &p->form) : CM_ERR_MEMORY;
+    cm_status status = p->data ? cmi_conv_packer_create(&p->packer, conv) : CM_ERR_MEMORY;
     if (status == CM_OK) status = pack_into(params, p);
     if (status != CM_OK) {
         packed_free(params, p);
@@ -159,10 +156,10 @@ static cm_status pack(cm_params *params, int index, const cm_packer *packer, con
     return CM_OK;
 }
 
-cm_status cmi_params_packed(cm_params *params, int index, const cm_packer *packer, const void **out)
+cm_status cmi_params_packed(cm_params *params, int index, const cm_convolution *conv, const void **out)
 {
     (void)pthread_mutex_lock(&params->lock);
-    cm_status status = pack(params, index, packer, out);
+    cm_status status = pack(params, index, conv, out);
     (void)pthread_mutex_unlock(&params->lock);
     return status;
 }
@@ -178,10 +175,7 @@ static cm_status prepare_refresh(cm_params *params)
     params->n_order = 0;
     params->order = cmi_calloc(params->context, (size_t)params->n_packed, sizeof *params->order);
     if (!params->order) return CM_ERR_MEMORY;
-    for (packed *p = params->packed; p; p = p->next) {
-        CM_TRY(cmi_packed_form_ready(&p->form, &p->packer));
-        params->order[n++] = p;
-    }
+    for (packed *p = params->packed; p; p = p->next) params->order[n++] = p;
     params->n_order = n;
     return CM_OK;
 }
@@ -191,7 +185,7 @@ static cm_status refresh_piece(void *user, int index, int worker)
     (void)worker;
     const cm_params *params = user;
     packed *p = params->order[index];
-    return cmi_packed_form_run(&p->form, params->sources[p->index].raw, p->data);
+    return cmi_conv_pack(&p->packer, params->sources[p->index].raw, p->data);
 }
 
 cm_status cmi_params_refresh(cm_params *params, int threads)

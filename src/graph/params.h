@@ -33,13 +33,11 @@ size_t cmi_param_elements(const cm_param_desc *desc);
 /* One block for all parameters but the constant ones: offsets[i] in floats
  * (multiples of 16; SIZE_MAX for constants).  Returns the size of the block. */
 size_t cmi_param_offsets(const cm_graph *graph, size_t *offsets);
-/* Plain float32 values / packed for a primitive; live as long as the set. */
+/* Plain float32 values / packed for a convolution; live as long as the set. */
 cm_status cmi_params_plain(cm_params *params, int index, const float **out);
-cm_status cmi_params_packed(cm_params *params, int index, const cm_packer *packer, const void **out);
+cm_status cmi_params_packed(cm_params *params, int index, const cm_convolution *conv, const void **out);
 /* After the values behind the sources have changed: makes every packed copy
- * again, in place.  No plan may be running on the set, and the plans whose
- * layouts it serves have to be alive the first time.  For sets whose sources are
- * all raw. */
+ * again, in place.  No plan may be running on the set.  For sets whose sources are all raw. */
 cm_status cmi_params_refresh(cm_params *params, int threads);
 /* Bytes of packed and widened copies. */
 size_t cmi_params_copied_bytes(cm_params *params);

@@ -60,13 +60,12 @@ static cm_status prepare_op(cm_plan *plan, int index)
     const cm_node *node = &plan->graph->nodes[index];
     cm_op_plan *p = &plan->ops[index];
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
-    const cm_packer used[3] = {p->packer[0], p->back_packer, p->unpacker};
-    for (int i = 0; i < 3; i++) {
-        const char *kernel = cmi_packer_kernel(&used[i]);
-        if (strncmp(kernel, "ref", 3) == 0)
+    const char *const used[3] = {cmi_conv_name(p->packer[0]), cmi_conv_name(p->back_packer),
+                                 p->unpacker ? p->unpacker->name : ""};
+    for (int i = 0; i < 3; i++)
+        if (strncmp(used[i], "ref", 3) == 0)
             cmi_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope,
-                    kernel);
-    }
+                    used[i]);
     if (p->scratch_bytes > plan->scratch) plan->scratch = p->scratch_bytes;
     return CM_OK;
 }

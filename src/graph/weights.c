@@ -3,14 +3,10 @@
 
 enum { POINTERS = CM_OP_MAX_PARAMS + 1 }; /* of a node: its parameters, and the first as backward reads it */
 
-/* Bytes that a packer asks for unless `fits`, of the plan beside, gives the same. */
-static cm_status packed_size(const cm_packer *packer, const cm_packer *fits, size_t *bytes)
+/* Bytes of the weights that a convolution packs unless those of `other`, of the plan beside, serve it. */
+static size_t packed_bytes(const cm_convolution *conv, const cm_convolution *other)
 {
-    cm_packed_form form;
-    CM_TRY(cmi_packed_form_of(packer, &form));
-    if (!fits || !cmi_packed_form_fits(&form, fits)) *bytes += cmi_packer_bytes(packer);
-    cmi_packed_form_release(&form);
-    return CM_OK;
+    return other && cmi_conv_same_weights(other, conv) ? 0 : conv->packed_bytes;
 }
 
 cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes)
@@ -20,13 +16,13 @@ cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size
         const cm_op_plan *op = &plan->ops[i], *other = beside ? &beside->ops[i] : NULL;
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
             const int index = plan->graph->nodes[i].param[k];
-            if (!cmi_packer_plain(&op->packer[k]))
-                CM_TRY(packed_size(&op->packer[k], other ? &other->packer[k] : NULL, bytes));
+            if (!cmi_conv_reads_plain(op->packer[k]))
+                *bytes += packed_bytes(op->packer[k], other ? other->packer[k] : NULL);
             else if (index >= 0 && plan->graph->params[index].derived.kind && !beside)
                 *bytes += cmi_param_elements(&plan->graph->params[index]) * sizeof(float);
         }
-        if (!cmi_packer_plain(&op->back_packer))
-            CM_TRY(packed_size(&op->back_packer, other ? &other->back_packer : NULL, bytes));
+        if (!cmi_conv_reads_plain(op->back_packer))
+            *bytes += packed_bytes(op->back_packer, other ? other->back_packer : NULL);
     }
     return CM_OK;
 }
@@ -36,10 +32,10 @@ struct cm_weights {
     const void **pointers; /* [node][POINTERS] */
 };
 
-static cm_status resolve_one(cm_params *params, int index, const cm_packer *packer, const void **to)
+static cm_status resolve_one(cm_params *params, int index, const cm_convolution *packer, const void **to)
 {
     const float *plain;
-    if (!cmi_packer_plain(packer)) return cmi_params_packed(params, index, packer, to);
+    if (!cmi_conv_reads_plain(packer)) return cmi_params_packed(params, index, packer, to);
     CM_TRY(cmi_params_plain(params, index, &plain));
     *to = plain;
     return CM_OK;
@@ -52,9 +48,8 @@ static cm_status resolve(const cm_plan *plan, cm_params *params, cm_weights *wei
         const cm_op_plan *op = &plan->ops[i];
         const void **to = &weights->pointers[i * POINTERS];
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++)
-            if (node->param[k] >= 0) CM_TRY(resolve_one(params, node->param[k], &op->packer[k], to + k));
-        if (op->back_packer.conv || op->back_packer.dnnl)
-            CM_TRY(resolve_one(params, node->param[0], &op->back_packer, to + CM_OP_MAX_PARAMS));
+            if (node->param[k] >= 0) CM_TRY(resolve_one(params, node->param[k], op->packer[k], to + k));
+        if (op->back_packer) CM_TRY(resolve_one(params, node->param[0], op->back_packer, to + CM_OP_MAX_PARAMS));
     }
     return CM_OK;
 }

@@ -1,5 +1,4 @@
-/* conv2d.c - cross-correlation, weights OIHW; oneDNN's direct kernels, and
- * the algorithms of conv/conv.h where they are faster (conv.h).  With a second input r the output is
+/* conv2d.c - cross-correlation, weights OIHW, by the algorithms of conv/conv.h.  With a second input r the output is
  * (convolution + r) scale: the end of a residual block.  With `up` each point of x is taken four
  * times, as resampling by [1, 1] does: Winograd has forms of its own for that and its gradients; for
  * others the large image is made first.
@@ -10,8 +9,6 @@
 #include "ops/op.h"
 
 #include <string.h>
-
-#include "conv/direct_conv.h"
 
 /* x as the convolution sees it. */
 static cm_desc large(const cm_attr *attr, cm_desc x)
@@ -26,46 +23,29 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
     const cm_desc x = large(attr, in[0]);
     if (x.h + 2 * pad < k || x.w + 2 * pad < k)
         CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", x.h, x.w, k, k);
-    *out = (cm_desc){x.n, cmi_dnnl_conv_size(x.h, k, s, pad), cmi_dnnl_conv_size(x.w, k, s, pad), attr->conv.out};
+    *out = (cm_desc){x.n, cmi_conv_size(x.h, k, s, pad), cmi_conv_size(x.w, k, s, pad), attr->conv.out};
     if (n_in > 1 && (in[1].h != out->h || in[1].w != out->w || in[1].c != out->c))
         CM_FAIL(CM_ERR_SHAPE, "conv2d: %d x %d x %d is added to %d x %d x %d (H x W x C)", in[1].h, in[1].w, in[1].c,
                 out->h, out->w, out->c);
     return CM_OK;
 }
 
-/* What a plan holds; what a thread holds: INFER uses the first, TRAIN the first
- * three, JVP the first and the last. */
-enum { FORWARD, TANGENT, DIRECT };
-enum { DATA, WEIGHTS, GRADIENTS };
 typedef struct {
-    cm_direct_conv direct[DIRECT];
-    cm_dnnl_primitive *gradient_of[GRADIENTS];
-    cm_convolution conv, transposed; /* of x, and of the gradient; algorithm NULL: oneDNN's */
-    cm_conv_gradient gradient;       /* of the weights                               */
+    cm_convolution conv, transposed; /* of x, and of the gradient */
+    cm_conv_gradient gradient;       /* of the weights            */
     size_t scaled;                   /* where in the scratch memory a scaled gradient stands that nobody else reads */
-    int has_gradient;                /* it serves                                    */
-    int up;                          /* by the forms that take small points four times   */
-    int enlarges;                    /* else; x then stands                              */
-    size_t enlarged;                 /* here, and in backward, later its gradient        */
+    int up;                          /* by the forms that take small points four times */
+    int enlarges;                    /* else; x then stands                            */
+    size_t enlarged;                 /* here, and in backward, later its gradient      */
 } state;
+/* What a thread holds. */
 typedef struct {
-    cm_direct_calls *direct[DIRECT];
-    cm_dnnl_call *gradient_of[GRADIENTS];
-} calls;
+    void *conv, *transposed, *gradient;
+} locals;
 
-static cm_dnnl_conv_shape shape_of(const cm_op_plan *p)
+static cm_conv_options options_of(const cm_op_plan *p)
 {
-    const cm_desc x = large(p->attr, p->in[0]);
-    const cm_dnnl_conv_shape shape = {.n = x.n,
-                                      .h = x.h,
-                                      .w = x.w,
-                                      .c = x.c,
-                                      .oc = p->attr->conv.out,
-                                      .kernel = p->attr->conv.kernel,
-                                      .stride = p->attr->conv.stride,
-                                      .pad = p->attr->conv.pad,
-                                      .has_bias = p->attr->conv.bias};
-    return shape;
+    return (cm_conv_options){p->context, p->engine, p->kernels, p->threads, p->bf16, p->small_memory};
 }
 
 /* By the forms for small points, `up`, a data gradient is of the large image. */
@@ -81,18 +61,19 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
                                  .kernel = p->attr->conv.kernel,
                                  .stride = p->attr->conv.stride,
                                  .pad = p->attr->conv.pad,
+                                 .bias = p->attr->conv.bias,
                                  .transposed = transposed,
                                  .up = up};
     return shape;
 }
 
-/* The algorithm of conv.h, if any, and whether it takes small points. */
+/* The algorithm, and whether it takes small points. */
 static int choose(const cm_op_plan *p, cm_convolution *conv)
 {
-    memset(conv, 0, sizeof *conv);
-    for (int up = p->attr->conv.up; up >= 0 && !p->small_memory && !conv->algorithm; up--) {
+    const cm_conv_options options = options_of(p);
+    for (int up = p->attr->conv.up; up >= 0; up--) {
         const cm_conv_shape shape = conv_shape(p, 0, up);
-        cmi_conv_init(conv, p->kernels, p->bf16, p->threads, &shape);
+        cmi_conv_init(conv, &options, &shape);
         if (conv->algorithm) return up;
     }
     return 0;
@@ -116,74 +97,42 @@ static void need(cm_op_plan *p, size_t bytes)
     if (bytes > p->scratch_bytes) p->scratch_bytes = bytes;
 }
 
+static cm_status prepare_forward(cm_op_plan *p, state *s)
+{
+    const cm_conv_options options = options_of(p);
+    s->up = choose(p, &s->conv);
+    s->enlarges = p->attr->conv.up && !s->up;
+    if (p->stored_bf16) cmi_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
+    const cm_conv_shape shape = conv_shape(p, 0, s->up);
+    CM_TRY(cmi_conv_create(&s->conv, &options, &shape));
+    need(p, s->conv.scratch_bytes);
+    p->packer[0] = &s->conv;
+    return CM_OK;
+}
+
 static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
-    const cm_dnnl_conv_shape shape = shape_of(p);
-    const cm_conv_shape forward = conv_shape(p, 0, s->up);
-    s->has_gradient = !p->small_memory && cmi_conv_gradient_serves(&s->conv, &forward);
-    if (!s->has_gradient) {
-        CM_TRY(cmi_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 1,
-                                             &s->gradient_of[WEIGHTS]));
-        p->unpacker.dnnl = s->gradient_of[WEIGHTS];
-        return CM_OK;
-    }
-    cmi_conv_gradient_init(&s->gradient, &s->conv, p->kernels, &forward);
+    const cm_conv_options options = options_of(p);
+    const cm_conv_shape shape = conv_shape(p, 0, s->up);
+    CM_TRY(cmi_conv_gradient_create(&s->gradient, &s->conv, &options, &shape));
     need(p, s->gradient.scratch_bytes);
-    p->unpacker.gradient = &s->gradient.layout;
+    p->unpacker = &s->gradient;
     return CM_OK;
 }
 
 /* Gradients are not differences of close values, as what the objectives divide is: their products
  * may take the tile of samplers (docs/recipes.md has the quality of both). */
-static cm_status prepare_data_gradient(cm_op_plan *p, state *s, int has_gradients)
+static cm_status prepare_data_gradient(cm_op_plan *p, state *s)
 {
-    const cm_dnnl_conv_shape shape = shape_of(p);
-    const int bf16 = p->bf16 == CM_WINOGRAD_2X2 ? CM_WINOGRAD_2X4 : p->bf16;
-    const cm_conv_shape transposed = conv_shape(p, 1, s->up);
-    if (!has_gradients) {
-        CM_TRY(
-            cmi_dnnl_conv_gradient_create(p->engine, &shape, s->direct[FORWARD].part[0], 0, &s->gradient_of[DATA]));
-        p->back_packer.dnnl = s->gradient_of[DATA];
-        return CM_OK;
-    }
-    cmi_conv_init(&s->transposed, p->kernels, bf16, cmi_one_thread(), &transposed);
+    cm_conv_options options = options_of(p);
+    const cm_conv_shape shape = conv_shape(p, 1, s->up);
+    options.threads = cmi_one_thread();
+    if (options.bf16 == CM_WINOGRAD_2X2) options.bf16 = CM_WINOGRAD_2X4;
+    cmi_conv_init(&s->transposed, &options, &shape);
     cmi_conv_take_plain(&s->transposed);
-    p->back_packer.conv = &s->transposed;
-    return CM_OK;
-}
-
-static cm_status prepare_gradients(cm_op_plan *p, state *s)
-{
-    const cm_dnnl_conv_shape shape = shape_of(p);
-    const int has_gradients = cmi_conv_has_gradients(&s->conv);
-    if (s->conv.algorithm && !has_gradients) /* oneDNN takes it as a hint */
-        CM_TRY(cmi_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
-    CM_TRY(prepare_weight_gradient(p, s));
-    return p->needs_gradient & 1 ? prepare_data_gradient(p, s, has_gradients) : CM_OK;
-}
-
-static cm_status prepare_tangent(cm_op_plan *p, state *s)
-{
-    cm_dnnl_conv_shape shape = shape_of(p);
-    if (s->conv.algorithm) return CM_OK; /* the same kernel */
-    shape.has_bias = 0;
-    CM_TRY(cmi_direct_conv_create(p->engine, &shape, p->threads, &s->direct[TANGENT]));
-    p->back_packer.dnnl = s->direct[TANGENT].part[0];
-    return CM_OK;
-}
-
-static cm_status prepare_forward(cm_op_plan *p, state *s)
-{
-    cm_dnnl_conv_shape shape = shape_of(p);
-    s->up = choose(p, &s->conv);
-    s->enlarges = p->attr->conv.up && !s->up;
-    if (s->conv.algorithm) {
-        if (p->stored_bf16) cmi_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
-        p->packer[0].conv = &s->conv;
-        return CM_OK;
-    }
-    CM_TRY(cmi_direct_conv_create(p->engine, &shape, p->threads, &s->direct[FORWARD]));
-    p->packer[0].dnnl = s->direct[FORWARD].part[0];
+    CM_TRY(cmi_conv_create(&s->transposed, &options, &shape));
+    need(p, s->transposed.scratch_bytes);
+    p->back_packer = &s->transposed;
     return CM_OK;
 }
 
@@ -193,12 +142,10 @@ static cm_status prepare(cm_op_plan *p)
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
     CM_TRY(prepare_forward(p, s));
-    if (p->mode == CM_MODE_TRAIN) CM_TRY(prepare_gradients(p, s));
-    if (p->mode == CM_MODE_JVP && (p->has_tangent & 1)) CM_TRY(prepare_tangent(p, s));
-    need(p, s->conv.scratch_bytes);
-    need(p, s->transposed.scratch_bytes);
-    for (int i = 0; i < DIRECT; i++) need(p, cmi_direct_conv_scratch_bytes(&s->direct[i]));
-    for (int i = 0; i < GRADIENTS; i++) need(p, s->gradient_of[i] ? cmi_dnnl_scratch_bytes(s->gradient_of[i]) : 0);
+    if (p->mode == CM_MODE_TRAIN) {
+        CM_TRY(prepare_weight_gradient(p, s));
+        if (p->needs_gradient & 1) CM_TRY(prepare_data_gradient(p, s));
+    }
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
     if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->needs_gradient & 2))
         p->scratch_bytes = s->scaled + cmi_desc_count(p->out) * sizeof(float);
@@ -210,48 +157,33 @@ static cm_status prepare(cm_op_plan *p)
 static void release(cm_op_plan *p)
 {
     state *s = p->state;
-    for (int i = 0; s && i < DIRECT; i++) cmi_direct_conv_release(&s->direct[i]);
-    for (int i = 0; s && i < GRADIENTS; i++) cmi_dnnl_primitive_free(s->gradient_of[i]);
+    if (!s) return;
+    cmi_conv_release(&s->conv);
+    cmi_conv_release(&s->transposed);
+    cmi_conv_gradient_release(&s->gradient);
     cmi_free(p->context, s);
 }
 
 static cm_status attach(const cm_op_plan *p, void **local)
 {
     const state *s = p->state;
-    calls *c = cmi_calloc(p->context, 1, sizeof *c);
-    if (!c) return CM_ERR_MEMORY;
-    *local = c;
-    for (int i = 0; i < DIRECT; i++)
-        if (s->direct[i].strips) CM_TRY(cmi_direct_calls_create(p->context, &s->direct[i], &c->direct[i]));
-    for (int i = 0; i < GRADIENTS; i++)
-        if (s->gradient_of[i]) CM_TRY(cmi_dnnl_call_create(s->gradient_of[i], &c->gradient_of[i]));
-    return CM_OK;
+    locals *l = cmi_calloc(p->context, 1, sizeof *l);
+    if (!l) return CM_ERR_MEMORY;
+    *local = l;
+    CM_TRY(cmi_conv_attach(&s->conv, &l->conv));
+    CM_TRY(cmi_conv_attach(&s->transposed, &l->transposed));
+    return cmi_conv_gradient_attach(&s->gradient, &l->gradient);
 }
 
 static void detach(const cm_op_plan *p, void *local)
 {
-    calls *c = local;
-    for (int i = 0; c && i < DIRECT; i++) cmi_direct_calls_free(c->direct[i]);
-    for (int i = 0; c && i < GRADIENTS; i++) cmi_dnnl_call_free(c->gradient_of[i]);
-    cmi_free(p->context, c);
-}
-
-/* out = (out + r) scale over a piece of 64 points. */
-typedef struct {
-    const cm_op_run *run;
-    const float *r;
-    float *out;
-} residual;
-
-static cm_status residual_piece(void *user, int index, int worker)
-{
-    const residual *s = user;
-    const cm_op_plan *p = s->run->p;
-    size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c;
-    (void)worker;
-    p->kernels->pointwise->add(cmi_op_piece_rows(cmi_desc_pixels(p->out), index) * c, s->out + at, s->r + at,
-                               p->attr->conv.scale, s->out + at);
-    return CM_OK;
+    const state *s = p->state;
+    locals *l = local;
+    if (!l) return;
+    cmi_conv_detach(&s->conv, l->conv);
+    cmi_conv_detach(&s->transposed, l->transposed);
+    cmi_conv_gradient_detach(&s->gradient, l->gradient);
+    cmi_free(p->context, l);
 }
 
 /* --- x enlarged ------------------------------------------------------------- */
@@ -305,23 +237,24 @@ static void shrink(const cm_op_run *r, float *dx)
 }
 
 /* y (or its tangent) of x, bias and r. */
-static cm_status convolve(const cm_op_run *r, int kind, const void *x, const void *weights, const float *bias,
-                          const float *added, float *y)
+static cm_status convolve(const cm_op_run *r, const void *x, const float *bias, const float *added, float *y)
 {
     const state *s = r->p->state;
-    residual more = {r, added, y};
     if (s->enlarges) CM_TRY(enlarge(r, &x));
-    if (s->conv.algorithm)
-        return cmi_conv_run(&s->conv, x, weights, bias, added, r->p->attr->conv.scale, y, r->scratch);
-    CM_TRY(cmi_direct_conv_run(&s->direct[kind], ((const calls *)r->local)->direct[kind], x, weights, bias, y,
-                               r->scratch));
-    if (!added) return CM_OK;
-    return cmi_parallel(r->p->threads, cmi_op_row_pieces(cmi_desc_pixels(r->p->out)), residual_piece, &more);
+    const cm_conv_run run = {.x = x,
+                             .weights = r->param[0],
+                             .bias = bias,
+                             .residual = added,
+                             .scale = r->p->attr->conv.scale,
+                             .y = y,
+                             .scratch = r->scratch,
+                             .local = ((const locals *)r->local)->conv};
+    return cmi_conv_run(&s->conv, &run);
 }
 
 static cm_status forward(const cm_op_run *r)
 {
-    return convolve(r, FORWARD, r->in[0], r->param[0], r->param[1], r->in[1], r->out);
+    return convolve(r, r->in[0], r->param[1], r->in[1], r->out);
 }
 
 /* The gradient of the convolution itself. */
@@ -334,35 +267,42 @@ static const float *inner_gradient(const cm_op_run *r)
     return scaled;
 }
 
+static cm_status data_gradient(const cm_op_run *r, const float *dy)
+{
+    const state *s = r->p->state;
+    const cm_conv_run run = {.x = dy,
+                             .weights = r->back_param,
+                             .y = s->enlarges ? enlarged_of(r) : r->din[0],
+                             .scratch = r->scratch,
+                             .local = ((const locals *)r->local)->transposed};
+    CM_TRY(cmi_conv_run(&s->transposed, &run));
+    if (s->enlarges) shrink(r, r->din[0]);
+    return CM_OK;
+}
+
 static cm_status backward(const cm_op_run *r)
 {
-    const calls *c = r->local;
     const state *s = r->p->state;
     const float *dy = inner_gradient(r);
     const void *x = r->in[0];
-    float *dx = s->enlarges ? enlarged_of(r) : r->din[0];
-    if (r->din[0]) {
-        if (s->transposed.algorithm)
-            CM_TRY(cmi_conv_run(&s->transposed, dy, r->back_param, NULL, NULL, 1, dx, r->scratch));
-        else CM_TRY(cmi_dnnl_execute(c->gradient_of[DATA], dy, r->back_param, NULL, dx, r->scratch));
-        if (s->enlarges) shrink(r, r->din[0]);
-    }
+    if (r->din[0]) CM_TRY(data_gradient(r, dy));
     if (s->enlarges) CM_TRY(enlarge(r, &x));
-    if (!s->has_gradient)
-        return cmi_dnnl_execute(c->gradient_of[WEIGHTS], x, dy, r->dparam[1], r->dparam[0], r->scratch);
-    cmi_conv_gradient_run(&s->gradient, r->p->kernels, x, dy, r->dparam[0], r->dparam[1], r->scratch);
-    return CM_OK;
+    const cm_conv_gradient_run run = {.x = x,
+                                      .dy = dy,
+                                      .dw = r->dparam[0],
+                                      .dbias = r->dparam[1],
+                                      .scratch = r->scratch,
+                                      .local = ((const locals *)r->local)->gradient};
+    return cmi_conv_gradient_run(&s->gradient, &run);
 }
 
 static cm_status jvp(const cm_op_run *r)
 {
-    const state *s = r->p->state;
     if (!r->tin[0]) { /* the tangent of r alone */
         r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
         return CM_OK;
     }
-    CM_TRY(
-        convolve(r, TANGENT, r->tin[0], s->conv.algorithm ? r->param[0] : r->back_param, NULL, r->tin[1], r->tout));
+    CM_TRY(convolve(r, r->tin[0], NULL, r->tin[1], r->tout));
     if (r->p->n_in > 1 && !r->tin[1])
         r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
     return CM_OK;

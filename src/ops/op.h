@@ -11,9 +11,9 @@
 
 #include "base/context.h"
 #include "base/parallel.h"
+#include "conv/conv.h"
 #include "dnnl/backend.h"
 #include "kernels/kernels.h"
-#include "ops/packer.h"
 #include "tensor/desc.h"
 
 enum { CM_OP_MAX_IN = 4, CM_OP_MAX_PARAMS = 2, CM_FIR_MAX = 8 };
@@ -92,12 +92,13 @@ typedef struct cm_op_plan {
     unsigned needs_gradient; /* TRAIN: bit k = the gradient of input k is wanted */
     unsigned has_tangent;    /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
-    size_t scratch_bytes;               /* for one run, all inner threads together         */
-    size_t aux_bytes;                   /* TRAIN: what forward writes for backward         */
-    void *state;                        /* what release frees                              */
-    cm_packer packer[CM_OP_MAX_PARAMS]; /* how the parameters are packed                  */
-    cm_packer back_packer;              /* param 0 once more, as backward or jvp reads it */
-    cm_packer unpacker;                 /* the gradient of param 0 comes packed for it    */
+    size_t scratch_bytes; /* for one run, all inner threads together         */
+    size_t aux_bytes;     /* TRAIN: what forward writes for backward         */
+    void *state;          /* what release frees                              */
+    /* What a parameter is packed for, and the gradient of param 0 unpacked by; NULL: plain, float32. */
+    const cm_convolution *packer[CM_OP_MAX_PARAMS];
+    const cm_convolution *back_packer; /* param 0 once more, as backward reads it */
+    const cm_conv_gradient *unpacker;
 } cm_op_plan;
 
 typedef struct cm_op_run {

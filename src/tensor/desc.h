@@ -22,6 +22,12 @@ static inline size_t cmi_desc_pixels(cm_desc d)
     return (size_t)d.n * (size_t)d.h * (size_t)d.w;
 }
 
+/* Along one side of an image: outputs of a convolution. */
+static inline int32_t cmi_conv_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
+{
+    return (size + 2 * pad - kernel) / stride + 1;
+}
+
 /* n values further. */
 static inline void *cmi_values_at(const void *values, int is_bf16, size_t n)
 {

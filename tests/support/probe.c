@@ -9,7 +9,7 @@ const char *probe_kernel(const cm_plan *plan, int node, const char **scope)
 {
     if (node < 0 || node >= plan->graph->n_nodes) return NULL;
     *scope = plan->graph->nodes[node].scope;
-    return cmi_packer_kernel(&plan->ops[node].packer[0]);
+    return cmi_conv_name(plan->ops[node].packer[0]);
 }
 
 void probe_poison(cm_exec *exec)
