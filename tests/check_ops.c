@@ -431,6 +431,78 @@ START_TEST(conv2d_transposed)
 }
 END_TEST
 
+/* One algorithm serves every layer; with small memory, and where nothing else does, oneDNN's. */
+START_TEST(conv2d_always_served)
+{
+    for (int i = 0; i < 1000; i++) {
+        const int k = pick(1, 5), bf16 = pick(0, 4);
+        cm_conv_options options = {.kernels = cmi_kernels_for(pick(CM_CPU_BASELINE, CM_CPU_AMX_BF16)),
+                                   .threads = cmi_one_thread(),
+                                   .bf16 = bf16};
+        cm_conv_shape s = {.n = 1,
+                           .h = pick(k, 20),
+                           .w = pick(k, 20),
+                           .c = pick(1, 40),
+                           .oc = pick(1, 40),
+                           .kernel = k,
+                           .stride = pick(1, 2),
+                           .pad = pick(0, k / 2),
+                           .transposed = pick(0, 1)};
+        cm_convolution conv;
+        cmi_conv_init(&conv, &options, &s);
+        ck_assert_ptr_nonnull(conv.algorithm);
+        if (s.c % 16 && s.oc % 16) ck_assert_ptr_eq(conv.algorithm, &cmi_conv_dnnl);
+        options.small_memory = 1;
+        cmi_conv_init(&conv, &options, &s);
+        ck_assert_ptr_eq(conv.algorithm, &cmi_conv_dnnl);
+        s.up = 1;
+        cmi_conv_init(&conv, &options, &s);
+        ck_assert_ptr_null(conv.algorithm);
+    }
+}
+END_TEST
+
+/* Packed weights stay when the plan they were packed for goes: the next plan shares them, and they follow changed
+ * values.  Of oneDNN, of Winograd, of few outputs. */
+START_TEST(conv2d_weights_outlive_plans)
+{
+    static const struct {
+        int c, out, kernel;
+    } layers[] = {{7, 9, 5}, {24, 40, 3}, {16, 32, 3}, {32, 3, 3}};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        const int c = layers[i].c, out = layers[i].out, k = layers[i].kernel;
+        node_case t = {
+            .op = &cmi_op_conv2d, .attr = {.conv = {out, k, 1, k / 2, 1, 0, 0}}, .n_in = 1, .in = {{1, 16, 16, c}}};
+        const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, 1};
+        open_case(&t, shapes, ranks);
+        const size_t n = cmi_desc_count(t.out), weights = (size_t)out * (size_t)c * (size_t)k * (size_t)k;
+        float *first = calloc(n, sizeof *first), *later = calloc(n, sizeof *later), *fresh = calloc(n, sizeof *fresh);
+        run_case(&t, N, 1, first);
+        const size_t bytes = cmi_params_copied_bytes(t.params);
+        ck_assert_uint_ge(bytes, weights * sizeof(float));
+        run_case(&t, N, 1, later);
+        ck_assert_mem_eq(first, later, n * sizeof *first);
+        ck_assert_uint_eq(cmi_params_copied_bytes(t.params), bytes);
+
+        for (size_t j = 0; j < weights; j++) t.p[0][j] = 0.5f - t.p[0][j];
+        OK(cmi_params_refresh(t.params, 2));
+        run_case(&t, N, 1, later);
+        cmi_params_free(t.params);
+        const cm_param_source sources[2] = {{t.p[0], weights * sizeof(float), t.p[0], read_copy, NULL, NULL},
+                                            {t.p[1], (size_t)out * sizeof(float), t.p[1], read_copy, NULL, NULL}};
+        OK(cmi_params_create(t.graph, sources, &t.params));
+        run_case(&t, N, 1, fresh);
+        ck_assert_mem_ne(later, first, n * sizeof *first);
+        ck_assert_mem_eq(later, fresh, n * sizeof *later);
+        free(first);
+        free(later);
+        free(fresh);
+        close_case(&t);
+    }
+}
+END_TEST
+
 /* To at most three channels: odd sides, one row, one column; float32 whatever the network's arithmetic. */
 START_TEST(few_outputs)
 {
@@ -651,6 +723,8 @@ Suite *make_suite(void)
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_up);
     tcase_add_test(t, conv2d_transposed);
+    tcase_add_test(t, conv2d_always_served);
+    tcase_add_test(t, conv2d_weights_outlive_plans);
     tcase_add_test(t, few_outputs);
     tcase_add_test(t, conv2d_bf16);
     tcase_add_test(t, linear);

@@ -435,6 +435,11 @@ static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
     return cmi_amx_conv_run(&conv->as.amx, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
 }
 
+static void hold(cm_convolution *conv, int x_bf16, int y_bf16)
+{
+    conv->as.amx.x_bf16 = x_bf16, conv->as.amx.y_bf16 = y_bf16;
+}
+
 static cm_status gradient_create(cm_conv_gradient *g, const cm_conv_options *o, const cm_conv_shape *s)
 {
     cm_amx_conv *t = &g->as.amx;
@@ -457,6 +462,7 @@ const cm_conv_algorithm cmi_conv_amx_bf16 = {.name = "amx bf16",
                                              .fits = fits_bf16,
                                              .same_weights = same_weights,
                                              .pack = pack,
+                                             .hold = hold,
                                              .run = run,
                                              .weight_gradient = &weight_gradient};
 const cm_conv_algorithm cmi_conv_amx_f32 = {.name = "amx",

@@ -17,17 +17,12 @@ void cmi_conv_init(cm_convolution *conv, const cm_conv_options *options, const c
 
 void cmi_conv_take_plain(cm_convolution *conv)
 {
-    const cm_winograd *w = &conv->as.winograd;
-    if (conv->algorithm != &cmi_conv_winograd || w->threads.count > 1 || w->gemm->bytes != sizeof(float) ||
-        cmi_winograd_few_channels(w->c, w->oc))
-        return;
-    conv->plain = 1;
-    conv->scratch_bytes = w->fresh_bytes + w->scratch_bytes;
+    if (conv->algorithm && conv->algorithm->take_plain) conv->algorithm->take_plain(conv);
 }
 
 void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16)
 {
-    conv->as.amx.x_bf16 = x_bf16, conv->as.amx.y_bf16 = y_bf16;
+    if (conv->takes_bf16) conv->algorithm->hold(conv, x_bf16, y_bf16);
 }
 
 cm_status cmi_conv_create(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape)

@@ -75,16 +75,16 @@ typedef struct cm_conv_gradient_run {
     void *local; /* of cmi_conv_gradient_attach */
 } cm_conv_gradient_run;
 
-/* Members that may be NULL: those of a gradient that owns nothing. */
 struct cm_conv_gradient_algorithm {
     /* Fills in *gradient, zero before, but for the algorithm. */
     cm_status (*create)(cm_conv_gradient *gradient, const cm_conv_options *options, const cm_conv_shape *shape);
-    void (*release)(cm_conv_gradient *gradient);                         /* NULL */
-    cm_status (*attach)(const cm_conv_gradient *gradient, void **local); /* NULL */
-    void (*detach)(const cm_conv_gradient *gradient, void *local);       /* NULL */
     cm_status (*run)(const cm_conv_gradient *gradient, const cm_conv_gradient_run *run);
-    cm_status (*unpacker_create)(cm_conv_gradient *unpacker, const cm_conv_gradient *gradient); /* NULL: a copy */
     cm_status (*unpack)(const cm_conv_gradient *unpacker, const float *gradient, float *plain);
+    /* What a gradient owns, and what unpacks it, of which *unpacker is a copy; NULL where it owns nothing. */
+    void (*release)(cm_conv_gradient *gradient);
+    cm_status (*attach)(const cm_conv_gradient *gradient, void **local);
+    void (*detach)(const cm_conv_gradient *gradient, void *local);
+    cm_status (*unpacker_create)(cm_conv_gradient *unpacker, const cm_conv_gradient *gradient);
 };
 extern const cm_conv_gradient_algorithm cmi_winograd_weight_gradient; /* float32 */
 extern const cm_conv_gradient_algorithm cmi_dnnl_weight_gradient;
@@ -98,25 +98,27 @@ cm_status cmi_conv_gradient_by_taps(const cm_conv_gradient *unpacker, const floa
 
 /* --- the table ---------------------------------------------------------------------------------- */
 
-/* One algorithm; its row stands at the end of its file.  Members that may be NULL: those of an algorithm whose
- * convolutions own nothing. */
+/* One algorithm; its row stands at the end of its file. */
 struct cm_conv_algorithm {
     const char *name;
-    int small_memory; /* it is asked there too: its weights take no more room than plain ones */
+    int small_memory; /* it is asked there too: its weights take about the room of plain ones */
     /* Fills in *conv, zero before, but for the algorithm and what `create` finds, where it serves the layer; else 0.
      * A function of the shape and the arithmetic alone. */
     int (*fits)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
-    cm_status (*create)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape); /* NULL */
-    void (*release)(cm_convolution *conv);                                                                 /* NULL */
-    cm_status (*attach)(const cm_convolution *conv, void **local);                                         /* NULL */
-    void (*detach)(const cm_convolution *conv, void *local);                                               /* NULL */
     /* The packed weights of one, which may be a packer, serve the other. */
     int (*same_weights)(const cm_convolution *packer, const cm_convolution *conv);
-    /* Makes what packs for `conv`, of which *packer is a copy. */
-    cm_status (*packer_create)(cm_convolution *packer, const cm_convolution *conv); /* NULL: the copy does */
     cm_status (*pack)(const cm_convolution *packer, const float *plain, void *packed);
     cm_status (*run)(const cm_convolution *conv, const cm_conv_run *run);
     const cm_conv_gradient_algorithm *weight_gradient;
+    /* What a convolution owns, and what packs for it, of which *packer is a copy; NULL where it owns nothing. */
+    cm_status (*create)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
+    void (*release)(cm_convolution *conv);
+    cm_status (*attach)(const cm_convolution *conv, void **local);
+    void (*detach)(const cm_convolution *conv, void *local);
+    cm_status (*packer_create)(cm_convolution *packer, const cm_convolution *conv);
+    /* cmi_conv_take_plain and cmi_conv_hold; NULL where it does not. */
+    void (*take_plain)(cm_convolution *conv);
+    void (*hold)(cm_convolution *conv, int x_bf16, int y_bf16);
 };
 extern const cm_conv_algorithm cmi_conv_few_outputs, cmi_conv_amx_bf16, cmi_conv_amx_f32, cmi_conv_winograd,
     cmi_conv_dnnl;
@@ -124,11 +126,10 @@ extern const cm_conv_algorithm cmi_conv_few_outputs, cmi_conv_amx_bf16, cmi_conv
 /* Chooses the first algorithm of the table that fits.  One does, but perhaps where `up` is set: then the algorithm is
  * NULL, and the caller has to make the image large. */
 void cmi_conv_init(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
-/* What forward's x and y are held in, where it takes bfloat16. */
+/* What x and y are held in, where it takes bfloat16. */
 void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
-/* Takes plain weights from now on if it is one by Winograd in float32 of many channels, with one thread:
- * they are packed when they are used, near the processor, a fifth of a run of four images at 16 x 16.
- * To hold them would take four times the weights; bfloat16's take at most half of that. */
+/* Takes plain weights from now on where to hold them packed would take too much memory and to pack them on the way
+ * little time. */
 void cmi_conv_take_plain(cm_convolution *conv);
 /* Makes what runs, of a convolution that was chosen for the same options and shape.  Release it after a failure too;
  * one that is all zero may be released. */

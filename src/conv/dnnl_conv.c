@@ -158,15 +158,15 @@ static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
 const cm_conv_algorithm cmi_conv_dnnl = {.name = "oneDNN",
                                          .small_memory = 1,
                                          .fits = fits,
+                                         .same_weights = same_weights,
+                                         .pack = pack,
+                                         .run = run,
+                                         .weight_gradient = &cmi_dnnl_weight_gradient,
                                          .create = create,
                                          .release = release,
                                          .attach = attach,
                                          .detach = detach,
-                                         .same_weights = same_weights,
-                                         .packer_create = packer_create,
-                                         .pack = pack,
-                                         .run = run,
-                                         .weight_gradient = &cmi_dnnl_weight_gradient};
+                                         .packer_create = packer_create};
 
 /* --- the weight gradient ------------------------------------------------------------------------ */
 
@@ -224,9 +224,9 @@ static cm_status unpack(const cm_conv_gradient *g, const float *packed, float *p
 }
 
 const cm_conv_gradient_algorithm cmi_dnnl_weight_gradient = {.create = gradient_create,
+                                                             .run = gradient_run,
+                                                             .unpack = unpack,
                                                              .release = gradient_release,
                                                              .attach = gradient_attach,
                                                              .detach = gradient_detach,
-                                                             .run = gradient_run,
-                                                             .unpacker_create = unpacker_create,
-                                                             .unpack = unpack};
+                                                             .unpacker_create = unpacker_create};

@@ -304,9 +304,21 @@ static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
     return cmi_winograd_run(w, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
 }
 
+/* In float32, of many channels, with one thread: they are packed when they are used, near the processor, a fifth of a
+ * run of four images at 16 x 16.  To hold them would take four times the weights; bfloat16's take at most half of
+ * that. */
+static void take_plain(cm_convolution *conv)
+{
+    const cm_winograd *w = &conv->as.winograd;
+    if (w->threads.count > 1 || w->gemm->bytes != sizeof(float) || cmi_winograd_few_channels(w->c, w->oc)) return;
+    conv->plain = 1;
+    conv->scratch_bytes = w->fresh_bytes + w->scratch_bytes;
+}
+
 const cm_conv_algorithm cmi_conv_winograd = {.name = "winograd",
                                              .fits = fits,
                                              .same_weights = same_weights,
                                              .pack = pack,
+                                             .take_plain = take_plain,
                                              .run = run,
                                              .weight_gradient = &cmi_winograd_weight_gradient};
