@@ -43,6 +43,7 @@ static cm_status check_finite(const cm_model *m, const cm_load_options *options)
         if (!finite)
             CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds a NaN or an infinity (allow_nonfinite accepts it)",
                     in->name, m->graph->params[i].name);
+        if (m->sources[i].forget) m->sources[i].forget(&m->sources[i]); /* until they are packed */
         done += m->sources[i].bytes;
     }
     return cmi_input_report(in, in->work);

@@ -281,7 +281,9 @@ cm_status cmi_zip_member_check(const cm_input *in, const cm_zip_member *m)
         n = m->size - done < most ? m->size - done : most;
         status = cmi_input_report(in, in->work - in->size);
         if (status == CM_OK && !held) status = cmi_input_read(in, m->at + done, piece, n);
-        if (status == CM_OK) sum = crc32(sum, held ? in->held + (m->at - in->held_from) + done : piece, (uInt)n);
+        const unsigned char *bytes = held ? in->held + (m->at - in->held_from) + done : piece;
+        if (status == CM_OK) sum = crc32(sum, bytes, (uInt)n);
+        if (held && cmi_input_is_mapped(in, bytes)) cmi_mapping_forget(bytes, n);
     }
     cmi_free(in->context, piece);
     if (status == CM_OK && sum != m->crc)
