@@ -74,13 +74,13 @@ HEADERS := base model checkpoint sampler edit image dataset trainer run metrics
 BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := native engine primitive forked
-IO_C      := file directory foreign json_text json_tree input tensors recast write_tensors zip_write torch_write diffusers diffusers_names diffusers_config diffusers_files nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy msgpack flax picture orient jpeg png zip npy npz
+IO_C      := file directory foreign json_text json_tree input tensors recast write_tensors zip_write torch_write folder_writer diffusers diffusers_names diffusers_config diffusers_files diffusers_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy msgpack flax picture orient jpeg png zip npy npz
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs dnnl_conv direct_conv
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
-NETS_C    := fields config edm_config fold layers init net recognise published names adm adm_names edm_block edm_names flax_names songunet dhariwal checkpoint bind mismatch nearest export
+NETS_C    := fields config edm_config fold layers init net recognise published names adm adm_names edm_block edm_names flax_names songunet dhariwal checkpoint bind mismatch nearest export export_diffusers adm_diffusers
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment

@@ -111,7 +111,7 @@ cm_status cmi_model_write(const cm_model *m, const char *path, const cm_save_opt
         .net = &m->net,
         .height = m->height,
         .width = m->width,
-        .precond = {cmi_precond_name(p), p->sigma_data, p->sigma_min, p->sigma_max, p->time},
+        .precond = {cmi_precond_name(p), p->kind->scheduler, p->sigma_data, p->sigma_min, p->sigma_max, p->time},
         .graph = m->graph,
         .sources = m->sources,
         .table = p->kind->table ? cmi_tensors_find(&m->file.file, p->kind->table) : NULL,

@@ -90,6 +90,7 @@ static const cm_precond_kind kinds[] = {
      .members = edm_members,
      .scalings = consistency_scalings,
      .range = edm_range,
+     .scheduler = "CMStochasticIterativeScheduler",
      .is_consistency = 1,
      .bounded = 1,
      .clip = 1,

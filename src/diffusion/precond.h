@@ -22,15 +22,16 @@ typedef struct cm_precond_kind {
     cm_scalings (*scalings)(const cm_precond *precond, double sigma);
     /* The range of noise levels that the kind was made for. */
     void (*range)(const cm_precond *precond, double *low, double *high);
-    const char *table;  /* the tensor that holds the levels the network was trained on (precond.table), or NULL */
-    int is_consistency; /* D is a consistency function: the identity at the boundary */
-    int bounded;        /* D is not defined below sigma_min, which is the boundary; else that is 0 */
-    int identity_at_0;  /* D(x; 0) = x, where the network has no value */
-    int any_level;      /* D is defined at every sigma: sigma_min and sigma_max bound only what is trained */
-    int unit_input;     /* c_in is 1 */
-    int raw;            /* D is the network itself, sigma its time input */
-    int variances;      /* the network has twice the channels; the second half are variances, not read here */
-    int clip;           /* samplers clamp its estimates unless told */
+    const char *scheduler; /* the class of diffusers that has these scalings, or NULL */
+    const char *table;     /* the tensor that holds the levels the network was trained on (precond.table), or NULL */
+    int is_consistency;    /* D is a consistency function: the identity at the boundary */
+    int bounded;           /* D is not defined below sigma_min, which is the boundary; else that is 0 */
+    int identity_at_0;     /* D(x; 0) = x, where the network has no value */
+    int any_level;         /* D is defined at every sigma: sigma_min and sigma_max bound only what is trained */
+    int unit_input;        /* c_in is 1 */
+    int raw;               /* D is the network itself, sigma its time input */
+    int variances;         /* the network has twice the channels; the second half are variances, not read here */
+    int clip;              /* samplers clamp its estimates unless told */
     int trainable;
 } cm_precond_kind;
 

@@ -15,6 +15,7 @@
 #define CM_DIFFUSERS_PIPELINE_CLASS "ConsistencyModelPipeline"
 #define CM_DIFFUSERS_UNET_CLASS "UNet2DModel"
 #define CM_DIFFUSERS_SCHEDULER_CLASS "CMStochasticIterativeScheduler"
+#define CM_DIFFUSERS_VERSION "0.18.0" /* the first with such a pipeline */
 /* In the metadata of weights that we have written: how the model held its attention (attention_layout of adm). */
 #define CM_DIFFUSERS_ATTENTION "consistency.attention_layout"
 

@@ -183,7 +183,7 @@ static char *link_target(cm_context *context, const char *from, const char *to)
 
 /* The end of the links that begin at `path`, whether or not there is a file; it is
  * what a person means who linked the output to another disk. */
-static cm_status follow_links(cm_context *context, const char *path, char **out)
+cm_status cmi_file_follow(cm_context *context, const char *path, char **out)
 {
     enum { MOST = 40 };
     char to[4096];
@@ -242,7 +242,7 @@ static void reset(cm_file_writer *w)
 
 /* "NAME.tmp-PID-N" beside the file.  A long name is cut, between characters, since the whole
  * has to fit where NAME just does. */
-static char *temporary_name(cm_context *context, const char *path, size_t size)
+char *cmi_file_temporary_name(cm_context *context, const char *path, size_t size)
 {
     enum { NAME = 100 };
     const char *slash = strrchr(path, '/');
@@ -256,8 +256,8 @@ static char *temporary_name(cm_context *context, const char *path, size_t size)
 
 static cm_status open_temporary(cm_file_writer *w, mode_t mode)
 {
-    size_t length = strlen(w->path) + 48;
-    w->temporary = temporary_name(w->context, w->path, length);
+    size_t length = strlen(w->path) + CM_FILE_TEMPORARY;
+    w->temporary = cmi_file_temporary_name(w->context, w->path, length);
     if (!w->temporary) return CM_ERR_MEMORY;
     size_t stem = strlen(w->temporary);
     for (int attempt = 0; w->descriptor < 0; attempt++) {
@@ -279,7 +279,7 @@ cm_status cmi_file_create(cm_context *context, const char *path, int overwrite, 
     w->descriptor = -1;
     w->overwrite = overwrite;
     if (stat(path, &st) == 0) CM_TRY(refuse_others(path, st.st_mode));
-    CM_TRY(follow_links(context, path, &w->path));
+    CM_TRY(cmi_file_follow(context, path, &w->path));
     cm_status status = check_target(w, &st);
     /* Never wider open than the file that it will replace. */
     if (status == CM_OK) status = open_temporary(w, st.st_mode ? st.st_mode & 0666 : 0666);
@@ -311,7 +311,7 @@ static cm_status flush(int fd, const char *path)
 
 /* After the rename the name must reach the disk too.  A directory that cannot
  * be opened or flushed (some network file systems) leaves the file complete. */
-static void flush_directory(char *path)
+void cmi_file_flush_directory(char *path)
 {
     char *slash = strrchr(path, '/');
     int fd;
@@ -359,7 +359,7 @@ cm_status cmi_file_commit(cm_file_writer *w)
         cmi_file_abort(w);
         return status;
     }
-    flush_directory(w->path);
+    cmi_file_flush_directory(w->path);
     reset(w);
     return CM_OK;
 }

@@ -58,4 +58,14 @@ cm_status cmi_file_write(cm_file_writer *writer, const void *data, size_t size);
 cm_status cmi_file_commit(cm_file_writer *writer);
 void cmi_file_abort(cm_file_writer *writer);
 
+/* For writers of other things than one file.  The end of the links that begin at `path`, whether or not anything is
+ * there. */
+cm_status cmi_file_follow(cm_context *context, const char *path, char **out);
+/* "PATH.tmp-PID-" in `size` bytes, CM_FILE_TEMPORARY more than the path has: room for a number.  NULL: MEMORY. */
+enum { CM_FILE_TEMPORARY = 48 };
+char *cmi_file_temporary_name(cm_context *context, const char *path, size_t size);
+/* After a rename: the name in its folder reaches the disk, where that can be flushed.  `path` is changed meanwhile.
+ */
+void cmi_file_flush_directory(char *path);
+
 #endif

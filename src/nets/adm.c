@@ -192,6 +192,7 @@ const cm_net_family cmi_net_adm = {
     .refuse = refuse,
     .describe = describe,
     .recognise = cmi_adm_recognise,
+    .diffusers = cmi_adm_diffusers,
     .initial = cmi_init_torch,
     .time = CM_TIME_250LN,
     .needs_label = 1,

@@ -22,6 +22,7 @@ static cm_status write_torch(const cm_export *m, const cm_tensors *t, cm_write_r
 static const cm_export_format formats[] = {
     {"native", "one safetensors file that says what it is", write_native, 0},
     {"torch", "one file of PyTorch, a state dictionary in a zip archive (.pt, .pth)", write_torch, 0},
+    {"diffusers", "a folder as diffusers reads it, a ConsistencyModelPipeline", cmi_export_diffusers, 1},
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 

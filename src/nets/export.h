@@ -7,6 +7,7 @@
 #include <consistency/model.h>
 
 #include "base/choice.h"
+#include "io/diffusers_config.h"
 #include "nets/checkpoint.h"
 
 /* A model that is to be written. */
@@ -19,7 +20,7 @@ typedef struct cm_export {
     int32_t height, width; /* of its images */
     /* How it is preconditioned: a name, numbers, the rule of the network's time (CM_TIME_*). */
     struct {
-        const char *name;
+        const char *name, *scheduler; /* scheduler: the class of diffusers that has it, or NULL */
         double sigma_data, sigma_min, sigma_max;
         int32_t time;
     } precond;
@@ -35,6 +36,9 @@ typedef struct cm_export_format {
     cm_status (*write)(const cm_export *model, const cm_tensors *tensors, cm_write_report *report);
     int has_shards; /* may be several files */
 } cm_export_format;
+
+/* The row of diffusers. */
+cm_status cmi_export_diffusers(const cm_export *model, const cm_tensors *tensors, cm_write_report *report);
 
 /* By cm_model_format; an entry of the list that users are shown. */
 cm_choice cmi_export_choice(size_t index);

@@ -11,6 +11,9 @@
 #include "nets/names.h"
 #include "nets/recognise.h"
 
+struct cm_export;
+struct cm_diffusers_layout;
+
 /* The inputs of a raw network. */
 typedef struct cm_net_inputs {
     cm_value x;       /* [H, W, in_channels], already scaled           */
@@ -34,6 +37,8 @@ typedef struct cm_net_family {
     /* Adds the network to the graph and returns F, [H, W, out_channels]. */
     cm_value (*describe)(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in);
     cm_status (*recognise)(const cm_tensors *file, cm_recognised *out); /* NULL: by its configuration alone */
+    /* The arguments of diffusers' network that is the same, UNSUPPORTED where there is none; NULL: never. */
+    cm_status (*diffusers)(const struct cm_export *model, struct cm_diffusers_layout *layout, json_t **unet);
     const cm_naming *names; /* another framework's names; NULL: none                  */
     cm_init_rule *initial;  /* what fresh weights are drawn from                      */
     const char *prefix;     /* names in files may begin so; NULL: they do not         */
@@ -45,6 +50,8 @@ typedef struct cm_net_family {
 /* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */
 const cm_net_family *cmi_net_family_at(size_t index);
 const cm_net_family *cmi_net_family_find(const char *name);
+
+cm_status cmi_adm_diffusers(const struct cm_export *model, struct cm_diffusers_layout *layout, json_t **unet);
 
 extern const cm_net_family cmi_net_adm, cmi_net_songunet, cmi_net_dhariwal;
 
