@@ -57,7 +57,7 @@ everything() { # NAME COMMAND...
 }
 for compiler in "gcc -std=c99" "clang -std=c17" "g++ -std=c++17" "clang++ -std=c++20"; do
     set -- $compiler
-    command -v "$1" >/dev/null || continue
+    command -v "$1" >/dev/null || { echo "install: $1 was not tried, it is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"; continue; }
     case $1 in *++) source=everything.cc ;; *) source=everything.c ;; esac
     $compiler $warn -D_DEFAULT_SOURCE -o "$root/e-$1" "tests/install/$source" $(pc --cflags --libs) || { fail "$compiler $source"; continue; }
     everything "everything-$1" "$root/e-$1"
@@ -75,7 +75,7 @@ if command -v cmake >/dev/null; then
         fail "cmake: $(grep -i error "$root/said" | head -3)"
     fi
 else
-    echo "install: CMake was not run, it is absent"
+    echo "install: CMake was not run, it is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
 fi
 everything everything-python env CONSISTENCY_LIBRARY="$lib/libconsistency.so.0" PYTHONPATH=bindings/python "${PYTHON:-python3}" tests/install/everything.py
 # Rust's idea of every struct, from the declarations that headers.py prints.
@@ -85,7 +85,7 @@ if command -v rustc >/dev/null; then
         grep -q "sizes and offsets" "$root/said" || fail "Rust: $(head -3 "$root/said")"
     languages="$languages Rust ($(cat "$root/said"))"
 else
-    echo "install: Rust's sizes and offsets were not compared, rustc is absent"
+    echo "install: Rust's sizes and offsets were not compared, rustc is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
 fi
 echo "install: everything in$languages"
 "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null 2>&1 || LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/dest/opt/cm/bin/cm-info" --machine >/dev/null || fail "installed cm-info"

@@ -171,11 +171,14 @@ expect 1 "limits" $bin/cm-sample $teacher $long -n 10000000 -o $dir/f.png
 expect 1 "65500" $bin/cm-sample $teacher $long -n 63 --columns 1 --margin 992 -o $dir/f.jpg
 expect 1 "limits" $e denoise $model $d --sigma 1 --steps 20000 -v 60000 -o $dir/e8.png
 expect 1 "No such file" $bin/cm-sample $teacher $long -n 9 --images "$dir/of%d/i.png"
-if [ "$(id -u)" = 0 ]; then
-    echo "programs: as root every folder can be written: that a read-only one is refused was not tried"
+# Root writes into every folder, unless it gives that up.
+mkdir -m 555 $dir/closed
+as_others=""
+[ -w $dir/closed ] && as_others="setpriv --bounding-set -dac_override,-dac_read_search"
+if $as_others sh -c "touch $dir/closed/tried" 2>/dev/null; then
+    echo "programs: every folder can be written here: that a read-only one is refused was not tried" | tee -a "${CHECK_SKIPS:-/dev/null}"
 else
-    mkdir -m 555 $dir/closed
-    expect 1 "Permission denied" $bin/cm-sample $none -o $dir/closed/f.png
+    expect 1 "Permission denied" $as_others $bin/cm-sample $none -o $dir/closed/f.png
 fi
 # Numbers are what was typed, or refused.
 for bad in 3.9 1e10 nan 0x3 +3 3, ,3 3x " 3" 4294967299 -2; do expect 2 "--labels" $bin/cm-sample $model -l "$bad" -o $dir/f.png; done

@@ -424,7 +424,7 @@ class Sampler(Editing, Handle):
         progress: True, or a function (done, total, eta_seconds); step: a function (evaluation, sigma, first,
         denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
         n = _values.integer(n, "n", 1, 2**48)
-        return self._run(self._options, n, lambda o, out: lib.cm_sampler_run_images(self._alive(), C.byref(o), out),
+        return self._run(self._options, n, lambda o, out: int(lib.cm_sampler_run_images(self._alive(), C.byref(o), out)),
                          labels=labels, seed=seed, noise=noise, progress=progress, first_index=first_index,
                          step_noise=step_noise, torch_noise=torch_noise, step=step, out=out)
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import statistics
 import sys
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 240, 70, 26
 Row = Dict[str, Any]
@@ -145,7 +145,7 @@ def curve(title: str, steps: Sequence[int], series: Sequence[Sequence[float]], l
         marks, (low, high) = [high], (high / 2, high * 2) if high > 0 else (high * 2 - 1, 1.0)
     else:
         marks = log_ticks(low, high) if log else linear_ticks(low, high)
-    scale = math.log10 if log else float
+    scale: Callable[[float], float] = math.log10 if log else float
     x0, x1 = min(steps), max(max(steps), min(steps) + 1)
 
     def at(s: float, v: float) -> Tuple[float, float]:
