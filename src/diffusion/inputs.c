@@ -19,6 +19,7 @@ cm_precond cmi_inputs_precond(const cm_precond *precond)
 {
     cm_precond rounded = *precond;
     rounded.sigma_min = cmi_inputs_level(precond->sigma_min);
+    rounded.boundary = cmi_inputs_level(precond->boundary);
     return rounded;
 }
 

@@ -18,13 +18,24 @@ static cm_scalings edm_scalings(const cm_precond *p, double s)
     return out;
 }
 
-static cm_scalings consistency_scalings(const cm_precond *p, double s)
+/* The identity at `boundary`. */
+static cm_scalings bounded_scalings(const cm_precond *p, double s, double boundary)
 {
-    double d = p->sigma_data, above = s - p->sigma_min;
+    double d = p->sigma_data, above = s - boundary;
     cm_scalings out = edm_scalings(p, s);
     out.c_skip = d * d / (above * above + d * d);
     out.c_out = above * d / sqrt(s * s + d * d); /* the root keeps plain sigma */
     return out;
+}
+
+static cm_scalings consistency_scalings(const cm_precond *p, double s)
+{
+    return bounded_scalings(p, s, p->sigma_min);
+}
+
+static cm_scalings ecm_scalings(const cm_precond *p, double s)
+{
+    return p->boundary > 0 ? bounded_scalings(p, s, p->boundary) : edm_scalings(p, s);
 }
 
 static cm_scalings vp_scalings(const cm_precond *p, double s)
@@ -80,6 +91,7 @@ static void iddpm_range(const cm_precond *p, double *low, double *high)
 /* --- rows ------------------------------------------------------------------------- */
 
 static const char *const edm_members[] = {"time", NULL};
+static const char *const ecm_members[] = {"time", "boundary", NULL};
 static const char *const vp_members[] = {"beta_d", "beta_min", "epsilon_t", "M", NULL};
 static const char *const iddpm_members[] = {"C_1", "C_2", "M", NULL};
 static const char *const no_members[] = {NULL};
@@ -105,8 +117,8 @@ static const cm_precond_kind kinds[] = {
      .trainable = 1},
     {.name = "ecm",
      .about = "a consistency function with the scalings of EDM and its boundary at 0 (Geng et al. 2024)",
-     .members = edm_members,
-     .scalings = edm_scalings,
+     .members = ecm_members,
+     .scalings = ecm_scalings,
      .range = edm_range,
      .is_consistency = 1,
      .identity_at_0 = 1,
@@ -177,6 +189,7 @@ static const cm_field fields[] = {
     NUMBER(sigma_min, 0, 1e6),
     NUMBER(sigma_max, 1e-6, 1e9),
     {"time", CM_FIELD_CHOICE, AT(time), 0, 0, 0, times, 0},
+    NUMBER(boundary, 0, 1),
     NUMBER(beta_d, 1e-6, 1e6),
     NUMBER(beta_min, 0, 1e6),
     NUMBER(epsilon_t, 1e-12, 1),

@@ -45,6 +45,7 @@ struct cm_precond {
     int32_t index, time; /* of the kind in the table; CM_TIME_  */
     double sigma_data, sigma_min, sigma_max;
     int32_t sets_min, sets_max;                   /* 1: the file's number, which is not the kind's default */
+    double boundary;                              /* ECT's, while it is evaluated: D(x; boundary) = x */
     double beta_d, beta_min, epsilon_t, C_1, C_2; /* VP and iDDPM               */
     int32_t M;
     double *table; /* iDDPM: M + 1 values        */

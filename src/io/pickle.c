@@ -52,9 +52,9 @@ cm_pickled *const *cmi_pickle_storages(const cm_pickle *p, size_t *count)
 
 const char *cmi_pickled_name(const cm_pickled *v)
 {
-    static const char *const names[] = {"None",         "a truth value", "a number",  "a long number", "a number",
-                                        "a string",     "bytes",         "a tuple",   "a list",        "a set",
-                                        "a dictionary", "a symbol",      "a storage", "a tensor",      "an object"};
+    static const char *const names[] = {
+        "None",   "a truth value", "a number",     "a long number", "a number",  "a string", "bytes",    "a tuple",
+        "a list", "a set",         "a dictionary", "a symbol",      "a storage", "a tensor", "a module", "an object"};
     return names[v->kind];
 }
 
@@ -64,7 +64,7 @@ const char *cmi_pickled_text(const cm_pickled *v)
     return v->u.text;
 }
 
-const cm_pickled *cmi_pickled_get(const cm_pickled *dict, const char *key)
+cm_pickled *cmi_pickled_get(const cm_pickled *dict, const char *key)
 {
     for (uint32_t i = 0; dict->kind == CM_PICKLED_DICT && i + 1 < dict->count; i += 2) {
         const char *text = cmi_pickled_text(dict->u.items[i]);

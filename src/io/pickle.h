@@ -27,8 +27,9 @@ typedef enum cm_pickled_kind {
     CM_PICKLED_SET,
     CM_PICKLED_DICT, /* items: key, value, key, value ... in the order of writing */
     CM_PICKLED_SYMBOL,
-    CM_PICKLED_STORAGE, /* items: those of the persistent id                             */
+    CM_PICKLED_STORAGE, /* items: those of the persistent id; or the bytes of a stream that holds it, None, a key */
     CM_PICKLED_TENSOR,  /* items: storage, offset, size, stride[, dtype]                 */
+    CM_PICKLED_OBJECT,  /* a module that was saved whole; items: its class's name or None[, its attributes] */
     CM_PICKLED_OPAQUE   /* something known that has no meaning here: a number of numpy's */
 } cm_pickled_kind;
 
@@ -70,14 +71,17 @@ const char *cmi_pickled_name(const cm_pickled *value);
 /* The text of a short string without NUL inside, else NULL. */
 const char *cmi_pickled_text(const cm_pickled *value);
 /* Whether there are two entries of that key, and the first one's value or NULL. */
-const cm_pickled *cmi_pickled_get(const cm_pickled *dict, const char *key);
+cm_pickled *cmi_pickled_get(const cm_pickled *dict, const char *key);
 
 /* For the descriptions of symbols: FORMAT with the machine's place before the words. */
 cm_status cmi_pickle_fail(const cm_pickle *pickle, cm_status status, const char *format, ...) CM_PRINTF(3, 4);
 cm_status cmi_pickle_make(cm_pickle *pickle, cm_pickled_kind kind, cm_pickled **out);
 /* A copy of the text that ends with the machine. */
 cm_status cmi_pickle_keep(cm_pickle *pickle, const char *text, const char **out);
+cm_status cmi_pickle_make_text(cm_pickle *pickle, const char *text, cm_pickled **out);
 cm_status cmi_pickle_append(cm_pickle *pickle, cm_pickled *to, cm_pickled *item);
+/* One more of cmi_pickle_storages. */
+cm_status cmi_pickle_name_storage(cm_pickle *pickle, cm_pickled *storage);
 const cm_pickle_symbol *cmi_pickle_symbol_find(const char *module, const char *name);
 int cmi_pickle_symbol_is_dtype(const cm_pickle_symbol *symbol);
 

@@ -76,6 +76,14 @@ cm_status cmi_pickle_keep(cm_pickle *p, const char *text, const char **out)
     return CM_OK;
 }
 
+cm_status cmi_pickle_make_text(cm_pickle *p, const char *text, cm_pickled **out)
+{
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_TEXT, out));
+    CM_TRY(cmi_pickle_keep(p, text, &(*out)->u.text));
+    (*out)->count = (uint32_t)strlen(text);
+    return CM_OK;
+}
+
 cm_status cmi_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
 {
     if (item->depth >= CM_PICKLE_DEPTH)
@@ -91,6 +99,15 @@ cm_status cmi_pickle_append(cm_pickle *p, cm_pickled *to, cm_pickled *item)
     }
     to->u.items[to->count++] = item;
     if (to->depth < item->depth + 1) to->depth = (uint8_t)(item->depth + 1);
+    return CM_OK;
+}
+
+cm_status cmi_pickle_name_storage(cm_pickle *p, cm_pickled *storage)
+{
+    void *list = p->storages;
+    CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->storages, p->n_storages, &p->storage_room));
+    p->storages = list;
+    p->storages[p->n_storages++] = storage;
     return CM_OK;
 }
 

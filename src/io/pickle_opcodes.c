@@ -255,12 +255,15 @@ static cm_status op_reduce(cm_pickle *p, const cm_opcode *op)
     return cmi_pickle_push(p, v);
 }
 
-/* The attributes that a dictionary carries besides its entries say nothing about tensors. */
+/* The attributes that a dictionary carries besides its entries say nothing about tensors; those of a module hold
+ * them. */
 static cm_status op_build(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *state = NULL, *to = NULL;
     CM_TRY(cmi_pickle_pop(p, &state));
     CM_TRY(cmi_pickle_top(p, &to));
+    if (to->kind == CM_PICKLED_OBJECT && to->count == 1 && state->kind == CM_PICKLED_DICT)
+        return cmi_pickle_append(p, to, state);
     if (to->kind != CM_PICKLED_OPAQUE && (to->kind != CM_PICKLED_DICT || state->kind != CM_PICKLED_DICT))
         return cmi_pickle_fail(p, CM_ERR_FORMAT, "%s: %s gets %s for its state", op->name, cmi_pickled_name(to),
                                cmi_pickled_name(state));
@@ -292,7 +295,6 @@ static cm_status check_storage(const cm_pickle *p, const cm_pickled *id)
 static cm_status op_persistent(cm_pickle *p, const cm_opcode *op)
 {
     cm_pickled *id = NULL, *v;
-    void *list = p->storages;
     (void)op;
     CM_TRY(cmi_pickle_pop(p, &id));
     CM_TRY(check_storage(p, id));
@@ -300,10 +302,7 @@ static cm_status op_persistent(cm_pickle *p, const cm_opcode *op)
     v->count = v->capacity = id->count;
     v->depth = id->depth;
     v->u.items = id->u.items; /* tuples never change */
-    CM_TRY(cmi_pickle_grow(p, &list, sizeof *p->storages, p->n_storages, &p->storage_room));
-    p->storages = list;
-    p->storages[p->n_storages++] = v;
-    return CM_OK;
+    return cmi_pickle_name_storage(p, v);
 }
 
 const cm_opcode cmi_opcodes[256] = {

@@ -1,4 +1,5 @@
 /* pickle_symbols.c - the closed list of what a pickle may name, and what each describes. */
+#include <stdio.h>
 #include <string.h>
 
 #include "io/pickle.h"
@@ -91,6 +92,67 @@ static cm_status size(cm_pickle *p, const cm_pickled *arguments, cm_pickled **ou
     return CM_OK;
 }
 
+/* A module of PyTorch's that holds others; its attributes follow. */
+static cm_status container(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    cm_pickled *class;
+    (void)arguments;
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_NONE, &class));
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_OBJECT, out));
+    return cmi_pickle_append(p, *out, class);
+}
+
+/* ({type, version, module_src, class_name, state}): a module of a class whose source text stands beside it.  Nobody
+ * looks at the text. */
+static cm_status persistent_object(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    enum { VERSION = 6 };
+    const cm_pickled *meta = arguments->count == 1 ? arguments->u.items[0] : NULL;
+    if (!meta || meta->kind != CM_PICKLED_DICT)
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a persistent object without its description");
+    const cm_pickled *type = cmi_pickled_get(meta, "type"), *version = cmi_pickled_get(meta, "version");
+    cm_pickled *class = cmi_pickled_get(meta, "class_name"), *state = cmi_pickled_get(meta, "state");
+    if (!type || !cmi_pickled_text(type) || strcmp(cmi_pickled_text(type), "class") != 0)
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a persistent object that is not of type 'class'");
+    if (!version || version->kind != CM_PICKLED_INT)
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a persistent object without a version");
+    if (version->u.integer != VERSION)
+        return cmi_pickle_fail(p, CM_ERR_UNSUPPORTED, "persistent objects of version %lld; version %d is known",
+                               (long long)version->u.integer, VERSION);
+    if (!class || !cmi_pickled_text(class))
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a persistent object without the name of its class");
+    if (state && state->kind != CM_PICKLED_DICT && state->kind != CM_PICKLED_NONE)
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "a persistent object of class '%.64s' whose state is %s",
+                               cmi_pickled_text(class), cmi_pickled_name(state));
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_OBJECT, out));
+    CM_TRY(cmi_pickle_append(p, *out, class));
+    return state && state->kind == CM_PICKLED_DICT ? cmi_pickle_append(p, *out, state) : CM_OK;
+}
+
+/* (bytes of a legacy stream): the storage in it. */
+static cm_status storage_of_bytes(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    if (arguments->count != 1 || arguments->u.items[0]->kind != CM_PICKLED_BYTES)
+        return cmi_pickle_fail(p, CM_ERR_FORMAT, "_load_from_bytes is not given bytes");
+    cm_pickled *bytes = arguments->u.items[0], *none, *key;
+    char place[24];
+    (void)snprintf(place, sizeof place, "%lld", (long long)bytes->u.integer); /* of the same bytes the same key */
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_NONE, &none));
+    CM_TRY(cmi_pickle_make_text(p, place, &key));
+    CM_TRY(cmi_pickle_make(p, CM_PICKLED_STORAGE, out));
+    CM_TRY(cmi_pickle_append(p, *out, bytes));
+    CM_TRY(cmi_pickle_append(p, *out, none));
+    CM_TRY(cmi_pickle_append(p, *out, key));
+    return cmi_pickle_name_storage(p, *out);
+}
+
+/* A dictionary of a class of its own; its entries follow. */
+static cm_status dictionary(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
+{
+    (void)arguments;
+    return cmi_pickle_make(p, CM_PICKLED_DICT, out);
+}
+
 static cm_status opaque(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
 {
     (void)arguments;
@@ -119,6 +181,13 @@ static const cm_pickle_symbol symbols[] = {
     {"torch", "BoolStorage", NULL, CM_TENSOR_BOOL},
     {"torch.storage", "UntypedStorage", NULL, CM_TENSOR_U8}, /* its elements are bytes */
     {"torch", "UntypedStorage", NULL, CM_TENSOR_U8},
+    /* Modules that NVlabs' code saves whole, with their tensors inside. */
+    {"torch_utils.persistence", "_reconstruct_persistent_obj", persistent_object, -1},
+    {"torch.storage", "_load_from_bytes", storage_of_bytes, -1},
+    {"torch.nn.modules.container", "ModuleDict", container, -1},
+    {"torch.nn.modules.container", "ModuleList", container, -1},
+    {"torch.nn.modules.container", "Sequential", container, -1},
+    {"dnnlib.util", "EasyDict", dictionary, -1},
     /* Numbers of numpy's beside the tensors: a learning rate, a loss. */
     {"numpy.core.multiarray", "scalar", opaque, -1},
     {"numpy._core.multiarray", "scalar", opaque, -1},

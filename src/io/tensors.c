@@ -7,9 +7,9 @@
 #include "io/foreign.h"
 #include "tensor/convert.h"
 
-static const cm_tensor_format *const known[] = {&cmi_format_safetensors,  &cmi_format_torch_zip,
-                                                &cmi_format_torch_legacy, &cmi_format_flax,
-                                                &cmi_format_diffusers,    NULL};
+static const cm_tensor_format *const known[] = {
+    &cmi_format_safetensors, &cmi_format_torch_zip, &cmi_format_torch_legacy, &cmi_format_edm_pickle,
+    &cmi_format_flax,        &cmi_format_diffusers, NULL};
 
 static const struct {
     const char *name;

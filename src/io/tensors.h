@@ -73,6 +73,7 @@ typedef struct cm_tensor_note {
 #define CM_PUBLISHED_ECT "ect"           /* Geng et al. 2024                      */
 #define CM_PUBLISHED_CMT "cmt"           /* Hu et al. 2025, before ECT            */
 #define CM_PUBLISHED_TCM "tcm"           /* Lee et al. 2024                       */
+#define CM_PUBLISHED_EDM "edm"           /* a diffusion model of EDM's code       */
 #define CM_PUBLISHED_SID "sid"           /* Zhou et al. 2024: one level           */
 
 typedef struct cm_tensor_format {
@@ -89,8 +90,8 @@ typedef struct cm_tensor_format {
     int has_sets; /* a file may hold several sets of weights: `open` looks at input.weights */
 } cm_tensor_format;
 
-extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy, cmi_format_flax,
-    cmi_format_diffusers;
+extern const cm_tensor_format cmi_format_safetensors, cmi_format_torch_zip, cmi_format_torch_legacy,
+    cmi_format_edm_pickle, cmi_format_flax, cmi_format_diffusers;
 
 struct cm_tensors {
     cm_context *context;

@@ -31,6 +31,42 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const cm_torch_storage *)a)->key, ((const cm_torch_storage *)b)->key);
 }
 
+/* Of a stream only where it lies, until the stream is read. */
+static cm_status take_storage(const cm_tensors *t, const cm_pickled *named, cm_torch_storage *out)
+{
+    const cm_torch *torch = t->state;
+    const cm_pickled *first = named->u.items[0];
+    int nested = first->kind == CM_PICKLED_BYTES;
+    if (nested != torch->nested)
+        CM_FAIL(CM_ERR_FORMAT, "%s: %s", t->input.name,
+                nested ? "a storage in a stream of its own (_load_from_bytes), where storages stand beside the pickle"
+                       : "a storage beside the pickle (BINPERSID), but there is nothing beside it");
+    *out = (cm_torch_storage){.key = cmi_pickled_text(named->u.items[2])};
+    if (nested) {
+        out->at = (size_t)first->u.integer;
+        out->bytes = first->count;
+    } else {
+        out->type = (cm_tensor_type)named->u.items[1]->u.symbol->type;
+        out->count = (size_t)named->u.items[4]->u.integer;
+    }
+    return CM_OK;
+}
+
+/* Once each, however many tensors share it. */
+static cm_status read_streams(const cm_tensors *t)
+{
+    cm_torch *torch = t->state;
+    for (size_t i = 0; i < torch->n_storages && torch->nested; i++) {
+        int swapped;
+        CM_TRY(cmi_torch_read_stream(t, &torch->storages[i], &swapped));
+        if (i && swapped != torch->swapped)
+            CM_FAIL(CM_ERR_FORMAT, "%s: the storages at bytes %s and %s are of different byte orders", t->input.name,
+                    torch->storages[0].key, torch->storages[i].key);
+        torch->swapped = swapped;
+    }
+    return CM_OK;
+}
+
 cm_status cmi_torch_collect(cm_tensors *t)
 {
     cm_torch *torch = t->state;
@@ -40,10 +76,7 @@ cm_status cmi_torch_collect(cm_tensors *t)
         CM_FAIL(CM_ERR_LIMIT, "%s: more than the limit of %d storages", t->input.name, MOST_STORAGES);
     cm_torch_storage *list = torch->storages = cmi_calloc(t->context, n + 1, sizeof *list);
     if (!list) return CM_ERR_MEMORY;
-    for (size_t i = 0; i < n; i++)
-        list[i] = (cm_torch_storage){.key = cmi_pickled_text(named[i]->u.items[2]),
-                                     .type = (cm_tensor_type)named[i]->u.items[1]->u.symbol->type,
-                                     .count = (size_t)named[i]->u.items[4]->u.integer};
+    for (size_t i = 0; i < n; i++) CM_TRY(take_storage(t, named[i], &list[i]));
     qsort(list, n, sizeof *list, by_key);
     for (size_t i = 0; i < n; i++) {
         const cm_torch_storage *before = kept ? &list[kept - 1] : NULL;
@@ -56,7 +89,7 @@ cm_status cmi_torch_collect(cm_tensors *t)
                     cmi_tensor_type_name(list[i].type));
     }
     torch->n_storages = kept;
-    return CM_OK;
+    return read_streams(t);
 }
 
 cm_torch_storage *cmi_torch_find(const cm_torch *torch, const char *key)
@@ -254,16 +287,31 @@ static cm_status list_choice(cm_tensors *t, const cm_torch_choice *choice)
     return cmi_tensors_add_metadata(t, "weights", torch->weights);
 }
 
-cm_status cmi_torch_list(cm_tensors *t, const cm_pickled *top)
+/* Modules are chosen like dictionaries; one keeps its names whole. */
+static cm_status choose(const cm_input *in, const cm_pickled *flat, const cm_pickled *top, cm_torch_choice *out,
+                        const cm_pickled **module)
+{
+    *module = NULL;
+    CM_TRY(cmi_torch_choose(in, flat, out));
+    *module = cmi_torch_module(top, out->name);
+    if (*module) out->prefix[0] = '\0';
+    return CM_OK;
+}
+
+cm_status cmi_torch_list(cm_tensors *t, cm_pickled *top)
 {
     cm_torch_choice choice;
-    cm_status status = cmi_torch_choose(&t->input, top, &choice);
+    cm_pickled *flat;
+    const cm_pickled *module;
+    CM_TRY(cmi_torch_flatten(t, top, &flat));
+    cm_status status = choose(&t->input, flat, top, &choice, &module);
     if (status == CM_OK) status = list_choice(t, &choice);
-    else if (t->input.as_data) status = cmi_torch_list_all(t, top, status);
+    else if (t->input.as_data) status = cmi_torch_list_all(t, flat, status);
     CM_TRY(status);
     CM_TRY(check_names(t));
     place(t);
-    return t->input.as_data ? cmi_torch_describe(t, top) : CM_OK;
+    if (module) CM_TRY(cmi_edm_describe(t, module, top));
+    return t->input.as_data ? cmi_torch_describe(t, flat) : CM_OK;
 }
 
 /* --- values -------------------------------------------------------------------------------- */

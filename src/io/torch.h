@@ -16,6 +16,7 @@ typedef struct cm_torch_storage {
     size_t count; /* elements */
     size_t at;    /* in the input, once `placed` */
     int placed;
+    size_t bytes; /* of its stream, which `at` is the place of until it is read */
 } cm_torch_storage;
 
 typedef struct cm_torch_view {
@@ -31,17 +32,23 @@ typedef struct cm_torch {
     size_t n_storages;
     cm_torch_view *views; /* cm_tensor.offset is the index */
     int swapped;          /* elements are big-endian */
+    int nested;           /* storages stand in streams of their own */
     char weights[192];    /* what was chosen (cm_torch_choice.name) */
     json_t *metadata;     /* of a file that we have written, or NULL */
 } cm_torch;
 
 /* Fills t->state in; it ends with cmi_torch_close. */
 cm_status cmi_torch_begin(cm_tensors *tensors, size_t pickle_size, cm_torch **out);
-/* The storages that the pickle has named; FORMAT where one key has two classes or lengths. */
+/* The storages that the pickle has named; FORMAT where one key has two classes or lengths, or where they stand in
+ * streams of their own and not beside the pickle, or the other way round (torch->nested). */
 cm_status cmi_torch_collect(cm_tensors *tensors);
+/* Reads the legacy stream that holds one storage and nothing else. */
+cm_status cmi_torch_read_stream(const cm_tensors *tensors, cm_torch_storage *storage, int *swapped);
+/* Whether a pickle begins with the magic number of legacy streams. */
+int cmi_torch_is_stream(const unsigned char *first, size_t n);
 cm_torch_storage *cmi_torch_find(const cm_torch *torch, const char *key);
 /* The tensors of the unpickled object, once every storage is placed. */
-cm_status cmi_torch_list(cm_tensors *tensors, const cm_pickled *top);
+cm_status cmi_torch_list(cm_tensors *tensors, cm_pickled *top);
 
 /* What that is made of: room for n tensors, and one more of them, by a value that describes it. */
 cm_status cmi_torch_reserve(cm_tensors *tensors, size_t n);
@@ -55,6 +62,13 @@ cm_status cmi_torch_describe(cm_tensors *tensors, const cm_pickled *top);
 cm_status cmi_torch_read(const cm_tensor *tensor, void *out);
 void cmi_torch_forget(const cm_tensor *tensor);
 void cmi_torch_close(cm_tensors *tensors);
+
+/* The object with the tensors of each module of it in the module's place, a dictionary under the names of its
+ * state_dict; and the module that `name` stands for, or NULL. */
+cm_status cmi_torch_flatten(const cm_tensors *tensors, cm_pickled *top, cm_pickled **out);
+const cm_pickled *cmi_torch_module(const cm_pickled *top, const char *name);
+/* What a module of EDM's code is, as notes and as the JSON of a native file's metadata (edm_network.c). */
+cm_status cmi_edm_describe(cm_tensors *tensors, const cm_pickled *module, const cm_pickled *top);
 
 /* Which dictionary of the object holds the weights, and what their names begin with there. */
 typedef struct cm_torch_choice {

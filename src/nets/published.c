@@ -89,11 +89,32 @@ static const char *kind_of_cifar(const char *name)
     return has_word(name, "ct") || has_word(name, "edm") ? NULL : CM_PUBLISHED_CIFAR_CD;
 }
 
+/* "network-snapshot-1.200000-403968.pkl": SiD's names have its factor alpha. */
+static int has_alpha(const char *name)
+{
+    const char *at = strstr(name, "network-snapshot-");
+    if (!at) return 0;
+    at += strlen("network-snapshot-");
+    size_t whole = strspn(at, "0123456789");
+    return whole > 0 && at[whole] == '.' && strspn(at + whole + 1, "0123456789") == 6 && at[whole + 7] == '-';
+}
+
+/* Programs that have grown out of EDM's save the same classes. */
+static const char *kind_of_edm(const char *name, const char *said)
+{
+    if (strcmp(said, CM_PUBLISHED_EDM) == 0)
+        return has_alpha(name) || has_word(name, "sid") ? CM_PUBLISHED_SID : NULL;
+    if (has_word(name, "tcm")) return CM_PUBLISHED_TCM;
+    return has_word(name, "cmt") && !has_word(name, "ecm") && !has_word(name, "ect") ? CM_PUBLISHED_CMT : said;
+}
+
 static const char *kind_of(const cm_tensors *file, const char *network, const char *precond)
 {
     const char *said = cmi_tensors_metadata(file, CM_NOTE_PUBLISHED);
     const char *grid = cmi_tensors_metadata(file, CM_NOTE_GRID), *name = file->input.name;
     if (said && strcmp(said, CM_PUBLISHED_CIFAR) == 0) return kind_of_cifar(last_parts(name, 4));
+    if (said && (strcmp(said, CM_PUBLISHED_EDM) == 0 || strcmp(said, CM_PUBLISHED_ECT) == 0))
+        return kind_of_edm(last_parts(name, 3), said);
     if (said) return said;
     if (grid) return kind_by_grid(grid);
     return kind_by_name(last_parts(name, 2), network, precond);

@@ -22,6 +22,7 @@ static cm_status set_precond(cm_trainer *t)
             "\"edm\", \"cm\" or \"ecm\"",
             cmi_precond_name(&t->model->precond));
     t->precond.kind = cmi_precond_kind_find(t->objective->precond);
+    t->precond.boundary = 0; /* ECT trains with its boundary there */
     return CM_OK;
 }
 

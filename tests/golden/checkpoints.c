@@ -245,6 +245,9 @@ static void run_good(cm_context *context, const char *folder, const char *name, 
     if (ends_with(name, ".msgpack") && find_io(context, folder, name, &io)) {
         golden_flax_state(context, path, &io, r);
         cmi_tensors_close(&io);
+    } else if (ends_with(name, ".pkl") && find_io(context, folder, name, &io)) {
+        golden_snapshot(context, path, &st, &io, r);
+        cmi_tensors_close(&io);
     } else if (!strstr(name, "mixed") && find_io(context, folder, name, &io)) {
         char *config = make_config(&io);
         const int half = st.count && st.tensors[0].type == CM_TENSOR_F16;
@@ -271,7 +274,8 @@ void golden_checkpoint(cm_context *context, const char *folder, const char *name
     cm_tensors st;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     int is_folder = strncmp(name, "diffusers_", 10) == 0;
-    if (!is_folder && !ends_with(name, ".safetensors") && !ends_with(name, ".pt") && !ends_with(name, ".msgpack")) {
+    if (!is_folder && !ends_with(name, ".safetensors") && !ends_with(name, ".pt") && !ends_with(name, ".msgpack") &&
+        !ends_with(name, ".pkl")) {
         const char *end = strrchr(name, '.');
         char kind[64];
         (void)snprintf(kind, sizeof kind, "checkpoints %.32s", end ? end : name);

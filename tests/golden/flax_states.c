@@ -10,7 +10,7 @@
 #include "networks.h"
 
 /* A loaded model counts no constants. */
-static void compare_weights(const cm_model *filled, const cm_model *loaded, const char *set, golden_result *r)
+void golden_weights(const cm_model *filled, const cm_model *loaded, const char *set, golden_result *r)
 {
     size_t index = 0;
     for (int i = 0; i < filled->graph->n_params && r->outcome == GOLDEN_OK; i++) {
@@ -77,7 +77,7 @@ static void run_set(cm_context *context, const char *path, const char *set, cons
         cm_model *filled =
             fill_model(context, network, none, (int32_t)x->shape[1], (int32_t)x->shape[2], 1, FILL_HASH, seed);
         if (cm_model_load(context, path, &o, &m) != CM_OK || !filled) golden_fail(r, "%s", cm_last_message());
-        else if (given) compare_weights(filled, m, set, r);
+        else if (given) golden_weights(filled, m, set, r);
         if (m) compare_outputs(m, io, set, r);
         cm_model_free(m);
         fill_model_free(filled);

@@ -62,6 +62,9 @@ int golden_data(cm_context *context, const char *folder, const char *name, golde
 /* Tensor files of golden/metrics, by what their tensors are called. */
 void golden_metric(golden_file *f, golden_result *r);
 void golden_checkpoint(cm_context *context, const char *folder, const char *name, golden_result *r);
+/* A snapshot of EDM's training, with the numbers in `io`. */
+void golden_snapshot(cm_context *context, const char *path, const cm_tensors *st, const cm_tensors *io,
+                     golden_result *r);
 /* A training state of flax, with the numbers in `io`: each set of weights bit for bit, and its outputs. */
 void golden_flax_state(cm_context *context, const char *path, const cm_tensors *io, golden_result *r);
 

@@ -47,4 +47,7 @@ void golden_inputs_free(inputs *in);
 /* Gradients of the case in `f` against the grad.* tensors of `grads`. */
 void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r);
 
+/* Each weight of a loaded model, bit for bit, against those of one that was filled; `set` names them in words. */
+void golden_weights(const cm_model *filled, const cm_model *loaded, const char *set, golden_result *r);
+
 #endif
