@@ -410,6 +410,20 @@ static cm_status choose(const cm_input *in, const cm_msgpack *top, size_t at, st
     return refuse(in, top, at);
 }
 
+static cm_status add_sets(cm_tensors *t, const cm_msgpack *top, size_t at)
+{
+    for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
+        cm_msgpack v;
+        size_t tree;
+        int found;
+        CM_TRY(look_up(&t->input, top, at, t->input.size, trees[i], &tree, &found));
+        if (!found) continue;
+        CM_TRY(cmi_msgpack_next(&t->input, &tree, t->input.size, &v));
+        if (v.kind == CM_MSGPACK_MAP) CM_TRY(cmi_tensors_add_set(t, trees[i]));
+    }
+    return CM_OK;
+}
+
 /* The step of the training, which is a number or an array of one, for whoever asks what the file is. */
 static cm_status note_step(cm_tensors *t, const cm_msgpack *top, size_t at)
 {
@@ -449,6 +463,7 @@ static cm_status open_tensors(cm_tensors *t)
     CM_TRY(choose(&t->input, &top, at, s, &tree));
     CM_TRY(list_tree(t, tree));
     CM_TRY(note_step(t, &top, at));
+    CM_TRY(add_sets(t, &top, at));
     if (cmi_tensors_find(t, "ResnetBlockBigGANpp_0/Conv_0/kernel"))
         CM_TRY(cmi_tensors_add_metadata(t, CM_NOTE_PUBLISHED, CM_PUBLISHED_CIFAR));
     return cmi_tensors_add_metadata(t, "weights", s->weights);

@@ -1,4 +1,4 @@
-"""What a model is loaded from: the name of a file, bytes, or an object with read and seek."""
+"""What a model or a checkpoint is read from: the name of a file, bytes, or an object with read and seek."""
 
 import ctypes as C
 import os
@@ -9,14 +9,14 @@ from ._interrupt import Interrupt
 from ._lib import READ, LoadOptions, Reader, lib
 
 
-def _bytes(source: Any) -> Optional[Any]:
+def as_bytes(source: Any) -> Optional[Any]:
     """The object's bytes, or None where it has none to show."""
     try:
         view = memoryview(source)
     except TypeError:
         return None
     if not view.c_contiguous:
-        raise ValueError("the model's bytes have strides: give a contiguous block")
+        raise ValueError("the bytes have strides: give a contiguous block")
     return source if isinstance(source, bytes) else view.cast("B") if view.nbytes else b""
 
 
@@ -40,26 +40,25 @@ def _reading(file: Any, failure: List[BaseException], interrupt: Interrupt) -> A
     return READ(read)
 
 
-def _load_bytes(data: Any, context: Any, options: LoadOptions, handle: Any) -> Tuple[int, Any]:
-    """Read-only memory that is not bytes has no address for ctypes: it is copied."""
+def pointer_to(data: Any) -> Tuple[Any, int, Any]:
+    """Where they are, how many, and what keeps them there.  Read-only memory that is not bytes has no address for ctypes:
+    it is copied."""
     if not isinstance(data, bytes) and data.readonly:
         data = bytes(data)
     if isinstance(data, bytes):
-        pointer = C.cast(C.c_char_p(data), C.c_void_p)
-        size = len(data)
-    else:
-        size = data.nbytes
-        data = (C.c_char * size).from_buffer(data)
-        pointer = C.cast(data, C.c_void_p)
-    return lib.cm_model_load_memory(context, pointer, size, C.byref(options), C.byref(handle)), data
+        return C.cast(C.c_char_p(data), C.c_void_p), len(data), data
+    size = data.nbytes
+    block = (C.c_char * size).from_buffer(data)
+    return C.cast(block, C.c_void_p), size, block
 
 
 def load(source: Any, context: Any, options: LoadOptions, handle: Any, failure: List[BaseException],
          interrupt: Interrupt) -> Tuple[int, Any]:
     """The status, and what has to stay as long as the model."""
-    data = _bytes(source)
+    data = as_bytes(source)
     if data is not None:
-        status, keep = _load_bytes(data, context, options, handle)
+        pointer, size, keep = pointer_to(data)
+        status = lib.cm_model_load_memory(context, pointer, size, C.byref(options), C.byref(handle))
         return status, None if options.copy else keep
     if not (hasattr(source, "read") and hasattr(source, "seek")):
         return lib.cm_model_load(context, _values.path(source), C.byref(options), C.byref(handle)), None
