@@ -96,7 +96,7 @@ static cm_status describe_model(const cm_model *model)
 
 static void describe_sets(const cm_checkpoint *file, const cm_checkpoint_info *i)
 {
-    if (!i->sets) return;
+    if (!i->sets && !i->weights) return;
     printf("  weights      ");
     cli_print_text(stdout, i->weights ? i->weights : "all sets", 0);
     for (size_t k = 0; k < i->sets; k++) {
@@ -111,7 +111,6 @@ static void describe_notes(const cm_checkpoint *file, const cm_checkpoint_info *
     const char *key, *value;
     for (size_t k = 0; k < i->notes; k++) {
         if (cm_checkpoint_note(file, k, &key, &value) != CM_OK) return;
-        if (strcmp(key, "weights") == 0) continue; /* told above */
         if (i->kind == CM_CHECKPOINT_MODEL && strncmp(key, "consistency.", 12) == 0)
             continue; /* is in the configuration */
         printf("  note         ");

@@ -39,6 +39,37 @@ class Binding(unittest.TestCase):
             cm.Model.load("edm_imagenet64_ema.pt")
         self.assertIn("edm_imagenet64_ema.pt", str(caught.exception))
 
+    def test_checkpoint(self):
+        odd = "tests/data/golden/checkpoints/odd_views.pt"
+        with cm.Checkpoint(odd) as file:
+            self.assertEqual((file.kind, file.format, len(file), file.network), ("tensors", "PyTorch (zip)", 17, None))
+            self.assertIn("no configuration", file.problem)
+            self.assertEqual((file.shape("transposed"), file.dtype("bf16")), ((6, 4), "bfloat16"))
+            self.assertEqual(file.shapes()["empty"], (0, 5))
+            self.assertIn("base", file)
+            self.assertEqual(list(file), file.names())
+            self.assertEqual([file[name].tolist() for name in ("transposed", "scalar", "empty", "i64", "b", "f16")],
+                             [[[6.0 * k + j for k in range(4)] for j in range(6)], 15.0, [], [-1, 2**40], [True, False],
+                              [1.5, 65504.0, 2.0**-24]])
+            self.assertRaises(KeyError, lambda: file["nothing"])
+            report = file.check()
+            self.assertEqual((report["is_sound"], report["nan_values"], report["checksums"]), (True, 1, 14))
+            self.assertIn("tensor 'special'", report["findings"][0])
+            with self.assertRaises(cm.Error) as caught:
+                file.check(progress=lambda done, total: True)
+            self.assertEqual(caught.exception.status, "CM_ERR_CANCELLED")
+        self.assertRaises(ValueError, file.shape, "base")
+        with open(MODEL, "rb") as f, cm.Checkpoint(f.read()) as file:
+            self.assertEqual((file.kind, file.problem, file.config), ("model", None, self.model.config))
+            self.assertEqual(len(file), len(self.model.params()))
+            self.assertEqual(json.loads(file.notes["consistency.image"])["labels"], 10)
+        with cm.Checkpoint("tests/data/golden/checkpoints/flax_ok_small.msgpack", weights="params") as file:
+            self.assertEqual((file.sets, file.weights, file["w"].tolist()), (["params"], "params", [[0, 1, 2], [3, 4, 5]]))
+        with self.assertRaises(cm.Error) as caught:
+            cm.Checkpoint("tests/data/golden/checkpoints/h_bad_crc.pt")
+        self.assertIn("checksum", str(caught.exception))
+        self.assertRaises(cm.Error, cm.Checkpoint, MODEL, config={"network": {"type": "adm"}})
+
     def test_denoise(self):
         x = [[[[0.5] * 32] * 32]] * 2
         y = self.model.denoise(x, [1.0, 2.0], labels=[1, -1])

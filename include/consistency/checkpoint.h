@@ -52,7 +52,7 @@ typedef struct cm_checkpoint_options {
     uint32_t struct_size;
     int32_t reserved; /* must be 0 */
     /* Which set of a file that holds several is listed: one of cm_checkpoint_set_name.  NULL:
-     * the average where there is one, else the first set. */
+     * the average where there is one, else the only set, else all tensors of the file. */
     const char *weights;
     /* The configuration of the network, as cm_load_options has it; one that does not fit the
      * file is then a failure of the call.  NULL: the file's, or what its tensors tell. */
@@ -77,7 +77,7 @@ typedef struct cm_checkpoint_info {
     uint64_t notes;        /* of cm_checkpoint_note                                        */
     const char *format;    /* "safetensors", "PyTorch (zip)", ...                          */
     const char *about;     /* one sentence: what the file is                               */
-    const char *weights;   /* the set that is listed; NULL where there are no names        */
+    const char *weights;   /* the set that is listed; NULL: all tensors of the file        */
     const char *network;   /* of a MODEL: a name of cm_choice_name("networks"), else NULL  */
     const char *precond;   /* of a MODEL: a name of cm_choice_name("preconds"), else NULL  */
     const char *problem;   /* why the file is no MODEL: what cm_model_load says of it; NULL

@@ -63,6 +63,12 @@ void cm_checkpoint_free(cm_checkpoint *checkpoint)
 
 /* --- what it is --------------------------------------------------------------------------- */
 
+static size_t note_count(const cm_checkpoint *c)
+{
+    const size_t n = cmi_inspect_tensors(c)->metadata_count;
+    return n - (c->weights_entry < n);
+}
+
 cm_status cm_checkpoint_info_get(const cm_checkpoint *c, cm_checkpoint_info *info)
 {
     cm_checkpoint_info i = CM_CHECKPOINT_INFO_INIT;
@@ -76,10 +82,10 @@ cm_status cm_checkpoint_info_get(const cm_checkpoint *c, cm_checkpoint_info *inf
         i.tensor_bytes += t->tensors[k].bytes;
     }
     i.sets = t->sets_count;
-    i.notes = t->metadata_count;
+    i.notes = note_count(c);
     i.format = t->format->name;
     i.about = c->about;
-    if (t->sets_count) i.weights = cmi_tensors_metadata(t, "weights");
+    i.weights = c->weights;
     if (c->kind == CM_CHECKPOINT_MODEL) {
         i.network = c->model->net.family->name;
         i.precond = cmi_precond_name(&c->model->precond);
@@ -104,11 +110,12 @@ cm_status cm_checkpoint_note(const cm_checkpoint *checkpoint, size_t index, cons
 {
     if (!checkpoint || !key || !value)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_checkpoint_note: checkpoint, key or value is NULL");
-    const cm_tensors *t = cmi_inspect_tensors(checkpoint);
-    if (index >= t->metadata_count)
-        CM_FAIL(CM_ERR_ARGUMENT, "note index %zu: the checkpoint has %zu", index, t->metadata_count);
-    *key = t->metadata[index].key;
-    *value = t->metadata[index].value;
+    if (index >= note_count(checkpoint))
+        CM_FAIL(CM_ERR_ARGUMENT, "note index %zu: the checkpoint has %zu", index, note_count(checkpoint));
+    const cm_tensor_note *note =
+        &cmi_inspect_tensors(checkpoint)->metadata[index + (index >= checkpoint->weights_entry)];
+    *key = note->key;
+    *value = note->value;
     return CM_OK;
 }
 

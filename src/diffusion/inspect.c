@@ -46,6 +46,16 @@ static void describe_other(cm_checkpoint *c, cm_status reason)
     (void)snprintf(c->about, sizeof c->about, "%s", about);
 }
 
+static void find_weights(cm_checkpoint *c)
+{
+    const cm_tensors *t = cmi_inspect_tensors(c);
+    size_t i = 0;
+    while (i < t->metadata_count && strcmp(t->metadata[i].key, "weights") != 0) i++;
+    c->weights_entry = i;
+    if (i < t->metadata_count && strcmp(t->metadata[i].value, "the whole file") != 0)
+        c->weights = t->metadata[i].value;
+}
+
 /* A successful call leaves the thread's message as it was. */
 static cm_status recognise(cm_checkpoint *c, const char *config_json)
 {
@@ -76,6 +86,7 @@ static cm_status open_parts(cm_checkpoint *c, const cm_model_source *source, con
     in.weights = options->weights;
     in.as_data = 1;
     CM_TRY(cmi_tensors_open(&in, &m->file.file));
+    find_weights(c);
     return recognise(c, options->config_json);
 }
 

@@ -10,6 +10,10 @@ struct cm_checkpoint {
     cm_model *model; /* its file holds the tensors; the rest stands where kind is MODEL */
     cm_checkpoint_kind kind;
     char about[192];
+    /* The set of weights that is listed is an entry of the metadata: which one (the number of entries where there is
+     * none), and its name, or NULL for the whole file. */
+    size_t weights_entry;
+    const char *weights;
     char *problem;    /* NULL for a MODEL */
     cm_status reason; /* the status that goes with it */
 };

@@ -57,6 +57,17 @@ static cm_status load(program *p, const char *path)
     return info.height == SIDE && info.channels == 1 ? CM_OK : CM_ERR_SHAPE;
 }
 
+/* checkpoint.h: the same file as data. */
+static cm_status inspect(program *p)
+{
+    cm_checkpoint *file;
+    cm_checkpoint_report report = CM_CHECKPOINT_REPORT_INIT;
+    TRY(cm_checkpoint_open_memory(p->context, p->file, (size_t)p->size, NULL, &file));
+    cm_status status = cm_checkpoint_check(file, NULL, &report);
+    cm_checkpoint_free(file);
+    return status != CM_OK || report.is_sound ? status : CM_ERR_FORMAT;
+}
+
 /* sampler.h: digits into interleaved bytes. */
 static cm_status sample(program *p)
 {
@@ -163,6 +174,7 @@ int main(int argc, char **argv)
     if (argc != 3) return 2;
     p.folder = argv[2];
     cm_status status = load(&p, argv[1]);
+    if (status == CM_OK) status = inspect(&p);
     if (status == CM_OK) status = sample(&p);
     if (status == CM_OK) status = pictures(&p);
     if (status == CM_OK) status = edit(&p);

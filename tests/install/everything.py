@@ -9,6 +9,8 @@ N, SIDE = 6, 32
 
 with open(model_path, "rb") as f:
     model = cm.Model.load(f.read())
+with cm.Checkpoint(model_path) as file:
+    assert file.kind == "model" and file.check()["is_sound"]
 sampler = cm.Sampler(model, threads=2)
 images = sampler.sample(N, labels=[0, 1] * 3, seed=1).tolist()
 

@@ -22,13 +22,14 @@ from ._source import as_bytes, pointer_to
 from ._values import Array
 
 _KINDS = ("tensors", "model", "misfit", "optimizer")
-# Of each cm_dtype: its name, numpy's type and memoryview's letter; bfloat16 has neither and is read as float32.
+# Of each cm_dtype: its name, numpy's type and memoryview's letter.  Numpy has no bfloat16, and memoryview no halves:
+# these are read as float32.
 _DTYPES: Dict[int, Tuple[str, str, str]] = {
     1: ("float32", "<f4", "f"), 2: ("bfloat16", "<f4", "f"), 3: ("float16", "<f2", "e"), 4: ("uint8", "|u1", "B"),
     5: ("int32", "<i4", "i"), 6: ("int64", "<i8", "q"), 7: ("float64", "<f8", "d"), 8: ("int8", "|i1", "b"),
     9: ("int16", "<i2", "h"), 10: ("bool", "|b1", "?"), 11: ("uint16", "<u2", "H"), 12: ("uint32", "<u4", "I"),
     13: ("uint64", "<u8", "Q")}
-_BF16 = 2
+_BF16, _F16 = 2, 3
 
 
 def _text(value: Optional[bytes]) -> Optional[str]:
@@ -40,7 +41,7 @@ class Checkpoint(Handle):
     share it.  Close it, use it in a with statement, or leave it to the garbage collector.
 
     len(file), name in file, iteration over the names, and file[name], the values: numpy's array of the file's type, or a
-    memoryview where there is no numpy; bfloat16 is widened to float32.
+    memoryview where there is no numpy; bfloat16 is widened to float32, and float16 for memoryview.
 
     kind: "model" (Model.load takes the file), "misfit" (the file says what network it is and does not fit that),
     "optimizer" (the state of one) or "tensors" (anything else); about: that in one sentence; problem: why it is no model,
@@ -141,21 +142,23 @@ class Checkpoint(Handle):
         with self._held() as handle:
             index, shape, dtype = self._find(handle, name)
             _, of_numpy, letter = _DTYPES[dtype]
-            count = math.prod(shape)
             np = _values.numpy()
+            wide = dtype == _BF16 or np is None and dtype == _F16
+            letter = "f" if wide else letter
+            count = math.prod(shape)
             if np is not None:
                 array = np.empty(shape, of_numpy)
-                self._read(handle, index, dtype, count, array.nbytes, C.c_void_p(array.ctypes.data))
+                self._read(handle, index, wide, count, array.nbytes, C.c_void_p(array.ctypes.data))
                 return array
             size = count * struct.calcsize("=" + letter)
             block = (C.c_char * max(size, 1))()
-            self._read(handle, index, dtype, count, size, C.cast(block, C.c_void_p))
+            self._read(handle, index, wide, count, size, C.cast(block, C.c_void_p))
             view = memoryview(block).cast("B")[:size].cast(letter)
             return view if not count else view.cast("B").cast(letter, list(shape))
 
     @staticmethod
-    def _read(handle: Any, index: int, dtype: int, count: int, size: int, pointer: Any) -> None:
-        if dtype == _BF16:
+    def _read(handle: Any, index: int, wide: bool, count: int, size: int, pointer: Any) -> None:
+        if wide:
             _check(lib.cm_checkpoint_read_f32(handle, index, count, C.cast(pointer, C.POINTER(C.c_float))))
         else:
             _check(lib.cm_checkpoint_read(handle, index, size, pointer))
