@@ -445,6 +445,31 @@ static cm_status note_step(cm_tensors *t, const cm_msgpack *top, size_t at)
     return cmi_tensors_add_metadata(t, "step", s->step);
 }
 
+/* The names that the option 'weights' takes. */
+static cm_status list_sets(cm_tensors *t, const cm_msgpack *top, size_t at)
+{
+    for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
+        size_t begin;
+        int found;
+        CM_TRY(look_up(&t->input, top, at, t->input.size, trees[i], &begin, &found));
+        if (found) CM_TRY(cmi_tensors_add_set(t, trees[i]));
+    }
+    return CM_OK;
+}
+
+/* The tree of the model; where no model is asked for, all of an optimizer's state. */
+static cm_status find_tree(cm_tensors *t, const cm_msgpack *top, size_t at, size_t *tree)
+{
+    state *s = t->state;
+    cm_status status = choose(&t->input, top, at, s, tree);
+    if (status == CM_OK) return cmi_tensors_add_metadata(t, "weights", s->weights);
+    if (status != CM_ERR_UNSUPPORTED || !t->input.as_data) return status;
+    t->refusal = cmi_strdup(t->context, cm_last_message());
+    t->of_optimizer = 1;
+    *tree = 0;
+    return t->refusal ? CM_OK : CM_ERR_MEMORY;
+}
+
 /* --- the format ------------------------------------------------------------------------------ */
 
 static cm_status open_tensors(cm_tensors *t)
@@ -460,13 +485,14 @@ static cm_status open_tensors(cm_tensors *t)
     if (top.kind != CM_MSGPACK_MAP)
         CM_FAIL(CM_ERR_FORMAT, "%s: a msgpack file that is not a map but %s", t->input.name,
                 cmi_msgpack_name(top.kind));
-    CM_TRY(choose(&t->input, &top, at, s, &tree));
+    CM_TRY(find_tree(t, &top, at, &tree));
     CM_TRY(list_tree(t, tree));
+    CM_TRY(list_sets(t, &top, at));
     CM_TRY(note_step(t, &top, at));
     CM_TRY(add_sets(t, &top, at));
     if (cmi_tensors_find(t, "ResnetBlockBigGANpp_0/Conv_0/kernel"))
         CM_TRY(cmi_tensors_add_metadata(t, CM_NOTE_PUBLISHED, CM_PUBLISHED_CIFAR));
-    return cmi_tensors_add_metadata(t, "weights", s->weights);
+    return CM_OK;
 }
 
 static cm_status read_tensor(const cm_tensor *t, void *out)

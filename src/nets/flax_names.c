@@ -272,12 +272,12 @@ static cm_status recognise(const cm_tensors *file, cm_recognised *out)
     out->network = network_of(&f, mask, side, fourier);
     out->precond = json_pack("{s:s, s:f, s:f, s:f}", "type", teacher ? "edm" : "cm", "sigma_data", 0.5, "sigma_min",
                              0.002, "sigma_max", 80.0);
-    (void)snprintf(
-        out->assumed, sizeof out->assumed,
-        "img_resolution %d, attention where its shapes and %d x %d pixels allow it, resample_filter %s, no "
-        "dropout, preconditioning %s with sigma 0.002 to 80",
-        side, side >> PUBLISHED_LEVEL, side >> PUBLISHED_LEVEL, fourier ? "[1, 3, 3, 1]" : "[1, 1]",
-        teacher ? "edm" : "cm");
+    size_t n = (size_t)snprintf(out->assumed, sizeof out->assumed, "images of %d x %d, attention", side, side);
+    for (int l = 0; l < f.levels; l++)
+        if (mask >> l & 1) n += (size_t)snprintf(out->assumed + n, sizeof out->assumed - n, " at side %d", side >> l);
+    (void)snprintf(out->assumed + n, sizeof out->assumed - n,
+                   "%s, resample_filter %s, no dropout, preconditioning %s with sigma 0.002 to 80",
+                   mask ? "" : " in the middle alone", fourier ? "[1, 3, 3, 1]" : "[1, 1]", teacher ? "edm" : "cm");
     if (!out->network || !out->precond) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     return CM_OK;
 }
