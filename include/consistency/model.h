@@ -67,8 +67,8 @@ typedef struct cm_load_options {
     int32_t copy;
     int32_t reserved; /* must be 0 */
     /* Which weights are loaded from a file that holds several sets, as training programs
-     * write them: the name of a dictionary in it or of what tensors' names begin with
-     * ("ema", "model", "net_ema").  NULL: the average where there is one, else the only
+     * write them: the name of a dictionary or map in it or of what tensors' names begin with
+     * ("ema", "model", "net_ema", "params").  NULL: the average where there is one, else the only
      * set.  ARGUMENT where there are no weights of that name or the format holds one set. */
     const char *weights;
 } cm_load_options;
