@@ -90,7 +90,7 @@ TRAIN_C   := class_names averages distance optim ema curriculum objective object
 METRICS_C := tiles statistics statistics_file frechet inception_score neighbours kernel_distance subsets
 RUN_C     := text memory files pages options config inputs estimate run
 API_C     := base layout choices model checkpoint sampler edit image image_coding dataset trainer train_options run metrics
-PROGRAMS  := cm-sample cm-edit cm-info cm-train
+PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
            $(KERNELS_C:%=kernels/%) $(CONV_C:%=conv/%) $(ATTENTION_C:%=attention/%) $(OPS_C:%=ops/%) \

@@ -1,5 +1,5 @@
 #!/bin/bash
-# programs.sh BUILD: cm-sample, cm-edit, cm-info and cm-train as a user types them: results, exit
+# programs.sh BUILD: cm-sample, cm-edit, cm-info, cm-convert and cm-train as a user types them: results, exit
 # codes, messages, nothing half-written, Ctrl-C.
 bin=$1/bin
 dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
@@ -39,6 +39,44 @@ for option in $($bin/cm-edit --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 'h
     n=$((n + 1))
     $bin/cm-edit inpaint $option 1 $dir/none.safetensors $dir/none.png 2>&1 </dev/null | grep "read by nothing" && fail "$option is read by nothing"
 done
+# cm-convert: every format and type and back, what it refuses, and nothing left behind.
+adm=$dir/adm.safetensors
+PYTHONPATH=bindings/python CONSISTENCY_BUILD=$1 python3 - $adm <<'EOF' || fail "no adm model"
+import sys, consistency as cm
+cm.Model.create({"network": {"type": "adm", "image_size": 8, "in_channels": 3, "out_channels": 3, "model_channels": 32,
+                             "num_res_blocks": 1, "channel_mult": [1, 2], "attention_resolutions": [2], "num_head_channels": 32,
+                             "num_classes": 3, "resblock_updown": True},
+                 "precond": {"type": "cm"}, "classes": ["cat", "dog", "cow"]}, seed=4).save(sys.argv[1])
+EOF
+expect 0 "written as torch" $bin/cm-convert $adm $dir/adm.pt
+expect 0 "written as diffusers" $bin/cm-convert $dir/adm.pt $dir/adm-folder --max-shard-size 300kB
+[ -f $dir/adm-folder/unet/diffusion_pytorch_model.safetensors.index.json ] || fail "no index of shards"
+expect 0 '"format": "native"' $bin/cm-convert $dir/adm-folder $dir/adm-back.safetensors --json
+for name in adm adm-back; do $bin/cm-info --tensors $dir/$name.safetensors | grep ' F32 ' > $dir/$name.list; done
+[ -s $dir/adm.list ] && cmp -s $dir/adm.list $dir/adm-back.list || fail "the tensors changed on the way"
+expect 0 "dog" $bin/cm-info $dir/adm-folder
+expect 0 "1 image in" $bin/cm-sample $dir/adm-folder --labels dog -n 1 -o $dir/dog.png
+expect 0 "1 image in" $bin/cm-sample $dir/adm-folder/unet --labels 1 -n 1 -o $dir/dog-unet.png
+cmp -s $dir/dog.png $dir/dog-unet.png || fail "the folder unet alone gives another picture"
+expect 0 "written as native" $bin/cm-convert $adm $dir/adm-half.safetensors --dtype float16
+expect 0 "F16" $bin/cm-info $dir/adm-half.safetensors --tensors
+expect 1 "(--force replaces it)" $bin/cm-convert $adm $dir/adm-folder
+expect 0 "written as diffusers" $bin/cm-convert $adm $dir/adm-folder --force
+[ -f $dir/adm-folder/unet/diffusion_pytorch_model.safetensors.index.json ] && fail "shards of the old folder are left"
+touch $dir/adm-folder/notes.txt
+expect 1 "notes.txt" $bin/cm-convert $adm $dir/adm-folder --overwrite
+expect 1 "native and torch" $bin/cm-convert $model $dir/songunet
+expect 2 "--to" $bin/cm-convert $adm $dir/adm.ckpt
+expect 2 "none of native, torch, diffusers" $bin/cm-convert $adm $dir/x --to onnx
+expect 2 "none of float32" $bin/cm-convert $adm $dir/x --dtype f8
+expect 2 "no effect" $bin/cm-convert $adm $dir/x.pt --max-shard-size 1M
+expect 2 "where it is to be written" $bin/cm-convert $adm
+expect 1 "No such file" $bin/cm-convert $dir/none.pt $dir/x.safetensors
+expect 1 "(its folder has to be made first)" $bin/cm-convert $adm $dir/no/folder
+expect 1 "it is a file" $bin/cm-convert $adm $adm --to diffusers --force
+(ulimit -f 40; expect 1 "cannot write" $bin/cm-convert $adm $dir/x.pt; expect 1 "cannot write" $bin/cm-convert $adm $dir/x; exit $status) || status=1
+ls -a $dir | grep -q 'tmp-' && fail "cm-convert left something unfinished"
+[ -e $dir/x ] || [ -e $dir/x.pt ] && fail "a conversion that failed left its output"
 expect 2 "needs a value" $bin/cm-sample $model --steps
 expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"

@@ -50,7 +50,7 @@ for s in _lib.STRUCTS:
 ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm_discretization", "CM_EDM_STEPS_"),
          "edm_schedules": ("cm_edm_schedule", "CM_EDM_SCHEDULE_"), "edm_scalings": ("cm_edm_scaling", "CM_EDM_SCALING_"),
          "edm_solvers": ("cm_edm_solver", "CM_EDM_SOLVER_"), "noise_sources": ("cm_noise_source", "CM_NOISE_"),
-         "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_"),
+         "model_formats": ("cm_model_format", "CM_MODEL_"), "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_"),
          "objectives": ("cm_train_objective", "CM_TRAIN_"), "distances": ("cm_distance", "CM_DISTANCE_"),
          "optimizers": ("cm_optimizer", "CM_OPTIMIZER_"), "weightings": ("cm_loss_weighting", "CM_WEIGHTING_"),
          "clip_rules": ("cm_clip_rule", "CM_CLIP_RULE_"), "noise_levels": ("cm_noise_levels", "CM_LEVELS_"),

@@ -10,6 +10,7 @@
 #include "diffusion/noise.h"
 #include "diffusion/precond.h"
 #include "graph/arithmetic.h"
+#include "nets/export.h"
 #include "nets/net.h"
 #include "run/options.h"
 #include "train/distance.h"
@@ -43,6 +44,7 @@ static cm_choice network_at(size_t i)
 static const cm_choice_list *const lists[] = {
     LIST("methods", method_at),
     LIST("networks", network_at),
+    LIST("model_formats", cmi_export_choice),
     LIST("preconds", precond_at),
     LIST("edm_discretizations", cmi_edm_discretization_choice),
     LIST("edm_schedules", cmi_edm_schedule_choice),

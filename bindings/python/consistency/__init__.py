@@ -39,7 +39,7 @@ from ._lib import (CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOp
 from ._lib import Images as CImages
 from ._values import Array, Images
 
-__all__ = ["Model", "Checkpoint", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
+__all__ = ["Model", "Checkpoint", "convert", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
            "read_image", "read_mask", "encode_image", "decode_image", "noise_level", "Statistics", "frechet_distance",
            "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall"]
 
@@ -51,6 +51,8 @@ _CHOICES = {
     "scaling": ("edm_scaling", choices("edm_scalings")),
     "solver": ("edm_solver", choices("edm_solvers")),
 }
+_FORMATS = choices("model_formats")
+_DTYPES: Dict[Optional[str], int] = {None: 0, "float32": 1, "float16": 3, "bfloat16": 2}  # cm_dtype
 _PRECISIONS: List[Optional[str]] = [None] + choices("precisions")[1:]  # None: the default
 _MEMORIES = choices("memories")
 # Arguments of other programs and libraries for what has another name here.
@@ -124,6 +126,15 @@ def _context() -> Iterator[Any]:
         yield handle
     finally:
         lib.cm_context_free(handle)
+
+
+def _format_of(path: Path) -> str:
+    return "torch" if os.fspath(path).endswith((".pt", ".pth")) else "native"
+
+
+def _folder_of(path: Path) -> bool:
+    """Whether cm-convert takes it for a folder: it is one, or its name has no ending."""
+    return os.path.isdir(path) or "." not in os.path.basename(os.fspath(path))
 
 
 class Model(Handle):
@@ -200,13 +211,27 @@ class Model(Handle):
             _check(lib.cm_model_create(context, json.dumps(config).encode(), _values.seed(seed), C.byref(handle)))
         return cls(handle)
 
-    def save(self, path: Path, overwrite: bool = False) -> None:
+    def save(self, path: Path, overwrite: bool = False, format: Optional[str] = None, dtype: Optional[str] = None,
+             shard_bytes: int = 0, progress: Optional[Callable[[int, int], Any]] = None) -> None:
+        """format: "native", "torch" or "diffusers" (a folder); None: "torch" where path ends in .pt or .pth, else "native".
+        dtype: "float32", "float16" or "bfloat16"; None: each weight as it is.
+        shard_bytes: for diffusers the most bytes of weights in one file; 0: one file.
+        progress: a function (bytes done, bytes in total) that may return a true value to stop."""
         options = SaveOptions()
         lib.cm_save_options_init(C.byref(options), C.sizeof(options))
         options.overwrite = _values.flag(overwrite, "overwrite")
-        with Interrupt(), self._held() as handle:  # a save is not cut short: Ctrl-C is raised after it
+        options.format = _values.choice(_format_of(path) if format is None else format, "format", _FORMATS)
+        options.dtype = list(_DTYPES.values())[_values.choice(dtype, "dtype", list(_DTYPES))]
+        options.shard_bytes = _values.integer(shard_bytes, "shard_bytes", 0, 2**63 - 1)
+        failure: List[BaseException] = []
+
+        def on_progress(_: Any, done: int, total: int) -> Any:
+            return progress and progress(done, total)
+
+        with Interrupt() as interrupt, self._held() as handle:
+            options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
             status = lib.cm_model_save(handle, _values.path(path), C.byref(options))
-        _check(status)
+        _finish(status, failure)
 
     def label(self, name: str, what: str = "label") -> int:
         """The label of the class that is called so; Error names the nearest class and the known ones.  Text is always a
@@ -281,6 +306,19 @@ class Model(Handle):
 
 
 from .editing import Editing, noise_level  # noqa: E402  (it needs what stands above)
+
+
+def convert(source: Any, path: Path, format: Optional[str] = None, dtype: Optional[str] = None, overwrite: bool = False,
+            config: Optional[Dict[str, Any]] = None, weights: Optional[str] = None, shard_bytes: int = 0,
+            progress: Optional[Callable[[int, int], Any]] = None) -> None:
+    """Reads a model as Model.load does and writes it as Model.save does, without keeping it.
+
+    format: None: that of path's ending, .safetensors, .pt or .pth; a folder of diffusers where there is no ending.
+    progress: as that of Model.load and then that of Model.save."""
+    if format is None and _folder_of(path):
+        format = "diffusers"
+    with Model.load(source, config=config, weights=weights, progress=progress) as model:
+        model.save(path, overwrite=overwrite, format=format, dtype=dtype, shard_bytes=shard_bytes, progress=progress)
 
 
 class _Line:
