@@ -8,7 +8,7 @@
 
 /* Names under which programs keep averaged weights, and the weights themselves. */
 static const char *const averages[] = {"ema",     "ema_model",      "model_ema",  "net_ema",
-                                       "ema_net", "ema_state_dict", "params_ema", NULL};
+                                       "ema_net", "ema_state_dict", "params_ema", "G_ema", NULL};
 static const char *const plain[] = {"state_dict", "model_state_dict", "model",  "net",
                                     "network",    "params",           "module", NULL};
 /* What wrappers of modules put before every name. */

@@ -1,0 +1,755 @@
+/* Snapshots of EDM's code and its successors: each wrapper and network, what stands beside them, classes that are not
+ * ours, default noise levels of published models, and hostile files. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "diffusion/sampler.h"
+#include "diffusion/schedule.h"
+#include "diffusion/times.h"
+#include "nets/published.h"
+#include "support/files.h"
+#include "support/memory.h"
+#include "support/snapshot_file.h"
+#include "support/tensors.h"
+
+static cm_context *context;
+
+static void setup(void)
+{
+    OK(cm_context_create(NULL, &context));
+}
+
+static void teardown(void)
+{
+    cm_context_free(context);
+}
+
+/* --- networks and wrappers ---------------------------------------------------------------------- */
+
+#define SONG                                                                                                         \
+    "{\"type\": \"songunet\", \"img_resolution\": 8, \"in_channels\": 3, \"out_channels\": 3, \"model_channels\": "  \
+    "4, "                                                                                                            \
+    "\"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [4]"
+#define NCSN                                                                                                         \
+    ", \"embedding_type\": \"fourier\", \"channel_mult_noise\": 2, \"encoder_type\": \"residual\", "                 \
+    "\"resample_filter\": [1, 3, 3, 1]}"
+#define DHARIWAL                                                                                                     \
+    "{\"type\": \"dhariwal\", \"img_resolution\": 8, \"in_channels\": 3, \"model_channels\": 64, \"channel_mult\": " \
+    "[1], "                                                                                                          \
+    "\"num_blocks\": 1, \"attn_resolutions\": [], \"label_dim\": 3, \"out_channels\": "
+
+static cm_model *made(const char *network, const char *precond)
+{
+    cm_model *m;
+    json_t *config =
+        json_pack("{s:o, s:o}", "network", json_loads(network, 0, NULL), "precond", json_loads(precond, 0, NULL));
+    ck_assert_ptr_nonnull(config);
+    OK(cmi_model_make(context, config, 3, NULL, &m));
+    json_decref(config);
+    return m;
+}
+
+static cm_status load(const block *file, const char *weights, cm_model **out)
+{
+    cm_load_options o = CM_LOAD_OPTIONS_INIT;
+    o.weights = weights;
+    return cm_model_load_memory(context, file->bytes, file->size, &o, out);
+}
+
+static void same_outputs(cm_model *a, cm_model *b)
+{
+    enum { N = 2, VALUES = N * 3 * 8 * 8 };
+    float x[VALUES], sigma[N] = {0.3f, 20}, u[VALUES], v[VALUES];
+    int32_t labels[N] = {2, 0};
+    for (int i = 0; i < VALUES; i++) x[i] = (float)(i % 17) / 8 - 1;
+    OK(cm_model_denoise(a, N, x, sigma, a->net.num_classes ? labels : NULL, u));
+    OK(cm_model_denoise(b, N, x, sigma, a->net.num_classes ? labels : NULL, v));
+    ck_assert_mem_eq(u, v, sizeof u);
+}
+
+START_TEST(wrappers)
+{
+    static const struct {
+        const char *wrapper, *class, *network, *attributes, *precond;
+        int by_place;
+    } rows[] = {
+        {"EDMPrecond", "SongUNet", SONG "}", "{\"sigma_min\": 0, \"sigma_max\": \"inf\", \"sigma_data\": 0.5}",
+         "{\"type\": \"edm\"}", 0},
+        {"EDMPrecond", "SongUNet", SONG NCSN, "{\"sigma_min\": 0.01, \"sigma_max\": 50, \"sigma_data\": 0.7}",
+         "{\"type\": \"edm\", \"sigma_min\": 0.01, \"sigma_max\": 50, \"sigma_data\": 0.7}", 1},
+        {"EDMPrecond", "DhariwalUNet", DHARIWAL "3}", "{\"sigma_data\": 0.5}", "{\"type\": \"edm\"}", 1},
+        {"ECMPrecond", "SongUNet", SONG "}", "{\"sigma_min\": 0, \"sigma_max\": \"inf\"}", "{\"type\": \"ecm\"}", 0},
+        {"ECMPrecond", "SongUNet", SONG "}", "{\"sigma_min\": 0.003, \"sigma_max\": \"inf\"}",
+         "{\"type\": \"ecm\", \"boundary\": 0.003}", 0},
+        {"VPPrecond", "SongUNet", SONG "}", "{\"beta_d\": 19, \"beta_min\": 0.2, \"M\": 500, \"epsilon_t\": 0.0001}",
+         "{\"type\": \"vp\", \"beta_d\": 19, \"beta_min\": 0.2, \"M\": 500, \"epsilon_t\": 0.0001}", 0},
+        {"VEPrecond", "SongUNet", SONG NCSN, "{\"sigma_min\": 0.03, \"sigma_max\": 90}",
+         "{\"type\": \"ve\", \"sigma_min\": 0.03, \"sigma_max\": 90}", 0},
+        {"iDDPMPrecond", "DhariwalUNet", DHARIWAL "6}", "{\"C_1\": 0.001, \"C_2\": 0.008, \"M\": 700}",
+         "{\"type\": \"iddpm\", \"M\": 700}", 0},
+        {"Precond", "SongUNet", SONG "}", "{\"sigma_data\": 0.5}", "{\"type\": \"edm\"}", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int big = 0; big < 2; big++) {
+            const snapshot how = {.wrapper = rows[i].wrapper,
+                                  .network = rows[i].class,
+                                  .attributes = rows[i].attributes,
+                                  .by_place = rows[i].by_place,
+                                  .big_endian = big,
+                                  .loss = "EDMLoss"};
+            cm_model *m = made(rows[i].network, rows[i].precond), *read;
+            block file = snapshot_pickle(m, "ema", &how);
+            OK(load(&file, NULL, &read));
+            ck_assert_str_eq(cmi_precond_name(&read->precond), cmi_precond_name(&m->precond));
+            ck_assert(read->precond.sigma_min == m->precond.sigma_min &&
+                      read->precond.sigma_max == m->precond.sigma_max &&
+                      read->precond.sigma_data == m->precond.sigma_data && read->precond.M == m->precond.M);
+            ck_assert_ptr_nonnull(strstr(read->config_text, rows[i].wrapper));
+            same_outputs(m, read);
+            cm_model_free(read);
+            cm_model_free(m);
+            free(file.bytes);
+        }
+}
+END_TEST
+
+/* What the file does not say is taken as published, and said. */
+START_TEST(defaults)
+{
+    cm_model *m = made("{\"type\": \"songunet\", \"img_resolution\": 8, \"in_channels\": 3, \"out_channels\": 3, "
+                       "\"model_channels\": 4, \"channel_mult\": [1], \"attn_resolutions\": []}",
+                       "{\"type\": \"edm\"}"),
+             *read;
+    const snapshot bare = {.network = "SongUNet"},
+                   without = {.wrapper = "EDMPrecond", .network = "SongUNet", .without = "img_resolution"};
+    block file = snapshot_pickle(m, "ema", &bare); /* no wrapper: as tensors without a word about it */
+    OK(load(&file, NULL, &read));
+    ck_assert_str_eq(cmi_precond_name(&read->precond), "edm");
+    same_outputs(m, read);
+    cm_model_free(read);
+    free(file.bytes);
+    file = snapshot_pickle(m, "ema", &(snapshot){.wrapper = "EDMPrecond", .network = "SongUNet"});
+    OK(load(&file, NULL, &read));
+    ck_assert_ptr_nonnull(strstr(read->config_text, "dropout"));
+    ck_assert_ptr_nonnull(strstr(read->config_text, "sigma_max as in the published models"));
+    ck_assert(read->precond.sigma_max == 80 && read->net.num_blocks == 4);
+    cm_model_free(read);
+    free(file.bytes);
+    file = snapshot_pickle(m, "ema", &without);
+    FAILS(load(&file, NULL, &read), CM_ERR_FORMAT, "img_resolution");
+    free(file.bytes);
+    cm_model_free(m);
+}
+END_TEST
+
+/* --- what is not ours ------------------------------------------------------------------------------ */
+
+START_TEST(other_classes)
+{
+    static const struct {
+        const char *wrapper, *network, *words;
+    } rows[] = {{"EDMPrecond", "UViT", "network of class 'UViT'"},
+                {"Precond", "UNet", "EDM2"},
+                {"IMMPrecond", "SongUNet", "'IMMPrecond'"},
+                {"EDMPrecond", "DiT", "transformer"}};
+    cm_model *m = made(SONG "}", "{\"type\": \"edm\"}"), *read;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const snapshot how = {.wrapper = rows[i].wrapper, .network = rows[i].network};
+        block file = snapshot_pickle(m, "ema", &how);
+        cm_tensors t;
+        FAILS(load(&file, NULL, &read), CM_ERR_UNSUPPORTED, rows[i].words);
+        ck_assert_ptr_nonnull(strstr(cm_last_message(), "it has SongUNet"));
+        OK(open_bytes(context, "x.pkl", file.bytes, file.size, &t)); /* tensors they are all the same */
+        ck_assert_uint_eq(t.count, cm_model_param_count(m));
+        ck_assert_int_eq(strncmp(t.tensors[0].name, "model.", 6), 0);
+        cmi_tensors_close(&t);
+        free(file.bytes);
+    }
+    cm_model_free(m);
+}
+END_TEST
+
+/* torch.save of {net, optimizer_state}: modules in PyTorch's own container. */
+START_TEST(training_state)
+{
+    enum { MOST = 200 };
+    static char names[MOST][32];
+    block beside[MOST] = {{NULL, 0, 0}};
+    member members[MOST + 1];
+    cm_model *m = made(SONG "}", "{\"type\": \"ecm\"}"), *read;
+    const snapshot how = {.wrapper = "ECMPrecond", .network = "SongUNet", .beside = beside};
+    size_t n = 1;
+    block pickle = {NULL, 0, 0};
+    PUT(&pickle, "\x80\2}(");
+    put_text(&pickle, "net");
+    put_snapshot_module(&pickle, m, &how);
+    put_text(&pickle, "optimizer_state");
+    PUT(&pickle, "}(X\5\0\0\0state}X\14\0\0\0param_groups]uu.");
+    members[0] = (member){"archive/data.pkl", pickle.bytes, pickle.size};
+    ck_assert_int_lt(m->graph->n_params, MOST);
+    for (int i = 0; i < m->graph->n_params; i++) {
+        if (!beside[i].size) continue;
+        snprintf(names[i], sizeof names[i], "archive/data/%d", i);
+        members[n++] = (member){names[i], beside[i].bytes, beside[i].size};
+    }
+    block zip = zip_of(members, n);
+    OK(load(&zip, NULL, &read));
+    ck_assert_ptr_nonnull(strstr(read->config_text, "a training state"));
+    ck_assert_ptr_nonnull(strstr(read->config_text, "\"weights\":\"net\""));
+    same_outputs(m, read);
+    cm_model_free(read);
+    cm_model_free(m);
+    for (int i = 0; i < MOST; i++) free(beside[i].bytes);
+    free(zip.bytes);
+    free(pickle.bytes);
+}
+END_TEST
+
+START_TEST(which_weights)
+{
+    cm_model *m = made(SONG "}", "{\"type\": \"edm\"}"), *read;
+    const snapshot how = {.wrapper = "EDMPrecond", .network = "SongUNet", .loss = "EDMLoss"};
+    block file = snapshot_pickle(m, "ema", &how);
+    OK(load(&file, "ema", &read));
+    cm_model_free(read);
+    FAILS(load(&file, "net", &read), CM_ERR_ARGUMENT, "there are 'ema'");
+    free(file.bytes);
+    file = snapshot_pickle(m, "G_ema", &how);
+    OK(load(&file, NULL, &read));
+    cm_model_free(read);
+    free(file.bytes);
+    cm_model_free(m);
+}
+END_TEST
+
+/* --- default noise levels ---------------------------------------------------------------------------- */
+
+/* The levels of a run that says no more than that; the count. */
+static int levels_of(const cm_model *m, int32_t steps, double *first, double *second)
+{
+    cm_times times;
+    cm_sample_options o = CM_SAMPLE_OPTIONS_INIT;
+    o.steps = steps;
+    OK(cmi_times_resolve(m, &o, &times));
+    int n = times.solver.n;
+    *first = times.sigma[0];
+    *second = n > 1 ? times.sigma[1] : 0;
+    cmi_times_release(m, &times);
+    return n;
+}
+
+static cm_model *from_folder(const char *folder, const char *name, const block *file)
+{
+    char path[400];
+    cm_model *m;
+    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(path, sizeof path, "%s/%.*s", folder, (int)(slash - name), name);
+        (void)mkdir(path, 0700);
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    write_bytes(path, file->bytes, file->size);
+    OK(cm_model_load(context, path, NULL, &m));
+    unlink(path);
+    for (char *slash = strrchr(path, '/'); slash > path + strlen(folder); slash = strrchr(path, '/')) {
+        *slash = '\0';
+        (void)rmdir(path);
+    }
+    return m;
+}
+
+START_TEST(levels_of_snapshots)
+{
+    static const struct {
+        const char *name, *wrapper, *loss, *attributes;
+        int steps;
+        double first, second;
+    } rows[] = {
+        {"network-snapshot-000500.pkl", "ECMPrecond", "ECMLoss", "{\"q\": 2}", 2, 80, 0.821},
+        {"cmt-runs/network-snapshot-003000.pkl", "ECMPrecond", NULL, NULL, 2, 80, 0.77569},
+        {"cmt+ecm/network-snapshot-003000.pkl", "ECMPrecond", NULL, NULL, 2, 80, 0.821},
+        {"cifar-stage2.pkl", "ECMPrecond", "ECMLoss", "{\"boundary_prob\": 0.25, \"ratio_limit\": 0.999}", 2, 80, 1},
+        {"tcm.pkl", "ECMPrecond", NULL, NULL, 2, 80, 1},
+        {"network-snapshot-1.200000-403968.pkl", "EDMPrecond", NULL, NULL, 1, 2.5, 0},
+        {"SiD/model.pkl", "EDMPrecond", NULL, NULL, 1, 2.5, 0},
+        {"x.pkl", "EDMPrecond", "SID_EDMLoss", NULL, 1, 2.5, 0},
+        {"edm-cifar10-32x32-uncond-vp.pkl", "EDMPrecond", "EDMLoss", NULL, 18, 80, 57.586},
+        {"network-snapshot-000500.pkl", "EDMPrecond", "EDMLoss", NULL, 18, 80, 57.586},
+    };
+    char folder[] = "/tmp/cm-snapshots-XXXXXX";
+    double first, second;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    cm_model *m = made(SONG "}", "{\"type\": \"edm\"}");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const snapshot how = {.wrapper = rows[i].wrapper,
+                              .network = "SongUNet",
+                              .loss = rows[i].loss,
+                              .loss_attributes = rows[i].attributes};
+        block file = snapshot_pickle(m, "ema", &how);
+        cm_model *read = from_folder(folder, rows[i].name, &file);
+        int said = cmi_precond_is_consistency(&read->precond) ? rows[i].steps : 0;
+        ck_assert_msg(levels_of(read, said, &first, &second) == rows[i].steps, "%s", rows[i].name);
+        ck_assert_msg(fabs(first - rows[i].first) < 1e-3 && fabs(second - rows[i].second) < 1e-3, "%s: %g %g",
+                      rows[i].name, first, second);
+        cm_model_free(read);
+        free(file.bytes);
+    }
+    rmdir(folder);
+    cm_model_free(m);
+}
+END_TEST
+
+/* The member that a recognised file gets, by what the file is called and what its format notes. */
+static char *sampling_of(const char *name, const char *note, const char *value, const char *network, int side,
+                         const char *precond)
+{
+    cm_tensors t = {.context = context};
+    json_t *config =
+        json_pack("{s:{s:s, s:i}, s:{s:s}}", "network", "type", network,
+                  strcmp(network, "adm") == 0 ? "image_size" : "img_resolution", side, "precond", "type", precond);
+    t.input.name = (char *)(uintptr_t)name;
+    if (note) OK(cmi_tensors_add_metadata(&t, note, value));
+    OK(cmi_published_add(&t, config));
+    json_t *sampling = json_object_get(config, "sampling");
+    char *text = sampling ? json_dumps(sampling, JSON_COMPACT | JSON_SORT_KEYS) : strdup("");
+    json_decref(config);
+    cmi_free(context, t.metadata);
+    return text;
+}
+
+START_TEST(levels_by_name)
+{
+    static const struct {
+        const char *name, *note, *value, *network, *precond, *sampling;
+        int side;
+    } rows[] = {
+        {"a/cd_imagenet64_l2.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,22,39]}", 64},
+        {"a/cd_imagenet64_lpips.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,22,39]}", 64},
+        {"a/ct_imagenet64.pt", NULL, NULL, "adm", "cm", "{\"grid\":201,\"ts\":[0,106,200]}", 64},
+        {"cd_bedroom256_lpips.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,17,39]}", 256},
+        {"cd_bedroom256_l2.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,18,39]}", 256},
+        {"cd_cat256_l2.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,18,39]}", 256},
+        {"ct_bedroom256.pt", NULL, NULL, "adm", "cm", "{\"grid\":151,\"ts\":[0,67,150]}", 256},
+        {"ct_cat256.pt", NULL, NULL, "adm", "cm", "{\"grid\":151,\"ts\":[0,62,150]}", 256},
+        {"openai/diffusers-ct_cat256/", NULL, NULL, "adm", "cm", "{\"grid\":151,\"ts\":[0,62,150]}", 256},
+        {"x", CM_NOTE_GRID, "201", "adm", "cm", "{\"grid\":201,\"ts\":[0,106,200]}", 64},
+        {"x", CM_NOTE_GRID, "40", "adm", "cm", "{\"grid\":40,\"ts\":[0,22,39]}", 64},
+        {"edm_imagenet64_ema.pt", NULL, NULL, "adm", "edm", "{\"method\":\"heun\",\"steps\":40}", 64},
+        {"edm_cat256_ema.pt", NULL, NULL, "adm", "edm", "{\"method\":\"heun\",\"steps\":40}", 256},
+        {"renamed.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,22,39]}", 64},
+        {"small.pt", NULL, NULL, "adm", "cm", "", 32},
+        {"factory/impact.pt", NULL, NULL, "adm", "cm", "{\"grid\":40,\"ts\":[0,22,39]}", 64},
+        {"cd-lpips/checkpoints/checkpoint_80", CM_NOTE_PUBLISHED, CM_PUBLISHED_CIFAR, "songunet", "cm",
+         "{\"grid\":18,\"ts\":[0,11,17]}", 32},
+        {"ct-lpips/checkpoints/checkpoint_74", CM_NOTE_PUBLISHED, CM_PUBLISHED_CIFAR, "songunet", "cm", "", 32},
+        {"song.safetensors", NULL, NULL, "songunet", "edm", "", 32},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *text =
+            sampling_of(rows[i].name, rows[i].note, rows[i].value, rows[i].network, rows[i].side, rows[i].precond);
+        ck_assert_msg(strcmp(text, rows[i].sampling) == 0, "%s: %s", rows[i].name, text);
+        free(text);
+    }
+}
+END_TEST
+
+static cm_status configured(const char *precond, const char *sampling, cm_model **out)
+{
+    char text[1000];
+    snprintf(text, sizeof text, "{\"network\": %s, \"precond\": %s, \"sampling\": %s}", SONG "}", precond, sampling);
+    return cm_model_create(context, text, 1, out);
+}
+
+/* The member is read where the caller says nothing, is saved with the model, and is checked. */
+START_TEST(sampling_member)
+{
+    static const struct {
+        const char *sampling, *words;
+    } wrong[] = {
+        {"{\"sigmas\": [80, 80]}", "have to fall"},
+        {"{\"sigmas\": [90, 1]}", "noise levels are in"},
+        {"{\"sigmas\": [1, 0]}", "noise levels are in"},
+        {"{\"ts\": [0, 5]}", "belong together"},
+        {"{\"ts\": [0, 5, 9], \"grid\": 9}", "rise strictly"},
+        {"{\"ts\": [1, 5], \"grid\": 9}", "begin with 0"},
+        {"{\"ts\": [0, 5], \"grid\": 9, \"sigmas\": [3]}", "the same"},
+        {"{\"method\": \"twostep\"}", "method"},
+        {"{\"steps\": 0}", "steps"},
+        {"{\"stepz\": 2}", "stepz"},
+        {"[]", "object"},
+    };
+    cm_model *m, *again;
+    double first, second;
+    char path[] = "/tmp/cm-snapshots-XXXXXX";
+    cm_save_options save = CM_SAVE_OPTIONS_INIT;
+    OK(configured("{\"type\": \"cm\"}", "{\"ts\": [0, 7, 9, 11], \"grid\": 12}", &m));
+    ck_assert_int_eq(levels_of(m, 3, &first, &second), 3);
+    ck_assert(first == 80 && fabs(second - cmi_karras_sigma(7, 12, 0.002, 80, 7)) < 1e-12);
+    ck_assert_int_eq(levels_of(m, 0, &first, &second), 1);
+    save.overwrite = CM_OVERWRITE_YES;
+    close(mkstemp(path));
+    OK(cm_model_save(m, path, &save));
+    OK(cm_model_load(context, path, NULL, &again));
+    ck_assert_int_eq(levels_of(again, 3, &first, &second), 3);
+    unlink(path);
+    cm_model_free(m);
+    cm_model_free(again);
+    OK(configured("{\"type\": \"edm\"}", "{\"method\": \"onestep\", \"sigmas\": [2.5]}", &m));
+    ck_assert_int_eq(levels_of(m, 0, &first, &second), 1);
+    ck_assert(first == 2.5);
+    cm_times times; /* explicit options win */
+    cm_sample_options o = CM_SAMPLE_OPTIONS_INIT;
+    o.method = CM_METHOD_HEUN;
+    OK(cmi_times_resolve(m, &o, &times));
+    ck_assert(times.solver.n == 18 && times.sigma[0] == 80);
+    cmi_times_release(m, &times);
+    o.method = CM_METHOD_ONESTEP;
+    o.sigma_max = 20;
+    OK(cmi_times_resolve(m, &o, &times));
+    ck_assert(times.solver.n == 1 && times.sigma[0] == 20);
+    cmi_times_release(m, &times);
+    cm_model_free(m);
+    OK(configured("{\"type\": \"edm\"}", "{\"method\": \"euler\", \"steps\": 7}", &m));
+    ck_assert_int_eq(levels_of(m, 0, &first, &second), 7);
+    ck_assert_int_eq(levels_of(m, 5, &first, &second), 5);
+    cm_model_free(m);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        FAILS(configured("{\"type\": \"edm\"}", wrong[i].sampling, &m), CM_ERR_FORMAT, wrong[i].words);
+}
+END_TEST
+
+/* ECT's wrapper while it is evaluated: the identity at its boundary, EDM's scalings in training. */
+START_TEST(ecm_boundary)
+{
+    cm_model *m = made(SONG "}", "{\"type\": \"ecm\", \"boundary\": 0.003}");
+    float x[3 * 8 * 8], out[3 * 8 * 8], sigma = 0.003f;
+    for (int i = 0; i < 3 * 8 * 8; i++) x[i] = (float)(i % 17) / 8 - 1;
+    OK(cm_model_denoise(m, 1, x, &sigma, NULL, out));
+    ck_assert_mem_eq(x, out, sizeof x);
+    const cm_scalings s = cmi_precond_scalings(&m->precond, 2);
+    ck_assert(fabs(s.c_skip - 0.25 / (1.997 * 1.997 + 0.25)) < 1e-12);
+    ck_assert(fabs(s.c_out - 1.997 * 0.5 / sqrt(4.25)) < 1e-12);
+    cm_model_free(m);
+    FAILS(cm_model_create(context, "{\"network\": " SONG "}, \"precond\": {\"type\": \"edm\", \"boundary\": 0.003}}",
+                          1, &m),
+          CM_ERR_FORMAT, "boundary");
+}
+END_TEST
+
+/* --- hostile files ---------------------------------------------------------------------------------- */
+
+static void refuse(block *b, cm_status status, const char *words)
+{
+    cm_tensors t;
+    FAILS(open_bytes(context, "x.pkl", b->bytes, b->size, &t), status, words);
+    ck_assert_ptr_nonnull(strstr(cm_last_message(), "x.pkl"));
+    free(b->bytes);
+    *b = (block){NULL, 0, 0};
+}
+
+/* {"ema": a module of class C whose one parameter w is described by what follows} */
+static block with_parameter(const block *tensor)
+{
+    block b = {NULL, 0, 0};
+    PUT(&b, "\x80\4}(");
+    put_text(&b, "ema");
+    begin_object(&b, "SongUNet");
+    PUT(&b, "}(");
+    put_text(&b, "_parameters"), PUT(&b, "}"), put_text(&b, "w");
+    put(&b, tensor->bytes, tensor->size);
+    PUT(&b, "su" END_OBJECT "u.");
+    return b;
+}
+
+/* One of two floats from these bytes. */
+static block with_stream(const block *stream)
+{
+    block b = {NULL, 0, 0};
+    PUT(&b, "ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\n(");
+    put_bytes(&b, stream);
+    PUT(&b, "tRK\0K\2\x85K\1\x85\x89}tR");
+    block all = with_parameter(&b);
+    free(b.bytes);
+    return all;
+}
+
+static block changed_stream(const char *from, size_t n, const char *to)
+{
+    const float values[2] = {1, 2};
+    block stream = storage_stream(values, 2, 0);
+    size_t i = 0;
+    while (i + n <= stream.size && memcmp(stream.bytes + i, from, n) != 0) i++;
+    ck_assert(i + n <= stream.size);
+    memcpy(stream.bytes + i, to, n);
+    block b = with_stream(&stream);
+    free(stream.bytes);
+    return b;
+}
+
+START_TEST(reasons)
+{
+    const float values[2] = {1, 2};
+    block stream = storage_stream(values, 2, 0), b = with_stream(&stream);
+    cm_tensors t;
+    float got[2];
+    OK(open_bytes(context, "x.pkl", b.bytes, b.size, &t));
+    ck_assert_str_eq(t.tensors[0].name, "w");
+    OK(cmi_tensor_read(&t.tensors[0], got));
+    ck_assert(got[0] == 1 && got[1] == 2);
+    cmi_tensors_close(&t);
+    PUT(&b, "x");
+    refuse(&b, CM_ERR_FORMAT, "1 bytes behind");
+    stream.size--;
+    b = with_stream(&stream);
+    refuse(&b, CM_ERR_FORMAT, "the stream at byte");
+    stream.size = 20;
+    b = with_stream(&stream);
+    refuse(&b, CM_ERR_FORMAT, "truncated");
+    stream.size = 0;
+    b = with_stream(&stream);
+    refuse(&b, CM_ERR_FORMAT, "truncated");
+    free(stream.bytes);
+    b = changed_stream("\x6c\xfc", 2, "\x6c\xfd");
+    refuse(&b, CM_ERR_FORMAT, "LONG1");
+    b = changed_stream("\xe9\3", 2, "\xe9\4");
+    refuse(&b, CM_ERR_FORMAT, "protocol");
+    b = changed_stream("little", 6, "Little");
+    refuse(&b, CM_ERR_FORMAT, "little-endian");
+    b = changed_stream("FloatStorage\nX", 14, "ByteStorage\nX\1");
+    refuse(&b, CM_ERR_FORMAT, "BINUNICODE");
+    b = changed_stream("7a.", 3, "8a.");
+    refuse(&b, CM_ERR_FORMAT, "list its one storage");
+    b = changed_stream("J\2", 2, "J\3");
+    refuse(&b, CM_ERR_FORMAT, "3 elements");
+    b = changed_stream("NtQ.", 4, "QtN.");
+    refuse(&b, CM_ERR_FORMAT, "BINPERSID");
+    b = changed_stream("ctorch\nFloatStorage\n", 20, "cposix\nsystem\nNNNNNN");
+    refuse(&b, CM_ERR_FORMAT, "posix system");
+}
+END_TEST
+
+#define META(middle) "\x80\4}(X\3\0\0\0emactorch_utils.persistence\n_reconstruct_persistent_obj\n(}(" middle "utRu."
+#define TYPE "X\4\0\0\0typeX\5\0\0\0class"
+#define VERSION "X\7\0\0\0versionK\6"
+#define CLASS "X\12\0\0\0class_nameX\1\0\0\0C"
+
+START_TEST(descriptions)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        cm_status status;
+        const char *words;
+    } rows[] = {
+#define ROW(bytes, status, words) {bytes, sizeof(bytes) - 1, status, words}
+        ROW(META(TYPE VERSION CLASS), CM_ERR_FORMAT, "no tensors by name"),
+        ROW(META(VERSION CLASS), CM_ERR_FORMAT, "type 'class'"),
+        ROW(META("X\4\0\0\0typeX\4\0\0\0func" VERSION CLASS), CM_ERR_FORMAT, "type 'class'"),
+        ROW(META(TYPE CLASS), CM_ERR_FORMAT, "without a version"),
+        ROW(META(TYPE "X\7\0\0\0versionK\7" CLASS), CM_ERR_UNSUPPORTED, "version 7"),
+        ROW(META(TYPE VERSION), CM_ERR_FORMAT, "name of its class"),
+        ROW(META(TYPE VERSION CLASS "X\5\0\0\0stateK\1"), CM_ERR_FORMAT, "whose state is a number"),
+        ROW("\x80\4}X\3\0\0\0emactorch_utils.persistence\n_reconstruct_persistent_obj\n)Rs.", CM_ERR_FORMAT,
+            "without its description"),
+        ROW("\x80\4ctorch_utils.persistence\nimport_hook\n.", CM_ERR_FORMAT, "torch_utils.persistence import_hook"),
+        ROW("\x80\4}X\1\0\0\0wctorch.storage\n_load_from_bytes\n(X\1\0\0\0xtRs.", CM_ERR_FORMAT, "not given bytes"),
+        ROW("\x80\4}X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+            "0X\3\0\0\0cpuK\2tQK\0K\2\x85K\1\x85\x89}tRs.",
+            CM_ERR_FORMAT, "nothing beside it"),
+        ROW("\x80\4ctorch.nn.modules.linear\nLinear\n)\x81.", CM_ERR_FORMAT, "torch.nn.modules.linear Linear"),
+        ROW("\x80\4}X\1\0\0\0aK\1s.", CM_ERR_FORMAT, "no tensors by name"),
+        ROW("\x80\4K\1.", CM_ERR_FORMAT, "a number, not a dictionary"),
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        block b = {NULL, 0, 0};
+        put(&b, rows[i].bytes, rows[i].size);
+        refuse(&b, rows[i].status, rows[i].words);
+    }
+}
+END_TEST
+
+/* A stream within a zip of PyTorch's, a module that is in itself, and one that refers to each next one twice. */
+START_TEST(circles)
+{
+    block b = {NULL, 0, 0};
+    const float values[2] = {1, 2};
+    block stream = storage_stream(values, 2, 0), pickle = with_stream(&stream);
+    const member members[] = {{"a/data.pkl", pickle.bytes, pickle.size}};
+    b = zip_of(members, 1);
+    refuse(&b, CM_ERR_FORMAT, "stream of its own");
+    free(stream.bytes);
+    free(pickle.bytes);
+    /* m = {}; obj(_modules = m); m["a"] = obj */
+    PUT(&b, "\x80\4}(X\3\0\0\0ema");
+    begin_object(&b, "C");
+    PUT(&b, "}(X\10\0\0\0_modules}q\0u" END_OBJECT "q\1X\1\0\0\0xh\0X\1\0\0\0ah\1su.");
+    refuse(&b, CM_ERR_LIMIT, "nest deeper");
+    /* m0 = ModuleDict(); m(i+1) = ModuleDict(a = m(i), b = m(i)) */
+    PUT(&b, "\x80\4}(X\1\0\0\0x(ctorch.nn.modules.container\nModuleDict\n)\x81q\0");
+    for (int i = 0; i < 17; i++) {
+        const unsigned char get[2] = {'h', (unsigned char)i}, store[2] = {'q', (unsigned char)(i + 1)};
+        PUT(&b, "ctorch.nn.modules.container\nModuleDict\n)\x81}X\10\0\0\0_modules}(");
+        put_text(&b, "a"), put(&b, get, 2);
+        put_text(&b, "b"), put(&b, get, 2);
+        PUT(&b, "usb");
+        put(&b, store, 2);
+    }
+    PUT(&b, "tX\3\0\0\0emah\21u.");
+    refuse(&b, CM_ERR_LIMIT, "more than 65536");
+}
+END_TEST
+
+static void bounded(const char *begin, size_t begins, const char *piece, size_t size, size_t bytes)
+{
+    memory counted;
+    cm_tensors t;
+    cm_context *own;
+    block b = {NULL, 0, 0};
+    memory_reset(&counted);
+    cm_context_options o = memory_options(&counted, 1);
+    OK(cm_context_create(&o, &own));
+    put(&b, begin, begins);
+    while (b.size < bytes) put(&b, piece, size);
+    cm_status status = open_bytes(own, "x.pkl", b.bytes, b.size, &t);
+    if (status == CM_OK) cmi_tensors_close(&t);
+    ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT, "%s: %s", cm_status_name(status),
+                  cm_last_message());
+    ck_assert_msg(counted.peak < 16 * (long long)b.size + (16 << 20), "%lld bytes taken", counted.peak);
+    cm_context_free(own);
+    ck_assert_int_eq((int)counted.live, 0);
+    free(b.bytes);
+}
+
+#define BOUNDED(begin, piece) bounded(begin, sizeof(begin) - 1, piece, sizeof(piece) - 1, 1 << 20)
+
+START_TEST(memory_bound)
+{
+    BOUNDED("\x80\4", "ctorch.nn.modules.container\nModuleDict\n)\x81");
+    BOUNDED("\x80\4ctorch.nn.modules.container\nModuleDict\nq\0", "h\0)\x81");
+    BOUNDED("\x80\4ctorch.storage\n_load_from_bytes\nq\0C\1x\x85q\1", "h\0h\1R");
+    BOUNDED("\x80\4cdnnlib.util\nEasyDict\nq\0", "h\0)\x81");
+    BOUNDED("\x80\4ctorch_utils.persistence\n_reconstruct_persistent_obj\nq\0}(" TYPE VERSION CLASS "u\x85q\1",
+            "h\0h\1R");
+}
+END_TEST
+
+/* --- damage --------------------------------------------------------------------------------------- */
+
+/* A snapshot of some kilobytes that has a piece of everything. */
+static block small_snapshot(void)
+{
+    const snapshot how = {.wrapper = "EDMPrecond",
+                          .network = "SongUNet",
+                          .loss = "EDMLoss",
+                          .attributes = "{\"sigma_min\": 0, \"sigma_max\": \"inf\", \"sigma_data\": 0.5}"};
+    cm_model *m = made("{\"type\": \"songunet\", \"img_resolution\": 2, \"in_channels\": 1, \"out_channels\": 1, "
+                       "\"model_channels\": 4, \"channel_mult\": [1], \"channel_mult_emb\": 1, \"num_blocks\": 1, "
+                       "\"attn_resolutions\": []}",
+                       "{\"type\": \"edm\"}");
+    block b = snapshot_pickle(m, "ema", &how);
+    cm_model_free(m);
+    return b;
+}
+
+static void read_all(const cm_tensors *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        float *v = malloc((t->tensors[i].count + 1) * sizeof *v);
+        OK(cmi_tensor_read(&t->tensors[i], v));
+        free(v);
+    }
+}
+
+START_TEST(damaged)
+{
+    block b = small_snapshot();
+    uint64_t state = seeded(27);
+    int flips = by_effort(1000, 4000, 10000), refused = 0;
+    cm_tensors t;
+    cm_model *m;
+    OK(load(&b, NULL, &m));
+    cm_model_free(m);
+    for (size_t n = 0; n < b.size; n += n < 512 ? 1 : 61) {
+        unsigned char *exact = malloc(n + 1);
+        memcpy(exact + 1, b.bytes, n); /* tools see a read past its end */
+        ck_assert_msg(open_bytes(context, "cut", exact + 1, n, &t) != CM_OK, "%zu bytes are enough", n);
+        free(exact);
+    }
+    for (int k = 0; k < flips; k++) {
+        int at = random_int(&state, 0, (int)b.size - 1);
+        unsigned char before = b.bytes[at];
+        b.bytes[at] = (unsigned char)random_int(&state, 0, 255);
+        cm_status status = open_bytes(context, "flipped", b.bytes, b.size, &t);
+        if (status == CM_OK) {
+            read_all(&t);
+            cmi_tensors_close(&t);
+        } else {
+            ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED, "%s",
+                          cm_last_message());
+            refused++;
+        }
+        status = load(&b, NULL, &m); /* the configuration too */
+        if (status == CM_OK) cm_model_free(m);
+        else
+            ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED ||
+                              status == CM_ERR_SHAPE || status == CM_ERR_NUMERIC,
+                          "%s: %s", cm_status_name(status), cm_last_message());
+        b.bytes[at] = before;
+    }
+    ck_assert_int_gt(refused, flips / 10);
+    free(b.bytes);
+}
+END_TEST
+
+/* Each allocation fails once: MEMORY, and nothing is left behind. */
+START_TEST(allocations_fail)
+{
+    block b = small_snapshot();
+    cm_status status = CM_ERR_MEMORY;
+    for (long n = 1; status != CM_OK; n++) {
+        memory counted;
+        cm_context *own;
+        cm_tensors t;
+        memory_reset(&counted);
+        cm_context_options o = memory_options(&counted, 1);
+        OK(cm_context_create(&o, &own));
+        long live = counted.live;
+        counted.fail_at = counted.requests + n;
+        status = open_bytes(own, "x.pkl", b.bytes, b.size, &t);
+        if (status == CM_OK) cmi_tensors_close(&t);
+        else ck_assert_int_eq(status, CM_ERR_MEMORY);
+        ck_assert_int_eq((int)counted.live, (int)live);
+        cm_context_free(own);
+    }
+    free(b.bytes);
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("snapshots");
+    TCase *t = tcase_create("snapshots");
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, wrappers);
+    tcase_add_test(t, defaults);
+    tcase_add_test(t, other_classes);
+    tcase_add_test(t, training_state);
+    tcase_add_test(t, which_weights);
+    tcase_add_test(t, levels_of_snapshots);
+    tcase_add_test(t, levels_by_name);
+    tcase_add_test(t, sampling_member);
+    tcase_add_test(t, ecm_boundary);
+    tcase_add_test(t, reasons);
+    tcase_add_test(t, descriptions);
+    tcase_add_test(t, circles);
+    tcase_add_test(t, memory_bound);
+    tcase_add_test(t, damaged);
+    tcase_add_test(t, allocations_fail);
+    suite_add_tcase(s, t);
+    return s;
+}
