@@ -166,7 +166,7 @@ START_TEST(streams_that_fail)
         cm_status status;
         const char *word;
     } sizes[] = {{0, CM_ERR_ARGUMENT, "size is 0"},
-                 {1, CM_ERR_FORMAT, "not a safetensors"},
+                 {1, CM_ERR_FORMAT, "what is read: safetensors"},
                  {8, CM_ERR_FORMAT, "too few"},
                  {100, CM_ERR_FORMAT, "truncated"},
                  {1 << 20, CM_ERR_FORMAT, "data_offsets"},
@@ -406,7 +406,7 @@ START_TEST(another_format)
     ck_assert_mem_eq(cmi_tensors_find(&t, "kernel")->data, values, sizeof values);
     cmi_tensors_close(&t);
     OK(cmi_input_memory(context, "toy", "\x89PNG\r\n\x1a\n........", 16, CM_INPUT_IN_PLACE, &in));
-    FAILS(cmi_tensors_open_as(formats, &in, &t), CM_ERR_FORMAT, "not a safetensors or toy file but a PNG");
+    FAILS(cmi_tensors_open_as(formats, &in, &t), CM_ERR_FORMAT, "this is a PNG picture; what is read: safetensors, toy");
     unlink(path);
     cm_context_free(context);
 }

@@ -530,6 +530,7 @@ static int recognise(const cm_input *input, const unsigned char *first, size_t n
     (void)input;
     if (n < 1 || ((first[0] & 0xf0) != 0x80 && first[0] != 0xde && first[0] != 0xdf)) return 0;
     if (first[0] == 0x80 && n > 1 && first[1] >= 2 && first[1] <= 5) return 0;
+    if (n >= 8 && memcmp(first + 4, "\r\n\x1a\n", 4) == 0) return 0; /* HDF5 and PNG begin as a map of nine */
     return n < 8 || first[5] || first[6] || first[7];
 }
 

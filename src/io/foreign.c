@@ -25,12 +25,13 @@ static const signature signatures[] = {
       "a Git LFS pointer: the file itself was not downloaded (\"git lfs pull\" fetches it)", 0),
     S("PK\3\4", 0, "a zip archive, as PyTorch's checkpoints (.pt, .pth, .ckpt) and .npz files are", 1),
     S("PK\5\6", 0, "an empty zip archive", 0),
-    S("GGUF", 0, "a GGUF file", 1),
-    S("ggml", 0, "a GGML file", 1),
-    S("lmgg", 0, "a GGML file", 1),
-    S("\x89HDF\r\n\x1a\n", 0, "an HDF5 file, as Keras writes them", 1),
+    S("GGUF", 0, "a GGUF file, as llama.cpp and its kind read them: look for the model's .safetensors or .pt", 1),
+    S("ggml", 0, "a GGML file: look for the model's .safetensors or .pt", 1),
+    S("lmgg", 0, "a GGML file: look for the model's .safetensors or .pt", 1),
+    S("\x89HDF\r\n\x1a\n", 0, "an HDF5 file, as Keras writes them: save its arrays as safetensors", 1),
     S("\x93NUMPY", 0, "a NumPy array (.npy)", 1),
-    S("TFL3", 4, "a TensorFlow Lite model", 1),
+    S("TFL3", 4, "a TensorFlow Lite model: look for the weights that it was made from", 1),
+    S("model_checkpoint_path:", 0, "the list of a TensorFlow checkpoint's files: save its arrays as safetensors", 1),
     S("\x89PNG\r\n\x1a\n", 0, "a PNG picture", 0),
     S("\xff\xd8\xff", 0, "a JPEG picture", 0),
     S("GIF8", 0, "a GIF picture", 0),
@@ -59,6 +60,7 @@ static const signature signatures[] = {
       "7zXZ",
       0, "an xz file: unpack it first", 0),
     S("\x28\xb5\x2f\xfd", 0, "a Zstandard file: unpack it first", 0),
+    S("\x04\x22\x4d\x18", 0, "an LZ4 file: unpack it first", 0),
     S("7z\xbc\xaf\x27\x1c", 0, "a 7-Zip archive: unpack it first", 0),
     S("Rar!\x1a\7", 0, "a RAR archive: unpack it first", 0),
     S("ustar", 257, "a tar archive: unpack it first", 0),
@@ -66,14 +68,21 @@ static const signature signatures[] = {
       "ELF",
       0, "a program or library (ELF)", 0),
     S("SQLite format 3", 0, "an SQLite database", 0),
+    S("\0\5\x16\7", 0, "what macOS keeps of a file beside it (._NAME): give the file itself", 0),
+    S("MZ", 0, "a program or library (Windows)", 0),
 };
 
-static const cm_foreign empty = {"an empty file: was the download cut off?", 0},
-                        zeros = {"a file of zeros: was the download cut off?", 0},
-                        html = {"an HTML page, as a download that asks for a login or has moved gives", 0},
-                        xml = {"an XML document, as a refused download gives", 0}, json = {"JSON text", 0},
-                        pickle = {"a Python pickle, as PyTorch and NVlabs' EDM save models (.pkl, .pt, .pth)", 1},
-                        msgpack = {"a msgpack file, as flax saves checkpoints", 1}, text = {"plain text", 0};
+static const cm_foreign
+    empty = {"an empty file: was the download cut off?", 0},
+    zeros = {"a file of zeros: was the download cut off?", 0},
+    html = {"an HTML page, as a download that asks for a login or has moved gives: download the file itself", 0},
+    xml = {"an XML document, as a refused download gives", 0}, json = {"JSON text", 0},
+    shards = {"the list of a model's shards: give the folder that it is in, or one of its files", 1},
+    onnx = {"an ONNX model, which is a program: look for the weights that it was made from", 1},
+    saved_model = {"a TensorFlow SavedModel, which is a program: save its arrays as safetensors", 1},
+    index_of_tensorflow = {"the index of a TensorFlow checkpoint: save its arrays as safetensors", 1},
+    pickle = {"a Python pickle, as PyTorch and NVlabs' EDM save models (.pkl, .pt, .pth)", 1},
+    msgpack = {"a msgpack file, as flax saves checkpoints", 1}, text = {"plain text", 0};
 
 /* Text that begins so, whatever the case and the blanks before it. */
 static int begins(const unsigned char *bytes, size_t size, const char *with)
@@ -81,6 +90,14 @@ static int begins(const unsigned char *bytes, size_t size, const char *with)
     for (; *with; bytes++, size--, with++)
         if (size == 0 || tolower(*bytes) != *with) return 0;
     return 1;
+}
+
+static int has(const unsigned char *bytes, size_t size, const char *word)
+{
+    const size_t n = strlen(word);
+    for (size_t i = 0; i + n <= size; i++)
+        if (memcmp(bytes + i, word, n) == 0) return 1;
+    return 0;
 }
 
 static int is_text(const unsigned char *bytes, size_t size)
@@ -99,7 +116,8 @@ static const cm_foreign *text_kind(const unsigned char *bytes, size_t size)
     if (begins(bytes, size, "<!doctype html") || begins(bytes, size, "<html") || begins(bytes, size, "<head"))
         return &html;
     if (begins(bytes, size, "<?xml") || begins(bytes, size, "<")) return &xml;
-    return begins(bytes, size, "{") || begins(bytes, size, "[") ? &json : &text;
+    if (!begins(bytes, size, "{") && !begins(bytes, size, "[")) return &text;
+    return has(bytes, size, "\"weight_map\"") ? &shards : &json;
 }
 
 /* Protocols 2 to 5 begin with their number, older ones with a mark or a name; all end in a stop. */
@@ -122,6 +140,24 @@ static int is_msgpack(const unsigned char *bytes, size_t size)
     return 1;
 }
 
+/* Messages of Protocol Buffers: a version in field 1; then the name of the producer in field 2, or a message there.
+ */
+static const cm_foreign *message_kind(const unsigned char *bytes, size_t size)
+{
+    if (size < 8 || bytes[0] != 0x08 || bytes[1] == 0 || bytes[1] > 15) return NULL;
+    if (bytes[2] == 0x3a) return &onnx; /* its graph */
+    if (bytes[2] != 0x12) return NULL;
+    if (bytes[3] < 64 && size > 4u + bytes[3] && bytes[3] && is_text(bytes + 4, bytes[3])) return &onnx;
+    return bytes[1] == 1 ? &saved_model : NULL;
+}
+
+/* The first entry has no key, and says that there is one shard or more, and version 1. */
+static int is_index_of_tensorflow(const unsigned char *bytes, size_t size)
+{
+    return size > 9 && bytes[0] == 0 && bytes[1] == 0 && bytes[2] < 32 && bytes[3] == 0x08 &&
+           memcmp(bytes + 5, "\x1a\2\x08\1", 4) == 0;
+}
+
 static int is_zeros(const unsigned char *bytes, size_t size)
 {
     size_t n = size < 4096 ? size : 4096;
@@ -137,6 +173,8 @@ const cm_foreign *cmi_foreign_kind(const unsigned char *bytes, size_t size)
         const signature *s = &signatures[i];
         if (size >= s->at + s->size && memcmp(bytes + s->at, s->bytes, s->size) == 0) return &s->kind;
     }
+    if (is_index_of_tensorflow(bytes, size)) return &index_of_tensorflow;
+    if (message_kind(bytes, size)) return message_kind(bytes, size);
     if (size >= 2 && is_pickle(bytes, size)) return &pickle;
     if (is_msgpack(bytes, size)) return &msgpack;
     if (is_zeros(bytes, size)) return &zeros;

@@ -5,11 +5,16 @@
 #include <string.h>
 
 #include "io/foreign.h"
+#include "io/foreign_folder.h"
 #include "tensor/convert.h"
 
-static const cm_tensor_format *const known[] = {
-    &cmi_format_safetensors, &cmi_format_torch_zip, &cmi_format_torch_legacy, &cmi_format_edm_pickle,
-    &cmi_format_flax,        &cmi_format_diffusers, NULL};
+static const cm_tensor_format *const known[] = {&cmi_format_safetensors,
+                                                &cmi_format_torch_zip,
+                                                &cmi_format_torch_legacy,
+                                                &cmi_format_edm_pickle,
+                                                &cmi_format_flax,
+                                                &cmi_format_diffusers,
+                                                NULL};
 
 static const struct {
     const char *name;
@@ -36,18 +41,30 @@ int cmi_tensor_type_of(const char *name)
 
 /* --- opening ---------------------------------------------------------------------------- */
 
-/* A file of another kind is told as what it is. */
+static void list_formats(const cm_tensor_format *const *formats, char *names, size_t size)
+{
+    size_t at = 0;
+    names[0] = '\0';
+    for (size_t i = 0; formats[i] && at < size; i++)
+        at += (size_t)snprintf(names + at, size - at, "%s%s", i ? ", " : "", formats[i]->name);
+}
+
+/* Nobody's: told as what it is, where that can be seen.  What could be a safetensors file is left to its reader. */
 static cm_status refuse_foreign(const cm_tensor_format *const *formats, const cm_input *in,
                                 const unsigned char *first, size_t n)
 {
     const cm_foreign *kind = cmi_foreign_kind(first, n);
-    char names[256] = "";
-    size_t at = 0;
-    if (!kind) return CM_OK;
-    for (size_t i = 0; formats[i] && at < sizeof names; i++)
-        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? " or " : "", formats[i]->name);
-    CM_FAIL(kind->is_model ? CM_ERR_UNSUPPORTED : CM_ERR_FORMAT, "%s: not a %s file but %s", in->name, names,
-            kind->what);
+    char names[256];
+    list_formats(formats, names, sizeof names);
+    if (kind)
+        CM_FAIL(kind->is_model ? CM_ERR_UNSUPPORTED : CM_ERR_FORMAT, "%s: this is %s; what is read: %s", in->name,
+                kind->what, names);
+    if (n < 16 || first[8] == '{' || !(first[4] | first[5] | first[6] | first[7])) return CM_OK;
+    CM_FAIL(
+        CM_ERR_FORMAT,
+        "%s: its first bytes, %02x %02x %02x %02x %02x %02x %02x %02x, are those of no kind of file that is known; "
+        "what is read: %s",
+        in->name, first[0], first[1], first[2], first[3], first[4], first[5], first[6], first[7], names);
 }
 
 static cm_status find_format(const cm_tensor_format *const *formats, const cm_input *in, const cm_tensor_format **out)
@@ -60,11 +77,7 @@ static cm_status find_format(const cm_tensor_format *const *formats, const cm_in
             *out = formats[i];
             return CM_OK;
         }
-    if (in->is_folder)
-        CM_FAIL(CM_ERR_IO,
-                "cannot read '%s': not a regular file, and not a folder of diffusers, which has a file "
-                "model_index.json or config.json",
-                in->name);
+    if (in->is_folder) return cmi_foreign_folder(in);
     *out = formats[0];
     return refuse_foreign(formats, in, first, n);
 }

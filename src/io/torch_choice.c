@@ -155,7 +155,7 @@ static cm_status refuse(const cm_input *in, const cm_pickled *top)
     for (uint32_t i = 0; i < top->count && keys.count < 6; i += 2)
         if (cmi_pickled_text(top->u.items[i])) add_name(&keys, cmi_pickled_text(top->u.items[i]));
     CM_FAIL(CM_ERR_FORMAT,
-            "%s: no tensors by name, neither at the top of the saved dictionary nor under a known name such as "
+            "%s: a pickle with no tensors by name, neither at the top of the saved dictionary nor under a known name such as "
             "'state_dict', 'model' or 'ema'; its keys are %s",
             in->name, keys.count ? keys.text : "no strings");
 }
