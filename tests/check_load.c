@@ -406,7 +406,8 @@ START_TEST(another_format)
     ck_assert_mem_eq(cmi_tensors_find(&t, "kernel")->data, values, sizeof values);
     cmi_tensors_close(&t);
     OK(cmi_input_memory(context, "toy", "\x89PNG\r\n\x1a\n........", 16, CM_INPUT_IN_PLACE, &in));
-    FAILS(cmi_tensors_open_as(formats, &in, &t), CM_ERR_FORMAT, "this is a PNG picture; what is read: safetensors, toy");
+    FAILS(cmi_tensors_open_as(formats, &in, &t), CM_ERR_FORMAT,
+          "this is a PNG picture; what is read: safetensors, toy");
     unlink(path);
     cm_context_free(context);
 }

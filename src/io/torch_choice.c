@@ -7,8 +7,8 @@
 #include "io/torch.h"
 
 /* Names under which programs keep averaged weights, and the weights themselves. */
-static const char *const averages[] = {"ema",     "ema_model",      "model_ema",  "net_ema",
-                                       "ema_net", "ema_state_dict", "params_ema", "G_ema", NULL};
+static const char *const averages[] = {"ema",        "ema_model", "model_ema", "net_ema", "ema_net", "ema_state_dict",
+                                       "params_ema", "G_ema",     NULL};
 static const char *const plain[] = {"state_dict", "model_state_dict", "model",  "net",
                                     "network",    "params",           "module", NULL};
 /* What wrappers of modules put before every name. */
@@ -155,7 +155,8 @@ static cm_status refuse(const cm_input *in, const cm_pickled *top)
     for (uint32_t i = 0; i < top->count && keys.count < 6; i += 2)
         if (cmi_pickled_text(top->u.items[i])) add_name(&keys, cmi_pickled_text(top->u.items[i]));
     CM_FAIL(CM_ERR_FORMAT,
-            "%s: a pickle with no tensors by name, neither at the top of the saved dictionary nor under a known name such as "
+            "%s: a pickle with no tensors by name, neither at the top of the saved dictionary nor under a known name "
+            "such as "
             "'state_dict', 'model' or 'ema'; its keys are %s",
             in->name, keys.count ? keys.text : "no strings");
 }
