@@ -10,6 +10,7 @@
 #include "diffusion/model.h"
 #include "nets/net.h"
 #include "support/files.h"
+#include "support/keys.h"
 #include "support/memory.h"
 #include "support/tensors.h"
 #include "support/torch_file.h"
@@ -444,6 +445,92 @@ START_TEST(published_networks)
 }
 END_TEST
 
+/* Lines of a published list, which have to stay. */
+typedef struct {
+    char line[700][128];
+    int n;
+} listing;
+
+static void read_listing(const char *keys, listing *l)
+{
+    char path[200];
+    snprintf(path, sizeof path, "tests/data/keys/%s.txt.gz", keys);
+    gzFile f = gzopen(path, "rb");
+    ck_assert_msg(f != NULL, "%s", path);
+    l->n = 0;
+    while (gzgets(f, l->line[l->n], sizeof l->line[0])) l->n++;
+    gzclose(f);
+    ck_assert_int_gt(l->n, 200);
+}
+
+/* The list as a file: backwards where that is wanted, and without line `lacking` (-1: none). */
+static cm_status fit_listing(const char *keys, int backwards, int lacking, cm_model **out)
+{
+    static listing l;
+    cm_tensors t = {.context = context};
+    read_listing(keys, &l);
+    for (int i = 0; i < l.n; i++)
+        if (i != lacking) OK(keys_add_line(&t, l.line[backwards ? l.n - 1 - i : i]));
+    return keys_fit(context, keys, &t, out);
+}
+
+/* Each published network is recognised, put together without its weights, and has the parameters that its authors
+ * count, frequencies included. */
+START_TEST(published_models)
+{
+    static const struct {
+        const char *keys, *type;
+        uint64_t parameters;
+    } rows[] = {{"adm_imagenet64", "adm", 295899267},
+                {"adm_lsun256", "adm", 526304771},
+                {"edm_cifar10_cond_ve", "songunet", 56400643 + 128},
+                {"edm_cifar10_cond_vp", "songunet", 55735299},
+                {"edm_cifar10_uncond_ve", "songunet", 56397827 + 128},
+                {"edm_cifar10_uncond_vp", "songunet", 55733891},
+                {"edm_ffhq_afhqv2_64_ve", "songunet", 62761091 + 128},
+                {"edm_ffhq_afhqv2_64_vp", "songunet", 61805571},
+                {"edm_imagenet64_cond_adm", "dhariwal", 295899267},
+                {"flax_cifar10_ve", "songunet", 56395651},
+                {"flax_cifar10_vp", "songunet", 55732739}};
+    cm_model *m;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int backwards = 0; backwards < 2; backwards++) {
+            OK(fit_listing(rows[i].keys, backwards, -1, &m));
+            ck_assert_str_eq(m->net.family->name, rows[i].type);
+            ck_assert_msg(keys_count(m) == rows[i].parameters, "%s: %llu parameters", rows[i].keys,
+                          (unsigned long long)keys_count(m));
+            cm_model_free(m);
+        }
+    FAILS(fit_listing("flax_cifar10_ve", 0, 444, &m), CM_ERR_SHAPE, "dec.32x32_aux_conv.bias");
+    FAILS(fit_listing("edm_cifar10_cond_vp", 0, 426, &m), CM_ERR_SHAPE, "dec.32x32_aux_conv.bias");
+}
+END_TEST
+
+/* Those that the library does not have are told apart, also from what they resemble. */
+START_TEST(absent_networks)
+{
+    static listing l;
+    static const char *const prefixes[] = {"", "network.", "net."};
+    cm_model *m;
+    FAILS(fit_listing("edm2_img64_s", 0, -1, &m), CM_ERR_UNSUPPORTED, "EDM2's network");
+    for (int p = 0; p < 3; p++) {
+        static char names[700][160];
+        cm_tensors t = {.context = context};
+        read_listing("twotime_cifar10", &l);
+        for (int i = 0; i < l.n; i++) {
+            snprintf(names[i], sizeof names[i], "%s%s", prefixes[p], l.line[i]);
+            OK(keys_add_line(&t, names[i]));
+        }
+        FAILS(keys_fit(context, "x.pt", &t, &m), CM_ERR_UNSUPPORTED, "two times, as MeanFlow and SoFlow");
+    }
+    cm_tensors t = {.context = context};
+    static const int64_t shape[2] = {512, 128};
+    OK(keys_add(&t, "model.map_layer0.weight", 2, shape));
+    OK(keys_add(&t, "model.map_layer0_s.weight", 2, shape));
+    FAILS(keys_fit(context, "x.pkl", &t, &m), CM_ERR_UNSUPPORTED, "two towers");
+}
+END_TEST
+
 /* Every argument that shapes tell, from networks of our own. */
 START_TEST(networks_of_all_kinds)
 {
@@ -818,6 +905,8 @@ Suite *make_suite(void)
     tcase_add_test(t, newer_members);
     tcase_add_test(t, beside_tensors);
     tcase_add_test(t, published_networks);
+    tcase_add_test(t, published_models);
+    tcase_add_test(t, absent_networks);
     tcase_add_test(t, networks_of_all_kinds);
     tcase_add_test(t, whole_models);
     tcase_add_test(t, reasons);

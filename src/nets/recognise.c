@@ -32,6 +32,10 @@ static cm_status by_tensors(const cm_tensors *file, json_t *config)
 {
     cm_status status = CM_OK;
     cm_recognised r = {.network = NULL};
+    const char *absent = json_object_get(config, "network") ? NULL : cmi_absent_network(file);
+    if (absent)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: from its tensors' names it is %s, which this library does not have",
+                file->input.name, absent);
     for (size_t i = 0; cmi_net_family_at(i) && !r.network && status == CM_OK; i++) {
         const cm_net_family *family = cmi_net_family_at(i);
         if (family->recognise) status = family->recognise(file, &r);

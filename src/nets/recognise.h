@@ -18,6 +18,9 @@ cm_status cmi_adm_recognise(const cm_tensors *file, cm_recognised *out);
 cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out);
 cm_status cmi_dhariwal_recognise(const cm_tensors *file, cm_recognised *out);
 
+/* What the network of a file is that this library does not have, in words; NULL: none that is known. */
+const char *cmi_absent_network(const cm_tensors *file);
+
 /* Adds "network" and "precond" to a configuration that lacks them, where a family recognises the file; what the file
  * was to "training" and its published noise levels to "sampling", where those are free.  What was assumed is a
  * warning of the context.  UNSUPPORTED where the format says that the network is one that this library does not have.
