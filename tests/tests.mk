@@ -187,6 +187,12 @@ fd-digits: all
 fd-models: all
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA) --model models/digits_consistency.safetensors
 
+# The full-size network in every format; PEER: a Python with torch, safetensors and diffusers.
+PEER ?=
+.PHONY: load-bench
+load-bench: all $(BUILD)/tests/make_model
+	$(PYTHON) tests/load_bench.py $(BUILD) $(if $(PEER),--peer $(PEER))
+
 # PEERS: Pythons that have torch; without any, ours is timed alone.
 PEERS ?=
 bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train $(BUILD)/tests/two_samplers $(BUILD)/tests/yardstick $(BUILD)/tests/op_times
@@ -198,8 +204,8 @@ digests: all $(BUILD)/tests/make_model
 	$(PYTHON) tests/digests.py $(BUILD) > $(BUILD)/digests.txt
 
 # --- fuzzing -------------------------------------------------------------------------
-# make check replays the corpora, whole and damaged; make fuzz runs libFuzzer,
-# FUZZ_SECONDS a target.
+# make check replays the corpora, whole and damaged; make fuzz runs libFuzzer, FUZZ_SECONDS a target (FUZZ="torch flax"
+# chooses), and prints executions and coverage.
 
 FUZZ := safetensors torch pickle flax model picture config dataset npy options
 FUZZ_SECONDS ?= 900
@@ -244,7 +250,9 @@ fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(BUILD)/tests/support/memory.o $(IN
 	cp $(corpus_flax) $(BUILD)/corpus/flax/
 	for t in pickle model picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
-	    $(FUZZ_DICTIONARY) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t || exit 1; done
+	    $(FUZZ_DICTIONARY) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \
+	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
+	    echo "fuzz $$t: $$(sed -n 's/^#[0-9]*[[:space:]]*DONE *//p; s/^stat::number_of_executed_units: */executions /p' $(BUILD)/fuzz-$$t.log | tr '\n' ' ')"; done
 
 # --- oneDNN's own allocations ------------------------------------------------------------
 

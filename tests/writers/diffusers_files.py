@@ -9,6 +9,9 @@ import torch
 from . import networks
 from .checks import check, close, cm
 
+diffusers.utils.logging.set_verbosity_error()
+diffusers.utils.logging.disable_progress_bar()
+
 NETWORKS = {
     "conditional, scale-shift": dict(block_out_channels=(64, 128), layers_per_block=1, num_class_embeds=10,
                                      resnet_time_scale_shift="scale_shift", attn_norm_num_groups=32),

@@ -1,4 +1,4 @@
-"""What this library writes, read by torch and diffusers."""
+"""What this library writes, read by torch and diffusers.  Frequencies of a time embedding keep their type."""
 import os
 import shutil
 
@@ -6,7 +6,7 @@ import diffusers
 import torch
 
 from . import networks
-from .checks import check, close, cm, of_torch, same
+from .checks import check, close, cm, of_torch, same, save_as
 from .diffusers_files import theirs
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -20,25 +20,24 @@ def make(folder, network, precond):
 def to_torch(folder, network, dtype, precond="cm"):
     weights, model = make(folder, network, precond)
     path = os.path.join(folder, "out.pt")
-    model.save(path, overwrite=True, format="torch", dtype=dtype)
+    save_as(model, path, "torch", dtype)
     read = torch.load(path, weights_only=True)
     found = {n: of_torch(t) for n, t in read.items()}
-    wanted = {n: of_torch(t.to(TYPES[dtype])) for n, t in weights.items()}
+    typed = {n: t if n.endswith("freqs") else t.to(TYPES[dtype]) for n, t in weights.items()}
+    wanted = {n: of_torch(t) for n, t in typed.items()}
     same({n[6:] if n.startswith("model.") else n: t for n, t in found.items() if not n.endswith("resample_filter")}, wanted)
     with cm.Model.load(path) as again:
-        direct = networks.native(os.path.join(folder, "typed.safetensors"), network, {"type": precond},
-                                 {n: t.to(TYPES[dtype]) for n, t in weights.items()})
+        direct = networks.native(os.path.join(folder, "typed.safetensors"), network, {"type": precond}, typed)
         check((networks.outputs(again) == networks.outputs(direct)).all(), "other outputs after the round trip")
         direct.close()
     model.close()
 
 
-def to_diffusers(folder, network, dtype, shard=None):
+def to_diffusers(folder, network, dtype, shard=0):
     weights, model = make(folder, network, "cm")
     path = os.path.join(folder, "out_diffusers")
     shutil.rmtree(path, ignore_errors=True)
-    options = {"shard_bytes": shard} if shard else {}
-    model.save(path, overwrite=True, format="diffusers", dtype=dtype, **options)
+    save_as(model, path, "diffusers", dtype, shard)
     if shard:
         parts = [f for f in os.listdir(os.path.join(path, "unet")) if f.endswith(".safetensors")]
         check(len(parts) > 1, "it wrote one file")
