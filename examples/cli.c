@@ -32,6 +32,23 @@ int cli_end(const cli *c, int code)
 
 /* --- options ---------------------------------------------------------------------- */
 
+/* Text in which {LIST} stands for the names of a list of cm_choice_name, but "default". */
+static void print_with_lists(const char *text)
+{
+    const char *open = strchr(text, '{'), *close = open ? strchr(open, '}') : NULL, *name;
+    char list[40] = "";
+    if (close) snprintf(list, sizeof list, "%.*s", (int)(close - open - 1), open + 1);
+    if (!cm_choice_name(list, 0)) { /* the braces of JSON, or none */
+        printf("%s\n", text);
+        return;
+    }
+    printf("%.*s", (int)(open - text), text);
+    const size_t first = strcmp(cm_choice_name(list, 0), "default") == 0;
+    for (size_t i = first; (name = cm_choice_name(list, i)) != NULL; i++)
+        printf("%s%s", i == first ? "" : cm_choice_name(list, i + 1) ? ", " : " or ", name);
+    print_with_lists(close + 1);
+}
+
 static void print_help(const cli *c)
 {
     printf("usage: %s %s\n\n", c->program, c->usage);
@@ -40,7 +57,8 @@ static void print_help(const cli *c)
         char left[64];
         snprintf(left, sizeof left, "%c%c --%s %s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ', o->name,
                  o->value ? o->value : "");
-        printf("  %-30s %s\n", left, o->help);
+        printf("  %-30s ", left);
+        print_with_lists(o->help);
     }
     printf("     %-27s %s\n     %-27s %s\n", "--help", "this text", "--version", "version and build");
     printf("\nexit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C, 128 + N by signal N%s%s\n",

@@ -18,7 +18,7 @@ typedef struct cli_option {
     const char *name;
     char letter;
     const char *value; /* what the help calls its value; NULL for a flag */
-    const char *help;
+    const char *help;  /* {LIST}: the names of a list of cm_choice_name */
 } cli_option;
 
 /* The next option's index, -1 at the end; *value is its value.  Arguments that

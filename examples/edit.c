@@ -15,7 +15,7 @@ static const cli_option options[] = {
     {"labels", 'l', "LIST", "class numbers or names of the pictures, used in turn; 'none': no class"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --json"},
-    {"fit", 0, "HOW", "what to do with pictures of another size: crop, pad or resize"},
+    {"fit", 0, "HOW", "what to do with pictures of another size: {fits}"},
     {"mask", 0, "FILE", "inpaint: a picture, white where to generate; 'alpha': generate what is transparent"},
     {"fill", 0, "X", "inpaint: what missing pixels begin with, in [-1,1] (0)"},
     {"luma", 0, "R,G,B", "colorize: the weights of the luminance (0.2989,0.587,0.114)"},

@@ -21,7 +21,7 @@ static const cli_option options[] = {
     {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --bench and --json"},
-    {"method", 'm', "NAME", "onestep, multistep, heun, euler, ancestral, dpm, edm or progdist"},
+    {"method", 'm', "NAME", "{methods}"},
     {"steps", 0, "N", "the number of steps of the method"},
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,0.821"},
     {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},

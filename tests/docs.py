@@ -297,10 +297,6 @@ def complete(facts, faults):
                         ("optimisers", facts.optimisers), ("distances", facts.distances),
                         ("averages", facts.averages)):
         same("README.md", what, row_of(readme, what), there)
-    for program, option, there in (("sample", "method", facts.methods), ("train", "objective", facts.objectives)):
-        help_text = re.search(r'\{"%s", [^,]+, "NAME", "([^"]*)"\}' % option, read("examples/%s.c" % program))
-        named = set(re.findall(r"[a-z0-9-]+", help_text.group(1))) - {"or"} if help_text else None
-        same("cm-%s --help" % program, option + "s", named, there)
     same("README.md", "programs", set(re.findall(r"^    (cm-[a-z]+)", readme, re.M)), set(facts.programs))
     same("README.md", "preconditioning", row_of(readme, "preconditioning"),
          set(re.findall(r'\.name = "([\w-]+)"', read("src/diffusion/precond.c"))) - {"trigflow"})  # trigflow: refused
