@@ -7,7 +7,7 @@ trap 'rm -rf "$dir"' EXIT
 status=0 good=0 short=0
 export OMP_NUM_THREADS=1
 try() { # KIB COMMAND...
-    (ulimit -v "$1"; shift; exec timeout 60 "$@") >"$dir/out" 2>&1
+    (ulimit -v "$1"; shift; exec timeout 600 "$@") >"$dir/out" 2>&1
     code=$?
     case $code in
     0) good=$((good + 1)) ;;

@@ -5,9 +5,9 @@ build=$1
 cases="one several refused limited space hosts idle signals training hosted forks within"
 status=0
 for c in $cases; do
-    OMP_NUM_THREADS=16 timeout 300 "$build/tests/threads_program" "$c" || { echo "FAIL threads_program $c"; status=1; }
+    OMP_NUM_THREADS=16 timeout 1800 "$build/tests/threads_program" "$c" || { echo "FAIL threads_program $c"; status=1; }
 done
-CONSISTENCY_BUILD=$build PYTHONPATH=bindings/python timeout 300 "${PYTHON:-python3}" - <<'P' || { echo "FAIL forks of Python"; status=1; }
+CONSISTENCY_BUILD=$build PYTHONPATH=bindings/python timeout 1800 "${PYTHON:-python3}" - <<'P' || { echo "FAIL forks of Python"; status=1; }
 import hashlib, multiprocessing, sys
 import consistency as cm
 
