@@ -714,6 +714,55 @@ START_TEST(groupnorm_far_from_zero)
 }
 END_TEST
 
+/* Values that differ by more than finite differences move them: no two are equal, none is at a kink. */
+static void spread_out(node_case *t)
+{
+    const size_t n = cmi_desc_count(t->in[0]);
+    for (size_t i = 0; i < n; i++) {
+        const double v = (double)(i * 48271u % n) / (double)n * 10 - 5;
+        t->x[0][i] = (float)(fabs(v) < 1e-3 ? 7 : v);
+    }
+}
+
+START_TEST(relu)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        node_case t = {.op = &cmi_op_relu, .n_in = 1, .in = {image(1, 17, pick(1, 70))}};
+        open_case(&t, NULL, NULL);
+        spread_out(&t);
+        check_case(&t, 1e-6);
+    }
+}
+END_TEST
+
+START_TEST(pool)
+{
+    static const struct {
+        int kernel, stride, pad, ceil;
+    } windows[] = {{2, 2, 0, 0}, {3, 2, 0, 0}, {3, 2, 0, 1}, {3, 1, 1, 0}, {2, 3, 1, 1}, {0, 1, 0, 0}};
+    for (int i = 0; i < ROUNDS; i++) {
+        const int w = i % 6;
+        node_case t = {
+            .op = &cmi_op_pool,
+            .attr = {.pool = {pick(0, 1), windows[w].kernel, windows[w].stride, windows[w].pad, windows[w].ceil}},
+            .n_in = 1,
+            .in = {image(3, 17, pick(1, 70))}};
+        open_case(&t, NULL, NULL);
+        spread_out(&t);
+        check_case(&t, 1e-6);
+    }
+    cm_desc out, in = {1, 6, 2, 8};
+    cm_attr attr = {.pool = {0, 3, 2, 0, 1}};
+    FAILS(cmi_op_pool.shape(&attr, &in, 1, &out), CM_ERR_SHAPE, "6 x 2");
+    in.w = 6; /* 0..2, 2..4, 4..6: the third hangs over */
+    OK(cmi_op_pool.shape(&attr, &in, 1, &out));
+    ck_assert_int_eq(out.h, 3);
+    attr.pool.ceil = 0;
+    OK(cmi_op_pool.shape(&attr, &in, 1, &out));
+    ck_assert_int_eq(out.h, 2);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("ops");
@@ -734,6 +783,8 @@ Suite *make_suite(void)
     tcase_add_test(t, attention_in_bf16);
     tcase_add_test(t, fir);
     tcase_add_test(t, pointwise);
+    tcase_add_test(t, relu);
+    tcase_add_test(t, pool);
     tcase_add_test(t, embeddings);
     tcase_add_test(t, groupnorm_far_from_zero);
     suite_add_tcase(s, t);

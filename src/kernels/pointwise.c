@@ -378,7 +378,25 @@ static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const
     }
 }
 
-const cm_pointwise CM_TABLE = {moments,     affine,       moments_bf16, affine_bf16, silu,        add,
-                               scale,       mix,          softmax,      matvec,      taps,        split3,
-                               join3,       transpose,    axpy,         adam,        silu_back,   affine_sums,
-                               affine_back, dropout_mask, masked,       few_outputs, softmax_back};
+static void relu(size_t n, const float *x, float *out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = x[i] > 0 ? x[i] : 0;
+}
+
+static void relu_back(size_t n, const float *x, const float *dy, float *dx)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) dx[i] = x[i] > 0 ? dy[i] : 0;
+}
+
+static void maximum(size_t n, const float *a, const float *b, float *out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = a[i] > b[i] ? a[i] : b[i];
+}
+
+const cm_pointwise CM_TABLE = {
+    moments,     affine,       moments_bf16, affine_bf16, silu,         add,  scale,     mix,       softmax,
+    matvec,      taps,         split3,       join3,       transpose,    axpy, adam,      silu_back, affine_sums,
+    affine_back, dropout_mask, masked,       few_outputs, softmax_back, relu, relu_back, maximum};

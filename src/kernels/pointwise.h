@@ -69,6 +69,11 @@ typedef struct cm_pointwise {
     void (*few_outputs)(size_t c, const float *const *src, const float *w, float *sums);
     /* Every row of d becomes scale y (d - sum y d): the gradient of softmax. */
     void (*softmax_back)(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d);
+    /* out = max(x, 0), and dx = dy where x > 0, else 0; out may be x, dx dy. */
+    void (*relu)(size_t n, const float *x, float *out);
+    void (*relu_back)(size_t n, const float *x, const float *dy, float *dx);
+    /* out = max(a, b); out may be a or b. */
+    void (*maximum)(size_t n, const float *a, const float *b, float *out);
 } cm_pointwise;
 
 extern const cm_pointwise cmi_pointwise_baseline, cmi_pointwise_avx2, cmi_pointwise_avx512;

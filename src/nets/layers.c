@@ -119,6 +119,27 @@ cm_value cmi_silu(cm_graph *g, cm_value x)
     return cmi_graph_node(g, &cmi_op_silu, NULL, &x, 1, -1, -1);
 }
 
+cm_value cmi_relu(cm_graph *g, cm_value x)
+{
+    return cmi_graph_node(g, &cmi_op_relu, NULL, &x, 1, -1, -1);
+}
+
+static cm_value pool(cm_graph *g, cm_value x, int mean, int32_t kernel, int32_t stride)
+{
+    const cm_attr attr = {.pool = {mean, kernel, stride, 0, 0}};
+    return cmi_graph_node(g, &cmi_op_pool, &attr, &x, 1, -1, -1);
+}
+
+cm_value cmi_max_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride)
+{
+    return pool(g, x, 0, kernel, stride);
+}
+
+cm_value cmi_mean_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride)
+{
+    return pool(g, x, 1, kernel, stride);
+}
+
 cm_value cmi_dropout(cm_graph *g, cm_value x)
 {
     if (g->dropout == 0) return x;

@@ -43,6 +43,10 @@ cm_value cmi_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_va
 cm_value cmi_self_attention(cm_graph *g, const char *qkv, const char *proj, cm_value x, cm_value r, int32_t heads,
                             int layout, double scale);
 cm_value cmi_silu(cm_graph *g, cm_value x);
+cm_value cmi_relu(cm_graph *g, cm_value x);
+/* Of windows of kernel x kernel points; 0: of the whole image. */
+cm_value cmi_max_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride);
+cm_value cmi_mean_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride);
 /* Dropout with the graph's probability; x itself when that is 0. */
 cm_value cmi_dropout(cm_graph *g, cm_value x);
 cm_value cmi_add(cm_graph *g, cm_value a, cm_value b, double scale);

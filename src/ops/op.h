@@ -66,6 +66,10 @@ typedef union cm_attr {
         double p;
         int32_t layer; /* number of the dropout in its network: whose masks differ */
     } dropout;
+    struct {
+        int32_t mean; /* else the maximum */
+        int32_t kernel, stride, pad, ceil;
+    } pool;
 } cm_attr;
 
 /* Where the random bits of dropout come from: a mask is a function of (seed,
@@ -179,5 +183,7 @@ extern const cm_op cmi_op_mix;         /* s x + t f[..C], s and t [N]           
 extern const cm_op cmi_op_embed_time;  /* t [N] -> cos and sin features; [freqs]         */
 extern const cm_op cmi_op_embed_label; /* e, labels int32 [N]: e + scale table[label]    */
 extern const cm_op cmi_op_dropout;     /* x m / (1 - p), m 0 with probability p         */
+extern const cm_op cmi_op_relu;        /* max(x, 0)                                      */
+extern const cm_op cmi_op_pool;        /* maximum or mean of windows                     */
 
 #endif

@@ -142,6 +142,26 @@ static void embed_label(const cm_attr *a, const double *e, const int32_t *labels
         }
 }
 
+static void pool(const cm_attr *a, cm_desc in, const double *x, cm_desc out, double *y)
+{
+    EACH(out)
+    {
+        const int k = a->pool.kernel, s = a->pool.stride, pad = a->pool.pad;
+        double largest = -INFINITY, sum = 0;
+        int count = 0;
+        for (int i = 0; i < in.h; i++)
+            for (int j = 0; j < in.w; j++) {
+                if (k && (i < h * s - pad || i >= h * s - pad + k || j < w * s - pad || j >= w * s - pad + k))
+                    continue;
+                const double v = x[at(in, n, i, j, c)];
+                largest = v > largest ? v : largest;
+                sum += v;
+                count++;
+            }
+        y[at(out, n, h, w, c)] = a->pool.mean ? sum / count : largest;
+    }
+}
+
 void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
                    const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
@@ -149,12 +169,14 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
     else if (op == &cmi_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
     else if (op == &cmi_op_attention) attention(a, in[0], x, out, y);
     else if (op == &cmi_op_fir) fir(a, in[0], x[0], out, y);
+    else if (op == &cmi_op_pool) pool(a, in[0], x[0], out, y);
     else if (op == &cmi_op_embed_time) embed_time(a, x[0], p[0], out, y);
     else if (op == &cmi_op_embed_label) embed_label(a, x[0], labels, p, out, y);
     else EACH(out)
         {
             size_t i = at(out, n, h, w, c);
             if (op == &cmi_op_silu) y[i] = silu(x[0][i]);
+            else if (op == &cmi_op_relu) y[i] = x[0][i] > 0 ? x[0][i] : 0;
             else if (op == &cmi_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
             else if (op == &cmi_op_scale) y[i] = x[0][i] * x[1][n];
             else if (op == &cmi_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
