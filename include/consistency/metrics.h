@@ -45,11 +45,62 @@
 #ifndef CONSISTENCY_METRICS_H
 #define CONSISTENCY_METRICS_H
 
-#include "base.h"
+#include "image.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* --- features of images -------------------------------------------------------------------- */
+
+/* A network that makes features of images, with its weights.
+ *
+ *     cm_features *network = NULL;
+ *     float *rows = (float *)malloc(sizeof(float) * 16 * 64);
+ *     cm_images pictures = cm_images_f32(16, 3, 32, 32, images);
+ *     cm_status status = cm_features_open(NULL, "cifar10_resnet56.safetensors", NULL, &network);
+ *     if (status == CM_OK) status = cm_features_run(network, &pictures, rows, NULL);
+ *     cm_features_free(network);
+ *
+ * Networks, by cm_choice_name("feature_networks", i):
+ *   lenet                64 features of 28 x 28 gray images (of 32 x 32 the middle), MNIST
+ *   resnet20, resnet56   64 features of 32 x 32 colour images, CIFAR-10
+ * The distances that they give are FD-lenet, FD-resnet20 and FD-resnet56: they compare with each
+ * other, never with a published FID. */
+typedef struct cm_features cm_features;
+
+/* Opens the weights of a feature network, in any format of tensors that models are read from.
+ * network: its name, or NULL for the one whose tensors the file holds.  *out is the caller's and
+ * ends with cm_features_free.  The file is mapped and has to stay as it is.
+ * FORMAT, naming the tensor: the weights are of another network.  ARGUMENT: no network of that
+ * name.  NUMERIC: a weight is NaN or infinite.  IO, MEMORY, LIMIT. */
+CM_API cm_status cm_features_open(cm_context *context, const char *path, const char *network, cm_features **out);
+CM_API void cm_features_free(cm_features *features);
+
+typedef struct cm_features_info {
+    uint32_t struct_size;
+    int32_t channels, height, width; /* of the images                                           */
+    int32_t padded;                  /* images of this side are taken too, their middle counts; 0 = none */
+    int32_t features;                /* of an image                                             */
+    int32_t classes;                 /* of the logits; 0 = there are none                       */
+    int32_t reserved;                /* 0                                                       */
+    const char *network;             /* its name; borrowed                                      */
+    const char *weights;             /* XXH3-128 of names and values of the tensors, 32 digits; borrowed */
+} cm_features_info;
+
+/* clang-format off */
+#define CM_FEATURES_INFO_INIT {sizeof(cm_features_info), 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
+/* clang-format on */
+CM_API void cm_features_info_init(cm_features_info *info, size_t struct_size);
+CM_API cm_status cm_features_info_get(const cm_features *features, cm_features_info *info);
+
+/* Features of images->n images into `values`, one row each, and their logits into `logits`; either
+ * may be NULL.  float32 images become bytes first, by rounding, as those of files are: the values
+ * are the same as those of the pictures written and read again.  The rows of an image do not
+ * depend on the others, nor on threads.
+ * SHAPE: images of another size; they are not resized here.  STATE: another call is running.
+ * ARGUMENT, MEMORY. */
+CM_API cm_status cm_features_run(cm_features *features, const cm_images *images, float *values, float *logits);
 
 /* --- mean and covariance ---------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #include "diffusion/precond.h"
 #include "graph/arithmetic.h"
 #include "nets/export.h"
+#include "nets/feature_net.h"
 #include "nets/net.h"
 #include "run/options.h"
 #include "train/distance.h"
@@ -36,6 +37,12 @@ static cm_choice network_at(size_t i)
     return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
 }
 
+static cm_choice feature_network_at(size_t i)
+{
+    const cm_feature_family *family = cmi_feature_family_at(i);
+    return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
+}
+
 #define LIST(name, at)                                                                                               \
     &(const cm_choice_list)                                                                                          \
     {                                                                                                                \
@@ -45,6 +52,7 @@ static const cm_choice_list *const lists[] = {
     LIST("methods", method_at),
     LIST("networks", network_at),
     LIST("model_formats", cmi_export_choice),
+    LIST("feature_networks", feature_network_at),
     LIST("preconds", precond_at),
     LIST("edm_discretizations", cmi_edm_discretization_choice),
     LIST("edm_schedules", cmi_edm_schedule_choice),

@@ -119,6 +119,18 @@ PLACE(cm_edit_options, luma, 32);
 PLACE(cm_edit_options, to, 56);
 PLACE(cm_edit_options, sampling, 64);
 
+SIZE(cm_features_info, 48);
+PLACE(cm_features_info, struct_size, 0);
+PLACE(cm_features_info, channels, 4);
+PLACE(cm_features_info, height, 8);
+PLACE(cm_features_info, width, 12);
+PLACE(cm_features_info, padded, 16);
+PLACE(cm_features_info, features, 20);
+PLACE(cm_features_info, classes, 24);
+PLACE(cm_features_info, reserved, 28);
+PLACE(cm_features_info, network, 32);
+PLACE(cm_features_info, weights, 40);
+
 SIZE(cm_image_read_options, 12);
 PLACE(cm_image_read_options, struct_size, 0);
 PLACE(cm_image_read_options, channels, 4);

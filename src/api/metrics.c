@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "metrics/features.h"
 #include "metrics/frechet.h"
 #include "metrics/scores.h"
 #include "metrics/statistics.h"
@@ -31,6 +32,44 @@ void cm_score_options_init(cm_score_options *options, size_t struct_size)
 void cm_neighbour_options_init(cm_neighbour_options *options, size_t struct_size)
 {
     cmi_options_zero(options, struct_size);
+}
+
+/* --- features --------------------------------------------------------------------- */
+
+void cm_features_info_init(cm_features_info *info, size_t struct_size)
+{
+    cmi_options_zero(info, struct_size);
+}
+
+cm_status cm_features_open(cm_context *context, const char *path, const char *network, cm_features **out)
+{
+    NEED(out, "cm_features_open");
+    *out = NULL;
+    NEED(path, "cm_features_open");
+    return cmi_features_open(context, path, network, out);
+}
+
+void cm_features_free(cm_features *features)
+{
+    cmi_features_free(features);
+}
+
+cm_status cm_features_info_get(const cm_features *features, cm_features_info *info)
+{
+    cm_features_info i;
+    NEED(features, "cm_features_info_get");
+    NEED(info, "cm_features_info_get");
+    cmi_features_describe(features, &i);
+    return cm_info_write(info, &i, sizeof i, "cm_features_info");
+}
+
+cm_status cm_features_run(cm_features *features, const cm_images *images, float *values, float *logits)
+{
+    cm_view view;
+    NEED(features, "cm_features_run");
+    CM_TRY(cmi_context_check_process(cmi_features_context(features)));
+    CM_TRY(cmi_view_open("cm_features_run: the images", images, CM_VIEW_READ, &view));
+    return cmi_features_run(features, &view, values, logits);
 }
 
 /* --- statistics ------------------------------------------------------------------ */

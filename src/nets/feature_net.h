@@ -7,6 +7,7 @@
 #ifndef CM_NETS_FEATURE_NET_H
 #define CM_NETS_FEATURE_NET_H
 
+#include "graph/params.h"
 #include "io/tensors.h"
 #include "nets/layers.h"
 
@@ -51,7 +52,8 @@ void cmi_feature_net_close(cm_feature_net *net);
 
 cm_value cmi_feature_conv(cm_feature_net *net, const char *name, cm_value x, int32_t out, int32_t k, int32_t s,
                           int32_t pad);
-/* Without bias, then normalised by NORM.{weight, bias, running_mean, running_var}; r is added where it is not NULL. */
+/* Without bias, then normalised by NORM.{weight, bias, running_mean, running_var}; r is added where it is not NULL.
+ */
 cm_value cmi_feature_conv_norm(cm_feature_net *net, const char *name, const char *norm, double eps, cm_value x,
                                const cm_value *r, int32_t out, int32_t k, int32_t s);
 /* Every second row and column, with half as many channels of zeros before and behind. */

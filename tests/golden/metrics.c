@@ -273,6 +273,54 @@ static void check_neighbours(const golden_file *f, golden_result *r, const char 
     release(&reference), release(&samples);
 }
 
+/* --- feature networks --------------------------------------------------------------- */
+
+/* Weights of a network under DIR/../../data, beside the references. */
+static const char *weights_of(const golden_file *f, const char *name)
+{
+    static char path[4200];
+    (void)snprintf(path, sizeof path, "%s/../../data/%s.safetensors", f->folder, name);
+    return path;
+}
+
+static void check_network(const golden_file *f, golden_result *r, const char *weights, const char *features,
+                          const char *logits)
+{
+    const cm_tensor *images = cmi_tensors_find(&f->st, "images");
+    const cm_tensor *a = cmi_tensors_find(&f->st, features), *b = cmi_tensors_find(&f->st, logits);
+    cm_features *network;
+    if (!images || !a || !b || a->rank != 2 || b->rank != 2) {
+        golden_fail(r, "%s: images, features or logits are missing", weights);
+        return;
+    }
+    if (cm_features_open(f->context, weights_of(f, weights), NULL, &network) != CM_OK) {
+        failed(r, weights);
+        return;
+    }
+    double *expected = golden_read(f, features, NULL), *scores = golden_read(f, logits, NULL);
+    float *values = calloc(a->count + 1, sizeof *values), *found = calloc(b->count + 1, sizeof *found);
+    const int32_t channels = images->rank == 4 ? (int32_t)images->shape[3] : 1;
+    const cm_images view = cm_images_u8((size_t)images->shape[0], (int32_t)images->shape[1],
+                                        (int32_t)images->shape[2], channels, images->data);
+    if (cm_features_run(network, &view, values, found) != CM_OK) failed(r, weights);
+    for (size_t i = 0; i < a->count; i++) golden_compare(r, features, fabs((double)values[i] - expected[i]), 1e-4);
+    for (size_t i = 0; i < b->count; i++) golden_compare(r, logits, fabs((double)found[i] - scores[i]), 1e-4);
+    free(expected), free(scores), free(values), free(found);
+    cm_features_free(network);
+}
+
+static int check_networks(const golden_file *f, golden_result *r)
+{
+    if (cmi_tensors_find(&f->st, "indices_in_t10k")) {
+        check_network(f, r, "mnist_lenet", "features", "logits");
+        return 1;
+    }
+    if (!cmi_tensors_find(&f->st, "resnet56.features")) return 0;
+    check_network(f, r, "cifar10_resnet56", "resnet56.features", "resnet56.logits");
+    check_network(f, r, "cifar10_resnet20", "resnet20.features", "resnet20.logits");
+    return 1;
+}
+
 /* --- what a file holds ---------------------------------------------------------------- */
 
 static const struct {
@@ -292,7 +340,7 @@ static int case_of(const char *tensor, const char *what, char *out, size_t size)
 void golden_metric(golden_file *f, golden_result *r)
 {
     char name[128];
-    int cases = 0;
+    int cases = check_networks(f, r);
     for (size_t i = 0; i < f->st.count; i++)
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
             if (case_of(f->st.tensors[i].name, kinds[k].member, name, sizeof name)) {

@@ -264,6 +264,13 @@ class EditMap(Struct):
                 ("inverse", MAP), ("user", C.c_void_p)]
 
 
+class FeaturesInfo(Struct):
+    _c_name = "cm_features_info"
+    _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
+                ("padded", C.c_int32), ("features", C.c_int32), ("classes", C.c_int32), ("reserved", C.c_int32),
+                ("network", C.c_char_p), ("weights", C.c_char_p)]
+
+
 class StatisticsInfo(Struct):
     _c_name = "cm_statistics_info"
     _fields_ = [("struct_size", C.c_uint32), ("dimension", C.c_int32), ("count", C.c_uint64)]
@@ -290,7 +297,7 @@ STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Conditio
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
-                      CheckpointReport, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
+                      CheckpointReport, FeaturesInfo, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p, _f64p = C.POINTER(C.c_int32), C.POINTER(C.c_double)
@@ -447,6 +454,11 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_run_stop": (None, [_p]),
     "cm_run_cancel": (None, [_p]),
     "cm_run_trainer": (_p, [_p]),
+    "cm_features_open": (C.c_int, [_p, C.c_char_p, C.c_char_p, C.POINTER(_p)]),
+    "cm_features_free": (None, [_p]),
+    "cm_features_info_init": (None, [C.POINTER(FeaturesInfo), _size]),
+    "cm_features_info_get": (C.c_int, [_p, C.POINTER(FeaturesInfo)]),
+    "cm_features_run": (C.c_int, [_p, C.POINTER(Images), _f32p, _f32p]),
     "cm_statistics_create": (C.c_int, [_p, _i32, C.POINTER(_p)]),
     "cm_statistics_free": (None, [_p]),
     "cm_statistics_add": (C.c_int, [_p, _size, _f32p]),

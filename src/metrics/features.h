@@ -1,0 +1,18 @@
+/* features.h - a feature network at work: images in, rows of features and logits out. */
+#ifndef CM_METRICS_FEATURES_H
+#define CM_METRICS_FEATURES_H
+
+#include <consistency/metrics.h>
+
+#include "tensor/images.h"
+
+/* `network` NULL: the one whose tensors the file has. */
+cm_status cmi_features_open(cm_context *context, const char *path, const char *network, cm_features **out);
+void cmi_features_free(cm_features *features);
+void cmi_features_describe(const cm_features *features, cm_features_info *out);
+/* The memory that images are given back to, and whose threads work. */
+cm_context *cmi_features_context(const cm_features *features);
+/* Images of the network's size, or padded ones; either output may be NULL. */
+cm_status cmi_features_run(cm_features *features, const cm_view *images, float *values, float *logits);
+
+#endif
