@@ -33,6 +33,7 @@ PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR     ?= $(PREFIX)/bin
+DATADIR    ?= $(PREFIX)/share/consistency
 
 # base.h is the only place the version is written.
 version = $(shell sed -n 's/^.define CM_VERSION_$(1) *//p' include/consistency/base.h)
@@ -90,7 +91,7 @@ TRAIN_C   := class_names averages distance optim ema curriculum objective object
 METRICS_C := tiles features statistics statistics_file frechet inception_score neighbours kernel_distance subsets
 RUN_C     := text memory files pages options config inputs estimate run
 API_C     := base layout choices model checkpoint sampler edit image image_coding dataset trainer train_options run metrics
-PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train
+PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
            $(KERNELS_C:%=kernels/%) $(CONV_C:%=conv/%) $(ATTENTION_C:%=attention/%) $(OPS_C:%=ops/%) \
@@ -200,9 +201,13 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(DEP_LIBS)|' pkgconfig/consistency.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc
+	install -d $(DESTDIR)$(DATADIR)/features
+	install -m 644 $(wildcard models/features/*) $(DESTDIR)$(DATADIR)/features/
 	for p in $(PROGRAMS); do install -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/$$p || exit 1; done
 
 uninstall:
+	rm -f $(patsubst models/%,$(DESTDIR)$(DATADIR)/%,$(wildcard models/features/*))
+	-rmdir $(DESTDIR)$(DATADIR)/features $(DESTDIR)$(DATADIR)
 	rm -f $(DESTDIR)$(INCLUDEDIR)/consistency.h $(HEADERS:%=$(DESTDIR)$(INCLUDEDIR)/consistency/%.h)
 	-rmdir $(DESTDIR)$(INCLUDEDIR)/consistency
 	rm -f $(DESTDIR)$(LIBDIR)/libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME) \

@@ -567,6 +567,106 @@ START_TEST(statistics_that_are_refused)
 }
 END_TEST
 
+/* --- feature networks --------------------------------------------------------------------------------- */
+
+static const char *const networks[] = {"lenet", "resnet20", "resnet56"};
+
+static cm_features *open_network(cm_context *c, const char *name)
+{
+    char path[128];
+    cm_features *f = NULL;
+    snprintf(path, sizeof path, "models/features/%s.safetensors", name);
+    OK(cm_features_open(c, path, NULL, &f));
+    return f;
+}
+
+/* Rows do not depend on the images beside them, on threads, or on the form of the images. */
+START_TEST(features_of_images)
+{
+    enum { N = 19 };
+    for (size_t t = 0; t < 2; t++) {
+        cm_features_info info = CM_FEATURES_INFO_INIT;
+        cm_features *f = open_network(context, networks[t]);
+        OK(cm_features_info_get(f, &info));
+        ck_assert_str_eq(info.network, networks[t]);
+        ck_assert_uint_eq(strlen(info.weights), 32);
+        const size_t c = (size_t)info.channels, side = (size_t)info.height, d = (size_t)info.features;
+        const size_t values = c * side * side;
+        uint8_t *bytes = malloc(N * values);
+        float *x = malloc(N * values * sizeof *x), *all = malloc(N * d * sizeof *all), *one = malloc(d * sizeof *one);
+        float *logits = malloc(N * 10 * sizeof *logits);
+        uint64_t seed = seeded(80 + t);
+        for (size_t i = 0; i < N * values; i++) bytes[i] = (uint8_t)random_int(&seed, 0, 255);
+        const cm_images pictures = cm_images_u8(N, info.height, info.width, info.channels, bytes);
+        cm_images floats = cm_images_f32(N, info.channels, info.height, info.width, x);
+        OK(cm_images_convert(&pictures, &floats));
+        OK(cm_features_run(f, &pictures, all, logits));
+        for (int threads = 1; threads <= 3; threads += 2) {
+            cm_context_options o = CM_CONTEXT_OPTIONS_INIT;
+            cm_context *other;
+            o.threads = threads;
+            OK(cm_context_create(&o, &other));
+            cm_features *g = open_network(other, networks[t]);
+            for (size_t i = 0; i < N; i++) {
+                const cm_images single = cm_images_f32(1, info.channels, info.height, info.width, x + i * values);
+                OK(cm_features_run(g, &single, one, NULL));
+                ck_assert_mem_eq(one, all + i * d, d * sizeof *one);
+            }
+            cm_features_free(g);
+            cm_context_free(other);
+        }
+        for (size_t i = 0; i < N * d; i++) ck_assert(all[i] >= 0); /* behind a relu */
+        OK(cm_features_run(f, &pictures, NULL, NULL));
+        floats.height--;
+        FAILS(cm_features_run(f, &floats, all, NULL), CM_ERR_SHAPE, networks[t]);
+        cm_features_free(f);
+        free(bytes), free(x), free(all), free(one), free(logits);
+    }
+}
+END_TEST
+
+START_TEST(padded_digits_count_in_the_middle)
+{
+    static uint8_t small[28 * 28], large[32 * 32];
+    float a[64], b[64];
+    uint64_t seed = seeded(90);
+    for (size_t i = 0; i < sizeof small; i++) small[i] = (uint8_t)random_int(&seed, 0, 255);
+    memset(large, 77, sizeof large); /* the edge is not looked at */
+    for (size_t row = 0; row < 28; row++) memcpy(large + (row + 2) * 32 + 2, small + row * 28, 28);
+    cm_features *f = open_network(context, "lenet");
+    const cm_images own = cm_images_u8(1, 28, 28, 1, small), padded = cm_images_u8(1, 32, 32, 1, large);
+    OK(cm_features_run(f, &own, a, NULL));
+    OK(cm_features_run(f, &padded, b, NULL));
+    ck_assert_mem_eq(a, b, sizeof a);
+    cm_features_free(f);
+}
+END_TEST
+
+START_TEST(weights_that_are_refused)
+{
+    cm_features *f;
+    FAILS(cm_features_open(context, "models/features/resnet20.safetensors", "resnet56", &f), CM_ERR_FORMAT,
+          "is no resnet56");
+    ck_assert_ptr_null(f);
+    FAILS(cm_features_open(context, "models/features/resnet56.safetensors", "resnet20", &f), CM_ERR_FORMAT,
+          "277 tensors");
+    FAILS(cm_features_open(context, "models/features/lenet.safetensors", "resnet20", &f), CM_ERR_FORMAT,
+          "conv1.weight");
+    FAILS(cm_features_open(context, "models/features/lenet.safetensors", "vgg", &f), CM_ERR_ARGUMENT, "vgg");
+    FAILS(cm_features_open(context, "models/digits_teacher.safetensors", NULL, &f), CM_ERR_FORMAT,
+          "no feature network");
+    FAILS(cm_features_open(context, in_dir("absent"), NULL, &f), CM_ERR_IO, "absent");
+    size_t size;
+    unsigned char *bytes = read_bytes("models/features/lenet.safetensors", &size);
+    memset(bytes + size - 4, 0xff, 4); /* the last value becomes NaN */
+    write_bytes(in_dir("nan.safetensors"), bytes, size);
+    FAILS(cm_features_open(context, in_dir("nan.safetensors"), NULL, &f), CM_ERR_NUMERIC, "NaN");
+    write_bytes(in_dir("cut.safetensors"), bytes, size - 1);
+    ck_assert_int_ne(cm_features_open(context, in_dir("cut.safetensors"), NULL, &f), CM_OK);
+    free(bytes);
+}
+END_TEST
+
 /* --- without memory ---------------------------------------------------------------------------------- */
 
 static cm_status everything(cm_context *c, const char *path)
@@ -591,6 +691,13 @@ static cm_status everything(cm_context *c, const char *path)
     if (status == CM_OK) status = cm_kernel_distance(c, 6, 40, x, 30, y, &o, &a, &b);
     if (status == CM_OK) status = cm_inception_score(c, 6, 40, x, NULL, &a, &b);
     if (status == CM_OK) status = cm_precision_recall(c, 6, 40, x, 30, y, NULL, &a, &b);
+    cm_features *network = NULL;
+    static uint8_t pixels[9 * 28 * 28];
+    static float rows[9 * 64];
+    const cm_images images = cm_images_u8(9, 28, 28, 1, pixels);
+    if (status == CM_OK) status = cm_features_open(c, "models/features/lenet.safetensors", NULL, &network);
+    if (status == CM_OK) status = cm_features_run(network, &images, rows, NULL);
+    cm_features_free(network);
     cm_statistics_free(read);
     cm_statistics_free(first);
     cm_statistics_free(second);
@@ -646,6 +753,9 @@ Suite *make_suite(void)
     tcase_add_test(t, precision_and_recall_against_the_definition);
     tcase_add_test(t, statistics_through_a_file);
     tcase_add_test(t, statistics_that_are_refused);
+    tcase_add_test(t, features_of_images);
+    tcase_add_test(t, padded_digits_count_in_the_middle);
+    tcase_add_test(t, weights_that_are_refused);
     tcase_add_test(t, every_request_for_memory_fails_once);
     suite_add_tcase(s, t);
     return s;

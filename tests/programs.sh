@@ -1,5 +1,5 @@
 #!/bin/bash
-# programs.sh BUILD: cm-sample, cm-edit, cm-info, cm-convert and cm-train as a user types them: results, exit
+# programs.sh BUILD: cm-sample, cm-edit, cm-info, cm-convert, cm-eval and cm-train as a user types them: results, exit
 # codes, messages, nothing half-written, Ctrl-C.
 bin=$1/bin
 dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
@@ -101,6 +101,32 @@ expect 0 "oneDNN" $bin/cm-sample --version
 expect 0 "744401 parameters" $bin/cm-info $model
 expect 0 "map_layer0.weight" $bin/cm-info $model --tensors
 expect 0 "oneDNN" $bin/cm-info --machine
+# cm-eval: 30 digits of the bundled model, which the bundled network reads.
+digits=models/features/lenet-train.npz
+mkdir $dir/digits $dir/few $dir/large $dir/none
+$bin/cm-sample $model -n 30 --labels 0,1,2,3,4,5,6,7,8,9 --images "$dir/digits/%04d.png" -q || fail "digits for cm-eval"
+cp $dir/digits/0000.png $dir/few/
+cp docs/images/edit-colorize.png docs/images/digits-onestep.png $dir/large/
+expect 0 "fd-lenet " $bin/cm-eval --metric fd-lenet --few $dir/digits $digits
+expect 0 "is-lenet" $bin/cm-eval --metric is-lenet --few $dir/digits
+expect 0 "pr-lenet-recall" $bin/cm-eval --metric pr-lenet,kid-lenet --few $dir/digits $dir/digits
+expect 0 "30 images" $bin/cm-eval --metric fd-lenet --few $dir/digits $dir/digits -o $dir/stats.npz --subsets 3 --infinity &&
+    expect 0 "of 30 images" $bin/cm-eval --metric fd-lenet --few $dir/stats.npz $dir/stats.npz
+expect 1 "(--force replaces it)" $bin/cm-eval --metric fd-lenet --few $dir/digits $digits -o $dir/stats.npz
+$bin/cm-eval --metric fd-lenet --few --json $dir/stats.npz $dir/digits | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["fd-lenet"] < 1e-6 and d["a"]["kind"] == "statistics" and d["b"]["images"] == 30 and len(d["lenet"]["weights"]) == 32, d' || fail "cm-eval JSON"
+expect 2 "--few compares them all the same" $bin/cm-eval --metric fd-lenet $dir/digits $digits
+expect 2 "name the network" $bin/cm-eval --metric fid $dir/digits $digits
+expect 2 "none of" $bin/cm-eval --metric fd-resnet18 $dir/digits $digits
+expect 2 "give two sets" $bin/cm-eval --metric fd-lenet $dir/digits
+expect 2 "holds statistics" $bin/cm-eval --metric kid-lenet --few $dir/digits $digits
+expect 2 "holds statistics" $bin/cm-eval --metric fd-lenet --few $digits $dir/digits --infinity
+expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits
+expect 2 "give --metric" $bin/cm-eval $dir/digits $digits
+expect 1 "covariance needs two" $bin/cm-eval --metric fd-lenet --few $dir/few $digits
+expect 1 "holds no picture" $bin/cm-eval --metric fd-lenet --few $dir/none $digits
+expect 1 "is no lenet" $bin/cm-eval --metric fd-lenet --few --features models/features/resnet20.safetensors $dir/digits $digits
+expect 1 "expected 3 x 32 x 32" $bin/cm-eval --metric fd-resnet20 --few $dir/large $dir/large
+expect 0 "cut and scaled" $bin/cm-eval --metric fd-resnet20 --few --resize $dir/large $dir/large
 tiny=tests/data/golden/checkpoints/tiny_adm_fp32.safetensors
 plain=tests/data/golden/checkpoints/st_ok.safetensors
 echo '{"network": {"type": "adm", "image_size": 8, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1, "attention_resolutions": [],

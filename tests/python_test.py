@@ -1020,6 +1020,21 @@ class Calls(unittest.TestCase):
         self.assertLess(sorted(late)[2], whole / 2)  # not at the end of the call
         model.denoise(one, 1.0)
 
+    def test_features(self):
+        network = cm.Features("models/features/lenet.safetensors")
+        self.assertEqual((network.info["network"], network.info["features"], network.info["height"]), ("lenet", 64, 28))
+        pictures = cm.Sampler(cm.Model.load(MODEL)).sample(10, labels=list(range(10)), seed=1)
+        rows, logits = network.run(pictures)
+        flat, best = values(logits), lambda row: max(range(10), key=lambda k: row[k])
+        self.assertGreaterEqual(sum(best(flat[10 * i:10 * i + 10]) == i for i in range(10)), 9)
+        self.assertEqual(tuple(rows.shape), (10, 64))
+        self.assertEqual(cm.Statistics.read("models/features/lenet-train.npz").dimension, 64)
+        self.assertRaises(cm.Error, network.run, [[[[0.5] * 30] * 30]])
+        self.assertRaises(cm.Error, cm.Features, "models/features/resnet20.safetensors", "resnet56")
+        self.assertRaises(cm.Error, cm.Features, MODEL)
+        network.close()
+        self.assertRaises(ValueError, network.run, pictures)
+
     def test_metrics(self):
         a = [[float((7 * i * (k + 3) + i * i) % 11) for k in range(4)] for i in range(30)]
         b = [[1.5 * v + 1 for v in row] for row in a]

@@ -7,8 +7,7 @@
 
 #include "nets/checkpoint.h"
 
-static const cm_feature_family *const families[] = {&cmi_feature_lenet, &cmi_feature_resnet20,
-                                                    &cmi_feature_resnet56};
+static const cm_feature_family *const families[] = {&cmi_feature_lenet, &cmi_feature_resnet20, &cmi_feature_resnet56};
 
 const cm_feature_family *cmi_feature_family_at(size_t index)
 {
@@ -105,8 +104,7 @@ static cm_status norm_factors(const made_of *m, double *scale, double *shift)
 {
     float *values = cmi_malloc(m->context, NORMS * m->rows, sizeof *values);
     cm_status status = values ? CM_OK : CM_ERR_MEMORY;
-    for (size_t k = 0; k < NORMS && status == CM_OK; k++)
-        status = cmi_tensor_read(m->norms[k], values + k * m->rows);
+    for (size_t k = 0; k < NORMS && status == CM_OK; k++) status = cmi_tensor_read(m->norms[k], values + k * m->rows);
     for (size_t i = 0; i < m->rows && status == CM_OK; i++) {
         scale[i] = (double)values[GAMMA * m->rows + i] / sqrt((double)values[VARIANCE * m->rows + i] + m->eps);
         shift[i] = (double)values[BETA * m->rows + i] - (double)values[MEAN * m->rows + i] * scale[i];
@@ -150,8 +148,8 @@ static cm_status find(cm_feature_net *net, const char *name, size_t rows, size_t
     if (!*out) CM_FAIL(CM_ERR_FORMAT, "%s is no %s: there is no tensor '%s'", file, net->family->name, name);
     const cm_tensor *t = *out;
     if (t->rank < 1 || (size_t)t->shape[0] != rows || t->count != count)
-        CM_FAIL(CM_ERR_FORMAT, "%s is no %s: tensor '%s' has %zu values, expected %zu x %zu", file,
-                net->family->name, name, t->count, rows, count / rows);
+        CM_FAIL(CM_ERR_FORMAT, "%s is no %s: tensor '%s' has %zu values, expected %zu x %zu", file, net->family->name,
+                name, t->count, rows, count / rows);
     if (t->type != CM_TENSOR_F32 && t->type != CM_TENSOR_F16 && t->type != CM_TENSOR_BF16 && t->type != CM_TENSOR_F64)
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s' holds %s, expected numbers with a point", file, name,
                 cmi_tensor_type_name(t->type));
@@ -187,7 +185,8 @@ static cm_status bind_all(cm_feature_net *net)
     net->sources = cmi_calloc(net->context, (size_t)net->graph->n_params + 1, sizeof *net->sources);
     if (!net->sources) return CM_ERR_MEMORY;
     for (int i = 0; i < net->graph->n_params; i++) CM_TRY(bind(net, i, &used));
-    for (size_t i = 0; i < net->file->count; i++) there += !ends_with(net->file->tensors[i].name, "num_batches_tracked");
+    for (size_t i = 0; i < net->file->count; i++)
+        there += !ends_with(net->file->tensors[i].name, "num_batches_tracked");
     if (there != used)
         CM_FAIL(CM_ERR_FORMAT, "%s is no %s: it has %zu tensors, the network %zu", net->file->input.name,
                 net->family->name, there, used);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <consistency/metrics.h>
 
@@ -275,11 +276,12 @@ static void check_neighbours(const golden_file *f, golden_result *r, const char 
 
 /* --- feature networks --------------------------------------------------------------- */
 
-/* Weights of a network under DIR/../../data, beside the references. */
+/* Weights of a network: those of the tree, or beside the references. */
 static const char *weights_of(const golden_file *f, const char *name)
 {
     static char path[4200];
-    (void)snprintf(path, sizeof path, "%s/../../data/%s.safetensors", f->folder, name);
+    (void)snprintf(path, sizeof path, "models/features/%s.safetensors", strchr(name, '_') + 1);
+    if (access(path, R_OK) != 0) (void)snprintf(path, sizeof path, "%s/../../data/%s.safetensors", f->folder, name);
     return path;
 }
 

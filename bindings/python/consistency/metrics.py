@@ -3,11 +3,11 @@
 Features are n x d numbers, one row an image; where they come from is the caller's choice."""
 
 import ctypes as C
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 from . import _values
 from ._handle import Handle
-from ._lib import NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
+from ._lib import FeaturesInfo, NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
 from ._values import Array
 
 
@@ -27,6 +27,43 @@ class _Rows:
             raise ValueError("%s has rows of %d features, expected %d" % (what, shape[1], d))
         self.n, self.d = shape
         self.data, self._keep = _values.floats(values, shape, what)
+
+
+class Features(Handle):
+    """A feature network with its weights, from any file of tensors that models are read from.
+
+        network = cm.Features("models/features/resnet56.safetensors")
+        values, logits = network.run(images)
+
+    network: "lenet", "resnet20", "resnet56", or None for the one whose tensors the file has.  Distances of its features
+    (FD-resnet56, ...) compare with each other, never with a published FID."""
+
+    _what, _free = "feature network", lib.cm_features_free
+
+    def __init__(self, path: Any, network: Optional[str] = None) -> None:
+        handle = C.c_void_p()
+        _checked(lib.cm_features_open(None, _values.path(path), None if network is None else _values.text(network, "network"),
+                                      C.byref(handle)))
+        self._handle = handle
+
+    @property
+    def info(self) -> Dict[str, Any]:
+        """network, weights (a hash), channels, height, width, padded, features, classes."""
+        i = FeaturesInfo()
+        lib.cm_features_info_init(C.byref(i), C.sizeof(i))
+        with self._held() as handle:
+            _checked(lib.cm_features_info_get(handle, C.byref(i)))
+            return {name: v.decode() if isinstance(v, bytes) else v
+                    for name, v in ((n, getattr(i, n)) for n in FeaturesInfo.names()) if name not in ("struct_size", "reserved")}
+
+    def run(self, images: Array) -> Tuple[Array, Array]:
+        """Features and logits, one row each, of images n x C x H x W in [-1, 1] or bytes n x H x W x C."""
+        info, b = self.info, _values.images(images, "images")
+        values, to_values = _values.new((b.n, info["features"]))
+        logits, to_logits = _values.new((b.n, info["classes"]))
+        with self._held() as handle:
+            _checked(lib.cm_features_run(handle, C.byref(b), to_values, to_logits))
+        return values, logits
 
 
 class Statistics(Handle):
