@@ -129,7 +129,7 @@ def _context() -> Iterator[Any]:
 
 
 def _format_of(path: Path) -> str:
-    return "torch" if os.fspath(path).endswith((".pt", ".pth")) else "native"
+    return "torch" if os.fsdecode(path).endswith((".pt", ".pth")) else "native"
 
 
 def _folder_of(path: Path) -> bool:

@@ -145,7 +145,9 @@ def curve(title: str, steps: Sequence[int], series: Sequence[Sequence[float]], l
         marks, (low, high) = [high], (high / 2, high * 2) if high > 0 else (high * 2 - 1, 1.0)
     else:
         marks = log_ticks(low, high) if log else linear_ticks(low, high)
-    scale: Callable[[float], float] = math.log10 if log else float
+    scale: Callable[[float], float] = float
+    if log:
+        scale = math.log10
     x0, x1 = min(steps), max(max(steps), min(steps) + 1)
 
     def at(s: float, v: float) -> Tuple[float, float]:
