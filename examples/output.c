@@ -36,6 +36,7 @@ void output_choose(output *o, const cli *c, const char *page, const char *patter
 static cm_image_write_options write_options(const output *o)
 {
     cm_image_write_options options = CM_IMAGE_WRITE_OPTIONS_INIT;
+    if (o->arrays) options.format = CM_IMAGE_FORMAT_PNG; /* for the look before the work alone */
     options.overwrite = o->force ? CM_OVERWRITE_YES : CM_OVERWRITE_NO;
     return options;
 }
@@ -84,6 +85,11 @@ cm_status output_open(output *o)
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
     if (o->pattern) return check_files(o);
     const cm_images images = views(o, o->count, o->pixels);
+    if (o->arrays && o->count > SIZE_MAX / size) return CM_ERR_MEMORY;
+    if (o->arrays) {
+        o->pixels = malloc(o->count * size);
+        return o->pixels ? check_file(o, o->page, 1, 1) : CM_ERR_MEMORY;
+    }
     cm_status status = cm_image_grid_size(&images, o->columns, o->margin, &height, &width);
     if (status == CM_OK) status = check_file(o, o->page, height, width);
     if (status != CM_OK) return status;
@@ -126,6 +132,11 @@ cm_status output_finish(output *o)
     int32_t height, width;
     if (o->pattern) return CM_OK;
     const cm_images images = views(o, o->count, o->pixels);
+    if (o->arrays) {
+        cm_samples_options options = CM_SAMPLES_OPTIONS_INIT;
+        options.overwrite = o->force;
+        return cm_samples_write(NULL, o->page, &images, o->labels, &options);
+    }
     cm_status status = cm_image_grid_size(&images, o->columns, o->margin, &height, &width);
     if (status != CM_OK) return status;
     uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)o->channels);
@@ -141,7 +152,9 @@ cm_status output_finish(output *o)
 void output_free(output *o)
 {
     free(o->pixels);
+    free(o->labels);
     o->pixels = NULL;
+    o->labels = NULL;
 }
 
 void output_tell(const output *o, const cli *c)

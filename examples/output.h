@@ -6,6 +6,8 @@
 
 typedef struct output {
     const char *page, *pattern; /* one of the two: a file's name; a name with one %d */
+    int arrays;                 /* page is an .npz file of all images         */
+    int32_t *labels;            /* of all images, for it; or NULL             */
     int force;                  /* replace existing files                     */
     int32_t margin, columns;    /* of the page                                */
     int32_t channels, height, width;

@@ -9,11 +9,12 @@
 #include "sampling.h"
 
 /* What only this program knows comes first; from METHOD on they are options of sampling. */
-enum { COUNT, OUTPUT, IMAGES, COLUMNS, MARGIN, FORCE, LABELS, BENCH, JSON, QUIET, METHOD };
+enum { COUNT, OUTPUT, IMAGES, NPZ, COLUMNS, MARGIN, FORCE, LABELS, BENCH, JSON, QUIET, METHOD };
 static const cli_option options[] = {
     {"count", 'n', "N", "the number of images (16; with --labels rows, 10 of each class)"},
     {"output", 'o', "FILE", "write a page of all images, as .png or .jpg (samples.png)"},
     {"images", 0, "PATTERN", "write a file for each image instead, as in out/%05d.png; the folder has to be there"},
+    {"npz", 0, "FILE", "write all images as the array arr_0 of a file instead, and their labels as arr_1"},
     {"columns", 0, "N", "the number of images in a row of the page (as many as there are rows)"},
     {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
     {"force", 0, NULL, "replace files that exist"},
@@ -98,12 +99,16 @@ static cm_status draw(program *p, size_t batch, double *seconds)
     p->s.sample.progress = cli_progress_step;
     p->s.sample.progress_user = &progress;
     cm_status status = output_open(&p->out);
+    if (p->out.arrays && (p->rows || p->s.n_cycle)) p->out.labels = malloc(p->count * sizeof *p->labels);
+    if (p->out.arrays && (p->rows || p->s.n_cycle) && !p->out.labels) status = CM_ERR_MEMORY;
     for (size_t i = 0; status == CM_OK && i < p->count; i += batch) {
         double spent = 0;
         progress.before = i;
         progress.now = p->count - i < batch ? p->count - i : batch;
         status = call(p, i, (size_t)progress.now, &spent);
         *seconds += spent;
+        if (status == CM_OK && p->out.labels)
+            memcpy(p->out.labels + i, p->labels, (size_t)progress.now * sizeof *p->labels);
         if (status == CM_OK) status = output_put(&p->out, (size_t)progress.now, p->images);
     }
     cli_progress_end(&progress);
@@ -138,12 +143,16 @@ static void read_command(program *p)
     for (int i = METHOD; i < N_OPTIONS; i++)
         if (v[i]) sampling_option(&p->s, c, options[i].name, v[i]);
     if (c->n_operands != 1) cli_usage_error(c, "give one model file");
-    if (v[BENCH] && (v[IMAGES] || v[OUTPUT])) cli_usage_error(c, "--bench writes no picture");
+    if (v[BENCH] && (v[IMAGES] || v[OUTPUT] || v[NPZ])) cli_usage_error(c, "--bench writes no picture");
     p->rows = v[LABELS] && strcmp(v[LABELS], "rows") == 0;
     p->count = v[COUNT] ? (size_t)cli_integer(c, "count", v[COUNT], 1, 1000000000) : 0;
     p->out.columns = v[COLUMNS] ? (int32_t)cli_integer(c, "columns", v[COLUMNS], 1, 65535) : 0;
     p->out.margin = v[MARGIN] ? (int32_t)cli_integer(c, "margin", v[MARGIN], 0, 1000) : 2;
-    output_choose(&p->out, c, v[OUTPUT], v[IMAGES], "samples.png");
+    if (v[NPZ] && (v[OUTPUT] || v[IMAGES])) cli_usage_error(c, "give one of --output, --images and --npz");
+    if (v[NPZ] && (v[MARGIN] || (v[COLUMNS] && !p->rows)))
+        cli_usage_error(c, "--%s has no effect with --npz", v[MARGIN] ? "margin" : "columns");
+    output_choose(&p->out, c, v[NPZ] ? v[NPZ] : v[OUTPUT], v[IMAGES], "samples.png");
+    p->out.arrays = v[NPZ] != NULL;
     if (v[IMAGES] && v[MARGIN]) cli_usage_error(c, "--margin has no effect with --images");
     if (v[IMAGES] && v[COLUMNS] && !p->rows) cli_usage_error(c, "--columns has no effect with --images");
     p->out.force = v[FORCE] != NULL;

@@ -667,6 +667,53 @@ START_TEST(weights_that_are_refused)
 }
 END_TEST
 
+/* --- samples ------------------------------------------------------------------------------------------ */
+
+START_TEST(samples_through_a_file)
+{
+    static float x[3 * 4 * 5 * 3];
+    static uint8_t back[4 * 5 * 3];
+    const int32_t labels[3] = {7, 0, 123456};
+    int32_t found[3];
+    uint64_t seed = seeded(95);
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)random_int(&seed, 0, 255) / 127.5f - 1;
+    const cm_images images = cm_images_f32(3, 3, 4, 5, x);
+    const char *path = in_dir("samples.npz");
+    cm_samples_options o = CM_SAMPLES_OPTIONS_INIT;
+    OK(cm_samples_write(context, path, &images, labels, NULL));
+    FAILS(cm_samples_write(context, path, &images, labels, NULL), CM_ERR_IO, "samples.npz");
+    cm_npz *npz;
+    cm_npy array;
+    OK(cmi_npz_open(context, path, &npz));
+    OK(cmi_npz_read(npz, "arr_0", &array));
+    ck_assert(array.rank == 4 && array.shape[0] == 3 && array.shape[1] == 4 && array.shape[2] == 5 &&
+              array.shape[3] == 3 && array.kind == 'u' && array.bytes == 1);
+    for (size_t n = 0; n < 3; n++) /* n, y, x, c of n, c, y, x */
+        for (size_t i = 0; i < 60; i++)
+            ck_assert_double_eq(cmi_npy_value(&array, n * 60 + i),
+                                roundf((x[n * 60 + i % 3 * 20 + i / 3] + 1) * 127.5f));
+    OK(cmi_npz_read(npz, "arr_1", &array));
+    for (size_t i = 0; i < 3; i++) found[i] = (int32_t)cmi_npy_value(&array, i);
+    ck_assert_mem_eq(found, labels, sizeof labels);
+    cmi_npz_close(npz);
+    o.overwrite = CM_OVERWRITE_YES;
+    o.rounding = CM_ROUNDING_DOWN;
+    OK(cm_samples_write(context, path, &images, NULL, &o));
+    OK(cmi_npz_open(context, path, &npz));
+    ck_assert(!cmi_npz_has(npz, "arr_1"));
+    OK(cmi_npz_read(npz, "arr_0", &array));
+    for (size_t n = 0; n < 3; n++)
+        for (size_t i = 0; i < 60; i++)
+            ck_assert_double_eq(cmi_npy_value(&array, n * 60 + i),
+                                floorf((x[n * 60 + i % 3 * 20 + i / 3] + 1.0f) * 127.5f));
+    cmi_npz_close(npz);
+    const cm_images bytes = cm_images_u8(1, 4, 5, 3, back);
+    FAILS(cm_samples_write(context, path, &bytes, NULL, &o), CM_ERR_ARGUMENT, "no effect on bytes");
+    o.rounding = 2;
+    FAILS(cm_samples_write(context, path, &images, NULL, &o), CM_ERR_ARGUMENT, "rounding is 2");
+}
+END_TEST
+
 /* --- without memory ---------------------------------------------------------------------------------- */
 
 static cm_status everything(cm_context *c, const char *path)
@@ -697,6 +744,10 @@ static cm_status everything(cm_context *c, const char *path)
     const cm_images images = cm_images_u8(9, 28, 28, 1, pixels);
     if (status == CM_OK) status = cm_features_open(c, "models/features/lenet.safetensors", NULL, &network);
     if (status == CM_OK) status = cm_features_run(network, &images, rows, NULL);
+    cm_samples_options samples = CM_SAMPLES_OPTIONS_INIT;
+    const int32_t labels[9] = {0};
+    samples.overwrite = CM_OVERWRITE_YES;
+    if (status == CM_OK) status = cm_samples_write(c, path, &images, labels, &samples);
     cm_features_free(network);
     cm_statistics_free(read);
     cm_statistics_free(first);
@@ -753,6 +804,7 @@ Suite *make_suite(void)
     tcase_add_test(t, precision_and_recall_against_the_definition);
     tcase_add_test(t, statistics_through_a_file);
     tcase_add_test(t, statistics_that_are_refused);
+    tcase_add_test(t, samples_through_a_file);
     tcase_add_test(t, features_of_images);
     tcase_add_test(t, padded_digits_count_in_the_middle);
     tcase_add_test(t, weights_that_are_refused);

@@ -103,6 +103,11 @@ expect 0 "map_layer0.weight" $bin/cm-info $model --tensors
 expect 0 "oneDNN" $bin/cm-info --machine
 # cm-eval: 30 digits of the bundled model, which the bundled network reads.
 digits=models/features/lenet-train.npz
+expect 0 "samples.npz" $bin/cm-sample $model -n 20 -l 3,8 --npz $dir/samples.npz --json
+expect 1 "(--force replaces it)" $bin/cm-sample $model -n 20 --npz $dir/samples.npz
+expect 0 "right-lenet            20" $bin/cm-eval --metric right-lenet --few $dir/samples.npz
+expect 2 "one of" $bin/cm-sample $model --npz $dir/s.npz -o $dir/s.png
+expect 2 "no effect" $bin/cm-sample $model --npz $dir/s.npz --margin 3
 mkdir $dir/digits $dir/few $dir/large $dir/none
 $bin/cm-sample $model -n 30 --labels 0,1,2,3,4,5,6,7,8,9 --images "$dir/digits/%04d.png" -q || fail "digits for cm-eval"
 cp $dir/digits/0000.png $dir/few/

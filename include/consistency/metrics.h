@@ -102,6 +102,34 @@ CM_API cm_status cm_features_info_get(const cm_features *features, cm_features_i
  * ARGUMENT, MEMORY. */
 CM_API cm_status cm_features_run(cm_features *features, const cm_images *images, float *values, float *logits);
 
+/* --- samples in a file ------------------------------------------------------------------------ */
+
+/* How a float32 value of [-1, 1] becomes a byte. */
+typedef enum cm_rounding {
+    CM_ROUNDING_NEAREST = 0, /* trunc(clamp(127.5 x + 128)): a byte comes back as it was (EDM's)     */
+    CM_ROUNDING_DOWN = 1     /* trunc(clamp(127.5 (x + 1))): of OpenAI's sampler, for comparison with
+                                published values; 63 of the 256 bytes come back one lower       */
+} cm_rounding;
+
+typedef struct cm_samples_options {
+    uint32_t struct_size;
+    int32_t overwrite; /* cm_overwrite                                                           */
+    int32_t rounding;  /* cm_rounding; DOWN is an error for bytes                                */
+    int32_t reserved;  /* must be 0                                                              */
+} cm_samples_options;
+
+/* clang-format off */
+#define CM_SAMPLES_OPTIONS_INIT {sizeof(cm_samples_options), CM_OVERWRITE_NO, CM_ROUNDING_NEAREST, 0}
+/* clang-format on */
+CM_API void cm_samples_options_init(cm_samples_options *options, size_t struct_size);
+
+/* Writes images as an .npz file: arr_0, bytes n x height x width x channels, and where labels are
+ * given arr_1, as 64-bit integers: what OpenAI's evaluator and cm_dataset_open read.  The file
+ * appears whole or not at all; a copy of the images is held meanwhile.
+ * IO: the file exists and may not be replaced, or the system refuses.  ARGUMENT, MEMORY. */
+CM_API cm_status cm_samples_write(cm_context *context, const char *path, const cm_images *images,
+                                  const int32_t *labels, const cm_samples_options *options);
+
 /* --- mean and covariance ---------------------------------------------------------------- */
 
 /* Mean and covariance of features, gathered from images or given. */

@@ -314,6 +314,12 @@ PLACE(cm_sampler_options, memory, 16);
 PLACE(cm_sampler_options, reserved, 20);
 PLACE(cm_sampler_options, debug, 24);
 
+SIZE(cm_samples_options, 16);
+PLACE(cm_samples_options, struct_size, 0);
+PLACE(cm_samples_options, overwrite, 4);
+PLACE(cm_samples_options, rounding, 8);
+PLACE(cm_samples_options, reserved, 12);
+
 SIZE(cm_save_options, 40);
 PLACE(cm_save_options, struct_size, 0);
 PLACE(cm_save_options, overwrite, 4);

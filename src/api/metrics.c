@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "metrics/features.h"
 #include "metrics/frechet.h"
+#include "metrics/samples.h"
 #include "metrics/scores.h"
 #include "metrics/statistics.h"
 
@@ -70,6 +71,32 @@ cm_status cm_features_run(cm_features *features, const cm_images *images, float 
     CM_TRY(cmi_context_check_process(cmi_features_context(features)));
     CM_TRY(cmi_view_open("cm_features_run: the images", images, CM_VIEW_READ, &view));
     return cmi_features_run(features, &view, values, logits);
+}
+
+/* --- samples ---------------------------------------------------------------------- */
+
+void cm_samples_options_init(cm_samples_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+cm_status cm_samples_write(cm_context *context, const char *path, const cm_images *images, const int32_t *labels,
+                           const cm_samples_options *options)
+{
+    cm_samples_options o;
+    cm_view view;
+    NEED(path, "cm_samples_write");
+    CM_TRY(cmi_view_open("cm_samples_write: the images", images, CM_VIEW_READ, &view));
+    memset(&o, 0, sizeof o);
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_samples_options"));
+    if (o.overwrite < 0 || o.overwrite > CM_OVERWRITE_YES || o.rounding < 0 || o.rounding > CM_ROUNDING_DOWN)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_samples_options: overwrite is %d, rounding is %d, expected 0 or 1", o.overwrite,
+                o.rounding);
+    CM_TRY(cmi_reserved_check("cm_samples_options", o.reserved));
+    CM_TRY(cmi_context_retain(context, &context));
+    cm_status status = cmi_samples_write(context, path, &view, labels, &o);
+    cm_context_free(context);
+    return status;
 }
 
 /* --- statistics ------------------------------------------------------------------ */
