@@ -313,6 +313,15 @@ static cm_status compute(cm_context *context, const metric *m, const choices *o,
     return status;
 }
 
+/* Whether class numbers mean what the network means: those that a file holds may leave some out, names may not. */
+static int same_classes(const cm_dataset_info *info, int32_t classes)
+{
+    const char *from = info->classes_from;
+    if (!from) return 0;
+    if (strcmp(from, "folder names") == 0 || strcmp(from, "file names") == 0) return info->classes == classes;
+    return info->classes <= classes;
+}
+
 /* What has no answer for sets like these. */
 static void refuse(const cli *c, const choices *o, const char *net, int32_t classes, const side *a, const side *b)
 {
@@ -327,7 +336,7 @@ static void refuse(const cli *c, const choices *o, const char *net, int32_t clas
             cli_usage_error(c, "%s-%s needs images, and %s holds statistics", kinds[o->metrics[i].what], net,
                             a->given ? a->path : b->path);
     for (size_t i = 0; i < o->n_metrics && a->set; i++)
-        if (o->metrics[i].what == RIGHT && a->info.classes != classes)
+        if (o->metrics[i].what == RIGHT && !same_classes(&a->info, classes))
             cli_usage_error(c, "right-%s counts images of %d classes, and %s has %d", net, classes, a->path,
                             a->info.classes);
     if (a->given && (o->subsets || o->infinity || o->write))
