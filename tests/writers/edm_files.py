@@ -12,7 +12,7 @@ import numpy
 import torch
 
 from . import networks
-from .checks import check, cm
+from .checks import check, cm, refused
 
 SOURCE = "raise RuntimeError('the source text of a snapshot was run')\n" * 200
 
@@ -144,11 +144,19 @@ def unknown(folder):
     raise AssertionError("it was read")
 
 
+def old(folder):
+    path = os.path.join(folder, "old.pkl")
+    weights = networks.tensors(networks.DDPMPP, {"type": "edm"})
+    snapshot(path, module_of("EDMPrecond", "SongUNet", {"img_resolution": 16, "img_channels": 3}, weights), 2)
+    refused(path, "_load_from_bytes")
+
+
 def run(report, folder):
     install()
     for name, class_name, model_type, network, precond in CASES:
         report.run("EDM snapshots", name, lambda: one(folder, class_name, model_type, network, precond))
-    for protocol in (2, 3, 4, 5):
+    for protocol in (3, 4, 5):  # in protocol 2 storages would be text: refused
         report.run("EDM snapshots", "pickle protocol %d" % protocol, lambda: one(folder, *CASES[0][1:], protocol=protocol))
+    report.run("EDM snapshots", "refused: pickle protocol 2", lambda: old(folder))
     report.run("EDM snapshots", "half-precision weights", lambda: one(folder, *CASES[2][1:], half=True))
     report.run("EDM snapshots", "an unknown network", lambda: unknown(folder))
