@@ -207,12 +207,13 @@ digests: all $(BUILD)/tests/make_model
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer, FUZZ_SECONDS a target (FUZZ="torch flax"
 # chooses), and prints executions and coverage.
 
-FUZZ := safetensors torch pickle flax model picture config dataset npy options
+FUZZ := safetensors torch pickle edm flax model picture config dataset npy options
 FUZZ_SECONDS ?= 900
-FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; flax) echo -dict=tests/fuzz/flax.dict;; esac)
+FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; edm) echo -dict=tests/fuzz/edm.dict;; flax) echo -dict=tests/fuzz/flax.dict;; esac)
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
 corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt)
 corpus_pickle      = $(wildcard tests/fuzz/corpus/pickle/*)
+corpus_edm         = $(wildcard tests/fuzz/corpus/edm/*)
 corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(wildcard tests/fuzz/corpus/flax/*)
 corpus_model       = $(wildcard tests/fuzz/corpus/model/*)
 corpus_picture     = $(wildcard tests/fuzz/corpus/picture/*)
@@ -229,6 +230,7 @@ check-corpus: $(FUZZ:%=$(BUILD)/tests/replay-%)
 	@$(BUILD)/tests/replay-safetensors $(corpus_safetensors)
 	@$(BUILD)/tests/replay-torch $(corpus_torch)
 	@$(BUILD)/tests/replay-pickle $(corpus_pickle)
+	@$(BUILD)/tests/replay-edm $(corpus_edm)
 	@$(BUILD)/tests/replay-flax $(corpus_flax)
 	@$(BUILD)/tests/replay-model $(corpus_model)
 	@$(BUILD)/tests/replay-picture $(corpus_picture)
@@ -248,7 +250,7 @@ fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(BUILD)/tests/support/memory.o $(IN
 	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/
 	cp $(corpus_torch) $(BUILD)/corpus/torch/
 	cp $(corpus_flax) $(BUILD)/corpus/flax/
-	for t in pickle model picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
+	for t in pickle edm model picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
 	    $(FUZZ_DICTIONARY) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \
 	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
