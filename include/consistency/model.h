@@ -2,8 +2,8 @@
  *
  * A native model is one safetensors file whose metadata says what network it
  * holds, how it is preconditioned and what images it makes (docs/model-file.md).
- * Checkpoints of PyTorch (.pt, .pth: state dictionaries, zip and legacy) are read
- * too; nothing in them is run.
+ * Checkpoints of PyTorch (.pt, .pth: state dictionaries, zip and legacy) and snapshots
+ * of NVlabs' EDM code and its successors (.pkl) are read too; nothing in them is run.
  * A model is loaded from a file, from memory or through a function that reads,
  * or it is made from a configuration with fresh weights.  It never changes
  * afterwards, and every thread may use it at the same time.
@@ -51,7 +51,7 @@ typedef struct cm_load_options {
     uint32_t struct_size;
     int32_t allow_nonfinite; /* cm_nonfinite; default CM_NONFINITE_REFUSE */
     /* JSON object with members "network", "precond", "image" (and "classes",
-     * "training"), each as its consistency.* metadata entry.  Members given here replace
+     * "training", "sampling"), each as its consistency.* metadata entry.  Members given here replace
      * those of the file, and what its tensors' names tell.  The text is read during the
      * call. */
     const char *config_json;
@@ -214,7 +214,8 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * for adm images of 8 x 2^(levels - 1) pixels a side, heads of 64 channels and precond "cm", or
  * "edm" where the file's name begins with "edm_"; for the others precond "edm".  That is a
  * warning of the context and stands in config_json under "training"; what
- * cm_load_options.config_json says goes before.
+ * cm_load_options.config_json says goes before.  The noise levels that published models are
+ * sampled at become member "sampling" (docs/model-file.md).
  *
  * The context (NULL: a private one) lives as long as the model.  Nothing in a file is trusted:
  * a damaged or hostile one ends in a status.  The header of a file takes its own size, at most

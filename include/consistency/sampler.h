@@ -164,7 +164,8 @@ typedef struct cm_sample_options {
      * 3. Neither: a schedule of `steps` levels (1..1,000,000; default 18).  With a_i =
      * sigma_max^(1/rho) + i / (n - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)) the levels are
      * a_i^rho (Karras et al. 2022, equation 5).  ONESTEP takes the first level; MULTISTEP has
-     * the published two levels of models whose papers give them. */
+     * the published two levels of models whose papers give them.  Member "sampling" of the
+     * model's configuration (docs/model-file.md) changes these defaults. */
     const double *sigmas;
     size_t sigma_count;
     const int32_t *ts;
