@@ -247,10 +247,7 @@ fuzz:
 fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(BUILD)/tests/support/memory.o $(INTERNAL)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; \
 	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(BUILD)/tests/support/memory.o $(TEST_LINK) || exit 1; done
-	cp $(corpus_safetensors) $(BUILD)/corpus/safetensors/
-	cp $(corpus_torch) $(BUILD)/corpus/torch/
-	cp $(corpus_flax) $(BUILD)/corpus/flax/
-	for t in pickle edm model picture config dataset npy options; do cp tests/fuzz/corpus/$$t/* $(BUILD)/corpus/$$t/; done
+	$(foreach t,$(FUZZ),cp $(corpus_$(t)) $(BUILD)/corpus/$(t)/ &&) true
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
 	    $(FUZZ_DICTIONARY) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \
 	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
