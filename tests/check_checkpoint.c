@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "support/files.h"
+#include "support/memory.h"
 #include "support/torch_file.h"
 
 #define FOLDER "tests/data/golden/checkpoints/"
@@ -237,6 +238,32 @@ START_TEST(misfits)
 }
 END_TEST
 
+/* Some words that ask for a network of twenty thousand tensors: refused before it is described. */
+START_TEST(a_giant)
+{
+    static const char header[] =
+        "{\"__metadata__\":{\"consistency.format\":\"1\",\"consistency.precond\":\"{\\\"type\\\":\\\"ecm\\\"}\","
+        "\"consistency.network\":\"{\\\"type\\\":\\\"songunet\\\",\\\"img_resolution\\\":4096,\\\"img_channels\\\":3,"
+        "\\\"model_channels\\\":16,\\\"channel_mult\\\":[1,1,1,1,1,1,1,1,1,1,1,1],\\\"num_blocks\\\":64}\"}}";
+    block b = {NULL, 0, 0};
+    memory counted;
+    cm_context *own;
+    cm_checkpoint *file;
+    put_number(&b, sizeof header - 1, 8);
+    PUT(&b, header);
+    memory_reset(&counted);
+    cm_context_options o = memory_options(&counted, 1);
+    OK(cm_context_create(&o, &own));
+    OK(cm_checkpoint_open_memory(own, b.bytes, b.size, NULL, &file));
+    ck_assert_int_eq(info_of(file).kind, CM_CHECKPOINT_MISFIT);
+    ck_assert_ptr_nonnull(strstr(info_of(file).problem, "more than 12384 tensors: the file has 0"));
+    ck_assert_int_lt(counted.peak, 1 << 20);
+    cm_checkpoint_free(file);
+    cm_context_free(own);
+    free(b.bytes);
+}
+END_TEST
+
 /* --- tensors ---------------------------------------------------------------------------------- */
 
 START_TEST(values)
@@ -364,6 +391,7 @@ Suite *make_suite(void)
     tcase_add_test(c, dictionaries);
     tcase_add_test(c, circles);
     tcase_add_test(c, misfits);
+    tcase_add_test(c, a_giant);
     tcase_add_test(c, values);
     tcase_add_test(c, checks);
     tcase_add_test(c, a_model_with_nan);

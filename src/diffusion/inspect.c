@@ -40,9 +40,9 @@ static void describe_other(cm_checkpoint *c, cm_status reason)
     c->kind = CM_CHECKPOINT_TENSORS;
     c->reason = reason;
     if (t->of_optimizer) c->kind = CM_CHECKPOINT_OPTIMIZER, about = "the state of an optimizer, not weights";
-    else if (!t->count) about = "a file without tensors";
     else if (says_its_network(t) && reason != CM_ERR_UNSUPPORTED)
         c->kind = CM_CHECKPOINT_MISFIT, about = "a model that does not fit what the file says of its network";
+    else if (!t->count) about = "a file without tensors";
     (void)snprintf(c->about, sizeof c->about, "%s", about);
 }
 
@@ -56,13 +56,10 @@ static void find_weights(cm_checkpoint *c)
         c->weights = t->metadata[i].value;
 }
 
-/* A successful call leaves the thread's message as it was. */
 static cm_status recognise(cm_checkpoint *c, const char *config_json)
 {
     cm_model *m = c->model;
     const cm_tensors *t = cmi_inspect_tensors(c);
-    char before[2048];
-    (void)snprintf(before, sizeof before, "%s", cm_last_message());
     cm_status status = t->refusal ? cmi_fail(CM_ERR_UNSUPPORTED, "%s", t->refusal) : cmi_model_fit(m, config_json);
     if (status == CM_OK) {
         c->kind = CM_CHECKPOINT_MODEL;
@@ -73,7 +70,6 @@ static cm_status recognise(cm_checkpoint *c, const char *config_json)
     c->problem = cmi_strdup(m->context, cm_last_message());
     if (!c->problem) return CM_ERR_MEMORY;
     describe_other(c, status);
-    cmi_message_set(before);
     return CM_OK;
 }
 
@@ -94,6 +90,8 @@ cm_status cmi_inspect_open(cm_context *context, const cm_model_source *source, c
                            cm_checkpoint **out)
 {
     cm_model *m;
+    char before[2048]; /* a successful call leaves the thread's message as it was */
+    (void)snprintf(before, sizeof before, "%s", cm_last_message());
     *out = NULL;
     CM_TRY(cmi_model_new(context, &m));
     cm_checkpoint *c = cmi_calloc(m->context, 1, sizeof *c);
@@ -103,9 +101,13 @@ cm_status cmi_inspect_open(cm_context *context, const cm_model_source *source, c
     }
     c->model = m;
     cm_status status = open_parts(c, source, options);
-    if (status != CM_OK) cmi_inspect_close(c);
-    else *out = c;
-    return status;
+    if (status != CM_OK) {
+        cmi_inspect_close(c);
+        return status;
+    }
+    cmi_message_set(before);
+    *out = c;
+    return CM_OK;
 }
 
 void cmi_inspect_close(cm_checkpoint *c)

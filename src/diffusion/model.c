@@ -71,6 +71,18 @@ cm_status cmi_model_keep_config(cm_model *m)
     return m->config_text ? CM_OK : CM_ERR_MEMORY;
 }
 
+/* A few words can ask for a network of tens of thousands of tensors, whose description takes more memory than a file
+ * without them should: each block of the two sides has eight tensors or more. */
+static cm_status check_extent(const cm_model *m)
+{
+    enum { EACH = 8, ALWAYS = 1000, SHARE = 4 };
+    const cm_tensors *file = &m->file.file;
+    const size_t least = (size_t)EACH * (size_t)m->net.levels * (2 * (size_t)m->net.num_blocks + 1);
+    if (!file->context || least <= ALWAYS + SHARE * file->count) return CM_OK;
+    CM_FAIL(CM_ERR_SHAPE, "%s does not fit its network, which has more than %zu tensors: the file has %zu",
+            file->input.name, least, file->count);
+}
+
 cm_status cmi_model_configure(cm_model *m)
 {
     const json_t *config = m->file.config;
@@ -78,6 +90,7 @@ cm_status cmi_model_configure(cm_model *m)
     CM_TRY(cmi_precond_read(m->context, json_object_get(config, "precond"), m->net.family->time, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
+    CM_TRY(check_extent(m));
     CM_TRY(cmi_sampling_defaults_read(config, &m->net, &m->precond, m->height == m->width ? m->height : 0,
                                       &m->sampling));
     CM_TRY(cmi_classes_check(json_object_get(config, "classes"), m->net.num_classes));
