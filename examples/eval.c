@@ -141,6 +141,7 @@ static cm_status open_side(cm_context *context, const cm_features_info *net, con
     d.channels = net->channels;
     d.height = d.width = o->resize ? net->height : 0;
     d.stop_on_bad = CM_BAD_STOP;
+    d.random_crop = o->resize ? CM_CROP_CENTER : CM_CROP_NONE;
     d.shuffle = CM_SHUFFLE_NO;
     cm_status status = cm_dataset_open(context, s->path, &d, &s->set);
     s->info = (cm_dataset_info)CM_DATASET_INFO_INIT;

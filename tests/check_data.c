@@ -743,7 +743,7 @@ START_TEST(choices_refused)
         const char *name;
         size_t at;
         int32_t last;
-    } choices[] = {{"random_crop", offsetof(cm_dataset_options, random_crop), CM_CROP_RANDOM},
+    } choices[] = {{"random_crop", offsetof(cm_dataset_options, random_crop), CM_CROP_NONE},
                    {"labels", offsetof(cm_dataset_options, labels), CM_LABELS_PREFIX},
                    {"stop_on_bad", offsetof(cm_dataset_options, stop_on_bad), CM_BAD_STOP},
                    {"shuffle", offsetof(cm_dataset_options, shuffle), CM_SHUFFLE_NO}};
@@ -1842,6 +1842,30 @@ START_TEST(foreign_files_are_named)
 }
 END_TEST
 
+/* CM_CROP_NONE: what is not of the set's size ends the call and is not left out. */
+START_TEST(pictures_as_they_are)
+{
+    static uint8_t pixels[20 * 16 * 3], read[16 * 16 * 3];
+    cm_dataset_options o = in_order();
+    const cm_images out = cm_images_u8(1, 16, 16, 3, read);
+    ck_assert_int_eq(mkdir(in_dir("as-is"), 0700), 0);
+    write_png(in_dir("as-is/a.png"), 9);
+    write_png(in_dir("as-is/c.png"), 11);
+    OK(write_picture(NULL, in_dir("as-is/b.png"), 3, 20, 16, pixels, 0, 1));
+    o.random_crop = CM_CROP_NONE;
+    cm_dataset *d = open_set(in_dir("as-is"), &o);
+    OK(cm_dataset_read(d, 0, &out, NULL));
+    ck_assert_int_eq(read[5], 9);
+    FAILS(cm_dataset_read(d, 1, &out, NULL), CM_ERR_SHAPE, "b.png is 20 x 16");
+    OK(cm_dataset_read(d, 2, &out, NULL));
+    ck_assert_int_eq(read[5], 11);
+    ck_assert_uint_eq(info_of(d).bad, 0);
+    cm_dataset_free(d);
+    o.random_crop = 3;
+    FAILS(cm_dataset_open(NULL, in_dir("as-is"), &o, &d), CM_ERR_ARGUMENT, "random_crop is 3");
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("data");
@@ -1887,6 +1911,7 @@ Suite *make_suite(void)
     tcase_add_test(t, colours_for_a_gray_network);
     tcase_add_test(t, foreign_files_are_named);
     tcase_add_test(t, augmentation_without_change_gives_the_image_back);
+    tcase_add_test(t, pictures_as_they_are);
     tcase_add_test(t, augmentation_labels_tell_what_was_done);
     suite_add_tcase(s, t);
     return s;

@@ -130,7 +130,9 @@ expect 2 "give --metric" $bin/cm-eval $dir/digits $digits
 expect 1 "covariance needs two" $bin/cm-eval --metric fd-lenet --few $dir/few $digits
 expect 1 "holds no picture" $bin/cm-eval --metric fd-lenet --few $dir/none $digits
 expect 1 "is no lenet" $bin/cm-eval --metric fd-lenet --few --features models/features/resnet20.safetensors $dir/digits $digits
-expect 1 "expected 3 x 32 x 32" $bin/cm-eval --metric fd-resnet20 --few $dir/large $dir/large
+expect 1 "nothing is cut" $bin/cm-eval --metric fd-resnet20 --few $dir/large $dir/large
+mkdir $dir/wrong && cp docs/images/edit-stroke.png $dir/wrong/
+expect 1 "cm-eval: " $bin/cm-eval --metric fd-resnet20 --few $dir/wrong $dir/wrong
 expect 0 "cut and scaled" $bin/cm-eval --metric fd-resnet20 --few --resize $dir/large $dir/large
 tiny=tests/data/golden/checkpoints/tiny_adm_fp32.safetensors
 plain=tests/data/golden/checkpoints/st_ok.safetensors

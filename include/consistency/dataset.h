@@ -103,8 +103,10 @@ typedef enum cm_label_rule {
  * filter while its short side is at least twice what is wanted, then by a bicubic one. */
 typedef enum cm_crop {
     CM_CROP_CENTER = 0, /* the short side becomes the image's, the middle is cut out           */
-    CM_CROP_RANDOM = 1  /* the image is 80 to 100 % of the short side, somewhere: a function of
+    CM_CROP_RANDOM = 1, /* the image is 80 to 100 % of the short side, somewhere: a function of
                            the seed and the position                                           */
+    CM_CROP_NONE = 2    /* pictures are taken as they are: one of another size than the images
+                           ends the call that meets it with SHAPE, naming it                   */
 } cm_crop;
 
 /* What happens to a picture that is damaged. */

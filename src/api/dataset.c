@@ -29,7 +29,7 @@ static cm_status check(const cm_dataset_options *o)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: channels is %d, expected 0, 1 or 3", o->channels);
     if (o->height < 0 || o->height > 65535 || o->width < 0 || o->width > 65535)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: %d x %d, expected 0..65535", o->height, o->width);
-    CM_TRY(check_choice("random_crop", o->random_crop, CM_CROP_RANDOM));
+    CM_TRY(check_choice("random_crop", o->random_crop, CM_CROP_NONE));
     CM_TRY(check_choice("stop_on_bad", o->stop_on_bad, CM_BAD_STOP));
     CM_TRY(check_choice("labels", o->labels, CM_LABELS_PREFIX));
     return check_choice("shuffle", o->shuffle, CM_SHUFFLE_NO);

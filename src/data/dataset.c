@@ -135,7 +135,16 @@ void cmi_dataset_release(cm_dataset *d)
 
 /* --- one picture ------------------------------------------------------------------------ */
 
-static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
+static cm_status as_it_is(const cm_dataset *d, size_t i, const cm_picture *p)
+{
+    if (p->height == d->o.height && p->width == d->o.width) return CM_OK;
+    CM_FAIL(CM_ERR_SHAPE,
+            "picture %zu%s%.200s is %d x %d and the images are %d x %d (height x width): nothing is cut", i,
+            d->source->names ? ", " : "", d->source->names ? d->source->names[i] : "", p->height, p->width,
+            d->o.height, d->o.width);
+}
+
+static cm_status cut(const cm_dataset *d, uint64_t position, size_t i, cm_picture *p)
 {
     int32_t s = d->o.height;
     double u[3];
@@ -144,6 +153,7 @@ static cm_status cut(const cm_dataset *d, uint64_t position, cm_picture *p)
             CM_FAIL(CM_ERR_FORMAT, "a picture of %d x %d among those of %d x %d", p->height, p->width, s, d->o.width);
         return CM_OK;
     }
+    if (d->o.random_crop == CM_CROP_NONE) return as_it_is(d, i, p);
     if (d->o.random_crop == CM_CROP_CENTER) return cmi_center_crop(d->context, p, s);
     const cm_stream stream = {d->o.seed, position | 1ull << 62, 0};
     cmi_stream_uniform(&stream, 3, u);
@@ -159,7 +169,7 @@ static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, const c
 {
     cm_picture p;
     CM_TRY(d->source->kind->picture(d->source, i, d->o.channels, &p));
-    cm_status status = cut(d, position, &p);
+    cm_status status = cut(d, position, i, &p);
     if (status == CM_OK) {
         const cm_view bytes = cmi_view_bytes(1, out->height, out->width, out->channels, p.pixels);
         cmi_view_copy(&bytes, out);
