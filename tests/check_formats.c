@@ -234,6 +234,26 @@ START_TEST(which_weights)
 }
 END_TEST
 
+/* {"ema": {decay}, "model": {a, b, w}}: what a program notes of its average is no average. */
+START_TEST(counters_of_an_average)
+{
+    cm_tensors t;
+    block p = {NULL, 0, 0}, zip;
+    PUT(&p, "\x80\2}(X\3\0\0\0ema}(");
+    put_entry(&p, "decay", "0");
+    PUT(&p, "uX\5\0\0\0model}(");
+    put_entry(&p, "a", "1");
+    put_entry(&p, "b", "2");
+    put_entry(&p, "w", "3");
+    PUT(&p, "uu.");
+    OK(open_pickle(&p, NULL, &zip, &t));
+    ck_assert_uint_eq(t.count, 3);
+    ck_assert_str_eq(cmi_tensors_metadata(&t, "weights"), "model");
+    cmi_tensors_close(&t);
+    free(zip.bytes);
+}
+END_TEST
+
 START_TEST(wrappers)
 {
     block p = {NULL, 0, 0};
@@ -326,7 +346,8 @@ START_TEST(beside_tensors)
     PUT(&p, "\x80\2}(");
     put_text(&p, "extra");
     PUT(&p, "(ctorch\ndevice\nX\4\0\0\0cuda\x85Rctorch\nfloat16\nc__builtin__\nset\n]\x85R"
-            "ccollections\ndefaultdict\nc__builtin__\nlist\n\x85Rc_codecs\nencode\nX\0\0\0\0N\x86R"
+            "ccollections\ndefaultdict\n)Rccollections\ndefaultdict\nc__builtin__\nlist\n\x85Rc_"
+            "codecs\nencode\nX\0\0\0\0N\x86R"
             "cargparse\nNamespace\n)\x81}X\2\0\0\0lrK\1sbt");
     put_entry(&p, "w", "3");
     PUT(&p, "u.");
@@ -901,6 +922,7 @@ Suite *make_suite(void)
     tcase_add_test(t, bits);
     tcase_add_test(t, in_place);
     tcase_add_test(t, which_weights);
+    tcase_add_test(t, counters_of_an_average);
     tcase_add_test(t, wrappers);
     tcase_add_test(t, newer_members);
     tcase_add_test(t, beside_tensors);

@@ -211,7 +211,7 @@ FUZZ := safetensors torch pickle edm flax model picture config dataset npy optio
 FUZZ_SECONDS ?= 900
 FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; edm) echo -dict=tests/fuzz/edm.dict;; flax) echo -dict=tests/fuzz/flax.dict;; esac)
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
-corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt)
+corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt) $(wildcard tests/fuzz/corpus/torch/*)
 corpus_pickle      = $(wildcard tests/fuzz/corpus/pickle/*)
 corpus_edm         = $(wildcard tests/fuzz/corpus/edm/*)
 corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(wildcard tests/fuzz/corpus/flax/*)

@@ -75,9 +75,9 @@ static cm_status never(cm_pickle *p, const cm_pickled *arguments, cm_pickled **o
 /* (default[, entries]): what a dictionary gives for a missing key does not matter here. */
 static cm_status default_dict(cm_pickle *p, const cm_pickled *arguments, cm_pickled **out)
 {
-    const cm_pickled rest = {.kind = CM_PICKLED_TUPLE,
-                             .count = arguments->count ? arguments->count - 1 : 0,
-                             .u.items = arguments->u.items + (arguments->count > 0)};
+    if (!arguments->count) return ordered_dict(p, arguments, out);
+    const cm_pickled rest = {
+        .kind = CM_PICKLED_TUPLE, .count = arguments->count - 1, .u.items = arguments->u.items + 1};
     return ordered_dict(p, &rest, out);
 }
 

@@ -164,10 +164,15 @@ static cm_status refuse(const cm_input *in, const cm_pickled *top)
 /* Of the top: in a dictionary of it where there are no more tensors beside it, as the state of a generator. */
 static cm_status choose_within(const cm_input *in, cm_torch_choice *out)
 {
+    const cm_torch_choice whole = *out;
     const cm_pickled *dict = out->tensors;
     int found = 0;
     if (in->weights) return choose_wanted(in, dict, out);
     CM_TRY(choose_only(in, dict, averages, out, &found));
+    if (found && 2 * tensors_in(out->tensors, out->prefix) < most_within(dict, plain)) { /* counters of an average */
+        *out = whole;
+        found = 0;
+    }
     if (!found && tensors_in(dict, "") <= most_within(dict, plain)) CM_TRY(choose_only(in, dict, plain, out, &found));
     return CM_OK;
 }

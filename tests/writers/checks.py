@@ -88,13 +88,7 @@ class File:
 
 
 def save_as(model, path, form, dtype, shard_bytes=0):
-    options = _lib.SaveOptions()
-    _lib.lib.cm_save_options_init(C.byref(options), C.sizeof(options))
-    options.overwrite, options.shard_bytes = 1, shard_bytes
-    options.format = ["native", "torch", "diffusers"].index(form)
-    options.dtype = {word: number for number, word in DTYPES.items()}[dtype]
-    with model._held() as handle:
-        File.check(_lib.lib.cm_model_save(handle, os.fsencode(path), C.byref(options)))
+    model.save(path, overwrite=True, format=form, dtype=dtype, shard_bytes=shard_bytes)
 
 
 def of_torch(tensor):
