@@ -132,7 +132,7 @@ $(BUILD)/tests/one_thread.so: tests/one_thread.c
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
 VALGRIND = env JSIMD_FORCENONE=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/one_thread.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             --suppressions=tests/valgrind.supp
-VALGRINDS := $(addprefix valgrind-,base io load formats kernels ops graph edit data api)
+VALGRINDS := $(addprefix valgrind-,base io load formats kernels ops graph edit data metrics api)
 .PHONY: $(VALGRINDS)
 check-valgrind: $(VALGRINDS)
 $(VALGRINDS): export CK_FORK = no
