@@ -140,6 +140,7 @@ echo '{"network": {"type": "adm", "image_size": 8, "in_channels": 3, "model_chan
  "channel_mult": [1], "num_head_channels": 32, "use_scale_shift_norm": true, "resblock_updown": true, "num_classes": 10}, "precond": {"type": "cm"}}' > $dir/side.json
 expect 0 "no network of this library" $bin/cm-info $plain
 expect 0 "sound: 24 bytes" $bin/cm-info $plain --check
+expect 1 "give one of the files in it" $bin/cm-info tests/data/golden/checkpoints
 expect 1 "lacks 'consistency.network'" $bin/cm-sample $plain -n 1 -o $dir/plain.png
 expect 1 "checksum is 12345678" $bin/cm-info tests/data/golden/checkpoints/h_bad_crc.pt
 expect 1 "attributes" $bin/cm-info $plain --config '{"network": {"type": "adm"}, "attributes": 1}'
@@ -290,6 +291,7 @@ expect 0 "saved step 3" $t --out $dir/run --sample-every 2
 [ -f $dir/run/samples/step-000000002.png ] && [ -f $dir/run/config.json ] && [ "$(wc -l < $dir/run/log.jsonl)" = 3 ] || fail "the run directory lacks something"
 expect 0 "images/s" $bin/cm-sample $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors --steps 2 -n 2 -o $dir/run.png
 expect 0 "songunet" $bin/cm-info $dir/run/checkpoints/step-000000003/model.safetensors
+expect 0 "state of an optimizer" $bin/cm-info $dir/run/checkpoints/step-000000003/optimizer.safetensors
 expect 1 "not empty" $t --out $dir/run
 cp -r $dir/set $dir/inside
 expect 0 "stands inside the folder of its pictures" $t --data $dir/inside --out $dir/inside/run

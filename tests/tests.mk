@@ -146,6 +146,7 @@ check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/gol
 	CHECK_EFFORT=long $(BUILD)/tests/check_api
 	CHECK_EFFORT=long $(BUILD)/tests/check_train
 	CHECK_EFFORT=long $(BUILD)/tests/check_damage
+	@if [ -d $(GOLDEN)/checkpoints ]; then CHECKPOINTS=$(GOLDEN)/checkpoints CHECK_EFFORT=long $(BUILD)/tests/check_damage; fi
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=gradients $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=steps $(VALGRIND) $(BUILD)/tests/check_train
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50

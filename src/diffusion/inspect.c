@@ -32,6 +32,15 @@ static void describe_model(cm_checkpoint *c)
                    m->channels, m->channels == 1 ? "" : "s", classes);
 }
 
+/* As a training run of this library stores them beside its weights. */
+static int are_moments(const cm_tensors *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (strncmp(t->tensors[i].name, "exp_avg.", 8) != 0 && strncmp(t->tensors[i].name, "exp_avg_sq.", 11) != 0)
+            return 0;
+    return t->count > 0;
+}
+
 static void describe_other(cm_checkpoint *c, cm_status reason)
 {
     const cm_tensors *t = cmi_inspect_tensors(c);
@@ -39,7 +48,8 @@ static void describe_other(cm_checkpoint *c, cm_status reason)
     const char *about = said ? said : "tensors that are no network of this library";
     c->kind = CM_CHECKPOINT_TENSORS;
     c->reason = reason;
-    if (t->of_optimizer) c->kind = CM_CHECKPOINT_OPTIMIZER, about = "the state of an optimizer, not weights";
+    if (t->of_optimizer || are_moments(t))
+        c->kind = CM_CHECKPOINT_OPTIMIZER, about = "the state of an optimizer, not weights";
     else if (says_its_network(t) && reason != CM_ERR_UNSUPPORTED)
         c->kind = CM_CHECKPOINT_MISFIT, about = "a model that does not fit what the file says of its network";
     else if (!t->count) about = "a file without tensors";
