@@ -108,7 +108,7 @@ expect 1 "(--force replaces it)" $bin/cm-sample $model -n 20 --npz $dir/samples.
 expect 0 "right-lenet " $bin/cm-eval --metric right-lenet --few $dir/samples.npz
 expect 2 "one of" $bin/cm-sample $model --npz $dir/s.npz -o $dir/s.png
 expect 2 "no effect" $bin/cm-sample $model --npz $dir/s.npz --margin 3
-mkdir $dir/digits $dir/few $dir/large $dir/none
+mkdir $dir/digits $dir/few $dir/large $dir/nothing
 $bin/cm-sample $model -n 30 --labels 0,1,2,3,4,5,6,7,8,9 --images "$dir/digits/%04d.png" -q || fail "digits for cm-eval"
 cp $dir/digits/0000.png $dir/few/
 cp docs/images/edit-colorize.png docs/images/digits-onestep.png $dir/large/
@@ -128,7 +128,7 @@ expect 2 "holds statistics" $bin/cm-eval --metric fd-lenet --few $digits $dir/di
 expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits
 expect 2 "give --metric" $bin/cm-eval $dir/digits $digits
 expect 1 "covariance needs two" $bin/cm-eval --metric fd-lenet --few $dir/few $digits
-expect 1 "holds no picture" $bin/cm-eval --metric fd-lenet --few $dir/none $digits
+expect 1 "holds no picture" $bin/cm-eval --metric fd-lenet --few $dir/nothing $digits
 expect 1 "is no lenet" $bin/cm-eval --metric fd-lenet --few --features models/features/resnet20.safetensors $dir/digits $digits
 expect 1 "nothing is cut" $bin/cm-eval --metric fd-resnet20 --few $dir/large $dir/large
 mkdir $dir/wrong && cp docs/images/edit-stroke.png $dir/wrong/
