@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""load_bench.py BUILD [--peer PYTHON] [--scratch FOLDER] [--rounds N] [--small]: the ImageNet-64 network of ADM (295.9 million
-parameters, weights by formula, made by tests/make_model) in each format that such networks are published in.
+"""load_bench.py BUILD [--peer PYTHON] [--scratch FOLDER] [--rounds N] [--small]: the ImageNet-64 network of ADM in each
+format that such networks are published in: 295.9 million parameters, weights by formula, made by tests/make_model.
 
 For every format: the time of loading, the time from the call to the first image (one evaluation, one image), the peaks
-of the process's memory after both, and a digest of the image: those of the same precision have to be equal.  Loading looks at every value for one that is not
-finite, and at checksums where there are some; the second time is without the former (allow_nonfinite).  Beside it
-PEER, a Python with torch, safetensors and diffusers, loads the same file in the same run, in turn with ours; each
-measurement is a process of its own, the file is in the page cache, the best of the rounds counts, and the time of
-imports does not.  It fails where digests differ, where ours is slower than torch.load of the same file, or where ours takes more than half of
-the peer's peak.  (safetensors' own reader maps the file and reads nothing before its first use.)
-It takes 7 GB of FOLDER (a temporary one), which are deleted, and some minutes.  --small does the same with a network
-of 6 million parameters and compares digests alone."""
+of the process's memory after both, and a digest of the image: those of the same precision have to be equal.  Loading
+looks at every value for one that is not finite, and at checksums where there are some; the second time is without
+the former (allow_nonfinite).  Beside it PEER, a Python with torch, safetensors and diffusers, loads the same file in
+the same run, in turn with ours; each measurement is a process of its own, the file is in the page cache, the best of
+the rounds counts, and the time of imports does not.
+
+It fails where digests differ, where ours is slower than torch.load of the same file, or where ours takes more than
+half of the peer's peak.  (safetensors' own reader maps the file and reads nothing before its first use.)  It takes
+7 GB of FOLDER (a temporary one), which are deleted, and some minutes.  --small does the same with a network of 6 million
+parameters and compares digests alone."""
 import argparse
 import json
 import os
@@ -139,7 +141,8 @@ NATIVE, TORCH, DIFFUSERS, F32, F16 = 0, 1, 2, 1, 3
 
 
 def run(python, code, *arguments):
-    done = subprocess.run([python, "-W", "ignore", "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([python, "-W", "ignore", "-c", code, *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit("load_bench: %s failed for %s:\n%s" % (os.path.basename(python), arguments[0], done.stderr))
     return done.stdout.strip().split("\n")[-1]
