@@ -208,7 +208,7 @@ digests: all $(BUILD)/tests/make_model
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer, FUZZ_SECONDS a target (FUZZ="torch flax"
 # chooses), and prints executions and coverage.
 
-FUZZ := safetensors torch pickle edm flax model picture config dataset npy options
+FUZZ := safetensors torch pickle edm flax diffusers model picture config dataset npy options
 FUZZ_SECONDS ?= 900
 FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; edm) echo -dict=tests/fuzz/edm.dict;; flax) echo -dict=tests/fuzz/flax.dict;; esac)
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
@@ -218,6 +218,7 @@ corpus_edm         = $(wildcard tests/fuzz/corpus/edm/*)
 corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(wildcard tests/fuzz/corpus/flax/*)
 corpus_model       = $(wildcard tests/fuzz/corpus/model/*)
 corpus_picture     = $(wildcard tests/fuzz/corpus/picture/*)
+corpus_diffusers   = $(wildcard tests/fuzz/corpus/diffusers/*)
 corpus_config      = $(wildcard tests/fuzz/corpus/config/*)
 corpus_dataset     = $(wildcard tests/fuzz/corpus/dataset/*)
 corpus_npy         = $(wildcard tests/fuzz/corpus/npy/*)
@@ -235,6 +236,7 @@ check-corpus: $(FUZZ:%=$(BUILD)/tests/replay-%)
 	@$(BUILD)/tests/replay-flax $(corpus_flax)
 	@$(BUILD)/tests/replay-model $(corpus_model)
 	@$(BUILD)/tests/replay-picture $(corpus_picture)
+	@$(BUILD)/tests/replay-diffusers $(corpus_diffusers)
 	@$(BUILD)/tests/replay-config $(corpus_config)
 	@$(BUILD)/tests/replay-dataset $(corpus_dataset)
 	@$(BUILD)/tests/replay-npy $(corpus_npy)
