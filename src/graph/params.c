@@ -99,6 +99,7 @@ static cm_status widen(cm_params *params, int index, const float **out)
         cmi_free(params->context, copy);
         return status;
     }
+    if (source->forget) source->forget(source);
     params->widened[index] = copy;
     params->copied += n * sizeof *copy;
     *out = copy;
