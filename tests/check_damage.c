@@ -16,10 +16,15 @@
 
 enum { CUTS = 512, CUT_STEP = 64, STRUCTURE = 4096, NAME = 1024, MOST_FILES = 256 };
 
-static const char *folder(void)
+static char made[] = "/tmp/check_damage.made.XXXXXX"; /* has a folder of diffusers */
+
+/* Where files are looked for; NULL past the last place. */
+static const char *folder(int place)
 {
+    const char *const of_the_tree[] = {"tests/data/golden/checkpoints", "tests/fuzz/corpus/edm", made};
     const char *given = getenv("CHECKPOINTS");
-    return given ? given : "tests/data/golden/checkpoints";
+    if (given) return place == 0 ? given : NULL;
+    return place < 3 ? of_the_tree[place] : NULL;
 }
 
 /* --- one copy ------------------------------------------------------------------------------ */
@@ -182,19 +187,46 @@ static long damage_folder(const char *path, int count)
     return copies;
 }
 
-/* The files to be read of that kind; returns how many. */
+/* The files to be read of that kind in all places; returns how many. */
 static size_t find(const char *kind, char names[MOST_FILES][NAME])
 {
     size_t n = 0;
-    DIR *d = opendir(folder());
-    ck_assert_ptr_nonnull(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL && n < MOST_FILES;) {
-        if (e->d_name[0] == '.' || strncmp(e->d_name, "h_", 2) == 0) continue;
-        snprintf(names[n], NAME, "%s/%s", folder(), e->d_name);
-        n += strcmp(kind_of(names[n]), kind) == 0;
+    for (int i = 0; folder(i); i++) {
+        DIR *d = opendir(folder(i));
+        ck_assert_ptr_nonnull(d);
+        for (struct dirent *e; (e = readdir(d)) != NULL && n < MOST_FILES;) {
+            if (e->d_name[0] == '.' || strncmp(e->d_name, "h_", 2) == 0) continue;
+            snprintf(names[n], NAME, "%s/%s", folder(i), e->d_name);
+            n += strcmp(kind_of(names[n]), kind) == 0;
+        }
+        closedir(d);
     }
-    closedir(d);
     return n;
+}
+
+static void make_folder(void)
+{
+    const char *config =
+        "{\"network\": {\"type\": \"adm\", \"image_size\": 16, \"in_channels\": 3, \"out_channels\": 3, "
+        "\"model_channels\": 32, \"num_res_blocks\": 1, \"channel_mult\": [1, 2], \"num_head_channels\": 16, "
+        "\"attention_resolutions\": [2], \"num_classes\": 5, \"use_scale_shift_norm\": true, "
+        "\"resblock_updown\": true}, \"precond\": {\"type\": \"cm\"}}";
+    char path[NAME];
+    cm_model *model;
+    cm_save_options o = CM_SAVE_OPTIONS_INIT;
+    o.format = CM_MODEL_DIFFUSERS;
+    ck_assert_ptr_nonnull(mkdtemp(made));
+    snprintf(path, sizeof path, "%s/folder", made);
+    OK(cm_model_create(NULL, config, 1, &model));
+    OK(cm_model_save(model, path, &o));
+    cm_model_free(model);
+}
+
+static void remove_folder(void)
+{
+    char command[NAME];
+    snprintf(command, sizeof command, "rm -r '%s'", made);
+    ck_assert_int_eq(system(command), 0);
 }
 
 static void damage_kind(const char *kind)
@@ -202,7 +234,7 @@ static void damage_kind(const char *kind)
     static char names[MOST_FILES][NAME];
     const size_t n = find(kind, names);
     long copies = 0;
-    if (!n) skipped("there are no %s in %s", kind, folder());
+    if (!n) skipped("there are no %s in %s", kind, folder(0));
     for (size_t i = 0; i < n; i++) {
         const int count = by_effort(40, 400, 10000) / (int)n + 1;
         copies += *kind == '/' ? damage_folder(names[i], count) : damage(names[i], NULL, 0, count);
@@ -251,6 +283,7 @@ Suite *make_suite(void)
     Suite *suite = suite_create("damage");
     TCase *c = tcase_create("damage");
     tcase_set_timeout(c, 3600);
+    tcase_add_unchecked_fixture(c, make_folder, remove_folder);
     tcase_add_test(c, safetensors);
     tcase_add_test(c, torch);
     tcase_add_test(c, torch_legacy);
