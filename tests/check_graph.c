@@ -537,6 +537,7 @@ START_TEST(default_times)
         m.net.family = rows[i].family;
         m.height = m.width = rows[i].side;
         m.file.config = json_pack("{s:o}", "training", json_loads(rows[i].training, 0, NULL));
+        OK(cmi_sampling_defaults_read(m.file.config, &m.net, &m.precond, rows[i].side, &m.sampling));
         if (rows[i].second > 0) {
             OK(cmi_times_resolve(&m, &o, &times));
             ck_assert(times.solver.n == 2 && times.solver.sigma[0] == 80);
