@@ -201,14 +201,36 @@ void cli_print_text(FILE *out, const char *text, int width)
 }
 
 /* What the library calls otherwise is told in the words of the command line. */
+static const struct {
+    const char *library, *program;
+} words[] = {{"ask for overwriting to replace it", "--force replaces it"},
+             {"as config_json", "by --config"},
+             {"config_json", "--config"},
+             {"(option 'weights')", "(--weights)"}};
+
+/* Prints up to the first of the library's words and the program's word for it; returns what follows. */
+static const char *print_piece(const char *message)
+{
+    char piece[2048];
+    const char *end = message + strlen(message), *next = end, *word = "";
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const char *at = strstr(message, words[i].library);
+        if (!at || at >= end) continue;
+        end = at;
+        next = at + strlen(words[i].library);
+        word = words[i].program;
+    }
+    (void)snprintf(piece, sizeof piece, "%.*s", (int)(end - message), message);
+    cli_print_text(stderr, piece, 0);
+    fputs(word, stderr);
+    return next;
+}
+
 static void print_message(const char *message)
 {
-    static const char asked[] = "ask for overwriting to replace it";
-    const char *at = strstr(message, asked);
     size_t name = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789_"); /* "cm_image_write: " */
     if (strncmp(message, "cm_", 3) == 0 && strncmp(message + name, ": ", 2) == 0) message += name + 2;
-    if (at) fprintf(stderr, "%.*s--force replaces it%s", (int)(at - message), message, at + sizeof asked - 1);
-    else cli_print_text(stderr, message, 0);
+    while (*message) message = print_piece(message);
     putc('\n', stderr);
 }
 

@@ -15,7 +15,7 @@ static const char *read_decimal(const char *text, double *out)
     return end == text || end != text + n || *text == '+' || !isfinite(*out) ? NULL : end;
 }
 
-/* Digits with a minus at most, and k, M or G behind them. */
+/* Digits with a minus at most, and k (or K), M or G behind them. */
 static const char *read_whole(const char *text, int64_t *out)
 {
     const char *digits = text + (*text == '-');
@@ -24,7 +24,7 @@ static const char *read_whole(const char *text, int64_t *out)
     long long v = strtoll(text, NULL, 10), unit = 1;
     if (n == 0 || errno) return NULL;
     const char *end = digits + n;
-    if (*end == 'k') unit = 1000, end++;
+    if (*end == 'k' || *end == 'K') unit = 1000, end++;
     else if (*end == 'M') unit = 1000000, end++;
     else if (*end == 'G') unit = 1000000000, end++;
     if (v > INT64_MAX / unit || v < INT64_MIN / unit) return NULL;

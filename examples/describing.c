@@ -85,12 +85,12 @@ static cm_status describe_model(const cm_model *model)
     if (status != CM_OK) return status;
     printf("  network      %s, %" PRIu64 " parameters in %" PRIu64 " tensors, %.1f MiB\n", i.network, i.parameters,
            i.tensors, mebibytes(i.weight_bytes));
-    printf("  images       %d x %d, %d channel%s, %d classes\n", i.width, i.height, i.channels,
-           i.channels == 1 ? "" : "s", i.num_classes);
+    printf("  images       %d x %d, %d channel%s, ", i.width, i.height, i.channels, i.channels == 1 ? "" : "s");
+    printf(i.num_classes ? "%d classes\n" : "no classes\n", i.num_classes);
     list_classes(model, i.num_classes);
     printf("  precond      %s: %s model, sigma %g..%g, sigma_data %g\n", i.precond,
            i.is_consistency ? "consistency" : "diffusion", i.sigma_min, i.sigma_max, i.sigma_data);
-    print_line("  configuration ", i.config_json);
+    print_line("  config       ", i.config_json);
     return CM_OK;
 }
 

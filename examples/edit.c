@@ -179,7 +179,7 @@ int main(int argc, char **argv)
     static program p;
     cm_model *model = NULL;
     p.c = (cli){.program = "cm-edit", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
-    p.c.usage = "TASK MODEL.safetensors [PICTURE...] [options]\n"
+    p.c.usage = "TASK MODEL [PICTURE...] [options]\n"
                 "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)";
     read_command(&p);
     cli_catch_signals();

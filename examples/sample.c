@@ -182,7 +182,9 @@ int main(int argc, char **argv)
     cm_model *model = NULL;
     double load;
     p.c = (cli){.program = "cm-sample", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
-    p.c.usage = "MODEL.safetensors [options]";
+    p.c.usage = "MODEL [options]\n"
+                "MODEL is a file or a folder of any format that is read: a native file, PyTorch's .pt, EDM's\n"
+                ".pkl, flax's msgpack, a folder of diffusers";
     read_command(&p);
     cli_catch_signals();
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);

@@ -184,6 +184,8 @@ START_TEST(foreign_files)
         FILE_OF("\0\0\30\10\1\32\2\10\1abcdefgh", CM_ERR_UNSUPPORTED, "TensorFlow checkpoint"),
         FILE_OF("model_checkpoint_path: \"model.ckpt-1\"\n", CM_ERR_UNSUPPORTED, "TensorFlow checkpoint"),
         FILE_OF("{\"weight_map\": {}}", CM_ERR_UNSUPPORTED, "shards"),
+        FILE_OF("{\"_class_name\": \"UNet2DModel\", \"_diffusers_version\": \"0.20.0\"}", CM_ERR_UNSUPPORTED,
+                "give the folder that it is in"),
         FILE_OF("\13\60\125\172\237\304\351\16\63\130\175\242\307\354\21\66", CM_ERR_FORMAT,
                 "no kind of file that is known"),
         FILE_OF("\211HDF\r\n\032\n\0\0\0\0", CM_ERR_UNSUPPORTED, "HDF5"),

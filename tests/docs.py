@@ -337,7 +337,7 @@ def complete(facts, faults):
 
 def runs_here(line):
     """Commands of the README and docs/editing.md that run() runs."""
-    return re.match(r"cm-(sample|edit|info) ", line) and " M P " not in line and "mine/" not in line
+    return re.match(r"cm-(sample|edit|info|convert) ", line) and " M P " not in line and "mine/" not in line
 
 
 def long_ones(facts, faults):
@@ -355,8 +355,13 @@ def long_ones(facts, faults):
 
 # What stands in the commands for a reader's own files, and what they are run with here.
 STANDS_FOR = (("MODEL.safetensors", "models/digits_consistency.safetensors"), ("photo.png", "digit-2.png -l 2"),
+              ("edm-cifar10-32x32-uncond-vp.pkl", os.path.join(ROOT, "tests/fuzz/corpus/edm/edm.pkl")),
               ("hole.png", "lower-half.png"), ("small.png", "small.png -l 2"), ("cat,dog", "3,7"))
-SMALL = "import consistency as cm; cm.write_page('small.png', [[[[-1.0 + (i ^ j) / 8 for i in range(8)] for j in range(8)]]], margin=0)"
+SMALL = """import consistency as cm
+cm.write_page('small.png', [[[[-1.0 + (i ^ j) / 8 for i in range(8)] for j in range(8)]]], margin=0)
+cm.Model.create({'network': {'type': 'adm', 'image_size': 64, 'in_channels': 3, 'out_channels': 3, 'model_channels': 32,
+                             'num_res_blocks': 1, 'channel_mult': [1, 1], 'attention_resolutions': [], 'num_head_channels': 32,
+                             'num_classes': 1000}, 'precond': {'type': 'cm'}}).save('cd_imagenet64_l2.pt')"""
 
 
 def run(build, faults):

@@ -49,7 +49,7 @@ cm.Model.create({"network": {"type": "adm", "image_size": 8, "in_channels": 3, "
                  "precond": {"type": "cm"}, "classes": ["cat", "dog", "cow"]}, seed=4).save(sys.argv[1])
 EOF
 expect 0 "written as torch" $bin/cm-convert $adm $dir/adm.pt
-expect 0 "written as diffusers" $bin/cm-convert $dir/adm.pt $dir/adm-folder --max-shard-size 300kB
+expect 0 "written as diffusers" $bin/cm-convert $dir/adm.pt $dir/adm-folder --max-shard-size 300KB
 [ -f $dir/adm-folder/unet/diffusion_pytorch_model.safetensors.index.json ] || fail "no index of shards"
 expect 0 '"format": "native"' $bin/cm-convert $dir/adm-folder $dir/adm-back.safetensors --json
 for name in adm adm-back; do $bin/cm-info --tensors $dir/$name.safetensors | grep ' F32 ' > $dir/$name.list; done
@@ -58,6 +58,10 @@ expect 0 "dog" $bin/cm-info $dir/adm-folder
 expect 0 "1 image in" $bin/cm-sample $dir/adm-folder --labels dog -n 1 -o $dir/dog.png
 expect 0 "1 image in" $bin/cm-sample $dir/adm-folder/unet --labels 1 -n 1 -o $dir/dog-unet.png
 cmp -s $dir/dog.png $dir/dog-unet.png || fail "the folder unet alone gives another picture"
+part=$(echo $dir/adm-folder/unet/*-00001-of-*.safetensors)
+expect 1 "give the folder that it is in" $bin/cm-sample $part -n 1 -o $dir/part.png
+expect 1 "give the folder that it is in" $bin/cm-sample $dir/adm-folder/model_index.json -n 1 -o $dir/part.png
+expect 0 "give the folder that it is in" $bin/cm-info $part
 expect 0 "written as native" $bin/cm-convert $adm $dir/adm-half.safetensors --dtype float16
 expect 0 "F16" $bin/cm-info $dir/adm-half.safetensors --tensors
 expect 1 "(--force replaces it)" $bin/cm-convert $adm $dir/adm-folder
@@ -141,7 +145,8 @@ echo '{"network": {"type": "adm", "image_size": 8, "in_channels": 3, "model_chan
 expect 0 "no network of this library" $bin/cm-info $plain
 expect 0 "sound: 24 bytes" $bin/cm-info $plain --check
 expect 1 "give one of the files in it" $bin/cm-info tests/data/golden/checkpoints
-expect 1 "lacks 'consistency.network'" $bin/cm-sample $plain -n 1 -o $dir/plain.png
+expect 1 "lacks 'consistency.network', and by their names" $bin/cm-sample $plain -n 1 -o $dir/plain.png
+expect 1 "Give it by --config, for example" $bin/cm-sample $plain -n 1 -o $dir/plain.png
 expect 1 "checksum is 12345678" $bin/cm-info tests/data/golden/checkpoints/h_bad_crc.pt
 expect 1 "attributes" $bin/cm-info $plain --config '{"network": {"type": "adm"}, "attributes": 1}'
 expect 0 "185251 parameters" $bin/cm-info $tiny

@@ -44,6 +44,8 @@ class Binding(unittest.TestCase):
         with cm.Checkpoint(odd) as file:
             self.assertEqual((file.kind, file.format, len(file), file.network), ("tensors", "PyTorch (zip)", 17, None))
             self.assertIn("no configuration", file.problem)
+            self.assertIn("PyTorch (zip), 17 tensors", repr(file))
+            self.assertIn("songunet", repr(self.model))
             self.assertEqual((file.shape("transposed"), file.dtype("bf16")), ((6, 4), "bfloat16"))
             self.assertEqual(file.shapes()["empty"], (0, 5))
             self.assertIn("base", file)

@@ -410,6 +410,7 @@ static cm_status choose(const cm_input *in, const cm_msgpack *top, size_t at, st
     return refuse(in, top, at);
 }
 
+/* The names that the option 'weights' takes first. */
 static cm_status add_sets(cm_tensors *t, const cm_msgpack *top, size_t at)
 {
     for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
@@ -445,18 +446,6 @@ static cm_status note_step(cm_tensors *t, const cm_msgpack *top, size_t at)
     return cmi_tensors_add_metadata(t, "step", s->step);
 }
 
-/* The names that the option 'weights' takes. */
-static cm_status list_sets(cm_tensors *t, const cm_msgpack *top, size_t at)
-{
-    for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
-        size_t begin;
-        int found;
-        CM_TRY(look_up(&t->input, top, at, t->input.size, trees[i], &begin, &found));
-        if (found) CM_TRY(cmi_tensors_add_set(t, trees[i]));
-    }
-    return CM_OK;
-}
-
 /* The tree of the model; where no model is asked for, all of an optimizer's state. */
 static cm_status find_tree(cm_tensors *t, const cm_msgpack *top, size_t at, size_t *tree)
 {
@@ -487,7 +476,6 @@ static cm_status open_tensors(cm_tensors *t)
                 cmi_msgpack_name(top.kind));
     CM_TRY(find_tree(t, &top, at, &tree));
     CM_TRY(list_tree(t, tree));
-    CM_TRY(list_sets(t, &top, at));
     CM_TRY(note_step(t, &top, at));
     CM_TRY(add_sets(t, &top, at));
     if (cmi_tensors_find(t, "ResnetBlockBigGANpp_0/Conv_0/kernel"))

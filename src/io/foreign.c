@@ -77,6 +77,7 @@ static const cm_foreign
     zeros = {"a file of zeros: was the download cut off?", 0},
     html = {"an HTML page, as a download that asks for a login or has moved gives: download the file itself", 0},
     xml = {"an XML document, as a refused download gives", 0}, json = {"JSON text", 0},
+    diffusers = {"a part of a folder of diffusers: give the folder that it is in", 1},
     shards = {"the list of a model's shards: give the folder that it is in, or one of its files", 1},
     onnx = {"an ONNX model, which is a program: look for the weights that it was made from", 1},
     saved_model = {"a TensorFlow SavedModel, which is a program: save its arrays as safetensors", 1},
@@ -117,7 +118,8 @@ static const cm_foreign *text_kind(const unsigned char *bytes, size_t size)
         return &html;
     if (begins(bytes, size, "<?xml") || begins(bytes, size, "<")) return &xml;
     if (!begins(bytes, size, "{") && !begins(bytes, size, "[")) return &text;
-    return has(bytes, size, "\"weight_map\"") ? &shards : &json;
+    if (has(bytes, size, "\"weight_map\"")) return &shards;
+    return has(bytes, size, "\"_diffusers_version\"") ? &diffusers : &json;
 }
 
 /* Protocols 2 to 5 begin with their number, older ones with a mark or a name; all end in a stop. */

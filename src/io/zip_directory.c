@@ -184,8 +184,9 @@ static cm_status read_entry(const cm_input *in, unsigned char *r, size_t left, u
     m->size = (size_t)size;
     if (method != 0 || packed != size)
         CM_FAIL(CM_ERR_UNSUPPORTED,
-                "%s: zip member '%s' is compressed (method %d); PyTorch stores members as they are", in->name, name,
-                (int)method);
+                "%s: zip member '%s' is compressed (method %d); PyTorch stores members as they are. An archive that "
+                "a model lies in has to be unpacked first",
+                in->name, name, (int)method);
     if (flags & 0x2041) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: zip member '%s' is encrypted", in->name, name);
     return read_local(in, name, n, at, limit, m);
 }

@@ -1,5 +1,5 @@
-/* absent.c - published networks of this kind that the library does not have, by the names of their tensors: some
- * would else be taken for one that it has. */
+/* absent.c - what tensors' names say of files that are no model here: published networks of this kind that the
+ * library does not have, of which some would else be taken for one that it has, and parts of a model. */
 #include <stdio.h>
 #include <string.h>
 
@@ -38,4 +38,13 @@ const char *cmi_absent_network(const cm_tensors *file)
         if (has_two_times(file, p)) return "a SongUNet with two times, as MeanFlow and SoFlow have it";
     }
     return NULL;
+}
+
+int cmi_is_part_of_diffusers(const cm_tensors *file)
+{
+    static const char *const beginnings[] = {"down_blocks.", "up_blocks.", "mid_block.", "conv_norm_out."};
+    for (size_t i = 0; i < file->count; i++)
+        for (size_t k = 0; k < sizeof beginnings / sizeof *beginnings; k++)
+            if (strncmp(file->tensors[i].name, beginnings[k], strlen(beginnings[k])) == 0) return 1;
+    return 0;
 }

@@ -9,6 +9,7 @@
 #include "io/json_tree.h"
 #include "io/safetensors.h"
 #include "nets/net.h"
+#include "nets/recognise.h"
 
 /* --- configuration --------------------------------------------------------- */
 
@@ -60,6 +61,24 @@ static cm_status from_caller(const char *text, cm_model_file *cp)
     return status;
 }
 
+/* The usual reasons are that the file is another one, or a part of a model. */
+static cm_status refuse(const cm_tensors *file, const char *member)
+{
+    const int is_native = cmi_tensors_metadata(file, "consistency.format") != NULL;
+    if (!is_native && cmi_is_part_of_diffusers(file))
+        CM_FAIL(CM_ERR_FORMAT,
+                "%s has no configuration: its metadata lacks 'consistency.%s'. Its tensors have the names of "
+                "diffusers: give the folder that it is in, with config.json and all parts",
+                file->input.name, member);
+    CM_FAIL(CM_ERR_FORMAT,
+            "%s has no configuration: its metadata lacks 'consistency.%s'%s. Give it as "
+            "config_json, for example {\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, "
+            "\"img_channels\": 3, ...}, \"precond\": {\"type\": \"edm\"}, \"image\": {\"channels\": 3, "
+            "\"height\": 32, \"width\": 32, \"labels\": 0}}",
+            file->input.name, member,
+            is_native ? "" : ", and by their names its tensors are of no network of this library");
+}
+
 cm_status cmi_checkpoint_configure(cm_model_file *cp, const char *config_json)
 {
     cp->config = json_object();
@@ -68,13 +87,7 @@ cm_status cmi_checkpoint_configure(cm_model_file *cp, const char *config_json)
     if (config_json) CM_TRY(from_caller(config_json, cp));
     CM_TRY(cmi_recognise(&cp->file, cp->config));
     for (int i = 0; i < 2; i++)
-        if (!json_object_get(cp->config, members[i]))
-            CM_FAIL(CM_ERR_FORMAT,
-                    "%s has no configuration: its metadata lacks 'consistency.%s'. Give it as "
-                    "config_json, for example {\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, "
-                    "\"img_channels\": 3, ...}, \"precond\": {\"type\": \"edm\"}, \"image\": {\"channels\": 3, "
-                    "\"height\": 32, \"width\": 32, \"labels\": 0}}",
-                    cp->file.input.name, members[i]);
+        if (!json_object_get(cp->config, members[i])) return refuse(&cp->file, members[i]);
     return CM_OK;
 }
 

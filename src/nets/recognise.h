@@ -20,6 +20,8 @@ cm_status cmi_dhariwal_recognise(const cm_tensors *file, cm_recognised *out);
 
 /* What the network of a file is that this library does not have, in words; NULL: none that is known. */
 const char *cmi_absent_network(const cm_tensors *file);
+/* Whether the tensors have the names of diffusers' UNet2DModel: one of the files of such a folder. */
+int cmi_is_part_of_diffusers(const cm_tensors *file);
 
 /* Adds "network" and "precond" to a configuration that lacks them, where a family recognises the file; what the file
  * was to "training" and its published noise levels to "sampling", where those are free.  What was assumed is a

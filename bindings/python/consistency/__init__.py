@@ -165,6 +165,11 @@ class Model(Handle):
         # the name of each label, None for a label without one; [] where no class has a name
         self.classes: List[Optional[str]] = self._class_names(handle)
 
+    def __repr__(self) -> str:
+        channels, height, width = self.image_shape
+        return (f"<consistency.Model: {self.network}, precond {self.precond}, {width} x {height}, {channels} channels, "
+                f"{self.num_classes} classes, {self.parameters} parameters>")
+
     def _class_names(self, handle: Any) -> List[Optional[str]]:
         names = [lib.cm_model_class_name(handle, k) for k in range(self.num_classes)]
         return [name.decode() if name else None for name in names] if any(names) else []
@@ -173,7 +178,7 @@ class Model(Handle):
     def load(cls, source: Union["os.PathLike[str]", str, bytes, Any], config: Optional[Dict[str, Any]] = None,
              allow_nonfinite: bool = False, copy: bool = False,
              progress: Optional[Callable[[int, int], Any]] = None, weights: Optional[str] = None) -> "Model":
-        """source: the name of a file (text or a pathlib.Path), the content of one (bytes, bytearray, mmap, an array of
+        """source: the name of a file or of a folder of diffusers (text or a pathlib.Path), the content of a file (bytes, bytearray, mmap, an array of
         bytes), or a binary file object with read and seek.
 
         config: a dict with members network, precond, image for files that carry no configuration; classes, a list of

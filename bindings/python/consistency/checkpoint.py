@@ -72,6 +72,9 @@ class Checkpoint(Handle):
         self._handle = handle
         self._describe(handle)
 
+    def __repr__(self) -> str:
+        return f"<consistency.Checkpoint: {self.format}, {len(self._index)} tensors, {self.about}>"
+
     def _describe(self, handle: Any) -> None:
         info = CheckpointInfo()
         lib.cm_checkpoint_info_init(C.byref(info), C.sizeof(info))
