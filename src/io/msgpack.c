@@ -146,6 +146,20 @@ cm_status cmi_msgpack_is(const cm_input *in, const cm_msgpack *v, const char *te
     return CM_OK;
 }
 
+cm_status cmi_msgpack_find(const cm_input *in, const cm_msgpack *map, size_t at, size_t end, const char *key,
+                           size_t *begin, int *found)
+{
+    cm_msgpack v;
+    *found = 0;
+    for (size_t i = 0; i < map->size && !*found; i++) {
+        CM_TRY(cmi_msgpack_next(in, &at, end, &v));
+        CM_TRY(cmi_msgpack_is(in, &v, key, found));
+        if (!*found) CM_TRY(cmi_msgpack_skip(in, &at, end));
+    }
+    *begin = at;
+    return CM_OK;
+}
+
 /* --- the whole ------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -41,6 +41,10 @@ cm_status cmi_msgpack_skip(const cm_input *input, size_t *at, size_t end);
 /* Whether the bytes up to `end` are one value whose maps have text keys, each once, and at most CM_MSGPACK_DEPTH
  * levels. */
 cm_status cmi_msgpack_check(const cm_input *input, size_t at, size_t end);
+/* Where the value of a key of a map begins; *found is 0 where there is none.  `at` is behind the header of the map.
+ */
+cm_status cmi_msgpack_find(const cm_input *input, const cm_msgpack *map, size_t at, size_t end, const char *key,
+                           size_t *begin, int *found);
 /* 1 when the value is this text. */
 cm_status cmi_msgpack_is(const cm_input *input, const cm_msgpack *value, const char *text, int *same);
 

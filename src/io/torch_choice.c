@@ -1,9 +1,9 @@
 /* torch_choice.c - which tensors of a saved object are the model's: those at its top, or those of one of the
  * dictionaries that training programs put them into; the average where there is one. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "io/quoted.h"
 #include "io/torch.h"
 
 /* Names under which programs keep averaged weights, and the weights themselves. */
@@ -26,22 +26,6 @@ static size_t tensors_in(const cm_pickled *dict, const char *prefix)
     return n;
 }
 
-/* The names that a caller could ask for: dictionaries with tensors, and beginnings of names. */
-typedef struct {
-    char text[400];
-    size_t length;
-    int count;
-} name_list;
-
-static void add_name(name_list *list, const char *name)
-{
-    int n = snprintf(list->text + list->length, sizeof list->text - list->length, "%s'%.40s'",
-                     list->count ? ", " : "", name);
-    list->count++;
-    list->length += (size_t)n;
-    if (list->length >= sizeof list->text) list->length = sizeof list->text - 1;
-}
-
 static int has_set(const cm_pickled *dict, const char *name)
 {
     const cm_pickled *inner = cmi_pickled_get(dict, name);
@@ -62,10 +46,10 @@ static size_t most_within(const cm_pickled *dict, const char *const *names)
     return most;
 }
 
-static void add_sets(const cm_pickled *dict, const char *const *names, name_list *list)
+static void add_sets(const cm_pickled *dict, const char *const *names, cm_quoted *list)
 {
     for (; *names; names++)
-        if (has_set(dict, *names)) add_name(list, *names);
+        if (has_set(dict, *names)) cmi_quoted_add(list, *names);
 }
 
 /* --- one set of several -------------------------------------------------------------------- */
@@ -91,7 +75,7 @@ static const cm_pickled *find_set(const cm_pickled *dict, const char *name)
 
 static cm_status choose_wanted(const cm_input *in, const cm_pickled *dict, cm_torch_choice *out)
 {
-    name_list list = {.count = 0};
+    cm_quoted list = {.count = 0};
     const cm_pickled *holder = strlen(in->weights) < 60 ? find_set(dict, in->weights) : NULL;
     if (holder) {
         out->tensors = holder;
@@ -108,7 +92,7 @@ static cm_status choose_wanted(const cm_input *in, const cm_pickled *dict, cm_to
 static cm_status choose_only(const cm_input *in, const cm_pickled *dict, const char *const *names,
                              cm_torch_choice *out, int *found)
 {
-    name_list list = {.count = 0};
+    cm_quoted list = {.count = 0};
     add_sets(dict, names, &list);
     *found = list.count > 0;
     if (list.count > 1)
@@ -143,7 +127,7 @@ int cmi_torch_is_optimizer(const cm_pickled *top)
 
 static cm_status refuse(const cm_input *in, const cm_pickled *top)
 {
-    name_list keys = {.count = 0};
+    cm_quoted keys = {.count = 0};
     if (top->kind != CM_PICKLED_DICT)
         CM_FAIL(CM_ERR_FORMAT, "%s: the saved object is %s, not a dictionary of tensors by name", in->name,
                 cmi_pickled_name(top));
@@ -153,7 +137,7 @@ static cm_status refuse(const cm_input *in, const cm_pickled *top)
                 "weights",
                 in->name);
     for (uint32_t i = 0; i < top->count && keys.count < 6; i += 2)
-        if (cmi_pickled_text(top->u.items[i])) add_name(&keys, cmi_pickled_text(top->u.items[i]));
+        if (cmi_pickled_text(top->u.items[i])) cmi_quoted_add(&keys, cmi_pickled_text(top->u.items[i]));
     CM_FAIL(CM_ERR_FORMAT,
             "%s: a pickle with no tensors by name, neither at the top of the saved dictionary nor under a known name "
             "such as "
