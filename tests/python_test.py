@@ -39,6 +39,29 @@ class Binding(unittest.TestCase):
             cm.Model.load("edm_imagenet64_ema.pt")
         self.assertIn("edm_imagenet64_ema.pt", str(caught.exception))
 
+    def test_convert(self):
+        adm = {"network": {"type": "adm", "image_size": 8, "in_channels": 3, "out_channels": 3, "model_channels": 32,
+                           "num_res_blocks": 1, "channel_mult": [1, 2], "attention_resolutions": [2], "num_head_channels": 32,
+                           "resblock_updown": True}, "precond": {"type": "cm"}}
+        with tempfile.TemporaryDirectory() as folder:
+            first = os.path.join(folder, "first.safetensors")
+            with cm.Model.create(adm) as model:
+                model.save(first)
+                weight = model.params()[0][0]
+                expected = list(values(model.param(weight)))
+            for name, kind in (("a.pt", "PyTorch (zip)"), ("folder", "diffusers"), ("b.safetensors", "safetensors")):
+                path = os.path.join(folder, name)
+                cm.convert(first, os.fsencode(path))
+                with cm.Checkpoint(path) as file, cm.Model.load(path) as model:
+                    self.assertEqual((file.kind, file.format), ("model", kind))
+                    self.assertEqual(list(values(model.param(weight))), expected)
+                first = path
+            self.assertRaises(cm.Error, cm.convert, first, os.path.join(folder, "a.pt"))
+            with self.assertRaises(ValueError) as caught:
+                cm.convert(first, os.path.join(folder, "c.onnx"))
+            self.assertIn("give format", str(caught.exception))
+            self.assertFalse(os.path.exists(os.path.join(folder, "c.onnx")))
+
     def test_checkpoint(self):
         odd = "tests/data/golden/checkpoints/odd_views.pt"
         with cm.Checkpoint(odd) as file:

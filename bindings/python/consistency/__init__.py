@@ -132,9 +132,15 @@ def _format_of(path: Path) -> str:
     return "torch" if os.fsdecode(path).endswith((".pt", ".pth")) else "native"
 
 
-def _folder_of(path: Path) -> bool:
-    """Whether cm-convert takes it for a folder: it is one, or its name has no ending."""
-    return os.path.isdir(path) or "." not in os.path.basename(os.fspath(path))
+def _converted_format(path: Path) -> str:
+    """The format that the name of the output says, as cm-convert takes it."""
+    name = os.path.basename(os.fsdecode(path))
+    if os.path.isdir(path) or "." not in name:
+        return "diffusers"
+    if not name.endswith((".safetensors", ".pt", ".pth")):
+        raise ValueError("%r ends neither in .safetensors nor in .pt or .pth, and a folder's name has no dot: give format, "
+                         "native, torch or diffusers" % (name,))
+    return _format_of(path)
 
 
 class Model(Handle):
@@ -318,10 +324,10 @@ def convert(source: Any, path: Path, format: Optional[str] = None, dtype: Option
             progress: Optional[Callable[[int, int], Any]] = None) -> None:
     """Reads a model as Model.load does and writes it as Model.save does, without keeping it.
 
-    format: None: that of path's ending, .safetensors, .pt or .pth; a folder of diffusers where there is no ending.
+    format: None: that of path's ending, .safetensors, .pt or .pth; a folder of diffusers where there is no ending; another
+    ending is a ValueError.
     progress: as that of Model.load and then that of Model.save."""
-    if format is None and _folder_of(path):
-        format = "diffusers"
+    format = _converted_format(path) if format is None else format
     with Model.load(source, config=config, weights=weights, progress=progress) as model:
         model.save(path, overwrite=overwrite, format=format, dtype=dtype, shard_bytes=shard_bytes, progress=progress)
 
