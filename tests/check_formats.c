@@ -811,6 +811,80 @@ START_TEST(memory_bound)
 }
 END_TEST
 
+/* 64 tensors of one storage of a megabyte: 64 times the file where all are read. */
+START_TEST(views_of_one_storage)
+{
+    enum { VALUES = 1 << 18, BYTES = 4 * VALUES };
+    float *values = calloc(VALUES, sizeof *values);
+    for (int n = 8; n <= 64; n *= 8) {
+        block p = {NULL, 0, 0};
+        cm_tensors t;
+        PUT(&p, "\x80\2}(");
+        put_text(&p, "t0"), put_tensor(&p, "FloatStorage", "0", VALUES, 0), PUT(&p, "q\0");
+        for (int i = 1; i < n; i++) {
+            char name[8];
+            snprintf(name, sizeof name, "t%d", i);
+            put_text(&p, name), PUT(&p, "h\0");
+        }
+        PUT(&p, "u.");
+        const member members[] = {{"a/data.pkl", p.bytes, p.size}, {"a/data/0", values, BYTES}};
+        block zip = zip_of(members, 2);
+        if (n == 8) OK(open_bytes(context, "x.pt", zip.bytes, zip.size, &t));
+        else FAILS(open_bytes(context, "x.pt", zip.bytes, zip.size, &t), CM_ERR_LIMIT, "far more than the file");
+        if (n == 8) cmi_tensors_close(&t);
+        free(zip.bytes);
+        free(p.bytes);
+    }
+    free(values);
+}
+END_TEST
+
+/* One dictionary under 2^14 names, of which the first are listed as sets to choose from. */
+START_TEST(sets_named_again)
+{
+    enum { MANY = 1 << 14 };
+    block p = {NULL, 0, 0};
+    cm_input in;
+    cm_tensors t;
+    PUT(&p, "\x80\2}(");
+    put_text(&p, "w"), put_tensor(&p, "FloatStorage", "0", 2, 0), PUT(&p, "q\0");
+    put_text(&p, "set"), PUT(&p, "}q\1X\1\0\0\0wh\0s");
+    for (int i = 0; i < MANY; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%x", i);
+        put_text(&p, name), PUT(&p, "h\1");
+    }
+    PUT(&p, "u.");
+    block zip = torch_zip(&p);
+    OK(cmi_input_memory(context, "x.pt", zip.bytes, zip.size, CM_INPUT_IN_PLACE, &in));
+    in.as_data = 1;
+    OK(cmi_tensors_open(&in, &t));
+    ck_assert_uint_eq(t.count, 1);
+    ck_assert_uint_eq(t.sets_count, 1024);
+    cmi_tensors_close(&t);
+    free(zip.bytes);
+    free(p.bytes);
+}
+END_TEST
+
+/* The directory of the archive says that a member is plain, the member itself that it is encrypted. */
+START_TEST(encrypted_by_its_header)
+{
+    cm_tensors t;
+    block p = {NULL, 0, 0};
+    PUT(&p, "\x80\2}(");
+    put_entry(&p, "w", "1");
+    PUT(&p, "u.");
+    block zip = torch_zip(&p);
+    OK(open_bytes(context, "x.pt", zip.bytes, zip.size, &t));
+    cmi_tensors_close(&t);
+    zip.bytes[6] |= 1;
+    FAILS(open_bytes(context, "x.pt", zip.bytes, zip.size, &t), CM_ERR_UNSUPPORTED, "encrypted");
+    free(zip.bytes);
+    free(p.bytes);
+}
+END_TEST
+
 /* As many tensors as there may be, in as few bytes as they can have. */
 START_TEST(many_tensors)
 {
@@ -923,6 +997,9 @@ Suite *make_suite(void)
     tcase_add_test(t, in_place);
     tcase_add_test(t, which_weights);
     tcase_add_test(t, counters_of_an_average);
+    tcase_add_test(t, views_of_one_storage);
+    tcase_add_test(t, sets_named_again);
+    tcase_add_test(t, encrypted_by_its_header);
     tcase_add_test(t, wrappers);
     tcase_add_test(t, newer_members);
     tcase_add_test(t, beside_tensors);

@@ -603,6 +603,87 @@ START_TEST(circles)
 }
 END_TEST
 
+/* A list of 32 lists of 32 lists of 32 numbers, of which each list stands there once and is named again. */
+static void put_again(block *b, int level)
+{
+    const unsigned char get[2] = {'h', (unsigned char)(level - 1)}, store[2] = {'q', (unsigned char)level};
+    PUT(b, "](");
+    if (level) put_again(b, level - 1);
+    for (int i = level > 0; i < 32; i++) {
+        if (level) put(b, get, 2);
+        else PUT(b, "K\1");
+    }
+    PUT(b, "e");
+    put(b, store, 2);
+}
+
+START_TEST(arguments_named_again)
+{
+    const float values[2] = {1, 2};
+    block stream = storage_stream(values, 2, 0), b = {NULL, 0, 0};
+    cm_tensors t;
+    PUT(&b, "\x80\4}(");
+    put_text(&b, "ema"), begin_object(&b, "SongUNet"), PUT(&b, "}(");
+    put_text(&b, "_init_kwargs"), PUT(&b, "}"), put_text(&b, "channel_mult"), put_again(&b, 2), PUT(&b, "s");
+    put_text(&b, "_parameters"), PUT(&b, "}"), put_text(&b, "w");
+    PUT(&b, "ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\n(");
+    put_bytes(&b, &stream), PUT(&b, "tRK\0K\2\x85K\1\x85\x89}tRsu" END_OBJECT "u.");
+    OK(open_bytes(context, "x.pkl", b.bytes, b.size, &t));
+    ck_assert_ptr_nonnull(strstr(cmi_tensors_metadata(&t, CM_NOTE_UNSUPPORTED), "the limit of 4096 values"));
+    ck_assert_ptr_null(cmi_tensors_metadata(&t, "consistency.network"));
+    cmi_tensors_close(&t);
+    free(stream.bytes);
+    free(b.bytes);
+}
+END_TEST
+
+/* One tree of 2^14 modules under 512 names, which is 2^23 modules to visit. */
+START_TEST(modules_named_again)
+{
+    block b = {NULL, 0, 0};
+    PUT(&b, "\x80\4}(");
+    put_text(&b, "x"), PUT(&b, "(ctorch.nn.modules.container\nModuleDict\n)\x81q\0");
+    for (int i = 0; i < 13; i++) {
+        const unsigned char get[2] = {'h', (unsigned char)i}, store[2] = {'q', (unsigned char)(i + 1)};
+        PUT(&b, "ctorch.nn.modules.container\nModuleDict\n)\x81}X\10\0\0\0_modules}(");
+        put_text(&b, "a"), put(&b, get, 2);
+        put_text(&b, "b"), put(&b, get, 2);
+        PUT(&b, "usb");
+        put(&b, store, 2);
+    }
+    PUT(&b, "t");
+    for (int i = 0; i < 512; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%d", i);
+        put_text(&b, name), PUT(&b, "h\15");
+    }
+    PUT(&b, "u.");
+    refuse(&b, CM_ERR_LIMIT, "more than 65536");
+}
+END_TEST
+
+/* 2^16 names that are not to be stored beside 2^15 buffers: a product of 2^32 with the keys among the items. */
+START_TEST(buffers_left_out)
+{
+    enum { ENTRIES = 1 << 15, NAMES = 1 << 16 };
+    block b = {NULL, 0, 0};
+    char name[8];
+    PUT(&b, "\x80\4}(X\3\0\0\0emactorch.nn.modules.container\nModuleDict\n)\x81}(");
+    put_text(&b, "_buffers"), PUT(&b, "}(");
+    for (int i = 0; i < ENTRIES; i++) {
+        snprintf(name, sizeof name, "b%x", i);
+        put_text(&b, name), PUT(&b, "N");
+    }
+    PUT(&b, "u"), put_text(&b, "_non_persistent_buffers_set"), PUT(&b, "\x8f(");
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "n%x", i);
+        put_text(&b, name);
+    }
+    PUT(&b, "\x90ubu.");
+    refuse(&b, CM_ERR_LIMIT, "limit of 16777216 entries");
+}
+END_TEST
+
 static void bounded(const char *begin, size_t begins, const char *piece, size_t size, size_t bytes)
 {
     memory counted;
@@ -747,6 +828,9 @@ Suite *make_suite(void)
     tcase_add_test(t, reasons);
     tcase_add_test(t, descriptions);
     tcase_add_test(t, circles);
+    tcase_add_test(t, arguments_named_again);
+    tcase_add_test(t, modules_named_again);
+    tcase_add_test(t, buffers_left_out);
     tcase_add_test(t, memory_bound);
     tcase_add_test(t, damaged);
     tcase_add_test(t, allocations_fail);

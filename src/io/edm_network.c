@@ -11,6 +11,8 @@
 #include "io/pickle_machine.h"
 #include "io/torch.h"
 
+enum { MOST_VALUES = 4096 }; /* in the arguments of a network */
+
 /* A class that puts its scalings around a network, and what it has for constants. */
 typedef struct {
     const char *class, *precond;
@@ -66,19 +68,22 @@ static const cm_pickled *attribute(const cm_pickled *module, const char *name)
     return module && module->count > 1 ? cmi_pickled_get(module->u.items[1], name) : NULL;
 }
 
-/* NULL for what JSON cannot say and no argument is. */
-static json_t *to_json(const cm_pickled *v, int depth)
+/* NULL for what JSON cannot say and no argument is.  A list that stands in lists again and again is written out each
+ * time, so that `left` bounds the values of all arguments together. */
+static json_t *to_json(const cm_pickled *v, int depth, size_t *left)
 {
+    if (!*left) return NULL;
+    --*left;
     if (v->kind == CM_PICKLED_NONE) return json_null();
     if (v->kind == CM_PICKLED_BOOL) return json_boolean(v->u.integer);
     if (v->kind == CM_PICKLED_INT) return json_integer(v->u.integer);
     if (v->kind == CM_PICKLED_FLOAT) return isfinite(v->u.number) ? json_real(v->u.number) : NULL;
     if (v->kind == CM_PICKLED_TEXT) return cmi_pickled_text(v) ? json_string(cmi_pickled_text(v)) : NULL;
-    if ((v->kind != CM_PICKLED_LIST && v->kind != CM_PICKLED_TUPLE) || depth > 2 || v->count > 4096) return NULL;
+    if ((v->kind != CM_PICKLED_LIST && v->kind != CM_PICKLED_TUPLE) || depth > 2) return NULL;
     json_t *list = json_array();
     int failed = !list;
     for (uint32_t i = 0; i < v->count && !failed; i++)
-        failed = json_array_append_new(list, to_json(v->u.items[i], depth + 1)) != 0;
+        failed = json_array_append_new(list, to_json(v->u.items[i], depth + 1, left)) != 0;
     if (!failed) return list;
     json_decref(list);
     return NULL;
@@ -96,7 +101,8 @@ typedef struct {
     cm_tensors *t;
     const cm_pickled *module, *inner; /* the wrapper and its network */
     const wrapper *wrapper;
-    int failed; /* to get memory */
+    int failed;  /* to get memory */
+    size_t left; /* values that its arguments may still have */
     char about[256], constructor[256], published[128], lacking[400];
 } found;
 
@@ -137,8 +143,9 @@ static void assume(char *list, size_t size, const char *name)
 
 static void add_argument(found *f, json_t *out, const char *name, const cm_pickled *value)
 {
-    json_t *json = to_json(value, 0);
-    if (json) (void)json_object_set_new(out, name, json);
+    json_t *json = to_json(value, 0, &f->left);
+    if (json) f->failed |= json_object_set_new(out, name, json) != 0;
+    else if (!f->left) lack(f, "the arguments of its network have more than the limit of %d values", MOST_VALUES);
     else
         lack(f, "argument '%.40s' of its network is %s, not a number, a string or a list", name,
              cmi_pickled_name(value));
@@ -297,7 +304,7 @@ static cm_status describe_network(found *f, const cm_pickled *top)
 cm_status cmi_edm_describe(cm_tensors *t, const cm_pickled *module, const cm_pickled *top)
 {
     const int is_state = top->kind == CM_PICKLED_DICT && cmi_pickled_get(top, "optimizer_state") != NULL;
-    found f = {.t = t, .module = module};
+    found f = {.t = t, .module = module, .left = MOST_VALUES};
     find_parts(&f);
     (void)snprintf(f.about, sizeof f.about, "%s of NVlabs' EDM code or one of its kind: %.64s%s%.64s",
                    is_state ? "a training state" : "a snapshot", class_of(module),

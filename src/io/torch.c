@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A view with strides of 0 can claim any number of values: it gets this many bytes for each of the file. */
-enum { MOST_STORAGES = 4 * CM_TENSORS_MAX, VIEW_SHARE = 8, VIEW_BASE = 1 << 20 };
+/* A view with strides of 0 can claim any number of values, and any number of views can share a storage: one gets
+ * VIEW_SHARE bytes for each of the file, all together get ALL_SHARE. */
+enum { MOST_STORAGES = 4 * CM_TENSORS_MAX, VIEW_SHARE = 8, VIEW_BASE = 1 << 20, ALL_SHARE = 16, ALL_BASE = 16 << 20 };
 
 cm_status cmi_torch_begin(cm_tensors *t, size_t pickle_size, cm_torch **out)
 {
@@ -180,6 +181,21 @@ static cm_status measure(const cm_tensors *t, cm_tensor *tensor)
     return CM_OK;
 }
 
+/* What reading all tensors up to this one takes. */
+static cm_status measure_all(const cm_tensors *t, const cm_tensor *tensor)
+{
+    cm_torch *torch = t->state;
+    size_t most = t->input.size < SIZE_MAX / 32 ? ALL_SHARE * t->input.size + ALL_BASE : SIZE_MAX;
+    torch->listed += tensor->bytes; /* each is bounded, so that the sum cannot wrap */
+    if (torch->listed > most)
+        CM_FAIL(
+            CM_ERR_LIMIT,
+            "%s: its tensors up to '%s' have %zu bytes in all, far more than the file: they are views of the same "
+            "storages again and again",
+            t->input.name, tensor->name, torch->listed);
+    return CM_OK;
+}
+
 /* `value`: storage, offset, size, stride[, dtype]; offset and stride count elements of the tensor's type. */
 static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tensor *tensor, cm_torch_view *view)
 {
@@ -199,6 +215,7 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
     if (v[1]->u.integer < 0) return broken(t, tensor, "its storage offset is negative");
     CM_TRY(read_part(t, tensor, v[0], &from, &most));
     CM_TRY(measure(t, tensor));
+    CM_TRY(measure_all(t, tensor));
     most = most * stored / size;
     if (tensor->count && (!reach(tensor, view->strides, &last) || offset >= most || last >= most - offset))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': its view leaves storage '%s' of %zu elements", t->input.name,

@@ -31,6 +31,7 @@ typedef struct cm_torch {
     cm_torch_storage *storages; /* by key, each once */
     size_t n_storages;
     cm_torch_view *views; /* cm_tensor.offset is the index */
+    size_t listed;        /* bytes of all tensors that were added */
     int swapped;          /* elements are big-endian */
     int nested;           /* storages stand in streams of their own */
     char weights[192];    /* what was chosen (cm_torch_choice.name) */

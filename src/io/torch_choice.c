@@ -6,6 +6,9 @@
 #include "io/quoted.h"
 #include "io/torch.h"
 
+/* Of the names that are listed for a caller to choose from. */
+enum { MOST_SETS = 1024, MOST_LOOKS = 1 << 24 };
+
 /* Names under which programs keep averaged weights, and the weights themselves. */
 static const char *const averages[] = {"ema",        "ema_model", "model_ema", "net_ema", "ema_net", "ema_state_dict",
                                        "params_ema", "G_ema",     NULL};
@@ -24,6 +27,13 @@ static size_t tensors_in(const cm_pickled *dict, const char *prefix)
         n += !length || (name && strncmp(name, prefix, length) == 0);
     }
     return n;
+}
+
+static int has_tensors(const cm_pickled *dict)
+{
+    for (uint32_t i = 0; dict->kind == CM_PICKLED_DICT && i < dict->count; i += 2)
+        if (dict->u.items[i + 1]->kind == CM_PICKLED_TENSOR) return 1;
+    return 0;
 }
 
 static int has_set(const cm_pickled *dict, const char *name)
@@ -202,13 +212,17 @@ static cm_status add_usual(cm_tensors *t, const cm_pickled *dict, const char *co
     return CM_OK;
 }
 
-/* Dictionaries of tensors by names of their own. */
+/* Dictionaries of tensors by names of their own, the first MOST_SETS.  One that stands there under many names is
+ * looked through each time, so that all looks together have a limit. */
 static cm_status add_others(cm_tensors *t, const cm_pickled *dict)
 {
-    for (uint32_t i = 0; i < dict->count; i += 2) {
+    size_t looks = 0;
+    for (uint32_t i = 0; i < dict->count && t->sets_count < MOST_SETS && looks < MOST_LOOKS; i += 2) {
         const char *name = cmi_pickled_text(dict->u.items[i]);
-        if (name && strlen(name) < 60 && !is_usual(name) && tensors_in(dict->u.items[i + 1], ""))
-            CM_TRY(cmi_tensors_add_set(t, name));
+        const cm_pickled *inner = dict->u.items[i + 1];
+        if (!name || strlen(name) >= 60 || is_usual(name) || inner->kind != CM_PICKLED_DICT) continue;
+        looks += inner->count;
+        if (has_tensors(inner)) CM_TRY(cmi_tensors_add_set(t, name));
     }
     return CM_OK;
 }

@@ -59,7 +59,8 @@ static cm_status add_tensors(walk *w, const cm_pickled *dict, const cm_pickled *
 {
     if (!dict || dict->kind != CM_PICKLED_DICT) return CM_OK;
     CM_TRY(
-        look(w, dict->count + (leave_out && leave_out->kind == CM_PICKLED_SET ? leave_out->count * dict->count : 0)));
+        look(w, dict->count +
+                    (leave_out && leave_out->kind == CM_PICKLED_SET ? (size_t)leave_out->count * dict->count : 0)));
     for (uint32_t i = 0; i < dict->count; i += 2) {
         cm_pickled *value = dict->u.items[i + 1], *name;
         const char *key = cmi_pickled_text(dict->u.items[i]);
@@ -97,37 +98,43 @@ static cm_status visit(walk *w, const cm_pickled *module, int depth)
     return CM_OK;
 }
 
-static cm_status flatten(const cm_tensors *t, const cm_pickled *module, cm_pickled **out)
+/* The names of one module; what was visited before counts on. */
+static cm_status flatten(walk *w, const cm_pickled *module, cm_pickled **out)
 {
-    const cm_torch *torch = t->state;
-    walk *w = cmi_calloc(t->context, 1, sizeof *w);
-    if (!w) return CM_ERR_MEMORY;
-    w->t = t;
-    w->pickle = torch->pickle;
-    cm_status status = cmi_pickle_make(torch->pickle, CM_PICKLED_DICT, &w->out);
-    if (status == CM_OK) status = visit(w, module, 0);
+    w->name[0] = '\0';
+    CM_TRY(cmi_pickle_make(w->pickle, CM_PICKLED_DICT, &w->out));
+    CM_TRY(visit(w, module, 0));
     *out = w->out;
-    cmi_free(t->context, w);
-    return status;
+    return CM_OK;
+}
+
+static cm_status flatten_entries(walk *w, const cm_pickled *top, cm_pickled **out)
+{
+    CM_TRY(cmi_pickle_make(w->pickle, CM_PICKLED_DICT, out));
+    for (uint32_t i = 0; i < top->count; i += 2) {
+        cm_pickled *value = top->u.items[i + 1];
+        if (value->kind == CM_PICKLED_OBJECT) CM_TRY(flatten(w, value, &value));
+        CM_TRY(cmi_pickle_append(w->pickle, *out, top->u.items[i]));
+        CM_TRY(cmi_pickle_append(w->pickle, *out, value));
+    }
+    return CM_OK;
 }
 
 cm_status cmi_torch_flatten(const cm_tensors *t, cm_pickled *top, cm_pickled **out)
 {
     const cm_torch *torch = t->state;
-    int modules = 0;
+    int modules = top->kind == CM_PICKLED_OBJECT;
     *out = top;
-    if (top->kind == CM_PICKLED_OBJECT) return flatten(t, top, out);
     for (uint32_t i = 0; top->kind == CM_PICKLED_DICT && i < top->count; i += 2)
         modules += top->u.items[i + 1]->kind == CM_PICKLED_OBJECT;
     if (!modules) return CM_OK;
-    CM_TRY(cmi_pickle_make(torch->pickle, CM_PICKLED_DICT, out));
-    for (uint32_t i = 0; i < top->count; i += 2) {
-        cm_pickled *value = top->u.items[i + 1];
-        if (value->kind == CM_PICKLED_OBJECT) CM_TRY(flatten(t, value, &value));
-        CM_TRY(cmi_pickle_append(torch->pickle, *out, top->u.items[i]));
-        CM_TRY(cmi_pickle_append(torch->pickle, *out, value));
-    }
-    return CM_OK;
+    walk *w = cmi_calloc(t->context, 1, sizeof *w);
+    if (!w) return CM_ERR_MEMORY;
+    w->t = t;
+    w->pickle = torch->pickle;
+    cm_status status = top->kind == CM_PICKLED_OBJECT ? flatten(w, top, out) : flatten_entries(w, top, out);
+    cmi_free(t->context, w);
+    return status;
 }
 
 const cm_pickled *cmi_torch_module(const cm_pickled *top, const char *name)

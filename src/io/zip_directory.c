@@ -16,7 +16,8 @@ enum {
     LOCAL = 30,
     NAME = 4096,
     COMMENT = 65535,
-    PIECE = 1 << 20
+    PIECE = 1 << 20,
+    ENCRYPTED = 0x2041 /* flags: in any of three ways */
 };
 
 static uint64_t number(const unsigned char *p, size_t n)
@@ -150,6 +151,8 @@ static cm_status read_local(const cm_input *in, const char *name, size_t n, uint
     if (memcmp(h, "PK\3\4", 4) != 0 || number(h + 26, 2) != n || memcmp(h + LOCAL, name, n) != 0 ||
         number(h + 8, 2) != 0)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': its local header is of something else", in->name, name);
+    if (number(h + 6, 2) & ENCRYPTED)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: zip member '%s' is encrypted, as its local header says", in->name, name);
     uint64_t begins = at + LOCAL + n + number(h + 28, 2);
     if (begins > limit || m->size > limit - begins)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': its %zu bytes at %llu reach past the archive's data", in->name,
@@ -187,7 +190,7 @@ static cm_status read_entry(const cm_input *in, unsigned char *r, size_t left, u
                 "%s: zip member '%s' is compressed (method %d); PyTorch stores members as they are. An archive that "
                 "a model lies in has to be unpacked first",
                 in->name, name, (int)method);
-    if (flags & 0x2041) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: zip member '%s' is encrypted", in->name, name);
+    if (flags & ENCRYPTED) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: zip member '%s' is encrypted", in->name, name);
     return read_local(in, name, n, at, limit, m);
 }
 
