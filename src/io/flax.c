@@ -71,7 +71,7 @@ static cm_status choose(const cm_input *in, const cm_msgpack *top, size_t at, cm
     return refuse(in, top, at);
 }
 
-/* The names that the option 'weights' takes first. */
+/* The names that the option 'weights' takes. */
 static cm_status add_sets(cm_tensors *t, const cm_msgpack *top, size_t at)
 {
     for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
