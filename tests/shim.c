@@ -1,9 +1,11 @@
 /* shim.c - LD_PRELOAD: the N-th call of one kind fails.
  *
- *   SHIM_CALL  open, write, fsync, close, rename, mkdir, remove (unlink and
- *              rmdir), any of these, short (a write that takes half), eintr (a write or open interrupted)
+ *   SHIM_CALL  open, write, fsync, close, rename, exchange (renameat2), chmod, mkdir, remove (unlink, unlinkat
+ *              and rmdir), any of these, short (a write that takes half), eintr (a write or open interrupted)
  *   SHIM_N     which call, from 1;  SHIM_ERRNO  its errno
+ *   SHIM_ON    1: all calls from that one on fail
  *   SHIM_KILL  1: end the process right before the call instead (a crash)
+ *   SHIM_PLAIN 1: a file system that exchanges no names: renameat2 is EINVAL and is not counted
  * Only calls on files under SHIM_DIR count.  The number of calls seen goes to
  * descriptor 9 at exit when that is open. */
 #define _GNU_SOURCE
@@ -30,7 +32,8 @@ static int hit(const char *kind)
 {
     const char *call = getenv("SHIM_CALL"), *n = getenv("SHIM_N"), *error = getenv("SHIM_ERRNO");
     if (!call || (strcmp(call, kind) != 0 && strcmp(call, "any") != 0)) return 0;
-    if (++seen != (n ? atoi(n) : 0)) return 0;
+    int which = n ? atoi(n) : 0;
+    if (++seen != which && !(getenv("SHIM_ON") && which && seen > which)) return 0;
     if (getenv("SHIM_KILL")) _exit(99);
     errno = error ? atoi(error) : EIO;
     return 1;
@@ -102,6 +105,25 @@ int rename(const char *from, const char *to)
     return real(from, to);
 }
 
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags)
+{
+    int (*real)(int, const char *, int, const char *, unsigned) =
+        (int (*)(int, const char *, int, const char *, unsigned))dlsym(RTLD_NEXT, "renameat2");
+    if (in_dir(to) && getenv("SHIM_PLAIN")) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (in_dir(to) && hit("exchange")) return -1;
+    return real(from_folder, from, to_folder, to, flags);
+}
+
+int chmod(const char *path, mode_t mode)
+{
+    int (*real)(const char *, mode_t) = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "chmod");
+    if (in_dir(path) && hit("chmod")) return -1;
+    return real(path, mode);
+}
+
 int mkdir(const char *path, mode_t mode)
 {
     int (*real)(const char *, mode_t) = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir");
@@ -114,6 +136,14 @@ int unlink(const char *path)
     int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
     if (in_dir(path) && hit("remove")) return -1;
     return real(path);
+}
+
+/* Names relative to a folder that is open count too: nothing else here removes so. */
+int unlinkat(int folder, const char *path, int flags)
+{
+    int (*real)(int, const char *, int) = (int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat");
+    if ((folder != AT_FDCWD || in_dir(path)) && hit("remove")) return -1;
+    return real(folder, path, flags);
 }
 
 int rmdir(const char *path)

@@ -161,7 +161,9 @@ static cm_status replace_in_steps(const cm_folder_writer *w)
     if (rename(w->path, aside) != 0) status = cmi_file_fail("rename", w->path);
     else if (rename(w->temporary, w->path) != 0) {
         status = cmi_file_fail("rename the temporary folder to", w->path);
-        (void)rename(aside, w->path);
+        if (rename(aside, w->path) != 0)
+            status = cmi_fail(CM_ERR_IO, "cannot rename the temporary folder to '%s'; the old one is now '%s'",
+                              w->path, aside);
     } else {
         remove_tree(AT_FDCWD, aside, DEPTH);
     }

@@ -19,7 +19,9 @@ cm_status cmi_folder_begin(cm_context *context, const char *path, int overwrite,
 /* A folder within, and the path under which a file within is written now (the caller's, cmi_free). */
 cm_status cmi_folder_add(cm_folder_writer *writer, const char *name);
 char *cmi_folder_path(const cm_folder_writer *writer, const char *name);
-/* Renames; what was replaced is removed.  A failed commit leaves the place as it was and nothing beside. */
+/* Renames; what was replaced is removed.  A failed commit leaves the place as it was and nothing beside.  Where the
+ * file system cannot exchange two names the old folder steps aside as TEMPORARY.old: there alone it can happen (the
+ * process ends between two renames, or they fail to the last) that the old folder is left there, whole. */
 cm_status cmi_folder_commit(cm_folder_writer *writer);
 void cmi_folder_abort(cm_folder_writer *writer);
 
