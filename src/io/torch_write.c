@@ -54,10 +54,9 @@ static void put_integer(pickle *p, uint64_t value)
         put_op(p, 'J'); /* BININT */
         put_number(p, value, 4);
     } else {
-        put_op(p, '\x8a'); /* LONG1: signed, so a byte more than the value may need */
-        put_op(p, 9);
+        put_op(p, '\x8a'); /* LONG1: signed, and no number of elements reaches 2^63 */
+        put_op(p, 8);
         put_number(p, value, 8);
-        put_op(p, 0);
     }
 }
 

@@ -7,7 +7,7 @@
 
 enum { LOCAL = 30, CENTRAL = 46, ZIP64 = 20, RECORD = 56, LOCATOR = 20, END = 22 };
 enum { MAX16 = 0xffff, PLAIN = 20, LARGE = 45 /* versions needed to read */, JANUARY_1980 = 0x21 };
-static const uint32_t max32 = 0xffffffffu;
+static const uint32_t elsewhere = 0xffffffffu; /* the number is one of 64 bits */
 
 /* Little-endian numbers one behind the other. */
 typedef struct {
@@ -20,9 +20,9 @@ static void put(record *r, uint64_t value, int bytes)
     for (int i = 0; i < bytes; i++) r->bytes[r->n++] = (unsigned char)(value >> 8 * i);
 }
 
-static uint32_t clipped(uint64_t value)
+static uint32_t clipped(const cm_zip_writer *w, uint64_t value)
 {
-    return value < max32 ? (uint32_t)value : max32;
+    return value < w->large ? (uint32_t)value : elsewhere;
 }
 
 static uint32_t checksum(const unsigned char *bytes, size_t size)
@@ -53,12 +53,13 @@ cm_status cmi_zip_begin(cm_context *context, const char *path, int overwrite, si
         return status;
     }
     w->entries = entries;
+    w->large = elsewhere;
     w->capacity = members;
     return CM_OK;
 }
 
 /* The part that local and central headers share. */
-static void put_common(record *r, const cm_zip_entry *e, int large, size_t extra)
+static void put_common(const cm_zip_writer *w, record *r, const cm_zip_entry *e, int large, size_t extra)
 {
     put(r, large ? LARGE : PLAIN, 2);
     put(r, 0, 2); /* flags */
@@ -66,8 +67,8 @@ static void put_common(record *r, const cm_zip_entry *e, int large, size_t extra
     put(r, 0, 2);
     put(r, JANUARY_1980, 2);
     put(r, e->crc, 4);
-    put(r, clipped(e->size), 4);
-    put(r, clipped(e->size), 4);
+    put(r, clipped(w, e->size), 4);
+    put(r, clipped(w, e->size), 4);
     put(r, strlen(e->name), 2);
     put(r, extra, 2);
 }
@@ -77,11 +78,11 @@ static cm_status write_local(cm_zip_writer *w, const cm_zip_entry *e)
 {
     static const unsigned char zeros[CM_ZIP_ALIGNMENT];
     record r = {.n = 0};
-    int large = e->size >= max32;
+    int large = e->size >= w->large;
     size_t fixed = LOCAL + strlen(e->name) + (large ? ZIP64 : 0) + 4;
     size_t pad = (CM_ZIP_ALIGNMENT - (size_t)(w->at + fixed) % CM_ZIP_ALIGNMENT) % CM_ZIP_ALIGNMENT;
     put(&r, 0x04034b50, 4);
-    put_common(&r, e, large, (size_t)(large ? ZIP64 : 0) + 4 + pad);
+    put_common(w, &r, e, large, (size_t)(large ? ZIP64 : 0) + 4 + pad);
     memcpy(r.bytes + r.n, e->name, strlen(e->name));
     r.n += strlen(e->name);
     if (large) put(&r, 1, 2), put(&r, 16, 2), put(&r, e->size, 8), put(&r, e->size, 8);
@@ -110,16 +111,16 @@ static cm_status write_central(cm_zip_writer *w, const cm_zip_entry *e)
     record r = {.n = 0};
     uint64_t wide[3];
     int n = 0;
-    if (e->size >= max32) wide[n++] = e->size, wide[n++] = e->size;
-    if (e->header >= max32) wide[n++] = e->header;
+    if (e->size >= w->large) wide[n++] = e->size, wide[n++] = e->size;
+    if (e->header >= w->large) wide[n++] = e->header;
     put(&r, 0x02014b50, 4);
     put(&r, n ? LARGE : PLAIN, 2);
-    put_common(&r, e, n > 0, n ? 4 + 8 * (size_t)n : 0);
+    put_common(w, &r, e, n > 0, n ? 4 + 8 * (size_t)n : 0);
     put(&r, 0, 2); /* comment               */
     put(&r, 0, 2); /* disk                  */
     put(&r, 0, 2); /* internal attributes   */
     put(&r, 0, 4); /* external ones         */
-    put(&r, clipped(e->header), 4);
+    put(&r, clipped(w, e->header), 4);
     memcpy(r.bytes + r.n, e->name, strlen(e->name));
     r.n += strlen(e->name);
     if (n) put(&r, 1, 2), put(&r, 8 * (uint64_t)n, 2);
@@ -131,7 +132,7 @@ static cm_status write_end(cm_zip_writer *w, uint64_t begin, uint64_t size)
 {
     record r = {.n = 0};
     uint64_t end = w->at, count = w->count;
-    if (count >= MAX16 || begin >= max32 || size >= max32) {
+    if (count >= MAX16 || begin >= w->large || size >= w->large) {
         put(&r, 0x06064b50, 4), put(&r, RECORD - 12, 8), put(&r, LARGE, 2), put(&r, LARGE, 2);
         put(&r, 0, 4), put(&r, 0, 4);
         put(&r, count, 8), put(&r, count, 8), put(&r, size, 8), put(&r, begin, 8);
@@ -139,7 +140,7 @@ static cm_status write_end(cm_zip_writer *w, uint64_t begin, uint64_t size)
     }
     put(&r, 0x06054b50, 4), put(&r, 0, 2), put(&r, 0, 2);
     put(&r, count < MAX16 ? count : MAX16, 2), put(&r, count < MAX16 ? count : MAX16, 2);
-    put(&r, clipped(size), 4), put(&r, clipped(begin), 4), put(&r, 0, 2);
+    put(&r, clipped(w, size), 4), put(&r, clipped(w, begin), 4), put(&r, 0, 2);
     return write_bytes(w, r.bytes, r.n);
 }
 

@@ -17,7 +17,8 @@ typedef struct cm_zip_entry {
 
 typedef struct cm_zip_writer {
     cm_file_writer file;
-    uint64_t at; /* bytes written */
+    uint64_t at;    /* bytes written */
+    uint64_t large; /* from here on a number takes 64 bits: 2^32 - 1; tests set less after begin */
     cm_zip_entry *entries;
     size_t count, capacity; /* members so far, and at most */
 } cm_zip_writer;
