@@ -95,6 +95,85 @@ class Binding(unittest.TestCase):
         self.assertIn("checksum", str(caught.exception))
         self.assertRaises(cm.Error, cm.Checkpoint, MODEL, config={"network": {"type": "adm"}})
 
+    def test_save_and_convert(self):
+        kinds, folder = ("native", "torch", "diffusers"), "tests/data/golden/checkpoints/"
+        adm = {"network": {"type": "adm", "image_size": 8, "in_channels": 3, "out_channels": 3, "model_channels": 32,
+                           "num_res_blocks": 1, "channel_mult": [1, 2], "attention_resolutions": [2],
+                           "num_head_channels": 16, "resblock_updown": True},
+               "precond": {"type": "cm"}, "image": {"channels": 3, "height": 8, "width": 8}}
+        x = [[[[0.25] * 8] * 8] * 3]
+        with tempfile.TemporaryDirectory() as d, cm.Model.create(adm, seed=5) as model:
+            model.save(d + "/m.safetensors")
+            wanted, counts = values(model.denoise(x, 2.0)), []
+            names = [n for n, shape in model.params() if 64 < math.prod(shape) < 4096 and any(values(model.param(n)))]
+            self.assertGreater(len(names), 5)
+            bits = lambda v: struct.unpack("<I", struct.pack("<f", v))[0]
+            exact = lambda v: v
+            rounded = {None: exact, "float32": exact, "float16": lambda v: struct.unpack("<e", struct.pack("<e", v))[0],
+                       "bfloat16": lambda v: struct.unpack("<f", struct.pack("<I", (bits(v) + 0x7fff + (bits(v) >> 16 & 1))
+                                                                             & 0xffff0000))[0]}
+            for kind in kinds:
+                for dtype, size in ((None, 4), ("float32", 4), ("float16", 2), ("bfloat16", 2)):
+                    name = "%s/%s-%s" % (d, kind, dtype)
+                    model.save(name, format=kind, dtype=dtype, progress=lambda *p: counts.append(p))
+                    self.assertEqual((counts[0][0], counts[-1][0], counts[-1][1]), (0, counts[-1][1], counts[-1][1]))
+                    with cm.Checkpoint(name) as file:
+                        self.assertEqual((file.kind, file.network), ("model", "adm"))
+                        self.assertEqual({file.dtype(n) for n in file}, {dtype or "float32"})
+                        self.assertEqual(counts.pop()[1], size * file.values)
+                        self.assertTrue(file.check()["is_sound"])
+                    counts.clear()
+                    self.assertEqual(os.path.isdir(name), kind == "diffusers")
+                    with cm.Model.load(name) as again:
+                        for n in names:
+                            self.assertEqual(values(again.param(n)), [rounded[dtype](v) for v in values(model.param(n))])
+                        if size == 4:
+                            self.assertEqual(values(again.denoise(x, 2.0)), wanted)
+            # what a name means, and there and back again
+            for end, kind in ((".pt", "torch"), (".pth", "torch"), ("", "diffusers"), (".safetensors", "native")):
+                cm.convert(d + "/m.safetensors", d + "/c" + end)
+                cm.convert(d + "/c" + end, d + "/back.safetensors", overwrite=True)
+                with cm.Checkpoint(d + "/back.safetensors") as a, cm.Checkpoint(d + "/m.safetensors") as b, \
+                        cm.Checkpoint(d + "/c" + end) as c, cm.Checkpoint("%s/%s-None" % (d, kind)) as e:
+                    self.assertEqual(c.format, e.format)
+                    self.assertEqual(sorted(a.names()), sorted(b.names()))
+                    for n in a:
+                        self.assertEqual(bytes(memoryview(a[n])), bytes(memoryview(b[n])))
+            self.assertRaisesRegex(cm.Error, "exists", cm.convert, d + "/m.safetensors", d + "/c.pt")
+            self.assertRaisesRegex(cm.Error, "exists", cm.convert, d + "/m.safetensors", d + "/c")
+            model.save(d + "/c.pth", overwrite=True)  # by its ending
+            with open(d + "/c.pth", "rb") as f:
+                self.assertEqual(f.read(2), b"PK")
+            cm.convert(d + "/c.pt", d + "/shards", dtype="bfloat16", shard_bytes=100000)
+            with cm.Checkpoint(d + "/shards") as file, cm.Checkpoint(d + "/diffusers-bfloat16") as one:
+                self.assertEqual(sorted(file.names()), sorted(one.names()))
+                for n in one:
+                    self.assertEqual(bytes(memoryview(file[n])), bytes(memoryview(one[n])))
+            self.assertGreater(len([n for n in os.listdir(d + "/shards/unet") if n.endswith(".safetensors")]), 1)
+            # what is refused leaves nothing
+            there = sorted(os.listdir(d))
+            for save in (lambda **o: model.save(d + "/no", **o), lambda **o: cm.convert(d + "/m.safetensors", d + "/no", **o)):
+                self.refuses("did you mean 'torch'", save, format="troch")
+                self.refuses("did you mean 'float16'", save, dtype="float61")
+                for bad in ({"dtype": "float64"}, {"dtype": "int8"}, {"format": ""}, {"shard_bytes": -1},
+                            {"shard_bytes": 1.5}, {"shard_bytes": 2**64}, {"overwrite": 2}, {"format": 1}, {"dtype": 2}):
+                    self.assertRaises((ValueError, TypeError), save, **bad)
+                self.assertRaisesRegex(cm.Error, "shard_bytes", save, format="torch", shard_bytes=100000)
+                with self.assertRaises(cm.Error) as caught:
+                    save(format="torch", progress=lambda done, total: done > 0)
+                self.assertEqual(caught.exception.status, "CM_ERR_CANCELLED")
+                with self.assertRaises(ZeroDivisionError):
+                    save(format="diffusers", progress=lambda done, total: 1 // 0)
+            with self.assertRaises(cm.Error) as caught:  # diffusers has no such network
+                cm.convert(MODEL, d + "/no")
+            self.assertEqual(caught.exception.status, "CM_ERR_UNSUPPORTED")
+            self.assertRaises(cm.Error, cm.convert, folder + "h_bad_crc.pt", d + "/no.safetensors")
+            self.assertRaisesRegex(cm.Error, "nothing.pt", cm.convert, d + "/nothing.pt", d + "/no.safetensors")
+            self.assertRaises(TypeError, cm.convert, d + "/m.safetensors")
+            self.assertEqual(sorted(os.listdir(d)), there)
+        self.assertRaises(ValueError, model.save, "no.safetensors")  # closed
+        self.assertFalse(os.path.exists("no.safetensors"))
+
     def test_denoise(self):
         x = [[[[0.5] * 32] * 32]] * 2
         y = self.model.denoise(x, [1.0, 2.0], labels=[1, -1])
