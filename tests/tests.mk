@@ -211,7 +211,7 @@ digests: all $(BUILD)/tests/make_model
 
 FUZZ := safetensors torch pickle edm flax diffusers model picture config dataset npy options
 FUZZ_SECONDS ?= 900
-FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; edm) echo -dict=tests/fuzz/edm.dict;; flax) echo -dict=tests/fuzz/flax.dict;; esac)
+FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; edm) echo -dict=tests/fuzz/edm.dict;; flax) echo -dict=tests/fuzz/flax.dict;; diffusers) echo -dict=tests/fuzz/diffusers.dict;; esac)
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
 corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt) $(wildcard tests/fuzz/corpus/torch/*)
 corpus_pickle      = $(wildcard tests/fuzz/corpus/pickle/*)
