@@ -62,6 +62,30 @@ class Binding(unittest.TestCase):
             self.assertIn("give format", str(caught.exception))
             self.assertFalse(os.path.exists(os.path.join(folder, "c.onnx")))
 
+    def test_doubles_beyond_float32(self):
+        """What loading refuses is not sound: a weight in double that float32 rounds to an infinity."""
+        with open(MODEL, "rb") as f:
+            size = struct.unpack("<Q", f.read(8))[0]
+            header, data = json.loads(f.read(size)), f.read()
+        name = next(n for n in header if n.endswith(".bias"))
+        at, end = header[name]["data_offsets"]
+        count = (end - at) // 4
+        for value, sound in ((float.fromhex("0x1.fffffefffffffp127"), True), (float.fromhex("0x1.ffffffp127"), False)):
+            changed = {n: dict(e) for n, e in header.items()}
+            for n, e in changed.items():
+                if n != "__metadata__" and e["data_offsets"][0] >= end:
+                    e["data_offsets"] = [x + end - at for x in e["data_offsets"]]
+            changed[name].update(dtype="F64", data_offsets=[at, at + 8 * count])
+            text = json.dumps(changed).encode()
+            text += b" " * (-len(text) % 8)
+            content = struct.pack("<Q", len(text)) + text + data[:at] + struct.pack("<d", value) * count + data[end:]
+            with cm.Checkpoint(content) as file:
+                self.assertEqual((file.kind, file.check()["is_sound"]), ("model", sound))
+            if sound:
+                cm.Model.load(content).close()
+            else:
+                self.assertRaises(cm.Error, cm.Model.load, content)
+
     def test_checkpoint(self):
         odd = "tests/data/golden/checkpoints/odd_views.pt"
         with cm.Checkpoint(odd) as file:

@@ -45,7 +45,8 @@ static void name_nonfinite(const check *c, const cm_tensor *t, uint64_t nans, ui
 static cm_status look_at(const check *c, const cm_tensor *t)
 {
     uint64_t nans = 0, infinities = 0;
-    cm_status status = cmi_tensor_count_nonfinite(t, &nans, &infinities);
+    const int is_model = c->checkpoint->kind == CM_CHECKPOINT_MODEL; /* whose doubles are used as float32 */
+    cm_status status = cmi_tensor_count_nonfinite(t, is_model, &nans, &infinities);
     if (status == CM_ERR_MEMORY) return status;
     if (status != CM_OK) {
         c->r->is_sound = 0;

@@ -31,26 +31,30 @@ static void count32(size_t n, const unsigned char *p, tally *out)
     }
 }
 
-static void count64(size_t n, const unsigned char *p, tally *out)
+/* From `infinity` on, the bits of a double, it is one. */
+static void count64(size_t n, const unsigned char *p, uint64_t infinity, tally *out)
 {
     for (size_t i = 0; i < n; i++) {
         uint64_t bits;
         memcpy(&bits, p + 8 * i, sizeof bits);
         bits &= 0x7fffffffffffffffu;
-        out->infinities += bits == 0x7ff0000000000000u;
+        out->infinities += bits >= infinity && bits <= 0x7ff0000000000000u;
         out->nans += bits > 0x7ff0000000000000u;
     }
 }
 
-static void count(const cm_tensor *t, const unsigned char *p, tally *out)
+/* 2^128 - 2^103, the least that float32 rounds to an infinity, and an infinity. */
+static const uint64_t least_as_float32 = 0x47effffff0000000u, infinity64 = 0x7ff0000000000000u;
+
+static void count(const cm_tensor *t, const unsigned char *p, int as_float32, tally *out)
 {
     if (t->type == CM_TENSOR_F16) count16(t->count, p, 0x7c00, out);
     if (t->type == CM_TENSOR_BF16) count16(t->count, p, 0x7f80, out);
     if (t->type == CM_TENSOR_F32) count32(t->count, p, out);
-    if (t->type == CM_TENSOR_F64) count64(t->count, p, out);
+    if (t->type == CM_TENSOR_F64) count64(t->count, p, as_float32 ? least_as_float32 : infinity64, out);
 }
 
-cm_status cmi_tensor_count_nonfinite(const cm_tensor *t, uint64_t *nans, uint64_t *infinities)
+cm_status cmi_tensor_count_nonfinite(const cm_tensor *t, int as_float32, uint64_t *nans, uint64_t *infinities)
 {
     tally sum = {0, 0};
     unsigned char *bytes = NULL;
@@ -59,7 +63,7 @@ cm_status cmi_tensor_count_nonfinite(const cm_tensor *t, uint64_t *nans, uint64_
         if (!bytes) return CM_ERR_MEMORY;
     }
     cm_status status = bytes ? cmi_tensor_fetch(t, bytes) : CM_OK;
-    if (status == CM_OK) count(t, bytes ? bytes : t->data, &sum);
+    if (status == CM_OK) count(t, bytes ? bytes : t->data, as_float32, &sum);
     if (bytes) cmi_free(t->from->context, bytes);
     *nans = sum.nans;
     *infinities = sum.infinities;

@@ -125,8 +125,9 @@ const char *cmi_tensors_metadata(const cm_tensors *tensors, const char *key);
 /* The bytes as they are; widened to float32 (integers and F64 are converted). */
 cm_status cmi_tensor_fetch(const cm_tensor *tensor, void *out);
 cm_status cmi_tensor_read(const cm_tensor *tensor, float *out);
-/* How many values are no number, and how many infinite. */
-cm_status cmi_tensor_count_nonfinite(const cm_tensor *tensor, uint64_t *nans, uint64_t *infinities);
+/* How many values are no number, and how many infinite; as_float32: as a weight is used, where doubles are rounded.
+ */
+cm_status cmi_tensor_count_nonfinite(const cm_tensor *tensor, int as_float32, uint64_t *nans, uint64_t *infinities);
 /* The pages of the mapped file that hold it may leave memory: they are read again when somebody asks. */
 void cmi_tensor_forget(const cm_tensor *tensor);
 
