@@ -885,6 +885,24 @@ START_TEST(encrypted_by_its_header)
 }
 END_TEST
 
+/* Arguments are checked where no file is known. */
+START_TEST(file_is_named)
+{
+    static const char header[] =
+        "{\"__metadata__\":{\"consistency.format\":\"1\",\"consistency.precond\":\"{\\\"type\\\":\\\"edm\\\"}\","
+        "\"consistency.image\":\"{\\\"channels\\\":3,\\\"height\\\":8,\\\"width\\\":8}\",\"consistency.network\":"
+        "\"{\\\"type\\\":\\\"songunet\\\",\\\"img_resolution\\\":8,\\\"in_channels\\\":3,\\\"out_channels\\\":3,"
+        "\\\"model_channels\\\":-4}\"}}";
+    block b = {NULL, 0, 0};
+    cm_model *m;
+    put_number(&b, sizeof header - 1, 8);
+    PUT(&b, header);
+    FAILS(cm_model_load_memory(context, b.bytes, b.size, NULL, &m), CM_ERR_FORMAT, "memory: consistency.network: ");
+    ck_assert_ptr_nonnull(strstr(cm_last_message(), "model_channels"));
+    free(b.bytes);
+}
+END_TEST
+
 /* As many tensors as there may be, in as few bytes as they can have. */
 START_TEST(many_tensors)
 {
@@ -1000,6 +1018,7 @@ Suite *make_suite(void)
     tcase_add_test(t, views_of_one_storage);
     tcase_add_test(t, sets_named_again);
     tcase_add_test(t, encrypted_by_its_header);
+    tcase_add_test(t, file_is_named);
     tcase_add_test(t, wrappers);
     tcase_add_test(t, newer_members);
     tcase_add_test(t, beside_tensors);

@@ -1,4 +1,5 @@
 /* model_file.c - a file, memory or a stream to a model, and a model to a file or a folder. */
+#include <stdio.h>
 #include <string.h>
 
 #include "diffusion/model.h"
@@ -63,13 +64,26 @@ static cm_status open_input(cm_context *context, const cm_model_source *source, 
     return CM_OK;
 }
 
-cm_status cmi_model_fit(cm_model *m, const char *config_json)
+static cm_status fit(cm_model *m, const char *config_json)
 {
     CM_TRY(cmi_checkpoint_configure(&m->file, config_json));
     CM_TRY(cmi_model_configure(m));
     CM_TRY(cmi_checkpoint_bind(&m->file, m->graph, &m->net, m->precond.kind->table, m->sources));
     CM_TRY(take_table(m));
     return cmi_model_keep_config(m);
+}
+
+/* What is wrong with the parts of a network is found where no file is known, so that the file is named here. */
+cm_status cmi_model_fit(cm_model *m, const char *config_json)
+{
+    const char *file = m->file.file.input.name;
+    char words[2048];
+    cm_status status = fit(m, config_json);
+    if (status == CM_OK || status == CM_ERR_MEMORY || status == CM_ERR_CANCELLED || config_json ||
+        strstr(cm_last_message(), file))
+        return status;
+    (void)snprintf(words, sizeof words, "%s", cm_last_message());
+    return cmi_fail(status, "%s: %s", file, words);
 }
 
 static cm_status open_parts(cm_model *m, const cm_model_source *source, const cm_load_options *options)
