@@ -74,7 +74,7 @@ cm_status cm_checkpoint_info_get(const cm_checkpoint *c, cm_checkpoint_info *inf
     cm_checkpoint_info i = CM_CHECKPOINT_INFO_INIT;
     if (!c || !info) CM_FAIL(CM_ERR_ARGUMENT, "cm_checkpoint_info_get: checkpoint or info is NULL");
     const cm_tensors *t = cmi_inspect_tensors(c);
-    i.kind = c->kind;
+    i.kind = (int32_t)c->kind;
     i.bytes = t->input.size;
     i.tensors = t->count;
     for (size_t k = 0; k < t->count; k++) {

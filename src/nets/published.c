@@ -146,7 +146,7 @@ cm_status cmi_published_add(const cm_tensors *file, json_t *config)
     if (!side) side = json_object_get(net, "img_resolution");
     const cm_published *p =
         kind ? cmi_published_find(kind, network, json_integer_value(side), last_parts(file->input.name, 2)) : NULL;
-    if (!p || (!p->grid && !p->levels[0] && !p->steps)) return CM_OK;
+    if (!p || (!p->grid && p->levels[0] <= 0 && !p->steps)) return CM_OK;
     json_t *sampling = sampling_of(p);
     if (!sampling || json_object_set_new(config, "sampling", sampling) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
