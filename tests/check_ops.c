@@ -334,6 +334,23 @@ START_TEST(conv2d)
 }
 END_TEST
 
+/* Large kernels over few rows, which several threads cut into strips that reach beyond their neighbours. */
+START_TEST(conv2d_few_rows)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const int k = i % 2 ? 5 : 7, pad = pick(1, k / 2), stride = i % 4 == 0 ? 2 : 1;
+        const int c = 16 * pick(1, 4), out = 16 * pick(1, 4);
+        node_case t = {.op = &cmi_op_conv2d, .attr = {.conv = {out, k, stride, pad, 1, 0, 0}}, .n_in = 1};
+        const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, 1};
+        t.in[0] = image(7, 13, c);
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        open_case(&t, shapes, ranks);
+        check_case(&t, 3e-6);
+    }
+}
+END_TEST
+
 /* 3 x 3 over multiples of 16 channels: tiles of 4 x 4 from side 16 on, with at most 128 channels
  * from 8 on, of 2 x 2 below, with sides that tiles do not divide.  Largest errors over the largest
  * value in 3000 draws of such layers: 4.1e-6 (mean 1.5e-6), of 2 x 2 1.1e-6 (0.4e-6). */
@@ -769,6 +786,7 @@ Suite *make_suite(void)
     TCase *t = tcase_create("ops");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, conv2d);
+    tcase_add_test(t, conv2d_few_rows);
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_up);
     tcase_add_test(t, conv2d_transposed);

@@ -70,6 +70,17 @@ static cm_status create_strips(cm_dnnl_engine *engine, cm_direct_conv *c)
     return CM_OK;
 }
 
+/* Whether one primitive serves all inner strips: not where a kernel reaches beyond the strips next to its own. */
+static int inner_alike(const cm_direct_conv *c)
+{
+    const strip first = strip_of(c, 1);
+    for (int i = 2; i < c->strips - 1; i++) {
+        const strip t = strip_of(c, i);
+        if (t.top != first.top || t.h != first.h || t.rows != first.rows) return 0;
+    }
+    return 1;
+}
+
 /* Whether the strips are done by one kernel, with weights packed alike. */
 static int alike(const cm_direct_conv *c, const cm_dnnl_primitive *whole)
 {
@@ -88,6 +99,7 @@ static cm_status cut(cm_dnnl_engine *engine, cm_direct_conv *c)
     memset(strips.part, 0, sizeof strips.part);
     strips.rows = (rows + wanted - 1) / wanted;
     strips.strips = (rows + strips.rows - 1) / strips.rows;
+    if (!inner_alike(&strips)) return CM_OK;
     cm_status status = create_strips(engine, &strips);
     if (status == CM_OK && alike(&strips, c->part[FIRST])) {
         free_parts(c);
