@@ -9,11 +9,11 @@
 
 #include "io/msgpack.h"
 #include "nets/net.h"
+#include "support/damage.h"
 #include "support/fill.h"
 #include "support/files.h"
 #include "support/flax_file.h"
 #include "support/memory.h"
-#include "support/tensors.h"
 #include "tensor/convert.h"
 
 #define FOLDER "tests/data/golden/checkpoints/"
@@ -745,73 +745,36 @@ START_TEST(long_names)
 }
 END_TEST
 
-static void read_all(const cm_tensors *t)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        float *v = malloc((t->tensors[i].count + 1) * sizeof *v);
-        OK(cmi_tensor_read(&t->tensors[i], v));
-        free(v);
-    }
-}
-
-/* Every beginning of a file, and flipped bytes: read whole or refused; in flips of the middle of numbers too. */
+/* Every beginning of a file, and changed bytes: read whole or refused. */
 START_TEST(damaged)
 {
     uint64_t state = seeded(27);
-    int flips = by_effort(200, 3000, 10000), refused = 0;
+    int changes = by_effort(200, 3000, 10000), refused = 0;
     for (int i = 0; i < GOOD; i++) {
         size_t size;
-        cm_tensors t;
         unsigned char *bytes = read_bytes(path_of(good[i]), &size);
-        for (size_t n = 0; n < size; n++) {
-            unsigned char *exact = malloc(n + 1);
-            memcpy(exact + 1, bytes, n); /* tools see a read past its end */
-            ck_assert_msg(open_bytes(context, "cut", exact + 1, n, &t) != CM_OK, "%s: %zu bytes are enough", good[i],
-                          n);
-            free(exact);
-        }
-        for (int k = 0; k < flips; k++) {
-            int at = random_int(&state, 0, (int)size - 1);
-            unsigned char before = bytes[at];
-            bytes[at] = (unsigned char)random_int(&state, 0, 255);
-            cm_status status = open_bytes(context, "flipped", bytes, size, &t);
-            if (status == CM_OK) {
-                read_all(&t);
-                cmi_tensors_close(&t);
-            } else {
-                ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED, "%s",
-                              cm_last_message());
-                refused++;
-            }
-            bytes[at] = before;
-        }
+        refuse_beginnings(context, good[i], bytes, size, size);
+        refused += change_bytes(context, good[i], bytes, size, changes, &state, NULL);
         free(bytes);
     }
-    ck_assert_int_gt(refused, flips);
+    ck_assert_int_gt(refused, changes);
 }
 END_TEST
 
-/* Each allocation fails once: MEMORY, and nothing is left behind. */
+static cm_status load_state(cm_context *own, void *state)
+{
+    const block *file = state;
+    cm_model *m;
+    CM_TRY(cm_model_load_memory(own, file->bytes, file->size, NULL, &m));
+    cm_model_free(m);
+    return CM_OK;
+}
+
 START_TEST(allocations_fail)
 {
     const cm_model *sets[3] = {model_of(networks[0], 1), model_of(networks[0], 2), NULL};
     block file = state_of(sets, &dtypes[1], 0, 0);
-    cm_status status = CM_ERR_MEMORY;
-    for (long n = 1; status != CM_OK; n += by_effort(37, 7, 1)) {
-        memory counted;
-        cm_context *own;
-        cm_model *m;
-        memory_reset(&counted);
-        cm_context_options o = memory_options(&counted, 1);
-        OK(cm_context_create(&o, &own));
-        long live = counted.live;
-        counted.fail_at = counted.requests + n;
-        status = cm_model_load_memory(own, file.bytes, file.size, NULL, &m);
-        cm_model_free(m);
-        ck_assert_msg(status == CM_OK || status == CM_ERR_MEMORY, "%s", cm_last_message());
-        ck_assert_int_eq((int)counted.live, (int)live);
-        cm_context_free(own);
-    }
+    without_each_request(load_state, &file, by_effort(37, 7, 1));
     free(file.bytes);
     for (int s = 0; s < 2; s++) fill_model_free((cm_model *)(uintptr_t)sets[s]);
 }

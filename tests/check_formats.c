@@ -9,10 +9,10 @@
 
 #include "diffusion/model.h"
 #include "nets/net.h"
+#include "support/damage.h"
 #include "support/files.h"
 #include "support/keys.h"
 #include "support/memory.h"
-#include "support/tensors.h"
 #include "support/torch_file.h"
 
 #define FOLDER "tests/data/golden/checkpoints/"
@@ -934,73 +934,33 @@ START_TEST(many_tensors)
 }
 END_TEST
 
-static void read_all(const cm_tensors *t)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        float *v = malloc((t->tensors[i].count + 1) * sizeof *v);
-        OK(cmi_tensor_read(&t->tensors[i], v));
-        free(v);
-    }
-}
-
-/* Every beginning of a file, and flipped bytes: read whole or refused. */
+/* Every beginning of a file, and changed bytes: read whole or refused. */
 START_TEST(damaged)
 {
     uint64_t state = seeded(26);
-    int flips = by_effort(200, 2000, 10000), refused = 0;
+    int changes = by_effort(200, 2000, 10000), refused = 0;
     for (int i = 0; i < GOOD; i++) {
         size_t size;
-        cm_tensors t;
         unsigned char *bytes = read_bytes(path_of(good[i]), &size);
-        for (size_t n = 0; n < size; n++) {
-            unsigned char *exact = malloc(n + 1);
-            memcpy(exact + 1, bytes, n); /* tools see a read past its end */
-            ck_assert_msg(open_bytes(context, "cut", exact + 1, n, &t) != CM_OK, "%s: %zu bytes are enough", good[i],
-                          n);
-            free(exact);
-        }
-        for (int k = 0; k < flips; k++) {
-            int at = random_int(&state, 0, (int)size - 1);
-            unsigned char before = bytes[at];
-            bytes[at] = (unsigned char)random_int(&state, 0, 255);
-            cm_status status = open_bytes(context, "flipped", bytes, size, &t);
-            if (status == CM_OK) {
-                read_all(&t);
-                cmi_tensors_close(&t);
-            } else {
-                ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED, "%s",
-                              cm_last_message());
-                refused++;
-            }
-            bytes[at] = before;
-        }
+        refuse_beginnings(context, good[i], bytes, size, size);
+        refused += change_bytes(context, good[i], bytes, size, changes, &state, NULL);
         free(bytes);
     }
-    ck_assert_int_gt(refused, flips);
+    ck_assert_int_gt(refused, changes);
 }
 END_TEST
 
-/* Each allocation fails once: MEMORY, and nothing is left behind. */
+static cm_status open_copied(cm_context *own, void *path)
+{
+    cm_tensors t;
+    CM_TRY(cmi_tensors_open_file(own, path, CM_INPUT_COPIED, &t));
+    cmi_tensors_close(&t);
+    return CM_OK;
+}
+
 START_TEST(allocations_fail)
 {
-    for (int i = 0; i < GOOD; i++) {
-        cm_status status = CM_ERR_MEMORY;
-        for (long n = 1; status != CM_OK; n++) {
-            memory counted;
-            cm_context *own;
-            cm_tensors t;
-            memory_reset(&counted);
-            cm_context_options o = memory_options(&counted, 1);
-            OK(cm_context_create(&o, &own));
-            long live = counted.live;
-            counted.fail_at = counted.requests + n;
-            status = cmi_tensors_open_file(own, path_of(good[i]), CM_INPUT_COPIED, &t);
-            if (status == CM_OK) cmi_tensors_close(&t);
-            else ck_assert_int_eq(status, CM_ERR_MEMORY);
-            ck_assert_int_eq((int)counted.live, (int)live);
-            cm_context_free(own);
-        }
-    }
+    for (int i = 0; i < GOOD; i++) without_each_request(open_copied, (void *)(uintptr_t)path_of(good[i]), 1);
 }
 END_TEST
 
