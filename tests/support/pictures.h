@@ -2,7 +2,11 @@
 #ifndef TESTS_PICTURES_H
 #define TESTS_PICTURES_H
 
+#include <stdlib.h>
+
 #include <consistency/dataset.h>
+
+#include "support/suite.h"
 
 static inline cm_image_write_options write_options(int32_t quality, int32_t overwrite)
 {
@@ -83,6 +87,15 @@ static inline cm_status read_floats(cm_dataset *dataset, uint64_t position, size
     cm_status status = cm_dataset_info_get(dataset, &info);
     const cm_images out = cm_images_f32(n, info.channels, info.height, info.width, images);
     return status == CM_OK ? cm_dataset_read(dataset, position, &out, labels) : status;
+}
+
+/* Noise on a pattern, which no coder makes small; the caller's to free. */
+static inline uint8_t *noise_picture(int h, int w, int c)
+{
+    uint64_t seed = seeded(9);
+    uint8_t *p = malloc((size_t)(h * w * c));
+    for (int i = 0; i < h * w * c; i++) p[i] = (uint8_t)(random_int(&seed, 0, 30) + i % 200);
+    return p;
 }
 
 #endif
