@@ -18,11 +18,14 @@ static inline void setup(void)
     OK(cm_context_create(NULL, &context));
 }
 
+/* Four names stand at a time. */
 static inline const char *in_dir(const char *name)
 {
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
+    static char path[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+    return path[turn];
 }
 
 static inline int files_in_dir(void)
