@@ -5,7 +5,7 @@ TEST_FLAGS = -std=c11 $(filter-out -Wframe-larger-than=%,$(WARN)) $(FORTIFY) -fo
 TEST_LINK  = $(INTERNAL) $(ALL_LIBS)
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 
-UNITS := check_base check_io check_pictures check_images check_load check_save check_zip check_formats check_snapshots check_flax check_weights check_checkpoint check_damage check_kernels check_ops check_graph check_sampler check_edit check_data check_folders check_transforms check_train check_run check_presets check_metrics check_api
+UNITS := check_base check_io check_pictures check_images check_load check_save check_zip check_formats check_snapshots check_flax check_weights check_checkpoint check_damage check_kernels check_ops check_graph check_sampler check_edit check_data check_folders check_transforms check_train check_trainer_calls check_train_options check_run check_presets check_metrics check_api
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients toy algorithms editing training training_toy training_losses training_runs training_schedules data metrics checkpoints flax_states snapshots keys)
 UNIT_PROGRAMS := $(UNITS:%=$(BUILD)/tests/%)
@@ -145,6 +145,7 @@ $(VALGRINDS): valgrind-%: $(BUILD)/tests/check_% $(BUILD)/tests/one_thread.so
 check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
 	CHECK_EFFORT=long $(BUILD)/tests/check_api
 	CHECK_EFFORT=long $(BUILD)/tests/check_train
+	CHECK_EFFORT=long $(BUILD)/tests/check_trainer_calls
 	CHECK_EFFORT=long $(BUILD)/tests/check_zip
 	CHECK_EFFORT=long $(BUILD)/tests/check_damage
 	@if [ -d $(GOLDEN)/checkpoints ]; then CHECKPOINTS=$(GOLDEN)/checkpoints CHECK_EFFORT=long $(BUILD)/tests/check_damage; fi
