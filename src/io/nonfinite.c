@@ -8,6 +8,32 @@ typedef struct {
     uint64_t nans, infinities;
 } tally;
 
+/* Whether there is one among n values, at any address: nearly all tensors have none, and this is twice as fast as
+ * counting. */
+static int any16(size_t n, const unsigned char *p, uint16_t infinity)
+{
+    uint16_t bad = 0;
+#pragma omp simd reduction(| : bad)
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, p + 2 * i, sizeof bits);
+        bad = (uint16_t)(bad | ((bits & infinity) == infinity));
+    }
+    return bad != 0;
+}
+
+static int any32(size_t n, const unsigned char *p)
+{
+    uint32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + 4 * i, sizeof bits);
+        bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
+    }
+    return bad != 0;
+}
+
 /* Without the sign an infinity is the largest that is no NaN. */
 static void count16(size_t n, const unsigned char *p, uint16_t infinity, tally *out)
 {
@@ -48,9 +74,9 @@ static const uint64_t least_as_float32 = 0x47effffff0000000u, infinity64 = 0x7ff
 
 static void count(const cm_tensor *t, const unsigned char *p, int as_float32, tally *out)
 {
-    if (t->type == CM_TENSOR_F16) count16(t->count, p, 0x7c00, out);
-    if (t->type == CM_TENSOR_BF16) count16(t->count, p, 0x7f80, out);
-    if (t->type == CM_TENSOR_F32) count32(t->count, p, out);
+    if (t->type == CM_TENSOR_F16 && any16(t->count, p, 0x7c00)) count16(t->count, p, 0x7c00, out);
+    if (t->type == CM_TENSOR_BF16 && any16(t->count, p, 0x7f80)) count16(t->count, p, 0x7f80, out);
+    if (t->type == CM_TENSOR_F32 && any32(t->count, p)) count32(t->count, p, out);
     if (t->type == CM_TENSOR_F64) count64(t->count, p, as_float32 ? least_as_float32 : infinity64, out);
 }
 

@@ -1,7 +1,6 @@
 /* checkpoint.c - metadata to JSON and back, tensors as sources of parameters. */
 #include "nets/checkpoint.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,58 +164,10 @@ const cm_tensor *cmi_checkpoint_tensor(const cm_param_source *source)
     return source->user;
 }
 
-/* Whether one of n values, at any address, has an exponent of ones. */
-static int any_special32(size_t n, const unsigned char *p)
-{
-    uint32_t bad = 0;
-#pragma omp simd reduction(| : bad)
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, p + 4 * i, sizeof bits);
-        bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return bad != 0;
-}
-
-static int any_special16(size_t n, const unsigned char *p, uint16_t exponent)
-{
-    uint16_t bad = 0;
-#pragma omp simd reduction(| : bad)
-    for (size_t i = 0; i < n; i++) {
-        uint16_t bits;
-        memcpy(&bits, p + 2 * i, sizeof bits);
-        bad = (uint16_t)(bad | ((bits & exponent) == exponent));
-    }
-    return bad != 0;
-}
-
-/* Doubles are used as float32: those that become infinite there count as such. */
-static int any_special64(size_t n, const unsigned char *p)
-{
-    for (size_t i = 0; i < n; i++) {
-        double v;
-        memcpy(&v, p + 8 * i, sizeof v);
-        if (!isfinite((float)v)) return 1;
-    }
-    return 0;
-}
-
-static int finite_bytes(cm_tensor_type type, size_t n, const unsigned char *p)
-{
-    if (type == CM_TENSOR_F32) return !any_special32(n, p);
-    if (type == CM_TENSOR_F64) return !any_special64(n, p);
-    return !any_special16(n, p, type == CM_TENSOR_BF16 ? 0x7f80 : 0x7c00);
-}
-
 cm_status cmi_checkpoint_finite(const cm_param_source *source, int *finite)
 {
-    const cm_tensor *t = source->user;
-    *finite = !t || (t->data && finite_bytes(t->type, t->count, t->data));
-    if (!t || t->data) return CM_OK;
-    unsigned char *bytes = cmi_malloc(t->from->context, t->bytes, 1);
-    if (!bytes) return CM_ERR_MEMORY;
-    cm_status status = cmi_tensor_fetch(t, bytes);
-    if (status == CM_OK) *finite = finite_bytes(t->type, t->count, bytes);
-    cmi_free(t->from->context, bytes);
-    return status;
+    uint64_t nans = 0, infinities = 0;
+    if (source->user) CM_TRY(cmi_tensor_count_nonfinite(source->user, 1, &nans, &infinities));
+    *finite = !nans && !infinities;
+    return CM_OK;
 }
