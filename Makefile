@@ -79,16 +79,16 @@ IO_C      := file directory foreign json_text json_tree input tensors foreign_fo
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs dnnl_conv direct_conv
 ATTENTION_C := attention_f32 attention_amx
-OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout relu pool
+OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout relu pool resize standardize distance
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
-NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_names flax_names songunet dhariwal checkpoint feature_net lenet cifar_resnet bind mismatch nearest export export_diffusers adm_diffusers
+NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_names flax_names songunet dhariwal checkpoint feature_net lenet cifar_resnet perceptual vgg alexnet squeezenet bind mismatch nearest export export_diffusers adm_diffusers
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
-METRICS_C := tiles features samples statistics statistics_file frechet inception_score neighbours kernel_distance subsets
+METRICS_C := tiles features lpips samples statistics statistics_file frechet inception_score neighbours kernel_distance subsets
 RUN_C     := text memory files pages options config inputs estimate run
 API_C     := base layout choices model checkpoint sampler edit image image_coding dataset trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval

@@ -194,10 +194,16 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
 {
     size_t n = cmi_desc_count(t->out), offsets[CM_OP_MAX_PARAMS] = {0};
     uint32_t all = 0;
-    const int frozen = t->op == &cmi_op_embed_time; /* its frequencies are constants */
+    const int fixed = t->op == &cmi_op_distance;
+    const int frozen = fixed || t->op == &cmi_op_embed_time; /* its frequencies are constants */
     for (int i = 0; i < t->n_in; i++) all |= is_labels(t, i) ? 0 : 1u << i;
-    const cm_plan_options train = {
-        .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = all, .arithmetic.bf16 = t->bf16};
+    const cm_plan_options train = {.slice = N,
+                                   .threads = 1,
+                                   .share = 1,
+                                   .mode = CM_MODE_TRAIN,
+                                   .inputs = all,
+                                   .arithmetic.bf16 = t->bf16,
+                                   .frozen = fixed};
     const double coarse = bf16_error(t); /* of values, data gradients and by tiles weight gradients; 0 in float32 */
     cm_plan *plan;
     cm_weights *weights;
@@ -780,6 +786,81 @@ START_TEST(pool)
 }
 END_TEST
 
+START_TEST(resize)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        node_case t = {.op = &cmi_op_resize, .n_in = 1, .in = {image(1, 17, pick(1, 9))}};
+        t.attr.resize.h = pick(1, 40), t.attr.resize.w = pick(1, 40);
+        open_case(&t, NULL, NULL);
+        check_case(&t, 1e-6);
+    }
+}
+END_TEST
+
+START_TEST(standardize)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        node_case t = {.op = &cmi_op_standardize, .n_in = 1, .in = {image(1, 17, i % 2 ? 1 : 3)}};
+        const cm_attr attr = {.standardize = {3, {-0.5f, 0, 0.25f, 0}, {0.5f, 2, 0.75f, 1}}};
+        t.attr = attr;
+        open_case(&t, NULL, NULL);
+        check_case(&t, 1e-6);
+    }
+    cm_desc out, in = {1, 6, 2, 2};
+    const cm_attr attr = {.standardize.channels = 3};
+    FAILS(cmi_op_standardize.shape(&attr, &in, 1, &out), CM_ERR_SHAPE, "2 channels");
+}
+END_TEST
+
+START_TEST(distance)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const cm_desc features = image(1, 9, pick(2, 70));
+        const int64_t shapes[1][4] = {{1, features.c, 1, 1}};
+        const int ranks[2] = {4, 0};
+        node_case t = {.op = &cmi_op_distance, .n_in = 2, .in = {features, features}};
+        t.attr.distance.map = i % 2;
+        open_case(&t, shapes, ranks);
+        check_case(&t, 1e-5);
+    }
+    cm_desc out, in[2] = {{1, 6, 2, 2}, {1, 6, 3, 2}};
+    const cm_attr attr = {.distance.map = 0};
+    FAILS(cmi_op_distance.shape(&attr, in, 2, &out), CM_ERR_SHAPE, "differ");
+}
+END_TEST
+
+/* Where all channels are 0 there is no slope, and what is not reached gets none. */
+START_TEST(distance_of_dead_points)
+{
+    const cm_desc features = {1, 2, 2, 5};
+    const int64_t shapes[1][4] = {{1, 5, 1, 1}};
+    const int ranks[2] = {4, 0};
+    node_case t = {.op = &cmi_op_distance, .n_in = 2, .in = {features, features}};
+    open_case(&t, shapes, ranks);
+    memset(t.x[0], 0, 5 * sizeof(float));
+    const cm_plan_options train = {
+        .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = 1, .frozen = 1};
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    OK(cmi_plan_create(t.graph, &train, &plan));
+    ck_assert_uint_eq(cmi_plan_gradient_floats(plan), 0);
+    OK(cmi_weights_create(plan, t.params, &weights));
+    OK(cmi_exec_create(plan, &exec));
+    load(&t, exec);
+    OK(cmi_exec_run(exec, weights));
+    for (int i = 0; i < N; i++) cmi_exec_cotangent(exec)[i] = 1;
+    OK(cmi_exec_backward(exec, weights));
+    const float *g = cmi_exec_input_gradient(exec, 0);
+    for (int i = 0; i < 5; i++) ck_assert(g[i] == 0);
+    ck_assert(g[5] != 0 && isfinite((double)g[5]));
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
+    close_case(&t);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("ops");
@@ -803,6 +884,10 @@ Suite *make_suite(void)
     tcase_add_test(t, pointwise);
     tcase_add_test(t, relu);
     tcase_add_test(t, pool);
+    tcase_add_test(t, resize);
+    tcase_add_test(t, standardize);
+    tcase_add_test(t, distance);
+    tcase_add_test(t, distance_of_dead_points);
     tcase_add_test(t, embeddings);
     tcase_add_test(t, groupnorm_far_from_zero);
     suite_add_tcase(s, t);

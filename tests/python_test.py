@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
-import array, builtins, copy, gc, io, json, logging, math, mmap, os, pickle, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import array, builtins, copy, gc, io, json, logging, math, mmap, os, pickle, random, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
 import unittest
 from pathlib import Path
 
@@ -1162,6 +1162,45 @@ class Calls(unittest.TestCase):
         self.assertRaises(cm.Error, cm.Features, MODEL)
         network.close()
         self.assertRaises(ValueError, network.run, pictures)
+
+    def test_lpips(self):
+        """A network of random weights: distances that have to hold for any."""
+        sides = [("0", 64, 3, 11), ("3", 192, 64, 5), ("6", 384, 192, 3), ("8", 256, 384, 3), ("10", 256, 256, 3)]
+        draw, header, blocks, at = random.Random(5), {}, [], 0
+        for name, out, channels, k in sides:
+            for member, shape in (("weight", [out, channels, k, k]), ("bias", [out])):
+                n = math.prod(shape)
+                part = [draw.uniform(-1, 1) * (6 / (channels * k * k)) ** 0.5 for _ in range(997)]
+                blocks.append(array.array("f", (part * (n // 997 + 1))[:n]).tobytes())
+                header["features.%s.%s" % (name, member)] = {"dtype": "F32", "shape": shape,
+                                                             "data_offsets": [at, at + 4 * n]}
+                at += 4 * n
+        text = json.dumps(header).encode()
+        a = [[[[draw.uniform(-1, 1) for _ in range(35)] for _ in range(33)] for _ in range(3)] for _ in range(2)]
+        b = [[[[v + 0.1 for v in row] for row in plane] for plane in image] for image in a]
+        with tempfile.TemporaryDirectory() as d:
+            path = Path(d) / "alex.safetensors"
+            path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blocks))
+            lpips = cm.Lpips(path, "models/features/lpips_lin.safetensors")
+            self.assertEqual((lpips.info["network"], lpips.info["layers"], len(lpips.info["weights"])), ("alex", 5, 32))
+            apart = [float(v) for v in lpips(a, b)]
+            self.assertTrue(all(v > 0 for v in apart))
+            self.assertEqual([float(v) for v in lpips(a, a)], [0, 0])
+            self.assertEqual([float(v) for v in lpips(b, a)], apart)
+            self.assertAlmostEqual(sum(values(lpips.layers(a, b))[:5]), apart[0], 6)
+            self.assertEqual(tuple(lpips.map(a, b).shape), (2, 1, 33, 35))
+            distances, slope = lpips.gradient(a, b)
+            flat, step = values(slope), 1e-2
+            self.assertEqual([float(v) for v in distances], apart)
+            norm = math.sqrt(sum(v * v for v in flat[:3 * 33 * 35]))
+            moved = [[[[a[0][c][i][k] - step * flat[(c * 33 + i) * 35 + k] / norm for k in range(35)] for i in range(33)]
+                      for c in range(3)]]
+            self.assertLess(float(lpips(moved, b[:1])[0]), apart[0])
+            self.assertNotEqual([float(v) for v in cm.Lpips(path, uniform=True)(a, b)], apart)
+            self.assertRaises(cm.Error, cm.Lpips, path)
+            self.assertRaises(cm.Error, cm.Lpips, path, "models/features/lpips_lin.safetensors", "vgg")
+            self.assertRaises(cm.Error, lpips, a, b[:1])
+            self.assertRaises(ValueError, cm.Lpips, path, uniform=True, pooling="median")
 
     def test_metrics(self):
         a = [[float((7 * i * (k + 3) + i * i) % 11) for k in range(4)] for i in range(30)]

@@ -102,6 +102,97 @@ CM_API cm_status cm_features_info_get(const cm_features *features, cm_features_i
  * ARGUMENT, MEMORY. */
 CM_API cm_status cm_features_run(cm_features *features, const cm_images *images, float *values, float *logits);
 
+/* --- pairs of images ---------------------------------------------------------------------- */
+
+/* LPIPS (Zhang et al. 2018): how far two images are apart to the features of a network that was
+ * trained to name what is in pictures.  0 for the same image; lower is nearer.
+ *
+ *     cm_lpips *lpips = NULL;
+ *     double apart = 0;
+ *     cm_images one = cm_images_f32(1, 3, 32, 32, images), other = cm_images_f32(1, 3, 32, 32, images + 3072);
+ *     cm_status status = cm_lpips_open(NULL, NULL, "vgg16.pth", "lpips_lin.safetensors", NULL, &lpips);
+ *     if (status == CM_OK) status = cm_lpips_run(lpips, &one, &other, &apart, NULL, NULL);
+ *     cm_lpips_free(lpips);
+ *
+ * Networks, by cm_choice_name("lpips_networks", i):
+ *   vgg       VGG16, five layers; what consistency models are trained with
+ *   alex      AlexNet, five layers; the usual one for reported values
+ *   squeeze   SqueezeNet 1.1, seven layers
+ *
+ * Values agree with version 0.1 of the reference.  Images have three channels, or one, which
+ * then stands for all three; float32 values are in [-1, 1] and nothing is clamped. */
+typedef struct cm_lpips cm_lpips;
+
+typedef enum cm_lpips_pooling {
+    CM_LPIPS_POOLING_MAX = 0, /* as the networks were trained, and as the reference measures        */
+    CM_LPIPS_POOLING_MEAN = 1 /* means instead of maxima: what OpenAI's consistency models were trained with */
+} cm_lpips_pooling;
+
+/* Bilinear to 224 x 224, half-pixel centres, no antialiasing; the aspect is not kept. */
+typedef enum cm_lpips_resize {
+    CM_LPIPS_RESIZE_NONE = 0,  /* images as they are: the reference                          */
+    CM_LPIPS_RESIZE_SMALL = 1, /* those whose width is below 256: openai/consistency_models  */
+    CM_LPIPS_RESIZE_ALWAYS = 2 /* all: openai/consistency_models_cifar10                     */
+} cm_lpips_resize;
+
+typedef struct cm_lpips_options {
+    uint32_t struct_size;
+    int32_t pooling; /* cm_lpips_pooling                                             */
+    int32_t resize;  /* cm_lpips_resize                                              */
+    int32_t uniform; /* 1: every channel counts the same, and there are no lin weights */
+} cm_lpips_options;
+
+/* clang-format off */
+#define CM_LPIPS_OPTIONS_INIT {sizeof(cm_lpips_options), CM_LPIPS_POOLING_MAX, CM_LPIPS_RESIZE_NONE, 0}
+/* clang-format on */
+CM_API void cm_lpips_options_init(cm_lpips_options *options, size_t struct_size);
+
+/* Opens the weights of a network: torchvision's file of vgg16, alexnet or squeezenet1_1, or a
+ * checkpoint of the whole LPIPS module, in any format of tensors that models are read from; tensors
+ * of a classifier are passed over.  network: its name, or NULL for the one that the file holds.
+ * lin: the file of the layers' weights (lin0.model.1.weight, ..., or vgg.lin0..., alex.lin0...), NULL
+ * where `weights` holds them too or options say `uniform`.  Both files are mapped and have to stay as
+ * they are.  *out is the caller's and ends with cm_lpips_free.
+ * FORMAT, naming the tensor: the weights are of another network or not there.  ARGUMENT: no
+ * network of that name, lin weights that have no effect.  NUMERIC: a weight is NaN or infinite.
+ * IO, MEMORY, LIMIT. */
+CM_API cm_status cm_lpips_open(cm_context *context, const char *network, const char *weights, const char *lin,
+                               const cm_lpips_options *options, cm_lpips **out);
+/* NULL is fine.  No call may be using it. */
+CM_API void cm_lpips_free(cm_lpips *lpips);
+
+typedef struct cm_lpips_info {
+    uint32_t struct_size;
+    int32_t layers;      /* whose distances are added                                     */
+    const char *network; /* its name; borrowed                                            */
+    const char *weights; /* XXH3-128 of names and values of all weights, 32 digits; borrowed */
+} cm_lpips_info;
+
+/* clang-format off */
+#define CM_LPIPS_INFO_INIT {sizeof(cm_lpips_info), 0, NULL, NULL}
+/* clang-format on */
+CM_API void cm_lpips_info_init(cm_lpips_info *info, size_t struct_size);
+CM_API cm_status cm_lpips_info_get(const cm_lpips *lpips, cm_lpips_info *info);
+
+/* Distances of a->n pairs of images: image i of `a` with image i of `b`, which has the same sizes.
+ * layers: `layers` numbers a pair, whose sum the distance is.  maps: height x width distances a pair,
+ * where the images differ (each layer's map resized, then added; its mean is near the distance,
+ * not equal to it); they take a pass of their own.  Each output may be NULL.
+ * Bytes are u / 127.5 - 1.  A pair's values do not depend on the others, nor on threads; each thread
+ * takes one pair at a time.  Memory is made for the images' size at the first call and kept until a
+ * call has another size: of VGG16 and 224 x 224 about 200 MB and for each thread 40 MB.
+ * SHAPE: sizes that differ, images too small for the network (alex: 31 points a side, vgg: 16,
+ * squeeze: 17).  NUMERIC: a distance is not finite.  STATE: another call is running.  MEMORY. */
+CM_API cm_status cm_lpips_run(cm_lpips *lpips, const cm_images *a, const cm_images *b, double *distances,
+                              float *layers, float *maps);
+
+/* Distances (may be NULL) and the gradient of their sum with respect to the values of `a` in [-1, 1]:
+ * a->n images of channels x height x width in planes.  It takes about twice the time of cm_lpips_run.
+ * Where all channels of a layer are 0 at a point, that point adds nothing to the gradient.
+ * Errors as of cm_lpips_run. */
+CM_API cm_status cm_lpips_gradient(cm_lpips *lpips, const cm_images *a, const cm_images *b, double *distances,
+                                   float *gradient);
+
 /* --- samples in a file ------------------------------------------------------------------------ */
 
 /* How a float32 value of [-1, 1] becomes a byte. */

@@ -13,6 +13,7 @@
 #include "nets/export.h"
 #include "nets/feature_net.h"
 #include "nets/net.h"
+#include "nets/perceptual.h"
 #include "run/options.h"
 #include "train/distance.h"
 #include "train/objective.h"
@@ -43,6 +44,12 @@ static cm_choice feature_network_at(size_t i)
     return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
 }
 
+static cm_choice lpips_network_at(size_t i)
+{
+    const cm_perceptual_family *family = cmi_perceptual_family_at(i);
+    return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
+}
+
 #define LIST(name, at)                                                                                               \
     &(const cm_choice_list)                                                                                          \
     {                                                                                                                \
@@ -53,6 +60,7 @@ static const cm_choice_list *const lists[] = {
     LIST("networks", network_at),
     LIST("model_formats", cmi_export_choice),
     LIST("feature_networks", feature_network_at),
+    LIST("lpips_networks", lpips_network_at),
     LIST("preconds", precond_at),
     LIST("edm_discretizations", cmi_edm_discretization_choice),
     LIST("edm_schedules", cmi_edm_schedule_choice),

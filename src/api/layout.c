@@ -166,6 +166,18 @@ PLACE(cm_load_options, copy, 32);
 PLACE(cm_load_options, reserved, 36);
 PLACE(cm_load_options, weights, 40);
 
+SIZE(cm_lpips_info, 24);
+PLACE(cm_lpips_info, struct_size, 0);
+PLACE(cm_lpips_info, layers, 4);
+PLACE(cm_lpips_info, network, 8);
+PLACE(cm_lpips_info, weights, 16);
+
+SIZE(cm_lpips_options, 16);
+PLACE(cm_lpips_options, struct_size, 0);
+PLACE(cm_lpips_options, pooling, 4);
+PLACE(cm_lpips_options, resize, 8);
+PLACE(cm_lpips_options, uniform, 12);
+
 SIZE(cm_model_info, 104);
 PLACE(cm_model_info, struct_size, 0);
 PLACE(cm_model_info, channels, 4);

@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "metrics/features.h"
 #include "metrics/frechet.h"
+#include "metrics/lpips.h"
 #include "metrics/samples.h"
 #include "metrics/scores.h"
 #include "metrics/statistics.h"
@@ -71,6 +72,83 @@ cm_status cm_features_run(cm_features *features, const cm_images *images, float 
     CM_TRY(cmi_context_check_process(cmi_features_context(features)));
     CM_TRY(cmi_view_open("cm_features_run: the images", images, CM_VIEW_READ, &view));
     return cmi_features_run(features, &view, values, logits);
+}
+
+/* --- pairs ------------------------------------------------------------------------ */
+
+void cm_lpips_options_init(cm_lpips_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+void cm_lpips_info_init(cm_lpips_info *info, size_t struct_size)
+{
+    cmi_options_zero(info, struct_size);
+}
+
+static cm_status read_lpips_options(const cm_lpips_options *options, const char *lin, cm_lpips_options *o)
+{
+    memset(o, 0, sizeof *o);
+    if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_lpips_options"));
+    if (o->pooling < 0 || o->pooling > CM_LPIPS_POOLING_MEAN || o->resize < 0 || o->resize > CM_LPIPS_RESIZE_ALWAYS ||
+        o->uniform < 0 || o->uniform > 1)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "cm_lpips_options: pooling is %d, resize is %d, uniform is %d, expected 0..1, 0..2, 0..1", o->pooling,
+                o->resize, o->uniform);
+    if (o->uniform && lin) CM_FAIL(CM_ERR_ARGUMENT, "cm_lpips_open: lin has no effect where options say uniform");
+    return CM_OK;
+}
+
+cm_status cm_lpips_open(cm_context *context, const char *network, const char *weights, const char *lin,
+                        const cm_lpips_options *options, cm_lpips **out)
+{
+    cm_lpips_options o;
+    NEED(out, "cm_lpips_open");
+    *out = NULL;
+    NEED(weights, "cm_lpips_open");
+    CM_TRY(read_lpips_options(options, lin, &o));
+    return cmi_lpips_open(context, network, weights, lin, &o, out);
+}
+
+void cm_lpips_free(cm_lpips *lpips)
+{
+    cmi_lpips_free(lpips);
+}
+
+cm_status cm_lpips_info_get(const cm_lpips *lpips, cm_lpips_info *info)
+{
+    cm_lpips_info i;
+    NEED(lpips, "cm_lpips_info_get");
+    NEED(info, "cm_lpips_info_get");
+    cmi_lpips_describe(lpips, &i);
+    return cm_info_write(info, &i, sizeof i, "cm_lpips_info");
+}
+
+static cm_status open_pairs(const cm_lpips *lpips, const cm_images *a, const cm_images *b, cm_view *first,
+                            cm_view *second)
+{
+    CM_TRY(cmi_context_check_process(cmi_lpips_context(lpips)));
+    CM_TRY(cmi_view_open("LPIPS: the first images", a, CM_VIEW_READ, first));
+    return cmi_view_open("LPIPS: the second images", b, CM_VIEW_READ, second);
+}
+
+cm_status cm_lpips_run(cm_lpips *lpips, const cm_images *a, const cm_images *b, double *distances, float *layers,
+                       float *maps)
+{
+    cm_view first, second;
+    NEED(lpips, "cm_lpips_run");
+    CM_TRY(open_pairs(lpips, a, b, &first, &second));
+    return cmi_lpips_run(lpips, &first, &second, distances, layers, maps);
+}
+
+cm_status cm_lpips_gradient(cm_lpips *lpips, const cm_images *a, const cm_images *b, double *distances,
+                            float *gradient)
+{
+    cm_view first, second;
+    NEED(lpips, "cm_lpips_gradient");
+    NEED(gradient, "cm_lpips_gradient");
+    CM_TRY(open_pairs(lpips, a, b, &first, &second));
+    return cmi_lpips_gradient(lpips, &first, &second, distances, gradient);
 }
 
 /* --- samples ---------------------------------------------------------------------- */

@@ -37,7 +37,7 @@ static void bind(cm_exec *exec, const cm_step *s, cm_op_run *run)
         run->din[k] = at(exec, s->din[k]);
         run->tin[k] = at(exec, s->tin[k]);
     }
-    if (s->kind == CM_STEP_BACKWARD) bind_gradients(exec, s, run);
+    if (s->kind == CM_STEP_BACKWARD && !exec->plan->options.frozen) bind_gradients(exec, s, run);
 }
 
 static cm_status attach(cm_exec *exec)
@@ -146,7 +146,7 @@ static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {
     const cm_plan *plan = exec->plan;
-    for (int k = 0; k < CM_OP_MAX_PARAMS && exec->sink; k++) {
+    for (int k = 0; k < CM_OP_MAX_PARAMS && exec->sink && !plan->options.frozen; k++) {
         int index = plan->graph->nodes[s->node].param[k];
         if (index >= 0)
             CM_TRY(exec->sink(exec->sink_user, index, plan->gradient[index], plan->gradient_size[index],

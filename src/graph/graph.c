@@ -84,6 +84,8 @@ cm_value cmi_graph_input(cm_graph *graph, cm_desc desc)
 
 void cmi_graph_output(cm_graph *graph, cm_value value)
 {
+    if (graph->n_outputs == (int)(sizeof graph->outputs / sizeof *graph->outputs))
+        cmi_graph_fail(graph, CM_ERR_INTERNAL, "too many graph outputs");
     if (graph->status == CM_OK) graph->outputs[graph->n_outputs++] = value;
 }
 

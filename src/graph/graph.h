@@ -48,7 +48,7 @@ typedef struct cm_graph {
     int n_values, n_nodes, n_params;
     int cap_values, cap_nodes, cap_params;
     int inputs[8], n_inputs;
-    int outputs[4], n_outputs;
+    int outputs[8], n_outputs;
     double dropout; /* probability, 0 = a network without; set before describing */
     int folded;     /* attention of one head in its short form (nets/fold.h); set before describing */
     int n_dropouts;

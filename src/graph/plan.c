@@ -19,6 +19,7 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     p->mode = plan->options.mode;
     p->small_memory = plan->options.arithmetic.small_memory;
     p->bf16 = plan->options.arithmetic.bf16;
+    p->frozen = plan->options.frozen;
     p->n_in = node->n_in;
     for (int k = 0; k < node->n_in; k++) {
         p->in[k] = g->values[node->in[k]].desc;
@@ -59,6 +60,8 @@ static cm_status prepare_op(cm_plan *plan, int index)
 {
     const cm_node *node = &plan->graph->nodes[index];
     cm_op_plan *p = &plan->ops[index];
+    if (p->frozen && node->param[0] >= 0 && !(node->op->flags & CM_OP_FREEZES))
+        CM_FAIL(CM_ERR_INTERNAL, "%s: the parameters of %s cannot be frozen", node->scope, node->op->name);
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
     const char *const used[3] = {cmi_conv_name(p->packer[0]), cmi_conv_name(p->back_packer),
                                  p->unpacker ? p->unpacker->name : ""};

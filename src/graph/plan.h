@@ -35,6 +35,9 @@ typedef struct cm_plan_options {
     /* TRAIN: activations are kept at the borders of so many pieces of the graph
      * only and computed again inside them (Chen et al. 2016); 0 or 1 = all kept. */
     int32_t recompute;
+    /* TRAIN: 1: the parameters get no gradients, and what only these would read is not kept.  A parameter may then
+     * be read by several nodes. */
+    int32_t frozen;
 } cm_plan_options;
 
 cm_status cmi_plan_create(const cm_graph *graph, const cm_plan_options *options, cm_plan **out);

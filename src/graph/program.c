@@ -117,15 +117,16 @@ static void add_backward(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
     if (b->gradient[n->out] < 0 || !b->reached[n->out]) return;
+    const unsigned saves = n->op->saves & ~(b->plan->options.frozen ? n->op->saves_for_params : 0);
     for (int k = 0; k < n->n_in; k++)
-        if (n->op->saves & (1u << k)) need(b, n->in[k]);
+        if (saves & (1u << k)) need(b, n->in[k]);
     cm_step *s = new_step(b, CM_STEP_BACKWARD, node);
     if (!s) return;
     s->dout = b->gradient[n->out];
     s->aux = b->aux[n->out];
     for (int k = 0; k < n->n_in; k++) {
         int v = n->in[k];
-        if (n->op->saves & (1u << k)) s->in[k] = b->value[v];
+        if (saves & (1u << k)) s->in[k] = b->value[v];
         if (!b->reached[v]) continue;
         s->din[k] = new_value_buffer(b, v);
         s->sum[k] = b->gradient[v]; /* -1 the first time */
@@ -203,7 +204,7 @@ void cmi_program_reach(const cm_plan *plan, unsigned char *reached)
     for (int i = 0; i < g->n_inputs; i++) reached[g->inputs[i]] = plan->options.inputs >> i & 1;
     for (int i = 0; i < g->n_nodes; i++) {
         const cm_node *n = &g->nodes[i];
-        unsigned char any = plan->options.mode == CM_MODE_TRAIN && n->param[0] >= 0;
+        unsigned char any = plan->options.mode == CM_MODE_TRAIN && n->param[0] >= 0 && !plan->options.frozen;
         for (int k = 0; k < n->n_in; k++) any |= reached[n->in[k]];
         reached[n->out] = any;
     }

@@ -25,7 +25,7 @@ typedef struct cm_program {
     int n_buffers;
     size_t arena;
     /* Buffers of the graph's inputs and outputs, their gradients or tangents. */
-    int input[8], output[4], input_more[8], output_more[4], cotangent;
+    int input[8], output[8], input_more[8], output_more[8], cotangent;
 } cm_program;
 
 struct cm_plan {

@@ -124,20 +124,36 @@ cm_value cmi_relu(cm_graph *g, cm_value x)
     return cmi_graph_node(g, &cmi_op_relu, NULL, &x, 1, -1, -1);
 }
 
-static cm_value pool(cm_graph *g, cm_value x, int mean, int32_t kernel, int32_t stride)
+static cm_value pool(cm_graph *g, cm_value x, int mean, int32_t kernel, int32_t stride, int ceil)
 {
-    const cm_attr attr = {.pool = {mean, kernel, stride, 0, 0}};
+    const cm_attr attr = {.pool = {mean, kernel, stride, 0, ceil}};
     return cmi_graph_node(g, &cmi_op_pool, &attr, &x, 1, -1, -1);
 }
 
 cm_value cmi_max_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride)
 {
-    return pool(g, x, 0, kernel, stride);
+    return pool(g, x, 0, kernel, stride, 0);
 }
 
 cm_value cmi_mean_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride)
 {
-    return pool(g, x, 1, kernel, stride);
+    return pool(g, x, 1, kernel, stride, 0);
+}
+
+cm_value cmi_max_pool_ceil(cm_graph *g, cm_value x, int32_t kernel, int32_t stride)
+{
+    return pool(g, x, 0, kernel, stride, 1);
+}
+
+cm_value cmi_mean_pool_ceil(cm_graph *g, cm_value x, int32_t kernel, int32_t stride)
+{
+    return pool(g, x, 1, kernel, stride, 1);
+}
+
+cm_value cmi_resize(cm_graph *g, cm_value x, int32_t h, int32_t w)
+{
+    const cm_attr attr = {.resize = {h, w}};
+    return cmi_graph_node(g, &cmi_op_resize, &attr, &x, 1, -1, -1);
 }
 
 cm_value cmi_dropout(cm_graph *g, cm_value x)

@@ -46,7 +46,12 @@ cm_value cmi_silu(cm_graph *g, cm_value x);
 cm_value cmi_relu(cm_graph *g, cm_value x);
 /* Of windows of kernel x kernel points; 0: of the whole image. */
 cm_value cmi_max_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride);
+/* ... where windows that hang over the border count. */
+cm_value cmi_max_pool_ceil(cm_graph *g, cm_value x, int32_t kernel, int32_t stride);
+cm_value cmi_mean_pool_ceil(cm_graph *g, cm_value x, int32_t kernel, int32_t stride);
 cm_value cmi_mean_pool(cm_graph *g, cm_value x, int32_t kernel, int32_t stride);
+/* Bilinear, half-pixel centres, edges clamped, no antialiasing. */
+cm_value cmi_resize(cm_graph *g, cm_value x, int32_t h, int32_t w);
 /* Dropout with the graph's probability; x itself when that is 0. */
 cm_value cmi_dropout(cm_graph *g, cm_value x);
 cm_value cmi_add(cm_graph *g, cm_value a, cm_value b, double scale);

@@ -143,7 +143,7 @@ static cm_status prepare(cm_op_plan *p)
     p->state = s;
     CM_TRY(prepare_forward(p, s));
     if (p->mode == CM_MODE_TRAIN) {
-        CM_TRY(prepare_weight_gradient(p, s));
+        if (!p->frozen) CM_TRY(prepare_weight_gradient(p, s));
         if (p->needs_gradient & 1) CM_TRY(prepare_data_gradient(p, s));
     }
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
@@ -286,6 +286,7 @@ static cm_status backward(const cm_op_run *r)
     const float *dy = inner_gradient(r);
     const void *x = r->in[0];
     if (r->din[0]) CM_TRY(data_gradient(r, dy));
+    if (r->p->frozen) return CM_OK;
     if (s->enlarges) CM_TRY(enlarge(r, &x));
     const cm_conv_gradient_run run = {.x = x,
                                       .dy = dy,
@@ -310,6 +311,8 @@ static cm_status jvp(const cm_op_run *r)
 
 const cm_op cmi_op_conv2d = {.name = "conv2d",
                              .saves = 1,
+                             .saves_for_params = 1,
+                             .flags = CM_OP_FREEZES,
                              .shape = shape,
                              .work = work,
                              .offers_bf16 = offers_bf16,

@@ -70,6 +70,16 @@ typedef union cm_attr {
         int32_t mean; /* else the maximum */
         int32_t kernel, stride, pad, ceil;
     } pool;
+    struct {
+        int32_t h, w;
+    } resize;
+    struct {
+        int32_t channels; /* of the output; a single one of the input is copied to all */
+        float shift[4], scale[4];
+    } standardize;
+    struct {
+        int32_t map; /* 1: of each point, 0: the mean over the points */
+    } distance;
 } cm_attr;
 
 /* Where the random bits of dropout come from: a mask is a function of (seed,
@@ -94,6 +104,7 @@ typedef struct cm_op_plan {
     int small_memory;        /* direct convolutions only                        */
     int bf16;                /* bfloat16 products, largest Winograd tile (1: none); or 0 */
     unsigned needs_gradient; /* TRAIN: bit k = the gradient of input k is wanted */
+    int frozen;              /* TRAIN: the parameters get no gradients          */
     unsigned has_tangent;    /* JVP: bit k = input k has a tangent              */
     /* Set by prepare: */
     size_t scratch_bytes; /* for one run, all inner threads together         */
@@ -120,7 +131,7 @@ typedef struct cm_op_run {
     int again; /* forward runs for backward, aux is there from the first time */
     const float *dout;
     float *din[CM_OP_MAX_IN];
-    void *dparam[CM_OP_MAX_PARAMS];
+    void *dparam[CM_OP_MAX_PARAMS]; /* NULL: frozen */
     /* JVP: tangents of the inputs (NULL: zero) and of the output. */
     const float *tin[CM_OP_MAX_IN];
     float *tout;
@@ -128,14 +139,16 @@ typedef struct cm_op_run {
 
 enum {
     CM_OP_INPLACE = 1, /* the output may take over input 0                       */
-    CM_OP_CHEAP = 2    /* TRAIN: where small made again for backward, not held   */
+    CM_OP_CHEAP = 2,   /* TRAIN: where small made again for backward, not held   */
+    CM_OP_FREEZES = 4  /* its parameters may be frozen                           */
 };
 #define CM_BF16_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
 struct cm_op {
     const char *name;
     unsigned flags;
-    unsigned saves; /* bit k: backward reads input k                         */
+    unsigned saves;            /* bit k: backward reads input k                         */
+    unsigned saves_for_params; /* those of them that only gradients of parameters are made of */
     /* Output shape; refuses inputs that do not fit. */
     cm_status (*shape)(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out);
     /* Multiply-adds of a run; NULL: it passes over its values and does little with each. */
@@ -185,5 +198,8 @@ extern const cm_op cmi_op_embed_label; /* e, labels int32 [N]: e + scale table[l
 extern const cm_op cmi_op_dropout;     /* x m / (1 - p), m 0 with probability p         */
 extern const cm_op cmi_op_relu;        /* max(x, 0)                                      */
 extern const cm_op cmi_op_pool;        /* maximum or mean of windows                     */
+extern const cm_op cmi_op_resize;      /* bilinear, to h x w points                      */
+extern const cm_op cmi_op_standardize; /* (x - shift) / scale of each channel            */
+extern const cm_op cmi_op_distance;    /* f, g; weight [C]: of unit vectors over channels */
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "golden.h"
 #include "metrics/scores.h"
+#include "nets/checkpoint.h"
 #include "support/formula.h"
 
 /* CASE.MEMBER; NULL when there is none. */
@@ -323,12 +324,128 @@ static int check_networks(const golden_file *f, golden_result *r)
     return 1;
 }
 
+/* --- LPIPS --------------------------------------------------------------------------- */
+
+enum { MOST_TENSORS = 64 };
+
+/* A tensor of `shape` ("64x3x3x3"), its values by the formula of the README. */
+static cm_tensor made_tensor(const char *name, const char *shape)
+{
+    cm_tensor t = {.name = strdup(name), .type = CM_TENSOR_F32, .count = 1};
+    size_t outputs;
+    for (const char *at = shape; *at && t.rank < 4; at += *at == 'x') {
+        char *end;
+        t.shape[t.rank++] = strtol(at, &end, 10);
+        t.count *= (size_t)t.shape[t.rank - 1];
+        if (end == at) break;
+        at = end;
+    }
+    outputs = (size_t)t.shape[0];
+    float *values = malloc(t.count * sizeof *values);
+    const double scale = t.rank > 1 ? sqrt(6.0 * (double)outputs / (double)t.count) : 0.1;
+    const uint32_t seed = formula_seed(name);
+    for (size_t i = 0; i < t.count; i++) values[i] = (float)(scale * formula_value(seed, i));
+    t.data = (const unsigned char *)values;
+    t.bytes = t.count * sizeof *values;
+    return t;
+}
+
+/* A file of torchvision's network whose name begins like `network`, weights made; 0 when it cannot be written. */
+static int write_backbone(const golden_file *f, const char *network, const char *path)
+{
+    char list[4200], line[256], net[64], name[128], shape[64];
+    cm_tensor tensors[MOST_TENSORS];
+    size_t n = 0;
+    (void)snprintf(list, sizeof list, "%s/keys_lpips_backbones.tsv", f->folder);
+    FILE *file = fopen(list, "r");
+    while (file && n < MOST_TENSORS && fgets(line, sizeof line, file))
+        if (sscanf(line, "%63s %127s %63s", net, name, shape) == 3 && strncmp(net, network, strlen(network)) == 0)
+            tensors[n++] = made_tensor(name, shape);
+    if (file) (void)fclose(file);
+    const int written = n && cmi_checkpoint_write(f->context, path, 1, NULL, tensors, n, NULL) == CM_OK;
+    for (size_t i = 0; i < n; i++) {
+        free((void *)(uintptr_t)tensors[i].name);
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+    return written;
+}
+
+static void check_gradient(golden_result *r, const char *name, const float *found, const double *expected, size_t n,
+                           int coarse)
+{
+    double apart = 0, all = 0, worst_one = 0, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = fabs((double)found[i] - expected[i]);
+        apart += d * d;
+        all += expected[i] * expected[i];
+        worst_one = fmax(worst_one, d);
+        largest = fmax(largest, fabs(expected[i]));
+    }
+    golden_compare(r, name, sqrt(apart / all), coarse ? 5e-3 : 1e-4);
+    golden_compare(r, name, worst_one / largest, coarse ? 2e-2 : 1e-4);
+}
+
+static void compare_pairs(const golden_file *f, golden_result *r, const char *name, cm_lpips *lpips)
+{
+    const cm_tensor *t = member(f, name, "x0"), *grad = member(f, name, "grad_x1");
+    const size_t n = (size_t)t->shape[0];
+    size_t layers = 0, points = 0, values = t->count;
+    float *x0 = floats(f, name, "x0"), *x1 = floats(f, name, "x1"), *gradient = malloc(values * sizeof *gradient);
+    double *expected = doubles(f, name, "dist", NULL), *per_layer = doubles(f, name, "per_layer", &layers);
+    double *map = doubles(f, name, "spatial_map", &points), *slope = doubles(f, name, "grad_x0", NULL);
+    double *found = calloc(n, sizeof *found);
+    float *parts = calloc(layers + 1, sizeof *parts), *image = calloc(points + 1, sizeof *image);
+    const cm_images a = cm_images_f32(n, 3, (int32_t)t->shape[2], (int32_t)t->shape[3], x0);
+    const cm_images b = cm_images_f32(n, 3, (int32_t)t->shape[2], (int32_t)t->shape[3], x1);
+    const int coarse = strstr(name, "cm") != NULL;
+    if (cm_lpips_run(lpips, &a, &b, found, parts, points ? image : NULL) != CM_OK) failed(r, name);
+    for (size_t i = 0; i < n; i++) golden_compare(r, "dist", relative(found[i], expected[i]), 1e-5);
+    for (size_t i = 0; i < layers; i++)
+        golden_compare(r, "per_layer", relative((double)parts[i], per_layer[i]), 5e-5);
+    for (size_t i = 0; i < points; i++) golden_compare(r, "spatial_map", relative((double)image[i], map[i]), 5e-5);
+    if (cm_lpips_gradient(lpips, &a, &b, found, gradient) != CM_OK) failed(r, name);
+    for (size_t i = 0; i < n; i++) golden_compare(r, "dist", relative(found[i], expected[i]), 1e-5);
+    check_gradient(r, "grad_x0", gradient, slope, values, coarse);
+    if (grad) {
+        double *other = doubles(f, name, "grad_x1", NULL);
+        if (cm_lpips_gradient(lpips, &b, &a, NULL, gradient) != CM_OK) failed(r, name);
+        check_gradient(r, "grad_x1", gradient, other, values, coarse);
+        free(other);
+    }
+    free(x0), free(x1), free(gradient), free(expected), free(per_layer), free(map), free(slope), free(found);
+    free(parts), free(image);
+}
+
+/* By the case's name: "cm" as OpenAI trains, "jcm" as the code for CIFAR-10 does, others as the reference measures.
+ */
+static void check_pairs(const golden_file *f, golden_result *r, const char *name)
+{
+    char path[64], lin[4200], network[32];
+    golden_says(f, r, "weights", "formula v1, name-hashed (see README)");
+    cm_lpips_options o = CM_LPIPS_OPTIONS_INIT;
+    cm_lpips *lpips = NULL;
+    (void)snprintf(network, sizeof network, "%.31s", strchr(f->name, '_') ? strchr(f->name, '_') + 1 : "");
+    network[strcspn(network, "_.")] = '\0';
+    (void)snprintf(path, sizeof path, "/tmp/golden_lpips_%ld.safetensors", (long)getpid());
+    (void)snprintf(lin, sizeof lin, "%s/../../data/lpips_lin.safetensors", f->folder);
+    if (access(lin, R_OK) != 0) (void)snprintf(lin, sizeof lin, "models/features/lpips_lin.safetensors");
+    if (strstr(name, "cm")) o.resize = *name == 'c' ? CM_LPIPS_RESIZE_SMALL : CM_LPIPS_RESIZE_ALWAYS;
+    if (*name == 'c') o.pooling = CM_LPIPS_POOLING_MEAN;
+    if (!write_backbone(f, network, path))
+        golden_fail(r, "%s: no weights of '%s': %s", name, network, cm_last_message());
+    else if (cm_lpips_open(f->context, NULL, path, lin, &o, &lpips) != CM_OK) failed(r, name);
+    else compare_pairs(f, r, name, lpips);
+    cm_lpips_free(lpips);
+    (void)unlink(path);
+}
+
 /* --- what a file holds ---------------------------------------------------------------- */
 
 static const struct {
     const char *member;
     void (*check)(const golden_file *f, golden_result *r, const char *name);
-} kinds[] = {{"fd", check_distance}, {"is", check_score}, {"precision_recall", check_neighbours}};
+} kinds[] = {
+    {"fd", check_distance}, {"is", check_score}, {"precision_recall", check_neighbours}, {"dist", check_pairs}};
 
 /* CASE of CASE.MEMBER; 0 for other names. */
 static int case_of(const char *tensor, const char *what, char *out, size_t size)

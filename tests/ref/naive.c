@@ -162,6 +162,41 @@ static void pool(const cm_attr *a, cm_desc in, const double *x, cm_desc out, dou
     }
 }
 
+static double between(cm_desc in, const double *x, int n, double row, double column, int c)
+{
+    const double r = fmin(fmax(row, 0), in.h - 1), k = fmin(fmax(column, 0), in.w - 1);
+    const int i = (int)r, j = (int)k, below = i + 1 < in.h ? i + 1 : i, right = j + 1 < in.w ? j + 1 : j;
+    const double top = x[at(in, n, i, j, c)] * (1 - (k - j)) + x[at(in, n, i, right, c)] * (k - j);
+    const double bottom = x[at(in, n, below, j, c)] * (1 - (k - j)) + x[at(in, n, below, right, c)] * (k - j);
+    return top * (1 - (r - i)) + bottom * (r - i);
+}
+
+static void resize(cm_desc in, const double *x, cm_desc out, double *y)
+{
+    EACH(out)
+    y[at(out, n, h, w, c)] = between(in, x, n, (h + 0.5) * in.h / out.h - 0.5, (w + 0.5) * in.w / out.w - 0.5, c);
+}
+
+static double norm(cm_desc d, const double *x, int n, int h, int w)
+{
+    double sum = 0;
+    for (int c = 0; c < d.c; c++) sum += x[at(d, n, h, w, c)] * x[at(d, n, h, w, c)];
+    return sqrt(sum) + 1e-10;
+}
+
+static void distance(const cm_attr *a, cm_desc in, const double *const *x, const double *weight, cm_desc out,
+                     double *y)
+{
+    EACH(out) y[at(out, n, h, w, c)] = 0;
+    EACH(in)
+    {
+        const size_t i = at(in, n, h, w, c);
+        const double d = x[0][i] / norm(in, x[0], n, h, w) - x[1][i] / norm(in, x[1], n, h, w);
+        if (a->distance.map) y[at(out, n, h, w, 0)] += weight[c] * d * d;
+        else y[at(out, n, 0, 0, 0)] += weight[c] * d * d / (in.h * in.w);
+    }
+}
+
 void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
                    const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
@@ -170,6 +205,8 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
     else if (op == &cmi_op_attention) attention(a, in[0], x, out, y);
     else if (op == &cmi_op_fir) fir(a, in[0], x[0], out, y);
     else if (op == &cmi_op_pool) pool(a, in[0], x[0], out, y);
+    else if (op == &cmi_op_resize) resize(in[0], x[0], out, y);
+    else if (op == &cmi_op_distance) distance(a, in[0], x, p[0], out, y);
     else if (op == &cmi_op_embed_time) embed_time(a, x[0], p[0], out, y);
     else if (op == &cmi_op_embed_label) embed_label(a, x[0], labels, p, out, y);
     else EACH(out)
@@ -177,6 +214,9 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
             size_t i = at(out, n, h, w, c);
             if (op == &cmi_op_silu) y[i] = silu(x[0][i]);
             else if (op == &cmi_op_relu) y[i] = x[0][i] > 0 ? x[0][i] : 0;
+            else if (op == &cmi_op_standardize)
+                y[i] = (x[0][at(in[0], n, h, w, in[0].c > 1 ? c : 0)] - (double)a->standardize.shift[c]) /
+                       (double)a->standardize.scale[c];
             else if (op == &cmi_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
             else if (op == &cmi_op_scale) y[i] = x[0][i] * x[1][n];
             else if (op == &cmi_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];

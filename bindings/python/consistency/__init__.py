@@ -40,7 +40,7 @@ from ._lib import Images as CImages
 from ._values import Array, Images
 
 __all__ = ["Model", "Checkpoint", "convert", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
-           "read_image", "read_mask", "encode_image", "decode_image", "noise_level", "Features", "Statistics", "frechet_distance",
+           "read_image", "read_mask", "encode_image", "decode_image", "noise_level", "Features", "Lpips", "Statistics", "frechet_distance",
            "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall"]
 
 _METHODS = choices("methods")
@@ -670,5 +670,5 @@ def read_mask(path: Path, alpha: bool = False, size: Optional[Sequence[int]] = N
 from .training import Dataset, Trainer, presets, train_options  # noqa: E402  (they need what stands above)
 from .run import Run, run_options  # noqa: E402
 from .checkpoint import Checkpoint  # noqa: E402
-from .metrics import (Features, Statistics, frechet_distance, frechet_infinity, frechet_subsets, inception_score,  # noqa: E402
+from .metrics import (Features, Lpips, Statistics, frechet_distance, frechet_infinity, frechet_subsets, inception_score,  # noqa: E402
                       kernel_distance, precision_recall)

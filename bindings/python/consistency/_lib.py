@@ -271,6 +271,16 @@ class FeaturesInfo(Struct):
                 ("network", C.c_char_p), ("weights", C.c_char_p)]
 
 
+class LpipsOptions(Struct):
+    _c_name = "cm_lpips_options"
+    _fields_ = [("struct_size", C.c_uint32), ("pooling", C.c_int32), ("resize", C.c_int32), ("uniform", C.c_int32)]
+
+
+class LpipsInfo(Struct):
+    _c_name = "cm_lpips_info"
+    _fields_ = [("struct_size", C.c_uint32), ("layers", C.c_int32), ("network", C.c_char_p), ("weights", C.c_char_p)]
+
+
 class SamplesOptions(Struct):
     _c_name = "cm_samples_options"
     _fields_ = [("struct_size", C.c_uint32), ("overwrite", C.c_int32), ("rounding", C.c_int32), ("reserved", C.c_int32)]
@@ -302,7 +312,7 @@ STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Conditio
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
-                      CheckpointReport, FeaturesInfo, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
+                      CheckpointReport, FeaturesInfo, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p, _f64p = C.POINTER(C.c_int32), C.POINTER(C.c_double)
@@ -464,6 +474,13 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_features_info_init": (None, [C.POINTER(FeaturesInfo), _size]),
     "cm_features_info_get": (C.c_int, [_p, C.POINTER(FeaturesInfo)]),
     "cm_features_run": (C.c_int, [_p, C.POINTER(Images), _f32p, _f32p]),
+    "cm_lpips_options_init": (None, [C.POINTER(LpipsOptions), _size]),
+    "cm_lpips_open": (C.c_int, [_p, C.c_char_p, C.c_char_p, C.c_char_p, C.POINTER(LpipsOptions), C.POINTER(_p)]),
+    "cm_lpips_free": (None, [_p]),
+    "cm_lpips_info_init": (None, [C.POINTER(LpipsInfo), _size]),
+    "cm_lpips_info_get": (C.c_int, [_p, C.POINTER(LpipsInfo)]),
+    "cm_lpips_run": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Images), _f64p, _f32p, _f32p]),
+    "cm_lpips_gradient": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Images), _f64p, _f32p]),
     "cm_samples_options_init": (None, [C.POINTER(SamplesOptions), _size]),
     "cm_samples_write": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), _i32p, C.POINTER(SamplesOptions)]),
     "cm_statistics_create": (C.c_int, [_p, _i32, C.POINTER(_p)]),

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 from . import _values
 from ._handle import Handle
-from ._lib import FeaturesInfo, NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
+from ._lib import FeaturesInfo, LpipsInfo, LpipsOptions, NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
 from ._values import Array
 
 
@@ -64,6 +64,83 @@ class Features(Handle):
         with self._held() as handle:
             _checked(lib.cm_features_run(handle, C.byref(b), to_values, to_logits))
         return values, logits
+
+
+class Lpips(Handle):
+    """LPIPS: how far two images are apart to the features of a network; 0 for the same image, lower is nearer.
+
+        lpips = cm.Lpips("vgg16.pth", "models/features/lpips_lin.safetensors")
+        distances = lpips(a, b)
+
+    weights: torchvision's file of vgg16, alexnet or squeezenet1_1, or a checkpoint of the whole module, which needs no
+    lin; network: "vgg", "alex", "squeeze", or None for the one that the file holds.  pooling "mean" and resize "small"
+    are what OpenAI's consistency models were trained with, resize "always" the code for CIFAR-10.  uniform: every channel
+    counts the same, without lin."""
+
+    _what, _free = "LPIPS network", lib.cm_lpips_free
+    _poolings, _resizes = ("max", "mean"), ("none", "small", "always")
+
+    def __init__(self, weights: Any, lin: Any = None, network: Optional[str] = None, pooling: str = "max",
+                 resize: str = "none", uniform: bool = False) -> None:
+        handle, o = C.c_void_p(), LpipsOptions()
+        lib.cm_lpips_options_init(C.byref(o), C.sizeof(o))
+        for name, given, known in (("pooling", pooling, self._poolings), ("resize", resize, self._resizes)):
+            if given not in known:
+                raise ValueError("%s is %r, expected one of %s" % (name, given, ", ".join(known)))
+            setattr(o, name, known.index(given))
+        o.uniform = _values.flag(uniform, "uniform")
+        _checked(lib.cm_lpips_open(None, None if network is None else _values.text(network, "network"),
+                                   _values.path(weights), None if lin is None else _values.path(lin), C.byref(o),
+                                   C.byref(handle)))
+        self._handle = handle
+
+    @property
+    def info(self) -> Dict[str, Any]:
+        """network, layers, weights (a hash)."""
+        i = LpipsInfo()
+        lib.cm_lpips_info_init(C.byref(i), C.sizeof(i))
+        with self._held() as handle:
+            _checked(lib.cm_lpips_info_get(handle, C.byref(i)))
+            return {name: v.decode() if isinstance(v, bytes) else v
+                    for name, v in ((n, getattr(i, n)) for n in LpipsInfo.names()) if name != "struct_size"}
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        """The distance of each pair of images n x C x H x W in [-1, 1] or bytes n x H x W x C."""
+        return self._run(a, b)[0]
+
+    def layers(self, a: Array, b: Array) -> Array:
+        """The distances of each layer, a row a pair, whose sum the distance is."""
+        return self._run(a, b)[1]
+
+    def _run(self, a: Array, b: Array) -> Tuple[Array, Array]:
+        x, y = _values.images(a, "a"), _values.images(b, "b")
+        distances = (C.c_double * x.n)()
+        layers, to_layers = _values.new((x.n, self.info["layers"]))
+        with self._held() as handle:
+            _checked(lib.cm_lpips_run(handle, C.byref(x), C.byref(y), distances, to_layers, None))
+        return self._doubles(distances), layers
+
+    def map(self, a: Array, b: Array) -> Array:
+        """n x 1 x H x W: where the images differ."""
+        x, y = _values.images(a, "a"), _values.images(b, "b")
+        maps, to_maps = _values.new((x.n, 1, x.height, x.width))
+        with self._held() as handle:
+            _checked(lib.cm_lpips_run(handle, C.byref(x), C.byref(y), None, None, to_maps))
+        return maps
+
+    def gradient(self, a: Array, b: Array) -> Tuple[Array, Array]:
+        """Distances, and the gradient of their sum with respect to `a`, n x C x H x W."""
+        x, y = _values.images(a, "a"), _values.images(b, "b")
+        distances = (C.c_double * x.n)()
+        slope, to_slope = _values.new((x.n, x.channels, x.height, x.width))
+        with self._held() as handle:
+            _checked(lib.cm_lpips_gradient(handle, C.byref(x), C.byref(y), distances, to_slope))
+        return self._doubles(distances), slope
+
+    @staticmethod
+    def _doubles(values: Any) -> Array:
+        np = _values.numpy()
+        return list(values) if np is None else np.array(values)
 
 
 class Statistics(Handle):
