@@ -13,6 +13,7 @@
 #include "io/npz.h"
 #include "kernels/kernels.h"
 #include "metrics/scores.h"
+#include "support/formula_weights.h"
 #include "support/memory.h"
 
 static char dir[40];
@@ -667,6 +668,118 @@ START_TEST(weights_that_are_refused)
 }
 END_TEST
 
+/* --- the Inception network ---------------------------------------------------------------------------- */
+
+/* With weights by the names of either layout. */
+static const char *inception_file(const char *layout)
+{
+    char keys[128];
+    const char *path = in_dir("inception.safetensors");
+    snprintf(keys, sizeof keys, "tests/data/golden/metrics/keys_inception_%s.tsv", layout);
+    FILE *out = fopen(path, "w");
+    ck_assert(out && write_formula_weights(keys, out));
+    ck_assert_int_eq(fclose(out), 0);
+    return path;
+}
+
+enum { INCEPTION_N = 6, INCEPTION_H = 40, INCEPTION_W = 24, INCEPTION_BYTES = INCEPTION_H * INCEPTION_W * 3 };
+
+/* Rows do not depend on slices, threads or other outputs that are asked for. */
+static void inception_bits(const char *path, const cm_images *pictures, const uint8_t *bytes)
+{
+    static float all[INCEPTION_N * 2048], one[2048], scores[1008], spatial[2023];
+    for (int threads = 1; threads <= 2; threads++) {
+        cm_context_options o = CM_CONTEXT_OPTIONS_INIT;
+        cm_context *other;
+        cm_features *f;
+        o.threads = threads;
+        OK(cm_context_create(&o, &other));
+        OK(cm_features_open(other, path, NULL, &f));
+        OK(cm_features_run(f, pictures, all, NULL));
+        for (size_t i = 0; i < INCEPTION_N; i += 2) {
+            const cm_images single = cm_images_u8(1, INCEPTION_H, INCEPTION_W, 3, bytes + i * INCEPTION_BYTES);
+            cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
+            rows.values = one, rows.scores = scores, rows.spatial = spatial;
+            OK(cm_features_run_rows(f, &single, &rows));
+            ck_assert_mem_eq(one, all + i * 2048, sizeof one);
+        }
+        cm_features_free(f);
+        cm_context_free(other);
+    }
+}
+
+START_TEST(inception)
+{
+    static const char *const layouts[] = {"pytorch_fid", "openai"}, *const names[] = {"inception-pytorch",
+                                                                                      "inception"};
+    static uint8_t bytes[INCEPTION_N * INCEPTION_BYTES];
+    static float a[2048], b[2048], logits[1008], scores[1008];
+    uint64_t seed = seeded(97);
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)random_int(&seed, 0, 255);
+    const cm_images pictures = cm_images_u8(INCEPTION_N, INCEPTION_H, INCEPTION_W, 3, bytes);
+    const cm_images first = cm_images_u8(1, INCEPTION_H, INCEPTION_W, 3, bytes);
+    for (size_t t = 0; t < 2; t++) {
+        const char *path = inception_file(layouts[t]);
+        cm_features *f, *g;
+        cm_features_info info = CM_FEATURES_INFO_INIT;
+        cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
+        OK(cm_features_open(context, path, NULL, &f));
+        OK(cm_features_info_get(f, &info));
+        ck_assert_str_eq(info.network, names[t]);
+        ck_assert(info.resizes && info.features == 2048 && info.classes == 1008 && info.spatial == 2023);
+        ck_assert(info.early[0] == 64 && info.early[1] == 192 && info.early[2] == 768);
+        if (t == 0) inception_bits(path, &pictures, bytes);
+        /* The other convention with the same weights: close, not the same. */
+        OK(cm_features_open(context, path, names[1 - t], &g));
+        rows.values = a, rows.logits = logits, rows.scores = scores;
+        OK(cm_features_run_rows(f, &first, &rows));
+        OK(cm_features_run(g, &first, b, NULL));
+        double apart = 0, whole = 0;
+        for (int i = 0; i < 2048; i++) {
+            apart += pow((double)a[i] - (double)b[i], 2);
+            whole += pow((double)a[i], 2);
+        }
+        ck_assert(apart > 1e-10 * whole && apart < 0.25 * whole);
+        /* Logits are scores and the bias. */
+        for (int i = 0; i < 1008; i++) {
+            const float bias = formula_weight(t ? "output.bias" : "fc.bias", 1, 1, (size_t)i);
+            ck_assert(fabs((double)logits[i] - (double)scores[i] - (double)bias) < 1e-5);
+        }
+        cm_features_free(g);
+        cm_features_free(f);
+    }
+}
+END_TEST
+
+START_TEST(inception_is_refused)
+{
+    static uint8_t bytes[8 * 8 * 3];
+    float few[2048];
+    size_t size;
+    cm_features *f;
+    cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
+    const cm_images gray = cm_images_u8(1, 8, 8, 1, bytes), colour = cm_images_u8(1, 32, 32, 3, bytes);
+    const char *path = inception_file("openai");
+    OK(cm_features_open(context, path, "inception", &f));
+    FAILS(cm_features_run(f, &gray, few, NULL), CM_ERR_SHAPE, "1 channels");
+    cm_features_free(f);
+    f = open_network(context, "resnet20");
+    rows.spatial = few;
+    FAILS(cm_features_run_rows(f, &colour, &rows), CM_ERR_ARGUMENT, "spatial");
+    rows.spatial = NULL;
+    rows.reserved = 1;
+    FAILS(cm_features_run_rows(f, &colour, &rows), CM_ERR_ARGUMENT, "reserved");
+    cm_features_free(f);
+    unsigned char *file = read_bytes(path, &size);
+    memcpy(file + 8 + 2, "layers.carv", 11); /* a wrong name */
+    write_bytes(in_dir("named.safetensors"), file, size);
+    FAILS(cm_features_open(context, in_dir("named.safetensors"), "inception", &f), CM_ERR_FORMAT, "no tensor");
+    free(file);
+    FAILS(cm_features_open(context, "models/features/resnet56.safetensors", "inception", &f), CM_ERR_FORMAT,
+          "is no inception");
+}
+END_TEST
+
 /* --- samples ------------------------------------------------------------------------------------------ */
 
 START_TEST(samples_through_a_file)
@@ -808,6 +921,8 @@ Suite *make_suite(void)
     tcase_add_test(t, features_of_images);
     tcase_add_test(t, padded_digits_count_in_the_middle);
     tcase_add_test(t, weights_that_are_refused);
+    tcase_add_test(t, inception);
+    tcase_add_test(t, inception_is_refused);
     tcase_add_test(t, every_request_for_memory_fails_once);
     suite_add_tcase(s, t);
     return s;

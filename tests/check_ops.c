@@ -328,7 +328,7 @@ START_TEST(conv2d)
             k = 1, stride = 1, pad = 0, c = 16 * pick(8, 10), out = 16 * pick(9, 10); /* with AMX by tiles */
         const float scale = pick(0, 1) ? 0.7f : 0;                                    /* 0: nothing is added */
         node_case t = {.op = &cmi_op_conv2d,
-                       .attr = {.conv = {out, k, stride, pad, bias, scale, 0}},
+                       .attr = {.conv = {out, k, stride, pad, bias, scale, 0, 0, 0}},
                        .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
@@ -346,9 +346,31 @@ START_TEST(conv2d_few_rows)
     for (int i = 0; i < ROUNDS; i++) {
         const int k = i % 2 ? 5 : 7, pad = pick(1, k / 2), stride = i % 4 == 0 ? 2 : 1;
         const int c = 16 * pick(1, 4), out = 16 * pick(1, 4);
-        node_case t = {.op = &cmi_op_conv2d, .attr = {.conv = {out, k, stride, pad, 1, 0, 0}}, .n_in = 1};
+        node_case t = {.op = &cmi_op_conv2d, .attr = {.conv = {out, k, stride, pad, 1, 0, 0, 0, 0}}, .n_in = 1};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, 1};
+        t.in[0] = image(7, 13, c);
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        open_case(&t, shapes, ranks);
+        check_case(&t, 3e-6);
+    }
+}
+END_TEST
+
+/* Rows and columns of a kernel that differ, as 1 x 7 and 7 x 1; with many channels too. */
+START_TEST(conv2d_oblong)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        static const int kernels[] = {1, 3, 7};
+        const int k = kernels[pick(0, 2)], k_w = kernels[pick(0, 2)], stride = i % 4 ? 1 : 2, bias = pick(0, 1);
+        const int c = i % 3 ? pick(1, 40) : 16 * pick(1, 9), out = i % 3 ? pick(1, 40) : 16 * pick(1, 9);
+        const int pad = pick(0, k / 2), pad_w = pick(0, k_w / 2);
+        const float scale = pick(0, 1) ? 0.7f : 0;
+        node_case t = {.op = &cmi_op_conv2d,
+                       .attr = {.conv = {out, k, stride, pad, bias, scale, 0, k_w, pad_w}},
+                       .n_in = scale != 0 ? 2 : 1};
+        const int64_t shapes[2][4] = {{out, c, k, k_w}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, bias};
         t.in[0] = image(7, 13, c);
         OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
@@ -368,7 +390,7 @@ START_TEST(winograd)
         const int side = c > 128 ? 16 : 8;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {
-            .op = &cmi_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}}, .n_in = scale != 0 ? 2 : 1};
+            .op = &cmi_op_conv2d, .attr = {.conv = {out, 3, 1, 1, bias, scale, 0, 0, 0}}, .n_in = scale != 0 ? 2 : 1};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
         const int ranks[2] = {4, bias};
         t.in[0] = large    ? image(side, side + 5, c)
@@ -397,7 +419,7 @@ START_TEST(conv2d_up)
         const int bias = pick(0, 1), k = own || pick(0, 1) ? 3 : 5;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {.op = &cmi_op_conv2d,
-                       .attr = {.conv = {out, k, 1, k / 2, bias, scale, 1}},
+                       .attr = {.conv = {out, k, 1, k / 2, bias, scale, 1, 0, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = own == 2 ? pick(1, 4) : 0};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
@@ -494,8 +516,10 @@ START_TEST(conv2d_weights_outlive_plans)
     } layers[] = {{7, 9, 5}, {24, 40, 3}, {16, 32, 3}, {32, 3, 3}};
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         const int c = layers[i].c, out = layers[i].out, k = layers[i].kernel;
-        node_case t = {
-            .op = &cmi_op_conv2d, .attr = {.conv = {out, k, 1, k / 2, 1, 0, 0}}, .n_in = 1, .in = {{1, 16, 16, c}}};
+        node_case t = {.op = &cmi_op_conv2d,
+                       .attr = {.conv = {out, k, 1, k / 2, 1, 0, 0, 0, 0}},
+                       .n_in = 1,
+                       .in = {{1, 16, 16, c}}};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
         const int ranks[2] = {4, 1};
         open_case(&t, shapes, ranks);
@@ -533,7 +557,7 @@ START_TEST(few_outputs)
         int c = 16 * pick(1, 9), out = pick(1, 3), bias = pick(0, 1);
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {.op = &cmi_op_conv2d,
-                       .attr = {.conv = {out, 3, 1, 1, bias, scale, 0}},
+                       .attr = {.conv = {out, 3, 1, 1, bias, scale, 0, 0, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = i % 3 == 2};
         const int64_t shapes[2][4] = {{out, c, 3, 3}, {out, 0, 0, 0}};
@@ -559,7 +583,7 @@ START_TEST(conv2d_bf16)
         int c = wide[pick(0, i % 4 ? 4 : 5)], out = wide[pick(0, 4)], bias = pick(0, 1), k = i % 3 ? 3 : 1;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {.op = &cmi_op_conv2d,
-                       .attr = {.conv = {out, k, 1, k / 2, bias, scale, 0}},
+                       .attr = {.conv = {out, k, 1, k / 2, bias, scale, 0, 0, 0}},
                        .n_in = scale != 0 ? 2 : 1,
                        .bf16 = pick(1, 4)};
         const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
@@ -868,6 +892,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, conv2d);
     tcase_add_test(t, conv2d_few_rows);
+    tcase_add_test(t, conv2d_oblong);
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_up);
     tcase_add_test(t, conv2d_transposed);

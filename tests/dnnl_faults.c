@@ -24,8 +24,17 @@ static long (*seen)(void), (*peak)(void);
 static cm_status whole(cm_context *context)
 {
     static float x[8 * 8 * 32], w[32 * 32 * 9], bias[32], y[8 * 8 * 32], scratch[1 << 20], packed[1 << 16];
-    const cm_dnnl_conv_shape conv = {
-        .n = 1, .h = 8, .w = 8, .c = 32, .oc = 32, .kernel = 3, .stride = 1, .pad = 1, .has_bias = 1};
+    const cm_dnnl_conv_shape conv = {.n = 1,
+                                     .h = 8,
+                                     .w = 8,
+                                     .c = 32,
+                                     .oc = 32,
+                                     .kernel = 3,
+                                     .kernel_w = 3,
+                                     .stride = 1,
+                                     .pad = 1,
+                                     .pad_w = 1,
+                                     .has_bias = 1};
     const cm_dnnl_matmul_shape product = {32, 32, 32, 0, 0};
     cm_dnnl_engine *engine = NULL;
     cm_dnnl_primitive *p[2] = {NULL, NULL};

@@ -1160,6 +1160,10 @@ class Calls(unittest.TestCase):
         self.assertRaises(cm.Error, network.run, [[[[0.5] * 30] * 30]])
         self.assertRaises(cm.Error, cm.Features, "models/features/resnet20.safetensors", "resnet56")
         self.assertRaises(cm.Error, cm.Features, MODEL)
+        self.assertEqual((network.info["resizes"], network.info["spatial"], network.info["early"]), (0, 0, [0, 0, 0]))
+        both = network.run_rows(pictures)
+        self.assertEqual(sorted(both), ["logits", "values"])
+        self.assertEqual(values(both["logits"]), flat)
         network.close()
         self.assertRaises(ValueError, network.run, pictures)
 

@@ -65,13 +65,23 @@ extern "C" {
  * Networks, by cm_choice_name("feature_networks", i):
  *   lenet                64 features of 28 x 28 gray images (of 32 x 32 the middle), MNIST
  *   resnet20, resnet56   64 features of 32 x 32 colour images, CIFAR-10
- * The distances that they give are FD-lenet, FD-resnet20 and FD-resnet56: they compare with each
- * other, never with a published FID. */
+ *   inception            2048 features of colour images of any size: the network of FID, with
+ *                        inputs as OpenAI's evaluator, EDM and StyleGAN3 have them (TensorFlow's)
+ *   inception-pytorch    the same network with inputs as pytorch-fid has them
+ * The distances that the first three give are FD-lenet, FD-resnet20 and FD-resnet56: they compare
+ * with each other, never with a published FID.
+ *
+ * The two Inception networks are one set of weights, which is not part of this library: a file with
+ * the tensors of pytorch-fid ("pt_inception-2015-12-05-6726825d.pth") or with those of OpenAI's and
+ * StyleGAN3's translation serves both.  They differ in how an image comes to 299 x 299 points and
+ * to its range: inception takes the point i in / 299 of the image and (u - 128) / 128 of its bytes,
+ * inception-pytorch (i + 0.5) in / 299 - 0.5 and 2 u / 255 - 1; both bilinear, without smoothing.
+ * Values of the two differ a little and do not compare; published ones are mostly inception's. */
 typedef struct cm_features cm_features;
 
 /* Opens the weights of a feature network, in any format of tensors that models are read from.
- * network: its name, or NULL for the one whose tensors the file holds.  *out is the caller's and
- * ends with cm_features_free.  The file is mapped and has to stay as it is.
+ * network: its name, or NULL for the one whose tensors the file holds (with pytorch-fid's names
+ * inception-pytorch, with OpenAI's inception).  *out is the caller's and ends with cm_features_free.  The file is mapped and has to stay as it is.
  * FORMAT, naming the tensor: the weights are of another network.  ARGUMENT: no network of that
  * name.  NUMERIC: a weight is NaN or infinite.  IO, MEMORY, LIMIT. */
 CM_API cm_status cm_features_open(cm_context *context, const char *path, const char *network, cm_features **out);
@@ -79,17 +89,19 @@ CM_API void cm_features_free(cm_features *features);
 
 typedef struct cm_features_info {
     uint32_t struct_size;
-    int32_t channels, height, width; /* of the images                                           */
+    int32_t channels, height, width; /* of the images, or what they are resized to              */
     int32_t padded;                  /* images of this side are taken too, their middle counts; 0 = none */
     int32_t features;                /* of an image                                             */
     int32_t classes;                 /* of the logits; 0 = there are none                       */
-    int32_t reserved;                /* 0                                                       */
+    int32_t resizes;                 /* 1: images of any size are taken and resized by its own rule */
     const char *network;             /* its name; borrowed                                      */
     const char *weights;             /* XXH3-128 of names and values of the tensors, 32 digits; borrowed */
+    int32_t spatial;                 /* spatial features, of sFID; 0: there are none            */
+    int32_t early[3];                /* features of earlier blocks; 0: there are none           */
 } cm_features_info;
 
 /* clang-format off */
-#define CM_FEATURES_INFO_INIT {sizeof(cm_features_info), 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
+#define CM_FEATURES_INFO_INIT {sizeof(cm_features_info), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, {0, 0, 0}}
 /* clang-format on */
 CM_API void cm_features_info_init(cm_features_info *info, size_t struct_size);
 CM_API cm_status cm_features_info_get(const cm_features *features, cm_features_info *info);
@@ -101,6 +113,26 @@ CM_API cm_status cm_features_info_get(const cm_features *features, cm_features_i
  * SHAPE: images of another size; they are not resized here.  STATE: another call is running.
  * ARGUMENT, MEMORY. */
 CM_API cm_status cm_features_run(cm_features *features, const cm_images *images, float *values, float *logits);
+
+/* Where the numbers of images go, one row each; NULL: they are not wanted. */
+typedef struct cm_feature_rows {
+    uint32_t struct_size;
+    int32_t reserved; /* must be 0                                                              */
+    float *values;    /* info.features                                                          */
+    float *logits;    /* info.classes                                                           */
+    float *scores;    /* info.classes: logits without the bias, of which the Inception Score is */
+    float *spatial;   /* info.spatial, in the order of rows, columns and channels               */
+    float *early[3];  /* info.early[i]: means of earlier blocks, pytorch-fid's 64, 192 and 768  */
+} cm_feature_rows;
+
+/* clang-format off */
+#define CM_FEATURE_ROWS_INIT {sizeof(cm_feature_rows), 0, NULL, NULL, NULL, NULL, {NULL, NULL, NULL}}
+/* clang-format on */
+CM_API void cm_feature_rows_init(cm_feature_rows *rows, size_t struct_size);
+
+/* cm_features_run with all that the network has.  ARGUMENT besides: it does not have what is asked
+ * for (only the Inception networks have more than values and logits). */
+CM_API cm_status cm_features_run_rows(cm_features *features, const cm_images *images, const cm_feature_rows *rows);
 
 /* --- pairs of images ---------------------------------------------------------------------- */
 

@@ -87,6 +87,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_features_info),
         SIZED(cm_lpips_info),
         SIZED(cm_lpips_options),
+        SIZED(cm_feature_rows),
         SIZED(cm_samples_options),
         SIZED(cm_statistics_info),
         SIZED(cm_subset_options),

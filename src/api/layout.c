@@ -119,7 +119,16 @@ PLACE(cm_edit_options, luma, 32);
 PLACE(cm_edit_options, to, 56);
 PLACE(cm_edit_options, sampling, 64);
 
-SIZE(cm_features_info, 48);
+SIZE(cm_feature_rows, 64);
+PLACE(cm_feature_rows, struct_size, 0);
+PLACE(cm_feature_rows, reserved, 4);
+PLACE(cm_feature_rows, values, 8);
+PLACE(cm_feature_rows, logits, 16);
+PLACE(cm_feature_rows, scores, 24);
+PLACE(cm_feature_rows, spatial, 32);
+PLACE(cm_feature_rows, early, 40);
+
+SIZE(cm_features_info, 64);
 PLACE(cm_features_info, struct_size, 0);
 PLACE(cm_features_info, channels, 4);
 PLACE(cm_features_info, height, 8);
@@ -127,9 +136,11 @@ PLACE(cm_features_info, width, 12);
 PLACE(cm_features_info, padded, 16);
 PLACE(cm_features_info, features, 20);
 PLACE(cm_features_info, classes, 24);
-PLACE(cm_features_info, reserved, 28);
+PLACE(cm_features_info, resizes, 28);
 PLACE(cm_features_info, network, 32);
 PLACE(cm_features_info, weights, 40);
+PLACE(cm_features_info, spatial, 48);
+PLACE(cm_features_info, early, 52);
 
 SIZE(cm_image_read_options, 12);
 PLACE(cm_image_read_options, struct_size, 0);

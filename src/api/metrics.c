@@ -10,6 +10,7 @@
 #include "metrics/samples.h"
 #include "metrics/scores.h"
 #include "metrics/statistics.h"
+#include "nets/feature_net.h"
 
 #define NEED(pointer, call)                                                                                          \
     do {                                                                                                             \
@@ -71,7 +72,29 @@ cm_status cm_features_run(cm_features *features, const cm_images *images, float 
     NEED(features, "cm_features_run");
     CM_TRY(cmi_context_check_process(cmi_features_context(features)));
     CM_TRY(cmi_view_open("cm_features_run: the images", images, CM_VIEW_READ, &view));
-    return cmi_features_run(features, &view, values, logits);
+    float *const rows[CM_FEATURE_OUTPUTS] = {values, logits};
+    return cmi_features_run(features, &view, rows);
+}
+
+void cm_feature_rows_init(cm_feature_rows *rows, size_t struct_size)
+{
+    cmi_options_zero(rows, struct_size);
+}
+
+cm_status cm_features_run_rows(cm_features *features, const cm_images *images, const cm_feature_rows *rows)
+{
+    cm_feature_rows r;
+    cm_view view;
+    NEED(features, "cm_features_run_rows");
+    NEED(rows, "cm_features_run_rows");
+    memset(&r, 0, sizeof r);
+    CM_TRY(cm_options_read(&r, sizeof r, rows, "cm_feature_rows"));
+    if (r.reserved) CM_FAIL(CM_ERR_ARGUMENT, "cm_feature_rows: reserved is %d, must be 0", r.reserved);
+    CM_TRY(cmi_context_check_process(cmi_features_context(features)));
+    CM_TRY(cmi_view_open("cm_features_run_rows: the images", images, CM_VIEW_READ, &view));
+    float *const to[CM_FEATURE_OUTPUTS] = {r.values,   r.logits,   r.scores,  r.spatial,
+                                           r.early[0], r.early[1], r.early[2]};
+    return cmi_features_run(features, &view, to);
 }
 
 /* --- pairs ------------------------------------------------------------------------ */

@@ -10,9 +10,9 @@
 
 /* What is convolved with what; `transposed`: the data gradient's, channels as it sees them; `up`: of
  * points that each stand for four (h, w: as they are), its data gradient: sums of four (h, w: of
- * the large image). */
+ * the large image).  kernel_w 0: the kernel and its padding are square; else `kernel` and `pad` are the rows. */
 typedef struct cm_conv_shape {
-    int32_t n, h, w, c, oc, kernel, stride, pad, bias, transposed, up;
+    int32_t n, h, w, c, oc, kernel, stride, pad, bias, transposed, up, kernel_w, pad_w;
 } cm_conv_shape;
 
 /* What a convolution is made with; all of it outlives the convolution. */

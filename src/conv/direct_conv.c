@@ -175,7 +175,7 @@ static cm_status strip_piece(void *user, int index, int worker)
     const cm_dnnl_conv_shape *s = &j->conv->shape;
     const strip t = strip_of(j->conv, index);
     const size_t in_row = (size_t)s->w * (size_t)s->c;
-    const size_t out_row = (size_t)cmi_conv_size(s->w, s->kernel, s->stride, s->pad) * (size_t)s->oc;
+    const size_t out_row = (size_t)cmi_conv_size(s->w, s->kernel_w, s->stride, s->pad_w) * (size_t)s->oc;
     return cmi_dnnl_execute(j->calls->call[index], j->x + (size_t)t.from * in_row, j->packed, j->bias,
                             j->y + (size_t)t.first * out_row, j->scratch + (size_t)worker * worker_bytes(j->conv));
 }

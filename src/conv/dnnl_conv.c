@@ -14,8 +14,10 @@ static cm_dnnl_conv_shape forward_shape(const cm_conv_shape *s)
                                 .c = s->transposed ? s->oc : s->c,
                                 .oc = s->transposed ? s->c : s->oc,
                                 .kernel = s->kernel,
+                                .kernel_w = s->kernel_w ? s->kernel_w : s->kernel,
                                 .stride = s->stride,
                                 .pad = s->pad,
+                                .pad_w = s->kernel_w ? s->pad_w : s->pad,
                                 .has_bias = s->bias};
 }
 
@@ -65,8 +67,9 @@ static int fits(cm_convolution *conv, const cm_conv_options *options, const cm_c
 static void fill_sizes(cm_convolution *conv, const cm_conv_shape *s)
 {
     cm_dnnl_conv *d = &conv->as.dnnl;
-    const int32_t h = s->transposed ? s->h : cmi_conv_size(s->h, s->kernel, s->stride, s->pad);
-    const int32_t w = s->transposed ? s->w : cmi_conv_size(s->w, s->kernel, s->stride, s->pad);
+    const cm_dnnl_conv_shape f = forward_shape(s);
+    const int32_t h = s->transposed ? s->h : cmi_conv_size(f.h, f.kernel, f.stride, f.pad);
+    const int32_t w = s->transposed ? s->w : cmi_conv_size(f.w, f.kernel_w, f.stride, f.pad_w);
     d->points = (size_t)s->n * (size_t)h * (size_t)w;
     d->outputs = (size_t)s->oc;
     d->zeros = d->gradient ? cmi_dnnl_scratch_bytes(d->gradient) : cmi_direct_conv_scratch_bytes(&d->direct);
@@ -174,7 +177,7 @@ const cm_conv_algorithm cmi_conv_dnnl = {.name = "oneDNN",
  */
 static int is_product(const cm_conv_shape *s)
 {
-    return s->kernel == 1 && s->stride == 1 && s->pad == 0 && s->c % 16 == 0 && s->oc % 16 == 0;
+    return s->kernel == 1 && !s->kernel_w && s->stride == 1 && s->pad == 0 && s->c % 16 == 0 && s->oc % 16 == 0;
 }
 
 static cm_status gradient_create(cm_conv_gradient *g, const cm_conv_options *o, const cm_conv_shape *s)

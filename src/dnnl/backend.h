@@ -28,12 +28,12 @@ cm_status cmi_dnnl_engine_create(cm_context *context, cm_dnnl_engine **out);
 void cmi_dnnl_engine_free(cm_dnnl_engine *engine);
 
 /* Cross-correlation over channels-last images, direct algorithm:
- *   src [n, h, w, c] -> dst [n, oh, ow, oc], weights [oc, c, kernel, kernel],
- *   zero padding `pad` on all sides (an uneven rest at the end is dropped).
+ *   src [n, h, w, c] -> dst [n, oh, ow, oc], weights [oc, c, kernel, kernel_w], zero
+ *   padding `pad` above and below, pad_w left and right (an uneven rest at the end is dropped).
  * A strip of an image has `rows` output rows, padding `top` above and below what the
  * rows read beyond its h; rows 0: not a strip. */
 typedef struct cm_dnnl_conv_shape {
-    int32_t n, h, w, c, oc, kernel, stride, pad, has_bias;
+    int32_t n, h, w, c, oc, kernel, kernel_w, stride, pad, pad_w, has_bias;
     int32_t rows, top;
 } cm_dnnl_conv_shape;
 
@@ -62,7 +62,7 @@ const char *cmi_dnnl_kernel_name(const cm_dnnl_primitive *primitive);
 size_t cmi_dnnl_packed_bytes(const cm_dnnl_primitive *primitive);
 cm_status cmi_dnnl_packing_create(const cm_dnnl_primitive *primitive, cm_dnnl_packing **out);
 void cmi_dnnl_packing_free(cm_dnnl_packing *packing);
-/* Plain [oc, c, kernel, kernel] to packed; of a weight gradient the other way. */
+/* Plain [oc, c, kernel, kernel_w] to packed; of a weight gradient the other way. */
 cm_status cmi_dnnl_packing_run(cm_dnnl_packing *packing, const void *from, void *to);
 /* Whether what a packing makes serves a primitive; whether what serves one serves another. */
 int cmi_dnnl_packing_fits(const cm_dnnl_packing *packing, const cm_dnnl_primitive *primitive);

@@ -141,13 +141,13 @@ static dnnl_status_t describe_conv(cm_dnnl_primitive *p, const cm_dnnl_conv_shap
     descs d = {NULL, NULL, NULL, NULL};
     int32_t oh = c->rows ? c->rows : cmi_conv_size(c->h, c->kernel, c->stride, c->pad);
     int32_t top = c->rows ? c->top : c->pad;
-    int32_t ow = cmi_conv_size(c->w, c->kernel, c->stride, c->pad);
+    int32_t ow = cmi_conv_size(c->w, c->kernel_w, c->stride, c->pad_w);
     const dnnl_dims_t src = {c->n, c->c, c->h, c->w}, dst = {c->n, c->oc, oh, ow}, bias = {c->oc};
-    const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel};
+    const dnnl_dims_t weights = {c->oc, c->c, c->kernel, c->kernel_w};
     const window w = {
         {c->stride, c->stride},
-        {top, c->pad},
-        {(oh - 1) * c->stride + c->kernel - c->h - top, (ow - 1) * c->stride + c->kernel - c->w - c->pad}};
+        {top, c->pad_w},
+        {(oh - 1) * c->stride + c->kernel - c->h - top, (ow - 1) * c->stride + c->kernel_w - c->w - c->pad_w}};
     dnnl_status_t s = cmi_md_create(&d.src, 4, src, NULL, dnnl_nhwc);
     if (s == dnnl_success) s = cmi_md_create(&d.weights, 4, weights, NULL, dnnl_format_tag_any);
     if (s == dnnl_success && c->has_bias) s = cmi_md_create(&d.bias, 1, bias, NULL, dnnl_a);
@@ -203,7 +203,7 @@ static cm_status create_primitive(cm_dnnl_engine *engine, creation *c, int kind,
 static void name_conv(char *what, size_t size, const char *kind, const cm_dnnl_conv_shape *shape)
 {
     (void)snprintf(what, size, "convolution%s %dx%d, %d -> %d channels, stride %d, on %d x %d x %d", kind,
-                   shape->kernel, shape->kernel, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
+                   shape->kernel, shape->kernel_w, shape->c, shape->oc, shape->stride, shape->n, shape->h, shape->w);
 }
 
 cm_status cmi_dnnl_conv_create(cm_dnnl_engine *engine, const cm_dnnl_conv_shape *shape, cm_dnnl_primitive **out)

@@ -32,16 +32,11 @@ struct cm_features {
     cm_feature_net net;
     team teams[TEAMS]; /* slices of several images, and of one */
     uint8_t *bytes;    /* of each thread: an image             */
+    size_t image;      /* bytes of one                         */
     int threads;
     char hash[33];
     cm_call call;
 };
-
-static size_t image_bytes(const cm_feature_family *family)
-{
-    const size_t side = (size_t)(family->padded ? family->padded : family->side);
-    return side * side * (size_t)family->channels;
-}
 
 /* --- opening ----------------------------------------------------------------------- */
 
@@ -84,6 +79,8 @@ static const cm_feature_family *family_named(const char *name)
 static cm_status recognise(cm_features *f)
 {
     for (size_t i = 0; cmi_feature_family_at(i); i++) {
+        const char *marker = cmi_feature_family_at(i)->marker;
+        if (marker && !cmi_tensors_find(&f->file, marker)) continue;
         const cm_status status = cmi_feature_net_open(f->context, cmi_feature_family_at(i), &f->file, &f->net);
         if (status != CM_ERR_FORMAT) return status;
     }
@@ -118,10 +115,8 @@ static cm_status open_all(cm_features *f, const char *path, const char *network)
     CM_TRY(cmi_tensors_open_file(f->context, path, CM_INPUT_IN_PLACE, &f->file));
     CM_TRY(open_net(f, network));
     CM_TRY(hash_weights(f));
-    CM_TRY(equip(f, &f->teams[0], SLICE));
-    CM_TRY(equip(f, &f->teams[1], 1));
-    f->bytes = cmi_malloc(f->context, (size_t)f->threads, image_bytes(f->net.family));
-    return f->bytes ? CM_OK : CM_ERR_MEMORY;
+    CM_TRY(equip(f, &f->teams[0], f->net.family->slice ? (size_t)f->net.family->slice : SLICE));
+    return equip(f, &f->teams[1], 1);
 }
 
 cm_status cmi_features_open(cm_context *context, const char *path, const char *network, cm_features **out)
@@ -174,14 +169,17 @@ void cmi_features_describe(const cm_features *f, cm_features_info *out)
     out->padded = family->padded;
     out->features = family->features;
     out->classes = family->classes;
+    out->resizes = family->resize != CM_FEATURE_AS_IT_IS;
+    out->spatial = family->spatial[0] * family->spatial[1];
+    memcpy(out->early, family->early, sizeof out->early);
     out->network = family->name;
     out->weights = f->hash;
 }
 
-/* --- running ------------------------------------------------------------------------- */
+/* --- what the network takes ------------------------------------------------------------ */
 
-/* The middle of a padded image, as the network takes it. */
-static void prepare(const cm_feature_family *family, const uint8_t *bytes, size_t given, float *x)
+/* The middle of a padded image. */
+static void cut(const cm_feature_family *family, const uint8_t *bytes, size_t given, float *x)
 {
     const size_t side = (size_t)family->side, edge = (given - side) / 2, c = (size_t)family->channels;
     for (size_t row = 0; row < side; row++) {
@@ -191,44 +189,122 @@ static void prepare(const cm_feature_family *family, const uint8_t *bytes, size_
     }
 }
 
+/* Two neighbours of n and how far the point lies from the first. */
+typedef struct {
+    size_t low, high;
+    float part;
+} between;
+
+static between place_of(const cm_feature_family *family, size_t i, size_t n)
+{
+    const double scale = (double)n / family->side, last = (double)(n - 1);
+    double at = family->resize == CM_FEATURE_BY_CENTRES ? ((double)i + 0.5) * scale - 0.5 : (double)i * scale;
+    at = at < 0 ? 0 : at > last ? last : at;
+    const size_t low = (size_t)at;
+    return (between){low, low + 1 < n ? low + 1 : low, (float)(at - (double)low)};
+}
+
+static float mixed(float a, float b, float part)
+{
+    return a + (b - a) * part;
+}
+
+/* Bilinear, without smoothing where the image is larger. */
+static void resize(const cm_feature_family *family, const uint8_t *bytes, size_t height, size_t width, float *x)
+{
+    const size_t side = (size_t)family->side, c = (size_t)family->channels;
+    for (size_t row = 0; row < side; row++) {
+        const between v = place_of(family, row, height);
+        const uint8_t *above = bytes + v.low * width * c, *below = bytes + v.high * width * c;
+        for (size_t i = 0; i < side; i++) {
+            const between h = place_of(family, i, width);
+            for (size_t k = 0; k < c; k++) {
+                const float top = mixed((float)above[h.low * c + k], (float)above[h.high * c + k], h.part);
+                const float bottom = mixed((float)below[h.low * c + k], (float)below[h.high * c + k], h.part);
+                *x++ = (mixed(top, bottom, v.part) / family->divisor - family->shift[k]) / family->scale[k];
+            }
+        }
+    }
+}
+
+/* Image `index` as bytes, then as the network takes it. */
+static void prepare(const cm_feature_family *family, const cm_view *images, size_t index, uint8_t *bytes, float *x)
+{
+    const size_t height = images->height, width = images->width;
+    const cm_view one = cmi_view_part(images, index, 1);
+    const cm_view to = cmi_view_bytes(1, height, width, images->channels, bytes);
+    cmi_view_copy(&one, &to);
+    if (family->resize == CM_FEATURE_AS_IT_IS) cut(family, bytes, width, x);
+    else resize(family, bytes, height, width, x);
+}
+
+/* --- running ------------------------------------------------------------------------- */
+
 typedef struct {
     cm_features *f;
     const cm_view *images;
     size_t first;
     const team *team;
-    float *values, *logits;
+    float *const *rows; /* of each output, or NULL */
 } job;
 
-static void keep(const cm_exec *exec, int output, size_t slice, size_t width, float *to)
+/* Numbers of an image in an output, and how they lie there: `points` times `taken` of `of`. */
+typedef struct {
+    size_t points, taken, of;
+} extent;
+
+static extent extent_of(const cm_features *f, int output)
 {
-    if (to) memcpy(to, cmi_exec_output(exec, output), slice * width * sizeof *to);
+    const cm_feature_family *family = f->net.family;
+    const size_t channels = (size_t)cmi_graph_desc(f->net.graph, f->net.graph->outputs[output]).c;
+    if (output != CM_FEATURE_SPATIAL) return (extent){1, channels, channels};
+    return (extent){(size_t)family->spatial[0], (size_t)family->spatial[1], channels};
+}
+
+/* The rows of images first .. first + slice - 1. */
+static void keep(const job *j, const cm_exec *exec, size_t first)
+{
+    for (int output = 0; output < CM_FEATURE_OUTPUTS; output++) {
+        if (!j->rows[output]) continue;
+        const extent e = extent_of(j->f, output);
+        const float *from = cmi_exec_output(exec, output);
+        float *to = j->rows[output] + first * e.points * e.taken;
+        for (size_t i = 0; i < j->team->slice * e.points; i++)
+            memcpy(to + i * e.taken, from + i * e.of, e.taken * sizeof *to);
+    }
 }
 
 static cm_status slice_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_feature_family *family = j->f->net.family;
-    const size_t slice = j->team->slice, first = j->first + (size_t)piece * slice, side = j->images->width;
+    const size_t slice = j->team->slice, first = j->first + (size_t)piece * slice;
     const size_t values = (size_t)family->side * (size_t)family->side * (size_t)family->channels;
-    const size_t width = (size_t)family->features, classes = (size_t)family->classes;
     cm_exec *exec = j->team->execs[worker];
-    uint8_t *bytes = j->f->bytes + (size_t)worker * image_bytes(family);
     CM_TRY(cmi_call_check(&j->f->call));
-    for (size_t i = 0; i < slice; i++) {
-        const cm_view one = cmi_view_part(j->images, first + i, 1);
-        const cm_view to = cmi_view_bytes(1, side, side, (size_t)family->channels, bytes);
-        cmi_view_copy(&one, &to);
-        prepare(family, bytes, side, (float *)cmi_exec_input(exec, 0) + i * values);
-    }
+    for (size_t i = 0; i < slice; i++)
+        prepare(family, j->images, first + i, j->f->bytes + (size_t)worker * j->f->image,
+                (float *)cmi_exec_input(exec, 0) + i * values);
     CM_TRY(cmi_exec_run(exec, j->team->weights));
-    keep(exec, CM_FEATURE_VALUES, slice, width, j->values ? j->values + first * width : NULL);
-    keep(exec, CM_FEATURE_LOGITS, slice, classes, j->logits ? j->logits + first * classes : NULL);
+    keep(j, exec, first);
     return CM_OK;
 }
 
-static cm_status run(cm_features *f, const cm_view *images, float *values, float *logits)
+static cm_status reserve(cm_features *f, size_t image)
 {
-    job j = {f, images, 0, NULL, values, logits};
+    if (f->image >= image) return CM_OK;
+    cmi_free(f->context, f->bytes);
+    f->image = 0;
+    f->bytes = cmi_malloc(f->context, (size_t)f->threads, image);
+    if (!f->bytes) return CM_ERR_MEMORY;
+    f->image = image;
+    return CM_OK;
+}
+
+static cm_status run(cm_features *f, const cm_view *images, float *const *rows)
+{
+    job j = {f, images, 0, NULL, rows};
+    CM_TRY(reserve(f, cmi_view_size(images)));
     for (int i = 0; i < TEAMS; i++) {
         j.team = &f->teams[i];
         const size_t pieces = (images->n - j.first) / j.team->slice;
@@ -241,9 +317,13 @@ static cm_status run(cm_features *f, const cm_view *images, float *values, float
 static cm_status check_size(const cm_feature_family *family, const cm_view *images)
 {
     const size_t side = (size_t)family->side, padded = (size_t)(family->padded ? family->padded : family->side);
-    if (images->channels == (size_t)family->channels && images->height == images->width &&
-        (images->width == side || images->width == padded))
+    if (images->channels == (size_t)family->channels &&
+        (family->resize != CM_FEATURE_AS_IT_IS ||
+         (images->height == images->width && (images->width == side || images->width == padded))))
         return CM_OK;
+    if (family->resize != CM_FEATURE_AS_IT_IS)
+        CM_FAIL(CM_ERR_SHAPE, "cm_features_run: images of %zu channels, expected %d: those of %s", images->channels,
+                family->channels, family->name);
     CM_FAIL(
         CM_ERR_SHAPE,
         "cm_features_run: images of %zu x %zu x %zu (channels x height x width), expected %d x %d x %d: the features "
@@ -251,11 +331,23 @@ static cm_status check_size(const cm_feature_family *family, const cm_view *imag
         images->channels, images->height, images->width, family->channels, family->side, family->side, family->name);
 }
 
-cm_status cmi_features_run(cm_features *f, const cm_view *images, float *values, float *logits)
+static cm_status check_outputs(const cm_features *f, float *const *rows)
+{
+    static const char *const names[CM_FEATURE_OUTPUTS] = {"values",   "logits",   "scores",  "spatial",
+                                                          "early[0]", "early[1]", "early[2]"};
+    for (int i = f->net.graph->n_outputs; i < CM_FEATURE_OUTPUTS; i++)
+        if (rows[i])
+            CM_FAIL(CM_ERR_ARGUMENT, "cm_features_run: %s are asked for, and %s has none", names[i],
+                    f->net.family->name);
+    return CM_OK;
+}
+
+cm_status cmi_features_run(cm_features *f, const cm_view *images, float *const *rows)
 {
     CM_TRY(check_size(f->net.family, images));
+    CM_TRY(check_outputs(f, rows));
     CM_TRY(cmi_call_begin(&f->call, "feature network"));
-    cm_status status = run(f, images, values, logits);
+    cm_status status = run(f, images, rows);
     (void)cmi_call_end(&f->call);
     return status;
 }

@@ -12,7 +12,7 @@ void cmi_features_free(cm_features *features);
 void cmi_features_describe(const cm_features *features, cm_features_info *out);
 /* The memory that images are given back to, and whose threads work. */
 cm_context *cmi_features_context(const cm_features *features);
-/* Images of the network's size, or padded ones; either output may be NULL. */
-cm_status cmi_features_run(cm_features *features, const cm_view *images, float *values, float *logits);
+/* Images that the network takes; rows: of each output of nets/feature_net.h where they go, or NULL. */
+cm_status cmi_features_run(cm_features *features, const cm_view *images, float *const *rows);
 
 #endif

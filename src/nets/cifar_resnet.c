@@ -25,7 +25,7 @@ static void describe(cm_feature_net *net, cm_value x)
             x = block(net, cmi_name_of("layer%d.%d", level + 1, i).text, x, 16 << level, level && !i ? 2 : 1);
     x = cmi_mean_pool(g, x, 0, 1);
     cmi_graph_output(g, x);
-    cmi_graph_output(g, cmi_feature_linear(net, "linear", x, 10));
+    cmi_graph_output(g, cmi_feature_linear(net, "linear", x, 10, 1));
 }
 
 #define RESNET(title, n)                                                                                             \

@@ -7,7 +7,8 @@
 
 #include "nets/checkpoint.h"
 
-static const cm_feature_family *const families[] = {&cmi_feature_lenet, &cmi_feature_resnet20, &cmi_feature_resnet56};
+static const cm_feature_family *const families[] = {&cmi_feature_lenet, &cmi_feature_resnet20, &cmi_feature_resnet56,
+                                                    &cmi_feature_inception, &cmi_feature_inception_pytorch};
 
 const cm_feature_family *cmi_feature_family_at(size_t index)
 {
@@ -19,11 +20,12 @@ const cm_feature_family *cmi_feature_family_at(size_t index)
 enum { OF_TENSOR, OF_NORMED_WEIGHT, OF_NORMED_BIAS, OF_COPIES };
 /* NORM's tensors. */
 enum { GAMMA, BETA, MEAN, VARIANCE, NORMS };
-static const char *const norm_members[NORMS] = {"weight", "bias", "running_mean", "running_var"};
+const char *const cmi_feature_norm[NORMS] = {"weight", "bias", "running_mean", "running_var"};
 
 struct cm_feature_param {
     int kind;
     cm_name tensor, norm;
+    const char *const *members; /* of norm; a NULL one is a factor of 1 */
     double eps;
     size_t rows, row; /* of the parameter */
     cm_context *context;
@@ -59,7 +61,7 @@ cm_value cmi_feature_conv(cm_feature_net *net, const char *name, cm_value x, int
                           int32_t pad)
 {
     const int64_t shape[4] = {out, cmi_channels(net->graph, x), k, k};
-    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0}};
+    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0, 0, 0}};
     const int weight = add_tensor(net, 4, shape, name, "weight"), bias = add_tensor(net, 1, shape, name, "bias");
     return cmi_graph_node(net->graph, &cmi_op_conv2d, &attr, &x, 1, weight, bias);
 }
@@ -67,15 +69,22 @@ cm_value cmi_feature_conv(cm_feature_net *net, const char *name, cm_value x, int
 cm_value cmi_feature_conv_norm(cm_feature_net *net, const char *name, const char *norm, double eps, cm_value x,
                                const cm_value *r, int32_t out, int32_t k, int32_t s)
 {
-    const int64_t shape[4] = {out, cmi_channels(net->graph, x), k, k};
-    const cm_attr attr = {.conv = {out, k, s, k / 2, 1, r ? 1.0f : 0, 0}};
+    const cm_attr attr = {.conv = {out, k, s, k / 2, 1, r ? 1.0f : 0, 0, 0, 0}};
+    return cmi_feature_conv_normed(net, name, norm, cmi_feature_norm, eps, x, r, &attr);
+}
+
+cm_value cmi_feature_conv_normed(cm_feature_net *net, const char *name, const char *norm, const char *const *members,
+                                 double eps, cm_value x, const cm_value *r, const cm_attr *attr)
+{
+    const int32_t out = attr->conv.out, k = attr->conv.kernel, k_w = attr->conv.kernel_w;
+    const int64_t shape[4] = {out, cmi_channels(net->graph, x), k, k_w ? k_w : k};
     const cm_value in[2] = {x, r ? *r : 0};
-    made_of m = {.kind = OF_NORMED_WEIGHT, .norm = cmi_name_of("%s", norm), .eps = eps};
+    made_of m = {.kind = OF_NORMED_WEIGHT, .norm = cmi_name_of("%s", norm), .members = members, .eps = eps};
     m.tensor = cmi_name_of("%s.weight", name);
     const int weight = add_param(net, 4, shape, m.tensor.text, &m);
     m.kind = OF_NORMED_BIAS;
     const int bias = add_param(net, 1, shape, cmi_name_of("%s.folded.bias", name).text, &m);
-    return cmi_graph_node(net->graph, &cmi_op_conv2d, &attr, in, r ? 2 : 1, weight, bias);
+    return cmi_graph_node(net->graph, &cmi_op_conv2d, attr, in, r ? 2 : 1, weight, bias);
 }
 
 /* A 1 x 1 convolution with stride 2 whose weights are 1 where an input is copied. */
@@ -83,17 +92,18 @@ cm_value cmi_feature_widen(cm_feature_net *net, cm_value x)
 {
     const int32_t c = cmi_channels(net->graph, x);
     const int64_t shape[4] = {2 * c, c, 1, 1};
-    const cm_attr attr = {.conv = {2 * c, 1, 2, 0, 0, 0, 0}};
+    const cm_attr attr = {.conv = {2 * c, 1, 2, 0, 0, 0, 0, 0, 0}};
     const made_of m = {.kind = OF_COPIES};
     const int weight = add_param(net, 4, shape, "copies of channels", &m);
     return cmi_graph_node(net->graph, &cmi_op_conv2d, &attr, &x, 1, weight, -1);
 }
 
-cm_value cmi_feature_linear(cm_feature_net *net, const char *name, cm_value x, int32_t out)
+cm_value cmi_feature_linear(cm_feature_net *net, const char *name, cm_value x, int32_t out, int has_bias)
 {
     const int64_t shape[2] = {out, cmi_channels(net->graph, x)};
-    const cm_attr attr = {.linear = {out, 1}};
-    const int weight = add_tensor(net, 2, shape, name, "weight"), bias = add_tensor(net, 1, shape, name, "bias");
+    const cm_attr attr = {.linear = {out, has_bias}};
+    const int weight = add_tensor(net, 2, shape, name, "weight");
+    const int bias = has_bias ? add_tensor(net, 1, shape, name, "bias") : -1;
     return cmi_graph_node(net->graph, &cmi_op_linear, &attr, &x, 1, weight, bias);
 }
 
@@ -104,9 +114,11 @@ static cm_status norm_factors(const made_of *m, double *scale, double *shift)
 {
     float *values = cmi_malloc(m->context, NORMS * m->rows, sizeof *values);
     cm_status status = values ? CM_OK : CM_ERR_MEMORY;
-    for (size_t k = 0; k < NORMS && status == CM_OK; k++) status = cmi_tensor_read(m->norms[k], values + k * m->rows);
+    for (size_t k = 0; k < NORMS && status == CM_OK; k++)
+        if (m->norms[k]) status = cmi_tensor_read(m->norms[k], values + k * m->rows);
     for (size_t i = 0; i < m->rows && status == CM_OK; i++) {
-        scale[i] = (double)values[GAMMA * m->rows + i] / sqrt((double)values[VARIANCE * m->rows + i] + m->eps);
+        const double gamma = m->norms[GAMMA] ? (double)values[GAMMA * m->rows + i] : 1;
+        scale[i] = gamma / sqrt((double)values[VARIANCE * m->rows + i] + m->eps);
         shift[i] = (double)values[BETA * m->rows + i] - (double)values[MEAN * m->rows + i] * scale[i];
     }
     cmi_free(m->context, values);
@@ -156,20 +168,27 @@ static cm_status find(cm_feature_net *net, const char *name, size_t rows, size_t
     return CM_OK;
 }
 
-static cm_status bind(cm_feature_net *net, int index, size_t *used)
+/* The same, noting in `used` that the network has it. */
+static cm_status take(cm_feature_net *net, const char *name, size_t rows, size_t count, unsigned char *used,
+                      const cm_tensor **out)
+{
+    CM_TRY(find(net, name, rows, count, out));
+    used[*out - net->file->tensors] = 1;
+    return CM_OK;
+}
+
+static cm_status bind(cm_feature_net *net, int index, unsigned char *used)
 {
     made_of *m = &net->made_of[index];
     cm_param_source *source = &net->sources[index];
     *source = (cm_param_source){.read = m->kind == OF_COPIES ? read_copies : read_normed, .user = m};
     if (m->kind == OF_COPIES) return CM_OK;
-    if (m->kind != OF_NORMED_BIAS) {
-        CM_TRY(find(net, m->tensor.text, m->rows, m->rows * m->row, &m->weight));
-        ++*used;
-    }
+    if (m->kind != OF_NORMED_BIAS) CM_TRY(take(net, m->tensor.text, m->rows, m->rows * m->row, used, &m->weight));
     if (m->kind == OF_TENSOR) *source = cmi_checkpoint_source(m->weight);
     for (int k = 0; k < NORMS && m->kind != OF_TENSOR; k++)
-        CM_TRY(find(net, cmi_name_of("%s.%s", m->norm.text, norm_members[k]).text, m->rows, m->rows, &m->norms[k]));
-    if (m->kind == OF_NORMED_BIAS) *used += NORMS;
+        if (m->members[k])
+            CM_TRY(take(net, cmi_name_of("%s.%s", m->norm.text, m->members[k]).text, m->rows, m->rows, used,
+                        &m->norms[k]));
     return CM_OK;
 }
 
@@ -179,18 +198,28 @@ static int ends_with(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
+/* Finds all tensors of the network, which have to be all of the file. */
+static cm_status bind_each(cm_feature_net *net, unsigned char *used)
+{
+    size_t ours = 0, there = 0;
+    for (int i = 0; i < net->graph->n_params; i++) CM_TRY(bind(net, i, used));
+    for (size_t i = 0; i < net->file->count; i++) {
+        ours += used[i];
+        there += !ends_with(net->file->tensors[i].name, "num_batches_tracked");
+    }
+    if (there != ours)
+        CM_FAIL(CM_ERR_FORMAT, "%s is no %s: it has %zu tensors, the network %zu", net->file->input.name,
+                net->family->name, there, ours);
+    return CM_OK;
+}
+
 static cm_status bind_all(cm_feature_net *net)
 {
-    size_t used = 0, there = 0;
+    unsigned char *used = cmi_calloc(net->context, net->file->count + 1, 1);
     net->sources = cmi_calloc(net->context, (size_t)net->graph->n_params + 1, sizeof *net->sources);
-    if (!net->sources) return CM_ERR_MEMORY;
-    for (int i = 0; i < net->graph->n_params; i++) CM_TRY(bind(net, i, &used));
-    for (size_t i = 0; i < net->file->count; i++)
-        there += !ends_with(net->file->tensors[i].name, "num_batches_tracked");
-    if (there != used)
-        CM_FAIL(CM_ERR_FORMAT, "%s is no %s: it has %zu tensors, the network %zu", net->file->input.name,
-                net->family->name, there, used);
-    return cmi_params_create(net->graph, net->sources, &net->params);
+    cm_status status = used && net->sources ? bind_each(net, used) : CM_ERR_MEMORY;
+    cmi_free(net->context, used);
+    return status == CM_OK ? cmi_params_create(net->graph, net->sources, &net->params) : status;
 }
 
 cm_status cmi_feature_net_open(cm_context *context, const cm_feature_family *family, cm_tensors *file,

@@ -33,7 +33,7 @@ static int vector(cm_graph *g, const char *name, const char *member, int32_t siz
 
 cm_value cmi_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int32_t s, int32_t pad)
 {
-    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0}};
+    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0, 0, 0}};
     const cm_filters f = cmi_conv_filters(g, name, cmi_channels(g, x), out, k);
     return cmi_graph_node(g, &cmi_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
@@ -48,7 +48,7 @@ cm_filters cmi_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t o
 
 cm_value cmi_conv_add(cm_graph *g, cm_filters f, cm_value x, cm_value r, double scale)
 {
-    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, (float)scale, 0}};
+    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, (float)scale, 0, 0, 0}};
     const cm_value in[2] = {x, r};
     return cmi_graph_node(g, &cmi_op_conv2d, &attr, in, 2, f.weight, f.bias);
 }
@@ -84,7 +84,7 @@ cm_value cmi_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_va
 
 static cm_value map(cm_graph *g, cm_filters f, cm_value x)
 {
-    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, 0, 0}};
+    const cm_attr attr = {.conv = {f.out, f.k, 1, f.k / 2, 1, 0, 0, 0, 0}};
     return cmi_graph_node(g, &cmi_op_conv2d, &attr, &x, 1, f.weight, f.bias);
 }
 
@@ -203,7 +203,7 @@ static int repeats(cm_filter filter)
 cm_value cmi_resampled_conv(cm_graph *g, const char *name, cm_value x, int32_t out, int32_t k, int direction,
                             cm_filter filter)
 {
-    const cm_attr attr = {.conv = {out, k, 1, k / 2, 1, 0, 1}};
+    const cm_attr attr = {.conv = {out, k, 1, k / 2, 1, 0, 1, 0, 0}};
     if (direction != CM_RESAMPLE_UP || !repeats(filter))
         return cmi_conv(g, name, cmi_resample(g, x, direction, filter), out, k, 1, k / 2);
     const cm_filters f = cmi_conv_filters(g, name, cmi_channels(g, x), out, k);

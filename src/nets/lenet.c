@@ -11,7 +11,7 @@ static void describe(cm_feature_net *net, cm_value x)
     /* A linear map of channels, rows and columns is a convolution with one window. */
     x = cmi_relu(g, cmi_feature_conv(net, "fc1", x, 64, 5, 1, 0));
     cmi_graph_output(g, x);
-    cmi_graph_output(g, cmi_feature_linear(net, "fc2", x, 10));
+    cmi_graph_output(g, cmi_feature_linear(net, "fc2", x, 10, 1));
 }
 
 const cm_feature_family cmi_feature_lenet = {.name = "lenet",

@@ -22,7 +22,7 @@ cm_pair cmi_perceptual_conv(cm_perceptual *net, const char *name, cm_pair x, int
 {
     cm_graph *g = net->graph;
     const int64_t shape[4] = {out, cmi_channels(g, x.x), k, k};
-    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0}};
+    const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0, 0, 0}};
     const int weight = cmi_graph_param(g, 4, shape, "features.%s.weight", name);
     const int bias = cmi_graph_param(g, 1, shape, "features.%s.bias", name);
     const cm_value a = cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.x, 1, weight, bias);

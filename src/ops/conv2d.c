@@ -17,13 +17,19 @@ static cm_desc large(const cm_attr *attr, cm_desc x)
     return (cm_desc){x.n, scale * x.h, scale * x.w, x.c};
 }
 
+static int32_t kernel_width(const cm_attr *attr)
+{
+    return attr->conv.kernel_w ? attr->conv.kernel_w : attr->conv.kernel;
+}
+
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
-    int32_t k = attr->conv.kernel, s = attr->conv.stride, pad = attr->conv.pad;
+    const int32_t k = attr->conv.kernel, s = attr->conv.stride, pad = attr->conv.pad;
+    const int32_t k_w = kernel_width(attr), pad_w = attr->conv.kernel_w ? attr->conv.pad_w : pad;
     const cm_desc x = large(attr, in[0]);
-    if (x.h + 2 * pad < k || x.w + 2 * pad < k)
-        CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", x.h, x.w, k, k);
-    *out = (cm_desc){x.n, cmi_conv_size(x.h, k, s, pad), cmi_conv_size(x.w, k, s, pad), attr->conv.out};
+    if (x.h + 2 * pad < k || x.w + 2 * pad_w < k_w)
+        CM_FAIL(CM_ERR_SHAPE, "conv2d: a %d x %d image is smaller than the %d x %d kernel", x.h, x.w, k, k_w);
+    *out = (cm_desc){x.n, cmi_conv_size(x.h, k, s, pad), cmi_conv_size(x.w, k_w, s, pad_w), attr->conv.out};
     if (n_in > 1 && (in[1].h != out->h || in[1].w != out->w || in[1].c != out->c))
         CM_FAIL(CM_ERR_SHAPE, "conv2d: %d x %d x %d is added to %d x %d x %d (H x W x C)", in[1].h, in[1].w, in[1].c,
                 out->h, out->w, out->c);
@@ -63,7 +69,9 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
                                  .pad = p->attr->conv.pad,
                                  .bias = p->attr->conv.bias,
                                  .transposed = transposed,
-                                 .up = up};
+                                 .up = up,
+                                 .kernel_w = p->attr->conv.kernel_w,
+                                 .pad_w = p->attr->conv.pad_w};
     return shape;
 }
 
@@ -81,8 +89,7 @@ static int choose(const cm_op_plan *p, cm_convolution *conv)
 
 static double work(const cm_op_plan *p)
 {
-    const int32_t k = p->attr->conv.kernel;
-    return (double)cmi_desc_count(p->out) * k * k * p->in[0].c;
+    return (double)cmi_desc_count(p->out) * p->attr->conv.kernel * kernel_width(p->attr) * p->in[0].c;
 }
 
 static unsigned offers_bf16(const cm_op_plan *p)

@@ -35,8 +35,9 @@ enum { CM_TIME_POSITIONAL = 0, CM_TIME_POSITIONAL_ENDPOINT = 1, CM_TIME_FOURIER 
 typedef union cm_attr {
     struct {
         int32_t out, kernel, stride, pad, bias;
-        float scale; /* of the sum, when there is a second input */
-        int32_t up;  /* x is repeated to twice its sides before  */
+        float scale;             /* of the sum, when there is a second input */
+        int32_t up;              /* x is repeated to twice its sides before  */
+        int32_t kernel_w, pad_w; /* of the columns; 0 and 0: as of the rows */
     } conv;
     struct {
         int32_t out, bias;
@@ -183,7 +184,7 @@ static inline size_t cmi_op_piece_rows(size_t rows, int piece)
     return rows - first < 64 ? rows - first : 64;
 }
 
-extern const cm_op cmi_op_conv2d;      /* x, [r]; weight [out, C, k, k], bias [out]     */
+extern const cm_op cmi_op_conv2d;      /* x, [r]; weight [out, C, k, k_w], bias [out]   */
 extern const cm_op cmi_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
 extern const cm_op cmi_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
 extern const cm_op cmi_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */

@@ -61,6 +61,8 @@ void golden_algorithm(golden_file *f, golden_result *r);
 int golden_data(cm_context *context, const char *folder, const char *name, golden_result *r);
 /* Tensor files of golden/metrics, by what their tensors are called. */
 void golden_metric(golden_file *f, golden_result *r);
+/* A list of the names and shapes of a feature network in that folder: a file like it opens; 0 for other entries. */
+int golden_metric_keys(cm_context *context, const char *folder, const char *name, golden_result *r);
 /* A list of the names and shapes of a published network. */
 void golden_keys(cm_context *context, const char *folder, const char *name, golden_result *r);
 void golden_checkpoint(cm_context *context, const char *folder, const char *name, golden_result *r);

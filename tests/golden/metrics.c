@@ -12,6 +12,7 @@
 #include "metrics/scores.h"
 #include "nets/checkpoint.h"
 #include "support/formula.h"
+#include "support/formula_weights.h"
 
 /* CASE.MEMBER; NULL when there is none. */
 static const cm_tensor *member(const golden_file *f, const char *name, const char *what)
@@ -19,6 +20,15 @@ static const cm_tensor *member(const golden_file *f, const char *name, const cha
     char key[256];
     (void)snprintf(key, sizeof key, "%.120s.%.120s", name, what);
     return cmi_tensors_find(&f->st, key);
+}
+
+/* CASE of CASE.MEMBER; 0 for other names. */
+static int case_of(const char *tensor, const char *what, char *out, size_t size)
+{
+    const char *dot = strrchr(tensor, '.');
+    if (!dot || strcmp(dot + 1, what) != 0) return 0;
+    (void)snprintf(out, size, "%.*s", (int)(dot - tensor), tensor);
+    return 1;
 }
 
 static double *doubles(const golden_file *f, const char *name, const char *what, size_t *count)
@@ -312,8 +322,122 @@ static void check_network(const golden_file *f, golden_result *r, const char *we
     cm_features_free(network);
 }
 
+/* --- the Inception network ---------------------------------------------------------------- */
+
+/* Relative L2 distance and largest difference (README), where the file has them. */
+static void compare_rows(const golden_file *f, golden_result *r, const char *name, const char *what,
+                         const float *found)
+{
+    size_t n = 0;
+    double *expected = doubles(f, name, what, &n), apart = 0, whole = 0;
+    for (size_t i = 0; expected && i < n; i++) {
+        const double off = (double)found[i] - expected[i];
+        apart += off * off, whole += expected[i] * expected[i];
+        golden_compare(r, what, fabs(off), 1e-4);
+    }
+    if (expected) golden_compare(r, what, sqrt(apart / fmax(whole, 1e-300)), 1e-5);
+    free(expected);
+}
+
+static void soften(size_t n, float *row)
+{
+    double most = row[0], sum = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, (double)row[i]);
+    for (size_t i = 0; i < n; i++) sum += exp((double)row[i] - most);
+    for (size_t i = 0; i < n; i++) row[i] = (float)(exp((double)row[i] - most) / sum);
+}
+
+/* CASE of CASE.images by one layout of tensors: CASE.fid.pool3, ... or CASE.oai.pool3, ... */
+static void check_inception_case(const golden_file *f, golden_result *r, cm_features *network, const char *name,
+                                 int torch)
+{
+    const cm_tensor *images = member(f, name, "images");
+    const size_t n = (size_t)images->shape[0];
+    char prefix[160];
+    float *v = calloc(n * (2048 + 1008 + 1008 + 2023 + 64 + 192 + 768), sizeof *v);
+    cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
+    rows.values = v, rows.logits = v + n * 2048, rows.scores = rows.logits + n * 1008;
+    rows.spatial = rows.scores + n * 1008, rows.early[0] = rows.spatial + n * 2023;
+    rows.early[1] = rows.early[0] + n * 64, rows.early[2] = rows.early[1] + n * 192;
+    const cm_images view =
+        cm_images_u8(n, (int32_t)images->shape[1], (int32_t)images->shape[2], 3, (const uint8_t *)images->data);
+    (void)snprintf(prefix, sizeof prefix, "%.120s.%s", name, torch ? "fid" : "oai");
+    if (cm_features_run_rows(network, &view, &rows) != CM_OK) failed(r, prefix);
+    compare_rows(f, r, prefix, "pool3", rows.values);
+    if (torch) {
+        compare_rows(f, r, prefix, "logits", rows.logits);
+        compare_rows(f, r, prefix, "block64_mean", rows.early[0]);
+        compare_rows(f, r, prefix, "block192_mean", rows.early[1]);
+        compare_rows(f, r, prefix, "block768_mean", rows.early[2]);
+    } else {
+        compare_rows(f, r, prefix, "spatial", rows.spatial);
+        for (size_t i = 0; i < n; i++) soften(1008, rows.logits + i * 1008), soften(1008, rows.scores + i * 1008);
+        compare_rows(f, r, prefix, "probs_bias", rows.logits);
+        compare_rows(f, r, prefix, "probs_nobias", rows.scores);
+    }
+    free(v);
+}
+
+/* The network with the weights that a list of names and shapes asks for; NULL with the reason in *r. */
+static cm_features *open_listed(cm_context *context, const char *keys, golden_result *r)
+{
+    char path[64] = "/tmp/golden_inception_XXXXXX";
+    cm_features *network = NULL;
+    const int file = mkstemp(path);
+    FILE *out = file < 0 ? NULL : fdopen(file, "w");
+    if (!out || !write_formula_weights(keys, out)) golden_fail(r, "%s: no weights could be made of it", keys);
+    else if (cm_features_open(context, path, NULL, &network) != CM_OK) failed(r, keys);
+    if (out) (void)fclose(out);
+    (void)unlink(path);
+    return network;
+}
+
+static void check_inception(const golden_file *f, golden_result *r, int torch)
+{
+    char keys[4200], name[128];
+    const char *layout = torch ? "pytorch_fid" : "openai";
+    (void)snprintf(keys, sizeof keys, "%s/keys_inception_%s.tsv", f->folder, layout);
+    if (access(keys, R_OK) != 0)
+        (void)snprintf(keys, sizeof keys, "tests/data/golden/metrics/keys_inception_%s.tsv", layout);
+    cm_features *network = open_listed(f->context, keys, r);
+    for (size_t i = 0; network && i < f->st.count; i++)
+        if (case_of(f->st.tensors[i].name, "images", name, sizeof name))
+            check_inception_case(f, r, network, name, torch);
+    cm_features_free(network);
+}
+
+int golden_metric_keys(cm_context *context, const char *folder, const char *name, golden_result *r)
+{
+    char path[4200];
+    cm_features_info info = CM_FEATURES_INFO_INIT;
+    if (strncmp(name, "keys_inception_", 15) != 0) return 0;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    cm_features *network = open_listed(context, path, r);
+    if (network) (void)cm_features_info_get(network, &info);
+    golden_compare(r, "an Inception network", info.features != 2048, 0);
+    cm_features_free(network);
+    return 1;
+}
+
+/* Whether the name of any tensor ends so. */
+static int any_member(const golden_file *f, const char *end)
+{
+    for (size_t i = 0; i < f->st.count; i++) {
+        const char *name = f->st.tensors[i].name;
+        if (strlen(name) > strlen(end) && strcmp(name + strlen(name) - strlen(end), end) == 0) return 1;
+    }
+    return 0;
+}
+
 static int check_networks(const golden_file *f, golden_result *r)
 {
+    const int torch = any_member(f, ".fid.pool3"), tensorflow = any_member(f, ".oai.pool3");
+    if (torch) check_inception(f, r, 1);
+    if (tensorflow) check_inception(f, r, 0);
+    if (torch || tensorflow) {
+        golden_says(f, r, "weights", "formula v1, name-hashed (see README)");
+        return 1;
+    }
     if (cmi_tensors_find(&f->st, "indices_in_t10k")) {
         check_network(f, r, "mnist_lenet", "features", "logits");
         return 1;
@@ -446,15 +570,6 @@ static const struct {
     void (*check)(const golden_file *f, golden_result *r, const char *name);
 } kinds[] = {
     {"fd", check_distance}, {"is", check_score}, {"precision_recall", check_neighbours}, {"dist", check_pairs}};
-
-/* CASE of CASE.MEMBER; 0 for other names. */
-static int case_of(const char *tensor, const char *what, char *out, size_t size)
-{
-    const char *dot = strrchr(tensor, '.');
-    if (!dot || strcmp(dot + 1, what) != 0) return 0;
-    (void)snprintf(out, size, "%.*s", (int)(dot - tensor), tensor);
-    return 1;
-}
 
 void golden_metric(golden_file *f, golden_result *r)
 {

@@ -23,16 +23,17 @@ static double silu(double v)
 static void conv(const cm_attr *a, cm_desc in, const double *x, const double *r, const double *const *p, cm_desc out,
                  double *y)
 {
-    int k = a->conv.kernel, scale = a->conv.up ? 2 : 1;
+    const int k = a->conv.kernel, scale = a->conv.up ? 2 : 1;
+    const int k_w = a->conv.kernel_w ? a->conv.kernel_w : k, pad_w = a->conv.kernel_w ? a->conv.pad_w : a->conv.pad;
     EACH(out)
     {
         double sum = p[1] ? p[1][c] : 0;
         for (int i = 0; i < k; i++)
-            for (int j = 0; j < k; j++)
+            for (int j = 0; j < k_w; j++)
                 for (int ic = 0; ic < in.c; ic++) {
-                    int yy = h * a->conv.stride - a->conv.pad + i, xx = w * a->conv.stride - a->conv.pad + j;
+                    int yy = h * a->conv.stride - a->conv.pad + i, xx = w * a->conv.stride - pad_w + j;
                     if (yy < 0 || xx < 0 || yy >= scale * in.h || xx >= scale * in.w) continue;
-                    sum += x[at(in, n, yy / scale, xx / scale, ic)] * p[0][((c * in.c + ic) * k + i) * k + j];
+                    sum += x[at(in, n, yy / scale, xx / scale, ic)] * p[0][((c * in.c + ic) * k + i) * k_w + j];
                 }
         size_t i = at(out, n, h, w, c);
         y[i] = r ? (sum + r[i]) * (double)a->conv.scale : sum;

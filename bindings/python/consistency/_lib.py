@@ -267,8 +267,15 @@ class EditMap(Struct):
 class FeaturesInfo(Struct):
     _c_name = "cm_features_info"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
-                ("padded", C.c_int32), ("features", C.c_int32), ("classes", C.c_int32), ("reserved", C.c_int32),
-                ("network", C.c_char_p), ("weights", C.c_char_p)]
+                ("padded", C.c_int32), ("features", C.c_int32), ("classes", C.c_int32), ("resizes", C.c_int32),
+                ("network", C.c_char_p), ("weights", C.c_char_p), ("spatial", C.c_int32), ("early", C.c_int32 * 3)]
+
+
+class FeatureRows(Struct):
+    _c_name = "cm_feature_rows"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("values", C.POINTER(C.c_float)),
+                ("logits", C.POINTER(C.c_float)), ("scores", C.POINTER(C.c_float)), ("spatial", C.POINTER(C.c_float)),
+                ("early", C.POINTER(C.c_float) * 3)]
 
 
 class LpipsOptions(Struct):
@@ -312,7 +319,7 @@ STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Conditio
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
-                      CheckpointReport, FeaturesInfo, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
+                      CheckpointReport, FeaturesInfo, FeatureRows, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p, _f64p = C.POINTER(C.c_int32), C.POINTER(C.c_double)
@@ -481,6 +488,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_lpips_info_get": (C.c_int, [_p, C.POINTER(LpipsInfo)]),
     "cm_lpips_run": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Images), _f64p, _f32p, _f32p]),
     "cm_lpips_gradient": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Images), _f64p, _f32p]),
+    "cm_feature_rows_init": (None, [C.POINTER(FeatureRows), _size]),
+    "cm_features_run_rows": (C.c_int, [_p, C.POINTER(Images), C.POINTER(FeatureRows)]),
     "cm_samples_options_init": (None, [C.POINTER(SamplesOptions), _size]),
     "cm_samples_write": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), _i32p, C.POINTER(SamplesOptions)]),
     "cm_statistics_create": (C.c_int, [_p, _i32, C.POINTER(_p)]),

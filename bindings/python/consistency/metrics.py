@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 from . import _values
 from ._handle import Handle
-from ._lib import FeaturesInfo, LpipsInfo, LpipsOptions, NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
+from ._lib import FeatureRows, FeaturesInfo, LpipsInfo, LpipsOptions, NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
 from ._values import Array
 
 
@@ -35,8 +35,9 @@ class Features(Handle):
         network = cm.Features("models/features/resnet56.safetensors")
         values, logits = network.run(images)
 
-    network: "lenet", "resnet20", "resnet56", or None for the one whose tensors the file has.  Distances of its features
-    (FD-resnet56, ...) compare with each other, never with a published FID."""
+    network: "lenet", "resnet20", "resnet56", "inception" (inputs as OpenAI's evaluator has them), "inception-pytorch" (as
+    pytorch-fid has them), or None for the one whose tensors the file has.  Distances of the first three (FD-resnet56, ...)
+    compare with each other, never with a published FID."""
 
     _what, _free = "feature network", lib.cm_features_free
 
@@ -48,12 +49,12 @@ class Features(Handle):
 
     @property
     def info(self) -> Dict[str, Any]:
-        """network, weights (a hash), channels, height, width, padded, features, classes."""
+        """network, weights (a hash), channels, height, width, padded, resizes, features, classes, spatial, early."""
         i = FeaturesInfo()
         lib.cm_features_info_init(C.byref(i), C.sizeof(i))
         with self._held() as handle:
             _checked(lib.cm_features_info_get(handle, C.byref(i)))
-            return {name: v.decode() if isinstance(v, bytes) else v
+            return {name: v.decode() if isinstance(v, bytes) else list(v) if name == "early" else v
                     for name, v in ((n, getattr(i, n)) for n in FeaturesInfo.names()) if name not in ("struct_size", "reserved")}
 
     def run(self, images: Array) -> Tuple[Array, Array]:
@@ -64,6 +65,23 @@ class Features(Handle):
         with self._held() as handle:
             _checked(lib.cm_features_run(handle, C.byref(b), to_values, to_logits))
         return values, logits
+
+    def run_rows(self, images: Array) -> Dict[str, Array]:
+        """All that an Inception network says: "values" (of FID), "logits", "scores" (logits without bias, of the
+        Inception Score), "spatial" (of sFID), and "early64", "early192", "early768" (means of earlier blocks)."""
+        info, b, rows, out = self.info, _values.images(images, "images"), FeatureRows(), {}
+        lib.cm_feature_rows_init(C.byref(rows), C.sizeof(rows))
+        for name, width in (("values", info["features"]), ("logits", info["classes"]),
+                            ("scores", info["classes"] if info["spatial"] else 0), ("spatial", info["spatial"])):
+            if width:
+                out[name], to = _values.new((b.n, width))
+                setattr(rows, name, to)
+        for i, width in enumerate(info["early"]):
+            if width:
+                out["early%d" % width], rows.early[i] = _values.new((b.n, width))
+        with self._held() as handle:
+            _checked(lib.cm_features_run_rows(handle, C.byref(b), C.byref(rows)))
+        return out
 
 
 class Lpips(Handle):
