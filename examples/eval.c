@@ -3,12 +3,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "evaluating.h"
 
 static const cli_option options[] = {
     {"metric", 'm', "LIST",
-     "what to compute, with commas: fd-NET, pr-NET, kid-NET, is-NET, right-NET; NET is lenet, resnet20, resnet56"},
+     "what to compute, with commas: fid, sfid, is, pr, kid of the Inception network; fd-NET, pr-NET, kid-NET, "
+     "is-NET, "
+     "right-NET of another, NET as lenet, resnet20, resnet56"},
     {"features", 0, "FILE", "the weights of the feature network; models/features/NET.safetensors"},
+    {"inputs", 0, "NAME",
+     "how the Inception network takes images: openai (as published values have it) or pytorch-fid"},
     {"few", 0, NULL, "compare sets of fewer than 2,000 images too"},
     {"resize", 0, NULL, "cut pictures of another size to the network's: the middle, as data sets do it"},
     {"limit", 'n', "N", "at most so many images of each set, the first ones"},
@@ -18,80 +22,132 @@ static const cli_option options[] = {
     {"force", 'f', NULL, "overwrite an existing file"},
     {"json", 0, NULL, "print the result as JSON"},
     {"quiet", 'q', NULL, "show no progress"},
+    {"samples", 0, "N", "images that are drawn of a model (10,000), its classes in turn"},
+    {"method", 0, "NAME", "of a model: {methods}"},
+    {"steps", 0, "N", "of a model: the number of steps of the method"},
+    {"sigmas", 0, "LIST", "of a model: the noise levels of the steps, falling, as in 80,0.821"},
+    {"ts", 0, "LIST", "of a model: the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
+    {"grid", 0, "N", "of a model: the number of points of the grid that --ts counts in, as in 40"},
+    {"seed", 's', "N", "of a model: the number that all noise follows from (0)"},
+    {"batch", 'b', "N", "of a model: the number of images that are computed at a time (16)"},
+    {"precision", 0, "NAME", "of a model: f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
+    {"weights", 0, "NAME", "of a model: which of a checkpoint's sets of weights (ema, model, ...); the average"},
 };
-enum { METRIC, FEATURES, FEW, RESIZE, LIMIT, SUBSETS, INFINITY_, WRITE, FORCE, JSON, QUIET, N_OPTIONS };
-enum { FEWEST = 2000, BATCH = 64, MOST_METRICS = 16, MOST_NETS = 8 };
+enum {
+    METRIC,
+    FEATURES,
+    INPUTS,
+    FEW,
+    RESIZE,
+    LIMIT,
+    SUBSETS,
+    INFINITY_,
+    WRITE,
+    FORCE,
+    JSON,
+    QUIET,
+    SAMPLES,
+    SAMPLING,
+    N_OPTIONS = sizeof options / sizeof *options
+};
+enum { FEWEST = 2000, SAMPLED = 10000, MOST_METRICS = 16 };
 
-/* What is asked of the features of one network. */
-typedef enum { FD, PR, KID, IS, RIGHT } kind;
-static const char *const kinds[] = {"fd", "pr", "kid", "is", "right", NULL};
+/* What is asked of the features of one network; the first ones compare two sets. */
+typedef enum { FD, SFD, PR, KID, IS, RIGHT } kind;
+static const char *const kinds[] = {"fd", "sfd", "pr", "kid", "is", "right", NULL};
+static const char *const inceptions[] = {"fid", "sfid", "pr", "kid", "is", NULL};
 typedef struct {
     kind what;
-    const char *net; /* into the text of --metric */
+    char name[64]; /* as it was asked for */
+    const char *net;
 } metric;
 
 typedef struct {
     metric metrics[MOST_METRICS];
     size_t n_metrics;
-    const char *features, *write;
-    int few, resize, infinity, force, json, quiet;
-    uint64_t limit;
+    const char *features, *write, *inputs;
+    int few, infinity, force, json, quiet, sampled;
     int32_t subsets;
+    side_options sides;
+    sampling sampling;
 } choices;
 
-/* One of the two sets: statistics from a file, or pictures. */
-typedef struct {
-    const char *path;
-    cm_statistics *given;
-    cm_dataset *set;
-    cm_dataset_info info;
-    uint64_t n;
-    float *values, *logits; /* of the network at hand */
-    int32_t *labels;
-    cm_statistics *gathered;
-} side;
+/* fid, or fd-NET. */
+static void read_metric(const cli *c, char *word, metric *m)
+{
+    char *dash = strchr(word, '-');
+    (void)snprintf(m->name, sizeof m->name, "%s", word);
+    if (!dash) {
+        for (int i = 0; inceptions[i]; i++)
+            if (strcmp(word, inceptions[i]) == 0) {
+                m->what = (kind)i; /* net: when all options are known */
+                return;
+            }
+        cli_usage_error(c, "--metric %s: name the network, as in %s-resnet56, or give fid, sfid, is, pr or kid", word,
+                        word);
+    }
+    *dash = '\0';
+    m->what = (kind)cli_choice(c, "metric", word, kinds);
+    m->net = dash + 1;
+    (void)cli_listed(c, "metric", m->net, "feature_networks");
+}
 
 static void read_metrics(const cli *c, const char *text, choices *o)
 {
     char *list = strdup(text), *rest = list; /* lives until the program ends */
     for (char *word; list && (word = strtok_r(rest, ",", &rest)) != NULL;) {
-        char *dash = strchr(word, '-');
-        if (!dash) cli_usage_error(c, "--metric %s: name the network, as in %s-resnet56", word, word);
         if (o->n_metrics == MOST_METRICS) cli_usage_error(c, "--metric: at most %d at a time", MOST_METRICS);
-        *dash = '\0';
-        metric *m = &o->metrics[o->n_metrics++];
-        m->what = (kind)cli_choice(c, "metric", word, kinds);
-        m->net = dash + 1;
-        (void)cli_listed(c, "metric", m->net, "feature_networks");
+        read_metric(c, word, &o->metrics[o->n_metrics++]);
     }
     if (!o->n_metrics) cli_usage_error(c, "--metric names nothing");
 }
 
-static choices read_options(cli *c)
+/* The Inception network of fid and the like. */
+static void name_inception(const cli *c, choices *o)
 {
-    choices o;
+    static const char *const names[] = {"openai", "pytorch-fid", NULL};
+    const int which = o->inputs ? cli_choice(c, "inputs", o->inputs, names) : 0;
+    int used = 0;
+    for (size_t i = 0; i < o->n_metrics; i++)
+        if (!o->metrics[i].net) o->metrics[i].net = which ? "inception-pytorch" : "inception", used = 1;
+    if (o->inputs && !used) cli_usage_error(c, "--inputs has no effect without fid, sfid, is, pr or kid");
+}
+
+static const choices *read_options(cli *c)
+{
+    static choices o;
     const char *value;
-    memset(&o, 0, sizeof o);
+    sampling_init(&o.sampling);
+    o.sides.sampling = &o.sampling;
     for (int i; (i = cli_next(c, &value)) >= 0;) switch (i) {
         case METRIC: read_metrics(c, value, &o); break;
         case FEATURES: o.features = value; break;
+        case INPUTS: o.inputs = value; break;
         case FEW: o.few = 1; break;
-        case RESIZE: o.resize = 1; break;
-        case LIMIT: o.limit = (uint64_t)cli_integer(c, "limit", value, 1, INT32_MAX); break;
+        case RESIZE: o.sides.resize = 1; break;
+        case LIMIT: o.sides.limit = (uint64_t)cli_integer(c, "limit", value, 1, INT32_MAX); break;
         case SUBSETS: o.subsets = (int32_t)cli_integer(c, "subsets", value, 2, 1000000); break;
         case INFINITY_: o.infinity = 1; break;
         case WRITE: o.write = value; break;
         case FORCE: o.force = 1; break;
         case JSON: o.json = 1; break;
-        default: o.quiet = 1; break;
+        case QUIET: o.quiet = 1; break;
+        case SAMPLES: o.sides.samples = (uint64_t)cli_integer(c, "samples", value, 1, INT32_MAX); break;
+        default:
+            sampling_option(&o.sampling, c, options[i].name, value);
+            o.sampled = i;
+            break;
         }
     if (!o.n_metrics) cli_usage_error(c, "give --metric, for example --metric fd-resnet56");
     if (o.force && !o.write) cli_usage_error(c, "--force has no effect without --write");
+    if (o.sides.samples) o.sampled = SAMPLES;
+    else o.sides.samples = SAMPLED;
+    name_inception(c, &o);
     for (size_t i = 1; i < o.n_metrics && (o.features || o.write); i++)
         if (strcmp(o.metrics[i].net, o.metrics[0].net) != 0)
             cli_usage_error(c, "--features and --write are about one network, --metric names %s and %s",
                             o.metrics[0].net, o.metrics[i].net);
-    return o;
+    return &o;
 }
 
 static int needs_second(const choices *o)
@@ -101,12 +157,25 @@ static int needs_second(const choices *o)
     return 0;
 }
 
+/* What the metrics of a network, and other options, ask of A (second: B). */
+static wanted wanted_of(const choices *o, const cm_features_info *net, int second)
+{
+    wanted w = {.spatial = !second && o->write && net->spatial, .scores = net->spatial != 0};
+    w.images = !second && (o->write || o->subsets || o->infinity);
+    for (size_t i = 0; i < o->n_metrics; i++) {
+        const kind what = o->metrics[i].what;
+        if (strcmp(o->metrics[i].net, net->network) != 0) continue;
+        w.spatial |= what == SFD;
+        w.images |= second ? what == PR || what == KID : what != FD && what != SFD;
+    }
+    return w;
+}
+
 /* --- the network ------------------------------------------------------------------ */
 
-/* Beside the program in a build or an installation, or where it is called from. */
-static const char *weights_path(const char *net)
+/* A file of models/features beside the program, in a build or an installation; 0 where there is none. */
+static int beside(const char *name, char *path, size_t size)
 {
-    static char path[4400];
     char self[4096];
     static const char *const places[] = {"/../../models/features/", "/../share/consistency/features/"};
     const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -114,93 +183,32 @@ static const char *weights_path(const char *net)
     char *slash = strrchr(self, '/');
     if (slash) *slash = '\0';
     for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
-        (void)snprintf(path, sizeof path, "%s%s%s.safetensors", self, places[i], net);
-        if (access(path, R_OK) == 0) return path;
+        (void)snprintf(path, size, "%s%s%s", self, places[i], name);
+        if (access(path, R_OK) == 0) return 1;
     }
-    (void)snprintf(path, sizeof path, "models/features/%s.safetensors", net);
-    return path;
+    (void)snprintf(path, size, "models/features/%s", name);
+    return access(path, R_OK) == 0;
 }
 
-/* --- a set ----------------------------------------------------------------------------- */
-
-static int ends_with(const char *text, const char *end)
+/* The Inception network's are not part of the project: a user may have put them there. */
+static const char *weights_path(const cli *c, const char *net)
 {
-    const size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
-static cm_status open_side(cm_context *context, const cm_features_info *net, const choices *o, side *s)
-{
-    cm_dataset_options d = CM_DATASET_OPTIONS_INIT;
-    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
-    if (ends_with(s->path, ".npz") && cm_statistics_read(context, s->path, NULL, &s->given) == CM_OK) {
-        cm_status status = cm_statistics_info_get(s->given, &info);
-        s->n = info.count;
-        return status;
+    static char path[4400];
+    static const char *const files[] = {"inception.safetensors", "pt_inception-2015-12-05-6726825d.pth",
+                                        "inception-2015-12-05.pt"};
+    char name[128];
+    if (strncmp(net, "inception", 9) != 0) {
+        (void)snprintf(name, sizeof name, "%s.safetensors", net);
+        (void)beside(name, path, sizeof path);
+        return path;
     }
-    d.channels = net->channels;
-    d.height = d.width = o->resize ? net->height : 0;
-    d.stop_on_bad = CM_BAD_STOP;
-    d.random_crop = o->resize ? CM_CROP_CENTER : CM_CROP_NONE;
-    d.shuffle = CM_SHUFFLE_NO;
-    cm_status status = cm_dataset_open(context, s->path, &d, &s->set);
-    s->info = (cm_dataset_info)CM_DATASET_INFO_INIT;
-    if (status == CM_OK) status = cm_dataset_info_get(s->set, &s->info);
-    s->n = s->info.images;
-    if (o->limit && s->n > o->limit) s->n = o->limit;
-    return status;
-}
-
-static void close_side(side *s)
-{
-    cm_statistics_free(s->given);
-    cm_statistics_free(s->gathered);
-    cm_dataset_free(s->set);
-    free(s->values);
-    free(s->logits);
-    free(s->labels);
-    *s = (side){.path = s->path};
-}
-
-/* Features and logits of all images, batch by batch. */
-static cm_status fill(const side *s, cm_features *network, const cm_features_info *net, uint8_t *bytes,
-                      cli_progress *progress)
-{
-    for (uint64_t at = 0; at < s->n; at += BATCH) {
-        const size_t count = s->n - at < BATCH ? (size_t)(s->n - at) : BATCH;
-        const cm_images images = cm_images_u8(count, s->info.height, s->info.width, s->info.channels, bytes);
-        cm_status status = cm_dataset_read(s->set, at, &images, s->labels + at);
-        if (status == CM_OK)
-            status = cm_features_run(network, &images, s->values + at * (uint64_t)net->features,
-                                     s->logits + at * (uint64_t)net->classes);
-        if (status != CM_OK) return status;
-        if (cli_progress_step(progress, at + count, s->n)) return CM_ERR_CANCELLED;
-    }
-    return CM_OK;
-}
-
-static cm_status gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net, int quiet)
-{
-    cli_progress progress;
-    if (s->given) return CM_OK;
-    uint8_t *bytes =
-        malloc((size_t)BATCH * (size_t)s->info.height * (size_t)s->info.width * (size_t)s->info.channels);
-    s->values = malloc((size_t)s->n * (size_t)net->features * sizeof *s->values);
-    s->logits = malloc((size_t)s->n * (size_t)net->classes * sizeof *s->logits);
-    s->labels = malloc((size_t)s->n * sizeof *s->labels);
-    cm_status status = bytes && s->values && s->logits && s->labels ? CM_OK : CM_ERR_MEMORY;
-    cli_progress_begin(&progress, "features", quiet);
-    if (status == CM_OK) status = fill(s, network, net, bytes, &progress);
-    cli_progress_end(&progress);
-    free(bytes);
-    if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
-    if (status == CM_OK) status = cm_statistics_add(s->gathered, (size_t)s->n, s->values);
-    return status;
-}
-
-static const cm_statistics *statistics_of(const side *s)
-{
-    return s->given ? s->given : s->gathered;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (beside(files[i], path, sizeof path)) return path;
+    cli_usage_error(c,
+                    "the weights of the Inception network are not part of this project: give pytorch-fid's file with "
+                    "--features %s, or put it into models/features; fd-resnet56 needs no such file",
+                    files[1]);
+    return NULL;
 }
 
 /* --- what is printed --------------------------------------------------------------------- */
@@ -221,18 +229,20 @@ static void print_number(const char *name, double value, int digits, int json)
 static void print_result(const metric *m, const char *more, double value, int json)
 {
     char name[128];
-    (void)snprintf(name, sizeof name, "%s-%s%s", kinds[m->what], m->net, more);
+    (void)snprintf(name, sizeof name, "%s%s", m->name, more);
     print_number(name, value, m->what == RIGHT ? 12 : 4, json);
 }
 
-static void print_side(const char *name, const side *s, int json)
+static void print_side(const char *name, const side *s, const choices *o)
 {
+    const int json = o->json;
     if (json) {
         printf("%s\"%s\": {\"path\": ", *name == 'a' ? "{" : ", ", name);
         cli_json_string(stdout, s->path);
         printf(", \"kind\": \"%s\", \"images\": %llu", s->given ? "statistics" : s->info.kind,
                (unsigned long long)s->n);
-        if (s->set) printf(", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
+        if (side_has_images(s)) printf(", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
+        if (s->model) printf(", \"nfe\": %d, \"seed\": %llu", s->nfe, (unsigned long long)o->sampling.sample.seed);
         printf("}");
         return;
     }
@@ -240,6 +250,10 @@ static void print_side(const char *name, const side *s, int json)
     cli_print_text(stdout, s->path, 0);
     if (s->given && !s->n) printf(": statistics of an unknown number of images\n");
     else if (s->given) printf(": statistics of %llu images\n", (unsigned long long)s->n);
+    else if (s->model)
+        printf(": %llu samples of %d x %d, %d network evaluation%s each, seed %llu\n", (unsigned long long)s->n,
+               s->info.height, s->info.width, s->nfe, s->nfe == 1 ? "" : "s",
+               (unsigned long long)o->sampling.sample.seed);
     else
         printf(": %llu images of %d x %d (%s)\n", (unsigned long long)s->n, s->info.height, s->info.width,
                s->info.kind);
@@ -247,7 +261,10 @@ static void print_side(const char *name, const side *s, int json)
 
 static void print_network(const cm_features_info *net, const choices *o)
 {
-    const char *rule = o->resize ? "the middle, cut and scaled" : "none";
+    const char *rule = o->sides.resize ? "the middle, cut and scaled" : "none";
+    if (net->resizes)
+        rule = strcmp(net->network, "inception") == 0 ? "bilinear to 299 x 299 as OpenAI's evaluator"
+                                                      : "bilinear to 299 x 299 as pytorch-fid";
     if (o->json) printf(", \"%s\": {\"weights\": \"%s\", \"resize\": \"%s\"}", net->network, net->weights, rule);
     else printf("%s with weights %s; resize: %s\n", net->network, net->weights, rule);
 }
@@ -259,15 +276,17 @@ static cm_status frechet(const metric *m, const choices *o, const side *a, const
     double distance, deviation;
     cm_subset_options subsets = CM_SUBSET_OPTIONS_INIT;
     subsets.subsets = o->subsets;
-    cm_status status = cm_frechet_distance(statistics_of(a), statistics_of(b), &distance);
+    const int spatial = m->what == SFD;
+    cm_status status = cm_frechet_distance(side_statistics(a, spatial), side_statistics(b, spatial), &distance);
     if (status == CM_OK) print_result(m, "", distance, o->json);
+    if (spatial) return status;
     if (status == CM_OK && o->subsets) {
-        status = cm_frechet_subsets(statistics_of(b), (size_t)a->n, a->values, &subsets, &distance, &deviation);
+        status = cm_frechet_subsets(side_statistics(b, 0), (size_t)a->n, a->values, &subsets, &distance, &deviation);
         if (status == CM_OK) print_result(m, "-halves", distance, o->json);
         if (status == CM_OK) print_result(m, "-deviation", deviation, o->json);
     }
     if (status == CM_OK && o->infinity) {
-        status = cm_frechet_infinity(statistics_of(b), (size_t)a->n, a->values, NULL, &distance);
+        status = cm_frechet_infinity(side_statistics(b, 0), (size_t)a->n, a->values, NULL, &distance);
         if (status == CM_OK) print_result(m, "-infinity", distance, o->json);
     }
     return status;
@@ -293,7 +312,8 @@ static cm_status compute(cm_context *context, const metric *m, const choices *o,
     double first, second;
     cm_status status = CM_OK;
     switch (m->what) {
-    case FD: return frechet(m, o, a, b);
+    case FD:
+    case SFD: return frechet(m, o, a, b);
     case PR:
         status = cm_precision_recall(context, net->features, (size_t)b->n, b->values, (size_t)a->n, a->values, NULL,
                                      &first, &second);
@@ -315,57 +335,87 @@ static cm_status compute(cm_context *context, const metric *m, const choices *o,
 }
 
 /* Whether class numbers mean what the network means: those that a file holds may leave some out, names may not. */
-static int same_classes(const cm_dataset_info *info, int32_t classes)
+static int same_classes(const side *s, int32_t classes)
 {
-    const char *from = info->classes_from;
+    const char *from = s->info.classes_from;
+    if (s->model) return s->info.classes == classes;
     if (!from) return 0;
-    if (strcmp(from, "folder names") == 0 || strcmp(from, "file names") == 0) return info->classes == classes;
-    return info->classes <= classes;
+    if (strcmp(from, "folder names") == 0 || strcmp(from, "file names") == 0) return s->info.classes == classes;
+    return s->info.classes <= classes;
+}
+
+/* What a network cannot say. */
+static void refuse_metrics(const cli *c, const choices *o, const cm_features_info *net)
+{
+    for (size_t i = 0; i < o->n_metrics; i++) {
+        const metric *m = &o->metrics[i];
+        if (strcmp(m->net, net->network) != 0) continue;
+        if (m->what == SFD && !net->spatial)
+            cli_usage_error(c, "%s: %s has no spatial features, which sfid has", m->name, net->network);
+        if (m->what == RIGHT && net->spatial)
+            cli_usage_error(c, "%s: the classes of %s have no names in data sets", m->name, net->network);
+    }
+    if (o->sides.resize && net->resizes)
+        cli_usage_error(c, "--resize has no effect with %s, which resizes by its own rule", net->network);
 }
 
 /* What has no answer for sets like these. */
-static void refuse(const cli *c, const choices *o, const char *net, int32_t classes, const side *a, const side *b)
+static void refuse(const cli *c, const choices *o, const cm_features_info *net, const side *a, const side *b)
 {
     const side *const both[] = {a, b};
     for (size_t i = 0; i < 2 && !o->few; i++)
         if (both[i]->path && both[i]->n < FEWEST && !(both[i]->given && !both[i]->n))
             cli_usage_error(c, "%s has %llu images, and fewer than %d say little: --few compares them all the same",
                             both[i]->path, (unsigned long long)both[i]->n, FEWEST);
-    for (size_t i = 0; i < o->n_metrics; i++)
-        if (strcmp(o->metrics[i].net, net) == 0 && o->metrics[i].what != FD &&
-            (a->given || (b->given && o->metrics[i].what < IS)))
-            cli_usage_error(c, "%s-%s needs images, and %s holds statistics", kinds[o->metrics[i].what], net,
-                            a->given ? a->path : b->path);
-    for (size_t i = 0; i < o->n_metrics && a->set; i++)
-        if (o->metrics[i].what == RIGHT && !same_classes(&a->info, classes))
-            cli_usage_error(c, "right-%s counts images of %d classes, and %s has %d", net, classes, a->path,
+    for (size_t i = 0; i < o->n_metrics; i++) {
+        const metric *m = &o->metrics[i];
+        const int lacks_a = !side_has_images(a), lacks_b = b->given && !side_has_images(b) && m->what < IS;
+        if (strcmp(m->net, net->network) == 0 && m->what != FD && m->what != SFD && (lacks_a || lacks_b))
+            cli_usage_error(c, "%s needs images, and %s holds statistics", m->name, lacks_a ? a->path : b->path);
+        if (strcmp(m->net, net->network) == 0 && m->what == RIGHT && !same_classes(a, net->classes))
+            cli_usage_error(c, "%s counts images of %d classes, and %s has %d", m->name, net->classes, a->path,
                             a->info.classes);
-    if (a->given && (o->subsets || o->infinity || o->write))
+    }
+    if (!side_has_images(a) && (o->subsets || o->infinity || o->write))
         cli_usage_error(c, "--subsets, --infinity and --write need images of A, and %s holds statistics", a->path);
+    if (o->sampled && !a->model && !b->model)
+        cli_usage_error(c, "--%s has no effect: neither set is a model", options[o->sampled].name);
 }
 
-static cm_status evaluate(const cli *c, cm_context *context, const choices *o, const char *net, int is_first, side *a,
+static cm_status prepare(cli *c, cm_context *context, const choices *o, const cm_features_info *net,
+                         cm_features *network, side *a, side *b)
+{
+    const int quiet = o->quiet || o->json;
+    refuse_metrics(c, o, net);
+    a->wanted = wanted_of(o, net, 0);
+    b->wanted = wanted_of(o, net, 1);
+    cm_status status = side_open(c, context, net, &o->sides, a);
+    if (status == CM_OK && b->path) status = side_open(c, context, net, &o->sides, b);
+    if (status == CM_OK) refuse(c, o, net, a, b);
+    if (status == CM_OK) status = side_gather(context, a, network, net, &o->sides, quiet);
+    if (status == CM_OK && b->path) status = side_gather(context, b, network, net, &o->sides, quiet);
+    return status;
+}
+
+static cm_status evaluate(cli *c, cm_context *context, const choices *o, const char *net, int is_first, side *a,
                           side *b)
 {
     cm_features *network = NULL;
     cm_features_info info = CM_FEATURES_INFO_INIT;
-    cm_status status = cm_features_open(context, o->features ? o->features : weights_path(net), net, &network);
+    cm_status status = cm_features_open(context, o->features ? o->features : weights_path(c, net), net, &network);
     if (status == CM_OK) status = cm_features_info_get(network, &info);
-    if (status == CM_OK) status = open_side(context, &info, o, a);
-    if (status == CM_OK && b->path) status = open_side(context, &info, o, b);
-    if (status == CM_OK) refuse(c, o, net, info.classes, a, b);
-    if (status == CM_OK) status = gather(context, a, network, &info, o->quiet || o->json);
-    if (status == CM_OK && b->path) status = gather(context, b, network, &info, o->quiet || o->json);
-    if (status == CM_OK && o->write) status = cm_statistics_write(a->gathered, NULL, o->write, o->force);
+    if (status == CM_OK) status = prepare(c, context, o, &info, network, a, b);
+    if (status == CM_OK && o->write)
+        status = cm_statistics_write(a->gathered, a->gathered_spatial, o->write, o->force);
     if (status == CM_OK && is_first) {
-        print_side("a", a, o->json);
-        if (b->path) print_side("b", b, o->json);
+        print_side("a", a, o);
+        if (b->path) print_side("b", b, o);
     }
     if (status == CM_OK) print_network(&info, o);
     for (size_t i = 0; i < o->n_metrics && status == CM_OK; i++)
         if (strcmp(o->metrics[i].net, net) == 0) status = compute(context, &o->metrics[i], o, &info, a, b);
-    close_side(a);
-    close_side(b);
+    side_close(a);
+    side_close(b);
     cm_features_free(network);
     return status;
 }
@@ -375,19 +425,19 @@ int main(int argc, char **argv)
     cli c = {"cm-eval", "--metric LIST A B [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
     cm_context *context = NULL;
     cli_begin();
-    const choices o = read_options(&c);
-    const int wanted = needs_second(&o) ? 2 : 1;
-    if (c.n_operands != wanted && c.n_operands != 2)
-        cli_usage_error(&c, wanted == 2 ? "give two sets: images, and what they are compared with" : "give one set");
+    const choices *o = read_options(&c);
+    const int needed = needs_second(o) ? 2 : 1;
+    if (c.n_operands != needed && c.n_operands != 2)
+        cli_usage_error(&c, needed == 2 ? "give two sets: images, and what they are compared with" : "give one set");
     side a = {.path = c.operands[0]}, b = {.path = c.n_operands > 1 ? c.operands[1] : NULL};
     cli_catch_signals();
     cm_status status = cli_context(&c, &context);
-    for (size_t i = 0; i < o.n_metrics && status == CM_OK; i++) {
+    for (size_t i = 0; i < o->n_metrics && status == CM_OK; i++) {
         int seen = 0;
-        for (size_t k = 0; k < i; k++) seen |= strcmp(o.metrics[k].net, o.metrics[i].net) == 0;
-        if (!seen) status = evaluate(&c, context, &o, o.metrics[i].net, i == 0, &a, &b);
+        for (size_t k = 0; k < i; k++) seen |= strcmp(o->metrics[k].net, o->metrics[i].net) == 0;
+        if (!seen) status = evaluate(&c, context, o, o->metrics[i].net, i == 0, &a, &b);
     }
-    if (o.json && status == CM_OK) printf("}\n");
+    if (o->json && status == CM_OK) printf("}\n");
     cm_context_free(context);
     return cli_end(&c, status == CM_OK ? CLI_OK : cli_fail(&c, status));
 }

@@ -124,7 +124,30 @@ expect 0 "30 images" $bin/cm-eval --metric fd-lenet --few $dir/digits $dir/digit
 expect 1 "(--force replaces it)" $bin/cm-eval --metric fd-lenet --few $dir/digits $digits -o $dir/stats.npz
 $bin/cm-eval --metric fd-lenet --few --json $dir/stats.npz $dir/digits | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["fd-lenet"] < 1e-6 and d["a"]["kind"] == "statistics" and d["b"]["images"] == 30 and len(d["lenet"]["weights"]) == 32, d' || fail "cm-eval JSON"
 expect 2 "--few compares them all the same" $bin/cm-eval --metric fd-lenet $dir/digits $digits
-expect 2 "name the network" $bin/cm-eval --metric fid $dir/digits $digits
+expect 2 "name the network" $bin/cm-eval --metric fd $dir/digits $digits
+# A model as a set: its images are those that cm-sample writes.
+$bin/cm-sample $model -n 30 -l 0,1,2,3,4,5,6,7,8,9 --npz $dir/thirty.npz -q || fail "samples for cm-eval"
+drawn="$bin/cm-eval --json --metric fd-lenet,right-lenet --few --samples 30 $model $digits"
+written="$bin/cm-eval --json --metric fd-lenet,right-lenet --few $dir/thirty.npz $digits"
+[ "$($drawn | sed 's/.*"lenet"//')" = "$($written | sed 's/.*"lenet"//')" ] || fail "a model as a set is not what cm-sample writes"
+expect 0 "30 samples of 32 x 32, 2 network evaluations each, seed 7" $bin/cm-eval --metric fd-lenet --few --samples 30 --sigmas 80,1 --method multistep --seed 7 $model $dir/digits
+expect 2 "neither set is a model" $bin/cm-eval --metric fd-lenet --few --samples 30 $dir/digits $digits
+expect 2 "neither set is a model" $bin/cm-eval --metric fd-lenet --few --seed 3 $dir/digits $digits
+expect 1 "not a data set" $bin/cm-eval --metric fd-lenet --few README.md $digits
+# The Inception network, with weights that follow from their names.
+inception=$dir/inception.safetensors
+$1/tests/make_weights tests/data/golden/metrics/keys_inception_pytorch_fid.tsv $inception || fail "weights of the Inception network"
+fid="$bin/cm-eval --few --features $inception"
+expect 2 "pt_inception-2015-12-05-6726825d.pth" $bin/cm-eval --metric fid --few $dir/digits $dir/digits
+expect 0 "as OpenAI's evaluator" $fid --metric fid,sfid,is,pr,kid -n 8 $dir/digits $model --samples 8 -o $dir/inception.npz
+expect 0 "as pytorch-fid" $fid --metric fid --inputs pytorch-fid -n 3 $dir/digits $dir/digits
+$fid --metric fid,sfid --json -n 8 $dir/digits $dir/inception.npz | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["fid"] < 1e-6 and d["sfid"] < 1e-6 and "resize" in d["inception"], d' || fail "FID of a set and its statistics"
+expect 2 "--resize has no effect" $fid --metric fid -n 2 --resize $dir/digits $dir/inception.npz
+expect 2 "--inputs has no effect" $bin/cm-eval --metric fd-lenet --inputs openai --few $dir/digits $digits
+expect 2 "no spatial features" $bin/cm-eval --metric sfd-lenet --few $dir/digits $digits
+expect 2 "holds statistics" $fid --metric is $dir/inception.npz
+expect 1 "is no inception" $bin/cm-eval --metric fid --few --features models/features/resnet56.safetensors $dir/digits $dir/digits
+rm $inception
 expect 2 "none of" $bin/cm-eval --metric fd-resnet18 $dir/digits $digits
 expect 2 "give two sets" $bin/cm-eval --metric fd-lenet $dir/digits
 expect 2 "holds statistics" $bin/cm-eval --metric kid-lenet --few $dir/digits $digits

@@ -80,7 +80,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
-check-scripts: all $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
+check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
 	@sh tests/layers.sh
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)

@@ -1,0 +1,203 @@
+/* evaluating.c - what a path is, and features of its images. */
+#include "evaluating.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BATCH = 64 };
+
+static int ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+/* --- opening ----------------------------------------------------------------------- */
+
+/* Names that only models have. */
+static int named_like_model(const char *path)
+{
+    static const char *const ends[] = {".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".msgpack"};
+    char index[4200];
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(path, ends[i])) return 1;
+    (void)snprintf(index, sizeof index, "%.4096s/model_index.json", path);
+    return access(index, R_OK) == 0;
+}
+
+static cm_status open_model(cli *c, const cm_features_info *net, const side_options *o, side *s)
+{
+    cm_model_info info;
+    cm_status status = sampling_load(o->sampling, c, s->path, &s->model, &info, NULL);
+    if (status != CM_OK) return status;
+    if (info.channels != net->channels && !(info.channels == 1 && net->channels == 3))
+        cli_usage_error(c, "%s makes images of %d channels, and %s takes %d", s->path, info.channels, net->network,
+                        net->channels);
+    status = cm_sampler_create(s->model, &o->sampling->sampler, &s->sampler);
+    if (status == CM_OK) status = cm_sampler_nfe(s->sampler, &o->sampling->sample, &s->nfe);
+    s->info.channels = info.channels;
+    s->info.height = info.height;
+    s->info.width = info.width;
+    s->info.classes = info.num_classes;
+    s->info.kind = "model";
+    s->n = o->samples;
+    return status;
+}
+
+static cm_status open_pictures(cm_context *context, const cm_features_info *net, const side_options *o, side *s)
+{
+    cm_dataset_options d = CM_DATASET_OPTIONS_INIT;
+    d.channels = net->channels;
+    d.height = d.width = o->resize ? net->height : 0;
+    d.stop_on_bad = CM_BAD_STOP;
+    d.random_crop = o->resize ? CM_CROP_CENTER : CM_CROP_NONE;
+    d.shuffle = CM_SHUFFLE_NO;
+    cm_status status = cm_dataset_open(context, s->path, &d, &s->set);
+    if (status == CM_OK) status = cm_dataset_info_get(s->set, &s->info);
+    s->n = s->info.images;
+    return status;
+}
+
+/* Pictures, or else a model; what is neither is told of as pictures. */
+static cm_status open_images(cli *c, cm_context *context, const cm_features_info *net, const side_options *o, side *s)
+{
+    if (named_like_model(s->path)) return open_model(c, net, o, s);
+    cm_status status = open_pictures(context, net, o, s);
+    if (status != CM_ERR_FORMAT || s->set) return status;
+    cm_model *model = NULL;
+    cm_model_info info;
+    if (sampling_load(o->sampling, c, s->path, &model, &info, NULL) != CM_OK)
+        return open_pictures(context, net, o, s);
+    cm_model_free(model);
+    return open_model(c, net, o, s);
+}
+
+/* CM_ERR_FORMAT where the file holds no statistics. */
+static cm_status open_statistics(cm_context *context, side *s)
+{
+    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
+    if (!ends_with(s->path, ".npz")) return CM_ERR_FORMAT;
+    cm_status status = cm_statistics_read(context, s->path, NULL, &s->given);
+    if (status == CM_OK && s->wanted.spatial) status = cm_statistics_read(context, s->path, "_s", &s->given_spatial);
+    if (status == CM_OK) status = cm_statistics_info_get(s->given, &info);
+    s->n = info.count;
+    return status;
+}
+
+cm_status side_open(cli *c, cm_context *context, const cm_features_info *net, const side_options *o, side *s)
+{
+    s->info = (cm_dataset_info)CM_DATASET_INFO_INIT;
+    cm_status status = open_statistics(context, s);
+    if (s->given && status != CM_OK) return status;
+    if (!s->given) {
+        status = open_images(c, context, net, o, s);
+    } else if (s->wanted.images) { /* files of reference statistics may hold the images too */
+        const uint64_t count = s->n;
+        if (open_pictures(context, net, o, s) != CM_OK) s->n = count;
+    }
+    if (o->limit && side_has_images(s) && s->n > o->limit) s->n = o->limit;
+    return status;
+}
+
+void side_close(side *s)
+{
+    cm_statistics_free(s->given);
+    cm_statistics_free(s->given_spatial);
+    cm_statistics_free(s->gathered);
+    cm_statistics_free(s->gathered_spatial);
+    cm_dataset_free(s->set);
+    cm_sampler_free(s->sampler);
+    cm_model_free(s->model);
+    free(s->values);
+    free(s->logits);
+    free(s->labels);
+    *s = (side){.path = s->path};
+}
+
+/* --- features ------------------------------------------------------------------------ */
+
+/* Of a batch. */
+typedef struct {
+    uint8_t *bytes;
+    float *drawn, *spatial;
+} buffers;
+
+/* One channel to three, from the last image on. */
+static void spread(size_t count, size_t points, float *x)
+{
+    for (size_t i = count; i-- > 0;)
+        for (size_t k = 3; k-- > 0;) memmove(x + (3 * i + k) * points, x + i * points, points * sizeof *x);
+}
+
+/* Samples at, at + 1, ...; classes take turns. */
+static cm_status draw(const side *s, const cm_features_info *net, const side_options *o, uint64_t at, size_t count,
+                      float *x, cm_images *images)
+{
+    cm_sample_options sample = o->sampling->sample;
+    cm_condition condition = CM_CONDITION_INIT;
+    for (size_t i = 0; i < count; i++)
+        s->labels[at + i] = s->info.classes ? (int32_t)((at + i) % (uint64_t)s->info.classes) : -1;
+    condition.labels = s->info.classes ? s->labels + at : NULL;
+    sample.condition = &condition;
+    sample.first_index += at;
+    const cm_status status = cm_sampler_run(s->sampler, &sample, count, x);
+    if (status == CM_OK && s->info.channels == 1 && net->channels == 3)
+        spread(count, (size_t)s->info.height * (size_t)s->info.width, x);
+    *images = cm_images_f32(count, net->channels, s->info.height, s->info.width, x);
+    return status;
+}
+
+static cm_status fill_batch(side *s, cm_features *network, const cm_features_info *net, const side_options *o,
+                            const buffers *b, uint64_t at, size_t count)
+{
+    cm_images images = cm_images_u8(count, s->info.height, s->info.width, net->channels, b->bytes);
+    cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
+    float *logits = s->logits + at * (uint64_t)net->classes;
+    rows.values = s->values + at * (uint64_t)net->features;
+    if (s->wanted.scores) rows.scores = logits;
+    else rows.logits = logits;
+    if (s->wanted.spatial) rows.spatial = b->spatial;
+    cm_status status =
+        s->set ? cm_dataset_read(s->set, at, &images, s->labels + at) : draw(s, net, o, at, count, b->drawn, &images);
+    if (status == CM_OK) status = cm_features_run_rows(network, &images, &rows);
+    if (status == CM_OK && s->wanted.spatial) status = cm_statistics_add(s->gathered_spatial, count, b->spatial);
+    return status;
+}
+
+/* Features and logits of all images, batch by batch. */
+static cm_status fill(side *s, cm_features *network, const cm_features_info *net, const side_options *o,
+                      const buffers *b, cli_progress *progress)
+{
+    for (uint64_t at = 0; at < s->n; at += BATCH) {
+        const size_t count = s->n - at < BATCH ? (size_t)(s->n - at) : BATCH;
+        const cm_status status = fill_batch(s, network, net, o, b, at, count);
+        if (status != CM_OK) return status;
+        if (cli_progress_step(progress, at + count, s->n)) return CM_ERR_CANCELLED;
+    }
+    return CM_OK;
+}
+
+cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
+                      const side_options *o, int quiet)
+{
+    cli_progress progress;
+    const size_t image = (size_t)s->info.height * (size_t)s->info.width * (size_t)net->channels;
+    if (!side_has_images(s)) return CM_OK;
+    buffers b = {malloc(BATCH * image), malloc(s->model ? BATCH * image * sizeof *b.drawn : 1),
+                 malloc(BATCH * (size_t)net->spatial * sizeof *b.spatial + 1)};
+    s->values = malloc((size_t)s->n * (size_t)net->features * sizeof *s->values);
+    s->logits = malloc((size_t)s->n * (size_t)net->classes * sizeof *s->logits);
+    s->labels = malloc((size_t)s->n * sizeof *s->labels);
+    cm_status status = b.bytes && b.drawn && b.spatial && s->values && s->logits && s->labels ? CM_OK : CM_ERR_MEMORY;
+    if (status == CM_OK && s->wanted.spatial)
+        status = cm_statistics_create(context, net->spatial, &s->gathered_spatial);
+    cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
+    if (status == CM_OK) status = fill(s, network, net, o, &b, &progress);
+    cli_progress_end(&progress);
+    free(b.bytes), free(b.drawn), free(b.spatial);
+    if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
+    if (status == CM_OK) status = cm_statistics_add(s->gathered, (size_t)s->n, s->values);
+    return status;
+}

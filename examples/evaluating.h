@@ -1,0 +1,55 @@
+/* evaluating.h - a set of images that is compared: pictures, statistics of a file, or a model that is sampled from.
+ */
+#ifndef EVALUATING_H
+#define EVALUATING_H
+
+#include "sampling.h"
+
+/* What of a set is asked for besides mean and covariance of its features. */
+typedef struct wanted {
+    int images;  /* features of each image: statistics alone will not do */
+    int spatial; /* statistics of the spatial features                   */
+    int scores;  /* logits without bias instead of logits                */
+} wanted;
+
+typedef struct side_options {
+    int resize;               /* cut and scale pictures to the network's size */
+    uint64_t limit;           /* images at most; 0: all                       */
+    uint64_t samples;         /* images that are drawn of a model             */
+    const sampling *sampling; /* how                                          */
+} side_options;
+
+typedef struct side {
+    const char *path;
+    wanted wanted;
+    cm_statistics *given, *given_spatial; /* of a file                  */
+    cm_dataset *set;                      /* pictures, or ...           */
+    cm_model *model;                      /* ... what they are drawn of */
+    cm_sampler *sampler;
+    int32_t nfe;
+    cm_dataset_info info; /* of a model: sizes and classes alone */
+    uint64_t n;
+    float *values, *logits; /* of the network at hand */
+    int32_t *labels;
+    cm_statistics *gathered, *gathered_spatial;
+} side;
+
+/* Finds out what s->path is and opens it for a network. */
+cm_status side_open(cli *c, cm_context *context, const cm_features_info *net, const side_options *o, side *s);
+/* Features of all its images, where it has images. */
+cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
+                      const side_options *o, int quiet);
+void side_close(side *s);
+
+/* Whether there are images, not statistics alone. */
+static inline int side_has_images(const side *s)
+{
+    return s->set || s->model;
+}
+static inline const cm_statistics *side_statistics(const side *s, int spatial)
+{
+    if (spatial) return s->given_spatial ? s->given_spatial : s->gathered_spatial;
+    return s->given ? s->given : s->gathered;
+}
+
+#endif
