@@ -85,7 +85,7 @@ NETS_C    := fields config edm_config fold layers init net recognise absent publ
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment
-TRAIN_C   := class_names averages distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
+TRAIN_C   := class_names averages distance perceptual_distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
 METRICS_C := tiles features lpips samples statistics statistics_file frechet inception_score neighbours kernel_distance subsets

@@ -77,7 +77,7 @@ class Facts:
         self.presets = set(re.findall(r'^\s*\{"([a-z0-9.-]+)"', read("src/train/presets.c"), re.M))
         train = "".join(read(f) for f in self.files if f.startswith("src/train/") and f.endswith(".c"))
         self.optimisers = self.rows_of("train/optim.c", r'\{"(\w+)"')
-        self.distances = self.rows_of("train/distance.c", r'\.name = "([^"]+)"') - {"default", "lpips"}
+        self.distances = self.rows_of("train/distance.c", r'\.name = "([^"]+)"') - {"default"}
         self.averages = self.names_of(train, "ema_form")
         self.settings = self.rows_of("train/option_rows.c", r"^    [A-Z]+\((\w+),")
 

@@ -72,7 +72,7 @@ typedef enum cm_distance {
     CM_DISTANCE_L2 = 2,           /* the mean of (a - b)^2                        */
     CM_DISTANCE_L2_32 = 3,        /* l2 after both are resized to 32 x 32         */
     CM_DISTANCE_PSEUDO_HUBER = 4, /* sqrt(|a - b|^2 + c^2) - c, c = huber_c       */
-    CM_DISTANCE_LPIPS = 5         /* of learnt features: not in this version      */
+    CM_DISTANCE_LPIPS = 5         /* by a network: lpips_weights (metrics.h)      */
 } cm_distance;
 
 /* How weights follow from gradients; the moments are float32. */
@@ -184,6 +184,12 @@ enum { CM_MAX_EMAS = 8 };
  *   distance          default         of distances.  Distance of the output from its target.
  *   huber_c           auto            0..1000000.  The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W)
  *                                     with ict, 0 with the others.
+ *   lpips_weights     ""              text.  The file of the network of distance lpips: torchvision's vgg16,
+ *                                     alexnet or squeezenet1_1.
+ *   lpips_lin         ""              text.  The file of how much its channels count; empty: lpips_weights
+ *                                     holds that too.
+ *   lpips_pooling     mean            of lpips_poolings.  What becomes of the windows of that network.
+ *   lpips_resize      small           of lpips_resizes.  Which images are resized for it.
  *   sum_pixels        0               0 or 1.  1: l1 and l2 add up over the values of an image, as NVlabs/edm
  *                                     does.
  *   weighting         default         of weightings.  Weight of the loss by noise level.

@@ -82,6 +82,8 @@ static const cm_choice_list *const lists[] = {
     &cmi_scales_choices,
     &cmi_mu_choices,
     &cmi_mapping_choices,
+    &cmi_lpips_pooling_choices,
+    &cmi_lpips_resize_choices,
 };
 
 static cm_choice find(const char *list, size_t index)

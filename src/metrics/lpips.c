@@ -17,7 +17,7 @@
 #include "tensor/finite.h"
 
 enum { VALUES, MAPS, GRADIENTS, KINDS };
-enum { LARGEST_RESIZED = 256, RESIZED = 224, TRIAL = 64 };
+enum { TRIAL = 64 };
 
 /* Of one kind of result, for images of one shape. */
 typedef struct {
@@ -30,7 +30,6 @@ typedef struct {
 
 struct cm_lpips {
     cm_context *context;
-    cm_tensors backbone, lin;
     cm_perceptual_files files;
     cm_lpips_options options;
     team teams[KINDS];
@@ -53,7 +52,8 @@ static cm_status hash_params(cm_lpips *l, const cm_perceptual *net, XXH3_state_t
         (void)XXH3_128bits_update(state, param->name, strlen(param->name) + 1);
         (void)XXH3_128bits_update(state, values, n * sizeof *values);
         if (cmi_first_nonfinite_f32(n, values) < n)
-            CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds NaN or infinity", l->backbone.input.name, param->name);
+            CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds NaN or infinity", l->files.backbone.input.name,
+                    param->name);
     }
     const XXH128_hash_t h = XXH3_128bits_digest(state);
     (void)snprintf(l->hash, sizeof l->hash, "%016llx%016llx", (unsigned long long)h.high64,
@@ -62,65 +62,25 @@ static cm_status hash_params(cm_lpips *l, const cm_perceptual *net, XXH3_state_t
 }
 
 /* Whether the files hold the network, and what its weights are. */
-static cm_status try_family(cm_lpips *l, const cm_perceptual_family *family)
+static cm_status look_through(cm_lpips *l)
 {
     const cm_perceptual_shape shape = {.channels = 3, .height = TRIAL, .width = TRIAL};
     cm_perceptual net;
-    l->files.family = family;
     CM_TRY(cmi_perceptual_open(l->context, &l->files, &shape, &net));
     XXH3_state_t *state = XXH3_createState();
-    const cm_status status = state
-                                 ? hash_params(l, &net, state)
-                                 : cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", l->backbone.input.name);
+    const cm_status status =
+        state ? hash_params(l, &net, state)
+              : cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", l->files.backbone.input.name);
     (void)XXH3_freeState(state);
     cmi_perceptual_close(&net);
     return status;
 }
 
-/* The only network whose first convolution the file has. */
-static const cm_perceptual_family *recognised(const cm_lpips *l)
-{
-    static const struct {
-        const char *last;
-        const cm_perceptual_family *family;
-    } names[] = {{"28.weight", &cmi_perceptual_vgg},
-                 {"10.weight", &cmi_perceptual_alex},
-                 {"12.squeeze.weight", &cmi_perceptual_squeeze}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        for (size_t k = 0; k < l->backbone.count; k++) {
-            const char *name = l->backbone.tensors[k].name;
-            const size_t n = strlen(name), end = strlen(names[i].last);
-            if (n > end && name[n - end - 1] == '.' && strcmp(name + n - end, names[i].last) == 0)
-                return names[i].family;
-        }
-    return NULL;
-}
-
-static const cm_perceptual_family *family_named(const char *name)
-{
-    for (size_t i = 0; cmi_perceptual_family_at(i); i++)
-        if (strcmp(cmi_perceptual_family_at(i)->name, name) == 0) return cmi_perceptual_family_at(i);
-    return NULL;
-}
-
 static cm_status open_all(cm_lpips *l, const char *network, const char *weights, const char *lin)
 {
-    CM_TRY(cmi_tensors_open_file(l->context, weights, CM_INPUT_IN_PLACE, &l->backbone));
-    l->files.backbone = &l->backbone;
+    CM_TRY(cmi_perceptual_files_open(l->context, network, weights, lin, &l->files));
     l->files.uniform = l->options.uniform;
-    if (lin) {
-        CM_TRY(cmi_tensors_open_file(l->context, lin, CM_INPUT_IN_PLACE, &l->lin));
-        l->files.lin = &l->lin;
-    }
-    const cm_perceptual_family *family = network ? family_named(network) : recognised(l);
-    if (!family && network)
-        CM_FAIL(CM_ERR_ARGUMENT, "there is no network '%.64s' of LPIPS, expected vgg, alex or squeeze", network);
-    if (!family)
-        CM_FAIL(CM_ERR_FORMAT,
-                "%s: its %zu tensors are those of no network of LPIPS: expected torchvision's vgg16, alexnet or "
-                "squeezenet1_1",
-                weights, l->backbone.count);
-    return try_family(l, family);
+    return look_through(l);
 }
 
 cm_status cmi_lpips_open(cm_context *context, const char *network, const char *weights, const char *lin,
@@ -158,8 +118,7 @@ void cmi_lpips_free(cm_lpips *l)
     if (!l) return;
     cm_context *context = l->context;
     for (int i = 0; i < KINDS; i++) dismiss(context, &l->teams[i]);
-    cmi_tensors_close(&l->lin);
-    cmi_tensors_close(&l->backbone);
+    cmi_perceptual_files_close(&l->files);
     cmi_free(context, l);
     cm_context_free(context);
 }
@@ -178,12 +137,6 @@ void cmi_lpips_describe(const cm_lpips *l, cm_lpips_info *out)
 }
 
 /* --- equipping ----------------------------------------------------------------------------- */
-
-static int32_t side_for(const cm_lpips *l, size_t width)
-{
-    if (l->options.resize == CM_LPIPS_RESIZE_ALWAYS) return RESIZED;
-    return l->options.resize == CM_LPIPS_RESIZE_SMALL && width < LARGEST_RESIZED ? RESIZED : 0;
-}
 
 static cm_status equip(cm_lpips *l, int kind, const cm_perceptual_shape *shape, team *t)
 {
@@ -215,7 +168,7 @@ static cm_status prepare(cm_lpips *l, int kind, const cm_view *images)
     const cm_perceptual_shape shape = {(int32_t)images->channels,
                                        (int32_t)images->height,
                                        (int32_t)images->width,
-                                       side_for(l, images->width),
+                                       cmi_perceptual_side(l->options.resize, (int32_t)images->width),
                                        l->options.pooling == CM_LPIPS_POOLING_MEAN,
                                        kind == MAPS};
     if (!t->ready || memcmp(&shape, &t->net.shape, sizeof shape) != 0) {

@@ -15,6 +15,74 @@ const cm_perceptual_family *cmi_perceptual_family_at(size_t index)
     return index < sizeof families / sizeof *families ? families[index] : NULL;
 }
 
+/* --- files ------------------------------------------------------------------------------ */
+
+static int ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+/* By the last convolution, which no other of them has. */
+static const cm_perceptual_family *recognised(const cm_tensors *backbone)
+{
+    static const struct {
+        const char *last;
+        const cm_perceptual_family *family;
+    } names[] = {{".28.weight", &cmi_perceptual_vgg},
+                 {".12.squeeze.weight", &cmi_perceptual_squeeze},
+                 {".10.weight", &cmi_perceptual_alex}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t k = 0; k < backbone->count; k++)
+            if (ends_with(backbone->tensors[k].name, names[i].last)) return names[i].family;
+    return NULL;
+}
+
+static const cm_perceptual_family *family_named(const char *name)
+{
+    for (size_t i = 0; cmi_perceptual_family_at(i); i++)
+        if (strcmp(cmi_perceptual_family_at(i)->name, name) == 0) return cmi_perceptual_family_at(i);
+    return NULL;
+}
+
+static cm_status open_files(cm_context *context, const char *network, const char *weights, const char *lin,
+                            cm_perceptual_files *out)
+{
+    CM_TRY(cmi_tensors_open_file(context, weights, CM_INPUT_IN_PLACE, &out->backbone));
+    out->family = network ? family_named(network) : recognised(&out->backbone);
+    if (!out->family && network)
+        CM_FAIL(CM_ERR_ARGUMENT, "there is no network '%.64s' of LPIPS, expected vgg, alex or squeeze", network);
+    if (!out->family)
+        CM_FAIL(CM_ERR_FORMAT,
+                "%s: its %zu tensors are those of no network of LPIPS: expected torchvision's vgg16, alexnet or "
+                "squeezenet1_1",
+                weights, out->backbone.count);
+    if (lin) CM_TRY(cmi_tensors_open_file(context, lin, CM_INPUT_IN_PLACE, &out->lin));
+    out->has_lin = lin != NULL;
+    return CM_OK;
+}
+
+cm_status cmi_perceptual_files_open(cm_context *context, const char *network, const char *weights, const char *lin,
+                                    cm_perceptual_files *out)
+{
+    memset(out, 0, sizeof *out);
+    const cm_status status = open_files(context, network, weights, lin, out);
+    if (status != CM_OK) cmi_perceptual_files_close(out);
+    return status;
+}
+
+void cmi_perceptual_files_close(cm_perceptual_files *files)
+{
+    cmi_tensors_close(&files->lin);
+    cmi_tensors_close(&files->backbone);
+}
+
+int32_t cmi_perceptual_side(int32_t resize, int32_t width)
+{
+    enum { SMALL = 256, SIDE = 224 };
+    return resize == CM_LPIPS_RESIZE_ALWAYS || (resize == CM_LPIPS_RESIZE_SMALL && width < SMALL) ? SIDE : 0;
+}
+
 /* --- describing ------------------------------------------------------------------------ */
 
 cm_pair cmi_perceptual_conv(cm_perceptual *net, const char *name, cm_pair x, int32_t out, int32_t k, int32_t s,
@@ -94,16 +162,16 @@ static cm_name sliced(const cm_perceptual_family *family, const char *name)
     return cmi_name_of("net.slice%d.%s", slice + 1, rest);
 }
 
-static const cm_tensor *find(const cm_perceptual_files *files, const char *name)
+static const cm_tensor *find(cm_perceptual_files *files, const char *name)
 {
-    cm_tensors *lin = files->lin ? files->lin : files->backbone;
+    cm_tensors *lin = files->has_lin ? &files->lin : &files->backbone;
     const cm_tensor *t;
     if (strncmp(name, "lin", 3) == 0) {
         t = cmi_tensors_find(lin, cmi_name_of("%s.%s", files->family->name, name).text);
         return t ? t : cmi_tensors_find(lin, name);
     }
-    t = cmi_tensors_find(files->backbone, name);
-    return t ? t : cmi_tensors_find(files->backbone, sliced(files->family, name).text);
+    t = cmi_tensors_find(&files->backbone, name);
+    return t ? t : cmi_tensors_find(&files->backbone, sliced(files->family, name).text);
 }
 
 static int same_shape(const cm_param_desc *param, const cm_tensor *t)
@@ -114,16 +182,16 @@ static int same_shape(const cm_param_desc *param, const cm_tensor *t)
     return 1;
 }
 
-static cm_status bind(const cm_perceptual_files *files, const cm_param_desc *param, cm_param_source *out)
+static cm_status bind(cm_perceptual_files *files, const cm_param_desc *param, cm_param_source *out)
 {
     const int is_lin = strncmp(param->name, "lin", 3) == 0;
-    const char *file = is_lin && files->lin ? files->lin->input.name : files->backbone->input.name;
+    const char *file = is_lin && files->has_lin ? files->lin.input.name : files->backbone.input.name;
     if (is_lin && files->uniform) {
         *out = (cm_param_source){.read = read_ones, .user = param};
         return CM_OK;
     }
     const cm_tensor *t = find(files, param->name);
-    if (!t && is_lin && !files->lin)
+    if (!t && is_lin && !files->has_lin)
         CM_FAIL(CM_ERR_FORMAT,
                 "%s holds no weights of the layers ('%s'): give the file of LPIPS's lin weights besides", file,
                 param->name);
@@ -138,7 +206,7 @@ static cm_status bind(const cm_perceptual_files *files, const cm_param_desc *par
     return CM_OK;
 }
 
-static cm_status bind_all(cm_perceptual *net, const cm_perceptual_files *files)
+static cm_status bind_all(cm_perceptual *net, cm_perceptual_files *files)
 {
     const size_t n = (size_t)net->graph->n_params;
     net->sources = cmi_calloc(net->context, n, sizeof *net->sources);
@@ -147,7 +215,7 @@ static cm_status bind_all(cm_perceptual *net, const cm_perceptual_files *files)
     return cmi_params_create(net->graph, net->sources, &net->params);
 }
 
-cm_status cmi_perceptual_open(cm_context *context, const cm_perceptual_files *files, const cm_perceptual_shape *shape,
+cm_status cmi_perceptual_open(cm_context *context, cm_perceptual_files *files, const cm_perceptual_shape *shape,
                               cm_perceptual *out)
 {
     memset(out, 0, sizeof *out);

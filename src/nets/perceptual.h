@@ -8,6 +8,8 @@
 #ifndef CM_NETS_PERCEPTUAL_H
 #define CM_NETS_PERCEPTUAL_H
 
+#include <consistency/metrics.h>
+
 #include "graph/params.h"
 #include "io/tensors.h"
 #include "nets/layers.h"
@@ -19,9 +21,10 @@ typedef struct cm_perceptual_family cm_perceptual_family;
 /* The files that a network's weights lie in. */
 typedef struct cm_perceptual_files {
     const cm_perceptual_family *family;
-    cm_tensors *backbone;
-    cm_tensors *lin; /* of the layers; NULL: in the same file */
-    int uniform;     /* no lin: all of them are 1             */
+    cm_tensors backbone;
+    cm_tensors lin; /* of the layers                                     */
+    int has_lin;    /* else they are in the same file                    */
+    int uniform;    /* no lin: all of them are 1                         */
 } cm_perceptual_files;
 
 typedef struct cm_perceptual_shape {
@@ -59,12 +62,21 @@ struct cm_perceptual_family {
 /* Family `index`, NULL past the end. */
 const cm_perceptual_family *cmi_perceptual_family_at(size_t index);
 
+/* Opens the files; network NULL: the one whose tensors the first has; lin: NULL where it holds these too.  What a
+ * failure leaves is closed. */
+cm_status cmi_perceptual_files_open(cm_context *context, const char *network, const char *weights, const char *lin,
+                                    cm_perceptual_files *out);
+void cmi_perceptual_files_close(cm_perceptual_files *files);
+
 /* The files, which have to stay open, are looked through for each parameter: torchvision's names, or those of a
  * checkpoint of the whole LPIPS module.  Other tensors (a classifier's) are passed over.  FORMAT, naming what is
  * missing or of another shape; SHAPE: images too small for the network. */
-cm_status cmi_perceptual_open(cm_context *context, const cm_perceptual_files *files, const cm_perceptual_shape *shape,
+cm_status cmi_perceptual_open(cm_context *context, cm_perceptual_files *files, const cm_perceptual_shape *shape,
                               cm_perceptual *out);
 void cmi_perceptual_close(cm_perceptual *net);
+
+/* The side that images of a width are resized to by a rule CM_LPIPS_RESIZE_*; 0: none. */
+int32_t cmi_perceptual_side(int32_t resize, int32_t width);
 
 /* --- for descriptions --------------------------------------------------------------------------------- */
 

@@ -139,7 +139,9 @@ static const cm_distance_row rows[] = {
      .about = "sqrt(|a - b|^2 + c^2) - c with the norm over the whole image; c is huber_c.",
      .reads_c = 1,
      .value = huber},
-    {.name = "lpips", .about = "A distance of learnt features; not in this version."},
+    {.name = "lpips",
+     .about = "LPIPS: how far features of a network that knows pictures are apart.",
+     .of_network = 1},
 };
 enum { DISTANCES = sizeof rows / sizeof *rows };
 

@@ -7,7 +7,7 @@
  *   pseudo-huber  sqrt(|a - b|^2 + c^2) - c, the norm over the whole image;
  *                 c = 0 is the plain norm
  *
- * LPIPS has its number here and comes with the metrics. */
+ *   lpips         by a network, which the objective asks for (perceptual_distance.h) */
 #ifndef CM_TRAIN_DISTANCE_H
 #define CM_TRAIN_DISTANCE_H
 
@@ -29,7 +29,8 @@ typedef struct cm_distance_row {
     const char *name, *about;
     int reads_c, reads_sum;                     /* huber_c, sum_pixels */
     size_t (*work)(const cm_image_distance *d); /* NULL: none */
-    /* d(a, b); g (may be NULL): d/da.  NULL: not in this version. */
+    int of_network;                             /* the objective's nets have it; there is no `value` */
+    /* d(a, b); g (may be NULL): d/da. */
     double (*value)(const cm_image_distance *d, const double *a, const double *b, double *g, double *work);
 } cm_distance_row;
 

@@ -125,8 +125,11 @@ static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
     size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
                     l->options.slice * image * 8;
+    size_t of_distance = 0, of_thread = 0;
+    if (l->options.distance) of_distance = cmi_perceptual_distance_bytes(l->options.distance, &of_thread);
+    worker += of_thread;
     size_t folds = l->folded ? (size_t)l->folders * cmi_fold_scratch_bytes(l->folded) : 0;
-    return (sets * l->all_floats + teacher) * sizeof(float) + folds + block + aside + packed +
+    return (sets * l->all_floats + teacher) * sizeof(float) + folds + block + aside + packed + of_distance +
            (size_t)cmi_learner_count_workers(l) * worker;
 }
 

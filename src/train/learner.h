@@ -13,6 +13,7 @@
 #include "diffusion/model.h"
 #include "graph/plan.h"
 #include "train/objective.h"
+#include "train/perceptual_distance.h"
 
 /* Values of all parameters in one block (cmi_param_offsets) and their packed copies. */
 typedef struct cm_weight_set {
@@ -28,9 +29,10 @@ typedef struct cm_learner_options {
     double dropout;
     int recompute;
     cm_arithmetic arithmetic;
-    int evaluates_target; /* of the objective                                   */
-    int separate_target;  /* ... whose weights are not the online ones          */
-    int separate_teacher; /* the teacher's weights will change: they are copied */
+    int evaluates_target;                   /* of the objective                                   */
+    int separate_target;                    /* ... whose weights are not the online ones          */
+    const cm_perceptual_distance *distance; /* borrowed; NULL: the distance is of no network */
+    int separate_teacher;                   /* the teacher's weights will change: they are copied */
 } cm_learner_options;
 
 typedef struct cm_learner_worker cm_learner_worker;

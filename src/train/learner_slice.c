@@ -9,7 +9,7 @@
 /* What one thread needs for a slice. */
 struct cm_learner_worker {
     cm_learner *learner;
-    cm_exec *train, *target, *teacher;
+    cm_exec *train, *target, *teacher, *distance;
     double *x0, *z, *work, *u, *normal, *share, *loss;
     float *single; /* one image */
     uint64_t *images;
@@ -47,6 +47,7 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     CM_TRY(cmi_exec_create_streaming(l->train_plan, add_gradient, w, &w->train));
     if (l->target_plan) CM_TRY(cmi_exec_create(l->target_plan, &w->target));
     if (l->teacher_plan) CM_TRY(cmi_exec_create(l->teacher_plan, &w->teacher));
+    if (l->options.distance) CM_TRY(cmi_perceptual_distance_exec(l->options.distance, &w->distance));
     w->x0 = cmi_calloc(context, values, sizeof *w->x0);
     w->z = cmi_calloc(context, values, sizeof *w->z);
     w->work = cmi_calloc(context, cmi_objective_work(settings, slice), sizeof *w->work);
@@ -67,6 +68,7 @@ static void free_worker(cm_context *context, cm_learner_worker *w)
     cmi_exec_free(w->train);
     cmi_exec_free(w->target);
     cmi_exec_free(w->teacher);
+    cmi_exec_free(w->distance);
     cmi_free(context, w->x0);
     cmi_free(context, w->z);
     cmi_free(context, w->work);
@@ -165,6 +167,13 @@ static cm_status backward(void *user, const double *cotangent)
     return cmi_exec_backward(w->train, l->train_weights);
 }
 
+static cm_status distance(void *user, const double *a, const double *b, double *value, double *gradient)
+{
+    const cm_learner_worker *w = user;
+    CM_TRY(cmi_call_check(w->call));
+    return cmi_perceptual_distance_of(w->learner->options.distance, w->distance, a, b, value, gradient);
+}
+
 /* --- a batch ------------------------------------------------------------------------ */
 
 typedef struct {
@@ -211,7 +220,7 @@ static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t f
 static cm_status run_slice(const job *j, int index, int worker)
 {
     cm_learner_worker *w = &j->learner->workers[worker];
-    const cm_objective_nets nets = {w, evaluate, online, backward};
+    const cm_objective_nets nets = {w, evaluate, online, backward, w->distance ? distance : NULL};
     const cm_objective_batch b = {
         j->learner->options.slice, w->x0, w->z, w->u, w->normal, w->loss, w->share, w->work};
     size_t first = (size_t)index * j->learner->options.slice;

@@ -109,7 +109,9 @@ cm_status cmi_compare_and_learn(const cm_objective_settings *s, const cm_objecti
     CM_TRY(nets->online(nets->user, r->x_t, r->t, r->online));
     for (size_t i = 0; i < b->n; i++) {
         size_t at = i * r->size;
-        double d = cmi_distance_of(&s->distance, r->online + at, r->target + at, gradient + at, r->distance);
+        double d;
+        if (nets->distance) CM_TRY(nets->distance(nets->user, r->online + at, r->target + at, &d, gradient + at));
+        else d = cmi_distance_of(&s->distance, r->online + at, r->target + at, gradient + at, r->distance);
         double factor = r->weight[i] * b->share[i];
         b->loss[i] = r->weight[i] * d;
         for (size_t k = at; k < at + r->size; k++) gradient[k] *= factor;

@@ -45,6 +45,8 @@ typedef struct cm_objective_nets {
      * sum(D * cotangent). */
     cm_status (*online)(void *user, const double *x, const double *sigma, double *d);
     cm_status (*backward)(void *user, const double *cotangent);
+    /* d(a, b) of one image and its gradient with respect to a, for distances of a network; else NULL. */
+    cm_status (*distance)(void *user, const double *a, const double *b, double *value, double *gradient);
 } cm_objective_nets;
 
 /* Where an objective's target is evaluated. */

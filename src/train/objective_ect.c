@@ -60,8 +60,9 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
     return cmi_check_p_mean(s, o, 0);
 }
 
-static const char *const options[] = {"p_mean", "p_std",      "mapping",         "ect_q", "ect_k",
-                                      "ect_b",  "ect_stages", "ect_stage_steps", NULL};
+static const char *const options[] = {
+    "lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize", "p_mean",          "p_std", "mapping",
+    "ect_q",         "ect_k",     "ect_b",         "ect_stages",   "ect_stage_steps", NULL};
 static const cm_objective_default defaults[] = {{NULL, 0}};
 const cm_objective cmi_objective_ect = {
     .number = CM_TRAIN_ECT,

@@ -55,7 +55,9 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
     return cmi_check_p_mean(s, o, 1);
 }
 
-static const char *const options[] = {"p_mean", "p_std", "scales_mode", "start_scales", "end_scales", "rho", NULL};
+static const char *const options[] = {
+    "lpips_weights", "lpips_lin",    "lpips_pooling", "lpips_resize", "p_mean", "p_std",
+    "scales_mode",   "start_scales", "end_scales",    "rho",          NULL};
 static const cm_objective_default defaults[] = {
     {"scales_mode", CM_SCALES_ICT}, {"start_scales", 10}, {"end_scales", 1280}, {NULL, 0}};
 const cm_objective cmi_objective_ict = {

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <consistency/metrics.h>
+
 #include "base/number.h"
 #include "base/pool.h"
 #include "train/objective.h"
@@ -67,6 +69,21 @@ static const cm_choice mappings[] = {
 };
 CM_CHOICE_LIST(cmi_mapping_choices, "ect_mappings", mappings);
 
+static const cm_choice poolings[] = {
+    {"max", "Maxima of windows, as the network was trained: openai/consistency_models_cifar10."},
+    {"mean", "Means of windows: openai/consistency_models."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cmi_lpips_pooling_choices, "lpips_poolings", poolings);
+
+static const cm_choice resizes[] = {
+    {"none", "Images as they are."},
+    {"small", "Images narrower than 256 points are resized to 224 x 224: openai/consistency_models."},
+    {"always", "All images are resized to 224 x 224: openai/consistency_models_cifar10."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cmi_lpips_resize_choices, "lpips_resizes", resizes);
+
 static const cm_choice_list precisions = {"precisions", cmi_precision_choice};
 
 /* --- options --------------------------------------------------------------------------- */
@@ -90,6 +107,9 @@ static const cm_choice_list precisions = {"precisions", cmi_precision_choice};
 #define FLAG(member, usual, flags, about) ROW(member, CM_OPTION_FLAG, CM_STORE_INT32, 0, 1, usual, NULL, flags, about)
 #define CHOICE(member, list, usual, flags, about)                                                                    \
     ROW(member, CM_OPTION_CHOICE, CM_STORE_INT32, 0, 0, usual, &list, flags, about)
+
+#define TEXT(member, size, flags, about)                                                                             \
+    ROW(member, CM_OPTION_TEXT, CM_STORE_TEXT, 0, size - 1, 0, NULL, flags, about)
 
 static const cm_option_row rows[] = {
     CHOICE(objective, cmi_objective_choices, CM_TRAIN_EDM, SHARED | COURSE, "What the network learns."),
@@ -128,6 +148,12 @@ static const cm_option_row rows[] = {
            "Distance of the output from its target."),
     REAL(huber_c, 0, 1e6, -1, SHARED | COURSE | AUTO,
          "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 0 with the others."),
+    TEXT(lpips_weights, CM_PATH_SIZE, 0,
+         "The file of the network of distance lpips: torchvision's vgg16, alexnet or squeezenet1_1."),
+    TEXT(lpips_lin, CM_PATH_SIZE, 0, "The file of how much its channels count; empty: lpips_weights holds that too."),
+    CHOICE(lpips_pooling, cmi_lpips_pooling_choices, CM_LPIPS_POOLING_MEAN, COURSE,
+           "What becomes of the windows of that network."),
+    CHOICE(lpips_resize, cmi_lpips_resize_choices, CM_LPIPS_RESIZE_SMALL, COURSE, "Which images are resized for it."),
     FLAG(sum_pixels, 0, COURSE, "1: l1 and l2 add up over the values of an image, as NVlabs/edm does."),
     CHOICE(weighting, cmi_weighting_choices, CM_WEIGHTING_DEFAULT, COURSE, "Weight of the loss by noise level."),
     CHOICE(levels, cmi_level_choices, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
@@ -160,9 +186,9 @@ static const cm_option_row rows[] = {
         "power:LENGTH "
         "with commas between them, or none."),
     CHOICE(precision, precisions, CM_PRECISION_DEFAULT, SHARED | COURSE, "What products are computed in."),
-    ROW(debug, CM_OPTION_TEXT, CM_STORE_TEXT, 0, CM_DEBUG_SIZE - 1, 0, NULL, SHARED | COURSE,
-        "Settings for tests, which may change with any version, as KEY=NUMBER with commas between them: bf16_tile, "
-        "bf16_emulate."),
+    TEXT(debug, CM_DEBUG_SIZE, SHARED | COURSE,
+         "Settings for tests, which may change with any version, as KEY=NUMBER with commas between them: bf16_tile, "
+         "bf16_emulate."),
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -194,6 +220,16 @@ double cmi_option_value(const cm_option_row *row, const cm_train_settings *s)
     case CM_STORE_DOUBLE: memcpy(&d, at, sizeof d); return d;
     default: return 0;
     }
+}
+
+const char *cmi_option_text(const cm_option_row *row, const cm_train_settings *s)
+{
+    return (const char *)s + row->offset;
+}
+
+void cmi_option_put_text(const cm_option_row *row, cm_train_settings *s, const char *text)
+{
+    strcpy((char *)s + row->offset, text);
 }
 
 void cmi_option_put(const cm_option_row *row, cm_train_settings *s, double value)
@@ -253,7 +289,7 @@ int cmi_option_same(const cm_option_row *row, const cm_train_settings *a, const 
 {
     switch (row->store) {
     case CM_STORE_AVERAGES: return same_averages(&a->ema, &b->ema);
-    case CM_STORE_TEXT: return strcmp(a->debug, b->debug) == 0;
+    case CM_STORE_TEXT: return strcmp(cmi_option_text(row, a), cmi_option_text(row, b)) == 0;
     case CM_STORE_UINT64: return a->seed == b->seed;
     default: return cmi_option_value(row, a) == cmi_option_value(row, b);
     }

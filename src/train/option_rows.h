@@ -45,6 +45,9 @@ const cm_option_row *cmi_option_row_find(const char *name);
 /* The value of a row with a number: all but averages and texts. */
 double cmi_option_value(const cm_option_row *row, const cm_train_settings *s);
 void cmi_option_put(const cm_option_row *row, cm_train_settings *s, double value);
+/* Of a row with CM_STORE_TEXT; row->high is the longest that is put. */
+const char *cmi_option_text(const cm_option_row *row, const cm_train_settings *s);
+void cmi_option_put_text(const cm_option_row *row, cm_train_settings *s, const char *text);
 /* The largest value; of a choice the number of the last one. */
 double cmi_option_high(const cm_option_row *row);
 /* The number that "auto" stands for. */
@@ -55,6 +58,6 @@ cm_status cmi_option_check_range(const cm_option_row *row, double value);
 int cmi_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b);
 
 extern const cm_choice_list cmi_clip_rule_choices, cmi_weighting_choices, cmi_level_choices, cmi_ode_choices,
-    cmi_scales_choices, cmi_mu_choices, cmi_mapping_choices;
+    cmi_scales_choices, cmi_mu_choices, cmi_mapping_choices, cmi_lpips_pooling_choices, cmi_lpips_resize_choices;
 
 #endif

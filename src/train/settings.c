@@ -94,14 +94,23 @@ static cm_status set_seed(cm_train_settings *s, const char *value)
     return CM_OK;
 }
 
-static cm_status set_debug(cm_train_settings *s, const char *value)
+/* What JSON can hold, without line ends and their like. */
+static int is_plain_text(const char *value)
 {
-    if (strlen(value) >= sizeof s->debug)
-        CM_FAIL(CM_ERR_ARGUMENT, "debug has %zu characters, expected at most %zu", strlen(value),
-                sizeof s->debug - 1);
+    json_t *text = json_string(value); /* NULL where it is no UTF-8 */
+    json_decref(text);
     for (const char *c = value; *c; c++)
-        if (*c < ' ' || *c > '~') CM_FAIL(CM_ERR_ARGUMENT, "debug: character %td is not printable ASCII", c - value);
-    strcpy(s->debug, value);
+        if ((unsigned char)*c < ' ' || *c == 0x7f) return 0;
+    return text != NULL;
+}
+
+static cm_status set_text(cm_train_settings *s, const cm_option_row *row, const char *value)
+{
+    if ((double)strlen(value) > row->high)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s has %zu characters, expected at most %.0f", row->name, strlen(value), row->high);
+    if (!is_plain_text(value))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s has bytes that are no UTF-8 or control characters", row->name);
+    cmi_option_put_text(row, s, value);
     return CM_OK;
 }
 
@@ -123,7 +132,7 @@ cm_status cmi_settings_set(cm_train_settings *s, const char *name, const char *v
     CM_TRY(find(name, &row));
     switch (row->store) {
     case CM_STORE_AVERAGES: return cmi_averages_read(value, &s->ema);
-    case CM_STORE_TEXT: return set_debug(s, value);
+    case CM_STORE_TEXT: return set_text(s, row, value);
     case CM_STORE_UINT64: return set_seed(s, value);
     default: return set_by_text(s, row, value);
     }
@@ -178,7 +187,7 @@ cm_status cmi_settings_get(const cm_train_settings *s, const char *name, char te
     CM_TRY(find(name, &row));
     switch (row->store) {
     case CM_STORE_AVERAGES: cmi_averages_text(&s->ema, text); break;
-    case CM_STORE_TEXT: (void)snprintf(text, CM_SETTING_SIZE, "%s", s->debug); break;
+    case CM_STORE_TEXT: (void)snprintf(text, CM_SETTING_SIZE, "%s", cmi_option_text(row, s)); break;
     case CM_STORE_UINT64: (void)snprintf(text, CM_SETTING_SIZE, "%llu", (unsigned long long)s->seed); break;
     default: number_text(row, cmi_option_value(row, s), text);
     }

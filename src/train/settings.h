@@ -9,7 +9,7 @@
 #include "graph/arithmetic.h"
 #include "train/averages.h"
 
-enum { CM_DEBUG_SIZE = 64 };
+enum { CM_DEBUG_SIZE = 64, CM_PATH_SIZE = 1024 };
 
 /* A member an option; what each is, its range and default stand in option_rows.c. */
 typedef struct cm_train_settings {
@@ -37,7 +37,8 @@ typedef struct cm_train_settings {
     double rho, dropout, label_dropout, flip, augment;
     int32_t skip_nonfinite;
     cm_averages ema;
-    int32_t precision;
+    int32_t precision, lpips_pooling, lpips_resize;
+    char lpips_weights[CM_PATH_SIZE], lpips_lin[CM_PATH_SIZE];
     char debug[CM_DEBUG_SIZE];
 } cm_train_settings;
 

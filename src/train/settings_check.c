@@ -42,11 +42,28 @@ static cm_status check_optimizer(const cm_train_settings *s, const cm_train_sett
     return CM_OK;
 }
 
+/* Of distances that a network makes. */
+static cm_status check_network(const cm_train_settings *s, const cm_distance_row *row)
+{
+    const cm_objective *objective = cmi_objective_at(s->objective);
+    const cm_train_settings d = cmi_settings_defaults(s->objective);
+    const int given = *s->lpips_weights || *s->lpips_lin || s->lpips_pooling != d.lpips_pooling ||
+                      s->lpips_resize != d.lpips_resize;
+    if (!row->of_network && given)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "lpips_weights, lpips_lin, lpips_pooling and lpips_resize have no effect on distance %s", row->name);
+    if (!row->of_network) return CM_OK;
+    if (!cmi_objective_reads(objective, cmi_option_row_find("lpips_weights")))
+        CM_FAIL(CM_ERR_ARGUMENT, "distance %s does not belong to objective %s", row->name, objective->name);
+    if (!*s->lpips_weights)
+        CM_FAIL(CM_ERR_ARGUMENT, "distance %s needs lpips_weights, the file of its network", row->name);
+    return CM_OK;
+}
+
 static cm_status check_distance(const cm_train_settings *s)
 {
     const cm_distance_row *row = cmi_distance_at(cmi_objective_distance(s));
-    if (!row->value)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "distance %s is not in this version: it comes with the metrics", row->name);
+    CM_TRY(check_network(s, row));
     if (s->huber_c >= 0 && !row->reads_c) CM_FAIL(CM_ERR_ARGUMENT, "huber_c has no effect on distance %s", row->name);
     if (s->sum_pixels && !row->reads_sum)
         CM_FAIL(CM_ERR_ARGUMENT, "sum_pixels has no effect on distance %s (it is of l1 and l2)", row->name);

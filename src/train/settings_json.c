@@ -20,7 +20,7 @@ static json_t *value_json(const cm_option_row *row, const cm_train_settings *s)
     const double v = cmi_option_value(row, s);
     switch (row->store) {
     case CM_STORE_AVERAGES: return cmi_averages_json(&s->ema);
-    case CM_STORE_TEXT: return json_string(s->debug);
+    case CM_STORE_TEXT: return json_string(cmi_option_text(row, s));
     case CM_STORE_UINT64: return seed_json(s->seed);
     case CM_STORE_DOUBLE: return json_real(v);
     default: return row->choices ? json_string(row->choices->at((size_t)v).name) : json_integer((json_int_t)v);

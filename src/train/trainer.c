@@ -94,7 +94,7 @@ static size_t slice_rule(const cm_train_settings *o)
     return slice < (size_t)o->batch ? slice : (size_t)o->batch;
 }
 
-static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
+static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
 {
     const cm_train_settings *o = &t->o;
     *out = (cm_learner_options){
@@ -107,6 +107,10 @@ static cm_status learner_options(const cm_trainer *t, cm_learner_options *out)
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .separate_teacher = t->objective->student_becomes_teacher,
     };
+    if (cmi_distance_at(t->settings.distance.kind)->of_network) {
+        CM_TRY(cmi_perceptual_distance_open(t->context, o, &t->settings.distance, &t->distance));
+        out->distance = t->distance;
+    }
     return cmi_settings_arithmetic(o, cmi_context_cpu_level(t->context), &out->arithmetic);
 }
 
@@ -298,6 +302,7 @@ void cmi_trainer_close(cm_trainer *t)
     cm_context *context = t->context;
     cmi_locks_release(&t->locks, 0);
     cmi_learner_free(t->learner);
+    cmi_perceptual_distance_close(t->distance);
     for (int i = 0; i < CM_MAX_EMAS; i++) cmi_free(context, t->ema[i]);
     cmi_free(context, t->m);
     cmi_free(context, t->v);

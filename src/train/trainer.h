@@ -19,9 +19,10 @@ struct cm_trainer {
     cm_objective_settings settings;
     cm_curriculum curriculum;
     cm_optim optim;
-    cm_precond precond;    /* of the trained network; borrows the model's table */
-    json_t *config;        /* of the trained model, without "training" and "sampling" */
-    int classes_from_data; /* its "classes" are those of the run's data set, not of where it began */
+    cm_precond precond;               /* of the trained network; borrows the model's table */
+    json_t *config;                   /* of the trained model, without "training" and "sampling" */
+    int classes_from_data;            /* its "classes" are those of the run's data set, not of where it began */
+    cm_perceptual_distance *distance; /* NULL: the distance is of no network */
     cm_learner *learner;
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
     float *m, *v, *ema[CM_MAX_EMAS];

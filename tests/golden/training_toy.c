@@ -218,7 +218,7 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
                         const double *z, const double *u, const double *normal, double share, double *loss)
 {
     double shares[64];
-    const cm_objective_nets nets = {t, evaluate, online, backward};
+    const cm_objective_nets nets = {t, evaluate, online, backward, NULL};
     cm_objective_batch b = {t->n, x0, z, u, normal, loss, shares, NULL};
     for (size_t i = 0; i < t->n; i++) shares[i] = share;
     b.work = calloc(cmi_objective_work(s, t->n), sizeof *b.work);

@@ -1,0 +1,102 @@
+/* perceptual_distance.c - see the header. */
+#include "train/perceptual_distance.h"
+
+#include <string.h>
+
+#include "nets/perceptual.h"
+
+struct cm_perceptual_distance {
+    cm_context *context; /* borrowed */
+    cm_perceptual_files files;
+    cm_perceptual net;
+    cm_plan *plan;
+    cm_weights *weights;
+};
+
+static cm_status open_all(cm_perceptual_distance *d, const cm_train_settings *s, const cm_image_distance *images)
+{
+    const cm_perceptual_shape shape = {images->channels,
+                                       images->height,
+                                       images->width,
+                                       cmi_perceptual_side(s->lpips_resize, images->width),
+                                       s->lpips_pooling == CM_LPIPS_POOLING_MEAN,
+                                       0};
+    if (images->channels != 3 && images->channels != 1)
+        CM_FAIL(CM_ERR_SHAPE, "distance lpips: images of %d channels, expected 3, or 1 of gray images",
+                images->channels);
+    CM_TRY(cmi_perceptual_files_open(d->context, NULL, s->lpips_weights, *s->lpips_lin ? s->lpips_lin : NULL,
+                                     &d->files));
+    const cm_plan_options options = {.slice = 1,
+                                     .threads = 1,
+                                     .share = 1,
+                                     .mode = CM_MODE_TRAIN,
+                                     .output = d->files.family->layers,
+                                     .inputs = 1,
+                                     .frozen = 1};
+    CM_TRY(cmi_perceptual_open(d->context, &d->files, &shape, &d->net));
+    CM_TRY(cmi_plan_create(d->net.graph, &options, &d->plan));
+    return cmi_weights_create(d->plan, d->net.params, &d->weights);
+}
+
+cm_status cmi_perceptual_distance_open(cm_context *context, const cm_train_settings *settings,
+                                       const cm_image_distance *images, cm_perceptual_distance **out)
+{
+    *out = NULL;
+    cm_perceptual_distance *d = cmi_calloc(context, 1, sizeof *d);
+    if (!d) return CM_ERR_MEMORY;
+    d->context = context;
+    const cm_status status = open_all(d, settings, images);
+    if (status != CM_OK) cmi_perceptual_distance_close(d);
+    else *out = d;
+    return status;
+}
+
+void cmi_perceptual_distance_close(cm_perceptual_distance *d)
+{
+    if (!d) return;
+    cmi_weights_free(d->weights);
+    cmi_plan_free(d->plan);
+    cmi_perceptual_close(&d->net);
+    cmi_perceptual_files_close(&d->files);
+    cmi_free(d->context, d);
+}
+
+cm_status cmi_perceptual_distance_exec(const cm_perceptual_distance *d, cm_exec **out)
+{
+    return cmi_exec_create(d->plan, out);
+}
+
+size_t cmi_perceptual_distance_bytes(const cm_perceptual_distance *d, size_t *of_thread)
+{
+    *of_thread = cmi_plan_arena_bytes(d->plan) + cmi_plan_scratch_bytes(d->plan);
+    return cmi_params_copied_bytes(d->net.params);
+}
+
+/* Planes to points, for the network, and back. */
+static void interleave(const cm_perceptual_shape *s, const double *planes, float *points)
+{
+    const size_t c = (size_t)s->channels, plane = (size_t)s->height * (size_t)s->width;
+    for (size_t k = 0; k < c; k++)
+        for (size_t i = 0; i < plane; i++) points[i * c + k] = (float)planes[k * plane + i];
+}
+
+static void separate(const cm_perceptual_shape *s, const float *points, double *planes)
+{
+    const size_t c = (size_t)s->channels, plane = (size_t)s->height * (size_t)s->width;
+    for (size_t k = 0; k < c; k++)
+        for (size_t i = 0; i < plane; i++) planes[k * plane + i] = (double)points[i * c + k];
+}
+
+cm_status cmi_perceptual_distance_of(const cm_perceptual_distance *d, cm_exec *exec, const double *a, const double *b,
+                                     double *value, double *gradient)
+{
+    interleave(&d->net.shape, a, cmi_exec_input(exec, 0));
+    interleave(&d->net.shape, b, cmi_exec_input(exec, 1));
+    CM_TRY(cmi_exec_run(exec, d->weights));
+    *value = 0;
+    for (int k = 0; k < d->files.family->layers; k++) *value += (double)*cmi_exec_output(exec, k);
+    *cmi_exec_cotangent(exec) = 1;
+    CM_TRY(cmi_exec_backward(exec, d->weights));
+    separate(&d->net.shape, cmi_exec_input_gradient(exec, 0), gradient);
+    return CM_OK;
+}

@@ -1,0 +1,24 @@
+/* perceptual_distance.h - LPIPS as the distance of an objective: one network for all threads, which each take one
+ * pair of images at a time through it and back. */
+#ifndef CM_TRAIN_PERCEPTUAL_DISTANCE_H
+#define CM_TRAIN_PERCEPTUAL_DISTANCE_H
+
+#include "graph/plan.h"
+#include "train/distance.h"
+#include "train/settings.h"
+
+typedef struct cm_perceptual_distance cm_perceptual_distance;
+
+/* Opens the files that the settings name, for images of the size of `images`. */
+cm_status cmi_perceptual_distance_open(cm_context *context, const cm_train_settings *settings,
+                                       const cm_image_distance *images, cm_perceptual_distance **out);
+void cmi_perceptual_distance_close(cm_perceptual_distance *distance);
+/* What each thread needs. */
+cm_status cmi_perceptual_distance_exec(const cm_perceptual_distance *distance, cm_exec **out);
+/* d(a, b) of one image in planes, and the gradient with respect to a. */
+cm_status cmi_perceptual_distance_of(const cm_perceptual_distance *distance, cm_exec *exec, const double *a,
+                                     const double *b, double *value, double *gradient);
+/* Of the weights, and of each thread. */
+size_t cmi_perceptual_distance_bytes(const cm_perceptual_distance *distance, size_t *of_thread);
+
+#endif

@@ -1,0 +1,106 @@
+/* LPIPS as the distance of an objective: one step goes down along its own gradient; files and memory. */
+#include "support/suite.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "support/backbone.h"
+#include "support/trainers.h"
+
+static cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
+{
+    const cm_train_options options = {NULL, *s};
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = model, inputs.teacher = teacher;
+    return cm_trainer_estimate(&inputs, &options, bytes);
+}
+
+static cm_train_settings with_lpips(const char *objective)
+{
+    cm_train_settings o = options(objective);
+    OK(cmi_settings_set(&o, "distance", "lpips"));
+    OK(cmi_settings_set(&o, "lpips_weights", in_dir("alex.safetensors")));
+    OK(cmi_settings_set(&o, "lpips_lin", "models/features/lpips_lin.safetensors"));
+    return o;
+}
+
+/* The mean loss of a batch with the weights moved by `step` along `direction`. */
+static double loss_at(cm_trainer *t, const cm_learner_batch *b, const float *start, const float *direction,
+                      double step)
+{
+    double sum = 0;
+    for (size_t i = 0; i < t->learner->floats; i++)
+        t->learner->online.values[i] = (float)((double)start[i] + (direction ? step * (double)direction[i] : 0));
+    OK(cmi_trainer_refresh(t));
+    OK(cmi_learner_run(t->learner, t->objective, &t->settings, b));
+    for (size_t i = 0; i < b->n; i++) sum += b->loss[i] / (double)b->n;
+    return sum;
+}
+
+/* One step's loss along its own gradient. */
+static void follow_gradient(const char *objective)
+{
+    cm_train_settings o = with_lpips(objective);
+    cm_trainer *t = trainer(objective, &o);
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    double loss[BATCH], norm = 0, apart = 0, first, second;
+    const size_t floats = t->learner->floats;
+    float *start = malloc(floats * sizeof *start), *gradient = malloc(floats * sizeof *gradient);
+    batch(3, images, labels);
+    OK(steps(t, 1, NULL)); /* fresh weights have gradients of zero */
+    memcpy(start, t->learner->online.values, floats * sizeof *start);
+    t->settings.scales = 8;
+    const cm_learner_batch b = {.n = 4, .images = images, .labels = labels, .seed = 5, .first = 40, .loss = loss};
+    (void)loss_at(t, &b, start, NULL, 0);
+    memcpy(gradient, t->learner->gradient, floats * sizeof *gradient);
+    for (size_t i = 0; i < floats; i++) norm += (double)gradient[i] * (double)gradient[i];
+    norm = sqrt(norm);
+    ck_assert_msg(norm > 0 && isfinite(norm), "%s: gradient %g", objective, norm);
+    const double h = 4e-3 / norm;
+    /* Where the target has the weights that learn, it would move with them, which the gradient leaves out. */
+    const int target_moves = t->learner->target_weights && !t->learner->target.values;
+    first = loss_at(t, &b, start, gradient, h), second = loss_at(t, &b, start, gradient, -h);
+    apart = (first - second) / (2 * h * norm);
+    ck_assert_msg(target_moves || fabs(apart / norm - 1) < 0.03, "%s: slope %g, gradient %g", objective, apart, norm);
+    free(start), free(gradient);
+    cm_trainer_free(t);
+}
+
+START_TEST(lpips_along_its_gradient)
+{
+    static const char *const distilled[] = {"cd", "ct", "pd", "ict", "ect"};
+    cm_train_settings o = options("cd");
+    cm_trainer *t = NULL;
+    uint64_t said = 0, held = 0;
+    cm_context *context;
+    OK(cm_context_create(NULL, &context));
+    OK(backbone_write(context, in_dir("alex.safetensors")));
+    cm_context_free(context);
+    for (int i = 0; i < 5; i++) follow_gradient(distilled[i]);
+    o = with_lpips("ct");
+    cm_model *m = tiny(NULL, 3);
+    OK(estimate(m, NULL, &o, &said));
+    OK(create(m, NULL, &o, &t));
+    OK(cm_trainer_bytes(t, &held));
+    ck_assert_msg(fabs((double)said / (double)held - 1) < 0.05, "%llu said, %llu held", (unsigned long long)said,
+                  (unsigned long long)held);
+    cm_trainer_free(t);
+    cm_model_free(m);
+    OK(cmi_settings_set(&o, "lpips_weights", "models/features/lenet.safetensors"));
+    FAILS(open_trainer(NULL, "ct", &o, &t), CM_ERR_FORMAT, "no network of LPIPS");
+    OK(cmi_settings_set(&o, "lpips_weights", in_dir("nothing")));
+    FAILS(open_trainer(NULL, "ct", &o, &t), CM_ERR_IO, "nothing");
+}
+END_TEST
+
+Suite *make_suite(void)
+{
+    Suite *s = suite_create("train_lpips");
+    TCase *t = tcase_create("lpips");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, lpips_along_its_gradient);
+    suite_add_tcase(s, t);
+    return s;
+}
