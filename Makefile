@@ -167,10 +167,10 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := $(patsubst %,examples/%.c,cli cli_values cli_progress cli_json listing output sampling given editing evaluating describing describing_json)
+SHARED_C := $(patsubst %,examples/%.c,cli cli_values cli_progress cli_json listing output sampling given editing evaluating pairs describing describing_json)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency \
+	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency -lm \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)

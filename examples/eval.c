@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "evaluating.h"
+#include "pairs.h"
 
 static const cli_option options[] = {
     {"metric", 'm', "LIST",
@@ -22,6 +23,10 @@ static const cli_option options[] = {
     {"force", 'f', NULL, "overwrite an existing file"},
     {"json", 0, NULL, "print the result as JSON"},
     {"quiet", 'q', NULL, "show no progress"},
+    {"pairs", 0, NULL,
+     "image i of A against image i of B; --metric is psnr, ssim, lpips-vgg, lpips-alex or lpips-squeeze then, and "
+     "--features torchvision's file"},
+    {"lin", 0, "FILE", "with --pairs: how much each channel counts in LPIPS; models/features/lpips_lin.safetensors"},
     {"samples", 0, "N", "images that are drawn of a model (10,000), its classes in turn"},
     {"method", 0, "NAME", "of a model: {methods}"},
     {"steps", 0, "N", "of a model: the number of steps of the method"},
@@ -46,6 +51,8 @@ enum {
     FORCE,
     JSON,
     QUIET,
+    PAIRS,
+    LIN,
     SAMPLES,
     SAMPLING,
     N_OPTIONS = sizeof options / sizeof *options
@@ -65,8 +72,8 @@ typedef struct {
 typedef struct {
     metric metrics[MOST_METRICS];
     size_t n_metrics;
-    const char *features, *write, *inputs;
-    int few, infinity, force, json, quiet, sampled;
+    const char *list, *features, *write, *inputs, *lin;
+    int few, infinity, force, json, quiet, sampled, pairs;
     int32_t subsets;
     side_options sides;
     sampling sampling;
@@ -113,6 +120,22 @@ static void name_inception(const cli *c, choices *o)
     if (o->inputs && !used) cli_usage_error(c, "--inputs has no effect without fid, sfid, is, pr or kid");
 }
 
+static void refuse_for_pairs(const cli *c, const choices *o)
+{
+    const char *const given[] = {o->inputs ? "inputs" : NULL,
+                                 o->few ? "few" : NULL,
+                                 o->sides.resize ? "resize" : NULL,
+                                 o->subsets ? "subsets" : NULL,
+                                 o->infinity ? "infinity" : NULL,
+                                 o->write ? "write" : NULL,
+                                 o->force ? "force" : NULL,
+                                 o->sides.samples ? "samples" : NULL,
+                                 o->sampled ? options[o->sampled].name : NULL};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i]) cli_usage_error(c, "--%s has no effect with --pairs", given[i]);
+    if (o->lin && !o->features) cli_usage_error(c, "--lin has no effect without --features");
+}
+
 static const choices *read_options(cli *c)
 {
     static choices o;
@@ -120,7 +143,7 @@ static const choices *read_options(cli *c)
     sampling_init(&o.sampling);
     o.sides.sampling = &o.sampling;
     for (int i; (i = cli_next(c, &value)) >= 0;) switch (i) {
-        case METRIC: read_metrics(c, value, &o); break;
+        case METRIC: o.list = value; break;
         case FEATURES: o.features = value; break;
         case INPUTS: o.inputs = value; break;
         case FEW: o.few = 1; break;
@@ -132,13 +155,21 @@ static const choices *read_options(cli *c)
         case FORCE: o.force = 1; break;
         case JSON: o.json = 1; break;
         case QUIET: o.quiet = 1; break;
+        case PAIRS: o.pairs = 1; break;
+        case LIN: o.lin = value; break;
         case SAMPLES: o.sides.samples = (uint64_t)cli_integer(c, "samples", value, 1, INT32_MAX); break;
         default:
             sampling_option(&o.sampling, c, options[i].name, value);
             o.sampled = i;
             break;
         }
-    if (!o.n_metrics) cli_usage_error(c, "give --metric, for example --metric fd-resnet56");
+    if (o.pairs) {
+        refuse_for_pairs(c, &o);
+        return &o;
+    }
+    if (o.lin) cli_usage_error(c, "--lin has no effect without --pairs");
+    if (!o.list) cli_usage_error(c, "give --metric, for example --metric fd-resnet56");
+    read_metrics(c, o.list, &o);
     if (o.force && !o.write) cli_usage_error(c, "--force has no effect without --write");
     if (o.sides.samples) o.sampled = SAMPLES;
     else o.sides.samples = SAMPLED;
@@ -420,12 +451,32 @@ static cm_status evaluate(cli *c, cm_context *context, const choices *o, const c
     return status;
 }
 
+static cm_status compare_pairs(cli *c, cm_context *context, const choices *o)
+{
+    static char lin[4400];
+    (void)beside("lpips_lin.safetensors", lin, sizeof lin);
+    const pairs_options p = {o->list, o->features, o->lin ? o->lin : lin, o->sides.limit, o->json, o->quiet};
+    return pairs_compare(c, context, &p, c->operands[0], c->operands[1]);
+}
+
+static int run_pairs(cli *c, const choices *o)
+{
+    cm_context *context = NULL;
+    if (c->n_operands != 2) cli_usage_error(c, "--pairs: give two sets with as many images");
+    cli_catch_signals();
+    cm_status status = cli_context(c, &context);
+    if (status == CM_OK) status = compare_pairs(c, context, o);
+    cm_context_free(context);
+    return cli_end(c, status == CM_OK ? CLI_OK : cli_fail(c, status));
+}
+
 int main(int argc, char **argv)
 {
     cli c = {"cm-eval", "--metric LIST A B [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
     cm_context *context = NULL;
     cli_begin();
     const choices *o = read_options(&c);
+    if (o->pairs) return run_pairs(&c, o);
     const int needed = needs_second(o) ? 2 : 1;
     if (c.n_operands != needed && c.n_operands != 2)
         cli_usage_error(&c, needed == 2 ? "give two sets: images, and what they are compared with" : "give one set");

@@ -154,6 +154,30 @@ expect 2 "holds statistics" $bin/cm-eval --metric kid-lenet --few $dir/digits $d
 expect 2 "holds statistics" $bin/cm-eval --metric fd-lenet --few $digits $dir/digits --infinity
 expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits
 expect 2 "give --metric" $bin/cm-eval $dir/digits $digits
+# Pairs: digits against those of another seed and themselves; LPIPS by a network of made-up weights.
+mkdir $dir/others
+$bin/cm-sample $model -n 30 --labels 0,1,2,3,4,5,6,7,8,9 --seed 1 --images "$dir/others/%04d.png" -q || fail "digits for --pairs"
+python3 - $dir/alex.safetensors <<'EOF'
+import array, json, math, random, struct, sys
+draw, header, blocks, at = random.Random(5), {}, [], 0
+for name, out, channels, k in (("0", 64, 3, 11), ("3", 192, 64, 5), ("6", 384, 192, 3), ("8", 256, 384, 3), ("10", 256, 256, 3)):
+    for member, shape in (("weight", [out, channels, k, k]), ("bias", [out])):
+        n, part = math.prod(shape), [draw.uniform(-1, 1) * (6 / (channels * k * k)) ** 0.5 for _ in range(997)]
+        blocks.append(array.array("f", (part * (n // 997 + 1))[:n]).tobytes())
+        header["features.%s.%s" % (name, member)] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * n]}
+        at += 4 * n
+text = json.dumps(header).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + b"".join(blocks))
+EOF
+expect 0 "30 pairs of 32 x 32, of which 0 do not differ" $bin/cm-eval --pairs $dir/digits $dir/others
+$bin/cm-eval --pairs --json --metric psnr,ssim,lpips-alex --features $dir/alex.safetensors $dir/digits $dir/others | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["pairs"] == 30 and 5 < d["psnr"] < 20 and 0 < d["ssim"] < 0.6 and d["lpips-alex"] > 0 and len(d["alex"]["weights"]) == 32, d' || fail "cm-eval --pairs JSON"
+$bin/cm-eval --pairs --json --metric psnr,ssim,lpips-alex --features $dir/alex.safetensors $dir/digits $dir/digits | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["same"] == 30 and d["psnr"] is None and d["ssim"] == 1 and d["lpips-alex"] == 0, d' || fail "cm-eval --pairs of the same"
+expect 2 "needs --features FILE" $bin/cm-eval --pairs --metric lpips-vgg $dir/digits $dir/others
+expect 1 "is no vgg" $bin/cm-eval --pairs --metric lpips-vgg --features $dir/alex.safetensors $dir/digits $dir/others
+expect 2 "--few has no effect with --pairs" $bin/cm-eval --pairs --few $dir/digits $dir/others
+expect 2 "as many of both" $bin/cm-eval --pairs $dir/digits $dir/few
+expect 2 "no effect without --pairs" $bin/cm-eval --metric fd-lenet --lin $dir/alex.safetensors $dir/digits $digits
+expect 2 "one network of LPIPS" $bin/cm-eval --pairs --metric lpips-vgg,lpips-alex --features $dir/alex.safetensors $dir/digits $dir/others
 expect 1 "covariance needs two" $bin/cm-eval --metric fd-lenet --few $dir/few $digits
 expect 1 "holds no picture" $bin/cm-eval --metric fd-lenet --few $dir/nothing $digits
 expect 1 "is no lenet" $bin/cm-eval --metric fd-lenet --few --features models/features/resnet20.safetensors $dir/digits $digits
