@@ -20,6 +20,8 @@ static const cli_option options[] = {
     {"subsets", 0, "N", "also the mean and deviation of the Frechet distance over N random halves of A"},
     {"infinity", 0, NULL, "also what the Frechet distance would be with infinitely many images of A"},
     {"write", 'o', "FILE", "write mean and covariance of A's features, which stands for A afterwards (.npz)"},
+    {"keep", 0, "FILE",
+     "write the features of A's images, so that FILE stands for A afterwards, whatever the metric (.npz)"},
     {"force", 'f', NULL, "overwrite an existing file"},
     {"json", 0, NULL, "print the result as JSON"},
     {"quiet", 'q', NULL, "show no progress"},
@@ -48,6 +50,7 @@ enum {
     SUBSETS,
     INFINITY_,
     WRITE,
+    KEEP,
     FORCE,
     JSON,
     QUIET,
@@ -72,7 +75,7 @@ typedef struct {
 typedef struct {
     metric metrics[MOST_METRICS];
     size_t n_metrics;
-    const char *list, *features, *write, *inputs, *lin;
+    const char *list, *features, *write, *keep, *inputs, *lin;
     int few, infinity, force, json, quiet, sampled, pairs;
     int32_t subsets;
     side_options sides;
@@ -128,6 +131,7 @@ static void refuse_for_pairs(const cli *c, const choices *o)
                                  o->subsets ? "subsets" : NULL,
                                  o->infinity ? "infinity" : NULL,
                                  o->write ? "write" : NULL,
+                                 o->keep ? "keep" : NULL,
                                  o->force ? "force" : NULL,
                                  o->sides.samples ? "samples" : NULL,
                                  o->sampled ? options[o->sampled].name : NULL};
@@ -152,6 +156,7 @@ static const choices *read_options(cli *c)
         case SUBSETS: o.subsets = (int32_t)cli_integer(c, "subsets", value, 2, 1000000); break;
         case INFINITY_: o.infinity = 1; break;
         case WRITE: o.write = value; break;
+        case KEEP: o.keep = value, o.sides.keep = 1; break;
         case FORCE: o.force = 1; break;
         case JSON: o.json = 1; break;
         case QUIET: o.quiet = 1; break;
@@ -170,13 +175,13 @@ static const choices *read_options(cli *c)
     if (o.lin) cli_usage_error(c, "--lin has no effect without --pairs");
     if (!o.list) cli_usage_error(c, "give --metric, for example --metric fd-resnet56");
     read_metrics(c, o.list, &o);
-    if (o.force && !o.write) cli_usage_error(c, "--force has no effect without --write");
+    if (o.force && !o.write && !o.keep) cli_usage_error(c, "--force has no effect without --write or --keep");
     if (o.sides.samples) o.sampled = SAMPLES;
     else o.sides.samples = SAMPLED;
     name_inception(c, &o);
-    for (size_t i = 1; i < o.n_metrics && (o.features || o.write); i++)
+    for (size_t i = 1; i < o.n_metrics && (o.features || o.write || o.keep); i++)
         if (strcmp(o.metrics[i].net, o.metrics[0].net) != 0)
-            cli_usage_error(c, "--features and --write are about one network, --metric names %s and %s",
+            cli_usage_error(c, "--features, --write and --keep are about one network, --metric names %s and %s",
                             o.metrics[0].net, o.metrics[i].net);
     return &o;
 }
@@ -191,8 +196,8 @@ static int needs_second(const choices *o)
 /* What the metrics of a network, and other options, ask of A (second: B). */
 static wanted wanted_of(const choices *o, const cm_features_info *net, int second)
 {
-    wanted w = {.spatial = !second && o->write && net->spatial, .scores = net->spatial != 0};
-    w.images = !second && (o->write || o->subsets || o->infinity);
+    wanted w = {.spatial = !second && (o->write || o->keep) && net->spatial, .scores = net->spatial != 0};
+    w.images = !second && (o->write || o->keep || o->subsets || o->infinity);
     for (size_t i = 0; i < o->n_metrics; i++) {
         const kind what = o->metrics[i].what;
         if (strcmp(o->metrics[i].net, net->network) != 0) continue;
@@ -272,7 +277,7 @@ static void print_side(const char *name, const side *s, const choices *o)
         cli_json_string(stdout, s->path);
         printf(", \"kind\": \"%s\", \"images\": %llu", s->given ? "statistics" : s->info.kind,
                (unsigned long long)s->n);
-        if (side_has_images(s)) printf(", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
+        if (s->info.height) printf(", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
         if (s->model) printf(", \"nfe\": %d, \"seed\": %llu", s->nfe, (unsigned long long)o->sampling.sample.seed);
         printf("}");
         return;
@@ -281,6 +286,7 @@ static void print_side(const char *name, const side *s, const choices *o)
     cli_print_text(stdout, s->path, 0);
     if (s->given && !s->n) printf(": statistics of an unknown number of images\n");
     else if (s->given) printf(": statistics of %llu images\n", (unsigned long long)s->n);
+    else if (s->kept) printf(": features of %llu images\n", (unsigned long long)s->n);
     else if (s->model)
         printf(": %llu samples of %d x %d, %d network evaluation%s each, seed %llu\n", (unsigned long long)s->n,
                s->info.height, s->info.width, s->nfe, s->nfe == 1 ? "" : "s",
@@ -407,8 +413,9 @@ static void refuse(const cli *c, const choices *o, const cm_features_info *net, 
             cli_usage_error(c, "%s counts images of %d classes, and %s has %d", m->name, net->classes, a->path,
                             a->info.classes);
     }
-    if (!side_has_images(a) && (o->subsets || o->infinity || o->write))
-        cli_usage_error(c, "--subsets, --infinity and --write need images of A, and %s holds statistics", a->path);
+    if (!side_has_images(a) && (o->subsets || o->infinity || o->write || o->keep))
+        cli_usage_error(c, "--subsets, --infinity, --write and --keep need images of A, and %s holds statistics",
+                        a->path);
     if (o->sampled && !a->model && !b->model)
         cli_usage_error(c, "--%s has no effect: neither set is a model", options[o->sampled].name);
 }
@@ -420,8 +427,8 @@ static cm_status prepare(cli *c, cm_context *context, const choices *o, const cm
     refuse_metrics(c, o, net);
     a->wanted = wanted_of(o, net, 0);
     b->wanted = wanted_of(o, net, 1);
-    cm_status status = side_open(c, context, net, &o->sides, a);
-    if (status == CM_OK && b->path) status = side_open(c, context, net, &o->sides, b);
+    cm_status status = side_open(c, context, network, net, &o->sides, a);
+    if (status == CM_OK && b->path) status = side_open(c, context, network, net, &o->sides, b);
     if (status == CM_OK) refuse(c, o, net, a, b);
     if (status == CM_OK) status = side_gather(context, a, network, net, &o->sides, quiet);
     if (status == CM_OK && b->path) status = side_gather(context, b, network, net, &o->sides, quiet);
@@ -438,6 +445,7 @@ static cm_status evaluate(cli *c, cm_context *context, const choices *o, const c
     if (status == CM_OK) status = prepare(c, context, o, &info, network, a, b);
     if (status == CM_OK && o->write)
         status = cm_statistics_write(a->gathered, a->gathered_spatial, o->write, o->force);
+    if (status == CM_OK && o->keep) status = side_keep(a, network, o->keep, o->force);
     if (status == CM_OK && is_first) {
         print_side("a", a, o);
         if (b->path) print_side("b", b, o);

@@ -86,17 +86,37 @@ static cm_status open_statistics(cm_context *context, side *s)
     return status;
 }
 
-cm_status side_open(cli *c, cm_context *context, const cm_features_info *net, const side_options *o, side *s)
+/* CM_ERR_FORMAT where the file holds no features. */
+static cm_status open_features(const cm_features *network, side *s)
+{
+    size_t n = 0;
+    if (!ends_with(s->path, ".npz")) return CM_ERR_FORMAT;
+    const cm_status status = cm_features_read(network, s->path, &n, NULL, NULL);
+    s->kept = status == CM_OK;
+    s->n = s->held = n;
+    s->info.kind = "features";
+    return status;
+}
+
+static cm_status open_whatever(cli *c, cm_context *context, const cm_features *network, const cm_features_info *net,
+                               const side_options *o, side *s)
+{
+    cm_status status = open_features(network, s);
+    if (status == CM_OK || status == CM_ERR_ARGUMENT) return status;
+    status = open_statistics(context, s);
+    if (s->given && status != CM_OK) return status;
+    if (!s->given) return open_images(c, context, net, o, s);
+    const uint64_t count = s->n;
+    /* Files of reference statistics may hold the images too. */
+    if (s->wanted.images && open_pictures(context, net, o, s) != CM_OK) s->n = count;
+    return CM_OK;
+}
+
+cm_status side_open(cli *c, cm_context *context, const cm_features *network, const cm_features_info *net,
+                    const side_options *o, side *s)
 {
     s->info = (cm_dataset_info)CM_DATASET_INFO_INIT;
-    cm_status status = open_statistics(context, s);
-    if (s->given && status != CM_OK) return status;
-    if (!s->given) {
-        status = open_images(c, context, net, o, s);
-    } else if (s->wanted.images) { /* files of reference statistics may hold the images too */
-        const uint64_t count = s->n;
-        if (open_pictures(context, net, o, s) != CM_OK) s->n = count;
-    }
+    const cm_status status = open_whatever(c, context, network, net, o, s);
     if (o->limit && side_has_images(s) && s->n > o->limit) s->n = o->limit;
     return status;
 }
@@ -113,6 +133,7 @@ void side_close(side *s)
     free(s->values);
     free(s->logits);
     free(s->labels);
+    free(s->spatial);
     *s = (side){.path = s->path};
 }
 
@@ -158,11 +179,38 @@ static cm_status fill_batch(side *s, cm_features *network, const cm_features_inf
     rows.values = s->values + at * (uint64_t)net->features;
     if (s->wanted.scores) rows.scores = logits;
     else rows.logits = logits;
-    if (s->wanted.spatial) rows.spatial = b->spatial;
+    float *spatial = s->spatial ? s->spatial + at * (uint64_t)net->spatial : b->spatial;
+    if (s->wanted.spatial) rows.spatial = spatial;
     cm_status status =
         s->set ? cm_dataset_read(s->set, at, &images, s->labels + at) : draw(s, net, o, at, count, b->drawn, &images);
     if (status == CM_OK) status = cm_features_run_rows(network, &images, &rows);
-    if (status == CM_OK && s->wanted.spatial) status = cm_statistics_add(s->gathered_spatial, count, b->spatial);
+    if (status == CM_OK && s->wanted.spatial) status = cm_statistics_add(s->gathered_spatial, count, spatial);
+    return status;
+}
+
+/* All that is held of the images. */
+static cm_feature_rows rows_of(const side *s)
+{
+    cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
+    rows.values = s->values;
+    if (s->wanted.scores) rows.scores = s->logits;
+    else rows.logits = s->logits;
+    rows.spatial = s->spatial;
+    return rows;
+}
+
+cm_status side_keep(const side *s, const cm_features *network, const char *path, int overwrite)
+{
+    const cm_feature_rows rows = rows_of(s);
+    return cm_features_write(network, path, (size_t)s->n, &rows, s->labels, overwrite);
+}
+
+static cm_status fill_kept(side *s, const cm_features *network)
+{
+    size_t n = (size_t)s->held;
+    const cm_feature_rows rows = rows_of(s);
+    cm_status status = cm_features_read(network, s->path, &n, &rows, s->labels);
+    if (status == CM_OK && s->spatial) status = cm_statistics_add(s->gathered_spatial, (size_t)s->n, s->spatial);
     return status;
 }
 
@@ -184,17 +232,23 @@ cm_status side_gather(cm_context *context, side *s, cm_features *network, const 
 {
     cli_progress progress;
     const size_t image = (size_t)s->info.height * (size_t)s->info.width * (size_t)net->channels;
+    const size_t rows = (size_t)(s->kept ? s->held : s->n);
     if (!side_has_images(s)) return CM_OK;
-    buffers b = {malloc(BATCH * image), malloc(s->model ? BATCH * image * sizeof *b.drawn : 1),
+    buffers b = {malloc(BATCH * image + 1), malloc(s->model ? BATCH * image * sizeof *b.drawn : 1),
                  malloc(BATCH * (size_t)net->spatial * sizeof *b.spatial + 1)};
-    s->values = malloc((size_t)s->n * (size_t)net->features * sizeof *s->values);
-    s->logits = malloc((size_t)s->n * (size_t)net->classes * sizeof *s->logits);
-    s->labels = malloc((size_t)s->n * sizeof *s->labels);
-    cm_status status = b.bytes && b.drawn && b.spatial && s->values && s->logits && s->labels ? CM_OK : CM_ERR_MEMORY;
+    s->values = malloc(rows * (size_t)net->features * sizeof *s->values);
+    s->logits = malloc(rows * (size_t)net->classes * sizeof *s->logits);
+    s->labels = malloc(rows * sizeof *s->labels);
+    const int spatial = s->wanted.spatial && (s->kept || o->keep);
+    if (spatial) s->spatial = malloc(rows * (size_t)net->spatial * sizeof *s->spatial);
+    cm_status status =
+        b.bytes && b.drawn && b.spatial && s->values && s->logits && s->labels && (s->spatial || !spatial)
+            ? CM_OK
+            : CM_ERR_MEMORY;
     if (status == CM_OK && s->wanted.spatial)
         status = cm_statistics_create(context, net->spatial, &s->gathered_spatial);
     cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
-    if (status == CM_OK) status = fill(s, network, net, o, &b, &progress);
+    if (status == CM_OK) status = s->kept ? fill_kept(s, network) : fill(s, network, net, o, &b, &progress);
     cli_progress_end(&progress);
     free(b.bytes), free(b.drawn), free(b.spatial);
     if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);

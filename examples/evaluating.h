@@ -15,6 +15,7 @@ typedef struct wanted {
 typedef struct side_options {
     int resize;               /* cut and scale pictures to the network's size */
     uint64_t limit;           /* images at most; 0: all                       */
+    int keep;                 /* rows of spatial features too, to be written */
     uint64_t samples;         /* images that are drawn of a model             */
     const sampling *sampling; /* how                                          */
 } side_options;
@@ -29,13 +30,18 @@ typedef struct side {
     int32_t nfe;
     cm_dataset_info info; /* of a model: sizes and classes alone */
     uint64_t n;
-    float *values, *logits; /* of the network at hand */
+    uint64_t held;                    /* rows in a file of features, of which the first n count */
+    int kept;                         /* features of a file: no images have to be looked at */
+    float *values, *logits, *spatial; /* of the network at hand; spatial: to be kept        */
     int32_t *labels;
     cm_statistics *gathered, *gathered_spatial;
 } side;
 
 /* Finds out what s->path is and opens it for a network. */
-cm_status side_open(cli *c, cm_context *context, const cm_features_info *net, const side_options *o, side *s);
+cm_status side_open(cli *c, cm_context *context, const cm_features *network, const cm_features_info *net,
+                    const side_options *o, side *s);
+/* Writes its features as a file that stands for it afterwards. */
+cm_status side_keep(const side *s, const cm_features *network, const char *path, int overwrite);
 /* Features of all its images, where it has images. */
 cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
                       const side_options *o, int quiet);
@@ -44,7 +50,7 @@ void side_close(side *s);
 /* Whether there are images, not statistics alone. */
 static inline int side_has_images(const side *s)
 {
-    return s->set || s->model;
+    return s->set || s->model || s->kept;
 }
 static inline const cm_statistics *side_statistics(const side *s, int spatial)
 {

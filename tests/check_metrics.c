@@ -751,6 +751,62 @@ START_TEST(inception)
 }
 END_TEST
 
+/* What is written is what is read, and only by the network that it is of. */
+START_TEST(features_through_a_file)
+{
+    enum { N = 5 };
+    static uint8_t bytes[N * 32 * 32 * 3];
+    static float values[N * 64], logits[N * 10], back[N * 64], logits_back[N * 10];
+    const int32_t labels[N] = {3, 0, -1, 9, 2};
+    int32_t found[N];
+    size_t n = 0, size;
+    uint64_t seed = seeded(99);
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)random_int(&seed, 0, 255);
+    const cm_images images = cm_images_u8(N, 32, 32, 3, bytes);
+    const char *path = in_dir("features.npz");
+    cm_feature_rows rows = CM_FEATURE_ROWS_INIT, to = CM_FEATURE_ROWS_INIT;
+    cm_features *f = open_network(context, "resnet20"), *g = open_network(context, "resnet56");
+    rows.values = values, rows.logits = logits, to.values = back, to.logits = logits_back;
+    OK(cm_features_run_rows(f, &images, &rows));
+    OK(cm_features_write(f, path, N, &rows, labels, CM_OVERWRITE_NO));
+    FAILS(cm_features_write(f, path, N, &rows, labels, CM_OVERWRITE_NO), CM_ERR_IO, "features.npz");
+    OK(cm_features_read(f, path, &n, NULL, NULL));
+    ck_assert_uint_eq(n, N);
+    OK(cm_features_read(f, path, &n, &to, found));
+    ck_assert_mem_eq(back, values, sizeof back);
+    ck_assert_mem_eq(logits_back, logits, sizeof logits);
+    ck_assert_mem_eq(found, labels, sizeof found);
+    n = N - 1;
+    FAILS(cm_features_read(f, path, &n, &to, NULL), CM_ERR_ARGUMENT, "5 images");
+    FAILS(cm_features_read(g, path, &n, NULL, NULL), CM_ERR_ARGUMENT, "do not compare");
+    FAILS(cm_features_read(f, "models/features/lenet-train.npz", &n, NULL, NULL), CM_ERR_FORMAT, "no features");
+    FAILS(cm_features_read(f, path, &n, NULL, found), CM_ERR_ARGUMENT, "without rows");
+    rows.logits = NULL, n = N;
+    OK(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES));
+    FAILS(cm_features_read(f, path, &n, &to, NULL), CM_ERR_FORMAT, "logits");
+    to.logits = NULL;
+    OK(cm_features_read(f, path, &n, &to, found));
+    ck_assert_int_eq(found[0], -1);
+    rows.spatial = values;
+    FAILS(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES), CM_ERR_ARGUMENT, "spatial");
+    rows.values = rows.spatial = NULL;
+    FAILS(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES), CM_ERR_ARGUMENT, "values");
+    /* Damage is told of, or changes nothing that is read. */
+    unsigned char *file = read_bytes(path, &size);
+    for (size_t i = 0; i < size; i += 7) {
+        file[i] ^= 1u << i % 8;
+        write_bytes(in_dir("damaged.npz"), file, size);
+        n = N;
+        if (cm_features_read(f, in_dir("damaged.npz"), &n, &to, NULL) == CM_OK)
+            ck_assert_mem_eq(back, values, sizeof back);
+        file[i] ^= 1u << i % 8;
+    }
+    free(file);
+    cm_features_free(g);
+    cm_features_free(f);
+}
+END_TEST
+
 START_TEST(inception_is_refused)
 {
     static uint8_t bytes[8 * 8 * 3];
@@ -923,6 +979,7 @@ Suite *make_suite(void)
     tcase_add_test(t, weights_that_are_refused);
     tcase_add_test(t, inception);
     tcase_add_test(t, inception_is_refused);
+    tcase_add_test(t, features_through_a_file);
     tcase_add_test(t, every_request_for_memory_fails_once);
     suite_add_tcase(s, t);
     return s;

@@ -131,6 +131,13 @@ drawn="$bin/cm-eval --json --metric fd-lenet,right-lenet --few --samples 30 $mod
 written="$bin/cm-eval --json --metric fd-lenet,right-lenet --few $dir/thirty.npz $digits"
 [ "$($drawn | sed 's/.*"lenet"//')" = "$($written | sed 's/.*"lenet"//')" ] || fail "a model as a set is not what cm-sample writes"
 expect 0 "30 samples of 32 x 32, 2 network evaluations each, seed 7" $bin/cm-eval --metric fd-lenet --few --samples 30 --sigmas 80,1 --method multistep --seed 7 $model $dir/digits
+# Features that are kept stand for their images.
+expect 0 "30 images" $bin/cm-eval --metric fd-lenet --few $dir/digits $digits --keep $dir/kept.npz
+kept="$($bin/cm-eval --json --metric fd-lenet,kid-lenet,is-lenet --few $dir/kept.npz $dir/thirty.npz | sed 's/.*"lenet"//')"
+[ "$kept" = "$($bin/cm-eval --json --metric fd-lenet,kid-lenet,is-lenet --few $dir/digits $dir/thirty.npz | sed 's/.*"lenet"//')" ] || fail "kept features: $kept"
+expect 0 "features of 20 images" $bin/cm-eval --metric fd-lenet --few -n 20 $dir/kept.npz $digits
+expect 1 "(--force replaces it)" $bin/cm-eval --metric fd-lenet --few $dir/digits $digits --keep $dir/kept.npz
+expect 1 "do not compare" $bin/cm-eval --metric fd-resnet20 --few $dir/kept.npz $dir/kept.npz
 expect 2 "neither set is a model" $bin/cm-eval --metric fd-lenet --few --samples 30 $dir/digits $digits
 expect 2 "neither set is a model" $bin/cm-eval --metric fd-lenet --few --seed 3 $dir/digits $digits
 expect 1 "not a data set" $bin/cm-eval --metric fd-lenet --few README.md $digits
@@ -141,6 +148,8 @@ fid="$bin/cm-eval --few --features $inception"
 expect 2 "pt_inception-2015-12-05-6726825d.pth" $bin/cm-eval --metric fid --few $dir/digits $dir/digits
 expect 0 "as OpenAI's evaluator" $fid --metric fid,sfid,is,pr,kid -n 8 $dir/digits $model --samples 8 -o $dir/inception.npz
 expect 0 "as pytorch-fid" $fid --metric fid --inputs pytorch-fid -n 3 $dir/digits $dir/digits
+expect 0 "sfid " $fid --metric sfid -n 8 $dir/digits $dir/inception.npz --keep $dir/keptfid.npz
+expect 0 "features of 8 images" $fid --metric fid,sfid,is,pr,kid $dir/keptfid.npz $dir/keptfid.npz
 $fid --metric fid,sfid --json -n 8 $dir/digits $dir/inception.npz | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["fid"] < 1e-6 and d["sfid"] < 1e-6 and "resize" in d["inception"], d' || fail "FID of a set and its statistics"
 expect 2 "--resize has no effect" $fid --metric fid -n 2 --resize $dir/digits $dir/inception.npz
 expect 2 "--inputs has no effect" $bin/cm-eval --metric fd-lenet --inputs openai --few $dir/digits $digits

@@ -134,6 +134,20 @@ CM_API void cm_feature_rows_init(cm_feature_rows *rows, size_t struct_size);
  * for (only the Inception networks have more than values and logits). */
 CM_API cm_status cm_features_run_rows(cm_features *features, const cm_images *images, const cm_feature_rows *rows);
 
+/* Keeps features of n images in an .npz file, so that they are computed once: the arrays features
+ * (values, which must be there), logits, scores, spatial, early0, early1 and early2 where they are
+ * given, float32; labels where they are not NULL; and network and weights, the texts of
+ * cm_features_info, as bytes.  overwrite: cm_overwrite.  The file appears whole or not at all.
+ * ARGUMENT: no images, no values, or rows that the network does not have.  IO, MEMORY. */
+CM_API cm_status cm_features_write(const cm_features *features, const char *path, size_t n,
+                                   const cm_feature_rows *rows, const int32_t *labels, int32_t overwrite);
+/* Reads them again.  rows NULL: *n becomes the number of images, and nothing else is read.  Else *n has
+ * to be that number, and what rows names is filled in; labels (or NULL) are -1 where the file has none.
+ * ARGUMENT: the features are of another network or of other weights, which do not compare; another *n.
+ * FORMAT: no such file, or it lacks rows that are asked for.  IO, LIMIT, MEMORY. */
+CM_API cm_status cm_features_read(const cm_features *features, const char *path, size_t *n,
+                                  const cm_feature_rows *rows, int32_t *labels);
+
 /* --- pairs of images ---------------------------------------------------------------------- */
 
 /* LPIPS (Zhang et al. 2018): how far two images are apart to the features of a network that was

@@ -81,20 +81,56 @@ void cm_feature_rows_init(cm_feature_rows *rows, size_t struct_size)
     cmi_options_zero(rows, struct_size);
 }
 
-cm_status cm_features_run_rows(cm_features *features, const cm_images *images, const cm_feature_rows *rows)
+/* The caller's struct of any version, as the outputs of a network. */
+static cm_status read_feature_rows(const cm_feature_rows *rows, float **to)
 {
     cm_feature_rows r;
-    cm_view view;
-    NEED(features, "cm_features_run_rows");
-    NEED(rows, "cm_features_run_rows");
     memset(&r, 0, sizeof r);
     CM_TRY(cm_options_read(&r, sizeof r, rows, "cm_feature_rows"));
     if (r.reserved) CM_FAIL(CM_ERR_ARGUMENT, "cm_feature_rows: reserved is %d, must be 0", r.reserved);
+    float *const all[CM_FEATURE_OUTPUTS] = {r.values,   r.logits,   r.scores,  r.spatial,
+                                            r.early[0], r.early[1], r.early[2]};
+    memcpy(to, all, sizeof all);
+    return CM_OK;
+}
+
+cm_status cm_features_run_rows(cm_features *features, const cm_images *images, const cm_feature_rows *rows)
+{
+    cm_view view;
+    float *to[CM_FEATURE_OUTPUTS];
+    NEED(features, "cm_features_run_rows");
+    NEED(rows, "cm_features_run_rows");
+    CM_TRY(read_feature_rows(rows, to));
     CM_TRY(cmi_context_check_process(cmi_features_context(features)));
     CM_TRY(cmi_view_open("cm_features_run_rows: the images", images, CM_VIEW_READ, &view));
-    float *const to[CM_FEATURE_OUTPUTS] = {r.values,   r.logits,   r.scores,  r.spatial,
-                                           r.early[0], r.early[1], r.early[2]};
     return cmi_features_run(features, &view, to);
+}
+
+cm_status cm_features_write(const cm_features *features, const char *path, size_t n, const cm_feature_rows *rows,
+                            const int32_t *labels, int32_t overwrite)
+{
+    cm_features_info info;
+    float *to[CM_FEATURE_OUTPUTS];
+    NEED(features, "cm_features_write");
+    NEED(path, "cm_features_write");
+    NEED(rows, "cm_features_write");
+    CM_TRY(read_feature_rows(rows, to));
+    cmi_features_describe(features, &info);
+    return cmi_features_write(cmi_features_context(features), &info, path, n, to, labels, overwrite);
+}
+
+cm_status cm_features_read(const cm_features *features, const char *path, size_t *n, const cm_feature_rows *rows,
+                           int32_t *labels)
+{
+    cm_features_info info;
+    float *to[CM_FEATURE_OUTPUTS];
+    NEED(features, "cm_features_read");
+    NEED(path, "cm_features_read");
+    NEED(n, "cm_features_read");
+    if (!rows && labels) CM_FAIL(CM_ERR_ARGUMENT, "cm_features_read: labels are asked for without rows");
+    if (rows) CM_TRY(read_feature_rows(rows, to));
+    cmi_features_describe(features, &info);
+    return cmi_features_read(cmi_features_context(features), &info, path, n, rows ? to : NULL, labels);
 }
 
 /* --- pairs ------------------------------------------------------------------------ */

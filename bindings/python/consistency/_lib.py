@@ -490,6 +490,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_lpips_gradient": (C.c_int, [_p, C.POINTER(Images), C.POINTER(Images), _f64p, _f32p]),
     "cm_feature_rows_init": (None, [C.POINTER(FeatureRows), _size]),
     "cm_features_run_rows": (C.c_int, [_p, C.POINTER(Images), C.POINTER(FeatureRows)]),
+    "cm_features_write": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(FeatureRows), _i32p, _i32]),
+    "cm_features_read": (C.c_int, [_p, C.c_char_p, C.POINTER(_size), C.POINTER(FeatureRows), _i32p]),
     "cm_samples_options_init": (None, [C.POINTER(SamplesOptions), _size]),
     "cm_samples_write": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), _i32p, C.POINTER(SamplesOptions)]),
     "cm_statistics_create": (C.c_int, [_p, _i32, C.POINTER(_p)]),
