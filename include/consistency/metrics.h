@@ -81,7 +81,8 @@ typedef struct cm_features cm_features;
 
 /* Opens the weights of a feature network, in any format of tensors that models are read from.
  * network: its name, or NULL for the one whose tensors the file holds (with pytorch-fid's names
- * inception-pytorch, with OpenAI's inception).  *out is the caller's and ends with cm_features_free.  The file is mapped and has to stay as it is.
+ * inception-pytorch, with OpenAI's inception).  *out is the caller's and ends with
+ * cm_features_free.  The file is mapped and has to stay as it is.
  * FORMAT, naming the tensor: the weights are of another network.  ARGUMENT: no network of that
  * name.  NUMERIC: a weight is NaN or infinite.  IO, MEMORY, LIMIT. */
 CM_API cm_status cm_features_open(cm_context *context, const char *path, const char *network, cm_features **out);

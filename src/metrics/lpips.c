@@ -208,10 +208,16 @@ static cm_view channels_last(const cm_view *like, void *values)
                      .pixel = pixel};
 }
 
-static void put(const cm_view *images, size_t index, cm_exec *exec, int input)
+/* What is not finite would be lost: the network's max(x, 0) makes 0 of NaN. */
+static cm_status put(const cm_view *images, size_t index, cm_exec *exec, int input)
 {
+    const size_t n = cmi_view_size(images);
     const cm_view from = cmi_view_part(images, index, 1), to = channels_last(images, cmi_exec_input(exec, input));
     cmi_view_copy(&from, &to);
+    if (cmi_first_nonfinite_f32(n, cmi_exec_input(exec, input)) < n)
+        CM_FAIL(CM_ERR_NUMERIC, "LPIPS: the %s image of pair %zu holds NaN or infinity", input ? "second" : "first",
+                index);
+    return CM_OK;
 }
 
 static cm_status keep_values(const job *j, const cm_exec *exec, size_t pair)
@@ -224,10 +230,7 @@ static cm_status keep_values(const job *j, const cm_exec *exec, size_t pair)
         sum += (double)value;
     }
     if (!isfinite(sum))
-        CM_FAIL(CM_ERR_NUMERIC,
-                "LPIPS: the distance of pair %zu is not finite: an image holds NaN, infinity or huge "
-                "values",
-                pair);
+        CM_FAIL(CM_ERR_NUMERIC, "LPIPS: the distance of pair %zu is not finite: an image holds huge values", pair);
     if (j->distances) j->distances[pair] = sum;
     return CM_OK;
 }
@@ -250,8 +253,8 @@ static cm_status pair_piece(void *user, int piece, int worker)
     cm_exec *exec = t->execs[worker];
     const size_t pair = (size_t)piece, points = j->a->height * j->a->width;
     CM_TRY(cmi_call_check(&j->l->call));
-    put(j->a, pair, exec, 0);
-    put(j->b, pair, exec, 1);
+    CM_TRY(put(j->a, pair, exec, 0));
+    CM_TRY(put(j->b, pair, exec, 1));
     CM_TRY(cmi_exec_run(exec, t->weights));
     if (j->kind == MAPS) {
         memcpy(j->images + pair * points, cmi_exec_output(exec, j->l->files.family->layers), points * sizeof(float));

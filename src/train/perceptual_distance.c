@@ -1,6 +1,7 @@
 /* perceptual_distance.c - see the header. */
 #include "train/perceptual_distance.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "nets/perceptual.h"
@@ -80,6 +81,15 @@ static void interleave(const cm_perceptual_shape *s, const double *planes, float
         for (size_t i = 0; i < plane; i++) points[i * c + k] = (float)planes[k * plane + i];
 }
 
+/* The network's max(x, 0) makes 0 of NaN, and a loss that is lost has to show. */
+static int is_finite(const cm_perceptual_shape *s, const double *values)
+{
+    const size_t n = (size_t)s->channels * (size_t)s->height * (size_t)s->width;
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(values[i])) return 0;
+    return 1;
+}
+
 static void separate(const cm_perceptual_shape *s, const float *points, double *planes)
 {
     const size_t c = (size_t)s->channels, plane = (size_t)s->height * (size_t)s->width;
@@ -93,7 +103,7 @@ cm_status cmi_perceptual_distance_of(const cm_perceptual_distance *d, cm_exec *e
     interleave(&d->net.shape, a, cmi_exec_input(exec, 0));
     interleave(&d->net.shape, b, cmi_exec_input(exec, 1));
     CM_TRY(cmi_exec_run(exec, d->weights));
-    *value = 0;
+    *value = is_finite(&d->net.shape, a) && is_finite(&d->net.shape, b) ? 0 : (double)NAN;
     for (int k = 0; k < d->files.family->layers; k++) *value += (double)*cmi_exec_output(exec, k);
     *cmi_exec_cotangent(exec) = 1;
     CM_TRY(cmi_exec_backward(exec, d->weights));
