@@ -1042,6 +1042,95 @@ START_TEST(lpips_is_refused)
 }
 END_TEST
 
+/* --- the search for a time point ------------------------------------------------------------ */
+
+typedef struct {
+    int32_t best, n, stop; /* stop: at this call; 0: never */
+    int32_t asked[128];
+    double sign;
+    uint64_t done, total;
+} hill;
+
+static int32_t height(void *user, int32_t point, double *score)
+{
+    hill *h = user;
+    for (int32_t i = 0; i < h->n; i++) ck_assert_int_ne(h->asked[i], point);
+    h->asked[h->n++] = point;
+    *score = h->sign * (point < h->best ? 3.0 * (h->best - point) : (double)point - h->best);
+    return h->n == h->stop;
+}
+
+static int32_t height_is_known(void *user, uint64_t done, uint64_t total)
+{
+    hill *h = user;
+    ck_assert(done >= h->done && done <= total && (!h->total || total == h->total));
+    h->done = done;
+    h->total = total;
+    return 0;
+}
+
+/* Every interval of up to 60 points with every best point, and some wide ones. */
+START_TEST(search_finds_the_lowest_point)
+{
+    cm_search_options o = CM_SEARCH_OPTIONS_INIT;
+    for (int32_t right = 5; right < 65; right++)
+        for (int32_t target = 5; target <= right; target++) {
+            hill h = {.best = target, .sign = target % 2 ? 1 : -1};
+            int32_t best = -1;
+            o.left = 5, o.right = right, o.larger = target % 2 ? 0 : 1;
+            o.progress = height_is_known, o.progress_user = &h;
+            OK(cm_search_point(&o, height, &h, &best));
+            ck_assert_int_eq(best, target);
+            ck_assert(right == 5 || (h.done == h.total && h.n > 0));
+            ck_assert_int_eq(h.n == 0, right == 5);
+        }
+    for (int32_t k = 0; k < 200; k++) {
+        hill h = {.best = (int32_t)(k * 10737418LL), .sign = 1};
+        int32_t best = -1;
+        o.left = 0, o.right = INT32_MAX, o.larger = 0, o.progress_user = &h;
+        OK(cm_search_point(&o, height, &h, &best));
+        ck_assert_int_eq(best, h.best);
+        ck_assert_int_le(h.n, 110);
+    }
+}
+END_TEST
+
+static int32_t flat(void *user, int32_t point, double *score)
+{
+    (void)point;
+    *score = *(const double *)user;
+    return 0;
+}
+
+START_TEST(searches_that_end_early)
+{
+    cm_search_options o = CM_SEARCH_OPTIONS_INIT;
+    hill h = {.best = 4, .sign = 1, .stop = 3};
+    double level = 1;
+    int32_t best = -1;
+    o.right = 2;
+    OK(cm_search_point(&o, flat, &level, &best)); /* of equal ones the smallest */
+    ck_assert_int_eq(best, 0);
+    o.right = 39;
+    FAILS(cm_search_point(&o, height, &h, &best), CM_ERR_CANCELLED, "at point");
+    ck_assert_int_eq(h.n, 3);
+    level = NAN;
+    FAILS(cm_search_point(&o, flat, &level, &best), CM_ERR_NUMERIC, "point 13 is NaN");
+    level = INFINITY;
+    OK(cm_search_point(&o, flat, &level, &best));
+    o.left = 40;
+    FAILS(cm_search_point(&o, flat, &level, &best), CM_ERR_ARGUMENT, "left is 40 and right is 39");
+    o.left = -1;
+    FAILS(cm_search_point(&o, flat, &level, &best), CM_ERR_ARGUMENT, "left is -1");
+    o.left = 0, o.larger = 2;
+    FAILS(cm_search_point(&o, flat, &level, &best), CM_ERR_ARGUMENT, "larger is 2");
+    FAILS(cm_search_point(NULL, flat, &level, &best), CM_ERR_ARGUMENT, "options is NULL");
+    o.larger = 0;
+    FAILS(cm_search_point(&o, NULL, &level, &best), CM_ERR_ARGUMENT, "score is NULL");
+    FAILS(cm_search_point(&o, flat, &level, NULL), CM_ERR_ARGUMENT, "best is NULL");
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("metrics");
@@ -1070,6 +1159,8 @@ Suite *make_suite(void)
     tcase_add_test(t, inception_is_refused);
     tcase_add_test(t, features_through_a_file);
     tcase_add_test(t, every_request_for_memory_fails_once);
+    tcase_add_test(t, search_finds_the_lowest_point);
+    tcase_add_test(t, searches_that_end_early);
     suite_add_tcase(s, t);
     TCase *lpips = tcase_create("lpips");
     tcase_add_checked_fixture(lpips, setup, teardown);

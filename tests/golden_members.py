@@ -60,6 +60,8 @@ def ignored(name, metadata, path):
         return "no ODE step"
     if name.startswith("train_edm") and key in ("sigma_min", "sigma_max", "rho", "loss_norm"):
         return "no time points"
+    if name.startswith("ternary_search") and path[-1] == "before":
+        return "the points before the last one are fixed" if len(json.loads(metadata["cases"])[path[1]]["before"]) > 1 else None
     return None
 
 
@@ -87,7 +89,7 @@ def changes(value):
     if isinstance(value, float):
         return [value * f + (0.25 if value == 0 else 0) for f in (1.25, 0.5, 0.01, 16, 1000)]
     if isinstance(value, list):
-        return [[changes(value[0])[0]] + value[1:]] if value else [[1]]
+        return [[c] + value[1:] for c in changes(value[0])] if value else [[1]]
     return [NAMES.get(value, str(value) + "x")]
 
 

@@ -1251,6 +1251,26 @@ class Calls(unittest.TestCase):
             cm.frechet_distance(a, a[:1])
         self.assertEqual(caught.exception.status, "CM_ERR_STATE")
 
+    def test_search(self):
+        seen = []
+        self.assertEqual(cm.search_point(lambda i: seen.append(i) or abs(i - 22), 0, 39), 22)
+        self.assertEqual(len(seen), len(set(seen)))
+        self.assertLess(len(seen), 20)
+        self.assertEqual(cm.search_point(lambda i: -abs(i - 7), 1, 300, larger=True), 7)
+        self.assertEqual(cm.search_point(lambda i: i, 4, 4), 4)
+        steps = []
+        cm.search_point(lambda i: i, 0, 100, progress=lambda *a: steps.append(a))
+        self.assertEqual(steps[-1][0], steps[-1][1])
+        self.assertRaises(ZeroDivisionError, cm.search_point, lambda i: 1 / 0, 0, 9)
+        self.assertRaises(ValueError, cm.search_point, lambda i: i, -1, 9)
+        self.assertRaises(TypeError, cm.search_point, lambda i: i, 0, "9")
+        for call, status in ((lambda: cm.search_point(lambda i: i, 9, 3), "ARGUMENT"),
+                             (lambda: cm.search_point(lambda i: math.nan, 0, 9), "NUMERIC"),
+                             (lambda: cm.search_point(lambda i: i, 0, 9, progress=lambda *_: True), "CANCELLED")):
+            with self.assertRaises(cm.Error) as caught:
+                call()
+            self.assertEqual(caught.exception.status, "CM_ERR_" + status)
+
     def test_garbage_and_the_end_of_the_interpreter(self):
         code = """
 s = cm.Sampler(cm.Model.load(%r), "heun", steps=50, threads=int(sys.argv[1]))

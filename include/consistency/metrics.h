@@ -9,6 +9,7 @@
  *   Inception Score    of the class probabilities of one set
  *   precision, recall  of the nearest neighbours of two sets (Kynkaanniemi et al. 2019)
  *   kernel distance    KID with those features (Binkowski et al. 2018)
+ *   search             for the noise level of a step that makes any such number best
  *
  * A feature that is NaN or infinite is NUMERIC wherever it is met, with the number of the image and
  * of the feature; every other value is used as it is.  Sets are ordered only for the parts of an
@@ -426,6 +427,53 @@ CM_API void cm_neighbour_options_init(cm_neighbour_options *options, size_t stru
 CM_API cm_status cm_precision_recall(cm_context *context, int32_t dimension, size_t n_reference,
                                      const float *reference, size_t n_samples, const float *samples,
                                      const cm_neighbour_options *options, double *precision, double *recall);
+
+/* --- search for a time point ----------------------------------------------------------------- */
+
+/* Says how good candidate `point` is.  A search calls it once for each point that it looks at, on the thread that
+ * made the call.  It must return normally (no longjmp, no exception); non-zero stops the search. */
+typedef int32_t (*cm_point_fn)(void *user, int32_t point, double *score);
+
+typedef struct cm_search_options {
+    uint32_t struct_size;
+    int32_t left, right; /* the first and the last candidate, 0 <= left <= right           */
+    int32_t larger;      /* 1: a larger score is better; 0: a smaller one                  */
+    /* After each point, with how many have been looked at and how many there can be at most. */
+    cm_progress_fn progress;
+    void *progress_user;
+} cm_search_options;
+
+/* clang-format off */
+#define CM_SEARCH_OPTIONS_INIT {sizeof(cm_search_options), 0, 0, 0, NULL, NULL}
+/* clang-format on */
+CM_API void cm_search_options_init(cm_search_options *options, size_t struct_size);
+
+/* The ternary search of Song et al. (2023) for the time points of multistep sampling, for any score: of two points,
+ * at a third and at two thirds of what is left, the better one says which third cannot hold the best point, until two
+ * or three neighbours are left, of which *best is the best one (the smallest of equal ones).  About
+ * 3.4 log2(right - left) points are looked at; the one candidate of left = right is not.
+ *
+ * It finds the best of all points where the score falls up to it and rises after it.  Where chance ripples the score,
+ * another point that was looked at may have been better; the callback has seen all of them.
+ *
+ * A list of several levels is searched greedily: with the levels so far, the next one between the last of them and
+ * the end of the grid.  The score of a list of levels is a metric of samples that were drawn at them
+ * (cm_sample_options.sigmas), always with the same seed.
+ *
+ *     static int32_t distance_from_seven(void *user, int32_t point, double *score)
+ *     {
+ *         (void)user;
+ *         *score = point < 7 ? 7 - point : point - 7;
+ *         return 0;
+ *     }
+ *
+ *     cm_search_options options = CM_SEARCH_OPTIONS_INIT;
+ *     int32_t best;
+ *     options.right = 39;
+ *     cm_status status = cm_search_point(&options, distance_from_seven, NULL, &best);
+ *
+ * ARGUMENT: left, right or larger.  NUMERIC: a score is NaN.  CANCELLED: a callback said so. */
+CM_API cm_status cm_search_point(const cm_search_options *options, cm_point_fn score, void *user, int32_t *best);
 
 #ifdef __cplusplus
 }

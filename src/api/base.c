@@ -92,6 +92,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_statistics_info),
         SIZED(cm_subset_options),
         SIZED(cm_score_options),
+        SIZED(cm_search_options),
         SIZED(cm_neighbour_options),
     };
     for (size_t i = 0; struct_name && i < sizeof structs / sizeof *structs; i++)

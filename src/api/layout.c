@@ -358,6 +358,14 @@ PLACE(cm_score_options, split, 4);
 PLACE(cm_score_options, probabilities, 8);
 PLACE(cm_score_options, reserved, 12);
 
+SIZE(cm_search_options, 32);
+PLACE(cm_search_options, struct_size, 0);
+PLACE(cm_search_options, left, 4);
+PLACE(cm_search_options, right, 8);
+PLACE(cm_search_options, larger, 12);
+PLACE(cm_search_options, progress, 16);
+PLACE(cm_search_options, progress_user, 24);
+
 SIZE(cm_statistics_info, 16);
 PLACE(cm_statistics_info, struct_size, 0);
 PLACE(cm_statistics_info, dimension, 4);

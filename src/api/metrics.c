@@ -9,6 +9,7 @@
 #include "metrics/lpips.h"
 #include "metrics/samples.h"
 #include "metrics/scores.h"
+#include "metrics/search.h"
 #include "metrics/statistics.h"
 #include "nets/feature_net.h"
 
@@ -416,4 +417,27 @@ cm_status cm_precision_recall(cm_context *context, int32_t dimension, size_t n_r
         cmi_precision_recall(context, &first, &second, o.neighbours ? o.neighbours : 3, precision, recall);
     cm_context_free(context);
     return status;
+}
+
+/* --- search for a time point -------------------------------------------------------- */
+
+void cm_search_options_init(cm_search_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+cm_status cm_search_point(const cm_search_options *options, cm_point_fn score, void *user, int32_t *best)
+{
+    cm_search_options o;
+    NEED(options, "cm_search_point");
+    NEED(score, "cm_search_point");
+    NEED(best, "cm_search_point");
+    memset(&o, 0, sizeof o);
+    CM_TRY(cm_options_read(&o, sizeof o, options, "cm_search_options"));
+    if (o.left < 0 || o.right < o.left)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_search_options: left is %d and right is %d, expected 0 <= left <= right", o.left,
+                o.right);
+    if (o.larger != 0 && o.larger != 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_search_options: larger is %d, expected 0 or 1", o.larger);
+    return cmi_search_point(&o, score, user, best);
 }

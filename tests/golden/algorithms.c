@@ -1,10 +1,12 @@
-/* algorithms.c - golden/algorithms: schedules, samplers, EDM's samplers and
- * torch's random stream.  State and toy network are in double here, so the
+/* algorithms.c - golden/algorithms: schedules, samplers, EDM's samplers,
+ * torch's random stream and the search for a time point.  State and toy network are in double here, so the
  * rule for double implementations holds: 1e-11 s + 1e-13. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <consistency/metrics.h>
 
 #include "base/torch_rng.h"
 #include "diffusion/model.h"
@@ -455,13 +457,141 @@ static void run_torch_rng(golden_file *f, golden_result *r)
     }
 }
 
+/* --- the search for a time point ----------------------------------------------------------------------- */
+
+/* A table of scores, and the points that the search has asked for. */
+typedef struct {
+    const double *scores;
+    int32_t n, asked[128];
+} table;
+
+static int32_t look_up(void *user, int32_t point, double *score)
+{
+    table *t = user;
+    if (t->n == 128) return 1;
+    *score = t->scores[point];
+    t->asked[t->n++] = point;
+    return 0;
+}
+
+/* What the published program returns: the better one of the last two probes where it means an end of the interval,
+ * and -1 where there was no round.  last: the two probes. */
+static double published(int32_t left, int32_t right, const int32_t *last, const double *scores, int *tied)
+{
+    const int32_t width = right - left;
+    int32_t best = left;
+    if (width == 0) return right;
+    for (int32_t p = left; p <= right; p++) {
+        *tied |= p != best && scores[p] == scores[best];
+        if (scores[p] < scores[best]) best = p, *tied = 0;
+    }
+    if (width == 2 && best == left + 1) return best;
+    return !last ? -1 : best == left ? last[0] : last[1];
+}
+
+/* The whole of the published search, with the points in the order in which it asks for scores, one more than once. */
+static size_t follow(int32_t left, int32_t right, const double *scores, double *order, double *found, int *tied)
+{
+    size_t n = 0;
+    int32_t last[2];
+    while (right - left >= 3) {
+        last[0] = (int32_t)(left + (right - left) / 3.0);
+        last[1] = (int32_t)(right - (right - left) / 3.0);
+        order[n++] = last[0], order[n++] = last[1];
+        if (scores[last[0]] < scores[last[1]]) right = last[1];
+        else left = last[0];
+    }
+    *found = published(left, right, n ? last : NULL, scores, tied);
+    if (right > left) order[n++] = left, order[n++] = right;
+    if (right - left == 2) order[n++] = left + 1;
+    return n;
+}
+
+static int32_t end_of(json_t *c, const char *key, int last)
+{
+    json_t *list = json_object_get(c, key);
+    return (int32_t)json_integer_value(json_array_get(list, last ? json_array_size(list) - 1 : 0));
+}
+
+static double *part_of(const golden_file *f, golden_result *r, int i, const char *part, size_t *n)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "%d.%s", i, part);
+    double *values = golden_read(f, name, n);
+    if (!values) golden_fail(r, "no tensor %s", name);
+    return values;
+}
+
+/* Each point is asked for once, in the order of the reference. */
+static void check_order(golden_result *r, const table *t, size_t n, const double *evaluated)
+{
+    int32_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t first = 0;
+        while (evaluated[first] != evaluated[i]) first++;
+        if (first < i) continue;
+        golden_compare(r, "evaluated", k < t->n ? fabs(evaluated[i] - t->asked[k]) : INFINITY, 0);
+        k++;
+    }
+    golden_compare(r, "points", abs(t->n - k), 0);
+}
+
+static void run_search_case(const golden_file *f, golden_result *r, json_t *c)
+{
+    const int i = (int)json_integer_value(json_object_get(c, "i"));
+    size_t n = 0, evaluated = 0;
+    double *scores = part_of(f, r, i, "fid", &n), *order = part_of(f, r, i, "evaluated", &evaluated);
+    double *argmin = part_of(f, r, i, "argmin", NULL), *official = part_of(f, r, i, "official_p", NULL);
+    cm_search_options o = CM_SEARCH_OPTIONS_INIT;
+    double own_order[128], found = 0;
+    int32_t best = -1;
+    int tied = 0;
+    table t = {.scores = scores};
+    o.left = end_of(c, "before", 1);
+    o.right = end_of(c, "after", 0);
+    if (scores && order && argmin && official && o.left >= 0 && o.left <= o.right && (size_t)o.right < n) {
+        const size_t own = follow(o.left, o.right, scores, own_order, &found, &tied);
+        if (cm_search_point(&o, look_up, &t, &best) != CM_OK) golden_fail(r, "%s", cm_last_message());
+        golden_compare(r, "argmin", fabs(*argmin - best), 0);
+        check_order(r, &t, evaluated, order);
+        golden_compare(r, "evaluations of the published search", fabs((double)own - (double)evaluated), 0);
+        for (size_t k = 0; k < own && k < evaluated; k++)
+            golden_compare(r, "evaluated by the published search", fabs(own_order[k] - order[k]), 0);
+        if (!tied) golden_compare(r, "official_p", fabs(found - *official), 0);
+    } else golden_fail(r, "case %d has no table of %d..%d", i, o.left, o.right);
+    free(scores), free(order), free(argmin), free(official);
+}
+
+static void run_search(golden_file *f, golden_result *r)
+{
+    static const char *const known[] = {"i", "before", "after", NULL};
+    json_t *cases = golden_json(f, "cases"), *c;
+    size_t k;
+    golden_says(f, r, "fid", "fid[p] is a fake score for each candidate p");
+    golden_says(f, r, "official_p", "-1 means the published function fails (m1 unbound)");
+    json_array_foreach(cases, k, c)
+    {
+        golden_members(r, "cases", c, known);
+        run_search_case(f, r, c);
+        for (size_t i = 0; i < k; i++)
+            if (json_equal(json_object_get(json_array_get(cases, i), "i"), json_object_get(c, "i")))
+                golden_fail(r, "cases has %d twice", (int)json_integer_value(json_object_get(c, "i")));
+    }
+    if (f->st.count != 4 * json_array_size(cases))
+        golden_fail(r, "%zu tensors and %zu cases of four", f->st.count, json_array_size(cases));
+    json_decref(cases);
+}
+
 void golden_algorithm(golden_file *f, golden_result *r)
 {
     static const struct {
         const char *prefix;
         void (*run)(golden_file *, golden_result *);
-    } kinds[] = {
-        {"schedules", run_schedules}, {"sampler_", run_sampler}, {"edm_", run_edm}, {"torch_rng", run_torch_rng}};
+    } kinds[] = {{"schedules", run_schedules},
+                 {"sampler_", run_sampler},
+                 {"edm_", run_edm},
+                 {"torch_rng", run_torch_rng},
+                 {"ternary_search", run_search}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
             kinds[i].run(f, r);

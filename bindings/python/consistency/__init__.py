@@ -41,7 +41,8 @@ from ._values import Array, Images
 
 __all__ = ["Model", "Checkpoint", "convert", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
            "read_image", "read_mask", "encode_image", "decode_image", "noise_level", "Features", "Lpips", "Statistics", "frechet_distance",
-           "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall"]
+           "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall",
+           "search_point"]
 
 _METHODS = choices("methods")
 _NUMBERS = ("rho", "sigma_min", "sigma_max", "s_churn", "s_tmin", "s_tmax", "s_noise")
@@ -671,4 +672,4 @@ from .training import Dataset, Trainer, presets, train_options  # noqa: E402  (t
 from .run import Run, run_options  # noqa: E402
 from .checkpoint import Checkpoint  # noqa: E402
 from .metrics import (Features, Lpips, Statistics, frechet_distance, frechet_infinity, frechet_subsets, inception_score,  # noqa: E402
-                      kernel_distance, precision_recall)
+                      kernel_distance, precision_recall, search_point)

@@ -315,11 +315,21 @@ class NeighbourOptions(Struct):
     _fields_ = [("struct_size", C.c_uint32), ("neighbours", C.c_int32)]
 
 
+POINT = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.POINTER(C.c_double))
+
+
+class SearchOptions(Struct):
+    _c_name = "cm_search_options"
+    _fields_ = [("struct_size", C.c_uint32), ("left", C.c_int32), ("right", C.c_int32), ("larger", C.c_int32),
+                ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+
+
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
-                      CheckpointReport, FeaturesInfo, FeatureRows, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions]
+                      CheckpointReport, FeaturesInfo, FeatureRows, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions,
+                      SearchOptions]
 
 _p, _size, _i32, _u8p, _f32p = C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_uint8), C.POINTER(C.c_float)
 _i32p, _f64p = C.POINTER(C.c_int32), C.POINTER(C.c_double)
@@ -509,6 +519,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_frechet_subsets": (C.c_int, [_p, _size, _f32p, C.POINTER(SubsetOptions), _f64p, _f64p]),
     "cm_frechet_infinity": (C.c_int, [_p, _size, _f32p, C.POINTER(SubsetOptions), _f64p]),
     "cm_kernel_distance": (C.c_int, [_p, _i32, _size, _f32p, _size, _f32p, C.POINTER(SubsetOptions), _f64p, _f64p]),
+    "cm_search_options_init": (None, [C.POINTER(SearchOptions), _size]),
+    "cm_search_point": (C.c_int, [C.POINTER(SearchOptions), POINT, _p, _i32p]),
     "cm_score_options_init": (None, [C.POINTER(ScoreOptions), _size]),
     "cm_inception_score": (C.c_int, [_p, _i32, _size, _f32p, C.POINTER(ScoreOptions), _f64p, _f64p]),
     "cm_neighbour_options_init": (None, [C.POINTER(NeighbourOptions), _size]),

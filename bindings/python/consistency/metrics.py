@@ -3,11 +3,12 @@
 Features are n x d numbers, one row an image; where they come from is the caller's choice."""
 
 import ctypes as C
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from . import _values
 from ._handle import Handle
-from ._lib import FeatureRows, FeaturesInfo, LpipsInfo, LpipsOptions, NeighbourOptions, ScoreOptions, StatisticsInfo, SubsetOptions, lib
+from ._interrupt import Interrupt, guarded
+from ._lib import FeatureRows, FeaturesInfo, LpipsInfo, LpipsOptions, NeighbourOptions, POINT, PROGRESS, ScoreOptions, SearchOptions, StatisticsInfo, SubsetOptions, lib
 from ._values import Array
 
 
@@ -303,3 +304,31 @@ def precision_recall(reference: Array, samples: Array, neighbours: int = 3) -> T
     o.neighbours = _values.integer(neighbours, "neighbours", 1, 64)
     _checked(lib.cm_precision_recall(None, r.d, r.n, r.data, s.n, s.data, C.byref(o), C.byref(precision), C.byref(recall)))
     return float(precision.value), float(recall.value)
+
+
+def search_point(score: Callable[[int], float], left: int, right: int, larger: bool = False,
+                 progress: Optional[Callable[[int, int], Any]] = None) -> int:
+    """The best of the points left..right by the ternary search of Song et al. (2023): where score falls up to the best
+    point and rises after it, by about 3.4 log2(right - left) calls of score, one a point.  larger: a larger score is
+    better.  progress: a function (points done, points at most) that may return a true value to stop.
+
+        best = cm.search_point(lambda i: distance_of_samples(sigmas=[80, grid[i]]), 1, len(grid) - 1)"""
+    o, best, failure = SearchOptions(), C.c_int32(), []  # type: SearchOptions, Any, List[BaseException]
+    lib.cm_search_options_init(C.byref(o), C.sizeof(o))
+    o.left = _values.integer(left, "left", 0, 2**31 - 1)
+    o.right = _values.integer(right, "right", 0, 2**31 - 1)
+    o.larger = _values.flag(larger, "larger")
+
+    def on_point(_: Any, point: int, value: Any) -> None:
+        value[0] = float(score(point))
+
+    def on_progress(_: Any, done: int, total: int) -> Any:
+        return progress and progress(done, total)
+
+    with Interrupt() as interrupt:
+        o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+        status = lib.cm_search_point(C.byref(o), POINT(guarded(failure, interrupt, on_point)), None, C.byref(best))
+    if failure and status:
+        raise failure[0]
+    _checked(status)
+    return best.value
