@@ -60,6 +60,9 @@ $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/tests/support/memor
 $(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/bench_metrics: tests/bench_metrics.c $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib' -lm
 $(BUILD)/tests/threads_program: tests/threads_program.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -rdynamic -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib' -ldl -pthread
@@ -195,6 +198,11 @@ PEER ?=
 .PHONY: load-bench
 load-bench: all $(BUILD)/tests/make_model
 	$(PYTHON) tests/load_bench.py $(BUILD) $(if $(PEER),--peer $(PEER))
+
+# Feature networks, ours and those of a Python with torch.
+.PHONY: bench-metrics
+bench-metrics: all $(BUILD)/tests/make_weights $(BUILD)/tests/bench_metrics
+	$(PYTHON) tests/bench_metrics.py $(BUILD) $(if $(PEER),--peer $(PEER)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # PEERS: Pythons that have torch; without any, ours is timed alone.
 PEERS ?=
