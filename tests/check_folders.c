@@ -785,6 +785,32 @@ START_TEST(foreign_files_are_named)
 }
 END_TEST
 
+/* The first picture says the size that is left open, which is no square. */
+static void oblong_pictures_as_they_are(void)
+{
+    static uint8_t pixels[20 * 12 * 3], read[20 * 12 * 3];
+    cm_dataset_options o = in_order();
+    const cm_images out = cm_images_u8(1, 20, 12, 3, read);
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(7 * i);
+    ck_assert_int_eq(mkdir(in_dir("oblong"), 0700), 0);
+    OK(write_picture(NULL, in_dir("oblong/a.png"), 3, 20, 12, pixels, 0, 1));
+    o.random_crop = CM_CROP_NONE;
+    for (int32_t asked = 0; asked < 4; asked++) {
+        o.height = asked & 1 ? 20 : 0, o.width = asked & 2 ? 12 : 0;
+        cm_dataset *d = open_set(in_dir("oblong"), &o);
+        ck_assert_int_eq(info_of(d).height, 20);
+        ck_assert_int_eq(info_of(d).width, 12);
+        OK(cm_dataset_read(d, 0, &out, NULL));
+        ck_assert_mem_eq(read, pixels, sizeof read);
+        cm_dataset_free(d);
+    }
+    o.height = 0, o.width = 13;
+    cm_dataset *d = open_set(in_dir("oblong"), &o);
+    const cm_images other = cm_images_u8(1, 20, 13, 3, read);
+    FAILS(cm_dataset_read(d, 0, &other, NULL), CM_ERR_SHAPE, "a.png is 20 x 12 and the images are 20 x 13");
+    cm_dataset_free(d);
+}
+
 /* CM_CROP_NONE: what is not of the set's size ends the call and is not left out. */
 START_TEST(pictures_as_they_are)
 {
@@ -806,6 +832,7 @@ START_TEST(pictures_as_they_are)
     cm_dataset_free(d);
     o.random_crop = 3;
     FAILS(cm_dataset_open(NULL, in_dir("as-is"), &o, &d), CM_ERR_ARGUMENT, "random_crop is 3");
+    oblong_pictures_as_they_are();
 }
 END_TEST
 

@@ -164,6 +164,11 @@ check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/gol
 check-writers: all $(BUILD)/tests/make_model
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/check_writers.py
 
+# The metrics beside those of pytorch-fid, clean-fid, torch-fidelity, scikit-learn, prdc, lpips, piq and scikit-image.
+.PHONY: check-metric-peers
+check-metric-peers: all
+	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/metrics_peers.py
+
 # oneDNN 3.x for the OpenMP of gcc, from the package index that pip uses here.
 ONEDNN3 := $(BUILD)/onednn3
 $(ONEDNN3)/lib/libdnnl.so:

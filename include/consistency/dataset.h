@@ -105,8 +105,8 @@ typedef enum cm_crop {
     CM_CROP_CENTER = 0, /* the short side becomes the image's, the middle is cut out           */
     CM_CROP_RANDOM = 1, /* the image is 80 to 100 % of the short side, somewhere: a function of
                            the seed and the position                                           */
-    CM_CROP_NONE = 2    /* pictures are taken as they are: one of another size than the images
-                           ends the call that meets it with SHAPE, naming it                   */
+    CM_CROP_NONE = 2    /* pictures are taken as they are, which need not be squares: one of another
+                           size than the images ends the call that meets it with SHAPE, naming it */
 } cm_crop;
 
 /* What happens to a picture that is damaged. */
@@ -126,7 +126,8 @@ typedef struct cm_dataset_options {
     int32_t channels;    /* of the images: 1 or 3; 0 = 3, of idx files 1.  One channel of pictures
                             in colour is their luminance, and a warning                        */
     int32_t height;      /* of the images, 1..65535; equal to width; 0 = the width, or the short
-                            side of the first picture                                          */
+                            side of the first picture.  With CM_CROP_NONE height and width may
+                            differ, and 0 is that of the first picture                         */
     int32_t width;       /* likewise; other than the pictures' an error for idx, CIFAR-10, npz   */
     int32_t random_crop; /* cm_crop; RANDOM is an error for idx, CIFAR-10 and npz              */
     int32_t labels;      /* cm_label_rule                                                      */

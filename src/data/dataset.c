@@ -65,10 +65,11 @@ static cm_status find_size(cm_dataset *d)
 {
     cm_picture p;
     cm_status status = CM_ERR_FORMAT;
+    const int cuts = d->o.random_crop != CM_CROP_NONE;
     if (d->o.channels == 0) d->o.channels = d->source->kind == &cmi_source_idx ? 1 : 3;
-    if (d->o.height > 0 && d->o.width == 0) d->o.width = d->o.height;
-    if (d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
-    if (d->o.height != d->o.width)
+    if (cuts && d->o.height > 0 && d->o.width == 0) d->o.width = d->o.height;
+    if (cuts && d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
+    if (cuts && d->o.height != d->o.width)
         CM_FAIL(CM_ERR_ARGUMENT, "images of %d x %d: only squares are cut", d->o.height, d->o.width);
     for (size_t i = 0; i < d->source->count && i < 1000 && is_damage(status); i++)
         status = d->source->kind->picture(d->source, i, d->o.channels, &p);
@@ -77,12 +78,15 @@ static cm_status find_size(cm_dataset *d)
     int32_t h = p.height, w = p.width;
     cmi_free(d->context, p.pixels);
     if (d->source->raw) {
-        if (d->o.height && (d->o.height != h || d->o.width != w))
+        if ((d->o.height && d->o.height != h) || (d->o.width && d->o.width != w))
             CM_FAIL(CM_ERR_ARGUMENT, "a %s set gives images of %d x %d, not %d x %d", d->source->kind->name, h, w,
                     d->o.height, d->o.width);
         if (d->o.random_crop == CM_CROP_RANDOM)
             CM_FAIL(CM_ERR_ARGUMENT, "random_crop has no effect on a %s set", d->source->kind->name);
         d->o.height = h, d->o.width = w;
+    } else if (!cuts) {
+        if (!d->o.height) d->o.height = h;
+        if (!d->o.width) d->o.width = w;
     } else if (!d->o.height) {
         d->o.height = d->o.width = h < w ? h : w;
     }
