@@ -89,7 +89,7 @@ TRAIN_C   := class_names averages distance perceptual_distance optim ema curricu
              objective_ict objective_ect option_rows settings settings_json settings_check presets learner learner_slice \
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
 METRICS_C := tiles features features_file lpips samples statistics statistics_file frechet inception_score neighbours kernel_distance subsets search
-RUN_C     := text memory files pages options config inputs estimate run
+RUN_C     := text memory files pages metric best options config inputs estimate run
 API_C     := base layout choices model checkpoint sampler edit image image_coding dataset trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval
 
@@ -167,7 +167,7 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(CPPFLAGS) $(CFLAGS)
-SHARED_C := $(patsubst %,examples/%.c,cli cli_values cli_progress cli_json listing output sampling given editing evaluating pairs describing describing_json)
+SHARED_C := $(patsubst %,examples/%.c,cli cli_values cli_progress cli_json listing output sampling given editing evaluating feature_files pairs describing describing_json)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency -lm \

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "evaluating.h"
+#include "feature_files.h"
 #include "pairs.h"
 
 static const cli_option options[] = {
@@ -207,46 +208,6 @@ static wanted wanted_of(const choices *o, const cm_features_info *net, int secon
     return w;
 }
 
-/* --- the network ------------------------------------------------------------------ */
-
-/* A file of models/features beside the program, in a build or an installation; 0 where there is none. */
-static int beside(const char *name, char *path, size_t size)
-{
-    char self[4096];
-    static const char *const places[] = {"/../../models/features/", "/../share/consistency/features/"};
-    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash) *slash = '\0';
-    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
-        (void)snprintf(path, size, "%s%s%s", self, places[i], name);
-        if (access(path, R_OK) == 0) return 1;
-    }
-    (void)snprintf(path, size, "models/features/%s", name);
-    return access(path, R_OK) == 0;
-}
-
-/* The Inception network's are not part of the project: a user may have put them there. */
-static const char *weights_path(const cli *c, const char *net)
-{
-    static char path[4400];
-    static const char *const files[] = {"inception.safetensors", "pt_inception-2015-12-05-6726825d.pth",
-                                        "inception-2015-12-05.pt"};
-    char name[128];
-    if (strncmp(net, "inception", 9) != 0) {
-        (void)snprintf(name, sizeof name, "%s.safetensors", net);
-        (void)beside(name, path, sizeof path);
-        return path;
-    }
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (beside(files[i], path, sizeof path)) return path;
-    cli_usage_error(c,
-                    "the weights of the Inception network are not part of this project: give pytorch-fid's file with "
-                    "--features %s, or put it into models/features; fd-resnet56 needs no such file",
-                    files[1]);
-    return NULL;
-}
-
 /* --- what is printed --------------------------------------------------------------------- */
 
 /* Four digits are more than chance leaves of sets of some thousand images (--subsets shows it). */
@@ -440,7 +401,8 @@ static cm_status evaluate(cli *c, cm_context *context, const choices *o, const c
 {
     cm_features *network = NULL;
     cm_features_info info = CM_FEATURES_INFO_INIT;
-    cm_status status = cm_features_open(context, o->features ? o->features : weights_path(c, net), net, &network);
+    cm_status status =
+        cm_features_open(context, o->features ? o->features : feature_weights(c, "features", net), net, &network);
     if (status == CM_OK) status = cm_features_info_get(network, &info);
     if (status == CM_OK) status = prepare(c, context, o, &info, network, a, b);
     if (status == CM_OK && o->write)
@@ -462,7 +424,7 @@ static cm_status evaluate(cli *c, cm_context *context, const choices *o, const c
 static cm_status compare_pairs(cli *c, cm_context *context, const choices *o)
 {
     static char lin[4400];
-    (void)beside("lpips_lin.safetensors", lin, sizeof lin);
+    (void)feature_file("lpips_lin.safetensors", lin, sizeof lin);
     const pairs_options p = {o->list, o->features, o->lin ? o->lin : lin, o->sides.limit, o->json, o->quiet};
     return pairs_compare(c, context, &p, c->operands[0], c->operands[1]);
 }

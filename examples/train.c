@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "feature_files.h"
 
 /* What only the program knows comes first; from DATA on each is an option of the run, "-" written for its "_". */
 enum { OUT, RESUME, CONFIG, SET, NO_ESTIMATE, PRINT_CONFIG, LIST_PRESETS, LIST_OPTIONS, QUIET, DATA };
@@ -41,6 +41,15 @@ static const cli_option options[] = {
     {"sample-rows", 0, "N", "the number of rows of a page of samples (by the model)"},
     {"sample-columns", 0, "N", "the number of images in a row of it (by the model)"},
     {"log-every", 0, "N", "the number of steps between lines of the log (a two-thousandth of all)"},
+    {"metric", 'm', "NAME",
+     "log a Frechet distance of samples and keep the best weights: fid, fd-lenet, fd-resnet20 or fd-resnet56"},
+    {"metric-data", 0, "PATH", "what samples are compared with: statistics or features (.npz), or pictures"},
+    {"metric-features", 0, "FILE", "the weights of the feature network; models/features/NET.safetensors"},
+    {"metric-every", 0, "N", "steps between evaluations (a twentieth of all, in --metric-share of the time)"},
+    {"metric-share", 0, "X", "the percentage of the run's time that evaluations may take (5)"},
+    {"metric-samples", 0, "N", "the number of samples of an evaluation (2,000)"},
+    {"metric-steps", 0, "N", "the number of steps of the sampler (1; of diffusion models 5 of Heun)"},
+    {"metric-few", 0, NULL, "take fewer than 2,000 samples, or fewer images of the reference, too"},
     {"allow-changes", 0, NULL, "resume although options or data differ"},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options, MAX_SETS = 64, RESUMABLE = 75 };
@@ -51,12 +60,34 @@ typedef struct {
     double shown;
 } program;
 
+static const char *value_of(const program *p, const char *name)
+{
+    for (int i = DATA; i < N_OPTIONS; i++)
+        if (strcmp(options[i].name, name) == 0) return p->values[i];
+    return NULL;
+}
+
 static void set(program *p, cm_run_options *o, const char *name, const char *value)
 {
     char key[CLI_KEY];
     cli_key(name, '-', '_', key);
     if (cm_run_options_set(o, key, value) == CM_OK) return;
     cli_usage_error(&p->c, "%s%s", cm_last_message(), strcmp(key, "preset") ? "" : " (--list-presets shows them)");
+}
+
+/* The feature network of a metric that the program has been asked for; what is none the library refuses. */
+static void set_features(program *p, cm_run_options *o)
+{
+    const char *metric = value_of(p, "metric");
+    const char *net = !metric                      ? NULL
+                      : strcmp(metric, "fid") == 0 ? "inception"
+                      : strncmp(metric, "fd-", 3)  ? NULL
+                                                   : metric + 3;
+    int known = 0;
+    for (size_t i = 0; net && cm_choice_name("feature_networks", i); i++)
+        known |= strcmp(cm_choice_name("feature_networks", i), net) == 0;
+    if (known && !value_of(p, "metric-features"))
+        set(p, o, "metric-features", feature_weights(&p->c, "metric-features", net));
 }
 
 /* The run's own numbers or those of --config, then the options in the order of the table, then --set. */
@@ -74,6 +105,7 @@ static void fill(program *p, cm_run_options *o)
         const int json = strcmp(options[i].name, "network") == 0 && v[i] && strcmp(v[i], "given") != 0;
         if (v[i]) set(p, o, options[i].name, json ? cli_json_argument(&p->c, "network", v[i]) : v[i]);
     }
+    set_features(p, o);
     for (int i = 0; p->sets[i]; i++) {
         char key[CLI_KEY];
         const char *value = cli_pair(&p->c, p->sets[i], key);
@@ -108,6 +140,9 @@ static cm_status estimate(const program *p, cm_run *run, const cm_run_info *i)
     if (n.sample_share > 0)
         fprintf(stderr, ", pages of samples %s %.*f %% on top", i->sample_share > 0 ? "at most" : "about",
                 n.sample_share < 0.01 ? 2 : 0, 100 * n.sample_share);
+    if (n.metric_share > 0)
+        fprintf(stderr, ", evaluations of %s %s %.*f %%", i->metric, i->metric_share > 0 ? "at most" : "about",
+                n.metric_share < 0.01 ? 2 : 0, 100 * n.metric_share);
     fprintf(stderr, "\n");
     return CM_OK;
 }
@@ -120,6 +155,14 @@ static int32_t show(void *user, const cm_run_report *r)
     if (r->event == CM_RUN_CHECKPOINT) {
         cli_clear_line();
         printf("saved step %lld\n", (long long)r->step);
+        fflush(stdout);
+    }
+    if (r->event == CM_RUN_METRIC) {
+        cli_clear_line();
+        printf("step %lld: %s %.4g", (long long)r->step, r->metric, r->distance);
+        if (r->path) printf(", the best so far: %s\n", r->path);
+        else if (r->best_step) printf(", best %.4g at step %lld\n", r->best_distance, (long long)r->best_step);
+        else printf("\n");
         fflush(stdout);
     }
     if (r->event != CM_RUN_STEP || (now - p->shown < (isatty(2) ? 0.2 : 30) && r->step < r->steps)) return 0;
@@ -160,6 +203,12 @@ static int execute(program *p, cm_run *run)
                 "%s: no page of samples was drawn: a row takes more than %g %% of this run (--sample-every %lld "
                 "draws whole ones)\n",
                 p->c.program, i.sample_share, (long long)i.steps);
+    if (status == CM_OK && !quiet && i.metric_share > 0 && i.evaluations == 0)
+        fprintf(
+            stderr,
+            "%s: %s was not evaluated: it takes more than %g %% of this run (--metric-every %lld evaluates it all "
+            "the same)\n",
+            p->c.program, i.metric, i.metric_share, (long long)i.steps);
     if (status != CM_ERR_CANCELLED) return status == CM_OK ? CLI_OK : cli_fail(&p->c, status);
     if (!quiet)
         fprintf(stderr, "%s: stopped after step %lld; continue with --resume\n", p->c.program, (long long)i.step);

@@ -8,6 +8,7 @@
  *   log.jsonl      a line of JSON every few steps
  *   samples/       step-NNNNNNNNN.png: pages of samples, each from the same seeds and classes
  *   checkpoints/   step-NNNNNNNNN: whole or not there; LATEST names the newest (cm_trainer_save)
+ *   best.safetensors  where a metric is asked for: the weights whose samples were nearest so far
  *   .lock          held while a run is at work here
  *
  * Every file appears whole or not at all, log.jsonl excepted, whose last line may be cut off by a
@@ -75,7 +76,35 @@ typedef struct cm_run cm_run;
  *   sample_rows         by the model    rows of a page, 1..32
  *   sample_columns      by the model    images in a row, 1..32
  *   log_every           steps / 2000    steps between lines of the log, at least 1
+ *   metric              (none)          a Frechet distance of samples that is logged on the way: fid, or
+ *                                       fd-NET with a feature network of metrics.h: fd-lenet, ...
+ *   metric_data         (none)          what samples are compared with: an .npz file of statistics or of
+ *                                       features, or pictures as cm_dataset_open takes them, which are
+ *                                       cut as the run's own.  Has to be given with metric
+ *   metric_features     (none)          file of the weights of that network.  Likewise
+ *   metric_every        steps / 20      steps between evaluations, at least 1; the last step has one too.
+ *                                       Where it is set every evaluation is made, however long it takes
+ *   metric_share        5               percentage of the run's time that evaluations may take, above
+ *                                       0 to 100: one that would take more is left out.  No effect
+ *                                       beside metric_every: ARGUMENT
+ *   metric_samples      2000            samples of an evaluation; values of equal numbers compare
+ *   metric_steps        1; 5            steps of the sampler: 1 of models that draw in one step, where more
+ *                                       are multistep sampling; 5 Heun steps of others
+ *   metric_few          0               1: fewer than 2,000 samples, and fewer images of the reference, are
+ *                                       taken, of which a distance says little
  *   allow_changes       0               1: a run is continued although options or data differ
+ *
+ * The metric.  Samples come from the first average, or from the weights themselves where there is none.
+ * Sample i is that of cm_sampler_run with seed 0 and index i, and its class is i mod the number of classes:
+ * cm-eval gives the same distance for the same weights.  Each evaluation adds a line to log.jsonl:
+ *
+ *   {"step": 400, "fd-lenet": 31.4, "samples": 2000, "best": 30.2, "best_step": 300, "metric_s": 4.1, "wall": ..}
+ *
+ * A distance that is not finite is null, and the run goes on.  The weights whose distance is the least so far stand
+ * in best.safetensors, a native model file whose consistency.training says step and distance.  A run that is
+ * continued goes on from there, and makes the evaluation that a stop has cut off; it ends with the same file as one
+ * that never stopped (with metric_share, time decides which evaluations are made).  A file whose distance is of
+ * another metric, reference or number of samples or steps does not compare, and the first evaluation replaces it.
  *
  * Without network, init, teacher and preset the run trains a network of this library's own for
  * the pictures at hand: songunet of 32, 64 and 128 channels; the side has to be a multiple of 4.
@@ -150,10 +179,16 @@ typedef struct cm_run_info {
     const char *kind;                         /* of the data set: "folder", "tar", ...; static             */
     const char *classes_from;                 /* where its classes come from, as in cm_dataset_info        */
     const char *data;                         /* its path as it was given, "" for a handle; of the run     */
+    const char *metric;                       /* its name, NULL where none is asked for; of the run        */
+    int64_t evaluations;                      /* of it that were made by this handle                       */
+    double metric_share;                      /* percentage that they may take; 0: all are made            */
+    double best_distance;                     /* the least so far, of the steps before too                 */
+    int64_t best_step;                        /* whose weights are in best.safetensors; 0: there are none  */
 } cm_run_info;
 
 /* clang-format off */
-#define CM_RUN_INFO_INIT {sizeof(cm_run_info), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}
+#define CM_RUN_INFO_INIT {sizeof(cm_run_info), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, \
+                          0, 0.0, 0.0, 0}
 /* clang-format on */
 /* Fills in what CM_RUN_INFO_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_run_info_init(cm_run_info *info, size_t struct_size);
@@ -176,12 +211,13 @@ typedef struct cm_run_needs {
     int32_t batch, size;              /* that would fit where it does not; 0: none, or not ours to choose */
     uint64_t batch_bytes, size_bytes; /* memory of the run with those                             */
     double step_seconds;              /* CM_RUN_TIME: of a step                                           */
-    double seconds;                   /* CM_RUN_TIME: of all the steps, pages of samples included         */
+    double seconds;                   /* CM_RUN_TIME: of all the steps, pages and evaluations included    */
     double sample_share;              /* fraction of the time that pages take on top, 0..1 or more        */
+    double metric_share;              /* the same of evaluations of the metric                            */
 } cm_run_needs;
 
 /* clang-format off */
-#define CM_RUN_NEEDS_INIT {sizeof(cm_run_needs), 0, 0, 0, NULL, 0, 0, 0, 0, 0.0, 0.0, 0.0}
+#define CM_RUN_NEEDS_INIT {sizeof(cm_run_needs), 0, 0, 0, NULL, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
 /* clang-format on */
 /* Fills in what CM_RUN_NEEDS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_run_needs_init(cm_run_needs *needs, size_t struct_size);
@@ -202,7 +238,8 @@ CM_API cm_status cm_run_begin(cm_run *run);
 typedef enum cm_run_event {
     CM_RUN_STEP = 0,       /* a step was taken                     */
     CM_RUN_CHECKPOINT = 1, /* a checkpoint was written: `path`     */
-    CM_RUN_PAGE = 2        /* a page of samples was written: `path` */
+    CM_RUN_PAGE = 2,       /* a page of samples was written: `path` */
+    CM_RUN_METRIC = 3      /* the metric was evaluated; `path`: best.safetensors where this was the best, else NULL */
 } cm_run_event;
 /* How a run stands, for a line of progress. */
 typedef struct cm_run_report {
@@ -216,16 +253,20 @@ typedef struct cm_run_report {
     double seconds_left;             /* to the last of `steps` at that rate                             */
     const char *path;                /* of the file, or NULL; borrowed for the call                     */
     const cm_train_report *training; /* the whole report of the last step; borrowed for the call */
+    const char *metric;              /* its name, NULL where none is asked for; of the run              */
+    double distance, best_distance;  /* of the last evaluation of this handle, not finite where samples were
+                                        not; the least so far */
+    int64_t best_step;               /* whose weights are in best.safetensors; 0: there are none        */
 } cm_run_report;
 
 /* clang-format off */
-#define CM_RUN_REPORT_INIT {sizeof(cm_run_report), 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, NULL, NULL}
+#define CM_RUN_REPORT_INIT {sizeof(cm_run_report), 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, NULL, NULL, NULL, 0.0, 0.0, 0}
 /* clang-format on */
 /* Fills in what CM_RUN_REPORT_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_run_report_init(cm_run_report *report, size_t struct_size);
-/* Called after every step and for every file, on the thread of cm_run_execute.  Non-zero stops as
- * cm_run_stop does.  Of this run it may call cm_run_stop, cm_run_cancel, cm_run_info_get and
- * cm_run_trainer, and of that trainer cm_trainer_model and cm_trainer_steps. */
+/* Called after every step, for every file and for every evaluation, on the thread of cm_run_execute.  Non-zero stops
+ * as cm_run_stop does.  Of this run it may call cm_run_stop, cm_run_cancel, cm_run_info_get and cm_run_trainer, and
+ * of that trainer cm_trainer_model and cm_trainer_steps. */
 typedef int32_t (*cm_run_fn)(void *user, const cm_run_report *report);
 
 /* Takes steps until `until` have been taken in all, 1 to the option "steps", and writes a
@@ -238,7 +279,7 @@ typedef int32_t (*cm_run_fn)(void *user, const cm_run_report *report);
 CM_API cm_status cm_run_execute(cm_run *run, int64_t until, cm_run_fn progress, void *user);
 
 /* Asks a running cm_run_execute to stop: from any thread or signal handler, without a lock.  It
- * gives up the step or the page at hand within one network evaluation, writes a checkpoint of the
+ * gives up the step, the page or the evaluation at hand within one network evaluation, writes a checkpoint of the
  * last whole step and returns CM_ERR_CANCELLED.  Without a running call nothing happens. */
 CM_API void cm_run_stop(cm_run *run);
 /* The same without a checkpoint: steps since the last one will be taken again. */

@@ -234,7 +234,7 @@ PLACE(cm_reader, size, 8);
 PLACE(cm_reader, read, 16);
 PLACE(cm_reader, user, 24);
 
-SIZE(cm_run_info, 112);
+SIZE(cm_run_info, 152);
 PLACE(cm_run_info, struct_size, 0);
 PLACE(cm_run_info, batch, 4);
 PLACE(cm_run_info, step, 8);
@@ -253,8 +253,13 @@ PLACE(cm_run_info, reserved, 84);
 PLACE(cm_run_info, kind, 88);
 PLACE(cm_run_info, classes_from, 96);
 PLACE(cm_run_info, data, 104);
+PLACE(cm_run_info, metric, 112);
+PLACE(cm_run_info, evaluations, 120);
+PLACE(cm_run_info, metric_share, 128);
+PLACE(cm_run_info, best_distance, 136);
+PLACE(cm_run_info, best_step, 144);
 
-SIZE(cm_run_needs, 80);
+SIZE(cm_run_needs, 88);
 PLACE(cm_run_needs, struct_size, 0);
 PLACE(cm_run_needs, fits, 4);
 PLACE(cm_run_needs, bytes, 8);
@@ -267,8 +272,9 @@ PLACE(cm_run_needs, size_bytes, 48);
 PLACE(cm_run_needs, step_seconds, 56);
 PLACE(cm_run_needs, seconds, 64);
 PLACE(cm_run_needs, sample_share, 72);
+PLACE(cm_run_needs, metric_share, 80);
 
-SIZE(cm_run_report, 88);
+SIZE(cm_run_report, 120);
 PLACE(cm_run_report, struct_size, 0);
 PLACE(cm_run_report, event, 4);
 PLACE(cm_run_report, step, 8);
@@ -281,6 +287,10 @@ PLACE(cm_run_report, images_per_second, 56);
 PLACE(cm_run_report, seconds_left, 64);
 PLACE(cm_run_report, path, 72);
 PLACE(cm_run_report, training, 80);
+PLACE(cm_run_report, metric, 88);
+PLACE(cm_run_report, distance, 96);
+PLACE(cm_run_report, best_distance, 104);
+PLACE(cm_run_report, best_step, 112);
 
 SIZE(cm_sample_options, 232);
 PLACE(cm_sample_options, struct_size, 0);

@@ -158,7 +158,12 @@ static cm_status describe(const cm_run *r, cm_run_info *i)
                        .is_finished = r->trainer && (int64_t)steps >= o->n.steps,
                        .kind = d.kind,
                        .classes_from = d.classes_from,
-                       .data = o->data ? o->data : ""};
+                       .data = o->data ? o->data : "",
+                       .metric = o->metric,
+                       .evaluations = r->evaluations,
+                       .metric_share = 100 * r->pace.metric_share,
+                       .best_distance = r->best_distance,
+                       .best_step = r->best_step};
     return CM_OK;
 }
 

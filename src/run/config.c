@@ -94,12 +94,30 @@ static cm_status read_training(cm_run_options *o, const json_t *options)
     return status;
 }
 
-static cm_status read_data(cm_run_options *o, const json_t *data, const char *path)
+static cm_status keep_path(cm_run_options *o, char **at, const json_t *object, const char *name)
 {
-    CM_TRY(keep_text(o, &o->data, path));
+    char path[MOST_PATH];
+    CM_TRY(path_of(object, name, path));
+    return keep_text(o, at, path);
+}
+
+/* Of all members that are paths. */
+static cm_status check_paths(const json_t *config, const json_t *data, const json_t *run)
+{
+    char path[MOST_PATH];
+    CM_TRY(path_of(data, "path", path));
+    CM_TRY(path_of(config, "teacher", path));
+    CM_TRY(path_of(config, "init", path));
+    CM_TRY(path_of(run, "metric_data", path));
+    return path_of(run, "metric_features", path);
+}
+
+static cm_status read_data(cm_run_options *o, const json_t *data)
+{
+    CM_TRY(keep_path(o, &o->data, data, "path"));
     if (!o->resume) return CM_OK;
     CM_TRY(keep_text(o, &o->fingerprint, text_of(data, "fingerprint")));
-    CM_TRY(keep_text(o, &o->before, path));
+    CM_TRY(keep_path(o, &o->before, data, "path"));
     o->images_before = json_integer_value(json_object_get(data, "images"));
     return CM_OK;
 }
@@ -118,6 +136,11 @@ static cm_status read_numbers(cm_run_options *o, const json_t *data, const json_
     CM_TRY(read_number(o, run, "sample_rows", 0));
     CM_TRY(read_number(o, run, "sample_columns", 0));
     CM_TRY(read_number(o, run, "sample_share", 0));
+    CM_TRY(read_number(o, run, "metric_every", 0));
+    CM_TRY(read_number(o, run, "metric_share", 0));
+    CM_TRY(read_number(o, run, "metric_samples", 0));
+    CM_TRY(read_number(o, run, "metric_steps", 0));
+    CM_TRY(read_flag(o, run, "metric_few"));
     return o->sample_share > 0 ? CM_OK : read_number(o, run, "sample_every", -1);
 }
 
@@ -125,18 +148,18 @@ static cm_status apply(cm_run_options *o, const json_t *config)
 {
     const json_t *network = json_object_get(config, "begins_as");
     const json_t *data = json_object_get(config, "data"), *run = json_object_get(config, "run");
-    char teacher[MOST_PATH], init[MOST_PATH], path[MOST_PATH];
     cm_run_options trial = *o;
     CM_TRY(read_numbers(&trial, data, run)); /* a damaged text changes nothing */
-    CM_TRY(path_of(data, "path", path));
-    CM_TRY(path_of(config, "teacher", teacher));
-    CM_TRY(path_of(config, "init", init));
+    CM_TRY(check_paths(config, data, run));
     CM_TRY(read_training(o, json_object_get(config, "options")));
     cmi_run_close_inputs(o);
     CM_TRY(read_numbers(o, data, run));
-    CM_TRY(read_data(o, data, path));
-    CM_TRY(keep_text(o, &o->teacher_path, teacher));
-    CM_TRY(keep_text(o, &o->init, init));
+    CM_TRY(read_data(o, data));
+    CM_TRY(keep_path(o, &o->teacher_path, config, "teacher"));
+    CM_TRY(keep_path(o, &o->init, config, "init"));
+    CM_TRY(keep_text(o, &o->metric, text_of(run, "metric")));
+    CM_TRY(keep_path(o, &o->metric_data, run, "metric_data"));
+    CM_TRY(keep_path(o, &o->metric_features, run, "metric_features"));
     if (!json_is_object(network)) return CM_OK;
     o->network_of_config = 1;
     return keep_tree(o, &o->network, network);
@@ -202,14 +225,20 @@ static void write_path(cm_text *out, const char *name, const char *path)
     cmi_text_add(out, "\"");
 }
 
+/* From the root, so that it holds wherever the run is continued. */
+static void write_whole_path(cm_text *out, const char *name, const char *path)
+{
+    char *whole = path ? realpath(path, NULL) : NULL;
+    write_path(out, name, whole ? whole : path ? path : "");
+    free(whole);
+}
+
 static void write_data(const cm_run_options *o, cm_text *out)
 {
     cm_dataset_info d;
-    char *whole = o->data ? realpath(o->data, NULL) : NULL;
     cm_dataset_info_init(&d, sizeof d);
     cmi_text_add(out, "\"data\": {");
-    write_path(out, "path", whole ? whole : o->data ? o->data : "");
-    free(whole);
+    write_whole_path(out, "path", o->data);
     cmi_text_add(out, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", o->size,
                  o->labels < 0 ? 0 : o->labels, o->random_crop, o->stop_on_bad);
     if (o->dataset && cm_dataset_info_get(o->dataset, &d) == CM_OK) {
@@ -218,6 +247,23 @@ static void write_data(const cm_run_options *o, cm_text *out)
         write_classes(o, out);
     }
     cmi_text_add(out, "},\n");
+}
+
+static void write_metric(const cm_run_options *o, const cm_run_pace *p, cm_text *out)
+{
+    cmi_text_add(out, ",\n\"metric\": ");
+    cmi_text_add_string(out, o->metric);
+    cmi_text_add(out, ", ");
+    write_whole_path(out, "metric_data", o->metric_data);
+    cmi_text_add(out, ", ");
+    write_whole_path(out, "metric_features", o->metric_features);
+    if (o->metric_samples) cmi_text_add(out, ", \"metric_samples\": %lld", (long long)o->metric_samples);
+    if (o->metric_steps) cmi_text_add(out, ", \"metric_steps\": %d", o->metric_steps);
+    if (o->metric_few) cmi_text_add(out, ", \"metric_few\": 1");
+    if (p->metric_share > 0) {
+        cmi_text_add(out, ", \"metric_share\": ");
+        cmi_text_add_number(out, 6, 100 * p->metric_share);
+    } else cmi_text_add(out, ", \"metric_every\": %lld", (long long)p->metric);
 }
 
 static void write_pace(const cm_run_options *o, cm_text *out)
@@ -236,6 +282,7 @@ static void write_pace(const cm_run_options *o, cm_text *out)
         cmi_text_add(out, "\"sample_share\": ");
         cmi_text_add_number(out, 6, 100 * p.share);
     } else cmi_text_add(out, "\"sample_every\": %lld", (long long)p.sample);
+    if (o->metric) write_metric(o, &p, out);
     cmi_text_add(out, "},\n");
 }
 

@@ -6,7 +6,7 @@
 #include "run/run.h"
 
 /* All that a run holds at a time: trainer, weights it began with, batches that are read ahead, and a page of samples
- * with its snapshot. */
+ * or an evaluation with its snapshot.  The feature network is there already. */
 static cm_status memory_of(const cm_run *r, cm_model *model, const cm_train_options *options, int32_t batch,
                            uint64_t *bytes)
 {
@@ -23,8 +23,9 @@ static cm_status memory_of(const cm_run *r, cm_model *model, const cm_train_opti
     so.threads = r->options->n.threads;
     CM_TRY(cm_trainer_estimate(&inputs, options, &trainer));
     CM_TRY(cm_model_info_get(model, &m));
-    if (r->pace.sample) CM_TRY(cm_sampler_estimate(model, &so, &s));
-    *bytes = OTHERS + trainer + 4 * m.parameters * (r->pace.sample ? 2 : 1) +
+    if (r->pace.sample || r->metric) CM_TRY(cm_sampler_estimate(model, &so, &s));
+    *bytes = OTHERS + trainer + 4 * m.parameters * (r->pace.sample || r->metric ? 2 : 1) +
+             (r->metric ? cmi_metric_bytes(r->metric) : 0) +
              8 * (uint64_t)batch * (uint64_t)m.channels * (uint64_t)m.height * (uint64_t)m.width +
              s.activation_bytes + s.packed_bytes;
     return CM_OK;
@@ -113,6 +114,14 @@ static cm_status share_of_pages(const cm_run *r, double *share)
     return CM_OK;
 }
 
+/* The same of evaluations. */
+static double share_of_metric(const cm_run *r, double step_seconds)
+{
+    if (!r->metric || r->pace.metric_share > 0) return r->pace.metric_share;
+    return cmi_metric_seconds(r->metric, step_seconds / r->options->n.batch / 3) /
+           (step_seconds * (double)r->pace.metric);
+}
+
 static int32_t keep_report(void *user, const cm_train_report *report)
 {
     *(cm_train_report *)user = *report;
@@ -134,7 +143,8 @@ static cm_status measure_time(const cm_run *r, cm_run_needs *n)
     CM_TRY(status);
     CM_TRY(share_of_pages(r, &n->sample_share));
     n->step_seconds = report.seconds;
-    n->seconds = report.seconds * (double)o->n.steps * (1 + n->sample_share);
+    n->metric_share = share_of_metric(r, report.seconds);
+    n->seconds = report.seconds * (double)o->n.steps * (1 + n->sample_share + n->metric_share);
     return CM_OK;
 }
 

@@ -76,14 +76,21 @@ cm_status cmi_run_check_directory(cm_context *context, const char *directory, co
 
 /* --- whole files --------------------------------------------------------------------- */
 
+static int is_left(const char *name)
+{
+    static const char *const of[] = {"config.json.tmp-", "log.jsonl.tmp-", "best.safetensors.tmp-"};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        if (strncmp(name, of[i], strlen(of[i])) == 0) return 1;
+    return 0;
+}
+
 cm_status cmi_run_tidy(cm_context *context, const char *directory)
 {
     cm_names names;
     CM_TRY(cmi_directory_list(context, directory, &names));
     cm_status status = CM_OK;
     for (size_t i = 0; i < names.count && status == CM_OK; i++) {
-        if (strncmp(names.name[i], "config.json.tmp-", 16) != 0 && strncmp(names.name[i], "log.jsonl.tmp-", 14) != 0)
-            continue;
+        if (!is_left(names.name[i])) continue;
         char *path = cmi_path_join(context, directory, names.name[i]);
         status = path ? cmi_directory_remove(context, path) : CM_ERR_MEMORY;
         cmi_free(context, path);
@@ -109,15 +116,24 @@ cm_status cmi_run_write(cm_context *context, const char *directory, const char *
 
 enum { BLOCK = 1 << 16 }; /* no line of the log is as long */
 
+/* What is kept of a log, and what was found on the way. */
+typedef struct {
+    int64_t last;    /* lines of later steps go                            */
+    const char *key; /* "\"fd-lenet\": " of the lines that are looked for */
+    int64_t found;   /* the step of the last of them                       */
+} log_lines;
+
 /* The whole lines that stay, moved to the beginning; returns their bytes, and how many were looked at. */
-static size_t keep_lines(char *text, size_t size, int64_t last, size_t *seen)
+static size_t keep_lines(char *text, size_t size, log_lines *lines, size_t *seen)
 {
     size_t kept = 0, at = 0;
     for (char *end; (end = memchr(text + at, '\n', size - at)) != NULL;) {
         const size_t n = (size_t)(end - text) + 1 - at;
         *end = '\0';
         const char *step = strstr(text + at, "\"step\": ");
-        const int stays = step && strtoll(step + 8, NULL, 10) <= last;
+        const int64_t at_step = step ? strtoll(step + 8, NULL, 10) : INT64_MAX;
+        const int stays = at_step <= lines->last;
+        if (stays && strstr(text + at, lines->key)) lines->found = at_step;
         *end = '\n';
         if (stays) memmove(text + kept, text + at, n);
         kept += stays ? n : 0;
@@ -128,7 +144,7 @@ static size_t keep_lines(char *text, size_t size, int64_t last, size_t *seen)
 }
 
 /* A last line that is cut off is left out. */
-static cm_status copy_lines(const cm_file_reader *reader, int64_t last, char *block, cm_file_writer *writer)
+static cm_status copy_lines(const cm_file_reader *reader, log_lines *lines, char *block, cm_file_writer *writer)
 {
     size_t seen, held = 0;
     for (size_t at = 0; at < reader->size;) {
@@ -136,7 +152,7 @@ static cm_status copy_lines(const cm_file_reader *reader, int64_t last, char *bl
         CM_TRY(cmi_file_reader_read(reader, at, block + held, n));
         at += n;
         held += n;
-        CM_TRY(cmi_file_write(writer, block, keep_lines(block, held, last, &seen)));
+        CM_TRY(cmi_file_write(writer, block, keep_lines(block, held, lines, &seen)));
         held -= seen;
         memmove(block, block + seen, held);
         if (held == BLOCK) held = 0; /* no line of ours */
@@ -144,7 +160,7 @@ static cm_status copy_lines(const cm_file_reader *reader, int64_t last, char *bl
     return CM_OK;
 }
 
-static cm_status copy_log(cm_context *context, const char *path, int64_t last, cm_file_writer *writer)
+static cm_status copy_log(cm_context *context, const char *path, log_lines *lines, cm_file_writer *writer)
 {
     cm_file_reader reader;
     cm_path_kind kind;
@@ -152,30 +168,35 @@ static cm_status copy_log(cm_context *context, const char *path, int64_t last, c
     if (kind != CM_PATH_FILE) return CM_OK;
     CM_TRY(cmi_file_reader_open(context, path, &reader));
     char *block = cmi_malloc(context, BLOCK, 1);
-    cm_status status = block ? copy_lines(&reader, last, block, writer) : CM_ERR_MEMORY;
+    cm_status status = block ? copy_lines(&reader, lines, block, writer) : CM_ERR_MEMORY;
     cmi_free(context, block);
     cmi_file_reader_close(&reader);
     return status;
 }
 
-static cm_status rewrite_log(cm_context *context, const char *path, int64_t last)
+static cm_status rewrite_log(cm_context *context, const char *path, log_lines *lines)
 {
     cm_file_writer writer;
     CM_TRY(cmi_file_create(context, path, 1, &writer));
-    cm_status status = copy_log(context, path, last, &writer);
+    cm_status status = copy_log(context, path, lines, &writer);
     if (status == CM_OK) return cmi_file_commit(&writer);
     cmi_file_abort(&writer);
     return status;
 }
 
-cm_status cmi_run_log_open(cm_context *context, const char *directory, int64_t last, int *descriptor)
+cm_status cmi_run_log_open(cm_context *context, const char *directory, int64_t last, const char *metric,
+                           int *descriptor, int64_t *evaluated)
 {
+    char key[80];
+    log_lines lines = {last, key, 0};
+    (void)snprintf(key, sizeof key, "\"%.64s\": ", metric ? metric : "\n"); /* no line holds that */
     char *path = cmi_path_join(context, directory, log_name);
     if (!path) return CM_ERR_MEMORY;
-    cm_status status = rewrite_log(context, path, last);
+    cm_status status = rewrite_log(context, path, &lines);
     *descriptor = status == CM_OK ? cmi_file_open(path, O_WRONLY | O_APPEND, 0) : -1;
     if (status == CM_OK && *descriptor < 0) status = cmi_file_fail("write", path);
     cmi_free(context, path);
+    *evaluated = lines.found;
     return status;
 }
 
@@ -200,21 +221,44 @@ static void describe(cm_text *t, const cm_run_line *line)
     add_number(t, "data_wait_s", 6, r->data_wait);
     cmi_text_add(t, ", \"peak_rss\": %llu", (unsigned long long)r->peak_bytes);
     add_number(t, "eta_s", 6, line->seconds_left);
-    cmi_text_add(t, ", \"wall\": %lld.000}\n", (long long)time(NULL));
+}
+
+static void describe_metric(cm_text *t, const cm_run_metric_line *line)
+{
+    cmi_text_add(t, "{\"step\": %lld", (long long)line->step);
+    add_number(t, line->metric, 17, line->distance);
+    cmi_text_add(t, ", \"samples\": %lld", (long long)line->samples);
+    add_number(t, "best", 17, line->best);
+    cmi_text_add(t, ", \"best_step\": %lld", (long long)line->best_step);
+    add_number(t, "metric_s", 6, line->seconds);
 }
 
 /* In one write, so that a line is whole or, when the disk is full, the last one is cut off. */
+static cm_status end_line(cm_text *t, int descriptor)
+{
+    cmi_text_add(t, ", \"wall\": %lld.000}\n", (long long)time(NULL));
+    cm_status status = cmi_text_check(t);
+    for (size_t done = 0; status == CM_OK && done < t->length;) {
+        ssize_t n = write(descriptor, t->text + done, t->length - done);
+        if (n < 0 && errno != EINTR) status = cmi_file_fail("write", log_name);
+        else if (n > 0) done += (size_t)n;
+    }
+    cmi_free(t->context, t->text);
+    return status;
+}
+
 cm_status cmi_run_log_add(cm_context *context, int descriptor, const cm_run_line *line)
 {
     cm_text t;
     cmi_text_begin(&t, context);
     describe(&t, line);
-    cm_status status = cmi_text_check(&t);
-    for (size_t done = 0; status == CM_OK && done < t.length;) {
-        ssize_t n = write(descriptor, t.text + done, t.length - done);
-        if (n < 0 && errno != EINTR) status = cmi_file_fail("write", log_name);
-        else if (n > 0) done += (size_t)n;
-    }
-    cmi_free(context, t.text);
-    return status;
+    return end_line(&t, descriptor);
+}
+
+cm_status cmi_run_log_add_metric(cm_context *context, int descriptor, const cm_run_metric_line *line)
+{
+    cm_text t;
+    cmi_text_begin(&t, context);
+    describe_metric(&t, line);
+    return end_line(&t, descriptor);
 }

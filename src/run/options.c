@@ -48,6 +48,17 @@ static const row rows[] = {
     {"sample_rows", "rows of a page", COUNT, AT(sample_rows), 1, CM_PAGE_SIDE},
     {"sample_columns", "images in a row of a page", COUNT, AT(sample_columns), 1, CM_PAGE_SIDE},
     {"log_every", "steps between lines of the log", COUNT, AT(log_every), 1, many},
+    {"metric", "a Frechet distance of samples that is logged: fid, or fd-NET of a feature network", TEXT, AT(metric),
+     0, 0},
+    {"metric_data", "what samples are compared with: statistics or features (.npz), or pictures", TEXT,
+     AT(metric_data), 0, 0},
+    {"metric_features", "the file of the weights of the feature network", TEXT, AT(metric_features), 0, 0},
+    {"metric_every", "steps between evaluations, each of which is made", COUNT, AT(metric_every), 1, many},
+    {"metric_share", "the percentage of the run's time that evaluations may take", NUMBER, AT(metric_share), 0.01,
+     100},
+    {"metric_samples", "samples of an evaluation", COUNT, AT(metric_samples), 2, 10000000},
+    {"metric_steps", "steps of the sampler", COUNT, AT(metric_steps), 1, 1000},
+    {"metric_few", "1: fewer than 2,000 samples, and fewer in the reference, are taken", FLAG, AT(metric_few), 0, 1},
     {"allow_changes", "1: a run is continued although options or data differ", FLAG, AT(allow_changes), 0, 1},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -154,7 +165,8 @@ static void store(cm_run_options *o, const row *r, double v)
 {
     void *at = (char *)o + r->offset;
     if (r->kind == NUMBER) *(double *)at = v;
-    else if (r->offset == AT(checkpoint_every) || r->offset == AT(log_every) || r->offset == AT(sample_every))
+    else if (r->offset == AT(checkpoint_every) || r->offset == AT(log_every) || r->offset == AT(sample_every) ||
+             r->offset == AT(metric_every) || r->offset == AT(metric_samples))
         *(int64_t *)at = (int64_t)v;
     else *(int32_t *)at = (int32_t)v;
 }
@@ -195,6 +207,8 @@ static void note_sampling(cm_run_options *o, size_t offset)
 {
     if (offset == AT(sample_every) && !said(o, AT(sample_share))) o->sample_share = 0;
     if (offset == AT(sample_share) && !said(o, AT(sample_every))) o->sample_every = -1;
+    if (offset == AT(metric_every) && !said(o, AT(metric_share))) o->metric_share = 0;
+    if (offset == AT(metric_share) && !said(o, AT(metric_every))) o->metric_every = 0;
 }
 
 /* A network that was only the beginning of another run's gives way to one that is said; that of the run that is
@@ -286,6 +300,64 @@ static cm_status verify_handles(const cm_run_options *o)
     CM_FAIL(CM_ERR_ARGUMENT, "%s%s has no effect beside the %s that was given as a handle", o->prefix, beside, what);
 }
 
+const char *cmi_run_metric_network(const char *metric)
+{
+    static const char fid[] = "inception"; /* whose distance has that name alone */
+    const char *name = strncmp(metric, "fd-", 3) == 0 && strcmp(metric + 3, fid) != 0 ? metric + 3 : "";
+    if (strcmp(metric, "fid") == 0) return fid;
+    for (size_t i = 0; cm_choice_name("feature_networks", i); i++)
+        if (strcmp(cm_choice_name("feature_networks", i), name) == 0) return cm_choice_name("feature_networks", i);
+    return NULL;
+}
+
+/* "fid" and fd-NET of each network but the Inception network, which is called fid. */
+static cm_status refuse_metric(const cm_run_options *o)
+{
+    enum { MOST = 16 };
+    static const char before[] = "fd-";
+    char names[MOST][40], list[300] = "fid", hint[160];
+    const char *known[MOST + 1] = {"fid"};
+    const char *name;
+    for (size_t i = 0, n = 1; n < MOST && (name = cm_choice_name("feature_networks", i)) != NULL; i++) {
+        if (strcmp(name, "inception") == 0) continue;
+        const size_t used = strlen(list);
+        (void)snprintf(names[n], sizeof names[n], "%s%s", before, name);
+        (void)snprintf(list + used, sizeof list - used, ", %s", names[n]);
+        known[n] = names[n];
+        n++;
+    }
+    (void)cm_name_hint(o->metric, known, "", hint, sizeof hint);
+    CM_FAIL(CM_ERR_ARGUMENT, "%smetric: '%.64s' is none of %s%s", o->prefix, o->metric, list, hint);
+}
+
+/* What the metric needs, and that nothing is said about a metric that is not asked for. */
+static cm_status verify_metric(const cm_run_options *o)
+{
+    static const size_t about[] = {AT(metric_data),    AT(metric_features), AT(metric_every), AT(metric_share),
+                                   AT(metric_samples), AT(metric_steps),    AT(metric_few)};
+    char a[CM_RUN_SHOWN], b[CM_RUN_SHOWN];
+    const int64_t samples = o->metric_samples ? o->metric_samples : CM_METRIC_FEWEST;
+    for (int i = 0; i < ROWS && !o->metric; i++)
+        for (size_t k = 0; k < sizeof about / sizeof *about; k++)
+            if (rows[i].offset == about[k] && (o->said >> i & 1))
+                return refuse(o, rows[i].name, "without %s", "metric");
+    if (!o->metric) return CM_OK;
+    if (!cmi_run_metric_network(o->metric)) return refuse_metric(o);
+    if (!o->metric_data || !o->metric_features)
+        CM_FAIL(CM_ERR_ARGUMENT, "%smetric %s needs %s, %s", o->prefix, o->metric,
+                cmi_run_option_shown(o, o->metric_data ? "metric_features" : "metric_data", a),
+                o->metric_data ? "the file of the feature network's weights"
+                               : "what samples are compared with: a file of statistics, or pictures");
+    if (said(o, AT(metric_every)) && said(o, AT(metric_share)))
+        CM_TRY(refuse(o, "metric_share", "with %s, which makes every evaluation", "metric_every"));
+    if (samples < CM_METRIC_FEWEST && !o->metric_few)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "%s: of %lld samples a distance says little: give %d or more, or %s to take it as it is",
+                cmi_run_option_shown(o, "metric_samples", a), (long long)samples, CM_METRIC_FEWEST,
+                cmi_run_option_shown(o, "metric_few", b));
+    return CM_OK;
+}
+
 cm_status cmi_run_options_verify(cm_run_options *o)
 {
     const char *p = o->prefix;
@@ -293,6 +365,7 @@ cm_status cmi_run_options_verify(cm_run_options *o)
     read_numbers(o);
     if (said(o, AT(sample_every)) && said(o, AT(sample_share)))
         CM_TRY(refuse(o, "sample_share", "with %s, which draws every page", "sample_every"));
+    CM_TRY(verify_metric(o));
     if (o->init && o->network && !o->network_of_config) CM_TRY(refuse(o, "network", "with %s", "init"));
     if (o->as_given && !o->init && !o->teacher_path && !o->model && !o->teacher)
         CM_FAIL(CM_ERR_ARGUMENT, "%snetwork given needs %sinit or %steacher, whose network it takes", p, p, p);
@@ -313,5 +386,7 @@ cm_run_pace cmi_run_options_pace(const cm_run_options *o)
         p.sample = twentieth;
         p.share = (o->sample_share > 0 ? o->sample_share : 5) / 100;
     }
+    if (o->metric) p.metric = o->metric_every ? o->metric_every : twentieth;
+    if (o->metric && !o->metric_every) p.metric_share = (o->metric_share > 0 ? o->metric_share : 5) / 100;
     return p;
 }

@@ -27,6 +27,10 @@ struct cm_run_options {
     char *data, *preset, *init, *teacher_path, *network;
     int64_t checkpoint_every, log_every, sample_every;
     double sample_share, checkpoint_seconds; /* percent */
+    char *metric, *metric_data, *metric_features;
+    int64_t metric_every, metric_samples; /* 0: nothing was said */
+    double metric_share;                  /* percent             */
+    int32_t metric_steps, metric_few;
     int32_t keep, size, labels, random_crop, stop_on_bad, sample_rows, sample_columns;
     int allow_changes;
     int as_given;               /* network: that of init or teacher, whatever the preset says     */
@@ -59,11 +63,15 @@ cm_status cmi_run_options_verify(cm_run_options *options);
 
 /* The numbers that follow from the options where they say nothing. */
 typedef struct cm_run_pace {
-    int64_t checkpoint, log, sample;
-    double share; /* fraction of the time; 0: pages are drawn whole */
+    int64_t checkpoint, log, sample, metric;
+    double share, metric_share; /* fractions of the time; 0: pages are drawn whole, every evaluation is made */
     int32_t keep;
 } cm_run_pace;
 cm_run_pace cmi_run_options_pace(const cm_run_options *options);
+
+/* Samples below which a distance has to be asked for; and the network of a metric, NULL where there is none. */
+enum { CM_METRIC_FEWEST = 2000 };
+const char *cmi_run_metric_network(const char *metric);
 
 /* config.c: config.json, read and written. */
 cm_status cmi_run_config_read(cm_run_options *options, const char *what, const char *json, size_t size);

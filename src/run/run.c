@@ -1,6 +1,7 @@
 /* run.c - a run is begun, takes its steps, writes what is due, and stops when it is asked to. */
 #include "run/run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "diffusion/model.h"
 #include "io/directory.h"
 #include "run/files.h"
+#include "train/trainer.h"
 
 enum { PATH = 4096 };
 
@@ -71,7 +73,7 @@ static cm_status fill(cm_run *r, const char *directory)
     r->pages = (cm_pages){
         .share = r->pace.share, .rows = o->sample_rows, .columns = o->sample_columns, .threads = o->n.threads};
     r->log = -1;
-    return CM_OK;
+    return o->metric ? cmi_metric_open(o, cmi_run_learner(o), &r->metric) : CM_OK;
 }
 
 cm_status cmi_run_open(cm_run_options *o, const char *directory, cm_run **out)
@@ -84,6 +86,7 @@ cm_status cmi_run_open(cm_run_options *o, const char *directory, cm_run **out)
     r->context = o->context;
     r->options = o;
     atomic_init(&r->state, 0);
+    atomic_init(&r->best_distance, 0);
     cm_status status = fill(r, directory);
     if (status == CM_OK) {
         o->references++;
@@ -91,6 +94,7 @@ cm_status cmi_run_open(cm_run_options *o, const char *directory, cm_run **out)
         *out = r;
         return CM_OK;
     }
+    cmi_metric_close(r->metric);
     cmi_free(o->context, r->directory);
     cmi_free(o->context, r);
     return status;
@@ -102,6 +106,7 @@ void cmi_run_close(cm_run *r)
     cm_run_options *options = r->options;
     if (r->log >= 0) (void)close(r->log);
     cm_trainer_free(r->trainer);
+    cmi_metric_close(r->metric);
     cmi_free(r->context, r->directory);
     cmi_free(r->context, r);
     cmi_run_options_release(options);
@@ -139,6 +144,19 @@ static cm_status write_config(const cm_run *r)
     return status;
 }
 
+/* Where the evaluations of the run that is continued have come to. */
+static cm_status find_best(cm_run *r)
+{
+    char text[CM_METRIC_TEXT];
+    cm_run_best best;
+    if (!r->metric) return CM_OK;
+    cmi_metric_text(r->metric, text);
+    CM_TRY(cmi_best_read(r->context, r->directory, text, &best));
+    r->best_distance = best.distance;
+    r->best_step = best.step;
+    return CM_OK;
+}
+
 /* Saving step 0, or verifying the checkpoint to go on from, takes the lock before anything else is written. */
 static cm_status settle(cm_run *r, cm_trainer *trainer)
 {
@@ -153,7 +171,14 @@ static cm_status settle(cm_run *r, cm_trainer *trainer)
     if (o->resume && r->last.step >= o->n.steps) return CM_OK; /* finished: nothing is touched */
     CM_TRY(cmi_run_tidy(r->context, r->directory));
     CM_TRY(write_config(r));
-    return cmi_run_log_open(r->context, r->directory, r->last.step, &r->log);
+    CM_TRY(find_best(r));
+    return cmi_run_log_open(r->context, r->directory, r->last.step, o->metric, &r->log, &r->evaluated);
+}
+
+static int32_t stop_work(void *user, uint64_t done, uint64_t total)
+{
+    (void)done, (void)total;
+    return asked(user);
 }
 
 cm_status cmi_run_start(cm_run *r)
@@ -162,6 +187,7 @@ cm_status cmi_run_start(cm_run *r)
     const cm_train_inputs inputs = cmi_run_inputs(o);
     cm_trainer *trainer;
     if (r->trainer) return CM_OK;
+    if (r->metric) CM_TRY(cmi_metric_prepare(r->metric, stop_work, r));
     CM_TRY(cm_trainer_create(&inputs, o->train, &trainer));
     cm_status status = settle(r, trainer);
     if (status == CM_OK) r->trainer = trainer;
@@ -205,7 +231,11 @@ static void tell(cm_run *r, int32_t event, const char *path)
                             images_per_second(r),
                             0,
                             path,
-                            t};
+                            t,
+                            r->options->metric,
+                            r->distance,
+                            r->best_distance,
+                            r->best_step};
     report.seconds_left = seconds_left(r, report.images_per_second);
     if (r->progress && r->progress(r->user, &report)) cmi_run_ask(r, 1);
 }
@@ -231,31 +261,80 @@ static cm_status save(cm_run *r)
     return CM_OK;
 }
 
-static int32_t stop_page(void *user, uint64_t done, uint64_t total)
+/* The first average, or the weights themselves. */
+static cm_status snapshot(const cm_run *r, cm_model **out)
 {
-    (void)done, (void)total;
-    return asked(user);
+    return cm_trainer_model(r->trainer, r->options->n.averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, out);
 }
 
-/* A page of the first average (or the weights themselves), where there is time for one. */
+/* Seconds of a network evaluation of one image, by the last step. */
+static double evaluation_seconds(const cm_run *r)
+{
+    return r->last.seconds / r->options->n.batch / 2;
+}
+
+/* A page, where there is time for one. */
 static cm_status sample(cm_run *r)
 {
-    const cm_run_numbers *o = &r->options->n;
     char path[PATH];
     cm_page_form form;
     cm_model *model;
     CM_TRY(cmi_run_page_form(r, &form));
-    const int32_t rows =
-        cmi_pages_rows(&r->pages, &form, cmi_run_seconds() - r->began, r->last.seconds / o->batch / 2);
+    const int32_t rows = cmi_pages_rows(&r->pages, &form, cmi_run_seconds() - r->began, evaluation_seconds(r));
     if (!rows) return CM_OK;
     (void)snprintf(path, sizeof path, "%.4000s/samples/step-%09lld.png", r->directory, (long long)r->last.step);
-    CM_TRY(cm_trainer_model(r->trainer, o->averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model));
-    cm_status status = cmi_pages_draw(&r->pages, model, rows, stop_page, r, path);
+    CM_TRY(snapshot(r, &model));
+    cm_status status = cmi_pages_draw(&r->pages, model, rows, stop_work, r, path);
     cmi_model_release(model);
     if (status == CM_ERR_CANCELLED && asked(r)) return CM_OK;
     CM_TRY(status);
     r->drawn++;
     tell(r, CM_RUN_PAGE, path);
+    return CM_OK;
+}
+
+/* The weights whose distance is the least so far, then the line, so that no line tells of a file that is not there.
+ */
+static cm_status note(cm_run *r, cm_model *model, double distance, int *is_best)
+{
+    char text[CM_METRIC_TEXT];
+    const cm_run_best best = {distance, r->last.step};
+    *is_best = isfinite(distance) && (!r->best_step || distance < r->best_distance);
+    cmi_metric_text(r->metric, text);
+    if (*is_best) {
+        CM_TRY(cmi_best_write(model, r->directory, text, &best));
+        r->best_distance = distance;
+        r->best_step = best.step;
+    }
+    r->distance = distance;
+    r->evaluated = r->last.step;
+    r->evaluations++;
+    const cm_run_metric_line line = {.metric = r->options->metric,
+                                     .step = r->last.step,
+                                     .samples = cmi_metric_samples(r->metric),
+                                     .best_step = r->best_step,
+                                     .distance = distance,
+                                     .best = r->best_step ? (double)r->best_distance : (double)NAN,
+                                     .seconds = cmi_metric_last_seconds(r->metric)};
+    return cmi_run_log_add_metric(r->context, r->log, &line);
+}
+
+static cm_status evaluate(cm_run *r)
+{
+    char path[PATH];
+    cm_model *model;
+    double distance;
+    int is_best = 0;
+    if (!cmi_metric_fits(r->metric, r->pace.metric_share, cmi_run_seconds() - r->began, evaluation_seconds(r)))
+        return CM_OK;
+    CM_TRY(snapshot(r, &model));
+    cm_status status = cmi_metric_of(r->metric, model, stop_work, r, &distance);
+    if (status == CM_OK) status = note(r, model, distance, &is_best);
+    cmi_model_release(model);
+    if (status == CM_ERR_CANCELLED && asked(r)) return CM_OK;
+    CM_TRY(status);
+    (void)snprintf(path, sizeof path, "%.4000s/best.safetensors", r->directory);
+    tell(r, CM_RUN_METRIC, is_best ? path : NULL);
     return CM_OK;
 }
 
@@ -278,6 +357,7 @@ static int32_t after_step(void *user, const cm_train_report *report)
     r->last = *report;
     if (is_due(r, r->pace.log)) add_to_log(r);
     if (r->failed == CM_OK) tell(r, CM_RUN_STEP, NULL);
+    if (r->failed == CM_OK && !asked(r) && is_due(r, r->pace.metric)) fail(r, evaluate(r));
     if (r->failed == CM_OK && !asked(r) && is_due(r, r->pace.sample)) fail(r, sample(r));
     if (r->failed == CM_OK && !asked(r) && checkpoint_is_due(r)) fail(r, save(r));
     return asked(r) || r->failed != CM_OK;
@@ -310,10 +390,15 @@ cm_status cmi_run_loop(cm_run *r, int64_t until)
     CM_TRY(cm_trainer_steps(r->trainer, &steps)); /* the caller may have taken some with the trainer */
     r->failed = CM_OK;
     r->first_step = r->last.step = (int64_t)steps;
+    r->last.images = r->trainer->images;
     r->saved_step = -1;
     r->began = r->saved_at = cmi_run_seconds();
     r->pages.spent = 0;
+    if (r->metric) cmi_metric_clock(r->metric);
     if (r->last.step >= until) return CM_OK;
     if (asked(r)) return finish(r, CM_ERR_CANCELLED);
+    if (r->evaluated < r->last.step && r->last.step && is_due(r, r->pace.metric))
+        fail(r, evaluate(r)); /* stopped in it */
+    if (asked(r) || r->failed != CM_OK) return finish(r, CM_ERR_CANCELLED);
     return finish(r, cm_trainer_run(r->trainer, r->options->dataset, until, after_step, r));
 }

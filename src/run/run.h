@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "run/metric.h"
 #include "run/options.h"
 #include "run/pages.h"
 
@@ -13,10 +14,16 @@ struct cm_run {
     char *directory;
     cm_run_pace pace;
     cm_pages pages;
+    cm_run_metric *metric;         /* NULL: none is asked for */
     _Atomic(cm_trainer *) trainer; /* NULL before the run has begun */
     int log;                       /* its descriptor, -1: not open  */
     atomic_int state;              /* of the call, see run.c        */
     _Atomic(int64_t) drawn;        /* pages                      */
+    _Atomic(int64_t) evaluations;  /* of the metric              */
+    int64_t evaluated;             /* the step of the last one   */
+    double distance;               /* that it gave               */
+    _Atomic(double) best_distance;
+    _Atomic(int64_t) best_step; /* 0: there is none              */
     /* Of the call that runs: */
     cm_run_fn progress;
     void *user;

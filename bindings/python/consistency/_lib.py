@@ -230,21 +230,24 @@ class RunInfo(Struct):
     _fields_ = [("struct_size", C.c_uint32), ("batch", _i), ("step", _l), ("steps", _l), ("images", C.c_uint64),
                 ("bad", C.c_uint64), ("parameters", C.c_uint64), ("pages", _l), ("sample_share", _d), ("channels", _i),
                 ("height", _i), ("width", _i), ("classes", _i), ("is_finished", _i), ("reserved", _i),
-                ("kind", C.c_char_p), ("classes_from", C.c_char_p), ("data", C.c_char_p)]
+                ("kind", C.c_char_p), ("classes_from", C.c_char_p), ("data", C.c_char_p), ("metric", C.c_char_p),
+                ("evaluations", _l), ("metric_share", _d), ("best_distance", _d), ("best_step", _l)]
 
 
 class RunNeeds(Struct):
     _c_name = "cm_run_needs"
     _fields_ = [("struct_size", C.c_uint32), ("fits", _i), ("bytes", C.c_uint64), ("free_bytes", C.c_uint64),
                 ("free_of", C.c_char_p), ("batch", _i), ("size", _i), ("batch_bytes", C.c_uint64),
-                ("size_bytes", C.c_uint64), ("step_seconds", _d), ("seconds", _d), ("sample_share", _d)]
+                ("size_bytes", C.c_uint64), ("step_seconds", _d), ("seconds", _d), ("sample_share", _d),
+                ("metric_share", _d)]
 
 
 class RunReport(Struct):
     _c_name = "cm_run_report"
     _fields_ = [("struct_size", C.c_uint32), ("event", _i), ("step", _l), ("steps", _l), ("images", C.c_uint64),
                 ("loss", _d), ("grad_norm", _d), ("lr", _d), ("images_per_second", _d), ("seconds_left", _d),
-                ("path", C.c_char_p), ("training", C.POINTER(TrainReport))]
+                ("path", C.c_char_p), ("training", C.POINTER(TrainReport)), ("metric", C.c_char_p), ("distance", _d),
+                ("best_distance", _d), ("best_step", _l)]
 
 
 RUN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(RunReport))

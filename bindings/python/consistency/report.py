@@ -189,8 +189,27 @@ def facts(rows: Sequence[Row], loss: Sequence[float]) -> str:
     return text if broken is None else text + ". At step %d the loss or the gradient was not finite." % broken
 
 
+def is_evaluation(row: Row) -> bool:
+    return "metric_s" in row
+
+
+def metric_curves(rows: Sequence[Row]) -> List[str]:
+    """A curve of each metric that was evaluated, with the least value."""
+    parts = []
+    names = [key for row in rows for key in row if key == "fid" or key.startswith("fd-")]
+    for name in sorted(set(names)):
+        found = [(int(row["step"]), number(row, name)) for row in rows if name in row]
+        finite = [(value, step) for step, value in found if math.isfinite(value)]
+        title = name if not finite else "%s, least %.4g at step %d" % (name, *min(finite))
+        parts.append(curve(title, [step for step, _ in found], [[value for _, value in found]], True))
+    return parts
+
+
 def page(run: str) -> str:
-    rows = read_log(run)
+    every = read_log(run)
+    rows = [row for row in every if not is_evaluation(row)]
+    if not rows:
+        raise SystemExit("'%s' has no step in its log.jsonl yet" % printable(run))
     steps = [int(r["step"]) for r in rows]
     width = max(1, len(rows) // 50)
 
@@ -204,6 +223,7 @@ def page(run: str) -> str:
     for key, title in (("scales", "N(k)"), ("mu", "target's rate mu(k)"), ("stage", "ECT stage")):
         if any(v > 0 for v in column(key)):
             parts.append(curve(title, steps, [column(key)]))
+    parts += metric_curves([row for row in every if is_evaluation(row)])
     parts.append(curve("images a second, of each step", steps, [column("img_per_s")]))
     images = "".join('<figure><img src="data:image/png;base64,%s"><figcaption>step %d</figcaption></figure>'
                      % (base64.b64encode(data).decode(), step) for step, data in read_samples(run))

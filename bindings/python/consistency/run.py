@@ -22,7 +22,8 @@ from ._handle import Handle
 from ._interrupt import Interrupt, guarded
 from .training import Dataset, _held, _Line, _option_text, _report
 
-_EVENTS = ["step", "checkpoint", "page"]
+_EVENTS = ["step", "checkpoint", "page", "metric"]
+_PATHS = ("data", "init", "teacher", "metric_data", "metric_features")
 _WEIGHTS = ["online", "ema", "target"]
 _MEMORY, _TIME = 1, 2
 Progress = Union[None, bool, Callable[[Dict[str, Any]], Any]]
@@ -40,7 +41,7 @@ class _RunOptions(Handle):
     def set(self, name: str, value: Any) -> None:
         if name == "network" and isinstance(value, dict):
             value = json.dumps(value)
-        text = _values.path(value, name) if name in ("data", "init", "teacher") else _option_text(value, name)
+        text = _values.path(value, name) if name in _PATHS else _option_text(value, name)
         _check(lib.cm_run_options_set(self._handle, name.encode(), text))
 
     def values(self) -> Dict[str, Any]:
@@ -124,7 +125,7 @@ class Run(Handle):
             _check(lib.cm_run_info_get(handle, C.byref(i)))
             found = {name: getattr(i, name) for name in RunInfo.names()[1:] if name != "reserved"}
         found["is_finished"] = bool(found["is_finished"])
-        for name in ("kind", "classes_from", "data"):
+        for name in ("kind", "classes_from", "data", "metric"):
             found[name] = _text(found[name])
         return found
 
@@ -140,7 +141,7 @@ class Run(Handle):
 
     def estimate(self, time: bool = False) -> Dict[str, Any]:
         """What the run will take, before it has begun: bytes, free_bytes, free_of; with time=True two steps are timed for
-        step_seconds, seconds and sample_share.  Error CM_ERR_MEMORY says what would fit where it does not."""
+        step_seconds, seconds, sample_share and metric_share.  Error CM_ERR_MEMORY says what would fit where it does not."""
         n = RunNeeds()
         lib.cm_run_needs_init(C.byref(n), C.sizeof(n))
         parts = _MEMORY | (_TIME if _values.flag(time, "time") else 0)
@@ -160,8 +161,9 @@ class Run(Handle):
     def execute(self, until: Optional[int] = None, progress: Progress = None) -> Optional[Dict[str, Any]]:
         """Steps until `until` (all of them by default) have been taken, then a checkpoint; returns the last report.
 
-        progress: True for a line on a terminal, or a function that gets a dict after every step and file: event ("step",
-        "checkpoint" or "page"), path of the file, step, steps, images, loss, grad_norm, lr, images_per_second, seconds_left,
+        progress: True for a line on a terminal, or a function that gets a dict after every step, file and evaluation: event
+        ("step", "checkpoint", "page" or "metric"), path of the file (of a metric that is the best so far best.safetensors),
+        step, steps, images, loss, grad_norm, lr, images_per_second, seconds_left, metric, distance, best_distance, best_step,
         and training, the report of Trainer.run.  A true result stops the run with a checkpoint, and Error CM_ERR_CANCELLED
         is raised.  Ctrl-C does the same, and KeyboardInterrupt is raised.  The function may call stop(), cancel(), model(),
         .step and .info of this run."""
@@ -210,6 +212,6 @@ class Run(Handle):
 
 def _run_report(r: RunReport) -> Dict[str, Any]:
     found = {name: getattr(r, name) for name in RunReport.names()[1:]}
-    found["event"], found["path"] = _EVENTS[r.event], _text(r.path)
+    found["event"], found["path"], found["metric"] = _EVENTS[r.event], _text(r.path), _text(r.metric)
     found["training"] = _report(r.training.contents)
     return found
