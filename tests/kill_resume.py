@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Training survives being killed: kill_resume.py BUILD [--trials N] [--steps S --stops K]
 
-  trials       cm-train, checkpointing every step, is killed -9 after a random time; resuming has to work and
-               to begin at the last step it had announced or later
-  chain        a run of S steps, stopped K times by kill -9, SIGTERM or SIGUSR1, ends with the bytes (and the
-               logged losses) of a run that never stopped
+  trials       cm-train, checkpointing every step and evaluating a metric every third, is killed -9 after a random
+               time; resuming has to work and to begin at the last step it had announced or later, and the best
+               weights are whole
+  chain        a run of S steps, stopped K times by kill -9, SIGTERM or SIGUSR1, ends with the bytes (best weights,
+               logged losses and distances too) of a run that never stopped
   systematic   the process ends right before every system call of a save, then goes on: the same bytes again
   faults       every such call fails instead: an IO error, and the checkpoint before is still good
   stops        a signal is answered at once though a page of samples is due
@@ -46,8 +47,25 @@ def latest(run):
     return {os.path.basename(f): hashlib.sha256(open(f, "rb").read()).hexdigest() for f in glob.glob(run + "/checkpoints/" + name + "/*")}
 
 
-def losses(run):
-    return {d["step"]: d["loss"] for d in map(json.loads, open(run + "/log.jsonl"))}
+METRIC = ["--metric", "fd-lenet", "--metric-data", "models/features/lenet-train.npz", "--metric-every", "3", "--metric-samples", "20",
+          "--metric-steps", "2", "--metric-few"]
+
+
+def logged(run):
+    """Losses and distances by step."""
+    rows = list(map(json.loads, open(run + "/log.jsonl")))
+    return [{d["step"]: d[key] for d in rows if key in d} for key in ("loss", "fd-lenet")]
+
+
+def best(run):
+    """The best weights, which are whole whenever they are there."""
+    path = run + "/best.safetensors"
+    if not os.path.exists(path):
+        return None
+    r = subprocess.run([o.build + "/bin/cm-info", path, "--check"], env=env, capture_output=True, text=True)
+    if r.returncode != 0:
+        fail("%s: %s" % (path, r.stderr or r.stdout))
+    return hashlib.sha256(open(path, "rb").read()).hexdigest()
 
 
 # A shell or a job's keeper may have started us with these ignored, which a program inherits.
@@ -81,7 +99,7 @@ def trials():
     while seen is None:  # a busy machine gets longer
         shutil.rmtree(run, ignore_errors=True)
         longest *= 1.5
-        seen, code, err = stop_at_random(command(run, 1000000), longest)
+        seen, code, err = stop_at_random(command(run, 1000000, *METRIC), longest)
         if code != -signal.SIGKILL:
             return fail("trials: exit %d: %s" % (code, err))
     longest = max(1.0, longest / 1.5)
@@ -90,6 +108,7 @@ def trials():
         step, code, err = stop_at_random(command(run, 1000000, "--resume"), longest)
         if code != -signal.SIGKILL:
             fail("trial %d: exit %d: %s" % (trial, code, err))
+        best(run)
         name = open(run + "/checkpoints/LATEST").read().strip()
         reached = int(name[5:])
         if reached < before or (step is not None and reached < step):
@@ -120,13 +139,13 @@ def stop_after(args, run, step, number):
 
 def chain():
     whole, parts = top + "/whole", top + "/parts"
-    subprocess.run(command(whole, o.steps), check=True, env=env, capture_output=True)
+    subprocess.run(command(whole, o.steps, *METRIC), check=True, env=env, capture_output=True)
     stops, early = 0, 0
     for target in sorted(random.sample(range(1, o.steps * 9 // 10), o.stops)):
         number = random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
         if steps_of(parts) is None:
             shutil.rmtree(parts, ignore_errors=True)
-        code, err = stop_after(command(parts, o.steps, *(["--resume"] if os.path.exists(parts) else [])), parts, target, number)
+        code, err = stop_after(command(parts, o.steps, *(["--resume"] if os.path.exists(parts) else METRIC)), parts, target, number)
         if code == 75 or code == -signal.SIGKILL:
             stops += 1
         elif code in (-signal.SIGTERM, -signal.SIGUSR1):  # already past the target, and the handler not yet there
@@ -134,7 +153,7 @@ def chain():
         else:
             fail("chain: exit %d after signal %d: %s" % (code, number, err))
             break
-    more = ["--resume"] if os.path.exists(parts + "/checkpoints/LATEST") else []
+    more = ["--resume"] if os.path.exists(parts + "/checkpoints/LATEST") else METRIC
     last = subprocess.run(command(parts, o.steps, *more), env=env, capture_output=True, text=True)
     if last.returncode != 0:
         fail("chain: the last resume gave %d: %s" % (last.returncode, last.stderr))
@@ -142,8 +161,10 @@ def chain():
     a, b = latest(whole), latest(parts)
     if a != b:
         fail("chain: after %d stops these files differ: %s" % (stops, [n for n in a if a[n] != b.get(n)]))
-    if losses(whole) != losses(parts):
-        fail("chain: the logged losses differ")
+    if logged(whole) != logged(parts) or len(logged(whole)[1]) != -(-o.steps // 3):
+        fail("chain: the logged losses or distances differ")
+    if best(whole) is None or best(whole) != best(parts):
+        fail("chain: the best weights differ")
     if stops + early != o.stops or stops * 10 < o.stops * 7:
         fail("chain: %d of %d stops, %d before the handler stood" % (stops, o.stops, early))
     print("chain: %d steps, stopped %d times (%d before a handler stood), same bytes" % (o.steps, stops + early, early), flush=True)

@@ -464,6 +464,32 @@ batch=$(sed -n 's/.*give --batch \([0-9]*\) .*/\1/p' $dir/refused)
 rm -rf $dir/x
 expect 0 "GB of memory" $t --out $dir/shares --steps 40 --set warmup_steps=100
 [ "$(echo "$out" | grep -c "warmup_steps 100")" = 1 ] || fail "a warning is said other than once: $out"
+# A metric on the way: what cm-eval prints of the best weights, and what is refused before the training begins.
+lenet=models/features/lenet-train.npz
+m="$t --no-estimate --sample-every 0 --out $dir/metric"
+expect 2 "needs --metric-data" $m --metric fd-lenet
+expect 2 "did you mean 'fd-lenet'" $m --metric fd-lenett --metric-data $lenet
+expect 2 "give pytorch-fid's file with --metric-features" $m --metric fid --metric-data $lenet
+expect 2 "give 2000 or more, or --metric-few" $m --metric fd-lenet --metric-data $lenet --metric-samples 64
+expect 2 "no effect with --metric-every" $m --metric fd-lenet --metric-data $lenet --metric-every 1 --metric-share 3
+expect 2 "no effect without --metric" $m --metric-every 1
+expect 2 "give this one as --metric-every 3" $m --set metric_every=3
+expect 1 "has 12 images, of which a distance says little" $m --metric fd-lenet --metric-data $dir/set
+expect 1 "No such file" $m --metric fd-lenet --metric-data $dir/none
+expect 1 "resnet20.safetensors" $m --metric fd-lenet --metric-data $lenet --metric-features models/features/resnet20.safetensors
+[ -e $dir/metric ] && fail "a refused metric left a run"
+m="$m --metric fd-lenet --metric-data $lenet --metric-every 1 --metric-samples 64 --metric-steps 2 --metric-few"
+expect 0 ", the best so far: $dir/metric/best.safetensors" $m
+best=$(echo "$out" | sed -n 's/^step [0-9]*: fd-lenet \([0-9.e+]*\), the best so far.*/\1/p' | tail -1)
+[ "$(echo "$out" | grep -c "^step [123]: fd-lenet ")" = 3 ] || fail "three evaluations print other than three lines: $out"
+expect 0 "$(printf '%-22s %s' fd-lenet "$best")" $bin/cm-eval --metric fd-lenet --few --samples 64 --steps 2 $dir/metric/best.safetensors $lenet
+expect 0 "saved step 5" $bin/cm-train --out $dir/metric --resume --steps 5
+[ "$(grep -c '"fd-lenet": ' $dir/metric/log.jsonl)" = 5 ] || fail "the metric does not go on with the run"
+expect 0 "fd-lenet was not evaluated: it takes more than 0.1 %" $t --sample-every 0 --out $dir/metric-share --metric fd-lenet --metric-data $lenet --metric-share 0.1
+PYTHONPATH=bindings/python expect 0 "report.html" python3 -m consistency.report $dir/metric
+grep -q "fd-lenet, least" $dir/metric/report.html || fail "the report has no curve of the metric"
+PYTHONPATH=bindings/python expect 0 "tfevents" python3 -m consistency.tensorboard $dir/metric
+grep -q "fd-lenet" $dir/metric/events.out.tfevents.consistency || fail "TensorBoard's file has no metric"
 # A run is continued by its name alone, made longer by name, and says when it is finished or its data has changed.
 r="$bin/cm-train --out $dir/again --resume"
 expect 0 "saved step 3" $t --out $dir/again --no-estimate --sample-every 0

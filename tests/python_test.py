@@ -1059,6 +1059,30 @@ class Calls(unittest.TestCase):
             cm.Run(self.runs() + "/x", data=self.dir.name, learning_rate=1)
         self.assertIn("checkpoint_seconds", cm.run_options())
 
+    def test_a_metric_of_a_run(self):
+        features, seen = "models/features", []
+        metric = dict(metric="fd-lenet", metric_data=os.path.join(features, "lenet-train.npz"), metric_every=2, metric_samples=20,
+                      metric_few=True, metric_features=os.path.join(features, "lenet.safetensors"))
+        run = cm.Run(self.runs() + "/run", data=self.dir.name, **metric, **self.options(steps=4))
+        self.assertEqual((run.info["metric"], run.info["evaluations"], run.info["best_step"]), ("fd-lenet", 0, 0))
+        run.execute(progress=seen.append)
+        told = [r for r in seen if r["event"] == "metric"]
+        self.assertEqual([r["step"] for r in told], [2, 4])
+        best = min(told, key=lambda r: r["distance"])
+        self.assertEqual((run.info["best_distance"], run.info["best_step"]), (best["distance"], best["step"]))
+        self.assertEqual(best["path"], self.runs() + "/run/best.safetensors")
+        self.assertEqual(cm.Model.load(best["path"]).image_shape, (1, 32, 32))
+        run.close()
+        self.assertRaisesRegex(cm.Error, "needs metric_features", cm.Run, self.runs() + "/x", data=self.dir.name, metric="fd-lenet",
+                               metric_data=metric["metric_data"])
+        self.assertRaisesRegex(ValueError, "NUL", cm.Run, self.runs() + "/x", data=self.dir.name, metric_data="a\0b")
+        with open(self.runs() + "/odd", "wb") as f:  # a log of evaluations alone has no curves
+            f.write(b'{"step": 2, "fd-lenet": null, "metric_s": 1}\n')
+        os.mkdir(self.runs() + "/alone")
+        os.rename(self.runs() + "/odd", self.runs() + "/alone/log.jsonl")
+        made = run_apart("import runpy; runpy.run_module('consistency.report', run_name='__main__')", self.runs() + "/alone")
+        self.assertIn("has no step in its log.jsonl yet", made.stderr)
+
     def test_a_run_of_handles(self):
         data = cm.Dataset(self.dir.name, channels=1)
         run = cm.Run(self.runs() + "/run", model=self.model, data=data, **self.options(steps=2))
