@@ -318,6 +318,31 @@ static cm_desc image(int low, int high, int channels)
     return (cm_desc){1, pick(low, high), pick(low, high), channels};
 }
 
+static const char *algorithm_of(const node_case *t)
+{
+    const cm_conv_options options = {.kernels = cmi_kernels_for(cmi_cpu_level()), .threads = cmi_one_thread()};
+    const cm_conv_shape shape = {.n = 1,
+                                 .h = t->in[0].h,
+                                 .w = t->in[0].w,
+                                 .c = t->in[0].c,
+                                 .oc = t->attr.conv.out,
+                                 .kernel = t->attr.conv.kernel,
+                                 .stride = t->attr.conv.stride,
+                                 .pad = t->attr.conv.pad,
+                                 .kernel_w = t->attr.conv.kernel_w,
+                                 .pad_w = t->attr.conv.pad_w};
+    static cm_convolution conv;
+    cmi_conv_init(&conv, &options, &shape);
+    return conv.name ? conv.name : "";
+}
+
+/* Of direct sums, and of those behind Winograd's transforms. */
+static double tolerance_of(const node_case *t)
+{
+    const char *name = algorithm_of(t);
+    return strcmp(name, "winograd line of 7") == 0 ? 1e-5 : strncmp(name, "winograd", 8) == 0 ? 6e-6 : 3e-6;
+}
+
 START_TEST(conv2d)
 {
     for (int i = 0; i < ROUNDS; i++) {
@@ -335,7 +360,7 @@ START_TEST(conv2d)
         t.in[0] = image(k, 13, c);
         OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
-        check_case(&t, 3e-6);
+        check_case(&t, tolerance_of(&t));
     }
 }
 END_TEST
@@ -352,7 +377,7 @@ START_TEST(conv2d_few_rows)
         t.in[0] = image(7, 13, c);
         OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
-        check_case(&t, 3e-6);
+        check_case(&t, tolerance_of(&t));
     }
 }
 END_TEST
@@ -374,7 +399,39 @@ START_TEST(conv2d_oblong)
         t.in[0] = image(7, 13, c);
         OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
         open_case(&t, shapes, ranks);
-        check_case(&t, 3e-6);
+        check_case(&t, tolerance_of(&t));
+    }
+}
+END_TEST
+
+/* Kernels of one row or column, 5 x 5 and 3 x 3 without padding over multiples of 16 channels go by tiles of their
+ * own, with sides that these do not divide.  Largest errors over the largest value in 33 draws of lines of 7: 6.6e-6
+ * (mean 3.8e-6), in 46 of 5 x 5: 2.3e-6, in 33 of lines of 3: 1.1e-6. */
+START_TEST(winograd_others)
+{
+    static const struct {
+        int k, k_w, pad, pad_w, low;
+        const char *name;
+    } kinds[] = {{1, 7, 0, 3, 4, "winograd line of 7"},  {7, 1, 3, 0, 4, "winograd line of 7"},
+                 {1, 3, 0, 1, 4, "winograd line of 3"},  {3, 1, 1, 0, 4, "winograd line of 3"},
+                 {5, 0, 2, 0, 4, "winograd 2x2 of 5x5"}, {3, 0, 0, 0, 18, "winograd 4x4"},
+                 {3, 0, 0, 0, 6, "winograd 2x2"}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    for (int i = 0; i < 2 * KINDS + ROUNDS / 4; i++) {
+        static const int wide[] = {16, 48, 64, 112, 32, 192};
+        const int c = wide[pick(0, 5)], out = wide[pick(0, 5)], bias = pick(0, 1), kind = i % KINDS;
+        const int k = kinds[kind].k, k_w = kinds[kind].k_w, low = kinds[kind].low;
+        const float scale = pick(0, 1) ? 0.7f : 0;
+        node_case t = {.op = &cmi_op_conv2d,
+                       .attr = {.conv = {out, k, 1, kinds[kind].pad, bias, scale, 0, k_w, kinds[kind].pad_w}},
+                       .n_in = scale != 0 ? 2 : 1};
+        const int64_t shapes[2][4] = {{out, c, k, k_w ? k_w : k}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, bias};
+        t.in[0] = image(low, low + 3, c);
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        ck_assert_str_eq(algorithm_of(&t), kinds[kind].name);
+        open_case(&t, shapes, ranks);
+        check_case(&t, tolerance_of(&t));
     }
 }
 END_TEST
@@ -893,6 +950,7 @@ Suite *make_suite(void)
     tcase_add_test(t, conv2d);
     tcase_add_test(t, conv2d_few_rows);
     tcase_add_test(t, conv2d_oblong);
+    tcase_add_test(t, winograd_others);
     tcase_add_test(t, winograd);
     tcase_add_test(t, conv2d_up);
     tcase_add_test(t, conv2d_transposed);

@@ -11,7 +11,7 @@ void cmi_conv_init(cm_convolution *conv, const cm_conv_options *options, const c
     memset(conv, 0, sizeof *conv);
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && !conv->algorithm; i++) {
         const cm_conv_algorithm *a = algorithms[i];
-        if (shape->kernel_w && a != &cmi_conv_dnnl) continue; /* the others have square kernels */
+        if (shape->kernel_w && a != &cmi_conv_dnnl && a != &cmi_conv_winograd) continue; /* the others' are square */
         if ((a->small_memory || !options->small_memory) && a->fits(conv, options, shape)) conv->algorithm = a;
     }
 }

@@ -42,9 +42,9 @@ static void gather(const cm_winograd *g, const float *plain, size_t first, size_
         __builtin_prefetch(from + ahead);
         if (n == 1) to[0] = from[0];
         else if (g->transposed)
-            for (size_t i = 0; i < 9; i++) to[i * width] = from[8 - i];
+            for (size_t i = 0; i < n; i++) to[i * width] = from[n - 1 - i];
         else
-            for (size_t i = 0; i < 9; i++) to[i * width] = from[i];
+            for (size_t i = 0; i < n; i++) to[i * width] = from[i];
     }
 }
 
@@ -91,11 +91,35 @@ void cmi_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int 
     w->gemm = bf16 ? kernels->gemm_bf16 : kernels->gemm;
     w->operands = bf16 ? kernels->winograd_bf16 : &kernels->winograd->float32;
     w->n = n, w->h = h, w->w = across, w->c = c, w->oc = oc;
-    w->out_h = (size_t)h * g->down / g->step_down;
-    w->out_w = (size_t)across * g->across / g->step_across;
-    w->tiles_down = (w->out_h + g->down - 1) / g->down;
-    w->tiles_across = (w->out_w + g->across - 1) / g->across;
-    w->tiles = (size_t)n * w->tiles_down * w->tiles_across;
+    cmi_winograd_lie(w, 0, 1);
+}
+
+static size_t outputs_of(int32_t points, int32_t pad, int32_t rim, int32_t outputs, int32_t step)
+{
+    return (size_t)(points + 2 * (pad - rim)) * (size_t)outputs / (size_t)step;
+}
+
+void cmi_winograd_lie(cm_winograd *w, int turned, int padded)
+{
+    const cm_winograd_tile *g = w->geometry;
+    const cm_winograd_span along = {(int32_t)g->down,
+                                    (int32_t)g->across,
+                                    (int32_t)g->step_down,
+                                    (int32_t)g->step_across,
+                                    (int32_t)g->rim_down,
+                                    (int32_t)g->rim,
+                                    0,
+                                    0};
+    const cm_winograd_span down = {
+        along.across, along.down, along.step_across, along.step_down, along.rim_across, along.rim_down, 0, 0};
+    cm_winograd_span *s = &w->span;
+    *s = turned ? down : along;
+    if (padded) s->pad_down = s->rim_down, s->pad_across = s->rim_across;
+    w->out_h = outputs_of(w->h, s->pad_down, s->rim_down, s->down, s->step_down);
+    w->out_w = outputs_of(w->w, s->pad_across, s->rim_across, s->across, s->step_across);
+    w->tiles_down = (w->out_h + (size_t)s->down - 1) / (size_t)s->down;
+    w->tiles_across = (w->out_w + (size_t)s->across - 1) / (size_t)s->across;
+    w->tiles = (size_t)w->n * w->tiles_down * w->tiles_across;
     w->block = block_of(w);
     fill_sizes(w);
 }
@@ -104,7 +128,7 @@ void cmi_winograd_init(cm_winograd *w, const cm_kernels *kernels, int bf16, int 
 static void pack_group(const cm_winograd *w, const float *plain, size_t first, unsigned char *to)
 {
     const cm_gemm *gemm = w->gemm;
-    float gathered[2 * 9 * CM_WINOGRAD_GROUP];
+    float gathered[2 * 25 * CM_WINOGRAD_GROUP];
     size_t c = (size_t)w->c, columns = cmi_winograd_group_columns(w, first);
     for (size_t j = 0, width; j < columns; j += width) {
         width = w->gemm->panel(columns - j);
@@ -145,7 +169,7 @@ static cm_status input_piece(void *user, int piece, int worker)
     const float *points[36];
     size_t c = (size_t)w->c;
     (void)worker;
-    cmi_winograd_find_points(w, j->x, c, j->first + (size_t)piece, (int32_t)w->geometry->rim, j->zero, points);
+    cmi_winograd_find_points(w, j->x, c, j->first + (size_t)piece, 1, j->zero, points);
     w->operands->input(w->tile, c, points, j->v + (size_t)piece * w->tile_stride * w->gemm->bytes, w->value_stride);
     return CM_OK;
 }
@@ -161,7 +185,7 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
         return;
     }
     const size_t rows = w->out_h, points = w->out_w, image = tile / per * rows * points;
-    size_t down = w->geometry->down, across = w->geometry->across;
+    size_t down = (size_t)w->span.down, across = (size_t)w->span.across;
     size_t top = tile % per / w->tiles_across * down, left = tile % w->tiles_across * across;
     to->whole = top + down <= rows && left + across <= points;
     size_t row = (image + top * points + left) * oc + first;
@@ -267,16 +291,33 @@ cm_status cmi_winograd_run_plain(const cm_winograd *w, const float *x, const flo
 
 /* --- the row of the table ----------------------------------------------------------------------- */
 
+/* Kernels of one row or column, 5 x 5 and 3 x 3 without padding: of float32 values alone. */
+static int tile_of_other(const cm_conv_options *o, const cm_conv_shape *s)
+{
+    const int32_t across = s->kernel_w ? s->kernel_w : s->kernel, pad = s->kernel_w ? s->pad_w : s->pad;
+    const int32_t most = across > s->kernel ? across : s->kernel;
+    if (o->bf16 || s->up || s->transposed || s->stride != 1 || s->c % 16 || s->oc % 16) return 0;
+    if (s->kernel == 3 && across == 3 && s->pad == 0 && pad == 0)
+        return cmi_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h - 2, s->w - 2);
+    if (s->pad != s->kernel / 2 || pad != across / 2 || s->h < 4 || s->w < 4) return 0;
+    if (s->kernel == 5 && across == 5) return CM_WINOGRAD_5X5;
+    if (s->kernel != 1 && across != 1) return 0;
+    return most == 7 ? CM_WINOGRAD_LINE7 : most == 3 ? CM_WINOGRAD_LINE3 : 0;
+}
+
 /* With bf16 1, plain sums by AMX, oneDNN serves the layers that AMX does not. */
 static int fits(cm_convolution *conv, const cm_conv_options *o, const cm_conv_shape *s)
 {
     cm_winograd *w = &conv->as.winograd;
     const int32_t scale = s->up && !s->transposed ? 2 : 1;
-    int tile =
-        cmi_winograd_rule(s->up ? 0 : o->bf16, s->kernel, s->stride, s->pad, s->c, s->oc, scale * s->h, scale * s->w);
+    int tile = s->kernel_w ? 0
+                           : cmi_winograd_rule(s->up ? 0 : o->bf16, s->kernel, s->stride, s->pad, s->c, s->oc,
+                                               scale * s->h, scale * s->w);
+    if (tile == 0) tile = tile_of_other(o, s);
     if (o->bf16 == 1 || tile == 0) return 0;
     if (s->up) tile = s->transposed ? CM_WINOGRAD_DOWN : CM_WINOGRAD_UP;
     cmi_winograd_init(w, o->kernels, o->bf16, tile, s->transposed, o->threads, s->n, s->h, s->w, s->c, s->oc);
+    cmi_winograd_lie(w, s->kernel_w && s->kernel > s->kernel_w, s->pad > 0 || s->pad_w > 0);
     conv->name = cmi_winograd_name(w);
     conv->packed_bytes = w->packed_bytes;
     conv->scratch_bytes = w->scratch_bytes;

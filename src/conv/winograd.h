@@ -38,12 +38,21 @@
 #include "base/parallel.h"
 #include "kernels/kernels.h"
 
+/* How tiles lie in an image: a line of outputs may be turned. */
+typedef struct cm_winograd_span {
+    int32_t down, across;           /* outputs of a tile                                        */
+    int32_t step_down, step_across; /* points of input from one to the next                     */
+    int32_t rim_down, rim_across;   /* points around the outputs that these depend on           */
+    int32_t pad_down, pad_across;   /* points before the image where the first begins           */
+} cm_winograd_span;
+
 typedef struct cm_winograd {
     const cm_kernels *kernels;
     const cm_gemm *gemm;                  /* of the operands, which */
     const cm_winograd_operands *operands; /* these make             */
     const cm_winograd_tile *geometry;
-    int tile;               /* CM_WINOGRAD_                           */
+    int tile; /* CM_WINOGRAD_                           */
+    cm_winograd_span span;
     int transposed;         /* weights as the data gradient reads them */
     cm_threads threads;     /* of a run                           */
     int32_t n, h, w, c, oc; /* h, w: of the input                 */
@@ -69,6 +78,9 @@ int cmi_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int
                       int32_t w);
 void cmi_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int transposed,
                        cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
+/* What follows from the shape where an image has a border of `pad` points in place of what its tiles depend on, or
+ * its lines are turned. */
+void cmi_winograd_lie(cm_winograd *winograd, int turned, int padded);
 /* "winograd 4x4", "winograd 2x2 bf16", "winograd up", "winograd down", "product bf16". */
 const char *cmi_winograd_name(const cm_winograd *winograd);
 /* plain [oc][c][3][3]; of a transposed one [c][oc][3][3], the forward's. */

@@ -55,20 +55,20 @@ static size_t gradient_bytes(const cm_winograd *w)
 /* `count` tiles from `first` on of the columns from `column` on of x or dy, through `transform`.  Of wide
  * points the next tile's are asked for: they are pieces far apart. */
 static void transform_group(const cm_winograd *w,
-                            void (*transform)(int, size_t, const float *const *, void *, size_t), int32_t rim,
+                            void (*transform)(int, size_t, const float *const *, void *, size_t), int inputs,
                             const float *x, size_t c, size_t column, size_t first, size_t count, const float *zero,
                             float *out)
 {
     const size_t columns = c - column < CM_WINOGRAD_GROUP ? c - column : CM_WINOGRAD_GROUP,
-                 n = rim ? w->geometry->points : cmi_winograd_outputs(w);
+                 n = inputs ? w->geometry->points : cmi_winograd_outputs(w);
     const float *points[36];
     for (size_t i = 0; i < count; i++, out += gradient_row(columns)) {
         if (c > 2 * CM_WINOGRAD_GROUP && i + 1 < count) {
-            cmi_winograd_find_points(w, x + column, c, first + i + 1, rim, zero, points);
+            cmi_winograd_find_points(w, x + column, c, first + i + 1, inputs, zero, points);
             for (size_t k = 0; k < n; k++)
                 for (size_t j = 0; j < columns; j += 16) __builtin_prefetch(points[k] + j);
         }
-        cmi_winograd_find_points(w, x + column, c, first + i, rim, zero, points);
+        cmi_winograd_find_points(w, x + column, c, first + i, inputs, zero, points);
         transform(w->tile, columns, points, out, matrix_apart(w));
     }
 }
@@ -134,8 +134,7 @@ static void weight_gradient(const cm_winograd *w, const float *x, const float *d
         for (size_t j = 0; j < oc; j += CM_WINOGRAD_GROUP, z += group_floats(w))
             transform_group(w, w->kernels->winograd->gradient, 0, dy, oc, j, first, count, zero, z);
         for (size_t k = 0; k < c; k += CM_WINOGRAD_GROUP) {
-            transform_group(w, w->kernels->winograd->float32.input, (int32_t)w->geometry->rim, x, c, k, first, count,
-                            zero, v);
+            transform_group(w, w->kernels->winograd->float32.input, 1, x, c, k, first, count, zero, v);
             z = all;
             for (size_t j = 0; j < oc; j += CM_WINOGRAD_GROUP, z += group_floats(w))
                 gradient_groups(w, c - k < CM_WINOGRAD_GROUP ? c - k : CM_WINOGRAD_GROUP,
@@ -146,8 +145,13 @@ static void weight_gradient(const cm_winograd *w, const float *x, const float *d
 
 /* --- the row of the table ----------------------------------------------------------------------- */
 
+/* Of kernels other than 1 x 1 and 3 x 3 of images that keep their size it is oneDNN's. */
 static cm_status gradient_create(cm_conv_gradient *g, const cm_conv_options *o, const cm_conv_shape *s)
 {
+    if (s->kernel_w || (s->kernel != 1 && (s->kernel != 3 || s->pad != 1))) {
+        g->algorithm = &cmi_dnnl_weight_gradient;
+        return g->algorithm->create(g, o, s);
+    }
     const int tile = s->kernel == 1 ? CM_WINOGRAD_1X1
                      : s->up        ? CM_WINOGRAD_UP
                                     : cmi_winograd_rule(0, 3, 1, 1, s->c, s->oc, s->h, s->w);

@@ -29,24 +29,26 @@ static inline size_t cmi_winograd_outputs(const cm_winograd *w)
     return w->geometry->down * w->geometry->across;
 }
 
-/* Tile number `tile`, in rows: with a `rim` 1 the points of x [n][h][w][c] that it depends on, with 0 those
+/* Tile number `tile`, in rows: of `inputs` the points of x [n][h][w][c] that it depends on, else those
  * of its outputs in an x like these; `zero` outside the image. */
-static inline void cmi_winograd_find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int32_t rim,
+static inline void cmi_winograd_find_points(const cm_winograd *w, const float *x, size_t c, size_t tile, int inputs,
                                             const float *zero, const float **points)
 {
     if (!w->geometry->rim) {
         points[0] = x + tile * c;
         return;
     }
-    const int32_t down = (int32_t)(rim ? w->geometry->step_down : w->geometry->down);
-    const int32_t across = (int32_t)(rim ? w->geometry->step_across : w->geometry->across);
-    const int32_t rows = rim ? w->h : (int32_t)w->out_h, columns = rim ? w->w : (int32_t)w->out_w;
+    const cm_winograd_span *s = &w->span;
+    const int32_t down = inputs ? s->step_down : s->down, across = inputs ? s->step_across : s->across;
+    const int32_t below = inputs ? down + 2 * s->rim_down : down,
+                  right = inputs ? across + 2 * s->rim_across : across;
+    const int32_t rows = inputs ? w->h : (int32_t)w->out_h, columns = inputs ? w->w : (int32_t)w->out_w;
     size_t per = w->tiles_down * w->tiles_across;
     const float *image = x + tile / per * (size_t)rows * (size_t)columns * c;
-    int32_t top = (int32_t)(tile % per / w->tiles_across) * down - rim;
-    int32_t left = (int32_t)(tile % w->tiles_across) * across - rim;
-    for (int32_t row = top; row < top + down + 2 * rim; row++)
-        for (int32_t column = left; column < left + across + 2 * rim; column++) {
+    int32_t top = (int32_t)(tile % per / w->tiles_across) * down - (inputs ? s->pad_down : 0);
+    int32_t left = (int32_t)(tile % w->tiles_across) * across - (inputs ? s->pad_across : 0);
+    for (int32_t row = top; row < top + below; row++)
+        for (int32_t column = left; column < left + right; column++) {
             int inside = row >= 0 && row < rows && column >= 0 && column < columns;
             *points++ = inside ? image + ((size_t)row * (size_t)columns + (size_t)column) * c : zero;
         }

@@ -12,11 +12,15 @@ enum {
     CM_WINOGRAD_2X4 = 3,
     CM_WINOGRAD_4X4 = 4,
     CM_WINOGRAD_UP = 5,
-    CM_WINOGRAD_DOWN = 6
+    CM_WINOGRAD_DOWN = 6,
+    CM_WINOGRAD_LINE7 = 7, /* 1 x 4 of a kernel of 1 x 7, or turned: 4 x 1 of 7 x 1 */
+    CM_WINOGRAD_LINE3 = 8, /* the same of 1 x 3 and 3 x 1                            */
+    CM_WINOGRAD_5X5 = 9    /* 2 x 2 of a kernel of 5 x 5                             */
 };
 typedef struct cm_winograd_tile {
-    size_t taps;                    /* of the kernel: 9, or 1                        */
-    size_t rim;                     /* points around the outputs that these depend on */
+    size_t taps;                    /* of the kernel                                 */
+    size_t rim;                     /* points around the outputs that these depend on, left and right */
+    size_t rim_down;                /* ... and above and below                       */
     size_t down, across;            /* outputs                                       */
     size_t step_down, step_across;  /* points of input from one tile to the next     */
     size_t points;                  /* of input that the outputs depend on           */
@@ -39,18 +43,24 @@ static const unsigned char cmi_winograd_up_values[25] = {0,  1,  2, 2, 3,  4,  5
 static const unsigned char cmi_winograd_down_matrices[25] = {0,  1,  2,  3,  3,  4,  5,  6,  7,  7,  8,  9, 10,
                                                              11, 11, 12, 13, 14, 15, 15, 12, 13, 14, 15, 15};
 static const cm_winograd_tile cmi_winograd_tiles[] = {
-    [CM_WINOGRAD_1X1] = {1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 256, cmi_winograd_each, cmi_winograd_each, "product",
+    [CM_WINOGRAD_1X1] = {1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 256, cmi_winograd_each, cmi_winograd_each, "product",
                          "product bf16"},
-    [CM_WINOGRAD_2X2] = {9, 1, 2, 2, 2, 2, 16, 16, 4, 16, 16, 64, cmi_winograd_each, cmi_winograd_each,
+    [CM_WINOGRAD_2X2] = {9, 1, 1, 2, 2, 2, 2, 16, 16, 4, 16, 16, 64, cmi_winograd_each, cmi_winograd_each,
                          "winograd 2x2", "winograd 2x2 bf16"},
-    [CM_WINOGRAD_2X4] = {9, 1, 2, 4, 2, 4, 24, 24, 0, 24, 24, 64, cmi_winograd_each, cmi_winograd_each,
+    [CM_WINOGRAD_2X4] = {9, 1, 1, 2, 4, 2, 4, 24, 24, 0, 24, 24, 64, cmi_winograd_each, cmi_winograd_each,
                          "winograd 2x4", "winograd 2x4 bf16"},
-    [CM_WINOGRAD_4X4] = {9, 1, 4, 4, 4, 4, 36, 36, 6, 36, 36, 64, cmi_winograd_each, cmi_winograd_each,
+    [CM_WINOGRAD_4X4] = {9, 1, 1, 4, 4, 4, 4, 36, 36, 6, 36, 36, 64, cmi_winograd_each, cmi_winograd_each,
                          "winograd 4x4", "winograd 4x4 bf16"},
-    [CM_WINOGRAD_UP] = {9, 1, 4, 4, 2, 2, 16, 16, 5, 25, 25, 64, cmi_winograd_up_values, cmi_winograd_each,
+    [CM_WINOGRAD_UP] = {9, 1, 1, 4, 4, 2, 2, 16, 16, 5, 25, 25, 64, cmi_winograd_up_values, cmi_winograd_each,
                         "winograd up", "winograd up bf16"},
-    [CM_WINOGRAD_DOWN] = {9, 1, 2, 2, 4, 4, 36, 25, 5, 25, 16, 64, cmi_winograd_each, cmi_winograd_down_matrices,
+    [CM_WINOGRAD_DOWN] = {9, 1, 1, 2, 2, 4, 4, 36, 25, 5, 25, 16, 64, cmi_winograd_each, cmi_winograd_down_matrices,
                           "winograd down", "winograd down bf16"},
+    [CM_WINOGRAD_LINE7] = {7, 3, 0, 1, 4, 1, 4, 10, 10, 0, 10, 10, 64, cmi_winograd_each, cmi_winograd_each,
+                           "winograd line of 7", ""},
+    [CM_WINOGRAD_LINE3] = {3, 1, 0, 1, 4, 1, 4, 6, 6, 0, 6, 6, 64, cmi_winograd_each, cmi_winograd_each,
+                           "winograd line of 3", ""},
+    [CM_WINOGRAD_5X5] = {25, 2, 2, 2, 2, 2, 2, 36, 36, 0, 36, 36, 64, cmi_winograd_each, cmi_winograd_each,
+                         "winograd 2x2 of 5x5", ""},
 };
 
 /* Where a tile's outputs go (NULL: outside the image), what is added to each (NULL:
@@ -67,7 +77,7 @@ typedef struct cm_winograd_operands {
     /* out[t] (t of the tile's values, `apart` from one to the next), c values each, from
      * the tile's points in rows. */
     void (*input)(int tile, size_t c, const float *const *points, void *out, size_t apart);
-    /* U of `width` outputs: w[channels][9 or 1][width] to u[t][width][channels]. */
+    /* U of `width` outputs: w[channels][taps][width] to u[t][width][channels]. */
     void (*weights)(int tile, size_t width, const float *w, void *u, size_t apart);
 } cm_winograd_operands;
 extern const cm_winograd_operands cmi_winograd_bf16_baseline, cmi_winograd_bf16_avx2, cmi_winograd_bf16_avx512,

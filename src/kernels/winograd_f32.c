@@ -6,6 +6,7 @@
 
 typedef float word;
 enum { CHANNELS = 1 };
+#define CM_LINES
 
 static inline void put(void *out, size_t at, vec v)
 {
@@ -119,6 +120,44 @@ EACH_VECTOR output_small(size_t c, const float *in, size_t apart, const float *b
     }
 }
 
+EACH_VECTOR output_line7(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        vec m[10], y[4];
+        for (size_t i = 0; i < 10; i++) m[i] = load(in + i * apart + k);
+        output10(m, y);
+        for (size_t i = 0; i < 4; i++) put_output(y[i] + b, i, k, 0, 0, to);
+    }
+}
+
+EACH_VECTOR output_line3(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        vec m[6], y[4];
+        for (size_t i = 0; i < 6; i++) m[i] = load(in + i * apart + k);
+        output6(m, 1, y, 1);
+        for (size_t i = 0; i < 4; i++) put_output(y[i] + b, i, k, 0, 0, to);
+    }
+}
+
+EACH_VECTOR output_5x5(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        const vec b = bias ? load(bias + k) : (vec){0};
+        vec m[6], v[12];
+        for (size_t i = 0; i < 6; i++) {
+            for (size_t j = 0; j < 6; j++) m[j] = load(in + (6 * j + i) * apart + k);
+            output6_of_2(m, 1, v + i, 6);
+        }
+        for (size_t i = 0; i < 2; i++) {
+            output6_of_2(v + 6 * i, 1, m, 1);
+            for (size_t j = 0; j < 2; j++) put_output(m[j] + b, 2 * i + j, k, 0, 0, to);
+        }
+    }
+}
+
 static void output(int tile, size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
     if (tile == CM_WINOGRAD_4X4) output_4x4(c, in, apart, bias, to);
@@ -126,6 +165,9 @@ static void output(int tile, size_t c, const float *in, size_t apart, const floa
     else if (tile == CM_WINOGRAD_2X2) output_2x2(c, in, apart, bias, to);
     else if (tile == CM_WINOGRAD_UP) output_large(c, in, apart, bias, to);
     else if (tile == CM_WINOGRAD_DOWN) output_small(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_LINE7) output_line7(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_LINE3) output_line3(c, in, apart, bias, to);
+    else if (tile == CM_WINOGRAD_5X5) output_5x5(c, in, apart, bias, to);
     else
         for (size_t k = 0; k < c; k += LANES)
             put_output(load(in + k) + (bias ? load(bias + k) : (vec){0}), 0, k, 1, to->residual[0] != NULL, to);

@@ -7,6 +7,7 @@
  *   word, CHANNELS           its type, channels in one
  *   put(out, at, v)          values of LANES channels, at channel `at` of a row
  *   put_words(out, v)        the values of CHANNELS channels, LANES columns
+ *   CM_LINES                 defined where kernels other than 3 x 3 are served (winograd_lines.h)
  *
  * F(4,3) uses the points 0, +-5/8, +-3/2 and infinity, whose errors are half of
  * those of 0, +-1, +-2; F(2,3) 0, +-1 and infinity.  With M(x) the product of
@@ -185,6 +186,10 @@ static inline __attribute__((always_inline)) void fold_up(const vec *u, size_t s
     g[2 * q] = b - e + f + u[4 * s];
 }
 
+#ifdef CM_LINES
+#include "kernels/winograd_lines.h"
+#endif
+
 /* --- two-dimensional ------------------------------------------------------------------- */
 
 /* Found from the one before, not kept for all rows at once: there are not so many registers. */
@@ -279,9 +284,41 @@ EACH_VECTOR input_sums(size_t c, const float *const *points, void *out, size_t a
     for (size_t k = 0; k < c; k += LANES) input25(points, k, out, apart);
 }
 
+#ifdef CM_LINES
+EACH_VECTOR input_line7(size_t c, const float *const *points, void *out, size_t apart)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        vec d[10], v[10];
+        for (size_t i = 0; i < 10; i++) d[i] = load_point(points[i], k);
+        input10(d, v);
+        for (size_t i = 0; i < 10; i++) put(out, i * apart + k, v[i]);
+    }
+}
+
+EACH_VECTOR input_line3(size_t c, const float *const *points, void *out, size_t apart)
+{
+    for (size_t k = 0; k < c; k += LANES) {
+        vec d[6], v[6];
+        for (size_t i = 0; i < 6; i++) d[i] = load_point(points[i], k);
+        input6(d, 1, v, 1);
+        for (size_t i = 0; i < 6; i++) put(out, i * apart + k, v[i]);
+    }
+}
+#endif
+
 static void input(int tile, size_t c, const float *const *points, void *out, size_t apart)
 {
-    if (tile == CM_WINOGRAD_4X4) input_4x4(c, points, out, apart);
+#ifdef CM_LINES
+    if (tile == CM_WINOGRAD_LINE7) {
+        input_line7(c, points, out, apart);
+        return;
+    }
+    if (tile == CM_WINOGRAD_LINE3) {
+        input_line3(c, points, out, apart);
+        return;
+    }
+#endif
+    if (tile == CM_WINOGRAD_4X4 || tile == CM_WINOGRAD_5X5) input_4x4(c, points, out, apart);
     else if (tile == CM_WINOGRAD_2X4) input_2x4(c, points, out, apart);
     else if (tile == CM_WINOGRAD_2X2 || tile == CM_WINOGRAD_UP) input_2x2(c, points, out, apart);
     else if (tile == CM_WINOGRAD_DOWN) input_sums(c, points, out, apart);
@@ -289,12 +326,21 @@ static void input(int tile, size_t c, const float *const *points, void *out, siz
         for (size_t k = 0; k < c; k += LANES) put(out, k, load(points[0] + k));
 }
 
-/* G g G^T of 9 values (of a 1 x 1 convolution: of one) to r. */
+/* G g G^T of 9 values (of a 1 x 1 convolution: of one) to r; of a line G g. */
 static inline __attribute__((always_inline)) void transform_weights(int tile, const vec *g, vec *r)
 {
-    vec t[18];
+    vec t[30];
     if (tile == CM_WINOGRAD_1X1) {
         r[0] = g[0];
+#ifdef CM_LINES
+    } else if (tile == CM_WINOGRAD_LINE7) {
+        weights10(g, r);
+    } else if (tile == CM_WINOGRAD_LINE3) {
+        weights6(g, 1, r, 1);
+    } else if (tile == CM_WINOGRAD_5X5) {
+        for (size_t i = 0; i < 5; i++) weights6_of_5(g + i, 5, t + i, 5);
+        for (size_t i = 0; i < 6; i++) weights6_of_5(t + 5 * i, 1, r + 6 * i, 1);
+#endif
     } else if (tile == CM_WINOGRAD_2X2) {
         for (size_t i = 0; i < 3; i++) weights4(g + i, 3, t + i, 3);
         for (size_t i = 0; i < 4; i++) weights4(t + 3 * i, 1, r + 4 * i, 1);
@@ -316,8 +362,8 @@ static inline __attribute__((always_inline)) void transform_weights(int tile, co
 static inline __attribute__((always_inline)) void weights_of(const int tile, size_t width, const float *w, word *u,
                                                              size_t apart)
 {
-    const size_t taps = tile == CM_WINOGRAD_1X1 ? 1 : 9, n = cmi_winograd_tiles[tile].matrices;
-    vec g[9], r[CHANNELS][36];
+    const size_t taps = cmi_winograd_tiles[tile].taps, n = cmi_winograd_tiles[tile].matrices;
+    vec g[25], r[CHANNELS][36];
     for (size_t k = 0; k < width; k += LANES) {
         word *to = u + k;
         for (size_t c = 0; c < CHANNELS; c++) {
@@ -345,6 +391,11 @@ static void weights(int tile, size_t width, const float *w, void *u, size_t apar
     else if (tile == CM_WINOGRAD_2X2) weights_of(CM_WINOGRAD_2X2, width, w, u, apart);
     else if (tile == CM_WINOGRAD_UP) weights_of(CM_WINOGRAD_UP, width, w, u, apart);
     else if (tile == CM_WINOGRAD_DOWN) weights_of(CM_WINOGRAD_DOWN, width, w, u, apart);
+#ifdef CM_LINES
+    else if (tile == CM_WINOGRAD_LINE7) weights_of(CM_WINOGRAD_LINE7, width, w, u, apart);
+    else if (tile == CM_WINOGRAD_LINE3) weights_of(CM_WINOGRAD_LINE3, width, w, u, apart);
+    else if (tile == CM_WINOGRAD_5X5) weights_of(CM_WINOGRAD_5X5, width, w, u, apart);
+#endif
     else weights_of(CM_WINOGRAD_1X1, width, w, u, apart);
 }
 
