@@ -318,6 +318,11 @@ static cm_desc image(int low, int high, int channels)
     return (cm_desc){1, pick(low, high), pick(low, high), channels};
 }
 
+static void in_quarters(size_t n, float *x, float shift)
+{
+    for (size_t i = 0; i < n; i++) x[i] = rintf(4 * x[i]) / 4 + shift;
+}
+
 static const char *algorithm_of(const node_case *t)
 {
     const cm_conv_options options = {.kernels = cmi_kernels_for(cmi_cpu_level()), .threads = cmi_one_thread()};
@@ -828,6 +833,34 @@ static void spread_out(node_case *t)
     }
 }
 
+/* With ReLU behind it, by every algorithm and kind of sum.  All numbers are quarters, so that no sum lies at the
+ * kink. */
+START_TEST(conv2d_relu)
+{
+    static const struct {
+        int k, stride, pad, c, out, low;
+    } kinds[] = {{3, 1, 1, 16, 32, 12}, {3, 1, 1, 32, 16, 4}, {3, 1, 1, 48, 3, 5},   {1, 1, 0, 160, 144, 6},
+                 {3, 2, 0, 32, 32, 7},  {5, 1, 2, 16, 16, 6}, {3, 1, 0, 16, 16, 18}, {3, 1, 1, 3, 16, 9}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    for (int i = 0; i < 2 * KINDS; i++) {
+        const int kind = i % KINDS, k = kinds[kind].k, out = kinds[kind].out, c = kinds[kind].c;
+        const float scale = i < KINDS ? 0 : 0.5f;
+        node_case t = {.op = &cmi_op_conv2d_relu,
+                       .attr = {.conv = {out, k, kinds[kind].stride, kinds[kind].pad, 1, scale, 0, 0, 0}},
+                       .n_in = scale != 0 ? 2 : 1};
+        const int64_t shapes[2][4] = {{out, c, k, k}, {out, 0, 0, 0}};
+        const int ranks[2] = {4, 1};
+        t.in[0] = image(kinds[kind].low, kinds[kind].low + 3, c);
+        OK(cmi_op_conv2d.shape(&t.attr, t.in, 1, &t.in[1]));
+        open_case(&t, shapes, ranks);
+        for (int n = 0; n < t.n_in; n++) in_quarters(cmi_desc_count(t.in[n]), t.x[n], 0);
+        in_quarters((size_t)(out * c * k * k), t.p[0], 0);
+        in_quarters((size_t)out, t.p[1], 0.03125f);
+        check_case(&t, 6e-6);
+    }
+}
+END_TEST
+
 START_TEST(relu)
 {
     for (int i = 0; i < ROUNDS; i++) {
@@ -965,6 +998,7 @@ Suite *make_suite(void)
     tcase_add_test(t, attention_in_bf16);
     tcase_add_test(t, fir);
     tcase_add_test(t, pointwise);
+    tcase_add_test(t, conv2d_relu);
     tcase_add_test(t, relu);
     tcase_add_test(t, pool);
     tcase_add_test(t, resize);

@@ -13,6 +13,7 @@
  * the large image).  kernel_w 0: the kernel and its padding are square; else `kernel` and `pad` are the rows. */
 typedef struct cm_conv_shape {
     int32_t n, h, w, c, oc, kernel, stride, pad, bias, transposed, up, kernel_w, pad_w;
+    int32_t relu; /* max(y, 0) is wanted, where there is no residual */
 } cm_conv_shape;
 
 /* What a convolution is made with; all of it outlives the convolution. */
@@ -30,6 +31,7 @@ typedef struct cm_convolution {
     const char *name; /* "winograd 4x4", "amx 3x3 bf16", "few outputs 3x3", oneDNN's ("brgconv:avx512_core") */
     int plain;        /* weights come plain, packing has nothing to do */
     int takes_bf16;   /* forward's x and y may be held in bfloat16     */
+    int relus;        /* y becomes max(y, 0): of shapes that want that, where the algorithm has it */
     size_t packed_bytes, scratch_bytes;
     union {
         cm_winograd winograd;

@@ -18,7 +18,8 @@ static cm_dnnl_conv_shape forward_shape(const cm_conv_shape *s)
                                 .stride = s->stride,
                                 .pad = s->pad,
                                 .pad_w = s->kernel_w ? s->pad_w : s->pad,
-                                .has_bias = s->bias};
+                                .has_bias = s->bias,
+                                .relu = !s->transposed && s->relu};
 }
 
 static const cm_dnnl_primitive *primitive_of(const cm_dnnl_conv *d)
@@ -85,6 +86,7 @@ static cm_status create(cm_convolution *conv, const cm_conv_options *o, const cm
     *d = (cm_dnnl_conv){.context = o->context, .kernels = o->kernels, .threads = o->threads};
     if (s->transposed) CM_TRY(cmi_dnnl_conv_gradient_create(o->engine, &shape, 0, &d->gradient));
     else CM_TRY(cmi_direct_conv_create(o->engine, &shape, o->threads, &d->direct));
+    conv->relus = shape.relu;
     fill_sizes(conv, s);
     return CM_OK;
 }

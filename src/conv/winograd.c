@@ -214,7 +214,7 @@ static void outputs(const job *j, size_t first, size_t begin, size_t count, cons
     const cm_winograd *w = j->w;
     const float *bias = j->bias ? j->bias + first : NULL;
     const size_t columns = cmi_winograd_group_columns(w, first), ahead = 16 / cmi_winograd_outputs(w);
-    cm_winograd_points to = {.scale = j->scale};
+    cm_winograd_points to = {.scale = j->scale, .relu = w->relu};
     for (size_t i = 0; i < count; i++) {
         if (w->oc > CM_WINOGRAD_GROUP && i + ahead < count) {
             find_outputs(j, j->first + begin + i + ahead, first, &to);
@@ -318,6 +318,7 @@ static int fits(cm_convolution *conv, const cm_conv_options *o, const cm_conv_sh
     if (s->up) tile = s->transposed ? CM_WINOGRAD_DOWN : CM_WINOGRAD_UP;
     cmi_winograd_init(w, o->kernels, o->bf16, tile, s->transposed, o->threads, s->n, s->h, s->w, s->c, s->oc);
     cmi_winograd_lie(w, s->kernel_w && s->kernel > s->kernel_w, s->pad > 0 || s->pad_w > 0);
+    w->relu = conv->relus = s->relu;
     conv->name = cmi_winograd_name(w);
     conv->packed_bytes = w->packed_bytes;
     conv->scratch_bytes = w->scratch_bytes;

@@ -53,6 +53,7 @@ typedef struct cm_winograd {
     const cm_winograd_tile *geometry;
     int tile; /* CM_WINOGRAD_                           */
     cm_winograd_span span;
+    int relu;               /* y = max(convolution, 0); not with a residual */
     int transposed;         /* weights as the data gradient reads them */
     cm_threads threads;     /* of a run                           */
     int32_t n, h, w, c, oc; /* h, w: of the input                 */

@@ -34,6 +34,7 @@ void cmi_dnnl_engine_free(cm_dnnl_engine *engine);
  * rows read beyond its h; rows 0: not a strip. */
 typedef struct cm_dnnl_conv_shape {
     int32_t n, h, w, c, oc, kernel, kernel_w, stride, pad, pad_w, has_bias;
+    int32_t relu; /* dst = max(sum, 0), of values alone */
     int32_t rows, top;
 } cm_dnnl_conv_shape;
 

@@ -172,13 +172,31 @@ static dnnl_status_t describe_matmul(cm_dnnl_primitive *p, const cm_dnnl_matmul_
     return s;
 }
 
+/* Values become max(v, 0) last. */
+static dnnl_status_t add_relu(dnnl_primitive_attr_t attr)
+{
+    dnnl_post_ops_t last;
+    dnnl_status_t s = dnnl_post_ops_create(&last);
+    if (s != dnnl_success) return s;
+#if DNNL_VERSION_MAJOR >= 3
+    s = dnnl_post_ops_append_eltwise(last, dnnl_eltwise_relu, 0, 0);
+#else
+    s = dnnl_post_ops_append_eltwise(last, 1, dnnl_eltwise_relu, 0, 0);
+#endif
+    if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(attr, last);
+    dnnl_post_ops_destroy(last);
+    return s;
+}
+
 static int create(void *argument)
 {
     creation *c = argument;
     dnnl_primitive_attr_t attr;
     DNNL_TRY(cmi_dnnl_attributes(&attr));
-    dnnl_status_t s =
-        c->conv ? describe_conv(c->primitive, c->conv, attr) : describe_matmul(c->primitive, c->matmul, attr);
+    dnnl_status_t s = dnnl_success;
+    if (c->conv && c->conv->relu) s = add_relu(attr);
+    if (s == dnnl_success)
+        s = c->conv ? describe_conv(c->primitive, c->conv, attr) : describe_matmul(c->primitive, c->matmul, attr);
     dnnl_primitive_attr_destroy(attr);
     /* Its maps are there, and generating code takes a while. */
     cmi_dnnl_expect_exit(CM_DNNL_DESCRIBED + (c->conv ? c->primitive->kind : CM_DNNL_MATMUL));

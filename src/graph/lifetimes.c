@@ -28,7 +28,8 @@ static void find_lifetimes(cm_plan *plan)
             writes(p, s->din[k], i);
             if (s->sum[k] >= 0) reads(p, s->sum[k], i);
         }
-        writes(p, s->out, i);
+        if (s->kind == CM_STEP_FORWARD) writes(p, s->out, i);
+        else reads(p, s->out, i);
         writes(p, s->tout, i);
         writes(p, s->aux, i);
         reads(p, s->aux, i);

@@ -96,6 +96,7 @@ static void add_tangent(builder *b, int node)
         s->in[k] = b->value[n->in[k]];
         s->tin[k] = b->gradient[n->in[k]];
     }
+    if (n->op->flags & CM_OP_SAVES_OUT) s->out = b->value[n->out];
     s->aux = b->aux[n->out];
     s->tout = b->gradient[n->out] = new_value_buffer(b, n->out);
 }
@@ -120,9 +121,11 @@ static void add_backward(builder *b, int node)
     const unsigned saves = n->op->saves & ~(b->plan->options.frozen ? n->op->saves_for_params : 0);
     for (int k = 0; k < n->n_in; k++)
         if (saves & (1u << k)) need(b, n->in[k]);
+    if (n->op->flags & CM_OP_SAVES_OUT) need(b, n->out);
     cm_step *s = new_step(b, CM_STEP_BACKWARD, node);
     if (!s) return;
     s->dout = b->gradient[n->out];
+    if (n->op->flags & CM_OP_SAVES_OUT) s->out = b->value[n->out];
     s->aux = b->aux[n->out];
     for (int k = 0; k < n->n_in; k++) {
         int v = n->in[k];

@@ -69,6 +69,7 @@ typedef struct cm_winograd_points {
     float *y[16];
     const float *residual[16];
     float scale;
+    int relu;  /* y = max(y, 0)                                                          */
     int whole; /* no output lies outside, and to all or none something is added */
 } cm_winograd_points;
 

@@ -4,7 +4,10 @@
 
 #include "kernels/vectors.h"
 
+#include <stdint.h>
+
 typedef float word;
+typedef int32_t whole_numbers __attribute__((vector_size(4 * CM_LANES)));
 enum { CHANNELS = 1 };
 #define CM_LINES
 
@@ -22,19 +25,26 @@ static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[
 
 /* --- two-dimensional, what the gradient and the output need --------------------------------- */
 
+static inline vec positive(vec v)
+{
+    const whole_numbers above = v > 0;
+    return (vec)((whole_numbers)v & above);
+}
+
 /* The output number i of a tile, which lies in the image if all of them do: plus what is added to it. */
-static inline __attribute__((always_inline)) void put_output(vec v, size_t i, size_t k, const int whole,
-                                                             const int adds, const cm_winograd_points *to)
+static inline __attribute__((always_inline)) void
+put_output(vec v, size_t i, size_t k, const int whole, const int adds, const int relu, const cm_winograd_points *to)
 {
     if (!whole && !to->y[i]) return;
     if (whole ? adds : to->residual[i] != NULL) v = (v + load(to->residual[i] + k)) * to->scale;
+    if (relu) v = positive(v);
     store(to->y[i] + k, v);
 }
 
 /* A block of two rows of outputs, of four the even or the odd ones, so that their values fit into the registers. */
 static inline __attribute__((always_inline)) void output_row_block(const size_t down, const size_t block,
                                                                    const float *in, size_t k, size_t apart, vec bias,
-                                                                   const int whole, const int adds,
+                                                                   const int whole, const int adds, const int relu,
                                                                    const cm_winograd_points *to)
 {
     vec v[2][6], d[6];
@@ -49,33 +59,36 @@ static inline __attribute__((always_inline)) void output_row_block(const size_t 
     }
     for (size_t j = 0; j < 2; j++) {
         output6(v[j], 1, d, 1);
-        for (size_t i = 0; i < 4; i++) put_output(d[i] + bias, 4 * (block + j * (down / 2)) + i, k, whole, adds, to);
+        for (size_t i = 0; i < 4; i++)
+            put_output(d[i] + bias, 4 * (block + j * (down / 2)) + i, k, whole, adds, relu, to);
     }
 }
 
 static inline __attribute__((always_inline)) void output_wide(const size_t down, size_t c, const float *in,
                                                               size_t apart, const float *bias, const int whole,
-                                                              const int adds, const cm_winograd_points *to)
+                                                              const int adds, const int relu,
+                                                              const cm_winograd_points *to)
 {
     for (size_t k = 0; k < c; k += LANES) {
         const vec b = bias ? load(bias + k) : (vec){0};
-        output_row_block(down, 0, in, k, apart, b, whole, adds, to);
-        if (down == 4) output_row_block(down, 1, in, k, apart, b, whole, adds, to);
+        output_row_block(down, 0, in, k, apart, b, whole, adds, relu, to);
+        if (down == 4) output_row_block(down, 1, in, k, apart, b, whole, adds, relu, to);
     }
 }
 
 EACH_VECTOR output_4x4(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
-    if (!to->whole) output_wide(4, c, in, apart, bias, 0, 0, to);
-    else if (to->residual[0]) output_wide(4, c, in, apart, bias, 1, 1, to);
-    else output_wide(4, c, in, apart, bias, 1, 0, to);
+    if (!to->whole) output_wide(4, c, in, apart, bias, 0, 0, to->relu, to);
+    else if (to->residual[0]) output_wide(4, c, in, apart, bias, 1, 1, 0, to);
+    else if (to->relu) output_wide(4, c, in, apart, bias, 1, 0, 1, to);
+    else output_wide(4, c, in, apart, bias, 1, 0, 0, to);
 }
 
 EACH_VECTOR output_2x4(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
 {
-    if (!to->whole) output_wide(2, c, in, apart, bias, 0, 0, to);
-    else if (to->residual[0]) output_wide(2, c, in, apart, bias, 1, 1, to);
-    else output_wide(2, c, in, apart, bias, 1, 0, to);
+    if (!to->whole) output_wide(2, c, in, apart, bias, 0, 0, to->relu, to);
+    else if (to->residual[0]) output_wide(2, c, in, apart, bias, 1, 1, 0, to);
+    else output_wide(2, c, in, apart, bias, 1, 0, 0, to);
 }
 
 EACH_VECTOR output_2x2(size_t c, const float *in, size_t apart, const float *bias, const cm_winograd_points *to)
@@ -86,7 +99,7 @@ EACH_VECTOR output_2x2(size_t c, const float *in, size_t apart, const float *bia
         for (size_t i = 0; i < 16; i++) d[i] = load(in + i * apart + k);
         for (size_t i = 0; i < 4; i++) output4(d + i, 4, v + i, 4);
         for (size_t i = 0; i < 2; i++) output4(v + 4 * i, 1, d + 2 * i, 1);
-        for (size_t i = 0; i < 4; i++) put_output(d[i] + b, i, k, 0, 0, to);
+        for (size_t i = 0; i < 4; i++) put_output(d[i] + b, i, k, 0, 0, to->relu, to);
     }
 }
 
@@ -101,7 +114,7 @@ EACH_VECTOR output_large(size_t c, const float *in, size_t apart, const float *b
         }
         for (size_t i = 0; i < 4; i++) {
             output_up(v + 5 * i, 1, d, 1);
-            for (size_t j = 0; j < 4; j++) put_output(d[j] + b, 4 * i + j, k, 0, 0, to);
+            for (size_t j = 0; j < 4; j++) put_output(d[j] + b, 4 * i + j, k, 0, 0, to->relu, to);
         }
     }
 }
@@ -116,7 +129,7 @@ EACH_VECTOR output_small(size_t c, const float *in, size_t apart, const float *b
             output_down(d, 1, v + i, 5);
         }
         for (size_t i = 0; i < 2; i++) output_down(v + 5 * i, 1, d + 2 * i, 1);
-        for (size_t i = 0; i < 4; i++) put_output(d[i] + b, i, k, 0, 0, to);
+        for (size_t i = 0; i < 4; i++) put_output(d[i] + b, i, k, 0, 0, to->relu, to);
     }
 }
 
@@ -127,7 +140,7 @@ EACH_VECTOR output_line7(size_t c, const float *in, size_t apart, const float *b
         vec m[10], y[4];
         for (size_t i = 0; i < 10; i++) m[i] = load(in + i * apart + k);
         output10(m, y);
-        for (size_t i = 0; i < 4; i++) put_output(y[i] + b, i, k, 0, 0, to);
+        for (size_t i = 0; i < 4; i++) put_output(y[i] + b, i, k, 0, 0, to->relu, to);
     }
 }
 
@@ -138,7 +151,7 @@ EACH_VECTOR output_line3(size_t c, const float *in, size_t apart, const float *b
         vec m[6], y[4];
         for (size_t i = 0; i < 6; i++) m[i] = load(in + i * apart + k);
         output6(m, 1, y, 1);
-        for (size_t i = 0; i < 4; i++) put_output(y[i] + b, i, k, 0, 0, to);
+        for (size_t i = 0; i < 4; i++) put_output(y[i] + b, i, k, 0, 0, to->relu, to);
     }
 }
 
@@ -153,7 +166,7 @@ EACH_VECTOR output_5x5(size_t c, const float *in, size_t apart, const float *bia
         }
         for (size_t i = 0; i < 2; i++) {
             output6_of_2(v + 6 * i, 1, m, 1);
-            for (size_t j = 0; j < 2; j++) put_output(m[j] + b, 2 * i + j, k, 0, 0, to);
+            for (size_t j = 0; j < 2; j++) put_output(m[j] + b, 2 * i + j, k, 0, 0, to->relu, to);
         }
     }
 }
@@ -170,7 +183,8 @@ static void output(int tile, size_t c, const float *in, size_t apart, const floa
     else if (tile == CM_WINOGRAD_5X5) output_5x5(c, in, apart, bias, to);
     else
         for (size_t k = 0; k < c; k += LANES)
-            put_output(load(in + k) + (bias ? load(bias + k) : (vec){0}), 0, k, 1, to->residual[0] != NULL, to);
+            put_output(load(in + k) + (bias ? load(bias + k) : (vec){0}), 0, k, 1, to->residual[0] != NULL, to->relu,
+                       to);
 }
 
 EACH_VECTOR gradient_4x4(size_t c, const float *const *points, float *out, size_t apart)

@@ -119,8 +119,19 @@ cm_value cmi_silu(cm_graph *g, cm_value x)
     return cmi_graph_node(g, &cmi_op_silu, NULL, &x, 1, -1, -1);
 }
 
+/* The convolution that was just described, whose values nobody has read, does it itself. */
+static int takes_relu(const cm_graph *g, cm_value x)
+{
+    return g->status == CM_OK && g->n_nodes > 0 && g->values[x].producer == g->n_nodes - 1 &&
+           g->nodes[g->n_nodes - 1].op == &cmi_op_conv2d;
+}
+
 cm_value cmi_relu(cm_graph *g, cm_value x)
 {
+    if (takes_relu(g, x)) {
+        g->nodes[g->n_nodes - 1].op = &cmi_op_conv2d_relu;
+        return x;
+    }
     return cmi_graph_node(g, &cmi_op_relu, NULL, &x, 1, -1, -1);
 }
 

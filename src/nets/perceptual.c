@@ -93,9 +93,9 @@ cm_pair cmi_perceptual_conv(cm_perceptual *net, const char *name, cm_pair x, int
     const cm_attr attr = {.conv = {out, k, s, pad, 1, 0, 0, 0, 0}};
     const int weight = cmi_graph_param(g, 4, shape, "features.%s.weight", name);
     const int bias = cmi_graph_param(g, 1, shape, "features.%s.bias", name);
-    const cm_value a = cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.x, 1, weight, bias);
-    const cm_value b = cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.y, 1, weight, bias);
-    return (cm_pair){cmi_relu(g, a), cmi_relu(g, b)};
+    const cm_value a = cmi_relu(g, cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.x, 1, weight, bias));
+    const cm_value b = cmi_relu(g, cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.y, 1, weight, bias));
+    return (cm_pair){a, b};
 }
 
 cm_pair cmi_perceptual_pool(cm_perceptual *net, cm_pair x, int32_t kernel, int32_t stride, int ceil)

@@ -2,6 +2,8 @@
  * (convolution + r) scale: the end of a residual block.  With `up` each point of x is taken four
  * times, as resampling by [1, 1] does: Winograd has forms of its own for that and its gradients; for
  * others the large image is made first.
+ * The op with ReLU ends in max(y, 0), as the last step of the algorithms that have it and else as a pass of its own;
+ * the output says where its slope is 0.
  *
  * Linear in x: the tangent is the same sum without bias.  dx correlates the
  * gradient with the rotated kernel, dw the input with the gradient; dr = scale dy,
@@ -15,6 +17,11 @@ static cm_desc large(const cm_attr *attr, cm_desc x)
 {
     const int32_t scale = attr->conv.up ? 2 : 1;
     return (cm_desc){x.n, scale * x.h, scale * x.w, x.c};
+}
+
+static int relus(const cm_op_plan *p)
+{
+    return p->op == &cmi_op_conv2d_relu;
 }
 
 static int32_t kernel_width(const cm_attr *attr)
@@ -39,7 +46,7 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
 typedef struct {
     cm_convolution conv, transposed; /* of x, and of the gradient */
     cm_conv_gradient gradient;       /* of the weights            */
-    size_t scaled;                   /* where in the scratch memory a scaled gradient stands that nobody else reads */
+    size_t scaled;                   /* where in the scratch memory a gradient stands that nobody else reads */
     int up;                          /* by the forms that take small points four times */
     int enlarges;                    /* else; x then stands                            */
     size_t enlarged;                 /* here, and in backward, later its gradient      */
@@ -71,7 +78,8 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
                                  .transposed = transposed,
                                  .up = up,
                                  .kernel_w = p->attr->conv.kernel_w,
-                                 .pad_w = p->attr->conv.pad_w};
+                                 .pad_w = p->attr->conv.pad_w,
+                                 .relu = relus(p) && !transposed && p->n_in == 1 && p->mode != CM_MODE_JVP};
     return shape;
 }
 
@@ -96,7 +104,7 @@ static unsigned offers_bf16(const cm_op_plan *p)
 {
     cm_convolution conv;
     (void)choose(p, &conv);
-    return conv.takes_bf16 ? 1 | CM_BF16_OUT : 0;
+    return conv.takes_bf16 && !relus(p) ? 1 | CM_BF16_OUT : 0;
 }
 
 static void need(cm_op_plan *p, size_t bytes)
@@ -120,7 +128,8 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
 static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_conv_options options = options_of(p);
-    const cm_conv_shape shape = conv_shape(p, 0, s->up);
+    cm_conv_shape shape = conv_shape(p, 0, s->up);
+    shape.relu = 0;
     CM_TRY(cmi_conv_gradient_create(&s->gradient, &s->conv, &options, &shape));
     need(p, s->gradient.scratch_bytes);
     p->unpacker = &s->gradient;
@@ -154,7 +163,7 @@ static cm_status prepare(cm_op_plan *p)
         if (p->needs_gradient & 1) CM_TRY(prepare_data_gradient(p, s));
     }
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
-    if (p->mode == CM_MODE_TRAIN && p->n_in > 1 && !(p->needs_gradient & 2))
+    if (p->mode == CM_MODE_TRAIN && (p->n_in > 1 ? !(p->needs_gradient & 2) : relus(p)))
         p->scratch_bytes = s->scaled + cmi_desc_count(p->out) * sizeof(float);
     s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
     if (s->enlarges) p->scratch_bytes = s->enlarged + cmi_desc_count(large(p->attr, p->in[0])) * sizeof(float);
@@ -259,19 +268,39 @@ static cm_status convolve(const cm_op_run *r, const void *x, const float *bias, 
     return cmi_conv_run(&s->conv, &run);
 }
 
+static cm_status relu_piece(void *user, int index, int worker)
+{
+    const cm_op_run *r = user;
+    const size_t c = (size_t)r->p->out.c;
+    float *y = (float *)r->out + (size_t)index * 64 * c;
+    (void)worker;
+    r->p->kernels->pointwise->relu(cmi_op_piece_rows(cmi_desc_pixels(r->p->out), index) * c, y, y);
+    return CM_OK;
+}
+
 static cm_status forward(const cm_op_run *r)
 {
-    return convolve(r, r->in[0], r->param[1], r->in[1], r->out);
+    const int pieces = cmi_op_row_pieces(cmi_desc_pixels(r->p->out));
+    CM_TRY(convolve(r, r->in[0], r->param[1], r->in[1], r->out));
+    if (!relus(r->p) || ((const state *)r->p->state)->conv.relus) return CM_OK;
+    return cmi_parallel(r->p->threads, pieces, relu_piece, (void *)(uintptr_t)r);
 }
 
 /* The gradient of the convolution itself. */
 static const float *inner_gradient(const cm_op_run *r)
 {
     const state *s = r->p->state;
-    if (r->p->n_in == 1) return r->dout;
-    float *scaled = r->din[1] ? r->din[1] : (float *)(void *)((unsigned char *)r->scratch + s->scaled);
-    r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->dout, scaled);
-    return scaled;
+    const cm_pointwise *loops = r->p->kernels->pointwise;
+    const size_t n = cmi_desc_count(r->p->out);
+    const float *dy = r->dout;
+    if (r->p->n_in == 1 && !relus(r->p)) return dy;
+    float *own = r->din[1] ? r->din[1] : (float *)(void *)((unsigned char *)r->scratch + s->scaled);
+    if (relus(r->p)) {
+        loops->relu_back(n, r->out, dy, own);
+        dy = own;
+    }
+    if (r->p->n_in > 1) loops->scale(n, r->p->attr->conv.scale, dy, own);
+    return own;
 }
 
 static cm_status data_gradient(const cm_op_run *r, const float *dy)
@@ -304,7 +333,7 @@ static cm_status backward(const cm_op_run *r)
     return cmi_conv_gradient_run(&s->gradient, &run);
 }
 
-static cm_status jvp(const cm_op_run *r)
+static cm_status linear_jvp(const cm_op_run *r)
 {
     if (!r->tin[0]) { /* the tangent of r alone */
         r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
@@ -313,6 +342,13 @@ static cm_status jvp(const cm_op_run *r)
     CM_TRY(convolve(r, r->tin[0], NULL, r->tin[1], r->tout));
     if (r->p->n_in > 1 && !r->tin[1])
         r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
+    return CM_OK;
+}
+
+static cm_status jvp(const cm_op_run *r)
+{
+    CM_TRY(linear_jvp(r));
+    if (relus(r->p)) r->p->kernels->pointwise->relu_back(cmi_desc_count(r->p->out), r->out, r->tout, r->tout);
     return CM_OK;
 }
 
@@ -330,3 +366,18 @@ const cm_op cmi_op_conv2d = {.name = "conv2d",
                              .forward = forward,
                              .backward = backward,
                              .jvp = jvp};
+
+const cm_op cmi_op_conv2d_relu = {.name = "conv2d relu",
+                                  .saves = 1,
+                                  .saves_for_params = 1,
+                                  .flags = CM_OP_FREEZES | CM_OP_SAVES_OUT,
+                                  .shape = shape,
+                                  .work = work,
+                                  .offers_bf16 = offers_bf16,
+                                  .prepare = prepare,
+                                  .release = release,
+                                  .attach = attach,
+                                  .detach = detach,
+                                  .forward = forward,
+                                  .backward = backward,
+                                  .jvp = jvp};

@@ -139,9 +139,10 @@ typedef struct cm_op_run {
 } cm_op_run;
 
 enum {
-    CM_OP_INPLACE = 1, /* the output may take over input 0                       */
-    CM_OP_CHEAP = 2,   /* TRAIN: where small made again for backward, not held   */
-    CM_OP_FREEZES = 4  /* its parameters may be frozen                           */
+    CM_OP_INPLACE = 1,  /* the output may take over input 0                       */
+    CM_OP_CHEAP = 2,    /* TRAIN: where small made again for backward, not held   */
+    CM_OP_FREEZES = 4,  /* its parameters may be frozen                           */
+    CM_OP_SAVES_OUT = 8 /* backward and jvp read the output                       */
 };
 #define CM_BF16_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
@@ -166,7 +167,7 @@ struct cm_op {
     cm_status (*forward)(const cm_op_run *r);
     /* Writes (never adds) the gradients of the inputs that are wanted and of
      * the parameters.  One thread; din may not overlap dout unless the op is
-     * pointwise. */
+     * pointwise.  out: as forward left it, of ops that save it; else nothing. */
     cm_status (*backward)(const cm_op_run *r);
     /* Runs after forward; writes the tangent of the output. */
     cm_status (*jvp)(const cm_op_run *r);
@@ -185,6 +186,7 @@ static inline size_t cmi_op_piece_rows(size_t rows, int piece)
 }
 
 extern const cm_op cmi_op_conv2d;      /* x, [r]; weight [out, C, k, k_w], bias [out]   */
+extern const cm_op cmi_op_conv2d_relu; /* the same, then max(y, 0)                      */
 extern const cm_op cmi_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
 extern const cm_op cmi_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
 extern const cm_op cmi_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */

@@ -201,8 +201,10 @@ static void distance(const cm_attr *a, cm_desc in, const double *const *x, const
 void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
                    const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
-    if (op == &cmi_op_conv2d) conv(a, in[0], x[0], a->conv.scale != 0 ? x[1] : NULL, p, out, y);
-    else if (op == &cmi_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
+    if (op == &cmi_op_conv2d || op == &cmi_op_conv2d_relu) {
+        conv(a, in[0], x[0], a->conv.scale != 0 ? x[1] : NULL, p, out, y);
+        for (size_t i = 0; op == &cmi_op_conv2d_relu && i < cmi_desc_count(out); i++) y[i] = y[i] > 0 ? y[i] : 0;
+    } else if (op == &cmi_op_groupnorm) groupnorm(a, in[0], x[0], x[1], in[1].c, p, y);
     else if (op == &cmi_op_attention) attention(a, in[0], x, out, y);
     else if (op == &cmi_op_fir) fir(a, in[0], x[0], out, y);
     else if (op == &cmi_op_pool) pool(a, in[0], x[0], out, y);
