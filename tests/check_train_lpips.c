@@ -4,8 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "nets/perceptual.h"
 #include "support/backbone.h"
 #include "support/trainers.h"
+#include "train/perceptual_distance.h"
 
 static cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
 {
@@ -94,6 +96,54 @@ START_TEST(lpips_along_its_gradient)
 }
 END_TEST
 
+/* The distance of an objective is that of metrics.h by the same rules, with its gradient; nothing is drawn or cut. */
+START_TEST(the_distance_of_metrics)
+{
+    static const char *const resizes[] = {"none", "small", "always"};
+    enum { EDGE = 40, MOST = 3 * EDGE * EDGE };
+    static float a[MOST], b[MOST], slope[MOST];
+    static double wide_a[MOST], wide_b[MOST], gradient[MOST];
+    cm_context *context;
+    uint64_t random = seeded(11);
+    OK(cm_context_create(NULL, &context));
+    OK(backbone_write(context, in_dir("alex.safetensors")));
+    for (int i = 0; i < MOST; i++) a[i] = random_float(&random), b[i] = random_float(&random);
+    for (int i = 0; i < MOST; i++) wide_a[i] = (double)a[i], wide_b[i] = (double)b[i];
+    for (int k = 0; k < 6; k++) {
+        cm_train_settings o = with_lpips("cd");
+        const int32_t channels = k < 3 ? 3 : 1;
+        cm_lpips_options same = CM_LPIPS_OPTIONS_INIT;
+        cm_lpips *lpips;
+        cm_perceptual_distance *d;
+        cm_exec *exec;
+        double wanted, found;
+        OK(cmi_settings_set(&o, "lpips_resize", resizes[k % 3]));
+        same.pooling = CM_LPIPS_POOLING_MEAN;
+        same.resize = k % 3;
+        const cm_image_distance shape = {CM_DISTANCE_LPIPS, 0, channels, EDGE, EDGE, 0};
+        const cm_images one = cm_images_f32(1, channels, EDGE, EDGE, a),
+                        other = cm_images_f32(1, channels, EDGE, EDGE, b);
+        OK(cmi_perceptual_distance_open(context, &o, &shape, &d));
+        OK(cmi_perceptual_distance_exec(d, &exec));
+        OK(cmi_perceptual_distance_of(d, exec, wide_a, wide_b, &found, gradient));
+        OK(cm_lpips_open(context, NULL, in_dir("alex.safetensors"), "models/features/lpips_lin.safetensors", &same,
+                         &lpips));
+        OK(cm_lpips_gradient(lpips, &one, &other, &wanted, slope));
+        ck_assert_double_eq_tol(found, wanted, 1e-6 * wanted);
+        for (int i = 0; i < channels * EDGE * EDGE; i++) ck_assert_double_eq(gradient[i], (double)slope[i]);
+        cm_lpips_free(lpips);
+        cmi_exec_free(exec);
+        cmi_perceptual_distance_close(d);
+    }
+    cm_context_free(context);
+    /* Images of 256 and more are as they are, as the published models were trained. */
+    ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_SMALL, 255), 224);
+    ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_SMALL, 256), 0);
+    ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_ALWAYS, 256), 224);
+    ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_NONE, 32), 0);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("train_lpips");
@@ -101,6 +151,7 @@ Suite *make_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, lpips_along_its_gradient);
+    tcase_add_test(t, the_distance_of_metrics);
     suite_add_tcase(s, t);
     return s;
 }

@@ -8,7 +8,7 @@
                logged losses and distances too) of a run that never stopped
   systematic   the process ends right before every system call of a save, then goes on: the same bytes again
   faults       every such call fails instead: an IO error, and the checkpoint before is still good
-  stops        a signal is answered at once though a page of samples is due
+  stops        a signal is answered at once though a page of samples or an evaluation is due
   refusals     what cm-train says to a second trainer, a used directory, --resume of nothing
 """
 import argparse, concurrent.futures, glob, hashlib, json, os, random, re, shutil, signal, struct, subprocess, sys, tempfile
@@ -246,17 +246,19 @@ def systematic():
 
 def stops():
     """A signal is answered within one network evaluation and the save, whatever is due: here a page of samples after every
-    step, each of which alone takes longer than a stop may."""
+    step, or an evaluation of a metric, each of which alone takes longer than a stop may."""
     slowest = 0
     config = {"network": {"type": "songunet", "img_resolution": 32, "img_channels": 1, "label_dim": 10, "model_channels": 32,
                           "channel_mult": [1, 2, 4], "num_blocks": 2, "attn_resolutions": [8], "dropout": 0},
               "precond": {"type": "edm"}, "image": {"channels": 1, "height": 32, "width": 32, "labels": 10}}
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)):
-        for inside in ("page", "step"):
+        for inside in ("page", "step", "evaluation"):
             run = "%s/stop-%d-%s" % (top, number, inside)
             args = [o.build + "/bin/cm-train", "--data", data, "--out", run, "--network", json.dumps(config), "--steps", "1000000",
                     "--batch", "64" if inside == "step" else "2", "--threads", "1", "--log-every", "1", "--no-estimate",
                     "--checkpoint-every", "1000000", "--sample-every", "1" if inside == "page" else "0"]
+            if inside == "evaluation":
+                args += [*METRIC[:4], "--metric-every", "1", "--metric-samples", "1000000"]
             child = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
             while child.poll() is None and not (os.path.exists(run + "/log.jsonl") and os.path.getsize(run + "/log.jsonl")):
                 time.sleep(0.005)
@@ -273,7 +275,9 @@ def stops():
                 fail("stops: signal %d within a %s took %.1f s" % (number, inside, spent))
             if inside == "page" and len(os.listdir(run + "/samples")) > 1 + steps_of(run):
                 fail("stops: a page was drawn after the signal")
-    print("stops: SIGINT, SIGTERM and SIGHUP within a page and within a step, the slowest in %.2f s" % slowest, flush=True)
+            if os.path.exists(run + "/best.safetensors"):
+                fail("stops: an evaluation ended after the signal")
+    print("stops: SIGINT, SIGTERM and SIGHUP within a page, a step and an evaluation, the slowest in %.2f s" % slowest, flush=True)
 
 
 def refusals():

@@ -176,7 +176,8 @@ typedef enum cm_lpips_pooling {
     CM_LPIPS_POOLING_MEAN = 1 /* means instead of maxima: what OpenAI's consistency models were trained with */
 } cm_lpips_pooling;
 
-/* Bilinear to 224 x 224, half-pixel centres, no antialiasing; the aspect is not kept. */
+/* Bilinear to 224 x 224, half-pixel centres, no antialiasing; the aspect is not kept.  Nothing is cut out of the
+ * images: neither of the two programs draws a crop. */
 typedef enum cm_lpips_resize {
     CM_LPIPS_RESIZE_NONE = 0,  /* images as they are: the reference                          */
     CM_LPIPS_RESIZE_SMALL = 1, /* those whose width is below 256: openai/consistency_models  */
