@@ -775,8 +775,9 @@ START_TEST(pointwise)
         node_case scale = {.op = &cmi_op_scale, .n_in = 2, .in = {d, one}};
         node_case mix = {.op = &cmi_op_mix, .n_in = 4, .in = {d, {1, d.h, d.w, f}, one, one}};
         node_case concat = {.op = &cmi_op_concat, .n_in = 2, .in = {d, {1, d.h, d.w, f}}};
-        node_case *const all[] = {&silu, &add, &scale, &mix, &concat};
-        for (size_t k = 0; k < 5; k++) {
+        node_case four = {.op = &cmi_op_concat, .n_in = pick(3, 4), .in = {d, {1, d.h, d.w, f}, d, {1, d.h, d.w, 3}}};
+        node_case *const all[] = {&silu, &add, &scale, &mix, &concat, &four};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
             open_case(all[k], NULL, NULL);
             check_case(all[k], 1e-6);
         }

@@ -396,7 +396,45 @@ static void maximum(size_t n, const float *a, const float *b, float *out)
     for (size_t i = 0; i < n; i++) out[i] = a[i] > b[i] ? a[i] : b[i];
 }
 
-const cm_pointwise CM_TABLE = {
-    moments,     affine,       moments_bf16, affine_bf16, silu,         add,  scale,     mix,       softmax,
-    matvec,      taps,         split3,       join3,       transpose,    axpy, adam,      silu_back, affine_sums,
-    affine_back, dropout_mask, masked,       few_outputs, softmax_back, relu, relu_back, maximum};
+static void window_max(size_t c, size_t n, const float *const *src, float *out)
+{
+    size_t t = 1;
+    if (n < 4) memcpy(out, src[0], c * sizeof *out);
+    for (; t + 2 < n; t += 3) {
+        const float *s0 = t == 1 ? src[0] : out, *s1 = src[t], *s2 = src[t + 1], *s3 = src[t + 2];
+#pragma omp simd
+        for (size_t i = 0; i < c; i++) {
+            const float a = s0[i] > s1[i] ? s0[i] : s1[i], b = s2[i] > s3[i] ? s2[i] : s3[i];
+            out[i] = a > b ? a : b;
+        }
+    }
+    for (; t < n; t++) maximum(c, out, src[t], out);
+}
+
+static void window_max_back(size_t c, size_t n, const float *const *src, const float *dy, int add, float *const *dst)
+{
+    enum { PART = 64 };
+    float most[PART], left[PART]; /* left: what nobody has got */
+    for (size_t k = 0; k < c; k += PART) {
+        const size_t count = c - k < PART ? c - k : PART;
+        memcpy(left, dy + k, count * sizeof *left);
+        memcpy(most, src[0] + k, count * sizeof *most);
+        for (size_t t = 1; t < n; t++) maximum(count, most, src[t] + k, most);
+        for (size_t t = 0; t < n; t++) {
+            const float *from = src[t] + k;
+            float *to = dst[t] + k;
+#pragma omp simd
+            for (size_t i = 0; i < count; i++) {
+                const int is = from[i] == most[i];
+                to[i] = (add ? to[i] : 0) + (is ? left[i] : 0);
+                left[i] = is ? 0 : left[i];
+            }
+        }
+    }
+}
+
+const cm_pointwise CM_TABLE = {moments,     affine,       moments_bf16, affine_bf16,    silu,         add,
+                               scale,       mix,          softmax,      matvec,         taps,         split3,
+                               join3,       transpose,    axpy,         adam,           silu_back,    affine_sums,
+                               affine_back, dropout_mask, masked,       few_outputs,    softmax_back, relu,
+                               relu_back,   maximum,      window_max,   window_max_back};

@@ -74,6 +74,10 @@ typedef struct cm_pointwise {
     void (*relu_back)(size_t n, const float *x, const float *dy, float *dx);
     /* out = max(a, b); out may be a or b. */
     void (*maximum)(size_t n, const float *a, const float *b, float *out);
+    /* Of n points: out[c] = the largest src[t][c]; its gradient dy goes to the first that is it, the others get 0, or
+     * with `add` nothing. */
+    void (*window_max)(size_t c, size_t n, const float *const *src, float *out);
+    void (*window_max_back)(size_t c, size_t n, const float *const *src, const float *dy, int add, float *const *dst);
 } cm_pointwise;
 
 extern const cm_pointwise cmi_pointwise_baseline, cmi_pointwise_avx2, cmi_pointwise_avx512;

@@ -21,9 +21,9 @@ typedef struct {
     names block;  /* NULL: outside of one                    */
 } place;
 
-/* relu(norm(conv(x))) of k x k_w points. */
-static cm_value layer(const place *at, names name, cm_value x, int32_t out, int32_t k, int32_t k_w, int32_t stride,
-                      int padded)
+/* norm(conv(x)) of k x k_w points. */
+static cm_value linear_layer(const place *at, names name, cm_value x, int32_t out, int32_t k, int32_t k_w,
+                             int32_t stride, int padded)
 {
     static const char *const tensorflow_norm[4] = {NULL, "beta", "mean", "var"};
     const int32_t w = k_w == k ? 0 : k_w; /* square kernels go by the faster algorithms */
@@ -34,13 +34,18 @@ static cm_value layer(const place *at, names name, cm_value x, int32_t out, int3
     if (!block) block = "";
     if (at->by_torch) {
         prefix = cmi_name_of("%s%s%s", block, dot, own);
-        x = cmi_feature_conv_normed(at->net, cmi_name_of("%s.conv", prefix.text).text,
-                                    cmi_name_of("%s.bn", prefix.text).text, cmi_feature_norm, EPS, x, NULL, &attr);
-    } else {
-        prefix = cmi_name_of("layers.%s%s%s", block, dot, own);
-        x = cmi_feature_conv_normed(at->net, prefix.text, prefix.text, tensorflow_norm, EPS, x, NULL, &attr);
+        return cmi_feature_conv_normed(at->net, cmi_name_of("%s.conv", prefix.text).text,
+                                       cmi_name_of("%s.bn", prefix.text).text, cmi_feature_norm, EPS, x, NULL, &attr);
     }
-    return cmi_relu(at->g, x);
+    prefix = cmi_name_of("layers.%s%s%s", block, dot, own);
+    return cmi_feature_conv_normed(at->net, prefix.text, prefix.text, tensorflow_norm, EPS, x, NULL, &attr);
+}
+
+/* relu(norm(conv(x))) */
+static cm_value layer(const place *at, names name, cm_value x, int32_t out, int32_t k, int32_t k_w, int32_t stride,
+                      int padded)
+{
+    return cmi_relu(at->g, linear_layer(at, name, x, out, k, k_w, stride, padded));
 }
 
 /* Of k x k points that keep the image's size. */
@@ -62,9 +67,23 @@ static cm_value pooled(const place *at, cm_value x, int mean)
     return cmi_graph_node(at->g, &cmi_op_pool, &attr, &x, 1, -1, -1);
 }
 
+/* A 1 x 1 layer of the pooled image.  Behind means it is the means of the layer of each point, which are fewer. */
+static cm_value pooled_layer(const place *at, names name, cm_value x, int32_t out, int mean)
+{
+    if (!mean) return same(at, name, pooled(at, x, 0), out, 1, 1);
+    return cmi_relu(at->g, pooled(at, linear_layer(at, name, x, out, 1, 1, 1, 1), 1));
+}
+
 static cm_value join(const place *at, cm_value a, cm_value b, cm_value c, cm_value d)
 {
-    return cmi_concat(at->g, cmi_concat(at->g, a, b), cmi_concat(at->g, c, d));
+    const cm_value in[4] = {a, b, c, d};
+    return cmi_graph_node(at->g, &cmi_op_concat, NULL, in, 4, -1, -1);
+}
+
+static cm_value join3(const place *at, cm_value a, cm_value b, cm_value c)
+{
+    const cm_value in[3] = {a, b, c};
+    return cmi_graph_node(at->g, &cmi_op_concat, NULL, in, 3, -1, -1);
 }
 
 static cm_value block_a(place *at, names block, cm_value x, int32_t width)
@@ -76,7 +95,7 @@ static cm_value block_a(place *at, names block, cm_value x, int32_t width)
     cm_value three = same(at, (names){"branch3x3dbl_1", "tower_1.conv"}, x, 64, 1, 1);
     three = same(at, (names){"branch3x3dbl_2", "tower_1.conv_1"}, three, 96, 3, 3);
     three = same(at, (names){"branch3x3dbl_3", "tower_1.conv_2"}, three, 96, 3, 3);
-    const cm_value pool = same(at, (names){"branch_pool", "tower_2.conv"}, pooled(at, x, 1), width, 1, 1);
+    const cm_value pool = pooled_layer(at, (names){"branch_pool", "tower_2.conv"}, x, width, 1);
     return join(at, one, five, three, pool);
 }
 
@@ -87,7 +106,7 @@ static cm_value block_b(place *at, names block, cm_value x)
     cm_value twice = same(at, (names){"branch3x3dbl_1", "tower.conv"}, x, 64, 1, 1);
     twice = same(at, (names){"branch3x3dbl_2", "tower.conv_1"}, twice, 96, 3, 3);
     twice = halved(at, (names){"branch3x3dbl_3", "tower.conv_2"}, twice, 96);
-    return cmi_concat(at->g, cmi_concat(at->g, three, twice), cmi_max_pool(at->g, x, 3, 2));
+    return join3(at, three, twice, cmi_max_pool(at->g, x, 3, 2));
 }
 
 /* *first is the first branch. */
@@ -103,7 +122,7 @@ static cm_value block_c(place *at, names block, cm_value x, int32_t w, cm_value 
     twice = same(at, (names){"branch7x7dbl_3", "tower_1.conv_2"}, twice, w, 1, 7);
     twice = same(at, (names){"branch7x7dbl_4", "tower_1.conv_3"}, twice, w, 7, 1);
     twice = same(at, (names){"branch7x7dbl_5", "tower_1.conv_4"}, twice, 192, 1, 7);
-    const cm_value pool = same(at, (names){"branch_pool", "tower_2.conv"}, pooled(at, x, 1), 192, 1, 1);
+    const cm_value pool = pooled_layer(at, (names){"branch_pool", "tower_2.conv"}, x, 192, 1);
     if (first) *first = one;
     return join(at, one, seven, twice, pool);
 }
@@ -117,7 +136,7 @@ static cm_value block_d(place *at, names block, cm_value x)
     seven = same(at, (names){"branch7x7x3_2", "tower_1.conv_1"}, seven, 192, 1, 7);
     seven = same(at, (names){"branch7x7x3_3", "tower_1.conv_2"}, seven, 192, 7, 1);
     seven = halved(at, (names){"branch7x7x3_4", "tower_1.conv_3"}, seven, 192);
-    return cmi_concat(at->g, cmi_concat(at->g, three, seven), cmi_max_pool(at->g, x, 3, 2));
+    return join3(at, three, seven, cmi_max_pool(at->g, x, 3, 2));
 }
 
 static cm_value block_e(place *at, names block, cm_value x, int mean)
@@ -131,7 +150,7 @@ static cm_value block_e(place *at, names block, cm_value x, int mean)
     twice = same(at, (names){"branch3x3dbl_2", "tower_1_conv_1"}, twice, 384, 3, 3);
     twice = cmi_concat(at->g, same(at, (names){"branch3x3dbl_3a", "tower_1_mixed_conv"}, twice, 384, 1, 3),
                        same(at, (names){"branch3x3dbl_3b", "tower_1_mixed_conv_1"}, twice, 384, 3, 1));
-    const cm_value pool = same(at, (names){"branch_pool", "tower_2_conv"}, pooled(at, x, mean), 192, 1, 1);
+    const cm_value pool = pooled_layer(at, (names){"branch_pool", "tower_2_conv"}, x, 192, mean);
     return join(at, one, three, twice, pool);
 }
 

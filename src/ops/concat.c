@@ -1,4 +1,4 @@
-/* concat.c - two images side by side in the channels: [a, b]. */
+/* concat.c - images side by side in the channels: [a, b], and up to four. */
 #include <string.h>
 
 #include "base/parallel.h"
@@ -6,21 +6,23 @@
 
 static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc *out)
 {
-    (void)attr, (void)n_in;
-    if (in[0].h != in[1].h || in[0].w != in[1].w)
-        CM_FAIL(CM_ERR_SHAPE,
-                "concat: %d x %d and %d x %d points differ (is the image's size divisible by the "
-                "network's total downsampling?)",
-                in[0].h, in[0].w, in[1].h, in[1].w);
+    (void)attr;
     *out = in[0];
-    out->c += in[1].c;
+    for (int k = 1; k < n_in; k++) {
+        if (in[0].h != in[k].h || in[0].w != in[k].w)
+            CM_FAIL(CM_ERR_SHAPE,
+                    "concat: %d x %d and %d x %d points differ (is the image's size divisible by the "
+                    "network's total downsampling?)",
+                    in[0].h, in[0].w, in[k].h, in[k].w);
+        out->c += in[k].c;
+    }
     return CM_OK;
 }
 
-/* Rows of a values of x and b values of y, to rows of a + b; NULL is zeros. */
+/* Rows of the inputs' values, NULL is zeros, to rows of all of them. */
 typedef struct {
     const cm_op_run *run;
-    const float *x, *y;
+    const float *from[CM_OP_MAX_IN];
     float *out;
 } joining;
 
@@ -35,39 +37,47 @@ static cm_status piece(void *user, int index, int worker)
     (void)worker;
     const joining *j = user;
     const cm_op_plan *p = j->run->p;
-    size_t a = (size_t)p->in[0].c, b = (size_t)p->in[1].c, first = (size_t)index * 64;
-    size_t last = first + cmi_op_piece_rows(cmi_desc_pixels(p->out), index);
-    for (size_t i = first; i < last; i++) {
-        put(j->out + i * (a + b), j->x ? j->x + i * a : NULL, a);
-        put(j->out + i * (a + b) + a, j->y ? j->y + i * b : NULL, b);
-    }
+    const size_t first = (size_t)index * 64, last = first + cmi_op_piece_rows(cmi_desc_pixels(p->out), index);
+    float *to = j->out + first * (size_t)p->out.c;
+    for (size_t i = first; i < last; i++)
+        for (int k = 0; k < p->n_in; k++) {
+            const size_t c = (size_t)p->in[k].c;
+            put(to, j->from[k] ? j->from[k] + i * c : NULL, c);
+            to += c;
+        }
     return CM_OK;
 }
 
-static cm_status join(const cm_op_run *r, const float *x, const float *y, float *out)
+static cm_status join(joining *j)
 {
-    joining j = {r, x, y, out};
-    return cmi_parallel(r->p->threads, cmi_op_row_pieces(cmi_desc_pixels(r->p->out)), piece, &j);
+    const cm_op_plan *p = j->run->p;
+    return cmi_parallel(p->threads, cmi_op_row_pieces(cmi_desc_pixels(p->out)), piece, j);
 }
 
 static cm_status forward(const cm_op_run *r)
 {
-    return join(r, r->in[0], r->in[1], r->out);
+    joining j = {.run = r, .out = r->out};
+    for (int k = 0; k < r->p->n_in; k++) j.from[k] = r->in[k];
+    return join(&j);
 }
 
 static cm_status jvp(const cm_op_run *r)
 {
-    return join(r, r->tin[0], r->tin[1], r->tout);
+    joining j = {.run = r, .out = r->tout};
+    for (int k = 0; k < r->p->n_in; k++) j.from[k] = r->tin[k];
+    return join(&j);
 }
 
 static cm_status backward(const cm_op_run *r)
 {
-    size_t a = (size_t)r->p->in[0].c, b = (size_t)r->p->in[1].c, rows = cmi_desc_pixels(r->p->out);
-    for (size_t i = 0; i < rows; i++) {
-        const float *dy = r->dout + i * (a + b);
-        if (r->din[0]) memcpy(r->din[0] + i * a, dy, a * sizeof *dy);
-        if (r->din[1]) memcpy(r->din[1] + i * b, dy + a, b * sizeof *dy);
-    }
+    const size_t rows = cmi_desc_pixels(r->p->out);
+    const float *dy = r->dout;
+    for (size_t i = 0; i < rows; i++)
+        for (int k = 0; k < r->p->n_in; k++) {
+            const size_t c = (size_t)r->p->in[k].c;
+            if (r->din[k]) memcpy(r->din[k] + i * c, dy, c * sizeof *dy);
+            dy += c;
+        }
     return CM_OK;
 }
 

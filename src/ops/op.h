@@ -192,7 +192,7 @@ extern const cm_op cmi_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]  
 extern const cm_op cmi_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */
 extern const cm_op cmi_op_silu;        /* x                                              */
 extern const cm_op cmi_op_add;         /* (a + b) scale                                  */
-extern const cm_op cmi_op_concat;      /* a, b along channels                            */
+extern const cm_op cmi_op_concat;      /* up to four, along channels                       */
 extern const cm_op cmi_op_fir;         /* depthwise FIR, up or down by 2                 */
 extern const cm_op cmi_op_scale;       /* x s, s [N]                                     */
 extern const cm_op cmi_op_mix;         /* s x + t f[..C], s and t [N]                    */

@@ -61,10 +61,43 @@ static float share(const window *w)
     return 1 / (float)((w->y1 - w->y0) * (w->x1 - w->x0));
 }
 
+/* Windows of so many points at most are taken all at once. */
+enum { MOST_POINTS = 16 };
+
+static size_t points_of(const window *w)
+{
+    return (size_t)(w->y1 - w->y0) * (size_t)(w->x1 - w->x0);
+}
+
+static void find_points(const cm_op_plan *p, const float *x, int32_t n, const window *w, const float **points)
+{
+    for (int32_t i = w->y0; i < w->y1; i++)
+        for (int32_t j = w->x0; j < w->x1; j++) *points++ = x + place(p->in[0], n, i, j);
+}
+
+static void pool_few(const cm_op_plan *p, const float *x, int32_t n, const window *w, float *out)
+{
+    static const float ones[MOST_POINTS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const cm_pointwise *loops = p->kernels->pointwise;
+    const float *points[MOST_POINTS];
+    const size_t c = (size_t)p->out.c, count = points_of(w);
+    find_points(p, x, n, w, points);
+    if (p->attr->pool.mean) {
+        loops->taps(c, count, points, ones, out);
+        loops->scale(c, share(w), out, out);
+    } else {
+        loops->window_max(c, count, points, out);
+    }
+}
+
 static void pool_values(const cm_op_plan *p, const float *x, int32_t n, const window *w, float *out)
 {
     const cm_pointwise *loops = p->kernels->pointwise;
     const size_t c = (size_t)p->out.c;
+    if (points_of(w) <= MOST_POINTS) {
+        pool_few(p, x, n, w, out);
+        return;
+    }
     memcpy(out, x + place(p->in[0], n, w->y0, w->x0), c * sizeof *out);
     for (int32_t i = w->y0; i < w->y1; i++)
         for (int32_t j = w->x0; j < w->x1; j++) {
@@ -135,18 +168,41 @@ static void spread_mean(const cm_op_plan *p, const float *dy, int32_t n, const w
             p->kernels->pointwise->axpy((size_t)p->out.c, share(w), dy, dx + place(p->in[0], n, i, j));
 }
 
+static void spread_largest(const cm_op_run *r, const float *dy, int32_t n, const window *w, int add)
+{
+    const cm_op_plan *p = r->p;
+    const float *x = r->in[0], *points[MOST_POINTS];
+    const size_t c = (size_t)p->out.c, count = points_of(w);
+    float *to[MOST_POINTS];
+    if (count > MOST_POINTS) {
+        for (size_t k = 0; k < c; k++) r->din[0][largest_at(p, x, n, w, k)] += dy[k];
+        return;
+    }
+    find_points(p, x, n, w, points);
+    for (size_t i = 0; i < count; i++) to[i] = r->din[0] + (points[i] - x);
+    p->kernels->pointwise->window_max_back(c, count, points, dy, add, to);
+}
+
+/* Every point lies in one window. */
+static int covers(const cm_op_plan *p)
+{
+    const int32_t kernel = p->attr->pool.kernel;
+    return kernel && kernel == p->attr->pool.stride && !p->attr->pool.pad && kernel * kernel <= MOST_POINTS &&
+           p->out.h * kernel == p->in[0].h && p->out.w * kernel == p->in[0].w;
+}
+
 static cm_status backward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
-    memset(r->din[0], 0, cmi_desc_count(p->in[0]) * sizeof *r->din[0]);
+    const int add = p->attr->pool.mean || !covers(p);
+    if (add) memset(r->din[0], 0, cmi_desc_count(p->in[0]) * sizeof *r->din[0]);
     for (int32_t n = 0; n < p->out.n; n++)
         for (int32_t y = 0; y < p->out.h; y++)
             for (int32_t x = 0; x < p->out.w; x++) {
                 const window w = window_of(p, y, x);
                 const float *dy = r->dout + place(p->out, n, y, x);
                 if (p->attr->pool.mean) spread_mean(p, dy, n, &w, r->din[0]);
-                for (size_t c = 0; !p->attr->pool.mean && c < (size_t)p->out.c; c++)
-                    r->din[0][largest_at(p, r->in[0], n, &w, c)] += dy[c];
+                else spread_largest(r, dy, n, &w, add);
             }
     return CM_OK;
 }

@@ -223,9 +223,11 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
             else if (op == &cmi_op_add) y[i] = (x[0][i] + x[1][i]) * (double)a->add.scale;
             else if (op == &cmi_op_scale) y[i] = x[0][i] * x[1][n];
             else if (op == &cmi_op_mix) y[i] = x[2][n] * x[0][i] + x[3][n] * x[1][at(in[1], n, h, w, c)];
-            else if (op == &cmi_op_concat)
-                y[i] = c < in[0].c ? x[0][at(in[0], n, h, w, c)] : x[1][at(in[1], n, h, w, c - in[0].c)];
-            else if (op == &cmi_op_linear) {
+            else if (op == &cmi_op_concat) {
+                int k = 0, of = c;
+                for (; of >= in[k].c; k++) of -= in[k].c;
+                y[i] = x[k][at(in[k], n, h, w, of)];
+            } else if (op == &cmi_op_linear) {
                 y[i] = p[1] ? p[1][c] : 0;
                 for (int k = 0; k < in[0].c; k++) y[i] += p[0][c * in[0].c + k] * x[0][at(in[0], n, 0, 0, k)];
             }
