@@ -70,6 +70,10 @@ const char *cli_pair(const cli *c, const char *pair, char key[CLI_KEY]);
 /* The value of every option into values[n_options], that of a flag as "1"; of an option that may be
  * repeated, number `repeated`, all of them into list[most], the rest of which is NULL. */
 void cli_all(cli *c, const char **values, int repeated, const char **list, int most);
+/* Writes a file, which appears whole or not at all; what cannot be written ends the program with exit code 1. */
+void cli_write_file(const cli *c, const char *path, const char *text, size_t size, int overwrite);
+/* Whether that can be expected to work, before the work begins; else it ends the program. */
+void cli_check_file(const cli *c, const char *path, int overwrite);
 /* The index of text among NULL-terminated names. */
 int cli_choice(const cli *c, const char *name, const char *text, const char *const *names);
 /* The same for a list of cm_choice_name. */
@@ -118,6 +122,8 @@ double cli_seconds(void);
 /* Text of a file or a message: control characters, which a terminal would obey, become '?'.  At least `width`
  * columns. */
 void cli_print_text(FILE *out, const char *text, int width);
+/* Bytes of the UTF-8 character that begins at s; 0 where none does. */
+size_t cli_character(const unsigned char *s);
 /* A JSON string with quotes and escapes; bytes that are no UTF-8 become U+FFFD. */
 void cli_json_string(FILE *out, const char *text);
 /* A number of `digits` digits, or null where JSON has none for it. */

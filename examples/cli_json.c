@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-/* Bytes of the UTF-8 character that begins at s; 0 where none does. */
-static size_t character(const unsigned char *s)
+size_t cli_character(const unsigned char *s)
 {
     size_t n = *s < 0x80                 ? 1
                : *s >= 0xc2 && *s < 0xe0 ? 2
@@ -24,7 +23,7 @@ void cli_json_string(FILE *out, const char *text)
 {
     putc('"', out);
     for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        size_t n = character(s);
+        size_t n = cli_character(s);
         if (n == 0) fprintf(out, "\\ufffd");
         else if (*s == '"' || *s == '\\') fprintf(out, "\\%c", *s);
         else if (*s < 32) fprintf(out, "\\u%04x", *s);

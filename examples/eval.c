@@ -1,11 +1,10 @@
 /* eval.c - cm-eval: how close two sets of images are. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "evaluating.h"
 #include "feature_files.h"
 #include "pairs.h"
+#include "searching.h"
 
 static const cli_option options[] = {
     {"metric", 'm', "LIST",
@@ -20,7 +19,9 @@ static const cli_option options[] = {
     {"limit", 'n', "N", "at most so many images of each set, the first ones"},
     {"subsets", 0, "N", "also the mean and deviation of the Frechet distance over N random halves of A"},
     {"infinity", 0, NULL, "also what the Frechet distance would be with infinitely many images of A"},
-    {"write", 'o', "FILE", "write mean and covariance of A's features, which stands for A afterwards (.npz)"},
+    {"write", 'o', "FILE",
+     "write mean and covariance of A's features, which stands for A afterwards (.npz); the result of --search-times "
+     "(times.json) or --curve (curve.json)"},
     {"keep", 0, "FILE",
      "write the features of A's images, so that FILE stands for A afterwards, whatever the metric (.npz)"},
     {"force", 'f', NULL, "overwrite an existing file"},
@@ -30,12 +31,22 @@ static const cli_option options[] = {
      "image i of A against image i of B; --metric is psnr, ssim, lpips-vgg, lpips-alex or lpips-squeeze then, and "
      "--features torchvision's file"},
     {"lin", 0, "FILE", "with --pairs: how much each channel counts in LPIPS; models/features/lpips_lin.safetensors"},
+    {"search-times", 0, "N",
+     "find the noise levels of N steps at which a model is best by the metric: give the model, and what its samples "
+     "are "
+     "compared with. It begins with --sigmas (the highest level) and searches the points of --grid (40)"},
+    {"curve", 0, "LIST",
+     "the metric for each of these numbers of steps, as in 1,2,4,8, of one or more models; what their samples are "
+     "compared with comes last"},
+    {"plot", 0, "FILE", "of --search-times and --curve, .svg; the name of the result that --write says with .svg"},
     {"samples", 0, "N", "images that are drawn of a model (10,000), its classes in turn"},
     {"method", 0, "NAME", "of a model: {methods}"},
     {"steps", 0, "N", "of a model: the number of steps of the method"},
     {"sigmas", 0, "LIST", "of a model: the noise levels of the steps, falling, as in 80,0.821"},
     {"ts", 0, "LIST", "of a model: the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
     {"grid", 0, "N", "of a model: the number of points of the grid that --ts counts in, as in 40"},
+    {"times", 0, "FILE",
+     "of a model: the noise levels that --search-times found for it; with --steps N its list of N"},
     {"seed", 's', "N", "of a model: the number that all noise follows from (0)"},
     {"batch", 'b', "N", "of a model: the number of images that are computed at a time (16)"},
     {"precision", 0, "NAME", "of a model: f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
@@ -57,58 +68,40 @@ enum {
     QUIET,
     PAIRS,
     LIN,
+    SEARCH_TIMES,
+    CURVE,
+    PLOT,
     SAMPLES,
-    SAMPLING,
+    METHOD,
+    STEPS,
+    SIGMAS,
+    TS,
+    GRID,
+    TIMES,
     N_OPTIONS = sizeof options / sizeof *options
 };
-enum { FEWEST = 2000, SAMPLED = 10000, MOST_METRICS = 16 };
-
-/* What is asked of the features of one network; the first ones compare two sets. */
-typedef enum { FD, SFD, PR, KID, IS, RIGHT } kind;
-static const char *const kinds[] = {"fd", "sfd", "pr", "kid", "is", "right", NULL};
-static const char *const inceptions[] = {"fid", "sfid", "pr", "kid", "is", NULL};
-typedef struct {
-    kind what;
-    char name[64]; /* as it was asked for */
-    const char *net;
-} metric;
+enum { SAMPLED = 10000, MOST_METRICS = 16 };
 
 typedef struct {
     metric metrics[MOST_METRICS];
     size_t n_metrics;
     const char *list, *features, *write, *keep, *inputs, *lin;
+    const char *plot;
     int few, infinity, force, json, quiet, sampled, pairs;
-    int32_t subsets;
+    int given[N_OPTIONS];
+    int32_t subsets, steps; /* of --search-times */
+    int32_t counts[SEARCH_MOST];
+    size_t n_counts; /* of --curve */
     side_options sides;
     sampling sampling;
 } choices;
-
-/* fid, or fd-NET. */
-static void read_metric(const cli *c, char *word, metric *m)
-{
-    char *dash = strchr(word, '-');
-    (void)snprintf(m->name, sizeof m->name, "%s", word);
-    if (!dash) {
-        for (int i = 0; inceptions[i]; i++)
-            if (strcmp(word, inceptions[i]) == 0) {
-                m->what = (kind)i; /* net: when all options are known */
-                return;
-            }
-        cli_usage_error(c, "--metric %s: name the network, as in %s-resnet56, or give fid, sfid, is, pr or kid", word,
-                        word);
-    }
-    *dash = '\0';
-    m->what = (kind)cli_choice(c, "metric", word, kinds);
-    m->net = dash + 1;
-    (void)cli_listed(c, "metric", m->net, "feature_networks");
-}
 
 static void read_metrics(const cli *c, const char *text, choices *o)
 {
     char *list = strdup(text), *rest = list; /* lives until the program ends */
     for (char *word; list && (word = strtok_r(rest, ",", &rest)) != NULL;) {
         if (o->n_metrics == MOST_METRICS) cli_usage_error(c, "--metric: at most %d at a time", MOST_METRICS);
-        read_metric(c, word, &o->metrics[o->n_metrics++]);
+        metric_read(c, word, &o->metrics[o->n_metrics++]);
     }
     if (!o->n_metrics) cli_usage_error(c, "--metric names nothing");
 }
@@ -124,21 +117,37 @@ static void name_inception(const cli *c, choices *o)
     if (o->inputs && !used) cli_usage_error(c, "--inputs has no effect without fid, sfid, is, pr or kid");
 }
 
+/* `without` are options that have no effect with `mode`, up to the first METRIC. */
+static void refuse_with(const cli *c, const choices *o, int mode, const int *without)
+{
+    for (; *without != METRIC; without++)
+        if (o->given[*without])
+            cli_usage_error(c, "--%s has no effect with --%s", options[*without].name, options[mode].name);
+}
+
 static void refuse_for_pairs(const cli *c, const choices *o)
 {
-    const char *const given[] = {o->inputs ? "inputs" : NULL,
-                                 o->few ? "few" : NULL,
-                                 o->sides.resize ? "resize" : NULL,
-                                 o->subsets ? "subsets" : NULL,
-                                 o->infinity ? "infinity" : NULL,
-                                 o->write ? "write" : NULL,
-                                 o->keep ? "keep" : NULL,
-                                 o->force ? "force" : NULL,
-                                 o->sides.samples ? "samples" : NULL,
-                                 o->sampled ? options[o->sampled].name : NULL};
-    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
-        if (given[i]) cli_usage_error(c, "--%s has no effect with --pairs", given[i]);
+    static const int without[] = {INPUTS, FEW,  RESIZE,       SUBSETS, INFINITY_, WRITE, KEEP,
+                                  FORCE,  PLOT, SEARCH_TIMES, CURVE,   SAMPLES,   METRIC};
+    refuse_with(c, o, PAIRS, without);
+    if (o->sampled) cli_usage_error(c, "--%s has no effect with --pairs", options[o->sampled].name);
     if (o->lin && !o->features) cli_usage_error(c, "--lin has no effect without --features");
+}
+
+/* Of --search-times and --curve. */
+static void refuse_for_search(const cli *c, choices *o)
+{
+    static const int of_times[] = {CURVE, SUBSETS, INFINITY_, KEEP, METHOD, STEPS, TS, TIMES, METRIC},
+                     of_curve[] = {SUBSETS, INFINITY_, KEEP, STEPS, SIGMAS, TS, GRID, METRIC};
+    const size_t n = o->plot ? strlen(o->plot) : 0;
+    refuse_with(c, o, o->steps ? SEARCH_TIMES : CURVE, o->steps ? of_times : of_curve);
+    if (o->n_metrics != 1)
+        cli_usage_error(c, "--%s looks at one metric", options[o->steps ? SEARCH_TIMES : CURVE].name);
+    metric_need_one(c, &o->metrics[0]);
+    for (size_t i = 1; i < o->n_counts; i++)
+        if (o->counts[i] <= o->counts[i - 1]) cli_usage_error(c, "--curve: the numbers have to rise, as in 1,2,4,8");
+    if (o->plot && (n < 5 || strcmp(o->plot + n - 4, ".svg") != 0))
+        cli_usage_error(c, "--plot %s: the name has to end with .svg", o->plot);
 }
 
 static const choices *read_options(cli *c)
@@ -147,7 +156,7 @@ static const choices *read_options(cli *c)
     const char *value;
     sampling_init(&o.sampling);
     o.sides.sampling = &o.sampling;
-    for (int i; (i = cli_next(c, &value)) >= 0;) switch (i) {
+    for (int i; (i = cli_next(c, &value)) >= 0; o.given[i] = 1) switch (i) {
         case METRIC: o.list = value; break;
         case FEATURES: o.features = value; break;
         case INPUTS: o.inputs = value; break;
@@ -163,6 +172,9 @@ static const choices *read_options(cli *c)
         case QUIET: o.quiet = 1; break;
         case PAIRS: o.pairs = 1; break;
         case LIN: o.lin = value; break;
+        case SEARCH_TIMES: o.steps = (int32_t)cli_integer(c, "search-times", value, 2, SEARCH_MOST - 1); break;
+        case CURVE: o.n_counts = cli_integers(c, "curve", value, 1, o.counts, SEARCH_MOST); break;
+        case PLOT: o.plot = value; break;
         case SAMPLES: o.sides.samples = (uint64_t)cli_integer(c, "samples", value, 1, INT32_MAX); break;
         default:
             sampling_option(&o.sampling, c, options[i].name, value);
@@ -176,7 +188,12 @@ static const choices *read_options(cli *c)
     if (o.lin) cli_usage_error(c, "--lin has no effect without --pairs");
     if (!o.list) cli_usage_error(c, "give --metric, for example --metric fd-resnet56");
     read_metrics(c, o.list, &o);
-    if (o.force && !o.write && !o.keep) cli_usage_error(c, "--force has no effect without --write or --keep");
+    const int searches = o.steps || o.n_counts;
+    if (searches) refuse_for_search(c, &o);
+    else if (o.plot) cli_usage_error(c, "--plot has no effect without --search-times or --curve");
+    sampling_times(&o.sampling, c);
+    if (o.force && !o.write && !o.keep && !searches)
+        cli_usage_error(c, "--force has no effect without --write or --keep");
     if (o.sides.samples) o.sampled = SAMPLES;
     else o.sides.samples = SAMPLED;
     name_inception(c, &o);
@@ -194,17 +211,12 @@ static int needs_second(const choices *o)
     return 0;
 }
 
-/* What the metrics of a network, and other options, ask of A (second: B). */
-static wanted wanted_of(const choices *o, const cm_features_info *net, int second)
+/* What the metrics of a network, and other options, ask of A. */
+static wanted wanted_of(const choices *o, const cm_features_info *net)
 {
-    wanted w = {.spatial = !second && (o->write || o->keep) && net->spatial, .scores = net->spatial != 0};
-    w.images = !second && (o->write || o->keep || o->subsets || o->infinity);
-    for (size_t i = 0; i < o->n_metrics; i++) {
-        const kind what = o->metrics[i].what;
-        if (strcmp(o->metrics[i].net, net->network) != 0) continue;
-        w.spatial |= what == SFD;
-        w.images |= second ? what == PR || what == KID : what != FD && what != SFD;
-    }
+    wanted w = metrics_wanted(o->metrics, o->n_metrics, net, 0);
+    w.spatial |= (o->write || o->keep) && net->spatial;
+    w.images |= o->write || o->keep || o->subsets || o->infinity;
     return w;
 }
 
@@ -269,111 +281,19 @@ static void print_network(const cm_features_info *net, const choices *o)
 
 /* --- metrics --------------------------------------------------------------------------------- */
 
-static cm_status frechet(const metric *m, const choices *o, const side *a, const side *b)
-{
-    double distance, deviation;
-    cm_subset_options subsets = CM_SUBSET_OPTIONS_INIT;
-    subsets.subsets = o->subsets;
-    const int spatial = m->what == SFD;
-    cm_status status = cm_frechet_distance(side_statistics(a, spatial), side_statistics(b, spatial), &distance);
-    if (status == CM_OK) print_result(m, "", distance, o->json);
-    if (spatial) return status;
-    if (status == CM_OK && o->subsets) {
-        status = cm_frechet_subsets(side_statistics(b, 0), (size_t)a->n, a->values, &subsets, &distance, &deviation);
-        if (status == CM_OK) print_result(m, "-halves", distance, o->json);
-        if (status == CM_OK) print_result(m, "-deviation", deviation, o->json);
-    }
-    if (status == CM_OK && o->infinity) {
-        status = cm_frechet_infinity(side_statistics(b, 0), (size_t)a->n, a->values, NULL, &distance);
-        if (status == CM_OK) print_result(m, "-infinity", distance, o->json);
-    }
-    return status;
-}
-
-/* How many images have their largest logit at their own class. */
-static double count_right(const side *s, const cm_features_info *net)
-{
-    double right = 0;
-    for (uint64_t i = 0; i < s->n; i++) {
-        const float *logits = s->logits + i * (uint64_t)net->classes;
-        int32_t best = 0;
-        for (int32_t k = 1; k < net->classes; k++)
-            if (logits[k] > logits[best]) best = k;
-        right += best == s->labels[i];
-    }
-    return right;
-}
-
 static cm_status compute(cm_context *context, const metric *m, const choices *o, const cm_features_info *net,
                          const side *a, const side *b)
 {
-    double first, second;
-    cm_status status = CM_OK;
-    switch (m->what) {
-    case FD:
-    case SFD: return frechet(m, o, a, b);
-    case PR:
-        status = cm_precision_recall(context, net->features, (size_t)b->n, b->values, (size_t)a->n, a->values, NULL,
-                                     &first, &second);
-        if (status == CM_OK) print_result(m, "-precision", first, o->json);
-        if (status == CM_OK) print_result(m, "-recall", second, o->json);
-        return status;
-    case KID:
-        status = cm_kernel_distance(context, net->features, (size_t)a->n, a->values, (size_t)b->n, b->values, NULL,
-                                    &first, &second);
-        break;
-    case RIGHT: first = count_right(a, net); break;
-    default:
-        status = cm_inception_score(context, net->classes, (size_t)a->n, a->logits, NULL, &first, &second);
-        break;
-    }
-    if (status == CM_OK) print_result(m, "", first, o->json);
-    if (status == CM_OK && m->what == KID) print_result(m, "-deviation", second, o->json);
+    measured found;
+    const cm_status status = metric_measure(context, m, o->subsets, o->infinity, net, a, b, &found);
+    for (int i = 0; i < found.n; i++) print_result(m, found.values[i].more, found.values[i].value, o->json);
     return status;
-}
-
-/* Whether class numbers mean what the network means: those that a file holds may leave some out, names may not. */
-static int same_classes(const side *s, int32_t classes)
-{
-    const char *from = s->info.classes_from;
-    if (s->model) return s->info.classes == classes;
-    if (!from) return 0;
-    if (strcmp(from, "folder names") == 0 || strcmp(from, "file names") == 0) return s->info.classes == classes;
-    return s->info.classes <= classes;
-}
-
-/* What a network cannot say. */
-static void refuse_metrics(const cli *c, const choices *o, const cm_features_info *net)
-{
-    for (size_t i = 0; i < o->n_metrics; i++) {
-        const metric *m = &o->metrics[i];
-        if (strcmp(m->net, net->network) != 0) continue;
-        if (m->what == SFD && !net->spatial)
-            cli_usage_error(c, "%s: %s has no spatial features, which sfid has", m->name, net->network);
-        if (m->what == RIGHT && net->spatial)
-            cli_usage_error(c, "%s: the classes of %s have no names in data sets", m->name, net->network);
-    }
-    if (o->sides.resize && net->resizes)
-        cli_usage_error(c, "--resize has no effect with %s, which resizes by its own rule", net->network);
 }
 
 /* What has no answer for sets like these. */
 static void refuse(const cli *c, const choices *o, const cm_features_info *net, const side *a, const side *b)
 {
-    const side *const both[] = {a, b};
-    for (size_t i = 0; i < 2 && !o->few; i++)
-        if (both[i]->path && both[i]->n < FEWEST && !(both[i]->given && !both[i]->n))
-            cli_usage_error(c, "%s has %llu images, and fewer than %d say little: --few compares them all the same",
-                            both[i]->path, (unsigned long long)both[i]->n, FEWEST);
-    for (size_t i = 0; i < o->n_metrics; i++) {
-        const metric *m = &o->metrics[i];
-        const int lacks_a = !side_has_images(a), lacks_b = b->given && !side_has_images(b) && m->what < IS;
-        if (strcmp(m->net, net->network) == 0 && m->what != FD && m->what != SFD && (lacks_a || lacks_b))
-            cli_usage_error(c, "%s needs images, and %s holds statistics", m->name, lacks_a ? a->path : b->path);
-        if (strcmp(m->net, net->network) == 0 && m->what == RIGHT && !same_classes(a, net->classes))
-            cli_usage_error(c, "%s counts images of %d classes, and %s has %d", m->name, net->classes, a->path,
-                            a->info.classes);
-    }
+    metrics_refuse_sets(c, o->metrics, o->n_metrics, net, o->few, a, b);
     if (!side_has_images(a) && (o->subsets || o->infinity || o->write || o->keep))
         cli_usage_error(c, "--subsets, --infinity, --write and --keep need images of A, and %s holds statistics",
                         a->path);
@@ -385,9 +305,9 @@ static cm_status prepare(cli *c, cm_context *context, const choices *o, const cm
                          cm_features *network, side *a, side *b)
 {
     const int quiet = o->quiet || o->json;
-    refuse_metrics(c, o, net);
-    a->wanted = wanted_of(o, net, 0);
-    b->wanted = wanted_of(o, net, 1);
+    metrics_refuse_network(c, o->metrics, o->n_metrics, net, o->sides.resize);
+    a->wanted = wanted_of(o, net);
+    b->wanted = metrics_wanted(o->metrics, o->n_metrics, net, 1);
     cm_status status = side_open(c, context, network, net, &o->sides, a);
     if (status == CM_OK && b->path) status = side_open(c, context, network, net, &o->sides, b);
     if (status == CM_OK) refuse(c, o, net, a, b);
@@ -429,6 +349,40 @@ static cm_status compare_pairs(cli *c, cm_context *context, const choices *o)
     return pairs_compare(c, context, &p, c->operands[0], c->operands[1]);
 }
 
+/* Models, and what their samples are compared with, if it is anything. */
+static int run_search(cli *c, const choices *o)
+{
+    static searching s;
+    const int references = needs_second(o);
+    const char *mode = options[o->steps ? SEARCH_TIMES : CURVE].name;
+    const int models = c->n_operands - references;
+    if (models < 1 || models > (o->steps ? 1 : SEARCH_MODELS))
+        cli_usage_error(c, "--%s: give %s%s", mode, o->steps ? "a model" : "one to eight models",
+                        references ? ", and what its samples are compared with" : "");
+    s = (searching){.c = c,
+                    .metric = &o->metrics[0],
+                    .steps = o->steps,
+                    .n_counts = o->n_counts,
+                    .n_models = (size_t)models,
+                    .models = c->operands,
+                    .reference = references ? c->operands[models] : NULL,
+                    .sides = o->sides,
+                    .sampling = &o->sampling,
+                    .write = o->write,
+                    .plot = o->plot,
+                    .few = o->few,
+                    .force = o->force,
+                    .json = o->json,
+                    .quiet = o->quiet};
+    memcpy(s.counts, o->counts, sizeof s.counts);
+    s.weights = o->features ? o->features : feature_weights(c, "features", s.metric->net);
+    cli_catch_signals();
+    cm_status status = cli_context(c, &s.context);
+    if (status == CM_OK) status = o->steps ? searching_times(&s) : searching_curve(&s);
+    cm_context_free(s.context);
+    return cli_end(c, status == CM_OK ? CLI_OK : cli_fail(c, status));
+}
+
 static int run_pairs(cli *c, const choices *o)
 {
     cm_context *context = NULL;
@@ -442,11 +396,24 @@ static int run_pairs(cli *c, const choices *o)
 
 int main(int argc, char **argv)
 {
-    cli c = {"cm-eval", "--metric LIST A B [options]", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL, NULL};
+    cli c = {"cm-eval",
+             "--metric LIST A B [options]\n"
+             "       cm-eval --search-times N --metric NAME MODEL B [options]\n"
+             "       cm-eval --curve LIST --metric NAME MODEL... B [options]",
+             options,
+             N_OPTIONS,
+             argc,
+             0,
+             argv,
+             {NULL},
+             0,
+             NULL,
+             NULL};
     cm_context *context = NULL;
     cli_begin();
     const choices *o = read_options(&c);
     if (o->pairs) return run_pairs(&c, o);
+    if (o->steps || o->n_counts) return run_search(&c, o);
     const int needed = needs_second(o) ? 2 : 1;
     if (c.n_operands != needed && c.n_operands != 2)
         cli_usage_error(&c, needed == 2 ? "give two sets: images, and what they are compared with" : "give one set");

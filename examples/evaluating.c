@@ -121,19 +121,27 @@ cm_status side_open(cli *c, cm_context *context, const cm_features *network, con
     return status;
 }
 
-void side_close(side *s)
+void side_forget(side *s)
 {
-    cm_statistics_free(s->given);
-    cm_statistics_free(s->given_spatial);
     cm_statistics_free(s->gathered);
     cm_statistics_free(s->gathered_spatial);
-    cm_dataset_free(s->set);
-    cm_sampler_free(s->sampler);
-    cm_model_free(s->model);
     free(s->values);
     free(s->logits);
     free(s->labels);
     free(s->spatial);
+    s->gathered = s->gathered_spatial = NULL;
+    s->values = s->logits = s->spatial = NULL;
+    s->labels = NULL;
+}
+
+void side_close(side *s)
+{
+    side_forget(s);
+    cm_statistics_free(s->given);
+    cm_statistics_free(s->given_spatial);
+    cm_dataset_free(s->set);
+    cm_sampler_free(s->sampler);
+    cm_model_free(s->model);
     *s = (side){.path = s->path};
 }
 
@@ -152,6 +160,12 @@ static void spread(size_t count, size_t points, float *x)
         for (size_t k = 3; k-- > 0;) memmove(x + (3 * i + k) * points, x + i * points, points * sizeof *x);
 }
 
+static int32_t is_stopped(void *user, uint64_t done, uint64_t total)
+{
+    (void)user, (void)done, (void)total;
+    return cli_interrupted();
+}
+
 /* Samples at, at + 1, ...; classes take turns. */
 static cm_status draw(const side *s, const cm_features_info *net, const side_options *o, uint64_t at, size_t count,
                       float *x, cm_images *images)
@@ -163,6 +177,7 @@ static cm_status draw(const side *s, const cm_features_info *net, const side_opt
     condition.labels = s->info.classes ? s->labels + at : NULL;
     sample.condition = &condition;
     sample.first_index += at;
+    sample.progress = is_stopped;
     const cm_status status = cm_sampler_run(s->sampler, &sample, count, x);
     if (status == CM_OK && s->info.channels == 1 && net->channels == 3)
         spread(count, (size_t)s->info.height * (size_t)s->info.width, x);
@@ -216,13 +231,15 @@ static cm_status fill_kept(side *s, const cm_features *network)
 
 /* Features and logits of all images, batch by batch. */
 static cm_status fill(side *s, cm_features *network, const cm_features_info *net, const side_options *o,
-                      const buffers *b, cli_progress *progress)
+                      const buffers *b, cli_progress *own)
 {
+    const cm_progress_fn progress = o->progress ? o->progress : cli_progress_step;
+    void *user = o->progress ? o->progress_user : own;
     for (uint64_t at = 0; at < s->n; at += BATCH) {
         const size_t count = s->n - at < BATCH ? (size_t)(s->n - at) : BATCH;
         const cm_status status = fill_batch(s, network, net, o, b, at, count);
         if (status != CM_OK) return status;
-        if (cli_progress_step(progress, at + count, s->n)) return CM_ERR_CANCELLED;
+        if (progress(user, at + count, s->n)) return CM_ERR_CANCELLED;
     }
     return CM_OK;
 }
@@ -249,7 +266,7 @@ cm_status side_gather(cm_context *context, side *s, cm_features *network, const 
         status = cm_statistics_create(context, net->spatial, &s->gathered_spatial);
     cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
     if (status == CM_OK) status = s->kept ? fill_kept(s, network) : fill(s, network, net, o, &b, &progress);
-    cli_progress_end(&progress);
+    if (!o->progress) cli_progress_end(&progress);
     free(b.bytes), free(b.drawn), free(b.spatial);
     if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
     if (status == CM_OK) status = cm_statistics_add(s->gathered, (size_t)s->n, s->values);

@@ -18,6 +18,8 @@ typedef struct side_options {
     int keep;                 /* rows of spatial features too, to be written */
     uint64_t samples;         /* images that are drawn of a model             */
     const sampling *sampling; /* how                                          */
+    cm_progress_fn progress;  /* instead of a line of its own; may be NULL    */
+    void *progress_user;
 } side_options;
 
 typedef struct side {
@@ -45,6 +47,8 @@ cm_status side_keep(const side *s, const cm_features *network, const char *path,
 /* Features of all its images, where it has images. */
 cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
                       const side_options *o, int quiet);
+/* What was gathered is gone, so that samples of other noise levels can be. */
+void side_forget(side *s);
 void side_close(side *s);
 
 /* Whether there are images, not statistics alone. */

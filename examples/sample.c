@@ -27,6 +27,7 @@ static const cli_option options[] = {
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,0.821"},
     {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
     {"grid", 0, "N", "the number of points of the grid that --ts counts in, as in 40"},
+    {"times", 0, "FILE", "the noise levels that cm-eval --search-times found; with --steps N its list of N levels"},
     {"rho", 0, "X", "the curvature of the grid of noise levels (7)"},
     {"churn", 0, "X", "the noise that heun, dpm and edm add on the way (s_churn, 0)"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
@@ -142,6 +143,7 @@ static void read_command(program *p)
     cli_all(&p->c, p->values, -1, NULL, 0);
     for (int i = METHOD; i < N_OPTIONS; i++)
         if (v[i]) sampling_option(&p->s, c, options[i].name, v[i]);
+    sampling_times(&p->s, c);
     if (c->n_operands != 1) cli_usage_error(c, "give one model file");
     if (v[BENCH] && (v[IMAGES] || v[OUTPUT] || v[NPZ])) cli_usage_error(c, "--bench writes no picture");
     p->rows = v[LABELS] && strcmp(v[LABELS], "rows") == 0;

@@ -39,6 +39,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     if (IS("method")) o->method = cli_listed(c, name, value, "methods");
     else if (IS("sigmas")) o->sigma_count = cli_list(c, name, value, s->sigmas, SAMPLING_MOST), o->sigmas = s->sigmas;
     else if (IS("ts")) o->ts_count = cli_integers(c, name, value, 0, s->ts, SAMPLING_MOST), o->ts = s->ts;
+    else if (IS("times")) s->times = value;
     else if (IS("rho")) o->rho = cli_number(c, name, value, 0.5, 1e3);
     else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
     else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
@@ -52,6 +53,40 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("weights")) s->weights = value;
     else cli_usage_error(c, "--%s is read by nothing: please report it", name);
 #undef IS
+}
+
+void sampling_times(sampling *s, const cli *c)
+{
+    cm_sample_options *o = &s->sample;
+    if (!s->times) return;
+    if (o->sigmas || o->ts || o->grid || o->rho > 0)
+        cli_usage_error(c, "--%s has no effect with --times",
+                        o->sigmas ? "sigmas"
+                        : o->ts   ? "ts"
+                        : o->grid ? "grid"
+                                  : "rho");
+    if (o->method != CM_METHOD_DEFAULT && o->method != CM_METHOD_MULTISTEP)
+        cli_usage_error(c, "--times is for the method multistep, not %s",
+                        cm_choice_name("methods", (size_t)o->method));
+    o->sigma_count = times_read(c, s->times, o->steps, s->sigmas, SAMPLING_MOST, s->times_model);
+    o->sigmas = s->sigmas;
+    o->steps = 0; /* has said which list */
+    o->method = CM_METHOD_MULTISTEP;
+}
+
+/* Whether the levels of --times are of this model. */
+static cm_status check_times(const sampling *s, const cli *c, const char *path, const cm_model *model)
+{
+    char found[TIMES_MODEL], levels[512];
+    if (!s->times) return CM_OK;
+    const cm_status status = times_model(model, found);
+    times_text(s->sigmas, s->sample.sigma_count, levels, sizeof levels);
+    if (status == CM_OK && strcmp(found, s->times_model) != 0)
+        cli_usage_error(c,
+                        "--times %s: its levels were found for a model with weights %s, and those of %s are %s; give "
+                        "them as --sigmas %s to use them all the same",
+                        s->times, s->times_model, path, found, levels);
+    return status;
 }
 
 size_t sampling_batch(const sampling *s)
@@ -73,6 +108,7 @@ cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **
     if (status == CM_OK) status = cm_model_load(context, path, &o, model);
     cm_context_free(context); /* the model keeps it */
     if (seconds) *seconds = cli_seconds() - before;
+    if (status == CM_OK) status = check_times(s, c, path, *model);
     return status == CM_OK ? cm_model_info_get(*model, info) : status;
 }
 

@@ -2,7 +2,7 @@
 #ifndef SAMPLING_H
 #define SAMPLING_H
 
-#include "cli.h"
+#include "times.h"
 
 enum { SAMPLING_MOST = 1024 }; /* entries of a list */
 
@@ -14,17 +14,22 @@ typedef struct sampling {
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
     size_t n_cycle;
+    const char *times;             /* a file of noise levels, or NULL */
+    char times_model[TIMES_MODEL]; /* the model that it is for        */
 } sampling;
 
 void sampling_init(sampling *s);
 /* Takes the option that is called `name`; one that is not of sampling is a defect of the program.  A wrong
  * value ends the program with exit code 2. */
 void sampling_option(sampling *s, const cli *c, const char *name, const char *value);
+/* After the last option: reads the file of --times, of which --steps says the list.  What does not go with it ends
+ * the program. */
+void sampling_times(sampling *s, const cli *c);
 /* Images that are computed at a time. */
 size_t sampling_batch(const sampling *s);
 
-/* The model with --config and --weights, and what it says of itself; *seconds is what loading took, may be NULL.  The
- * library's warnings are printed; `c` lives as long as the model. */
+/* The model with --config and --weights, for which --times has to be, and what it says of itself; *seconds is what
+ * loading took, may be NULL.  The library's warnings are printed; `c` lives as long as the model. */
 cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,
                         double *seconds);
 

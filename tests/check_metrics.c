@@ -1102,6 +1102,13 @@ static int32_t flat(void *user, int32_t point, double *score)
     return 0;
 }
 
+static int32_t fails(void *user, int32_t point, double *score)
+{
+    cm_statistics *none;
+    (void)user, (void)point, (void)score;
+    return cm_statistics_create(NULL, -7, &none);
+}
+
 START_TEST(searches_that_end_early)
 {
     cm_search_options o = CM_SEARCH_OPTIONS_INIT;
@@ -1116,6 +1123,7 @@ START_TEST(searches_that_end_early)
     ck_assert_int_eq(h.n, 3);
     level = NAN;
     FAILS(cm_search_point(&o, flat, &level, &best), CM_ERR_NUMERIC, "point 13 is NaN");
+    FAILS(cm_search_point(&o, fails, NULL, &best), CM_ERR_ARGUMENT, "-7"); /* the message of what failed */
     level = INFINITY;
     OK(cm_search_point(&o, flat, &level, &best));
     o.left = 40;

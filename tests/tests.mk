@@ -96,6 +96,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/address_space.sh $(BUILD)
 	@bash tests/exit.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
+	@bash tests/searching.sh $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6

@@ -431,8 +431,9 @@ CM_API cm_status cm_precision_recall(cm_context *context, int32_t dimension, siz
 
 /* --- search for a time point ----------------------------------------------------------------- */
 
-/* Says how good candidate `point` is.  A search calls it once for each point that it looks at, on the thread that
- * made the call.  It must return normally (no longjmp, no exception); non-zero stops the search. */
+/* Says how good candidate `point` is.  A search calls it once for each point that it looks at, on the thread that made
+ * the call.  It must return normally (no longjmp, no exception).  A positive result stops the search; a negative one is
+ * the cm_status of a call that failed, which the search hands on with its message. */
 typedef int32_t (*cm_point_fn)(void *user, int32_t point, double *score);
 
 typedef struct cm_search_options {
@@ -473,7 +474,8 @@ CM_API void cm_search_options_init(cm_search_options *options, size_t struct_siz
  *     options.right = 39;
  *     cm_status status = cm_search_point(&options, distance_from_seven, NULL, &best);
  *
- * ARGUMENT: left, right or larger.  NUMERIC: a score is NaN.  CANCELLED: a callback said so. */
+ * ARGUMENT: left, right or larger.  NUMERIC: a score is NaN.  CANCELLED: a callback said so.  Besides
+ * what `score` returns. */
 CM_API cm_status cm_search_point(const cm_search_options *options, cm_point_fn score, void *user, int32_t *best);
 
 #ifdef __cplusplus

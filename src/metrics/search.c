@@ -44,7 +44,8 @@ static cm_status look(search *s, int32_t point, double *score)
             *score = s->scored[i];
             return CM_OK;
         }
-    if (s->score(s->user, point, score) != 0) return stopped(point);
+    const int32_t result = s->score(s->user, point, score);
+    if (result != 0) return result < 0 ? (cm_status)result : stopped(point);
     if (isnan(*score)) CM_FAIL(CM_ERR_NUMERIC, "cm_search_point: the score of point %d is NaN", point);
     if (o->larger) *score = -*score;
     s->point[s->n] = point;
