@@ -42,6 +42,7 @@ check-data: $(BUILD)/tests/golden/golden
 	@$(BUILD)/tests/golden/golden -l tests/data/golden networks
 	@$(PYTHON) tests/golden_members.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms
 	@$(PYTHON) tests/golden_twins.py $(BUILD)/tests/golden/golden tests/data/golden/algorithms/train_cd_*.safetensors
+	@$(PYTHON) tests/golden_metric_twins.py $(BUILD)/tests/golden/golden
 
 check-golden: $(BUILD)/tests/golden/golden $(INFO_FILES)
 	@$(BUILD)/tests/golden/golden $(GOLDEN)

@@ -101,20 +101,29 @@ static double worst(const double *found, const double *expected, size_t n)
     return apart / largest;
 }
 
-static void compare_moments(const golden_file *f, golden_result *r, const char *name, const cm_statistics *s)
+static double *of_set(const golden_file *f, const char *name, const char *what, const char *which, size_t *count)
+{
+    char key[32];
+    (void)snprintf(key, sizeof key, "%.16s_%.8s", what, which);
+    return doubles(f, name, key, count);
+}
+
+/* which: "x" or "y". */
+static void compare_moments(const golden_file *f, golden_result *r, const char *name, const char *which,
+                            const cm_statistics *s)
 {
     size_t d = 0, dd = 0;
-    double *mu = doubles(f, name, "mu_x", &d), *sigma = doubles(f, name, "sigma_x", &dd), *trace;
+    double *mu = of_set(f, name, "mu", which, &d), *sigma = of_set(f, name, "sigma", which, &dd);
+    double *trace = of_set(f, name, "trace_sigma", which, NULL);
     cm_statistics_info info = CM_STATISTICS_INFO_INIT;
     (void)cm_statistics_info_get(s, &info);
     const size_t n = (size_t)info.dimension;
     double *mean = calloc(n, sizeof *mean), *covariance = calloc(n * n, sizeof *covariance), sum = 0;
     if (cm_statistics_values(s, mean, covariance) != CM_OK) failed(r, name);
-    if (mu && d == n) golden_compare(r, "mu", worst(mean, mu, d), 1e-12);
-    if (sigma && dd == n * n) golden_compare(r, "sigma", worst(covariance, sigma, dd), 1e-12);
+    if (mu) golden_compare(r, "mu", d == n ? worst(mean, mu, d) : NAN, 1e-12);
+    if (sigma) golden_compare(r, "sigma", dd == n * n ? worst(covariance, sigma, dd) : NAN, 1e-12);
     for (size_t i = 0; i < n; i++) sum += covariance[i * n + i];
-    if ((trace = doubles(f, name, "trace_sigma_x", NULL)) != NULL)
-        golden_compare(r, "trace", relative(sum, *trace), 1e-12);
+    if (trace) golden_compare(r, "trace", relative(sum, *trace), 1e-12);
     free(mu), free(sigma), free(trace), free(mean), free(covariance);
 }
 
@@ -134,7 +143,8 @@ static void check_features_distance(const golden_file *f, golden_result *r, cons
 {
     cm_feature_set x = rows_of(f, name, "x"), y = rows_of(f, name, "y");
     cm_statistics *a = gather(f, &x), *b = y.values ? gather(f, &y) : NULL;
-    if (a) compare_moments(f, r, name, a);
+    if (a) compare_moments(f, r, name, "x", a);
+    if (a) compare_moments(f, r, name, "y", b ? b : a);
     compare_distance(r, name, a, y.values ? b : a, expected, 1e-9);
     cm_statistics_free(a);
     cm_statistics_free(b);
@@ -234,6 +244,8 @@ static void check_score(const golden_file *f, golden_result *r, const char *name
     if (!set.values || cm_inception_score(f->context, (int32_t)set.d, set.n, set.values, &o, &found, NULL) != CM_OK)
         failed(r, name);
     golden_compare(r, name, relative(found, *expected), 1e-6);
+    if (splits && o.split)
+        golden_compare(r, "is_splits", (double)((set.n + (size_t)o.split - 1) / (size_t)o.split) - (double)parts, 0);
     for (size_t i = 0; splits && i < parts; i++) {
         const size_t first = i * (size_t)o.split, left = set.n - first;
         const size_t n = left < (size_t)o.split ? left : (size_t)o.split;
@@ -247,12 +259,13 @@ static void check_score(const golden_file *f, golden_result *r, const char *name
 
 /* --- precision and recall ----------------------------------------------------------- */
 
-static void check_radii(const golden_file *f, golden_result *r, const char *name, const char *what,
+static void check_radii(const golden_file *f, golden_result *r, const char *name, const char *what, int32_t k,
                         const cm_feature_set *set, double *radii)
 {
-    double *expected = doubles(f, name, what, NULL);
-    if (cmi_radii(f->context, set, 3, radii) != CM_OK) failed(r, name);
-    if (expected) golden_compare(r, what, worst(radii, expected, set->n), 1e-12);
+    size_t n = 0;
+    double *expected = doubles(f, name, what, &n);
+    if (cmi_radii(f->context, set, k, radii) != CM_OK) failed(r, name);
+    if (expected) golden_compare(r, what, n == set->n ? worst(radii, expected, n) : NAN, 1e-12);
     free(expected);
 }
 
@@ -266,19 +279,31 @@ static void check_inside(const golden_file *f, golden_result *r, const char *nam
     free(inside);
 }
 
+/* Of the case (CASE.k), of the file's metadata, or the literature's 3. */
+static int32_t neighbours_of(const golden_file *f, const char *name)
+{
+    double *own = doubles(f, name, "k", NULL);
+    json_t *all = golden_json(f, "k");
+    const int32_t k = own ? (int32_t)*own : all ? (int32_t)golden_value(all) : 3;
+    json_decref(all);
+    free(own);
+    return k;
+}
+
 static void check_neighbours(const golden_file *f, golden_result *r, const char *name)
 {
+    const cm_neighbour_options o = {sizeof o, neighbours_of(f, name)};
     double *expected = doubles(f, name, "precision_recall", NULL), precision = NAN, recall = NAN;
     cm_feature_set reference = rows_of(f, name, "ref"), samples = rows_of(f, name, "sample");
     double *radii = calloc(reference.n + samples.n + 1, sizeof *radii);
     if (!reference.values || !samples.values ||
         cm_precision_recall(f->context, (int32_t)reference.d, reference.n, reference.values, samples.n,
-                            samples.values, NULL, &precision, &recall) != CM_OK)
+                            samples.values, &o, &precision, &recall) != CM_OK)
         failed(r, name);
     golden_compare(r, "precision", fabs(precision - expected[0]), 0);
     golden_compare(r, "recall", fabs(recall - expected[1]), 0);
-    check_radii(f, r, name, "radii2_ref", &reference, radii);
-    check_radii(f, r, name, "radii2_sample", &samples, radii + reference.n);
+    check_radii(f, r, name, "radii2_ref", o.neighbours, &reference, radii);
+    check_radii(f, r, name, "radii2_sample", o.neighbours, &samples, radii + reference.n);
     check_inside(f, r, name, "in_ref", &reference, radii, &samples);
     check_inside(f, r, name, "in_sample", &samples, radii + reference.n, &reference);
     free(expected), free(radii);
@@ -406,17 +431,13 @@ static void check_inception(const golden_file *f, golden_result *r, int torch)
     cm_features_free(network);
 }
 
-int golden_metric_keys(cm_context *context, const char *folder, const char *name, golden_result *r)
+static void check_inception_keys(cm_context *context, const char *path, golden_result *r)
 {
-    char path[4200];
     cm_features_info info = CM_FEATURES_INFO_INIT;
-    if (strncmp(name, "keys_inception_", 15) != 0) return 0;
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     cm_features *network = open_listed(context, path, r);
     if (network) (void)cm_features_info_get(network, &info);
     golden_compare(r, "an Inception network", info.features != 2048, 0);
     cm_features_free(network);
-    return 1;
 }
 
 /* Whether the name of any tensor ends so. */
@@ -438,14 +459,13 @@ static int check_networks(const golden_file *f, golden_result *r)
         golden_says(f, r, "weights", "formula v1, name-hashed (see README)");
         return 1;
     }
-    if (cmi_tensors_find(&f->st, "indices_in_t10k")) {
-        check_network(f, r, "mnist_lenet", "features", "logits");
-        return 1;
-    }
-    if (!cmi_tensors_find(&f->st, "resnet56.features")) return 0;
-    check_network(f, r, "cifar10_resnet56", "resnet56.features", "resnet56.logits");
-    check_network(f, r, "cifar10_resnet20", "resnet20.features", "resnet20.logits");
-    return 1;
+    const int lenet = cmi_tensors_find(&f->st, "features") != NULL;
+    const int deep = cmi_tensors_find(&f->st, "resnet56.features") != NULL;
+    const int shallow = cmi_tensors_find(&f->st, "resnet20.features") != NULL;
+    if (lenet) check_network(f, r, "mnist_lenet", "features", "logits");
+    if (deep) check_network(f, r, "cifar10_resnet56", "resnet56.features", "resnet56.logits");
+    if (shallow) check_network(f, r, "cifar10_resnet20", "resnet20.features", "resnet20.logits");
+    return lenet || deep || shallow;
 }
 
 /* --- LPIPS --------------------------------------------------------------------------- */
@@ -475,18 +495,17 @@ static cm_tensor made_tensor(const char *name, const char *shape)
 }
 
 /* A file of torchvision's network whose name begins like `network`, weights made; 0 when it cannot be written. */
-static int write_backbone(const golden_file *f, const char *network, const char *path)
+static int write_backbone(cm_context *context, const char *list, const char *network, const char *path)
 {
-    char list[4200], line[256], net[64], name[128], shape[64];
+    char line[256], net[64], name[128], shape[64];
     cm_tensor tensors[MOST_TENSORS];
     size_t n = 0;
-    (void)snprintf(list, sizeof list, "%s/keys_lpips_backbones.tsv", f->folder);
     FILE *file = fopen(list, "r");
     while (file && n < MOST_TENSORS && fgets(line, sizeof line, file))
         if (sscanf(line, "%63s %127s %63s", net, name, shape) == 3 && strncmp(net, network, strlen(network)) == 0)
             tensors[n++] = made_tensor(name, shape);
     if (file) (void)fclose(file);
-    const int written = n && cmi_checkpoint_write(f->context, path, 1, NULL, tensors, n, NULL) == CM_OK;
+    const int written = n && cmi_checkpoint_write(context, path, 1, NULL, tensors, n, NULL) == CM_OK;
     for (size_t i = 0; i < n; i++) {
         free((void *)(uintptr_t)tensors[i].name);
         free((void *)(uintptr_t)tensors[i].data);
@@ -540,27 +559,65 @@ static void compare_pairs(const golden_file *f, golden_result *r, const char *na
     free(parts), free(image);
 }
 
+static const char *const backbones[] = {"vgg", "alex", "squeeze"};
+
+/* The weights of `network` by the list of names and shapes, and the official ones of its layers. */
+static cm_lpips *open_backbone(cm_context *context, const char *folder, const char *network,
+                               const cm_lpips_options *o, golden_result *r)
+{
+    char path[64], list[4200], lin[4200];
+    cm_lpips *lpips = NULL;
+    (void)snprintf(path, sizeof path, "/tmp/golden_lpips_%ld.safetensors", (long)getpid());
+    (void)snprintf(list, sizeof list, "%s/keys_lpips_backbones.tsv", folder);
+    (void)snprintf(lin, sizeof lin, "%s/../../data/lpips_lin.safetensors", folder);
+    if (access(lin, R_OK) != 0) (void)snprintf(lin, sizeof lin, "models/features/lpips_lin.safetensors");
+    if (!write_backbone(context, list, network, path))
+        golden_fail(r, "no weights of '%s': %s", network, cm_last_message());
+    else if (cm_lpips_open(context, NULL, path, lin, o, &lpips) != CM_OK) failed(r, network);
+    (void)unlink(path);
+    return lpips;
+}
+
 /* By the case's name: "cm" as OpenAI trains, "jcm" as the code for CIFAR-10 does, others as the reference measures.
  */
 static void check_pairs(const golden_file *f, golden_result *r, const char *name)
 {
-    char path[64], lin[4200], network[32];
-    golden_says(f, r, "weights", "formula v1, name-hashed (see README)");
+    const char *network = NULL;
     cm_lpips_options o = CM_LPIPS_OPTIONS_INIT;
-    cm_lpips *lpips = NULL;
-    (void)snprintf(network, sizeof network, "%.31s", strchr(f->name, '_') ? strchr(f->name, '_') + 1 : "");
-    network[strcspn(network, "_.")] = '\0';
-    (void)snprintf(path, sizeof path, "/tmp/golden_lpips_%ld.safetensors", (long)getpid());
-    (void)snprintf(lin, sizeof lin, "%s/../../data/lpips_lin.safetensors", f->folder);
-    if (access(lin, R_OK) != 0) (void)snprintf(lin, sizeof lin, "models/features/lpips_lin.safetensors");
+    golden_says(f, r, "weights", "formula v1, name-hashed (see README)");
+    for (size_t i = 0; i < sizeof backbones / sizeof *backbones; i++)
+        if (strstr(f->name, backbones[i])) network = backbones[i];
+    if (!network) {
+        golden_fail(r, "%s: the name of the file has none of vgg, alex, squeeze", name);
+        return;
+    }
     if (strstr(name, "cm")) o.resize = *name == 'c' ? CM_LPIPS_RESIZE_SMALL : CM_LPIPS_RESIZE_ALWAYS;
     if (*name == 'c') o.pooling = CM_LPIPS_POOLING_MEAN;
-    if (!write_backbone(f, network, path))
-        golden_fail(r, "%s: no weights of '%s': %s", name, network, cm_last_message());
-    else if (cm_lpips_open(f->context, NULL, path, lin, &o, &lpips) != CM_OK) failed(r, name);
-    else compare_pairs(f, r, name, lpips);
+    cm_lpips *lpips = open_backbone(f->context, f->folder, network, &o, r);
+    if (lpips) compare_pairs(f, r, name, lpips);
     cm_lpips_free(lpips);
-    (void)unlink(path);
+}
+
+/* Every network of the list opens, is recognised by its tensors and needs each of them. */
+static void check_backbone_keys(cm_context *context, const char *folder, golden_result *r)
+{
+    for (size_t i = 0; i < sizeof backbones / sizeof *backbones; i++) {
+        cm_lpips_info info = CM_LPIPS_INFO_INIT;
+        cm_lpips *lpips = open_backbone(context, folder, backbones[i], NULL, r);
+        if (lpips) (void)cm_lpips_info_get(lpips, &info);
+        golden_compare(r, backbones[i], !info.network || strcmp(info.network, backbones[i]) != 0, 0);
+        cm_lpips_free(lpips);
+    }
+}
+
+int golden_metric_keys(cm_context *context, const char *folder, const char *name, golden_result *r)
+{
+    char path[4200];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (strncmp(name, "keys_inception_", 15) == 0) check_inception_keys(context, path, r);
+    else if (strcmp(name, "keys_lpips_backbones.tsv") == 0) check_backbone_keys(context, folder, r);
+    else return 0;
+    return 1;
 }
 
 /* --- what a file holds ---------------------------------------------------------------- */
@@ -570,6 +627,67 @@ static const struct {
     void (*check)(const golden_file *f, golden_result *r, const char *name);
 } kinds[] = {
     {"fd", check_distance}, {"is", check_score}, {"precision_recall", check_neighbours}, {"dist", check_pairs}};
+
+/* Numbers of an inner layer, and where images were taken from: said for people. */
+static int is_aside(const char *what)
+{
+    return strncmp(what, "feat", 4) == 0 || strncmp(what, "indices_in_", 11) == 0;
+}
+
+/* A member that no comparison reads is a case that was not tried. */
+static void check_known(const golden_file *f, golden_result *r)
+{
+    static const char *const known[] = {"x",
+                                        "y",
+                                        "fd",
+                                        "mu_x",
+                                        "mu_y",
+                                        "sigma_x",
+                                        "sigma_y",
+                                        "mu1",
+                                        "mu2",
+                                        "sigma1",
+                                        "sigma2",
+                                        "var1",
+                                        "var2",
+                                        "trace_sigma_x",
+                                        "logits",
+                                        "split_size",
+                                        "is",
+                                        "is_splits",
+                                        "ref",
+                                        "sample",
+                                        "k",
+                                        "radii2_ref",
+                                        "in_ref",
+                                        "in_sample",
+                                        "radii2_sample",
+                                        "x0",
+                                        "x1",
+                                        "dist",
+                                        "per_layer",
+                                        "grad_x0",
+                                        "grad_x1",
+                                        "spatial_map",
+                                        "images",
+                                        "features",
+                                        "pool3",
+                                        "spatial",
+                                        "probs_bias",
+                                        "block64_mean",
+                                        "block192_mean",
+                                        "block768_mean",
+                                        "probs_nobias",
+                                        "trace_sigma_y",
+                                        "precision_recall"};
+    for (size_t i = 0; i < f->st.count; i++) {
+        const char *dot = strrchr(f->st.tensors[i].name, '.'), *what = dot ? dot + 1 : f->st.tensors[i].name;
+        size_t k = 0;
+        while (k < sizeof known / sizeof *known && strcmp(known[k], what) != 0) k++;
+        if (k == sizeof known / sizeof *known && !is_aside(what))
+            golden_fail(r, "tensor '%s' is compared with nothing", f->st.tensors[i].name);
+    }
+}
 
 void golden_metric(golden_file *f, golden_result *r)
 {
@@ -582,4 +700,5 @@ void golden_metric(golden_file *f, golden_result *r)
                 cases++;
             }
     if (!cases) golden_missing(r, "metrics");
+    else check_known(f, r);
 }
