@@ -179,6 +179,18 @@ cm_status cmi_exec_run(cm_exec *exec, const cm_weights *weights)
     return run_steps(exec, weights, 0, exec->plan->program.pause);
 }
 
+/* In mode INFER there is a step for each node, in their order. */
+cm_status cmi_exec_run_first(cm_exec *exec, const cm_weights *weights, int count)
+{
+    const cm_graph *g = exec->plan->graph;
+    int last = -1;
+    for (int i = 0; i < count; i++) {
+        const int producer = g->values[g->outputs[i]].producer;
+        if (producer > last) last = producer;
+    }
+    return run_steps(exec, weights, 0, last + 1);
+}
+
 cm_status cmi_exec_backward(cm_exec *exec, const cm_weights *weights)
 {
     return run_steps(exec, weights, exec->plan->program.pause, exec->plan->program.n_steps);

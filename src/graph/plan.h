@@ -58,6 +58,8 @@ const float *cmi_exec_output(const cm_exec *exec, int index);
 /* Inputs may have been overwritten afterwards (not in mode TRAIN before
  * cmi_exec_backward). */
 cm_status cmi_exec_run(cm_exec *exec, const cm_weights *weights);
+/* The same of outputs 0 .. count - 1 alone, in mode INFER; the others hold nothing then. */
+cm_status cmi_exec_run_first(cm_exec *exec, const cm_weights *weights, int count);
 /* Where dropout's bits come from in the next runs; the images' numbers (slice
  * of them) are copied. */
 void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);

@@ -178,14 +178,22 @@ void cmi_features_describe(const cm_features *f, cm_features_info *out)
 
 /* --- what the network takes ------------------------------------------------------------ */
 
-/* The middle of a padded image. */
+static float normalised(const cm_feature_family *family, float value, size_t channel)
+{
+    return (value / family->divisor - family->shift[channel]) / family->scale[channel];
+}
+
+/* An image of the network's size, or the middle of a padded one. */
 static void cut(const cm_feature_family *family, const uint8_t *bytes, size_t given, float *x)
 {
     const size_t side = (size_t)family->side, edge = (given - side) / 2, c = (size_t)family->channels;
+    float values[3][UINT8_MAX + 1]; /* of each byte */
+    for (size_t k = 0; k < c; k++)
+        for (size_t i = 0; i <= UINT8_MAX; i++) values[k][i] = normalised(family, (float)i, k);
     for (size_t row = 0; row < side; row++) {
         const uint8_t *from = bytes + ((edge + row) * given + edge) * c;
-        for (size_t i = 0; i < side * c; i++)
-            *x++ = ((float)from[i] / family->divisor - family->shift[i % c]) / family->scale[i % c];
+        for (size_t i = 0; i < side; i++)
+            for (size_t k = 0; k < c; k++) *x++ = values[k][*from++];
     }
 }
 
@@ -212,16 +220,19 @@ static float mixed(float a, float b, float part)
 /* Bilinear, without smoothing where the image is larger. */
 static void resize(const cm_feature_family *family, const uint8_t *bytes, size_t height, size_t width, float *x)
 {
+    enum { MOST = 300 }; /* no network's side is larger */
     const size_t side = (size_t)family->side, c = (size_t)family->channels;
+    between places[MOST];
+    for (size_t i = 0; i < side; i++) places[i] = place_of(family, i, width);
     for (size_t row = 0; row < side; row++) {
         const between v = place_of(family, row, height);
         const uint8_t *above = bytes + v.low * width * c, *below = bytes + v.high * width * c;
         for (size_t i = 0; i < side; i++) {
-            const between h = place_of(family, i, width);
+            const between h = places[i];
             for (size_t k = 0; k < c; k++) {
                 const float top = mixed((float)above[h.low * c + k], (float)above[h.high * c + k], h.part);
                 const float bottom = mixed((float)below[h.low * c + k], (float)below[h.high * c + k], h.part);
-                *x++ = (mixed(top, bottom, v.part) / family->divisor - family->shift[k]) / family->scale[k];
+                *x++ = normalised(family, mixed(top, bottom, v.part), k);
             }
         }
     }
@@ -234,7 +245,8 @@ static void prepare(const cm_feature_family *family, const cm_view *images, size
     const cm_view one = cmi_view_part(images, index, 1);
     const cm_view to = cmi_view_bytes(1, height, width, images->channels, bytes);
     cmi_view_copy(&one, &to);
-    if (family->resize == CM_FEATURE_AS_IT_IS) cut(family, bytes, width, x);
+    const size_t side = (size_t)family->side;
+    if (family->resize == CM_FEATURE_AS_IT_IS || (height == side && width == side)) cut(family, bytes, width, x);
     else resize(family, bytes, height, width, x);
 }
 
@@ -274,6 +286,14 @@ static void keep(const job *j, const cm_exec *exec, size_t first)
     }
 }
 
+/* Outputs up to the last that is asked for. */
+static int wanted(const job *j)
+{
+    int count = CM_FEATURE_OUTPUTS;
+    while (count > 1 && !j->rows[count - 1]) count--;
+    return count;
+}
+
 static cm_status slice_piece(void *user, int piece, int worker)
 {
     const job *j = user;
@@ -285,7 +305,7 @@ static cm_status slice_piece(void *user, int piece, int worker)
     for (size_t i = 0; i < slice; i++)
         prepare(family, j->images, first + i, j->f->bytes + (size_t)worker * j->f->image,
                 (float *)cmi_exec_input(exec, 0) + i * values);
-    CM_TRY(cmi_exec_run(exec, j->team->weights));
+    CM_TRY(cmi_exec_run_first(exec, j->team->weights, wanted(j)));
     keep(j, exec, first);
     return CM_OK;
 }
