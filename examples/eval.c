@@ -172,7 +172,7 @@ static const choices *read_options(cli *c)
         case QUIET: o.quiet = 1; break;
         case PAIRS: o.pairs = 1; break;
         case LIN: o.lin = value; break;
-        case SEARCH_TIMES: o.steps = (int32_t)cli_integer(c, "search-times", value, 2, SEARCH_MOST - 1); break;
+        case SEARCH_TIMES: o.steps = (int32_t)cli_integer(c, "search-times", value, 2, SEARCH_LONGEST); break;
         case CURVE: o.n_counts = cli_integers(c, "curve", value, 1, o.counts, SEARCH_MOST); break;
         case PLOT: o.plot = value; break;
         case SAMPLES: o.sides.samples = (uint64_t)cli_integer(c, "samples", value, 1, INT32_MAX); break;

@@ -4,7 +4,8 @@
 
 #include "scoring.h"
 
-enum { SEARCH_MODELS = 8, SEARCH_MOST = 64 }; /* models of a curve; steps of a list, points of a curve */
+/* Models of a curve, steps of a list that is searched (each has a line in the plot), points of a curve. */
+enum { SEARCH_MODELS = 8, SEARCH_LONGEST = 17, SEARCH_MOST = 64 };
 
 typedef struct searching {
     cli *c;

@@ -155,7 +155,7 @@ expect 1 "noise levels are in" $search --sigmas 90 $model $digits -o $dir/none.j
 expect 2 "--few compares them all the same" $bin/cm-eval --search-times 2 --metric fd-lenet --samples 12 $model $digits -o $dir/none.json
 expect 1 "cannot write" $search $model $digits -o $dir/nowhere/times.json
 expect 1 "is no regular file" $search $model $digits -o $dir
-expect 2 "not a whole number in 2..63" $bin/cm-eval --search-times 1 --metric fd-lenet $model $digits
+expect 2 "not a whole number in 2..17" $bin/cm-eval --search-times 1 --metric fd-lenet $model $digits
 [ ! -e $dir/none.json ] || fail "a refused command writes"
 [ $status = 0 ] && echo "searching: $n commands"
 exit $status
