@@ -330,32 +330,36 @@ static cm_status refuse_metric(const cm_run_options *o)
     CM_FAIL(CM_ERR_ARGUMENT, "%smetric: '%.64s' is none of %s%s", o->prefix, o->metric, list, hint);
 }
 
-/* What the metric needs, and that nothing is said about a metric that is not asked for. */
+/* Options of a metric that is not asked for. */
+static cm_status refuse_without_metric(const cm_run_options *o)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (strncmp(rows[i].name, "metric_", 7) == 0 && (o->said >> i & 1))
+            return refuse(o, rows[i].name, "without %s", "metric");
+    return CM_OK;
+}
+
+static cm_status refuse_few(const cm_run_options *o)
+{
+    char a[CM_RUN_SHOWN], b[CM_RUN_SHOWN];
+    CM_FAIL(CM_ERR_ARGUMENT, "%s: of %lld samples a distance says little: give %d or more, or %s to take it as it is",
+            cmi_run_option_shown(o, "metric_samples", a), (long long)o->metric_samples, CM_METRIC_FEWEST,
+            cmi_run_option_shown(o, "metric_few", b));
+}
+
 static cm_status verify_metric(const cm_run_options *o)
 {
-    static const size_t about[] = {AT(metric_data),    AT(metric_features), AT(metric_every), AT(metric_share),
-                                   AT(metric_samples), AT(metric_steps),    AT(metric_few)};
-    char a[CM_RUN_SHOWN], b[CM_RUN_SHOWN];
-    const int64_t samples = o->metric_samples ? o->metric_samples : CM_METRIC_FEWEST;
-    for (int i = 0; i < ROWS && !o->metric; i++)
-        for (size_t k = 0; k < sizeof about / sizeof *about; k++)
-            if (rows[i].offset == about[k] && (o->said >> i & 1))
-                return refuse(o, rows[i].name, "without %s", "metric");
-    if (!o->metric) return CM_OK;
+    char missing[CM_RUN_SHOWN];
+    if (!o->metric) return refuse_without_metric(o);
     if (!cmi_run_metric_network(o->metric)) return refuse_metric(o);
     if (!o->metric_data || !o->metric_features)
         CM_FAIL(CM_ERR_ARGUMENT, "%smetric %s needs %s, %s", o->prefix, o->metric,
-                cmi_run_option_shown(o, o->metric_data ? "metric_features" : "metric_data", a),
+                cmi_run_option_shown(o, o->metric_data ? "metric_features" : "metric_data", missing),
                 o->metric_data ? "the file of the feature network's weights"
                                : "what samples are compared with: a file of statistics, or pictures");
     if (said(o, AT(metric_every)) && said(o, AT(metric_share)))
-        CM_TRY(refuse(o, "metric_share", "with %s, which makes every evaluation", "metric_every"));
-    if (samples < CM_METRIC_FEWEST && !o->metric_few)
-        CM_FAIL(CM_ERR_ARGUMENT,
-                "%s: of %lld samples a distance says little: give %d or more, or %s to take it as it is",
-                cmi_run_option_shown(o, "metric_samples", a), (long long)samples, CM_METRIC_FEWEST,
-                cmi_run_option_shown(o, "metric_few", b));
-    return CM_OK;
+        return refuse(o, "metric_share", "with %s, which makes every evaluation", "metric_every");
+    return o->metric_samples && o->metric_samples < CM_METRIC_FEWEST && !o->metric_few ? refuse_few(o) : CM_OK;
 }
 
 cm_status cmi_run_options_verify(cm_run_options *o)
