@@ -431,9 +431,9 @@ CM_API cm_status cm_precision_recall(cm_context *context, int32_t dimension, siz
 
 /* --- search for a time point ----------------------------------------------------------------- */
 
-/* Says how good candidate `point` is.  A search calls it once for each point that it looks at, on the thread that made
- * the call.  It must return normally (no longjmp, no exception).  A positive result stops the search; a negative one is
- * the cm_status of a call that failed, which the search hands on with its message. */
+/* Says how good candidate `point` is.  A search calls it once for each point that it looks at, on the thread that
+ * made the call.  It must return normally (no longjmp, no exception).  A positive result stops the search; a negative
+ * one is the cm_status of a call that failed, which the search hands on with its message. */
 typedef int32_t (*cm_point_fn)(void *user, int32_t point, double *score);
 
 typedef struct cm_search_options {
