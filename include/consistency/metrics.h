@@ -237,7 +237,7 @@ CM_API cm_status cm_lpips_run(cm_lpips *lpips, const cm_images *a, const cm_imag
 
 /* Distances (may be NULL) and the gradient of their sum with respect to the values of `a` in [-1, 1]:
  * a->n images of channels x height x width in planes.  It takes about twice the time of
- * cm_lpips_run, and of VGG16, 224 x 224 and two threads 450 MB besides.
+ * cm_lpips_run, and of VGG16, 224 x 224 and two threads 410 MB besides.
  * Where all channels of a layer are 0 at a point, that point adds nothing to the gradient.
  * Errors as of cm_lpips_run. */
 CM_API cm_status cm_lpips_gradient(cm_lpips *lpips, const cm_images *a, const cm_images *b, double *distances,

@@ -433,8 +433,69 @@ static void window_max_back(size_t c, size_t n, const float *const *src, const f
     }
 }
 
-const cm_pointwise CM_TABLE = {moments,     affine,       moments_bf16, affine_bf16,    silu,         add,
-                               scale,       mix,          softmax,      matvec,         taps,         split3,
-                               join3,       transpose,    axpy,         adam,           silu_back,    affine_sums,
-                               affine_back, dropout_mask, masked,       few_outputs,    softmax_back, relu,
-                               relu_back,   maximum,      window_max,   window_max_back};
+static void two_squares(size_t n, const float *f, const float *g, float sums[2])
+{
+    float ff = 0, gg = 0;
+#pragma omp simd reduction(+ : ff, gg)
+    for (size_t i = 0; i < n; i++) ff += f[i] * f[i], gg += g[i] * g[i];
+    sums[0] = ff, sums[1] = gg;
+}
+
+static float weighted_squares(size_t n, const float *w, const float *u, const float *v)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += w[i] * ((u[i] - v[i]) * (u[i] - v[i]));
+    return sum;
+}
+
+static float weighted_difference(size_t n, const float *w, float scale, const float *u, const float *v,
+                                 float *restrict d)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        d[i] = scale * w[i] * (u[i] - v[i]);
+        sum += d[i] * u[i];
+    }
+    return sum;
+}
+
+static void less(size_t n, float s, float t, const float *x, float *restrict y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) y[i] = s * y[i] - t * x[i];
+}
+
+const cm_pointwise CM_TABLE = {moments,
+                               affine,
+                               moments_bf16,
+                               affine_bf16,
+                               silu,
+                               add,
+                               scale,
+                               mix,
+                               softmax,
+                               matvec,
+                               taps,
+                               split3,
+                               join3,
+                               transpose,
+                               axpy,
+                               adam,
+                               silu_back,
+                               affine_sums,
+                               affine_back,
+                               dropout_mask,
+                               masked,
+                               few_outputs,
+                               softmax_back,
+                               relu,
+                               relu_back,
+                               maximum,
+                               window_max,
+                               window_max_back,
+                               two_squares,
+                               weighted_squares,
+                               weighted_difference,
+                               less};

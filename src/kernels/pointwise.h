@@ -78,6 +78,12 @@ typedef struct cm_pointwise {
      * with `add` nothing. */
     void (*window_max)(size_t c, size_t n, const float *const *src, float *out);
     void (*window_max_back)(size_t c, size_t n, const float *const *src, const float *dy, int add, float *const *dst);
+    /* sum f^2 and sum g^2; sum w (u - v)^2; d = scale w (u - v), and sum d u. */
+    void (*two_squares)(size_t n, const float *f, const float *g, float sums[2]);
+    float (*weighted_squares)(size_t n, const float *w, const float *u, const float *v);
+    float (*weighted_difference)(size_t n, const float *w, float scale, const float *u, const float *v, float *d);
+    /* y = s y - t x. */
+    void (*less)(size_t n, float s, float t, const float *x, float *y);
 } cm_pointwise;
 
 extern const cm_pointwise cmi_pointwise_baseline, cmi_pointwise_avx2, cmi_pointwise_avx512;

@@ -34,23 +34,53 @@ static float inner(size_t c, const float *a, const float *b)
     return sum;
 }
 
-static float one_over_norm(size_t c, const float *f)
+static float one_over(double norm)
 {
-    return (float)(1 / (sqrt((double)inner(c, f, f)) + epsilon));
+    return (float)(1 / (norm + epsilon));
+}
+
+/* |f| and |g| at a point, and what makes unit vectors of them. */
+typedef struct {
+    double f, g;
+    float p, q;
+} norms;
+
+static norms norms_of(const cm_op_plan *plan, const float *f, const float *g)
+{
+    float sums[2];
+    plan->kernels->pointwise->two_squares((size_t)plan->in[0].c, f, g, sums);
+    norms n = {sqrt((double)sums[0]), sqrt((double)sums[1]), 0, 0};
+    n.p = one_over(n.f), n.q = one_over(n.g);
+    return n;
+}
+
+/* So many channels at a time are made parts of unit vectors, apart from what is done with them: a processor that
+ * multiplies and adds in one step would not find images that are the same 0 apart. */
+enum { PART = 256 };
+typedef struct {
+    float u[PART], v[PART];
+} units;
+
+static size_t units_from(const cm_op_plan *plan, size_t first, float p, const float *f, float q, const float *g,
+                         units *to)
+{
+    const size_t left = (size_t)plan->in[0].c - first, n = left < PART ? left : PART;
+    plan->kernels->pointwise->scale(n, p, f + first, to->u);
+    plan->kernels->pointwise->scale(n, q, g + first, to->v);
+    return n;
 }
 
 /* sum of w (p f - q g)^2 */
-static float squares(size_t c, const float *w, float p, const float *f, float q, const float *g)
+static float point_value(const cm_op_run *r, const float *f, const float *g)
 {
-    float sums[LANES] = {0}, sum = 0;
-    size_t i = 0;
-    for (; i + LANES <= c; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            const float d = p * f[i + k] - q * g[i + k];
-            sums[k] += w[i + k] * d * d;
-        }
-    for (; i < c; i++) sum += w[i] * (p * f[i] - q * g[i]) * (p * f[i] - q * g[i]);
-    for (size_t k = 0; k < LANES; k++) sum += sums[k];
+    const norms k = norms_of(r->p, f, g);
+    const float *w = r->param[0];
+    units part;
+    float sum = 0;
+    for (size_t i = 0, n; i < (size_t)r->p->in[0].c; i += n) {
+        n = units_from(r->p, i, k.p, f, k.q, g, &part);
+        sum += r->p->kernels->pointwise->weighted_squares(n, w + i, part.u, part.v);
+    }
     return sum;
 }
 
@@ -65,8 +95,7 @@ static cm_status image_piece(void *user, int index, int worker)
     double sum = 0;
     (void)worker;
     for (size_t i = first; i < first + points; i++) {
-        const float *fi = f + i * c, *gi = g + i * c;
-        const float value = squares(c, r->param[0], one_over_norm(c, fi), fi, one_over_norm(c, gi), gi);
+        const float value = point_value(r, f + i * c, g + i * c);
         if (r->p->attr->distance.map) out[i] = value;
         sum += (double)value;
     }
@@ -91,18 +120,24 @@ static size_t place(const cm_op_plan *p, size_t i)
     return p->attr->distance.map ? i : i / ((size_t)p->in[0].h * (size_t)p->in[0].w);
 }
 
-/* The gradient of f at one point; p = 1 / |f|, q = 1 / |g|. */
-static void point_gradient(size_t c, const float *w, float scale, float p, const float *f, float q, const float *g,
-                           float *df)
+/* The gradient of f, whose length is `norm`, at one point; p = 1 / |f|, q = 1 / |g|. */
+static void point_gradient(const cm_op_run *r, float scale, double norm, float p, const float *f, float q,
+                           const float *g, float *df)
 {
-    for (size_t i = 0; i < c; i++) df[i] = scale * w[i] * (p * f[i] - q * g[i]);
-    const double norm = sqrt((double)inner(c, f, f));
+    const cm_pointwise *loops = r->p->kernels->pointwise;
+    const size_t c = (size_t)r->p->in[0].c;
     if (norm == 0) {
         for (size_t i = 0; i < c; i++) df[i] = 0;
         return;
     }
-    const float back = (float)((double)inner(c, df, f) * (double)p * (double)p / norm);
-    for (size_t i = 0; i < c; i++) df[i] = df[i] * p - f[i] * back;
+    const float *w = r->param[0];
+    units part;
+    float along = 0; /* of G and u */
+    for (size_t i = 0, n; i < c; i += n) {
+        n = units_from(r->p, i, p, f, q, g, &part);
+        along += loops->weighted_difference(n, w + i, scale, part.u, part.v, df + i);
+    }
+    loops->less(c, p, (float)((double)along * (double)p / norm), f, df);
 }
 
 static cm_status backward(const cm_op_run *r)
@@ -111,10 +146,10 @@ static cm_status backward(const cm_op_run *r)
     const size_t points = cmi_desc_pixels(plan->in[0]), c = (size_t)plan->in[0].c;
     for (size_t i = 0; i < points; i++) {
         const float *f = (const float *)r->in[0] + i * c, *g = (const float *)r->in[1] + i * c;
-        const float p = one_over_norm(c, f), q = one_over_norm(c, g);
+        const norms k = norms_of(plan, f, g);
         const float scale = 2 * share(plan) * r->dout[place(plan, i)];
-        if (r->din[0]) point_gradient(c, r->param[0], scale, p, f, q, g, r->din[0] + i * c);
-        if (r->din[1]) point_gradient(c, r->param[0], scale, q, g, p, f, r->din[1] + i * c);
+        if (r->din[0]) point_gradient(r, scale, k.f, k.p, f, k.q, g, r->din[0] + i * c);
+        if (r->din[1]) point_gradient(r, scale, k.g, k.q, g, k.p, f, r->din[1] + i * c);
     }
     return CM_OK;
 }
@@ -139,9 +174,9 @@ static cm_status jvp(const cm_op_run *r)
         double sum = 0;
         for (size_t i = n * points; i < (n + 1) * points; i++) {
             const float *f = (const float *)r->in[0] + i * c, *g = (const float *)r->in[1] + i * c;
-            const float p = one_over_norm(c, f), q = one_over_norm(c, g);
-            const double value = slope(c, r->param[0], p, f, q, g, r->tin[0] ? r->tin[0] + i * c : NULL) +
-                                 slope(c, r->param[0], q, g, p, f, r->tin[1] ? r->tin[1] + i * c : NULL);
+            const norms k = norms_of(plan, f, g);
+            const double value = slope(c, r->param[0], k.p, f, k.q, g, r->tin[0] ? r->tin[0] + i * c : NULL) +
+                                 slope(c, r->param[0], k.q, g, k.p, f, r->tin[1] ? r->tin[1] + i * c : NULL);
             if (plan->attr->distance.map) r->tout[i] = (float)value;
             sum += value;
         }
