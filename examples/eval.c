@@ -150,6 +150,15 @@ static void refuse_for_search(const cli *c, choices *o)
         cli_usage_error(c, "--plot %s: the name has to end with .svg", o->plot);
 }
 
+/* They are about the Frechet distance of a network's own features. */
+static void refuse_subsets(const cli *c, const choices *o)
+{
+    for (size_t i = 0; i < o->n_metrics; i++)
+        if (o->metrics[i].what == FD) return;
+    if (o->subsets || o->infinity)
+        cli_usage_error(c, "--%s has no effect without fid or fd-NET", o->subsets ? "subsets" : "infinity");
+}
+
 static const choices *read_options(cli *c)
 {
     static choices o;
@@ -196,6 +205,7 @@ static const choices *read_options(cli *c)
         cli_usage_error(c, "--force has no effect without --write or --keep");
     if (o.sides.samples) o.sampled = SAMPLES;
     else o.sides.samples = SAMPLED;
+    refuse_subsets(c, &o);
     name_inception(c, &o);
     for (size_t i = 1; i < o.n_metrics && (o.features || o.write || o.keep); i++)
         if (strcmp(o.metrics[i].net, o.metrics[0].net) != 0)
@@ -216,7 +226,9 @@ static wanted wanted_of(const choices *o, const cm_features_info *net)
 {
     wanted w = metrics_wanted(o->metrics, o->n_metrics, net, 0);
     w.spatial |= (o->write || o->keep) && net->spatial;
-    w.images |= o->write || o->keep || o->subsets || o->infinity;
+    w.values |= o->keep || o->subsets || o->infinity;
+    w.logits |= o->keep != NULL;
+    w.images |= w.values || w.logits || o->write;
     return w;
 }
 

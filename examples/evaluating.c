@@ -150,7 +150,7 @@ void side_close(side *s)
 /* Of a batch. */
 typedef struct {
     uint8_t *bytes;
-    float *drawn, *spatial;
+    float *drawn, *values, *logits, *spatial;
 } buffers;
 
 /* One channel to three, from the last image on. */
@@ -190,15 +190,16 @@ static cm_status fill_batch(side *s, cm_features *network, const cm_features_inf
 {
     cm_images images = cm_images_u8(count, s->info.height, s->info.width, net->channels, b->bytes);
     cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
-    float *logits = s->logits + at * (uint64_t)net->classes;
-    rows.values = s->values + at * (uint64_t)net->features;
+    float *logits = s->logits ? s->logits + at * (uint64_t)net->classes : b->logits;
+    float *spatial = s->spatial ? s->spatial + at * (uint64_t)net->spatial : b->spatial;
+    rows.values = s->values ? s->values + at * (uint64_t)net->features : b->values;
     if (s->wanted.scores) rows.scores = logits;
     else rows.logits = logits;
-    float *spatial = s->spatial ? s->spatial + at * (uint64_t)net->spatial : b->spatial;
     if (s->wanted.spatial) rows.spatial = spatial;
     cm_status status =
         s->set ? cm_dataset_read(s->set, at, &images, s->labels + at) : draw(s, net, o, at, count, b->drawn, &images);
     if (status == CM_OK) status = cm_features_run_rows(network, &images, &rows);
+    if (status == CM_OK) status = cm_statistics_add(s->gathered, count, rows.values);
     if (status == CM_OK && s->wanted.spatial) status = cm_statistics_add(s->gathered_spatial, count, spatial);
     return status;
 }
@@ -225,6 +226,7 @@ static cm_status fill_kept(side *s, const cm_features *network)
     size_t n = (size_t)s->held;
     const cm_feature_rows rows = rows_of(s);
     cm_status status = cm_features_read(network, s->path, &n, &rows, s->labels);
+    if (status == CM_OK) status = cm_statistics_add(s->gathered, (size_t)s->n, s->values);
     if (status == CM_OK && s->spatial) status = cm_statistics_add(s->gathered_spatial, (size_t)s->n, s->spatial);
     return status;
 }
@@ -244,31 +246,41 @@ static cm_status fill(side *s, cm_features *network, const cm_features_info *net
     return CM_OK;
 }
 
+static void *floats(uint64_t rows, int32_t width)
+{
+    return malloc((size_t)rows * (size_t)width * sizeof(float) + 1);
+}
+
+/* Rows of all images where they are wanted, of a batch where mean and covariance are enough. */
+static cm_status reserve(side *s, const cm_features_info *net, const side_options *o, buffers *b)
+{
+    const size_t image = (size_t)s->info.height * (size_t)s->info.width * (size_t)net->channels;
+    const uint64_t rows = s->kept ? s->held : s->n;
+    float **const values = s->wanted.values || s->kept ? &s->values : &b->values;
+    float **const logits = s->wanted.logits || s->kept ? &s->logits : &b->logits;
+    float **const spatial = s->wanted.spatial && (s->kept || o->keep) ? &s->spatial : &b->spatial;
+    b->bytes = malloc(BATCH * image + 1);
+    b->drawn = floats(s->model ? BATCH * image : 0, 1);
+    *values = floats(values == &s->values ? rows : BATCH, net->features);
+    *logits = floats(logits == &s->logits ? rows : BATCH, net->classes);
+    *spatial = floats(spatial == &s->spatial ? rows : BATCH, net->spatial);
+    s->labels = malloc((size_t)rows * sizeof *s->labels);
+    return b->bytes && b->drawn && *values && *logits && *spatial && s->labels ? CM_OK : CM_ERR_MEMORY;
+}
+
 cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
                       const side_options *o, int quiet)
 {
     cli_progress progress;
-    const size_t image = (size_t)s->info.height * (size_t)s->info.width * (size_t)net->channels;
-    const size_t rows = (size_t)(s->kept ? s->held : s->n);
+    buffers b = {NULL, NULL, NULL, NULL, NULL};
     if (!side_has_images(s)) return CM_OK;
-    buffers b = {malloc(BATCH * image + 1), malloc(s->model ? BATCH * image * sizeof *b.drawn : 1),
-                 malloc(BATCH * (size_t)net->spatial * sizeof *b.spatial + 1)};
-    s->values = malloc(rows * (size_t)net->features * sizeof *s->values);
-    s->logits = malloc(rows * (size_t)net->classes * sizeof *s->logits);
-    s->labels = malloc(rows * sizeof *s->labels);
-    const int spatial = s->wanted.spatial && (s->kept || o->keep);
-    if (spatial) s->spatial = malloc(rows * (size_t)net->spatial * sizeof *s->spatial);
-    cm_status status =
-        b.bytes && b.drawn && b.spatial && s->values && s->logits && s->labels && (s->spatial || !spatial)
-            ? CM_OK
-            : CM_ERR_MEMORY;
+    cm_status status = reserve(s, net, o, &b);
+    if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
     if (status == CM_OK && s->wanted.spatial)
         status = cm_statistics_create(context, net->spatial, &s->gathered_spatial);
     cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
     if (status == CM_OK) status = s->kept ? fill_kept(s, network) : fill(s, network, net, o, &b, &progress);
     if (!o->progress) cli_progress_end(&progress);
-    free(b.bytes), free(b.drawn), free(b.spatial);
-    if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
-    if (status == CM_OK) status = cm_statistics_add(s->gathered, (size_t)s->n, s->values);
+    free(b.bytes), free(b.drawn), free(b.values), free(b.logits), free(b.spatial);
     return status;
 }

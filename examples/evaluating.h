@@ -7,7 +7,9 @@
 
 /* What of a set is asked for besides mean and covariance of its features. */
 typedef struct wanted {
-    int images;  /* features of each image: statistics alone will not do */
+    int images;  /* images have to be there: statistics alone will not do */
+    int values;  /* features of each image are held                      */
+    int logits;  /* ... and its logits                                   */
     int spatial; /* statistics of the spatial features                   */
     int scores;  /* logits without bias instead of logits                */
 } wanted;
@@ -34,7 +36,7 @@ typedef struct side {
     uint64_t n;
     uint64_t held;                    /* rows in a file of features, of which the first n count */
     int kept;                         /* features of a file: no images have to be looked at */
-    float *values, *logits, *spatial; /* of the network at hand; spatial: to be kept        */
+    float *values, *logits, *spatial; /* of each image where they are wanted, else NULL     */
     int32_t *labels;
     cm_statistics *gathered, *gathered_spatial;
 } side;

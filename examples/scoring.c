@@ -107,8 +107,10 @@ wanted metrics_wanted(const metric *metrics, size_t n, const cm_features_info *n
         const metric_kind what = metrics[i].what;
         if (strcmp(metrics[i].net, net->network) != 0) continue;
         w.spatial |= what == SFD;
-        w.images |= second ? what == PR || what == KID : what != FD && what != SFD;
+        w.values |= what == PR || what == KID;
+        w.logits |= !second && (what == IS || what == RIGHT);
     }
+    w.images = w.values || w.logits;
     return w;
 }
 

@@ -161,6 +161,8 @@ expect 2 "none of" $bin/cm-eval --metric fd-resnet18 $dir/digits $digits
 expect 2 "give two sets" $bin/cm-eval --metric fd-lenet $dir/digits
 expect 2 "holds statistics" $bin/cm-eval --metric kid-lenet --few $dir/digits $digits
 expect 2 "holds statistics" $bin/cm-eval --metric fd-lenet --few $digits $dir/digits --infinity
+expect 2 "--subsets has no effect without fid" $bin/cm-eval --metric sfid --subsets 3 --few $dir/digits $dir/digits
+expect 2 "--infinity has no effect without fid" $bin/cm-eval --metric pr-lenet --infinity --few $dir/digits $dir/digits
 expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits
 expect 2 "give --metric" $bin/cm-eval $dir/digits $digits
 # Pairs: digits against those of another seed and themselves; LPIPS by a network of made-up weights.

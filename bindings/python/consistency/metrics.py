@@ -3,7 +3,7 @@
 Features are n x d numbers, one row an image; where they come from is the caller's choice."""
 
 import ctypes as C
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from . import _values
 from ._handle import Handle
@@ -67,19 +67,65 @@ class Features(Handle):
             _checked(lib.cm_features_run(handle, C.byref(b), to_values, to_logits))
         return values, logits
 
+    def _named(self) -> List[Tuple[str, int]]:
+        """What run_rows gives: names and widths."""
+        info = self.info
+        named = [("values", info["features"]), ("logits", info["classes"]), ("scores", info["classes"] if info["spatial"] else 0),
+                 ("spatial", info["spatial"])] + [("early%d" % width, width) for width in info["early"]]
+        return [(name, width) for name, width in named if width]
+
+    def _rows(self, pointers: Dict[str, Any]) -> FeatureRows:
+        rows, early = FeatureRows(), ["early%d" % width for width in self.info["early"]]
+        lib.cm_feature_rows_init(C.byref(rows), C.sizeof(rows))
+        for name, pointer in pointers.items():
+            if name in early:
+                rows.early[early.index(name)] = pointer
+            else:
+                setattr(rows, name, pointer)
+        return rows
+
+    def write(self, path: Any, rows: Dict[str, Array], labels: Optional[Sequence[int]] = None, overwrite: bool = False) -> None:
+        """Keeps rows of run_rows ("values" at least), and classes, in an .npz file that read() takes."""
+        known, n, given, held = dict(self._named()), None, {}, []
+        for name, values in rows.items():
+            if name not in known:
+                raise ValueError("rows[%r]: this network has %s" % (name, ", ".join(known)))
+            r = _Rows(values, "rows[%r]" % name, known[name])
+            if n is not None and r.n != n:
+                raise ValueError("rows[%r] has %d rows, the others %d" % (name, r.n, n))
+            n, given[name] = r.n, r.data
+            held.append(r)
+        if "values" not in given:
+            raise ValueError("rows has no 'values'")
+        if labels is not None and len(labels) != n:
+            raise ValueError("there are %d labels and %d images" % (len(labels), n))
+        classes = None if labels is None else (C.c_int32 * len(labels))(*[_values.integer(v, "labels", -1, 2**31 - 1) for v in labels])
+        b = self._rows(given)
+        with self._held() as handle:
+            _checked(lib.cm_features_write(handle, _values.path(path), n, C.byref(b), classes, _values.flag(overwrite, "overwrite")))
+
+    def read(self, path: Any, names: Sequence[str] = ("values",)) -> Tuple[Dict[str, Array], List[int]]:
+        """The rows that are asked for, of a file of write() or cm-eval --keep, and the classes (-1 where it has none).
+        Features of another network or of other weights are refused."""
+        known, n, out, pointers = dict(self._named()), C.c_size_t(), {}, {}
+        with self._held() as handle:
+            _checked(lib.cm_features_read(handle, _values.path(path), C.byref(n), None, None))
+        for name in names:
+            if name not in known:
+                raise ValueError("names has %r: this network has %s" % (name, ", ".join(known)))
+            out[name], pointers[name] = _values.new((n.value, known[name]))
+        labels, b = (C.c_int32 * n.value)(), self._rows(pointers)
+        with self._held() as handle:
+            _checked(lib.cm_features_read(handle, _values.path(path), C.byref(n), C.byref(b), labels))
+        return out, list(labels)
+
     def run_rows(self, images: Array) -> Dict[str, Array]:
         """All that an Inception network says: "values" (of FID), "logits", "scores" (logits without bias, of the
         Inception Score), "spatial" (of sFID), and "early64", "early192", "early768" (means of earlier blocks)."""
-        info, b, rows, out = self.info, _values.images(images, "images"), FeatureRows(), {}
-        lib.cm_feature_rows_init(C.byref(rows), C.sizeof(rows))
-        for name, width in (("values", info["features"]), ("logits", info["classes"]),
-                            ("scores", info["classes"] if info["spatial"] else 0), ("spatial", info["spatial"])):
-            if width:
-                out[name], to = _values.new((b.n, width))
-                setattr(rows, name, to)
-        for i, width in enumerate(info["early"]):
-            if width:
-                out["early%d" % width], rows.early[i] = _values.new((b.n, width))
+        b, out, pointers = _values.images(images, "images"), {}, {}
+        for name, width in self._named():
+            out[name], pointers[name] = _values.new((b.n, width))
+        rows = self._rows(pointers)
         with self._held() as handle:
             _checked(lib.cm_features_run_rows(handle, C.byref(b), C.byref(rows)))
         return out
