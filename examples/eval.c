@@ -305,7 +305,7 @@ static cm_status compute(cm_context *context, const metric *m, const choices *o,
 /* What has no answer for sets like these. */
 static void refuse(const cli *c, const choices *o, const cm_features_info *net, const side *a, const side *b)
 {
-    metrics_refuse_sets(c, o->metrics, o->n_metrics, net, o->few, a, b);
+    metrics_refuse_sets(c, o->metrics, o->n_metrics, net, &o->sides, o->few, a, b);
     if (!side_has_images(a) && (o->subsets || o->infinity || o->write || o->keep))
         cli_usage_error(c, "--subsets, --infinity, --write and --keep need images of A, and %s holds statistics",
                         a->path);

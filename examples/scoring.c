@@ -81,10 +81,13 @@ static int same_classes(const side *s, int32_t classes)
     return s->info.classes <= classes;
 }
 
-void metrics_refuse_sets(const cli *c, const metric *metrics, size_t n, const cm_features_info *net, int few,
-                         const side *a, const side *b)
+void metrics_refuse_sets(const cli *c, const metric *metrics, size_t n, const cm_features_info *net,
+                         const side_options *o, int few, const side *a, const side *b)
 {
     const side *const both[] = {a, b};
+    if (o->resize && !a->set && !b->set) cli_usage_error(c, "--resize has no effect: neither set is pictures");
+    if (o->limit && !side_has_images(a) && !side_has_images(b))
+        cli_usage_error(c, "--limit has no effect: there are no images, statistics alone");
     for (size_t i = 0; i < 2 && !few; i++)
         if (both[i]->path && both[i]->n < FEWEST && !(both[i]->given && !both[i]->n))
             cli_usage_error(c, "%s has %llu images, and fewer than %d say little: --few compares them all the same",

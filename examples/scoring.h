@@ -22,8 +22,8 @@ int metric_larger_is_better(const metric *m);
 
 /* What the network, or sets like these, cannot say ends the program.  b->path NULL: there is one set. */
 void metrics_refuse_network(const cli *c, const metric *metrics, size_t n, const cm_features_info *net, int resize);
-void metrics_refuse_sets(const cli *c, const metric *metrics, size_t n, const cm_features_info *net, int few,
-                         const side *a, const side *b);
+void metrics_refuse_sets(const cli *c, const metric *metrics, size_t n, const cm_features_info *net,
+                         const side_options *o, int few, const side *a, const side *b);
 
 /* What those of the network ask of A (second: B). */
 wanted metrics_wanted(const metric *metrics, size_t n, const cm_features_info *net, int second);

@@ -62,7 +62,7 @@ static cm_status score_curves(trials *w, curves *found)
     cm_status status = CM_OK;
     /* What cannot be sampled is told before the first sample is drawn. */
     for (int draws = 0; draws < 2; draws++)
-        for (size_t i = 0; i < o->n_models; i++) {
+        for (size_t i = 0; i < o->n_models && status == CM_OK; i++) {
             found->methods[i] = method_of(w, i);
             if (draws && o->n_models > 1 && !o->quiet && !o->json) printf("%s\n", trials_name(w->models[i].path));
             for (size_t k = 0; k < o->n_counts && status == CM_OK; k++) {

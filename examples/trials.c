@@ -87,7 +87,7 @@ static cm_status open_model(trials *w, size_t i)
     w->infos[i] = (cm_model_info)CM_MODEL_INFO_INIT;
     if (status == CM_OK) status = cm_model_info_get(a->model, &w->infos[i]);
     if (status == CM_OK) status = times_model(a->model, w->weights[i]);
-    if (status == CM_OK) metrics_refuse_sets(o->c, o->metric, 1, &w->net, o->few, a, &w->reference);
+    if (status == CM_OK) metrics_refuse_sets(o->c, o->metric, 1, &w->net, &o->sides, o->few, a, &w->reference);
     return status;
 }
 

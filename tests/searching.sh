@@ -144,6 +144,9 @@ for option in "--subsets 3" --infinity "--keep x.npz" "--steps 3" "--ts 0,2" "--
     expect 2 "--$(echo ${option#--} | cut -d' ' -f1) has no effect with --curve" $curve $option $model $digits -o $dir/none.json
 done
 expect 2 "--search-times has no effect with --pairs" $bin/cm-eval --pairs --search-times 2 $dir/samples.npz $dir/samples.npz
+expect 2 "--resize has no effect: neither set is pictures" $search --resize $model $digits -o $dir/none.json
+expect 2 "--resize has no effect" $bin/cm-eval --metric fd-lenet --few --resize --samples 12 $model $digits
+expect 2 "--limit has no effect" $bin/cm-eval --metric fd-lenet -n 30 $digits $digits
 expect 2 "--plot has no effect" $bin/cm-eval --metric fd-lenet --plot $dir/x.svg $dir/samples.npz $digits
 expect 2 "end with .svg" $search --plot $dir/x.png $model $digits
 expect 2 "looks at one metric" $bin/cm-eval --search-times 2 --metric fd-lenet,kid-lenet $model $digits
