@@ -27,7 +27,7 @@ static inline __attribute__((always_inline)) void put_words(word *out, vec (*r)[
 
 static inline vec positive(vec v)
 {
-    const whole_numbers above = v > 0;
+    const whole_numbers above = v > (vec){0};
     return (vec)((whole_numbers)v & above);
 }
 

@@ -115,14 +115,6 @@ class Lpips(torch.nn.Module):
         return taps
 
     def forward(self, x, y):
-        """Both images in one batch: PyTorch is faster so, at the price of their memory."""
-        n, total = len(x), 0
-        for f, w in zip(self.features(torch.cat([x, y])), self.lin):
-            f = f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
-            total = total + F.conv2d((f[:n] - f[n:]).square(), w).mean((1, 2, 3))
-        return total
-
-    def apart(self, x, y):
         """The images one after the other: the second needs no gradient."""
         with torch.no_grad():
             other = self.features(y)
@@ -164,7 +156,7 @@ def main():
     else:
         net = Lpips(load(arguments[1]), load(arguments[2])).to(memory_format=torch.channels_last).requires_grad_(False)
         a, b = (images(batch, 224, first).float() / 127.5 - 1 for first in (0, 12345))
-        run = torch.compile(net.apart) if compiled else net.apart
+        run = torch.compile(net) if compiled else net
 
         def call():
             x = a.detach().clone(memory_format=torch.channels_last).requires_grad_(True)
