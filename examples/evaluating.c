@@ -104,8 +104,14 @@ static cm_status open_whatever(cli *c, cm_context *context, const cm_features *n
     cm_status status = open_features(network, s);
     if (status == CM_OK || status == CM_ERR_ARGUMENT) return status;
     status = open_statistics(context, s);
-    if (s->given && status != CM_OK) return status;
-    if (!s->given) return open_images(c, context, net, o, s);
+    if (status == CM_ERR_NUMERIC || (s->given && status != CM_OK)) return status;
+    if (!s->given) {
+        status = open_images(c, context, net, o, s);
+        /* Neither: the file lacks arr_0, and what it lacks as statistics says more. */
+        if (status == CM_ERR_FORMAT && strstr(cm_last_message(), "there is no arr_0"))
+            status = open_statistics(context, s);
+        return status;
+    }
     const uint64_t count = s->n;
     /* Files of reference statistics may hold the images too. */
     if (s->wanted.images && open_pictures(context, net, o, s) != CM_OK) s->n = count;

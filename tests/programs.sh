@@ -161,6 +161,27 @@ expect 2 "none of" $bin/cm-eval --metric fd-resnet18 $dir/digits $digits
 expect 2 "give two sets" $bin/cm-eval --metric fd-lenet $dir/digits
 expect 2 "holds statistics" $bin/cm-eval --metric kid-lenet --few $dir/digits $digits
 expect 2 "holds statistics" $bin/cm-eval --metric fd-lenet --few $digits $dir/digits --infinity
+# Files that are neither pictures nor statistics are told of by what they lack.
+python3 - $dir <<'END'
+import struct, sys, zipfile
+def npz(name, **arrays):
+    with zipfile.ZipFile(sys.argv[1] + "/" + name, "w") as z:
+        for member, (descr, shape, data) in arrays.items():
+            header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+            header += b" " * (-(len(header) + 11) % 64) + b"\n"
+            z.writestr(member + ".npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + data)
+doubles = lambda *v: struct.pack("<%dd" % len(v), *v)
+npz("nan.npz", mu=("<f8", (2,), doubles(0, float("nan"))), sigma=("<f8", (2, 2), doubles(1, 0, 0, 1)))
+npz("only-mu.npz", mu=("<f8", (2,), doubles(0, 1)))
+npz("names.npz", mean=("<f8", (2,), doubles(0, 1)), cov=("<f8", (2, 2), doubles(1, 0, 0, 1)))
+npz("pickled.npz", mu=("|O", (2,), b"pickle"), sigma=("<f8", (2, 2), doubles(1, 0, 0, 1)))
+npz("two.npz", mu=("<f8", (2,), doubles(0, 1)), sigma=("<f8", (2, 2), doubles(1, 0, 0, 1)))
+END
+expect 1 "nan" $bin/cm-eval --metric fd-lenet --few $dir/nan.npz $digits
+expect 1 "sigma" $bin/cm-eval --metric fd-lenet --few $dir/only-mu.npz $digits
+expect 1 "mu" $bin/cm-eval --metric fd-lenet --few $dir/names.npz $digits
+expect 1 "object arrays are refused" $bin/cm-eval --metric fd-lenet --few $dir/pickled.npz $digits
+expect 1 "of different networks" $bin/cm-eval --metric fd-lenet --few $dir/two.npz $digits
 expect 2 "--subsets has no effect without fid" $bin/cm-eval --metric sfid --subsets 3 --few $dir/digits $dir/digits
 expect 2 "--infinity has no effect without fid" $bin/cm-eval --metric pr-lenet --infinity --few $dir/digits $dir/digits
 expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits
