@@ -85,6 +85,7 @@ cm_status cmi_kernel_distance(cm_context *context, const cm_feature_set *a, cons
     const size_t subsets = o->subsets ? (size_t)o->subsets : 100;
     const size_t m = o->size ? (size_t)o->size : fewest < 1000 ? fewest : 1000;
     space w;
+    if (fewest < 2) CM_FAIL(CM_ERR_ARGUMENT, "kernel distance: it needs two images in each set, found %zu", fewest);
     if (m < 2 || m > fewest)
         CM_FAIL(CM_ERR_ARGUMENT, "kernel distance: subsets of %zu images, expected 2..%zu (the smaller set)", m,
                 fewest);

@@ -63,6 +63,7 @@ static cm_status read_from(cm_npz *npz, cm_context *context, const char *path, c
     cm_status status = read_mean(npz, path, mu, &d, context, &mean);
     if (status == CM_OK) status = read_covariance(npz, path, sigma, d, context, &covariance);
     if (status == CM_OK) status = cmi_statistics_given(context, d, count, mean, covariance, out);
+    if (status == CM_ERR_NUMERIC) status = cmi_fail(status, "%s: %s", path, cm_last_message());
     cmi_free(context, mean);
     cmi_free(context, covariance);
     return status;
