@@ -63,6 +63,8 @@ START_TEST(options_refused)
         {"cd", "lpips_weights=vgg16.pth", "no effect on distance l2"},
         {"ct", "lpips_resize=none", "no effect on distance l2"},
         {"edm", "distance=lpips", "does not belong to objective edm"},
+        {"cd", "distance=linf;sum_pixels=1", "sum_pixels has no effect on distance linf"},
+        {"cd", "distance=linf;huber_c=0.1", "no effect on distance linf"},
         {"edm", "lpips_lin=lin", "no effect on objective edm"},
         {"cd", "distance=lpips;lpips_weights=vgg16.pth;lpips_pooling=median", "one of max, mean"},
         {"cd", "distance=lpips;lpips_weights=vgg16.pth;sum_pixels=1", "sum_pixels has no effect on distance lpips"},

@@ -156,5 +156,5 @@ for objective, options in OBJECTIVES:
             training(objective, options, name, variants)
 for name in ("f32", "bf16 emulated"):
     training("edm", {"augment": 0.12}, name, PRECISIONS[name][1], path=made("ncsnpp"))
-for distance in ("l1", "pseudo-huber"):
+for distance in ("l1", "pseudo-huber", "linf"):
     training("cd", {"start_scales": 18, "end_scales": 18}, "f32", [{}], distance)

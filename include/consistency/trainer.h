@@ -72,7 +72,8 @@ typedef enum cm_distance {
     CM_DISTANCE_L2 = 2,           /* the mean of (a - b)^2                        */
     CM_DISTANCE_L2_32 = 3,        /* l2 after both are resized to 32 x 32         */
     CM_DISTANCE_PSEUDO_HUBER = 4, /* sqrt(|a - b|^2 + c^2) - c, c = huber_c       */
-    CM_DISTANCE_LPIPS = 5         /* by a network: lpips_weights (metrics.h)      */
+    CM_DISTANCE_LPIPS = 5,        /* by a network: lpips_weights (metrics.h)      */
+    CM_DISTANCE_LINF = 6          /* the largest |a - b|                          */
 } cm_distance;
 
 /* How weights follow from gradients; the moments are float32. */

@@ -103,6 +103,20 @@ static double huber(const cm_image_distance *d, const double *a, const double *b
     return root - c;
 }
 
+/* Of equally large differences the first one counts. */
+static double linf(const cm_image_distance *d, const double *a, const double *b, double *g, double *work)
+{
+    const size_t n = values(d);
+    size_t at = 0;
+    (void)work;
+    for (size_t i = 0; i < n && !isnan(a[at] - b[at]); i++)
+        if (!(fabs(a[i] - b[i]) <= fabs(a[at] - b[at]))) at = i;
+    const double e = a[at] - b[at];
+    for (size_t i = 0; g && i < n; i++) g[i] = 0;
+    if (g) g[at] = (e > 0) - (e < 0);
+    return fabs(e);
+}
+
 static size_t small_work(const cm_image_distance *d)
 {
     return 3 * (size_t)d->channels * SMALL * SMALL;
@@ -142,6 +156,7 @@ static const cm_distance_row rows[] = {
     {.name = "lpips",
      .about = "LPIPS: how far features of a network that knows pictures are apart.",
      .of_network = 1},
+    {.name = "linf", .about = "The largest |a - b|.", .value = linf},
 };
 enum { DISTANCES = sizeof rows / sizeof *rows };
 

@@ -6,6 +6,7 @@
  *   l2-32         l2 after resizing both to 32 x 32, bilinear
  *   pseudo-huber  sqrt(|a - b|^2 + c^2) - c, the norm over the whole image;
  *                 c = 0 is the plain norm
+ *   linf          max |a - b|
  *
  *   lpips         by a network, which the objective asks for (perceptual_distance.h) */
 #ifndef CM_TRAIN_DISTANCE_H

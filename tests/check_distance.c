@@ -1,4 +1,5 @@
-/* LPIPS as the distance of an objective: one step goes down along its own gradient; files and memory. */
+/* Distances of training: each goes down along its own gradient and is what its formula says; LPIPS with its files and
+ * memory. */
 #include "support/suite.h"
 
 #include <math.h>
@@ -144,10 +145,66 @@ START_TEST(the_distance_of_metrics)
 }
 END_TEST
 
+/* --- formulas ---------------------------------------------------------------------------- */
+
+static double along(const cm_image_distance *d, const double *a, const double *b, const double *direction,
+                    double step, double *work)
+{
+    double moved[192];
+    for (size_t i = 0; i < 192; i++) moved[i] = a[i] + step * direction[i];
+    return cmi_distance_of(d, moved, b, NULL, work);
+}
+
+/* The slope of every distance that is a formula, in double, along directions that are made up. */
+START_TEST(slopes_of_formulas)
+{
+    double a[192], b[192], direction[192], gradient[192];
+    uint64_t random = seeded(12);
+    for (int32_t kind = CM_DISTANCE_L1; cmi_distance_at(kind); kind++) {
+        const cm_distance_row *row = cmi_distance_at(kind);
+        if (row->of_network) continue;
+        for (int sum = 0; sum <= row->reads_sum; sum++) {
+            const cm_image_distance d = {kind, row->reads_c ? 0.03 : 0, 3, 8, 8, sum};
+            double *work = calloc(cmi_distance_work(&d) + 1, sizeof *work), slope = 0;
+            for (int i = 0; i < 192; i++) {
+                a[i] = (double)random_float(&random), b[i] = (double)random_float(&random);
+                direction[i] = (double)random_float(&random);
+            }
+            (void)cmi_distance_of(&d, a, b, gradient, work);
+            for (int i = 0; i < 192; i++) slope += gradient[i] * direction[i];
+            const double h = 1e-7;
+            const double found =
+                (along(&d, a, b, direction, h, work) - along(&d, a, b, direction, -h, work)) / (2 * h);
+            ck_assert_msg(fabs(found - slope) <= 1e-6 * (fabs(slope) + 1e-3), "%s: slope %g, gradient %g", row->name,
+                          found, slope);
+            ck_assert_double_eq(cmi_distance_of(&d, a, a, gradient, work), 0);
+            for (int i = 0; i < 192; i++) ck_assert_double_eq(gradient[i], 0);
+            free(work);
+        }
+    }
+}
+END_TEST
+
+START_TEST(the_largest_difference)
+{
+    const cm_image_distance d = {CM_DISTANCE_LINF, 0, 1, 2, 2, 0};
+    const double a[] = {1, -2, 0.5, 3}, b[] = {0.5, 1, 3.5, 3};
+    double gradient[4], lost[] = {1, NAN, 9, 3};
+    ck_assert_double_eq(cmi_distance_of(&d, a, b, gradient, NULL), 3); /* twice, of which the first one counts */
+    ck_assert(gradient[0] == 0 && gradient[1] == -1 && gradient[2] == 0 && gradient[3] == 0);
+    ck_assert(isnan(cmi_distance_of(&d, lost, b, gradient, NULL)));
+    lost[1] = 0, lost[3] = NAN;
+    ck_assert(isnan(cmi_distance_of(&d, lost, b, gradient, NULL)));
+}
+END_TEST
+
 Suite *make_suite(void)
 {
-    Suite *s = suite_create("train_lpips");
-    TCase *t = tcase_create("lpips");
+    Suite *s = suite_create("distance");
+    TCase *t = tcase_create("lpips"), *formulas = tcase_create("formulas");
+    tcase_add_test(formulas, slopes_of_formulas);
+    tcase_add_test(formulas, the_largest_difference);
+    suite_add_tcase(s, formulas);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, lpips_along_its_gradient);
