@@ -1,78 +1,17 @@
 /* Distances and scores of sets of features: against loops straight from the formulas and closed forms, in parts, on
- * any number of threads, to and from files, without memory. */
-#include "support/backbone.h"
-#include "support/files.h"
-#include "support/suite.h"
-
+ * any number of threads, without memory; and the search for the point that is best by one of them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "base/context.h"
 #include "base/cpu_level.h"
-#include "io/npz.h"
 #include "kernels/kernels.h"
 #include "metrics/scores.h"
-#include "support/formula_weights.h"
-#include "support/memory.h"
+#include "support/each_request.h"
+#include "support/score_sets.h"
+#include "support/scratch.h"
 
-static char dir[40];
-static cm_context *context;
-
-static void setup(void)
-{
-    strcpy(dir, "/tmp/cm-metrics-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    OK(cm_context_create(NULL, &context));
-}
-
-static void teardown(void)
-{
-    char command[128];
-    cm_context_free(context);
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static const char *in_dir(const char *name)
-{
-    static char path[4][128];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
-    return path[turn];
-}
-
-/* n rows of d numbers around `mean`. */
-static float *random_rows(uint64_t seed, size_t n, size_t d, float mean)
-{
-    float *x = malloc((n * d + 1) * sizeof *x);
-    for (size_t i = 0; i < n * d; i++) x[i] = mean + random_float(&seed) * (1 + (float)(i % 3));
-    return x;
-}
-
-static cm_statistics *statistics_of(cm_context *c, size_t n, size_t d, const float *x)
-{
-    cm_statistics *s = NULL;
-    OK(cm_statistics_create(c, (int32_t)d, &s));
-    OK(cm_statistics_add(s, n, x));
-    return s;
-}
-
-static double distance_of(const cm_statistics *a, const cm_statistics *b)
-{
-    double out = NAN;
-    OK(cm_frechet_distance(a, b, &out));
-    return out;
-}
-
-static double relative(double found, double expected)
-{
-    return fabs(found - expected) / fabs(expected);
-}
-
-/* --- the loops -------------------------------------------------------------------- */
+/* --- the loops --------------------------------------------------------------------------------- */
 
 START_TEST(sums_of_squares)
 {
@@ -99,7 +38,7 @@ START_TEST(sums_of_squares)
 }
 END_TEST
 
-/* --- mean and covariance ------------------------------------------------------------ */
+/* --- mean and covariance ----------------------------------------------------------------------- */
 
 START_TEST(moments_against_two_passes)
 {
@@ -219,7 +158,7 @@ START_TEST(what_cannot_be_gathered)
 }
 END_TEST
 
-/* --- Frechet ------------------------------------------------------------------------- */
+/* --- Frechet ----------------------------------------------------------------------------------- */
 
 /* Of y = c x + b: |(c - 1) mu + b|^2 + (c - 1)^2 tr S, for more images than features and for fewer. */
 START_TEST(distance_of_what_is_scaled)
@@ -325,7 +264,7 @@ START_TEST(subsets_are_even)
 }
 END_TEST
 
-/* --- the kernel distance ---------------------------------------------------------------- */
+/* --- the kernel distance ----------------------------------------------------------------------- */
 
 static double kernel(size_t d, const float *x, const float *y)
 {
@@ -363,7 +302,7 @@ START_TEST(kernel_distance_against_the_formula)
 }
 END_TEST
 
-/* --- scores -------------------------------------------------------------------------------- */
+/* --- scores ------------------------------------------------------------------------------------ */
 
 START_TEST(inception_scores)
 {
@@ -403,7 +342,7 @@ START_TEST(inception_scores)
 }
 END_TEST
 
-/* --- neighbours ------------------------------------------------------------------------------- */
+/* --- neighbours -------------------------------------------------------------------------------- */
 
 static double apart(size_t d, const float *x, const float *y)
 {
@@ -470,422 +409,7 @@ START_TEST(precision_and_recall_against_the_definition)
 }
 END_TEST
 
-/* --- files --------------------------------------------------------------------------------------- */
-
-START_TEST(statistics_through_a_file)
-{
-    enum { D = 5, S = 3 };
-    float *x = random_rows(seeded(70), 20, D, 3), *z = random_rows(seeded(71), 20, S, 3);
-    cm_statistics *a = statistics_of(context, 20, D, x), *b = statistics_of(context, 20, S, z), *back;
-    double before[D * (D + 1)], after[D * (D + 1)];
-    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
-    const char *path = in_dir("both.npz");
-    OK(cm_statistics_write(a, b, path, CM_OVERWRITE_NO));
-    FAILS(cm_statistics_write(a, b, path, CM_OVERWRITE_NO), CM_ERR_IO, "both.npz");
-    OK(cm_statistics_write(a, b, path, CM_OVERWRITE_YES));
-    OK(cm_statistics_read(NULL, path, NULL, &back));
-    OK(cm_statistics_info_get(back, &info));
-    ck_assert_uint_eq(info.count, 20);
-    OK(cm_statistics_values(a, before, before + D));
-    OK(cm_statistics_values(back, after, after + D));
-    ck_assert_mem_eq(after, before, sizeof before);
-    ck_assert_double_le(distance_of(a, back), 1e-12);
-    cm_statistics_free(back);
-    OK(cm_statistics_read(context, path, "_s", &back));
-    OK(cm_statistics_info_get(back, &info));
-    ck_assert_int_eq(info.dimension, S);
-    OK(cm_statistics_values(b, before, before + S));
-    OK(cm_statistics_values(back, after, after + S));
-    ck_assert_mem_eq(after, before, S * (S + 1) * sizeof *before);
-    cm_statistics_free(back);
-    cm_statistics_free(a);
-    OK(cm_statistics_create(context, D, &a));
-    FAILS(cm_statistics_write(a, NULL, in_dir("none.npz"), CM_OVERWRITE_NO), CM_ERR_STATE, "0 images");
-    ck_assert_int_ne(access(in_dir("none.npz"), F_OK), 0);
-    cm_statistics_free(a);
-    cm_statistics_free(b);
-    free(x), free(z);
-}
-END_TEST
-
-/* Statistics of one feature that is wrong in one way. */
-static const char *write_arrays(const char *name, size_t n, const cm_npz_array *arrays)
-{
-    const char *path = in_dir(name);
-    OK(cmi_npz_write(context, path, 1, arrays, n));
-    return path;
-}
-
-START_TEST(statistics_that_are_refused)
-{
-    const double mean[2] = {1, 2}, covariance[4] = {1, 0, 0, 1}, bad[4] = {1, 0, NAN, 1};
-    const uint8_t pixels[12] = {0};
-    const cm_npz_array mu = {"mu", "<f8", 1, {2}, 8, mean}, sigma = {"sigma", "<f8", 2, {2, 2}, 8, covariance};
-    const cm_npz_array flat = {"sigma", "<f8", 1, {4}, 8, covariance}, one = {"mu", "<f8", 1, {1}, 8, mean};
-    const cm_npz_array nan = {"sigma", "<f8", 2, {2, 2}, 8, bad},
-                       images = {"arr_0", "|u1", 4, {1, 2, 2, 3}, 1, pixels};
-    const cm_npz_array square = {"mu", "<f8", 2, {2, 2}, 8, covariance};
-    cm_statistics *s;
-    OK(cm_statistics_read(context, write_arrays("good.npz", 2, (cm_npz_array[]){mu, sigma}), NULL, &s));
-    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
-    OK(cm_statistics_info_get(s, &info));
-    ck_assert_uint_eq(info.count, 0);
-    cm_statistics_free(s);
-#define REFUSED(status, word, ...)                                                                                   \
-    do {                                                                                                             \
-        const cm_npz_array list[] = {__VA_ARGS__};                                                                   \
-        FAILS(cm_statistics_read(context, write_arrays("bad.npz", sizeof list / sizeof *list, list), NULL, &s),      \
-              status, word);                                                                                         \
-        ck_assert_ptr_null(s);                                                                                       \
-    } while (0)
-    REFUSED(CM_ERR_FORMAT, "no array 'sigma'", mu);
-    REFUSED(CM_ERR_FORMAT, "no array 'mu'", sigma);
-    REFUSED(CM_ERR_FORMAT, "not 2 x 2", mu, flat);
-    REFUSED(CM_ERR_FORMAT, "not 1 x 1", one, sigma);
-    REFUSED(CM_ERR_FORMAT, "no vector", square, sigma);
-    REFUSED(CM_ERR_NUMERIC, ".npz: statistics: value (1, 0)", mu, nan);
-    REFUSED(CM_ERR_FORMAT, "holds images", images);
-    FAILS(cm_statistics_read(context, in_dir("absent.npz"), NULL, &s), CM_ERR_IO, "absent.npz");
-    FAILS(cm_statistics_read(context, in_dir("good.npz"), "_s", &s), CM_ERR_FORMAT, "mu_s");
-    write_bytes(in_dir("text.npz"), "no zip archive", 14);
-    FAILS(cm_statistics_read(context, in_dir("text.npz"), NULL, &s), CM_ERR_FORMAT, "text.npz");
-    size_t size;
-    unsigned char *bytes = read_bytes(in_dir("good.npz"), &size);
-    for (size_t cut = 0; cut < size; cut += 7) {
-        write_bytes(in_dir("cut.npz"), bytes, cut);
-        ck_assert_int_ne(cm_statistics_read(context, in_dir("cut.npz"), NULL, &s), CM_OK);
-    }
-    for (size_t at = 0; at < size; at++) { /* whatever a flip does, the values that come are the right ones */
-        double m[2], c[4];
-        bytes[at] ^= 0x10;
-        write_bytes(in_dir("flip.npz"), bytes, size);
-        bytes[at] ^= 0x10;
-        if (cm_statistics_read(context, in_dir("flip.npz"), NULL, &s) != CM_OK) continue;
-        OK(cm_statistics_values(s, m, c));
-        ck_assert_mem_eq(m, mean, sizeof m);
-        ck_assert_mem_eq(c, covariance, sizeof c);
-        cm_statistics_free(s);
-    }
-    free(bytes);
-}
-END_TEST
-
-/* --- feature networks --------------------------------------------------------------------------------- */
-
-static const char *const networks[] = {"lenet", "resnet20", "resnet56"};
-
-static cm_features *open_network(cm_context *c, const char *name)
-{
-    char path[128];
-    cm_features *f = NULL;
-    snprintf(path, sizeof path, "models/features/%s.safetensors", name);
-    OK(cm_features_open(c, path, NULL, &f));
-    return f;
-}
-
-/* Rows do not depend on the images beside them, on threads, or on the form of the images. */
-START_TEST(features_of_images)
-{
-    enum { N = 19 };
-    for (size_t t = 0; t < 2; t++) {
-        cm_features_info info = CM_FEATURES_INFO_INIT;
-        cm_features *f = open_network(context, networks[t]);
-        OK(cm_features_info_get(f, &info));
-        ck_assert_str_eq(info.network, networks[t]);
-        ck_assert_uint_eq(strlen(info.weights), 32);
-        const size_t c = (size_t)info.channels, side = (size_t)info.height, d = (size_t)info.features;
-        const size_t values = c * side * side;
-        uint8_t *bytes = malloc(N * values);
-        float *x = malloc(N * values * sizeof *x), *all = malloc(N * d * sizeof *all), *one = malloc(d * sizeof *one);
-        float *logits = malloc(N * 10 * sizeof *logits);
-        uint64_t seed = seeded(80 + t);
-        for (size_t i = 0; i < N * values; i++) bytes[i] = (uint8_t)random_int(&seed, 0, 255);
-        const cm_images pictures = cm_images_u8(N, info.height, info.width, info.channels, bytes);
-        cm_images floats = cm_images_f32(N, info.channels, info.height, info.width, x);
-        OK(cm_images_convert(&pictures, &floats));
-        OK(cm_features_run(f, &pictures, all, logits));
-        for (int threads = 1; threads <= 3; threads += 2) {
-            cm_context_options o = CM_CONTEXT_OPTIONS_INIT;
-            cm_context *other;
-            o.threads = threads;
-            OK(cm_context_create(&o, &other));
-            cm_features *g = open_network(other, networks[t]);
-            for (size_t i = 0; i < N; i++) {
-                const cm_images single = cm_images_f32(1, info.channels, info.height, info.width, x + i * values);
-                OK(cm_features_run(g, &single, one, NULL));
-                ck_assert_mem_eq(one, all + i * d, d * sizeof *one);
-            }
-            cm_features_free(g);
-            cm_context_free(other);
-        }
-        for (size_t i = 0; i < N * d; i++) ck_assert(all[i] >= 0); /* behind a relu */
-        OK(cm_features_run(f, &pictures, NULL, NULL));
-        floats.height--;
-        FAILS(cm_features_run(f, &floats, all, NULL), CM_ERR_SHAPE, networks[t]);
-        cm_features_free(f);
-        free(bytes), free(x), free(all), free(one), free(logits);
-    }
-}
-END_TEST
-
-START_TEST(padded_digits_count_in_the_middle)
-{
-    static uint8_t small[28 * 28], large[32 * 32];
-    float a[64], b[64];
-    uint64_t seed = seeded(90);
-    for (size_t i = 0; i < sizeof small; i++) small[i] = (uint8_t)random_int(&seed, 0, 255);
-    memset(large, 77, sizeof large); /* the edge is not looked at */
-    for (size_t row = 0; row < 28; row++) memcpy(large + (row + 2) * 32 + 2, small + row * 28, 28);
-    cm_features *f = open_network(context, "lenet");
-    const cm_images own = cm_images_u8(1, 28, 28, 1, small), padded = cm_images_u8(1, 32, 32, 1, large);
-    OK(cm_features_run(f, &own, a, NULL));
-    OK(cm_features_run(f, &padded, b, NULL));
-    ck_assert_mem_eq(a, b, sizeof a);
-    cm_features_free(f);
-}
-END_TEST
-
-START_TEST(weights_that_are_refused)
-{
-    cm_features *f;
-    FAILS(cm_features_open(context, "models/features/resnet20.safetensors", "resnet56", &f), CM_ERR_FORMAT,
-          "is no resnet56");
-    ck_assert_ptr_null(f);
-    FAILS(cm_features_open(context, "models/features/resnet56.safetensors", "resnet20", &f), CM_ERR_FORMAT,
-          "277 tensors");
-    FAILS(cm_features_open(context, "models/features/lenet.safetensors", "resnet20", &f), CM_ERR_FORMAT,
-          "conv1.weight");
-    FAILS(cm_features_open(context, "models/features/lenet.safetensors", "vgg", &f), CM_ERR_ARGUMENT, "vgg");
-    FAILS(cm_features_open(context, "models/digits_teacher.safetensors", NULL, &f), CM_ERR_FORMAT,
-          "no feature network");
-    FAILS(cm_features_open(context, in_dir("absent"), NULL, &f), CM_ERR_IO, "absent");
-    size_t size;
-    unsigned char *bytes = read_bytes("models/features/lenet.safetensors", &size);
-    memset(bytes + size - 4, 0xff, 4); /* the last value becomes NaN */
-    write_bytes(in_dir("nan.safetensors"), bytes, size);
-    FAILS(cm_features_open(context, in_dir("nan.safetensors"), NULL, &f), CM_ERR_NUMERIC, "NaN");
-    write_bytes(in_dir("cut.safetensors"), bytes, size - 1);
-    ck_assert_int_ne(cm_features_open(context, in_dir("cut.safetensors"), NULL, &f), CM_OK);
-    free(bytes);
-}
-END_TEST
-
-/* --- the Inception network ---------------------------------------------------------------------------- */
-
-/* With weights by the names of either layout. */
-static const char *inception_file(const char *layout)
-{
-    char keys[128];
-    const char *path = in_dir("inception.safetensors");
-    snprintf(keys, sizeof keys, "tests/data/golden/metrics/keys_inception_%s.tsv", layout);
-    FILE *out = fopen(path, "w");
-    ck_assert(out && write_formula_weights(keys, out));
-    ck_assert_int_eq(fclose(out), 0);
-    return path;
-}
-
-enum { INCEPTION_N = 6, INCEPTION_H = 40, INCEPTION_W = 24, INCEPTION_BYTES = INCEPTION_H * INCEPTION_W * 3 };
-
-/* Rows do not depend on slices, threads or other outputs that are asked for. */
-static void inception_bits(const char *path, const cm_images *pictures, const uint8_t *bytes)
-{
-    static float all[INCEPTION_N * 2048], one[2048], scores[1008], spatial[2023];
-    for (int threads = 1; threads <= 2; threads++) {
-        cm_context_options o = CM_CONTEXT_OPTIONS_INIT;
-        cm_context *other;
-        cm_features *f;
-        o.threads = threads;
-        OK(cm_context_create(&o, &other));
-        OK(cm_features_open(other, path, NULL, &f));
-        OK(cm_features_run(f, pictures, all, NULL));
-        for (size_t i = 0; i < INCEPTION_N; i += 2) {
-            const cm_images single = cm_images_u8(1, INCEPTION_H, INCEPTION_W, 3, bytes + i * INCEPTION_BYTES);
-            cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
-            rows.values = one, rows.scores = scores, rows.spatial = spatial;
-            OK(cm_features_run_rows(f, &single, &rows));
-            ck_assert_mem_eq(one, all + i * 2048, sizeof one);
-        }
-        cm_features_free(f);
-        cm_context_free(other);
-    }
-}
-
-START_TEST(inception)
-{
-    static const char *const layouts[] = {"pytorch_fid", "openai"}, *const names[] = {"inception-pytorch",
-                                                                                      "inception"};
-    static uint8_t bytes[INCEPTION_N * INCEPTION_BYTES];
-    static float a[2048], b[2048], logits[1008], scores[1008];
-    uint64_t seed = seeded(97);
-    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)random_int(&seed, 0, 255);
-    const cm_images pictures = cm_images_u8(INCEPTION_N, INCEPTION_H, INCEPTION_W, 3, bytes);
-    const cm_images first = cm_images_u8(1, INCEPTION_H, INCEPTION_W, 3, bytes);
-    for (size_t t = 0; t < 2; t++) {
-        const char *path = inception_file(layouts[t]);
-        cm_features *f, *g;
-        cm_features_info info = CM_FEATURES_INFO_INIT;
-        cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
-        OK(cm_features_open(context, path, NULL, &f));
-        OK(cm_features_info_get(f, &info));
-        ck_assert_str_eq(info.network, names[t]);
-        ck_assert(info.resizes && info.features == 2048 && info.classes == 1008 && info.spatial == 2023);
-        ck_assert(info.early[0] == 64 && info.early[1] == 192 && info.early[2] == 768);
-        if (t == 0) inception_bits(path, &pictures, bytes);
-        /* The other convention with the same weights: close, not the same. */
-        OK(cm_features_open(context, path, names[1 - t], &g));
-        rows.values = a, rows.logits = logits, rows.scores = scores;
-        OK(cm_features_run_rows(f, &first, &rows));
-        OK(cm_features_run(g, &first, b, NULL));
-        double apart = 0, whole = 0;
-        for (int i = 0; i < 2048; i++) {
-            apart += pow((double)a[i] - (double)b[i], 2);
-            whole += pow((double)a[i], 2);
-        }
-        ck_assert(apart > 1e-10 * whole && apart < 0.25 * whole);
-        /* Logits are scores and the bias. */
-        for (int i = 0; i < 1008; i++) {
-            const float bias = formula_weight(t ? "output.bias" : "fc.bias", 1, 1, (size_t)i);
-            ck_assert(fabs((double)logits[i] - (double)scores[i] - (double)bias) < 1e-5);
-        }
-        cm_features_free(g);
-        cm_features_free(f);
-    }
-}
-END_TEST
-
-/* What is written is what is read, and only by the network that it is of. */
-START_TEST(features_through_a_file)
-{
-    enum { N = 5 };
-    static uint8_t bytes[N * 32 * 32 * 3];
-    static float values[N * 64], logits[N * 10], back[N * 64], logits_back[N * 10];
-    const int32_t labels[N] = {3, 0, -1, 9, 2};
-    int32_t found[N];
-    size_t n = 0, size;
-    uint64_t seed = seeded(99);
-    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)random_int(&seed, 0, 255);
-    const cm_images images = cm_images_u8(N, 32, 32, 3, bytes);
-    const char *path = in_dir("features.npz");
-    cm_feature_rows rows = CM_FEATURE_ROWS_INIT, to = CM_FEATURE_ROWS_INIT;
-    cm_features *f = open_network(context, "resnet20"), *g = open_network(context, "resnet56");
-    rows.values = values, rows.logits = logits, to.values = back, to.logits = logits_back;
-    OK(cm_features_run_rows(f, &images, &rows));
-    OK(cm_features_write(f, path, N, &rows, labels, CM_OVERWRITE_NO));
-    FAILS(cm_features_write(f, path, N, &rows, labels, CM_OVERWRITE_NO), CM_ERR_IO, "features.npz");
-    OK(cm_features_read(f, path, &n, NULL, NULL));
-    ck_assert_uint_eq(n, N);
-    OK(cm_features_read(f, path, &n, &to, found));
-    ck_assert_mem_eq(back, values, sizeof back);
-    ck_assert_mem_eq(logits_back, logits, sizeof logits);
-    ck_assert_mem_eq(found, labels, sizeof found);
-    n = N - 1;
-    FAILS(cm_features_read(f, path, &n, &to, NULL), CM_ERR_ARGUMENT, "5 images");
-    FAILS(cm_features_read(g, path, &n, NULL, NULL), CM_ERR_ARGUMENT, "do not compare");
-    FAILS(cm_features_read(f, "models/features/lenet-train.npz", &n, NULL, NULL), CM_ERR_FORMAT, "no features");
-    FAILS(cm_features_read(f, path, &n, NULL, found), CM_ERR_ARGUMENT, "without rows");
-    rows.logits = NULL, n = N;
-    OK(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES));
-    FAILS(cm_features_read(f, path, &n, &to, NULL), CM_ERR_FORMAT, "logits");
-    to.logits = NULL;
-    OK(cm_features_read(f, path, &n, &to, found));
-    ck_assert_int_eq(found[0], -1);
-    rows.spatial = values;
-    FAILS(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES), CM_ERR_ARGUMENT, "spatial");
-    rows.values = rows.spatial = NULL;
-    FAILS(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES), CM_ERR_ARGUMENT, "values");
-    /* Damage is told of, or changes nothing that is read. */
-    unsigned char *file = read_bytes(path, &size);
-    for (size_t i = 0; i < size; i += 7) {
-        file[i] ^= 1u << i % 8;
-        write_bytes(in_dir("damaged.npz"), file, size);
-        n = N;
-        if (cm_features_read(f, in_dir("damaged.npz"), &n, &to, NULL) == CM_OK)
-            ck_assert_mem_eq(back, values, sizeof back);
-        file[i] ^= 1u << i % 8;
-    }
-    free(file);
-    cm_features_free(g);
-    cm_features_free(f);
-}
-END_TEST
-
-START_TEST(inception_is_refused)
-{
-    static uint8_t bytes[8 * 8 * 3];
-    float few[2048];
-    size_t size;
-    cm_features *f;
-    cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
-    const cm_images gray = cm_images_u8(1, 8, 8, 1, bytes), colour = cm_images_u8(1, 32, 32, 3, bytes);
-    const char *path = inception_file("openai");
-    OK(cm_features_open(context, path, "inception", &f));
-    FAILS(cm_features_run(f, &gray, few, NULL), CM_ERR_SHAPE, "1 channels");
-    cm_features_free(f);
-    f = open_network(context, "resnet20");
-    rows.spatial = few;
-    FAILS(cm_features_run_rows(f, &colour, &rows), CM_ERR_ARGUMENT, "spatial");
-    rows.spatial = NULL;
-    rows.reserved = 1;
-    FAILS(cm_features_run_rows(f, &colour, &rows), CM_ERR_ARGUMENT, "reserved");
-    cm_features_free(f);
-    unsigned char *file = read_bytes(path, &size);
-    memcpy(file + 8 + 2, "layers.carv", 11); /* a wrong name */
-    write_bytes(in_dir("named.safetensors"), file, size);
-    FAILS(cm_features_open(context, in_dir("named.safetensors"), "inception", &f), CM_ERR_FORMAT, "no tensor");
-    free(file);
-    FAILS(cm_features_open(context, "models/features/resnet56.safetensors", "inception", &f), CM_ERR_FORMAT,
-          "is no inception");
-}
-END_TEST
-
-/* --- samples ------------------------------------------------------------------------------------------ */
-
-START_TEST(samples_through_a_file)
-{
-    static float x[3 * 4 * 5 * 3];
-    static uint8_t back[4 * 5 * 3];
-    const int32_t labels[3] = {7, 0, 123456};
-    int32_t found[3];
-    uint64_t seed = seeded(95);
-    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)random_int(&seed, 0, 255) / 127.5f - 1;
-    const cm_images images = cm_images_f32(3, 3, 4, 5, x);
-    const char *path = in_dir("samples.npz");
-    cm_samples_options o = CM_SAMPLES_OPTIONS_INIT;
-    OK(cm_samples_write(context, path, &images, labels, NULL));
-    FAILS(cm_samples_write(context, path, &images, labels, NULL), CM_ERR_IO, "samples.npz");
-    cm_npz *npz;
-    cm_npy array;
-    OK(cmi_npz_open(context, path, &npz));
-    OK(cmi_npz_read(npz, "arr_0", &array));
-    ck_assert(array.rank == 4 && array.shape[0] == 3 && array.shape[1] == 4 && array.shape[2] == 5 &&
-              array.shape[3] == 3 && array.kind == 'u' && array.bytes == 1);
-    for (size_t n = 0; n < 3; n++) /* n, y, x, c of n, c, y, x */
-        for (size_t i = 0; i < 60; i++)
-            ck_assert_double_eq(cmi_npy_value(&array, n * 60 + i),
-                                roundf((x[n * 60 + i % 3 * 20 + i / 3] + 1) * 127.5f));
-    OK(cmi_npz_read(npz, "arr_1", &array));
-    for (size_t i = 0; i < 3; i++) found[i] = (int32_t)cmi_npy_value(&array, i);
-    ck_assert_mem_eq(found, labels, sizeof labels);
-    cmi_npz_close(npz);
-    o.overwrite = CM_OVERWRITE_YES;
-    o.rounding = CM_ROUNDING_DOWN;
-    OK(cm_samples_write(context, path, &images, NULL, &o));
-    OK(cmi_npz_open(context, path, &npz));
-    ck_assert(!cmi_npz_has(npz, "arr_1"));
-    OK(cmi_npz_read(npz, "arr_0", &array));
-    for (size_t n = 0; n < 3; n++)
-        for (size_t i = 0; i < 60; i++)
-            ck_assert_double_eq(cmi_npy_value(&array, n * 60 + i),
-                                floorf((x[n * 60 + i % 3 * 20 + i / 3] + 1.0f) * 127.5f));
-    cmi_npz_close(npz);
-    const cm_images bytes = cm_images_u8(1, 4, 5, 3, back);
-    FAILS(cm_samples_write(context, path, &bytes, NULL, &o), CM_ERR_ARGUMENT, "no effect on bytes");
-    o.rounding = 2;
-    FAILS(cm_samples_write(context, path, &images, NULL, &o), CM_ERR_ARGUMENT, "rounding is 2");
-}
-END_TEST
-
-/* --- without memory ---------------------------------------------------------------------------------- */
+/* --- without memory ---------------------------------------------------------------------------- */
 
 static cm_status everything(cm_context *c, const char *path)
 {
@@ -926,169 +450,13 @@ static cm_status everything(cm_context *c, const char *path)
     return status;
 }
 
-/* Each request fails once: the call says so, and nothing is left behind. */
-static void fail_each_request(cm_status (*work)(cm_context *c, const char *path), const char *path, long least)
-{
-    memory m;
-    memory_reset(&m);
-    cm_context *c;
-    cm_context_options o = memory_options(&m, 1);
-    OK(cm_context_create(&o, &c));
-    OK(work(c, path));
-    const long live = m.live;
-    for (long k = 1;; k++) {
-        m.requests = 0;
-        m.fail_at = k;
-        const cm_status status = work(c, path);
-        const int reached = m.requests >= k;
-        ck_assert_int_eq(m.live, live);
-        if (!reached) {
-            OK(status);
-            ck_assert_int_gt(k, least);
-            break;
-        }
-        ck_assert_msg(status == CM_ERR_MEMORY, "request %ld: %s", k, cm_last_message());
-        ck_assert_int_lt(k, 3000);
-    }
-    m.fail_at = 0;
-    cm_context_free(c);
-    ck_assert_int_eq(m.live, 0);
-}
-
 START_TEST(every_request_for_memory_fails_once)
 {
     fail_each_request(everything, in_dir("memory.npz"), 40);
 }
 END_TEST
 
-/* --- LPIPS ----------------------------------------------------------------------------------- */
-
-enum { SIDE = 35, PAIRS = 3, POINTS = SIDE * SIDE };
-static const char lin_file[] = "models/features/lpips_lin.safetensors";
-
-/* The same pairs as bytes and as values, one at a time, gray and in three channels. */
-START_TEST(lpips_of_pairs)
-{
-    static uint8_t gray[2][PAIRS * POINTS], colour[2][PAIRS * POINTS * 3];
-    static float values[2][PAIRS * POINTS * 3], slope[PAIRS * POINTS * 3], gray_slope[PAIRS * POINTS], map[POINTS];
-    double first[PAIRS], other[PAIRS];
-    float layers[PAIRS * 5];
-    cm_lpips *lpips;
-    cm_images a[2], b[2];
-    uint64_t seed = seeded(8);
-    OK(backbone_write(context, in_dir("alex.safetensors")));
-    OK(cm_lpips_open(context, NULL, in_dir("alex.safetensors"), lin_file, NULL, &lpips));
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < PAIRS * POINTS; i++) {
-            gray[k][i] = (uint8_t)random_int(&seed, 0, 255);
-            for (int c = 0; c < 3; c++) {
-                colour[k][3 * i + c] = gray[k][i];
-                values[k][(i / POINTS * 3 + c) * POINTS + i % POINTS] = (float)gray[k][i] / 127.5f - 1;
-            }
-        }
-    for (int k = 0; k < 2; k++) a[k] = cm_images_u8(PAIRS, SIDE, SIDE, 3, colour[k]);
-    OK(cm_lpips_run(lpips, &a[0], &a[1], first, layers, NULL));
-    for (int i = 0; i < PAIRS; i++) {
-        double sum = 0;
-        for (int k = 0; k < 5; k++) sum += (double)layers[5 * i + k];
-        ck_assert(first[i] > 0 && fabs(sum - first[i]) < 1e-12);
-    }
-    for (int k = 0; k < 2; k++) b[k] = cm_images_f32(PAIRS, 3, SIDE, SIDE, values[k]);
-    OK(cm_lpips_gradient(lpips, &b[0], &b[1], other, slope));
-    ck_assert(memcmp(first, other, sizeof first) == 0);
-    for (int k = 0; k < 2; k++) b[k] = cm_images_u8(PAIRS, SIDE, SIDE, 1, gray[k]);
-    OK(cm_lpips_gradient(lpips, &b[0], &b[1], other, gray_slope));
-    ck_assert(memcmp(first, other, sizeof first) == 0);
-    for (int i = 0; i < POINTS; i++) {
-        const double sum = (double)slope[i] + (double)slope[POINTS + i] + (double)slope[2 * POINTS + i];
-        ck_assert(fabs((double)gray_slope[i] - sum) < 1e-6);
-    }
-    OK(cm_lpips_run(lpips, &b[0], &b[0], other, NULL, NULL));
-    for (int i = 0; i < PAIRS; i++) ck_assert(other[i] == 0);
-    a[0].n = a[1].n = 1;
-    OK(cm_lpips_run(lpips, &a[1], &a[0], other, NULL, map));
-    ck_assert(other[0] == first[0]);
-    double mean = 0;
-    for (int i = 0; i < POINTS; i++) mean += (double)map[i] / POINTS;
-    ck_assert_msg(fabs(mean / first[0] - 1) < 0.2, "the map's mean is %g, the distance %g", mean, first[0]);
-    cm_lpips_free(lpips);
-}
-END_TEST
-
-/* Features through a file. */
-static cm_status keep_features(cm_context *c, const char *path)
-{
-    static uint8_t pixels[3 * 28 * 28];
-    static float values[3 * 64], logits[3 * 10];
-    const cm_images images = cm_images_u8(3, 28, 28, 1, pixels);
-    cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
-    cm_features *network = NULL;
-    size_t n = 3;
-    rows.values = values, rows.logits = logits;
-    cm_status status = cm_features_open(c, "models/features/lenet.safetensors", NULL, &network);
-    if (status == CM_OK) status = cm_features_run_rows(network, &images, &rows);
-    if (status == CM_OK) status = cm_features_write(network, path, n, &rows, NULL, CM_OVERWRITE_YES);
-    if (status == CM_OK) status = cm_features_read(network, path, &n, &rows, NULL);
-    cm_features_free(network);
-    return status;
-}
-
-static cm_status compare_pair(cm_context *c, const char *path)
-{
-    static float values[2][3 * POINTS], slope[3 * POINTS];
-    const cm_images a = cm_images_f32(1, 3, SIDE, SIDE, values[0]), b = cm_images_f32(1, 3, SIDE, SIDE, values[1]);
-    cm_lpips *lpips = NULL;
-    double distance;
-    cm_status status = cm_lpips_open(c, NULL, path, lin_file, NULL, &lpips);
-    if (status == CM_OK) status = cm_lpips_run(lpips, &a, &b, &distance, NULL, NULL);
-    if (status == CM_OK) status = cm_lpips_gradient(lpips, &a, &b, &distance, slope);
-    cm_lpips_free(lpips);
-    return status;
-}
-
-START_TEST(memory_of_pairs_and_kept_features)
-{
-    fail_each_request(keep_features, in_dir("kept-memory.npz"), 20);
-    OK(backbone_write(context, in_dir("alex.safetensors")));
-    fail_each_request(compare_pair, in_dir("alex.safetensors"), 40);
-}
-END_TEST
-
-START_TEST(lpips_is_refused)
-{
-    static float values[2][3 * POINTS];
-    cm_lpips *lpips;
-    double distance;
-    cm_lpips_options o = CM_LPIPS_OPTIONS_INIT;
-    const char *path = in_dir("alex.safetensors");
-    cm_images a = cm_images_f32(1, 3, SIDE, SIDE, values[0]), b = cm_images_f32(1, 3, SIDE, SIDE - 1, values[1]);
-    OK(backbone_write(context, path));
-    FAILS(cm_lpips_open(context, NULL, path, NULL, NULL, &lpips), CM_ERR_FORMAT, "lin weights besides");
-    FAILS(cm_lpips_open(context, "vgg", path, lin_file, NULL, &lpips), CM_ERR_FORMAT, "is no vgg");
-    FAILS(cm_lpips_open(context, "vgg19", path, lin_file, NULL, &lpips), CM_ERR_ARGUMENT, "vgg, alex or squeeze");
-    FAILS(cm_lpips_open(context, NULL, lin_file, lin_file, NULL, &lpips), CM_ERR_FORMAT, "no network of LPIPS");
-    FAILS(cm_lpips_open(context, NULL, path, "models/features/lenet.safetensors", NULL, &lpips), CM_ERR_FORMAT,
-          "lin0");
-    FAILS(cm_lpips_open(context, NULL, in_dir("none"), lin_file, NULL, &lpips), CM_ERR_IO, "none");
-    o.uniform = 1;
-    FAILS(cm_lpips_open(context, NULL, path, lin_file, &o, &lpips), CM_ERR_ARGUMENT, "no effect");
-    o.resize = 3;
-    FAILS(cm_lpips_open(context, NULL, path, NULL, &o, &lpips), CM_ERR_ARGUMENT, "resize is 3");
-    o.resize = 0;
-    OK(cm_lpips_open(context, NULL, path, NULL, &o, &lpips));
-    FAILS(cm_lpips_run(lpips, &a, &b, &distance, NULL, NULL), CM_ERR_SHAPE, "34");
-    b.height = b.width = a.height = a.width = 20;
-    FAILS(cm_lpips_run(lpips, &a, &b, &distance, NULL, NULL), CM_ERR_SHAPE, "smaller");
-    a = b = cm_images_f32(1, 3, SIDE, SIDE, values[0]);
-    values[0][7] = NAN;
-    FAILS(cm_lpips_run(lpips, &a, &b, &distance, NULL, NULL), CM_ERR_NUMERIC, "pair 0");
-    values[0][7] = 0; /* and it can go on */
-    OK(cm_lpips_run(lpips, &a, &b, &distance, NULL, NULL));
-    cm_lpips_free(lpips);
-}
-END_TEST
-
-/* --- the search for a time point ------------------------------------------------------------ */
+/* --- the search for a time point --------------------------------------------------------------- */
 
 typedef struct {
     int32_t best, n, stop; /* stop: at this call; 0: never */
@@ -1203,25 +571,9 @@ Suite *make_suite(void)
     tcase_add_test(t, kernel_distance_against_the_formula);
     tcase_add_test(t, inception_scores);
     tcase_add_test(t, precision_and_recall_against_the_definition);
-    tcase_add_test(t, statistics_through_a_file);
-    tcase_add_test(t, statistics_that_are_refused);
-    tcase_add_test(t, samples_through_a_file);
-    tcase_add_test(t, features_of_images);
-    tcase_add_test(t, padded_digits_count_in_the_middle);
-    tcase_add_test(t, weights_that_are_refused);
-    tcase_add_test(t, inception);
-    tcase_add_test(t, inception_is_refused);
-    tcase_add_test(t, features_through_a_file);
     tcase_add_test(t, every_request_for_memory_fails_once);
     tcase_add_test(t, search_finds_the_lowest_point);
     tcase_add_test(t, searches_that_end_early);
     suite_add_tcase(s, t);
-    TCase *lpips = tcase_create("lpips");
-    tcase_add_checked_fixture(lpips, setup, teardown);
-    tcase_set_timeout(lpips, 120);
-    tcase_add_test(lpips, lpips_of_pairs);
-    tcase_add_test(lpips, lpips_is_refused);
-    tcase_add_test(lpips, memory_of_pairs_and_kept_features);
-    suite_add_tcase(s, lpips);
     return s;
 }
