@@ -20,7 +20,9 @@ static const cli_option options[] = {
     {"subsets", 0, "N", "also the mean and deviation of the Frechet distance over N random halves of A"},
     {"infinity", 0, NULL, "also what the Frechet distance would be with infinitely many images of A"},
     {"write", 'o', "FILE",
-     "write mean and covariance of A's features, which stands for A afterwards (.npz); the result of --search-times "
+     "write mean and covariance of A's features, which stands for A afterwards (.npz; without B nothing is "
+     "compared); "
+     "the result of --search-times "
      "(times.json) or --curve (curve.json)"},
     {"keep", 0, "FILE",
      "write the features of A's images, so that FILE stands for A afterwards, whatever the metric (.npz)"},
@@ -346,7 +348,8 @@ static cm_status evaluate(cli *c, cm_context *context, const choices *o, const c
     }
     if (status == CM_OK) print_network(&info, o);
     for (size_t i = 0; i < o->n_metrics && status == CM_OK; i++)
-        if (strcmp(o->metrics[i].net, net) == 0) status = compute(context, &o->metrics[i], o, &info, a, b);
+        if (strcmp(o->metrics[i].net, net) == 0 && (b->path || o->metrics[i].what >= IS))
+            status = compute(context, &o->metrics[i], o, &info, a, b);
     side_close(a);
     side_close(b);
     cm_features_free(network);
@@ -410,6 +413,8 @@ int main(int argc, char **argv)
 {
     cli c = {"cm-eval",
              "--metric LIST A B [options]\n"
+             "       cm-eval --metric LIST --write FILE A [options]\n"
+             "       cm-eval --pairs [--metric LIST] A B [options]\n"
              "       cm-eval --search-times N --metric NAME MODEL B [options]\n"
              "       cm-eval --curve LIST --metric NAME MODEL... B [options]",
              options,
@@ -426,9 +431,11 @@ int main(int argc, char **argv)
     const choices *o = read_options(&c);
     if (o->pairs) return run_pairs(&c, o);
     if (o->steps || o->n_counts) return run_search(&c, o);
-    const int needed = needs_second(o) ? 2 : 1;
-    if (c.n_operands != needed && c.n_operands != 2)
-        cli_usage_error(&c, needed == 2 ? "give two sets: images, and what they are compared with" : "give one set");
+    if (c.n_operands < 1 || c.n_operands > 2) cli_usage_error(&c, "give one set or two");
+    if (c.n_operands == 1 && needs_second(o) && !o->write && !o->keep)
+        cli_usage_error(&c, "give two sets: images, and what they are compared with");
+    if (c.n_operands == 1 && (o->subsets || o->infinity))
+        cli_usage_error(&c, "--%s has no effect without a second set", o->subsets ? "subsets" : "infinity");
     side a = {.path = c.operands[0]}, b = {.path = c.n_operands > 1 ? c.operands[1] : NULL};
     cli_catch_signals();
     cm_status status = cli_context(&c, &context);

@@ -74,14 +74,23 @@ static cm_status open_images(cli *c, cm_context *context, const cm_features_info
     return open_model(c, net, o, s);
 }
 
+/* Of which network they are. */
+static cm_status mark(const cm_features *network, cm_statistics *own, cm_statistics *spatial)
+{
+    const cm_status status = cm_statistics_mark(own, network);
+    return status == CM_OK && spatial ? cm_statistics_mark(spatial, network) : status;
+}
+
 /* CM_ERR_FORMAT where the file holds no statistics. */
-static cm_status open_statistics(cm_context *context, side *s)
+static cm_status open_statistics(const cli *c, cm_context *context, const cm_features *network, side *s)
 {
     cm_statistics_info info = CM_STATISTICS_INFO_INIT;
     if (!ends_with(s->path, ".npz")) return CM_ERR_FORMAT;
     cm_status status = cm_statistics_read(context, s->path, NULL, &s->given);
     if (status == CM_OK && s->wanted.spatial) status = cm_statistics_read(context, s->path, "_s", &s->given_spatial);
     if (status == CM_OK) status = cm_statistics_info_get(s->given, &info);
+    if (status == CM_OK && mark(network, s->given, s->given_spatial) != CM_OK)
+        cli_usage_error(c, "%s: %s", s->path, cm_last_message());
     s->n = info.count;
     return status;
 }
@@ -103,13 +112,13 @@ static cm_status open_whatever(cli *c, cm_context *context, const cm_features *n
 {
     cm_status status = open_features(network, s);
     if (status == CM_OK || status == CM_ERR_ARGUMENT) return status;
-    status = open_statistics(context, s);
+    status = open_statistics(c, context, network, s);
     if (status == CM_ERR_NUMERIC || (s->given && status != CM_OK)) return status;
     if (!s->given) {
         status = open_images(c, context, net, o, s);
         /* Neither: the file lacks arr_0, and what it lacks as statistics says more. */
         if (status == CM_ERR_FORMAT && strstr(cm_last_message(), "there is no arr_0"))
-            status = open_statistics(context, s);
+            status = open_statistics(c, context, network, s);
         return status;
     }
     const uint64_t count = s->n;
@@ -284,6 +293,7 @@ cm_status side_gather(cm_context *context, side *s, cm_features *network, const 
     if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
     if (status == CM_OK && s->wanted.spatial)
         status = cm_statistics_create(context, net->spatial, &s->gathered_spatial);
+    if (status == CM_OK) status = mark(network, s->gathered, s->gathered_spatial);
     cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
     if (status == CM_OK) status = s->kept ? fill_kept(s, network) : fill(s, network, net, o, &b, &progress);
     if (!o->progress) cli_progress_end(&progress);

@@ -7,6 +7,7 @@
 enum { FEWEST = 2000 };
 static const char *const kinds[] = {"fd", "sfd", "pr", "kid", "is", "right", NULL};
 static const char *const inceptions[] = {"fid", "sfid", "pr", "kid", "is", NULL};
+static const char *const of_pairs[] = {"psnr", "ssim", "lpips", NULL};
 static const char *const parts[] = {"", "-precision", "-recall"};
 
 /* --- names ------------------------------------------------------------------------- */
@@ -29,6 +30,9 @@ void metric_read(const cli *c, char *word, metric *m)
     (void)snprintf(m->name, sizeof m->name, "%s", word);
     m->part = cut_part(word);
     char *dash = strchr(word, '-');
+    for (int i = 0; of_pairs[i]; i++)
+        if (strncmp(word, of_pairs[i], strlen(of_pairs[i])) == 0)
+            cli_usage_error(c, "--metric %s compares image i of A with image i of B: give --pairs too", word);
     if (!dash) {
         for (int i = 0; inceptions[i]; i++)
             if (strcmp(word, inceptions[i]) == 0) {

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "io/tensors.h"
+#include "nets/checkpoint.h"
 #include "support/each_request.h"
 #include "support/files.h"
 #include "support/formula_weights.h"
@@ -81,6 +83,30 @@ START_TEST(padded_digits_count_in_the_middle)
     OK(cm_features_run(f, &padded, b, NULL));
     ck_assert_mem_eq(a, b, sizeof a);
     cm_features_free(f);
+}
+END_TEST
+
+/* The hash of weights follows from the tensors, in whatever order a file has them. */
+START_TEST(weights_in_another_order)
+{
+    cm_tensors file;
+    cm_tensor turned[8];
+    cm_features_info own = CM_FEATURES_INFO_INIT, other = CM_FEATURES_INFO_INIT;
+    OK(cmi_tensors_open_file(context, "models/features/lenet.safetensors", CM_INPUT_IN_PLACE, &file));
+    ck_assert_uint_eq(file.count, 8);
+    for (size_t i = 0; i < 8; i++) turned[i] = file.tensors[7 - i];
+    OK(cmi_checkpoint_write(context, in_dir("turned.safetensors"), 1, NULL, turned, 8, NULL));
+    cmi_tensors_close(&file);
+    OK(cmi_tensors_open_file(context, in_dir("turned.safetensors"), CM_INPUT_IN_PLACE, &file));
+    ck_assert_str_ne(file.tensors[0].name, "conv1.weight");
+    cmi_tensors_close(&file);
+    cm_features *f = open_network(context, "lenet"), *g;
+    OK(cm_features_open(context, in_dir("turned.safetensors"), NULL, &g));
+    OK(cm_features_info_get(f, &own));
+    OK(cm_features_info_get(g, &other));
+    ck_assert_str_eq(own.weights, other.weights);
+    cm_features_free(f);
+    cm_features_free(g);
 }
 END_TEST
 
@@ -311,6 +337,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, features_of_images);
     tcase_add_test(t, padded_digits_count_in_the_middle);
+    tcase_add_test(t, weights_in_another_order);
     tcase_add_test(t, weights_that_are_refused);
     tcase_add_test(t, inception);
     tcase_add_test(t, inception_is_refused);

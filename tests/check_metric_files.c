@@ -109,6 +109,85 @@ START_TEST(statistics_that_are_refused)
 }
 END_TEST
 
+/* Statistics with the network that they are of, of which others may have as many features. */
+START_TEST(statistics_of_a_network)
+{
+    enum { D = 64 };
+    float *x = random_rows(seeded(72), 80, D, 3);
+    const char *path = in_dir("marked.npz");
+    cm_features *lenet, *resnet;
+    cm_features_info net = CM_FEATURES_INFO_INIT;
+    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
+    cm_statistics *a = statistics_of(context, 80, D, x), *b = statistics_of(context, 80, D, x), *back, *narrow;
+    double distance;
+    OK(cm_features_open(context, "models/features/lenet.safetensors", NULL, &lenet));
+    OK(cm_features_open(context, "models/features/resnet20.safetensors", NULL, &resnet));
+    OK(cm_features_info_get(lenet, &net));
+    OK(cm_statistics_info_get(a, &info));
+    ck_assert(!info.network && !info.weights);
+    OK(cm_statistics_mark(a, lenet));
+    OK(cm_statistics_mark(a, lenet));
+    OK(cm_statistics_write(a, NULL, path, CM_OVERWRITE_NO));
+    OK(cm_statistics_read(context, path, NULL, &back));
+    OK(cm_statistics_info_get(back, &info));
+    ck_assert_str_eq(info.network, "lenet");
+    ck_assert_str_eq(info.weights, net.weights);
+    OK(cm_statistics_mark(back, lenet));
+    FAILS(cm_statistics_mark(back, resnet), CM_ERR_ARGUMENT, "the network lenet and of resnet20");
+    OK(cm_frechet_distance(back, b, &distance)); /* nobody knows what b is of */
+    OK(cm_statistics_mark(b, resnet));
+    FAILS(cm_frechet_distance(back, b, &distance), CM_ERR_ARGUMENT, "the network lenet and of resnet20");
+    FAILS(cm_statistics_merge(a, b), CM_ERR_ARGUMENT, "do not compare");
+    FAILS(cm_statistics_write(a, b, path, CM_OVERWRITE_YES), CM_ERR_ARGUMENT, "do not compare");
+    OK(cm_statistics_create(context, D, &narrow));
+    OK(cm_statistics_merge(narrow, b)); /* nothing becomes what is merged into it */
+    FAILS(cm_statistics_mark(narrow, lenet), CM_ERR_ARGUMENT, "resnet20 and of lenet");
+    cm_statistics_free(narrow);
+    OK(cm_statistics_create(context, D - 1, &narrow));
+    FAILS(cm_statistics_mark(narrow, lenet), CM_ERR_SHAPE, "63 features");
+    cm_statistics_free(narrow);
+    cm_statistics_free(back);
+    cm_statistics_free(a);
+    cm_statistics_free(b);
+    cm_features_free(lenet);
+    cm_features_free(resnet);
+    free(x);
+}
+END_TEST
+
+/* The same network with other weights, and texts that are none. */
+START_TEST(networks_in_files_of_statistics)
+{
+    const double mean[2] = {1, 2}, covariance[4] = {1, 0, 0, 1};
+    const cm_npz_array mu = {"mu", "<f8", 1, {2}, 8, mean}, sigma = {"sigma", "<f8", 2, {2, 2}, 8, covariance};
+    const cm_npz_array network = cmi_npz_text("network", "lenet"), weights = cmi_npz_text("weights", "12");
+    const cm_npz_array others = cmi_npz_text("weights", "34"), number = {"network", "<f8", 1, {2}, 8, mean};
+    char long_text[80];
+    memset(long_text, 'x', sizeof long_text);
+    long_text[79] = '\0';
+    const cm_npz_array too_long = cmi_npz_text("network", long_text);
+    cm_statistics *a, *b;
+    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
+    double distance;
+    OK(cm_statistics_read(context, write_arrays("a.npz", 4, (cm_npz_array[]){mu, sigma, network, weights}), NULL,
+                          &a));
+    OK(cm_statistics_read(context, write_arrays("b.npz", 4, (cm_npz_array[]){mu, sigma, network, others}), NULL, &b));
+    FAILS(cm_frechet_distance(a, b, &distance), CM_ERR_ARGUMENT, "weights 12 and with the weights 34");
+    cm_statistics_free(a);
+    cm_statistics_free(b);
+    OK(cm_statistics_read(context, write_arrays("a.npz", 3, (cm_npz_array[]){mu, sigma, network}), NULL, &a));
+    OK(cm_statistics_info_get(a, &info));
+    ck_assert_ptr_null(info.network); /* one without the other says nothing */
+    cm_statistics_free(a);
+    FAILS(
+        cm_statistics_read(context, write_arrays("a.npz", 4, (cm_npz_array[]){mu, sigma, number, weights}), NULL, &a),
+        CM_ERR_FORMAT, "a.npz: network is no text");
+    FAILS(cm_statistics_read(context, write_arrays("a.npz", 4, (cm_npz_array[]){mu, sigma, too_long, weights}), NULL,
+                             &a),
+          CM_ERR_FORMAT, "79 bytes");
+}
+END_TEST
+
 /* --- samples ----------------------------------------------------------------------------------- */
 
 START_TEST(samples_through_a_file)
@@ -164,6 +243,8 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, statistics_through_a_file);
     tcase_add_test(t, statistics_that_are_refused);
+    tcase_add_test(t, statistics_of_a_network);
+    tcase_add_test(t, networks_in_files_of_statistics);
     tcase_add_test(t, samples_through_a_file);
     suite_add_tcase(s, t);
     return s;

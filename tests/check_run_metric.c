@@ -381,6 +381,21 @@ static void write_statistics(const char *name, int32_t dimension, uint64_t count
     free(covariance);
 }
 
+/* Of a network that the file names. */
+static void write_statistics_of(const char *network, const char *name)
+{
+    static const float rows[2 * 64] = {1};
+    cm_features *f;
+    cm_statistics *s;
+    OK(cm_features_open(NULL, network, NULL, &f));
+    OK(cm_statistics_create(NULL, 64, &s));
+    OK(cm_statistics_mark(s, f));
+    OK(cm_statistics_add(s, 2, rows));
+    OK(cm_statistics_write(s, NULL, name, CM_OVERWRITE_NO));
+    cm_statistics_free(s);
+    cm_features_free(f);
+}
+
 /* Before the training begins, and before anything is written. */
 START_TEST(references_refused)
 {
@@ -395,6 +410,7 @@ START_TEST(references_refused)
         {"negative.npz", NULL, "1", CM_ERR_NUMERIC, ""},
         {"kept.npz", NULL, "0", CM_ERR_ARGUMENT, "has 24 images"},
         {"other.npz", NULL, "1", CM_ERR_ARGUMENT, "do not compare"},
+        {"resnet.npz", NULL, "1", CM_ERR_ARGUMENT, "resnet.npz: statistics: features of the network resnet20 and"},
         {".", NULL, "0", CM_ERR_ARGUMENT, "has 24 images"},
         {"nothing", NULL, "1", CM_ERR_IO, "nothing"},
         {"nothing.npz", NULL, "1", CM_ERR_IO, "nothing.npz"},
@@ -409,6 +425,7 @@ START_TEST(references_refused)
     write_statistics(in_dir("large.npz"), 64, 2000, 1);
     write_statistics(in_dir("negative.npz"), 64, 3000, -1);
     keep_features(in_dir("kept.npz"));
+    write_statistics_of("models/features/resnet20.safetensors", in_dir("resnet.npz"));
     char command[3 * PATH];
     snprintf(
         command, sizeof command, /* another network's, by its name in the file */

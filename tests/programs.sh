@@ -161,6 +161,13 @@ expect 2 "none of" $bin/cm-eval --metric fd-resnet18 $dir/digits $digits
 expect 2 "give two sets" $bin/cm-eval --metric fd-lenet $dir/digits
 expect 2 "holds statistics" $bin/cm-eval --metric kid-lenet --few $dir/digits $digits
 expect 2 "holds statistics" $bin/cm-eval --metric fd-lenet --few $digits $dir/digits --infinity
+# One set is enough to write what stands for it; statistics know their network.
+expect 0 "30 images" $bin/cm-eval --metric fd-lenet --few $dir/digits -o $dir/alone.npz
+cmp -s $dir/alone.npz $dir/stats.npz || fail "statistics written without a second set differ"
+expect 2 "no effect without a second set" $bin/cm-eval --metric fd-lenet --few $dir/digits -o $dir/alone2.npz --infinity
+expect 2 "alone.npz: statistics: features of the network lenet and of resnet20 do not compare" $bin/cm-eval --metric fd-resnet20 --few $dir/alone.npz $dir/digits
+expect 2 "lenet-train.npz: statistics: features of the network lenet" $bin/cm-eval --metric fd-resnet20 --few $dir/digits $digits
+expect 2 "give --pairs too" $bin/cm-eval --metric lpips-vgg $dir/digits $dir/digits
 # Files that are neither pictures nor statistics are told of by what they lack.
 python3 - $dir <<'END'
 import struct, sys, zipfile
@@ -181,7 +188,7 @@ expect 1 "nan" $bin/cm-eval --metric fd-lenet --few $dir/nan.npz $digits
 expect 1 "sigma" $bin/cm-eval --metric fd-lenet --few $dir/only-mu.npz $digits
 expect 1 "mu" $bin/cm-eval --metric fd-lenet --few $dir/names.npz $digits
 expect 1 "object arrays are refused" $bin/cm-eval --metric fd-lenet --few $dir/pickled.npz $digits
-expect 1 "of different networks" $bin/cm-eval --metric fd-lenet --few $dir/two.npz $digits
+expect 2 "two.npz: statistics of 2 features, and the network lenet has 64" $bin/cm-eval --metric fd-lenet --few $dir/two.npz $digits
 expect 2 "--subsets has no effect without fid" $bin/cm-eval --metric sfid --subsets 3 --few $dir/digits $dir/digits
 expect 2 "--infinity has no effect without fid" $bin/cm-eval --metric pr-lenet --infinity --few $dir/digits $dir/digits
 expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits

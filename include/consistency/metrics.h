@@ -97,7 +97,7 @@ typedef struct cm_features_info {
     int32_t classes;                 /* of the logits; 0 = there are none                       */
     int32_t resizes;                 /* 1: images of any size are taken and resized by its own rule */
     const char *network;             /* its name; borrowed                                      */
-    const char *weights;             /* XXH3-128 of names and values of the tensors, 32 digits; borrowed */
+    const char *weights;             /* XXH3-128 of the tensors' names and values by name, 32 digits; borrowed */
     int32_t spatial;                 /* spatial features, of sFID; 0: there are none            */
     int32_t early[3];                /* features of earlier blocks; 0: there are none           */
 } cm_features_info;
@@ -301,18 +301,27 @@ CM_API cm_status cm_statistics_merge(cm_statistics *into, const cm_statistics *f
 CM_API cm_status cm_statistics_given(cm_context *context, int32_t dimension, uint64_t count, const double *mean,
                                      const double *covariance, cm_statistics **out);
 
-/* Reads the arrays mu and sigma of an .npz file, in any type and order of elements, and the
- * array count where there is one.  suffix: NULL, or what follows both names ("_s" for the
+/* Says that the features are those of a network, whose name and weights' hash cm_statistics_write
+ * keeps: networks of different weights may have as many features, and only this tells them apart.
+ * cm_frechet_distance and cm_statistics_merge refuse statistics of two networks, or of one with two
+ * sets of weights, where both are known.  Statistics that a file gave without a network take the one
+ * that is named here.
+ * ARGUMENT: they are known to be of another network or of other weights.  SHAPE: the network has
+ * no such number of features. */
+CM_API cm_status cm_statistics_mark(cm_statistics *statistics, const cm_features *features);
+
+/* Reads the arrays mu and sigma of an .npz file, in any type and order of elements, and the arrays
+ * count, network and weights where they are there.  suffix: NULL, or what follows both names ("_s" for the
  * spatial features in files of OpenAI's evaluator).
  * FORMAT: no .npz file, a damaged one, no such arrays, images instead of statistics, sizes that
  * do not fit together; the message says which.  NUMERIC: a value is NaN or infinite.  IO, LIMIT,
  * MEMORY. */
 CM_API cm_status cm_statistics_read(cm_context *context, const char *path, const char *suffix, cm_statistics **out);
 
-/* Writes an .npz file with mu, sigma and count, and with mu_s and sigma_s where `spatial` is not
- * NULL: doubles in C order, as numpy.savez writes them, which pytorch-fid, EDM and OpenAI's
- * evaluator read.  overwrite: cm_overwrite.  The file appears whole or not at all.  STATE: fewer than two images. IO,
- * MEMORY.
+/* Writes an .npz file with mu, sigma and count, with mu_s and sigma_s where `spatial` is not NULL, and
+ * with network and weights, as bytes, where they are known: doubles in C order, as numpy.savez writes them, which
+ * pytorch-fid, EDM and OpenAI's evaluator read.  overwrite: cm_overwrite.  The file appears whole or not at all.
+ * STATE: fewer than two images. IO, MEMORY.
  */
 CM_API cm_status cm_statistics_write(const cm_statistics *statistics, const cm_statistics *spatial, const char *path,
                                      int32_t overwrite);
@@ -321,10 +330,13 @@ typedef struct cm_statistics_info {
     uint32_t struct_size;
     int32_t dimension; /* features of an image                                          */
     uint64_t count;    /* images; of given statistics 0 where the number is unknown     */
+    /* As of cm_features_info: the network that the features are of, and its weights; NULL where
+       nobody has said so.  Borrowed until the statistics are freed or marked again. */
+    const char *network, *weights;
 } cm_statistics_info;
 
 /* clang-format off */
-#define CM_STATISTICS_INFO_INIT {sizeof(cm_statistics_info), 0, 0}
+#define CM_STATISTICS_INFO_INIT {sizeof(cm_statistics_info), 0, 0, NULL, NULL}
 /* clang-format on */
 CM_API void cm_statistics_info_init(cm_statistics_info *info, size_t struct_size);
 
@@ -339,7 +351,8 @@ CM_API cm_status cm_statistics_values(const cm_statistics *statistics, double *m
 /* |mu - mu'|^2 + tr S + tr S' - 2 tr (S S')^(1/2), at least 0.  The root is not taken by a general
  * square root of a matrix: sets of fewer images than features lose no digits (src/metrics/frechet.c).
  * Two sets of 2048 features take memory for ten matrices of 34 MB and some seconds.
- * SHAPE: other numbers of features.  STATE: fewer than two images.  NUMERIC: a covariance that is
+ * SHAPE: other numbers of features.  ARGUMENT: features of two networks (cm_statistics_mark).  STATE:
+ * fewer than two images.  NUMERIC: a covariance that is
  * none (not symmetric, a variance below 0).  MEMORY. */
 CM_API cm_status cm_frechet_distance(const cm_statistics *a, const cm_statistics *b, double *distance);
 

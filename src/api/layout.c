@@ -376,10 +376,12 @@ PLACE(cm_search_options, larger, 12);
 PLACE(cm_search_options, progress, 16);
 PLACE(cm_search_options, progress_user, 24);
 
-SIZE(cm_statistics_info, 16);
+SIZE(cm_statistics_info, 32);
 PLACE(cm_statistics_info, struct_size, 0);
 PLACE(cm_statistics_info, dimension, 4);
 PLACE(cm_statistics_info, count, 8);
+PLACE(cm_statistics_info, network, 16);
+PLACE(cm_statistics_info, weights, 24);
 
 SIZE(cm_subset_options, 24);
 PLACE(cm_subset_options, struct_size, 0);

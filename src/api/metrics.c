@@ -293,6 +293,15 @@ cm_status cm_statistics_write(const cm_statistics *statistics, const cm_statisti
     return cmi_statistics_write(statistics, spatial, path, overwrite);
 }
 
+cm_status cm_statistics_mark(cm_statistics *statistics, const cm_features *features)
+{
+    cm_features_info info;
+    NEED(statistics, "cm_statistics_mark");
+    NEED(features, "cm_statistics_mark");
+    cmi_features_describe(features, &info);
+    return cmi_statistics_mark(statistics, &info);
+}
+
 cm_status cm_statistics_info_get(const cm_statistics *s, cm_statistics_info *info)
 {
     cm_statistics_info i;
@@ -301,6 +310,8 @@ cm_status cm_statistics_info_get(const cm_statistics *s, cm_statistics_info *inf
     memset(&i, 0, sizeof i);
     i.dimension = s->dimension;
     i.count = s->count;
+    i.network = *s->origin.network ? s->origin.network : NULL;
+    i.weights = *s->origin.network ? s->origin.weights : NULL;
     return cm_info_write(info, &i, sizeof i, "cm_statistics_info");
 }
 

@@ -64,6 +64,25 @@ cm_status cmi_npz_read(cm_npz *npz, const char *name, cm_npy *out)
     return cmi_npy_parse(what, npz->bytes, size, out);
 }
 
+cm_status cmi_npz_read_text(cm_npz *npz, const char *name, size_t size, char *text)
+{
+    cm_npy array;
+    CM_TRY(cmi_npz_read(npz, name, &array));
+    if (array.kind != 'u' || array.bytes != 1 || array.rank != 1 || memchr(array.data, '\0', array.count))
+        CM_FAIL(CM_ERR_FORMAT, "%s: %s is no text", npz->path, name);
+    if (array.count >= size)
+        CM_FAIL(CM_ERR_FORMAT, "%s: %s is a text of %zu bytes, expected less than %zu", npz->path, name, array.count,
+                size);
+    memcpy(text, array.data, array.count);
+    text[array.count] = '\0';
+    return CM_OK;
+}
+
+cm_npz_array cmi_npz_text(const char *name, const char *text)
+{
+    return (cm_npz_array){name, "|u1", 1, {strlen(text)}, 1, text};
+}
+
 /* Fortran's order has the first index fastest: element `at` of C order stands there. */
 static size_t fortran_place(const cm_npy *a, size_t at)
 {

@@ -13,6 +13,8 @@ int cmi_npz_has(const cm_npz *npz, const char *name);
 /* Array NAME; FORMAT when there is none, and its checksum is compared.  Its bytes are the archive's until that is
  * closed or another array is read. */
 cm_status cmi_npz_read(cm_npz *npz, const char *name, cm_npy *out);
+/* A text that was written as bytes; FORMAT for another array, and for one that does not fit. */
+cm_status cmi_npz_read_text(cm_npz *npz, const char *name, size_t size, char *text);
 /* Element (i, j, ...) in C order as doubles, whatever the order and type of the array. */
 void cmi_npy_doubles(const cm_npy *array, double *out);
 
@@ -23,6 +25,7 @@ typedef struct cm_npz_array {
     size_t shape[4], bytes; /* of an element */
     const void *data;
 } cm_npz_array;
+cm_npz_array cmi_npz_text(const char *name, const char *text);
 /* Stored members; whole or not at all (io/file.h). */
 cm_status cmi_npz_write(cm_context *context, const char *path, int overwrite, const cm_npz_array *arrays, size_t n);
 

@@ -40,14 +40,25 @@ struct cm_features {
 
 /* --- opening ----------------------------------------------------------------------- */
 
-/* Of every tensor's name and values, in the order of the file. */
+/* The tensor whose name comes next, NULL after the last one. */
+static const cm_tensor *next_by_name(const cm_tensors *file, const cm_tensor *last)
+{
+    const cm_tensor *next = NULL;
+    for (size_t i = 0; i < file->count; i++) {
+        const cm_tensor *t = &file->tensors[i];
+        if ((!last || strcmp(t->name, last->name) > 0) && (!next || strcmp(t->name, next->name) < 0)) next = t;
+    }
+    return next;
+}
+
+/* Of every tensor's name and values, ordered by name: programs write the same tensors in any order. */
 static cm_status hash_weights(cm_features *f)
 {
     XXH3_state_t *state = XXH3_createState();
     cm_status status = state ? CM_OK : cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", f->file.input.name);
     if (state) (void)XXH3_128bits_reset(state);
-    for (size_t i = 0; i < f->file.count && status == CM_OK; i++) {
-        const cm_tensor *t = &f->file.tensors[i];
+    const cm_tensor *t = NULL;
+    while (status == CM_OK && (t = next_by_name(&f->file, t)) != NULL) {
         float *values = cmi_malloc(f->context, t->count, sizeof *values);
         status = values ? cmi_tensor_read(t, values) : CM_ERR_MEMORY;
         if (status == CM_OK) {

@@ -163,6 +163,7 @@ cm_status cmi_frechet_distance(const cm_statistics *a, const cm_statistics *b, d
             CM_ERR_SHAPE,
             "frechet distance: statistics of %d features and of %d do not compare: they are of different networks",
             a->dimension, b->dimension);
+    CM_TRY(cmi_origin_compare("frechet distance", &a->origin, &b->origin));
     double *values = cmi_malloc(a->context, 2 * d * (d + 1), sizeof *values);
     if (!values) return CM_ERR_MEMORY;
     double *mean_b = values + d, *square_a = mean_b + d, *square_b = square_a + d * d;

@@ -1,6 +1,7 @@
 /* statistics.c - see the header. */
 #include "metrics/statistics.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "metrics/tiles.h"
@@ -83,6 +84,34 @@ void cmi_statistics_free(cm_statistics *s)
     cm_context_free(context);
 }
 
+cm_status cmi_origin_compare(const char *what, const cm_origin *a, const cm_origin *b)
+{
+    if (!*a->network || !*b->network) return CM_OK;
+    if (strcmp(a->network, b->network) != 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: features of the network %s and of %s do not compare", what, a->network,
+                b->network);
+    if (strcmp(a->weights, b->weights) != 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: features of %s with the weights %s and with the weights %s do not compare",
+                what, a->network, a->weights, b->weights);
+    return CM_OK;
+}
+
+cm_status cmi_statistics_mark(cm_statistics *s, const cm_features_info *info)
+{
+    const int32_t widths[] = {info->features, info->spatial, info->early[0], info->early[1], info->early[2]};
+    cm_origin origin;
+    size_t i = 0;
+    while (i < sizeof widths / sizeof *widths && widths[i] != s->dimension) i++;
+    if (i == sizeof widths / sizeof *widths)
+        CM_FAIL(CM_ERR_SHAPE, "statistics of %d features, and the network %s has %d: they are of another network",
+                s->dimension, info->network, info->features);
+    (void)snprintf(origin.network, sizeof origin.network, "%s", info->network);
+    (void)snprintf(origin.weights, sizeof origin.weights, "%s", info->weights);
+    CM_TRY(cmi_origin_compare("statistics", &s->origin, &origin));
+    s->origin = origin;
+    return CM_OK;
+}
+
 static cm_status check_gathers(const cm_statistics *s)
 {
     if (s->given)
@@ -119,8 +148,12 @@ cm_status cmi_statistics_merge(cm_statistics *into, const cm_statistics *from)
     if (into->dimension != from->dimension)
         CM_FAIL(CM_ERR_SHAPE, "statistics of %d features cannot be merged with those of %d", into->dimension,
                 from->dimension);
+    CM_TRY(cmi_origin_compare("merging statistics", &into->origin, &from->origin));
     if (!from->count) return CM_OK;
-    if (!into->count) memcpy(into->shift, from->shift, d * sizeof *into->shift);
+    if (!into->count) {
+        memcpy(into->shift, from->shift, d * sizeof *into->shift);
+        into->origin = from->origin;
+    }
     for (size_t i = 0; i < d; i++) {
         const double ei = from->shift[i] - into->shift[i];
         for (size_t j = 0; j <= i; j++) {

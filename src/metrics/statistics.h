@@ -9,6 +9,14 @@
 
 #include "base/context.h"
 
+/* Room for the name of a network and for the hash of its weights. */
+enum { CM_ORIGIN_TEXT = 64 };
+
+/* The network that features are of; empty texts: nobody knows. */
+typedef struct cm_origin {
+    char network[CM_ORIGIN_TEXT], weights[CM_ORIGIN_TEXT];
+} cm_origin;
+
 struct cm_statistics {
     cm_context *context;
     int32_t dimension;
@@ -16,6 +24,7 @@ struct cm_statistics {
     int given;           /* mean and covariance are, nothing can be added */
     double *shift, *sum; /* given: unused, the mean                      */
     double *square;      /* [d][d], the lower squares; given: the covariance, whole */
+    cm_origin origin;
 };
 
 enum { CM_FEATURES_MAX = 65536 };
@@ -26,6 +35,10 @@ cm_status cmi_statistics_given(cm_context *context, int32_t dimension, uint64_t 
                                const double *covariance, cm_statistics **out);
 cm_status cmi_statistics_add(cm_statistics *s, size_t n, const float *features);
 cm_status cmi_statistics_merge(cm_statistics *into, const cm_statistics *from);
+/* ARGUMENT where both are known and differ; `what` begins the message. */
+cm_status cmi_origin_compare(const char *what, const cm_origin *a, const cm_origin *b);
+/* The features are those of the network; SHAPE and ARGUMENT where they cannot be. */
+cm_status cmi_statistics_mark(cm_statistics *s, const cm_features_info *network);
 /* STATE for fewer than two images.  Either may be NULL. */
 cm_status cmi_statistics_values(const cm_statistics *s, double *mean, double *covariance);
 void cmi_statistics_free(cm_statistics *s);

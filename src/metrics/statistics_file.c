@@ -48,6 +48,15 @@ static cm_status read_count(cm_npz *npz, const char *path, uint64_t *count)
     return CM_OK;
 }
 
+/* What network the features are of, where the file says so. */
+static cm_status read_origin(cm_npz *npz, cm_origin *origin)
+{
+    memset(origin, 0, sizeof *origin);
+    if (!cmi_npz_has(npz, "network") || !cmi_npz_has(npz, "weights")) return CM_OK;
+    CM_TRY(cmi_npz_read_text(npz, "network", sizeof origin->network, origin->network));
+    return cmi_npz_read_text(npz, "weights", sizeof origin->weights, origin->weights);
+}
+
 static cm_status read_from(cm_npz *npz, cm_context *context, const char *path, const char *suffix,
                            cm_statistics **out)
 {
@@ -55,14 +64,17 @@ static cm_status read_from(cm_npz *npz, cm_context *context, const char *path, c
     double *mean = NULL, *covariance = NULL;
     int32_t d = 0;
     uint64_t count;
+    cm_origin origin;
     (void)snprintf(mu, sizeof mu, "mu%.32s", suffix);
     (void)snprintf(sigma, sizeof sigma, "sigma%.32s", suffix);
     if (!cmi_npz_has(npz, mu) && cmi_npz_has(npz, "arr_0"))
         CM_FAIL(CM_ERR_FORMAT, "%s holds images (arr_0) and no statistics (%s): open it as a data set", path, mu);
     CM_TRY(read_count(npz, path, &count));
+    CM_TRY(read_origin(npz, &origin));
     cm_status status = read_mean(npz, path, mu, &d, context, &mean);
     if (status == CM_OK) status = read_covariance(npz, path, sigma, d, context, &covariance);
     if (status == CM_OK) status = cmi_statistics_given(context, d, count, mean, covariance, out);
+    if (status == CM_OK) (*out)->origin = origin;
     if (status == CM_ERR_NUMERIC) status = cmi_fail(status, "%s: %s", path, cm_last_message());
     cmi_free(context, mean);
     cmi_free(context, covariance);
@@ -97,7 +109,7 @@ static cm_status describe(const cm_statistics *s, const char *mu, const char *si
 
 cm_status cmi_statistics_write(const cm_statistics *s, const cm_statistics *spatial, const char *path, int overwrite)
 {
-    cm_npz_array arrays[5];
+    cm_npz_array arrays[7];
     double *own = NULL, *of_space = NULL;
     const int64_t count = (int64_t)s->count;
     size_t n = 2;
@@ -107,6 +119,11 @@ cm_status cmi_statistics_write(const cm_statistics *s, const cm_statistics *spat
         n += 2;
     }
     if (s->count) arrays[n++] = (cm_npz_array){"count", "<i8", 0, {0}, sizeof count, &count};
+    if (*s->origin.network) {
+        arrays[n++] = cmi_npz_text("network", s->origin.network);
+        arrays[n++] = cmi_npz_text("weights", s->origin.weights);
+    }
+    if (status == CM_OK && spatial) status = cmi_origin_compare("statistics", &s->origin, &spatial->origin);
     if (status == CM_OK) status = cmi_npz_write(s->context, path, overwrite, arrays, n);
     cmi_free(s->context, own);
     if (spatial) cmi_free(spatial->context, of_space);

@@ -81,6 +81,7 @@ static cm_status read_features(cm_run_metric *m, const char *path, size_t n)
     if (!rows.values) return CM_ERR_MEMORY;
     cm_status status = cm_features_read(m->network, path, &n, &rows, NULL);
     if (status == CM_OK) status = cm_statistics_create(m->context, m->net.features, &m->reference);
+    if (status == CM_OK) status = cm_statistics_mark(m->reference, m->network);
     if (status == CM_OK) status = cm_statistics_add(m->reference, n, rows.values);
     cmi_free(m->context, rows.values);
     return status;
@@ -94,6 +95,8 @@ static cm_status read_statistics(cm_run_metric *m, const cm_run_options *o)
     if (info.dimension != m->net.features)
         CM_FAIL(CM_ERR_SHAPE, "%s: statistics of %d features, and the network %s has %d: they are of another network",
                 o->metric_data, info.dimension, m->net.network, m->net.features);
+    const cm_status status = cm_statistics_mark(m->reference, m->network);
+    if (status != CM_OK) return cmi_fail(status, "%s: %s", o->metric_data, cm_last_message());
     return info.count ? few(m, o, info.count) : CM_OK; /* files of other programs do not say the count */
 }
 

@@ -298,7 +298,8 @@ class SamplesOptions(Struct):
 
 class StatisticsInfo(Struct):
     _c_name = "cm_statistics_info"
-    _fields_ = [("struct_size", C.c_uint32), ("dimension", C.c_int32), ("count", C.c_uint64)]
+    _fields_ = [("struct_size", C.c_uint32), ("dimension", C.c_int32), ("count", C.c_uint64), ("network", C.c_char_p),
+                ("weights", C.c_char_p)]
 
 
 class SubsetOptions(Struct):
@@ -510,6 +511,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_statistics_create": (C.c_int, [_p, _i32, C.POINTER(_p)]),
     "cm_statistics_free": (None, [_p]),
     "cm_statistics_add": (C.c_int, [_p, _size, _f32p]),
+    "cm_statistics_mark": (C.c_int, [_p, _p]),
     "cm_statistics_merge": (C.c_int, [_p, _p]),
     "cm_statistics_given": (C.c_int, [_p, _i32, C.c_uint64, _f64p, _f64p, C.POINTER(_p)]),
     "cm_statistics_read": (C.c_int, [_p, C.c_char_p, C.c_char_p, C.POINTER(_p)]),

@@ -232,7 +232,7 @@ class Statistics(Handle):
         return self
 
     def write(self, path: Any, spatial: Optional["Statistics"] = None, overwrite: bool = False) -> None:
-        """mu, sigma and count; of `spatial` mu_s and sigma_s."""
+        """mu, sigma and count; of `spatial` mu_s and sigma_s; network and weights after mark()."""
         if spatial is not None and not isinstance(spatial, Statistics):
             raise TypeError("spatial is %r, expected Statistics" % (spatial,))
         with self._held() as handle:
@@ -247,6 +247,32 @@ class Statistics(Handle):
     def merge(self, other: "Statistics") -> None:
         with self._held() as handle, other._held() as theirs:
             _checked(lib.cm_statistics_merge(handle, theirs))
+
+    def mark(self, network: Features) -> None:
+        """Says that the features are those of a network: write() keeps its name and the hash of its weights, and
+        statistics of two networks are refused."""
+        if not isinstance(network, Features):
+            raise TypeError("network is %r, expected Features" % (network,))
+        with self._held() as handle, network._held() as theirs:
+            _checked(lib.cm_statistics_mark(handle, theirs))
+
+    @property
+    def network(self) -> Optional[str]:
+        """The name of the network, where it is known."""
+        return self._text("network")
+
+    @property
+    def weights(self) -> Optional[str]:
+        """The hash of its weights, where it is known."""
+        return self._text("weights")
+
+    def _text(self, member: str) -> Optional[str]:
+        info = StatisticsInfo()
+        lib.cm_statistics_info_init(C.byref(info), C.sizeof(info))
+        with self._held() as handle:  # the texts are the statistics'
+            _checked(lib.cm_statistics_info_get(handle, C.byref(info)))
+            text = getattr(info, member)
+            return None if text is None else text.decode()
 
     def _info(self) -> StatisticsInfo:
         info = StatisticsInfo()
