@@ -38,6 +38,29 @@ START_TEST(sums_of_squares)
 }
 END_TEST
 
+/* One by one and in squares distances are the same. */
+START_TEST(sums_of_four)
+{
+    enum { SIDE = CM_SUMS_SIDE, DEPTH = 203 };
+    static float x[DEPTH], y[4][DEPTH];
+    static double a[DEPTH * SIDE], b[DEPTH * SIDE];
+    uint64_t seed = seeded(12);
+    for (int k = 0; k < DEPTH; k++) {
+        a[k * SIDE] = (double)(x[k] = random_float(&seed));
+        for (int i = 0; i < 4; i++) b[k * SIDE + i] = (double)(y[i][k] = random_float(&seed));
+    }
+    for (int level = 0; tried(level) <= cmi_cpu_level(); level++) {
+        const cm_sums_f64 *sums = cmi_kernels_for(level)->sums;
+        static double square[SIDE * SIDE];
+        double found[4];
+        memset(square, 0, sizeof square);
+        sums->differences(DEPTH, a, b, square);
+        sums->four_differences(DEPTH, x, (const float *const[4]){y[0], y[1], y[2], y[3]}, found);
+        for (int i = 0; i < 4; i++) ck_assert_double_eq(found[i], square[i]);
+    }
+}
+END_TEST
+
 /* --- mean and covariance ----------------------------------------------------------------------- */
 
 START_TEST(moments_against_two_passes)
@@ -409,6 +432,66 @@ START_TEST(precision_and_recall_against_the_definition)
 }
 END_TEST
 
+/* Rows of whole numbers times `unit`, whose squared distances are exact in double. */
+static float *whole_rows(uint64_t seed, size_t n, size_t d, int kind, float unit)
+{
+    float *x = calloc(n * d, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < d; k++) {
+            const float chance = (float)(int)(random_float(&seed) * 3);
+            float value = chance;                                        /* many are the same */
+            if (kind == 1) value = k == i % d ? 1048576.0f + chance : 0; /* all about equally far apart */
+            if (kind == 2) value = 8388608.0f + chance;                  /* far from zero */
+            if (kind == 3) value = (k + i) % 2 ? 1.0f + chance / 64 : -1 - chance / 64;
+            if (kind == 4 && i == 0) value = 1048576.0f; /* one that draws the mean away */
+            x[i * d + k] = value * unit;
+        }
+    return x;
+}
+
+/* Radii and membership that no float32 sum could settle. */
+START_TEST(neighbours_that_are_nearly_tied)
+{
+    enum { N = 310, M = 130 };
+    static const struct {
+        size_t d;
+        int kind;
+        float unit;
+    } cases[] = {{3, 0, 1},        {37, 0, 1},         {150, 1, 1},       {450, 1, 1},        {33, 2, 1},
+                 {64, 2, 0.25f},   {6, 3, 0x1p126f},   {130, 3, 0x1p62f}, {40, 0, 0x1p-149f}, {150, 1, 0x1p-149f},
+                 {9, 0, 0x1p-70f}, {150, 1, 0x1p100f}, {20, 4, 1}};
+    static double radii[N], row[N];
+    static unsigned char inside[M];
+    for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+        const size_t d = cases[t].d;
+        const int k = 3 + (int)(t % 3);
+        float *a = whole_rows(seeded(300 + t), N, d, cases[t].kind, cases[t].unit);
+        float *b = whole_rows(seeded(400 + t), M, d, cases[t].kind, cases[t].unit);
+        const cm_feature_set set = {N, d, a}, points = {M, d, b};
+        OK(cmi_radii(context, &set, k, radii));
+        OK(cmi_inside(context, &set, radii, &points, inside));
+        for (size_t i = 0; i < N; i++) {
+            for (size_t j = 0; j < N; j++) row[j] = apart(d, a + i * d, a + j * d);
+            qsort(row, N, sizeof *row, by_value);
+            ck_assert_msg(radii[i] == row[k], "case %zu, radius %zu is %.17g, expected %.17g", t, i, radii[i],
+                          row[k]);
+        }
+        for (size_t i = 0; i < M; i++) {
+            int found = 0;
+            for (size_t j = 0; j < N; j++) found |= apart(d, a + j * d, b + i * d) <= radii[j];
+            ck_assert_msg(inside[i] == found, "case %zu, point %zu", t, i);
+        }
+        cm_neighbour_options o = CM_NEIGHBOUR_OPTIONS_INIT;
+        double precision, recall;
+        o.neighbours = k;
+        OK(cm_precision_recall(context, (int32_t)d, N, a, M, b, &o, &precision, &recall));
+        ck_assert_double_eq(precision, covered(d, N, a, M, b, k));
+        ck_assert_double_eq(recall, covered(d, M, b, N, a, k));
+        free(a), free(b);
+    }
+}
+END_TEST
+
 /* --- without memory ---------------------------------------------------------------------------- */
 
 static cm_status everything(cm_context *c, const char *path)
@@ -560,6 +643,7 @@ Suite *make_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 300);
     tcase_add_test(t, sums_of_squares);
+    tcase_add_test(t, sums_of_four);
     tcase_add_test(t, moments_against_two_passes);
     tcase_add_test(t, parts_and_threads_make_no_difference);
     tcase_add_test(t, merged_is_gathered);
@@ -571,6 +655,7 @@ Suite *make_suite(void)
     tcase_add_test(t, kernel_distance_against_the_formula);
     tcase_add_test(t, inception_scores);
     tcase_add_test(t, precision_and_recall_against_the_definition);
+    tcase_add_test(t, neighbours_that_are_nearly_tied);
     tcase_add_test(t, every_request_for_memory_fails_once);
     tcase_add_test(t, search_finds_the_lowest_point);
     tcase_add_test(t, searches_that_end_early);

@@ -57,4 +57,22 @@ static inline vector add_square(vector c, double a, vector b)
 DEFINE_SUMS(products, add_product)
 DEFINE_SUMS(differences, add_square)
 
-const cm_sums_f64 CM_TABLE = {products, differences};
+static inline double add_one_square(double c, double x, double y)
+{
+    const double d = x - y;
+    return c + d * d;
+}
+
+static void four_differences(size_t depth, const float *x, const float *const y[4], double out[4])
+{
+    const float *y0 = y[0], *y1 = y[1], *y2 = y[2], *y3 = y[3];
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (size_t k = 0; k < depth; k++) {
+        const double value = (double)x[k];
+        s0 = add_one_square(s0, value, (double)y0[k]), s1 = add_one_square(s1, value, (double)y1[k]);
+        s2 = add_one_square(s2, value, (double)y2[k]), s3 = add_one_square(s3, value, (double)y3[k]);
+    }
+    out[0] = s0, out[1] = s1, out[2] = s2, out[3] = s3;
+}
+
+const cm_sums_f64 CM_TABLE = {products, differences, four_differences};
