@@ -90,6 +90,9 @@ typedef struct {
     const char *list, *features, *write, *keep, *inputs, *lin;
     const char *plot;
     int few, infinity, force, json, quiet, sampled, pairs;
+    FILE *out; /* where results go: of JSON, which appears whole or not at all, to `text` first */
+    char *text;
+    size_t text_size;
     int given[N_OPTIONS];
     int32_t subsets, steps; /* of --search-times */
     int32_t counts[SEARCH_MOST];
@@ -103,7 +106,11 @@ static void read_metrics(const cli *c, const char *text, choices *o)
     char *list = strdup(text), *rest = list; /* lives until the program ends */
     for (char *word; list && (word = strtok_r(rest, ",", &rest)) != NULL;) {
         if (o->n_metrics == MOST_METRICS) cli_usage_error(c, "--metric: at most %d at a time", MOST_METRICS);
-        metric_read(c, word, &o->metrics[o->n_metrics++]);
+        metric_read(c, word, &o->metrics[o->n_metrics]);
+        for (size_t i = 0; i < o->n_metrics; i++)
+            if (strcmp(o->metrics[i].name, o->metrics[o->n_metrics].name) == 0)
+                cli_usage_error(c, "--metric names %s twice", o->metrics[i].name);
+        o->n_metrics++;
     }
     if (!o->n_metrics) cli_usage_error(c, "--metric names nothing");
 }
@@ -161,6 +168,16 @@ static void refuse_subsets(const cli *c, const choices *o)
         cli_usage_error(c, "--%s has no effect without fid or fd-NET", o->subsets ? "subsets" : "infinity");
 }
 
+/* Told before the work that would be lost; those of a search are looked at with its own names. */
+static void refuse_files(const cli *c, const choices *o)
+{
+    if (o->steps || o->n_counts) return;
+    if (o->write && o->keep && strcmp(o->write, o->keep) == 0)
+        cli_usage_error(c, "--write and --keep both name %s", o->write);
+    if (o->write) cli_check_file(c, o->write, o->force);
+    if (o->keep) cli_check_file(c, o->keep, o->force);
+}
+
 static const choices *read_options(cli *c)
 {
     static choices o;
@@ -209,6 +226,9 @@ static const choices *read_options(cli *c)
     else o.sides.samples = SAMPLED;
     refuse_subsets(c, &o);
     name_inception(c, &o);
+    refuse_files(c, &o);
+    o.out = o.json ? open_memstream(&o.text, &o.text_size) : stdout;
+    if (!o.out) cli_usage_error(c, "out of memory");
     for (size_t i = 1; i < o.n_metrics && (o.features || o.write || o.keep); i++)
         if (strcmp(o.metrics[i].net, o.metrics[0].net) != 0)
             cli_usage_error(c, "--features, --write and --keep are about one network, --metric names %s and %s",
@@ -237,60 +257,63 @@ static wanted wanted_of(const choices *o, const cm_features_info *net)
 /* --- what is printed --------------------------------------------------------------------- */
 
 /* Four digits are more than chance leaves of sets of some thousand images (--subsets shows it). */
-static void print_number(const char *name, double value, int digits, int json)
+static void print_number(FILE *out, const char *name, double value, int digits, int json)
 {
     if (!json) {
-        printf("%-22s %.*g\n", name, digits, value);
+        fprintf(out, "%-22s %.*g\n", name, digits, value);
         return;
     }
-    printf(", ");
-    cli_json_string(stdout, name);
-    printf(": ");
-    cli_json_number(stdout, digits, value);
+    fprintf(out, ", ");
+    cli_json_string(out, name);
+    fprintf(out, ": ");
+    cli_json_number(out, digits, value);
 }
 
-static void print_result(const metric *m, const char *more, double value, int json)
+static void print_result(FILE *out, const metric *m, const char *more, double value, int json)
 {
     char name[128];
     (void)snprintf(name, sizeof name, "%s%s", m->name, more);
-    print_number(name, value, m->what == RIGHT ? 12 : 4, json);
+    print_number(out, name, value, m->what == RIGHT ? 12 : 4, json);
 }
 
 static void print_side(const char *name, const side *s, const choices *o)
 {
-    const int json = o->json;
-    if (json) {
-        printf("%s\"%s\": {\"path\": ", *name == 'a' ? "{" : ", ", name);
-        cli_json_string(stdout, s->path);
-        printf(", \"kind\": \"%s\", \"images\": %llu", s->given ? "statistics" : s->info.kind,
-               (unsigned long long)s->n);
-        if (s->info.height) printf(", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
-        if (s->model) printf(", \"nfe\": %d, \"seed\": %llu", s->nfe, (unsigned long long)o->sampling.sample.seed);
-        printf("}");
+    FILE *out = o->out;
+    if (o->json) {
+        fprintf(out, "%s\"%s\": {\"path\": ", *name == 'a' ? "{" : ", ", name);
+        cli_json_string(out, s->path);
+        fprintf(out, ", \"kind\": \"%s\", \"images\": %llu", s->given ? "statistics" : s->info.kind,
+                (unsigned long long)s->n);
+        if (s->info.height) fprintf(out, ", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
+        if (s->model)
+            fprintf(out, ", \"nfe\": %d, \"seed\": %llu", s->nfe, (unsigned long long)o->sampling.sample.seed);
+        fprintf(out, "}");
         return;
     }
-    printf("%s  ", name);
-    cli_print_text(stdout, s->path, 0);
-    if (s->given && !s->n) printf(": statistics of an unknown number of images\n");
-    else if (s->given) printf(": statistics of %llu images\n", (unsigned long long)s->n);
-    else if (s->kept) printf(": features of %llu images\n", (unsigned long long)s->n);
+    fprintf(out, "%s  ", name);
+    cli_print_text(out, s->path, 0);
+    if (s->given && !s->n) fprintf(out, ": statistics of an unknown number of images\n");
+    else if (s->given) fprintf(out, ": statistics of %llu images\n", (unsigned long long)s->n);
+    else if (s->kept) fprintf(out, ": features of %llu images\n", (unsigned long long)s->n);
     else if (s->model)
-        printf(": %llu samples of %d x %d, %d network evaluation%s each, seed %llu\n", (unsigned long long)s->n,
-               s->info.height, s->info.width, s->nfe, s->nfe == 1 ? "" : "s",
-               (unsigned long long)o->sampling.sample.seed);
+        fprintf(out, ": %llu samples of %d x %d, %d network evaluation%s each, seed %llu\n", (unsigned long long)s->n,
+                s->info.height, s->info.width, s->nfe, s->nfe == 1 ? "" : "s",
+                (unsigned long long)o->sampling.sample.seed);
     else
-        printf(": %llu images of %d x %d (%s)\n", (unsigned long long)s->n, s->info.height, s->info.width,
-               s->info.kind);
+        fprintf(out, ": %llu images of %d x %d (%s)\n", (unsigned long long)s->n, s->info.height, s->info.width,
+                s->info.kind);
 }
 
 static void print_network(const cm_features_info *net, const choices *o)
 {
+    FILE *out = o->out;
     const char *rule = o->sides.resize ? "the middle, cut and scaled" : "none";
     if (net->resizes)
         rule = strcmp(net->network, "inception") == 0 ? "bilinear to 299 x 299 as OpenAI's evaluator"
                                                       : "bilinear to 299 x 299 as pytorch-fid";
-    if (o->json) printf(", \"%s\": {\"weights\": \"%s\", \"resize\": \"%s\"}", net->network, net->weights, rule);
-    else printf("%s with weights %s; resize: %s\n", net->network, net->weights, rule);
+    if (o->json)
+        fprintf(out, ", \"%s\": {\"weights\": \"%s\", \"resize\": \"%s\"}", net->network, net->weights, rule);
+    else fprintf(out, "%s with weights %s; resize: %s\n", net->network, net->weights, rule);
 }
 
 /* --- metrics --------------------------------------------------------------------------------- */
@@ -300,7 +323,7 @@ static cm_status compute(cm_context *context, const metric *m, const choices *o,
 {
     measured found;
     const cm_status status = metric_measure(context, m, o->subsets, o->infinity, net, a, b, &found);
-    for (int i = 0; i < found.n; i++) print_result(m, found.values[i].more, found.values[i].value, o->json);
+    for (int i = 0; i < found.n; i++) print_result(o->out, m, found.values[i].more, found.values[i].value, o->json);
     return status;
 }
 
@@ -444,7 +467,12 @@ int main(int argc, char **argv)
         for (size_t k = 0; k < i; k++) seen |= strcmp(o->metrics[k].net, o->metrics[i].net) == 0;
         if (!seen) status = evaluate(&c, context, o, o->metrics[i].net, i == 0, &a, &b);
     }
-    if (o->json && status == CM_OK) printf("}\n");
+    if (o->json) {
+        fprintf(o->out, "}\n");
+        if (fclose(o->out) != 0 && status == CM_OK) status = CM_ERR_MEMORY;
+        if (status == CM_OK) (void)fwrite(o->text, 1, o->text_size, stdout);
+        free(o->text);
+    }
     cm_context_free(context);
     return cli_end(&c, status == CM_OK ? CLI_OK : cli_fail(&c, status));
 }

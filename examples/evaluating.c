@@ -116,9 +116,11 @@ static cm_status open_whatever(cli *c, cm_context *context, const cm_features *n
     if (status == CM_ERR_NUMERIC || (s->given && status != CM_OK)) return status;
     if (!s->given) {
         status = open_images(c, context, net, o, s);
-        /* Neither: the file lacks arr_0, and what it lacks as statistics says more. */
-        if (status == CM_ERR_FORMAT && strstr(cm_last_message(), "there is no arr_0"))
-            status = open_statistics(c, context, network, s);
+        /* Neither: the file lacks arr_0, and what it lacks as features, or else as statistics, says more. */
+        if (status == CM_ERR_FORMAT && strstr(cm_last_message(), "there is no arr_0")) {
+            status = open_features(network, s);
+            if (strstr(cm_last_message(), "holds no features")) status = open_statistics(c, context, network, s);
+        }
         return status;
     }
     const uint64_t count = s->n;
@@ -272,7 +274,7 @@ static cm_status reserve(side *s, const cm_features_info *net, const side_option
     const size_t image = (size_t)s->info.height * (size_t)s->info.width * (size_t)net->channels;
     const uint64_t rows = s->kept ? s->held : s->n;
     float **const values = s->wanted.values || s->kept ? &s->values : &b->values;
-    float **const logits = s->wanted.logits || s->kept ? &s->logits : &b->logits;
+    float **const logits = s->wanted.logits ? &s->logits : &b->logits;
     float **const spatial = s->wanted.spatial && (s->kept || o->keep) ? &s->spatial : &b->spatial;
     b->bytes = malloc(BATCH * image + 1);
     b->drawn = floats(s->model ? BATCH * image : 0, 1);

@@ -32,6 +32,9 @@ static cm_status choose_levels(trials *w, size_t model, int32_t method, trial *p
         p->n = times_read(w->o->c, given->times, p->steps, p->sigmas, SEARCH_MOST, unused);
     } else if (method != CM_METHOD_MULTISTEP || cm_sampler_nfe(w->models[model].sampler, sample, &p->nfe) == CM_OK) {
         return cm_sampler_nfe(w->models[model].sampler, sample, &p->nfe);
+    } else if (p->steps > SEARCH_MOST) {
+        cli_usage_error(w->o->c, "--curve: %d steps of %s, which multistep sampling takes at most %d of here",
+                        p->steps, w->models[model].path, SEARCH_MOST);
     } else spread_levels(&w->infos[model], p);
     p->nfe = (int32_t)p->n;
     trials_take_sigmas(w, p->sigmas, p->n);

@@ -193,6 +193,13 @@ expect 2 "--subsets has no effect without fid" $bin/cm-eval --metric sfid --subs
 expect 2 "--infinity has no effect without fid" $bin/cm-eval --metric pr-lenet --infinity --few $dir/digits $dir/digits
 expect 2 "no effect without --write" $bin/cm-eval --metric fd-lenet --force $dir/digits $digits
 expect 2 "give --metric" $bin/cm-eval $dir/digits $digits
+expect 2 "names fd-lenet twice" $bin/cm-eval --metric fd-lenet,is-lenet,fd-lenet $dir/digits $digits
+expect 2 "both name" $bin/cm-eval --metric fd-lenet --few --write $dir/two.npz --keep $dir/two.npz $dir/digits $digits
+expect 1 "cannot write" $bin/cm-eval --metric fd-lenet --few --write $dir/nowhere/two.npz $dir/absent $digits
+expect 2 "is-resnet20 needs images" $bin/cm-eval --metric is-resnet20 --few models/features/resnet20-train.npz
+# JSON appears whole or not at all.
+[ -z "$($bin/cm-eval --metric fd-lenet --infinity --few --limit 5 --json $dir/digits $digits 2>/dev/null)" ] || fail "half of a JSON text"
+expect 1 "it needs 20, and there are 5" $bin/cm-eval --metric fd-lenet --infinity --few --limit 5 $dir/digits $digits
 # Pairs: digits against those of another seed and themselves; LPIPS by a network of made-up weights.
 mkdir $dir/others
 $bin/cm-sample $model -n 30 --labels 0,1,2,3,4,5,6,7,8,9 --seed 1 --images "$dir/others/%04d.png" -q || fail "digits for --pairs"

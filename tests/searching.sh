@@ -52,6 +52,7 @@ cmp -s $dir/times.json $dir/first.json || fail "a search again finds another thi
 $search $model $digits -o $dir/json.json --json >$dir/printed.json 2>/dev/null || fail "--json"
 cmp -s $dir/json.json $dir/printed.json || fail "--json prints another thing than the file has"
 [ -z "$($search $model $digits -o $dir/quiet.json -q 2>&1)" ] || fail "-q speaks"
+expect 2 "at most 64" $bin/cm-eval --curve 1,65 --metric fd-lenet --few --samples 2 $model $digits -o $dir/long.json
 # What was found is what sampling gives.
 two=$(python3 -c 'import json,sys; d = json.load(open(sys.argv[1])); print(",".join("%.9g" % s for s in d["lists"][1]["sigmas"]))' $dir/times.json)
 score=$(python3 -c 'import json,sys; d = json.load(open(sys.argv[1])); print("%.4g" % d["lists"][1]["score"])' $dir/times.json)

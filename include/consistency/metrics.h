@@ -140,13 +140,13 @@ CM_API cm_status cm_features_run_rows(cm_features *features, const cm_images *im
  * (values, which must be there), logits, scores, spatial, early0, early1 and early2 where they are
  * given, float32; labels where they are not NULL; and network and weights, the texts of
  * cm_features_info, as bytes.  overwrite: cm_overwrite.  The file appears whole or not at all.
- * ARGUMENT: no images, no values, or rows that the network does not have.  IO, MEMORY. */
+ * ARGUMENT: no images, no values, or rows that the network does not have.  NUMERIC.  LIMIT, IO, MEMORY. */
 CM_API cm_status cm_features_write(const cm_features *features, const char *path, size_t n,
                                    const cm_feature_rows *rows, const int32_t *labels, int32_t overwrite);
 /* Reads them again.  rows NULL: *n becomes the number of images, and nothing else is read.  Else *n has
  * to be that number, and what rows names is filled in; labels (or NULL) are -1 where the file has none.
  * ARGUMENT: the features are of another network or of other weights, which do not compare; another *n.
- * FORMAT: no such file, or it lacks rows that are asked for.  IO, LIMIT, MEMORY. */
+ * FORMAT: no such file, or it lacks rows that are asked for.  NUMERIC.  IO, LIMIT, MEMORY. */
 CM_API cm_status cm_features_read(const cm_features *features, const char *path, size_t *n,
                                   const cm_feature_rows *rows, int32_t *labels);
 
@@ -295,7 +295,7 @@ CM_API cm_status cm_statistics_add(cm_statistics *statistics, size_t n, const fl
 CM_API cm_status cm_statistics_merge(cm_statistics *into, const cm_statistics *from);
 
 /* Statistics from `dimension` means and dimension x dimension covariances (divisor n - 1), both
- * copied; count: of how many images, 0 = unknown.  Whether the matrix can be a covariance is
+ * copied; count: of how many images, at most 2^53, 0 = unknown.  Whether the matrix can be a covariance is
  * looked at when a distance is asked for.  NUMERIC: a value is NaN or infinite.  ARGUMENT,
  * MEMORY. */
 CM_API cm_status cm_statistics_given(cm_context *context, int32_t dimension, uint64_t count, const double *mean,
@@ -312,7 +312,7 @@ CM_API cm_status cm_statistics_mark(cm_statistics *statistics, const cm_features
 
 /* Reads the arrays mu and sigma of an .npz file, in any type and order of elements, and the arrays
  * count, network and weights where they are there.  suffix: NULL, or what follows both names ("_s" for the
- * spatial features in files of OpenAI's evaluator).
+ * spatial features in files of OpenAI's evaluator), at most 32 characters.
  * FORMAT: no .npz file, a damaged one, no such arrays, images instead of statistics, sizes that
  * do not fit together; the message says which.  NUMERIC: a value is NaN or infinite.  IO, LIMIT,
  * MEMORY. */
@@ -353,7 +353,8 @@ CM_API cm_status cm_statistics_values(const cm_statistics *statistics, double *m
  * Two sets of 2048 features take memory for ten matrices of 34 MB and some seconds.
  * SHAPE: other numbers of features.  ARGUMENT: features of two networks (cm_statistics_mark).  STATE:
  * fewer than two images.  NUMERIC: a covariance that is
- * none (not symmetric, a variance below 0).  MEMORY. */
+ * none (not symmetric, a variance below 0, features that go together more than their variances allow), as far as it
+ * shows by more than a thousandth, which the rounding of files is let pass.  MEMORY. */
 CM_API cm_status cm_frechet_distance(const cm_statistics *a, const cm_statistics *b, double *distance);
 
 /* --- over subsets -------------------------------------------------------------------------- */

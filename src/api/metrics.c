@@ -115,6 +115,8 @@ cm_status cm_features_write(const cm_features *features, const char *path, size_
     NEED(features, "cm_features_write");
     NEED(path, "cm_features_write");
     NEED(rows, "cm_features_write");
+    if (overwrite < 0 || overwrite > CM_OVERWRITE_YES)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_features_write: overwrite is %d, expected 0 or 1", overwrite);
     CM_TRY(read_feature_rows(rows, to));
     cmi_features_describe(features, &info);
     return cmi_features_write(cmi_features_context(features), &info, path, n, to, labels, overwrite);

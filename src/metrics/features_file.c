@@ -1,4 +1,5 @@
 /* features_file.c - rows of features in an .npz file, with the network that they are of. */
+#include <stdio.h>
 #include <string.h>
 
 #include "io/npz.h"
@@ -27,6 +28,17 @@ static cm_status check_rows(const cm_features_info *info, float *const *rows, co
     return CM_OK;
 }
 
+/* n rows of each output, all of them finite. */
+static cm_status check_values(const cm_features_info *info, float *const *rows, size_t n, const char *whose)
+{
+    char what[512];
+    for (int i = 0; i < CM_FEATURE_OUTPUTS; i++) {
+        (void)snprintf(what, sizeof what, "%.400s: %s", whose, names[i]);
+        if (rows[i]) CM_TRY(cmi_features_check(what, n, width_of(info, i), rows[i]));
+    }
+    return CM_OK;
+}
+
 cm_status cmi_features_write(cm_context *context, const cm_features_info *info, const char *path, size_t n,
                              float *const *rows, const int32_t *labels, int32_t overwrite)
 {
@@ -34,6 +46,8 @@ cm_status cmi_features_write(cm_context *context, const cm_features_info *info, 
     size_t count = 0;
     if (!n) CM_FAIL(CM_ERR_ARGUMENT, "cm_features_write: there are no images");
     CM_TRY(check_rows(info, rows, "cm_features_write"));
+    CM_TRY(check_values(info, rows, n, "cm_features_write"));
+    if (labels) CM_TRY(cmi_check_array("cm_features_write: labels", n, sizeof *labels));
     for (int i = 0; i < CM_FEATURE_OUTPUTS; i++)
         if (rows[i])
             arrays[count++] = (cm_npz_array){names[i], "<f4", 2, {n, width_of(info, i)}, sizeof(float), rows[i]};
@@ -85,7 +99,8 @@ static cm_status read_labels(cm_npz *npz, const char *path, size_t n, int32_t *l
     if (array.rank != 1 || array.count != n) CM_FAIL(CM_ERR_FORMAT, "%s: there are not %zu labels", path, n);
     for (size_t i = 0; i < n; i++) {
         const double label = cmi_npy_value(&array, i);
-        if (!(label >= -1 && label <= INT32_MAX)) CM_FAIL(CM_ERR_FORMAT, "%s: label %zu is no class", path, i);
+        if (!(label >= -1 && label <= INT32_MAX) || label != (double)(int32_t)label)
+            CM_FAIL(CM_ERR_FORMAT, "%s: label %zu is no class", path, i);
         labels[i] = (int32_t)label;
     }
     return CM_OK;
@@ -103,6 +118,7 @@ static cm_status read_from(cm_npz *npz, const cm_features_info *info, const char
     if (rows && found != *n) CM_FAIL(CM_ERR_ARGUMENT, "%s holds %zu images, not %zu", path, found, *n);
     for (int i = 0; rows && i < CM_FEATURE_OUTPUTS; i++)
         if (rows[i]) CM_TRY(read_rows(npz, path, i, width_of(info, i), &found, rows[i]));
+    if (rows) CM_TRY(check_values(info, rows, found, path));
     if (labels) CM_TRY(read_labels(npz, path, found, labels));
     *n = found;
     return CM_OK;

@@ -26,7 +26,23 @@ static double trace(size_t d, const double *s)
     return sum;
 }
 
-/* Files of others may hold float32: what differs by rounding becomes symmetric, anything else is no covariance. */
+/* Files of others may hold float32: what is off by rounding, this share of the largest variance, is let pass. */
+static const double ROUNDING = 1e-3;
+
+/* |s_ij|^2 <= s_ii s_jj, which holds of every covariance. */
+static cm_status check_correlations(const char *which, size_t d, const double *s, double slack)
+{
+    for (size_t i = 0; i < d; i++)
+        for (size_t j = 0; j < i; j++)
+            if (fabs(s[i * d + j]) > sqrt(s[i * d + i]) * sqrt(s[j * d + j]) + slack)
+                CM_FAIL(CM_ERR_NUMERIC,
+                        "frechet distance: the covariance of the %s set is none: features %zu and %zu have %g, and "
+                        "their variances are %g and %g",
+                        which, i, j, s[i * d + j], s[i * d + i], s[j * d + j]);
+    return CM_OK;
+}
+
+/* What differs by rounding becomes symmetric, anything else is no covariance. */
 static cm_status symmetrise(const char *which, size_t d, double *s)
 {
     double largest = 0, apart = 0;
@@ -40,10 +56,10 @@ static cm_status symmetrise(const char *which, size_t d, double *s)
             s[i * d + j] = s[j * d + i] = (s[i * d + j] + s[j * d + i]) / 2;
         }
     }
-    if (apart > 1e-3 * largest)
+    if (apart > ROUNDING * largest)
         CM_FAIL(CM_ERR_NUMERIC, "frechet distance: the covariance of the %s set is not symmetric (by %g of %g)",
                 which, apart, largest);
-    return CM_OK;
+    return check_correlations(which, d, s, ROUNDING * largest);
 }
 
 typedef struct {
@@ -106,7 +122,7 @@ static cm_status multiply(cm_context *context, size_t d, size_t rank, const doub
 }
 
 /* The sum of the roots of its eigenvalues. */
-static cm_status root_trace(cm_context *context, size_t rank, space *w, double *out)
+static cm_status root_trace(cm_context *context, size_t rank, double slack, space *w, double *out)
 {
     const int n = (int)rank, liwork = 1, ask = -1;
     int iwork = 0, info = 0;
@@ -120,6 +136,10 @@ static cm_status root_trace(cm_context *context, size_t rank, space *w, double *
     if (!w->work) return CM_ERR_MEMORY;
     dsyevd_("N", "U", &n, w->squared, &n, w->eigenvalues, w->work, &lwork, &iwork, &liwork, &info, 1, 1);
     if (info != 0) CM_FAIL(CM_ERR_NUMERIC, "frechet distance: the eigenvalues of %d x %d did not converge", n, n);
+    if (w->eigenvalues[0] < -ROUNDING * w->eigenvalues[rank - 1] - slack)
+        CM_FAIL(
+            CM_ERR_NUMERIC,
+            "frechet distance: the covariance of the second set is none: a sum of features has a variance below 0");
     const double least = (double)rank * EPSILON * w->eigenvalues[rank - 1];
     *out = 0;
     for (size_t i = 0; i < rank; i++)
@@ -131,11 +151,13 @@ static cm_status trace_of_root(cm_context *context, size_t d, double *a, const d
 {
     space w;
     size_t rank = 0;
+    /* Of sets that share no direction all eigenvalues are rounding. */
+    const double slack = 1e-3 * ROUNDING * trace(d, a) * trace(d, b);
     memset(&w, 0, sizeof w);
     *out = 0;
     cm_status status = factor(context, d, a, &w, &rank);
     if (status == CM_OK && rank) status = multiply(context, d, rank, a, b, &w);
-    if (status == CM_OK && rank) status = root_trace(context, rank, &w, out);
+    if (status == CM_OK && rank) status = root_trace(context, rank, slack, &w, out);
     space_free(context, &w);
     return status;
 }
@@ -151,6 +173,10 @@ cm_status cmi_frechet(cm_context *context, size_t d, const double *mean_a, doubl
     CM_TRY(trace_of_root(context, d, covariance_a, covariance_b, &root));
     *out = between + (traces - 2 * root);
     if (!isfinite(*out)) CM_FAIL(CM_ERR_NUMERIC, "frechet distance: it is %g", *out);
+    if (traces - 2 * root < -ROUNDING * traces) /* of covariances it is at least 0 */
+        CM_FAIL(CM_ERR_NUMERIC,
+                "frechet distance: one of the two matrices is no covariance: %g is left of variances %g",
+                traces - 2 * root, traces);
     if (*out < 0) *out = 0; /* rounding, between sets that are the same */
     return CM_OK;
 }

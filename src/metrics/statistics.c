@@ -54,6 +54,9 @@ cm_status cmi_statistics_given(cm_context *context, int32_t dimension, uint64_t 
                                const double *covariance, cm_statistics **out)
 {
     const size_t d = (size_t)dimension;
+    if (count > CM_COUNT_MAX)
+        CM_FAIL(CM_ERR_ARGUMENT, "statistics of %llu images, at most %llu", (unsigned long long)count,
+                (unsigned long long)CM_COUNT_MAX);
     CM_TRY(cmi_statistics_create(context, dimension, out));
     size_t at = cmi_first_nonfinite(d, mean), bad = cmi_first_nonfinite(d * d, covariance);
     cm_status status = CM_OK;

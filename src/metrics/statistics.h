@@ -28,6 +28,8 @@ struct cm_statistics {
 };
 
 enum { CM_FEATURES_MAX = 65536 };
+/* Of images: what a double of a file says exactly. */
+#define CM_COUNT_MAX (UINT64_C(1) << 53)
 
 cm_status cmi_statistics_create(cm_context *context, int32_t dimension, cm_statistics **out);
 /* Copies of d and d x d values, which are finite. */

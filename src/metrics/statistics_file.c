@@ -5,7 +5,7 @@
 #include "io/npz.h"
 #include "metrics/statistics.h"
 
-enum { NAME = 64 };
+enum { NAME = 64, SUFFIX = 32 };
 
 /* mu of d and sigma of d x d values. */
 static cm_status read_mean(cm_npz *npz, const char *path, const char *name, int32_t *d, cm_context *context,
@@ -43,7 +43,8 @@ static cm_status read_count(cm_npz *npz, const char *path, uint64_t *count)
     if (!cmi_npz_has(npz, "count")) return CM_OK;
     CM_TRY(cmi_npz_read(npz, "count", &array));
     const double n = array.count == 1 ? cmi_npy_value(&array, 0) : -1;
-    if (!(n >= 0 && n <= 0x1p53)) CM_FAIL(CM_ERR_FORMAT, "%s: count is no number of images", path);
+    if (!(n >= 0 && n <= (double)CM_COUNT_MAX && n - (double)(uint64_t)n <= 0))
+        CM_FAIL(CM_ERR_FORMAT, "%s: count is no number of images", path);
     *count = (uint64_t)n;
     return CM_OK;
 }
@@ -85,6 +86,8 @@ cm_status cmi_statistics_read(cm_context *context, const char *path, const char 
 {
     cm_npz *npz;
     *out = NULL;
+    if (suffix && strlen(suffix) > SUFFIX)
+        CM_FAIL(CM_ERR_ARGUMENT, "%s: a suffix of %zu characters, at most %d", path, strlen(suffix), SUFFIX);
     CM_TRY(cmi_context_retain(context, &context));
     cm_status status = cmi_npz_open(context, path, &npz);
     if (status == CM_OK) {

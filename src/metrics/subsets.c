@@ -90,6 +90,9 @@ cm_status cmi_frechet_subsets(const cm_statistics *reference, const cm_feature_s
 {
     const size_t count = subsets_of(o, 10), size = o->size ? (size_t)o->size : samples->n / 2;
     drawing d;
+    if (!o->size && size < 2)
+        CM_FAIL(CM_ERR_ARGUMENT, "frechet distance: a subset is half of the images, so it needs 4, and there are %zu",
+                samples->n);
     CM_TRY(check_size(size, samples->n));
     double *values = cmi_calloc(reference->context, count, sizeof *values);
     if (!values) return CM_ERR_MEMORY;
@@ -120,6 +123,12 @@ cm_status cmi_frechet_infinity(const cm_statistics *reference, const cm_feature_
 {
     const size_t count = subsets_of(o, 15), least = o->size ? (size_t)o->size : samples->n / 10;
     drawing d;
+    if (!o->size && least < 2)
+        CM_FAIL(
+            CM_ERR_ARGUMENT,
+            "frechet distance at infinity: the smallest subset is a tenth of the images, so it needs 20, and there "
+            "are %zu",
+            samples->n);
     CM_TRY(check_size(least, samples->n));
     if (count < 2 || least == samples->n)
         CM_FAIL(CM_ERR_ARGUMENT, "frechet distance at infinity: a line needs two subsets of different sizes");

@@ -223,6 +223,9 @@ cm_status cmi_perceptual_open(cm_context *context, cm_perceptual_files *files, c
     out->family = files->family;
     out->shape = *shape;
     cm_status status = describe(out);
+    if (status == CM_ERR_SHAPE)
+        status = cmi_fail(status, "LPIPS: images of %d x %d are too small for %s, whose layers halve them (%s)",
+                          shape->height, shape->width, files->family->name, cm_last_message());
     if (status == CM_OK) status = bind_all(out, files);
     if (status != CM_OK) cmi_perceptual_close(out);
     return status;
