@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "io/npz.h"
 #include "io/tensors.h"
 #include "nets/checkpoint.h"
 #include "support/each_request.h"
@@ -279,6 +280,28 @@ START_TEST(features_through_a_file)
     FAILS(cm_features_read(g, path, &n, NULL, NULL), CM_ERR_ARGUMENT, "do not compare");
     FAILS(cm_features_read(f, "models/features/lenet-train.npz", &n, NULL, NULL), CM_ERR_FORMAT, "no features");
     FAILS(cm_features_read(f, path, &n, NULL, found), CM_ERR_ARGUMENT, "without rows");
+    FAILS(cm_features_write(f, path, N, &rows, labels, 7), CM_ERR_ARGUMENT, "overwrite is 7");
+    FAILS(cm_features_write(f, in_dir("huge.npz"), SIZE_MAX / 2, &rows, NULL, 0), CM_ERR_LIMIT, "features");
+    FAILS(cm_features_write(f, in_dir("huge.npz"), SIZE_MAX / 64 / sizeof(float), &rows, NULL, 0), CM_ERR_LIMIT,
+          "features");
+    const float last = logits[10 * N - 1];
+    logits[10 * N - 1] = NAN;
+    FAILS(cm_features_write(f, path, N, &rows, labels, CM_OVERWRITE_YES), CM_ERR_NUMERIC,
+          "logits: feature 9 of image 4 is nan");
+    logits[10 * N - 1] = last;
+    float damaged[N * 64];
+    cm_features_info info = CM_FEATURES_INFO_INIT;
+    memcpy(damaged, values, sizeof damaged);
+    damaged[64] = INFINITY;
+    OK(cm_features_info_get(f, &info));
+    const cm_npz_array kept[] = {{"features", "<f4", 2, {N, 64}, 4, damaged},
+                                 {"logits", "<f4", 2, {N, 10}, 4, logits},
+                                 {"network", "|u1", 1, {strlen(info.network)}, 1, info.network},
+                                 {"weights", "|u1", 1, {32}, 1, info.weights}};
+    OK(cmi_npz_write(context, in_dir("infinite.npz"), 1, kept, 4));
+    n = N;
+    FAILS(cm_features_read(f, in_dir("infinite.npz"), &n, &to, NULL), CM_ERR_NUMERIC,
+          "infinite.npz: features: feature 0 of image 1 is inf");
     rows.logits = NULL, n = N;
     OK(cm_features_write(f, path, N, &rows, NULL, CM_OVERWRITE_YES));
     FAILS(cm_features_read(f, path, &n, &to, NULL), CM_ERR_FORMAT, "logits");

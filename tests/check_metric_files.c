@@ -57,7 +57,7 @@ static const char *write_arrays(const char *name, size_t n, const cm_npz_array *
 
 START_TEST(statistics_that_are_refused)
 {
-    const double mean[2] = {1, 2}, covariance[4] = {1, 0, 0, 1}, bad[4] = {1, 0, NAN, 1};
+    const double mean[2] = {1, 2}, covariance[4] = {1, 0, 0, 1}, bad[4] = {1, 0, NAN, 1}, half = 2.5;
     const uint8_t pixels[12] = {0};
     const cm_npz_array mu = {"mu", "<f8", 1, {2}, 8, mean}, sigma = {"sigma", "<f8", 2, {2, 2}, 8, covariance};
     const cm_npz_array flat = {"sigma", "<f8", 1, {4}, 8, covariance}, one = {"mu", "<f8", 1, {1}, 8, mean};
@@ -84,6 +84,9 @@ START_TEST(statistics_that_are_refused)
     REFUSED(CM_ERR_FORMAT, "no vector", square, sigma);
     REFUSED(CM_ERR_NUMERIC, ".npz: statistics: value (1, 0)", mu, nan);
     REFUSED(CM_ERR_FORMAT, "holds images", images);
+    REFUSED(CM_ERR_FORMAT, "count is no number", mu, sigma, {"count", "<f8", 0, {0}, 8, &half});
+    FAILS(cm_statistics_read(context, in_dir("good.npz"), "_a_suffix_of_more_than_32_characters", &s),
+          CM_ERR_ARGUMENT, "at most 32");
     FAILS(cm_statistics_read(context, in_dir("absent.npz"), NULL, &s), CM_ERR_IO, "absent.npz");
     FAILS(cm_statistics_read(context, in_dir("good.npz"), "_s", &s), CM_ERR_FORMAT, "mu_s");
     write_bytes(in_dir("text.npz"), "no zip archive", 14);

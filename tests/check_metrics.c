@@ -227,6 +227,28 @@ START_TEST(distance_of_given_covariances)
     OK(cm_statistics_given(context, 4, 0, zero, b, &y));
     FAILS(cm_frechet_distance(y, x, &out), CM_ERR_NUMERIC, "variance of feature 1 of the first set is -1");
     cm_statistics_free(y);
+    b[1] = b[4] = 5, b[5] = 16; /* variances 1 and 16 */
+    OK(cm_statistics_given(context, 4, 0, zero, b, &y));
+    FAILS(cm_frechet_distance(x, y, &out), CM_ERR_NUMERIC, "second set is none: features 1 and 0 have 5");
+    FAILS(cm_frechet_distance(y, x, &out), CM_ERR_NUMERIC, "first set is none: features 1 and 0 have 5");
+    cm_statistics_free(y);
+    for (int i = 0; i < 16; i++) b[i] = i % 5 ? -0.5 : 1; /* the sum of all has 4 - 12 / 2 = -2 */
+    OK(cm_statistics_given(context, 4, 0, zero, b, &y));
+    for (int i = 0; i < 16; i++) b[i] = i % 5 ? 0.5 : 1;
+    cm_statistics_free(n);
+    OK(cm_statistics_given(context, 4, 0, zero, b, &n));
+    FAILS(cm_frechet_distance(n, y, &out), CM_ERR_NUMERIC, "second set is none: a sum of features");
+    cm_statistics_free(y);
+    cm_statistics_free(n);
+    const double u[4] = {1 / 3.0, 2 / 3.0, 1, 4 / 3.0}, v[4] = {2 / 7.0, -1 / 7.0, 4 / 7.0, -3 / 7.0};
+    double apart[16]; /* variances along u and along v, which share no direction */
+    for (int i = 0; i < 16; i++) b[i] = u[i / 4] * u[i % 4], apart[i] = v[i / 4] * v[i % 4];
+    OK(cm_statistics_given(context, 4, 0, zero, b, &n));
+    OK(cm_statistics_given(context, 4, 0, zero, apart, &y));
+    ck_assert_double_eq_tol(distance_of(n, y), 30 / 9.0 + 30 / 49.0, 1e-6);
+    ck_assert_double_eq_tol(distance_of(y, n), 30 / 9.0 + 30 / 49.0, 1e-6);
+    cm_statistics_free(y);
+    FAILS(cm_statistics_given(context, 4, UINT64_MAX, zero, b, &y), CM_ERR_ARGUMENT, "at most 9007199254740992");
     OK(cm_statistics_create(context, 5, &y));
     FAILS(cm_frechet_distance(x, y, &out), CM_ERR_SHAPE, "4 features and of 5");
     cm_statistics_free(y);
