@@ -18,9 +18,20 @@ static double element(const cm_operand *o, size_t at)
     return o->floats ? (double)o->floats[at] : o->doubles[at];
 }
 
+/* A whole row of floats less what is taken off: a count that the compiler knows, so that it makes vectors. */
+static void pack_row(const float *restrict from, const double *restrict shift, double *restrict out)
+{
+    for (size_t i = 0; i < CM_TILE; i++) out[i] = (double)from[i] - shift[i];
+}
+
 /* Elements (first_k + k, first + i) to out[k][i], zeros behind `count` of them. */
 static void pack(const cm_operand *o, size_t first_k, size_t depth, size_t first, size_t count, double *out)
 {
+    if (o->floats && o->shift && !o->transposed && count == CM_TILE) {
+        for (size_t k = 0; k < depth; k++)
+            pack_row(o->floats + (first_k + k) * o->stride + first, o->shift + first, out + k * CM_TILE);
+        return;
+    }
     if (count < CM_TILE) memset(out, 0, depth * CM_TILE * sizeof *out);
     for (size_t k = 0; k < depth && !o->transposed; k++)
         for (size_t i = 0; i < count; i++) out[k * CM_TILE + i] = element(o, (first_k + k) * o->stride + first + i);
