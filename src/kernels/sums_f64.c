@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { SIDE = CM_SUMS_SIDE, DOUBLES = CM_LANES / 2, ROWS = 4, WIDTH = 2 * DOUBLES };
+enum { SIDE = CM_SUMS_SIDE, DOUBLES = CM_LANES / 2, WIDTH = 2 * DOUBLES };
 typedef double vector __attribute__((vector_size(8 * DOUBLES)));
 
 static inline vector load(const double *x)
@@ -30,22 +30,28 @@ static inline vector add_square(vector c, double a, vector b)
     return c + d * d;
 }
 
-/* Four rows of two vectors of sums; gcc keeps an array of them in memory, so they have names. */
+/* Rows of two vectors of sums, as many as the registers hold; gcc keeps an array of them in memory, so they have
+ * names. */
+#if CM_LANES == 16
+enum { ROWS = 8 };
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#else
+enum { ROWS = 4 };
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3)
+#endif
 #define GATHER(r) vector low##r = load(c + r * SIDE), high##r = load(c + r * SIDE + DOUBLES);
 #define KEEP(r)                                                                                                      \
     store(c + r * SIDE, low##r);                                                                                     \
     store(c + r * SIDE + DOUBLES, high##r);
-#define DEFINE_SUMS(name, term)                                                                                      \
+#define ADD_PRODUCT(r) low##r = add_product(low##r, a[r], b0), high##r = add_product(high##r, a[r], b1);
+#define ADD_SQUARE(r) low##r = add_square(low##r, a[r], b0), high##r = add_square(high##r, a[r], b1);
+#define DEFINE_SUMS(name, ADD)                                                                                       \
     static void name##_of_rows(size_t depth, const double *a, const double *b, double *c)                            \
     {                                                                                                                \
         EACH_ROW(GATHER)                                                                                             \
         for (size_t k = 0; k < depth; k++, a += SIDE, b += SIDE) {                                                   \
             const vector b0 = load(b), b1 = load(b + DOUBLES);                                                       \
-            low0 = term(low0, a[0], b0), high0 = term(high0, a[0], b1);                                              \
-            low1 = term(low1, a[1], b0), high1 = term(high1, a[1], b1);                                              \
-            low2 = term(low2, a[2], b0), high2 = term(high2, a[2], b1);                                              \
-            low3 = term(low3, a[3], b0), high3 = term(high3, a[3], b1);                                              \
+            EACH_ROW(ADD)                                                                                            \
         }                                                                                                            \
         EACH_ROW(KEEP)                                                                                               \
     }                                                                                                                \
@@ -54,8 +60,8 @@ static inline vector add_square(vector c, double a, vector b)
         for (size_t j = 0; j < SIDE; j += WIDTH)                                                                     \
             for (size_t i = 0; i < SIDE; i += ROWS) name##_of_rows(depth, a + i, b + j, c + i * SIDE + j);           \
     }
-DEFINE_SUMS(products, add_product)
-DEFINE_SUMS(differences, add_square)
+DEFINE_SUMS(products, ADD_PRODUCT)
+DEFINE_SUMS(differences, ADD_SQUARE)
 
 static inline double add_one_square(double c, double x, double y)
 {
