@@ -136,6 +136,26 @@ START_TEST(weights_that_are_refused)
 }
 END_TEST
 
+/* What is no number must not become a byte. */
+START_TEST(images_that_are_not_finite)
+{
+    static float x[2 * 3 * 32 * 32], rows[2 * 64];
+    cm_features *f = open_network(context, "resnet20");
+    const cm_images images = cm_images_f32(2, 3, 32, 32, x);
+    cm_feature_rows wanted = CM_FEATURE_ROWS_INIT;
+    wanted.values = rows;
+    OK(cm_features_run(f, &images, rows, NULL));
+    x[3 * 1024 + 1024 + 5 * 32 + 7] = NAN;
+    FAILS(cm_features_run(f, &images, rows, NULL), CM_ERR_NUMERIC,
+          "image 1 is NaN or infinite at row 5, column 7, channel 1");
+    FAILS(cm_features_run_rows(f, &images, &wanted), CM_ERR_NUMERIC, "image 1");
+    FAILS(cm_samples_write(context, in_dir("nan.npz"), &images, NULL, NULL), CM_ERR_NUMERIC, "image 1");
+    x[3 * 1024 + 1024 + 5 * 32 + 7] = -INFINITY;
+    FAILS(cm_features_run(f, &images, rows, NULL), CM_ERR_NUMERIC, "image 1");
+    cm_features_free(f);
+}
+END_TEST
+
 /* --- the Inception network --------------------------------------------------------------------- */
 
 /* With weights by the names of either layout. */
@@ -363,6 +383,7 @@ Suite *make_suite(void)
     tcase_add_test(t, padded_digits_count_in_the_middle);
     tcase_add_test(t, weights_in_another_order);
     tcase_add_test(t, weights_that_are_refused);
+    tcase_add_test(t, images_that_are_not_finite);
     tcase_add_test(t, inception);
     tcase_add_test(t, inception_is_refused);
     tcase_add_test(t, features_through_a_file);

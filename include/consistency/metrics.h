@@ -112,8 +112,8 @@ CM_API cm_status cm_features_info_get(const cm_features *features, cm_features_i
  * may be NULL.  float32 images become bytes first, by rounding, as those of files are: the values
  * are the same as those of the pictures written and read again.  The rows of an image do not
  * depend on the others, nor on threads.
- * SHAPE: images of another size; they are not resized here.  STATE: another call is running.
- * ARGUMENT, MEMORY. */
+ * SHAPE: images of another size; they are not resized here.  NUMERIC: a value is NaN or infinite.
+ * STATE: another call is running.  ARGUMENT, MEMORY. */
 CM_API cm_status cm_features_run(cm_features *features, const cm_images *images, float *values, float *logits);
 
 /* Where the numbers of images go, one row each; NULL: they are not wanted. */
@@ -267,7 +267,8 @@ CM_API void cm_samples_options_init(cm_samples_options *options, size_t struct_s
 /* Writes images as an .npz file: arr_0, bytes n x height x width x channels, and where labels are
  * given arr_1, as 64-bit integers: what OpenAI's evaluator and cm_dataset_open read.  The file
  * appears whole or not at all; a copy of the images is held meanwhile.
- * IO: the file exists and may not be replaced, or the system refuses.  ARGUMENT, MEMORY. */
+ * IO: the file exists and may not be replaced, or the system refuses.  NUMERIC: a value is NaN or
+ * infinite.  ARGUMENT, MEMORY. */
 CM_API cm_status cm_samples_write(cm_context *context, const char *path, const cm_images *images,
                                   const int32_t *labels, const cm_samples_options *options);
 

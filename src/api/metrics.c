@@ -73,6 +73,7 @@ cm_status cm_features_run(cm_features *features, const cm_images *images, float 
     NEED(features, "cm_features_run");
     CM_TRY(cmi_context_check_process(cmi_features_context(features)));
     CM_TRY(cmi_view_open("cm_features_run: the images", images, CM_VIEW_READ, &view));
+    CM_TRY(cmi_view_expect_finite("cm_features_run", &view));
     float *const rows[CM_FEATURE_OUTPUTS] = {values, logits};
     return cmi_features_run(features, &view, rows);
 }
@@ -104,6 +105,7 @@ cm_status cm_features_run_rows(cm_features *features, const cm_images *images, c
     CM_TRY(read_feature_rows(rows, to));
     CM_TRY(cmi_context_check_process(cmi_features_context(features)));
     CM_TRY(cmi_view_open("cm_features_run_rows: the images", images, CM_VIEW_READ, &view));
+    CM_TRY(cmi_view_expect_finite("cm_features_run_rows", &view));
     return cmi_features_run(features, &view, to);
 }
 
@@ -227,6 +229,7 @@ cm_status cm_samples_write(cm_context *context, const char *path, const cm_image
     cm_view view;
     NEED(path, "cm_samples_write");
     CM_TRY(cmi_view_open("cm_samples_write: the images", images, CM_VIEW_READ, &view));
+    CM_TRY(cmi_view_expect_finite("cm_samples_write", &view));
     memset(&o, 0, sizeof o);
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_samples_options"));
     if (o.overwrite < 0 || o.overwrite > CM_OVERWRITE_YES || o.rounding < 0 || o.rounding > CM_ROUNDING_DOWN)

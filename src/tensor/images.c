@@ -2,6 +2,7 @@
 #include "tensor/images.h"
 
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -248,6 +249,30 @@ cm_status cmi_view_expect(const char *what, const cm_view *v, size_t channels, s
     if (v->channels != channels || v->height != height || v->width != width)
         CM_FAIL(CM_ERR_SHAPE, "%s is %zu x %zu x %zu (channels, height, width), expected %zu x %zu x %zu", what,
                 v->channels, v->height, v->width, channels, height, width);
+    return CM_OK;
+}
+
+/* 1 where all values of row y of channel k of image i are finite; else *x is the first that is not. */
+static int row_is_finite(const cm_view *v, size_t i, size_t k, size_t y, size_t *x)
+{
+    const unsigned char *at = v->data + (ptrdiff_t)i * v->image + (ptrdiff_t)k * v->channel + (ptrdiff_t)y * v->row;
+    for (*x = 0; *x < v->width; ++*x, at += v->pixel) {
+        float value;
+        memcpy(&value, at, sizeof value);
+        if (!isfinite(value)) return 0;
+    }
+    return 1;
+}
+
+cm_status cmi_view_expect_finite(const char *what, const cm_view *v)
+{
+    size_t x;
+    for (size_t i = 0; !v->is_u8 && i < v->n; i++)
+        for (size_t k = 0; k < v->channels; k++)
+            for (size_t y = 0; y < v->height; y++)
+                if (!row_is_finite(v, i, k, y, &x))
+                    CM_FAIL(CM_ERR_NUMERIC, "%s: image %zu is NaN or infinite at row %zu, column %zu, channel %zu",
+                            what, i, y, x, k);
     return CM_OK;
 }
 

@@ -37,6 +37,8 @@ static inline size_t cmi_view_size(const cm_view *view) /* values of one image *
 
 /* SHAPE where the images are not of this size. */
 cm_status cmi_view_expect(const char *what, const cm_view *view, size_t channels, size_t height, size_t width);
+/* NUMERIC, with the image and the place of the first one, where a float32 value is NaN or infinite. */
+cm_status cmi_view_expect_finite(const char *what, const cm_view *view);
 /* ARGUMENT where bytes of `from` may be written as `to`. */
 cm_status cmi_views_apart(const char *what, const cm_view *from, const cm_view *to);
 
