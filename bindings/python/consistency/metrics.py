@@ -95,7 +95,7 @@ class Features(Handle):
                 raise ValueError("rows[%r] has %d rows, the others %d" % (name, r.n, n))
             n, given[name] = r.n, r.data
             held.append(r)
-        if "values" not in given:
+        if n is None or "values" not in given:
             raise ValueError("rows has no 'values'")
         if labels is not None and len(labels) != n:
             raise ValueError("there are %d labels and %d images" % (len(labels), n))
@@ -403,4 +403,4 @@ def search_point(score: Callable[[int], float], left: int, right: int, larger: b
     if failure and status:
         raise failure[0]
     _checked(status)
-    return best.value
+    return int(best.value)
