@@ -4,16 +4,13 @@
  * over the threads in slices; what is left over goes one by one.  An image's features do not depend on its slice. */
 #include "metrics/features.h"
 
-#include <stdio.h>
 #include <string.h>
-
-#include <xxhash.h>
 
 #include "base/call.h"
 #include "base/parallel.h"
 #include "graph/plan.h"
+#include "metrics/weights_hash.h"
 #include "nets/feature_net.h"
-#include "tensor/finite.h"
 
 /* A plan with one exec a thread. */
 typedef struct {
@@ -34,7 +31,7 @@ struct cm_features {
     uint8_t *bytes;    /* of each thread: an image             */
     size_t image;      /* bytes of one                         */
     int threads;
-    char hash[33];
+    char hash[CM_WEIGHTS_HASH];
     cm_call call;
 };
 
@@ -51,31 +48,20 @@ static const cm_tensor *next_by_name(const cm_tensors *file, const cm_tensor *la
     return next;
 }
 
-/* Of every tensor's name and values, ordered by name: programs write the same tensors in any order. */
+/* Of all tensors, ordered by name: programs write the same tensors in any order. */
 static cm_status hash_weights(cm_features *f)
 {
-    XXH3_state_t *state = XXH3_createState();
-    cm_status status = state ? CM_OK : cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", f->file.input.name);
-    if (state) (void)XXH3_128bits_reset(state);
+    const char *file = f->file.input.name;
+    cm_weights_hash *hash;
     const cm_tensor *t = NULL;
+    cm_status status = cmi_weights_hash_begin(file, &hash);
     while (status == CM_OK && (t = next_by_name(&f->file, t)) != NULL) {
         float *values = cmi_malloc(f->context, t->count, sizeof *values);
         status = values ? cmi_tensor_read(t, values) : CM_ERR_MEMORY;
-        if (status == CM_OK) {
-            (void)XXH3_128bits_update(state, t->name, strlen(t->name) + 1);
-            (void)XXH3_128bits_update(state, values, t->count * sizeof *values);
-            if (cmi_first_nonfinite_f32(t->count, values) < t->count)
-                status =
-                    cmi_fail(CM_ERR_NUMERIC, "%s: tensor '%s' holds NaN or infinity", f->file.input.name, t->name);
-        }
+        if (status == CM_OK) status = cmi_weights_hash_add(hash, file, t->name, values, t->count);
         cmi_free(f->context, values);
     }
-    if (status == CM_OK) {
-        const XXH128_hash_t h = XXH3_128bits_digest(state);
-        (void)snprintf(f->hash, sizeof f->hash, "%016llx%016llx", (unsigned long long)h.high64,
-                       (unsigned long long)h.low64);
-    }
-    (void)XXH3_freeState(state);
+    cmi_weights_hash_end(hash, status == CM_OK ? f->hash : NULL);
     return status;
 }
 

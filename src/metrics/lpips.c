@@ -5,14 +5,12 @@
 #include "metrics/lpips.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-#include <xxhash.h>
 
 #include "base/call.h"
 #include "base/parallel.h"
 #include "graph/plan.h"
+#include "metrics/weights_hash.h"
 #include "nets/perceptual.h"
 #include "tensor/finite.h"
 
@@ -34,30 +32,21 @@ struct cm_lpips {
     cm_lpips_options options;
     team teams[KINDS];
     int threads;
-    char hash[33];
+    char hash[CM_WEIGHTS_HASH];
     cm_call call;
 };
 
 /* --- opening --------------------------------------------------------------------------- */
 
-/* Of the parameters' names and values, in the order of the network. */
-static cm_status hash_params(cm_lpips *l, const cm_perceptual *net, XXH3_state_t *state)
+/* Of all parameters, in the order of the network. */
+static cm_status hash_params(const cm_perceptual *net, const char *file, cm_weights_hash *hash)
 {
-    (void)XXH3_128bits_reset(state);
     for (int i = 0; i < net->graph->n_params; i++) {
         const cm_param_desc *param = &net->graph->params[i];
-        const size_t n = cmi_param_elements(param);
         const float *values;
         CM_TRY(cmi_params_plain(net->params, i, &values));
-        (void)XXH3_128bits_update(state, param->name, strlen(param->name) + 1);
-        (void)XXH3_128bits_update(state, values, n * sizeof *values);
-        if (cmi_first_nonfinite_f32(n, values) < n)
-            CM_FAIL(CM_ERR_NUMERIC, "%s: tensor '%s' holds NaN or infinity", l->files.backbone.input.name,
-                    param->name);
+        CM_TRY(cmi_weights_hash_add(hash, file, param->name, values, cmi_param_elements(param)));
     }
-    const XXH128_hash_t h = XXH3_128bits_digest(state);
-    (void)snprintf(l->hash, sizeof l->hash, "%016llx%016llx", (unsigned long long)h.high64,
-                   (unsigned long long)h.low64);
     return CM_OK;
 }
 
@@ -65,13 +54,13 @@ static cm_status hash_params(cm_lpips *l, const cm_perceptual *net, XXH3_state_t
 static cm_status look_through(cm_lpips *l)
 {
     const cm_perceptual_shape shape = {.channels = 3, .height = TRIAL, .width = TRIAL};
+    const char *file = l->files.backbone.input.name;
+    cm_weights_hash *hash;
     cm_perceptual net;
     CM_TRY(cmi_perceptual_open(l->context, &l->files, &shape, &net));
-    XXH3_state_t *state = XXH3_createState();
-    const cm_status status =
-        state ? hash_params(l, &net, state)
-              : cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", l->files.backbone.input.name);
-    (void)XXH3_freeState(state);
+    cm_status status = cmi_weights_hash_begin(file, &hash);
+    if (status == CM_OK) status = hash_params(&net, file, hash);
+    cmi_weights_hash_end(hash, status == CM_OK ? l->hash : NULL);
     cmi_perceptual_close(&net);
     return status;
 }
