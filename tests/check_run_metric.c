@@ -3,12 +3,13 @@
  */
 #include "support/suite.h"
 
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "support/memory.h"
+#include "support/each_request.h"
 #include "support/runs.h"
 
 static const char lenet[] = "models/features/lenet.safetensors", reference[] = "models/features/lenet-train.npz";
@@ -643,25 +644,7 @@ static cm_status whole(cm_context *context)
 
 START_TEST(allocations_fail)
 {
-    memory m;
-    cm_context *context;
-    memory_reset(&m);
-    cm_context_options co = memory_options(&m, 1);
-    OK(cm_context_create(&co, &context));
-    OK(whole(context));
-    const long idle = m.live, before = m.requests;
-    OK(whole(context));
-    const long requests = m.requests - before, tries = by_effort(3, 40, (int)requests);
-    for (long n = 1; n <= requests; n += requests / tries ? requests / tries : 1) {
-        memory_reset(&m);
-        m.live = idle;
-        m.fail_at = n;
-        cm_status status = whole(context);
-        ck_assert_msg(status == CM_ERR_MEMORY && m.live == idle, "request %ld of %ld failing gave %s, %ld blocks: %s",
-                      n, requests, cm_status_name(status), m.live - idle, cm_last_message());
-    }
-    cm_context_free(context);
-    ck_assert_int_eq(m.live, 0);
+    fail_some_requests(whole, by_effort(3, 40, INT_MAX));
 }
 END_TEST
 

@@ -5,16 +5,8 @@ bin=$1/bin
 dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 model=models/digits_consistency.safetensors teacher=models/digits_teacher.safetensors
-status=0 n=0
-fail() { echo "FAIL $1"; status=1; }
-# expect CODE WORD command...: exit code and a word in what it prints
-expect() {
-    code=$1 word=$2; shift 2; n=$((n + 1))
-    out=$("$@" 2>&1 </dev/null); got=$?
-    [ $got = "$code" ] || fail "exit $got, expected $code: $* : $out"
-    case "$out" in *"$word"*) ;; *) fail "no '$word' in: $out ($*)" ;; esac
-}
 cd "$(dirname "$0")/.." || exit 1
+. tests/support/commands.sh
 expect 0 "images/s" $bin/cm-sample $model -n 4 -o $dir/a.png
 [ "$(head -c 4 $dir/a.png | tail -c 3)" = PNG ] || fail "a.png is no PNG"
 expect 1 "(--force replaces it)" $bin/cm-sample $model -n 4 -o $dir/a.png

@@ -6,15 +6,6 @@ dir=$(mktemp -d /tmp/cm-searching-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 model=models/digits_consistency.safetensors teacher=models/digits_teacher.safetensors
 digits=models/features/lenet-train.npz
-status=0 n=0
-fail() { echo "FAIL $1"; status=1; }
-# expect CODE WORD command...: exit code and a word in what it prints
-expect() {
-    code=$1 word=$2; shift 2; n=$((n + 1))
-    out=$("$@" 2>&1 </dev/null); got=$?
-    [ $got = "$code" ] || fail "exit $got, expected $code: $* : $out"
-    case "$out" in *"$word"*) ;; *) fail "no '$word' in: $out ($*)" ;; esac
-}
 # holds NAME PYTHON: an assertion over d, the JSON of the file, and svg, its plot
 holds() {
     n=$((n + 1))
@@ -31,6 +22,7 @@ assert $2, (d, texts)
 END
 }
 cd "$(dirname "$0")/.." || exit 1
+. tests/support/commands.sh
 
 # --- a search ---
 few="--few --samples 12 --grid 9 --batch 12"
