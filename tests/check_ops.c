@@ -422,9 +422,10 @@ START_TEST(winograd_others)
                  {5, 0, 2, 0, 4, "winograd 2x2 of 5x5"}, {3, 0, 0, 0, 18, "winograd 4x4"},
                  {3, 0, 0, 0, 6, "winograd 2x2"}};
     enum { KINDS = sizeof kinds / sizeof *kinds };
-    for (int i = 0; i < 2 * KINDS + ROUNDS / 4; i++) {
+    for (int i = 0; i < by_effort(1, 2, 2) * KINDS + ROUNDS / 4; i++) {
         static const int wide[] = {16, 48, 64, 112, 32, 192};
-        const int c = wide[pick(0, 5)], out = wide[pick(0, 5)], bias = pick(0, 1), kind = i % KINDS;
+        const int widest = by_effort(2, 5, 5), c = wide[pick(0, widest)], out = wide[pick(0, widest)],
+                  bias = pick(0, 1), kind = i % KINDS;
         const int k = kinds[kind].k, k_w = kinds[kind].k_w, low = kinds[kind].low;
         const float scale = pick(0, 1) ? 0.7f : 0;
         node_case t = {.op = &cmi_op_conv2d,
