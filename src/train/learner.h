@@ -99,6 +99,14 @@ static inline uint64_t cmi_learner_stream(uint64_t image)
     return image | 1ull << 63;
 }
 /* Draws of an image beside dropout's masks. */
-enum { CM_DRAW_NOISE = 0, CM_DRAW_UNIFORM = 1, CM_DRAW_NORMAL = 2, CM_DRAW_LABEL = 3, CM_DRAW_AUGMENT = 4 };
+enum {
+    CM_DRAW_NOISE = 0,
+    CM_DRAW_UNIFORM = 1,
+    CM_DRAW_NORMAL = 2,
+    CM_DRAW_LABEL = 3,
+    CM_DRAW_AUGMENT = 4,
+    CM_DRAW_MORE_UNIFORM = 5,
+    CM_DRAW_MORE_NORMAL = 6
+};
 
 #endif

@@ -10,7 +10,7 @@
 struct cm_learner_worker {
     cm_learner *learner;
     cm_exec *train, *target, *teacher, *distance;
-    double *x0, *z, *work, *u, *normal, *share, *loss;
+    double *x0, *z, *work, *u, *normal, *share, *loss, *more_u, *more_normal;
     float *single; /* one image */
     uint64_t *images;
     int32_t *labels, *true_labels;
@@ -51,7 +51,7 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     w->x0 = cmi_calloc(context, values, sizeof *w->x0);
     w->z = cmi_calloc(context, values, sizeof *w->z);
     w->work = cmi_calloc(context, cmi_objective_work(settings, slice), sizeof *w->work);
-    w->u = cmi_calloc(context, 4 * slice, sizeof *w->u);
+    w->u = cmi_calloc(context, (4 + CM_MORE_UNIFORMS + CM_MORE_NORMALS) * slice, sizeof *w->u);
     w->single = cmi_calloc(context, l->image_size, sizeof *w->single);
     w->images = cmi_calloc(context, slice, sizeof *w->images);
     w->labels = cmi_calloc(context, 2 * slice, sizeof *w->labels);
@@ -59,6 +59,8 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     w->normal = w->u + slice;
     w->share = w->normal + slice;
     w->loss = w->share + slice;
+    w->more_u = w->loss + slice;
+    w->more_normal = w->more_u + CM_MORE_UNIFORMS * slice;
     w->true_labels = w->labels + slice;
     return CM_OK;
 }
@@ -138,8 +140,9 @@ static cm_status answer(const cm_learner_worker *w, const question *q, const cm_
     return CM_OK;
 }
 
-static cm_status evaluate(void *user, int role, const double *x, const double *sigma, double *d)
+static cm_status evaluate(void *user, int role, const double *x, const double *sigma, const double *r, double *d)
 {
+    (void)r;
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
     if (role == CM_ROLE_TEACHER) {
@@ -150,8 +153,9 @@ static cm_status evaluate(void *user, int role, const double *x, const double *s
     return answer(w, &q, l->target_weights, w->target, d);
 }
 
-static cm_status online(void *user, const double *x, const double *sigma, double *d)
+static cm_status online(void *user, const double *x, const double *sigma, const double *r, double *d)
 {
+    (void)r;
     const cm_learner_worker *w = user;
     const question q = {&w->learner->precond, x, sigma, w->labels, w->augment};
     return answer(w, &q, w->learner->train_weights, w->train, d);
@@ -183,6 +187,20 @@ typedef struct {
     const cm_learner_batch *batch;
 } job;
 
+/* For objectives that take several times. */
+static void draw_more(cm_learner_worker *w, cm_stream s, size_t i)
+{
+    const size_t n = w->learner->options.slice;
+    double uniform[CM_MORE_UNIFORMS];
+    float normal[CM_MORE_NORMALS];
+    s.draw = CM_DRAW_MORE_UNIFORM;
+    cmi_stream_uniform(&s, CM_MORE_UNIFORMS, uniform);
+    for (size_t k = 0; k < CM_MORE_UNIFORMS; k++) w->more_u[k * n + i] = uniform[k];
+    s.draw = CM_DRAW_MORE_NORMAL;
+    cmi_stream_normal(&s, CM_MORE_NORMALS, normal);
+    for (size_t k = 0; k < CM_MORE_NORMALS; k++) w->more_normal[k * n + i] = (double)normal[k];
+}
+
 static void draw_image(cm_learner_worker *w, const cm_learner_batch *b, size_t i, uint64_t image)
 {
     size_t size = w->learner->image_size;
@@ -199,6 +217,7 @@ static void draw_image(cm_learner_worker *w, const cm_learner_batch *b, size_t i
     cmi_stream_uniform(&s, 1, &chance);
     w->labels[i] = chance < b->label_dropout ? -1 : w->true_labels[i];
     w->images[i] = s.image;
+    draw_more(w, s, i);
 }
 
 /* The images of a slice; beyond the batch the first once more, without weight. */
@@ -220,9 +239,22 @@ static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t f
 static cm_status run_slice(const job *j, int index, int worker)
 {
     cm_learner_worker *w = &j->learner->workers[worker];
-    const cm_objective_nets nets = {w, evaluate, online, backward, w->distance ? distance : NULL};
-    const cm_objective_batch b = {
-        j->learner->options.slice, w->x0, w->z, w->u, w->normal, w->loss, w->share, w->work};
+    const cm_objective_nets nets = {.user = w,
+                                    .evaluate = evaluate,
+                                    .online = online,
+                                    .backward = backward,
+                                    .distance = w->distance ? distance : NULL};
+    const cm_objective_batch b = {.n = j->learner->options.slice,
+                                  .x0 = w->x0,
+                                  .z = w->z,
+                                  .u = w->u,
+                                  .normal = w->normal,
+                                  .loss = w->loss,
+                                  .share = w->share,
+                                  .work = w->work,
+                                  .more_u = w->more_u,
+                                  .more_normal = w->more_normal,
+                                  .labels = j->learner->model->net.num_classes ? w->labels : NULL};
     size_t first = (size_t)index * j->learner->options.slice;
     w->slice = index;
     w->call = j->batch->call;

@@ -106,7 +106,7 @@ cm_status cmi_compare_and_learn(const cm_objective_settings *s, const cm_objecti
                                 const cm_objective_nets *nets, cm_objective_buffers *r)
 {
     double *gradient = r->slope;
-    CM_TRY(nets->online(nets->user, r->x_t, r->t, r->online));
+    CM_TRY(nets->online(nets->user, r->x_t, r->t, NULL, r->online));
     for (size_t i = 0; i < b->n; i++) {
         size_t at = i * r->size;
         double d;

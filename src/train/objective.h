@@ -12,7 +12,19 @@
 #include "train/option_rows.h"
 
 /* Which network besides the one that learns. */
-enum { CM_ROLE_TARGET, CM_ROLE_TEACHER };
+enum {
+    CM_ROLE_TARGET,       /* the target, in training mode: dropout as `online`    */
+    CM_ROLE_TEACHER,      /* without dropout                                      */
+    CM_ROLE_PLAIN,        /* the weights that learn, without dropout              */
+    CM_ROLE_UNCONDITIONAL /* the same without a label                             */
+};
+
+/* What an objective's x and t are, and what a network answers there. */
+typedef enum cm_objective_axis {
+    CM_AXIS_SIGMA, /* x0 + t z at noise level t: D(x; t)                                              */
+    CM_AXIS_TRIG,  /* x_t / sigma_data at t in (0, pi/2): TrigFlow's F, whatever the precond is       */
+    CM_AXIS_RAW    /* the network's own input and its time: its own output                            */
+} cm_objective_axis;
 
 /* Numbers of one step. */
 typedef struct cm_objective_settings {
@@ -34,17 +46,33 @@ typedef struct cm_objective_batch {
     double *loss;             /* out: weighted distance of each image        */
     const double *share;      /* of each image in the gradient: 1 / batch, 0 for padding */
     double *work;             /* cmi_objective_work() doubles                 */
+    /* Further draws of each image, k n + i: for those that take several times. */
+    const double *more_u, *more_normal; /* CM_MORE_UNIFORMS, CM_MORE_NORMALS of them */
+    const int32_t *labels;              /* as they are learnt, -1 none; NULL: the networks have no classes */
 } cm_objective_batch;
+enum { CM_MORE_UNIFORMS = 3, CM_MORE_NORMALS = 2 };
 
+/* A point of n images, or a direction there.  r: the second time, NULL where the network has one. */
+typedef struct cm_objective_point {
+    const double *x, *t, *r;
+} cm_objective_point;
+
+/* Networks on the objective's axis.  r may be NULL everywhere: a network with one time. */
 typedef struct cm_objective_nets {
     void *user;
-    /* d = D(x; sigma) of n images without gradient; the target in training mode
-     * (dropout as `online`), the teacher not. */
-    cm_status (*evaluate)(void *user, int role, const double *x, const double *sigma, double *d);
-    /* The same of the network that learns; `backward` then adds the gradients of
-     * sum(D * cotangent). */
-    cm_status (*online)(void *user, const double *x, const double *sigma, double *d);
+    /* d = D of n images without gradient. */
+    cm_status (*evaluate)(void *user, int role, const double *x, const double *t, const double *r, double *d);
+    /* The same and its derivative in a direction, without gradient: tangent = D'(at) along. */
+    cm_status (*tangent)(void *user, int role, const cm_objective_point *at, const cm_objective_point *along,
+                         double *d, double *tangent);
+    /* D of the network that learns; `backward` then adds the gradients of sum(D * cotangent). */
+    cm_status (*online)(void *user, const double *x, const double *t, const double *r, double *d);
     cm_status (*backward)(void *user, const double *cotangent);
+    /* D and its derivative in a direction, of the network that learns; the second then adds the gradients of
+     * sum(D * cotangent) + sum(tangent * of_tangent). */
+    cm_status (*online_tangent)(void *user, const cm_objective_point *at, const cm_objective_point *along, double *d,
+                                double *tangent);
+    cm_status (*backward_tangent)(void *user, const double *cotangent, const double *of_tangent);
     /* d(a, b) of one image and its gradient with respect to a, for distances of a network; else NULL. */
     cm_status (*distance)(void *user, const double *a, const double *b, double *value, double *gradient);
 } cm_objective_nets;
@@ -68,7 +96,8 @@ typedef struct cm_objective {
     int needs_teacher;
     int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
     cm_objective_target target;
-    int is_discrete;                      /* uses N(k) */
+    int is_discrete; /* uses N(k) */
+    cm_objective_axis axis;
     const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
     int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
     double huber_scale;                   /* huber_c "auto" is this times sqrt(C H W) */

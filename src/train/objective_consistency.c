@@ -29,7 +29,7 @@ static void draw_pairs(const cm_objective_settings *s, const cm_objective_batch 
 /* slope = (x - D)/t; x_t2 = x + slope (t2 - t). */
 static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_buffers *r)
 {
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t, r->t, r->d));
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t, r->t, NULL, r->d));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r->size; k < (i + 1) * r->size; k++) {
             r->slope[k] = (r->x_t[k] - r->d[k]) / r->t[i];
@@ -41,7 +41,7 @@ static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *net
 static cm_status heun(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_buffers *r)
 {
     CM_TRY(euler(b, nets, r));
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t2, r->t2, r->d));
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t2, r->t2, NULL, r->d));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r->size; k < (i + 1) * r->size; k++) {
             double slope = (r->x_t2[k] - r->d[k]) / r->t2[i];
@@ -53,7 +53,7 @@ static cm_status heun(const cm_objective_batch *b, const cm_objective_nets *nets
 static cm_status finish(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets,
                         cm_objective_buffers *r)
 {
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r->x_t2, r->t2, r->target));
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r->x_t2, r->t2, NULL, r->target));
     return cmi_compare_and_learn(s, b, nets, r);
 }
 

@@ -39,7 +39,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     }
     cmi_add_noise(b, r.size, r.t, r.x_t);
     cmi_add_noise(b, r.size, r.t2, r.x_t2);
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t3, r.target));
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t3, NULL, r.target));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r.size; k < (i + 1) * r.size; k++)
             r.target[k] = r.t2[i] > 0 ? scrub(r.target[k]) : b->x0[k];

@@ -46,7 +46,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     }
     cmi_add_noise(b, r.size, r.t, r.x_t);
     cmi_add_noise(b, r.size, r.t2, r.x_t2);
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t2, r.target));
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t2, NULL, r.target));
     return cmi_compare_and_learn(s, b, nets, &r);
 }
 

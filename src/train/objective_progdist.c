@@ -13,7 +13,7 @@
 static cm_status euler(const cm_objective_batch *b, const cm_objective_nets *nets, cm_objective_buffers *r, double *x,
                        const double *from, const double *to)
 {
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, x, from, r->d));
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, x, from, NULL, r->d));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r->size; k < (i + 1) * r->size; k++)
             x[k] += (x[k] - r->d[k]) / from[i] * (to[i] - from[i]);

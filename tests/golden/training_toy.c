@@ -125,8 +125,9 @@ void toy_evaluate(toy *t, int which, const double *x, const double *sigma, doubl
     evaluate_toy(t, which, 0, x, sigma, out);
 }
 
-static cm_status evaluate(void *user, int role, const double *x, const double *sigma, double *d)
+static cm_status evaluate(void *user, int role, const double *x, const double *sigma, const double *r, double *d)
 {
+    (void)r;
     toy *t = user;
     size_t bytes = t->n * 3 * t->pixels * sizeof *x;
     int target = role == CM_ROLE_TARGET;
@@ -139,8 +140,9 @@ static cm_status evaluate(void *user, int role, const double *x, const double *s
     return CM_OK;
 }
 
-static cm_status online(void *user, const double *x, const double *sigma, double *d)
+static cm_status online(void *user, const double *x, const double *sigma, const double *r, double *d)
 {
+    (void)r;
     toy *t = user;
     memcpy(t->x, x, t->n * 3 * t->pixels * sizeof *x);
     memcpy(t->sigma, sigma, t->n * sizeof *sigma);
@@ -218,8 +220,17 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
                         const double *z, const double *u, const double *normal, double share, double *loss)
 {
     double shares[64];
-    const cm_objective_nets nets = {t, evaluate, online, backward, NULL};
-    cm_objective_batch b = {t->n, x0, z, u, normal, loss, shares, NULL};
+    const cm_objective_nets nets = {.user = t, .evaluate = evaluate, .online = online, .backward = backward};
+    cm_objective_batch b = {.n = t->n,
+                            .x0 = x0,
+                            .z = z,
+                            .u = u,
+                            .normal = normal,
+                            .loss = loss,
+                            .share = shares,
+                            .more_u = t->more_u,
+                            .more_normal = t->more_normal,
+                            .labels = t->labels};
     for (size_t i = 0; i < t->n; i++) shares[i] = share;
     b.work = calloc(cmi_objective_work(s, t->n), sizeof *b.work);
     cm_status status = o->run(s, &b, &nets);

@@ -33,7 +33,8 @@ typedef struct {
     double gradient[PARAMS];
     const double *mask; /* n x 3 x pixels of 0 and 1, or NULL */
     const int32_t *labels;
-    double *x; /* of the last online evaluation */
+    const double *more_u, *more_normal; /* of the objective's batch */
+    double *x;                          /* of the last online evaluation */
     double sigma[64];
     double *out;                   /* of the last online evaluation */
     double *x2, *out2, sigma2[64]; /* of the last target's; sigma2[0] 0: there was none */
