@@ -21,6 +21,7 @@ static int whole(sampling *s, const cli *c, const char *name, const char *value)
         int64_t low, high;
     } rows[] = {{"steps", &s->sample.steps, 1, 1000000},
                 {"grid", &s->sample.grid, 2, 1000000},
+                {"order", &s->sample.dpmpp_order, 1, 3},
                 {"batch", &s->sampler.max_batch, 1, 65536},
                 {"threads", &s->sampler.threads, 1, 256}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -41,6 +42,8 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("ts")) o->ts_count = cli_integers(c, name, value, 0, s->ts, SAMPLING_MOST), o->ts = s->ts;
     else if (IS("times")) s->times = value;
     else if (IS("rho")) o->rho = cli_number(c, name, value, 0.5, 1e3);
+    else if (IS("form")) o->dpmpp_form = cli_listed(c, name, value, "dpmpp_forms");
+    else if (IS("end")) o->dpmpp_end = cli_listed(c, name, value, "dpmpp_ends");
     else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
     else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
     else if (IS("seed")) o->seed = cli_seed(c, name, value);

@@ -110,8 +110,9 @@ START_TEST(reference_images)
 }
 END_TEST
 
-static const int methods[] = {CM_METHOD_ONESTEP,   CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_EULER,
-                              CM_METHOD_ANCESTRAL, CM_METHOD_DPM,       CM_METHOD_EDM,  CM_METHOD_PROGDIST};
+static const int methods[] = {CM_METHOD_ONESTEP, CM_METHOD_MULTISTEP, CM_METHOD_HEUN,
+                              CM_METHOD_EULER,   CM_METHOD_ANCESTRAL, CM_METHOD_DPM,
+                              CM_METHOD_EDM,     CM_METHOD_PROGDIST,  CM_METHOD_DPMPP};
 
 static cm_sample_options method_options(int method)
 {
@@ -406,7 +407,7 @@ START_TEST(options_refused)
         FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, word);                                                   \
         if (!o.condition) FAILS(cm_sampler_nfe(s, &o, &nfe), CM_ERR_ARGUMENT, word); /* labels need n */             \
     } while (0)
-    BAD(o.method = 9, "method");
+    BAD(o.method = 10, "method is 10");
     BAD(o.method = -1, "method is -1");
     BAD((o.sigmas = rising, o.sigma_count = 2), "fall strictly");
     BAD((o.sigmas = nan_list, o.sigma_count = 1), "nan");
@@ -451,6 +452,21 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_HEUN, o.s_noise = 1.1), "without s_churn");
     BAD((o.method = CM_METHOD_HEUN, o.edm_alpha = 0.5), "edm_");
     BAD((o.method = CM_METHOD_EDM, o.edm_schedule = 3), "edm_");
+    BAD((o.method = CM_METHOD_HEUN, o.dpmpp_order = 2), "dpmpp_* has no effect on method heun");
+    BAD((o.method = CM_METHOD_EDM, o.dpmpp_form = CM_DPMPP_TAYLOR), "dpmpp_* has no effect on method edm");
+    BAD(o.dpmpp_end = CM_DPMPP_FULL, "dpmpp_* has no effect");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_order = 4), "dpmpp_order is 4, expected 1..3");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_order = -1), "dpmpp_order is -1");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_form = 2), "dpmpp_form is 2");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_end = -1), "dpmpp_end is -1");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_order = 3, o.steps = 2), "dpmpp_order is 3, but the run has 2 steps");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_order = 1, o.dpmpp_form = CM_DPMPP_TAYLOR), "without a step of order 2");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_form = CM_DPMPP_TAYLOR, o.steps = 2), "without a step of order 2");
+    BAD((o.method = CM_METHOD_DPMPP, o.dpmpp_order = 1, o.dpmpp_end = CM_DPMPP_FULL), "with order 1");
+    BAD((o.method = CM_METHOD_DPMPP, o.steps = 1, o.dpmpp_end = CM_DPMPP_FULL), "with order 1");
+    BAD((o.method = CM_METHOD_DPMPP, o.sigmas = fine, o.sigma_count = 1), "at least two sigmas");
+    BAD((o.method = CM_METHOD_DPMPP, o.s_churn = 1), "s_churn has no effect");
+    BAD(o.reserved2 = 1, "cm_sample_options: reserved is 1");
     BAD(o.clip_denoised = 3, "clip_denoised is 3, expected 0..2");
     BAD(o.clip_output = -1, "clip_output is -1");
     BAD(o.condition = LABELS(ten), "-1..9");
@@ -878,7 +894,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, initialisers);
     tcase_add_test(t, reference_images);
-    tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, 8);
+    tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, 9);
     tcase_add_test(t, seeds_and_labels_matter);
     tcase_add_test(t, times_by_sigmas_and_by_indices);
     tcase_add_test(t, torch_stream);

@@ -48,7 +48,7 @@ NETWORKS = {
 }
 METHODS = [("onestep", {}), ("multistep", {"ts": [0, 22, 39], "grid": 40}), ("heun", {"steps": 4}),
            ("heun", {"steps": 4, "s_churn": 20, "s_noise": 1.003}), ("euler", {"steps": 4}),
-           ("ancestral", {"steps": 4}), ("dpm", {"steps": 3}), ("edm", {"steps": 3}), ("progdist", {"steps": 3})]
+           ("ancestral", {"steps": 4}), ("dpm", {"steps": 3}), ("edm", {"steps": 3}), ("progdist", {"steps": 3}), ("dpmpp", {"steps": 3})]
 PRECISIONS = {  # name -> how the newer and the older state spell it, of a sampler and of a trainer
     "f32": ([{}], [{}]),
     "f32 small memory": ([{"memory": "small"}, {"lean": True}], None),

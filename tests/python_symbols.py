@@ -49,7 +49,8 @@ for s in _lib.STRUCTS:
 # Lists of cm_choice_name beside the enumerations of the headers: entry i is called as member i is.
 ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm_discretization", "CM_EDM_STEPS_"),
          "edm_schedules": ("cm_edm_schedule", "CM_EDM_SCHEDULE_"), "edm_scalings": ("cm_edm_scaling", "CM_EDM_SCALING_"),
-         "edm_solvers": ("cm_edm_solver", "CM_EDM_SOLVER_"), "noise_sources": ("cm_noise_source", "CM_NOISE_"),
+         "edm_solvers": ("cm_edm_solver", "CM_EDM_SOLVER_"), "dpmpp_forms": ("cm_dpmpp_form", "CM_DPMPP_"),
+         "dpmpp_ends": ("cm_dpmpp_end", "CM_DPMPP_"), "noise_sources": ("cm_noise_source", "CM_NOISE_"),
          "model_formats": ("cm_model_format", "CM_MODEL_"), "precisions": ("cm_precision", "CM_PRECISION_"), "memories": ("cm_memory", "CM_MEMORY_"),
          "objectives": ("cm_train_objective", "CM_TRAIN_"), "distances": ("cm_distance", "CM_DISTANCE_"),
          "optimizers": ("cm_optimizer", "CM_OPTIMIZER_"), "weightings": ("cm_loss_weighting", "CM_WEIGHTING_"),

@@ -73,7 +73,18 @@ typedef enum cm_method {
     CM_METHOD_EDM = 7,
     /* Progressive distillation (Salimans and Ho 2022): EULER that ends at the last level,
      * not at 0.  NFE n. */
-    CM_METHOD_PROGDIST = 8
+    CM_METHOD_PROGDIST = 8,
+    /* DPM-Solver++, multistep (Lu et al. 2022), in lambda = -ln sigma, of dpmpp_order q: from x
+     * at level s to level t, with h = ln(s / t) and the estimate m0 of this step and those of
+     * the two before,
+     *   order 1: x' = (t/s) x - phi_1 m0
+     *   order 2: x' = (t/s) x - phi_1 m0 + c (m0 - m1) / r0, with c of dpmpp_form
+     *   order 3: x' = (t/s) x - phi_1 m0 + phi_2 (d0 + r0 e) - phi_3 e
+     * where phi_1 = exp(-h) - 1, phi_2 = phi_1 / h + 1, phi_3 = phi_2 / h - 1/2; r0 and r1 are the
+     * h of the two steps before over h, d0 = (m0 - m1) / r0, d1 = (m1 - m2) / r1 and
+     * e = (d0 - d1) / (r0 + r1).  Step k of n has order min(q, k), and by dpmpp_end also at most
+     * n + 1 - k.  It ends at the last level, as PROGDIST.  NFE n. */
+    CM_METHOD_DPMPP = 9
 } cm_method;
 
 /* Where unit normals come from when the caller gives none. */
@@ -111,6 +122,12 @@ typedef enum cm_edm_scaling { CM_EDM_SCALING_NONE = 0, CM_EDM_SCALING_VP = 1 } c
 
 /* Second order, or first. */
 typedef enum cm_edm_solver { CM_EDM_SOLVER_HEUN = 0, CM_EDM_SOLVER_EULER = 1 } cm_edm_solver;
+
+/* What (m0 - m1) / r0 is multiplied by in a step of order 2 of CM_METHOD_DPMPP: -phi_1 / 2; phi_2. */
+typedef enum cm_dpmpp_form { CM_DPMPP_DPMSOLVER = 0, CM_DPMPP_TAYLOR = 1 } cm_dpmpp_form;
+
+/* Its last steps: of lower orders, step n of order 1; of the full order. */
+typedef enum cm_dpmpp_end { CM_DPMPP_LOWER = 0, CM_DPMPP_FULL = 1 } cm_dpmpp_end;
 
 /* Whether values are clamped to [-1, 1]. */
 typedef enum cm_clip { CM_CLIP_DEFAULT = 0, CM_CLIP_YES = 1, CM_CLIP_NO = 2 } cm_clip;
@@ -154,8 +171,8 @@ typedef struct cm_sample_options {
      * 1. `sigmas`: sigma_count standard deviations, strictly falling, each in
      * [boundary, sigma_max] of the model, where the boundary is sigma_min for precond cm and
      * 0, exclusive, for others.  ONESTEP takes one and MULTISTEP evaluates at each of them;
-     * HEUN, EULER, ANCESTRAL, DPM and EDM walk along them and then to 0; PROGDIST, with at
-     * least two, walks along them and ends at the last.
+     * HEUN, EULER, ANCESTRAL, DPM and EDM walk along them and then to 0; PROGDIST and DPMPP, with
+     * at least two, walk along them and end at the last.
      *
      * 2. `ts` with `grid`, for MULTISTEP: ts_count >= 2 indices, strictly rising, into the
      * Karras schedule of `grid` points (2..1,000,000), as the official code takes them.  The
@@ -163,7 +180,9 @@ typedef struct cm_sample_options {
      *
      * 3. Neither: a schedule of `steps` levels (1..1,000,000; default 18).  With a_i =
      * sigma_max^(1/rho) + i / (n - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)) the levels are
-     * a_i^rho (Karras et al. 2022, equation 5).  ONESTEP takes the first level; MULTISTEP has
+     * a_i^rho (Karras et al. 2022, equation 5).  DPMPP without a rho has levels that are equally
+     * far apart in ln sigma; PROGDIST and DPMPP have n + 1 of them.  ONESTEP takes the first
+     * level; MULTISTEP has
      * the published two levels of models whose papers give them.  Member "sampling" of the
      * model's configuration (docs/model-file.md) changes these defaults. */
     const double *sigmas;
@@ -172,14 +191,14 @@ typedef struct cm_sample_options {
     size_t ts_count;
     int32_t grid;
     int32_t steps;
-    double rho; /* of the schedule, 0.5..1000; default 7 */
+    double rho; /* of the schedule, 0.5..1000; default 7, of DPMPP none */
     /* Range of the schedule, sigma_min < sigma_max, neither beyond the model's.  Default: the
      * model's (cm_model_info) for precond cm, edm and ecm and wherever its file gives another
      * number than its kind has; else, and with an edm_discretization of another kind, the
      * customary range (0.002..80 for EDM) as far as the model goes along. */
     double sigma_min, sigma_max;
 
-    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM and for models of precond
+    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP and models of precond
      * ecm, whose reference code does not.  And the images at the end; default: yes. */
     int32_t clip_denoised;
     int32_t clip_output;
@@ -224,11 +243,16 @@ typedef struct cm_sample_options {
      * the run, dense float32, borrowed for the callback.  Non-zero stops the run. */
     int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *denoised);
     void *step_user;
+
+    /* For CM_METHOD_DPMPP: the order, 1..3 and at most the number of steps, default 3 or as many steps as there
+     * are; cm_dpmpp_form, for runs with a step of order 2; cm_dpmpp_end, for orders above 1. */
+    int32_t dpmpp_order, dpmpp_form, dpmpp_end;
+    int32_t reserved2; /* must be 0 */
 } cm_sample_options;
 
 /* clang-format off */
 #define CM_SAMPLE_OPTIONS_INIT {sizeof(cm_sample_options), 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-                                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL}
+                                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0}
 /* clang-format on */
 
 typedef struct cm_sampler_info {

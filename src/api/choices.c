@@ -66,6 +66,8 @@ static const cm_choice_list *const lists[] = {
     LIST("edm_schedules", cmi_edm_schedule_choice),
     LIST("edm_scalings", cmi_edm_scaling_choice),
     LIST("edm_solvers", cmi_edm_solver_choice),
+    LIST("dpmpp_forms", cmi_dpmpp_form_choice),
+    LIST("dpmpp_ends", cmi_dpmpp_end_choice),
     LIST("noise_sources", cmi_noise_source_choice),
     LIST("precisions", cmi_precision_choice),
     LIST("memories", cmi_memory_choice),

@@ -292,7 +292,7 @@ PLACE(cm_run_report, distance, 96);
 PLACE(cm_run_report, best_distance, 104);
 PLACE(cm_run_report, best_step, 112);
 
-SIZE(cm_sample_options, 232);
+SIZE(cm_sample_options, 248);
 PLACE(cm_sample_options, struct_size, 0);
 PLACE(cm_sample_options, method, 4);
 PLACE(cm_sample_options, sigmas, 8);
@@ -328,6 +328,10 @@ PLACE(cm_sample_options, progress, 200);
 PLACE(cm_sample_options, progress_user, 208);
 PLACE(cm_sample_options, step, 216);
 PLACE(cm_sample_options, step_user, 224);
+PLACE(cm_sample_options, dpmpp_order, 232);
+PLACE(cm_sample_options, dpmpp_form, 236);
+PLACE(cm_sample_options, dpmpp_end, 240);
+PLACE(cm_sample_options, reserved2, 244);
 
 SIZE(cm_sampler_info, 40);
 PLACE(cm_sampler_info, struct_size, 0);

@@ -24,11 +24,12 @@ typedef enum cm_level_rule {
 } cm_level_rule;
 
 /* Options that only some methods read. */
-enum { CM_READS_TS = 1, CM_READS_CHURN = 2, CM_READS_EDM = 4 };
+enum { CM_READS_TS = 1, CM_READS_CHURN = 2, CM_READS_EDM = 4, CM_READS_DPMPP = 8 };
 
 struct cm_method_kind {
     const char *name, *about;
     cm_level_rule levels;
+    int even_logarithms; /* its schedule without a rho: equally far apart in ln sigma */
     unsigned reads;
     /* Takes the state from unit normals times `start` to the sample. */
     cm_status (*run)(cm_solver_state *r);
@@ -44,7 +45,7 @@ struct cm_method_kind {
 };
 
 extern const cm_method_kind cmi_method_onestep, cmi_method_multistep, cmi_method_heun, cmi_method_euler,
-    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist;
+    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist, cmi_method_dpmpp;
 
 /* The row of a cm_method; row 0 has a name and nothing else.  NULL past the end. */
 const cm_method_kind *cmi_method_at(size_t method);
@@ -54,6 +55,14 @@ cm_choice cmi_edm_discretization_choice(size_t index);
 cm_choice cmi_edm_schedule_choice(size_t index);
 cm_choice cmi_edm_scaling_choice(size_t index);
 cm_choice cmi_edm_solver_choice(size_t index);
+
+/* What the options of cmi_method_dpmpp can be. */
+cm_choice cmi_dpmpp_form_choice(size_t index);
+cm_choice cmi_dpmpp_end_choice(size_t index);
+/* The order of a step, 1 .. n: that of the solver, fewer at the beginning and, unless `full`, at the end. */
+int32_t cmi_dpmpp_order_at(const cm_solver *s, int32_t step);
+/* phi_1 = exp(-h) - 1, phi_2 = phi_1 / h + 1, phi_3 = phi_2 / h - 1/2, without their cancellation; h > 0. */
+double cmi_dpmpp_phi(int k, double h);
 
 /* --- for step functions ------------------------------------------------------------ */
 

@@ -14,6 +14,7 @@ static const cm_method_kind *const kinds[] = {
     [CM_METHOD_DPM] = &cmi_method_dpm,
     [CM_METHOD_EDM] = &cmi_method_edm,
     [CM_METHOD_PROGDIST] = &cmi_method_progdist,
+    [CM_METHOD_DPMPP] = &cmi_method_dpmpp,
 };
 
 const cm_method_kind *cmi_method_at(size_t method)

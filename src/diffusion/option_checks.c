@@ -53,6 +53,10 @@ cm_status cmi_options_check_ranges(const cm_resolver *r)
     CM_TRY(check_choice("edm_schedule", o->edm_schedule, CM_EDM_SCHEDULE_VE));
     CM_TRY(check_choice("edm_scaling", o->edm_scaling, CM_EDM_SCALING_VP));
     CM_TRY(check_choice("edm_solver", o->edm_solver, CM_EDM_SOLVER_EULER));
+    CM_TRY(check_choice("dpmpp_form", o->dpmpp_form, CM_DPMPP_TAYLOR));
+    CM_TRY(check_choice("dpmpp_end", o->dpmpp_end, CM_DPMPP_FULL));
+    if (o->dpmpp_order < 0 || o->dpmpp_order > 3)
+        CM_FAIL(CM_ERR_ARGUMENT, "option dpmpp_order is %d, expected 1..3 or 0 for the default", o->dpmpp_order);
     if ((o->sigmas == NULL) != (o->sigma_count == 0) || (o->ts == NULL) != (o->ts_count == 0))
         CM_FAIL(CM_ERR_ARGUMENT, "a list of times and its count have to be given together");
     if (o->sigma_count > CM_MAX_STEPS || o->ts_count > CM_MAX_STEPS)
@@ -94,6 +98,8 @@ static cm_status check_method_options(const cm_resolver *r)
     if (shaped && !churn) return no_effect(r, "s_tmin, s_tmax or s_noise", "without s_churn on");
     int edm = o->edm_discretization || o->edm_schedule || o->edm_scaling || o->edm_solver || changes(o->edm_alpha, 1);
     if (edm && !(r->method->reads & CM_READS_EDM)) return no_effect(r, "edm_*", "on");
+    if ((o->dpmpp_order || o->dpmpp_form || o->dpmpp_end) && !(r->method->reads & CM_READS_DPMPP))
+        return no_effect(r, "dpmpp_*", "on");
     if (changes(o->edm_alpha, 1) && o->edm_solver == CM_EDM_SOLVER_EULER)
         return no_effect(r, "edm_alpha", "with Euler on");
     if (o->edm_discretization && o->sigmas) return no_effect(r, "edm_discretization", "beside sigmas on");
@@ -106,6 +112,23 @@ cm_status cmi_options_check_effects(const cm_resolver *r)
 {
     CM_TRY(check_grid_options(r));
     return check_method_options(r);
+}
+
+/* A form that no step has, and an end that is as the other. */
+cm_status cmi_options_check_orders(const cm_resolver *r)
+{
+    const cm_solver *s = &r->out->solver;
+    int second = 0;
+    if (!(r->method->reads & CM_READS_DPMPP)) return CM_OK;
+    if (s->dpmpp.order > s->n)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "option dpmpp_order is %d, but the run has %d step%s; a step of order q needs q - 1 "
+                "before it",
+                s->dpmpp.order, s->n, s->n == 1 ? "" : "s");
+    for (int32_t step = 1; step <= s->n; step++) second |= cmi_dpmpp_order_at(s, step) == 2;
+    if (r->o->dpmpp_form && !second) return no_effect(r, "dpmpp_form", "without a step of order 2 on");
+    if (s->dpmpp.full && s->dpmpp.order == 1) return no_effect(r, "dpmpp_end", "with order 1 on");
+    return CM_OK;
 }
 
 cm_status cmi_options_check_randomness(const cm_resolver *r)

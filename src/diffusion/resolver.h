@@ -48,6 +48,7 @@ static inline double cmi_or_default(double v, double fallback)
 cm_status cmi_options_check_ranges(const cm_resolver *r);
 cm_status cmi_options_check_effects(const cm_resolver *r);
 /* With the solver complete. */
+cm_status cmi_options_check_orders(const cm_resolver *r);
 cm_status cmi_options_check_randomness(const cm_resolver *r);
 
 /* levels.c: the schedule's range, then the noise levels of the solver. */

@@ -16,6 +16,12 @@ typedef struct cm_edm_form {
     int32_t M;
 } cm_edm_form;
 
+/* Of DPM-Solver++. */
+typedef struct cm_dpmpp_rule {
+    int32_t order, form; /* 1..3, cm_dpmpp_form                  */
+    int32_t full;        /* the order does not fall at the end */
+} cm_dpmpp_rule;
+
 typedef struct cm_method_kind cm_method_kind; /* method.h */
 
 typedef struct cm_solver {
@@ -30,6 +36,7 @@ typedef struct cm_solver {
     int32_t clip;       /* clamp estimates to [-1, 1]                                  */
     double s_churn, s_tmin, s_tmax, s_noise;
     cm_edm_form edm;
+    cm_dpmpp_rule dpmpp;
 } cm_solver;
 
 typedef struct cm_solver_io {

@@ -60,6 +60,9 @@ static void fill_rest(const cm_resolver *r)
     s->edm.scaling = o->edm_scaling;
     s->edm.solver = o->edm_solver;
     s->edm.alpha = cmi_or_default(o->edm_alpha, 1);
+    s->dpmpp.order = o->dpmpp_order ? o->dpmpp_order : s->n < 3 ? s->n : 3;
+    s->dpmpp.form = o->dpmpp_form;
+    s->dpmpp.full = o->dpmpp_end == CM_DPMPP_FULL;
     cmi_vp_betas(r->smin, r->smax, 1e-3, &s->edm.beta_d, &s->edm.beta_min);
     if (p->table) {
         s->edm.levels = p->table;
@@ -97,6 +100,7 @@ static cm_status resolve(cm_resolver *r)
     CM_TRY(check_levels(r));
     fill_rest(r);
     CM_TRY(check_churn(r));
+    CM_TRY(cmi_options_check_orders(r));
     return cmi_options_check_randomness(r);
 }
 

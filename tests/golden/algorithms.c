@@ -9,6 +9,7 @@
 #include <consistency/metrics.h>
 
 #include "base/torch_rng.h"
+#include "diffusion/method.h"
 #include "diffusion/model.h"
 #include "diffusion/schedule.h"
 #include "diffusion/times.h"
@@ -314,6 +315,111 @@ static void run_edm(golden_file *f, golden_result *r)
     json_decref(k);
 }
 
+/* --- DPM-Solver++ ---------------------------------------------------------------------------------------- */
+
+/* The states on the way: all of up to 5 steps, else 0, 1, 2, 3, N/2, N-2, N-1, N. */
+typedef struct {
+    const toy *t;
+    double *states; /* (N + 1) x n */
+    size_t n;
+} traced;
+
+static cm_status on_traced(void *user, int evaluation, double sigma, const double *x, double *out)
+{
+    traced *p = user;
+    memcpy(p->states + (size_t)evaluation * p->n, x, p->n * sizeof *x);
+    return toy_on_denoise((void *)(uintptr_t)p->t, evaluation, sigma, x, out);
+}
+
+/* ORDERm.nSTEPS.END.FORM */
+static void dpmpp_case(const golden_file *f, golden_result *r, toy *t, const char *prefix, double scale)
+{
+    char end[16] = "", form[16] = "", name[96];
+    int order, steps;
+    cm_sample_options o;
+    cm_times times;
+    size_t n = 3 * t->images * t->pixels;
+    cm_sample_options_init(&o, sizeof o);
+    if (sscanf(prefix, "%dm.n%d.%15[^.].%15s", &order, &steps, end, form) != 4 || steps < 1 || steps > 4096) {
+        golden_fail(r, "'%s' is no case", prefix);
+        return;
+    }
+    o.method = CM_METHOD_DPMPP, o.steps = steps, o.dpmpp_order = order;
+    o.dpmpp_end = strcmp(end, "lof") != 0, o.dpmpp_form = strcmp(form, "dpmsolver") != 0;
+    o.sigma_min = golden_number(f, "t_min", 0), o.sigma_max = golden_number(f, "t_max", 0);
+    if (order == 1) o.dpmpp_end = o.dpmpp_form = 0; /* the same in all forms */
+    if ((strcmp(end, "lof") && strcmp(end, "full")) || (strcmp(form, "dpmsolver") && strcmp(form, "taylor")) ||
+        cmi_times_resolve(t->model, &o, &times) != CM_OK) {
+        golden_fail(r, "%s: %s", prefix, cm_last_message());
+        return;
+    }
+    double *work = calloc(n, CM_SOLVER_WORK * sizeof *work),
+           *states = calloc((size_t)(steps + 1) * n, sizeof *states);
+    double *x = golden_read(f, "x_T", NULL), *shown = calloc(8 * n, sizeof *shown);
+    traced p = {t, states, n};
+    const cm_solver_io io = {&p, n, on_traced, NULL, NULL, NULL};
+    for (size_t i = 0; i < n; i++) x[i] /= scale;
+    if (cmi_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    memcpy(states + (size_t)steps * n, x, n * sizeof *x);
+    const int few = steps <= 5, count = few ? steps + 1 : 8;
+    const int at[8] = {0, 1, 2, 3, steps / 2, steps - 2, steps - 1, steps};
+    for (int k = 0; k < count; k++)
+        memcpy(shown + (size_t)k * n, states + (size_t)(few ? k : at[k]) * n, n * sizeof *x);
+    (void)snprintf(name, sizeof name, "%s.t", prefix);
+    golden_compare_with(f, r, name, (size_t)steps + 1, times.solver.sigma);
+    (void)snprintf(name, sizeof name, "%s.traj", prefix);
+    golden_compare_with(f, r, name, (size_t)count * n, shown);
+    (void)snprintf(name, sizeof name, "%s.x", prefix);
+    golden_compare_with(f, r, name, n, x);
+    if (cmi_solver_nfe(&times.solver) != steps) golden_fail(r, "%s: %d evaluations", prefix, steps);
+    cmi_times_release(t->model, &times);
+    free(work), free(states), free(x), free(shown);
+}
+
+/* Value by value: relative to each. */
+static void check_phi(const golden_file *f, golden_result *r)
+{
+    size_t n = 0;
+    double *h = golden_read(f, "phi.h.f64", &n);
+    for (int k = 1; k <= 3; k++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "phi.%d.f64", k);
+        double *want = golden_read(f, name, NULL);
+        for (size_t i = 0; h && want && i < n; i++)
+            golden_compare(r, name, fabs(cmi_dpmpp_phi(k, h[i]) / want[i] - 1), 4e-15);
+        if (!h || !want) golden_fail(r, "no %s", name);
+        free(want);
+    }
+    free(h);
+}
+
+static void run_dpmpp(golden_file *f, golden_result *r)
+{
+    toy t;
+    cm_model m;
+    golden_says(f, r, "names", "{order}m.n{steps}.{lof = lower_order_final | full}.{solver_type}");
+    golden_says(f, r, "start", "x_T * (t_max/80)");
+    golden_says(f, r, "traj", "all states for N <= 5, else states 0,1,2,3,N/2,N-2,N-1,N");
+    golden_says(f, r, "phi", "phi.1 = expm1(-h), phi.2 = phi.1/h + 1, phi.3 = phi.2/h - 1/2, correctly rounded");
+    if (!toy_weights_of(f, r, &t, &m, "teacher", "edm", 0, cmi_tensors_find(&f->st, "x_T"))) {
+        golden_fail(r, "no teacher or no x_T");
+    } else {
+        m.precond.sigma_data = golden_number(f, "sigma_data", 0.5);
+        m.precond.sigma_max = golden_number(f, "t_max", 80);
+        m.precond.sigma_min = golden_number(f, "t_min", 0.002);
+        for (size_t i = 0; i < f->st.count; i++) {
+            const char *name = f->st.tensors[i].name;
+            char prefix[64];
+            size_t length = strlen(name);
+            if (length < 3 || length > 60 || strcmp(name + length - 2, ".t") != 0) continue;
+            (void)snprintf(prefix, sizeof prefix, "%.*s", (int)length - 2, name);
+            dpmpp_case(f, r, &t, prefix, 80);
+        }
+    }
+    check_phi(f, r);
+    toy_close(&t, NULL, NULL);
+}
+
 /* --- torch's stream ------------------------------------------------------------------------------------ */
 
 static void check_values(golden_result *r, const char *name, size_t n, const float *got, const double *want,
@@ -591,7 +697,8 @@ void golden_algorithm(golden_file *f, golden_result *r)
                  {"sampler_", run_sampler},
                  {"edm_", run_edm},
                  {"torch_rng", run_torch_rng},
-                 {"ternary_search", run_search}};
+                 {"ternary_search", run_search},
+                 {"dpmpp", run_dpmpp}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
             kinds[i].run(f, r);

@@ -87,15 +87,28 @@ cm_status toy_on_noise(void *user, int draw, double *out)
     return CM_OK;
 }
 
+static double *member_of(const golden_file *f, const char *prefix, const char *name)
+{
+    char full[64];
+    (void)snprintf(full, sizeof full, "%s.%s", prefix, name);
+    return golden_read(f, full, NULL);
+}
+
 int toy_weights(const golden_file *f, golden_result *r, toy *t, cm_model *m, const char *precond, int adm,
                 const cm_tensor *x)
+{
+    return toy_weights_of(f, r, t, m, "net", precond, adm, x);
+}
+
+int toy_weights_of(const golden_file *f, golden_result *r, toy *t, cm_model *m, const char *prefix,
+                   const char *precond, int adm, const cm_tensor *x)
 {
     memset(t, 0, sizeof *t);
     memset(m, 0, sizeof *m);
     t->r = r;
     t->model = m;
-    t->M = golden_read(f, "net.M", NULL), t->u = golden_read(f, "net.u", NULL), t->v = golden_read(f, "net.v", NULL);
-    t->a = golden_read(f, "net.a", NULL), t->b = golden_read(f, "net.b", NULL), t->E = golden_read(f, "net.E", NULL);
+    t->M = member_of(f, prefix, "M"), t->u = member_of(f, prefix, "u"), t->v = member_of(f, prefix, "v");
+    t->a = member_of(f, prefix, "a"), t->b = member_of(f, prefix, "b"), t->E = member_of(f, prefix, "E");
     t->tscale = golden_number(f, "tscale", 1);
     if (!t->M || !t->u || !t->v || !t->a || !t->b || !x || x->rank != 4 || x->shape[1] != 3) return 0;
     t->images = (size_t)x->shape[0];

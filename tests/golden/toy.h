@@ -28,6 +28,9 @@ cm_status toy_on_denoise(void *user, int evaluation, double sigma, const double 
 cm_status toy_on_noise(void *user, int draw, double *out);
 /* Weights, and a cm_model of 3 x height x width with no network, for the
  * options.  0: the file has no such network. */
+int toy_weights_of(const golden_file *f, golden_result *r, toy *t, cm_model *m, const char *prefix,
+                   const char *precond, int adm, const cm_tensor *images);
+/* Those called "net". */
 int toy_weights(const golden_file *f, golden_result *r, toy *t, cm_model *m, const char *precond, int adm,
                 const cm_tensor *images);
 /* Everything the sampler files hold. */

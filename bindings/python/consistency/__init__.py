@@ -51,6 +51,8 @@ _CHOICES = {
     "schedule": ("edm_schedule", choices("edm_schedules")),
     "scaling": ("edm_scaling", choices("edm_scalings")),
     "solver": ("edm_solver", choices("edm_solvers")),
+    "form": ("dpmpp_form", choices("dpmpp_forms")),
+    "end": ("dpmpp_end", choices("dpmpp_ends")),
 }
 _FORMATS = choices("model_formats")
 _DTYPES: Dict[Optional[str], int] = {None: 0, "float32": 1, "float16": 3, "bfloat16": 2}  # cm_dtype
@@ -69,6 +71,7 @@ Progress = Union[None, bool, Callable[[int, int, float], Any]]
 _WORDS = [(re.compile(pattern), word) for pattern, word in (
     (r"^cm_\w+: ", ""), (r"\bmax_batch\b", "batch"), (r"\bgiven (?=\d|is \d)", "images "),
     (r"\bedm_(?=(?:discretization|schedule|scaling|solver|alpha)\b)", ""),
+    (r"\bdpmpp_(?=(?:order|form|end)\b)", ""),
     (r"\bconfig_json\b", "config"), (r"\bnoise_steps\b", "step_noise"),
     (r" or 0 for the (context's|default)", " or None"), (r"^option(?=s? \w+ (is|has|are|have)\b)s? ", ""),
     (r"ask for overwriting to replace it", "overwrite=True replaces it"))]
@@ -371,7 +374,7 @@ def _refuse_removed(options: Dict[str, Any]) -> None:
 def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas: Optional[Sequence[float]] = None,
                     ts: Optional[Sequence[int]] = None, grid: Optional[int] = None,
                     clip_denoised: Optional[bool] = None, clip_output: Optional[bool] = None,
-                    alpha: Optional[float] = None, **options: Any) -> SampleOptions:
+                    alpha: Optional[float] = None, order: Optional[int] = None, **options: Any) -> SampleOptions:
     """The C struct of what decides the times and the arithmetic of a run."""
     o = SampleOptions()
     lib.cm_sample_options_init(C.byref(o), C.sizeof(o))
@@ -388,6 +391,8 @@ def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas
     o.clip_denoised, o.clip_output = _clip(clip_denoised, "clip_denoised"), _clip(clip_output, "clip_output")
     if alpha is not None:
         o.edm_alpha = _values.number(alpha, "alpha")
+    if order is not None:
+        o.dpmpp_order = _values.size(order, "order", 1)
     for name, value in options.items():
         if name in _NUMBERS:
             setattr(o, name, _values.number(value, name))
@@ -403,9 +408,9 @@ class Sampler(Editing, Handle):
     """Draws images from a model and changes given ones; one thread at a time, many samplers at a time.
 
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
-    "ancestral", "dpm", "edm", "progdist".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
+    "ancestral", "dpm", "edm", "progdist", "dpmpp".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
-    solver, alpha.  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
+    solver, alpha; for "dpmpp" also order, form ("dpmsolver", "taylor") and end ("lower", "full").  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
     exact), memory ("fast"; "small": slower, with less memory), debug (entries "key=number", unstable)."""
 
     _what, _free = "sampler", lib.cm_sampler_free

@@ -177,7 +177,8 @@ class SampleOptions(Struct):
                 ("first_index", C.c_uint64), ("noise_source", C.c_int32), ("reserved", C.c_int32), ("num_samples", C.c_uint64),
                 ("noise", C.POINTER(C.c_float)), ("step_noise", C.POINTER(C.c_float)), ("noise_steps", C.c_size_t),
                 ("condition", C.POINTER(Condition)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
-                ("step", STEP), ("step_user", C.c_void_p)]
+                ("step", STEP), ("step_user", C.c_void_p), ("dpmpp_order", C.c_int32), ("dpmpp_form", C.c_int32),
+                ("dpmpp_end", C.c_int32), ("reserved2", C.c_int32)]
 
 
 class SamplerInfo(Struct):
