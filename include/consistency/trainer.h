@@ -62,7 +62,9 @@ typedef enum cm_train_objective {
     CM_TRAIN_CT = 2,  /* consistency training                      */
     CM_TRAIN_PD = 3,  /* progressive distillation; needs a teacher */
     CM_TRAIN_ICT = 4, /* improved consistency training             */
-    CM_TRAIN_ECT = 5  /* easy consistency tuning                   */
+    CM_TRAIN_ECT = 5, /* easy consistency tuning                   */
+    CM_TRAIN_CCD = 6, /* consistency distillation in continuous time; needs a teacher */
+    CM_TRAIN_CCT = 7  /* consistency training in continuous time   */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */

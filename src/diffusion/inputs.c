@@ -31,24 +31,71 @@ static void write_number(cm_exec *exec, int input, size_t k, double value)
 void cmi_inputs_write(const cm_model *m, const cm_precond *precond, const cm_inputs *in, cm_exec *exec, size_t k)
 {
     const cm_scalings s = cmi_precond_scalings(precond, cmi_inputs_level(in->sigma));
+    cmi_inputs_write_scaled(m, &s, in, exec, k);
+}
+
+void cmi_inputs_write_scaled(const cm_model *m, const cm_scalings *s, const cm_inputs *in, cm_exec *exec, size_t k)
+{
     const size_t values = pixels(m) * (size_t)m->channels;
     const size_t dim = (size_t)m->net.augment_dim, size = dim ? dim : 1; /* one unused number without */
     float *augment = (float *)cmi_exec_input(exec, CM_IN_AUGMENT) + k * size;
     cmi_planes_to_channels_last(m->channels, pixels(m), in->x, (float *)cmi_exec_input(exec, CM_IN_X) + k * values);
-    write_number(exec, CM_IN_C_IN, k, s.c_in);
-    write_number(exec, CM_IN_C_SKIP, k, s.c_skip);
-    write_number(exec, CM_IN_C_OUT, k, s.c_out);
-    write_number(exec, CM_IN_TIME, k, s.c_noise);
+    write_number(exec, CM_IN_C_IN, k, s->c_in);
+    write_number(exec, CM_IN_C_SKIP, k, s->c_skip);
+    write_number(exec, CM_IN_C_OUT, k, s->c_out);
+    write_number(exec, CM_IN_TIME, k, s->c_noise);
     ((int32_t *)cmi_exec_input(exec, CM_IN_LABEL))[k] = in->label;
     if (dim && in->augment) memcpy(augment, in->augment, dim * sizeof *augment);
     else memset(augment, 0, size * sizeof *augment);
 }
 
-void cmi_outputs_read(const cm_model *m, int output, const cm_exec *exec, size_t k, double *planes)
+/* --- tangents ------------------------------------------------------------------- */
+
+cm_inputs_tangent cmi_inputs_tangent(const cm_precond *precond, double sigma, const double *x_tangent,
+                                     double sigma_tangent)
+{
+    cm_inputs_tangent t = {x_tangent, {0, 0, 0, 0}};
+    if (sigma_tangent == 0) return t; /* slopes may be infinite */
+    const cm_scalings slope = cmi_precond_slopes(precond, cmi_inputs_level(sigma));
+    t.scalar = (cm_scalings){slope.c_in * sigma_tangent, slope.c_skip * sigma_tangent, slope.c_out * sigma_tangent,
+                             slope.c_noise * sigma_tangent};
+    return t;
+}
+
+static void write_tangent(cm_exec *exec, int input, size_t k, double value)
+{
+    float *to = cmi_exec_tangent_input(exec, input);
+    if (to) to[k] = (float)value;
+}
+
+void cmi_inputs_write_tangent(const cm_model *m, const cm_inputs_tangent *t, cm_exec *exec, size_t k)
+{
+    const size_t values = pixels(m) * (size_t)m->channels;
+    float *x = cmi_exec_tangent_input(exec, CM_IN_X);
+    if (x && t->x) cmi_planes_to_channels_last(m->channels, pixels(m), t->x, x + k * values);
+    else if (x) memset(x + k * values, 0, values * sizeof *x);
+    write_tangent(exec, CM_IN_C_IN, k, t->scalar.c_in);
+    write_tangent(exec, CM_IN_C_SKIP, k, t->scalar.c_skip);
+    write_tangent(exec, CM_IN_C_OUT, k, t->scalar.c_out);
+    write_tangent(exec, CM_IN_TIME, k, t->scalar.c_noise);
+}
+
+/* --- outputs -------------------------------------------------------------------- */
+
+static void read_image(const cm_model *m, int output, const float *values, size_t k, double *planes)
 {
     const int32_t channels = output == CM_OUT_F ? m->net.out_channels : m->out_channels;
-    cmi_channels_last_to_planes(channels, pixels(m), cmi_exec_output(exec, output) + k * pixels(m) * (size_t)channels,
-                                planes);
+    cmi_channels_last_to_planes(channels, pixels(m), values + k * pixels(m) * (size_t)channels, planes);
+}
+
+void cmi_outputs_read(const cm_model *m, int output, const cm_exec *exec, size_t k, double *planes)
+{
+    read_image(m, output, cmi_exec_output(exec, output), k, planes);
+}
+
+void cmi_tangent_read(const cm_model *m, int output, const cm_exec *exec, size_t k, double *planes)
+{
+    read_image(m, output, cmi_exec_tangent_output(exec, output), k, planes);
 }
 
 void cmi_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)

@@ -38,6 +38,15 @@ static cm_scalings ecm_scalings(const cm_precond *p, double s)
     return p->boundary > 0 ? bounded_scalings(p, s, p->boundary) : edm_scalings(p, s);
 }
 
+/* F(x_t / sigma_data, t) of x_t = cos(t) x at t = arctan(sigma / sigma_data); D = cos(t) x_t - sin(t) sigma_data F. */
+static cm_scalings trigflow_scalings(const cm_precond *p, double s)
+{
+    cm_scalings out = edm_scalings(p, s);
+    out.c_out = -out.c_out;
+    out.c_noise = atan(s / p->sigma_data);
+    return out;
+}
+
 static cm_scalings vp_scalings(const cm_precond *p, double s)
 {
     return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, (p->M - 1) * cmi_vp_sigma_inverse(s, p->beta_d, p->beta_min)};
@@ -58,6 +67,73 @@ static cm_scalings no_scalings(const cm_precond *p, double s)
 {
     (void)p;
     return (cm_scalings){1, 0, 1, s};
+}
+
+/* --- and their slopes over sigma ----------------------------------------------------- */
+
+static cm_scalings edm_slopes(const cm_precond *p, double s)
+{
+    const double d = p->sigma_data, q = s * s + d * d, root = sqrt(q);
+    const double share = p->time == CM_TIME_250LN ? 250 : 0.25;
+    return (cm_scalings){-s / (q * root), -2 * s * d * d / (q * q), d * d * d / (q * root), share / s};
+}
+
+static cm_scalings bounded_slopes(const cm_precond *p, double s, double boundary)
+{
+    const double d = p->sigma_data, above = s - boundary, q = s * s + d * d, v = above * above + d * d;
+    cm_scalings out = edm_slopes(p, s);
+    out.c_skip = -2 * above * d * d / (v * v);
+    out.c_out = d * (d * d + s * boundary) / (q * sqrt(q));
+    return out;
+}
+
+static cm_scalings consistency_slopes(const cm_precond *p, double s)
+{
+    return bounded_slopes(p, s, p->sigma_min);
+}
+
+static cm_scalings ecm_slopes(const cm_precond *p, double s)
+{
+    return p->boundary > 0 ? bounded_slopes(p, s, p->boundary) : edm_slopes(p, s);
+}
+
+static cm_scalings trigflow_slopes(const cm_precond *p, double s)
+{
+    cm_scalings out = edm_slopes(p, s);
+    out.c_out = -out.c_out;
+    out.c_noise = p->sigma_data / (s * s + p->sigma_data * p->sigma_data);
+    return out;
+}
+
+/* Of 1 / sqrt(s^2 + 1). */
+static double variance_slope(double s)
+{
+    return -s / ((s * s + 1) * sqrt(s * s + 1));
+}
+
+static cm_scalings vp_slopes(const cm_precond *p, double s)
+{
+    const double t = cmi_vp_sigma_inverse(s, p->beta_d, p->beta_min);
+    return (cm_scalings){variance_slope(s), 0, -1, (p->M - 1) / cmi_vp_sigma_slope(t, p->beta_d, p->beta_min)};
+}
+
+static cm_scalings ve_slopes(const cm_precond *p, double s)
+{
+    (void)p;
+    return (cm_scalings){0, 0, 1, 1 / s};
+}
+
+/* The level's own number is a step function. */
+static cm_scalings iddpm_slopes(const cm_precond *p, double s)
+{
+    (void)p;
+    return (cm_scalings){variance_slope(s), 0, -1, 0};
+}
+
+static cm_scalings no_slopes(const cm_precond *p, double s)
+{
+    (void)p, (void)s;
+    return (cm_scalings){0, 0, 0, 1};
 }
 
 /* --- ranges ----------------------------------------------------------------------- */
@@ -101,6 +177,7 @@ static const cm_precond_kind kinds[] = {
      .about = "a consistency function with its boundary at sigma_min (Song et al. 2023)",
      .members = edm_members,
      .scalings = consistency_scalings,
+     .slopes = consistency_slopes,
      .range = edm_range,
      .scheduler = "CMStochasticIterativeScheduler",
      .is_consistency = 1,
@@ -111,7 +188,9 @@ static const cm_precond_kind kinds[] = {
      .about = "a diffusion model of Karras et al. 2022",
      .members = edm_members,
      .scalings = edm_scalings,
+     .slopes = edm_slopes,
      .range = edm_range,
+     .edm_input = 1,
      .any_level = 1,
      .clip = 1,
      .trainable = 1},
@@ -119,7 +198,9 @@ static const cm_precond_kind kinds[] = {
      .about = "a consistency function with the scalings of EDM and its boundary at 0 (Geng et al. 2024)",
      .members = ecm_members,
      .scalings = ecm_scalings,
+     .slopes = ecm_slopes,
      .range = edm_range,
+     .edm_input = 1,
      .is_consistency = 1,
      .identity_at_0 = 1,
      .any_level = 1,
@@ -128,12 +209,14 @@ static const cm_precond_kind kinds[] = {
      .about = "the variance-preserving diffusion of Song et al. 2021 (DDPM++)",
      .members = vp_members,
      .scalings = vp_scalings,
+     .slopes = vp_slopes,
      .range = vp_range,
      .clip = 1},
     {.name = "ve",
      .about = "the variance-exploding diffusion of Song et al. 2021 (NCSN++)",
      .members = no_members,
      .scalings = ve_scalings,
+     .slopes = ve_slopes,
      .range = ve_range,
      .unit_input = 1,
      .clip = 1},
@@ -141,17 +224,37 @@ static const cm_precond_kind kinds[] = {
      .about = "the discrete levels of Nichol and Dhariwal 2021, as used by ADM",
      .members = iddpm_members,
      .scalings = iddpm_scalings,
+     .slopes = iddpm_slopes,
      .range = iddpm_range,
      .table = "u",
      .variances = 1,
      .clip = 1},
     {.name = "trigflow",
-     .about = "TrigFlow (Lu and Song 2024); not supported by this version",
-     .members = no_members},
+     .about = "a consistency function in TrigFlow's form, the identity at 0 (Lu and Song 2024)",
+     .members = no_members,
+     .scalings = trigflow_scalings,
+     .slopes = trigflow_slopes,
+     .range = edm_range,
+     .trigflow = 1,
+     .is_consistency = 1,
+     .identity_at_0 = 1,
+     .any_level = 1,
+     .trainable = 1},
+    {.name = "trigflow-edm",
+     .about = "a diffusion model in TrigFlow's form (Lu and Song 2024)",
+     .members = no_members,
+     .scalings = trigflow_scalings,
+     .slopes = trigflow_slopes,
+     .range = edm_range,
+     .trigflow = 1,
+     .any_level = 1,
+     .clip = 1,
+     .trainable = 1},
     {.name = "none",
      .about = "the network itself; it can be evaluated, not sampled from",
      .members = no_members,
      .scalings = no_scalings,
+     .slopes = no_slopes,
      .range = edm_range,
      .unit_input = 1,
      .raw = 1,
@@ -290,6 +393,11 @@ void cmi_precond_release(cm_precond *precond)
 cm_scalings cmi_precond_scalings(const cm_precond *precond, double sigma)
 {
     return precond->kind->scalings(precond, sigma);
+}
+
+cm_scalings cmi_precond_slopes(const cm_precond *precond, double sigma)
+{
+    return precond->kind->slopes(precond, sigma);
 }
 
 const char *cmi_precond_name(const cm_precond *precond)

@@ -20,6 +20,8 @@ typedef struct cm_precond_kind {
     const char *const *members;
     /* NULL: known, but not supported by this version. */
     cm_scalings (*scalings)(const cm_precond *precond, double sigma);
+    /* Their derivatives by sigma. */
+    cm_scalings (*slopes)(const cm_precond *precond, double sigma);
     /* The range of noise levels that the kind was made for. */
     void (*range)(const cm_precond *precond, double *low, double *high);
     const char *scheduler; /* the class of diffusers that has these scalings, or NULL */
@@ -30,6 +32,8 @@ typedef struct cm_precond_kind {
     int any_level;         /* D is defined at every sigma: sigma_min and sigma_max bound only what is trained */
     int unit_input;        /* c_in is 1 */
     int raw;               /* D is the network itself, sigma its time input */
+    int trigflow;          /* the network is TrigFlow's: its time is arctan(sigma / sigma_data) */
+    int edm_input;         /* c_in is EDM's and, with the boundary at 0, so are c_skip and c_out */
     int variances;         /* the network has twice the channels; the second half are variances, not read here */
     int clip;              /* samplers clamp its estimates unless told */
     int trainable;
@@ -56,6 +60,8 @@ cm_status cmi_precond_read(cm_context *context, const json_t *object, int32_t ti
 void cmi_precond_release(cm_precond *precond);
 
 cm_scalings cmi_precond_scalings(const cm_precond *precond, double sigma);
+/* The derivatives of these by sigma (derivatives 4); the 1e-44 that guards ln at 0 does not enter. */
+cm_scalings cmi_precond_slopes(const cm_precond *precond, double sigma);
 
 const char *cmi_precond_name(const cm_precond *precond);
 int cmi_precond_is_consistency(const cm_precond *precond);

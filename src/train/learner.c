@@ -13,6 +13,12 @@ static cm_status make_sets(cm_learner *l)
     return CM_OK;
 }
 
+/* Inputs that have a tangent on an axis. */
+static uint32_t tangents_of(cm_objective_axis axis)
+{
+    return axis == CM_AXIS_SIGMA ? CM_TANGENT_X | CM_TANGENT_SIGMA : CM_TANGENT_X | 1u << CM_IN_TIME;
+}
+
 static cm_status make_plans(cm_learner *l)
 {
     const cm_graph *teacher =
@@ -25,6 +31,12 @@ static cm_status make_plans(cm_learner *l)
     train.recompute = l->options.recompute;
     CM_TRY(cmi_plan_create(cmi_learner_graph(l), &train, &l->train_plan));
     if (l->options.evaluates_target) CM_TRY(cmi_plan_create(cmi_learner_graph(l), &infer, &l->target_plan));
+    if (l->options.differentiates) {
+        cm_plan_options tangent = infer;
+        tangent.mode = CM_MODE_JVP;
+        tangent.inputs = tangents_of(l->options.axis);
+        CM_TRY(cmi_plan_create(cmi_learner_graph(l), &tangent, &l->tangent_plan));
+    }
     return teacher ? cmi_plan_create(teacher, &infer, &l->teacher_plan) : CM_OK;
 }
 
@@ -36,6 +48,7 @@ static cm_status bind_plans(cm_learner *l)
     if (l->target_plan)
         CM_TRY(cmi_weights_create(l->target_plan, l->options.separate_target ? l->target.params : l->online.params,
                                   &l->target_weights));
+    if (l->tangent_plan) CM_TRY(cmi_weights_create(l->tangent_plan, l->online.params, &l->tangent_weights));
     if (!l->teacher_plan) return CM_OK;
     return cmi_weights_create(l->teacher_plan,
                               l->options.separate_teacher ? l->teacher_set.params : l->teacher->params,
@@ -68,6 +81,7 @@ static cm_learner *begin(const cm_model *model, const cm_precond *precond, cm_mo
     l->model = model;
     l->teacher = teacher;
     l->precond = cmi_inputs_precond(precond);
+    l->sigma_data = precond->sigma_data;
     if (teacher) l->teacher_precond = cmi_inputs_precond(&teacher->precond);
     l->image_size = (size_t)model->channels * (size_t)model->height * (size_t)model->width;
     return l;
@@ -97,12 +111,14 @@ void cmi_learner_free(cm_learner *l)
     cmi_weights_free(l->train_weights);
     cmi_weights_free(l->target_weights);
     cmi_weights_free(l->teacher_weights);
+    cmi_weights_free(l->tangent_weights);
     cmi_weight_set_free(l, &l->online);
     cmi_weight_set_free(l, &l->target);
     cmi_weight_set_free(l, &l->teacher_set);
     cmi_plan_free(l->train_plan);
     cmi_plan_free(l->target_plan);
     cmi_plan_free(l->teacher_plan);
+    cmi_plan_free(l->tangent_plan);
     cmi_graph_free(l->graph);
     cmi_graph_free(l->folded);
     for (int i = 0; l->fold_scratch && i < l->folders; i++) cmi_free(context, l->fold_scratch[i]);
@@ -123,8 +139,8 @@ static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
     size_t teacher = l->options.separate_teacher ? floats : 0;
     size_t block = cmi_plan_gradient_floats(l->train_plan) * sizeof(float);
     size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
-    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) + streamed +
-                    l->options.slice * image * 8;
+    size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) +
+                    plan_bytes(l->tangent_plan) + streamed + l->options.slice * image * 8;
     size_t of_distance = 0, of_thread = 0;
     if (l->options.distance) of_distance = cmi_perceptual_distance_bytes(l->options.distance, &of_thread);
     worker += of_thread;
@@ -145,13 +161,14 @@ size_t cmi_learner_bytes(const cm_learner *l)
 /* What the plans ask to have packed.  Folded values are counted with the sets they lie in. */
 static cm_status packed_bytes(const cm_learner *l, size_t *bytes)
 {
-    size_t online, target = 0, teacher = 0, folded = (l->all_floats - l->floats) * sizeof(float);
+    size_t online, target = 0, teacher = 0, tangent = 0, folded = (l->all_floats - l->floats) * sizeof(float);
     CM_TRY(cmi_plan_packed_bytes(l->train_plan, NULL, &online));
     if (l->target_plan)
         CM_TRY(cmi_plan_packed_bytes(l->target_plan, l->options.separate_target ? NULL : l->train_plan, &target));
     if (l->teacher_plan) CM_TRY(cmi_plan_packed_bytes(l->teacher_plan, NULL, &teacher));
+    if (l->tangent_plan) CM_TRY(cmi_plan_packed_bytes(l->tangent_plan, l->train_plan, &tangent));
     if (l->target_plan && l->options.separate_target) folded *= 2;
-    *bytes = online + target + teacher;
+    *bytes = online + target + teacher + tangent;
     *bytes -= folded < *bytes ? folded : 0;
     return CM_OK;
 }

@@ -29,7 +29,9 @@ typedef struct cm_learner_options {
     double dropout;
     int recompute;
     cm_arithmetic arithmetic;
-    int evaluates_target;                   /* of the objective                                   */
+    cm_objective_axis axis;                 /* of the objective                                   */
+    int differentiates;                     /* ... likewise: there are tangents                   */
+    int evaluates_target;                   /* ...                                                */
     int separate_target;                    /* ... whose weights are not the online ones          */
     const cm_perceptual_distance *distance; /* borrowed; NULL: the distance is of no network */
     int separate_teacher;                   /* the teacher's weights will change: they are copied */
@@ -49,15 +51,16 @@ typedef struct cm_learner {
     size_t all_floats;
     void **fold_scratch; /* of each of the threads that fold */
     int folders;
-    cm_weight_set online, target, teacher_set; /* the last two: only where they are separate */
-    cm_plan *train_plan, *target_plan, *teacher_plan;
-    cm_weights *train_weights, *target_weights, *teacher_weights;
+    cm_weight_set online, target, teacher_set;                       /* the last two: only where they are separate */
+    cm_plan *train_plan, *target_plan, *teacher_plan, *tangent_plan; /* the last three: NULL where nobody asks */
+    cm_weights *train_weights, *target_weights, *teacher_weights, *tangent_weights;
     cm_unpacking *unpacking;
     cm_learner_worker *workers;
     int n_workers;
     cm_turns *turns; /* of each parameter: the slices add their gradients in order */
     float *gradient; /* sum of the slices' blocks, then plain tensors in its first `floats` values */
     size_t image_size;
+    double sigma_data; /* of the objective */
 } cm_learner;
 
 /* precond: what the network that learns is trained as. */

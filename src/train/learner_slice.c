@@ -9,7 +9,7 @@
 /* What one thread needs for a slice. */
 struct cm_learner_worker {
     cm_learner *learner;
-    cm_exec *train, *target, *teacher, *distance;
+    cm_exec *train, *target, *teacher, *tangent, *distance;
     double *x0, *z, *work, *u, *normal, *share, *loss, *more_u, *more_normal;
     float *single; /* one image */
     uint64_t *images;
@@ -47,6 +47,7 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     CM_TRY(cmi_exec_create_streaming(l->train_plan, add_gradient, w, &w->train));
     if (l->target_plan) CM_TRY(cmi_exec_create(l->target_plan, &w->target));
     if (l->teacher_plan) CM_TRY(cmi_exec_create(l->teacher_plan, &w->teacher));
+    if (l->tangent_plan) CM_TRY(cmi_exec_create(l->tangent_plan, &w->tangent));
     if (l->options.distance) CM_TRY(cmi_perceptual_distance_exec(l->options.distance, &w->distance));
     w->x0 = cmi_calloc(context, values, sizeof *w->x0);
     w->z = cmi_calloc(context, values, sizeof *w->z);
@@ -70,6 +71,7 @@ static void free_worker(cm_context *context, cm_learner_worker *w)
     cmi_exec_free(w->train);
     cmi_exec_free(w->target);
     cmi_exec_free(w->teacher);
+    cmi_exec_free(w->tangent);
     cmi_exec_free(w->distance);
     cmi_free(context, w->x0);
     cmi_free(context, w->z);
@@ -118,46 +120,83 @@ void cmi_learner_free_workers(cm_learner *l)
 /* What a network is asked about a slice. */
 typedef struct {
     const cm_precond *precond;
-    const double *x, *sigma;
+    cm_objective_point at;
+    const cm_objective_point *along; /* NULL: no tangent */
     const int32_t *labels;
     const float *augment; /* of the images that are not padding, or NULL */
 } question;
 
-static cm_status answer(const cm_learner_worker *w, const question *q, const cm_weights *weights, cm_exec *exec,
-                        double *d)
+static cm_scalings scalings_of(const cm_learner *l, const question *q, size_t i)
+{
+    const double t = l->options.axis == CM_AXIS_SIGMA ? cmi_inputs_level(q->at.t[i]) : q->at.t[i];
+    return cmi_axis_scalings(l->options.axis, q->precond, l->sigma_data, t);
+}
+
+static void write_along(const cm_learner *l, const question *q, cm_exec *exec, size_t i)
+{
+    const double t = l->options.axis == CM_AXIS_SIGMA ? cmi_inputs_level(q->at.t[i]) : q->at.t[i];
+    const cm_scalings s = cmi_axis_slopes(l->options.axis, q->precond, l->sigma_data, t);
+    const double v = q->along->t[i];
+    const cm_inputs_tangent along = {q->along->x + i * l->image_size,
+                                     {s.c_in * v, s.c_skip * v, s.c_out * v, s.c_noise * v}};
+    cmi_inputs_write_tangent(l->model, &along, exec, i);
+}
+
+/* Images in; the network; its answers are then read. */
+static cm_status ask(const cm_learner_worker *w, const question *q, const cm_weights *weights, cm_exec *exec)
 {
     const cm_learner *l = w->learner;
     const size_t dim = (size_t)l->model->net.augment_dim;
     CM_TRY(cmi_call_check(w->call));
     for (size_t i = 0; i < l->options.slice; i++) {
         const float *augment = q->augment && i < w->count ? q->augment + i * dim : NULL;
-        const cm_inputs image = {q->x + i * l->image_size, q->sigma[i], q->labels[i], augment};
-        cmi_inputs_write(l->model, q->precond, &image, exec, i);
+        const cm_inputs image = {q->at.x + i * l->image_size, q->at.t[i], q->labels[i], augment};
+        const cm_scalings s = scalings_of(l, q, i);
+        cmi_inputs_write_scaled(l->model, &s, &image, exec, i);
+        if (q->along) write_along(l, q, exec, i);
     }
-    CM_TRY(cmi_exec_run(exec, weights));
+    return cmi_exec_run(exec, weights);
+}
+
+static cm_status answer(const cm_learner_worker *w, const question *q, const cm_weights *weights, cm_exec *exec,
+                        double *d)
+{
+    const cm_learner *l = w->learner;
+    CM_TRY(ask(w, q, weights, exec));
     for (size_t i = 0; i < l->options.slice; i++)
         cmi_outputs_read(l->model, CM_OUT_D, exec, i, d + i * l->image_size);
     return CM_OK;
 }
 
-static cm_status evaluate(void *user, int role, const double *x, const double *sigma, const double *r, double *d)
+static cm_status evaluate(void *user, int role, const double *x, const double *t, const double *r, double *d)
 {
-    (void)r;
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
     if (role == CM_ROLE_TEACHER) {
-        const question q = {&l->teacher_precond, x, sigma, w->true_labels, NULL};
+        const question q = {&l->teacher_precond, {x, t, r}, NULL, w->true_labels, NULL};
         return answer(w, &q, l->teacher_weights, w->teacher, d);
     }
-    const question q = {&l->precond, x, sigma, w->labels, w->augment};
+    const question q = {&l->precond, {x, t, r}, NULL, w->labels, w->augment};
     return answer(w, &q, l->target_weights, w->target, d);
 }
 
-static cm_status online(void *user, const double *x, const double *sigma, const double *r, double *d)
+static cm_status tangent(void *user, int role, const cm_objective_point *at, const cm_objective_point *along,
+                         double *d, double *slope)
 {
-    (void)r;
     const cm_learner_worker *w = user;
-    const question q = {&w->learner->precond, x, sigma, w->labels, w->augment};
+    const cm_learner *l = w->learner;
+    const question q = {&l->precond, *at, along, w->labels, w->augment};
+    (void)role; /* the weights that learn */
+    CM_TRY(answer(w, &q, l->tangent_weights, w->tangent, d));
+    for (size_t i = 0; i < l->options.slice; i++)
+        cmi_tangent_read(l->model, CM_OUT_D, w->tangent, i, slope + i * l->image_size);
+    return CM_OK;
+}
+
+static cm_status online(void *user, const double *x, const double *t, const double *r, double *d)
+{
+    const cm_learner_worker *w = user;
+    const question q = {&w->learner->precond, {x, t, r}, NULL, w->labels, w->augment};
     return answer(w, &q, w->learner->train_weights, w->train, d);
 }
 
@@ -241,6 +280,7 @@ static cm_status run_slice(const job *j, int index, int worker)
     cm_learner_worker *w = &j->learner->workers[worker];
     const cm_objective_nets nets = {.user = w,
                                     .evaluate = evaluate,
+                                    .tangent = w->tangent ? tangent : NULL,
                                     .online = online,
                                     .backward = backward,
                                     .distance = w->distance ? distance : NULL};
@@ -261,6 +301,7 @@ static cm_status run_slice(const job *j, int index, int worker)
     load_slice(w, j->batch, first);
     cmi_exec_seed(w->train, j->batch->seed, w->images);
     if (w->target) cmi_exec_seed(w->target, j->batch->seed, w->images);
+    if (w->tangent) cmi_exec_seed(w->tangent, j->batch->seed, w->images);
     CM_TRY(j->objective->run(j->settings, &b, &nets));
     for (size_t i = 0; i < w->count; i++) j->batch->loss[first + i] = w->loss[i];
     return CM_OK;

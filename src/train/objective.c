@@ -5,7 +5,8 @@
 #include <string.h>
 
 static const cm_objective *const all[] = {&cmi_objective_edm, &cmi_objective_cd,  &cmi_objective_ct,
-                                          &cmi_objective_pd,  &cmi_objective_ict, &cmi_objective_ect};
+                                          &cmi_objective_pd,  &cmi_objective_ict, &cmi_objective_ect,
+                                          &cmi_objective_ccd, &cmi_objective_cct};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -51,6 +52,7 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.ode = s->ode, o.levels = s->levels, o.mapping = s->mapping;
     o.rho = s->rho;
     o.p_mean = s->p_mean, o.p_std = s->p_std;
+    o.stop_gradient = s->stop_gradient, o.squared = s->squared;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }

@@ -8,6 +8,7 @@
 
 #include "base/choice.h"
 #include "diffusion/weighting.h"
+#include "train/axis.h"
 #include "train/distance.h"
 #include "train/option_rows.h"
 
@@ -19,13 +20,6 @@ enum {
     CM_ROLE_UNCONDITIONAL /* the same without a label                             */
 };
 
-/* What an objective's x and t are, and what a network answers there. */
-typedef enum cm_objective_axis {
-    CM_AXIS_SIGMA, /* x0 + t z at noise level t: D(x; t)                                              */
-    CM_AXIS_TRIG,  /* x_t / sigma_data at t in (0, pi/2): TrigFlow's F, whatever the precond is       */
-    CM_AXIS_RAW    /* the network's own input and its time: its own output                            */
-} cm_objective_axis;
-
 /* Numbers of one step. */
 typedef struct cm_objective_settings {
     cm_image_distance distance;
@@ -36,6 +30,7 @@ typedef struct cm_objective_settings {
     double p_mean, p_std;                         /* of ln sigma        */
     double q, k, b;                               /* ECT's mapping      */
     int32_t stage;
+    int32_t stop_gradient, squared; /* of continuous time */
 } cm_objective_settings;
 
 /* n images, each of distance.channels x height x width values in planes. */
@@ -69,12 +64,15 @@ typedef struct cm_objective_nets {
     cm_status (*online)(void *user, const double *x, const double *t, const double *r, double *d);
     cm_status (*backward)(void *user, const double *cotangent);
     /* D and its derivative in a direction, of the network that learns; the second then adds the gradients of
-     * sum(D * cotangent) + sum(tangent * of_tangent). */
+     * sum(D * cotangent) + sum(tangent * of_tangent), one of them NULL for zeros. */
     cm_status (*online_tangent)(void *user, const cm_objective_point *at, const cm_objective_point *along, double *d,
                                 double *tangent);
     cm_status (*backward_tangent)(void *user, const double *cotangent, const double *of_tangent);
     /* d(a, b) of one image and its gradient with respect to a, for distances of a network; else NULL. */
     cm_status (*distance)(void *user, const double *a, const double *b, double *value, double *gradient);
+    /* hv = H v with the Hessian H of x -> d(x, a) at x = a, of that distance and one image; slope (may be NULL) is
+     * the gradient of <v, H v> by a.  NULL as `distance`. */
+    cm_status (*curvature)(void *user, const double *a, const double *v, double *hv, double *slope);
 } cm_objective_nets;
 
 /* Where an objective's target is evaluated. */
@@ -96,8 +94,9 @@ typedef struct cm_objective {
     int needs_teacher;
     int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
     cm_objective_target target;
-    int is_discrete; /* uses N(k) */
-    cm_objective_axis axis;
+    int is_discrete;                      /* uses N(k) */
+    int differentiates;                   /* it asks for tangents of the weights that learn */
+    cm_objective_axis axis;               /* what x and t are, and the networks' answer */
     const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
     int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
     double huber_scale;                   /* huber_c "auto" is this times sqrt(C H W) */
@@ -111,7 +110,7 @@ typedef struct cm_objective {
 } cm_objective;
 
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
-    cmi_objective_ect;
+    cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct;
 
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);

@@ -7,6 +7,7 @@
 
 #include "diffusion/schedule.h"
 #include "io/directory.h"
+#include "train/option_rows.h"
 
 /* --- making -------------------------------------------------------------------- */
 
@@ -103,10 +104,14 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
         .slice = slice_rule(o),
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
+        .axis = t->objective->axis,
+        .differentiates = t->objective->differentiates,
         .evaluates_target = t->objective->target != CM_TARGET_NONE,
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .separate_teacher = t->objective->student_becomes_teacher,
     };
+    if (cmi_objective_reads(t->objective, cmi_option_row_find("stop_gradient")) && !o->stop_gradient)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "stop_gradient 0 is not supported by this version");
     if (cmi_distance_at(t->settings.distance.kind)->of_network) {
         CM_TRY(cmi_perceptual_distance_open(t->context, o, &t->settings.distance, &t->distance));
         out->distance = t->distance;

@@ -8,9 +8,16 @@ int golden_training(golden_file *f, golden_result *r)
     static const struct {
         const char *prefix;
         void (*run)(golden_file *, golden_result *);
-    } kinds[] = {{"loss_edm", run_loss_edm}, {"loss_", run_loss},        {"train_", run_train},
-                 {"optim", run_optim},       {"ema_misc", run_ema_misc}, {"scale_ema", run_scales},
-                 {"bilinear", run_bilinear}, {"ect", run_ect},           {"ict", run_ict}};
+    } kinds[] = {{"loss_edm", run_loss_edm},
+                 {"loss_", run_loss},
+                 {"train_", run_train},
+                 {"optim", run_optim},
+                 {"ema_misc", run_ema_misc},
+                 {"scale_ema", run_scales},
+                 {"continuous_time", run_continuous},
+                 {"bilinear", run_bilinear},
+                 {"ect", run_ect},
+                 {"ict", run_ict}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
             kinds[i].run(f, r);

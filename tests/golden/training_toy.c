@@ -87,14 +87,63 @@ int read_weights(const golden_file *f, const char *prefix, double *w, int *param
     return 1;
 }
 
-/* One pixel: h to tanh h. */
-static void hidden(const toy *t, const double *w, size_t i, const double *in, double c, double *th)
+/* What a network is asked: who, at what, with what. */
+typedef struct {
+    int which, masked, unlabelled;
+    const double *x, *t, *r;    /* r NULL: one time */
+    const double *dx, *dt, *dr; /* dx NULL: no tangent */
+} question;
+
+/* What every pixel of an image shares. */
+typedef struct {
+    cm_scalings s, ds;
+    double second, dsecond, extra;
+    int32_t label;
+} told;
+
+static told tell(const toy *t, const question *q, size_t i)
 {
-    for (int d = 0; d < 3; d++) {
-        double h = t->tscale * c * w[U + d] + w[V + d] + (t->classes ? w[E + 3 * t->labels[i] + d] : 0);
-        for (int k = 0; k < 3; k++) h += w[M + 3 * d + k] * in[k];
-        th[d] = tanh(h);
+    told k = {.s = cmi_axis_scalings(t->axis, &t->precond[q->which], t->sigma_data, q->t[i]),
+              .label = !t->classes || q->unlabelled || t->labels[i] < 0 ? t->none : t->labels[i]};
+    if (q->dx) {
+        const cm_scalings d = cmi_axis_slopes(t->axis, &t->precond[q->which], t->sigma_data, q->t[i]);
+        const double v = q->dt ? q->dt[i] : 0;
+        k.ds = (cm_scalings){d.c_in * v, d.c_skip * v, d.c_out * v, d.c_noise * v};
     }
+    if (q->r) {
+        k.second = k.s.c_noise - q->r[i];
+        if (q->dx) k.dsecond = k.ds.c_noise - (q->dr ? q->dr[i] : 0);
+    }
+    if (t->numbers) k.extra = 0.1 * t->numbers[3 * i] + t->numbers[3 * i + 1] - t->numbers[3 * i + 2];
+    return k;
+}
+
+/* One pixel: the scaled input, tanh h, and their tangents. */
+typedef struct {
+    double in[3], din[3], th[3], dh[3];
+} pixel;
+
+static pixel look(const toy *t, const question *q, const told *k, size_t i, size_t at)
+{
+    const double *w = t->weight[q->which];
+    pixel p;
+    memset(&p, 0, sizeof p);
+    for (size_t d = 0; d < 3; d++) {
+        const size_t v = (i * 3 + d) * t->pixels + at;
+        p.in[d] = k->s.c_in * q->x[v];
+        if (q->dx) p.din[d] = k->s.c_in * q->dx[v] + k->ds.c_in * q->x[v];
+    }
+    for (int d = 0; d < 3; d++) {
+        double h = t->tscale * (k->s.c_noise * w[U + d] + k->second * w[U2 + d]) + w[V + d] + k->extra * w[UW + d];
+        if (t->classes) h += w[E + 3 * k->label + d];
+        p.dh[d] = t->tscale * (k->ds.c_noise * w[U + d] + k->dsecond * w[U2 + d]);
+        for (int c = 0; c < 3; c++) {
+            h += w[M + 3 * d + c] * p.in[c];
+            p.dh[d] += w[M + 3 * d + c] * p.din[c];
+        }
+        p.th[d] = tanh(h);
+    }
+    return p;
 }
 
 static double kept(const toy *t, int masked, size_t at)
@@ -102,78 +151,176 @@ static double kept(const toy *t, int masked, size_t at)
     return masked && t->mask ? t->mask[at] / (1 - t->p) : 1;
 }
 
-static void evaluate_toy(toy *t, int which, int masked, const double *x, const double *sigma, double *out)
+/* Where value d of output `head` of a pixel lies. */
+static size_t output_at(const toy *t, size_t i, int head, size_t d, size_t at)
 {
-    const double *w = t->weight[which];
+    return ((i * (size_t)t->heads + (size_t)head) * 3 + d) * t->pixels + at;
+}
+
+/* tangent may be NULL. */
+static void answer(const toy *t, const question *q, double *out, double *tangent)
+{
+    const double *w = t->weight[q->which];
     for (size_t i = 0; i < t->n; i++) {
-        cm_scalings s = cmi_precond_scalings(&t->precond[which], sigma[i]);
-        for (size_t q = 0; q < t->pixels; q++) {
-            double in[3], th[3];
-            for (size_t d = 0; d < 3; d++) in[d] = s.c_in * x[(i * 3 + d) * t->pixels + q];
-            hidden(t, w, i, in, s.c_noise, th);
-            for (size_t d = 0; d < 3; d++) {
-                size_t at = (i * 3 + d) * t->pixels + q;
-                double f = w[A + (int)d] * in[d] + w[B + (int)d] * th[d] * kept(t, masked, at);
-                out[at] = s.c_skip * x[at] + s.c_out * f;
-            }
+        const told k = tell(t, q, i);
+        for (size_t at = 0; at < t->pixels; at++) {
+            const pixel p = look(t, q, &k, i, at);
+            for (size_t d = 0; d < 3; d++)
+                for (int head = 0; head < t->heads; head++) {
+                    const size_t v = (i * 3 + d) * t->pixels + at, o = output_at(t, i, head, d, at);
+                    const double a = w[(head ? A2 : A) + (int)d], keep = kept(t, q->masked, v);
+                    const double b = w[(head ? B2 : B) + (int)d] * keep;
+                    const double f = a * p.in[d] + b * p.th[d];
+                    const double df = a * p.din[d] + b * (1 - p.th[d] * p.th[d]) * p.dh[d];
+                    out[o] = k.s.c_skip * q->x[v] + k.s.c_out * f;
+                    if (tangent)
+                        tangent[o] = k.s.c_skip * q->dx[v] + k.ds.c_skip * q->x[v] + k.s.c_out * df + k.ds.c_out * f;
+                }
         }
     }
 }
 
 void toy_evaluate(toy *t, int which, const double *x, const double *sigma, double *out)
 {
-    evaluate_toy(t, which, 0, x, sigma, out);
+    const question q = {.which = which, .x = x, .t = sigma};
+    answer(t, &q, out, NULL);
+}
+
+/* By its role. */
+static question who(const toy *t, int role)
+{
+    return (question){.which = role == CM_ROLE_TEACHER                ? 2
+                               : role == CM_ROLE_TARGET && !t->shared ? 1
+                                                                      : 0,
+                      .masked = role == CM_ROLE_TARGET,
+                      .unlabelled = role == CM_ROLE_UNCONDITIONAL};
 }
 
 static cm_status evaluate(void *user, int role, const double *x, const double *sigma, const double *r, double *d)
 {
-    (void)r;
     toy *t = user;
     size_t bytes = t->n * 3 * t->pixels * sizeof *x;
-    int target = role == CM_ROLE_TARGET;
-    if (target) {
+    question q = who(t, role);
+    q.x = x, q.t = sigma, q.r = r;
+    if (role == CM_ROLE_TARGET) {
         memcpy(t->x2, x, bytes);
         memcpy(t->sigma2, sigma, t->n * sizeof *sigma);
     }
-    evaluate_toy(t, target ? 1 : 2, target, x, sigma, d);
-    if (target) memcpy(t->out2, d, bytes);
+    answer(t, &q, d, NULL);
+    if (role == CM_ROLE_TARGET) memcpy(t->out2, d, bytes * (size_t)t->heads);
+    if (role == CM_ROLE_TEACHER) memcpy(t->last_teacher, d, bytes);
     return CM_OK;
+}
+
+static cm_status tangent(void *user, int role, const cm_objective_point *at, const cm_objective_point *along,
+                         double *d, double *slope)
+{
+    toy *t = user;
+    const size_t bytes = t->n * 3 * t->pixels * sizeof *d;
+    question q = who(t, role);
+    q.x = at->x, q.t = at->t, q.r = at->r, q.dx = along->x, q.dt = along->t, q.dr = along->r;
+    memcpy(t->x2, at->x, bytes);
+    memcpy(t->sigma2, at->t, t->n * sizeof *at->t);
+    memcpy(t->along, along->x, bytes);
+    memcpy(t->along_t, along->t, t->n * sizeof *along->t);
+    answer(t, &q, d, slope);
+    memcpy(t->value, d, bytes * (size_t)t->heads);
+    memcpy(t->slope, slope, bytes * (size_t)t->heads);
+    return CM_OK;
+}
+
+static void remember(toy *t, const double *x, const double *sigma, const double *r)
+{
+    memcpy(t->x, x, t->n * 3 * t->pixels * sizeof *x);
+    memcpy(t->sigma, sigma, t->n * sizeof *sigma);
+    t->has_second = r != NULL;
+    if (r) memcpy(t->second, r, t->n * sizeof *r);
 }
 
 static cm_status online(void *user, const double *x, const double *sigma, const double *r, double *d)
 {
-    (void)r;
     toy *t = user;
-    memcpy(t->x, x, t->n * 3 * t->pixels * sizeof *x);
-    memcpy(t->sigma, sigma, t->n * sizeof *sigma);
-    evaluate_toy(t, 0, 1, x, sigma, d);
-    memcpy(t->out, d, t->n * 3 * t->pixels * sizeof *d);
+    const question q = {.masked = 1, .x = x, .t = sigma, .r = r};
+    remember(t, x, sigma, r);
+    answer(t, &q, d, NULL);
+    memcpy(t->out, d, t->n * 3 * (size_t)t->heads * t->pixels * sizeof *d);
     return CM_OK;
+}
+
+static cm_status online_tangent(void *user, const cm_objective_point *at, const cm_objective_point *along, double *d,
+                                double *slope)
+{
+    toy *t = user;
+    CM_TRY(tangent(user, CM_ROLE_TARGET, at, along, d, slope));
+    remember(t, at->x, at->t, at->r);
+    if (along->r) memcpy(t->along_r, along->r, t->n * sizeof *along->r);
+    memcpy(t->out, d, t->n * 3 * (size_t)t->heads * t->pixels * sizeof *d);
+    return CM_OK;
+}
+
+/* What one output of a pixel adds: g and gt are the cotangents of F and of its tangent.  h and ht take what goes on
+ * through the hidden layer, by reverse mode over (value, tangent). */
+static void pull_output(toy *t, int head, size_t d, const pixel *p, double keep, double g, double gt, double *h,
+                        double *ht)
+{
+    const double th = p->th[d], slope = 1 - th * th, b = t->weight[0][(head ? B2 : B) + (int)d] * keep;
+    t->gradient[(head ? A2 : A) + (int)d] += g * p->in[d] + gt * p->din[d];
+    t->gradient[(head ? B2 : B) + (int)d] += keep * (g * th + gt * slope * p->dh[d]);
+    *ht += gt * b * slope;
+    *h += g * b * slope - gt * b * 2 * th * slope * p->dh[d];
+}
+
+static void pull_hidden(toy *t, const told *k, const pixel *p, int d, double h, double ht)
+{
+    t->gradient[U + d] += t->tscale * (h * k->s.c_noise + ht * k->ds.c_noise);
+    t->gradient[U2 + d] += t->tscale * (h * k->second + ht * k->dsecond);
+    t->gradient[UW + d] += h * k->extra;
+    t->gradient[V + d] += h;
+    for (int c = 0; c < 3; c++) t->gradient[M + 3 * d + c] += h * p->in[c] + ht * p->din[c];
+    if (t->classes) t->gradient[E + 3 * k->label + d] += h;
+}
+
+static void pull(toy *t, const question *q, const double *cotangent, const double *of_tangent)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const told k = tell(t, q, i);
+        for (size_t at = 0; at < t->pixels; at++) {
+            const pixel p = look(t, q, &k, i, at);
+            for (size_t d = 0; d < 3; d++) {
+                const double keep = kept(t, q->masked, (i * 3 + d) * t->pixels + at);
+                double h = 0, ht = 0;
+                for (int head = 0; head < t->heads; head++) {
+                    const size_t o = output_at(t, i, head, d, at);
+                    const double y = cotangent ? cotangent[o] : 0, dy = of_tangent ? of_tangent[o] : 0;
+                    pull_output(t, head, d, &p, keep, k.s.c_out * y + k.ds.c_out * dy, k.s.c_out * dy, &h, &ht);
+                }
+                pull_hidden(t, &k, &p, (int)d, h, ht);
+            }
+        }
+    }
 }
 
 static cm_status backward(void *user, const double *cotangent)
 {
     toy *t = user;
-    const double *w = t->weight[0];
-    for (size_t i = 0; i < t->n; i++) {
-        cm_scalings s = cmi_precond_scalings(&t->precond[0], t->sigma[i]);
-        for (size_t q = 0; q < t->pixels; q++) {
-            double in[3], th[3];
-            for (size_t d = 0; d < 3; d++) in[d] = s.c_in * t->x[(i * 3 + d) * t->pixels + q];
-            hidden(t, w, i, in, s.c_noise, th);
-            for (int d = 0; d < 3; d++) {
-                size_t at = (i * 3 + (size_t)d) * t->pixels + q;
-                double g = s.c_out * cotangent[at], keep = kept(t, 1, at);
-                double dh = g * w[B + d] * keep * (1 - th[d] * th[d]);
-                t->gradient[A + d] += g * in[d];
-                t->gradient[B + d] += g * th[d] * keep;
-                t->gradient[U + d] += dh * t->tscale * s.c_noise;
-                t->gradient[V + d] += dh;
-                for (int k = 0; k < 3; k++) t->gradient[M + 3 * d + k] += dh * in[k];
-                if (t->classes) t->gradient[E + 3 * t->labels[i] + d] += dh;
-            }
-        }
-    }
+    const question q = {.masked = 1, .x = t->x, .t = t->sigma, .r = t->has_second ? t->second : NULL};
+    memcpy(t->cotangent, cotangent, t->n * 3 * (size_t)t->heads * t->pixels * sizeof *cotangent);
+    pull(t, &q, cotangent, NULL);
+    return CM_OK;
+}
+
+static cm_status backward_tangent(void *user, const double *cotangent, const double *of_tangent)
+{
+    toy *t = user;
+    const question q = {.masked = 1,
+                        .x = t->x,
+                        .t = t->sigma,
+                        .r = t->has_second ? t->second : NULL,
+                        .dx = t->along,
+                        .dt = t->along_t,
+                        .dr = t->has_second ? t->along_r : NULL};
+    memcpy(t->of_tangent, of_tangent, t->n * 3 * (size_t)t->heads * t->pixels * sizeof *of_tangent);
+    pull(t, &q, cotangent, of_tangent);
     return CM_OK;
 }
 
@@ -194,13 +341,17 @@ void open_toy(const golden_file *f, size_t n, size_t pixels, toy *t)
     t->pixels = pixels;
     t->tscale = number(f, "tscale", 1e-3);
     t->p = number(f, "dropout", 0);
-    double **images[] = {&t->x, &t->out, &t->x2, &t->out2};
-    for (int i = 0; i < 4; i++) *images[i] = calloc(n * 3 * pixels, sizeof **images[i]);
+    t->heads = 1;
+    t->sigma_data = number(f, "sigma_data", 0.5);
+    double **images[] = {&t->x,     &t->out,   &t->x2,        &t->out2,       &t->along,
+                         &t->slope, &t->value, &t->cotangent, &t->of_tangent, &t->last_teacher};
+    for (int i = 0; i < 10; i++) *images[i] = calloc(2 * n * 3 * pixels, sizeof **images[i]);
 }
 
 void close_toy(toy *t)
 {
-    free(t->x), free(t->out), free(t->x2), free(t->out2);
+    free(t->x), free(t->out), free(t->x2), free(t->out2), free(t->along), free(t->slope), free(t->value);
+    free(t->cotangent), free(t->of_tangent), free(t->last_teacher);
 }
 
 cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side)
@@ -220,7 +371,14 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
                         const double *z, const double *u, const double *normal, double share, double *loss)
 {
     double shares[64];
-    const cm_objective_nets nets = {.user = t, .evaluate = evaluate, .online = online, .backward = backward};
+    const cm_objective_nets nets = {.user = t,
+                                    .evaluate = evaluate,
+                                    .tangent = tangent,
+                                    .online = online,
+                                    .backward = backward,
+                                    .online_tangent = online_tangent,
+                                    .backward_tangent = backward_tangent,
+                                    .curvature = t->curvature};
     cm_objective_batch b = {.n = t->n,
                             .x0 = x0,
                             .z = z,
@@ -231,7 +389,9 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
                             .more_u = t->more_u,
                             .more_normal = t->more_normal,
                             .labels = t->labels};
-    for (size_t i = 0; i < t->n; i++) shares[i] = share;
+    for (size_t i = 0; i < t->n; i++) shares[i] = t->share ? t->share[i] : share;
+    t->axis = o->axis;
+    t->shared = o->target != CM_TARGET_AVERAGE;
     b.work = calloc(cmi_objective_work(s, t->n), sizeof *b.work);
     cm_status status = o->run(s, &b, &nets);
     free(b.work);

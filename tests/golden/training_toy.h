@@ -10,6 +10,7 @@
 #include "diffusion/precond.h"
 #include "golden.h"
 #include "train/objective.h"
+#include "train/optim.h"
 
 enum { DOUBLE, FLOAT32 };
 
@@ -20,24 +21,38 @@ double member(const json_t *o, const char *key, double fallback);
 int32_t *integers(const golden_file *f, const char *name, size_t *count);
 int name_index(const char *const *names, const char *name);
 
-/* h = M x + tscale c u + v + E[y];  F = a x + b drop(tanh h), per pixel. */
-enum { M = 0, U = 9, V = 12, A = 15, B = 18, E = 21, PARAMS = 64 };
+/* h = M x + tscale (c u + c2 u2) + v + E[y];  F = a x + b drop(tanh h), per pixel; c2 = c - r, where there is a
+ * second time r.  The network of improved MeanFlow has three numbers more, (0.1 w + t_min - t_max) uw inside h, and a
+ * second output a2 x + b2 tanh h behind the first. */
+enum { M = 0, U = 9, V = 12, A = 15, B = 18, E = 21, U2 = 48, A2 = 51, B2 = 54, UW = 57, WEIGH = 60, PARAMS = 80 };
 
 typedef struct {
     const golden_file *f;
     size_t n, pixels;
-    int classes, params;
-    double tscale, p;      /* dropout */
-    cm_precond precond[3]; /* online, target, teacher */
+    int classes, params, heads; /* classes: labels are read; heads: 1, or 2 */
+    cm_objective_axis axis;
+    double tscale, p, sigma_data; /* p: dropout */
+    cm_precond precond[3];        /* online, target, teacher */
     double weight[3][PARAMS];
     double gradient[PARAMS];
     const double *mask; /* n x 3 x pixels of 0 and 1, or NULL */
     const int32_t *labels;
+    int32_t none;                       /* the label of CM_ROLE_UNCONDITIONAL and of -1 */
+    int shared;                         /* the target is the online network */
     const double *more_u, *more_normal; /* of the objective's batch */
-    double *x;                          /* of the last online evaluation */
+    const double *numbers;              /* what `condition` said: n x 3, or NULL */
+    const double *metric;               /* P, q, w of the feature metric one after the other, or NULL */
+    cm_status (*curvature)(void *user, const double *a, const double *v, double *hv, double *slope);
+    const double *share; /* of each image; NULL: all the same */
+    double *x;           /* of the last online evaluation */
     double sigma[64];
     double *out;                   /* of the last online evaluation */
     double *x2, *out2, sigma2[64]; /* of the last target's; sigma2[0] 0: there was none */
+    /* Of the last tangent: the point's second time, the direction, the answers. */
+    double second[64], along_t[64], along_r[64];
+    double *along, *slope, *value;
+    double *cotangent, *of_tangent, *last_teacher;
+    int has_second;
 } toy;
 
 /* Names of the six tensors, and where each begins among the weights. */
@@ -57,6 +72,23 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
                         const double *z, const double *u, const double *normal, double share, double *loss);
 void compare_gradients(const golden_file *f, golden_result *r, const char *prefix, const toy *t);
 
+/* A run of a few steps: weights in the order of a list of names, in float32 as the library has them. */
+typedef struct {
+    toy *t;
+    int n, at[PARAMS]; /* flat value i is weight at[i] */
+    cm_optim optim;
+    float p[PARAMS], m[PARAMS], v[PARAMS];
+} flat_run;
+/* names: a JSON list of tensors; begins with those called `init`.NAME, or the weights that are there. */
+void flat_open(const golden_file *f, golden_result *r, flat_run *run, toy *t, const json_t *names, const char *init);
+/* One step with the gradient in the toy; the weights go back into it. */
+void flat_step(flat_run *run, int64_t number, double lr);
+/* Images of a step: rows of `data`. */
+void gather_images(const double *data, const double *index, size_t size, size_t n, double *x0);
+/* Gradients of the names in a list, as PREFIX.grad.NAME. */
+void compare_named_gradients(const golden_file *f, golden_result *r, const char *prefix, const toy *t,
+                             const char *const *names);
+
 /* One function a group of files. */
 void run_loss(golden_file *f, golden_result *r);
 void run_loss_edm(golden_file *f, golden_result *r);
@@ -66,6 +98,7 @@ void run_train(golden_file *f, golden_result *r);
 void run_optim(golden_file *f, golden_result *r);
 void run_ema_misc(golden_file *f, golden_result *r);
 void run_scales(golden_file *f, golden_result *r);
+void run_continuous(golden_file *f, golden_result *r);
 void run_bilinear(golden_file *f, golden_result *r);
 
 #endif

@@ -9,9 +9,9 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
-enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 6 };
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 8 };
 
-static const char *const names[OBJECTIVES] = {"edm", "cd", "ct", "pd", "ict", "ect"};
+static const char *const names[OBJECTIVES] = {"edm", "cd", "ct", "pd", "ict", "ect", "ccd", "cct"};
 static char dir[40];
 
 static inline void setup(void)
@@ -103,7 +103,7 @@ static inline cm_status step_of(cm_trainer *t, size_t n, float *values, const in
 
 static inline int needs_teacher(const char *objective)
 {
-    return strcmp(objective, "cd") == 0 || strcmp(objective, "pd") == 0;
+    return cmi_objective_by_name(objective)->needs_teacher;
 }
 
 static inline cm_status open_trainer(cm_context *context, const char *objective, const cm_train_settings *o,
