@@ -90,7 +90,7 @@ TRAIN_C   := class_names averages distance perceptual_distance optim ema curricu
              learner_weights trainer trainer_step trainer_data state_parts state_save state_resume state_compare
 METRICS_C := tiles weights_hash features features_file lpips samples statistics statistics_file frechet inception_score pairs neighbours kernel_distance subsets search
 RUN_C     := text memory files pages metric best options config inputs estimate run
-API_C     := base layout choices model checkpoint sampler edit image image_coding dataset trainer train_options run metrics
+API_C     := base layout choices model denoise checkpoint sampler edit image image_coding dataset trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \

@@ -516,6 +516,44 @@ START_TEST(denoise_reports_and_stops)
 }
 END_TEST
 
+/* What is no direction. */
+START_TEST(tangents_refused)
+{
+    enum { N = 12 };
+    static float x[N * SIZE], moves[N * SIZE], y[N * SIZE], slope[N * SIZE], sigma[N], turns[N];
+    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
+    cm_model *m;
+    OK(cm_model_load(NULL, MODEL, NULL, &m));
+    for (int i = 0; i < N; i++) sigma[i] = 1;
+    FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, NULL, NULL, y, slope), CM_ERR_ARGUMENT, "one is needed");
+    FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, NULL, y, NULL), CM_ERR_ARGUMENT,
+          "out_tangent is NULL");
+    FAILS(cm_model_denoise_tangent(m, NULL, 0, x, sigma, moves, NULL, y, slope), CM_ERR_ARGUMENT, "n is 0");
+    moves[SIZE + 3] = NAN;
+    FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, NULL, y, slope), CM_ERR_NUMERIC,
+          "x_tangent: image 1");
+    moves[SIZE + 3] = 0, turns[2] = INFINITY;
+    FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, turns, y, slope), CM_ERR_NUMERIC, "sigma_tangent[2]");
+    turns[2] = 1, sigma[2] = 0;
+    FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, turns, y, slope), CM_ERR_ARGUMENT,
+          "where sigma is 0");
+    turns[2] = 0, moves[2 * SIZE] = 7;
+    OK(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, turns, y, slope)); /* the identity */
+    ck_assert(slope[2 * SIZE] == 7 && slope[2 * SIZE + 1] == 0);
+    moves[0] = 3e38f;
+    turns[0] = 3e38f;
+    FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, turns, y, slope), CM_ERR_NUMERIC, "of the tangent");
+    moves[0] = turns[0] = 0;
+    watcher w = {.model = m, .stop_at = 1};
+    o.progress = watch, o.progress_user = &w;
+    FAILS(cm_model_denoise_tangent(m, &o, N, x, sigma, moves, turns, y, slope), CM_ERR_CANCELLED,
+          "progress callback");
+    ck_assert_int_eq(w.calls, 1);
+    OK(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, NULL, y, moves)); /* in the direction's place */
+    cm_model_free(m);
+}
+END_TEST
+
 /* Lists end, and what is no list is empty. */
 START_TEST(choices)
 {
@@ -870,6 +908,7 @@ Suite *make_suite(void)
     tcase_add_test(calls, no_cancel_is_lost);
     tcase_add_test(calls, cancel_before_the_network);
     tcase_add_test(calls, denoise_reports_and_stops);
+    tcase_add_test(calls, tangents_refused);
     tcase_add_test(calls, conditions);
     tcase_add_test(calls, choices);
     tcase_add_test(t, any_budget);

@@ -305,6 +305,69 @@ START_TEST(gradients_and_tangents_agree)
 }
 END_TEST
 
+/* D' and what it is the limit of: central differences over h, in which values of up to `largest` leave rounding. */
+static void differentiate(cm_model *m, const char *what, const float *sigma, const int32_t *labels)
+{
+    const size_t size = (size_t)m->channels * 256;
+    enum { MOST = 2 * 3 * 256 };
+    static float x[MOST], moves[MOST], moved[MOST], want[MOST], y[MOST], slope[MOST], alone[MOST], ends[2][MOST];
+    static const float h = 1.0f / 128, turns[2] = {0.01f, -0.02f};
+    cm_condition c = CM_CONDITION_INIT;
+    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
+    c.labels = labels, o.condition = &c;
+    for (size_t i = 0; i < 2 * size; i++)
+        x[i] = 2 * (float)sin((double)(3 * i)), moves[i] = (float)cos((double)(i * i)) / 4;
+    OK(cm_model_denoise(m, 2, x, sigma, labels, want));
+    for (int with = 1; with < 4; with++) { /* x', sigma', both */
+        double most = 0, off = 0, largest = 0;
+        const float *x_tangent = with & 1 ? moves : NULL, *sigma_tangent = with & 2 ? turns : NULL;
+        memset(slope, 0xff, sizeof slope);
+        OK(cm_model_denoise_tangent(m, &o, 2, x, sigma, x_tangent, sigma_tangent, y, slope));
+        ck_assert_mem_eq(y, want, 2 * size * sizeof *y);
+        for (int k = 0; k < 2; k++) {
+            const float step = k ? -h : h, levels[2] = {sigma[0] + (with & 2 ? step * turns[0] : 0),
+                                                        sigma[1] + (with & 2 ? step * turns[1] : 0)};
+            for (size_t i = 0; i < 2 * size; i++) moved[i] = x[i] + (with & 1 ? step * moves[i] : 0);
+            OK(cm_model_denoise(m, 2, moved, levels, labels, ends[k]));
+        }
+        for (size_t i = 0; i < 2 * size; i++) {
+            const double d = ((double)ends[0][i] - (double)ends[1][i]) / (2 * (double)h);
+            most = fmax(most, fabs(d));
+            off = fmax(off, fabs(d - (double)slope[i]));
+            largest = fmax(largest, fabs((double)want[i]));
+        }
+        ck_assert_msg(off <= 2e-3 * most + 1e-6 * largest / (double)h && most > 0, "%s, tangents %d: %g of %g off",
+                      what, with, off, most);
+        for (int k = 0; k < 2; k++) /* image by image: the same bits */
+        {
+            const int32_t *label = labels ? labels + k : NULL;
+            c.labels = label;
+            OK(cm_model_denoise_tangent(m, &o, 1, x + (size_t)k * size, sigma + k,
+                                        x_tangent ? x_tangent + (size_t)k * size : NULL,
+                                        sigma_tangent ? sigma_tangent + k : NULL, y, alone));
+            ck_assert_mem_eq(alone, slope + (size_t)k * size, size * sizeof *alone);
+        }
+        c.labels = labels;
+    }
+}
+
+/* Every network with one preconditioning or another, and the first with each but iddpm, whose levels are steps. */
+START_TEST(tangents_are_slopes)
+{
+    static const char *const preconds[] = {"cm", "edm", "ecm", "vp", "ve", "none"};
+    static const float sigma[2] = {0.5f, 3};
+    static const int32_t labels[2] = {1, 0};
+    for (int k = 0; k < 6; k++) {
+        char precond[64];
+        if (_i > 1 && k != (_i % 2 ? 0 : 5)) continue;
+        (void)snprintf(precond, sizeof precond, "{\"type\":\"%s\"}", preconds[k]);
+        cm_model *m = make_model(networks[_i], precond);
+        differentiate(m, precond, sigma, m->net.num_classes ? labels : NULL);
+        fill_model_free(m);
+    }
+}
+END_TEST
+
 /* Plain gradients of all the file's parameters by a graph, in a block. */
 static float *gradients_by(const cm_model *m, const cm_graph *graph, size_t *offsets)
 {
@@ -565,6 +628,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, no_reference_kernels, 0, NETWORKS);
     tcase_add_loop_test(t, standard_networks_run_on_fast_kernels, 0, 2);
     tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);
+    tcase_add_loop_test(learning, tangents_are_slopes, 0, NETWORKS);
     tcase_add_loop_test(learning, folded_gradients_are_the_same, 0, NETWORKS);
     tcase_add_loop_test(learning, recomputing_gives_the_same_gradients, 0, NETWORKS);
     tcase_add_test(t, errors_stick);

@@ -215,7 +215,7 @@ def examples_c(api):
     out = ["#define _POSIX_C_SOURCE 200809L"] + ["#include <%s.h>" % name for name in (
         "consistency", "stdio", "stdlib", "string", "unistd", "fcntl")] + [""]
     given = ", ".join("cm_%s *%s" % (n[3:], n[3:]) for n in sorted(api.opaque))
-    given += ", cm_status status, size_t n, float *images, uint8_t *bytes, float *x, float *noisy, float *denoised, const int32_t *labels"
+    given += ", cm_status status, size_t n, float *images, uint8_t *bytes, float *x, float *noisy, float *denoised, float *slope, const float *sigma, const int32_t *labels"
     for k, (header, line, text) in enumerate(examples(api)):
         place = '#line %d "%s"' % (line, os.path.relpath(header, ROOT))
         outside = re.match(r"(?:    static .*?\n    \}\n\n?)*", text, re.S).group(0)

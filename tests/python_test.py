@@ -209,6 +209,29 @@ class Binding(unittest.TestCase):
         self.assertEqual(caught.exception.status, "CM_ERR_ARGUMENT")
         self.assertIn("sigma[0]", str(caught.exception))
 
+    def test_denoise_tangent(self):
+        """D has the bits of denoise(), and D' is what differences say."""
+        x = [[[[0.1 * math.sin(i + 3 * j) for i in range(32)] for j in range(32)]]] * 2
+        moves = [[[[math.cos(2 * i - j) for i in range(32)] for j in range(32)]]] * 2
+        d, slope = self.model.denoise_tangent(x, [1.0, 2.0], moves, [0.5, -1.0], labels=[1, -1])
+        self.assertEqual(values(d), values(self.model.denoise(x, [1.0, 2.0], labels=[1, -1])))
+        h, flat = 2e-3, [v for image in moves for row in image[0] for v in row]
+        ends = []
+        for sign in (1, -1):
+            moved = [[[[x[k][0][j][i] + sign * h * moves[k][0][j][i] for i in range(32)] for j in range(32)]]
+                     for k in range(2)]
+            ends.append(values(self.model.denoise(moved, [1 + sign * h * 0.5, 2 - sign * h], labels=[1, -1])))
+        got, most = values(slope), max(abs(v) for v in values(slope))
+        for value, after, before in zip(got, *ends):
+            self.assertAlmostEqual(value, (after - before) / (2 * h), delta=2e-3 * most)
+        for a, b in zip(values(self.model.denoise_tangent(x, 0.0, moves)[1]), flat):  # ecm: the identity
+            self.assertAlmostEqual(a, b, delta=1e-6)
+        self.assertRaises(ValueError, self.model.denoise_tangent, x, 1.0)
+        self.assertRaises(ValueError, self.model.denoise_tangent, x, 1.0, moves[:1])
+        self.assertRaises(ValueError, self.model.denoise_tangent, x, 1.0, None, [1.0])
+        with self.assertRaises(cm.Error):
+            self.model.denoise_tangent(x, 0.0, moves, 1.0)
+
     def test_editing(self):
         s = cm.Sampler(self.model, threads=2, batch=3)
         y = [[[[0.5 if r < 16 else -1.0] * 32 for r in range(32)]]] * 2

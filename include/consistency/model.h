@@ -362,6 +362,35 @@ CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, con
 CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
                                        const float *sigma, float *out);
 
+/* Evaluates D as the call above does, and its derivative in a direction: with x' for x_tangent
+ * and s' for sigma_tangent
+ *
+ *     out_tangent = dD/dx x' + dD/dsigma s'    (the limit of (D(x + h x'; sigma + h s') - D(x; sigma)) / h)
+ *
+ * in one pass by forward differentiation, through the network and through the scalars that follow
+ * from sigma.  `out` has the same bits as that of the call above.
+ *
+ *   x_tangent      dense float32, n x C x H x W, any finite numbers; NULL = zero
+ *   sigma_tangent  n finite numbers; NULL = zero.  They are 0 where sigma is 0, where D is the
+ *                  identity and the network has no value.  For precond iddpm the network is told
+ *                  the number of the nearest level, which has the derivative 0; for precond none
+ *                  this is the tangent of the network's own time input
+ *   out_tangent    dense float32, n x out_channels x H x W; may be x_tangent itself where
+ *                  out_channels equals C.  out and out_tangent are two arrays
+ *
+ * x_tangent or sigma_tangent is needed.  It takes up to twice the time and twice the activations
+ * of cm_model_denoise; what the first call with one of the two, or with both, allocates is kept
+ * by the model.  Labels are constants.  Errors: those of cm_model_denoise_with, ARGUMENT (both
+ * tangents are NULL, a sigma_tangent that is not 0 at sigma 0) and NUMERIC (a tangent, or what the
+ * network makes of it, is not finite).
+ *
+ *     const float moves[2] = {-1, -1};
+ *     status = cm_model_denoise_tangent(model, NULL, 2, noisy, sigma, NULL, moves, denoised, slope);
+ */
+CM_API cm_status cm_model_denoise_tangent(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
+                                          const float *sigma, const float *x_tangent, const float *sigma_tangent,
+                                          float *out, float *out_tangent);
+
 #ifdef __cplusplus
 }
 #endif

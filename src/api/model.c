@@ -1,19 +1,15 @@
 /* model.c - the calls of model.h: arguments, then the work of diffusion/model. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <consistency/model.h>
 
 #include "base/options.h"
 #include "base/pool.h"
 #include "diffusion/classes.h"
-#include "diffusion/condition.h"
-#include "diffusion/denoiser.h"
+#include "diffusion/model.h"
 #include "io/json_tree.h"
-#include "tensor/finite.h"
 
 void cm_load_options_init(cm_load_options *options, size_t struct_size)
 {
@@ -261,149 +257,4 @@ cm_status cm_model_param_read(const cm_model *model, size_t index, size_t count,
         CM_FAIL(CM_ERR_ARGUMENT, "cm_model_param_read: tensor '%s' has %zu values, asked for %zu", t->name, t->count,
                 count);
     return cmi_tensor_read(t, values);
-}
-
-/* --- one evaluation -------------------------------------------------------------------------- */
-
-static cm_status check_sigmas(const cm_model *m, size_t n, const float *sigma)
-{
-    int zero = m->precond.kind->identity_at_0, any = m->precond.kind->raw;
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(sigma[i]) || (!any && !(sigma[i] > 0) && !(zero && sigma[i] == 0)))
-            CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g, expected a finite number%s", i, (double)sigma[i],
-                    any    ? ""
-                    : zero ? " >= 0"
-                           : " > 0");
-    for (size_t i = 0; !any && i < n; i++)
-        if ((double)sigma[i] > m->precond.sigma_max * (1 + 1e-6))
-            CM_FAIL(CM_ERR_ARGUMENT, "sigma[%zu] is %g; this model's noise levels end at %g", i, (double)sigma[i],
-                    m->precond.sigma_max);
-    return CM_OK;
-}
-
-static size_t input_size(const cm_model *m)
-{
-    return (size_t)m->height * (size_t)m->width * (size_t)m->channels;
-}
-
-static cm_status check_images(const cm_model *m, size_t n, const float *x)
-{
-    size_t size = input_size(m);
-    CM_TRY(cmi_check_array("cm_model_denoise: x", n, size * sizeof *x));
-    CM_TRY(cmi_check_array("cm_model_denoise: out", n,
-                           (size_t)m->height * (size_t)m->width * (size_t)m->out_channels * sizeof *x));
-    size_t i = cmi_first_nonfinite_f32(n * size, x);
-    if (i < n * size)
-        CM_FAIL(CM_ERR_NUMERIC, "x: image %zu is %g at value %zu, expected finite numbers", i / size, (double)x[i],
-                i % size);
-    return CM_OK;
-}
-
-/* `d` holds count images of `size` values; the first is number `first` of the call. */
-static cm_status check_outputs(size_t first, size_t count, size_t size, const double *d, const float *sigma)
-{
-    size_t i = cmi_first_nonfinite(count * size, d);
-    if (i == count * size) return CM_OK;
-    CM_FAIL(
-        CM_ERR_NUMERIC,
-        "image %zu at sigma %g: the network gave %g at value %zu, expected finite numbers (too large weights or x)",
-        first + i / size, (double)sigma[first + i / size], d[i], i % size);
-}
-
-typedef struct {
-    cm_model *model;
-    const cm_denoise_options *o;
-    size_t n;
-    const float *x, *sigma;
-    const int32_t *labels;
-    float *out;
-} job;
-
-static cm_status report(const job *j, size_t done)
-{
-    if (j->o->progress && j->o->progress(j->o->progress_user, done, j->n))
-        CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
-    return CM_OK;
-}
-
-/* Takes the model's turn; who can stop is asked while it waits for another thread's. */
-static cm_status take_turn(const job *j, size_t done)
-{
-    enum { NANOSECONDS = 100000000 };
-    for (;;) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += (until.tv_nsec + NANOSECONDS) / 1000000000;
-        until.tv_nsec = (until.tv_nsec + NANOSECONDS) % 1000000000;
-        if (pthread_mutex_timedlock(&j->model->lock, &until) == 0) return CM_OK;
-        CM_TRY(report(j, done));
-    }
-}
-
-static cm_status evaluate(cm_model *m, const cm_evaluation *e)
-{
-    const int threads = cmi_context_threads(m->context);
-    if (!m->denoiser) CM_TRY(cmi_denoiser_create(m, threads, (size_t)threads, (cm_arithmetic){0, 0}, &m->denoiser));
-    return cmi_denoiser_run(m->denoiser, e);
-}
-
-/* Images first .. first + count - 1 through double buffers, as the samplers hold their state. */
-static cm_status denoise_chunk(const job *j, size_t first, size_t count, double *x, double *d, double *sigma)
-{
-    cm_model *m = j->model;
-    size_t in = input_size(m), to = (size_t)m->height * (size_t)m->width * (size_t)m->out_channels;
-    const cm_evaluation e = {count, x, sigma, 1, j->labels ? j->labels + first : NULL, NULL, d, NULL, NULL};
-    for (size_t i = 0; i < count * in; i++) x[i] = (double)j->x[first * in + i];
-    for (size_t i = 0; i < count; i++) sigma[i] = (double)j->sigma[first + i];
-    CM_TRY(take_turn(j, first));
-    cm_status status = evaluate(m, &e);
-    (void)pthread_mutex_unlock(&m->lock);
-    CM_TRY(status);
-    CM_TRY(check_outputs(first, count, to, d, j->sigma));
-    for (size_t i = 0; i < count * to; i++) j->out[first * to + i] = (float)d[i];
-    return report(j, first + count);
-}
-
-static cm_status denoise(const job *j)
-{
-    const cm_model *m = j->model;
-    size_t in = input_size(m), to = (size_t)m->height * (size_t)m->width * (size_t)m->out_channels;
-    size_t chunk = (size_t)cmi_context_threads(m->context);
-    double *buffer = cmi_malloc(m->context, chunk * (in + to + 1), sizeof *buffer);
-    if (!buffer) return CM_ERR_MEMORY;
-    double *d = buffer + chunk * in, *sigma = d + chunk * to;
-    cm_status status = CM_OK;
-    for (size_t first = 0; first < j->n && status == CM_OK; first += chunk)
-        status = denoise_chunk(j, first, j->n - first < chunk ? j->n - first : chunk, buffer, d, sigma);
-    cmi_free(m->context, buffer);
-    return status;
-}
-
-cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
-                                const float *sigma, float *out)
-{
-    cm_denoise_options o;
-    cm_condition condition;
-    if (!model || !x || !sigma || !out) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: model, x, sigma or out is NULL");
-    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
-    CM_TRY(cmi_context_check_process(model->context));
-    memset(&o, 0, sizeof o);
-    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_denoise_options"));
-    CM_TRY(cmi_reserved_check("cm_denoise_options", o.reserved));
-    CM_TRY(cmi_condition_read(o.condition, &condition));
-    CM_TRY(check_images(model, n, x));
-    CM_TRY(check_sigmas(model, n, sigma));
-    CM_TRY(cmi_model_check_labels(model, condition.labels, n));
-    const job j = {model, &o, n, x, sigma, condition.labels, out};
-    return denoise(&j);
-}
-
-cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma, const int32_t *labels,
-                           float *out)
-{
-    cm_condition condition = CM_CONDITION_INIT;
-    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
-    condition.labels = labels;
-    o.condition = &condition;
-    return cm_model_denoise_with(model, &o, n, x, sigma, out);
 }

@@ -24,17 +24,24 @@ struct cm_denoiser {
     cm_model *model;
     cm_precond precond; /* with sigma_min rounded to float32; borrows the table */
     int threads;
-    team wide[TEAMS]; /* a slice a thread; the larger slices first */
-    team deep;        /* all threads inside one image              */
+    uint32_t tangents; /* inputs that have one; 0: values alone */
+    team wide[TEAMS];  /* a slice a thread; the larger slices first */
+    team deep;         /* all threads inside one image              */
 };
 
 /* Without execs: an estimate. */
-static cm_status team_plan(cm_model *model, size_t slice, int inner, int execs, cm_arithmetic arithmetic, team *t)
+static cm_status team_plan(const cm_denoiser *d, size_t slice, int inner, int execs, cm_arithmetic arithmetic,
+                           team *t)
 {
-    const cm_plan_options options = {.slice = (int32_t)slice, .threads = inner, .share = 1, .arithmetic = arithmetic};
+    const cm_plan_options options = {.slice = (int32_t)slice,
+                                     .threads = inner,
+                                     .share = 1,
+                                     .arithmetic = arithmetic,
+                                     .mode = d->tangents ? CM_MODE_JVP : CM_MODE_INFER,
+                                     .inputs = d->tangents};
     t->slice = slice;
     t->wanted = execs;
-    return cmi_plan_create(model->inference, &options, &t->plan);
+    return cmi_plan_create(d->model->inference, &options, &t->plan);
 }
 
 static cm_status team_equip(cm_model *model, team *t)
@@ -68,19 +75,18 @@ static size_t largest_slice(const team *one, size_t each)
 
 static cm_status plan_teams(cm_denoiser *d, size_t max_batch, cm_arithmetic arithmetic)
 {
-    cm_model *m = d->model;
     size_t each = max_batch / (size_t)d->threads;
-    CM_TRY(team_plan(m, 1, d->threads, 1, arithmetic, &d->deep));
+    CM_TRY(team_plan(d, 1, d->threads, 1, arithmetic, &d->deep));
     if (each == 0 || (each == 1 && d->threads == 1)) return CM_OK;
     size_t slice = largest_slice(&d->deep, each);
-    CM_TRY(team_plan(m, slice, 1, d->threads, arithmetic, &d->wide[0]));
+    CM_TRY(team_plan(d, slice, 1, d->threads, arithmetic, &d->wide[0]));
     size_t small = slice > 4 ? 2 : 1;
     if (slice <= small || (size_t)d->threads * small == 1) return CM_OK;
-    return team_plan(m, small, 1, d->threads, arithmetic, &d->wide[1]);
+    return team_plan(d, small, 1, d->threads, arithmetic, &d->wide[1]);
 }
 
 static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
-                               cm_denoiser **out)
+                               uint32_t tangents, cm_denoiser **out)
 {
     *out = NULL;
     cm_denoiser *d = cmi_calloc(model->context, 1, sizeof *d);
@@ -88,6 +94,7 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, c
     d->model = model;
     d->precond = cmi_inputs_precond(&model->precond);
     d->threads = threads;
+    d->tangents = tangents;
     cm_status status = plan_teams(d, max_batch, arithmetic);
     if (status != CM_OK) cmi_denoiser_free(d);
     else *out = d;
@@ -97,7 +104,13 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, c
 cm_status cmi_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
                               cm_denoiser **out)
 {
-    CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, out));
+    return cmi_denoiser_create_tangent(model, threads, max_batch, arithmetic, 0, out);
+}
+
+cm_status cmi_denoiser_create_tangent(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
+                                      uint32_t tangents, cm_denoiser **out)
+{
+    CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, tangents, out));
     cm_denoiser *d = *out;
     cm_status status = team_equip(model, &d->deep);
     for (int i = 0; i < TEAMS && status == CM_OK; i++) status = team_equip(model, &d->wide[i]);
@@ -111,7 +124,7 @@ cm_status cmi_denoiser_estimate(cm_model *model, int threads, size_t max_batch, 
                                 size_t *activations, size_t *packed)
 {
     cm_denoiser *d;
-    CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, &d));
+    CM_TRY(denoiser_plan(model, threads, max_batch, arithmetic, 0, &d));
     *activations = cmi_denoiser_bytes(d);
     cm_status status = cmi_plan_packed_bytes(d->deep.plan, NULL, packed);
     for (int i = 0; i < TEAMS && d->wide[i].plan && status == CM_OK; i++) {
@@ -165,6 +178,21 @@ static void write_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
         .augment = e->augment ? e->augment + i * (size_t)m->net.augment_dim : NULL,
     };
     cmi_inputs_write(m, &d->precond, &inputs, exec, k);
+    if (!d->tangents) return;
+    const double *x = e->x_tangent ? e->x_tangent + i * values : NULL;
+    const double sigma = e->sigma_tangent && !at_boundary(d, e, i) ? e->sigma_tangent[i] : 0;
+    const cm_inputs_tangent t = cmi_inputs_tangent(&d->precond, inputs.sigma, x, sigma);
+    cmi_inputs_write_tangent(m, &t, exec, k);
+}
+
+/* The identity, and so its derivative. */
+static void read_identity(const cm_evaluation *e, size_t i, size_t values)
+{
+    const size_t at = i * values;
+    memmove(e->d + at, e->x + at, values * sizeof *e->d);
+    if (!e->d_tangent) return;
+    if (e->x_tangent) memmove(e->d_tangent + at, e->x_tangent + at, values * sizeof *e->d_tangent);
+    else memset(e->d_tangent + at, 0, values * sizeof *e->d_tangent);
 }
 
 static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i, size_t k, const cm_exec *exec)
@@ -173,11 +201,14 @@ static void read_outputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
     const size_t pixels = (size_t)m->height * (size_t)m->width;
     const size_t out = pixels * (size_t)m->out_channels;
     if (at_boundary(d, e, i)) {
-        memmove(e->d + i * out, e->x + i * out, out * sizeof *e->d);
+        read_identity(e, i, out);
         return;
     }
-    if (e->f) cmi_outputs_read(m, CM_OUT_F, exec, k, e->f + i * pixels * (size_t)m->net.out_channels);
+    const size_t raw = pixels * (size_t)m->net.out_channels;
+    if (e->f) cmi_outputs_read(m, CM_OUT_F, exec, k, e->f + i * raw);
     cmi_outputs_read(m, CM_OUT_D, exec, k, e->d + i * out);
+    if (e->f_tangent) cmi_tangent_read(m, CM_OUT_F, exec, k, e->f_tangent + i * raw);
+    if (e->d_tangent) cmi_tangent_read(m, CM_OUT_D, exec, k, e->d_tangent + i * out);
 }
 
 /* Images first .. first + slice - 1. */

@@ -37,8 +37,10 @@ struct cm_model {
      * and a description of each tensor in it. */
     float *block;
     cm_tensor *tensors;
-    pthread_mutex_t lock;         /* of the member below    */
+    pthread_mutex_t lock;         /* of the members below   */
     struct cm_denoiser *denoiser; /* of cm_model_denoise */
+    /* of cm_model_denoise_tangent: with tangents of x, of sigma, of both */
+    struct cm_denoiser *tangents[3];
 };
 
 /* A model of the context (NULL: one of its own) without anything in it, then everything that follows from the

@@ -33,8 +33,12 @@ static cm_status denoise(void *user, int evaluation, double sigma, const double 
 {
     run *r = user;
     cm_sampler *s = r->s;
-    const cm_evaluation e = {r->noise.count, x,   &sigma, 0,       r->conditional ? s->labels : NULL,
-                             NULL,           out, NULL,   &s->call};
+    const cm_evaluation e = {.n = r->noise.count,
+                             .x = x,
+                             .sigma = &sigma,
+                             .labels = r->conditional ? s->labels : NULL,
+                             .d = out,
+                             .call = &s->call};
     CM_TRY(cmi_denoiser_run(s->denoiser, &e));
     CM_TRY(check_evaluation(r, evaluation, sigma, out));
     r->done += r->noise.count;

@@ -52,6 +52,8 @@ void golden_agrees(const golden_file *f, golden_result *r, const char *key, doub
 void golden_members(golden_result *r, const char *what, const json_t *object, const char *const *known);
 
 void golden_network(golden_file *f, golden_result *r);
+/* golden/derivatives: tangents of networks, networks of two times, EDM2. */
+void golden_derivative(golden_file *f, golden_result *r);
 /* Losses, runs, optimizers, schedules over k; 0 when the file is none of them. */
 int golden_training(golden_file *f, golden_result *r);
 /* Algorithm 4; 0 when the file is none of its. */

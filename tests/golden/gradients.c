@@ -81,41 +81,38 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
 
 /* --- comparing --------------------------------------------------------------- */
 
-typedef struct {
-    double x, param, row;
-} tolerances;
-
 /* The rule of the goldens' own README, of the largest gradient, the parameter's and the row's norm: log(1 + sigma^2)
  * of VP loses digits in float32; "sin" fills nearly cancel. */
-static tolerances rule(const golden_file *f, const net_case *c)
+static gradient_rule rule_of(const golden_file *f, const net_case *c)
 {
     const char *name = cmi_tensors_metadata(&f->st, "case");
-    tolerances t = {1e-4, 1e-3, 2e-3};
+    gradient_rule t = {"", "", 1e-4, 1e-3, 1e-6, 2e-3};
     if (strncmp(c->wrapper, "VP", 2) == 0) t.x = t.param = 2e-3;
     if (name && strcmp(name, "adm_uncond_updown") == 0) t.row = 5e-3;
     if (c->fill == FILL_SIN) t.x = 5e-3, t.row = 2e-2;
     return t;
 }
 
-static void compare_x(const golden_file *g, const net_case *c, const inputs *in, const backward *b, double tolerance,
-                      golden_result *r)
+static void compare_x(const golden_file *g, const net_case *c, const inputs *in, const gradients *b,
+                      const gradient_rule *rule, golden_result *r)
 {
     size_t per = 0;
-    double *want = golden_images_read(g, c, "grad.x", in, &per);
+    const cm_name name = cmi_name_of("%sgrad.x%s", rule->prefix, rule->suffix);
+    double *want = golden_images_read(g, c, name.text, in, &per);
     for (size_t i = 0; want && i < in->n; i++) {
         double most = 0, off = 0;
         for (size_t k = 0; k < per; k++) {
-            double d = fabs(b->grad_x[i * per + k] - want[i * per + k]);
+            double d = fabs(b->x[i * per + k] - want[i * per + k]);
             most = fmax(most, fabs(want[i * per + k]));
             if (!(d <= off)) off = d;
         }
-        golden_compare(r, "grad.x", most > 0 ? off / most : off, tolerance);
+        golden_compare(r, name.text, most > 0 ? off / most : off, rule->x);
     }
     free(want);
 }
 
 /* Our gradient of one reference tensor, in its layout. */
-static double *tensor_of(const backward *b, const fill_name *name)
+static double *tensor_of(const gradients *b, const fill_name *name)
 {
     double *g = malloc((name->count + 1) * sizeof *g);
     for (size_t i = 0; i < name->count; i++) g[i] = b->sum[b->offsets[name->param] + fill_place(name, b->m, i)];
@@ -141,19 +138,30 @@ static int listed(const json_t *list, const char *name)
     return 0;
 }
 
-static void compare_params(const golden_file *g, const backward *b, const fill_name *names, int n, const json_t *dead,
-                           double tolerance, golden_result *r)
+/* The parameter that a tensor is the gradient of; "" for other tensors. */
+static cm_name parameter_of(const char *tensor, const gradient_rule *rule)
+{
+    const cm_name begins = cmi_name_of("%sgrad.param.", rule->prefix);
+    const size_t n = strlen(tensor), front = strlen(begins.text), end = strlen(rule->suffix);
+    if (n < front + end || strncmp(tensor, begins.text, front) != 0 || strcmp(tensor + n - end, rule->suffix) != 0)
+        return cmi_name_of("%s", "");
+    return cmi_name_of("%.*s", (int)(n - front - end), tensor + front);
+}
+
+static void compare_params(const golden_file *g, const gradients *b, const fill_name *names, int n,
+                           const json_t *dead, const gradient_rule *rule, golden_result *r)
 {
     double largest = 0;
     for (size_t k = 0; k < b->floats; k++) largest = fmax(largest, fabs(b->sum[k]));
     for (size_t t = 0; t < g->st.count; t++) {
         const char *full = g->st.tensors[t].name;
-        if (strncmp(full, "grad.param.", 11) != 0) continue;
-        const fill_name *name = find_name(names, n, full + 11);
+        const cm_name parameter = parameter_of(full, rule);
+        if (!*parameter.text) continue;
+        const fill_name *name = find_name(names, n, parameter.text);
         size_t count = 0;
         double *want = golden_read(g, full, &count), most = 0, off = 0;
         if (!name || count != name->count) {
-            golden_fail(r, "no parameter %s of %zu values", full + 11, count);
+            golden_fail(r, "no parameter %s of %zu values", parameter.text, count);
         } else {
             double *got = tensor_of(b, name);
             int zero = listed(dead, name->name);
@@ -162,19 +170,19 @@ static void compare_params(const golden_file *g, const backward *b, const fill_n
                 most = fmax(most, zero ? 0 : fabs(want[i]));
                 if (!(d <= off)) off = d;
             }
-            golden_compare(r, full, off, tolerance * most + 1e-6 * largest);
+            golden_compare(r, full, off, rule->param * most + rule->all * largest);
             free(got);
         }
         free(want);
     }
 }
 
-static void compare_rows(const golden_file *g, const backward *b, const fill_name *names, int n, const json_t *dead,
-                         double tolerance, golden_result *r)
+static void compare_rows(const golden_file *g, const gradients *b, const fill_name *names, int n, const json_t *dead,
+                         const gradient_rule *rule, golden_result *r)
 {
     json_t *keys = golden_json(g, "grad_proj_keys");
     size_t count = 0;
-    double *want = golden_read(g, "grad_proj", &count), most = 0;
+    double *want = golden_read(g, cmi_name_of("%sgrad_proj%s", rule->prefix, rule->suffix).text, &count), most = 0;
     size_t rows = keys ? json_array_size(keys) : (size_t)(n < 0 ? 0 : n);
     if (want && count != 3 * rows) golden_fail(r, "grad_proj has %zu values", count);
     for (size_t k = 0; want && k < count / 3; k++) most = fmax(most, want[3 * k + 1]);
@@ -194,11 +202,25 @@ static void compare_rows(const golden_file *g, const backward *b, const fill_nam
         int zero = listed(dead, name->name);
         for (size_t j = 0; j < 3; j++)
             golden_compare(r, name->name, fabs(got[j] - (zero ? 0 : want[3 * k + j])),
-                           (zero ? 0 : tolerance * want[3 * k + 1]) + 1e-6 * most);
+                           (zero ? 0 : rule->row * want[3 * k + 1]) + 1e-6 * most);
         free(v);
     }
     free(want);
     json_decref(keys);
+}
+
+void golden_gradients_compare(const golden_file *f, const golden_file *grads, const net_case *c, const inputs *in,
+                              const gradients *got, const gradient_rule *rule, golden_result *r)
+{
+    fill_name *names;
+    int n = fill_names(got->m, c->family == FLAX, &names);
+    json_t *dead = golden_json(f, "dead_params");
+    compare_x(grads, c, in, got, rule, r);
+    compare_params(grads, got, names, n, dead, rule, r);
+    compare_rows(grads, got, names, n, dead, rule, r);
+    for (int k = 0; k < n; k++) free(names[k].name);
+    free(names);
+    json_decref(dead);
 }
 
 /* ------------------------------------------------------------------------------ */
@@ -224,43 +246,52 @@ static double *read_cotangent(const golden_file *f, const net_case *c, const inp
     return planes;
 }
 
-void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r)
+/* Image by image. */
+static void run_gradients(const golden_file *f, const golden_file *grads, const net_case *c, const json_t *precond,
+                          const inputs *in, const double *x, const double *cotangent, const gradient_rule *rule,
+                          golden_result *r)
 {
     backward b;
-    inputs in;
+    double *table = golden_read(f, "u", NULL);
     memset(&b, 0, sizeof b);
+    cm_status status = open_backward(f, c, precond, in, table, &b);
+    for (size_t i = 0; i < in->n && status == CM_OK; i++) status = run_image(&b, in, x, cotangent, i);
+    const gradients got = {b.m, b.offsets, b.sum, b.grad_x, b.floats};
+    if (status != CM_OK) golden_fail(r, "%s", cm_last_message());
+    else golden_gradients_compare(f, grads, c, in, &got, rule, r);
+    backward_free(&b);
+    free(table);
+}
+
+void golden_gradients_of(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
+                         const double *cotangent, const gradient_rule *rule, golden_result *r)
+{
+    run_gradients(f, f, c, precond, in, in->x, cotangent, rule, r);
+}
+
+void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r)
+{
+    inputs in;
     json_t *none = json_pack("{s:s}", "type", "none"), *cm = json_pack("{s:s}", "type", "cm");
-    const json_t *precond = c->family == ADM ? none : c->family == FLAX ? cm : c->precond;
-    double *x = NULL, *table = golden_read(f, "u", NULL), *cotangent = NULL;
-    cm_status status = CM_OK;
+    const gradient_rule rule = rule_of(f, c);
+    double *x = NULL, *cotangent = NULL;
     if (!golden_inputs_read(f, c, "x", c->family == ADM ? "timesteps" : "sigma", &in) ||
         !golden_labels_read(f, "y", "class_labels", &in)) {
         golden_fail(r, "no inputs that can be read");
-        return;
+    } else {
+        if (c->family == EDM) golden_augment_read(f, c, &in);
+        if (c->family != ADM && !cmi_tensors_find(&f->st, "x")) x = golden_scaled(&in);
+        cotangent = read_cotangent(f, c, &in);
+        if (!cotangent) golden_fail(r, "no cotangent");
+        else
+            run_gradients(f, grads, c,
+                          c->family == ADM    ? none
+                          : c->family == FLAX ? cm
+                                              : c->precond,
+                          &in, x ? x : in.x, cotangent, &rule, r);
     }
-    if (c->family == EDM) golden_augment_read(f, c, &in);
-    if (c->family != ADM && !cmi_tensors_find(&f->st, "x")) x = golden_scaled(&in);
-    cotangent = read_cotangent(f, c, &in);
-    if (!cotangent) golden_fail(r, "no cotangent");
-    else status = open_backward(f, c, precond, &in, table, &b);
-    for (size_t i = 0; i < in.n && cotangent && status == CM_OK; i++)
-        status = run_image(&b, &in, x ? x : in.x, cotangent, i);
-    if (status != CM_OK) golden_fail(r, "%s", cm_last_message());
-    if (cotangent && status == CM_OK) {
-        fill_name *names;
-        int n = fill_names(b.m, c->family == FLAX, &names);
-        json_t *dead = golden_json(f, "dead_params");
-        tolerances t = rule(f, c);
-        compare_x(grads, c, &in, &b, t.x, r);
-        compare_params(grads, &b, names, n, dead, t.param, r);
-        if (cmi_tensors_find(&grads->st, "grad_proj")) compare_rows(grads, &b, names, n, dead, t.row, r);
-        for (int k = 0; k < n; k++) free(names[k].name);
-        free(names);
-        json_decref(dead);
-    }
-    backward_free(&b);
     golden_inputs_free(&in);
-    free(x), free(table), free(cotangent);
+    free(x), free(cotangent);
     json_decref(none);
     json_decref(cm);
 }

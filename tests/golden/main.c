@@ -216,6 +216,7 @@ static void run_entry(cm_context *context, const char *root, const char *folder,
     (void)snprintf(directory, sizeof directory, "%s/%s", root, place_of(folder));
     clock_gettime(CLOCK_MONOTONIC, &a);
     if (strcmp(folder, "networks") == 0) run_tensor_file(context, root, folder, name, golden_network, &r);
+    else if (strcmp(folder, "derivatives") == 0) run_tensor_file(context, root, folder, name, golden_derivative, &r);
     else if (strcmp(folder, "algorithms") == 0) run_tensor_file(context, root, folder, name, golden_algorithm, &r);
     else if (strcmp(folder, "keys") == 0) golden_keys(context, directory, name, &r);
     else if (strcmp(folder, "checkpoints") == 0) golden_checkpoint(context, directory, name, &r);
@@ -234,7 +235,7 @@ static int wanted(const char *root, const char *folder, const struct dirent *e)
     if (e->d_name[0] == '.' || ends_with(e->d_name, ".md")) return 0;
     (void)snprintf(path, sizeof path, "%s/%s/%s", root, place_of(folder), e->d_name);
     if (stat(path, &st) != 0) return 0;
-    if (strcmp(folder, "networks") == 0 || strcmp(folder, "algorithms") == 0)
+    if (strcmp(folder, "networks") == 0 || strcmp(folder, "algorithms") == 0 || strcmp(folder, "derivatives") == 0)
         return S_ISREG(st.st_mode) && ends_with(e->d_name, ".safetensors");
     return 1;
 }
@@ -258,13 +259,14 @@ static int run_folder(cm_context *context, const char *root, const char *folder)
 
 int main(int argc, char **argv)
 {
-    static const char *const folders[] = {"networks", "algorithms", "metrics", "checkpoints", "keys"};
+    static const char *const folders[] = {"networks", "algorithms", "derivatives", "metrics", "checkpoints", "keys"};
     cm_context *context;
     int found = 0;
     if (argc > 1 && strcmp(argv[1], "-v") == 0) verbose = 1, argv++, argc--;
     if (argc > 1 && strcmp(argv[1], "-l") == 0) golden_lean = 1, argv++, argc--;
     if (argc < 2) {
-        fprintf(stderr, "usage: golden [-v] [-l] DIR [networks|algorithms|metrics|checkpoints|keys [FILE]]\n");
+        fprintf(stderr,
+                "usage: golden [-v] [-l] DIR [networks|algorithms|derivatives|metrics|checkpoints|keys [FILE]]\n");
         return 2;
     }
     if (cm_context_create(NULL, &context) != CM_OK) return 1;
@@ -273,7 +275,7 @@ int main(int argc, char **argv)
         run_entry(context, argv[1], argv[2], argv[3]);
         found = 1;
     }
-    for (int i = 0; i < 5 && argc <= 3; i++)
+    for (int i = 0; i < 6 && argc <= 3; i++)
         if (argc < 3 || strcmp(argv[2], folders[i]) == 0) found += run_folder(context, argv[1], folders[i]);
     cm_context_free(context);
     if (!found) {

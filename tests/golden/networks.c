@@ -188,8 +188,14 @@ static cm_status evaluate(const golden_file *f, const net_case *c, const json_t 
     size_t pixels = (size_t)in->h * (size_t)in->w;
     out->d = malloc(in->n * pixels * (size_t)m->out_channels * sizeof(double));
     out->f = malloc(in->n * pixels * (size_t)m->net.out_channels * sizeof(double));
-    const cm_evaluation e = {in->n,  x,      in->sigma, 1, labels ? in->labels : NULL, augment ? in->augment : NULL,
-                             out->d, out->f, NULL};
+    const cm_evaluation e = {.n = in->n,
+                             .x = x,
+                             .sigma = in->sigma,
+                             .sigma_step = 1,
+                             .labels = labels ? in->labels : NULL,
+                             .augment = augment ? in->augment : NULL,
+                             .d = out->d,
+                             .f = out->f};
     CM_TRY(
         cmi_denoiser_create(m, cmi_context_threads(m->context), in->n, (cm_arithmetic){golden_lean, 0}, &denoiser));
     cm_status status = cmi_denoiser_run(denoiser, &e);

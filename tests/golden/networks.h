@@ -47,6 +47,25 @@ void golden_inputs_free(inputs *in);
 /* Gradients of the case in `f` against the grad.* tensors of `grads`. */
 void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r);
 
+/* Gradients of a batch, summed over the images, and where those of a parameter stand. */
+typedef struct {
+    const cm_model *m;
+    const size_t *offsets;
+    const double *sum, *x; /* x: n x C x H x W */
+    size_t floats;
+} gradients;
+/* The names of the tensors that they are compared with, prefix "rof." of "rof.grad.x.f64", and the rule: of the
+ * largest gradient of an image, of the tensor's and of all, and of the row's norm. */
+typedef struct {
+    const char *prefix, *suffix;
+    double x, param, all, row;
+} gradient_rule;
+void golden_gradients_compare(const golden_file *f, const golden_file *grads, const net_case *c, const inputs *in,
+                              const gradients *got, const gradient_rule *rule, golden_result *r);
+/* The gradient of <cotangent, D> for one preconditioning, by the same rule. */
+void golden_gradients_of(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
+                         const double *cotangent, const gradient_rule *rule, golden_result *r);
+
 /* Each weight of a loaded model, bit for bit, against those of one that was filled; `set` names them in words. */
 void golden_weights(const cm_model *filled, const cm_model *loaded, const char *set, golden_result *r);
 

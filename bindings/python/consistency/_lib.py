@@ -372,6 +372,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_model_param_read": (C.c_int, [_p, _size, _size, _f32p]),
     "cm_model_denoise": (C.c_int, [_p, _size, _f32p, _f32p, _i32p, _f32p]),
     "cm_model_denoise_with": (C.c_int, [_p, C.POINTER(DenoiseOptions), _size, _f32p, _f32p, _f32p]),
+    "cm_model_denoise_tangent": (C.c_int, [_p, C.POINTER(DenoiseOptions), _size, _f32p, _f32p, _f32p, _f32p, _f32p,
+                                           _f32p]),
     "cm_checkpoint_options_init": (None, [C.POINTER(CheckpointOptions), _size]),
     "cm_checkpoint_info_init": (None, [C.POINTER(CheckpointInfo), _size]),
     "cm_checkpoint_check_options_init": (None, [C.POINTER(CheckpointCheckOptions), _size]),
