@@ -238,15 +238,16 @@ START_TEST(steps_of_any_count)
         const cm_images of_floats = cm_images_f32((size_t)n, CHANNELS, SIDE, SIDE, images);
         OK(cm_images_convert(&of_bytes, &of_floats));
         condition.labels = labels;
+        const int32_t views = cmi_objective_views(&o); /* batch counts pairs */
         o.batch = BATCH;
         cm_trainer *a = trainer(name, &o);
-        o.batch = n;
+        o.batch = n * views;
         cm_trainer *b = trainer(name, &o);
         for (int step = 0; step < 3; step++) {
             OK(cm_trainer_step(a, &of_bytes, &condition, &ra));
             OK(step_of(b, (size_t)n, images, labels, &rb));
             ck_assert(ra.loss == rb.loss && ra.grad_norm == rb.grad_norm && ra.images == rb.images);
-            ck_assert_uint_eq(ra.images, (uint64_t)(step + 1) * (uint64_t)n);
+            ck_assert_uint_eq(ra.images, (uint64_t)(step + 1) * (uint64_t)(n * views));
         }
         ck_assert_msg(same_state(a, b), "%s: steps of %d images", name, n);
         of_bytes.n = 0;
@@ -855,7 +856,8 @@ START_TEST(estimates_hold)
         o = cmi_settings_defaults(CM_TRAIN_EDM);
         OK(cmi_settings_set(&o, "objective", names[_i]));
         o.batch = i == 1 ? 4 : 64;
-        if (i == 1) o.microbatch = 1;
+        if (strcmp(names[_i], "cmt") == 0) o.cmt_nfe = 4;
+        if (i == 1) o.microbatch = cmi_objective_views(&o);
         if (i == 2) o.recompute = 3;
         if (i == 2) o.flip = 0.5;
         if (i == 3) o.precision = CM_PRECISION_BF16, strcpy(o.debug, "bf16_emulate=1");

@@ -54,6 +54,11 @@ typedef struct cm_trainer cm_trainer;
  *   ect   d(f(x0 + t z, t), f^-(x0 + r z, r)) / (t - r), with ln t ~ N(p_mean, p_std^2),
  *         r = max(t (1 - n(t) / q^(stage + 1)), 0), and f^-(x0, 0) = x0; f^- has the weights of this step.
  *         Easy consistency tuning of Geng et al. 2024 (arXiv 2406.14548).
+ *   cmt   The mean over j = 0..m-1 of d(f(x_j, t_j), x_m), with x_0 = x0 + sigma_max z, m = cmt_nfe and
+ *         t_j = sigma_max (sigma_min/sigma_max)^(j/m); x_1..x_m are the steps of DPM-Solver++ of order cmt_order
+ *         (CM_METHOD_DPMPP) along the teacher's ODE.  An image gives m pairs: batch, microbatch and the images of a
+ *         report count pairs, so a step of batch b takes b / m images, rounded down.
+ *         Consistency mid-training of Hu et al. 2025 (arXiv 2509.24526), which ect follows.
  */
 /* clang-format on */
 typedef enum cm_train_objective {
@@ -64,7 +69,8 @@ typedef enum cm_train_objective {
     CM_TRAIN_ICT = 4, /* improved consistency training             */
     CM_TRAIN_ECT = 5, /* easy consistency tuning                   */
     CM_TRAIN_CCD = 6, /* consistency distillation in continuous time; needs a teacher */
-    CM_TRAIN_CCT = 7  /* consistency training in continuous time   */
+    CM_TRAIN_CCT = 7, /* consistency training in continuous time   */
+    CM_TRAIN_CMT = 8  /* mid-training on trajectories; needs a teacher */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
@@ -213,7 +219,14 @@ enum { CM_MAX_EMAS = 8 };
  *   ect_b             1               0..1000000.  The steepness b of the mapping sigmoid.
  *   ect_stages        8               1..1000.  Stages of the mapping.
  *   ect_stage_steps   auto            0 up.  Steps of a stage; auto: steps / ect_stages.
+ *   cmt_nfe           16              1..1000.  Steps of the teacher's trajectory of an image, each of which is
+ *                                     a pair; batch counts pairs.
+ *   cmt_order         3               1..3.  The order of DPM-Solver++, by which the trajectory is made.
  *   rho               7               0.5..1000.  Curvature of the time points.
+ *   stop_gradient     1               0 or 1.  1: the gradient takes the derivative along the trajectory for a
+ *                                     constant; 0: it passes through it.
+ *   squared           0               0 or 1.  1: distance l2 of continuous time is squared, as the paper
+ *                                     writes it; 0: as its code.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.

@@ -62,7 +62,7 @@ cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, 
     const cm_train_settings settings = cmi_settings_of(options);
     if (!model || !dataset) CM_FAIL(CM_ERR_ARGUMENT, "cm_train_data_check: model or dataset is NULL");
     CM_TRY(cmi_settings_check(&settings, cmi_context_cpu_level(model->context)));
-    return cmi_train_check_dataset(model, dataset, settings.batch);
+    return cmi_train_check_dataset(model, dataset, settings.batch / cmi_objective_views(&settings));
 }
 
 void cm_trainer_free(cm_trainer *trainer)

@@ -57,6 +57,7 @@ static cm_status propose_batch(const cm_run *r, cm_run_needs *n)
     cm_status status = CM_OK;
     for (int32_t batch = r->options->n.batch / 2; batch >= 1 && status == CM_OK && !n->batch; batch /= 2) {
         status = cm_train_options_set_number(o, "batch", batch);
+        if (status == CM_OK && cm_train_options_check(o) != CM_OK) break; /* so few do not go with the others */
         if (status == CM_OK) status = memory_of(r, cmi_run_learner(r->options), o, batch, &n->batch_bytes);
         if (status == CM_OK && n->batch_bytes < n->free_bytes) n->batch = batch;
     }

@@ -23,7 +23,7 @@ static cm_status make_plans(cm_learner *l)
 {
     const cm_graph *teacher =
         l->teacher ? (l->options.separate_teacher ? l->teacher->graph : l->teacher->inference) : NULL;
-    cm_plan_options infer = {.slice = (int32_t)l->options.slice, .threads = 1, .share = 1};
+    cm_plan_options infer = {.slice = (int32_t)(l->options.slice * l->options.views), .threads = 1, .share = 1};
     infer.arithmetic = l->options.arithmetic;
     cm_plan_options train = infer;
     train.mode = CM_MODE_TRAIN;
@@ -37,6 +37,7 @@ static cm_status make_plans(cm_learner *l)
         tangent.inputs = tangents_of(l->options.axis);
         CM_TRY(cmi_plan_create(cmi_learner_graph(l), &tangent, &l->tangent_plan));
     }
+    infer.slice = (int32_t)l->options.slice;
     return teacher ? cmi_plan_create(teacher, &infer, &l->teacher_plan) : CM_OK;
 }
 
@@ -140,7 +141,7 @@ static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
     size_t block = cmi_plan_gradient_floats(l->train_plan) * sizeof(float);
     size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) +
-                    plan_bytes(l->tangent_plan) + streamed + l->options.slice * image * 8;
+                    plan_bytes(l->tangent_plan) + streamed + l->options.slice * l->options.views * image * 8;
     size_t of_distance = 0, of_thread = 0;
     if (l->options.distance) of_distance = cmi_perceptual_distance_bytes(l->options.distance, &of_thread);
     worker += of_thread;

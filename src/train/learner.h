@@ -26,6 +26,7 @@ typedef struct cm_weight_set {
 typedef struct cm_learner_options {
     int threads;
     size_t batch, slice; /* images of a usual batch, of a slice */
+    size_t views;        /* pairs of an image: the networks that learn take slice x views at a time */
     double dropout;
     int recompute;
     cm_arithmetic arithmetic;
@@ -78,7 +79,7 @@ typedef struct cm_learner_batch {
     const float *images;   /* n x C x H x W                            */
     const int32_t *labels; /* or NULL = -1                             */
     const float *augment;  /* n x augment_dim, or NULL                 */
-    uint64_t seed, first;  /* image i of the run is number first + i   */
+    uint64_t seed, first;  /* image i of the run is number first + i x views */
     double label_dropout;
     double *loss;        /* out: per image                               */
     const cm_call *call; /* looked at before every evaluation           */

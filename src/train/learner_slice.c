@@ -42,7 +42,7 @@ static cm_status add_gradient(void *user, int parameter, size_t first, size_t fl
 static cm_status make_worker(cm_learner *l, const cm_objective_settings *settings, cm_learner_worker *w)
 {
     cm_context *context = l->context;
-    size_t slice = l->options.slice, values = slice * l->image_size;
+    const size_t slice = l->options.slice, views = l->options.views, values = slice * l->image_size;
     w->learner = l;
     CM_TRY(cmi_exec_create_streaming(l->train_plan, add_gradient, w, &w->train));
     if (l->target_plan) CM_TRY(cmi_exec_create(l->target_plan, &w->target));
@@ -52,16 +52,16 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     w->x0 = cmi_calloc(context, values, sizeof *w->x0);
     w->z = cmi_calloc(context, values, sizeof *w->z);
     w->work = cmi_calloc(context, cmi_objective_work(settings, slice), sizeof *w->work);
-    w->u = cmi_calloc(context, (4 + CM_MORE_UNIFORMS + CM_MORE_NORMALS) * slice, sizeof *w->u);
+    w->u = cmi_calloc(context, (3 + views + CM_MORE_UNIFORMS + CM_MORE_NORMALS) * slice, sizeof *w->u);
     w->single = cmi_calloc(context, l->image_size, sizeof *w->single);
-    w->images = cmi_calloc(context, slice, sizeof *w->images);
+    w->images = cmi_calloc(context, slice * views, sizeof *w->images);
     w->labels = cmi_calloc(context, 2 * slice, sizeof *w->labels);
     if (!w->x0 || !w->z || !w->work || !w->u || !w->single || !w->images || !w->labels) return CM_ERR_MEMORY;
     w->normal = w->u + slice;
     w->share = w->normal + slice;
-    w->loss = w->share + slice;
-    w->more_u = w->loss + slice;
+    w->more_u = w->share + slice;
     w->more_normal = w->more_u + CM_MORE_UNIFORMS * slice;
+    w->loss = w->more_normal + CM_MORE_NORMALS * slice;
     w->true_labels = w->labels + slice;
     return CM_OK;
 }
@@ -120,11 +120,17 @@ void cmi_learner_free_workers(cm_learner *l)
 /* What a network is asked about a slice. */
 typedef struct {
     const cm_precond *precond;
+    size_t n; /* images, or pairs of all of them */
     cm_objective_point at;
     const cm_objective_point *along; /* NULL: no tangent */
     const int32_t *labels;
     const float *augment; /* of the images that are not padding, or NULL */
 } question;
+
+static size_t pairs_of(const cm_learner *l)
+{
+    return l->options.slice * l->options.views;
+}
 
 static cm_scalings scalings_of(const cm_learner *l, const question *q, size_t i)
 {
@@ -148,9 +154,10 @@ static cm_status ask(const cm_learner_worker *w, const question *q, const cm_wei
     const cm_learner *l = w->learner;
     const size_t dim = (size_t)l->model->net.augment_dim;
     CM_TRY(cmi_call_check(w->call));
-    for (size_t i = 0; i < l->options.slice; i++) {
-        const float *augment = q->augment && i < w->count ? q->augment + i * dim : NULL;
-        const cm_inputs image = {q->at.x + i * l->image_size, q->at.t[i], q->labels[i], augment};
+    for (size_t i = 0; i < q->n; i++) {
+        const size_t of = i % l->options.slice;
+        const float *augment = q->augment && of < w->count ? q->augment + of * dim : NULL;
+        const cm_inputs image = {q->at.x + i * l->image_size, q->at.t[i], q->labels[of], augment};
         const cm_scalings s = scalings_of(l, q, i);
         cmi_inputs_write_scaled(l->model, &s, &image, exec, i);
         if (q->along) write_along(l, q, exec, i);
@@ -163,8 +170,7 @@ static cm_status answer(const cm_learner_worker *w, const question *q, const cm_
 {
     const cm_learner *l = w->learner;
     CM_TRY(ask(w, q, weights, exec));
-    for (size_t i = 0; i < l->options.slice; i++)
-        cmi_outputs_read(l->model, CM_OUT_D, exec, i, d + i * l->image_size);
+    for (size_t i = 0; i < q->n; i++) cmi_outputs_read(l->model, CM_OUT_D, exec, i, d + i * l->image_size);
     return CM_OK;
 }
 
@@ -173,10 +179,10 @@ static cm_status evaluate(void *user, int role, const double *x, const double *t
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
     if (role == CM_ROLE_TEACHER) {
-        const question q = {&l->teacher_precond, {x, t, r}, NULL, w->true_labels, NULL};
+        const question q = {&l->teacher_precond, l->options.slice, {x, t, r}, NULL, w->true_labels, NULL};
         return answer(w, &q, l->teacher_weights, w->teacher, d);
     }
-    const question q = {&l->precond, {x, t, r}, NULL, w->labels, w->augment};
+    const question q = {&l->precond, pairs_of(l), {x, t, r}, NULL, w->labels, w->augment};
     return answer(w, &q, l->target_weights, w->target, d);
 }
 
@@ -185,7 +191,7 @@ static cm_status tangent(void *user, int role, const cm_objective_point *at, con
 {
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
-    const question q = {&l->precond, *at, along, w->labels, w->augment};
+    const question q = {&l->precond, pairs_of(l), *at, along, w->labels, w->augment};
     (void)role; /* the weights that learn */
     CM_TRY(answer(w, &q, l->tangent_weights, w->tangent, d));
     for (size_t i = 0; i < l->options.slice; i++)
@@ -196,7 +202,7 @@ static cm_status tangent(void *user, int role, const cm_objective_point *at, con
 static cm_status online(void *user, const double *x, const double *t, const double *r, double *d)
 {
     const cm_learner_worker *w = user;
-    const question q = {&w->learner->precond, {x, t, r}, NULL, w->labels, w->augment};
+    const question q = {&w->learner->precond, pairs_of(w->learner), {x, t, r}, NULL, w->labels, w->augment};
     return answer(w, &q, w->learner->train_weights, w->train, d);
 }
 
@@ -205,7 +211,7 @@ static cm_status backward(void *user, const double *cotangent)
     cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
     CM_TRY(cmi_call_check(w->call));
-    for (size_t i = 0; i < l->options.slice; i++)
+    for (size_t i = 0; i < pairs_of(l); i++)
         cmi_cotangent_write(l->model, cotangent + i * l->image_size, w->train, i);
     return cmi_exec_backward(w->train, l->train_weights);
 }
@@ -255,7 +261,7 @@ static void draw_image(cm_learner_worker *w, const cm_learner_batch *b, size_t i
     s.draw = CM_DRAW_LABEL;
     cmi_stream_uniform(&s, 1, &chance);
     w->labels[i] = chance < b->label_dropout ? -1 : w->true_labels[i];
-    w->images[i] = s.image;
+    for (size_t j = 0; j < w->learner->options.views; j++) w->images[j * w->learner->options.slice + i] = s.image + j;
     draw_more(w, s, i);
 }
 
@@ -271,8 +277,16 @@ static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t f
         for (size_t k = 0; k < size; k++) w->x0[i * size + k] = (double)b->images[from * size + k];
         w->true_labels[i] = b->labels ? b->labels[from] : -1;
         w->share[i] = i < w->count ? 1.0 / (double)b->n : 0;
-        draw_image(w, b, i, b->first + from);
+        draw_image(w, b, i, b->first + from * l->options.views);
     }
+}
+
+static double mean_of_pairs(const cm_learner_worker *w, size_t i)
+{
+    const size_t views = w->learner->options.views;
+    double sum = 0;
+    for (size_t j = 0; j < views; j++) sum += w->loss[j * w->learner->options.slice + i];
+    return sum / (double)views;
 }
 
 static cm_status run_slice(const job *j, int index, int worker)
@@ -303,7 +317,7 @@ static cm_status run_slice(const job *j, int index, int worker)
     if (w->target) cmi_exec_seed(w->target, j->batch->seed, w->images);
     if (w->tangent) cmi_exec_seed(w->tangent, j->batch->seed, w->images);
     CM_TRY(j->objective->run(j->settings, &b, &nets));
-    for (size_t i = 0; i < w->count; i++) j->batch->loss[first + i] = w->loss[i];
+    for (size_t i = 0; i < w->count; i++) j->batch->loss[first + i] = mean_of_pairs(w, i);
     return CM_OK;
 }
 

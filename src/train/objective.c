@@ -1,12 +1,13 @@
 /* objective.c - the table, and what every objective ends with. */
 #include "train/objective.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 static const cm_objective *const all[] = {&cmi_objective_edm, &cmi_objective_cd,  &cmi_objective_ct,
                                           &cmi_objective_pd,  &cmi_objective_ict, &cmi_objective_ect,
-                                          &cmi_objective_ccd, &cmi_objective_cct};
+                                          &cmi_objective_ccd, &cmi_objective_cct, &cmi_objective_cmt};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -40,6 +41,12 @@ int32_t cmi_objective_distance(const cm_train_settings *s)
     return s->distance != CM_DISTANCE_DEFAULT ? s->distance : cmi_objective_at(s->objective)->distance;
 }
 
+int32_t cmi_objective_views(const cm_train_settings *s)
+{
+    const cm_objective *objective = cmi_objective_at(s->objective);
+    return objective->views ? objective->views(s) : 1;
+}
+
 cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
                                                 int32_t width)
 {
@@ -53,6 +60,7 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.rho = s->rho;
     o.p_mean = s->p_mean, o.p_std = s->p_std;
     o.stop_gradient = s->stop_gradient, o.squared = s->squared;
+    o.views = objective->views ? objective->views(s) : 0, o.order = s->cmt_order;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }
@@ -74,16 +82,22 @@ static size_t image_size(const cm_objective_settings *s)
     return (size_t)s->distance.channels * (size_t)s->distance.height * (size_t)s->distance.width;
 }
 
+static size_t views_of(const cm_objective_settings *s)
+{
+    return s->views > 1 ? (size_t)s->views : 1;
+}
+
 size_t cmi_objective_work(const cm_objective_settings *s, size_t n)
 {
-    return n * (IMAGES * image_size(s) + NUMBERS) + cmi_distance_work(&s->distance);
+    const size_t more = s->views ? n * CM_SOLVER_WORK * image_size(s) : 0;
+    return n * views_of(s) * (IMAGES * image_size(s) + NUMBERS) + more + cmi_distance_work(&s->distance);
 }
 
 cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b)
 {
     cm_objective_buffers r;
     r.size = image_size(s);
-    size_t images = b->n * r.size;
+    const size_t n = b->n * views_of(s), images = n * r.size;
     r.x_t = b->work;
     r.online = r.x_t + images;
     r.x_t2 = r.online + images;
@@ -91,11 +105,18 @@ cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, co
     r.slope = r.target + images;
     r.d = r.slope + images;
     r.t = r.d + images;
-    r.t2 = r.t + b->n;
-    r.t3 = r.t2 + b->n;
-    r.weight = r.t3 + b->n;
-    r.distance = r.weight + b->n;
+    r.t2 = r.t + n;
+    r.t3 = r.t2 + n;
+    r.weight = r.t3 + n;
+    r.more = r.weight + n;
+    r.distance = r.more + (s->views ? b->n * CM_SOLVER_WORK * r.size : 0);
     return r;
+}
+
+double cmi_scrub(double v)
+{
+    if (isnan(v)) return 0;
+    return v > FLT_MAX ? FLT_MAX : v < -FLT_MAX ? -FLT_MAX : v;
 }
 
 void cmi_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x)

@@ -7,6 +7,7 @@
 #define CM_TRAIN_OBJECTIVE_H
 
 #include "base/choice.h"
+#include "diffusion/solver.h"
 #include "diffusion/weighting.h"
 #include "train/axis.h"
 #include "train/distance.h"
@@ -31,6 +32,7 @@ typedef struct cm_objective_settings {
     double q, k, b;                               /* ECT's mapping      */
     int32_t stage;
     int32_t stop_gradient, squared; /* of continuous time */
+    int32_t views, order; /* pairs of an image where its objective has several, else 0; of their solver */
 } cm_objective_settings;
 
 /* n images, each of distance.channels x height x width values in planes. */
@@ -38,7 +40,7 @@ typedef struct cm_objective_batch {
     size_t n;
     const double *x0, *z;     /* data in [-1, 1], unit normals               */
     const double *u, *normal; /* per image: uniform in (0, 1), unit normal   */
-    double *loss;             /* out: weighted distance of each image        */
+    double *loss;             /* out: weighted distance of each image, or pair */
     const double *share;      /* of each image in the gradient: 1 / batch, 0 for padding */
     double *work;             /* cmi_objective_work() doubles                 */
     /* Further draws of each image, k n + i: for those that take several times. */
@@ -92,6 +94,7 @@ typedef struct cm_objective {
     int32_t number;           /* cm_train_objective, and the place in the table of objective.c */
     const char *name, *about; /* about: one sentence */
     int needs_teacher;
+    int teacher_denoises;        /* it has to be a diffusion model, at every level of the one that learns */
     int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
     cm_objective_target target;
     int is_discrete;                      /* uses N(k) */
@@ -102,6 +105,8 @@ typedef struct cm_objective {
     double huber_scale;                   /* huber_c "auto" is this times sqrt(C H W) */
     const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
     const cm_objective_default *defaults; /* where they are others than the table's; {NULL} at the end */
+    /* Pairs that an image gives, all with gradient; NULL: one. */
+    int32_t (*views)(const cm_train_settings *s);
     /* Options that do not go together, against the defaults d; may be NULL. */
     cm_status (*check)(const cm_train_settings *s, const cm_train_settings *d);
     /* Options against the model's range of noise levels; may be NULL. */
@@ -110,12 +115,15 @@ typedef struct cm_objective {
 } cm_objective;
 
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
-    cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct;
+    cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt;
 
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);
 const cm_objective *cmi_objective_by_name(const char *name);
 extern const cm_choice_list cmi_objective_choices;
+/* Pairs that an image gives, at most CM_MAX_VIEWS. */
+enum { CM_MAX_VIEWS = 1000 };
+int32_t cmi_objective_views(const cm_train_settings *s);
 /* Whether an option has an effect on it. */
 int cmi_objective_reads(const cm_objective *objective, const cm_option_row *option);
 /* The distance that the settings choose, CM_DISTANCE_*. */
@@ -135,10 +143,13 @@ typedef struct cm_objective_buffers {
     size_t size;                                      /* values of an image */
     double *x_t, *online, *x_t2, *target, *slope, *d; /* images  */
     double *t, *t2, *t3, *weight;                     /* numbers */
-    double *distance;                                 /* work of cmi_distance_of */
+    double *more;     /* CM_SOLVER_WORK images of the batch, where an image has several pairs */
+    double *distance; /* work of cmi_distance_of */
 } cm_objective_buffers;
 cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b);
 
+/* NaN becomes 0 and an infinity the largest float, as the references do. */
+double cmi_scrub(double v);
 /* x = x0 + t z */
 void cmi_add_noise(const cm_objective_batch *b, size_t size, const double *t, double *x);
 /* Online evaluation at (x_t, t), the distance to `target` times `weight`, and the

@@ -6,9 +6,7 @@
  *
  * The target is the online weights without gradient.  t - r is formed as
  * t decay adj, not by the difference, which cancels in late stages. */
-#include <float.h>
 #include <math.h>
-#include <string.h>
 
 #include "train/objective.h"
 
@@ -18,13 +16,6 @@ void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *g
     double share = pow(s->q, -(s->stage + 1)) * adjust;
     *gap = share < 1 ? t * share : t;
     *r = share < 1 ? t * (1 - share) : 0;
-}
-
-/* NaN becomes 0 and an infinity the largest float, as the reference does. */
-static double scrub(double v)
-{
-    if (isnan(v)) return 0;
-    return v > FLT_MAX ? FLT_MAX : v < -FLT_MAX ? -FLT_MAX : v;
 }
 
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
@@ -42,7 +33,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TARGET, r.x_t2, r.t3, NULL, r.target));
     for (size_t i = 0; i < b->n; i++)
         for (size_t k = i * r.size; k < (i + 1) * r.size; k++)
-            r.target[k] = r.t2[i] > 0 ? scrub(r.target[k]) : b->x0[k];
+            r.target[k] = r.t2[i] > 0 ? cmi_scrub(r.target[k]) : b->x0[k];
     return cmi_compare_and_learn(s, b, nets, &r);
 }
 

@@ -34,6 +34,7 @@ typedef struct cm_train_settings {
     double ect_q, ect_k, ect_b;
     int32_t ect_stages;
     int64_t ect_stage_steps;
+    int32_t cmt_nfe, cmt_order;
     double rho, dropout, label_dropout, flip, augment;
     int32_t skip_nonfinite;
     cm_averages ema;

@@ -46,6 +46,22 @@ static cm_status set_config(cm_trainer *t)
     return CM_OK;
 }
 
+/* A consistency function has no slope to follow, and what was trained on fewer levels no estimate there. */
+static cm_status check_denoiser(const cm_trainer *t)
+{
+    const cm_precond *p = &t->teacher->precond, *own = &t->model->precond;
+    if (p->kind->is_consistency)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "objective %s follows the trajectories of a diffusion model; the teacher is a consistency model "
+                "(precond \"%s\")",
+                t->objective->name, cmi_precond_name(p));
+    if (!p->kind->any_level &&
+        (p->sigma_max < own->sigma_max * (1 - 1e-6) || p->sigma_min > own->sigma_min * (1 + 1e-6)))
+        CM_FAIL(CM_ERR_ARGUMENT, "the teacher knows the noise levels %g to %g, the model is trained on %g to %g",
+                p->sigma_min, p->sigma_max, own->sigma_min, own->sigma_max);
+    return CM_OK;
+}
+
 static cm_status check_teacher(const cm_trainer *t)
 {
     const cm_model *m = t->model, *teacher = t->teacher;
@@ -61,6 +77,7 @@ static cm_status check_teacher(const cm_trainer *t)
         CM_FAIL(CM_ERR_SHAPE, "the teacher knows %d classes, the model %d", teacher->net.num_classes,
                 m->net.num_classes);
     if (teacher->precond.kind->raw) CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
+    if (t->objective->teacher_denoises) CM_TRY(check_denoiser(t));
     if (!t->objective->student_becomes_teacher) return CM_OK;
     if (teacher->graph->n_params != m->graph->n_params ||
         teacher->precond.kind != cmi_precond_kind_find(t->objective->precond))
@@ -86,7 +103,7 @@ static cm_status check_augment(const cm_trainer *t)
 /* Eighths of the batch, so that eight threads have work, but four images if that
  * leaves four slices: convolutions by Winograd share what they do to weights and
  * their gradients among a slice. */
-static size_t slice_rule(const cm_train_settings *o)
+static size_t slice_of_pairs(const cm_train_settings *o)
 {
     size_t batch = (size_t)o->batch, slice = (batch + 7) / 8, four = batch / 4 < 4 ? batch / 4 : 4;
     if (slice < four) slice = four;
@@ -95,13 +112,21 @@ static size_t slice_rule(const cm_train_settings *o)
     return slice < (size_t)o->batch ? slice : (size_t)o->batch;
 }
 
+/* The pairs of an image stay together. */
+static size_t slice_rule(const cm_trainer *t)
+{
+    const size_t images = slice_of_pairs(&t->o) / t->views;
+    return images > 0 ? images : 1;
+}
+
 static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
 {
     const cm_train_settings *o = &t->o;
     *out = (cm_learner_options){
         .threads = o->threads ? o->threads : cmi_context_threads(t->context),
-        .batch = (size_t)o->batch,
-        .slice = slice_rule(o),
+        .batch = cmi_trainer_batch(t),
+        .slice = slice_rule(t),
+        .views = t->views,
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
         .axis = t->objective->axis,
@@ -134,6 +159,11 @@ static void find_frozen(cm_trainer *t)
             t->frozen_begin = t->learner->offsets[i];
             t->frozen_end = t->frozen_begin + cmi_param_elements(&g->params[i]);
         }
+}
+
+size_t cmi_trainer_batch(const cm_trainer *t)
+{
+    return (size_t)t->o.batch / t->views;
 }
 
 int cmi_trainer_augments(const cm_trainer *t)
@@ -184,7 +214,7 @@ static cm_status make_buffers(cm_trainer *t)
         if (!t->ema[i]) return CM_ERR_MEMORY;
         memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
     }
-    CM_TRY(cmi_trainer_reserve(t, (size_t)t->o.batch));
+    CM_TRY(cmi_trainer_reserve(t, cmi_trainer_batch(t)));
     if (!cmi_trainer_augments(t)) return CM_OK;
     return cmi_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
                                 t->o.flip, &t->augmenter);
@@ -219,6 +249,7 @@ static cm_status settle(cm_trainer *t)
     t->settings.sigma_min = t->precond.sigma_min;
     t->settings.sigma_max = t->precond.sigma_max;
     t->settings.sigma_data = t->precond.sigma_data;
+    t->views = (size_t)cmi_objective_views(&t->o);
     t->curriculum = cmi_curriculum_of(&t->o);
     t->optim = cmi_optim_of(&t->o);
     CM_TRY(check_levels(t));
@@ -278,7 +309,7 @@ static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
 {
     size_t blocks = (size_t)t->o.ema.count + (cmi_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
-    size_t augmented = cmi_trainer_augments(t) ? (size_t)t->o.batch * image : 0;
+    size_t augmented = cmi_trainer_augments(t) ? cmi_trainer_batch(t) * image : 0;
     return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
 }
 

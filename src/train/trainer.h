@@ -33,6 +33,7 @@ struct cm_trainer {
     int32_t skipped, last_scales;
     json_t *dataset; /* fingerprint of the set of the run, or NULL         */
     /* */
+    size_t views;    /* pairs of an image */
     size_t capacity; /* images that fit into the buffers of a step */
     double *loss;
     cm_augmenter *augmenter;
@@ -51,6 +52,8 @@ cm_status cmi_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_se
 /* trainer.c: whether images are changed before a step, and buffers for a step of n images. */
 int cmi_trainer_augments(const cm_trainer *trainer);
 cm_status cmi_trainer_reserve(cm_trainer *trainer, size_t n);
+/* Images of a step that has `batch` pairs. */
+size_t cmi_trainer_batch(const cm_trainer *trainer);
 /* trainer->dense for n images, larger from the first step that asks for it on. */
 cm_status cmi_trainer_reserve_dense(cm_trainer *trainer, size_t n);
 /* Images of a step: the same range as the option batch. */

@@ -51,7 +51,7 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
         report.struct_size = sizeof report;
         CM_TRY(cmi_loader_next(loader, &images, &labels, &waited));
         if (!t->model->net.num_classes) labels = NULL;
-        CM_TRY(cmi_trainer_advance(t, (size_t)t->o.batch, images, labels, &report));
+        CM_TRY(cmi_trainer_advance(t, cmi_trainer_batch(t), images, labels, &report));
         report.data_wait = waited;
         report.seconds += waited;
         cmi_call_pause(&t->call);
@@ -65,7 +65,7 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
 
 cm_status cmi_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
 {
-    CM_TRY(cmi_train_check_dataset(t->model, d, t->o.batch));
+    CM_TRY(cmi_train_check_dataset(t->model, d, (int32_t)cmi_trainer_batch(t)));
     if (!t->dataset) remark_dataset(t, d);
     CM_TRY(cmi_trainer_take_names(t, d));
     json_t *print = fingerprint(d);
@@ -86,7 +86,8 @@ cm_status cmi_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm
     CM_TRY(cmi_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
     CM_TRY(cmi_call_begin(&dataset->call, "data set"));
-    status = cmi_loader_create(dataset, t->images, (size_t)t->o.batch, until - t->step, &t->call, &loader);
+    status =
+        cmi_loader_create(dataset, t->images / t->views, cmi_trainer_batch(t), until - t->step, &t->call, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cmi_loader_free(loader);
     (void)cmi_call_end(&dataset->call);

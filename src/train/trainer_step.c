@@ -32,7 +32,7 @@ static const float *augment(cm_trainer *t, const float *images, cm_learner_batch
 {
     if (!cmi_trainer_augments(t)) return images;
     for (size_t i = 0; i < b->n; i++) {
-        const cm_stream s = {b->seed, cmi_learner_stream(b->first + i), CM_DRAW_AUGMENT};
+        const cm_stream s = {b->seed, cmi_learner_stream(b->first + i * t->views), CM_DRAW_AUGMENT};
         cmi_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
                             t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
     }
@@ -84,7 +84,7 @@ static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
               .update = cmi_optim_prepare(&t->optim, t->updates + 1, now->lr),
               .mu = now->mu};
     for (int i = 0; i < t->o.ema.count; i++) {
-        s.rates[i] = cmi_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)n);
+        s.rates[i] = cmi_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)(n * t->views));
     }
     const cm_threads threads = {t->context, l->options.threads};
     CM_TRY(cmi_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
@@ -182,7 +182,7 @@ static cm_status advance(cm_trainer *t, size_t n, const float *images, const int
         t->updates++;
     }
     t->step++;
-    t->images += n;
+    t->images += n * t->views;
     if (report) fill_report(t, &now, loss, norm, began, report);
     return CM_OK;
 }

@@ -206,9 +206,13 @@ static cm_status evaluate(void *user, int role, const double *x, const double *s
         memcpy(t->x2, x, bytes);
         memcpy(t->sigma2, sigma, t->n * sizeof *sigma);
     }
+    const size_t all = t->n;
+    if (role == CM_ROLE_TEACHER && t->taught) t->n = t->taught;
+    const size_t asked = t->n * 3 * t->pixels * sizeof *x;
     answer(t, &q, d, NULL);
+    t->n = all;
     if (role == CM_ROLE_TARGET) memcpy(t->out2, d, bytes * (size_t)t->heads);
-    if (role == CM_ROLE_TEACHER) memcpy(t->last_teacher, d, bytes);
+    if (role == CM_ROLE_TEACHER) memcpy(t->last_teacher, d, asked);
     return CM_OK;
 }
 
@@ -367,18 +371,23 @@ cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, i
     return s;
 }
 
+cm_objective_nets toy_nets(toy *t)
+{
+    return (cm_objective_nets){.user = t,
+                               .evaluate = evaluate,
+                               .tangent = tangent,
+                               .online = online,
+                               .backward = backward,
+                               .online_tangent = online_tangent,
+                               .backward_tangent = backward_tangent,
+                               .curvature = t->curvature};
+}
+
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,
                         const double *z, const double *u, const double *normal, double share, double *loss)
 {
     double shares[64];
-    const cm_objective_nets nets = {.user = t,
-                                    .evaluate = evaluate,
-                                    .tangent = tangent,
-                                    .online = online,
-                                    .backward = backward,
-                                    .online_tangent = online_tangent,
-                                    .backward_tangent = backward_tangent,
-                                    .curvature = t->curvature};
+    const cm_objective_nets nets = toy_nets(t);
     cm_objective_batch b = {.n = t->n,
                             .x0 = x0,
                             .z = z,

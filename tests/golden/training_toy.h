@@ -25,10 +25,13 @@ int name_index(const char *const *names, const char *name);
  * second time r.  The network of improved MeanFlow has three numbers more, (0.1 w + t_min - t_max) uw inside h, and a
  * second output a2 x + b2 tanh h behind the first. */
 enum { M = 0, U = 9, V = 12, A = 15, B = 18, E = 21, U2 = 48, A2 = 51, B2 = 54, UW = 57, WEIGH = 60, PARAMS = 80 };
+/* Images that a toy evaluates at most. */
+enum { TOY_IMAGES = 1024 };
 
 typedef struct {
     const golden_file *f;
     size_t n, pixels;
+    size_t taught;                /* images that the teacher is asked about; 0: n */
     int classes, params, heads; /* classes: labels are read; heads: 1, or 2 */
     cm_objective_axis axis;
     double tscale, p, sigma_data; /* p: dropout */
@@ -45,11 +48,11 @@ typedef struct {
     cm_status (*curvature)(void *user, const double *a, const double *v, double *hv, double *slope);
     const double *share; /* of each image; NULL: all the same */
     double *x;           /* of the last online evaluation */
-    double sigma[64];
-    double *out;                   /* of the last online evaluation */
-    double *x2, *out2, sigma2[64]; /* of the last target's; sigma2[0] 0: there was none */
+    double sigma[TOY_IMAGES];
+    double *out;                           /* of the last online evaluation */
+    double *x2, *out2, sigma2[TOY_IMAGES]; /* of the last target's; sigma2[0] 0: there was none */
     /* Of the last tangent: the point's second time, the direction, the answers. */
-    double second[64], along_t[64], along_r[64];
+    double second[TOY_IMAGES], along_t[TOY_IMAGES], along_r[TOY_IMAGES];
     double *along, *slope, *value;
     double *cotangent, *of_tangent, *last_teacher;
     int has_second;
@@ -65,6 +68,8 @@ void open_toy(const golden_file *f, size_t n, size_t pixels, toy *t);
 void close_toy(toy *t);
 /* Times and sigma_data are the file's. */
 cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side);
+/* The networks of an objective; the target and the teacher are weights 1 and 2. */
+cm_objective_nets toy_nets(toy *t);
 /* D of weights `which`, without dropout. */
 void toy_evaluate(toy *t, int which, const double *x, const double *sigma, double *out);
 /* Runs an objective on a batch with gradients of the batch's mean. */
@@ -94,6 +99,7 @@ void run_loss(golden_file *f, golden_result *r);
 void run_loss_edm(golden_file *f, golden_result *r);
 void run_ect(golden_file *f, golden_result *r);
 void run_ict(golden_file *f, golden_result *r);
+void run_cmt(golden_file *f, golden_result *r);
 void run_train(golden_file *f, golden_result *r);
 void run_optim(golden_file *f, golden_result *r);
 void run_ema_misc(golden_file *f, golden_result *r);

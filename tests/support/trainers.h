@@ -9,9 +9,9 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
-enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 8 };
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 9 };
 
-static const char *const names[OBJECTIVES] = {"edm", "cd", "ct", "pd", "ict", "ect", "ccd", "cct"};
+static const char *const names[OBJECTIVES] = {"edm", "cd", "ct", "pd", "ict", "ect", "ccd", "cct", "cmt"};
 static char dir[40];
 
 static inline void setup(void)
@@ -80,6 +80,7 @@ static inline cm_train_settings options(const char *objective)
     if (strcmp(objective, "ict") == 0) o.start_scales = 4, o.end_scales = 32;
     if (strcmp(objective, "pd") == 0) o.start_scales = 8, o.distill_steps = 4;
     if (strcmp(objective, "ect") == 0) o.ect_stages = 4;
+    if (strcmp(objective, "cmt") == 0) o.cmt_nfe = 4;
     return o;
 }
 
