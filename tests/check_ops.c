@@ -195,7 +195,8 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
     size_t n = cmi_desc_count(t->out), offsets[CM_OP_MAX_PARAMS] = {0};
     uint32_t all = 0;
     const int fixed = t->op == &cmi_op_distance;
-    const int frozen = fixed || t->op == &cmi_op_embed_time; /* its frequencies are constants */
+    const int tables = t->op == &cmi_op_embed_time || t->op == &cmi_op_fourier; /* their frequencies are constants */
+    const int frozen = fixed || tables;
     for (int i = 0; i < t->n_in; i++) all |= is_labels(t, i) ? 0 : 1u << i;
     const cm_plan_options train = {.slice = N,
                                    .threads = 1,
@@ -812,6 +813,113 @@ START_TEST(embeddings)
 }
 END_TEST
 
+START_TEST(unit_norm)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const int heads = i % 2 ? pick(1, 3) : 1, parts = i % 2 ? 3 : 1, size = pick(2, 40);
+        node_case t = {.op = &cmi_op_unit_norm,
+                       .attr = {.unit_norm = {heads, parts, 0.05f}},
+                       .n_in = 1,
+                       .in = {image(1, 17, heads * parts * size)}};
+        open_case(&t, NULL, NULL);
+        check_case(&t, 1e-6);
+    }
+    cm_desc out, in = {1, 6, 2, 16};
+    const cm_attr attr = {.unit_norm = {2, 3, 0}};
+    FAILS(cmi_op_unit_norm.shape(&attr, &in, 1, &out), CM_ERR_SHAPE, "16 channels");
+}
+END_TEST
+
+/* A vector of zeros stays one, with the slope 1 / eps. */
+START_TEST(unit_norm_of_zeros)
+{
+    node_case t = {
+        .op = &cmi_op_unit_norm, .attr = {.unit_norm = {1, 1, 1e-4f}}, .n_in = 1, .in = {{1, 2, 2, 5}}};
+    open_case(&t, NULL, NULL);
+    memset(t.x[0], 0, 5 * sizeof(float));
+    const cm_plan_options train = {.slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = 1};
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    OK(cmi_plan_create(t.graph, &train, &plan));
+    OK(cmi_weights_create(plan, t.params, &weights));
+    OK(cmi_exec_create(plan, &exec));
+    load(&t, exec);
+    OK(cmi_exec_run(exec, weights));
+    for (int i = 0; i < 5; i++) ck_assert(cmi_exec_output(exec, 0)[i] == 0);
+    for (size_t i = 0; i < cmi_desc_count(t.out); i++) cmi_exec_cotangent(exec)[i] = 1;
+    OK(cmi_exec_backward(exec, weights));
+    for (int i = 0; i < 5; i++) ck_assert_float_eq_tol(cmi_exec_input_gradient(exec, 0)[i], 1e4f, 0.01f);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
+    close_case(&t);
+}
+END_TEST
+
+START_TEST(modulate)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const cm_desc d = image(1, 17, pick(1, 70));
+        node_case t = {.op = &cmi_op_modulate, .n_in = 2, .in = {d, {1, 1, 1, d.c}}};
+        open_case(&t, NULL, NULL);
+        check_case(&t, 1e-6);
+    }
+    cm_desc out, in[2] = {{1, 6, 2, 16}, {1, 1, 1, 15}};
+    FAILS(cmi_op_modulate.shape(NULL, in, 2, &out), CM_ERR_SHAPE, "vector of 15");
+}
+END_TEST
+
+/* No value within what differences step over around the limit. */
+START_TEST(clamp)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        node_case t = {
+            .op = &cmi_op_clamp, .attr = {.clamp = {1.25f}}, .n_in = 1, .in = {image(1, 17, pick(1, 70))}};
+        open_case(&t, NULL, NULL);
+        for (size_t k = 0; k < cmi_desc_count(t.in[0]); k++)
+            if (fabs(fabs((double)t.x[0][k]) - 1.25) < 1e-3) t.x[0][k] = 0;
+        check_case(&t, 1e-6);
+    }
+    cm_desc out, in = {1, 6, 2, 16};
+    const cm_attr attr = {.clamp = {0}};
+    FAILS(cmi_op_clamp.shape(&attr, &in, 1, &out), CM_ERR_ARGUMENT, "more than 0");
+}
+END_TEST
+
+START_TEST(balance_and_ones)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const cm_desc d = image(1, 17, pick(1, 70)), e = {1, d.h, d.w, pick(1, 40)};
+        node_case balance = {
+            .op = &cmi_op_balance, .attr = {.balance = {{0.5f, 1.5f}}}, .n_in = 2, .in = {d, e}};
+        node_case ones = {.op = &cmi_op_ones, .n_in = 1, .in = {d}};
+        open_case(&balance, NULL, NULL);
+        check_case(&balance, 1e-6);
+        open_case(&ones, NULL, NULL);
+        check_case(&ones, 1e-6);
+    }
+}
+END_TEST
+
+START_TEST(fourier)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const int64_t size = pick(1, 65), tables[2][4] = {{size, 0, 0, 0}, {size, 0, 0, 0}};
+        const int ranks[2] = {1, 1};
+        node_case t = {.op = &cmi_op_fourier,
+                       .attr = {.fourier = {(int32_t)size}},
+                       .n_in = 1,
+                       .in = {{1, 1, 1, 1}}};
+        open_case(&t, tables, ranks);
+        check_case(&t, 1e-6);
+    }
+    cm_desc out, in = {1, 1, 1, 2};
+    const cm_attr attr = {.fourier = {4}};
+    FAILS(cmi_op_fourier.shape(&attr, &in, 1, &out), CM_ERR_SHAPE, "a number per image");
+}
+END_TEST
+
 /* A mean a million times the spread: E[x^2] - E[x]^2 would lose everything. */
 START_TEST(groupnorm_far_from_zero)
 {
@@ -1007,6 +1115,12 @@ Suite *make_suite(void)
     tcase_add_test(t, standardize);
     tcase_add_test(t, distance);
     tcase_add_test(t, distance_of_dead_points);
+    tcase_add_test(t, unit_norm);
+    tcase_add_test(t, unit_norm_of_zeros);
+    tcase_add_test(t, modulate);
+    tcase_add_test(t, clamp);
+    tcase_add_test(t, balance_and_ones);
+    tcase_add_test(t, fourier);
     tcase_add_test(t, embeddings);
     tcase_add_test(t, groupnorm_far_from_zero);
     suite_add_tcase(s, t);

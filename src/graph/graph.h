@@ -28,6 +28,7 @@ typedef struct cm_node {
 typedef struct cm_derived {
     int kind; /* 0: it is the file's */
     int layout, from[4];
+    double factor;
 } cm_derived;
 
 /* A tensor the graph needs: its name in the checkpoint and its shape there. */

@@ -29,27 +29,39 @@ static const wrapper wrappers[] = {
     {"Precond", "edm", {"sigma_data"}, NULL},
 };
 
-static const struct {
+#define ARGS_OF_EDM                                                                                                  \
+    {                                                                                                                \
+        "img_resolution", "in_channels", "out_channels", "label_dim", "augment_dim", "model_channels",               \
+            "channel_mult", "channel_mult_emb", "num_blocks", "attn_resolutions", "dropout", "label_dropout",        \
+            "embedding_type", "channel_mult_noise", "encoder_type", "decoder_type", "resample_filter", NULL          \
+    }
+#define ARGS_OF_EDM2                                                                                                 \
+    {                                                                                                                \
+        "img_resolution", "img_channels", "label_dim", "model_channels", "channel_mult", "channel_mult_noise",       \
+            "channel_mult_emb", "num_blocks", "attn_resolutions", "label_balance", "concat_balance", NULL            \
+    }
+typedef struct {
     const char *class, *network;
-} networks[] = {{"SongUNet", "songunet"}, {"DhariwalUNet", "dhariwal"}};
+    int given, known;     /* of its arguments so many have no defaults, and so many have an effect */
+    const char *args[18]; /* by their place */
+} network_class;
+
+static const network_class networks[] = {{"SongUNet", "songunet", 4, 17, ARGS_OF_EDM},
+                                         {"DhariwalUNet", "dhariwal", 4, 12, ARGS_OF_EDM},
+                                         {"UNet", "edm2", 3, 11, ARGS_OF_EDM2}};
 
 /* What is published and not here. */
 static const struct {
     const char *class, *what;
 } others[] = {
-    {"UNet", "the network of EDM2 (Karras et al. 2024)"},
     {"IMMPrecond", "inductive moment matching, whose network takes two times (Zhou et al. 2025)"},
     {"CTPrecond", "a consistency trajectory model, whose network takes two times (Kim et al. 2024)"},
     {"MeanFlow", "a mean flow, whose network takes two times (Geng et al. 2025)"},
     {"DiT", "a diffusion transformer"},
 };
 
-/* Arguments by their place: of the wrappers, of the networks. */
+/* Arguments of the wrappers by their place. */
 static const char *const of_wrapper[] = {"img_resolution", "img_channels", "label_dim", "use_fp16", NULL};
-static const char *const of_network[] = {
-    "img_resolution", "in_channels",        "out_channels", "label_dim",        "augment_dim",     "model_channels",
-    "channel_mult",   "channel_mult_emb",   "num_blocks",   "attn_resolutions", "dropout",         "label_dropout",
-    "embedding_type", "channel_mult_noise", "encoder_type", "decoder_type",     "resample_filter", NULL};
 /* Of a wrapper those that are not its network's too. */
 static const char *const not_of_network[] = {"use_fp16",   "sigma_min", "sigma_max", "sigma_data",
                                              "model_type", "beta_d",    "beta_min",  "epsilon_t",
@@ -170,25 +182,25 @@ static void add_arguments(found *f, const cm_pickled *module, const char *const 
     }
 }
 
-static const char *network_of(const found *f)
+static const network_class *network_of(const found *f)
 {
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
-        if (strcmp(networks[i].class, class_of(f->inner)) == 0) return networks[i].network;
+        if (strcmp(networks[i].class, class_of(f->inner)) == 0) return &networks[i];
     return NULL;
 }
 
 static json_t *network_json(found *f)
 {
     static const char *const nothing[] = {"use_fp16", NULL};
-    json_t *out = json_pack("{s:s}", "type", network_of(f));
+    const network_class *network = network_of(f);
+    json_t *out = json_pack("{s:s}", "type", network->network);
     if (!out) return NULL;
     if (f->wrapper) add_arguments(f, f->module, of_wrapper, not_of_network, out);
-    add_arguments(f, f->inner, of_network, nothing, out);
+    add_arguments(f, f->inner, network->args, nothing, out);
     if (json_object_get(out, "in_channels") && json_object_get(out, "out_channels"))
         (void)json_object_del(out, "img_channels");
-    for (int i = 4; of_network[i]; i++) /* those before have no defaults */
-        if (!json_object_get(out, of_network[i]) && (i < 12 || strcmp(network_of(f), "songunet") == 0))
-            assume(f->constructor, sizeof f->constructor, of_network[i]);
+    for (int i = network->given; i < network->known; i++)
+        if (!json_object_get(out, network->args[i])) assume(f->constructor, sizeof f->constructor, network->args[i]);
     return out;
 }
 
@@ -240,8 +252,8 @@ static void refuse_class(found *f, const char *class, const char *role)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcmp(others[i].class, class) == 0) what = others[i].what;
     lack(f,
-         "it holds a %s of class '%.64s'%s%s, which this library does not have; it has SongUNet and DhariwalUNet in "
-         "EDMPrecond, ECMPrecond, VPPrecond, VEPrecond and iDDPMPrecond",
+         "it holds a %s of class '%.64s'%s%s, which this library does not have; it has SongUNet, DhariwalUNet and "
+         "EDM2's UNet in EDMPrecond, ECMPrecond, VPPrecond, VEPrecond, iDDPMPrecond and Precond",
          role, class, what ? ": " : "", what ? what : "");
 }
 
@@ -262,12 +274,20 @@ static void find_parts(found *f)
     else if (!network_of(f)) refuse_class(f, class_of(f->inner), f->wrapper || parts == NULL ? "network" : "module");
 }
 
+/* In EDM2's own wrapper, which ECT's code for ImageNet keeps. */
+static int is_of_edm2(const found *f)
+{
+    return f->wrapper && strcmp(f->wrapper->class, "Precond") == 0 && strcmp(network_of(f)->network, "edm2") == 0;
+}
+
 /* The loss that stands beside it tells who has trained it. */
 static const char *kind_of(const found *f, const cm_pickled *top)
 {
     const cm_pickled *loss = top->kind == CM_PICKLED_DICT ? cmi_pickled_get(top, "loss_fn") : NULL;
     const char *kind = f->wrapper ? f->wrapper->kind : NULL;
-    if (!kind || !loss || loss->kind != CM_PICKLED_OBJECT) return kind;
+    const int is_loss = loss && loss->kind == CM_PICKLED_OBJECT;
+    if (is_of_edm2(f)) return is_loss && strncmp(class_of(loss), "EC", 2) == 0 ? CM_PUBLISHED_ECT : CM_PUBLISHED_EDM2;
+    if (!kind || !is_loss) return kind;
     if (strncmp(class_of(loss), "SID", 3) == 0 || strncmp(class_of(loss), "SiD", 3) == 0) return CM_PUBLISHED_SID;
     return attribute(loss, "boundary_prob") || attribute(loss, "ratio_limit") ? CM_PUBLISHED_TCM : kind;
 }
@@ -292,6 +312,8 @@ static cm_status describe_network(found *f, const cm_pickled *top)
     json_t *network = network_json(f), *precond = f->wrapper ? precond_json(f) : NULL;
     const char *kind = kind_of(f, top);
     double boundary = constant(f->module, "sigma_min");
+    if (precond && is_of_edm2(f) && strcmp(kind, CM_PUBLISHED_ECT) == 0)
+        f->failed |= json_object_set_new(precond, "type", json_string("ecm")) != 0;
     if (precond && kind && strcmp(kind, CM_PUBLISHED_ECT) == 0 && boundary > 0)
         f->failed |= json_object_set_new(precond, "boundary", json_real(boundary)) != 0;
     cm_status status = f->failed ? cmi_fail(CM_ERR_MEMORY, "out of memory: configuration") : CM_OK;

@@ -33,7 +33,7 @@ const char *cmi_absent_network(const cm_tensors *file)
     static const char *const prefixes[] = {"", "model.", "unet.", "network.", "net."};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         const char *p = prefixes[i];
-        if (find(file, p, "emb_fourier.freqs") && find(file, p, "emb_noise.weight")) return "EDM2's network";
+        if (find(file, p, "emb_fourier.scale")) return "EDM2's network with a bandwidth that is learned";
         if (find(file, p, "map_layer0_s.weight")) return "a SongUNet with two towers for two times, as IMM has it";
         if (has_two_times(file, p)) return "a SongUNet with two times, as MeanFlow and SoFlow have it";
     }

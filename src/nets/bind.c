@@ -56,11 +56,21 @@ static cm_match_kind compare(const cm_matching *m, const cm_net_config *config, 
     return source->user ? CM_MATCH_TWICE : CM_MATCH_FITS;
 }
 
+static int begins(const char *name, const char *with)
+{
+    return with && strncmp(name, with, strlen(with)) == 0;
+}
+
+static const char *without_prefix(const cm_net_family *family, const char *name)
+{
+    if (begins(name, family->prefix)) return name + strlen(family->prefix);
+    return begins(name, family->prefix2) ? name + strlen(family->prefix2) : name;
+}
+
 static void match(cm_matching *m, const cm_net_config *config, const entry *order, size_t i, cm_param_source *sources)
 {
     const cm_tensor *t = &m->file->tensors[i];
-    entry key = {t->name, 0};
-    if (m->prefix && strncmp(t->name, m->prefix, strlen(m->prefix)) == 0) key.name += strlen(m->prefix);
+    const entry key = {without_prefix(config->family, t->name), 0};
     const entry *found = bsearch(&key, order, (size_t)m->graph->n_params, sizeof *order, by_name);
     m->tensors[i].kind = CM_MATCH_UNKNOWN;
     if (!found) return;
@@ -74,8 +84,11 @@ static cm_status bind_all(cm_matching *m, const cm_net_config *config, const cha
 {
     for (int i = 0; i < m->graph->n_params; i++) order[i] = (entry){m->graph->params[i].name, i};
     qsort(order, (size_t)m->graph->n_params, sizeof *order, by_name);
-    for (size_t i = 0; i < m->file->count; i++)
-        if (!extra || strcmp(m->file->tensors[i].name, extra) != 0) match(m, config, order, i, sources);
+    for (size_t i = 0; i < m->file->count; i++) {
+        const char *name = m->file->tensors[i].name;
+        if (begins(name, config->family->leaves) || (extra && strcmp(name, extra) == 0)) continue;
+        match(m, config, order, i, sources);
+    }
     return cmi_mismatch_report(m);
 }
 

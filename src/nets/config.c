@@ -79,7 +79,7 @@ int32_t cmi_net_width(const cm_net_config *config, int level)
 static int is_training(const cm_field *f)
 {
     return f->kind == CM_FIELD_IGNORED || f->offset == CM_NET_AT(dropout) || f->offset == CM_NET_AT(label_dropout) ||
-           f->offset == CM_NET_AT(fourier_scale) || f->offset == CM_NET_AT(img_channels) ||
+           f->offset == CM_NET_AT(fourier_scale) || f->offset == CM_NET_AT(dropout_res) || f->offset == CM_NET_AT(img_channels) ||
            f->offset == CM_NET_AT(model_type);
 }
 

@@ -30,6 +30,9 @@ typedef struct cm_net_config {
     int32_t embedding, encoder, decoder, n_filter;
     double filter[CM_FIR_MAX];
     double fourier_scale; /* of the frequencies that fresh weights get */
+    /* edm2: in mp_sum and mp_cat the share of the second; what activations are cut to; where dropout is */
+    double label_balance, concat_balance, res_balance, attn_balance, clip_act;
+    int32_t channels_per_head, dropout_res;
 } cm_net_config;
 /* Where a field of it lies. */
 #define CM_NET_AT(member) offsetof(cm_net_config, member)

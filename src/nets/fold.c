@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conv/winograd.h"
+#include "nets/unit_rows.h"
 
 int cmi_fold(cm_graph *g, const char *name, const cm_attention_maps *m, int kind)
 {
@@ -11,7 +12,7 @@ int cmi_fold(cm_graph *g, const char *name, const cm_attention_maps *m, int kind
     const int64_t shape[4] = {m->c, m->c, 1, 1};
     const int index = cmi_graph_param(g, weight ? 4 : 1, shape, "%s", name);
     if (index < 0) return index;
-    const cm_derived d = {kind, m->layout, {m->qkv_weight, m->qkv_bias, m->weight, m->bias}};
+    const cm_derived d = {kind, m->layout, {m->qkv_weight, m->qkv_bias, m->weight, m->bias}, 1};
     g->params[index].derived = d;
     return index;
 }
@@ -161,11 +162,29 @@ static cm_status read_weight(const cm_folded *f, const maps *m, float *out)
     return status;
 }
 
+static cm_status read_source(const cm_param_source *source, size_t n, float *out)
+{
+    if (!source->raw) return source->read(source, out);
+    memcpy(out, source->raw, n * sizeof *out);
+    return CM_OK;
+}
+
+static cm_status read_unit_rows(const cm_folded *f, const cm_param_desc *param, float *out)
+{
+    const cm_derived *d = &param->derived;
+    float gain = 1;
+    CM_TRY(read_source(&f->sources[d->from[0]], cmi_param_elements(param), out));
+    if (d->layout) CM_TRY(read_source(&f->sources[d->from[1]], 1, &gain));
+    cmi_unit_rows_values(param, gain, out, out);
+    return CM_OK;
+}
+
 static cm_status read_folded(const cm_param_source *source, float *out)
 {
     const cm_folded *f = source->user;
     const cm_param_desc *param = &f->params[f->index];
     const cm_derived *d = &param->derived;
+    if (d->kind == CM_FOLD_UNIT_ROWS) return read_unit_rows(f, param, out);
     maps m = {(size_t)param->shape[0], d->layout, is_query(d), {NULL}, {NULL}};
     cm_status status = take(f, d, &m);
     if (status == CM_OK) {
@@ -197,9 +216,14 @@ cm_folded *cmi_fold_bind(const cm_graph *g, int count, cm_param_source *sources)
 
 /* --- in training -------------------------------------------------------------- */
 
-static int is_weight(const cm_param_desc *p)
+static int is_product(const cm_param_desc *p)
 {
     return p->derived.kind == CM_FOLD_QUERY_WEIGHT || p->derived.kind == CM_FOLD_VALUE_WEIGHT;
+}
+
+static int is_weight(const cm_param_desc *p)
+{
+    return is_product(p) || p->derived.kind == CM_FOLD_UNIT_ROWS;
 }
 
 int cmi_fold_pieces(const cm_graph *g)
@@ -211,16 +235,16 @@ int cmi_fold_pieces(const cm_graph *g)
 
 size_t cmi_fold_scratch_bytes(const cm_graph *g)
 {
-    size_t most = 0;
+    size_t most = sizeof(float); /* memory is never empty */
     for (int i = 0; i < g->n_params; i++) {
         const size_t bytes =
-            is_weight(&g->params[i]) ? workspace_bytes(g->context, (size_t)g->params[i].shape[0]) : 0;
+            is_product(&g->params[i]) ? workspace_bytes(g->context, (size_t)g->params[i].shape[0]) : 0;
         if (bytes > most) most = bytes;
     }
     return most;
 }
 
-/* The matrix of a piece; its bias is the next parameter. */
+/* The matrix of a piece; the bias of a product is the next parameter. */
 static int weight_of(const cm_graph *g, int piece)
 {
     int i = 0;
@@ -236,9 +260,31 @@ static maps maps_in(const cm_graph *g, const size_t *offsets, int index, const f
     return m;
 }
 
+static float gain_of(const cm_derived *d, const size_t *offsets, const float *values)
+{
+    return d->layout ? values[offsets[d->from[1]]] : 1;
+}
+
+static void unit_rows_values(const cm_param_desc *p, const size_t *offsets, float *values, float *out)
+{
+    cmi_unit_rows_values(p, gain_of(&p->derived, offsets, values), values + offsets[p->derived.from[0]], out);
+}
+
+static void unit_rows_gradient(const cm_param_desc *p, const size_t *offsets, const float *values, const float *dw,
+                               float *gradient)
+{
+    const cm_derived *d = &p->derived;
+    cmi_unit_rows_gradient(p, gain_of(d, offsets, values), values + offsets[d->from[0]], dw,
+                           gradient + offsets[d->from[0]], d->layout ? gradient + offsets[d->from[1]] : NULL);
+}
+
 cm_status cmi_fold_values(const cm_graph *g, const size_t *offsets, int piece, float *values, void *scratch)
 {
     const int index = weight_of(g, piece);
+    if (!is_product(&g->params[index])) {
+        unit_rows_values(&g->params[index], offsets, values, values + offsets[index]);
+        return CM_OK;
+    }
     const maps m = maps_in(g, offsets, index, values);
     const workspace r = workspace_in(g->context, m.c, scratch);
     fold_bias(&m, values + offsets[index + 1]);
@@ -307,6 +353,10 @@ cm_status cmi_fold_gradients(const cm_graph *g, const size_t *offsets, int piece
                              float *gradient, void *scratch)
 {
     const int index = weight_of(g, piece);
+    if (!is_product(&g->params[index])) {
+        unit_rows_gradient(&g->params[index], offsets, values, gradient + offsets[index], gradient);
+        return CM_OK;
+    }
     const maps m = maps_in(g, offsets, index, values);
     const workspace r = workspace_in(g->context, m.c, scratch);
     const float *weight = gradient + offsets[index], *bias = gradient + offsets[index + 1];

@@ -28,7 +28,8 @@ enum {
     CM_FOLD_QUERY_WEIGHT, /* Wk^T Wq                    */
     CM_FOLD_QUERY_BIAS,   /* Wk^T bq                    */
     CM_FOLD_VALUE_WEIGHT, /* Wp Wv                      */
-    CM_FOLD_VALUE_BIAS    /* Wp bv + bp                 */
+    CM_FOLD_VALUE_BIAS,   /* Wp bv + bp                 */
+    CM_FOLD_UNIT_ROWS     /* rows of one length (unit_rows.h): of a weight and, where `layout` is 1, a gain */
 };
 
 /* The parameters qkv [3C, C], [3C], in the order of `layout` (CM_QKV_*), and proj [C, C], [C]. */
@@ -48,8 +49,8 @@ typedef struct cm_folded cm_folded;
 cm_folded *cmi_fold_bind(const cm_graph *graph, int count, cm_param_source *sources);
 
 /* For training: folded values, and the gradients of what they are made of, in blocks of all parameters
- * (cmi_param_offsets).  Pieces, a matrix and its bias each, may be done at a time, with scratch memory of
- * their own. */
+ * (cmi_param_offsets).  Pieces, a weight and, where there is one, its bias, may be done at a time, with scratch memory
+ * of their own. */
 int cmi_fold_pieces(const cm_graph *graph);
 size_t cmi_fold_scratch_bytes(const cm_graph *graph);
 cm_status cmi_fold_values(const cm_graph *graph, const size_t *offsets, int piece, float *values, void *scratch);

@@ -42,9 +42,12 @@ typedef struct cm_net_family {
     const cm_naming *names; /* another framework's names; NULL: none                  */
     cm_init_rule *initial;  /* what fresh weights are drawn from                      */
     const char *prefix;     /* names in files may begin so; NULL: they do not         */
+    const char *prefix2;    /* or so                                                  */
+    const char *leaves;     /* names of no use to D begin so and are left aside; NULL: none */
     int32_t time;           /* CM_TIME_*                                              */
     int whole_widths;       /* channel_mult x model_channels has to be a whole number */
     int needs_label;        /* with classes, label -1 ("none") is an error            */
+    int unit_rows;          /* weights are used with rows of one length (unit_rows.h): the folded graph alone runs */
 } cm_net_family;
 
 /* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */
@@ -53,6 +56,6 @@ const cm_net_family *cmi_net_family_find(const char *name);
 
 cm_status cmi_adm_diffusers(const struct cm_export *model, struct cm_diffusers_layout *layout, json_t **unet);
 
-extern const cm_net_family cmi_net_adm, cmi_net_songunet, cmi_net_dhariwal;
+extern const cm_net_family cmi_net_adm, cmi_net_songunet, cmi_net_dhariwal, cmi_net_edm2;
 
 #endif

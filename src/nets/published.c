@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* Song et al. 2023 and its code: scripts/launch.sh for 64 and 256 pixels, the notebook of the CIFAR-10 code; Geng et
- * al. 2024; Hu et al. 2025 (CMT); Lee et al. 2024 (TCM, whose middle time is its border); Zhou et al. 2024 (SiD). */
+ * al. 2024; Hu et al. 2025 (CMT); Lee et al. 2024 (TCM, whose middle time on CIFAR-10 is its border); Karras et al.
+ * 2024 (EDM2); Zhou et al. 2024 (SiD). */
 static const cm_published rows[] = {
     {CM_PUBLISHED_CD, "adm", 64, NULL, NULL, 22, 40, {0, 0}, 0},
     {CM_PUBLISHED_CD, "adm", 256, "l2", NULL, 18, 40, {0, 0}, 0},
@@ -15,9 +16,12 @@ static const cm_published rows[] = {
     {CM_PUBLISHED_CT, "adm", 256, NULL, NULL, 67, 151, {0, 0}, 0},
     {CM_PUBLISHED_TEACHER, "adm", 0, NULL, "heun", 0, 0, {0, 0}, 40},
     {CM_PUBLISHED_CIFAR_CD, NULL, 32, NULL, NULL, 11, 18, {0, 0}, 0},
+    {CM_PUBLISHED_ECT, "edm2", 0, NULL, NULL, 0, 0, {80, 1.526}, 0},
     {CM_PUBLISHED_ECT, NULL, 0, NULL, NULL, 0, 0, {80, 0.821}, 0},
     {CM_PUBLISHED_CMT, NULL, 0, NULL, NULL, 0, 0, {80, 0.77569}, 0},
+    {CM_PUBLISHED_TCM, "edm2", 0, NULL, NULL, 0, 0, {80, 1.526}, 0},
     {CM_PUBLISHED_TCM, NULL, 0, NULL, NULL, 0, 0, {80, 1.0}, 0},
+    {CM_PUBLISHED_EDM2, NULL, 0, NULL, "heun", 0, 0, {0, 0}, 32},
     {CM_PUBLISHED_SID, NULL, 0, NULL, "onestep", 0, 0, {2.5, 0}, 0},
     /* Without a word about the kind: iCT and ECT. */
     {CM_PUBLISHED_CD, "songunet", 32, NULL, NULL, 0, 0, {0, 0.821}, 0},

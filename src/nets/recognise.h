@@ -17,6 +17,7 @@ typedef struct cm_recognised {
 cm_status cmi_adm_recognise(const cm_tensors *file, cm_recognised *out);
 cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out);
 cm_status cmi_dhariwal_recognise(const cm_tensors *file, cm_recognised *out);
+cm_status cmi_edm2_recognise(const cm_tensors *file, cm_recognised *out);
 
 /* What the network of a file is that this library does not have, in words; NULL: none that is known. */
 const char *cmi_absent_network(const cm_tensors *file);

@@ -81,6 +81,19 @@ typedef union cm_attr {
     struct {
         int32_t map; /* 1: of each point, 0: the mean over the points */
     } distance;
+    struct {
+        int32_t heads, parts; /* vectors of a point: 1 and 1: all its channels; heads and 3: (head, d, q k v) */
+        float eps;            /* added to the root mean square */
+    } unit_norm;
+    struct {
+        float limit;
+    } clamp;
+    struct {
+        float scale[2];
+    } balance;
+    struct {
+        int32_t size;
+    } fourier;
 } cm_attr;
 
 /* Where the random bits of dropout come from: a mask is a function of (seed,
@@ -204,5 +217,11 @@ extern const cm_op cmi_op_pool;        /* maximum or mean of windows            
 extern const cm_op cmi_op_resize;      /* bilinear, to h x w points                      */
 extern const cm_op cmi_op_standardize; /* (x - shift) / scale of each channel            */
 extern const cm_op cmi_op_distance;    /* f, g; weight [C]: of unit vectors over channels */
+extern const cm_op cmi_op_unit_norm;   /* x / (eps + rms x) over channels, or of q, k and v  */
+extern const cm_op cmi_op_modulate;    /* x, s [N,1,1,C]: SiLU(x (1 + s))                    */
+extern const cm_op cmi_op_clamp;       /* x within [-limit, limit]                           */
+extern const cm_op cmi_op_balance;     /* a s, b t along channels                            */
+extern const cm_op cmi_op_ones;        /* x and a channel of ones                            */
+extern const cm_op cmi_op_fourier;     /* t [N] -> sqrt2 cos(t f + p); f [size], p [size]    */
 
 #endif

@@ -5,11 +5,17 @@
 #include "nets/fold.h"
 #include "train/learner_parts.h"
 
+/* Whether the copy of the teacher's weights holds folded values. */
+static int folds_teacher(const cm_learner *l)
+{
+    return l->teacher->net.family->unit_rows;
+}
+
 static cm_status make_sets(cm_learner *l)
 {
     CM_TRY(cmi_weight_set_create(l, l->model, 1, &l->online));
     if (l->options.separate_target) CM_TRY(cmi_weight_set_create(l, l->model, 1, &l->target));
-    if (l->options.separate_teacher) CM_TRY(cmi_weight_set_create(l, l->teacher, 0, &l->teacher_set));
+    if (l->options.separate_teacher) CM_TRY(cmi_weight_set_create(l, l->teacher, folds_teacher(l), &l->teacher_set));
     return CM_OK;
 }
 
@@ -21,8 +27,9 @@ static uint32_t tangents_of(cm_objective_axis axis)
 
 static cm_status make_plans(cm_learner *l)
 {
-    const cm_graph *teacher =
-        l->teacher ? (l->options.separate_teacher ? l->teacher->graph : l->teacher->inference) : NULL;
+    const cm_graph *teacher = NULL;
+    if (l->teacher)
+        teacher = l->options.separate_teacher && !folds_teacher(l) ? l->teacher->graph : l->teacher->inference;
     cm_plan_options infer = {.slice = (int32_t)(l->options.slice * l->options.views), .threads = 1, .share = 1};
     infer.arithmetic = l->options.arithmetic;
     cm_plan_options train = infer;
@@ -137,7 +144,7 @@ static size_t plan_bytes(const cm_plan *plan)
 static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
 {
     size_t sets = 1u + (l->options.separate_target != 0), floats = l->floats, image = l->image_size * sizeof(double);
-    size_t teacher = l->options.separate_teacher ? floats : 0;
+    size_t teacher = !l->options.separate_teacher ? 0 : folds_teacher(l) ? l->all_floats : floats;
     size_t block = cmi_plan_gradient_floats(l->train_plan) * sizeof(float);
     size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) +

@@ -18,10 +18,10 @@ static cm_status make_graph(const cm_learner *l, int folded, cm_graph **out)
     return cmi_model_describe(l->context, &m->net, &l->precond, m->height, m->width, l->options.dropout, folded, out);
 }
 
-/* The folded graph where it is another.  In bfloat16 it is the file's maps that are rounded. */
+/* The folded graph where it is another.  In bfloat16 it is the file's maps of attention that are rounded. */
 static cm_status make_folded(cm_learner *l)
 {
-    if (l->options.arithmetic.bf16) return CM_OK;
+    if (l->options.arithmetic.bf16 && !l->model->net.family->unit_rows) return CM_OK;
     CM_TRY(make_graph(l, 1, &l->folded));
     const int pieces = cmi_fold_pieces(l->folded);
     if (pieces == 0) {

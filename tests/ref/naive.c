@@ -198,6 +198,41 @@ static void distance(const cm_attr *a, cm_desc in, const double *const *x, const
     }
 }
 
+/* Of channels (head, d, part): those of the head and the part of c. */
+static double vector_norm(const cm_attr *a, cm_desc d, const double *x, int n, int h, int w, int c)
+{
+    const int parts = a->unit_norm.parts, size = d.c / a->unit_norm.heads / parts;
+    const int head = c / (size * parts), part = c % parts;
+    double sum = 0;
+    for (int i = 0; i < size; i++) {
+        const double v = x[at(d, n, h, w, (head * size + i) * parts + part)];
+        sum += v * v;
+    }
+    return (double)a->unit_norm.eps + sqrt(sum / size);
+}
+
+static double clamp(double x, double limit)
+{
+    return fmin(fmax(x, -limit), limit);
+}
+
+/* The ops of EDM2's network; 0 for others. */
+static int edm2_value(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
+                      const double *const *p, int n, int h, int w, int c, double *y)
+{
+    const size_t i = c < in[0].c ? at(in[0], n, h, w, c) : 0;
+    if (op == &cmi_op_unit_norm) *y = x[0][i] / vector_norm(a, in[0], x[0], n, h, w, c);
+    else if (op == &cmi_op_modulate) *y = silu(x[0][i] * (1 + x[1][at(in[1], n, 0, 0, c)]));
+    else if (op == &cmi_op_clamp) *y = clamp(x[0][i], (double)a->clamp.limit);
+    else if (op == &cmi_op_ones) *y = c < in[0].c ? x[0][i] : 1;
+    else if (op == &cmi_op_fourier) *y = sqrt(2.0) * cos(x[0][n] * p[0][c] + p[1][c]);
+    else if (op == &cmi_op_balance)
+        *y = c < in[0].c ? x[0][i] * (double)a->balance.scale[0]
+                         : x[1][at(in[1], n, h, w, c - in[0].c)] * (double)a->balance.scale[1];
+    else return 0;
+    return 1;
+}
+
 void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const double *const *x,
                    const int32_t *labels, const double *const *p, cm_desc out, double *y)
 {
@@ -215,6 +250,7 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
     else EACH(out)
         {
             size_t i = at(out, n, h, w, c);
+            if (edm2_value(op, a, in, x, p, n, h, w, c, &y[i])) continue;
             if (op == &cmi_op_silu) y[i] = silu(x[0][i]);
             else if (op == &cmi_op_relu) y[i] = x[0][i] > 0 ? x[0][i] : 0;
             else if (op == &cmi_op_standardize)

@@ -38,6 +38,7 @@ static int ends_with(const char *text, const char *end)
 static rule rule_of(const char *name, int rank, double fan_in)
 {
     if (rank >= 2) return (rule){1 / sqrt(fan_in), 0};
+    if (rank == 0) return (rule){0.25, 1};
     if (ends_with(name, "freqs") || ends_with(name, "/W")) return (rule){16, 0};
     if (ends_with(name, ".weight") || ends_with(name, "/scale")) return (rule){0.25, 1};
     return (rule){0.1, 0};
@@ -97,6 +98,13 @@ static void fill_item(const item *it, const cm_param_desc *p, int flax, int kind
         values[flax ? place(it, p, i) : i] = (float)(fill_value(kind, seed, it->k, i) * r.scale + r.offset);
 }
 
+/* EDM2's formulas number the tensors of its wrapper too, whose three others come first (logvar_fourier.freqs and
+ * phases, logvar_linear.weight). */
+static uint64_t first_number(const cm_model *m)
+{
+    return m->net.family->unit_rows ? 3 : 0;
+}
+
 int fill_names(const cm_model *m, int flax, fill_name **out)
 {
     inventory v = {m->graph, calloc(8192, sizeof(item)), 0};
@@ -107,7 +115,7 @@ int fill_names(const cm_model *m, int flax, fill_name **out)
             v.items[v.n++] = (item){strdup(m->graph->params[i].name), i, CM_ORDER_SAME, 0, 1, 0, 0};
     qsort(v.items, (size_t)v.n, sizeof *v.items, by_name);
     for (int k = 0; k < v.n; k++) {
-        v.items[k].k = (uint64_t)k;
+        v.items[k].k = first_number(m) + (uint64_t)k;
         v.items[k].count = cmi_param_elements(&m->graph->params[v.items[k].param]) / (size_t)v.items[k].parts;
     }
     return v.n;

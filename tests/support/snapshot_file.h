@@ -7,6 +7,7 @@
 
 #include "diffusion/model.h"
 #include "support/torch_file.h"
+#include "tensor/convert.h"
 
 /* What a run of it would show. */
 #define SNAPSHOT_SOURCE "raise RuntimeError('the source text of a snapshot was run')\n"
@@ -14,10 +15,13 @@
 typedef struct snapshot {
     const char *wrapper, *network;      /* names of classes                                  */
     const char *attributes;             /* of the wrapper, as JSON; "inf" is infinity         */
+    const char *module;                 /* what the wrapper calls its network; NULL: model    */
+    int logvar;                         /* ... and what EDM2's has beside it                  */
     const char *without;                /* an argument of the network that is left out       */
     const char *loss, *loss_attributes; /* the class of loss_fn and its attributes; or NULL   */
     int by_place;                       /* the first arguments have no names                 */
     int big_endian;
+    int half; /* float16, as EDM2's are saved, of streams of their own in little-endian order */
     block *beside; /* of a zip file: where the storages go, instead of into streams of their own */
 } snapshot;
 
@@ -49,20 +53,28 @@ static inline void put_json(block *b, const json_t *v)
 }
 
 /* A legacy stream of one storage of n floats. */
-static inline block storage_stream(const float *values, size_t n, int big_endian)
+static inline block storage_stream(const float *values, size_t n, int big_endian, int half)
 {
     block b = {NULL, 0, 0};
     PUT(&b,
         "\x80\2\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe9\3.\x80\2}X\15\0\0\0little_endian\x88s.");
     if (big_endian) b.bytes[b.size - 3] = 0x89;
-    PUT(&b, "\x80\2(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+    PUT(&b, "\x80\2(X\7\0\0\0storagectorch\n");
+    if (half) PUT(&b, "Half");
+    else PUT(&b, "Float");
+    PUT(&b, "Storage\nX\1\0\0\0"
             "7X\3\0\0\0cpu");
     put_int(&b, (int32_t)n);
     PUT(&b, "NtQ.\x80\2]X\1\0\0\0"
             "7a.");
     put_number(&b, n, 8);
     for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
+        uint32_t bits = 0;
+        if (half) {
+            cmi_f32_to_f16(1, &values[i], &bits);
+            put_number(&b, bits, 2);
+            continue;
+        }
         memcpy(&bits, &values[i], 4);
         if (big_endian) bits = bits >> 24 | (bits >> 8 & 0xff00) | (bits << 8 & 0xff0000) | bits << 24;
         put_number(&b, bits, 4);
@@ -90,7 +102,7 @@ static inline void put_parameter(block *b, const float *values, int rank, const 
         put_plain(b, "FloatStorage", text, rank, shape, 0);
         put(&how->beside[key], values, (size_t)n * sizeof *values);
     } else {
-        block stream = storage_stream(values, (size_t)n, how->big_endian);
+        block stream = storage_stream(values, (size_t)n, how->big_endian, how->half);
         PUT(b, "ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\n(");
         put_bytes(b, &stream);
         free(stream.bytes);
@@ -195,12 +207,23 @@ static inline void put_snapshot_module(block *b, const cm_model *m, const snapsh
         begin_object(b, how->wrapper);
         PUT(b, "}(");
         put_text(b, "_parameters"), PUT(b, ORDERED "u");
-        put_text(b, "_modules"), PUT(b, ORDERED), put_text(b, "model");
+        put_text(b, "_modules"), PUT(b, ORDERED), put_text(b, how->module ? how->module : "model");
     }
     begin_object(b, how->network);
     put_modules(b, m, 0, m->graph->n_params, 0, how);
     put_arguments(b, network, how);
     PUT(b, "u" END_OBJECT);
+    if (how->logvar) {
+        static const float values[4] = {1, -2, 3, 0.5f};
+        static const int64_t shape[2] = {1, 4};
+        put_text(b, "logvar_linear");
+        begin_object(b, "MPConv");
+        PUT(b, "}(");
+        put_text(b, "_parameters"), PUT(b, ORDERED), put_text(b, "weight");
+        put_parameter(b, values, 2, shape, how, m->graph->n_params);
+        PUT(b, "u");
+        put_text(b, "_modules"), PUT(b, ORDERED "u"), PUT(b, "u" END_OBJECT);
+    }
     if (how->wrapper) {
         PUT(b, "u");
         json_object_foreach(attributes, key, value) put_text(b, key), put_json(b, value);

@@ -1,0 +1,115 @@
+/* edm2_names.c - the arguments of EDM2's network from the names and shapes of its tensors (networks-edm2 3).
+ *
+ * The names hold the sides of the pictures.  No tensor tells how wide a head of attention is, nor the balances: those
+ * of the published networks are assumed. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nets/net.h"
+
+typedef struct {
+    const cm_tensors *file;
+    const char *prefix; /* of every name of the network */
+    int side, levels, blocks;
+    int64_t width[CM_NET_LEVELS], noise, embedding;
+} edm2_file;
+
+static const cm_tensor *find(const edm2_file *e, const char *format, ...) CM_PRINTF(2, 3);
+static const cm_tensor *find(const edm2_file *e, const char *format, ...)
+{
+    char name[128];
+    va_list args;
+    const size_t n = strlen(e->prefix);
+    va_start(args, format);
+    memcpy(name, e->prefix, n);
+    (void)vsnprintf(name + n, sizeof name - n, format, args);
+    va_end(args);
+    return cmi_tensors_find(e->file, name);
+}
+
+/* A dimension of a tensor, 0 where there is none. */
+static int64_t dimension(const cm_tensor *t, int which)
+{
+    return t && which < t->rank ? t->shape[which] : 0;
+}
+
+/* emb_noise says which prefix, "enc.SIDExSIDE_conv.weight" how large the pictures are. */
+static int read_side(edm2_file *e)
+{
+    static const char *const prefixes[] = {"", "unet.", "model."};
+    for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++) {
+        e->prefix = prefixes[p];
+        e->noise = dimension(find(e, "emb_noise.weight"), 1);
+        e->embedding = dimension(find(e, "emb_noise.weight"), 0);
+        if (e->noise > 0 && e->embedding > 0 && find(e, "emb_fourier.freqs") && find(e, "out_gain")) break;
+        e->prefix = NULL;
+    }
+    for (e->side = 1; e->prefix && e->side <= 65536; e->side++)
+        if (find(e, "enc.%dx%d_conv.weight", e->side, e->side)) return 1;
+    return 0;
+}
+
+static int read_levels(edm2_file *e)
+{
+    for (; e->levels < CM_NET_LEVELS && e->side >> e->levels; e->levels++) {
+        const int r = e->side >> e->levels;
+        e->width[e->levels] = dimension(find(e, "enc.%dx%d_block0.conv_res0.weight", r, r), 0);
+        if (e->width[e->levels] < 1) break;
+    }
+    while (e->blocks < 64 && find(e, "enc.%dx%d_block%d.conv_res0.weight", e->side, e->side, e->blocks)) e->blocks++;
+    return e->levels > 0 && e->blocks > 0;
+}
+
+static int64_t widest(const edm2_file *e)
+{
+    int64_t most = 0;
+    for (int l = 0; l < e->levels; l++)
+        if (e->width[l] > most) most = e->width[l];
+    return most;
+}
+
+/* channel_mult, attn_resolutions and, where they are not what follows from those, the two widths of the embedding. */
+static int set_lists(const edm2_file *e, json_t *network)
+{
+    json_t *sides = json_array(), *mult = json_array();
+    int failed = 0;
+    for (int l = 0; l < e->levels; l++) {
+        const int r = e->side >> l;
+        const double m = (double)e->width[l] / (double)e->width[0];
+        failed |= json_array_append_new(mult, m == (double)(int)m ? json_integer((int)m) : json_real(m));
+        if (find(e, "enc.%dx%d_block0.attn_qkv.weight", r, r))
+            failed |= json_array_append_new(sides, json_integer(r));
+    }
+    failed |=
+        json_object_set_new(network, "channel_mult", mult) | json_object_set_new(network, "attn_resolutions", sides);
+    if (e->noise != e->width[0])
+        failed |= json_object_set_new(network, "channel_mult_noise", json_integer(e->noise / e->width[0]));
+    if (e->embedding != widest(e))
+        failed |= json_object_set_new(network, "channel_mult_emb", json_integer(e->embedding / e->width[0]));
+    return failed;
+}
+
+cm_status cmi_edm2_recognise(const cm_tensors *file, cm_recognised *out)
+{
+    edm2_file e = {.file = file};
+    if (!read_side(&e) || !read_levels(&e)) return CM_OK;
+    const cm_tensor *first = find(&e, "enc.%dx%d_conv.weight", e.side, e.side), *last = find(&e, "out_conv.weight");
+    if (dimension(first, 1) < 2 || !last) return CM_OK;
+    json_t *n =
+        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:i}", "type", "edm2", "img_resolution", e.side, "in_channels",
+                  (json_int_t)(dimension(first, 1) - 1), "out_channels", (json_int_t)dimension(last, 0), "label_dim",
+                  (json_int_t)dimension(find(&e, "emb_label.weight"), 1), "model_channels", (json_int_t)e.width[0],
+                  "num_blocks", e.blocks);
+    if (n && set_lists(&e, n)) {
+        json_decref(n);
+        n = NULL;
+    }
+    out->network = n;
+    out->precond =
+        json_pack("{s:s, s:f, s:f, s:f}", "type", "edm", "sigma_data", 0.5, "sigma_min", 0.002, "sigma_max", 80.0);
+    (void)snprintf(out->assumed, sizeof out->assumed,
+                   "preconditioning edm with sigma 0.002 to 80; heads of 64 channels and the balances of EDM2");
+    if (!out->network || !out->precond) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    return CM_OK;
+}
