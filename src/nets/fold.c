@@ -364,3 +364,9 @@ cm_status cmi_fold_gradients(const cm_graph *g, const size_t *offsets, int piece
     for (int k = 0; k < INPUTS; k++) s.to[k] = gradient + offsets[g->params[index].derived.from[k]];
     return m.query ? query_gradients(&m, &r, weight, bias, &s) : value_gradients(&m, &r, weight, bias, &s);
 }
+
+void cmi_fold_force(const cm_graph *g, const size_t *offsets, int piece, float *values)
+{
+    const cm_param_desc *p = &g->params[weight_of(g, piece)];
+    if (p->derived.kind == CM_FOLD_UNIT_ROWS) cmi_unit_rows_force(p, values + offsets[p->derived.from[0]]);
+}

@@ -56,5 +56,7 @@ size_t cmi_fold_scratch_bytes(const cm_graph *graph);
 cm_status cmi_fold_values(const cm_graph *graph, const size_t *offsets, int piece, float *values, void *scratch);
 cm_status cmi_fold_gradients(const cm_graph *graph, const size_t *offsets, int piece, const float *values,
                              float *gradient, void *scratch);
+/* Forced normalisation of what a piece is made of, where its rows have one length (unit_rows.h): in place. */
+void cmi_fold_force(const cm_graph *graph, const size_t *offsets, int piece, float *values);
 
 #endif

@@ -4,21 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-const char *const cmi_ema_form_names[] = {"rate", "halflife", "warmup", "power", NULL};
+#include "train/phema.h"
 
-/* Largest root of s^3 + 7 s^2 + (16 - 1/q^2) s + (12 - 1/q^2) (Karras et al.
- * 2024, the power function's width q), by Newton from above. */
-static double power_exponent(double q)
-{
-    double a = 16 - 1 / (q * q), b = 12 - 1 / (q * q), s = 10 / q;
-    for (int i = 0; i < 200; i++) {
-        double f = ((s + 7) * s + a) * s + b, d = (3 * s + 14) * s + a;
-        double next = s - f / d;
-        if (fabs(next - s) <= 1e-15 * fabs(s)) break;
-        s = next;
-    }
-    return s;
-}
+const char *const cmi_ema_form_names[] = {"rate", "halflife", "warmup", "power", NULL};
 
 double cmi_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch)
 {
@@ -28,7 +16,7 @@ double cmi_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double b
         if (rate->ramp > 0 && seen * rate->ramp < value) value = seen * rate->ramp;
         return pow(0.5, batch / (value > 1e-8 ? value : 1e-8));
     case CM_EMA_WARMUP: return warm < value ? warm : value;
-    case CM_EMA_POWER: return pow(1 - 1 / ((double)k + 1), power_exponent(value) + 1);
+    case CM_EMA_POWER: return pow(1 - 1 / ((double)k + 1), cmi_power_exponent(value) + 1);
     default: return value;
     }
 }

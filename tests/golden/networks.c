@@ -83,7 +83,8 @@ static void edm_network(const golden_file *f, json_t *config, net_case *c)
     const char *model = json_string_value(json_object_get(config, "model_type"));
     int song = model ? strcmp(model, "SongUNet") == 0 : type[0] == 'v';
     json_object_foreach(config, key, value) json_object_set(c->network, key, value);
-    json_object_set_new(c->network, "type", json_string(song ? "songunet" : "dhariwal"));
+    int edm2 = strcmp(wrapper, "EDM2 Precond") == 0;
+    json_object_set_new(c->network, "type", json_string(edm2 ? "edm2" : song ? "songunet" : "dhariwal"));
 }
 
 int golden_case_read(const golden_file *f, net_case *c)

@@ -66,6 +66,10 @@ void golden_gradients_compare(const golden_file *f, const golden_file *grads, co
 void golden_gradients_of(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
                          const double *cotangent, const gradient_rule *rule, golden_result *r);
 
+/* What EDM2's network has beside others: its wrapper's u(sigma), forced normalisation of weights; and its averages. */
+void golden_edm2(const golden_file *f, const net_case *c, const inputs *in, golden_result *r);
+void golden_phema(golden_file *f, golden_result *r);
+
 /* Each weight of a loaded model, bit for bit, against those of one that was filled; `set` names them in words. */
 void golden_weights(const cm_model *filled, const cm_model *loaded, const char *set, golden_result *r);
 
