@@ -46,6 +46,8 @@ size_t cmi_plan_arena_bytes(const cm_plan *plan);
 size_t cmi_plan_scratch_bytes(const cm_plan *plan);
 /* Bytes of packed weights that the plan asks for and `beside` (or NULL) does not. */
 cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size_t *bytes);
+/* ... of those of them that are plain values of derived parameters. */
+size_t cmi_plan_derived_bytes(const cm_plan *plan);
 
 cm_status cmi_weights_create(const cm_plan *plan, cm_params *params, cm_weights **out);
 void cmi_weights_free(cm_weights *weights);

@@ -27,6 +27,18 @@ cm_status cmi_plan_packed_bytes(const cm_plan *plan, const cm_plan *beside, size
     return CM_OK;
 }
 
+size_t cmi_plan_derived_bytes(const cm_plan *plan)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < plan->graph->n_nodes; i++)
+        for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
+            const int index = plan->graph->nodes[i].param[k];
+            if (index >= 0 && cmi_conv_reads_plain(plan->ops[i].packer[k]) && plan->graph->params[index].derived.kind)
+                bytes += cmi_param_elements(&plan->graph->params[index]) * sizeof(float);
+        }
+    return bytes;
+}
+
 struct cm_weights {
     cm_context *context;
     const void **pointers; /* [node][POINTERS] */

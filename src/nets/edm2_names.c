@@ -69,6 +69,19 @@ static int64_t widest(const edm2_file *e)
     return most;
 }
 
+/* Where there is attention in less than the 64 channels of a usual head, heads are taken to be as wide as the
+ * narrowest. */
+static int64_t head_of(const edm2_file *e)
+{
+    int64_t head = 64;
+    for (int l = 0; l < e->levels; l++) {
+        const int r = e->side >> l, attends = find(e, "enc.%dx%d_block0.attn_qkv.weight", r, r) ||
+                                              find(e, "dec.%dx%d_in0.attn_qkv.weight", r, r);
+        if (attends && e->width[l] < head) head = e->width[l];
+    }
+    return head;
+}
+
 /* channel_mult, attn_resolutions and, where they are not what follows from those, the two widths of the embedding. */
 static int set_lists(const edm2_file *e, json_t *network)
 {
@@ -83,6 +96,8 @@ static int set_lists(const edm2_file *e, json_t *network)
     }
     failed |=
         json_object_set_new(network, "channel_mult", mult) | json_object_set_new(network, "attn_resolutions", sides);
+    if (head_of(e) != 64)
+        failed |= json_object_set_new(network, "channels_per_head", json_integer((json_int_t)head_of(e)));
     if (e->noise != e->width[0])
         failed |= json_object_set_new(network, "channel_mult_noise", json_integer(e->noise / e->width[0]));
     if (e->embedding != widest(e))
@@ -109,7 +124,8 @@ cm_status cmi_edm2_recognise(const cm_tensors *file, cm_recognised *out)
     out->precond =
         json_pack("{s:s, s:f, s:f, s:f}", "type", "edm", "sigma_data", 0.5, "sigma_min", 0.002, "sigma_max", 80.0);
     (void)snprintf(out->assumed, sizeof out->assumed,
-                   "preconditioning edm with sigma 0.002 to 80; heads of 64 channels and the balances of EDM2");
+                   "preconditioning edm with sigma 0.002 to 80; heads of %lld channels and the balances of EDM2",
+                   (long long)head_of(&e));
     if (!out->network || !out->precond) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     return CM_OK;
 }

@@ -21,6 +21,7 @@ cm_curriculum cmi_curriculum_of(const cm_train_settings *s)
                            .lr = s->lr,
                            .lr_final = s->lr_final,
                            .warmup = s->warmup_steps,
+                           .decay = s->lr_decay_steps,
                            .anneal_begin = s->anneal_begin,
                            .anneal_end = s->anneal_end,
                            .anneal_stages = s->anneal_stages};
@@ -70,6 +71,7 @@ static double learning_rate(const cm_curriculum *c, int64_t k)
     double rate = c->lr;
     int64_t begin = c->anneal_begin, end = c->anneal_end;
     if (k + 1 < c->warmup) rate *= (double)(k + 1) / (double)c->warmup;
+    if (c->decay > 0 && k > c->decay) rate /= sqrt((double)k / (double)c->decay);
     if (c->anneal_stages) progdist_stage(c, k, &begin, &end);
     if (end > 0 && k > begin) {
         double done = end > begin ? (double)(k - begin) / (double)(end - begin) : 1;

@@ -17,6 +17,7 @@ typedef struct cm_curriculum {
     int64_t stage_steps;                      /* of ECT; 0 = total / stages */
     double lr, lr_final;                      /* lr_final: the factor reached at the end of annealing */
     int64_t warmup, anneal_begin, anneal_end; /* steps; anneal_end 0 = constant */
+    int64_t decay;                            /* steps of 1/sqrt(max(k/decay, 1)); 0 = 1 */
     int32_t anneal_stages;                    /* progressive distillation: annealed in every stage instead */
 } cm_curriculum;
 

@@ -73,6 +73,8 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     if (!l->gradient) return CM_ERR_MEMORY;
     CM_TRY(cmi_turns_create(l->context, (size_t)cmi_learner_graph(l)->n_params, &l->turns));
     CM_TRY(cmi_learner_make_workers(l, settings));
+    CM_TRY(cmi_learner_force(l, &l->online));
+    if (l->options.separate_target) CM_TRY(cmi_learner_force(l, &l->target));
     /* Packing objects are made now, not in the first step. */
     CM_TRY(cmi_learner_refresh(l, &l->online));
     if (l->options.separate_target) CM_TRY(cmi_learner_refresh(l, &l->target));
@@ -169,13 +171,14 @@ size_t cmi_learner_bytes(const cm_learner *l)
 /* What the plans ask to have packed.  Folded values are counted with the sets they lie in. */
 static cm_status packed_bytes(const cm_learner *l, size_t *bytes)
 {
-    size_t online, target = 0, teacher = 0, tangent = 0, folded = (l->all_floats - l->floats) * sizeof(float);
+    size_t online, target = 0, teacher = 0, tangent = 0, folded = cmi_plan_derived_bytes(l->train_plan);
     CM_TRY(cmi_plan_packed_bytes(l->train_plan, NULL, &online));
     if (l->target_plan)
         CM_TRY(cmi_plan_packed_bytes(l->target_plan, l->options.separate_target ? NULL : l->train_plan, &target));
     if (l->teacher_plan) CM_TRY(cmi_plan_packed_bytes(l->teacher_plan, NULL, &teacher));
     if (l->tangent_plan) CM_TRY(cmi_plan_packed_bytes(l->tangent_plan, l->train_plan, &tangent));
     if (l->target_plan && l->options.separate_target) folded *= 2;
+    if (l->teacher_plan && l->options.separate_teacher) folded += cmi_plan_derived_bytes(l->teacher_plan);
     *bytes = online + target + teacher + tangent;
     *bytes -= folded < *bytes ? folded : 0;
     return CM_OK;

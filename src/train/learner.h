@@ -89,6 +89,9 @@ typedef struct cm_learner_batch {
 cm_status cmi_learner_run(cm_learner *learner, const cm_objective *objective, const cm_objective_settings *settings,
                           const cm_learner_batch *batch);
 
+/* Forced normalisation of a set's weights, where the network has rows of one length (nets/unit_rows.h): once in the
+ * beginning and after every update, before refreshing. */
+cm_status cmi_learner_force(cm_learner *learner, cm_weight_set *set);
 /* After the values of a set have changed. */
 cm_status cmi_learner_refresh(cm_learner *learner, cm_weight_set *set);
 

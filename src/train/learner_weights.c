@@ -73,6 +73,21 @@ static cm_status fold(const cm_learner *l, float *values, float *gradient)
                      : CM_OK;
 }
 
+static cm_status force_piece(void *user, int piece, int worker)
+{
+    const folding *f = user;
+    (void)worker;
+    cmi_fold_force(f->learner->folded, f->learner->offsets, piece, f->values);
+    return CM_OK;
+}
+
+cm_status cmi_learner_force(cm_learner *l, cm_weight_set *set)
+{
+    folding f = {l, set->values, NULL};
+    if (!l->model->net.family->unit_rows) return CM_OK;
+    return cmi_parallel((cm_threads){l->context, l->folders}, cmi_fold_pieces(l->folded), force_piece, &f);
+}
+
 cm_status cmi_learner_fold_gradient(const cm_learner *l)
 {
     return fold(l, l->online.values, l->gradient);

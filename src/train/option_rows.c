@@ -139,6 +139,9 @@ static const cm_option_row rows[] = {
     REAL(grad_clip, 0, 1e30, 0, SHARED | COURSE, "Largest norm of the gradient; 0: not clipped."),
     CHOICE(clip_rule, cmi_clip_rule_choices, CM_CLIP_RULE_TORCH, SHARED | COURSE, "How a gradient is clipped."),
     STEPS(warmup_steps, 0, 0, SHARED | COURSE, "Steps in which the learning rate rises linearly to lr."),
+    STEPS(lr_decay_steps, 0, 0, SHARED | COURSE,
+          "Step from which the learning rate falls with the root of the steps, as EDM2's does: "
+          "lr / sqrt(max(k / lr_decay_steps, 1)) in step k; 0: it does not."),
     STEPS(anneal_begin, 0, 0, SHARED | COURSE, "Step from which the learning rate falls linearly."),
     STEPS(anneal_end, 0, 0, SHARED | COURSE, "Step at which it has fallen; 0: it stays as it is."),
     REAL(lr_final, 0, 1, 0, SHARED | COURSE, "The factor of lr at the end of annealing."),

@@ -19,7 +19,7 @@ typedef struct cm_train_settings {
     int32_t optimizer;
     double lr, beta1, beta2, eps, weight_decay, grad_clip;
     int32_t clip_rule;
-    int64_t warmup_steps, anneal_begin, anneal_end;
+    int64_t warmup_steps, lr_decay_steps, anneal_begin, anneal_end;
     double lr_final;
     int32_t anneal_stages;
     int32_t distance;

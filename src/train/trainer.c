@@ -151,13 +151,14 @@ static cm_status make_learner(cm_trainer *t)
     return cmi_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
 }
 
+/* Tables of frequencies and phases, which stand one behind the other. */
 static void find_frozen(cm_trainer *t)
 {
     const cm_graph *g = t->learner->graph;
     for (int i = 0; i < g->n_params; i++)
-        if (strstr(g->params[i].name, "freqs")) {
-            t->frozen_begin = t->learner->offsets[i];
-            t->frozen_end = t->frozen_begin + cmi_param_elements(&g->params[i]);
+        if (g->params[i].exact) {
+            if (t->frozen_end == 0) t->frozen_begin = t->learner->offsets[i];
+            t->frozen_end = t->learner->offsets[i] + cmi_param_elements(&g->params[i]);
         }
 }
 

@@ -75,7 +75,7 @@ static cm_status update_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
-/* Weights, averages, target; then the packed copies. */
+/* Weights, averages, target; then forced normalisation and the packed copies. */
 static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
 {
     cm_learner *l = t->learner;
@@ -88,6 +88,7 @@ static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
     }
     const cm_threads threads = {t->context, l->options.threads};
     CM_TRY(cmi_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
+    CM_TRY(cmi_learner_force(l, &l->online));
     CM_TRY(cmi_learner_refresh(l, &l->online));
     return l->target.values ? cmi_learner_refresh(l, &l->target) : CM_OK;
 }
