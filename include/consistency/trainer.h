@@ -62,15 +62,18 @@ typedef struct cm_trainer cm_trainer;
  */
 /* clang-format on */
 typedef enum cm_train_objective {
-    CM_TRAIN_EDM = 0, /* denoising, the diffusion teacher         */
-    CM_TRAIN_CD = 1,  /* consistency distillation; needs a teacher */
-    CM_TRAIN_CT = 2,  /* consistency training                      */
-    CM_TRAIN_PD = 3,  /* progressive distillation; needs a teacher */
-    CM_TRAIN_ICT = 4, /* improved consistency training             */
-    CM_TRAIN_ECT = 5, /* easy consistency tuning                   */
-    CM_TRAIN_CCD = 6, /* consistency distillation in continuous time; needs a teacher */
-    CM_TRAIN_CCT = 7, /* consistency training in continuous time   */
-    CM_TRAIN_CMT = 8  /* mid-training on trajectories; needs a teacher */
+    CM_TRAIN_EDM = 0,  /* denoising, the diffusion teacher         */
+    CM_TRAIN_CD = 1,   /* consistency distillation; needs a teacher */
+    CM_TRAIN_CT = 2,   /* consistency training                      */
+    CM_TRAIN_PD = 3,   /* progressive distillation; needs a teacher */
+    CM_TRAIN_ICT = 4,  /* improved consistency training             */
+    CM_TRAIN_ECT = 5,  /* easy consistency tuning                   */
+    CM_TRAIN_CCD = 6,  /* consistency distillation in continuous time; needs a teacher */
+    CM_TRAIN_CCT = 7,  /* consistency training in continuous time   */
+    CM_TRAIN_CMT = 8,  /* mid-training on trajectories; needs a teacher */
+    CM_TRAIN_SCT = 9,  /* sCT, training on TrigFlow's axis          */
+    CM_TRAIN_SCD = 10, /* sCD, distillation there; needs a teacher  */
+    CM_TRAIN_DSCD = 11 /* its discrete form; needs a teacher        */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */

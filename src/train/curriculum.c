@@ -18,6 +18,7 @@ cm_curriculum cmi_curriculum_of(const cm_train_settings *s)
                            .distill_steps = s->distill_steps,
                            .stages = staged ? s->ect_stages : 0,
                            .stage_steps = s->ect_stage_steps,
+                          .tangent_warmup = s->tangent_warmup,
                            .lr = s->lr,
                            .lr_final = s->lr_final,
                            .warmup = s->warmup_steps,
@@ -82,7 +83,7 @@ static double learning_rate(const cm_curriculum *c, int64_t k)
 
 cm_moment cmi_curriculum_at(const cm_curriculum *c, int64_t k)
 {
-    cm_moment m = {c->start, c->mu0, 0, learning_rate(c, k)};
+    cm_moment m = {c->start, c->mu0, 0, learning_rate(c, k), 1};
     int32_t q = c->start;
     switch (c->scales) {
     case CM_SCALES_PROGRESSIVE:
@@ -98,6 +99,7 @@ cm_moment cmi_curriculum_at(const cm_curriculum *c, int64_t k)
     }
     /* The published code divides by N - 1, the paper by N. */
     if (c->mu != CM_MU_FIXED) m.mu = exp(c->start * log(c->mu0) / (c->mu == CM_MU_ADAPTIVE_PAPER ? m.scales : q));
+    if (k < c->tangent_warmup) m.tangent_share = (double)k / (double)c->tangent_warmup;
     if (c->stages > 0) {
         int64_t length = c->stage_steps > 0 ? c->stage_steps : c->total / c->stages;
         int64_t stage = length > 0 ? k / length : c->stages - 1;

@@ -1,6 +1,6 @@
 /* curriculum.h - what changes with the step counter k (0 for the first step):
  * the number of time points N(k), the target's rate mu(k), ECT's stage, the
- * learning rate (algorithms 4.5, 4.7, 6).  All are functions of k alone, so a
+ * learning rate, the share of sCM's derivative (algorithms 4.5, 4.7, 6, 7.2).  All are functions of k alone, so a
  * resumed run needs nothing but k. */
 #ifndef CM_TRAIN_CURRICULUM_H
 #define CM_TRAIN_CURRICULUM_H
@@ -18,6 +18,7 @@ typedef struct cm_curriculum {
     double lr, lr_final;                      /* lr_final: the factor reached at the end of annealing */
     int64_t warmup, anneal_begin, anneal_end; /* steps; anneal_end 0 = constant */
     int64_t decay;                            /* steps of 1/sqrt(max(k/decay, 1)); 0 = 1 */
+    int64_t tangent_warmup;                   /* of sCM; 0: none */
     int32_t anneal_stages;                    /* progressive distillation: annealed in every stage instead */
 } cm_curriculum;
 
@@ -26,6 +27,7 @@ typedef struct cm_moment {
     double mu;
     int32_t stage; /* of ECT */
     double lr;
+    double tangent_share; /* of sCM */
 } cm_moment;
 
 cm_curriculum cmi_curriculum_of(const cm_train_settings *s);

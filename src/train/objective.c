@@ -7,7 +7,8 @@
 
 static const cm_objective *const all[] = {&cmi_objective_edm, &cmi_objective_cd,  &cmi_objective_ct,
                                           &cmi_objective_pd,  &cmi_objective_ict, &cmi_objective_ect,
-                                          &cmi_objective_ccd, &cmi_objective_cct, &cmi_objective_cmt};
+                                          &cmi_objective_ccd, &cmi_objective_cct, &cmi_objective_cmt,
+                                          &cmi_objective_sct, &cmi_objective_scd, &cmi_objective_dscd};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -61,6 +62,8 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.p_mean = s->p_mean, o.p_std = s->p_std;
     o.stop_gradient = s->stop_gradient, o.squared = s->squared;
     o.views = objective->views ? objective->views(s) : 0, o.order = s->cmt_order;
+    o.form = s->scm_form, o.tangent_norm = s->tangent_norm, o.tangent_c = s->tangent_c;
+    o.discrete_from = s->discrete_from, o.discrete_to = s->discrete_to;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }

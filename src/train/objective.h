@@ -12,6 +12,7 @@
 #include "train/axis.h"
 #include "train/distance.h"
 #include "train/option_rows.h"
+#include "train/weight_net.h"
 
 /* Which network besides the one that learns. */
 enum {
@@ -31,7 +32,10 @@ typedef struct cm_objective_settings {
     double p_mean, p_std;                         /* of ln sigma        */
     double q, k, b;                               /* ECT's mapping      */
     int32_t stage;
-    int32_t stop_gradient, squared; /* of continuous time */
+    int32_t stop_gradient, squared;    /* of continuous time */
+    int32_t form, tangent_norm;        /* of sCM: CM_SCM_*, CM_TANGENT_NORM_* */
+    double tangent_share, tangent_c;   /* r of this step, c */
+    double discrete_from, discrete_to; /* t'/t of the discrete form: uniform between these */
     int32_t views, order; /* pairs of an image where its objective has several, else 0; of their solver */
 } cm_objective_settings;
 
@@ -75,7 +79,14 @@ typedef struct cm_objective_nets {
     /* hv = H v with the Hessian H of x -> d(x, a) at x = a, of that distance and one image; slope (may be NULL) is
      * the gradient of <v, H v> by a.  NULL as `distance`. */
     cm_status (*curvature)(void *user, const double *a, const double *v, double *hv, double *slope);
+    /* w(t) of the adaptive weight of n images, and the gradient of the loss by each of these; NULL: there is none. */
+    cm_status (*weigh)(void *user, const double *t, double *w);
+    cm_status (*weigh_back)(void *user, const double *t, const double *of_w);
 } cm_objective_nets;
+
+enum { CM_SCM_PAPER, CM_SCM_FASTGEN, CM_SCM_RCM };
+enum { CM_TANGENT_NORM_L2, CM_TANGENT_NORM_RMS, CM_TANGENT_NORM_NONE };
+extern const cm_choice_list cmi_scm_form_choices, cmi_tangent_norm_choices;
 
 /* Where an objective's target is evaluated. */
 typedef enum cm_objective_target {
@@ -101,6 +112,7 @@ typedef struct cm_objective {
     int differentiates;                   /* it asks for tangents of the weights that learn */
     cm_objective_axis axis;               /* what x and t are, and the networks' answer */
     const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
+    const char *precond_trigflow;         /* ... one of TrigFlow's; NULL: that is an error */
     int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
     double huber_scale;                   /* huber_c "auto" is this times sqrt(C H W) */
     const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
@@ -115,7 +127,8 @@ typedef struct cm_objective {
 } cm_objective;
 
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
-    cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt;
+    cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt, cmi_objective_sct, cmi_objective_scd,
+    cmi_objective_dscd;
 
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);

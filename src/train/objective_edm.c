@@ -53,6 +53,7 @@ const cm_objective cmi_objective_edm = {
     .name = "edm",
     .about = "Denoising, which makes a diffusion model, the teacher of others: Karras et al. 2022, equation 8.",
     .precond = "edm",
+    .precond_trigflow = "trigflow-edm",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_KARRAS,
     .options = options,

@@ -39,7 +39,9 @@ typedef struct cm_train_settings {
     int32_t skip_nonfinite;
     cm_averages ema;
     int32_t precision, lpips_pooling, lpips_resize;
-    int32_t stop_gradient, squared;
+    int32_t stop_gradient, squared, scm_form, tangent_norm, weight_net;
+    double tangent_c, discrete_from, discrete_to;
+    int64_t tangent_warmup;
     char lpips_weights[CM_PATH_SIZE], lpips_lin[CM_PATH_SIZE];
     char debug[CM_DEBUG_SIZE];
 } cm_train_settings;

@@ -153,6 +153,7 @@ static cm_status gradients(cm_trainer *t, size_t n, const float *images, const i
                           .call = &t->call};
     t->settings.scales = now->scales;
     t->settings.stage = now->stage;
+    t->settings.tangent_share = now->tangent_share;
     b.images = augment(t, images, &b);
     return cmi_learner_run(l, t->objective, &t->settings, &b);
 }

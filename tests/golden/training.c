@@ -15,6 +15,8 @@ int golden_training(golden_file *f, golden_result *r)
                  {"ema_misc", run_ema_misc},
                  {"scale_ema", run_scales},
                  {"continuous_time", run_continuous},
+                 {"trigflow_scm", run_trigflow},
+                 {"scm_more", run_scm_more},
                  {"bilinear", run_bilinear},
                  {"ect", run_ect},
                  {"ict", run_ict},

@@ -330,7 +330,10 @@ static cm_status backward_tangent(void *user, const double *cotangent, const dou
 
 void set_precond(toy *t, int which, const char *type)
 {
-    json_t *config = json_pack("{s:s,s:s,s:f,s:f,s:f}", "type", type, "time", t->tscale < 0.5 ? "250ln" : "ln/4",
+    json_t *config = json_pack("{s:s,s:s*,s:f,s:f,s:f}", "type", type, "time",
+                               strncmp(type, "trig", 4) == 0 ? NULL
+                               : t->tscale < 0.5             ? "250ln"
+                                                             : "ln/4",
                                "sigma_data", number(t->f, "sigma_data", 0.5), "sigma_min",
                                number(t->f, "sigma_min", 0.002), "sigma_max", number(t->f, "sigma_max", 80));
     if (cmi_precond_read(t->f->context, config, 1, &t->precond[which]) != CM_OK) abort();
@@ -380,7 +383,9 @@ cm_objective_nets toy_nets(toy *t)
                                .backward = backward,
                                .online_tangent = online_tangent,
                                .backward_tangent = backward_tangent,
-                               .curvature = t->curvature};
+                               .curvature = t->curvature,
+                               .weigh = t->weigh,
+                               .weigh_back = t->weigh_back};
 }
 
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,

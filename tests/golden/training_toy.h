@@ -46,6 +46,8 @@ typedef struct {
     const double *numbers;              /* what `condition` said: n x 3, or NULL */
     const double *metric;               /* P, q, w of the feature metric one after the other, or NULL */
     cm_status (*curvature)(void *user, const double *a, const double *v, double *hv, double *slope);
+    cm_status (*weigh)(void *user, const double *t, double *w);
+    cm_status (*weigh_back)(void *user, const double *t, const double *of_w);
     const double *share; /* of each image; NULL: all the same */
     double *x;           /* of the last online evaluation */
     double sigma[TOY_IMAGES];
@@ -105,6 +107,8 @@ void run_optim(golden_file *f, golden_result *r);
 void run_ema_misc(golden_file *f, golden_result *r);
 void run_scales(golden_file *f, golden_result *r);
 void run_continuous(golden_file *f, golden_result *r);
+void run_trigflow(golden_file *f, golden_result *r);
+void run_scm_more(golden_file *f, golden_result *r);
 void run_bilinear(golden_file *f, golden_result *r);
 
 #endif
