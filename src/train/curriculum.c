@@ -18,7 +18,7 @@ cm_curriculum cmi_curriculum_of(const cm_train_settings *s)
                            .distill_steps = s->distill_steps,
                            .stages = staged ? s->ect_stages : 0,
                            .stage_steps = s->ect_stage_steps,
-                          .tangent_warmup = s->tangent_warmup,
+                           .tangent_warmup = s->tangent_warmup,
                            .lr = s->lr,
                            .lr_final = s->lr_final,
                            .warmup = s->warmup_steps,

@@ -63,6 +63,15 @@ static cm_status bind_plans(cm_learner *l)
                               &l->teacher_weights);
 }
 
+static void begin_weighing(cm_learner *l)
+{
+    cm_weighing *w = &l->weighing;
+    cmi_weight_net_open(l->options.weight_net, CM_WEIGHT_NET_FEATURES, l->options.seed, &w->net);
+    w->size = cmi_weight_net_size(&w->net);
+    cmi_weight_net_begin(&w->net, l->options.seed, w->exact);
+    for (int32_t i = 0; i < w->size; i++) w->values[i] = (float)w->exact[i];
+}
+
 static cm_status build(cm_learner *l, const cm_objective_settings *settings)
 {
     CM_TRY(cmi_learner_describe(l));
@@ -71,7 +80,8 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     CM_TRY(bind_plans(l));
     l->gradient = cmi_calloc(l->context, cmi_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
     if (!l->gradient) return CM_ERR_MEMORY;
-    CM_TRY(cmi_turns_create(l->context, (size_t)cmi_learner_graph(l)->n_params, &l->turns));
+    CM_TRY(cmi_turns_create(l->context, (size_t)cmi_learner_graph(l)->n_params + 1, &l->turns));
+    begin_weighing(l);
     CM_TRY(cmi_learner_make_workers(l, settings));
     CM_TRY(cmi_learner_force(l, &l->online));
     if (l->options.separate_target) CM_TRY(cmi_learner_force(l, &l->target));

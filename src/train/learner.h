@@ -36,7 +36,17 @@ typedef struct cm_learner_options {
     int separate_target;                    /* ... whose weights are not the online ones          */
     const cm_perceptual_distance *distance; /* borrowed; NULL: the distance is of no network */
     int separate_teacher;                   /* the teacher's weights will change: they are copied */
+    int32_t weight_net;                     /* CM_WEIGHT_NET_* */
+    uint64_t seed;                          /* of what that begins with */
 } cm_learner_options;
+
+/* The adaptive weight of the loss, which is trained beside the network. */
+typedef struct cm_weighing {
+    cm_weight_net net;
+    int32_t size; /* trained values; 0: there is none */
+    float values[CM_WEIGHT_NET_MOST], gradient[CM_WEIGHT_NET_MOST];
+    double exact[CM_WEIGHT_NET_MOST], sum[CM_WEIGHT_NET_MOST]; /* of the batch at work: values, gradient */
+} cm_weighing;
 
 typedef struct cm_learner_worker cm_learner_worker;
 
@@ -62,6 +72,7 @@ typedef struct cm_learner {
     float *gradient; /* sum of the slices' blocks, then plain tensors in its first `floats` values */
     size_t image_size;
     double sigma_data; /* of the objective */
+    cm_weighing weighing;
 } cm_learner;
 
 /* precond: what the network that learns is trained as. */
@@ -85,7 +96,7 @@ typedef struct cm_learner_batch {
     const cm_call *call; /* looked at before every evaluation           */
 } cm_learner_batch;
 
-/* learner->gradient = d mean(loss) / d parameters. */
+/* learner->gradient = d mean(loss) / d parameters, and learner->weighing.gradient likewise. */
 cm_status cmi_learner_run(cm_learner *learner, const cm_objective *objective, const cm_objective_settings *settings,
                           const cm_learner_batch *batch);
 

@@ -216,6 +216,29 @@ static cm_status backward(void *user, const double *cotangent)
     return cmi_exec_backward(w->train, l->train_weights);
 }
 
+static cm_status weigh(void *user, const double *t, double *w)
+{
+    const cm_learner *l = ((const cm_learner_worker *)user)->learner;
+    for (size_t i = 0; i < l->options.slice; i++)
+        w[i] = -cmi_weight_net_value(&l->weighing.net, l->weighing.exact, t[i]);
+    return CM_OK;
+}
+
+/* The sum of the batch += the slice's, after the slices before: a turn behind those of the parameters. */
+static cm_status weigh_back(void *user, const double *t, const double *of_w)
+{
+    const cm_learner_worker *w = user;
+    cm_learner *l = w->learner;
+    const size_t turn = (size_t)cmi_learner_graph(l)->n_params;
+    double slice[CM_WEIGHT_NET_MOST] = {0};
+    for (size_t i = 0; i < l->options.slice; i++)
+        cmi_weight_net_pull(&l->weighing.net, l->weighing.exact, t[i], -of_w[i], slice);
+    CM_TRY(cmi_turns_await(l->turns, turn, w->slice));
+    for (int32_t i = 0; i < l->weighing.size; i++) l->weighing.sum[i] += slice[i];
+    cmi_turns_advance(l->turns, turn);
+    return CM_OK;
+}
+
 static cm_status distance(void *user, const double *a, const double *b, double *value, double *gradient)
 {
     const cm_learner_worker *w = user;
@@ -292,12 +315,15 @@ static double mean_of_pairs(const cm_learner_worker *w, size_t i)
 static cm_status run_slice(const job *j, int index, int worker)
 {
     cm_learner_worker *w = &j->learner->workers[worker];
+    const int weighs = j->learner->weighing.size > 0;
     const cm_objective_nets nets = {.user = w,
                                     .evaluate = evaluate,
                                     .tangent = w->tangent ? tangent : NULL,
                                     .online = online,
                                     .backward = backward,
-                                    .distance = w->distance ? distance : NULL};
+                                    .distance = w->distance ? distance : NULL,
+                                    .weigh = weighs ? weigh : NULL,
+                                    .weigh_back = weighs ? weigh_back : NULL};
     const cm_objective_batch b = {.n = j->learner->options.slice,
                                   .x0 = w->x0,
                                   .z = w->z,
@@ -329,13 +355,21 @@ static cm_status slice_piece(void *user, int index, int worker)
     return status;
 }
 
+static void begin_weighing(cm_weighing *w)
+{
+    memset(w->sum, 0, sizeof w->sum);
+    for (int32_t i = 0; i < w->size; i++) w->exact[i] = (double)w->values[i];
+}
+
 cm_status cmi_learner_run(cm_learner *l, const cm_objective *objective, const cm_objective_settings *settings,
                           const cm_learner_batch *batch)
 {
     job j = {l, objective, settings, batch};
     const int slices = (int)slices_of(l, batch->n);
     cmi_turns_begin(l->turns);
+    begin_weighing(&l->weighing);
     cm_status status = cmi_parallel_in_order((cm_threads){l->context, l->n_workers}, slices, slice_piece, &j);
+    for (int32_t i = 0; i < l->weighing.size; i++) l->weighing.gradient[i] = (float)l->weighing.sum[i];
     if (status == CM_OK) status = cmi_unpacking_run(l->unpacking, l->gradient);
     return status == CM_OK ? cmi_learner_fold_gradient(l) : status;
 }

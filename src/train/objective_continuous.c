@@ -146,6 +146,7 @@ const cm_objective cmi_objective_ccd = {
     .name = "ccd",
     .about = "Consistency distillation in continuous time: Song et al. 2023, appendix B.1.",
     .needs_teacher = 1,
+    .teacher_denoises = 1,
     .differentiates = 1,
     .precond = "cm",
     .distance = CM_DISTANCE_L2,

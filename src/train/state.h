@@ -7,7 +7,8 @@
  *   older ones                       removed only then
  *
  * model, ema-* and target are native model files; optimizer holds the moments;
- * teacher is there where it changes.  No file holds a time, a path or a host. */
+ * teacher is there where it changes, weight-net where the loss has an adaptive weight.  No file holds a time, a path
+ * or a host. */
 #ifndef CM_TRAIN_STATE_H
 #define CM_TRAIN_STATE_H
 
@@ -16,13 +17,14 @@
 #include "io/tensors.h"
 #include "train/trainer.h"
 
-enum { CM_STATE_PATH = 2048, CM_STATE_FILES = CM_MAX_EMAS + 4 };
+enum { CM_STATE_PATH = 2048, CM_STATE_FILES = CM_MAX_EMAS + 5 };
 
 /* A file of the checkpoint and the blocks whose values it has. */
 typedef struct cm_state_part {
     char name[80];
     float *block, *second; /* second: the other moments */
     int is_model;          /* else it holds moments     */
+    int is_weighing;       /* the adaptive weight with its moments; no blocks */
 } cm_state_part;
 
 /* state_parts.c: which files there are; returns how many. */

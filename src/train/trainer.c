@@ -140,6 +140,9 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
         .evaluates_target = t->objective->target != CM_TARGET_NONE,
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .separate_teacher = t->objective->student_becomes_teacher,
+        .weight_net =
+            cmi_objective_reads(t->objective, cmi_option_row_find("weight_net")) ? o->weight_net : CM_WEIGHT_NET_NONE,
+        .seed = o->seed,
     };
     if (cmi_objective_reads(t->objective, cmi_option_row_find("stop_gradient")) && !o->stop_gradient)
         CM_FAIL(CM_ERR_UNSUPPORTED, "stop_gradient 0 is not supported by this version");

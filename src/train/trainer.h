@@ -26,6 +26,7 @@ struct cm_trainer {
     cm_learner *learner;
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
     float *m, *v, *ema[CM_MAX_EMAS];
+    float weighing_m[CM_WEIGHT_NET_MOST], weighing_v[CM_WEIGHT_NET_MOST]; /* moments of learner->weighing */
     /* The state that a checkpoint holds besides the blocks: */
     _Atomic(int64_t) step; /* steps taken; read at any time                */
     uint64_t images;       /* that they have taken                               */

@@ -88,6 +88,9 @@ static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
     }
     const cm_threads threads = {t->context, l->options.threads};
     CM_TRY(cmi_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
+    if (l->weighing.size)
+        cmi_optim_apply(s.kernels, &s.update, (size_t)l->weighing.size, l->weighing.values, l->weighing.gradient,
+                        t->weighing_m, t->weighing_v);
     CM_TRY(cmi_learner_force(l, &l->online));
     CM_TRY(cmi_learner_refresh(l, &l->online));
     return l->target.values ? cmi_learner_refresh(l, &l->target) : CM_OK;

@@ -9,9 +9,10 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
-enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 9 };
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 12 };
 
-static const char *const names[OBJECTIVES] = {"edm", "cd", "ct", "pd", "ict", "ect", "ccd", "cct", "cmt"};
+static const char *const names[OBJECTIVES] = {"edm", "cd",  "ct",  "pd",  "ict", "ect",
+                                              "ccd", "cct", "cmt", "sct", "scd", "dscd"};
 static char dir[40];
 
 static inline void setup(void)
