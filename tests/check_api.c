@@ -118,7 +118,7 @@ START_TEST(broken_models)
         {AS_IS, "consistency.network", NULL, CM_ERR_FORMAT, "consistency.network"},
         {AS_IS, "consistency.precond", NULL, CM_ERR_FORMAT, "consistency.precond"},
         {AS_IS, "consistency.network", "{", CM_ERR_FORMAT, "JSON"},
-        {AS_IS, "consistency.precond", "{\"type\":\"trigflow\"}", CM_ERR_UNSUPPORTED, "trigflow"},
+        {AS_IS, "consistency.precond", "{\"type\":\"flow\"}", CM_ERR_FORMAT, "trigflow"},
         {AS_IS, "consistency.format", "2", CM_ERR_UNSUPPORTED, "\"2\""},
         {AS_IS, "consistency.image", "{\"channels\":3,\"height\":32,\"width\":32}", CM_ERR_FORMAT, "channels is 3"},
         {AS_IS, "consistency.image", "{\"channels\":1,\"height\":32,\"width\":32,\"labels\":7}", CM_ERR_FORMAT,

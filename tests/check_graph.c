@@ -536,7 +536,7 @@ START_TEST(preconditionings_refused)
         const char *word;
     } rows[] = {
         {"{}", CM_ERR_FORMAT, "type"},
-        {"{\"type\":\"trigflow\"}", CM_ERR_UNSUPPORTED, "trigflow"},
+        {"{\"type\":\"trigflow\",\"time\":\"ln/4\"}", CM_ERR_FORMAT, "no effect"},
         {"{\"type\":\"edm\",\"sigma\":1}", CM_ERR_FORMAT, "'sigma'"},
         {"{\"type\":\"edm\",\"M\":5}", CM_ERR_FORMAT, "no effect"},
         {"{\"type\":\"edm\",\"beta_d\":5}", CM_ERR_FORMAT, "no effect"},

@@ -299,7 +299,7 @@ def complete(facts, faults):
         same("README.md", what, row_of(readme, what), there)
     same("README.md", "programs", set(re.findall(r"^    (cm-[a-z]+)", readme, re.M)), set(facts.programs))
     same("README.md", "preconditioning", row_of(readme, "preconditioning"),
-         set(re.findall(r'\.name = "([\w-]+)"', read("src/diffusion/precond.c"))) - {"trigflow"})  # trigflow: refused
+         set(re.findall(r'\.name = "([\w-]+)"', read("src/diffusion/precond.c"))))
     families = {m.group(1): m.group(0) for f in facts.files if re.match(r"src/nets/\w+\.c$", f)
                 for m in re.finditer(r"const cm_net_family cmi_net_\w+ = \{\s*\.name = \"(\w+)\"", read(f))}
     same("README.md", "networks", row_of(readme, "networks"), set(families))

@@ -223,7 +223,7 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * byte of its pickle at most.  Errors: ARGUMENT (options; path is NULL or empty), IO (the
  * file cannot be read), FORMAT (it is no model, or its JSON is wrong: the message names the
  * rule or the argument), SHAPE (missing, extra or mismatched tensors, listed), NUMERIC
- * (weights that are not finite), UNSUPPORTED (precond trigflow, other kinds of model files),
+ * (weights that are not finite), UNSUPPORTED (other kinds of model files),
  * LIMIT (65,536 tensors, a configuration of 4 MiB or 100,000 values), MEMORY, CANCELLED. */
 CM_API cm_status cm_model_load(cm_context *context, const char *path, const cm_load_options *options, cm_model **out);
 
@@ -387,9 +387,9 @@ CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options
  *     const float moves[2] = {-1, -1};
  *     status = cm_model_denoise_tangent(model, NULL, 2, noisy, sigma, NULL, moves, denoised, slope);
  */
-CM_API cm_status cm_model_denoise_tangent(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
-                                          const float *sigma, const float *x_tangent, const float *sigma_tangent,
-                                          float *out, float *out_tangent);
+CM_API cm_status cm_model_denoise_tangent(cm_model *model, const cm_denoise_options *options, size_t n,
+                                          const float *x, const float *sigma, const float *x_tangent,
+                                          const float *sigma_tangent, float *out, float *out_tangent);
 
 #ifdef __cplusplus
 }

@@ -54,11 +54,27 @@ typedef struct cm_trainer cm_trainer;
  *   ect   d(f(x0 + t z, t), f^-(x0 + r z, r)) / (t - r), with ln t ~ N(p_mean, p_std^2),
  *         r = max(t (1 - n(t) / q^(stage + 1)), 0), and f^-(x0, 0) = x0; f^- has the weights of this step.
  *         Easy consistency tuning of Geng et al. 2024 (arXiv 2406.14548).
+ *   ccd   |e| with e = -df/dt along the teacher's ODE, the derivative of f at (x0 + t z, t) in the direction
+ *         (-dx/dt, -1), dx/dt = (x - D_phi(x, t)) / t and t^(1/rho) uniform.  |e| is that of `distance`: of l2 the
+ *         root of the sum of squares, or with `squared` their sum.  With stop_gradient e is a constant, and the
+ *         gradient is the one of <-H e, f>, where H is the Hessian of the distance: the identity for l2.
+ *         Consistency distillation in continuous time of Song et al. 2023, appendix B.1.
+ *   cct   The same with x0 for D_phi, so without a teacher: appendix B.2.
  *   cmt   The mean over j = 0..m-1 of d(f(x_j, t_j), x_m), with x_0 = x0 + sigma_max z, m = cmt_nfe and
  *         t_j = sigma_max (sigma_min/sigma_max)^(j/m); x_1..x_m are the steps of DPM-Solver++ of order cmt_order
  *         (CM_METHOD_DPMPP) along the teacher's ODE.  An image gives m pairs: batch, microbatch and the images of a
  *         report count pairs, so a step of batch b takes b / m images, rounded down.
  *         Consistency mid-training of Hu et al. 2025 (arXiv 2509.24526), which ect follows.
+ *   sct   exp(w(t)) mean (F - F^- - g / (|g| + c))^2 - w(t) on TrigFlow's axis: x_t = cos t x0 + sin t sigma_data z
+ *         with sigma_data tan t lognormal (p_mean, p_std), g = -cos^2 t (sigma_data F^- - v)
+ *         - r (cos t sin t x_t + sigma_data J), v = cos t sigma_data z - sin t x0 and J the derivative of F^- in the
+ *         direction cos t sin t (v / sigma_data, 1).  r rises from 0 to 1 in tangent_warmup steps; c is tangent_c;
+ *         w is weight_net.  F is the network of a model with precond trigflow, and minus that of one of edm, cm or
+ *         ecm, which then becomes ecm.
+ *         Continuous-time consistency training of Lu and Song 2024 (arXiv 2410.11081), Algorithm 1.
+ *   scd   The same with v = sigma_data F_phi: distillation.
+ *   dscd  The same with the difference of F^- over one step of the teacher from t to t' for J; t'/t is uniform
+ *         between discrete_from and discrete_to.  Appendix E.
  */
 /* clang-format on */
 typedef enum cm_train_objective {
@@ -233,6 +249,15 @@ enum { CM_MAX_EMAS = 8 };
  *                                     constant; 0: it passes through it.
  *   squared           0               0 or 1.  1: distance l2 of continuous time is squared, as the paper
  *                                     writes it; 0: as its code.
+ *   scm_form          paper           of scm_forms.  Whose form of the loss of sCM is taken.
+ *   tangent_norm      l2              of tangent_norms.  The norm |g| by which the tangent g of sCM is divided.
+ *   tangent_c         0.1             0..1000000.  The constant c in g / (|g| + c).
+ *   tangent_warmup    10000           0 up.  Steps in which the share of the derivative in the tangent of sCM
+ *                                     rises from 0 to 1.
+ *   weight_net        fourier         of weight_nets.  The adaptive weight of the loss of sCM, which is trained
+ *                                     with the network and not saved in the model.
+ *   discrete_from     0.9             0..0.999999.  The least t'/t of a step of dscd.
+ *   discrete_to       0.99            0..0.999999.  The largest t'/t of a step of dscd.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.
@@ -342,7 +367,8 @@ CM_API cm_status cm_train_option_default(size_t index, int32_t objective, char *
 
 /* The models of a run; models that later versions need are appended.
  * model: the weights to begin with; NULL with a teacher: the teacher's.
- * teacher: needed by cd and pd, else NULL; of the same image shape and classes (pd: the same network). */
+ * teacher: needed by cd, pd, ccd, cmt, scd and dscd, else NULL; of the same image shape and classes (pd: the same
+ * network).  ccd, cmt, scd and dscd follow a diffusion model: a consistency model is no teacher there. */
 typedef struct cm_train_inputs {
     uint32_t struct_size;
     int32_t reserved; /* 0 */

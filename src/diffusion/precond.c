@@ -38,7 +38,8 @@ static cm_scalings ecm_scalings(const cm_precond *p, double s)
     return p->boundary > 0 ? bounded_scalings(p, s, p->boundary) : edm_scalings(p, s);
 }
 
-/* F(x_t / sigma_data, t) of x_t = cos(t) x at t = arctan(sigma / sigma_data); D = cos(t) x_t - sin(t) sigma_data F. */
+/* F(x_t / sigma_data, t) of x_t = cos(t) x at t = arctan(sigma / sigma_data); D = cos(t) x_t - sin(t) sigma_data F.
+ */
 static cm_scalings trigflow_scalings(const cm_precond *p, double s)
 {
     cm_scalings out = edm_scalings(p, s);

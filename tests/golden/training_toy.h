@@ -31,7 +31,7 @@ enum { TOY_IMAGES = 1024 };
 typedef struct {
     const golden_file *f;
     size_t n, pixels;
-    size_t taught;                /* images that the teacher is asked about; 0: n */
+    size_t taught;              /* images that the teacher is asked about; 0: n */
     int classes, params, heads; /* classes: labels are read; heads: 1, or 2 */
     cm_objective_axis axis;
     double tscale, p, sigma_data; /* p: dropout */
