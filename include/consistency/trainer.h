@@ -204,9 +204,9 @@ enum { CM_MAX_EMAS = 8 };
  *   grad_clip         0               0 up.  Largest norm of the gradient; 0: not clipped.
  *   clip_rule         torch           of clip_rules.  How a gradient is clipped.
  *   warmup_steps      0               0 up.  Steps in which the learning rate rises linearly to lr.
- *   lr_decay_steps    0               0 up.  Step from which the learning rate falls with the root of the steps,
- *                                     as EDM2's does: lr / sqrt(max(k / lr_decay_steps, 1)) in step k; 0: it
- *                                     does not.
+ *   lr_decay_steps    0               0 up.  Step from which the learning rate falls with the root of the
+ *                                     steps, as EDM2's does: lr / sqrt(max(k / lr_decay_steps, 1)) in step k;
+ *                                     0: it does not.
  *   anneal_begin      0               0 up.  Step from which the learning rate falls linearly.
  *   anneal_end        0               0 up.  Step at which it has fallen; 0: it stays as it is.
  *   lr_final          0               0..1.  The factor of lr at the end of annealing.
