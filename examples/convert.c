@@ -12,15 +12,18 @@ static const cli_option options[] = {
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
     {"max-shard-size", 0, "BYTES",
      "diffusers: the most bytes of weights in a file, as in 5G; else there is one file"},
+    {"average", 0, "STD", "several IN are power-function averages of a run: the one of this width is made of them"},
+    {"images", 0, "N", "where that average ends, in images; where the latest of IN does"},
     {"force", 'f', NULL, "replace what is at OUT"},
     {"overwrite", 0, NULL, "another spelling of --force"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --json"},
 };
-enum { TO, DTYPE, WEIGHTS, CONFIG, SHARD, FORCE, OVERWRITE, JSON, QUIET, N_OPTIONS };
+enum { TO, DTYPE, WEIGHTS, CONFIG, SHARD, AVERAGE, IMAGES, FORCE, OVERWRITE, JSON, QUIET, N_OPTIONS };
 
 static const char usage[] =
     "IN OUT [options]\n"
+    "       cm-convert --average STD IN... OUT [options]\n"
     "IN is a model of any format: a native file, PyTorch's .pt, EDM's .pkl, flax's msgpack, a\n"
     "folder of diffusers.  OUT ends in .safetensors (native), in .pt or .pth (torch), or is the\n"
     "name of a folder (diffusers)";
@@ -29,6 +32,9 @@ typedef struct {
     cm_load_options load;
     cm_save_options save;
     const char *in, *out;
+    const char *const *averages; /* n_averages files, or one model */
+    int n_averages;
+    double std, images;
     int json, quiet;
 } conversion;
 
@@ -79,6 +85,20 @@ static uint64_t shard_of(const cli *c, const char *text)
     return (uint64_t)cli_integer(c, "max-shard-size", number, 1, INT64_MAX / 2);
 }
 
+static void read_operands(cli *c, conversion *v)
+{
+    const int n = c->n_operands;
+    if (v->std == 0 && n != 2) cli_usage_error(c, "give a model and where it is to be written");
+    if (v->std > 0 && n < 2) cli_usage_error(c, "give files of averages and where their sum is to be written");
+    if (v->std == 0 && v->images > 0) cli_usage_error(c, "--images has no effect without --average");
+    if (v->std > 0 && (v->load.weights || v->load.config_json))
+        cli_usage_error(c, "--weights and --config have no effect beside --average");
+    v->in = c->operands[0];
+    v->out = c->operands[n - 1];
+    v->averages = c->operands;
+    v->n_averages = n - 1;
+}
+
 static conversion read_options(cli *c)
 {
     conversion v;
@@ -92,13 +112,13 @@ static conversion read_options(cli *c)
         if (i == WEIGHTS) v.load.weights = value;
         if (i == CONFIG) v.load.config_json = cli_json_argument(c, "config", value);
         if (i == SHARD) v.save.shard_bytes = shard_of(c, value);
+        if (i == AVERAGE) v.std = cli_number(c, "average", value, 1e-6, 0.28);
+        if (i == IMAGES) v.images = cli_number(c, "images", value, 1, 1e18);
         if (i == FORCE || i == OVERWRITE) v.save.overwrite = CM_OVERWRITE_YES;
         if (i == JSON) v.json = 1;
         if (i == QUIET) v.quiet = 1;
     }
-    if (c->n_operands != 2) cli_usage_error(c, "give a model and where it is to be written");
-    v.in = c->operands[0];
-    v.out = c->operands[1];
+    read_operands(c, &v);
     v.save.format = to ? cli_listed(c, "to", to, "model_formats") : format_of(c, v.out);
     if (v.save.shard_bytes && v.save.format != CM_MODEL_DIFFUSERS)
         cli_usage_error(c, "--max-shard-size has no effect on the format %s, which is one file",
@@ -135,7 +155,9 @@ static cm_status convert(conversion *v, cm_context *context)
     cli_progress_begin(&progress, "reading", v->quiet);
     v->load.progress = v->save.progress = cli_progress_step;
     v->load.progress_user = v->save.progress_user = &progress;
-    cm_status status = cm_model_load(context, v->in, &v->load, &model);
+    cm_status status =
+        v->std > 0 ? cm_average_reconstruct(context, v->averages, (size_t)v->n_averages, v->std, v->images, &model)
+                   : cm_model_load(context, v->in, &v->load, &model);
     cli_progress_end(&progress);
     if (status == CM_OK) {
         cli_progress_begin(&progress, "writing", v->quiet);

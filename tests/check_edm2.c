@@ -12,6 +12,7 @@
 #include "nets/unit_rows.h"
 #include "support/keys.h"
 #include "support/trainers.h"
+#include "train/phema.h"
 
 #define NETWORK                                                                                                      \
     "{\"network\": {\"type\": \"edm2\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "              \
@@ -351,6 +352,123 @@ START_TEST(rate_of_learning)
 }
 END_TEST
 
+/* --- averages after a run -------------------------------------------------------------------- */
+
+/* Of weights that lie on a line over the steps each average is known: the mean time of its profile. */
+START_TEST(reconstruction)
+{
+    enum { SNAPSHOTS = 4, EACH = 8 };
+    cm_train_settings o = settings_of("edm");
+    OK(cmi_settings_set(&o, "ema", "power:0.05,power:0.1"));
+    o.batch = 4, o.steps = SNAPSHOTS * EACH, o.lr = 1e-3;
+    cm_trainer *t = open_edm2("edm", &o);
+    static char paths[2 * SNAPSHOTS][200];
+    const char *list[2 * SNAPSHOTS];
+    float *average = NULL, *wanted;
+    const size_t floats = t->learner->floats;
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    average = calloc(floats, sizeof *average), wanted = calloc(floats, sizeof *wanted);
+    const cm_ema_rate direct = {CM_EMA_POWER, 0.07, 0};
+    for (int s = 0; s < SNAPSHOTS; s++) {
+        for (int k = 0; k < EACH; k++) {
+            /* The average of width 0.07 beside the run: of the weights after the update, as the run's own are. */
+            batch(t->step, images, labels);
+            const int64_t step = t->step;
+            OK(step_of(t, 4, images, labels, NULL));
+            cmi_ema_apply(cmi_ema_rate_at(&direct, step, (double)step * 4, 4), floats, average,
+                          t->learner->online.values);
+        }
+        for (int e = 0; e < 2; e++) {
+            const int i = 2 * s + e;
+            cm_model *m;
+            OK(cm_trainer_model(t, CM_WEIGHTS_EMA, e, &m));
+            (void)snprintf(paths[i], sizeof paths[i], "%s/snapshot-%d-%d.safetensors", dir, s, e);
+            OK(cm_model_save(m, paths[i], NULL));
+            list[i] = paths[i];
+            cm_model_free(m);
+        }
+    }
+    cm_model *m, *same;
+    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS, 0.07, 0, &m));
+    OK(cmi_model_values(m, wanted));
+    double off = 0, moved = 0;
+    for (size_t i = 0; i < floats; i++) {
+        off += pow((double)wanted[i] - (double)average[i], 2);
+        moved += pow((double)t->ema[0][i] - (double)t->ema[1][i], 2);
+    }
+    ck_assert_msg(off < 0.01 * moved, "off by %g of what the stored ones differ by", sqrt(off / moved));
+    ck_assert_ptr_nonnull(strstr(m->config_text, "\"reconstructed_from\":8"));
+    cm_model_free(m);
+    /* A stored one comes back as it is. */
+    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS, 0.1, 0, &same));
+    OK(cmi_model_values(same, wanted));
+    for (size_t i = 0; i < floats; i++) ck_assert(fabs((double)wanted[i] - (double)t->ema[1][i]) < 1e-5);
+    cm_model_free(same);
+    /* One in the middle of the run. */
+    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS, 0.1, 2 * EACH * 4, &same));
+    cm_model_free(same);
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 1e6, &same), CM_ERR_ARGUMENT, "the last of the files");
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.3, 0, &same), CM_ERR_ARGUMENT, "std is 0.3");
+    FAILS(cm_average_reconstruct(NULL, list, 0, 0.1, 0, &same), CM_ERR_ARGUMENT, "no files");
+    list[1] = list[0];
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 0, &same), CM_ERR_ARGUMENT, "the same average");
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+    OK(cm_model_save(m, in_dir("online.safetensors"), NULL));
+    cm_model_free(m);
+    list[1] = in_dir("online.safetensors");
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 0, &same), CM_ERR_FORMAT, "neither its metadata nor its name");
+    m = tiny(NULL, 1);
+    OK(cm_model_save(m, in_dir("song.safetensors"), NULL));
+    cm_model_free(m);
+    list[1] = in_dir("song.safetensors");
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 0, &same), CM_ERR_SHAPE, "another network");
+    ck_assert_ptr_null(same);
+    cm_trainer_free(t);
+    free(average), free(wanted);
+}
+END_TEST
+
+/* EDM2's own names say what a snapshot is. */
+START_TEST(reconstruction_by_names)
+{
+    static const char *const called[] = {"edm2-0000100-0.050.safetensors", "edm2-0000100-0.100.safetensors"};
+    char paths[2][200];
+    const char *const list[2] = {paths[0], paths[1]};
+    cm_model *m = small(1), *out;
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(paths[i], sizeof paths[i], "%s/%s", dir, called[i]);
+        OK(cm_model_save(m, paths[i], NULL));
+    }
+    OK(cm_average_reconstruct(NULL, list, 2, 0.075, 0, &out));
+    ck_assert_ptr_nonnull(strstr(out->config_text, "\"images\":100000"));
+    ck_assert_ptr_nonnull(strstr(out->config_text, "0.075"));
+    cm_model_free(out);
+    cm_model_free(m);
+}
+END_TEST
+
+/* Many averages that are nearly the same: the weights stay finite and their sum is 1. */
+START_TEST(nearly_dependent_profiles)
+{
+    enum { N = 64 };
+    cm_profile stored[N];
+    double weights[N], sum = 0;
+    cm_context *context;
+    OK(cm_context_create(NULL, &context));
+    for (int i = 0; i < N; i++) stored[i] = (cm_profile){1e6 * (1 + i / 2), i % 2 ? 0.05 : 0.1};
+    OK(cmi_profile_weights(context, N, stored, (cm_profile){32e6, 0.08}, weights));
+    for (int i = 0; i < N; i++) sum += weights[i], ck_assert(isfinite(weights[i]));
+    ck_assert(fabs(sum - 1) < 1e-9);
+    for (int i = 0; i < N; i++) stored[i] = (cm_profile){1e6 * (1 + 1e-9 * i), 0.1};
+    OK(cmi_profile_weights(context, N, stored, (cm_profile){1e6, 0.1}, weights));
+    for (int i = 0; i < N; i++) ck_assert(isfinite(weights[i]) && fabs(weights[i]) < 1e6);
+    OK(cmi_profile_weights(context, 1, stored, (cm_profile){1e6, 0.05}, weights));
+    ck_assert(weights[0] == 1);
+    cm_context_free(context);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("edm2");
@@ -368,6 +486,9 @@ Suite *make_suite(void)
     tcase_add_test(t, memory_is_foretold);
     tcase_add_test(t, dropout_by_resolution);
     tcase_add_test(t, rate_of_learning);
+    tcase_add_test(t, reconstruction);
+    tcase_add_test(t, reconstruction_by_names);
+    tcase_add_test(t, nearly_dependent_profiles);
     suite_add_tcase(s, t);
     return s;
 }

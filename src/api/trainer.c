@@ -10,6 +10,7 @@
 #include "diffusion/condition.h"
 #include "tensor/finite.h"
 #include "tensor/images.h"
+#include "train/reconstruct.h"
 #include "train/trainer.h"
 
 void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size)
@@ -158,7 +159,7 @@ static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_mode
     if (!block && weights == CM_WEIGHTS_EMA)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema.count);
     if (!block) CM_FAIL(CM_ERR_STATE, "cm_trainer_model: this objective has no target network of its own");
-    json_t *config = cmi_trainer_config(t);
+    json_t *config = cmi_trainer_config(t, weights == CM_WEIGHTS_EMA ? index : -1);
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     cm_status status = cmi_model_make(t->context, config, 0, block, out);
     json_decref(config);
@@ -177,6 +178,21 @@ cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_mod
     cm_status status = snapshot(t, weights, index, out);
     (void)cmi_call_end(&t->call);
     return status;
+}
+
+cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
+                                 cm_model **out)
+{
+    if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: out is NULL");
+    *out = NULL;
+    if (!paths || n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: no files are given");
+    for (size_t i = 0; i < n; i++)
+        if (!paths[i]) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: paths[%zu] is NULL", i);
+    if (!(std > 0 && std < 0.28))
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: std is %g, expected above 0 and below 0.28", std);
+    if (!(images >= 0 && images < 1e18))
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: images is %g, expected 0 or more", images);
+    return cmi_average_reconstruct(context, paths, n, std, images, out);
 }
 
 cm_status cm_trainer_bytes(const cm_trainer *t, uint64_t *bytes)

@@ -23,7 +23,7 @@ enum { CM_STATE_PATH = 2048, CM_STATE_FILES = CM_MAX_EMAS + 5 };
 typedef struct cm_state_part {
     char name[80];
     float *block, *second; /* second: the other moments */
-    int is_model;          /* else it holds moments     */
+    int is_model;          /* 1, of average i 2 + i; 0: it holds moments */
     int is_weighing;       /* the adaptive weight with its moments; no blocks */
 } cm_state_part;
 

@@ -14,7 +14,7 @@ int cmi_state_parts(cm_trainer *t, cm_state_part *parts)
     for (int i = 0; i < t->o.ema.count; i++) {
         char average[48];
         cmi_average_label(&t->o.ema.rates[i], average, sizeof average);
-        parts[n] = (cm_state_part){"", t->ema[i], NULL, 1, 0};
+        parts[n] = (cm_state_part){"", t->ema[i], NULL, 2 + i, 0};
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
     if (t->learner->target.values)

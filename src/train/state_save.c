@@ -10,7 +10,7 @@
 
 static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model)
 {
-    json_t *config = is_model ? cmi_trainer_config(t) : NULL;
+    json_t *config = is_model ? cmi_trainer_config(t, is_model - 2) : NULL;
     if (is_model && !config) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
     cm_status status = cmi_checkpoint_write(t->context, path, 1, config, tensors, n, NULL);
     json_decref(config);

@@ -372,11 +372,22 @@ float *cmi_trainer_block(cm_trainer *t, int32_t weights, int32_t index)
     return index >= 0 && index < t->o.ema.count ? t->ema[index] : NULL;
 }
 
-json_t *cmi_trainer_config(const cm_trainer *t)
+/* What a reconstruction needs to know of an average of that form. */
+static int add_average(const cm_ema_rate *rate, json_t *training)
+{
+    if (rate->form != CM_EMA_POWER) return 0;
+    return json_object_set_new(training, "average", json_pack("{s:s, s:f}", "form", "power", "value", rate->value));
+}
+
+json_t *cmi_trainer_config(const cm_trainer *t, int32_t average)
 {
     json_t *config = json_deep_copy(t->config);
     json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps",
                                  (json_int_t)t->step, "images", (json_int_t)t->images, "library", cm_version());
+    if (training && average >= 0 && add_average(&t->o.ema.rates[average], training) != 0) {
+        json_decref(training);
+        training = NULL;
+    }
     if (json_object_set_new(config, "training", training) == 0) return config;
     json_decref(config);
     return NULL;

@@ -219,6 +219,17 @@ class Model(Handle):
         return model
 
     @classmethod
+    def reconstruct(cls, paths: Sequence["os.PathLike[str]"], std: float, images: float = 0) -> "Model":
+        """The power-function average of width std that ends after so many images (0: with the latest file), as the sum
+        of stored averages that is nearest to it: files ema-power-*.safetensors of a run's checkpoints, or EDM2's
+        snapshots NAME-KIMG-STD.pkl."""
+        names = [os.fsencode(p) for p in paths]
+        handle, list_of = C.c_void_p(), (C.c_char_p * max(len(names), 1))(*names)
+        with _context() as context:
+            _check(lib.cm_average_reconstruct(context, list_of, len(names), float(std), float(images), C.byref(handle)))
+        return cls(handle)
+
+    @classmethod
     def create(cls, config: Dict[str, Any], seed: int = 0) -> "Model":
         """Fresh weights; config: a dict with members network, precond and image as in a native file."""
         handle = C.c_void_p()

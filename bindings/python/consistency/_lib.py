@@ -358,6 +358,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_condition_init": (None, [C.POINTER(Condition), _size]),
     "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
+    "cm_average_reconstruct": (C.c_int, [_p, C.POINTER(C.c_char_p), C.c_size_t, C.c_double, C.c_double,
+                                         C.POINTER(_p)]),
     "cm_model_load": (C.c_int, [_p, C.c_char_p, C.POINTER(LoadOptions), C.POINTER(_p)]),
     "cm_reader_init": (None, [C.POINTER(Reader), _size]),
     "cm_model_load_memory": (C.c_int, [_p, _p, _size, C.POINTER(LoadOptions), C.POINTER(_p)]),

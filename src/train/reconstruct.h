@@ -1,0 +1,11 @@
+/* reconstruct.h - a power-function average of any width, from stored ones, after a run (phema.h). */
+#ifndef CM_TRAIN_RECONSTRUCT_H
+#define CM_TRAIN_RECONSTRUCT_H
+
+#include "diffusion/model.h"
+
+/* See cm_average_reconstruct. */
+cm_status cmi_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
+                                  cm_model **out);
+
+#endif
