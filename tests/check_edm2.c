@@ -442,7 +442,7 @@ START_TEST(reconstruction_by_names)
     }
     OK(cm_average_reconstruct(NULL, list, 2, 0.075, 0, &out));
     ck_assert_ptr_nonnull(strstr(out->config_text, "\"images\":100000"));
-    ck_assert_ptr_nonnull(strstr(out->config_text, "0.075"));
+    ck_assert_ptr_nonnull(strstr(out->config_text, "\"reconstructed_from\":2"));
     cm_model_free(out);
     cm_model_free(m);
 }
