@@ -3,7 +3,10 @@
  *
  * Gradients make the scores again: with p = softmax(s) and do the gradient of the result,
  *   dv += p^T do,  dp = do v^T,  ds = p (dp - sum p dp) / sqrt(d),  dq = ds k,  dk += ds^T q.
- * One head at a time, so that its matrices stay near. */
+ * One head at a time, so that its matrices stay near.
+ *
+ * Tangents, with ts = (tq k^T + q tk^T) / sqrt(d): tp = p (ts - sum p ts), to = tp v + p tv.  Each of the two sums is
+ * one product of matrices that stand side by side, [tq q] with k above tk, and [tp p] with v above tv. */
 #include "attention/attention_f32.h"
 
 #include <math.h>
@@ -79,30 +82,32 @@ static void find_rows(const cm_attention_f32 *a, const float *const in[2], size_
     for (size_t i = 0; alternate && i < 3; i++) m[i] = (matrix){buffer + i * size, a->d};
 }
 
-/* Rows [first, last) as they are. */
-static void take_rows(const cm_attention_f32 *a, matrix from, size_t first, size_t last, float *to)
+/* Rows [first, last) as they are, `row` floats from one to the next. */
+static void take_rows(const cm_attention_f32 *a, matrix from, size_t first, size_t last, size_t row, float *to)
 {
-    for (size_t i = first; i < last; i++) memcpy(to + i * a->d, from.at + (i - first) * from.row, a->d * sizeof *to);
+    for (size_t i = first; i < last; i++) memcpy(to + i * row, from.at + (i - first) * from.row, a->d * sizeof *to);
 }
 
-/* The same rows of a matrix that is multiplied from the right: panels [tokens][width] of
- * neighbouring channels. */
-static void pack_rows(const cm_attention_f32 *a, matrix from, size_t first, size_t last, float *to)
+/* The same rows of a matrix that is multiplied from the right: panels [depth][width] of neighbouring channels, of
+ * which they are those from `above` on. */
+static void pack_rows(const cm_attention_f32 *a, matrix from, size_t first, size_t last, size_t depth, size_t above,
+                      float *to)
 {
     for (size_t k = 0, width; k < a->d; k += width) {
         width = a->kernels->gemm->panel(a->d - k);
         for (size_t i = first; i < last; i++)
-            memcpy(to + k * a->tokens + i * width, from.at + (i - first) * from.row + k, width * sizeof *to);
+            memcpy(to + k * depth + (above + i) * width, from.at + (i - first) * from.row + k, width * sizeof *to);
     }
 }
 
-/* The same rows as columns of the transpose: panels [d][width] of neighbouring tokens. */
-static void pack_columns(const cm_attention_f32 *a, matrix from, size_t first, size_t last, float *to)
+/* The same rows as columns of the transpose: panels [depth][width] of neighbouring tokens. */
+static void pack_columns(const cm_attention_f32 *a, matrix from, size_t first, size_t last, size_t depth,
+                         size_t above, float *to)
 {
     for (size_t i = first, width; i < last; i += width) {
         width = a->kernels->gemm->panel(a->tokens - i);
-        a->kernels->pointwise->transpose(width, a->d, from.at + (i - first) * from.row, from.row, to + i * a->d,
-                                         width);
+        a->kernels->pointwise->transpose(width, a->d, from.at + (i - first) * from.row, from.row,
+                                         to + i * depth + above * width, width);
     }
 }
 
@@ -130,9 +135,9 @@ static cm_status pack_piece(void *user, int index, int worker)
     for (size_t h = 0; h < a->heads; h++) {
         matrix m[3];
         find_rows(a, j->in, h, first, last, worker_buffer(j, worker), m);
-        take_rows(a, m[Q], first, last, j->q + h * matrix_floats(a));
-        pack_columns(a, m[K], first, last, j->k + h * matrix_floats(a));
-        pack_rows(a, m[V], first, last, j->v + h * matrix_floats(a));
+        take_rows(a, m[Q], first, last, a->d, j->q + h * matrix_floats(a));
+        pack_columns(a, m[K], first, last, a->d, 0, j->k + h * matrix_floats(a));
+        pack_rows(a, m[V], first, last, a->tokens, 0, j->v + h * matrix_floats(a));
     }
     return CM_OK;
 }
@@ -217,10 +222,10 @@ static void take_head(const cm_attention_f32 *a, const float *const in[2], size_
         const size_t last = first + block_rows(a, first);
         matrix m[3];
         find_rows(a, in, head, first, last, r->scores, m);
-        take_rows(a, m[Q], first, last, r->q);
-        pack_columns(a, m[K], first, last, r->k_columns);
-        if (!is_shared(a)) pack_columns(a, m[V], first, last, r->v_columns);
-        pack_rows(a, m[K], first, last, r->k_rows);
+        take_rows(a, m[Q], first, last, a->d, r->q);
+        pack_columns(a, m[K], first, last, a->d, 0, r->k_columns);
+        if (!is_shared(a)) pack_columns(a, m[V], first, last, a->d, 0, r->v_columns);
+        pack_rows(a, m[K], first, last, a->tokens, 0, r->k_rows);
     }
 }
 
@@ -249,4 +254,109 @@ void cmi_attention_f32_gradient(const cm_attention_f32 *a, const float *const in
         for (size_t first = 0; first < a->tokens; first += BLOCK) block_gradient(a, dout + h * a->d, first, &r);
         put_head(a, &r, h, din);
     }
+}
+
+/* --- tangents ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const cm_attention_f32 *a;
+    const float *const *in, *const *tin;
+    float *out, *tout;
+    float *q;          /* [head][tokens][2d]: tq, then q                  */
+    float *k, *k_both; /* columns: of k, and of k above tk                */
+    float *v, *v_both; /* rows: of v, and of v above tv                   */
+    float *scores;     /* [worker]: [64][tp, p], or before [2][3][64][d] and zeros */
+} moving;
+
+/* Floats from one row of [tp p] to the next. */
+static size_t both_row(const cm_attention_f32 *a)
+{
+    return (2 * a->tokens / 16 | 1) * 16;
+}
+
+static size_t moving_worker_floats(const cm_attention_f32 *a)
+{
+    const size_t scores = BLOCK * both_row(a), rows = 7 * BLOCK * a->d;
+    return scores > rows ? scores : rows;
+}
+
+size_t cmi_attention_f32_tangent_scratch_bytes(const cm_attention_f32 *a)
+{
+    return sizeof(float) * (8 * a->heads * matrix_floats(a) + (size_t)a->threads.count * moving_worker_floats(a));
+}
+
+/* The tangents of find_rows; of what does not move, zeros. */
+static void find_tangents(const cm_attention_f32 *a, const float *const tin[2], size_t head, size_t first,
+                          size_t last, float *buffer, matrix m[3])
+{
+    const size_t size = BLOCK * a->d;
+    float *zeros = buffer + 3 * size;
+    if (tin[0] && (tin[1] || a->qkv[V].input == 0)) {
+        find_rows(a, tin, head, first, last, buffer, m);
+        return;
+    }
+    memset(zeros, 0, size * sizeof *zeros); /* two inputs: nothing alternates */
+    for (size_t i = 0; i < 3; i++) {
+        const cm_qkv *p = &a->qkv[i];
+        const float *from = tin[p->input];
+        m[i] = from ? (matrix){from + first * p->row + p->first + head * p->by_head, p->row} : (matrix){zeros, a->d};
+    }
+}
+
+/* 64 tokens of all heads. */
+static cm_status moving_pack_piece(void *user, int index, int worker)
+{
+    const moving *j = user;
+    const cm_attention_f32 *a = j->a;
+    const size_t first = (size_t)index * BLOCK, last = first + block_rows(a, first), d = a->d, t = a->tokens;
+    float *buffer = j->scores + (size_t)worker * moving_worker_floats(a);
+    for (size_t h = 0; h < a->heads; h++) {
+        const size_t head = h * matrix_floats(a);
+        matrix m[3], tm[3];
+        find_rows(a, j->in, h, first, last, buffer, m);
+        find_tangents(a, j->tin, h, first, last, buffer + 3 * BLOCK * d, tm);
+        take_rows(a, tm[Q], first, last, 2 * d, j->q + 2 * head);
+        take_rows(a, m[Q], first, last, 2 * d, j->q + 2 * head + d);
+        pack_columns(a, m[K], first, last, d, 0, j->k + head);
+        pack_columns(a, m[K], first, last, 2 * d, 0, j->k_both + 2 * head);
+        pack_columns(a, tm[K], first, last, 2 * d, d, j->k_both + 2 * head);
+        pack_rows(a, m[V], first, last, t, 0, j->v + head);
+        pack_rows(a, m[V], first, last, 2 * t, 0, j->v_both + 2 * head);
+        pack_rows(a, tm[V], first, last, 2 * t, t, j->v_both + 2 * head);
+    }
+    return CM_OK;
+}
+
+/* One block of queries of one head. */
+static cm_status moving_block_piece(void *user, int index, int worker)
+{
+    const moving *j = user;
+    const cm_attention_f32 *a = j->a;
+    const cm_gemm *gemm = a->kernels->gemm;
+    const size_t h = (size_t)index / blocks_of(a), first = (size_t)index % blocks_of(a) * BLOCK, d = a->d;
+    const size_t rows = block_rows(a, first), head = h * matrix_floats(a), c = a->heads * d, t = a->tokens;
+    const size_t row = both_row(a), to = first * c + h * d;
+    const float *q = j->q + 2 * (head + first * d);
+    float *tp = j->scores + (size_t)worker * moving_worker_floats(a), *p = tp + t;
+    gemm->product(rows, t, d, q + d, 2 * d, j->k + head, p, row);
+    a->kernels->pointwise->softmax(rows, t, row, scale_of(a), p);
+    gemm->product(rows, t, 2 * d, q, 2 * d, j->k_both + 2 * head, tp, row);
+    a->kernels->pointwise->softmax_back(rows, t, row, scale_of(a), p, tp);
+    if (j->out) gemm->product(rows, d, t, p, row, j->v + head, j->out + to, c);
+    gemm->product(rows, d, 2 * t, tp, row, j->v_both + 2 * head, j->tout + to, c);
+    return CM_OK;
+}
+
+cm_status cmi_attention_f32_tangent(const cm_attention_f32 *a, const float *const in[2], const float *const tin[2],
+                                    float *out, float *tout, void *scratch)
+{
+    const size_t n = a->heads * matrix_floats(a);
+    moving j = {.a = a, .in = in, .tin = tin, .out = out, .tout = tout, .q = scratch};
+    j.k = j.q + 2 * n;
+    j.k_both = j.k + n;
+    j.v = j.k_both + 2 * n;
+    j.v_both = j.v + n;
+    j.scores = j.v_both + 2 * n;
+    CM_TRY(cmi_parallel(a->threads, (int)blocks_of(a), moving_pack_piece, &j));
+    return cmi_parallel(a->threads, (int)(a->heads * blocks_of(a)), moving_block_piece, &j);
 }

@@ -26,4 +26,10 @@ cm_status cmi_attention_f32_run(const cm_attention_f32 *a, const float *const in
 void cmi_attention_f32_gradient(const cm_attention_f32 *a, const float *const in[2], const float *dout,
                                 float *const din[2], void *scratch);
 
+/* One image: the same out (NULL: not wanted), and tout, its derivative where in[i] moves with tin[i] (NULL: it does
+ * not). */
+cm_status cmi_attention_f32_tangent(const cm_attention_f32 *a, const float *const in[2], const float *const tin[2],
+                                    float *out, float *tout, void *scratch);
+size_t cmi_attention_f32_tangent_scratch_bytes(const cm_attention_f32 *a);
+
 #endif

@@ -50,7 +50,15 @@ void cmi_conv_detach(const cm_convolution *conv, void *local)
 
 cm_status cmi_conv_run(const cm_convolution *conv, const cm_conv_run *run)
 {
-    return conv->algorithm->run(conv, run);
+    if (!run->y_tangent || conv->algorithm->pairs) return conv->algorithm->run(conv, run);
+    cm_conv_run values = *run, tangents = *run;
+    values.y_tangent = tangents.y_tangent = NULL;
+    tangents.x = run->x_tangent;
+    tangents.bias = NULL;
+    tangents.residual = run->residual_tangent;
+    tangents.y = run->y_tangent;
+    CM_TRY(conv->algorithm->run(conv, &values));
+    return conv->algorithm->run(conv, &tangents);
 }
 
 /* --- packing ------------------------------------------------------------------------------------ */

@@ -14,6 +14,7 @@
 typedef struct cm_conv_shape {
     int32_t n, h, w, c, oc, kernel, stride, pad, bias, transposed, up, kernel_w, pad_w;
     int32_t relu; /* max(y, 0) is wanted, where there is no residual */
+    int32_t pair; /* 1: of n images and of their tangents, which have no bias, in one run */
 } cm_conv_shape;
 
 /* What a convolution is made with; all of it outlives the convolution. */
@@ -49,6 +50,10 @@ typedef struct cm_conv_run {
     float scale;
     void *y, *scratch;
     void *local; /* of cmi_conv_attach */
+    /* Of a pair; a tangent without a residual is not scaled. */
+    const void *x_tangent;
+    const float *residual_tangent;
+    void *y_tangent;
 } cm_conv_run;
 
 /* --- the weight gradient ------------------------------------------------------------------------ */
@@ -104,6 +109,7 @@ cm_status cmi_conv_gradient_by_taps(const cm_conv_gradient *unpacker, const floa
 struct cm_conv_algorithm {
     const char *name;
     int small_memory; /* it is asked there too: its weights take about the room of plain ones */
+    int pairs;        /* it reads the weights once for a pair; else values and tangents are two runs */
     /* Fills in *conv, zero before, but for the algorithm and what `create` finds, where it serves the layer; else 0.
      * A function of the shape and the arithmetic alone. */
     int (*fits)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);

@@ -151,38 +151,50 @@ void cmi_winograd_pack(const cm_winograd *w, const float *plain, void *packed)
 
 typedef struct {
     const cm_winograd *w;
-    const float *x, *bias, *residual, *zero;
+    cm_winograd_side side[2]; /* the first half of the tiles, and the second */
+    size_t half;              /* tiles of a side                             */
+    const float *zero;
     const unsigned char *packed;
     const float *plain; /* or NULL; then it is packed on the way to: */
     unsigned char *fresh;
     float scale;
-    float *y, *m;        /* m: products          */
+    float *m;            /* products              */
     unsigned char *v;    /* the transformed input */
     size_t first, tiles; /* of the block                      */
     size_t parts;        /* of the block's tiles, one a piece */
 } job;
+
+/* The side of a tile, whose number becomes that on its side. */
+static const cm_winograd_side *side_of(const job *j, size_t *tile)
+{
+    const size_t second = *tile >= j->half;
+    if (second) *tile -= j->half;
+    return &j->side[second];
+}
 
 static cm_status input_piece(void *user, int piece, int worker)
 {
     const job *j = user;
     const cm_winograd *w = j->w;
     const float *points[36];
-    size_t c = (size_t)w->c;
+    size_t c = (size_t)w->c, tile = j->first + (size_t)piece;
+    const cm_winograd_side *side = side_of(j, &tile);
     (void)worker;
-    cmi_winograd_find_points(w, j->x, c, j->first + (size_t)piece, 1, j->zero, points);
+    cmi_winograd_find_points(w, side->x, c, tile, 1, j->zero, points);
     w->operands->input(w->tile, c, points, j->v + (size_t)piece * w->tile_stride * w->gemm->bytes, w->value_stride);
     return CM_OK;
 }
 
-/* The points of output tile number `tile` from column `first` on. */
-static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_points *to)
+/* The points of output tile number `tile` from column `first` on; returns its side. */
+static const cm_winograd_side *find_outputs(const job *j, size_t tile, size_t first, cm_winograd_points *to)
 {
     const cm_winograd *w = j->w;
+    const cm_winograd_side *side = side_of(j, &tile);
     size_t per = w->tiles_down * w->tiles_across, oc = (size_t)w->oc;
     if (!w->geometry->rim) {
-        to->y[0] = j->y + tile * oc + first;
-        to->residual[0] = j->residual ? j->residual + tile * oc + first : NULL;
-        return;
+        to->y[0] = side->y + tile * oc + first;
+        to->residual[0] = side->residual ? side->residual + tile * oc + first : NULL;
+        return side;
     }
     const size_t rows = w->out_h, points = w->out_w, image = tile / per * rows * points;
     size_t down = (size_t)w->span.down, across = (size_t)w->span.across;
@@ -192,9 +204,10 @@ static void find_outputs(const job *j, size_t tile, size_t first, cm_winograd_po
     for (size_t i = 0; i < down; i++, row += points * oc)
         for (size_t k = 0; k < across; k++) {
             int inside = to->whole || (top + i < rows && left + k < points);
-            to->y[i * across + k] = inside ? j->y + row + k * oc : NULL;
-            to->residual[i * across + k] = inside && j->residual ? j->residual + row + k * oc : NULL;
+            to->y[i * across + k] = inside ? side->y + row + k * oc : NULL;
+            to->residual[i * across + k] = inside && side->residual ? side->residual + row + k * oc : NULL;
         }
+    return side;
 }
 
 /* For where a tile's outputs go, and what is added to them. */
@@ -212,16 +225,15 @@ static void ask_for(const cm_winograd *w, const cm_winograd_points *to, size_t c
 static void outputs(const job *j, size_t first, size_t begin, size_t count, const float *m, size_t m_apart)
 {
     const cm_winograd *w = j->w;
-    const float *bias = j->bias ? j->bias + first : NULL;
     const size_t columns = cmi_winograd_group_columns(w, first), ahead = 16 / cmi_winograd_outputs(w);
     cm_winograd_points to = {.scale = j->scale, .relu = w->relu};
     for (size_t i = 0; i < count; i++) {
         if (w->oc > CM_WINOGRAD_GROUP && i + ahead < count) {
-            find_outputs(j, j->first + begin + i + ahead, first, &to);
+            (void)find_outputs(j, j->first + begin + i + ahead, first, &to);
             ask_for(w, &to, columns);
         }
-        find_outputs(j, j->first + begin + i, first, &to);
-        w->kernels->winograd->output(w->tile, columns, m + i * columns, m_apart, bias, &to);
+        const float *bias = find_outputs(j, j->first + begin + i, first, &to)->bias;
+        w->kernels->winograd->output(w->tile, columns, m + i * columns, m_apart, bias ? bias + first : NULL, &to);
     }
 }
 
@@ -277,15 +289,26 @@ static cm_status run_blocks(job *j, void *scratch)
 cm_status cmi_winograd_run(const cm_winograd *w, const float *x, const void *packed, const float *bias,
                            const float *residual, float scale, float *y, void *scratch)
 {
-    job j = {.w = w, .x = x, .packed = packed, .bias = bias, .residual = residual, .scale = scale, .y = y};
+    job j = {.w = w, .side[0] = {x, bias, residual, y}, .half = w->tiles, .packed = packed, .scale = scale};
+    return run_blocks(&j, scratch);
+}
+
+cm_status cmi_winograd_run_pair(const cm_winograd *w, const cm_winograd_side sides[2], const void *packed,
+                                float scale, void *scratch)
+{
+    job j = {.w = w, .side = {sides[0], sides[1]}, .half = w->tiles / 2, .packed = packed, .scale = scale};
     return run_blocks(&j, scratch);
 }
 
 cm_status cmi_winograd_run_plain(const cm_winograd *w, const float *x, const float *plain, const float *bias,
                                  const float *residual, float scale, float *y, void *scratch)
 {
-    job j = {
-        .w = w, .x = x, .plain = plain, .fresh = scratch, .bias = bias, .residual = residual, .scale = scale, .y = y};
+    job j = {.w = w,
+             .side[0] = {x, bias, residual, y},
+             .half = w->tiles,
+             .plain = plain,
+             .fresh = scratch,
+             .scale = scale};
     return run_blocks(&j, (unsigned char *)scratch + w->fresh_bytes);
 }
 
@@ -316,7 +339,8 @@ static int fits(cm_convolution *conv, const cm_conv_options *o, const cm_conv_sh
     if (tile == 0) tile = tile_of_other(o, s);
     if (o->bf16 == 1 || tile == 0) return 0;
     if (s->up) tile = s->transposed ? CM_WINOGRAD_DOWN : CM_WINOGRAD_UP;
-    cmi_winograd_init(w, o->kernels, o->bf16, tile, s->transposed, o->threads, s->n, s->h, s->w, s->c, s->oc);
+    cmi_winograd_init(w, o->kernels, o->bf16, tile, s->transposed, o->threads, s->pair ? 2 * s->n : s->n, s->h, s->w,
+                      s->c, s->oc);
     cmi_winograd_lie(w, s->kernel_w && s->kernel > s->kernel_w, s->pad > 0 || s->pad_w > 0);
     w->relu = conv->relus = s->relu;
     conv->name = cmi_winograd_name(w);
@@ -341,6 +365,9 @@ static cm_status pack(const cm_convolution *conv, const float *plain, void *pack
 static cm_status run(const cm_convolution *conv, const cm_conv_run *r)
 {
     const cm_winograd *w = &conv->as.winograd;
+    const cm_winograd_side sides[2] = {{r->x, r->bias, r->residual, r->y},
+                                       {r->x_tangent, NULL, r->residual_tangent, r->y_tangent}};
+    if (r->y_tangent) return cmi_winograd_run_pair(w, sides, r->weights, r->scale, r->scratch);
     if (conv->plain)
         return cmi_winograd_run_plain(w, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
     return cmi_winograd_run(w, r->x, r->weights, r->bias, r->residual, r->scale, r->y, r->scratch);
@@ -358,6 +385,7 @@ static void take_plain(cm_convolution *conv)
 }
 
 const cm_conv_algorithm cmi_conv_winograd = {.name = "winograd",
+                                             .pairs = 1,
                                              .fits = fits,
                                              .same_weights = same_weights,
                                              .pack = pack,

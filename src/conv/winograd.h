@@ -56,7 +56,7 @@ typedef struct cm_winograd {
     int relu;               /* y = max(convolution, 0); not with a residual */
     int transposed;         /* weights as the data gradient reads them */
     cm_threads threads;     /* of a run                           */
-    int32_t n, h, w, c, oc; /* h, w: of the input                 */
+    int32_t n, h, w, c, oc; /* h, w: of the input; n: of a pair both      */
     size_t out_h, out_w, tiles_down, tiles_across, tiles;
     size_t block;                     /* most tiles at a time               */
     size_t value_stride, tile_stride; /* of the transformed input, in operands */
@@ -90,6 +90,14 @@ void cmi_winograd_pack(const cm_winograd *winograd, const float *plain, void *pa
  * residual) scale. */
 cm_status cmi_winograd_run(const cm_winograd *winograd, const float *x, const void *packed, const float *bias,
                            const float *residual, float scale, float *y, void *scratch);
+
+/* Of a pair: n was twice the images.  The second half of them are the tangents, which have no bias. */
+typedef struct cm_winograd_side {
+    const float *x, *bias, *residual;
+    float *y;
+} cm_winograd_side;
+cm_status cmi_winograd_run_pair(const cm_winograd *winograd, const cm_winograd_side sides[2], const void *packed,
+                                float scale, void *scratch);
 
 /* The same of plain weights: each group of outputs is packed where it is used, so that it is
  * near; one thread, scratch_bytes + fresh_bytes of scratch memory. */

@@ -163,6 +163,7 @@ cm_status cmi_exec_step(cm_exec *exec, const cm_weights *weights, int step)
     cmi_weights_bind(weights, s->node, run);
     if (s->kind == CM_STEP_FORWARD) return run->p->op->forward(run);
     if (s->kind == CM_STEP_JVP) return run->p->op->jvp(run);
+    if (s->kind == CM_STEP_BOTH) return run->p->op->both(run);
     CM_TRY(run->p->op->backward(run));
     add_up(exec, s, run);
     return hand_on(exec, s, run);

@@ -28,7 +28,7 @@ static void find_lifetimes(cm_plan *plan)
             writes(p, s->din[k], i);
             if (s->sum[k] >= 0) reads(p, s->sum[k], i);
         }
-        if (s->kind == CM_STEP_FORWARD) writes(p, s->out, i);
+        if (s->kind == CM_STEP_FORWARD || s->kind == CM_STEP_BOTH) writes(p, s->out, i);
         else reads(p, s->out, i);
         writes(p, s->tout, i);
         writes(p, s->aux, i);
@@ -47,19 +47,28 @@ static void find_lifetimes(cm_plan *plan)
             p->buffers[i].first = -1, p->buffers[i].last = p->n_steps;
 }
 
-/* An in-place op whose first input dies there takes over its memory. */
+/* The output of step i takes over the first of the inputs where that dies there. */
+static void take_over(cm_program *p, int i, const int in[CM_OP_MAX_IN], int out)
+{
+    int shared = in[0] < 0;
+    for (int k = 1; k < CM_OP_MAX_IN; k++) shared |= in[k] == in[0];
+    if (shared || p->buffers[in[0]].last != i || p->buffers[in[0]].size != p->buffers[out].size) return;
+    int root = p->buffers[out].root = p->buffers[in[0]].root;
+    if (p->buffers[out].last > p->buffers[root].last) p->buffers[root].last = p->buffers[out].last;
+}
+
+/* An in-place op whose first input dies there takes over its memory; so does its tangent. */
 static void join_inplace(cm_plan *plan)
 {
     cm_program *p = &plan->program;
     const cm_graph *g = plan->graph;
     for (int i = 0; i < p->n_steps; i++) {
         const cm_step *s = &p->steps[i];
-        if (s->kind != CM_STEP_FORWARD || !(g->nodes[s->node].op->flags & CM_OP_INPLACE)) continue;
-        int in = s->in[0], shared = g->values[g->nodes[s->node].in[0]].producer < 0;
-        for (int k = 1; k < CM_OP_MAX_IN; k++) shared |= s->in[k] == in;
-        if (shared || p->buffers[in].last != i || p->buffers[in].size != p->buffers[s->out].size) continue;
-        int root = p->buffers[s->out].root = p->buffers[in].root;
-        if (p->buffers[s->out].last > p->buffers[root].last) p->buffers[root].last = p->buffers[s->out].last;
+        if (s->kind != CM_STEP_FORWARD && s->kind != CM_STEP_BOTH) continue;
+        const cm_node *n = &g->nodes[s->node];
+        if (!(n->op->flags & CM_OP_INPLACE) || g->values[n->in[0]].producer < 0) continue;
+        take_over(p, i, s->in, s->out);
+        if (s->kind == CM_STEP_BOTH) take_over(p, i, s->tin, s->tout);
     }
 }
 

@@ -62,6 +62,9 @@ static cm_status prepare_op(cm_plan *plan, int index)
     cm_op_plan *p = &plan->ops[index];
     if (p->frozen && node->param[0] >= 0 && !(node->op->flags & CM_OP_FREEZES))
         CM_FAIL(CM_ERR_INTERNAL, "%s: the parameters of %s cannot be frozen", node->scope, node->op->name);
+    if (p->has_tangent && !node->op->jvp && !node->op->both)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: the op %s has no derivative in the forward direction", node->scope,
+                node->op->name);
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
     const char *const used[3] = {cmi_conv_name(p->packer[0]), cmi_conv_name(p->back_packer),
                                  p->unpacker ? p->unpacker->name : ""};

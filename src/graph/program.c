@@ -86,12 +86,14 @@ static void add_forward(builder *b, int node, int again)
     s->again = again;
 }
 
+/* Behind the forward step, or with it where the op does both. */
 static void add_tangent(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
     if (!b->reached[n->out]) return;
-    cm_step *s = new_step(b, CM_STEP_JVP, node);
-    if (!s) return;
+    cm_step *s = n->op->both ? &b->p->steps[b->p->n_steps - 1] : new_step(b, CM_STEP_JVP, node);
+    if (!s || b->status != CM_OK) return;
+    if (n->op->both) s->kind = CM_STEP_BOTH;
     for (int k = 0; k < n->n_in; k++) {
         s->in[k] = b->value[n->in[k]];
         s->tin[k] = b->gradient[n->in[k]];

@@ -6,7 +6,7 @@
 #include "graph/arena.h"
 #include "graph/plan.h"
 
-enum { CM_STEP_FORWARD, CM_STEP_PAUSE, CM_STEP_BACKWARD, CM_STEP_JVP };
+enum { CM_STEP_FORWARD, CM_STEP_PAUSE, CM_STEP_BACKWARD, CM_STEP_JVP, CM_STEP_BOTH };
 
 /* Buffers by number, -1 for none. */
 typedef struct cm_step {

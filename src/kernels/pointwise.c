@@ -367,6 +367,80 @@ static void affine_back(size_t rows, size_t c, const float *x, const float *shif
         for (size_t i = 0; i < c; i++) dx[i] = p[i] * g[i] + q[i] * (x[i] - shift[i]) + t[i];
 }
 
+static inline __attribute__((always_inline)) void moments_both_of(size_t rows, size_t c, const size_t N,
+                                                                  const float *x, const float *tx, const float *shift,
+                                                                  float *sum, float *square, float *tangent,
+                                                                  float *product)
+{
+    float m[32], s[32] = {0}, q[32] = {0}, t[32] = {0}, p[32] = {0};
+    memcpy(m, shift, N * sizeof *m);
+    for (size_t r = 0; r < rows; r++, x += c, tx += c)
+#pragma omp simd
+        for (size_t i = 0; i < N; i++) {
+            float d = x[i] - m[i];
+            s[i] += d;
+            q[i] += d * d;
+            t[i] += tx[i];
+            p[i] += tx[i] * d;
+        }
+    memcpy(sum, s, N * sizeof *s);
+    memcpy(square, q, N * sizeof *q);
+    memcpy(tangent, t, N * sizeof *t);
+    memcpy(product, p, N * sizeof *p);
+}
+
+static void moments_both(size_t rows, size_t c, const float *x, const float *tx, const float *shift, float *sum,
+                         float *square, float *tangent, float *product)
+{
+    size_t i = 0;
+#define CHUNK(N) moments_both_of(rows, c, N, x + i, tx + i, shift + i, sum + i, square + i, tangent + i, product + i)
+    for (; i + 32 <= c; i += 32) CHUNK(32);
+    if (i < c) CHUNK(c - i);
+#undef CHUNK
+}
+
+static inline __attribute__((always_inline)) void affine_both_of(size_t rows, size_t c, const size_t N,
+                                                                 const float *x, const float *tx, const float *shift,
+                                                                 const float *a, const float *b, const float *p,
+                                                                 const float *q, const float *r, const int silu,
+                                                                 float *out, float *tout)
+{
+    float m[32], f[32], t[32], u[32], v[32], w[32];
+    memcpy(m, shift, N * sizeof *m);
+    memcpy(f, a, N * sizeof *f);
+    memcpy(t, b, N * sizeof *t);
+    memcpy(u, p, N * sizeof *u);
+    memcpy(v, q, N * sizeof *v);
+    memcpy(w, r, N * sizeof *w);
+    for (size_t row = 0; row < rows; row++, x += c, tx += c, out += c, tout += c)
+#pragma omp simd
+        for (size_t i = 0; i < N; i++) {
+            const float d = x[i] - m[i], z = f[i] * d + t[i], tz = u[i] * tx[i] + v[i] * d + w[i];
+            if (silu) {
+                const float e = 1.0f + exp_poly(clamp(-z)), s = 1.0f / e;
+                out[i] = z / e;
+                tout[i] = tz * (s * (1.0f + z * (1.0f - s)));
+            } else {
+                out[i] = z;
+                tout[i] = tz;
+            }
+        }
+}
+
+static void affine_both(size_t rows, size_t c, const float *x, const float *tx, const float *shift, const float *a,
+                        const float *b, const float *p, const float *q, const float *r, int silu, float *out,
+                        float *tout)
+{
+#define CHUNK(N, S)                                                                                                  \
+    affine_both_of(rows, c, N, x + i, tx + i, shift + i, a + i, b + i, p + i, q + i, r + i, S, out + i, tout + i)
+    size_t i = 0;
+    for (; silu && i + 32 <= c; i += 32) CHUNK(32, 1);
+    for (; !silu && i + 32 <= c; i += 32) CHUNK(32, 0);
+    if (i < c && silu) CHUNK(c - i, 1);
+    else if (i < c) CHUNK(c - i, 0);
+#undef CHUNK
+}
+
 static void softmax_back(size_t rows, size_t n, size_t apart, float scale, const float *y, float *d)
 {
     for (size_t r = 0; r < rows; r++, y += apart, d += apart) {
@@ -486,6 +560,8 @@ const cm_pointwise CM_TABLE = {moments,
                                silu_back,
                                affine_sums,
                                affine_back,
+                               moments_both,
+                               affine_both,
                                dropout_mask,
                                masked,
                                few_outputs,

@@ -59,6 +59,14 @@ typedef struct cm_pointwise {
     /* dx = p[c] g + q[c] (x - shift[c]) + r[c]; dx may be g. */
     void (*affine_back)(size_t rows, size_t c, const float *x, const float *shift, const float *g, const float *p,
                         const float *q, const float *r, float *dx);
+    /* Of values and tangents: the sums of `moments`, and of tx and of tx (x - shift). */
+    void (*moments_both)(size_t rows, size_t c, const float *x, const float *tx, const float *shift, float *sum,
+                         float *square, float *tangent, float *product);
+    /* out as in `affine`, tout = p[c] tx + q[c] (x - shift[c]) + r[c], times SiLU' when asked; out may be x, tout tx.
+     */
+    void (*affine_both)(size_t rows, size_t c, const float *x, const float *tx, const float *shift, const float *a,
+                        const float *b, const float *p, const float *q, const float *r, int silu, float *out,
+                        float *tout);
     /* Bit i % 8 of byte i / 8: is word i of the stream (key; block, draw, image) at least `limit`?
      * stream: key 0, 1, draw, image low, high. */
     void (*dropout_mask)(size_t n, const uint32_t stream[5], uint32_t limit, unsigned char *mask);

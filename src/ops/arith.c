@@ -52,12 +52,19 @@ static cm_status silu_backward(const cm_op_run *r)
     return CM_OK;
 }
 
-/* The slope is symmetric in what it multiplies: a gradient or a tangent.  (In
- * place, forward has overwritten its input; plans for JVP keep it.) */
-static cm_status silu_jvp(const cm_op_run *r)
+/* The slope is symmetric in what it multiplies: a gradient or a tangent.  The tangent comes first: forward may
+ * overwrite x. */
+static cm_status silu_both_piece(void *user, int index, int worker)
 {
-    r->p->kernels->pointwise->silu_back(cmi_desc_count(r->p->out), in(r, 0), r->tin[0], r->tout);
-    return CM_OK;
+    const cm_op_run *r = user;
+    size_t at, n = range(r, index, &at);
+    r->p->kernels->pointwise->silu_back(n, in(r, 0) + at, r->tin[0] + at, r->tout + at);
+    return silu_piece(user, index, worker);
+}
+
+static cm_status silu_both(const cm_op_run *r)
+{
+    return over_rows(r, silu_both_piece);
 }
 
 const cm_op cmi_op_silu = {.name = "silu",
@@ -66,7 +73,7 @@ const cm_op cmi_op_silu = {.name = "silu",
                            .shape = same,
                            .forward = silu_forward,
                            .backward = silu_backward,
-                           .jvp = silu_jvp};
+                           .both = silu_both};
 
 /* --- add: (a + b) scale -------------------------------------------------- */
 
@@ -102,13 +109,19 @@ static cm_status add_backward(const cm_op_run *r)
     return CM_OK;
 }
 
-static cm_status add_jvp(const cm_op_run *r)
+static cm_status add_both_piece(void *user, int index, int worker)
 {
-    size_t n = cmi_desc_count(r->p->out);
-    float s = r->p->attr->add.scale;
-    if (r->tin[0] && r->tin[1]) r->p->kernels->pointwise->add(n, r->tin[0], r->tin[1], s, r->tout);
-    else r->p->kernels->pointwise->scale(n, s, r->tin[0] ? r->tin[0] : r->tin[1], r->tout);
-    return CM_OK;
+    const cm_op_run *r = user;
+    const float s = r->p->attr->add.scale, *a = r->tin[0], *b = r->tin[1];
+    size_t at, n = range(r, index, &at);
+    if (a && b) r->p->kernels->pointwise->add(n, a + at, b + at, s, r->tout + at);
+    else r->p->kernels->pointwise->scale(n, s, (a ? a : b) + at, r->tout + at);
+    return add_piece(user, index, worker);
+}
+
+static cm_status add_both(const cm_op_run *r)
+{
+    return over_rows(r, add_both_piece);
 }
 
 const cm_op cmi_op_add = {.name = "add",
@@ -116,7 +129,7 @@ const cm_op cmi_op_add = {.name = "add",
                           .shape = add_shape,
                           .forward = add_forward,
                           .backward = add_backward,
-                          .jvp = add_jvp};
+                          .both = add_both};
 
 /* --- scale: x s, one s per image ----------------------------------------- */
 

@@ -6,7 +6,7 @@
  * independent pieces of work: two matrix products of one thread each and a
  * softmax between, so the scores of a block stay in the cache and the bits do
  * not depend on the number of threads.  So it goes here where tokens or d are no
- * multiples of 16, and for tangents; else values and gradients are attention_f32.h, and
+ * multiples of 16; else values, gradients and tangents are attention_f32.h, and
  * on processors with AMX values attention_amx.h.
  *
  * Backward makes the scores again, block by block: with p = softmax(s),
@@ -147,6 +147,7 @@ static void prepare_f32(cm_op_plan *p, cm_attention_f32 *a)
         .kernels = p->kernels, .threads = p->threads, .tokens = (size_t)tokens(p), .heads = c / d, .d = d};
     for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
     need(p, cmi_attention_f32_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
+    if (p->mode == CM_MODE_JVP) need(p, cmi_attention_f32_tangent_scratch_bytes(a));
 }
 
 static void prepare_amx(cm_op_plan *p, cm_attention_amx *a)
@@ -189,7 +190,7 @@ static cm_status prepare(cm_op_plan *p)
     p->state = s;
     if (by_amx(p)) prepare_amx(p, &s->amx);
     if (by_products(p)) prepare_f32(p, &s->f32);
-    return by_products(p) && p->mode != CM_MODE_JVP ? CM_OK : prepare_products(p, s);
+    return by_products(p) ? CM_OK : prepare_products(p, s);
 }
 
 static void detach(const cm_op_plan *p, void *local)
@@ -474,10 +475,26 @@ static cm_status head_jvp(const cm_op_run *r, size_t h, workspace *w, float *out
     return CM_OK;
 }
 
-static cm_status jvp(const cm_op_run *r)
+static cm_status tangents_by_products(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    const void *moves[2] = {r->tin[0], r->tin[1]};
+    if (by_amx(p)) CM_TRY(forward_amx(r));
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        const image m = image_of(r, r->in, i, NULL), t = image_of(r, moves, i, NULL);
+        float *tout = r->tout + i * (size_t)tokens(p) * (size_t)p->out.c;
+        CM_TRY(cmi_attention_f32_tangent(&((const primitives *)p->state)->f32, m.in, t.in, by_amx(p) ? NULL : m.out,
+                                         tout, r->scratch));
+    }
+    return CM_OK;
+}
+
+static cm_status both(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     size_t t = (size_t)tokens(p), c = (size_t)p->out.c, heads = (size_t)p->attr->attention.heads;
+    if (by_products(p)) return tangents_by_products(r);
+    CM_TRY(forward(r));
     workspace w = split_scratch(r);
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
         const void *tangents[2] = {r->tin[0], r->tin[1]};
@@ -504,4 +521,4 @@ const cm_op cmi_op_attention = {.name = "attention",
                                 .detach = detach,
                                 .forward = forward,
                                 .backward = backward,
-                                .jvp = jvp};
+                                .both = both};

@@ -49,7 +49,7 @@ typedef struct {
     size_t scaled;                   /* where in the scratch memory a gradient stands that nobody else reads */
     int up;                          /* by the forms that take small points four times */
     int enlarges;                    /* else; x then stands                            */
-    size_t enlarged;                 /* here, and in backward, later its gradient      */
+    size_t enlarged;                 /* here, and in backward, later its gradient; behind it x's tangent */
 } state;
 /* What a thread holds. */
 typedef struct {
@@ -79,7 +79,8 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
                                  .up = up,
                                  .kernel_w = p->attr->conv.kernel_w,
                                  .pad_w = p->attr->conv.pad_w,
-                                 .relu = relus(p) && !transposed && p->n_in == 1 && p->mode != CM_MODE_JVP};
+                                 .relu = relus(p) && !transposed && p->n_in == 1 && p->mode != CM_MODE_JVP,
+                                 .pair = p->mode == CM_MODE_JVP && (p->has_tangent & 1)};
     return shape;
 }
 
@@ -152,6 +153,11 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s)
     return CM_OK;
 }
 
+static size_t enlarged_bytes(const cm_op_plan *p)
+{
+    return cmi_desc_count(large(p->attr, p->in[0])) * sizeof(float);
+}
+
 static cm_status prepare(cm_op_plan *p)
 {
     state *s = cmi_calloc(p->context, 1, sizeof *s);
@@ -166,7 +172,7 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode == CM_MODE_TRAIN && (p->n_in > 1 ? !(p->needs_gradient & 2) : relus(p)))
         p->scratch_bytes = s->scaled + cmi_desc_count(p->out) * sizeof(float);
     s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
-    if (s->enlarges) p->scratch_bytes = s->enlarged + cmi_desc_count(large(p->attr, p->in[0])) * sizeof(float);
+    if (s->enlarges) p->scratch_bytes = s->enlarged + (p->mode == CM_MODE_JVP ? 2 : 1) * enlarged_bytes(p);
     return CM_OK;
 }
 
@@ -212,6 +218,7 @@ static float *enlarged_of(const cm_op_run *r)
 typedef struct {
     const cm_op_run *run;
     const unsigned char *x;
+    float *to;
 } enlarging;
 
 /* One row of points to two. */
@@ -222,7 +229,7 @@ static cm_status enlarge_piece(void *user, int index, int worker)
     const size_t point = (size_t)x.c * (e->run->p->stored_bf16 & 1 ? sizeof(uint16_t) : sizeof(float));
     const size_t row = (size_t)x.w * point;
     const unsigned char *from = e->x + (size_t)index * row;
-    unsigned char *to = (unsigned char *)enlarged_of(e->run) + (size_t)index * 4 * row;
+    unsigned char *to = (unsigned char *)e->to + (size_t)index * 4 * row;
     (void)worker;
     for (size_t i = 0; i < 2 * (size_t)x.w; i++) memcpy(to + i * point, from + i / 2 * point, point);
     memcpy(to + 2 * row, to, 2 * row);
@@ -230,11 +237,11 @@ static cm_status enlarge_piece(void *user, int index, int worker)
 }
 
 /* Makes x (or its tangent) large. */
-static cm_status enlarge(const cm_op_run *r, const void **x)
+static cm_status enlarge(const cm_op_run *r, float *to, const void **x)
 {
     const cm_desc d = r->p->in[0];
-    enlarging e = {r, *x};
-    *x = enlarged_of(r);
+    enlarging e = {r, *x, to};
+    *x = to;
     return cmi_parallel(r->p->threads, d.n * d.h, enlarge_piece, &e);
 }
 
@@ -252,20 +259,17 @@ static void shrink(const cm_op_run *r, float *dx)
         }
 }
 
-/* y (or its tangent) of x, bias and r. */
-static cm_status convolve(const cm_op_run *r, const void *x, const float *bias, const float *added, float *y)
+/* A run of x, bias and r. */
+static cm_conv_run run_of(const cm_op_run *r)
 {
-    const state *s = r->p->state;
-    if (s->enlarges) CM_TRY(enlarge(r, &x));
-    const cm_conv_run run = {.x = x,
-                             .weights = r->param[0],
-                             .bias = bias,
-                             .residual = added,
-                             .scale = r->p->attr->conv.scale,
-                             .y = y,
-                             .scratch = r->scratch,
-                             .local = ((const locals *)r->local)->conv};
-    return cmi_conv_run(&s->conv, &run);
+    return (cm_conv_run){.x = r->in[0],
+                         .weights = r->param[0],
+                         .bias = r->param[1],
+                         .residual = r->in[1],
+                         .scale = r->p->attr->conv.scale,
+                         .y = r->out,
+                         .scratch = r->scratch,
+                         .local = ((const locals *)r->local)->conv};
 }
 
 static cm_status relu_piece(void *user, int index, int worker)
@@ -278,12 +282,21 @@ static cm_status relu_piece(void *user, int index, int worker)
     return CM_OK;
 }
 
+/* Where the algorithm has not. */
+static cm_status rectify(const cm_op_run *r)
+{
+    if (!relus(r->p) || ((const state *)r->p->state)->conv.relus) return CM_OK;
+    return cmi_parallel(r->p->threads, cmi_op_row_pieces(cmi_desc_pixels(r->p->out)), relu_piece,
+                        (void *)(uintptr_t)r);
+}
+
 static cm_status forward(const cm_op_run *r)
 {
-    const int pieces = cmi_op_row_pieces(cmi_desc_pixels(r->p->out));
-    CM_TRY(convolve(r, r->in[0], r->param[1], r->in[1], r->out));
-    if (!relus(r->p) || ((const state *)r->p->state)->conv.relus) return CM_OK;
-    return cmi_parallel(r->p->threads, pieces, relu_piece, (void *)(uintptr_t)r);
+    const state *s = r->p->state;
+    cm_conv_run run = run_of(r);
+    if (s->enlarges) CM_TRY(enlarge(r, enlarged_of(r), &run.x));
+    CM_TRY(cmi_conv_run(&s->conv, &run));
+    return rectify(r);
 }
 
 /* The gradient of the convolution itself. */
@@ -323,7 +336,7 @@ static cm_status backward(const cm_op_run *r)
     const void *x = r->in[0];
     if (r->din[0]) CM_TRY(data_gradient(r, dy));
     if (r->p->frozen) return CM_OK;
-    if (s->enlarges) CM_TRY(enlarge(r, &x));
+    if (s->enlarges) CM_TRY(enlarge(r, enlarged_of(r), &x));
     const cm_conv_gradient_run run = {.x = x,
                                       .dy = dy,
                                       .dw = r->dparam[0],
@@ -333,21 +346,36 @@ static cm_status backward(const cm_op_run *r)
     return cmi_conv_gradient_run(&s->gradient, &run);
 }
 
-static cm_status linear_jvp(const cm_op_run *r)
+static void scale_tangent(const cm_op_run *r, const float *from)
 {
-    if (!r->tin[0]) { /* the tangent of r alone */
-        r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tin[1], r->tout);
-        return CM_OK;
-    }
-    CM_TRY(convolve(r, r->tin[0], NULL, r->tin[1], r->tout));
-    if (r->p->n_in > 1 && !r->tin[1])
-        r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, r->tout, r->tout);
-    return CM_OK;
+    r->p->kernels->pointwise->scale(cmi_desc_count(r->p->out), r->p->attr->conv.scale, from, r->tout);
 }
 
-static cm_status jvp(const cm_op_run *r)
+static cm_status linear_both(const cm_op_run *r)
 {
-    CM_TRY(linear_jvp(r));
+    const state *s = r->p->state;
+    cm_conv_run run = run_of(r);
+    if (!r->tin[0]) { /* the tangent of r alone */
+        scale_tangent(r, r->tin[1]);
+        return forward(r);
+    }
+    run.x_tangent = r->tin[0];
+    run.residual_tangent = r->tin[1];
+    run.y_tangent = r->tout;
+    if (s->enlarges) {
+        float *second = enlarged_of(r) + enlarged_bytes(r->p) / sizeof(float);
+        CM_TRY(enlarge(r, enlarged_of(r), &run.x));
+        CM_TRY(enlarge(r, second, &run.x_tangent));
+    }
+    CM_TRY(cmi_conv_run(&s->conv, &run));
+    if (r->p->n_in > 1 && !r->tin[1]) scale_tangent(r, r->tout);
+    return rectify(r);
+}
+
+/* Value and tangent of the convolution take the same way; where the value ends in 0, the tangent does. */
+static cm_status both(const cm_op_run *r)
+{
+    CM_TRY(linear_both(r));
     if (relus(r->p)) r->p->kernels->pointwise->relu_back(cmi_desc_count(r->p->out), r->out, r->tout, r->tout);
     return CM_OK;
 }
@@ -365,7 +393,7 @@ const cm_op cmi_op_conv2d = {.name = "conv2d",
                              .detach = detach,
                              .forward = forward,
                              .backward = backward,
-                             .jvp = jvp};
+                             .both = both};
 
 const cm_op cmi_op_conv2d_relu = {.name = "conv2d relu",
                                   .saves = 1,
@@ -380,4 +408,4 @@ const cm_op cmi_op_conv2d_relu = {.name = "conv2d relu",
                                   .detach = detach,
                                   .forward = forward,
                                   .backward = backward,
-                                  .jvp = jvp};
+                                  .both = both};

@@ -76,8 +76,9 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-static cm_status jvp(const cm_op_run *r)
+static cm_status both(const cm_op_run *r)
 {
+    CM_TRY(forward(r));
     apply(r, r->tin[0], r->tout);
     return CM_OK;
 }
@@ -88,4 +89,4 @@ const cm_op cmi_op_dropout = {.name = "dropout",
                               .prepare = prepare,
                               .forward = forward,
                               .backward = backward,
-                              .jvp = jvp};
+                              .both = both};

@@ -47,7 +47,7 @@ typedef struct {
     float *shift;    /* [C] the first point: the output may overwrite it */
     float *factor;   /* [C] */
     float *offset;   /* [C] */
-    float *partial;  /* [pieces][2][C] sums and squares; scratch */
+    float *partial;  /* [pieces][2][C] sums and squares, of a tangent as many more; scratch */
 } buffers;
 
 static size_t points(const cm_op_plan *p)
@@ -62,7 +62,8 @@ static size_t kept_bytes(const cm_op_plan *p)
 
 static size_t partial_bytes(const cm_op_plan *p)
 {
-    return (size_t)cmi_op_row_pieces(points(p)) * 2 * (size_t)p->out.c * sizeof(float);
+    const size_t sums = p->mode == CM_MODE_JVP ? 4 : 2;
+    return (size_t)cmi_op_row_pieces(points(p)) * sums * (size_t)p->out.c * sizeof(float);
 }
 
 /* The buffers of image i. */
@@ -340,61 +341,121 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-/* --- jvp: tn^ = (tu - mean tu - n^ mean(n^ tu)) / sd, tv = gain tn^ + ta z + tc -- */
+/* --- tangents: tn^ = (tu - mean tu - n^ mean(n^ tu)) / sd, tv = gain tn^ + ta z + tc ---------
+ * Per channel that is again one factor of tx, one slope in x and one offset, from the sums of tx and of
+ * tx (x - shift), which the pass for the moments makes. */
 
-/* mean tu and mean(n^ tu) of one group. */
-static void tangent_means(const image *m, const float *tx, const float *te, size_t first, size_t last, double *a,
-                          double *b)
+/* An image and its tangent. */
+typedef struct {
+    image m;
+    const float *tx; /* NULL: zero */
+    float *tout;
+    slopes s; /* sum: of tx; product: of tx (x - shift); p, q, t: tv = p tx + q (x - shift) + t */
+} moving;
+
+/* Of 64 points: the sums of moments_piece, and behind those of all pieces the tangent's. */
+static float *tangent_sums(const moving *v, int index)
 {
-    size_t c = (size_t)m->run->p->out.c, n = points(m->run->p);
-    double count = (double)(last - first) * (double)n;
-    *a = *b = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = first; k < last; k++) {
-            double tu = (tx ? (double)tx[i * c + k] : 0) + (te ? (double)te[k] : 0);
-            *a += tu;
-            *b += m->b.inverse[k] * ((double)m->x[i * c + k] - (double)m->b.shift[k] + m->b.base[k]) * tu;
+    const size_t c = (size_t)v->m.run->p->out.c, pieces = (size_t)cmi_op_row_pieces(points(v->m.run->p));
+    return v->m.b.partial + (pieces + (size_t)index) * 2 * c;
+}
+
+static cm_status moving_moments_piece(void *user, int index, int worker)
+{
+    const moving *v = user;
+    const cm_op_plan *p = v->m.run->p;
+    const size_t c = (size_t)p->out.c, rows = cmi_op_piece_rows(points(p), index), at = (size_t)index * 64 * c;
+    float *sum = v->m.b.partial + (size_t)index * 2 * c, *more = tangent_sums(v, index);
+    if (!v->tx) return moments_piece((void *)(uintptr_t)&v->m, index, worker);
+    p->kernels->pointwise->moments_both(rows, c, v->m.x + at, v->tx + at, v->m.b.shift, sum, sum + c, more, more + c);
+    return CM_OK;
+}
+
+static void join_tangents(moving *v, size_t c, int pieces)
+{
+    memset(v->s.sum, 0, 2 * c * sizeof *v->s.sum);
+    for (int i = 0; v->tx && i < pieces; i++) {
+        const float *sum = tangent_sums(v, i);
+        for (size_t k = 0; k < c; k++) {
+            v->s.sum[k] += (double)sum[k];
+            v->s.product[k] += (double)sum[c + k];
         }
-    *a /= count, *b /= count;
+    }
 }
 
-static double silu_slope(double v)
+/* Channels [first, last) of one group; e and te: the image's embedding and its tangent, or NULL. */
+static void tangent_slopes(moving *v, size_t first, size_t last, const float *e, const float *te)
 {
-    double s = 1 / (1 + exp(-v));
-    return s * (1 + v * (1 - s));
-}
-
-static void group_tangent(const image *m, size_t first, size_t last, const float *e, const float *tx, const float *te,
-                          float *out)
-{
-    const cm_op_plan *p = m->run->p;
-    const float *weight = m->run->param[0], *bias = m->run->param[1];
-    size_t c = (size_t)p->out.c;
-    double a, b;
-    int mode = p->attr->groupnorm.mode;
-    const float *tu_e = mode == CM_GN_ADD ? te : NULL, *ta = mode == CM_GN_SCALE_SHIFT ? te : NULL;
-    tangent_means(m, tx, tu_e, first, last, &a, &b);
-    for (size_t i = 0; i < points(p); i++)
-        for (size_t k = first; k < last; k++) {
-            double d = (double)m->x[i * c + k] - (double)m->b.shift[k], normal = m->b.inverse[k] * (d + m->b.base[k]);
-            double tu = (tx ? (double)tx[i * c + k] : 0) + (tu_e ? (double)tu_e[k] : 0);
-            double tz = gain_of(m, k, e) * (double)weight[k] * m->b.inverse[k] * (tu - a - normal * b);
-            if (ta) tz += (double)ta[k] * ((double)weight[k] * normal + (double)bias[k]) + (double)ta[c + k];
-            if (p->attr->groupnorm.silu) tz *= silu_slope((double)m->b.factor[k] * d + (double)m->b.offset[k]);
-            out[i * c + k] = (float)tz;
+    const cm_op_plan *p = v->m.run->p;
+    const buffers *b = &v->m.b;
+    const float *weight = v->m.run->param[0], *bias = v->m.run->param[1];
+    const size_t c = (size_t)p->out.c;
+    const float *added = p->attr->groupnorm.mode == CM_GN_ADD ? te : NULL;
+    const float *ta = p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT ? te : NULL;
+    const double n = (double)points(p), count = (double)(last - first) * n, inverse = b->inverse[first];
+    double mean = 0, along = 0; /* of tu, of n^ tu */
+    for (size_t k = first; k < last; k++) {
+        const double t = added ? (double)added[k] : 0;
+        mean += v->s.sum[k] + n * t;
+        along += v->s.product[k] + b->base[k] * v->s.sum[k] + n * b->mean[k] * t;
+    }
+    mean /= count;
+    along *= inverse / count;
+    for (size_t k = first; k < last; k++) {
+        const double gain = inverse * gain_of(&v->m, k, e) * (double)weight[k], t = added ? (double)added[k] : 0;
+        double slope = -gain * inverse * along, offset = gain * (t - mean - inverse * along * b->base[k]);
+        if (ta) {
+            slope += (double)ta[k] * inverse * (double)weight[k];
+            offset +=
+                (double)ta[k] * ((double)weight[k] * inverse * b->base[k] + (double)bias[k]) + (double)ta[c + k];
         }
+        v->s.p[k] = v->tx ? (float)gain : 0;
+        v->s.q[k] = (float)slope;
+        v->s.t[k] = (float)offset;
+    }
 }
 
-static cm_status jvp(const cm_op_run *r)
+static cm_status moving_piece(void *user, int index, int worker)
+{
+    const moving *v = user;
+    const cm_op_plan *p = v->m.run->p;
+    const size_t c = (size_t)p->out.c, at = (size_t)index * 64 * c, rows = cmi_op_piece_rows(points(p), index);
+    const float *x = v->m.x + at, *tx = v->tx ? v->tx + at : x; /* without a tangent its factor is 0 */
+    const buffers *b = &v->m.b;
+    (void)worker;
+    p->kernels->pointwise->affine_both(rows, c, x, tx, b->shift, b->factor, b->offset, v->s.p, v->s.q, v->s.t,
+                                       p->attr->groupnorm.silu, v->m.out + at, v->tout + at);
+    return CM_OK;
+}
+
+static cm_status move_image(moving *v, const float *e, const float *te)
+{
+    const cm_op_plan *p = v->m.run->p;
+    const size_t c = (size_t)p->out.c, width = c / (size_t)p->attr->groupnorm.groups;
+    const int pieces = cmi_op_row_pieces(points(p));
+    memcpy(v->m.b.shift, v->m.x, c * sizeof *v->m.x);
+    CM_TRY(cmi_parallel(p->threads, pieces, moving_moments_piece, v));
+    join_pieces(&v->m, c, points(p), pieces);
+    join_tangents(v, c, pieces);
+    for (size_t k = 0; k < c; k += width) {
+        fold_group(&v->m, k, k + width, c, points(p), e);
+        tangent_slopes(v, k, k + width, e, te);
+    }
+    return cmi_parallel(p->threads, pieces, moving_piece, v);
+}
+
+static cm_status both(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
-    size_t c = (size_t)p->out.c, n = points(p), width = c / (size_t)p->attr->groupnorm.groups;
-    for (int32_t i = 0; i < p->out.n; i++) {
-        size_t at = (size_t)i * n * c, e_size = (size_t)p->in[1].c * (size_t)i;
-        image m = {r, (const float *)r->in[0] + at, NULL, split(r, i)};
-        for (size_t k = 0; k < c; k += width)
-            group_tangent(&m, k, k + width, r->in[1] ? (const float *)r->in[1] + e_size : NULL,
-                          r->tin[0] ? r->tin[0] + at : NULL, r->tin[1] ? r->tin[1] + e_size : NULL, r->tout + at);
+    const size_t values = points(p) * (size_t)p->out.c, e_size = (size_t)p->in[1].c;
+    const float *e = r->in[1], *te = r->tin[1];
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        moving v = {
+            .m = {r, (const float *)r->in[0] + i * values, (float *)r->out + i * values, split(r, (int32_t)i)},
+            .tx = r->tin[0] ? r->tin[0] + i * values : NULL,
+            .tout = r->tout + i * values,
+            .s = split_slopes(r)};
+        CM_TRY(move_image(&v, e ? e + i * e_size : NULL, te ? te + i * e_size : NULL));
     }
     return CM_OK;
 }
@@ -407,4 +468,4 @@ const cm_op cmi_op_groupnorm = {.name = "groupnorm",
                                 .prepare = prepare,
                                 .forward = forward,
                                 .backward = backward,
-                                .jvp = jvp};
+                                .both = both};

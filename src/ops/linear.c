@@ -50,10 +50,18 @@ static cm_status forward(const cm_op_run *r)
     return multiply(&q);
 }
 
-static cm_status jvp(const cm_op_run *r)
+/* 64 rows of W for values and tangents, while they are near. */
+static cm_status both_piece(void *user, int index, int worker)
 {
-    product q = {r, r->tin[0], NULL, r->tout};
-    return multiply(&q);
+    const cm_op_run *r = user;
+    product values = {r, r->in[0], r->param[1], r->out}, tangents = {r, r->tin[0], NULL, r->tout};
+    CM_TRY(piece(&values, index, worker));
+    return piece(&tangents, index, worker);
+}
+
+static cm_status both(const cm_op_run *r)
+{
+    return cmi_parallel(r->p->threads, cmi_op_row_pieces((size_t)r->p->out.c), both_piece, (void *)(uintptr_t)r);
 }
 
 static cm_status backward(const cm_op_run *r)
@@ -82,5 +90,10 @@ static double work(const cm_op_plan *p)
     return OF_A_WEIGHT * (double)cmi_desc_count(p->out) * p->in[0].c;
 }
 
-const cm_op cmi_op_linear = {
-    .name = "linear", .saves = 1, .shape = shape, .work = work, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cmi_op_linear = {.name = "linear",
+                             .saves = 1,
+                             .shape = shape,
+                             .work = work,
+                             .forward = forward,
+                             .backward = backward,
+                             .both = both};

@@ -184,6 +184,9 @@ struct cm_op {
     cm_status (*backward)(const cm_op_run *r);
     /* Runs after forward; writes the tangent of the output. */
     cm_status (*jvp)(const cm_op_run *r);
+    /* The output and its tangent in one go, for what both read; in place where the op may be so, both of them.  NULL:
+     * forward, then jvp. */
+    cm_status (*both)(const cm_op_run *r);
 };
 
 /* Work over points (rows of c values) is cut into pieces of 64, whatever the
