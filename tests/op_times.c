@@ -1,4 +1,4 @@
-/* op_times.c MODEL [SLICE [small|train|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train]] - where the time of an evaluation
+/* op_times.c MODEL [SLICE [small|train|jvp|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train|jvp]] - where the time of an evaluation
  * goes: seconds an image and share of each kind of op, one thread, the best of several runs. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +64,7 @@ int main(int argc, char **argv)
     memset(&c, 0, sizeof c);
     if (argc < 2) return 2;
     int slice = argc > 2 ? atoi(argv[2]) : 4, train = argc > 3 && strcmp(argv[argc - 1], "train") == 0;
+    const int jvp = argc > 3 && strcmp(argv[argc - 1], "jvp") == 0;
     if (cm_model_load(NULL, argv[1], NULL, &m) != CM_OK) goto failed;
     const char *how = argc > 3 ? argv[3] : "";
     cm_arithmetic arithmetic;
@@ -78,7 +79,8 @@ int main(int argc, char **argv)
                                .threads = 1,
                                .share = 1,
                                .arithmetic = arithmetic,
-                               .mode = train ? CM_MODE_TRAIN : CM_MODE_INFER,
+                               .mode = train ? CM_MODE_TRAIN : jvp ? CM_MODE_JVP : CM_MODE_INFER,
+                               .inputs = jvp ? 1u << CM_IN_X | 1u << CM_IN_TIME : 0,
                                .output = CM_OUT_D};
     if (cmi_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK ||
         cmi_weights_create(plan, m->params, &weights) != CM_OK || cmi_exec_create(plan, &exec) != CM_OK)

@@ -32,10 +32,12 @@ static void bind(cm_exec *exec, const cm_step *s, cm_op_run *run)
     run->again = s->again;
     run->dout = at(exec, s->dout);
     run->tout = at(exec, s->tout);
+    run->dtout = at(exec, s->dtout);
     for (int k = 0; k < CM_OP_MAX_IN; k++) {
         run->in[k] = at(exec, s->in[k]);
         run->din[k] = at(exec, s->din[k]);
         run->tin[k] = at(exec, s->tin[k]);
+        run->dtin[k] = at(exec, s->dtin[k]);
     }
     if (s->kind == CM_STEP_BACKWARD && !exec->plan->options.frozen) bind_gradients(exec, s, run);
 }
@@ -68,11 +70,15 @@ cm_status cmi_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, 
     exec->arena = cmi_calloc(context, plan->program.arena, 1);
     exec->scratch = cmi_calloc(context, plan->scratch, 1);
     exec->gradients = cmi_calloc(context, exec->gradient_floats, sizeof *exec->gradients);
+    exec->second =
+        cmi_calloc(context, plan->options.mode == CM_MODE_TRAIN_JVP ? cmi_plan_node_gradient_floats(plan) : 0,
+                   sizeof *exec->second);
     exec->local = cmi_calloc(context, (size_t)plan->graph->n_nodes, sizeof *exec->local);
     exec->runs = cmi_calloc(context, (size_t)plan->program.n_steps, sizeof *exec->runs);
     exec->images = cmi_calloc(context, (size_t)plan->options.slice, sizeof *exec->images);
     exec->random.image = exec->images;
-    int whole = exec->arena && exec->scratch && exec->gradients && exec->local && exec->runs && exec->images;
+    int whole =
+        exec->arena && exec->scratch && exec->gradients && exec->second && exec->local && exec->runs && exec->images;
     cm_status status = whole ? attach(exec) : CM_ERR_MEMORY;
     if (status != CM_OK) cmi_exec_free(exec);
     else *out = exec;
@@ -89,6 +95,7 @@ void cmi_exec_free(cm_exec *exec)
     cmi_free(plan->context, exec->runs);
     cmi_free(plan->context, exec->images);
     cmi_free(plan->context, exec->gradients);
+    cmi_free(plan->context, exec->second);
     cmi_free(plan->context, exec->arena);
     cmi_free(plan->context, exec->scratch);
     cmi_free(plan->context, exec);
@@ -111,17 +118,27 @@ float *cmi_exec_cotangent(cm_exec *exec)
 
 const float *cmi_exec_input_gradient(const cm_exec *exec, int index)
 {
-    return at(exec, exec->plan->program.input_more[index]);
+    return at(exec, exec->plan->program.input_gradient[index]);
+}
+
+const float *cmi_exec_input_tangent_gradient(const cm_exec *exec, int index)
+{
+    return at(exec, exec->plan->program.input_tangent_gradient[index]);
+}
+
+float *cmi_exec_tangent_cotangent(cm_exec *exec)
+{
+    return at(exec, exec->plan->program.tangent_cotangent);
 }
 
 float *cmi_exec_tangent_input(cm_exec *exec, int index)
 {
-    return at(exec, exec->plan->program.input_more[index]);
+    return at(exec, exec->plan->program.input_tangent[index]);
 }
 
 const float *cmi_exec_tangent_output(const cm_exec *exec, int index)
 {
-    return at(exec, exec->plan->program.output_more[index]);
+    return at(exec, exec->plan->program.output_tangent[index]);
 }
 
 const float *cmi_exec_gradients(const cm_exec *exec)
@@ -141,6 +158,39 @@ static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
     for (int k = 0; k < CM_OP_MAX_IN; k++)
         if (s->sum[k] >= 0)
             run->p->kernels->pointwise->axpy(cmi_desc_count(run->p->in[k]), 1, run->din[k], at(exec, s->sum[k]));
+    for (int k = 0; k < CM_OP_MAX_IN; k++)
+        if (s->tsum[k] >= 0)
+            run->p->kernels->pointwise->axpy(cmi_desc_count(run->p->in[k]), 1, run->dtin[k], at(exec, s->tsum[k]));
+}
+
+/* Of an op that is linear or selects: once more for the tangents, whose part of the weights' gradient is added. */
+static cm_status through_tangents(cm_exec *exec, const cm_step *s, const cm_op_run *run)
+{
+    cm_op_run again = *run;
+    size_t at_node = 0;
+    again.dout = run->dtout;
+    for (int k = 0; k < CM_OP_MAX_IN; k++) {
+        if (run->p->op->flags & CM_OP_LINEAR) again.in[k] = run->tin[k];
+        again.din[k] = run->dtin[k];
+    }
+    for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {
+        const int index = exec->plan->graph->nodes[s->node].param[k];
+        if (!run->dparam[k]) continue;
+        again.dparam[k] = exec->second + at_node;
+        at_node += (exec->plan->gradient_size[index] + 15) / 16 * 16;
+    }
+    CM_TRY(run->p->op->backward(&again));
+    if (run->dparam[0] && again.in[0])
+        run->p->kernels->pointwise->axpy(exec->plan->gradient_size[exec->plan->graph->nodes[s->node].param[0]], 1,
+                                         again.dparam[0], run->dparam[0]);
+    return CM_OK;
+}
+
+static cm_status run_backward(cm_exec *exec, const cm_step *s, const cm_op_run *run)
+{
+    if (s->dtout >= 0 && run->p->op->both_backward) return run->p->op->both_backward(run);
+    CM_TRY(run->p->op->backward(run));
+    return s->dtout >= 0 ? through_tangents(exec, s, run) : CM_OK;
 }
 
 static cm_status hand_on(cm_exec *exec, const cm_step *s, const cm_op_run *run)
@@ -164,7 +214,7 @@ cm_status cmi_exec_step(cm_exec *exec, const cm_weights *weights, int step)
     if (s->kind == CM_STEP_FORWARD) return run->p->op->forward(run);
     if (s->kind == CM_STEP_JVP) return run->p->op->jvp(run);
     if (s->kind == CM_STEP_BOTH) return run->p->op->both(run);
-    CM_TRY(run->p->op->backward(run));
+    CM_TRY(run_backward(exec, s, run));
     add_up(exec, s, run);
     return hand_on(exec, s, run);
 }

@@ -8,6 +8,7 @@ struct cm_exec {
     const cm_plan *plan;
     unsigned char *arena, *scratch;
     float *gradients; /* a block, or with a sink those of one node */
+    float *second;    /* TRAIN_JVP: what a node's parameters get through its tangent */
     size_t gradient_floats;
     cm_gradient_sink sink;
     void *sink_user;

@@ -18,7 +18,7 @@ cm_status cmi_plan_lay_out_gradients(cm_plan *plan)
     plan->reader = cmi_calloc(plan->context, (size_t)g->n_params, sizeof *plan->reader);
     if (!plan->gradient || !plan->gradient_size || !plan->reader) return CM_ERR_MEMORY;
     for (int i = 0; i < g->n_params; i++) plan->reader[i] = -1;
-    if (plan->options.mode != CM_MODE_TRAIN || plan->options.frozen) return CM_OK;
+    if (!cmi_plan_trains(plan) || plan->options.frozen) return CM_OK;
     plan->gradient_floats = cmi_param_offsets(g, plan->gradient);
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; k < CM_OP_MAX_PARAMS; k++) {

@@ -18,7 +18,7 @@ static void find_lifetimes(cm_plan *plan)
     const cm_graph *g = plan->graph;
     for (int i = 0; i < g->n_inputs; i++) {
         writes(p, p->input[i], -1);
-        if (plan->options.mode == CM_MODE_JVP) writes(p, p->input_more[i], -1);
+        writes(p, p->input_tangent[i], -1);
     }
     for (int i = 0; i < p->n_steps; i++) {
         const cm_step *s = &p->steps[i];
@@ -26,22 +26,31 @@ static void find_lifetimes(cm_plan *plan)
             reads(p, s->in[k], i);
             reads(p, s->tin[k], i);
             writes(p, s->din[k], i);
+            writes(p, s->dtin[k], i);
             if (s->sum[k] >= 0) reads(p, s->sum[k], i);
+            if (s->tsum[k] >= 0) reads(p, s->tsum[k], i);
         }
         if (s->kind == CM_STEP_FORWARD || s->kind == CM_STEP_BOTH) writes(p, s->out, i);
         else reads(p, s->out, i);
         writes(p, s->tout, i);
         writes(p, s->aux, i);
         reads(p, s->aux, i);
-        if (s->kind == CM_STEP_PAUSE) writes(p, s->dout, i);
-        else reads(p, s->dout, i);
+        if (s->kind == CM_STEP_PAUSE) {
+            writes(p, s->dout, i);
+            writes(p, s->dtout, i);
+        } else {
+            reads(p, s->dout, i);
+            reads(p, s->dtout, i);
+        }
     }
     for (int i = 0; i < g->n_outputs; i++) {
         reads(p, p->output[i], p->pause);
-        if (plan->options.mode == CM_MODE_JVP) reads(p, p->output_more[i], p->n_steps);
+        reads(p, p->output_tangent[i], p->pause);
     }
-    for (int i = 0; i < g->n_inputs && plan->options.mode == CM_MODE_TRAIN; i++)
-        reads(p, p->input_more[i], p->n_steps);
+    for (int i = 0; i < g->n_inputs; i++) {
+        reads(p, p->input_gradient[i], p->n_steps);
+        reads(p, p->input_tangent_gradient[i], p->n_steps);
+    }
     for (int i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].first == -2 || !plan->options.share)
             p->buffers[i].first = -1, p->buffers[i].last = p->n_steps;

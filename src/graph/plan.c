@@ -5,7 +5,7 @@
 
 #include "graph/program.h"
 
-static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const unsigned char *reached)
+static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const cm_reach *reach)
 {
     const cm_graph *g = plan->graph;
     const cm_node *node = &g->nodes[index];
@@ -24,9 +24,8 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const u
     for (int k = 0; k < node->n_in; k++) {
         p->in[k] = g->values[node->in[k]].desc;
         p->in[k].n = plan->options.slice;
-        unsigned bit = (unsigned)reached[node->in[k]] << k;
-        if (p->mode == CM_MODE_TRAIN) p->needs_gradient |= bit;
-        else p->has_tangent |= bit;
+        p->needs_gradient |= (unsigned)reach->gradient[node->in[k]] << k;
+        p->has_tangent |= (unsigned)reach->tangent[node->in[k]] << k;
     }
     p->out = g->values[node->out].desc;
     p->out.n = plan->options.slice;
@@ -65,6 +64,10 @@ static cm_status prepare_op(cm_plan *plan, int index)
     if (p->has_tangent && !node->op->jvp && !node->op->both)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: the op %s has no derivative in the forward direction", node->scope,
                 node->op->name);
+    if (p->has_tangent && p->mode == CM_MODE_TRAIN_JVP && !node->op->both_backward &&
+        !(node->op->flags & (CM_OP_LINEAR | CM_OP_SELECTS)))
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: the op %s has no gradient through its derivative", node->scope,
+                node->op->name);
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
     const char *const used[3] = {cmi_conv_name(p->packer[0]), cmi_conv_name(p->back_packer),
                                  p->unpacker ? p->unpacker->name : ""};
@@ -99,19 +102,19 @@ static void choose_storage(cm_plan *plan)
     }
 }
 
-static cm_status build_with(cm_plan *plan, unsigned char *reached)
+static cm_status build_with(cm_plan *plan, const cm_reach *reach)
 {
     const cm_kernels *kernels = cmi_kernels_for(cmi_context_cpu_level(plan->context));
     CM_TRY(cmi_dnnl_engine_create(plan->context, &plan->engine));
     plan->ops = cmi_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
     plan->stored_bf16 = cmi_calloc(plan->context, (size_t)plan->graph->n_values, 1);
     if (!plan->ops || !plan->stored_bf16) return CM_ERR_MEMORY;
-    cmi_program_reach(plan, reached);
-    for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, reached);
+    cmi_program_reach(plan, reach);
+    for (int i = 0; i < plan->graph->n_nodes; i++) fill_op(plan, i, kernels, reach);
     choose_threads(plan);
     choose_storage(plan);
     for (int i = 0; i < plan->graph->n_nodes; i++) CM_TRY(prepare_op(plan, i));
-    CM_TRY(cmi_program_build(plan, reached));
+    CM_TRY(cmi_program_build(plan, reach));
     CM_TRY(cmi_plan_lay_out_gradients(plan));
     cmi_log(plan->context, CM_LOG_INFO,
             "planned %d steps for %d threads inside: arena %zu bytes, scratch %zu, kernels %s", plan->program.n_steps,
@@ -121,12 +124,14 @@ static cm_status build_with(cm_plan *plan, unsigned char *reached)
 
 static cm_status build(cm_plan *plan)
 {
-    if (plan->options.mode == CM_MODE_TRAIN && plan->options.threads != 1)
+    if (cmi_plan_trains(plan) && plan->options.threads != 1)
         CM_FAIL(CM_ERR_INTERNAL, "plans for training run one thread each");
-    unsigned char *reached = cmi_calloc(plan->context, (size_t)plan->graph->n_values, 1);
-    if (!reached) return CM_ERR_MEMORY;
-    cm_status status = build_with(plan, reached);
-    cmi_free(plan->context, reached);
+    const size_t values = (size_t)plan->graph->n_values;
+    unsigned char *both = cmi_calloc(plan->context, 2 * values, 1);
+    const cm_reach reach = {both, both ? both + values : NULL};
+    if (!both) return CM_ERR_MEMORY;
+    cm_status status = build_with(plan, &reach);
+    cmi_free(plan->context, both);
     return status;
 }
 

@@ -10,7 +10,8 @@
  * Modes.  INFER computes the outputs.  TRAIN computes them and then, in a second
  * call, the gradients of the parameters (and of chosen inputs) from the gradient
  * of one output.  JVP computes outputs and, for tangents of chosen inputs, their
- * tangents. */
+ * tangents.  TRAIN_JVP does what JVP does and then, in a second call, gives the gradients of the parameters (and of
+ * chosen inputs and their tangents) from the gradients of one output and of its tangent. */
 #ifndef CM_GRAPH_PLAN_H
 #define CM_GRAPH_PLAN_H
 
@@ -23,15 +24,16 @@ typedef struct cm_exec cm_exec;
 
 typedef struct cm_plan_options {
     int32_t slice;   /* images in one run             */
-    int32_t threads; /* inside ops; 1 in mode TRAIN   */
+    int32_t threads; /* inside ops; 1 in modes TRAIN  */
     cm_arithmetic arithmetic;
     int32_t share;   /* 0: every value its own memory (tests compare) */
     int32_t all_ops; /* 1: the threads work inside every op, however small (tests compare) */
     int32_t mode;    /* CM_MODE_*                     */
-    /* TRAIN: which output's gradient is given; JVP: unused. */
+    /* TRAIN, TRAIN_JVP: which output's gradient is given. */
     int32_t output;
     /* Bit i: TRAIN: the gradient of input i is wanted; JVP: input i has a tangent. */
     uint32_t inputs;
+    uint32_t tangents; /* TRAIN_JVP: bit i: input i has a tangent, whose gradient is wanted where input i's is */
     /* TRAIN: activations are kept at the borders of so many pieces of the graph
      * only and computed again inside them (Chen et al. 2016); 0 or 1 = all kept. */
     int32_t recompute;
@@ -92,6 +94,13 @@ cm_status cmi_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **
 void cmi_unpacking_free(cm_unpacking *unpacking);
 size_t cmi_unpacking_bytes(const cm_unpacking *unpacking);
 cm_status cmi_unpacking_run(cm_unpacking *unpacking, float *block);
+
+/* --- TRAIN_JVP: as TRAIN, with tangents as in JVP ------------------------------- */
+
+/* Where the gradient of the output's tangent goes, and that of a wanted input's tangent.  Both gradients of the
+ * output have to be written. */
+float *cmi_exec_tangent_cotangent(cm_exec *exec);
+const float *cmi_exec_input_tangent_gradient(const cm_exec *exec, int index);
 
 /* --- JVP -------------------------------------------------------------------- */
 

@@ -11,12 +11,13 @@ typedef struct {
     cm_plan *plan;
     const cm_graph *g;
     cm_program *p;
-    const unsigned char *reached;
+    const cm_reach *reach;
     int cap_steps, cap_buffers;
-    int *value, *gradient, *aux; /* where each value is now; its gradient; the aux of its producer */
-    int *segment;                /* of each node */
-    unsigned char *kept;         /* value survives until backward */
-    unsigned char *there;        /* ... or was made again: backward may read it */
+    int *value, *gradient, *aux;     /* where each value is now; its gradient; the aux of its producer */
+    int *tangent, *tangent_gradient; /* its tangent, and the gradient of that */
+    int *segment;                    /* of each node */
+    unsigned char *kept;             /* value survives until backward */
+    unsigned char *there;            /* ... or was made again: backward may read it */
     cm_status status;
 } builder;
 
@@ -90,17 +91,17 @@ static void add_forward(builder *b, int node, int again)
 static void add_tangent(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
-    if (!b->reached[n->out]) return;
+    if (!b->reach->tangent[n->out]) return;
     cm_step *s = n->op->both ? &b->p->steps[b->p->n_steps - 1] : new_step(b, CM_STEP_JVP, node);
     if (!s || b->status != CM_OK) return;
     if (n->op->both) s->kind = CM_STEP_BOTH;
     for (int k = 0; k < n->n_in; k++) {
         s->in[k] = b->value[n->in[k]];
-        s->tin[k] = b->gradient[n->in[k]];
+        s->tin[k] = b->tangent[n->in[k]];
     }
     if (n->op->flags & CM_OP_SAVES_OUT) s->out = b->value[n->out];
     s->aux = b->aux[n->out];
-    s->tout = b->gradient[n->out] = new_value_buffer(b, n->out);
+    s->tout = b->tangent[n->out] = new_value_buffer(b, n->out);
 }
 
 /* --- backward --------------------------------------------------------------- */
@@ -116,10 +117,24 @@ static void need(builder *b, int value)
     b->there[value] = 1;
 }
 
+/* The same through the tangents. */
+static void add_tangent_backward(builder *b, const cm_node *n, unsigned saves, cm_step *s)
+{
+    s->dtout = b->tangent_gradient[n->out];
+    for (int k = 0; k < n->n_in; k++) {
+        int v = n->in[k];
+        if (saves & (1u << k)) s->tin[k] = b->tangent[v];
+        if (!b->reach->gradient[v] || !b->reach->tangent[v]) continue;
+        s->dtin[k] = new_value_buffer(b, v);
+        s->tsum[k] = b->tangent_gradient[v];
+        if (b->tangent_gradient[v] < 0) b->tangent_gradient[v] = s->dtin[k];
+    }
+}
+
 static void add_backward(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
-    if (b->gradient[n->out] < 0 || !b->reached[n->out]) return;
+    if (b->gradient[n->out] < 0 || !b->reach->gradient[n->out]) return;
     const unsigned saves = n->op->saves & ~(b->plan->options.frozen ? n->op->saves_for_params : 0);
     for (int k = 0; k < n->n_in; k++)
         if (saves & (1u << k)) need(b, n->in[k]);
@@ -132,11 +147,13 @@ static void add_backward(builder *b, int node)
     for (int k = 0; k < n->n_in; k++) {
         int v = n->in[k];
         if (saves & (1u << k)) s->in[k] = b->value[v];
-        if (!b->reached[v]) continue;
+        if (!b->reach->gradient[v]) continue;
         s->din[k] = new_value_buffer(b, v);
         s->sum[k] = b->gradient[v]; /* -1 the first time */
         if (b->gradient[v] < 0) b->gradient[v] = s->din[k];
     }
+    s = b->status == CM_OK ? &b->p->steps[b->p->n_steps - 1] : NULL;
+    if (s && b->tangent_gradient[n->out] >= 0) add_tangent_backward(b, n, saves, s);
 }
 
 /* Made again near the processor in less time than it comes back from memory.  Larger values would come
@@ -144,6 +161,7 @@ static void add_backward(builder *b, int node)
 static int is_cheap(const builder *b, int value)
 {
     const int producer = b->g->values[value].producer;
+    if (b->plan->options.mode == CM_MODE_TRAIN_JVP) return 0;
     return producer >= 0 && (b->g->nodes[producer].op->flags & CM_OP_CHEAP) && value_bytes(b, value) <= 1 << 20;
 }
 
@@ -152,7 +170,8 @@ static int is_cheap(const builder *b, int value)
 static void cut_segments(builder *b)
 {
     const cm_graph *g = b->g;
-    int n = b->plan->options.recompute > 1 ? b->plan->options.recompute : 1;
+    const int whole = b->plan->options.mode == CM_MODE_TRAIN_JVP; /* nothing is made again */
+    int n = b->plan->options.recompute > 1 && !whole ? b->plan->options.recompute : 1;
     for (int i = 0; i < g->n_nodes; i++) b->segment[i] = (int)((int64_t)i * n / g->n_nodes);
     for (int v = 0; v < g->n_values; v++) b->kept[v] = g->values[v].producer < 0 || (n == 1 && !is_cheap(b, v));
     for (int i = 0; i < g->n_outputs; i++) b->kept[g->outputs[i]] = 1;
@@ -189,6 +208,8 @@ static void add_all_backward(builder *b)
     memcpy(b->there, b->kept, (size_t)g->n_values);
     int y = g->outputs[b->plan->options.output];
     b->p->cotangent = b->gradient[y] = pause->dout = new_value_buffer(b, y);
+    if (b->reach->tangent[y] && b->plan->options.mode == CM_MODE_TRAIN_JVP)
+        b->p->tangent_cotangent = b->tangent_gradient[y] = pause->dtout = new_value_buffer(b, y);
     for (int last = g->n_nodes - 1; last >= 0;) {
         int first = last;
         while (first > 0 && b->segment[first - 1] == b->segment[last]) first--;
@@ -202,68 +223,81 @@ static void add_all_backward(builder *b)
 
 /* ------------------------------------------------------------------------------- */
 
-void cmi_program_reach(const cm_plan *plan, unsigned char *reached)
+/* What follows from the inputs of a mask, and where `params`, from parameters. */
+static void reach_from(const cm_graph *g, uint32_t inputs, int params, unsigned char *reached)
 {
-    const cm_graph *g = plan->graph;
-    if (plan->options.mode == CM_MODE_INFER) return;
-    for (int i = 0; i < g->n_inputs; i++) reached[g->inputs[i]] = plan->options.inputs >> i & 1;
+    for (int i = 0; i < g->n_inputs; i++) reached[g->inputs[i]] = inputs >> i & 1;
     for (int i = 0; i < g->n_nodes; i++) {
         const cm_node *n = &g->nodes[i];
-        unsigned char any = plan->options.mode == CM_MODE_TRAIN && n->param[0] >= 0 && !plan->options.frozen;
+        unsigned char any = params && n->param[0] >= 0;
         for (int k = 0; k < n->n_in; k++) any |= reached[n->in[k]];
         reached[n->out] = any;
     }
+}
+
+void cmi_program_reach(const cm_plan *plan, const cm_reach *reach)
+{
+    const cm_plan_options *o = &plan->options;
+    if (cmi_plan_trains(plan)) reach_from(plan->graph, o->inputs, !o->frozen, reach->gradient);
+    if (o->mode == CM_MODE_JVP) reach_from(plan->graph, o->inputs, 0, reach->tangent);
+    if (o->mode == CM_MODE_TRAIN_JVP) reach_from(plan->graph, o->tangents, 0, reach->tangent);
 }
 
 static void add_inputs(builder *b)
 {
     const cm_graph *g = b->g;
     memset(b->p->input, 0xff, sizeof b->p->input);
-    memset(b->p->input_more, 0xff, sizeof b->p->input_more);
-    memset(b->p->output_more, 0xff, sizeof b->p->output_more);
-    b->p->cotangent = -1;
-    for (int v = 0; v < g->n_values; v++) b->value[v] = b->gradient[v] = b->aux[v] = -1;
+    memset(b->p->input_tangent, 0xff, sizeof b->p->input_tangent);
+    memset(b->p->output_tangent, 0xff, sizeof b->p->output_tangent);
+    memset(b->p->input_gradient, 0xff, sizeof b->p->input_gradient);
+    memset(b->p->input_tangent_gradient, 0xff, sizeof b->p->input_tangent_gradient);
+    b->p->cotangent = b->p->tangent_cotangent = -1;
+    for (int v = 0; v < g->n_values; v++)
+        b->value[v] = b->gradient[v] = b->aux[v] = b->tangent[v] = b->tangent_gradient[v] = -1;
     for (int i = 0; i < g->n_inputs; i++) {
         int v = g->inputs[i];
         b->p->input[i] = b->value[v] = new_value_buffer(b, v);
-        if (b->plan->options.mode == CM_MODE_JVP && b->reached[v])
-            b->p->input_more[i] = b->gradient[v] = new_value_buffer(b, v);
+        if (b->reach->tangent[v]) b->p->input_tangent[i] = b->tangent[v] = new_value_buffer(b, v);
     }
 }
 
 static void write_steps(builder *b)
 {
     const cm_graph *g = b->g;
-    int mode = b->plan->options.mode;
     add_inputs(b);
     cut_segments(b);
     for (int i = 0; i < g->n_nodes; i++) {
         add_forward(b, i, 0);
-        if (mode == CM_MODE_JVP) add_tangent(b, i);
+        add_tangent(b, i);
     }
     b->p->pause = b->p->n_steps;
     for (int i = 0; i < g->n_outputs; i++) {
         b->p->output[i] = b->value[g->outputs[i]];
-        if (mode == CM_MODE_JVP) b->p->output_more[i] = b->gradient[g->outputs[i]];
+        b->p->output_tangent[i] = b->tangent[g->outputs[i]];
     }
-    if (mode != CM_MODE_TRAIN) return;
+    if (!cmi_plan_trains(b->plan)) return;
     add_all_backward(b);
-    for (int i = 0; i < g->n_inputs; i++) b->p->input_more[i] = b->gradient[g->inputs[i]];
+    for (int i = 0; i < g->n_inputs; i++) {
+        b->p->input_gradient[i] = b->gradient[g->inputs[i]];
+        b->p->input_tangent_gradient[i] = b->tangent_gradient[g->inputs[i]];
+    }
 }
 
-cm_status cmi_program_build(cm_plan *plan, const unsigned char *reached)
+cm_status cmi_program_build(cm_plan *plan, const cm_reach *reach)
 {
     const cm_graph *g = plan->graph;
     cm_context *context = plan->context;
     size_t values = (size_t)g->n_values;
-    builder b = {plan, g, &plan->program, reached, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CM_OK};
-    b.value = cmi_calloc(context, 4 * values, sizeof *b.value);
+    builder b = {.plan = plan, .g = g, .p = &plan->program, .reach = reach, .status = CM_OK};
+    b.value = cmi_calloc(context, 6 * values, sizeof *b.value);
     b.kept = cmi_calloc(context, 2 * values, 1);
     if (!b.value || !b.kept) b.status = CM_ERR_MEMORY;
     if (b.status == CM_OK) {
         b.gradient = b.value + values;
         b.aux = b.gradient + values;
-        b.segment = b.aux + values;
+        b.tangent = b.aux + values;
+        b.tangent_gradient = b.tangent + values;
+        b.segment = b.tangent_gradient + values;
         b.there = b.kept + values;
         write_steps(&b);
     }

@@ -15,7 +15,8 @@ typedef struct cm_step {
     int dout, din[CM_OP_MAX_IN];
     int sum[CM_OP_MAX_IN]; /* the buffer that din[k] is added to afterwards */
     int tin[CM_OP_MAX_IN], tout;
-    int again; /* FORWARD: not the first time, aux is there */
+    int dtout, dtin[CM_OP_MAX_IN], tsum[CM_OP_MAX_IN]; /* of tangents, as dout, din and sum */
+    int again;                                         /* FORWARD: not the first time, aux is there */
 } cm_step;
 
 typedef struct cm_program {
@@ -24,8 +25,9 @@ typedef struct cm_program {
     cm_span *buffers;
     int n_buffers;
     size_t arena;
-    /* Buffers of the graph's inputs and outputs, their gradients or tangents. */
-    int input[8], output[8], input_more[8], output_more[8], cotangent;
+    /* Buffers of the graph's inputs and outputs, their tangents and gradients. */
+    int input[8], output[8], input_tangent[8], output_tangent[8];
+    int cotangent, tangent_cotangent, input_gradient[8], input_tangent_gradient[8];
 } cm_program;
 
 struct cm_plan {
@@ -43,11 +45,18 @@ struct cm_plan {
     size_t gradient_floats;
 };
 
-/* TRAIN: which values need a gradient; JVP: which have a tangent.  reached: one
- * entry per value. */
-void cmi_program_reach(const cm_plan *plan, unsigned char *reached);
+static inline int cmi_plan_trains(const cm_plan *plan)
+{
+    return plan->options.mode == CM_MODE_TRAIN || plan->options.mode == CM_MODE_TRAIN_JVP;
+}
+
+/* Of each value: whether it needs a gradient, whether it has a tangent. */
+typedef struct cm_reach {
+    unsigned char *gradient, *tangent;
+} cm_reach;
+void cmi_program_reach(const cm_plan *plan, const cm_reach *reach);
 /* Needs plan->ops prepared (aux_bytes). */
-cm_status cmi_program_build(cm_plan *plan, const unsigned char *reached);
+cm_status cmi_program_build(cm_plan *plan, const cm_reach *reach);
 void cmi_program_release(cm_plan *plan);
 /* lifetimes.c: a buffer lives from the step that first writes it to the one that last reads it. */
 void cmi_program_lifetimes(cm_plan *plan);

@@ -1,4 +1,5 @@
 /* arith.c - SiLU, sums, per-sample scales: one pass over the data each. */
+#include <math.h>
 #include <string.h>
 
 #include "base/parallel.h"
@@ -67,13 +68,27 @@ static cm_status silu_both(const cm_op_run *r)
     return over_rows(r, silu_both_piece);
 }
 
+/* f'' = g (1 - g) (2 + x (1 - 2 g)) */
+static cm_status silu_both_backward(const cm_op_run *r)
+{
+    const float *x = in(r, 0);
+    for (size_t i = 0, n = cmi_desc_count(r->p->out); i < n; i++) {
+        const double v = (double)x[i], g = 1 / (1 + exp(-v)), slope = g * (1 + v * (1 - g));
+        const double curve = g * (1 - g) * (2 + v * (1 - 2 * g)), moved = (double)r->dtout[i];
+        if (r->din[0]) r->din[0][i] = (float)(slope * (double)r->dout[i] + curve * (double)r->tin[0][i] * moved);
+        if (r->dtin[0]) r->dtin[0][i] = (float)(slope * moved);
+    }
+    return CM_OK;
+}
+
 const cm_op cmi_op_silu = {.name = "silu",
                            .flags = CM_OP_INPLACE,
                            .saves = 1,
                            .shape = same,
                            .forward = silu_forward,
                            .backward = silu_backward,
-                           .both = silu_both};
+                           .both = silu_both,
+                           .both_backward = silu_both_backward};
 
 /* --- add: (a + b) scale -------------------------------------------------- */
 
@@ -125,7 +140,7 @@ static cm_status add_both(const cm_op_run *r)
 }
 
 const cm_op cmi_op_add = {.name = "add",
-                          .flags = CM_OP_INPLACE,
+                          .flags = CM_OP_INPLACE | CM_OP_LINEAR,
                           .shape = add_shape,
                           .forward = add_forward,
                           .backward = add_backward,
@@ -173,13 +188,30 @@ static cm_status scale_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
+/* Through y and ty: dx = s dy + ts dty, dtx = s dty; s in the same way. */
+static cm_status scale_both_backward(const cm_op_run *r)
+{
+    const size_t n = cmi_desc_count(r->p->out) / (size_t)r->p->out.n;
+    for (size_t i = 0; i < (size_t)r->p->out.n; i++) {
+        const float s = in(r, 1)[i], ts = r->tin[1] ? r->tin[1][i] : 0;
+        const float *x = in(r, 0) + i * n, *tx = r->tin[0] ? r->tin[0] + i * n : NULL;
+        const float *dy = r->dout + i * n, *dty = r->dtout + i * n;
+        if (r->din[1]) r->din[1][i] = inner(1, n, dy, x, n) + (tx ? inner(1, n, dty, tx, n) : 0);
+        if (r->dtin[1]) r->dtin[1][i] = inner(1, n, dty, x, n);
+        if (r->din[0]) r->p->kernels->pointwise->mix(1, n, n, s, dy, ts, dty, r->din[0] + i * n);
+        if (r->dtin[0]) r->p->kernels->pointwise->scale(n, s, dty, r->dtin[0] + i * n);
+    }
+    return CM_OK;
+}
+
 const cm_op cmi_op_scale = {.name = "scale",
                             .flags = CM_OP_INPLACE,
                             .saves = 1 | 2,
                             .shape = same,
                             .forward = scale_forward,
                             .backward = scale_backward,
-                            .jvp = scale_jvp};
+                            .jvp = scale_jvp,
+                            .both_backward = scale_both_backward};
 
 /* --- mix: s x + t f, f may have more channels than x (iDDPM's variances) -- */
 
@@ -238,9 +270,43 @@ static cm_status mix_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
+/* Rows of c of fc values: s dy + t dty, zeros behind. */
+static void spread(const cm_op_run *r, size_t i, float s, float t, float *df)
+{
+    const size_t rows = (size_t)r->p->out.h * (size_t)r->p->out.w, c = (size_t)r->p->out.c,
+                 fc = (size_t)r->p->in[1].c;
+    const float *dy = r->dout + i * rows * c, *dty = r->dtout + i * rows * c;
+    memset(df, 0, rows * fc * sizeof *df);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t k = 0; k < c; k++) df[row * fc + k] = s * dy[row * c + k] + t * dty[row * c + k];
+}
+
+static cm_status mix_both_backward(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    const size_t rows = (size_t)p->out.h * (size_t)p->out.w, c = (size_t)p->out.c;
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        const float *dy = r->dout + i * rows * c, *dty = r->dtout + i * rows * c;
+        for (int k = 0; k < 2; k++) { /* x with s, f with t */
+            const size_t width = (size_t)p->in[k].c, at = i * rows * width;
+            const float s = in(r, 2 + k)[i], ts = r->tin[2 + k] ? r->tin[2 + k][i] : 0;
+            const float *v = in(r, k) + at, *tv = r->tin[k] ? r->tin[k] + at : NULL;
+            if (r->din[2 + k])
+                r->din[2 + k][i] = inner(rows, c, dy, v, width) + (tv ? inner(rows, c, dty, tv, width) : 0);
+            if (r->dtin[2 + k]) r->dtin[2 + k][i] = inner(rows, c, dty, v, width);
+            if (k && r->din[1]) spread(r, i, s, ts, r->din[1] + at);
+            if (k && r->dtin[1]) spread(r, i, 0, s, r->dtin[1] + at);
+            if (!k && r->din[0]) p->kernels->pointwise->mix(rows, c, c, s, dy, ts, dty, r->din[0] + at);
+            if (!k && r->dtin[0]) p->kernels->pointwise->scale(rows * c, s, dty, r->dtin[0] + at);
+        }
+    }
+    return CM_OK;
+}
+
 const cm_op cmi_op_mix = {.name = "mix",
                           .saves = 1 | 2 | 4 | 8,
                           .shape = mix_shape,
                           .forward = mix_forward,
                           .backward = mix_backward,
-                          .jvp = mix_jvp};
+                          .jvp = mix_jvp,
+                          .both_backward = mix_both_backward};

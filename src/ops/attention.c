@@ -146,8 +146,8 @@ static void prepare_f32(cm_op_plan *p, cm_attention_f32 *a)
     *a = (cm_attention_f32){
         .kernels = p->kernels, .threads = p->threads, .tokens = (size_t)tokens(p), .heads = c / d, .d = d};
     for (size_t j = 0; j < 3; j++) a->qkv[j] = qkv_of(p, j);
-    need(p, cmi_attention_f32_scratch_bytes(a, p->mode == CM_MODE_TRAIN));
-    if (p->mode == CM_MODE_JVP) need(p, cmi_attention_f32_tangent_scratch_bytes(a));
+    need(p, cmi_attention_f32_scratch_bytes(a, cmi_op_trains(p)));
+    if (cmi_op_moves(p)) need(p, cmi_attention_f32_tangent_scratch_bytes(a));
 }
 
 static void prepare_amx(cm_op_plan *p, cm_attention_amx *a)
@@ -174,7 +174,7 @@ static cm_status prepare_products(cm_op_plan *p, primitives *s)
         const cm_dnnl_matmul_shape transposed = {t, d, rows[i], 0, 1};
         CM_TRY(cmi_dnnl_matmul_create(p->engine, &scores, &s->scores[i]));
         CM_TRY(cmi_dnnl_matmul_create(p->engine, &values, &s->values[i]));
-        if (p->mode == CM_MODE_TRAIN) CM_TRY(cmi_dnnl_matmul_create(p->engine, &transposed, &s->transposed[i]));
+        if (cmi_op_trains(p)) CM_TRY(cmi_dnnl_matmul_create(p->engine, &transposed, &s->transposed[i]));
     }
     /* q, k, v; their gradients or tangents */
     const size_t matrices = p->mode == CM_MODE_INFER ? 3 : 6;
@@ -183,6 +183,8 @@ static cm_status prepare_products(cm_op_plan *p, primitives *s)
     return CM_OK;
 }
 
+static size_t curved_floats(const cm_op_plan *p);
+
 static cm_status prepare(cm_op_plan *p)
 {
     primitives *s = cmi_calloc(p->context, 1, sizeof *s);
@@ -190,6 +192,7 @@ static cm_status prepare(cm_op_plan *p)
     p->state = s;
     if (by_amx(p)) prepare_amx(p, &s->amx);
     if (by_products(p)) prepare_f32(p, &s->f32);
+    if (p->mode == CM_MODE_TRAIN_JVP) need(p, curved_floats(p) * sizeof(float));
     return by_products(p) ? CM_OK : prepare_products(p, s);
 }
 
@@ -505,6 +508,146 @@ static cm_status both(const cm_op_run *r)
     return CM_OK;
 }
 
+/* --- gradients through tangents (derivatives 3): query by query ------------------------------------- */
+
+enum { Q, K, V };
+
+/* Of one image: q, k, v, their tangents, and the gradients of both, [3][heads][T][d] each; rows of T scores. */
+typedef struct {
+    float *value, *tangent, *d, *dt;
+    float *p, *s, *moved, *a, *b;
+} curved;
+
+static size_t curved_floats(const cm_op_plan *p)
+{
+    return 12 * align16((size_t)tokens(p) * (size_t)p->out.c) + 5 * align16((size_t)tokens(p));
+}
+
+static curved split_curved(const cm_op_run *r)
+{
+    const size_t t = align16((size_t)tokens(r->p)), three = 3 * align16((size_t)tokens(r->p) * (size_t)r->p->out.c);
+    curved w = {.value = r->scratch};
+    w.tangent = w.value + three;
+    w.d = w.tangent + three;
+    w.dt = w.d + three;
+    w.p = w.dt + three;
+    w.s = w.p + t;
+    w.moved = w.s + t;
+    w.a = w.moved + t;
+    w.b = w.a + t;
+    return w;
+}
+
+static float sum_of_products(const cm_op_plan *p, const float *x, const float *y)
+{
+    float sum;
+    p->kernels->pointwise->matvec(1, (size_t)tokens(p), x, y, NULL, &sum);
+    return sum;
+}
+
+/* Matrix j of head h. */
+static float *matrix_of(const cm_op_plan *p, float *three, size_t j, size_t h)
+{
+    const size_t t = (size_t)tokens(p);
+    return three + j * align16(t * (size_t)p->out.c) + h * t * (size_t)head_size(p);
+}
+
+/* Probabilities p, and into s what the scaled scores move by, less its mean under p; returns that mean. */
+static float moved_scores(const cm_op_run *r, size_t h, size_t i, const curved *w)
+{
+    const cm_op_plan *p = r->p;
+    const cm_pointwise *k = p->kernels->pointwise;
+    const size_t t = (size_t)tokens(p), d = (size_t)head_size(p);
+    const float *q = matrix_of(p, w->value, Q, h) + i * d, *tq = matrix_of(p, w->tangent, Q, h) + i * d;
+    k->matvec(t, d, matrix_of(p, w->value, K, h), q, NULL, w->p);
+    k->softmax(1, t, t, scale_of(p), w->p);
+    k->matvec(t, d, matrix_of(p, w->value, K, h), tq, NULL, w->s);
+    k->matvec(t, d, matrix_of(p, w->tangent, K, h), q, NULL, w->a);
+    k->add(t, w->s, w->a, scale_of(p), w->s);
+    const float mean = sum_of_products(p, w->p, w->s);
+    for (size_t j = 0; j < t; j++) w->s[j] -= mean;
+    return mean;
+}
+
+/* The gradients of the scaled scores into a and of their tangents into b; of the result's and its tangent's. */
+static void score_gradients(const cm_op_run *r, size_t h, const float *o, const float *to, float mean,
+                            const curved *w)
+{
+    const cm_op_plan *p = r->p;
+    const cm_pointwise *k = p->kernels->pointwise;
+    const size_t t = (size_t)tokens(p), d = (size_t)head_size(p);
+    k->matvec(t, d, matrix_of(p, w->value, V, h), o, NULL, w->a);
+    k->matvec(t, d, matrix_of(p, w->tangent, V, h), to, NULL, w->b);
+    k->axpy(t, 1, w->b, w->a);
+    k->matvec(t, d, matrix_of(p, w->value, V, h), to, NULL, w->b);
+    const float along = sum_of_products(p, w->p, w->b);
+    for (size_t j = 0; j < t; j++) w->a[j] += w->b[j] * w->s[j] - (w->s[j] + mean) * along;
+    const float middle = sum_of_products(p, w->p, w->a);
+    for (size_t j = 0; j < t; j++) {
+        w->moved[j] = w->p[j] * w->s[j];
+        w->a[j] = w->p[j] * (w->a[j] - middle);
+        w->b[j] = w->p[j] * (w->b[j] - along);
+    }
+}
+
+/* What query i of head h adds. */
+static void add_query(const cm_op_run *r, size_t h, size_t i, const float *o, const float *to, const curved *w)
+{
+    const cm_op_plan *p = r->p;
+    const cm_pointwise *k = p->kernels->pointwise;
+    const size_t t = (size_t)tokens(p), d = (size_t)head_size(p);
+    const float scale = scale_of(p);
+    const float *q = matrix_of(p, w->value, Q, h) + i * d, *tq = matrix_of(p, w->tangent, Q, h) + i * d;
+    const float *keys = matrix_of(p, w->value, K, h), *tkeys = matrix_of(p, w->tangent, K, h);
+    float *dq = matrix_of(p, w->d, Q, h) + i * d, *dtq = matrix_of(p, w->dt, Q, h) + i * d;
+    float *dk = matrix_of(p, w->d, K, h), *dtk = matrix_of(p, w->dt, K, h);
+    float *dv = matrix_of(p, w->d, V, h), *dtv = matrix_of(p, w->dt, V, h);
+    for (size_t j = 0; j < t; j++) {
+        const size_t at = j * d;
+        const float a = scale * w->a[j], b = scale * w->b[j];
+        k->axpy(d, w->p[j], o, dv + at);
+        k->axpy(d, w->moved[j], to, dv + at);
+        k->axpy(d, w->p[j], to, dtv + at);
+        k->axpy(d, a, q, dk + at);
+        k->axpy(d, b, tq, dk + at);
+        k->axpy(d, b, q, dtk + at);
+        k->axpy(d, a, keys + at, dq);
+        k->axpy(d, b, tkeys + at, dq);
+        k->axpy(d, b, keys + at, dtq);
+    }
+}
+
+static void put_gradients(const cm_op_run *r, size_t i, const float *three, float *const *to)
+{
+    for (size_t j = 0; j < 3; j++) {
+        const int input = qkv_of(r->p, j).input;
+        if (to[input]) scatter(r->p, three, j, r->p->n_in > 1 && j == V, to[input] + i * per_image(r->p, input));
+    }
+}
+
+static cm_status both_backward(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    const size_t t = (size_t)tokens(p), c = (size_t)p->out.c, d = (size_t)head_size(p);
+    const curved w = split_curved(r);
+    const void *moves[2] = {r->tin[0], r->tin[1]};
+    for (size_t image_index = 0; image_index < (size_t)p->out.n; image_index++) {
+        CM_TRY(gather(image_of(r, r->in, image_index, w.value)));
+        CM_TRY(gather(image_of(r, moves, image_index, w.tangent)));
+        memset(w.d, 0, 6 * align16(t * c) * sizeof *w.d);
+        for (size_t h = 0; h < c / d; h++)
+            for (size_t i = 0; i < t; i++) {
+                const size_t at = (image_index * t + i) * c + h * d;
+                const float mean = moved_scores(r, h, i, &w);
+                score_gradients(r, h, r->dout + at, r->dtout + at, mean, &w);
+                add_query(r, h, i, r->dout + at, r->dtout + at, &w);
+            }
+        put_gradients(r, image_index, w.d, r->din);
+        put_gradients(r, image_index, w.dt, r->dtin);
+    }
+    return CM_OK;
+}
+
 static double work(const cm_op_plan *p)
 {
     return 2.0 * (double)cmi_desc_count(p->out) * p->out.h * p->out.w;
@@ -521,4 +664,5 @@ const cm_op cmi_op_attention = {.name = "attention",
                                 .detach = detach,
                                 .forward = forward,
                                 .backward = backward,
-                                .both = both};
+                                .both = both,
+                                .both_backward = both_backward};

@@ -78,9 +78,16 @@ static cm_conv_shape conv_shape(const cm_op_plan *p, int transposed, int up)
                                  .transposed = transposed,
                                  .up = up,
                                  .kernel_w = p->attr->conv.kernel_w,
-                                 .pad_w = p->attr->conv.pad_w,
-                                 .relu = relus(p) && !transposed && p->n_in == 1 && p->mode != CM_MODE_JVP,
-                                 .pair = p->mode == CM_MODE_JVP && (p->has_tangent & 1)};
+                                 .pad_w = p->attr->conv.pad_w};
+    return shape;
+}
+
+/* Of values, and of their tangents with them. */
+static cm_conv_shape forward_shape(const cm_op_plan *p, int up)
+{
+    cm_conv_shape shape = conv_shape(p, 0, up);
+    shape.pair = cmi_op_moves(p) && (p->has_tangent & 1);
+    shape.relu = relus(p) && p->n_in == 1 && !shape.pair;
     return shape;
 }
 
@@ -89,7 +96,7 @@ static int choose(const cm_op_plan *p, cm_convolution *conv)
 {
     const cm_conv_options options = options_of(p);
     for (int up = p->attr->conv.up; up >= 0; up--) {
-        const cm_conv_shape shape = conv_shape(p, 0, up);
+        const cm_conv_shape shape = forward_shape(p, up);
         cmi_conv_init(conv, &options, &shape);
         if (conv->algorithm) return up;
     }
@@ -119,7 +126,7 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
     s->up = choose(p, &s->conv);
     s->enlarges = p->attr->conv.up && !s->up;
     if (p->stored_bf16) cmi_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
-    const cm_conv_shape shape = conv_shape(p, 0, s->up);
+    const cm_conv_shape shape = forward_shape(p, s->up);
     CM_TRY(cmi_conv_create(&s->conv, &options, &shape));
     need(p, s->conv.scratch_bytes);
     p->packer[0] = &s->conv;
@@ -129,8 +136,7 @@ static cm_status prepare_forward(cm_op_plan *p, state *s)
 static cm_status prepare_weight_gradient(cm_op_plan *p, state *s)
 {
     const cm_conv_options options = options_of(p);
-    cm_conv_shape shape = conv_shape(p, 0, s->up);
-    shape.relu = 0;
+    const cm_conv_shape shape = conv_shape(p, 0, s->up);
     CM_TRY(cmi_conv_gradient_create(&s->gradient, &s->conv, &options, &shape));
     need(p, s->gradient.scratch_bytes);
     p->unpacker = &s->gradient;
@@ -164,15 +170,15 @@ static cm_status prepare(cm_op_plan *p)
     if (!s) return CM_ERR_MEMORY;
     p->state = s;
     CM_TRY(prepare_forward(p, s));
-    if (p->mode == CM_MODE_TRAIN) {
+    if (cmi_op_trains(p)) {
         if (!p->frozen) CM_TRY(prepare_weight_gradient(p, s));
         if (p->needs_gradient & 1) CM_TRY(prepare_data_gradient(p, s));
     }
     s->scaled = (p->scratch_bytes + 63) / 64 * 64;
-    if (p->mode == CM_MODE_TRAIN && (p->n_in > 1 ? !(p->needs_gradient & 2) : relus(p)))
+    if (cmi_op_trains(p) && (p->n_in > 1 ? !(p->needs_gradient & 2) || cmi_op_moves(p) : relus(p)))
         p->scratch_bytes = s->scaled + cmi_desc_count(p->out) * sizeof(float);
     s->enlarged = (p->scratch_bytes + 63) / 64 * 64;
-    if (s->enlarges) p->scratch_bytes = s->enlarged + (p->mode == CM_MODE_JVP ? 2 : 1) * enlarged_bytes(p);
+    if (s->enlarges) p->scratch_bytes = s->enlarged + (cmi_op_moves(p) ? 2 : 1) * enlarged_bytes(p);
     return CM_OK;
 }
 
@@ -335,7 +341,7 @@ static cm_status backward(const cm_op_run *r)
     const float *dy = inner_gradient(r);
     const void *x = r->in[0];
     if (r->din[0]) CM_TRY(data_gradient(r, dy));
-    if (r->p->frozen) return CM_OK;
+    if (r->p->frozen || !x) return CM_OK; /* a tangent of r alone */
     if (s->enlarges) CM_TRY(enlarge(r, enlarged_of(r), &x));
     const cm_conv_gradient_run run = {.x = x,
                                       .dy = dy,
@@ -383,7 +389,7 @@ static cm_status both(const cm_op_run *r)
 const cm_op cmi_op_conv2d = {.name = "conv2d",
                              .saves = 1,
                              .saves_for_params = 1,
-                             .flags = CM_OP_FREEZES,
+                             .flags = CM_OP_FREEZES | CM_OP_LINEAR,
                              .shape = shape,
                              .work = work,
                              .offers_bf16 = offers_bf16,
@@ -398,7 +404,7 @@ const cm_op cmi_op_conv2d = {.name = "conv2d",
 const cm_op cmi_op_conv2d_relu = {.name = "conv2d relu",
                                   .saves = 1,
                                   .saves_for_params = 1,
-                                  .flags = CM_OP_FREEZES | CM_OP_SAVES_OUT,
+                                  .flags = CM_OP_FREEZES | CM_OP_SAVES_OUT | CM_OP_LINEAR,
                                   .shape = shape,
                                   .work = work,
                                   .offers_bf16 = offers_bf16,

@@ -188,7 +188,7 @@ static cm_status jvp(const cm_op_run *r)
 /* Its weights are always frozen. */
 static cm_status prepare(cm_op_plan *p)
 {
-    if (p->mode == CM_MODE_TRAIN && !p->frozen)
+    if (cmi_op_trains(p) && !p->frozen)
         CM_FAIL(CM_ERR_INTERNAL, "distance: its weights have no gradient, so plans for training freeze them");
     return CM_OK;
 }

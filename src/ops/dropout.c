@@ -84,7 +84,7 @@ static cm_status both(const cm_op_run *r)
 }
 
 const cm_op cmi_op_dropout = {.name = "dropout",
-                              .flags = CM_OP_INPLACE | CM_OP_CHEAP,
+                              .flags = CM_OP_INPLACE | CM_OP_CHEAP | CM_OP_LINEAR,
                               .shape = shape,
                               .prepare = prepare,
                               .forward = forward,

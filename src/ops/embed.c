@@ -76,12 +76,40 @@ static cm_status time_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
+/* d/dt of the slope: -f^2 of the value. */
+static double time_curve(const cm_op_run *r, int32_t n, int32_t j)
+{
+    const cm_attr *attr = r->p->attr;
+    int32_t half = attr->time.size / 2, i = j % (half ? half : 1);
+    if (j >= 2 * half) return 0;
+    double f = frequency(attr, i, half, r->param[0]), angle = (double)((const float *)r->in[0])[n] * f;
+    return -f * f * ((j < half) == (attr->time.sin_first != 0) ? sin(angle) : cos(angle));
+}
+
+static cm_status time_both_backward(const cm_op_run *r)
+{
+    const int32_t size = r->p->attr->time.size;
+    CM_TRY(time_backward(r));
+    for (int32_t n = 0; n < r->p->out.n; n++) {
+        double value = 0, tangent = 0;
+        for (int32_t j = 0; j < size; j++) {
+            const double moved = (double)r->dtout[n * size + j];
+            value += time_curve(r, n, j) * (double)r->tin[0][n] * moved;
+            tangent += time_slope(r, n, j) * moved;
+        }
+        if (r->din[0]) r->din[0][n] += (float)value;
+        if (r->dtin[0]) r->dtin[0][n] = (float)tangent;
+    }
+    return CM_OK;
+}
+
 const cm_op cmi_op_embed_time = {.name = "embed_time",
                                  .saves = 1,
                                  .shape = time_shape,
                                  .forward = time_forward,
                                  .backward = time_backward,
-                                 .jvp = time_jvp};
+                                 .jvp = time_jvp,
+                                 .both_backward = time_both_backward};
 
 /* --- label: e + scale table[label] + bias; label -1 adds the bias alone ----
  * The table is [classes, out], or [out, classes] (a linear layer over one-hot
@@ -144,10 +172,17 @@ static cm_status label_jvp(const cm_op_run *r)
     return CM_OK;
 }
 
+static cm_status label_both_backward(const cm_op_run *r)
+{
+    if (r->dtin[0]) memcpy(r->dtin[0], r->dtout, cmi_desc_count(r->p->out) * sizeof(float));
+    return label_backward(r);
+}
+
 const cm_op cmi_op_embed_label = {.name = "embed_label",
                                   .flags = CM_OP_INPLACE,
                                   .saves = 2,
                                   .shape = label_shape,
                                   .forward = label_forward,
                                   .backward = label_backward,
-                                  .jvp = label_jvp};
+                                  .jvp = label_jvp,
+                                  .both_backward = label_both_backward};

@@ -128,7 +128,7 @@ static cm_status jvp(const cm_op_run *r)
 }
 
 const cm_op cmi_op_fir = {.name = "fir",
-                          .flags = CM_OP_CHEAP,
+                          .flags = CM_OP_CHEAP | CM_OP_LINEAR,
                           .shape = shape,
                           .prepare = prepare,
                           .forward = forward,

@@ -62,7 +62,7 @@ static size_t kept_bytes(const cm_op_plan *p)
 
 static size_t partial_bytes(const cm_op_plan *p)
 {
-    const size_t sums = p->mode == CM_MODE_JVP ? 4 : 2;
+    const size_t sums = cmi_op_moves(p) ? 4 : 2;
     return (size_t)cmi_op_row_pieces(points(p)) * sums * (size_t)p->out.c * sizeof(float);
 }
 
@@ -84,6 +84,8 @@ static buffers split(const cm_op_run *r, int32_t i)
     return b;
 }
 
+static size_t second_bytes(const cm_op_plan *p);
+
 /* Scratch: kept values (when they are not), partial sums; backward's and jvp's
  * [C] arrays: S and Q in double, three of floats, and g of 64 points where nobody
  * wants the gradient of x. */
@@ -94,6 +96,7 @@ static cm_status prepare(cm_op_plan *p)
     if (p->mode != CM_MODE_INFER) {
         p->aux_bytes = (size_t)p->out.n * kept_bytes(p);
         p->scratch_bytes += c * (2 * sizeof(double) + (p->needs_gradient & 1 ? 3u : 3u + 64u) * sizeof(float));
+        if (p->mode == CM_MODE_TRAIN_JVP) p->scratch_bytes = (p->scratch_bytes + 7) / 8 * 8 + second_bytes(p);
     }
     return CM_OK;
 }
@@ -460,6 +463,172 @@ static cm_status both(const cm_op_run *r)
     return CM_OK;
 }
 
+/* --- gradients through tangents (derivatives 3) ---------------------------------------------------
+ * In double, a group at a time: th = (tu - mean tu - n^ C) / sd with C = mean(n^ tu), tv = gain w th + ta z + tc. */
+
+typedef struct {
+    const cm_op_run *r;
+    size_t image, first, last; /* channels of the group */
+    buffers b;
+    const float *e, *te; /* of the image, or NULL          */
+    double mean_tu, c;   /* of the group: C                */
+    double *h, *k;       /* [points][width] gradients of n^ and of th */
+    double *channel;     /* [width][5] sums, as below      */
+} second;
+
+enum { OF_V, OF_V_N, OF_TV, OF_TV_N, OF_TV_TH, SUMS };
+
+static size_t second_bytes(const cm_op_plan *p)
+{
+    const size_t width = (size_t)(p->out.c / p->attr->groupnorm.groups);
+    return (2 * points(p) + SUMS) * width * sizeof(double);
+}
+
+/* What a point of a channel is. */
+typedef struct {
+    double n, tu, th, tv, slope, curve;
+    double gain, ta;
+} point;
+
+static point point_at(const second *s, size_t i, size_t k)
+{
+    const cm_op_run *r = s->r;
+    const size_t c = (size_t)r->p->out.c, at = (s->image * points(r->p) + i) * c + k;
+    const int mode = r->p->attr->groupnorm.mode;
+    const double weight = (double)((const float *)r->param[0])[k], bias = (double)((const float *)r->param[1])[k];
+    const double d = (double)((const float *)r->in[0])[at] - (double)s->b.shift[k], inverse = s->b.inverse[k];
+    point p = {.n = inverse * (d + s->b.base[k]), .gain = 1, .slope = 1};
+    double tc = 0;
+    p.tu = (r->tin[0] ? (double)r->tin[0][at] : 0) + (mode == CM_GN_ADD && s->te ? (double)s->te[k] : 0);
+    if (mode == CM_GN_SCALE_SHIFT) p.gain = 1 + (double)s->e[k];
+    if (mode == CM_GN_SCALE_SHIFT && s->te) p.ta = (double)s->te[k], tc = (double)s->te[c + k];
+    p.th = inverse * (p.tu - s->mean_tu - p.n * s->c);
+    p.tv = p.gain * weight * p.th + p.ta * (weight * p.n + bias) + tc;
+    if (r->p->attr->groupnorm.silu) {
+        const double v = (double)s->b.factor[k] * d + (double)s->b.offset[k], g = 1 / (1 + exp(-v));
+        p.slope = g * (1 + v * (1 - g));
+        p.curve = g * (1 - g) * (2 + v * (1 - 2 * g));
+    }
+    return p;
+}
+
+static void second_means(second *s)
+{
+    const size_t n = points(s->r->p);
+    double mean = 0, along = 0;
+    s->mean_tu = s->c = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = s->first; k < s->last; k++) {
+            const point p = point_at(s, i, k);
+            mean += p.tu;
+            along += p.n * p.tu;
+        }
+    s->mean_tu = mean / (double)(n * (s->last - s->first));
+    s->c = along / (double)(n * (s->last - s->first));
+}
+
+/* Gradients of n^ and th at every point, and the sums of each channel. */
+static void second_points(const second *s)
+{
+    const cm_op_run *r = s->r;
+    const size_t n = points(r->p), c = (size_t)r->p->out.c, width = s->last - s->first;
+    memset(s->channel, 0, SUMS * width * sizeof *s->channel);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = s->first; k < s->last; k++) {
+            const size_t at = (s->image * n + i) * c + k, here = i * width + k - s->first;
+            const double weight = (double)((const float *)r->param[0])[k];
+            const point p = point_at(s, i, k);
+            const double tv = p.slope * (double)r->dtout[at];
+            const double v = p.slope * (double)r->dout[at] + p.curve * p.tv * (double)r->dtout[at];
+            double *sum = s->channel + (k - s->first) * SUMS;
+            s->k[here] = p.gain * weight * tv;
+            s->h[here] = p.gain * weight * v + p.ta * weight * tv;
+            sum[OF_V] += v, sum[OF_V_N] += p.n * v;
+            sum[OF_TV] += tv, sum[OF_TV_N] += p.n * tv, sum[OF_TV_TH] += p.th * tv;
+        }
+}
+
+/* Parameters, and the embedding of mode SCALE_SHIFT. */
+static void second_parameters(const second *s, float *de, float *dte)
+{
+    const cm_op_run *r = s->r;
+    const size_t c = (size_t)r->p->out.c;
+    const int shifts = r->p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT;
+    for (size_t k = s->first; k < s->last; k++) {
+        const double *sum = s->channel + (k - s->first) * SUMS;
+        const double weight = (double)((const float *)r->param[0])[k], bias = (double)((const float *)r->param[1])[k];
+        const double gain = shifts ? 1 + (double)s->e[k] : 1, ta = shifts && s->te ? (double)s->te[k] : 0;
+        ((float *)r->dparam[0])[k] += (float)(gain * (sum[OF_V_N] + sum[OF_TV_TH]) + ta * sum[OF_TV_N]);
+        ((float *)r->dparam[1])[k] += (float)(gain * sum[OF_V] + ta * sum[OF_TV]);
+        if (shifts && de) {
+            de[k] = (float)(weight * (sum[OF_V_N] + sum[OF_TV_TH]) + bias * sum[OF_V]);
+            de[c + k] = (float)sum[OF_V];
+        }
+        if (shifts && dte) {
+            dte[k] = (float)(weight * sum[OF_TV_N] + bias * sum[OF_TV]);
+            dte[c + k] = (float)sum[OF_TV];
+        }
+    }
+}
+
+/* What the gradients of n^ and th are of u and tu: P(k) / sd, and P(h) / sd and the extra term. */
+static void second_inputs(const second *s, float *de, float *dte)
+{
+    const cm_op_run *r = s->r;
+    const size_t n = points(r->p), c = (size_t)r->p->out.c, width = s->last - s->first;
+    const double count = (double)(n * width), inverse = s->b.inverse[s->first];
+    const int adds = r->p->attr->groupnorm.mode == CM_GN_ADD;
+    double mean_k = 0, b = 0, cov = 0, mean_h = 0, along = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < width; j++) {
+            const point p = point_at(s, i, s->first + j);
+            const double k = s->k[i * width + j], h = s->h[i * width + j];
+            mean_k += k, b += p.n * k, cov += k * p.tu, mean_h += h, along += p.n * h;
+        }
+    mean_k /= count, b /= count, mean_h /= count, along /= count;
+    cov = cov / count - mean_k * s->mean_tu;
+    for (size_t j = 0; j < width; j++) {
+        double sum = 0, moved = 0;
+        for (size_t i = 0; i < n; i++) {
+            const size_t at = (s->image * n + i) * c + s->first + j;
+            const point p = point_at(s, i, s->first + j);
+            const double pk = s->k[i * width + j] - mean_k - p.n * b, pt = p.tu - s->mean_tu - p.n * s->c;
+            const double du = inverse * (s->h[i * width + j] - mean_h - p.n * along) -
+                              inverse * inverse * (s->c * pk + b * pt + (cov - b * s->c) * p.n);
+            if (r->din[0]) r->din[0][at] = (float)du;
+            if (r->dtin[0]) r->dtin[0][at] = (float)(inverse * pk);
+            sum += du, moved += inverse * pk;
+        }
+        if (adds && de) de[s->first + j] = (float)sum;
+        if (adds && dte) dte[s->first + j] = (float)moved;
+    }
+}
+
+static cm_status both_backward(const cm_op_run *r)
+{
+    const cm_op_plan *p = r->p;
+    const size_t c = (size_t)p->out.c, width = c / (size_t)p->attr->groupnorm.groups, e_size = (size_t)p->in[1].c;
+    double *room = (double *)(void *)((unsigned char *)r->scratch + p->scratch_bytes - second_bytes(p));
+    memset(r->dparam[0], 0, c * sizeof(float));
+    memset(r->dparam[1], 0, c * sizeof(float));
+    for (size_t i = 0; i < (size_t)p->out.n; i++) {
+        second s = {.r = r, .image = i, .b = split(r, (int32_t)i), .h = room};
+        float *de = r->din[1] ? r->din[1] + i * e_size : NULL, *dte = r->dtin[1] ? r->dtin[1] + i * e_size : NULL;
+        s.k = s.h + points(p) * width;
+        s.channel = s.k + points(p) * width;
+        if (r->in[1]) s.e = (const float *)r->in[1] + i * e_size;
+        if (r->tin[1]) s.te = r->tin[1] + i * e_size;
+        for (s.first = 0; s.first < c; s.first += width) {
+            s.last = s.first + width;
+            second_means(&s);
+            second_points(&s);
+            second_parameters(&s, de, dte);
+            second_inputs(&s, de, dte);
+        }
+    }
+    return CM_OK;
+}
+
 const cm_op cmi_op_groupnorm = {.name = "groupnorm",
                                 .flags = CM_OP_INPLACE | CM_OP_CHEAP,
                                 .saves = 1 | 2,
@@ -468,4 +637,5 @@ const cm_op cmi_op_groupnorm = {.name = "groupnorm",
                                 .prepare = prepare,
                                 .forward = forward,
                                 .backward = backward,
-                                .both = both};
+                                .both = both,
+                                .both_backward = both_backward};

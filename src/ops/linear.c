@@ -91,6 +91,7 @@ static double work(const cm_op_plan *p)
 }
 
 const cm_op cmi_op_linear = {.name = "linear",
+                             .flags = CM_OP_LINEAR,
                              .saves = 1,
                              .shape = shape,
                              .work = work,

@@ -17,8 +17,9 @@
 #include "tensor/desc.h"
 
 enum { CM_OP_MAX_IN = 4, CM_OP_MAX_PARAMS = 2, CM_FIR_MAX = 8 };
-/* What a plan is for: values; values, then gradients; values and tangents. */
-enum { CM_MODE_INFER = 0, CM_MODE_TRAIN = 1, CM_MODE_JVP = 2 };
+/* What a plan is for: values; values, then gradients; values and tangents; values and tangents, then gradients
+ * through both. */
+enum { CM_MODE_INFER = 0, CM_MODE_TRAIN = 1, CM_MODE_JVP = 2, CM_MODE_TRAIN_JVP = 3 };
 
 typedef struct cm_op cm_op;
 
@@ -149,13 +150,21 @@ typedef struct cm_op_run {
     /* JVP: tangents of the inputs (NULL: zero) and of the output. */
     const float *tin[CM_OP_MAX_IN];
     float *tout;
+    /* TRAIN_JVP: the gradient of the output's tangent, and where those of the inputs' tangents go. */
+    const float *dtout;
+    float *dtin[CM_OP_MAX_IN];
 } cm_op_run;
 
 enum {
-    CM_OP_INPLACE = 1,  /* the output may take over input 0                       */
-    CM_OP_CHEAP = 2,    /* TRAIN: where small made again for backward, not held   */
-    CM_OP_FREEZES = 4,  /* its parameters may be frozen                           */
-    CM_OP_SAVES_OUT = 8 /* backward and jvp read the output                       */
+    CM_OP_INPLACE = 1,   /* the output may take over input 0                       */
+    CM_OP_CHEAP = 2,     /* TRAIN: where small made again for backward, not held   */
+    CM_OP_FREEZES = 4,   /* its parameters may be frozen                           */
+    CM_OP_SAVES_OUT = 8, /* backward and jvp read the output                       */
+    /* Gradients through tangents are those of values once more: with the tangents in the place of the inputs (what
+     * the parameters get of both is added, the last one's, a bias's, is of values alone), or with the inputs as they
+     * are. */
+    CM_OP_LINEAR = 16,
+    CM_OP_SELECTS = 32
 };
 #define CM_BF16_OUT (1u << 31) /* of a mask whose bit k is input k               */
 
@@ -187,7 +196,20 @@ struct cm_op {
     /* The output and its tangent in one go, for what both read; in place where the op may be so, both of them.  NULL:
      * forward, then jvp. */
     cm_status (*both)(const cm_op_run *r);
+    /* Gradients through values and tangents, of ops that are neither LINEAR nor SELECT; reads tin as well
+     * (derivatives 3).  With dtout NULL it is `backward`, which is called then. */
+    cm_status (*both_backward)(const cm_op_run *r);
 };
+
+/* Whether gradients are made, and whether there are tangents. */
+static inline int cmi_op_trains(const cm_op_plan *p)
+{
+    return p->mode == CM_MODE_TRAIN || p->mode == CM_MODE_TRAIN_JVP;
+}
+static inline int cmi_op_moves(const cm_op_plan *p)
+{
+    return p->mode == CM_MODE_JVP || p->mode == CM_MODE_TRAIN_JVP;
+}
 
 /* Work over points (rows of c values) is cut into pieces of 64, whatever the
  * number of threads. */

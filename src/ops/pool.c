@@ -207,5 +207,10 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cmi_op_pool = {
-    .name = "pool", .saves = 1, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cmi_op_pool = {.name = "pool",
+                           .flags = CM_OP_SELECTS,
+                           .saves = 1,
+                           .shape = shape,
+                           .forward = forward,
+                           .backward = backward,
+                           .jvp = jvp};

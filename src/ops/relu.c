@@ -37,7 +37,7 @@ static cm_status jvp(const cm_op_run *r)
 }
 
 const cm_op cmi_op_relu = {.name = "relu",
-                           .flags = CM_OP_INPLACE,
+                           .flags = CM_OP_INPLACE | CM_OP_SELECTS,
                            .saves = 1,
                            .shape = shape,
                            .forward = forward,

@@ -105,4 +105,5 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cmi_op_resize = {.name = "resize", .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cmi_op_resize = {
+    .name = "resize", .flags = CM_OP_LINEAR, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};

@@ -67,5 +67,9 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cmi_op_standardize = {
-    .name = "standardize", .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cmi_op_standardize = {.name = "standardize",
+                                  .flags = CM_OP_LINEAR,
+                                  .shape = shape,
+                                  .forward = forward,
+                                  .backward = backward,
+                                  .jvp = jvp};
