@@ -60,5 +60,9 @@ static cm_status backward(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cmi_op_balance = {
-    .name = "balance", .flags = CM_OP_CHEAP, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+const cm_op cmi_op_balance = {.name = "balance",
+                              .flags = CM_OP_CHEAP | CM_OP_LINEAR,
+                              .shape = shape,
+                              .forward = forward,
+                              .backward = backward,
+                              .jvp = jvp};

@@ -71,7 +71,7 @@ static cm_status jvp(const cm_op_run *r)
 }
 
 const cm_op cmi_op_clamp = {.name = "clamp",
-                            .flags = CM_OP_INPLACE | CM_OP_CHEAP,
+                            .flags = CM_OP_INPLACE | CM_OP_CHEAP | CM_OP_SELECTS,
                             .shape = shape,
                             .prepare = prepare,
                             .forward = forward,

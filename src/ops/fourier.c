@@ -59,5 +59,29 @@ static cm_status jvp(const cm_op_run *r)
     return CM_OK;
 }
 
-const cm_op cmi_op_fourier = {
-    .name = "fourier", .saves = 1, .shape = shape, .forward = forward, .backward = backward, .jvp = jvp};
+/* With d/dt of the slope, -f^2 of the value (derivatives 3). */
+static cm_status both_backward(const cm_op_run *r)
+{
+    const int32_t size = r->p->attr->fourier.size;
+    const float *freqs = r->param[0];
+    CM_TRY(backward(r));
+    for (int32_t n = 0; n < r->p->out.n; n++) {
+        double value = 0, tangent = 0;
+        for (int32_t i = 0; i < size; i++) {
+            const double f = (double)freqs[i], moved = (double)r->dtout[n * size + i];
+            value -= sqrt(2.0) * f * f * cos(angle(r, n, i)) * (double)r->tin[0][n] * moved;
+            tangent += slope(r, n, i) * moved;
+        }
+        if (r->din[0]) r->din[0][n] += (float)value;
+        if (r->dtin[0]) r->dtin[0][n] = (float)tangent;
+    }
+    return CM_OK;
+}
+
+const cm_op cmi_op_fourier = {.name = "fourier",
+                              .saves = 1,
+                              .shape = shape,
+                              .forward = forward,
+                              .backward = backward,
+                              .jvp = jvp,
+                              .both_backward = both_backward};

@@ -2,6 +2,7 @@
  *
  * With u = x (1 + s): dx = (1 + s) SiLU'(u) dy, ds = sum over points x SiLU'(u) dy,
  * ty = SiLU'(u) ((1 + s) tx + x ts). */
+#include <math.h>
 #include <string.h>
 
 #include "base/parallel.h"
@@ -139,6 +140,31 @@ static cm_status jvp(const cm_op_run *r)
     return over_points(r, jvp_piece);
 }
 
+/* With tu = (1 + s) tx + x ts: gu = SiLU' dy + SiLU'' tu dty, gtu = SiLU' dty, dx = (1 + s) gu + ts gtu,
+ * dtx = (1 + s) gtu, ds = sum x gu + tx gtu, dts = sum x gtu. */
+static cm_status both_backward(const cm_op_run *r)
+{
+    const size_t c = (size_t)r->p->in[0].c, rows = points(r);
+    const float *x = r->in[0], *s = r->in[1];
+    for (size_t at = 0; at < (size_t)r->p->out.n * c; at++) {
+        const size_t n = at / c, k = at % c;
+        const double a = 1 + (double)s[at], ts = r->tin[1] ? (double)r->tin[1][at] : 0;
+        double sum = 0, moved = 0;
+        for (size_t i = 0, p = n * rows * c + k; i < rows; i++, p += c) {
+            const double v = (double)x[p], tx = r->tin[0] ? (double)r->tin[0][p] : 0, u = a * v;
+            const double g = 1 / (1 + exp(-u)), slope = g * (1 + u * (1 - g));
+            const double curve = g * (1 - g) * (2 + u * (1 - 2 * g)), gtu = slope * (double)r->dtout[p];
+            const double gu = slope * (double)r->dout[p] + curve * (a * tx + v * ts) * (double)r->dtout[p];
+            if (r->din[0]) r->din[0][p] = (float)(a * gu + ts * gtu);
+            if (r->dtin[0]) r->dtin[0][p] = (float)(a * gtu);
+            sum += v * gu + tx * gtu, moved += v * gtu;
+        }
+        if (r->din[1]) r->din[1][at] = (float)sum;
+        if (r->dtin[1]) r->dtin[1][at] = (float)moved;
+    }
+    return CM_OK;
+}
+
 const cm_op cmi_op_modulate = {.name = "modulate",
                                .saves = 1 | 2,
                                .flags = CM_OP_CHEAP,
@@ -146,4 +172,5 @@ const cm_op cmi_op_modulate = {.name = "modulate",
                                .prepare = prepare,
                                .forward = forward,
                                .backward = backward,
-                               .jvp = jvp};
+                               .jvp = jvp,
+                               .both_backward = both_backward};

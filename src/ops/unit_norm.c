@@ -112,6 +112,39 @@ static cm_status jvp(const cm_op_run *r)
     return normalize(r, r->tin[0], r->tout);
 }
 
+/* Through ty along w = dty: what y gives, and with a = x w, b = x tx, g = w tx (sums) the gradient of
+ * g / D - a b / (n R D^2) by x. */
+static void vector_both(const cm_op_run *r, size_t at, size_t n, size_t step)
+{
+    const float *x = (const float *)r->in[0] + at, *tx = r->tin[0] + at, *dy = r->dout + at, *w = r->dtout + at;
+    double square = 0, a = 0, b = 0, g = 0, y = 0;
+    for (size_t i = 0; i < n * step; i += step) {
+        square += (double)x[i] * (double)x[i];
+        a += (double)x[i] * (double)w[i];
+        b += (double)x[i] * (double)tx[i];
+        g += (double)w[i] * (double)tx[i];
+        y += (double)x[i] * (double)dy[i];
+    }
+    const double root = sqrt(square / (double)n), d = (double)r->p->attr->unit_norm.eps + root;
+    const double share = root > 0 ? 1 / ((double)n * root * d * d) : 0;
+    const double curve = root > 0 ? a * b * share / (double)n * (1 / (root * root) + 2 / (root * d)) : 0;
+    for (size_t i = 0; i < n * step; i += step) {
+        const double v = (double)x[i], wi = (double)w[i], ti = (double)tx[i];
+        if (r->din[0])
+            r->din[0][at + i] =
+                (float)((double)dy[i] / d - v * y * share - v * g * share - (b * wi + a * ti) * share + curve * v);
+        if (r->dtin[0]) r->dtin[0][at + i] = (float)(wi / d - v * a * share);
+    }
+}
+
+static cm_status both_backward(const cm_op_run *r)
+{
+    const size_t n = length(r->p), parts = (size_t)r->p->attr->unit_norm.parts, all = cmi_desc_count(r->p->out);
+    for (size_t at = 0; at < all; at += n * parts)
+        for (size_t j = 0; j < parts; j++) vector_both(r, at + j, n, parts);
+    return CM_OK;
+}
+
 const cm_op cmi_op_unit_norm = {.name = "unit_norm",
                                 .saves = 1,
                                 .flags = CM_OP_CHEAP,
@@ -119,4 +152,5 @@ const cm_op cmi_op_unit_norm = {.name = "unit_norm",
                                 .prepare = prepare,
                                 .forward = forward,
                                 .backward = backward,
-                                .jvp = jvp};
+                                .jvp = jvp,
+                                .both_backward = both_backward};

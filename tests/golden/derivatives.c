@@ -6,12 +6,10 @@
 #include <string.h>
 
 #include "../support/fill.h"
-#include "../support/probe.h"
 #include "diffusion/denoiser.h"
 #include "diffusion/inputs.h"
 #include "golden.h"
 #include "networks.h"
-#include "tensor/convert.h"
 
 /* --- a case and its direction ------------------------------------------------------------------- */
 
@@ -149,99 +147,12 @@ static void check_gradients(const direction *t)
     json_t *precond = precond_of(t, json_string_value(json_array_get(forms, 0)));
     double *u = golden_images_read(t->f, &t->c, "u", &t->in, &per);
     if (!u || per != t->per) golden_fail(t->r, "no cotangent u");
-    else golden_gradients_of(t->f, &t->c, precond, &t->in, u, &rule, t->r);
+    else golden_gradients_of(t->f, &t->c, precond, &t->in, u, NULL, &rule, t->r);
     free(u);
     json_decref(precond), json_decref(forms);
 }
 
 /* --- the gradient of <u, D'> ------------------------------------------------------------------- */
-
-typedef struct {
-    cm_model *m;
-    cm_precond precond;
-    cm_plan *plan;
-    cm_weights *weights;
-    cm_exec *exec;
-    cm_unpacking *unpacking;
-    size_t *offsets, floats;
-    float *plain;            /* of one image */
-    double *sum, *x, *sigma; /* of parameters; of each image */
-} through;
-
-static cm_status open_through(const direction *t, const json_t *precond, through *b)
-{
-    const uint32_t all = CM_TANGENT_X | CM_TANGENT_SIGMA;
-    const cm_plan_options options = {.slice = 1,
-                                     .threads = 1,
-                                     .share = 1,
-                                     .mode = CM_MODE_TRAIN_JVP,
-                                     .output = CM_OUT_D,
-                                     .inputs = all,
-                                     .tangents = all};
-    b->m = fill_model(t->f->context, t->c.network, precond, t->in.h, t->in.w, 0, t->c.fill, t->c.seed);
-    if (!b->m) return CM_ERR_INTERNAL;
-    b->precond = cmi_inputs_precond(&b->m->precond);
-    b->offsets = calloc((size_t)b->m->graph->n_params, sizeof *b->offsets);
-    b->floats = cmi_param_offsets(b->m->graph, b->offsets);
-    b->sum = calloc(b->floats, sizeof *b->sum);
-    b->x = calloc(t->in.n * t->per, sizeof *b->x);
-    b->sigma = calloc(t->in.n, sizeof *b->sigma);
-    CM_TRY(cmi_plan_create(b->m->graph, &options, &b->plan));
-    CM_TRY(cmi_weights_create(b->plan, b->m->params, &b->weights));
-    CM_TRY(cmi_exec_create(b->plan, &b->exec));
-    probe_poison(b->exec);
-    b->plain = calloc(cmi_plan_gradient_floats(b->plan), sizeof *b->plain);
-    return cmi_unpacking_create(b->plan, 1, &b->unpacking);
-}
-
-static void close_through(through *b)
-{
-    cmi_unpacking_free(b->unpacking);
-    cmi_exec_free(b->exec);
-    cmi_weights_free(b->weights);
-    cmi_plan_free(b->plan);
-    fill_model_free(b->m);
-    free(b->offsets), free(b->plain), free(b->sum), free(b->x), free(b->sigma);
-}
-
-/* d/dsigma of what the network is told of it, and of the tangents of that. */
-static double by_sigma(const through *b, double sigma, double dsigma)
-{
-    const double h = 1e-5 * sigma;
-    const cm_scalings s = cmi_precond_slopes(&b->precond, sigma), above = cmi_precond_slopes(&b->precond, sigma + h),
-                      below = cmi_precond_slopes(&b->precond, sigma - h);
-    const double slope[4] = {s.c_in, s.c_skip, s.c_out, s.c_noise};
-    const double more[4] = {above.c_in - below.c_in, above.c_skip - below.c_skip, above.c_out - below.c_out,
-                            above.c_noise - below.c_noise};
-    static const int input[4] = {CM_IN_C_IN, CM_IN_C_SKIP, CM_IN_C_OUT, CM_IN_TIME};
-    double sum = 0;
-    for (int k = 0; k < 4; k++) {
-        sum += (double)*cmi_exec_input_gradient(b->exec, input[k]) * slope[k];
-        sum += (double)*cmi_exec_input_tangent_gradient(b->exec, input[k]) * more[k] / (2 * h) * dsigma;
-    }
-    return sum;
-}
-
-static cm_status run_through(const direction *t, through *b, const double *u, size_t i)
-{
-    const size_t pixels = (size_t)t->in.h * (size_t)t->in.w, dim = (size_t)b->m->net.augment_dim;
-    const double level = cmi_inputs_level(t->in.sigma[i]);
-    const cm_inputs image = {t->in.x + i * t->per, t->in.sigma[i], t->in.labels ? t->in.labels[i] : -1,
-                             t->in.augment ? t->in.augment + i * dim : NULL};
-    const cm_inputs_tangent along = cmi_inputs_tangent(&b->precond, level, t->dx + i * t->per, t->dsigma[i]);
-    cmi_inputs_write(b->m, &b->precond, &image, b->exec, 0);
-    cmi_inputs_write_tangent(b->m, &along, b->exec, 0);
-    CM_TRY(cmi_exec_run(b->exec, b->weights));
-    memset(cmi_exec_cotangent(b->exec), 0, t->per * sizeof(float));
-    cmi_planes_to_channels_last(t->in.channels, pixels, u + i * t->per, cmi_exec_tangent_cotangent(b->exec));
-    CM_TRY(cmi_exec_backward(b->exec, b->weights));
-    cmi_channels_last_to_planes(t->in.channels, pixels, cmi_exec_input_gradient(b->exec, CM_IN_X), b->x + i * t->per);
-    b->sigma[i] = by_sigma(b, level, t->dsigma[i]);
-    memcpy(b->plain, cmi_exec_gradients(b->exec), cmi_plan_gradient_floats(b->plan) * sizeof *b->plain);
-    CM_TRY(cmi_unpacking_run(b->unpacking, b->plain));
-    for (size_t k = 0; k < b->floats; k++) b->sum[k] += (double)b->plain[k];
-    return CM_OK;
-}
 
 static void compare_sigma(const direction *t, const double *got)
 {
@@ -256,22 +167,14 @@ static void check_through(const direction *t)
 {
     static const gradient_rule rule = {"rof.", ".f64", 5e-4, 1e-2, 1e-5, 5e-3};
     const char *form = golden_metadata(t->f, "rof_form");
-    through b;
     size_t per;
-    memset(&b, 0, sizeof b);
     json_t *precond = precond_of(t, form ? form : "cm");
-    double *u = golden_images_read(t->f, &t->c, "u", &t->in, &per);
-    cm_status status = u && per == t->per ? open_through(t, precond, &b) : cmi_fail(CM_ERR_INTERNAL, "no u");
-    for (size_t i = 0; i < t->in.n && status == CM_OK; i++) status = run_through(t, &b, u, i);
-    const gradients got = {b.m, b.offsets, b.sum, b.x, b.floats};
-    if (status != CM_OK) {
-        golden_fail(t->r, "%s", cm_last_message());
-    } else {
-        golden_gradients_compare(t->f, t->f, &t->c, &t->in, &got, &rule, t->r);
-        compare_sigma(t, b.sigma);
-    }
-    close_through(&b);
-    free(u);
+    double *u = golden_images_read(t->f, &t->c, "u", &t->in, &per), *sigma = calloc(t->in.n, sizeof *sigma);
+    const gradient_direction along = {t->dx, t->dsigma, sigma};
+    if (!u || per != t->per) golden_fail(t->r, "no cotangent u");
+    else golden_gradients_of(t->f, &t->c, precond, &t->in, u, &along, &rule, t->r);
+    if (t->r->outcome == GOLDEN_OK) compare_sigma(t, sigma);
+    free(u), free(sigma);
     json_decref(precond);
 }
 

@@ -25,6 +25,7 @@ typedef struct {
     double *sum;    /* of all images                   */
     double *grad_x; /* n x C x H x W                   */
     size_t floats;
+    const gradient_direction *along; /* or NULL */
 } backward;
 
 static void backward_free(backward *b)
@@ -67,6 +68,10 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
 {
     cm_plan_options options = {
         .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = 1u << CM_IN_X};
+    if (b->along) {
+        options.mode = CM_MODE_TRAIN_JVP;
+        options.inputs = options.tangents = CM_TANGENT_X | CM_TANGENT_SIGMA;
+    }
     b->m = fill_model(f->context, c->network, precond, in->h, in->w, c->family == FLAX, c->fill, c->seed);
     if (!b->m) return CM_ERR_INTERNAL;
     if (table && b->m->precond.table)
@@ -91,6 +96,45 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
     return b->plain ? cmi_unpacking_create(b->plan, 1, &b->unpacking) : CM_ERR_MEMORY;
 }
 
+/* d/dsigma of what the network is told of it, and of the tangents of that. */
+static double by_sigma(const backward *b, double sigma, double moves)
+{
+    static const int input[4] = {CM_IN_C_IN, CM_IN_C_SKIP, CM_IN_C_OUT, CM_IN_TIME};
+    const double h = 1e-5 * sigma;
+    double slope[3][4], sum = 0;
+    for (int i = -1; i < 2; i++) {
+        const cm_scalings s = cmi_precond_slopes(&b->precond, sigma + i * h);
+        const double all[4] = {s.c_in, s.c_skip, s.c_out, s.c_noise};
+        memcpy(slope[i + 1], all, sizeof all);
+    }
+    for (int k = 0; k < 4; k++) {
+        sum += (double)*cmi_exec_input_gradient(b->exec, input[k]) * slope[1][k];
+        sum += (double)*cmi_exec_input_tangent_gradient(b->exec, input[k]) * (slope[2][k] - slope[0][k]) / (2 * h) *
+               moves;
+    }
+    return sum;
+}
+
+static void write_direction(backward *b, const inputs *in, size_t i)
+{
+    const size_t per = (size_t)in->h * (size_t)in->w * (size_t)in->channels;
+    const double level = cmi_inputs_level(in->sigma[i]);
+    const cm_inputs_tangent t = cmi_inputs_tangent(&b->precond, level, b->along->x + i * per, b->along->sigma[i]);
+    cmi_inputs_write_tangent(b->m, &t, b->exec, 0);
+}
+
+/* The gradient of D, or 0 and that of its tangent. */
+static void write_cotangent(backward *b, const double *cotangent)
+{
+    const size_t pixels = (size_t)b->m->height * (size_t)b->m->width;
+    if (!b->along) {
+        cmi_cotangent_write(b->m, cotangent, b->exec, 0);
+        return;
+    }
+    memset(cmi_exec_cotangent(b->exec), 0, pixels * (size_t)b->m->out_channels * sizeof(float));
+    cmi_planes_to_channels_last(b->m->out_channels, pixels, cotangent, cmi_exec_tangent_cotangent(b->exec));
+}
+
 static cm_status run_image(backward *b, const inputs *in, const double *x, const double *cotangent, size_t i)
 {
     size_t pixels = (size_t)in->h * (size_t)in->w, per = pixels * (size_t)in->channels;
@@ -98,9 +142,11 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
     const cm_inputs image = {x + i * per, in->sigma[i], in->labels ? in->labels[i] : -1,
                              in->augment ? in->augment + i * dim : NULL};
     cmi_inputs_write(b->m, &b->precond, &image, b->exec, 0);
+    if (b->along) write_direction(b, in, i);
     CM_TRY(cmi_exec_run(b->exec, b->weights));
-    cmi_cotangent_write(b->m, cotangent + i * out, b->exec, 0);
+    write_cotangent(b, cotangent + i * out);
     CM_TRY(cmi_exec_backward(b->exec, b->weights));
+    if (b->along) b->along->by_sigma[i] = by_sigma(b, cmi_inputs_level(in->sigma[i]), b->along->sigma[i]);
     cmi_channels_last_to_planes(in->channels, pixels, cmi_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
     memcpy(b->plain, cmi_exec_gradients(b->exec), cmi_plan_gradient_floats(b->plan) * sizeof *b->plain);
     CM_TRY(cmi_unpacking_run(b->unpacking, b->plain));
@@ -287,12 +333,13 @@ static double *read_cotangent(const golden_file *f, const net_case *c, const inp
 
 /* Image by image. */
 static void run_gradients(const golden_file *f, const golden_file *grads, const net_case *c, const json_t *precond,
-                          const inputs *in, const double *x, const double *cotangent, const gradient_rule *rule,
-                          golden_result *r)
+                          const inputs *in, const double *x, const double *cotangent, const gradient_direction *along,
+                          const gradient_rule *rule, golden_result *r)
 {
     backward b;
     double *table = golden_read(f, "u", NULL);
     memset(&b, 0, sizeof b);
+    b.along = along;
     cm_status status = open_backward(f, c, precond, in, table, &b);
     for (size_t i = 0; i < in->n && status == CM_OK; i++) status = run_image(&b, in, x, cotangent, i);
     const gradients got = {b.m, b.offsets, b.sum, b.grad_x, b.floats};
@@ -303,9 +350,10 @@ static void run_gradients(const golden_file *f, const golden_file *grads, const 
 }
 
 void golden_gradients_of(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
-                         const double *cotangent, const gradient_rule *rule, golden_result *r)
+                         const double *cotangent, const gradient_direction *along, const gradient_rule *rule,
+                         golden_result *r)
 {
-    run_gradients(f, f, c, precond, in, in->x, cotangent, rule, r);
+    run_gradients(f, f, c, precond, in, in->x, cotangent, along, rule, r);
 }
 
 void golden_gradients(const golden_file *f, const golden_file *grads, const net_case *c, golden_result *r)
@@ -327,7 +375,7 @@ void golden_gradients(const golden_file *f, const golden_file *grads, const net_
                           c->family == ADM    ? none
                           : c->family == FLAX ? cm
                                               : c->precond,
-                          &in, x ? x : in.x, cotangent, &rule, r);
+                          &in, x ? x : in.x, cotangent, NULL, &rule, r);
     }
     golden_inputs_free(&in);
     free(x), free(cotangent);

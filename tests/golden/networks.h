@@ -62,11 +62,19 @@ typedef struct {
 } gradient_rule;
 void golden_gradients_compare(const golden_file *f, const golden_file *grads, const net_case *c, const inputs *in,
                               const gradients *got, const gradient_rule *rule, golden_result *r);
-/* The gradient of <cotangent, D> for one preconditioning, by the same rule. */
+/* A direction of x and sigma, and where the gradients by sigma go. */
+typedef struct {
+    const double *x, *sigma;
+    double *by_sigma;
+} gradient_direction;
+/* The gradient of <cotangent, D>, or of <cotangent, D'> in a direction (or NULL), for one preconditioning, by the
+ * same rule. */
 void golden_gradients_of(const golden_file *f, const net_case *c, const json_t *precond, const inputs *in,
-                         const double *cotangent, const gradient_rule *rule, golden_result *r);
+                         const double *cotangent, const gradient_direction *along, const gradient_rule *rule,
+                         golden_result *r);
 
-/* What EDM2's network has beside others: its wrapper's u(sigma), forced normalisation of weights; and its averages. */
+/* What EDM2's network has beside others: its wrapper's u(sigma), forced normalisation of weights; and its averages.
+ */
 void golden_edm2(const golden_file *f, const net_case *c, const inputs *in, golden_result *r);
 void golden_phema(golden_file *f, golden_result *r);
 
