@@ -857,6 +857,7 @@ START_TEST(estimates_hold)
         OK(cmi_settings_set(&o, "objective", names[_i]));
         o.batch = i == 1 ? 4 : 64;
         if (strcmp(names[_i], "cmt") == 0) o.cmt_nfe = 4;
+        if (cmi_objective_at(o.objective)->first_stage) teacher->precond.kind = cmi_precond_kind_find("ecm");
         if (i == 1) o.microbatch = cmi_objective_views(&o);
         if (i == 2) o.recompute = 3;
         if (i == 2) o.flip = 0.5;

@@ -38,6 +38,10 @@ def ignored(name, metadata, path):
             return "one step"
     if name.startswith("ect") and path[-1] in ("k", "b") and json.loads(metadata["cases"])[path[1]]["adj"] == "const":
         return "no sigmoid"
+    if name.startswith("tcm") and key == "stage1" and len(path) == 2:
+        stage, q, limit = json.loads(metadata[key])[path[1]][:3]
+        if q ** -(stage + 1) <= 1 - limit:
+            return "the ratio's limit holds at this stage and the later ones"
     if name.startswith("optim") and path[-1] == "eps" and json.loads(metadata["cases"])[path[1]]["eps"] < 1e-6:
         return "below the rounding of float32"
     if name.startswith("schedules") and path[-1] == "rho" and json.loads(metadata["karras_cases"])[path[1]]["n"] == 2:

@@ -75,21 +75,32 @@ typedef struct cm_trainer cm_trainer;
  *   scd   The same with v = sigma_data F_phi: distillation.
  *   dscd  The same with the difference of F^- over one step of the teacher from t to t' for J; t'/t is uniform
  *         between discrete_from and discrete_to.  Appendix E.
+ *   tcm   w(t, r) d(f(x0 + t z, t), f^-(x0 + r z, r)), with ln t ~ N(p_mean, p_std^2) between sigma_min and sigma_max,
+ *         r = max(t (1 - max(q^-(stage + 1), 1 - ratio_limit) n(t)), 1e-6), and w of pair_weighting; f^- has the
+ *         weights of this step.  With a teacher x0 + r z is one Euler step from x0 + t z to r along its ODE.
+ *         The first stage of truncated consistency, Lee et al. 2025 (arXiv 2410.14895).
+ *   tcm2  The same with ln t = p_mean + p_std T, where T is of Student's distribution with student_nu degrees of
+ *         freedom, t between transition and sigma_max.  Where r < transition, f^- is the teacher: the network of the
+ *         first stage, frozen, with the dropout of f.  Of a step of b images floor(boundary_share b), chosen at
+ *         random, have t = transition + 1e-8, and the loss is the mean over the others plus boundary_weight times
+ *         the mean over these.  What is trained is sampled from alone.
  */
 /* clang-format on */
 typedef enum cm_train_objective {
-    CM_TRAIN_EDM = 0,  /* denoising, the diffusion teacher         */
-    CM_TRAIN_CD = 1,   /* consistency distillation; needs a teacher */
-    CM_TRAIN_CT = 2,   /* consistency training                      */
-    CM_TRAIN_PD = 3,   /* progressive distillation; needs a teacher */
-    CM_TRAIN_ICT = 4,  /* improved consistency training             */
-    CM_TRAIN_ECT = 5,  /* easy consistency tuning                   */
-    CM_TRAIN_CCD = 6,  /* consistency distillation in continuous time; needs a teacher */
-    CM_TRAIN_CCT = 7,  /* consistency training in continuous time   */
-    CM_TRAIN_CMT = 8,  /* mid-training on trajectories; needs a teacher */
-    CM_TRAIN_SCT = 9,  /* sCT, training on TrigFlow's axis          */
-    CM_TRAIN_SCD = 10, /* sCD, distillation there; needs a teacher  */
-    CM_TRAIN_DSCD = 11 /* its discrete form; needs a teacher        */
+    CM_TRAIN_EDM = 0,   /* denoising, the diffusion teacher         */
+    CM_TRAIN_CD = 1,    /* consistency distillation; needs a teacher */
+    CM_TRAIN_CT = 2,    /* consistency training                      */
+    CM_TRAIN_PD = 3,    /* progressive distillation; needs a teacher */
+    CM_TRAIN_ICT = 4,   /* improved consistency training             */
+    CM_TRAIN_ECT = 5,   /* easy consistency tuning                   */
+    CM_TRAIN_CCD = 6,   /* consistency distillation in continuous time; needs a teacher */
+    CM_TRAIN_CCT = 7,   /* consistency training in continuous time   */
+    CM_TRAIN_CMT = 8,   /* mid-training on trajectories; needs a teacher */
+    CM_TRAIN_SCT = 9,   /* sCT, training on TrigFlow's axis          */
+    CM_TRAIN_SCD = 10,  /* sCD, distillation there; needs a teacher  */
+    CM_TRAIN_DSCD = 11, /* its discrete form; needs a teacher        */
+    CM_TRAIN_TCM = 12,  /* truncated consistency, first stage; takes a teacher */
+    CM_TRAIN_TCM2 = 13  /* its second stage; the teacher is the first stage */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
@@ -161,6 +172,16 @@ typedef enum cm_ect_mapping {
     CM_MAPPING_CONST = 1    /* 1                   */
 } cm_ect_mapping;
 
+/* Weight of a loss that compares the levels t and r; c_out(t) = t sigma_data / sqrt(t^2 + sigma_data^2). */
+typedef enum cm_pair_weighting {
+    CM_PAIR_GAP = 0,           /* 1 / (t - r)                 */
+    CM_PAIR_ROOT_GAP = 1,      /* 1 / sqrt(t - r)             */
+    CM_PAIR_C_OUT = 2,         /* 1 / c_out(t)                */
+    CM_PAIR_C_OUT_SQUARED = 3, /* 1 / c_out(t)^2              */
+    CM_PAIR_ONE = 4,           /* 1                           */
+    CM_PAIR_KARRAS = 5         /* 1 / t^2 + 1 / sigma_data^2  */
+} cm_pair_weighting;
+
 /* At most so many averages of the weights beside the weights themselves; each takes their memory. */
 enum { CM_MAX_EMAS = 8 };
 
@@ -214,7 +235,7 @@ enum { CM_MAX_EMAS = 8 };
  *                                     stage and begins anew with the next.
  *   distance          default         of distances.  Distance of the output from its target.
  *   huber_c           auto            0..1000000.  The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W)
- *                                     with ict, 0 with the others.
+ *                                     with ict, 1e-8 with tcm and tcm2, 0 with the others.
  *   lpips_weights     ""              text.  The file of the network of distance lpips: torchvision's vgg16,
  *                                     alexnet or squeezenet1_1.
  *   lpips_lin         ""              text.  The file of how much its channels count; empty: lpips_weights
@@ -241,6 +262,17 @@ enum { CM_MAX_EMAS = 8 };
  *   ect_b             1               0..1000000.  The steepness b of the mapping sigmoid.
  *   ect_stages        8               1..1000.  Stages of the mapping.
  *   ect_stage_steps   auto            0 up.  Steps of a stage; auto: steps / ect_stages.
+ *   ect_first_stage   0               0..1000.  The stage that the run begins with.
+ *   pair_weighting    gap             of pair_weightings.  Weight of the loss between the levels t and r.
+ *   ratio_limit       0.999           0..1.  The largest r/t before n(t) enters: q^-(stage + 1) is at least 1
+ *                                     less it.
+ *   student_nu        0.01            0.0001..1000.  Degrees of freedom of Student's distribution, p_mean +
+ *                                     p_std T of which is ln t.
+ *   transition        1               above 0 to 1000000.  The border of the second stage: the network learns
+ *                                     above it, the first stage's answers below.
+ *   boundary_share    0.25            0..1.  Share of the images that are learnt at the border, rounded down;
+ *                                     where that is none, the probability.
+ *   boundary_weight   0.1             0..1000000.  Weight of their mean loss beside the mean of the others.
  *   cmt_nfe           16              1..1000.  Steps of the teacher's trajectory of an image, each of which is
  *                                     a pair; batch counts pairs.
  *   cmt_order         3               1..3.  The order of DPM-Solver++, by which the trajectory is made.
@@ -265,9 +297,11 @@ enum { CM_MAX_EMAS = 8 };
  *                                     9.
  *   skip_nonfinite    0               0..1073741824.  Steps with a loss or gradient that is not finite that may
  *                                     be left out.
+ *   scrub_gradients   0               0 or 1.  1: in a gradient NaN becomes 0 and an infinity 1e5 of its sign,
+ *                                     as NVlabs/edm does.
  *   ema               warmup:0.9999   text.  Averages of the weights, at most 8: RATE, warmup:RATE,
- *                                     halflife:IMAGES, halflife:IMAGES:RAMP or power:LENGTH with commas between
- *                                     them, or none.
+ *                                     halflife:IMAGES, halflife:IMAGES:RAMP, power:LENGTH or gamma:EXPONENT
+ *                                     with commas between them, or none.
  *   precision         default         of precisions.  What products are computed in.
  *   debug             ""              text.  Settings for tests, which may change with any version, as
  *                                     KEY=NUMBER with commas between them: bf16_tile, bf16_emulate.
@@ -367,8 +401,9 @@ CM_API cm_status cm_train_option_default(size_t index, int32_t objective, char *
 
 /* The models of a run; models that later versions need are appended.
  * model: the weights to begin with; NULL with a teacher: the teacher's.
- * teacher: needed by cd, pd, ccd, cmt, scd and dscd, else NULL; of the same image shape and classes (pd: the same
- * network).  ccd, cmt, scd and dscd follow a diffusion model: a consistency model is no teacher there. */
+ * teacher: needed by cd, pd, ccd, cmt, scd, dscd and tcm2, taken by tcm, else NULL; of the same image shape and
+ * classes (pd, tcm2: the same network).  ccd, cmt, scd, dscd and tcm follow a diffusion model: a consistency model is
+ * no teacher there.  That of tcm2 is the network of the first stage, of precond "ecm". */
 typedef struct cm_train_inputs {
     uint32_t struct_size;
     int32_t reserved; /* 0 */
@@ -394,7 +429,7 @@ CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
  *
  * options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
  * keeps what it needs.  The trained model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
- * "cm", ect "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
+ * "cm", ect, cmt, tcm and tcm2 "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
  * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
 CM_API cm_status cm_trainer_create(const cm_train_inputs *inputs, const cm_train_options *options, cm_trainer **out);
 /* Frees the trainer, or nothing where it is NULL, and gives its directories back.  No call may run on it. */

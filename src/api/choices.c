@@ -84,6 +84,7 @@ static const cm_choice_list *const lists[] = {
     &cmi_scales_choices,
     &cmi_mu_choices,
     &cmi_mapping_choices,
+    &cmi_pair_weighting_choices,
     &cmi_lpips_pooling_choices,
     &cmi_lpips_resize_choices,
 };

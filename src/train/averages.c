@@ -20,6 +20,8 @@ static cm_status check_rate(int i, const cm_ema_rate *rate)
     if (rate->form == CM_EMA_POWER && !(v > 0 && v < 0.28))
         CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the relative length is %s, expected above 0 and below 0.28", i,
                 is);
+    if (rate->form == CM_EMA_GAMMA && !(v > 0 && v <= 1e6))
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the exponent is %s, expected above 0 to 1000000", i, is);
     if (!(ramp >= 0 && isfinite(ramp)) || (ramp > 0 && rate->form != CM_EMA_HALFLIFE))
         CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: a ramp of %s has no effect (half-lives take one, above 0)", i,
                 cmi_number_text(ramp, is));

@@ -19,10 +19,11 @@ cm_curriculum cmi_curriculum_of(const cm_train_settings *s)
                            .stages = staged ? s->ect_stages : 0,
                            .stage_steps = s->ect_stage_steps,
                            .tangent_warmup = s->tangent_warmup,
+                           .first_stage = staged ? s->ect_first_stage : 0,
+                           .decay = s->lr_decay_steps,
                            .lr = s->lr,
                            .lr_final = s->lr_final,
                            .warmup = s->warmup_steps,
-                           .decay = s->lr_decay_steps,
                            .anneal_begin = s->anneal_begin,
                            .anneal_end = s->anneal_end,
                            .anneal_stages = s->anneal_stages};
@@ -103,7 +104,7 @@ cm_moment cmi_curriculum_at(const cm_curriculum *c, int64_t k)
     if (c->stages > 0) {
         int64_t length = c->stage_steps > 0 ? c->stage_steps : c->total / c->stages;
         int64_t stage = length > 0 ? k / length : c->stages - 1;
-        m.stage = (int32_t)(stage < c->stages - 1 ? stage : c->stages - 1);
+        m.stage = c->first_stage + (int32_t)(stage < c->stages - 1 ? stage : c->stages - 1);
     }
     return m;
 }

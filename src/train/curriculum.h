@@ -15,6 +15,7 @@ typedef struct cm_curriculum {
     int64_t distill_steps;                    /* S of progressive distillation: steps a stage */
     int32_t stages;                           /* of ECT               */
     int64_t stage_steps;                      /* of ECT; 0 = total / stages */
+    int32_t first_stage;                      /* of ECT: the number of its first stage */
     double lr, lr_final;                      /* lr_final: the factor reached at the end of annealing */
     int64_t warmup, anneal_begin, anneal_end; /* steps; anneal_end 0 = constant */
     int64_t decay;                            /* steps of 1/sqrt(max(k/decay, 1)); 0 = 1 */

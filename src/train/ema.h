@@ -10,7 +10,8 @@ typedef enum cm_ema_form {
     CM_EMA_HALFLIFE, /* value images halve the memory: r = 0.5^(batch / h); with a ramp
                         h <- min(h, images seen before * ramp)                             */
     CM_EMA_WARMUP,   /* r = min(value, (1 + k) / (10 + k)), k steps taken before this one  */
-    CM_EMA_POWER     /* r = (1 - 1/(k+1))^(g+1): a memory of relative length `value`       */
+    CM_EMA_POWER,    /* r = (1 - 1/(k+1))^(g+1): a memory of relative length `value`       */
+    CM_EMA_GAMMA     /* the same with the exponent g = value                               */
 } cm_ema_form;
 extern const char *const cmi_ema_form_names[];
 

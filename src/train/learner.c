@@ -16,6 +16,7 @@ static cm_status make_sets(cm_learner *l)
     CM_TRY(cmi_weight_set_create(l, l->model, 1, &l->online));
     if (l->options.separate_target) CM_TRY(cmi_weight_set_create(l, l->model, 1, &l->target));
     if (l->options.separate_teacher) CM_TRY(cmi_weight_set_create(l, l->teacher, folds_teacher(l), &l->teacher_set));
+    if (l->options.first_stage) CM_TRY(cmi_weight_set_create(l, l->teacher, 1, &l->first));
     return CM_OK;
 }
 
@@ -28,7 +29,7 @@ static uint32_t tangents_of(cm_objective_axis axis)
 static cm_status make_plans(cm_learner *l)
 {
     const cm_graph *teacher = NULL;
-    if (l->teacher)
+    if (l->teacher && !l->options.first_stage)
         teacher = l->options.separate_teacher && !folds_teacher(l) ? l->teacher->graph : l->teacher->inference;
     cm_plan_options infer = {.slice = (int32_t)(l->options.slice * l->options.views), .threads = 1, .share = 1};
     infer.arithmetic = l->options.arithmetic;
@@ -57,6 +58,7 @@ static cm_status bind_plans(cm_learner *l)
         CM_TRY(cmi_weights_create(l->target_plan, l->options.separate_target ? l->target.params : l->online.params,
                                   &l->target_weights));
     if (l->tangent_plan) CM_TRY(cmi_weights_create(l->tangent_plan, l->online.params, &l->tangent_weights));
+    if (l->options.first_stage) CM_TRY(cmi_weights_create(l->target_plan, l->first.params, &l->first_weights));
     if (!l->teacher_plan) return CM_OK;
     return cmi_weights_create(l->teacher_plan,
                               l->options.separate_teacher ? l->teacher_set.params : l->teacher->params,
@@ -88,6 +90,7 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     /* Packing objects are made now, not in the first step. */
     CM_TRY(cmi_learner_refresh(l, &l->online));
     if (l->options.separate_target) CM_TRY(cmi_learner_refresh(l, &l->target));
+    if (l->options.first_stage) CM_TRY(cmi_learner_refresh(l, &l->first));
     return l->options.separate_teacher ? cmi_learner_refresh(l, &l->teacher_set) : CM_OK;
 }
 
@@ -131,10 +134,12 @@ void cmi_learner_free(cm_learner *l)
     cmi_weights_free(l->train_weights);
     cmi_weights_free(l->target_weights);
     cmi_weights_free(l->teacher_weights);
+    cmi_weights_free(l->first_weights);
     cmi_weights_free(l->tangent_weights);
     cmi_weight_set_free(l, &l->online);
     cmi_weight_set_free(l, &l->target);
     cmi_weight_set_free(l, &l->teacher_set);
+    cmi_weight_set_free(l, &l->first);
     cmi_plan_free(l->train_plan);
     cmi_plan_free(l->target_plan);
     cmi_plan_free(l->teacher_plan);
@@ -155,7 +160,8 @@ static size_t plan_bytes(const cm_plan *plan)
 /* packed: bytes of packed weights; aside: of what turns gradients into plain tensors. */
 static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
 {
-    size_t sets = 1u + (l->options.separate_target != 0), floats = l->floats, image = l->image_size * sizeof(double);
+    size_t sets = 1u + (l->options.separate_target != 0) + (l->options.first_stage != 0), floats = l->floats;
+    size_t image = l->image_size * sizeof(double);
     size_t teacher = !l->options.separate_teacher ? 0 : folds_teacher(l) ? l->all_floats : floats;
     size_t block = cmi_plan_gradient_floats(l->train_plan) * sizeof(float);
     size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
@@ -174,6 +180,7 @@ size_t cmi_learner_bytes(const cm_learner *l)
     size_t packed = cmi_params_copied_bytes(l->online.params);
     if (l->target.params) packed += cmi_params_copied_bytes(l->target.params);
     if (l->teacher_set.params) packed += cmi_params_copied_bytes(l->teacher_set.params);
+    else if (l->first.params) packed += cmi_params_copied_bytes(l->first.params);
     else if (l->teacher) packed += cmi_params_copied_bytes(l->teacher->params);
     return total_bytes(l, packed, cmi_unpacking_bytes(l->unpacking));
 }
@@ -186,8 +193,9 @@ static cm_status packed_bytes(const cm_learner *l, size_t *bytes)
     if (l->target_plan)
         CM_TRY(cmi_plan_packed_bytes(l->target_plan, l->options.separate_target ? NULL : l->train_plan, &target));
     if (l->teacher_plan) CM_TRY(cmi_plan_packed_bytes(l->teacher_plan, NULL, &teacher));
+    if (l->options.first_stage) CM_TRY(cmi_plan_packed_bytes(l->target_plan, NULL, &teacher));
     if (l->tangent_plan) CM_TRY(cmi_plan_packed_bytes(l->tangent_plan, l->train_plan, &tangent));
-    if (l->target_plan && l->options.separate_target) folded *= 2;
+    if (l->target_plan && (l->options.separate_target || l->options.first_stage)) folded *= 2;
     if (l->teacher_plan && l->options.separate_teacher) folded += cmi_plan_derived_bytes(l->teacher_plan);
     *bytes = online + target + teacher + tangent;
     *bytes -= folded < *bytes ? folded : 0;

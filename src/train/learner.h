@@ -35,6 +35,7 @@ typedef struct cm_learner_options {
     int evaluates_target;                   /* ...                                                */
     int separate_target;                    /* ... whose weights are not the online ones          */
     const cm_perceptual_distance *distance; /* borrowed; NULL: the distance is of no network */
+    int first_stage;                        /* the teacher is the frozen network of a first stage */
     int separate_teacher;                   /* the teacher's weights will change: they are copied */
     int32_t weight_net;                     /* CM_WEIGHT_NET_* */
     uint64_t seed;                          /* of what that begins with */
@@ -62,7 +63,9 @@ typedef struct cm_learner {
     size_t all_floats;
     void **fold_scratch; /* of each of the threads that fold */
     int folders;
-    cm_weight_set online, target, teacher_set;                       /* the last two: only where they are separate */
+    cm_weight_set online, target, teacher_set; /* the last two: only where they are separate */
+    cm_weight_set first;                       /* frozen, in the form that runs: of a first stage */
+    cm_weights *first_weights;                 /* ... bound to the target's plan */
     cm_plan *train_plan, *target_plan, *teacher_plan, *tangent_plan; /* the last three: NULL where nobody asks */
     cm_weights *train_weights, *target_weights, *teacher_weights, *tangent_weights;
     cm_unpacking *unpacking;
@@ -92,6 +95,8 @@ typedef struct cm_learner_batch {
     const float *augment;  /* n x augment_dim, or NULL                 */
     uint64_t seed, first;  /* image i of the run is number first + i x views */
     double label_dropout;
+    const unsigned char *chosen; /* n marks for the objective, or NULL */
+    size_t n_chosen;
     double *loss;        /* out: per image                               */
     const cm_call *call; /* looked at before every evaluation           */
 } cm_learner_batch;
@@ -124,7 +129,8 @@ enum {
     CM_DRAW_LABEL = 3,
     CM_DRAW_AUGMENT = 4,
     CM_DRAW_MORE_UNIFORM = 5,
-    CM_DRAW_MORE_NORMAL = 6
+    CM_DRAW_MORE_NORMAL = 6,
+    CM_DRAW_CHOICE = 7
 };
 
 #endif

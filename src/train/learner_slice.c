@@ -14,6 +14,7 @@ struct cm_learner_worker {
     float *single; /* one image */
     uint64_t *images;
     int32_t *labels, *true_labels;
+    unsigned char *chosen;
     const float *augment; /* of the slice, or NULL */
     size_t count;         /* images that are not padding */
     int slice;            /* number of the slice         */
@@ -56,7 +57,9 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     w->single = cmi_calloc(context, l->image_size, sizeof *w->single);
     w->images = cmi_calloc(context, slice * views, sizeof *w->images);
     w->labels = cmi_calloc(context, 2 * slice, sizeof *w->labels);
-    if (!w->x0 || !w->z || !w->work || !w->u || !w->single || !w->images || !w->labels) return CM_ERR_MEMORY;
+    w->chosen = cmi_calloc(context, slice, sizeof *w->chosen);
+    if (!w->x0 || !w->z || !w->work || !w->u || !w->single || !w->images || !w->labels || !w->chosen)
+        return CM_ERR_MEMORY;
     w->normal = w->u + slice;
     w->share = w->normal + slice;
     w->more_u = w->share + slice;
@@ -80,6 +83,7 @@ static void free_worker(cm_context *context, cm_learner_worker *w)
     cmi_free(context, w->single);
     cmi_free(context, w->images);
     cmi_free(context, w->labels);
+    cmi_free(context, w->chosen);
 }
 
 /* Of a batch of so many images. */
@@ -183,7 +187,7 @@ static cm_status evaluate(void *user, int role, const double *x, const double *t
         return answer(w, &q, l->teacher_weights, w->teacher, d);
     }
     const question q = {&l->precond, pairs_of(l), {x, t, r}, NULL, w->labels, w->augment};
-    return answer(w, &q, l->target_weights, w->target, d);
+    return answer(w, &q, role == CM_ROLE_FIRST ? l->first_weights : l->target_weights, w->target, d);
 }
 
 static cm_status tangent(void *user, int role, const cm_objective_point *at, const cm_objective_point *along,
@@ -299,6 +303,7 @@ static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t f
         size_t from = i < w->count ? first + i : first;
         for (size_t k = 0; k < size; k++) w->x0[i * size + k] = (double)b->images[from * size + k];
         w->true_labels[i] = b->labels ? b->labels[from] : -1;
+        w->chosen[i] = b->chosen ? b->chosen[from] : 0;
         w->share[i] = i < w->count ? 1.0 / (double)b->n : 0;
         draw_image(w, b, i, b->first + from * l->options.views);
     }
@@ -334,6 +339,9 @@ static cm_status run_slice(const job *j, int index, int worker)
                                   .work = w->work,
                                   .more_u = w->more_u,
                                   .more_normal = w->more_normal,
+                                  .chosen = j->batch->chosen ? w->chosen : NULL,
+                                  .all = j->batch->n,
+                                  .n_chosen = j->batch->n_chosen,
                                   .labels = j->learner->model->net.num_classes ? w->labels : NULL};
     size_t first = (size_t)index * j->learner->options.slice;
     w->slice = index;

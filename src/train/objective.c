@@ -5,10 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-static const cm_objective *const all[] = {&cmi_objective_edm, &cmi_objective_cd,  &cmi_objective_ct,
-                                          &cmi_objective_pd,  &cmi_objective_ict, &cmi_objective_ect,
-                                          &cmi_objective_ccd, &cmi_objective_cct, &cmi_objective_cmt,
-                                          &cmi_objective_sct, &cmi_objective_scd, &cmi_objective_dscd};
+static const cm_objective *const all[] = {
+    &cmi_objective_edm, &cmi_objective_cd,   &cmi_objective_ct,  &cmi_objective_pd,  &cmi_objective_ict,
+    &cmi_objective_ect, &cmi_objective_ccd,  &cmi_objective_cct, &cmi_objective_cmt, &cmi_objective_sct,
+    &cmi_objective_scd, &cmi_objective_dscd, &cmi_objective_tcm, &cmi_objective_tcm2};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -55,7 +55,9 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     cm_objective_settings o;
     memset(&o, 0, sizeof o);
     o.distance = (cm_image_distance){cmi_objective_distance(s), s->huber_c, channels, height, width, s->sum_pixels};
-    if (s->huber_c < 0) o.distance.huber_c = objective->huber_scale * sqrt((double)channels * height * width);
+    if (s->huber_c < 0)
+        o.distance.huber_c =
+            fmax(objective->huber_least, objective->huber_scale * sqrt((double)channels * height * width));
     o.weighting = (cm_loss_weighting)(s->weighting != CM_WEIGHTING_DEFAULT ? s->weighting : objective->weighting);
     o.ode = s->ode, o.levels = s->levels, o.mapping = s->mapping;
     o.rho = s->rho;
@@ -64,6 +66,8 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.views = objective->views ? objective->views(s) : 0, o.order = s->cmt_order;
     o.form = s->scm_form, o.tangent_norm = s->tangent_norm, o.tangent_c = s->tangent_c;
     o.discrete_from = s->discrete_from, o.discrete_to = s->discrete_to;
+    o.pairs = s->pair_weighting, o.ratio_limit = s->ratio_limit;
+    o.nu = s->student_nu, o.transition = s->transition, o.boundary_weight = s->boundary_weight;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }

@@ -16,10 +16,11 @@
 
 /* Which network besides the one that learns. */
 enum {
-    CM_ROLE_TARGET,       /* the target, in training mode: dropout as `online`    */
-    CM_ROLE_TEACHER,      /* without dropout                                      */
-    CM_ROLE_PLAIN,        /* the weights that learn, without dropout              */
-    CM_ROLE_UNCONDITIONAL /* the same without a label                             */
+    CM_ROLE_TARGET,        /* the target, in training mode: dropout as `online`    */
+    CM_ROLE_TEACHER,       /* without dropout                                      */
+    CM_ROLE_PLAIN,         /* the weights that learn, without dropout              */
+    CM_ROLE_UNCONDITIONAL, /* the same without a label                             */
+    CM_ROLE_FIRST          /* the frozen network of a first stage, in training mode as the target */
 };
 
 /* Numbers of one step. */
@@ -31,11 +32,16 @@ typedef struct cm_objective_settings {
     int32_t scales;                               /* N at this step     */
     double p_mean, p_std;                         /* of ln sigma        */
     double q, k, b;                               /* ECT's mapping      */
+    int32_t pairs;                                /* cm_pair_weighting of what is compared at two levels */
     int32_t stage;
     int32_t stop_gradient, squared;    /* of continuous time */
     int32_t form, tangent_norm;        /* of sCM: CM_SCM_*, CM_TANGENT_NORM_* */
     double tangent_share, tangent_c;   /* r of this step, c */
     double discrete_from, discrete_to; /* t'/t of the discrete form: uniform between these */
+    /* Of truncated consistency: the largest r/t; Student's degrees of freedom, the level from which the network
+     * learns and the weight of that border; 1: the point at r is one step of the teacher. */
+    double ratio_limit, nu, transition, boundary_weight;
+    int32_t distil;
     int32_t views, order; /* pairs of an image where its objective has several, else 0; of their solver */
 } cm_objective_settings;
 
@@ -49,7 +55,10 @@ typedef struct cm_objective_batch {
     double *work;             /* cmi_objective_work() doubles                 */
     /* Further draws of each image, k n + i: for those that take several times. */
     const double *more_u, *more_normal; /* CM_MORE_UNIFORMS, CM_MORE_NORMALS of them */
-    const int32_t *labels;              /* as they are learnt, -1 none; NULL: the networks have no classes */
+    /* Of the whole step, for objectives with a first stage: which images are chosen, of how many. */
+    const unsigned char *chosen;
+    size_t all, n_chosen;
+    const int32_t *labels; /* as they are learnt, -1 none; NULL: the networks have no classes */
 } cm_objective_batch;
 enum { CM_MORE_UNIFORMS = 3, CM_MORE_NORMALS = 2 };
 
@@ -105,7 +114,9 @@ typedef struct cm_objective {
     int32_t number;           /* cm_train_objective, and the place in the table of objective.c */
     const char *name, *about; /* about: one sentence */
     int needs_teacher;
-    int teacher_denoises;        /* it has to be a diffusion model, at every level of the one that learns */
+    int takes_teacher;    /* ... if one is given */
+    int first_stage;      /* the teacher is the frozen network of a first stage, and some images are chosen for it */
+    int teacher_denoises; /* it has to be a diffusion model, at every level of the one that learns */
     int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
     cm_objective_target target;
     int is_discrete;                      /* uses N(k) */
@@ -114,7 +125,7 @@ typedef struct cm_objective {
     const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
     const char *precond_trigflow;         /* ... one of TrigFlow's; NULL: that is an error */
     int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
-    double huber_scale;                   /* huber_c "auto" is this times sqrt(C H W) */
+    double huber_scale, huber_least;      /* huber_c "auto": scale sqrt(C H W), or least */
     const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
     const cm_objective_default *defaults; /* where they are others than the table's; {NULL} at the end */
     /* Pairs that an image gives, all with gradient; NULL: one. */
@@ -128,7 +139,7 @@ typedef struct cm_objective {
 
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
     cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt, cmi_objective_sct, cmi_objective_scd,
-    cmi_objective_dscd;
+    cmi_objective_dscd, cmi_objective_tcm, cmi_objective_tcm2;
 
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);
@@ -170,11 +181,23 @@ void cmi_add_noise(const cm_objective_batch *b, size_t size, const double *t, do
 cm_status cmi_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
                                 const cm_objective_nets *nets, cm_objective_buffers *r);
 
+/* Options of the mapping that have no effect. */
+cm_status cmi_check_mapping(const cm_train_settings *s, const cm_train_settings *d);
 /* p_mean: at most half of the levels may be above sigma_max, or, with `lowest`, below sigma_min. */
 cm_status cmi_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest);
 
 /* ECT's r < t of a noise level and t - r, computed without cancellation. */
 void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap);
+/* The weight of a pair t, r = t - gap. */
+double cmi_pair_weight(const cm_objective_settings *s, double t, double gap);
+/* TCM's pair: r is at least 1e-6, and r/t at most the limit. */
+void cmi_tcm_pair(const cm_objective_settings *s, double t, double *r, double *gap);
+/* ln t at the share u: normal between the model's levels; of the second stage Student's, above the border. */
+double cmi_tcm_log_time(const cm_objective_settings *s, int second, double u);
+/* Marks floor(share n) of the n images from number `first` on, or, where that is none, each with that probability;
+ * order: n numbers of work.  Returns how many. */
+size_t cmi_tcm_choose(uint64_t seed, uint64_t first, size_t n, size_t apart, double share, unsigned char *chosen,
+                      uint32_t *order);
 /* iCT: the levels j = 0 .. scales - 1, rising, and the erf of each in the lognormal.  Pair j has the difference of
  * those of j + 1 and j as a share of that of the last and the first. */
 double cmi_ict_level(const cm_objective_settings *s, int32_t j);

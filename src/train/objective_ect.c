@@ -2,7 +2,7 @@
  *
  *   ln t ~ N(P_mean, P_std^2),  r = max(t (1 - decay adj(t)), 0)
  *   decay = q^-(stage+1),  adj = 1 + k sigmoid(-b t), or 1
- *   loss = d_huber( f(x0 + t z, t), f(x0 + r z, r) ) / (t - r),  f(x, 0) = x
+ *   loss = w d_huber( f(x0 + t z, t), f(x0 + r z, r) ),  f(x, 0) = x,  w = 1/(t - r) or another of pair_weighting
  *
  * The target is the online weights without gradient.  t - r is formed as
  * t decay adj, not by the difference, which cancels in late stages. */
@@ -18,6 +18,19 @@ void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *g
     *r = share < 1 ? t * (1 - share) : 0;
 }
 
+double cmi_pair_weight(const cm_objective_settings *s, double t, double gap)
+{
+    const double d = s->sigma_data, variance = t * t + d * d, c_out = t * d / sqrt(variance);
+    switch (s->pairs) {
+    case CM_PAIR_ROOT_GAP: return 1 / sqrt(gap);
+    case CM_PAIR_C_OUT: return 1 / c_out;
+    case CM_PAIR_C_OUT_SQUARED: return 1 / (c_out * c_out);
+    case CM_PAIR_ONE: return 1;
+    case CM_PAIR_KARRAS: return 1 / (t * t) + 1 / (d * d);
+    default: return 1 / gap;
+    }
+}
+
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
     cm_objective_buffers r = cmi_objective_buffers_of(s, b);
@@ -25,7 +38,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
         double gap;
         r.t[i] = exp(s->p_mean + s->p_std * b->normal[i]);
         cmi_ect_pair(s, r.t[i], &r.t2[i], &gap);
-        r.weight[i] = 1 / gap;
+        r.weight[i] = cmi_pair_weight(s, r.t[i], gap);
         r.t3[i] = r.t2[i] > 0 ? r.t2[i] : r.t[i]; /* at 0 the network is not asked: f(x, 0) = x */
     }
     cmi_add_noise(b, r.size, r.t, r.x_t);
@@ -37,7 +50,7 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     return cmi_compare_and_learn(s, b, nets, &r);
 }
 
-static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+cm_status cmi_check_mapping(const cm_train_settings *s, const cm_train_settings *d)
 {
     if (s->mapping == CM_MAPPING_CONST && (s->ect_k != d->ect_k || s->ect_b != d->ect_b))
         CM_FAIL(CM_ERR_ARGUMENT, "ect_k and ect_b have no effect on mapping const");
@@ -52,8 +65,9 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
 }
 
 static const char *const options[] = {
-    "lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize", "p_mean",          "p_std", "mapping",
-    "ect_q",         "ect_k",     "ect_b",         "ect_stages",   "ect_stage_steps", NULL};
+    "lpips_weights", "lpips_lin",       "lpips_pooling",   "lpips_resize",   "p_mean",
+    "p_std",         "mapping",         "ect_q",           "ect_k",          "ect_b",
+    "ect_stages",    "ect_stage_steps", "ect_first_stage", "pair_weighting", NULL};
 static const cm_objective_default defaults[] = {{NULL, 0}};
 const cm_objective cmi_objective_ect = {
     .number = CM_TRAIN_ECT,
@@ -65,7 +79,7 @@ const cm_objective cmi_objective_ect = {
     .weighting = CM_WEIGHTING_UNIFORM,
     .options = options,
     .defaults = defaults,
-    .check = check,
+    .check = cmi_check_mapping,
     .check_levels = check_levels,
     .run = run,
 };

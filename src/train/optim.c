@@ -140,6 +140,24 @@ double cmi_clip_factor(int32_t rule, double norm, double max)
     return factor < 1 ? factor : 1;
 }
 
+static cm_status scrub_piece(void *user, int index, int worker)
+{
+    (void)worker;
+    pass *s = user;
+    size_t first = (size_t)index * PIECE, last = s->n - first < PIECE ? s->n : first + PIECE;
+    for (size_t i = first; i < last; i++) {
+        if (isnan(s->out[i])) s->out[i] = 0;
+        else if (isinf(s->out[i])) s->out[i] = s->out[i] > 0 ? 1e5f : -1e5f;
+    }
+    return CM_OK;
+}
+
+cm_status cmi_gradient_scrub(cm_threads threads, size_t n, float *g)
+{
+    pass s = {.n = n, .out = g};
+    return cmi_parallel(threads, pieces(n), scrub_piece, &s);
+}
+
 static cm_status scale_piece(void *user, int index, int worker)
 {
     (void)worker;

@@ -45,6 +45,8 @@ cm_status cmi_gradient_norm(cm_threads threads, size_t n, const float *g, double
 /* What a gradient of that norm is multiplied by.  torch: max / (norm + 1e-6),
  * at most 1; optax: max / norm when norm >= max.  rule: cm_clip_rule. */
 double cmi_clip_factor(int32_t rule, double norm, double max);
+/* NaN becomes 0, infinities 1e5 of their sign. */
+cm_status cmi_gradient_scrub(cm_threads threads, size_t n, float *g);
 /* g *= factor. */
 cm_status cmi_gradient_scale(cm_threads threads, size_t n, double factor, float *g);
 

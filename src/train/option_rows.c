@@ -69,6 +69,17 @@ static const cm_choice mappings[] = {
 };
 CM_CHOICE_LIST(cmi_mapping_choices, "ect_mappings", mappings);
 
+static const cm_choice pair_weightings[] = {
+    {"gap", "1 / (t - r)."},
+    {"root-gap", "1 / sqrt(t - r)."},
+    {"c-out", "1 / c_out(t), the factor of the network's output."},
+    {"c-out-squared", "1 / c_out(t)^2."},
+    {"one", "1 at every pair."},
+    {"karras", "1 / t^2 + 1 / sigma_data^2."},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cmi_pair_weighting_choices, "pair_weightings", pair_weightings);
+
 static const cm_choice poolings[] = {
     {"max", "Maxima of windows, as the network was trained: openai/consistency_models_cifar10."},
     {"mean", "Means of windows: openai/consistency_models."},
@@ -150,7 +161,8 @@ static const cm_option_row rows[] = {
     CHOICE(distance, cmi_distance_choices, CM_DISTANCE_DEFAULT, SHARED | COURSE,
            "Distance of the output from its target."),
     REAL(huber_c, 0, 1e6, -1, SHARED | COURSE | AUTO,
-         "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 0 with the others."),
+         "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 1e-8 with tcm and tcm2, 0 with the "
+         "others."),
     TEXT(lpips_weights, CM_PATH_SIZE, 0,
          "The file of the network of distance lpips: torchvision's vgg16, alexnet or squeezenet1_1."),
     TEXT(lpips_lin, CM_PATH_SIZE, 0, "The file of how much its channels count; empty: lpips_weights holds that too."),
@@ -177,6 +189,18 @@ static const cm_option_row rows[] = {
     REAL(ect_b, 0, 1e6, 1, COURSE, "The steepness b of the mapping sigmoid."),
     INT(ect_stages, 1, 1000, 8, COURSE, "Stages of the mapping."),
     STEPS(ect_stage_steps, 0, 0, COURSE | AUTO, "Steps of a stage; auto: steps / ect_stages."),
+    INT(ect_first_stage, 0, 1000, 0, COURSE, "The stage that the run begins with."),
+    CHOICE(pair_weighting, cmi_pair_weighting_choices, CM_PAIR_GAP, COURSE,
+           "Weight of the loss between the levels t and r."),
+    REAL(ratio_limit, 0, 1, 0.999, COURSE,
+         "The largest r/t before n(t) enters: q^-(stage + 1) is at least 1 less it."),
+    REAL(student_nu, 1e-4, 1000, 0.01, COURSE,
+         "Degrees of freedom of Student's distribution, p_mean + p_std T of which is ln t."),
+    REAL(transition, CM_ROW_ABOVE_0, 1e6, 1, COURSE,
+         "The border of the second stage: the network learns above it, the first stage's answers below."),
+    REAL(boundary_share, 0, 1, 0.25, COURSE,
+         "Share of the images that are learnt at the border, rounded down; where that is none, the probability."),
+    REAL(boundary_weight, 0, 1e6, 0.1, COURSE, "Weight of their mean loss beside the mean of the others."),
     INT(cmt_nfe, 1, CM_MAX_VIEWS, 16, COURSE,
         "Steps of the teacher's trajectory of an image, each of which is a pair; batch counts pairs."),
     INT(cmt_order, 1, 3, 3, COURSE, "The order of DPM-Solver++, by which the trajectory is made."),
@@ -200,9 +224,11 @@ static const cm_option_row rows[] = {
     REAL(augment, 0, 1, 0, COURSE, "Probability of EDM's augmentations; the network needs augment_dim 9."),
     INT(skip_nonfinite, 0, 1 << 30, 0, SHARED | COURSE,
         "Steps with a loss or gradient that is not finite that may be left out."),
+    FLAG(scrub_gradients, 0, SHARED | COURSE,
+         "1: in a gradient NaN becomes 0 and an infinity 1e5 of its sign, as NVlabs/edm does."),
     ROW(ema, CM_OPTION_TEXT, CM_STORE_AVERAGES, 0, CM_MAX_EMAS, 0, NULL, SHARED | COURSE,
-        "Averages of the weights, at most 8: RATE, warmup:RATE, halflife:IMAGES, halflife:IMAGES:RAMP or "
-        "power:LENGTH "
+        "Averages of the weights, at most 8: RATE, warmup:RATE, halflife:IMAGES, halflife:IMAGES:RAMP, "
+        "power:LENGTH or gamma:EXPONENT "
         "with commas between them, or none."),
     CHOICE(precision, precisions, CM_PRECISION_DEFAULT, SHARED | COURSE, "What products are computed in."),
     TEXT(debug, CM_DEBUG_SIZE, SHARED | COURSE,

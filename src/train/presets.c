@@ -68,12 +68,25 @@
 #define LSUN_EMAS "ema=0.9999,0.99994,0.9999432189950708"
 #define TABLE3_EMA "ema=0.999943"
 
+/* 38.4 and 12.8 million pairs; LPIPS of VGG-16 at the images' own size. */
+#define CMT_RUN                                                                                                      \
+    "objective=cmt batch=128 steps=300000 optimizer=radam lr=0.0002 anneal_end=300000 cmt_nfe=16 cmt_order=3 "       \
+    "scrub_gradients=1 flip=0 ema=0.999 "
+#define CMT_LPIPS "distance=lpips lpips_pooling=max lpips_resize=none lpips_weights=vgg16-397923af.pth"
+#define CMT_ECT                                                                                                      \
+    "objective=ect batch=128 steps=100000 optimizer=radam lr=0.0001 anneal_end=100000 ect_stages=1 "                 \
+    "scrub_gradients=1 flip=0 ema=0.9999 "
+#define TCM_RUN                                                                                                      \
+    "optimizer=radam huber_c=0.00000001 ect_q=2 ratio_limit=0.999 grad_clip=1000000 dropout=0.2 flip=0 ema=0.9999 "
+
 #define OURS "this library: docs/recipes.md"
 #define KARRAS "Karras et al. 2022, Table 7; NVlabs/edm train.py"
 #define JCM "Song et al. 2023; configs and launch.sh of consistency_models_cifar10"
 #define SCRIPT "Song et al. 2023; scripts/launch.sh of consistency_models"
 #define TABLE3 "Song et al. 2023, Table 3"
 #define ICT "Song and Dhariwal 2023"
+#define CMT "Hu et al. 2025; sony/cmt"
+#define TCM "Lee et al. 2025; NVlabs/TCM"
 #define GENG "Geng et al. 2024; run_ecm.sh of locuslab/ect"
 
 static const cm_preset presets[] = {
@@ -99,6 +112,18 @@ static const cm_preset presets[] = {
     {"digits-ict-30min", "improved consistency training from nothing", OURS,
      "objective=ict batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 start_scales=10 end_scales=160 ema=warmup:0.999",
+     DIGITS},
+    {"digits-cmt-30min", "mid-training on the trajectories of that teacher (--teacher)", OURS,
+     "objective=cmt batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
+     "grad_clip=1 huber_c=0.1728 ema=warmup:0.999",
+     DIGITS},
+    {"digits-tcm-30min", "truncated consistency of that teacher's weights (--init), the first stage", OURS,
+     "objective=tcm batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
+     "grad_clip=1 huber_c=0.1728 ect_stages=8 ema=warmup:0.999",
+     DIGITS},
+    {"digits-tcm2-30min", "the second stage (--teacher is a model of digits-tcm-30min or digits-ect-30min)", OURS,
+     "objective=tcm2 batch=64 steps=4000 lr=0.0002 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
+     "grad_clip=1 huber_c=0.1728 ect_first_stage=7 ect_stages=1 ema=warmup:0.999",
      DIGITS},
     {"cifar10-3h", "diffusion model of 32x32 colour pictures in 10 classes: first half of three hours", OURS,
      "objective=edm batch=64 steps=7000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=4200 anneal_end=7000 "
@@ -160,6 +185,32 @@ static const cm_preset presets[] = {
      "Geng et al. 2024; run_ecm_1hour.sh of locuslab/ect",
      "objective=ect batch=128 steps=200000 optimizer=radam lr=0.0001 ect_q=256 ect_stages=1 dropout=0.2 flip=0 "
      "ema=0.9993",
+     CIFAR(0, 9, 0.2, DDPMPP)},
+
+    {"cifar10-cmt",
+     "mid-training of cifar10-edm (--teacher) with LPIPS (--set lpips_weights), before cifar10-cmt-ect", CMT,
+     CMT_RUN "dropout=0.2 " CMT_LPIPS, CIFAR(0, 9, 0.2, DDPMPP)},
+    {"cifar10-cmt-ect", "ECT of cifar10-cmt (--init): one stage of q 4096", CMT, CMT_ECT "ect_q=4096 dropout=0.2",
+     CIFAR(0, 9, 0.2, DDPMPP)},
+    {"ffhq64-cmt", "mid-training of ffhq64-edm (--teacher) with LPIPS (--set lpips_weights), before ffhq64-cmt-ect",
+     CMT, CMT_RUN "dropout=0.2 " CMT_LPIPS, FACES(0.2, DDPMPP)},
+    {"ffhq64-cmt-ect", "ECT of ffhq64-cmt (--init): one stage of q 512", CMT, CMT_ECT "ect_q=512 dropout=0.2",
+     FACES(0.2, DDPMPP)},
+    {"afhqv2-64-cmt",
+     "mid-training of afhqv2-64-edm (--teacher) with LPIPS (--set lpips_weights), before afhqv2-64-cmt-ect", CMT,
+     CMT_RUN "dropout=0.2 " CMT_LPIPS, FACES(0.2, DDPMPP)},
+    {"afhqv2-64-cmt-ect", "ECT of afhqv2-64-cmt (--init): one stage of q 1024", CMT, CMT_ECT "ect_q=1024 dropout=0.2",
+     FACES(0.2, DDPMPP)},
+    {"cifar10-tcm", "truncated consistency of cifar10-edm (--init), the first stage; 3,000,000 steps are a cap", TCM,
+     "objective=tcm batch=512 steps=3000000 " TCM_RUN
+     "lr=0.0001 p_mean=-1.1 p_std=2 ect_stages=10 ect_stage_steps=25000",
+     CIFAR(0, 9, 0.2, DDPMPP)},
+    {"cifar10-tcm2",
+     "the second stage of cifar10-tcm (--teacher; ect_first_stage is where that one ended); 800,000 steps are a cap",
+     TCM,
+     "objective=tcm2 batch=1024 steps=800000 " TCM_RUN
+     "lr=0.00005 p_mean=0 p_std=0.2 student_nu=0.01 transition=1 boundary_share=0.25 boundary_weight=0.1 "
+     "ect_first_stage=9 ect_stages=1",
      CIFAR(0, 9, 0.2, DDPMPP)},
 
     {"imagenet64-edm", "EDM, the --teacher of imagenet64-cd-l2; how long is not published: 600,000 steps are ours",

@@ -34,9 +34,11 @@ typedef struct cm_train_settings {
     double ect_q, ect_k, ect_b;
     int32_t ect_stages;
     int64_t ect_stage_steps;
+    int32_t ect_first_stage, pair_weighting;
+    double ratio_limit, student_nu, transition, boundary_share, boundary_weight;
     int32_t cmt_nfe, cmt_order;
     double rho, dropout, label_dropout, flip, augment;
-    int32_t skip_nonfinite;
+    int32_t skip_nonfinite, scrub_gradients;
     cm_averages ema;
     int32_t precision, lpips_pooling, lpips_resize;
     int32_t stop_gradient, squared, scm_form, tangent_norm, weight_net;

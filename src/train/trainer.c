@@ -72,8 +72,9 @@ static cm_status check_teacher(const cm_trainer *t)
 {
     const cm_model *m = t->model, *teacher = t->teacher;
     if (t->objective->needs_teacher && !teacher)
-        CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a teacher", t->objective->name);
-    if (!t->objective->needs_teacher && teacher)
+        CM_FAIL(CM_ERR_ARGUMENT, "objective %s needs a teacher%s", t->objective->name,
+                t->objective->first_stage ? ": the network of the first stage" : "");
+    if (!t->objective->needs_teacher && !t->objective->takes_teacher && teacher)
         CM_FAIL(CM_ERR_ARGUMENT, "a teacher has no effect on objective %s", t->objective->name);
     if (!teacher) return CM_OK;
     if (teacher->channels != m->channels || teacher->height != m->height || teacher->width != m->width)
@@ -84,7 +85,7 @@ static cm_status check_teacher(const cm_trainer *t)
                 m->net.num_classes);
     if (teacher->precond.kind->raw) CM_FAIL(CM_ERR_ARGUMENT, "a teacher with precond \"none\" does not denoise");
     if (t->objective->teacher_denoises) CM_TRY(check_denoiser(t));
-    if (!t->objective->student_becomes_teacher) return CM_OK;
+    if (!t->objective->student_becomes_teacher && !t->objective->first_stage) return CM_OK;
     if (teacher->graph->n_params != m->graph->n_params ||
         teacher->precond.kind != cmi_precond_kind_find(t->objective->precond))
         CM_FAIL(CM_ERR_SHAPE, "objective %s needs a teacher of the same network with precond \"%s\"",
@@ -139,6 +140,7 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
         .differentiates = t->objective->differentiates,
         .evaluates_target = t->objective->target != CM_TARGET_NONE,
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
+        .first_stage = t->objective->first_stage,
         .separate_teacher = t->objective->student_becomes_teacher,
         .weight_net =
             cmi_objective_reads(t->objective, cmi_option_row_find("weight_net")) ? o->weight_net : CM_WEIGHT_NET_NONE,
@@ -186,11 +188,19 @@ cm_status cmi_trainer_reserve(cm_trainer *t, size_t n)
     if (n <= t->capacity) return CM_OK;
     t->capacity = 0;
     cmi_free(t->context, t->loss);
+    cmi_free(t->context, t->chosen);
+    cmi_free(t->context, t->order);
     cmi_free(t->context, t->augmented);
     cmi_free(t->context, t->augment_labels);
+    t->chosen = NULL, t->order = NULL;
     t->augmented = t->augment_labels = NULL;
     t->loss = cmi_calloc(t->context, n, sizeof *t->loss);
     if (!t->loss) return CM_ERR_MEMORY;
+    if (t->objective->first_stage) {
+        t->chosen = cmi_calloc(t->context, n, sizeof *t->chosen);
+        t->order = cmi_calloc(t->context, n, sizeof *t->order);
+        if (!t->chosen || !t->order) return CM_ERR_MEMORY;
+    }
     if (cmi_trainer_augments(t)) {
         t->augmented = cmi_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
         t->augment_labels = cmi_calloc(t->context, n * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
@@ -259,6 +269,7 @@ static cm_status settle(cm_trainer *t)
     t->settings.sigma_min = t->precond.sigma_min;
     t->settings.sigma_max = t->precond.sigma_max;
     t->settings.sigma_data = t->precond.sigma_data;
+    t->settings.distil = t->objective->takes_teacher && t->teacher != NULL;
     t->views = (size_t)cmi_objective_views(&t->o);
     t->curriculum = cmi_curriculum_of(&t->o);
     t->optim = cmi_optim_of(&t->o);
@@ -353,6 +364,8 @@ void cmi_trainer_close(cm_trainer *t)
     cmi_free(context, t->m);
     cmi_free(context, t->v);
     cmi_free(context, t->loss);
+    cmi_free(context, t->chosen);
+    cmi_free(context, t->order);
     cmi_augmenter_free(t->augmenter);
     cmi_free(context, t->augmented);
     cmi_free(context, t->augment_labels);

@@ -158,6 +158,10 @@ static cm_status gradients(cm_trainer *t, size_t n, const float *images, const i
     t->settings.stage = now->stage;
     t->settings.tangent_share = now->tangent_share;
     b.images = augment(t, images, &b);
+    if (t->objective->first_stage) {
+        b.chosen = t->chosen;
+        b.n_chosen = cmi_tcm_choose(b.seed, b.first, n, t->views, t->o.boundary_share, t->chosen, t->order);
+    }
     return cmi_learner_run(l, t->objective, &t->settings, &b);
 }
 
@@ -174,6 +178,7 @@ static cm_status advance(cm_trainer *t, size_t n, const float *images, const int
         double parts = ceil((double)n / (double)l->options.slice);
         CM_TRY(cmi_gradient_scale(threads, l->floats, parts, l->gradient));
     }
+    if (t->o.scrub_gradients) CM_TRY(cmi_gradient_scrub(threads, l->floats, l->gradient));
     CM_TRY(cmi_gradient_norm(threads, l->floats, l->gradient, &norm));
     CM_TRY(cmi_call_check(&t->call)); /* the last time: from here on the step is taken whole */
     double loss = mean_loss(t, n);

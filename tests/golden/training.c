@@ -20,7 +20,8 @@ int golden_training(golden_file *f, golden_result *r)
                  {"bilinear", run_bilinear},
                  {"ect", run_ect},
                  {"ict", run_ict},
-                 {"cmt", run_cmt}};
+                 {"cmt", run_cmt},
+                 {"tcm", run_tcm}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
             kinds[i].run(f, r);

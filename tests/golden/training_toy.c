@@ -190,9 +190,10 @@ void toy_evaluate(toy *t, int which, const double *x, const double *sigma, doubl
 static question who(const toy *t, int role)
 {
     return (question){.which = role == CM_ROLE_TEACHER                ? 2
+                               : role == CM_ROLE_FIRST                ? 1
                                : role == CM_ROLE_TARGET && !t->shared ? 1
                                                                       : 0,
-                      .masked = role == CM_ROLE_TARGET,
+                      .masked = role == CM_ROLE_TARGET || role == CM_ROLE_FIRST,
                       .unlabelled = role == CM_ROLE_UNCONDITIONAL};
 }
 

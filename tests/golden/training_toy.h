@@ -102,6 +102,7 @@ void run_loss_edm(golden_file *f, golden_result *r);
 void run_ect(golden_file *f, golden_result *r);
 void run_ict(golden_file *f, golden_result *r);
 void run_cmt(golden_file *f, golden_result *r);
+void run_tcm(golden_file *f, golden_result *r);
 void run_train(golden_file *f, golden_result *r);
 void run_optim(golden_file *f, golden_result *r);
 void run_ema_misc(golden_file *f, golden_result *r);

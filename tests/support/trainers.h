@@ -9,10 +9,10 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
-enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 12 };
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 14 };
 
-static const char *const names[OBJECTIVES] = {"edm", "cd",  "ct",  "pd",  "ict", "ect",
-                                              "ccd", "cct", "cmt", "sct", "scd", "dscd"};
+static const char *const names[OBJECTIVES] = {"edm", "cd",  "ct",  "pd",  "ict",  "ect", "ccd",
+                                              "cct", "cmt", "sct", "scd", "dscd", "tcm", "tcm2"};
 static char dir[40];
 
 static inline void setup(void)
@@ -38,17 +38,24 @@ static inline const char *in_dir(const char *name)
 }
 
 /* A network with everything in it: classes, attention, dropout, augment labels. */
-static inline cm_model *tiny(cm_context *context, uint64_t seed)
+static inline cm_model *tiny_of(cm_context *context, uint64_t seed, const char *precond)
 {
     cm_model *m = NULL;
-    (void)cm_model_create(
-        context,
+    char config[512];
+    (void)snprintf(
+        config, sizeof config,
         "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
         "\"augment_dim\": 9, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
-        "\"attn_resolutions\": [4], \"dropout\": 0.2}, \"precond\": {\"type\": \"edm\", \"sigma_min\": 0.002, "
+        "\"attn_resolutions\": [4], \"dropout\": 0.2}, \"precond\": {\"type\": \"%s\", \"sigma_min\": 0.002, "
         "\"sigma_max\": 80}}",
-        seed, &m);
+        precond);
+    (void)cm_model_create(context, config, seed, &m);
     return m;
+}
+
+static inline cm_model *tiny(cm_context *context, uint64_t seed)
+{
+    return tiny_of(context, seed, "edm");
 }
 
 /* Batch k of a made-up data set. */
@@ -81,6 +88,7 @@ static inline cm_train_settings options(const char *objective)
     if (strcmp(objective, "ict") == 0) o.start_scales = 4, o.end_scales = 32;
     if (strcmp(objective, "pd") == 0) o.start_scales = 8, o.distill_steps = 4;
     if (strcmp(objective, "ect") == 0) o.ect_stages = 4;
+    if (strncmp(objective, "tcm", 3) == 0) o.ect_stages = 4;
     if (strcmp(objective, "cmt") == 0) o.cmt_nfe = 4;
     return o;
 }
@@ -111,7 +119,9 @@ static inline int needs_teacher(const char *objective)
 static inline cm_status open_trainer(cm_context *context, const char *objective, const cm_train_settings *o,
                                      cm_trainer **t)
 {
-    cm_model *m = tiny(context, 3), *teacher = needs_teacher(objective) ? tiny(context, 4) : NULL;
+    const int first = cmi_objective_by_name(objective)->first_stage;
+    cm_model *m = tiny(context, 3);
+    cm_model *teacher = needs_teacher(objective) ? tiny_of(context, 4, first ? "ecm" : "edm") : NULL;
     cm_status status = m && (teacher || !needs_teacher(objective)) ? create(m, teacher, o, t) : CM_ERR_MEMORY;
     cm_model_free(m);
     cm_model_free(teacher);
