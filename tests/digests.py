@@ -59,7 +59,7 @@ PRECISIONS = {  # name -> how the newer and the older state spell it, of a sampl
 }
 OBJECTIVES = [("edm", {}), ("cd", {"start_scales": 18, "end_scales": 18}), ("ct", {"start_scales": 4, "end_scales": 40}),
               ("pd", {"start_scales": 64, "distill_steps": 10}), ("ict", {"start_scales": 10, "end_scales": 160}),
-              ("ect", {})]
+              ("ect", {}), ("cmt", {"cmt_nfe": 4}), ("tcm", {"ect_stages": 4})]
 STEPS, BATCH = 20, 7  # no multiple of a slice
 
 
@@ -135,7 +135,7 @@ def training(objective, options, name, variants, distance=None, path=TEACHER):
         fixed["warmup_steps"] = 5
     if distance:
         variants = [dict(v, **{key: distance}) for v in variants for key in ("distance", "metric")]
-    trainer = spelled(lambda more: cm.Trainer(teacher, teacher if objective in ("cd", "pd") else None, **more, **fixed), variants)
+    trainer = spelled(lambda more: cm.Trainer(teacher, teacher if objective in ("cd", "pd", "cmt") else None, **more, **fixed), variants)
     losses = [trainer.step(pictures(k, channels, side), [(k + i) % 10 for i in range(BATCH)])["loss"] for k in range(STEPS)]
     line(what + ": losses", struct.pack("<%dd" % STEPS, *losses))
     for weights in ("online", "ema"):
