@@ -363,13 +363,17 @@ START_TEST(reconstruction)
     o.batch = 4, o.steps = SNAPSHOTS * EACH, o.lr = 1e-3;
     cm_trainer *t = open_edm2("edm", &o);
     static char paths[2 * SNAPSHOTS][200];
-    const char *list[2 * SNAPSHOTS];
+    const char *list[2 * SNAPSHOTS + 1];
     float *average = NULL, *wanted;
+    cm_model *begin;
     const size_t floats = t->learner->floats;
     static float images[BATCH * VALUES];
     int32_t labels[BATCH];
     average = calloc(floats, sizeof *average), wanted = calloc(floats, sizeof *wanted);
     const cm_ema_rate direct = {CM_EMA_POWER, 0.07, 0};
+    OK(cm_trainer_model(t, CM_WEIGHTS_EMA, 0, &begin));
+    OK(cm_model_save(begin, in_dir("begin.safetensors"), NULL));
+    cm_model_free(begin);
     for (int s = 0; s < SNAPSHOTS; s++) {
         for (int k = 0; k < EACH; k++) {
             /* The average of width 0.07 beside the run: of the weights after the update, as the run's own are. */
@@ -390,7 +394,9 @@ START_TEST(reconstruction)
         }
     }
     cm_model *m, *same;
-    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS, 0.07, 0, &m));
+    list[2 * SNAPSHOTS] = in_dir("begin.safetensors");
+    FAILS(cm_average_reconstruct(NULL, list + 2 * SNAPSHOTS, 1, 0.07, 0, &m), CM_ERR_ARGUMENT, "of any step");
+    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS + 1, 0.07, 0, &m));
     OK(cmi_model_values(m, wanted));
     double off = 0, moved = 0;
     for (size_t i = 0; i < floats; i++) {

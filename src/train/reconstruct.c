@@ -57,7 +57,7 @@ static cm_status read_profile(const stored *s, cm_profile *out)
                 "%s: neither its metadata nor its name says which power-function average it is, and after how many "
                 "images (option ema of a run: power:STD)",
                 s->path);
-    if (!(out->end > 0 && out->std > 0 && out->std < 0.28))
+    if (!(out->end >= 0 && out->std > 0 && out->std < 0.28))
         CM_FAIL(CM_ERR_FORMAT, "%s: an average of std %g after %g images is none", s->path, out->std, out->end);
     return CM_OK;
 }
@@ -71,21 +71,41 @@ static cm_status same_network(const job *j, size_t i)
     return CM_OK;
 }
 
-static cm_status open_all(job *j, const char *const *paths)
+static cm_status not_twice(const job *j)
 {
-    for (size_t i = 0; i < j->n; i++) {
-        j->files[i].path = paths[i];
-        const cm_model_source source = {.path = paths[i]};
-        const cm_load_options options = CM_LOAD_OPTIONS_INIT;
-        CM_TRY(cmi_model_open(j->context, &source, &options, &j->files[i].model));
-        CM_TRY(same_network(j, i));
-        CM_TRY(read_profile(&j->files[i], &j->profiles[i]));
-        if (j->profiles[i].end > j->profiles[j->latest].end) j->latest = i;
-        for (size_t k = 0; k < i; k++)
-            if (j->profiles[i].end == j->profiles[k].end && j->profiles[i].std == j->profiles[k].std)
-                CM_FAIL(CM_ERR_ARGUMENT, "%s and %s hold the same average: std %g after %g images", paths[k],
-                        paths[i], j->profiles[i].std, j->profiles[i].end);
+    const size_t i = j->n;
+    for (size_t k = 0; k < i; k++)
+        if (j->profiles[i].end == j->profiles[k].end && j->profiles[i].std == j->profiles[k].std)
+            CM_FAIL(CM_ERR_ARGUMENT, "%s and %s hold the same average: std %g after %g images", j->files[k].path,
+                    j->files[i].path, j->profiles[i].std, j->profiles[i].end);
+    return CM_OK;
+}
+
+/* One of before the first step is passed over: it is of nothing yet. */
+static cm_status open_one(job *j, const char *path)
+{
+    const cm_model_source source = {.path = path};
+    const cm_load_options options = CM_LOAD_OPTIONS_INIT;
+    const size_t i = j->n;
+    j->files[i].path = path;
+    CM_TRY(cmi_model_open(j->context, &source, &options, &j->files[i].model));
+    CM_TRY(same_network(j, i));
+    CM_TRY(read_profile(&j->files[i], &j->profiles[i]));
+    if (j->profiles[i].end == 0) {
+        cmi_model_release(j->files[i].model);
+        j->files[i].model = NULL;
+        return CM_OK;
     }
+    CM_TRY(not_twice(j));
+    if (j->profiles[i].end > j->profiles[j->latest].end) j->latest = i;
+    j->n++;
+    return CM_OK;
+}
+
+static cm_status open_all(job *j, const char *const *paths, size_t n)
+{
+    for (size_t i = 0; i < n; i++) CM_TRY(open_one(j, paths[i]));
+    if (j->n == 0) CM_FAIL(CM_ERR_ARGUMENT, "%s and %zu others: there is no average of any step", paths[0], n - 1);
     return CM_OK;
 }
 
@@ -161,9 +181,9 @@ static cm_status make_model(const job *j, cm_model **out)
     return status;
 }
 
-static cm_status run(job *j, const char *const *paths, cm_model **out)
+static cm_status run(job *j, const char *const *paths, size_t n, cm_model **out)
 {
-    CM_TRY(open_all(j, paths));
+    CM_TRY(open_all(j, paths, n));
     const double end = j->profiles[j->latest].end;
     if (j->wanted.end == 0) j->wanted.end = end;
     if (j->wanted.end > end)
@@ -177,12 +197,12 @@ static cm_status run(job *j, const char *const *paths, cm_model **out)
 cm_status cmi_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
                                   cm_model **out)
 {
-    job j = {.n = n, .wanted = {images, std}};
+    job j = {.wanted = {images, std}};
     CM_TRY(cmi_context_retain(context, &j.context));
     j.files = cmi_calloc(j.context, n, sizeof *j.files);
     j.profiles = cmi_calloc(j.context, n, sizeof *j.profiles);
     j.weights = cmi_calloc(j.context, n, sizeof *j.weights);
-    cm_status status = j.files && j.profiles && j.weights ? run(&j, paths, out) : CM_ERR_MEMORY;
+    cm_status status = j.files && j.profiles && j.weights ? run(&j, paths, n, out) : CM_ERR_MEMORY;
     for (size_t i = 0; j.files && i < n; i++) cmi_model_release(j.files[i].model);
     cmi_free(j.context, j.weights);
     cmi_free(j.context, j.profiles);
