@@ -59,6 +59,9 @@ static const struct {
     {"afhqv2-64-cmt-ect", "edm_ffhq_afhqv2_64_vp", 61805571},
     {"cifar10-tcm", "edm_cifar10_uncond_vp", 55733891},
     {"cifar10-tcm2", "edm_cifar10_uncond_vp", 55733891},
+    {"imagenet64-ect", NULL, 280209637},
+    {"imagenet64-tcm", NULL, 280209637},
+    {"imagenet64-tcm2", NULL, 280209637},
     {"imagenet64-edm", "adm_imagenet64", 295899267},
     {"imagenet64-cd-l2", "adm_imagenet64", 295899267},
     {"imagenet64-ct", "adm_imagenet64", 295899267},
@@ -252,6 +255,9 @@ START_TEST(rows_of_the_papers)
         {"afhqv2-64-cmt-ect", CM_TRAIN_ECT, 1e-4, 128, 100000, 18, 18, 0, 0.2, 0.9999},
         {"cifar10-tcm", CM_TRAIN_TCM, 1e-4, 512, 3000000, 18, 18, 0, 0.2, 0.9999},
         {"cifar10-tcm2", CM_TRAIN_TCM2, 5e-5, 1024, 800000, 18, 18, 0, 0.2, 0.9999},
+        {"imagenet64-ect", CM_TRAIN_ECT, 1e-3, 128, 100000, 18, 18, 0, 0.4, 0.05},
+        {"imagenet64-tcm", CM_TRAIN_TCM, 1e-3, 2048, 3000000, 18, 18, 0, 0.4, 16.97},
+        {"imagenet64-tcm2", CM_TRAIN_TCM2, 5e-4, 1024, 800000, 18, 18, 0, 0.4, 16.97},
         {"imagenet64-edm", CM_TRAIN_EDM, 1e-4, 4096, 600000, 18, 18, 0, 0.1, 0.999},
         {"imagenet64-cd-l2", CM_TRAIN_CD, 8e-6, 2048, 600000, 40, 40, 0.95, 0, 0.999},
         {"imagenet64-ct", CM_TRAIN_CT, 1e-4, 2048, 800000, 2, 200, 0.95, 0, 0.999},
@@ -334,6 +340,7 @@ START_TEST(teachers_fit_their_students)
         {"afhqv2-64-cmt", "afhqv2-64-edm", 1},
         {"cifar10-tcm", "cifar10-edm", 1},
         {"cifar10-tcm2", "cifar10-tcm", 1},
+        {"imagenet64-tcm2", "imagenet64-tcm", 1},
         {"digits-cmt-30min", "digits-teacher-30min", 1},
         {"digits-tcm2-30min", "digits-tcm-30min", 1},
         {"imagenet64-cd-l2", "imagenet64-edm", 1},
@@ -391,13 +398,24 @@ START_TEST(nothing_is_hidden)
                                       "dropout",
                                       "label_dropout",
                                       NULL};
+    static const char *const edm2[] = {"img_resolution",     "in_channels",
+                                       "out_channels",       "label_dim",
+                                       "model_channels",     "channel_mult",
+                                       "num_blocks",         "attn_resolutions",
+                                       "channel_mult_noise", "channel_mult_emb",
+                                       "label_balance",      "concat_balance",
+                                       "res_balance",        "attn_balance",
+                                       "clip_act",           "channels_per_head",
+                                       "resample_filter",    "dropout",
+                                       "dropout_res",        "label_dropout",
+                                       "bandwidth",          NULL};
     static const char *const song[] = {"embedding_type", "channel_mult_noise", "encoder_type",
                                        "decoder_type",   "resample_filter",    NULL};
     static const char *const precond[] = {"type", "time", "sigma_data", "sigma_min", "sigma_max", NULL};
     for (size_t i = 0; cm_train_preset_name(i); i++) {
         json_t *config = json_loads(cm_train_preset_config(i), 0, NULL), *net = json_object_get(config, "network");
         const char *type = json_string_value(json_object_get(net, "type"));
-        const char *const *names = strcmp(type, "adm") == 0 ? adm : edm;
+        const char *const *names = strcmp(type, "adm") == 0 ? adm : strcmp(type, "edm2") == 0 ? edm2 : edm;
         for (; *names; names++)
             ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
         for (names = song; *names && strcmp(type, "songunet") == 0; names++)

@@ -41,6 +41,15 @@
     "\"channel_mult_emb\": 4, \"num_blocks\": 3, \"attn_resolutions\": [32, 16, 8], \"dropout\": 0.1, "              \
     "\"label_dropout\": 0" REST("ln/4", 3, 64, 1000)
 
+/* EDM2-S; dropout in blocks of at most 16 x 16 points. */
+#define EDM2_64(dropout)                                                                                             \
+    "{\"network\": {\"type\": \"edm2\", \"img_resolution\": 64, \"in_channels\": 3, \"out_channels\": 3, "           \
+    "\"label_dim\": 1000, \"model_channels\": 192, \"channel_mult\": [1, 2, 3, 4], \"channel_mult_noise\": 1, "      \
+    "\"channel_mult_emb\": 4, \"num_blocks\": 3, \"attn_resolutions\": [16, 8], \"label_balance\": 0.5, "            \
+    "\"concat_balance\": 0.5, \"res_balance\": 0.3, \"attn_balance\": 0.3, \"clip_act\": 256, "                      \
+    "\"channels_per_head\": 64, \"resample_filter\": [1, 1], \"dropout\": " #dropout                                 \
+    ", \"dropout_res\": 16, \"label_dropout\": 0, \"bandwidth\": 1" REST("ln/4", 3, 64, 1000)
+
 #define TINY SONG(32, 1, 10, 0, 8, "1, 2", 1, "", 0, DDPMPP)
 #define DIGITS SONG(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP)
 #define CIFAR_SMALL SONG(32, 3, 10, 0, 32, "1, 2, 2", 1, "8", 0, DDPMPP)
@@ -78,6 +87,9 @@
     "scrub_gradients=1 flip=0 ema=0.9999 "
 #define TCM_RUN                                                                                                      \
     "optimizer=radam huber_c=0.00000001 ect_q=2 ratio_limit=0.999 grad_clip=1000000 dropout=0.2 flip=0 ema=0.9999 "
+
+#define EDM2_RUN "optimizer=adam beta1=0.9 beta2=0.99 ect_q=4 huber_c=0.06 p_mean=-0.8 p_std=1.6 dropout=0.4 flip=0 "
+#define EDM2_TCM "ratio_limit=0.9961 pair_weighting=c-out-squared grad_clip=1000000 ema=gamma:16.97 "
 
 #define OURS "this library: docs/recipes.md"
 #define KARRAS "Karras et al. 2022, Table 7; NVlabs/edm train.py"
@@ -212,6 +224,20 @@ static const cm_preset presets[] = {
      "lr=0.00005 p_mean=0 p_std=0.2 student_nu=0.01 transition=1 boundary_share=0.25 boundary_weight=0.1 "
      "ect_first_stage=9 ect_stages=1",
      CIFAR(0, 9, 0.2, DDPMPP)},
+    {"imagenet64-ect", "ECT of EDM2-S (--init edm2-img64-s-1073741-0.075.pkl)",
+     "Geng et al. 2024; locuslab/ect, imgnet",
+     "objective=ect batch=128 steps=100000 " EDM2_RUN "lr=0.001 lr_decay_steps=2000 pair_weighting=karras "
+     "ect_stages=4 ect_stage_steps=25000 scrub_gradients=1 ema=power:0.05,power:0.1",
+     EDM2_64(0.4)},
+    {"imagenet64-tcm", "truncated consistency of EDM2-S (--init), the first stage; 3,000,000 steps are a cap", TCM,
+     "objective=tcm batch=2048 steps=3000000 " EDM2_RUN EDM2_TCM
+     "lr=0.001 lr_decay_steps=2000 ect_stages=5 ect_stage_steps=10000",
+     EDM2_64(0.4)},
+    {"imagenet64-tcm2", "the second stage of imagenet64-tcm (--teacher); 800,000 steps are a cap", TCM,
+     "objective=tcm2 batch=1024 steps=800000 " EDM2_RUN EDM2_TCM
+     "lr=0.0005 lr_decay_steps=8000 p_mean=0 p_std=0.2 student_nu=0.01 transition=1 boundary_share=0.25 "
+     "boundary_weight=0.1 ect_first_stage=4 ect_stages=1",
+     EDM2_64(0.4)},
 
     {"imagenet64-edm", "EDM, the --teacher of imagenet64-cd-l2; how long is not published: 600,000 steps are ours",
      SCRIPT, "objective=edm batch=4096 steps=600000 optimizer=radam lr=0.0001 dropout=0.1 flip=0.5 " IMAGENET_EMAS,
