@@ -10,7 +10,7 @@ SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing training training_toy training_losses training_continuous training_flat training_runs training_schedules training_successors data metrics checkpoints flax_states snapshots keys)
 UNITS += check_edm2
 GOLDEN_OBJECTS += $(BUILD)/tests/golden/edm2.o
-GOLDEN_OBJECTS += $(BUILD)/tests/golden/training_scm.o
+GOLDEN_OBJECTS += $(BUILD)/tests/golden/training_scm.o $(BUILD)/tests/golden/training_meanflow.o
 UNIT_PROGRAMS := $(UNITS:%=$(BUILD)/tests/%)
 
 $(BUILD)/tests/%.o: tests/%.c

@@ -472,7 +472,7 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 /* One step on the caller's images: 1 to 1048576 of C x H x W, of any type, layout and strides (float32 in [-1, 1] or
  * bytes); condition->labels: one an image (-1 = none), or NULL.  The number may be another than the option batch and
  * may change from step to step: loss and gradient are means over the images of the step, and micro-batches are cut
- * from them.  The schedules of lr, N, mu and of the averages rate, warmup and power count steps; half-lives, `images`
+ * from them.  The schedules of lr, N, mu and of the averages rate, warmup, power and every16 count steps; half-lives, `images`
  * of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step of n
  * images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and images.
  * More images than batch take more memory than cm_trainer_bytes says, and images that are not dense float32 in the

@@ -13,7 +13,8 @@ static cm_status check_rate(int i, const cm_ema_rate *rate)
     const double v = rate->value, ramp = rate->ramp;
     char is[CM_NUMBER_SIZE];
     (void)cmi_number_text(v, is);
-    if ((rate->form == CM_EMA_RATE || rate->form == CM_EMA_WARMUP) && !(v >= 0 && v <= 1))
+    const int plain = rate->form == CM_EMA_RATE || rate->form == CM_EMA_WARMUP || rate->form == CM_EMA_EVERY16;
+    if (plain && !(v >= 0 && v <= 1))
         CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the rate is %s, expected 0..1", i, is);
     if (rate->form == CM_EMA_HALFLIFE && !(v > 0 && isfinite(v)))
         CM_FAIL(CM_ERR_ARGUMENT, "ema: average %d: the half-life is %s images, expected a number above 0", i, is);

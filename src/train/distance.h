@@ -7,8 +7,6 @@
  *   pseudo-huber  sqrt(|a - b|^2 + c^2) - c, the norm over the whole image;
  *                 c = 0 is the plain norm
  *   linf          max |a - b|
- *
- *   linf          max |a - b|
  *   lpips         by a network, which the objective asks for (perceptual_distance.h) */
 #ifndef CM_TRAIN_DISTANCE_H
 #define CM_TRAIN_DISTANCE_H

@@ -6,7 +6,7 @@
 
 #include "train/phema.h"
 
-const char *const cmi_ema_form_names[] = {"rate", "halflife", "warmup", "power", "gamma", NULL};
+const char *const cmi_ema_form_names[] = {"rate", "halflife", "warmup", "power", "gamma", "every16", NULL};
 
 double cmi_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch)
 {
@@ -16,6 +16,7 @@ double cmi_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double b
         if (rate->ramp > 0 && seen * rate->ramp < value) value = seen * rate->ramp;
         return pow(0.5, batch / (value > 1e-8 ? value : 1e-8));
     case CM_EMA_WARMUP: return warm < value ? warm : value;
+    case CM_EMA_EVERY16: return (k + 1) % 16 == 0 ? pow(value, 16) : 1;
     case CM_EMA_POWER: return pow(1 - 1 / ((double)k + 1), cmi_power_exponent(value) + 1);
     case CM_EMA_GAMMA: return pow(1 - 1 / ((double)k + 1), value + 1);
     default: return value;

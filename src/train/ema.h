@@ -11,7 +11,8 @@ typedef enum cm_ema_form {
                         h <- min(h, images seen before * ramp)                             */
     CM_EMA_WARMUP,   /* r = min(value, (1 + k) / (10 + k)), k steps taken before this one  */
     CM_EMA_POWER,    /* r = (1 - 1/(k+1))^(g+1): a memory of relative length `value`       */
-    CM_EMA_GAMMA     /* the same with the exponent g = value                               */
+    CM_EMA_GAMMA,    /* the same with the exponent g = value                               */
+    CM_EMA_EVERY16   /* r = value^16 in every sixteenth step, else 1 (MeanFlow's code)     */
 } cm_ema_form;
 extern const char *const cmi_ema_form_names[];
 

@@ -82,7 +82,12 @@ cm_status cmi_check_p_mean(const cm_train_settings *s, const cm_objective_settin
 
 /* --- what the pages share -------------------------------------------------------------- */
 
-enum { IMAGES = 6, NUMBERS = 4 };
+enum { IMAGES = 6, NUMBERS = 4, TOLD = 6 };
+
+static size_t heads(const cm_objective_settings *s)
+{
+    return s->heads > 1 ? (size_t)s->heads : 1;
+}
 
 static size_t image_size(const cm_objective_settings *s)
 {
@@ -97,14 +102,16 @@ static size_t views_of(const cm_objective_settings *s)
 size_t cmi_objective_work(const cm_objective_settings *s, size_t n)
 {
     const size_t more = s->views ? n * CM_SOLVER_WORK * image_size(s) : 0;
-    return n * views_of(s) * (IMAGES * image_size(s) + NUMBERS) + more + cmi_distance_work(&s->distance);
+    const size_t told = s->heads > 1 ? n * TOLD : 0;
+    return n * views_of(s) * (IMAGES * heads(s) * image_size(s) + NUMBERS) + more + told +
+           cmi_distance_work(&s->distance);
 }
 
 cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b)
 {
     cm_objective_buffers r;
     r.size = image_size(s);
-    const size_t n = b->n * views_of(s), images = n * r.size;
+    const size_t n = b->n * views_of(s), images = n * r.size * heads(s);
     r.x_t = b->work;
     r.online = r.x_t + images;
     r.x_t2 = r.online + images;
@@ -116,7 +123,8 @@ cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, co
     r.t3 = r.t2 + n;
     r.weight = r.t3 + n;
     r.more = r.weight + n;
-    r.distance = r.more + (s->views ? b->n * CM_SOLVER_WORK * r.size : 0);
+    r.told = r.more + (s->views ? b->n * CM_SOLVER_WORK * r.size : 0);
+    r.distance = r.told + (s->heads > 1 ? b->n * TOLD : 0);
     return r;
 }
 

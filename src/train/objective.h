@@ -18,7 +18,7 @@
 enum {
     CM_ROLE_TARGET,        /* the target, in training mode: dropout as `online`    */
     CM_ROLE_TEACHER,       /* without dropout                                      */
-    CM_ROLE_PLAIN,         /* the weights that learn, without dropout              */
+    CM_ROLE_PLAIN,         /* the weights that learn, without dropout; the label is never dropped */
     CM_ROLE_UNCONDITIONAL, /* the same without a label                             */
     CM_ROLE_FIRST          /* the frozen network of a first stage, in training mode as the target */
 };
@@ -42,6 +42,13 @@ typedef struct cm_objective_settings {
      * learns and the weight of that border; 1: the point at r is one step of the teacher. */
     double ratio_limit, nu, transition, boundary_weight;
     int32_t distil;
+    int32_t flow_sampler; /* of MeanFlow, CM_FLOW_SAMPLER_*: of t by p_mean and p_std, and of r by */
+    double r_mean, r_std, flow_ratio;
+    double adaptive_p, adaptive_eps; /* the divisor (l + eps)^p of its loss */
+    int32_t heads; /* 2: networks answer two images, one behind the other, which have that much room in the buffers */
+    double guidance_beta; /* of the distribution of improved MeanFlow's w */
+    double guidance, guidance_mix, guidance_from,
+        guidance_to;      /* w and k of its guidance, and the times that have it */
     int32_t views, order; /* pairs of an image where its objective has several, else 0; of their solver */
 } cm_objective_settings;
 
@@ -88,6 +95,8 @@ typedef struct cm_objective_nets {
     /* hv = H v with the Hessian H of x -> d(x, a) at x = a, of that distance and one image; slope (may be NULL) is
      * the gradient of <v, H v> by a.  NULL as `distance`. */
     cm_status (*curvature)(void *user, const double *a, const double *v, double *hv, double *slope);
+    /* What the networks are told of each image from here on beside its times: w, t_min and t_max of guidance. */
+    cm_status (*condition)(void *user, const double *numbers);
     /* w(t) of the adaptive weight of n images, and the gradient of the loss by each of these; NULL: there is none. */
     cm_status (*weigh)(void *user, const double *t, double *w);
     cm_status (*weigh_back)(void *user, const double *t, const double *of_w);
@@ -95,7 +104,8 @@ typedef struct cm_objective_nets {
 
 enum { CM_SCM_PAPER, CM_SCM_FASTGEN, CM_SCM_RCM };
 enum { CM_TANGENT_NORM_L2, CM_TANGENT_NORM_RMS, CM_TANGENT_NORM_NONE };
-extern const cm_choice_list cmi_scm_form_choices, cmi_tangent_norm_choices;
+enum { CM_FLOW_SAMPLER_V0, CM_FLOW_SAMPLER_V1 };
+extern const cm_choice_list cmi_scm_form_choices, cmi_tangent_norm_choices, cmi_flow_sampler_choices;
 
 /* Where an objective's target is evaluated. */
 typedef enum cm_objective_target {
@@ -140,6 +150,8 @@ typedef struct cm_objective {
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
     cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt, cmi_objective_sct, cmi_objective_scd,
     cmi_objective_dscd, cmi_objective_tcm, cmi_objective_tcm2;
+/* Not in the table: no network of this library has two times. */
+extern const cm_objective cmi_objective_meanflow, cmi_objective_improved_meanflow;
 
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);
@@ -167,6 +179,7 @@ typedef struct cm_objective_buffers {
     size_t size;                                      /* values of an image */
     double *x_t, *online, *x_t2, *target, *slope, *d; /* images  */
     double *t, *t2, *t3, *weight;                     /* numbers */
+    double *told;                                     /* 6 numbers, with two heads */
     double *more;     /* CM_SOLVER_WORK images of the batch, where an image has several pairs */
     double *distance; /* work of cmi_distance_of */
 } cm_objective_buffers;
@@ -198,6 +211,8 @@ double cmi_tcm_log_time(const cm_objective_settings *s, int second, double u);
  * order: n numbers of work.  Returns how many. */
 size_t cmi_tcm_choose(uint64_t seed, uint64_t first, size_t n, size_t apart, double share, unsigned char *chosen,
                       uint32_t *order);
+/* MeanFlow's t and r <= t from two normals and a uniform number. */
+void cmi_meanflow_times(const cm_objective_settings *s, double n_t, double n_r, double uniform, double *t, double *r);
 /* iCT: the levels j = 0 .. scales - 1, rising, and the erf of each in the lognormal.  Pair j has the difference of
  * those of j + 1 and j as a share of that of the last and the first. */
 double cmi_ict_level(const cm_objective_settings *s, int32_t j);

@@ -128,6 +128,7 @@ static double remembered(const cm_train_settings *s, const cm_ema_rate *rate)
     enum { ONE_BY_ONE = 100000 };
     double remaining = 1;
     int64_t k = 0;
+    if (rate->form == CM_EMA_EVERY16) return pow(rate->value, (double)(s->steps / 16 * 16));
     for (; k < s->steps && k < ONE_BY_ONE; k++) remaining *= cmi_ema_rate_at(rate, k, (double)k * s->batch, s->batch);
     return remaining * pow(cmi_ema_rate_at(rate, s->steps - 1, (double)(s->steps - 1) * s->batch, s->batch),
                            (double)(s->steps - k));

@@ -17,6 +17,7 @@ int golden_training(golden_file *f, golden_result *r)
                  {"continuous_time", run_continuous},
                  {"trigflow_scm", run_trigflow},
                  {"scm_more", run_scm_more},
+                 {"meanflow", run_meanflow},
                  {"bilinear", run_bilinear},
                  {"ect", run_ect},
                  {"ict", run_ict},

@@ -89,9 +89,9 @@ int read_weights(const golden_file *f, const char *prefix, double *w, int *param
 
 /* What a network is asked: who, at what, with what. */
 typedef struct {
-    int which, masked, unlabelled;
-    const double *x, *t, *r;    /* r NULL: one time */
-    const double *dx, *dt, *dr; /* dx NULL: no tangent */
+    int which, masked, unlabelled, truly; /* truly: with the true labels */
+    const double *x, *t, *r;              /* r NULL: one time */
+    const double *dx, *dt, *dr;           /* dx NULL: no tangent */
 } question;
 
 /* What every pixel of an image shares. */
@@ -103,8 +103,9 @@ typedef struct {
 
 static told tell(const toy *t, const question *q, size_t i)
 {
+    const int32_t *labels = q->truly && t->true_labels ? t->true_labels : t->labels;
     told k = {.s = cmi_axis_scalings(t->axis, &t->precond[q->which], t->sigma_data, q->t[i]),
-              .label = !t->classes || q->unlabelled || t->labels[i] < 0 ? t->none : t->labels[i]};
+              .label = !t->classes || q->unlabelled || labels[i] < 0 ? t->none : labels[i]};
     if (q->dx) {
         const cm_scalings d = cmi_axis_slopes(t->axis, &t->precond[q->which], t->sigma_data, q->t[i]);
         const double v = q->dt ? q->dt[i] : 0;
@@ -194,7 +195,8 @@ static question who(const toy *t, int role)
                                : role == CM_ROLE_TARGET && !t->shared ? 1
                                                                       : 0,
                       .masked = role == CM_ROLE_TARGET || role == CM_ROLE_FIRST,
-                      .unlabelled = role == CM_ROLE_UNCONDITIONAL};
+                      .unlabelled = role == CM_ROLE_UNCONDITIONAL,
+                      .truly = role == CM_ROLE_PLAIN || role == CM_ROLE_TEACHER};
 }
 
 static cm_status evaluate(void *user, int role, const double *x, const double *sigma, const double *r, double *d)
@@ -359,7 +361,7 @@ void open_toy(const golden_file *f, size_t n, size_t pixels, toy *t)
 void close_toy(toy *t)
 {
     free(t->x), free(t->out), free(t->x2), free(t->out2), free(t->along), free(t->slope), free(t->value);
-    free(t->cotangent), free(t->of_tangent), free(t->last_teacher);
+    free(t->work), free(t->cotangent), free(t->of_tangent), free(t->last_teacher);
 }
 
 cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, int32_t side)
@@ -375,6 +377,13 @@ cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, i
     return s;
 }
 
+static cm_status condition(void *user, const double *numbers)
+{
+    toy *t = user;
+    t->numbers = numbers;
+    return CM_OK;
+}
+
 cm_objective_nets toy_nets(toy *t)
 {
     return (cm_objective_nets){.user = t,
@@ -386,7 +395,8 @@ cm_objective_nets toy_nets(toy *t)
                                .backward_tangent = backward_tangent,
                                .curvature = t->curvature,
                                .weigh = t->weigh,
-                               .weigh_back = t->weigh_back};
+                               .weigh_back = t->weigh_back,
+                               .condition = condition};
 }
 
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,
@@ -407,10 +417,10 @@ cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, t
     for (size_t i = 0; i < t->n; i++) shares[i] = t->share ? t->share[i] : share;
     t->axis = o->axis;
     t->shared = o->target != CM_TARGET_AVERAGE;
-    b.work = calloc(cmi_objective_work(s, t->n), sizeof *b.work);
-    cm_status status = o->run(s, &b, &nets);
-    free(b.work);
-    return status;
+    free(t->work);
+    t->numbers = NULL;
+    b.work = t->work = calloc(cmi_objective_work(s, t->n), sizeof *b.work);
+    return o->run(s, &b, &nets);
 }
 
 void compare_gradients(const golden_file *f, golden_result *r, const char *prefix, const toy *t)

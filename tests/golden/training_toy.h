@@ -40,6 +40,8 @@ typedef struct {
     double gradient[PARAMS];
     const double *mask; /* n x 3 x pixels of 0 and 1, or NULL */
     const int32_t *labels;
+    const int32_t *true_labels;         /* of CM_ROLE_PLAIN and the teacher; NULL: labels */
+    double *work;                       /* of the last objective's run */
     int32_t none;                       /* the label of CM_ROLE_UNCONDITIONAL and of -1 */
     int shared;                         /* the target is the online network */
     const double *more_u, *more_normal; /* of the objective's batch */
@@ -108,6 +110,7 @@ void run_optim(golden_file *f, golden_result *r);
 void run_ema_misc(golden_file *f, golden_result *r);
 void run_scales(golden_file *f, golden_result *r);
 void run_continuous(golden_file *f, golden_result *r);
+void run_meanflow(golden_file *f, golden_result *r);
 void run_trigflow(golden_file *f, golden_result *r);
 void run_scm_more(golden_file *f, golden_result *r);
 void run_bilinear(golden_file *f, golden_result *r);
