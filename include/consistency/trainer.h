@@ -472,14 +472,14 @@ CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);
 /* One step on the caller's images: 1 to 1048576 of C x H x W, of any type, layout and strides (float32 in [-1, 1] or
  * bytes); condition->labels: one an image (-1 = none), or NULL.  The number may be another than the option batch and
  * may change from step to step: loss and gradient are means over the images of the step, and micro-batches are cut
- * from them.  The schedules of lr, N, mu and of the averages rate, warmup, power and every16 count steps; half-lives, `images`
- * of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step of n
- * images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and images.
- * More images than batch take more memory than cm_trainer_bytes says, and images that are not dense float32 in the
- * planar layout a buffer that the trainer keeps for further steps.  A failing step leaves the trainer as it was.
- * Errors: ARGUMENT (a label the network does not know, no labels where it needs them, the number of images), SHAPE
- * (images of another size), MEMORY, CANCELLED, STATE.  NUMERIC: a loss or gradient that is not finite, the message
- * names step and tensor; or an image that is not, whatever skip_nonfinite says. */
+ * from them.  The schedules of lr, N, mu and of the averages rate, warmup, power and every16 count steps; half-lives,
+ * `images` of the report and the numbers that noise, levels, flips and dropout are drawn by count images.  So a step
+ * of n images gives the bits of a trainer with batch n and the same microbatch that has taken as many steps and
+ * images. More images than batch take more memory than cm_trainer_bytes says, and images that are not dense float32
+ * in the planar layout a buffer that the trainer keeps for further steps.  A failing step leaves the trainer as it
+ * was. Errors: ARGUMENT (a label the network does not know, no labels where it needs them, the number of images),
+ * SHAPE (images of another size), MEMORY, CANCELLED, STATE.  NUMERIC: a loss or gradient that is not finite, the
+ * message names step and tensor; or an image that is not, whatever skip_nonfinite says. */
 CM_API cm_status cm_trainer_step(cm_trainer *trainer, const cm_images *images, const cm_condition *condition,
                                  cm_train_report *report);
 
