@@ -992,6 +992,75 @@ START_TEST(further_steps_take_no_memory)
 }
 END_TEST
 
+/* The gradient through the derivative: reverse over forward.  Against differences of the loss in some parameters;
+ * threads change no bits. */
+START_TEST(gradient_through_the_derivative)
+{
+    cm_train_settings o = options(_i ? "cct" : "ccd");
+    o.stop_gradient = 0;
+    o.threads = 1;
+    cm_trainer *one = trainer(_i ? "cct" : "ccd", &o);
+    OK(steps(one, 3, NULL));
+    o.threads = 3;
+    cm_trainer *three = trainer(_i ? "cct" : "ccd", &o);
+    OK(steps(three, 3, NULL));
+    ck_assert(same_state(one, three));
+    o.stop_gradient = 1;
+    cm_trainer *beside = trainer(_i ? "cct" : "ccd", &o);
+    OK(steps(beside, 3, NULL));
+    ck_assert(!same_state(one, beside));
+    cm_trainer_free(one);
+    cm_trainer_free(three);
+    cm_trainer_free(beside);
+}
+END_TEST
+
+static double loss_at(cm_trainer *t, float *images, const int32_t *labels)
+{
+    cm_learner_batch b = {.n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = t->loss};
+    double sum = 0;
+    OK(cmi_learner_refresh(t->learner, &t->learner->online));
+    OK(cmi_learner_run(t->learner, t->objective, &t->settings, &b));
+    for (int i = 0; i < BATCH; i++) sum += t->loss[i] / BATCH;
+    return sum;
+}
+
+/* The largest of 64 values of the gradient, eight times. */
+START_TEST(derivative_of_the_loss)
+{
+    cm_train_settings o = options("ccd");
+    float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    o.stop_gradient = 0;
+    cm_trainer *t = trainer("ccd", &o);
+    cm_learner *l = t->learner;
+    OK(steps(t, 5, NULL));
+    batch(3, images, labels);
+    uint64_t state = seeded(8);
+    for (int k = 0; k < 8; k++) {
+        double sides[2];
+        size_t at = 0;
+        (void)loss_at(t, images, labels);
+        for (int i = 0; i < 64; i++) {
+            const size_t other = (size_t)random_int(&state, 0, (int)l->floats - 1);
+            if (fabsf(l->gradient[other]) > fabsf(l->gradient[at])) at = other;
+        }
+        const double gradient = (double)l->gradient[at];
+        float *value = &l->online.values[at], was = *value;
+        for (int side = 0; side < 2; side++) {
+            *value = was + (side ? 1e-3f : -1e-3f);
+            sides[side] = loss_at(t, images, labels);
+        }
+        *value = was;
+        const double found = (sides[1] - sides[0]) / 2e-3;
+        ck_assert_msg(gradient != 0 && fabs(found - gradient) < 0.02 * fabs(gradient) + 1e-4 * sides[0],
+                      "value %zu: the gradient is %g, differences give %g at a loss of %g", at, gradient, found,
+                      sides[0]);
+    }
+    cm_trainer_free(t);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("train");
@@ -1008,6 +1077,8 @@ Suite *make_suite(void)
     tcase_add_test(steps_case, dropout_statistics);
     tcase_add_loop_test(t, threads_change_no_bits, 0, OBJECTIVES);
     tcase_add_loop_test(t, bfloat16, 0, OBJECTIVES);
+    tcase_add_loop_test(t, gradient_through_the_derivative, 0, 2);
+    tcase_add_test(t, derivative_of_the_loss);
     tcase_add_test(t, recomputing_changes_no_bits);
     tcase_add_test(t, dropout_is_a_function_of_the_image);
     tcase_add_test(t, microbatches);

@@ -98,8 +98,19 @@ void cmi_tangent_read(const cm_model *m, int output, const cm_exec *exec, size_t
     read_image(m, output, cmi_exec_tangent_output(exec, output), k, planes);
 }
 
+static void write_cotangent(const cm_model *m, const double *planes, float *block, size_t k)
+{
+    const size_t values = pixels(m) * (size_t)m->out_channels;
+    if (planes) cmi_planes_to_channels_last(m->out_channels, pixels(m), planes, block + k * values);
+    else memset(block + k * values, 0, values * sizeof *block);
+}
+
 void cmi_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)
 {
-    cmi_planes_to_channels_last(m->out_channels, pixels(m), planes,
-                                cmi_exec_cotangent(exec) + k * pixels(m) * (size_t)m->out_channels);
+    write_cotangent(m, planes, cmi_exec_cotangent(exec), k);
+}
+
+void cmi_tangent_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)
+{
+    write_cotangent(m, planes, cmi_exec_tangent_cotangent(exec), k);
 }

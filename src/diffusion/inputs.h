@@ -45,7 +45,8 @@ void cmi_tangent_read(const cm_model *model, int output, const cm_exec *exec, si
 
 /* Image k of an output (CM_OUT_F, CM_OUT_D) into planes. */
 void cmi_outputs_read(const cm_model *model, int output, const cm_exec *exec, size_t k, double *planes);
-/* Planes into image k of the gradient of the output D. */
+/* Planes into image k of the gradient of the output D, and of the gradient of its tangent; NULL: zeros. */
 void cmi_cotangent_write(const cm_model *model, const double *planes, cm_exec *exec, size_t k);
+void cmi_tangent_cotangent_write(const cm_model *model, const double *planes, cm_exec *exec, size_t k);
 
 #endif

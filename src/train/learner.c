@@ -37,9 +37,13 @@ static cm_status make_plans(cm_learner *l)
     train.mode = CM_MODE_TRAIN;
     train.output = CM_OUT_D;
     train.recompute = l->options.recompute;
+    if (l->options.learns_through) {
+        train.mode = CM_MODE_TRAIN_JVP;
+        train.tangents = tangents_of(l->options.axis);
+    }
     CM_TRY(cmi_plan_create(cmi_learner_graph(l), &train, &l->train_plan));
     if (l->options.evaluates_target) CM_TRY(cmi_plan_create(cmi_learner_graph(l), &infer, &l->target_plan));
-    if (l->options.differentiates) {
+    if (l->options.differentiates && !l->options.learns_through) {
         cm_plan_options tangent = infer;
         tangent.mode = CM_MODE_JVP;
         tangent.inputs = tangents_of(l->options.axis);

@@ -220,6 +220,31 @@ static cm_status backward(void *user, const double *cotangent)
     return cmi_exec_backward(w->train, l->train_weights);
 }
 
+static cm_status online_tangent(void *user, const cm_objective_point *at, const cm_objective_point *along, double *d,
+                                double *slope)
+{
+    const cm_learner_worker *w = user;
+    const cm_learner *l = w->learner;
+    const question q = {&l->precond, pairs_of(l), *at, along, w->labels, w->augment};
+    CM_TRY(answer(w, &q, l->train_weights, w->train, d));
+    for (size_t i = 0; i < l->options.slice; i++)
+        cmi_tangent_read(l->model, CM_OUT_D, w->train, i, slope + i * l->image_size);
+    return CM_OK;
+}
+
+static cm_status backward_tangent(void *user, const double *cotangent, const double *of_tangent)
+{
+    cm_learner_worker *w = user;
+    const cm_learner *l = w->learner;
+    CM_TRY(cmi_call_check(w->call));
+    for (size_t i = 0; i < l->options.slice; i++) {
+        const size_t first = i * l->image_size;
+        cmi_cotangent_write(l->model, cotangent ? cotangent + first : NULL, w->train, i);
+        cmi_tangent_cotangent_write(l->model, of_tangent ? of_tangent + first : NULL, w->train, i);
+    }
+    return cmi_exec_backward(w->train, l->train_weights);
+}
+
 static cm_status weigh(void *user, const double *t, double *w)
 {
     const cm_learner *l = ((const cm_learner_worker *)user)->learner;
@@ -320,12 +345,14 @@ static double mean_of_pairs(const cm_learner_worker *w, size_t i)
 static cm_status run_slice(const job *j, int index, int worker)
 {
     cm_learner_worker *w = &j->learner->workers[worker];
-    const int weighs = j->learner->weighing.size > 0;
+    const int weighs = j->learner->weighing.size > 0, through = j->learner->options.learns_through;
     const cm_objective_nets nets = {.user = w,
                                     .evaluate = evaluate,
                                     .tangent = w->tangent ? tangent : NULL,
                                     .online = online,
                                     .backward = backward,
+                                    .online_tangent = through ? online_tangent : NULL,
+                                    .backward_tangent = through ? backward_tangent : NULL,
                                     .distance = w->distance ? distance : NULL,
                                     .weigh = weighs ? weigh : NULL,
                                     .weigh_back = weighs ? weigh_back : NULL};

@@ -146,8 +146,8 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
             cmi_objective_reads(t->objective, cmi_option_row_find("weight_net")) ? o->weight_net : CM_WEIGHT_NET_NONE,
         .seed = o->seed,
     };
-    if (cmi_objective_reads(t->objective, cmi_option_row_find("stop_gradient")) && !o->stop_gradient)
-        CM_FAIL(CM_ERR_UNSUPPORTED, "stop_gradient 0 is not supported by this version");
+    out->learns_through =
+        cmi_objective_reads(t->objective, cmi_option_row_find("stop_gradient")) && !o->stop_gradient;
     if (cmi_distance_at(t->settings.distance.kind)->of_network) {
         CM_TRY(cmi_perceptual_distance_open(t->context, o, &t->settings.distance, &t->distance));
         out->distance = t->distance;
