@@ -301,6 +301,46 @@ START_TEST(learns_in_bfloat16)
 }
 END_TEST
 
+/* With EDM2's adaptive weight the loss is w d / exp(u) + u, by whose gradient u learns beside the network. */
+START_TEST(adaptive_weight)
+{
+    cm_train_settings o = settings_of("edm");
+    double plain, weighed, losses[60];
+    OK(cmi_settings_set(&o, "p_mean", "-0.8"));
+    OK(cmi_settings_set(&o, "p_std", "1e-6")); /* one level, at which u is known */
+    cm_trainer *t = open_edm2("edm", &o);
+    OK(steps(t, 1, &plain));
+    cm_trainer_free(t);
+    OK(cmi_settings_set(&o, "weight_net", "fourier"));
+    t = open_edm2("edm", &o);
+    const double u = cmi_weight_net_value(&t->learner->weighing.net, t->learner->weighing.exact, -0.8 / 4);
+    OK(steps(t, 1, &weighed));
+    ck_assert_msg(fabs(weighed - (plain / exp(u) + u)) < 1e-5 * fabs(weighed), "%g, expected %g", weighed,
+                  plain / exp(u) + u);
+    /* u goes to the log of the loss. */
+    o.lr = 0.05, o.steps = 300;
+    cm_trainer *long_run = open_edm2("edm", &o);
+    OK(steps(long_run, 60, losses));
+    cm_weighing *w = &long_run->learner->weighing;
+    for (int32_t i = 0; i < w->size; i++) w->exact[i] = (double)w->values[i];
+    const double after = cmi_weight_net_value(&w->net, w->exact, -0.8 / 4);
+    const double last = log((losses[59] - after) * exp(after)); /* of the loss itself */
+    ck_assert_msg(fabs(after - last) < 0.5, "u is %g, the log of the loss %g", after, last);
+    cm_trainer_free(long_run);
+    o.lr = 1e-2, o.steps = 20;
+    o.threads = 3;
+    cm_trainer *other = open_edm2("edm", &o);
+    OK(cm_trainer_save(t, in_dir("weighed"), 0));
+    OK(steps(t, 4, losses));
+    OK(steps(other, 4, NULL));
+    ck_assert(same_state(t, other));
+    ck_assert_mem_eq(t->learner->weighing.values, other->learner->weighing.values,
+                     sizeof t->learner->weighing.values);
+    cm_trainer_free(t);
+    cm_trainer_free(other);
+}
+END_TEST
+
 /* What cm_trainer_estimate says is what the learner takes. */
 START_TEST(memory_is_foretold)
 {
@@ -489,6 +529,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, forced_normalisation, 0, sizeof trained / sizeof *trained);
     tcase_add_loop_test(t, resumed, 0, sizeof trained / sizeof *trained);
     tcase_add_test(t, learns_in_bfloat16);
+    tcase_add_test(t, adaptive_weight);
     tcase_add_test(t, memory_is_foretold);
     tcase_add_test(t, dropout_by_resolution);
     tcase_add_test(t, rate_of_learning);

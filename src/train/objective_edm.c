@@ -4,7 +4,10 @@
  *
  * Mean over the values as in openai/consistency_models, or their sum as in
  * NVlabs/edm (distance.sum); the VP and VE losses of NVlabs/edm are levels "vp"
- * or "ve" with weighting "snr". */
+ * or "ve" with weighting "snr".
+ *
+ * With weight_net a trained u(ln(sigma)/4), the log of the expected loss at a noise level, stands beside the network
+ * (Karras et al. 2024, equation 21): loss = w(sigma) d / exp(u) + u. */
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +23,27 @@ static double level(const cm_objective_settings *s, double u, double normal)
     }
 }
 
+/* The weights become those of the loss divided by exp(u), w = -u; times: ln(sigma)/4. */
+static cm_status weigh(const cm_objective_batch *b, const cm_objective_nets *nets, const cm_objective_buffers *r,
+                       double *times, double *w)
+{
+    for (size_t i = 0; i < b->n; i++) times[i] = log(r->t[i]) / 4;
+    CM_TRY(nets->weigh(nets->user, times, w));
+    for (size_t i = 0; i < b->n; i++) r->weight[i] *= exp(w[i]);
+    return CM_OK;
+}
+
+/* u is added to the losses, and learns. */
+static cm_status weigh_back(const cm_objective_batch *b, const cm_objective_nets *nets, const double *times,
+                            const double *w, double *of_w)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        of_w[i] = (b->loss[i] - 1) * b->share[i];
+        b->loss[i] -= w[i];
+    }
+    return nets->weigh_back(nets->user, times, of_w);
+}
+
 static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
     cm_objective_buffers r = cmi_objective_buffers_of(s, b);
@@ -29,7 +53,10 @@ static cm_status run(const cm_objective_settings *s, const cm_objective_batch *b
     }
     cmi_add_noise(b, r.size, r.t, r.x_t);
     memcpy(r.target, b->x0, b->n * r.size * sizeof *r.target);
-    return cmi_compare_and_learn(s, b, nets, &r);
+    if (!nets->weigh) return cmi_compare_and_learn(s, b, nets, &r);
+    CM_TRY(weigh(b, nets, &r, r.t2, r.t3));
+    CM_TRY(cmi_compare_and_learn(s, b, nets, &r));
+    return weigh_back(b, nets, r.t2, r.t3, r.weight);
 }
 
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
@@ -45,9 +72,11 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
     return s->levels == CM_LEVELS_LOGNORMAL ? cmi_check_p_mean(s, o, 0) : CM_OK;
 }
 
-static const char *const options[] = {"sum_pixels", "weighting", "levels", "p_mean", "p_std", "augment", NULL};
+static const char *const options[] = {"sum_pixels", "weighting", "levels",     "p_mean",
+                                      "p_std",      "augment",   "weight_net", NULL};
 static const cm_objective_default defaults[] = {
-    {"optimizer", CM_OPTIMIZER_ADAM}, {"lr", 1e-3}, {"p_mean", -1.2}, {"p_std", 1.2}, {NULL, 0}};
+    {"optimizer", CM_OPTIMIZER_ADAM},   {"lr", 1e-3}, {"p_mean", -1.2}, {"p_std", 1.2},
+    {"weight_net", CM_WEIGHT_NET_NONE}, {NULL, 0}};
 const cm_objective cmi_objective_edm = {
     .number = CM_TRAIN_EDM,
     .name = "edm",

@@ -11,7 +11,7 @@
 #include "nets/unit_rows.h"
 #include "train/ema.h"
 #include "train/phema.h"
-#include "train/uncertainty.h"
+#include "train/weight_net.h"
 
 typedef struct {
     const golden_file *f;
@@ -58,34 +58,39 @@ static void compare_images(const edm2_case *t, const char *name, const double *g
 /* --- u(sigma) ------------------------------------------------------------------------------------- */
 
 /* The wrapper's tensors are filled in the order of their names. */
-static float *filled(const edm2_case *t, uint64_t k, size_t n, double scale)
+static double filled(const edm2_case *t, uint64_t k, size_t i, double scale)
 {
-    float *v = malloc(n * sizeof *v);
-    for (size_t i = 0; i < n; i++) v[i] = (float)(scale * fill_value(t->c->fill, t->c->seed, k, i));
-    return v;
+    return (double)(float)(scale * fill_value(t->c->fill, t->c->seed, k, i));
 }
 
 static void check_uncertainty(const edm2_case *t)
 {
     const json_t *channels = json_object_get(t->c->config, "logvar_channels");
     const size_t n = channels ? (size_t)json_integer_value(channels) : 128, rows = t->in->n;
-    float *freqs = filled(t, 0, n, 16), *phases = filled(t, 1, n, 0.1), *w = filled(t, 2, n, 1 / sqrt((double)n));
-    const cm_uncertainty u = {n, freqs, phases, w};
+    const double step = 1e-5; /* of the derivative by differences */
+    double w[CM_WEIGHT_NET_MOST], gradient[CM_WEIGHT_NET_MOST] = {0};
+    cm_weight_net net = {.kind = CM_WEIGHT_NET_FOURIER, .features = (int32_t)n};
     double *value = calloc(rows, sizeof *value), *slope = calloc(rows, sizeof *slope),
-           *gradient = calloc(n, sizeof *gradient), *direction = golden_read(t->f, "dsigma", NULL);
+           *direction = golden_read(t->f, "dsigma", NULL);
+    for (size_t i = 0; i < n; i++) {
+        net.freqs[i] = filled(t, 0, i, 16);
+        net.phases[i] = filled(t, 1, i, 0.1);
+        w[i] = filled(t, 2, i, 1 / sqrt((double)n));
+    }
     for (size_t i = 0; i < rows && direction; i++) {
         const double c = log(t->in->sigma[i]) / 4;
-        value[i] = cmi_uncertainty(&u, c, &slope[i]);
+        value[i] = cmi_weight_net_value(&net, w, c);
+        slope[i] = (cmi_weight_net_value(&net, w, c + step) - cmi_weight_net_value(&net, w, c - step)) / (2 * step);
         slope[i] *= direction[i] / (4 * t->in->sigma[i]);
-        cmi_uncertainty_gradient(&u, c, (double)(i + 1), gradient);
+        cmi_weight_net_pull(&net, w, c, (double)(i + 1), gradient);
     }
     compare(t->f, t->r, "logvar", rows, value, 1e-9);
     if (cmi_tensors_find(&t->f->st, "dlogvar.f64")) {
         compare(t->f, t->r, "logvar.wrapper", rows, value, 1e-9);
-        compare(t->f, t->r, "dlogvar", rows, slope, 1e-9);
+        compare(t->f, t->r, "dlogvar", rows, slope, 1e-6);
         compare(t->f, t->r, "grad.param.logvar_linear.weight", n, gradient, 1e-9);
     }
-    free(freqs), free(phases), free(w), free(value), free(slope), free(gradient), free(direction);
+    free(value), free(slope), free(direction);
 }
 
 /* --- other passes through the network ------------------------------------------------------------- */
