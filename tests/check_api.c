@@ -516,6 +516,29 @@ START_TEST(denoise_reports_and_stops)
 }
 END_TEST
 
+/* Threads and batch change no bit of a tangent. */
+START_TEST(tangents_keep_bits)
+{
+    enum { N = 5 };
+    static float x[N * SIZE], moves[N * SIZE], y[N * SIZE], want[N * SIZE], slope[N * SIZE], sigma[N], turns[N];
+    for (int i = 0; i < N * SIZE; i++) x[i] = (float)sin(i), moves[i] = (float)cos(3 * i);
+    for (int i = 0; i < N; i++) sigma[i] = (float)(i + 1), turns[i] = (float)(2 - i);
+    for (int threads = 1; threads < 5; threads++) {
+        cm_context_options c;
+        cm_context *context;
+        cm_model *m;
+        cm_context_options_init(&c, sizeof c);
+        c.threads = threads;
+        OK(cm_context_create(&c, &context));
+        OK(cm_model_load(context, MODEL, NULL, &m));
+        OK(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, turns, y, threads == 1 ? want : slope));
+        if (threads > 1) ck_assert_mem_eq(slope, want, sizeof want);
+        cm_model_free(m);
+        cm_context_free(context);
+    }
+}
+END_TEST
+
 /* What is no direction. */
 START_TEST(tangents_refused)
 {
@@ -909,6 +932,7 @@ Suite *make_suite(void)
     tcase_add_test(calls, cancel_before_the_network);
     tcase_add_test(calls, denoise_reports_and_stops);
     tcase_add_test(calls, tangents_refused);
+    tcase_add_test(calls, tangents_keep_bits);
     tcase_add_test(calls, conditions);
     tcase_add_test(calls, choices);
     tcase_add_test(t, any_budget);

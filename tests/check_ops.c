@@ -220,6 +220,8 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
     probe_poison(exec);
     load(t, exec);
     OK(cmi_exec_run(exec, weights));
+    float *y = calloc(n, sizeof *y);
+    memcpy(y, cmi_exec_output(exec, 0), n * sizeof *y);
     memcpy(cmi_exec_cotangent(exec), u, n * sizeof *u);
     OK(cmi_exec_backward(exec, weights));
     memcpy(dp, cmi_exec_gradients(exec), floats * sizeof *dp);
@@ -258,6 +260,10 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
             load(t, jexec);
             memcpy(cmi_exec_tangent_input(jexec, k), v, m * sizeof *v);
             OK(cmi_exec_run(jexec, jweights));
+            for (size_t j = 0; j < n && !t->bf16; j++)
+                ck_assert_msg(memcmp(&y[j], &cmi_exec_output(jexec, 0)[j], sizeof *y) == 0,
+                              "%s: beside the tangent of input %d, value %zu is %.9g instead of %.9g", t->op->name, k,
+                              j, (double)cmi_exec_output(jexec, 0)[j], (double)y[j]);
             const float *ours = cmi_exec_tangent_output(jexec, 0);
             double most = 0;
             for (size_t j = 0; j < n; j++) most = fmax(most, fabs(jv[j]));
@@ -274,7 +280,105 @@ static void check_gradients(node_case *t, double *const *x, double *const *p)
         }
         free(v), free(wide);
     }
-    free(jv), free(u), free(dp);
+    free(jv), free(u), free(dp), free(y);
+    cmi_unpacking_free(unpacking);
+    cmi_exec_free(exec);
+    cmi_weights_free(weights);
+    cmi_plan_free(plan);
+}
+
+/* The slope along `change` of x, of the tangents `along` or of p (the others NULL) of <u, y> + <w, ty>, by
+ * differences of the naive loops. */
+static double slope_of_both(const node_case *t, double *const *x, double *const *p, double *const *along, int i,
+                            double *change, const float *u, const float *w)
+{
+    const size_t n = cmi_desc_count(t->out);
+    const double h = 1e-4;
+    const int kind = i < t->n_in       ? 0
+                     : i < 2 * t->n_in ? 1
+                                       : 2,
+              k = kind == 0   ? i
+                  : kind == 1 ? i - t->n_in
+                              : i - 2 * t->n_in;
+    const size_t m = kind < 2 ? cmi_desc_count(t->in[k]) : cmi_param_elements(&t->graph->params[k]);
+    double *only[CM_OP_MAX_IN] = {0}, *out = calloc(n, sizeof *out), sum = 0;
+    only[k] = change;
+    if (kind == 1) { /* ty is linear in the tangents */
+        directional(t, x, p, only, NULL, out);
+        sum = dot(n, out, w);
+        free(out);
+        return sum;
+    }
+    directional(t, x, p, kind == 0 ? only : NULL, kind == 2 ? only : NULL, out);
+    sum = dot(n, out, u);
+    double *moved = (kind == 0 ? x : p)[k];
+    for (int side = 1; side > -2; side -= 2) {
+        for (size_t j = 0; j < m; j++) moved[j] += side * h * change[j];
+        directional(t, x, p, along, NULL, out);
+        for (size_t j = 0; j < m; j++) moved[j] -= side * h * change[j];
+        sum += side * dot(n, out, w) / (2 * h);
+    }
+    free(out);
+    return sum;
+}
+
+/* Gradients of <u, y> + <w, ty> with tangents of all inputs, one random direction at a time. */
+static void check_through_tangents(node_case *t, double *const *x, double *const *p)
+{
+    const size_t n = cmi_desc_count(t->out);
+    uint32_t all = 0;
+    for (int i = 0; i < t->n_in; i++) all |= is_labels(t, i) ? 0 : 1u << i;
+    const cm_plan_options options = {
+        .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN_JVP, .inputs = all, .tangents = all};
+    const int tables = t->op == &cmi_op_embed_time || t->op == &cmi_op_fourier;
+    size_t offsets[CM_OP_MAX_PARAMS] = {0};
+    double *along[CM_OP_MAX_IN] = {0};
+    cm_plan *plan;
+    cm_weights *weights;
+    cm_exec *exec;
+    cm_unpacking *unpacking;
+    OK(cmi_plan_create(t->graph, &options, &plan));
+    OK(cmi_weights_create(plan, t->params, &weights));
+    OK(cmi_exec_create(plan, &exec));
+    OK(cmi_unpacking_create(plan, 1, &unpacking));
+    (void)cmi_param_offsets(t->graph, offsets);
+    const size_t floats = cmi_plan_gradient_floats(plan);
+    float *u = numbers(n, 1, 0), *w = numbers(n, 1, 0), *dp = calloc(floats + 1, sizeof *dp);
+    probe_poison(exec);
+    load(t, exec);
+    for (int i = 0; i < t->n_in; i++) {
+        if (is_labels(t, i)) continue;
+        const size_t m = cmi_desc_count(t->in[i]);
+        float *v = numbers(m, 1, 0);
+        along[i] = widen(v, m);
+        memcpy(cmi_exec_tangent_input(exec, i), v, m * sizeof *v);
+        free(v);
+    }
+    OK(cmi_exec_run(exec, weights));
+    memcpy(cmi_exec_cotangent(exec), u, n * sizeof *u);
+    memcpy(cmi_exec_tangent_cotangent(exec), w, n * sizeof *w);
+    OK(cmi_exec_backward(exec, weights));
+    memcpy(dp, cmi_exec_gradients(exec), floats * sizeof *dp);
+    OK(cmi_unpacking_run(unpacking, dp));
+    for (int i = 0; i < 2 * t->n_in + t->n_params; i++) {
+        const int k = i < t->n_in ? i : i < 2 * t->n_in ? i - t->n_in : i - 2 * t->n_in, is_param = i >= 2 * t->n_in;
+        if (is_param ? tables : is_labels(t, k)) continue;
+        const size_t m = is_param ? cmi_param_elements(&t->graph->params[k]) : cmi_desc_count(t->in[k]);
+        const float *g = is_param      ? dp + offsets[k]
+                         : i < t->n_in ? cmi_exec_input_gradient(exec, k)
+                                       : cmi_exec_input_tangent_gradient(exec, k);
+        float *v = numbers(m, 1, 0);
+        double *wide = widen(v, m);
+        const double left = slope_of_both(t, x, p, along, i, wide, u, w), right = dot(m, wide, g);
+        const double scale = size_of(m, NULL, g) * size_of(m, NULL, v);
+        /* Differences of differences leave some 1e-5 of values around 10. */
+        ck_assert_msg(fabs(left - right) <= 1e-4 * scale + 1e-4 * (1 + size_of(n, NULL, w)),
+                      "%s [%d,%d,%d]: gradient %d through the tangent: %.9g, expected %.9g of %g", t->op->name,
+                      t->out.h, t->out.w, t->out.c, i, right, left, scale);
+        free(v), free(wide);
+    }
+    for (int i = 0; i < t->n_in; i++) free(along[i]);
+    free(u), free(w), free(dp);
     cmi_unpacking_free(unpacking);
     cmi_exec_free(exec);
     cmi_weights_free(weights);
@@ -308,6 +412,11 @@ static void check_case(node_case *t, double tolerance)
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(fabs((double)other[i] - want[i]) <= tolerance * most, "%s: a slice of 3 is off", t->op->name);
     check_gradients(t, (double *const *)x, (double *const *)p);
+    /* What selects has a kink where differences would be taken; a distance has no gradient through its derivative. */
+    static int turn; /* every fourth case of a test, of ReLU's each: differences of differences take long */
+    if (!t->bf16 && !(t->op->flags & CM_OP_SELECTS) && t->op != &cmi_op_distance &&
+        (t->op == &cmi_op_conv2d_relu || turn++ % 4 == 0))
+        check_through_tangents(t, (double *const *)x, (double *const *)p);
     for (int i = 0; i < t->n_in; i++) free(x[i]);
     for (int k = 0; k < t->n_params; k++) free(p[k]);
     free(want), free(y), free(other);
@@ -833,8 +942,7 @@ END_TEST
 /* A vector of zeros stays one, with the slope 1 / eps. */
 START_TEST(unit_norm_of_zeros)
 {
-    node_case t = {
-        .op = &cmi_op_unit_norm, .attr = {.unit_norm = {1, 1, 1e-4f}}, .n_in = 1, .in = {{1, 2, 2, 5}}};
+    node_case t = {.op = &cmi_op_unit_norm, .attr = {.unit_norm = {1, 1, 1e-4f}}, .n_in = 1, .in = {{1, 2, 2, 5}}};
     open_case(&t, NULL, NULL);
     memset(t.x[0], 0, 5 * sizeof(float));
     const cm_plan_options train = {.slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .inputs = 1};
@@ -874,8 +982,7 @@ END_TEST
 START_TEST(clamp)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        node_case t = {
-            .op = &cmi_op_clamp, .attr = {.clamp = {1.25f}}, .n_in = 1, .in = {image(1, 17, pick(1, 70))}};
+        node_case t = {.op = &cmi_op_clamp, .attr = {.clamp = {1.25f}}, .n_in = 1, .in = {image(1, 17, pick(1, 70))}};
         open_case(&t, NULL, NULL);
         for (size_t k = 0; k < cmi_desc_count(t.in[0]); k++)
             if (fabs(fabs((double)t.x[0][k]) - 1.25) < 1e-3) t.x[0][k] = 0;
@@ -891,8 +998,7 @@ START_TEST(balance_and_ones)
 {
     for (int i = 0; i < ROUNDS; i++) {
         const cm_desc d = image(1, 17, pick(1, 70)), e = {1, d.h, d.w, pick(1, 40)};
-        node_case balance = {
-            .op = &cmi_op_balance, .attr = {.balance = {{0.5f, 1.5f}}}, .n_in = 2, .in = {d, e}};
+        node_case balance = {.op = &cmi_op_balance, .attr = {.balance = {{0.5f, 1.5f}}}, .n_in = 2, .in = {d, e}};
         node_case ones = {.op = &cmi_op_ones, .n_in = 1, .in = {d}};
         open_case(&balance, NULL, NULL);
         check_case(&balance, 1e-6);
@@ -907,10 +1013,7 @@ START_TEST(fourier)
     for (int i = 0; i < ROUNDS; i++) {
         const int64_t size = pick(1, 65), tables[2][4] = {{size, 0, 0, 0}, {size, 0, 0, 0}};
         const int ranks[2] = {1, 1};
-        node_case t = {.op = &cmi_op_fourier,
-                       .attr = {.fourier = {(int32_t)size}},
-                       .n_in = 1,
-                       .in = {{1, 1, 1, 1}}};
+        node_case t = {.op = &cmi_op_fourier, .attr = {.fourier = {(int32_t)size}}, .n_in = 1, .in = {{1, 1, 1, 1}}};
         open_case(&t, tables, ranks);
         check_case(&t, 1e-6);
     }
