@@ -1,5 +1,5 @@
-/* op_times.c MODEL [SLICE [small|train|jvp|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train|jvp]] - where the time of an evaluation
- * goes: seconds an image and share of each kind of op, one thread, the best of several runs. */
+/* op_times.c MODEL [SLICE [small|train|jvp|bf16|bf16-1|bf16-2|bf16-3|bf16-4] [train|jvp]] - where the time of an
+ * evaluation goes: seconds an image and share of each kind of op, one thread, the best of several runs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +79,9 @@ int main(int argc, char **argv)
                                .threads = 1,
                                .share = 1,
                                .arithmetic = arithmetic,
-                               .mode = train ? CM_MODE_TRAIN : jvp ? CM_MODE_JVP : CM_MODE_INFER,
+                               .mode = train ? CM_MODE_TRAIN
+                                       : jvp ? CM_MODE_JVP
+                                             : CM_MODE_INFER,
                                .inputs = jvp ? 1u << CM_IN_X | 1u << CM_IN_TIME : 0,
                                .output = CM_OUT_D};
     if (cmi_plan_create(train ? m->graph : m->inference, &o, &plan) != CM_OK ||
