@@ -389,6 +389,34 @@ START_TEST(inside_the_hosts_own_parallel_region)
 }
 END_TEST
 
+/* Towards the solution of many steps the higher order is the closer one, in both forms and on both grids. */
+START_TEST(dpmpp_converges)
+{
+    enum { COUNT = 2, VALUES = COUNT * SIZE };
+    cm_model *m = load(TEACHER);
+    cm_sampler *s = sampler(m, 2, COUNT);
+    cm_sample_options o = options(CM_METHOD_DPMPP);
+    o.steps = 96, o.rho = 7;
+    float *want = draw(s, &o, COUNT);
+    for (int grid = 0; grid < 2; grid++) {
+        double last = INFINITY;
+        for (int order = 1; order <= 3; order++) {
+            double off = 0;
+            o.steps = 24, o.rho = grid ? 7 : 0, o.dpmpp_order = order;
+            float *x = draw(s, &o, COUNT);
+            for (int i = 0; i < VALUES; i++)
+                off += ((double)x[i] - (double)want[i]) * ((double)x[i] - (double)want[i]);
+            ck_assert_msg(off < 0.8 * last, "order %d, grid %d: %g after %g", order, grid, off, last);
+            last = off;
+            free(x);
+        }
+    }
+    free(want);
+    cm_sampler_free(s);
+    cm_model_free(m);
+}
+END_TEST
+
 START_TEST(options_refused)
 {
     static const double rising[2] = {1, 2}, nan_list[1] = {NAN}, high[1] = {81}, zero[2] = {80, 0}, fine[2] = {80, 1};
@@ -895,6 +923,7 @@ Suite *make_suite(void)
     tcase_add_test(t, initialisers);
     tcase_add_test(t, reference_images);
     tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, 9);
+    tcase_add_test(t, dpmpp_converges);
     tcase_add_test(t, seeds_and_labels_matter);
     tcase_add_test(t, times_by_sigmas_and_by_indices);
     tcase_add_test(t, torch_stream);
