@@ -378,7 +378,7 @@ CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options
  *   out_tangent    dense float32, n x out_channels x H x W; may be x_tangent itself where
  *                  out_channels equals C.  out and out_tangent are two arrays
  *
- * x_tangent or sigma_tangent is needed.  It takes up to twice the time and twice the activations
+ * x_tangent or sigma_tangent is needed.  It takes about twice the time and twice the activations
  * of cm_model_denoise; what the first call with one of the two, or with both, allocates is kept
  * by the model.  Labels are constants.  Errors: those of cm_model_denoise_with, ARGUMENT (both
  * tangents are NULL, a sigma_tangent that is not 0 at sigma 0) and NUMERIC (a tangent, or what the
