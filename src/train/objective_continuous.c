@@ -122,9 +122,12 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
     if (kind == CM_DISTANCE_L2_32)
         CM_FAIL(CM_ERR_ARGUMENT, "distance l2-32 does not belong to objective %s",
                 cmi_objective_at(s->objective)->name);
-    if (s->stop_gradient && kind != CM_DISTANCE_L2 && kind != CM_DISTANCE_LPIPS)
-        CM_FAIL(CM_ERR_ARGUMENT, "distance %s needs stop_gradient 0: with 1 the distance is l2 or lpips",
+    if (s->stop_gradient && kind != CM_DISTANCE_L2)
+        CM_FAIL(CM_ERR_ARGUMENT, "distance %s needs stop_gradient 0: with 1 the distance is l2",
                 cmi_distance_at(kind)->name);
+    if (s->sum_pixels && kind != CM_DISTANCE_L1)
+        CM_FAIL(CM_ERR_ARGUMENT, "sum_pixels has no effect on distance %s of objective %s (it is of l1)",
+                cmi_distance_at(kind)->name, cmi_objective_at(s->objective)->name);
     if (s->squared && (s->stop_gradient || kind != CM_DISTANCE_L2))
         CM_FAIL(CM_ERR_ARGUMENT, "squared has no effect on distance %s with stop_gradient %d (it is of l2 with 0)",
                 cmi_distance_at(kind)->name, s->stop_gradient);
@@ -138,8 +141,7 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
             cmi_objective_at(s->objective)->name);
 }
 
-static const char *const options[] = {"lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize", "sum_pixels",
-                                      "weighting",     "rho",       "stop_gradient", "squared",      NULL};
+static const char *const options[] = {"sum_pixels", "weighting", "rho", "stop_gradient", "squared", NULL};
 static const cm_objective_default defaults[] = {{"lr", 5e-6}, {NULL, 0}};
 const cm_objective cmi_objective_ccd = {
     .number = CM_TRAIN_CCD,

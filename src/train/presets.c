@@ -67,6 +67,7 @@
 #define EDM_64 EDM_RUN "batch=256 steps=781250 lr=0.0002 warmup_steps=39062 augment=0.15 ema=halflife:500000:0.05 "
 #define CIFAR_CM "batch=512 steps=800000 optimizer=radam dropout=0 flip=0.5 ema=0.9999 "
 #define CIFAR_CD "objective=cd " CIFAR_CM "start_scales=18 end_scales=18 mu=0 "
+#define CIFAR_SCM "batch=512 optimizer=radam lr=0.0001 beta2=0.99 p_mean=-1 p_std=1.4 flip=0.5 ema=halflife:500000 "
 #define CIFAR_CT "objective=ct " CIFAR_CM "lr=0.0004 distance=l2 "
 #define CD_40                                                                                                        \
     "objective=cd steps=600000 optimizer=radam dropout=0 flip=0.5 distance=l2 start_scales=40 end_scales=40 "        \
@@ -97,6 +98,7 @@
 #define SCRIPT "Song et al. 2023; scripts/launch.sh of consistency_models"
 #define TABLE3 "Song et al. 2023, Table 3"
 #define ICT "Song and Dhariwal 2023"
+#define SCM "Lu and Song 2024"
 #define CMT "Hu et al. 2025; sony/cmt"
 #define TCM "Lee et al. 2025; NVlabs/TCM"
 #define GENG "Geng et al. 2024; run_ecm.sh of locuslab/ect"
@@ -170,6 +172,16 @@ static const cm_preset presets[] = {
      CIFAR_CT "start_scales=2 end_scales=150 mu=0.9", CIFAR(0, 0, 0, NCSNPP)},
     {"cifar10-ct-fixed", "CT, N 120 and mu 0.99 fixed (l2 where the paper has LPIPS)", JCM,
      CIFAR_CT "scales_mode=fixed start_scales=120 mu_mode=fixed mu=0.99", CIFAR(0, 0, 0, NCSNPP)},
+    {"cifar10-ccd-l2", "CD in continuous time with l2, of cifar10-teacher (--teacher and --init)", JCM,
+     "objective=ccd " CIFAR_CM "lr=0.001 stop_gradient=0 dropout=0.3", CIFAR(0, 0, 0.3, NCSNPP)},
+    {"cifar10-ccd-l2-stop", "the same with stop-gradient", JCM,
+     "objective=ccd " CIFAR_CM "lr=0.000005 stop_gradient=1 dropout=0.3", CIFAR(0, 0, 0.3, NCSNPP)},
+    {"cifar10-cct-l2-stop", "CT in continuous time with l2 and stop-gradient, from cifar10-teacher (--init)", JCM,
+     "objective=cct " CIFAR_CM "lr=0.000005 stop_gradient=1 dropout=0.3", CIFAR(0, 0, 0.3, NCSNPP)},
+    {"cifar10-sct", "sCT of cifar10-edm (--init); 350,000 steps are those of NVlabs/FastGen", SCM,
+     "objective=sct " CIFAR_SCM "steps=350000 dropout=0.2", CIFAR(0, 9, 0.2, DDPMPP)},
+    {"cifar10-scd", "sCD of cifar10-edm (--teacher and --init); 500,000 steps are those of NVlabs/FastGen", SCM,
+     "objective=scd " CIFAR_SCM "steps=500000 dropout=0", CIFAR(0, 9, 0, DDPMPP)},
     {"cifar10-pd",
      "progressive distillation, lr falling to 0 in every stage; at step 800,000 theirs has had rate 0 for 50,000 "
      "steps",
