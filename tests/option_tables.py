@@ -35,6 +35,9 @@ def defaults(o):
 
 def tables():
     options, names = training.train_options(), _lib.choices("objectives")
+    nameless = [name for name, o in options.items() if o["kind"] == "choice" and not o["choices"]]
+    if nameless:
+        sys.exit("FAIL option tables: a list of choices is missing in src/api/choices.c, that of " + ", ".join(nameless))
     lines = ["| objective | what it is |", "|---|---|"]
     lines += ["| `%s` | %s |" % (n, _lib.lib.cm_choice_about(b"objectives", i).decode()) for i, n in enumerate(names)]
     lines += ["", "| option | what it is | values | default | read by |", "|---|---|---|---|---|"]

@@ -19,6 +19,7 @@
 #include "train/objective.h"
 #include "train/optim.h"
 #include "train/option_rows.h"
+#include "train/weight_net.h"
 
 static cm_choice method_at(size_t i)
 {
@@ -85,6 +86,9 @@ static const cm_choice_list *const lists[] = {
     &cmi_mu_choices,
     &cmi_mapping_choices,
     &cmi_pair_weighting_choices,
+    &cmi_scm_form_choices,
+    &cmi_tangent_norm_choices,
+    &cmi_weight_net_choices,
     &cmi_lpips_pooling_choices,
     &cmi_lpips_resize_choices,
 };
