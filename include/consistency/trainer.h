@@ -286,8 +286,9 @@ enum { CM_MAX_EMAS = 8 };
  *   tangent_c         0.1             0..1000000.  The constant c in g / (|g| + c).
  *   tangent_warmup    10000           0 up.  Steps in which the share of the derivative in the tangent of sCM
  *                                     rises from 0 to 1.
- *   weight_net        fourier         of weight_nets.  The adaptive weight of the loss of sCM and of edm (default
- *                                     none), which is trained with the network and not saved in the model.
+ *   weight_net        none            of weight_nets.  The adaptive weight of the loss of sCM, where the
+ *                                     default is fourier, and of edm; it is trained with the network and not
+ *                                     saved in the model.
  *   discrete_from     0.9             0..0.999999.  The least t'/t of a step of dscd.
  *   discrete_to       0.99            0..0.999999.  The largest t'/t of a step of dscd.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.

@@ -215,7 +215,8 @@ static const cm_option_row rows[] = {
     STEPS(tangent_warmup, 0, 10000, COURSE,
           "Steps in which the share of the derivative in the tangent of sCM rises from 0 to 1."),
     CHOICE(weight_net, cmi_weight_net_choices, CM_WEIGHT_NET_FOURIER, COURSE,
-           "The adaptive weight of the loss of sCM and of edm, which is trained with the network and not saved in the model."),
+           "The adaptive weight of the loss of sCM, where the default is fourier, and of edm; it is trained with the "
+           "network and not saved in the model."),
     REAL(discrete_from, 0, 0.999999, 0.9, COURSE, "The least t'/t of a step of dscd."),
     REAL(discrete_to, 0, 0.999999, 0.99, COURSE, "The largest t'/t of a step of dscd."),
     REAL(dropout, 0, 0.999, -1, SHARED | COURSE | AUTO, "Dropout; auto: as the network's configuration says."),
