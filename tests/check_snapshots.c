@@ -138,7 +138,7 @@ START_TEST(wrappers)
 END_TEST
 
 #define EDM2                                                                                                         \
-    "{\"type\": \"edm2\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, \"model_channels\": 8, "         \
+    "{\"type\": \"edm2\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, \"model_channels\": 8, "     \
     "\"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [4], \"channels_per_head\": 8, "             \
     "\"res_balance\": 0.4}"
 

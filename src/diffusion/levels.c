@@ -52,7 +52,8 @@ static void fill_schedule(const cm_resolver *r, int n, double *sigma)
     for (int i = 0; i < n; i++) {
         double u = n > 1 ? (double)i / (n - 1) : 0;
         if (form == CM_EDM_STEPS_VP) sigma[i] = cmi_vp_sigma(1 + u * (eps_s - 1), bd, bmin);
-        else if (form == CM_EDM_STEPS_VE || (r->method->even_logarithms && !(r->o->rho > 0))) sigma[i] = r->smax * pow(r->smin / r->smax, u);
+        else if (form == CM_EDM_STEPS_VE || (r->method->even_logarithms && !(r->o->rho > 0)))
+            sigma[i] = r->smax * pow(r->smin / r->smax, u);
         else sigma[i] = cmi_karras_sigma(i, n, r->smin, r->smax, r->rho);
     }
 }

@@ -79,8 +79,8 @@ int32_t cmi_net_width(const cm_net_config *config, int level)
 static int is_training(const cm_field *f)
 {
     return f->kind == CM_FIELD_IGNORED || f->offset == CM_NET_AT(dropout) || f->offset == CM_NET_AT(label_dropout) ||
-           f->offset == CM_NET_AT(fourier_scale) || f->offset == CM_NET_AT(dropout_res) || f->offset == CM_NET_AT(img_channels) ||
-           f->offset == CM_NET_AT(model_type);
+           f->offset == CM_NET_AT(fourier_scale) || f->offset == CM_NET_AT(dropout_res) ||
+           f->offset == CM_NET_AT(img_channels) || f->offset == CM_NET_AT(model_type);
 }
 
 int cmi_net_config_differences(const cm_net_config *a, const cm_net_config *b, const char *of_a, const char *of_b,

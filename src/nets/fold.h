@@ -49,8 +49,8 @@ typedef struct cm_folded cm_folded;
 cm_folded *cmi_fold_bind(const cm_graph *graph, int count, cm_param_source *sources);
 
 /* For training: folded values, and the gradients of what they are made of, in blocks of all parameters
- * (cmi_param_offsets).  Pieces, a weight and, where there is one, its bias, may be done at a time, with scratch memory
- * of their own. */
+ * (cmi_param_offsets).  Pieces, a weight and, where there is one, its bias, may be done at a time, with scratch
+ * memory of their own. */
 int cmi_fold_pieces(const cm_graph *graph);
 size_t cmi_fold_scratch_bytes(const cm_graph *graph);
 cm_status cmi_fold_values(const cm_graph *graph, const size_t *offsets, int piece, float *values, void *scratch);

@@ -46,7 +46,8 @@ static cm_init rule_of(const cm_graph *g, const cm_net_config *config, int index
     /* A bias follows its weight; a norm's weight has rank 1. */
     const cm_param_desc *weight = is_bias(p->name) && index > 0 ? p - 1 : p;
     if (cmi_init_contains(p->name, "freqs")) return (cm_init){CM_INIT_NORMAL, config->fourier_scale};
-    if (weight->rank == 1 && !config->family->unit_rows) return (cm_init){is_bias(p->name) ? CM_INIT_ZERO : CM_INIT_ONE, 1};
+    if (weight->rank == 1 && !config->family->unit_rows)
+        return (cm_init){is_bias(p->name) ? CM_INIT_ZERO : CM_INIT_ONE, 1};
     return config->family->initial(p, weight);
 }
 

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-static const cm_net_family *const families[] = {&cmi_net_adm, &cmi_net_songunet, &cmi_net_dhariwal,
-                                                &cmi_net_edm2};
+static const cm_net_family *const families[] = {&cmi_net_adm, &cmi_net_songunet, &cmi_net_dhariwal, &cmi_net_edm2};
 
 const cm_net_family *cmi_net_family_at(size_t index)
 {

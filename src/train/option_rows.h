@@ -58,6 +58,7 @@ cm_status cmi_option_check_range(const cm_option_row *row, double value);
 int cmi_option_same(const cm_option_row *row, const cm_train_settings *a, const cm_train_settings *b);
 
 extern const cm_choice_list cmi_clip_rule_choices, cmi_weighting_choices, cmi_level_choices, cmi_ode_choices,
-    cmi_scales_choices, cmi_mu_choices, cmi_mapping_choices, cmi_pair_weighting_choices, cmi_lpips_pooling_choices, cmi_lpips_resize_choices;
+    cmi_scales_choices, cmi_mu_choices, cmi_mapping_choices, cmi_pair_weighting_choices, cmi_lpips_pooling_choices,
+    cmi_lpips_resize_choices;
 
 #endif

@@ -80,8 +80,8 @@ cm_status cmi_trainer_adopt_names(cm_trainer *trainer, const json_t *config);
 /* The block of a set of weights: online, an average or the target (NULL when there
  * is none). */
 float *cmi_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);
-/* The configuration of a snapshot, of average number `average` or (-1) of other weights; json_decref it.  NULL: out of
- * memory. */
+/* The configuration of a snapshot, of average number `average` or (-1) of other weights; json_decref it.  NULL: out
+ * of memory. */
 json_t *cmi_trainer_config(const cm_trainer *trainer, int32_t average);
 /* Weights changed under the learner's feet (resume). */
 cm_status cmi_trainer_refresh(cm_trainer *trainer);

@@ -693,12 +693,8 @@ void golden_algorithm(golden_file *f, golden_result *r)
     static const struct {
         const char *prefix;
         void (*run)(golden_file *, golden_result *);
-    } kinds[] = {{"schedules", run_schedules},
-                 {"sampler_", run_sampler},
-                 {"edm_", run_edm},
-                 {"torch_rng", run_torch_rng},
-                 {"ternary_search", run_search},
-                 {"dpmpp", run_dpmpp}};
+    } kinds[] = {{"schedules", run_schedules}, {"sampler_", run_sampler},      {"edm_", run_edm},
+                 {"torch_rng", run_torch_rng}, {"ternary_search", run_search}, {"dpmpp", run_dpmpp}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(f->name, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
             kinds[i].run(f, r);

@@ -32,8 +32,7 @@ static uint64_t add_all(const json_t *keys, cm_tensors *list, golden_result *r)
         }
         const char *key = json_string_value(json_object_get(entry, "key"));
         if (json_integer_value(json_object_get(entry, "fill_index")) >= 0 && !is_aside(key)) total += count;
-        if (keys_add(list, key, rank, shape) != CM_OK)
-            golden_fail(r, "%s", cm_last_message());
+        if (keys_add(list, key, rank, shape) != CM_OK) golden_fail(r, "%s", cm_last_message());
     }
     return total;
 }

@@ -21,7 +21,7 @@ typedef struct snapshot {
     const char *loss, *loss_attributes; /* the class of loss_fn and its attributes; or NULL   */
     int by_place;                       /* the first arguments have no names                 */
     int big_endian;
-    int half; /* float16, as EDM2's are saved, of streams of their own in little-endian order */
+    int half;      /* float16, as EDM2's are saved, of streams of their own in little-endian order */
     block *beside; /* of a zip file: where the storages go, instead of into streams of their own */
 } snapshot;
 
