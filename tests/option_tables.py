@@ -43,7 +43,7 @@ def tables():
     lines += ["", "| option | what it is | values | default | read by |", "|---|---|---|---|---|"]
     for name, o in options.items():
         read = "all" if len(o["defaults"]) == len(names) else ", ".join(o["defaults"])
-        lines.append("| `%s` | %s | %s | %s | %s |" % (name, o["about"], values(o), defaults(o), read))
+        lines.append("| `%s` | %s | %s | %s | %s |" % (name, o["about"].replace("|", "\\|"), values(o), defaults(o), read))
     return "\n".join(lines) + "\n"
 
 
