@@ -269,6 +269,8 @@ START_TEST(gradients_and_tangents_agree)
         .slice = 1, .threads = 2, .all_ops = 1, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
     const cm_plan_options infer = {.slice = 1, .threads = 1, .share = 1};
     ready t = make_ready(m, &train), j = make_ready(m, &jvp), plain = make_ready(m, &infer);
+    const size_t arena = cmi_plan_arena_bytes(plain.plan), both = cmi_plan_arena_bytes(j.plan);
+    ck_assert_msg(both <= 2.1 * (double)arena, "an arena of %zu bytes, with tangents %zu", arena, both);
     size_t n = (size_t)m->channels * 256;
     uint64_t seed = seeded(8);
     float *v = cmi_exec_tangent_input(j.exec, CM_IN_X);
