@@ -35,6 +35,13 @@ static const char *const networks[] = {
     "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],"
     "\"num_blocks\":1,"
     "\"attn_resolutions\":[8],\"label_dim\":3}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,"
+    "\"attn_resolutions\":[8],\"label_dim\":4,\"augment_dim\":6,\"second_time\":\"concat\",\"attention_layout\":"
+    "\"qkv\"}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,"
+    "\"label_dim\":4,\"second_time\":\"tower\",\"second_input\":\"time\",\"time_factor\":1000}",
 };
 enum { NETWORKS = sizeof networks / sizeof *networks };
 
@@ -57,6 +64,7 @@ static void fill_inputs(const cm_model *m, cm_exec *exec)
     *(float *)cmi_exec_input(exec, CM_IN_C_SKIP) = 0.25f;
     *(float *)cmi_exec_input(exec, CM_IN_C_OUT) = 0.75f;
     *(float *)cmi_exec_input(exec, CM_IN_TIME) = -0.3f;
+    *(float *)cmi_exec_input(exec, CM_IN_SECOND) = 0.2f;
     *(int32_t *)cmi_exec_input(exec, CM_IN_LABEL) = m->net.num_classes ? 1 : -1;
     memset(cmi_exec_input(exec, CM_IN_AUGMENT), 0,
            sizeof(float) * (size_t)(m->net.augment_dim ? m->net.augment_dim : 1));
@@ -112,7 +120,7 @@ END_TEST
  * the same but for rounding, also of files that are not float32. */
 START_TEST(folded_attention_is_the_same)
 {
-    static const int attentions[NETWORKS] = {4, 0, 3, 3, 1, 4}; /* of one head over 16, 32, .. channels */
+    static const int attentions[NETWORKS] = {4, 0, 3, 3, 1, 4, 3, 3}; /* of one head over 16, 32, .. channels */
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
     size_t arena, n = (size_t)m->out_channels * 256;
     float *whole = run_graph(m, m->graph, 0, 1, 1, &arena), *folded = run(m, 0, 1, 1, &arena), most = 0, off = 0;
@@ -500,6 +508,15 @@ START_TEST(configurations_refused)
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"resample_filter\":[1]}", "taps"},
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"model_type\":\"DhariwalUNet\"}",
          "expected one of SongUNet"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"second_input\":\"time\"}",
+         "'second_input' has no effect without second_time"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"second_time\":\"tower\",\"embedding_"
+         "type\":"
+         "\"fourier\"}",
+         "second_time goes with embedding_type \"positional\""},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"second_time\":\"both\"}", "second_time"},
+        {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"second_time\":\"concat\"}",
+         "second_time"},
         {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skip\"}",
          "encoder_type"},
         {"{\"type\":\"adm\",\"image_size\":64}", "missing"},

@@ -85,6 +85,13 @@ static cm_status plan_teams(cm_denoiser *d, size_t max_batch, cm_arithmetic arit
     return team_plan(d, small, 1, d->threads, arithmetic, &d->wide[1]);
 }
 
+/* A second time that is told as an interval moves with the first. */
+static uint32_t moved_with(const cm_model *m, uint32_t tangents)
+{
+    const int follows = m->net.second_time != CM_SECOND_NONE && m->net.second_input == CM_SECOND_INTERVAL;
+    return follows && (tangents & 1u << CM_IN_TIME) ? tangents | CM_TANGENT_SECOND : tangents;
+}
+
 static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
                                uint32_t tangents, cm_denoiser **out)
 {
@@ -94,7 +101,7 @@ static cm_status denoiser_plan(cm_model *model, int threads, size_t max_batch, c
     d->model = model;
     d->precond = cmi_inputs_precond(&model->precond);
     d->threads = threads;
-    d->tangents = tangents;
+    d->tangents = moved_with(model, tangents);
     cm_status status = plan_teams(d, max_batch, arithmetic);
     if (status != CM_OK) cmi_denoiser_free(d);
     else *out = d;
@@ -176,12 +183,14 @@ static void write_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
         .sigma = at_boundary(d, e, i) ? 1 : e->sigma[i * e->sigma_step],
         .label = e->labels ? e->labels[i] : -1,
         .augment = e->augment ? e->augment + i * (size_t)m->net.augment_dim : NULL,
+        .second = e->second ? cmi_inputs_level(e->second[i]) : 0,
     };
     cmi_inputs_write(m, &d->precond, &inputs, exec, k);
     if (!d->tangents) return;
     const double *x = e->x_tangent ? e->x_tangent + i * values : NULL;
     const double sigma = e->sigma_tangent && !at_boundary(d, e, i) ? e->sigma_tangent[i] : 0;
-    const cm_inputs_tangent t = cmi_inputs_tangent(&d->precond, inputs.sigma, x, sigma);
+    cm_inputs_tangent t = cmi_inputs_tangent(&d->precond, inputs.sigma, x, sigma);
+    t.second = e->second_tangent ? e->second_tangent[i] : 0;
     cmi_inputs_write_tangent(m, &t, exec, k);
 }
 

@@ -15,7 +15,7 @@ typedef struct cm_denoiser cm_denoiser;
 /* The model must outlive it.  max_batch decides what is planned. */
 cm_status cmi_denoiser_create(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
                               cm_denoiser **out);
-/* One that also differentiates, in directions of CM_TANGENT_X and CM_TANGENT_SIGMA (inputs.h) or of both. */
+/* One that also differentiates, in directions of CM_TANGENT_X, CM_TANGENT_SIGMA and CM_TANGENT_SECOND (inputs.h). */
 cm_status cmi_denoiser_create_tangent(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
                                       uint32_t tangents, cm_denoiser **out);
 void cmi_denoiser_free(cm_denoiser *denoiser);
@@ -32,6 +32,8 @@ typedef struct cm_evaluation {
     /* Of cmi_denoiser_create_tangent: the direction, as x and n (NULL: zero), and D's derivative along it. */
     const double *x_tangent, *sigma_tangent;
     double *d_tangent, *f_tangent; /* f_tangent may be NULL; d_tangent may be x_tangent */
+    /* Of networks of two times, n each: the second (cm_inputs.second) and its direction; NULL: 0. */
+    const double *second, *second_tangent;
 } cm_evaluation;
 
 /* x and d may be the same.  sigma is rounded to float32 first, as the

@@ -28,6 +28,12 @@ static void write_number(cm_exec *exec, int input, size_t k, double value)
     ((float *)cmi_exec_input(exec, input))[k] = (float)value;
 }
 
+/* What the network is told of its second time, or the tangent of that. */
+static double told_of_second(const cm_model *m, double first, double second)
+{
+    return m->net.time_factor * (m->net.second_input == CM_SECOND_INTERVAL ? first - second : second);
+}
+
 void cmi_inputs_write(const cm_model *m, const cm_precond *precond, const cm_inputs *in, cm_exec *exec, size_t k)
 {
     const cm_scalings s = cmi_precond_scalings(precond, cmi_inputs_level(in->sigma));
@@ -43,7 +49,8 @@ void cmi_inputs_write_scaled(const cm_model *m, const cm_scalings *s, const cm_i
     write_number(exec, CM_IN_C_IN, k, s->c_in);
     write_number(exec, CM_IN_C_SKIP, k, s->c_skip);
     write_number(exec, CM_IN_C_OUT, k, s->c_out);
-    write_number(exec, CM_IN_TIME, k, s->c_noise);
+    write_number(exec, CM_IN_TIME, k, m->net.time_factor * s->c_noise);
+    write_number(exec, CM_IN_SECOND, k, told_of_second(m, s->c_noise, in->second));
     ((int32_t *)cmi_exec_input(exec, CM_IN_LABEL))[k] = in->label;
     if (dim && in->augment) memcpy(augment, in->augment, dim * sizeof *augment);
     else memset(augment, 0, size * sizeof *augment);
@@ -54,7 +61,7 @@ void cmi_inputs_write_scaled(const cm_model *m, const cm_scalings *s, const cm_i
 cm_inputs_tangent cmi_inputs_tangent(const cm_precond *precond, double sigma, const double *x_tangent,
                                      double sigma_tangent)
 {
-    cm_inputs_tangent t = {x_tangent, {0, 0, 0, 0}};
+    cm_inputs_tangent t = {x_tangent, {0, 0, 0, 0}, 0};
     if (sigma_tangent == 0) return t; /* slopes may be infinite */
     const cm_scalings slope = cmi_precond_slopes(precond, cmi_inputs_level(sigma));
     t.scalar = (cm_scalings){slope.c_in * sigma_tangent, slope.c_skip * sigma_tangent, slope.c_out * sigma_tangent,
@@ -77,7 +84,8 @@ void cmi_inputs_write_tangent(const cm_model *m, const cm_inputs_tangent *t, cm_
     write_tangent(exec, CM_IN_C_IN, k, t->scalar.c_in);
     write_tangent(exec, CM_IN_C_SKIP, k, t->scalar.c_skip);
     write_tangent(exec, CM_IN_C_OUT, k, t->scalar.c_out);
-    write_tangent(exec, CM_IN_TIME, k, t->scalar.c_noise);
+    write_tangent(exec, CM_IN_TIME, k, m->net.time_factor * t->scalar.c_noise);
+    write_tangent(exec, CM_IN_SECOND, k, told_of_second(m, t->scalar.c_noise, t->second));
 }
 
 /* --- outputs -------------------------------------------------------------------- */

@@ -12,6 +12,7 @@ typedef struct cm_inputs {
     double sigma;
     int32_t label;        /* -1: none */
     const float *augment; /* the network's augment_dim numbers; NULL: zeros */
+    double second;        /* where the network has two times: the second, as c_noise is the first */
 } cm_inputs;
 
 /* The references take noise levels in float32: a level, and the boundary in a preconditioning (its
@@ -29,11 +30,13 @@ void cmi_inputs_write_scaled(const cm_model *model, const cm_scalings *scalings,
 typedef struct cm_inputs_tangent {
     const double *x;    /* of x, as x; NULL: zero               */
     cm_scalings scalar; /* of what the network is told of sigma */
+    double second;      /* of the second time                   */
 } cm_inputs_tangent;
 /* Inputs that have a tangent, as bits of cm_plan_options.inputs, in directions of x and of sigma. */
 enum {
     CM_TANGENT_X = 1 << CM_IN_X,
-    CM_TANGENT_SIGMA = 1 << CM_IN_C_IN | 1 << CM_IN_C_SKIP | 1 << CM_IN_C_OUT | 1 << CM_IN_TIME
+    CM_TANGENT_SIGMA = 1 << CM_IN_C_IN | 1 << CM_IN_C_SKIP | 1 << CM_IN_C_OUT | 1 << CM_IN_TIME,
+    CM_TANGENT_SECOND = 1 << CM_IN_SECOND /* which moves with the first time where it is told as an interval */
 };
 /* The direction of D(x; sigma) in which x moves with x_tangent (NULL: not) and sigma with sigma_tangent. */
 cm_inputs_tangent cmi_inputs_tangent(const cm_precond *precond, double sigma, const double *x_tangent,

@@ -54,6 +54,7 @@ cm_status cmi_net_config_read(const json_t *network, cm_net_config *out)
     out->family = family;
     out->filter[0] = out->filter[1] = 1; /* resampling where a family does not say more */
     out->n_filter = 2;
+    out->time_factor = 1;
     family->defaults(out);
     if (family->refuse) CM_TRY(family->refuse(what, network));
     CM_TRY(cmi_fields_read(what, network, family->fields, family->n_fields, out));

@@ -10,6 +10,10 @@ enum { CM_NET_LEVELS = 12 };
 enum { CM_ENCODER_STANDARD = 0, CM_ENCODER_SKIP = 1, CM_ENCODER_RESIDUAL = 2 };
 enum { CM_DECODER_STANDARD = 0, CM_DECODER_SKIP = 1 };
 enum { CM_EMBEDDING_POSITIONAL = 0, CM_EMBEDDING_FOURIER = 1 };
+/* How the embedding of a second time joins the first one's: it does not, beside it in one vector, or as the sum of
+ * two perceptrons' outputs; and what the network is given of it, how far it lies below the first, or itself. */
+enum { CM_SECOND_NONE = 0, CM_SECOND_CONCAT = 1, CM_SECOND_TOWER = 2 };
+enum { CM_SECOND_INTERVAL = 0, CM_SECOND_TIME = 1 };
 
 typedef struct cm_net_config {
     const struct cm_net_family *family;
@@ -30,6 +34,9 @@ typedef struct cm_net_config {
     int32_t embedding, encoder, decoder, n_filter;
     double filter[CM_FIR_MAX];
     double fourier_scale; /* of the frequencies that fresh weights get */
+    /* songunet */
+    int32_t second_time, second_input; /* CM_SECOND_*                                   */
+    double time_factor;                /* what the times are multiplied by; 1 elsewhere */
     /* edm2: in mp_sum and mp_cat the share of the second; what activations are cut to; where dropout is */
     double label_balance, concat_balance, res_balance, attn_balance, clip_act;
     int32_t channels_per_head, dropout_res;

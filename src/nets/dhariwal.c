@@ -76,7 +76,7 @@ static cm_value decoder(dhariwal *u, cm_value x)
 
 static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
-    dhariwal u = {{graph, 0, cmi_filter_box, 1e-5, 1, 0, 1, 64}, config, {0}, 0};
+    dhariwal u = {{graph, 0, cmi_filter_box, 1e-5, 1, 0, 1, 64, CM_QKV_INTERLEAVED}, config, {0}, 0};
     u.f.emb = embedding(graph, config, in);
     cm_value x = decoder(&u, encoder(&u, in->x));
     x = cmi_groupnorm(graph, "out_norm", x, cmi_edm_groups(cmi_channels(graph, x)), 1e-5, 1);

@@ -24,7 +24,7 @@ static cm_value self_attention(const cm_edm_family *f, const char *name, cm_valu
     if (heads == 0) return x; /* as the reference: below 64 channels there is no attention at all */
     cm_value h = cmi_groupnorm(g, cmi_name_of("%s.norm2", name).text, x, cmi_edm_groups(c), f->eps, 0);
     return cmi_self_attention(g, cmi_name_of("%s.qkv", name).text, cmi_name_of("%s.proj", name).text, h, x, heads,
-                              CM_QKV_INTERLEAVED, f->skip_scale);
+                              f->qkv, f->skip_scale);
 }
 
 cm_value cmi_edm_block(const cm_edm_family *f, const char *name, cm_value x, int32_t out, int direction,

@@ -14,6 +14,7 @@ typedef struct cm_edm_family {
     int resample_proj;         /* up and down blocks have a 1x1 skip convolution */
     int adaptive_scale;        /* scale and shift after norm1, not add before    */
     int32_t channels_per_head; /* 0: one head                                   */
+    int qkv;                   /* CM_QKV_*                                      */
 } cm_edm_family;
 
 int32_t cmi_edm_groups(int32_t channels);

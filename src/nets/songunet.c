@@ -16,13 +16,20 @@ static cm_name at(int32_t side, const char *path, const char *what)
     return cmi_name_of("%s.%dx%d_%s", path, side, side, what);
 }
 
-/* e = SiLU(map_layer1(SiLU(map_layer0(time + label + augment)))) */
-static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
+static cm_value embed_time(cm_graph *g, const cm_net_config *c, cm_value time)
 {
-    int32_t nc = c->model_channels * c->channel_mult_noise, width = c->model_channels * c->channel_mult_emb;
-    int fourier = c->embedding == CM_EMBEDDING_FOURIER, classes = c->num_classes;
-    cm_value e = cmi_embed_time(g, in->time, fourier ? CM_TIME_FOURIER : CM_TIME_POSITIONAL_ENDPOINT, nc, 1,
-                                fourier ? "map_noise.freqs" : NULL);
+    int fourier = c->embedding == CM_EMBEDDING_FOURIER;
+    return cmi_embed_time(g, time, fourier ? CM_TIME_FOURIER : CM_TIME_POSITIONAL_ENDPOINT,
+                          c->model_channels * c->channel_mult_noise, 1, fourier ? "map_noise.freqs" : NULL);
+}
+
+/* The times (one, or two side by side) + label + augment. */
+static cm_value conditions(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
+{
+    int classes = c->num_classes;
+    cm_value e = embed_time(g, c, in->time);
+    if (c->second_time == CM_SECOND_CONCAT) e = cmi_concat(g, e, embed_time(g, c, in->second));
+    int32_t nc = cmi_channels(g, e);
     if (classes) { /* a linear layer over onehot * sqrt(classes) */
         const int64_t shape[2] = {nc, classes}, bias[1] = {nc};
         const cm_attr attr = {.label = {classes, nc, 1, 1, (float)sqrt(classes)}};
@@ -32,8 +39,20 @@ static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inpu
                            cmi_graph_param(g, 1, bias, "map_label.bias"));
     }
     if (c->augment_dim) e = cmi_add(g, e, cmi_linear(g, "map_augment", in->augment, nc, 0), 1);
-    e = cmi_silu(g, cmi_linear(g, "map_layer0", e, width, 1));
-    return cmi_silu(g, cmi_linear(g, "map_layer1", e, width, 1));
+    return e;
+}
+
+/* e = SiLU(map_layer1(SiLU(map_layer0(conditions)))), before the last SiLU the second time's tower is added */
+static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
+{
+    int32_t width = c->model_channels * c->channel_mult_emb;
+    cm_value e = cmi_silu(g, cmi_linear(g, "map_layer0", conditions(g, c, in), width, 1));
+    e = cmi_linear(g, "map_layer1", e, width, 1);
+    if (c->second_time == CM_SECOND_TOWER) {
+        cm_value s = cmi_silu(g, cmi_linear(g, "map_layer0_s", embed_time(g, c, in->second), width, 1));
+        e = cmi_add(g, e, cmi_linear(g, "map_layer1_s", s, width, 1), 1);
+    }
+    return cmi_silu(g, e);
 }
 
 static void push(song *u, cm_value x)
@@ -135,7 +154,18 @@ static cm_value decoder(song *u, cm_value x)
 
 static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
-    song u = {{graph, 0, {config->n_filter, config->filter}, 1e-6, sqrt(0.5), 1, 0, 0}, config, {0}, 0};
+    song u = {{graph,
+               0,
+               {config->n_filter, config->filter},
+               1e-6,
+               sqrt(0.5),
+               1,
+               0,
+               0,
+               config->attention_layout ? CM_QKV_PLAIN : CM_QKV_INTERLEAVED},
+              config,
+              {0},
+              0};
     u.f.emb = embedding(graph, config, in);
     return decoder(&u, encoder(&u, in->x));
 }
@@ -146,6 +176,9 @@ static const char *const model_types[] = {"SongUNet", NULL};
 static const char *const embeddings[] = {"positional", "fourier", NULL};
 static const char *const encoders[] = {"standard", "skip", "residual", NULL};
 static const char *const decoders[] = {"standard", "skip", NULL};
+static const char *const second_times[] = {"none", "concat", "tower", NULL};
+static const char *const second_inputs[] = {"interval", "time", NULL};
+static const char *const attention_layouts[] = {"interleaved", "qkv", NULL};
 
 static const cm_field fields[] = {
     CM_EDM_FIELDS(model_types),
@@ -155,6 +188,10 @@ static const cm_field fields[] = {
     CM_CHOICE_FIELD("decoder_type", CM_NET_AT(decoder), decoders),
     {"resample_filter", CM_FIELD_NUMBERS, CM_NET_AT(filter), CM_NET_AT(n_filter), 0, CM_FIR_MAX, NULL, 0},
     CM_NUMBER_FIELD("fourier_scale", CM_NET_AT(fourier_scale), 0, 1e6),
+    CM_CHOICE_FIELD("attention_layout", CM_NET_AT(attention_layout), attention_layouts),
+    CM_CHOICE_FIELD("second_time", CM_NET_AT(second_time), second_times),
+    CM_CHOICE_FIELD("second_input", CM_NET_AT(second_input), second_inputs),
+    CM_NUMBER_FIELD("time_factor", CM_NET_AT(time_factor), 1e-6, 1e6),
 };
 
 static void defaults(cm_net_config *c)
@@ -165,6 +202,15 @@ static void defaults(cm_net_config *c)
     c->num_blocks = 4;
     c->attn[0] = 16;
     c->n_attn = 1;
+}
+
+static cm_status complete(const char *what, const json_t *network, cm_net_config *c)
+{
+    if (c->second_time == CM_SECOND_NONE && json_object_get(network, "second_input"))
+        CM_FAIL(CM_ERR_FORMAT, "%s: argument 'second_input' has no effect without second_time", what);
+    if (c->second_time != CM_SECOND_NONE && c->embedding == CM_EMBEDDING_FOURIER)
+        CM_FAIL(CM_ERR_FORMAT, "%s: second_time goes with embedding_type \"positional\", not \"fourier\"", what);
+    return cmi_edm_complete(what, network, c);
 }
 
 /* Xavier: sqrt(6 / (fi + fo)) U(-1, 1); what ends a residual branch is nearly
@@ -187,7 +233,7 @@ const cm_net_family cmi_net_songunet = {
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
     .defaults = defaults,
-    .complete = cmi_edm_complete,
+    .complete = complete,
     .describe = describe,
     .recognise = cmi_songunet_recognise,
     .names = &cmi_naming_flax,

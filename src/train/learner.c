@@ -21,9 +21,11 @@ static cm_status make_sets(cm_learner *l)
 }
 
 /* Inputs that have a tangent on an axis. */
-static uint32_t tangents_of(cm_objective_axis axis)
+static uint32_t tangents_of(const cm_learner *l)
 {
-    return axis == CM_AXIS_SIGMA ? CM_TANGENT_X | CM_TANGENT_SIGMA : CM_TANGENT_X | 1u << CM_IN_TIME;
+    const uint32_t second = l->model->net.second_time != CM_SECOND_NONE ? CM_TANGENT_SECOND : 0;
+    const uint32_t first = l->options.axis == CM_AXIS_SIGMA ? CM_TANGENT_SIGMA : 1u << CM_IN_TIME;
+    return CM_TANGENT_X | first | second;
 }
 
 static cm_status make_plans(cm_learner *l)
@@ -39,14 +41,14 @@ static cm_status make_plans(cm_learner *l)
     train.recompute = l->options.recompute;
     if (l->options.learns_through) {
         train.mode = CM_MODE_TRAIN_JVP;
-        train.tangents = tangents_of(l->options.axis);
+        train.tangents = tangents_of(l);
     }
     CM_TRY(cmi_plan_create(cmi_learner_graph(l), &train, &l->train_plan));
     if (l->options.evaluates_target) CM_TRY(cmi_plan_create(cmi_learner_graph(l), &infer, &l->target_plan));
     if (l->options.differentiates && !l->options.learns_through) {
         cm_plan_options tangent = infer;
         tangent.mode = CM_MODE_JVP;
-        tangent.inputs = tangents_of(l->options.axis);
+        tangent.inputs = tangents_of(l);
         CM_TRY(cmi_plan_create(cmi_learner_graph(l), &tangent, &l->tangent_plan));
     }
     infer.slice = (int32_t)l->options.slice;

@@ -148,7 +148,8 @@ static void write_along(const cm_learner *l, const question *q, cm_exec *exec, s
     const cm_scalings s = cmi_axis_slopes(l->options.axis, q->precond, l->sigma_data, t);
     const double v = q->along->t[i];
     const cm_inputs_tangent along = {q->along->x + i * l->image_size,
-                                     {s.c_in * v, s.c_skip * v, s.c_out * v, s.c_noise * v}};
+                                     {s.c_in * v, s.c_skip * v, s.c_out * v, s.c_noise * v},
+                                     q->along->r ? q->along->r[i] : 0};
     cmi_inputs_write_tangent(l->model, &along, exec, i);
 }
 
@@ -161,7 +162,8 @@ static cm_status ask(const cm_learner_worker *w, const question *q, const cm_wei
     for (size_t i = 0; i < q->n; i++) {
         const size_t of = i % l->options.slice;
         const float *augment = q->augment && of < w->count ? q->augment + of * dim : NULL;
-        const cm_inputs image = {q->at.x + i * l->image_size, q->at.t[i], q->labels[of], augment};
+        const cm_inputs image = {q->at.x + i * l->image_size, q->at.t[i], q->labels[of], augment,
+                                 q->at.r ? q->at.r[i] : 0};
         const cm_scalings s = scalings_of(l, q, i);
         cmi_inputs_write_scaled(l->model, &s, &image, exec, i);
         if (q->along) write_along(l, q, exec, i);

@@ -19,7 +19,8 @@ typedef struct {
     net_case c;
     inputs in;
     double *dx, *dsigma;
-    size_t per; /* values of an image */
+    const double *dsecond; /* of networks of two times */
+    size_t per;            /* values of an image */
 } direction;
 
 /* Stored in float64. */
@@ -78,9 +79,12 @@ static cm_status differentiate(const direction *t, cm_model *m, const double *si
                              .d = out[VALUE],
                              .x_tangent = t->dx,
                              .sigma_tangent = dsigma,
-                             .d_tangent = out[TANGENT]};
+                             .d_tangent = out[TANGENT],
+                             .second = t->in.second,
+                             .second_tangent = t->dsecond};
+    const uint32_t second = t->in.second ? CM_TANGENT_SECOND : 0;
     CM_TRY(cmi_denoiser_create_tangent(m, cmi_context_threads(m->context), t->in.n, (cm_arithmetic){golden_lean, 0},
-                                       CM_TANGENT_X | CM_TANGENT_SIGMA, &denoiser));
+                                       CM_TANGENT_X | CM_TANGENT_SIGMA | second, &denoiser));
     cm_status status = cmi_denoiser_run(denoiser, &e);
     cmi_denoiser_free(denoiser);
     return status;
@@ -96,8 +100,8 @@ static void check(const direction *t, const json_t *precond, const double *sigma
     if (!m || differentiate(t, m, sigma, dsigma, out) != CM_OK) {
         golden_fail(t->r, "%s", cm_last_message());
     } else {
-        compare_images(t, value, out[VALUE], 5e-5);
-        compare_images(t, tangent, out[TANGENT], 5e-4);
+        if (value) compare_images(t, value, out[VALUE], 5e-5);
+        if (tangent) compare_images(t, tangent, out[TANGENT], 5e-4);
     }
     free(out[0]), free(out[1]);
     fill_model_free(m);
@@ -141,7 +145,7 @@ static void check_forms(const direction *t)
 /* The gradient of <u, D> of the first form. */
 static void check_gradients(const direction *t)
 {
-    static const gradient_rule rule = {"", ".f64", 1e-4, 1e-3, 1e-5, 2e-3};
+    static const gradient_rule rule = {"", ".f64", "x", 1e-4, 1e-3, 1e-5, 2e-3};
     size_t per;
     json_t *forms = golden_json(t->f, "forms");
     json_t *precond = precond_of(t, json_string_value(json_array_get(forms, 0)));
@@ -165,12 +169,12 @@ static void compare_sigma(const direction *t, const double *got)
 
 static void check_through(const direction *t)
 {
-    static const gradient_rule rule = {"rof.", ".f64", 5e-4, 1e-2, 1e-5, 5e-3};
+    static const gradient_rule rule = {"rof.", ".f64", "x", 5e-4, 1e-2, 1e-5, 5e-3};
     const char *form = golden_metadata(t->f, "rof_form");
     size_t per;
     json_t *precond = precond_of(t, form ? form : "cm");
     double *u = golden_images_read(t->f, &t->c, "u", &t->in, &per), *sigma = calloc(t->in.n, sizeof *sigma);
-    const gradient_direction along = {t->dx, t->dsigma, sigma};
+    const gradient_direction along = {t->dx, t->dsigma, NULL, sigma};
     if (!u || per != t->per) golden_fail(t->r, "no cotangent u");
     else golden_gradients_of(t->f, &t->c, precond, &t->in, u, &along, &rule, t->r);
     if (t->r->outcome == GOLDEN_OK) compare_sigma(t, sigma);
@@ -274,11 +278,106 @@ static void run_jvp(golden_file *f, golden_result *r)
     golden_case_free(&t.c);
 }
 
+/* --- networks of two times ---------------------------------------------------------------------- */
+
+/* What the three code bases make of SongUNet, and what their metadata say of the times. */
+static const struct {
+    const char *kind, *times, *layout, *second, *input;
+    double factor;
+} two_times[] = {
+    {"meanflow", "network gets (t, h = t - r)", "qkv", "concat", "interval", 1},
+    {"soflow", "network gets t and t - s, s = r", "interleaved", "concat", "interval", 1},
+    {"imm", "network gets 1000 t and 1000 s, s = r", "interleaved", "tower", "time", 1000},
+};
+
+static int read_two_times(direction *t)
+{
+    const char *kind = golden_metadata(t->f, "kind");
+    json_decref(t->c.network);
+    t->c.network = json_deep_copy(t->c.config);
+    t->c.family = EDM;
+    json_object_del(t->c.network, "s_embed"); /* of "imm", which has it */
+    for (size_t i = 0; kind && i < sizeof two_times / sizeof *two_times; i++) {
+        if (strcmp(kind, two_times[i].kind) != 0) continue;
+        json_t *more = json_pack("{s:s, s:s, s:s, s:s, s:f}", "type", "songunet", "attention_layout",
+                                 two_times[i].layout, "second_time", two_times[i].second, "second_input",
+                                 two_times[i].input, "time_factor", two_times[i].factor);
+        json_object_update(t->c.network, more);
+        json_decref(more);
+        golden_says(t->f, t->r, "times", two_times[i].times);
+        return 1;
+    }
+    return 0;
+}
+
+static int read_two_time_inputs(direction *t)
+{
+    size_t n = 0;
+    if (!golden_inputs_read(t->f, &t->c, "z", "t", &t->in)) return 0;
+    golden_augment_read(t->f, &t->c, &t->in);
+    t->in.second = golden_read(t->f, "r", &n);
+    t->dx = golden_images_read(t->f, &t->c, "v", &t->in, &t->per);
+    return t->in.second && n == t->in.n && t->dx;
+}
+
+/* The network along (v, 1, 0) and along (0, 0, 1), and without its augmentation labels. */
+static void check_two_time_values(const direction *t, const json_t *none, const double *ones, const double *zeros)
+{
+    direction other = *t;
+    check(t, none, t->in.sigma, ones, "out", "jvp");
+    other.dx = NULL, other.dsecond = ones;
+    check(&other, none, t->in.sigma, zeros, NULL, "jvp.r");
+    other.in.augment = NULL;
+    if (t->in.augment) check(&other, none, t->in.sigma, zeros, "out.noaug", NULL);
+}
+
+static void check_two_time_gradients(const direction *t, const json_t *none, const double *ones, const double *zeros)
+{
+    static const gradient_rule plain = {"", ".f64", "z", 1e-4, 1e-3, 1e-5, 2e-3};
+    static const gradient_rule through = {"rof.", ".f64", "z", 5e-4, 1e-2, 1e-5, 5e-3};
+    const gradient_direction along = {t->dx, ones, zeros, NULL};
+    size_t per;
+    double *u = golden_images_read(t->f, &t->c, "u", &t->in, &per);
+    if (!u || per != t->per) golden_fail(t->r, "no cotangent u");
+    else {
+        golden_gradients_of(t->f, &t->c, none, &t->in, u, NULL, &plain, t->r);
+        golden_gradients_of(t->f, &t->c, none, &t->in, u, &along, &through, t->r);
+    }
+    free(u);
+}
+
+static void run_two_times(golden_file *f, golden_result *r)
+{
+    static const char said[] = "direction (v, 1, 0) on (z, t, r); jvp.r: direction (0, 0, 1)";
+    direction t = {.f = f, .r = r};
+    if (!golden_case_read(f, &t.c) || !read_two_times(&t) || !read_two_time_inputs(&t)) {
+        golden_fail(r, "no case of two times that can be read");
+    } else {
+        json_t *none = json_pack("{s:s}", "type", "none");
+        double *ones = calloc(t.in.n, sizeof *ones), *zeros = calloc(t.in.n, sizeof *zeros);
+        for (size_t i = 0; i < t.in.n; i++) ones[i] = 1;
+        golden_says(f, r, "jvp", said);
+        (void)golden_metadata(f, "shapes");
+        check_keys(&t);
+        check_two_time_values(&t, none, ones, zeros);
+        check_two_time_gradients(&t, none, ones, zeros);
+        free(ones), free(zeros);
+        json_decref(none);
+    }
+    free(t.dx);
+    golden_inputs_free(&t.in);
+    golden_case_free(&t.c);
+}
+
 /* One row a kind of file: how its case begins. */
 static const struct {
     const char *prefix;
     void (*run)(golden_file *f, golden_result *r);
-} kinds[] = {{"jvp_", run_jvp}, {"edm2_phema", golden_phema}, {"edm2_", run_jvp}, {"full_edm2", run_jvp}};
+} kinds[] = {{"jvp_", run_jvp},
+             {"edm2_phema", golden_phema},
+             {"edm2_", run_jvp},
+             {"full_edm2", run_jvp},
+             {"twotime_", run_two_times}};
 
 void golden_derivative(golden_file *f, golden_result *r)
 {

@@ -70,7 +70,8 @@ static cm_status open_backward(const golden_file *f, const net_case *c, const js
         .slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN, .output = CM_OUT_D, .inputs = 1u << CM_IN_X};
     if (b->along) {
         options.mode = CM_MODE_TRAIN_JVP;
-        options.inputs = options.tangents = CM_TANGENT_X | CM_TANGENT_SIGMA;
+        options.inputs = options.tangents =
+            b->along->second ? CM_TANGENT_X | 1 << CM_IN_TIME | CM_TANGENT_SECOND : CM_TANGENT_X | CM_TANGENT_SIGMA;
     }
     b->m = fill_model(f->context, c->network, precond, in->h, in->w, c->family == FLAX, c->fill, c->seed);
     if (!b->m) return CM_ERR_INTERNAL;
@@ -119,7 +120,8 @@ static void write_direction(backward *b, const inputs *in, size_t i)
 {
     const size_t per = (size_t)in->h * (size_t)in->w * (size_t)in->channels;
     const double level = cmi_inputs_level(in->sigma[i]);
-    const cm_inputs_tangent t = cmi_inputs_tangent(&b->precond, level, b->along->x + i * per, b->along->sigma[i]);
+    cm_inputs_tangent t = cmi_inputs_tangent(&b->precond, level, b->along->x + i * per, b->along->sigma[i]);
+    if (b->along->second) t.second = b->along->second[i];
     cmi_inputs_write_tangent(b->m, &t, b->exec, 0);
 }
 
@@ -140,13 +142,14 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
     size_t pixels = (size_t)in->h * (size_t)in->w, per = pixels * (size_t)in->channels;
     size_t out = (size_t)b->m->out_channels * pixels, dim = (size_t)b->m->net.augment_dim;
     const cm_inputs image = {x + i * per, in->sigma[i], in->labels ? in->labels[i] : -1,
-                             in->augment ? in->augment + i * dim : NULL};
+                             in->augment ? in->augment + i * dim : NULL, in->second ? in->second[i] : 0};
     cmi_inputs_write(b->m, &b->precond, &image, b->exec, 0);
     if (b->along) write_direction(b, in, i);
     CM_TRY(cmi_exec_run(b->exec, b->weights));
     write_cotangent(b, cotangent + i * out);
     CM_TRY(cmi_exec_backward(b->exec, b->weights));
-    if (b->along) b->along->by_sigma[i] = by_sigma(b, cmi_inputs_level(in->sigma[i]), b->along->sigma[i]);
+    if (b->along && b->along->by_sigma)
+        b->along->by_sigma[i] = by_sigma(b, cmi_inputs_level(in->sigma[i]), b->along->sigma[i]);
     cmi_channels_last_to_planes(in->channels, pixels, cmi_exec_input_gradient(b->exec, CM_IN_X), b->grad_x + i * per);
     memcpy(b->plain, cmi_exec_gradients(b->exec), cmi_plan_gradient_floats(b->plan) * sizeof *b->plain);
     CM_TRY(cmi_unpacking_run(b->unpacking, b->plain));
@@ -162,7 +165,7 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
 static gradient_rule rule_of(const golden_file *f, const net_case *c)
 {
     const char *name = cmi_tensors_metadata(&f->st, "case");
-    gradient_rule t = {"", "", 1e-4, 1e-3, 1e-6, 2e-3};
+    gradient_rule t = {"", "", "x", 1e-4, 1e-3, 1e-6, 2e-3};
     if (strncmp(c->wrapper, "VP", 2) == 0) t.x = t.param = 2e-3;
     if (name && strcmp(name, "adm_uncond_updown") == 0) t.row = 5e-3;
     if (c->fill == FILL_SIN) t.x = 5e-3, t.row = 2e-2;
@@ -173,7 +176,7 @@ static void compare_x(const golden_file *g, const net_case *c, const inputs *in,
                       const gradient_rule *rule, golden_result *r)
 {
     size_t per = 0;
-    const cm_name name = cmi_name_of("%sgrad.x%s", rule->prefix, rule->suffix);
+    const cm_name name = cmi_name_of("%sgrad.%s%s", rule->prefix, rule->input, rule->suffix);
     double *want = golden_images_read(g, c, name.text, in, &per);
     for (size_t i = 0; want && i < in->n; i++) {
         double most = 0, off = 0;

@@ -118,6 +118,7 @@ void golden_inputs_free(inputs *in)
 {
     free(in->x);
     free(in->sigma);
+    free(in->second);
     free(in->labels);
     free(in->augment);
 }

@@ -28,7 +28,7 @@ void golden_flax_network(json_t *config, json_t *to);
 typedef struct {
     size_t n;
     int32_t h, w, channels;
-    double *x, *sigma;
+    double *x, *sigma, *second; /* second: NULL in networks of one time */
     int32_t *labels;
     float *augment;
 } inputs;
@@ -57,15 +57,15 @@ typedef struct {
 /* The names of the tensors that they are compared with, prefix "rof." of "rof.grad.x.f64", and the rule: of the
  * largest gradient of an image, of the tensor's and of all, and of the row's norm. */
 typedef struct {
-    const char *prefix, *suffix;
+    const char *prefix, *suffix, *input; /* input: "x" */
     double x, param, all, row;
 } gradient_rule;
 void golden_gradients_compare(const golden_file *f, const golden_file *grads, const net_case *c, const inputs *in,
                               const gradients *got, const gradient_rule *rule, golden_result *r);
 /* A direction of x and sigma, and where the gradients by sigma go. */
 typedef struct {
-    const double *x, *sigma;
-    double *by_sigma;
+    const double *x, *sigma, *second; /* second: NULL in networks of one time */
+    double *by_sigma;                 /* may be NULL                          */
 } gradient_direction;
 /* The gradient of <cotangent, D>, or of <cotangent, D'> in a direction (or NULL), for one preconditioning, by the
  * same rule. */
