@@ -378,6 +378,46 @@ START_TEST(tangents_are_slopes)
 }
 END_TEST
 
+/* D of a network of two times is the jump from t = sigma / (1 + sigma) to the data by its mean velocity. */
+START_TEST(velocity_is_a_jump)
+{
+    static const float sigma[2] = {0.5f, 3};
+    static const int32_t labels[2] = {1, 0};
+    cm_model *m = make_model(networks[_i], "{\"type\":\"average-velocity\"}");
+    cm_model *raw = make_model(networks[_i], "{\"type\":\"none\"}");
+    enum { SIZE = 2 * 3 * 256 };
+    static float x[SIZE], scaled[SIZE], d[SIZE], u[SIZE];
+    float t[2];
+    for (int i = 0; i < SIZE; i++) {
+        x[i] = 2 * (float)sin((double)(3 * i));
+        scaled[i] = x[i] / (1 + sigma[i / 768]);
+    }
+    for (int k = 0; k < 2; k++) t[k] = sigma[k] / (1 + sigma[k]);
+    OK(cm_model_denoise(m, 2, x, sigma, labels, d));
+    OK(cm_model_denoise(raw, 2, scaled, t, labels, u));
+    for (int i = 0; i < SIZE; i++) {
+        const double want = (double)scaled[i] - (double)t[i / 768] * (double)u[i];
+        ck_assert_msg(fabs((double)d[i] - want) <= 2e-5 * fabs(want) + 2e-5, "%d: %g, expected %g", i, (double)d[i],
+                      want);
+    }
+    differentiate(m, "average-velocity", sigma, labels);
+    fill_model_free(m), fill_model_free(raw);
+}
+END_TEST
+
+START_TEST(second_times_need_their_precond)
+{
+#define SMALL                                                                                                        \
+    "\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 8, "      \
+    "\"channel_mult\": [1], \"num_blocks\": 1"
+    cm_model *m;
+    FAILS(cm_model_create(NULL, "{" SMALL ", \"second_time\": \"concat\"}, \"precond\": {\"type\": \"edm\"}}", 1, &m),
+          CM_ERR_FORMAT, "not \"edm\"");
+    FAILS(cm_model_create(NULL, "{" SMALL "}, \"precond\": {\"type\": \"average-velocity\"}}", 1, &m), CM_ERR_FORMAT,
+          "needs a network with a second_time");
+}
+END_TEST
+
 /* Plain gradients of all the file's parameters by a graph, in a block. */
 static float *gradients_by(const cm_model *m, const cm_graph *graph, size_t *offsets)
 {
@@ -648,6 +688,8 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, standard_networks_run_on_fast_kernels, 0, 2);
     tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);
     tcase_add_loop_test(learning, tangents_are_slopes, 0, NETWORKS);
+    tcase_add_loop_test(learning, velocity_is_a_jump, 6, NETWORKS);
+    tcase_add_test(learning, second_times_need_their_precond);
     tcase_add_loop_test(learning, folded_gradients_are_the_same, 0, NETWORKS);
     tcase_add_loop_test(learning, recomputing_gives_the_same_gradients, 0, NETWORKS);
     tcase_add_test(t, errors_stick);

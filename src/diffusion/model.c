@@ -60,6 +60,21 @@ static cm_status check_channels(cm_model *m)
     return CM_OK;
 }
 
+/* Other preconditionings do not say what the second time is. */
+static cm_status check_times(const cm_model *m)
+{
+    const int two = m->net.second_time != CM_SECOND_NONE;
+    if (two && !m->precond.kind->two_times && !m->precond.kind->raw)
+        CM_FAIL(CM_ERR_FORMAT,
+                "consistency.network: a network with a second_time needs precond \"average-velocity\" or \"none\", "
+                "not \"%s\"",
+                cmi_precond_name(&m->precond));
+    if (!two && m->precond.kind->two_times)
+        CM_FAIL(CM_ERR_FORMAT, "consistency.precond: \"%s\" needs a network with a second_time",
+                cmi_precond_name(&m->precond));
+    return CM_OK;
+}
+
 /* --- a model ------------------------------------------------------------------ */
 
 cm_status cmi_model_keep_config(cm_model *m)
@@ -90,6 +105,7 @@ cm_status cmi_model_configure(cm_model *m)
     CM_TRY(cmi_precond_read(m->context, json_object_get(config, "precond"), m->net.family->time, &m->precond));
     CM_TRY(read_image(json_object_get(config, "image"), m));
     CM_TRY(check_channels(m));
+    CM_TRY(check_times(m));
     CM_TRY(check_extent(m));
     CM_TRY(cmi_sampling_defaults_read(config, &m->net, &m->precond, m->height == m->width ? m->height : 0,
                                       &m->sampling));

@@ -64,6 +64,13 @@ static cm_scalings iddpm_scalings(const cm_precond *p, double s)
     return (cm_scalings){1 / sqrt(s * s + 1), 1, -s, p->M - 1 - cmi_iddpm_nearest(p->table, p->M, s)};
 }
 
+/* u(x_t; t, r) of x_t = (1 - t) x0 + t z at r = 0, t = sigma / (1 + sigma); D = x_t - t u. */
+static cm_scalings velocity_scalings(const cm_precond *p, double s)
+{
+    (void)p;
+    return (cm_scalings){1 / (1 + s), 1 / (1 + s), -s / (1 + s), s / (1 + s)};
+}
+
 static cm_scalings no_scalings(const cm_precond *p, double s)
 {
     (void)p;
@@ -131,6 +138,13 @@ static cm_scalings iddpm_slopes(const cm_precond *p, double s)
     return (cm_scalings){variance_slope(s), 0, -1, 0};
 }
 
+static cm_scalings velocity_slopes(const cm_precond *p, double s)
+{
+    const double slope = 1 / ((1 + s) * (1 + s));
+    (void)p;
+    return (cm_scalings){-slope, -slope, -slope, slope};
+}
+
 static cm_scalings no_slopes(const cm_precond *p, double s)
 {
     (void)p, (void)s;
@@ -163,6 +177,14 @@ static void iddpm_range(const cm_precond *p, double *low, double *high)
 {
     *low = p->table[p->M - 1];
     *high = p->table[0];
+}
+
+/* Up to a level where t is 1 in float32. */
+static void velocity_range(const cm_precond *p, double *low, double *high)
+{
+    (void)p;
+    *low = 0.002;
+    *high = 1e8;
 }
 
 /* --- rows ------------------------------------------------------------------------- */
@@ -251,6 +273,16 @@ static const cm_precond_kind kinds[] = {
      .any_level = 1,
      .clip = 1,
      .trainable = 1},
+    {.name = "average-velocity",
+     .about = "the mean velocity from a time down to another, 0 in D (MeanFlow, SoFlow)",
+     .members = no_members,
+     .scalings = velocity_scalings,
+     .slopes = velocity_slopes,
+     .range = velocity_range,
+     .two_times = 1,
+     .is_consistency = 1,
+     .identity_at_0 = 1,
+     .any_level = 1},
     {.name = "none",
      .about = "the network itself; it can be evaluated, not sampled from",
      .members = no_members,
