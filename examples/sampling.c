@@ -22,6 +22,8 @@ static int whole(sampling *s, const cli *c, const char *name, const char *value)
     } rows[] = {{"steps", &s->sample.steps, 1, 1000000},
                 {"grid", &s->sample.grid, 2, 1000000},
                 {"order", &s->sample.dpmpp_order, 1, 3},
+                {"max-nfe", &s->sample.rk45_max_nfe, 8, 1000000},
+                {"corrections", &s->sample.pc_corrections, 1, 100},
                 {"batch", &s->sampler.max_batch, 1, 65536},
                 {"threads", &s->sampler.threads, 1, 256}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -44,6 +46,9 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("rho")) o->rho = cli_number(c, name, value, 0.5, 1e3);
     else if (IS("form")) o->dpmpp_form = cli_listed(c, name, value, "dpmpp_forms");
     else if (IS("end")) o->dpmpp_end = cli_listed(c, name, value, "dpmpp_ends");
+    else if (IS("rtol")) o->rk45_rtol = cli_number(c, name, value, 1e-10, 1);
+    else if (IS("atol")) o->rk45_atol = cli_number(c, name, value, 1e-10, 1);
+    else if (IS("snr")) o->pc_snr = cli_number(c, name, value, 1e-6, 10);
     else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
     else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
     else if (IS("seed")) o->seed = cli_seed(c, name, value);

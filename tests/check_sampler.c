@@ -112,12 +112,14 @@ END_TEST
 
 static const int methods[] = {CM_METHOD_ONESTEP, CM_METHOD_MULTISTEP, CM_METHOD_HEUN,
                               CM_METHOD_EULER,   CM_METHOD_ANCESTRAL, CM_METHOD_DPM,
-                              CM_METHOD_EDM,     CM_METHOD_PROGDIST,  CM_METHOD_DPMPP};
+                              CM_METHOD_EDM,     CM_METHOD_PROGDIST,  CM_METHOD_DPMPP,
+                              CM_METHOD_RK45,    CM_METHOD_PC};
 
 static cm_sample_options method_options(int method)
 {
     cm_sample_options o = options(method);
-    if (method >= CM_METHOD_HEUN) o.steps = 3;
+    if (method == CM_METHOD_RK45) o.rk45_rtol = o.rk45_atol = 0.2;
+    else if (method >= CM_METHOD_HEUN) o.steps = 3;
     if (method == CM_METHOD_HEUN || method == CM_METHOD_EDM || method == CM_METHOD_DPM) o.s_churn = 1;
     return o;
 }
@@ -435,7 +437,7 @@ START_TEST(options_refused)
         FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, word);                                                   \
         if (!o.condition) FAILS(cm_sampler_nfe(s, &o, &nfe), CM_ERR_ARGUMENT, word); /* labels need n */             \
     } while (0)
-    BAD(o.method = 10, "method is 10");
+    BAD(o.method = 12, "method is 12");
     BAD(o.method = -1, "method is -1");
     BAD((o.sigmas = rising, o.sigma_count = 2), "fall strictly");
     BAD((o.sigmas = nan_list, o.sigma_count = 1), "nan");
@@ -494,6 +496,19 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_DPMPP, o.steps = 1, o.dpmpp_end = CM_DPMPP_FULL), "with order 1");
     BAD((o.method = CM_METHOD_DPMPP, o.sigmas = fine, o.sigma_count = 1), "at least two sigmas");
     BAD((o.method = CM_METHOD_DPMPP, o.s_churn = 1), "s_churn has no effect");
+    BAD((o.method = CM_METHOD_HEUN, o.rk45_rtol = 0.1), "rk45_* has no effect on method heun");
+    BAD((o.method = CM_METHOD_PC, o.rk45_max_nfe = 100), "rk45_* has no effect on method pc");
+    BAD((o.method = CM_METHOD_RK45, o.pc_snr = 0.1), "pc_* has no effect on method rk45");
+    BAD((o.method = CM_METHOD_DPM, o.pc_corrections = 1), "pc_* has no effect on method dpm");
+    BAD((o.method = CM_METHOD_RK45, o.rk45_rtol = 2), "rk45_rtol is 2");
+    BAD((o.method = CM_METHOD_RK45, o.rk45_atol = NAN), "rk45_atol is nan");
+    BAD((o.method = CM_METHOD_RK45, o.rk45_max_nfe = 7), "rk45_max_nfe is 7, expected 8..");
+    BAD((o.method = CM_METHOD_RK45, o.steps = 18), "steps has no effect on method rk45");
+    BAD((o.method = CM_METHOD_RK45, o.rho = 3), "rho has no effect");
+    BAD((o.method = CM_METHOD_RK45, o.sigmas = fine, o.sigma_count = 1), "at least two sigmas");
+    BAD((o.method = CM_METHOD_RK45, o.s_churn = 1), "s_churn has no effect");
+    BAD((o.method = CM_METHOD_PC, o.pc_snr = -1), "pc_snr is -1");
+    BAD((o.method = CM_METHOD_PC, o.pc_corrections = 101), "pc_corrections is 101");
     BAD(o.reserved2 = 1, "cm_sample_options: reserved is 1");
     BAD(o.clip_denoised = 3, "clip_denoised is 3, expected 0..2");
     BAD(o.clip_output = -1, "clip_output is -1");
@@ -922,7 +937,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, initialisers);
     tcase_add_test(t, reference_images);
-    tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, 9);
+    tcase_add_loop_test(t, same_bits_for_threads_and_batches, 0, sizeof methods / sizeof *methods);
     tcase_add_test(t, dpmpp_converges);
     tcase_add_test(t, seeds_and_labels_matter);
     tcase_add_test(t, times_by_sigmas_and_by_indices);

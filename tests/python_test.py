@@ -589,7 +589,7 @@ class Binding(unittest.TestCase):
         teacher = cm.Model.load(TEACHER)
         edm = cm.Sampler(teacher, "edm", steps=3, discretization="vp", schedule="vp", scaling="vp", solver="heun")
         self.assertEqual(edm.nfe, 5)
-        for method in ("heun", "euler", "ancestral", "dpm", "progdist", "dpmpp"):
+        for method in ("heun", "euler", "ancestral", "dpm", "progdist", "dpmpp", "pc"):
             cm.Sampler(teacher, method, steps=2).sample(1)
         self.assertRaises(ValueError, cm.Sampler, self.model, "oneshot")
         self.assertRaises(TypeError, cm.Sampler, self.model, churn=1)

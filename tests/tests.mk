@@ -8,6 +8,7 @@ CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 UNITS := check_base check_io check_pictures check_images check_load check_save check_zip check_formats check_snapshots check_flax check_weights check_checkpoint check_damage check_kernels check_ops check_graph check_sampler check_edit check_data check_folders check_transforms check_train check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric check_presets check_metrics check_features check_lpips check_metric_files check_api
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing training training_toy training_losses training_continuous training_flat training_runs training_schedules training_successors data metrics checkpoints flax_states snapshots keys)
+UNITS += check_solvers
 UNITS += check_edm2
 GOLDEN_OBJECTS += $(BUILD)/tests/golden/edm2.o
 GOLDEN_OBJECTS += $(BUILD)/tests/golden/training_scm.o $(BUILD)/tests/golden/training_meanflow.o

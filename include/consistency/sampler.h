@@ -84,7 +84,18 @@ typedef enum cm_method {
      * h of the two steps before over h, d0 = (m0 - m1) / r0, d1 = (m1 - m2) / r1 and
      * e = (d0 - d1) / (r0 + r1).  Step k of n has order min(q, k), and by dpmpp_end also at most
      * n + 1 - k.  It ends at the last level, as PROGDIST.  NFE n. */
-    CM_METHOD_DPMPP = 9
+    CM_METHOD_DPMPP = 9,
+    /* The probability-flow ODE by the Runge-Kutta method of order 5 with an error estimate of order 4
+     * (Dormand and Prince 1980) in sigma, from the first level to the last, where it ends, as PROGDIST.
+     * Each image has steps of its own: the root mean square over its values of the error of a step over
+     * rk45_atol + rk45_rtol |x| is below 1.  NFE 2 + 6 k for k tried steps, at most rk45_max_nfe. */
+    CM_METHOD_RK45 = 10,
+    /* Predictor-corrector of the variance-exploding SDE (Song et al. 2021, algorithms 2 and 4).  With the
+     * score g(x; s) = (D(x; s) - x) / s^2, at each level s, pc_corrections times
+     * x + e g + sqrt(2 e) z with e = 2 (pc_snr |z| / |g|)^2, and then x + (s^2 - t^2) g + sqrt(s^2 - t^2) z to the
+     * next level t; the step to 0 is without noise.  The norms are those of each image by itself, where the
+     * reference takes means over its batch.  NFE (1 + pc_corrections) n. */
+    CM_METHOD_PC = 11
 } cm_method;
 
 /* Where unit normals come from when the caller gives none. */
@@ -171,8 +182,8 @@ typedef struct cm_sample_options {
      * 1. `sigmas`: sigma_count standard deviations, strictly falling, each in
      * [boundary, sigma_max] of the model, where the boundary is sigma_min for precond cm and
      * 0, exclusive, for others.  ONESTEP takes one and MULTISTEP evaluates at each of them;
-     * HEUN, EULER, ANCESTRAL, DPM and EDM walk along them and then to 0; PROGDIST and DPMPP, with
-     * at least two, walk along them and end at the last.
+     * HEUN, EULER, ANCESTRAL, DPM, EDM and PC walk along them and then to 0; PROGDIST and DPMPP, with
+     * at least two, walk along them and end at the last; RK45 takes two, its first and its last.
      *
      * 2. `ts` with `grid`, for MULTISTEP: ts_count >= 2 indices, strictly rising, into the
      * Karras schedule of `grid` points (2..1,000,000), as the official code takes them.  The
@@ -180,8 +191,8 @@ typedef struct cm_sample_options {
      *
      * 3. Neither: a schedule of `steps` levels (1..1,000,000; default 18).  With a_i =
      * sigma_max^(1/rho) + i / (n - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)) the levels are
-     * a_i^rho (Karras et al. 2022, equation 5).  DPMPP without a rho has levels that are equally
-     * far apart in ln sigma; PROGDIST and DPMPP have n + 1 of them.  ONESTEP takes the first
+     * a_i^rho (Karras et al. 2022, equation 5).  DPMPP and PC without a rho have levels that are equally
+     * far apart in ln sigma; RK45 takes the range alone, no `steps` and no rho; PROGDIST and DPMPP have n + 1 of them.  ONESTEP takes the first
      * level; MULTISTEP has
      * the published two levels of models whose papers give them.  Member "sampling" of the
      * model's configuration (docs/model-file.md) changes these defaults. */
@@ -191,14 +202,14 @@ typedef struct cm_sample_options {
     size_t ts_count;
     int32_t grid;
     int32_t steps;
-    double rho; /* of the schedule, 0.5..1000; default 7, of DPMPP none */
+    double rho; /* of the schedule, 0.5..1000; default 7, of DPMPP and PC none */
     /* Range of the schedule, sigma_min < sigma_max, neither beyond the model's.  Default: the
      * model's (cm_model_info) for precond cm, edm and ecm and wherever its file gives another
      * number than its kind has; else, and with an edm_discretization of another kind, the
      * customary range (0.002..80 for EDM) as far as the model goes along. */
     double sigma_min, sigma_max;
 
-    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP and models of precond
+    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP, RK45, PC and models of precond
      * ecm, whose reference code does not.  And the images at the end; default: yes. */
     int32_t clip_denoised;
     int32_t clip_output;
@@ -225,7 +236,7 @@ typedef struct cm_sample_options {
     /* Noise of the caller's, unit normals, finite: n x C x H x W to start from, not
      * multiplied by sigma; and noise_steps x n x C x H x W for the draws on the way, of which
      * there have to be as many as the run makes (MULTISTEP NFE - 1, with `ts` NFE; HEUN,
-     * ANCESTRAL, DPM and EDM one for each step).  NULL: drawn. */
+     * ANCESTRAL, DPM and EDM one for each step; PC NFE, the corrections of a level before its step).  NULL: drawn. */
     const float *noise;
     const float *step_noise;
     size_t noise_steps;
@@ -234,13 +245,15 @@ typedef struct cm_sample_options {
     const cm_condition *condition;
 
     /* After each network evaluation of the images that are computed together, with
-     * evaluations x images.  Non-zero stops the run.  Of this sampler both callbacks may call
+     * evaluations x images (of RK45 out of the most; when its images are there the rest counts as done).
+     * Non-zero stops the run.  Of this sampler both callbacks may call
      * cm_sampler_cancel, cm_sampler_info_get and cm_sampler_nfe. */
     cm_progress_fn progress;
     void *progress_user;
     /* After each network evaluation: number `evaluation` (from 0) of these images, at noise
      * level `sigma`; `denoised` is the estimate of images first .. first + denoised->n - 1 of
-     * the run, dense float32, borrowed for the callback.  Non-zero stops the run. */
+     * the run, dense float32, borrowed for the callback.  Non-zero stops the run.
+     * Not for RK45, whose images are at levels of their own. */
     int32_t (*step)(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *denoised);
     void *step_user;
 
@@ -248,11 +261,22 @@ typedef struct cm_sample_options {
      * are; cm_dpmpp_form, for runs with a step of order 2; cm_dpmpp_end, for orders above 1. */
     int32_t dpmpp_order, dpmpp_form, dpmpp_end;
     int32_t reserved2; /* must be 0 */
+
+    /* For CM_METHOD_RK45: the tolerances, 1e-10..1, default 1e-5 each (float32 networks do not resolve much smaller
+     * ones), and the evaluations that an image may take, 8..1,000,000, default 1000.  An image that
+     * is not there by then is a NUMERIC error.  For CM_METHOD_PC: pc_snr, the signal-to-noise ratio of the
+     * corrector, 1e-6..10, default 0.16. */
+    double rk45_rtol, rk45_atol, pc_snr;
+    int32_t rk45_max_nfe;
+    int32_t pc_corrections; /* of a level, 1..100; default 1 */
+    /* n numbers, which receive the network evaluations of each image; NULL: not asked for. */
+    int32_t *evaluations;
 } cm_sample_options;
 
 /* clang-format off */
 #define CM_SAMPLE_OPTIONS_INIT {sizeof(cm_sample_options), 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-                                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0}
+                                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, \
+                                0, 0, 0, 0, 0, NULL}
 /* clang-format on */
 
 typedef struct cm_sampler_info {
@@ -277,7 +301,7 @@ CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_siz
 CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
 
 /* Makes a sampler: kernels, packed weights, memory for max_batch images.  Runs allocate no
- * tensors after that.  options NULL: defaults.  The sampler keeps its own reference to the
+ * tensors after that, but for RK45: nine states in double for each image of a round.  options NULL: defaults.  The sampler keeps its own reference to the
  * model, so the two may be freed in any order.  It cannot be cancelled and takes 1.6 s of a
  * processor for a network of 220 MB, less where another sampler of the model has packed the
  * weights already.
@@ -330,7 +354,7 @@ CM_API void cm_sampler_cancel(cm_sampler *sampler);
 /* Fills in what the sampler is and takes.  Errors: ARGUMENT. */
 CM_API cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info);
 
-/* Says how many network evaluations an image takes with these options.  It refuses what
+/* Says how many network evaluations an image takes with these options, with RK45 at most.  It refuses what
  * cm_sampler_run refuses, but for what needs the number of images: labels and noise. */
 CM_API cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *options, int32_t *nfe);
 

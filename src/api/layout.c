@@ -292,7 +292,7 @@ PLACE(cm_run_report, distance, 96);
 PLACE(cm_run_report, best_distance, 104);
 PLACE(cm_run_report, best_step, 112);
 
-SIZE(cm_sample_options, 248);
+SIZE(cm_sample_options, 288);
 PLACE(cm_sample_options, struct_size, 0);
 PLACE(cm_sample_options, method, 4);
 PLACE(cm_sample_options, sigmas, 8);
@@ -332,6 +332,12 @@ PLACE(cm_sample_options, dpmpp_order, 232);
 PLACE(cm_sample_options, dpmpp_form, 236);
 PLACE(cm_sample_options, dpmpp_end, 240);
 PLACE(cm_sample_options, reserved2, 244);
+PLACE(cm_sample_options, rk45_rtol, 248);
+PLACE(cm_sample_options, rk45_atol, 256);
+PLACE(cm_sample_options, pc_snr, 264);
+PLACE(cm_sample_options, rk45_max_nfe, 272);
+PLACE(cm_sample_options, pc_corrections, 276);
+PLACE(cm_sample_options, evaluations, 280);
 
 SIZE(cm_sampler_info, 40);
 PLACE(cm_sampler_info, struct_size, 0);

@@ -175,11 +175,18 @@ static cm_status fill_schedule_or_list(cm_resolver *r, double *sigma)
 {
     const cm_sample_options *o = r->o;
     cm_solver *s = &r->out->solver;
-    int to_last = r->method->levels == CM_LEVEL_RULE_TO_LAST;
+    const int to_last = cmi_method_ends_above_0(r->method), range = r->method->levels == CM_LEVEL_RULE_RANGE;
     if (o->sigmas) {
         memcpy(sigma, o->sigmas, o->sigma_count * sizeof *sigma);
         s->n = (int32_t)o->sigma_count - to_last;
         if (s->n < 1) CM_FAIL(CM_ERR_ARGUMENT, "method %s needs at least two sigmas", r->method->name);
+        if (range && s->n > 1)
+            CM_FAIL(CM_ERR_ARGUMENT, "method %s takes two sigmas, its first and its last, found %zu", r->method->name,
+                    o->sigma_count);
+    } else if (range) {
+        s->n = 1;
+        sigma[0] = r->smax;
+        sigma[1] = r->smin;
     } else {
         s->n = cmi_resolver_steps(r);
         if (cmi_resolver_form(r) == CM_EDM_STEPS_IDDPM) CM_TRY(fill_iddpm(r, s->n, sigma));

@@ -20,11 +20,12 @@ typedef enum cm_level_rule {
     CM_LEVEL_RULE_ONE,     /* one                                          */
     CM_LEVEL_RULE_EACH,    /* a list, an evaluation at each                */
     CM_LEVEL_RULE_TO_ZERO, /* n levels of a schedule or a list, and then 0 */
-    CM_LEVEL_RULE_TO_LAST  /* n + 1 levels of a schedule or a list         */
+    CM_LEVEL_RULE_TO_LAST, /* n + 1 levels of a schedule or a list         */
+    CM_LEVEL_RULE_RANGE    /* the first and the last level                 */
 } cm_level_rule;
 
 /* Options that only some methods read. */
-enum { CM_READS_TS = 1, CM_READS_CHURN = 2, CM_READS_EDM = 4, CM_READS_DPMPP = 8 };
+enum { CM_READS_TS = 1, CM_READS_CHURN = 2, CM_READS_EDM = 4, CM_READS_DPMPP = 8, CM_READS_RK45 = 16, CM_READS_PC = 32 };
 
 struct cm_method_kind {
     const char *name, *about;
@@ -33,7 +34,7 @@ struct cm_method_kind {
     unsigned reads;
     /* Takes the state from unit normals times `start` to the sample. */
     cm_status (*run)(cm_solver_state *r);
-    /* Network evaluations of a run. */
+    /* Network evaluations of a run; of an adaptive method the most that it may take. */
     int32_t (*evaluations)(const cm_solver *s);
     /* Noise tensors that a run draws after the one it starts from; NULL: none. */
     int32_t (*draws)(const cm_solver *s);
@@ -45,7 +46,13 @@ struct cm_method_kind {
 };
 
 extern const cm_method_kind cmi_method_onestep, cmi_method_multistep, cmi_method_heun, cmi_method_euler,
-    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist, cmi_method_dpmpp;
+    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist, cmi_method_dpmpp, cmi_method_rk45, cmi_method_pc;
+
+/* Whether its last level is one that it arrives at. */
+static inline int cmi_method_ends_above_0(const cm_method_kind *method)
+{
+    return method->levels == CM_LEVEL_RULE_TO_LAST || method->levels == CM_LEVEL_RULE_RANGE;
+}
 
 /* The row of a cm_method; row 0 has a name and nothing else.  NULL past the end. */
 const cm_method_kind *cmi_method_at(size_t method);

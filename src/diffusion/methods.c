@@ -15,6 +15,8 @@ static const cm_method_kind *const kinds[] = {
     [CM_METHOD_EDM] = &cmi_method_edm,
     [CM_METHOD_PROGDIST] = &cmi_method_progdist,
     [CM_METHOD_DPMPP] = &cmi_method_dpmpp,
+    [CM_METHOD_RK45] = &cmi_method_rk45,
+    [CM_METHOD_PC] = &cmi_method_pc,
 };
 
 const cm_method_kind *cmi_method_at(size_t method)

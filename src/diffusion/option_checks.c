@@ -57,6 +57,15 @@ cm_status cmi_options_check_ranges(const cm_resolver *r)
     CM_TRY(check_choice("dpmpp_end", o->dpmpp_end, CM_DPMPP_FULL));
     if (o->dpmpp_order < 0 || o->dpmpp_order > 3)
         CM_FAIL(CM_ERR_ARGUMENT, "option dpmpp_order is %d, expected 1..3 or 0 for the default", o->dpmpp_order);
+    CM_TRY(check_number("rk45_rtol", o->rk45_rtol, 1e-10, 1));
+    CM_TRY(check_number("rk45_atol", o->rk45_atol, 1e-10, 1));
+    CM_TRY(check_number("pc_snr", o->pc_snr, 1e-6, 10));
+    if (o->rk45_max_nfe != 0 && (o->rk45_max_nfe < 8 || o->rk45_max_nfe > CM_MAX_STEPS))
+        CM_FAIL(CM_ERR_ARGUMENT, "option rk45_max_nfe is %d, expected 8..%d or 0 for the default", o->rk45_max_nfe,
+                CM_MAX_STEPS);
+    if (o->pc_corrections < 0 || o->pc_corrections > 100)
+        CM_FAIL(CM_ERR_ARGUMENT, "option pc_corrections is %d, expected 1..100 or 0 for the default",
+                o->pc_corrections);
     if ((o->sigmas == NULL) != (o->sigma_count == 0) || (o->ts == NULL) != (o->ts_count == 0))
         CM_FAIL(CM_ERR_ARGUMENT, "a list of times and its count have to be given together");
     if (o->sigma_count > CM_MAX_STEPS || o->ts_count > CM_MAX_STEPS)
@@ -76,9 +85,11 @@ static cm_status check_grid_options(const cm_resolver *r)
     const cm_sample_options *o = r->o;
     const cm_precond *p = &r->m->precond;
     int scheduled = cmi_resolver_scheduled(r) && !o->sigmas;
-    int karras = o->ts || (scheduled && cmi_resolver_form(r) == CM_EDM_STEPS_EDM);
+    int range = r->method->levels == CM_LEVEL_RULE_RANGE;
+    int karras = o->ts || (scheduled && !range && cmi_resolver_form(r) == CM_EDM_STEPS_EDM);
     if (o->ts && !(r->method->reads & CM_READS_TS)) return no_effect(r, "ts", "on");
     if (o->grid && !o->ts) return no_effect(r, "grid", "without ts on");
+    if (o->steps && range) return no_effect(r, "steps", "on");
     if (o->steps && o->sigmas && (size_t)o->steps != o->sigma_count) return no_effect(r, "steps", "beside sigmas on");
     if (o->steps && ((r->method->levels == CM_LEVEL_RULE_ONE && o->steps > 1) || o->ts))
         return no_effect(r, "steps", "on");
@@ -100,6 +111,11 @@ static cm_status check_method_options(const cm_resolver *r)
     if (edm && !(r->method->reads & CM_READS_EDM)) return no_effect(r, "edm_*", "on");
     if ((o->dpmpp_order || o->dpmpp_form || o->dpmpp_end) && !(r->method->reads & CM_READS_DPMPP))
         return no_effect(r, "dpmpp_*", "on");
+    if ((o->rk45_rtol > 0 || o->rk45_atol > 0 || o->rk45_max_nfe) && !(r->method->reads & CM_READS_RK45))
+        return no_effect(r, "rk45_*", "on");
+    if ((o->pc_snr > 0 || o->pc_corrections) && !(r->method->reads & CM_READS_PC)) return no_effect(r, "pc_*", "on");
+    if (o->step && r->method->levels == CM_LEVEL_RULE_RANGE)
+        return no_effect(r, "step", "(each image is at a level of its own) on");
     if (changes(o->edm_alpha, 1) && o->edm_solver == CM_EDM_SOLVER_EULER)
         return no_effect(r, "edm_alpha", "with Euler on");
     if (o->edm_discretization && o->sigmas) return no_effect(r, "edm_discretization", "beside sigmas on");

@@ -24,7 +24,7 @@ typedef struct cm_resolver {
 /* Whether the levels are those of a schedule or of a list in its place. */
 static inline int cmi_resolver_scheduled(const cm_resolver *r)
 {
-    return r->method->levels == CM_LEVEL_RULE_TO_ZERO || r->method->levels == CM_LEVEL_RULE_TO_LAST;
+    return r->method->levels == CM_LEVEL_RULE_TO_ZERO || cmi_method_ends_above_0(r->method);
 }
 
 /* The cm_edm_discretization; methods without one have EDM's. */

@@ -22,7 +22,8 @@ static cm_status allocate(cm_sampler *s)
     s->estimate = cmi_calloc(context, all, sizeof *s->estimate);
     s->noise = cmi_calloc(context, size, sizeof *s->noise);
     s->labels = cmi_calloc(context, s->max_batch, sizeof *s->labels);
-    return s->state && s->work && s->estimate && s->noise && s->labels ? CM_OK : CM_ERR_MEMORY;
+    s->chosen = cmi_calloc(context, s->max_batch, sizeof *s->chosen);
+    return s->state && s->work && s->estimate && s->noise && s->labels && s->chosen ? CM_OK : CM_ERR_MEMORY;
 }
 
 cm_status cmi_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic, cm_sampler **out)
@@ -55,6 +56,7 @@ void cmi_sampler_close(cm_sampler *s)
     cmi_free(context, s->estimate);
     cmi_free(context, s->noise);
     cmi_free(context, s->labels);
+    cmi_free(context, s->chosen);
     cmi_free(context, s->torch);
     cmi_free(context, s);
     cmi_model_release(model);

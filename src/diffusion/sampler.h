@@ -20,6 +20,7 @@ struct cm_sampler {
     double *noise;       /* of one image                       */
     float *estimate;     /* what a caller sees: estimates, results */
     int32_t *labels;     /* max_batch                          */
+    int32_t *chosen;     /* max_batch; labels of some of them  */
     cm_torch_rng *torch; /* max_batch; made when first asked for */
 };
 

@@ -18,15 +18,23 @@ typedef struct {
 } run;
 
 /* A clamp would let a NaN through and turn an infinity into a picture. */
-static cm_status check_evaluation(const run *r, int evaluation, double sigma, const double *out)
+static cm_status check_image(const run *r, size_t image, int evaluation, double sigma, const double *out)
 {
-    size_t n = r->noise.count * r->noise.size, i = cmi_first_nonfinite(n, out);
-    if (i == n) return CM_OK;
+    size_t i = cmi_first_nonfinite(r->noise.size, out);
+    if (i == r->noise.size) return CM_OK;
     CM_FAIL(
         CM_ERR_NUMERIC,
         "image %zu, evaluation %d at sigma %g: the network gave %g at value %zu, expected finite numbers (too large "
         "weights or noise)",
-        r->noise.first + i / r->noise.size, evaluation, sigma, out[i], i % r->noise.size);
+        r->noise.first + image, evaluation, sigma, out[i], i);
+}
+
+static cm_status report(run *r, size_t images)
+{
+    r->done += images;
+    if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
+        CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
+    return CM_OK;
 }
 
 static cm_status denoise(void *user, int evaluation, double sigma, const double *x, double *out)
@@ -40,11 +48,28 @@ static cm_status denoise(void *user, int evaluation, double sigma, const double 
                              .d = out,
                              .call = &s->call};
     CM_TRY(cmi_denoiser_run(s->denoiser, &e));
-    CM_TRY(check_evaluation(r, evaluation, sigma, out));
-    r->done += r->noise.count;
-    if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
-        CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
-    return CM_OK;
+    for (size_t i = 0; i < r->noise.count; i++) CM_TRY(check_image(r, i, evaluation, sigma, out + i * r->noise.size));
+    return report(r, r->noise.count);
+}
+
+/* As above, of some images. */
+static cm_status denoise_each(void *user, int evaluation, size_t count, const size_t *which, const double *sigma,
+                              const double *x, double *out)
+{
+    run *r = user;
+    cm_sampler *s = r->s;
+    const size_t size = r->noise.size;
+    for (size_t k = 0; k < count; k++) s->chosen[k] = s->labels[which[k]];
+    const cm_evaluation e = {.n = count,
+                             .x = x,
+                             .sigma = sigma,
+                             .sigma_step = 1,
+                             .labels = r->conditional ? s->chosen : NULL,
+                             .d = out,
+                             .call = &s->call};
+    CM_TRY(cmi_denoiser_run(s->denoiser, &e));
+    for (size_t k = 0; k < count; k++) CM_TRY(check_image(r, which[k], evaluation, sigma[k], out + k * size));
+    return report(r, count);
 }
 
 static cm_status noise(void *user, int draw, double *out)
@@ -97,12 +122,30 @@ static cm_status store(const run *r, const cm_view *out)
     return CM_OK;
 }
 
+/* What an adaptive method did not need counts as done. */
+static cm_status finish(run *r)
+{
+    const uint64_t done = (uint64_t)(r->noise.first + r->noise.count) * (uint64_t)cmi_solver_nfe(r->solver);
+    return r->done < done ? report(r, (size_t)(done - r->done)) : CM_OK;
+}
+
 static cm_status round_of_images(run *r, const cm_view *out)
 {
     cm_sampler *s = r->s;
     cm_solver solver = *r->solver;
-    const cm_solver_io io = {r,     r->noise.count * r->noise.size, denoise,
-                             noise, r->edit ? keep : NULL,          r->o->step ? estimate : NULL};
+    int32_t *evaluations = r->o->evaluations ? r->o->evaluations + r->noise.first : NULL;
+    const cm_solver_io io = {.user = r,
+                             .n = r->noise.count * r->noise.size,
+                             .denoise = denoise,
+                             .noise = noise,
+                             .keep = r->edit ? keep : NULL,
+                             .estimate = r->o->step ? estimate : NULL,
+                             .images = r->noise.count,
+                             .first = r->noise.first,
+                             .evaluations = evaluations,
+                             .context = s->model->context,
+                             .denoise_each = denoise_each};
+    for (size_t i = 0; evaluations && i < r->noise.count; i++) evaluations[i] = cmi_solver_nfe(&solver);
     cmi_noise_begin(&r->noise);
     cmi_noise_start(&r->noise, s->state);
     for (size_t i = 0; r->edit && i < r->noise.count; i++)
@@ -110,6 +153,7 @@ static cm_status round_of_images(run *r, const cm_view *out)
     if (r->edit) solver.start = 1;
     if (r->conditional) cmi_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
     CM_TRY(cmi_solver_run(&solver, &io, s->state, s->work));
+    CM_TRY(finish(r));
     return store(r, out);
 }
 

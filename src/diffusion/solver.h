@@ -22,6 +22,17 @@ typedef struct cm_dpmpp_rule {
     int32_t full;        /* the order does not fall at the end */
 } cm_dpmpp_rule;
 
+/* Of the adaptive Runge-Kutta method, and of predictor-corrector. */
+typedef struct cm_rk45_rule {
+    double rtol, atol;
+    int32_t most; /* evaluations of an image */
+} cm_rk45_rule;
+
+typedef struct cm_pc_rule {
+    double snr;
+    int32_t corrections; /* of a level */
+} cm_pc_rule;
+
 typedef struct cm_method_kind cm_method_kind; /* method.h */
 
 typedef struct cm_solver {
@@ -37,6 +48,8 @@ typedef struct cm_solver {
     double s_churn, s_tmin, s_tmax, s_noise;
     cm_edm_form edm;
     cm_dpmpp_rule dpmpp;
+    cm_rk45_rule rk45;
+    cm_pc_rule pc;
 } cm_solver;
 
 typedef struct cm_solver_io {
@@ -50,6 +63,14 @@ typedef struct cm_solver_io {
     cm_status (*keep)(void *user, double *denoised);
     /* After both; may be NULL. */
     cm_status (*estimate)(void *user, int evaluation, double sigma, const double *denoised);
+    /* For methods to which images are something: how many the state has (n is a multiple), the number of the first in
+     * messages, and for those of an adaptive method where their counts of evaluations go (or NULL). */
+    size_t images, first;
+    int32_t *evaluations;
+    cm_context *context;
+    /* As denoise, of images which[0 .. count - 1] in that order, each at its own level. */
+    cm_status (*denoise_each)(void *user, int evaluation, size_t count, const size_t *which, const double *sigma,
+                              const double *x, double *out);
 } cm_solver_io;
 
 /* x: unit normals in, the sample out.  work: cm_solver_work() x io->n values. */

@@ -12,7 +12,7 @@
 static cm_status check_levels(const cm_resolver *r)
 {
     const cm_solver *s = &r->out->solver;
-    int n = s->n + (r->method->levels == CM_LEVEL_RULE_TO_LAST);
+    int n = s->n + cmi_method_ends_above_0(r->method);
     for (int i = 0; i < n; i++) {
         if (!(s->sigma[i] >= CM_LEAST_LEVEL && s->sigma[i] <= r->highest * (1 + 1e-6)))
             CM_FAIL(CM_ERR_ARGUMENT, "noise level %d of %d is %g; this model's end at %g", i, n, s->sigma[i],
@@ -63,6 +63,11 @@ static void fill_rest(const cm_resolver *r)
     s->dpmpp.order = o->dpmpp_order ? o->dpmpp_order : s->n < 3 ? s->n : 3;
     s->dpmpp.form = o->dpmpp_form;
     s->dpmpp.full = o->dpmpp_end == CM_DPMPP_FULL;
+    s->rk45.rtol = cmi_or_default(o->rk45_rtol, 1e-5);
+    s->rk45.atol = cmi_or_default(o->rk45_atol, 1e-5);
+    s->rk45.most = o->rk45_max_nfe ? o->rk45_max_nfe : 1000;
+    s->pc.snr = cmi_or_default(o->pc_snr, 0.16);
+    s->pc.corrections = o->pc_corrections ? o->pc_corrections : 1;
     cmi_vp_betas(r->smin, r->smax, 1e-3, &s->edm.beta_d, &s->edm.beta_min);
     if (p->table) {
         s->edm.levels = p->table;

@@ -71,7 +71,7 @@ Progress = Union[None, bool, Callable[[int, int, float], Any]]
 _WORDS = [(re.compile(pattern), word) for pattern, word in (
     (r"^cm_\w+: ", ""), (r"\bmax_batch\b", "batch"), (r"\bgiven (?=\d|is \d)", "images "),
     (r"\bedm_(?=(?:discretization|schedule|scaling|solver|alpha)\b)", ""),
-    (r"\bdpmpp_(?=(?:order|form|end)\b)", ""),
+    (r"\bdpmpp_(?=(?:order|form|end)\b)", ""), (r"\b(?:rk45|pc)_(?=(?:rtol|atol|max_nfe|snr|corrections)\b)", ""),
     (r"\bconfig_json\b", "config"), (r"\bnoise_steps\b", "step_noise"),
     (r" or 0 for the (context's|default)", " or None"), (r"^option(?=s? \w+ (is|has|are|have)\b)s? ", ""),
     (r"ask for overwriting to replace it", "overwrite=True replaces it"))]
@@ -423,7 +423,9 @@ def _refuse_removed(options: Dict[str, Any]) -> None:
 def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas: Optional[Sequence[float]] = None,
                     ts: Optional[Sequence[int]] = None, grid: Optional[int] = None,
                     clip_denoised: Optional[bool] = None, clip_output: Optional[bool] = None,
-                    alpha: Optional[float] = None, order: Optional[int] = None, **options: Any) -> SampleOptions:
+                    alpha: Optional[float] = None, order: Optional[int] = None, rtol: Optional[float] = None,
+                    atol: Optional[float] = None, max_nfe: Optional[int] = None, snr: Optional[float] = None,
+                    corrections: Optional[int] = None, **options: Any) -> SampleOptions:
     """The C struct of what decides the times and the arithmetic of a run."""
     o = SampleOptions()
     lib.cm_sample_options_init(C.byref(o), C.sizeof(o))
@@ -442,6 +444,13 @@ def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas
         o.edm_alpha = _values.number(alpha, "alpha")
     if order is not None:
         o.dpmpp_order = _values.size(order, "order", 1)
+    for name, value, field in (("rtol", rtol, "rk45_rtol"), ("atol", atol, "rk45_atol"), ("snr", snr, "pc_snr")):
+        if value is not None:
+            setattr(o, field, _values.number(value, name))
+    if max_nfe is not None:
+        o.rk45_max_nfe = _values.size(max_nfe, "max_nfe", 1)
+    if corrections is not None:
+        o.pc_corrections = _values.size(corrections, "corrections", 1)
     for name, value in options.items():
         if name in _NUMBERS:
             setattr(o, name, _values.number(value, name))
@@ -457,9 +466,10 @@ class Sampler(Editing, Handle):
     """Draws images from a model and changes given ones; one thread at a time, many samplers at a time.
 
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
-    "ancestral", "dpm", "edm", "progdist", "dpmpp".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
+    "ancestral", "dpm", "edm", "progdist", "dpmpp", "rk45", "pc".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
-    solver, alpha; for "dpmpp" also order, form ("dpmsolver", "taylor") and end ("lower", "full").  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
+    solver, alpha; for "dpmpp" also order, form ("dpmsolver", "taylor") and end ("lower", "full");
+    for "rk45" rtol, atol, max_nfe (nfe is the most then); for "pc" snr and corrections.  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
     exact), memory ("fast"; "small": slower, with less memory), debug (entries "key=number", unstable)."""
 
     _what, _free = "sampler", lib.cm_sampler_free

@@ -178,7 +178,9 @@ class SampleOptions(Struct):
                 ("noise", C.POINTER(C.c_float)), ("step_noise", C.POINTER(C.c_float)), ("noise_steps", C.c_size_t),
                 ("condition", C.POINTER(Condition)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
                 ("step", STEP), ("step_user", C.c_void_p), ("dpmpp_order", C.c_int32), ("dpmpp_form", C.c_int32),
-                ("dpmpp_end", C.c_int32), ("reserved2", C.c_int32)]
+                ("dpmpp_end", C.c_int32), ("reserved2", C.c_int32), ("rk45_rtol", C.c_double), ("rk45_atol", C.c_double),
+                ("pc_snr", C.c_double), ("rk45_max_nfe", C.c_int32), ("pc_corrections", C.c_int32),
+                ("evaluations", C.POINTER(C.c_int32))]
 
 
 class SamplerInfo(Struct):
