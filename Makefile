@@ -84,7 +84,7 @@ OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout re
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
 NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_names flax_names songunet dhariwal edm2 edm2_names unit_rows checkpoint feature_net lenet cifar_resnet inception perceptual vgg alexnet squeezenet bind mismatch nearest export export_diffusers adm_diffusers
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
-               method_ode method_edm method_dpmpp rk45 method_rk45 method_pc option_checks levels times noise edit_tasks edit interpolate sampler sampler_run
+               method_ode method_edm method_dpmpp rk45 method_rk45 method_pc option_checks levels times noise edit_tasks edit interpolate sampler sampler_run likelihood
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance perceptual_distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect objective_continuous objective_scm objective_meanflow objective_cmt objective_tcm truncated weight_net axis option_rows settings settings_json settings_check presets learner learner_slice \
@@ -92,7 +92,7 @@ TRAIN_C   := class_names averages distance perceptual_distance optim ema curricu
 TRAIN_C   += uncertainty phema reconstruct
 METRICS_C := tiles weights_hash features features_file lpips samples statistics statistics_file frechet inception_score pairs neighbours kernel_distance subsets search
 RUN_C     := text memory files pages metric best options config inputs estimate run
-API_C     := base layout choices model denoise checkpoint sampler edit image image_coding dataset trainer train_options run metrics
+API_C     := base layout choices model denoise likelihood checkpoint sampler edit image image_coding dataset trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \

@@ -1,4 +1,4 @@
-/* The adaptive Runge-Kutta method and predictor-corrector beside closed forms.
+/* The adaptive Runge-Kutta method and predictor-corrector as samplers, and bits/dim, beside closed forms.
  *
  * A fresh ADM network ends in zeros, so with precond edm D(x; s) = x d^2 / (d^2 + s^2), d = sigma_data: the denoiser
  * of images whose values are independent normals of standard deviation d. */
@@ -242,6 +242,126 @@ START_TEST(pc_by_its_formulas)
 }
 END_TEST
 
+/* --- likelihood ---------------------------------------------------------------------------- */
+
+/* Of the path of a Gaussian from low to high, and a normal density there. */
+static double expected_bits(const float *x)
+{
+    const double pi = 3.14159265358979323846, grow = (data * data + high * high) / (data * data + low * low);
+    double squares = 0;
+    for (int i = 0; i < VALUES; i++) squares += grow * (double)x[i] * (double)x[i];
+    const double prior = -VALUES / 2.0 * log(2 * pi * high * high) - squares / (2 * high * high);
+    return 7 - (prior + VALUES / 2.0 * log(grow)) / (VALUES * log(2));
+}
+
+START_TEST(bits_of_a_gaussian)
+{
+    enum { N = 3 };
+    cm_model *m = gaussian();
+    static float x[N * VALUES];
+    double bits[N], again[N], other[N];
+    int32_t nfe[N];
+    cm_likelihood_options o = CM_LIKELIHOOD_OPTIONS_INIT, filled;
+    uint64_t state = 4;
+    cm_likelihood_options_init(&filled, sizeof filled);
+    ck_assert_mem_eq(&o, &filled, sizeof o);
+    for (int i = 0; i < N * VALUES; i++) x[i] = random_float(&state) * (float)(1 + i / VALUES);
+    o.continuous = 1, o.evaluations = nfe;
+    OK(cm_model_bits_per_dim(m, &o, N, x, bits));
+    for (int i = 0; i < N; i++) ck_assert_double_eq_tol(bits[i], expected_bits(x + i * VALUES), 1e-3);
+    for (int i = 0; i < N; i++) ck_assert_int_eq(nfe[i] % 6, 2);
+    /* an image by itself, and more probes */
+    o.first_index = 1, o.evaluations = NULL;
+    OK(cm_model_bits_per_dim(m, &o, 1, x + VALUES, again));
+    ck_assert_mem_eq(again, bits + 1, sizeof *bits);
+    o.probes = 3;
+    OK(cm_model_bits_per_dim(m, &o, 1, x + VALUES, again));
+    ck_assert_double_eq_tol(again[0], bits[1], 1e-3);
+    /* 8-bit pictures: the noise of a level follows the seed and is about nothing on average */
+    o = filled;
+    for (int i = 0; i < N * VALUES; i++) x[i] = 2 * (float)random_int(&state, 0, 255) / 255 - 1;
+    OK(cm_model_bits_per_dim(m, NULL, N, x, bits));
+    OK(cm_model_bits_per_dim(m, &o, N, x, again));
+    ck_assert_mem_eq(bits, again, sizeof bits);
+    for (int i = 0; i < N; i++) ck_assert_double_eq_tol(bits[i], expected_bits(x + i * VALUES), 0.05);
+    o.seed = 1;
+    OK(cm_model_bits_per_dim(m, &o, N, x, other));
+    ck_assert_mem_ne(bits, other, sizeof bits);
+    for (int i = 0; i < N; i++) ck_assert_double_eq_tol(bits[i], other[i], 0.05);
+    cm_model_free(m);
+}
+END_TEST
+
+/* Digits that the teacher draws are likelier to it than noise; the order holds for any number of threads. */
+START_TEST(bits_of_digits)
+{
+    enum { N = 2, SIDE = 32 * 32 };
+    static float x[N * SIDE], noise[N * SIDE];
+    double drawn[N], of_noise[N], again[N];
+    for (int threads = 1; threads <= 3; threads += 2) {
+        cm_context *context;
+        cm_model *m;
+        cm_context_options c;
+        cm_likelihood_options o = CM_LIKELIHOOD_OPTIONS_INIT;
+        cm_context_options_init(&c, sizeof c);
+        c.threads = threads;
+        OK(cm_context_create(&c, &context));
+        OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL, &m));
+        cm_sampler *s = sampler_of(m, 1, 2);
+        uint64_t state = 9;
+        const int32_t labels[N] = {3, 7};
+        cm_sample_options sampling = CM_SAMPLE_OPTIONS_INIT;
+        sampling.condition = LABELS(labels);
+        OK(cm_sampler_run(s, &sampling, N, x));
+        for (int i = 0; i < N * SIDE; i++) noise[i] = random_float(&state);
+        o.continuous = 1, o.rk45_rtol = o.rk45_atol = 1e-2, o.condition = LABELS(labels);
+        OK(cm_model_bits_per_dim(m, &o, N, x, threads == 1 ? drawn : again));
+        if (threads > 1) ck_assert_mem_eq(drawn, again, sizeof drawn);
+        OK(cm_model_bits_per_dim(m, &o, N, noise, of_noise));
+        for (int i = 0; i < N; i++)
+            ck_assert_msg(drawn[i] + 1 < of_noise[i], "image %d: %g bits, noise %g", i, drawn[i], of_noise[i]);
+        cm_sampler_free(s);
+        cm_model_free(m);
+        cm_context_free(context);
+    }
+}
+END_TEST
+
+START_TEST(likelihood_refused)
+{
+    cm_model *m = gaussian(), *consistency;
+    static float x[VALUES], small[32 * 32];
+    double bits[1];
+    const int32_t two[1] = {2};
+    for (int i = 0; i < VALUES; i++) x[i] = 1;
+#define REFUSED(set, status, word)                                                                                   \
+    do {                                                                                                             \
+        cm_likelihood_options o = CM_LIKELIHOOD_OPTIONS_INIT;                                                        \
+        set;                                                                                                         \
+        FAILS(cm_model_bits_per_dim(m, &o, 1, x, bits), status, word);                                               \
+    } while (0)
+    REFUSED(o.probes = -1, CM_ERR_ARGUMENT, "probes is -1");
+    REFUSED(o.probes = 1001, CM_ERR_ARGUMENT, "probes is 1001");
+    REFUSED(o.continuous = 2, CM_ERR_ARGUMENT, "continuous is 2");
+    REFUSED(o.rk45_rtol = NAN, CM_ERR_ARGUMENT, "rk45_rtol is nan");
+    REFUSED(o.rk45_max_nfe = 3, CM_ERR_ARGUMENT, "rk45_max_nfe is 3");
+    REFUSED(o.rk45_max_nfe = 20, CM_ERR_NUMERIC, "the most are 20");
+    REFUSED(o.sigma_max = 81, CM_ERR_ARGUMENT, "noise levels end at 80");
+    REFUSED((o.sigma_min = 3, o.sigma_max = 2), CM_ERR_ARGUMENT, "below");
+    REFUSED(o.condition = LABELS(two), CM_ERR_ARGUMENT, "label");
+    FAILS(cm_model_bits_per_dim(NULL, NULL, 1, x, bits), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_model_bits_per_dim(m, NULL, 0, x, bits), CM_ERR_ARGUMENT, "n is 0");
+    x[7] = 0.123f;
+    FAILS(cm_model_bits_per_dim(m, NULL, 1, x, bits), CM_ERR_ARGUMENT, "none of the 256");
+    x[7] = NAN;
+    FAILS(cm_model_bits_per_dim(m, NULL, 1, x, bits), CM_ERR_NUMERIC, "nan at value 7");
+    OK(cm_model_load(NULL, "models/digits_consistency.safetensors", NULL, &consistency));
+    FAILS(cm_model_bits_per_dim(consistency, NULL, 1, small, bits), CM_ERR_UNSUPPORTED, "consistency function");
+    cm_model_free(consistency);
+    cm_model_free(m);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("solvers");
@@ -253,6 +373,9 @@ Suite *make_suite(void)
     tcase_add_test(t, rk45_says_how_far_it_is);
     tcase_add_test(t, pc_of_a_gaussian);
     tcase_add_test(t, pc_by_its_formulas);
+    tcase_add_test(t, bits_of_a_gaussian);
+    tcase_add_test(t, bits_of_digits);
+    tcase_add_test(t, likelihood_refused);
     suite_add_tcase(s, t);
     return s;
 }

@@ -173,6 +173,27 @@ typedef struct cm_denoise_options {
 #define CM_DENOISE_OPTIONS_INIT {sizeof(cm_denoise_options), 0, NULL, NULL, NULL}
 /* clang-format on */
 
+/* How cm_model_bits_per_dim works.  Zero is the default of every member, and all pointers are
+ * borrowed for the call. */
+typedef struct cm_likelihood_options {
+    uint32_t struct_size;
+    int32_t probes;                /* random directions of the trace, 1..1000; default 1            */
+    double rk45_rtol, rk45_atol;   /* tolerances, 1e-10..1; default 1e-5                            */
+    int32_t rk45_max_nfe;          /* evaluations that a direction may take, 8..1,000,000; default 1000 */
+    int32_t continuous;            /* 1: x is taken as it is; 0, the default: x is of 8-bit pictures */
+    double sigma_min, sigma_max;   /* the levels to walk between; default as of cm_sample_options   */
+    uint64_t seed, first_index;    /* image i draws from stream first_index + i of the seed         */
+    const cm_condition *condition; /* NULL: label -1 ("none") for all                               */
+    /* After every 16 images, with how many of the call are done; non-zero stops the call. */
+    cm_progress_fn progress;
+    void *progress_user;
+    int32_t *evaluations; /* n numbers out, the evaluations of each image and direction; or NULL */
+} cm_likelihood_options;
+
+/* clang-format off */
+#define CM_LIKELIHOOD_OPTIONS_INIT {sizeof(cm_likelihood_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL}
+/* clang-format on */
+
 /* What is known of a model; filled in by cm_model_info_get. */
 typedef struct cm_model_info {
     uint32_t struct_size;
@@ -201,6 +222,7 @@ CM_API void cm_reader_init(cm_reader *reader, size_t struct_size);
 CM_API void cm_save_options_init(cm_save_options *options, size_t struct_size);
 CM_API void cm_condition_init(cm_condition *condition, size_t struct_size);
 CM_API void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size);
+CM_API void cm_likelihood_options_init(cm_likelihood_options *options, size_t struct_size);
 CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
 
 /* Loads a model from a file.  Without CM_COPY_YES the file is mapped and has to stay as it
@@ -390,6 +412,36 @@ CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options
 CM_API cm_status cm_model_denoise_tangent(cm_model *model, const cm_denoise_options *options, size_t n,
                                           const float *x, const float *sigma, const float *x_tangent,
                                           const float *sigma_tangent, float *out, float *out_tangent);
+
+/* Says how likely the model finds images: bits[i], minus the binary logarithm of image i's probability
+ * over its C H W values, by the probability-flow ODE (Song et al. 2021, section 4.3).  With the slope
+ * f(x; s) = (x - D(x; s)) / s of the path from the image at sigma_min to noise at sigma_max
+ *
+ *     ln p(x) = ln N(x_end; 0, sigma_max^2) + integral of tr(df/dx) ds
+ *
+ * and bits = 7 - log2 p(x) / (C H W), where 7 is that 256 levels lie on [-1, 1].  The path is that of
+ * CM_METHOD_RK45 (sampler.h); the integral is one more value of its state.  The trace is Hutchinson's
+ * estimate, the mean over `probes` directions v of +1 and -1 of v . df/dx v, which hold along the path: the
+ * result is unbiased but for tolerances, and varies with the seed.
+ *
+ *   x     dense float32, n x C x H x W.  Of 8-bit pictures, 2 v / 255 - 1: a value uniform on one level is added
+ *         (dequantisation, Theis et al. 2016), 2 (v + u) / 256 - 1, so that the bits are an upper bound of
+ *         those of the 8-bit picture.  With `continuous` any finite numbers, which are not touched
+ *   bits  n numbers
+ *
+ * The result of an image is a function of the model, the image, its label, the seed, first_index + i and the
+ * options; n and the number of threads change no bit.  Each evaluation takes about twice the time of
+ * cm_model_denoise.  Options NULL: defaults.  The call plans and packs for itself; several threads may
+ * call it on one model.
+ *
+ * Errors: ARGUMENT (NULL, n 0, an option or a label out of range, x that is of no 8-bit picture), UNSUPPORTED
+ * (a consistency function, precond cm or ecm, is no denoiser; precond none), NUMERIC (x or an evaluation is
+ * not finite; an image that is not through after rk45_max_nfe), CANCELLED, LIMIT, MEMORY, FORKED.
+ *
+ *     status = cm_model_bits_per_dim(model, NULL, n, images, bits);
+ */
+CM_API cm_status cm_model_bits_per_dim(cm_model *model, const cm_likelihood_options *options, size_t n,
+                                       const float *x, double *bits);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,11 @@ void cm_denoise_options_init(cm_denoise_options *options, size_t struct_size)
     cmi_options_zero(options, struct_size);
 }
 
+void cm_likelihood_options_init(cm_likelihood_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
 void cm_model_info_init(cm_model_info *info, size_t struct_size)
 {
     cmi_options_zero(info, struct_size);

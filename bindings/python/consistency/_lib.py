@@ -128,6 +128,15 @@ class DenoiseOptions(Struct):
                 ("progress", PROGRESS), ("progress_user", C.c_void_p)]
 
 
+class LikelihoodOptions(Struct):
+    _c_name = "cm_likelihood_options"
+    _fields_ = [("struct_size", C.c_uint32), ("probes", C.c_int32), ("rk45_rtol", C.c_double), ("rk45_atol", C.c_double),
+                ("rk45_max_nfe", C.c_int32), ("continuous", C.c_int32), ("sigma_min", C.c_double),
+                ("sigma_max", C.c_double), ("seed", C.c_uint64), ("first_index", C.c_uint64),
+                ("condition", C.POINTER(Condition)), ("progress", PROGRESS), ("progress_user", C.c_void_p),
+                ("evaluations", C.POINTER(C.c_int32))]
+
+
 class ModelInfo(Struct):
     _c_name = "cm_model_info"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
@@ -331,7 +340,7 @@ class SearchOptions(Struct):
                 ("progress", PROGRESS), ("progress_user", C.c_void_p)]
 
 
-STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, ModelInfo, SamplerOptions,
+STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, LikelihoodOptions, ModelInfo, SamplerOptions,
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
@@ -359,6 +368,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_save_options_init": (None, [C.POINTER(SaveOptions), _size]),
     "cm_condition_init": (None, [C.POINTER(Condition), _size]),
     "cm_denoise_options_init": (None, [C.POINTER(DenoiseOptions), _size]),
+    "cm_likelihood_options_init": (None, [C.POINTER(LikelihoodOptions), _size]),
+    "cm_model_bits_per_dim": (C.c_int, [_p, C.POINTER(LikelihoodOptions), _size, _f32p, _f64p]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
     "cm_average_reconstruct": (C.c_int, [_p, C.POINTER(C.c_char_p), C.c_size_t, C.c_double, C.c_double,
                                          C.POINTER(_p)]),
