@@ -209,6 +209,21 @@ class Binding(unittest.TestCase):
         self.assertEqual(caught.exception.status, "CM_ERR_ARGUMENT")
         self.assertIn("sigma[0]", str(caught.exception))
 
+    def test_bits_per_dim(self):
+        teacher = cm.Model.load(TEACHER)
+        x = cm.Sampler(teacher, "rk45", rtol=0.02, atol=0.02).sample(2, labels=[3, 7])
+        options = {"labels": [3, 7], "rtol": 0.02, "atol": 0.02, "continuous": True}
+        bits = teacher.bits_per_dim(x, **options)
+        self.assertEqual(len(bits), 2)
+        self.assertEqual(bits, teacher.bits_per_dim(x, **options))
+        self.assertNotEqual(bits, teacher.bits_per_dim(x, seed=1, **options))
+        with self.assertRaisesRegex(ValueError, "none of the 256"):
+            teacher.bits_per_dim(x, labels=[3, 7])
+        with self.assertRaisesRegex(Exception, "at most|the most are 20"):
+            teacher.bits_per_dim(x, max_nfe=20, labels=[3, 7], continuous=True)
+        with self.assertRaisesRegex(Exception, "consistency function"):
+            self.model.bits_per_dim(x, **options)
+
     def test_denoise_tangent(self):
         """D has the bits of denoise(), and D' is what differences say."""
         x = [[[[0.1 * math.sin(i + 3 * j) for i in range(32)] for j in range(32)]]] * 2

@@ -431,14 +431,14 @@ CM_API cm_status cm_model_denoise_tangent(cm_model *model, const cm_denoise_opti
  *
  * The result of an image is a function of the model, the image, its label, the seed, first_index + i and the
  * options; n and the number of threads change no bit.  Each evaluation takes about twice the time of
- * cm_model_denoise.  Options NULL: defaults.  The call plans and packs for itself; several threads may
- * call it on one model.
+ * cm_model_denoise.  Options NULL: defaults.  Several threads may call it on one model.
  *
  * Errors: ARGUMENT (NULL, n 0, an option or a label out of range, x that is of no 8-bit picture), UNSUPPORTED
  * (a consistency function, precond cm or ecm, is no denoiser; precond none), NUMERIC (x or an evaluation is
  * not finite; an image that is not through after rk45_max_nfe), CANCELLED, LIMIT, MEMORY, FORKED.
  *
- *     status = cm_model_bits_per_dim(model, NULL, n, images, bits);
+ *     double bits[2];
+ *     status = cm_model_bits_per_dim(model, NULL, 2, images, bits);
  */
 CM_API cm_status cm_model_bits_per_dim(cm_model *model, const cm_likelihood_options *options, size_t n,
                                        const float *x, double *bits);

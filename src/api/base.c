@@ -72,6 +72,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_edit_options),
         SIZED(cm_edit_map),
         SIZED(cm_denoise_options),
+        SIZED(cm_likelihood_options),
         SIZED(cm_condition),
         SIZED(cm_reader),
         SIZED(cm_run_info),

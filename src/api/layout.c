@@ -100,22 +100,6 @@ PLACE(cm_denoise_options, condition, 8);
 PLACE(cm_denoise_options, progress, 16);
 PLACE(cm_denoise_options, progress_user, 24);
 
-SIZE(cm_likelihood_options, 96);
-PLACE(cm_likelihood_options, struct_size, 0);
-PLACE(cm_likelihood_options, probes, 4);
-PLACE(cm_likelihood_options, rk45_rtol, 8);
-PLACE(cm_likelihood_options, rk45_atol, 16);
-PLACE(cm_likelihood_options, rk45_max_nfe, 24);
-PLACE(cm_likelihood_options, continuous, 28);
-PLACE(cm_likelihood_options, sigma_min, 32);
-PLACE(cm_likelihood_options, sigma_max, 40);
-PLACE(cm_likelihood_options, seed, 48);
-PLACE(cm_likelihood_options, first_index, 56);
-PLACE(cm_likelihood_options, condition, 64);
-PLACE(cm_likelihood_options, progress, 72);
-PLACE(cm_likelihood_options, progress_user, 80);
-PLACE(cm_likelihood_options, evaluations, 88);
-
 SIZE(cm_edit_map, 40);
 PLACE(cm_edit_map, struct_size, 0);
 PLACE(cm_edit_map, patch, 4);
@@ -182,6 +166,22 @@ PLACE(cm_images, channel_stride, 40);
 PLACE(cm_images, row_stride, 48);
 PLACE(cm_images, pixel_stride, 56);
 PLACE(cm_images, data, 64);
+
+SIZE(cm_likelihood_options, 96);
+PLACE(cm_likelihood_options, struct_size, 0);
+PLACE(cm_likelihood_options, probes, 4);
+PLACE(cm_likelihood_options, rk45_rtol, 8);
+PLACE(cm_likelihood_options, rk45_atol, 16);
+PLACE(cm_likelihood_options, rk45_max_nfe, 24);
+PLACE(cm_likelihood_options, continuous, 28);
+PLACE(cm_likelihood_options, sigma_min, 32);
+PLACE(cm_likelihood_options, sigma_max, 40);
+PLACE(cm_likelihood_options, seed, 48);
+PLACE(cm_likelihood_options, first_index, 56);
+PLACE(cm_likelihood_options, condition, 64);
+PLACE(cm_likelihood_options, progress, 72);
+PLACE(cm_likelihood_options, progress_user, 80);
+PLACE(cm_likelihood_options, evaluations, 88);
 
 SIZE(cm_load_options, 48);
 PLACE(cm_load_options, struct_size, 0);
