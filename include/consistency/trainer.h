@@ -84,23 +84,28 @@ typedef struct cm_trainer cm_trainer;
  *         first stage, frozen, with the dropout of f.  Of a step of b images floor(boundary_share b), chosen at
  *         random, have t = transition + 1e-8, and the loss is the mean over the others plus boundary_weight times
  *         the mean over these.  What is trained is sampled from alone.
+ *   meanflow  l / (l + adaptive_eps)^adaptive_p, the divisor a constant, with l = |u - (v - (t - r) u')|^2, u the
+ *         network at (x_t, t, r), x_t = (1 - t) x0 + t z, v = z - x0 and u' without gradient the derivative of u in
+ *         the direction (v, 1, 0); ln(t / (1 - t)) is normal (p_mean, p_std), r by flow_sampler.  The model has two
+ *         times and precond average-velocity.  Geng et al. 2025 (arXiv 2505.13447).
  */
 /* clang-format on */
 typedef enum cm_train_objective {
-    CM_TRAIN_EDM = 0,   /* denoising, the diffusion teacher         */
-    CM_TRAIN_CD = 1,    /* consistency distillation; needs a teacher */
-    CM_TRAIN_CT = 2,    /* consistency training                      */
-    CM_TRAIN_PD = 3,    /* progressive distillation; needs a teacher */
-    CM_TRAIN_ICT = 4,   /* improved consistency training             */
-    CM_TRAIN_ECT = 5,   /* easy consistency tuning                   */
-    CM_TRAIN_CCD = 6,   /* consistency distillation in continuous time; needs a teacher */
-    CM_TRAIN_CCT = 7,   /* consistency training in continuous time   */
-    CM_TRAIN_CMT = 8,   /* mid-training on trajectories; needs a teacher */
-    CM_TRAIN_SCT = 9,   /* sCT, training on TrigFlow's axis          */
-    CM_TRAIN_SCD = 10,  /* sCD, distillation there; needs a teacher  */
-    CM_TRAIN_DSCD = 11, /* its discrete form; needs a teacher        */
-    CM_TRAIN_TCM = 12,  /* truncated consistency, first stage; takes a teacher */
-    CM_TRAIN_TCM2 = 13  /* its second stage; the teacher is the first stage */
+    CM_TRAIN_EDM = 0,      /* denoising, the diffusion teacher         */
+    CM_TRAIN_CD = 1,       /* consistency distillation; needs a teacher */
+    CM_TRAIN_CT = 2,       /* consistency training                      */
+    CM_TRAIN_PD = 3,       /* progressive distillation; needs a teacher */
+    CM_TRAIN_ICT = 4,      /* improved consistency training             */
+    CM_TRAIN_ECT = 5,      /* easy consistency tuning                   */
+    CM_TRAIN_CCD = 6,      /* consistency distillation in continuous time; needs a teacher */
+    CM_TRAIN_CCT = 7,      /* consistency training in continuous time   */
+    CM_TRAIN_CMT = 8,      /* mid-training on trajectories; needs a teacher */
+    CM_TRAIN_SCT = 9,      /* sCT, training on TrigFlow's axis          */
+    CM_TRAIN_SCD = 10,     /* sCD, distillation there; needs a teacher  */
+    CM_TRAIN_DSCD = 11,    /* its discrete form; needs a teacher        */
+    CM_TRAIN_TCM = 12,     /* truncated consistency, first stage; takes a teacher */
+    CM_TRAIN_TCM2 = 13,    /* its second stage; the teacher is the first stage */
+    CM_TRAIN_MEANFLOW = 14 /* the mean velocity between two times */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
@@ -291,6 +296,13 @@ enum { CM_MAX_EMAS = 8 };
  *                                     saved in the model.
  *   discrete_from     0.9             0..0.999999.  The least t'/t of a step of dscd.
  *   discrete_to       0.99            0..0.999999.  The largest t'/t of a step of dscd.
+ *   flow_sampler      v0              of flow_samplers.  How meanflow draws its two times.
+ *   r_mean            -2              -20..20.  Mean of ln(r / (1 - r)), r the second time of meanflow.
+ *   r_std             2               1e-06..10.  Its standard deviation.
+ *   flow_ratio        0.75            0..1.  Probability that the second time differs from the first.
+ *   adaptive_p        0.75            0..4.  The exponent p of (l + adaptive_eps)^p, by which meanflow divides
+ *                                     its loss l.
+ *   adaptive_eps      0.001           1e-12..1000000.  What is added to the loss there.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.

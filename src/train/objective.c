@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const cm_objective *const all[] = {
-    &cmi_objective_edm, &cmi_objective_cd,   &cmi_objective_ct,  &cmi_objective_pd,  &cmi_objective_ict,
-    &cmi_objective_ect, &cmi_objective_ccd,  &cmi_objective_cct, &cmi_objective_cmt, &cmi_objective_sct,
-    &cmi_objective_scd, &cmi_objective_dscd, &cmi_objective_tcm, &cmi_objective_tcm2};
+    &cmi_objective_edm, &cmi_objective_cd,   &cmi_objective_ct,  &cmi_objective_pd,   &cmi_objective_ict,
+    &cmi_objective_ect, &cmi_objective_ccd,  &cmi_objective_cct, &cmi_objective_cmt,  &cmi_objective_sct,
+    &cmi_objective_scd, &cmi_objective_dscd, &cmi_objective_tcm, &cmi_objective_tcm2, &cmi_objective_meanflow};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -68,6 +68,8 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.discrete_from = s->discrete_from, o.discrete_to = s->discrete_to;
     o.pairs = s->pair_weighting, o.ratio_limit = s->ratio_limit;
     o.nu = s->student_nu, o.transition = s->transition, o.boundary_weight = s->boundary_weight;
+    o.flow_sampler = s->flow_sampler, o.r_mean = s->r_mean, o.r_std = s->r_std, o.flow_ratio = s->flow_ratio;
+    o.adaptive_p = s->adaptive_p, o.adaptive_eps = s->adaptive_eps, o.guidance = 1;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }

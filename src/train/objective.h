@@ -134,6 +134,7 @@ typedef struct cm_objective {
     cm_objective_axis axis;               /* what x and t are, and the networks' answer */
     const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
     const char *precond_trigflow;         /* ... one of TrigFlow's; NULL: that is an error */
+    const char *precond_two_times;        /* ... one of two times, in the same way */
     int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
     double huber_scale, huber_least;      /* huber_c "auto": scale sqrt(C H W), or least */
     const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
@@ -150,8 +151,9 @@ typedef struct cm_objective {
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
     cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt, cmi_objective_sct, cmi_objective_scd,
     cmi_objective_dscd, cmi_objective_tcm, cmi_objective_tcm2;
-/* Not in the table: no network of this library has two times. */
-extern const cm_objective cmi_objective_meanflow, cmi_objective_improved_meanflow;
+extern const cm_objective cmi_objective_meanflow;
+/* Not in the table: no network of this library has two outputs. */
+extern const cm_objective cmi_objective_improved_meanflow;
 
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);

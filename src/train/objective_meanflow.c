@@ -180,16 +180,37 @@ static cm_status improve(const cm_objective_settings *s, const cm_objective_batc
     return nets->backward(nets->user, r.slope);
 }
 
-/* Networks of two times, and of two outputs, are what these train. */
+static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (s->adaptive_p == 0 && s->adaptive_eps != d->adaptive_eps)
+        CM_FAIL(CM_ERR_ARGUMENT, "adaptive_eps has no effect with adaptive_p 0");
+    if (s->flow_sampler == CM_FLOW_SAMPLER_V1 && s->flow_ratio == 0 &&
+        (s->r_mean != d->r_mean || s->r_std != d->r_std))
+        CM_FAIL(CM_ERR_ARGUMENT, "r_mean and r_std have no effect with flow_ratio 0");
+    return CM_OK;
+}
+
+static const char *const options[] = {"p_mean",     "p_std",      "r_mean",       "r_std", "flow_sampler",
+                                      "flow_ratio", "adaptive_p", "adaptive_eps", NULL};
+static const cm_objective_default defaults[] = {
+    {"optimizer", CM_OPTIMIZER_ADAM}, {"lr", 6e-4}, {"p_mean", -2}, {"p_std", 2}, {NULL, 0}};
+
 const cm_objective cmi_objective_meanflow = {
+    .number = CM_TRAIN_MEANFLOW,
     .name = "meanflow",
     .about = "The mean velocity between two times, MeanFlow: Geng et al. 2025.",
     .axis = CM_AXIS_RAW,
+    .target = CM_TARGET_NONE,
     .differentiates = 1,
+    .precond_two_times = "average-velocity",
+    .options = options,
+    .defaults = defaults,
+    .check = check,
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
     .run = run,
 };
+/* Networks of two outputs are what this trains. */
 const cm_objective cmi_objective_improved_meanflow = {
     .name = "improved-meanflow",
     .about = "The mean velocity, with the velocity as a second output and guidance as an input: Geng et al. 2025.",

@@ -43,6 +43,8 @@ typedef struct cm_train_settings {
     int32_t precision, lpips_pooling, lpips_resize;
     int32_t stop_gradient, squared, scm_form, tangent_norm, weight_net;
     double tangent_c, discrete_from, discrete_to;
+    int32_t flow_sampler;
+    double r_mean, r_std, flow_ratio, adaptive_p, adaptive_eps;
     int64_t tangent_warmup;
     char lpips_weights[CM_PATH_SIZE], lpips_lin[CM_PATH_SIZE];
     char debug[CM_DEBUG_SIZE];

@@ -22,7 +22,10 @@ static cm_status set_precond(cm_trainer *t)
             "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
             "\"edm\", \"cm\" or \"ecm\"",
             cmi_precond_name(&t->model->precond));
-    const char *as = t->model->precond.kind->trigflow ? t->objective->precond_trigflow : t->objective->precond;
+    const cm_precond_kind *kind = t->model->precond.kind;
+    const char *as = kind->two_times  ? t->objective->precond_two_times
+                     : kind->trigflow ? t->objective->precond_trigflow
+                                      : t->objective->precond;
     if (!as)
         CM_FAIL(CM_ERR_ARGUMENT, "objective %s does not train a network of precond \"%s\"", t->objective->name,
                 cmi_precond_name(&t->model->precond));
@@ -37,9 +40,9 @@ static cm_status set_config(cm_trainer *t)
     t->config = json_deep_copy(t->model->file.config);
     json_t *precond = json_pack("{s:s, s:f, s:f, s:f, s:s*}", "type", cmi_precond_name(p), "sigma_data",
                                 p->sigma_data, "sigma_min", p->sigma_min, "sigma_max", p->sigma_max, "time",
-                                p->kind->trigflow          ? NULL
-                                : p->time == CM_TIME_250LN ? "250ln"
-                                                           : "ln/4");
+                                p->kind->trigflow || p->kind->two_times ? NULL
+                                : p->time == CM_TIME_250LN              ? "250ln"
+                                                                        : "ln/4");
     if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     (void)json_object_del(t->config, "training");

@@ -9,10 +9,10 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
-enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 14 };
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 15 };
 
-static const char *const names[OBJECTIVES] = {"edm", "cd",  "ct",  "pd",  "ict",  "ect", "ccd",
-                                              "cct", "cmt", "sct", "scd", "dscd", "tcm", "tcm2"};
+static const char *const names[OBJECTIVES] = {"edm", "cd",  "ct",  "pd",   "ict", "ect",  "ccd",     "cct",
+                                              "cmt", "sct", "scd", "dscd", "tcm", "tcm2", "meanflow"};
 static char dir[40];
 
 static inline void setup(void)
@@ -56,6 +56,20 @@ static inline cm_model *tiny_of(cm_context *context, uint64_t seed, const char *
 static inline cm_model *tiny(cm_context *context, uint64_t seed)
 {
     return tiny_of(context, seed, "edm");
+}
+
+/* The same with two times. */
+static inline cm_model *tiny_of_two_times(cm_context *context, uint64_t seed)
+{
+    cm_model *m = NULL;
+    (void)cm_model_create(
+        context,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
+        "\"augment_dim\": 9, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
+        "\"attn_resolutions\": [4], \"dropout\": 0.2, \"second_time\": \"concat\"}, \"precond\": {\"type\": "
+        "\"average-velocity\"}}",
+        seed, &m);
+    return m;
 }
 
 /* Batch k of a made-up data set. */
@@ -120,7 +134,8 @@ static inline cm_status open_trainer(cm_context *context, const char *objective,
                                      cm_trainer **t)
 {
     const int first = cmi_objective_by_name(objective)->first_stage;
-    cm_model *m = tiny(context, 3);
+    const int two = cmi_objective_by_name(objective)->precond_two_times != NULL;
+    cm_model *m = two ? tiny_of_two_times(context, 3) : tiny(context, 3);
     cm_model *teacher = needs_teacher(objective) ? tiny_of(context, 4, first ? "ecm" : "edm") : NULL;
     cm_status status = m && (teacher || !needs_teacher(objective)) ? create(m, teacher, o, t) : CM_ERR_MEMORY;
     cm_model_free(m);
