@@ -190,7 +190,7 @@ static void toy_run(toy *t, golden_result *r, const cm_sample_options *o, size_t
         free(work);
         return;
     }
-    const cm_solver_io io = {t, n, toy_on_denoise, toy_on_noise, NULL, NULL};
+    const cm_solver_io io = {.user = t, .n = n, .denoise = toy_on_denoise, .noise = toy_on_noise};
     if (cmi_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
     if (t->seen != t->evals || (size_t)cmi_solver_nfe(&times.solver) != t->evals)
         golden_fail(r, "%zu evaluations (nfe says %d), the reference made %zu", t->seen,
@@ -357,7 +357,7 @@ static void dpmpp_case(const golden_file *f, golden_result *r, toy *t, const cha
            *states = calloc((size_t)(steps + 1) * n, sizeof *states);
     double *x = golden_read(f, "x_T", NULL), *shown = calloc(8 * n, sizeof *shown);
     traced p = {t, states, n};
-    const cm_solver_io io = {&p, n, on_traced, NULL, NULL, NULL};
+    const cm_solver_io io = {.user = &p, .n = n, .denoise = on_traced};
     for (size_t i = 0; i < n; i++) x[i] /= scale;
     if (cmi_solver_run(&times.solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
     memcpy(states + (size_t)steps * n, x, n * sizeof *x);

@@ -63,7 +63,12 @@ static void run(editing *e, const cm_edit *edit, double *x)
     for (size_t i = 0; i < e->t.images && status == CM_OK; i++)
         status = cmi_edit_begin(edit, i, times.solver.start, x + i * size, work);
     if (status == CM_OK) {
-        const cm_solver_io io = {&e->t, e->n, toy_on_denoise, toy_on_noise, on_keep, on_estimate};
+        const cm_solver_io io = {.user = &e->t,
+                                 .n = e->n,
+                                 .denoise = toy_on_denoise,
+                                 .noise = toy_on_noise,
+                                 .keep = on_keep,
+                                 .estimate = on_estimate};
         times.solver.start = 1;
         status = cmi_solver_run(&times.solver, &io, x, work);
         if (e->t.seen != (size_t)cmi_solver_nfe(&times.solver)) golden_fail(e->r, "%zu evaluations", e->t.seen);
