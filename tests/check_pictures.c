@@ -555,6 +555,86 @@ START_TEST(write_checks)
 }
 END_TEST
 
+START_TEST(alpha_is_read)
+{
+    /* Made by another program: 3 x 1 RGBA, gray + alpha, and a palette with a transparent entry. */
+    static const struct {
+        const char *name;
+        int gray;
+        uint8_t pixels[12];
+    } files[] = {{"rgba.png", 0, {255, 0, 0, 255, 0, 255, 0, 128, 0, 0, 255, 0}},
+                 {"gray_alpha.png", 1, {10, 255, 20, 128, 30, 0}},
+                 {"palette.png", 0, {255, 0, 0, 0, 0, 255, 0, 255, 0, 0, 255, 255}},
+                 {"opaque.jpg", 1, {100, 255, 100, 255, 100, 255}}};
+    char path[128];
+    uint8_t *q;
+    int32_t c, h, w;
+    for (size_t k = 0; k < 4; k++) {
+        snprintf(path, sizeof path, "tests/data/pictures/%s", files[k].name);
+        c = files[k].gray ? 2 : 4;
+        OK(read_picture(NULL, path, &c, &h, &w, &q));
+        ck_assert(h == 1 && w == 3 && c == (files[k].gray ? 2 : 4));
+        ck_assert_msg(memcmp(q, files[k].pixels, (size_t)(3 * c)) == 0, "%s", path);
+        free_pixels(NULL, q);
+        c = 0;
+        OK(read_picture(NULL, path, &c, &h, &w, &q)); /* without */
+        ck_assert_int_eq(c, files[k].gray ? 1 : 3);
+        free_pixels(NULL, q);
+        if (!files[k].gray) continue;
+        c = 4;
+        OK(read_picture(NULL, path, &c, &h, &w, &q)); /* gray as colour */
+        ck_assert(q[4] == q[5] && q[5] == q[6] && q[4] == files[k].pixels[2] && q[7] == files[k].pixels[3]);
+        free_pixels(NULL, q);
+    }
+    c = 2;
+    OK(read_picture(NULL, "tests/data/pictures/rgba.png", &c, &h, &w, &q)); /* colours as gray: luminance */
+    for (int i = 0; i < 3; i++) {
+        const uint8_t *v = files[0].pixels + 4 * i;
+        ck_assert_int_eq(q[2 * i], (int)(0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2] + 0.5));
+        ck_assert_int_eq(q[2 * i + 1], v[3]);
+    }
+    free_pixels(NULL, q);
+    c = 5;
+    FAILS(read_picture(NULL, "tests/data/pictures/rgba.png", &c, &h, &w, &q), CM_ERR_ARGUMENT, "0..4");
+}
+END_TEST
+
+START_TEST(pictures_come_to_size)
+{
+    uint8_t in[4 * 8], out[6 * 6 * 3], row[6 * 2 * 3];
+    for (int i = 0; i < 32; i++) in[i] = (uint8_t)(i % 8 < 4 ? 40 : 200); /* 4 high, 8 wide, two halves */
+    OK(fit_bytes(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 4, 8, out));
+    ck_assert_mem_eq(in, out, 32);
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 4, 4, out)); /* columns 2..5 */
+    for (int i = 0; i < 16; i++) ck_assert_int_eq(out[i], i % 4 < 2 ? 40 : 200);
+    OK(fit_bytes(NULL, CM_FIT_PAD, 7, 1, 4, 8, in, 6, 6, out)); /* 3 x 6 in the middle */
+    for (int i = 0; i < 36; i++)
+        if (i / 6 < 1 || i / 6 > 3) ck_assert_int_eq(out[i], 7);
+        else if (i % 6 == 0 || i % 6 == 5) ck_assert_int_eq(out[i], i % 6 ? 200 : 40);
+    /* The bytes of Pillow's BICUBIC. */
+    static const uint8_t half[8] = {38, 51, 189, 202, 38, 51, 189, 202}, middle[6] = {40, 30, 59, 181, 210, 200};
+    OK(fit_bytes(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 2, 4, out));
+    ck_assert_mem_eq(out, half, 8);
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 6, 6, out)); /* 6 x 12, cut to its middle */
+    for (int i = 0; i < 6; i++) ck_assert_mem_eq(out + 6 * i, middle, 6);
+    /* Colour, one pixel, tall and flat pages. */
+    const uint8_t pixel[3] = {1, 2, 3};
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 3, 1, 1, pixel, 2, 6, row));
+    for (int i = 0; i < 36; i++) ck_assert_int_eq(row[i], pixel[i % 3]);
+    OK(fit_bytes(NULL, CM_FIT_PAD, 9, 3, 1, 1, pixel, 6, 2, row));
+    ck_assert(row[0] == 9 && row[2 * 2 * 3] == 1);
+    FAILS(fit_bytes(NULL, 3, 0, 1, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "fit is 3");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 1, 1, 4, 8, in, 4, 4, out), CM_ERR_ARGUMENT, "background");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 0, 2, 4, 8, in, 4, 4, out), CM_ERR_SHAPE, "channels");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, in, 0, 4, out), CM_ERR_ARGUMENT, "1 x 0 x 4");
+    FAILS(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 4, 8, NULL, 4, 4, out), CM_ERR_ARGUMENT, "NULL");
+    static uint8_t tall[65535]; /* scaled to 524280 x 65535, of which one column is made: between 40 and 200 */
+    OK(fit_bytes(NULL, CM_FIT_CROP, 0, 1, 1, 8, in, 65535, 1, tall));
+    for (int i = 0; i < 65535; i++) ck_assert_int_eq(tall[i], 120);
+    FAILS(fit_bytes(NULL, CM_FIT_RESIZE, 0, 1, 4, 8, in, 65535, 65535, out), CM_ERR_LIMIT, "limits");
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("pictures");
@@ -575,6 +655,8 @@ Suite *make_suite(void)
     tcase_add_test(t, png_with_large_texts);
     tcase_add_test(t, jpeg_with_many_scans);
     tcase_add_test(t, picture_arguments);
+    tcase_add_test(t, alpha_is_read);
+    tcase_add_test(t, pictures_come_to_size);
     suite_add_tcase(s, t);
     return s;
 }
