@@ -28,6 +28,12 @@ static const struct {
     {"digits-cmt-30min", NULL, 744401},
     {"digits-tcm-30min", NULL, 744401},
     {"digits-tcm2-30min", NULL, 744401},
+    {"digits-ccd-30min", NULL, 744401},
+    {"digits-cct-30min", NULL, 744401},
+    {"digits-sct-30min", NULL, 744401},
+    {"digits-scd-30min", NULL, 744401},
+    {"digits-dscd-30min", NULL, 744401},
+    {"digits-meanflow-30min", NULL, 745601},
     {"cifar10-3h", NULL, 1260899},
     {"cifar10-ect-3h", NULL, 1260899},
     {"cifar10-edm", "edm_cifar10_uncond_vp", 55733891},
@@ -353,6 +359,12 @@ START_TEST(teachers_fit_their_students)
         {"imagenet64-tcm2", "imagenet64-tcm", 1},
         {"digits-cmt-30min", "digits-teacher-30min", 1},
         {"digits-tcm2-30min", "digits-tcm-30min", 1},
+        {"digits-ccd-30min", "digits-teacher-30min", 1},
+        {"digits-cct-30min", "digits-teacher-30min", 1},
+        {"digits-sct-30min", "digits-teacher-30min", 1},
+        {"digits-scd-30min", "digits-teacher-30min", 1},
+        {"digits-dscd-30min", "digits-teacher-30min", 1},
+        {"digits-meanflow-30min", "digits-teacher-30min", 0},
         {"imagenet64-cd-l2", "imagenet64-edm", 1},
         {"lsun256-cd-l2", "lsun256-edm", 1},
         {"lsun256-cd-l2-table3", "lsun256-edm", 1},
@@ -421,7 +433,8 @@ START_TEST(nothing_is_hidden)
                                        "bandwidth",          NULL};
     static const char *const song[] = {"embedding_type", "channel_mult_noise", "encoder_type",
                                        "decoder_type",   "resample_filter",    NULL};
-    static const char *const precond[] = {"type", "time", "sigma_data", "sigma_min", "sigma_max", NULL};
+    static const char *const precond[] = {"type", "sigma_data", "sigma_min", "sigma_max", NULL};
+    static const char *const flow[] = {"second_time", "second_input", "attention_layout", NULL};
     for (size_t i = 0; cm_train_preset_name(i); i++) {
         json_t *config = json_loads(cm_train_preset_config(i), 0, NULL), *net = json_object_get(config, "network");
         const char *type = json_string_value(json_object_get(net, "type"));
@@ -430,6 +443,12 @@ START_TEST(nothing_is_hidden)
             ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
         for (names = song; *names && strcmp(type, "songunet") == 0; names++)
             ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
+        const json_t *kind = json_object_get(json_object_get(config, "precond"), "type");
+        const int two = strcmp(json_string_value(kind), "average-velocity") == 0;
+        for (names = flow; *names && two; names++)
+            ck_assert_msg(json_object_get(net, *names), "%s lacks %s", cm_train_preset_name(i), *names);
+        ck_assert_msg(two || json_object_get(json_object_get(config, "precond"), "time"), "%s lacks precond's time",
+                      cm_train_preset_name(i));
         for (names = precond; *names; names++)
             ck_assert_msg(json_object_get(json_object_get(config, "precond"), *names), "%s lacks precond's %s",
                           cm_train_preset_name(i), *names);

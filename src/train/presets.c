@@ -7,19 +7,28 @@
 
 /* --- networks: every argument written out ----------------------------------------- */
 
+#define IMAGE(c, side, labels)                                                                                       \
+    ", \"image\": {\"channels\": " #c ", \"height\": " #side ", \"width\": " #side ", \"labels\": " #labels "}}"
 #define REST(time, c, side, labels)                                                                                  \
     "}, \"precond\": {\"type\": \"edm\", \"time\": \"" time "\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "        \
-    "\"sigma_max\": 80}, \"image\": {\"channels\": " #c ", \"height\": " #side ", \"width\": " #side                 \
-    ", \"labels\": " #labels "}}"
+    "\"sigma_max\": 80}" IMAGE(c, side, labels)
 
 /* kind: what distinguishes DDPM++ from NCSN++; the rest is common to both. */
-#define SONG(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                                \
+#define SONG_NETWORK(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                        \
     "{\"network\": {\"type\": \"songunet\", \"img_resolution\": " #side ", \"in_channels\": " #c                     \
     ", \"out_channels\": " #c ", \"label_dim\": " #labels ", \"augment_dim\": " #augment                             \
     ", \"model_channels\": " #width ", \"channel_mult\": [" mult                                                     \
     "], \"channel_mult_emb\": 4, \"num_blocks\": " #blocks ", \"attn_resolutions\": [" attention                     \
-    "], \"dropout\": " #dropout ", \"label_dropout\": 0, " kind                                                      \
-    ", \"decoder_type\": \"standard\"" REST("ln/4", c, side, labels)
+    "], \"dropout\": " #dropout ", \"label_dropout\": 0, " kind ", \"decoder_type\": \"standard\""
+#define SONG(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                                \
+    SONG_NETWORK(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                            \
+    REST("ln/4", c, side, labels)
+/* Of two times, told as t and t - r. */
+#define SONG_FLOW(side, c, labels, augment, width, mult, blocks, attention, dropout, kind, layout)                   \
+    SONG_NETWORK(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                            \
+    ", \"attention_layout\": \"" layout "\", \"second_time\": \"concat\", \"second_input\": \"interval\"}, "         \
+    "\"precond\": {\"type\": \"average-velocity\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "                      \
+    "\"sigma_max\": 1e8}" IMAGE(c, side, labels)
 #define DDPMPP                                                                                                       \
     "\"embedding_type\": \"positional\", \"channel_mult_noise\": 1, \"encoder_type\": \"standard\", "                \
     "\"resample_filter\": [1, 1]"
@@ -52,6 +61,7 @@
 
 #define TINY SONG(32, 1, 10, 0, 8, "1, 2", 1, "", 0, DDPMPP)
 #define DIGITS SONG(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP)
+#define DIGITS_FLOW SONG_FLOW(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP, "interleaved")
 #define CIFAR_SMALL SONG(32, 3, 10, 0, 32, "1, 2, 2", 1, "8", 0, DDPMPP)
 #define CIFAR(labels, augment, dropout, kind) SONG(32, 3, labels, augment, 128, "2, 2, 2", 4, "16", dropout, kind)
 #define FACES(dropout, kind) SONG(64, 3, 0, 9, 128, "1, 2, 2, 2", 4, "16", dropout, kind)
@@ -139,6 +149,30 @@ static const cm_preset presets[] = {
      "objective=tcm2 batch=64 steps=4000 lr=0.0002 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ect_first_stage=7 ect_stages=1 ema=warmup:0.999",
      DIGITS},
+    {"digits-ccd-30min", "consistency distillation of that teacher in continuous time (--teacher)", OURS,
+     "objective=ccd batch=64 steps=3000 lr=0.0001 warmup_steps=200 anneal_begin=1800 anneal_end=3000 lr_final=0.02 "
+     "grad_clip=1 ema=warmup:0.999",
+     DIGITS},
+    {"digits-cct-30min", "consistency training in continuous time from that teacher's weights (--init)", OURS,
+     "objective=cct batch=64 steps=3500 lr=0.0001 warmup_steps=200 anneal_begin=2100 anneal_end=3500 lr_final=0.02 "
+     "grad_clip=1 ema=warmup:0.999",
+     DIGITS},
+    {"digits-sct-30min", "sCT from that teacher's weights (--init)", OURS,
+     "objective=sct batch=64 steps=3500 lr=0.0004 warmup_steps=200 anneal_begin=2100 anneal_end=3500 lr_final=0.02 "
+     "grad_clip=1 tangent_warmup=700 ema=warmup:0.999",
+     DIGITS},
+    {"digits-scd-30min", "sCD of that teacher (--teacher)", OURS,
+     "objective=scd batch=64 steps=3000 lr=0.0004 warmup_steps=200 anneal_begin=1800 anneal_end=3000 lr_final=0.02 "
+     "grad_clip=1 tangent_warmup=600 ema=warmup:0.999",
+     DIGITS},
+    {"digits-dscd-30min", "the same by steps of the teacher (--teacher)", OURS,
+     "objective=dscd batch=64 steps=3000 lr=0.0004 warmup_steps=200 anneal_begin=1800 anneal_end=3000 lr_final=0.02 "
+     "grad_clip=1 tangent_warmup=600 ema=warmup:0.999",
+     DIGITS},
+    {"digits-meanflow-30min", "MeanFlow from nothing: a network of two times", OURS,
+     "objective=meanflow batch=64 steps=3500 lr=0.001 warmup_steps=200 anneal_begin=2100 anneal_end=3500 "
+     "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
+     DIGITS_FLOW},
     {"cifar10-3h", "diffusion model of 32x32 colour pictures in 10 classes: first half of three hours", OURS,
      "objective=edm batch=64 steps=7000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=4200 anneal_end=7000 "
      "lr_final=0.02 grad_clip=1 flip=0.5 ema=warmup:0.999",
