@@ -8,8 +8,9 @@ writes; the weights, the average and the losses after 20 training steps of every
 bfloat16, which every processor can compute.  Two builds agree where `diff` finds no line that differs.
 
 The library and the Python binding are those beside BUILD, so that one copy of this file runs on an older and on a
-newer state; an argument with two spellings here is tried as the newer state has it, then as the older one.  The
-results depend on the instruction set: compare two builds on one machine (ONEDNN_MAX_CPU_ISA caps it)."""
+newer state; an argument with two spellings here is tried as the newer state has it, then as the older one, and
+methods and objectives that a state does not know have no line there.  The results depend on the instruction set:
+compare two builds on one machine (ONEDNN_MAX_CPU_ISA caps it)."""
 import argparse
 import hashlib
 import json
@@ -30,25 +31,32 @@ BUILD = os.path.abspath(o.build)
 os.environ["CONSISTENCY_LIBRARY"] = BUILD + "/lib/libconsistency.so.0"
 sys.path.insert(0, os.path.join(os.path.dirname(BUILD), "bindings", "python"))
 import consistency as cm  # noqa: E402
+from consistency._lib import choices  # noqa: E402
 
 CONSISTENCY = HERE + "/models/digits_consistency.safetensors"
 TEACHER = HERE + "/models/digits_teacher.safetensors"
 SONG = {"type": "songunet", "img_resolution": 32, "img_channels": 3, "model_channels": 32, "num_blocks": 2,
         "channel_mult": [1, 2, 2], "attn_resolutions": [16]}
-NETWORKS = {
-    "small": (SONG, 32),
-    "ncsnpp": (dict(SONG, model_channels=16, num_blocks=1, augment_dim=9, label_dim=10, embedding_type="fourier",
-                    channel_mult_noise=2, encoder_type="residual", decoder_type="standard",
-                    resample_filter=[1, 3, 3, 1]), 32),
+EDM = {"type": "edm"}
+THIN = dict(SONG, model_channels=16, num_blocks=1)
+NETWORKS = {  # what make_model makes, its size and its precond
+    "small": (SONG, 32, EDM),
+    "ncsnpp": (dict(THIN, augment_dim=9, label_dim=10, embedding_type="fourier", channel_mult_noise=2,
+                    encoder_type="residual", decoder_type="standard", resample_filter=[1, 3, 3, 1]), 32, EDM),
     "adm": ({"type": "adm", "image_size": 32, "in_channels": 3, "out_channels": 3, "model_channels": 32,
              "num_res_blocks": 1, "attention_resolutions": [2, 4], "channel_mult": [1, 2, 2], "num_classes": 10,
-             "num_head_channels": 32, "use_scale_shift_norm": True, "resblock_updown": True}, 32),
+             "num_head_channels": 32, "use_scale_shift_norm": True, "resblock_updown": True}, 32, EDM),
     "dhariwal": ({"type": "dhariwal", "img_resolution": 32, "in_channels": 3, "out_channels": 3, "label_dim": 10,
-                  "model_channels": 32, "channel_mult": [1, 2, 2], "num_blocks": 1, "attn_resolutions": [16, 8]}, 32),
+                  "model_channels": 32, "channel_mult": [1, 2, 2], "num_blocks": 1, "attn_resolutions": [16, 8]}, 32, EDM),
+}
+LATER = {  # those that an older state may not know, of its objectives and preconds
+    "jump": (dict(THIN, label_dim=10), 32, {"type": "ecm"}),
+    "two times": (dict(THIN, label_dim=10, second_time="concat"), 32, {"type": "average-velocity"}),
 }
 METHODS = [("onestep", {}), ("multistep", {"ts": [0, 22, 39], "grid": 40}), ("heun", {"steps": 4}),
            ("heun", {"steps": 4, "s_churn": 20, "s_noise": 1.003}), ("euler", {"steps": 4}),
-           ("ancestral", {"steps": 4}), ("dpm", {"steps": 3}), ("edm", {"steps": 3}), ("progdist", {"steps": 3}), ("dpmpp", {"steps": 3})]
+           ("ancestral", {"steps": 4}), ("dpm", {"steps": 3}), ("edm", {"steps": 3}), ("progdist", {"steps": 3}), ("dpmpp", {"steps": 3}),
+           ("rk45", {"rtol": 1e-2, "atol": 1e-2}), ("pc", {"steps": 3})]
 PRECISIONS = {  # name -> how the newer and the older state spell it, of a sampler and of a trainer
     "f32": ([{}], [{}]),
     "f32 small memory": ([{"memory": "small"}, {"lean": True}], None),
@@ -57,9 +65,14 @@ PRECISIONS = {  # name -> how the newer and the older state spell it, of a sampl
     "bf16 emulated tile 3": ([{"precision": "bf16", "debug": "bf16_tile=3,bf16_emulate=1"},
                               {"dtype": "bf16", "bf16_tile": 3, "bf16_emulate": True}], None),
 }
+CONTINUOUS = ("ccd", "cct", "sct", "scd", "dscd")
+TAUGHT = ("cd", "pd", "cmt", "tcm2", "ccd", "scd", "dscd")
 OBJECTIVES = [("edm", {}), ("cd", {"start_scales": 18, "end_scales": 18}), ("ct", {"start_scales": 4, "end_scales": 40}),
               ("pd", {"start_scales": 64, "distill_steps": 10}), ("ict", {"start_scales": 10, "end_scales": 160}),
-              ("ect", {}), ("cmt", {"cmt_nfe": 4}), ("tcm", {"ect_stages": 4})]
+              ("ect", {}), ("cmt", {"cmt_nfe": 4}), ("tcm", {"ect_stages": 4}),
+              ("tcm2", {"ect_stages": 4}), ("meanflow", {}), ("soflow", {}),
+              *((name, {}) for name in CONTINUOUS)]
+LEARNERS = {"tcm2": "jump", "meanflow": "two times", "soflow": "two times"}  # of others the teacher of digits
 STEPS, BATCH = 20, 7  # no multiple of a slice
 
 
@@ -89,18 +102,18 @@ def tensors(path):
 
 def made(name):
     """A network with weights by formula, of any size."""
-    network, side = NETWORKS[name]
+    network, side, precond = NETWORKS.get(name) or LATER[name]
     path = "%s/digests/%s.safetensors" % (BUILD, name)
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        subprocess.check_call([BUILD + "/tests/make_model", json.dumps(network), '{"type": "edm"}', str(side), str(side), path])
+        subprocess.check_call([BUILD + "/tests/make_model", json.dumps(network), json.dumps(precond), str(side), str(side), path])
     return path
 
 
 def samples(path, methods, n=5, batches=(1, 5), threads=(1, 2)):
     model = cm.Model.load(path)
     labels = [i % 10 for i in range(n)] if model.num_classes else None
-    for method, options in methods:
+    for method, options in (m for m in methods if m[0] in choices("methods")):
         for name, (sampling, _) in PRECISIONS.items():
             for thread, batch in ((t, b) for t in threads for b in batches):
                 what = "%s %s %s, %s, batch %d, threads %d" % (os.path.basename(path).split(".")[0], method, options, name, batch, thread)
@@ -123,11 +136,11 @@ def pictures(step, channels, side):
               for y in range(side)] for c in range(channels)] for i in range(BATCH)]
 
 
-def training(objective, options, name, variants, distance=None, path=TEACHER):
-    what = "training %s%s, %s, %s" % (objective, " " + distance if distance else "", os.path.basename(path).split(".")[0], name)
-    if o.only not in what:
+def training(objective, options, name, variants, distance=None, network=None):
+    what = "training %s%s, %s, %s" % (objective, " " + distance if distance else "", network or "digits_teacher", name)
+    if o.only not in what or objective not in choices("objectives"):
         return
-    teacher = cm.Model.load(path)
+    teacher = cm.Model.load(made(network) if network else TEACHER)
     channels, side = teacher.image_shape[:2]
     fixed = dict(options, objective=objective, batch=BATCH, steps=STEPS, lr=0.001, seed=3, dropout=0.1, flip=0.5,
                  label_dropout=0.1, ema="warmup:0.99", grad_clip=1)
@@ -135,7 +148,7 @@ def training(objective, options, name, variants, distance=None, path=TEACHER):
         fixed["warmup_steps"] = 5
     if distance:
         variants = [dict(v, **{key: distance}) for v in variants for key in ("distance", "metric")]
-    trainer = spelled(lambda more: cm.Trainer(teacher, teacher if objective in ("cd", "pd", "cmt") else None, **more, **fixed), variants)
+    trainer = spelled(lambda more: cm.Trainer(teacher, teacher if objective in TAUGHT else None, **more, **fixed), variants)
     losses = [trainer.step(pictures(k, channels, side), [(k + i) % 10 for i in range(BATCH)])["loss"] for k in range(STEPS)]
     line(what + ": losses", struct.pack("<%dd" % STEPS, *losses))
     for weights in ("online", "ema"):
@@ -153,8 +166,8 @@ for network in NETWORKS:
 for objective, options in OBJECTIVES:
     for name, (_, variants) in PRECISIONS.items():
         if variants:
-            training(objective, options, name, variants)
+            training(objective, options, name, variants, network=LEARNERS.get(objective))
 for name in ("f32", "bf16 emulated"):
-    training("edm", {"augment": 0.12}, name, PRECISIONS[name][1], path=made("ncsnpp"))
+    training("edm", {"augment": 0.12}, name, PRECISIONS[name][1], network="ncsnpp")
 for distance in ("l1", "pseudo-huber", "linf"):
     training("cd", {"start_scales": 18, "end_scales": 18}, "f32", [{}], distance)

@@ -8,6 +8,7 @@
                logged losses and distances too) of a run that never stopped
   systematic   the process ends right before every system call of a save, then goes on: the same bytes again
   faults       every such call fails instead: an IO error, and the checkpoint before is still good
+  objectives   of each objective a save is ended before some of its system calls (TRIALS / 20 of them): the same bytes
   stops        a signal is answered at once though a page of samples or an evaluation is due
   refusals     what cm-train says to a second trainer, a used directory, --resume of nothing
 """
@@ -170,39 +171,52 @@ def chain():
     print("chain: %d steps, stopped %d times (%d before a handler stood), same bytes" % (o.steps, stops + early, early), flush=True)
 
 
-def program(run, until, call=None, n=0, error=0, kill=False):
+def program(run, until, call=None, n=0, error=0, kill=False, objective=None):
     more = dict(env, SHIM_DIR=run)
     if call:
         more.update(LD_PRELOAD=os.path.abspath(o.build + "/tests/shim.so"), SHIM_CALL=call, SHIM_N=str(n), SHIM_ERRNO=str(error))
         if kill:
             more["SHIM_KILL"] = "1"
-    return subprocess.run([o.build + "/tests/train_program", run, str(until)], env=more, capture_output=True, text=True)
+    return subprocess.run([o.build + "/tests/train_program", run, str(until), *([objective] if objective else [])], env=more,
+                          capture_output=True, text=True)
 
 
-def begun():
+def standing(base, objective=None):
+    """Makes a run that stands at step 2; returns the hashes of one that went on to step 4 without a stop."""
+    want = base + "-want"
+    for run, until in ((base, 2), (want, 4)):
+        r = program(run, until, objective=objective)
+        if r.returncode != 0:
+            raise SystemExit("FAIL %s: exit %d: %s" % (objective or "a run", r.returncode, r.stderr))
+        if run == base:
+            shutil.copytree(base, want)
+    return latest(want)
+
+
+def begun(base="base"):
     """A fresh copy of the run that stands at step 2; a thread has one at a time."""
     run = "%s/run-%d" % (top, threading.get_ident())
     shutil.rmtree(run, ignore_errors=True)
-    shutil.copytree(top + "/base", run)
+    shutil.copytree(top + "/" + base, run)
     return run
 
 
-def ended_before(n, good):
+def ended_before(n, good, objective=None):
     """Whether the save to step 3 has an n-th call; ended right before it, the run has to go on as if nothing had been."""
-    run = begun()
-    r = program(run, 3, "any", n, kill=True)
+    run, where = begun(objective or "base"), "%sended before call %d" % (objective + ": " if objective else "", n)
+    r = program(run, 3, "any", n, kill=True, objective=objective)
     if r.returncode == 0:
         return False
     if r.returncode != 99:
-        fail("before call %d: exit %d: %s" % (n, r.returncode, r.stderr))
-    r = program(run, 4)
+        fail("%s: exit %d: %s" % (where, r.returncode, r.stderr))
+    r = program(run, 4, objective=objective)
     begin = re.search(r"begins at (\d+)", r.stdout)
     if r.returncode != 0 or not begin or int(begin.group(1)) not in (2, 3):
-        fail("ended before call %d: resuming gave %d: %s%s" % (n, r.returncode, r.stdout, r.stderr))
+        fail("%s: resuming gave %d: %s%s" % (where, r.returncode, r.stdout, r.stderr))
     elif latest(run) != good:
-        fail("ended before call %d: the bytes differ" % n)
+        fail("%s: the bytes differ" % where)
     elif [f for f in os.listdir(run + "/checkpoints") if "tmp" in f]:
-        fail("ended before call %d: leftovers" % n)
+        fail("%s: leftovers" % where)
     return True
 
 
@@ -226,11 +240,7 @@ def failing(call, error, good):
 
 
 def systematic():
-    base, want = top + "/base", top + "/want"
-    assert program(base, 2).returncode == 0
-    shutil.copytree(base, want)
-    assert program(want, 4).returncode == 0
-    good, seen = latest(want), []
+    good, seen = standing(top + "/base"), []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         while all(seen):
             numbers = range(len(seen) + 1, len(seen) + 33)
@@ -242,6 +252,24 @@ def systematic():
         cases = [(c, e, good) for c in ("open", "write", "fsync", "close", "rename", "mkdir", "remove") for e in (5, 28)]  # EIO, ENOSPC
         tried = sum(pool.map(failing, *zip(*cases)))
     print("faults: %d failing calls, an IO error each time, and the run went on" % tried, flush=True)
+    return calls
+
+
+def objectives(calls):
+    """What one objective has beside another in its state is not lost: weights of a target, a weighting, counts."""
+    names = subprocess.run([o.build + "/tests/train_program"], check=True, capture_output=True, text=True).stdout.split()
+    if len(names) < 6:
+        fail("objectives: only %s" % names)
+    trials = [(n, name) for name in names for n in random.sample(range(1, calls + 1), min(calls, -(-o.trials // 20)))]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        good = dict(zip(names, pool.map(lambda name: standing(top + "/" + name, name), names)))
+        ended = list(pool.map(lambda t: ended_before(t[0], good[t[1]], t[1]), trials))
+    for (n, name), found in zip(trials, ended):
+        if not found:
+            fail("%s: the save has no call %d" % (name, n))
+    if len(set(map(str, good.values()))) != len(names):
+        fail("objectives: two of them made the same weights")
+    print("objectives: %d, each ended before %d of its calls, same bytes afterwards" % (len(names), len(trials) // len(names)), flush=True)
 
 
 def stops():
@@ -305,7 +333,7 @@ def refusals():
 try:
     trials()
     chain()
-    systematic()
+    objectives(systematic())
     stops()
     refusals()
 finally:

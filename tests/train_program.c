@@ -1,8 +1,10 @@
-/* train_program.c RUN UNTIL: trains a tiny network, from RUN's newest checkpoint when
- * there is one, to step UNTIL; saves after every step and says so.  Exit 0, 3 for an
- * IO error, 1 for any other.  kill_resume.py runs it under the shim. */
+/* train_program.c RUN UNTIL [OBJECTIVE]: trains a tiny network, from RUN's newest checkpoint
+ * when there is one, to step UNTIL; saves after every step and says so.  Exit 0, 3 for an
+ * IO error, 1 for any other.  Without arguments it prints the names of the objectives.
+ * kill_resume.py runs it under the shim. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include <consistency.h>
@@ -16,31 +18,58 @@ static int report(const char *what, cm_status status)
     return status == CM_ERR_IO ? 3 : 1;
 }
 
+/* Networks of one time, and one of two. */
+#define MODEL(more, precond)                                                                                         \
+    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 4, "     \
+    "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []" more                                        \
+    "}, \"precond\": {\"type\": \"" precond "\"}}"
+#define DENOISER MODEL("", "edm")
+#define JUMP MODEL("", "ecm")
+#define TWO_TIMES MODEL(", \"second_time\": \"concat\"", "average-velocity")
+
+static cm_status open_with(const cm_train_options *o, const char *model, const char *teacher, cm_trainer **out)
+{
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    cm_status status = cm_model_create(NULL, model, 1, &inputs.model);
+    if (status == CM_OK && teacher) status = cm_model_create(NULL, teacher, 2, &inputs.teacher);
+    if (status == CM_OK) status = cm_trainer_create(&inputs, o, out);
+    cm_model_free(inputs.model); /* the trainer keeps what it needs */
+    cm_model_free(inputs.teacher);
+    return status;
+}
+
+/* Each objective accepts one of these pairs. */
+static cm_status open_trainer(const cm_train_options *o, cm_trainer **out)
+{
+    static const char *const pairs[][2] = {
+        {DENOISER, NULL}, {DENOISER, DENOISER}, {DENOISER, JUMP}, {TWO_TIMES, NULL}};
+    cm_status status = CM_ERR_ARGUMENT;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && (status == CM_ERR_ARGUMENT || status == CM_ERR_SHAPE); i++)
+        status = open_with(o, pairs[i][0], pairs[i][1], out);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     char path[512];
     struct stat st;
-    cm_model *model;
-    cm_trainer *trainer;
+    cm_trainer *trainer = NULL;
     cm_train_options *o = NULL;
-    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     uint64_t step = 0;
     float images[BATCH * VALUES];
     const cm_images view = cm_images_f32(BATCH, 1, 8, 8, images);
-    if (argc != 3) return 2;
-    if (cm_model_create(
-            NULL,
-            "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": "
-            "4, "
-            "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []}, \"precond\": {\"type\": \"edm\"}}",
-            1, &model) != CM_OK)
-        return report("create", CM_ERR_INTERNAL);
+    for (size_t i = 0; argc == 1 && cm_choice_name("objectives", i); i++) puts(cm_choice_name("objectives", i));
+    if (argc == 1) return 0;
+    if (argc != 3 && argc != 4) return 2;
     int code = report("options", cm_train_options_create(NULL, &o));
-    if (code == 0) code = report("batch", cm_train_options_set_number(o, "batch", BATCH));
+    if (code == 0 && argc == 4) code = report("objective", cm_train_options_set(o, "objective", argv[3]));
+    /* An image gives several pairs to cmt, which are what its batch counts. */
+    const int pairs = argc == 4 && strcmp(argv[3], "cmt") == 0 ? 3 : 1;
+    if (code == 0 && pairs > 1) code = report("cmt_nfe", cm_train_options_set_number(o, "cmt_nfe", pairs));
+    if (code == 0) code = report("batch", cm_train_options_set_number(o, "batch", BATCH * pairs));
     if (code == 0) code = report("steps", cm_train_options_set(o, "steps", "10"));
     if (code == 0) code = report("threads", cm_train_options_set(o, "threads", "1"));
-    inputs.model = model;
-    if (code == 0) code = report("trainer", cm_trainer_create(&inputs, o, &trainer));
+    if (code == 0) code = report("trainer", open_trainer(o, &trainer));
     cm_train_options_free(o);
     if (code) return code;
     snprintf(path, sizeof path, "%s/checkpoints/LATEST", argv[1]);
@@ -56,6 +85,5 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     cm_trainer_free(trainer);
-    cm_model_free(model);
     return code;
 }
