@@ -287,7 +287,7 @@ class Model(Handle):
         names of classes.
 
         progress: a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
-        return self._denoise(x, sigma, None, None, labels, progress)
+        return self._denoise(x, sigma, None, None, labels, progress)[0]
 
     def denoise_tangent(self, x: Array, sigma: Union[float, Sequence[float], Array], x_tangent: Optional[Array] = None,
                         sigma_tangent: Union[None, float, Sequence[float], Array] = None, labels: Any = None,
@@ -311,7 +311,7 @@ class Model(Handle):
         return (n,) + _values.floats(x, (n,) + self.image_shape, what)
 
     def _denoise(self, x: Array, sigma: Any, x_tangent: Any, sigma_tangent: Any, labels: Any,
-                 progress: Optional[Callable[[int, int], Any]]) -> Any:
+                 progress: Optional[Callable[[int, int], Any]]) -> Tuple[Array, Array]:
         n, data, keep = self._planes(x, "x")
         level, keep2 = _levels(sigma, n, "sigma")
         label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
@@ -340,7 +340,7 @@ class Model(Handle):
             else:
                 status = lib.cm_model_denoise_tangent(handle, C.byref(o), n, data, level, moves, speed, pointer, into)
         _finish(status, failure)
-        return out if slope is None else (out, slope)
+        return out, slope
 
     def bits_per_dim(self, x: Array, labels: Any = None, probes: int = 1, seed: int = 0, continuous: bool = False,
                      rtol: float = 1e-5, atol: float = 1e-5, max_nfe: int = 1000,
