@@ -764,6 +764,37 @@ START_TEST(trainers_refused)
 }
 END_TEST
 
+/* Before the first step: a network without classes, one that always takes a class; then images without labels. */
+START_TEST(guidance_without_classes)
+{
+    static const char network[] =
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 0, "
+        "\"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [4], "
+        "\"second_time\": \"concat\"}, \"precond\": {\"type\": \"average-velocity\"}}";
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    cm_train_settings o = options("meanflow+guidance");
+    cm_trainer *t;
+    cm_model *m, *classes = tiny_of_two_times(NULL, 1);
+    uint64_t bytes;
+    OK(cm_model_create(NULL, network, 1, &m));
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT,
+          "guidance needs a network that knows \"no label\"; this one has no");
+    FAILS(estimate(m, NULL, &o, &bytes), CM_ERR_ARGUMENT, "guidance needs");
+    o.guidance = 1, o.guidance_mix = 0, o.guidance_from = 0;
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "label_dropout needs a network");
+    o = options("meanflow+guidance");
+    OK(create(classes, NULL, &o, &t));
+    batch(0, images, labels);
+    FAILS(step_of(t, BATCH, images, NULL, NULL), CM_ERR_ARGUMENT, "guidance needs labels 0..2");
+    OK(step_of(t, BATCH, images, labels, NULL));
+    ck_assert_int_eq(t->step, 1);
+    cm_trainer_free(t);
+    cm_model_free(m);
+    cm_model_free(classes);
+}
+END_TEST
+
 START_TEST(nonfinite_stops)
 {
     cm_train_settings o = options("edm");
@@ -847,7 +878,7 @@ static cm_status open_digits(cm_context *context, const char *objective, cm_mode
         "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 1, \"label_dim\": 10, "
         "\"model_channels\": 32, \"channel_mult\": [1, 2], \"num_blocks\": 2, \"attn_resolutions\": [16], "
         "\"second_time\": \"concat\"}, \"precond\": {\"type\": \"average-velocity\"}}";
-    if (cmi_objective_by_name(objective)->precond_two_times) return cm_model_create(context, two_times, 1, out);
+    if (objective_of(objective)->precond_two_times) return cm_model_create(context, two_times, 1, out);
     return cm_model_load(context, "models/digits_consistency.safetensors", NULL, out);
 }
 
@@ -865,7 +896,7 @@ START_TEST(estimates_hold)
         OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL,
                          &teacher)); /* anew: models keep packed weights */
         o = cmi_settings_defaults(CM_TRAIN_EDM);
-        OK(cmi_settings_set(&o, "objective", names[_i]));
+        choose(&o, names[_i]);
         o.batch = i == 1 ? 4 : 64;
         if (strcmp(names[_i], "cmt") == 0) o.cmt_nfe = 4;
         if (cmi_objective_at(o.objective)->first_stage) teacher->precond.kind = cmi_precond_kind_find("ecm");
@@ -1026,6 +1057,64 @@ START_TEST(gradient_through_the_derivative)
 }
 END_TEST
 
+/* What an objective that guides is answered: the weights that learn at time t, where D of precond average-velocity is
+ * x - t u, without dropout, with and without labels. */
+enum { PLAIN, NONE, DROPPED, AGAIN, ROLES };
+static const double asked_at = 0.75;
+static double answers[ROLES][BATCH * VALUES];
+
+static cm_status ask_roles(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
+{
+    static const int roles[ROLES] = {CM_ROLE_PLAIN, CM_ROLE_UNCONDITIONAL, CM_ROLE_TARGET, CM_ROLE_PLAIN};
+    const cm_objective_buffers r = cmi_objective_buffers_of(s, b);
+    ck_assert_uint_eq(b->n, BATCH);
+    for (size_t i = 0; i < b->n; i++) r.t[i] = asked_at, r.t2[i] = b->loss[i] = 0;
+    for (int k = 0; k < ROLES; k++) OK(nets->evaluate(nets->user, roles[k], b->x0, r.t, r.t2, answers[k]));
+    CM_TRY(nets->online(nets->user, b->x0, r.t, r.t2, r.online));
+    ck_assert_mem_eq(r.online, answers[DROPPED], sizeof answers[DROPPED]); /* the same masks as ever */
+    memset(r.d, 0, sizeof answers[DROPPED]);
+    return nets->backward(nets->user, r.d);
+}
+
+/* labels NULL: none. */
+static void check_velocity(cm_trainer *t, const float *images, const int32_t *labels, const double *u)
+{
+    static float x[BATCH * VALUES], sigma[BATCH], d[BATCH * VALUES];
+    const double level = asked_at / (1 - asked_at);
+    cm_model *m;
+    for (int i = 0; i < BATCH; i++) sigma[i] = (float)level;
+    for (int i = 0; i < BATCH * VALUES; i++) x[i] = (float)((1 + level) * (double)images[i]);
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+    OK(cm_model_denoise(m, BATCH, x, sigma, labels, d));
+    for (int i = 0; i < BATCH * VALUES; i++)
+        ck_assert_double_eq_tol((double)images[i] - asked_at * u[i], (double)d[i], 1e-5);
+    cm_model_free(m);
+}
+
+START_TEST(roles_of_guidance)
+{
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    double loss[BATCH];
+    cm_objective objective = cmi_objective_meanflow;
+    cm_train_settings o = options("meanflow+guidance");
+    objective.run = ask_roles;
+    o.microbatch = BATCH;
+    cm_trainer *t = trainer("meanflow+guidance", &o);
+    OK(steps(t, 3, NULL));
+    batch(7, images, labels);
+    const cm_learner_batch b = {
+        .n = BATCH, .images = images, .labels = labels, .seed = 1, .label_dropout = 1, .loss = loss};
+    OK(cmi_learner_run(t->learner, &objective, &t->settings, &b));
+    check_velocity(t, images, labels, answers[PLAIN]);
+    check_velocity(t, images, NULL, answers[NONE]);
+    ck_assert_mem_eq(answers[AGAIN], answers[PLAIN], sizeof answers[PLAIN]);
+    ck_assert_mem_ne(answers[PLAIN], answers[NONE], sizeof answers[PLAIN]);
+    ck_assert_mem_ne(answers[DROPPED], answers[NONE], sizeof answers[NONE]); /* dropout alone makes the difference */
+    cm_trainer_free(t);
+}
+END_TEST
+
 static double loss_at(cm_trainer *t, float *images, const int32_t *labels)
 {
     cm_learner_batch b = {.n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = t->loss};
@@ -1090,6 +1179,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, bfloat16, 0, OBJECTIVES);
     tcase_add_loop_test(t, gradient_through_the_derivative, 0, 2);
     tcase_add_test(t, derivative_of_the_loss);
+    tcase_add_test(t, roles_of_guidance);
     tcase_add_test(t, recomputing_changes_no_bits);
     tcase_add_test(t, dropout_is_a_function_of_the_image);
     tcase_add_test(t, microbatches);
@@ -1103,6 +1193,7 @@ Suite *make_suite(void)
     tcase_add_test(t, old_checkpoints_go);
     tcase_add_test(t, snapshots);
     tcase_add_test(t, trainers_refused);
+    tcase_add_test(t, guidance_without_classes);
     tcase_add_test(t, a_run_is_made_longer);
     tcase_add_test(t, nonfinite_stops);
     tcase_add_loop_test(memory_case, large_steps_without_memory, 0, OBJECTIVES);

@@ -88,6 +88,11 @@ typedef struct cm_trainer cm_trainer;
  *         network at (x_t, t, r), x_t = (1 - t) x0 + t z, v = z - x0 and u' without gradient the derivative of u in
  *         the direction (v, 1, 0); ln(t / (1 - t)) is normal (p_mean, p_std), r by flow_sampler.  The model has two
  *         times and precond average-velocity.  Geng et al. 2025 (arXiv 2505.13447).
+ *         With guidance w and guidance_mix k, other than 1 and 0, v is w (z - x0) + (1 - w - k) v_u + k v_c for images
+ *         that keep their label (label_dropout) and have t between guidance_from and guidance_to, in the target and in
+ *         the direction: v_u and v_c are the network at (x_t, t, t) without and with the label, without dropout.  The
+ *         model is then sampled without guidance, by one evaluation a step.  It has to know "no label", and a step
+ *         needs labels; else CM_ERR_ARGUMENT.
  */
 /* clang-format on */
 typedef enum cm_train_objective {
@@ -251,8 +256,10 @@ enum { CM_MAX_EMAS = 8 };
  *                                     does.
  *   weighting         default         of weightings.  Weight of the loss by noise level.
  *   levels            lognormal       of noise_levels.  Where noise levels are drawn from.
- *   p_mean            -1.2            -20..20.  Mean of ln sigma; exp(p_mean) is at most the model's sigma_max.
- *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma.
+ *   p_mean            -1.2            -20..20.  Mean of ln sigma, where exp(p_mean) is at most the model's
+ *                                     sigma_max; with meanflow of ln(t / (1 - t)).
+ *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma; with meanflow of ln(t / (1 -
+ *                                     t)).
  *   ode               heun            of odes.  The step with which the teacher is followed.
  *   scales_mode       fixed           of scales_modes.  How the number N of time points changes.
  *   start_scales      18              2..1048576.  N at the beginning, s0.
@@ -303,6 +310,13 @@ enum { CM_MAX_EMAS = 8 };
  *   adaptive_p        0.75            0..4.  The exponent p of (l + adaptive_eps)^p, by which meanflow divides
  *                                     its loss l.
  *   adaptive_eps      0.001           1e-12..1000000.  What is added to the loss there.
+ *   guidance          1               0..1000.  The scale w of guidance, which is learnt: images that keep
+ *                                     their label have w v + (1 - w - k) v_u + k v_c for v, with v_u and v_c
+ *                                     the network's own velocities without and with the label.
+ *   guidance_mix      0               0..0.999999.  The share k of v_c there; the effective scale is w / (1 -
+ *                                     k).
+ *   guidance_from     0               0..1.  The least time t that has guidance.
+ *   guidance_to       1               0..1.  The largest time t that has guidance.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.

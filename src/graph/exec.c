@@ -152,6 +152,11 @@ void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images)
     memcpy(exec->images, images, (size_t)exec->plan->options.slice * sizeof *images);
 }
 
+void cmi_exec_drop(cm_exec *exec, int drops)
+{
+    exec->random.still = !drops;
+}
+
 /* Gradients that arrive at a value a second time join the first. */
 static void add_up(cm_exec *exec, const cm_step *s, const cm_op_run *run)
 {

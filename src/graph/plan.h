@@ -67,6 +67,8 @@ cm_status cmi_exec_run_first(cm_exec *exec, const cm_weights *weights, int count
 /* Where dropout's bits come from in the next runs; the images' numbers (slice
  * of them) are copied. */
 void cmi_exec_seed(cm_exec *exec, uint64_t seed, const uint64_t *images);
+/* Whether the next runs drop anything; they do unless told. */
+void cmi_exec_drop(cm_exec *exec, int drops);
 
 /* --- TRAIN ------------------------------------------------------------------ */
 

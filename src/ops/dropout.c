@@ -4,6 +4,8 @@
  * The mask is drawn from the stream (seed, image, layer): a second evaluation at
  * another noise level draws the same one, as the consistency losses require.  For
  * backward and tangents a bit a value is kept. */
+#include <string.h>
+
 #include "ops/op.h"
 
 enum { DRAW = 1 << 20 }; /* streams of an image from here on are masks */
@@ -59,13 +61,17 @@ static void apply(const cm_op_run *r, const float *x, float *y)
 {
     const size_t n = values(r->p);
     const float scale = (float)(1 / (1 - r->p->attr->dropout.p));
+    if (r->random->still) {
+        if (x != y) memcpy(y, x, n * (size_t)r->p->out.n * sizeof *y);
+        return;
+    }
     for (size_t k = 0; k < (size_t)r->p->out.n; k++)
         r->p->kernels->pointwise->masked(n, masks(r) + k * mask_bytes(r->p), scale, x + k * n, y + k * n);
 }
 
 static cm_status forward(const cm_op_run *r)
 {
-    if (!r->again) draw(r);
+    if (!r->again && !r->random->still) draw(r);
     apply(r, r->in[0], r->out);
     return CM_OK;
 }

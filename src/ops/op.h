@@ -102,6 +102,7 @@ typedef union cm_attr {
 typedef struct cm_op_random {
     uint64_t seed;
     const uint64_t *image; /* one per image of the slice */
+    int still;             /* 1: nothing is dropped      */
 } cm_op_random;
 
 /* One node of a plan, shared by all threads that run it. */

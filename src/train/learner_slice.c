@@ -13,7 +13,7 @@ struct cm_learner_worker {
     double *x0, *z, *work, *u, *normal, *share, *loss, *more_u, *more_normal;
     float *single; /* one image */
     uint64_t *images;
-    int32_t *labels, *true_labels;
+    int32_t *labels, *true_labels, *no_labels;
     unsigned char *chosen;
     const float *augment; /* of the slice, or NULL */
     size_t count;         /* images that are not padding */
@@ -56,7 +56,7 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     w->u = cmi_calloc(context, (3 + views + CM_MORE_UNIFORMS + CM_MORE_NORMALS) * slice, sizeof *w->u);
     w->single = cmi_calloc(context, l->image_size, sizeof *w->single);
     w->images = cmi_calloc(context, slice * views, sizeof *w->images);
-    w->labels = cmi_calloc(context, 2 * slice, sizeof *w->labels);
+    w->labels = cmi_calloc(context, 3 * slice, sizeof *w->labels);
     w->chosen = cmi_calloc(context, slice, sizeof *w->chosen);
     if (!w->x0 || !w->z || !w->work || !w->u || !w->single || !w->images || !w->labels || !w->chosen)
         return CM_ERR_MEMORY;
@@ -66,6 +66,8 @@ static cm_status make_worker(cm_learner *l, const cm_objective_settings *setting
     w->more_normal = w->more_u + CM_MORE_UNIFORMS * slice;
     w->loss = w->more_normal + CM_MORE_NORMALS * slice;
     w->true_labels = w->labels + slice;
+    w->no_labels = w->true_labels + slice;
+    for (size_t i = 0; i < slice; i++) w->no_labels[i] = -1;
     return CM_OK;
 }
 
@@ -180,6 +182,18 @@ static cm_status answer(const cm_learner_worker *w, const question *q, const cm_
     return CM_OK;
 }
 
+/* The weights that learn as they answer after training. */
+static cm_status evaluate_plain(const cm_learner_worker *w, const int32_t *labels, const cm_objective_point *at,
+                                double *d)
+{
+    const cm_learner *l = w->learner;
+    const question q = {&l->precond, pairs_of(l), *at, NULL, labels, w->augment};
+    cmi_exec_drop(w->target, 0);
+    const cm_status status = answer(w, &q, l->target_weights, w->target, d);
+    cmi_exec_drop(w->target, 1);
+    return status;
+}
+
 static cm_status evaluate(void *user, int role, const double *x, const double *t, const double *r, double *d)
 {
     const cm_learner_worker *w = user;
@@ -188,7 +202,10 @@ static cm_status evaluate(void *user, int role, const double *x, const double *t
         const question q = {&l->teacher_precond, l->options.slice, {x, t, r}, NULL, w->true_labels, NULL};
         return answer(w, &q, l->teacher_weights, w->teacher, d);
     }
-    const question q = {&l->precond, pairs_of(l), {x, t, r}, NULL, w->labels, w->augment};
+    const cm_objective_point at = {x, t, r};
+    if (role == CM_ROLE_PLAIN) return evaluate_plain(w, w->true_labels, &at, d);
+    if (role == CM_ROLE_UNCONDITIONAL) return evaluate_plain(w, w->no_labels, &at, d);
+    const question q = {&l->precond, pairs_of(l), at, NULL, w->labels, w->augment};
     return answer(w, &q, role == CM_ROLE_FIRST ? l->first_weights : l->target_weights, w->target, d);
 }
 

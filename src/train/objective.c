@@ -48,6 +48,12 @@ int32_t cmi_objective_views(const cm_train_settings *s)
     return objective->views ? objective->views(s) : 1;
 }
 
+int cmi_objective_guides(const cm_train_settings *s)
+{
+    const cm_objective *objective = cmi_objective_at(s->objective);
+    return objective->guides && objective->guides(s);
+}
+
 cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
                                                 int32_t width)
 {
@@ -69,7 +75,9 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.pairs = s->pair_weighting, o.ratio_limit = s->ratio_limit;
     o.nu = s->student_nu, o.transition = s->transition, o.boundary_weight = s->boundary_weight;
     o.flow_sampler = s->flow_sampler, o.r_mean = s->r_mean, o.r_std = s->r_std, o.flow_ratio = s->flow_ratio;
-    o.adaptive_p = s->adaptive_p, o.adaptive_eps = s->adaptive_eps, o.guidance = 1;
+    o.adaptive_p = s->adaptive_p, o.adaptive_eps = s->adaptive_eps;
+    o.guidance = s->guidance, o.guidance_mix = s->guidance_mix;
+    o.guidance_from = s->guidance_from, o.guidance_to = s->guidance_to;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }

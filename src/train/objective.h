@@ -129,8 +129,10 @@ typedef struct cm_objective {
     int teacher_denoises; /* it has to be a diffusion model, at every level of the one that learns */
     int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
     cm_objective_target target;
-    int is_discrete;                      /* uses N(k) */
-    int differentiates;                   /* it asks for tangents of the weights that learn */
+    int is_discrete;    /* uses N(k) */
+    int differentiates; /* it asks for tangents of the weights that learn */
+    /* Whether it asks for the roles PLAIN and UNCONDITIONAL, of a network that knows "no label"; NULL: never. */
+    int (*guides)(const cm_train_settings *s);
     cm_objective_axis axis;               /* what x and t are, and the networks' answer */
     const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
     const char *precond_trigflow;         /* ... one of TrigFlow's; NULL: that is an error */
@@ -155,6 +157,8 @@ extern const cm_objective cmi_objective_meanflow;
 /* Not in the table: no network of this library has two outputs. */
 extern const cm_objective cmi_objective_improved_meanflow;
 
+/* Whether the settings have it evaluate with and without labels. */
+int cmi_objective_guides(const cm_train_settings *s);
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);
 const cm_objective *cmi_objective_by_name(const char *name);

@@ -180,8 +180,25 @@ static cm_status improve(const cm_objective_settings *s, const cm_objective_batc
     return nets->backward(nets->user, r.slope);
 }
 
+static int guides(const cm_train_settings *s)
+{
+    return s->guidance != 1 || s->guidance_mix != 0;
+}
+
+static cm_status check_guidance(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (!guides(s) && (s->guidance_from != d->guidance_from || s->guidance_to != d->guidance_to))
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance_from and guidance_to have no effect with guidance 1 and guidance_mix 0");
+    if (s->guidance_from > s->guidance_to)
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance_from %g is above guidance_to %g", s->guidance_from, s->guidance_to);
+    if (guides(s) && s->label_dropout == 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance has no effect with label_dropout 1, by which no image keeps its label");
+    return CM_OK;
+}
+
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 {
+    CM_TRY(check_guidance(s, d));
     if (s->adaptive_p == 0 && s->adaptive_eps != d->adaptive_eps)
         CM_FAIL(CM_ERR_ARGUMENT, "adaptive_eps has no effect with adaptive_p 0");
     if (s->flow_sampler == CM_FLOW_SAMPLER_V1 && s->flow_ratio == 0 &&
@@ -190,8 +207,9 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
     return CM_OK;
 }
 
-static const char *const options[] = {"p_mean",     "p_std",      "r_mean",       "r_std", "flow_sampler",
-                                      "flow_ratio", "adaptive_p", "adaptive_eps", NULL};
+static const char *const options[] = {
+    "p_mean",       "p_std",    "r_mean",       "r_std",         "flow_sampler", "flow_ratio", "adaptive_p",
+    "adaptive_eps", "guidance", "guidance_mix", "guidance_from", "guidance_to",  NULL};
 static const cm_objective_default defaults[] = {
     {"optimizer", CM_OPTIMIZER_ADAM}, {"lr", 6e-4}, {"p_mean", -2}, {"p_std", 2}, {NULL, 0}};
 
@@ -202,6 +220,7 @@ const cm_objective cmi_objective_meanflow = {
     .axis = CM_AXIS_RAW,
     .target = CM_TARGET_NONE,
     .differentiates = 1,
+    .guides = guides,
     .precond_two_times = "average-velocity",
     .options = options,
     .defaults = defaults,

@@ -161,6 +161,9 @@ static void warn_of_target(const cm_context *context, const cm_train_settings *s
 
 void cmi_settings_warn(const cm_context *context, const cm_train_settings *s)
 {
+    if (cmi_objective_guides(s) && s->label_dropout == 0)
+        cmi_log(context, CM_LOG_WARNING,
+                "guidance with label_dropout 0: the network never learns what it answers without a label");
     warn_of_averages(context, s);
     if (s->warmup_steps > s->steps)
         cmi_log(context, CM_LOG_WARNING, "warmup_steps %lld is longer than the run of %lld steps",

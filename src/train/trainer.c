@@ -99,14 +99,21 @@ static cm_status check_teacher(const cm_trainer *t)
     return CM_OK;
 }
 
+static cm_status check_labels(const cm_trainer *t)
+{
+    const int guides = cmi_objective_guides(&t->o);
+    if ((t->o.label_dropout > 0 || guides) && (t->model->net.num_classes == 0 || cmi_model_needs_label(t->model)))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s needs a network that knows \"no label\"; this one %s",
+                guides ? "guidance" : "label_dropout",
+                t->model->net.num_classes ? "always takes one" : "has no classes");
+    return CM_OK;
+}
+
 static cm_status check_augment(const cm_trainer *t)
 {
     if (t->o.augment > 0 && t->model->net.augment_dim != CM_AUGMENT_LABELS)
         CM_FAIL(CM_ERR_ARGUMENT, "augment needs a network with augment_dim %d; this one has %d", CM_AUGMENT_LABELS,
                 t->model->net.augment_dim);
-    if (t->o.label_dropout > 0 && (t->model->net.num_classes == 0 || cmi_model_needs_label(t->model)))
-        CM_FAIL(CM_ERR_ARGUMENT, "label_dropout needs a network that knows \"no label\"; this one %s",
-                t->model->net.num_classes ? "always takes one" : "has no classes");
     return CM_OK;
 }
 
@@ -141,7 +148,7 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
         .recompute = o->recompute,
         .axis = t->objective->axis,
         .differentiates = t->objective->differentiates,
-        .evaluates_target = t->objective->target != CM_TARGET_NONE,
+        .evaluates_target = t->objective->target != CM_TARGET_NONE || cmi_objective_guides(o),
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .first_stage = t->objective->first_stage,
         .separate_teacher = t->objective->student_becomes_teacher,
@@ -265,6 +272,7 @@ static cm_status settle(cm_trainer *t)
 {
     const cm_model *m = t->model;
     CM_TRY(check_teacher(t));
+    CM_TRY(check_labels(t));
     CM_TRY(check_augment(t));
     CM_TRY(set_precond(t));
     CM_TRY(set_config(t));

@@ -66,6 +66,8 @@ static cm_status loop(cm_trainer *t, cm_loader *loader, int64_t until, cm_train_
 cm_status cmi_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
 {
     CM_TRY(cmi_train_check_dataset(t->model, d, (int32_t)cmi_trainer_batch(t)));
+    if (cmi_objective_guides(&t->o) && !d->labels)
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance needs labels, and the data set has none");
     if (!t->dataset) remark_dataset(t, d);
     CM_TRY(cmi_trainer_take_names(t, d));
     json_t *print = fingerprint(d);

@@ -204,6 +204,8 @@ cm_status cmi_trainer_advance(cm_trainer *t, size_t n, const float *images, cons
         CM_TRY(cmi_model_check_labels(t->model, labels, n));
     } else if (cmi_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
+    } else if (cmi_objective_guides(&t->o)) {
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance needs labels 0..%d", t->model->net.num_classes - 1);
     }
     return advance(t, n, images, labels, report);
 }
