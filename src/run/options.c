@@ -265,7 +265,10 @@ static void read_numbers(cm_run_options *o)
     char seed[24] = "", averages[8] = "", name[16] = "";
     (void)cm_train_options_get(o->train, "objective", name, sizeof name, NULL);
     const cm_objective *objective = cmi_objective_by_name(name);
-    const cm_precond_kind *precond = objective ? cmi_precond_kind_find(objective->precond) : NULL;
+    const char *as = !objective           ? NULL
+                     : objective->precond ? objective->precond
+                                          : objective->precond_two_times; /* it trains no other networks */
+    const cm_precond_kind *precond = as ? cmi_precond_kind_find(as) : NULL;
     (void)cm_train_options_get(o->train, "seed", seed, sizeof seed, NULL);
     (void)cm_train_options_get(o->train, "ema", averages, sizeof averages, NULL);
     o->n = (cm_run_numbers){.batch = (int32_t)number(o, "batch"),
