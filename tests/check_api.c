@@ -581,9 +581,9 @@ END_TEST
 START_TEST(choices)
 {
     ck_assert_str_eq(cm_choice_name("methods", CM_METHOD_DEFAULT), "default");
-    ck_assert_str_eq(cm_choice_name("methods", CM_METHOD_PC), "pc");
+    ck_assert_str_eq(cm_choice_name("methods", CM_METHOD_FLOWMAP), "flowmap");
     ck_assert(strstr(cm_choice_about("methods", CM_METHOD_HEUN), "second order") != NULL);
-    ck_assert_ptr_null(cm_choice_name("methods", CM_METHOD_PC + 1));
+    ck_assert_ptr_null(cm_choice_name("methods", CM_METHOD_FLOWMAP + 1));
     ck_assert_ptr_null(cm_choice_about("methods", SIZE_MAX));
     ck_assert_str_eq(cm_choice_name("precisions", CM_PRECISION_BF16), "bf16");
     ck_assert_str_eq(cm_choice_name("memories", CM_MEMORY_SMALL), "small");

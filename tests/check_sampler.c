@@ -110,10 +110,9 @@ START_TEST(reference_images)
 }
 END_TEST
 
-static const int methods[] = {CM_METHOD_ONESTEP, CM_METHOD_MULTISTEP, CM_METHOD_HEUN,
-                              CM_METHOD_EULER,   CM_METHOD_ANCESTRAL, CM_METHOD_DPM,
-                              CM_METHOD_EDM,     CM_METHOD_PROGDIST,  CM_METHOD_DPMPP,
-                              CM_METHOD_RK45,    CM_METHOD_PC};
+static const int methods[] = {CM_METHOD_ONESTEP,   CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_EULER,
+                              CM_METHOD_ANCESTRAL, CM_METHOD_DPM,       CM_METHOD_EDM,  CM_METHOD_PROGDIST,
+                              CM_METHOD_DPMPP,     CM_METHOD_RK45,      CM_METHOD_PC};
 
 static cm_sample_options method_options(int method)
 {

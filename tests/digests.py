@@ -163,6 +163,8 @@ samples(TEACHER, METHODS)
 for network in NETWORKS:
     line("%s: the file" % network, *tensors(made(network)))
     samples(made(network), [("euler", {"steps": 1})], 3, (1, 3))
+if "flowmap" in choices("methods"):
+    samples(made("two times"), [("flowmap", {"steps": 3}), ("multistep", {"steps": 3})], 3, (1, 3))
 for objective, options in OBJECTIVES:
     for name, (_, variants) in PRECISIONS.items():
         if variants:

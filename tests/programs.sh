@@ -20,6 +20,17 @@ expect 0 '"nfe": 1' $bin/cm-sample $model -n 3 --images "$dir/i-%04d.png" --seed
 expect 0 '"seconds_per_image"' $bin/cm-sample --bench --batch 2 --threads 1 --dtype f32 --method onestep -n 2 $model --json
 $bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["images"] == 2 and d["peak_bytes"] > 0 and d["yardstick_seconds"] > 0 and d["plan_seconds"] > 0 and d["load_seconds"] > 0' || fail "bench JSON"
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
+expect 1 "method flowmap is for networks of two times" $bin/cm-sample $model --method flowmap -o $dir/f.png
+python3 -c 'if True:
+    import sys
+    sys.path.insert(0, "bindings/python")
+    import consistency as cm
+    network = {"type": "songunet", "img_resolution": 8, "img_channels": 1, "model_channels": 8, "channel_mult": [1],
+               "num_blocks": 1, "second_time": "concat"}
+    cm.Model.create({"network": network, "precond": {"type": "average-velocity"}}).save(sys.argv[1])' $dir/two-times.safetensors
+expect 0 "4 network evaluations" $bin/cm-sample $dir/two-times.safetensors --method flowmap --steps 4 -n 2 -o $dir/f.png
+expect 0 "3 network evaluations" $bin/cm-sample $dir/two-times.safetensors --method flowmap --sigmas 1e8,4,1 -n 2 -o $dir/g.png
+expect 0 "2 network evaluations" $bin/cm-sample $dir/two-times.safetensors --method multistep -n 2 -o $dir/h.png
 expect 2 "none of" $bin/cm-sample $model --method onestop
 expect 2 "one model file" $bin/cm-sample
 # Every option of the help is read by something, whatever it then says of this value.

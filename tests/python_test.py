@@ -247,6 +247,34 @@ class Binding(unittest.TestCase):
         with self.assertRaises(cm.Error):
             self.model.denoise_tangent(x, 0.0, moves, 1.0)
 
+    def test_second_time(self):
+        """A network of two times takes a second level, and the sampler over levels walks by it."""
+        network = {"type": "songunet", "img_resolution": 8, "img_channels": 1, "model_channels": 8, "channel_mult": [1],
+                   "num_blocks": 1, "second_time": "concat"}
+        model = cm.Model.create({"network": network, "precond": {"type": "average-velocity"}}, seed=2)
+        x = [[[[0.1 * (i - j + k) for i in range(8)] for j in range(8)]] for k in range(2)]
+        self.assertEqual(values(model.denoise(x, 3.0, second=0.0)), values(model.denoise(x, 3.0)))
+        d, slope = model.denoise_tangent(x, [3.0, 2.0], second=[1.0, 0.5], second_tangent=1.0)
+        self.assertEqual(values(d), values(model.denoise(x, [3.0, 2.0], second=[1.0, 0.5])))
+        self.assertTrue(any(v != 0 for v in values(slope)))
+        with self.assertRaisesRegex(cm.Error, "above sigma"):
+            model.denoise(x, 1.0, second=2.0)
+        with self.assertRaisesRegex(cm.Error, "network has one"):
+            self.model.denoise([[[0.5] * 32] * 32], 1.0, second=0.5)
+        self.assertRaises(ValueError, model.denoise, x, 1.0, second=[0.5])
+        self.assertRaises(ValueError, model.denoise_tangent, x, 1.0, second=0.5)
+        walk = cm.Sampler(model, "flowmap", sigmas=[10, 1], clip_output=False)
+        self.assertEqual(walk.nfe, 2)
+        noise = [[[[math.sin(i + 8 * j + k) for i in range(8)] for j in range(8)]] for k in range(2)]
+        at10 = [[[[10 * v for v in row] for row in image[0]]] for image in noise]
+        first = values(model.denoise(at10, 10.0, second=1.0))
+        state = [0.1 * a + 0.9 * b for a, b in zip([v for image in at10 for row in image[0] for v in row], first)]
+        want = values(model.denoise([[[state[64 * k + 8 * j:64 * k + 8 * j + 8] for j in range(8)]] for k in range(2)], 1.0))
+        for a, b in zip(values(walk.sample(2, noise=noise)), want):
+            self.assertAlmostEqual(a, b, delta=1e-5)
+        with self.assertRaisesRegex(cm.Error, "networks of two times"):
+            cm.Sampler(self.model, "flowmap").sample(1)
+
     def test_editing(self):
         s = cm.Sampler(self.model, threads=2, batch=3)
         y = [[[[0.5 if r < 16 else -1.0] * 32 for r in range(32)]]] * 2

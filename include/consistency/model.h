@@ -167,10 +167,17 @@ typedef struct cm_denoise_options {
      * ten times a second.  May call anything, this function on this model included. */
     cm_progress_fn progress;
     void *progress_user;
+    /* For networks of two times: n levels, each from 0 to the image's sigma, on the same axis as
+     * sigma.  The network is told the second time of this level; NULL: 0 for all.  It is ARGUMENT for
+     * networks of one time. */
+    const float *second;
+    /* Of cm_model_denoise_tangent: n finite numbers, the tangent of `second`; NULL = zero.  They are 0
+     * where sigma is 0.  ARGUMENT in the other calls and for networks of one time. */
+    const float *second_tangent;
 } cm_denoise_options;
 
 /* clang-format off */
-#define CM_DENOISE_OPTIONS_INIT {sizeof(cm_denoise_options), 0, NULL, NULL, NULL}
+#define CM_DENOISE_OPTIONS_INIT {sizeof(cm_denoise_options), 0, NULL, NULL, NULL, NULL, NULL}
 /* clang-format on */
 
 /* How cm_model_bits_per_dim works.  Zero is the default of every member, and all pointers are
@@ -352,6 +359,9 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
  *     vp, iddpm   c_skip = 1, c_out = -s, c_in = 1 / sqrt(s^2 + 1)
  *     ve          c_skip = 1, c_out = s, c_in = 1
  *     none        F itself
+ *     average-velocity   x_t - t u(x_t; t, r) with t = s / (1 + s), x_t = x / (1 + s); r = 0 unless the
+ *                 options have a second level s', whose r is s' / (1 + s').  u is the mean velocity from t
+ *                 down to r, so that (s'/s) x + (1 - s'/s) D is the image at level s'
  *
  * c_noise is 250 ln(s) or ln(s) / 4 for cm, edm and ecm, by the member "time" of the
  * configuration, and the level's own number or logarithm for the others.
@@ -379,8 +389,9 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
 CM_API cm_status cm_model_denoise(cm_model *model, size_t n, const float *x, const float *sigma,
                                   const int32_t *labels, float *out);
 
-/* The same with options (NULL: defaults), which hold what the network is conditioned on.
- * Errors: those of cm_model_denoise, and CANCELLED, after which `out` is unspecified. */
+/* The same with options (NULL: defaults), which hold what the network is conditioned on, and its
+ * second time.  Errors: those of cm_model_denoise, ARGUMENT (a second time for a network of one time, or
+ * one that is above the first, not finite or below 0) and CANCELLED, after which `out` is unspecified. */
 CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,
                                        const float *sigma, float *out);
 
@@ -400,10 +411,11 @@ CM_API cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options
  *   out_tangent    dense float32, n x out_channels x H x W; may be x_tangent itself where
  *                  out_channels equals C.  out and out_tangent are two arrays
  *
- * x_tangent or sigma_tangent is needed.  It takes about twice the time and twice the activations
- * of cm_model_denoise; what the first call with one of the two, or with both, allocates is kept
- * by the model.  Labels are constants.  Errors: those of cm_model_denoise_with, ARGUMENT (both
- * tangents are NULL, a sigma_tangent that is not 0 at sigma 0) and NUMERIC (a tangent, or what the
+ * x_tangent, sigma_tangent or the second_tangent of the options, whose dD/dsecond second' is added,
+ * is needed.  It takes about twice the time and twice the activations
+ * of cm_model_denoise; what the first call with each choice of these allocates is kept
+ * by the model.  Labels are constants.  Errors: those of cm_model_denoise_with, ARGUMENT (all
+ * tangents are NULL, a sigma_tangent or second_tangent that is not 0 at sigma 0) and NUMERIC (a tangent, or what the
  * network makes of it, is not finite).
  *
  *     const float moves[2] = {-1, -1};

@@ -95,7 +95,14 @@ typedef enum cm_method {
      * x + e g + sqrt(2 e) z with e = 2 (pc_snr |z| / |g|)^2, and then x + (s^2 - t^2) g + sqrt(s^2 - t^2) z to the
      * next level t; the step to 0 is without noise.  The norms are those of each image by itself, where the
      * reference takes means over its batch.  NFE (1 + pc_corrections) n. */
-    CM_METHOD_PC = 11
+    CM_METHOD_PC = 11,
+    /* The flow map of a network of two times (precond average-velocity), whose mean velocity u leads from a time t
+     * down to r (MeanFlow, Geng et al. 2025; SoFlow).  Their time is t = sigma / (1 + sigma) and their state
+     * x_t = x / (1 + sigma), which lies between the image at t = 0 and the noise at t = 1; a step is
+     * x_r = x_t - (t - r) u(x_t; t, r), and the last one ends at 0.  The estimate of a step is where its line
+     * would end, x_t - t u(x_t; t, r).  By default one step, which is ONESTEP's.  MULTISTEP is the
+     * stochastic form, a jump to 0 and new noise in turn.  ARGUMENT for other models.  NFE n. */
+    CM_METHOD_FLOWMAP = 12
 } cm_method;
 
 /* Where unit normals come from when the caller gives none. */
@@ -182,7 +189,7 @@ typedef struct cm_sample_options {
      * 1. `sigmas`: sigma_count standard deviations, strictly falling, each in
      * [boundary, sigma_max] of the model, where the boundary is sigma_min for precond cm and
      * 0, exclusive, for others.  ONESTEP takes one and MULTISTEP evaluates at each of them;
-     * HEUN, EULER, ANCESTRAL, DPM, EDM and PC walk along them and then to 0; PROGDIST and DPMPP, with
+     * HEUN, EULER, ANCESTRAL, DPM, EDM, PC and FLOWMAP walk along them and then to 0; PROGDIST and DPMPP, with
      * at least two, walk along them and end at the last; RK45 takes two, its first and its last.
      *
      * 2. `ts` with `grid`, for MULTISTEP: ts_count >= 2 indices, strictly rising, into the
@@ -192,9 +199,11 @@ typedef struct cm_sample_options {
      * 3. Neither: a schedule of `steps` levels (1..1,000,000; default 18).  With a_i =
      * sigma_max^(1/rho) + i / (n - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)) the levels are
      * a_i^rho (Karras et al. 2022, equation 5).  DPMPP and PC without a rho have levels that are equally
-     * far apart in ln sigma; RK45 takes the range alone, no `steps` and no rho; PROGDIST and DPMPP have n + 1 of them.  ONESTEP takes the first
-     * level; MULTISTEP has
-     * the published two levels of models whose papers give them.  Member "sampling" of the
+     * far apart in ln sigma; RK45 takes the range alone, no `steps` and no rho; PROGDIST and DPMPP have n + 1 of them.
+     * FLOWMAP without a rho has the levels sigma = t / (1 - t) of n equally distant times t from that of sigma_max
+     * on, whose next one is 0, and by default one step.  ONESTEP takes the first level; MULTISTEP has
+     * the published two levels of models whose papers give them, and with precond average-velocity the levels of
+     * FLOWMAP, by default two.  Member "sampling" of the
      * model's configuration (docs/model-file.md) changes these defaults. */
     const double *sigmas;
     size_t sigma_count;
@@ -202,15 +211,15 @@ typedef struct cm_sample_options {
     size_t ts_count;
     int32_t grid;
     int32_t steps;
-    double rho; /* of the schedule, 0.5..1000; default 7, of DPMPP and PC none */
+    double rho; /* of the schedule, 0.5..1000; default 7, of DPMPP, PC and FLOWMAP none */
     /* Range of the schedule, sigma_min < sigma_max, neither beyond the model's.  Default: the
      * model's (cm_model_info) for precond cm, edm and ecm and wherever its file gives another
      * number than its kind has; else, and with an edm_discretization of another kind, the
      * customary range (0.002..80 for EDM) as far as the model goes along. */
     double sigma_min, sigma_max;
 
-    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP, RK45, PC and models of precond
-     * ecm, whose reference code does not.  And the images at the end; default: yes. */
+    /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP, RK45, PC, FLOWMAP and models of precond
+     * ecm, trigflow and average-velocity, whose reference code does not.  And the images at the end; default: yes. */
     int32_t clip_denoised;
     int32_t clip_output;
 

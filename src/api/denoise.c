@@ -22,6 +22,7 @@ typedef struct {
     float *out;
     const float *x_tangent, *sigma_tangent;
     float *out_tangent;
+    const float *second, *second_tangent; /* of the options */
 } job;
 
 /* --- arguments ---------------------------------------------------------------------------- */
@@ -68,24 +69,49 @@ static cm_status check_images(const cm_model *m, size_t n, const float *x)
     return check_finite("x", n, input_size(m), x);
 }
 
-static cm_status check_direction(const job *j)
+/* Second times, which lie between 0, of a network by itself nothing, and the first. */
+static cm_status check_seconds(const job *j)
 {
     const cm_model *m = j->model;
-    if (!j->x_tangent && !j->sigma_tangent)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise_tangent: x_tangent and sigma_tangent are NULL, one is needed");
-    if (j->x_tangent) CM_TRY(check_finite("x_tangent", j->n, input_size(m), j->x_tangent));
-    for (size_t i = 0; j->sigma_tangent && i < j->n; i++) {
-        if (!isfinite(j->sigma_tangent[i]))
-            CM_FAIL(CM_ERR_NUMERIC, "sigma_tangent[%zu] is %g, expected a finite number", i,
-                    (double)j->sigma_tangent[i]);
-        if (j->sigma_tangent[i] != 0 && j->sigma[i] == 0 && m->precond.kind->identity_at_0)
-            CM_FAIL(
-                CM_ERR_ARGUMENT,
-                "sigma_tangent[%zu] is %g where sigma is 0: the network has no value there, so D has no derivative "
-                "by sigma",
-                i, (double)j->sigma_tangent[i]);
+    if ((j->second || j->second_tangent) && m->net.second_time == CM_SECOND_NONE)
+        CM_FAIL(CM_ERR_ARGUMENT, "option %s is for networks of two times; this model's network has one",
+                j->second ? "second" : "second_tangent");
+    if (j->second_tangent && !j->out_tangent)
+        CM_FAIL(CM_ERR_ARGUMENT, "option second_tangent has no effect without cm_model_denoise_tangent");
+    for (size_t i = 0; j->second && i < j->n; i++) {
+        const float r = j->second[i];
+        if (!isfinite(r) || (r < 0 && !m->precond.kind->raw))
+            CM_FAIL(CM_ERR_ARGUMENT, "second[%zu] is %g, expected a finite number%s", i, (double)r,
+                    m->precond.kind->raw ? "" : " >= 0");
+        if (r > j->sigma[i])
+            CM_FAIL(CM_ERR_ARGUMENT, "second[%zu] is %g, above sigma[%zu] %g: the second time lies behind the first",
+                    i, (double)r, i, (double)j->sigma[i]);
     }
     return CM_OK;
+}
+
+/* The tangent of a level of each image, or NULL. */
+static cm_status check_speeds(const job *j, const char *what, const float *speed)
+{
+    for (size_t i = 0; speed && i < j->n; i++) {
+        if (!isfinite(speed[i]))
+            CM_FAIL(CM_ERR_NUMERIC, "%s[%zu] is %g, expected a finite number", what, i, (double)speed[i]);
+        if (speed[i] != 0 && j->sigma[i] == 0 && j->model->precond.kind->identity_at_0)
+            CM_FAIL(CM_ERR_ARGUMENT,
+                    "%s[%zu] is %g where sigma is 0: the network has no value there, so D has no derivative by sigma",
+                    what, i, (double)speed[i]);
+    }
+    return CM_OK;
+}
+
+static cm_status check_direction(const job *j)
+{
+    if (!j->x_tangent && !j->sigma_tangent && !j->second_tangent)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "cm_model_denoise_tangent: x_tangent, sigma_tangent and second_tangent are NULL, one is needed");
+    if (j->x_tangent) CM_TRY(check_finite("x_tangent", j->n, input_size(j->model), j->x_tangent));
+    CM_TRY(check_speeds(j, "sigma_tangent", j->sigma_tangent));
+    return check_speeds(j, "second_tangent", j->second_tangent);
 }
 
 /* Images first .. first + count - 1 of `what` that the network gave, `size` values each. */
@@ -127,9 +153,11 @@ static cm_status take_turn(const job *j, size_t done)
 static cm_status evaluate(const job *j, const cm_evaluation *e)
 {
     cm_model *m = j->model;
-    const int threads = cmi_context_threads(m->context), with = (j->x_tangent ? 1 : 0) + (j->sigma_tangent ? 2 : 0);
-    cm_denoiser **denoiser = with ? &m->tangents[with - 1] : &m->denoiser;
-    const uint32_t tangents = (with & 1 ? CM_TANGENT_X : 0) | (with & 2 ? CM_TANGENT_SIGMA : 0);
+    const int threads = cmi_context_threads(m->context);
+    const int with = (j->x_tangent ? 1 : 0) + (j->sigma_tangent ? 2 : 0) + (j->second_tangent ? 4 : 0);
+    cm_denoiser **denoiser = with ? &m->tangents[with] : &m->denoiser;
+    const uint32_t tangents =
+        (with & 1 ? CM_TANGENT_X : 0) | (with & 2 ? CM_TANGENT_SIGMA : 0) | (with & 4 ? CM_TANGENT_SECOND : 0);
     if (!*denoiser)
         CM_TRY(cmi_denoiser_create_tangent(m, threads, (size_t)threads, (cm_arithmetic){0, 0}, tangents, denoiser));
     return cmi_denoiser_run(*denoiser, e);
@@ -139,7 +167,7 @@ static cm_status evaluate(const job *j, const cm_evaluation *e)
 
 /* Double, as the samplers hold their state. */
 typedef struct {
-    double *x, *d, *sigma, *x_tangent, *d_tangent, *sigma_tangent;
+    double *x, *d, *sigma, *second, *x_tangent, *d_tangent, *sigma_tangent, *second_tangent;
 } buffers;
 
 static void widen(size_t n, const float *from, double *to)
@@ -150,6 +178,18 @@ static void widen(size_t n, const float *from, double *to)
 static void narrow(size_t n, const double *from, float *to)
 {
     for (size_t i = 0; i < n; i++) to[i] = (float)from[i];
+}
+
+/* As the network is told. */
+static void convert_seconds(const job *j, size_t first, size_t count, const buffers *b)
+{
+    const cm_precond *p = &j->model->precond;
+    for (size_t i = 0; i < count; i++) {
+        const double level = j->second ? (double)j->second[first + i] : 0;
+        if (j->second) b->second[i] = cmi_inputs_second(p, level);
+        if (j->second_tangent)
+            b->second_tangent[i] = cmi_inputs_second_slope(p, level) * (double)j->second_tangent[first + i];
+    }
 }
 
 /* From image `first` on, where there is an array. */
@@ -170,11 +210,14 @@ static cm_status denoise_chunk(const job *j, size_t first, size_t count, const b
                              .d = b->d,
                              .x_tangent = j->x_tangent ? b->x_tangent : NULL,
                              .sigma_tangent = j->sigma_tangent ? b->sigma_tangent : NULL,
+                             .second = j->second ? b->second : NULL,
+                             .second_tangent = j->second_tangent ? b->second_tangent : NULL,
                              .d_tangent = b->d_tangent};
     widen(count * in, j->x + first * in, b->x);
     widen(count, j->sigma + first, b->sigma);
     widen(count * in, from_image(j->x_tangent, first, in), b->x_tangent);
     widen(count, from_image(j->sigma_tangent, first, 1), b->sigma_tangent);
+    convert_seconds(j, first, count, b);
     CM_TRY(take_turn(j, first));
     cm_status status = evaluate(j, &e);
     (void)pthread_mutex_unlock(&j->model->lock);
@@ -190,14 +233,16 @@ static cm_status denoise(const job *j)
 {
     const cm_model *m = j->model;
     const size_t in = input_size(m), to = output_size(m), chunk = (size_t)cmi_context_threads(m->context);
-    const size_t one = chunk * (in + to + 1);
+    const size_t one = chunk * (in + to + 2);
     double *all = cmi_malloc(m->context, (j->out_tangent ? 2 : 1) * one, sizeof *all);
     if (!all) return CM_ERR_MEMORY;
     buffers b = {.x = all, .d = all + chunk * in, .sigma = all + chunk * (in + to)};
+    b.second = b.sigma + chunk;
     if (j->out_tangent) {
         b.x_tangent = b.x + one;
         b.d_tangent = b.d + one;
         b.sigma_tangent = b.sigma + one;
+        b.second_tangent = b.second + one;
     }
     cm_status status = CM_OK;
     for (size_t first = 0; first < j->n && status == CM_OK; first += chunk)
@@ -221,6 +266,9 @@ static cm_status denoise_checked(job *j, const cm_denoise_options *options)
     CM_TRY(check_images(j->model, j->n, j->x));
     CM_TRY(check_sigmas(j->model, j->n, j->sigma));
     CM_TRY(cmi_model_check_labels(j->model, condition.labels, j->n));
+    j->second = o.second;
+    j->second_tangent = o.second_tangent;
+    CM_TRY(check_seconds(j));
     if (j->out_tangent) CM_TRY(check_direction(j));
     j->o = &o;
     j->labels = condition.labels;

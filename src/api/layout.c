@@ -93,12 +93,14 @@ PLACE(cm_dataset_options, stop_on_bad, 24);
 PLACE(cm_dataset_options, shuffle, 28);
 PLACE(cm_dataset_options, seed, 32);
 
-SIZE(cm_denoise_options, 32);
+SIZE(cm_denoise_options, 48);
 PLACE(cm_denoise_options, struct_size, 0);
 PLACE(cm_denoise_options, reserved, 4);
 PLACE(cm_denoise_options, condition, 8);
 PLACE(cm_denoise_options, progress, 16);
 PLACE(cm_denoise_options, progress_user, 24);
+PLACE(cm_denoise_options, second, 32);
+PLACE(cm_denoise_options, second_tangent, 40);
 
 SIZE(cm_edit_map, 40);
 PLACE(cm_edit_map, struct_size, 0);

@@ -22,9 +22,9 @@ void cmi_denoiser_free(cm_denoiser *denoiser);
 
 typedef struct cm_evaluation {
     size_t n;
-    const double *x;     /* n x C x H x W                               */
-    const double *sigma; /* n, or one for all when sigma_step is 0      */
-    size_t sigma_step;
+    const double *x;       /* n x C x H x W                               */
+    const double *sigma;   /* n, or one for all when sigma_step is 0      */
+    size_t sigma_step;     /* of `second` too                             */
     const int32_t *labels; /* n or NULL = -1                              */
     const float *augment;  /* n x augment_dim or NULL = zeros             */
     double *d, *f;         /* outputs; f (n x F's channels x H x W) may be NULL */
@@ -32,7 +32,7 @@ typedef struct cm_evaluation {
     /* Of cmi_denoiser_create_tangent: the direction, as x and n (NULL: zero), and D's derivative along it. */
     const double *x_tangent, *sigma_tangent;
     double *d_tangent, *f_tangent; /* f_tangent may be NULL; d_tangent may be x_tangent */
-    /* Of networks of two times, n each: the second (cm_inputs.second) and its direction; NULL: 0. */
+    /* Of networks of two times: the second (cm_inputs.second), as many as of sigma, and its direction, n; NULL: 0. */
     const double *second, *second_tangent;
 } cm_evaluation;
 

@@ -23,6 +23,16 @@ cm_precond cmi_inputs_precond(const cm_precond *precond)
     return rounded;
 }
 
+double cmi_inputs_second(const cm_precond *precond, double sigma)
+{
+    return cmi_precond_scalings(precond, cmi_inputs_level(sigma)).c_noise;
+}
+
+double cmi_inputs_second_slope(const cm_precond *precond, double sigma)
+{
+    return cmi_precond_slopes(precond, cmi_inputs_level(sigma)).c_noise;
+}
+
 static void write_number(cm_exec *exec, int input, size_t k, double value)
 {
     ((float *)cmi_exec_input(exec, input))[k] = (float)value;

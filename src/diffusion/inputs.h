@@ -20,6 +20,11 @@ typedef struct cm_inputs {
 double cmi_inputs_level(double sigma);
 cm_precond cmi_inputs_precond(const cm_precond *precond);
 
+/* What cm_inputs.second is where the second time is the level sigma. */
+double cmi_inputs_second(const cm_precond *precond, double sigma);
+/* Its derivative by sigma. */
+double cmi_inputs_second_slope(const cm_precond *precond, double sigma);
+
 /* As image k of the slice of exec; precond is rounded (cmi_inputs_precond), sigma need not be. */
 void cmi_inputs_write(const cm_model *model, const cm_precond *precond, const cm_inputs *inputs, cm_exec *exec,
                       size_t k);

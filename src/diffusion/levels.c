@@ -52,7 +52,8 @@ static void fill_schedule(const cm_resolver *r, int n, double *sigma)
     for (int i = 0; i < n; i++) {
         double u = n > 1 ? (double)i / (n - 1) : 0;
         if (form == CM_EDM_STEPS_VP) sigma[i] = cmi_vp_sigma(1 + u * (eps_s - 1), bd, bmin);
-        else if (form == CM_EDM_STEPS_VE || (r->method->even_logarithms && !(r->o->rho > 0)))
+        else if (cmi_resolver_by_flow_times(r)) sigma[i] = cmi_flow_time_sigma(i, n, r->smax);
+        else if (form == CM_EDM_STEPS_VE || (r->method->spacing == CM_LEVELS_LOGARITHMS && !(r->o->rho > 0)))
             sigma[i] = r->smax * pow(r->smin / r->smax, u);
         else sigma[i] = cmi_karras_sigma(i, n, r->smin, r->smax, r->rho);
     }
@@ -136,7 +137,9 @@ static cm_status default_each(const cm_resolver *r, double *sigma, int32_t *n)
     *n = r->o->steps ? r->o->steps : own > 1 ? own : 2;
     sigma[0] = first_level(r);
     for (int32_t i = 1; i < *n && *n == own; i++) sigma[i] = cmi_sampling_defaults_level(d, i, r->smin, r->smax);
-    int fits = *n == 1 || (*n == own && sigma[*n - 1] > boundary);
+    const int flow = r->m->precond.kind->two_times && *n != own;
+    for (int32_t i = 1; i < *n && flow; i++) sigma[i] = cmi_flow_time_sigma(i, *n, sigma[0]);
+    int fits = *n == 1 || flow || (*n == own && sigma[*n - 1] > boundary);
     for (int32_t i = 1; i < *n && fits; i++) fits = sigma[i] < sigma[i - 1];
     if (!fits)
         CM_FAIL(CM_ERR_ARGUMENT,

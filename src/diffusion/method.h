@@ -24,13 +24,27 @@ typedef enum cm_level_rule {
     CM_LEVEL_RULE_RANGE    /* the first and the last level                 */
 } cm_level_rule;
 
+/* How the levels of a schedule without a rho lie. */
+typedef enum cm_level_spacing {
+    CM_LEVELS_KARRAS,     /* as with rho 7                                           */
+    CM_LEVELS_LOGARITHMS, /* equally far apart in ln sigma                           */
+    CM_LEVELS_FLOW_TIMES  /* in t = sigma / (1 + sigma), 0 being the next of the last */
+} cm_level_spacing;
+
 /* Options that only some methods read. */
-enum { CM_READS_TS = 1, CM_READS_CHURN = 2, CM_READS_EDM = 4, CM_READS_DPMPP = 8, CM_READS_RK45 = 16, CM_READS_PC = 32 };
+enum {
+    CM_READS_TS = 1,
+    CM_READS_CHURN = 2,
+    CM_READS_EDM = 4,
+    CM_READS_DPMPP = 8,
+    CM_READS_RK45 = 16,
+    CM_READS_PC = 32
+};
 
 struct cm_method_kind {
     const char *name, *about;
     cm_level_rule levels;
-    int even_logarithms; /* its schedule without a rho: equally far apart in ln sigma */
+    cm_level_spacing spacing; /* of its schedule without a rho */
     unsigned reads;
     /* Takes the state from unit normals times `start` to the sample. */
     cm_status (*run)(cm_solver_state *r);
@@ -43,10 +57,13 @@ struct cm_method_kind {
     int clip;          /* clamps its estimates unless told, where the preconditioning does */
     int float64_draws; /* torch's generators make its later draws in float64              */
     int edits;         /* editing can run by it                                           */
+    int two_times;     /* for networks of two times alone                                 */
+    int32_t steps;     /* without a number of steps; 0: as many as customary              */
 };
 
 extern const cm_method_kind cmi_method_onestep, cmi_method_multistep, cmi_method_heun, cmi_method_euler,
-    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist, cmi_method_dpmpp, cmi_method_rk45, cmi_method_pc;
+    cmi_method_ancestral, cmi_method_dpm, cmi_method_edm, cmi_method_progdist, cmi_method_dpmpp, cmi_method_rk45,
+    cmi_method_pc, cmi_method_flowmap;
 
 /* Whether its last level is one that it arrives at. */
 static inline int cmi_method_ends_above_0(const cm_method_kind *method)
@@ -75,6 +92,8 @@ double cmi_dpmpp_phi(int k, double h);
 
 /* out = D(x; sigma), clamped when asked; x may be out. */
 cm_status cmi_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out);
+/* The same of a network of two times; its second is told as the level `to`. */
+cm_status cmi_solver_evaluate_to(cm_solver_state *r, double sigma, double to, const double *x, double *out);
 /* d = (x - D(x; sigma)) / sigma, the slope of the probability-flow ODE. */
 cm_status cmi_solver_slope(cm_solver_state *r, double sigma, const double *x, double *d);
 /* The next noise tensor into z.  One that will be multiplied by 0 still counts as drawn, so that streams stay in

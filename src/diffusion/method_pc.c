@@ -56,7 +56,7 @@ static int32_t with_corrections(const cm_solver *s)
 const cm_method_kind cmi_method_pc = {.name = "pc",
                                       .about = "predictor-corrector of Song et al. 2021: reverse diffusion, Langevin",
                                       .levels = CM_LEVEL_RULE_TO_ZERO,
-                                      .even_logarithms = 1,
+                                      .spacing = CM_LEVELS_LOGARITHMS,
                                       .reads = CM_READS_PC,
                                       .run = pc,
                                       .evaluations = with_corrections,

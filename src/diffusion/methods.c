@@ -17,6 +17,7 @@ static const cm_method_kind *const kinds[] = {
     [CM_METHOD_DPMPP] = &cmi_method_dpmpp,
     [CM_METHOD_RK45] = &cmi_method_rk45,
     [CM_METHOD_PC] = &cmi_method_pc,
+    [CM_METHOD_FLOWMAP] = &cmi_method_flowmap,
 };
 
 const cm_method_kind *cmi_method_at(size_t method)

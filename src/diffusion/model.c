@@ -210,7 +210,7 @@ void cmi_model_release(cm_model *m)
     if (!m || atomic_fetch_sub(&m->references, 1) != 1) return;
     cm_context *context = m->context;
     cmi_denoiser_free(m->denoiser);
-    for (int i = 0; i < 3; i++) cmi_denoiser_free(m->tangents[i]);
+    for (int i = 0; i < 8; i++) cmi_denoiser_free(m->tangents[i]);
     cmi_params_free(m->params);
     cmi_free(context, m->folded);
     cmi_free(context, m->sources);

@@ -39,8 +39,8 @@ struct cm_model {
     cm_tensor *tensors;
     pthread_mutex_t lock;         /* of the members below   */
     struct cm_denoiser *denoiser; /* of cm_model_denoise */
-    /* of cm_model_denoise_tangent: with tangents of x, of sigma, of both */
-    struct cm_denoiser *tangents[3];
+    /* of cm_model_denoise_tangent: with tangents of x (1), of sigma (2), of the second time (4) and their sums */
+    struct cm_denoiser *tangents[8];
 };
 
 /* A model of the context (NULL: one of its own) without anything in it, then everything that follows from the

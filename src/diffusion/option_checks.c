@@ -89,6 +89,8 @@ static cm_status check_grid_options(const cm_resolver *r)
     int karras = o->ts || (scheduled && !range && cmi_resolver_form(r) == CM_EDM_STEPS_EDM);
     if (o->ts && !(r->method->reads & CM_READS_TS)) return no_effect(r, "ts", "on");
     if (o->grid && !o->ts) return no_effect(r, "grid", "without ts on");
+    if (scheduled && changes(o->sigma_min, p->sigma_min) && cmi_resolver_by_flow_times(r))
+        return no_effect(r, "sigma_min", "without a rho on");
     if (o->steps && range) return no_effect(r, "steps", "on");
     if (o->steps && o->sigmas && (size_t)o->steps != o->sigma_count) return no_effect(r, "steps", "beside sigmas on");
     if (o->steps && ((r->method->levels == CM_LEVEL_RULE_ONE && o->steps > 1) || o->ts))

@@ -36,7 +36,14 @@ static inline int cmi_resolver_form(const cm_resolver *r)
 /* Of a schedule. */
 static inline int32_t cmi_resolver_steps(const cm_resolver *r)
 {
-    return r->o->steps ? r->o->steps : r->m->sampling.steps ? r->m->sampling.steps : 18;
+    const int32_t own = r->method->steps ? r->method->steps : 18;
+    return r->o->steps ? r->o->steps : r->m->sampling.steps ? r->m->sampling.steps : own;
+}
+
+/* Whether its schedule is one of equally distant flow times, which need the highest level alone. */
+static inline int cmi_resolver_by_flow_times(const cm_resolver *r)
+{
+    return r->method->spacing == CM_LEVELS_FLOW_TIMES && !(r->o->rho > 0);
 }
 
 static inline double cmi_or_default(double v, double fallback)

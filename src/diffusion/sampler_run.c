@@ -2,6 +2,7 @@
 #include "diffusion/sampler_run.h"
 
 #include "diffusion/condition.h"
+#include "diffusion/inputs.h"
 #include "diffusion/method.h"
 #include "diffusion/noise.h"
 #include "diffusion/times.h"
@@ -37,19 +38,32 @@ static cm_status report(run *r, size_t images)
     return CM_OK;
 }
 
-static cm_status denoise(void *user, int evaluation, double sigma, const double *x, double *out)
+/* second: the second time of all images, or NULL. */
+static cm_status evaluate(run *r, int evaluation, double sigma, const double *second, const double *x, double *out)
 {
-    run *r = user;
     cm_sampler *s = r->s;
     const cm_evaluation e = {.n = r->noise.count,
                              .x = x,
                              .sigma = &sigma,
+                             .second = second,
                              .labels = r->conditional ? s->labels : NULL,
                              .d = out,
                              .call = &s->call};
     CM_TRY(cmi_denoiser_run(s->denoiser, &e));
     for (size_t i = 0; i < r->noise.count; i++) CM_TRY(check_image(r, i, evaluation, sigma, out + i * r->noise.size));
     return report(r, r->noise.count);
+}
+
+static cm_status denoise(void *user, int evaluation, double sigma, const double *x, double *out)
+{
+    return evaluate(user, evaluation, sigma, NULL, x, out);
+}
+
+static cm_status denoise_to(void *user, int evaluation, double sigma, double to, const double *x, double *out)
+{
+    run *r = user;
+    const double second = cmi_inputs_second(&r->s->model->precond, to);
+    return evaluate(r, evaluation, sigma, &second, x, out);
 }
 
 /* As above, of some images. */
@@ -137,6 +151,7 @@ static cm_status round_of_images(run *r, const cm_view *out)
     const cm_solver_io io = {.user = r,
                              .n = r->noise.count * r->noise.size,
                              .denoise = denoise,
+                             .denoise_to = denoise_to,
                              .noise = noise,
                              .keep = r->edit ? keep : NULL,
                              .estimate = r->o->step ? estimate : NULL,

@@ -10,6 +10,12 @@ double cmi_karras_sigma(double i, int n, double smin, double smax, double rho)
     return pow(top + i / (n - 1) * (bottom - top), rho);
 }
 
+double cmi_flow_time_sigma(int i, int n, double smax)
+{
+    const double t = (1 - (double)i / n) * (smax / (1 + smax));
+    return i == 0 ? smax : t / (1 - t);
+}
+
 double cmi_vp_sigma(double t, double beta_d, double beta_min)
 {
     return sqrt(exp(0.5 * beta_d * t * t + beta_min * t) - 1);

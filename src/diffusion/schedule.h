@@ -7,6 +7,8 @@
 /* sigma_i = (smax^(1/rho) + i/(n-1) (smin^(1/rho) - smax^(1/rho)))^rho, i =
  * 0..n-1, falling; n = 1 gives smax. */
 double cmi_karras_sigma(double i, int n, double smin, double smax, double rho);
+/* Level i of n whose times t = sigma / (1 + sigma) are (1 - i/n) of that of smax, i = 0..n-1. */
+double cmi_flow_time_sigma(int i, int n, double smax);
 
 /* Variance-preserving SDE: sigma(t) = sqrt(exp(bd t^2/2 + bmin t) - 1). */
 double cmi_vp_sigma(double t, double beta_d, double beta_min);

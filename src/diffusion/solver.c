@@ -6,15 +6,27 @@
 
 #include "diffusion/method.h"
 
-cm_status cmi_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out)
+/* What becomes of an estimate. */
+static cm_status estimated(cm_solver_state *r, double sigma, double *out)
 {
-    CM_TRY(r->io->denoise(r->io->user, r->evaluations, sigma, x, out));
     if (r->s->clip)
         for (size_t i = 0; i < r->io->n; i++) out[i] = out[i] < -1 ? -1 : out[i] > 1 ? 1 : out[i];
     if (r->io->keep) CM_TRY(r->io->keep(r->io->user, out));
     if (r->io->estimate) CM_TRY(r->io->estimate(r->io->user, r->evaluations, sigma, out));
     r->evaluations++;
     return CM_OK;
+}
+
+cm_status cmi_solver_evaluate(cm_solver_state *r, double sigma, const double *x, double *out)
+{
+    CM_TRY(r->io->denoise(r->io->user, r->evaluations, sigma, x, out));
+    return estimated(r, sigma, out);
+}
+
+cm_status cmi_solver_evaluate_to(cm_solver_state *r, double sigma, double to, const double *x, double *out)
+{
+    CM_TRY(r->io->denoise_to(r->io->user, r->evaluations, sigma, to, x, out));
+    return estimated(r, sigma, out);
 }
 
 cm_status cmi_solver_draw(cm_solver_state *r, int needed)

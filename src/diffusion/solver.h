@@ -57,6 +57,8 @@ typedef struct cm_solver_io {
     size_t n; /* values of the state */
     /* out = D(x; sigma), not clamped; x may be out. */
     cm_status (*denoise)(void *user, int evaluation, double sigma, const double *x, double *out);
+    /* The same of a network of two times, whose second is told as the level `to`; NULL: the network has one. */
+    cm_status (*denoise_to)(void *user, int evaluation, double sigma, double to, const double *x, double *out);
     /* Unit normals, draw k = 0, 1, ...; out NULL: only count it as drawn. */
     cm_status (*noise)(void *user, int draw, double *out);
     /* After the clamp: what editing keeps of the given images is put back.  May be NULL. */

@@ -92,6 +92,10 @@ static cm_status resolve_method(cm_resolver *r)
         CM_FAIL(CM_ERR_UNSUPPORTED, "a model with precond %s cannot be sampled from: say how its output is meant",
                 cmi_precond_name(&r->m->precond));
     if (!r->method->run) r->method = default_method(r->m, r->o);
+    if (r->method->two_times && !r->m->precond.kind->two_times)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "method %s is for networks of two times; this model, of precond %s, has a network of one time",
+                r->method->name, cmi_precond_name(&r->m->precond));
     return CM_OK;
 }
 

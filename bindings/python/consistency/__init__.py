@@ -282,25 +282,29 @@ class Model(Handle):
         return labels
 
     def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None,
-                progress: Optional[Callable[[int, int], Any]] = None) -> Array:
+                progress: Optional[Callable[[int, int], Any]] = None,
+                second: Union[None, float, Sequence[float], Array] = None) -> Array:
         """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them; labels: numbers or
-        names of classes.
+        names of classes.  second, of a network of two times: the level of the second time, a number or n of them, at
+        most sigma; None is 0.
 
         progress: a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
-        return self._denoise(x, sigma, None, None, labels, progress)[0]
+        return self._denoise(x, sigma, None, None, labels, progress, second)[0]
 
     def denoise_tangent(self, x: Array, sigma: Union[float, Sequence[float], Array], x_tangent: Optional[Array] = None,
                         sigma_tangent: Union[None, float, Sequence[float], Array] = None, labels: Any = None,
-                        progress: Optional[Callable[[int, int], Any]] = None) -> Tuple[Array, Array]:
-        """(D, D'): D(x; sigma) and its derivative in the direction (x_tangent, sigma_tangent), by forward differentiation
-        in one pass.  A tangent that is None is zero; one is needed.  The rest as denoise().
+                        progress: Optional[Callable[[int, int], Any]] = None,
+                        second: Union[None, float, Sequence[float], Array] = None,
+                        second_tangent: Union[None, float, Sequence[float], Array] = None) -> Tuple[Array, Array]:
+        """(D, D'): D(x; sigma) and its derivative in the direction (x_tangent, sigma_tangent, second_tangent), by forward
+        differentiation in one pass.  A tangent that is None is zero; one is needed.  The rest as denoise().
 
             d, slope = model.denoise_tangent(x, 1.0, sigma_tangent=1.0)
             difference = (model.denoise(x, 1.001) - model.denoise(x, 0.999)) / 0.002
             print(abs(slope - difference).max())"""
-        if x_tangent is None and sigma_tangent is None:
-            raise ValueError("x_tangent or sigma_tangent is needed")
-        return self._denoise(x, sigma, x_tangent, sigma_tangent, labels, progress)
+        if x_tangent is None and sigma_tangent is None and second_tangent is None:
+            raise ValueError("x_tangent, sigma_tangent or second_tangent is needed")
+        return self._denoise(x, sigma, x_tangent, sigma_tangent, labels, progress, second, second_tangent)
 
     def _planes(self, x: Array, what: str) -> Tuple[int, Any, Any]:
         """How many images, a pointer to their floats, and what keeps these."""
@@ -311,7 +315,8 @@ class Model(Handle):
         return (n,) + _values.floats(x, (n,) + self.image_shape, what)
 
     def _denoise(self, x: Array, sigma: Any, x_tangent: Any, sigma_tangent: Any, labels: Any,
-                 progress: Optional[Callable[[int, int], Any]]) -> Tuple[Array, Array]:
+                 progress: Optional[Callable[[int, int], Any]], second: Any = None,
+                 second_tangent: Any = None) -> Tuple[Array, Array]:
         n, data, keep = self._planes(x, "x")
         level, keep2 = _levels(sigma, n, "sigma")
         label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
@@ -323,11 +328,15 @@ class Model(Handle):
                 raise ValueError("x_tangent has %d images, x has %d" % (count, n))
         if sigma_tangent is not None:
             speed, keep4 = _levels(sigma_tangent, n, "sigma_tangent")
-        if moves is not None or speed is not None:
+        if x_tangent is not None or sigma_tangent is not None or second_tangent is not None:
             slope, into = _values.new((n, self.out_channels) + self.image_shape[1:])
         failure: List[BaseException] = []
         o = DenoiseOptions()
         lib.cm_denoise_options_init(C.byref(o), C.sizeof(o))
+        if second is not None:
+            o.second, keep5 = _levels(second, n, "second")
+        if second_tangent is not None:
+            o.second_tangent, keep6 = _levels(second_tangent, n, "second_tangent")
 
         def on_progress(_: Any, done: int, total: int) -> Any:
             return progress and progress(done, total)
@@ -492,7 +501,7 @@ class Sampler(Editing, Handle):
     """Draws images from a model and changes given ones; one thread at a time, many samplers at a time.
 
     For sample(): method: "onestep" (consistency models' default), "multistep", "heun" (the others' default), "euler",
-    "ancestral", "dpm", "edm", "progdist", "dpmpp", "rk45", "pc".  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
+    "ancestral", "dpm", "edm", "progdist", "dpmpp", "rk45", "pc", "flowmap" (networks of two times).  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
     solver, alpha; for "dpmpp" also order, form ("dpmsolver", "taylor") and end ("lower", "full");
     for "rk45" rtol, atol, max_nfe (nfe is the most then); for "pc" snr and corrections.  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less

@@ -125,7 +125,8 @@ class Condition(Struct):
 class DenoiseOptions(Struct):
     _c_name = "cm_denoise_options"
     _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("condition", C.POINTER(Condition)),
-                ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+                ("progress", PROGRESS), ("progress_user", C.c_void_p), ("second", C.POINTER(C.c_float)),
+                ("second_tangent", C.POINTER(C.c_float))]
 
 
 class LikelihoodOptions(Struct):
