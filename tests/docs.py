@@ -54,7 +54,7 @@ class Facts:
         for f in code:
             if f != "tests/docs.py":
                 self.words.update(re.findall(r"\b(?:cmi?|CM)_\w+", read(f)))
-        self.make = read("Makefile") + read("tests/tests.mk")
+        self.make = re.sub(r"\\\n\s*", " ", read("Makefile") + read("tests/tests.mk"))  # a list goes over lines
         self.programs = re.search(r"^PROGRAMS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.units = re.search(r"^UNITS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*)\s*:(?!=)", self.make, re.M))

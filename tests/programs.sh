@@ -413,6 +413,7 @@ expect 0 '"precond": "cm"' $bin/cm-info --json $dir/cd/checkpoints/step-00000000
 expect 1 "needs a teacher" $t --out $dir/x --objective cd
 expect 1 "no configuration" $t --out $dir/x --objective cd --teacher $plain
 expect 1 "give --batch 12 or less" $t --out $dir/x --batch 13
+expect 1 "give --batch 48 or less" $t --out $dir/x --batch 52 --objective cmt --teacher $teacher --network given --set cmt_nfe=4
 expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64
 expect 1 "1 x 16 x 16 (C x H x W), the network takes 1 x 32 x 32" $t --out $dir/x --size 16 --init $model --objective ect --network given
 expect 1 "--size 64 is not what the network takes" $t --out $dir/x --size 64 --objective cd --network given --teacher $teacher

@@ -4,6 +4,7 @@
 
 #include "diffusion/model.h"
 #include "run/options.h"
+#include "train/objective.h"
 
 enum { NETWORK = 1024 };
 
@@ -176,7 +177,9 @@ cm_status cmi_run_compare(const cm_run_options *o)
         CM_FAIL(status,
                 "%s; %ssize %d is not what the network takes: leave it away, or give a %snetwork of that size", text,
                 o->prefix, o->size, o->prefix);
-    if (d.images < (uint64_t)o->n.batch)
-        CM_FAIL(status, "%s; give %sbatch %llu or less", text, o->prefix, (unsigned long long)d.images);
+    const cm_train_settings settings = cmi_settings_of(o->train);
+    const uint64_t pairs = (uint64_t)cmi_objective_views(&settings); /* of an image, which a batch counts */
+    if (d.images * pairs < (uint64_t)o->n.batch)
+        CM_FAIL(status, "%s; give %sbatch %llu or less", text, o->prefix, (unsigned long long)(d.images * pairs));
     return status;
 }
