@@ -279,6 +279,7 @@ static void print_result(FILE *out, const metric *m, const char *more, double va
 static void print_side(const char *name, const side *s, const choices *o)
 {
     FILE *out = o->out;
+    char text[64];
     if (o->json) {
         fprintf(out, "%s\"%s\": {\"path\": ", *name == 'a' ? "{" : ", ", name);
         cli_json_string(out, s->path);
@@ -286,7 +287,8 @@ static void print_side(const char *name, const side *s, const choices *o)
                 (unsigned long long)s->n);
         if (s->info.height) fprintf(out, ", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
         if (s->model)
-            fprintf(out, ", \"nfe\": %d, \"seed\": %llu", s->nfe, (unsigned long long)o->sampling.sample.seed);
+            fprintf(out, ", \"nfe\": %d, \"nfe_mean\": %.6g, \"seed\": %llu", s->nfe.most, sampling_nfe_mean(&s->nfe),
+                    (unsigned long long)o->sampling.sample.seed);
         fprintf(out, "}");
         return;
     }
@@ -296,9 +298,8 @@ static void print_side(const char *name, const side *s, const choices *o)
     else if (s->given) fprintf(out, ": statistics of %llu images\n", (unsigned long long)s->n);
     else if (s->kept) fprintf(out, ": features of %llu images\n", (unsigned long long)s->n);
     else if (s->model)
-        fprintf(out, ": %llu samples of %d x %d, %d network evaluation%s each, seed %llu\n", (unsigned long long)s->n,
-                s->info.height, s->info.width, s->nfe, s->nfe == 1 ? "" : "s",
-                (unsigned long long)o->sampling.sample.seed);
+        fprintf(out, ": %llu samples of %d x %d, %s each, seed %llu\n", (unsigned long long)s->n, s->info.height,
+                s->info.width, sampling_nfe_text(&s->nfe, text), (unsigned long long)o->sampling.sample.seed);
     else
         fprintf(out, ": %llu images of %d x %d (%s)\n", (unsigned long long)s->n, s->info.height, s->info.width,
                 s->info.kind);

@@ -36,7 +36,8 @@ static cm_status open_model(cli *c, const cm_features_info *net, const side_opti
         cli_usage_error(c, "%s makes images of %d channels, and %s takes %d", s->path, info.channels, net->network,
                         net->channels);
     status = cm_sampler_create(s->model, &o->sampling->sampler, &s->sampler);
-    if (status == CM_OK) status = cm_sampler_nfe(s->sampler, &o->sampling->sample, &s->nfe);
+    int32_t nfe; /* wrong options are told before other work */
+    if (status == CM_OK) status = cm_sampler_nfe(s->sampler, &o->sampling->sample, &nfe);
     s->info.channels = info.channels;
     s->info.height = info.height;
     s->info.width = info.width;
@@ -147,6 +148,7 @@ void side_forget(side *s)
     free(s->labels);
     free(s->spatial);
     s->gathered = s->gathered_spatial = NULL;
+    s->nfe = (sampling_nfe){0};
     s->values = s->logits = s->spatial = NULL;
     s->labels = NULL;
 }
@@ -184,18 +186,21 @@ static int32_t is_stopped(void *user, uint64_t done, uint64_t total)
 }
 
 /* Samples at, at + 1, ...; classes take turns. */
-static cm_status draw(const side *s, const cm_features_info *net, const side_options *o, uint64_t at, size_t count,
+static cm_status draw(side *s, const cm_features_info *net, const side_options *o, uint64_t at, size_t count,
                       float *x, cm_images *images)
 {
     cm_sample_options sample = o->sampling->sample;
     cm_condition condition = CM_CONDITION_INIT;
+    int32_t evaluations[BATCH];
     for (size_t i = 0; i < count; i++)
         s->labels[at + i] = s->info.classes ? (int32_t)((at + i) % (uint64_t)s->info.classes) : -1;
     condition.labels = s->info.classes ? s->labels + at : NULL;
     sample.condition = &condition;
     sample.first_index += at;
     sample.progress = is_stopped;
+    sample.evaluations = evaluations;
     const cm_status status = cm_sampler_run(s->sampler, &sample, count, x);
+    if (status == CM_OK) sampling_count(&s->nfe, count, evaluations);
     if (status == CM_OK && s->info.channels == 1 && net->channels == 3)
         spread(count, (size_t)s->info.height * (size_t)s->info.width, x);
     *images = cm_images_f32(count, net->channels, s->info.height, s->info.width, x);

@@ -31,7 +31,7 @@ typedef struct side {
     cm_dataset *set;                      /* pictures, or ...           */
     cm_model *model;                      /* ... what they are drawn of */
     cm_sampler *sampler;
-    int32_t nfe;
+    sampling_nfe nfe;     /* of what was drawn */
     cm_dataset_info info; /* of a model: sizes and classes alone */
     uint64_t n;
     uint64_t held;                    /* rows in a file of features, of which the first n count */

@@ -63,8 +63,9 @@ typedef struct {
     int rows; /* --labels rows */
     output out;
     /* Of one call. */
-    int32_t *labels;
+    int32_t *labels, *evaluations;
     float *images;
+    sampling_nfe nfe; /* of those that are kept, or of the last call of a benchmark */
 } program;
 
 /* One call makes images first .. first + n - 1 of the run. */
@@ -78,9 +79,12 @@ static cm_status call(program *p, size_t first, size_t n, double *seconds)
     condition.labels = p->rows || p->s.n_cycle ? p->labels : NULL;
     o.condition = &condition;
     o.first_index += first;
+    o.evaluations = p->evaluations;
     const double before = cli_seconds();
     cm_status status = cm_sampler_run(p->sampler, &o, n, p->images);
     *seconds = cli_seconds() - before;
+    if (p->values[BENCH]) p->nfe = (sampling_nfe){0};
+    if (status == CM_OK) sampling_count(&p->nfe, n, p->evaluations);
     return status;
 }
 
@@ -126,17 +130,18 @@ static cm_status draw(program *p, size_t batch, double *seconds)
 
 static cm_status run(program *p, double load)
 {
-    int32_t nfe;
     const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
     const size_t batch = sampling_batch(&p->s), n = p->values[BENCH] || p->count < batch ? p->count : batch;
     double spent = 0;
     p->images = n > SIZE_MAX / sizeof *p->images / size ? NULL : malloc(n * size * sizeof *p->images);
     p->labels = malloc(n * sizeof *p->labels);
-    if (!p->images || !p->labels) cli_usage_error(&p->c, "%zu images do not fit into memory", n);
+    p->evaluations = malloc(n * sizeof *p->evaluations);
+    if (!p->images || !p->labels || !p->evaluations) cli_usage_error(&p->c, "%zu images do not fit into memory", n);
+    int32_t nfe; /* wrong options are told before a file is made */
     cm_status status = cm_sampler_nfe(p->sampler, &p->s.sample, &nfe);
     if (status == CM_OK) status = p->values[BENCH] ? time_calls(p, &spent) : draw(p, n, &spent);
     if (status == CM_OK && (p->values[JSON] || p->values[BENCH] || !p->values[QUIET])) {
-        const sampling_result r = {p->count, nfe, load, spent, p->values[BENCH] ? NULL : output_name(&p->out)};
+        const sampling_result r = {p->count, p->nfe, load, spent, p->values[BENCH] ? NULL : output_name(&p->out)};
         sampling_report(&p->s, p->sampler, &r, p->values[JSON] != NULL);
     }
     return status;
@@ -207,6 +212,7 @@ int main(int argc, char **argv)
     output_free(&p.out);
     free(p.images);
     free(p.labels);
+    free(p.evaluations);
     cm_sampler_free(p.sampler);
     cm_model_free(model);
     return cli_end(&p.c, code);

@@ -144,13 +144,37 @@ static double peak_bytes(void)
     return (double)usage.ru_maxrss * 1024;
 }
 
+void sampling_count(sampling_nfe *c, size_t n, const int32_t *evaluations)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!c->images || evaluations[i] < c->least) c->least = evaluations[i];
+        if (evaluations[i] > c->most) c->most = evaluations[i];
+        c->all += (uint64_t)evaluations[i];
+        c->images++;
+    }
+}
+
+const char *sampling_nfe_text(const sampling_nfe *c, char text[64])
+{
+    const char *s = c->most == 1 ? "" : "s";
+    if (c->least == c->most) (void)snprintf(text, 64, "%d network evaluation%s", c->most, s);
+    else (void)snprintf(text, 64, "%d to %d network evaluations", c->least, c->most);
+    return text;
+}
+
+double sampling_nfe_mean(const sampling_nfe *c)
+{
+    return c->images ? (double)c->all / (double)c->images : 0;
+}
+
 static void report_json(const sampling *s, const cm_sampler_info *i, const sampling_result *r)
 {
     const double n = (double)r->count, peak = peak_bytes();
     const int32_t precision = s->sampler.precision ? s->sampler.precision : CM_PRECISION_F32;
     printf("{\"images\": %zu, \"seconds\": %.6f, \"seconds_per_image\": %.6f, \"images_per_second\": %.3f, "
-           "\"nfe\": %d, \"load_seconds\": %.4f, \"plan_seconds\": %.4f, \"peak_bytes\": %.0f, ",
-           r->count, r->run, r->run / n, n / r->run, r->nfe, r->load, i->plan_seconds, peak);
+           "\"nfe\": %d, \"nfe_mean\": %.6g, \"load_seconds\": %.4f, \"plan_seconds\": %.4f, \"peak_bytes\": %.0f, ",
+           r->count, r->run, r->run / n, n / r->run, r->nfe.most, sampling_nfe_mean(&r->nfe), r->load,
+           i->plan_seconds, peak);
     printf("\"activation_bytes\": %llu, \"packed_bytes\": %llu, \"threads\": %d, \"batch\": %d, ",
            (unsigned long long)i->activation_bytes, (unsigned long long)i->packed_bytes, i->threads, i->max_batch);
     printf("\"precision\": \"%s\", \"method\": \"%s\", \"yardstick_seconds\": %.4f, \"output\": ",
@@ -165,14 +189,15 @@ void sampling_report(const sampling *s, const cm_sampler *sampler, const samplin
 {
     cm_sampler_info i = CM_SAMPLER_INFO_INIT;
     const double n = (double)r->count;
+    char nfe[64];
     (void)cm_sampler_info_get(sampler, &i);
     if (json) {
         report_json(s, &i, r);
         return;
     }
-    printf("%zu image%s in %.2f s: %.1f images/s, %.2g s each, %d network evaluation%s an image (%d thread%s)\n",
-           r->count, r->count == 1 ? "" : "s", r->run, n / r->run, r->run / n, r->nfe, r->nfe == 1 ? "" : "s",
-           i.threads, i.threads == 1 ? "" : "s");
+    printf("%zu image%s in %.2f s: %.1f images/s, %.2g s each, %s an image (%d thread%s)\n", r->count,
+           r->count == 1 ? "" : "s", r->run, n / r->run, r->run / n, sampling_nfe_text(&r->nfe, nfe), i.threads,
+           i.threads == 1 ? "" : "s");
     if (r->output) printf("%s\n", r->output);
     else
         printf("loading %.3f s, planning %.3f s, peak memory %.0f MiB, yardstick %.3f s\n", r->load, i.plan_seconds,

@@ -33,10 +33,20 @@ size_t sampling_batch(const sampling *s);
 cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,
                         double *seconds);
 
+/* Network evaluations that images took, of which an adaptive method has an own number for each. */
+typedef struct sampling_nfe {
+    int32_t least, most;
+    uint64_t all, images;
+} sampling_nfe;
+void sampling_count(sampling_nfe *c, size_t n, const int32_t *evaluations);
+/* "2 network evaluations", "20 to 44 network evaluations". */
+const char *sampling_nfe_text(const sampling_nfe *c, char text[64]);
+double sampling_nfe_mean(const sampling_nfe *c);
+
 /* What cm-sample says at its end. */
 typedef struct sampling_result {
     size_t count; /* images                                                     */
-    int32_t nfe;
+    sampling_nfe nfe;
     double load, run;   /* seconds                                              */
     const char *output; /* what was written; NULL: nothing, it was a benchmark */
 } sampling_result;

@@ -18,8 +18,9 @@ static cm_status sample_and_measure(trials *w, side *a, double *score)
 {
     measured found;
     side_forget(a);
-    cm_status status = cm_sampler_nfe(a->sampler, &w->own.sample, &a->nfe);
-    w->cost = a->nfe;
+    int32_t nfe;
+    cm_status status = cm_sampler_nfe(a->sampler, &w->own.sample, &nfe);
+    if (status == CM_OK) w->cost = nfe;
     if (status == CM_OK) status = side_gather(w->o->context, a, w->network, &w->net, &w->sides, 1);
     if (status == CM_OK)
         status = metric_measure(w->o->context, w->o->metric, 0, 0, &w->net, a, &w->reference, &found);
