@@ -5,7 +5,8 @@ What a document names has to exist: files and folders, functions and macros (cm_
 programs with their options, tasks, methods, objectives and presets, test programs and their cases, and what relative
 links lead to.  Lists in the README, docs and CONTRIBUTING have to be complete against the tables of the source.  The
 README's C program is tests/install/draw.c, which tests/install.sh builds; with BUILD its Python
-program and that of docs/training.md are run, and the commands that draw, edit and inspect.
+program and those of docs/training.md and docs/derivatives.md (where there is numpy) are run, the commands that draw, edit and
+inspect, and those of docs/objectives, for a step.
 
 Entries of docs/notebook tell what was: of them only links are checked.  Before the documents it reads a page of
 mistakes, one of each kind, and fails unless it finds all of them."""
@@ -319,8 +320,11 @@ def complete(facts, faults):
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
     same("docs/recipes.md", "presets", {s for s in re.findall(r"`([^`]+)`", recipes[recipes.index("## The presets"):])
                                         if s in facts.presets}, facts.presets)
-    documents = {f for f in facts.files if re.match(r"docs/[\w-]+\.md$", f)}
-    same("README.md", "documents", set(re.findall(r"\]\((docs/[\w-]+\.md)\)", readme)), documents)
+    documents = {f for f in facts.files if re.match(r"docs/[\w-]+\.md$", f)} | {"docs/objectives/README.md"}
+    same("README.md", "documents", set(re.findall(r"\]\((docs/(?:objectives/)?[\w-]+\.md)\)", readme)), documents)
+    pages = {os.path.basename(f) for f in facts.files if re.match(r"docs/objectives/[a-z][\w-]*\.md$", f)}
+    same("docs/objectives/README.md", "pages", set(re.findall(r"\]\(([\w-]+\.md)\)", read("docs/objectives/README.md"))), pages)
+    same("docs/training.md", "pages", set(re.findall(r"\]\(objectives/([a-z][\w-]*\.md)\)", read("docs/training.md"))), pages)
     notebook = {os.path.basename(f) for f in facts.files if re.match(r"docs/notebook/\d.*\.md$", f)}
     same("docs/notebook/README.md", "entries", set(re.findall(r"\]\((\d[^)]*)\)", read("docs/notebook/README.md"))),
          notebook)
@@ -343,7 +347,7 @@ def runs_here(line):
 def long_ones(facts, faults):
     """A command that is not run here says in its section how long it takes, or that a test runs it."""
     for path in facts.files:
-        if not re.match(r"(README|docs/[\w-]+)\.md$", path):
+        if not re.match(r"(README|docs/(objectives/)?[\w-]+)\.md$", path):
             continue
         for section in re.split(r"^(?=#+ )", read(path), flags=re.M):
             for line in Document(facts, path, section).commands():
@@ -362,6 +366,38 @@ cm.write_page('small.png', [[[[-1.0 + (i ^ j) / 8 for i in range(8)] for j in ra
 cm.Model.create({'network': {'type': 'adm', 'image_size': 64, 'in_channels': 3, 'out_channels': 3, 'model_channels': 32,
                              'num_res_blocks': 1, 'channel_mult': [1, 1], 'attention_resolutions': [], 'num_head_channels': 32,
                              'num_classes': 1000}, 'precond': {'type': 'cm'}}).save('cd_imagenet64_l2.pt')"""
+
+
+def numpy_python():
+    """A Python that has numpy, or None."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(python) and subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def run_objectives(folder, environment, faults):
+    """The commands of docs/objectives that need no file of others, in order: runs are of one step."""
+    os.mkdir(os.path.join(folder, "mnist"))
+    for name in "ab":
+        subprocess.run(["cm-sample", "models/digits_consistency.safetensors", "-n", "10", "-l", "0,1,2,3,4,5,6,7,8,9", "-q",
+                        "--seed", str(ord(name)), "--images", "mnist/%d_" + name + ".png"], cwd=folder, env=environment)
+    done = []
+    for page in sorted(f for f in os.listdir(os.path.join(ROOT, "docs/objectives")) if f != "README.md"):
+        path = "docs/objectives/" + page
+        for line in Document(None, path, read(path)).commands():
+            if not re.match(r"cm-(train --data mnist|sample) ", line):
+                continue
+            command = re.sub(r"step-\d+", "step-000000001", line)
+            if line.startswith("cm-train"):
+                command += " --steps 1 --batch 16 --no-estimate --sample-every 0 --set anneal_begin=0 -q"
+            result = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, env=environment)
+            if result.returncode:
+                faults.append("%s: the command `%s` fails: %s" % (path, line, result.stderr.strip()[-300:]))
+            done.append(line)
+    if len(done) < 10:
+        faults.append("docs/objectives: only %d commands to run" % len(done))
+    return done
 
 
 def run(build, faults):
@@ -388,6 +424,12 @@ def run(build, faults):
                                   env=environment)
             if done.returncode or not os.path.exists(os.path.join(folder, made)):
                 faults.append("a Python program of README.md or docs/training.md, which makes %s, fails: %s" % (made, done.stderr.strip()[-300:]))
+        if numpy_python():
+            checked = re.search(r"```python\n(.*?)```", read("docs/derivatives.md"), re.S).group(1)
+            done = subprocess.run([numpy_python(), "-c", checked], cwd=folder, capture_output=True, text=True, env=environment)
+            if done.returncode or not 0 < float(done.stdout or 1) < 0.001:
+                faults.append("the Python program of docs/derivatives.md gives %s%s" % (done.stdout, done.stderr.strip()[-300:]))
+        trained = run_objectives(folder, environment, faults)
         for line in lines:
             command = line
             for word, what in STANDS_FOR:
@@ -397,7 +439,7 @@ def run(build, faults):
             done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, env=environment)
             if done.returncode:
                 faults.append("the command `%s` fails: %s" % (line, done.stderr.strip()[-300:]))
-    return len(lines)
+    return len(lines) + len(trained)
 
 
 def main():
