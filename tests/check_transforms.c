@@ -128,7 +128,7 @@ START_TEST(augmentation_without_change_gives_the_image_back)
     float in[2 * 20 * 20], out[2 * 20 * 20];
     uint64_t state = seeded(4);
     OK(cm_context_create(NULL, &own));
-    OK(cmi_augmenter_create(own, 2, 20, 20, 0.5, 0, &a));
+    OK(cmi_augmenter_create(own, 2, 20, 20, 0.5, 0, 9, &a));
     for (size_t i = 0; i < 800; i++) in[i] = random_float(&state);
     cmi_augmenter_resample(a, identity, in, out);
     for (size_t i = 0; i < 800; i++) /* algorithms 4.11: within 4e-6 */
@@ -154,7 +154,7 @@ START_TEST(augmentation_labels_tell_what_was_done)
     float in[16 * 16], out[16 * 16], labels[9];
     int seen[9] = {0};
     OK(cm_context_create(NULL, &own));
-    OK(cmi_augmenter_create(own, 1, 16, 16, 0.12, 0, &a));
+    OK(cmi_augmenter_create(own, 1, 16, 16, 0.12, 0, 9, &a));
     for (int i = 0; i < 256; i++) in[i] = (float)(i % 16) / 8 - 1;
     for (uint64_t k = 0; k < 2000; k++) {
         const cm_stream s = {1, k, 4};
@@ -178,6 +178,40 @@ START_TEST(augmentation_labels_tell_what_was_done)
 }
 END_TEST
 
+/* The same draws without two of the rows: where the whole pipeline had these off too, the same image. */
+START_TEST(six_labels_are_those_without_turns)
+{
+    static const int kept[6] = {0, 2, 5, 6, 7, 8};
+    cm_context *own;
+    cm_augmenter *whole, *fewer;
+    float in[3 * 12 * 12], out[3 * 12 * 12], other[3 * 12 * 12], labels[9], six[7];
+    int same = 0, changed = 0, seen[6] = {0};
+    uint64_t state = seeded(6);
+    OK(cm_context_create(NULL, &own));
+    OK(cmi_augmenter_create(own, 3, 12, 12, 0.3, 0, 9, &whole));
+    OK(cmi_augmenter_create(own, 3, 12, 12, 0.3, 0, 6, &fewer));
+    for (size_t i = 0; i < sizeof in / sizeof *in; i++) in[i] = random_float(&state);
+    for (uint64_t k = 0; k < 400; k++) {
+        const cm_stream s = {1, k, 4};
+        six[6] = 17;
+        cmi_augmenter_image(whole, &s, in, out, labels);
+        cmi_augmenter_image(fewer, &s, in, other, six);
+        ck_assert(six[6] == 17); /* no more than that is written */
+        for (int i = 0; i < 6; i++) ck_assert(six[i] == labels[kept[i]]);
+        for (int i = 0; i < 6; i++) seen[i] += six[i] != 0;
+        const int turned = labels[1] != 0 || labels[3] != 0 || labels[4] != 0;
+        ck_assert_int_eq(memcmp(out, other, sizeof out) != 0, turned);
+        if (turned) changed++;
+        else same++;
+    }
+    ck_assert(same > 150 && changed > 100);
+    for (int i = 0; i < 6; i++) ck_assert_int_gt(seen[i], i == 0 ? 150 : 30);
+    cmi_augmenter_free(whole);
+    cmi_augmenter_free(fewer);
+    cm_context_free(own);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("transforms");
@@ -189,6 +223,7 @@ Suite *make_suite(void)
     tcase_add_test(t, thin_pictures);
     tcase_add_test(t, augmentation_without_change_gives_the_image_back);
     tcase_add_test(t, augmentation_labels_tell_what_was_done);
+    tcase_add_test(t, six_labels_are_those_without_turns);
     suite_add_tcase(s, t);
     return s;
 }

@@ -321,7 +321,8 @@ enum { CM_MAX_EMAS = 8 };
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.
  *   augment           0               0..1.  Probability of EDM's augmentations; the network needs augment_dim
- *                                     9.
+ *                                     9, or 6: then nothing is turned or put upside down, as in the code of
+ *                                     MeanFlow and SoFlow.
  *   skip_nonfinite    0               0..1073741824.  Steps with a loss or gradient that is not finite that may
  *                                     be left out.
  *   scrub_gradients   0               0 or 1.  1: in a gradient NaN becomes 0 and an infinity 1e5 of its sign,

@@ -108,6 +108,7 @@ struct cm_augmenter {
     int32_t channels, h, w;
     int32_t ph, pw; /* with margins */
     double p, flip;
+    int32_t labels;
     double *padded, *wide, *big, *grid, *half;
     float *mirrored;
 };
@@ -179,12 +180,13 @@ static void mirror_image(const cm_augmenter *a, int across, int down, const floa
     }
 }
 
-/* Rows 3 to 6 of the table: the map G, labels 2 to 8. */
-static void draw_map(const double *u, double p, int32_t w, int32_t h, double g[9], double labels[CM_AUGMENT_LABELS])
+/* Rows 3 to 6 of the table, without row 4 where nothing is turned: the map G, labels 2 to 8. */
+static void draw_map(const double *u, double p, int turns, int32_t w, int32_t h, double g[9],
+                     double labels[CM_AUGMENT_LABELS])
 {
     static const double pi = 3.14159265358979323846;
     double scale = u[0] < p ? normal_of(u[1], u[2]) : 0, s = pow(2, 0.2 * scale);
-    double angle = u[3] < p ? (2 * u[4] - 1) * pi : 0;
+    double angle = turns && u[3] < p ? (2 * u[4] - 1) * pi : 0;
     double uneven = u[5] < p ? normal_of(u[6], u[7]) : 0, axis = u[8] < 0.5 ? (2 * u[9] - 1) * pi : 0;
     double q = pow(2, 0.2 * uneven), x = 0, y = 0;
     if (u[10] < p) x = normal_of(u[11], u[12]), y = normal_of(u[13], u[14]);
@@ -198,29 +200,37 @@ static void draw_map(const double *u, double p, int32_t w, int32_t h, double g[9
     memcpy(labels + 2, values, sizeof values);
 }
 
+/* Those of what is not in the pipeline are left out. */
+static void write_labels(const cm_augmenter *a, const double all[CM_AUGMENT_LABELS], float *labels)
+{
+    static const int fewer[CM_AUGMENT_FEWER] = {0, 2, 5, 6, 7, 8};
+    for (int i = 0; i < a->labels; i++) labels[i] = (float)all[a->labels == CM_AUGMENT_FEWER ? fewer[i] : i];
+}
+
 void cmi_augmenter_image(cm_augmenter *a, const cm_stream *stream, const float *in, float *out, float *labels)
 {
     double u[24], l[CM_AUGMENT_LABELS] = {0}, g[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
     cmi_stream_uniform(stream, 24, u);
+    const int whole = a->labels == CM_AUGMENT_LABELS;
     int across = u[0] < a->flip, down = 0;
     if (a->p > 0) {
         int labelled = u[1] < 0.5; /* never gated, as in the reference */
         across ^= labelled;
         l[0] = labelled;
-        l[1] = down = u[2] < a->p && u[3] < 0.5;
-        draw_map(u + 4, a->p, a->w, a->h, g, l);
+        l[1] = down = whole && u[2] < a->p && u[3] < 0.5;
+        draw_map(u + 4, a->p, whole, a->w, a->h, g, l);
         mirror_image(a, across, down, in, a->mirrored);
         cmi_augmenter_resample(a, g, a->mirrored, out);
     } else {
         mirror_image(a, across, 0, in, out);
     }
-    for (int i = 0; i < CM_AUGMENT_LABELS; i++) labels[i] = (float)l[i];
+    write_labels(a, l, labels);
 }
 
 /* --- making -------------------------------------------------------------------------------- */
 
 cm_status cmi_augmenter_create(cm_context *context, int32_t channels, int32_t height, int32_t width, double p,
-                               double flip, cm_augmenter **out)
+                               double flip, int32_t labels, cm_augmenter **out)
 {
     size_t w = (size_t)width, h = (size_t)height, pw = 3 * w, ph = 3 * h;
     *out = NULL;
@@ -228,7 +238,7 @@ cm_status cmi_augmenter_create(cm_context *context, int32_t channels, int32_t he
     if (!a) return CM_ERR_MEMORY;
     a->context = context;
     a->channels = channels, a->h = height, a->w = width;
-    a->p = p, a->flip = flip;
+    a->p = p, a->flip = flip, a->labels = labels;
     int whole = 1;
     if (p > 0) {
         a->padded = cmi_malloc(context, pw * ph, sizeof *a->padded);

@@ -6,17 +6,19 @@
 #include "base/context.h"
 #include "base/rng.h"
 
-enum { CM_AUGMENT_LABELS = 9 };
+/* Labels of the whole pipeline, and of that without mirroring top-bottom and turning, which MeanFlow and SoFlow have.
+ */
+enum { CM_AUGMENT_LABELS = 9, CM_AUGMENT_FEWER = 6 };
 
 typedef struct cm_augmenter cm_augmenter;
 
 /* p: probability of each geometric change, 0 = none of them; flip: probability of
- * mirroring left-right, without a label. */
+ * mirroring left-right, without a label; labels: which pipeline, by its number of them. */
 cm_status cmi_augmenter_create(cm_context *context, int32_t channels, int32_t height, int32_t width, double p,
-                               double flip, cm_augmenter **out);
+                               double flip, int32_t labels, cm_augmenter **out);
 void cmi_augmenter_free(cm_augmenter *augmenter);
 
-/* in to out (planes of C x H x W, different memory); labels gets 9 values. */
+/* in to out (planes of C x H x W, different memory); labels gets as many values as the pipeline has. */
 void cmi_augmenter_image(cm_augmenter *augmenter, const cm_stream *stream, const float *in, float *out,
                          float *labels);
 

@@ -207,9 +207,9 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
     return CM_OK;
 }
 
-static const char *const options[] = {
-    "p_mean",       "p_std",    "r_mean",       "r_std",         "flow_sampler", "flow_ratio", "adaptive_p",
-    "adaptive_eps", "guidance", "guidance_mix", "guidance_from", "guidance_to",  NULL};
+static const char *const options[] = {"p_mean",        "p_std",       "r_mean",       "r_std",    "flow_sampler",
+                                      "flow_ratio",    "adaptive_p",  "adaptive_eps", "guidance", "guidance_mix",
+                                      "guidance_from", "guidance_to", "augment",      NULL};
 static const cm_objective_default defaults[] = {
     {"optimizer", CM_OPTIMIZER_ADAM}, {"lr", 6e-4}, {"p_mean", -2}, {"p_std", 2}, {NULL, 0}};
 

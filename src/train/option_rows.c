@@ -237,7 +237,10 @@ static const cm_option_row rows[] = {
     REAL(dropout, 0, 0.999, -1, SHARED | COURSE | AUTO, "Dropout; auto: as the network's configuration says."),
     REAL(label_dropout, 0, 1, 0, SHARED | COURSE, "Probability that an image is learnt without its label."),
     REAL(flip, 0, 1, 0, SHARED | COURSE, "Probability that an image is mirrored left to right."),
-    REAL(augment, 0, 1, 0, COURSE, "Probability of EDM's augmentations; the network needs augment_dim 9."),
+    REAL(augment, 0, 1, 0, COURSE,
+         "Probability of EDM's augmentations; the network needs augment_dim 9, or 6: then nothing is turned or put "
+         "upside "
+         "down, as in the code of MeanFlow and SoFlow."),
     INT(skip_nonfinite, 0, 1 << 30, 0, SHARED | COURSE,
         "Steps with a loss or gradient that is not finite that may be left out."),
     FLAG(scrub_gradients, 0, SHARED | COURSE,

@@ -32,6 +32,9 @@
 #define DDPMPP                                                                                                       \
     "\"embedding_type\": \"positional\", \"channel_mult_noise\": 1, \"encoder_type\": \"standard\", "                \
     "\"resample_filter\": [1, 1]"
+#define DDPMPP_FLOW                                                                                                  \
+    "\"embedding_type\": \"positional\", \"channel_mult_noise\": 2, \"encoder_type\": \"standard\", "                \
+    "\"resample_filter\": [1, 3, 3, 1]"
 #define NCSNPP_OF(scale)                                                                                             \
     "\"embedding_type\": \"fourier\", \"fourier_scale\": " #scale ", \"channel_mult_noise\": 2, "                    \
     "\"encoder_type\": \"residual\", \"resample_filter\": [1, 3, 3, 1]"
@@ -64,6 +67,7 @@
 #define DIGITS_FLOW SONG_FLOW(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP, "interleaved")
 #define CIFAR_SMALL SONG(32, 3, 10, 0, 32, "1, 2, 2", 1, "8", 0, DDPMPP)
 #define CIFAR(labels, augment, dropout, kind) SONG(32, 3, labels, augment, 128, "2, 2, 2", 4, "16", dropout, kind)
+#define CIFAR_FLOW(dropout, layout) SONG_FLOW(32, 3, 0, 6, 128, "2, 2, 2", 4, "16", dropout, DDPMPP_FLOW, layout)
 #define FACES(dropout, kind) SONG(64, 3, 0, 9, 128, "1, 2, 2, 2", 4, "16", dropout, kind)
 #define IMAGENET64(dropout) ADM(64, 192, "1, 2, 3, 4", 3, "2, 4, 8", true, 1000, 1000, dropout)
 #define LSUN256(dropout) ADM(256, 256, "1, 1, 2, 2, 4, 4", 2, "8, 16, 32", false, null, 0, dropout)
@@ -270,6 +274,13 @@ static const cm_preset presets[] = {
      "lr=0.00005 p_mean=0 p_std=0.2 student_nu=0.01 transition=1 boundary_share=0.25 boundary_weight=0.1 "
      "ect_first_stage=9 ect_stages=1",
      CIFAR(0, 9, 0.2, DDPMPP)},
+    {"cifar10-meanflow", "MeanFlow from nothing: a network of two times; 16,000 epochs",
+     "Geng et al. 2025; Gsunshine/py-meanflow",
+     "objective=meanflow batch=1024 steps=781250 optimizer=adam lr=0.0006 warmup_steps=9766 flow_sampler=v0 "
+     "p_mean=-2 "
+     "p_std=2 flow_ratio=0.75 adaptive_p=0.75 adaptive_eps=0.001 dropout=0.2 augment=0.12 flip=0 "
+     "ema=every16:0.9999,every16:0.99995,every16:0.9996",
+     CIFAR_FLOW(0.2, "qkv")},
     {"imagenet64-ect", "ECT of EDM2-S (--init edm2-img64-s-1073741-0.075.pkl)",
      "Geng et al. 2024; locuslab/ect, imgnet",
      "objective=ect batch=128 steps=100000 " EDM2_RUN "lr=0.001 lr_decay_steps=2000 pair_weighting=karras "

@@ -111,9 +111,10 @@ static cm_status check_labels(const cm_trainer *t)
 
 static cm_status check_augment(const cm_trainer *t)
 {
-    if (t->o.augment > 0 && t->model->net.augment_dim != CM_AUGMENT_LABELS)
-        CM_FAIL(CM_ERR_ARGUMENT, "augment needs a network with augment_dim %d; this one has %d", CM_AUGMENT_LABELS,
-                t->model->net.augment_dim);
+    const int32_t labels = t->model->net.augment_dim;
+    if (t->o.augment > 0 && labels != CM_AUGMENT_LABELS && labels != CM_AUGMENT_FEWER)
+        CM_FAIL(CM_ERR_ARGUMENT, "augment needs a network with augment_dim %d or %d; this one has %d",
+                CM_AUGMENT_LABELS, CM_AUGMENT_FEWER, labels);
     return CM_OK;
 }
 
@@ -193,6 +194,11 @@ int cmi_trainer_augments(const cm_trainer *t)
     return t->o.augment > 0 || t->o.flip > 0;
 }
 
+int32_t cmi_trainer_augment_labels(const cm_trainer *t)
+{
+    return t->o.augment > 0 ? t->model->net.augment_dim : CM_AUGMENT_LABELS;
+}
+
 cm_status cmi_trainer_reserve(cm_trainer *t, size_t n)
 {
     if (n <= t->capacity) return CM_OK;
@@ -213,7 +219,8 @@ cm_status cmi_trainer_reserve(cm_trainer *t, size_t n)
     }
     if (cmi_trainer_augments(t)) {
         t->augmented = cmi_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
-        t->augment_labels = cmi_calloc(t->context, n * CM_AUGMENT_LABELS, sizeof *t->augment_labels);
+        t->augment_labels =
+            cmi_calloc(t->context, n * (size_t)cmi_trainer_augment_labels(t), sizeof *t->augment_labels);
         if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
     }
     t->capacity = n;
@@ -247,7 +254,7 @@ static cm_status make_buffers(cm_trainer *t)
     CM_TRY(cmi_trainer_reserve(t, cmi_trainer_batch(t)));
     if (!cmi_trainer_augments(t)) return CM_OK;
     return cmi_augmenter_create(t->context, t->model->channels, t->model->height, t->model->width, t->o.augment,
-                                t->o.flip, &t->augmenter);
+                                t->o.flip, cmi_trainer_augment_labels(t), &t->augmenter);
 }
 
 /* What the options make of the model's range of noise levels. */

@@ -54,6 +54,8 @@ uint64_t cmi_trainer_size(const cm_trainer *trainer);
 cm_status cmi_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
 /* trainer.c: whether images are changed before a step, and buffers for a step of n images. */
 int cmi_trainer_augments(const cm_trainer *trainer);
+/* How many labels the network has of that. */
+int32_t cmi_trainer_augment_labels(const cm_trainer *trainer);
 cm_status cmi_trainer_reserve(cm_trainer *trainer, size_t n);
 /* Images of a step that has `batch` pairs. */
 size_t cmi_trainer_batch(const cm_trainer *trainer);

@@ -30,11 +30,12 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
 /* Flips and EDM's augmentations: functions of (seed, image number). */
 static const float *augment(cm_trainer *t, const float *images, cm_learner_batch *b)
 {
+    const size_t labels = (size_t)cmi_trainer_augment_labels(t);
     if (!cmi_trainer_augments(t)) return images;
     for (size_t i = 0; i < b->n; i++) {
         const cm_stream s = {b->seed, cmi_learner_stream(b->first + i * t->views), CM_DRAW_AUGMENT};
         cmi_augmenter_image(t->augmenter, &s, images + i * t->learner->image_size,
-                            t->augmented + i * t->learner->image_size, t->augment_labels + i * CM_AUGMENT_LABELS);
+                            t->augmented + i * t->learner->image_size, t->augment_labels + i * labels);
     }
     if (t->o.augment > 0) b->augment = t->augment_labels;
     return t->augmented;

@@ -83,7 +83,7 @@ static inline cm_model *tiny_of_two_times(cm_context *context, uint64_t seed)
     (void)cm_model_create(
         context,
         "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
-        "\"augment_dim\": 9, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
+        "\"augment_dim\": 6, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
         "\"attn_resolutions\": [4], \"dropout\": 0.2, \"second_time\": \"concat\"}, \"precond\": {\"type\": "
         "\"average-velocity\"}}",
         seed, &m);
@@ -114,7 +114,7 @@ static inline cm_train_settings options(const char *objective)
     o.flip = 0.5;
     o.label_dropout = 0.2;
     OK(cmi_settings_set(&o, "ema", "0.9,warmup:0.99"));
-    if (strcmp(objective, "edm") == 0) o.augment = 0.5;
+    if (strcmp(objective, "edm") == 0 || strncmp(objective, "meanflow", 8) == 0) o.augment = 0.5;
     if (strcmp(objective, "cd") == 0) o.mu = 0.8;
     if (strcmp(objective, "ct") == 0) o.end_scales = 20;
     if (strcmp(objective, "ict") == 0) o.start_scales = 4, o.end_scales = 32;
