@@ -8,7 +8,8 @@
 #   make check-format  every file as clang-format 14 lays it out
 #   make check-onednn3 the suite against a oneDNN 3.x that it fetches
 #   make bench         timings (BENCH_JSON=FILE writes them as JSON)
-#   make bench-jvp     value and tangent beside the value alone
+#   make bench-jvp     value and tangent beside the value alone, and beside PyTorch
+#   make bench-train-jvp   training steps that need a tangent beside an ordinary one
 #   make demo          pages of digits under build/demo
 #   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR respected
 #   make uninstall dist abi-check format clean

@@ -224,13 +224,12 @@ PEERS ?=
 bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train $(BUILD)/tests/two_samplers $(BUILD)/tests/yardstick $(BUILD)/tests/op_times
 	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)
 
-# Value and tangent of the CIFAR-10 network beside the value alone, and beside PyTorch where PEERS names a Python.
-.PHONY: bench-jvp
-bench-jvp: $(BUILD)/tests/bench_jvp $(BUILD)/tests/make_model
-	$(BUILD)/tests/make_model '{"type": "songunet", "img_resolution": 32, "img_channels": 3, "channel_mult": [2, 2, 2]}' \
-		'{"type": "edm"}' 32 32 $(BUILD)/bench_jvp.safetensors
-	$(BUILD)/tests/bench_jvp $(BUILD)/bench_jvp.safetensors
-	for peer in $(PEERS); do $$peer tests/peers/torch_jvp.py $(BUILD)/bench_jvp.safetensors; done
+# Value and tangent of the CIFAR-10 network beside the value alone, and training steps that need one beside an ordinary
+# step; beside PyTorch where PEERS names a Python.
+.PHONY: bench-jvp bench-train-jvp
+bench-jvp bench-train-jvp: $(BUILD)/tests/bench_jvp $(BUILD)/tests/make_model
+	$(PYTHON) tests/bench_jvp.py $(BUILD) $(if $(PEERS),--peer $(firstword $(PEERS))) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(filter bench-train-jvp,$@),--steps --dropout 0.2)
 
 # Bits of samples and of training steps, to be compared with those of another build.
 .PHONY: digests

@@ -98,12 +98,15 @@ class SongUNet(Base):
             x = (self.conv(name + ".proj", a) + x) * math.sqrt(0.5)
         return x
 
-    def forward(self, x, noise):
-        c = self.c
-        nc = c.get("model_channels", 128) * c.get("channel_mult_noise", 1)
+    def embed(self, noise):
+        nc = self.c.get("model_channels", 128) * self.c.get("channel_mult_noise", 1)
         freqs = (1 / 10000) ** (torch.arange(nc // 2, dtype=torch.float32) / (nc // 2 - 1))
         a = noise[:, None] * freqs[None]
-        emb = torch.cat([a.sin(), a.cos()], 1)
+        return torch.cat([a.sin(), a.cos()], 1)
+
+    def forward(self, x, noise, second=None):
+        """second: what a network with second_time concat is told of its second time."""
+        emb = self.embed(noise) if second is None else torch.cat([self.embed(noise), self.embed(second)], 1)
         emb = F.silu(F.linear(emb, self.p("map_layer0.weight"), self.p("map_layer0.bias")))
         emb = F.silu(F.linear(emb, self.p("map_layer1.weight"), self.p("map_layer1.bias")))
         skips, levels = [], len(self.mult)
