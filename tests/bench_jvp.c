@@ -56,14 +56,11 @@ static cm_status open_trainer(work *w, const char *objective, char **argv, const
 {
     const size_t values = w->n * (size_t)(w->model->channels * w->model->height * w->model->width);
     const int scm = strcmp(objective, "sct") == 0;
-    const char *const options[][2] = {{"objective", objective},
-                                      {"optimizer", strcmp(objective, "meanflow") ? "radam" : "adam"},
-                                      {"ema", "none"},
-                                      {"batch", argv[2]},
-                                      {"threads", argv[3]},
-                                      {"lr", "0.0001"},
-                                      {"dropout", dropout},
-                                      {"weight_net", "none"}};
+    const char *const options[][2] = {
+        {"objective", objective}, {"optimizer", strcmp(objective, "meanflow") ? "radam" : "adam"},
+        {"ema", "none"},          {"batch", argv[2]},
+        {"threads", argv[3]},     {"lr", "0.0001"},
+        {"dropout", dropout},     {"weight_net", "none"}};
     cm_train_options *o;
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     CM_TRY(cm_train_options_create(NULL, &o));
