@@ -124,7 +124,7 @@ START_TEST(the_distance_of_metrics)
         const cm_image_distance shape = {CM_DISTANCE_LPIPS, 0, channels, EDGE, EDGE, 0};
         const cm_images one = cm_images_f32(1, channels, EDGE, EDGE, a),
                         other = cm_images_f32(1, channels, EDGE, EDGE, b);
-        OK(cmi_perceptual_distance_open(context, &o, &shape, &d));
+        OK(cmi_perceptual_distance_open(context, &o, &shape, CM_PERCEPTUAL_VALUE, &d));
         OK(cmi_perceptual_distance_exec(d, &exec));
         OK(cmi_perceptual_distance_of(d, exec, wide_a, wide_b, &found, gradient));
         OK(cm_lpips_open(context, NULL, in_dir("alex.safetensors"), "models/features/lpips_lin.safetensors", &same,
@@ -142,6 +142,126 @@ START_TEST(the_distance_of_metrics)
     ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_SMALL, 256), 0);
     ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_ALWAYS, 256), 224);
     ck_assert_int_eq(cmi_perceptual_side(CM_LPIPS_RESIZE_NONE, 32), 0);
+}
+END_TEST
+
+/* --- curvature ---------------------------------------------------------------------------- */
+
+enum { FACE = 40, FACE_VALUES = 3 * FACE * FACE };
+
+typedef struct {
+    cm_perceptual_distance *d;
+    cm_exec *exec;
+} opened;
+
+static opened open_use(cm_context *context, const cm_train_settings *o, int32_t channels, cm_perceptual_use use)
+{
+    const cm_image_distance shape = {CM_DISTANCE_LPIPS, 0, channels, FACE, FACE, 0};
+    opened l;
+    OK(cmi_perceptual_distance_open(context, o, &shape, use, &l.d));
+    OK(cmi_perceptual_distance_exec(l.d, &l.exec));
+    return l;
+}
+
+static void close_use(opened l)
+{
+    cmi_exec_free(l.exec);
+    cmi_perceptual_distance_close(l.d);
+}
+
+static double product(size_t n, const double *a, const double *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static void moved_by(size_t n, const double *a, double h, const double *v, double *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = a[i] + h * v[i];
+}
+
+/* |a - b| / |b| */
+static double apart_by(size_t n, const double *a, const double *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return sqrt(sum / product(n, b, b));
+}
+
+/* The slope of <v, H v>, from differences along it: in how many of ten places they agree.  A feature that has its
+ * kink between the two points spoils a place. */
+static int count_slopes(opened l, size_t n, double *a, const double *v, uint64_t *random)
+{
+    static double slope[FACE_VALUES], at[FACE_VALUES], hv[FACE_VALUES];
+    int agree = 0;
+    for (int k = 0; k < 10; k++) {
+        const double h = 2e-5;
+        double found = 0;
+        for (size_t i = 0; i < n; i++) a[i] = 0.5 * (double)random_float(random);
+        OK(cmi_perceptual_curvature_of(l.d, l.exec, a, v, hv, slope));
+        const double length = sqrt(product(n, slope, slope) / (double)n);
+        for (int side = -1; side <= 1; side += 2) {
+            moved_by(n, a, side * h / length, slope, at);
+            OK(cmi_perceptual_curvature_of(l.d, l.exec, at, v, hv, NULL));
+            found += side * product(n, v, hv) / (2 * h);
+        }
+        agree += fabs(found / (length * (double)n) - 1) < 1e-2;
+    }
+    return agree;
+}
+
+/* H v is the slope of the gradient of the distance, H is symmetric, and the slope of <v, H v> that of its values. */
+static void compare_curvature(cm_context *context, const cm_train_settings *o, int32_t channels)
+{
+    static double a[FACE_VALUES], v[FACE_VALUES], u[FACE_VALUES], hv[FACE_VALUES], hu[FACE_VALUES],
+        slope[FACE_VALUES], there[FACE_VALUES], back[FACE_VALUES], at[FACE_VALUES];
+    const opened value = open_use(context, o, channels, CM_PERCEPTUAL_VALUE);
+    const opened curved = open_use(context, o, channels, CM_PERCEPTUAL_CURVATURE);
+    const opened sloped = open_use(context, o, channels, CM_PERCEPTUAL_SLOPE);
+    const size_t n = (size_t)channels * FACE * FACE;
+    uint64_t random = seeded(21);
+    double d, h = 3e-5; /* features have kinks everywhere */
+    for (size_t i = 0; i < n; i++) {
+        a[i] = 0.5 * (double)random_float(&random);
+        v[i] = (double)random_float(&random), u[i] = (double)random_float(&random);
+    }
+    OK(cmi_perceptual_curvature_of(curved.d, curved.exec, a, v, hv, NULL));
+    OK(cmi_perceptual_curvature_of(sloped.d, sloped.exec, a, v, at, slope));
+    for (size_t i = 0; i < n; i++) ck_assert_double_eq(at[i], hv[i]);
+    OK(cmi_perceptual_curvature_of(curved.d, curved.exec, a, u, hu, NULL));
+    ck_assert_double_eq_tol(product(n, u, hv), product(n, v, hu), 1e-4 * sqrt(product(n, hv, hv) * product(n, u, u)));
+
+    moved_by(n, a, h, v, at);
+    OK(cmi_perceptual_distance_of(value.d, value.exec, at, a, &d, there));
+    moved_by(n, a, -h, v, at);
+    OK(cmi_perceptual_distance_of(value.d, value.exec, at, a, &d, back));
+    for (size_t i = 0; i < n; i++) there[i] = (there[i] - back[i]) / (2 * h);
+    ck_assert_msg(apart_by(n, there, hv) < 0.05, "H v is %g from differences of gradients", apart_by(n, there, hv));
+
+    h = 2e-3;
+    /* 224 x 224 points have kinks without end. */
+    if (o->lpips_resize == CM_LPIPS_RESIZE_NONE) ck_assert_int_ge(count_slopes(sloped, n, a, v, &random), 3);
+
+    a[5] = NAN;
+    OK(cmi_perceptual_curvature_of(curved.d, curved.exec, a, v, hv, NULL));
+    ck_assert(isnan(hv[7]));
+    close_use(value), close_use(curved), close_use(sloped);
+}
+
+START_TEST(the_curvature_of_lpips)
+{
+    static const char *const resizes[] = {"none", "small"}, *const poolings[] = {"max", "mean"};
+    cm_context *context;
+    OK(cm_context_create(NULL, &context));
+    OK(backbone_write(context, in_dir("alex.safetensors")));
+    for (int k = 0; k < 4; k++) {
+        cm_train_settings o = with_lpips("cd");
+        OK(cmi_settings_set(&o, "lpips_resize", resizes[k % 2]));
+        OK(cmi_settings_set(&o, "lpips_pooling", poolings[k / 2]));
+        compare_curvature(context, &o, k == 1 ? 1 : 3);
+    }
+    cm_context_free(context);
 }
 END_TEST
 
@@ -185,6 +305,34 @@ START_TEST(slopes_of_formulas)
 }
 END_TEST
 
+/* Of equal images: the difference of gradients along v; l1, the largest and l2-32 are not asked for theirs. */
+START_TEST(curvature_of_formulas)
+{
+    double a[192], v[192], hv[192], there[192], moved[192];
+    uint64_t random = seeded(13);
+    int known = 0;
+    for (int32_t kind = CM_DISTANCE_L1; cmi_distance_at(kind); kind++) {
+        const cm_distance_row *row = cmi_distance_at(kind);
+        if (!row->curvature) continue;
+        known++;
+        for (int sum = 0; sum <= row->reads_sum; sum++) {
+            const cm_image_distance d = {kind, row->reads_c ? 0.3 : 0, 3, 8, 8, sum};
+            const double h = 1e-6;
+            for (int i = 0; i < 192; i++) {
+                a[i] = (double)random_float(&random), v[i] = (double)random_float(&random);
+                moved[i] = a[i] + h * v[i];
+            }
+            cmi_distance_curvature(&d, v, hv);
+            (void)cmi_distance_of(&d, moved, a, there, NULL);
+            for (int i = 0; i < 192; i++)
+                ck_assert_msg(fabs(there[i] / h - hv[i]) <= 1e-8, "%s: %g, by differences %g", row->name, hv[i],
+                              there[i] / h);
+        }
+    }
+    ck_assert_int_eq(known, 2);
+}
+END_TEST
+
 START_TEST(the_largest_difference)
 {
     const cm_image_distance d = {CM_DISTANCE_LINF, 0, 1, 2, 2, 0};
@@ -203,12 +351,14 @@ Suite *make_suite(void)
     Suite *s = suite_create("distance");
     TCase *t = tcase_create("lpips"), *formulas = tcase_create("formulas");
     tcase_add_test(formulas, slopes_of_formulas);
+    tcase_add_test(formulas, curvature_of_formulas);
     tcase_add_test(formulas, the_largest_difference);
     suite_add_tcase(s, formulas);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, lpips_along_its_gradient);
     tcase_add_test(t, the_distance_of_metrics);
+    tcase_add_test(t, the_curvature_of_lpips);
     suite_add_tcase(s, t);
     return s;
 }

@@ -159,7 +159,8 @@ static cm_status prepare(cm_lpips *l, int kind, const cm_view *images)
                                        (int32_t)images->width,
                                        cmi_perceptual_side(l->options.resize, (int32_t)images->width),
                                        l->options.pooling == CM_LPIPS_POOLING_MEAN,
-                                       kind == MAPS};
+                                       kind == MAPS,
+                                       0};
     if (!t->ready || memcmp(&shape, &t->net.shape, sizeof shape) != 0) {
         dismiss(l->context, t);
         const cm_status status = equip(l, kind, &shape, t);

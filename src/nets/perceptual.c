@@ -94,8 +94,8 @@ cm_pair cmi_perceptual_conv(cm_perceptual *net, const char *name, cm_pair x, int
     const int weight = cmi_graph_param(g, 4, shape, "features.%s.weight", name);
     const int bias = cmi_graph_param(g, 1, shape, "features.%s.bias", name);
     const cm_value a = cmi_relu(g, cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.x, 1, weight, bias));
-    const cm_value b = cmi_relu(g, cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.y, 1, weight, bias));
-    return (cm_pair){a, b};
+    if (net->shape.curved) return (cm_pair){a, a};
+    return (cm_pair){a, cmi_relu(g, cmi_graph_node(g, &cmi_op_conv2d, &attr, &x.y, 1, weight, bias))};
 }
 
 cm_pair cmi_perceptual_pool(cm_perceptual *net, cm_pair x, int32_t kernel, int32_t stride, int ceil)
@@ -103,12 +103,14 @@ cm_pair cmi_perceptual_pool(cm_perceptual *net, cm_pair x, int32_t kernel, int32
     cm_value (*const pools[2][2])(cm_graph *, cm_value, int32_t, int32_t) = {{cmi_max_pool, cmi_max_pool_ceil},
                                                                              {cmi_mean_pool, cmi_mean_pool_ceil}};
     cm_value (*pool)(cm_graph *, cm_value, int32_t, int32_t) = pools[net->shape.mean != 0][ceil != 0];
-    return (cm_pair){pool(net->graph, x.x, kernel, stride), pool(net->graph, x.y, kernel, stride)};
+    const cm_value a = pool(net->graph, x.x, kernel, stride);
+    return (cm_pair){a, net->shape.curved ? a : pool(net->graph, x.y, kernel, stride)};
 }
 
 cm_pair cmi_perceptual_concat(cm_perceptual *net, cm_pair a, cm_pair b)
 {
-    return (cm_pair){cmi_concat(net->graph, a.x, b.x), cmi_concat(net->graph, a.y, b.y)};
+    const cm_value x = cmi_concat(net->graph, a.x, b.x);
+    return (cm_pair){x, net->shape.curved ? x : cmi_concat(net->graph, a.y, b.y)};
 }
 
 void cmi_perceptual_tap(cm_perceptual *net, cm_pair x)
@@ -118,7 +120,8 @@ void cmi_perceptual_tap(cm_perceptual *net, cm_pair x)
     const int64_t shape[4] = {1, cmi_channels(g, x.x), 1, 1};
     const cm_attr attr = {.distance = {net->shape.map}};
     const int lin = cmi_graph_param(g, 4, shape, "lin%d.model.1.weight", net->layers);
-    cm_value d = cmi_graph_node(g, &cmi_op_distance, &attr, in, 2, lin, -1);
+    cm_value d = net->shape.curved ? cmi_graph_node(g, &cmi_op_speed, NULL, in, 1, lin, -1)
+                                   : cmi_graph_node(g, &cmi_op_distance, &attr, in, 2, lin, -1);
     if (net->shape.map) d = cmi_resize(g, d, net->shape.height, net->shape.width);
     cmi_graph_output(g, d);
     net->sum = net->layers++ ? cmi_add(g, net->sum, d, 1) : d;
@@ -137,8 +140,10 @@ static cm_status describe(cm_perceptual *net)
 {
     const cm_desc image = {1, net->shape.height, net->shape.width, net->shape.channels};
     CM_TRY(cmi_graph_create(net->context, &net->graph));
-    const cm_value x = cmi_graph_input(net->graph, image), y = cmi_graph_input(net->graph, image);
-    net->family->describe(net, (cm_pair){prepared(net, x), prepared(net, y)});
+    const cm_value x = cmi_graph_input(net->graph, image);
+    const cm_value y = net->shape.curved ? x : cmi_graph_input(net->graph, image);
+    const cm_value a = prepared(net, x);
+    net->family->describe(net, (cm_pair){a, net->shape.curved ? a : prepared(net, y)});
     cmi_graph_output(net->graph, net->sum);
     return cmi_graph_finish(net->graph);
 }

@@ -32,10 +32,12 @@ typedef struct cm_perceptual_shape {
     int32_t side;                    /* both are resized to side x side first; or 0         */
     int mean;                        /* means of windows instead of their maxima           */
     int map;                         /* distances of each point of an image, not their mean */
+    int curved;                      /* a single image with a tangent v: <v, H v> / 2 for the distance of two, where
+                                        H is the Hessian of the distance by one of them, both being that image */
 } cm_perceptual_shape;
 
-/* A network that is described for images of one shape, and its weights.  Inputs: two images in [-1, 1].  Outputs: a
- * distance of each layer, then their sum. */
+/* A network that is described for images of one shape, and its weights.  Inputs: two images in [-1, 1], or one.
+ * Outputs: a distance of each layer, then their sum. */
 typedef struct cm_perceptual {
     cm_context *context;
     const cm_perceptual_family *family;
@@ -47,7 +49,7 @@ typedef struct cm_perceptual {
     int layers; /* described */
 } cm_perceptual;
 
-/* A value of each of the two images. */
+/* A value of each of the two images; of a single one twice the same. */
 typedef struct cm_pair {
     cm_value x, y;
 } cm_pair;

@@ -243,6 +243,7 @@ extern const cm_op cmi_op_pool;        /* maximum or mean of windows            
 extern const cm_op cmi_op_resize;      /* bilinear, to h x w points                      */
 extern const cm_op cmi_op_standardize; /* (x - shift) / scale of each channel            */
 extern const cm_op cmi_op_distance;    /* f, g; weight [C]: of unit vectors over channels */
+extern const cm_op cmi_op_speed;       /* f; weight [C]: of its unit vectors along its tangent */
 extern const cm_op cmi_op_unit_norm;   /* x / (eps + rms x) over channels, or of q, k and v  */
 extern const cm_op cmi_op_modulate;    /* x, s [N,1,1,C]: SiLU(x (1 + s))                    */
 extern const cm_op cmi_op_clamp;       /* x within [-limit, limit]                           */

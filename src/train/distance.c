@@ -138,13 +138,25 @@ static double small_l2(const cm_image_distance *d, const double *a, const double
     return value;
 }
 
+/* --- curvature ------------------------------------------------------------------- */
+
+static void of_squares(const cm_image_distance *d, const double *v, double *hv)
+{
+    for (size_t i = 0, n = values(d); i < n; i++) hv[i] = 2 * scale_of(d) * v[i];
+}
+
+static void of_huber(const cm_image_distance *d, const double *v, double *hv)
+{
+    for (size_t i = 0, n = values(d); i < n; i++) hv[i] = v[i] / d->huber_c;
+}
+
 /* --- the table -------------------------------------------------------------------- */
 
 /* In the order of cm_distance. */
 static const cm_distance_row rows[] = {
     {.name = "default", .about = "The distance of the objective: l2, with ict and ect pseudo-huber."},
     {.name = "l1", .about = "The mean of |a - b|.", .reads_sum = 1, .value = l1},
-    {.name = "l2", .about = "The mean of (a - b)^2.", .reads_sum = 1, .value = l2},
+    {.name = "l2", .about = "The mean of (a - b)^2.", .reads_sum = 1, .value = l2, .curvature = of_squares},
     {.name = "l2-32",
      .about = "l2 after both are resized to 32 x 32, bilinear.",
      .work = small_work,
@@ -152,7 +164,8 @@ static const cm_distance_row rows[] = {
     {.name = "pseudo-huber",
      .about = "sqrt(|a - b|^2 + c^2) - c with the norm over the whole image; c is huber_c.",
      .reads_c = 1,
-     .value = huber},
+     .value = huber,
+     .curvature = of_huber},
     {.name = "lpips",
      .about = "LPIPS: how far features of a network that knows pictures are apart.",
      .of_network = 1},
@@ -179,4 +192,9 @@ size_t cmi_distance_work(const cm_image_distance *d)
 double cmi_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work)
 {
     return rows[d->kind].value(d, a, b, gradient, work);
+}
+
+void cmi_distance_curvature(const cm_image_distance *d, const double *v, double *hv)
+{
+    rows[d->kind].curvature(d, v, hv);
 }

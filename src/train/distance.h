@@ -32,6 +32,8 @@ typedef struct cm_distance_row {
     int of_network;                             /* the objective's nets have it; there is no `value` */
     /* d(a, b); g (may be NULL): d/da. */
     double (*value)(const cm_image_distance *d, const double *a, const double *b, double *g, double *work);
+    /* hv = H v; NULL where equal images have no second derivative. */
+    void (*curvature)(const cm_image_distance *d, const double *v, double *hv);
 } cm_distance_row;
 
 /* By number; NULL past the end. */
@@ -42,6 +44,10 @@ extern const cm_choice_list cmi_distance_choices;
 size_t cmi_distance_work(const cm_image_distance *d);
 /* d(a, b) of one image in planes; gradient (may be NULL): d/da. */
 double cmi_distance_of(const cm_image_distance *d, const double *a, const double *b, double *gradient, double *work);
+
+/* hv = H v with the Hessian H of x -> d(x, a) at x = a, which is the same for every a.  The kind has to have one, and
+ * of pseudo-huber c has to be above 0. */
+void cmi_distance_curvature(const cm_image_distance *d, const double *v, double *hv);
 
 /* Bilinear resize of one plane, half-pixel centres, edges clamped, no antialiasing. */
 void cmi_bilinear(int32_t h, int32_t w, const double *in, int32_t oh, int32_t ow, double *out);

@@ -294,6 +294,13 @@ static cm_status distance(void *user, const double *a, const double *b, double *
     return cmi_perceptual_distance_of(w->learner->options.distance, w->distance, a, b, value, gradient);
 }
 
+static cm_status curvature(void *user, const double *a, const double *v, double *hv, double *slope)
+{
+    const cm_learner_worker *w = user;
+    CM_TRY(cmi_call_check(w->call));
+    return cmi_perceptual_curvature_of(w->learner->options.distance, w->distance, a, v, hv, slope);
+}
+
 /* --- a batch ------------------------------------------------------------------------ */
 
 typedef struct {
@@ -365,6 +372,7 @@ static cm_status run_slice(const job *j, int index, int worker)
 {
     cm_learner_worker *w = &j->learner->workers[worker];
     const int weighs = j->learner->weighing.size > 0, through = j->learner->options.learns_through;
+    const int curves = j->objective->curves;
     const cm_objective_nets nets = {.user = w,
                                     .evaluate = evaluate,
                                     .tangent = w->tangent ? tangent : NULL,
@@ -372,7 +380,8 @@ static cm_status run_slice(const job *j, int index, int worker)
                                     .backward = backward,
                                     .online_tangent = through ? online_tangent : NULL,
                                     .backward_tangent = through ? backward_tangent : NULL,
-                                    .distance = w->distance ? distance : NULL,
+                                    .distance = w->distance && !curves ? distance : NULL,
+                                    .curvature = w->distance && curves ? curvature : NULL,
                                     .weigh = weighs ? weigh : NULL,
                                     .weigh_back = weighs ? weigh_back : NULL};
     const cm_objective_batch b = {.n = j->learner->options.slice,

@@ -131,6 +131,7 @@ typedef struct cm_objective {
     cm_objective_target target;
     int is_discrete;    /* uses N(k) */
     int differentiates; /* it asks for tangents of the weights that learn */
+    int curves;         /* it asks for the curvature of the distance, not for its values */
     /* Whether it asks for the roles PLAIN and UNCONDITIONAL, of a network that knows "no label"; NULL: never. */
     int (*guides)(const cm_train_settings *s);
     cm_objective_axis axis;               /* what x and t are, and the networks' answer */

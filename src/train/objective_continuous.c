@@ -4,11 +4,13 @@
  *   t^(1/rho) uniform,  x_t = x0 + t z,  dx/dt = (x_t - D_phi(x_t; t)) / t   (training: x0 for D_phi)
  *   e = -df/dt = the derivative of f at (x_t, t) in the direction (-dx/dt, -1)
  *
- * Without stop-gradient the loss is a norm of e and its gradient passes through the derivative.  With it e is a
- * constant, and the gradient is the one of <-H e, f> where H is the Hessian of the distance of two equal images:
- * the identity for l2. */
+ * Without stop-gradient the loss is a norm of e, or <e, H e> where the distance is LPIPS, and its gradient passes
+ * through the derivative; H is the Hessian of the distance of two equal images.  With it e is a constant, and the
+ * gradient is the one of <-H e, f>.  H of l2 is the identity there. */
 #include <math.h>
 #include <string.h>
+
+#include <consistency/metrics.h>
 
 #include "train/objective.h"
 
@@ -47,6 +49,15 @@ static double norm_of(const cm_objective_settings *s, const double *e, const dou
 static void scale(size_t n, double factor, double *v)
 {
     for (size_t k = 0; k < n; k++) v[k] *= factor;
+}
+
+/* H e of a distance that is a formula; of l2 of half the sum of squares, as the published code has it. */
+static void pull_of(const cm_objective_settings *s, size_t size, const double *e, double *pull)
+{
+    cm_image_distance d = s->distance;
+    d.sum = 1;
+    cmi_distance_curvature(&d, e, pull);
+    if (d.kind == CM_DISTANCE_L2) scale(size, 0.5, pull);
 }
 
 /* The gradient passes through the derivative: of e it is in r->target, and where a network makes the distance there
@@ -91,7 +102,7 @@ static cm_status learn_beside(const cm_objective_settings *s, const cm_objective
             for (size_t k = first; k < first + r->size; k++) value += e[k] * pull[k];
         } else {
             value = norm_of(s, e + first, zero, NULL);
-            memcpy(pull + first, e + first, r->size * sizeof *pull);
+            pull_of(s, r->size, e + first, pull + first);
         }
         b->loss[i] = r->weight[i] * value;
         scale(r->size, -r->weight[i] * b->share[i], pull + first);
@@ -118,19 +129,26 @@ static cm_status train(const cm_objective_settings *s, const cm_objective_batch 
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 {
     const int32_t kind = cmi_objective_distance(s);
+    const cm_distance_row *row = cmi_distance_at(kind);
     (void)d;
     if (kind == CM_DISTANCE_L2_32)
         CM_FAIL(CM_ERR_ARGUMENT, "distance l2-32 does not belong to objective %s",
                 cmi_objective_at(s->objective)->name);
-    if (s->stop_gradient && kind != CM_DISTANCE_L2)
-        CM_FAIL(CM_ERR_ARGUMENT, "distance %s needs stop_gradient 0: with 1 the distance is l2",
-                cmi_distance_at(kind)->name);
+    if (s->stop_gradient && !row->of_network && !row->curvature)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "distance %s needs stop_gradient 0: 1 takes the second derivative of a distance, which it has not",
+                row->name);
+    if (s->stop_gradient && kind == CM_DISTANCE_PSEUDO_HUBER && s->huber_c <= 0)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "distance %s with stop_gradient 1 needs huber_c, and above 0: with 0 it has no "
+                "second derivative",
+                row->name);
     if (s->sum_pixels && kind != CM_DISTANCE_L1)
-        CM_FAIL(CM_ERR_ARGUMENT, "sum_pixels has no effect on distance %s of objective %s (it is of l1)",
-                cmi_distance_at(kind)->name, cmi_objective_at(s->objective)->name);
+        CM_FAIL(CM_ERR_ARGUMENT, "sum_pixels has no effect on distance %s of objective %s (it is of l1)", row->name,
+                cmi_objective_at(s->objective)->name);
     if (s->squared && (s->stop_gradient || kind != CM_DISTANCE_L2))
         CM_FAIL(CM_ERR_ARGUMENT, "squared has no effect on distance %s with stop_gradient %d (it is of l2 with 0)",
-                cmi_distance_at(kind)->name, s->stop_gradient);
+                row->name, s->stop_gradient);
     return CM_OK;
 }
 
@@ -141,8 +159,10 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
             cmi_objective_at(s->objective)->name);
 }
 
-static const char *const options[] = {"sum_pixels", "weighting", "rho", "stop_gradient", "squared", NULL};
-static const cm_objective_default defaults[] = {{"lr", 5e-6}, {NULL, 0}};
+static const char *const options[] = {"lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize", "sum_pixels",
+                                      "weighting",     "rho",       "stop_gradient", "squared",      NULL};
+static const cm_objective_default defaults[] = {
+    {"lr", 5e-6}, {"lpips_pooling", CM_LPIPS_POOLING_MAX}, {"lpips_resize", CM_LPIPS_RESIZE_ALWAYS}, {NULL, 0}};
 const cm_objective cmi_objective_ccd = {
     .number = CM_TRAIN_CCD,
     .name = "ccd",
@@ -150,6 +170,7 @@ const cm_objective cmi_objective_ccd = {
     .needs_teacher = 1,
     .teacher_denoises = 1,
     .differentiates = 1,
+    .curves = 1,
     .precond = "cm",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
@@ -164,6 +185,7 @@ const cm_objective cmi_objective_cct = {
     .name = "cct",
     .about = "Consistency training in continuous time: Song et al. 2023, appendix B.2.",
     .differentiates = 1,
+    .curves = 1,
     .precond = "cm",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,

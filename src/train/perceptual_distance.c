@@ -2,9 +2,6 @@
 #include "train/perceptual_distance.h"
 
 #include <math.h>
-#include <string.h>
-
-#include "nets/perceptual.h"
 
 struct cm_perceptual_distance {
     cm_context *context; /* borrowed */
@@ -14,42 +11,52 @@ struct cm_perceptual_distance {
     cm_weights *weights;
 };
 
-static cm_status open_all(cm_perceptual_distance *d, const cm_train_settings *s, const cm_image_distance *images)
+static cm_status open_all(cm_perceptual_distance *d, const char *weights, const char *lin,
+                          const cm_perceptual_shape *shape)
+{
+    if (shape->channels != 3 && shape->channels != 1)
+        CM_FAIL(CM_ERR_SHAPE, "distance lpips: images of %d channels, expected 3, or 1 of gray images",
+                shape->channels);
+    CM_TRY(cmi_perceptual_files_open(d->context, NULL, weights, lin, &d->files));
+    const cm_plan_options options = {.slice = 1,
+                                     .threads = 1,
+                                     .share = 1,
+                                     .mode = shape->curved ? CM_MODE_TRAIN_JVP : CM_MODE_TRAIN,
+                                     .output = d->files.family->layers,
+                                     .inputs = 1,
+                                     .tangents = shape->curved ? 1 : 0,
+                                     .frozen = 1};
+    CM_TRY(cmi_perceptual_open(d->context, &d->files, shape, &d->net));
+    CM_TRY(cmi_plan_create(d->net.graph, &options, &d->plan));
+    return cmi_weights_create(d->plan, d->net.params, &d->weights);
+}
+
+cm_status cmi_perceptual_distance_create(cm_context *context, const char *weights, const char *lin,
+                                         const cm_perceptual_shape *shape, cm_perceptual_distance **out)
+{
+    *out = NULL;
+    cm_perceptual_distance *d = cmi_calloc(context, 1, sizeof *d);
+    if (!d) return CM_ERR_MEMORY;
+    d->context = context;
+    const cm_status status = open_all(d, weights, lin, shape);
+    if (status != CM_OK) cmi_perceptual_distance_close(d);
+    else *out = d;
+    return status;
+}
+
+cm_status cmi_perceptual_distance_open(cm_context *context, const cm_train_settings *s,
+                                       const cm_image_distance *images, cm_perceptual_use use,
+                                       cm_perceptual_distance **out)
 {
     const cm_perceptual_shape shape = {images->channels,
                                        images->height,
                                        images->width,
                                        cmi_perceptual_side(s->lpips_resize, images->width),
                                        s->lpips_pooling == CM_LPIPS_POOLING_MEAN,
-                                       0};
-    if (images->channels != 3 && images->channels != 1)
-        CM_FAIL(CM_ERR_SHAPE, "distance lpips: images of %d channels, expected 3, or 1 of gray images",
-                images->channels);
-    CM_TRY(cmi_perceptual_files_open(d->context, NULL, s->lpips_weights, *s->lpips_lin ? s->lpips_lin : NULL,
-                                     &d->files));
-    const cm_plan_options options = {.slice = 1,
-                                     .threads = 1,
-                                     .share = 1,
-                                     .mode = CM_MODE_TRAIN,
-                                     .output = d->files.family->layers,
-                                     .inputs = 1,
-                                     .frozen = 1};
-    CM_TRY(cmi_perceptual_open(d->context, &d->files, &shape, &d->net));
-    CM_TRY(cmi_plan_create(d->net.graph, &options, &d->plan));
-    return cmi_weights_create(d->plan, d->net.params, &d->weights);
-}
-
-cm_status cmi_perceptual_distance_open(cm_context *context, const cm_train_settings *settings,
-                                       const cm_image_distance *images, cm_perceptual_distance **out)
-{
-    *out = NULL;
-    cm_perceptual_distance *d = cmi_calloc(context, 1, sizeof *d);
-    if (!d) return CM_ERR_MEMORY;
-    d->context = context;
-    const cm_status status = open_all(d, settings, images);
-    if (status != CM_OK) cmi_perceptual_distance_close(d);
-    else *out = d;
-    return status;
+                                       0,
+                                       use != CM_PERCEPTUAL_VALUE};
+    return cmi_perceptual_distance_create(context, s->lpips_weights, *s->lpips_lin ? s->lpips_lin : NULL, &shape,
+                                          out);
 }
 
 void cmi_perceptual_distance_close(cm_perceptual_distance *d)
@@ -108,5 +115,27 @@ cm_status cmi_perceptual_distance_of(const cm_perceptual_distance *d, cm_exec *e
     *cmi_exec_cotangent(exec) = 1;
     CM_TRY(cmi_exec_backward(exec, d->weights));
     separate(&d->net.shape, cmi_exec_input_gradient(exec, 0), gradient);
+    return CM_OK;
+}
+
+/* With u the unit vectors of the features: <v, H v> / 2 = sum w |u'|^2, whose gradient is H v by v, and half of the
+ * slope by a. */
+cm_status cmi_perceptual_curvature_of(const cm_perceptual_distance *d, cm_exec *exec, const double *a,
+                                      const double *v, double *hv, double *slope)
+{
+    const cm_perceptual_shape *s = &d->net.shape;
+    const size_t n = (size_t)s->channels * (size_t)s->height * (size_t)s->width;
+    const double lost = is_finite(s, a) && is_finite(s, v) ? 0 : (double)NAN;
+    interleave(s, a, cmi_exec_input(exec, 0));
+    interleave(s, v, cmi_exec_tangent_input(exec, 0));
+    CM_TRY(cmi_exec_run(exec, d->weights));
+    *cmi_exec_cotangent(exec) = 1;
+    *cmi_exec_tangent_cotangent(exec) = 0;
+    CM_TRY(cmi_exec_backward(exec, d->weights));
+    separate(s, cmi_exec_input_tangent_gradient(exec, 0), hv);
+    for (size_t i = 0; i < n; i++) hv[i] += lost;
+    if (!slope) return CM_OK;
+    separate(s, cmi_exec_input_gradient(exec, 0), slope);
+    for (size_t i = 0; i < n; i++) slope[i] = 2 * slope[i] + lost;
     return CM_OK;
 }

@@ -160,7 +160,10 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
     out->learns_through =
         cmi_objective_reads(t->objective, cmi_option_row_find("stop_gradient")) && !o->stop_gradient;
     if (cmi_distance_at(t->settings.distance.kind)->of_network) {
-        CM_TRY(cmi_perceptual_distance_open(t->context, o, &t->settings.distance, &t->distance));
+        const cm_perceptual_use use = !t->objective->curves ? CM_PERCEPTUAL_VALUE
+                                      : out->learns_through ? CM_PERCEPTUAL_SLOPE
+                                                            : CM_PERCEPTUAL_CURVATURE;
+        CM_TRY(cmi_perceptual_distance_open(t->context, o, &t->settings.distance, use, &t->distance));
         out->distance = t->distance;
     }
     return cmi_settings_arithmetic(o, cmi_context_cpu_level(t->context), &out->arithmetic);

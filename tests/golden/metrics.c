@@ -589,20 +589,27 @@ static void compare_pairs(const golden_file *f, golden_result *r, const char *na
 
 static const char *const backbones[] = {"vgg", "alex", "squeeze"};
 
+int golden_backbone(cm_context *context, const char *folder, const char *network, golden_lpips *files)
+{
+    char list[4200];
+    (void)snprintf(files->weights, sizeof files->weights, "/tmp/golden_lpips_%ld.safetensors", (long)getpid());
+    (void)snprintf(list, sizeof list, "%s/keys_lpips_backbones.tsv", folder);
+    (void)snprintf(files->lin, sizeof files->lin, "%s/../../data/lpips_lin.safetensors", folder);
+    if (access(files->lin, R_OK) != 0)
+        (void)snprintf(files->lin, sizeof files->lin, "models/features/lpips_lin.safetensors");
+    return write_backbone(context, list, network, files->weights);
+}
+
 /* The weights of `network` by the list of names and shapes, and the official ones of its layers. */
 static cm_lpips *open_backbone(cm_context *context, const char *folder, const char *network,
                                const cm_lpips_options *o, golden_result *r)
 {
-    char path[64], list[4200], lin[4200];
+    golden_lpips files;
     cm_lpips *lpips = NULL;
-    (void)snprintf(path, sizeof path, "/tmp/golden_lpips_%ld.safetensors", (long)getpid());
-    (void)snprintf(list, sizeof list, "%s/keys_lpips_backbones.tsv", folder);
-    (void)snprintf(lin, sizeof lin, "%s/../../data/lpips_lin.safetensors", folder);
-    if (access(lin, R_OK) != 0) (void)snprintf(lin, sizeof lin, "models/features/lpips_lin.safetensors");
-    if (!write_backbone(context, list, network, path))
+    if (!golden_backbone(context, folder, network, &files))
         golden_fail(r, "no weights of '%s': %s", network, cm_last_message());
-    else if (cm_lpips_open(context, NULL, path, lin, o, &lpips) != CM_OK) failed(r, network);
-    (void)unlink(path);
+    else if (cm_lpips_open(context, NULL, files.weights, files.lin, o, &lpips) != CM_OK) failed(r, network);
+    (void)unlink(files.weights);
     return lpips;
 }
 

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cpu_level.h"
 #include "train/ema.h"
 #include "train/optim.h"
+#include "train/perceptual_distance.h"
 #include "training_toy.h"
 
 /* --- the feature metric ---------------------------------------------------------------
@@ -318,6 +320,106 @@ static void replay_all(continuous *c)
     json_decref(about);
 }
 
+/* --- LPIPS ------------------------------------------------------------------------------ */
+
+/* Float32 by the rule; resized images have ties of ReLU and of maxima, which the README gives a length of the
+ * difference and a largest one for. */
+static void compare_product(const golden_file *f, golden_result *r, const char *name, size_t n, const double *got,
+                            int resized)
+{
+    char full[80];
+    size_t count = 0;
+    double squares = 0, all = 0, most = 0, largest = 0;
+    if (!resized) {
+        compare(f, r, name, n, got, FLOAT32);
+        return;
+    }
+    (void)snprintf(full, sizeof full, "%s.f64", name);
+    double *expected = golden_read(f, full, &count);
+    if (!expected || count != n) golden_fail(r, "no %s", full);
+    for (size_t i = 0; expected && count == n && i < n; i++) {
+        const double d = fabs(got[i] - expected[i]);
+        squares += d * d, all += expected[i] * expected[i];
+        most = fmax(most, d), largest = fmax(largest, fabs(expected[i]));
+    }
+    golden_compare(r, name, sqrt(squares / all), 1e-2);
+    golden_compare(r, name, most / largest, 2e-2);
+    free(expected);
+}
+
+typedef struct {
+    const golden_file *f;
+    golden_result *r;
+    golden_lpips files;
+    const double *F, *v, *y;
+    int32_t height, width;
+    size_t images, size;
+} pictures;
+
+static cm_perceptual_distance *open_lpips(const pictures *p, int32_t side, int curved, cm_exec **exec)
+{
+    const cm_perceptual_shape shape = {3, p->height, p->width, side == p->width ? 0 : side, 0, 0, curved};
+    cm_perceptual_distance *d = NULL;
+    if (cmi_perceptual_distance_create(p->f->context, p->files.weights, p->files.lin, &shape, &d) != CM_OK ||
+        cmi_perceptual_distance_exec(d, exec) != CM_OK)
+        golden_fail(p->r, "lpips%d: %s", side, cm_last_message());
+    return d;
+}
+
+static void compare_side(const pictures *p, int32_t side, const char *what, size_t n, const double *got)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "lpips%d.%s", side, what);
+    if (cmi_tensors_find(&p->f->st, name))
+        compare_product(p->f, p->r, name, n, got, side != p->width && n > p->images);
+}
+
+/* Both images at `side` points: H v, <v, H v>, the distance from y and its gradient. */
+static void check_side(const pictures *p, int32_t side)
+{
+    const size_t all = p->images * p->size;
+    double *hv = calloc(all, sizeof *hv), *gradient = calloc(all, sizeof *gradient);
+    double *vhv = calloc(p->images, sizeof *vhv), *distance = calloc(p->images, sizeof *distance);
+    cm_exec *of_curve = NULL, *of_value = NULL;
+    cm_perceptual_distance *curve = open_lpips(p, side, 1, &of_curve), *value = open_lpips(p, side, 0, &of_value);
+    for (size_t i = 0, at = 0; i < p->images && of_curve && of_value; i++, at += p->size) {
+        if (cmi_perceptual_curvature_of(curve, of_curve, p->F + at, p->v + at, hv + at, NULL) != CM_OK ||
+            cmi_perceptual_distance_of(value, of_value, p->F + at, p->y + at, &distance[i], gradient + at) != CM_OK)
+            golden_fail(p->r, "lpips%d: %s", side, cm_last_message());
+        for (size_t k = at; k < at + p->size; k++) vhv[i] += p->v[k] * hv[k];
+    }
+    compare_side(p, side, "Hv", all, hv);
+    compare_side(p, side, "vHv", p->images, vhv);
+    compare_side(p, side, "dist", p->images, distance);
+    compare_side(p, side, "grad", all, gradient);
+    cmi_exec_free(of_curve), cmi_exec_free(of_value);
+    cmi_perceptual_distance_close(curve), cmi_perceptual_distance_close(value);
+    free(hv), free(gradient), free(vhv), free(distance);
+}
+
+/* Of a file's lpips32 and lpips224 the numbers are the sides: that of the images, and lpips_resize. */
+static void check_lpips(const golden_file *f, golden_result *r)
+{
+    char folder[4200];
+    const cm_tensor *t = cmi_tensors_find(&f->st, "lpips.F");
+    double *F = golden_read(f, "lpips.F", NULL), *v = golden_read(f, "lpips.v", NULL);
+    double *y = golden_read(f, "lpips.y", NULL);
+    pictures p = {.f = f, .r = r, .F = F, .v = v, .y = y};
+    (void)snprintf(folder, sizeof folder, "%s/../metrics", f->folder);
+    if (!F || !v || !y || t->rank != 4 || t->shape[1] != 3) {
+        golden_fail(r, "no images of LPIPS");
+    } else if (!golden_backbone(f->context, folder, "vgg", &p.files)) {
+        golden_fail(r, "no weights of VGG: %s", cm_last_message());
+    } else {
+        p.height = (int32_t)t->shape[2], p.width = (int32_t)t->shape[3];
+        p.images = (size_t)t->shape[0], p.size = t->count / p.images;
+        check_side(&p, p.width);
+        check_side(&p, (int32_t)number(f, "lpips_resize", 0));
+    }
+    (void)unlink(p.files.weights);
+    free(F), free(v), free(y);
+}
+
 void run_continuous(golden_file *f, golden_result *r)
 {
     continuous c;
@@ -335,9 +437,6 @@ void run_continuous(golden_file *f, golden_result *r)
         check_coefficients(&c);
         replay_all(&c);
     }
-    if (cmi_tensors_find(&f->st, "lpips.F")) {
-        (void)number(f, "lpips_resize", 0);
-        golden_missing(r, "the curvature of LPIPS");
-    }
+    if (r->outcome == GOLDEN_OK && cmi_tensors_find(&f->st, "lpips.F")) check_lpips(f, r);
     close_continuous(&c);
 }
