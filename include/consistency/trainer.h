@@ -57,7 +57,9 @@ typedef struct cm_trainer cm_trainer;
  *   ccd   |e| with e = -df/dt along the teacher's ODE, the derivative of f at (x0 + t z, t) in the direction
  *         (-dx/dt, -1), dx/dt = (x - D_phi(x, t)) / t and t^(1/rho) uniform.  |e| is that of `distance`: of l2 the
  *         root of the sum of squares, or with `squared` their sum.  With stop_gradient e is a constant, and the
- *         gradient is the one of <-H e, f>, where H is the Hessian of the distance: the identity for l2.
+ *         gradient is the one of <-H e, f>, where H is the Hessian of the distance of equal images: the identity for
+ *         l2, 1/c for pseudo-huber.  Of lpips the loss is <e, H e> with H at f, and without stop_gradient its
+ *         gradient passes through H as well.
  *         Consistency distillation in continuous time of Song et al. 2023, appendix B.1.
  *   cct   The same with x0 for D_phi, so without a teacher: appendix B.2.
  *   cmt   The mean over j = 0..m-1 of d(f(x_j, t_j), x_m), with x_0 = x0 + sigma_max z, m = cmt_nfe and

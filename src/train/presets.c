@@ -97,6 +97,7 @@
     "objective=cmt batch=128 steps=300000 optimizer=radam lr=0.0002 anneal_end=300000 cmt_nfe=16 cmt_order=3 "       \
     "scrub_gradients=1 flip=0 ema=0.999 "
 #define CMT_LPIPS "distance=lpips lpips_pooling=max lpips_resize=none lpips_weights=vgg16-397923af.pth"
+#define JCM_LPIPS "distance=lpips lpips_pooling=max lpips_resize=always lpips_weights=vgg16-397923af.pth"
 #define CMT_ECT                                                                                                      \
     "objective=ect batch=128 steps=100000 optimizer=radam lr=0.0001 anneal_end=100000 ect_stages=1 "                 \
     "scrub_gradients=1 flip=0 ema=0.9999 "
@@ -214,8 +215,12 @@ static const cm_preset presets[] = {
      "objective=ccd " CIFAR_CM "lr=0.001 stop_gradient=0 dropout=0.3", CIFAR(0, 0, 0.3, NCSNPP)},
     {"cifar10-ccd-l2-stop", "the same with stop-gradient", JCM,
      "objective=ccd " CIFAR_CM "lr=0.000005 stop_gradient=1 dropout=0.3", CIFAR(0, 0, 0.3, NCSNPP)},
+    {"cifar10-ccd-lpips-stop", "the same with stop-gradient and LPIPS (--set lpips_weights)", JCM,
+     "objective=ccd " CIFAR_CM "lr=0.000005 stop_gradient=1 dropout=0.3 " JCM_LPIPS, CIFAR(0, 0, 0.3, NCSNPP)},
     {"cifar10-cct-l2-stop", "CT in continuous time with l2 and stop-gradient, from cifar10-teacher (--init)", JCM,
      "objective=cct " CIFAR_CM "lr=0.000005 stop_gradient=1 dropout=0.3", CIFAR(0, 0, 0.3, NCSNPP)},
+    {"cifar10-cct-lpips-stop", "the same with LPIPS (--set lpips_weights)", JCM,
+     "objective=cct " CIFAR_CM "lr=0.000005 stop_gradient=1 dropout=0.3 " JCM_LPIPS, CIFAR(0, 0, 0.3, NCSNPP)},
     {"cifar10-sct", "sCT of cifar10-edm (--init); 350,000 steps are those of NVlabs/FastGen", SCM,
      "objective=sct " CIFAR_SCM "steps=350000 dropout=0.2", CIFAR(0, 9, 0.2, DDPMPP)},
     {"cifar10-scd", "sCD of cifar10-edm (--teacher and --init); 500,000 steps are those of NVlabs/FastGen", SCM,
