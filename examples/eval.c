@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "feature_files.h"
+#include "likelihood.h"
 #include "pairs.h"
 #include "searching.h"
 
@@ -10,7 +11,8 @@ static const cli_option options[] = {
     {"metric", 'm', "LIST",
      "what to compute, with commas: fid, sfid, is, pr, kid of the Inception network; fd-NET, pr-NET, kid-NET, "
      "is-NET, "
-     "right-NET of another, NET as lenet, resnet20, resnet56"},
+     "right-NET of another, NET as lenet, resnet20, resnet56; or bpd, the bits/dim of pictures under a diffusion "
+     "model"},
     {"features", 0, "FILE", "the weights of the feature network; models/features/NET.safetensors"},
     {"inputs", 0, "NAME",
      "how the Inception network takes images: openai (as published values have it) or pytorch-fid"},
@@ -42,6 +44,7 @@ static const cli_option options[] = {
      "compared with comes last"},
     {"plot", 0, "FILE", "of --search-times and --curve, .svg; the name of the result that --write says with .svg"},
     {"samples", 0, "N", "images that are drawn of a model (10,000), its classes in turn"},
+    {"probes", 0, "N", "of bpd: the random directions by which the trace is estimated (1)"},
     {"method", 0, "NAME", "of a model: {methods}"},
     {"steps", 0, "N", "of a model: the number of steps of the method"},
     {"sigmas", 0, "LIST", "of a model: the noise levels of the steps, falling, as in 80,0.821"},
@@ -74,12 +77,17 @@ enum {
     CURVE,
     PLOT,
     SAMPLES,
+    PROBES,
     METHOD,
     STEPS,
     SIGMAS,
     TS,
     GRID,
     TIMES,
+    SEED,
+    BATCH,
+    PRECISION,
+    WEIGHTS,
     N_OPTIONS = sizeof options / sizeof *options
 };
 enum { SAMPLED = 10000, MOST_METRICS = 16 };
@@ -89,7 +97,8 @@ typedef struct {
     size_t n_metrics;
     const char *list, *features, *write, *keep, *inputs, *lin;
     const char *plot;
-    int few, infinity, force, json, quiet, sampled, pairs;
+    int few, infinity, force, json, quiet, sampled, pairs, likelihood;
+    int32_t probes;
     FILE *out; /* where results go: of JSON, which appears whole or not at all, to `text` first */
     char *text;
     size_t text_size;
@@ -141,6 +150,18 @@ static void refuse_for_pairs(const cli *c, const choices *o)
     refuse_with(c, o, PAIRS, without);
     if (o->sampled) cli_usage_error(c, "--%s has no effect with --pairs", options[o->sampled].name);
     if (o->lin && !o->features) cli_usage_error(c, "--lin has no effect without --features");
+}
+
+/* Of --metric bpd: what is no option of it has no effect. */
+static void refuse_for_likelihood(const cli *c, const choices *o)
+{
+    static const int with[] = {METRIC, LIMIT, RESIZE, JSON, QUIET, PROBES, SEED, WEIGHTS};
+    for (int i = 0; i < N_OPTIONS; i++) {
+        int known = !o->given[i];
+        for (size_t k = 0; k < sizeof with / sizeof *with; k++) known |= with[k] == i;
+        if (!known) cli_usage_error(c, "--%s has no effect with --metric bpd", options[i].name);
+    }
+    if (c->n_operands != 2) cli_usage_error(c, "--metric bpd: give a model and pictures");
 }
 
 /* Of --search-times and --curve. */
@@ -204,6 +225,7 @@ static const choices *read_options(cli *c)
         case CURVE: o.n_counts = cli_integers(c, "curve", value, 1, o.counts, SEARCH_MOST); break;
         case PLOT: o.plot = value; break;
         case SAMPLES: o.sides.samples = (uint64_t)cli_integer(c, "samples", value, 1, INT32_MAX); break;
+        case PROBES: o.probes = (int32_t)cli_integer(c, "probes", value, 1, 1000); break;
         default:
             sampling_option(&o.sampling, c, options[i].name, value);
             o.sampled = i;
@@ -214,6 +236,12 @@ static const choices *read_options(cli *c)
         return &o;
     }
     if (o.lin) cli_usage_error(c, "--lin has no effect without --pairs");
+    o.likelihood = o.list && strcmp(o.list, "bpd") == 0;
+    if (o.likelihood) {
+        refuse_for_likelihood(c, &o);
+        return &o;
+    }
+    if (o.probes) cli_usage_error(c, "--probes has no effect without --metric bpd");
     if (!o.list) cli_usage_error(c, "give --metric, for example --metric fd-resnet56");
     read_metrics(c, o.list, &o);
     const int searches = o.steps || o.n_counts;
@@ -433,12 +461,21 @@ static int run_pairs(cli *c, const choices *o)
     return cli_end(c, status == CM_OK ? CLI_OK : cli_fail(c, status));
 }
 
+static int run_likelihood(cli *c, const choices *o)
+{
+    const likelihood_options l = {&o->sampling, o->sides.limit, o->probes, o->sides.resize, o->json, o->quiet};
+    cli_catch_signals();
+    const cm_status status = likelihood_measure(c, &l, c->operands[0], c->operands[1]);
+    return cli_end(c, status == CM_OK ? CLI_OK : cli_fail(c, status));
+}
+
 int main(int argc, char **argv)
 {
     cli c = {"cm-eval",
              "--metric LIST A B [options]\n"
              "       cm-eval --metric LIST --write FILE A [options]\n"
              "       cm-eval --pairs [--metric LIST] A B [options]\n"
+             "       cm-eval --metric bpd MODEL PICTURES [options]\n"
              "       cm-eval --search-times N --metric NAME MODEL B [options]\n"
              "       cm-eval --curve LIST --metric NAME MODEL... B [options]",
              options,
@@ -454,6 +491,7 @@ int main(int argc, char **argv)
     cli_begin();
     const choices *o = read_options(&c);
     if (o->pairs) return run_pairs(&c, o);
+    if (o->likelihood) return run_likelihood(&c, o);
     if (o->steps || o->n_counts) return run_search(&c, o);
     if (c.n_operands < 1 || c.n_operands > 2) cli_usage_error(&c, "give one set or two");
     if (c.n_operands == 1 && needs_second(o) && !o->write && !o->keep)

@@ -33,6 +33,7 @@ void metric_read(const cli *c, char *word, metric *m)
     for (int i = 0; of_pairs[i]; i++)
         if (strncmp(word, of_pairs[i], strlen(of_pairs[i])) == 0)
             cli_usage_error(c, "--metric %s compares image i of A with image i of B: give --pairs too", word);
+    if (strcmp(word, "bpd") == 0) cli_usage_error(c, "--metric bpd is about a model and pictures, and stands alone");
     if (!dash) {
         for (int i = 0; inceptions[i]; i++)
             if (strcmp(word, inceptions[i]) == 0) {

@@ -278,7 +278,7 @@ START_TEST(gradients_and_tangents_agree)
     const cm_plan_options infer = {.slice = 1, .threads = 1, .share = 1};
     ready t = make_ready(m, &train), j = make_ready(m, &jvp), plain = make_ready(m, &infer);
     const size_t arena = cmi_plan_arena_bytes(plain.plan), both = cmi_plan_arena_bytes(j.plan);
-    ck_assert_msg(both <= 2.1 * (double)arena, "an arena of %zu bytes, with tangents %zu", arena, both);
+    ck_assert_msg((double)both <= 2.1 * (double)arena, "an arena of %zu bytes, with tangents %zu", arena, both);
     size_t n = (size_t)m->channels * 256;
     uint64_t seed = seeded(8);
     float *v = cmi_exec_tangent_input(j.exec, CM_IN_X);

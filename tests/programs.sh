@@ -221,6 +221,17 @@ for name, out, channels, k in (("0", 64, 3, 11), ("3", 192, 64, 5), ("6", 384, 1
 text = json.dumps(header).encode()
 open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + b"".join(blocks))
 EOF
+# bits/dim of pictures under a diffusion model: two of the thirty, as many evaluations as they took, and what does not go with it.
+bpd="$bin/cm-eval --metric bpd --limit 2"
+$bpd --seed 3 --json $teacher $dir/digits | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["images"] == 2 and d["seed"] == 3 and d["probes"] == 1 and 1 < d["bpd"] < 7 and d["bpd-deviation"] > 0 and d["nfe"] % 6 == 2 and d["nfe_mean"] <= d["nfe"] < 1000, d' || fail "cm-eval --metric bpd JSON"
+expect 0 "2 pictures of 32 x 32" $bpd $teacher $dir/digits
+expect 1 "consistency function" $bpd $model $dir/digits
+expect 2 "give a model and pictures" $bpd $teacher
+expect 2 "stands alone" $bin/cm-eval --metric bpd,fid $teacher $dir/digits
+expect 2 "--probes has no effect without --metric bpd" $bin/cm-eval --metric fd-lenet --probes 2 $dir/digits $digits
+for more in "--steps 2" --few "--samples 3" "--batch 2" "--precision bf16" "--write $dir/w.npz"; do expect 2 "has no effect with --metric bpd" $bpd $more $teacher $dir/digits; done
+expect 2 "whole number in 1..1000" $bpd --probes 0 $teacher $dir/digits
+expect 1 "nothing-there" $bpd $teacher $dir/nothing-there
 expect 0 "30 pairs of 32 x 32, of which 0 do not differ" $bin/cm-eval --pairs $dir/digits $dir/others
 $bin/cm-eval --pairs --json --metric psnr,ssim,lpips-alex --features $dir/alex.safetensors $dir/digits $dir/others | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["pairs"] == 30 and 5 < d["psnr"] < 20 and 0 < d["ssim"] < 0.6 and d["lpips-alex"] > 0 and len(d["alex"]["weights"]) == 32, d' || fail "cm-eval --pairs JSON"
 $bin/cm-eval --pairs --json --metric psnr,ssim,lpips-alex --features $dir/alex.safetensors $dir/digits $dir/digits | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["same"] == 30 and d["psnr"] is None and d["ssim"] == 1 and d["lpips-alex"] == 0, d' || fail "cm-eval --pairs of the same"
