@@ -406,6 +406,9 @@ expect 0 "saved step 3" $t --out $dir/run --sample-every 2
 [ -f $dir/run/samples/step-000000002.png ] && [ -f $dir/run/config.json ] && [ "$(wc -l < $dir/run/log.jsonl)" = 3 ] || fail "the run directory lacks something"
 expect 0 "images/s" $bin/cm-sample $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors --steps 2 -n 2 -o $dir/run.png
 expect 0 "songunet" $bin/cm-info $dir/run/checkpoints/step-000000003/model.safetensors
+# An objective whose batch counts pairs, 16 of an image: this step sees one of the 12 pictures.
+expect 0 "saved step 1" $bin/cm-train --data $dir/set --preset digits-cmt-30min --teacher $teacher --batch 16 --steps 1 --set anneal_begin=0 --out $dir/mid --no-estimate
+grep -q '"images": 16, "epoch": 0.0833333,' $dir/mid/log.jsonl || fail "the epoch of a run that counts pairs: $(cat $dir/mid/log.jsonl)"
 # Networks of two times: only some objectives train them, from nothing.
 expect 0 "saved step 1" $bin/cm-train --data $dir/set --preset digits-meanflow-30min --batch 2 --steps 1 --set anneal_begin=0 --out $dir/flow --no-estimate
 expect 0 "1 network evaluation" $bin/cm-sample $dir/flow/checkpoints/step-000000001/ema-warmup-0.999.safetensors -n 1 -o $dir/flow.png

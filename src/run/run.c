@@ -9,6 +9,7 @@
 #include "diffusion/model.h"
 #include "io/directory.h"
 #include "run/files.h"
+#include "train/objective.h"
 #include "train/trainer.h"
 
 enum { PATH = 4096 };
@@ -68,7 +69,8 @@ static cm_status fill(cm_run *r, const char *directory)
         cmi_log(r->context, CM_LOG_WARNING,
                 "the run '%s' stands inside the folder of its pictures: its pages of samples would become pictures",
                 directory);
-    r->images_an_epoch = d.images;
+    const cm_train_settings settings = cmi_settings_of(o->train);
+    r->images_an_epoch = d.images * (uint64_t)cmi_objective_views(&settings);
     r->pace = cmi_run_options_pace(o);
     r->pages = (cm_pages){
         .share = r->pace.share, .rows = o->sample_rows, .columns = o->sample_columns, .threads = o->n.threads};

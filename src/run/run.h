@@ -30,7 +30,7 @@ struct cm_run {
     double began, saved_at; /* seconds                                  */
     int64_t first_step;     /* when it began                            */
     int64_t saved_step;     /* of the last checkpoint of this call, -1  */
-    uint64_t images_an_epoch;
+    uint64_t images_an_epoch; /* as reports count them: pairs where an image gives several */
     cm_train_report last;
     cm_status failed; /* something other than a step failed: its message is kept */
     char message[512];
