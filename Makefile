@@ -88,7 +88,7 @@ DIFFUSION_C := condition schedule weighting precond classes defaults model model
                method_ode method_edm method_dpmpp rk45 method_rk45 method_pc method_flowmap option_checks levels times noise edit_tasks edit interpolate sampler sampler_run likelihood
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment
 TRAIN_C   := class_names averages distance perceptual_distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
-             objective_ict objective_ect objective_continuous objective_scm objective_meanflow objective_cmt objective_tcm truncated weight_net axis \
+             objective_ict objective_ect objective_continuous objective_scm objective_meanflow objective_soflow objective_cmt objective_tcm truncated weight_net axis \
              option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer trainer_step trainer_data \
              state_parts state_save state_resume state_compare phema reconstruct
 METRICS_C := tiles weights_hash features features_file lpips samples statistics statistics_file frechet inception_score pairs neighbours kernel_distance subsets search

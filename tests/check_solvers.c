@@ -11,7 +11,7 @@
 #include "diffusion/rk45.h"
 
 #define NETWORK                                                                                                      \
-    "{\"network\": {\"type\": \"adm\", \"image_size\": 8, \"in_channels\": 3, \"model_channels\": 32, "             \
+    "{\"network\": {\"type\": \"adm\", \"image_size\": 8, \"in_channels\": 3, \"model_channels\": 32, "              \
     "\"out_channels\": 3, \"num_res_blocks\": 1, \"attention_resolutions\": [2], \"channel_mult\": [1, 2], "         \
     "\"num_head_channels\": 16, \"use_scale_shift_norm\": true, "                                                    \
     "\"resblock_updown\": true}, \"precond\": {\"type\": \"edm\", \"sigma_min\": 0.002, \"sigma_max\": 80}}"

@@ -106,6 +106,62 @@ START_TEST(a_share_is_chosen)
 }
 END_TEST
 
+/* SoFlow: t, s and l in order and apart, for any draws; the ratio over a run; which images learn the velocity. */
+START_TEST(times_of_soflow)
+{
+    cm_train_settings o = options("soflow");
+    cm_objective_settings s = cmi_objective_settings_of(&o, CHANNELS, SIDE, SIDE);
+    uint64_t state = seeded(3);
+    const double ratios[] = {1, 0.1, 3.125e-4, 1e-9};
+    for (int i = 0; i < 4000; i++) {
+        double t, second, l;
+        s.ratio = ratios[i % 4];
+        cmi_soflow_times(&s, 4 * (double)random_float(&state), 4 * (double)random_float(&state), &t, &second, &l);
+        ck_assert(t >= 1e-4 && t <= 1);
+        ck_assert(second <= t - 1e-4 && second >= 0 && l <= t - 1e-4 && l >= second - 1e-15);
+    }
+    cm_trainer *t;
+    OK(open_trainer(NULL, "soflow", &o, &t)); /* exponent: 1 to 1/3200 over 20 steps */
+    for (int k = 0; k < 22; k++) {
+        static float images[BATCH * VALUES];
+        int32_t labels[BATCH];
+        batch(k, images, labels);
+        OK(step_of(t, BATCH, images, labels, NULL));
+        ck_assert_double_eq_tol(t->settings.ratio, pow(3.125e-4, fmin(k / 20.0, 1)), 1e-12);
+    }
+    cm_trainer_free(t);
+    unsigned char marks[10];
+    const cm_choosing c = {1, 0, 10, 1};
+    o.velocity_share = 0.75;
+    ck_assert_uint_eq(cmi_objective_soflow.choose(&o, &c, marks, NULL), 7);
+    for (int i = 0; i < 10; i++) ck_assert_int_eq(marks[i], i < 7);
+}
+END_TEST
+
+/* A step of half a batch of velocities has the mean of what the halves have by themselves: no image is forgotten, and
+ * slices that need one evaluation less answer the same. */
+START_TEST(shares_of_soflow)
+{
+    double loss[3][BATCH];
+    for (int k = 0; k < 3; k++) {
+        static float images[BATCH * VALUES];
+        int32_t labels[BATCH];
+        cm_train_settings o = options("soflow");
+        cm_trainer *t;
+        o.velocity_share = k / 2.0, o.microbatch = 4; /* the middle slice has both kinds */
+        OK(open_trainer(NULL, "soflow", &o, &t));
+        batch(0, images, labels);
+        OK(step_of(t, BATCH, images, labels, NULL));
+        memcpy(loss[k], t->loss, sizeof loss[k]);
+        cm_trainer_free(t);
+    }
+    for (int i = 0; i < BATCH; i++) {
+        ck_assert_double_eq(loss[1][i], loss[i < BATCH / 2 ? 2 : 0][i]);
+        ck_assert_double_ne(loss[0][i], loss[2][i]);
+    }
+}
+END_TEST
+
 /* All images, and none: the loss is that of the one part. */
 START_TEST(borders_of_the_share)
 {
@@ -228,6 +284,8 @@ Suite *make_suite(void)
     tcase_add_test(t, options_refused);
     tcase_add_test(t, a_share_is_chosen);
     tcase_add_test(t, borders_of_the_share);
+    tcase_add_test(t, times_of_soflow);
+    tcase_add_test(t, shares_of_soflow);
     tcase_add_test(t, the_first_stage_stays);
     tcase_add_test(t, a_teacher_of_the_first_stage);
     tcase_add_test(t, scrubbed);

@@ -58,7 +58,7 @@ ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm
          "odes": ("cm_ode", "CM_ODE_"), "fits": ("cm_fit", "CM_FIT_"), "label_rules": ("cm_label_rule", "CM_LABELS_"), "scales_modes": ("cm_scales_mode", "CM_SCALES_"),
          "mu_modes": ("cm_mu_mode", "CM_MU_"), "ect_mappings": ("cm_ect_mapping", "CM_MAPPING_"), "pair_weightings": ("cm_pair_weighting", "CM_PAIR_"),
          "lpips_poolings": ("cm_lpips_pooling", "CM_LPIPS_POOLING_"), "lpips_resizes": ("cm_lpips_resize", "CM_LPIPS_RESIZE_")}
-NO_ENUM = {"networks", "feature_networks", "lpips_networks", "preconds", "run_options", "scm_forms", "tangent_norms", "flow_samplers", "weight_nets"}
+NO_ENUM = {"networks", "feature_networks", "lpips_networks", "preconds", "run_options", "scm_forms", "tangent_norms", "flow_samplers", "ratio_schedules", "weight_nets"}
 table = re.search(r"lists\[\] = \{(.*?)\n\};", open("src/api/choices.c").read(), re.S).group(1)
 train = "".join(open(p).read() for p in glob.glob("src/train/*.c") + glob.glob("src/data/*.c"))
 lists = re.findall(r'"(\w+)",', table)

@@ -15,7 +15,7 @@ SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing \
                   training training_toy training_losses training_continuous training_flat training_runs \
                   training_schedules training_successors data metrics checkpoints flax_states snapshots keys edm2 \
-                  training_scm training_meanflow)
+                  training_scm training_meanflow training_soflow)
 UNIT_PROGRAMS := $(UNITS:%=$(BUILD)/tests/%)
 
 $(BUILD)/tests/%.o: tests/%.c

@@ -199,12 +199,11 @@ typedef struct cm_sample_options {
      * 3. Neither: a schedule of `steps` levels (1..1,000,000; default 18).  With a_i =
      * sigma_max^(1/rho) + i / (n - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)) the levels are
      * a_i^rho (Karras et al. 2022, equation 5).  DPMPP and PC without a rho have levels that are equally
-     * far apart in ln sigma; RK45 takes the range alone, no `steps` and no rho; PROGDIST and DPMPP have n + 1 of them.
-     * FLOWMAP without a rho has the levels sigma = t / (1 - t) of n equally distant times t from that of sigma_max
-     * on, whose next one is 0, and by default one step.  ONESTEP takes the first level; MULTISTEP has
-     * the published two levels of models whose papers give them, and with precond average-velocity the levels of
-     * FLOWMAP, by default two.  Member "sampling" of the
-     * model's configuration (docs/model-file.md) changes these defaults. */
+     * far apart in ln sigma; RK45 takes the range alone, no `steps` and no rho; PROGDIST and DPMPP have n + 1 of
+     * them. FLOWMAP without a rho has the levels sigma = t / (1 - t) of n equally distant times t from that of
+     * sigma_max on, whose next one is 0, and by default one step.  ONESTEP takes the first level; MULTISTEP has the
+     * published two levels of models whose papers give them, and with precond average-velocity the levels of FLOWMAP,
+     * by default two.  Member "sampling" of the model's configuration (docs/model-file.md) changes these defaults. */
     const double *sigmas;
     size_t sigma_count;
     const int32_t *ts;
@@ -310,10 +309,10 @@ CM_API void cm_sample_options_init(cm_sample_options *options, size_t struct_siz
 CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
 
 /* Makes a sampler: kernels, packed weights, memory for max_batch images.  Runs allocate no
- * tensors after that, but for RK45: nine states in double for each image of a round.  options NULL: defaults.  The sampler keeps its own reference to the
- * model, so the two may be freed in any order.  It cannot be cancelled and takes 1.6 s of a
- * processor for a network of 220 MB, less where another sampler of the model has packed the
- * weights already.
+ * tensors after that, but for RK45: nine states in double for each image of a round.  options NULL: defaults.  The
+ * sampler keeps its own reference to the model, so the two may be freed in any order.  It cannot be cancelled and
+ * takes 1.6 s of a processor for a network of 220 MB, less where another sampler of the model has packed the weights
+ * already.
  *
  * Errors: ARGUMENT (an option out of range, memory SMALL with precision BF16, NULL),
  * UNSUPPORTED (precision BF16 on a processor without instructions for it, options of a newer

@@ -95,24 +95,34 @@ typedef struct cm_trainer cm_trainer;
  *         the direction: v_u and v_c are the network at (x_t, t, t) without and with the label, without dropout.  The
  *         model is then sampled without guidance, by one evaluation a step.  It has to know "no label", and a step
  *         needs labels; else CM_ERR_ARGUMENT.
+ *   soflow  The network N(x_t; t, s) says where the flow through x_t is at s < t: f = x_t + (s - t) N.  With x_t and v
+ *         as in meanflow, l = t + (s - t) ratio, x_l = x_t + v (l - t) and q = (f(x_t, t, s) - f(x_l, l, s)) / (t - l)
+ *         the gradient by N(x_t; t, s) is -q (mean q^2 + adaptive_eps)^-adaptive_p, over the values; N(x_l; l, s) has the
+ *         same dropout.  The first velocity_share of the images of a step, rounded down, learn N(x_t; t, t) = v by
+ *         |N - v|^2 with such a weight.  The loss is the weighted mean square of q or N - v.  ln(t / (1 - t)) is normal
+ *         (p_mean, p_std), that of s (r_mean, r_std) and that of the velocity (velocity_mean, velocity_std); t is at
+ *         least 1e-4, and s and l at most t - 1e-4.  ratio goes by ratio_schedule over the steps.  With guidance w and
+ *         guidance_mix k v is (1 - k) (v + c (w - 1) (v - v_u)) + k v_c for images that keep their label, where v_u and
+ *         v_c are as in meanflow, c is 1 up to guidance_decay and falls to 0 at t = 1.  The model is as in meanflow.
  */
 /* clang-format on */
 typedef enum cm_train_objective {
-    CM_TRAIN_EDM = 0,      /* denoising, the diffusion teacher         */
-    CM_TRAIN_CD = 1,       /* consistency distillation; needs a teacher */
-    CM_TRAIN_CT = 2,       /* consistency training                      */
-    CM_TRAIN_PD = 3,       /* progressive distillation; needs a teacher */
-    CM_TRAIN_ICT = 4,      /* improved consistency training             */
-    CM_TRAIN_ECT = 5,      /* easy consistency tuning                   */
-    CM_TRAIN_CCD = 6,      /* consistency distillation in continuous time; needs a teacher */
-    CM_TRAIN_CCT = 7,      /* consistency training in continuous time   */
-    CM_TRAIN_CMT = 8,      /* mid-training on trajectories; needs a teacher */
-    CM_TRAIN_SCT = 9,      /* sCT, training on TrigFlow's axis          */
-    CM_TRAIN_SCD = 10,     /* sCD, distillation there; needs a teacher  */
-    CM_TRAIN_DSCD = 11,    /* its discrete form; needs a teacher        */
-    CM_TRAIN_TCM = 12,     /* truncated consistency, first stage; takes a teacher */
-    CM_TRAIN_TCM2 = 13,    /* its second stage; the teacher is the first stage */
-    CM_TRAIN_MEANFLOW = 14 /* the mean velocity between two times */
+    CM_TRAIN_EDM = 0,       /* denoising, the diffusion teacher         */
+    CM_TRAIN_CD = 1,        /* consistency distillation; needs a teacher */
+    CM_TRAIN_CT = 2,        /* consistency training                      */
+    CM_TRAIN_PD = 3,        /* progressive distillation; needs a teacher */
+    CM_TRAIN_ICT = 4,       /* improved consistency training             */
+    CM_TRAIN_ECT = 5,       /* easy consistency tuning                   */
+    CM_TRAIN_CCD = 6,       /* consistency distillation in continuous time; needs a teacher */
+    CM_TRAIN_CCT = 7,       /* consistency training in continuous time   */
+    CM_TRAIN_CMT = 8,       /* mid-training on trajectories; needs a teacher */
+    CM_TRAIN_SCT = 9,       /* sCT, training on TrigFlow's axis          */
+    CM_TRAIN_SCD = 10,      /* sCD, distillation there; needs a teacher  */
+    CM_TRAIN_DSCD = 11,     /* its discrete form; needs a teacher        */
+    CM_TRAIN_TCM = 12,      /* truncated consistency, first stage; takes a teacher */
+    CM_TRAIN_TCM2 = 13,     /* its second stage; the teacher is the first stage */
+    CM_TRAIN_MEANFLOW = 14, /* the mean velocity between two times */
+    CM_TRAIN_SOFLOW = 15    /* the solution function of a flow */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
@@ -259,9 +269,9 @@ enum { CM_MAX_EMAS = 8 };
  *   weighting         default         of weightings.  Weight of the loss by noise level.
  *   levels            lognormal       of noise_levels.  Where noise levels are drawn from.
  *   p_mean            -1.2            -20..20.  Mean of ln sigma, where exp(p_mean) is at most the model's
- *                                     sigma_max; with meanflow of ln(t / (1 - t)).
- *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma; with meanflow of ln(t / (1 -
- *                                     t)).
+ *                                     sigma_max; with meanflow and soflow of ln(t / (1 - t)).
+ *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma; with meanflow and soflow of
+ *                                     ln(t / (1 - t)).
  *   ode               heun            of odes.  The step with which the teacher is followed.
  *   scales_mode       fixed           of scales_modes.  How the number N of time points changes.
  *   start_scales      18              2..1048576.  N at the beginning, s0.
@@ -306,11 +316,12 @@ enum { CM_MAX_EMAS = 8 };
  *   discrete_from     0.9             0..0.999999.  The least t'/t of a step of dscd.
  *   discrete_to       0.99            0..0.999999.  The largest t'/t of a step of dscd.
  *   flow_sampler      v0              of flow_samplers.  How meanflow draws its two times.
- *   r_mean            -2              -20..20.  Mean of ln(r / (1 - r)), r the second time of meanflow.
+ *   r_mean            -2              -20..20.  Mean of ln(r / (1 - r)), r the second time of meanflow and
+ *                                     soflow.
  *   r_std             2               1e-06..10.  Its standard deviation.
  *   flow_ratio        0.75            0..1.  Probability that the second time differs from the first.
- *   adaptive_p        0.75            0..4.  The exponent p of (l + adaptive_eps)^p, by which meanflow divides
- *                                     its loss l.
+ *   adaptive_p        0.75            0..4.  The exponent p of (l + adaptive_eps)^p, by which meanflow and
+ *                                     soflow divide their loss l.
  *   adaptive_eps      0.001           1e-12..1000000.  What is added to the loss there.
  *   guidance          1               0..1000.  The scale w of guidance, which is learnt: images that keep
  *                                     their label have w v + (1 - w - k) v_u + k v_c for v, with v_u and v_c
@@ -319,6 +330,16 @@ enum { CM_MAX_EMAS = 8 };
  *                                     k).
  *   guidance_from     0               0..1.  The least time t that has guidance.
  *   guidance_to       1               0..1.  The largest time t that has guidance.
+ *   guidance_decay    1               0..1.  The time t from which on the guidance of soflow falls, to none at
+ *                                     t = 1; 1: it does not.
+ *   velocity_share    0               0..1.  Share of the images of a step, rounded down, that learn the
+ *                                     velocity by flow matching; the others learn pairs of times.
+ *   velocity_mean     -0.9            -20..20.  Mean of ln(t / (1 - t)), t the time at which they learn it.
+ *   velocity_std      1.6             1e-06..10.  Its standard deviation.
+ *   ratio_schedule    exponent        of ratio_schedules.  How the ratio (t - l) / (t - s) of the three times
+ *                                     of a pair goes from ratio_begin to ratio_end.
+ *   ratio_begin       1               1e-09..1.  The ratio at the beginning of the run.
+ *   ratio_end         0.0003125       1e-09..1.  The ratio at its end, 1/3200.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.

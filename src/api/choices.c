@@ -89,6 +89,7 @@ static const cm_choice_list *const lists[] = {
     &cmi_scm_form_choices,
     &cmi_tangent_norm_choices,
     &cmi_flow_sampler_choices,
+    &cmi_ratio_schedule_choices,
     &cmi_weight_net_choices,
     &cmi_lpips_pooling_choices,
     &cmi_lpips_resize_choices,

@@ -6,9 +6,10 @@
 #include <string.h>
 
 static const cm_objective *const all[] = {
-    &cmi_objective_edm, &cmi_objective_cd,   &cmi_objective_ct,  &cmi_objective_pd,   &cmi_objective_ict,
-    &cmi_objective_ect, &cmi_objective_ccd,  &cmi_objective_cct, &cmi_objective_cmt,  &cmi_objective_sct,
-    &cmi_objective_scd, &cmi_objective_dscd, &cmi_objective_tcm, &cmi_objective_tcm2, &cmi_objective_meanflow};
+    &cmi_objective_edm, &cmi_objective_cd,   &cmi_objective_ct,       &cmi_objective_pd,
+    &cmi_objective_ict, &cmi_objective_ect,  &cmi_objective_ccd,      &cmi_objective_cct,
+    &cmi_objective_cmt, &cmi_objective_sct,  &cmi_objective_scd,      &cmi_objective_dscd,
+    &cmi_objective_tcm, &cmi_objective_tcm2, &cmi_objective_meanflow, &cmi_objective_soflow};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -78,6 +79,8 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.adaptive_p = s->adaptive_p, o.adaptive_eps = s->adaptive_eps;
     o.guidance = s->guidance, o.guidance_mix = s->guidance_mix;
     o.guidance_from = s->guidance_from, o.guidance_to = s->guidance_to;
+    o.guidance_decay = s->guidance_decay;
+    o.velocity_mean = s->velocity_mean, o.velocity_std = s->velocity_std;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
 }

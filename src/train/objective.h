@@ -44,6 +44,10 @@ typedef struct cm_objective_settings {
     int32_t distil;
     int32_t flow_sampler; /* of MeanFlow, CM_FLOW_SAMPLER_*: of t by p_mean and p_std, and of r by */
     double r_mean, r_std, flow_ratio;
+    /* Of SoFlow: CM_FLOW_*; of the time at which the velocity is learnt; (t - l) / (t - s) of this step; where the
+     * guidance begins to fall. */
+    int32_t path, solution;
+    double velocity_mean, velocity_std, ratio, guidance_decay;
     double adaptive_p, adaptive_eps; /* the divisor (l + eps)^p of its loss */
     int32_t heads; /* 2: networks answer two images, one behind the other, which have that much room in the buffers */
     double guidance_beta; /* of the distribution of improved MeanFlow's w */
@@ -62,7 +66,7 @@ typedef struct cm_objective_batch {
     double *work;             /* cmi_objective_work() doubles                 */
     /* Further draws of each image, k n + i: for those that take several times. */
     const double *more_u, *more_normal; /* CM_MORE_UNIFORMS, CM_MORE_NORMALS of them */
-    /* Of the whole step, for objectives with a first stage: which images are chosen, of how many. */
+    /* Of the whole step, for objectives that choose: which images are chosen, of how many. */
     const unsigned char *chosen;
     size_t all, n_chosen;
     const int32_t *labels; /* as they are learnt, -1 none; NULL: the networks have no classes */
@@ -105,6 +109,9 @@ typedef struct cm_objective_nets {
 enum { CM_SCM_PAPER, CM_SCM_FASTGEN, CM_SCM_RCM };
 enum { CM_TANGENT_NORM_L2, CM_TANGENT_NORM_RMS, CM_TANGENT_NORM_NONE };
 enum { CM_FLOW_SAMPLER_V0, CM_FLOW_SAMPLER_V1 };
+enum { CM_RATIO_EXPONENT, CM_RATIO_LINEAR, CM_RATIO_COSINE, CM_RATIO_CONST };
+enum { CM_FLOW_LINEAR = 0, CM_FLOW_EULER = 0, CM_FLOW_TRIG = 1 };
+extern const cm_choice_list cmi_ratio_schedule_choices;
 extern const cm_choice_list cmi_scm_form_choices, cmi_tangent_norm_choices, cmi_flow_sampler_choices;
 
 /* Where an objective's target is evaluated. */
@@ -119,14 +126,24 @@ typedef struct cm_objective_default {
     double value; /* of a choice its number */
 } cm_objective_default;
 
+/* The n images of a step from number `first` on, which lie `apart`. */
+typedef struct cm_choosing {
+    uint64_t seed, first;
+    size_t n, apart;
+} cm_choosing;
+
 /* Everything that the rest of the library asks of an objective.  Its row stands in the file of its page. */
 typedef struct cm_objective {
     int32_t number;           /* cm_train_objective, and the place in the table of objective.c */
     const char *name, *about; /* about: one sentence */
     int needs_teacher;
-    int takes_teacher;    /* ... if one is given */
-    int first_stage;      /* the teacher is the frozen network of a first stage, and some images are chosen for it */
-    int teacher_denoises; /* it has to be a diffusion model, at every level of the one that learns */
+    int takes_teacher; /* ... if one is given */
+    int first_stage;   /* the teacher is the frozen network of a first stage */
+    /* Marks the images of a step that are chosen, and says how many; order: n numbers of work.  NULL: none are. */
+    size_t (*choose)(const cm_train_settings *s, const cm_choosing *c, unsigned char *marks, uint32_t *order);
+    /* cm_objective_settings.ratio, when the share `done` of the run is; NULL: it has none. */
+    double (*ratio_at)(const cm_train_settings *s, double done);
+    int teacher_denoises;        /* it has to be a diffusion model, at every level of the one that learns */
     int student_becomes_teacher; /* when N changes: the teacher is of the same network with precond edm */
     cm_objective_target target;
     int is_discrete;    /* uses N(k) */
@@ -154,7 +171,7 @@ typedef struct cm_objective {
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
     cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt, cmi_objective_sct, cmi_objective_scd,
     cmi_objective_dscd, cmi_objective_tcm, cmi_objective_tcm2;
-extern const cm_objective cmi_objective_meanflow;
+extern const cm_objective cmi_objective_meanflow, cmi_objective_soflow;
 /* Not in the table: no network of this library has two outputs. */
 extern const cm_objective cmi_objective_improved_meanflow;
 
@@ -220,6 +237,20 @@ size_t cmi_tcm_choose(uint64_t seed, uint64_t first, size_t n, size_t apart, dou
                       uint32_t *order);
 /* MeanFlow's t and r <= t from two normals and a uniform number. */
 void cmi_meanflow_times(const cm_objective_settings *s, double n_t, double n_r, double uniform, double *t, double *r);
+/* SoFlow: the time at which the velocity is learnt; t, s and l < t from two normals; the ratio by a schedule when the
+ * share `done` of the run is; c(t) of its guidance, which is 1 up to `from`. */
+double cmi_soflow_velocity_time(const cm_objective_settings *s, double normal);
+void cmi_soflow_times(const cm_objective_settings *s, double n_s, double n_t, double *t, double *second, double *l);
+double cmi_soflow_ratio(int32_t schedule, double begin, double end, double done);
+double cmi_soflow_decay(double t, double from);
+/* f(x, t, s) = a x + b N(x; t, s), and the slope of b by s at s = t. */
+typedef struct cm_soflow_map {
+    double a, b, slope;
+} cm_soflow_map;
+cm_soflow_map cmi_soflow_map(int32_t solution, double t, double s);
+/* A batch at times that stand in the buffers: t, s in t2, l in t3. */
+cm_status cmi_soflow_learn(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets,
+                           cm_objective_buffers *r);
 /* iCT: the levels j = 0 .. scales - 1, rising, and the erf of each in the lognormal.  Pair j has the difference of
  * those of j + 1 and j as a share of that of the last and the first. */
 double cmi_ict_level(const cm_objective_settings *s, int32_t j);

@@ -202,6 +202,11 @@ const cm_objective cmi_objective_tcm = {
     .check_levels = check_first,
     .run = run_first,
 };
+static size_t choose(const cm_train_settings *s, const cm_choosing *c, unsigned char *marks, uint32_t *order)
+{
+    return cmi_tcm_choose(c->seed, c->first, c->n, c->apart, s->boundary_share, marks, order);
+}
+
 const cm_objective cmi_objective_tcm2 = {
     .number = CM_TRAIN_TCM2,
     .name = "tcm2",
@@ -209,6 +214,7 @@ const cm_objective cmi_objective_tcm2 = {
         "Truncated consistency, the second stage, above a border; its teacher is the first stage: Lee et al. 2025.",
     .needs_teacher = 1,
     .first_stage = 1,
+    .choose = choose,
     .target = CM_TARGET_ONLINE,
     .precond = "ecm",
     .distance = CM_DISTANCE_PSEUDO_HUBER,

@@ -178,6 +178,10 @@ static const cm_preset presets[] = {
      "objective=meanflow batch=64 steps=3500 lr=0.001 warmup_steps=200 anneal_begin=2100 anneal_end=3500 "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS_FLOW},
+    {"digits-soflow-30min", "SoFlow from nothing, of the same network", OURS,
+     "objective=soflow batch=64 steps=4400 lr=0.001 warmup_steps=200 anneal_begin=2640 anneal_end=4400 "
+     "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
+     DIGITS_FLOW},
     {"cifar10-3h", "diffusion model of 32x32 colour pictures in 10 classes: first half of three hours", OURS,
      "objective=edm batch=64 steps=7000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=4200 anneal_end=7000 "
      "lr_final=0.02 grad_clip=1 flip=0.5 ema=warmup:0.999",

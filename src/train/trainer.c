@@ -215,7 +215,7 @@ cm_status cmi_trainer_reserve(cm_trainer *t, size_t n)
     t->augmented = t->augment_labels = NULL;
     t->loss = cmi_calloc(t->context, n, sizeof *t->loss);
     if (!t->loss) return CM_ERR_MEMORY;
-    if (t->objective->first_stage) {
+    if (t->objective->choose) {
         t->chosen = cmi_calloc(t->context, n, sizeof *t->chosen);
         t->order = cmi_calloc(t->context, n, sizeof *t->order);
         if (!t->chosen || !t->order) return CM_ERR_MEMORY;

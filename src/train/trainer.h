@@ -38,7 +38,7 @@ struct cm_trainer {
     size_t capacity; /* images that fit into the buffers of a step */
     double *loss;
     cm_augmenter *augmenter;
-    unsigned char *chosen; /* marks of the images of a step, for objectives with a first stage */
+    unsigned char *chosen; /* marks of the images of a step, for objectives that choose */
     uint32_t *order;       /* work of choosing them */
     float *augmented, *augment_labels;
     float *dense; /* images that the caller holds in another layout or type */

@@ -145,6 +145,12 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
     r->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 }
 
+/* Of the steps of the whole run; a run may be made longer. */
+static double share_done(const cm_trainer *t)
+{
+    return t->step < t->o.steps ? (double)t->step / (double)t->o.steps : 1;
+}
+
 static cm_status gradients(cm_trainer *t, size_t n, const float *images, const int32_t *labels, const cm_moment *now)
 {
     cm_learner *l = t->learner;
@@ -159,9 +165,11 @@ static cm_status gradients(cm_trainer *t, size_t n, const float *images, const i
     t->settings.stage = now->stage;
     t->settings.tangent_share = now->tangent_share;
     b.images = augment(t, images, &b);
-    if (t->objective->first_stage) {
+    if (t->objective->ratio_at) t->settings.ratio = t->objective->ratio_at(&t->o, share_done(t));
+    if (t->objective->choose) {
+        const cm_choosing c = {b.seed, b.first, n, t->views};
         b.chosen = t->chosen;
-        b.n_chosen = cmi_tcm_choose(b.seed, b.first, n, t->views, t->o.boundary_share, t->chosen, t->order);
+        b.n_chosen = t->objective->choose(&t->o, &c, t->chosen, t->order);
     }
     return cmi_learner_run(l, t->objective, &t->settings, &b);
 }

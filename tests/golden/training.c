@@ -18,6 +18,7 @@ int golden_training(golden_file *f, golden_result *r)
                  {"trigflow_scm", run_trigflow},
                  {"scm_more", run_scm_more},
                  {"meanflow", run_meanflow},
+                 {"soflow", run_soflow},
                  {"bilinear", run_bilinear},
                  {"ect", run_ect},
                  {"ict", run_ict},

@@ -271,26 +271,14 @@ static void check_improved(flow *c)
 static void one_sample(flow *c, const char *name, const json_t *grid, int stochastic)
 {
     size_t all = 0;
-    double *z = golden_read(c->f, "sample.z1", &all), *noise = golden_read(c->f, "sample.noise", NULL), t[64], r[64];
-    const size_t n = all / (3 * c->t.pixels), was = c->t.n;
-    double *u = calloc(all, sizeof *u);
-    const cm_objective_nets nets = toy_nets(&c->t);
+    double *z = golden_read(c->f, "sample.z1", &all), *noise = golden_read(c->f, "sample.noise", NULL), t[101];
+    const int n = (int)json_array_size(grid) - 1;
     char prefix[32];
-    c->t.n = n;
-    for (size_t i = 0; i + 1 < json_array_size(grid); i++) {
-        const double from = json_number_value(json_array_get(grid, i)),
-                     to = json_number_value(json_array_get(grid, i + 1)), aim = stochastic ? 0 : to;
-        for (size_t k = 0; k < n; k++) t[k] = from, r[k] = aim;
-        (void)nets.evaluate(&c->t, CM_ROLE_PLAIN, z, t, r, u);
-        for (size_t k = 0; k < all; k++) {
-            z[k] -= (from - aim) * u[k];
-            if (stochastic && to > 0) z[k] = (1 - to) * z[k] + to * noise[i * all + k];
-        }
-    }
+    for (int i = 0; i <= n && n <= 100; i++) t[i] = json_number_value(json_array_get(grid, (size_t)i));
+    toy_walk(&c->t, c->r, stochastic ? &cmi_method_multistep : &cmi_method_flowmap, t, n, noise, all, z);
     (void)snprintf(prefix, sizeof prefix, "sample.%s", name);
     named(c, prefix, stochastic ? "sde" : "ode", all, z);
-    c->t.n = was;
-    free(z), free(noise), free(u);
+    free(z), free(noise);
 }
 
 static void check_samples(flow *c)

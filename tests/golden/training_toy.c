@@ -399,6 +399,60 @@ cm_objective_nets toy_nets(toy *t)
                                .condition = condition};
 }
 
+/* D(x; sigma) of the sampler, from u of the toy: x_t - t u(x_t; t, r), t = sigma / (1 + sigma). */
+typedef struct {
+    toy *t;
+    const double *noise;
+    size_t all;
+    double *scaled;
+} walk;
+
+static cm_status walk_denoise_to(void *user, int evaluation, double sigma, double to, const double *x, double *out)
+{
+    const walk *w = user;
+    double t[64], r[64];
+    const cm_objective_nets nets = toy_nets(w->t);
+    (void)evaluation;
+    for (size_t i = 0; i < w->t->n; i++) t[i] = sigma / (1 + sigma), r[i] = to / (1 + to);
+    for (size_t i = 0; i < w->all; i++) w->scaled[i] = x[i] / (1 + sigma);
+    CM_TRY(nets.evaluate(w->t, CM_ROLE_PLAIN, w->scaled, t, r, out));
+    for (size_t i = 0; i < w->all; i++) out[i] = w->scaled[i] - t[0] * out[i];
+    return CM_OK;
+}
+
+static cm_status walk_denoise(void *user, int evaluation, double sigma, const double *x, double *out)
+{
+    return walk_denoise_to(user, evaluation, sigma, 0, x, out);
+}
+
+static cm_status walk_noise(void *user, int draw, double *out)
+{
+    const walk *w = user;
+    if (out) memcpy(out, w->noise + (size_t)draw * w->all, w->all * sizeof *out);
+    return CM_OK;
+}
+
+void toy_walk(toy *t, golden_result *r, const cm_method_kind *method, const double *times, int n, const double *noise,
+              size_t all, double *x)
+{
+    double sigma[128], *work = calloc((CM_SOLVER_WORK + 1) * all, sizeof *work);
+    const size_t was = t->n;
+    walk w = {t, noise, all, work + CM_SOLVER_WORK * all};
+    const cm_solver_io io = {.user = &w,
+                             .n = all,
+                             .denoise = walk_denoise,
+                             .denoise_to = walk_denoise_to,
+                             .noise = walk_noise,
+                             .images = all / (3 * t->pixels)};
+    t->n = io.images;
+    for (int i = 0; i <= n; i++) sigma[i] = times[i] < 1 ? times[i] / (1 - times[i]) : 1e30;
+    const cm_solver solver = {.method = method, .sigma = sigma, .n = n, .start = sigma[0]};
+    if (times[0] != 1 || times[n] != 0 || n > 100 || io.images > 64) golden_fail(r, "a grid that cannot be walked");
+    else if (cmi_solver_run(&solver, &io, x, work) != CM_OK) golden_fail(r, "%s", cm_last_message());
+    t->n = was;
+    free(work);
+}
+
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,
                         const double *z, const double *u, const double *normal, double share, double *loss)
 {

@@ -7,6 +7,7 @@
 #ifndef GOLDEN_TRAINING_TOY_H
 #define GOLDEN_TRAINING_TOY_H
 
+#include "diffusion/method.h"
 #include "diffusion/precond.h"
 #include "golden.h"
 #include "train/objective.h"
@@ -76,6 +77,10 @@ cm_objective_settings settings_of(const golden_file *f, const cm_objective *o, i
 cm_objective_nets toy_nets(toy *t);
 /* D of weights `which`, without dropout. */
 void toy_evaluate(toy *t, int which, const double *x, const double *sigma, double *out);
+/* A method of networks of two times on the toy, along n + 1 times from 1 to 0; x: z at first, all values, noise: as
+ * many for each draw. */
+void toy_walk(toy *t, golden_result *r, const cm_method_kind *method, const double *times, int n, const double *noise,
+              size_t all, double *x);
 /* Runs an objective on a batch with gradients of the batch's mean. */
 cm_status run_objective(const cm_objective *o, const cm_objective_settings *s, toy *t, const double *x0,
                         const double *z, const double *u, const double *normal, double share, double *loss);
@@ -111,6 +116,7 @@ void run_ema_misc(golden_file *f, golden_result *r);
 void run_scales(golden_file *f, golden_result *r);
 void run_continuous(golden_file *f, golden_result *r);
 void run_meanflow(golden_file *f, golden_result *r);
+void run_soflow(golden_file *f, golden_result *r);
 void run_trigflow(golden_file *f, golden_result *r);
 void run_scm_more(golden_file *f, golden_result *r);
 void run_bilinear(golden_file *f, golden_result *r);
