@@ -2,7 +2,8 @@
 """make bench-jvp, bench-train-jvp: value and tangent of the CIFAR-10 network, and training steps that need one, in one run
 and in turn.
 
-    bench_jvp.py BUILD [--peer PYTHON] [--steps] [--rounds N] [--batch N ...] [--threads N] [--dropout P] [--two]
+    bench_jvp.py BUILD [--peer PYTHON] [--steps] [--rounds N] [--batch N ...] [--threads N] [--dropout P]
+               [--ways func dual] [--two]
 
 Every row is a process of its own (tests/bench_jvp.c, tests/peers/torch_jvp.py) that stays open; in a round each of them works
 once.  Printed are seconds an image (of a step: seconds) by the clock, least and median, the same of the processor, the peak
@@ -23,6 +24,9 @@ def model(build, name):
     if not os.path.exists(path):
         subprocess.check_call([build + "/tests/make_model", json.dumps(network), json.dumps(precond), "32", "32", path])
     return path
+
+
+WAYS = {"func": "torch.func.jvp", "dual": "forward AD"}
 
 
 class Server:
@@ -67,12 +71,12 @@ def rows(o, batch):
         out = [("ours, " + w, ours(o, batch, w)) for w in ("edm", "sct", "meanflow")]
         if o.peer:
             out.append(("PyTorch, edm", peer(o, batch, "edm")))
-            out += [("PyTorch, %s, %s" % (w, way), peer(o, batch, w, way)) for w in ("sct", "meanflow") for way in ("func", "dual")]
+            out += [("PyTorch, %s, %s" % (w, way), peer(o, batch, w, way)) for w in ("sct", "meanflow") for way in o.ways]
         return out
     out = [("ours, value", ours(o, batch, "value")), ("ours, value and tangent", ours(o, batch, "both"))]
     if o.peer:
-        out += [("PyTorch, value", peer(o, batch, "value")), ("PyTorch, torch.func.jvp", peer(o, batch, "both", "func")),
-                ("PyTorch, forward AD", peer(o, batch, "both", "dual"))]
+        out.append(("PyTorch, value", peer(o, batch, "value")))
+        out += [("PyTorch, " + WAYS[way], peer(o, batch, "both", way)) for way in o.ways]
     return out
 
 
@@ -102,11 +106,12 @@ def main():
     p.add_argument("--batch", type=int, nargs="+")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--dropout", type=float, default=0)
+    p.add_argument("--ways", nargs="+", default=["func", "dual"], choices=["func", "dual"])
     p.add_argument("--two", action="store_true")
     o = p.parse_args()
     for batch in o.batch or ([8] if o.steps else [1, 8]):
         servers = [Server(name, command) for name, command in rows(o, batch)]
-        for _ in range(2):
+        for _ in range(1 if o.steps else 2):
             for s in servers:
                 s.call(False)
         for _ in range(o.rounds):
