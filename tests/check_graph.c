@@ -675,6 +675,37 @@ START_TEST(default_times)
 }
 END_TEST
 
+/* An op that lacks a derivative is named when the plan is made, where a tangent reaches it and only there. */
+START_TEST(ops_without_derivatives_are_refused)
+{
+    cm_model *m = make_model(networks[0], "{\"type\":\"edm\"}");
+    const uint32_t inputs = 1u << CM_IN_X;
+    const cm_plan_options forward = {.slice = 1, .threads = 1, .share = 1, .mode = CM_MODE_JVP, .inputs = inputs};
+    cm_plan_options mixed = forward, infer = {.slice = 1, .threads = 1, .share = 1};
+    cm_plan *plan = NULL;
+    mixed.mode = CM_MODE_TRAIN_JVP, mixed.output = CM_OUT_D, mixed.tangents = inputs;
+    cm_node *node = NULL;
+    for (int i = 0; i < m->graph->n_nodes && !node; i++)
+        if (strcmp(m->graph->nodes[i].op->name, "groupnorm") == 0) node = &m->graph->nodes[i];
+    ck_assert_ptr_nonnull(node);
+    const cm_op *whole = node->op;
+    cm_op lacks = *whole;
+    node->op = &lacks;
+    lacks.both_backward = NULL;
+    OK(cmi_plan_create(m->graph, &forward, &plan));
+    cmi_plan_free(plan);
+    FAILS(cmi_plan_create(m->graph, &mixed, &plan), CM_ERR_UNSUPPORTED,
+          "the op groupnorm has no gradient through its derivative");
+    lacks.jvp = NULL, lacks.both = NULL;
+    FAILS(cmi_plan_create(m->graph, &forward, &plan), CM_ERR_UNSUPPORTED,
+          "the op groupnorm has no derivative in the forward direction");
+    OK(cmi_plan_create(m->graph, &infer, &plan));
+    cmi_plan_free(plan);
+    node->op = whole;
+    cm_model_free(m);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("graph");
@@ -690,6 +721,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(learning, tangents_are_slopes, 0, NETWORKS);
     tcase_add_loop_test(learning, velocity_is_a_jump, 6, NETWORKS);
     tcase_add_test(learning, second_times_need_their_precond);
+    tcase_add_test(learning, ops_without_derivatives_are_refused);
     tcase_add_loop_test(learning, folded_gradients_are_the_same, 0, NETWORKS);
     tcase_add_loop_test(learning, recomputing_gives_the_same_gradients, 0, NETWORKS);
     tcase_add_test(t, errors_stick);

@@ -265,6 +265,22 @@ def check_options(api):
         "trainer.h does not list the options of the library: python3 tests/headers.py --options prints them"]
 
 
+def check_lists(api):
+    """base.h names every list of cm_choice_name."""
+    with open(os.path.join(ROOT, "src/api/choices.c"), encoding="utf-8") as f:
+        table = f.read()
+    names, code = re.findall(r'LIST\("(\w+)"', table), ""
+    for path in glob.glob(os.path.join(ROOT, "src/*/*.c")):
+        with open(path, encoding="utf-8") as f:
+            code += f.read()
+    for list in re.findall(r"&(cmi_\w+_choices)", table):
+        names += re.findall(r'\b%s(?: = \{|, )"(\w+)"' % list, code)
+    contract = "\n".join(api.lines[[h for h in api.lines if h.endswith("/base.h")][0]])
+    faults = ["base.h does not name the list %s of cm_choice_name" % name for name in names
+              if not re.search(r"\b%s\b" % name, contract)]
+    return faults if len(names) > 25 else ["src/api/choices.c: only %d lists were found" % len(names)]
+
+
 # --- 6. the share of contract lines --------------------------------------------------------------------
 
 
@@ -667,7 +683,7 @@ def main():
     kinds = self_test()
     faults = check_kinds(api)
     if not faults:
-        faults += check_compilers(api, build) + check_python(api) + check_layout(api) + check_options(api)
+        faults += check_compilers(api, build) + check_python(api) + check_layout(api) + check_options(api) + check_lists(api)
     faults += check_names(api)
     more, seen = check_standards(api)
     faults += more + check_contracts(api) + check_examples(api)

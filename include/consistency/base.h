@@ -160,11 +160,14 @@ CM_API size_t cm_name_hint(const char *word, const char *const *names, const cha
 /* What an option can be: the name of entry `index` of a list and a phrase about it; NULL
  * past the end, and for a list that does not exist.  Where an enumeration stands behind
  * the list, `index` is its value.  The text is the library's.  Lists: methods (cm_method),
- * networks, model_formats (cm_model_format), preconds, edm_discretizations, edm_schedules, edm_scalings, edm_solvers,
- * noise_sources, precisions (cm_precision), memories (cm_memory), fits (cm_fit), label_rules (cm_label_rule); of
- * training objectives (cm_train_objective), distances (cm_distance), optimizers (cm_optimizer), weightings
+ * networks, model_formats (cm_model_format), feature_networks, lpips_networks, preconds, edm_discretizations,
+ * edm_schedules, edm_scalings, edm_solvers, dpmpp_forms (cm_dpmpp_form), dpmpp_ends (cm_dpmpp_end), noise_sources,
+ * precisions (cm_precision), memories (cm_memory), fits (cm_fit), label_rules (cm_label_rule); of training
+ * objectives (cm_train_objective), distances (cm_distance), optimizers (cm_optimizer), weightings
  * (cm_loss_weighting), clip_rules (cm_clip_rule), noise_levels (cm_noise_levels), odes (cm_ode), scales_modes
- * (cm_scales_mode), mu_modes (cm_mu_mode), ect_mappings (cm_ect_mapping); of runs run_options (run.h).
+ * (cm_scales_mode), mu_modes (cm_mu_mode), ect_mappings (cm_ect_mapping), pair_weightings (cm_pair_weighting),
+ * scm_forms, tangent_norms, weight_nets, flow_samplers, lpips_poolings (cm_lpips_pooling), lpips_resizes
+ * (cm_lpips_resize); of runs run_options (run.h).
  *
  *     for (size_t i = 0; cm_choice_name("methods", i); i++)
  *         printf("%-10s %s\n", cm_choice_name("methods", i), cm_choice_about("methods", i));
