@@ -27,9 +27,9 @@ struct cm_run {
     /* Of the call that runs: */
     cm_run_fn progress;
     void *user;
-    double began, saved_at; /* seconds                                  */
-    int64_t first_step;     /* when it began                            */
-    int64_t saved_step;     /* of the last checkpoint of this call, -1  */
+    double began, saved_at;   /* seconds                                  */
+    int64_t first_step;       /* when it began                            */
+    int64_t saved_step;       /* of the last checkpoint of this call, -1  */
     uint64_t images_an_epoch; /* as reports count them: pairs where an image gives several */
     cm_train_report last;
     cm_status failed; /* something other than a step failed: its message is kept */

@@ -63,8 +63,8 @@ void golden_algorithm(golden_file *f, golden_result *r);
 int golden_data(cm_context *context, const char *folder, const char *name, golden_result *r);
 /* Tensor files of golden/metrics, by what their tensors are called. */
 void golden_metric(golden_file *f, golden_result *r);
-/* A file of weights, made by the formula of the README and to be removed, of a network in the list of that folder, and
- * one of its layers; 0 when it cannot be written. */
+/* A file of weights, made by the formula of the README and to be removed, of a network in the list of that folder,
+ * and one of its layers; 0 when it cannot be written. */
 typedef struct golden_lpips {
     char weights[64], lin[4200];
 } golden_lpips;
