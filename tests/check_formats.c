@@ -528,27 +528,115 @@ START_TEST(published_models)
 }
 END_TEST
 
-/* Those that the library does not have are told apart, also from what they resemble. */
-START_TEST(absent_networks)
+/* A published list with something before every name, and what the reader has taken off them. */
+static cm_status fit_named(const char *keys, const char *before, const char *taken, const char *config,
+                           cm_model **out)
 {
     static listing l;
-    static const char *const prefixes[] = {"", "network.", "net."};
-    cm_model *m;
-    for (int p = 0; p < 3; p++) {
-        static char names[700][160];
-        cm_tensors t = {.context = context};
-        read_listing("twotime_cifar10", &l);
-        for (int i = 0; i < l.n; i++) {
-            snprintf(names[i], sizeof names[i], "%s%s", prefixes[p], l.line[i]);
-            OK(keys_add_line(&t, names[i]));
-        }
-        FAILS(keys_fit(context, "x.pt", &t, &m), CM_ERR_UNSUPPORTED, "two times, as MeanFlow and SoFlow");
-    }
+    static char names[700][160];
     cm_tensors t = {.context = context};
-    static const int64_t shape[2] = {512, 128};
-    OK(keys_add(&t, "model.map_layer0.weight", 2, shape));
-    OK(keys_add(&t, "model.map_layer0_s.weight", 2, shape));
-    FAILS(keys_fit(context, "x.pkl", &t, &m), CM_ERR_UNSUPPORTED, "two towers");
+    read_listing(keys, &l);
+    for (int i = 0; i < l.n; i++) {
+        snprintf(names[i], sizeof names[i], "%s%s", before, l.line[i]);
+        OK(keys_add_line(&t, names[i]));
+    }
+    if (taken) OK(cmi_tensors_add_metadata(&t, CM_NOTE_PREFIX, taken));
+    return keys_fit_given(context, "x.pt", &t, config, out);
+}
+
+/* Two times in one layer; the order of the rows of qkv is MeanFlow's or SoFlow's, which their names tell, or somebody
+ * has to say it. */
+START_TEST(two_times)
+{
+    static const struct {
+        const char *before, *taken, *config;
+        int layout; /* 1: qkv; -1: refused */
+    } rows[] = {{"", NULL, NULL, -1},
+                {"", "module.", NULL, -1},
+                {"model.", NULL, NULL, -1},
+                {"", "net_ema.", NULL, 1},
+                {"", "net_ema1.", NULL, 1},
+                {"", "module.net.", NULL, 1},
+                {"net_ema.", NULL, NULL, 1},
+                {"net.", NULL, NULL, 1},
+                {"", "network.", NULL, 0},
+                {"", "module.network.", NULL, 0},
+                {"network.", NULL, NULL, 0},
+                {"", NULL, "{\"network\": {\"attention_layout\": \"qkv\"}}", 1},
+                {"", NULL, "{\"network\": {\"attention_layout\": \"interleaved\"}}", 0},
+                {"", "net_ema.", "{\"network\": {\"attention_layout\": \"interleaved\"}}", 0}};
+    cm_model *m;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_status status = fit_named("twotime_cifar10", rows[i].before, rows[i].taken, rows[i].config, &m);
+        if (rows[i].layout < 0) {
+            FAILS(status, CM_ERR_UNSUPPORTED, "attention_layout");
+            continue;
+        }
+        OK(status);
+        ck_assert_int_eq(m->net.attention_layout, rows[i].layout);
+        ck_assert_int_eq(m->net.second_time, CM_SECOND_CONCAT);
+        ck_assert_int_eq(m->net.second_input, CM_SECOND_INTERVAL);
+        ck_assert_int_eq(m->net.channel_mult_noise, 2);
+        ck_assert_int_eq(m->net.n_filter, 4);
+        ck_assert_str_eq(cmi_precond_name(&m->precond), "average-velocity");
+        ck_assert_uint_eq(keys_count(m), 55932419);
+        cm_model_free(m);
+    }
+    FAILS(fit_named("twotime_cifar10", "", "net.", "{\"network\": {\"attention_layout\": \"per_head\"}}", &m),
+          CM_ERR_FORMAT, "attention_layout");
+    OK(fit_named("twotime_cifar10", "", "net.", "{\"network\": {\"second_time\": \"none\"}}", &m));
+    ck_assert_int_eq(m->net.channel_mult_noise, 4);
+    cm_model_free(m);
+}
+END_TEST
+
+/* The tensors of a network of the library's own. */
+static cm_status fit_own(const char *network, const char *more, const char *config, cm_model **out)
+{
+    json_t *made = json_pack("{s:o, s:{s:s}}", "network", json_loads(network, 0, NULL), "precond", "type", "none");
+    cm_tensors t = {.context = context};
+    cm_model *m;
+    OK(cmi_model_make(context, made, 1, NULL, &m));
+    for (int k = 0; k < m->graph->n_params; k++)
+        OK(keys_add(&t, m->graph->params[k].name, m->graph->params[k].rank, m->graph->params[k].shape));
+    if (more) OK(keys_add(&t, more, 1, (const int64_t[]){8}));
+    cm_status status = keys_fit_given(context, "x.pt", &t, config, out);
+    cm_model_free(m);
+    json_decref(made);
+    return status;
+}
+
+/* IMM's two towers, what CTM adds to them, and widths that two networks could have. */
+START_TEST(towers_and_widths)
+{
+#define SMALL_SONG                                                                                                   \
+    "{\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"model_channels\": 8, \"channel_mult\": " \
+    "[1, 2], \"num_blocks\": 1, \"attn_resolutions\": [4]"
+#define IMM SMALL_SONG ", \"second_time\": \"tower\", \"second_input\": \"time\", \"time_factor\": 1000}"
+    cm_model *m;
+    OK(fit_own(IMM, NULL, NULL, &m));
+    ck_assert_int_eq(m->net.second_time, CM_SECOND_TOWER);
+    ck_assert_int_eq(m->net.second_input, CM_SECOND_TIME);
+    ck_assert(m->net.time_factor == 1000 && m->net.attention_layout == 0 && m->net.channel_mult_noise == 1);
+    ck_assert_str_eq(cmi_precond_name(&m->precond), "imm");
+    cm_model_free(m);
+    OK(fit_own(IMM, NULL, "{\"network\": {\"second_input\": \"interval\"}}", &m));
+    ck_assert_int_eq(m->net.second_input, CM_SECOND_INTERVAL);
+    cm_model_free(m);
+    FAILS(fit_own(IMM, "enc.8x8_block0.affine_s.bias", NULL, &m), CM_ERR_UNSUPPORTED, "as CTM has it");
+    FAILS(fit_own(SMALL_SONG ", \"channel_mult_noise\": 2}", NULL, NULL, &m), CM_ERR_UNSUPPORTED,
+          "either of one time");
+    OK(fit_own(SMALL_SONG ", \"channel_mult_noise\": 2}", NULL, "{\"network\": {\"second_time\": \"none\"}}", &m));
+    ck_assert(m->net.second_time == CM_SECOND_NONE && m->net.channel_mult_noise == 2);
+    ck_assert_str_eq(cmi_precond_name(&m->precond), "edm");
+    cm_model_free(m);
+    OK(fit_own(SMALL_SONG ", \"second_time\": \"concat\"}", NULL,
+               "{\"network\": {\"second_time\": \"concat\", \"second_input\": \"time\", \"attention_layout\": "
+               "\"interleaved\"}, \"precond\": {\"type\": \"none\"}}",
+               &m));
+    ck_assert(m->net.second_time == CM_SECOND_CONCAT && m->net.second_input == CM_SECOND_TIME);
+    ck_assert_int_eq(m->net.channel_mult_noise, 1);
+    cm_model_free(m);
 }
 END_TEST
 
@@ -984,7 +1072,8 @@ Suite *make_suite(void)
     tcase_add_test(t, beside_tensors);
     tcase_add_test(t, published_networks);
     tcase_add_test(t, published_models);
-    tcase_add_test(t, absent_networks);
+    tcase_add_test(t, two_times);
+    tcase_add_test(t, towers_and_widths);
     tcase_add_test(t, networks_of_all_kinds);
     tcase_add_test(t, whole_models);
     tcase_add_test(t, reasons);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/cpu_level.h"
+#include "diffusion/denoiser.h"
 #include "diffusion/model.h"
 #include "diffusion/times.h"
 #include "graph/plan.h"
@@ -378,6 +379,47 @@ START_TEST(tangents_are_slopes)
 }
 END_TEST
 
+/* D of IMM's network of two times: on the line x_t = (1 - t) x0 + t z with z of the data's deviation, the published
+ * jump to s = 0.006 lies on the straight line from x to D on the axis of sigma. */
+START_TEST(imm_is_a_jump)
+{
+    enum { SIZE = 2 * 3 * 256 };
+    static const float sigma[2] = {0.5f, 3}, h = 0.006f;
+    static const int32_t labels[2] = {1, 0};
+    static float x[SIZE], d[SIZE];
+    static double inputs[SIZE], values[SIZE];
+    cm_model *m = make_model(networks[_i], "{\"type\":\"imm\"}");
+    cm_model *raw = make_model(networks[_i], "{\"type\":\"none\"}");
+    cm_denoiser *plain;
+    OK(cmi_denoiser_create(raw, 1, 2, (cm_arithmetic){0, 0}, &plain));
+    double t[2];
+    const double s[2] = {(double)h, (double)h};
+    for (int k = 0; k < 2; k++) t[k] = (double)sigma[k] / (0.5 + (double)sigma[k]);
+    for (int i = 0; i < SIZE; i++) {
+        const double at = t[i / 768];
+        x[i] = 2 * (float)sin((double)(3 * i));
+        inputs[i] = (1 - at) * (double)x[i] / (0.5 * sqrt((1 - at) * (1 - at) + at * at)); /* c_in x_t */
+    }
+    OK(cmi_denoiser_run(
+        plain, &(cm_evaluation){
+                   .n = 2, .x = inputs, .sigma = t, .sigma_step = 1, .second = s, .labels = labels, .d = values}));
+    OK(cm_model_denoise(m, 2, x, sigma, labels, d));
+    for (int i = 0; i < SIZE; i++) {
+        const double a = 1 - t[i / 768], b = t[i / 768], as = 1 - (double)h, bs = (double)h, q = a * a + b * b;
+        const double skip = (a * as + b * bs) / q, out = -(as * b - a * bs) / sqrt(q) * 0.5;
+        const double want = (skip * a * (double)x[i] + out * values[i]) / as;
+        const double keep = m->precond.sigma_min / (double)sigma[i / 768];
+        const double got = keep * (double)x[i] + (1 - keep) * (double)d[i];
+        ck_assert_msg(fabs(got - want) <= 5e-5 * fabs(want) + 5e-5, "%d: %g, expected %g", i, got, want);
+    }
+    OK(cm_model_denoise(m, 2, x, (const float[2]){0, 0}, labels, d));
+    ck_assert_mem_eq(d, x, sizeof d);
+    differentiate(m, "imm", sigma, labels);
+    cmi_denoiser_free(plain);
+    fill_model_free(m), fill_model_free(raw);
+}
+END_TEST
+
 /* D of a network of two times is the jump from t = sigma / (1 + sigma) to the data by its mean velocity. */
 START_TEST(velocity_is_a_jump)
 {
@@ -720,6 +762,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);
     tcase_add_loop_test(learning, tangents_are_slopes, 0, NETWORKS);
     tcase_add_loop_test(learning, velocity_is_a_jump, 6, NETWORKS);
+    tcase_add_loop_test(learning, imm_is_a_jump, 6, NETWORKS);
     tcase_add_test(learning, second_times_need_their_precond);
     tcase_add_test(learning, ops_without_derivatives_are_refused);
     tcase_add_loop_test(learning, folded_gradients_are_the_same, 0, NETWORKS);

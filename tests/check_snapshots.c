@@ -207,6 +207,128 @@ START_TEST(defaults)
 }
 END_TEST
 
+/* --- two times ------------------------------------------------------------------------------------- */
+
+/* IMM's wrapper: what its network is told of both times, and the ends of its times as noise levels. */
+START_TEST(imm)
+{
+    static const struct {
+        const char *attributes, *words;
+        int interval;
+    } rows[] = {
+        {"{\"sigma_data\": 0.5, \"T\": 0.994, \"eps\": 0.006, \"temb_type\": \"identity\", \"time_scale\": 1000, "
+         "\"f_type\": \"simple_edm\", \"noise_schedule\": \"fm\"}",
+         NULL, 0},
+        {"{\"sigma_data\": 0.5, \"T\": 0.994, \"eps\": 0.006, \"temb_type\": \"stride\"}", NULL, 1},
+        {"{}", NULL, 0},
+        {"{\"temb_type\": \"other\"}", "temb_type is 'other'", 0},
+        {"{\"f_type\": \"euler_fm\"}", "f_type is 'euler_fm'", 0},
+        {"{\"noise_schedule\": \"vp_cosine\"}", "noise_schedule is 'vp_cosine'", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const snapshot how = {.wrapper = "IMMPrecond", .network = "SongUNet", .attributes = rows[i].attributes};
+        cm_model *read,
+            *m = made(SONG ", \"second_time\": \"tower\", \"time_factor\": 1000, \"second_input\": \"interval\"}",
+                      "{\"type\": \"imm\"}");
+        json_t *network = json_object_get(m->file.config, "network");
+        (void)json_object_del(network, "second_time"), (void)json_object_del(network, "time_factor");
+        (void)json_object_del(network, "second_input"), (void)json_object_set_new(network, "s_embed", json_true());
+        block file = snapshot_pickle(m, "ema", &how);
+        if (rows[i].words) {
+            FAILS(load(&file, NULL, &read), CM_ERR_UNSUPPORTED, rows[i].words);
+        } else {
+            OK(load(&file, NULL, &read));
+            ck_assert_str_eq(cmi_precond_name(&read->precond), "imm");
+            ck_assert_int_eq(read->net.second_time, CM_SECOND_TOWER);
+            ck_assert_int_eq(read->net.second_input, rows[i].interval ? CM_SECOND_INTERVAL : CM_SECOND_TIME);
+            ck_assert(read->net.time_factor == 1000);
+            ck_assert_double_le(fabs(read->precond.sigma_min - 0.5 * 0.006 / 0.994), 1e-12);
+            ck_assert_double_le(fabs(read->precond.sigma_max - 0.5 * 0.994 / 0.006), 1e-9);
+            if (rows[i].interval) same_outputs(m, read);
+            else ck_assert(i == 0 || strstr(read->config_text, "temb_type, time_scale") != NULL);
+            cm_model_free(read);
+        }
+        cm_model_free(m);
+        free(file.bytes);
+    }
+}
+END_TEST
+
+enum { MOST_MEMBERS = 400 };
+
+typedef struct {
+    member all[MOST_MEMBERS];
+    char names[MOST_MEMBERS][32];
+    block bytes[MOST_MEMBERS];
+    size_t n; /* the pickle is the first */
+} archive;
+
+/* Every parameter under prefix and name, times a factor. */
+static void put_state(block *b, archive *a, const cm_model *m, const char *prefix, float factor)
+{
+    for (int i = 0; i < m->graph->n_params; i++) {
+        const cm_param_desc *p = &m->graph->params[i];
+        const size_t count = cmi_param_elements(p), at = a->n++;
+        char name[160], key[16];
+        if (!m->sources[i].data) {
+            a->n--;
+            continue;
+        }
+        ck_assert_uint_lt(at, MOST_MEMBERS);
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        snprintf(key, sizeof key, "%zu", at);
+        put_text(b, name), put_plain(b, "FloatStorage", key, p->rank, p->shape, 0);
+        for (size_t k = 0; k < count; k++) {
+            const float value = factor * ((const float *)m->sources[i].data)[k];
+            put(&a->bytes[at], &value, sizeof value);
+        }
+        snprintf(a->names[at], sizeof a->names[at], "archive/data/%zu", at);
+        a->all[at] = (member){a->names[at], a->bytes[at].bytes, a->bytes[at].size};
+    }
+}
+
+/* Files of training: MeanFlow's {model: {net.*, net_ema.*, ...}, ..., args: Namespace}, SoFlow's {model, ema_model:
+ * {network.*}, ...}.  The average is taken, and what its names begin with says the order of the rows of qkv. */
+START_TEST(training_files_of_two_times)
+{
+    static archive a;
+    for (int soflow = 0; soflow < 2; soflow++)
+        for (int chosen = 0; chosen < 2; chosen++) {
+            char network[500];
+            snprintf(network, sizeof network,
+                     SONG ", \"second_time\": \"concat\", \"channel_mult_noise\": 2, \"augment_dim\": 6, "
+                          "\"resample_filter\": [1, 3, 3, 1], \"attention_layout\": \"%s\"}",
+                     soflow ? "interleaved" : "qkv");
+            cm_model *m = made(network, "{\"type\": \"average-velocity\"}"), *read;
+            block pickle = {NULL, 0, 0};
+            memset(&a, 0, sizeof a);
+            a.n = 1;
+            PUT(&pickle, "\x80\2}(");
+            put_text(&pickle, "model"), PUT(&pickle, ORDERED);
+            put_state(&pickle, &a, m, soflow ? "network." : "net.", chosen ? 1 : 0.5f);
+            if (soflow) PUT(&pickle, "u"), put_text(&pickle, "ema_model"), PUT(&pickle, ORDERED);
+            put_state(&pickle, &a, m, soflow ? "network." : "net_ema.", chosen ? 0.5f : 1);
+            PUT(&pickle, "u"), put_text(&pickle, "optimizer");
+            PUT(&pickle, "}(X\5\0\0\0state}X\14\0\0\0param_groups]u");
+            put_text(&pickle, soflow ? "finished_steps" : "epoch"), PUT(&pickle, "K\7");
+            if (!soflow) {
+                put_text(&pickle, "args");
+                PUT(&pickle, "cargparse\nNamespace\n)\x81}(X\2\0\0\0lrK\1X\6\0\0\0deviceX\4\0\0\0cudaub");
+            }
+            PUT(&pickle, "u.");
+            a.all[0] = (member){"archive/data.pkl", pickle.bytes, pickle.size};
+            block zip = zip_of(a.all, a.n);
+            OK(load(&zip, !chosen ? NULL : soflow ? "model" : "net", &read));
+            ck_assert_int_eq(read->net.second_time, CM_SECOND_CONCAT);
+            ck_assert_int_eq(read->net.attention_layout, !soflow);
+            ck_assert_str_eq(cmi_precond_name(&read->precond), "average-velocity");
+            same_outputs(m, read);
+            cm_model_free(read), cm_model_free(m);
+            for (size_t i = 1; i < a.n; i++) free(a.bytes[i].bytes);
+            free(pickle.bytes), free(zip.bytes);
+        }
+}
+END_TEST
+
 /* --- what is not ours ------------------------------------------------------------------------------ */
 
 START_TEST(other_classes)
@@ -214,7 +336,7 @@ START_TEST(other_classes)
     static const struct {
         const char *wrapper, *network, *words;
     } rows[] = {{"EDMPrecond", "UViT", "network of class 'UViT'"},
-                {"IMMPrecond", "SongUNet", "'IMMPrecond'"},
+                {"CTPrecond", "SongUNet", "'CTPrecond'"},
                 {"EDMPrecond", "DiT", "transformer"}};
     cm_model *m = made(SONG "}", "{\"type\": \"edm\"}"), *read;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -848,6 +970,8 @@ Suite *make_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, wrappers);
     tcase_add_test(t, edm2);
+    tcase_add_test(t, imm);
+    tcase_add_test(t, training_files_of_two_times);
     tcase_add_test(t, defaults);
     tcase_add_test(t, other_classes);
     tcase_add_test(t, training_state);

@@ -52,8 +52,8 @@ typedef struct cm_load_options {
     int32_t allow_nonfinite; /* cm_nonfinite; default CM_NONFINITE_REFUSE */
     /* JSON object with members "network", "precond", "image" (and "classes",
      * "training", "sampling"), each as its consistency.* metadata entry.  Members given here replace
-     * those of the file, and what its tensors' names tell.  The text is read during the
-     * call. */
+     * those of the file, and what its tensors' names tell; a "network" or "precond" without its
+     * "type" replaces single arguments of those.  The text is read during the call. */
     const char *config_json;
     /* Called during the call, on its thread, with the bytes that are done and the bytes in
      * total, those that are copied and those of the weights that are looked at; done never
@@ -241,7 +241,10 @@ CM_API void cm_model_info_init(cm_model_info *info, size_t struct_size);
  * What a file is, is found by its content.  A file without a configuration gets one from the
  * names and shapes of its tensors.  What they do not tell is taken as in the published models:
  * for adm images of 8 x 2^(levels - 1) pixels a side, heads of 64 channels and precond "cm", or
- * "edm" where the file's name begins with "edm_"; for the others precond "edm".  That is a
+ * "edm" where the file's name begins with "edm_"; for the others precond "edm", with two times
+ * "average-velocity" or "imm".  Which order the attention of MeanFlow's and SoFlow's networks
+ * has is told by what their names begin with in the file, else UNSUPPORTED until
+ * attention_layout is given.  That is a
  * warning of the context and stands in config_json under "training"; what
  * cm_load_options.config_json says goes before.  The noise levels that published models are
  * sampled at become member "sampling" (docs/model-file.md).

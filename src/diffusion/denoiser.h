@@ -32,7 +32,8 @@ typedef struct cm_evaluation {
     /* Of cmi_denoiser_create_tangent: the direction, as x and n (NULL: zero), and D's derivative along it. */
     const double *x_tangent, *sigma_tangent;
     double *d_tangent, *f_tangent; /* f_tangent may be NULL; d_tangent may be x_tangent */
-    /* Of networks of two times: the second (cm_inputs.second), as many as of sigma, and its direction, n; NULL: 0. */
+    /* Of networks of two times: the second (cm_inputs.second), as many as of sigma, and its direction, n; NULL: that
+     * of the level 0, and 0. */
     const double *second, *second_tangent;
 } cm_evaluation;
 

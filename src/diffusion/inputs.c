@@ -25,11 +25,14 @@ cm_precond cmi_inputs_precond(const cm_precond *precond)
 
 double cmi_inputs_second(const cm_precond *precond, double sigma)
 {
-    return cmi_precond_scalings(precond, cmi_inputs_level(sigma)).c_noise;
+    const double least = precond->kind->second_from_min ? precond->sigma_min : 0;
+    if (!precond->kind->two_times) return precond->kind->raw ? sigma : 0;
+    return cmi_precond_scalings(precond, cmi_inputs_level(sigma > least ? sigma : least)).c_noise;
 }
 
 double cmi_inputs_second_slope(const cm_precond *precond, double sigma)
 {
+    if (precond->kind->second_from_min && sigma < precond->sigma_min) return 0;
     return cmi_precond_slopes(precond, cmi_inputs_level(sigma)).c_noise;
 }
 

@@ -71,6 +71,17 @@ static cm_scalings velocity_scalings(const cm_precond *p, double s)
     return (cm_scalings){1 / (1 + s), 1 / (1 + s), -s / (1 + s), s / (1 + s)};
 }
 
+/* F(x_t; t, r) of x_t = (1 - t) x0 + t sigma_data z, so that t = sigma / (sigma_data + sigma).  With n = sigma /
+ * sigma_data the point of another level m sigma_data is (1 + n m) / (1 + n^2) x - sigma_data (n - m) / sqrt(1 + n^2)
+ * F on the axis of sigma, which D extends to m = 0. */
+static cm_scalings imm_scalings(const cm_precond *p, double s)
+{
+    cm_scalings out = edm_scalings(p, s);
+    out.c_out = -out.c_out;
+    out.c_noise = s / (p->sigma_data + s);
+    return out;
+}
+
 static cm_scalings no_scalings(const cm_precond *p, double s)
 {
     (void)p;
@@ -145,6 +156,14 @@ static cm_scalings velocity_slopes(const cm_precond *p, double s)
     return (cm_scalings){-slope, -slope, -slope, slope};
 }
 
+static cm_scalings imm_slopes(const cm_precond *p, double s)
+{
+    cm_scalings out = edm_slopes(p, s);
+    out.c_out = -out.c_out;
+    out.c_noise = p->sigma_data / ((p->sigma_data + s) * (p->sigma_data + s));
+    return out;
+}
+
 static cm_scalings no_slopes(const cm_precond *p, double s)
 {
     (void)p, (void)s;
@@ -185,6 +204,13 @@ static void velocity_range(const cm_precond *p, double *low, double *high)
     (void)p;
     *low = 0.002;
     *high = 1e8;
+}
+
+/* From t 0.006 to 0.994. */
+static void imm_range(const cm_precond *p, double *low, double *high)
+{
+    *low = p->sigma_data * 0.006 / 0.994;
+    *high = p->sigma_data * 0.994 / 0.006;
 }
 
 /* --- rows ------------------------------------------------------------------------- */
@@ -284,6 +310,17 @@ static const cm_precond_kind kinds[] = {
      .identity_at_0 = 1,
      .any_level = 1,
      .trainable = 1},
+    {.name = "imm",
+     .about = "a jump from a time down to another, in D to the data (IMM; Zhou et al. 2025)",
+     .members = no_members,
+     .scalings = imm_scalings,
+     .slopes = imm_slopes,
+     .range = imm_range,
+     .two_times = 1,
+     .second_from_min = 1,
+     .is_consistency = 1,
+     .identity_at_0 = 1,
+     .any_level = 1},
     {.name = "none",
      .about = "the network itself; it can be evaluated, not sampled from",
      .members = no_members,

@@ -32,7 +32,8 @@ typedef struct cm_precond_kind {
     int any_level;         /* D is defined at every sigma: sigma_min and sigma_max bound only what is trained */
     int unit_input;        /* c_in is 1 */
     int raw;               /* D is the network itself, sigma its time input */
-    int two_times;         /* the network has a second time, which is 0 in D */
+    int two_times;         /* the network has a second time, in D that of the level 0 */
+    int second_from_min;   /* ... which is told as sigma_min, and so is all below that */
     int trigflow;          /* the network is TrigFlow's: its time is arctan(sigma / sigma_data) */
     int edm_input;         /* c_in is EDM's and, with the boundary at 0, so are c_skip and c_out */
     int variances;         /* the network has twice the channels; the second half are variances, not read here */

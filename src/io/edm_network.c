@@ -27,6 +27,7 @@ static const wrapper wrappers[] = {
     {"VEPrecond", "ve", {"sigma_min", "sigma_max"}, NULL},
     {"iDDPMPrecond", "iddpm", {"C_1", "C_2", "M"}, NULL},
     {"Precond", "edm", {"sigma_data"}, NULL},
+    {"IMMPrecond", "imm", {"sigma_data"}, NULL},
 };
 
 #define ARGS_OF_EDM                                                                                                  \
@@ -54,7 +55,6 @@ static const network_class networks[] = {{"SongUNet", "songunet", 4, 17, ARGS_OF
 static const struct {
     const char *class, *what;
 } others[] = {
-    {"IMMPrecond", "inductive moment matching, whose network takes two times (Zhou et al. 2025)"},
     {"CTPrecond", "a consistency trajectory model, whose network takes two times (Kim et al. 2024)"},
     {"MeanFlow", "a mean flow, whose network takes two times (Geng et al. 2025)"},
     {"DiT", "a diffusion transformer"},
@@ -63,9 +63,25 @@ static const struct {
 /* Arguments of the wrappers by their place. */
 static const char *const of_wrapper[] = {"img_resolution", "img_channels", "label_dim", "use_fp16", NULL};
 /* Of a wrapper those that are not its network's too. */
-static const char *const not_of_network[] = {"use_fp16",   "sigma_min", "sigma_max", "sigma_data",
-                                             "model_type", "beta_d",    "beta_min",  "epsilon_t",
-                                             "M",          "C_1",       "C_2",       NULL};
+static const char *const not_of_network[] = {"use_fp16",
+                                             "sigma_min",
+                                             "sigma_max",
+                                             "sigma_data",
+                                             "model_type",
+                                             "beta_d",
+                                             "beta_min",
+                                             "epsilon_t",
+                                             "M",
+                                             "C_1",
+                                             "C_2",
+                                             "T",
+                                             "eps",
+                                             "temb_type",
+                                             "time_scale",
+                                             "f_type",
+                                             "noise_schedule",
+                                             "mixed_precision",
+                                             NULL};
 
 /* --- values ------------------------------------------------------------------------------------ */
 
@@ -189,23 +205,6 @@ static const network_class *network_of(const found *f)
     return NULL;
 }
 
-static json_t *network_json(found *f)
-{
-    static const char *const nothing[] = {"use_fp16", NULL};
-    const network_class *network = network_of(f);
-    json_t *out = json_pack("{s:s}", "type", network->network);
-    if (!out) return NULL;
-    if (f->wrapper) add_arguments(f, f->module, of_wrapper, not_of_network, out);
-    add_arguments(f, f->inner, network->args, nothing, out);
-    if (json_object_get(out, "in_channels") && json_object_get(out, "out_channels"))
-        (void)json_object_del(out, "img_channels");
-    for (int i = network->given; i < network->known; i++)
-        if (!json_object_get(out, network->args[i])) assume(f->constructor, sizeof f->constructor, network->args[i]);
-    return out;
-}
-
-/* --- the preconditioning ------------------------------------------------------------------------------ */
-
 /* An attribute of the wrapper, else an argument; NAN where neither is a finite number. */
 static double constant(const cm_pickled *module, const char *name)
 {
@@ -215,11 +214,68 @@ static double constant(const cm_pickled *module, const char *name)
     return v && v->kind == CM_PICKLED_FLOAT && isfinite(v->u.number) ? v->u.number : NAN;
 }
 
+/* A text among the wrapper's arguments or attributes; NULL where there is none. */
+static const char *text_of(const cm_pickled *module, const char *name)
+{
+    const cm_pickled *named = attribute(module, "_init_kwargs"), *v = attribute(module, name);
+    if (!v && named) v = cmi_pickled_get(named, name);
+    return v && v->kind == CM_PICKLED_TEXT ? cmi_pickled_text(v) : NULL;
+}
+
+static int is_imm(const found *f)
+{
+    return f->wrapper && strcmp(f->wrapper->precond, "imm") == 0;
+}
+
+/* IMM's wrapper says what its network is told of both times, and its curve and form, of which one each is known. */
+static void add_two_times(found *f, json_t *out)
+{
+    const char *told = text_of(f->module, "temb_type"), *form = text_of(f->module, "f_type");
+    const char *curve = text_of(f->module, "noise_schedule");
+    const double scale = constant(f->module, "time_scale");
+    const int interval = told && strcmp(told, "stride") == 0;
+    if (told && !interval && strcmp(told, "identity") != 0)
+        lack(f, "its temb_type is '%.40s'; identity and stride are known", told);
+    if (form && strcmp(form, "simple_edm") != 0) lack(f, "its f_type is '%.40s'; simple_edm is known", form);
+    if (curve && strcmp(curve, "fm") != 0) lack(f, "its noise_schedule is '%.40s'; fm is known", curve);
+    if (!told) assume(f->published, sizeof f->published, "temb_type");
+    if (!isfinite(scale)) assume(f->published, sizeof f->published, "time_scale");
+    f->failed |= json_object_set_new(out, "second_time", json_string("tower")) |
+                 json_object_set_new(out, "second_input", json_string(interval ? "interval" : "time")) |
+                 json_object_set_new(out, "time_factor", json_real(isfinite(scale) ? scale : 1000));
+}
+
+static json_t *network_json(found *f)
+{
+    static const char *const nothing[] = {"use_fp16", "s_embed", NULL};
+    const network_class *network = network_of(f);
+    json_t *out = json_pack("{s:s}", "type", network->network);
+    if (!out) return NULL;
+    if (f->wrapper) add_arguments(f, f->module, of_wrapper, not_of_network, out);
+    add_arguments(f, f->inner, network->args, nothing, out);
+    if (is_imm(f)) add_two_times(f, out);
+    if (json_object_get(out, "in_channels") && json_object_get(out, "out_channels"))
+        (void)json_object_del(out, "img_channels");
+    for (int i = network->given; i < network->known; i++)
+        if (!json_object_get(out, network->args[i])) assume(f->constructor, sizeof f->constructor, network->args[i]);
+    return out;
+}
+
+/* --- the preconditioning ------------------------------------------------------------------------------ */
+
 /* A range without ends, as EDM's wrapper has it, is no range to sample in. */
 static int says(const found *f, const char *name, double value)
 {
     int open = strcmp(name, "sigma_min") == 0 && !(value > 0);
     return isfinite(value) && !(open && f->wrapper->kind);
+}
+
+/* An end of IMM's times as the level of noise beside the data, whose deviation the noise has too. */
+static void add_ends(found *f, json_t *out, const char *name, const char *time)
+{
+    const double t = constant(f->module, time), data = constant(f->module, "sigma_data");
+    if (!(t > 0 && t < 1)) assume(f->published, sizeof f->published, time);
+    else f->failed |= json_object_set_new(out, name, json_real((isfinite(data) ? data : 0.5) * t / (1 - t))) != 0;
 }
 
 static json_t *precond_json(found *f)
@@ -234,6 +290,7 @@ static json_t *precond_json(found *f)
                 json_object_set_new(out, name,
                                     strcmp(name, "M") == 0 ? json_integer((json_int_t)value) : json_real(value)) != 0;
     }
+    if (out && is_imm(f)) add_ends(f, out, "sigma_min", "eps"), add_ends(f, out, "sigma_max", "T");
     return out;
 }
 
@@ -253,7 +310,7 @@ static void refuse_class(found *f, const char *class, const char *role)
         if (strcmp(others[i].class, class) == 0) what = others[i].what;
     lack(f,
          "it holds a %s of class '%.64s'%s%s, which this library does not have; it has SongUNet, DhariwalUNet and "
-         "EDM2's UNet in EDMPrecond, ECMPrecond, VPPrecond, VEPrecond, iDDPMPrecond and Precond",
+         "EDM2's UNet in EDMPrecond, ECMPrecond, VPPrecond, VEPrecond, iDDPMPrecond, IMMPrecond and Precond",
          role, class, what ? ": " : "", what ? what : "");
 }
 

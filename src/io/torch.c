@@ -301,6 +301,10 @@ static cm_status list_choice(cm_tensors *t, const cm_torch_choice *choice)
     for (uint32_t i = 0; i < dict->count; i += 2)
         CM_TRY(add_entry(t, choice, dict->u.items[i], dict->u.items[i + 1]));
     memcpy(torch->weights, choice->name, sizeof torch->weights);
+    if (choice->prefix[0]) {
+        memcpy(torch->prefix, choice->prefix, sizeof torch->prefix);
+        CM_TRY(cmi_tensors_add_metadata(t, CM_NOTE_PREFIX, torch->prefix));
+    }
     return cmi_tensors_add_metadata(t, "weights", torch->weights);
 }
 

@@ -35,6 +35,7 @@ typedef struct cm_torch {
     int swapped;          /* elements are big-endian */
     int nested;           /* storages stand in streams of their own */
     char weights[192];    /* what was chosen (cm_torch_choice.name) */
+    char prefix[128];     /* and what was taken off its names       */
     json_t *metadata;     /* of a file that we have written, or NULL */
 } cm_torch;
 

@@ -15,7 +15,7 @@ static const char *const averages[] = {"ema",        "ema_model", "model_ema", "
 static const char *const plain[] = {"state_dict", "model_state_dict", "model",  "net",
                                     "network",    "params",           "module", NULL};
 /* What wrappers of modules put before every name. */
-static const char *const wrappers[] = {"module.", "_orig_mod.", "model.", "net.", NULL};
+static const char *const wrappers[] = {"module.", "_orig_mod.", "model.", "net.", "network.", NULL};
 
 static size_t tensors_in(const cm_pickled *dict, const char *prefix)
 {

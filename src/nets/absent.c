@@ -12,20 +12,12 @@ static const cm_tensor *find(const cm_tensors *file, const char *prefix, const c
     return cmi_tensors_find(file, text);
 }
 
-/* EDM's networks have a time embedding as wide as the network, NCSN++ twice as wide.  A network of two times puts two
- * beside each other. */
-static int has_two_times(const cm_tensors *file, const char *prefix)
+/* Blocks with a second affine, which takes the second time. */
+static int has_affine_s(const cm_tensors *file)
 {
-    const cm_tensor *layer = find(file, prefix, "map_layer0.weight"), *first = NULL;
-    if (!layer || layer->rank != 2) return 0;
-    for (int side = 8; side <= 1024 && !first; side *= 2) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "enc.%dx%d_conv.weight", side, side);
-        first = find(file, prefix, name);
-    }
-    int64_t width = first && first->rank == 4 ? first->shape[0] : 0;
-    return width > 0 && layer->shape[1] > width * (find(file, prefix, "map_noise.freqs") ? 2 : 1) &&
-           !find(file, prefix, "out_conv.weight");
+    for (size_t i = 0; i < file->count; i++)
+        if (strstr(file->tensors[i].name, ".affine_s.")) return 1;
+    return 0;
 }
 
 const char *cmi_absent_network(const cm_tensors *file)
@@ -34,8 +26,8 @@ const char *cmi_absent_network(const cm_tensors *file)
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         const char *p = prefixes[i];
         if (find(file, p, "emb_fourier.scale")) return "EDM2's network with a bandwidth that is learned";
-        if (find(file, p, "map_layer0_s.weight")) return "a SongUNet with two towers for two times, as IMM has it";
-        if (has_two_times(file, p)) return "a SongUNet with two times, as MeanFlow and SoFlow have it";
+        if (find(file, p, "map_layer0_s.weight") && has_affine_s(file))
+            return "a SongUNet whose blocks take a second time, as CTM has it";
     }
     return NULL;
 }

@@ -63,8 +63,9 @@ static int begins(const char *name, const char *with)
 
 static const char *without_prefix(const cm_net_family *family, const char *name)
 {
-    if (begins(name, family->prefix)) return name + strlen(family->prefix);
-    return begins(name, family->prefix2) ? name + strlen(family->prefix2) : name;
+    for (const char *const *p = family->prefixes; p && *p; p++)
+        if (begins(name, *p)) return name + strlen(*p);
+    return name;
 }
 
 static void match(cm_matching *m, const cm_net_config *config, const entry *order, size_t i, cm_param_source *sources)
@@ -97,7 +98,7 @@ static cm_status bind_tensors(const char *path, const cm_tensors *file, const cm
 {
     cm_context *context = graph->context;
     const size_t n = (size_t)graph->n_params;
-    cm_matching m = {path, file, graph, config->family->prefix, NULL, NULL};
+    cm_matching m = {path, file, graph, config->family->prefixes ? config->family->prefixes[0] : NULL, NULL, NULL};
     entry *order = cmi_calloc(context, n, sizeof *order);
     m.tensors = cmi_calloc(context, file->count, sizeof *m.tensors);
     m.is_in_file = cmi_calloc(context, n, 1);

@@ -39,6 +39,17 @@ static cm_status from_file(cm_model_file *cp)
     return CM_OK;
 }
 
+/* A member of the caller's takes the place of the file's; without its type it changes single values of that. */
+static cm_status add_given(json_t *config, const char *member, json_t *value)
+{
+    json_t *there = json_object_get(config, member);
+    if (!json_is_object(there) || !json_is_object(value) || !json_object_get(there, "type") ||
+        json_object_get(value, "type"))
+        return add_member(config, member, json_incref(value));
+    if (json_object_update(there, value) != 0) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    return CM_OK;
+}
+
 static cm_status from_caller(const char *text, cm_model_file *cp)
 {
     json_t *given, *value;
@@ -54,7 +65,7 @@ static cm_status from_caller(const char *text, cm_model_file *cp)
             status = cmi_fail(
                 CM_ERR_FORMAT,
                 "config_json: unknown member '%.64s' (network, precond, image, classes, training, sampling)", key);
-        if (status == CM_OK) status = add_member(cp->config, key, json_incref(value));
+        if (status == CM_OK) status = add_given(cp->config, key, value);
     }
     json_decref(given);
     return status;

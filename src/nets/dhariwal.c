@@ -100,6 +100,8 @@ static void defaults(cm_net_config *c)
     c->n_attn = 3;
 }
 
+static const char *const prefixes[] = {"model.", NULL};
+
 const cm_net_family cmi_net_dhariwal = {
     .name = "dhariwal",
     .about = "ADM as NVlabs/edm describes it",
@@ -110,7 +112,7 @@ const cm_net_family cmi_net_dhariwal = {
     .describe = describe,
     .recognise = cmi_dhariwal_recognise,
     .initial = cmi_init_torch,
-    .prefix = "model.",
+    .prefixes = prefixes,
     .time = CM_TIME_LN4,
     .whole_widths = 1,
 };

@@ -283,6 +283,8 @@ static cm_init initial(const cm_param_desc *p, const cm_param_desc *weight)
     return (cm_init){p->rank == 1 ? CM_INIT_UNIFORM : CM_INIT_NORMAL, p->rank == 1 ? 3.14159265358979323846 : 1};
 }
 
+static const char *const prefixes[] = {"unet.", "model.", NULL};
+
 const cm_net_family cmi_net_edm2 = {
     .name = "edm2",
     .about = "the magnitude-preserving network of NVlabs/edm2",
@@ -293,8 +295,7 @@ const cm_net_family cmi_net_edm2 = {
     .describe = describe,
     .recognise = cmi_edm2_recognise,
     .initial = initial,
-    .prefix = "unet.",
-    .prefix2 = "model.",
+    .prefixes = prefixes,
     .leaves = "logvar_",
     .time = CM_TIME_LN4,
     .whole_widths = 1,

@@ -37,8 +37,8 @@ static int64_t dimension(const cm_tensor *t, int which)
 /* "enc.SIDExSIDE_conv.weight", with and without the prefix, says how large the pictures are. */
 static int read_side(edm_file *e)
 {
-    static const char *const prefixes[] = {"", "model."};
-    for (int p = 0; p < 2; p++)
+    static const char *const prefixes[] = {"", "model.", "network.", "net_ema.", "net."};
+    for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++)
         for (size_t i = 0; i < e->file->count; i++) {
             int a = 0, b = 0, end = 0;
             const char *name = e->file->tensors[i].name;
@@ -95,45 +95,119 @@ static json_t *common(const edm_file *e, const char *type, int64_t model_channel
 
 static cm_status finish(cm_recognised *out)
 {
-    out->precond =
-        json_pack("{s:s, s:f, s:f, s:f}", "type", "edm", "sigma_data", 0.5, "sigma_min", 0.002, "sigma_max", 80.0);
-    (void)snprintf(out->assumed, sizeof out->assumed, "preconditioning edm with sigma 0.002 to 80");
+    if (!out->precond) {
+        out->precond = json_pack("{s:s, s:f, s:f, s:f}", "type", "edm", "sigma_data", 0.5, "sigma_min", 0.002,
+                                 "sigma_max", 80.0);
+        (void)snprintf(out->assumed, sizeof out->assumed, "preconditioning edm with sigma 0.002 to 80");
+    }
     if (!out->network || !out->precond) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    return CM_OK;
+}
+
+/* --- SongUNet's second time --------------------------------------------------------------- */
+
+/* An argument that the caller gives, or NULL. */
+static const char *given_text(const cm_recognised *out, const char *name)
+{
+    return json_string_value(json_object_get(out->given, name));
+}
+
+/* The order of the rows of qkv by what the names begin with in the file, which the reader may have taken off:
+ * SoFlow's module is called network, those of MeanFlow's code net and net_ema; NULL: they say nothing. */
+static const char *layout_by_names(const edm_file *e)
+{
+    const char *taken = cmi_tensors_metadata(e->file, CM_NOTE_PREFIX),
+               *begin = e->prefix[0] || !taken ? e->prefix : taken;
+    if (strstr(begin, "network.")) return "interleaved";
+    return strstr(begin, "net.") || strstr(begin, "net_ema") ? "qkv" : NULL;
+}
+
+/* The first layer takes one embedding, of a width that is a multiple of the network's, or two beside each other. */
+static cm_status count_times(const edm_file *e, int64_t multiple, const cm_recognised *out, const char **second)
+{
+    const char *given = given_text(out, "second_time");
+    const int two = multiple == 4 || (multiple % 2 == 0 && layout_by_names(e));
+    *second = given                            ? given
+              : find(e, "map_layer0_s.weight") ? "tower"
+              : find(e, "map_noise.freqs")     ? "none"
+              : two                            ? "concat"
+                                               : "none";
+    if (given || multiple != 2 || strcmp(*second, "none") != 0 || find(e, "map_noise.freqs")) return CM_OK;
+    CM_FAIL(
+        CM_ERR_UNSUPPORTED,
+        "%s: from its tensors' names it is a SongUNet either of one time with channel_mult_noise 2 or of two times "
+        "with 1; say which by config_json: {\"network\": {\"second_time\": \"none\"}} or \"concat\"",
+        e->file->input.name);
+}
+
+/* IMM's towers take both times, a thousand times as large; MeanFlow and SoFlow how far the second lies below. */
+static cm_status describe_two_times(const edm_file *e, const char *second, json_t *network, cm_recognised *out)
+{
+    const int tower = strcmp(second, "tower") == 0;
+    const char *given = given_text(out, "attention_layout"), *layout = given ? given : layout_by_names(e);
+    if (tower && !layout) layout = "interleaved";
+    if (!layout)
+        CM_FAIL(CM_ERR_UNSUPPORTED,
+                "%s: from its tensors' names it is a SongUNet with two times; whether the rows of its attention are "
+                "MeanFlow's (\"qkv\") or SoFlow's (\"interleaved\") does not show there: say it by config_json, "
+                "{\"network\": {\"attention_layout\": \"qkv\"}}",
+                e->file->input.name);
+    json_t *more =
+        json_pack("{s:s, s:s, s:s, s:i}", "second_time", second, "second_input", tower ? "time" : "interval",
+                  "attention_layout", layout, "time_factor", tower ? 1000 : 1);
+    const int failed = !more || json_object_update(network, more) != 0;
+    json_decref(more);
+    out->precond = json_pack("{s:s}", "type", tower ? "imm" : "average-velocity");
+    (void)snprintf(
+        out->assumed, sizeof out->assumed, "preconditioning %s, the second time told as %s, attention layout %s%s",
+        tower ? "imm" : "average-velocity", tower ? "itself, both times 1000" : "what it lies below the first",
+        layout, given || tower ? "" : " by what its names begin with");
+    if (failed || !out->precond) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     return CM_OK;
 }
 
 /* --- SongUNet ----------------------------------------------------------------------------- */
 
-static json_t *filter_of(const edm_file *e, int fourier)
+static json_t *filter_of(const edm_file *e, int long_one)
 {
     int r = e->side / 2;
     const cm_tensor *f = find(e, "enc.%dx%d_down.conv0.resample_filter", r, r);
-    int longer = f ? dimension(f, 2) == 4 : fourier;
+    int longer = f ? dimension(f, 2) == 4 : long_one;
     return longer ? json_pack("[i, i, i, i]", 1, 3, 3, 1) : json_pack("[i, i]", 1, 1);
+}
+
+static cm_status describe_songunet(const edm_file *e, int64_t mc, const char *second, cm_recognised *out)
+{
+    const int half = e->side / 2, coarse = e->side >> (e->levels - 1), fourier = find(e, "map_noise.freqs") != NULL;
+    const int concat = strcmp(second, "concat") == 0;
+    const int64_t noise = dimension(find(e, "map_layer0.weight"), 1) / (concat ? 2 : 1);
+    json_t *more = json_pack(
+        "{s:s, s:I, s:s, s:s, s:o}", "embedding_type", fourier ? "fourier" : "positional", "channel_mult_noise",
+        (json_int_t)(noise / mc), "encoder_type",
+        find(e, "enc.%dx%d_aux_residual.weight", half, half) ? "residual"
+        : find(e, "enc.%dx%d_aux_skip.weight", half, half)   ? "skip"
+                                                             : "standard",
+        "decoder_type", e->levels > 1 && find(e, "dec.%dx%d_aux_norm.weight", coarse, coarse) ? "skip" : "standard",
+        "resample_filter", filter_of(e, fourier || concat));
+    int failed = !out->network || !more || json_object_update(out->network, more) != 0;
+    json_decref(more);
+    if (failed) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    if (strcmp(second, "none") != 0) CM_TRY(describe_two_times(e, second, out->network, out));
+    return finish(out);
 }
 
 cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out)
 {
     edm_file e = {.file = file};
+    const char *second;
     if (!read_side(&e) || !read_levels(&e)) return CM_OK;
     const cm_tensor *last = find(&e, "dec.%dx%d_aux_conv.weight", e.side, e.side);
     int64_t mc = dimension(find(&e, "enc.%dx%d_conv.weight", e.side, e.side), 0);
     int64_t noise = dimension(find(&e, "map_layer0.weight"), 1);
-    int half = e.side / 2, coarse = e.side >> (e.levels - 1), fourier = find(&e, "map_noise.freqs") != NULL;
     if (!last || mc < 1 || noise < 1) return CM_OK;
+    CM_TRY(count_times(&e, noise / mc, out, &second));
     out->network = common(&e, "songunet", mc, last);
-    json_t *more = json_pack(
-        "{s:s, s:I, s:s, s:s, s:o}", "embedding_type", fourier ? "fourier" : "positional", "channel_mult_noise",
-        (json_int_t)(noise / mc), "encoder_type",
-        find(&e, "enc.%dx%d_aux_residual.weight", half, half) ? "residual"
-        : find(&e, "enc.%dx%d_aux_skip.weight", half, half)   ? "skip"
-                                                              : "standard",
-        "decoder_type", e.levels > 1 && find(&e, "dec.%dx%d_aux_norm.weight", coarse, coarse) ? "skip" : "standard",
-        "resample_filter", filter_of(&e, fourier));
-    int failed = !out->network || !more || json_object_update(out->network, more) != 0;
-    json_decref(more);
-    if (failed) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    return finish(out);
+    return describe_songunet(&e, mc, second, out);
 }
 
 /* --- DhariwalUNet --------------------------------------------------------------------------- */

@@ -42,8 +42,7 @@ typedef struct cm_net_family {
     cm_status (*diffusers)(const struct cm_export *model, struct cm_diffusers_layout *layout, json_t **unet);
     const cm_naming *names; /* another framework's names; NULL: none                  */
     cm_init_rule *initial;  /* what fresh weights are drawn from                      */
-    const char *prefix;     /* names in files may begin so; NULL: they do not         */
-    const char *prefix2;    /* or so                                                  */
+    const char *const *prefixes; /* names in files may begin with one of these; ended by NULL; NULL: they do not */
     const char *leaves;     /* names of no use to D begin so and are left aside; NULL: none */
     int32_t time;           /* CM_TIME_*                                              */
     int whole_widths;       /* channel_mult x model_channels has to be a whole number */

@@ -17,10 +17,24 @@ static int add(json_t *config, const char *member, json_t *value)
     return json_object_get(config, member) || !value ? 0 : json_object_set(config, member, value);
 }
 
+/* Single arguments of a network, whose type the file tells. */
+static const json_t *single_arguments(const json_t *config)
+{
+    const json_t *network = json_object_get(config, "network");
+    return json_is_object(network) && !json_object_get(network, "type") ? network : NULL;
+}
+
+static int add_network(json_t *config, json_t *network)
+{
+    json_t *given = json_object_get(config, "network");
+    return given && single_arguments(config) ? json_object_update_missing(given, network)
+                                             : add(config, "network", network);
+}
+
 static cm_status add_all(const cm_tensors *file, const cm_recognised *r, const char *assumed, json_t *config)
 {
     json_t *training = provenance(file, assumed);
-    int failed = !training || add(config, "network", r->network) || add(config, "precond", r->precond) ||
+    int failed = !training || (r->network && add_network(config, r->network)) || add(config, "precond", r->precond) ||
                  add(config, "training", training);
     json_decref(training);
     if (failed) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
@@ -31,8 +45,9 @@ static cm_status add_all(const cm_tensors *file, const cm_recognised *r, const c
 static cm_status by_tensors(const cm_tensors *file, json_t *config)
 {
     cm_status status = CM_OK;
-    cm_recognised r = {.network = NULL};
-    const char *absent = json_object_get(config, "network") ? NULL : cmi_absent_network(file);
+    const json_t *given = single_arguments(config);
+    cm_recognised r = {.network = NULL, .given = given};
+    const char *absent = json_object_get(config, "network") && !given ? NULL : cmi_absent_network(file);
     if (absent)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: from its tensors' names it is %s, which this library does not have",
                 file->input.name, absent);
@@ -68,7 +83,8 @@ cm_status cmi_recognise(const cm_tensors *file, json_t *config)
     const char *lacking = cmi_tensors_metadata(file, CM_NOTE_UNSUPPORTED);
     if (cmi_tensors_metadata(file, "consistency.format"))
         return CM_OK; /* a native file that lacks a part is damaged */
-    int complete = json_object_get(config, "network") && json_object_get(config, "precond");
+    int complete =
+        json_object_get(config, "network") && json_object_get(config, "precond") && !single_arguments(config);
     if (!complete && lacking) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: %s", file->input.name, lacking);
     CM_TRY(complete ? by_format(file, config) : by_tensors(file, config));
     return cmi_published_add(file, config);

@@ -10,6 +10,7 @@
 /* What a family makes of a file.  `network` stays NULL where the tensors are not its. */
 typedef struct cm_recognised {
     json_t *network, *precond; /* as in the metadata of a native file                        */
+    const json_t *given;       /* arguments that the caller names and that go before; or NULL */
     char assumed[256];         /* what no tensor tells and the published models have, in words */
 } cm_recognised;
 
@@ -24,7 +25,8 @@ const char *cmi_absent_network(const cm_tensors *file);
 /* Whether the tensors have the names of diffusers' UNet2DModel: one of the files of such a folder. */
 int cmi_is_part_of_diffusers(const cm_tensors *file);
 
-/* Adds "network" and "precond" to a configuration that lacks them, where a family recognises the file; what the file
+/* Adds "network" and "precond" to a configuration that lacks them, where a family recognises the file (a "network"
+ * without its type is one of single arguments, which go before those that were recognised); what the file
  * was to "training" and its published noise levels to "sampling", where those are free.  What was assumed is a
  * warning of the context.  UNSUPPORTED where the format says that the network is one that this library does not have.
  */

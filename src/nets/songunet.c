@@ -227,6 +227,9 @@ static cm_init initial(const cm_param_desc *p, const cm_param_desc *weight)
     return (cm_init){CM_INIT_UNIFORM, scale};
 }
 
+/* Of EDM's wrappers, of SoFlow's module and of those of MeanFlow's code. */
+static const char *const prefixes[] = {"model.", "network.", "net.", "net_ema.", NULL};
+
 const cm_net_family cmi_net_songunet = {
     .name = "songunet",
     .about = "DDPM++ and NCSN++ as NVlabs/edm describes them",
@@ -238,7 +241,7 @@ const cm_net_family cmi_net_songunet = {
     .recognise = cmi_songunet_recognise,
     .names = &cmi_naming_flax,
     .initial = initial,
-    .prefix = "model.",
+    .prefixes = prefixes,
     .time = CM_TIME_LN4,
     .whole_widths = 1,
 };

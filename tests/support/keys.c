@@ -51,6 +51,12 @@ cm_status keys_add_line(cm_tensors *list, char *line)
 
 cm_status keys_fit(cm_context *context, const char *name, cm_tensors *list, cm_model **out)
 {
+    return keys_fit_given(context, name, list, NULL, out);
+}
+
+cm_status keys_fit_given(cm_context *context, const char *name, cm_tensors *list, const char *config_json,
+                         cm_model **out)
+{
     cm_model *m;
     *out = NULL;
     list->format = &format;
@@ -62,7 +68,7 @@ cm_status keys_fit(cm_context *context, const char *name, cm_tensors *list, cm_m
     }
     m->file.file = *list;
     for (size_t i = 0; i < list->count; i++) m->file.file.tensors[i].from = &m->file.file;
-    status = cmi_model_fit(m, NULL);
+    status = cmi_model_fit(m, config_json);
     if (status == CM_OK) *out = m;
     else cmi_model_release(m);
     return status;
