@@ -70,6 +70,49 @@ START_TEST(published_sizes)
 }
 END_TEST
 
+/* A positional embedding in place of the table of frequencies: recognised where that lacks, with slopes in sigma. */
+START_TEST(positional_embedding)
+{
+    static const char network[] = "{\"network\": {\"type\": \"edm2\", \"img_resolution\": 8, \"img_channels\": 3, "
+                                  "\"label_dim\": 3, \"model_channels\": 8, \"channel_mult\": [1, 2], "
+                                  "\"num_blocks\": 1, \"attn_resolutions\": [4], \"channels_per_head\": 8, "
+                                  "\"embedding_type\": \"positional\"}, \"precond\": {\"type\": \"trigflow\"}}";
+    enum { N = 3 * 8 * 8 };
+    cm_model *m = small(3), *p, *told;
+    float x[N], d[N], slope[N], low[N], high[N], sigma = 0.5f, ends[2] = {0.49f, 0.51f}, one = 1;
+    cm_tensors t = {.context = NULL};
+    OK(cm_context_create(NULL, &t.context));
+    cm_context *context = t.context;
+    OK(cm_model_create(NULL, network, 3, &p));
+    ck_assert_uint_eq(keys_count(m), keys_count(p) + 16); /* 8 frequencies, 8 phases */
+    for (int i = 0; i < p->graph->n_params; i++) {
+        const cm_param_desc *q = &p->graph->params[i];
+        if (q->rank == 0) *(float *)(uintptr_t)p->sources[i].data = 0.75f;
+        OK(keys_add(&t, q->name, q->rank, q->shape));
+    }
+    OK(keys_fit(context, "x.pt", &t, &told));
+    ck_assert_int_eq(told->net.embedding, CM_EMBEDDING_POSITIONAL);
+    ck_assert_uint_eq(keys_count(told), keys_count(p));
+    const int32_t label = 1;
+    cm_condition c = CM_CONDITION_INIT;
+    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
+    c.labels = &label, o.condition = &c;
+    for (int i = 0; i < N; i++) x[i] = (float)(i % 17) / 8 - 1;
+    OK(cm_model_denoise_tangent(p, &o, 1, x, &sigma, NULL, &one, d, slope));
+    OK(cm_model_denoise(p, 1, x, &ends[0], &label, low));
+    OK(cm_model_denoise(p, 1, x, &ends[1], &label, high));
+    double most = 0, off = 0;
+    for (int i = 0; i < N; i++) {
+        const double difference = ((double)high[i] - (double)low[i]) / 0.02;
+        most = fmax(most, fabs(difference));
+        off = fmax(off, fabs(difference - (double)slope[i]));
+    }
+    ck_assert_msg(most > 0 && off < 5e-3 * most, "%g of %g off", off, most);
+    cm_model_free(told), cm_model_free(p), cm_model_free(m);
+    cm_context_free(context);
+}
+END_TEST
+
 /* A file without a configuration, by whatever prefix; what its wrapper has beside the network is left aside. */
 START_TEST(told_by_names)
 {
@@ -522,6 +565,7 @@ Suite *make_suite(void)
     tcase_set_timeout(t, 600);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, published_sizes);
+    tcase_add_test(t, positional_embedding);
     tcase_add_test(t, told_by_names);
     tcase_add_test(t, saved_and_loaded);
     tcase_add_test(t, wrong_input);

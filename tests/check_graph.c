@@ -43,8 +43,21 @@ static const char *const networks[] = {
     "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
     "\"num_blocks\":1,"
     "\"label_dim\":4,\"second_time\":\"tower\",\"second_input\":\"time\",\"time_factor\":1000}",
+    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_"
+    "blocks\":1,\"attention_resolutions\":[2],\"channel_mult\":[1,2],\"num_classes\":5,\"use_scale_shift_norm\":"
+    "true,\"second_time\":\"concat\",\"double_norm\":true}",
+    "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,\"attn_resolutions\":[8],\"label_dim\":3,\"second_time\":\"tower\",\"second_input\":\"time\","
+    "\"double_norm\":true}",
+    "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_"
+    "blocks\":1,\"attention_resolutions\":[],\"channel_mult\":[1,2],\"num_classes\":2,\"second_time\":\"tower\"}",
+    "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,\"attn_resolutions\":[],\"augment_dim\":6,\"label_dim\":2,\"second_time\":\"concat\"}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,\"adaptive_scale\":true,\"double_norm\":true}",
 };
-enum { NETWORKS = sizeof networks / sizeof *networks };
+/* From TWO up to BEYOND they have two times. */
+enum { NETWORKS = sizeof networks / sizeof *networks, TWO = 6, BEYOND = 12 };
 
 static cm_model *make_model(const char *network, const char *precond)
 {
@@ -420,6 +433,44 @@ START_TEST(imm_is_a_jump)
 }
 END_TEST
 
+/* D in EDM's form with a second time: that of sigma_min, told as the first is. */
+START_TEST(edm_form_of_two_times)
+{
+    enum { SIZE = 2 * 3 * 256 };
+    static const float sigma[2] = {0.5f, 3};
+    static const int32_t labels[2] = {1, 0};
+    static float x[SIZE], d[SIZE];
+    static double inputs[SIZE], values[SIZE];
+    const double second = log((double)0.002f) / 4, s[2] = {second, second};
+    const double t[2] = {log((double)sigma[0]) / 4, log((double)sigma[1]) / 4};
+    cm_model *m = make_model(networks[_i], "{\"type\":\"edm-flow\",\"time\":\"ln/4\"}");
+    cm_model *raw = make_model(networks[_i], "{\"type\":\"none\"}");
+    cm_denoiser *plain;
+    OK(cmi_denoiser_create(raw, 1, 2, (cm_arithmetic){0, 0}, &plain));
+    for (int i = 0; i < SIZE; i++) {
+        x[i] = 2 * (float)sin((double)(3 * i));
+        inputs[i] = (double)x[i] / sqrt((double)sigma[i / 768] * (double)sigma[i / 768] + 0.25);
+    }
+    OK(cmi_denoiser_run(plain, &(cm_evaluation){.n = 2,
+                                                .x = inputs,
+                                                .sigma = t,
+                                                .sigma_step = 1,
+                                                .second = s,
+                                                .labels = labels,
+                                                .d = values}));
+    OK(cm_model_denoise(m, 2, x, sigma, labels, d));
+    for (int i = 0; i < SIZE; i++) {
+        const double level = (double)sigma[i / 768], q = level * level + 0.25;
+        const double want = 0.25 / q * (double)x[i] + 0.5 * level / sqrt(q) * values[i];
+        ck_assert_msg(fabs((double)d[i] - want) <= 5e-5 * fabs(want) + 5e-5, "%d: %g, expected %g", i, (double)d[i],
+                      want);
+    }
+    differentiate(m, "edm-flow", sigma, labels);
+    cmi_denoiser_free(plain);
+    fill_model_free(m), fill_model_free(raw);
+}
+END_TEST
+
 /* D of a network of two times is the jump from t = sigma / (1 + sigma) to the data by its mean velocity. */
 START_TEST(velocity_is_a_jump)
 {
@@ -597,8 +648,17 @@ START_TEST(configurations_refused)
          "\"fourier\"}",
          "second_time goes with embedding_type \"positional\""},
         {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"second_time\":\"both\"}", "second_time"},
-        {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"second_time\":\"concat\"}",
-         "second_time"},
+        {"{\"type\":\"edm2\",\"img_resolution\":32,\"img_channels\":3,\"second_time\":\"concat\"}", "second_time"},
+        {"{\"type\":\"edm2\",\"img_resolution\":32,\"img_channels\":3,\"embedding_type\":\"positional\","
+         "\"bandwidth\":0.5}",
+         "'bandwidth' has no effect"},
+        {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"second_input\":\"time\"}",
+         "'second_input' has no effect without second_time"},
+        {"{\"type\":\"songunet\",\"img_resolution\":32,\"img_channels\":3,\"double_norm\":true}",
+         "it needs adaptive_scale"},
+        {"{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,"
+         "\"num_res_blocks\":1,\"attention_resolutions\":[],\"double_norm\":true}",
+         "it needs use_scale_shift_norm"},
         {"{\"type\":\"dhariwal\",\"img_resolution\":32,\"img_channels\":3,\"encoder_type\":\"skip\"}",
          "encoder_type"},
         {"{\"type\":\"adm\",\"image_size\":64}", "missing"},
@@ -761,8 +821,9 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, standard_networks_run_on_fast_kernels, 0, 2);
     tcase_add_loop_test(learning, gradients_and_tangents_agree, 0, NETWORKS);
     tcase_add_loop_test(learning, tangents_are_slopes, 0, NETWORKS);
-    tcase_add_loop_test(learning, velocity_is_a_jump, 6, NETWORKS);
-    tcase_add_loop_test(learning, imm_is_a_jump, 6, NETWORKS);
+    tcase_add_loop_test(learning, velocity_is_a_jump, TWO, BEYOND);
+    tcase_add_loop_test(learning, imm_is_a_jump, TWO, BEYOND);
+    tcase_add_loop_test(learning, edm_form_of_two_times, TWO, BEYOND);
     tcase_add_test(learning, second_times_need_their_precond);
     tcase_add_test(learning, ops_without_derivatives_are_refused);
     tcase_add_loop_test(learning, folded_gradients_are_the_same, 0, NETWORKS);

@@ -66,7 +66,8 @@ static cm_status check_times(const cm_model *m)
     const int two = m->net.second_time != CM_SECOND_NONE;
     if (two && !m->precond.kind->two_times && !m->precond.kind->raw)
         CM_FAIL(CM_ERR_FORMAT,
-                "consistency.network: a network with a second_time needs precond \"average-velocity\", \"imm\" or "
+                "consistency.network: a network with a second_time needs precond \"average-velocity\", \"imm\", "
+                "\"edm-flow\" or "
                 "\"none\", not \"%s\"",
                 cmi_precond_name(&m->precond));
     if (!two && m->precond.kind->two_times)

@@ -25,7 +25,10 @@ static cm_value resblock(adm *u, const char *p, cm_value x, int32_t out, int dir
     int32_t width = u->c->scale_shift ? 2 * out : out;
     cm_value s = cmi_linear(g, cmi_name_of("%s.emb_layers.1", p).text, u->emb, width, 1);
     h = cmi_groupnorm_embedded(g, cmi_name_of("%s.out_layers.0", p).text, h, s,
-                               u->c->scale_shift ? CM_GN_SCALE_SHIFT : CM_GN_ADD, GROUPS, eps);
+                               u->c->double_norm   ? CM_GN_DOUBLE
+                               : u->c->scale_shift ? CM_GN_SCALE_SHIFT
+                                                   : CM_GN_ADD,
+                               GROUPS, eps);
     h = cmi_dropout(g, h);
     cm_filters last = cmi_conv_filters(g, cmi_name_of("%s.out_layers.3", p).text, out, out, 3);
     if (cmi_channels(g, x) != out) x = cmi_conv(g, cmi_name_of("%s.skip_connection", p).text, x, out, 1, 1, 0);
@@ -63,14 +66,25 @@ static cm_value upsample(adm *u, const char *p, cm_value x)
                               cmi_filter_box);
 }
 
-/* A.2: e = Linear(SiLU(Linear(time))) + label; returns SiLU(e). */
+static cm_value embed_time(const adm *u, cm_value time)
+{
+    return cmi_embed_time(u->g, time, CM_TIME_POSITIONAL, u->c->model_channels, 0, NULL);
+}
+
+/* A.2: e = Linear(SiLU(Linear(time))) + label; returns SiLU(e).  A second time stands beside the first, or has layers
+ * of its own, whose sum is added. */
 static cm_value embedding(adm *u, const cm_net_inputs *in)
 {
     cm_graph *g = u->g;
     int32_t width = 4 * u->c->model_channels, classes = u->c->num_classes;
-    cm_value e = cmi_embed_time(g, in->time, CM_TIME_POSITIONAL, u->c->model_channels, 0, NULL);
+    cm_value e = embed_time(u, in->time);
+    if (u->c->second_time == CM_SECOND_CONCAT) e = cmi_concat(g, e, embed_time(u, in->second));
     e = cmi_silu(g, cmi_linear(g, "time_embed.0", e, width, 1));
     e = cmi_linear(g, "time_embed.2", e, width, 1);
+    if (u->c->second_time == CM_SECOND_TOWER) {
+        cm_value s = cmi_silu(g, cmi_linear(g, "time_embed_s.0", embed_time(u, in->second), width, 1));
+        e = cmi_add(g, e, cmi_linear(g, "time_embed_s.2", s, width, 1), 1);
+    }
     if (classes) {
         const int64_t shape[2] = {classes, width};
         const cm_attr attr = {.label = {classes, width, 0, 0, 1}};
@@ -160,6 +174,7 @@ static const cm_field fields[] = {
     CM_INT_FIELD("dims", CM_NET_AT(dims), 2, 2, 0),
     CM_IGNORED_FIELD("use_fp16"),
     CM_IGNORED_FIELD("use_checkpoint"),
+    CM_TIMES_FIELDS,
 };
 
 static void defaults(cm_net_config *c)
@@ -183,6 +198,11 @@ static cm_status refuse(const char *what, const json_t *network)
     return CM_OK;
 }
 
+static cm_status complete(const char *what, const json_t *network, cm_net_config *c)
+{
+    return cmi_times_complete(what, network, c);
+}
+
 const cm_net_family cmi_net_adm = {
     .name = "adm",
     .about = "the UNet of openai/guided-diffusion and openai/consistency_models",
@@ -190,6 +210,7 @@ const cm_net_family cmi_net_adm = {
     .n_fields = sizeof fields / sizeof *fields,
     .defaults = defaults,
     .refuse = refuse,
+    .complete = complete,
     .describe = describe,
     .recognise = cmi_adm_recognise,
     .diffusers = cmi_adm_diffusers,

@@ -40,6 +40,8 @@ static cm_status refuse(const char *path, const char *why)
 static cm_status check(const cm_export *m, const heads *h)
 {
     const cm_net_config *c = m->net;
+    if (c->second_time) return refuse(m->path, "second time");
+    if (c->double_norm) return refuse(m->path, "double_norm");
     if (!c->updown) return refuse(m->path, "network adm without resblock_updown");
     if (cmi_net_width(c, 0) != c->model_channels) return refuse(m->path, "first channel_mult that is not 1");
     if (!h->same && !h->one_head)

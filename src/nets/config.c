@@ -62,6 +62,21 @@ cm_status cmi_net_config_read(const json_t *network, cm_net_config *out)
     return check(what, out);
 }
 
+const char *const cmi_second_times[] = {"none", "concat", "tower", NULL};
+const char *const cmi_second_inputs[] = {"interval", "time", NULL};
+
+cm_status cmi_times_complete(const char *what, const json_t *network, const cm_net_config *c)
+{
+    if (c->second_time == CM_SECOND_NONE && json_object_get(network, "second_input"))
+        CM_FAIL(CM_ERR_FORMAT, "%s: argument 'second_input' has no effect without second_time", what);
+    if (c->second_time != CM_SECOND_NONE && c->embedding == CM_EMBEDDING_FOURIER)
+        CM_FAIL(CM_ERR_FORMAT, "%s: second_time goes with embedding_type \"positional\", not \"fourier\"", what);
+    if (c->double_norm && !c->scale_shift)
+        CM_FAIL(CM_ERR_FORMAT, "%s: double_norm is of a scale and a shift: it needs %s", what,
+                strcmp(c->family->name, "adm") == 0 ? "use_scale_shift_norm" : "adaptive_scale");
+    return CM_OK;
+}
+
 int cmi_net_attends(const cm_net_config *config, int32_t at)
 {
     for (int i = 0; i < config->n_attn; i++)

@@ -26,7 +26,8 @@ typedef struct cm_net_config {
     double dropout, label_dropout;
     /* adm */
     int32_t num_heads, num_head_channels, num_heads_upsample;
-    int32_t scale_shift, updown, conv_resample, attention_layout;
+    int32_t scale_shift, double_norm; /* songunet and dhariwal too */
+    int32_t updown, conv_resample, attention_layout;
     int32_t dims;       /* of convolutions; the reference's default 2 is all there is */
     int32_t model_type; /* the family's name at the reference; the only one it accepts */
     /* songunet, dhariwal */
@@ -34,7 +35,7 @@ typedef struct cm_net_config {
     int32_t embedding, encoder, decoder, n_filter;
     double filter[CM_FIR_MAX];
     double fourier_scale; /* of the frequencies that fresh weights get */
-    /* songunet */
+    /* all but edm2 */
     int32_t second_time, second_input; /* CM_SECOND_*                                   */
     double time_factor;                /* what the times are multiplied by; 1 elsewhere */
     /* edm2: in mp_sum and mp_cat the share of the second; what activations are cut to; where dropout is */
@@ -43,6 +44,15 @@ typedef struct cm_net_config {
 } cm_net_config;
 /* Where a field of it lies. */
 #define CM_NET_AT(member) offsetof(cm_net_config, member)
+
+/* Of families whose networks may take two times, and the check of these: after the fields were read. */
+extern const char *const cmi_second_times[], *const cmi_second_inputs[];
+#define CM_TIMES_FIELDS                                                                                              \
+    CM_CHOICE_FIELD("second_time", CM_NET_AT(second_time), cmi_second_times),                                        \
+        CM_CHOICE_FIELD("second_input", CM_NET_AT(second_input), cmi_second_inputs),                                 \
+        CM_NUMBER_FIELD("time_factor", CM_NET_AT(time_factor), 1e-6, 1e6),                                           \
+        CM_BOOL_FIELD("double_norm", CM_NET_AT(double_norm))
+cm_status cmi_times_complete(const char *what, const json_t *network, const cm_net_config *config);
 
 /* Unknown, missing, mistyped and out-of-range arguments are errors that name
  * them. */

@@ -11,14 +11,25 @@ typedef struct {
     int n_skips;
 } dhariwal;
 
-/* e = SiLU(map_layer1(SiLU(map_layer0(time + augment))) + label) */
+static cm_value embed_time(cm_graph *g, const cm_net_config *c, cm_value time)
+{
+    return cmi_embed_time(g, time, CM_TIME_POSITIONAL, c->model_channels, 0, NULL);
+}
+
+/* e = SiLU(map_layer1(SiLU(map_layer0(time + augment))) + label); a second time stands beside the first, or has
+ * layers of its own, whose sum is added. */
 static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
 {
-    int32_t nc = c->model_channels, width = nc * c->channel_mult_emb, classes = c->num_classes;
-    cm_value e = cmi_embed_time(g, in->time, CM_TIME_POSITIONAL, nc, 0, NULL);
-    if (c->augment_dim) e = cmi_add(g, e, cmi_linear(g, "map_augment", in->augment, nc, 0), 1);
+    int32_t width = c->model_channels * c->channel_mult_emb, classes = c->num_classes;
+    cm_value e = embed_time(g, c, in->time);
+    if (c->second_time == CM_SECOND_CONCAT) e = cmi_concat(g, e, embed_time(g, c, in->second));
+    if (c->augment_dim) e = cmi_add(g, e, cmi_linear(g, "map_augment", in->augment, cmi_channels(g, e), 0), 1);
     e = cmi_silu(g, cmi_linear(g, "map_layer0", e, width, 1));
     e = cmi_linear(g, "map_layer1", e, width, 1);
+    if (c->second_time == CM_SECOND_TOWER) {
+        cm_value s = cmi_silu(g, cmi_linear(g, "map_layer0_s", embed_time(g, c, in->second), width, 1));
+        e = cmi_add(g, e, cmi_linear(g, "map_layer1_s", s, width, 1), 1);
+    }
     if (classes) {
         const int64_t shape[2] = {width, classes};
         const cm_attr attr = {.label = {classes, width, 0, 1, 1}};
@@ -76,7 +87,8 @@ static cm_value decoder(dhariwal *u, cm_value x)
 
 static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_net_inputs *in)
 {
-    dhariwal u = {{graph, 0, cmi_filter_box, 1e-5, 1, 0, 1, 64, CM_QKV_INTERLEAVED}, config, {0}, 0};
+    dhariwal u = {
+        {graph, 0, cmi_filter_box, 1e-5, 1, 0, 1, 64, CM_QKV_INTERLEAVED, config->double_norm}, config, {0}, 0};
     u.f.emb = embedding(graph, config, in);
     cm_value x = decoder(&u, encoder(&u, in->x));
     x = cmi_groupnorm(graph, "out_norm", x, cmi_edm_groups(cmi_channels(graph, x)), 1e-5, 1);
@@ -87,7 +99,7 @@ static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_
 
 static const char *const model_types[] = {"DhariwalUNet", NULL};
 
-static const cm_field fields[] = {CM_EDM_FIELDS(model_types)};
+static const cm_field fields[] = {CM_EDM_FIELDS(model_types), CM_TIMES_FIELDS};
 
 static void defaults(cm_net_config *c)
 {
@@ -98,6 +110,13 @@ static void defaults(cm_net_config *c)
     c->num_blocks = 3;
     memcpy(c->attn, sides, sizeof sides);
     c->n_attn = 3;
+    c->scale_shift = 1;
+}
+
+static cm_status complete(const char *what, const json_t *network, cm_net_config *c)
+{
+    CM_TRY(cmi_times_complete(what, network, c));
+    return cmi_edm_complete(what, network, c);
 }
 
 static const char *const prefixes[] = {"model.", NULL};
@@ -108,7 +127,7 @@ const cm_net_family cmi_net_dhariwal = {
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
     .defaults = defaults,
-    .complete = cmi_edm_complete,
+    .complete = complete,
     .describe = describe,
     .recognise = cmi_dhariwal_recognise,
     .initial = cmi_init_torch,

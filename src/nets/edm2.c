@@ -85,6 +85,14 @@ static cm_value fourier(cm_graph *g, cm_value t, int32_t size)
     return cmi_graph_node(g, &cmi_op_fourier, &attr, &t, 1, freqs, phases);
 }
 
+/* Of mean square 1 in either form. */
+static cm_value embed_time(cm_graph *g, const cm_net_config *c, cm_value t, int32_t size, double *factor)
+{
+    const int positional = c->embedding == CM_EMBEDDING_POSITIONAL;
+    *factor = positional ? sqrt(2) : 1;
+    return positional ? cmi_embed_time(g, t, CM_TIME_POSITIONAL_ENDPOINT, size, 1, NULL) : fourier(g, t, size);
+}
+
 static double widest(const cm_net_config *c)
 {
     double most = 0;
@@ -98,7 +106,9 @@ static cm_value embedding(cm_graph *g, const cm_net_config *c, const cm_net_inpu
     const int32_t noise = c->channel_mult_noise ? c->model_channels * c->channel_mult_noise : cmi_net_width(c, 0);
     const int32_t width = (int32_t)(c->model_channels * (c->channel_mult_emb ? c->channel_mult_emb : widest(c)));
     const double t = c->num_classes ? c->label_balance : 0, norm = sqrt((1 - t) * (1 - t) + t * t);
-    cm_value e = linear(g, "emb_noise", fourier(g, in->time, noise), width, -1, (1 - t) / norm);
+    double factor;
+    const cm_value time = embed_time(g, c, in->time, noise, &factor);
+    cm_value e = linear(g, "emb_noise", time, width, -1, factor * (1 - t) / norm);
     if (c->num_classes) {
         const int64_t shape[2] = {width, c->num_classes};
         const cm_attr attr = {.label = {c->num_classes, width, 0, 1, 1}};
@@ -217,6 +227,7 @@ static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_
 /* --- the family ------------------------------------------------------------------ */
 
 static const char *const model_types[] = {"UNet", NULL};
+static const char *const embeddings[] = {"positional", "fourier", NULL};
 static const double most_balance = 0.999; /* the first has to have a share */
 
 static const cm_field fields[] = {
@@ -243,6 +254,7 @@ static const cm_field fields[] = {
     CM_NUMBER_FIELD("dropout", CM_NET_AT(dropout), 0, 1),
     CM_INT_FIELD("dropout_res", CM_NET_AT(dropout_res), 1, 65536, 0),
     CM_NUMBER_FIELD("label_dropout", CM_NET_AT(label_dropout), 0, 1),
+    CM_CHOICE_FIELD("embedding_type", CM_NET_AT(embedding), embeddings),
     CM_NUMBER_FIELD("bandwidth", CM_NET_AT(fourier_scale), 0, 1e6),
     CM_IGNORED_FIELD("use_fp16"),
     CM_IGNORED_FIELD("logvar_channels"),
@@ -264,12 +276,15 @@ static void defaults(cm_net_config *c)
     c->dropout = 0;
     c->dropout_res = 65536;
     c->fourier_scale = 1;
+    c->embedding = CM_EMBEDDING_FOURIER;
 }
 
 static cm_status complete(const char *what, const json_t *network, cm_net_config *c)
 {
     if (c->n_filter != 2 || c->filter[0] != c->filter[1])
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: argument 'resample_filter' has to be [1, 1] in this network", what);
+    if (c->embedding == CM_EMBEDDING_POSITIONAL && json_object_get(network, "bandwidth"))
+        CM_FAIL(CM_ERR_FORMAT, "%s: argument 'bandwidth' has no effect on embedding_type \"positional\"", what);
     c->fourier_scale *= 6.283185307179586476925;
     return cmi_edm_complete(what, network, c);
 }

@@ -42,7 +42,7 @@ static int read_side(edm2_file *e)
         e->prefix = prefixes[p];
         e->noise = dimension(find(e, "emb_noise.weight"), 1);
         e->embedding = dimension(find(e, "emb_noise.weight"), 0);
-        if (e->noise > 0 && e->embedding > 0 && find(e, "emb_fourier.freqs") && find(e, "out_gain")) break;
+        if (e->noise > 0 && e->embedding > 0 && find(e, "out_gain")) break;
         e->prefix = NULL;
     }
     for (e->side = 1; e->prefix && e->side <= 65536; e->side++)
@@ -94,6 +94,8 @@ static int set_lists(const edm2_file *e, json_t *network)
         if (find(e, "enc.%dx%d_block0.attn_qkv.weight", r, r))
             failed |= json_array_append_new(sides, json_integer(r));
     }
+    if (!find(e, "emb_fourier.freqs"))
+        failed |= json_object_set_new(network, "embedding_type", json_string("positional"));
     failed |=
         json_object_set_new(network, "channel_mult", mult) | json_object_set_new(network, "attn_resolutions", sides);
     if (head_of(e) != 64)

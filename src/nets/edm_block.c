@@ -37,7 +37,10 @@ cm_value cmi_edm_block(const cm_edm_family *f, const char *name, cm_value x, int
     h = resampled_conv(f, cmi_name_of("%s.conv0", name).text, h, out, 3, direction);
     cm_value s = cmi_linear(g, cmi_name_of("%s.affine", name).text, f->emb, f->adaptive_scale ? 2 * out : out, 1);
     h = cmi_groupnorm_embedded(g, cmi_name_of("%s.norm1", name).text, h, s,
-                               f->adaptive_scale ? CM_GN_SCALE_SHIFT : CM_GN_ADD, cmi_edm_groups(out), f->eps);
+                               f->double_norm      ? CM_GN_DOUBLE
+                               : f->adaptive_scale ? CM_GN_SCALE_SHIFT
+                                                   : CM_GN_ADD,
+                               cmi_edm_groups(out), f->eps);
     h = cmi_dropout(g, h);
     cm_filters conv1 = cmi_conv_filters(g, cmi_name_of("%s.conv1", name).text, out, out, 3);
     int32_t k = in != out || (f->resample_proj && direction != CM_RESAMPLE_NONE);

@@ -15,6 +15,7 @@ typedef struct cm_edm_family {
     int adaptive_scale;        /* scale and shift after norm1, not add before    */
     int32_t channels_per_head; /* 0: one head                                   */
     int qkv;                   /* CM_QKV_*                                      */
+    int double_norm;           /* of the scale and the shift                    */
 } cm_edm_family;
 
 int32_t cmi_edm_groups(int32_t channels);

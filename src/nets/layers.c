@@ -70,15 +70,19 @@ static cm_value groupnorm(cm_graph *g, const char *name, const cm_value *in, int
 
 cm_value cmi_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu)
 {
-    const cm_attr attr = {.groupnorm = {groups, CM_GN_PLAIN, silu, (float)eps}};
+    const cm_attr attr = {.groupnorm = {groups, CM_GN_PLAIN, silu, (float)eps, 0}};
     return groupnorm(g, name, &x, 1, &attr);
 }
+
+static const float double_norm_eps = 1e-4f;
 
 cm_value cmi_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
                                 double eps)
 {
-    const cm_attr attr = {.groupnorm = {groups, mode, 1, (float)eps}};
-    const cm_value in[2] = {x, e};
+    const int twice = mode == CM_GN_DOUBLE;
+    const cm_attr attr = {.groupnorm = {groups, twice ? CM_GN_SCALE_SHIFT : mode, 1, (float)eps, twice}};
+    const cm_attr halves = {.unit_norm = {2, 1, double_norm_eps}};
+    const cm_value in[2] = {x, twice ? cmi_graph_node(g, &cmi_op_unit_norm, &halves, &e, 1, -1, -1) : e};
     return groupnorm(g, name, in, 2, &attr);
 }
 

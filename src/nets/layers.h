@@ -35,7 +35,9 @@ cm_filters cmi_conv_filters(cm_graph *g, const char *name, int32_t in, int32_t o
 cm_value cmi_conv_add(cm_graph *g, cm_filters filters, cm_value x, cm_value r, double scale);
 cm_value cmi_linear(cm_graph *g, const char *name, cm_value x, int32_t out, int bias);
 cm_value cmi_groupnorm(cm_graph *g, const char *name, cm_value x, int32_t groups, double eps, int silu);
-/* mode CM_GN_ADD or CM_GN_SCALE_SHIFT with the embedding e. */
+/* mode CM_GN_ADD or CM_GN_SCALE_SHIFT with the embedding e; or sCM's adaptive double normalisation, where the factor
+ * (not less 1) and the shift are divided by their root mean squares over the channels, plus 1e-4 (algorithms 7.4). */
+enum { CM_GN_DOUBLE = 3 };
 cm_value cmi_groupnorm_embedded(cm_graph *g, const char *name, cm_value x, cm_value e, int mode, int32_t groups,
                                 double eps);
 /* (proj(attention(qkv(x))) + r) scale, maps of 1 x 1; of one head over a multiple of 16 channels

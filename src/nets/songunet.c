@@ -160,9 +160,10 @@ static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_
                1e-6,
                sqrt(0.5),
                1,
+               config->scale_shift,
                0,
-               0,
-               config->attention_layout ? CM_QKV_PLAIN : CM_QKV_INTERLEAVED},
+               config->attention_layout ? CM_QKV_PLAIN : CM_QKV_INTERLEAVED,
+               config->double_norm},
               config,
               {0},
               0};
@@ -176,8 +177,6 @@ static const char *const model_types[] = {"SongUNet", NULL};
 static const char *const embeddings[] = {"positional", "fourier", NULL};
 static const char *const encoders[] = {"standard", "skip", "residual", NULL};
 static const char *const decoders[] = {"standard", "skip", NULL};
-static const char *const second_times[] = {"none", "concat", "tower", NULL};
-static const char *const second_inputs[] = {"interval", "time", NULL};
 static const char *const attention_layouts[] = {"interleaved", "qkv", NULL};
 
 static const cm_field fields[] = {
@@ -189,9 +188,8 @@ static const cm_field fields[] = {
     {"resample_filter", CM_FIELD_NUMBERS, CM_NET_AT(filter), CM_NET_AT(n_filter), 0, CM_FIR_MAX, NULL, 0},
     CM_NUMBER_FIELD("fourier_scale", CM_NET_AT(fourier_scale), 0, 1e6),
     CM_CHOICE_FIELD("attention_layout", CM_NET_AT(attention_layout), attention_layouts),
-    CM_CHOICE_FIELD("second_time", CM_NET_AT(second_time), second_times),
-    CM_CHOICE_FIELD("second_input", CM_NET_AT(second_input), second_inputs),
-    CM_NUMBER_FIELD("time_factor", CM_NET_AT(time_factor), 1e-6, 1e6),
+    CM_BOOL_FIELD("adaptive_scale", CM_NET_AT(scale_shift)),
+    CM_TIMES_FIELDS,
 };
 
 static void defaults(cm_net_config *c)
@@ -206,10 +204,7 @@ static void defaults(cm_net_config *c)
 
 static cm_status complete(const char *what, const json_t *network, cm_net_config *c)
 {
-    if (c->second_time == CM_SECOND_NONE && json_object_get(network, "second_input"))
-        CM_FAIL(CM_ERR_FORMAT, "%s: argument 'second_input' has no effect without second_time", what);
-    if (c->second_time != CM_SECOND_NONE && c->embedding == CM_EMBEDDING_FOURIER)
-        CM_FAIL(CM_ERR_FORMAT, "%s: second_time goes with embedding_type \"positional\", not \"fourier\"", what);
+    CM_TRY(cmi_times_complete(what, network, c));
     return cmi_edm_complete(what, network, c);
 }
 

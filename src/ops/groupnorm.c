@@ -4,7 +4,7 @@
  *
  * GN subtracts the mean and divides by sqrt(var + eps) over the C/G channels
  * of a group and all points; s is the embedding in mode ADD, (a, c) its two
- * halves in mode SCALE_SHIFT, act SiLU or nothing.  Everything folds into one
+ * halves in mode SCALE_SHIFT (with whole_factor a alone for 1 + a), act SiLU or nothing.  Everything folds into one
  * factor and one offset per channel, so the data is read twice and written
  * once.
  *
@@ -36,6 +36,12 @@ static cm_status shape(const cm_attr *attr, const cm_desc *in, int n_in, cm_desc
         CM_FAIL(CM_ERR_SHAPE, "groupnorm: the embedding has %d values, expected %d", in[1].c, wanted);
     *out = in[0];
     return CM_OK;
+}
+
+/* What a of (1 + a) is added to: 0 where the embedding has the whole factor. */
+static double unit(const cm_attr *attr)
+{
+    return attr->groupnorm.whole_factor ? 0 : 1;
 }
 
 /* What is found per channel of one image; kept for backward when training. */
@@ -180,7 +186,7 @@ static void fold_group(const image *m, size_t first, size_t last, size_t c, size
     for (size_t k = first; k < last; k++) {
         double a = inverse * (double)weight[k], b = (double)bias[k] + m->b.base[k] * a;
         if (mode == CM_GN_SCALE_SHIFT) {
-            double gain = 1 + (double)e[k];
+            double gain = unit(attr) + (double)e[k];
             a *= gain;
             b = b * gain + (double)e[c + k];
         }
@@ -280,10 +286,10 @@ static void channel_sums(const image *m, const float *dy, float *g, slopes *s)
     for (size_t k = 0; k < c; k++) s->product[k] = m->b.inverse[k] * (s->product[k] + m->b.base[k] * s->sum[k]);
 }
 
-/* (1 + a) of channel k. */
+/* The whole factor of channel k. */
 static double gain_of(const image *m, size_t k, const float *e)
 {
-    return m->run->p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT ? 1 + (double)e[k] : 1;
+    return m->run->p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT ? unit(m->run->p->attr) + (double)e[k] : 1;
 }
 
 /* One group's du, and the gradient of the embedding in mode ADD: its sum. */
@@ -500,7 +506,7 @@ static point point_at(const second *s, size_t i, size_t k)
     point p = {.n = inverse * (d + s->b.base[k]), .gain = 1, .slope = 1};
     double tc = 0;
     p.tu = (r->tin[0] ? (double)r->tin[0][at] : 0) + (mode == CM_GN_ADD && s->te ? (double)s->te[k] : 0);
-    if (mode == CM_GN_SCALE_SHIFT) p.gain = 1 + (double)s->e[k];
+    if (mode == CM_GN_SCALE_SHIFT) p.gain = unit(r->p->attr) + (double)s->e[k];
     if (mode == CM_GN_SCALE_SHIFT && s->te) p.ta = (double)s->te[k], tc = (double)s->te[c + k];
     p.th = inverse * (p.tu - s->mean_tu - p.n * s->c);
     p.tv = p.gain * weight * p.th + p.ta * (weight * p.n + bias) + tc;
@@ -557,7 +563,7 @@ static void second_parameters(const second *s, float *de, float *dte)
     for (size_t k = s->first; k < s->last; k++) {
         const double *sum = s->channel + (k - s->first) * SUMS;
         const double weight = (double)((const float *)r->param[0])[k], bias = (double)((const float *)r->param[1])[k];
-        const double gain = shifts ? 1 + (double)s->e[k] : 1, ta = shifts && s->te ? (double)s->te[k] : 0;
+        const double gain = shifts ? unit(r->p->attr) + (double)s->e[k] : 1, ta = shifts && s->te ? (double)s->te[k] : 0;
         ((float *)r->dparam[0])[k] += (float)(gain * (sum[OF_V_N] + sum[OF_TV_TH]) + ta * sum[OF_TV_N]);
         ((float *)r->dparam[1])[k] += (float)(gain * sum[OF_V] + ta * sum[OF_TV]);
         if (shifts && de) {

@@ -46,6 +46,7 @@ typedef union cm_attr {
     struct {
         int32_t groups, mode, silu;
         float eps;
+        int32_t whole_factor; /* of mode SCALE_SHIFT: the factor is a, not 1 + a */
     } groupnorm;
     struct {
         int32_t heads, layout;
