@@ -74,6 +74,18 @@ static const struct {
     {"cifar10-tcm", "edm_cifar10_uncond_vp", 55733891},
     {"cifar10-tcm2", "edm_cifar10_uncond_vp", 55733891},
     {"cifar10-meanflow", "twotime_cifar10", 55932419},
+    {"edm2-img64-xs", NULL, 124711077},
+    {"edm2-img64-s", NULL, 280209637},
+    {"edm2-img64-m", NULL, 497803557},
+    {"edm2-img64-l", NULL, 777492837},
+    {"edm2-img64-xl", NULL, 1119277477},
+    {"edm2-img512-xxs", NULL, 31309029},
+    {"edm2-img512-xs", NULL, 124713381},
+    {"edm2-img512-s", NULL, 280213093},
+    {"edm2-img512-m", NULL, 497808165},
+    {"edm2-img512-l", NULL, 777498597},
+    {"edm2-img512-xl", NULL, 1119284389},
+    {"edm2-img512-xxl", NULL, 1523165541},
     {"imagenet64-ect", NULL, 280209637},
     {"imagenet64-tcm", NULL, 280209637},
     {"imagenet64-tcm2", NULL, 280209637},
@@ -438,7 +450,8 @@ START_TEST(nothing_is_hidden)
                                        "clip_act",           "channels_per_head",
                                        "resample_filter",    "dropout",
                                        "dropout_res",        "label_dropout",
-                                       "bandwidth",          NULL};
+                                       "embedding_type",     "bandwidth",
+                                       NULL};
     static const char *const song[] = {"embedding_type", "channel_mult_noise", "encoder_type",
                                        "decoder_type",   "resample_filter",    NULL};
     static const char *const precond[] = {"type", "sigma_data", "sigma_min", "sigma_max", NULL};

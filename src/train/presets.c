@@ -53,14 +53,17 @@
     "\"channel_mult_emb\": 4, \"num_blocks\": 3, \"attn_resolutions\": [32, 16, 8], \"dropout\": 0.1, "              \
     "\"label_dropout\": 0" REST("ln/4", 3, 64, 1000)
 
-/* EDM2-S; dropout in blocks of at most 16 x 16 points. */
-#define EDM2_64(dropout)                                                                                             \
-    "{\"network\": {\"type\": \"edm2\", \"img_resolution\": 64, \"in_channels\": 3, \"out_channels\": 3, "           \
-    "\"label_dim\": 1000, \"model_channels\": 192, \"channel_mult\": [1, 2, 3, 4], \"channel_mult_noise\": 1, "      \
-    "\"channel_mult_emb\": 4, \"num_blocks\": 3, \"attn_resolutions\": [16, 8], \"label_balance\": 0.5, "            \
-    "\"concat_balance\": 0.5, \"res_balance\": 0.3, \"attn_balance\": 0.3, \"clip_act\": 256, "                      \
-    "\"channels_per_head\": 64, \"resample_filter\": [1, 1], \"dropout\": " #dropout                                 \
-    ", \"dropout_res\": 16, \"label_dropout\": 0, \"bandwidth\": 1" REST("ln/4", 3, 64, 1000)
+/* EDM2; dropout in blocks of at most so many points a side. */
+#define EDM2(c, width, dropout, dropout_side)                                                                        \
+    "{\"network\": {\"type\": \"edm2\", \"img_resolution\": 64, \"in_channels\": " #c ", \"out_channels\": " #c      \
+    ", \"label_dim\": 1000, \"model_channels\": " #width ", \"channel_mult\": [1, 2, 3, 4], "                        \
+    "\"channel_mult_noise\": 1, \"channel_mult_emb\": 4, \"num_blocks\": 3, \"attn_resolutions\": [16, 8], "         \
+    "\"label_balance\": 0.5, \"concat_balance\": 0.5, \"res_balance\": 0.3, \"attn_balance\": 0.3, "                 \
+    "\"clip_act\": 256, \"channels_per_head\": 64, \"resample_filter\": [1, 1], \"dropout\": " #dropout              \
+    ", \"dropout_res\": " #dropout_side ", \"label_dropout\": 0, \"embedding_type\": \"fourier\", "                  \
+    "\"bandwidth\": 1" REST("ln/4", c, 64, 1000)
+/* Size S. */
+#define EDM2_64(dropout) EDM2(3, 192, dropout, 16)
 
 #define TINY SONG(32, 1, 10, 0, 8, "1, 2", 1, "", 0, DDPMPP)
 #define DIGITS SONG(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP)
@@ -104,6 +107,14 @@
 #define TCM_RUN                                                                                                      \
     "optimizer=radam huber_c=0.00000001 ect_q=2 ratio_limit=0.999 grad_clip=1000000 dropout=0.2 flip=0 ema=0.9999 "
 
+/* A row of the table of sizes: 2^20 images are 512 steps; the rate rises over 10 million images. */
+#define EDM2_TEACHER(rate, dropout, steps)                                                                           \
+    "objective=edm batch=2048 steps=" #steps " optimizer=adam beta1=0.9 beta2=0.99 lr=" #rate                        \
+    " warmup_steps=4883 dropout=" #dropout " flip=0 weight_net=fourier sum_pixels=1 ema=power:0.05,power:0.1 "
+#define EDM2_IMG64 "p_mean=-0.8 p_std=1.6 lr_decay_steps=35000"
+#define EDM2_IMG512 "p_mean=-0.4 p_std=1 lr_decay_steps=70000"
+#define LATENTS "latents of 64x64 with 4 channels, made elsewhere, as data"
+#define EDM2_PAPER "Karras et al. 2024; NVlabs/edm2 train_edm2.py"
 #define EDM2_RUN "optimizer=adam beta1=0.9 beta2=0.99 ect_q=4 huber_c=0.06 p_mean=-0.8 p_std=1.6 dropout=0.4 flip=0 "
 #define EDM2_TCM "ratio_limit=0.9961 pair_weighting=c-out-squared grad_clip=1000000 ema=gamma:16.97 "
 
@@ -290,6 +301,30 @@ static const cm_preset presets[] = {
      "p_std=2 flow_ratio=0.75 adaptive_p=0.75 adaptive_eps=0.001 dropout=0.2 augment=0.12 flip=0 "
      "ema=every16:0.9999,every16:0.99995,every16:0.9996",
      CIFAR_FLOW(0.2, "qkv")},
+    {"edm2-img64-xs", "EDM2-XS, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.012, 0, 524288) EDM2_IMG64,
+     EDM2(3, 128, 0, 65536)},
+    {"edm2-img64-s", "EDM2-S, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.01, 0, 524288) EDM2_IMG64,
+     EDM2(3, 192, 0, 65536)},
+    {"edm2-img64-m", "EDM2-M, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.009, 0.1, 1048576) EDM2_IMG64,
+     EDM2(3, 256, 0.1, 65536)},
+    {"edm2-img64-l", "EDM2-L, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.008, 0.1, 524288) EDM2_IMG64,
+     EDM2(3, 320, 0.1, 65536)},
+    {"edm2-img64-xl", "EDM2-XL, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.007, 0.1, 327680) EDM2_IMG64,
+     EDM2(3, 384, 0.1, 65536)},
+    {"edm2-img512-xxs", "EDM2-XXS, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.017, 0, 1048576) EDM2_IMG512,
+     EDM2(4, 64, 0, 65536)},
+    {"edm2-img512-xs", "EDM2-XS, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.012, 0, 1048576) EDM2_IMG512,
+     EDM2(4, 128, 0, 65536)},
+    {"edm2-img512-s", "EDM2-S, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.01, 0, 1048576) EDM2_IMG512,
+     EDM2(4, 192, 0, 65536)},
+    {"edm2-img512-m", "EDM2-M, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.009, 0.1, 1048576) EDM2_IMG512,
+     EDM2(4, 256, 0.1, 65536)},
+    {"edm2-img512-l", "EDM2-L, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.008, 0.1, 917504) EDM2_IMG512,
+     EDM2(4, 320, 0.1, 65536)},
+    {"edm2-img512-xl", "EDM2-XL, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.007, 0.1, 655360) EDM2_IMG512,
+     EDM2(4, 384, 0.1, 65536)},
+    {"edm2-img512-xxl", "EDM2-XXL, " LATENTS, EDM2_PAPER, EDM2_TEACHER(0.0065, 0.1, 458752) EDM2_IMG512,
+     EDM2(4, 448, 0.1, 65536)},
     {"imagenet64-ect", "ECT of EDM2-S (--init edm2-img64-s-1073741-0.075.pkl)",
      "Geng et al. 2024; locuslab/ect, imgnet",
      "objective=ect batch=128 steps=100000 " EDM2_RUN "lr=0.001 lr_decay_steps=2000 pair_weighting=karras "
