@@ -48,6 +48,8 @@ static const cli_option options[] = {
     {"dtype", 0, "NAME", "another spelling of --precision"},
     {"memory", 0, "NAME", "fast, or small: less memory, slower"},
     {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
+    {"below", 0, "FILE", "another model, which is evaluated below --border instead (TCM: that of the first stage)"},
+    {"border", 0, "X", "the noise level from which on MODEL is evaluated, and below it that of --below"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
     {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
 };
@@ -194,7 +196,7 @@ static void choose_page(program *p, const cm_model *model)
 int main(int argc, char **argv)
 {
     static program p;
-    cm_model *model = NULL;
+    cm_model *model = NULL, *below = NULL;
     double load;
     p.c = (cli){.program = "cm-sample", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
     p.c.usage = "MODEL [options]\n"
@@ -205,6 +207,7 @@ int main(int argc, char **argv)
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
     if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[0], &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
+    if (status == CM_OK) status = sampling_load_below(&p.s, &p.c, &below);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p, load);
     int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);
@@ -215,5 +218,6 @@ int main(int argc, char **argv)
     free(p.evaluations);
     cm_sampler_free(p.sampler);
     cm_model_free(model);
+    cm_model_free(below);
     return cli_end(&p.c, code);
 }

@@ -59,6 +59,8 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("debug")) s->sampler.debug = value;
     else if (IS("config")) s->config = cli_json_argument(c, name, value);
     else if (IS("weights")) s->weights = value;
+    else if (IS("below")) s->below = value;
+    else if (IS("border")) s->sampler.border = cli_number(c, name, value, 1e-6, 1e9);
     else cli_usage_error(c, "--%s is read by nothing: please report it", name);
 #undef IS
 }
@@ -118,6 +120,18 @@ cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **
     if (seconds) *seconds = cli_seconds() - before;
     if (status == CM_OK) status = check_times(s, c, path, *model);
     return status == CM_OK ? cm_model_info_get(*model, info) : status;
+}
+
+cm_status sampling_load_below(sampling *s, cli *c, cm_model **below)
+{
+    cm_context *context = NULL;
+    if (!s->below != !(s->sampler.border > 0)) cli_usage_error(c, "--below and --border go together");
+    if (!s->below) return CM_OK;
+    cm_status status = cli_context(c, &context);
+    if (status == CM_OK) status = cm_model_load(context, s->below, NULL, below);
+    cm_context_free(context);
+    s->sampler.below = *below;
+    return status;
 }
 
 /* --- the report ------------------------------------------------------------------- */

@@ -10,6 +10,7 @@ typedef struct sampling {
     cm_sampler_options sampler;
     cm_sample_options sample;
     const char *config, *weights; /* for cm_load_options           */
+    const char *below;            /* a file of another model, or NULL */
     double sigmas[SAMPLING_MOST]; /* behind sample.sigmas          */
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
@@ -42,6 +43,9 @@ void sampling_count(sampling_nfe *c, size_t n, const int32_t *evaluations);
 /* "2 network evaluations", "20 to 44 network evaluations". */
 const char *sampling_nfe_text(const sampling_nfe *c, char text[64]);
 double sampling_nfe_mean(const sampling_nfe *c);
+
+/* The model of --below, where it is asked for: with the average of its weights, and as its file says it is. */
+cm_status sampling_load_below(sampling *s, cli *c, cm_model **below);
 
 /* What cm-sample says at its end. */
 typedef struct sampling_result {

@@ -929,6 +929,136 @@ START_TEST(levels_of_editing_are_the_models)
 }
 END_TEST
 
+/* --- two models, each on its side of a border ------------------------------------------------------ */
+
+static cm_status create_with(cm_model *m, cm_model *below, double border, cm_sampler **s)
+{
+    cm_sampler_options o = CM_SAMPLER_OPTIONS_INIT;
+    o.threads = 2, o.max_batch = 3;
+    o.below = below, o.border = border;
+    return cm_sampler_create(m, &o, s);
+}
+
+typedef struct {
+    float estimate[2][4 * SIZE];
+} estimates;
+
+static int32_t keep_estimate(void *user, int32_t evaluation, double level, size_t first, const cm_images *images)
+{
+    estimates *e = user;
+    (void)level;
+    memcpy(e->estimate[evaluation] + first * SIZE, images->data, images->n * SIZE * sizeof(float));
+    return 0;
+}
+
+/* The first estimate is the one's, the second what the other makes of it; a level at the border is the first's. */
+START_TEST(each_model_on_its_side)
+{
+    static const double levels[2] = {80, 1};
+    static const double borders[3] = {1.5, 80, 1.0000001};
+    static estimates apart, together;
+    cm_model *a = load(CONSISTENCY), *b;
+    cm_model_info info = CM_MODEL_INFO_INIT;
+    OK(cm_model_info_get(a, &info));
+    OK(cm_model_create(NULL, info.config_json, 5, &b));
+    cm_sampler *alone = sampler(a, 1, 4), *both;
+    static float noise[4 * SIZE], step[4 * SIZE], x[4 * SIZE], want[4 * SIZE], got[4 * SIZE];
+    int32_t labels[4] = {0, 3, 7, 9};
+    cm_condition c = CM_CONDITION_INIT;
+    cm_sample_options o = options(CM_METHOD_MULTISTEP);
+    for (int i = 0; i < 4 * SIZE; i++) noise[i] = (float)sin((double)(7 * i)), step[i] = (float)cos((double)(5 * i));
+    c.labels = labels;
+    o.condition = &c, o.sigmas = levels, o.sigma_count = 2;
+    o.noise = noise, o.step_noise = step, o.noise_steps = 1;
+    o.clip_denoised = o.clip_output = CM_CLIP_NO;
+    o.step = keep_estimate, o.step_user = &apart;
+    OK(cm_sampler_run(alone, &o, 4, got));
+    o.step_user = &together;
+    for (int k = 0; k < 3; k++) {
+        OK(create_with(a, b, borders[k], &both));
+        OK(cm_sampler_run(both, &o, 4, got));
+        ck_assert_mem_eq(apart.estimate[0], together.estimate[0], sizeof x);
+        const float level[4] = {1, 1, 1, 1};
+        const double rise = sqrt(1 - info.sigma_min * info.sigma_min);
+        for (int i = 0; i < 4 * SIZE; i++) x[i] = (float)((double)apart.estimate[0][i] + rise * (double)step[i]);
+        OK(cm_model_denoise(b, 4, x, level, labels, want));
+        for (int i = 0; i < 4 * SIZE; i++)
+            ck_assert_msg(fabs((double)got[i] - (double)want[i]) <= 1e-5, "%d: %g, expected %g", i, (double)got[i],
+                          (double)want[i]);
+        cm_sampler_free(both);
+    }
+    cm_sampler_free(alone);
+    cm_model_free(a), cm_model_free(b);
+}
+END_TEST
+
+/* With the same weights on both sides nothing changes, whatever the method, also where images have levels of their
+ * own. */
+START_TEST(the_same_model_on_both_sides)
+{
+    static const int kinds[] = {CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_DPM, CM_METHOD_DPMPP,
+                                  CM_METHOD_RK45};
+    cm_model *a = load(CONSISTENCY), *copy = load(CONSISTENCY);
+    cm_sampler *alone = sampler(a, 1, 3), *both;
+    cm_sampler_info one = CM_SAMPLER_INFO_INIT, two = CM_SAMPLER_INFO_INIT, need = CM_SAMPLER_INFO_INIT;
+    cm_sampler_options so = CM_SAMPLER_OPTIONS_INIT;
+    OK(create_with(a, copy, 1, &both));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        cm_sample_options o = options(kinds[i]);
+        static const double levels[2] = {80, 0.5};
+        if (kinds[i] == CM_METHOD_MULTISTEP) o.sigmas = levels, o.sigma_count = 2;
+        else if (kinds[i] != CM_METHOD_RK45) o.steps = 5;
+        if (kinds[i] == CM_METHOD_RK45) o.rk45_rtol = o.rk45_atol = 0.05;
+        float *x = draw(alone, &o, 4), *y = draw(both, &o, 4);
+        ck_assert_mem_eq(x, y, 4 * SIZE * sizeof *x);
+        free(x), free(y);
+    }
+    OK(cm_sampler_info_get(alone, &one));
+    OK(cm_sampler_info_get(both, &two));
+    ck_assert(two.activation_bytes > one.activation_bytes && two.packed_bytes == 2 * one.packed_bytes);
+    so.threads = 2, so.max_batch = 3, so.below = copy, so.border = 1;
+    OK(cm_sampler_estimate(a, &so, &need));
+    ck_assert_uint_eq(need.packed_bytes, two.packed_bytes);
+    cm_sampler_free(alone), cm_sampler_free(both);
+    cm_model_free(a), cm_model_free(copy);
+}
+END_TEST
+
+START_TEST(borders_refused)
+{
+    static const double above[2] = {80, 2}, under[1] = {0.5};
+    cm_model *a = load(CONSISTENCY), *teacher = load(TEACHER), *other;
+    cm_sampler *s;
+    int32_t nfe;
+    float x[SIZE];
+    FAILS(create_with(a, NULL, 1, &s), CM_ERR_ARGUMENT, "border 1 has no effect");
+    ck_assert_ptr_null(s);
+    FAILS(create_with(a, a, 0, &s), CM_ERR_ARGUMENT, "border is 0");
+    FAILS(create_with(a, a, -1, &s), CM_ERR_ARGUMENT, "border is -1");
+    FAILS(create_with(a, a, (double)NAN, &s), CM_ERR_ARGUMENT, "border is nan");
+    FAILS(create_with(a, a, 81, &s), CM_ERR_ARGUMENT, "border is 81");
+    FAILS(create_with(a, a, 0.0001, &s), CM_ERR_ARGUMENT, "border is 0.0001");
+    FAILS(create_with(a, teacher, 1, &s), CM_ERR_ARGUMENT, "another precond");
+    OK(cm_model_create(
+        NULL,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 16, \"img_channels\": 1, "
+        "\"model_channels\": 4, \"channel_mult\": [1], \"num_blocks\": 1}, \"precond\": {\"type\": \"cm\"}}",
+        1, &other));
+    FAILS(create_with(a, other, 1, &s), CM_ERR_ARGUMENT, "images of another size");
+    cm_model_free(other);
+    OK(create_with(a, a, 1, &s));
+    cm_sample_options o = options(CM_METHOD_ONESTEP);
+    FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, "one side of the border 1");
+    FAILS(cm_sampler_nfe(s, &o, &nfe), CM_ERR_ARGUMENT, "one side of the border 1");
+    o.method = CM_METHOD_MULTISTEP, o.sigmas = above, o.sigma_count = 2;
+    FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, "from 80 to 2");
+    o.sigmas = under, o.sigma_count = 1;
+    FAILS(cm_sampler_run(s, &o, 1, x), CM_ERR_ARGUMENT, "from 0.5 to 0.5");
+    cm_sampler_free(s);
+    cm_model_free(a), cm_model_free(teacher);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("sampler");
@@ -954,6 +1084,9 @@ Suite *make_suite(void)
     tcase_add_test(t, published_levels_go_by_the_objective);
     tcase_add_test(t, levels_are_the_models);
     tcase_add_test(t, levels_of_editing_are_the_models);
+    tcase_add_test(t, each_model_on_its_side);
+    tcase_add_test(t, the_same_model_on_both_sides);
+    tcase_add_test(t, borders_refused);
     tcase_add_test(t, bfloat16);
     suite_add_tcase(s, t);
     return s;

@@ -22,6 +22,9 @@ $bin/cm-sample models/digits_teacher.safetensors -m rk45 --rtol 0.05 --atol 0.05
 [ -f $dir/i-0002.png ] || fail "no i-0002.png"
 expect 0 '"seconds_per_image"' $bin/cm-sample --bench --batch 2 --threads 1 --dtype f32 --method onestep -n 2 $model --json
 $bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["images"] == 2 and d["peak_bytes"] > 0 and d["yardstick_seconds"] > 0 and d["plan_seconds"] > 0 and d["load_seconds"] > 0' || fail "bench JSON"
+expect 0 "2 network evaluations" $bin/cm-sample $model --sigmas 80,0.5 --below $model --border 1 -n 2 -o $dir/below.png
+expect 2 "--below and --border go together" $bin/cm-sample $model --border 1 -o $dir/below.png
+expect 1 "one side of the border" $bin/cm-sample $model --below $model --border 1 -m onestep -o $dir/below2.png
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
 expect 1 "method flowmap is for networks of two times" $bin/cm-sample $model --method flowmap -o $dir/f.png
 python3 -c 'if True:

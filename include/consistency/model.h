@@ -365,6 +365,8 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
  *     average-velocity   x_t - t u(x_t; t, r) with t = s / (1 + s), x_t = x / (1 + s); r = 0 unless the
  *                 options have a second level s', whose r is s' / (1 + s').  u is the mean velocity from t
  *                 down to r, so that (s'/s) x + (1 - s'/s) D is the image at level s'
+ *     imm, edm-flow   c_skip, |c_out| and c_in of edm, in imm with -c_out and c_noise = s / (s + sd); the second
+ *                 time is c_noise(max(s', sigma_min)), and the image at level s' is as above
  *
  * c_noise is 250 ln(s) or ln(s) / 4 for cm, edm and ecm, by the member "time" of the
  * configuration, and the level's own number or logarithm for the others.

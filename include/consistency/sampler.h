@@ -171,10 +171,17 @@ typedef struct cm_sampler_options {
      *                 0, the default: 1 on processors with AMX, else 3.
      *   bf16_emulate  1: on any processor, slower than F32 there. */
     const char *debug;
+    /* A second model, which is evaluated in place of the first one below noise level `border`: of truncated
+     * consistency (TCM), the model of the first stage beside that of the second, which was trained above its
+     * border.  Both have images, classes and precond (sigma_data and sigma_min too) alike; the sampler keeps a
+     * reference.  border is a level, from which on the first model is asked; each run has levels on either side of
+     * it, else it is an ARGUMENT error, as is one of the two without the other.  NULL and 0: none. */
+    cm_model *below;
+    double border;
 } cm_sampler_options;
 
 /* clang-format off */
-#define CM_SAMPLER_OPTIONS_INIT {sizeof(cm_sampler_options), 0, 0, 0, 0, 0, NULL}
+#define CM_SAMPLER_OPTIONS_INIT {sizeof(cm_sampler_options), 0, 0, 0, 0, 0, NULL, NULL, 0}
 /* clang-format on */
 
 /* One run.  Zero is the default of every member, so CM_SAMPLE_OPTIONS_INIT is a good
@@ -218,7 +225,7 @@ typedef struct cm_sample_options {
     double sigma_min, sigma_max;
 
     /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP, RK45, PC, FLOWMAP and models of precond
-     * ecm, trigflow and average-velocity, whose reference code does not.  And the images at the end; default: yes. */
+     * ecm, trigflow, average-velocity, imm and edm-flow, whose reference code does not.  And the images at the end; default: yes. */
     int32_t clip_denoised;
     int32_t clip_output;
 
@@ -314,7 +321,8 @@ CM_API void cm_sampler_info_init(cm_sampler_info *info, size_t struct_size);
  * takes 1.6 s of a processor for a network of 220 MB, less where another sampler of the model has packed the weights
  * already.
  *
- * Errors: ARGUMENT (an option out of range, memory SMALL with precision BF16, NULL),
+ * Errors: ARGUMENT (an option out of range, memory SMALL with precision BF16, NULL, a model `below` that does not
+ * go with the first),
  * UNSUPPORTED (precision BF16 on a processor without instructions for it, options of a newer
  * interface), MEMORY, LIMIT (sizes that do not fit into memory), FORKED. *out is then NULL. */
 CM_API cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, cm_sampler **out);

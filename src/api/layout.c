@@ -366,7 +366,7 @@ PLACE(cm_sampler_info, activation_bytes, 16);
 PLACE(cm_sampler_info, packed_bytes, 24);
 PLACE(cm_sampler_info, plan_seconds, 32);
 
-SIZE(cm_sampler_options, 32);
+SIZE(cm_sampler_options, 48);
 PLACE(cm_sampler_options, struct_size, 0);
 PLACE(cm_sampler_options, max_batch, 4);
 PLACE(cm_sampler_options, threads, 8);
@@ -374,6 +374,8 @@ PLACE(cm_sampler_options, precision, 12);
 PLACE(cm_sampler_options, memory, 16);
 PLACE(cm_sampler_options, reserved, 20);
 PLACE(cm_sampler_options, debug, 24);
+PLACE(cm_sampler_options, below, 32);
+PLACE(cm_sampler_options, border, 40);
 
 SIZE(cm_samples_options, 16);
 PLACE(cm_samples_options, struct_size, 0);

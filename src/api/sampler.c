@@ -39,6 +39,7 @@ static cm_status resolve(const cm_model *model, const cm_sampler_options *option
                 o->threads, CM_MAX_THREADS);
     if (o->threads == 0) o->threads = cmi_context_threads(model->context);
     CM_TRY(cmi_reserved_check("cm_sampler_options", o->reserved));
+    CM_TRY(cmi_sampler_check_below(model, o->below, o->border));
     return cmi_arithmetic_choose("cm_sampler_options", cmi_context_cpu_level(model->context), o->precision, o->memory,
                                  o->debug, CM_BF16_TILE_SAMPLING, arithmetic);
 }
@@ -52,7 +53,12 @@ cm_status cm_sampler_create(cm_model *model, const cm_sampler_options *options, 
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_create: model is NULL");
     CM_TRY(cmi_context_check_process(model->context));
     CM_TRY(resolve(model, options, &o, &arithmetic));
-    return cmi_sampler_open(model, o.threads, (size_t)o.max_batch, arithmetic, out);
+    CM_TRY(cmi_sampler_open(model, o.threads, (size_t)o.max_batch, arithmetic, out));
+    const cm_status status = o.below ? cmi_sampler_add_below(*out, o.below, o.border, arithmetic) : CM_OK;
+    if (status == CM_OK) return status;
+    cmi_sampler_close(*out);
+    *out = NULL;
+    return status;
 }
 
 cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options, cm_sampler_info *info)
@@ -70,6 +76,11 @@ cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *options
     i.max_batch = o.max_batch;
     i.activation_bytes = activations + cmi_sampler_state_bytes(model, (size_t)o.max_batch);
     i.packed_bytes = packed;
+    if (o.below) {
+        CM_TRY(cmi_denoiser_estimate(o.below, o.threads, (size_t)o.max_batch, arithmetic, &activations, &packed));
+        i.activation_bytes += activations;
+        if (o.below != model) i.packed_bytes += packed;
+    }
     return cm_info_write(info, &i, sizeof i, "cm_sampler_info");
 }
 
@@ -115,8 +126,9 @@ cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *opt
     CM_TRY(cmi_sample_options_read(options, &o, &condition));
     CM_TRY(cmi_times_resolve(sampler->model, &o, &times));
     *nfe = cmi_solver_nfe(&times.solver);
+    const cm_status status = cmi_sampler_check_border(sampler, &times.solver);
     cmi_times_release(sampler->model, &times);
-    return CM_OK;
+    return status;
 }
 
 cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info)
@@ -128,6 +140,8 @@ cm_status cm_sampler_info_get(const cm_sampler *sampler, cm_sampler_info *info)
     i.max_batch = (int32_t)sampler->max_batch;
     i.activation_bytes = cmi_sampler_bytes(sampler);
     i.packed_bytes = cmi_params_copied_bytes(sampler->model->params);
+    if (sampler->below && sampler->below_model != sampler->model)
+        i.packed_bytes += cmi_params_copied_bytes(sampler->below_model->params);
     i.plan_seconds = sampler->plan_seconds;
     return cm_info_write(info, &i, sizeof i, "cm_sampler_info");
 }

@@ -51,6 +51,8 @@ void cmi_sampler_close(cm_sampler *s)
     cm_model *model = s->model;
     cm_context *context = model->context;
     cmi_denoiser_free(s->denoiser);
+    cmi_denoiser_free(s->below);
+    cmi_model_release(s->below_model);
     cmi_free(context, s->state);
     cmi_free(context, s->work);
     cmi_free(context, s->estimate);
@@ -69,7 +71,8 @@ size_t cmi_sampler_state_bytes(const cm_model *model, size_t max_batch)
 
 size_t cmi_sampler_bytes(const cm_sampler *s)
 {
-    return cmi_denoiser_bytes(s->denoiser) + cmi_sampler_state_bytes(s->model, s->max_batch);
+    const size_t below = s->below ? cmi_denoiser_bytes(s->below) : 0;
+    return below + cmi_denoiser_bytes(s->denoiser) + cmi_sampler_state_bytes(s->model, s->max_batch);
 }
 
 cm_status cmi_sampler_end(cm_sampler *s, cm_status status)

@@ -11,6 +11,10 @@
 struct cm_sampler {
     cm_model *model; /* counted */
     cm_denoiser *denoiser;
+    /* Below the border another one: counted, NULL and 0 where there is none. */
+    cm_model *below_model;
+    cm_denoiser *below;
+    double border;
     int threads;
     size_t max_batch;
     double plan_seconds;
@@ -33,6 +37,15 @@ static inline size_t cmi_sampler_image_size(const cm_model *m)
 cm_status cmi_sampler_open(cm_model *model, int threads, size_t max_batch, cm_arithmetic arithmetic,
                            cm_sampler **out);
 void cmi_sampler_close(cm_sampler *sampler);
+
+/* ARGUMENT where `below` (NULL: none) does not go with the model, or the border with it; the sampler's second network;
+ * and whether the levels of a run lie on either side. */
+cm_status cmi_sampler_check_below(const cm_model *model, const cm_model *below, double border);
+cm_status cmi_sampler_add_below(cm_sampler *sampler, cm_model *below, double border, cm_arithmetic arithmetic);
+struct cm_solver;
+cm_status cmi_sampler_check_border(const cm_sampler *sampler, const struct cm_solver *solver);
+/* The networks of the sampler, each on its side of the border. */
+cm_status cmi_sampler_evaluate(const cm_sampler *sampler, const cm_evaluation *evaluation);
 
 /* The calls of a handle: within cmi_call_begin and cmi_sampler_end.  options are complete
  * (every field of this version); SHAPE where `out` is not of the model's images. */

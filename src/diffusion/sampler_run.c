@@ -49,7 +49,7 @@ static cm_status evaluate(run *r, int evaluation, double sigma, const double *se
                              .labels = r->conditional ? s->labels : NULL,
                              .d = out,
                              .call = &s->call};
-    CM_TRY(cmi_denoiser_run(s->denoiser, &e));
+    CM_TRY(cmi_sampler_evaluate(s, &e));
     for (size_t i = 0; i < r->noise.count; i++) CM_TRY(check_image(r, i, evaluation, sigma, out + i * r->noise.size));
     return report(r, r->noise.count);
 }
@@ -81,7 +81,7 @@ static cm_status denoise_each(void *user, int evaluation, size_t count, const si
                              .labels = r->conditional ? s->chosen : NULL,
                              .d = out,
                              .call = &s->call};
-    CM_TRY(cmi_denoiser_run(s->denoiser, &e));
+    CM_TRY(cmi_sampler_evaluate(s, &e));
     for (size_t k = 0; k < count; k++) CM_TRY(check_image(r, which[k], evaluation, sigma[k], out + k * size));
     return report(r, count);
 }
@@ -211,7 +211,8 @@ cm_status cmi_sampler_run_job(cm_sampler *s, const cm_sampler_job *j)
                            (size_t)s->model->width));
     if (j->options->step_noise) CM_TRY(cmi_check_array("step_noise", j->options->noise_steps, j->n * bytes));
     CM_TRY(cmi_times_resolve(s->model, j->options, &times));
-    cm_status status = run_all(s, j, &times);
+    cm_status status = cmi_sampler_check_border(s, &times.solver);
+    if (status == CM_OK) status = run_all(s, j, &times);
     cmi_times_release(s->model, &times);
     return status;
 }

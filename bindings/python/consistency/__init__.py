@@ -505,19 +505,24 @@ class Sampler(Editing, Handle):
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
     solver, alpha; for "dpmpp" also order, form ("dpmsolver", "taylor") and end ("lower", "full");
     for "rk45" rtol, atol, max_nfe (nfe is the most then); for "pc" snr and corrections.  For all: batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
-    exact), memory ("fast"; "small": slower, with less memory), debug (entries "key=number", unstable)."""
+    exact), memory ("fast"; "small": slower, with less memory), debug (entries "key=number", unstable); below, another
+    Model, which is evaluated in place of this one below noise level border (TCM: the first stage's)."""
 
     _what, _free = "sampler", lib.cm_sampler_free
 
     def __init__(self, model: Model, method: str = "default", batch: Optional[int] = None,
                  threads: Optional[int] = None, precision: Optional[str] = None, memory: Optional[str] = None,
-                 debug: Optional[str] = None, **options: Any) -> None:
+                 debug: Optional[str] = None, below: Optional[Model] = None, border: Optional[float] = None,
+                 **options: Any) -> None:
         self.model = model
         _refuse_removed(options)
         self._options = _sample_options(method, **options)
         s = self._sampler_options(batch, threads, precision, memory, debug)
+        if border is not None:
+            s.border = _values.number(border, "border")
         handle = C.c_void_p()
-        with model._held() as of:
+        with model._held() as of, (model if below is None else below)._held() as other:
+            s.below = other if below is not None else None
             _check(lib.cm_sampler_create(of, C.byref(s), C.byref(handle)))
         self._handle = handle
         try:

@@ -172,7 +172,8 @@ STEP = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_int32, C.c_double, C.c_size_t, C.P
 class SamplerOptions(Struct):
     _c_name = "cm_sampler_options"
     _fields_ = [("struct_size", C.c_uint32), ("max_batch", C.c_int32), ("threads", C.c_int32), ("precision", C.c_int32),
-                ("memory", C.c_int32), ("reserved", C.c_int32), ("debug", C.c_char_p)]
+                ("memory", C.c_int32), ("reserved", C.c_int32), ("debug", C.c_char_p), ("below", C.c_void_p),
+                ("border", C.c_double)]
 
 
 class SampleOptions(Struct):
