@@ -50,7 +50,8 @@ static const char *const networks[] = {
     "\"num_blocks\":1,\"attn_resolutions\":[8],\"label_dim\":3,\"second_time\":\"tower\",\"second_input\":\"time\","
     "\"double_norm\":true}",
     "{\"type\":\"adm\",\"image_size\":16,\"in_channels\":3,\"model_channels\":32,\"out_channels\":3,\"num_res_"
-    "blocks\":1,\"attention_resolutions\":[],\"channel_mult\":[1,2],\"num_classes\":2,\"second_time\":\"tower\"}",
+    "blocks\":1,\"attention_resolutions\":[2],\"channel_mult\":[1,2],\"num_classes\":2,\"second_time\":\"tower\","
+    "\"time_factor\":30}",
     "{\"type\":\"dhariwal\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":32,\"channel_mult\":[1,2],"
     "\"num_blocks\":1,\"attn_resolutions\":[],\"augment_dim\":6,\"label_dim\":2,\"second_time\":\"concat\"}",
     "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
@@ -451,13 +452,9 @@ START_TEST(edm_form_of_two_times)
         x[i] = 2 * (float)sin((double)(3 * i));
         inputs[i] = (double)x[i] / sqrt((double)sigma[i / 768] * (double)sigma[i / 768] + 0.25);
     }
-    OK(cmi_denoiser_run(plain, &(cm_evaluation){.n = 2,
-                                                .x = inputs,
-                                                .sigma = t,
-                                                .sigma_step = 1,
-                                                .second = s,
-                                                .labels = labels,
-                                                .d = values}));
+    OK(cmi_denoiser_run(
+        plain, &(cm_evaluation){
+                   .n = 2, .x = inputs, .sigma = t, .sigma_step = 1, .second = s, .labels = labels, .d = values}));
     OK(cm_model_denoise(m, 2, x, sigma, labels, d));
     for (int i = 0; i < SIZE; i++) {
         const double level = (double)sigma[i / 768], q = level * level + 0.25;
