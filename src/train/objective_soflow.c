@@ -232,10 +232,10 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
     return CM_OK;
 }
 
-static const char *const options[] = {"p_mean",         "p_std",         "r_mean",         "r_std",
-                                      "velocity_share", "velocity_mean", "velocity_std",   "ratio_schedule",
-                                      "ratio_begin",    "ratio_end",     "adaptive_p",     "adaptive_eps",
-                                      "guidance",       "guidance_mix",  "guidance_decay", NULL};
+static const char *const options[] = {
+    "p_mean",         "p_std",       "r_mean",    "r_std",      "velocity_share", "velocity_mean", "velocity_std",
+    "ratio_schedule", "ratio_begin", "ratio_end", "adaptive_p", "adaptive_eps",   "guidance",      "guidance_mix",
+    "guidance_decay", "augment",     NULL};
 static const cm_objective_default defaults[] = {{"optimizer", CM_OPTIMIZER_RADAM},
                                                 {"lr", 1e-4},
                                                 {"p_mean", -0.9},

@@ -301,6 +301,11 @@ static const cm_preset presets[] = {
      "p_std=2 flow_ratio=0.75 adaptive_p=0.75 adaptive_eps=0.001 dropout=0.2 augment=0.12 flip=0 "
      "ema=every16:0.9999,every16:0.99995,every16:0.9996",
      CIFAR_FLOW(0.2, "qkv")},
+    {"cifar10-soflow", "SoFlow from nothing: a network of two times", "SoFlow; zlab-princeton/SoFlow",
+     "objective=soflow batch=1024 steps=800000 optimizer=radam lr=0.0001 velocity_share=0 p_mean=-0.9 p_std=1.6 "
+     "r_mean=-4 r_std=1.6 ratio_schedule=exponent ratio_begin=1 ratio_end=0.0003125 adaptive_p=0.75 "
+     "adaptive_eps=0.001 dropout=0.3 augment=0.12 flip=0 ema=every16:0.9999",
+     CIFAR_FLOW(0.3, "interleaved")},
     {"edm2-img64-xs", "EDM2-XS, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.012, 0, 524288) EDM2_IMG64,
      EDM2(3, 128, 0, 65536)},
     {"edm2-img64-s", "EDM2-S, ImageNet 64x64 with classes", EDM2_PAPER, EDM2_TEACHER(0.01, 0, 524288) EDM2_IMG64,

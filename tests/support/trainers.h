@@ -122,7 +122,7 @@ static inline cm_train_settings options(const char *objective)
     o.flip = 0.5;
     o.label_dropout = 0.2;
     OK(cmi_settings_set(&o, "ema", "0.9,warmup:0.99"));
-    if (strcmp(objective, "edm") == 0 || strncmp(objective, "meanflow", 8) == 0) o.augment = 0.5;
+    if (strcmp(objective, "edm") == 0 || strstr(objective, "flow")) o.augment = 0.5;
     if (strcmp(objective, "cd") == 0) o.mu = 0.8;
     if (strcmp(objective, "ct") == 0) o.end_scales = 20;
     if (strcmp(objective, "ict") == 0) o.start_scales = 4, o.end_scales = 32;
