@@ -793,8 +793,9 @@ START_TEST(groupnorm)
 {
     for (int i = 0; i < ROUNDS; i++) {
         int groups = pick(1, 8), c = groups * pick(1, 9), mode = pick(0, 2);
-        node_case t = {
-            .op = &cmi_op_groupnorm, .attr = {.groupnorm = {groups, mode, pick(0, 1), 1e-5f, 0}}, .n_in = mode ? 2 : 1};
+        node_case t = {.op = &cmi_op_groupnorm,
+                       .attr = {.groupnorm = {groups, mode, pick(0, 1), 1e-5f, 0}},
+                       .n_in = mode ? 2 : 1};
         const int64_t shapes[2][4] = {{c, 0, 0, 0}, {c, 0, 0, 0}};
         const int ranks[2] = {1, 1};
         t.in[0] = image(1, 19, c);
@@ -1027,8 +1028,10 @@ END_TEST
 /* A mean a million times the spread: E[x^2] - E[x]^2 would lose everything. */
 START_TEST(groupnorm_far_from_zero)
 {
-    node_case t = {
-        .op = &cmi_op_groupnorm, .attr = {.groupnorm = {2, CM_GN_PLAIN, 0, 1e-5f, 0}}, .n_in = 1, .in = {{1, 8, 8, 16}}};
+    node_case t = {.op = &cmi_op_groupnorm,
+                   .attr = {.groupnorm = {2, CM_GN_PLAIN, 0, 1e-5f, 0}},
+                   .n_in = 1,
+                   .in = {{1, 8, 8, 16}}};
     const int64_t shapes[2][4] = {{16, 0, 0, 0}, {16, 0, 0, 0}};
     const int ranks[2] = {1, 1};
     open_case(&t, shapes, ranks);

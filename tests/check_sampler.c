@@ -996,8 +996,7 @@ END_TEST
  * own. */
 START_TEST(the_same_model_on_both_sides)
 {
-    static const int kinds[] = {CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_DPM, CM_METHOD_DPMPP,
-                                  CM_METHOD_RK45};
+    static const int kinds[] = {CM_METHOD_MULTISTEP, CM_METHOD_HEUN, CM_METHOD_DPM, CM_METHOD_DPMPP, CM_METHOD_RK45};
     cm_model *a = load(CONSISTENCY), *copy = load(CONSISTENCY);
     cm_sampler *alone = sampler(a, 1, 3), *both;
     cm_sampler_info one = CM_SAMPLER_INFO_INIT, two = CM_SAMPLER_INFO_INIT, need = CM_SAMPLER_INFO_INIT;

@@ -166,8 +166,8 @@ CM_API size_t cm_name_hint(const char *word, const char *const *names, const cha
  * objectives (cm_train_objective), distances (cm_distance), optimizers (cm_optimizer), weightings
  * (cm_loss_weighting), clip_rules (cm_clip_rule), noise_levels (cm_noise_levels), odes (cm_ode), scales_modes
  * (cm_scales_mode), mu_modes (cm_mu_mode), ect_mappings (cm_ect_mapping), pair_weightings (cm_pair_weighting),
- * scm_forms, tangent_norms, weight_nets, flow_samplers, ratio_schedules, lpips_poolings (cm_lpips_pooling), lpips_resizes
- * (cm_lpips_resize); of runs run_options (run.h).
+ * scm_forms, tangent_norms, weight_nets, flow_samplers, ratio_schedules, lpips_poolings (cm_lpips_pooling),
+ * lpips_resizes (cm_lpips_resize); of runs run_options (run.h).
  *
  *     for (size_t i = 0; cm_choice_name("methods", i); i++)
  *         printf("%-10s %s\n", cm_choice_name("methods", i), cm_choice_about("methods", i));

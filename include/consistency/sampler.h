@@ -225,7 +225,8 @@ typedef struct cm_sample_options {
     double sigma_min, sigma_max;
 
     /* cm_clip.  Each estimate D(x; sigma); default: yes, but for EDM, DPMPP, RK45, PC, FLOWMAP and models of precond
-     * ecm, trigflow, average-velocity, imm and edm-flow, whose reference code does not.  And the images at the end; default: yes. */
+     * ecm, trigflow, average-velocity, imm and edm-flow, whose reference code does not.  And the images at the end;
+     * default: yes. */
     int32_t clip_denoised;
     int32_t clip_output;
 

@@ -38,8 +38,8 @@ cm_status cmi_sampler_open(cm_model *model, int threads, size_t max_batch, cm_ar
                            cm_sampler **out);
 void cmi_sampler_close(cm_sampler *sampler);
 
-/* ARGUMENT where `below` (NULL: none) does not go with the model, or the border with it; the sampler's second network;
- * and whether the levels of a run lie on either side. */
+/* ARGUMENT where `below` (NULL: none) does not go with the model, or the border with it; the sampler's second
+ * network; and whether the levels of a run lie on either side. */
 cm_status cmi_sampler_check_below(const cm_model *model, const cm_model *below, double border);
 cm_status cmi_sampler_add_below(cm_sampler *sampler, cm_model *below, double border, cm_arithmetic arithmetic);
 struct cm_solver;

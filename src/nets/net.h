@@ -40,14 +40,14 @@ typedef struct cm_net_family {
     cm_status (*recognise)(const cm_tensors *file, cm_recognised *out); /* NULL: by its configuration alone */
     /* The arguments of diffusers' network that is the same, UNSUPPORTED where there is none; NULL: never. */
     cm_status (*diffusers)(const struct cm_export *model, struct cm_diffusers_layout *layout, json_t **unet);
-    const cm_naming *names; /* another framework's names; NULL: none                  */
-    cm_init_rule *initial;  /* what fresh weights are drawn from                      */
+    const cm_naming *names;      /* another framework's names; NULL: none                  */
+    cm_init_rule *initial;       /* what fresh weights are drawn from                      */
     const char *const *prefixes; /* names in files may begin with one of these; ended by NULL; NULL: they do not */
-    const char *leaves;     /* names of no use to D begin so and are left aside; NULL: none */
-    int32_t time;           /* CM_TIME_*                                              */
-    int whole_widths;       /* channel_mult x model_channels has to be a whole number */
-    int needs_label;        /* with classes, label -1 ("none") is an error            */
-    int unit_rows;          /* weights are used with rows of one length (unit_rows.h): the folded graph alone runs */
+    const char *leaves;          /* names of no use to D begin so and are left aside; NULL: none */
+    int32_t time;                /* CM_TIME_*                                              */
+    int whole_widths;            /* channel_mult x model_channels has to be a whole number */
+    int needs_label;             /* with classes, label -1 ("none") is an error            */
+    int unit_rows; /* weights are used with rows of one length (unit_rows.h): the folded graph alone runs */
 } cm_net_family;
 
 /* Family `index` of the table, NULL past its end; and the one of that name, or NULL. */

@@ -563,7 +563,8 @@ static void second_parameters(const second *s, float *de, float *dte)
     for (size_t k = s->first; k < s->last; k++) {
         const double *sum = s->channel + (k - s->first) * SUMS;
         const double weight = (double)((const float *)r->param[0])[k], bias = (double)((const float *)r->param[1])[k];
-        const double gain = shifts ? unit(r->p->attr) + (double)s->e[k] : 1, ta = shifts && s->te ? (double)s->te[k] : 0;
+        const double gain = shifts ? unit(r->p->attr) + (double)s->e[k] : 1,
+                     ta = shifts && s->te ? (double)s->te[k] : 0;
         ((float *)r->dparam[0])[k] += (float)(gain * (sum[OF_V_N] + sum[OF_TV_TH]) + ta * sum[OF_TV_N]);
         ((float *)r->dparam[1])[k] += (float)(gain * sum[OF_V] + ta * sum[OF_TV]);
         if (shifts && de) {

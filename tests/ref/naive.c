@@ -58,7 +58,8 @@ static void groupnorm(const cm_attr *a, cm_desc d, const double *x, const double
                     }
         double v = x[at(d, n, h, w, c)] + (mode == CM_GN_ADD ? e[n * e_size + c] : 0);
         v = (v - sum / count) / sqrt(square / count + (double)a->groupnorm.eps) * p[0][c] + p[1][c];
-        if (mode == CM_GN_SCALE_SHIFT) v = v * ((a->groupnorm.whole_factor ? 0 : 1) + e[n * e_size + c]) + e[n * e_size + d.c + c];
+        if (mode == CM_GN_SCALE_SHIFT)
+            v = v * ((a->groupnorm.whole_factor ? 0 : 1) + e[n * e_size + c]) + e[n * e_size + d.c + c];
         y[at(d, n, h, w, c)] = a->groupnorm.silu ? silu(v) : v;
     }
 }
