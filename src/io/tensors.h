@@ -63,7 +63,7 @@ typedef struct cm_tensor_note {
 #define CM_NOTE_ASSUMED "read.assumed" /* what it does not say and was taken as in the published models */
 #define CM_NOTE_UNSUPPORTED "read.unsupported" /* why this library cannot run the network in it                 */
 #define CM_NOTE_PUBLISHED "read.published"     /* one of the following: decides the default noise levels       */
-#define CM_NOTE_PREFIX "read.prefix"           /* what all names began with in the file, which they do not here           */
+#define CM_NOTE_PREFIX "read.prefix"           /* what all names began with in the file; here they do not */
 #define CM_NOTE_GRID "read.grid"               /* points of the training's grid of noise levels: "40"           */
 
 #define CM_PUBLISHED_CD "cd"             /* distilled from a diffusion model      */
