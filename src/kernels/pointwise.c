@@ -316,6 +316,16 @@ static void silu_back(size_t n, const float *x, const float *dy, float *dx)
     for (size_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]);
 }
 
+static void silu_slopes(size_t n, const float *restrict x, float *restrict slope, float *restrict curve)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float s = 1.0f / (1.0f + exp_poly(clamp(-x[i])));
+        slope[i] = s * (1.0f + x[i] * (1.0f - s));
+        curve[i] = s * (1.0f - s) * (2.0f + x[i] * (1.0f - 2.0f * s));
+    }
+}
+
 static inline __attribute__((always_inline)) void affine_sums_of(size_t rows, size_t c, const size_t N,
                                                                  const float *restrict x, const float *shift,
                                                                  const float *a, const float *b, const int silu,
@@ -558,6 +568,7 @@ const cm_pointwise CM_TABLE = {moments,
                                axpy,
                                adam,
                                silu_back,
+                               silu_slopes,
                                affine_sums,
                                affine_back,
                                moments_both,

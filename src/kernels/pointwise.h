@@ -52,6 +52,8 @@ typedef struct cm_pointwise {
     void (*adam)(size_t n, const cm_adam_update *update, float *p, const float *g, float *m, float *v);
     /* dx = dy SiLU'(x); dx may be dy. */
     void (*silu_back)(size_t n, const float *x, const float *dy, float *dx);
+    /* SiLU'(x) and SiLU''(x). */
+    void (*silu_slopes)(size_t n, const float *x, float *slope, float *curve);
     /* g = dy act'(a (x - shift) + b): sum[c] += g, product[c] += g (x - shift), over
      * the rows.  (x, shift, a, b, silu as in `affine`.) */
     void (*affine_sums)(size_t rows, size_t c, const float *x, const float *shift, const float *a, const float *b,

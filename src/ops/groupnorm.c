@@ -470,144 +470,212 @@ static cm_status both(const cm_op_run *r)
 }
 
 /* --- gradients through tangents (derivatives 3) ---------------------------------------------------
- * In double, a group at a time: th = (tu - mean tu - n^ C) / sd with C = mean(n^ tu), tv = gain w th + ta z + tc. */
+ * th = (tu - mean tu - n^ C) / sd with C = mean(n^ tu), tv = gain w th + ta z + tc.  The gradients of v and of tv are
+ * found at every point with sums of each channel; what is left is linear in these two, in tx and in x. */
+
+/* Sums over the points of a channel: of the gradient of v, of that of tv, of both times x - shift, and of the second
+ * times tx; then as the parameters take them. */
+enum { OF_V, OF_V_N, OF_TV, OF_TV_N, OF_TV_TU, OF_TV_TH, SUMS };
 
 typedef struct {
-    const cm_op_run *r;
-    size_t image, first, last; /* channels of the group */
-    buffers b;
-    const float *e, *te; /* of the image, or NULL          */
-    double mean_tu, c;   /* of the group: C                */
-    double *h, *k;       /* [points][width] gradients of n^ and of th */
-    double *channel;     /* [width][5] sums, as below      */
+    moving v;
+    const float *e, *te;           /* of the image, or NULL */
+    const float *dy, *dty;         /* of the image */
+    float *du, *dtu;               /* first the gradients of v and of tv */
+    double *channel;               /* [SUMS][C] */
+    float *part;                   /* [5][C] of 64 points */
+    float *line;                   /* [3][C] of a point */
+    float *a, *b, *d, *f;          /* [C]: du = a of_v + b of_tv + x_share tx + d (x - shift) + f */
+    float *x_share, *ta, *td, *tf; /* dtu = ta of_tv + td (x - shift) + tf */
 } second;
-
-enum { OF_V, OF_V_N, OF_TV, OF_TV_N, OF_TV_TH, SUMS };
 
 static size_t second_bytes(const cm_op_plan *p)
 {
-    const size_t width = (size_t)(p->out.c / p->attr->groupnorm.groups);
-    return (2 * points(p) + SUMS) * width * sizeof(double);
+    const unsigned wanted = p->needs_gradient & 1;
+    const size_t c = (size_t)p->out.c, unwanted = 2 - wanted - (wanted & p->has_tangent);
+    return c * (SUMS * sizeof(double) + (5 + 3 + 8) * sizeof(float)) + unwanted * points(p) * c * sizeof(float);
 }
 
-/* What a point of a channel is. */
-typedef struct {
-    double n, tu, th, tv, slope, curve;
-    double gain, ta;
-} point;
-
-static point point_at(const second *s, size_t i, size_t k)
+static second second_of(const cm_op_run *r, size_t i)
 {
-    const cm_op_run *r = s->r;
-    const size_t c = (size_t)r->p->out.c, at = (s->image * points(r->p) + i) * c + k;
-    const int mode = r->p->attr->groupnorm.mode;
-    const double weight = (double)((const float *)r->param[0])[k], bias = (double)((const float *)r->param[1])[k];
-    const double d = (double)((const float *)r->in[0])[at] - (double)s->b.shift[k], inverse = s->b.inverse[k];
-    point p = {.n = inverse * (d + s->b.base[k]), .gain = 1, .slope = 1};
-    double tc = 0;
-    p.tu = (r->tin[0] ? (double)r->tin[0][at] : 0) + (mode == CM_GN_ADD && s->te ? (double)s->te[k] : 0);
-    if (mode == CM_GN_SCALE_SHIFT) p.gain = unit(r->p->attr) + (double)s->e[k];
-    if (mode == CM_GN_SCALE_SHIFT && s->te) p.ta = (double)s->te[k], tc = (double)s->te[c + k];
-    p.th = inverse * (p.tu - s->mean_tu - p.n * s->c);
-    p.tv = p.gain * weight * p.th + p.ta * (weight * p.n + bias) + tc;
-    if (r->p->attr->groupnorm.silu) {
-        const double v = (double)s->b.factor[k] * d + (double)s->b.offset[k], g = 1 / (1 + exp(-v));
-        p.slope = g * (1 + v * (1 - g));
-        p.curve = g * (1 - g) * (2 + v * (1 - 2 * g));
+    const cm_op_plan *p = r->p;
+    const size_t c = (size_t)p->out.c, values = points(p) * c, e_size = (size_t)p->in[1].c;
+    second s = {.v = {.m = {r, (const float *)r->in[0] + i * values, NULL, split(r, (int32_t)i)},
+                      .tx = r->tin[0] ? r->tin[0] + i * values : NULL,
+                      .s = split_slopes(r)},
+                .e = r->in[1] ? (const float *)r->in[1] + i * e_size : NULL,
+                .te = r->tin[1] ? r->tin[1] + i * e_size : NULL,
+                .dy = r->dout + i * values,
+                .dty = r->dtout + i * values};
+    s.channel = (double *)(void *)((unsigned char *)r->scratch + p->scratch_bytes - second_bytes(p));
+    s.part = (float *)(s.channel + SUMS * c);
+    s.line = s.part + 5 * c;
+    s.a = s.line + 3 * c, s.b = s.a + c, s.d = s.b + c, s.f = s.d + c;
+    s.x_share = s.f + c, s.ta = s.x_share + c, s.td = s.ta + c, s.tf = s.td + c;
+    float *room = s.tf + c;
+    s.du = r->din[0] ? r->din[0] + i * values : room;
+    if (!r->din[0]) room += values;
+    s.dtu = r->dtin[0] ? r->dtin[0] + i * values : room;
+    return s;
+}
+
+/* The tangent's sums and its factor, slope and offset, as `both` has them. */
+static cm_status find_tangent(second *s)
+{
+    const cm_op_plan *p = s->v.m.run->p;
+    const size_t c = (size_t)p->out.c, width = c / (size_t)p->attr->groupnorm.groups;
+    const int pieces = cmi_op_row_pieces(points(p));
+    for (int i = 0; i < pieces; i++) CM_TRY(moving_moments_piece(&s->v, i, 0));
+    join_tangents(&s->v, c, pieces);
+    for (size_t k = 0; k < c; k += width) tangent_slopes(&s->v, k, k + width, s->e, s->te);
+    return CM_OK;
+}
+
+/* One point: the gradients of v and of tv, which are added to the sums. */
+static void second_point(const second *s, size_t at)
+{
+    const cm_op_plan *p = s->v.m.run->p;
+    const buffers *b = &s->v.m.b;
+    const size_t c = (size_t)p->out.c;
+    const float *restrict x = s->v.m.x + at, *restrict tx = s->v.tx ? s->v.tx + at : x;
+    const float *restrict dy = s->dy + at, *restrict dty = s->dty + at;
+    float *restrict line = s->line, *restrict slope = line + c, *restrict curve = slope + c;
+    float *restrict part = s->part, *restrict of_v = s->du + at, *restrict of_tv = s->dtu + at;
+    const float *shift = b->shift, *factor = b->factor, *offset = b->offset;
+    const float *tp = s->v.s.p, *tq = s->v.s.q, *tt = s->v.s.t;
+#pragma omp simd
+    for (size_t k = 0; k < c; k++) line[k] = factor[k] * (x[k] - shift[k]) + offset[k];
+    p->kernels->pointwise->silu_slopes(c, line, slope, curve);
+    if (!p->attr->groupnorm.silu)
+        for (size_t k = 0; k < c; k++) slope[k] = 1, curve[k] = 0;
+#pragma omp simd
+    for (size_t k = 0; k < c; k++) {
+        const float d = x[k] - shift[k], t = slope[k] * dty[k];
+        const float v = slope[k] * dy[k] + curve[k] * (tp[k] * tx[k] + tq[k] * d + tt[k]) * dty[k];
+        of_v[k] = v, of_tv[k] = t;
+        part[k] += v, part[c + k] += v * d;
+        part[2 * c + k] += t, part[3 * c + k] += t * d;
+        part[4 * c + k] += t * tx[k];
     }
-    return p;
 }
 
-static void second_means(second *s)
-{
-    const size_t n = points(s->r->p);
-    double mean = 0, along = 0;
-    s->mean_tu = s->c = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = s->first; k < s->last; k++) {
-            const point p = point_at(s, i, k);
-            mean += p.tu;
-            along += p.n * p.tu;
-        }
-    s->mean_tu = mean / (double)(n * (s->last - s->first));
-    s->c = along / (double)(n * (s->last - s->first));
-}
-
-/* Gradients of n^ and th at every point, and the sums of each channel. */
 static void second_points(const second *s)
 {
-    const cm_op_run *r = s->r;
-    const size_t n = points(r->p), c = (size_t)r->p->out.c, width = s->last - s->first;
-    memset(s->channel, 0, SUMS * width * sizeof *s->channel);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = s->first; k < s->last; k++) {
-            const size_t at = (s->image * n + i) * c + k, here = i * width + k - s->first;
-            const double weight = (double)((const float *)r->param[0])[k];
-            const point p = point_at(s, i, k);
-            const double tv = p.slope * (double)r->dtout[at];
-            const double v = p.slope * (double)r->dout[at] + p.curve * p.tv * (double)r->dtout[at];
-            double *sum = s->channel + (k - s->first) * SUMS;
-            s->k[here] = p.gain * weight * tv;
-            s->h[here] = p.gain * weight * v + p.ta * weight * tv;
-            sum[OF_V] += v, sum[OF_V_N] += p.n * v;
-            sum[OF_TV] += tv, sum[OF_TV_N] += p.n * tv, sum[OF_TV_TH] += p.th * tv;
-        }
+    const size_t n = points(s->v.m.run->p), c = (size_t)s->v.m.run->p->out.c;
+    memset(s->channel, 0, SUMS * c * sizeof *s->channel);
+    for (size_t first = 0; first < n; first += 64) {
+        memset(s->part, 0, 5 * c * sizeof *s->part);
+        for (size_t i = first; i < n && i < first + 64; i++) second_point(s, i * c);
+        for (size_t k = 0; k < 5 * c; k++) s->channel[k] += (double)s->part[k];
+    }
+}
+
+/* What belongs to a channel: (1 + a) w, ta w, and the embedding's part of tu. */
+typedef struct {
+    double gain, weight, k, h, t;
+} factors;
+
+static factors factors_of(const second *s, size_t k)
+{
+    const int mode = s->v.m.run->p->attr->groupnorm.mode;
+    const double weight = (double)((const float *)s->v.m.run->param[0])[k];
+    const double gain = gain_of(&s->v.m, k, s->e);
+    const double t = s->te ? (double)s->te[k] : 0;
+    return (factors){gain, weight, gain * weight, mode == CM_GN_SCALE_SHIFT ? t * weight : 0,
+                     mode == CM_GN_ADD ? t : 0};
+}
+
+/* Sums with x - shift and tx become those with n^, tu and th; mean and along: of tu, and C, of the group. */
+static void finish_sums(const second *s, size_t k, double t, double mean, double along)
+{
+    const buffers *b = &s->v.m.b;
+    const size_t c = (size_t)s->v.m.run->p->out.c;
+    double *sum = s->channel + k;
+    sum[OF_V_N * c] = b->inverse[k] * (sum[OF_V_N * c] + b->base[k] * sum[OF_V * c]);
+    sum[OF_TV_N * c] = b->inverse[k] * (sum[OF_TV_N * c] + b->base[k] * sum[OF_TV * c]);
+    sum[OF_TV_TU * c] = (s->v.tx ? sum[OF_TV_TU * c] : 0) + t * sum[OF_TV * c];
+    sum[OF_TV_TH * c] = b->inverse[k] * (sum[OF_TV_TU * c] - mean * sum[OF_TV * c] - along * sum[OF_TV_N * c]);
 }
 
 /* Parameters, and the embedding of mode SCALE_SHIFT. */
 static void second_parameters(const second *s, float *de, float *dte)
 {
-    const cm_op_run *r = s->r;
+    const cm_op_run *r = s->v.m.run;
     const size_t c = (size_t)r->p->out.c;
     const int shifts = r->p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT;
-    for (size_t k = s->first; k < s->last; k++) {
-        const double *sum = s->channel + (k - s->first) * SUMS;
+    for (size_t k = 0; k < c; k++) {
+        const double *sum = s->channel + k, through = sum[OF_V_N * c] + sum[OF_TV_TH * c];
         const double weight = (double)((const float *)r->param[0])[k], bias = (double)((const float *)r->param[1])[k];
-        const double gain = shifts ? unit(r->p->attr) + (double)s->e[k] : 1,
-                     ta = shifts && s->te ? (double)s->te[k] : 0;
-        ((float *)r->dparam[0])[k] += (float)(gain * (sum[OF_V_N] + sum[OF_TV_TH]) + ta * sum[OF_TV_N]);
-        ((float *)r->dparam[1])[k] += (float)(gain * sum[OF_V] + ta * sum[OF_TV]);
+        const double gain = gain_of(&s->v.m, k, s->e), ta = shifts && s->te ? (double)s->te[k] : 0;
+        ((float *)r->dparam[0])[k] += (float)(gain * through + ta * sum[OF_TV_N * c]);
+        ((float *)r->dparam[1])[k] += (float)(gain * sum[OF_V * c] + ta * sum[OF_TV * c]);
         if (shifts && de) {
-            de[k] = (float)(weight * (sum[OF_V_N] + sum[OF_TV_TH]) + bias * sum[OF_V]);
-            de[c + k] = (float)sum[OF_V];
+            de[k] = (float)(weight * through + bias * sum[OF_V * c]);
+            de[c + k] = (float)sum[OF_V * c];
         }
         if (shifts && dte) {
-            dte[k] = (float)(weight * sum[OF_TV_N] + bias * sum[OF_TV]);
-            dte[c + k] = (float)sum[OF_TV];
+            dte[k] = (float)(weight * sum[OF_TV_N * c] + bias * sum[OF_TV * c]);
+            dte[c + k] = (float)sum[OF_TV * c];
         }
     }
 }
 
-/* What the gradients of n^ and th are of u and tu: P(k) / sd, and P(h) / sd and the extra term. */
-static void second_inputs(const second *s, float *de, float *dte)
+/* The channels of a group to their factors: with the gradients h of n^ and k of th, P(k) / sd for tu, and for u
+ * P(h) / sd less (C P(k) + B P(tu) + (cov - B C) n^) / sd^2. */
+static void second_group(const second *s, size_t first, size_t last, float *de, float *dte)
 {
-    const cm_op_run *r = s->r;
-    const size_t n = points(r->p), c = (size_t)r->p->out.c, width = s->last - s->first;
-    const double count = (double)(n * width), inverse = s->b.inverse[s->first];
-    const int adds = r->p->attr->groupnorm.mode == CM_GN_ADD;
-    double mean_k = 0, b = 0, cov = 0, mean_h = 0, along = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < width; j++) {
-            const point p = point_at(s, i, s->first + j);
-            const double k = s->k[i * width + j], h = s->h[i * width + j];
-            mean_k += k, b += p.n * k, cov += k * p.tu, mean_h += h, along += p.n * h;
+    const cm_op_plan *p = s->v.m.run->p;
+    const buffers *buffer = &s->v.m.b;
+    const size_t c = (size_t)p->out.c;
+    const double n = (double)points(p), count = n * (double)(last - first), inverse = buffer->inverse[first];
+    const int adds = p->attr->groupnorm.mode == CM_GN_ADD;
+    double mean = 0, along = 0, mean_k = 0, b = 0, cov = 0, mean_h = 0, along_h = 0;
+    for (size_t k = first; k < last; k++) {
+        const double t = factors_of(s, k).t;
+        mean += s->v.s.sum[k] + n * t;
+        along += s->v.s.product[k] + buffer->base[k] * s->v.s.sum[k] + n * buffer->mean[k] * t;
+    }
+    mean /= count, along *= inverse / count;
+    for (size_t k = first; k < last; k++) {
+        const factors f = factors_of(s, k);
+        finish_sums(s, k, f.t, mean, along);
+        const double *sum = s->channel + k;
+        mean_k += f.k * sum[OF_TV * c], b += f.k * sum[OF_TV_N * c], cov += f.k * sum[OF_TV_TU * c];
+        mean_h += f.k * sum[OF_V * c] + f.h * sum[OF_TV * c];
+        along_h += f.k * sum[OF_V_N * c] + f.h * sum[OF_TV_N * c];
+    }
+    mean_k /= count, b /= count, mean_h /= count, along_h /= count;
+    cov = cov / count - mean_k * mean;
+    const double square = inverse * inverse, of_n = -inverse * along_h - square * (cov - 3 * b * along);
+    for (size_t k = first; k < last; k++) {
+        const factors f = factors_of(s, k);
+        const double *sum = s->channel + k, base = buffer->base[k], moved = n * (buffer->mean[k] - base);
+        const double of_v = inverse * f.k, of_tv = inverse * f.h - square * along * f.k, of_tx = -square * b;
+        const double rest = of_n * inverse * base - inverse * mean_h + square * (along * mean_k - b * (f.t - mean));
+        const double trest = -inverse * mean_k - square * b * base;
+        s->a[k] = (float)of_v, s->b[k] = (float)of_tv, s->x_share[k] = s->v.tx ? (float)of_tx : 0;
+        s->d[k] = (float)(of_n * inverse), s->f[k] = (float)rest;
+        s->ta[k] = (float)of_v, s->td[k] = (float)of_tx, s->tf[k] = (float)trest;
+        if (adds && de)
+            de[k] = (float)(of_v * sum[OF_V * c] + of_tv * sum[OF_TV * c] + of_tx * s->v.s.sum[k] +
+                            of_n * inverse * moved + n * rest);
+        if (adds && dte) dte[k] = (float)(of_v * sum[OF_TV * c] + of_tx * moved + n * trest);
+    }
+}
+
+static void second_inputs(const second *s)
+{
+    const size_t n = points(s->v.m.run->p), c = (size_t)s->v.m.run->p->out.c;
+    const float *restrict shift = s->v.m.b.shift;
+    for (size_t i = 0; i < n; i++) {
+        const float *restrict x = s->v.m.x + i * c, *restrict tx = s->v.tx ? s->v.tx + i * c : x;
+        float *restrict du = s->du + i * c, *restrict dtu = s->dtu + i * c;
+#pragma omp simd
+        for (size_t k = 0; k < c; k++) {
+            const float d = x[k] - shift[k], t = dtu[k];
+            du[k] = s->a[k] * du[k] + s->b[k] * t + s->x_share[k] * tx[k] + s->d[k] * d + s->f[k];
+            dtu[k] = s->ta[k] * t + s->td[k] * d + s->tf[k];
         }
-    mean_k /= count, b /= count, mean_h /= count, along /= count;
-    cov = cov / count - mean_k * s->mean_tu;
-    for (size_t j = 0; j < width; j++) {
-        double sum = 0, moved = 0;
-        for (size_t i = 0; i < n; i++) {
-            const size_t at = (s->image * n + i) * c + s->first + j;
-            const point p = point_at(s, i, s->first + j);
-            const double pk = s->k[i * width + j] - mean_k - p.n * b, pt = p.tu - s->mean_tu - p.n * s->c;
-            const double du = inverse * (s->h[i * width + j] - mean_h - p.n * along) -
-                              inverse * inverse * (s->c * pk + b * pt + (cov - b * s->c) * p.n);
-            if (r->din[0]) r->din[0][at] = (float)du;
-            if (r->dtin[0]) r->dtin[0][at] = (float)(inverse * pk);
-            sum += du, moved += inverse * pk;
-        }
-        if (adds && de) de[s->first + j] = (float)sum;
-        if (adds && dte) dte[s->first + j] = (float)moved;
     }
 }
 
@@ -615,23 +683,16 @@ static cm_status both_backward(const cm_op_run *r)
 {
     const cm_op_plan *p = r->p;
     const size_t c = (size_t)p->out.c, width = c / (size_t)p->attr->groupnorm.groups, e_size = (size_t)p->in[1].c;
-    double *room = (double *)(void *)((unsigned char *)r->scratch + p->scratch_bytes - second_bytes(p));
     memset(r->dparam[0], 0, c * sizeof(float));
     memset(r->dparam[1], 0, c * sizeof(float));
     for (size_t i = 0; i < (size_t)p->out.n; i++) {
-        second s = {.r = r, .image = i, .b = split(r, (int32_t)i), .h = room};
+        second s = second_of(r, i);
         float *de = r->din[1] ? r->din[1] + i * e_size : NULL, *dte = r->dtin[1] ? r->dtin[1] + i * e_size : NULL;
-        s.k = s.h + points(p) * width;
-        s.channel = s.k + points(p) * width;
-        if (r->in[1]) s.e = (const float *)r->in[1] + i * e_size;
-        if (r->tin[1]) s.te = r->tin[1] + i * e_size;
-        for (s.first = 0; s.first < c; s.first += width) {
-            s.last = s.first + width;
-            second_means(&s);
-            second_points(&s);
-            second_parameters(&s, de, dte);
-            second_inputs(&s, de, dte);
-        }
+        CM_TRY(find_tangent(&s));
+        second_points(&s);
+        for (size_t first = 0; first < c; first += width) second_group(&s, first, first + width, de, dte);
+        second_parameters(&s, de, dte);
+        second_inputs(&s);
     }
     return CM_OK;
 }
