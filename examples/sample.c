@@ -9,7 +9,7 @@
 #include "sampling.h"
 
 /* What only this program knows comes first; from METHOD on they are options of sampling. */
-enum { COUNT, OUTPUT, IMAGES, NPZ, COLUMNS, MARGIN, FORCE, LABELS, BENCH, JSON, QUIET, METHOD };
+enum { COUNT, OUTPUT, IMAGES, NPZ, COLUMNS, MARGIN, FORCE, LABELS, GUIDANCE, BENCH, JSON, QUIET, METHOD };
 static const cli_option options[] = {
     {"count", 'n', "N", "the number of images (16; with --labels rows, 10 of each class)"},
     {"output", 'o', "FILE", "write a page of all images, as .png or .jpg (samples.png)"},
@@ -19,6 +19,7 @@ static const cli_option options[] = {
     {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
     {"force", 0, NULL, "replace files that exist"},
     {"labels", 'l', "LIST", "class numbers or names, used in turn; 'rows': a class in each row; 'none': no class"},
+    {"guidance", 0, "W", "the scale of guidance, of networks that are told of it (1)"},
     {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --bench and --json"},
@@ -63,6 +64,7 @@ typedef struct {
     cm_sampler *sampler;
     size_t count;
     int rows; /* --labels rows */
+    double guidance;
     output out;
     /* Of one call. */
     int32_t *labels, *evaluations;
@@ -79,6 +81,7 @@ static cm_status call(program *p, size_t first, size_t n, double *seconds)
         p->labels[i] = (int32_t)((first + i) / (size_t)p->out.columns % (size_t)p->info.num_classes);
     for (size_t i = 0; !p->rows && p->s.n_cycle && i < n; i++) p->labels[i] = p->s.cycle[(first + i) % p->s.n_cycle];
     condition.labels = p->rows || p->s.n_cycle ? p->labels : NULL;
+    condition.guidance = p->guidance;
     o.condition = &condition;
     o.first_index += first;
     o.evaluations = p->evaluations;
@@ -162,6 +165,7 @@ static void read_command(program *p)
     if (c->n_operands != 1) cli_usage_error(c, "give one model file");
     if (v[BENCH] && (v[IMAGES] || v[OUTPUT] || v[NPZ])) cli_usage_error(c, "--bench writes no picture");
     p->rows = v[LABELS] && strcmp(v[LABELS], "rows") == 0;
+    p->guidance = v[GUIDANCE] ? cli_number(c, "guidance", v[GUIDANCE], 1e-6, 1e6) : 0;
     p->count = v[COUNT] ? (size_t)cli_integer(c, "count", v[COUNT], 1, 1000000000) : 0;
     p->out.columns = v[COLUMNS] ? (int32_t)cli_integer(c, "columns", v[COLUMNS], 1, 65535) : 0;
     p->out.margin = v[MARGIN] ? (int32_t)cli_integer(c, "margin", v[MARGIN], 0, 1000) : 2;

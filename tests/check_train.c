@@ -775,7 +775,7 @@ START_TEST(guidance_without_classes)
     int32_t labels[BATCH];
     cm_train_settings o = options("meanflow+guidance");
     cm_trainer *t;
-    cm_model *m, *classes = tiny_of_two_times(NULL, 1);
+    cm_model *m, *classes = tiny_of_two_times(NULL, 1, 1);
     uint64_t bytes;
     OK(cm_model_create(NULL, network, 1, &m));
     FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT,
@@ -874,10 +874,15 @@ static void check_estimate(memory *m, cm_model *model, cm_model *teacher, const 
 /* A network for the objective, of a size that says something. */
 static cm_status open_digits(cm_context *context, const char *objective, cm_model **out)
 {
-    static const char two_times[] =
-        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"img_channels\": 1, \"label_dim\": 10, "
-        "\"model_channels\": 32, \"channel_mult\": [1, 2], \"num_blocks\": 2, \"attn_resolutions\": [16], "
-        "\"second_time\": \"concat\"}, \"precond\": {\"type\": \"average-velocity\"}}";
+    const int heads = objective_of(objective)->heads > 1;
+    char two_times[400];
+    (void)snprintf(
+        two_times, sizeof two_times,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"in_channels\": 1, \"out_channels\": %d, "
+        "\"label_dim\": 10, \"model_channels\": 32, \"channel_mult\": [1, 2], \"num_blocks\": 2, "
+        "\"attn_resolutions\": [16], \"second_time\": \"concat\", \"conditions\": %d}, \"precond\": {\"type\": "
+        "\"average-velocity\"}}",
+        1 + heads, 3 * heads);
     if (objective_of(objective)->precond_two_times) return cm_model_create(context, two_times, 1, out);
     return cm_model_load(context, "models/digits_consistency.safetensors", NULL, out);
 }
@@ -1115,6 +1120,124 @@ START_TEST(roles_of_guidance)
 }
 END_TEST
 
+/* Both outputs, and what guidance the network is told: that of nobody is scale 1 over all times. */
+static cm_status ask_outputs(const cm_objective_settings *s, const cm_objective_batch *b,
+                             const cm_objective_nets *nets)
+{
+    static double told[ROLES][3 * BATCH], both[ROLES][2 * BATCH * VALUES];
+    static const double guidance[ROLES][3] = {{0}, {1, 0, 1}, {4, 0, 1}, {4, 0.2, 0.9}};
+    const cm_objective_buffers r = cmi_objective_buffers_of(s, b);
+    for (size_t i = 0; i < b->n; i++) r.t[i] = asked_at, r.t2[i] = b->loss[i] = 0;
+    for (int k = 0; k < ROLES; k++) {
+        for (int i = 0; i < 3 * BATCH; i++) told[k][i] = guidance[k][i % 3];
+        if (k) OK(nets->condition(nets->user, told[k]));
+        OK(nets->evaluate(nets->user, CM_ROLE_PLAIN, b->x0, r.t, r.t2, both[k]));
+    }
+    ck_assert_mem_eq(both[0], both[1], sizeof both[0]);
+    for (int i = 0; i < BATCH; i++)
+        memcpy(answers[PLAIN] + i * VALUES, both[0] + 2 * i * VALUES, VALUES * sizeof **both);
+    for (int k = 2; k < ROLES; k++)
+        for (int i = 0; i < 2 * BATCH; i++) /* each image, each output */
+            ck_assert_mem_ne(both[k] + i * VALUES, both[k - 1] + i * VALUES, VALUES * sizeof **both);
+    for (int i = 0; i < BATCH; i++)
+        ck_assert_mem_ne(both[0] + 2 * i * VALUES, both[0] + (2 * i + 1) * VALUES, VALUES * sizeof **both);
+    CM_TRY(nets->online(nets->user, b->x0, r.t, r.t2, r.online));
+    memset(r.d, 0, 2 * sizeof answers[DROPPED]);
+    return nets->backward(nets->user, r.d);
+}
+
+START_TEST(outputs_and_conditions)
+{
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    double loss[BATCH];
+    cm_objective objective = cmi_objective_improved_meanflow;
+    cm_train_settings o = options("imeanflow");
+    objective.run = ask_outputs;
+    o.microbatch = BATCH;
+    cm_trainer *t = trainer("imeanflow", &o);
+    OK(steps(t, 3, NULL));
+    batch(7, images, labels);
+    const cm_learner_batch b = {.n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = loss};
+    OK(cmi_learner_run(t->learner, &objective, &t->settings, &b));
+    check_velocity(t, images, labels, answers[PLAIN]);
+    cm_trainer_free(t);
+}
+END_TEST
+
+/* The scale that a call gives is the one that the network was told in training; a sampler tells it too. */
+START_TEST(guidance_of_calls)
+{
+    enum { N = 2 };
+    static float x[N * VALUES], sigma[N] = {0.5f, 3}, d[3][N * VALUES];
+    static const int32_t labels[N] = {1, 0};
+    cm_train_settings settings = options("imeanflow");
+    cm_trainer *t = trainer("imeanflow", &settings);
+    cm_model *two, *one = tiny_of_two_times(NULL, 1, 1);
+    cm_condition c = CM_CONDITION_INIT;
+    cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
+    cm_sample_options s = CM_SAMPLE_OPTIONS_INIT;
+    cm_sampler *sampler;
+    static const double scales[3] = {0, 1, 3};
+    OK(steps(t, 3, NULL)); /* fresh networks hardly answer */
+    OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &two));
+    cm_trainer_free(t);
+    for (int i = 0; i < N * VALUES; i++) x[i] = (float)sin(i);
+    c.labels = labels;
+    o.condition = s.condition = &c;
+    for (int k = 0; k < 3; k++) {
+        c.guidance = scales[k];
+        OK(cm_model_denoise_with(two, &o, N, x, sigma, d[k]));
+    }
+    ck_assert_mem_eq(d[0], d[1], sizeof d[0]);
+    ck_assert_mem_ne(d[1], d[2], sizeof d[0]);
+    OK(cm_sampler_create(two, NULL, &sampler));
+    for (int k = 0; k < 3; k++) {
+        c.guidance = scales[k];
+        OK(cm_sampler_run(sampler, &s, N, d[k]));
+    }
+    ck_assert_mem_eq(d[0], d[1], sizeof d[0]);
+    ck_assert_mem_ne(d[1], d[2], sizeof d[0]);
+    c.guidance = -1;
+    FAILS(cm_sampler_run(sampler, &s, N, d[0]), CM_ERR_ARGUMENT, "guidance is -1");
+    FAILS(cm_model_denoise_with(two, &o, N, x, sigma, d[0]), CM_ERR_ARGUMENT, "guidance is -1");
+    cm_sampler_free(sampler);
+    c.guidance = 2;
+    FAILS(cm_model_denoise_with(one, &o, N, x, sigma, d[0]), CM_ERR_ARGUMENT,
+          "guidance is for networks that are told");
+    cm_model_free(one);
+    cm_model_free(two);
+}
+END_TEST
+
+/* Networks and objectives of one output and of two do not go together. */
+START_TEST(outputs_refused)
+{
+    static const char *const bad[][2] = {
+        {"\"in_channels\": 3, \"out_channels\": 6, \"second_time\": \"concat\", \"conditions\": 2", "expected 3"},
+        {"\"in_channels\": 3, \"out_channels\": 3, \"conditions\": 3", "belong to a network with a second_time"},
+        {"\"in_channels\": 3, \"out_channels\": 9, \"second_time\": \"concat\"", "out_channels is 9"},
+    };
+    cm_model *one = tiny_of_two_times(NULL, 1, 1), *two = tiny_of_two_times(NULL, 1, 2), *m;
+    cm_train_settings o = options("imeanflow");
+    cm_trainer *t;
+    FAILS(create(one, NULL, &o, &t), CM_ERR_ARGUMENT, "out_channels 6 and conditions 3; this one has out_channels 3");
+    o = options("meanflow");
+    FAILS(create(two, NULL, &o, &t), CM_ERR_ARGUMENT, "out_channels 3 and conditions 0; this one has out_channels 6");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char config[512];
+        (void)snprintf(config, sizeof config,
+                       "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"model_channels\": 8, "
+                       "\"channel_mult\": [1], \"num_blocks\": 1, %s}, \"precond\": {\"type\": "
+                       "\"average-velocity\"}}",
+                       bad[i][0]);
+        FAILS(cm_model_create(NULL, config, 1, &m), CM_ERR_FORMAT, bad[i][1]);
+    }
+    cm_model_free(one);
+    cm_model_free(two);
+}
+END_TEST
+
 static double loss_at(cm_trainer *t, float *images, const int32_t *labels)
 {
     cm_learner_batch b = {.n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = t->loss};
@@ -1180,6 +1303,9 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, gradient_through_the_derivative, 0, 2);
     tcase_add_test(t, derivative_of_the_loss);
     tcase_add_test(t, roles_of_guidance);
+    tcase_add_test(t, outputs_and_conditions);
+    tcase_add_test(t, outputs_refused);
+    tcase_add_test(t, guidance_of_calls);
     tcase_add_test(t, recomputing_changes_no_bits);
     tcase_add_test(t, dropout_is_a_function_of_the_image);
     tcase_add_test(t, microbatches);

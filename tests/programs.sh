@@ -423,7 +423,7 @@ expect 0 "12 pictures of 1 x 32 x 32" $t --out $dir/ect --objective ect --init $
 expect 2 "model_channels is 8 in the preset and 16 in the model" $t --out $dir/x --objective ect --init $model
 expect 2 "--teacher $model: the model's network is another than that of preset smoke" $t --out $dir/x --objective cd --teacher $model
 expect 2 "needs --init or --teacher" $t --out $dir/x --network given
-expect 0 "default: 0.001 (edm), 0.0004 (cd, ct), 0.00005 (pd, tcm2), 0.0001 (ict, ect, sct, scd, dscd, tcm, soflow), 0.000005 (ccd, cct), 0.0002 (cmt), 0.0006 (meanflow)" $bin/cm-train --list-options
+expect 0 "default: 0.001 (edm), 0.0004 (cd, ct), 0.00005 (pd, tcm2), 0.0001 (ict, ect, sct, scd, dscd, tcm, soflow, imeanflow), 0.000005 (ccd, cct), 0.0002 (cmt), 0.0006 (meanflow)" $bin/cm-train --list-options
 $bin/cm-train --list-options | grep -v '^ ' | sed -n 's/^\([a-z0-9_]*\)  *[A-Z0-9].*[.]$/\1/p' > $dir/listed
 sed -n '/tables of tests/,/end of the tables/s/^| `\([a-z0-9_]*\)` .* | .* | .* |$/\1/p' docs/training.md | cmp -s - $dir/listed && [ -s $dir/listed ] ||
     fail "--list-options has other options than docs/training.md: $(tr '\n' ' ' < $dir/listed)"

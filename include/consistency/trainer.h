@@ -95,6 +95,12 @@ typedef struct cm_trainer cm_trainer;
  *         the direction: v_u and v_c are the network at (x_t, t, t) without and with the label, without dropout.  The
  *         model is then sampled without guidance, by one evaluation a step.  It has to know "no label", and a step
  *         needs labels; else CM_ERR_ARGUMENT.
+ *   imeanflow  The sum of that loss of |u + (t - r) u' - v_g|^2 and that of |v_c - v_g|^2 over the two outputs u and
+ *         v_c of a network with conditions; u' is in the direction (v_c, 1, 0) and v_g = v + (1 - 1/w) (v_c - v_u),
+ *         with v_c and v_u of the second output at (x_t, t, t), without dropout, with and without the label.  w has
+ *         the density w^-guidance_beta between 1 and 8, and is 1 outside of times [a, b], a uniform below 1/2 and b
+ *         above, but where r = t, which has w at all times.  The network is told w, a and b.
+ *         Improved MeanFlow, Geng et al. 2025 (arXiv 2512.02012).
  *   soflow  The network N(x_t; t, s) says where the flow through x_t is at s < t: f = x_t + (s - t) N.  With x_t and v
  *         as in meanflow, l = t + (s - t) ratio, x_l = x_t + v (l - t) and q = (f(x_t, t, s) - f(x_l, l, s)) / (t - l)
  *         the gradient by N(x_t; t, s) is -q (mean q^2 + adaptive_eps)^-adaptive_p, over the values; N(x_l; l, s) has the
@@ -122,7 +128,8 @@ typedef enum cm_train_objective {
     CM_TRAIN_TCM = 12,      /* truncated consistency, first stage; takes a teacher */
     CM_TRAIN_TCM2 = 13,     /* its second stage; the teacher is the first stage */
     CM_TRAIN_MEANFLOW = 14, /* the mean velocity between two times */
-    CM_TRAIN_SOFLOW = 15    /* the solution function of a flow */
+    CM_TRAIN_SOFLOW = 15,   /* the solution function of a flow */
+    CM_TRAIN_IMEANFLOW = 16 /* the mean velocity by networks that are told of guidance */
 } cm_train_objective;
 
 /* Distance of the output from its target, over the D = C H W values of an image. */

@@ -23,6 +23,7 @@ typedef struct {
     const float *x_tangent, *sigma_tangent;
     float *out_tangent;
     const float *second, *second_tangent; /* of the options */
+    double guidance;
 } job;
 
 /* --- arguments ---------------------------------------------------------------------------- */
@@ -211,6 +212,7 @@ static cm_status denoise_chunk(const job *j, size_t first, size_t count, const b
                              .x_tangent = j->x_tangent ? b->x_tangent : NULL,
                              .sigma_tangent = j->sigma_tangent ? b->sigma_tangent : NULL,
                              .second = j->second ? b->second : NULL,
+                             .guidance = j->guidance,
                              .second_tangent = j->second_tangent ? b->second_tangent : NULL,
                              .d_tangent = b->d_tangent};
     widen(count * in, j->x + first * in, b->x);
@@ -266,6 +268,8 @@ static cm_status denoise_checked(job *j, const cm_denoise_options *options)
     CM_TRY(check_images(j->model, j->n, j->x));
     CM_TRY(check_sigmas(j->model, j->n, j->sigma));
     CM_TRY(cmi_model_check_labels(j->model, condition.labels, j->n));
+    CM_TRY(cmi_condition_check(j->model, &condition));
+    j->guidance = condition.guidance;
     j->second = o.second;
     j->second_tangent = o.second_tangent;
     CM_TRY(check_seconds(j));

@@ -53,10 +53,11 @@ PLACE(cm_checkpoint_report, infinite_values, 40);
 PLACE(cm_checkpoint_report, nonfinite_tensors, 48);
 PLACE(cm_checkpoint_report, findings, 56);
 
-SIZE(cm_condition, 16);
+SIZE(cm_condition, 24);
 PLACE(cm_condition, struct_size, 0);
 PLACE(cm_condition, reserved, 4);
 PLACE(cm_condition, labels, 8);
+PLACE(cm_condition, guidance, 16);
 
 SIZE(cm_context_options, 64);
 PLACE(cm_context_options, struct_size, 0);

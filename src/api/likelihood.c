@@ -39,5 +39,6 @@ cm_status cm_model_bits_per_dim(cm_model *model, const cm_likelihood_options *op
         CM_FAIL(CM_ERR_NUMERIC, "x: image %zu is %g at value %zu, expected finite numbers", i / size, (double)x[i],
                 i % size);
     CM_TRY(cmi_model_check_labels(model, condition.labels, n));
+    CM_TRY(cmi_condition_refuse_guidance(&condition, "likelihoods"));
     return cmi_likelihood(model, &o, n, x, bits);
 }

@@ -129,6 +129,7 @@ cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condi
     CM_TRY(cmi_context_check_process(t->context));
     if (report) CM_TRY(cm_info_check(report, "cm_train_report")); /* before anything is changed */
     CM_TRY(cmi_condition_read(condition, &c));
+    CM_TRY(cmi_condition_refuse_guidance(&c, "a step of training"));
     CM_TRY(open_images(t, images, &view));
     CM_TRY(cmi_call_begin(&t->call, "trainer"));
     cm_status status = step(t, &view, c.labels, &r);

@@ -4,8 +4,15 @@
 
 #include <consistency/sampler.h>
 
+#include "diffusion/model.h"
+
 /* NULL is a condition without labels. */
 cm_status cmi_condition_read(const cm_condition *theirs, cm_condition *out);
+
+/* Whether the model is told of guidance, where there is any. */
+cm_status cmi_condition_check(const cm_model *model, const cm_condition *condition);
+/* ... in a call that has no use for it. */
+cm_status cmi_condition_refuse_guidance(const cm_condition *condition, const char *what);
 
 /* NULL is the defaults.  out->condition is `condition`, which is filled as well. */
 cm_status cmi_sample_options_read(const cm_sample_options *theirs, cm_sample_options *out, cm_condition *condition);

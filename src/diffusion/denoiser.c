@@ -178,12 +178,14 @@ static void write_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
 {
     const cm_model *m = d->model;
     const size_t values = (size_t)m->height * (size_t)m->width * (size_t)m->channels;
+    const double guidance[3] = {e->guidance, 0, 1};
     const cm_inputs inputs = {
         .x = e->x + i * values,
         .sigma = at_boundary(d, e, i) ? 1 : e->sigma[i * e->sigma_step],
         .label = e->labels ? e->labels[i] : -1,
         .augment = e->augment ? e->augment + i * (size_t)m->net.augment_dim : NULL,
         .second = e->second ? cmi_inputs_level(e->second[i * e->sigma_step]) : cmi_inputs_second(&d->precond, 0),
+         .guidance = e->guidance != 0 ? guidance : NULL,
     };
     cmi_inputs_write(m, &d->precond, &inputs, exec, k);
     if (!d->tangents) return;

@@ -47,6 +47,16 @@ static double told_of_second(const cm_model *m, double first, double second)
     return m->net.time_factor * (m->net.second_input == CM_SECOND_INTERVAL ? first - second : second);
 }
 
+/* Zeros stand for no guidance over all times: 1 - 1/w, the first time and how far the last is from 1. */
+static void write_guidance(const cm_model *m, const double *guidance, cm_exec *exec, size_t k)
+{
+    const size_t n = m->net.conditions ? (size_t)m->net.conditions : 1; /* one unused number without */
+    float *told = (float *)cmi_exec_input(exec, CM_IN_TOLD) + k * n;
+    memset(told, 0, n * sizeof *told);
+    if (!m->net.conditions || !guidance) return;
+    told[0] = (float)(1 - 1 / guidance[0]), told[1] = (float)guidance[1], told[2] = (float)(1 - guidance[2]);
+}
+
 void cmi_inputs_write(const cm_model *m, const cm_precond *precond, const cm_inputs *in, cm_exec *exec, size_t k)
 {
     const cm_scalings s = cmi_precond_scalings(precond, cmi_inputs_level(in->sigma));
@@ -64,6 +74,7 @@ void cmi_inputs_write_scaled(const cm_model *m, const cm_scalings *s, const cm_i
     write_number(exec, CM_IN_C_OUT, k, s->c_out);
     write_number(exec, CM_IN_TIME, k, m->net.time_factor * s->c_noise);
     write_number(exec, CM_IN_SECOND, k, told_of_second(m, s->c_noise, in->second));
+    write_guidance(m, in->guidance, exec, k);
     ((int32_t *)cmi_exec_input(exec, CM_IN_LABEL))[k] = in->label;
     if (dim && in->augment) memcpy(augment, in->augment, dim * sizeof *augment);
     else memset(augment, 0, size * sizeof *augment);
@@ -103,9 +114,14 @@ void cmi_inputs_write_tangent(const cm_model *m, const cm_inputs_tangent *t, cm_
 
 /* --- outputs -------------------------------------------------------------------- */
 
+static int32_t channels_of(const cm_model *m, int output)
+{
+    return output == CM_OUT_F ? m->net.out_channels : m->out_channels;
+}
+
 static void read_image(const cm_model *m, int output, const float *values, size_t k, double *planes)
 {
-    const int32_t channels = output == CM_OUT_F ? m->net.out_channels : m->out_channels;
+    const int32_t channels = channels_of(m, output);
     cmi_channels_last_to_planes(channels, pixels(m), values + k * pixels(m) * (size_t)channels, planes);
 }
 
@@ -119,19 +135,20 @@ void cmi_tangent_read(const cm_model *m, int output, const cm_exec *exec, size_t
     read_image(m, output, cmi_exec_tangent_output(exec, output), k, planes);
 }
 
-static void write_cotangent(const cm_model *m, const double *planes, float *block, size_t k)
+static void write_cotangent(const cm_model *m, int output, const double *planes, float *block, size_t k)
 {
-    const size_t values = pixels(m) * (size_t)m->out_channels;
-    if (planes) cmi_planes_to_channels_last(m->out_channels, pixels(m), planes, block + k * values);
+    const int32_t channels = channels_of(m, output);
+    const size_t values = pixels(m) * (size_t)channels;
+    if (planes) cmi_planes_to_channels_last(channels, pixels(m), planes, block + k * values);
     else memset(block + k * values, 0, values * sizeof *block);
 }
 
-void cmi_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)
+void cmi_cotangent_write(const cm_model *m, int output, const double *planes, cm_exec *exec, size_t k)
 {
-    write_cotangent(m, planes, cmi_exec_cotangent(exec), k);
+    write_cotangent(m, output, planes, cmi_exec_cotangent(exec), k);
 }
 
-void cmi_tangent_cotangent_write(const cm_model *m, const double *planes, cm_exec *exec, size_t k)
+void cmi_tangent_cotangent_write(const cm_model *m, int output, const double *planes, cm_exec *exec, size_t k)
 {
-    write_cotangent(m, planes, cmi_exec_tangent_cotangent(exec), k);
+    write_cotangent(m, output, planes, cmi_exec_tangent_cotangent(exec), k);
 }

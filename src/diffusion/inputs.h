@@ -13,6 +13,8 @@ typedef struct cm_inputs {
     int32_t label;        /* -1: none */
     const float *augment; /* the network's augment_dim numbers; NULL: zeros */
     double second;        /* where the network has two times: the second, as c_noise is the first */
+    /* Where it has conditions: the scale w of guidance and the times from and to which it has it; NULL: w is 1. */
+    const double *guidance;
 } cm_inputs;
 
 /* The references take noise levels in float32: a level, and the boundary in a preconditioning (its
@@ -53,8 +55,8 @@ void cmi_tangent_read(const cm_model *model, int output, const cm_exec *exec, si
 
 /* Image k of an output (CM_OUT_F, CM_OUT_D) into planes. */
 void cmi_outputs_read(const cm_model *model, int output, const cm_exec *exec, size_t k, double *planes);
-/* Planes into image k of the gradient of the output D, and of the gradient of its tangent; NULL: zeros. */
-void cmi_cotangent_write(const cm_model *model, const double *planes, cm_exec *exec, size_t k);
-void cmi_tangent_cotangent_write(const cm_model *model, const double *planes, cm_exec *exec, size_t k);
+/* Planes into image k of the gradient of the plan's output, and of the gradient of its tangent; NULL: zeros. */
+void cmi_cotangent_write(const cm_model *model, int output, const double *planes, cm_exec *exec, size_t k);
+void cmi_tangent_cotangent_write(const cm_model *model, int output, const double *planes, cm_exec *exec, size_t k);
 
 #endif

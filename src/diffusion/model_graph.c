@@ -11,8 +11,12 @@ static void describe(cm_graph *g, const cm_net_config *net, const cm_precond *pr
 {
     cm_value x = cmi_graph_input(g, (cm_desc){1, height, width, net->in_channels});
     cm_value c_in = vector_input(g, 1), c_skip = vector_input(g, 1), c_out = vector_input(g, 1);
-    cm_net_inputs in = {x, vector_input(g, 1), vector_input(g, 1),
-                        vector_input(g, net->augment_dim ? net->augment_dim : 1), vector_input(g, 1)};
+    cm_net_inputs in = {x,
+                        vector_input(g, 1),
+                        vector_input(g, 1),
+                        vector_input(g, net->augment_dim ? net->augment_dim : 1),
+                        vector_input(g, 1),
+                        vector_input(g, net->conditions ? net->conditions : 1)};
     if (!precond->kind->unit_input) {
         const cm_value scaled[2] = {x, c_in};
         in.x = cmi_graph_node(g, &cmi_op_scale, NULL, scaled, 2, -1, -1);

@@ -47,6 +47,7 @@ static cm_status evaluate(run *r, int evaluation, double sigma, const double *se
                              .sigma = &sigma,
                              .second = second,
                              .labels = r->conditional ? s->labels : NULL,
+                             .guidance = r->o->condition ? r->o->condition->guidance : 0,
                              .d = out,
                              .call = &s->call};
     CM_TRY(cmi_sampler_evaluate(s, &e));
@@ -79,6 +80,7 @@ static cm_status denoise_each(void *user, int evaluation, size_t count, const si
                              .sigma = sigma,
                              .sigma_step = 1,
                              .labels = r->conditional ? s->chosen : NULL,
+                             .guidance = r->o->condition ? r->o->condition->guidance : 0,
                              .d = out,
                              .call = &s->call};
     CM_TRY(cmi_sampler_evaluate(s, &e));
@@ -188,6 +190,7 @@ static cm_status run_all(cm_sampler *s, const cm_sampler_job *j, const cm_times 
         0};
     r.total = (uint64_t)j->n * (uint64_t)cmi_solver_nfe(&times->solver);
     const int32_t *labels = cmi_condition_labels(o);
+    if (o->condition) CM_TRY(cmi_condition_check(m, o->condition));
     if (labels) CM_TRY(cmi_model_check_labels(m, labels, j->n)); /* else they are drawn */
     CM_TRY(cmi_noise_check(o, j->n, r.noise.size, draws));
     if (o->noise_source != CM_NOISE_PHILOX) {

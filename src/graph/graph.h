@@ -41,6 +41,8 @@ typedef struct cm_param_desc {
     cm_derived derived;
 } cm_param_desc;
 
+enum { CM_GRAPH_INPUTS = 10 }; /* the most that a graph has */
+
 typedef struct cm_graph {
     cm_context *context; /* borrowed */
     cm_graph_value *values;
@@ -48,7 +50,7 @@ typedef struct cm_graph {
     cm_param_desc *params;
     int n_values, n_nodes, n_params;
     int cap_values, cap_nodes, cap_params;
-    int inputs[8], n_inputs;
+    int inputs[CM_GRAPH_INPUTS], n_inputs;
     int outputs[8], n_outputs;
     double dropout; /* probability, 0 = a network without; set before describing */
     int folded;     /* attention of one head in its short form (nets/fold.h); set before describing */

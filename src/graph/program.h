@@ -26,8 +26,8 @@ typedef struct cm_program {
     int n_buffers;
     size_t arena;
     /* Buffers of the graph's inputs and outputs, their tangents and gradients. */
-    int input[8], output[8], input_tangent[8], output_tangent[8];
-    int cotangent, tangent_cotangent, input_gradient[8], input_tangent_gradient[8];
+    int input[CM_GRAPH_INPUTS], output[8], input_tangent[CM_GRAPH_INPUTS], output_tangent[8];
+    int cotangent, tangent_cotangent, input_gradient[CM_GRAPH_INPUTS], input_tangent_gradient[CM_GRAPH_INPUTS];
 } cm_program;
 
 struct cm_plan {

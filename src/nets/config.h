@@ -38,6 +38,7 @@ typedef struct cm_net_config {
     /* all but edm2 */
     int32_t second_time, second_input; /* CM_SECOND_*                                   */
     double time_factor;                /* what the times are multiplied by; 1 elsewhere */
+    int32_t conditions;                /* numbers about guidance that it is told, 3 or none */
     /* edm2: in mp_sum and mp_cat the share of the second; what activations are cut to; where dropout is */
     double label_balance, concat_balance, res_balance, attn_balance, clip_act;
     int32_t channels_per_head, dropout_res;

@@ -21,6 +21,7 @@ typedef struct cm_net_inputs {
     cm_value label;   /* int32 [1], -1 = none; unused without classes  */
     cm_value augment; /* [augment_dim]; unused when that is 0          */
     cm_value second;  /* [1]: the second time; unused in networks of one */
+    cm_value told;    /* [conditions]; unused when that is 0 */
 } cm_net_inputs;
 
 /* How a consistency model or an EDM teacher tells a network the noise level. */

@@ -23,7 +23,7 @@ static cm_value embed_time(cm_graph *g, const cm_net_config *c, cm_value time)
                           c->model_channels * c->channel_mult_noise, 1, fourier ? "map_noise.freqs" : NULL);
 }
 
-/* The times (one, or two side by side) + label + augment. */
+/* The times (one, or two side by side) + label + augment + guidance. */
 static cm_value conditions(cm_graph *g, const cm_net_config *c, const cm_net_inputs *in)
 {
     int classes = c->num_classes;
@@ -39,6 +39,7 @@ static cm_value conditions(cm_graph *g, const cm_net_config *c, const cm_net_inp
                            cmi_graph_param(g, 1, bias, "map_label.bias"));
     }
     if (c->augment_dim) e = cmi_add(g, e, cmi_linear(g, "map_augment", in->augment, nc, 0), 1);
+    if (c->conditions) e = cmi_add(g, e, cmi_linear(g, "map_conditions", in->told, nc, 0), 1);
     return e;
 }
 
@@ -190,6 +191,7 @@ static const cm_field fields[] = {
     CM_CHOICE_FIELD("attention_layout", CM_NET_AT(attention_layout), attention_layouts),
     CM_BOOL_FIELD("adaptive_scale", CM_NET_AT(scale_shift)),
     CM_TIMES_FIELDS,
+    CM_INT_FIELD("conditions", CM_NET_AT(conditions), 0, 3, 0),
 };
 
 static void defaults(cm_net_config *c)
@@ -205,6 +207,11 @@ static void defaults(cm_net_config *c)
 static cm_status complete(const char *what, const json_t *network, cm_net_config *c)
 {
     CM_TRY(cmi_times_complete(what, network, c));
+    if (c->conditions != 0 && c->conditions != 3)
+        CM_FAIL(CM_ERR_FORMAT, "%s: conditions is %d, expected 3 (scale, beginning and end of guidance) or 0", what,
+                c->conditions);
+    if (c->conditions && c->second_time == CM_SECOND_NONE)
+        CM_FAIL(CM_ERR_FORMAT, "%s: conditions belong to a network with a second_time", what);
     return cmi_edm_complete(what, network, c);
 }
 

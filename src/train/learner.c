@@ -37,7 +37,7 @@ static cm_status make_plans(cm_learner *l)
     infer.arithmetic = l->options.arithmetic;
     cm_plan_options train = infer;
     train.mode = CM_MODE_TRAIN;
-    train.output = CM_OUT_D;
+    train.output = l->options.heads > 1 ? CM_OUT_F : CM_OUT_D;
     train.recompute = l->options.recompute;
     if (l->options.learns_through) {
         train.mode = CM_MODE_TRAIN_JVP;
@@ -172,7 +172,8 @@ static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
     size_t block = cmi_plan_gradient_floats(l->train_plan) * sizeof(float);
     size_t streamed = cmi_plan_node_gradient_floats(l->train_plan) * sizeof(float);
     size_t worker = plan_bytes(l->train_plan) + plan_bytes(l->target_plan) + plan_bytes(l->teacher_plan) +
-                    plan_bytes(l->tangent_plan) + streamed + l->options.slice * l->options.views * image * 8;
+                    plan_bytes(l->tangent_plan) + streamed +
+                    l->options.slice * l->options.views * image * (l->options.heads > 1 ? 14 : 8);
     size_t of_distance = 0, of_thread = 0;
     if (l->options.distance) of_distance = cmi_perceptual_distance_bytes(l->options.distance, &of_thread);
     worker += of_thread;

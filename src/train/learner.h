@@ -33,6 +33,7 @@ typedef struct cm_learner_options {
     cm_objective_axis axis;                 /* of the objective                                   */
     int differentiates;                     /* ... likewise: there are tangents                   */
     int learns_through;                     /* ... and the gradient passes through them           */
+    int heads;                              /* ... networks answer two images: F itself; else D   */
     int evaluates_target;                   /* ...                                                */
     int separate_target;                    /* ... whose weights are not the online ones          */
     const cm_perceptual_distance *distance; /* borrowed; NULL: the distance is of no network */

@@ -16,6 +16,7 @@ struct cm_learner_worker {
     int32_t *labels, *true_labels, *no_labels;
     unsigned char *chosen;
     const float *augment; /* of the slice, or NULL */
+    const double *told;   /* of guidance, three numbers an image; NULL: none */
     size_t count;         /* images that are not padding */
     int slice;            /* number of the slice         */
     const cm_call *call;
@@ -164,8 +165,9 @@ static cm_status ask(const cm_learner_worker *w, const question *q, const cm_wei
     for (size_t i = 0; i < q->n; i++) {
         const size_t of = i % l->options.slice;
         const float *augment = q->augment && of < w->count ? q->augment + of * dim : NULL;
-        const cm_inputs image = {q->at.x + i * l->image_size, q->at.t[i], q->labels[of], augment,
-                                 q->at.r ? q->at.r[i] : 0};
+        const cm_inputs image = {
+            q->at.x + i * l->image_size,     q->at.t[i], q->labels[of], augment, q->at.r ? q->at.r[i] : 0,
+            w->told ? w->told + 3 * i : NULL};
         const cm_scalings s = scalings_of(l, q, i);
         cmi_inputs_write_scaled(l->model, &s, &image, exec, i);
         if (q->along) write_along(l, q, exec, i);
@@ -173,12 +175,23 @@ static cm_status ask(const cm_learner_worker *w, const question *q, const cm_wei
     return cmi_exec_run(exec, weights);
 }
 
+/* What objectives take for D: with two heads both of them, one behind the other. */
+static int output_of(const cm_learner *l)
+{
+    return l->options.heads > 1 ? CM_OUT_F : CM_OUT_D;
+}
+
+static size_t answer_size(const cm_learner *l)
+{
+    return l->options.heads > 1 ? 2 * l->image_size : l->image_size;
+}
+
 static cm_status answer(const cm_learner_worker *w, const question *q, const cm_weights *weights, cm_exec *exec,
                         double *d)
 {
     const cm_learner *l = w->learner;
     CM_TRY(ask(w, q, weights, exec));
-    for (size_t i = 0; i < q->n; i++) cmi_outputs_read(l->model, CM_OUT_D, exec, i, d + i * l->image_size);
+    for (size_t i = 0; i < q->n; i++) cmi_outputs_read(l->model, output_of(l), exec, i, d + i * answer_size(l));
     return CM_OK;
 }
 
@@ -218,7 +231,7 @@ static cm_status tangent(void *user, int role, const cm_objective_point *at, con
     (void)role; /* the weights that learn */
     CM_TRY(answer(w, &q, l->tangent_weights, w->tangent, d));
     for (size_t i = 0; i < l->options.slice; i++)
-        cmi_tangent_read(l->model, CM_OUT_D, w->tangent, i, slope + i * l->image_size);
+        cmi_tangent_read(l->model, output_of(l), w->tangent, i, slope + i * answer_size(l));
     return CM_OK;
 }
 
@@ -235,7 +248,7 @@ static cm_status backward(void *user, const double *cotangent)
     const cm_learner *l = w->learner;
     CM_TRY(cmi_call_check(w->call));
     for (size_t i = 0; i < pairs_of(l); i++)
-        cmi_cotangent_write(l->model, cotangent + i * l->image_size, w->train, i);
+        cmi_cotangent_write(l->model, output_of(l), cotangent + i * answer_size(l), w->train, i);
     return cmi_exec_backward(w->train, l->train_weights);
 }
 
@@ -247,7 +260,7 @@ static cm_status online_tangent(void *user, const cm_objective_point *at, const 
     const question q = {&l->precond, pairs_of(l), *at, along, w->labels, w->augment};
     CM_TRY(answer(w, &q, l->train_weights, w->train, d));
     for (size_t i = 0; i < l->options.slice; i++)
-        cmi_tangent_read(l->model, CM_OUT_D, w->train, i, slope + i * l->image_size);
+        cmi_tangent_read(l->model, output_of(l), w->train, i, slope + i * answer_size(l));
     return CM_OK;
 }
 
@@ -257,11 +270,18 @@ static cm_status backward_tangent(void *user, const double *cotangent, const dou
     const cm_learner *l = w->learner;
     CM_TRY(cmi_call_check(w->call));
     for (size_t i = 0; i < l->options.slice; i++) {
-        const size_t first = i * l->image_size;
-        cmi_cotangent_write(l->model, cotangent ? cotangent + first : NULL, w->train, i);
-        cmi_tangent_cotangent_write(l->model, of_tangent ? of_tangent + first : NULL, w->train, i);
+        const size_t first = i * answer_size(l);
+        cmi_cotangent_write(l->model, output_of(l), cotangent ? cotangent + first : NULL, w->train, i);
+        cmi_tangent_cotangent_write(l->model, output_of(l), of_tangent ? of_tangent + first : NULL, w->train, i);
     }
     return cmi_exec_backward(w->train, l->train_weights);
+}
+
+static cm_status condition(void *user, const double *numbers)
+{
+    cm_learner_worker *w = user;
+    w->told = numbers;
+    return CM_OK;
 }
 
 static cm_status weigh(void *user, const double *t, double *w)
@@ -380,6 +400,7 @@ static cm_status run_slice(const job *j, int index, int worker)
                                     .backward = backward,
                                     .online_tangent = through ? online_tangent : NULL,
                                     .backward_tangent = through ? backward_tangent : NULL,
+                                    .condition = condition,
                                     .distance = w->distance && !curves ? distance : NULL,
                                     .curvature = w->distance && curves ? curvature : NULL,
                                     .weigh = weighs ? weigh : NULL,
@@ -401,6 +422,7 @@ static cm_status run_slice(const job *j, int index, int worker)
     size_t first = (size_t)index * j->learner->options.slice;
     w->slice = index;
     w->call = j->batch->call;
+    w->told = NULL;
     load_slice(w, j->batch, first);
     cmi_exec_seed(w->train, j->batch->seed, w->images);
     if (w->target) cmi_exec_seed(w->target, j->batch->seed, w->images);

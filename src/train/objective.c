@@ -5,11 +5,23 @@
 #include <math.h>
 #include <string.h>
 
-static const cm_objective *const all[] = {
-    &cmi_objective_edm, &cmi_objective_cd,   &cmi_objective_ct,       &cmi_objective_pd,
-    &cmi_objective_ict, &cmi_objective_ect,  &cmi_objective_ccd,      &cmi_objective_cct,
-    &cmi_objective_cmt, &cmi_objective_sct,  &cmi_objective_scd,      &cmi_objective_dscd,
-    &cmi_objective_tcm, &cmi_objective_tcm2, &cmi_objective_meanflow, &cmi_objective_soflow};
+static const cm_objective *const all[] = {&cmi_objective_edm,
+                                          &cmi_objective_cd,
+                                          &cmi_objective_ct,
+                                          &cmi_objective_pd,
+                                          &cmi_objective_ict,
+                                          &cmi_objective_ect,
+                                          &cmi_objective_ccd,
+                                          &cmi_objective_cct,
+                                          &cmi_objective_cmt,
+                                          &cmi_objective_sct,
+                                          &cmi_objective_scd,
+                                          &cmi_objective_dscd,
+                                          &cmi_objective_tcm,
+                                          &cmi_objective_tcm2,
+                                          &cmi_objective_meanflow,
+                                          &cmi_objective_soflow,
+                                          &cmi_objective_improved_meanflow};
 enum { OBJECTIVES = sizeof all / sizeof *all };
 
 const cm_objective *cmi_objective_at(int32_t number)
@@ -78,6 +90,7 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.flow_sampler = s->flow_sampler, o.r_mean = s->r_mean, o.r_std = s->r_std, o.flow_ratio = s->flow_ratio;
     o.adaptive_p = s->adaptive_p, o.adaptive_eps = s->adaptive_eps;
     o.guidance = s->guidance, o.guidance_mix = s->guidance_mix;
+    o.heads = objective->heads, o.guidance_beta = s->guidance_beta;
     o.guidance_from = s->guidance_from, o.guidance_to = s->guidance_to;
     o.guidance_decay = s->guidance_decay;
     o.velocity_mean = s->velocity_mean, o.velocity_std = s->velocity_std;

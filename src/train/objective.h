@@ -149,6 +149,7 @@ typedef struct cm_objective {
     int is_discrete;    /* uses N(k) */
     int differentiates; /* it asks for tangents of the weights that learn */
     int curves;         /* it asks for the curvature of the distance, not for its values */
+    int heads; /* 2: of a network of two outputs with conditions, both of which it asks for; else it has one */
     /* Whether it asks for the roles PLAIN and UNCONDITIONAL, of a network that knows "no label"; NULL: never. */
     int (*guides)(const cm_train_settings *s);
     cm_objective_axis axis;               /* what x and t are, and the networks' answer */
@@ -171,9 +172,7 @@ typedef struct cm_objective {
 extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct, cmi_objective_pd, cmi_objective_ict,
     cmi_objective_ect, cmi_objective_ccd, cmi_objective_cct, cmi_objective_cmt, cmi_objective_sct, cmi_objective_scd,
     cmi_objective_dscd, cmi_objective_tcm, cmi_objective_tcm2;
-extern const cm_objective cmi_objective_meanflow, cmi_objective_soflow;
-/* Not in the table: no network of this library has two outputs. */
-extern const cm_objective cmi_objective_improved_meanflow;
+extern const cm_objective cmi_objective_meanflow, cmi_objective_soflow, cmi_objective_improved_meanflow;
 
 /* Whether the settings have it evaluate with and without labels. */
 int cmi_objective_guides(const cm_train_settings *s);

@@ -196,15 +196,20 @@ static cm_status check_guidance(const cm_train_settings *s, const cm_train_setti
     return CM_OK;
 }
 
-static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+static cm_status check_numbers(const cm_train_settings *s, const cm_train_settings *d)
 {
-    CM_TRY(check_guidance(s, d));
     if (s->adaptive_p == 0 && s->adaptive_eps != d->adaptive_eps)
         CM_FAIL(CM_ERR_ARGUMENT, "adaptive_eps has no effect with adaptive_p 0");
     if (s->flow_sampler == CM_FLOW_SAMPLER_V1 && s->flow_ratio == 0 &&
         (s->r_mean != d->r_mean || s->r_std != d->r_std))
         CM_FAIL(CM_ERR_ARGUMENT, "r_mean and r_std have no effect with flow_ratio 0");
     return CM_OK;
+}
+
+static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
+{
+    CM_TRY(check_guidance(s, d));
+    return check_numbers(s, d);
 }
 
 static const char *const options[] = {"p_mean",        "p_std",       "r_mean",       "r_std",    "flow_sampler",
@@ -229,12 +234,40 @@ const cm_objective cmi_objective_meanflow = {
     .weighting = CM_WEIGHTING_UNIFORM,
     .run = run,
 };
-/* Networks of two outputs are what this trains. */
+
+static int always(const cm_train_settings *s)
+{
+    (void)s;
+    return 1;
+}
+
+static const char *const improved_options[] = {"p_mean",        "p_std",      "r_mean",     "r_std",
+                                               "flow_sampler",  "flow_ratio", "adaptive_p", "adaptive_eps",
+                                               "guidance_beta", "augment",    NULL};
+static const cm_objective_default improved_defaults[] = {{"optimizer", CM_OPTIMIZER_ADAM},
+                                                         {"lr", 1e-4},
+                                                         {"p_mean", -0.4},
+                                                         {"p_std", 1},
+                                                         {"r_mean", -0.4},
+                                                         {"r_std", 1},
+                                                         {"flow_ratio", 0.5},
+                                                         {"adaptive_p", 1},
+                                                         {"adaptive_eps", 0.01},
+                                                         {"label_dropout", 0.1},
+                                                         {NULL, 0}};
 const cm_objective cmi_objective_improved_meanflow = {
-    .name = "improved-meanflow",
-    .about = "The mean velocity, with the velocity as a second output and guidance as an input: Geng et al. 2025.",
+    .number = CM_TRAIN_IMEANFLOW,
+    .name = "imeanflow",
+    .about = "The mean velocity, with the velocity as a second output and guidance as an input: Geng et al. 2025b.",
     .axis = CM_AXIS_RAW,
+    .target = CM_TARGET_NONE,
     .differentiates = 1,
+    .heads = 2,
+    .guides = always,
+    .precond_two_times = "average-velocity",
+    .options = improved_options,
+    .defaults = improved_defaults,
+    .check = check_numbers,
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
     .run = improve,

@@ -173,9 +173,11 @@ static const cm_option_row rows[] = {
     CHOICE(weighting, cmi_weighting_choices, CM_WEIGHTING_DEFAULT, COURSE, "Weight of the loss by noise level."),
     CHOICE(levels, cmi_level_choices, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
     REAL(p_mean, -20, 20, -1.1, COURSE,
-         "Mean of ln sigma, where exp(p_mean) is at most the model's sigma_max; with meanflow and soflow of ln(t / "
+         "Mean of ln sigma, where exp(p_mean) is at most the model's sigma_max; with meanflow, imeanflow and soflow "
+         "of ln(t / "
          "(1 - t))."),
-    REAL(p_std, 1e-6, 10, 2, COURSE, "Standard deviation of ln sigma; with meanflow and soflow of ln(t / (1 - t))."),
+    REAL(p_std, 1e-6, 10, 2, COURSE,
+         "Standard deviation of ln sigma; with meanflow, imeanflow and soflow of ln(t / (1 - t))."),
     CHOICE(ode, cmi_ode_choices, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
     CHOICE(scales_mode, cmi_scales_choices, CM_SCALES_FIXED, COURSE, "How the number N of time points changes."),
     INT(start_scales, 2, 1 << 20, 18, COURSE, "N at the beginning, s0."),
@@ -246,6 +248,8 @@ static const cm_option_row rows[] = {
            "How the ratio (t - l) / (t - s) of the three times of a pair goes from ratio_begin to ratio_end."),
     REAL(ratio_begin, 1e-9, 1, 1, COURSE, "The ratio at the beginning of the run."),
     REAL(ratio_end, 1e-9, 1, 3.125e-4, COURSE, "The ratio at its end, 1/3200."),
+    REAL(guidance_beta, 0, 8, 1, COURSE,
+         "The exponent of the density w^-beta, 1 to 8, of the scales that a network with conditions learns."),
     REAL(dropout, 0, 0.999, -1, SHARED | COURSE | AUTO, "Dropout; auto: as the network's configuration says."),
     REAL(label_dropout, 0, 1, 0, SHARED | COURSE, "Probability that an image is learnt without its label."),
     REAL(flip, 0, 1, 0, SHARED | COURSE, "Probability that an image is mirrored left to right."),

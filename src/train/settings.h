@@ -45,7 +45,7 @@ typedef struct cm_train_settings {
     double tangent_c, discrete_from, discrete_to;
     int32_t flow_sampler;
     double r_mean, r_std, flow_ratio, adaptive_p, adaptive_eps;
-    double guidance, guidance_mix, guidance_from, guidance_to, guidance_decay;
+    double guidance, guidance_mix, guidance_from, guidance_to, guidance_decay, guidance_beta;
     double velocity_share, velocity_mean, velocity_std, ratio_begin, ratio_end;
     int32_t ratio_schedule;
     int64_t tangent_warmup;

@@ -34,6 +34,19 @@ static cm_status set_precond(cm_trainer *t)
     return CM_OK;
 }
 
+/* One output or two, which what a network is told of guidance goes with. */
+static cm_status check_heads(const cm_trainer *t)
+{
+    const cm_net_config *n = &t->model->net;
+    const int heads = n->out_channels > t->model->out_channels ? 2 : 1, expected = t->objective->heads > 1 ? 2 : 1;
+    if (heads == expected && (n->conditions != 0) == (expected > 1)) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT,
+            "objective %s trains networks with out_channels %d and conditions %d; this one has out_channels %d and "
+            "conditions %d",
+            t->objective->name, expected * t->model->out_channels, expected > 1 ? 3 : 0, n->out_channels,
+            n->conditions);
+}
+
 static cm_status set_config(cm_trainer *t)
 {
     const cm_precond *p = &t->precond;
@@ -149,6 +162,7 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
         .recompute = o->recompute,
         .axis = t->objective->axis,
         .differentiates = t->objective->differentiates,
+        .heads = t->objective->heads,
         .evaluates_target = t->objective->target != CM_TARGET_NONE || cmi_objective_guides(o),
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .first_stage = t->objective->first_stage,
@@ -285,6 +299,7 @@ static cm_status settle(cm_trainer *t)
     CM_TRY(check_labels(t));
     CM_TRY(check_augment(t));
     CM_TRY(set_precond(t));
+    CM_TRY(check_heads(t));
     CM_TRY(set_config(t));
     t->settings = cmi_objective_settings_of(&t->o, m->channels, m->height, m->width);
     t->settings.sigma_min = t->precond.sigma_min;

@@ -130,7 +130,7 @@ static void write_cotangent(backward *b, const double *cotangent)
 {
     const size_t pixels = (size_t)b->m->height * (size_t)b->m->width;
     if (!b->along) {
-        cmi_cotangent_write(b->m, cotangent, b->exec, 0);
+        cmi_cotangent_write(b->m, CM_OUT_D, cotangent, b->exec, 0);
         return;
     }
     memset(cmi_exec_cotangent(b->exec), 0, pixels * (size_t)b->m->out_channels * sizeof(float));
@@ -142,7 +142,7 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
     size_t pixels = (size_t)in->h * (size_t)in->w, per = pixels * (size_t)in->channels;
     size_t out = (size_t)b->m->out_channels * pixels, dim = (size_t)b->m->net.augment_dim;
     const cm_inputs image = {x + i * per, in->sigma[i], in->labels ? in->labels[i] : -1,
-                             in->augment ? in->augment + i * dim : NULL, in->second ? in->second[i] : 0};
+                             in->augment ? in->augment + i * dim : NULL, in->second ? in->second[i] : 0, NULL};
     cmi_inputs_write(b->m, &b->precond, &image, b->exec, 0);
     if (b->along) write_direction(b, in, i);
     CM_TRY(cmi_exec_run(b->exec, b->weights));

@@ -9,7 +9,7 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
-enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 18 };
+enum { SIDE = 8, CHANNELS = 3, VALUES = SIDE * SIDE * CHANNELS, BATCH = 12, CLASSES = 3, OBJECTIVES = 19 };
 
 /* What the loops of the tests run: each objective, and those of them that have another way. */
 static const char *const names[OBJECTIVES] = {"edm",      "cd",
@@ -20,7 +20,8 @@ static const char *const names[OBJECTIVES] = {"edm",      "cd",
                                               "scd",      "dscd",
                                               "tcm",      "tcm2",
                                               "meanflow", "meanflow+guidance",
-                                              "soflow",   "soflow+guidance"};
+                                              "soflow",   "soflow+guidance",
+                                              "imeanflow"};
 static char dir[40];
 
 static inline void setup(void)
@@ -84,17 +85,19 @@ static inline void choose(cm_train_settings *o, const char *run)
     else o->guidance_from = 0.1;
 }
 
-/* The same with two times. */
-static inline cm_model *tiny_of_two_times(cm_context *context, uint64_t seed)
+/* The same with two times; with two outputs and conditions. */
+static inline cm_model *tiny_of_two_times(cm_context *context, uint64_t seed, int heads)
 {
     cm_model *m = NULL;
-    (void)cm_model_create(
-        context,
-        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 3, "
-        "\"augment_dim\": 6, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
-        "\"attn_resolutions\": [4], \"dropout\": 0.2, \"second_time\": \"concat\"}, \"precond\": {\"type\": "
-        "\"average-velocity\"}}",
-        seed, &m);
+    char config[512];
+    (void)snprintf(
+        config, sizeof config,
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"in_channels\": 3, \"out_channels\": %d, "
+        "\"label_dim\": 3, \"augment_dim\": 6, \"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, "
+        "\"attn_resolutions\": [4], \"dropout\": 0.2, \"second_time\": \"concat\", \"conditions\": %d}, "
+        "\"precond\": {\"type\": \"average-velocity\"}}",
+        3 * heads, heads > 1 ? 3 : 0);
+    (void)cm_model_create(context, config, seed, &m);
     return m;
 }
 
@@ -161,7 +164,7 @@ static inline cm_status open_trainer(cm_context *context, const char *objective,
 {
     const int first = objective_of(objective)->first_stage;
     const int two = objective_of(objective)->precond_two_times != NULL;
-    cm_model *m = two ? tiny_of_two_times(context, 3) : tiny(context, 3);
+    cm_model *m = two ? tiny_of_two_times(context, 3, objective_of(objective)->heads > 1 ? 2 : 1) : tiny(context, 3);
     cm_model *teacher = needs_teacher(objective) ? tiny_of(context, 4, first ? "ecm" : "edm") : NULL;
     cm_status status = m && (teacher || !needs_teacher(objective)) ? create(m, teacher, o, t) : CM_ERR_MEMORY;
     cm_model_free(m);

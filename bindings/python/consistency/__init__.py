@@ -435,12 +435,14 @@ def _levels(values: Any, n: int, what: str) -> Tuple[Any, Any]:
     return _values.floats([values] * n if single else values, (n,), what)
 
 
-def _condition(labels: Any) -> Any:
+def _condition(labels: Any, guidance: Optional[float] = None) -> Any:
     """A pointer to the C struct; labels: an array of int32, or None."""
     c = Condition()
     lib.cm_condition_init(C.byref(c), C.sizeof(c))
     if labels is not None:
         c.labels = C.cast(labels, C.POINTER(C.c_int32))
+    if guidance is not None:
+        c.guidance = _values.number(guidance, "guidance")
     return C.pointer(c)
 
 
@@ -569,24 +571,24 @@ class Sampler(Editing, Handle):
     def sample(self, n: int, labels: Any = None, seed: int = 0, noise: Optional[Array] = None,
                progress: Progress = None, first_index: int = 0, step_noise: Optional[Array] = None,
                torch_noise: bool = False, step: Optional[Callable[[int, float, int, Array], Any]] = None,
-               out: Optional[Array] = None) -> Array:
+               out: Optional[Array] = None, guidance: Optional[float] = None) -> Array:
         """n images, float32 n x C x H x W in [-1, 1]; or written into `out`, a numpy array of that shape or of bytes
         n x H x W x C, a slice of a larger one if need be.
 
-        labels: a class number for all or n of them; -1 = none.  seed: 0 to 2^64 - 1.  noise: unit normal start, n x C x
+        labels: a class number for all or n of them; -1 = none.  guidance: its scale, of networks that are told of it.  seed: 0 to 2^64 - 1.  noise: unit normal start, n x C x
         H x W, not multiplied by sigma; step_noise: draws x n x C x H x W; torch_noise: torch's stream of seed + index.
         progress: True, or a function (done, total, eta_seconds); step: a function (evaluation, sigma, first,
         denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
         n = _values.integer(n, "n", 1, 2**48)
         return self._run(self._options, n, lambda o, out: int(lib.cm_sampler_run_images(self._alive(), C.byref(o), out)),
                          labels=labels, seed=seed, noise=noise, progress=progress, first_index=first_index,
-                         step_noise=step_noise, torch_noise=torch_noise, step=step, out=out)
+                         step_noise=step_noise, torch_noise=torch_noise, step=step, out=out, guidance=guidance)
 
     def _run(self, options: SampleOptions, n: int, call: Callable[[SampleOptions, Any], int], labels: Any = None,
              seed: int = 0, noise: Optional[Array] = None, progress: Progress = None, first_index: int = 0,
              step_noise: Optional[Array] = None, torch_noise: bool = False,
              step: Optional[Callable[[int, float, int, Array], Any]] = None, noises: Optional[int] = None,
-             out: Optional[Array] = None) -> Array:
+             out: Optional[Array] = None, guidance: Optional[float] = None) -> Array:
         """n images by call(options, pointer), with randomness and callbacks filled in; noises: how many start noises
         there are, n by default."""
         shape = self.model.image_shape
@@ -601,10 +603,12 @@ class Sampler(Editing, Handle):
             o.noise_steps = _values.shape_of(step_noise, "step_noise")[0]
             o.step_noise, kept = _values.floats(step_noise, (o.noise_steps, n) + shape, "step_noise", 16, "unit normal values")
             keep.append(kept)
+        array = None
         if labels is not None:
             array = _values.integers(self.model._labels(labels), n, "labels")
             keep.append(array)
-            o.condition = _condition(array)
+        if labels is not None or guidance is not None:
+            o.condition = _condition(array, guidance)
         failure: List[BaseException] = []
         began = time.monotonic()
         report = _Line() if progress is True else progress or None

@@ -119,7 +119,8 @@ class CheckpointReport(Struct):
 
 class Condition(Struct):
     _c_name = "cm_condition"
-    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("labels", C.POINTER(C.c_int32))]
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", C.c_int32), ("labels", C.POINTER(C.c_int32)),
+                ("guidance", C.c_double)]
 
 
 class DenoiseOptions(Struct):
