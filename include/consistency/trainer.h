@@ -276,9 +276,9 @@ enum { CM_MAX_EMAS = 8 };
  *   weighting         default         of weightings.  Weight of the loss by noise level.
  *   levels            lognormal       of noise_levels.  Where noise levels are drawn from.
  *   p_mean            -1.2            -20..20.  Mean of ln sigma, where exp(p_mean) is at most the model's
- *                                     sigma_max; with meanflow and soflow of ln(t / (1 - t)).
- *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma; with meanflow and soflow of
- *                                     ln(t / (1 - t)).
+ *                                     sigma_max; with meanflow, imeanflow and soflow of ln(t / (1 - t)).
+ *   p_std             1.2             1e-06..10.  Standard deviation of ln sigma; with meanflow, imeanflow and
+ *                                     soflow of ln(t / (1 - t)).
  *   ode               heun            of odes.  The step with which the teacher is followed.
  *   scales_mode       fixed           of scales_modes.  How the number N of time points changes.
  *   start_scales      18              2..1048576.  N at the beginning, s0.
@@ -347,6 +347,8 @@ enum { CM_MAX_EMAS = 8 };
  *                                     of a pair goes from ratio_begin to ratio_end.
  *   ratio_begin       1               1e-09..1.  The ratio at the beginning of the run.
  *   ratio_end         0.0003125       1e-09..1.  The ratio at its end, 1/3200.
+ *   guidance_beta     1               0..8.  The exponent of the density w^-beta, 1 to 8, of the scales that a
+ *                                     network with conditions learns.
  *   dropout           auto            0..0.999.  Dropout; auto: as the network's configuration says.
  *   label_dropout     0               0..1.  Probability that an image is learnt without its label.
  *   flip              0               0..1.  Probability that an image is mirrored left to right.
