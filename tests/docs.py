@@ -307,7 +307,7 @@ def complete(facts, faults):
     for file, row in (("adm.c", "`adm`"), ("edm_config.h", "`songunet`, `dhariwal`"), ("songunet.c", "`songunet` also")):
         listed = re.search(r"^\| %s \|(.*)\|$" % row, read("docs/model-file.md"), re.M)
         fields = set(re.findall(r'(?:CM_(?:INT|BOOL|NUMBER|CHOICE)_FIELD\(|\{)"(\w+)", CM_(?:NET_AT|FIELD)', read("src/nets/" + file)))
-        same("docs/model-file.md", "arguments of " + row, set(re.findall(r"\w+_\w+|dropout", listed.group(1)))
+        same("docs/model-file.md", "arguments of " + row, set(re.findall(r"\w+_\w+|dropout|conditions", listed.group(1)))
              - {"per_head"} if listed else None, fields - {"dims", "model_type"})  # repeat what is known
     same("src/nets/net.c", "networks", set(re.findall(r"&cmi_net_(\w+)", read("src/nets/net.c"))), set(families))
     formats = {m for f in facts.files if re.match(r"src/io/\w+\.c$", f)

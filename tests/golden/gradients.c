@@ -141,8 +141,12 @@ static cm_status run_image(backward *b, const inputs *in, const double *x, const
 {
     size_t pixels = (size_t)in->h * (size_t)in->w, per = pixels * (size_t)in->channels;
     size_t out = (size_t)b->m->out_channels * pixels, dim = (size_t)b->m->net.augment_dim;
-    const cm_inputs image = {x + i * per, in->sigma[i], in->labels ? in->labels[i] : -1,
-                             in->augment ? in->augment + i * dim : NULL, in->second ? in->second[i] : 0, NULL};
+    const cm_inputs image = {x + i * per,
+                             in->sigma[i],
+                             in->labels ? in->labels[i] : -1,
+                             in->augment ? in->augment + i * dim : NULL,
+                             in->second ? in->second[i] : 0,
+                             NULL};
     cmi_inputs_write(b->m, &b->precond, &image, b->exec, 0);
     if (b->along) write_direction(b, in, i);
     CM_TRY(cmi_exec_run(b->exec, b->weights));
