@@ -185,7 +185,7 @@ static void write_inputs(const cm_denoiser *d, const cm_evaluation *e, size_t i,
         .label = e->labels ? e->labels[i] : -1,
         .augment = e->augment ? e->augment + i * (size_t)m->net.augment_dim : NULL,
         .second = e->second ? cmi_inputs_level(e->second[i * e->sigma_step]) : cmi_inputs_second(&d->precond, 0),
-         .guidance = e->guidance != 0 ? guidance : NULL,
+        .guidance = e->guidance != 0 ? guidance : NULL,
     };
     cmi_inputs_write(m, &d->precond, &inputs, exec, k);
     if (!d->tangents) return;
