@@ -135,7 +135,8 @@ END_TEST
  * the same but for rounding, also of files that are not float32. */
 START_TEST(folded_attention_is_the_same)
 {
-    static const int attentions[NETWORKS] = {4, 0, 3, 3, 1, 4, 3, 3}; /* of one head over 16, 32, .. channels */
+    static const int attentions[NETWORKS] = {4, 0, 3, 3, 1, 4, 3,
+                                             3, 4, 4, 4, 1, 3}; /* of one head over 16, 32, .. channels */
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
     size_t arena, n = (size_t)m->out_channels * 256;
     float *whole = run_graph(m, m->graph, 0, 1, 1, &arena), *folded = run(m, 0, 1, 1, &arena), most = 0, off = 0;

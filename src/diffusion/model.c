@@ -51,7 +51,7 @@ static cm_status check_channels(cm_model *m)
     cm_net_config *net = &m->net;
     if (m->precond.kind->variances && net->out_channels == net->in_channels) net->out_channels *= 2;
     int32_t expected = m->precond.kind->variances ? 2 * net->in_channels : net->in_channels;
-    const int heads = m->precond.kind->two_times && net->out_channels == 2 * net->in_channels;
+    const int heads = m->precond.kind->second_head && net->out_channels == 2 * net->in_channels;
     if (!m->precond.kind->raw && net->out_channels != expected && !heads)
         CM_FAIL(CM_ERR_FORMAT,
                 "consistency.network: out_channels is %d; precond \"%s\" on images of %d channels "

@@ -14,7 +14,17 @@
 #include "nets/net.h"
 
 /* Inputs of the graph in order; scalars are one float an image. */
-enum { CM_IN_X, CM_IN_C_IN, CM_IN_C_SKIP, CM_IN_C_OUT, CM_IN_TIME, CM_IN_LABEL, CM_IN_AUGMENT, CM_IN_SECOND, CM_IN_TOLD };
+enum {
+    CM_IN_X,
+    CM_IN_C_IN,
+    CM_IN_C_SKIP,
+    CM_IN_C_OUT,
+    CM_IN_TIME,
+    CM_IN_LABEL,
+    CM_IN_AUGMENT,
+    CM_IN_SECOND,
+    CM_IN_TOLD
+};
 /* Outputs: the raw network F, and D (the same value for precond none). */
 enum { CM_OUT_F, CM_OUT_D };
 

@@ -306,6 +306,7 @@ static const cm_precond_kind kinds[] = {
      .slopes = velocity_slopes,
      .range = velocity_range,
      .two_times = 1,
+     .second_head = 1,
      .is_consistency = 1,
      .identity_at_0 = 1,
      .any_level = 1,

@@ -19,7 +19,7 @@
     } while (0)
 
 /* A condition of these labels, which lives as long as the block it stands in. */
-#define LABELS(list) (&(cm_condition){sizeof(cm_condition), 0, (list)})
+#define LABELS(list) (&(cm_condition){.struct_size = sizeof(cm_condition), .labels = (list)})
 
 /* Reproducible numbers in [-1, 1]. */
 static inline float random_float(uint64_t *state)
