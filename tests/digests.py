@@ -52,6 +52,9 @@ NETWORKS = {  # what make_model makes, its size and its precond
 LATER = {  # those that an older state may not know, of its objectives and preconds
     "jump": (dict(THIN, label_dim=10), 32, {"type": "ecm"}),
     "two times": (dict(THIN, label_dim=10, second_time="concat"), 32, {"type": "average-velocity"}),
+    "guided": ({**{key: value for key, value in THIN.items() if key != "img_channels"}, "in_channels": 3,
+                "out_channels": 6, "label_dim": 10, "second_time": "concat", "conditions": 3}, 32,
+               {"type": "average-velocity"}),
 }
 METHODS = [("onestep", {}), ("multistep", {"ts": [0, 22, 39], "grid": 40}), ("heun", {"steps": 4}),
            ("heun", {"steps": 4, "s_churn": 20, "s_noise": 1.003}), ("euler", {"steps": 4}),
@@ -70,9 +73,9 @@ TAUGHT = ("cd", "pd", "cmt", "tcm2", "ccd", "scd", "dscd")
 OBJECTIVES = [("edm", {}), ("cd", {"start_scales": 18, "end_scales": 18}), ("ct", {"start_scales": 4, "end_scales": 40}),
               ("pd", {"start_scales": 64, "distill_steps": 10}), ("ict", {"start_scales": 10, "end_scales": 160}),
               ("ect", {}), ("cmt", {"cmt_nfe": 4}), ("tcm", {"ect_stages": 4}),
-              ("tcm2", {"ect_stages": 4}), ("meanflow", {}), ("soflow", {}),
+              ("tcm2", {"ect_stages": 4}), ("meanflow", {}), ("soflow", {}), ("imeanflow", {}),
               *((name, {}) for name in CONTINUOUS)]
-LEARNERS = {"tcm2": "jump", "meanflow": "two times", "soflow": "two times"}  # of others the teacher of digits
+LEARNERS = {"tcm2": "jump", "meanflow": "two times", "soflow": "two times", "imeanflow": "guided"}  # of others the teacher of digits
 STEPS, BATCH = 20, 7  # no multiple of a slice
 
 

@@ -18,14 +18,15 @@ static int report(const char *what, cm_status status)
     return status == CM_ERR_IO ? 3 : 1;
 }
 
-/* Networks of one time, and one of two. */
-#define MODEL(more, precond)                                                                                         \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 1, \"model_channels\": 4, "     \
-    "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": []" more                                        \
+/* Networks of one time, one of two, and one that is told of guidance too. */
+#define MODEL(outputs, more, precond)                                                                                \
+    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"in_channels\": 1, \"model_channels\": 4, "      \
+    "\"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": [], \"out_channels\": " outputs more            \
     "}, \"precond\": {\"type\": \"" precond "\"}}"
-#define DENOISER MODEL("", "edm")
-#define JUMP MODEL("", "ecm")
-#define TWO_TIMES MODEL(", \"second_time\": \"concat\"", "average-velocity")
+#define DENOISER MODEL("1", "", "edm")
+#define JUMP MODEL("1", "", "ecm")
+#define TWO_TIMES MODEL("1", ", \"second_time\": \"concat\"", "average-velocity")
+#define GUIDED MODEL("2", ", \"second_time\": \"concat\", \"conditions\": 3, \"label_dim\": 2", "average-velocity")
 
 static cm_status open_with(const cm_train_options *o, const char *model, const char *teacher, cm_trainer **out)
 {
@@ -38,14 +39,17 @@ static cm_status open_with(const cm_train_options *o, const char *model, const c
     return status;
 }
 
-/* Each objective accepts one of these pairs. */
-static cm_status open_trainer(const cm_train_options *o, cm_trainer **out)
+/* Each objective accepts one of these pairs, of which the last has classes. */
+static cm_status open_trainer(const cm_train_options *o, cm_trainer **out, int *has_classes)
 {
     static const char *const pairs[][2] = {
-        {DENOISER, NULL}, {DENOISER, DENOISER}, {DENOISER, JUMP}, {TWO_TIMES, NULL}};
+        {DENOISER, NULL}, {DENOISER, DENOISER}, {DENOISER, JUMP}, {TWO_TIMES, NULL}, {GUIDED, NULL}};
+    const size_t n = sizeof pairs / sizeof *pairs;
     cm_status status = CM_ERR_ARGUMENT;
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && (status == CM_ERR_ARGUMENT || status == CM_ERR_SHAPE); i++)
+    for (size_t i = 0; i < n && (status == CM_ERR_ARGUMENT || status == CM_ERR_SHAPE); i++) {
         status = open_with(o, pairs[i][0], pairs[i][1], out);
+        *has_classes = i == n - 1;
+    }
     return status;
 }
 
@@ -57,6 +61,9 @@ int main(int argc, char **argv)
     cm_train_options *o = NULL;
     uint64_t step = 0;
     float images[BATCH * VALUES];
+    const int32_t labels[BATCH] = {0, 1};
+    cm_condition condition = CM_CONDITION_INIT;
+    int has_classes = 0;
     const cm_images view = cm_images_f32(BATCH, 1, 8, 8, images);
     for (size_t i = 0; argc == 1 && cm_choice_name("objectives", i); i++) puts(cm_choice_name("objectives", i));
     if (argc == 1) return 0;
@@ -69,17 +76,18 @@ int main(int argc, char **argv)
     if (code == 0) code = report("batch", cm_train_options_set_number(o, "batch", BATCH * pairs));
     if (code == 0) code = report("steps", cm_train_options_set(o, "steps", "10"));
     if (code == 0) code = report("threads", cm_train_options_set(o, "threads", "1"));
-    if (code == 0) code = report("trainer", open_trainer(o, &trainer));
+    if (code == 0) code = report("trainer", open_trainer(o, &trainer, &has_classes));
     cm_train_options_free(o);
     if (code) return code;
     snprintf(path, sizeof path, "%s/checkpoints/LATEST", argv[1]);
     if (stat(path, &st) == 0) code = report("resume", cm_trainer_resume(trainer, argv[1], NULL, 0));
     (void)cm_trainer_steps(trainer, &step);
+    if (has_classes) condition.labels = labels;
     printf("begins at %llu\n", (unsigned long long)step);
     fflush(stdout);
     while (!code && step < strtoull(argv[2], NULL, 10)) {
         for (int i = 0; i < BATCH * VALUES; i++) images[i] = (float)((i * 7 + (int)step * 3) % 11) / 5 - 1;
-        code = report("step", cm_trainer_step(trainer, &view, NULL, NULL));
+        code = report("step", cm_trainer_step(trainer, &view, &condition, NULL));
         if (!code) code = report("save", cm_trainer_save(trainer, argv[1], 2));
         if (!code) printf("saved %llu\n", (unsigned long long)++step);
         fflush(stdout);
