@@ -362,7 +362,7 @@ static void differentiate(cm_model *m, const char *what, const float *sigma, con
             off = fmax(off, fabs(d - (double)slope[i]));
             largest = fmax(largest, fabs((double)want[i]));
         }
-        ck_assert_msg(off <= 2e-3 * most + 1e-6 * largest / (double)h && most > 0, "%s, tangents %d: %g of %g off",
+        ck_assert_msg(off <= 2e-3 * most + 2e-6 * largest / (double)h && most > 0, "%s, tangents %d: %g of %g off",
                       what, with, off, most);
         for (int k = 0; k < 2; k++) /* image by image: the same bits */
         {
