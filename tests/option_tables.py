@@ -19,7 +19,8 @@ def values(o):
         return "text"
     if o["kind"] == "flag":
         return "0 or 1"
-    return "%s%.17g to %.17g%s" % ("above " if o["above_minimum"] else "", o["minimum"], o["maximum"], " or `auto`" if o["auto"] else "")
+    largest = " up" if o["maximum"] >= 1e15 else " to %.12g" % o["maximum"]  # as in trainer.h
+    return "%s%.12g%s%s" % ("above " if o["above_minimum"] else "", o["minimum"], largest, " or `auto`" if o["auto"] else "")
 
 
 def defaults(o):

@@ -363,23 +363,24 @@ CM_API cm_status cm_model_param_read(const cm_model *model, size_t index, size_t
  *     cm          c_skip = d^2 / ((s - sigma_min)^2 + d^2), c_out = (s - sigma_min) d / r,
  *                 c_in = 1 / r, r = sqrt(s^2 + d^2)     (Song et al. 2023, appendix C)
  *     edm, ecm    c_skip = d^2 / r^2, c_out = s d / r, c_in = 1 / r    (Karras et al. 2022)
+ *     trigflow, trigflow-edm   the same with -c_out and c_noise = arctan(s / d)    (Lu and Song 2024)
  *     vp, iddpm   c_skip = 1, c_out = -s, c_in = 1 / sqrt(s^2 + 1)
  *     ve          c_skip = 1, c_out = s, c_in = 1
  *     none        F itself
  *     average-velocity   x_t - t u(x_t; t, r) with t = s / (1 + s), x_t = x / (1 + s); r = 0 unless the
  *                 options have a second level s', whose r is s' / (1 + s').  u is the mean velocity from t
  *                 down to r, so that (s'/s) x + (1 - s'/s) D is the image at level s'
- *     imm, edm-flow   c_skip, |c_out| and c_in of edm, in imm with -c_out and c_noise = s / (s + sd); the second
+ *     imm, edm-flow   c_skip, |c_out| and c_in of edm, in imm with -c_out and c_noise = s / (s + d); the second
  *                 time is c_noise(max(s', sigma_min)), and the image at level s' is as above
  *
- * c_noise is 250 ln(s) or ln(s) / 4 for cm, edm and ecm, by the member "time" of the
- * configuration, and the level's own number or logarithm for the others.
+ * c_noise is 250 ln(s) or ln(s) / 4 for cm, edm, ecm and edm-flow, by the member "time" of the
+ * configuration, and where nothing is said of it above the level's own number or logarithm.
  *
  *   x       dense float32, n x C x H x W: images in [-1, 1] plus noise of standard
  *           deviation sigma; finite
- *   sigma   n noise levels, above 0 and up to the model's sigma_max; 0 is allowed for ecm
- *           and gives x back; with precond none any finite number, which is the network's
- *           own time input
+ *   sigma   n noise levels, above 0 and up to the model's sigma_max; 0 is allowed for ecm,
+ *           trigflow, average-velocity, imm and edm-flow and gives x back; with precond none any
+ *           finite number, which is the network's own time input
  *   labels  n class numbers, -1 = no label; NULL = all -1.  Where needs_label of
  *           cm_model_info is 1, every image needs a label
  *   out     dense float32, n x out_channels x H x W; may be x itself where out_channels
@@ -455,8 +456,9 @@ CM_API cm_status cm_model_denoise_tangent(cm_model *model, const cm_denoise_opti
  * cm_model_denoise.  Options NULL: defaults.  Several threads may call it on one model.
  *
  * Errors: ARGUMENT (NULL, n 0, an option or a label out of range, x that is of no 8-bit picture), UNSUPPORTED
- * (a consistency function, precond cm or ecm, is no denoiser; precond none), NUMERIC (x or an evaluation is
- * not finite; an image that is not through after rk45_max_nfe), CANCELLED, LIMIT, MEMORY, FORKED.
+ * (a consistency function is no denoiser: precond cm, ecm, trigflow, average-velocity, imm and edm-flow; precond
+ * none), NUMERIC (x or an evaluation is not finite; an image that is not through after rk45_max_nfe), CANCELLED,
+ * LIMIT, MEMORY, FORKED.
  *
  *     double bits[2];
  *     status = cm_model_bits_per_dim(model, NULL, 2, images, bits);

@@ -96,12 +96,14 @@ typedef enum cm_method {
      * next level t; the step to 0 is without noise.  The norms are those of each image by itself, where the
      * reference takes means over its batch.  NFE (1 + pc_corrections) n. */
     CM_METHOD_PC = 11,
-    /* The flow map of a network of two times (precond average-velocity), whose mean velocity u leads from a time t
+    /* The flow map of a network of two times: with precond average-velocity its mean velocity u leads from a time t
      * down to r (MeanFlow, Geng et al. 2025; SoFlow).  Their time is t = sigma / (1 + sigma) and their state
      * x_t = x / (1 + sigma), which lies between the image at t = 0 and the noise at t = 1; a step is
      * x_r = x_t - (t - r) u(x_t; t, r), and the last one ends at 0.  The estimate of a step is where its line
-     * would end, x_t - t u(x_t; t, r).  By default one step, which is ONESTEP's.  MULTISTEP is the
-     * stochastic form, a jump to 0 and new noise in turn.  ARGUMENT for other models.  NFE n. */
+     * would end, x_t - t u(x_t; t, r).  With precond imm and edm-flow the step from level s to s' is likewise
+     * (s'/s) x + (1 - s'/s) D with the second time of s' (cm_model_denoise).  By default one step, which is
+     * ONESTEP's. MULTISTEP is the stochastic form, a jump to 0 and new noise in turn.  ARGUMENT for networks of one
+     * time. NFE n. */
     CM_METHOD_FLOWMAP = 12
 } cm_method;
 
@@ -209,7 +211,7 @@ typedef struct cm_sample_options {
      * far apart in ln sigma; RK45 takes the range alone, no `steps` and no rho; PROGDIST and DPMPP have n + 1 of
      * them. FLOWMAP without a rho has the levels sigma = t / (1 - t) of n equally distant times t from that of
      * sigma_max on, whose next one is 0, and by default one step.  ONESTEP takes the first level; MULTISTEP has the
-     * published two levels of models whose papers give them, and with precond average-velocity the levels of FLOWMAP,
+     * published two levels of models whose papers give them, and with networks of two times the levels of FLOWMAP,
      * by default two.  Member "sampling" of the model's configuration (docs/model-file.md) changes these defaults. */
     const double *sigmas;
     size_t sigma_count;

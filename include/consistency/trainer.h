@@ -134,7 +134,7 @@ typedef enum cm_train_objective {
 
 /* Distance of the output from its target, over the D = C H W values of an image. */
 typedef enum cm_distance {
-    CM_DISTANCE_DEFAULT = 0,      /* l2; with ict and ect pseudo-huber            */
+    CM_DISTANCE_DEFAULT = 0,      /* l2; with ict, ect, cmt, tcm and tcm2 pseudo-huber */
     CM_DISTANCE_L1 = 1,           /* the mean of |a - b|                          */
     CM_DISTANCE_L2 = 2,           /* the mean of (a - b)^2                        */
     CM_DISTANCE_L2_32 = 3,        /* l2 after both are resized to 32 x 32         */
@@ -159,7 +159,7 @@ typedef enum cm_clip_rule {
 
 /* Weight of the loss at noise level sigma; sigma_data is the model's. */
 typedef enum cm_loss_weighting {
-    CM_WEIGHTING_DEFAULT = 0,      /* edm karras, pd truncated-snr, cd and ct uniform */
+    CM_WEIGHTING_DEFAULT = 0,      /* edm karras, pd truncated-snr, cd, ct, ccd and cct uniform */
     CM_WEIGHTING_UNIFORM = 1,      /* 1                                               */
     CM_WEIGHTING_SNR = 2,          /* 1 / sigma^2                                     */
     CM_WEIGHTING_SNR_PLUS_1 = 3,   /* 1 / sigma^2 + 1                                 */
@@ -195,7 +195,7 @@ typedef enum cm_mu_mode {
     CM_MU_ADAPTIVE_PAPER = 2 /* exp(s0 ln(mu) / N), as Song et al. 2023 write it    */
 } cm_mu_mode;
 
-/* n(t) of ect, in r = t (1 - n(t) / q^(stage + 1)). */
+/* n(t) of ect, in r = t (1 - n(t) / q^(stage + 1)), of tcm and of tcm2. */
 typedef enum cm_ect_mapping {
     CM_MAPPING_SIGMOID = 0, /* 1 + k sigmoid(-b t) */
     CM_MAPPING_CONST = 1    /* 1                   */
@@ -322,19 +322,20 @@ enum { CM_MAX_EMAS = 8 };
  *                                     saved in the model.
  *   discrete_from     0.9             0..0.999999.  The least t'/t of a step of dscd.
  *   discrete_to       0.99            0..0.999999.  The largest t'/t of a step of dscd.
- *   flow_sampler      v0              of flow_samplers.  How meanflow draws its two times.
- *   r_mean            -2              -20..20.  Mean of ln(r / (1 - r)), r the second time of meanflow and
- *                                     soflow.
+ *   flow_sampler      v0              of flow_samplers.  How meanflow and imeanflow draw their two times.
+ *   r_mean            -2              -20..20.  Mean of ln(r / (1 - r)), r the second time of meanflow,
+ *                                     imeanflow and soflow.
  *   r_std             2               1e-06..10.  Its standard deviation.
  *   flow_ratio        0.75            0..1.  Probability that the second time differs from the first.
- *   adaptive_p        0.75            0..4.  The exponent p of (l + adaptive_eps)^p, by which meanflow and
- *                                     soflow divide their loss l.
+ *   adaptive_p        0.75            0..4.  The exponent p of (l + adaptive_eps)^p, by which meanflow,
+ *                                     imeanflow and soflow divide their loss l.
  *   adaptive_eps      0.001           1e-12..1000000.  What is added to the loss there.
- *   guidance          1               0..1000.  The scale w of guidance, which is learnt: images that keep
- *                                     their label have w v + (1 - w - k) v_u + k v_c for v, with v_u and v_c
- *                                     the network's own velocities without and with the label.
- *   guidance_mix      0               0..0.999999.  The share k of v_c there; the effective scale is w / (1 -
- *                                     k).
+ *   guidance          1               0..1000.  The scale w of guidance, which is learnt: for v, images that
+ *                                     keep their label have w v + (1 - w - k) v_u + k v_c in meanflow and (1 -
+ *                                     k) (v + (w - 1) (v - v_u)) + k v_c in soflow, with v_u and v_c the
+ *                                     network's own velocities without and with the label.
+ *   guidance_mix      0               0..0.999999.  The share k of v_c there; the effective scale of meanflow
+ *                                     is w / (1 - k).
  *   guidance_from     0               0..1.  The least time t that has guidance.
  *   guidance_to       1               0..1.  The largest time t that has guidance.
  *   guidance_decay    1               0..1.  The time t from which on the guidance of soflow falls, to none at
@@ -488,9 +489,11 @@ CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
  *     cm_trainer_free(trainer);
  *
  * options NULL: the defaults of objective edm.  Models and options may be freed at once: the trainer
- * keeps what it needs.  The trained model gets the objective's preconditioning: edm and pd "edm", cd, ct and ict
- * "cm", ect, cmt, tcm and tcm2 "ecm".  Cannot be cancelled: 5 s of a processor for a network of 220 MB.
- * Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
+ * keeps what it needs.  The trained model gets the objective's preconditioning: edm and pd "edm", cd, ct, ict, ccd
+ * and cct "cm", ect, cmt, sct, scd, dscd, tcm and tcm2 "ecm".  One of precond trigflow or trigflow-edm becomes
+ * "trigflow-edm" with edm and "trigflow" with sct, scd and dscd; one of average-velocity keeps it with meanflow,
+ * imeanflow and soflow, which take no other; every other pair is an ARGUMENT error.  Cannot be cancelled: 5 s of a
+ * processor for a network of 220 MB.  Errors: ARGUMENT, SHAPE (teacher does not fit), MEMORY. */
 CM_API cm_status cm_trainer_create(const cm_train_inputs *inputs, const cm_train_options *options, cm_trainer **out);
 /* Frees the trainer, or nothing where it is NULL, and gives its directories back.  No call may run on it. */
 CM_API void cm_trainer_free(cm_trainer *trainer);

@@ -33,12 +33,12 @@ typedef struct cm_precond_kind {
     int unit_input;        /* c_in is 1 */
     int raw;               /* D is the network itself, sigma its time input */
     int two_times;         /* the network has a second time, in D that of the level 0 */
-    int second_head;     /* the network may have twice the channels; the second half is the velocity, not read here */
-    int second_from_min; /* ... which is told as sigma_min, and so is all below that */
-    int trigflow;        /* the network is TrigFlow's: its time is arctan(sigma / sigma_data) */
-    int edm_input;       /* c_in is EDM's and, with the boundary at 0, so are c_skip and c_out */
-    int variances;       /* the network has twice the channels; the second half are variances, not read here */
-    int clip;            /* samplers clamp its estimates unless told */
+    int second_from_min;   /* ... which is told as sigma_min, and so is all below that */
+    int second_head;       /* the network may have twice the channels; the second half is not read by D: a velocity */
+    int trigflow;          /* the network is TrigFlow's: its time is arctan(sigma / sigma_data) */
+    int edm_input;         /* c_in is EDM's and, with the boundary at 0, so are c_skip and c_out */
+    int variances;         /* the network has twice the channels; the second half are variances, not read here */
+    int clip;              /* samplers clamp its estimates unless told */
     int trainable;
 } cm_precond_kind;
 

@@ -158,8 +158,8 @@ static void accept_or_reject(run *r, size_t a)
 {
     const size_t size = r->rk->size, at = r->which[a] * size;
     image *e = &r->each[r->which[a]];
-    const double error = error_of(r, a), factor = error > 0 ? 0.9 * pow(error, -1.0 / 5) : 10;
-    if (!(error < 1)) {
+    const double error = error_of(r, a), factor = error == 0 ? 10 : 0.9 * pow(error, -1.0 / 5);
+    if (!(error < 1)) { /* or is no number */
         e->width = fabs(e->step) * fmax(0.2, factor);
         e->rejected = 1;
         return;

@@ -25,10 +25,9 @@ static cm_scalings trig_scalings(const cm_precond *p, double sigma_data, double 
 }
 
 /* d sigma / dt = sigma_data / cos^2 t, so that ln sigma has the slope 1 / (sin t cos t). */
-static cm_scalings trig_slopes(const cm_precond *p, double sigma_data, double t)
+static cm_scalings trig_slopes(const cm_precond *p, double t)
 {
     const double share = p->time == CM_TIME_250LN ? 250 : 0.25;
-    (void)sigma_data;
     return (cm_scalings){0, 0, 0, p->kind->trigflow ? 1 : share / (sin(t) * cos(t))};
 }
 
@@ -41,10 +40,10 @@ cm_scalings cmi_axis_scalings(cm_objective_axis axis, const cm_precond *p, doubl
     }
 }
 
-cm_scalings cmi_axis_slopes(cm_objective_axis axis, const cm_precond *p, double sigma_data, double t)
+cm_scalings cmi_axis_slopes(cm_objective_axis axis, const cm_precond *p, double t)
 {
     switch (axis) {
-    case CM_AXIS_TRIG: return trig_slopes(p, sigma_data, t);
+    case CM_AXIS_TRIG: return trig_slopes(p, t);
     case CM_AXIS_RAW: return (cm_scalings){0, 0, 0, 1};
     default: return cmi_precond_slopes(p, t);
     }

@@ -154,7 +154,7 @@ static void of_huber(const cm_image_distance *d, const double *v, double *hv)
 
 /* In the order of cm_distance. */
 static const cm_distance_row rows[] = {
-    {.name = "default", .about = "The distance of the objective: l2, with ict and ect pseudo-huber."},
+    {.name = "default", .about = "The distance of the objective: l2, with ict, ect, cmt, tcm and tcm2 pseudo-huber."},
     {.name = "l1", .about = "The mean of |a - b|.", .reads_sum = 1, .value = l1},
     {.name = "l2", .about = "The mean of (a - b)^2.", .reads_sum = 1, .value = l2, .curvature = of_squares},
     {.name = "l2-32",

@@ -148,7 +148,7 @@ static cm_scalings scalings_of(const cm_learner *l, const question *q, size_t i)
 static void write_along(const cm_learner *l, const question *q, cm_exec *exec, size_t i)
 {
     const double t = l->options.axis == CM_AXIS_SIGMA ? cmi_inputs_level(q->at.t[i]) : q->at.t[i];
-    const cm_scalings s = cmi_axis_slopes(l->options.axis, q->precond, l->sigma_data, t);
+    const cm_scalings s = cmi_axis_slopes(l->options.axis, q->precond, t);
     const double v = q->along->t[i];
     const cm_inputs_tangent along = {q->along->x + i * l->image_size,
                                      {s.c_in * v, s.c_skip * v, s.c_out * v, s.c_noise * v},

@@ -174,8 +174,7 @@ static const cm_option_row rows[] = {
     CHOICE(levels, cmi_level_choices, CM_LEVELS_LOGNORMAL, COURSE, "Where noise levels are drawn from."),
     REAL(p_mean, -20, 20, -1.1, COURSE,
          "Mean of ln sigma, where exp(p_mean) is at most the model's sigma_max; with meanflow, imeanflow and soflow "
-         "of ln(t / "
-         "(1 - t))."),
+         "of ln(t / (1 - t))."),
     REAL(p_std, 1e-6, 10, 2, COURSE,
          "Standard deviation of ln sigma; with meanflow, imeanflow and soflow of ln(t / (1 - t))."),
     CHOICE(ode, cmi_ode_choices, CM_ODE_HEUN, COURSE, "The step with which the teacher is followed."),
@@ -223,18 +222,22 @@ static const cm_option_row rows[] = {
            "network and not saved in the model."),
     REAL(discrete_from, 0, 0.999999, 0.9, COURSE, "The least t'/t of a step of dscd."),
     REAL(discrete_to, 0, 0.999999, 0.99, COURSE, "The largest t'/t of a step of dscd."),
-    CHOICE(flow_sampler, cmi_flow_sampler_choices, CM_FLOW_SAMPLER_V0, COURSE, "How meanflow draws its two times."),
-    REAL(r_mean, -20, 20, -2, COURSE, "Mean of ln(r / (1 - r)), r the second time of meanflow and soflow."),
+    CHOICE(flow_sampler, cmi_flow_sampler_choices, CM_FLOW_SAMPLER_V0, COURSE,
+           "How meanflow and imeanflow draw their two times."),
+    REAL(r_mean, -20, 20, -2, COURSE,
+         "Mean of ln(r / (1 - r)), r the second time of meanflow, imeanflow and soflow."),
     REAL(r_std, 1e-6, 10, 2, COURSE, "Its standard deviation."),
     REAL(flow_ratio, 0, 1, 0.75, COURSE, "Probability that the second time differs from the first."),
     REAL(adaptive_p, 0, 4, 0.75, COURSE,
-         "The exponent p of (l + adaptive_eps)^p, by which meanflow and soflow divide their loss l."),
+         "The exponent p of (l + adaptive_eps)^p, by which meanflow, imeanflow and soflow divide their loss l."),
     REAL(adaptive_eps, 1e-12, 1e6, 1e-3, COURSE, "What is added to the loss there."),
-    REAL(guidance, 0, 1000, 1, COURSE,
-         "The scale w of guidance, which is learnt: images that keep their label have w v + (1 - w - k) v_u + k v_c "
-         "for "
-         "v, with v_u and v_c the network's own velocities without and with the label."),
-    REAL(guidance_mix, 0, 0.999999, 0, COURSE, "The share k of v_c there; the effective scale is w / (1 - k)."),
+    REAL(
+        guidance, 0, 1000, 1, COURSE,
+        "The scale w of guidance, which is learnt: for v, images that keep their label have w v + (1 - w - k) v_u + "
+        "k v_c in meanflow and (1 - k) (v + (w - 1) (v - v_u)) + k v_c in soflow, with v_u and v_c the network's own "
+        "velocities without and with the label."),
+    REAL(guidance_mix, 0, 0.999999, 0, COURSE,
+         "The share k of v_c there; the effective scale of meanflow is w / (1 - k)."),
     REAL(guidance_from, 0, 1, 0, COURSE, "The least time t that has guidance."),
     REAL(guidance_to, 0, 1, 1, COURSE, "The largest time t that has guidance."),
     REAL(guidance_decay, 0, 1, 1, COURSE,
@@ -255,8 +258,7 @@ static const cm_option_row rows[] = {
     REAL(flip, 0, 1, 0, SHARED | COURSE, "Probability that an image is mirrored left to right."),
     REAL(augment, 0, 1, 0, COURSE,
          "Probability of EDM's augmentations; the network needs augment_dim 9, or 6: then nothing is turned or put "
-         "upside "
-         "down, as in the code of MeanFlow and SoFlow."),
+         "upside down, as in the code of MeanFlow and SoFlow."),
     INT(skip_nonfinite, 0, 1 << 30, 0, SHARED | COURSE,
         "Steps with a loss or gradient that is not finite that may be left out."),
     FLAG(scrub_gradients, 0, SHARED | COURSE,

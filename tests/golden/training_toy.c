@@ -107,7 +107,7 @@ static told tell(const toy *t, const question *q, size_t i)
     told k = {.s = cmi_axis_scalings(t->axis, &t->precond[q->which], t->sigma_data, q->t[i]),
               .label = !t->classes || q->unlabelled || labels[i] < 0 ? t->none : labels[i]};
     if (q->dx) {
-        const cm_scalings d = cmi_axis_slopes(t->axis, &t->precond[q->which], t->sigma_data, q->t[i]);
+        const cm_scalings d = cmi_axis_slopes(t->axis, &t->precond[q->which], q->t[i]);
         const double v = q->dt ? q->dt[i] : 0;
         k.ds = (cm_scalings){d.c_in * v, d.c_skip * v, d.c_out * v, d.c_noise * v};
     }
